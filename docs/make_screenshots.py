@@ -1,0 +1,149 @@
+"""Screenshots of every page, in both themes, from the real server and a real browser.
+
+    python docs/make_screenshots.py checkpoints            # 1280 pixels wide
+    python docs/make_screenshots.py checkpoints --width 800
+
+Needs Debian's chromium (or another one, named by `--chromium`) and the `[test]` extra. The pictures
+lie in `docs/screenshots/` as `<page>-<theme>.png`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from pathlib import Path
+
+import numpy as np
+import soundfile
+from playwright.sync_api import Page, sync_playwright
+
+ROOT = Path(__file__).resolve().parent.parent
+FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+PAGES = ("overview", "train", "runs", "compare", "classify")
+
+
+def main() -> None:
+    """Takes the pictures."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument("store", type=Path, help="folder of runs to show")
+    parser.add_argument("--width", type=int, default=1280, help="of the window, in pixels")
+    parser.add_argument("--out", type=Path, default=ROOT / "docs" / "screenshots")
+    parser.add_argument("--pages", nargs="*", default=list(PAGES), choices=PAGES)
+    parser.add_argument("--themes", nargs="*", default=["light", "dark"])
+    parser.add_argument("--run", default="", help="run that Runs shows; the newest by default")
+    parser.add_argument("--clip", type=Path, help="file to classify; a chord is made otherwise")
+    parser.add_argument("--chromium", default="/usr/bin/chromium")
+    given = parser.parse_args()
+    given.out.mkdir(parents=True, exist_ok=True)
+    port = free_port()
+    server = serve(given.store, port)
+    try:
+        with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
+            clip = given.clip or chord(Path(folder) / "chord.wav")
+            browser = playwright.chromium.launch(executable_path=given.chromium, args=FLAGS)
+            for theme in given.themes:
+                context = browser.new_context(
+                    color_scheme=theme, viewport={"width": given.width, "height": 900}
+                )
+                for name in given.pages:
+                    page = context.new_page()
+                    query = f"?run={given.run}" if given.run and name == "runs" else ""
+                    address = "" if name == "overview" else name
+                    page.goto(f"http://127.0.0.1:{port}/{address}{query}")
+                    settle(page)
+                    if name == "classify" and page.locator("input[type=file]").count():
+                        page.set_input_files("input[type=file]", str(clip))
+                        page.get_by_text("were judged").wait_for(timeout=90_000)
+                        settle(page)
+                    shown = "" if given.width == 1280 else f"-{given.width}"
+                    shoot(page, given.out / f"{name}-{theme}{shown}.png", given.width)
+                    page.close()
+                context.close()
+            browser.close()
+    finally:
+        server.terminate()
+        server.wait(timeout=20)
+
+
+def free_port() -> int:
+    """A port of the loopback address that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def serve(store: Path, port: int) -> subprocess.Popen[bytes]:
+    """The dashboard's server, ready to answer."""
+    server = subprocess.Popen(
+        [
+            sys.executable,
+            *("-m", "streamlit", "run", "app.py"),
+            *("--server.port", str(port), "--server.headless", "true"),
+        ],
+        cwd=ROOT,
+        env=os.environ | {"GENRECORE_RUNS": str(store.absolute())},
+        stdout=subprocess.DEVNULL,
+    )
+    for _ in range(300):
+        try:
+            urllib.request.urlopen(f"http://127.0.0.1:{port}/_stcore/health", timeout=1).close()
+            return server
+        except OSError:
+            time.sleep(0.1)
+    server.terminate()
+    raise SystemExit("The server did not start within 30 s.")
+
+
+def settle(page: Page) -> None:
+    """Waits until the page has run, its charts are drawn and nothing moves any more."""
+    page.get_by_role("heading", level=1).wait_for(timeout=60_000)
+    page.wait_for_function(
+        "document.querySelector('[data-testid=\"stApp\"]').dataset.testScriptState !== 'running'"
+        " && !document.querySelector('[data-testid=\"stSpinner\"]')",
+        timeout=90_000,
+    )
+    page.wait_for_timeout(1500)
+
+
+def shoot(page: Page, path: Path, width: int) -> None:
+    """The whole page, however long, as one picture."""
+    # The page scrolls inside its main section, so the window is made as high as that.
+    for _ in range(2):  # a page without a scroll bar is laid out a little differently
+        height = page.evaluate("document.querySelector('[data-testid=\"stMain\"]').scrollHeight")
+        page.set_viewport_size({"width": width, "height": max(720, min(int(height), 6000))})
+        page.wait_for_timeout(900)
+    page.screenshot(path=path)
+
+
+def chord(path: Path, sample_rate_hz: int = 22_050) -> Path:
+    """Twelve seconds of plucked broken chords, so that there is something to see."""
+    seconds, beat_s = 12.0, 0.375
+    wave = np.zeros(int(seconds * sample_rate_hz), dtype=np.float32)
+    notes = [220.0, 277.2, 329.6, 440.0, 329.6, 277.2, 196.0, 246.9, 293.7, 392.0, 293.7, 246.9]
+    for beat in range(int(seconds / beat_s)):
+        start = int(beat * beat_s * sample_rate_hz)
+        t = np.arange(min(len(wave) - start, int(0.9 * sample_rate_hz))) / sample_rate_hz
+        tone = sum(np.sin(2 * np.pi * notes[beat % 12] * k * t) / k**1.5 for k in range(1, 9))
+        wave[start : start + len(t)] += (0.16 * tone * np.exp(-4 * t)).astype(np.float32)
+    soundfile.write(path, wave, sample_rate_hz)
+    return path
+
+
+if __name__ == "__main__":
+    main()

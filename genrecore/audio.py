@@ -1,0 +1,324 @@
+"""Audio files in, mono waves out: the one decoder that training and serving share.
+
+Whatever a file claims, memory is bounded by what it really holds: it is read in blocks, averaged
+to mono and resampled as a stream. Every way in which a file cannot be used is one sentence.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import os
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, BinaryIO
+
+import numpy as np
+import soundfile
+import soxr
+
+from genrecore.containers import READABLE, Prefixed, announced_frames, missing_count, sniff
+from genrecore.errors import AudioError
+
+FORMATS = (".wav", ".mp3", ".ogg", ".flac", ".au", ".aiff", ".aif", ".opus")
+"""Extensions of what can be read. The content decides, not the name."""
+
+SILENCE = 10 ** (-80 / 20)
+"""The peak below which a clip is silent: −80 dBFS, three steps of 16 bits; dither lies below it."""
+
+TOLERANCE_S = 0.1
+"""How much audio may be missing against the header: encoders count a frame or two differently."""
+
+LOUDEST = 16.0
+"""Floating-point files may peak above 1 (hot masters, clipped here); beyond this the scale is not
+that of audio (integers stored as floats reach 32 768)."""
+
+RATES_HZ = (1_000, 768_000)
+BLOCK_VALUES = 2**18  # 1 MiB of float32 a block, whatever the number of channels
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """A decoded excerpt: `wave` (n_samples,) float32 mono in [-1, 1] at the asked sample rate.
+
+    `duration_s` is that of the whole file, `start_s` where in it the excerpt begins.
+    """
+
+    wave: np.ndarray
+    duration_s: float
+    source_rate_hz: int
+    n_channels: int
+    start_s: float
+
+
+@dataclass(frozen=True)
+class Info:
+    """What a file's header says; nothing has been decoded."""
+
+    duration_s: float
+    sample_rate_hz: int
+    n_channels: int
+    format: str
+
+
+def decode(
+    source: str | Path | bytes | BinaryIO,
+    sample_rate_hz: int,
+    *,
+    name: str | None = None,
+    middle_s: float | None = None,
+    start_s: float | None = None,
+    least_s: float = 1.0,
+    most_s: float | None = 1200.0,
+) -> Decoded:
+    """A mono float32 wave in [-1, 1] at `sample_rate_hz`, channels averaged, with its facts.
+
+    Args:
+        source: A path, the content of a file, or an open binary file.
+        sample_rate_hz: The rate of the wave; resampled by soxr in its quality HQ.
+        name: What messages call the file; by default its file name.
+        middle_s: Length of the excerpt taken from the middle; a shorter file comes whole.
+        start_s: Where the excerpt begins instead; without `middle_s` it reaches to the end.
+        least_s: The shortest file accepted, in seconds.
+        most_s: The longest file accepted, in seconds; None for any.
+
+    Raises:
+        AudioError: The file cannot be used; one sentence says what was found and expected.
+    """
+    with _opened(source, name) as (file, label, announced):
+        rate_hz, n_channels, n_frames = file.samplerate, file.channels, file.frames
+        _check_length(file, label, announced, least_s, most_s)
+        first, n_wanted = _excerpt(label, n_frames, rate_hz, middle_s, start_s)
+        end = first + n_wanted
+
+        resampler = soxr.ResampleStream(rate_hz, sample_rate_hz, 1, dtype="float32", quality="HQ")
+        wave = bytearray()  # grows in place: no second copy at the end
+        peak = peak_mono = 0.0
+        # Where seeking is exact and cheap the rest is skipped; elsewhere it is decoded and dropped.
+        seeks = file.format in _SEEKS
+        if file.format == "FLAC":  # the others that seek were measured against the file's size
+            _check_end(file, label)
+        position = file.seek(first) if seeks else 0
+        for block in _blocks(file, label, position, end if seeks else n_frames):
+            kept = block[max(0, first - position) : max(0, end - position)]
+            position += len(block)
+            if not len(kept):
+                continue
+            mono = kept.mean(axis=1) if n_channels > 1 else kept[:, 0].copy()
+            peak = max(peak, float(kept.max()), float(-kept.min()))
+            peak_mono = max(peak_mono, float(np.abs(mono).max()))
+            # max() passes NaN by: the sum does not.
+            if not np.isfinite(mono.sum(dtype=np.float64)):
+                raise AudioError(f"{label} holds samples that are not numbers (NaN or infinity).")
+            wave += resampler.resample_chunk(mono).tobytes()
+        wave += resampler.resample_chunk(np.empty(0, np.float32), last=True).tobytes()
+
+        if position < (end if seeks else n_frames) - TOLERANCE_S * rate_hz:
+            raise AudioError(_truncated(label, position / rate_hz, n_frames / rate_hz))
+    _check_level(label, peak, peak_mono)
+    seconds = middle_s if middle_s and n_wanted == round(middle_s * rate_hz) else n_wanted / rate_hz
+    return Decoded(
+        wave=_of_length(np.frombuffer(wave, np.float32), round(seconds * sample_rate_hz)),
+        duration_s=n_frames / rate_hz,
+        source_rate_hz=rate_hz,
+        n_channels=n_channels,
+        start_s=first / rate_hz,
+    )
+
+
+def inspect(source: str | Path | bytes | BinaryIO, name: str | None = None) -> Info:
+    """Duration (s), sample rate (Hz), channels and format by the header, without decoding.
+
+    Raises:
+        AudioError: Not a readable audio file, or visibly truncated.
+    """
+    with _opened(source, name) as (file, label, announced):
+        _check_length(file, label, announced, least_s=0.0, most_s=None)
+        seconds = file.frames / file.samplerate
+        return Info(seconds, file.samplerate, file.channels, f"{file.format} {file.subtype}")
+
+
+def to_wav_bytes(wave: np.ndarray, sample_rate_hz: int) -> bytes:
+    """A 16-bit wav file, for players, of a wave (n_samples,) or (n_samples, channels)."""
+    file = io.BytesIO()
+    soundfile.write(file, np.clip(wave, -1.0, 1.0), sample_rate_hz, "PCM_16", format="WAV")
+    return file.getvalue()
+
+
+def digest(path: str | Path) -> str:
+    """32 hexadecimal digits that name a file's content (BLAKE2b, 16 bytes)."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+
+
+_SEEKS = {"WAV", "WAVEX", "RF64", "AIFF", "AU", "FLAC"}
+_KNOWN = _SEEKS | {"OGG", "MP3"}
+
+
+class _Stream(soundfile.SoundFile):
+    """A sound file that is not told to seek to where it already is after every block.
+
+    soundfile does that for whatever calls itself seekable, and MP3 decoders lose their place by it.
+    """
+
+    def seekable(self) -> bool:
+        return False
+
+
+@contextlib.contextmanager
+def _opened(
+    source: str | Path | bytes | BinaryIO, name: str | None
+) -> Iterator[tuple[_Stream, str, float]]:
+    """The sound file, what to call it, and how many frames its header announces."""
+    label = name or (Path(source).name if isinstance(source, (str, Path)) else "The clip")
+    with contextlib.ExitStack() as stack:
+        if isinstance(source, (str, Path)):
+            raw: IO[bytes] = stack.enter_context(_open_path(Path(source), label))
+        else:
+            raw = io.BytesIO(source) if isinstance(source, bytes) else source
+        size = raw.seek(0, os.SEEK_END)
+        kind, start = sniff(raw, size, label)
+        handle: Any = raw
+        if kind == "MP3" and (header := missing_count(raw, size, start, label)):
+            handle = Prefixed(header, raw, start)
+        elif isinstance(source, (str, Path)):
+            # A descriptor, not a path: libsndfile would let the extension overrule the content,
+            # and reading through Python would hold the interpreter's lock.
+            handle = raw.fileno()
+            os.lseek(handle, 0, os.SEEK_SET)
+        else:
+            raw.seek(0)
+        try:
+            file = stack.enter_context(_Stream(handle, closefd=False))
+        except (soundfile.SoundFileError, TypeError, ValueError, OverflowError) as error:
+            raise AudioError(
+                f"{label} begins like {kind} audio but cannot be read: it is damaged or uses an "
+                f"encoding that is not supported; expected {READABLE}."
+            ) from error
+        if file.format not in _KNOWN:
+            raise AudioError(f"{label} is {file.format} audio; expected {READABLE}.")
+        low, high = RATES_HZ
+        if not low <= file.samplerate <= high:
+            raise AudioError(
+                f"{label} claims a sample rate of {file.samplerate} Hz; "
+                f"expected {low} to {high} Hz."
+            )
+        if file.frames <= 0:
+            raise AudioError(f"{label} contains no audio: its length is 0 samples.")
+        yield file, label, announced_frames(kind, raw, size, file.frames, label)
+
+
+def _open_path(path: Path, label: str) -> IO[bytes]:
+    try:
+        if not stat.S_ISREG(path.stat().st_mode):
+            what = "a folder" if path.is_dir() else "not a regular file"
+            raise AudioError(f"{label} is {what}; expected an audio file ({READABLE}).")
+        return path.open("rb")
+    except FileNotFoundError:
+        raise AudioError(f"There is no file {path}.") from None
+    except PermissionError:
+        raise AudioError(f"{label} may not be read: permission denied.") from None
+    except (OSError, ValueError) as error:
+        raise AudioError(f"{label} cannot be opened: {error}.") from None
+
+
+def _blocks(file: _Stream, label: str, position: int, end: int) -> Iterator[np.ndarray]:
+    """Blocks (n, channels) float32 from `position` to `end`, fewer where the content ends early.
+
+    A block is only valid until the next one.
+    """
+    buffer = np.empty((max(1, BLOCK_VALUES // file.channels), file.channels), np.float32)
+    while position < end:
+        try:
+            block = file.read(out=buffer[: end - position], always_2d=True)
+        except soundfile.SoundFileError as error:
+            # The block was lost with the error, so "about".
+            raise AudioError(
+                f"{label} is damaged or truncated: it cannot be decoded beyond about "
+                f"{position / file.samplerate:.1f} s of {file.frames / file.samplerate:.1f} s."
+            ) from error
+        if not len(block):
+            return
+        position += len(block)
+        yield block
+
+
+def _excerpt(
+    label: str, n_frames: int, rate_hz: int, middle_s: float | None, start_s: float | None
+) -> tuple[int, int]:
+    """First frame and number of frames of the excerpt."""
+    length = n_frames if middle_s is None else min(n_frames, round(middle_s * rate_hz))
+    if start_s is None:
+        return (n_frames - length) // 2, length
+    first = round(start_s * rate_hz)
+    if not 0 <= first < n_frames:
+        raise AudioError(
+            f"{label} lasts {n_frames / rate_hz:.1f} s; an excerpt cannot begin at {start_s:g} s."
+        )
+    return first, min(length, n_frames - first)
+
+
+def _check_length(
+    file: _Stream, label: str, announced: float, least_s: float, most_s: float | None
+) -> None:
+    rate_hz = file.samplerate
+    seconds = file.frames / rate_hz
+    if announced > file.frames + TOLERANCE_S * rate_hz:
+        raise AudioError(_truncated(label, seconds, announced / rate_hz))
+    if seconds < least_s:
+        raise AudioError(f"{label} lasts {seconds:.2f} s; at least {least_s:g} s are needed.")
+    if most_s is not None and seconds > most_s:
+        limit = int(most_s * rate_hz)
+        n_read = 0
+        if file.format not in _SEEKS - {"FLAC"}:  # a compressed file's count is only a claim
+            n_read = sum(len(block) for block in _blocks(file, label, 0, limit))
+            if n_read < limit - TOLERANCE_S * rate_hz:
+                raise AudioError(_truncated(label, n_read / rate_hz, seconds))
+        raise AudioError(
+            f"{label} lasts {_spoken(seconds)}; at most {_spoken(most_s)} are accepted."
+        )
+
+
+def _check_level(label: str, peak: float, peak_mono: float) -> None:
+    if peak > LOUDEST:
+        raise AudioError(f"{label} holds samples up to {peak:g}; expected -1 to 1.")
+    if peak < SILENCE:
+        raise AudioError(f"{label} is silent: nothing in it is louder than -80 dBFS.")
+    if peak_mono < SILENCE:
+        raise AudioError(f"{label} is silent as mono: its channels cancel each other out.")
+
+
+def _check_end(file: _Stream, label: str) -> None:
+    """Refuses a file whose last frame, by its own count, cannot be read."""
+    with contextlib.suppress(soundfile.SoundFileError):
+        file.seek(file.frames - 1)
+        if len(file.read(1, always_2d=True)):
+            return
+    seconds = file.frames / file.samplerate
+    raise AudioError(
+        f"{label} is truncated or its header is wrong: it announces {_spoken(seconds)} of audio, "
+        "but its end cannot be read."
+    )
+
+
+def _of_length(wave: np.ndarray, n: int) -> np.ndarray:
+    """Exactly n samples, cut to [-1, 1]: a resampler's count may be off by a rounding."""
+    if len(wave) < n:
+        wave = np.concatenate([wave, np.zeros(n - len(wave), np.float32)])
+    return np.clip(wave[:n], -1.0, 1.0, out=wave[:n])
+
+
+def _truncated(label: str, found_s: float, announced_s: float) -> str:
+    return (
+        f"{label} is truncated or its header is wrong: it announces {_spoken(announced_s)} of "
+        f"audio but holds {_spoken(found_s)}."
+    )
+
+
+def _spoken(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.1f} s"
+    return f"{seconds / 60:.1f} min" if seconds < 36_000 else f"{seconds / 3600:,.0f} h"

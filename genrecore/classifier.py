@@ -1,0 +1,195 @@
+"""Front end, standardiser and network as one module with one state dict; and what fits what.
+
+Training and inference call the same `forward`, so no second preprocessing can drift.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from genrecore import config as configuration
+from genrecore.config import Part, RunConfig
+from genrecore.datasets import DATASETS
+from genrecore.datasets.known import with_known_folder
+from genrecore.errors import GenrecoreError, UsageError
+from genrecore.features import FEATURES, STANDARDISERS
+from genrecore.jobfolder import in_words
+from genrecore.models import MODELS
+from genrecore.registry import Registry
+from genrecore.splits import SPLITS
+
+
+class Classifier(nn.Module):
+    """wave (batch, 1, samples) → logits (batch, genres), genres sorted by name.
+
+    Attributes:
+        feature: The front end, wave → features.
+        standardise: Fitted on the training split only.
+        network: features → logits.
+    """
+
+    def __init__(self, config: RunConfig, genres: list[str], pretrained: bool = True) -> None:
+        """Builds what a resolved configuration names.
+
+        Args:
+            config: The configuration.
+            genres: Sorted names; their order is the order of the logits.
+            pretrained: Whether a model that asks for published weights gets them; not needed
+                where trained weights are loaded right after.
+        """
+        super().__init__()
+        self.config, self.genres = config, list(genres)
+        feature = FEATURES[config.feature.name]
+        self.feature: nn.Module = feature.thing(
+            feature.read_options(config.feature.options, "feature"),
+            config.audio.sample_rate_hz,
+            round(config.segments.segment_s * config.audio.sample_rate_hz),
+        )
+        shape = tuple(self.feature.output_shape)  # type: ignore[arg-type]
+        standardise = STANDARDISERS[config.standardise.name]
+        self.standardise: nn.Module = standardise.thing(
+            standardise.read_options(config.standardise.options, "standardisation"), shape
+        )
+        model = MODELS[config.model.name]
+        options = model.read_options(config.model.options, "model")
+        if not pretrained and getattr(options, "pretrained", False):
+            options = options.model_copy(update={"pretrained": False})
+        self.network: nn.Module = model.thing(shape, len(genres), options)
+
+    def forward(self, wave: Tensor) -> Tensor:
+        """Logits (batch, genres) of waves (batch, 1, samples)."""
+        return self.logits(self.feature(wave))
+
+    def logits(self, features: Tensor) -> Tensor:
+        """Logits (batch, genres) of features as the front end makes them."""
+        return self.network(self.standardise(features))
+
+    def training_logits(self, features: Tensor) -> list[tuple[float, Tensor]]:
+        """(weight, logits) pairs whose weighted losses are summed; one pair unless the network
+        has auxiliary heads."""
+        own = getattr(self.network, "training_logits", None)
+        standardised = self.standardise(features)
+        return [(1.0, self.network(standardised))] if own is None else own(standardised)
+
+    def n_parameters(self) -> int:
+        """Trainable numbers."""
+        return sum(p.numel() for p in self.parameters() if p.requires_grad)
+
+
+def fits(feature: str, model: str) -> str:
+    """Why this model cannot take this feature, as a sentence; empty where it can."""
+    kind, accepts = FEATURES[feature].facts["kind"], MODELS[model].facts["accepts"]
+    if kind in accepts:
+        return ""
+    listed = ", ".join(sorted(accepts))
+    return f"The model {model} takes {listed}; the feature {feature} makes {kind}."
+
+
+def resolve(config: RunConfig) -> RunConfig:
+    """The configuration checked through and through, its options reduced to what differs from
+    their defaults (so that equal systems have equal signatures).
+
+    Raises:
+        UsageError: An unknown name, option or value, a model that does not take the feature, or
+            an input too small for the network.
+    """
+    config = config.model_copy(
+        update={
+            "dataset": _checked(DATASETS, with_known_folder(config.dataset), "dataset"),
+            "split": _checked(SPLITS, config.split, "split"),
+            "feature": _checked(FEATURES, config.feature, "feature"),
+            "standardise": _checked(STANDARDISERS, config.standardise, "standardisation"),
+            "model": _checked(MODELS, config.model, "model"),
+        }
+    )
+    reason = fits(config.feature.name, config.model.name)
+    if reason:
+        able = [name for name in MODELS if not fits(config.feature.name, name)]
+        raise UsageError(f"{reason} Models that take it: {', '.join(able) or 'none'}.")
+    if config.segments.segment_s > config.audio.clip_s:
+        raise UsageError(
+            f"A segment of {config.segments.segment_s:g} s is longer than the "
+            f"{config.audio.clip_s:g} s taken from each clip."
+        )
+    try:
+        with torch.device("meta"):
+            trial = Classifier(config, ["a", "b"], pretrained=False).eval()
+            trial.network(torch.empty(2, *trial.feature.output_shape))  # type: ignore[misc]
+    except GenrecoreError as error:
+        raise UsageError(str(error)) from None
+    except (RuntimeError, ValueError) as error:
+        raise UsageError(
+            f"The model {config.model.name} cannot take the input that these settings make: "
+            f"{in_words(error)}"
+        ) from None
+    return config
+
+
+def _checked(registry: Registry, part: Part, what: str) -> Part:
+    entry = registry[part.name]
+    options = entry.read_options(part.options, what)
+    return Part(name=part.name, options=options.model_dump(mode="json", exclude_defaults=True))
+
+
+def full_options(config: RunConfig) -> dict[str, dict[str, Any]]:
+    """Every option of every part with its value, defaults included, for people to read."""
+    registries: Mapping[str, Registry] = {
+        "dataset": DATASETS,
+        "split": SPLITS,
+        "feature": FEATURES,
+        "standardise": STANDARDISERS,
+        "model": MODELS,
+    }
+    return {
+        name: registry[part.name].read_options(part.options, name).model_dump(mode="json")
+        for name, registry in registries.items()
+        for part in [getattr(config, name)]
+    }
+
+
+def save(classifier: Classifier, path: Path) -> None:
+    """Writes the state dict with genres and configuration as metadata; never half a file."""
+    tensors = {name: t.detach().contiguous() for name, t in classifier.state_dict().items()}
+    metadata = {
+        "genres": json.dumps(classifier.genres),
+        "config": classifier.config.model_dump_json(),
+    }
+    temporary = path.with_name(f".{path.name}.new")
+    save_file(tensors, temporary, metadata)
+    temporary.rename(path)
+
+
+def load(path: Path) -> Classifier:
+    """The classifier in a weights file, in evaluation mode, on the CPU.
+
+    Raises:
+        GenrecoreError: The file is missing, cut off, not safetensors, or of another architecture.
+    """
+    try:
+        with safe_open(path, framework="pt") as stream:
+            metadata = stream.metadata() or {}
+            tensors = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118
+    except FileNotFoundError:
+        raise GenrecoreError(f"There are no weights at {path}.") from None
+    except (SafetensorError, OSError) as error:
+        raise GenrecoreError(f"{path} is not a readable safetensors file: {error}.") from None
+    if not {"genres", "config"} <= metadata.keys():
+        raise GenrecoreError(f"{path} holds no genres and configuration: another program's file.")
+    config = configuration.read(json.loads(metadata["config"]), str(path))
+    classifier = Classifier(config, json.loads(metadata["genres"]), pretrained=False)
+    try:
+        classifier.load_state_dict(tensors)
+    except RuntimeError as error:
+        raise GenrecoreError(
+            f"The weights in {path} do not belong to the model {config.model.name}: "
+            f"{in_words(error)}"
+        ) from None
+    return classifier.eval()

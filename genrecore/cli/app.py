@@ -1,0 +1,88 @@
+"""The command's root: subcommands, exit codes, and life as a task."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import time
+import traceback
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from genrecore import __version__, jobfolder, jobs
+from genrecore.cli.output import err
+from genrecore.errors import UsageError
+from genrecore.progress import Stopped
+
+app = typer.Typer(
+    name="genrecore",
+    help="Train, watch, compare and hear music genre classifiers. "
+    "Start with 'genrecore demo', or open the dashboard with 'genrecore dashboard'.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show the traceback when something fails.")
+    ] = False,
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", help="Print the version.", callback=_print_version, is_eager=True
+        ),
+    ] = False,
+) -> None:
+    """Options before the command."""
+
+
+# Importing the modules files their commands under `app`.
+from genrecore.cli import data, models, serving, training  # noqa: E402, F401
+
+
+def main() -> None:
+    """Runs the command: exit code 0 done, 2 wrong usage, 1 failed with one clear sentence."""
+    locks = jobfolder.inherited_locks()  # held until this process ends
+    folder = os.environ.get(jobs.TASK)
+    status = jobfolder.Status(Path(folder)) if folder else None
+    if status is not None:
+        status.move("running", **jobfolder.identity())
+    code, sentence, state, trace = 0, "", "done", ""
+    try:
+        app()
+    except SystemExit as exit_:
+        code = exit_.code if isinstance(exit_.code, int) else 0 if exit_.code is None else 1
+        state = "done" if code == 0 else "failed"
+    except Stopped:
+        code, sentence, state = 1, "Stopped, as asked.", "stopped"
+    except KeyboardInterrupt:
+        code, sentence, state = 130, "Interrupted.", "stopped"
+    except BrokenPipeError:  # the reader of our output has seen enough
+        with contextlib.suppress(OSError):
+            sys.stdout = open(os.devnull, "w")  # noqa: SIM115
+    except Exception as error:
+        code, state = (2 if isinstance(error, UsageError) else 1), "failed"
+        sentence, trace = jobfolder.in_words(error), traceback.format_exc()
+        if "--debug" in sys.argv:
+            err.print(trace, markup=False)
+    if sentence:
+        err.print(sentence, markup=False)
+    if status is not None:
+        with contextlib.suppress(OSError):
+            status.move(state, sentence, finished_at=time.time(), traceback=trace)
+    for lock in locks:
+        os.close(lock)
+    sys.exit(code)

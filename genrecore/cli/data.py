@@ -1,0 +1,159 @@
+"""`genrecore list` and `genrecore datasets`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from genrecore import jobs, metrics
+from genrecore.cli.app import app
+from genrecore.cli.output import JSON, out, print_json, print_table, reporting
+from genrecore.config import Audio, Part, RunConfig
+from genrecore.datasets import DATASETS, known
+from genrecore.errors import UsageError
+from genrecore.registry import Registry
+from genrecore.splits import SPLITS
+
+datasets_app = typer.Typer(
+    help="List datasets and prepare them for training.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+app.add_typer(datasets_app, name="datasets")
+
+WHAT = ("datasets", "splits", "features", "standardisers", "models", "metrics")
+
+
+def _registries() -> dict[str, Registry]:
+    from genrecore.features import FEATURES, STANDARDISERS  # torch
+    from genrecore.models import MODELS
+
+    all_of_them = (DATASETS, SPLITS, FEATURES, STANDARDISERS, MODELS, metrics.METRICS)
+    return dict(zip(WHAT, all_of_them, strict=True))
+
+
+@app.command("list")
+def list_registered(
+    what: Annotated[str, typer.Argument(help=f"One of {', '.join(WHAT)}; by default all.")] = "",
+    as_json: JSON = False,
+) -> None:
+    """Everything that can be chosen: datasets, splits, features, models, metrics, with options."""
+    if what and what not in WHAT:
+        raise UsageError(f"There is nothing called {what!r} to list; there are: {', '.join(WHAT)}.")
+    chosen = {name: reg for name, reg in _registries().items() if what in ("", name)}
+    if as_json:
+        print_json(
+            {
+                kind: {name: _entry(registry, name) for name in registry}
+                for kind, registry in chosen.items()
+            }
+        )
+        return
+    for kind, registry in chosen.items():
+        out.print(kind.capitalize(), style="bold")
+        print_table(
+            [
+                {
+                    "name": name,
+                    "title": registry[name].title,
+                    "options": ", ".join(
+                        f"{key}={value['default']}" if "default" in value else key
+                        for key, value in _entry(registry, name)["options"].items()
+                    ),
+                }
+                for name in registry
+            ]
+        )
+        out.print()
+
+
+def _entry(registry: Registry, name: str) -> dict[str, Any]:
+    entry = registry[name]
+    facts = {k: sorted(v) if isinstance(v, frozenset) else v for k, v in entry.facts.items()}
+    schema = entry.options.model_json_schema(mode="serialization")
+    return {
+        "title": entry.title,
+        "source": entry.source,
+        "options": schema.get("properties", {}),
+        **json.loads(json.dumps(facts, default=str)),
+    }
+
+
+@datasets_app.command("list")
+def list_datasets(as_json: JSON = False) -> None:
+    """The datasets genrecore can read, and where yours lie."""
+    remembered = known.known()
+    rows = [
+        {
+            "name": name,
+            "title": DATASETS[name].title,
+            "folder": remembered.get(name, {}).get("folder")
+            or ("needs --folder" if DATASETS[name].facts.get("needs_folder") else "built in"),
+        }
+        for name in DATASETS
+    ]
+    print_json(rows) if as_json else print_table(rows)
+
+
+@datasets_app.command("prepare")
+def prepare(
+    name: Annotated[str, typer.Argument(help="A dataset's name; see 'genrecore datasets list'.")],
+    folder: Annotated[
+        Path | None, typer.Option(help="Where its files lie; remembered for the next time.")
+    ] = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", help="An option, e.g. --set n_genres=4.")
+    ] = None,
+    sample_rate_hz: Annotated[
+        int, typer.Option(help="Rate of the decoded audio: 16000, 22050 or 44100.")
+    ] = 22_050,
+    clip_s: Annotated[
+        float, typer.Option(help="Seconds taken from the middle of each clip.")
+    ] = 30.0,
+    background: Annotated[
+        bool, typer.Option("--background", help="Run it as a task of its own and return.")
+    ] = False,
+    as_json: JSON = False,
+) -> None:
+    """Read a dataset and decode its audio, so that training starts at once. Unusable files are
+    named with their reason; the rest goes on."""
+    from genrecore import config as configuration
+    from genrecore import preparation
+
+    options: dict[str, Any] = {}
+    for item in set_ or []:
+        key, _, value = item.partition("=")
+        options[f"dataset.{key}"] = value
+    if folder is not None:
+        options["dataset.folder"] = json.dumps(str(folder.expanduser().absolute()))
+    options |= {"audio.sample_rate_hz": sample_rate_hz, "audio.clip_s": clip_s}
+    base = RunConfig(dataset=known.with_known_folder(Part(name=name)), audio=Audio())
+    config = configuration.with_values(base, options)
+    checked = DATASETS[name].read_options(config.dataset.options, "dataset")
+    if background:
+        words = ["datasets", "prepare", name, "--sample-rate-hz", str(sample_rate_hz)]
+        words += ["--clip-s", f"{clip_s:g}"]
+        words += ["--folder", str(folder.expanduser().absolute())] if folder else []
+        words += [word for item in set_ or [] for word in ("--set", item)]
+        task = jobs.start_task(words, f"Preparing {name}")
+        print_json({"task": task.task_id, "folder": str(task.folder)}) if as_json else out.print(
+            f"Started as task {task.task_id}.", markup=False
+        )
+        return
+    with reporting(quiet=as_json) as report:
+        prepared = preparation.decode(config, report)
+    if DATASETS[name].facts.get("needs_folder"):
+        known.remember(name, checked.model_dump(mode="json", exclude_defaults=True))
+    facts = preparation.summary(prepared)
+    if as_json:
+        print_json({"dataset": name, **facts})
+        return
+    out.print(
+        f"{name}: {facts['n_clips']} clips of {len(facts['clips_per_genre'])} genres, "
+        f"{facts['minutes']} minutes, {facts['n_artists']} known artists."
+    )
+    for skipped in facts["skipped"]:
+        out.print(f"Left out {skipped['clip_id']}: {skipped['reason']}", markup=False)

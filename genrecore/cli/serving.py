@@ -1,0 +1,201 @@
+"""`genrecore demo`, `genrecore dashboard` and `genrecore doctor`."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import shutil
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from genrecore import config as configuration
+from genrecore import hardware, jobfolder, jobs, runs
+from genrecore.cli.app import app
+from genrecore.cli.models import print_comparison
+from genrecore.cli.output import JSON, out, print_json, print_table, reporting
+from genrecore.cli.training import follow
+from genrecore.config import RunConfig
+from genrecore.errors import GenrecoreError
+from genrecore.runs import Run
+
+PORT = Annotated[
+    int, typer.Option(help="Port of the dashboard on this machine; 0 takes a free one.", min=0)
+]
+
+# What the demonstration trains: the small network of the studies and the strong one, both on the
+# built-in music, briefly.
+DEMO_RUNS: tuple[tuple[str, dict[str, Any]], ...] = (
+    ("base CNN", {"model": "cnn", "training.epochs": 15}),
+    ("ResNet-18", {"model": "resnet18", "training.epochs": 6}),
+)
+
+
+@app.command()
+def demo(
+    no_serve: Annotated[
+        bool, typer.Option("--no-serve", help="Stop before the dashboard is served.")
+    ] = False,
+    port: PORT = 8501,
+    as_json: JSON = False,
+) -> None:
+    """See the whole product on music that it makes itself: two models are trained in background
+    processes and compared, then the dashboard is served with them in it."""
+    from genrecore import classifier, comparison, preparation
+
+    wanted = [
+        (title, classifier.resolve(configuration.with_values(RunConfig(), values)))
+        for title, values in DEMO_RUNS
+    ]
+    with reporting(quiet=as_json) as report:
+        preparation.decode(wanted[0][1], report)
+        started = [(title, _finished(config) or jobs.submit(config)) for title, config in wanted]
+        done = [
+            follow(run, report, f"Training {title}", run.config.training.epochs)
+            for title, run in started
+        ]
+    result = comparison.compare(done)
+    if as_json:
+        print_json({"runs": result.table, "notes": result.notes, "pairs": result.pairs})
+    else:
+        print_comparison(result)
+    if not no_serve:
+        _serve(port)
+
+
+def _finished(config: RunConfig) -> Run | None:
+    """A run of exactly this configuration that is done, so that a second demo is quick."""
+    wanted = configuration.signature(config)
+    for run in runs.all_runs():
+        if run.status.get("state") == "done" and configuration.signature(run.config) == wanted:
+            return run
+    return None
+
+
+@app.command()
+def dashboard(
+    port: PORT = 8501,
+) -> None:
+    """Serve the dashboard on this machine. Training goes on when it is closed."""
+    _serve(port)
+
+
+def _serve(port: int) -> None:
+    app_file = Path(__file__).resolve().parents[2] / "app.py"
+    if not app_file.exists():
+        raise GenrecoreError(
+            "The dashboard runs from a checkout (app.py and pages/ are at its top level), and this "
+            "installation has none; install with 'pip install -e .' in the checkout."
+        )
+    port = port if _is_free(port) and port else _free_port()
+    out.print(f"\nDashboard: http://127.0.0.1:{port}  (Ctrl-C ends it; runs go on)", markup=False)
+    sys.stdout.flush()
+    command = [
+        sys.executable, "-m", "streamlit", "run", str(app_file),
+        "--server.address", "127.0.0.1", "--server.port", str(port), "--server.headless", "true",
+    ]  # fmt: skip
+    jobs.ensure_runner()
+    try:
+        # In the checkout, where the dashboard's settings and theme lie; the store stays ours.
+        environment = os.environ | {"GENRECORE_RUNS": str(runs.store_dir())}
+        code = subprocess.call(command, cwd=app_file.parent, env=environment)
+    except KeyboardInterrupt:
+        code = 0
+    if code not in (0, 130, -2, -15):
+        raise GenrecoreError(f"The dashboard ended with exit code {code}.")
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+_PACKAGES = (
+    "torch", "torchvision", "torchaudio", "streamlit", "plotly", "pandas", "numpy", "pyarrow",
+    "librosa", "soundfile", "soxr", "scikit-learn",
+)  # fmt: skip
+
+
+@app.command()
+def doctor(as_json: JSON = False) -> None:
+    """What this machine offers: versions, devices, the precision chosen and why, disk, and what is
+    missing. Exit code 1 when something needed is missing."""
+    import torch
+
+    chosen = hardware.choose()
+    versions: dict[str, str | None] = {"python": platform.python_version()}
+    for package in _PACKAGES:
+        try:
+            versions[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            versions[package] = None
+    folders = {"runs": runs.store_dir(), "cache": jobfolder.cache_dir()}
+    disk = {name: _disk(folder) for name, folder in folders.items()}
+    missing = [f"The package {name} is not installed." for name, v in versions.items() if v is None]
+    missing += [item["problem"] for item in disk.values() if item["problem"]]
+    for package, need in (("torchvision", "0.26"), ("torchaudio", "2.11"), ("torch", "2.11")):
+        found = versions[package]
+        if found and not found.startswith(need):
+            missing.append(f"{package} {found} was found; this package is built on {need}.")
+    ffmpeg, chromium = shutil.which("ffmpeg"), shutil.which("chromium")
+    facts = {
+        "versions": versions,
+        "devices": hardware.devices(),
+        "device": chosen.device,
+        "device_name": chosen.name,
+        "precision": chosen.precision,
+        "precision_reason": chosen.reason,
+        "cuda": torch.version.cuda,
+        "ffmpeg": ffmpeg,
+        "chromium": chromium,
+        "folders": {name: str(folder) for name, folder in folders.items()},
+        "disk": disk,
+        "missing": missing,
+    }
+    if as_json:
+        print_json(facts)
+    else:
+        rows = [{"what": name, "found": version or "missing"} for name, version in versions.items()]
+        rows += [
+            {"what": "devices", "found": ", ".join(facts["devices"])},
+            {"what": "a run would use", "found": f"{chosen.name}; {chosen.reason}"},
+            {"what": "ffmpeg", "found": ffmpeg or "not found; not needed for wav, mp3, ogg, flac"},
+            {"what": "chromium", "found": chromium or "not found; needed by browser tests only"},
+        ]
+        rows += [
+            {"what": f"{name} folder", "found": f"{folders[name]} ({item['free_gb']} GB free)"}
+            for name, item in disk.items()
+        ]
+        print_table(rows)
+        out.print("\nNothing is missing." if not missing else "")
+    if missing:
+        raise GenrecoreError(" ".join(missing))
+
+
+def _disk(folder: Path) -> dict[str, Any]:
+    existing = folder
+    while not existing.exists() and existing != existing.parent:
+        existing = existing.parent
+    free_gb = round(shutil.disk_usage(existing).free / 1e9, 1)
+    problem = ""
+    if not os.access(existing, os.W_OK):
+        problem = f"The folder {existing} cannot be written."
+    elif free_gb < 1:
+        problem = f"The disk of {existing} has only {free_gb} GB left."
+    return {"free_gb": free_gb, "problem": problem}

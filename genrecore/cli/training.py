@@ -1,0 +1,250 @@
+"""`genrecore train` and `genrecore runs`."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from genrecore import config as configuration
+from genrecore import jobfolder, jobs, runs
+from genrecore.cli.app import app
+from genrecore.cli.flags import with_flags
+from genrecore.cli.output import JSON, duration, err, out, print_json, print_table, reporting, share
+from genrecore.config import RunConfig
+from genrecore.errors import GenrecoreError, UsageError
+from genrecore.progress import Report
+from genrecore.runs import Run
+
+runs_app = typer.Typer(
+    help="List, show and stop runs.", no_args_is_help=True, rich_markup_mode=None
+)
+app.add_typer(runs_app, name="runs")
+
+
+@app.command()
+@with_flags(RunConfig)
+def train(
+    values: dict[str, Any],
+    config: Annotated[
+        Path | None, typer.Option("--config", help="A configuration in JSON to start from.")
+    ] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="An option of a part, e.g. --set feature.n_mels=64."),
+    ] = None,
+    background: Annotated[
+        bool, typer.Option("--background", help="Queue the run and return at once.")
+    ] = False,
+    run: Annotated[
+        Path | None,
+        typer.Option("--run", help="Carry out (or go on with) the run in this folder."),
+    ] = None,
+    as_json: JSON = False,
+) -> None:
+    """Train one model and test it: decode, split, train, choose the epoch, predict.
+
+    Without flags: the base CNN on the built-in demo music. Settings come from the defaults, then
+    from --config, then from flags. What a run writes is described in checkpoints/README.md.
+    """
+    if run is not None:
+        if values or set_ or config:
+            raise UsageError("--run carries out what its folder says; it takes no other settings.")
+        _carry_out(runs.find(str(run)), as_json)
+        return
+    from genrecore import classifier  # torch: not on the way to --help
+
+    for item in set_ or []:
+        key, equals, value = item.partition("=")
+        if not equals:
+            raise UsageError(f"--set takes field=value, e.g. feature.n_mels=64; found {item!r}.")
+        values[key] = value
+    start = configuration.read_file(config) if config else RunConfig()
+    resolved = classifier.resolve(configuration.with_values(start, values))
+    if background:
+        queued = jobs.submit(resolved)
+        if as_json:
+            print_json({"run": queued.run_id, "folder": str(queued.folder), "state": "queued"})
+        else:
+            out.print(f"Queued {queued.run_id}. Watch it: genrecore runs show {queued.run_id}")
+        return
+    made, lock = runs.create_held(resolved)
+    try:
+        _carry_out(made, as_json, lock)
+    finally:
+        os.close(lock)
+
+
+def _carry_out(run: Run, as_json: bool, lock: int | None = None) -> None:
+    """Executes a run in this process, holding its lock and a slot."""
+    from genrecore import lifecycle, runner
+
+    born_held = "GENRECORE_DEVICE" in os.environ  # the runner gave this process both locks
+    slot = own_lock = None
+    try:
+        if not born_held:
+            if lock is None:
+                lock = own_lock = jobfolder.take_lock(run.folder / jobfolder.LOCK)
+                if lock is None:
+                    raise GenrecoreError(f"Another process works on the run {run.run_id}.")
+            if run.status.get("state") == "done":
+                raise GenrecoreError(f"The run {run.run_id} is done already.")
+            device, slot = _take_slot(run, runner.wanted(run), runner.slot_lock)
+            os.environ["GENRECORE_DEVICE"] = device
+        with reporting(quiet=as_json or born_held) as report:
+            if not as_json:
+                out.print(f"Run {run.run_id}")
+            state = lifecycle.execute(run, report)
+    finally:
+        for descriptor in (slot, own_lock):
+            if descriptor is not None:
+                os.close(descriptor)
+        jobs.ensure_runner(run.folder.parent)
+    finished = Run(run.folder)
+    if as_json:
+        print_json(_facts(finished))
+    elif state == "done":
+        _print_result(finished)
+    if state == "failed":
+        raise GenrecoreError(f"The run {run.run_id} failed: {finished.reason}")
+
+
+def _take_slot(run: Run, devices: list[str], lock_of: Any) -> tuple[str, int]:
+    """The first free slot; waits for one while other runs train."""
+    told = False
+    while True:
+        for device in devices:
+            slot = jobfolder.take_lock(lock_of(run.folder.parent, device), patience_s=0.0)
+            if slot is not None:
+                return device, slot
+        if jobfolder.stop_asked(run.folder):
+            raise GenrecoreError(f"The run {run.run_id} was cancelled while it waited.")
+        if not told:
+            err.print("Waiting for a free device: another run trains. Ctrl-C gives up.")
+            told = True
+        time.sleep(0.3)
+
+
+def _facts(run: Run) -> dict[str, Any]:
+    from genrecore import comparison
+
+    facts: dict[str, Any] = {
+        "run": run.run_id,
+        "folder": str(run.folder),
+        "state": run.state,
+        "reason": run.reason,
+        "status": {k: v for k, v in run.status.items() if k not in ("states", "traceback")},
+        "config": run.config.model_dump(),
+        "signature": configuration.signature(run.config),
+        "system": configuration.system_signature(run.config),
+        "environment": run.environment,
+    }
+    if run.predictions is not None:
+        facts["scores"] = comparison.scores(run)
+    return facts
+
+
+def _print_result(run: Run) -> None:
+    from genrecore import comparison
+
+    scores = comparison.scores(run)
+    out.print(
+        f"Tested on {scores['n_clips']} clips: accuracy {share(scores['accuracy'])} "
+        f"(95 %: {share(scores['accuracy_low'])} to {share(scores['accuracy_high'])}), "
+        f"macro-F1 {share(scores['macro_f1'])}, epoch {run.status.get('best_epoch')}."
+    )
+
+
+@runs_app.command("list")
+def list_runs(as_json: JSON = False) -> None:
+    """Every run in the store, the newest first, with its state and validation accuracy."""
+    rows = []
+    for run in runs.all_runs():
+        status = run.status
+        rows.append(
+            {
+                "run": run.run_id,
+                "state": run.state,
+                "model": run.config.model.name,
+                "dataset": run.config.dataset.name,
+                "split": run.config.split.name,
+                "epoch": f"{status.get('epoch', 0)} of {run.config.training.epochs}",
+                "validation accuracy": status.get("best_valid_accuracy"),
+                "left": status.get("time_left_s") if run.alive else None,
+            }
+        )
+    if as_json:
+        print_json(rows)
+        return
+    for row in rows:
+        accuracy = row["validation accuracy"]
+        row["validation accuracy"] = share(accuracy) if accuracy is not None else ""
+        row["left"] = duration(row["left"]) if row["left"] is not None else ""
+    print_table(rows, f"No runs in {runs.store_dir()} yet; 'genrecore demo' makes two.")
+
+
+@runs_app.command("show")
+def show_run(
+    run: Annotated[str, typer.Argument(help="A run's id, a part of it, or 'latest'.")],
+    log: Annotated[bool, typer.Option("--log", help="Print the end of its log as well.")] = False,
+    as_json: JSON = False,
+) -> None:
+    """One run: state, progress, result, what differs from the defaults."""
+    found = runs.find(run)
+    if as_json:
+        print_json(_facts(found))
+        return
+    status = found.status
+    out.print(f"{found.run_id}: {found.state}. {found.reason}".strip())
+    out.print(f"Folder: {found.folder}", markup=False)
+    if status.get("phase") and found.state not in jobfolder.FINAL:
+        left = duration(status.get("time_left_s"))
+        out.print(
+            f"{status['phase']}, epoch {status.get('epoch', 0)} of "
+            f"{found.config.training.epochs}, time left {left}"
+        )
+    if found.predictions is not None:
+        _print_result(found)
+    out.print("Differs from the defaults in: ", end="")
+    out.print(json.dumps(configuration.differences(found.config)), markup=False)
+    out.print(f"Same again: {jobs.command_of(found.config)}", markup=False)
+    if log:
+        out.print(found.log(), markup=False)
+
+
+@runs_app.command("stop")
+def stop_run(
+    run: Annotated[str, typer.Argument(help="A run's id, a part of it, or 'latest'.")],
+    as_json: JSON = False,
+) -> None:
+    """Ask a run to stop: it finishes its step, keeps a checkpoint and ends as 'stopped'."""
+    found = runs.find(run)
+    sentence = jobs.stop(found)
+    if as_json:
+        print_json({"run": found.run_id, "state": Run(found.folder).state, "message": sentence})
+    else:
+        out.print(sentence)
+
+
+def follow(run: Run, report: Report, title: str, n_epochs: int) -> Run:
+    """Waits for a run in the background, reporting its progress; returns it finished.
+
+    Raises:
+        GenrecoreError: It did not end well.
+    """
+    while True:
+        now = Run(run.folder)
+        if now.state in ("done", "failed", "stopped", "lost"):
+            if now.state != "done":
+                raise GenrecoreError(f"The run {run.run_id} is {now.state}: {now.reason}")
+            return now
+        phase = now.status.get("phase") or "Waiting for a free device"
+        done, total = int(now.status.get("done", 0)), int(now.status.get("total", 0))
+        accuracy = now.status.get("best_valid_accuracy")
+        best = f", best validation accuracy {share(accuracy)}" if accuracy is not None else ""
+        report(f"{title}: {phase.lower()}{best}", done, total)
+        time.sleep(0.3)

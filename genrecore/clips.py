@@ -1,0 +1,69 @@
+"""The clip table: one row a clip, the contract between datasets and everything after them.
+
+Columns, in this order:
+
+| column | meaning |
+|---|---|
+| `clip_id` | the dataset's own identifier, text, unique, the same in every medium |
+| `path` | absolute path of the file |
+| `medium` | `audio` (later also `image`, `table`) |
+| `genre` | the label |
+| `artist` | text, or missing where it is not known |
+| `album` | text, or missing |
+| `duration_s` | seconds, or NaN where the loader does not know it |
+| `split` | `train`, `valid`, `test`, or missing before a split scheme has been applied |
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import pandas as pd
+
+from genrecore.errors import GenrecoreError
+
+COLUMNS = ("clip_id", "path", "medium", "genre", "artist", "album", "duration_s", "split")
+SPLITS = ("train", "valid", "test")
+
+
+def clip_table(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
+    """A clip table from rows, sorted by genre and clip_id, absent columns filled as missing."""
+    table = pd.DataFrame(list(rows), columns=list(COLUMNS))
+    table["duration_s"] = table["duration_s"].astype("float64")
+    for column in ("clip_id", "path", "medium", "genre", "artist", "album", "split"):
+        table[column] = table[column].astype("string")
+    table["medium"] = table["medium"].fillna("audio")
+    return table.sort_values(["genre", "clip_id"], ignore_index=True)
+
+
+def genres_of(clips: pd.DataFrame) -> list[str]:
+    """The genres, sorted by name: the order of every logit, column and matrix."""
+    return sorted(clips["genre"].dropna().unique().tolist())
+
+
+def check(clips: pd.DataFrame, dataset: str, least_per_genre: int = 3) -> None:
+    """Refuses what cannot be learned from.
+
+    Raises:
+        GenrecoreError: No clips, one genre only, a genre with fewer than `least_per_genre` clips,
+            or a clip_id that occurs twice.
+    """
+    if clips.empty:
+        raise GenrecoreError(f"The dataset {dataset} has no clips: nothing to train on.")
+    if not clips["clip_id"].is_unique:
+        twice = clips.loc[clips["clip_id"].duplicated(), "clip_id"].iloc[0]
+        raise GenrecoreError(f"The dataset {dataset} names the clip {twice!r} twice.")
+    counts = clips["genre"].value_counts()
+    if len(counts) < 2:
+        raise GenrecoreError(
+            f"The dataset {dataset} has one genre only ({counts.index[0]}); "
+            "a classifier needs at least two."
+        )
+    small = counts[counts < least_per_genre].sort_index()
+    if len(small):
+        named = ", ".join(f"{genre} ({n})" for genre, n in small.items())
+        raise GenrecoreError(
+            f"The dataset {dataset} has too few clips in {named}; training, validation and test "
+            f"need at least {least_per_genre} clips of every genre."
+        )

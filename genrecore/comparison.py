@@ -1,0 +1,220 @@
+"""Several runs next to one another: scores from their stored predictions, and what they share.
+
+The only module that looks at more than one run. Scores are computed when they are read;
+`scores.json` in a run folder is a cache keyed by the predictions file.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from genrecore import jobfolder, metrics, significance
+from genrecore.errors import GenrecoreError
+from genrecore.runs import Run
+
+_SCORES_FORMAT = 1  # raised when a score's definition changes
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Runs compared on their test clips.
+
+    Attributes:
+        runs: The runs, in the order given.
+        table: One row a run, as `leaderboard` makes it, in that order.
+        notes: What a reader must know first: differing test clips, datasets or splits.
+        pairs: `run_a, run_b, title_a, title_b, n_clips, only_a, only_b, difference, low, high, p,
+            sentence`, one row a pair; differences are shares, a minus b, on the shared clips.
+        per_genre: `run_id, title, genre, n_clips, recall, recall_low, recall_high, f1`.
+        confusions: Labelled × predicted counts by run id.
+        curves: `run_id, title, epoch, split (train or valid), loss, accuracy`.
+    """
+
+    runs: list[Run]
+    table: pd.DataFrame
+    notes: list[str]
+    pairs: pd.DataFrame
+    per_genre: pd.DataFrame
+    confusions: dict[str, pd.DataFrame]
+    curves: pd.DataFrame
+
+
+def scores(run: Run) -> dict[str, Any]:
+    """Every registered score of a run's test predictions, with the interval of the accuracy.
+
+    Raises:
+        GenrecoreError: The run has no test predictions.
+    """
+    path = run.folder / "predictions.parquet"
+    try:
+        stat = path.stat()
+    except OSError:
+        raise GenrecoreError(
+            f"The run {run.run_id} has no test predictions (it is {run.state})."
+        ) from None
+    key = [_SCORES_FORMAT, stat.st_size, stat.st_mtime_ns]
+    cached = jobfolder.read_json(run.folder / "scores.json")
+    if cached.get("key") == key:
+        return {k: float("nan") if v is None else v for k, v in cached["scores"].items()}
+    table = run.predictions
+    if table is None:
+        raise GenrecoreError(f"The run {run.run_id} has no test predictions.")
+    computed = metrics.scores(table)
+    plain = {k: None if v != v else v for k, v in computed.items()}  # JSON knows no nan
+    with contextlib.suppress(OSError):  # a store that cannot be written is still read
+        jobfolder.write_json(run.folder / "scores.json", {"key": key, "scores": plain})
+    return computed
+
+
+def leaderboard(runs: list[Run]) -> pd.DataFrame:
+    """One row a tested run, the most accurate first.
+
+    Columns: `run_id, title, model, dataset, split, n_clips, accuracy, accuracy_low, accuracy_high,
+    macro_f1, best_epoch, n_epochs, train_s, n_parameters, created`.
+    """
+    rows = [_row(run) for run in runs if (run.folder / "predictions.parquet").exists()]
+    table = pd.DataFrame(rows, columns=_COLUMNS)
+    return table.sort_values("accuracy", ascending=False, kind="stable", ignore_index=True)
+
+
+_COLUMNS = [
+    "run_id", "title", "model", "dataset", "split", "n_clips", "accuracy", "accuracy_low",
+    "accuracy_high", "macro_f1", "best_epoch", "n_epochs", "train_s", "n_parameters", "created",
+]  # fmt: skip
+
+
+def _row(run: Run) -> dict[str, Any]:
+    computed, status = scores(run), run.status
+    known = ("n_clips", "accuracy", "accuracy_low", "accuracy_high", "macro_f1")
+    return {
+        "run_id": run.run_id,
+        "title": run.title,
+        "model": run.config.model.name,
+        "dataset": run.config.dataset.name,
+        "split": f"{run.config.split.name}, fold {run.config.fold}",
+        **{name: computed[name] for name in known},
+        "best_epoch": status.get("best_epoch"),
+        "n_epochs": status.get("epoch"),
+        "train_s": status.get("finished_at", np.nan) - status.get("started_at", np.nan),
+        "n_parameters": status.get("n_parameters"),
+        "created": run.created,
+    }
+
+
+def compare(runs: list[Run]) -> Comparison:
+    """Two or more tested runs, compared.
+
+    Raises:
+        GenrecoreError: Fewer than two runs, one twice, or one without test predictions.
+    """
+    if len(runs) < 2:
+        raise GenrecoreError(f"A comparison needs at least two runs; found {len(runs)}.")
+    if len({run.run_id for run in runs}) < len(runs):
+        raise GenrecoreError("A run cannot be compared with itself; name each run once.")
+    tested = {run.run_id: _tested(run) for run in runs}
+    per_genre = [
+        metrics.per_genre(tested[run.run_id], metrics.genres_in(tested[run.run_id])).assign(
+            run_id=run.run_id, title=run.title
+        )
+        for run in runs
+    ]
+    columns = ["run_id", "title", "genre", "n_clips", "recall", "recall_low", "recall_high", "f1"]
+    return Comparison(
+        runs=list(runs),
+        table=pd.DataFrame([_row(run) for run in runs], columns=_COLUMNS),
+        notes=_notes(runs, tested),
+        pairs=pd.DataFrame([_pair(a, b, tested) for a, b in itertools.combinations(runs, 2)]),
+        per_genre=pd.concat(per_genre, ignore_index=True)[columns],
+        confusions={
+            run_id: metrics.confusion(table, metrics.genres_in(table))
+            for run_id, table in tested.items()
+        },
+        curves=pd.concat([curves(run) for run in runs], ignore_index=True),
+    )
+
+
+def curves(run: Run) -> pd.DataFrame:
+    """`run_id, title, epoch, split, loss, accuracy` of one run, train and validation."""
+    history = run.history
+    parts = []
+    for split in ("train", "valid"):
+        if f"{split}_loss" in history:
+            part = history[["epoch", f"{split}_loss", f"{split}_accuracy"]].copy()
+            part.columns = pd.Index(["epoch", "loss", "accuracy"])
+            parts.append(part.assign(run_id=run.run_id, title=run.title, split=split))
+    columns = ["run_id", "title", "epoch", "split", "loss", "accuracy"]
+    return pd.concat(parts, ignore_index=True)[columns] if parts else pd.DataFrame(columns=columns)
+
+
+def _tested(run: Run) -> pd.DataFrame:
+    table = run.predictions
+    if table is None:
+        raise GenrecoreError(
+            f"The run {run.run_id} has no test predictions (it is {run.state}); "
+            "only finished runs can be compared."
+        )
+    return table[table["split"] == "test"].reset_index(drop=True)
+
+
+def _right(table: pd.DataFrame) -> pd.Series:
+    """Whether each clip was classified rightly, by clip_id."""
+    genres = metrics.genres_in(table)
+    best = table[[f"p_{genre}" for genre in genres]].to_numpy().argmax(axis=1)
+    right = np.array(genres, dtype=object)[best] == table["genre"].to_numpy(dtype=object)
+    return pd.Series(right, index=table["clip_id"])
+
+
+def _pair(a: Run, b: Run, tested: dict[str, pd.DataFrame]) -> dict[str, Any]:
+    right_a, right_b = _right(tested[a.run_id]), _right(tested[b.run_id])
+    shared = right_a.index.intersection(right_b.index)
+    in_a, in_b = right_a[shared].to_numpy(), right_b[shared].to_numpy()
+    only_a, only_b = int((in_a & ~in_b).sum()), int((in_b & ~in_a).sum())
+    row: dict[str, Any] = {
+        "run_a": a.run_id, "run_b": b.run_id, "title_a": a.title, "title_b": b.title,
+        "n_clips": len(shared), "only_a": only_a, "only_b": only_b,
+    }  # fmt: skip
+    nan = float("nan")
+    if not len(shared) or a.config.dataset.name != b.config.dataset.name:
+        sentence = f"{a.title} and {b.title} share no test clips: they cannot be compared."
+        empty = {"n_clips": 0, "difference": nan, "low": nan, "high": nan, "p": nan}
+        return row | empty | {"sentence": sentence}
+    difference, low, high = significance.paired_difference(in_a, in_b)
+    p = significance.mcnemar_mid_p(only_a, only_b)
+    if low > 0:
+        verdict = f"{a.title} is better"
+    elif high < 0:
+        verdict = f"{b.title} is better"
+    else:
+        verdict = "they cannot be told apart"
+    side = "above" if difference >= 0 else "below"
+    sentence = (
+        f"On {len(shared)} shared clips {a.title} is {abs(100 * difference):.1f} points {side} "
+        f"{b.title} (95 %: {100 * low:+.1f} to {100 * high:+.1f}; p = {p:.2g}): {verdict}."
+    )
+    return row | {"difference": difference, "low": low, "high": high, "p": p, "sentence": sentence}
+
+
+def _notes(runs: list[Run], tested: dict[str, pd.DataFrame]) -> list[str]:
+    notes = []
+    datasets = sorted({run.config.dataset.name for run in runs})
+    if len(datasets) > 1:
+        notes.append(f"These runs come from different datasets: {', '.join(datasets)}.")
+    clips = {run_id: set(table["clip_id"]) for run_id, table in tested.items()}
+    shared = set.intersection(*clips.values())
+    for run in runs:
+        own = len(clips[run.run_id] - shared)
+        if own:
+            notes.append(
+                f"{run.title} was tested on {own} clips that not all the others were tested on; "
+                f"accuracies in the table are each run's own, pairs use the shared clips only."
+            )
+    splits = sorted({run.config.split.name for run in runs})
+    if len(splits) > 1:
+        notes.append(f"These runs were split differently: {', '.join(splits)}.")
+    return notes

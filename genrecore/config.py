@@ -1,0 +1,246 @@
+"""A run's configuration: one pydantic model, the same for form, flags and JSON.
+
+A default here is never changed and a registered name never used again: a configuration's
+signature is a hash of what differs from the defaults, so that old runs keep theirs.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from genrecore.errors import UsageError
+from genrecore.registry import explain
+
+
+class _Group(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+
+class Part(_Group):
+    """A registered thing by name, with its options."""
+
+    name: str = Field(title="Name", min_length=1)
+    options: dict[str, Any] = Field(default_factory=dict, title="Options")
+
+
+class Audio(_Group):
+    """What is decoded from the files into the corpus."""
+
+    sample_rate_hz: Literal[16_000, 22_050, 44_100] = Field(
+        22_050, title="Sample rate (Hz)", description="Every clip is resampled to this rate."
+    )
+    clip_s: float = Field(
+        30.0,
+        title="Length taken from each clip (s)",
+        description="The middle of longer clips is taken; shorter clips stay as long as they are.",
+        ge=1.0,
+        le=1200.0,
+    )
+
+
+class Segments(_Group):
+    """How a clip is cut into what the network sees at once."""
+
+    segment_s: float = Field(
+        3.0,
+        title="Segment length (s)",
+        description="The network sees this much at once; a clip's verdict is the mean over them.",
+        ge=0.25,
+        le=120.0,
+    )
+    overlap: float = Field(
+        0.0, title="Overlap of neighbouring segments", description="As a share.", ge=0.0, le=0.9
+    )
+
+
+class Training(_Group):
+    """The recipe."""
+
+    epochs: int = Field(
+        20, title="Epochs", description="Passes over the training data.", ge=1, le=5000
+    )
+    batch_size: int = Field(
+        32, title="Batch size", description="Segments per optimiser step.", ge=1, le=4096
+    )
+    optimiser: Literal["adam", "adamw"] = Field(
+        "adam", title="Optimiser", description="Adam (Kingma 2015) or AdamW (Loshchilov 2019)."
+    )
+    lr: float = Field(
+        1e-3,
+        title="Learning rate",
+        description="The constant rate, or the peak of a one-cycle schedule.",
+        gt=0.0,
+        le=10.0,
+    )
+    weight_decay: float = Field(
+        0.0, title="Weight decay", description="L2 penalty (Adam) or decay (AdamW).", ge=0.0, le=1.0
+    )
+    schedule: Literal["constant", "one_cycle"] = Field(
+        "constant",
+        title="Schedule",
+        description="Constant, or one cycle of warm-up and cosine decay (Smith 2018).",
+    )
+    patience: int = Field(
+        0,
+        title="Early stopping patience (epochs)",
+        description="Stop after so many epochs without a better validation accuracy; 0 never does.",
+        ge=0,
+        le=5000,
+    )
+    choose_epoch: Literal["best", "last"] = Field(
+        "best",
+        title="Epoch that is tested",
+        description="The one with the best validation accuracy, or the last.",
+    )
+    precision: Literal["auto", "float32", "bfloat16"] = Field(
+        "auto",
+        title="Precision",
+        description="auto takes bfloat16 where the hardware has matrix units for it, else float32.",
+    )
+
+
+class RunConfig(_Group):
+    """Everything that decides a run's result."""
+
+    dataset: Part = Field(Part(name="demo"), title="Dataset")
+    split: Part = Field(
+        Part(name="by_artist"),
+        title="Split",
+        description="Who is trained on, validated on and tested on.",
+    )
+    audio: Audio = Field(Audio(), title="Audio")
+    segments: Segments = Field(Segments(), title="Segments")
+    feature: Part = Field(Part(name="log_mel"), title="Feature")
+    standardise: Part = Field(Part(name="z_score"), title="Standardisation")
+    model: Part = Field(Part(name="cnn"), title="Model")
+    training: Training = Field(Training(), title="Training")
+    fold: int = Field(
+        0,
+        title="Fold",
+        description="Fold k is tested on part k and validated on part k + 1.",
+        ge=0,
+        le=99,
+    )
+    split_seed: int = Field(0, title="Split seed", description="Who lands where.", ge=0, le=2**31)
+    seed: int = Field(
+        0, title="Seed", description="Initial weights and the order of examples.", ge=0, le=2**31
+    )
+    device: str = Field(
+        "auto",
+        title="Device",
+        description="auto, cpu, cuda, cuda:N or mps; not part of a run's identity.",
+        pattern=r"^(auto|cpu|mps|cuda(:\d+)?)$",
+    )
+
+
+# What does not make another system: the same system is run over seeds, splits and folds, anywhere.
+_NOT_SYSTEM = frozenset({"seed", "split_seed", "fold", "device"})
+
+
+def read(data: Any, source: str = "the configuration") -> RunConfig:
+    """A configuration from parsed JSON.
+
+    Raises:
+        UsageError: An unknown field or a value out of range, and what was expected.
+    """
+    try:
+        return RunConfig.model_validate(data)
+    except ValidationError as error:
+        raise UsageError(f"In {source}: {explain(error, RunConfig)}") from None
+
+
+def read_file(path: str | Path) -> RunConfig:
+    """A configuration from a JSON file.
+
+    Raises:
+        UsageError: The file is missing or is not the JSON of a configuration.
+    """
+    path = Path(path)
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"Cannot read {path}: {error.strerror}.") from None
+    except ValueError as error:
+        raise UsageError(f"{path} is not JSON: {error}.") from None
+    return read(data, str(path))
+
+
+def with_values(config: RunConfig, values: dict[str, Any]) -> RunConfig:
+    """The configuration with dotted fields replaced: `{"training.lr": 1e-4, "feature.n_mels": 64}`.
+
+    A dotted name below a part reaches its options, except `name`. Replacing a part's name drops
+    the options that stood there. Text that is JSON (numbers, true, null) is read as such.
+
+    Raises:
+        UsageError: There is no such field, or the value is out of range.
+    """
+    data = config.model_dump()
+    parts = {name for name, info in RunConfig.model_fields.items() if info.annotation is Part}
+    for dotted, value in sorted(values.items(), key=lambda item: item[0].count(".")):
+        first, _, rest = dotted.partition(".")
+        if first not in data:
+            raise UsageError(
+                f"There is no field {first!r} in a configuration; there are: {', '.join(data)}."
+            )
+        value = _as_json(value) if isinstance(value, str) else value
+        if first in parts:
+            if rest in ("", "name"):
+                if str(value) != data[first]["name"]:
+                    data[first] = {"name": str(value), "options": {}}
+            else:
+                data[first]["options"][rest.removeprefix("options.")] = value
+        elif rest:
+            group = data[first]
+            if not isinstance(group, dict) or rest not in group:
+                fields = ", ".join(group) if isinstance(group, dict) else "none"
+                raise UsageError(
+                    f"There is no field {dotted!r}; below {first} there are: {fields}."
+                )
+            group[rest] = value
+        else:
+            data[first] = value
+    return read(data, "the given values")
+
+
+def _as_json(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def differences(config: RunConfig, base: RunConfig | None = None) -> dict[str, Any]:
+    """Dotted fields whose value differs from `base` (by default from the defaults)."""
+    mine, theirs = _flat(config.model_dump()), _flat((base or RunConfig()).model_dump())
+    keys = sorted(mine.keys() | theirs.keys())
+    return {key: mine.get(key) for key in keys if mine.get(key) != theirs.get(key)}
+
+
+def signature(config: RunConfig) -> str:
+    """Ten hex digits that name what is trained: device aside, equal for equal configurations."""
+    return _hash({k: v for k, v in differences(config).items() if k != "device"})
+
+
+def system_signature(config: RunConfig) -> str:
+    """Ten hex digits that name the system: the configuration without seeds, fold and device."""
+    return _hash({k: v for k, v in differences(config).items() if k not in _NOT_SYSTEM})
+
+
+def _hash(value: Any) -> str:
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:10]
+
+
+def _flat(value: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, item in value.items():
+        if isinstance(item, dict) and item:
+            flat |= _flat(item, f"{prefix}{key}.")
+        elif item != {}:
+            flat[prefix + key] = item
+    return flat

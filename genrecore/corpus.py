@@ -1,0 +1,236 @@
+"""The corpus: every clip of a dataset decoded once, in one flat memory-mapped int16 array.
+
+Keyed by the content of the files, the sample rate and the length taken from each clip. Built by
+threads (the decoder releases the interpreter's lock), appended in clip order, so that memory does
+not grow with the number of clips and an interrupted build goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import pandas as pd
+
+from genrecore import audio, jobfolder
+from genrecore.errors import AudioError, GenrecoreError
+from genrecore.progress import Report, silent
+
+_FORMAT = 1  # raised when what is stored changes
+_FULL_SCALE = 32768.0
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+def quantise(wave: np.ndarray) -> np.ndarray:
+    """A wave in [-1, 1] as int16; the corpus and everything that must agree with it use this."""
+    return np.clip(np.rint(wave * _FULL_SCALE), -_FULL_SCALE, _FULL_SCALE - 1).astype(np.int16)
+
+
+def dequantise(samples: np.ndarray) -> np.ndarray:
+    """int16 samples as a float32 wave in [-1, 1)."""
+    return samples.astype(np.float32) / np.float32(_FULL_SCALE)
+
+
+@dataclass(frozen=True)
+class Corpus:
+    """A built corpus. `index` has one row a clip: `clip_id, start, n_samples` (in samples)."""
+
+    folder: Path
+    key: str
+    sample_rate_hz: int
+    index: pd.DataFrame
+    skipped: list[dict[str, str]]  # clip_id, reason
+
+    @cached_property
+    def samples(self) -> np.ndarray:
+        """All clips one after another, int16, memory-mapped."""
+        if not len(self.index):
+            return np.zeros(0, np.int16)
+        return np.memmap(self.folder / "samples.i16", dtype=np.int16, mode="c")
+
+    def wave(self, clip_id: str) -> np.ndarray:
+        """One clip, float32 in [-1, 1)."""
+        row = self.index.loc[self.index["clip_id"] == clip_id]
+        if row.empty:
+            raise GenrecoreError(f"The corpus holds no clip {clip_id!r}.")
+        start, n = int(row["start"].iloc[0]), int(row["n_samples"].iloc[0])
+        return dequantise(np.asarray(self.samples[start : start + n]))
+
+
+def segment_starts(n_samples: int, n_segment: int, overlap: float = 0.0) -> np.ndarray:
+    """Where a clip's segments start, in samples, int64.
+
+    As many as fit to the nearest half step; the last one is moved back so that it ends with the
+    clip. A clip shorter than a segment has one segment (filled up with zeros when it is read).
+    """
+    step = max(1, round(n_segment * (1.0 - overlap)))
+    spare = max(0, n_samples - n_segment)
+    n = 1 + int(spare / step + 0.5)
+    return np.minimum(np.arange(n, dtype=np.int64) * step, spare)
+
+
+def segment_table(corpus: Corpus, segment_s: float, overlap: float) -> pd.DataFrame:
+    """One row a segment: `clip_id, start` (in the flat array), `n_samples` there, `start_s`."""
+    if corpus.index.empty:
+        raise GenrecoreError("The corpus is empty: none of its clips could be read.")
+    n_segment = round(segment_s * corpus.sample_rate_hz)
+    lengths = corpus.index["n_samples"].to_numpy()
+    offsets = [segment_starts(n_samples, n_segment, overlap) for n_samples in lengths]
+    counts = [len(starts) for starts in offsets]
+    flat = np.concatenate(offsets)
+    return pd.DataFrame(
+        {
+            "clip_id": np.repeat(corpus.index["clip_id"].to_numpy(), counts),
+            "start": np.repeat(corpus.index["start"].to_numpy(), counts) + flat,
+            "n_samples": np.minimum(n_segment, np.repeat(lengths, counts) - flat),
+            "start_s": flat / corpus.sample_rate_hz,
+        }
+    )
+
+
+def build(
+    clips: pd.DataFrame, sample_rate_hz: int, clip_s: float, report: Report = silent
+) -> Corpus:
+    """The corpus of these clips, from the cache or built now.
+
+    Files that cannot be used are left out and named with their reason in `skipped`.
+
+    Args:
+        clips: A clip table.
+        sample_rate_hz: Rate to which every clip is resampled.
+        clip_s: Seconds taken from the middle of each clip.
+        report: Called as `report(phase, done, total)`.
+    """
+    store = jobfolder.cache_dir() / "corpora"
+    digests = _digests(clips, report)
+    what = [_FORMAT, sample_rate_hz, clip_s, list(zip(clips["clip_id"], digests, strict=True))]
+    key = hashlib.sha256(json.dumps(what).encode()).hexdigest()[:16]
+    final = store / key
+    store.mkdir(parents=True, exist_ok=True)
+    while not final.is_dir():
+        with jobfolder.held(store / f"{key}.lock", patience_s=0.0) as mine:
+            if mine and not final.is_dir():
+                partial = store / f"{key}.partial"
+                _build_into(partial, clips, sample_rate_hz, clip_s, report)
+                partial.rename(final)
+            elif not mine:
+                report("Waiting for another process that decodes the same audio", 0, 0)
+                time.sleep(0.3)
+    return _open(final, key, sample_rate_hz)
+
+
+def _open(folder: Path, key: str, sample_rate_hz: int) -> Corpus:
+    lines = _index_lines(folder)
+    kept = [line for line in lines if "n_samples" in line]
+    lengths = np.array([line["n_samples"] for line in kept], dtype=np.int64)
+    starts = np.concatenate([[0], np.cumsum(lengths)[:-1]]) if kept else lengths
+    index = pd.DataFrame(
+        {"clip_id": [line["clip_id"] for line in kept], "start": starts, "n_samples": lengths}
+    )
+    skipped = [line for line in lines if "reason" in line]
+    return Corpus(folder, key, sample_rate_hz, index, skipped)
+
+
+def _index_lines(folder: Path) -> list[dict[str, Any]]:
+    try:
+        text = (folder / "index.jsonl").read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return []
+    return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
+
+
+def _build_into(
+    folder: Path, clips: pd.DataFrame, sample_rate_hz: int, clip_s: float, report: Report
+) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    finished = _index_lines(folder)
+    jobfolder.write_text(
+        folder / "index.jsonl", "".join(json.dumps(line) + "\n" for line in finished)
+    )
+    n_kept = sum(line.get("n_samples", 0) for line in finished)
+    (folder / "samples.i16").touch()
+    os.truncate(folder / "samples.i16", 2 * n_kept)
+    rest = clips.iloc[len(finished) :]
+
+    def decode(path: str) -> np.ndarray | str:
+        try:
+            return quantise(audio.decode(path, sample_rate_hz, middle_s=clip_s).wave)
+        except AudioError as error:
+            return str(error)
+
+    with (
+        open(folder / "samples.i16", "ab") as samples,
+        open(folder / "index.jsonl", "a", encoding="utf-8") as index,
+    ):
+        decoded = _in_order(decode, rest["path"].tolist())
+        for n_done, (clip_id, result) in enumerate(
+            zip(rest["clip_id"], decoded, strict=True), start=len(finished)
+        ):
+            report("Decoding audio", n_done, len(clips))
+            if isinstance(result, str):
+                line: dict[str, Any] = {"clip_id": clip_id, "reason": result}
+            else:
+                samples.write(result.data)
+                samples.flush()  # before its line: a line promises that its samples are there
+                line = {"clip_id": clip_id, "n_samples": len(result)}
+            index.write(json.dumps(line) + "\n")
+            index.flush()
+    report("Decoding audio", len(clips), len(clips))
+
+
+def _in_order(work: Callable[[T], R], items: list[T]) -> Iterator[R]:
+    """Results in order from as many threads as there are cores, a bounded number in flight."""
+    n_threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    pool = ThreadPoolExecutor(n_threads, thread_name_prefix="decode")
+    waiting: deque[Future[R]] = deque()
+    try:
+        for item in items:
+            waiting.append(pool.submit(work, item))
+            if len(waiting) > 4 * (n_threads or 1):
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _digests(clips: pd.DataFrame, report: Report) -> list[str]:
+    """Each file's content digest; remembered by path, size and time of change."""
+    memo_file = jobfolder.cache_dir() / "digests.json"
+    memo = jobfolder.read_json(memo_file)
+    stamps = []
+    for path in clips["path"]:
+        try:
+            stat = os.stat(path)
+            stamps.append(f"{path}|{stat.st_size}|{stat.st_mtime_ns}")
+        except OSError:
+            stamps.append("")
+    missing = sorted({stamp for stamp in stamps if stamp and stamp not in memo})
+    if missing:
+
+        def digest(stamp: str) -> str:
+            try:
+                return audio.digest(stamp.rsplit("|", 2)[0])
+            except OSError:
+                return "unreadable"
+
+        for n_done, (stamp, value) in enumerate(
+            zip(missing, _in_order(digest, missing), strict=True)
+        ):
+            report("Reading files", n_done, len(missing))
+            memo[stamp] = value
+        memo_file.parent.mkdir(parents=True, exist_ok=True)
+        jobfolder.write_text(memo_file, json.dumps(memo))
+    return [memo[stamp] if stamp else "missing" for stamp in stamps]

@@ -1,0 +1,180 @@
+"""The dataset `demo`: synthesised music, made on first use and kept in the cache folder."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import queue
+import shutil
+import tempfile
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pandas as pd
+import soundfile
+from pydantic import Field
+
+from genrecore import jobfolder
+from genrecore.clips import clip_table
+from genrecore.datasets import synthesis
+from genrecore.datasets.demo_genres import GENRES
+from genrecore.datasets.instruments import SAMPLE_RATE_HZ
+from genrecore.datasets.registered import DATASETS
+from genrecore.errors import GenrecoreError
+from genrecore.progress import Report
+from genrecore.registry import Options
+
+RECIPE = 1
+"""Raised whenever the music changes, so that nobody trains on what an older version made."""
+
+_COLUMNS = ("clip_id", "genre", "artist", "album")
+
+
+class DemoOptions(Options):
+    """How much demo music there is."""
+
+    n_genres: int = Field(
+        len(GENRES),
+        title="Genres",
+        description=f"The first so many of {', '.join(rule.name for rule in GENRES)}",
+        ge=2,
+        le=len(GENRES),
+    )
+    n_clips: int = Field(
+        40, title="Clips a genre", description="Clips in every genre", ge=3, le=1_000
+    )
+    clip_s: float = Field(
+        10.0, title="Clip length (s)", description="Length of every clip in seconds", ge=1, le=60
+    )
+    n_artists: int = Field(
+        8,
+        title="Artists a genre",
+        description="Clips are dealt out to the artists of their genre in turn; with fewer clips "
+        "than artists, only so many artists have any",
+        ge=5,
+        le=50,
+    )
+    seed: int = Field(
+        0, title="Seed", description="The same seed gives the same music", ge=0, le=2**31 - 1
+    )
+
+
+@DATASETS.register(
+    "demo",
+    title="Demo (synthesised music)",
+    source="made by genrecore itself; free to use for anything",
+    options=DemoOptions,
+    needs_folder=False,
+)
+def demo(options: DemoOptions, report: Report) -> pd.DataFrame:
+    """Clip table of synthesised music, mono 16-bit wav at 22 050 Hz, made if it is not there yet.
+
+    Clip i of a genre is by artist i % n_artists, and artists belong to one genre. An artist's
+    sound colours all their clips, so a model tested on artists it was trained on looks better
+    than it is. The same options give the same samples, and shorter lists begin like longer ones.
+
+    Raises:
+        GenrecoreError: The cache folder cannot be written.
+    """
+    folder = demo_folder(options)
+    if not (folder / "clips.csv").is_file():
+        _make(options, folder, report)
+    listed = pd.read_csv(folder / "clips.csv", dtype="string")
+    return clip_table(
+        {
+            "clip_id": row.clip_id,
+            "path": str(_place(folder, str(row.genre), str(row.clip_id))),
+            "genre": row.genre,
+            "artist": row.artist,
+            "album": row.album,
+            "duration_s": round(options.clip_s * SAMPLE_RATE_HZ) / SAMPLE_RATE_HZ,
+        }
+        for row in listed.itertuples()
+    )
+
+
+def demo_folder(options: DemoOptions) -> Path:
+    """Where demo music with these options lies, or will."""
+    text = f"{RECIPE} {options.model_dump_json()}"
+    key = hashlib.sha256(text.encode()).hexdigest()[:12]
+    return jobfolder.cache_dir() / "datasets" / f"demo-{key}"
+
+
+def _place(folder: Path, genre: str, clip_id: str) -> Path:
+    return folder / genre / f"{clip_id}.wav"
+
+
+def _make(options: DemoOptions, folder: Path, report: Report) -> None:
+    """Makes everything in a temporary folder and renames it: whoever is first wins."""
+    temporary = None
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+        rows = _write_clips(options, temporary, report)
+        pd.DataFrame(rows, columns=list(_COLUMNS)).to_csv(temporary / "clips.csv", index=False)
+        temporary.chmod(0o755)  # mkdtemp's folders are closed to everybody else
+        _rename(temporary, folder)
+    except (OSError, soundfile.LibsndfileError) as error:
+        raise GenrecoreError(
+            f"The demo music could not be written to {folder.parent}: {error}; free some space "
+            "there or name another folder in GENRECORE_CACHE."
+        ) from error
+    finally:
+        if temporary is not None:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _rename(temporary: Path, folder: Path) -> None:
+    try:
+        os.rename(temporary, folder)
+    except OSError:
+        # Somebody else finished first and made the same; what is complete stays.
+        if not (folder / "clips.csv").is_file():
+            raise
+
+
+def _write_clips(options: DemoOptions, folder: Path, report: Report) -> list[tuple[str, ...]]:
+    """Writes the clips of every artist, several artists at a time; rows of `clips.csv`."""
+    total = options.n_genres * options.n_clips
+    phase = "making demo music"
+    report(phase, 0, total)
+    for rule in GENRES[: options.n_genres]:
+        (folder / rule.name).mkdir()
+
+    made: queue.SimpleQueue[tuple[str, ...] | BaseException] = queue.SimpleQueue()
+    given_up = threading.Event()
+
+    def play(genre: int, number: int) -> None:
+        """All clips of one artist."""
+        name = GENRES[genre].name
+        try:
+            artist = synthesis.make_artist(genre, number, options.seed)
+            for clip in range(number, options.n_clips, options.n_artists):
+                if given_up.is_set():
+                    return
+                clip_id = f"{name}.{clip:05d}"
+                wave = synthesis.make_clip(artist, genre, clip, options.seed, options.clip_s)
+                soundfile.write(_place(folder, name, clip_id), wave, SAMPLE_RATE_HZ, "PCM_16")
+                album = f"{name} album {number + 1}.{1 + clip // options.n_artists % 2}"
+                made.put((clip_id, name, f"{name} artist {number + 1}", album))
+        except BaseException as error:
+            made.put(error)
+
+    rows: list[tuple[str, ...]] = []
+    # Threads: numpy and libsndfile release the lock in what takes long.
+    with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
+        for genre in range(options.n_genres):
+            for number in range(min(options.n_artists, options.n_clips)):
+                pool.submit(play, genre, number)
+        try:
+            while len(rows) < total:
+                item = made.get()
+                if isinstance(item, BaseException):
+                    raise item
+                rows.append(item)
+                report(phase, len(rows), total)
+        except BaseException:
+            given_up.set()  # the artists still waiting leave at once
+            raise
+    return sorted(rows)

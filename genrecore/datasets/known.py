@@ -1,0 +1,33 @@
+"""Where a person's datasets lie: folders given once are remembered in the cache folder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from genrecore import jobfolder
+from genrecore.config import Part
+
+
+def _file() -> Path:
+    return jobfolder.cache_dir() / "datasets.json"
+
+
+def known() -> dict[str, dict[str, Any]]:
+    """Options by dataset name, as they were last prepared."""
+    return jobfolder.read_json(_file())
+
+
+def remember(name: str, options: Mapping[str, Any]) -> None:
+    """Keeps a dataset's options for the next form or command."""
+    _file().parent.mkdir(parents=True, exist_ok=True)
+    jobfolder.write_json(_file(), known() | {name: dict(options)})
+
+
+def with_known_folder(part: Part) -> Part:
+    """The part with the remembered folder filled in where it gives none."""
+    folder = known().get(part.name, {}).get("folder")
+    if folder is None or "folder" in part.options:
+        return part
+    return Part(name=part.name, options={**part.options, "folder": folder})

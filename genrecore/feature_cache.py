@@ -1,0 +1,109 @@
+"""Features of every segment, computed once: one memory-mapped float32 row a segment.
+
+Keyed by the corpus, the segments and the feature's parameters. Rows are computed by the very
+module that serves predictions, so the cache and the device cannot disagree.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+from genrecore import jobfolder
+from genrecore.config import RunConfig
+from genrecore.corpus import Corpus, segment_table
+from genrecore.progress import Report, silent
+
+_FORMAT = 1
+_BATCH = 64
+
+
+@dataclass(frozen=True)
+class Features:
+    """`rows` (n_segments, *shape) float32 and, in the same order, the segment table."""
+
+    rows: Tensor
+    segments: pd.DataFrame
+
+
+def gather_waves(samples: Tensor, starts: Tensor, lengths: Tensor, n_segment: int) -> Tensor:
+    """Segments of a flat int16 array: waves (batch, 1, n_segment), zeros past a clip's end."""
+    offsets = torch.arange(n_segment, device=samples.device)
+    index = (starts[:, None] + offsets).clamp_(max=len(samples) - 1)
+    waves = samples[index].float().div_(32768.0)
+    if bool((lengths < n_segment).any()):
+        waves.masked_fill_(offsets >= lengths[:, None], 0.0)
+    return waves[:, None]
+
+
+def compute(
+    corpus: Corpus, config: RunConfig, feature: nn.Module, report: Report = silent
+) -> Features:
+    """Features of every segment of a corpus, from the cache or computed now.
+
+    Args:
+        corpus: The decoded clips.
+        config: A resolved configuration (its segments and feature are used).
+        feature: The front end that `config` names, on the device that shall compute.
+        report: Called as `report(phase, done, total)`.
+    """
+    segments = segment_table(corpus, config.segments.segment_s, config.segments.overlap)
+    shape = tuple(feature.output_shape)  # type: ignore[arg-type]
+    what = [_FORMAT, corpus.key, config.segments.model_dump(), config.feature.model_dump(), shape]
+    key = hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:16]
+    store = jobfolder.cache_dir() / "features"
+    store.mkdir(parents=True, exist_ok=True)
+    final = store / key
+    while not final.is_dir():
+        with jobfolder.held(store / f"{key}.lock", patience_s=0.0) as mine:
+            if mine and not final.is_dir():
+                partial = store / f"{key}.partial"
+                shutil.rmtree(partial, ignore_errors=True)
+                partial.mkdir()
+                _write_rows(partial / "rows.f32", corpus, config, feature, segments, report)
+                jobfolder.write_json(partial / "what.json", {"what": what, "made": time.time()})
+                partial.rename(final)
+            elif not mine:
+                report("Waiting for another process that computes the same features", 0, 0)
+                time.sleep(0.3)
+    return Features(_map(final / "rows.f32", (len(segments), *shape)), segments)
+
+
+def _map(path: Path, shape: tuple[int, ...]) -> Tensor:
+    # Copy-on-write: torch wants a writable array, the file stays as it is.
+    return torch.from_numpy(np.memmap(path, dtype=np.float32, mode="c", shape=shape))
+
+
+@torch.no_grad()
+def _write_rows(
+    path: Path,
+    corpus: Corpus,
+    config: RunConfig,
+    feature: nn.Module,
+    segments: pd.DataFrame,
+    report: Report,
+) -> None:
+    device = next((tensor.device for tensor in feature.buffers()), torch.device("cpu"))
+    samples = torch.from_numpy(corpus.samples)
+    starts = torch.tensor(segments["start"].to_numpy())
+    lengths = torch.tensor(segments["n_samples"].to_numpy())
+    n_segment = round(config.segments.segment_s * corpus.sample_rate_hz)
+    with open(path, "wb") as stream:
+        for first in range(0, len(segments), _BATCH):
+            report("Computing features", first, len(segments))
+            batch = slice(first, first + _BATCH)
+            waves = gather_waves(samples, starts[batch], lengths[batch], n_segment).to(device)
+            stream.write(feature(waves).float().contiguous().cpu().numpy().data)
+        stream.flush()
+        os.fsync(stream.fileno())
+    report("Computing features", len(segments), len(segments))

@@ -1,0 +1,136 @@
+"""Which device and precision a run uses, and why; decided from capabilities, not timings."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from genrecore.errors import UsageError
+
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclass(frozen=True)
+class Hardware:
+    """A chosen device and precision, with the reason as a sentence."""
+
+    device: str
+    precision: str  # "float32" or "bfloat16"
+    channels_last: bool
+    reason: str
+    name: str
+    n_threads: int
+
+    def autocast(self) -> AbstractContextManager[Any]:
+        """The context in which forward passes run."""
+        if self.precision == "float32":
+            return nullcontext()
+        import torch
+
+        return torch.autocast(self.device.split(":")[0], dtype=torch.bfloat16)
+
+    def prepare(self, module: torch.nn.Module) -> torch.nn.Module:
+        """The module on the device, in the memory format that suits it."""
+        import torch
+
+        module = module.to(self.device)
+        if self.channels_last:
+            module = module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        return module
+
+    def synchronize(self) -> None:
+        """Waits for what was launched."""
+        if self.device.startswith("cuda"):
+            import torch
+
+            torch.cuda.synchronize(self.device)
+
+
+def accelerators() -> list[str]:
+    """Accelerators of this machine, without importing torch: `cuda:0`, …, or `mps`."""
+    gpus = Path("/proc/driver/nvidia/gpus")
+    if gpus.is_dir():
+        visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+        n = len(list(gpus.iterdir()))
+        if visible is not None:
+            n = min(n, len([part for part in visible.split(",") if part.strip() not in ("", "-1")]))
+        return [f"cuda:{index}" for index in range(n)]
+    if platform.system() == "Darwin" and platform.machine() == "arm64":
+        return ["mps"]
+    return []
+
+
+def devices() -> list[str]:
+    """Devices torch can use here, the fastest first; always ends with `cpu`."""
+    import torch
+
+    found = [f"cuda:{index}" for index in range(torch.cuda.device_count())]
+    if torch.backends.mps.is_available():
+        found.append("mps")
+    return [*found, "cpu"]
+
+
+@lru_cache(maxsize=1)
+def cpu_flags() -> frozenset[str]:
+    """The processor's feature flags (Linux on x86), else empty."""
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("flags"):
+                return frozenset(line.partition(":")[2].split())
+    except OSError:
+        pass
+    return frozenset()
+
+
+def choose(device: str = "auto", precision: str = "auto") -> Hardware:
+    """The hardware a run with these settings will use.
+
+    `GENRECORE_DEVICE` (set for queued runs by whoever gave them a slot) decides what `auto` means.
+
+    Raises:
+        UsageError: The device is not there; names those that are.
+    """
+    import torch
+
+    available = devices()
+    if device == "auto":
+        device = os.environ.get("GENRECORE_DEVICE") or available[0]
+    if device == "cuda":
+        device = "cuda:0"
+    if device not in available:
+        raise UsageError(f"There is no device {device!r} here; there are: {', '.join(available)}.")
+    n_threads = torch.get_num_threads()
+    if device.startswith("cuda"):
+        name = torch.cuda.get_device_name(device)
+        able = torch.cuda.get_device_capability(device) >= (8, 0)
+        why_able = f"{name} has bfloat16 matrix units"
+        why_not = f"{name} has no bfloat16 matrix units"
+    elif device == "mps":
+        name, able, why_able = "Apple GPU", False, ""
+        why_not = "bfloat16 is not reliable on Apple GPUs"
+    else:
+        name = f"CPU, {n_threads} thread{'s' if n_threads != 1 else ''}"
+        able = "amx_bf16" in cpu_flags()
+        why_able = "this processor has bfloat16 matrix units (AMX)"
+        why_not = "this processor has no bfloat16 matrix units"
+    choices: dict[str, Callable[[], tuple[str, str]]] = {
+        "auto": lambda: ("bfloat16", why_able) if able else ("float32", why_not),
+        "float32": lambda: ("float32", "it was asked for"),
+        "bfloat16": lambda: ("bfloat16", "it was asked for"),
+    }
+    chosen, why = choices[precision]()
+    return Hardware(
+        device=device,
+        precision=chosen,
+        channels_last=chosen == "bfloat16",
+        reason=f"{chosen}, because {why}.",
+        name=name,
+        n_threads=n_threads,
+    )

@@ -1,0 +1,178 @@
+"""The life of one run in this process: prepare, train, test, and always say how it ended."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.metadata
+import platform
+import signal
+import socket
+import sys
+import time
+import traceback
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+
+from genrecore import classifier as classifiers
+from genrecore import feature_cache, hardware, jobfolder, preparation
+from genrecore.classifier import Classifier
+from genrecore.errors import GenrecoreError
+from genrecore.hardware import Hardware
+from genrecore.jobfolder import Status, in_words
+from genrecore.progress import Report, Stopped, silent
+from genrecore.runs import Run
+from genrecore.trainer import Examples, Trainer
+
+_RESERVE = ".reserve"  # room for the last words of a run that fills the disk
+_RESERVE_BYTES = 256 * 1024
+
+
+def execute(run: Run, show: Report = silent) -> str:
+    """Carries a run from where it stands to its end and returns its final state.
+
+    The caller holds the run's lock. Failures are recorded in the status, not raised.
+
+    Args:
+        run: A queued run, or one that was stopped and has a `resume.pt`.
+        show: Also told of every step, as `show(phase, done, total)`.
+    """
+    status = Status(run.folder)
+
+    def report(phase: str, done: int, total: int) -> None:
+        status.beat(phase=phase, done=done, total=total)
+        show(phase, done, total)
+        if jobfolder.stop_asked(run.folder):
+            raise Stopped
+
+    with _signals_ask_to_stop(run):
+        try:
+            (run.folder / _RESERVE).write_bytes(b"\0" * _RESERVE_BYTES)
+            _work(run, status, report)
+        except Stopped:
+            _end(status, "stopped", "A stop was asked for.")
+        except BaseException as error:
+            _say(traceback.format_exc())
+            (run.folder / _RESERVE).unlink(missing_ok=True)
+            _end(status, "failed", in_words(error), traceback=traceback.format_exc())
+            if not isinstance(error, Exception):
+                raise
+        finally:
+            with contextlib.suppress(OSError):
+                (run.folder / _RESERVE).unlink(missing_ok=True)
+                (run.folder / jobfolder.STOP).unlink(missing_ok=True)
+    return str(status.values["state"])
+
+
+def _work(run: Run, status: Status, report: Report) -> None:
+    config = run.config
+    started = status.values.get("started_at") or time.time()
+    status.move("preparing", started_at=started, phase="Starting", **jobfolder.identity())
+    resume = _resume_state(run)
+    if resume:
+        torch.set_num_threads(resume["n_threads"])
+    chosen = hardware.choose(
+        config.device, resume["precision"] if resume else config.training.precision
+    )
+    jobfolder.write_json(run.folder / "environment.json", environment(chosen))
+    _say(f"Device: {chosen.name}. Precision: {chosen.reason}")
+
+    prepared = preparation.with_split(preparation.decode(config, report), config)
+    prepared.clips.to_parquet(run.folder / "clips.parquet")
+    for note in prepared.notes:
+        _say(note)
+    torch.manual_seed(config.seed)  # initial weights and dropout
+    classifier = Classifier(config, prepared.genres, pretrained=resume is None)
+    chosen.prepare(classifier)
+    features = feature_cache.compute(prepared.corpus, config, classifier.feature, report)
+    examples = Examples(features, prepared.clips, prepared.genres, chosen)
+    train = examples.of("train")
+    if resume is None:
+        report("Fitting the standardisation", 0, 0)
+        classifier.standardise.fit(examples.features(part) for part in train.split(256))  # type: ignore[operator]
+    status.update(
+        n_parameters=classifier.n_parameters(), skipped=prepared.skipped, notes=prepared.notes
+    )
+    _say(
+        f"{len(train)} training segments of {config.segments.segment_s:g} s, "
+        f"{classifier.n_parameters():,} parameters, {config.training.epochs} epochs."
+    )
+
+    trainer = Trainer(config, classifier, examples, chosen, status, report)
+    if resume is None:  # traces of a try that ended before its first checkpoint
+        for name in ("history.jsonl", "epochs.u8"):
+            (run.folder / name).unlink(missing_ok=True)
+    else:
+        trainer.restore(resume)
+        _say(f"Going on after epoch {trainer.epoch}, step {trainer.step}.")
+    status.move("running")
+    early = trainer.fit()
+    classifiers.save(classifier, run.folder / "last.safetensors")
+    predictions, segments = trainer.predict()
+    classifiers.save(classifier, run.folder / "weights.safetensors")
+    # Predictions last: a run that has them has everything else.
+    for table, name in ((segments, "segments.parquet"), (predictions, "predictions.parquet")):
+        table.to_parquet(run.folder / f".{name}.new", index=False)
+        (run.folder / f".{name}.new").rename(run.folder / name)
+    _end(status, "done", early)
+
+
+def _end(status: Status, state: str, reason: str, **values: Any) -> None:
+    with contextlib.suppress(OSError):  # then the run is found lost, which is true as well
+        status.move(state, reason, finished_at=time.time(), time_left_s=None, **values)
+    _say(f"{state}. {reason}".strip())
+
+
+def _resume_state(run: Run) -> dict[str, Any] | None:
+    path = run.folder / "resume.pt"
+    if not path.exists():
+        return None
+    try:
+        return dict(torch.load(path, weights_only=True, map_location="cpu"))
+    except Exception as error:
+        raise GenrecoreError(f"{path.name} cannot be read, start a new run: {error}") from error
+
+
+@contextlib.contextmanager
+def _signals_ask_to_stop(run: Run) -> Iterator[None]:
+    """TERM and INT become the request to stop: the step is finished, a checkpoint kept."""
+    before = {}
+
+    def ask(number: int, _frame: Any) -> None:
+        jobfolder.ask_to_stop(run.folder)
+        signal.signal(number, signal.SIG_DFL)  # the second one is final
+
+    with contextlib.suppress(ValueError):  # only the main thread may
+        for number in (signal.SIGTERM, signal.SIGINT):
+            before[number] = signal.signal(number, ask)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def environment(chosen: Hardware) -> dict[str, Any]:
+    """What a run ran on: device, precision with its reason, threads, versions."""
+    packages = ("genrecore", "torch", "torchvision", "torchaudio", "numpy", "soundfile", "soxr")
+    versions = {"python": platform.python_version()}
+    for package in packages:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            versions[package] = importlib.metadata.version(package)
+    return {
+        "device": chosen.device,
+        "device_name": chosen.name,
+        "precision": chosen.precision,
+        "precision_reason": chosen.reason,
+        "n_threads": chosen.n_threads,
+        "versions": versions,
+        "host": socket.gethostname(),
+        "platform": platform.platform(),
+    }
+
+
+def _say(text: str) -> None:
+    with contextlib.suppress(OSError):  # a full disk must not end the run from its log
+        sys.stdout.write(f"{time.strftime('%H:%M:%S')} {text}\n")
+        sys.stdout.flush()

@@ -1,0 +1,163 @@
+"""Scores from stored predictions: computed when they are read, nan where nothing was measured.
+
+The predictions table has one row a clip: `clip_id, split, genre, p_<genre>…`.
+"""
+
+from __future__ import annotations
+
+from math import nan
+
+import numpy as np
+import pandas as pd
+
+from genrecore.errors import GenrecoreError
+from genrecore.registry import Registry
+from genrecore.significance import wilson
+
+METRICS = Registry("metric")
+"""Metrics: `f(genre_index (n,), proba (n, k)) -> float`. Facts: `higher_is_better`.
+
+`genre_index` is the labelled genre's column in `proba`. The predicted genre is the most probable
+one, the first of equals.
+"""
+
+
+@METRICS.register("accuracy", title="Accuracy", higher_is_better=True)
+def accuracy(genre_index: np.ndarray, proba: np.ndarray) -> float:
+    """The share of clips whose most probable genre is the labelled one."""
+    return float((proba.argmax(axis=1) == genre_index).mean()) if len(genre_index) else nan
+
+
+@METRICS.register("macro_f1", title="Macro F1", higher_is_better=True)
+def macro_f1(genre_index: np.ndarray, proba: np.ndarray) -> float:
+    """The mean of F1 over the genres that are labelled or predicted at least once.
+
+    As scikit-learn's `f1_score(average="macro")`; a genre that occurs in neither is left out.
+    """
+    return _mean(_f1(_counts(genre_index, proba.argmax(axis=1), proba.shape[1])))
+
+
+@METRICS.register("balanced_accuracy", title="Balanced accuracy", higher_is_better=True)
+def balanced_accuracy(genre_index: np.ndarray, proba: np.ndarray) -> float:
+    """The mean of recall over the genres that are labelled at least once."""
+    counts = _counts(genre_index, proba.argmax(axis=1), proba.shape[1])
+    return _mean(_ratio(np.diag(counts), counts.sum(axis=1)))
+
+
+@METRICS.register("log_loss", title="Log loss", higher_is_better=False)
+def log_loss(genre_index: np.ndarray, proba: np.ndarray) -> float:
+    """The mean of -log(probability of the labelled genre), in nats.
+
+    Rows are scaled to sum to 1, and probabilities kept above the spacing of float64 at 1 (so a
+    certain mistake costs 36), as scikit-learn does.
+    """
+    if not len(genre_index):
+        return nan
+    wide = proba.astype(np.float64)
+    wide /= wide.sum(axis=1, keepdims=True)
+    of_label = wide[np.arange(len(wide)), genre_index]
+    return float(-np.log(np.maximum(of_label, np.finfo(np.float64).eps)).mean())
+
+
+@METRICS.register("top_2", title="Top-2 accuracy", higher_is_better=True)
+def top_2(genre_index: np.ndarray, proba: np.ndarray) -> float:
+    """The share of clips whose labelled genre is among the two most probable."""
+    if not len(genre_index):
+        return nan
+    first_two = np.argsort(-proba, axis=1, kind="stable")[:, :2]
+    return float((first_two == genre_index[:, None]).any(axis=1).mean())
+
+
+def genres_in(predictions: pd.DataFrame) -> list[str]:
+    """The genres of a predictions table, in the order of its `p_<genre>` columns."""
+    return [str(column)[2:] for column in predictions.columns if str(column).startswith("p_")]
+
+
+def as_arrays(predictions: pd.DataFrame, genres: list[str]) -> tuple[np.ndarray, np.ndarray]:
+    """genre_index (n,) and proba (n, k) of a predictions table, what the metrics take.
+
+    Raises:
+        GenrecoreError: A clip is labelled with a genre the system does not know.
+    """
+    genre_index = pd.Index(genres).get_indexer(pd.Index(predictions["genre"].astype(object)))
+    if (genre_index < 0).any():
+        unknown = predictions["genre"].iloc[int(np.argmin(genre_index))]
+        raise GenrecoreError(
+            f"The predictions hold a clip labelled {unknown!r}, but the genres are: "
+            f"{', '.join(genres)}."
+        )
+    proba = predictions[[f"p_{genre}" for genre in genres]].to_numpy(dtype=np.float64)
+    return genre_index, proba
+
+
+def scores(
+    predictions: pd.DataFrame, genres: list[str] | None = None, split: str = "test"
+) -> dict[str, float]:
+    """n_clips, every metric by name, and the ends of accuracy's 95 % Wilson interval, on one split.
+
+    Keys: n_clips, accuracy, accuracy_low, accuracy_high, macro_f1, balanced_accuracy, log_loss,
+    top_2. All but n_clips are nan where the split has no clips.
+    """
+    part = predictions[predictions["split"] == split]
+    genre_index, proba = as_arrays(part, genres or genres_in(predictions))
+    values = {name: entry.thing(genre_index, proba) for name, entry in METRICS.items()}
+    n_right = int((proba.argmax(axis=1) == genre_index).sum()) if len(part) else 0
+    low, high = wilson(n_right, len(part))
+    interval = {"accuracy": values.pop("accuracy"), "accuracy_low": low, "accuracy_high": high}
+    return {"n_clips": len(part), **interval, **values}
+
+
+def confusion(predictions: pd.DataFrame, genres: list[str]) -> pd.DataFrame:
+    """Numbers of clips, labelled genre (rows) × predicted genre (columns), both in genres' order.
+
+    All rows of the table count: choose the split before.
+    """
+    genre_index, proba = as_arrays(predictions, genres)
+    return pd.DataFrame(
+        _counts(genre_index, proba.argmax(axis=1), len(genres)),
+        index=pd.Index(genres, name="labelled"),
+        columns=pd.Index(genres, name="predicted"),
+    )
+
+
+def per_genre(predictions: pd.DataFrame, genres: list[str]) -> pd.DataFrame:
+    """A row a genre: genre, n_clips, recall, recall_low, recall_high, precision, f1.
+
+    The recall's ends are those of the 95 % Wilson interval. nan where nothing was measured: recall
+    of a genre without clips, precision of one never predicted, F1 of one that is neither.
+    All rows of the table count: choose the split before.
+    """
+    counts = confusion(predictions, genres).to_numpy()
+    right, n_clips = np.diag(counts), counts.sum(axis=1)
+    ends = [wilson(int(k), int(n)) for k, n in zip(right, n_clips, strict=True)]
+    return pd.DataFrame(
+        {
+            "genre": genres,
+            "n_clips": n_clips,
+            "recall": _ratio(right, n_clips),
+            "recall_low": [low for low, _ in ends],
+            "recall_high": [high for _, high in ends],
+            "precision": _ratio(right, counts.sum(axis=0)),
+            "f1": _f1(counts),
+        }
+    )
+
+
+def _counts(labelled: np.ndarray, predicted: np.ndarray, k: int) -> np.ndarray:
+    """Clips (k, k) by labelled (rows) and predicted (columns) genre."""
+    return np.bincount(labelled * k + predicted, minlength=k * k).reshape(k, k)
+
+
+def _f1(counts: np.ndarray) -> np.ndarray:
+    """2 · right / (labelled + predicted) for each genre, nan where it is neither."""
+    return _ratio(2 * np.diag(counts), counts.sum(axis=1) + counts.sum(axis=0))
+
+
+def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+    return np.divide(part, whole, out=np.full(len(whole), nan), where=whole > 0)
+
+
+def _mean(values: np.ndarray) -> float:
+    """The mean of what was measured; nan when nothing was."""
+    measured = values[~np.isnan(values)]
+    return float(measured.mean()) if len(measured) else nan

@@ -1,0 +1,59 @@
+"""What a plotting function returns, and the look that all figures share."""
+
+from __future__ import annotations
+
+import html
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+import plotly.graph_objects as go
+
+GREY = "#8b90a0"  # readable on white and on near-black
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A figure, what it shows in words, and its numbers."""
+
+    figure: go.Figure
+    alt: str
+    table: pd.DataFrame
+    shares: tuple[str, ...] = ()  # columns of the table that are shares, to be read as percent
+
+
+def label(text: object) -> str:
+    """The text as Plotly should show it: names are never read as markup."""
+    return html.escape(str(text), quote=False)
+
+
+def percent(share: float) -> str:
+    """A share as text: 0.8125 is 81.2 %; what was not measured is a dash."""
+    if pd.isna(share):
+        return "–"
+    # Halves go up, as in the browser's own tables; Python alone would say 81.2 of 81.25.
+    return f"{math.floor(1000 * share + 0.5) / 10:.1f} %"
+
+
+def laid_out(figure: go.Figure, title: str, height: int, **layout: Any) -> go.Figure:
+    """The figure in the common look: title top left, see-through ground, quiet grid."""
+    figure.update_layout(
+        title={"text": title, "x": 0, "xanchor": "left", "y": 0.98, "yanchor": "top"},
+        title_font_size=15,
+        height=height,
+        paper_bgcolor="rgba(0,0,0,0)",
+        plot_bgcolor="rgba(0,0,0,0)",
+        margin={"l": 8, "r": 16, "t": 46, "b": 8},
+        hoverlabel={"namelength": -1},
+        dragmode=False,
+        **layout,
+    )
+    figure.update_xaxes(automargin=True, zeroline=False, title_font_size=12, title_standoff=8)
+    figure.update_yaxes(automargin=True, zeroline=False, title_font_size=12, title_standoff=8)
+    return figure
+
+
+def legend_below_title(**more: Any) -> dict[str, Any]:
+    """A horizontal legend between title and plot, where it covers nothing."""
+    return {"orientation": "h", "x": 0, "xanchor": "left", "y": 1.02, "yanchor": "bottom"} | more

@@ -1,0 +1,106 @@
+"""One colour for a genre and one for a run, everywhere.
+
+The two lists were searched in OKLab for the largest distance between any two colours as seen with
+normal sight, protanopia, deuteranopia and tritanopia (matrices of Machado, Oliveira & Fernandes
+2009), among colours that stand out from a white and from a near-black ground. Twelve colours cannot
+be told apart by colour alone by everybody, so labels, markers or patterns always say the
+same thing once more.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+RUST, CYAN, FOREST, PINK, LAVENDER, GREEN = (
+    "#c2410c", "#00b4cc", "#2e7d32", "#f090c0", "#9c78f0", "#00a86c",
+)  # fmt: skip
+PLUM, CORAL, LIME, MAUVE, BLUE, BROWN = (
+    "#75608f", "#ec7350", "#b4b43c", "#c078a8", "#606ccc", "#9c6054",
+)  # fmt: skip
+GENRE_COLOURS = (
+    BLUE, CORAL, GREEN, PINK, CYAN, RUST, LAVENDER, LIME, BROWN, PLUM, FOREST, MAUVE,
+)  # fmt: skip
+
+_KNOWN = {
+    # GTZAN
+    "blues": BLUE,
+    "classical": PINK,
+    "country": BROWN,
+    "disco": LAVENDER,
+    "hiphop": CORAL,
+    "jazz": CYAN,
+    "metal": PLUM,
+    "pop": LIME,
+    "reggae": GREEN,
+    "rock": RUST,
+    # FMA-small, besides hiphop, pop and rock
+    "electronic": CYAN,
+    "experimental": PLUM,
+    "folk": BROWN,
+    "instrumental": PINK,
+    "international": GREEN,
+    # the demo music
+    "ambient": CYAN,
+    "bossa": GREEN,
+    "chiptune": LAVENDER,
+    "dub": BLUE,
+    "gamelan": BROWN,
+    "march": RUST,
+    "techno": LIME,
+    "waltz": PINK,
+}
+
+RUN_COLOURS = (
+    "#7a6cc0", "#e39400", "#00a891", "#d85430", "#b06cc0", "#3d8b5f", "#4f8fe0", "#9c6054",
+)  # fmt: skip
+MARKERS = ("circle", "square", "diamond", "triangle-up", "cross", "star", "hexagon", "bowtie")
+PATTERNS = ("", "/", "x", ".", "\\", "-", "+", "|")
+
+
+def genre_colours(genres: Iterable[str]) -> dict[str, str]:
+    """A colour for every genre, the same for a name on every page.
+
+    The genres of GTZAN, FMA-small and the demo have fixed colours, whatever their spelling; any
+    other takes, in the order of the sorted names, the next colour that the list has not used.
+    """
+    names = sorted(set(genres))
+    chosen = {name: _KNOWN[_plain(name)] for name in names if _plain(name) in _KNOWN}
+    free = [colour for colour in GENRE_COLOURS if colour not in chosen.values()]
+    free = free or list(GENRE_COLOURS)
+    others = [name for name in names if name not in chosen]
+    return chosen | {name: free[i % len(free)] for i, name in enumerate(others)}
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[^a-z0-9]", "", name.lower())
+
+
+@dataclass(frozen=True)
+class RunStyle:
+    """How a run is drawn: colour, and what says the same without colour."""
+
+    colour: str
+    marker: str
+    pattern: str
+
+
+def run_styles(run_ids: Sequence[str]) -> dict[str, RunStyle]:
+    """A style for every run of the store, in order of creation (run ids begin with the time).
+
+    Give all runs of the store, not only those shown: then a run keeps its style on every page and
+    as new runs come.
+    """
+    return {run_id: _style(position) for position, run_id in enumerate(sorted(run_ids))}
+
+
+def _style(position: int) -> RunStyle:
+    # Marker and pattern move on with each round, so that two runs of one colour still differ.
+    n = len(RUN_COLOURS)
+    turn = position // n
+    return RunStyle(
+        RUN_COLOURS[position % n],
+        MARKERS[(position + turn) % len(MARKERS)],
+        PATTERNS[(position + turn) % len(PATTERNS)],
+    )

@@ -1,0 +1,88 @@
+"""From a configuration to what the trainer draws from: clips with a split, corpus, features."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from genrecore import clips as clip_tables
+from genrecore import corpus, datasets, splits
+from genrecore.config import RunConfig
+from genrecore.corpus import Corpus
+from genrecore.errors import GenrecoreError
+from genrecore.progress import Report, silent
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Readable clips, their split where one was applied, and their corpus."""
+
+    clips: pd.DataFrame
+    corpus: Corpus
+    skipped: list[dict[str, str]]  # clip_id, reason
+    notes: list[str]
+
+    @property
+    def genres(self) -> list[str]:
+        """Sorted names."""
+        return clip_tables.genres_of(self.clips)
+
+
+def decode(config: RunConfig, report: Report = silent) -> Prepared:
+    """The dataset's readable clips and their corpus; no split yet.
+
+    Raises:
+        GenrecoreError: The dataset is not there, or too little of it can be read.
+    """
+    name = config.dataset.name
+    table = datasets.load(name, config.dataset.options, report)
+    made = corpus.build(table, config.audio.sample_rate_hz, config.audio.clip_s, report)
+    readable = table[table["clip_id"].isin(made.index["clip_id"])].reset_index(drop=True)
+    notes = []
+    if made.skipped:
+        n, first = len(made.skipped), made.skipped[0]
+        notes.append(
+            f"{n} of {len(table)} clips cannot be used and {'is' if n == 1 else 'are'} left out; "
+            f"the first is {first['clip_id']}: {first['reason']}"
+        )
+    if readable.empty:
+        raise GenrecoreError(f"None of the {len(table)} clips of {name} can be used. {notes[0]}")
+    clip_tables.check(readable, name)
+    return Prepared(readable, made, made.skipped, notes)
+
+
+def with_split(prepared: Prepared, config: RunConfig) -> Prepared:
+    """The same with the configuration's split applied to the readable clips.
+
+    Raises:
+        GenrecoreError: The split cannot be made, or leaves training or test without clips.
+    """
+    table = splits.apply(
+        prepared.clips,
+        config.split.name,
+        config.split.options,
+        seed=config.split_seed,
+        fold=config.fold,
+    )
+    for split in ("train", "test"):
+        missing = set(prepared.genres) - set(table.loc[table["split"] == split, "genre"])
+        if missing:
+            named = ", ".join(sorted(missing))
+            raise GenrecoreError(
+                f"The split {config.split.name} leaves no {split} clips of {named}."
+            )
+    return Prepared(table, prepared.corpus, prepared.skipped, prepared.notes)
+
+
+def summary(prepared: Prepared) -> dict[str, Any]:
+    """Counts a person wants after preparing: clips, genres, artists, minutes, what was left out."""
+    rate = prepared.corpus.sample_rate_hz
+    return {
+        "n_clips": len(prepared.clips),
+        "clips_per_genre": prepared.clips["genre"].value_counts().sort_index().to_dict(),
+        "n_artists": int(prepared.clips["artist"].nunique()),
+        "minutes": round(float(prepared.corpus.index["n_samples"].sum()) / rate / 60, 1),
+        "skipped": prepared.skipped,
+    }

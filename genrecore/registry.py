@@ -1,0 +1,116 @@
+"""A registry: names, the thing behind each, its title, its source and its options.
+
+Forms, flags, tables, tests and documentation read what there is from here, so a new model or
+feature is known everywhere once it is registered where it is defined.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from genrecore.errors import UsageError
+
+T = TypeVar("T")
+
+
+class Options(BaseModel):
+    """Base of the option classes beside registered things. Unknown fields are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One registered thing. `facts` holds what is particular to a registry (kind, accepts, …)."""
+
+    name: str
+    thing: Any
+    title: str
+    source: str
+    options: type[Options]
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+    def read_options(self, given: Mapping[str, Any], what: str) -> Any:
+        """Options filled with their defaults.
+
+        Raises:
+            UsageError: An unknown option or a value out of range, with what was expected.
+        """
+        try:
+            return self.options.model_validate(dict(given))
+        except ValidationError as error:
+            raise UsageError(f"{what} {self.name}: {explain(error, self.options)}") from None
+
+
+class Registry(Mapping[str, Entry]):
+    """Registered things of one sort ("model", "feature", …) by name; iterating gives the names."""
+
+    def __init__(self, what: str) -> None:
+        self.what = what
+        self._entries: dict[str, Entry] = {}
+
+    def register(
+        self,
+        name: str,
+        *,
+        title: str,
+        source: str = "",
+        options: type[Options] = Options,
+        **facts: Any,
+    ) -> Callable[[T], T]:
+        """Decorator that files the thing under `name`; a name can be taken only once."""
+
+        def file(thing: T) -> T:
+            if name in self._entries:
+                raise ValueError(f"{self.what} {name!r} is registered twice")
+            self._entries[name] = Entry(name, thing, title, source, options, facts)
+            return thing
+
+        return file
+
+    def __getitem__(self, name: str) -> Entry:
+        if name not in self._entries:
+            raise UsageError(
+                f"There is no {self.what} called {name!r}; there are: {', '.join(self)}."
+            )
+        return self._entries[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._entries
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._entries)
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+
+def explain(error: ValidationError, model: type[BaseModel]) -> str:
+    """A pydantic error as one sentence: field, what was found, what was expected, the choices."""
+    problems = []
+    for item in error.errors():
+        place = ".".join(str(part) for part in item["loc"]) or "the value"
+        if item["type"] == "extra_forbidden":
+            fields = ", ".join(_fields_at(model, item["loc"][:-1])) or "no fields"
+            problems.append(f"there is no field {place!r}; there are: {fields}")
+        else:
+            message = item["msg"].removeprefix("Value error, ")
+            found = item.get("input")
+            shown = "" if isinstance(found, (dict, list)) else f" (found {found!r})"
+            problems.append(f"{place}: {message[:1].lower()}{message[1:]}{shown}")
+    return "; ".join(problems) + "."
+
+
+def _fields_at(model: type[BaseModel], place: tuple[int | str, ...]) -> list[str]:
+    for part in place:
+        if not isinstance(part, str) or part not in model.model_fields:
+            return []
+        inner = model.model_fields[part].annotation
+        if not (isinstance(inner, type) and issubclass(inner, BaseModel)):
+            return []
+        model = inner
+    return list(model.model_fields)

@@ -1,0 +1,269 @@
+"""Run folders: where they are, what is in them, and in which state each is.
+
+| file | what |
+|---|---|
+| `config.json` | the resolved configuration; never changes |
+| `queue.json` | priority and position; present from the start |
+| `status.json` | state, reason, phase, progress, heartbeat, process (`jobfolder.Status`) |
+| `history.jsonl` | one line an epoch |
+| `epochs.u8` | the predicted genre of each validation clip, one row an epoch |
+| `clips.parquet` | the clip table with the split it was trained on |
+| `predictions.parquet` | `clip_id, split, genre, p_<genre>…` of validation and test, chosen epoch |
+| `segments.parquet` | `clip_id, split, genre, start_s, p_<genre>…` |
+| `weights.safetensors` | the classifier at the chosen epoch; `last.safetensors` at the last |
+| `resume.pt` | everything that going on needs |
+| `environment.json` | versions, device, precision and threads |
+| `log.txt`, `lock`, `stop` | output; held while the run lives; present when a stop was asked for |
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import time
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from genrecore import config as configuration
+from genrecore import jobfolder
+from genrecore.config import RunConfig
+from genrecore.errors import GenrecoreError, UsageError
+
+STATES = (
+    "queued",
+    "starting",
+    "preparing",
+    "running",
+    "done",
+    "stopped",
+    "failed",
+    "stopping",
+    "stalled",
+    "lost",
+)
+LIVE = frozenset({"starting", "preparing", "running", "stopping", "stalled"})
+_STALLED_S = 30.0
+
+
+def store_dir() -> Path:
+    """The folder of all runs: `GENRECORE_RUNS`, or `checkpoints/` of the checkout."""
+    given = os.environ.get("GENRECORE_RUNS")
+    if given:
+        return Path(given).expanduser().absolute()
+    checkout = Path(__file__).resolve().parent.parent
+    if (checkout / "app.py").exists():
+        return checkout / "checkpoints"
+    return Path.cwd() / "checkpoints"
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run folder, read lazily; each instance is a snapshot of the moment it was read."""
+
+    folder: Path
+
+    @property
+    def run_id(self) -> str:
+        """The folder's name."""
+        return self.folder.name
+
+    @cached_property
+    def config(self) -> RunConfig:
+        """The configuration.
+
+        Raises:
+            GenrecoreError: The file is missing or was written by another version.
+        """
+        try:
+            return configuration.read_file(self.folder / "config.json")
+        except UsageError as error:
+            raise GenrecoreError(f"The run {self.run_id} cannot be read: {error}") from None
+
+    @cached_property
+    def status(self) -> dict[str, Any]:
+        """The status file's values, empty where there are none."""
+        return jobfolder.read_json(self.folder / jobfolder.STATUS)
+
+    @cached_property
+    def alive(self) -> bool:
+        """Whether a process holds the run's lock."""
+        return jobfolder.is_locked(self.folder / jobfolder.LOCK)
+
+    @cached_property
+    def state(self) -> str:
+        """The written state, or the derived one: stopping, stalled, lost."""
+        alive = (
+            self.alive
+        )  # probed before the status is read: a run ends by writing, then letting go
+        written = str(self.status.get("state", "queued"))
+        if written == "queued" or written in jobfolder.FINAL:
+            return written
+        if not alive:
+            return "lost"
+        if jobfolder.stop_asked(self.folder):
+            return "stopping"
+        age_s = time.time() - float(self.status.get("heartbeat", 0.0))
+        patience_s = max(_STALLED_S, 10 * float(self.status.get("median_step_s") or 0.0))
+        return "stalled" if age_s > patience_s else written
+
+    @property
+    def reason(self) -> str:
+        """Why the run is in its state, as a sentence or a word; may be empty."""
+        if self.state == "lost":
+            last = self.history["epoch"].max() if len(self.history) else 0
+            return (
+                "The process ended without a word (killed, out of memory, or the machine went "
+                f"down) after epoch {int(last)}."
+            )
+        return str(self.status.get("reason", ""))
+
+    @cached_property
+    def history(self) -> pd.DataFrame:
+        """One row an epoch; an unfinished last line is left out."""
+        rows = []
+        try:
+            with open(self.folder / "history.jsonl", encoding="utf-8") as lines:
+                rows = [json.loads(line) for line in lines if line.endswith("\n")]
+        except OSError:
+            pass
+        return pd.DataFrame(rows)
+
+    @cached_property
+    def predictions(self) -> pd.DataFrame | None:
+        """The predictions table, or None before the test."""
+        return self._table("predictions.parquet")
+
+    @cached_property
+    def segments(self) -> pd.DataFrame | None:
+        """The segment table, or None before the test."""
+        return self._table("segments.parquet")
+
+    @cached_property
+    def clips(self) -> pd.DataFrame | None:
+        """The clip table with its split, or None before it was prepared."""
+        return self._table("clips.parquet")
+
+    @cached_property
+    def environment(self) -> dict[str, Any]:
+        """Versions, device, precision, threads; empty before the run started."""
+        return jobfolder.read_json(self.folder / "environment.json")
+
+    @cached_property
+    def epoch_predictions(self) -> np.ndarray:
+        """Predicted genre of each validation clip, (epochs, clips) uint8, clip-table order."""
+        clips = self.clips
+        n_valid = 0 if clips is None else int((clips["split"] == "valid").sum())
+        try:
+            flat = np.fromfile(self.folder / "epochs.u8", dtype=np.uint8)
+        except OSError:
+            flat = np.zeros(0, np.uint8)
+        n_epochs = len(flat) // n_valid if n_valid else 0
+        return flat[: n_epochs * n_valid].reshape(n_epochs, max(n_valid, 1))
+
+    @property
+    def title(self) -> str:
+        """A short name for legends: model, data and what tells runs apart."""
+        return f"{self.config.model.name} · {self.config.dataset.name} · {self.run_id[-4:]}"
+
+    @property
+    def created(self) -> float:
+        """Seconds since the epoch at which the run was queued."""
+        return float(jobfolder.read_json(self.folder / "queue.json").get("queued_at", 0.0))
+
+    def log(self, last_bytes: int = 20_000) -> str:
+        """The end of the log."""
+        try:
+            with open(self.folder / jobfolder.LOG, "rb") as stream:
+                stream.seek(0, os.SEEK_END)
+                stream.seek(max(0, stream.tell() - last_bytes))
+                text = stream.read().decode("utf-8", errors="replace")
+        except OSError:
+            return ""
+        return "\n".join(line.rsplit("\r", 1)[-1] for line in text.split("\n"))
+
+    def _table(self, name: str) -> pd.DataFrame | None:
+        try:
+            return pd.read_parquet(self.folder / name)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+
+
+def create(config: RunConfig, store: Path | None = None) -> Run:
+    """A new queued run, its folder complete before it can be seen under its name.
+
+    Raises:
+        GenrecoreError: The store cannot be written.
+    """
+    run, lock = create_held(config, store)
+    os.close(lock)
+    return run
+
+
+def create_held(config: RunConfig, store: Path | None = None) -> tuple[Run, int]:
+    """Like `create`, with the run's lock held from before it can be seen: nobody else starts it.
+
+    Returns the run and the lock's descriptor.
+    """
+    store = store or store_dir()
+    stamp = time.strftime("%Y%m%d-%H%M%S")
+    run_id = f"{stamp}-{config.dataset.name}-{config.model.name}-{secrets.token_hex(2)}"
+    hidden = store / f".new-{run_id}"
+    try:
+        hidden.mkdir(parents=True)
+        jobfolder.write_json(hidden / "config.json", config.model_dump())
+        jobfolder.write_json(
+            hidden / "queue.json",
+            {"priority": 0, "position": time.time(), "queued_at": time.time()},
+        )
+        jobfolder.Status(hidden).move("queued")
+        lock = jobfolder.take_lock(hidden / jobfolder.LOCK)
+        if lock is None:
+            raise GenrecoreError(f"The store {store} does not support file locks.")
+        hidden.rename(store / run_id)
+    except OSError as error:
+        raise GenrecoreError(
+            f"The store {store} cannot take a new run: {jobfolder.in_words(error)}"
+        ) from None
+    return Run(store / run_id), lock
+
+
+def all_runs(store: Path | None = None) -> list[Run]:
+    """Every run in the store, the newest first."""
+    store = store or store_dir()
+    try:
+        names = sorted(os.listdir(store), reverse=True)
+    except OSError:
+        return []
+    return [
+        Run(store / name)
+        for name in names
+        if not name.startswith(".") and (store / name / "config.json").is_file()
+    ]
+
+
+def find(name: str, store: Path | None = None) -> Run:
+    """The run of this id, of an unambiguous part of it, or in this folder.
+
+    Raises:
+        UsageError: There is none, or there are several.
+    """
+    if (Path(name) / "config.json").is_file():
+        return Run(Path(name).absolute())
+    runs = all_runs(store)
+    if name == "latest" and runs:
+        return runs[0]
+    exact = [run for run in runs if run.run_id == name]
+    matches = exact or [run for run in runs if name and name in run.run_id]
+    if len(matches) == 1:
+        return matches[0]
+    if matches:
+        listed = ", ".join(run.run_id for run in matches[:5])
+        raise UsageError(f"{name!r} could be any of {len(matches)} runs: {listed} …")
+    listed = ", ".join(run.run_id for run in runs[:5]) or "none yet"
+    raise UsageError(f"There is no run {name!r} in {store or store_dir()}; the newest: {listed}.")

@@ -1,0 +1,93 @@
+"""Intervals and tests for proportions: how sure an accuracy is, whether two of them differ."""
+
+from __future__ import annotations
+
+from math import comb, nan, sqrt
+from statistics import NormalDist
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+
+def wilson(successes: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
+    """Lower and upper end of the score interval of a proportion; (nan, nan) when n is 0.
+
+    Source: Wilson (1927), without continuity correction.
+    """
+    if n == 0:
+        return nan, nan
+    z = NormalDist().inv_cdf(0.5 + confidence / 2)
+    share = successes / n
+    centre = share + z * z / (2 * n)
+    reach = z * sqrt(share * (1 - share) / n + z * z / (4 * n * n))
+    width = 1 + z * z / n
+    # At 0 and n the ends are 0 and 1 exactly; rounding would leave 1e-17.
+    low = 0.0 if successes == 0 else (centre - reach) / width
+    high = 1.0 if successes == n else (centre + reach) / width
+    return low, high
+
+
+def mcnemar_mid_p(only_a: int, only_b: int) -> float:
+    """Two-sided mid-p value that systems A and B are right equally often.
+
+    `only_a` counts the clips that A alone gets right, `only_b` those that B alone does. 1 when the
+    systems never differ. Clips of one artist are not independent, which this test does not know.
+
+    Source: Fagerland, Lydersen & Laake (2013), The McNemar test for binary matched-pairs data:
+    mid-p and asymptotic are better than exact conditional. In integers, hence exact.
+    """
+    n = only_a + only_b
+    if n == 0:
+        return 1.0
+    fewer = min(only_a, only_b)
+    here = comb(n, fewer)
+    if only_a == only_b:
+        return 1.0 - here / 2 ** (n + 1)
+    below, term = 0, 1  # term runs through comb(n, 0), comb(n, 1), …
+    for k in range(fewer):
+        below += term
+        term = term * (n - k) // (k + 1)
+    return (2 * below + here) / 2**n
+
+
+def paired_difference(
+    right_a: ArrayLike, right_b: ArrayLike, confidence: float = 0.95
+) -> tuple[float, float, float]:
+    """Accuracy of A minus accuracy of B over the same clips, and the ends of its interval.
+
+    `right_a` and `right_b` (n,) say for each clip whether the system is right. Three nan when n
+    is 0.
+
+    Source: Newcombe (1998), Improved confidence intervals for the difference between binomial
+    proportions based on paired data, method 10: Wilson's intervals joined by the correlation.
+
+    Raises:
+        ValueError: The two do not have the same length.
+    """
+    a, b = np.asarray(right_a, dtype=bool), np.asarray(right_b, dtype=bool)
+    if a.shape != b.shape:
+        raise ValueError(f"right_a has the shape {a.shape}, right_b has {b.shape}")
+    n = a.size
+    if n == 0:
+        return nan, nan, nan
+    both, only_a = int((a & b).sum()), int((a & ~b).sum())
+    only_b, neither = int((~a & b).sum()), int((~a & ~b).sum())
+    share_a, share_b = (both + only_a) / n, (both + only_b) / n
+    low_a, high_a = wilson(both + only_a, n, confidence)
+    low_b, high_b = wilson(both + only_b, n, confidence)
+
+    correlation = 0.0
+    margins = (both + only_a) * (only_b + neither) * (both + only_b) * (only_a + neither)
+    if margins:
+        surplus = float(both * neither - only_a * only_b)
+        if surplus > 0:  # Newcombe's correction, only towards 0
+            surplus = max(surplus - n / 2, 0.0)
+        correlation = surplus / sqrt(margins)
+
+    def joined(first: float, second: float) -> float:
+        return sqrt(max(0.0, first**2 - 2 * correlation * first * second + second**2))
+
+    difference = (only_a - only_b) / n
+    low = difference - joined(share_a - low_a, high_b - share_b)
+    high = difference + joined(high_a - share_a, share_b - low_b)
+    return difference, max(-1.0, low), min(1.0, high)

@@ -1,0 +1,55 @@
+"""What the pages are made of. Importing this imports no torch; `forms` and `players` need it."""
+
+from genrecore.ui.choices import choose, choose_many, choose_one, chosen, chosen_many
+from genrecore.ui.frame import (
+    chart,
+    empty,
+    go_to,
+    link_to,
+    navigation,
+    page,
+    plain,
+    section,
+    sentences,
+    upload_types,
+)
+from genrecore.ui.live import is_live, live, run_list, run_live, running_now
+from genrecore.ui.results import (
+    first_steps,
+    leaderboard_links,
+    leaderboard_table,
+    pair_sentences,
+    run_facts,
+    run_result,
+    side_by_side,
+)
+
+__all__ = [
+    "chart",
+    "choose",
+    "choose_many",
+    "choose_one",
+    "chosen",
+    "chosen_many",
+    "empty",
+    "first_steps",
+    "go_to",
+    "is_live",
+    "leaderboard_links",
+    "leaderboard_table",
+    "link_to",
+    "live",
+    "navigation",
+    "page",
+    "pair_sentences",
+    "plain",
+    "run_facts",
+    "run_list",
+    "run_live",
+    "run_result",
+    "running_now",
+    "section",
+    "sentences",
+    "side_by_side",
+    "upload_types",
+]

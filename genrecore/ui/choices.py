@@ -1,0 +1,93 @@
+"""The view's choices live in the URL, so that a view can be sent to somebody.
+
+Streamlit's own binding loses values on Back; here the URL is the truth, and a widget is set from it
+whenever the two differ before the widget is drawn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import streamlit as st
+
+
+def chosen(name: str) -> str:
+    """What the URL says under this name; empty where it says nothing."""
+    return st.query_params.get(name, "")
+
+
+def chosen_many(name: str) -> list[str]:
+    """What the URL lists under this name, separated by commas."""
+    return [part for part in chosen(name).split(",") if part]
+
+
+def choose(name: str, value: str | Sequence[str]) -> None:
+    """Writes a choice into the URL."""
+    text = value if isinstance(value, str) else ",".join(value)
+    if text:
+        st.query_params[name] = text
+    else:
+        st.query_params.pop(name, None)
+
+
+def choose_one(
+    label: str,
+    options: Sequence[str],
+    name: str,
+    words: Callable[[str], str] = str,
+    default: str = "",
+    help: str | None = None,
+    radio: bool = False,
+) -> str:
+    """A select box (or a row of buttons) bound to the URL; options must not be empty."""
+    first = default if default in options else options[0]
+    wanted = chosen(name) if chosen(name) in options else first
+    key = f"choice_{name}"
+    if st.session_state.get(key) != wanted:
+        st.session_state[key] = wanted
+
+    def write() -> None:
+        value = st.session_state.get(key) or first
+        choose(name, "" if value == first else value)
+
+    if radio:
+        picked = st.segmented_control(
+            label, options, format_func=words, key=key, on_change=write, help=help, required=True
+        )
+    else:
+        picked = st.selectbox(
+            label, options, format_func=words, key=key, on_change=write, help=help
+        )
+    return picked if picked is not None and picked in options else first
+
+
+def choose_many(
+    label: str,
+    options: Sequence[str],
+    name: str,
+    words: Callable[[str], str] = str,
+    default: Sequence[str] = (),
+    placeholder: str | None = None,
+) -> list[str]:
+    """A multiple choice bound to the URL, in the order of picking."""
+    wanted = [value for value in chosen_many(name) if value in options]
+    if not chosen(name):
+        wanted = [value for value in default if value in options]
+    key = f"choice_{name}"
+    if st.session_state.get(key) != wanted:
+        st.session_state[key] = wanted
+
+    def write() -> None:
+        # A lone comma says "none", which is not the same as saying nothing.
+        choose(name, ",".join(st.session_state.get(key) or []) or ",")
+
+    return list(
+        st.multiselect(
+            label,
+            options,
+            format_func=words,
+            key=key,
+            on_change=write,
+            placeholder=placeholder,
+        )
+    )

@@ -1,0 +1,265 @@
+"""The form of a run, built from `RunConfig`'s fields and the registries' option classes.
+
+A new field or a newly registered part appears here by itself: its title is the label, its
+description the help, its range the limits. Importing this imports torch.
+"""
+
+from __future__ import annotations
+
+import math
+import types
+from collections.abc import Iterable, Mapping
+from typing import Any, Literal, Union, get_args, get_origin
+
+import streamlit as st
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+from genrecore import classifier
+from genrecore.config import Part, RunConfig
+from genrecore.datasets import DATASETS
+from genrecore.features import FEATURES, STANDARDISERS
+from genrecore.models import MODELS
+from genrecore.registry import Registry
+from genrecore.splits import SPLITS
+from genrecore.ui.choices import choose_one, chosen
+
+REGISTRIES: Mapping[str, Registry] = {
+    "dataset": DATASETS,
+    "split": SPLITS,
+    "feature": FEATURES,
+    "standardise": STANDARDISERS,
+    "model": MODELS,
+}
+# What stands open; everything else is folded away until it is wanted.
+_OPEN = ("training.epochs", "training.batch_size", "training.lr")
+_LOW, _HIGH = ("ge", "gt"), ("le", "lt")  # attributes of the limits pydantic keeps
+# Which fold of the form a field of the configuration belongs to; a new one joins the last.
+_FOLD = {"audio": "data", "split_seed": "data", "fold": "data", "segments": "model"}
+
+
+def data_part(base: RunConfig) -> dict[str, Any]:
+    """Dataset, split and what belongs to them, as dotted values."""
+    left, right = st.columns(2, gap="medium")
+    with left:
+        values = _name("dataset", base, "Dataset")
+    with right:
+        values |= _name("split", base, "Split")
+    dataset, split = values["dataset"], values["split"]
+    st.caption(_about(DATASETS, dataset))
+    needed = _needed(DATASETS, dataset)
+    values |= _options("dataset", dataset, base, only=needed)
+    with st.expander("More about the data", icon=":material/tune:"):
+        values |= _options("dataset", dataset, base, leave_out=needed)
+        values |= _options("split", split, base)
+        values |= _fold("data", base)
+    return values
+
+
+def model_part(base: RunConfig) -> dict[str, Any]:
+    """Feature, model and what belongs to them, as dotted values."""
+    left, right = st.columns(2, gap="medium")
+    with left:
+        values = _name("feature", base, "Feature")
+        st.caption(_about(FEATURES, values["feature"]))
+    feature = values["feature"]
+    reasons = {name: classifier.fits(feature, name) for name in MODELS}
+    with right:
+        fitting = [name for name, reason in reasons.items() if not reason]
+        if not fitting:
+            st.error("No model takes this feature; choose another feature.")
+            st.stop()
+        model = choose_one(
+            "Model",
+            fitting,
+            "model",
+            words=lambda name: MODELS[name].title,
+            default=base.model.name,
+        )
+        st.caption(_about(MODELS, model))
+        values["model"] = model
+    unfit = {name: reason for name, reason in reasons.items() if reason}
+    if unfit:
+        st.radio(
+            "Models that cannot take this feature",
+            list(unfit),
+            format_func=lambda name: MODELS[name].title,
+            captions=list(unfit.values()),
+            index=None,
+            disabled=True,
+        )
+    with st.expander("More about feature and model", icon=":material/tune:"):
+        values |= _options("model", model, base)
+        values |= _options("feature", feature, base)
+        values |= _name("standardise", base, RunConfig.model_fields["standardise"].title or "")
+        values |= _options("standardise", values["standardise"], base)
+        values |= _fold("model", base)
+    return values
+
+
+def training_part(base: RunConfig) -> dict[str, Any]:
+    """The recipe, seeds and device, as dotted values."""
+    given = _flat_fields(RunConfig)
+    places = [dotted for dotted in _OPEN if dotted in given]
+    values: dict[str, Any] = {}
+    for column, dotted in zip(st.columns(len(places), gap="medium"), places, strict=True):
+        with column:
+            values[dotted] = _field(dotted, given[dotted], _value(base, dotted))
+    with st.expander("More about training", icon=":material/tune:"):
+        values |= _fold("training", base)
+    return values
+
+
+def _name(part: str, base: RunConfig, label: str) -> dict[str, Any]:
+    registry = REGISTRIES[part]
+    picked = choose_one(
+        label,
+        list(registry),
+        part,
+        words=lambda name: registry[name].title,
+        default=getattr(base, part).name,
+        help=RunConfig.model_fields[part].description,
+    )
+    return {part: picked}
+
+
+def _about(registry: Registry, name: str) -> str:
+    entry = registry[name]
+    about = entry.source or entry.title
+    return about[:1].upper() + about[1:]
+
+
+def _needed(registry: Registry, name: str) -> set[str]:
+    """Options that have no usable default: they stand open."""
+    fields = registry[name].options.model_fields
+    folder = {"folder"} if registry[name].facts.get("needs_folder") else set()
+    return {key for key, info in fields.items() if info.is_required() or key in folder}
+
+
+def _options(
+    part: str,
+    name: str,
+    base: RunConfig,
+    only: set[str] | None = None,
+    leave_out: Iterable[str] = (),
+) -> dict[str, Any]:
+    stored = getattr(base, part)
+    given = stored.options if stored.name == name else {}
+    fields = {
+        key: info
+        for key, info in REGISTRIES[part][name].options.model_fields.items()
+        if (only is None or key in only) and key not in set(leave_out)
+    }
+    values = {}
+    for key, info in _in_columns(fields):
+        default = given.get(key, None if info.is_required() else info.get_default())
+        values[f"{part}.{key}"] = _field(f"{part}.{name}.{key}", info, default)
+    return values
+
+
+def _fold(which: str, base: RunConfig) -> dict[str, Any]:
+    fields = {
+        dotted: info
+        for dotted, info in _flat_fields(RunConfig).items()
+        if dotted not in _OPEN and _FOLD.get(dotted.partition(".")[0], "training") == which
+    }
+    return {
+        dotted: _field(dotted, info, _value(base, dotted)) for dotted, info in _in_columns(fields)
+    }
+
+
+def _in_columns(fields: Mapping[str, FieldInfo]) -> Iterable[tuple[str, FieldInfo]]:
+    """Yields each field inside its place of a two-column grid."""
+    items = list(fields.items())
+    for first in range(0, len(items), 2):
+        for column, item in zip(
+            st.columns(2, gap="medium"), items[first : first + 2], strict=False
+        ):
+            with column:
+                yield item
+
+
+def _flat_fields(model: type[BaseModel], prefix: str = "") -> dict[str, FieldInfo]:
+    """Fields by dotted name, groups opened; parts are left to their registries."""
+    flat: dict[str, FieldInfo] = {}
+    for key, info in model.model_fields.items():
+        kind = info.annotation
+        if kind is Part:
+            continue
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            flat |= _flat_fields(kind, f"{prefix}{key}.")
+        else:
+            flat[prefix + key] = info
+    return flat
+
+
+def _value(config: RunConfig, dotted: str) -> Any:
+    value: Any = config
+    for key in dotted.split("."):
+        value = getattr(value, key)
+    return value
+
+
+def _field(key: str, info: FieldInfo, value: Any) -> Any:
+    """The widget that suits a field's type, and its value."""
+    label = info.title or key.rpartition(".")[2].replace("_", " ").capitalize()
+    # A form that starts from another run has fields of its own.
+    common: dict[str, Any] = {
+        "help": info.description,
+        "key": f"field_{chosen('from')}_{key}",
+    }
+    kind = _without_none(info.annotation)
+    if get_origin(kind) is Literal:
+        choices = list(get_args(kind))
+        index = choices.index(value) if value in choices else 0
+        return st.selectbox(label, choices, index=index, format_func=_choice, **common)
+    if kind is bool:
+        return st.toggle(label, value=bool(value), **common)
+    if kind is int and value is not None:
+        low, high = _limits(info, 1)
+        return st.number_input(
+            label, min_value=low, max_value=high, value=int(value), step=1, **common
+        )
+    if kind is float and value is not None:
+        low, high = _limits(info, 1.0)
+        return st.number_input(
+            label,
+            min_value=low,
+            max_value=high,
+            value=float(value),
+            step=_step(float(value)),
+            format="%g",
+            **common,
+        )
+    text = st.text_input(label, value="" if value is None else str(value), **common)
+    return text.strip() if text else ("" if kind is str else None)
+
+
+def _without_none(kind: Any) -> Any:
+    if get_origin(kind) in (Union, types.UnionType):
+        rest = [part for part in get_args(kind) if part is not type(None)]
+        return rest[0] if len(rest) == 1 else str
+    return kind
+
+
+def _choice(value: Any) -> str:
+    if isinstance(value, int):
+        return f"{value:,}".replace(",", " ")
+    return str(value).replace("_", " ")
+
+
+def _limits(info: FieldInfo, unit: Any) -> tuple[Any, Any]:
+    """Lowest and highest value in the field's own type. An open limit (gt, lt) is left to the
+    configuration's own check, which says so in a sentence."""
+    lows = [
+        getattr(limit, name) for limit in info.metadata for name in _LOW if hasattr(limit, name)
+    ]
+    highs = [
+        getattr(limit, name) for limit in info.metadata for name in _HIGH if hasattr(limit, name)
+    ]
+    convert = type(unit)
+    return (convert(lows[0]) if lows else None), (convert(highs[0]) if highs else None)
+
+
+def _step(value: float) -> float:
+    return float(10.0 ** math.floor(math.log10(abs(value)))) if value else 0.1

@@ -1,0 +1,156 @@
+"""The frame of every page: navigation, title, charts with their numbers, errors as sentences."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+
+from genrecore.errors import GenrecoreError
+from genrecore.plots import Chart
+
+_PAGES = {
+    "Results": [
+        ("overview", "Overview", ":material/leaderboard:"),
+        ("runs", "Runs", ":material/monitoring:"),
+        ("compare", "Compare", ":material/balance:"),
+    ],
+    "Work": [
+        ("train", "Train", ":material/model_training:"),
+        ("classify", "Classify", ":material/graphic_eq:"),
+    ],
+}
+# Streamlit's own colour of labels in charts is too faint on white to be read easily.
+_INK = {"light": "#454a5c", "dark": "#d3d7e5"}
+# Five bars of a spectrum and the name; a grey that stands out from both grounds.
+_LOGO = """<svg xmlns="http://www.w3.org/2000/svg" width="176" height="32" viewBox="0 0 176 32">
+<g fill="#7a80e0"><rect x="1" y="13" width="4.5" height="9" rx="2.2"/>
+<rect x="8" y="6" width="4.5" height="22" rx="2.2"/>
+<rect x="15" y="10" width="4.5" height="14" rx="2.2"/>
+<rect x="22" y="3" width="4.5" height="27" rx="2.2" fill="#ec7350"/>
+<rect x="29" y="11" width="4.5" height="12" rx="2.2"/></g>
+<text x="44" y="24" font-family="Source Sans, Source Sans Pro, Helvetica, Arial, sans-serif"
+ font-size="24" font-weight="700" letter-spacing="-0.3" fill="#878da6">genrecore</text></svg>"""
+_ICON = """<svg xmlns="http://www.w3.org/2000/svg" width="32" height="32" viewBox="0 0 34 32">
+<g fill="#7a80e0"><rect x="1" y="12" width="5" height="10" rx="2.5"/>
+<rect x="8" y="5" width="5" height="23" rx="2.5"/>
+<rect x="15" y="9" width="5" height="15" rx="2.5"/>
+<rect x="22" y="2" width="5" height="28" rx="2.5" fill="#ec7350"/>
+<rect x="29" y="10" width="5" height="13" rx="2.5"/></g></svg>"""
+
+
+def navigation() -> st.Page:
+    """The page that the address asks for, inside the common frame; `app.py` runs it."""
+    st.session_state["_framed"] = True
+    st.set_page_config(
+        page_title="genrecore",
+        page_icon=":material/graphic_eq:",
+        layout="wide",
+    )
+    st.logo(_LOGO, size="large", icon_image=_ICON)
+    return st.navigation(
+        {
+            title: [
+                st.Page(f"pages/{name}.py", title=words, icon=icon, default=name == "overview")
+                for name, words, icon in pages
+            ]
+            for title, pages in _PAGES.items()
+        }
+    )
+
+
+def page(title: str, lead: str) -> None:
+    """The head of a page: a title and one sentence about what it is for.
+
+    On the very first visit of a fresh server by a deep link Streamlit runs the page alone; then
+    this sets the frame up and starts over.
+    """
+    if "_framed" not in st.session_state:
+        navigation()
+        st.rerun()
+    st.html(Path(__file__).parent / "style.css")
+    st.title(title, anchor=False)
+    st.markdown(f":gray[{lead}]")
+
+
+def section(title: str, words: str = "") -> None:
+    """A heading inside a page, with a sentence where it needs one."""
+    st.space("small")
+    st.subheader(title, anchor=False)
+    if words:
+        st.caption(words)
+
+
+def empty(title: str, words: str) -> None:
+    """Says that there is nothing here, and how to get something."""
+    with st.container(border=True, gap="small"):
+        st.markdown(f"**{title}**")
+        st.markdown(words)
+
+
+def upload_types(formats: Iterable[str]) -> list[str]:
+    """File name endings for an uploader."""
+    return sorted({str(name).lower().lstrip(".") for name in formats})
+
+
+def chart(drawn: Chart, key: str) -> None:
+    """A chart with its alternative text, and its numbers one click away."""
+    ink = _INK.get(st.context.theme.type or "light", _INK["light"])
+    drawn.figure.update_layout(font_color=ink)
+    for axes in (drawn.figure.update_xaxes, drawn.figure.update_yaxes):
+        axes(tickfont_color=ink, title_font_color=ink)
+    with st.container(gap=None):
+        st.plotly_chart(
+            drawn.figure,
+            key=key,
+            alt=drawn.alt,
+            config={"displaylogo": False, "modeBarButtons": [["toImage"]], "responsive": True},
+        )
+        with st.popover("Numbers", type="tertiary", icon=":material/table:", key=f"{key}_numbers"):
+            st.dataframe(
+                in_percent(drawn.table, drawn.shares),
+                hide_index=True,
+                placeholder="–",
+                column_config={name: share_column() for name in drawn.shares},
+            )
+
+
+def in_percent(table: pd.DataFrame, shares: Iterable[str]) -> pd.DataFrame:
+    """The table with its shares (0 … 1) times 100, as `share_column` shows them."""
+    return table.assign(**{name: 100 * table[name].astype(float) for name in shares})
+
+
+def share_column(title: str | None = None) -> Any:
+    """A column of percentages with one decimal."""
+    return st.column_config.NumberColumn(title, format="%.1f %%")
+
+
+def link_to(
+    name: str, words: str, icon: str | None = None, query: Mapping[str, str] | None = None
+) -> None:
+    """A link to another page, with the choices it opens with."""
+    st.page_link(f"pages/{name}.py", label=words, icon=icon, query_params=dict(query or {}))
+
+
+def go_to(name: str, query: Mapping[str, str] | None = None) -> None:
+    """Opens another page, with the choices it opens with."""
+    st.switch_page(f"pages/{name}.py", query_params=dict(query or {}))
+
+
+def plain(text: object) -> str:
+    """Text that a user brought (a file name, a log line), so that no character is markup."""
+    return re.sub(r"([\\`*_{}\[\]()#+\-.!~|<>$:&^=])", r"\\\1", str(text)).replace("\n", " ")
+
+
+@contextlib.contextmanager
+def sentences() -> Iterator[None]:
+    """Shows an error meant for a person as its one sentence, and goes on after the block."""
+    try:
+        yield
+    except GenrecoreError as error:
+        st.error(plain(error), icon=":material/error:")

@@ -1,0 +1,234 @@
+"""What pages read from disk, cached by path and time of change. Nothing here imports torch."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import streamlit as st
+
+from genrecore import comparison, metrics, plots, runs
+from genrecore.comparison import Comparison
+from genrecore.errors import GenrecoreError
+from genrecore.plots import RunStyle
+from genrecore.runs import Run
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a job is: a share 0 … 1, and the words beside the bar."""
+
+    share: float
+    words: str
+
+
+def all_runs() -> list[Run]:
+    """Every readable run of the store, the newest first."""
+    return [run for run in runs.all_runs() if _is_readable(str(run.folder))]
+
+
+def unreadable() -> list[str]:
+    """A sentence for each run folder that cannot be read."""
+    found = []
+    for run in runs.all_runs():
+        try:
+            _ = run.config
+        except GenrecoreError as error:
+            found.append(str(error))
+    return found
+
+
+@st.cache_data(show_spinner=False, max_entries=5000)
+def _is_readable(folder: str) -> bool:
+    # config.json never changes, so the path is key enough.
+    try:
+        _ = Run(Path(folder)).config
+    except GenrecoreError:
+        return False
+    return True
+
+
+def find(run_id: str) -> Run | None:
+    """The run of exactly this id, or None."""
+    return next((run for run in all_runs() if run.run_id == run_id), None)
+
+
+def active(found: Sequence[Run]) -> list[Run]:
+    """Those that work or wait for work."""
+    return [run for run in found if run.state in runs.LIVE or run.state == "queued"]
+
+
+def tested(found: Sequence[Run]) -> list[Run]:
+    """Those whose test predictions are written."""
+    return [run for run in found if (run.folder / "predictions.parquet").exists()]
+
+
+def usable(found: Sequence[Run]) -> list[Run]:
+    """Those with weights to classify with."""
+    return [run for run in found if (run.folder / "weights.safetensors").exists()]
+
+
+def styles() -> dict[str, RunStyle]:
+    """The style of every run in the store."""
+    return plots.run_styles([run.run_id for run in runs.all_runs()])
+
+
+def history(run: Run) -> pd.DataFrame:
+    """The run's epochs so far."""
+    return _history(str(run.folder), _changed(run, "history.jsonl"))
+
+
+@st.cache_data(show_spinner=False, max_entries=64)
+def _history(folder: str, changed: int) -> pd.DataFrame:
+    return Run(Path(folder)).history
+
+
+def leaderboard(found: Sequence[Run]) -> pd.DataFrame:
+    """The scores of the runs that have been tested."""
+    return _leaderboard(_keys(tested(found)))
+
+
+@st.cache_data(show_spinner=False, max_entries=8)
+def _leaderboard(keys: tuple[tuple[str, int], ...]) -> pd.DataFrame:
+    return comparison.leaderboard([Run(Path(folder)) for folder, _ in keys])
+
+
+def compare(found: Sequence[Run]) -> Comparison:
+    """The runs compared with one another, in the given order."""
+    return _compare(_keys(found))
+
+
+@st.cache_data(show_spinner="Comparing the runs …", max_entries=16)
+def _compare(keys: tuple[tuple[str, int], ...]) -> Comparison:
+    return comparison.compare([Run(Path(folder)) for folder, _ in keys])
+
+
+def per_genre(run: Run) -> pd.DataFrame:
+    """Recall and F1 of each genre on a tested run's test clips."""
+    return _test_tables(*_keys([run])[0])[0]
+
+
+def confusion(run: Run) -> pd.DataFrame:
+    """Labelled × predicted counts of a tested run's test clips."""
+    return _test_tables(*_keys([run])[0])[1]
+
+
+@st.cache_data(show_spinner=False, max_entries=32)
+def _test_tables(folder: str, changed: int) -> tuple[pd.DataFrame, pd.DataFrame]:
+    run = Run(Path(folder))
+    table = run.predictions
+    if table is None:
+        raise GenrecoreError(f"The run {run.run_id} has no test predictions.")
+    table = table[table["split"] == "test"].reset_index(drop=True)
+    genres = metrics.genres_in(table)
+    scored = metrics.per_genre(table, genres).assign(run_id=run.run_id, title=run.title)
+    return scored, metrics.confusion(table, genres)
+
+
+def _keys(found: Sequence[Run]) -> tuple[tuple[str, int], ...]:
+    return tuple((str(run.folder), _changed(run, "predictions.parquet")) for run in found)
+
+
+def _changed(run: Run, name: str) -> int:
+    try:
+        return (run.folder / name).stat().st_mtime_ns
+    except OSError:
+        return 0
+
+
+def run_table(found: Sequence[Run]) -> pd.DataFrame:
+    """One row a run, for a list to pick from."""
+    return pd.DataFrame([_row(run) for run in found])
+
+
+def _row(run: Run) -> dict[str, Any]:
+    status, config = run.status, run.config
+    best = status.get("best_valid_accuracy")
+    return {
+        "run_id": run.run_id,
+        "state": run.state,
+        "title": run.title,
+        "model": config.model.name,
+        "dataset": config.dataset.name,
+        "epochs": epochs_in_words(run),
+        "best": float("nan") if best is None else float(best),
+        "left": time_left(run),
+        "created": datetime.fromtimestamp(run.created) if run.created else None,
+    }
+
+
+def epochs_in_words(run: Run) -> str:
+    """Epochs done of epochs planned."""
+    return f"{int(run.status.get('epoch') or 0)} of {run.config.training.epochs}"
+
+
+def progress(status: dict[str, Any], state: str) -> Progress:
+    """How far a run or a task is, from its status file."""
+    if state == "done":
+        return Progress(1.0, "Finished")
+    done, total = int(status.get("done") or 0), int(status.get("total") or 0)
+    share = min(1.0, done / total) if total else 0.0
+    phase = str(status.get("phase") or "")
+    words = f"{phase}: {done:,} of {total:,}" if total and phase else phase or "Waiting to start"
+    return Progress(share, words)
+
+
+def time_left(run: Run) -> str:
+    """The time a live run still needs, in words; empty where nothing is known."""
+    left = run.status.get("time_left_s")
+    return "" if left is None or run.state not in runs.LIVE else duration(float(left))
+
+
+def took(run: Run) -> str:
+    """How long a run has worked, in words."""
+    started = run.status.get("started_at")
+    if not started:
+        return "–"
+    end = run.status.get("finished_at") or (
+        time.time() if run.state in runs.LIVE else run.status.get("heartbeat")
+    )
+    return duration(float(end or started) - float(started))
+
+
+def duration(seconds: float) -> str:
+    """Seconds in words a person would use."""
+    if seconds < 59.5:
+        return f"{max(0, round(seconds))} s"
+    minutes = round(seconds / 60)
+    if minutes < 60:
+        return f"{minutes} min"
+    return f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def when(seconds: float) -> str:
+    """A moment as date and time."""
+    return datetime.fromtimestamp(seconds).strftime("%d %b %Y, %H:%M") if seconds else "–"
+
+
+def titles(found: Sequence[Run]) -> dict[str, str]:
+    """The title of each run by its id."""
+    return {run.run_id: run.title for run in found}
+
+
+def datasets_in(table: pd.DataFrame) -> list[str]:
+    """The datasets of a leaderboard, the one with most runs first."""
+    return [str(name) for name in table["dataset"].value_counts().index]
+
+
+def of_dataset(table: pd.DataFrame, dataset: str) -> pd.DataFrame:
+    """The rows of one dataset, the best first: accuracies on different music do not compare."""
+    rows = table[table["dataset"] == dataset]
+    return rows.sort_values("accuracy", ascending=False, ignore_index=True)
+
+
+def two_best(found: Sequence[Run]) -> list[str]:
+    """The two best runs of the dataset with most runs, to begin with."""
+    table = leaderboard(found)
+    if table.empty:
+        return []
+    return of_dataset(table, datasets_in(table)[0])["run_id"].head(2).to_list()

@@ -1,0 +1,115 @@
+"""The right-hand side of Train: what a run will be, on what it will run, and the button."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import streamlit as st
+
+from genrecore import classifier, hardware, jobs, runs
+from genrecore import config as configuration
+from genrecore.config import RunConfig
+from genrecore.datasets import DATASETS
+from genrecore.errors import GenrecoreError, UsageError
+from genrecore.ui import readers
+from genrecore.ui.frame import link_to, plain
+from genrecore.ui.live import live, task_list
+
+
+def base_configuration(run_id: str) -> RunConfig:
+    """The configuration the form starts from: a run's, or the defaults."""
+    run = readers.find(run_id) if run_id else None
+    return run.config if run else RunConfig()
+
+
+def panel(values: dict[str, Any], base: RunConfig) -> None:
+    """Checks the values, shows what they make, and offers to prepare and to train."""
+    try:
+        _check_folder(values)
+        config = classifier.resolve(configuration.with_values(base, values))
+        chosen = hardware.choose(config.device, config.training.precision)
+    except GenrecoreError as error:
+        st.error(plain(error), icon=":material/error:")
+        st.button("Train", type="primary", width="stretch", disabled=True, key="train")
+        _tasks()
+        return
+    with st.container(border=True, gap="small"):
+        st.caption("Runs on")
+        st.markdown(f"**{plain(chosen.name)}**, in **{plain(chosen.precision)}**")
+        st.caption(plain(f"Precision is {chosen.reason}"))
+    if st.button(
+        "Train",
+        type="primary",
+        icon=":material/play_arrow:",
+        width="stretch",
+        key="train",
+        help="Puts the run into the queue; it starts as soon as a place is free.",
+    ):
+        _submit(config)
+    if st.button(
+        "Prepare now",
+        icon=":material/download:",
+        width="stretch",
+        key="prepare",
+        help="Makes or reads the dataset without training. A run does this by itself, too.",
+    ):
+        _prepare(config)
+    _queued()
+    st.caption("The same as a command")
+    st.code(jobs.command_of(config), language="bash", wrap_lines=True)
+    _tasks()
+
+
+def _check_folder(values: dict[str, Any]) -> None:
+    if not DATASETS[values["dataset"]].facts.get("needs_folder"):
+        return
+    given = str(values.get("dataset.folder") or "")
+    title = DATASETS[values["dataset"]].title
+    if not given:
+        raise UsageError(f"{title} needs the folder that holds its files; give it under Data.")
+    if not Path(given).expanduser().is_dir():
+        raise UsageError(f"There is no folder {given} on the machine that runs this dashboard.")
+
+
+def _submit(config: RunConfig) -> None:
+    try:
+        run = jobs.submit(config)
+    except GenrecoreError as error:
+        st.error(plain(error), icon=":material/error:")
+        return
+    st.session_state["submitted"] = run.run_id
+    st.toast(f"{plain(run.title)} is in the queue.", icon=":material/check_circle:")
+
+
+def _queued() -> None:
+    run = readers.find(st.session_state.get("submitted", ""))
+    if run is None:
+        return
+    with st.container(border=True, gap="small"):
+        st.markdown(f"**{plain(run.title)}** is in the queue.")
+        link_to("runs", "Watch it", ":material/monitoring:", {"run": run.run_id})
+
+
+def _prepare(config: RunConfig) -> None:
+    title = f"Preparing {DATASETS[config.dataset.name].title}"
+    try:
+        jobs.start_task(prepare_command(config), title)
+    except GenrecoreError as error:
+        st.error(plain(error), icon=":material/error:")
+
+
+def prepare_command(config: RunConfig) -> list[str]:
+    """The command line after `genrecore` that prepares this configuration's dataset."""
+    words = ["datasets", "prepare", config.dataset.name]
+    for key, value in config.dataset.options.items():
+        words += ["--set", f"{key}={value if isinstance(value, str) else json.dumps(value)}"]
+    return words
+
+
+def _tasks() -> None:
+    tasks = [task for task in jobs.tasks()[:20] if "prepare" in task.status.get("arguments", [])]
+    if tasks:
+        working = any(task.state in runs.LIVE for task in tasks)
+        live(lambda: task_list(jobs.tasks()[:3]), while_true=working)

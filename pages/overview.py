@@ -1,0 +1,38 @@
+"""Overview: what runs now, which runs are best, and what to do first."""
+
+import streamlit as st
+
+from genrecore import plots, ui
+from genrecore.ui import readers
+
+ui.page("Overview", "What is being trained, and how well each finished run recognises genres.")
+
+found = readers.all_runs()
+if not found:
+    ui.first_steps()
+    st.stop()
+
+active = readers.active(found)
+if active:
+    ui.section("Running now")
+    ui.live(ui.running_now, while_true=True)
+
+table = readers.leaderboard(found)
+if table.empty:
+    ui.section("Leaderboard")
+    ui.empty(
+        "No run has been tested yet.",
+        "A run is tested when its training ends; its accuracy then appears here, "
+        "with the interval that tells how sure it is.",
+    )
+    st.stop()
+
+ui.section(
+    "Leaderboard",
+    "Every tested run. Where intervals overlap, Compare tells whether the difference is real.",
+)
+dataset = ui.choose_one("Dataset", readers.datasets_in(table), "dataset", radio=True)
+shown = readers.of_dataset(table, dataset)
+ui.chart(plots.leaderboard(shown, readers.styles()), "leaderboard")
+ui.leaderboard_table(shown)
+ui.leaderboard_links(shown)

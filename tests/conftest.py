@@ -1,0 +1,125 @@
+"""What tests share: folders of their own, the real data where it is, one small trained store."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from genrecore import runs
+from genrecore.config import RunConfig, with_values
+from genrecore.runs import Run
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """One torch thread a worker: two workers on two cores, and the same numbers everywhere."""
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+@pytest.fixture(autouse=True)
+def _own_folders(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test sees or touches the user's runs and caches."""
+    base = tmp_path_factory.getbasetemp()
+    monkeypatch.setenv("GENRECORE_CACHE", str(base / "cache"))
+    monkeypatch.setenv("GENRECORE_RUNS", str(base / "runs"))
+    monkeypatch.delenv("GENRECORE_DEVICE", raising=False)
+
+
+def _data_folder() -> Path:
+    return Path(os.environ.get("GENRECORE_TEST_DATA", ROOT.parent / "shared" / "data"))
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """The folder of real clips and tables, or a skip with one line."""
+    folder = _data_folder()
+    if not folder.is_dir():
+        pytest.skip("no real data here; set GENRECORE_TEST_DATA to a folder that holds it")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """The browser, or a skip that says how to get it. CI must not skip."""
+    found = shutil.which("chromium")
+    if found is None:
+        if os.environ.get("CI"):
+            pytest.fail("chromium is missing, and CI must not skip the browser tests")
+        pytest.skip("no chromium: 'apt-get install chromium' lets the browser tests run")
+    return found
+
+
+TINY: dict[str, object] = {
+    "dataset.n_genres": 3,
+    "dataset.n_clips": 10,
+    "dataset.n_artists": 5,
+    "dataset.clip_s": 3.0,
+    "audio.clip_s": 3.0,
+    "segments.segment_s": 1.0,
+    "feature.n_fft": 1024,
+    "feature.n_mels": 33,
+    "model.width": 3,
+    "training.epochs": 2,
+    "training.batch_size": 7,
+    "training.precision": "float32",
+    "device": "cpu",
+}
+
+
+@pytest.fixture
+def tiny() -> Callable[..., RunConfig]:
+    """`tiny(**{"seed": 3})`: a resolved configuration that trains in about a second."""
+
+    def make(**values: object) -> RunConfig:
+        from genrecore import classifier
+
+        dotted = {key.replace("__", "."): value for key, value in values.items()}
+        return classifier.resolve(with_values(with_values(RunConfig(), TINY), dotted))
+
+    return make
+
+
+@pytest.fixture
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty store of this test's own; the cache stays shared."""
+    folder = tmp_path / "runs"
+    folder.mkdir()
+    monkeypatch.setenv("GENRECORE_RUNS", str(folder))
+    return folder
+
+
+def trained(config: RunConfig, store: Path) -> Run:
+    """A run carried out in this process by the real life cycle."""
+    from genrecore import lifecycle
+
+    run, lock = runs.create_held(config, store)
+    try:
+        lifecycle.execute(run)
+    finally:
+        os.close(lock)
+    return Run(run.folder)
+
+
+def wait_for_epoch(run: Run, epoch: int = 1, most_s: float = 40.0) -> None:
+    """Returns once a run has finished an epoch; fails at once when it ended some other way."""
+
+    def reached() -> bool:
+        now = Run(run.folder)
+        assert now.state not in ("failed", "lost", "stopped"), f"{now.reason}\n{now.log()}"
+        return int(now.status.get("epoch", 0)) >= epoch
+
+    wait_for(reached, most_s)
+
+
+def wait_for(condition: Callable[[], object], most_s: float = 30.0) -> None:
+    """Returns once the condition holds; fails when it does not in time."""
+    until = time.monotonic() + most_s
+    while not condition():
+        assert time.monotonic() < until, "it did not happen in time"
+        time.sleep(0.05)

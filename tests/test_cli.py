@@ -1,0 +1,167 @@
+"""The command line: exit codes, JSON, and one clear sentence for everything that goes wrong."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from conftest import ROOT, TINY, trained, wait_for, wait_for_epoch
+
+from genrecore import runs
+from genrecore.config import RunConfig
+from genrecore.runs import Run
+
+Tiny = Callable[..., RunConfig]
+_PARTS = ("dataset", "feature", "model")
+SMALL = [f"--set={key}={value}" for key, value in TINY.items() if key.startswith(_PARTS)]
+SMALL += ["--epochs", "2", "--segment-s", "1", "--clip-s", "3", "--batch-size", "7"]
+
+
+def genrecore(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "genrecore", *words],
+        cwd=ROOT,
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def refused(result: subprocess.CompletedProcess[str], code: int, *said: str) -> None:
+    assert result.returncode == code, result.stderr
+    assert "Traceback" not in result.stderr + result.stdout
+    for words in said:
+        assert words in result.stderr
+
+
+@pytest.mark.parametrize(
+    "words",
+    [[], ["demo"], ["list"], ["datasets"], ["datasets", "list"], ["datasets", "prepare"],
+     ["train"], ["runs"], ["runs", "list"], ["runs", "show"], ["runs", "stop"], ["compare"],
+     ["classify"], ["dashboard"], ["doctor"]],
+    ids=" ".join,
+)  # fmt: skip
+def test_every_command_explains_itself(words: list[str]) -> None:
+    from genrecore.cli.app import app
+
+    command = app
+    # Through typer's own entry, in this process: fifteen interpreters would take a minute.
+    import contextlib
+    import io
+
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed), pytest.raises(SystemExit) as left:
+        command([*words, "--help"], prog_name="genrecore")
+    assert left.value.code == 0
+    text = printed.getvalue()
+    assert "Usage: genrecore" in text
+    assert len(text) > 200
+
+
+def test_flags_come_from_the_configurations_fields() -> None:
+    text = genrecore("train", "--help", COLUMNS="200").stdout
+    for flag in ("--model", "--epochs", "--batch-size", "--segment-s", "--split-seed", "--device"):
+        assert flag in text
+    assert "[default: cnn]" in text
+    assert "x>=1" in text or "1<=x" in text
+
+
+def test_wrong_usage_is_exit_code_2(store: Path) -> None:
+    refused(genrecore("train", "--model", "resnet19"), 2, "resnet19", "cnn, resnet18")
+    refused(genrecore("train", "--set", "feature.n_mel=3"), 2, "n_mel", "n_mels")
+    refused(genrecore("train", "--optimiser", "sgdd"), 2, "adam")
+    refused(genrecore("train", "--no-such-flag"), 2, "--no-such-flag")
+    refused(genrecore("runs", "show", "nothing"), 2, "nothing")
+    refused(genrecore("list", "modells"), 2, "modells", "models")
+    assert runs.all_runs(store) == []
+
+
+def test_training_from_the_command_line(store: Path, tmp_path: Path) -> None:
+    result = genrecore("train", *SMALL, "--json")
+    assert result.returncode == 0, result.stderr
+    facts = json.loads(result.stdout)
+    assert facts["state"] == "done"
+    assert 0 <= facts["scores"]["accuracy"] <= 1
+    run = runs.find(facts["run"], store)
+    # The same again from its own file gives the same numbers.
+    again = genrecore("train", "--config", str(run.folder / "config.json"), "--json")
+    assert json.loads(again.stdout)["scores"] == facts["scores"]
+    shown = genrecore("runs", "show", facts["run"])
+    assert "Tested on" in shown.stdout
+    listed = json.loads(genrecore("runs", "list", "--json").stdout)
+    assert [row["state"] for row in listed] == ["done", "done"]
+    compared = genrecore("compare", *[row["run"] for row in listed])
+    assert "cannot be told apart" in compared.stdout
+    data = json.loads(genrecore("compare", *[row["run"] for row in listed], "--json").stdout)
+    assert data["pairs"][0]["only_a"] == 0
+
+
+def test_background_training_returns_at_once_and_is_stopped(store: Path) -> None:
+    words = [w if w != "2" else "5000" for w in SMALL]
+    queued = json.loads(genrecore("train", *words, "--background", "--json").stdout)
+    folder = Path(queued["folder"])
+    wait_for_epoch(Run(folder))
+    stopped = genrecore("runs", "stop", queued["run"])
+    assert stopped.returncode == 0
+    wait_for(lambda: Run(folder).state == "stopped", most_s=10)
+    # A stopped run goes on in the foreground, where Ctrl-C stops it again.
+    going_on = subprocess.Popen(
+        [sys.executable, "-m", "genrecore", "train", "--run", str(folder)], cwd=ROOT, env=os.environ
+    )
+    epoch = len(Run(folder).history)
+    wait_for(lambda: len(Run(folder).history) > epoch)
+    going_on.send_signal(2)
+    assert going_on.wait(timeout=15) == 0
+    assert Run(folder).state == "stopped"
+
+
+def test_bad_clips_are_reported_and_the_others_classified(
+    store: Path, tiny: Tiny, tmp_path: Path
+) -> None:
+    run = trained(tiny(), store)
+    good = run.clips["path"].iloc[0]
+    bad = tmp_path / "not music.wav"
+    bad.write_text("not music")
+    some = genrecore("classify", good, str(bad), "--run", run.run_id, "--json")
+    assert some.returncode == 0
+    data = json.loads(some.stdout)
+    assert len(data["clips"]) == len(data["failures"]) == 1
+    assert sum(data["clips"][0]["proba"].values()) == pytest.approx(1)
+    assert "not music.wav" in some.stderr
+    refused(genrecore("classify", str(bad), "--run", run.run_id), 1, "not music.wav")
+    refused(genrecore("classify", "/no/such.wav", "--run", run.run_id), 1, "such.wav")
+
+
+def test_a_dataset_that_cannot_be_learned_from_is_refused(store: Path, tmp_path: Path) -> None:
+    refused(genrecore("datasets", "prepare", "gtzan"), 2, "folder")
+    refused(genrecore("datasets", "prepare", "gtzan", "--folder", str(tmp_path)), 1, "genres")
+    refused(genrecore("datasets", "prepare", "gtzann"), 2, "demo, gtzan")
+
+
+def test_doctor_tells_precision_and_why(store: Path) -> None:
+    facts = json.loads(genrecore("doctor", "--json").stdout)
+    assert facts["precision"] in ("float32", "bfloat16")
+    assert "because" in facts["precision_reason"]
+    assert facts["versions"]["torch"].startswith("2.11")
+    assert facts["missing"] == []
+
+
+def test_a_traceback_is_shown_only_when_asked_for(store: Path) -> None:
+    plain = genrecore("compare", "a", "b")
+    refused(plain, 2, "There is no run 'a'")
+    asked = genrecore("--debug", "compare", "a", "b")
+    assert asked.returncode == 2
+    assert "Traceback" in asked.stderr
+
+
+def test_a_store_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+    refused(genrecore("train", *SMALL, GENRECORE_RUNS=str(blocked)), 1, "cannot take a new run")

@@ -1,0 +1,101 @@
+"""Configurations: JSON in and out, dotted values, signatures that stay."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from pathlib import Path
+
+import pytest
+
+from genrecore import config as configuration
+from genrecore import jobs
+from genrecore.config import RunConfig, differences, signature, system_signature, with_values
+from genrecore.errors import UsageError
+
+
+def test_json_gives_back_what_went_in(tmp_path: Path) -> None:
+    config = with_values(RunConfig(), {"model": "resnet18", "training.lr": 3e-4, "seed": 7})
+    path = tmp_path / "config.json"
+    path.write_text(config.model_dump_json())
+    assert configuration.read_file(path) == config
+
+
+def test_every_field_says_what_it_is() -> None:
+    def check(model: type, place: str) -> None:
+        for name, info in model.model_fields.items():
+            assert info.title, f"{place}{name} has no title"
+            if hasattr(info.annotation, "model_fields") and info.annotation.__name__ != "Part":
+                check(info.annotation, f"{place}{name}.")
+
+    check(RunConfig, "")
+
+
+def test_signature_of_the_defaults_never_changes() -> None:
+    # A hash of "{}": whatever is added later must leave old runs their names.
+    assert signature(RunConfig()) == "44136fa355"
+
+
+def test_seeds_and_folds_make_runs_of_one_system() -> None:
+    a = with_values(RunConfig(), {"seed": 1, "fold": 2, "split_seed": 3, "device": "cpu"})
+    assert system_signature(a) == system_signature(RunConfig())
+    assert signature(a) != signature(RunConfig())
+    b = with_values(RunConfig(), {"training.lr": 0.01})
+    assert system_signature(b) != system_signature(RunConfig())
+
+
+def test_where_it_runs_is_not_part_of_a_run() -> None:
+    assert signature(with_values(RunConfig(), {"device": "cuda:1"})) == signature(RunConfig())
+
+
+def test_another_part_drops_the_options_of_the_one_before() -> None:
+    config = with_values(RunConfig(), {"model.width": 8})
+    assert config.model.options == {"width": 8}
+    assert with_values(config, {"model": "resnet18"}).model.options == {}
+    assert with_values(config, {"model": "cnn"}).model.options == {"width": 8}
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"trainig.lr": 1}, "no field 'trainig'"),
+        ({"training.rate": 1}, "no field 'training.rate'; below training there are: epochs"),
+        ({"training.lr": -1}, "greater than 0 (found -1)"),
+        ({"training.optimiser": "sgdd"}, "'adam' or 'adamw' (found 'sgdd')"),
+        ({"training.epochs": "many"}, "valid integer"),
+        ({"segments.overlap": 1.5}, "less than or equal to 0.9"),
+        ({"device": "gpu"}, "pattern"),
+    ],
+)
+def test_wrong_values_are_refused_with_what_was_expected(values: dict, said: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        with_values(RunConfig(), values)
+    assert said in str(caught.value)
+
+
+@pytest.mark.parametrize("content", ["", "[1, 2]", "{", '{"modell": {"name": "cnn"}}', "nul\0l"])
+def test_a_file_that_is_no_configuration_is_one_sentence(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "run.json"
+    path.write_text(content)
+    with pytest.raises(UsageError) as caught:
+        configuration.read_file(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_the_equivalent_command_gives_the_same_configuration() -> None:
+    values = {"model": "resnet18", "feature.n_mels": 64, "training.batch_size": 17,
+              "feature.mel_scale": "htk", "dataset": "gtzan", "dataset.folder": "/a b/c",
+              "segments.segment_s": 2.5, "fold": 3}  # fmt: skip
+    config = with_values(RunConfig(), values)
+    words = shlex.split(jobs.command_of(config))
+    assert words[:3] == ["genrecore", "train", "--background"]
+    back: dict[str, object] = {}
+    fields = {"batch-size": "training.batch_size", "segment-s": "segments.segment_s"}
+    for flag, value in zip(words[3::2], words[4::2], strict=True):
+        if flag == "--set":
+            key, _, value = value.partition("=")
+        else:
+            key = fields.get(flag[2:], flag[2:])
+        back[key] = value
+    assert differences(with_values(RunConfig(), back)) == differences(config)
+    assert json.loads(config.model_dump_json())["dataset"]["options"] == {"folder": "/a b/c"}

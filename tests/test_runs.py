@@ -1,0 +1,248 @@
+"""Run folders and the queue: locks, states, the runner, stops and kills of real processes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+from conftest import trained, wait_for, wait_for_epoch
+
+from genrecore import jobfolder, jobs, runner, runs
+from genrecore.config import RunConfig
+from genrecore.errors import GenrecoreError, UsageError
+from genrecore.runs import Run
+
+Tiny = Callable[..., RunConfig]
+processes = pytest.mark.xdist_group("processes")  # one at a time: they share two cores
+
+HOLD = """
+import sys, time
+from genrecore import jobfolder
+assert jobfolder.take_lock(__import__("pathlib").Path(sys.argv[1])) is not None
+print("held", flush=True)
+time.sleep(60)
+"""
+
+
+def test_a_lock_ends_with_the_process_that_held_it(tmp_path: Path) -> None:
+    lock = tmp_path / "lock"
+    lock.touch()
+    assert not jobfolder.is_locked(lock)
+    holder = subprocess.Popen(
+        [sys.executable, "-c", HOLD, str(lock)], stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "held\n"
+        assert jobfolder.is_locked(lock)
+        assert jobfolder.take_lock(lock, patience_s=0.1) is None
+    finally:
+        holder.kill()
+    # Not yet waited for, so it is a zombie now; a zombie holds nothing.
+    wait_for(lambda: not jobfolder.is_locked(lock), most_s=5)
+    holder.wait()
+
+
+def test_a_reader_sees_the_old_file_or_the_new_one(tmp_path: Path) -> None:
+    path = tmp_path / "status.json"
+    jobfolder.write_json(path, {"n": 1})
+    with pytest.raises(TypeError):
+        jobfolder.write_json(path, {"n": object()})
+    assert jobfolder.read_json(path) == {"n": 1}
+    assert [p.name for p in tmp_path.iterdir()] == ["status.json"]
+
+
+def test_states_are_derived_from_lock_heartbeat_and_stop(store: Path, tiny: Tiny) -> None:
+    run, lock = runs.create_held(tiny(), store)
+    assert Run(run.folder).state == "queued"
+    jobfolder.Status(run.folder).move("running")
+    assert Run(run.folder).state == "running"
+    status = jobfolder.read_json(run.folder / "status.json")
+    jobfolder.write_json(run.folder / "status.json", status | {"heartbeat": time.time() - 31})
+    assert Run(run.folder).state == "stalled"
+    jobfolder.write_json(
+        run.folder / "status.json",
+        status | {"heartbeat": time.time() - 31, "median_step_s": 60.0},
+    )
+    assert Run(run.folder).state == "running"  # a step may take a minute where steps do
+    jobfolder.ask_to_stop(run.folder)
+    assert Run(run.folder).state == "stopping"
+    os.close(lock)
+    assert Run(run.folder).state == "lost"
+    assert "without a word" in Run(run.folder).reason
+    jobfolder.Status(run.folder).move("stopped")
+    assert Run(run.folder).state == "stopped"
+
+
+def test_an_unfinished_line_of_history_is_not_read(store: Path, tiny: Tiny) -> None:
+    run = runs.create(tiny(), store)
+    (run.folder / "history.jsonl").write_text('{"epoch": 1}\n{"epoch": 2}\n{"epo')
+    assert Run(run.folder).history["epoch"].tolist() == [1, 2]
+
+
+def test_runs_are_found_by_any_unambiguous_part(store: Path, tiny: Tiny) -> None:
+    first, second = runs.create(tiny(), store), runs.create(tiny(model="resnet18"), store)
+    assert runs.find("resnet18", store) == second
+    assert runs.find(first.run_id[-4:], store) == first
+    assert runs.find("latest", store).run_id == max(first.run_id, second.run_id)
+    with pytest.raises(UsageError, match="could be any of 2"):
+        runs.find("demo", store)
+    with pytest.raises(UsageError, match="There is no run 'nope'"):
+        runs.find("nope", store)
+
+
+def test_a_store_that_cannot_be_written_is_one_sentence(tmp_path: Path, tiny: Tiny) -> None:
+    blocked = tmp_path / "file"
+    blocked.write_text("not a folder")
+    with pytest.raises(GenrecoreError, match="cannot take a new run"):
+        runs.create(tiny(), blocked)
+
+
+def test_a_process_with_a_reused_pid_is_not_the_same() -> None:
+    mine = jobfolder.identity()
+    assert jobfolder.is_same_process(mine)
+    assert not jobfolder.is_same_process(mine | {"create_time": mine["create_time"] - 5})
+    assert not jobfolder.is_same_process(mine | {"boot_id": "another"})
+    assert not jobfolder.is_same_process(mine | {"host": "elsewhere"})
+    assert not jobfolder.is_same_process({})
+
+
+def test_a_waiting_run_is_cancelled_at_once(store: Path, tiny: Tiny) -> None:
+    run = runs.create(tiny(), store)
+    assert "cancelled" in jobs.stop(run)
+    stopped = Run(run.folder)
+    assert (stopped.state, stopped.reason) == ("stopped", "cancelled")
+    with pytest.raises(GenrecoreError, match="over already"):
+        jobs.stop(run)
+    assert jobs.queued(store) == []
+
+
+def test_a_run_that_cannot_start_fails_after_three_tries(store: Path, tiny: Tiny) -> None:
+    run = runs.create(tiny(), store)
+    for _ in range(3):
+        status = jobfolder.Status(run.folder)
+        status.move("starting", starts=int(status.values.get("starts", 0)) + 1)
+        runner._mend_false_starts(store)
+    failed = Run(run.folder)
+    assert failed.state == "failed"
+    assert "died 3 times" in failed.reason
+
+
+@processes
+def test_queued_runs_train_in_processes_of_their_own_one_after_another(
+    store: Path, tiny: Tiny
+) -> None:
+    made = [jobs.submit(tiny(seed=seed), store) for seed in (1, 2)]
+    alive_together = 0
+
+    def all_done() -> bool:
+        nonlocal alive_together
+        now = [Run(run.folder) for run in made]
+        alive_together = max(alive_together, sum(run.alive for run in now))
+        assert not [run.reason for run in now if run.state in ("failed", "lost")]
+        return all(run.state == "done" for run in now)
+
+    wait_for(all_done, most_s=60)
+    assert alive_together == 1  # the processor is one slot
+    pids = {Run(run.folder).status["pid"] for run in made}
+    assert len(pids) == 2
+    assert os.getpid() not in pids
+    order = [Run(run.folder).status["started_at"] for run in made]
+    assert order == sorted(order)
+
+
+@processes
+def test_a_killed_trainer_is_lost_and_its_slot_is_free(store: Path, tiny: Tiny) -> None:
+    run = jobs.submit(tiny(training__epochs=5000), store)
+    wait_for_epoch(run)
+    status = Run(run.folder).status
+    assert jobfolder.is_same_process(status)
+    os.kill(status["pid"], signal.SIGKILL)
+    wait_for(lambda: Run(run.folder).state == "lost", most_s=30)
+    assert not jobfolder.is_locked(runner.slot_lock(store, "cpu"))
+    assert f"after epoch {len(Run(run.folder).history)}" in Run(run.folder).reason
+
+
+@processes
+def test_a_stop_keeps_a_checkpoint_within_ten_seconds(store: Path, tiny: Tiny) -> None:
+    run = jobs.submit(tiny(training__epochs=5000), store)
+    wait_for_epoch(run)
+    pid = Run(run.folder).status["pid"]
+    jobs.stop(run)
+    wait_for(lambda: Run(run.folder).state == "stopped", most_s=10)
+    stopped = Run(run.folder)
+    assert (stopped.folder / "resume.pt").stat().st_size > 1000
+    assert (stopped.folder / "weights.safetensors").exists()
+    assert not (stopped.folder / "stop").exists()
+    wait_for(lambda: not psutil.pid_exists(pid) or psutil.Process(pid).status() == "zombie")
+
+
+@processes
+def test_a_killed_runner_loses_nothing(store: Path, tiny: Tiny) -> None:
+    first = jobs.submit(tiny(training__epochs=400), store)
+    second = jobs.submit(tiny(seed=5), store)
+    wait_for_epoch(first)
+    found = [
+        process
+        for process in psutil.process_iter(["cmdline"])
+        if process.info["cmdline"]
+        and process.info["cmdline"][1:] == ["-m", "genrecore.runner", str(store)]
+    ]
+    assert len(found) == 1
+    found[0].kill()
+    assert Run(first.folder).state == "running"  # the run does not know
+    jobs.stop(first)
+    # The finishing run starts another runner, which takes up what waits.
+    wait_for(lambda: Run(second.folder).state == "done", most_s=60)
+    assert Run(first.folder).state == "stopped"
+
+
+@processes
+def test_a_task_has_status_log_and_stop(store: Path) -> None:
+    words = ["datasets", "prepare", "demo", "--set", "n_genres=2", "--set", "n_clips=6",
+             "--set", "n_artists=5", "--set", "clip_s=2"]  # fmt: skip
+    task = jobs.start_task(words, "Preparing the demo")
+    wait_for(lambda: jobs.Task(task.folder).state not in ("starting", "running"), most_s=60)
+    done = jobs.Task(task.folder)
+    assert done.state == "done", done.log()
+    assert "12 clips of 2 genres" in done.log()
+    assert done.title == "Preparing the demo"
+    assert task.task_id in [known.task_id for known in jobs.tasks()]
+
+    big = jobs.start_task(["datasets", "prepare", "demo", "--set", "seed=77"], "A long one")
+    wait_for(lambda: jobs.Task(big.folder).status.get("total"))
+    jobs.stop_task(big)
+    wait_for(lambda: jobs.Task(big.folder).state == "stopped", most_s=10)
+
+
+@pytest.mark.parametrize("name", [".resume.pt.new", ".predictions.parquet.new"])
+def test_a_full_disk_is_a_failure_that_says_so(store: Path, tiny: Tiny, name: str) -> None:
+    run, lock = runs.create_held(tiny(), store)
+    (run.folder / name).symlink_to("/dev/full")  # where the kernel answers: no space left
+    from genrecore import lifecycle
+
+    assert lifecycle.execute(run) == "failed"
+    os.close(lock)
+    failed = Run(run.folder)
+    assert "The disk is full" in failed.reason
+    assert "Traceback" in failed.status["traceback"]
+    assert len(failed.history) == 2  # what was written before is still there
+
+
+def test_every_file_of_a_finished_run_is_there(store: Path, tiny: Tiny) -> None:
+    run = trained(tiny(), store)
+    assert run.state == "done", run.reason
+    names = {path.name for path in run.folder.iterdir()}
+    assert names >= {
+        "config.json", "queue.json", "status.json", "history.jsonl", "epochs.u8", "clips.parquet",
+        "predictions.parquet", "segments.parquet", "weights.safetensors", "last.safetensors",
+        "resume.pt", "environment.json", "lock",
+    }  # fmt: skip
+    assert not {name for name in names if name.startswith(".")}

@@ -1,0 +1,309 @@
+"""From clips to predictions: corpus, features, the loop, resuming, and what is stored."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+import torch
+from conftest import trained
+
+from genrecore import (
+    audio,
+    classifier,
+    clips,
+    corpus,
+    feature_cache,
+    inference,
+    lifecycle,
+    metrics,
+    preparation,
+    runs,
+)
+from genrecore.config import RunConfig
+from genrecore.errors import GenrecoreError, UsageError
+from genrecore.progress import Stopped
+from genrecore.runs import Run
+
+Tiny = Callable[..., RunConfig]
+
+
+def weights(run: Run, name: str = "weights.safetensors") -> dict[str, torch.Tensor]:
+    return classifier.load(run.folder / name).state_dict()
+
+
+def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
+    return a.keys() == b.keys() and all(torch.equal(a[key], b[key]) for key in a)
+
+
+def test_the_same_seed_gives_the_same_weights(store: Path, tiny: Tiny) -> None:
+    first, second = trained(tiny(seed=3), store), trained(tiny(seed=3), store)
+    assert first.state == second.state == "done"
+    assert same(weights(first), weights(second))
+    pd.testing.assert_frame_equal(first.predictions, second.predictions)
+    assert not same(weights(first), weights(trained(tiny(seed=4), store)))
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("steps", [1, 4, 7])
+def test_a_stopped_run_goes_on_as_if_it_had_not(
+    store: Path, tiny: Tiny, steps: int, precision: str
+) -> None:
+    # 18 clips of 3 segments in batches of 7: eight steps an epoch, the last one short.
+    config = tiny(training__epochs=2, training__schedule="one_cycle", training__precision=precision)
+    whole = trained(config, store)
+    run, lock = runs.create_held(config, store)
+    seen = 0
+
+    def stop_after(phase: str, done: int, total: int) -> None:
+        nonlocal seen
+        seen += phase == "Training"
+        if phase == "Training" and seen > steps:
+            raise Stopped
+
+    assert lifecycle.execute(run, stop_after) == "stopped"
+    assert lifecycle.execute(Run(run.folder)) == "done"
+    os.close(lock)
+    assert same(weights(whole), weights(run))
+    assert same(weights(whole, "last.safetensors"), weights(run, "last.safetensors"))
+    pd.testing.assert_frame_equal(whole.predictions, Run(run.folder).predictions)
+    timing = ["seconds", "samples_per_s"]
+    pd.testing.assert_frame_equal(
+        whole.history.drop(columns=timing), Run(run.folder).history.drop(columns=timing)
+    )
+    assert np.array_equal(whole.epoch_predictions, Run(run.folder).epoch_predictions)
+
+
+def test_a_saved_run_predicts_what_it_predicted(store: Path, tiny: Tiny) -> None:
+    run = trained(tiny(), store)
+    loaded = inference.load(run)
+    predicted = run.predictions.set_index("clip_id")
+    columns = [f"p_{genre}" for genre in loaded.genres]
+    paths = run.clips.set_index("clip_id")["path"]
+    for clip_id, row in predicted.iterrows():
+        verdict = loaded.classify(paths[clip_id])
+        # The same float32 arithmetic in batches of another size: rounding only.
+        np.testing.assert_allclose(verdict.proba, row[columns].to_numpy(float), atol=2e-6)
+        stored = run.segments[run.segments["clip_id"] == clip_id]
+        np.testing.assert_allclose(verdict.segments["start_s"], stored["start_s"], atol=1e-9)
+
+
+def test_a_batch_equals_its_clips_one_by_one(store: Path, tiny: Tiny) -> None:
+    net = classifier.load(trained(tiny(), store).folder / "weights.safetensors")
+    generator = torch.Generator().manual_seed(1)
+    waves = torch.rand(5, 1, 22_050, generator=generator) * 2 - 1
+    together = net(waves)
+    one_by_one = torch.cat([net(wave[None]) for wave in waves])
+    # float32 sums in another order
+    torch.testing.assert_close(together, one_by_one, atol=1e-4, rtol=1e-4)
+
+
+def test_the_chosen_epoch_is_the_best_on_validation(store: Path, tiny: Tiny) -> None:
+    run = trained(tiny(training__epochs=5), store)
+    history = run.history
+    best = run.status["best_epoch"]
+    assert history.set_index("epoch").loc[best, "valid_accuracy"] == history["valid_accuracy"].max()
+    valid = run.predictions[run.predictions["split"] == "valid"]
+    genre = np.array(metrics.genres_in(valid))[
+        valid[[f"p_{g}" for g in metrics.genres_in(valid)]].to_numpy().argmax(1)
+    ]
+    assert (genre == valid["genre"].to_numpy()).mean() == pytest.approx(
+        history["valid_accuracy"].max()
+    )
+    last = trained(tiny(training__epochs=5, training__choose_epoch="last"), store)
+    assert last.status["best_epoch"] == 5
+    assert same(weights(last), weights(last, "last.safetensors"))
+
+
+def test_every_epochs_predictions_are_kept_in_clip_order(store: Path, tiny: Tiny) -> None:
+    run = trained(tiny(training__epochs=3), store)
+    valid = run.clips[run.clips["split"] == "valid"]
+    order = sorted(run.clips["genre"].unique())
+    labels = valid["genre"].map({genre: i for i, genre in enumerate(order)}).to_numpy()
+    assert run.epoch_predictions.shape == (3, len(valid))
+    accuracy = (run.epoch_predictions == labels).mean(axis=1)
+    np.testing.assert_allclose(accuracy, run.history["valid_accuracy"])
+
+
+def test_early_stopping_waits_for_its_patience(store: Path, tiny: Tiny) -> None:
+    # At this rate nothing changes, so the first epoch stays the best but for its loss.
+    config = tiny(training__epochs=50, training__patience=2, training__lr=1e-12)
+    run = trained(config, store)
+    assert run.state == "done"
+    assert len(run.history) < 50
+    assert len(run.history) - run.status["best_epoch"] == 2
+    assert "had not improved" in run.reason
+
+
+def test_training_learns(store: Path, tiny: Tiny) -> None:
+    run = trained(tiny(training__epochs=12, training__lr=3e-3), store)
+    losses = run.history["train_loss"]
+    assert losses.iloc[-1] < 0.7 * losses.iloc[0]
+    assert run.history["train_accuracy"].iloc[-1] > 0.6  # a guess is right in a third
+
+
+def test_statistics_are_fitted_on_the_training_clips_only(store: Path, tiny: Tiny) -> None:
+    run = trained(tiny(), store)
+    config = run.config
+    prepared = preparation.with_split(preparation.decode(config), config)
+    net = classifier.Classifier(config, prepared.genres)
+    features = feature_cache.compute(prepared.corpus, config, net.feature)
+    train = set(prepared.clips.loc[prepared.clips["split"] == "train", "clip_id"])
+    rows = features.rows[features.segments["clip_id"].isin(train).to_numpy().copy()]
+    stored = weights(run)
+    # Summed in float64 there and in float32 here.
+    torch.testing.assert_close(
+        stored["standardise.mean"].flatten()[0], rows.mean(), rtol=1e-4, atol=1e-3
+    )
+
+
+def test_a_configuration_that_fits_nothing_is_refused_with_the_choices(tiny: Tiny) -> None:
+    for values, said in (
+        ({"model": "cnnn"}, "There is no model called 'cnnn'; there are: cnn, resnet18"),
+        ({"feature": "log_mell"}, "There is no feature called"),
+        ({"dataset": "gtzann"}, "there are: demo, gtzan"),
+        ({"split": "by_song"}, "there are:"),
+        ({"model__depth": 3}, "no field 'depth'; there are: width"),
+        ({"segments__segment_s": 9.0}, "longer than the 3 s taken from each clip"),
+        ({"feature__n_mels": 8}, "at least"),
+        ({"feature__fmax_hz": 20_000}, "half|above|Nyquist|nothing"),
+    ):
+        with pytest.raises(UsageError, match=said):
+            tiny(**values)
+
+
+def _clip(folder: Path, name: str, seconds: float, hz: float, rate: int = 22_050) -> Path:
+    time_s = np.arange(round(seconds * rate)) / rate
+    path = folder / name
+    soundfile.write(path, 0.5 * np.sin(2 * np.pi * hz * time_s), rate)
+    return path
+
+
+def _table(paths: list[Path]) -> pd.DataFrame:
+    return clips.clip_table(
+        {"clip_id": path.stem, "path": str(path), "genre": "tone"} for path in paths
+    )
+
+
+def test_the_corpus_holds_what_the_decoder_gives(tmp_path: Path) -> None:
+    paths = [_clip(tmp_path, f"c{i}.wav", 2.0 + i, 220.0 * (i + 1), 44_100) for i in range(5)]
+    made = corpus.build(_table(paths), 22_050, 3.0)
+    for path in paths:
+        expected = audio.decode(path, 22_050, middle_s=3.0).wave
+        # Half a step of 16 bits.
+        np.testing.assert_allclose(made.wave(path.stem), expected, atol=0.51 / 32768)
+    assert made.index["n_samples"].tolist() == [44_100, 66_150, 66_150, 66_150, 66_150]
+
+
+def test_unusable_files_are_left_out_with_their_reason(tmp_path: Path) -> None:
+    good = [_clip(tmp_path, f"good{i}.wav", 2.0, 330.0) for i in range(2)]
+    bad = tmp_path / "bad.wav"
+    bad.write_text("this is not music")
+    gone = tmp_path / "gone.wav"
+    made = corpus.build(_table([good[0], bad, gone, good[1]]), 22_050, 3.0)
+    assert sorted(made.index["clip_id"]) == ["good0", "good1"]
+    assert {line["clip_id"] for line in made.skipped} == {"bad", "gone"}
+    assert all(line["reason"].endswith(".") for line in made.skipped)
+
+
+def test_an_interrupted_build_goes_on_where_it_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GENRECORE_CACHE", str(tmp_path / "cache"))
+    table = _table([_clip(tmp_path, f"c{i}.wav", 2.0, 200.0 + i) for i in range(9)])
+
+    def stop_at_five(phase: str, done: int, total: int) -> None:
+        if phase == "Decoding audio" and done == 5:
+            raise Stopped
+
+    with pytest.raises(Stopped):
+        corpus.build(table, 22_050, 2.0, stop_at_five)
+    (partial,) = (tmp_path / "cache" / "corpora").glob("*.partial")
+    with open(partial / "samples.i16", "ab") as stream:
+        stream.write(b"half a cl")  # what a killed process may leave
+    first_seen: list[int] = []
+    resumed = corpus.build(
+        table, 22_050, 2.0,
+        lambda phase, done, total: first_seen.append(done) if phase == "Decoding audio" else None,
+    )  # fmt: skip
+    assert first_seen[0] == 5
+    monkeypatch.setenv("GENRECORE_CACHE", str(tmp_path / "another"))
+    fresh = corpus.build(table, 22_050, 2.0)
+    assert np.array_equal(resumed.samples, fresh.samples)
+    pd.testing.assert_frame_equal(resumed.index, fresh.index)
+
+
+def test_the_corpus_is_known_by_content_not_by_place(tmp_path: Path) -> None:
+    path = _clip(tmp_path, "a.wav", 2.0, 440.0)
+    first = corpus.build(_table([path]), 22_050, 2.0)
+    (tmp_path / "elsewhere").mkdir()
+    moved = path.rename(tmp_path / "elsewhere" / "a.wav")
+    assert corpus.build(_table([moved]), 22_050, 2.0).key == first.key
+    _clip(tmp_path / "elsewhere", "a.wav", 2.0, 441.0)
+    assert corpus.build(_table([moved]), 22_050, 2.0).key != first.key
+    assert corpus.build(_table([moved]), 16_000, 2.0).key != first.key
+
+
+@pytest.mark.parametrize(
+    ("n_samples", "overlap", "starts"),
+    [
+        (90, 0.0, [0, 30, 60]),
+        (104, 0.0, [0, 30, 60]),  # the rest is less than half a step
+        (107, 0.0, [0, 30, 60, 77]),  # more than half: the last one is moved back
+        (30, 0.0, [0]),
+        (11, 0.0, [0]),
+        (60, 0.5, [0, 15, 30]),
+    ],
+)
+def test_segments_cover_a_clip(n_samples: int, overlap: float, starts: list[int]) -> None:
+    found = corpus.segment_starts(n_samples, 30, overlap)
+    assert found.tolist() == starts
+    assert (found >= 0).all()
+    assert (found + 30 <= max(30, n_samples)).all()
+
+
+def test_what_lies_past_a_short_clip_is_silence() -> None:
+    samples = torch.arange(1, 8, dtype=torch.int16)
+    waves = feature_cache.gather_waves(samples, torch.tensor([0, 4]), torch.tensor([4, 3]), 4)
+    assert (waves * 32768).squeeze(1).tolist() == [[1, 2, 3, 4], [5, 6, 7, 0]]
+
+
+def test_weights_that_do_not_belong_are_refused_in_one_sentence(
+    store: Path, tiny: Tiny, tmp_path: Path
+) -> None:
+    good = trained(tiny(), store).folder / "weights.safetensors"
+    cut = tmp_path / "cut.safetensors"
+    cut.write_bytes(good.read_bytes()[:-100])
+    pickled = tmp_path / "pickle.safetensors"
+    torch.save({"a": torch.zeros(3)}, pickled)
+    for path in (cut, pickled, tmp_path / "none.safetensors"):
+        with pytest.raises(GenrecoreError) as caught:
+            classifier.load(path)
+        assert "\n" not in str(caught.value)
+
+
+def test_two_datasets_folders_too_small_are_refused_before_training(
+    store: Path, tmp_path: Path, tiny: Tiny
+) -> None:
+    for genre, n in (("blues", 4), ("jazz", 1)):
+        (tmp_path / "genres_original" / genre).mkdir(parents=True)
+        for i in range(n):
+            _clip(tmp_path / "genres_original" / genre, f"{genre}.0000{i}.wav", 3.0, 200.0)
+    run = trained(tiny(dataset="gtzan", dataset__folder=str(tmp_path)), store)
+    assert run.state == "failed"
+    assert "jazz" in run.reason
+    assert not (run.folder / "history.jsonl").exists()
+
+
+def test_a_run_that_cannot_write_its_status_is_not_called_done(store: Path, tiny: Tiny) -> None:
+    run, lock = runs.create_held(tiny(), store)
+    (run.folder / "config.json").write_text(json.dumps({"model": {"name": "gone"}}))
+    assert lifecycle.execute(run) == "failed"
+    os.close(lock)
+    assert "gone" in Run(run.folder).reason
