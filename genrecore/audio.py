@@ -20,7 +20,7 @@ import numpy as np
 import soundfile
 import soxr
 
-from genrecore.containers import READABLE, Prefixed, announced_frames, missing_count, sniff
+from genrecore.containers import READABLE, Prefixed, claimed_length, missing_count, sniff
 from genrecore.errors import AudioError
 
 FORMATS = (".wav", ".mp3", ".ogg", ".flac", ".au", ".aiff", ".aif", ".opus")
@@ -172,7 +172,7 @@ class _Stream(soundfile.SoundFile):
 def _opened(
     source: str | Path | bytes | BinaryIO, name: str | None
 ) -> Iterator[tuple[_Stream, str, float]]:
-    """The sound file, what to call it, and how many frames its header announces."""
+    """The sound file, what to call it, and how many frames its header claims."""
     label = name or (Path(source).name if isinstance(source, (str, Path)) else "The clip")
     with contextlib.ExitStack() as stack:
         if isinstance(source, (str, Path)):
@@ -181,6 +181,8 @@ def _opened(
             raw = io.BytesIO(source) if isinstance(source, bytes) else source
         size = raw.seek(0, os.SEEK_END)
         kind, start = sniff(raw, size, label)
+        # Before libsndfile opens the file: both move the same position in it.
+        times_bytes, least_frames = claimed_length(kind, raw, size, label)
         handle: Any = raw
         if kind == "MP3" and (header := missing_count(raw, size, start, label)):
             handle = Prefixed(header, raw, start)
@@ -208,7 +210,7 @@ def _opened(
             )
         if file.frames <= 0:
             raise AudioError(f"{label} contains no audio: its length is 0 samples.")
-        yield file, label, announced_frames(kind, raw, size, file.frames, label)
+        yield file, label, max(file.frames * times_bytes, least_frames)
 
 
 def _open_path(path: Path, label: str) -> IO[bytes]:

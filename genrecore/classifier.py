@@ -53,7 +53,7 @@ class Classifier(nn.Module):
             config.audio.sample_rate_hz,
             round(config.segments.segment_s * config.audio.sample_rate_hz),
         )
-        shape = tuple(self.feature.output_shape)  # type: ignore[arg-type]
+        shape = tuple(self.feature.output_shape)
         standardise = STANDARDISERS[config.standardise.name]
         self.standardise: nn.Module = standardise.thing(
             standardise.read_options(config.standardise.options, "standardisation"), shape

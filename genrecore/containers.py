@@ -47,30 +47,30 @@ def sniff(raw: IO[bytes], size: int, label: str) -> tuple[str, int]:
     )
 
 
-def announced_frames(kind: str, raw: IO[bytes], size: int, n_frames: int, label: str) -> float:
-    """How many frames the header claims, where libsndfile opened the file with `n_frames`.
+def claimed_length(kind: str, raw: IO[bytes], size: int, label: str) -> tuple[float, int]:
+    """What the header claims: how many times the bytes of audio that are there, and at least how
+    many frames (1 and 0 where it claims nothing that libsndfile does not check).
 
     Raises:
         AudioError: An Ogg file without its last page (Ogg has no count; the end is marked).
     """
+    claim = None
     if kind == "OGG":
         _check_ogg_end(raw, size, label)
-    if kind == "AIFF":
+    elif kind == "AIFF":
         for name, at, length in _chunks(raw, ">"):
             if name == b"COMM" and length >= 18:
-                (claimed,) = struct.unpack(">I", _at(raw, at + 2, 4))
-                return max(claimed, n_frames)
-    claim = None
-    if kind == "WAV":
+                return 1.0, struct.unpack(">I", _at(raw, at + 2, 4).rjust(4, b"\0"))[0]
+    elif kind == "WAV":
         claim = _wav_data(raw)
     elif kind == "AU":
         order = ">" if _at(raw, 0, 4) == b".snd" else "<"
         at, length = struct.unpack(order + "II", _at(raw, 4, 8))
         claim = None if length == 0xFFFFFFFF else (at, length)  # all ones: "not known"
     if claim is None or claim[0] >= size:
-        return n_frames
+        return 1.0, 0
     at, length = claim
-    return n_frames * max(1.0, length / (size - at))
+    return max(1.0, length / (size - at)), 0
 
 
 def missing_count(raw: IO[bytes], size: int, start: int, label: str) -> bytes | None:
@@ -170,7 +170,7 @@ def _wav_data(raw: IO[bytes]) -> tuple[int, int] | None:
     long_length = 0
     for name, at, length in _chunks(raw, ">" if magic == b"RIFX" else "<"):
         if name == b"ds64" and length >= 24:
-            (long_length,) = struct.unpack("<Q", _at(raw, at + 8, 8))
+            (long_length,) = struct.unpack("<Q", _at(raw, at + 8, 8).rjust(8, b"\0"))
         if name == b"data":
             return at, long_length if magic == b"RF64" and length == 0xFFFFFFFF else length
     return None

@@ -7,7 +7,6 @@ import importlib.metadata
 import platform
 import signal
 import socket
-import sys
 import time
 import traceback
 from collections.abc import Iterator
@@ -51,11 +50,11 @@ def execute(run: Run, show: Report = silent) -> str:
             (run.folder / _RESERVE).write_bytes(b"\0" * _RESERVE_BYTES)
             _work(run, status, report)
         except Stopped:
-            _end(status, "stopped", "A stop was asked for.")
+            _end(run, status, "stopped", "A stop was asked for.")
         except BaseException as error:
-            _say(traceback.format_exc())
+            _say(run, traceback.format_exc())
             (run.folder / _RESERVE).unlink(missing_ok=True)
-            _end(status, "failed", in_words(error), traceback=traceback.format_exc())
+            _end(run, status, "failed", in_words(error), traceback=traceback.format_exc())
             if not isinstance(error, Exception):
                 raise
         finally:
@@ -76,12 +75,12 @@ def _work(run: Run, status: Status, report: Report) -> None:
         config.device, resume["precision"] if resume else config.training.precision
     )
     jobfolder.write_json(run.folder / "environment.json", environment(chosen))
-    _say(f"Device: {chosen.name}. Precision: {chosen.reason}")
+    _say(run, f"Device: {chosen.name}. Precision: {chosen.reason}")
 
     prepared = preparation.with_split(preparation.decode(config, report), config)
     prepared.clips.to_parquet(run.folder / "clips.parquet")
     for note in prepared.notes:
-        _say(note)
+        _say(run, note)
     torch.manual_seed(config.seed)  # initial weights and dropout
     classifier = Classifier(config, prepared.genres, pretrained=resume is None)
     chosen.prepare(classifier)
@@ -95,8 +94,9 @@ def _work(run: Run, status: Status, report: Report) -> None:
         n_parameters=classifier.n_parameters(), skipped=prepared.skipped, notes=prepared.notes
     )
     _say(
+        run,
         f"{len(train)} training segments of {config.segments.segment_s:g} s, "
-        f"{classifier.n_parameters():,} parameters, {config.training.epochs} epochs."
+        f"{classifier.n_parameters():,} parameters, {config.training.epochs} epochs.",
     )
 
     trainer = Trainer(config, classifier, examples, chosen, status, report)
@@ -105,7 +105,7 @@ def _work(run: Run, status: Status, report: Report) -> None:
             (run.folder / name).unlink(missing_ok=True)
     else:
         trainer.restore(resume)
-        _say(f"Going on after epoch {trainer.epoch}, step {trainer.step}.")
+        _say(run, f"Going on after epoch {trainer.epoch}, step {trainer.step}.")
     status.move("running")
     early = trainer.fit()
     classifiers.save(classifier, run.folder / "last.safetensors")
@@ -115,13 +115,13 @@ def _work(run: Run, status: Status, report: Report) -> None:
     for table, name in ((segments, "segments.parquet"), (predictions, "predictions.parquet")):
         table.to_parquet(run.folder / f".{name}.new", index=False)
         (run.folder / f".{name}.new").rename(run.folder / name)
-    _end(status, "done", early)
+    _end(run, status, "done", early)
 
 
-def _end(status: Status, state: str, reason: str, **values: Any) -> None:
+def _end(run: Run, status: Status, state: str, reason: str, **values: Any) -> None:
     with contextlib.suppress(OSError):  # then the run is found lost, which is true as well
         status.move(state, reason, finished_at=time.time(), time_left_s=None, **values)
-    _say(f"{state}. {reason}".strip())
+    _say(run, f"{state}. {reason}".strip())
 
 
 def _resume_state(run: Run) -> dict[str, Any] | None:
@@ -172,7 +172,9 @@ def environment(chosen: Hardware) -> dict[str, Any]:
     }
 
 
-def _say(text: str) -> None:
-    with contextlib.suppress(OSError):  # a full disk must not end the run from its log
-        sys.stdout.write(f"{time.strftime('%H:%M:%S')} {text}\n")
-        sys.stdout.flush()
+def _say(run: Run, text: str) -> None:
+    with (
+        contextlib.suppress(OSError),  # a full disk must not end the run from its log
+        open(run.folder / jobfolder.LOG, "a", encoding="utf-8") as log,
+    ):
+        log.write(f"{time.strftime('%H:%M:%S')} {text}\n")

@@ -324,7 +324,7 @@ class _Sums:
 
 def clip_proba(segments: pd.DataFrame) -> pd.DataFrame:
     """Mean segment probabilities, one row a clip in segment order; index clip_id, split, genre."""
-    columns = [name for name in segments if name.startswith("p_")]
+    columns = [name for name in segments.columns if name.startswith("p_")]
     grouped = segments.groupby(["clip_id", "split", "genre"], sort=False, observed=True)
     return grouped[columns].mean()
 

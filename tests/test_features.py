@@ -84,9 +84,7 @@ def test_log_mel_equals_librosas(n_fft, hop_length, n_mels, fmin_hz, fmax_hz, sc
         mel_scale=scale,
     )
     for wave in (noise(1), tone(1000), tone(5000) + 1e-3 * noise(1)):
-        theirs = librosas(
-            wave[0, 0].numpy(), n_fft, hop_length, n_mels, fmin_hz, fmax_hz, scale
-        )
+        theirs = librosas(wave[0, 0].numpy(), n_fft, hop_length, n_mels, fmin_hz, fmax_hz, scale)
         found = ours(wave)[0, 0].numpy()
         assert found.shape == theirs.shape == ours.output_shape[1:]
         # dB; both are float32, and 70 dB below a tone its rounding is what one sees.

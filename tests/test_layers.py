@@ -14,7 +14,7 @@ PACKAGE = ROOT / "genrecore"
 
 LAYERS = (
     {"registry", "config", "audio", "spectral", "significance", "errors", "progress", "jobfolder",
-     "hardware"},
+     "hardware", "containers"},
     {"clips", "runs", "metrics"},
     {"datasets", "splits", "features", "models"},
     {"corpus", "feature_cache", "classifier"},

@@ -70,7 +70,7 @@ def _parameter(flag: str, dotted: str, info: FieldInfo) -> inspect.Parameter:
         default, kind = info.default.name, str
     elif get_origin(kind) is Literal:
         default = info.default
-        kind = Literal[tuple(str(choice) for choice in get_args(kind))]  # type: ignore[valid-type]
+        kind = Literal[tuple(str(choice) for choice in get_args(kind))]
     else:
         default = info.default
         for item in info.metadata:

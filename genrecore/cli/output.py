@@ -8,7 +8,7 @@ import math
 import os
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -48,7 +48,7 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def print_table(rows: list[Mapping[str, Any]], empty: str = "Nothing yet.") -> None:
+def print_table(rows: Sequence[Mapping[str, Any]], empty: str = "Nothing yet.") -> None:
     """Rows as a table that fits the terminal; a sentence where there are none."""
     if not rows:
         out.print(empty)
@@ -62,7 +62,7 @@ def print_table(rows: list[Mapping[str, Any]], empty: str = "Nothing yet.") -> N
     wide.print(table)
 
 
-def share(value: float) -> str:
+def share(value: float | None) -> str:
     """A share as per cent with one decimal, or a dash where nothing was measured."""
     return "–" if value is None or math.isnan(value) else f"{100 * value:.1f} %"
 

@@ -154,7 +154,7 @@ def doctor(as_json: JSON = False) -> None:
         if found and not found.startswith(need):
             missing.append(f"{package} {found} was found; this package is built on {need}.")
     ffmpeg, chromium = shutil.which("ffmpeg"), shutil.which("chromium")
-    facts = {
+    facts: dict[str, Any] = {
         "versions": versions,
         "devices": hardware.devices(),
         "device": chosen.device,

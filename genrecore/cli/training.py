@@ -162,7 +162,7 @@ def _print_result(run: Run) -> None:
 @runs_app.command("list")
 def list_runs(as_json: JSON = False) -> None:
     """Every run in the store, the newest first, with its state and validation accuracy."""
-    rows = []
+    rows: list[dict[str, Any]] = []
     for run in runs.all_runs():
         status = run.status
         rows.append(

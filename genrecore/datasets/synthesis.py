@@ -2,6 +2,10 @@
 
 What an artist owns (instruments, kit, tuning, equaliser, room, noise floor) colours every one of
 their clips, as recordings do: a model tested on artists it has heard looks better than it is.
+
+The numbers below were chosen by measuring: with eight genres of 40 clips, the model `cnn` on 64 mel
+bands and 3 s segments named 79 % of the clips right when split by artist and 95 % when split by
+clip (five folds pooled, 20 epochs; 95 % interval of the gap, artists resampled: 8 to 24 points).
 """
 
 from __future__ import annotations

@@ -1,0 +1,200 @@
+"""Metrics against scikit-learn; intervals and tests against statsmodels and published figures."""
+
+from __future__ import annotations
+
+from math import isnan
+
+import numpy as np
+import pandas as pd
+import pytest
+import sklearn.metrics
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from genrecore.errors import GenrecoreError
+from genrecore.metrics import METRICS, confusion, genres_in, per_genre, scores
+from genrecore.significance import mcnemar_mid_p, paired_difference, wilson
+
+GENRES = ["blues", "disco", "hiphop", "jazz", "metal", "pop", "rock"]
+
+
+def drawn(n: int = 201, k: int = 7, seed: int = 7) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    labelled = rng.integers(0, k, n)
+    proba = rng.dirichlet(np.ones(k), n)
+    proba[np.arange(n), labelled] += 0.2
+    return labelled, proba / proba.sum(axis=1, keepdims=True)
+
+
+def table(labelled: np.ndarray, proba: np.ndarray, split: str = "test") -> pd.DataFrame:
+    columns = {f"p_{genre}": proba[:, i] for i, genre in enumerate(GENRES)}
+    genre = pd.array([GENRES[i] for i in labelled], dtype="string")
+    ids = [f"clip{i}" for i in range(len(labelled))]
+    return pd.DataFrame({"clip_id": ids, "split": split, "genre": genre, **columns})
+
+
+def sklearns(labelled: np.ndarray, proba: np.ndarray) -> dict[str, float]:
+    predicted, labels = proba.argmax(axis=1), np.arange(proba.shape[1])
+    m = sklearn.metrics
+    return {
+        "accuracy": m.accuracy_score(labelled, predicted),
+        "macro_f1": m.f1_score(labelled, predicted, average="macro"),
+        "balanced_accuracy": m.recall_score(
+            labelled, predicted, average="macro", labels=np.unique(labelled)
+        ),
+        "log_loss": m.log_loss(labelled, proba, labels=labels),
+        "top_2": m.top_k_accuracy_score(labelled, proba, k=2, labels=labels),
+    }
+
+
+@pytest.mark.parametrize("name", list(METRICS))
+def test_every_metric_equals_scikit_learns(name: str) -> None:
+    for seed, n in ((7, 201), (8, 5), (9, 1)):  # 5 clips leave genres out
+        labelled, proba = drawn(n, seed=seed)
+        ours = METRICS[name].thing(labelled, proba)
+        assert ours == pytest.approx(sklearns(labelled, proba)[name], rel=1e-9)  # float64
+
+
+@pytest.mark.parametrize("name", list(METRICS))
+def test_nothing_measured_is_nan(name: str) -> None:
+    assert isnan(METRICS[name].thing(np.zeros(0, int), np.zeros((0, 7))))
+
+
+def test_a_certain_mistake_has_a_finite_log_loss() -> None:
+    found = METRICS["log_loss"].thing(np.array([1]), np.array([[1.0, 0.0, 0.0]]))
+    assert found == pytest.approx(36.04, abs=0.01)  # -log of float64's spacing at 1
+
+
+def test_of_equal_probabilities_the_first_genre_is_predicted() -> None:
+    proba = np.full((3, 7), 1 / 7)
+    assert METRICS["accuracy"].thing(np.array([0, 1, 2]), proba) == pytest.approx(1 / 3)
+    assert METRICS["top_2"].thing(np.array([0, 1, 2]), proba) == pytest.approx(2 / 3)
+
+
+def test_scores_are_of_one_split_and_carry_the_interval() -> None:
+    labelled, proba = drawn(101)
+    valid = table(*drawn(31, seed=3), split="valid")
+    both = pd.concat([valid, table(labelled, proba)], ignore_index=True)
+    found = scores(both)
+    expected = sklearns(labelled, proba)
+    assert list(found)[:4] == ["n_clips", "accuracy", "accuracy_low", "accuracy_high"]
+    assert found["n_clips"] == 101
+    for name in METRICS:
+        assert found[name] == pytest.approx(expected[name], rel=1e-9)
+    ends = wilson(round(expected["accuracy"] * 101), 101)
+    assert (found["accuracy_low"], found["accuracy_high"]) == ends
+    empty = scores(valid)
+    assert empty.pop("n_clips") == 0
+    assert all(isnan(value) for value in empty.values())
+
+
+def test_confusion_and_per_genre_equal_scikit_learns() -> None:
+    labelled, proba = drawn()
+    predictions = table(labelled, proba)
+    assert genres_in(predictions) == GENRES
+    counts = confusion(predictions, GENRES)
+    assert (counts.index.name, counts.columns.name) == ("labelled", "predicted")
+    predicted = proba.argmax(axis=1)
+    expected = sklearn.metrics.confusion_matrix(labelled, predicted, labels=range(7))
+    np.testing.assert_array_equal(counts.to_numpy(), expected)
+    found = per_genre(predictions, GENRES)
+    precision, recall, f1, n = sklearn.metrics.precision_recall_fscore_support(labelled, predicted)
+    np.testing.assert_allclose(found["precision"], precision)
+    np.testing.assert_allclose(found["recall"], recall)
+    np.testing.assert_allclose(found["f1"], f1)
+    np.testing.assert_array_equal(found["n_clips"], n)
+    assert (found["recall_low"] < found["recall"]).all()
+    assert (found["recall"] < found["recall_high"]).all()
+
+
+def test_a_genre_without_clips_has_nan_recall_not_0() -> None:
+    proba = np.eye(7)[[0, 0, 1]]  # blues, blues, disco are predicted
+    found = per_genre(table(np.array([0, 2, 1]), proba), GENRES).set_index("genre")
+    assert found.loc["blues", ["recall", "precision"]].tolist() == [1, 0.5]
+    assert (found.loc["hiphop", "recall"], found.loc["hiphop", "f1"]) == (0, 0)
+    assert isnan(found.loc["hiphop", "precision"])
+    silent = found.loc["rock", ["recall", "recall_low", "recall_high", "precision", "f1"]]
+    assert silent.isna().all()
+
+
+def test_an_unknown_label_is_refused_with_the_choices() -> None:
+    predictions = table(*drawn(9))
+    predictions.loc[4, "genre"] = "polka"
+    with pytest.raises(GenrecoreError, match="labelled 'polka', but the genres are: blues, disco"):
+        scores(predictions)
+
+
+@pytest.mark.parametrize(("k", "n"), [(0, 7), (3, 7), (7, 7), (81, 263), (999, 1000)])
+def test_wilson_equals_statsmodels(k: int, n: int) -> None:
+    proportion = pytest.importorskip("statsmodels.stats.proportion")
+    for confidence in (0.95, 0.9):
+        expected = proportion.proportion_confint(k, n, alpha=1 - confidence, method="wilson")
+        assert wilson(k, n, confidence) == pytest.approx(expected, abs=1e-12)  # float64
+
+
+def test_wilson_equals_newcombes_printed_interval() -> None:
+    assert wilson(81, 263) == pytest.approx((0.2553, 0.3662), abs=5e-5)  # printed digits
+    assert all(isnan(end) for end in wilson(0, 0))
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.integers(0, 400), st.integers(0, 400))
+def test_mid_p_is_the_exact_p_less_half_of_what_is_as_extreme(only_a: int, only_b: int) -> None:
+    from scipy.stats import binom
+
+    n = only_a + only_b
+    mass = binom.pmf(np.arange(n + 1), n, 0.5)
+    extreme = np.abs(np.arange(n + 1) - n / 2) - abs(only_a - n / 2)
+    expected = mass[extreme > 0].sum() + mass[extreme == 0].sum() / 2
+    if n:
+        assert mcnemar_mid_p(only_a, only_b) == pytest.approx(expected, rel=1e-8, abs=1e-300)
+    assert mcnemar_mid_p(only_a, only_b) == mcnemar_mid_p(only_b, only_a)
+
+
+def test_mid_p_by_hand_and_against_the_exact_test() -> None:
+    assert mcnemar_mid_p(0, 0) == 1
+    assert mcnemar_mid_p(1, 0) == 0.5
+    assert mcnemar_mid_p(7, 1) == 2 * (1 / 256) + 8 / 256
+    contingency = pytest.importorskip("statsmodels.stats.contingency_tables")
+    exact = contingency.mcnemar([[5, 19], [8, 5]], exact=True).pvalue
+    from scipy.stats import binom
+
+    assert mcnemar_mid_p(19, 8) == pytest.approx(exact - binom.pmf(8, 27, 0.5))
+
+
+def rights(both: int, only_a: int, only_b: int, neither: int) -> tuple[np.ndarray, np.ndarray]:
+    counts = [both, only_a, only_b, neither]
+    return np.repeat([1, 1, 0, 0], counts), np.repeat([1, 0, 1, 0], counts)
+
+
+@pytest.mark.parametrize(
+    ("cells", "expected"),
+    [  # Newcombe (1998), table II, method 10
+        ((20, 12, 2, 16), (0.2, 0.0562, 0.3290)),
+        ((36, 12, 2, 0), (0.2, 0.0569, 0.3404)),
+        ((0, 0, 0, 50), (0.0, -0.0713, 0.0713)),
+        ((54, 0, 0, 0), (0.0, -0.0664, 0.0664)),
+    ],
+)
+def test_the_paired_interval_equals_newcombes_table(cells, expected) -> None:
+    found = paired_difference(*rights(*cells))
+    assert found == pytest.approx(expected, abs=2e-4)  # printed digits
+
+
+@settings(max_examples=60, deadline=None)
+@given(*[st.integers(0, 60)] * 4)
+def test_the_paired_interval_holds_the_difference_and_mirrors(both, a, b, neither) -> None:
+    right_a, right_b = rights(both, a, b, neither)
+    difference, low, high = paired_difference(right_a, right_b)
+    if len(right_a) == 0:
+        assert isnan(difference)
+        return
+    assert difference == pytest.approx(right_a.mean() - right_b.mean())
+    assert -1 <= low <= difference <= high <= 1
+    mirrored = paired_difference(right_b, right_a)
+    assert mirrored == pytest.approx((-difference, -high, -low), abs=1e-12)  # float64
+
+
+def test_systems_compared_on_different_clips_are_refused() -> None:
+    with pytest.raises(ValueError, match="shape"):
+        paired_difference([1, 0], [1, 0, 1])

@@ -1,0 +1,290 @@
+"""Every page opened through `app.py`, over an empty store and over one with runs in every state."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from conftest import ROOT, TINY, trained
+from streamlit.testing.v1 import AppTest
+
+from genrecore import classifier, jobfolder, jobs, lifecycle, runs
+from genrecore.config import RunConfig, with_values
+from genrecore.runs import Run
+
+pytestmark = pytest.mark.xdist_group("pages")  # one worker trains the runs that all tests look at
+
+PAGES = ("overview", "runs", "compare", "train", "classify")
+
+
+def open_page(name: str, **query: str) -> AppTest:
+    """The page as it stands after its first run, opened through `app.py`."""
+    app = AppTest.from_file(str(ROOT / "app.py"), default_timeout=60)
+    app.run()
+    app.switch_page(f"pages/{name}.py")
+    for key, value in query.items():
+        app.query_params[key] = value
+    app.run()
+    assert not app.exception, app.exception[0].message
+    return app
+
+
+def words(app: AppTest) -> str:
+    """Everything a page says in text."""
+    elements = [*app.title, *app.subheader, *app.markdown, *app.caption]
+    elements += [*app.error, *app.warning, *app.info]
+    return "\n".join(str(element.value) for element in elements)
+
+
+@pytest.fixture(scope="module")
+def states(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Run]]:
+    """Real run folders of one store by state: first, second (both done), failed, running, lost."""
+    store = tmp_path_factory.mktemp("pages") / "runs"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GENRECORE_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+        patch.setenv("GENRECORE_RUNS", str(store))
+        config = classifier.resolve(with_values(RunConfig(), TINY))
+        found = {
+            "first": trained(config, store),
+            "second": trained(with_values(config, {"seed": 5}), store),
+        }
+        broken, lock = runs.create_held(
+            with_values(config, {"dataset": "gtzan", "dataset.folder": "/nowhere/at/all"}), store
+        )
+        lifecycle.execute(broken)
+        os.close(lock)
+        history = (found["first"].folder / "history.jsonl").read_text()
+        for name in ("running", "lost"):
+            run, lock = runs.create_held(with_values(config, {"seed": len(name)}), store)
+            status = jobfolder.Status(run.folder)
+            status.move("running", phase="Training", done=31, total=62, epoch=1, time_left_s=185.0)
+            (run.folder / "history.jsonl").write_text(history.splitlines(keepends=True)[0])
+            found[name] = run
+            if name == "lost":
+                os.close(lock)  # nobody holds it, though nothing final is written
+            else:
+                held = lock
+        yield {name: Run(run.folder) for name, run in (found | {"failed": broken}).items()}
+        os.close(held)
+
+
+@pytest.fixture
+def full(states: dict[str, Run], monkeypatch: pytest.MonkeyPatch) -> dict[str, Run]:
+    """The runs in every state, with their store as the one that pages read."""
+    store = states["first"].folder.parent
+    monkeypatch.setenv("GENRECORE_RUNS", str(store))
+    status = jobfolder.Status(states["running"].folder)
+    status.update()  # a heartbeat, as the working process would give
+    (status.folder / jobfolder.STOP).unlink(missing_ok=True)
+    return {name: Run(run.folder) for name, run in states.items()}
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_every_page_opens_on_an_empty_store(name: str, store: Path) -> None:
+    app = open_page(name)
+    assert app.title[0].value == name.capitalize()
+    assert not app.error
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_every_page_opens_with_runs_in_every_state(name: str, full: dict[str, Run]) -> None:
+    app = open_page(name)
+    assert app.title[0].value == name.capitalize()
+
+
+def test_an_empty_store_says_what_to_do_first_and_leads_there(store: Path) -> None:
+    app = open_page("overview")
+    assert any(block.value == "genrecore demo" for block in app.code)
+    app.button(key="first").click().run()
+    assert app.title[0].value == "Train"
+    assert app.query_params["dataset"] == "demo"
+
+
+def test_overview_shows_what_runs_and_how_the_tested_runs_did(full: dict[str, Run]) -> None:
+    app = open_page("overview")
+    assert full["running"].title in words(app).replace("\\", "")
+    leaderboard = app.dataframe[-1].value
+    assert set(leaderboard["run_id"]) == {full["first"].run_id, full["second"].run_id}
+
+
+@pytest.mark.parametrize("name", ["first", "failed", "running", "lost"])
+def test_a_run_in_the_address_is_shown_with_its_state_and_reason(
+    name: str, full: dict[str, Run]
+) -> None:
+    run = full[name]
+    app = open_page("runs", run=run.run_id)
+    said = words(app).replace("\\", "")
+    assert f"**{run.title}**" in said
+    assert run.reason in said
+    state = {"first": "Done"}.get(name, name.capitalize())
+    assert any(state in row for row in app.dataframe[0].value["state"])
+    assert bool(app.button(key=f"stop_{run.run_id}")) if name == "running" else not app.button
+
+
+def test_an_unknown_run_in_the_address_gives_the_newest_and_says_so(full: dict[str, Run]) -> None:
+    app = open_page("runs", run="no-such-run")
+    assert "There is no run no-such-run" in words(app).replace("\\", "")
+
+
+def test_stop_on_the_page_leaves_the_request_in_the_run_folder(full: dict[str, Run]) -> None:
+    run = full["running"]
+    app = open_page("runs", run=run.run_id)
+    app.button(key=f"stop_{run.run_id}").click().run()
+    assert not app.exception
+    assert jobfolder.stop_asked(run.folder)
+    assert Run(run.folder).state == "stopping"
+
+
+def test_compare_takes_its_runs_from_the_address(full: dict[str, Run]) -> None:
+    wanted = [full["second"].run_id, full["first"].run_id]
+    app = open_page("compare", runs=",".join(wanted))
+    assert app.multiselect[0].value == wanted
+    assert any(full["second"].title in box.value.replace("\\", "") for box in app.info)
+
+
+def test_compare_with_one_run_asks_for_another(full: dict[str, Run]) -> None:
+    app = open_page("compare", runs=full["first"].run_id)
+    assert "at least two" in app.info[0].value
+
+
+def test_the_form_has_a_widget_for_every_field_of_a_configuration(store: Path) -> None:
+    app = open_page("train")
+    widgets = [*app.selectbox, *app.number_input, *app.text_input, *app.toggle]
+    labels = {widget.label for widget in widgets}
+    for name, info in RunConfig.model_fields.items():
+        group = getattr(info.annotation, "model_fields", {})
+        if "options" in group:  # a part: its name is chosen, its options are the registry's
+            assert info.title in labels, name
+        else:
+            for field in group.values() or [info]:
+                assert field.title in labels, (name, field.title)
+
+
+def test_a_changed_field_is_in_the_command_and_in_the_queued_run(store: Path) -> None:
+    app = open_page("train")
+    epochs = next(widget for widget in app.number_input if widget.label == "Epochs")
+    epochs.set_value(7).run()
+    assert "--epochs 7" in app.code[-1].value
+    # With the runner's lock held there is a runner already, and submitting starts none.
+    lock = jobfolder.take_lock(store / jobs.RUNNER_LOCK)
+    assert lock is not None
+    try:
+        app.button(key="train").click().run()
+    finally:
+        os.close(lock)
+    (run,) = runs.all_runs(store)
+    assert run.state == "queued"
+    assert run.config.training.epochs == 7
+
+
+def test_a_dataset_that_needs_a_folder_asks_for_it_and_checks_it(
+    store: Path, tmp_path: Path
+) -> None:
+    app = open_page("train", dataset="gtzan")
+    assert "needs the folder" in app.error[0].value
+    assert app.button(key="train").disabled
+    folder = next(widget for widget in app.text_input if widget.label == "Folder")
+    folder.set_value(str(tmp_path / "absent")).run()
+    assert "There is no folder" in app.error[0].value
+    folder = next(widget for widget in app.text_input if widget.label == "Folder")
+    folder.set_value(str(tmp_path)).run()
+    assert not app.error
+    assert not app.button(key="train").disabled
+
+
+def test_the_form_can_start_from_the_settings_of_a_run(full: dict[str, Run]) -> None:
+    run = full["second"]
+    app = open_page("train", **{"from": run.run_id})
+    assert jobs.command_of(run.config) == app.code[-1].value
+
+
+def test_train_says_on_what_it_will_run_and_why(store: Path) -> None:
+    from genrecore import hardware
+
+    assert hardware.choose().reason in words(open_page("train")).replace("\\", "")
+
+
+def wav(seconds: float, sample_rate_hz: int = 22_051) -> bytes:
+    """A falling tone as a wav file."""
+    t = np.arange(round(seconds * sample_rate_hz)) / sample_rate_hz
+    stream = io.BytesIO()
+    soundfile.write(stream, 0.5 * np.sin(2e3 * t * (3 - t / seconds)), sample_rate_hz, format="WAV")
+    return stream.getvalue()
+
+
+def test_an_uploaded_clip_gets_player_pictures_and_verdict(full: dict[str, Run]) -> None:
+    app = open_page("classify", run=full["first"].run_id)
+    app.file_uploader[0].upload("tone.wav", wav(3.7)).run()
+    assert not app.exception
+    genres = Run(full["first"].folder).predictions
+    assert genres is not None
+    headline = next(text.value for text in app.markdown if text.value.startswith("### "))
+    assert headline.split()[1] in set(genres["genre"])
+    assert len(app.get("audio")) == 1
+    assert len(app.get("plotly_chart")) == 4
+
+
+def test_bad_uploads_are_named_in_one_sentence_and_good_ones_go_on(full: dict[str, Run]) -> None:
+    app = open_page("classify", run=full["first"].run_id)
+    app.file_uploader[0].set_value(
+        [
+            ("noise.wav", b"this is no sound at all", "audio/wav"),
+            ("good.wav", wav(2.9), "audio/wav"),
+        ]
+    ).run()
+    assert not app.exception
+    assert len(app.error) == 1
+    assert "noise" in app.error[0].value
+    assert len(app.get("audio")) == 1
+
+
+def test_the_name_of_an_uploaded_file_is_never_markup(full: dict[str, Run]) -> None:
+    app = open_page("classify", run=full["first"].run_id)
+    name = "**loud** <img src=x> :red[x] [a](http://b).wav"
+    app.file_uploader[0].upload(name, wav(2.9)).run()
+    shown = next(text.value for text in app.markdown if "loud" in text.value)
+    assert r"\*\*loud\*\*" in shown
+    assert r"\<img" in shown
+    assert r"\:red\[x\]" in shown
+
+
+def test_pages_that_only_read_import_no_torch(full: dict[str, Run]) -> None:
+    program = (
+        "import sys, json, time\n"
+        "from streamlit.testing.v1 import AppTest\n"
+        "app = AppTest.from_file('app.py', default_timeout=60).run()\n"
+        "for name in ('overview', 'runs', 'compare'):\n"
+        "    app.switch_page(f'pages/{name}.py').run()\n"
+        "    assert not app.exception and app.title[0].value.lower() == name\n"
+        "print(json.dumps([m for m in ('torch', 'torchvision', 'librosa') if m in sys.modules]))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=90
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert json.loads(done.stdout.splitlines()[-1]) == []
+
+
+def test_a_run_that_ends_while_it_is_watched_is_shown_as_ended(full: dict[str, Run]) -> None:
+    run, lock = runs.create_held(full["first"].config, full["first"].folder.parent)
+    try:
+        status = jobfolder.Status(run.folder)
+        status.move("running", started_at=time.time(), phase="Training", done=3, total=17)
+        app = open_page("runs", run=run.run_id)
+        assert "Training: 3 of 17" in str(app.get("progress")[0].proto).replace("\\", "")
+        status.move("stopped", "A stop was asked for.")
+        app.run()
+        assert "A stop was asked for." in words(app).replace("\\", "")
+        assert not app.get("progress")
+    finally:
+        os.close(lock)
+        (run.folder / "config.json").unlink()  # the other tests know nothing of it
