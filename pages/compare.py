@@ -45,7 +45,7 @@ with ui.sentences():
     ui.leaderboard_table(compared.table)
 
     ui.section("Learning curves", "Validation is drawn with markers, training dotted.")
-    left, right = st.columns(2, gap="large")
+    left, right = ui.pair("curves")
     with left:
         ui.chart(plots.learning_curves(compared.curves, "accuracy", styles), "accuracy")
     with right:

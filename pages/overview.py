@@ -13,9 +13,7 @@ if not found:
     st.stop()
 
 active = readers.active(found)
-if active:
-    ui.section("Running now")
-    ui.live(ui.running_now, while_true=True)
+ui.live(lambda: ui.running_now(active), while_true=bool(active), idle_s=20)
 
 table = readers.leaderboard(found)
 if table.empty:

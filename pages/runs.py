@@ -22,7 +22,7 @@ if ui.chosen("run") not in ("", chosen.run_id):
 ui.live(ui.run_list, while_true=bool(readers.active(found)), idle_s=20)
 
 ui.section("The run")
-working = ui.is_live(chosen)
-ui.live(lambda: ui.run_live(chosen.run_id, was_live=working), while_true=working)
+stage = ui.stage(chosen)
+ui.live(lambda: ui.run_live(chosen.run_id, drawn=stage), while_true=ui.is_live(chosen))
 ui.run_result(chosen)
 ui.run_facts(chosen)

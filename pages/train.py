@@ -11,7 +11,7 @@ with st.spinner("Loading torch …"):
     from genrecore.ui import forms, submission
 
 base = submission.base_configuration(ui.chosen("from"))
-left, right = st.columns([5, 3], gap="large")
+left, right = ui.pair("form", left=5, right=3)
 
 with left:
     ui.section("1 · Data", "What is learned, and which clips are kept back to test it.")

@@ -94,7 +94,7 @@ def test_a_longer_demo_begins_with_the_clips_of_a_shorter_one() -> None:
 def test_demo_reports_every_clip_and_says_nothing_the_second_time(fresh_cache: Path) -> None:
     told: list[tuple[str, int, int]] = []
     datasets.load("demo", TINY, lambda *what: told.append(what))
-    assert told == [("making demo music", done, 18) for done in range(19)]
+    assert told == [("Making demo music", done, 18) for done in range(19)]
     datasets.load("demo", TINY, lambda *what: told.append(what))
     assert len(told) == 19
 

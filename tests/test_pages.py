@@ -5,9 +5,11 @@ from __future__ import annotations
 import io
 import json
 import os
+import socket
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,6 +21,7 @@ from streamlit.testing.v1 import AppTest
 
 from genrecore import classifier, jobfolder, jobs, lifecycle, runs
 from genrecore.config import RunConfig, with_values
+from genrecore.models import MODELS
 from genrecore.runs import Run
 
 pytestmark = pytest.mark.xdist_group("pages")  # one worker trains the runs that all tests look at
@@ -169,6 +172,19 @@ def test_the_form_has_a_widget_for_every_field_of_a_configuration(store: Path) -
                 assert field.title in labels, (name, field.title)
 
 
+def test_a_model_that_cannot_take_the_feature_is_greyed_out_with_the_reason(store: Path) -> None:
+    MODELS.register("of_vectors", title="Of vectors", accepts=frozenset({"vector"}))(object)
+    try:
+        app = open_page("train")
+    finally:
+        del MODELS._entries["of_vectors"]
+    greyed = next(radio for radio in app.radio if "cannot take" in radio.label)
+    assert greyed.disabled
+    assert greyed.options == ["Of vectors"]
+    model = next(box for box in app.selectbox if box.label == "Model")
+    assert "Of vectors" not in model.options
+
+
 def test_a_changed_field_is_in_the_command_and_in_the_queued_run(store: Path) -> None:
     app = open_page("train")
     epochs = next(widget for widget in app.number_input if widget.label == "Epochs")
@@ -204,7 +220,18 @@ def test_a_dataset_that_needs_a_folder_asks_for_it_and_checks_it(
 def test_the_form_can_start_from_the_settings_of_a_run(full: dict[str, Run]) -> None:
     run = full["second"]
     app = open_page("train", **{"from": run.run_id})
-    assert jobs.command_of(run.config) == app.code[-1].value
+    shown = app.code[-1].value.replace(" \\\n  ", " ")  # a long command goes over several lines
+    assert shown == jobs.command_of(run.config)
+
+
+def test_preparing_from_the_page_is_the_command_with_the_same_settings(tmp_path: Path) -> None:
+    from genrecore.ui import submission
+
+    values = {"dataset": "gtzan", "dataset.folder": str(tmp_path), "audio.clip_s": 7.5}
+    words = submission.prepare_command(with_values(RunConfig(), values))
+    assert words[:3] == ["datasets", "prepare", "gtzan"]
+    given = dict(zip(words[3::2], words[4::2], strict=True))
+    assert given == {"--sample-rate-hz": "22050", "--clip-s": "7.5", "--folder": str(tmp_path)}
 
 
 def test_train_says_on_what_it_will_run_and_why(store: Path) -> None:
@@ -288,3 +315,46 @@ def test_a_run_that_ends_while_it_is_watched_is_shown_as_ended(full: dict[str, R
     finally:
         os.close(lock)
         (run.folder / "config.json").unlink()  # the other tests know nothing of it
+
+
+@pytest.mark.browser
+def test_the_very_first_visit_by_a_deep_link_gets_the_whole_frame(
+    full: dict[str, Run], chromium: str
+) -> None:
+    from playwright.sync_api import expect, sync_playwright
+
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.headless", "true"]
+    server = subprocess.Popen(
+        [*command, "--server.port", str(port)], cwd=ROOT, stdout=subprocess.DEVNULL
+    )
+    try:
+        for _ in range(300):
+            try:
+                urllib.request.urlopen(f"http://127.0.0.1:{port}/_stcore/health").close()
+                break
+            except OSError:
+                time.sleep(0.1)
+        with sync_playwright() as playwright:
+            browser = playwright.chromium.launch(
+                executable_path=chromium, args=["--headless", "--no-sandbox", "--disable-gpu"]
+            )
+            page = browser.new_page()
+            elsewhere = []
+            page.on(
+                "request",
+                lambda sent: elsewhere.append(sent.url) if "127.0.0.1" not in sent.url else None,
+            )
+            page.goto(f"http://127.0.0.1:{port}/runs?run={full['lost'].run_id}")
+            expect(page.get_by_text(full["lost"].title, exact=True)).to_be_visible(timeout=30_000)
+            expect(page.get_by_role("link", name="Overview")).to_be_visible()
+            expect(page.get_by_text("Its process is gone")).to_be_visible()
+            assert page.url.endswith(full["lost"].run_id)
+            # Nothing is fetched from other machines: the dashboard works offline and tells nobody.
+            assert [url for url in elsewhere if url.startswith("http")] == []
+            browser.close()
+    finally:
+        server.terminate()
+        server.wait(timeout=20)

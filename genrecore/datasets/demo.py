@@ -137,7 +137,7 @@ def _rename(temporary: Path, folder: Path) -> None:
 def _write_clips(options: DemoOptions, folder: Path, report: Report) -> list[tuple[str, ...]]:
     """Writes the clips of every artist, several artists at a time; rows of `clips.csv`."""
     total = options.n_genres * options.n_clips
-    phase = "making demo music"
+    phase = "Making demo music"
     report(phase, 0, total)
     for rule in GENRES[: options.n_genres]:
         (folder / rule.name).mkdir()

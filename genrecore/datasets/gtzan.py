@@ -13,7 +13,7 @@ from pydantic import Field
 
 from genrecore.clips import clip_table
 from genrecore.datasets.registered import DATASETS
-from genrecore.errors import GenrecoreError
+from genrecore.errors import GenrecoreError, UsageError
 from genrecore.progress import Report
 from genrecore.registry import Options
 
@@ -49,7 +49,8 @@ def gtzan(options: GtzanOptions, report: Report) -> pd.DataFrame:
     come from Sturm's index (The GTZAN dataset, arXiv:1306.1461, 2013) and are missing for 81 clips.
 
     Raises:
-        GenrecoreError: No folder given or found, none of the layouts, no clips in it.
+        UsageError: No folder given.
+        GenrecoreError: No such folder, none of the layouts, no clips in it.
     """
     folder, ending = _layout(options.folder)
     files = sorted(
@@ -64,7 +65,7 @@ def gtzan(options: GtzanOptions, report: Report) -> pd.DataFrame:
         )
     artists = known_facts()["artist"]
     rows = []
-    phase = "reading headers"
+    phase = "Reading headers"
     with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
         for done, (path, duration_s) in enumerate(
             zip(files, pool.map(_duration_s, files), strict=True), 1
@@ -98,7 +99,7 @@ def _layout(given: str) -> tuple[Path, str]:
         "genres/<genre>/<genre>.NNNNN.au"
     )
     if not given.strip():
-        raise GenrecoreError(f"The dataset gtzan needs its option 'folder': {expected}.")
+        raise UsageError(f"The dataset gtzan needs its option 'folder': {expected}.")
     folder = Path(given).expanduser().absolute()
     if not folder.is_dir():
         found = "a file" if folder.exists() else "nothing"

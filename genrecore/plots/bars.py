@@ -185,7 +185,11 @@ def verdict(genres: Sequence[str], proba: Sequence[float]) -> Chart:
     )
     laid_out(figure, "Verdict for the whole clip", 90 + 30 * len(names), bargap=0.3)
     figure.update_xaxes(
-        title="Probability", tickformat=".0%", range=[0, 1.14], tickvals=[0, 0.25, 0.5, 0.75, 1]
+        title="Probability",
+        tickformat=".0%",
+        range=[0, 1.14],
+        tickvals=[0, 0.25, 0.5, 0.75, 1],
+        tickangle=0,
     )
     figure.update_yaxes(autorange="reversed", showgrid=False, type="category")
     listed = ", ".join(f"{n} {percent(v)}" for n, v in zip(names[:3], values[:3], strict=True))

@@ -47,6 +47,7 @@ def laid_out(figure: go.Figure, title: str, height: int, **layout: Any) -> go.Fi
         margin={"l": 8, "r": 16, "t": 46, "b": 8},
         hoverlabel={"namelength": -1},
         dragmode=False,
+        modebar={"bgcolor": "rgba(0,0,0,0)", "color": GREY, "activecolor": GREY},
         **layout,
     )
     figure.update_xaxes(automargin=True, zeroline=False, title_font_size=12, title_standoff=8)

@@ -8,12 +8,13 @@ from genrecore.ui.frame import (
     link_to,
     navigation,
     page,
+    pair,
     plain,
     section,
     sentences,
     upload_types,
 )
-from genrecore.ui.live import is_live, live, run_list, run_live, running_now
+from genrecore.ui.live import is_live, live, run_list, run_live, running_now, stage
 from genrecore.ui.results import (
     first_steps,
     leaderboard_links,
@@ -41,6 +42,7 @@ __all__ = [
     "live",
     "navigation",
     "page",
+    "pair",
     "pair_sentences",
     "plain",
     "run_facts",
@@ -51,5 +53,6 @@ __all__ = [
     "section",
     "sentences",
     "side_by_side",
+    "stage",
     "upload_types",
 ]

@@ -39,8 +39,13 @@ def choose_one(
     help: str | None = None,
     radio: bool = False,
 ) -> str:
-    """A select box (or a row of buttons) bound to the URL; options must not be empty."""
+    """A select box (or a row of buttons, where there are several) bound to the URL.
+
+    Options must not be empty.
+    """
     first = default if default in options else options[0]
+    if radio and len(options) == 1:  # nothing to choose
+        return first
     wanted = chosen(name) if chosen(name) in options else first
     key = f"choice_{name}"
     if st.session_state.get(key) != wanted:

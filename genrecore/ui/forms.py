@@ -17,7 +17,7 @@ from pydantic.fields import FieldInfo
 
 from genrecore import classifier
 from genrecore.config import Part, RunConfig
-from genrecore.datasets import DATASETS
+from genrecore.datasets import DATASETS, known
 from genrecore.features import FEATURES, STANDARDISERS
 from genrecore.models import MODELS
 from genrecore.registry import Registry
@@ -145,12 +145,16 @@ def _options(
 ) -> dict[str, Any]:
     stored = getattr(base, part)
     given = stored.options if stored.name == name else {}
+    if part == "dataset":
+        given = known.with_known_folder(Part(name=name, options=dict(given))).options
     fields = {
         key: info
         for key, info in REGISTRIES[part][name].options.model_fields.items()
         if (only is None or key in only) and key not in set(leave_out)
     }
     values = {}
+    if fields and only is None:
+        st.caption(REGISTRIES[part][name].title)
     for key, info in _in_columns(fields):
         default = given.get(key, None if info.is_required() else info.get_default())
         values[f"{part}.{key}"] = _field(f"{part}.{name}.{key}", info, default)
@@ -163,9 +167,19 @@ def _fold(which: str, base: RunConfig) -> dict[str, Any]:
         for dotted, info in _flat_fields(RunConfig).items()
         if dotted not in _OPEN and _FOLD.get(dotted.partition(".")[0], "training") == which
     }
-    return {
-        dotted: _field(dotted, info, _value(base, dotted)) for dotted, info in _in_columns(fields)
-    }
+    groups: dict[str, dict[str, FieldInfo]] = {}
+    for dotted, info in fields.items():
+        first = dotted.partition(".")[0] if "." in dotted else ""
+        groups.setdefault(first, {})[dotted] = info
+    values: dict[str, Any] = {}
+    for first, inside in groups.items():
+        title = RunConfig.model_fields[first].title if first else "Repetitions"
+        st.caption(title or first.capitalize())
+        values |= {
+            dotted: _field(dotted, info, _value(base, dotted))
+            for dotted, info in _in_columns(inside)
+        }
+    return values
 
 
 def _in_columns(fields: Mapping[str, FieldInfo]) -> Iterable[tuple[str, FieldInfo]]:

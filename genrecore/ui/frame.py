@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from genrecore.errors import GenrecoreError
 from genrecore.plots import Chart
@@ -49,7 +50,7 @@ def navigation() -> st.Page:
     st.session_state["_framed"] = True
     st.set_page_config(
         page_title="genrecore",
-        page_icon=":material/graphic_eq:",
+        page_icon=_ICON,
         layout="wide",
     )
     st.logo(_LOGO, size="large", icon_image=_ICON)
@@ -86,6 +87,12 @@ def section(title: str, words: str = "") -> None:
         st.caption(words)
 
 
+def pair(key: str, left: int = 1, right: int = 1) -> Sequence[DeltaGenerator]:
+    """Two columns of the given widths, one below the other where the page is narrow."""
+    with st.container(key=f"pair_{key}"):
+        return st.columns([left, right], gap="large")
+
+
 def empty(title: str, words: str) -> None:
     """Says that there is nothing here, and how to get something."""
     with st.container(border=True, gap="small"):
@@ -96,6 +103,14 @@ def empty(title: str, words: str) -> None:
 def upload_types(formats: Iterable[str]) -> list[str]:
     """File name endings for an uploader."""
     return sorted({str(name).lower().lstrip(".") for name in formats})
+
+
+def command(line: str) -> None:
+    """A shell command to copy; a long one goes over several lines."""
+    if len(line) > 48 and "'" not in line:  # inside quotes a line break would be part of the text
+        line = line.replace(" --", " \\\n  --")
+    st.caption("The same as a command")
+    st.code(line, language="bash", wrap_lines=True)
 
 
 def chart(drawn: Chart, key: str) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import streamlit as st
 
 from genrecore import comparison, jobs, plots, runs
+from genrecore.jobs import Task
 from genrecore.runs import Run
 from genrecore.ui import readers
 from genrecore.ui.choices import choose, chosen
@@ -16,7 +17,9 @@ from genrecore.ui.frame import (
     go_to,
     in_percent,
     link_to,
+    pair,
     plain,
+    section,
     sentences,
     share_column,
 )
@@ -179,7 +182,7 @@ def run_details(run: Run) -> None:
     columns[3].metric("Time", readers.took(run), border=True, height="stretch")
 
 
-def task_list(tasks: list[Any]) -> None:
+def task_list(tasks: Sequence[Task]) -> None:
     """Tasks (preparing, downloading, …) with their progress; those that end badly say why."""
     for task in tasks:
         with st.container(border=True, gap="small"):
@@ -187,9 +190,8 @@ def task_list(tasks: list[Any]) -> None:
                 st.markdown(f"**{plain(task.title)}**", width="content")
                 badge(task.state)
                 st.space("stretch")
-                key = str(task.folder.name)
                 if task.state in runs.LIVE and st.button(
-                    "Stop", icon=":material/stop_circle:", key=f"stop_task_{key}"
+                    "Stop", icon=":material/stop_circle:", key=f"stop_task_{task.task_id}"
                 ):
                     jobs.stop_task(task)
                     st.rerun()
@@ -198,15 +200,23 @@ def task_list(tasks: list[Any]) -> None:
                 at = readers.progress(status, task.state)
                 st.progress(at.share, text=plain(at.words))
             words = status.get("reason") or status.get("message")
-            if words:
-                st.caption(plain(words))
+            if words or task.state == "done":
+                st.caption(plain(words or "Ready: a run on it starts to train at once."))
 
 
-def running_now() -> None:
-    """A card for each run that works or waits; when the last one ends the whole page is redrawn."""
+def running_now(drawn: Sequence[Run]) -> None:
+    """A card for each run that works or waits.
+
+    When one begins or ends the whole page is drawn anew, since its other parts change as well.
+
+    Args:
+        drawn: The runs that worked or waited when the page was drawn.
+    """
     active = readers.active(readers.all_runs())
-    if not active:
+    if {run.run_id for run in active} != {run.run_id for run in drawn}:
         st.rerun()
+    if active:
+        section("Running now")
     for run in active[:6]:
         run_card(run)
     if len(active) > 6:
@@ -251,10 +261,20 @@ def run_list() -> None:
         st.rerun()
 
 
-def run_live(run_id: str, was_live: bool) -> None:
-    """A run as it goes: state, progress, numbers, curves, the end of the log."""
+def stage(run: Run) -> tuple[bool, bool]:
+    """What decides the parts of a run's page: whether it is live, whether it has begun."""
+    return is_live(run), bool(run.environment)
+
+
+def run_live(run_id: str, drawn: tuple[bool, bool]) -> None:
+    """A run as it goes: state, progress, numbers, curves, the end of the log.
+
+    Args:
+        run_id: The run.
+        drawn: Its stage when the page was drawn; at another stage the page is drawn anew.
+    """
     run = readers.find(run_id)
-    if run is None or (was_live and not is_live(run)):
+    if run is None or stage(run) != drawn:
         st.rerun()
     run_header(run)
     run_details(run)
@@ -263,7 +283,7 @@ def run_live(run_id: str, was_live: bool) -> None:
         curves = comparison.curves(run)
         best = {run.run_id: int(run.status.get("best_epoch") or 0)}
         styles = readers.styles()
-        left, right = st.columns(2, gap="large")
+        left, right = pair("curves")
         for column, measure in ((left, "accuracy"), (right, "loss")):
             with column:
                 chart(

@@ -18,7 +18,7 @@ from genrecore.errors import GenrecoreError
 from genrecore.inference import LoadedRun, Verdict
 from genrecore.plots.chart import percent
 from genrecore.runs import Run
-from genrecore.ui.frame import chart, in_percent, plain, share_column
+from genrecore.ui.frame import chart, in_percent, pair, plain, share_column
 
 
 @dataclass(frozen=True)
@@ -117,7 +117,7 @@ def show(verdict: Verdict, key: str) -> None:
     digest = hashlib.sha256(verdict.wave.tobytes()).hexdigest()
     st.audio(_wav(digest, verdict.wave, verdict.sample_rate_hz), format="audio/wav")
     st.caption(_what_was_judged(verdict))
-    left, right = st.columns([2, 3], gap="large")
+    left, right = pair("verdict", left=2, right=3)
     with left:
         chart(plots.verdict(verdict.genres, verdict.proba.tolist()), f"{key}_verdict")
     with right:

@@ -174,6 +174,7 @@ def progress(status: dict[str, Any], state: str) -> Progress:
     done, total = int(status.get("done") or 0), int(status.get("total") or 0)
     share = min(1.0, done / total) if total else 0.0
     phase = str(status.get("phase") or "")
+    phase = phase[:1].upper() + phase[1:]
     words = f"{phase}: {done:,} of {total:,}" if total and phase else phase or "Waiting to start"
     return Progress(share, words)
 

@@ -17,9 +17,11 @@ from genrecore.runs import Run
 from genrecore.ui import readers
 from genrecore.ui.frame import (
     chart,
+    command,
     go_to,
     in_percent,
     link_to,
+    pair,
     plain,
     section,
     sentences,
@@ -143,7 +145,7 @@ def pair_sentences(pairs: pd.DataFrame) -> None:
 def side_by_side(charts: Sequence[Chart], key: str) -> None:
     """Charts in a grid of two columns."""
     for first in range(0, len(charts), 2):
-        columns = st.columns(2, gap="large")
+        columns = pair(f"{key}_{first}")
         for place, drawn in enumerate(charts[first : first + 2]):
             with columns[place]:
                 chart(drawn, f"{key}_{first + place}")
@@ -174,7 +176,7 @@ def run_result(run: Run) -> None:
             help="The mean over the genres of the harmonic mean of precision and recall.",
         )
         columns[2].metric("Test clips", str(row["n_clips"]), border=True, height="stretch")
-        left, right = st.columns(2, gap="large")
+        left, right = pair("test")
         with left:
             chart(plots.confusion(readers.confusion(run), "Confusions"), "run_confusion")
         with right:
@@ -199,7 +201,7 @@ def run_facts(run: Run) -> None:
                 hide_index=True,
                 column_config={"clip_id": "Clip", "reason": "Why"},
             )
-    left, right = st.columns(2, gap="large")
+    left, right = pair("facts")
     with left:
         st.markdown("**Settings**")
         st.caption("Those that differ from the defaults are marked.")
@@ -213,8 +215,7 @@ def run_facts(run: Run) -> None:
         st.markdown("**Environment**")
         st.caption("What it ran on.")
         st.dataframe(_environment(run), hide_index=True, height=320)
-    st.caption("The same as a command")
-    st.code(jobs.command_of(run.config), language="bash", wrap_lines=True)
+    command(jobs.command_of(run.config))
     st.caption(f"Run {plain(run.run_id)}, queued {readers.when(run.created)}.")
 
 

@@ -13,8 +13,9 @@ from genrecore import config as configuration
 from genrecore.config import RunConfig
 from genrecore.datasets import DATASETS
 from genrecore.errors import GenrecoreError, UsageError
+from genrecore.jobs import Task
 from genrecore.ui import readers
-from genrecore.ui.frame import link_to, plain
+from genrecore.ui.frame import command, link_to, plain
 from genrecore.ui.live import live, task_list
 
 
@@ -57,8 +58,7 @@ def panel(values: dict[str, Any], base: RunConfig) -> None:
     ):
         _prepare(config)
     _queued()
-    st.caption("The same as a command")
-    st.code(jobs.command_of(config), language="bash", wrap_lines=True)
+    command(jobs.command_of(config))
     _tasks()
 
 
@@ -93,9 +93,9 @@ def _queued() -> None:
 
 
 def _prepare(config: RunConfig) -> None:
-    title = f"Preparing {DATASETS[config.dataset.name].title}"
     try:
-        jobs.start_task(prepare_command(config), title)
+        task = jobs.start_task(prepare_command(config), f"Preparing {config.dataset.name}")
+        st.session_state["prepared"] = task.task_id
     except GenrecoreError as error:
         st.error(plain(error), icon=":material/error:")
 
@@ -103,13 +103,29 @@ def _prepare(config: RunConfig) -> None:
 def prepare_command(config: RunConfig) -> list[str]:
     """The command line after `genrecore` that prepares this configuration's dataset."""
     words = ["datasets", "prepare", config.dataset.name]
+    words += ["--sample-rate-hz", str(config.audio.sample_rate_hz)]
+    words += ["--clip-s", f"{config.audio.clip_s:g}"]
     for key, value in config.dataset.options.items():
-        words += ["--set", f"{key}={value if isinstance(value, str) else json.dumps(value)}"]
+        if key == "folder":
+            words += ["--folder", str(value)]
+        else:
+            words += ["--set", f"{key}={value if isinstance(value, str) else json.dumps(value)}"]
     return words
 
 
 def _tasks() -> None:
-    tasks = [task for task in jobs.tasks()[:20] if "prepare" in task.status.get("arguments", [])]
-    if tasks:
-        working = any(task.state in runs.LIVE for task in tasks)
-        live(lambda: task_list(jobs.tasks()[:3]), while_true=working)
+    shown = _shown_tasks()
+    if shown:
+        working = any(task.state in runs.LIVE for task in shown)
+        live(lambda: task_list(_shown_tasks()), while_true=working)
+
+
+def _shown_tasks() -> list[Task]:
+    """Preparations at work, and the one that this visitor started last."""
+    mine = st.session_state.get("prepared")
+    return [
+        task
+        for task in jobs.tasks()[:20]
+        if "prepare" in task.status.get("arguments", [])
+        and (task.task_id == mine or task.state in runs.LIVE)
+    ]
