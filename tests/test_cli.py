@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import os
 import subprocess
@@ -22,7 +24,27 @@ SMALL = [f"--set={key}={value}" for key, value in TINY.items() if key.startswith
 SMALL += ["--epochs", "2", "--segment-s", "1", "--clip-s", "3", "--batch-size", "7"]
 
 
-def genrecore(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+def genrecore(*words: str) -> subprocess.CompletedProcess[str]:
+    """The command in this process, from its entry point to its exit code."""
+    from genrecore.cli import main
+
+    out, err, argv = io.StringIO(), io.StringIO(), sys.argv
+    sys.argv = ["genrecore", *words]
+    try:
+        with (
+            contextlib.redirect_stdout(out),
+            contextlib.redirect_stderr(err),
+            pytest.raises(SystemExit) as left,
+        ):
+            main()
+    finally:
+        sys.argv = argv
+    assert isinstance(left.value.code, int)
+    return subprocess.CompletedProcess(words, left.value.code, out.getvalue(), err.getvalue())
+
+
+def in_a_process(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """The command as a shell starts it."""
     return subprocess.run(
         [sys.executable, "-m", "genrecore", *words],
         cwd=ROOT,
@@ -49,24 +71,15 @@ def refused(result: subprocess.CompletedProcess[str], code: int, *said: str) -> 
     ids=" ".join,
 )  # fmt: skip
 def test_every_command_explains_itself(words: list[str]) -> None:
-    from genrecore.cli.app import app
-
-    command = app
-    # Through typer's own entry, in this process: fifteen interpreters would take a minute.
-    import contextlib
-    import io
-
-    printed = io.StringIO()
-    with contextlib.redirect_stdout(printed), pytest.raises(SystemExit) as left:
-        command([*words, "--help"], prog_name="genrecore")
-    assert left.value.code == 0
-    text = printed.getvalue()
+    result = genrecore(*words, "--help")
+    assert result.returncode == 0
+    text = result.stdout
     assert "Usage: genrecore" in text
     assert len(text) > 200
 
 
 def test_flags_come_from_the_configurations_fields() -> None:
-    text = genrecore("train", "--help", COLUMNS="200").stdout
+    text = in_a_process("train", "--help", COLUMNS="200").stdout
     for flag in ("--model", "--epochs", "--batch-size", "--segment-s", "--split-seed", "--device"):
         assert flag in text
     assert "[default: cnn]" in text
@@ -84,7 +97,7 @@ def test_wrong_usage_is_exit_code_2(store: Path) -> None:
 
 
 def test_training_from_the_command_line(store: Path, tmp_path: Path) -> None:
-    result = genrecore("train", *SMALL, "--json")
+    result = in_a_process("train", *SMALL, "--json")
     assert result.returncode == 0, result.stderr
     facts = json.loads(result.stdout)
     assert facts["state"] == "done"
@@ -161,7 +174,10 @@ def test_a_traceback_is_shown_only_when_asked_for(store: Path) -> None:
     assert "Traceback" in asked.stderr
 
 
-def test_a_store_that_cannot_be_written_is_one_sentence(tmp_path: Path) -> None:
+def test_a_store_that_cannot_be_written_is_one_sentence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     blocked = tmp_path / "file"
     blocked.write_text("")
-    refused(genrecore("train", *SMALL, GENRECORE_RUNS=str(blocked)), 1, "cannot take a new run")
+    monkeypatch.setenv("GENRECORE_RUNS", str(blocked))
+    refused(genrecore("train", *SMALL), 1, "cannot take a new run")

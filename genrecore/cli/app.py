@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from genrecore import __version__, jobfolder, jobs
+from genrecore import __version__, hardware, jobfolder, jobs
 from genrecore.cli.output import err
 from genrecore.errors import UsageError
 from genrecore.progress import Stopped
@@ -55,6 +55,7 @@ from genrecore.cli import data, models, serving, training  # noqa: E402, F401
 
 def main() -> None:
     """Runs the command: exit code 0 done, 2 wrong usage, 1 failed with one clear sentence."""
+    hardware.share_cores()
     locks = jobfolder.inherited_locks()  # held until this process ends
     folder = os.environ.get(jobs.TASK)
     status = jobfolder.Status(Path(folder)) if folder else None

@@ -81,7 +81,7 @@ def train(
 
 def _carry_out(run: Run, as_json: bool, lock: int | None = None) -> None:
     """Executes a run in this process, holding its lock and a slot."""
-    from genrecore import lifecycle, runner
+    from genrecore import lifecycle
 
     born_held = "GENRECORE_DEVICE" in os.environ  # the runner gave this process both locks
     slot = own_lock = None
@@ -93,13 +93,14 @@ def _carry_out(run: Run, as_json: bool, lock: int | None = None) -> None:
                     raise GenrecoreError(f"Another process works on the run {run.run_id}.")
             if run.status.get("state") == "done":
                 raise GenrecoreError(f"The run {run.run_id} is done already.")
-            device, slot = _take_slot(run, runner.wanted(run), runner.slot_lock)
-            os.environ["GENRECORE_DEVICE"] = device
+            os.environ["GENRECORE_DEVICE"], slot = _take_slot(run)
         with reporting(quiet=as_json or born_held) as report:
             if not as_json:
                 out.print(f"Run {run.run_id}")
             state = lifecycle.execute(run, report)
     finally:
+        if not born_held:
+            os.environ.pop("GENRECORE_DEVICE", None)
         for descriptor in (slot, own_lock):
             if descriptor is not None:
                 os.close(descriptor)
@@ -113,12 +114,15 @@ def _carry_out(run: Run, as_json: bool, lock: int | None = None) -> None:
         raise GenrecoreError(f"The run {run.run_id} failed: {finished.reason}")
 
 
-def _take_slot(run: Run, devices: list[str], lock_of: Any) -> tuple[str, int]:
-    """The first free slot; waits for one while other runs train."""
+def _take_slot(run: Run) -> tuple[str, int]:
+    """The first free slot (device and lock); waits for one while other runs train."""
+    from genrecore import runner
+
     told = False
     while True:
-        for device in devices:
-            slot = jobfolder.take_lock(lock_of(run.folder.parent, device), patience_s=0.0)
+        for device in runner.wanted(run):
+            lock = runner.slot_lock(run.folder.parent, device)
+            slot = jobfolder.take_lock(lock, patience_s=0.0)
             if slot is not None:
                 return device, slot
         if jobfolder.stop_asked(run.folder):
