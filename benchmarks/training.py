@@ -47,7 +47,7 @@ def main() -> None:
             RunConfig(),
             {
                 "dataset.n_genres": 4,
-                "dataset.n_clips": 30,
+                "dataset.n_clips": 40,
                 "feature.frames": 128,
                 "model": arguments.model,
                 "training.epochs": 1,
@@ -141,7 +141,7 @@ class Cached(Dataset):
     def __init__(self, config: RunConfig, prepared: Prepared) -> None:
         net = Classifier(config, prepared.genres)
         features = feature_cache.compute(prepared.corpus, config, net.feature)
-        self.rows = np.array(features.rows)
+        self.rows = features.rows.numpy().copy()
         self.rows = (self.rows - self.rows.mean()) / self.rows.std()
         genre = features.segments["clip_id"].map(prepared.clips.set_index("clip_id")["genre"])
         self.labels = [prepared.genres.index(name) for name in genre]

@@ -95,6 +95,7 @@ def decode(
         end = first + n_wanted
 
         resampler = soxr.ResampleStream(rate_hz, sample_rate_hz, 1, dtype="float32", quality="HQ")
+        same_rate = rate_hz == sample_rate_hz
         wave = bytearray()  # grows in place: no second copy at the end
         peak = peak_mono = 0.0
         # Where seeking is exact and cheap the rest is skipped; elsewhere it is decoded and dropped.
@@ -116,8 +117,10 @@ def decode(
             # max() passes NaN by: the sum does not.
             if not np.isfinite(mono.sum(dtype=np.float64)):
                 raise AudioError(f"{label} holds samples that are not numbers (NaN or infinity).")
-            wave += resampler.resample_chunk(mono).tobytes()
-        wave += resampler.resample_chunk(np.empty(0, np.float32), last=True).tobytes()
+            # Bytes of the array itself where nothing is to be resampled.
+            wave += mono.data if same_rate else resampler.resample_chunk(mono).tobytes()
+        if not same_rate:
+            wave += resampler.resample_chunk(np.empty(0, np.float32), last=True).tobytes()
 
         if position < (end if seeks else n_frames) - TOLERANCE_S * rate_hz:
             raise AudioError(_truncated(label, position / rate_hz, n_frames / rate_hz))

@@ -78,7 +78,7 @@ def _work(run: Run, status: Status, report: Report) -> None:
     _say(run, f"Device: {chosen.name}. Precision: {chosen.reason}")
 
     prepared = preparation.with_split(preparation.decode(config, report), config)
-    prepared.clips.to_parquet(run.folder / "clips.parquet")
+    jobfolder.write_bytes(run.folder / "clips.parquet", prepared.clips.to_parquet(index=False))
     for note in prepared.notes:
         _say(run, note)
     torch.manual_seed(config.seed)  # initial weights and dropout
@@ -113,8 +113,7 @@ def _work(run: Run, status: Status, report: Report) -> None:
     classifiers.save(classifier, run.folder / "weights.safetensors")
     # Predictions last: a run that has them has everything else.
     for table, name in ((segments, "segments.parquet"), (predictions, "predictions.parquet")):
-        table.to_parquet(run.folder / f".{name}.new", index=False)
-        (run.folder / f".{name}.new").rename(run.folder / name)
+        jobfolder.write_bytes(run.folder / name, table.to_parquet(index=False))
     _end(run, status, "done", early)
 
 

@@ -26,7 +26,7 @@ from genrecore.classifier import Classifier
 from genrecore.config import RunConfig, Training
 from genrecore.feature_cache import Features
 from genrecore.hardware import Hardware
-from genrecore.jobfolder import Status
+from genrecore.jobfolder import Status, write_bytes
 from genrecore.progress import Report, Stopped
 
 _PREDICT_BATCH = 128
@@ -260,9 +260,7 @@ class Trainer:
         }
         buffer = io.BytesIO()  # so that a full disk is the operating system's clear error
         torch.save(state, buffer)
-        temporary = self.folder / ".resume.pt.new"
-        temporary.write_bytes(buffer.getbuffer())
-        temporary.rename(self.folder / "resume.pt")
+        write_bytes(self.folder / "resume.pt", buffer.getbuffer())
         self._saved_at = time.perf_counter()
         self._save_cost_s = self._saved_at - began
 

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -222,11 +223,14 @@ def test_a_task_has_status_log_and_stop(store: Path) -> None:
     wait_for(lambda: jobs.Task(big.folder).state == "stopped", most_s=10)
 
 
-@pytest.mark.parametrize("name", [".resume.pt.new", ".predictions.parquet.new"])
+@pytest.mark.parametrize("name", ["resume.pt", "predictions.parquet"])
 def test_a_full_disk_is_a_failure_that_says_so(store: Path, tiny: Tiny, name: str) -> None:
-    run, lock = runs.create_held(tiny(), store)
-    (run.folder / name).symlink_to("/dev/full")  # where the kernel answers: no space left
     from genrecore import lifecycle
+
+    run, lock = runs.create_held(tiny(), store)
+    # The name it is written under first leads to where the kernel answers: no space left.
+    temporary = f".{name}.{os.getpid()}-{threading.get_ident()}"
+    (run.folder / temporary).symlink_to("/dev/full")
 
     assert lifecycle.execute(run) == "failed"
     os.close(lock)

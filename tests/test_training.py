@@ -307,3 +307,12 @@ def test_a_run_that_cannot_write_its_status_is_not_called_done(store: Path, tiny
     assert lifecycle.execute(run) == "failed"
     os.close(lock)
     assert "gone" in Run(run.folder).reason
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_training_on_a_gpu_gives_what_the_processor_gives(store: Path, tiny: Tiny) -> None:
+    on_gpu, on_cpu = trained(tiny(device="cuda"), store), trained(tiny(), store)
+    assert on_gpu.environment["device"] == "cuda:0"
+    columns = [name for name in on_cpu.predictions if name.startswith("p_")]
+    # float32 with other sums: two epochs of a tiny network drift apart by this much at most.
+    np.testing.assert_allclose(on_gpu.predictions[columns], on_cpu.predictions[columns], atol=0.05)

@@ -276,4 +276,5 @@ def _limits(info: FieldInfo, unit: Any) -> tuple[Any, Any]:
 
 
 def _step(value: float) -> float:
-    return float(10.0 ** math.floor(math.log10(abs(value)))) if value else 0.1
+    """A tenth to all of the value, and less than it, so that one step down does not end at 0."""
+    return float(10.0 ** (math.ceil(math.log10(abs(value))) - 1)) if value else 0.1

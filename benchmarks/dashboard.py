@@ -1,0 +1,151 @@
+"""Seconds from the address to a page that can be read, on a warm server, in a real browser.
+
+Makes a store of runs (two are trained, the others are their copies), serves the dashboard over it
+and opens pages as new visitors do: a fresh browser context with an empty cache each time. The
+script's own time, without server and browser, is measured beside it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+
+from playwright.sync_api import Browser, Locator, Page, sync_playwright
+
+ROOT = Path(__file__).resolve().parent.parent
+FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run"]
+SMALL = {
+    "dataset.n_genres": 3,
+    "dataset.n_clips": 10,
+    "dataset.n_artists": 5,
+    "dataset.clip_s": 3.0,
+    "segments.segment_s": 1.0,
+    "training.epochs": 30,
+}
+# What of a page has to be there to be read.
+READABLE: dict[str, Callable[[Page], Locator]] = {
+    "overview": lambda page: page.get_by_role("figure", name="Test accuracy").locator(".main-svg"),
+    "runs": lambda page: page.get_by_role("figure", name="Line chart of loss").locator(".main-svg"),
+    "compare": lambda page: page.get_by_role("status").filter(has_text="shared clips"),
+    "train": lambda page: page.get_by_role("button", name="Train", exact=True),
+    "classify": lambda page: page.get_by_text("Clips", exact=True),
+}
+
+
+def main() -> None:
+    """Prints medians in seconds."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--runs", type=int, default=20, help="in the store")
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--chromium", default=shutil.which("chromium") or "/usr/bin/chromium")
+    given = parser.parse_args()
+    work = Path(tempfile.mkdtemp(prefix="genrecore-benchmark-"))
+    os.environ |= {"GENRECORE_RUNS": str(work / "runs"), "GENRECORE_CACHE": str(work / "cache")}
+    server = None
+    try:
+        fill(work / "runs", given.runs)
+        server, address = serve()
+        with sync_playwright() as playwright:
+            browser = playwright.chromium.launch(executable_path=given.chromium, args=FLAGS)
+            print(f"{given.runs} runs in the store; median of {given.rounds} visits (range)")
+            print("page       title               readable            script    first visit")
+            for name in READABLE:
+                first = visit(browser, address, name)[1]
+                seen = [visit(browser, address, name) for _ in range(given.rounds)]
+                titles, ready = zip(*seen, strict=True)
+                script = in_words(script_s(name, given.rounds))
+                print(
+                    f"{name:10s} {in_words(titles)}  {in_words(ready)}  {script[:8]}  {first:.2f} s"
+                )
+            browser.close()
+    finally:
+        if server:
+            server.terminate()
+            server.wait(timeout=20)
+        shutil.rmtree(work)
+
+
+def fill(store: Path, n: int) -> None:
+    """Runs of which the first two are trained here and the others are copies of them."""
+    from genrecore import classifier, lifecycle, runs
+    from genrecore.config import RunConfig, with_values
+
+    config = classifier.resolve(with_values(RunConfig(), SMALL))
+    made = []
+    for seed in range(2):
+        run, lock = runs.create_held(with_values(config, {"seed": seed}), store)
+        assert lifecycle.execute(run) == "done"
+        os.close(lock)
+        made.append(run)
+    for i in range(2, n):
+        shutil.copytree(made[i % 2].folder, store / f"20200101-0000{i:02d}-demo-cnn-{i:04x}")
+
+
+def serve() -> tuple[subprocess.Popen[bytes], str]:
+    """A server that answers, and its address."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.headless", "true"]
+    server = subprocess.Popen(
+        [*command, "--server.port", str(port)], cwd=ROOT, stdout=subprocess.DEVNULL
+    )
+    address = f"http://127.0.0.1:{port}"
+    for _ in range(300):
+        try:
+            urllib.request.urlopen(f"{address}/_stcore/health", timeout=1).close()
+            return server, address
+        except OSError:
+            time.sleep(0.1)
+    server.terminate()
+    raise SystemExit("The server did not start within 30 s.")
+
+
+def visit(browser: Browser, address: str, name: str) -> tuple[float, float]:
+    """Seconds until a new visitor sees the page's title, and until the page can be read."""
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    page = context.new_page()
+    began = time.perf_counter()
+    page.goto(f"{address}/{'' if name == 'overview' else name}", wait_until="commit")
+    page.get_by_role("heading", level=1).wait_for(timeout=60_000)
+    title_s = time.perf_counter() - began
+    READABLE[name](page).first.wait_for(timeout=60_000)
+    ready_s = time.perf_counter() - began
+    context.close()
+    return title_s, ready_s
+
+
+def script_s(name: str, rounds: int) -> list[float]:
+    """Seconds of the page's script alone, in this process."""
+    from streamlit.testing.v1 import AppTest
+
+    app = AppTest.from_file(str(ROOT / "app.py"), default_timeout=60)
+    app.run()
+    app.switch_page(f"pages/{name}.py")
+    app.run()
+    seconds = []
+    for _ in range(rounds):
+        began = time.perf_counter()
+        app.run()
+        seconds.append(time.perf_counter() - began)
+        assert not app.exception
+    return seconds
+
+
+def in_words(seconds: list[float] | tuple[float, ...]) -> str:
+    """Median and range."""
+    return f"{statistics.median(seconds):.2f} s ({min(seconds):.2f}–{max(seconds):.2f})"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,294 @@
+"""The dashboard as a person meets it: a real server, a real browser, real training."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import soundfile
+from conftest import ROOT, TINY, trained, wait_for, wait_for_epoch
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from genrecore import classifier, inference, jobfolder, runs
+from genrecore.config import RunConfig, with_values
+from genrecore.plots.chart import percent
+from genrecore.runs import Run
+
+pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
+
+FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+EPOCHS = 40
+FORM = {
+    "Genres": 3,
+    "Clips a genre": 10,
+    "Clip length (s)": 3,
+    "Artists a genre": 5,
+    "Segment length (s)": 1,
+    "Epochs": EPOCHS,
+}
+# How many epochs the curve of validation accuracy shows; 0 while there is none.
+POINTS = """() => {
+  const plot = document.querySelector(
+    '[role="figure"][aria-label^="Line chart of accuracy"] .js-plotly-plot');
+  const curve = plot?.data?.find(trace => trace.name === "Validation");
+  return curve ? curve.x.length : 0;
+}"""
+
+
+class Dashboard:
+    """The real server over folders of its own; it can be killed and started anew."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self.start()
+
+    def start(self) -> None:
+        """Starts a server on a free port and returns when it answers."""
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        self.address = f"http://127.0.0.1:{port}"
+        command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.headless", "true"]
+        with open(self.home / "server.log", "ab") as log:
+            self.process = subprocess.Popen(
+                [*command, "--server.port", str(port)],
+                cwd=ROOT,
+                env=os.environ | folders(self.home) | {"OMP_NUM_THREADS": "1"},
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+        wait_for(self._answers)
+
+    def _answers(self) -> bool:
+        assert self.process.poll() is None, (self.home / "server.log").read_text()
+        try:
+            urllib.request.urlopen(f"{self.address}/_stcore/health", timeout=1).close()
+        except OSError:
+            return False
+        return True
+
+    def kill(self) -> None:
+        """SIGKILL: the server has no time for any last word."""
+        self.process.kill()
+        self.process.wait()
+
+
+def folders(home: Path) -> dict[str, str]:
+    """The environment that names a store and a cache below the folder."""
+    return {"GENRECORE_RUNS": str(home / "runs"), "GENRECORE_CACHE": str(home / "cache")}
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A folder with an empty store and an empty cache; runs still at work are ended with it."""
+    folder = tmp_path_factory.mktemp("browser")
+    (folder / "runs").mkdir()
+    yield folder
+    for run in runs.all_runs(folder / "runs"):
+        jobfolder.ask_to_stop(run.folder)
+        until = time.monotonic() + 10
+        while Run(run.folder).alive and time.monotonic() < until:
+            time.sleep(0.1)
+        if jobfolder.is_same_process(status := Run(run.folder).status):
+            os.kill(int(status["pid"]), 9)
+
+
+@pytest.fixture(autouse=True)
+def _same_folders(_own_folders: None, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a test does in its own process happens in the server's folders as well."""
+    for name, folder in folders(home).items():
+        monkeypatch.setenv(name, folder)
+
+
+@pytest.fixture(scope="module")
+def browser(chromium: str) -> Iterator[Browser]:
+    """One chromium for all tests here."""
+    expect.set_options(timeout=30_000)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def dashboard(home: Path, browser: Browser) -> Iterator[Dashboard]:
+    """One server for all tests here."""
+    served = Dashboard(home)
+    yield served
+    served.process.terminate()
+    served.process.wait(timeout=20)
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    """A new visitor."""
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    yield context.new_page()
+    context.close()
+
+
+@pytest.fixture
+def done(home: Path) -> Run:
+    """A run that is done; an earlier test's where there is one."""
+    found = [run for run in runs.all_runs(home / "runs") if run.state == "done"]
+    if found:
+        return found[0]
+    return trained(classifier.resolve(with_values(RunConfig(), TINY)), home / "runs")
+
+
+def test_from_an_empty_store_over_training_and_comparing_to_a_verdict(
+    page: Page, dashboard: Dashboard, home: Path, tmp_path: Path
+) -> None:
+    page.goto(dashboard.address)
+    expect(page.get_by_role("heading", name="What to do first")).to_be_visible()
+    page.get_by_role("button", name="Train on the demo music").click()
+
+    run = train_with_the_form(page, home / "runs")
+    watch_it_learn(page, run)
+    other = trained(with_values(run.config, {"seed": 1, "training.epochs": 3}), home / "runs")
+    compare_on_the_page(page, run, other)
+    classify_on_the_page(page, other, home, tmp_path)
+
+
+def train_with_the_form(page: Page, store: Path) -> Run:
+    """Fills the form in, presses Train and goes to the run."""
+    expect(page.get_by_role("heading", name="Train", exact=True)).to_be_visible()
+    page.get_by_text("More about the data").click()
+    page.get_by_text("More about feature and model").click()
+    for name, value in FORM.items():
+        field = page.get_by_role("spinbutton", name=name, exact=True)
+        field.fill(str(value))
+        field.press("Enter")
+    command = page.get_by_test_id("stCode").filter(has_text="genrecore train")
+    expect(command).to_contain_text(f"--epochs {EPOCHS}")
+    expect(command).to_contain_text("dataset.n_genres=3")
+    page.get_by_role("button", name="Train", exact=True).click()
+    page.get_by_role("link", name="Watch it").click()
+    (run,) = runs.all_runs(store)
+    assert run.config.dataset.options["n_clips"] == FORM["Clips a genre"]
+    assert run.config.segments.segment_s == FORM["Segment length (s)"]
+    return run
+
+
+def watch_it_learn(page: Page, run: Run) -> None:
+    """Sees the curve grow while the run works, and its test when it is done."""
+    page.wait_for_function(f"({POINTS})() >= 1")
+    seen = page.evaluate(POINTS)
+    page.wait_for_function(f"({POINTS})() > {seen}")
+    assert Run(run.folder).state == "running"
+    assert seen < page.evaluate(POINTS) < EPOCHS
+    expect(page.get_by_text("Test accuracy", exact=True)).to_be_visible()
+    assert Run(run.folder).state == "done"
+    page.wait_for_function(f"({POINTS})() === {EPOCHS}")
+
+
+def compare_on_the_page(page: Page, run: Run, other: Run) -> None:
+    """Opens Compare: the verdict on the two runs, and their confusions side by side."""
+    page.get_by_role("link", name="Compare").click()
+    verdict = page.get_by_role("status").filter(has_text="shared clips")
+    expect(verdict).to_contain_text(re.compile("is better|cannot be told apart"))
+    for title in (run.title, other.title):
+        expect(verdict).to_contain_text(title)
+        expect(page.get_by_role("figure", name=f"Confusion matrix, {title}")).to_be_visible()
+
+
+def classify_on_the_page(page: Page, run: Run, home: Path, tmp_path: Path) -> None:
+    """Uploads a wav and an mp3, plays one and reads what the run makes of both."""
+    clip = sorted((home / "cache" / "datasets").rglob("*.wav"))[0]
+    wave, rate_hz = soundfile.read(clip)
+    uploads = [tmp_path / "first song.wav", tmp_path / "second song.mp3"]
+    for path, part in zip(uploads, (wave, wave[len(wave) // 3 :]), strict=True):
+        soundfile.write(path, part, rate_hz)
+    page.get_by_role("link", name="Classify").click()
+    page.locator("input[type=file]").set_input_files(uploads)
+    heard = inference.load(run)
+    for path in uploads:
+        if path != uploads[0]:
+            page.get_by_role("combobox", name="Show").click()
+            page.get_by_role("option", name=path.name).click()
+        expected = heard.classify(path)
+        words = f"{expected.genre} with {percent(expected.proba.max())}"
+        expect(page.get_by_role("heading", level=3)).to_contain_text(words)
+    player = page.locator("audio")
+    assert player.evaluate("audio => audio.paused")
+    player.click(position={"x": 22, "y": 20})  # the button of the browser's own controls
+    page.wait_for_function("() => document.querySelector('audio').currentTime > 0.2")
+    assert player.evaluate("audio => audio.duration") == pytest.approx(
+        2.0,
+        abs=0.1,  # s; an encoder's frames do not fit the length
+    )
+
+
+def test_a_bad_upload_is_one_sentence_and_names_with_markup_are_only_names(
+    page: Page, dashboard: Dashboard, done: Run, home: Path
+) -> None:
+    bad, good = '<img src=x onerror="window.hit=1">.wav', "<b>*bold* $x$ :red[song].wav"
+    clip = sorted((home / "cache" / "datasets").rglob("*.wav"))[-1].read_bytes()
+    page.goto(f"{dashboard.address}/classify?run={done.run_id}")
+    page.locator("input[type=file]").set_input_files(
+        [
+            {"name": bad, "mimeType": "audio/wav", "buffer": b"this is no sound at all"},
+            {"name": good, "mimeType": "audio/wav", "buffer": clip},
+        ]
+    )
+    expect(page.get_by_role("heading", level=3)).to_contain_text(re.compile(r"with \d+\.\d %"))
+    expect(page.get_by_test_id("stMarkdown").get_by_text(good, exact=True)).to_be_visible()
+    problem = page.get_by_role("alert")
+    expect(problem).to_have_count(1)
+    expect(problem).to_contain_text(bad)
+    assert "\n" not in problem.inner_text().strip()
+    expect(page.get_by_test_id("stException")).to_have_count(0)
+    assert "Traceback" not in page.inner_text("body")
+    assert page.evaluate("window.hit") is None
+    expect(page.locator('img[src="x"]')).to_have_count(0)
+
+
+def test_a_killed_server_stops_no_run_and_the_next_one_shows_it_live_and_stops_it(
+    page: Page, dashboard: Dashboard, done: Run, home: Path
+) -> None:
+    page.goto(f"{dashboard.address}/train?from={done.run_id}")
+    epochs = page.get_by_role("spinbutton", name="Epochs", exact=True)
+    epochs.fill("5000")
+    epochs.press("Enter")
+    expect(page.get_by_test_id("stCode")).to_contain_text("--epochs 5000")
+    page.get_by_role("button", name="Train", exact=True).click()
+    expect(page.get_by_role("link", name="Watch it")).to_be_visible()
+    run = runs.all_runs(home / "runs")[0]
+    wait_for_epoch(run)
+
+    dashboard.kill()
+    wait_for_epoch(run, len(Run(run.folder).history) + 5)
+    dashboard.start()
+    page.goto(f"{dashboard.address}/runs?run={run.run_id}")
+    seen = epoch_on_the_page(page)
+    wait_for(lambda: epoch_on_the_page(page) > seen)
+    assert Run(run.folder).state == "running"
+
+    page.get_by_role("button", name="Stop", exact=True).click()
+    wait_for(lambda: Run(run.folder).state == "stopped", most_s=10)
+    assert (run.folder / "resume.pt").exists()
+    expect(page.get_by_text("It was stopped.")).to_be_visible()
+
+
+def epoch_on_the_page(page: Page) -> int:
+    """The epoch that the run's page shows."""
+    words = page.get_by_test_id("stMetric").filter(has_text="Epochs").inner_text()
+    found = re.search(r"(\d+) of \d+", words)
+    assert found, words
+    return int(found[1])
