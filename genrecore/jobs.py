@@ -15,7 +15,6 @@ import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -52,14 +51,11 @@ def queued(store: Path) -> list[Run]:
 def ensure_runner(store: Path | None = None) -> None:
     """Starts a runner for the store unless one is at work or nothing waits."""
     store = store or runs.store_dir()
-    unfinished = any(run.status.get("state") in ("queued", "starting") for run in _recent(store))
+    everything = runs.all_runs(store)
+    unfinished = any(run.status.get("state") in ("queued", "starting") for run in everything)
     if unfinished and not jobfolder.is_locked(store / RUNNER_LOCK):
         with open(store / ".runner.log", "ab") as log:
-            _spawn([sys.executable, "-m", "genrecore.runner", str(store)], log)
-
-
-def _recent(store: Path) -> Iterator[Run]:
-    yield from runs.all_runs(store)
+            spawn([sys.executable, "-m", "genrecore.runner", str(store)], log, [], {})
 
 
 def stop(run: Run) -> str:
@@ -173,7 +169,7 @@ def start_task(arguments: list[str], title: str) -> Task:
     try:
         with open(folder / jobfolder.LOG, "ab") as log:
             command = [sys.executable, "-m", "genrecore", *arguments]
-            _spawn(command, log, locks=[lock], **{TASK: str(folder)})
+            spawn(command, log, [lock], {TASK: str(folder)})
     finally:
         os.close(lock)
     return Task(folder)
@@ -182,10 +178,6 @@ def start_task(arguments: list[str], title: str) -> Task:
 def stop_task(task: Task) -> None:
     """Asks a task to stop at the next safe point."""
     jobfolder.ask_to_stop(task.folder)
-
-
-def _spawn(command: list[str], log: Any, locks: list[int] | None = None, **extra: str) -> None:
-    spawn(command, log, locks or [], extra)
 
 
 _children: list[subprocess.Popen[bytes]] = []
