@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -45,13 +44,26 @@ def dequantise(samples: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Corpus:
-    """A built corpus. `index` has one row a clip: `clip_id, start, n_samples` (in samples)."""
+    """A built corpus.
+
+    Attributes:
+        folder: Where it lies.
+        key: Names its content.
+        sample_rate_hz: Rate of the samples; 0 for pictures and tables.
+        index: One row a clip: `clip_id, start, n_samples`; in samples for audio, in pictures or
+            rows of the table otherwise.
+        skipped: What cannot be used: `clip_id, reason`.
+        medium: `audio`, `image` or `table`.
+        shape: Of one picture (channels, height, width) or one row (descriptors,).
+    """
 
     folder: Path
     key: str
     sample_rate_hz: int
     index: pd.DataFrame
-    skipped: list[dict[str, str]]  # clip_id, reason
+    skipped: list[dict[str, str]]
+    medium: str = "audio"
+    shape: tuple[int, ...] = ()
 
     @cached_property
     def samples(self) -> np.ndarray:
@@ -114,20 +126,16 @@ def build(
         report: Called as `report(phase, done, total)`.
     """
     store = jobfolder.cache_dir() / "corpora"
-    digests = _digests(clips, report)
-    what = [_FORMAT, sample_rate_hz, clip_s, list(zip(clips["clip_id"], digests, strict=True))]
+    contents = content_digests(clips, report)
+    what = [_FORMAT, sample_rate_hz, clip_s, list(zip(clips["clip_id"], contents, strict=True))]
     key = hashlib.sha256(json.dumps(what).encode()).hexdigest()[:16]
     final = store / key
-    store.mkdir(parents=True, exist_ok=True)
-    while not final.is_dir():
-        with jobfolder.held(store / f"{key}.lock", patience_s=0.0) as mine:
-            if mine and not final.is_dir():
-                partial = store / f"{key}.partial"
-                _build_into(partial, clips, sample_rate_hz, clip_s, report)
-                partial.rename(final)
-            elif not mine:
-                report("Waiting for another process that decodes the same audio", 0, 0)
-                time.sleep(0.3)
+    jobfolder.make_once(
+        final,
+        lambda partial: _build_into(partial, clips, sample_rate_hz, clip_s, report),
+        report,
+        resume=True,
+    )
     return _open(final, key, sample_rate_hz)
 
 
@@ -154,7 +162,6 @@ def _index_lines(folder: Path) -> list[dict[str, Any]]:
 def _build_into(
     folder: Path, clips: pd.DataFrame, sample_rate_hz: int, clip_s: float, report: Report
 ) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
     finished = _index_lines(folder)
     jobfolder.write_text(
         folder / "index.jsonl", "".join(json.dumps(line) + "\n" for line in finished)
@@ -174,7 +181,7 @@ def _build_into(
         open(folder / "samples.i16", "ab") as samples,
         open(folder / "index.jsonl", "a", encoding="utf-8") as index,
     ):
-        decoded = _in_order(decode, rest["path"].tolist())
+        decoded = in_order(decode, rest["path"].tolist())
         for n_done, (clip_id, result) in enumerate(
             zip(rest["clip_id"], decoded, strict=True), start=len(finished)
         ):
@@ -190,7 +197,7 @@ def _build_into(
     report("Decoding audio", len(clips), len(clips))
 
 
-def _in_order(work: Callable[[T], R], items: list[T]) -> Iterator[R]:
+def in_order(work: Callable[[T], R], items: list[T]) -> Iterator[R]:
     """Results in order from as many threads as there are cores, a bounded number in flight."""
     n_threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     pool = ThreadPoolExecutor(n_threads, thread_name_prefix="decode")
@@ -206,7 +213,7 @@ def _in_order(work: Callable[[T], R], items: list[T]) -> Iterator[R]:
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _digests(clips: pd.DataFrame, report: Report) -> list[str]:
+def content_digests(clips: pd.DataFrame, report: Report) -> list[str]:
     """Each file's content digest; remembered by path, size and time of change."""
     memo_file = jobfolder.cache_dir() / "digests.json"
     memo = jobfolder.read_json(memo_file)
@@ -227,7 +234,7 @@ def _digests(clips: pd.DataFrame, report: Report) -> list[str]:
                 return "unreadable"
 
         for n_done, (stamp, value) in enumerate(
-            zip(missing, _in_order(digest, missing), strict=True)
+            zip(missing, in_order(digest, missing), strict=True)
         ):
             report("Reading files", n_done, len(missing))
             memo[stamp] = value

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,21 +60,12 @@ def compute(
     shape = tuple(feature.output_shape)  # type: ignore[arg-type]
     what = [_FORMAT, corpus.key, config.segments.model_dump(), config.feature.model_dump(), shape]
     key = hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:16]
-    store = jobfolder.cache_dir() / "features"
-    store.mkdir(parents=True, exist_ok=True)
-    final = store / key
-    while not final.is_dir():
-        with jobfolder.held(store / f"{key}.lock", patience_s=0.0) as mine:
-            if mine and not final.is_dir():
-                partial = store / f"{key}.partial"
-                shutil.rmtree(partial, ignore_errors=True)
-                partial.mkdir()
-                _write_rows(partial / "rows.f32", corpus, config, feature, segments, report)
-                jobfolder.write_json(partial / "what.json", {"what": what, "made": time.time()})
-                partial.rename(final)
-            elif not mine:
-                report("Waiting for another process that computes the same features", 0, 0)
-                time.sleep(0.3)
+
+    def make(partial: Path) -> None:
+        _write_rows(partial / "rows.f32", corpus, config, feature, segments, report)
+        jobfolder.write_json(partial / "what.json", {"what": what, "made": time.time()})
+
+    final = jobfolder.make_once(jobfolder.cache_dir() / "features" / key, make, report)
     return Features(_map(final / "rows.f32", (len(segments), *shape)), segments)
 
 

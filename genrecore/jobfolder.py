@@ -12,16 +12,18 @@ import fcntl
 import json
 import os
 import platform
+import shutil
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import psutil
 
 from genrecore.errors import GenrecoreError
+from genrecore.progress import Report, silent
 
 LOCK, STATUS, STOP, LOG = "lock", "status.json", "stop", "log.txt"
 FINAL = frozenset({"done", "stopped", "failed"})
@@ -118,6 +120,35 @@ def held(path: Path, patience_s: float = 1.0) -> Iterator[bool]:
     finally:
         if descriptor is not None:
             os.close(descriptor)
+
+
+def make_once(
+    final: Path, make: Callable[[Path], object], report: Report = silent, resume: bool = False
+) -> Path:
+    """The folder `final`, made by `make(partial folder)` unless it is there: by one process only.
+
+    Others wait meanwhile. The folder gets its name when it is complete.
+
+    Args:
+        final: The folder, in a store of folders like it.
+        make: Fills an empty folder, or goes on with a partial one if `resume`.
+        report: Told while waiting.
+        resume: Whether what an interrupted process left is kept.
+    """
+    final.parent.mkdir(parents=True, exist_ok=True)
+    partial = final.with_name(f"{final.name}.partial")
+    while not final.is_dir():
+        with held(final.with_name(f"{final.name}.lock"), patience_s=0.0) as mine:
+            if mine and not final.is_dir():
+                if not resume:
+                    shutil.rmtree(partial, ignore_errors=True)
+                partial.mkdir(exist_ok=True)
+                make(partial)
+                partial.rename(final)
+            elif not mine:
+                report("Waiting for another process that prepares the same", 0, 0)
+                time.sleep(0.3)
+    return final
 
 
 def inherited_locks() -> list[int]:
