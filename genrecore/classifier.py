@@ -28,7 +28,8 @@ from genrecore.splits import SPLITS
 
 
 class Classifier(nn.Module):
-    """wave (batch, 1, samples) → logits (batch, genres), genres sorted by name.
+    """wave (batch, 1, samples), or a dataset's own pictures (batch, 3, height, width) or rows
+    (batch, rows, descriptors) → logits (batch, genres), genres sorted by name.
 
     Attributes:
         feature: The front end, wave → features.
@@ -36,22 +37,33 @@ class Classifier(nn.Module):
         network: features → logits.
     """
 
-    def __init__(self, config: RunConfig, genres: list[str], pretrained: bool = True) -> None:
+    def __init__(
+        self,
+        config: RunConfig,
+        genres: list[str],
+        shape: tuple[int, ...] = (),
+        pretrained: bool = True,
+    ) -> None:
         """Builds what a resolved configuration names.
 
         Args:
             config: The configuration.
             genres: Sorted names; their order is the order of the logits.
+            shape: Of one picture or row, where the feature takes those; else not needed.
             pretrained: Whether a model that asks for published weights gets them; not needed
                 where trained weights are loaded right after.
         """
         super().__init__()
         self.config, self.genres = config, list(genres)
         feature = FEATURES[config.feature.name]
+        if feature.facts["needs"] == "wave":
+            rate = config.audio.sample_rate_hz
+            given: tuple[Any, ...] = (rate, round(config.segments.segment_s * rate))
+        else:
+            given = (tuple(shape),)
+        self.given_shape = tuple(shape)
         self.feature: nn.Module = feature.thing(
-            feature.read_options(config.feature.options, "feature"),
-            config.audio.sample_rate_hz,
-            round(config.segments.segment_s * config.audio.sample_rate_hz),
+            feature.read_options(config.feature.options, "feature"), *given
         )
         shape = tuple(self.feature.output_shape)
         standardise = STANDARDISERS[config.standardise.name]
@@ -64,9 +76,9 @@ class Classifier(nn.Module):
             options = options.model_copy(update={"pretrained": False})
         self.network: nn.Module = model.thing(shape, len(genres), options)
 
-    def forward(self, wave: Tensor) -> Tensor:
-        """Logits (batch, genres) of waves (batch, 1, samples)."""
-        return self.logits(self.feature(wave))
+    def forward(self, given: Tensor) -> Tensor:
+        """Logits (batch, genres) of what the front end takes, e.g. waves (batch, 1, samples)."""
+        return self.logits(self.feature(given))
 
     def logits(self, features: Tensor) -> Tensor:
         """Logits (batch, genres) of features as the front end makes them."""
@@ -114,14 +126,23 @@ def resolve(config: RunConfig) -> RunConfig:
     if reason:
         able = [name for name in MODELS if not fits(config.feature.name, name)]
         raise UsageError(f"{reason} Models that take it: {', '.join(able) or 'none'}.")
-    if config.segments.segment_s > config.audio.clip_s:
+    needs, medium = FEATURES[config.feature.name].facts["needs"], medium_of(config.dataset)
+    if needs != medium:
+        able = [name for name in FEATURES if FEATURES[name].facts["needs"] == medium]
+        raise UsageError(
+            f"The dataset {config.dataset.name}, as chosen, gives {_GIVES[medium]}; the feature "
+            f"{config.feature.name} takes {_GIVES[needs]}. Features for what it gives: "
+            f"{', '.join(able) or 'none yet'}."
+        )
+    if needs == "wave" and config.segments.segment_s > config.audio.clip_s:
         raise UsageError(
             f"A segment of {config.segments.segment_s:g} s is longer than the "
             f"{config.audio.clip_s:g} s taken from each clip."
         )
     try:
         with torch.device("meta"):
-            trial = Classifier(config, ["a", "b"], pretrained=False).eval()
+            typical = FEATURES[config.feature.name].facts.get("typical_shape", ())
+            trial = Classifier(config, ["a", "b"], typical, pretrained=False).eval()
             trial.network(torch.empty(2, *trial.feature.output_shape))  # type: ignore[misc]
     except GenrecoreError as error:
         raise UsageError(str(error)) from None
@@ -131,6 +152,18 @@ def resolve(config: RunConfig) -> RunConfig:
             f"{in_words(error)}"
         ) from None
     return config
+
+
+_GIVES = {"wave": "audio", "image": "pictures", "table": "tables of descriptors"}
+
+
+def medium_of(dataset: Part) -> str:
+    """What a dataset as chosen gives a feature: `wave`, `image` or `table`."""
+    entry = DATASETS[dataset.name]
+    medium = entry.facts.get("medium", "audio")
+    if callable(medium):  # some come in several forms
+        medium = medium(entry.read_options(dataset.options, "dataset"))
+    return "wave" if medium == "audio" else str(medium)
 
 
 def _checked(registry: Registry, part: Part, what: str) -> Part:
@@ -161,6 +194,7 @@ def save(classifier: Classifier, path: Path) -> None:
     metadata = {
         "genres": json.dumps(classifier.genres),
         "config": classifier.config.model_dump_json(),
+        "shape": json.dumps(classifier.given_shape),
     }
     temporary = path.with_name(f".{path.name}.new")
     save_file(tensors, temporary, metadata)
@@ -184,7 +218,8 @@ def load(path: Path) -> Classifier:
     if not {"genres", "config"} <= metadata.keys():
         raise GenrecoreError(f"{path} holds no genres and configuration: another program's file.")
     config = configuration.read(json.loads(metadata["config"]), str(path))
-    classifier = Classifier(config, json.loads(metadata["genres"]), pretrained=False)
+    shape = tuple(json.loads(metadata.get("shape", "[]")))
+    classifier = Classifier(config, json.loads(metadata["genres"]), shape, pretrained=False)
     try:
         classifier.load_state_dict(tensors)
     except RuntimeError as error:

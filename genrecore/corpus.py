@@ -72,6 +72,13 @@ class Corpus:
             return np.zeros(0, np.int16)
         return np.memmap(self.folder / "samples.i16", dtype=np.int16, mode="c")
 
+    @cached_property
+    def values(self) -> np.ndarray:
+        """All pictures (clips, 3, height, width) uint8 or rows (rows, descriptors) float32."""
+        kind = np.uint8 if self.medium == "image" else np.float32
+        n = int(self.index["n_samples"].sum())
+        return np.memmap(self.folder / "values", dtype=kind, mode="c", shape=(n, *self.shape))
+
     def wave(self, clip_id: str) -> np.ndarray:
         """One clip, float32 in [-1, 1)."""
         row = self.index.loc[self.index["clip_id"] == clip_id]

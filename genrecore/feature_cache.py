@@ -10,6 +10,7 @@ import hashlib
 import json
 import os
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -56,9 +57,10 @@ def compute(
         feature: The front end that `config` names, on the device that shall compute.
         report: Called as `report(phase, done, total)`.
     """
-    segments = segment_table(corpus, config.segments.segment_s, config.segments.overlap)
+    segments = _segments(corpus, config, feature)
     shape = tuple(feature.output_shape)  # type: ignore[arg-type]
-    what = [_FORMAT, corpus.key, config.segments.model_dump(), config.feature.model_dump(), shape]
+    how = config.segments.model_dump() if corpus.medium == "audio" else {}
+    what = [_FORMAT, corpus.key, how, config.feature.model_dump(), shape]
     key = hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:16]
 
     def make(partial: Path) -> None:
@@ -67,6 +69,43 @@ def compute(
 
     final = jobfolder.make_once(jobfolder.cache_dir() / "features" / key, make, report)
     return Features(_map(final / "rows.f32", (len(segments), *shape)), segments)
+
+
+def _segments(corpus: Corpus, config: RunConfig, feature: nn.Module) -> pd.DataFrame:
+    """The segment table; of pictures and rows each is a segment, or all rows of a clip are one."""
+    if corpus.medium == "audio":
+        return segment_table(corpus, config.segments.segment_s, config.segments.overlap)
+    index = corpus.index
+    if getattr(feature, "whole_clip", False):
+        return index.assign(start_s=0.0)
+    counts = index["n_samples"].to_numpy()
+    part = np.concatenate([np.arange(n) for n in counts]) if len(counts) else counts
+    return pd.DataFrame(
+        {
+            "clip_id": np.repeat(index["clip_id"].to_numpy(), counts),
+            "start": np.repeat(index["start"].to_numpy(), counts) + part,
+            "n_samples": 1,
+            "start_s": part.astype(float),  # the number of the part: a table has no seconds
+        }
+    )
+
+
+def _reader(
+    corpus: Corpus, config: RunConfig, feature: nn.Module
+) -> Callable[[Tensor, Tensor], Tensor]:
+    """A function (starts, lengths) → what the front end takes, (batch, …)."""
+    if corpus.medium == "audio":
+        samples = torch.from_numpy(corpus.samples)
+        n_segment = round(config.segments.segment_s * corpus.sample_rate_hz)
+        return lambda starts, lengths: gather_waves(samples, starts, lengths, n_segment)
+    values = torch.from_numpy(corpus.values)
+    if corpus.medium == "image":
+        return lambda starts, lengths: values[starts]
+    steps = torch.arange(int(getattr(feature, "n_rows", 1)))
+    # A clip with fewer rows than steps repeats its last one.
+    return lambda starts, lengths: values[
+        starts[:, None] + torch.minimum(steps, lengths[:, None] - 1)
+    ]
 
 
 def _map(path: Path, shape: tuple[int, ...]) -> Tensor:
@@ -84,16 +123,15 @@ def _write_rows(
     report: Report,
 ) -> None:
     device = next((tensor.device for tensor in feature.buffers()), torch.device("cpu"))
-    samples = torch.from_numpy(corpus.samples)
     starts = torch.tensor(segments["start"].to_numpy())
     lengths = torch.tensor(segments["n_samples"].to_numpy())
-    n_segment = round(config.segments.segment_s * corpus.sample_rate_hz)
+    read = _reader(corpus, config, feature)
     with open(path, "wb") as stream:
         for first in range(0, len(segments), _BATCH):
             report("Computing features", first, len(segments))
             batch = slice(first, first + _BATCH)
-            waves = gather_waves(samples, starts[batch], lengths[batch], n_segment).to(device)
-            stream.write(feature(waves).float().contiguous().cpu().numpy().data)
+            given = read(starts[batch], lengths[batch]).to(device)
+            stream.write(feature(given).float().contiguous().cpu().numpy().data)
         stream.flush()
         os.fsync(stream.fileno())
     report("Computing features", len(segments), len(segments))

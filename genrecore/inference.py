@@ -16,6 +16,7 @@ from genrecore import classifier as classifiers
 from genrecore.corpus import dequantise, quantise, segment_starts
 from genrecore.errors import GenrecoreError
 from genrecore.feature_cache import gather_waves
+from genrecore.features import FEATURES
 from genrecore.runs import Run
 
 _BATCH = 64
@@ -77,6 +78,13 @@ class LoadedRun:
         self.classifier = classifiers.load(run.folder / "weights.safetensors")
         self.config = self.classifier.config
         self.genres = self.classifier.genres
+        needs = FEATURES[self.config.feature.name].facts["needs"]
+        if needs != "wave":
+            raise GenrecoreError(
+                f"The run {run.run_id} was trained on a dataset's own "
+                f"{'pictures' if needs == 'image' else 'tables'}, not on audio, so it cannot judge "
+                "a recording."
+            )
 
     def classify(
         self,

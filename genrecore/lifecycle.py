@@ -82,7 +82,9 @@ def _work(run: Run, status: Status, report: Report) -> None:
     for note in prepared.notes:
         _say(run, note)
     torch.manual_seed(config.seed)  # initial weights and dropout
-    classifier = Classifier(config, prepared.genres, pretrained=resume is None)
+    classifier = Classifier(
+        config, prepared.genres, prepared.corpus.shape, pretrained=resume is None
+    )
     chosen.prepare(classifier)
     features = feature_cache.compute(prepared.corpus, config, classifier.feature, report)
     examples = Examples(features, prepared.clips, prepared.genres, chosen)
@@ -95,7 +97,7 @@ def _work(run: Run, status: Status, report: Report) -> None:
     )
     _say(
         run,
-        f"{len(train)} training segments of {config.segments.segment_s:g} s, "
+        f"{len(train):,} training segments, "
         f"{classifier.n_parameters():,} parameters, {config.training.epochs} epochs.",
     )
 

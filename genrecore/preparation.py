@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from genrecore import clips as clip_tables
-from genrecore import corpus, datasets, splits
+from genrecore import corpus, datasets, provided, splits
 from genrecore.config import RunConfig
 from genrecore.corpus import Corpus
 from genrecore.errors import GenrecoreError
@@ -38,7 +38,15 @@ def decode(config: RunConfig, report: Report = silent) -> Prepared:
     """
     name = config.dataset.name
     table = datasets.load(name, config.dataset.options, report)
-    made = corpus.build(table, config.audio.sample_rate_hz, config.audio.clip_s, report)
+    media = sorted(table["medium"].unique())
+    if len(media) != 1:
+        raise GenrecoreError(f"The dataset {name} mixes {' and '.join(media)}; give it one medium.")
+    if media[0] == "audio":
+        made = corpus.build(table, config.audio.sample_rate_hz, config.audio.clip_s, report)
+    elif media[0] == "image":
+        made = provided.build_images(table, report)
+    else:
+        made = provided.build_tables(table, report)
     readable = table[table["clip_id"].isin(made.index["clip_id"])].reset_index(drop=True)
     notes = []
     if made.skipped:
@@ -83,6 +91,8 @@ def summary(prepared: Prepared) -> dict[str, Any]:
         "n_clips": len(prepared.clips),
         "clips_per_genre": prepared.clips["genre"].value_counts().sort_index().to_dict(),
         "n_artists": int(prepared.clips["artist"].nunique()),
-        "minutes": round(float(prepared.corpus.index["n_samples"].sum()) / rate / 60, 1),
+        "minutes": round(float(prepared.corpus.index["n_samples"].sum()) / rate / 60, 1)
+        if rate
+        else None,  # pictures and rows have no length
         "skipped": prepared.skipped,
     }

@@ -17,7 +17,7 @@ with left:
     ui.section("1 · Data", "What is learned, and which clips are kept back to test it.")
     values = forms.data_part(base)
     ui.section("2 · Model", "What the network sees of a clip, and the network itself.")
-    values |= forms.model_part(base)
+    values |= forms.model_part(base, values)
     ui.section("3 · Training")
     values |= forms.training_part(base)
 

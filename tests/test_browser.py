@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import socket
 import subprocess
 import sys
@@ -33,7 +34,7 @@ FLAGS = [
     "--disable-component-update",
     "--disable-sync",
 ]
-EPOCHS = 40
+EPOCHS = 80
 FORM = {
     "Genres": 3,
     "Clips a genre": 10,
@@ -101,12 +102,14 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     (folder / "runs").mkdir()
     yield folder
     for run in runs.all_runs(folder / "runs"):
-        jobfolder.ask_to_stop(run.folder)
-        until = time.monotonic() + 10
-        while Run(run.folder).alive and time.monotonic() < until:
-            time.sleep(0.1)
-        if jobfolder.is_same_process(status := Run(run.folder).status):
-            os.kill(int(status["pid"]), 9)
+        if run.alive:
+            jobfolder.ask_to_stop(run.folder)
+            until = time.monotonic() + 10
+            while Run(run.folder).alive and time.monotonic() < until:
+                time.sleep(0.1)
+            last = Run(run.folder)
+            if last.alive and jobfolder.is_same_process(last.status):
+                os.kill(int(last.status["pid"]), signal.SIGKILL)
 
 
 @pytest.fixture(autouse=True)
@@ -238,7 +241,7 @@ def classify_on_the_page(page: Page, run: Run, home: Path, tmp_path: Path) -> No
 def test_a_bad_upload_is_one_sentence_and_names_with_markup_are_only_names(
     page: Page, dashboard: Dashboard, done: Run, home: Path
 ) -> None:
-    bad, good = '<img src=x onerror="window.hit=1">.wav', "<b>*bold* $x$ :red[song].wav"
+    bad, good = "<img src=x onerror=window.hit=1>.wav", "<b>*bold* $x$ :red[song].wav"
     clip = sorted((home / "cache" / "datasets").rglob("*.wav"))[-1].read_bytes()
     page.goto(f"{dashboard.address}/classify?run={done.run_id}")
     page.locator("input[type=file]").set_input_files(

@@ -14,10 +14,10 @@ PACKAGE = ROOT / "genrecore"
 
 LAYERS = (
     {"registry", "config", "audio", "spectral", "significance", "errors", "progress", "jobfolder",
-     "hardware", "containers"},
+     "hardware", "containers", "fingerprint", "archives", "download"},
     {"clips", "runs", "metrics"},
     {"datasets", "splits", "features", "models"},
-    {"corpus", "feature_cache", "classifier"},
+    {"corpus", "feature_cache", "classifier", "provided", "audit"},
     {"preparation", "trainer", "lifecycle", "inference", "comparison", "plots", "jobs", "runner"},
     {"cli", "ui", "__main__"},
 )  # fmt: skip

@@ -153,7 +153,8 @@ def prepare(
         return
     out.print(
         f"{name}: {facts['n_clips']} clips of {len(facts['clips_per_genre'])} genres, "
-        f"{facts['minutes']} minutes, {facts['n_artists']} known artists."
+        + (f"{facts['minutes']} minutes, " if facts["minutes"] is not None else "")
+        + f"{facts['n_artists']} known artists."
     )
     for skipped in facts["skipped"]:
         out.print(f"Left out {skipped['clip_id']}: {skipped['reason']}", markup=False)

@@ -3,10 +3,12 @@
 from genrecore.registry import Registry
 
 FEATURES = Registry("feature")
-"""Features. Facts: `kind` (what comes out: "image"), `needs` (what goes in: "wave").
+"""Features. Facts: `kind` (what comes out: "image", …), `needs` (what goes in: "wave", or the
+"image" or "table" that a dataset ships).
 
-The thing is an nn.Module class `F(options, sample_rate_hz, n_samples)` with the attribute
-`output_shape` (without the batch) and `forward(wave (batch, 1, n_samples)) -> (batch, *shape)`.
+The thing is an nn.Module class, for waves `F(options, sample_rate_hz, n_samples)`, else
+`F(options, shape)` with the shape of one picture or row (the fact `typical_shape` is one). It has
+the attribute `output_shape` (without the batch) and `forward(input (batch, …)) -> (batch, *shape)`.
 """
 
 STANDARDISERS = Registry("standardiser")

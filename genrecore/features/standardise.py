@@ -1,7 +1,7 @@
 """Standardisers: fitted once on the training split, kept in the state dict as float32 buffers.
 
-Statistics are taken over everything but the first axis of `shape`: one pair of numbers a channel
-for images (channels, bins, frames), one a feature for vectors (features,).
+One pair of numbers a channel for images (channels, bins, frames), one a feature for vectors
+(features,) and for sequences (steps, features), over everything else.
 """
 
 from __future__ import annotations
@@ -116,12 +116,13 @@ class MinMax(nn.Module):
 
 def _per_channel(shape: tuple[int, ...]) -> tuple[int, ...]:
     """The shape of one number a channel that broadcasts over `shape`: (channels, 1, 1)."""
-    return (shape[0], *[1] * (len(shape) - 1))
+    return (1, shape[1]) if len(shape) == 2 else (shape[0], *[1] * (len(shape) - 1))
 
 
 def _channels_first(batch: Tensor) -> Tensor:
-    """Values (channels, everything else) in float64, from (batch, channels, …)."""
-    values = batch.detach().transpose(0, 1).flatten(1)
+    """Values (channels, everything else) in float64, from (batch, channels, …) or a sequence
+    (batch, steps, channels)."""
+    values = batch.detach().movedim(-1 if batch.ndim == 3 else 1, 0).flatten(1)
     if values.device.type == "mps":  # has no float64
         values = values.cpu()
     return values.to(torch.float64)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import types
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, Union, get_args, get_origin
 
 import streamlit as st
@@ -18,6 +18,7 @@ from pydantic.fields import FieldInfo
 from genrecore import classifier
 from genrecore.config import Part, RunConfig
 from genrecore.datasets import DATASETS, known
+from genrecore.errors import UsageError
 from genrecore.features import FEATURES, STANDARDISERS
 from genrecore.models import MODELS
 from genrecore.registry import Registry
@@ -56,11 +57,18 @@ def data_part(base: RunConfig) -> dict[str, Any]:
     return values
 
 
-def model_part(base: RunConfig) -> dict[str, Any]:
-    """Feature, model and what belongs to them, as dotted values."""
+def model_part(base: RunConfig, data: Mapping[str, Any]) -> dict[str, Any]:
+    """Feature, model and what belongs to them, as dotted values.
+
+    Args:
+        base: What the form starts from.
+        data: What `data_part` gave: only features of what the dataset gives are offered.
+    """
+    medium = _medium(data)
+    fitting = [name for name in FEATURES if FEATURES[name].facts["needs"] == medium]
     left, right = st.columns(2, gap="medium")
     with left:
-        values = _name("feature", base, "Feature")
+        values = _name("feature", base, "Feature", fitting)
         st.caption(_about(FEATURES, values["feature"]))
     feature = values["feature"]
     reasons = {name: classifier.fits(feature, name) for name in MODELS}
@@ -110,14 +118,30 @@ def training_part(base: RunConfig) -> dict[str, Any]:
     return values
 
 
-def _name(part: str, base: RunConfig, label: str) -> dict[str, Any]:
+def _medium(data: Mapping[str, Any]) -> str:
+    options = {
+        key.removeprefix("dataset."): value
+        for key, value in data.items()
+        if key.startswith("dataset.")
+    }
+    try:
+        return classifier.medium_of(Part(name=data["dataset"], options=options))
+    except UsageError:  # a wrong option has its own sentence beside the Train button
+        return "wave"
+
+
+def _name(
+    part: str, base: RunConfig, label: str, choices: Sequence[str] | None = None
+) -> dict[str, Any]:
     registry = REGISTRIES[part]
+    choices = list(registry) if choices is None else choices
+    default = getattr(base, part).name
     picked = choose_one(
         label,
-        list(registry),
+        list(choices),
         part,
         words=lambda name: registry[name].title,
-        default=getattr(base, part).name,
+        default=default if default in choices else choices[0],
         help=RunConfig.model_fields[part].description,
     )
     return {part: picked}

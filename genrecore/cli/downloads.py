@@ -1,0 +1,50 @@
+"""`genrecore datasets download`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from genrecore import download
+from genrecore.cli.data import datasets_app
+from genrecore.cli.output import JSON, out, print_json, reporting
+from genrecore.datasets import DATASETS, known
+from genrecore.datasets.fma import ARCHIVES
+from genrecore.datasets.gtzan import MIRROR
+from genrecore.errors import GenrecoreError, UsageError
+
+
+@datasets_app.command("download")
+def download_dataset(
+    name: Annotated[str, typer.Argument(help="A dataset's name; see 'genrecore datasets list'.")],
+    folder: Annotated[
+        Path, typer.Option(help="Where it goes; remembered for training. Needs the space twice.")
+    ],
+    keep: Annotated[
+        bool, typer.Option("--keep", help="Keep the archive beside what was unpacked from it.")
+    ] = False,
+    as_json: JSON = False,
+) -> None:
+    """Fetch a dataset that may be downloaded: the four sizes of FMA (7.2, 22, 93 and 879 GiB).
+    Interrupted, the same command goes on where it broke off; checksums are compared before
+    anything is unpacked."""
+    entry = DATASETS[name]
+    if name == "gtzan":
+        raise GenrecoreError(
+            "GTZAN has no licence that would let genrecore fetch it for you; it is mirrored at "
+            f"{MIRROR}: unpack it yourself, then run 'genrecore datasets prepare gtzan --folder'."
+        )
+    archives = [ARCHIVES[archive] for archive in entry.facts.get("archives", ())]
+    if not archives:
+        possible = ", ".join(other for other in DATASETS if DATASETS[other].facts.get("archives"))
+        raise UsageError(f"There is nothing to download for {name}; there is for {possible}.")
+    folder = folder.expanduser().absolute()
+    with reporting(quiet=as_json) as report:
+        unpacked = [download.obtain(archive, folder, report, keep) for archive in archives]
+    known.remember(name, {"folder": str(folder)})
+    if as_json:
+        print_json({"dataset": name, "folder": folder, "unpacked": unpacked})
+        return
+    out.print(f"{name} is in {folder} and ready to be prepared.", markup=False)

@@ -1,0 +1,122 @@
+"""What a dataset ships ready-made enters as it is: rendered pictures and rows of descriptors.
+
+Their front ends take the shape of one input instead of a sample rate and a length.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from genrecore.errors import GenrecoreError
+from genrecore.features.registered import FEATURES
+from genrecore.registry import Options
+
+
+class ImageOptions(Options):
+    """How a picture becomes numbers."""
+
+    colour: Literal["colour", "grey"] = Field(
+        "colour",
+        title="Colour",
+        description="colour keeps red, green and blue as three channels; grey makes one of them",
+    )
+    scale: Literal["0 to 1", "0 to 255"] = Field(
+        "0 to 1",
+        title="Scale",
+        description="0 to 1 divides by 255 (Belton); 0 to 255 leaves the numbers as they are",
+    )
+
+
+@FEATURES.register(
+    "image",
+    title="The dataset's own pictures",
+    source="Belton, section 4.3.3 (divided by 255); Qin, Zhuo & Ren (standardised per channel: "
+    "the standardisation z_score)",
+    options=ImageOptions,
+    kind="image",
+    needs="image",
+    typical_shape=(3, 288, 432),
+)
+class ProvidedImage(nn.Module):
+    """Pictures (batch, 3, height, width) uint8 as (batch, 3 or 1, height, width) float32.
+
+    Grey is the luminance of ITU-R BT.601, as Pillow's. The standardisation follows after it.
+    """
+
+    weights: Tensor
+
+    def __init__(self, options: ImageOptions, shape: tuple[int, ...]) -> None:
+        super().__init__()
+        self.options = options
+        grey = options.colour == "grey"
+        # In the memory of this module only: it follows from nothing that is learned.
+        self.register_buffer("weights", torch.tensor([0.299, 0.587, 0.114]), persistent=False)
+        self.output_shape = (1 if grey else shape[0], *shape[1:])
+
+    def forward(self, picture: Tensor) -> Tensor:
+        values = picture.float()
+        if self.options.scale == "0 to 1":
+            values = values / 255.0
+        if self.options.colour == "grey":
+            values = (values * self.weights[:, None, None]).sum(1, keepdim=True)
+        return values
+
+
+@FEATURES.register(
+    "descriptors",
+    title="Descriptors (57 numbers)",
+    source="the table published with GTZAN's widely used copy (Olteanu 2020)",
+    kind="vector",
+    needs="table",
+    typical_shape=(57,),
+)
+class Descriptors(nn.Module):
+    """Rows (batch, 1, descriptors) of a table as vectors (batch, descriptors), float32."""
+
+    def __init__(self, options: Options, shape: tuple[int, ...]) -> None:
+        super().__init__()
+        self.output_shape = tuple(shape)
+
+    def forward(self, rows: Tensor) -> Tensor:
+        return rows[:, 0].float()
+
+
+class SequenceOptions(Options):
+    """How many rows of a clip make its sequence."""
+
+    n_steps: int = Field(
+        10,
+        title="Steps",
+        description="Rows of one clip in order of time; a clip with fewer repeats its last one",
+        ge=1,
+        le=1000,
+    )
+
+
+@FEATURES.register(
+    "descriptor_sequence",
+    title="Descriptors over time",
+    source="Qin, Zhuo & Ren: the rows of features_3_sec.csv as the steps of an LSTM",
+    options=SequenceOptions,
+    kind="sequence",
+    needs="table",
+    typical_shape=(57,),
+)
+class DescriptorSequence(nn.Module):
+    """A clip's rows (batch, rows, descriptors) as sequences (batch, steps, descriptors)."""
+
+    whole_clip = True  # all rows of a clip are one input
+
+    def __init__(self, options: SequenceOptions, shape: tuple[int, ...]) -> None:
+        super().__init__()
+        if not shape:
+            raise GenrecoreError("A sequence of descriptors needs a table of numbers.")
+        self.n_rows = options.n_steps
+        self.output_shape = (options.n_steps, *shape)
+
+    def forward(self, rows: Tensor) -> Tensor:
+        return rows.float()

@@ -1,0 +1,150 @@
+"""Corpora of what a dataset ships ready-made: rendered images and tables of descriptors.
+
+Each is one memory-mapped array (images uint8, tables float32) with an index of the same columns as
+the audio corpus, keyed by content, so that the rest of the way is the same for every medium.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from PIL import Image, UnidentifiedImageError
+
+from genrecore import jobfolder
+from genrecore.corpus import Corpus, content_digests, in_order
+from genrecore.datasets.tables import read_table
+from genrecore.errors import GenrecoreError
+from genrecore.progress import Report, silent
+
+_FORMAT = 1
+_MOST_PIXELS = 16_000_000  # 4 000 × 4 000: no rendered spectrogram needs more, a bomb does
+
+
+def build_images(clips: pd.DataFrame, report: Report = silent) -> Corpus:
+    """The pictures of these clips as one uint8 array (clips, 3, height, width), red green blue.
+
+    Transparency is dropped, palettes and grey are spread over three channels, 16 bits are scaled to
+    8. Pictures that cannot be read are left out with their reason.
+
+    Raises:
+        GenrecoreError: Pictures of different sizes, named with both.
+    """
+    what = [
+        _FORMAT,
+        "images",
+        list(zip(clips["clip_id"], content_digests(clips, report), strict=True)),
+    ]
+
+    def fill(folder: Path) -> dict[str, Any]:
+        kept: list[str] = []
+        skipped: list[dict[str, str]] = []
+        shape: tuple[int, ...] = ()
+        with open(folder / "values", "wb") as stream:
+            pictures = in_order(_picture, clips["path"].tolist())
+            for n_done, (clip_id, path, picture) in enumerate(
+                zip(clips["clip_id"], clips["path"], pictures, strict=True)
+            ):
+                report("Reading pictures", n_done, len(clips))
+                if isinstance(picture, str):
+                    skipped.append({"clip_id": clip_id, "reason": picture})
+                    continue
+                if shape and picture.shape != shape:
+                    raise GenrecoreError(
+                        f"{Path(path).name} has {picture.shape[2]} × {picture.shape[1]} pixels, "
+                        f"the pictures before it {shape[2]} × {shape[1]}; all must have one size."
+                    )
+                shape = picture.shape
+                stream.write(picture.tobytes())
+                kept.append(clip_id)
+        return {"clip_ids": kept, "counts": [1] * len(kept), "shape": shape, "skipped": skipped}
+
+    return _cached(what, "image", fill, report)
+
+
+def _picture(path: str) -> np.ndarray | str:
+    name = Path(path).name
+    try:
+        with Image.open(path) as picture:
+            if picture.width * picture.height > _MOST_PIXELS:
+                return f"{name} has {picture.width} × {picture.height} pixels: too large."
+            if picture.mode.startswith("I"):  # 16 bits: Pillow would cut them off at 255
+                values = np.asarray(picture, dtype=np.float64) / 257.0
+                grey = np.clip(np.rint(values), 0, 255).astype(np.uint8)
+                return np.ascontiguousarray(np.broadcast_to(grey, (3, *grey.shape)))
+            rgb = np.asarray(picture.convert("RGBA").convert("RGB"), dtype=np.uint8)
+            return np.ascontiguousarray(rgb.transpose(2, 0, 1))
+    except FileNotFoundError:
+        return f"There is no file {path}."
+    except (UnidentifiedImageError, OSError, ValueError, Image.DecompressionBombError) as error:
+        return f"{name} cannot be read as a picture: {str(error).split(chr(10))[0]}."
+
+
+def build_tables(clips: pd.DataFrame, report: Report = silent) -> Corpus:
+    """The rows of these clips in their tables as one float32 array (rows, descriptors).
+
+    Raises:
+        GenrecoreError: The table cannot be read or does not name these clips.
+    """
+    paths = sorted(set(clips["path"]))
+    what: list[Any] = [_FORMAT, "table", list(clips["clip_id"])]
+    what.append(content_digests(clips.drop_duplicates("path").sort_values("path"), report))
+
+    def fill(folder: Path) -> dict[str, Any]:
+        report("Reading tables", 0, len(paths))
+        table = pd.concat([read_table(Path(path)) for path in paths], ignore_index=True)
+        names = [name for name in table.columns if name not in ("clip_id", "part")]
+        order = {clip_id: index for index, clip_id in enumerate(clips["clip_id"])}
+        table = table[table["clip_id"].isin(order)]
+        place = table["clip_id"].map(order)
+        table = table.assign(place=place).sort_values(["place", "part"], kind="stable")
+        counts = table.groupby("place", sort=True).size()
+        kept = [clips["clip_id"].iloc[int(index)] for index in counts.index]
+        skipped = [
+            {"clip_id": clip_id, "reason": f"{clip_id} has no row in the table."}
+            for clip_id in clips["clip_id"]
+            if clip_id not in set(kept)
+        ]
+        values = table[names].to_numpy(np.float32)
+        (folder / "values").write_bytes(values.tobytes())
+        return {
+            "clip_ids": kept,
+            "counts": [int(n) for n in counts],
+            "shape": [len(names)],
+            "skipped": skipped,
+            "names": names,
+        }
+
+    return _cached(what, "table", fill, report)
+
+
+def _cached(
+    what: Any, medium: str, fill: Callable[[Path], dict[str, Any]], report: Report
+) -> Corpus:
+    """A corpus from the cache, or made by `fill(folder)`, which returns what to keep about it."""
+    key = hashlib.sha256(json.dumps(what).encode()).hexdigest()[:16]
+
+    def make(partial: Path) -> None:
+        jobfolder.write_json(partial / "about.json", fill(partial))
+
+    final = jobfolder.make_once(jobfolder.cache_dir() / "corpora" / key, make, report)
+    about = jobfolder.read_json(final / "about.json")
+    counts = np.array(about["counts"], dtype=np.int64)
+    starts = (
+        np.concatenate([[0], np.cumsum(counts)[:-1]]).astype(np.int64) if len(counts) else counts
+    )
+    index = pd.DataFrame({"clip_id": about["clip_ids"], "start": starts, "n_samples": counts})
+    return Corpus(
+        folder=final,
+        key=key,
+        sample_rate_hz=0,
+        index=index,
+        skipped=about["skipped"],
+        medium=medium,
+        shape=tuple(about["shape"]),
+    )

@@ -1,0 +1,154 @@
+"""What datasets ship ready-made: pictures and tables, from file to trained run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from conftest import trained
+from PIL import Image
+
+from genrecore import classifier, feature_cache, inference, provided
+from genrecore.clips import clip_table
+from genrecore.config import RunConfig
+from genrecore.datasets.tables import DESCRIPTORS
+from genrecore.errors import GenrecoreError, UsageError
+from genrecore.features import FEATURES
+
+Tiny = Callable[..., RunConfig]
+GENERATOR = np.random.default_rng(7)
+
+
+def _pictures(folder: Path, *arrays: np.ndarray, mode: str | None = None) -> pd.DataFrame:
+    rows = []
+    for index, array in enumerate(arrays):
+        path = folder / f"p{index}.png"
+        picture = Image.fromarray(array)
+        (picture.convert(mode) if mode else picture).save(path)
+        rows.append({"clip_id": path.stem, "path": str(path), "genre": "x", "medium": "image"})
+    return clip_table(rows)
+
+
+def test_pictures_of_every_mode_become_red_green_blue(tmp_path: Path) -> None:
+    colour = GENERATOR.integers(0, 256, (11, 13, 3), dtype=np.uint8)
+    grey = GENERATOR.integers(0, 256, (11, 13), dtype=np.uint8)
+    alpha = np.dstack([colour, np.full((11, 13), 255, np.uint8)])
+    deep = grey.astype(np.uint16) * 257  # 16 bits of the same brightness
+    made = provided.build_images(_pictures(tmp_path, colour, grey, alpha, deep))
+    assert made.shape == (3, 11, 13)
+    assert np.array_equal(made.values[0], colour.transpose(2, 0, 1))
+    assert np.array_equal(made.values[1], np.stack([grey] * 3))
+    assert np.array_equal(made.values[2], made.values[0])
+    assert np.array_equal(made.values[3], made.values[1])
+    palette = provided.build_images(_pictures(tmp_path, grey, mode="P"))
+    assert np.array_equal(palette.values[0], made.values[1])
+
+
+def test_a_picture_that_cannot_be_read_is_left_out_with_its_reason(tmp_path: Path) -> None:
+    table = _pictures(tmp_path, *GENERATOR.integers(0, 256, (3, 9, 7, 3), dtype=np.uint8))
+    Path(table["path"].iloc[1]).write_bytes(b"no picture")
+    made = provided.build_images(table)
+    assert made.index["clip_id"].tolist() == ["p0", "p2"]
+    assert [line["clip_id"] for line in made.skipped] == ["p1"]
+    assert "cannot be read as a picture" in made.skipped[0]["reason"]
+
+
+def test_pictures_of_different_sizes_are_refused_with_both(tmp_path: Path) -> None:
+    table = _pictures(tmp_path, np.zeros((9, 7, 3), np.uint8), np.zeros((9, 8, 3), np.uint8))
+    with pytest.raises(GenrecoreError, match="8 × 9 pixels, the pictures before it 7 × 9"):
+        provided.build_images(table)
+
+
+def test_grey_is_the_luminance_and_colour_stays() -> None:
+    picture = torch.tensor([[[[255]], [[0]], [[0]]]], dtype=torch.uint8)
+    entry = FEATURES["image"]
+    grey = entry.thing(entry.read_options({"colour": "grey"}, "feature"), (3, 1, 1))
+    colour = entry.thing(entry.read_options({"scale": "0 to 255"}, "feature"), (3, 1, 1))
+    assert grey(picture).item() == pytest.approx(0.299)
+    assert colour(picture).flatten().tolist() == [255.0, 0.0, 0.0]
+    assert grey.output_shape == (1, 1, 1)
+
+
+def _gtzan_tables(folder: Path, n_clips: int = 7, n_parts: int = 10) -> None:
+    """features_30_sec.csv and features_3_sec.csv with three genres whose numbers differ."""
+    whole, parts = [], []
+    for k, genre in enumerate(("blues", "jazz", "metal")):
+        for n in range(n_clips):
+            rows = GENERATOR.normal(3.0 * k, 1.0, (n_parts, len(DESCRIPTORS)))
+            name = f"{genre}.{n:05d}"
+            whole.append([f"{name}.wav", 661_794, *rows.mean(0), genre])
+            parts += [[f"{name}.{i}.wav", 66_149, *row, genre] for i, row in enumerate(rows)]
+    columns = ["filename", "length", *DESCRIPTORS, "label"]
+    pd.DataFrame(whole, columns=columns).to_csv(folder / "features_30_sec.csv", index=False)
+    pd.DataFrame(parts, columns=columns).to_csv(folder / "features_3_sec.csv", index=False)
+
+
+def _of_tables(tiny: Tiny, folder: Path, form: str, **values: object) -> RunConfig:
+    return tiny(
+        dataset="gtzan", dataset__folder=str(folder), dataset__form=form,
+        split="stratified", split__n_folds=3, feature="descriptors", model="mlp", **values,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(("form", "n_segments"), [("table_30s", 1), ("table_3s", 10)])
+def test_a_run_on_a_table_learns_and_knows_its_clips(
+    store: Path, tiny: Tiny, tmp_path: Path, form: str, n_segments: int
+) -> None:
+    _gtzan_tables(tmp_path)
+    run = trained(_of_tables(tiny, tmp_path, form, training__epochs=60), store)
+    assert run.state == "done", run.reason
+    assert run.history["train_accuracy"].iloc[-1] > 0.9  # the genres lie three sigma apart
+    assert len(run.segments) == n_segments * len(run.predictions)
+    assert set(run.predictions["clip_id"]) <= set(run.clips["clip_id"])
+    net = classifier.load(run.folder / "weights.safetensors")
+    assert net.given_shape == (57,)
+    with pytest.raises(GenrecoreError, match="own tables, not on audio"):
+        inference.load(run)
+
+
+def test_the_rows_of_a_clip_are_one_sequence_in_order(tmp_path: Path, tiny: Tiny) -> None:
+    from genrecore import preparation
+
+    _gtzan_tables(tmp_path)
+    config = _of_tables(tiny, tmp_path, "table_3s")
+    prepared = preparation.decode(config)
+    entry = FEATURES["descriptor_sequence"]
+    front = entry.thing(entry.read_options({"n_steps": 12}, "feature"), prepared.corpus.shape)
+    features = feature_cache.compute(prepared.corpus, config, front)
+    assert features.rows.shape == (21, 12, 57)
+    source = pd.read_csv(tmp_path / "features_3_sec.csv")
+    clip = features.segments["clip_id"].iloc[4]
+    rows = source[source["filename"].str.startswith(f"{clip}.")][list(DESCRIPTORS)].to_numpy()
+    np.testing.assert_allclose(features.rows[4, :10], rows, rtol=1e-6)  # float32
+    assert torch.equal(features.rows[4, 10], features.rows[4, 9])  # ten rows, twelve steps
+    assert torch.equal(features.rows[4, 11], features.rows[4, 9])
+
+
+def test_a_feature_that_does_not_take_what_the_dataset_gives_is_refused(
+    tiny: Tiny, tmp_path: Path
+) -> None:
+    with pytest.raises(UsageError, match="gives audio; the feature descriptors takes tables"):
+        tiny(feature="descriptors", model="mlp")
+    with pytest.raises(UsageError, match="gives pictures; .* Features for what it gives: image"):
+        tiny(dataset="gtzan", dataset__folder=str(tmp_path), dataset__form="images")
+
+
+def test_a_run_on_the_datasets_own_pictures(store: Path, tiny: Tiny, tmp_path: Path) -> None:
+    for k, genre in enumerate(("blues", "jazz", "metal")):
+        (tmp_path / "images_original" / genre).mkdir(parents=True)
+        for n in range(6):
+            noise = GENERATOR.integers(0, 60, (40, 50, 4), dtype=np.uint8)
+            noise[10 * k : 10 * k + 10] += 150
+            path = tmp_path / "images_original" / genre / f"{genre}{n:05d}.png"
+            Image.fromarray(noise).save(path)
+    config = tiny(
+        dataset="gtzan", dataset__folder=str(tmp_path), dataset__form="images",
+        split="stratified", split__n_folds=3, feature="image", model__width=3,
+    )  # fmt: skip
+    run = trained(config, store)
+    assert run.state == "done", run.reason
+    assert classifier.load(run.folder / "weights.safetensors").given_shape == (3, 40, 50)
