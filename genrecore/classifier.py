@@ -16,7 +16,9 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from genrecore import config as configuration
-from genrecore.config import Part, RunConfig
+from genrecore import relabel
+from genrecore import splits as split_schemes
+from genrecore.config import Genres, Part, RunConfig
 from genrecore.datasets import DATASETS
 from genrecore.datasets.known import with_known_folder
 from genrecore.errors import GenrecoreError, UsageError
@@ -113,6 +115,7 @@ def resolve(config: RunConfig) -> RunConfig:
         UsageError: An unknown name, option or value, a model that does not take the feature, or
             an input too small for the network.
     """
+    leave_out, merge = relabel.canonical(config.genres.leave_out, config.genres.merge)
     config = config.model_copy(
         update={
             "dataset": _checked(DATASETS, with_known_folder(config.dataset), "dataset"),
@@ -120,8 +123,15 @@ def resolve(config: RunConfig) -> RunConfig:
             "feature": _checked(FEATURES, config.feature, "feature"),
             "standardise": _checked(STANDARDISERS, config.standardise, "standardisation"),
             "model": _checked(MODELS, config.model, "model"),
+            "genres": Genres(leave_out=leave_out, merge=merge),
         }
     )
+    n_folds = split_schemes.n_folds(config.split.name, config.split.options)
+    if config.fold >= n_folds:
+        raise UsageError(
+            f"There is no fold {config.fold}: the split {config.split.name} has "
+            + (f"{n_folds} folds, 0 to {n_folds - 1}." if n_folds > 1 else "one fold only, 0.")
+        )
     reason = fits(config.feature.name, config.model.name)
     if reason:
         able = [name for name in MODELS if not fits(config.feature.name, name)]

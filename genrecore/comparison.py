@@ -76,7 +76,7 @@ def leaderboard(runs: list[Run]) -> pd.DataFrame:
     """One row a tested run, the most accurate first.
 
     Columns: `run_id, title, model, dataset, split, n_clips, accuracy, accuracy_low, accuracy_high,
-    macro_f1, best_epoch, n_epochs, train_s, n_parameters, created`.
+    macro_f1, best_epoch, n_epochs, train_s, n_parameters, created, badge`.
     """
     rows = [_row(run) for run in runs if (run.folder / "predictions.parquet").exists()]
     table = pd.DataFrame(rows, columns=_COLUMNS)
@@ -86,6 +86,7 @@ def leaderboard(runs: list[Run]) -> pd.DataFrame:
 _COLUMNS = [
     "run_id", "title", "model", "dataset", "split", "n_clips", "accuracy", "accuracy_low",
     "accuracy_high", "macro_f1", "best_epoch", "n_epochs", "train_s", "n_parameters", "created",
+    "badge",
 ]  # fmt: skip
 
 
@@ -104,6 +105,7 @@ def _row(run: Run) -> dict[str, Any]:
         "train_s": status.get("finished_at", np.nan) - status.get("started_at", np.nan),
         "n_parameters": status.get("n_parameters"),
         "created": run.created,
+        "badge": run.badge,
     }
 
 
@@ -214,6 +216,7 @@ def _notes(runs: list[Run], tested: dict[str, pd.DataFrame]) -> list[str]:
                 f"{run.title} was tested on {own} clips that not all the others were tested on; "
                 f"accuracies in the table are each run's own, pairs use the shared clips only."
             )
+    notes += [f"{run.title}: {run.badge}; its accuracy is flattered." for run in runs if run.badge]
     splits = sorted({run.config.split.name for run in runs})
     if len(splits) > 1:
         notes.append(f"These runs were split differently: {', '.join(splits)}.")

@@ -58,6 +58,24 @@ class Segments(_Group):
     )
 
 
+class Genres(_Group):
+    """Which of the dataset's genres are told apart."""
+
+    leave_out: str = Field(
+        "",
+        title="Genres left out",
+        description="Names with commas between; their clips take no part.",
+        max_length=2_000,
+    )
+    merge: str = Field(
+        "",
+        title="Genres merged",
+        description="New name = genres with commas between; semicolons between several merges: "
+        "Vocal = Pop, Folk; Beats = Hip-Hop, Electronic.",
+        max_length=2_000,
+    )
+
+
 class Training(_Group):
     """The recipe."""
 
@@ -113,12 +131,19 @@ class RunConfig(_Group):
         title="Split",
         description="Who is trained on, validated on and tested on.",
     )
+    genres: Genres = Field(Genres(), title="Genres")
     audio: Audio = Field(Audio(), title="Audio")
     segments: Segments = Field(Segments(), title="Segments")
     feature: Part = Field(Part(name="log_mel"), title="Feature")
     standardise: Part = Field(Part(name="z_score"), title="Standardisation")
     model: Part = Field(Part(name="cnn"), title="Model")
     training: Training = Field(Training(), title="Training")
+    allow_leaks: bool = Field(
+        False,
+        title="Train although the split leaks",
+        description="Artists or copies on both sides of the split flatter a model, so such a split "
+        "is refused; allowed, the run is marked wherever it appears.",
+    )
     fold: int = Field(
         0,
         title="Fold",

@@ -92,7 +92,8 @@ def command_of(config: RunConfig) -> str:
             text = value if isinstance(value, str) else json.dumps(value)
             words += ["--set", f"{first}.{rest.removeprefix('options.')}={text}"]
         else:
-            words += [f"--{(rest or first).replace('_', '-')}", str(value)]
+            flag = f"--{(rest or first).replace('_', '-')}"
+            words += [flag] if value is True else [flag, str(value)]
     return shlex.join(words)
 
 

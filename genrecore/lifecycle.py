@@ -79,6 +79,13 @@ def _work(run: Run, status: Status, report: Report) -> None:
 
     prepared = preparation.with_split(preparation.decode(config, report), config)
     jobfolder.write_bytes(run.folder / "clips.parquet", prepared.clips.to_parquet(index=False))
+    verdict = preparation.audited(prepared, report)
+    jobfolder.write_json(run.folder / "audit.json", verdict.as_dict())
+    if verdict.refused and not config.allow_leaks:
+        raise GenrecoreError(
+            f"{verdict.reason} Choose a split that keeps them apart, or allow leaks: the run is "
+            "then marked."
+        )
     for note in prepared.notes:
         _say(run, note)
     torch.manual_seed(config.seed)  # initial weights and dropout

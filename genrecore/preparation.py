@@ -8,7 +8,8 @@ from typing import Any
 import pandas as pd
 
 from genrecore import clips as clip_tables
-from genrecore import corpus, datasets, provided, splits
+from genrecore import corpus, datasets, provided, relabel, splits
+from genrecore.audit import Audit, audit
 from genrecore.config import RunConfig
 from genrecore.corpus import Corpus
 from genrecore.errors import GenrecoreError
@@ -38,6 +39,10 @@ def decode(config: RunConfig, report: Report = silent) -> Prepared:
     """
     name = config.dataset.name
     table = datasets.load(name, config.dataset.options, report)
+    left_out = list(table.attrs.get("left_out", []))
+    said = list(table.attrs.get("notes", []))
+    table, changes = relabel.apply(table, config.genres.leave_out, config.genres.merge)
+    notes = said + changes
     media = sorted(table["medium"].unique())
     if len(media) != 1:
         raise GenrecoreError(f"The dataset {name} mixes {' and '.join(media)}; give it one medium.")
@@ -48,17 +53,18 @@ def decode(config: RunConfig, report: Report = silent) -> Prepared:
     else:
         made = provided.build_tables(table, report)
     readable = table[table["clip_id"].isin(made.index["clip_id"])].reset_index(drop=True)
-    notes = []
-    if made.skipped:
-        n, first = len(made.skipped), made.skipped[0]
+    skipped = left_out + made.skipped
+    if skipped:
+        n, first = len(skipped), skipped[0]
         notes.append(
-            f"{n} of {len(table)} clips cannot be used and {'is' if n == 1 else 'are'} left out; "
+            f"{n} of {len(table) + len(left_out)} clips cannot be used and "
+            f"{'is' if n == 1 else 'are'} left out; "
             f"the first is {first['clip_id']}: {first['reason']}"
         )
     if readable.empty:
-        raise GenrecoreError(f"None of the {len(table)} clips of {name} can be used. {notes[0]}")
+        raise GenrecoreError(f"None of the {len(table)} clips of {name} can be used. {notes[-1]}")
     clip_tables.check(readable, name)
-    return Prepared(readable, made, made.skipped, notes)
+    return Prepared(readable, made, skipped, notes)
 
 
 def with_split(prepared: Prepared, config: RunConfig) -> Prepared:
@@ -81,7 +87,18 @@ def with_split(prepared: Prepared, config: RunConfig) -> Prepared:
             raise GenrecoreError(
                 f"The split {config.split.name} leaves no {split} clips of {named}."
             )
-    return Prepared(table, prepared.corpus, prepared.skipped, prepared.notes)
+    notes = prepared.notes + splits.notes(table)
+    return Prepared(table, prepared.corpus, prepared.skipped, notes)
+
+
+def audited(prepared: Prepared, report: Report = silent) -> Audit:
+    """The audit of clips and split: of the recordings for audio, else of identical contents."""
+    made = prepared.corpus
+    if made.medium == "audio":
+        return audit(prepared.clips, made, report)
+    rows = made.index.itertuples(index=False)
+    contents = {clip_id: made.values[start : start + n] for clip_id, start, n in rows}
+    return audit(prepared.clips, None, report, skipped=prepared.skipped, contents=contents)
 
 
 def summary(prepared: Prepared) -> dict[str, Any]:

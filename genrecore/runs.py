@@ -12,6 +12,7 @@
 | `segments.parquet` | `clip_id, split, genre, start_s, p_<genre>…` |
 | `weights.safetensors` | the classifier at the chosen epoch; `last.safetensors` at the last |
 | `resume.pt` | everything that going on needs |
+| `audit.json` | what the audit of data and split found (`genrecore.audit`) |
 | `environment.json` | versions, device, precision and threads |
 | `log.txt`, `lock`, `stop` | output; held while the run lives; present when a stop was asked for |
 """
@@ -165,6 +166,15 @@ class Run:
             flat = np.zeros(0, np.uint8)
         n_epochs = len(flat) // n_valid if n_valid else 0
         return flat[: n_epochs * n_valid].reshape(n_epochs, max(n_valid, 1))
+
+    @cached_property
+    def badge(self) -> str:
+        """What is wrong with the run's split, in a few words; empty where nothing leaks."""
+        audit = jobfolder.read_json(self.folder / "audit.json")
+        if not audit.get("refused"):
+            return ""
+        n = int(audit.get("n_crossing_test_clips") or 0) or int(audit.get("n_crossing_clips") or 0)
+        return f"Leak: {n} clip{'s' if n != 1 else ''} shared with training"
 
     @property
     def title(self) -> str:

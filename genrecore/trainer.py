@@ -58,7 +58,8 @@ class Examples:
 
     def of(self, split: str) -> Tensor:
         """Indices of a split's segments, in clip-table order."""
-        return torch.from_numpy(np.flatnonzero((self.segments["split"] == split).to_numpy()))
+        mine = self.segments["split"].eq(split).fillna(False)  # some clips take no part
+        return torch.from_numpy(np.flatnonzero(mine.to_numpy(dtype=bool)))
 
     def features(self, index: Tensor) -> Tensor:
         """Features (batch, …) on the device."""

@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from genrecore import runs
+from genrecore import jobfolder, runs
 from genrecore.config import RunConfig, with_values
 from genrecore.runs import Run
 
@@ -86,12 +86,17 @@ def tiny() -> Callable[..., RunConfig]:
 
 
 @pytest.fixture
-def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty store of this test's own; the cache stays shared."""
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """An empty store of this test's own; the cache stays shared. Nothing outlives the test."""
     folder = tmp_path / "runs"
     folder.mkdir()
     monkeypatch.setenv("GENRECORE_RUNS", str(folder))
-    return folder
+    yield folder
+    for run in runs.all_runs(folder):
+        if run.alive and run.status.get("pid") != os.getpid():
+            jobfolder.ask_to_stop(run.folder)
+            if jobfolder.is_same_process(run.status):
+                os.kill(int(run.status["pid"]), 15)
 
 
 def trained(config: RunConfig, store: Path) -> Run:

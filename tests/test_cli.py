@@ -129,7 +129,7 @@ def test_background_training_returns_at_once_and_is_stopped(store: Path) -> None
         [sys.executable, "-m", "genrecore", "train", "--run", str(folder)], cwd=ROOT, env=os.environ
     )
     epoch = len(Run(folder).history)
-    wait_for(lambda: len(Run(folder).history) > epoch)
+    wait_for(lambda: len(Run(folder).history) > epoch, most_s=60)
     going_on.send_signal(2)
     assert going_on.wait(timeout=15) == 0
     assert Run(folder).state == "stopped"

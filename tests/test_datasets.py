@@ -1,4 +1,4 @@
-"""Datasets: the demo music and GTZAN's folders, and what the door refuses."""
+"""Datasets: the demo music, GTZAN in all its forms, and what the door refuses."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ import soundfile
 
 from genrecore import clips, datasets
 from genrecore.datasets.demo import DemoOptions, demo_folder
-from genrecore.datasets.gtzan import known_facts
+from genrecore.datasets.gtzan import GtzanOptions, gtzan, known_facts
+from genrecore.datasets.tables import DESCRIPTORS, read_table
 from genrecore.errors import GenrecoreError, UsageError
-from genrecore.progress import Stopped
+from genrecore.progress import Stopped, silent
 
 TINY = {"n_genres": 3, "n_clips": 6, "clip_s": 2.0, "n_artists": 5, "seed": 7}
 
@@ -158,6 +159,19 @@ def test_an_unknown_dataset_is_refused_with_the_choices() -> None:
         datasets.load("gztan", {})
 
 
+@pytest.mark.parametrize("name", datasets.DATASETS)
+def test_every_dataset_of_yours_asks_for_its_folder(name: str, tmp_path: Path) -> None:
+    entry = datasets.DATASETS[name]
+    assert ("folder" in entry.options.model_fields) == entry.facts["needs_folder"]
+    if not entry.facts["needs_folder"]:
+        return
+    for nothing in ("", " "):
+        with pytest.raises(UsageError, match=f"dataset {name} needs its option 'folder'"):
+            datasets.load(name, {"folder": nothing})
+    with pytest.raises(GenrecoreError, match=str(tmp_path / "nowhere")):
+        datasets.load(name, {"folder": str(tmp_path / "nowhere")})
+
+
 # GTZAN
 
 
@@ -234,3 +248,173 @@ def test_one_genre_or_a_genre_with_one_clip_is_refused(tmp_path: Path) -> None:
     _wav(tmp_path / "genres_original" / "rock" / "rock.00000.wav")
     with pytest.raises(GenrecoreError, match=r"too few clips in rock \(1\)"):
         datasets.load("gtzan", {"folder": str(tmp_path)})
+
+
+# GTZAN's tables of descriptors
+
+
+def _descriptors(names: list[str], **columns: object) -> pd.DataFrame:
+    generator = np.random.default_rng(7)
+    values = pd.DataFrame(
+        generator.normal(size=(len(names), len(DESCRIPTORS))), columns=list(DESCRIPTORS)
+    )
+    values.insert(0, "filename", names)
+    values.insert(1, "length", 661_794)
+    values["label"] = [name.split(".")[0] for name in names]
+    return values.assign(**columns)
+
+
+def test_the_published_table_has_57_descriptors_of_a_thousand_clips(real_data: Path) -> None:
+    path = real_data / "gtzan" / "features_30_sec.csv"
+    table = read_table(path)
+    assert len(DESCRIPTORS) == 57
+    assert table.columns.tolist() == ["clip_id", "part", *DESCRIPTORS]
+    assert list(DESCRIPTORS) == list(pd.read_csv(path, nrows=0).columns[2:-1])
+    assert table["clip_id"].tolist() == known_facts().index.tolist()
+    assert (table["part"] == 0).all()
+    assert {str(dtype) for dtype in table.dtypes[2:]} == {"float64"}
+
+
+def test_the_identical_rows_of_the_published_table_are_the_known_exact_copies(
+    real_data: Path,
+) -> None:
+    table = read_table(real_data / "gtzan" / "features_30_sec.csv")
+    alike = table[table.duplicated(list(DESCRIPTORS), keep=False)]
+    pairs = alike.groupby(list(DESCRIPTORS))["clip_id"].agg(frozenset)
+    known = known_facts()["exact_copy_of"].dropna()
+    assert set(pairs) == {frozenset(pair) for pair in known.items()}
+    assert len(pairs) == 14
+
+
+def test_gtzans_table_gives_a_thousand_clips_where_a_hundred_have_audio(real_data: Path) -> None:
+    audio = datasets.load("gtzan", {"folder": str(real_data / "gtzan")})
+    table = datasets.load("gtzan", {"folder": str(real_data / "gtzan"), "form": "table_30s"})
+    assert (len(audio), len(table)) == (100, 1_000)
+    assert tuple(table.columns) == clips.COLUMNS
+    assert set(table["medium"]) == {"table"}
+    assert set(table["path"]) == {str(real_data / "gtzan" / "features_30_sec.csv")}
+    both = table.set_index("clip_id").loc[audio["clip_id"]]
+    assert both["genre"].tolist() == audio["genre"].tolist()
+    assert both["artist"].fillna("").tolist() == audio["artist"].fillna("").tolist()
+    assert table["artist"].isna().sum() == 81
+    inside = {"folder": str(real_data / "gtzan" / "genres_original"), "form": "table_30s"}
+    assert datasets.load("gtzan", inside).equals(table)
+
+
+def test_the_fault_filtered_split_covers_the_table(real_data: Path) -> None:
+    table = datasets.load("gtzan", {"folder": str(real_data / "gtzan"), "form": "table_30s"})
+    split = table["clip_id"].map(known_facts()["filtered_split"])
+    assert split.value_counts().to_dict() == {"train": 443, "test": 290, "valid": 197}
+
+
+def test_ten_rows_a_clip_are_one_clip_with_parts_in_the_files_order(tmp_path: Path) -> None:
+    names = [f"{g}.{n:05d}.{part}.wav" for g in ("a", "b") for n in range(3) for part in (1, 0, 9)]
+    _descriptors(names).to_csv(tmp_path / "features_3_sec.csv", index=False)
+    table = datasets.load("gtzan", {"folder": str(tmp_path), "form": "table_3s"})
+    assert table["clip_id"].tolist() == [f"{g}.{n:05d}" for g in ("a", "b") for n in range(3)]
+    read = read_table(tmp_path / "features_3_sec.csv")
+    assert read["part"].tolist() == [1, 0, 9] * 6
+    assert read["clip_id"].iloc[4] == "a.00001"
+
+
+def test_columns_are_found_by_name(tmp_path: Path) -> None:
+    table = _descriptors(["a.00000.wav", "a.00001.au", "b.00000"])
+    table.to_csv(tmp_path / "straight.csv", index=False)
+    table[table.columns[::-1]].assign(more=1).to_csv(tmp_path / "turned.csv", index=False)
+    assert read_table(tmp_path / "turned.csv").equals(read_table(tmp_path / "straight.csv"))
+
+
+@pytest.mark.parametrize(
+    ("cell", "said"),
+    [
+        ("", r"no value \(empty or NaN\) in row 4 \(a.00002.wav\), column tempo"),
+        ("nan", r"no value \(empty or NaN\) in row 4"),
+        ("inf", r"'inf' in row 4 \(a.00002.wav\), column tempo"),
+        ("-inf", "'-inf' in row 4"),
+        ("fast", "'fast' in row 4"),
+    ],
+)
+def test_a_cell_that_is_no_number_is_named_by_row_and_column(
+    cell: str, said: str, tmp_path: Path
+) -> None:
+    names = [f"a.{n:05d}.wav" for n in range(5)]
+    _descriptors(names, tempo=["120", "99.5", cell, "3", "7"]).to_csv(tmp_path / "t.csv")
+    with pytest.raises(GenrecoreError, match=said):
+        read_table(tmp_path / "t.csv")
+
+
+@pytest.mark.parametrize(
+    ("names", "labels", "said"),
+    [
+        (["a.00000.wav", "cover.png"], None, "Row 3 .* 'cover.png', which is no clip"),
+        (["a.00000.wav", "a.0001.wav"], None, "which is no clip"),
+        (["a.00000.0.wav", "a.00001.0.wav", "a.00000.0.wav"], None, "Row 4 .* a second time"),
+        (["a.00000.wav", "b.00000.wav"], ["a", "a"], "labels b.00000.wav as 'a'; expected 'b'"),
+    ],
+)
+def test_a_row_that_matches_no_clip_is_refused(
+    names: list[str], labels: list[str] | None, said: str, tmp_path: Path
+) -> None:
+    table = _descriptors(names) if labels is None else _descriptors(names, label=labels)
+    table.to_csv(tmp_path / "t.csv", index=False)
+    with pytest.raises(GenrecoreError, match=said):
+        read_table(tmp_path / "t.csv")
+
+
+def test_a_file_that_is_no_table_of_descriptors_is_refused(tmp_path: Path) -> None:
+    def said(content: bytes) -> str:
+        (tmp_path / "t.csv").write_bytes(content)
+        with pytest.raises(GenrecoreError) as caught:
+            read_table(tmp_path / "t.csv")
+        return str(caught.value)
+
+    whole = _descriptors(["a.00000.wav"])
+    assert "lacks the column tempo" in said(whole.drop(columns="tempo").to_csv().encode())
+    assert "spectral_centroid_mean, spectral_centroid_var and 51 more" in said(
+        b"filename,chroma_stft_mean\n"
+    )
+    assert "no rows" in said(whole.iloc[:0].to_csv().encode())
+    assert "is empty" in said(b"")
+    assert "cannot be read as CSV" in said(b"\xff\xfe\x00,\xff")
+    assert "There is no table" in str(_missing(tmp_path / "nothing.csv"))
+
+
+def _missing(path: Path) -> GenrecoreError:
+    with pytest.raises(GenrecoreError) as caught:
+        read_table(path)
+    return caught.value
+
+
+# GTZAN's pictures
+
+
+def test_gtzans_pictures_carry_the_clips_own_identifiers(tmp_path: Path) -> None:
+    for genre in ("blues", "hip hop"):
+        for number in range(3):
+            path = tmp_path / "images_original" / genre / f"{genre}{number:05d}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(b"a loader reads no pictures")
+    (tmp_path / "images_original" / "blues" / "blues1.png").write_bytes(b"no clip")
+    table = datasets.load("gtzan", {"folder": str(tmp_path), "form": "images"})
+    assert table["clip_id"].tolist() == [
+        f"{g}.{n:05d}" for g in ("blues", "hip hop") for n in range(3)
+    ]
+    assert set(table["medium"]) == {"image"}
+    assert table["artist"].notna().tolist() == [True] * 3 + [False] * 3
+    for folder in (tmp_path / "images_original", tmp_path / "genres_original"):
+        folder.mkdir(exist_ok=True)
+        again = gtzan(GtzanOptions(folder=str(folder), form="images"), silent)
+        assert again.equals(table)
+
+
+def test_a_form_that_the_folder_does_not_hold_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "genres_original").mkdir()
+    with pytest.raises(GenrecoreError, match="holds no images_original"):
+        datasets.load("gtzan", {"folder": str(tmp_path), "form": "images"})
+    with pytest.raises(GenrecoreError, match=r"holds no features_3_sec\.csv"):
+        datasets.load("gtzan", {"folder": str(tmp_path), "form": "table_3s"})
+    (tmp_path / "images_original").mkdir()
+    with pytest.raises(GenrecoreError, match="There are no pictures"):
+        datasets.load("gtzan", {"folder": str(tmp_path), "form": "images"})
+    with pytest.raises(UsageError, match="form"):
+        datasets.load("gtzan", {"folder": str(tmp_path), "form": "midi"})

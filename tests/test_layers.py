@@ -16,9 +16,10 @@ LAYERS = (
     {"registry", "config", "audio", "spectral", "significance", "errors", "progress", "jobfolder",
      "hardware", "containers", "fingerprint", "archives", "download"},
     {"clips", "runs", "metrics"},
-    {"datasets", "splits", "features", "models"},
+    {"datasets", "splits", "features", "models", "relabel"},
     {"corpus", "feature_cache", "classifier", "provided", "audit"},
-    {"preparation", "trainer", "lifecycle", "inference", "comparison", "plots", "jobs", "runner"},
+    {"preparation", "trainer", "lifecycle", "inference", "comparison", "plots", "jobs", "runner",
+     "leaklab", "pooling"},
     {"cli", "ui", "__main__"},
 )  # fmt: skip
 LAYER = {module: level for level, modules in enumerate(LAYERS) for module in modules}
@@ -26,7 +27,8 @@ LAYER = {module: level for level, modules in enumerate(LAYERS) for module in mod
 SEPARATE = {2}
 WITHOUT_TORCH = (
     "plots", "comparison", "runs", "metrics", "significance", "jobs", "runner", "ui", "cli",
-    "datasets", "splits", "config", "audio", "corpus", "preparation", "clips",
+    "datasets", "splits", "config", "audio", "corpus", "preparation", "clips", "relabel",
+    "pooling", "leaklab", "audit", "provided", "fingerprint", "archives", "download",
 )  # fmt: skip
 
 

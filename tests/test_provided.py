@@ -90,7 +90,8 @@ def _gtzan_tables(folder: Path, n_clips: int = 7, n_parts: int = 10) -> None:
 def _of_tables(tiny: Tiny, folder: Path, form: str, **values: object) -> RunConfig:
     return tiny(
         dataset="gtzan", dataset__folder=str(folder), dataset__form=form,
-        split="stratified", split__n_folds=3, feature="descriptors", model="mlp", **values,
+        split="stratified", split__n_folds=3, allow_leaks=True,
+        feature="descriptors", model="mlp", **values,
     )  # fmt: skip
 
 
@@ -133,7 +134,7 @@ def test_a_feature_that_does_not_take_what_the_dataset_gives_is_refused(
 ) -> None:
     with pytest.raises(UsageError, match="gives audio; the feature descriptors takes tables"):
         tiny(feature="descriptors", model="mlp")
-    with pytest.raises(UsageError, match="gives pictures; .* Features for what it gives: image"):
+    with pytest.raises(UsageError, match=r"gives pictures; .* Features for what it gives: image"):
         tiny(dataset="gtzan", dataset__folder=str(tmp_path), dataset__form="images")
 
 
@@ -147,8 +148,30 @@ def test_a_run_on_the_datasets_own_pictures(store: Path, tiny: Tiny, tmp_path: P
             Image.fromarray(noise).save(path)
     config = tiny(
         dataset="gtzan", dataset__folder=str(tmp_path), dataset__form="images",
-        split="stratified", split__n_folds=3, feature="image", model__width=3,
+        split="stratified", split__n_folds=3, allow_leaks=True, feature="image", model__width=3,
     )  # fmt: skip
     run = trained(config, store)
     assert run.state == "done", run.reason
     assert classifier.load(run.folder / "weights.safetensors").given_shape == (3, 40, 50)
+
+
+def test_a_folder_of_pictures_and_a_list_of_them_are_known_as_pictures(
+    store: Path, tiny: Tiny, tmp_path: Path
+) -> None:
+    lines = ["path,genre"]
+    for k, genre in enumerate(("low", "mid", "high")):
+        (tmp_path / "mine" / genre).mkdir(parents=True)
+        for n in range(5):
+            noise = GENERATOR.integers(0, 60, (33, 40, 3), dtype=np.uint8)
+            noise[9 * k : 9 * k + 9] += 150
+            Image.fromarray(noise).save(tmp_path / "mine" / genre / f"{n}.png")
+            lines.append(f"mine/{genre}/{n}.png,{genre}")
+    (tmp_path / "list.csv").write_text("\n".join(lines))
+    for name, place in (("folder", tmp_path / "mine"), ("manifest", tmp_path / "list.csv")):
+        config = tiny(
+            dataset=name, dataset__folder=str(place), split="stratified", feature="image",
+            model__width=3,
+        )  # fmt: skip
+        run = trained(config, store)
+        assert run.state == "done", run.reason
+        assert sorted(run.config.dataset.options) == ["folder"]

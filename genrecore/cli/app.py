@@ -50,7 +50,7 @@ def root(
 
 
 # Importing the modules files their commands under `app`.
-from genrecore.cli import data, models, serving, training  # noqa: E402, F401
+from genrecore.cli import auditing, data, downloads, laboratory, models, serving, training  # noqa: E402, F401
 
 
 def main() -> None:

@@ -32,7 +32,11 @@ def audit_dataset(
     split_seed: Annotated[int, typer.Option(help="Seed of the split.")] = 0,
     set_: Annotated[
         list[str] | None,
-        typer.Option("--set", help="An option, e.g. --set n_genres=4 or --set split.n_folds=3."),
+        typer.Option(
+            "--set",
+            help="An option, e.g. --set n_genres=4, or a field of a run's configuration, "
+            "e.g. --set split.n_folds=3.",
+        ),
     ] = None,
     sample_rate_hz: Annotated[
         int, typer.Option(help="Rate of the decoded audio: 16000, 22050 or 44100.")
@@ -62,7 +66,8 @@ def audit_dataset(
     }
     for item in set_ or []:
         key, _, value = item.partition("=")
-        options[key if key.startswith(("dataset.", "split.")) else f"dataset.{key}"] = value
+        group = key.partition(".")[0]
+        options[key if group in RunConfig.model_fields else f"dataset.{key}"] = value
     if folder is not None:
         options["dataset.folder"] = json.dumps(str(folder.expanduser().absolute()))
     base = RunConfig(dataset=known.with_known_folder(Part(name=name)))
@@ -80,13 +85,19 @@ def _audited(
     config: RunConfig, with_split: bool, headers: bool, table_only: bool, report: Any
 ) -> Audit:
     """The audit of what a run with this configuration would use, and of what it would leave out."""
-    from genrecore import corpus, datasets, splits
+    from genrecore import corpus, datasets, provided, relabel, splits
 
     clips = datasets.load(config.dataset.name, config.dataset.options, report)
     left_out = clips.attrs.get("left_out", [])
-    made = None
-    if not table_only and (clips["medium"] == "audio").all():
+    clips, _ = relabel.apply(clips, config.genres.leave_out, config.genres.merge)
+    media, made = set(clips["medium"]), None
+    if not table_only and media == {"audio"}:
         made = corpus.build(clips, config.audio.sample_rate_hz, config.audio.clip_s, report)
+    elif not table_only and media == {"image"}:
+        made = provided.build_images(clips, report)
+    elif not table_only and media == {"table"}:
+        made = provided.build_tables(clips, report)
+    if made is not None:
         # The split deals out what can be read, as it does for a run.
         clips = clips[clips["clip_id"].isin(made.index["clip_id"])].reset_index(drop=True)
     if with_split:
@@ -95,7 +106,7 @@ def _audited(
             clips, chosen.name, chosen.options, seed=config.split_seed, fold=config.fold
         )
     clips.attrs["left_out"] = left_out
-    return audit(clips, made, report, headers=headers)
+    return audit(clips, made, report, headers=headers and media == {"audio"})
 
 
 def _print(found: Audit, name: str, split: str, everything: bool) -> None:
@@ -107,10 +118,10 @@ def _print(found: Audit, name: str, split: str, everything: bool) -> None:
     out.print()
     if not found.counts:
         out.print("Nothing was found.")
-    by_kind = found.findings.groupby("kind", sort=False)
+    by_kind = {str(kind): rows for kind, rows in found.findings.groupby("kind", sort=False)}
     print_rows = [
         {"found": found.counts[kind], "what": KINDS[kind], "severity": rows["severity"].iloc[0]}
-        for kind, rows in by_kind
+        for kind, rows in by_kind.items()
     ]
     if print_rows:
         print_table(print_rows)
@@ -118,7 +129,7 @@ def _print(found: Audit, name: str, split: str, everything: bool) -> None:
         out.print()
         for sentence in found.crossings["sentence"]:
             out.print(f"{sentence}", markup=False)
-    for kind, rows in by_kind:
+    for kind, rows in by_kind.items():
         out.print()
         out.print(KINDS[kind], style="bold")
         _print_sentences(rows, found.counts[kind], everything)

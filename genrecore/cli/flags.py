@@ -92,6 +92,6 @@ def _parameter(flag: str, dotted: str, info: FieldInfo) -> inspect.Parameter:
         inspect.Parameter.KEYWORD_ONLY,
         default=None,
         annotation=Annotated[kind | None, option]
-        if kind in (int, float, str)
+        if kind in (bool, int, float, str)
         else Annotated[kind, option],
     )

@@ -19,10 +19,9 @@ from genrecore import hardware, jobfolder, jobs, runs
 from genrecore.cli.app import app
 from genrecore.cli.models import print_comparison
 from genrecore.cli.output import JSON, out, print_json, print_table, reporting
-from genrecore.cli.training import follow
+from genrecore.cli.training import finished, follow
 from genrecore.config import RunConfig
 from genrecore.errors import GenrecoreError
-from genrecore.runs import Run
 
 PORT = Annotated[
     int, typer.Option(help="Port of the dashboard on this machine; 0 takes a free one.", min=0)
@@ -54,11 +53,8 @@ def demo(
     ]
     with reporting(quiet=as_json) as report:
         preparation.decode(wanted[0][1], report)
-        started = [(title, _finished(config) or jobs.submit(config)) for title, config in wanted]
-        done = [
-            follow(run, report, f"Training {title}", run.config.training.epochs)
-            for title, run in started
-        ]
+        started = [(title, finished(config) or jobs.submit(config)) for title, config in wanted]
+        done = [follow(run, report, f"Training {title}") for title, run in started]
     result = comparison.compare(done)
     if as_json:
         print_json({"runs": result.table, "notes": result.notes, "pairs": result.pairs})
@@ -66,15 +62,6 @@ def demo(
         print_comparison(result)
     if not no_serve:
         _serve(port)
-
-
-def _finished(config: RunConfig) -> Run | None:
-    """A run of exactly this configuration that is done, so that a second demo is quick."""
-    wanted = configuration.signature(config)
-    for run in runs.all_runs():
-        if run.status.get("state") == "done" and configuration.signature(run.config) == wanted:
-            return run
-    return None
 
 
 @app.command()

@@ -58,13 +58,7 @@ def train(
         return
     from genrecore import classifier  # torch: not on the way to --help
 
-    for item in set_ or []:
-        key, equals, value = item.partition("=")
-        if not equals:
-            raise UsageError(f"--set takes field=value, e.g. feature.n_mels=64; found {item!r}.")
-        values[key] = value
-    start = configuration.read_file(config) if config else RunConfig()
-    resolved = classifier.resolve(configuration.with_values(start, values))
+    resolved = classifier.resolve(settings(config, values, set_))
     if background:
         queued = jobs.submit(resolved)
         if as_json:
@@ -77,6 +71,30 @@ def train(
         _carry_out(made, as_json, lock)
     finally:
         os.close(lock)
+
+
+def settings(config: Path | None, values: dict[str, Any], set_: list[str] | None) -> RunConfig:
+    """The configuration of a command: defaults, then --config, then flags and --set.
+
+    Raises:
+        UsageError: An unknown field, a value out of range, or a --set without an equals sign.
+    """
+    start = configuration.read_file(config) if config else RunConfig()
+    for item in set_ or []:
+        key, equals, value = item.partition("=")
+        if not equals:
+            raise UsageError(f"--set takes field=value, e.g. feature.n_mels=64; found {item!r}.")
+        values[key] = value
+    return configuration.with_values(start, values)
+
+
+def finished(config: RunConfig) -> Run | None:
+    """A run of exactly this configuration that is done, so that nothing is trained twice."""
+    wanted = configuration.signature(config)
+    for run in runs.all_runs():
+        if run.status.get("state") == "done" and configuration.signature(run.config) == wanted:
+            return run
+    return None
 
 
 def _carry_out(run: Run, as_json: bool, lock: int | None = None) -> None:
@@ -141,6 +159,7 @@ def _facts(run: Run) -> dict[str, Any]:
         "folder": str(run.folder),
         "state": run.state,
         "reason": run.reason,
+        "badge": run.badge,
         "status": {k: v for k, v in run.status.items() if k not in ("states", "traceback")},
         "config": run.config.model_dump(),
         "signature": configuration.signature(run.config),
@@ -179,6 +198,7 @@ def list_runs(as_json: JSON = False) -> None:
                 "epoch": f"{status.get('epoch', 0)} of {run.config.training.epochs}",
                 "validation accuracy": status.get("best_valid_accuracy"),
                 "left": status.get("time_left_s") if run.alive else None,
+                "warning": run.badge,
             }
         )
     if as_json:
@@ -211,6 +231,8 @@ def show_run(
             f"{status['phase']}, epoch {status.get('epoch', 0)} of "
             f"{found.config.training.epochs}, time left {left}"
         )
+    if found.badge:
+        out.print(f"{found.badge}: its accuracy is flattered.", style="bold red")
     if found.predictions is not None:
         _print_result(found)
     out.print("Differs from the defaults in: ", end="")
@@ -234,7 +256,7 @@ def stop_run(
         out.print(sentence)
 
 
-def follow(run: Run, report: Report, title: str, n_epochs: int) -> Run:
+def follow(run: Run, report: Report, title: str) -> Run:
     """Waits for a run in the background, reporting its progress; returns it finished.
 
     Raises:

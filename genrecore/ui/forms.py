@@ -36,7 +36,14 @@ REGISTRIES: Mapping[str, Registry] = {
 _OPEN = ("training.epochs", "training.batch_size", "training.lr")
 _LOW, _HIGH = ("ge", "gt"), ("le", "lt")  # attributes of the limits pydantic keeps
 # Which fold of the form a field of the configuration belongs to; a new one joins the last.
-_FOLD = {"audio": "data", "split_seed": "data", "fold": "data", "segments": "model"}
+_FOLD = {
+    "genres": "data",
+    "allow_leaks": "data",
+    "audio": "data",
+    "split_seed": "data",
+    "fold": "data",
+    "segments": "model",
+}
 
 
 def data_part(base: RunConfig) -> dict[str, Any]:

@@ -87,11 +87,18 @@ def badge(state: str) -> None:
     st.badge(word, icon=icon, color=colour)  # type: ignore[arg-type]
 
 
+def leak_badge(run: Run) -> None:
+    """In red what is wrong with the run's split; nothing where nothing leaks."""
+    if run.badge:
+        st.badge(plain(run.badge), icon=":material/warning:", color="red")
+
+
 def run_header(run: Run, with_stop: bool = True) -> None:
     """Title, state, stop button and progress of a run."""
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         st.markdown(f"**{plain(run.title)}**", width="content")
         badge(run.state)
+        leak_badge(run)
         st.space("stretch")
         if with_stop:
             _stop_button(run)

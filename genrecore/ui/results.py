@@ -88,9 +88,11 @@ def leaderboard_table(table: pd.DataFrame) -> None:
             "best_epoch",
             "took",
             "n_parameters",
+            *(["badge"] if table["badge"].any() else []),
         ],
         column_config={
             "title": "Run",
+            "badge": "Warning",
             "accuracy": share_column("Accuracy"),
             "interval": "95 % interval",
             "macro_f1": number("Macro F1", format="%.3f"),

@@ -69,8 +69,8 @@ def _check_folder(values: dict[str, Any]) -> None:
     title = DATASETS[values["dataset"]].title
     if not given:
         raise UsageError(f"{title} needs the folder that holds its files; give it under Data.")
-    if not Path(given).expanduser().is_dir():
-        raise UsageError(f"There is no folder {given} on the machine that runs this dashboard.")
+    if not Path(given).expanduser().exists():
+        raise UsageError(f"There is no {given} on the machine that runs this dashboard.")
 
 
 def _submit(config: RunConfig) -> None:

@@ -1,0 +1,11 @@
+"""What is wrong with a dataset or its split: faults, copies, and what crosses to the test.
+
+`audit(clips, corpus)` returns an `Audit`: findings as a table of sentences, a summary of what
+crosses the split, and whether the split is refused.
+"""
+
+from genrecore.audit.checks import audit
+from genrecore.audit.copies import identical
+from genrecore.audit.verdict import KINDS, SEVERITIES, Audit
+
+__all__ = ["KINDS", "SEVERITIES", "Audit", "audit", "identical"]

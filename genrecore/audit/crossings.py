@@ -1,0 +1,177 @@
+"""What stands on both sides of a split: artists, albums, copies. All over arrays: no row loops."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from genrecore.audit.verdict import Finding, plural
+from genrecore.clips import SPLITS
+
+PAIRS = (("train", "test", True), ("train", "valid", True), ("valid", "test", False))
+"""Parts that may share something, and whether that is a leak. What validation and test share makes
+the chosen epoch look better on the test than it is, but the network never learned from it."""
+
+WORDS = {
+    "artist_crosses": ("artist", "artists"),
+    "album_crosses": ("album", "albums"),
+    "copy_crosses": ("recording with exact copies", "recordings with exact copies"),
+    "near_copy_crosses": ("recording with near-copies", "recordings with near-copies"),
+}
+_PART = {"train": "training", "valid": "validation", "test": "test"}
+
+
+@dataclass(frozen=True)
+class Crossing:
+    """What one kind of group does: findings, rows of the summary, and which clips it concerns."""
+
+    kind: str
+    findings: list[Finding]
+    summary: list[tuple[str, str, int, int, bool, str]]
+    touched: np.ndarray  # per clip: in validation or test, with a training clip of the same group
+
+
+def crossing(kind: str, clips: pd.DataFrame, group: pd.Series, titles: Sequence[str]) -> Crossing:
+    """Groups whose clips stand in more than one part of the split.
+
+    Args:
+        kind: A key of `WORDS`.
+        clips: A clip table with its split.
+        group: The number of each clip's group, in its order; negative where it is in none.
+        titles: What to call each group in a sentence.
+    """
+    part = parts(clips)
+    number = group.to_numpy()
+    used = (part >= 0) & (number >= 0)
+    n_parts = len(SPLITS)
+    flat = number[used].astype(np.int64) * n_parts + part[used]
+    counts = np.bincount(flat, minlength=len(titles) * n_parts).reshape(len(titles), n_parts)
+
+    one, many = WORDS[kind]
+    summary = []
+    for first, second, leak in PAIRS:
+        i, j = SPLITS.index(first), SPLITS.index(second)
+        both = (counts[:, i] > 0) & (counts[:, j] > 0)
+        if both.any():
+            n_groups, n_clips = int(both.sum()), int(counts[both, j].sum())
+            n_all = int((part == j).sum())
+            sentence = (
+                f"{plural(n_groups, one, many)} in {_PART[first]} and {_PART[second]}: "
+                f"{n_clips} of {n_all} {_PART[second]} clips "
+                f"{'is' if n_clips == 1 else 'are'} concerned."
+            )
+            summary.append((kind, f"{first}–{second}", n_groups, n_clips, leak, sentence))
+
+    # An example of each group in each part, for a person to listen to.
+    clip_ids = clips["clip_id"].to_numpy()
+    examples = np.full((len(titles), n_parts), -1)
+    at = np.flatnonzero(used)[::-1]  # the last one written is the first clip
+    examples[number[at], part[at]] = at
+    findings: list[Finding] = []
+    for row in np.flatnonzero((counts > 0).sum(axis=1) > 1).tolist():
+        there = [i for i in (0, 2, 1) if counts[row, i]]  # train, test, valid
+        first_part, *rest = sorted(there)
+        listed = plural(int(counts[row, first_part]), "clip") + f" in {_PART[SPLITS[first_part]]}"
+        listed += "".join(f", {counts[row, i]} in {_PART[SPLITS[i]]}" for i in rest)
+        findings.append(
+            (
+                kind,
+                "problem" if counts[row, 0] else "warning",
+                str(clip_ids[examples[row, there[0]]]),
+                str(clip_ids[examples[row, there[1]]]),
+                float(counts[row, 1:].sum()),
+                f"{titles[row]} is on both sides: {listed}.",
+            )
+        )
+    touched = np.zeros(len(clips), bool)
+    touched[used] = (part[used] > 0) & (counts[number[used], 0] > 0)
+    return Crossing(kind, findings, summary, touched)
+
+
+def of_artists(clips: pd.DataFrame) -> Crossing:
+    """Artists on both sides; a clip of an unknown artist crosses nothing that can be seen."""
+    number, names = pd.factorize(known(clips["artist"]))
+    titles = [f"The artist {name}" for name in names]
+    return crossing("artist_crosses", clips, pd.Series(number), titles)
+
+
+def of_albums(clips: pd.DataFrame) -> Crossing:
+    """Albums on both sides: the same title of the same artist, or of unknown artists."""
+    album = known(clips["album"])
+    key = known(clips["artist"]).fillna("") + "\0" + album
+    number, names = pd.factorize(key)
+    titles = []
+    for name in names:
+        artist, _, title = str(name).partition("\0")
+        titles.append(f"The album {title}" + (f" of {artist}" if artist else ""))
+    return crossing("album_crosses", clips, pd.Series(number), titles)
+
+
+def shared_albums(clips: pd.DataFrame) -> list[Finding]:
+    """Titles that several artists share and that stand in training and elsewhere.
+
+    A compilation, or one title ("Greatest Hits") of several records: no ground to refuse a split.
+    """
+    table = pd.DataFrame(
+        {"album": known(clips["album"]), "artist": known(clips["artist"]), "split": clips["split"]}
+    ).dropna()
+    if table.empty:
+        return []
+    by_album = table.groupby("album", sort=False)
+    several = by_album["artist"].nunique()
+    n_train = (table["split"] == "train").groupby(table["album"], sort=False).sum()
+    n_other = by_album.size() - n_train
+    crossing_ = (several > 1) & (n_train > 0) & (n_other > 0)
+    return [
+        (
+            "shared_album",
+            "note",
+            "",
+            "",
+            float(n_other[album]),
+            f"The album title {album} belongs to {several[album]} artists and is in training and "
+            "elsewhere: a compilation, or the same title by chance.",
+        )
+        for album in several.index[crossing_]
+    ]
+
+
+def parts(clips: pd.DataFrame) -> np.ndarray:
+    """Each clip's part as a place in `SPLITS`, -1 where it has none."""
+    return pd.Categorical(clips["split"], categories=list(SPLITS)).codes
+
+
+def known(names: pd.Series) -> pd.Series:
+    """Names without surrounding space, missing where there are none."""
+    stripped = names.astype("string").str.strip().reset_index(drop=True)
+    return stripped.mask(stripped == "")
+
+
+def reason(found: Sequence[Crossing], clips: pd.DataFrame) -> tuple[str, np.ndarray]:
+    """Why the split is refused ("" where it is not), and which clips share with training."""
+    touched = np.zeros(len(clips), bool)
+    what = []
+    for item in found:
+        if not item.touched.any():
+            continue
+        touched |= item.touched
+        n_groups = sum(severity == "problem" for _, severity, *_ in item.findings)
+        what.append(plural(n_groups, *WORDS[item.kind]))
+    if not what:
+        return "", touched
+    part = parts(clips)
+    shares = []
+    for name in ("test", "valid"):
+        inside = part == SPLITS.index(name)
+        if (touched & inside).any():
+            n_touched, n_all = int((touched & inside).sum()), int(inside.sum())
+            shares.append(f"{n_touched} of {n_all} {_PART[name]} clips")
+    listed = ", ".join(what)
+    return (
+        f"The split leaks: {' and '.join(shares)} share an artist, an album or a recording with "
+        f"training clips ({listed}).",
+        touched,
+    )

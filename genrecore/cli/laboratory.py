@@ -1,0 +1,61 @@
+"""`genrecore leaklab`: the same system on a leaky and on a clean split of the same clips."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from genrecore import jobs
+from genrecore.cli.app import app
+from genrecore.cli.flags import with_flags
+from genrecore.cli.output import JSON, out, print_json, print_table, reporting, share
+from genrecore.cli.training import finished, follow, settings
+from genrecore.config import RunConfig
+from genrecore.runs import Run
+
+
+@app.command()
+@with_flags(RunConfig)
+def leaklab(
+    values: dict[str, Any],
+    config: Annotated[
+        Path | None, typer.Option("--config", help="A configuration in JSON to start from.")
+    ] = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="An option of a part, e.g. --set feature.n_mels=64."),
+    ] = None,
+    n_folds: Annotated[int, typer.Option(help="Folds of either split.", min=3, max=20)] = 5,
+    as_json: JSON = False,
+) -> None:
+    """Measure what a leaky split adds: train the same system on every fold of a split by clip and
+    of one by artist, and show the gap with its interval. Runs that are there already are used."""
+    from genrecore import classifier, leaklab
+
+    base = settings(config, values, set_)
+    planned = [classifier.resolve(one) for one in leaklab.plan(base, n_folds)]
+    with reporting(quiet=as_json) as report:
+        begun = [finished(one) or jobs.submit(one) for one in planned]
+        done: list[Run] = []
+        for number, run in enumerate(begun, start=1):
+            title = f"{run.config.split.name} fold {run.config.fold} ({number} of {len(begun)})"
+            done.append(follow(run, report, title))
+    found = leaklab.gap(done)
+    if as_json:
+        facts = {name: getattr(found, name) for name in found.__dataclass_fields__}
+        print_json({**facts, "sentence": found.sentence, "runs": [run.run_id for run in done]})
+        return
+    print_table(
+        [
+            {
+                "genre": row["genre"],
+                "clips": row["n_clips"],
+                "artists shared": share(row["leaky"]),
+                "artists apart": share(row["clean"]),
+            }
+            for row in found.per_genre.to_dict(orient="records")
+        ]
+    )
+    out.print(f"\n{found.sentence}", markup=False)

@@ -1,0 +1,98 @@
+"""Split schemes: which clips a model learns from, is chosen by, and is tested on.
+
+Fold schemes deal the clips into `n_folds` parts: fold k tests part k, validates on part
+(k + 1) % n_folds and trains on the rest, so over all folds every clip is tested exactly once.
+Ratio schemes, splits given with the data and the procedures of published studies have one fold.
+A clip that a scheme puts nowhere has a missing split and takes no part.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
+from genrecore.clips import SPLITS as PARTS
+from genrecore.clips import genres_of
+from genrecore.errors import UsageError
+from genrecore.splits import folds, given, ratios, studies  # noqa: F401  registers the schemes
+from genrecore.splits.registered import SPLITS, FoldOptions
+
+__all__ = ["SPLITS", "FoldOptions", "apply", "counts", "describe", "n_folds", "notes"]
+
+
+def apply(
+    clips: pd.DataFrame, name: str, options: Mapping[str, Any], seed: int, fold: int
+) -> pd.DataFrame:
+    """The clip table with its column `split` filled (a copy, same order), missing for clips that
+    take no part.
+
+    Args:
+        clips: A clip table (`genrecore.clips`); `official` and `manifest` read its `split`.
+        name: A name in `SPLITS`.
+        options: Values for the scheme's options.
+        seed: Who lands where; the same seed gives the same parts for every fold. Schemes that
+            draw nothing (fact `seeded` is false) ignore it.
+        fold: Which part is tested, counted from 0; 0 for schemes of one fold.
+
+    Raises:
+        UsageError: No such scheme, a wrong option, or a fold that does not exist.
+        GenrecoreError: Clips that this scheme cannot split, and why.
+    """
+    entry = SPLITS[name]
+    read = entry.read_options(options, "split")
+    if not entry.facts["folds"] and fold != 0:
+        raise UsageError(f"There is no fold {fold}; the split {name} has fold 0 only.")
+    return clips.assign(split=entry.thing(clips, read, seed, fold))
+
+
+def counts(clips: pd.DataFrame) -> pd.DataFrame:
+    """Clips of every genre (rows, sorted) in `train`, `valid` and `test` (columns)."""
+    table = pd.crosstab(clips["genre"], clips["split"])
+    return table.reindex(index=genres_of(clips), columns=list(PARTS), fill_value=0)
+
+
+def notes(clips: pd.DataFrame) -> list[str]:
+    """Sentences on a table with its split filled: who takes no part, and what is not there."""
+    found = clips["split"].value_counts()
+    n_out = int(clips["split"].isna().sum())
+    said = []
+    if n_out:
+        one = n_out == 1
+        said.append(
+            f"{n_out} of {len(clips)} clips {'is' if one else 'are'} in none of training, "
+            f"validation and test and {'takes' if one else 'take'} no part."
+        )
+    if "valid" not in found:
+        said.append("This split has no validation clips: the last epoch is the one tested.")
+    return said
+
+
+def n_folds(name: str, options: Mapping[str, Any]) -> int:
+    """How many folds there are: over all of them every clip is tested once; 1 for one fold.
+
+    Raises:
+        UsageError: No such scheme, or a wrong option.
+    """
+    entry = SPLITS[name]
+    read = entry.read_options(options, "split")
+    return int(read.n_folds) if entry.facts["folds"] else 1
+
+
+def describe(name: str, options: Mapping[str, Any], fold: int = 0) -> str:
+    """What the scheme does with these options, in one sentence for people.
+
+    Raises:
+        UsageError: No such scheme, or a wrong option.
+    """
+    entry = SPLITS[name]
+    read = entry.read_options(options, "split")
+    says = entry.facts["says"]
+    if getattr(read, "albums", False):
+        says = entry.facts["says_albums"]
+    values = {key: f"{v:g}" if isinstance(v, float) else v for key, v in read}
+    text = str(says).format(**values)
+    if entry.facts["folds"]:
+        text += f"; fold {fold + 1} of {read.n_folds}"
+    return f"{text}."

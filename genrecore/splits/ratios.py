@@ -1,0 +1,142 @@
+"""Schemes of one fold by shares: by clip within each genre, or by artist."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+from pydantic import Field
+
+from genrecore.splits.groups import deal, in_groups
+from genrecore.splits.registered import (
+    SPLITS,
+    ThreeWayOptions,
+    TwoWayOptions,
+    as_split,
+    refuse_small,
+)
+
+
+class ArtistRatioOptions(ThreeWayOptions):
+    """The ratio, and whether albums stay together too."""
+
+    albums: bool = Field(
+        False,
+        title="Albums too",
+        description="Keep clips of one album together as well, across artists",
+    )
+
+
+@SPLITS.register(
+    "by_artist_ratio",
+    title="By artist, by shares",
+    source="Pampalk, Flexer & Widmer, Improvements of audio-based music similarity and genre "
+    "classification, ISMIR 2005 (the artist filter)",
+    options=ArtistRatioOptions,
+    folds=False,
+    seeded=True,
+    keeps=("artist",),
+    says="By artist, {train} : {valid} : {test} (training : validation : test) of every genre: "
+    "clips of one artist stay on one side",
+    says_albums="By artist and album, {train} : {valid} : {test} (training : validation : test) of "
+    "every genre: clips that share either stay on one side",
+)
+def by_artist_ratio(
+    clips: pd.DataFrame, options: ArtistRatioOptions, seed: int, fold: int
+) -> pd.Series:
+    """`train`, `valid` or `test` for every clip, aligned with `clips.index`; no artist crosses.
+
+    Dealt as `by_artist` does it, each part filled in proportion to its share; how near the shares
+    are reached depends on the artists' sizes. Every part gets at least one artist of each genre.
+    Unknown artists, copies and `albums` are treated as in `by_artist`.
+
+    Raises:
+        GenrecoreError: A genre with so few artists that a part would be without it.
+    """
+    by = "both" if options.albums else "artist"
+    shares = {"train": options.train, "valid": options.valid, "test": options.test}
+    names = [name for name, share in shares.items() if share > 0]
+    weights = np.array([shares[name] for name in names])
+    rng = np.random.default_rng([seed, 4])
+    part = deal(in_groups(clips, by), weights, rng, by, part="parts").reindex(clips.index)
+    return as_split(np.array(names, dtype=object)[part.to_numpy()], clips.index)
+
+
+@SPLITS.register(
+    "ratio_8_1_1",
+    title="By clip, 8 : 1 : 1",
+    source="usual practice: clips of one artist, even of one recording, may stand on both sides",
+    options=ThreeWayOptions,
+    folds=False,
+    seeded=True,
+    keeps=(),
+    says="By clip, {train} : {valid} : {test} (training : validation : test) of every genre: "
+    "clips of one artist may stand on both sides",
+)
+def ratio_8_1_1(clips: pd.DataFrame, options: ThreeWayOptions, seed: int, fold: int) -> pd.Series:
+    """`train`, `valid` or `test` for every clip, aligned with `clips.index`; artists may cross.
+
+    See `by_ratio`.
+
+    Raises:
+        GenrecoreError: A genre with fewer clips than parts.
+    """
+    shares = {"train": options.train, "valid": options.valid, "test": options.test}
+    return by_ratio(clips, shares, seed)
+
+
+@SPLITS.register(
+    "ratio_8_2",
+    title="By clip, 8 : 2, without validation",
+    source="usual practice: clips of one artist, even of one recording, may stand on both sides",
+    options=TwoWayOptions,
+    folds=False,
+    seeded=True,
+    keeps=(),
+    says="By clip, {train} : {test} (training : test) of every genre, no validation, so that the "
+    "last epoch is tested: clips of one artist may stand on both sides",
+)
+def ratio_8_2(clips: pd.DataFrame, options: TwoWayOptions, seed: int, fold: int) -> pd.Series:
+    """`train` or `test` for every clip, aligned with `clips.index`; artists may cross.
+
+    There is no validation split, so nothing chooses an epoch: the last one is tested. See
+    `by_ratio`.
+
+    Raises:
+        GenrecoreError: A genre with fewer than two clips.
+    """
+    return by_ratio(clips, {"train": options.train, "test": options.test}, seed)
+
+
+def by_ratio(clips: pd.DataFrame, shares: Mapping[str, float], seed: int) -> pd.Series:
+    """The split of every clip, aligned with `clips.index`, each genre in these shares.
+
+    The clips of each genre are shuffled; the first are tested, the next validate, the others
+    train. Each number is within one clip of its exact share, except that no part with a share
+    stays without a genre.
+
+    Raises:
+        GenrecoreError: A genre with fewer clips than parts.
+    """
+    wanted = {name: shares[name] for name in ("test", "valid", "train") if shares.get(name, 0) > 0}
+    refuse_small(clips["genre"].value_counts(), len(wanted), "clips", "parts")
+    rng = np.random.default_rng([seed, 3])
+    split = pd.Series(pd.NA, index=clips.index, dtype="string", name="split")
+    for _, members in clips.sort_values("clip_id").groupby("genre", sort=True):
+        numbers = numbers_of(len(members), np.array(list(wanted.values())))
+        split[members.index[rng.permutation(len(members))]] = np.repeat(list(wanted), numbers)
+    return split
+
+
+def numbers_of(n: int, shares: np.ndarray) -> np.ndarray:
+    """n in whole numbers in these shares, by largest remainders; none is 0 (n ≥ len(shares))."""
+    exact = n * shares / shares.sum()
+    numbers = np.floor(exact + 1e-9).astype(int)  # 0.1 + 0.2 is not quite 0.3
+    left = n - int(numbers.sum())
+    # Rounded, so that equal remainders are equal: then the first part (test) comes first.
+    numbers[np.argsort(-np.round(exact - numbers, 9), kind="stable")[:left]] += 1
+    for k in np.flatnonzero(numbers == 0):
+        numbers[numbers.argmax()] -= 1
+        numbers[k] = 1
+    return numbers

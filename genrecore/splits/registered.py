@@ -1,0 +1,100 @@
+"""The registry of split schemes, and what several of them use."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from pydantic import Field
+
+from genrecore.errors import GenrecoreError, UsageError
+from genrecore.registry import Options, Registry
+
+SPLITS = Registry("split")
+"""Split schemes. The thing is `scheme(clips, options, seed, fold) -> Series` of `train`, `valid`,
+`test` or missing, aligned with the clip table's index.
+
+Facts: `folds` (its options have `n_folds`; otherwise fold 0 is the only one), `seeded` (the split
+seed matters), `keeps` (columns whose values never cross, as far as they are known), `says` (what
+it does, for `describe`; the options' names in braces).
+"""
+
+
+class FoldOptions(Options):
+    """Into how many parts the clips are dealt."""
+
+    n_folds: int = Field(
+        5,
+        title="Folds",
+        description="Parts of equal size: one to test, one to validate, the others to train",
+        ge=3,
+        le=20,
+    )
+
+
+class TwoWayOptions(Options):
+    """The ratio of training to test."""
+
+    train: float = Field(
+        8.0, title="Training share", description="Relative to the other shares", gt=0, le=100
+    )
+    test: float = Field(
+        2.0, title="Test share", description="Relative to the other shares", gt=0, le=100
+    )
+
+
+class ThreeWayOptions(Options):
+    """The ratio of training to validation to test."""
+
+    train: float = Field(
+        8.0, title="Training share", description="Relative to the other shares", gt=0, le=100
+    )
+    valid: float = Field(
+        1.0,
+        title="Validation share",
+        description="Relative to the other shares; 0 for no validation: the last epoch is tested",
+        ge=0,
+        le=100,
+    )
+    test: float = Field(
+        1.0, title="Test share", description="Relative to the other shares", gt=0, le=100
+    )
+
+
+def check_fold(fold: int, n_folds: int) -> None:
+    """Refuses a fold that does not exist."""
+    if not 0 <= fold < n_folds:
+        raise UsageError(
+            f"There is no fold {fold}; with {n_folds} folds there are 0 to {n_folds - 1}."
+        )
+
+
+def refuse_small(found: pd.Series, n_parts: int, what: str, part: str = "folds") -> None:
+    """Refuses genres that cannot be in every part; `found` counts `what` (clips, artists) by
+    genre, `part` is what the parts are called (folds, parts)."""
+    small = found[found < n_parts].sort_index()
+    if small.empty:
+        return
+    named = ", ".join(f"{genre} ({n})" for genre, n in small.items())
+    least = int(small.min())
+    ways = [f"choose at most {least} folds"] if part == "folds" and least >= 3 else []
+    ways += ["split by clip"] if what != "clips" else []
+    advice = f"; {' or '.join(ways)}" if ways else ""
+    three = "training, validation and test" if n_parts > 2 else "training and test"
+    raise GenrecoreError(
+        f"There are too few {what} in {named} for {three} to have each "
+        f"genre: {n_parts} {part} need {n_parts} {what} a genre{advice}."
+    )
+
+
+def as_fold(part: pd.Series, fold: int, n_folds: int) -> pd.Series:
+    """Parts 0 … n_folds - 1 as the splits of one fold."""
+    number = part.to_numpy()
+    names = np.full(len(number), "train", dtype=object)
+    names[number == fold] = "test"
+    names[number == (fold + 1) % n_folds] = "valid"
+    return as_split(names, part.index)
+
+
+def as_split(names: np.ndarray, index: pd.Index) -> pd.Series:
+    """`train`, `valid`, `test` or missing (n,) as the column `split`."""
+    return pd.Series(names, index=index, dtype="string", name="split")

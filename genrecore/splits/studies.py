@@ -1,0 +1,134 @@
+"""The splits of published studies: what each states, and what is our choice where it does not.
+
+Hong (Comparison Among AlexNet, GoogLeNet and ResNet-18 in Automatic Music Genre Classification,
+FMA-small) states no split at all, so there is none here.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from genrecore.errors import GenrecoreError
+from genrecore.registry import Options
+from genrecore.splits.given import official
+from genrecore.splits.ratios import by_ratio
+from genrecore.splits.registered import SPLITS, as_split
+
+
+@SPLITS.register(
+    "belton",
+    title="Belton's study: unstratified 3 : 1 : 1",
+    source="Belton, COMP47650 Deep Learning Project (music genre classification on GTZAN), "
+    "University College Dublin, section 4.1 and Figure 1",
+    folds=False,
+    seeded=True,
+    keeps=(),
+    says="Belton's procedure: all clips shuffled, the last fifth tests, the fifth before it "
+    "validates, genres left uneven; clips of one artist may stand on both sides",
+)
+def belton(clips: pd.DataFrame, options: Options, seed: int, fold: int) -> pd.Series:
+    """`train`, `valid` or `test` for every clip, 3 : 1 : 1, genres as uneven as they fall.
+
+    The study says: the ratio is 3 : 1 : 1; "the data was shuffled with a random seed equal to
+    zero and the last 20 % of the data was used as the test set. Another 20 % was used as the
+    validation set. This resulted in slightly uneven class balances across the splits" (Figure 1).
+
+    Our choices, because it does not say: the order before shuffling is that of the clips' names,
+    blues.00000 to rock.00099, which is the order of the published table and of a sorted folder.
+    The shuffle is numpy's `RandomState(seed).permutation`, a stream that numpy keeps frozen, and
+    which pandas' `sample(frac=1, random_state=0)` and scikit-learn's `shuffle(random_state=0)`
+    repeat, so that the usual ways to shuffle agree. The seed is the split seed, whose default 0
+    is the study's. Validation is the fifth before the test. A fifth is rounded to the nearest
+    clip. The study's own clips need not be these: its code is not published.
+
+    Raises:
+        GenrecoreError: Fewer than five clips.
+    """
+    n = len(clips)
+    n_fifth = round(n / 5)
+    if n < 5:
+        raise GenrecoreError(f"The split belton needs at least 5 clips; found {n}.")
+    positions = np.argsort(clips["clip_id"].to_numpy(dtype=object), kind="stable")
+    shuffled = positions[np.random.RandomState(seed).permutation(n)]
+    names = np.full(n, "train", dtype=object)
+    names[shuffled[n - 2 * n_fifth : n - n_fifth]] = "valid"
+    names[shuffled[n - n_fifth :]] = "test"
+    return as_split(names, clips.index)
+
+
+@SPLITS.register(
+    "qin",
+    title="Qin's study: balanced 8 : 2",
+    source="Qin, Zhuo & Ren, Research of RNNs: LSTM, CNNs: ResNet-18, and MNNs applying on music "
+    "genre classification problem, UMass Amherst, section 3.3",
+    folds=False,
+    seeded=True,
+    keeps=(),
+    says="Qin's procedure: 8 : 2 of every genre by clip, no validation, so that the last epoch is "
+    "tested; clips of one artist may stand on both sides",
+)
+def qin(clips: pd.DataFrame, options: Options, seed: int, fold: int) -> pd.Series:
+    """`train` or `test` for every clip: 8 : 2 in every genre, no validation split.
+
+    The study says: training and test in the ratio 8 : 2, 800 clips and 200, "a equal number of
+    songs were selected for each category". Of GTZAN's 1 000 clips that is 80 and 20 a genre; it
+    had 999 of the images.
+
+    Our choices, because it does not say: which clips (shuffled by the split seed, as `ratio_8_2`
+    does), and that in a genre with a clip missing the ratio is kept and no clip is dropped. It
+    mentions no validation, so the last epoch is tested.
+
+    Raises:
+        GenrecoreError: A genre with fewer than two clips.
+    """
+    return by_ratio(clips, {"train": 8, "test": 2}, seed)
+
+
+@SPLITS.register(
+    "liu",
+    title="Liu's study: 8 : 1 : 1",
+    source="Liu, Vetshchaizer & Yip, Music Genre Classification using CNN-Hybrid Architectures, "
+    "section 3.2",
+    folds=False,
+    seeded=True,
+    keeps=(),
+    says="Liu's procedure: 8 : 1 : 1 of every genre by clip; clips of one artist may stand on both "
+    "sides",
+)
+def liu(clips: pd.DataFrame, options: Options, seed: int, fold: int) -> pd.Series:
+    """`train`, `valid` or `test` for every clip: 8 : 1 : 1 in every genre.
+
+    The study says: "we divided the dataset into 80% training, 10% validation and 10% testing";
+    the training set has 6 400 of FMA-small's 8 000 clips.
+
+    Our choices, because it does not say: the division is drawn anew by the split seed, not FMA's
+    official one (which the study does not name, though it has the same numbers), and every genre
+    is divided in the ratio, since the study calls its 8 genres balanced; as `ratio_8_1_1` does.
+
+    Raises:
+        GenrecoreError: A genre with fewer than three clips.
+    """
+    return by_ratio(clips, {"train": 8, "valid": 1, "test": 1}, seed)
+
+
+@SPLITS.register(
+    "benito",
+    title="Benito's study: FMA's official split",
+    source="Benito Calvino & Pacheco Garcia, Data Input Approaches for CNNs towards Music Genre "
+    "Recognition, University of Padova, section IV",
+    folds=False,
+    seeded=False,
+    keeps=(),
+    says="Benito's procedure: the split the dataset was published with",
+)
+def benito(clips: pd.DataFrame, options: Options, seed: int, fold: int) -> pd.Series:
+    """The table's own `split`, as `official`.
+
+    The study says: "80% training set, 10% validation set and 10% test set, just as done by" the
+    authors of FMA. Our reading is that it took their published split, not only their ratio.
+
+    Raises:
+        GenrecoreError: The dataset has no split of its own.
+    """
+    return official(clips, options, seed, fold)

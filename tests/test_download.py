@@ -1,0 +1,341 @@
+"""Downloads from a real local server that breaks off, forgets, lies and refuses."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+import threading
+from collections.abc import Iterator
+from functools import partial
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+from test_archives import zipped
+
+from genrecore import download, jobfolder
+from genrecore.errors import GenrecoreError
+from genrecore.progress import Stopped
+
+CONTENT = random.Random(7).randbytes(700_003)
+SHA1 = hashlib.sha1(CONTENT).hexdigest()
+
+
+class Server(ThreadingHTTPServer):
+    """Serves `content`, with the vices a test gives it; remembers the ranges it was asked for."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.content = CONTENT
+        self.ranges = True  # whether it obeys Range
+        self.breaks: list[int] = []  # bytes after which each connection is dropped, in turn
+        self.fails: list[int] = []  # statuses answered instead, in turn
+        self.extra: int | None = 0  # added to the announced length; None announces none
+        self.asked: list[str | None] = []
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}/fma.zip"
+
+    def handle_error(self, *_: object) -> None:
+        """Says nothing when the client hangs up."""
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: Server
+
+    def do_GET(self) -> None:
+        wanted = self.headers.get("Range")
+        server = self.server
+        server.asked.append(wanted)
+        if server.fails:
+            self.send_error(server.fails.pop(0))
+            return
+        n, start = len(server.content), 0
+        if wanted and server.ranges:
+            start = int(wanted.removeprefix("bytes=").removesuffix("-"))
+            if start >= n:
+                self.send_response(416)
+                self.send_header("Content-Range", f"bytes */{n}")
+                self.end_headers()
+                return
+            self.send_response(206)
+            self.send_header("Content-Range", f"bytes {start}-{n - 1}/{n + (server.extra or 0)}")
+        else:
+            self.send_response(200)
+        if server.extra is not None:
+            self.send_header("Content-Length", str(n - start + server.extra))
+        self.end_headers()
+        rest = server.content[start:]
+        self.wfile.write(rest[: server.breaks.pop(0)] if server.breaks else rest)
+
+    def log_message(self, *_: object) -> None:
+        """Keeps the tests' output clean."""
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    running = Server()
+    thread = threading.Thread(target=partial(running.serve_forever, poll_interval=0.01))
+    thread.start()
+    yield running
+    running.shutdown()
+    thread.join()
+    running.server_close()
+
+
+def fetch(server: Server, target: Path, **given: object) -> Path:
+    """As a command does it, but without waiting between connections."""
+    known = {"size": len(CONTENT), "sha1": SHA1, "pause_s": 0.0, "timeout_s": 5.0} | given
+    return download.fetch(server.url, target, **known)  # type: ignore[arg-type]
+
+
+def refused(server: Server, target: Path, said: str, **given: object) -> str:
+    with pytest.raises(GenrecoreError, match=said) as caught:
+        fetch(server, target, **given)
+    assert not target.exists()
+    assert str(caught.value).endswith(".")
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_a_file_arrives_whole_with_progress_and_nothing_beside_it(
+    server: Server, tmp_path: Path
+) -> None:
+    server.content = bytes(5 * 2**20 + 1)
+    told: list[tuple[str, int, int]] = []
+    target = tmp_path / "new" / "fma.zip"
+    fetch(server, target, size=None, sha1=None, report=lambda *what: told.append(what))
+    assert target.read_bytes() == server.content
+    assert list(target.parent.iterdir()) == [target]
+    assert told[-1] == ("Fetching fma.zip (MiB)", 5, 5)
+    assert [done for _, done, _ in told] == sorted(done for _, done, _ in told)
+
+
+def test_a_download_that_breaks_off_goes_on_where_it_was(server: Server, tmp_path: Path) -> None:
+    server.breaks = [200_001, 100_003, 0]
+    fetch(server, tmp_path / "f")
+    assert (tmp_path / "f").read_bytes() == CONTENT
+    assert server.asked == [None, "bytes=200001-", "bytes=300004-", "bytes=300004-"]
+
+
+def test_a_server_without_ranges_is_asked_for_everything_again(
+    server: Server, tmp_path: Path
+) -> None:
+    server.ranges, server.breaks = False, [200_001, 300_007]
+    fetch(server, tmp_path / "f")
+    assert (tmp_path / "f").read_bytes() == CONTENT
+    assert server.asked == [None, "bytes=200001-", "bytes=300007-"]
+
+
+def test_attempts_are_bounded_and_what_arrived_is_kept_for_the_next_time(
+    server: Server, tmp_path: Path
+) -> None:
+    server.breaks = [1_001, 0, 0, 0, 0]
+    said = refused(server, tmp_path / "f", "broke off before the end")
+    assert len(server.asked) == download.ATTEMPTS
+    assert "1,001 bytes are kept" in said
+    assert str(tmp_path / "f") in said
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["f.part"]
+    fetch(server, tmp_path / "f")
+    assert server.asked[-1] == "bytes=1001-"
+    assert (tmp_path / "f").read_bytes() == CONTENT
+
+
+def test_a_server_that_brings_nothing_new_is_given_up_however_much_it_sends(
+    server: Server, tmp_path: Path
+) -> None:
+    server.content = bytes(3 * 2**20)
+    server.ranges, server.breaks = False, [2 * 2**20 + 1, 5, 2 * 2**20 + 1] * 9
+    refused(server, tmp_path / "f", "could not be fetched", size=None, sha1=None)
+    assert len(server.asked) == 1 + download.ATTEMPTS  # the first one brought something
+
+
+def test_a_stop_keeps_what_arrived_and_the_next_call_goes_on(
+    server: Server, tmp_path: Path
+) -> None:
+    def stop_in_the_middle(phase: str, done: int, total: int) -> None:
+        if (tmp_path / "f.part").exists() and (tmp_path / "f.part").stat().st_size:
+            raise Stopped
+
+    server.content = random.Random(3).randbytes(3 * 2**20)
+    sha1 = hashlib.sha1(server.content).hexdigest()
+    with pytest.raises(Stopped):
+        fetch(server, tmp_path / "f", size=None, sha1=sha1, report=stop_in_the_middle)
+    assert [p.name for p in tmp_path.iterdir()] == ["f.part"]
+    fetch(server, tmp_path / "f", size=None, sha1=sha1)
+    assert str(server.asked[-1]).startswith("bytes=")
+    assert (tmp_path / "f").read_bytes() == server.content
+
+
+def test_a_wrong_checksum_removes_what_was_fetched(server: Server, tmp_path: Path) -> None:
+    server.content = CONTENT[:-1] + bytes([CONTENT[-1] ^ 1])
+    said = refused(server, tmp_path / "f", "SHA-1")
+    assert SHA1 in said
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_part_of_another_file_does_not_survive_the_checksum(
+    server: Server, tmp_path: Path
+) -> None:
+    (tmp_path / "f.part").write_bytes(b"of something else")
+    refused(server, tmp_path / "f", "it was removed; fetch it again")
+    fetch(server, tmp_path / "f")
+    assert (tmp_path / "f").read_bytes() == CONTENT
+
+
+def test_another_length_than_published_is_refused_before_it_is_fetched(
+    server: Server, tmp_path: Path
+) -> None:
+    server.extra = 13
+    refused(server, tmp_path / "f", "announces 700,016 bytes; 700,003 were published")
+    assert len(server.asked) == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_server_that_promises_more_than_it_sends_is_given_up(
+    server: Server, tmp_path: Path
+) -> None:
+    server.extra, server.ranges = 13, False
+    refused(server, tmp_path / "f", "could not be fetched", size=None)
+    assert len(server.asked) == download.ATTEMPTS
+
+
+def test_a_server_that_sends_more_than_was_published_is_cut_off(
+    server: Server, tmp_path: Path
+) -> None:
+    server.extra, server.content = None, CONTENT * 40
+    arrived: list[int] = []
+
+    def look(phase: str, done: int, total: int) -> None:
+        arrived.append(done)
+
+    refused(server, tmp_path / "f", "sent more than the 700,003 bytes", report=look)
+    assert list(tmp_path.iterdir()) == []
+    assert len(arrived) < 9  # a call a block: it did not wait for all 28 million bytes
+
+
+def test_a_part_that_is_whole_already_is_only_checked(server: Server, tmp_path: Path) -> None:
+    for size in (len(CONTENT), None):  # without a size the server says that nothing is missing
+        (tmp_path / "f.part").write_bytes(CONTENT)
+        fetch(server, tmp_path / "f", size=size)
+        assert (tmp_path / "f").read_bytes() == CONTENT
+        (tmp_path / "f").unlink()
+    assert server.asked == ["bytes=700003-"]
+
+
+def test_a_part_that_is_too_long_is_thrown_away(server: Server, tmp_path: Path) -> None:
+    for size in (len(CONTENT), None):
+        (tmp_path / "f.part").write_bytes(CONTENT + b"more")
+        fetch(server, tmp_path / "f", size=size)
+        assert (tmp_path / "f").read_bytes() == CONTENT
+        (tmp_path / "f").unlink()
+    # With a size it is known at once; without, the server says so.
+    assert server.asked == [None, "bytes=700007-", None]
+
+
+def test_a_file_that_is_there_is_checked_and_not_fetched_again(
+    server: Server, tmp_path: Path
+) -> None:
+    target = tmp_path / "f"
+    target.write_bytes(CONTENT)
+    fetch(server, target)
+    target.write_bytes(CONTENT[:-1] + b"?")
+    with pytest.raises(GenrecoreError, match="delete it to fetch it again"):
+        fetch(server, target)
+    assert target.read_bytes() == CONTENT[:-1] + b"?"  # it may be somebody's own
+    assert server.asked == []
+
+
+def test_a_busy_server_is_asked_again_and_a_refusal_is_final(
+    server: Server, tmp_path: Path
+) -> None:
+    server.fails = [503, 429]
+    fetch(server, tmp_path / "f")
+    assert (tmp_path / "f").read_bytes() == CONTENT
+    server.fails, server.asked = [404], []
+    said = refused(server, tmp_path / "g", "404")
+    assert server.url in said
+    assert str(tmp_path / "g") in said
+    assert len(server.asked) == 1
+
+
+def test_without_a_network_the_sentence_says_where_the_file_belongs(tmp_path: Path) -> None:
+    gone = Server()
+    gone.server_close()  # its port is free now: connections are refused
+    said = refused(gone, tmp_path / "f", "connection refused")
+    assert gone.url in said
+    assert f"put it at {tmp_path / 'f'}" in said
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_only_http_addresses_are_fetched(tmp_path: Path) -> None:
+    with pytest.raises(GenrecoreError, match="Only http and https"):
+        download.fetch("file:///etc/hostname", tmp_path / "f")
+
+
+def test_two_processes_do_not_fetch_the_same_file(server: Server, tmp_path: Path) -> None:
+    with jobfolder.held(tmp_path / ".f.lock") as mine:
+        assert mine
+        refused(server, tmp_path / "f", "Another process")
+    fetch(server, tmp_path / "f")
+
+
+def test_an_archive_is_fetched_checked_unpacked_and_removed(server: Server, tmp_path: Path) -> None:
+    made = zipped(tmp_path / "made.zip", {"fma/000/000002.mp3": b"music", "fma/README": b"read"})
+    server.content = made.read_bytes()
+    sha1 = hashlib.sha1(server.content).hexdigest()
+    archive = download.Archive("fma.zip", server.url, len(server.content), sha1)
+    folder = download.obtain(archive, tmp_path / "data")
+    assert folder == tmp_path / "data" / "fma"
+    assert (folder / "000" / "000002.mp3").read_bytes() == b"music"
+    assert list(folder.parent.iterdir()) == [folder]
+    assert download.obtain(archive, tmp_path / "data") == folder
+    assert len(server.asked) == 1
+
+
+def _command(*words: str) -> tuple[int, str]:
+    from test_cli import genrecore as command
+
+    import genrecore.cli.downloads  # noqa: F401
+
+    result = command("datasets", "download", *words)
+    assert "Traceback" not in result.stderr
+    return result.returncode, result.stdout + result.stderr
+
+
+def test_the_command_says_where_gtzan_is_and_fetches_nothing(tmp_path: Path) -> None:
+    code, said = _command("gtzan", "--folder", str(tmp_path))
+    assert code == 1
+    assert "no licence" in said
+    assert "kaggle.com/datasets/andradaolteanu" in said
+    code, said = _command("demo", "--folder", str(tmp_path))
+    assert code == 2
+    assert "there is for fma_small, fma_medium, fma_large, fma_full" in said
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_command_remembers_what_is_unpacked_already(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from genrecore.datasets import known
+
+    monkeypatch.setenv("GENRECORE_CACHE", str(tmp_path / "cache"))
+    for name in ("fma_metadata", "fma_medium"):
+        (tmp_path / name).mkdir()
+    code, said = _command("fma_medium", "--folder", str(tmp_path), "--json")
+    assert code == 0, said
+    assert known.known()["fma_medium"] == {"folder": str(tmp_path)}
+
+
+def test_the_published_archives_of_fma_have_sha1_and_sizes_as_rounded_in_its_readme() -> None:
+    from genrecore.datasets.fma import ARCHIVES
+
+    mib = {"fma_metadata": 342, "fma_small": 7.2 * 1024, "fma_large": 93 * 1024}
+    for name, archive in ARCHIVES.items():
+        assert len(bytes.fromhex(archive.sha1)) == 20
+        assert archive.url == f"https://os.unil.cloud.switch.ch/fma/{name}.zip"
+        assert archive.folder == name
+        if name in mib:
+            assert archive.size is not None
+            assert archive.size / 2**20 == pytest.approx(mib[name], rel=0.01)  # two digits given

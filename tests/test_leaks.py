@@ -1,0 +1,95 @@
+"""A split that leaks is refused, or marked wherever its run appears; what it adds is measured."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from conftest import trained
+
+from genrecore import classifier, comparison, jobfolder, jobs, leaklab
+from genrecore.audit import Audit
+from genrecore.config import RunConfig
+from genrecore.errors import GenrecoreError
+
+Tiny = Callable[..., RunConfig]
+
+
+def test_a_split_that_leaks_is_refused_before_training(store: Path, tiny: Tiny) -> None:
+    run = trained(tiny(split="stratified", split__n_folds=3), store)
+    assert run.state == "failed"
+    assert "artist" in run.reason
+    assert "allow leaks" in run.reason
+    assert not (run.folder / "history.jsonl").exists()
+
+
+def test_a_run_on_a_leaky_split_is_marked_everywhere(store: Path, tiny: Tiny) -> None:
+    leaky = trained(tiny(split="stratified", split__n_folds=3, allow_leaks=True), store)
+    clean = trained(tiny(split__n_folds=3), store)
+    assert leaky.state == "done", leaky.reason
+    audit = Audit.from_dict(jobfolder.read_json(leaky.folder / "audit.json"))
+    assert audit.refused
+    assert leaky.badge == f"Leak: {audit.n_crossing_test_clips} clips shared with training"
+    assert clean.badge == ""
+    board = comparison.leaderboard([leaky, clean]).set_index("run_id")
+    assert board.loc[leaky.run_id, "badge"] == leaky.badge
+    assert not board.loc[clean.run_id, "badge"]
+    notes = comparison.compare([leaky, clean]).notes
+    assert any(leaky.badge in note and "flattered" in note for note in notes)
+    assert "--allow-leaks" in jobs.command_of(leaky.config)
+
+
+def test_genres_left_out_and_merged_are_trained_so_and_said(store: Path, tiny: Tiny) -> None:
+    names = sorted(trained(tiny(training__epochs=1), store).clips["genre"].unique())
+    run = trained(tiny(dataset__n_genres=4, genres__merge=f"both = {names[0]}, {names[1]}"), store)
+    assert run.state == "done", run.reason
+    assert "both" in set(run.predictions["genre"])
+    assert names[0] not in set(run.clips["genre"])
+    assert any(names[0] in note and "both" in note for note in run.status["notes"])
+
+
+def test_the_leak_laboratory_pairs_every_clip_over_all_folds(store: Path, tiny: Tiny) -> None:
+    planned = [classifier.resolve(one) for one in leaklab.plan(tiny(training__epochs=1), 3)]
+    assert len(planned) == 6
+    done = [trained(config, store) for config in planned]
+    found = leaklab.gap(done)
+    assert found.n_clips == 30
+    assert found.n_artists == 15
+    assert found.per_genre["n_clips"].tolist() == [10, 10, 10]
+    assert found.difference == pytest.approx(found.leaky - found.clean)
+    assert found.low <= found.difference <= found.high
+    by_hand = sum(
+        (run.predictions.query("split == 'test'").filter(regex="^p_").idxmax(axis=1).str[2:]
+         == run.predictions.query("split == 'test'")["genre"]).sum()
+        for run in done if run.config.split.name == leaklab.CLEAN
+    )  # fmt: skip
+    assert found.clean == pytest.approx(by_hand / 30)
+    with pytest.raises(GenrecoreError, match="finish every fold"):
+        leaklab.gap(done[:-1])
+    with pytest.raises(GenrecoreError, match="tested by several"):
+        leaklab.gap([*done, done[0]])
+
+
+def test_clips_in_no_part_of_the_split_take_no_part(
+    store: Path, tiny: Tiny, tmp_path: Path
+) -> None:
+    from genrecore.datasets import DATASETS
+
+    config = tiny()
+    entry = DATASETS[config.dataset.name]
+    table = entry.thing(entry.read_options(config.dataset.options, "dataset"), lambda *_: None)
+    rows = table[["path", "genre", "artist"]].assign(split="train")
+    place = rows.groupby("genre").cumcount()
+    rows.loc[place.isin([1, 2]), "split"] = "test"
+    manifest = tmp_path / "clips.csv"
+    rows["path"] = [f"{index}.wav" for index in range(len(rows))]
+    for name, source in zip(rows["path"], table["path"], strict=True):
+        (tmp_path / name).write_bytes(Path(source).read_bytes())
+    rows.to_csv(manifest, index=False)
+    named = {"dataset": "manifest", "dataset__folder": str(manifest), "split": "manifest"}
+    run = trained(tiny(**named, allow_leaks=True), store)
+    assert run.state == "done", run.reason
+    assert len(run.predictions) == 6  # nothing to validate on, two test clips a genre
+    assert run.status["best_epoch"] == 2  # then the last epoch counts
+    assert "valid_accuracy" not in run.history

@@ -1,0 +1,368 @@
+"""Loaders of FMA, folders and manifests, and what each refuses."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from genrecore import clips, datasets
+from genrecore.datasets import fma
+from genrecore.errors import GenrecoreError
+from genrecore.progress import silent
+
+
+def _wav(path: Path, n_samples: int = 2_205) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    soundfile.write(path, np.zeros(n_samples), 22_050)
+
+
+def _said(name: str, **options: object) -> str:
+    with pytest.raises(GenrecoreError) as caught:
+        datasets.load(name, options)
+    sentence = str(caught.value)
+    assert sentence.endswith(".")
+    assert "\n" not in sentence
+    return sentence
+
+
+# FMA
+
+
+def _tracks_csv(folder: Path, rows: list[dict[str, object]]) -> Path:
+    """As published: three header rows, more columns than are read, line breaks in cells."""
+    keys = [
+        ("", ""),
+        ("album", "id"),
+        ("album", "information"),
+        ("artist", "id"),
+        ("set", "split"),
+        ("set", "subset"),
+        ("track", "genre_top"),
+        ("track", "title"),
+    ]
+    path = folder / "fma_metadata" / "tracks.csv"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "w", newline="", encoding="utf-8") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(key for key, _ in keys)
+        writer.writerow(key for _, key in keys)
+        writer.writerow(["track_id", *[""] * (len(keys) - 1)])
+        for row in rows:
+            writer.writerow(
+                [
+                    row["track"],
+                    row.get("album", 7),
+                    '<p>Two lines,\n"quoted" – and ümlauts</p>',
+                    row.get("artist", 1),
+                    row.get("split", "training"),
+                    row.get("subset", "small"),
+                    row.get("genre", "Rock"),
+                    "",
+                ]
+            )
+    return path
+
+
+def _mp3(folder: Path, *tracks: int) -> None:
+    for track in tracks:
+        path = folder / f"{track // 1000:03d}" / f"{track:06d}.mp3"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"a loader decodes nothing")
+
+
+def test_fma_smalls_packaged_split_has_the_official_counts() -> None:
+    table = fma.tracks("small")
+    assert table["split"].value_counts().to_dict() == {"train": 6_394, "valid": 800, "test": 800}
+    assert table["genre"].nunique() == 8
+    assert table["artist"].isna().sum() == 90
+    assert not set(fma.UNUSABLE) & set(table.index)
+    assert [left["clip_id"] for left in table.attrs["left_out"]] == [
+        *("98565", "98567", "98569", "99134", "108925", "133297")
+    ]
+    assert all("mdeff/fma" in left["reason"] for left in table.attrs["left_out"])
+    known = table.dropna(subset="artist")
+    # The official split keeps artists apart.
+    assert (known.groupby("artist")["split"].nunique() == 1).all()
+
+
+def test_subsets_are_nested_and_tracks_without_a_genre_are_left_out(tmp_path: Path) -> None:
+    path = _tracks_csv(
+        tmp_path,
+        [
+            {"track": 2, "genre": "Hip-Hop", "artist": 1, "album": -1},
+            {"track": 98565},
+            {"track": 5, "subset": "medium", "split": "validation", "artist": ""},
+            {"track": 20, "subset": "large", "split": "test", "artist": "54.0"},
+            {"track": 30, "subset": "large", "genre": ""},
+        ],
+    )
+    found = {subset: fma.tracks(subset, path) for subset in fma.SUBSETS}
+    assert {subset: table.index.tolist() for subset, table in found.items()} == {
+        "small": [2],
+        "medium": [2, 5],
+        "large": [2, 5, 20],
+        "full": [2, 5, 20, 98565],  # whole tracks: nothing was cut wrongly
+    }
+    large = found["large"]
+    assert large["split"].tolist() == ["train", "valid", "test"]
+    assert large["artist"].fillna("?").tolist() == ["1", "?", "54"]
+    assert large["album"].fillna("?").tolist() == ["?", "7", "7"]
+    assert large.attrs["notes"] == [
+        "1 of 4 tracks have no top genre and are left out, as in Defferrard et al. 2017."
+    ]
+    assert found["small"].attrs["notes"] == []
+
+
+def test_fma_clips_are_those_whose_files_are_there(tmp_path: Path) -> None:
+    rows: list[dict[str, object]] = [
+        {"track": track, "genre": genre, "artist": track}
+        for genre, first in (("Rock", 2), ("Hip-Hop", 140_000))
+        for track in range(first, first + 4)
+    ]
+    _tracks_csv(tmp_path, rows)
+    _mp3(tmp_path / "fma_small", 2, 3, 4, 140_001, 140_002, 140_003, 98565, 151_000)
+    (tmp_path / "fma_small" / "000" / "._00005.mp3").write_bytes(b"")
+    (tmp_path / "fma_small" / "140" / "000005.mp3").write_bytes(b"")  # in the wrong folder
+    (tmp_path / "fma_small" / "README.txt").write_bytes(b"")
+    table = datasets.load("fma_small", {"folder": str(tmp_path)})
+    assert tuple(table.columns) == clips.COLUMNS
+    assert table["clip_id"].tolist() == ["140001", "140002", "140003", "2", "3", "4"]
+    assert all(Path(path).is_file() for path in table["path"])
+    assert table["album"].tolist() == ["7"] * 6
+    assert {left["clip_id"] for left in table.attrs["left_out"]} == {
+        str(track) for track in fma.UNUSABLE
+    }
+    (note,) = table.attrs["notes"]
+    assert note.startswith("2 of the 8 tracks of fma_small are not in")
+    assert note.endswith("the first is 000/000005.mp3.")
+    inside = datasets.load("fma_small", {"folder": str(tmp_path / "fma_small")})
+    assert inside.equals(table)
+
+
+def test_a_smaller_subset_is_found_in_a_larger_one(tmp_path: Path) -> None:
+    rows: list[dict[str, object]] = [
+        {"track": 10 * n + k, "genre": genre, "subset": subset}
+        for n, (genre, subset) in enumerate(
+            [("A", "small"), ("B", "small"), ("C", "medium"), ("D", "large")]
+        )
+        for k in range(3)
+    ]
+    _tracks_csv(tmp_path, rows)
+    _mp3(tmp_path / "fma_large", *(int(str(row["track"])) for row in rows))
+    sizes = {
+        name: len(datasets.load(f"fma_{name}", {"folder": str(tmp_path)}))
+        for name in ("small", "medium", "large")
+    }
+    assert sizes == {"small": 6, "medium": 9, "large": 12}
+    # Excerpts are not whole tracks.
+    assert "holds none of the 12 tracks" in _said("fma_full", folder=str(tmp_path))
+
+
+def test_the_real_clip_of_fma_is_found_without_metadata(real_data: Path) -> None:
+    options = fma.FmaOptions(folder=str(real_data))
+    (row,) = fma.load_subset("small", options, silent).to_dict("records")
+    assert (row["clip_id"], row["genre"], row["artist"]) == ("2", "Hip-Hop", "1")
+    assert row["split"] == "train"
+    assert row["path"] == str(real_data / "fma_small" / "000" / "000002.mp3")
+
+
+def test_metadata_with_faults_is_refused_with_one_sentence(tmp_path: Path) -> None:
+    path = _tracks_csv(tmp_path, [{"track": 2}])
+    whole = path.read_text(encoding="utf-8")
+
+    def said(old: str, new: str) -> str:
+        path.write_text(whole.replace(old, new, 1), encoding="utf-8")
+        return _said("fma_medium", folder=str(tmp_path))
+
+    assert "lacks the columns (set, split), (set, subset);" in said("set,set", "sat,sat")
+    assert "lacks the column (track, genre_top);" in said("genre_top", "genre")
+    assert "third row" in said("track_id", "id")
+    assert "track 2 the split 'tarining'; expected" in said("training", "tarining")
+    assert "cannot be read as FMA's tracks.csv" in said("\n2,", "\ntwo,")
+    twice = whole + whole.split("track_id,,,,,,,", 1)[1].lstrip()
+    assert "lists the track 2 twice" in said(whole, twice)
+    path.write_text("track_id,split\n", encoding="utf-8")
+    assert "three header rows" in _said("fma_medium", folder=str(tmp_path))
+    path.unlink()
+    assert "needs fma_metadata/tracks.csv" in _said("fma_medium", folder=str(tmp_path))
+
+
+def test_fma_folders_without_audio_are_refused(tmp_path: Path) -> None:
+    assert "needs its option 'folder'" in _said("fma_small")
+    assert "found nothing at" in _said("fma_small", folder=str(tmp_path / "no"))
+    assert "holds none of the 7994 tracks" in _said("fma_small", folder=str(tmp_path))
+
+
+# A folder of one's own
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Path:
+    for genre in ("rock 'n' roll", "Volksmusik für alle", "two\nlines"):
+        for name in ("a.wav", "sub folder/b.WAV", "sub folder/c.wav"):
+            _wav(tmp_path / "music" / genre / name, 4_411)
+    return tmp_path / "music"
+
+
+def test_genres_are_folders_and_names_may_hold_anything(own: Path) -> None:
+    (own / "rock 'n' roll" / ".hidden.wav").write_bytes(b"")
+    (own / "__MACOSX" / "rock").mkdir(parents=True)
+    (own / "__MACOSX" / "rock" / "a.wav").write_bytes(b"")
+    table = datasets.load("folder", {"folder": str(own)})
+    assert table["genre"].value_counts().to_dict() == {
+        "rock 'n' roll": 3,
+        "Volksmusik für alle": 3,
+        "two\nlines": 3,
+    }
+    assert "two\nlines/sub folder/b.WAV" in table["clip_id"].tolist()
+    assert all(row.path == f"{own}/{row.clip_id}" for row in table.itertuples())
+    assert table["duration_s"].tolist() == [4_411 / 22_050] * 9
+    assert (table.attrs["left_out"], table.attrs["notes"]) == ([], [])
+
+
+def test_links_that_lead_in_circles_or_nowhere_end(own: Path) -> None:
+    (own / "rock 'n' roll" / "up").symlink_to(own)
+    (own / "self").symlink_to("self")
+    (own / "rock 'n' roll" / "again").symlink_to(own / "rock 'n' roll" / "sub folder")
+    (own / "rock 'n' roll" / "gone.wav").symlink_to(own / "nowhere.wav")
+    table = datasets.load("folder", {"folder": str(own)})
+    assert len(table) == 9
+    # By its own name, not by that of a link which comes first in the alphabet.
+    assert "rock 'n' roll/sub folder/c.wav" in table["clip_id"].tolist()
+    (left,) = table.attrs["left_out"]
+    assert left["clip_id"] == "rock 'n' roll/gone.wav"
+    assert "leads nowhere" in left["reason"]
+
+
+def test_a_genre_may_be_a_link_to_a_folder_elsewhere(own: Path) -> None:
+    _wav(own.parent / "elsewhere" / "a.wav")
+    _wav(own.parent / "elsewhere" / "b.wav")
+    _wav(own.parent / "elsewhere" / "c.wav")
+    (own / "blues").symlink_to(own.parent / "elsewhere")
+    table = datasets.load("folder", {"folder": str(own)})
+    blues = table.loc[table["genre"] == "blues", "clip_id"].tolist()
+    assert blues == ["blues/a.wav", "blues/b.wav", "blues/c.wav"]
+
+
+def test_what_is_no_clip_of_a_genre_is_said(own: Path) -> None:
+    _wav(own / "loose.wav")
+    (own / "two\nlines" / "notes.txt").write_text("")
+    (own / "two\nlines" / "song.m4a").write_text("")
+    table = datasets.load("folder", {"folder": str(own)})
+    assert len(table) == 9
+    assert [note.split(";")[0] for note in table.attrs["notes"]] == [
+        "1 file outside every genre folder left out",
+        "2 files of other kinds passed over",
+    ]
+
+
+def test_a_name_that_is_not_text_is_left_out(own: Path) -> None:
+    odd = bytes(own / "rock 'n' roll") + b"/\xff.wav"
+    with open(odd, "wb") as file:
+        file.write(b"")
+    (left,) = datasets.load("folder", {"folder": str(own)}).attrs["left_out"]
+    assert left["clip_id"] == "rock 'n' roll/\\udcff.wav"
+
+
+def test_a_folder_in_a_folder_is_taken_as_archives_unpack_it(own: Path) -> None:
+    outer = datasets.load("folder", {"folder": str(own.parent)})
+    assert outer.equals(datasets.load("folder", {"folder": str(own)}))
+
+
+def test_pictures_are_a_dataset_and_mixing_is_refused(tmp_path: Path) -> None:
+    for genre in ("a", "b"):
+        for number in range(3):
+            path = tmp_path / genre / f"{number}.PNG"
+            path.parent.mkdir(exist_ok=True)
+            path.write_bytes(b"a loader reads no pictures")
+    table = datasets.load("folder", {"folder": str(tmp_path)})
+    assert set(table["medium"]) == {"image"}
+    _wav(tmp_path / "b" / "0.wav")
+    assert "audio files (1, e.g. 'b/0.wav') next to pictures (6, e.g. 'a/0.PNG')" in _said(
+        "folder", folder=str(tmp_path)
+    )
+
+
+def test_folders_without_clips_are_refused(tmp_path: Path) -> None:
+    assert "needs its option 'folder'" in _said("folder")
+    assert "found nothing at" in _said("folder", folder=str(tmp_path / "no"))
+    _wav(tmp_path / "loose.wav")
+    assert "There are no clips in" in _said("folder", folder=str(tmp_path))
+
+
+# A manifest
+
+
+@pytest.fixture
+def listed(tmp_path: Path) -> Path:
+    for number in range(6):
+        _wav(tmp_path / "audio" / f"{number}, ä.wav", 3_001 + number)
+    return tmp_path
+
+
+def _manifest(folder: Path, *rows: str, header: str = "path;genre") -> Path:
+    path = folder / "manifest.csv"
+    path.write_text("\n".join((header, *rows)) + "\n", encoding="utf-8-sig")
+    return path
+
+
+def test_a_manifest_gives_genres_artists_and_parts_in_any_order(listed: Path) -> None:
+    words = ("Training", "val", "TEST", "dev", "train", "")
+    path = _manifest(
+        listed,
+        *(
+            f"{word};x; Artist {n % 2} ;{'ab'[n % 2]};./audio/../audio/{n}, ä.wav"
+            for n, word in enumerate(words)
+        ),
+        "",
+        header="Split;comment;artist;genre; PATH",
+    )
+    table = datasets.load("manifest", {"folder": str(path)})
+    assert table["clip_id"].tolist() == [f"audio/{n}, ä.wav" for n in (0, 2, 4, 1, 3, 5)]
+    assert table["artist"].tolist() == ["Artist 0"] * 3 + ["Artist 1"] * 3
+    assert table["album"].isna().all()
+    assert table["split"].fillna("").tolist() == ["train", "test", "train", "valid", "valid", ""]
+    assert table["duration_s"].iloc[1] == 3_003 / 22_050
+    assert datasets.load("manifest", {"folder": str(listed)}).equals(table)
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        ("audio/1, ä.wav;", "Row 3 of the manifest manifest.csv has no genre for 'audio/1, ä.wav'"),
+        (";rock", "Row 3 of the manifest manifest.csv has no path"),
+        ("./audio/0, ä.wav;rock", "lists './audio/0, ä.wav' again, after row 2"),
+        ("audio/9.wav;rock", "no such file"),
+        ("audio;rock", "neither audio nor a picture"),
+        ("/etc/passwd.wav;rock", "leads out"),
+        ("C:\\music\\a.wav;rock", "leads out"),
+        ("audio/../../a.wav;rock", "leads out"),
+        ("audio/1, ä.wav;rock;more", "has 3 cells, the header 2"),
+        ('audio/1, ä.wav;"rock', "cannot be read as CSV"),
+    ],
+)
+def test_a_row_with_a_fault_is_named(row: str, said: str, listed: Path) -> None:
+    _manifest(listed, "audio/0, ä.wav;rock", row)
+    assert said in _said("manifest", folder=str(listed))
+
+
+def test_manifests_with_other_faults_are_refused(listed: Path) -> None:
+    assert "needs its option 'folder'" in _said("manifest")
+    assert "There is no manifest" in _said("manifest", folder=str(listed))
+    _manifest(listed)
+    assert "lists no files" in _said("manifest", folder=str(listed))
+    _manifest(listed, header="file;label")
+    assert "lacks the columns path and genre" in _said("manifest", folder=str(listed))
+    _manifest(listed, header="path;genre;genre")
+    assert "the column genre twice" in _said("manifest", folder=str(listed))
+    _manifest(listed, "audio/0, ä.wav;a;middle", header="path;genre;split")
+    assert "has the split 'middle'; expected train" in _said("manifest", folder=str(listed))
+    (listed / "a.png").write_bytes(b"")
+    _manifest(listed, "audio/0, ä.wav;a", "a.png;b")
+    assert "next to pictures" in _said("manifest", folder=str(listed))
+    (listed / "manifest.csv").write_bytes("path,genre\nü,a\n".encode("latin-1"))
+    assert "not text in UTF-8" in _said("manifest", folder=str(listed))
