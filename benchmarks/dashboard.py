@@ -58,15 +58,14 @@ def main() -> None:
         with sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=given.chromium, args=FLAGS)
             print(f"{given.runs} runs in the store; median of {given.rounds} visits (range)")
-            print("page       title               readable            script    first visit")
+            print("page       title               readable            script    first readable")
             for name in READABLE:
                 first = visit(browser, address, name)[1]
                 seen = [visit(browser, address, name) for _ in range(given.rounds)]
                 titles, ready = zip(*seen, strict=True)
-                script = in_words(script_s(name, given.rounds))
-                print(
-                    f"{name:10s} {in_words(titles)}  {in_words(ready)}  {script[:8]}  {first:.2f} s"
-                )
+                script = statistics.median(script_s(name, given.rounds))
+                visits = f"{in_words(titles)}  {in_words(ready)}"
+                print(f"{name:10s} {visits}  {script:.2f} s    {first:.2f} s")
             browser.close()
     finally:
         if server:

@@ -34,7 +34,7 @@ FLAGS = [
     "--disable-component-update",
     "--disable-sync",
 ]
-EPOCHS = 80
+EPOCHS = 60
 FORM = {
     "Genres": 3,
     "Clips a genre": 10,
