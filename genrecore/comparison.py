@@ -197,9 +197,14 @@ def _pair(a: Run, b: Run, tested: dict[str, pd.DataFrame]) -> dict[str, Any]:
     side = "above" if difference >= 0 else "below"
     sentence = (
         f"On {len(shared)} shared clips {a.title} is {abs(100 * difference):.1f} points {side} "
-        f"{b.title} (95 %: {100 * low:+.1f} to {100 * high:+.1f}; p = {p:.2g}): {verdict}."
+        f"{b.title} (95 %: {_signed(low)} to {_signed(high)}; p = {p:.2g}): {verdict}."
     )
     return row | {"difference": difference, "low": low, "high": high, "p": p, "sentence": sentence}
+
+
+def _signed(share: float) -> str:
+    """A difference of shares in points, with a sign that is no hyphen."""
+    return f"{100 * share:+.1f}".replace("-", "−")
 
 
 def _notes(runs: list[Run], tested: dict[str, pd.DataFrame]) -> list[str]:
