@@ -19,6 +19,7 @@ if not found:
 name = ui.choose_one(
     "Run", [run.run_id for run in found], "run", words=readers.titles(found).__getitem__
 )
+ui.leak_badge(readers.find(name))
 files = st.file_uploader(
     "Clips", type=ui.upload_types(audio.FORMATS), accept_multiple_files=True, key="clips"
 )

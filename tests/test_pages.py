@@ -23,6 +23,7 @@ from genrecore import classifier, jobfolder, jobs, lifecycle, runs
 from genrecore.config import RunConfig, with_values
 from genrecore.models import MODELS
 from genrecore.runs import Run
+from genrecore.ui.frame import plain
 
 pytestmark = pytest.mark.xdist_group("pages")  # one worker trains the runs that all tests look at
 
@@ -356,3 +357,19 @@ def test_the_very_first_visit_by_a_deep_link_gets_the_whole_frame(
     finally:
         server.terminate()
         server.wait(timeout=20)
+
+
+def test_a_leaky_run_wears_its_badge_on_every_page_that_shows_it(store: Path) -> None:
+    config = with_values(RunConfig(), TINY)
+    leaky = {"split": "stratified", "allow_leaks": True}
+    run = trained(classifier.resolve(with_values(config, leaky)), store)
+    trained(classifier.resolve(config), store)
+    assert run.badge.startswith("Leak: ")
+    for name, query in (("runs", {"run": run.run_id}), ("classify", {"run": run.run_id})):
+        app = open_page(name, **query)
+        assert any(plain(run.badge) in str(element.value) for element in app.markdown), name
+    for name in ("runs", "overview"):
+        tables = [element.value for element in open_page(name).dataframe]
+        assert any(run.badge in set(table["badge"]) for table in tables if "badge" in table)
+    warned = [str(element.value) for element in open_page("compare").warning]
+    assert any(plain(run.badge) in text for text in warned)

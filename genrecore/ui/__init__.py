@@ -14,7 +14,7 @@ from genrecore.ui.frame import (
     sentences,
     upload_types,
 )
-from genrecore.ui.live import is_live, live, run_list, run_live, running_now, stage
+from genrecore.ui.live import is_live, leak_badge, live, run_list, run_live, running_now, stage
 from genrecore.ui.results import (
     first_steps,
     leaderboard_links,
@@ -38,6 +38,7 @@ __all__ = [
     "is_live",
     "leaderboard_links",
     "leaderboard_table",
+    "leak_badge",
     "link_to",
     "live",
     "navigation",

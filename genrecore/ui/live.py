@@ -235,6 +235,7 @@ def run_list() -> None:
     found = readers.all_runs()
     table = readers.run_table(found)
     table["state"] = table["state"].map(state_word)
+    hidden = ["run_id", "title", *([] if table["badge"].any() else ["badge"])]
     ids = table["run_id"].to_list()
     picked = chosen("run") if chosen("run") in ids else ids[0]
     key = f"run_list_{len(ids)}_{picked}"
@@ -246,7 +247,7 @@ def run_list() -> None:
             st.session_state["_picked"] = True
 
     st.dataframe(
-        in_percent(table.drop(columns=["run_id", "title"]), ["best"]),
+        in_percent(table.drop(columns=hidden), ["best"]),
         key=key,
         hide_index=True,
         height=min(38 + 35 * len(table), 360),
@@ -258,6 +259,8 @@ def run_list() -> None:
             "state": "State",
             "model": "Model",
             "dataset": "Dataset",
+            "split": "Split",
+            "badge": "Warning",
             "epochs": "Epochs",
             "best": share_column("Best validation accuracy"),
             "left": "Time left",

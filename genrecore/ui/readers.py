@@ -155,6 +155,8 @@ def _row(run: Run) -> dict[str, Any]:
         "title": run.title,
         "model": config.model.name,
         "dataset": config.dataset.name,
+        "split": config.split.name,
+        "badge": run.badge,
         "epochs": epochs_in_words(run),
         "best": float("nan") if best is None else float(best),
         "left": time_left(run),
