@@ -34,7 +34,7 @@ FLAGS = [
     "--disable-component-update",
     "--disable-sync",
 ]
-EPOCHS = 60
+EPOCHS = 50
 FORM = {
     "Genres": 3,
     "Clips a genre": 10,

@@ -116,6 +116,7 @@ def test_training_from_the_command_line(store: Path, tmp_path: Path) -> None:
     assert data["pairs"][0]["only_a"] == 0
 
 
+@pytest.mark.long
 def test_background_training_returns_at_once_and_is_stopped(store: Path) -> None:
     words = [w if w != "2" else "5000" for w in SMALL]
     queued = json.loads(genrecore("train", *words, "--background", "--json").stdout)

@@ -171,6 +171,7 @@ def test_a_killed_trainer_is_lost_and_its_slot_is_free(store: Path, tiny: Tiny) 
     assert f"after epoch {len(Run(run.folder).history)}" in Run(run.folder).reason
 
 
+@pytest.mark.long  # the browser test presses the page's Stop, every time
 @processes
 def test_a_stop_keeps_a_checkpoint_within_ten_seconds(store: Path, tiny: Tiny) -> None:
     run = jobs.submit(tiny(training__epochs=5000), store)
@@ -185,6 +186,7 @@ def test_a_stop_keeps_a_checkpoint_within_ten_seconds(store: Path, tiny: Tiny) -
     wait_for(lambda: not psutil.pid_exists(pid) or psutil.Process(pid).status() == "zombie")
 
 
+@pytest.mark.long
 @processes
 def test_a_killed_runner_loses_nothing(store: Path, tiny: Tiny) -> None:
     first = jobs.submit(tiny(training__epochs=400), store)
