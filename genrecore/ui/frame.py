@@ -22,6 +22,7 @@ _PAGES = {
         ("compare", "Compare", ":material/balance:"),
     ],
     "Work": [
+        ("datasets", "Datasets", ":material/library_music:"),
         ("train", "Train", ":material/model_training:"),
         ("classify", "Classify", ":material/graphic_eq:"),
     ],

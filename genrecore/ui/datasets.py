@@ -1,0 +1,226 @@
+"""What the page Datasets is made of: choosing and preparing, facts, splits, and the views."""
+
+from __future__ import annotations
+
+import shlex
+
+import streamlit as st
+
+from genrecore.datasets import DATASETS, known
+from genrecore.datasets.gtzan import MIRROR
+from genrecore.errors import GenrecoreError
+from genrecore.jobs import start_task
+from genrecore.plots import datasets as drawn
+from genrecore.splits import SPLITS
+from genrecore.ui import dataset_audit, dataset_listening
+from genrecore.ui import dataset_readers as reading
+from genrecore.ui.choices import choose_one
+from genrecore.ui.dataset_form import choose_dataset, choose_split
+from genrecore.ui.dataset_readers import Chosen, Dataset
+from genrecore.ui.dataset_tasks import watch
+from genrecore.ui.frame import chart, command, empty, link_to, pair, plain, section, sentences
+
+__all__ = ["VIEWS", "choose_dataset", "choose_view", "facts", "opened", "view"]
+
+VIEWS = {
+    "clips": "Clips",
+    "split": "Split",
+    "audit": "Audit",
+    "listen": "Listen",
+}
+
+
+def opened(picked: Chosen) -> Dataset | None:
+    """The dataset of this choice, or None where the page has said what is missing."""
+    needs = bool(DATASETS[picked.name].facts.get("needs_folder"))
+    if needs and not picked.options.get("folder"):
+        _how_to_get(picked.name)
+        return None
+    if not reading.is_made(picked):
+        _prepare(picked)
+        empty(
+            "The demo music has not been made yet.",
+            "Press Prepare: it is composed and decoded once, in a process of its own, and then "
+            "lies in the cache folder.",
+        )
+        return None
+    try:
+        if needs:
+            reading.check_folder(picked)
+        data = reading.read(picked)
+    except GenrecoreError as error:
+        st.error(plain(error), icon=":material/error:")
+        return None
+    _accepted(picked, data, needs)
+    _prepare(picked)
+    return data
+
+
+def _how_to_get(name: str) -> None:
+    title = DATASETS[name].title
+    words = "Give the path above, as the machine that runs this dashboard knows it."
+    if name == "gtzan":
+        words += (
+            f" GTZAN has no licence, so genrecore does not fetch it; it is mirrored at [this "
+            f"address]({MIRROR})."
+        )
+    empty(f"{plain(title)} needs to know where its files lie.", words)
+    if DATASETS[name].facts.get("archives"):
+        st.caption("This fetches and unpacks it; interrupted, the same command goes on:")
+        st.code(
+            f"genrecore datasets download {name} --folder music", language="bash", wrap_lines=True
+        )
+
+
+def _accepted(picked: Chosen, data: Dataset, needs: bool) -> None:
+    """What the loader found in the folder, and the offer to remember it."""
+    if not needs:
+        return
+    n_genres = data.clips["genre"].nunique()
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        st.markdown(
+            f":material/check_circle: {len(data.clips):,} clips of {n_genres} genres were found.",
+            width="content",
+        )
+        remembered = known.known().get(picked.name, {})
+        if remembered == dict(picked.options):
+            st.caption("This folder is remembered.", width="content")
+        elif st.button(
+            "Remember this folder",
+            icon=":material/bookmark_add:",
+            key="remember",
+            help="Train and the commands then know where the dataset lies.",
+        ):
+            with sentences():
+                known.remember(picked.name, picked.options)
+                st.rerun()
+
+
+def _prepare(picked: Chosen) -> None:
+    words = reading.prepare_words(picked)
+    task = reading.latest(words)
+    working, done = reading.is_working(task), reading.latest_done(words)
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        if st.button(
+            "Prepare" if done is None else "Prepare again",
+            type="secondary" if reading.is_made(picked) else "primary",
+            icon=":material/download:",
+            key="prepare",
+            disabled=working,
+            help="Decodes every clip once, so that training starts at once. It goes on when you "
+            "close this page. A run prepares its dataset by itself, too.",
+        ):
+            with sentences():
+                start_task(words, f"Preparing {picked.name}")
+                st.rerun()
+        if done is not None and not working:
+            st.caption(_prepared(reading.answer(done)), width="content")
+            link_to("train", "Train on it", ":material/model_training:", {"dataset": picked.name})
+    watch(words)
+    with st.expander("As a command", icon=":material/terminal:"):
+        command("genrecore " + shlex.join(word for word in words if word != "--json"))
+
+
+def _prepared(answer: dict[str, object]) -> str:
+    n = answer.get("n_clips")
+    return f"Prepared: {n:,} usable clips." if isinstance(n, int) else "Prepared."
+
+
+def choose_view() -> str:
+    """Which part of the page is shown; only that one is computed."""
+    return choose_one("Show", list(VIEWS), "view", words=VIEWS.__getitem__, radio=True)
+
+
+def view(name: str, picked: Chosen, data: Dataset) -> None:
+    """One part of the page."""
+    with sentences():
+        if name == "split":
+            _split(picked, data)
+        elif name == "audit":
+            dataset_audit.panel(picked, data)
+        elif name == "listen":
+            dataset_listening.browse(data)
+        else:
+            _clips(data)
+
+
+def facts(picked: Chosen, data: Dataset) -> None:
+    """Clips, genres, artists, minutes, and who is left out, with the reasons."""
+    clips = data.clips
+    done = reading.latest_done(reading.prepare_words(picked))
+    skipped = reading.answer(done).get("skipped", []) if done else []
+    left_out = {item["clip_id"]: item["reason"] for item in [*data.left_out, *skipped]}
+    numbers = st.container(horizontal=True, gap="small")  # wraps where the page is narrow
+    numbers.metric("Clips", f"{len(clips):,}", border=True, width=144)
+    numbers.metric("Genres", f"{clips['genre'].nunique():,}", border=True, width=144)
+    n_unknown = int(clips["artist"].isna().sum())
+    numbers.metric(
+        "Artists",
+        f"{clips['artist'].nunique():,}" if n_unknown < len(clips) else "–",
+        border=True,
+        width=144,
+        help=f"Known ones; {n_unknown:,} clips have none.",
+    )
+    minutes = clips["duration_s"].sum() / 60
+    numbers.metric(
+        "Minutes",
+        f"{minutes:,.1f}" if minutes else "–",
+        border=True,
+        width=144,
+        help="Of the files, as far as their lengths are known.",
+    )
+    numbers.metric(
+        "Left out",
+        f"{len(left_out):,}" if left_out or done else "–",
+        border=True,
+        width=144,
+        help="By the dataset's loader, and by the last preparation from this page."
+        if done
+        else "By the dataset's loader; which files cannot be decoded, preparing tells.",
+    )
+    for note in data.notes:
+        st.caption(plain(note))
+    if left_out:
+        with st.expander(f"Why {len(left_out):,} left out", icon=":material/playlist_remove:"):
+            st.dataframe(
+                {"Clip": list(left_out), "Reason": list(left_out.values())},
+                hide_index=True,
+                column_config={"Reason": st.column_config.TextColumn(width="large")},
+            )
+
+
+def _clips(data: Dataset) -> None:
+    left, right = pair("clips")
+    with left:
+        chart(drawn.clips_per_genre(data.clips), "clips_per_genre")
+    with right:
+        if data.clips["artist"].notna().any():
+            chart(drawn.artists_per_genre(data.clips), "artists_per_genre")
+        else:
+            empty(
+                "No artist is known.",
+                "Without artists nobody can tell whether one stands on both sides of a split; a "
+                "list of files (CSV) with a column artist says so.",
+            )
+    if data.clips["duration_s"].notna().any():
+        chart(drawn.durations(data.clips), "durations")
+    else:
+        st.caption("The lengths of these clips are not known, or they have none.")
+
+
+def _split(picked: Chosen, data: Dataset) -> None:
+    section("Split", "Who is trained on, who chooses the epoch, and who is tested.")
+    left, right = pair("split", left=2, right=3)
+    with left:
+        split = choose_split(data)
+    with right:
+        found = reading.dealt(picked, data, split)
+        st.markdown(plain(found.says))
+        if found.verdict.refused:
+            st.error(plain(found.verdict.reason), icon=":material/block:")
+        else:
+            st.success("No known artist or album crosses.", icon=":material/verified:")
+        st.caption("Copies are searched by the audit.")
+        for note in found.notes:
+            st.caption(plain(note))
+    chart(drawn.parts_of_split(found.counts, SPLITS[split.name].title), "parts_of_split")

@@ -1,0 +1,19 @@
+"""Datasets: what a dataset holds, how a split deals it out, its faults, its sound."""
+
+import streamlit as st
+
+from genrecore import ui
+from genrecore.ui import datasets
+
+ui.page("Datasets", "See, hear and check the music before anything is learned from it.")
+
+left, right = ui.pair("dataset", left=5, right=3)
+with left:
+    picked = datasets.choose_dataset()
+with right:
+    data = datasets.opened(picked)
+if data is None:
+    st.stop()
+
+datasets.facts(picked, data)
+datasets.view(datasets.choose_view(), picked, data)

@@ -1,0 +1,362 @@
+"""The page Datasets, opened through `app.py`, over demo music and over folders that are broken."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+from conftest import ROOT, wait_for
+from streamlit.testing.v1 import AppTest
+
+from genrecore import clips as clip_tables
+from genrecore import datasets, jobs, splits
+from genrecore.datasets import known
+from genrecore.plots import datasets as drawn
+from genrecore.ui import dataset_readers as reading
+
+pytestmark = pytest.mark.xdist_group("page_datasets")  # one worker makes the music
+
+OPTIONS = {"n_genres": 3, "n_clips": 10, "n_artists": 5, "clip_s": 3.0}
+DEMO = {"dataset": "demo"} | {f"demo.{key}": str(value) for key, value in OPTIONS.items()}
+
+
+def open_page(**query: str) -> AppTest:
+    """The page as it stands after its first run."""
+    app = AppTest.from_file(str(ROOT / "app.py"), default_timeout=60)
+    app.run()
+    app.switch_page("pages/datasets.py")
+    for key, value in query.items():
+        app.query_params[key] = value
+    app.run()
+    assert not app.exception, app.exception[0].message
+    return app
+
+
+def words(app: AppTest) -> str:
+    """Everything a page says in text, without the marks that keep names from being markup."""
+    elements = [*app.title, *app.subheader, *app.markdown, *app.caption]
+    elements += [*app.error, *app.warning, *app.info, *app.success]
+    return "\n".join(str(element.value) for element in elements).replace("\\", "")
+
+
+def metrics(app: AppTest) -> dict[str, str]:
+    """The numbers of a page by their names."""
+    return {metric.label: metric.value for metric in app.metric}
+
+
+@pytest.fixture
+def music() -> pd.DataFrame:
+    """The clip table of the demo music that DEMO opens; it is made once."""
+    return datasets.load("demo", OPTIONS)
+
+
+@pytest.fixture
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A cache folder of this test's own: nothing made, nothing remembered, no tasks."""
+    monkeypatch.setenv("GENRECORE_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def gtzan(tmp_path: Path) -> Path:
+    """A folder in GTZAN's form with 2 genres × 4 clips of noise; one pair is the same sound."""
+    rng = np.random.default_rng(5)
+    for genre in ("blues", "metal"):
+        (tmp_path / "music" / "genres_original" / genre).mkdir(parents=True)
+        for number in range(4):
+            wave = 0.3 * rng.standard_normal(22_051)
+            path = tmp_path / "music" / "genres_original" / genre / f"{genre}.{number:05}.wav"
+            soundfile.write(path, wave, 11_025)
+    folder = tmp_path / "music" / "genres_original"
+    shutil.copy(folder / "blues/blues.00001.wav", folder / "metal/metal.00003.wav")
+    return tmp_path / "music"
+
+
+def test_music_that_is_not_made_yet_is_offered_to_be_made(own_cache: Path) -> None:
+    app = open_page(**DEMO)
+    assert "has not been made yet" in words(app)
+    assert not app.metric
+    assert not app.button(key="prepare").disabled
+
+
+def test_facts_are_those_of_the_clip_table(music: pd.DataFrame) -> None:
+    shown = metrics(open_page(**DEMO))
+    assert shown == {
+        "Clips": str(len(music)),
+        "Genres": "3",
+        "Artists": str(music["artist"].nunique()),
+        "Minutes": f"{music['duration_s'].sum() / 60:.1f}",
+        "Left out": "–",  # nobody has tried to decode them yet
+    }
+
+
+def test_options_are_fields_and_live_in_the_address(music: pd.DataFrame) -> None:
+    app = open_page(**DEMO)
+    field = next(widget for widget in app.number_input if widget.label == "Clips a genre")
+    assert field.value == 10
+    field.set_value(11).run()
+    assert app.query_params["demo.n_clips"] == "11"
+    assert "has not been made yet" in words(app)
+
+
+def test_an_option_in_the_address_that_is_out_of_range_is_passed_over(music: pd.DataFrame) -> None:
+    app = open_page(**(DEMO | {"demo.n_genres": "3", "demo.seed": "-7"}))
+    assert next(w for w in app.number_input if w.label == "Seed").value == 0
+    assert metrics(app)["Genres"] == "3"
+
+
+@pytest.mark.parametrize(("view", "n_charts"), [("clips", 3), ("split", 1), ("audit", 0)])
+def test_every_view_draws_its_charts_with_alternative_texts(
+    view: str, n_charts: int, music: pd.DataFrame
+) -> None:
+    app = open_page(view=view, **DEMO)
+    charts = app.get("plotly_chart")
+    assert len(charts) == n_charts
+    assert all(len(chart.proto.alt) > 40 for chart in charts)
+
+
+def test_the_split_view_says_that_artists_cross_or_do_not(music: pd.DataFrame) -> None:
+    leaky = open_page(view="split", split="stratified", **DEMO)
+    assert "artist" in leaky.error[0].value
+    clean = open_page(view="split", split="by_artist", **DEMO)
+    assert not clean.error
+    assert "No known artist or album crosses." in words(clean)
+
+
+def test_a_split_that_cannot_be_made_says_why_in_a_sentence(music: pd.DataFrame) -> None:
+    app = open_page(view="split", split="official", **DEMO)
+    assert "has no split of its own" in app.error[0].value.replace("\\", "")
+
+
+def test_listening_follows_the_clip_in_the_address(music: pd.DataFrame) -> None:
+    clip_id = str(music["clip_id"].iloc[17])
+    app = open_page(view="listen", clip=clip_id, **DEMO)
+    assert f"**{clip_id}**" in words(app)
+    assert len(app.get("audio")) == 1
+    assert len(app.get("plotly_chart")) == 1
+    app.toggle(key="browsed_mel_wanted").set_value(True).run()
+    assert not app.exception
+    assert len(app.get("plotly_chart")) == 2
+
+
+def test_finding_a_clip_by_its_name_narrows_the_list(music: pd.DataFrame) -> None:
+    app = open_page(view="listen", **DEMO)
+    clip_id = str(music["clip_id"].iloc[7])
+    app.text_input(key="find_clip").set_value(clip_id.upper()).run()
+    assert app.dataframe[0].value["clip_id"].to_list() == [clip_id]
+    app.text_input(key="find_clip").set_value("no such clip").run()
+    assert "No clip matches." in words(app)
+
+
+def test_a_dataset_that_needs_a_folder_says_how_to_get_it(own_cache: Path) -> None:
+    app = open_page(dataset="gtzan")
+    assert "needs to know where its files lie" in words(app)
+    assert not app.metric
+    fma = open_page(dataset="fma_small")
+    assert any("genrecore datasets download fma_small" in block.value for block in fma.code)
+
+
+def test_a_folder_that_is_wrong_is_said_in_one_sentence(own_cache: Path, tmp_path: Path) -> None:
+    app = open_page(dataset="gtzan")
+    folder = next(widget for widget in app.text_input if widget.label == "Folder")
+    folder.set_value(str(tmp_path / "absent")).run()
+    assert "There is nothing at" in app.error[0].value
+    (tmp_path / "blank").mkdir()
+    folder = next(widget for widget in app.text_input if widget.label == "Folder")
+    folder.set_value(str(tmp_path / "blank")).run()
+    assert len(app.error) == 1
+    assert "is empty" in app.error[0].value
+    assert known.known() == {}
+
+
+def test_an_accepted_folder_can_be_remembered(own_cache: Path, gtzan: Path) -> None:
+    app = open_page(dataset="gtzan", **{"gtzan.folder": str(gtzan)})
+    assert "8 clips of 2 genres were found" in words(app)
+    app.button(key="remember").click().run()
+    assert known.known()["gtzan"] == {"folder": str(gtzan)}
+    later = open_page(dataset="gtzan")
+    assert metrics(later)["Clips"] == "8"
+    assert "This folder is remembered." in words(later)
+
+
+def test_a_clip_added_to_the_folder_is_seen(own_cache: Path, gtzan: Path) -> None:
+    app = open_page(dataset="gtzan", **{"gtzan.folder": str(gtzan)})
+    assert metrics(app)["Clips"] == "8"
+    folder = gtzan / "genres_original" / "blues"
+    shutil.copy(folder / "blues.00000.wav", folder / "blues.00031.wav")
+    app.run()
+    assert metrics(app)["Clips"] == "9"
+
+
+def test_preparing_names_the_clips_that_are_left_out(own_cache: Path, gtzan: Path) -> None:
+    (gtzan / "genres_original/blues/blues.00002.wav").write_bytes(b"this is no sound at all")
+    query = {"dataset": "gtzan", "gtzan.folder": str(gtzan)}
+    app = open_page(**query)
+    app.button(key="prepare").click().run()
+    assert not app.exception
+    (task,) = jobs.tasks()
+    assert task.title == "Preparing gtzan"
+    wait_for(lambda: jobs.Task(task.folder).state == "done", 60)
+    app = open_page(**query)
+    assert "Prepared: 7 usable clips." in words(app)
+    assert metrics(app)["Left out"] == "1"
+    assert "blues.00002" in str([table.value for table in app.dataframe])
+
+
+def test_the_audit_plays_both_clips_of_a_pair(own_cache: Path, gtzan: Path) -> None:
+    query = {"dataset": "gtzan", "gtzan.folder": str(gtzan), "view": "audit"}
+    app = open_page(**query)
+    assert "has not been audited yet" in words(app)
+    app.button(key="audit_start").click().run()
+    assert not app.exception
+    (task,) = jobs.tasks()
+    wait_for(lambda: jobs.Task(task.folder).state == "done", 90)
+    app = open_page(kind="exact_copy", **query)
+    (sentence,) = app.dataframe[0].value["sentence"]
+    assert {"blues.00001", "metal.00003"} <= set(sentence.replace(",", " ").split())
+    assert len(app.get("audio")) == 2
+
+
+def test_a_failed_audit_says_why_and_shows_its_log(own_cache: Path, gtzan: Path) -> None:
+    query = {"dataset": "gtzan", "gtzan.folder": str(gtzan), "view": "audit"}
+    chosen = reading.Chosen("gtzan", {"folder": str(gtzan)})
+    arguments = reading.audit_words(chosen, None)
+    shutil.move(gtzan, gtzan.with_name("elsewhere"))
+    task = jobs.start_task(arguments, "Auditing gtzan")
+    wait_for(lambda: jobs.Task(task.folder).state == "failed", 60)
+    shutil.move(gtzan.with_name("elsewhere"), gtzan)
+    app = open_page(**query)
+    assert "found nothing at" in words(app)
+
+
+def test_reading_every_view_imports_no_torch(music: pd.DataFrame) -> None:
+    program = (
+        "import sys, json\n"
+        "from streamlit.testing.v1 import AppTest\n"
+        "app = AppTest.from_file('app.py', default_timeout=60).run()\n"
+        "app.switch_page('pages/datasets.py')\n"
+        f"for key, value in {DEMO!r}.items():\n"
+        "    app.query_params[key] = value\n"
+        "for view in ('clips', 'split', 'audit', 'listen'):\n"
+        "    app.query_params['view'] = view\n"
+        "    app.run()\n"
+        "    assert not app.exception and app.title[0].value == 'Datasets'\n"
+        "assert app.get('audio')\n"
+        "print(json.dumps([m for m in ('torch', 'torchvision', 'librosa') if m in sys.modules]))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=ROOT,
+        env=os.environ,
+        capture_output=True,
+        text=True,
+        timeout=90,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert json.loads(done.stdout.splitlines()[-1]) == []
+
+
+def large(n: int) -> pd.DataFrame:
+    """A clip table of n rows in 17 genres by 9 001 artists, made without a loop over rows."""
+    rng = np.random.default_rng(3)
+    table = pd.DataFrame(
+        {
+            "clip_id": [f"{number:06}" for number in range(n)],
+            "path": "/music/clip.mp3",
+            "medium": "audio",
+            "genre": [f"genre {number:02}" for number in rng.integers(0, 17, n)],
+            "artist": [str(number) for number in rng.integers(0, 9_001, n)],
+            "album": pd.NA,
+            "duration_s": rng.uniform(25, 31, n),
+            "split": pd.NA,
+        }
+    )
+    kinds = dict.fromkeys(("clip_id", "path", "medium", "genre", "artist", "album"), "string")
+    return table.astype(kinds | {"split": "string"})[list(clip_tables.COLUMNS)]
+
+
+def test_charts_of_a_hundred_thousand_clips_stay_small_and_fast() -> None:
+    table = large(100_003)
+    dealt = splits.apply(table, "stratified", {}, seed=0, fold=0)
+    began = time.perf_counter()
+    charts = [
+        drawn.clips_per_genre(table),
+        drawn.artists_per_genre(table),
+        drawn.durations(table),
+        drawn.parts_of_split(splits.counts(dealt), "By clip"),
+    ]
+    took_s = time.perf_counter() - began
+    assert took_s < 3  # 0.4 s measured on one core; the rest is for a busy machine
+    for chart in charts:
+        assert len(chart.figure.to_json()) < 20_000
+        assert chart.alt.endswith(".")
+        assert len(chart.table)
+    assert charts[0].table["Clips"].sum() == len(table)
+    assert charts[2].table["Clips"].sum() == len(table)
+    assert charts[3].table["all"].sum() == len(table)
+
+
+def test_equal_lengths_are_one_bar_and_unknown_ones_are_said() -> None:
+    table = large(71).assign(duration_s=30.0)
+    table.loc[:6, "duration_s"] = np.nan
+    chart = drawn.durations(table)
+    assert chart.table["Clips"].to_list() == [64]
+    assert "7 clips have no known length" in chart.alt
+
+
+def test_the_figure_of_a_split_has_a_title_units_and_all_three_parts() -> None:
+    counts = pd.DataFrame(
+        {"train": [5, 7], "valid": [0, 2], "test": [3, 1]}, index=["<b>blues</b>", "rock"]
+    )
+    chart = drawn.parts_of_split(counts, "By hand")
+    assert chart.figure.layout.title.text == "Clips of each genre and part: By hand"
+    assert chart.figure.layout.yaxis.title.text == "Clips"
+    assert [bar.name for bar in chart.figure.data] == ["training", "validation", "test"]
+    assert list(chart.figure.data[0].x) == ["&lt;b&gt;blues&lt;/b&gt;", "rock"]
+    assert len({bar.marker.pattern.shape for bar in chart.figure.data}) == 3
+
+
+def test_an_answer_is_read_behind_whatever_a_library_said_before_it(tmp_path: Path) -> None:
+    (tmp_path / "log.txt").write_text('warning: {odd}\n{\n "n_clips": 7\n}\n')
+    assert reading.answer(jobs.Task(tmp_path)) == {"n_clips": 7}
+    assert reading.answer(jobs.Task(tmp_path / "absent")) == {}
+
+
+def test_a_clip_of_a_table_is_shown_as_its_descriptors(own_cache: Path, real_data: Path) -> None:
+    app = open_page(
+        dataset="gtzan",
+        view="listen",
+        clip="disco.00017",
+        **{"gtzan.folder": str(real_data / "gtzan"), "gtzan.form": "table_30s"},
+    )
+    assert metrics(app)["Clips"] == "1,000"
+    assert "**disco.00017**" in words(app)
+    descriptors = app.dataframe[-1].value
+    assert len(descriptors) == 57
+    assert not app.get("audio")
+
+
+def test_a_picture_is_shown_and_one_that_is_none_is_said(own_cache: Path, tmp_path: Path) -> None:
+    from PIL import Image
+
+    rng = np.random.default_rng(7)
+    for genre in ("dub", "waltz"):
+        (tmp_path / "pictures" / genre).mkdir(parents=True)
+        for number in range(3):
+            pixels = rng.integers(0, 256, (23, 31, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(tmp_path / "pictures" / genre / f"{number}.png")
+    query = {"dataset": "folder", "folder.folder": str(tmp_path / "pictures"), "view": "listen"}
+    app = open_page(**query)
+    assert len(app.get("image")) == 1
+    (tmp_path / "pictures" / "dub" / "0.png").write_bytes(b"no picture")
+    app = open_page(**query)
+    assert "0.png is no picture that can be read." in words(app)
