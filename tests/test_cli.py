@@ -43,12 +43,12 @@ def genrecore(*words: str) -> subprocess.CompletedProcess[str]:
     return subprocess.CompletedProcess(words, left.value.code, out.getvalue(), err.getvalue())
 
 
-def in_a_process(*words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+def in_a_process(*words: str) -> subprocess.CompletedProcess[str]:
     """The command as a shell starts it."""
     return subprocess.run(
         [sys.executable, "-m", "genrecore", *words],
         cwd=ROOT,
-        env=os.environ | environment,
+        env=os.environ,
         capture_output=True,
         text=True,
         timeout=120,
@@ -78,8 +78,9 @@ def test_every_command_explains_itself(words: list[str]) -> None:
     assert len(text) > 200
 
 
-def test_flags_come_from_the_configurations_fields() -> None:
-    text = in_a_process("train", "--help", COLUMNS="200").stdout
+def test_flags_come_from_the_configurations_fields(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    text = genrecore("train", "--help").stdout
     for flag in ("--model", "--epochs", "--batch-size", "--segment-s", "--split-seed", "--device"):
         assert flag in text
     assert "[default: cnn]" in text
