@@ -5,11 +5,9 @@ from __future__ import annotations
 import io
 import json
 import os
-import socket
 import subprocess
 import sys
 import time
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -317,48 +315,6 @@ def test_a_run_that_ends_while_it_is_watched_is_shown_as_ended(full: dict[str, R
 
 
 @pytest.mark.browser
-def test_the_very_first_visit_by_a_deep_link_gets_the_whole_frame(
-    full: dict[str, Run], chromium: str
-) -> None:
-    from playwright.sync_api import expect, sync_playwright
-
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.headless", "true"]
-    server = subprocess.Popen(
-        [*command, "--server.port", str(port)], cwd=ROOT, stdout=subprocess.DEVNULL
-    )
-    try:
-        for _ in range(300):
-            try:
-                urllib.request.urlopen(f"http://127.0.0.1:{port}/_stcore/health").close()
-                break
-            except OSError:
-                time.sleep(0.1)
-        with sync_playwright() as playwright:
-            browser = playwright.chromium.launch(
-                executable_path=chromium, args=["--headless", "--no-sandbox", "--disable-gpu"]
-            )
-            page = browser.new_page()
-            elsewhere = []
-            page.on(
-                "request",
-                lambda sent: elsewhere.append(sent.url) if "127.0.0.1" not in sent.url else None,
-            )
-            page.goto(f"http://127.0.0.1:{port}/runs?run={full['lost'].run_id}")
-            expect(page.get_by_text(full["lost"].title, exact=True)).to_be_visible(timeout=30_000)
-            expect(page.get_by_role("link", name="Overview")).to_be_visible()
-            expect(page.get_by_text("Its process is gone")).to_be_visible()
-            assert page.url.endswith(full["lost"].run_id)
-            # Nothing is fetched from other machines: the dashboard works offline and tells nobody.
-            assert [url for url in elsewhere if url.startswith("http")] == []
-            browser.close()
-    finally:
-        server.terminate()
-        server.wait(timeout=20)
-
-
 def test_a_leaky_run_wears_its_badge_on_every_page_that_shows_it(store: Path) -> None:
     config = with_values(RunConfig(), TINY)
     leaky = {"split": "stratified", "allow_leaks": True}

@@ -301,9 +301,10 @@ def test_two_datasets_folders_too_small_are_refused_before_training(
     assert not (run.folder / "history.jsonl").exists()
 
 
-def test_a_run_that_cannot_write_its_status_is_not_called_done(store: Path, tiny: Tiny) -> None:
+def test_a_run_of_a_model_that_is_gone_fails_with_its_name(store: Path, tiny: Tiny) -> None:
     run, lock = runs.create_held(tiny(), store)
-    (run.folder / "config.json").write_text(json.dumps({"model": {"name": "gone"}}))
+    config = json.loads((run.folder / "config.json").read_text())
+    (run.folder / "config.json").write_text(json.dumps(config | {"model": {"name": "gone"}}))
     assert lifecycle.execute(run) == "failed"
     os.close(lock)
     assert "gone" in Run(run.folder).reason
