@@ -37,6 +37,13 @@ def clip_table(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
     return table.sort_values(["genre", "clip_id"], ignore_index=True)
 
 
+def same_names(names: pd.Series) -> pd.Series:
+    """One text for all spellings of an artist or album that differ in case and spaces only; missing
+    where there is no name. Same index."""
+    text = names.astype("string").str.strip().str.casefold().str.replace(r"\s+", " ", regex=True)
+    return text.mask(text == "")
+
+
 def genres_of(clips: pd.DataFrame) -> list[str]:
     """The genres, sorted by name: the order of every logit, column and matrix."""
     return sorted(clips["genre"].dropna().unique().tolist())

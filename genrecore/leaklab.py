@@ -15,6 +15,7 @@ import pandas as pd
 
 from genrecore import config as configuration
 from genrecore import metrics, significance
+from genrecore.clips import same_names
 from genrecore.config import RunConfig
 from genrecore.errors import GenrecoreError
 from genrecore.runs import Run
@@ -93,7 +94,7 @@ def gap(runs: Sequence[Run]) -> Gap:
             "same; finish every fold of both."
         )
     clean = clean.loc[leaky.index]
-    artists = leaky["artist"].where(leaky["artist"].notna(), "clip " + leaky.index.to_series())
+    artists = same_names(leaky["artist"]).fillna("clip " + leaky.index.to_series())
     difference, low, high = significance.grouped_difference(
         leaky["right"].to_numpy(), clean["right"].to_numpy(), artists.to_numpy(dtype=str)
     )

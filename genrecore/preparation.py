@@ -93,12 +93,10 @@ def with_split(prepared: Prepared, config: RunConfig) -> Prepared:
 
 def audited(prepared: Prepared, report: Report = silent) -> Audit:
     """The audit of clips and split: of the recordings for audio, else of identical contents."""
-    made = prepared.corpus
-    if made.medium == "audio":
-        return audit(prepared.clips, made, report)
-    rows = made.index.itertuples(index=False)
-    contents = {clip_id: made.values[start : start + n] for clip_id, start, n in rows}
-    return audit(prepared.clips, None, report, skipped=prepared.skipped, contents=contents)
+    undecodable = {item["clip_id"] for item in prepared.corpus.skipped}
+    clips = prepared.clips.copy()
+    clips.attrs["left_out"] = [s for s in prepared.skipped if s["clip_id"] not in undecodable]
+    return audit(clips, prepared.corpus, report)
 
 
 def summary(prepared: Prepared) -> dict[str, Any]:

@@ -319,9 +319,27 @@ def test_sizes_of_genres_and_spellings_of_artists_are_told() -> None:
     found = audit(table(*clips))
     sentences = " ".join(found.findings["sentence"])
     assert "a, has 11 clips and the smallest, b, 2, a ratio of 5.5" in sentences
-    assert "'B' and 'b' count as different" in sentences
-    assert "'Sun  Ra' and 'sun ra' count as different" in sentences
-    assert found.counts == {"imbalance": 1, "artist_spelling": 2, "few_artists": 1}
+    assert "'B' and 'b' differ in case or spaces only" in sentences
+    assert "'Sun  Ra' and 'sun ra' differ in case or spaces only" in sentences
+    assert found.counts == {
+        "imbalance": 1, "artist_spelling": 2, "single_artist": 1, "few_artists": 1
+    }  # fmt: skip
+
+
+def test_two_spellings_of_an_artist_are_one_for_split_and_audit() -> None:
+    artists = ["The Band", "the  band ", "A", "B", "C", "D"]
+    clips = table(*[(genre, artist, None) for genre in "xy" for artist in artists])
+    for fold in range(3):
+        dealt = splits.apply(clips, "by_artist", {"n_folds": 3}, seed=0, fold=fold)
+        same = dealt[dealt["artist"].str.casefold().str.contains("band")]
+        assert same["split"].nunique() == 1
+        assert not audit(dealt).refused
+        apart = dealt.copy()
+        apart.loc[same.index[0], "split"] = "test"
+        apart.loc[same.index[1], "split"] = "train"
+        found = audit(apart)
+        assert found.refused
+        assert "The artist The Band is on both sides" in " ".join(found.findings["sentence"])
 
 
 def test_a_table_without_artists_says_that_crossings_cannot_be_seen() -> None:

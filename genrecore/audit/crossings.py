@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from genrecore.audit.verdict import Finding, plural
-from genrecore.clips import SPLITS
+from genrecore.clips import SPLITS, same_names
 
 PAIRS = (("train", "test", True), ("train", "valid", True), ("valid", "test", False))
 """Parts that may share something, and whether that is a leak. What validation and test share makes
@@ -93,19 +93,22 @@ def crossing(kind: str, clips: pd.DataFrame, group: pd.Series, titles: Sequence[
 
 def of_artists(clips: pd.DataFrame) -> Crossing:
     """Artists on both sides; a clip of an unknown artist crosses nothing that can be seen."""
-    number, names = pd.factorize(known(clips["artist"]))
-    titles = [f"The artist {name}" for name in names]
+    names = known(clips["artist"])
+    number, keys = pd.factorize(same_names(names))
+    first = names.groupby(number).first()  # of several spellings
+    titles = [f"The artist {first[k]}" for k in range(len(keys))]
     return crossing("artist_crosses", clips, pd.Series(number), titles)
 
 
 def of_albums(clips: pd.DataFrame) -> Crossing:
     """Albums on both sides: the same title of the same artist, or of unknown artists."""
     album = known(clips["album"])
-    key = known(clips["artist"]).fillna("") + "\0" + album
-    number, names = pd.factorize(key)
+    name = known(clips["artist"]).fillna("") + "\0" + album
+    number, keys = pd.factorize(same_names(name))
+    first = name.groupby(number).first()
     titles = []
-    for name in names:
-        artist, _, title = str(name).partition("\0")
+    for k in range(len(keys)):
+        artist, _, title = str(first[k]).partition("\0")
         titles.append(f"The album {title}" + (f" of {artist}" if artist else ""))
     return crossing("album_crosses", clips, pd.Series(number), titles)
 

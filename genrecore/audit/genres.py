@@ -7,6 +7,7 @@ import pandas as pd
 
 from genrecore.audit.crossings import known
 from genrecore.audit.verdict import Finding, plural
+from genrecore.clips import same_names
 
 UNEVEN = 2.0
 """From which ratio of the largest to the smallest genre on accuracy says little by itself."""
@@ -51,8 +52,8 @@ def _artists(clips: pd.DataFrame) -> list[Finding]:
         found.append(("artist_unknown", "note", "", "", float(n), sentence))
 
     genre = clips["genre"].reset_index(drop=True)
-    table = pd.DataFrame({"genre": genre, "artist": artist})
-    by_genre = table.groupby("genre")["artist"]
+    table = pd.DataFrame({"genre": genre, "artist": artist, "key": same_names(artist)})
+    by_genre = table.groupby("genre")["key"]
     n_known, n_missing = by_genre.nunique(), missing.groupby(genre).sum()
     for name in n_known.index[(n_known == 1) & (n_missing == 0)]:
         only = table.loc[table["genre"] == name, "artist"].iloc[0]
@@ -69,10 +70,10 @@ def _artists(clips: pd.DataFrame) -> list[Finding]:
         found.append(("few_artists", "warning", "", "", 2.0, sentence))
 
     names = pd.Series(artist.dropna().unique())
-    same = names.str.casefold().str.replace(r"\s+", " ", regex=True)
+    same = same_names(names)
     for _, variants in names[same.duplicated(keep=False)].groupby(same, sort=True):
         listed = " and ".join(repr(str(name)) for name in variants)
-        sentence = f"The artists {listed} count as different, but differ in case or spaces only."
+        sentence = f"{listed} differ in case or spaces only and count as one artist."
         found.append(("artist_spelling", "warning", "", "", float(len(variants)), sentence))
     return found
 

@@ -7,6 +7,7 @@ import pandas as pd
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from genrecore.clips import same_names
 from genrecore.errors import GenrecoreError
 from genrecore.splits.registered import refuse_small
 
@@ -18,8 +19,9 @@ def in_groups(clips: pd.DataFrame, by: str) -> pd.DataFrame:
 
     `by` is `artist`, `album`, or `both`: then clips that share the artist or the album, directly
     or through other clips, are one group. A clip whose artist (or album) is not known counts as
-    one of its own: two such clips may be by the same artist and still cross. Albums are told apart
-    by what the column says alone, so albums of the same name count as one.
+    one of its own: two such clips may be by the same artist and still cross. Spellings that differ
+    in case and spaces only are one artist. Albums are told apart by what the column says alone, so
+    albums of the same name count as one.
 
     Raises:
         GenrecoreError: Albums are asked for and no clip names one.
@@ -34,8 +36,7 @@ def in_groups(clips: pd.DataFrame, by: str) -> pd.DataFrame:
 
 def _keys(clips: pd.DataFrame, column: str) -> pd.Series:
     """One text an artist (or album); a clip where it is not known gets one that no name equals."""
-    known = clips[column].astype("string").str.strip()
-    known = known.mask(known == "")
+    known = same_names(clips[column])
     if column == "album" and known.isna().all():
         raise GenrecoreError(
             f"None of the {len(clips)} clips names its album, so albums cannot be kept together; "
