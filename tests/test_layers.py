@@ -16,7 +16,7 @@ LAYERS = (
     {"registry", "config", "audio", "spectral", "significance", "errors", "progress", "jobfolder",
      "hardware", "containers", "fingerprint", "archives", "download"},
     {"clips", "runs", "metrics"},
-    {"datasets", "splits", "features", "models", "relabel"},
+    {"datasets", "splits", "features", "augment", "models", "relabel"},
     {"corpus", "feature_cache", "classifier", "provided", "audit"},
     {"preparation", "trainer", "lifecycle", "inference", "comparison", "plots", "jobs", "runner",
      "leaklab", "pooling"},

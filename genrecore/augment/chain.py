@@ -1,0 +1,61 @@
+"""Several augmentations one after another, each on the examples that its probability picks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from genrecore.augment.registered import AUGMENTATIONS
+from genrecore.config import Part
+
+STAGES = ("wave", "image", "batch")
+
+
+class Chain:
+    """The augmentations of one stage in their order.
+
+    For every example two things are drawn whether it is changed or not, so that what one example
+    gets does not depend on the others' luck.
+    """
+
+    def __init__(self, parts: Sequence[Part], on: str, sample_rate_hz: int) -> None:
+        """Those of the parts that change `on`: `wave`, `image` or `batch`."""
+        self.steps: list[tuple[float, Any]] = []
+        for part in parts:
+            entry = AUGMENTATIONS[part.name]
+            if entry.facts["on"] == on:
+                options = entry.read_options(part.options, "augmentation")
+                if options.p > 0:
+                    self.steps.append((options.p, entry.thing(options, sample_rate_hz)))
+
+    def __bool__(self) -> bool:
+        return bool(self.steps)
+
+    def __call__(self, x: Tensor, generator: torch.Generator) -> Tensor:
+        """x (batch, …) with the picked examples changed; x itself stays as it was."""
+        n, fresh = len(x), False
+        for p, step in self.steps:
+            picked = torch.rand(n, generator=generator) < p
+            drawn = step.draw(n, tuple(x.shape[1:]), generator)
+            rows = picked.nonzero()[:, 0]
+            if len(rows) == n:
+                x, fresh = step.apply(x, drawn), True
+            elif len(rows):
+                there = rows.to(x.device)
+                x = x if fresh else x.clone()
+                x[there], fresh = step.apply(x[there], drawn[rows]), True
+        return x
+
+    def mixed(
+        self, x: Tensor, targets: Tensor, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor]:
+        """Features (batch, …) and soft targets (batch, genres), mixed alike."""
+        for p, step in self.steps:
+            picked = torch.rand(len(x), generator=generator) < p
+            drawn = step.draw(len(x), tuple(x.shape[1:]), generator)
+            drawn = step.only(drawn, picked)
+            x, targets = step.apply(x, drawn), step.apply(targets, drawn)
+        return x, targets

@@ -1,0 +1,81 @@
+"""The registry of augmentations, filled by the modules beside this one, and what they share."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from genrecore.registry import Options, Registry
+
+AUGMENTATIONS = Registry("augmentation")
+"""Augmentations. Facts: `on` says what is changed:
+
+- `wave`: waves (batch, 1, n_samples), before the feature is computed;
+- `image`: images (batch, channels, bins, frames) as the feature makes them, before they are
+  standardised;
+- `batch`: features of any kind together with their targets;
+- `variants`: waves, once and for all: every training segment is joined by changed copies.
+
+`last` is true for one that must come after all others on the same thing.
+
+The thing is a class `A(options, sample_rate_hz)` with the methods of `Augmentation`, `BatchMix` or
+`Variants`.
+"""
+
+
+class AugmentOptions(Options):
+    """What all online augmentations have."""
+
+    p: float = Field(
+        0.5,
+        title="Probability",
+        description="Share of the examples that are changed, drawn anew for each one every epoch",
+        ge=0.0,
+        le=1.0,
+    )
+
+
+class Augmentation(Protocol):
+    """Random numbers are drawn on the CPU, a row an example, and applied on any device; so the
+    same generator gives the same examples everywhere, and a batch equals its items."""
+
+    def draw(self, n: int, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
+        """Random numbers (n, k) for n examples of this shape (without the batch)."""
+        ...
+
+    def apply(self, x: Tensor, drawn: Tensor) -> Tensor:
+        """x (batch, …) changed as the rows of `drawn` (batch, k) say, in a new tensor of the same
+        shape."""
+        ...
+
+
+class BatchMix(Protocol):
+    """Mixes the examples of a batch with one another; `Chain.mixed` applies it."""
+
+    def draw(self, n: int, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
+        """Random numbers (n, k)."""
+        ...
+
+    def only(self, drawn: Tensor, picked: Tensor) -> Tensor:
+        """The same numbers, but such that examples that are not picked (n,) stay themselves."""
+        ...
+
+    def apply(self, x: Tensor, drawn: Tensor) -> Tensor:
+        """x (batch, …), features or targets, mixed as `drawn` says."""
+        ...
+
+
+class Variants(Protocol):
+    """Changed copies of every training segment, made once and kept in the feature cache."""
+
+    @property
+    def labels(self) -> list[str]:
+        """What each copy is called, e.g. `pitch +1`."""
+        ...
+
+    def apply(self, x: Tensor, k: int) -> Tensor:
+        """Copy k of waves (batch, 1, n_samples), same shape."""
+        ...
