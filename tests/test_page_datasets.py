@@ -19,6 +19,7 @@ from streamlit.testing.v1 import AppTest
 
 from genrecore import clips as clip_tables
 from genrecore import datasets, jobs, splits
+from genrecore.config import RunConfig
 from genrecore.datasets import known
 from genrecore.plots import datasets as drawn
 from genrecore.ui import dataset_readers as reading
@@ -263,6 +264,24 @@ def test_reading_every_view_imports_no_torch(music: pd.DataFrame) -> None:
     )
     assert done.returncode == 0, done.stderr[-2000:]
     assert json.loads(done.stdout.splitlines()[-1]) == []
+
+
+def test_no_two_fields_share_a_name_in_the_address() -> None:
+    from genrecore.ui import forms
+
+    of_parts = [
+        f"{name}.{key}"
+        for registry in forms.REGISTRIES.values()
+        for name, entry in registry.items()
+        for key in entry.options.model_fields
+    ]
+    of_groups = [
+        f"{group}.{key}"
+        for group, info in RunConfig.model_fields.items()
+        for key in getattr(info.annotation, "model_fields", {})
+    ]
+    names = [*of_parts, *of_groups]
+    assert len(names) == len(set(names)) > 20
 
 
 def large(n: int) -> pd.DataFrame:

@@ -6,10 +6,8 @@ description the help, its range the limits. Importing this imports torch.
 
 from __future__ import annotations
 
-import math
-import types
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Any
 
 import streamlit as st
 from pydantic import BaseModel
@@ -23,7 +21,8 @@ from genrecore.features import FEATURES, STANDARDISERS
 from genrecore.models import MODELS
 from genrecore.registry import Registry
 from genrecore.splits import SPLITS
-from genrecore.ui.choices import choose_one, chosen
+from genrecore.ui import fields
+from genrecore.ui.choices import choose_one
 
 REGISTRIES: Mapping[str, Registry] = {
     "dataset": DATASETS,
@@ -34,7 +33,6 @@ REGISTRIES: Mapping[str, Registry] = {
 }
 # What stands open; everything else is folded away until it is wanted.
 _OPEN = ("training.epochs", "training.batch_size", "training.lr")
-_LOW, _HIGH = ("ge", "gt"), ("le", "lt")  # attributes of the limits pydantic keeps
 # Which fold of the form a field of the configuration belongs to; a new one joins the last.
 _FOLD = {
     "genres": "data",
@@ -119,7 +117,7 @@ def training_part(base: RunConfig) -> dict[str, Any]:
     values: dict[str, Any] = {}
     for column, dotted in zip(st.columns(len(places), gap="medium"), places, strict=True):
         with column:
-            values[dotted] = _field(dotted, given[dotted], _value(base, dotted))
+            values[dotted] = fields.field(dotted, given[dotted], _value(base, dotted))
     with st.expander("More about training", icon=":material/tune:"):
         values |= _fold("training", base)
     return values
@@ -162,9 +160,9 @@ def _about(registry: Registry, name: str) -> str:
 
 def _needed(registry: Registry, name: str) -> set[str]:
     """Options that have no usable default: they stand open."""
-    fields = registry[name].options.model_fields
+    infos = registry[name].options.model_fields
     folder = {"folder"} if registry[name].facts.get("needs_folder") else set()
-    return {key for key, info in fields.items() if info.is_required() or key in folder}
+    return {key for key, info in infos.items() if info.is_required() or key in folder}
 
 
 def _options(
@@ -178,28 +176,20 @@ def _options(
     given = stored.options if stored.name == name else {}
     if part == "dataset":
         given = known.with_known_folder(Part(name=name, options=dict(given))).options
-    fields = {
-        key: info
-        for key, info in REGISTRIES[part][name].options.model_fields.items()
-        if (only is None or key in only) and key not in set(leave_out)
-    }
-    values = {}
-    if fields and only is None:
+    if only is None and set(REGISTRIES[part][name].options.model_fields) - set(leave_out):
         st.caption(REGISTRIES[part][name].title)
-    for key, info in _in_columns(fields):
-        default = given.get(key, None if info.is_required() else info.get_default())
-        values[f"{part}.{key}"] = _field(f"{part}.{name}.{key}", info, default)
-    return values
+    values = fields.options(REGISTRIES[part], name, given, only, set(leave_out))
+    return {f"{part}.{key}": value for key, value in values.items()}
 
 
 def _fold(which: str, base: RunConfig) -> dict[str, Any]:
-    fields = {
+    infos = {
         dotted: info
         for dotted, info in _flat_fields(RunConfig).items()
         if dotted not in _OPEN and _FOLD.get(dotted.partition(".")[0], "training") == which
     }
     groups: dict[str, dict[str, FieldInfo]] = {}
-    for dotted, info in fields.items():
+    for dotted, info in infos.items():
         first = dotted.partition(".")[0] if "." in dotted else ""
         groups.setdefault(first, {})[dotted] = info
     values: dict[str, Any] = {}
@@ -207,21 +197,10 @@ def _fold(which: str, base: RunConfig) -> dict[str, Any]:
         title = RunConfig.model_fields[first].title if first else "Repetitions"
         st.caption(title or first.capitalize())
         values |= {
-            dotted: _field(dotted, info, _value(base, dotted))
-            for dotted, info in _in_columns(inside)
+            dotted: fields.field(dotted, info, _value(base, dotted))
+            for dotted, info in fields.grid(inside)
         }
     return values
-
-
-def _in_columns(fields: Mapping[str, FieldInfo]) -> Iterable[tuple[str, FieldInfo]]:
-    """Yields each field inside its place of a two-column grid."""
-    items = list(fields.items())
-    for first in range(0, len(items), 2):
-        for column, item in zip(
-            st.columns(2, gap="medium"), items[first : first + 2], strict=False
-        ):
-            with column:
-                yield item
 
 
 def _flat_fields(model: type[BaseModel], prefix: str = "") -> dict[str, FieldInfo]:
@@ -243,69 +222,3 @@ def _value(config: RunConfig, dotted: str) -> Any:
     for key in dotted.split("."):
         value = getattr(value, key)
     return value
-
-
-def _field(key: str, info: FieldInfo, value: Any) -> Any:
-    """The widget that suits a field's type, and its value."""
-    label = info.title or key.rpartition(".")[2].replace("_", " ").capitalize()
-    # A form that starts from another run has fields of its own.
-    common: dict[str, Any] = {
-        "help": info.description,
-        "key": f"field_{chosen('from')}_{key}",
-    }
-    kind = _without_none(info.annotation)
-    if get_origin(kind) is Literal:
-        choices = list(get_args(kind))
-        index = choices.index(value) if value in choices else 0
-        return st.selectbox(label, choices, index=index, format_func=_choice, **common)
-    if kind is bool:
-        return st.toggle(label, value=bool(value), **common)
-    if kind is int and value is not None:
-        low, high = _limits(info, 1)
-        return st.number_input(
-            label, min_value=low, max_value=high, value=int(value), step=1, **common
-        )
-    if kind is float and value is not None:
-        low, high = _limits(info, 1.0)
-        return st.number_input(
-            label,
-            min_value=low,
-            max_value=high,
-            value=float(value),
-            step=_step(float(value)),
-            format="%g",
-            **common,
-        )
-    text = st.text_input(label, value="" if value is None else str(value), **common)
-    return text.strip() if text else ("" if kind is str else None)
-
-
-def _without_none(kind: Any) -> Any:
-    if get_origin(kind) in (Union, types.UnionType):
-        rest = [part for part in get_args(kind) if part is not type(None)]
-        return rest[0] if len(rest) == 1 else str
-    return kind
-
-
-def _choice(value: Any) -> str:
-    if isinstance(value, int):
-        return f"{value:,}".replace(",", " ")
-    return str(value).replace("_", " ")
-
-
-def _limits(info: FieldInfo, unit: Any) -> tuple[Any, Any]:
-    """Lowest and highest value in the field's own type. An open limit (gt, lt) is left to the
-    configuration's own check, which says so in a sentence."""
-    lows = [
-        getattr(limit, name) for limit in info.metadata for name in _LOW if hasattr(limit, name)
-    ]
-    highs = [
-        getattr(limit, name) for limit in info.metadata for name in _HIGH if hasattr(limit, name)
-    ]
-    convert = type(unit)
-    return (convert(lows[0]) if lows else None), (convert(highs[0]) if highs else None)
-
-
-def _step(value: float) -> float:
-    """A tenth to all of the value, and less than it, so that one step down does not end at 0."""
-    return float(10.0 ** (math.ceil(math.log10(abs(value))) - 1)) if value else 0.1
