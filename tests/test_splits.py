@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import importlib.resources
 import time
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+import split_tables
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sklearn.utils import shuffle
 
 from genrecore import datasets, splits
 from genrecore.clips import clip_table
@@ -19,29 +18,6 @@ from genrecore.errors import GenrecoreError, UsageError
 
 FOLDS = [name for name, entry in splits.SPLITS.items() if entry.facts["folds"]]
 SEEDED = [name for name, entry in splits.SPLITS.items() if entry.facts["seeded"]]
-
-
-def _clips(seed: int = 0, n_genres: int = 7, n_artists: int = 11) -> pd.DataFrame:
-    """Genres of uneven artists, some clips without one, one artist in two genres."""
-    rng = np.random.default_rng(seed)
-    rows = []
-    for genre in range(n_genres):
-        clip = 0
-        for artist in range(n_artists):
-            for _ in range(int(rng.integers(1, 6))):
-                rows.append(
-                    {
-                        "clip_id": f"g{genre}.{clip:05d}",
-                        "path": f"/music/g{genre}/{clip}.wav",
-                        "genre": f"g{genre}",
-                        "artist": None if artist == 3 else f"artist {genre}.{artist}",
-                        "album": None if artist == 4 else f"album {genre}.{artist}.{clip % 2}",
-                        "split": ("train", "test", "valid", "train")[clip % 4],
-                    }
-                )
-                clip += 1
-        rows.append(rows[-1] | {"clip_id": f"g{genre}.{clip:05d}", "artist": "everywhere"})
-    return clip_table(rows)
 
 
 def _small() -> pd.DataFrame:
@@ -55,31 +31,6 @@ def _small() -> pd.DataFrame:
             row = {"path": "x", "genre": genre, "artist": None if unknown else artist}
             rows.append(row | {"clip_id": f"{genre}.{clip:05d}"})
     return clip_table(rows)
-
-
-def _gtzan() -> pd.DataFrame:
-    """A clip table of GTZAN's 1 000 names and artists, from the packaged facts."""
-    place = importlib.resources.files("genrecore") / "data" / "gtzan_annotations.csv"
-    with importlib.resources.as_file(place) as path:
-        facts = pd.read_csv(path, dtype="string")
-    genre = facts["clip_id"].str.split(".").str[0]
-    return clip_table(facts.assign(genre=genre, path="x").to_dict("records"))
-
-
-@pytest.fixture(scope="module")
-def fma(real_data: Path) -> pd.DataFrame:
-    """A clip table of FMA-small's 7 994 usable tracks with the official split."""
-    facts = pd.read_csv(real_data / "fma_small_tracks.csv", dtype="string")
-    table = pd.DataFrame(
-        {
-            "clip_id": facts["track_id"].str.zfill(6),
-            "path": "x",
-            "genre": facts["genre_top"],
-            "artist": facts["artist_id"],
-            "split": facts["split"].replace({"training": "train", "validation": "valid"}),
-        }
-    )
-    return clip_table(table.to_dict("records"))
 
 
 @pytest.mark.parametrize(
@@ -106,7 +57,7 @@ def test_the_first_schemes_deal_as_they_always_did(
 def test_every_clip_is_tested_once_and_validated_once_over_the_folds(
     scheme: str, n_folds: int
 ) -> None:
-    clips = _clips()
+    clips = split_tables.clips()
     folds = [splits.apply(clips, scheme, {"n_folds": n_folds}, 3, k) for k in range(n_folds)]
     for split in ("test", "valid"):
         times = sum((fold["split"] == split).astype(int) for fold in folds)
@@ -120,7 +71,7 @@ def test_every_clip_is_tested_once_and_validated_once_over_the_folds(
 def test_every_genre_is_in_train_valid_and_test_of_every_fold(scheme: str) -> None:
     for seed in range(2):
         for fold in range(5):
-            table = splits.apply(_clips(seed), scheme, {}, seed, fold)
+            table = splits.apply(split_tables.clips(seed), scheme, {}, seed, fold)
             found = splits.counts(table)
             assert found.shape == (7, 3)
             assert list(found.columns) == ["train", "valid", "test"]
@@ -130,18 +81,18 @@ def test_every_genre_is_in_train_valid_and_test_of_every_fold(scheme: str) -> No
 
 def test_clips_of_one_artist_never_cross_the_split() -> None:
     for seed in range(9):
-        table = splits.apply(_clips(seed), "by_artist", {}, seed, seed % 5)
+        table = splits.apply(split_tables.clips(seed), "by_artist", {}, seed, seed % 5)
         known = table.dropna(subset=["artist"])
         assert (known.groupby("artist")["split"].nunique() == 1).all()
 
 
 def test_the_split_by_clip_lets_artists_cross() -> None:
-    table = splits.apply(_clips(), "stratified", {}, 0, 0)
+    table = splits.apply(split_tables.clips(), "stratified", {}, 0, 0)
     assert (table.dropna(subset=["artist"]).groupby("artist")["split"].nunique() > 1).any()
 
 
 def test_clips_without_an_artist_are_dealt_out_one_by_one() -> None:
-    clips = _clips()
+    clips = split_tables.clips()
     clips["artist"] = pd.NA
     found = splits.counts(splits.apply(clips, "by_artist", {}, 0, 0))
     n = found.sum(axis=1)
@@ -149,7 +100,7 @@ def test_clips_without_an_artist_are_dealt_out_one_by_one() -> None:
 
 
 def test_parts_are_as_even_as_the_clips_allow() -> None:
-    clips = _clips()
+    clips = split_tables.clips()
     for fold in range(5):
         found = splits.counts(splits.apply(clips, "stratified", {}, 1, fold))
         assert ((found["test"] - found.sum(axis=1) / 5).abs() < 1).all()
@@ -161,7 +112,7 @@ def test_parts_are_as_even_as_the_clips_allow() -> None:
 
 @pytest.mark.parametrize("scheme", SEEDED)
 def test_the_split_depends_on_the_seed_and_not_on_the_order_of_rows(scheme: str) -> None:
-    clips = _clips()
+    clips = split_tables.clips()
     fold = 2 if scheme in FOLDS else 0
     table = splits.apply(clips, scheme, {}, 5, fold)
     assert table["split"].equals(splits.apply(clips, scheme, {}, 5, fold)["split"])
@@ -173,7 +124,7 @@ def test_the_split_depends_on_the_seed_and_not_on_the_order_of_rows(scheme: str)
 
 
 def test_apply_leaves_the_table_it_was_given_alone() -> None:
-    clips = _clips()
+    clips = split_tables.clips()
     before = clips.copy()
     for scheme in splits.SPLITS:
         if scheme != "fault_filtered":
@@ -201,7 +152,7 @@ def test_genres_with_too_few_artists_are_named(real_data: Path) -> None:
 
 
 def test_genres_with_fewer_clips_than_folds_are_named_with_what_would_do() -> None:
-    clips = _clips()
+    clips = split_tables.clips()
     rare = clips[(clips["genre"] != "g2") | (clips.groupby("genre").cumcount() < 4)]
     with pytest.raises(GenrecoreError, match=r"too few clips in g2 \(4\).*at most 4 folds"):
         splits.apply(rare, "stratified", {}, 0, 0)
@@ -239,12 +190,12 @@ def test_wrong_requests_are_refused_with_the_choices(
     name: str, options: dict[str, int], fold: int, message: str
 ) -> None:
     with pytest.raises(UsageError, match=message):
-        splits.apply(_clips(), name, options, 0, fold)
+        splits.apply(split_tables.clips(), name, options, 0, fold)
 
 
 @pytest.mark.parametrize("scheme", list(splits.SPLITS))
 def test_every_scheme_is_deterministic_and_says_what_it_does(scheme: str) -> None:
-    clips = _gtzan() if scheme == "fault_filtered" else _clips()
+    clips = split_tables.gtzan() if scheme == "fault_filtered" else split_tables.clips()
     for seed in (0, 1, 2**31):
         split = splits.apply(clips, scheme, {}, seed, 0)["split"]
         assert split.dtype == "string"
@@ -267,135 +218,15 @@ def test_options_and_fold_are_in_the_sentence() -> None:
     assert "7 : 1.5 : 2 " in splits.describe("ratio_8_1_1", {"train": 7, "valid": 1.5, "test": 2})
 
 
-def test_fault_filtered_has_443_197_and_290_clips_and_70_in_none() -> None:
-    table = splits.apply(_gtzan(), "fault_filtered", {}, 0, 0)
-    assert splits.counts(table).sum().to_dict() == {"train": 443, "valid": 197, "test": 290}
-    assert table["split"].isna().sum() == 70
-    known = table.dropna(subset=["artist", "split"])
-    assert (known.groupby("artist")["split"].nunique() == 1).all()
-    assert splits.notes(table) == [
-        "70 of 1000 clips are in none of training, validation and test and take no part."
-    ]
-
-
-def test_fault_filtered_refuses_what_is_not_gtzan() -> None:
-    clips = pd.concat([_gtzan().head(8), _clips().head(3)], ignore_index=True)
-    with pytest.raises(GenrecoreError, match=r"3 of 11 clips are not in GTZAN \(the first is g0"):
-        splits.apply(clips, "fault_filtered", {}, 0, 0)
-
-
-def test_the_official_split_of_fma_small_has_6394_800_and_800_clips(fma: pd.DataFrame) -> None:
-    for scheme in ("official", "benito", "manifest"):
-        table = splits.apply(fma, scheme, {}, 3, 0)
-        assert splits.counts(table).sum().to_dict() == {"train": 6394, "valid": 800, "test": 800}
-        assert splits.notes(table) == []
-        known = table.dropna(subset=["artist"])
-        assert (known.groupby("artist")["split"].nunique() == 1).all()
-
-
-def test_ratios_hold_on_fma_small_by_clip_and_nearly_by_artist(fma: pd.DataFrame) -> None:
-    by_clip = splits.counts(splits.apply(fma, "liu", {}, 0, 0))
-    assert by_clip.loc["Rock"].to_dict() == {"train": 799, "valid": 100, "test": 100}
-    assert by_clip.loc["Pop"].to_dict() == {"train": 800, "valid": 100, "test": 100}
-    table = splits.apply(fma, "by_artist_ratio", {}, 0, 0)
-    known = table.dropna(subset=["artist"])
-    assert (known.groupby("artist")["split"].nunique() == 1).all()
-    shares = splits.counts(table).div(splits.counts(table).sum(axis=1), axis=0)
-    # Most artists have a few clips of about a thousand in a genre; 1 % is ten clips.
-    assert (shares - [0.8, 0.1, 0.1]).abs().max().max() < 0.01
-
-
-def test_official_takes_what_is_there_and_says_what_is_not() -> None:
-    clips = _clips()
-    clips["split"] = clips["split"].mask(clips["split"] == "valid")
-    table = splits.apply(clips, "official", {}, 0, 0)
-    assert table["split"].equals(clips["split"])
-    n_out = int(clips["split"].isna().sum())
-    none, valid = splits.notes(table)
-    assert none.startswith(f"{n_out} of {len(clips)} clips are in none")
-    assert "no validation clips: the last epoch" in valid
-    assert splits.counts(table)["valid"].sum() == 0
-
-
-@pytest.mark.parametrize(
-    ("scheme", "change", "said"),
-    [
-        ("official", {"train": None, "valid": None, "test": None}, "no split of its own: none of"),
-        ("benito", {"train": None, "valid": None, "test": None}, "no split of its own: none of"),
-        ("official", {"test": "valid"}, "has no test clips"),
-        ("official", {"train": None}, "has no train clips"),
-        ("official", {"valid": "development"}, "says 'development'.*train, valid and test"),
-        ("manifest", {"valid": None}, r"\d+ of \d+ clips have nothing \(the first is g0"),
-        ("manifest", {"valid": " "}, r"\d+ of \d+ clips have nothing \(the first is g0"),
-        ("manifest", {"train": "trian"}, "says 'trian'"),
-        ("manifest", {"test": "train"}, "has no test clips"),
-    ],
-)
-def test_given_splits_that_cannot_be_used_are_refused(
-    scheme: str, change: dict[str, str | None], said: str
-) -> None:
-    clips = _clips()
-    clips["split"] = clips["split"].map(lambda name: change.get(name, name)).astype("string")
-    with pytest.raises(GenrecoreError, match=said):
-        splits.apply(clips, scheme, {}, 0, 0)
-
-
-def test_the_number_of_rows_without_a_split_is_said() -> None:
-    clips = _clips()
-    clips.loc[[5, 9, 13], "split"] = pd.NA
-    with pytest.raises(GenrecoreError, match=f"3 of {len(clips)} clips have nothing"):
-        splits.apply(clips, "manifest", {}, 0, 0)
-
-
-def test_belton_tests_the_last_fifth_of_the_usual_shuffle() -> None:
-    clips = _gtzan().sample(frac=1, random_state=5)  # whatever order the table has
-    table = splits.apply(clips, "belton", {}, 0, 0)
-    names = sorted(clips["clip_id"])
-    usual = pd.Series(names).sample(frac=1, random_state=0).tolist()
-    assert usual == shuffle(names, random_state=0)
-    assert usual[:3] == np.array(names)[np.random.RandomState(0).permutation(1000)][:3].tolist()
-    for split, part in (("train", usual[:600]), ("valid", usual[600:800]), ("test", usual[800:])):
-        assert set(table.loc[table["split"] == split, "clip_id"]) == set(part)
-    found = splits.counts(table)
-    assert found["test"].nunique() > 1  # slightly uneven, as in the study's Figure 1
-    assert found["test"].between(8, 32).all()
-    with pytest.raises(GenrecoreError, match="at least 5 clips; found 4"):
-        splits.apply(clips.head(4), "belton", {}, 0, 0)
-
-
-def test_the_published_table_is_in_the_order_that_belton_shuffles(real_data: Path) -> None:
-    names = pd.read_csv(real_data / "gtzan" / "features_30_sec.csv")["filename"]
-    assert names.is_monotonic_increasing
-    assert [name.removesuffix(".wav") for name in names] == _gtzan()["clip_id"].tolist()
-
-
-def test_qin_has_80_and_20_clips_a_genre_and_no_validation() -> None:
-    table = splits.apply(_gtzan(), "qin", {}, 0, 0)
-    assert splits.counts(table).to_numpy().tolist() == [[80, 0, 20]] * 10
-    assert splits.notes(table) == [
-        "This split has no validation clips: the last epoch is the one tested."
-    ]
-    without = splits.apply(_gtzan().query("clip_id != 'jazz.00054'"), "qin", {}, 0, 0)
-    assert splits.counts(without).loc["jazz"].tolist() == [79, 0, 20]
-
-
-def test_the_studies_equal_the_general_schemes_they_name() -> None:
-    clips = _clips()
-    for study, general in (("qin", "ratio_8_2"), ("liu", "ratio_8_1_1"), ("benito", "official")):
-        a, b = (splits.apply(clips, name, {}, 7, 0)["split"] for name in (study, general))
-        assert a.equals(b)
-        assert splits.SPLITS[study].source != splits.SPLITS[general].source
-
-
 def test_without_a_validation_share_there_is_no_validation() -> None:
     for scheme in ("ratio_8_1_1", "by_artist_ratio"):
-        found = splits.counts(splits.apply(_clips(), scheme, {"valid": 0}, 0, 0))
+        found = splits.counts(splits.apply(split_tables.clips(), scheme, {"valid": 0}, 0, 0))
         assert found["valid"].sum() == 0
         assert (found[["train", "test"]] > 0).all(axis=None)
 
 
 def test_genres_too_small_for_the_ratio_are_named() -> None:
-    clips = _clips()
+    clips = split_tables.clips()
     rare = clips[(clips["genre"] != "g2") | (clips.groupby("genre").cumcount() < 2)]
     with pytest.raises(GenrecoreError, match=r"too few clips in g2 \(2\).*3 parts need 3 clips"):
         splits.apply(rare, "ratio_8_1_1", {}, 0, 0)
@@ -406,7 +237,7 @@ def test_genres_too_small_for_the_ratio_are_named() -> None:
 
 
 def test_albums_cannot_be_kept_together_where_none_is_known() -> None:
-    clips = _clips()
+    clips = split_tables.clips()
     clips["album"] = pd.NA
     for scheme, options in (("by_album", {}), ("by_artist", {"albums": True})):
         with pytest.raises(GenrecoreError, match=f"None of the {len(clips)} clips names its album"):
