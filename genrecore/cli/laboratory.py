@@ -7,11 +7,10 @@ from typing import Annotated, Any
 
 import typer
 
-from genrecore import jobs
 from genrecore.cli.app import app
 from genrecore.cli.flags import with_flags
 from genrecore.cli.output import JSON, out, print_json, print_table, reporting, share
-from genrecore.cli.training import finished, follow, settings
+from genrecore.cli.training import follow, settings
 from genrecore.config import RunConfig
 from genrecore.runs import Run
 
@@ -32,12 +31,14 @@ def leaklab(
 ) -> None:
     """Measure what a leaky split adds: train the same system on every fold of a split by clip and
     of one by artist, and show the gap with its interval. Runs that are there already are used."""
-    from genrecore import classifier, leaklab
+    from genrecore import datasets, leaklab  # torch: not on the way to --help
 
-    base = settings(config, values, set_)
-    planned = [classifier.resolve(one) for one in leaklab.plan(base, n_folds)]
+    planned = leaklab.plan(settings(config, values, set_), n_folds)
     with reporting(quiet=as_json) as report:
-        begun = [finished(one) or jobs.submit(one) for one in planned]
+        dataset = planned[0].dataset
+        clips = datasets.load(dataset.name, dataset.options, report)
+        leaklab.check(planned[0], clips, n_folds)
+        begun = leaklab.submit(planned)
         done: list[Run] = []
         for number, run in enumerate(begun, start=1):
             title = f"{run.config.split.name} fold {run.config.fold} ({number} of {len(begun)})"

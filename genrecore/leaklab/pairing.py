@@ -1,22 +1,15 @@
-"""The leak laboratory: what a split that shares artists adds to the accuracy of the same system.
-
-The same configuration is trained on every fold of a leaky split (by clip) and of a clean one (by
-artist) of the same clips. Over all folds every clip is tested once in each, so the gap is a paired
-difference on all clips; its interval resamples artists, because clips of one artist are not
-independent of one another.
-"""
+"""The gap between a leaky and a clean split: accuracies pooled over folds, and their difference."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pandas as pd
 
-from genrecore import config as configuration
+from genrecore import clips as clip_tables
 from genrecore import metrics, significance
-from genrecore.clips import same_names
-from genrecore.config import RunConfig
 from genrecore.errors import GenrecoreError
 from genrecore.runs import Run
 
@@ -29,17 +22,25 @@ class Gap:
 
     Attributes:
         leaky: Pooled accuracy on the leaky folds.
+        leaky_low: Lower end of its 95 % Wilson interval.
+        leaky_high: Upper end.
         clean: Pooled accuracy on the clean folds.
+        clean_low: Lower end of its 95 % Wilson interval.
+        clean_high: Upper end.
         difference: leaky − clean.
-        low: Lower end of its 95 % interval.
+        low: Lower end of its 95 % interval, artists resampled.
         high: Upper end.
         n_clips: Clips, each tested once in either split.
         n_artists: Artists resampled; a clip of unknown artist counts as an artist of its own.
-        per_genre: `genre, n_clips, leaky, clean`.
+        per_genre: `genre, n_clips`, and `leaky, clean` with `_low` and `_high` as above.
     """
 
     leaky: float
+    leaky_low: float
+    leaky_high: float
     clean: float
+    clean_low: float
+    clean_high: float
     difference: float
     low: float
     high: float
@@ -48,35 +49,36 @@ class Gap:
     per_genre: pd.DataFrame
 
     @property
+    def headline(self) -> str:
+        """The gap in one line."""
+        accuracies = f"By clip {points(self.leaky)} %, by artist {points(self.clean)} %: "
+        ends = f"{points(self.low)} to {points(self.high)}"
+        if self.low > 0:
+            return f"{accuracies}the leak adds {points(self.difference)} points (95 %: {ends})"
+        return (
+            f"{accuracies}whether the leak adds anything cannot be told "
+            f"({points(self.difference)} points, 95 %: {ends})"
+        )
+
+    @property
     def sentence(self) -> str:
         """The gap in words."""
-        points = 100 * self.difference
         found = (
             "The split by clip flatters this system"
             if self.low > 0
             else "The two splits cannot be told apart with these clips"
         )
         return (
-            f"{found}: {100 * self.leaky:.1f} % of {self.n_clips} clips when artists are shared, "
-            f"{100 * self.clean:.1f} % when they are not, {points:+.1f} points "
-            f"(95 %: {100 * self.low:+.1f} to {100 * self.high:+.1f}, {self.n_artists} artists "
-            "resampled)."
+            f"{found}: {points(self.leaky)} % of {self.n_clips} clips when artists are shared, "
+            f"{points(self.clean)} % when they are not, {points(self.difference, '+')} points "
+            f"(95 %: {points(self.low, '+')} to {points(self.high, '+')}, {self.n_artists} "
+            "artists resampled)."
         )
 
 
-def plan(config: RunConfig, n_folds: int = 5) -> list[RunConfig]:
-    """Every fold of the leaky and of the clean split, not yet resolved."""
-    values = [
-        {
-            "split": name,
-            "split.n_folds": n_folds,
-            "fold": fold,
-            "allow_leaks": name == LEAKY,
-        }
-        for name in (LEAKY, CLEAN)
-        for fold in range(n_folds)
-    ]
-    return [configuration.with_values(config, value) for value in values]
+def points(share: float, sign: str = "") -> str:
+    """A share times 100 with one decimal; halves go up, as in tables and figures."""
+    return f"{math.floor(1000 * share + 0.5) / 10:{sign}.1f}".replace("-", "−")
 
 
 def gap(runs: Sequence[Run]) -> Gap:
@@ -94,27 +96,34 @@ def gap(runs: Sequence[Run]) -> Gap:
             "same; finish every fold of both."
         )
     clean = clean.loc[leaky.index]
-    artists = same_names(leaky["artist"]).fillna("clip " + leaky.index.to_series())
+    artists = clip_tables.same_names(leaky["artist"])
+    artists = artists.fillna("\0" + leaky.index.to_series().astype("string"))
     difference, low, high = significance.grouped_difference(
         leaky["right"].to_numpy(), clean["right"].to_numpy(), artists.to_numpy(dtype=str)
     )
-    per_genre = pd.DataFrame(
-        {
-            "n_clips": leaky.groupby("genre")["right"].size(),
-            "leaky": leaky.groupby("genre")["right"].mean(),
-            "clean": clean.groupby("genre")["right"].mean(),
-        }
-    ).reset_index()
+    everything = _shares(leaky["right"], clean["right"])
+    rows = [
+        {"genre": genre, "n_clips": len(part)} | _shares(part, clean.loc[part.index, "right"])
+        for genre, part in leaky["right"].groupby(leaky["genre"])
+    ]
     return Gap(
-        leaky=float(leaky["right"].mean()),
-        clean=float(clean["right"].mean()),
+        **everything,
         difference=difference,
         low=low,
         high=high,
         n_clips=len(leaky),
         n_artists=int(artists.nunique()),
-        per_genre=per_genre,
+        per_genre=pd.DataFrame(rows),
     )
+
+
+def _shares(leaky: pd.Series, clean: pd.Series) -> dict[str, float]:
+    """`leaky, leaky_low, leaky_high, clean, clean_low, clean_high` of who is right, by clip."""
+    found: dict[str, float] = {}
+    for name, right in (("leaky", leaky), ("clean", clean)):
+        low, high = significance.wilson(int(right.sum()), len(right))
+        found |= {name: float(right.mean()), f"{name}_low": low, f"{name}_high": high}
+    return found
 
 
 def _right(runs: Sequence[Run]) -> pd.DataFrame:

@@ -1,0 +1,296 @@
+"""Experiments: planned as configurations, queued as runs, and found again in the store."""
+
+from __future__ import annotations
+
+import shlex
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from genrecore import clips as clip_tables
+from genrecore import config as configuration
+from genrecore import jobs, relabel, runs, splits
+from genrecore.config import Part, RunConfig
+from genrecore.errors import GenrecoreError
+from genrecore.leaklab.pairing import CLEAN, LEAKY
+from genrecore.runs import Run
+from genrecore.splits import SPLITS
+
+_MOST_LIKE = 5  # earlier runs that an estimate looks at
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """The runs of one system on the leaky and on the clean folds of the same clips.
+
+    Attributes:
+        config: The clean configuration, fold 0.
+        n_folds: Of either split.
+        leaky: By fold the run that counts: a finished one, else one that works or waits, else the
+            newest. Folds that were never queued are absent.
+        clean: The same for the clean folds.
+    """
+
+    config: RunConfig
+    n_folds: int
+    leaky: Mapping[int, Run]
+    clean: Mapping[int, Run]
+
+    @property
+    def key(self) -> str:
+        """Ten hex digits that name the experiment."""
+        return configuration.signature(self.config)
+
+    @property
+    def runs(self) -> list[Run]:
+        """All of them, the clean folds first, as they are queued."""
+        return [side[fold] for side in (self.clean, self.leaky) for fold in sorted(side)]
+
+    @property
+    def n_runs(self) -> int:
+        """How many it takes."""
+        return 2 * self.n_folds
+
+    @cached_property
+    def done(self) -> list[Run]:
+        """Those that are done."""
+        return [run for run in self.runs if run.state == "done"]
+
+    @cached_property
+    def active(self) -> list[Run]:
+        """Those that work or wait."""
+        return [run for run in self.runs if run.state in runs.LIVE or run.state == "queued"]
+
+    @cached_property
+    def ended(self) -> list[Run]:
+        """Those that ended without a result: stopped, failed or lost."""
+        return [run for run in self.runs if run not in self.done and run not in self.active]
+
+    @property
+    def n_missing(self) -> int:
+        """Folds that nobody has done or works on."""
+        return self.n_runs - len(self.done) - len(self.active)
+
+    @property
+    def complete(self) -> bool:
+        """Whether every fold of both splits is done."""
+        return len(self.done) == self.n_runs
+
+    @property
+    def title(self) -> str:
+        """Model, data and folds, in short."""
+        return f"{self.config.model.name} · {self.config.dataset.name} · {self.n_folds} folds"
+
+    @property
+    def left_s(self) -> float | None:
+        """Seconds until the runs that work or wait are done, or None while nothing is known.
+
+        Those that wait are expected to take as long as the typical run before them.
+        """
+        live = [run for run in self.active if run.state != "queued"]
+        left = [float(run.status["time_left_s"]) for run in live if run.status.get("time_left_s")]
+        took = [_took_s(run) for run in self.done]
+        if not took and left:
+            took = [_took_s(run) + s for run, s in zip(live, left, strict=False)]
+        if not took or not self.active:
+            return None
+        n_waiting = len(self.active) - len(left)
+        return (sum(left) + n_waiting * statistics.median(took)) / max(1, len(live))
+
+    def again(self) -> Experiment:
+        """The same runs as they are now; runs that came since are not looked for."""
+        leaky, clean = (
+            {fold: Run(run.folder) for fold, run in side.items()}
+            for side in (self.leaky, self.clean)
+        )
+        return replace(self, leaky=leaky, clean=clean)
+
+
+def _took_s(run: Run) -> float:
+    """Seconds for which a run has worked."""
+    status = run.status
+    end = status.get("finished_at") or status.get("heartbeat") or 0.0
+    return max(0.0, float(end) - float(status.get("started_at") or end))
+
+
+def plan(config: RunConfig, n_folds: int = 5) -> list[RunConfig]:
+    """Every fold of the clean and of the leaky split, resolved. Imports torch.
+
+    The clean folds come first: where they are refused, nobody has waited for the leaky ones.
+
+    Raises:
+        UsageError: What `classifier.resolve` refuses, or a number of folds out of range.
+    """
+    from genrecore import classifier
+
+    first = classifier.resolve(_dealt(config, CLEAN, n_folds, 0))
+    return [_dealt(first, name, n_folds, k) for name in (CLEAN, LEAKY) for k in range(n_folds)]
+
+
+def _dealt(config: RunConfig, name: str, n_folds: int, fold: int) -> RunConfig:
+    """The configuration on one fold of one of the two splits; resolved where it was before."""
+    given = config.split.options if config.split.name == name else {}
+    read = SPLITS[name].read_options({**given, "n_folds": n_folds}, "split")
+    split = Part(name=name, options=read.model_dump(mode="json", exclude_defaults=True))
+    return config.model_copy(update={"split": split, "fold": fold, "allow_leaks": name == LEAKY})
+
+
+def check(config: RunConfig, clips: pd.DataFrame, n_folds: int = 5) -> None:
+    """Refuses an experiment that its clips cannot answer, before anything is trained.
+
+    Args:
+        config: What is to be trained; its genres and split seed are looked at.
+        clips: The dataset's clip table.
+        n_folds: Of either split.
+
+    Raises:
+        GenrecoreError: No artist is known, none has two clips, or a genre has too few of them.
+    """
+    table, _ = relabel.apply(clips, config.genres.leave_out, config.genres.merge)
+    artists = clip_tables.same_names(table["artist"]).dropna()
+    if artists.empty:
+        raise GenrecoreError(
+            f"None of the {len(table)} clips names its artist, so nobody can tell who would be on "
+            "both sides; give the artists in a list of files (CSV) with a column artist."
+        )
+    if not artists.duplicated().any():
+        raise GenrecoreError(
+            f"No two of the {len(table)} clips are known to be by one artist, so a split by clip "
+            "shares none; the experiment needs artists with several clips."
+        )
+    for name in (CLEAN, LEAKY):
+        split = _dealt(config, name, n_folds, 0).split
+        splits.apply(table, name, split.options, seed=config.split_seed, fold=0)
+
+
+def present(planned: Sequence[RunConfig], store: Path | None = None) -> list[Run | None]:
+    """For each configuration the run of exactly this one that is done, or else works or waits."""
+    wanted = [configuration.signature(config) for config in planned]
+    found: dict[str, Run] = {}
+    for run in runs.all_runs(store):
+        try:
+            signature = configuration.signature(run.config)
+        except GenrecoreError:  # written by another version: it is none of these
+            continue
+        if signature in wanted and _rank(run) < 2:
+            found[signature] = _better(run, found.get(signature))
+    return [found.get(signature) for signature in wanted]
+
+
+def submit(planned: Sequence[RunConfig], store: Path | None = None) -> list[Run]:
+    """A run for each configuration: one that is there, or else a new one in the queue.
+
+    Raises:
+        GenrecoreError: The store cannot be written.
+    """
+    there = present(planned, store)
+    return [run or jobs.submit(config, store) for run, config in zip(there, planned, strict=True)]
+
+
+def experiments(all_runs: Iterable[Run]) -> list[Experiment]:
+    """The experiments among these runs, in whatever state, the one with the newest run first.
+
+    Runs of one system, seed and split seed on folds of both splits are an experiment, whoever
+    queued them.
+    """
+    sides: dict[str, dict[str, dict[int, Run]]] = {LEAKY: {}, CLEAN: {}}
+    firsts: dict[str, RunConfig] = {}
+    for run in all_runs:
+        try:
+            config = run.config
+        except GenrecoreError:  # written by another version: it belongs to nothing we know
+            continue
+        name = config.split.name
+        if name not in sides or config.allow_leaks != (name == LEAKY):
+            continue
+        first = config.model_copy(update={"fold": 0})
+        key = configuration.signature(first)
+        firsts[key] = first
+        folds = sides[name].setdefault(key, {})
+        folds[config.fold] = _better(run, folds.get(config.fold))
+    found = []
+    for key, clean in sides[CLEAN].items():
+        first = firsts[key]
+        n_folds = splits.n_folds(CLEAN, first.split.options)
+        leaky = sides[LEAKY].get(configuration.signature(_dealt(first, LEAKY, n_folds, 0)))
+        if leaky:
+            found.append(Experiment(first, n_folds, leaky, clean))
+    # Ids begin with the time.
+    return sorted(found, key=lambda one: max(run.run_id for run in one.runs), reverse=True)
+
+
+def _rank(run: Run) -> int:
+    if run.state == "done":
+        return 0
+    return 1 if run.state in runs.LIVE or run.state == "queued" else 2
+
+
+def _better(run: Run, other: Run | None) -> Run:
+    """Which of two runs of one configuration counts."""
+    if other is None:
+        return run
+    if _rank(run) != _rank(other):
+        return min(run, other, key=_rank)
+    return max(run, other, key=lambda one: one.run_id)
+
+
+def command_of(planned: Sequence[RunConfig]) -> str:
+    """The shell command that carries out this plan."""
+    config = planned[0]
+    options = {key: value for key, value in config.split.options.items() if key != "n_folds"}
+    rest = config.model_copy(update={"split": Part(name=CLEAN, options=options)})
+    words = shlex.split(jobs.command_of(rest))[3:]  # without genrecore train --background
+    return shlex.join(["genrecore", "leaklab", *words, "--n-folds", str(len(planned) // 2)])
+
+
+def run_s(config: RunConfig, n_clips: int, n_folds: int, earlier: Iterable[Run]) -> float | None:
+    """Seconds that one run of an experiment may take, judged by earlier runs like it.
+
+    Like it are finished runs of the same model, feature and segments on the same data; the five
+    newest count, and of what a run takes besides its epochs the least, since decoding is done once.
+
+    Args:
+        config: A planned configuration.
+        n_clips: Of the dataset.
+        n_folds: Of either split.
+        earlier: Runs, the newest first.
+
+    Returns:
+        Seconds, or None where there is no such run.
+    """
+    pace: list[float] = []
+    rest: list[float] = []
+    for run in earlier:
+        if len(pace) == _MOST_LIKE:
+            break
+        if not _like(run, config) or run.state != "done":
+            continue
+        history, clips = run.history, run.clips
+        n_train = 0 if clips is None else int((clips["split"] == "train").sum())
+        if n_train and "seconds" in history:
+            pace.append(float(history["seconds"].median()) / n_train)
+            rest.append(max(0.0, _took_s(run) - float(history["seconds"].sum())))
+    if not pace:
+        return None
+    n_train_here = n_clips * (n_folds - 2) / n_folds
+    return min(rest) + config.training.epochs * n_train_here * statistics.median(pace)
+
+
+def _like(run: Run, config: RunConfig) -> bool:
+    """Whether an epoch of the two takes the same time a clip."""
+    try:
+        mine = run.config
+    except GenrecoreError:
+        return False
+    return _costly(mine) == _costly(config)
+
+
+def _costly(config: RunConfig) -> dict[str, Any]:
+    free = {"split", "allow_leaks", "fold", "split_seed", "seed", "device", "training"}
+    recipe = config.training.model_dump(include={"batch_size", "precision"})
+    return config.model_dump(exclude=free) | recipe

@@ -1,0 +1,198 @@
+"""What a leak adds, in figures: both accuracies with the gap between them, and every genre's."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+from numpy.typing import ArrayLike
+
+from genrecore.leaklab import Gap, points
+from genrecore.plots.chart import GREY, Chart, label, laid_out, legend_below_title, percent
+from genrecore.plots.palette import BLUE, RUST, RunStyle
+
+LOOKS = {
+    "leaky": ("By clip: artists shared", RunStyle(RUST, "diamond", "/")),
+    "clean": ("By artist: artists apart", RunStyle(BLUE, "circle", "")),
+}
+_GAP = "What the leak adds"
+
+
+def accuracies(found: Gap) -> Chart:
+    """Both accuracies with their intervals, and the gap as a bar from the one to the other.
+
+    The gap's interval is drawn where the bar would end, so that all three share one axis.
+
+    Args:
+        found: What an experiment says.
+    """
+    figure = go.Figure()
+    for side, (name, style) in LOOKS.items():
+        value = getattr(found, side)
+        low, high = getattr(found, f"{side}_low"), getattr(found, f"{side}_high")
+        figure.add_scatter(
+            x=[value],
+            y=[name],
+            error_x=_whiskers([value], [low], [high], style.colour, 2),
+            mode="markers+text",
+            text=[percent(value)],
+            textposition="top center",
+            textfont_size=13,
+            marker={"size": 13, "color": style.colour, "symbol": style.marker},
+            showlegend=False,
+            hovertemplate=f"{name}<br>{percent(value)} of {found.n_clips} clips"
+            f"<br>95 % interval {percent(low)} to {percent(high)}<extra></extra>",
+        )
+    words, ends = points(found.difference), f"{points(found.low)} to {points(found.high)}"
+    figure.add_bar(
+        x=[found.difference],
+        base=[found.clean],
+        y=[_GAP],
+        orientation="h",
+        width=0.34,
+        marker={
+            "color": RUST,
+            "opacity": 0.75,
+            "cornerradius": 3,
+            "pattern": {"shape": "/", "fillmode": "overlay", "solidity": 0.2, "size": 7},
+        },
+        showlegend=False,
+        hovertemplate=f"{_GAP}<br>{words} points<br>95 % interval {ends}<extra></extra>",
+    )
+    start = found.clean  # the whiskers of a bar that does not start at 0 would be misplaced
+    figure.add_scatter(
+        x=[start + found.difference],
+        y=[_GAP],
+        error_x=_whiskers(
+            [start + found.difference], [start + found.low], [start + found.high], GREY, 2
+        ),
+        mode="markers",
+        marker={"size": 1, "color": GREY},
+        showlegend=False,
+        hoverinfo="skip",
+    )
+    figure.add_annotation(
+        x=(found.clean + found.leaky) / 2,
+        y=_GAP,
+        text=f"{words} points",
+        yshift=27,
+        showarrow=False,
+        font_size=13,
+    )
+    # From the clean accuracy down to the bar, so that the eye sees what it starts from.
+    for value in (found.leaky, found.clean):
+        figure.add_vline(x=value, line={"color": GREY, "width": 1, "dash": "dot"}, layer="below")
+    laid_out(figure, "Accuracy on the same clips, dealt in two ways, with 95 % intervals", 300)
+    low = min(found.clean_low, found.leaky_low, found.clean + min(0.0, found.low))
+    high = max(1.0, found.clean + found.high)
+    figure.update_xaxes(
+        title="Share of all clips recognised, each tested once",
+        tickformat=".0%",
+        range=[max(0.0, np.floor(10 * low) / 10 - 0.02), high + 0.03],
+    )
+    names = [*(name for name, _ in LOOKS.values()), _GAP]
+    figure.update_yaxes(
+        showgrid=False,
+        type="category",
+        categoryorder="array",
+        categoryarray=names,
+        range=[2.5, -0.75],
+        tickfont_size=13,
+    )
+    values = [found.leaky, found.clean, found.difference]
+    table = pd.DataFrame(
+        {
+            "What": names,
+            "Clips": found.n_clips,
+            "Share": values,
+            "from": [found.leaky_low, found.clean_low, found.low],
+            "to": [found.leaky_high, found.clean_high, found.high],
+        }
+    )
+    return Chart(
+        figure,
+        f"Accuracy by clip {percent(found.leaky)} ({percent(found.leaky_low)} to "
+        f"{percent(found.leaky_high)}), by artist {percent(found.clean)} "
+        f"({percent(found.clean_low)} to {percent(found.clean_high)}); the gap is {words} points "
+        f"({ends}).",
+        table,
+        ("Share", "from", "to"),
+    )
+
+
+def genres(found: Gap) -> Chart:
+    """Both accuracies of each genre as bars with 95 % intervals, the largest gap first.
+
+    Args:
+        found: What an experiment says.
+    """
+    table = found.per_genre.assign(difference=found.per_genre["leaky"] - found.per_genre["clean"])
+    table = table.sort_values(["difference", "genre"], ascending=[False, True], ignore_index=True)
+    figure = go.Figure()
+    for side, (name, style) in LOOKS.items():
+        low, high = table[f"{side}_low"], table[f"{side}_high"]
+        figure.add_bar(
+            x=[label(genre) for genre in table["genre"]],
+            y=table[side].tolist(),
+            name=name,
+            marker={
+                "color": style.colour,
+                "cornerradius": 3,
+                "pattern": {
+                    "shape": style.pattern,
+                    "fillmode": "overlay",
+                    "solidity": 0.22,
+                    "size": 7,
+                },
+            },
+            error_y=_whiskers(table[side], low, high, GREY, 1.4),
+            customdata=np.column_stack([table["n_clips"], low, high]).tolist(),
+            hovertemplate=f"%{{x}}, {name}<br>%{{y:.1%}} of %{{customdata[0]}} clips"
+            "<br>95 % interval %{customdata[1]:.1%} to %{customdata[2]:.1%}<extra></extra>",
+        )
+    laid_out(
+        figure,
+        "Accuracy of each genre with 95 % intervals, the largest gap first",
+        380,
+        legend=legend_below_title(),
+        barmode="group",
+        bargap=0.28,
+        bargroupgap=0.08,
+    )
+    figure.update_layout(margin_t=84)
+    figure.update_xaxes(showgrid=False, type="category")
+    figure.update_yaxes(
+        title="Share of the genre's clips recognised", tickformat=".0%", range=[0, 1.03]
+    )
+    shown = pd.DataFrame(
+        {
+            "Genre": table["genre"],
+            "Clips": table["n_clips"],
+            "By clip": table["leaky"],
+            "By artist": table["clean"],
+            "Gap": table["difference"],
+        }
+    )
+    first, last = table.iloc[0], table.iloc[-1]
+    return Chart(
+        figure,
+        f"Bars of the accuracy of each genre by clip and by artist. The gap is largest for "
+        f"{first['genre']} ({percent(first['leaky'])} and {percent(first['clean'])}) and smallest "
+        f"for {last['genre']} ({percent(last['leaky'])} and {percent(last['clean'])}).",
+        shown,
+        ("By clip", "By artist", "Gap"),
+    )
+
+
+def _whiskers(
+    values: ArrayLike, lows: ArrayLike, highs: ArrayLike, colour: str, thickness: float
+) -> dict[str, object]:
+    value, low, high = (np.asarray(part, dtype=float) for part in (values, lows, highs))
+    return {
+        "type": "data",
+        "array": (high - value).tolist(),
+        "arrayminus": (value - low).tolist(),
+        "thickness": thickness,
+        "width": 6,
+        "color": colour,
+    }
