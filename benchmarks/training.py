@@ -26,10 +26,11 @@ from torch.utils.data import DataLoader, Dataset
 from genrecore import classifier, feature_cache, hardware, preparation
 from genrecore.classifier import Classifier
 from genrecore.config import RunConfig, with_values
+from genrecore.examples import Examples
 from genrecore.jobfolder import Status
 from genrecore.preparation import Prepared
 from genrecore.progress import silent
-from genrecore.trainer import Examples, Trainer
+from genrecore.trainer import Trainer
 
 BATCH = 32
 
@@ -86,13 +87,13 @@ def ours(config: RunConfig, prepared: Prepared, chosen: hardware.Hardware, steps
     torch.manual_seed(0)
     net = Classifier(config, prepared.genres)
     chosen.prepare(net)
-    features = feature_cache.compute(prepared.corpus, config, net.feature)
     keep = steps * BATCH
-    clips = prepared.clips
-    examples = Examples(features, clips, prepared.genres, chosen)
+    examples = Examples(
+        prepared.corpus, config, net.feature, prepared.clips, prepared.genres, chosen
+    )
     train = examples.of("train")[:keep]
     assert len(train) == keep, f"only {len(train)} training segments; take fewer steps"
-    net.standardise.fit(examples.features(part) for part in train.split(256))
+    net.fit_standardisation(lambda: map(examples.features, train.split(examples.most)))
     folder = Path(tempfile.mkdtemp(prefix="genrecore-benchmark-"))
 
     def turn() -> float:

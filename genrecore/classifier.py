@@ -6,7 +6,7 @@ Training and inference call the same `forward`, so no second preprocessing can d
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from genrecore import config as configuration
 from genrecore import relabel
 from genrecore import splits as split_schemes
+from genrecore.augment import AUGMENTATIONS
 from genrecore.config import Genres, Part, RunConfig
 from genrecore.datasets import DATASETS
 from genrecore.datasets.known import with_known_folder
@@ -27,6 +28,9 @@ from genrecore.jobfolder import in_words
 from genrecore.models import MODELS
 from genrecore.registry import Registry
 from genrecore.splits import SPLITS
+
+Features = Tensor | tuple[Tensor, ...]
+"""What a front end makes: (batch, …), or a pair of them."""
 
 
 class Classifier(nn.Module):
@@ -58,7 +62,7 @@ class Classifier(nn.Module):
         super().__init__()
         self.config, self.genres = config, list(genres)
         feature = FEATURES[config.feature.name]
-        if feature.facts["needs"] == "wave":
+        if medium_of(config.dataset) == "wave":
             rate = config.audio.sample_rate_hz
             given: tuple[Any, ...] = (rate, round(config.segments.segment_s * rate))
         else:
@@ -67,35 +71,66 @@ class Classifier(nn.Module):
         self.feature: nn.Module = feature.thing(
             feature.read_options(config.feature.options, "feature"), *given
         )
-        shape = tuple(self.feature.output_shape)
-        standardise = STANDARDISERS[config.standardise.name]
-        self.standardise: nn.Module = standardise.thing(
-            standardise.read_options(config.standardise.options, "standardisation"), shape
+        made: tuple[Any, ...] = tuple(self.feature.output_shape)
+        self.standardise: nn.Module = (
+            nn.ModuleList(_standardiser(config, one) for one in made)
+            if _is_pair(made)
+            else _standardiser(config, made)
         )
         model = MODELS[config.model.name]
         options = model.read_options(config.model.options, "model")
         if not pretrained and getattr(options, "pretrained", False):
             options = options.model_copy(update={"pretrained": False})
-        self.network: nn.Module = model.thing(shape, len(genres), options)
+        self.network: nn.Module = model.thing(made, len(genres), options)
 
     def forward(self, given: Tensor) -> Tensor:
         """Logits (batch, genres) of what the front end takes, e.g. waves (batch, 1, samples)."""
         return self.logits(self.feature(given))
 
-    def logits(self, features: Tensor) -> Tensor:
+    def logits(self, features: Features) -> Tensor:
         """Logits (batch, genres) of features as the front end makes them."""
-        return self.network(self.standardise(features))
+        return self.network(self._standardised(features))
 
-    def training_logits(self, features: Tensor) -> list[tuple[float, Tensor]]:
+    def fit_standardisation(self, batches: Callable[[], Iterable[Features]]) -> None:
+        """Fits the standardisation to features of the training split.
+
+        Args:
+            batches: Gives them anew each time it is called; a pair is read once for either part.
+        """
+        if isinstance(self.standardise, nn.ModuleList):
+            for k, one in enumerate(self.standardise):
+                one.fit(batch[k] for batch in batches())  # type: ignore[operator]
+        else:
+            self.standardise.fit(batches())  # type: ignore[operator]
+
+    def _standardised(self, features: Features) -> Features:
+        if isinstance(features, tuple):
+            modules = self.standardise
+            assert isinstance(modules, nn.ModuleList)
+            return tuple(one(part) for one, part in zip(modules, features, strict=True))
+        return self.standardise(features)
+
+    def training_logits(self, features: Features) -> list[tuple[float, Tensor]]:
         """(weight, logits) pairs whose weighted losses are summed; one pair unless the network
         has auxiliary heads."""
         own = getattr(self.network, "training_logits", None)
-        standardised = self.standardise(features)
+        standardised = self._standardised(features)
         return [(1.0, self.network(standardised))] if own is None else own(standardised)
 
     def n_parameters(self) -> int:
         """Trainable numbers."""
         return sum(p.numel() for p in self.parameters() if p.requires_grad)
+
+
+def _is_pair(shape: tuple[Any, ...]) -> bool:
+    return isinstance(shape[0], tuple)
+
+
+def _standardiser(config: RunConfig, shape: tuple[int, ...]) -> nn.Module:
+    entry = STANDARDISERS[config.standardise.name]
+    options = entry.read_options(config.standardise.options, "standardisation")
+    made: nn.Module = entry.thing(options, shape)
+    return made
 
 
 def fits(feature: str, model: str) -> str:
@@ -123,6 +158,7 @@ def resolve(config: RunConfig) -> RunConfig:
             "feature": _checked(FEATURES, config.feature, "feature"),
             "standardise": _checked(STANDARDISERS, config.standardise, "standardisation"),
             "model": _checked(MODELS, config.model, "model"),
+            "augment": _augmentations(config),
             "genres": Genres(leave_out=leave_out, merge=merge),
         }
     )
@@ -136,15 +172,20 @@ def resolve(config: RunConfig) -> RunConfig:
     if reason:
         able = [name for name in MODELS if not fits(config.feature.name, name)]
         raise UsageError(f"{reason} Models that take it: {', '.join(able) or 'none'}.")
-    needs, medium = FEATURES[config.feature.name].facts["needs"], medium_of(config.dataset)
-    if needs != medium:
-        able = [name for name in FEATURES if FEATURES[name].facts["needs"] == medium]
+    medium = medium_of(config.dataset)
+    if not takes(config.feature.name, medium):
+        able = [name for name in FEATURES if takes(name, medium)]
+        needs = _needs(config.feature.name)
         raise UsageError(
             f"The dataset {config.dataset.name}, as chosen, gives {_GIVES[medium]}; the feature "
-            f"{config.feature.name} takes {_GIVES[needs]}. Features for what it gives: "
-            f"{', '.join(able) or 'none yet'}."
+            f"{config.feature.name} takes {' or '.join(_GIVES[one] for one in needs)}. Features "
+            f"for what it gives: {', '.join(able) or 'none yet'}."
         )
-    if needs == "wave" and config.segments.segment_s > config.audio.clip_s:
+    _check_augmentations(config, medium)
+    if medium == "wave" and config.segments.segment_s == 0:
+        whole = config.segments.model_copy(update={"segment_s": config.audio.clip_s})
+        config = config.model_copy(update={"segments": whole})
+    if medium == "wave" and config.segments.segment_s > config.audio.clip_s:
         raise UsageError(
             f"A segment of {config.segments.segment_s:g} s is longer than the "
             f"{config.audio.clip_s:g} s taken from each clip."
@@ -153,7 +194,9 @@ def resolve(config: RunConfig) -> RunConfig:
         with torch.device("meta"):
             typical = FEATURES[config.feature.name].facts.get("typical_shape", ())
             trial = Classifier(config, ["a", "b"], typical, pretrained=False).eval()
-            trial.network(torch.empty(2, *trial.feature.output_shape))  # type: ignore[misc]
+            made: tuple[Any, ...] = tuple(trial.feature.output_shape)  # type: ignore[arg-type]
+            pair = tuple(torch.empty(2, *one) for one in made) if _is_pair(made) else ()
+            trial.network(pair or torch.empty(2, *made))
     except GenrecoreError as error:
         raise UsageError(str(error)) from None
     except (RuntimeError, ValueError) as error:
@@ -164,6 +207,49 @@ def resolve(config: RunConfig) -> RunConfig:
     return config
 
 
+def takes(feature: str, medium: str) -> bool:
+    """Whether a feature is made of this medium: `wave`, `image` or `table`."""
+    return medium in _needs(feature)
+
+
+def _needs(feature: str) -> tuple[str, ...]:
+    needs = FEATURES[feature].facts["needs"]
+    return (needs,) if isinstance(needs, str) else tuple(needs)
+
+
+def _augmentations(config: RunConfig) -> tuple[Part, ...]:
+    """Checked, and in the order in which they work: copies, waves, images, batches; what must be
+    the last of its stage is."""
+    names = [part.name for part in config.augment]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice:
+        raise UsageError(f"The augmentation {twice} is named twice; once is enough.")
+    checked = [_checked(AUGMENTATIONS, part, "augmentation") for part in config.augment]
+
+    def place(part: Part) -> tuple[int, bool]:
+        facts = AUGMENTATIONS[part.name].facts
+        return _STAGES.index(facts["on"]), bool(facts.get("last"))
+
+    return tuple(sorted(checked, key=place))
+
+
+def _check_augmentations(config: RunConfig, medium: str) -> None:
+    kind = FEATURES[config.feature.name].facts["kind"]
+    for part in config.augment:
+        on = AUGMENTATIONS[part.name].facts["on"]
+        if on in ("wave", "variants") and medium != "wave":
+            raise UsageError(
+                f"The augmentation {part.name} changes waves, but the dataset "
+                f"{config.dataset.name}, as chosen, gives {_GIVES[medium]}."
+            )
+        if on == "image" and "image" not in kind:
+            raise UsageError(
+                f"The augmentation {part.name} changes images, but the feature "
+                f"{config.feature.name} makes {kind}."
+            )
+
+
+_STAGES = ("variants", "wave", "image", "batch")
 _GIVES = {"wave": "audio", "image": "pictures", "table": "tables of descriptors"}
 
 

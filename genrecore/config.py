@@ -11,7 +11,7 @@ import json
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from genrecore.errors import UsageError
 from genrecore.registry import explain
@@ -49,13 +49,32 @@ class Segments(_Group):
     segment_s: float = Field(
         3.0,
         title="Segment length (s)",
-        description="The network sees this much at once; a clip's verdict is the mean over them.",
-        ge=0.25,
+        description="The network sees this much at once; 0 is the whole clip.",
+        ge=0.0,
         le=120.0,
     )
     overlap: float = Field(
         0.0, title="Overlap of neighbouring segments", description="As a share.", ge=0.0, le=0.9
     )
+    excerpts: Literal["all", "random"] = Field(
+        "all",
+        title="Segments trained on",
+        description="All segments of a clip in every epoch, or one excerpt of each clip from "
+        "anywhere in it, drawn anew every epoch.",
+    )
+    pooling: Literal["probabilities", "logits", "majority"] = Field(
+        "probabilities",
+        title="A clip's verdict",
+        description="From its segments: their probabilities summed, their logits averaged, or "
+        "one vote each.",
+    )
+
+    @field_validator("segment_s")
+    @classmethod
+    def _long_enough(cls, value: float) -> float:
+        if 0 < value < 0.25:
+            raise ValueError("a segment lasts at least 0.25 s; 0 is the whole clip")
+        return value
 
 
 class Genres(_Group):
@@ -136,6 +155,11 @@ class RunConfig(_Group):
     segments: Segments = Field(Segments(), title="Segments")
     feature: Part = Field(Part(name="log_mel"), title="Feature")
     standardise: Part = Field(Part(name="z_score"), title="Standardisation")
+    augment: tuple[Part, ...] = Field(
+        (),
+        title="Augmentation",
+        description="What is changed in training, names with commas between, in their order.",
+    )
     model: Part = Field(Part(name="cnn"), title="Model")
     training: Training = Field(Training(), title="Training")
     allow_leaks: bool = Field(
@@ -200,6 +224,7 @@ def with_values(config: RunConfig, values: dict[str, Any]) -> RunConfig:
 
     A dotted name below a part reaches its options, except `name`. Replacing a part's name drops
     the options that stood there. Text that is JSON (numbers, true, null) is read as such.
+    `augment` takes names with commas between, and `augment.noise.p` an option of one of them.
 
     Raises:
         UsageError: There is no such field, or the value is out of range.
@@ -213,7 +238,9 @@ def with_values(config: RunConfig, values: dict[str, Any]) -> RunConfig:
                 f"There is no field {first!r} in a configuration; there are: {', '.join(data)}."
             )
         value = _as_json(value) if isinstance(value, str) else value
-        if first in parts:
+        if first == "augment":
+            data[first] = _with_augmentation(data[first], rest, value)
+        elif first in parts:
             if rest in ("", "name"):
                 if str(value) != data[first]["name"]:
                     data[first] = {"name": str(value), "options": {}}
@@ -230,6 +257,26 @@ def with_values(config: RunConfig, values: dict[str, Any]) -> RunConfig:
         else:
             data[first] = value
     return read(data, "the given values")
+
+
+def _with_augmentation(parts: Any, rest: str, value: Any) -> Any:
+    """The list of augmentations given anew, or with one option of one of them replaced."""
+    if not rest:
+        if not isinstance(value, str):
+            return value
+        options = {part["name"]: part["options"] for part in parts}
+        names = [name.strip() for name in value.split(",") if name.strip()]
+        return [{"name": name, "options": options.get(name, {})} for name in names]
+    name, _, option = rest.partition(".")
+    for part in parts:
+        if part["name"] == name and option:
+            part["options"][option.removeprefix("options.")] = value
+            return parts
+    listed = ", ".join(part["name"] for part in parts) or "none"
+    raise UsageError(
+        f"augment.{rest} sets an option of an augmentation that is not chosen; chosen: {listed}. "
+        "Name it in augment first."
+    )
 
 
 def _as_json(text: str) -> Any:

@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -22,10 +23,12 @@ from torch import Tensor, nn
 from genrecore import jobfolder
 from genrecore.config import RunConfig
 from genrecore.corpus import Corpus, segment_table
+from genrecore.errors import GenrecoreError
 from genrecore.progress import Report, silent
 
 _FORMAT = 1
 _BATCH = 64
+_SAMPLES_AT_ONCE = 2**23
 
 
 @dataclass(frozen=True)
@@ -46,8 +49,21 @@ def gather_waves(samples: Tensor, starts: Tensor, lengths: Tensor, n_segment: in
     return waves[:, None]
 
 
+@dataclass(frozen=True)
+class Variant:
+    """A changed copy of every segment: `what` names it for the cache, `apply` changes waves
+    (batch, 1, samples)."""
+
+    what: list[Any]
+    apply: Callable[[Tensor], Tensor]
+
+
 def compute(
-    corpus: Corpus, config: RunConfig, feature: nn.Module, report: Report = silent
+    corpus: Corpus,
+    config: RunConfig,
+    feature: nn.Module,
+    report: Report = silent,
+    variant: Variant | None = None,
 ) -> Features:
     """Features of every segment of a corpus, from the cache or computed now.
 
@@ -56,22 +72,28 @@ def compute(
         config: A resolved configuration (its segments and feature are used).
         feature: The front end that `config` names, on the device that shall compute.
         report: Called as `report(phase, done, total)`.
+        variant: What is done to the waves before.
+
+    Raises:
+        GenrecoreError: A feature that is not a finite number, with the clip's name.
     """
-    segments = _segments(corpus, config, feature)
+    segments = segments_of(corpus, config, feature)
     shape = tuple(feature.output_shape)  # type: ignore[arg-type]
-    how = config.segments.model_dump() if corpus.medium == "audio" else {}
+    cut = config.segments
+    how = {"segment_s": cut.segment_s, "overlap": cut.overlap} if corpus.medium == "audio" else {}
     what = [_FORMAT, corpus.key, how, config.feature.model_dump(), shape]
+    what += [variant.what] if variant else []
     key = hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:16]
 
     def make(partial: Path) -> None:
-        _write_rows(partial / "rows.f32", corpus, config, feature, segments, report)
+        _write_rows(partial / "rows.f32", corpus, config, feature, segments, report, variant)
         jobfolder.write_json(partial / "what.json", {"what": what, "made": time.time()})
 
     final = jobfolder.make_once(jobfolder.cache_dir() / "features" / key, make, report)
     return Features(_map(final / "rows.f32", (len(segments), *shape)), segments)
 
 
-def _segments(corpus: Corpus, config: RunConfig, feature: nn.Module) -> pd.DataFrame:
+def segments_of(corpus: Corpus, config: RunConfig, feature: nn.Module) -> pd.DataFrame:
     """The segment table; of pictures and rows each is a segment, or all rows of a clip are one."""
     if corpus.medium == "audio":
         return segment_table(corpus, config.segments.segment_s, config.segments.overlap)
@@ -90,14 +112,21 @@ def _segments(corpus: Corpus, config: RunConfig, feature: nn.Module) -> pd.DataF
     )
 
 
-def _reader(
-    corpus: Corpus, config: RunConfig, feature: nn.Module
+def reader(
+    corpus: Corpus, config: RunConfig, feature: nn.Module, device: str = "cpu"
 ) -> Callable[[Tensor, Tensor], Tensor]:
-    """A function (starts, lengths) → what the front end takes, (batch, …)."""
+    """A function (starts, lengths) → what the front end takes, (batch, …).
+
+    Of a corpus that leaves half of an accelerator's memory free, the samples are moved there.
+    """
     if corpus.medium == "audio":
         samples = torch.from_numpy(corpus.samples)
+        if device.startswith("cuda") and samples.nbytes < torch.cuda.mem_get_info(device)[0] // 2:
+            samples = samples.to(device)
         n_segment = round(config.segments.segment_s * corpus.sample_rate_hz)
-        return lambda starts, lengths: gather_waves(samples, starts, lengths, n_segment)
+        return lambda starts, lengths: gather_waves(
+            samples, starts.to(samples.device), lengths.to(samples.device), n_segment
+        )
     values = torch.from_numpy(corpus.values)
     if corpus.medium == "image":
         return lambda starts, lengths: values[starts]
@@ -121,17 +150,40 @@ def _write_rows(
     feature: nn.Module,
     segments: pd.DataFrame,
     report: Report,
+    variant: Variant | None,
 ) -> None:
     device = next((tensor.device for tensor in feature.buffers()), torch.device("cpu"))
     starts = torch.tensor(segments["start"].to_numpy())
     lengths = torch.tensor(segments["n_samples"].to_numpy())
-    read = _reader(corpus, config, feature)
+    read = reader(corpus, config, feature)
+    phase = f"Computing features, {variant.what[-1]}" if variant else "Computing features"
+    size = at_once(corpus, config)
     with open(path, "wb") as stream:
-        for first in range(0, len(segments), _BATCH):
-            report("Computing features", first, len(segments))
-            batch = slice(first, first + _BATCH)
+        for first in range(0, len(segments), size):
+            report(phase, first, len(segments))
+            batch = slice(first, first + size)
             given = read(starts[batch], lengths[batch]).to(device)
-            stream.write(feature(given).float().contiguous().cpu().numpy().data)
+            made = feature(variant.apply(given) if variant else given).float()
+            _refuse_nan(made, segments.iloc[batch], config.feature.name)
+            stream.write(made.contiguous().cpu().numpy().data)
         stream.flush()
         os.fsync(stream.fileno())
-    report("Computing features", len(segments), len(segments))
+    report(phase, len(segments), len(segments))
+
+
+def at_once(corpus: Corpus, config: RunConfig) -> int:
+    """How many segments are computed together: spectra of whole clips take much memory."""
+    if corpus.medium != "audio":
+        return _BATCH
+    n_segment = round(config.segments.segment_s * corpus.sample_rate_hz)
+    return max(1, min(_BATCH, _SAMPLES_AT_ONCE // n_segment))
+
+
+def _refuse_nan(made: Tensor, segments: pd.DataFrame, name: str) -> None:
+    finite = made.isfinite().flatten(1).all(1)
+    if not bool(finite.all()):
+        row = segments.iloc[int((~finite).nonzero()[0])]
+        raise GenrecoreError(
+            f"The feature {name} of the clip {row['clip_id']} (from {row['start_s']:g} s on) is "
+            "not a number in places; leave that clip out, or change the feature's options."
+        )

@@ -16,7 +16,7 @@ from genrecore import classifier as classifiers
 from genrecore.corpus import dequantise, quantise, segment_starts
 from genrecore.errors import GenrecoreError
 from genrecore.feature_cache import gather_waves
-from genrecore.features import FEATURES
+from genrecore.metrics import clip_proba
 from genrecore.runs import Run
 
 _BATCH = 64
@@ -78,7 +78,7 @@ class LoadedRun:
         self.classifier = classifiers.load(run.folder / "weights.safetensors")
         self.config = self.classifier.config
         self.genres = self.classifier.genres
-        needs = FEATURES[self.config.feature.name].facts["needs"]
+        needs = classifiers.medium_of(self.config.dataset)
         if needs != "wave":
             raise GenrecoreError(
                 f"The run {run.run_id} was trained on a dataset's own "
@@ -128,7 +128,7 @@ class LoadedRun:
         return Verdict(
             name=name,
             genres=self.genres,
-            proba=proba.mean(axis=0, dtype=np.float64),
+            proba=self._pooled(proba),
             segments=pd.DataFrame(columns),
             start_s=decoded.start_s,
             duration_s=decoded.duration_s,
@@ -136,6 +136,12 @@ class LoadedRun:
             sample_rate_hz=rate,
             seconds=time.perf_counter() - began,
         )
+
+    def _pooled(self, proba: np.ndarray) -> np.ndarray:
+        """(genres,) float64 from (segments, genres), as the run's own predictions were pooled."""
+        table = pd.DataFrame(proba.astype(np.float64), columns=[f"p_{g}" for g in self.genres])
+        table = table.assign(clip_id="", split="", genre="")
+        return clip_proba(table, self.config.segments.pooling).to_numpy()[0]
 
     @torch.inference_mode()
     def _segments(self, samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

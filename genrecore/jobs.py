@@ -22,7 +22,7 @@ from typing import Any
 
 from genrecore import config as configuration
 from genrecore import jobfolder, runs
-from genrecore.config import RunConfig
+from genrecore.config import Part, RunConfig
 from genrecore.errors import GenrecoreError
 from genrecore.runs import Run
 
@@ -86,7 +86,13 @@ def command_of(config: RunConfig) -> str:
     parts = {"dataset", "split", "feature", "standardise", "model"}
     for key, value in configuration.differences(config).items():
         first, _, rest = key.partition(".")
-        if first in parts and rest == "name":
+        if first == "augment":
+            words += ["--augment", ",".join(part["name"] for part in value)]
+            for part in value:
+                for option, given in part["options"].items():
+                    text = given if isinstance(given, str) else json.dumps(given)
+                    words += ["--set", f"augment.{part['name']}.{option}={text}"]
+        elif first in parts and rest == "name":
             words += [f"--{first}", str(value)]
         elif first in parts:
             text = value if isinstance(value, str) else json.dumps(value)
@@ -95,6 +101,17 @@ def command_of(config: RunConfig) -> str:
             flag = f"--{(rest or first).replace('_', '-')}"
             words += [flag] if value is True else [flag, str(value)]
     return shlex.join(words)
+
+
+def words_of(dataset: Part) -> list[str]:
+    """A dataset's options as words of the commands under `genrecore datasets`."""
+    words: list[str] = []
+    for key, value in dataset.options.items():
+        if key == "folder":
+            words += ["--folder", str(value)]
+        else:
+            words += ["--set", f"{key}={value if isinstance(value, str) else json.dumps(value)}"]
+    return words
 
 
 @dataclass(frozen=True)

@@ -15,14 +15,15 @@ from typing import Any
 import torch
 
 from genrecore import classifier as classifiers
-from genrecore import feature_cache, hardware, jobfolder, preparation
+from genrecore import hardware, jobfolder, preparation
 from genrecore.classifier import Classifier
 from genrecore.errors import GenrecoreError
+from genrecore.examples import Examples, Given
 from genrecore.hardware import Hardware
 from genrecore.jobfolder import Status, in_words
 from genrecore.progress import Report, Stopped, silent
 from genrecore.runs import Run
-from genrecore.trainer import Examples, Trainer
+from genrecore.trainer import Trainer
 
 _RESERVE = ".reserve"  # room for the last words of a run that fills the disk
 _RESERVE_BYTES = 256 * 1024
@@ -93,18 +94,30 @@ def _work(run: Run, status: Status, report: Report) -> None:
         config, prepared.genres, prepared.corpus.shape, pretrained=resume is None
     )
     chosen.prepare(classifier)
-    features = feature_cache.compute(prepared.corpus, config, classifier.feature, report)
-    examples = Examples(features, prepared.clips, prepared.genres, chosen)
-    train = examples.of("train")
+    examples = Examples(
+        prepared.corpus,
+        config,
+        classifier.feature,
+        prepared.clips,
+        prepared.genres,
+        chosen,
+        report,
+    )
     if resume is None:
-        report("Fitting the standardisation", 0, 0)
-        classifier.standardise.fit(examples.features(part) for part in train.split(256))  # type: ignore[operator]
+        plain = examples.of("train").split(examples.most)
+
+        def batches() -> Iterator[Given]:
+            for n_done, part in enumerate(plain):
+                report("Fitting the standardisation", n_done, len(plain))
+                yield examples.features(part)
+
+        classifier.fit_standardisation(batches)
     status.update(
         n_parameters=classifier.n_parameters(), skipped=prepared.skipped, notes=prepared.notes
     )
     _say(
         run,
-        f"{len(train):,} training segments, "
+        f"{len(examples.trained_on()):,} training segments, "
         f"{classifier.n_parameters():,} parameters, {config.training.epochs} epochs.",
     )
 

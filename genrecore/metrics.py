@@ -22,6 +22,44 @@ one, the first of equals.
 """
 
 
+POOLINGS = {
+    "probabilities": "summed probabilities",
+    "logits": "mean logits",
+    "majority": "majority of the segments",
+}
+"""How segments become a clip, and what to call it in a sentence."""
+
+
+def clip_proba(segments: pd.DataFrame, pooling: str = "probabilities") -> pd.DataFrame:
+    """A clip's probabilities from its segments'; index `clip_id, split, genre`, in segment order.
+
+    `probabilities` is their mean. `logits` is the softmax of the mean logits, which follows from
+    the probabilities alone: a segment's logits are their logarithms up to a constant, which the
+    softmax forgets. `majority` is each genre's share of the segments that are most probably of it;
+    of genres with equally many, the one with the higher mean probability comes first.
+
+    Args:
+        segments: `clip_id, split, genre, p_<genre>…`, one row a segment.
+        pooling: A key of `POOLINGS`.
+    """
+    columns = [name for name in segments.columns if name.startswith("p_")]
+    values = segments[columns].to_numpy()
+    if pooling == "logits":
+        # The smallest that float32 tells from nothing; below it no logarithm is known.
+        values = np.log(np.maximum(values, np.finfo(np.float32).tiny))
+    elif pooling == "majority":
+        votes = np.eye(len(columns), dtype=values.dtype)[values.argmax(axis=1)]
+        values = values * 1e-6 + votes * (1 - 1e-6)
+    keys = [segments[name] for name in ("clip_id", "split", "genre")]
+    table = pd.DataFrame(values, columns=columns, index=segments.index)
+    pooled = table.groupby(keys, sort=False, observed=True).mean()
+    if pooling == "logits":
+        means = pooled.to_numpy()
+        raised = np.exp(means - means.max(axis=1, keepdims=True))
+        pooled[columns] = raised / raised.sum(axis=1, keepdims=True)
+    return pooled
+
+
 @METRICS.register("accuracy", title="Accuracy", higher_is_better=True)
 def accuracy(genre_index: np.ndarray, proba: np.ndarray) -> float:
     """The share of clips whose most probable genre is the labelled one."""

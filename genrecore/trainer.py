@@ -24,51 +24,15 @@ from torch.nn import functional
 from genrecore import classifier as classifiers
 from genrecore.classifier import Classifier
 from genrecore.config import RunConfig, Training
-from genrecore.feature_cache import Features
+from genrecore.examples import Examples
 from genrecore.hardware import Hardware
 from genrecore.jobfolder import Status, write_bytes
+from genrecore.metrics import clip_proba
 from genrecore.progress import Report, Stopped
 
 _PREDICT_BATCH = 128
 _LEAST_BETWEEN_CHECKPOINTS_S = 30.0
 _CHECKPOINT_SHARE = 0.05  # of the run's time, at most
-
-
-class Examples:
-    """Segments as the network sees them: gathers batches of features and soft targets."""
-
-    def __init__(
-        self, features: Features, clips: pd.DataFrame, genres: list[str], hardware: Hardware
-    ) -> None:
-        self.segments = features.segments.merge(
-            clips[["clip_id", "genre", "split"]], on="clip_id", how="left", validate="many_to_one"
-        )
-        order = {genre: index for index, genre in enumerate(genres)}
-        labels = torch.tensor([order.get(genre, -1) for genre in self.segments["genre"]])
-        self._device = hardware.device
-        self._channels_last = hardware.channels_last and features.rows.ndim == 4
-        rows = features.rows
-        if hardware.device.startswith("cuda"):
-            free, _ = torch.cuda.mem_get_info(hardware.device)
-            if rows.nbytes < free // 2:
-                rows = rows.to(hardware.device)
-        self._rows = rows
-        self.labels = labels.to(hardware.device)
-        self._targets = torch.eye(len(genres), device=hardware.device)
-
-    def of(self, split: str) -> Tensor:
-        """Indices of a split's segments, in clip-table order."""
-        mine = self.segments["split"].eq(split).fillna(False)  # some clips take no part
-        return torch.from_numpy(np.flatnonzero(mine.to_numpy(dtype=bool)))
-
-    def features(self, index: Tensor) -> Tensor:
-        """Features (batch, …) on the device."""
-        batch = self._rows[index.to(self._rows.device)].to(self._device, non_blocking=True)
-        return batch.to(memory_format=torch.channels_last) if self._channels_last else batch
-
-    def targets(self, index: Tensor) -> Tensor:
-        """Soft targets (batch, genres) on the device."""
-        return self._targets[self.labels[index.to(self._device)]]
 
 
 class Trainer:
@@ -86,7 +50,7 @@ class Trainer:
         self.config, self.recipe = config, config.training
         self.classifier, self.examples, self.hardware = classifier, examples, hardware
         self.folder, self.status, self.report = status.folder, status, report
-        self.train, self.valid = examples.of("train"), examples.of("valid")
+        self.train, self.valid = examples.trained_on(), examples.of("valid")
         size = self.recipe.batch_size
         # A last batch of one segment has no spread to normalise by, so it is left out.
         self.n_steps = max(1, len(self.train) // size + (len(self.train) % size > 1))
@@ -134,7 +98,7 @@ class Trainer:
             done = self.epoch * self.n_steps + self.step
             self.report("Training", done, total)
             self._checkpoint_by_time()
-            features, targets = self.examples.features(index), self.examples.targets(index)
+            features, targets = self.examples.training(index, self._step_generator())
             with self.hardware.autocast():
                 pairs = self.classifier.training_logits(features)
             loss = torch.stack(
@@ -158,6 +122,11 @@ class Trainer:
         self.hardware.synchronize()
         self.sums.seconds += time.perf_counter() - began
 
+    def _step_generator(self) -> torch.Generator:
+        """Random numbers for the examples of this very step: going on draws the same ones."""
+        place = np.random.SeedSequence([self.config.seed, self.epoch, self.step, 7])
+        return torch.Generator().manual_seed(int(place.generate_state(1, np.uint64)[0] >> 1))
+
     def _draws(self) -> Iterator[Tensor]:
         """This epoch's batches of segment indices, from where the epoch stands."""
         self.generator.set_state(self._epoch_generator)
@@ -175,7 +144,7 @@ class Trainer:
             with self.hardware.autocast():
                 proba = self._proba(self.valid, "Training")
             row |= self._validate(proba)
-            predicted = clip_proba(self._segments(self.valid, proba)).to_numpy().argmax(1)
+            predicted = self._clips(self._segments(self.valid, proba)).to_numpy().argmax(1)
         row["seconds"] = self.sums.seconds + time.perf_counter() - began
         self.epoch, self.step = self.epoch + 1, 0
         key = [row.get("valid_accuracy", 0.0), -row.get("valid_loss", 0.0)]
@@ -200,7 +169,7 @@ class Trainer:
         labels = self.examples.labels.cpu()[self.valid]
         # Clamped where a probability has rounded to 0, whose logarithm no average survives.
         loss = -proba.gather(1, labels[:, None]).clamp_min(1e-12).log().mean()
-        clips = clip_proba(self._segments(self.valid, proba))
+        clips = self._clips(self._segments(self.valid, proba))
         genre = clips.index.get_level_values("genre")
         right = np.array(self.classifier.genres)[clips.to_numpy().argmax(1)] == genre.to_numpy()
         return {"valid_loss": float(loss), "valid_accuracy": float(right.mean())}
@@ -210,7 +179,7 @@ class Trainer:
         """Probabilities (segments, genres) float32 on the CPU, in evaluation mode."""
         self.classifier.eval()
         parts = []
-        for batch in index.split(_PREDICT_BATCH):
+        for batch in index.split(min(_PREDICT_BATCH, self.examples.most)):
             done = self.epoch * self.n_steps + self.step
             self.report(phase, done, self.n_steps * self.recipe.epochs)
             logits = self.classifier.logits(self.examples.features(batch))
@@ -229,7 +198,10 @@ class Trainer:
         self.classifier.load_state_dict(self.best_weights)
         index = torch.cat([self.valid, self.examples.of("test")])
         segments = self._segments(index, self._proba(index, "Testing"))
-        return clip_proba(segments).reset_index(), segments
+        return self._clips(segments).reset_index(), segments
+
+    def _clips(self, segments: pd.DataFrame) -> pd.DataFrame:
+        return clip_proba(segments, self.config.segments.pooling)
 
     def _out_of_patience(self) -> bool:
         patience = self.recipe.patience
@@ -319,13 +291,6 @@ class _Sums:
             "seen": self.seen,
             "seconds": self.seconds,
         }
-
-
-def clip_proba(segments: pd.DataFrame) -> pd.DataFrame:
-    """Mean segment probabilities, one row a clip in segment order; index clip_id, split, genre."""
-    columns = [name for name in segments.columns if name.startswith("p_")]
-    grouped = segments.groupby(["clip_id", "split", "genre"], sort=False, observed=True)
-    return grouped[columns].mean()
 
 
 def _optimiser(recipe: Training, classifier: Classifier) -> torch.optim.Optimizer:

@@ -17,7 +17,7 @@ LAYERS = (
      "hardware", "containers", "fingerprint", "archives", "download"},
     {"clips", "runs", "metrics"},
     {"datasets", "splits", "features", "augment", "models", "relabel"},
-    {"corpus", "feature_cache", "classifier", "provided", "audit"},
+    {"corpus", "feature_cache", "examples", "classifier", "provided", "audit"},
     {"preparation", "trainer", "lifecycle", "inference", "comparison", "plots", "jobs", "runner",
      "leaklab", "pooling"},
     {"cli", "ui", "__main__"},

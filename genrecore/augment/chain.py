@@ -50,12 +50,14 @@ class Chain:
         return x
 
     def mixed(
-        self, x: Tensor, targets: Tensor, generator: torch.Generator
-    ) -> tuple[Tensor, Tensor]:
-        """Features (batch, …) and soft targets (batch, genres), mixed alike."""
+        self, x: Tensor | tuple[Tensor, ...], targets: Tensor, generator: torch.Generator
+    ) -> tuple[Any, Tensor]:
+        """Features (batch, …), or a pair of them, and soft targets (batch, genres), mixed alike."""
+        parts = x if isinstance(x, tuple) else (x,)
         for p, step in self.steps:
-            picked = torch.rand(len(x), generator=generator) < p
-            drawn = step.draw(len(x), tuple(x.shape[1:]), generator)
+            picked = torch.rand(len(targets), generator=generator) < p
+            drawn = step.draw(len(targets), tuple(parts[0].shape[1:]), generator)
             drawn = step.only(drawn, picked)
-            x, targets = step.apply(x, drawn), step.apply(targets, drawn)
-        return x, targets
+            parts = tuple(step.apply(part, drawn) for part in parts)
+            targets = step.apply(targets, drawn)
+        return parts if isinstance(x, tuple) else parts[0], targets

@@ -68,6 +68,8 @@ def _parameter(flag: str, dotted: str, info: FieldInfo) -> inspect.Parameter:
     limits: dict[str, Any] = {}
     if kind is Part:
         default, kind = info.default.name, str
+    elif kind == tuple[Part, ...]:
+        default, kind = "none", str
     elif get_origin(kind) is Literal:
         default = info.default
         kind = Literal[tuple(str(choice) for choice in get_args(kind))]

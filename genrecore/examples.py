@@ -1,0 +1,211 @@
+"""What the trainer draws from: segments as the network sees them, changed in training.
+
+Features come from the cache where they can; where waves are changed in training, or a feature is
+not worth keeping, they are computed from the corpus on the device, a batch at a time.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+from genrecore import feature_cache
+from genrecore.augment import AUGMENTATIONS, Chain
+from genrecore.config import RunConfig
+from genrecore.corpus import Corpus
+from genrecore.feature_cache import Variant
+from genrecore.features import FEATURES
+from genrecore.hardware import Hardware
+from genrecore.progress import Report, silent
+
+Given = Tensor | tuple[Tensor, ...]
+"""Features (batch, …), or a pair of them."""
+
+_MOST = 256
+
+
+class Examples:
+    """Segments of a corpus with their genres; `features` as they are, `training` as augmented.
+
+    Attributes:
+        segments: The segment table with each clip's `genre` and `split`.
+        labels: Place of each segment's genre, on the device; -1 where it has none.
+        most: How many segments may be asked for at once.
+    """
+
+    def __init__(
+        self,
+        corpus: Corpus,
+        config: RunConfig,
+        feature: nn.Module,
+        clips: pd.DataFrame,
+        genres: list[str],
+        hardware: Hardware,
+        report: Report = silent,
+    ) -> None:
+        """Computes the features or takes them from the cache.
+
+        Args:
+            corpus: Of the clips.
+            config: A resolved configuration.
+            feature: Its front end, on the device.
+            clips: A clip table with its split.
+            genres: Sorted names.
+            hardware: Where the work is done.
+            report: Called as `report(phase, done, total)`.
+        """
+        self._config, self._feature, self._corpus = config, feature, corpus
+        self._device, self._channels_last = hardware.device, hardware.channels_last
+        table = feature_cache.segments_of(corpus, config, feature)
+        self.segments = table.merge(
+            clips[["clip_id", "genre", "split"]], on="clip_id", how="left", validate="many_to_one"
+        )
+        order = {genre: index for index, genre in enumerate(genres)}
+        labels = torch.tensor([order.get(genre, -1) for genre in self.segments["genre"]])
+        self.labels = labels.to(hardware.device)
+        self._targets = torch.eye(len(genres), device=hardware.device)
+
+        rate = corpus.sample_rate_hz
+        self._on_waves, self._on_images, self._on_batches = (
+            Chain(config.augment, on, rate) for on in ("wave", "image", "batch")
+        )
+        self._random = config.segments.excerpts == "random" and corpus.medium == "audio"
+        self._variants = _variants(config, rate)
+        cached = FEATURES[config.feature.name].facts.get("cached", True)
+        fresh = bool(self._on_waves) or self._random
+        self._rows: list[Tensor] = []
+        if cached:
+            kept = [None] if fresh else [None, *self._variants]
+            self._rows = [
+                self._resident(feature_cache.compute(corpus, config, feature, report, one).rows)
+                for one in kept
+            ]
+        self._fresh = fresh or not cached
+        at_once = feature_cache.at_once(corpus, config)
+        self.most = _MOST if cached else at_once
+        if self._fresh:
+            self._at_once = at_once
+            self._starts = torch.tensor(self.segments["start"].to_numpy())
+            self._lengths = torch.tensor(self.segments["n_samples"].to_numpy())
+            self._read = feature_cache.reader(corpus, config, feature, hardware.device)
+        if self._random:
+            spans = corpus.index.set_index("clip_id").loc[self.segments["clip_id"]]
+            self._clip_starts = torch.tensor(spans["start"].to_numpy())
+            self._clip_lengths = torch.tensor(spans["n_samples"].to_numpy())
+
+    @property
+    def change(self) -> bool:
+        """Whether training needs random numbers for its examples."""
+        chains = (self._on_waves, self._on_images, self._on_batches)
+        return self._random or any(chains)
+
+    def of(self, split: str) -> Tensor:
+        """Indices of a split's segments, in clip-table order."""
+        mine = self.segments["split"].eq(split).fillna(False)  # some clips take no part
+        return torch.from_numpy(np.flatnonzero(mine.to_numpy(dtype=bool)))
+
+    def trained_on(self) -> Tensor:
+        """Indices for `training`: every training segment and its variants, or one a clip where
+        excerpts are drawn."""
+        index = self.of("train")
+        if self._random:
+            first = ~self.segments["clip_id"].duplicated().to_numpy()
+            index = index[torch.from_numpy(first)[index]]
+        n = len(self.segments)
+        return torch.cat([index + k * n for k in range(1 + len(self._variants))])
+
+    def features(self, index: Tensor) -> Given:
+        """Features of segments as they are, on the device; at most `most` at a time."""
+        made = self._kept(index) if self._rows else self._computed(index, None)
+        return self._laid_out(made)
+
+    def training(self, index: Tensor, generator: torch.Generator) -> tuple[Given, Tensor]:
+        """Features and soft targets (batch, genres) of training examples, changed as the run's
+        augmentations say with numbers from `generator`."""
+        made = self._computed(index, generator) if self._fresh else self._kept(index)
+        targets = self.targets(index)
+        if self._on_images:
+            image = made[-1] if isinstance(made, tuple) else made
+            image = self._on_images(image, generator)
+            made = (*made[:-1], image) if isinstance(made, tuple) else image
+        if self._on_batches:
+            made, targets = self._on_batches.mixed(made, targets, generator)
+        return self._laid_out(made), targets
+
+    def targets(self, index: Tensor) -> Tensor:
+        """Soft targets (batch, genres) on the device."""
+        return self._targets[self.labels[(index % len(self.segments)).to(self._device)]]
+
+    def _resident(self, rows: Tensor) -> Tensor:
+        """The rows on the device where they leave half of its memory free."""
+        if self._device.startswith("cuda"):
+            free, _ = torch.cuda.mem_get_info(self._device)
+            if rows.nbytes < free // 2:
+                return rows.to(self._device)
+        return rows
+
+    def _kept(self, index: Tensor) -> Tensor:
+        n = len(self.segments)
+        if len(self._rows) == 1 or bool((index < n).all()):
+            return _taken(self._rows[0], index, self._device)
+        parts = torch.empty(
+            (len(index), *self._rows[0].shape[1:]), device=self._device, dtype=torch.float32
+        )
+        for k, rows in enumerate(self._rows):
+            mine = (index // n == k).nonzero()[:, 0]
+            if len(mine):
+                parts[mine.to(self._device)] = _taken(rows, index[mine] % n, self._device)
+        return parts
+
+    @torch.no_grad()
+    def _computed(self, index: Tensor, generator: torch.Generator | None) -> Given:
+        """Features from the corpus; with a generator as training wants them."""
+        n = len(self.segments)
+        row, variant = index % n, index // n
+        starts, lengths = self._starts[row], self._lengths[row]
+        if self._random and generator is not None:
+            n_segment = round(self._config.segments.segment_s * self._corpus.sample_rate_hz)
+            lengths = self._clip_lengths[row].clamp(max=n_segment)
+            spare = self._clip_lengths[row] - lengths
+            drawn = torch.rand(len(row), generator=generator, dtype=torch.float64)
+            starts = self._clip_starts[row] + (drawn * (spare + 1)).long()
+        given = self._read(starts, lengths).to(self._device)
+        if generator is not None:
+            for k, one in enumerate(self._variants, start=1):
+                mine = (variant == k).nonzero()[:, 0].to(self._device)
+                if len(mine):
+                    given[mine] = one.apply(given[mine])
+            given = self._on_waves(given, generator)
+        made = [self._feature(part) for part in given.split(self._at_once)]
+        if isinstance(made[0], tuple):
+            return tuple(torch.cat(parts) for parts in zip(*made, strict=True))
+        return torch.cat(made) if len(made) > 1 else made[0]
+
+    def _laid_out(self, made: Given) -> Given:
+        if isinstance(made, tuple):
+            return tuple(self._one_laid_out(part) for part in made)
+        return self._one_laid_out(made)
+
+    def _one_laid_out(self, made: Tensor) -> Tensor:
+        if self._channels_last and made.ndim == 4:
+            return made.to(memory_format=torch.channels_last)
+        return made
+
+
+def _taken(rows: Tensor, index: Tensor, device: str) -> Tensor:
+    return rows[index.to(rows.device)].to(device, non_blocking=True)
+
+
+def _variants(config: RunConfig, sample_rate_hz: int) -> list[Variant]:
+    found: list[Variant] = []
+    for part in config.augment:
+        entry = AUGMENTATIONS[part.name]
+        if entry.facts["on"] == "variants":
+            made = entry.thing(entry.read_options(part.options, "augmentation"), sample_rate_hz)
+            for k, label in enumerate(made.labels):
+                found.append(Variant([part.name, label], partial(made.apply, k=k)))
+    return found
