@@ -17,7 +17,7 @@ LAYERS = (
      "hardware", "containers", "fingerprint", "archives", "download"},
     {"clips", "runs", "metrics"},
     {"datasets", "splits", "features", "augment", "models", "relabel"},
-    {"corpus", "feature_cache", "examples", "classifier", "provided", "audit"},
+    {"answers", "corpus", "feature_cache", "examples", "classifier", "provided", "audit"},
     {"preparation", "trainer", "lifecycle", "inference", "comparison", "plots", "jobs", "runner",
      "leaklab", "pooling"},
     {"cli", "ui", "__main__"},
@@ -28,7 +28,7 @@ SEPARATE = {2}
 WITHOUT_TORCH = (
     "plots", "comparison", "runs", "metrics", "significance", "jobs", "runner", "ui", "cli",
     "datasets", "splits", "config", "audio", "corpus", "preparation", "clips", "relabel",
-    "pooling", "leaklab", "audit", "provided", "fingerprint", "archives", "download",
+    "pooling", "leaklab", "answers", "audit", "provided", "fingerprint", "archives", "download",
 )  # fmt: skip
 
 

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import pandas as pd
 import typer
 
+from genrecore import answers, datasets
 from genrecore.audit import KINDS, Audit, audit
-from genrecore.cli.data import datasets_app
-from genrecore.cli.output import JSON, out, print_json, print_table, reporting
-from genrecore.config import Part, RunConfig, with_values
-from genrecore.datasets import known
+from genrecore.cli.data import CLIP_S, FOLDER, NAME, SAMPLE_RATE_HZ, SET, asked_for, datasets_app
+from genrecore.cli.output import JSON, out, plain, print_json, print_table, reporting
+from genrecore.config import RunConfig
+from genrecore.progress import Report
 
 SHOWN = 10
 """Findings of a kind that are printed; `--all` prints every one."""
@@ -21,29 +20,16 @@ SHOWN = 10
 
 @datasets_app.command("audit")
 def audit_dataset(
-    name: Annotated[str, typer.Argument(help="A dataset's name; see 'genrecore datasets list'.")],
-    folder: Annotated[
-        Path | None, typer.Option(help="Where its files lie, if not where they lay last time.")
-    ] = None,
+    name: NAME,
+    folder: FOLDER = None,
     split: Annotated[
         str, typer.Option(help="A split scheme to audit as well; see 'genrecore list splits'.")
     ] = "",
     fold: Annotated[int, typer.Option(help="Which fold of the split.")] = 0,
     split_seed: Annotated[int, typer.Option(help="Seed of the split.")] = 0,
-    set_: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set",
-            help="An option, e.g. --set n_genres=4, or a field of a run's configuration, "
-            "e.g. --set split.n_folds=3.",
-        ),
-    ] = None,
-    sample_rate_hz: Annotated[
-        int, typer.Option(help="Rate of the decoded audio: 16000, 22050 or 44100.")
-    ] = 22_050,
-    clip_s: Annotated[
-        float, typer.Option(help="Seconds taken from the middle of each clip.")
-    ] = 30.0,
+    set_: SET = None,
+    sample_rate_hz: SAMPLE_RATE_HZ = 22_050,
+    clip_s: CLIP_S = 30.0,
     headers: Annotated[
         bool, typer.Option("--headers", help="Read the sample rates of all files as well.")
     ] = False,
@@ -57,37 +43,31 @@ def audit_dataset(
 ) -> None:
     """Faults, exact copies and near-copies in a dataset, and what crosses a split of it. Findings
     are no failure: the exit code is 0."""
-    options: dict[str, Any] = {
-        "split": split or None,
-        "fold": fold,
-        "split_seed": split_seed,
-        "audio.sample_rate_hz": sample_rate_hz,
-        "audio.clip_s": clip_s,
-    }
-    for item in set_ or []:
-        key, _, value = item.partition("=")
-        group = key.partition(".")[0]
-        options[key if group in RunConfig.model_fields else f"dataset.{key}"] = value
-    if folder is not None:
-        options["dataset.folder"] = json.dumps(str(folder.expanduser().absolute()))
-    base = RunConfig(dataset=known.with_known_folder(Part(name=name)))
-    given = {key: value for key, value in options.items() if value is not None}
-    config = with_values(base, given)
+    chosen = {"split": split or None, "fold": fold, "split_seed": split_seed}
+    config = asked_for(name, folder, set_, sample_rate_hz, clip_s, **chosen)
     with reporting(quiet=as_json) as report:
-        found = _audited(config, bool(split), headers, table_only, report)
+        clips = datasets.load(name, config.dataset.options, report)
+        found = _audited(clips, config, bool(split), headers, table_only, report)
+    document = {"dataset": name, "split": split or None, "fold": fold, **plain(found.as_dict())}
+    flags = {"headers": headers, "table_only": table_only}
+    answers.keep("audit", config, document, bool(split), clips, **flags)
     if as_json:
-        print_json({"dataset": name, "split": split or None, "fold": fold, **found.as_dict()})
+        print_json(document)
     else:
         _print(found, name, split, everything)
 
 
 def _audited(
-    config: RunConfig, with_split: bool, headers: bool, table_only: bool, report: Any
+    clips: pd.DataFrame,
+    config: RunConfig,
+    with_split: bool,
+    headers: bool,
+    table_only: bool,
+    report: Report,
 ) -> Audit:
     """The audit of what a run with this configuration would use, and of what it would leave out."""
-    from genrecore import corpus, datasets, provided, relabel, splits
+    from genrecore import corpus, provided, relabel, splits
 
-    clips = datasets.load(config.dataset.name, config.dataset.options, report)
     left_out = clips.attrs.get("left_out", [])
     clips, _ = relabel.apply(clips, config.genres.leave_out, config.genres.merge)
     media, made = set(clips["medium"]), None

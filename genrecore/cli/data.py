@@ -8,10 +8,11 @@ from typing import Annotated, Any
 
 import typer
 
-from genrecore import jobs, metrics
+from genrecore import answers, jobs, metrics
+from genrecore import config as configuration
 from genrecore.cli.app import app
-from genrecore.cli.output import JSON, out, print_json, print_table, reporting
-from genrecore.config import Audio, Part, RunConfig
+from genrecore.cli.output import JSON, out, plain, print_json, print_table, reporting
+from genrecore.config import Part, RunConfig
 from genrecore.datasets import DATASETS, known
 from genrecore.errors import UsageError
 from genrecore.registry import Registry
@@ -23,6 +24,27 @@ datasets_app = typer.Typer(
     rich_markup_mode=None,
 )
 app.add_typer(datasets_app, name="datasets")
+
+NAME = Annotated[str, typer.Argument(help="A dataset's name; see 'genrecore datasets list'.")]
+FOLDER = Annotated[
+    Path | None,
+    typer.Option("--folder", help="Where its files lie, if not where they lay last time."),
+]
+SET = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        help="An option, e.g. --set n_genres=4, or a field of a run's configuration, "
+        "e.g. --set split.n_folds=3.",
+    ),
+]
+SAMPLE_RATE_HZ = Annotated[
+    int,
+    typer.Option("--sample-rate-hz", help="Rate of the decoded audio: 16000, 22050 or 44100."),
+]
+CLIP_S = Annotated[
+    float, typer.Option("--clip-s", help="Seconds taken from the middle of each clip.")
+]
 
 WHAT = ("datasets", "splits", "features", "standardisers", "models", "metrics")
 
@@ -98,40 +120,52 @@ def list_datasets(as_json: JSON = False) -> None:
     print_json(rows) if as_json else print_table(rows)
 
 
+def asked_for(
+    name: str,
+    folder: Path | None,
+    set_: list[str] | None,
+    sample_rate_hz: int,
+    clip_s: float,
+    **more: Any,
+) -> RunConfig:
+    """The configuration that the flags of a command under `genrecore datasets` make.
+
+    A folder that is not given is the remembered one.
+
+    Raises:
+        UsageError: An unknown field, a value out of range, or a --set without an equals sign.
+    """
+    values: dict[str, Any] = {"audio.sample_rate_hz": sample_rate_hz, "audio.clip_s": clip_s}
+    values |= {key: value for key, value in more.items() if value is not None}
+    for item in set_ or []:
+        key, equals, value = item.partition("=")
+        if not equals:
+            raise UsageError(f"--set takes option=value, e.g. n_genres=4; found {item!r}.")
+        # Without a dot it is the dataset's: the demo music has a seed of its own, for one.
+        values[key if "." in key else f"dataset.{key}"] = value
+    if folder is not None:
+        values["dataset.folder"] = json.dumps(str(folder.expanduser().absolute()))
+    base = RunConfig(dataset=known.with_known_folder(Part(name=name)))
+    return configuration.with_values(base, values)
+
+
 @datasets_app.command("prepare")
 def prepare(
-    name: Annotated[str, typer.Argument(help="A dataset's name; see 'genrecore datasets list'.")],
-    folder: Annotated[
-        Path | None, typer.Option(help="Where its files lie; remembered for the next time.")
-    ] = None,
-    set_: Annotated[
-        list[str] | None, typer.Option("--set", help="An option, e.g. --set n_genres=4.")
-    ] = None,
-    sample_rate_hz: Annotated[
-        int, typer.Option(help="Rate of the decoded audio: 16000, 22050 or 44100.")
-    ] = 22_050,
-    clip_s: Annotated[
-        float, typer.Option(help="Seconds taken from the middle of each clip.")
-    ] = 30.0,
+    name: NAME,
+    folder: FOLDER = None,
+    set_: SET = None,
+    sample_rate_hz: SAMPLE_RATE_HZ = 22_050,
+    clip_s: CLIP_S = 30.0,
     background: Annotated[
         bool, typer.Option("--background", help="Run it as a task of its own and return.")
     ] = False,
     as_json: JSON = False,
 ) -> None:
     """Read a dataset and decode its audio, so that training starts at once. Unusable files are
-    named with their reason; the rest goes on."""
-    from genrecore import config as configuration
+    named with their reason; the rest goes on. The folder is remembered for the next time."""
     from genrecore import preparation
 
-    options: dict[str, Any] = {}
-    for item in set_ or []:
-        key, _, value = item.partition("=")
-        options[f"dataset.{key}"] = value
-    if folder is not None:
-        options["dataset.folder"] = json.dumps(str(folder.expanduser().absolute()))
-    options |= {"audio.sample_rate_hz": sample_rate_hz, "audio.clip_s": clip_s}
-    base = RunConfig(dataset=known.with_known_folder(Part(name=name)), audio=Audio())
-    config = configuration.with_values(base, options)
+    config = asked_for(name, folder, set_, sample_rate_hz, clip_s)
     checked = DATASETS[name].read_options(config.dataset.options, "dataset")
     if background:
         words = ["datasets", "prepare", name, "--sample-rate-hz", str(sample_rate_hz)]
@@ -147,7 +181,8 @@ def prepare(
         prepared = preparation.decode(config, report)
     if DATASETS[name].facts.get("needs_folder"):
         known.remember(name, checked.model_dump(mode="json", exclude_defaults=True))
-    facts = preparation.summary(prepared)
+    facts = plain(preparation.summary(prepared))
+    answers.keep("prepare", config, facts)
     if as_json:
         print_json({"dataset": name, **facts})
         return

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from genrecore import download
-from genrecore.cli.data import datasets_app
+from genrecore.cli.data import NAME, datasets_app
 from genrecore.cli.output import JSON, out, print_json, reporting
 from genrecore.datasets import DATASETS, known
 from genrecore.datasets.fma import ARCHIVES
@@ -18,7 +18,7 @@ from genrecore.errors import GenrecoreError, UsageError
 
 @datasets_app.command("download")
 def download_dataset(
-    name: Annotated[str, typer.Argument(help="A dataset's name; see 'genrecore datasets list'.")],
+    name: NAME,
     folder: Annotated[
         Path, typer.Option(help="Where it goes; remembered for training. Needs the space twice.")
     ],

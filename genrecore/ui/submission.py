@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -104,13 +103,7 @@ def prepare_command(config: RunConfig) -> list[str]:
     """The command line after `genrecore` that prepares this configuration's dataset."""
     words = ["datasets", "prepare", config.dataset.name]
     words += ["--sample-rate-hz", str(config.audio.sample_rate_hz)]
-    words += ["--clip-s", f"{config.audio.clip_s:g}"]
-    for key, value in config.dataset.options.items():
-        if key == "folder":
-            words += ["--folder", str(value)]
-        else:
-            words += ["--set", f"{key}={value if isinstance(value, str) else json.dumps(value)}"]
-    return words
+    return [*words, "--clip-s", f"{config.audio.clip_s:g}", *jobs.words_of(config.dataset)]
 
 
 def _tasks() -> None:

@@ -1,0 +1,125 @@
+"""What commands found is kept under what was asked, however that was written."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from genrecore import answers, datasets
+from genrecore.config import RunConfig, with_values
+
+DEMO = ["--set", "n_genres=3", "--set", "n_clips=10", "--set", "clip_s=2.0", "--set", "n_artists=5"]
+OPTIONS = {"n_genres": 3, "n_clips": 10, "clip_s": 2.0, "n_artists": 5}
+
+
+def command(*words: str) -> str:
+    """Standard output of a command that ends well."""
+    from genrecore.cli import main
+
+    out, err, argv = io.StringIO(), io.StringIO(), sys.argv
+    sys.argv = ["genrecore", "datasets", *words]
+    try:
+        with (
+            contextlib.redirect_stdout(out),
+            contextlib.redirect_stderr(err),
+            pytest.raises(SystemExit) as left,
+        ):
+            main()
+    finally:
+        sys.argv = argv
+    assert left.value.code == 0, err.getvalue()
+    return out.getvalue()
+
+
+def asked(**values: object) -> RunConfig:
+    dotted = {f"dataset.{key}": value for key, value in OPTIONS.items()}
+    return with_values(RunConfig(), dotted | {k.replace("__", "."): v for k, v in values.items()})
+
+
+@pytest.fixture(autouse=True)
+def _no_answers_yet() -> None:
+    for file in answers._folder().glob("*.json"):
+        file.unlink()
+
+
+def test_an_audit_is_kept_as_it_was_printed_and_found_under_what_was_asked() -> None:
+    printed = command("audit", "demo", *DEMO, "--split", "stratified", "--table-only", "--json")
+    kept = answers.newest("audit", asked(split="stratified"), with_split=True)
+    assert kept is not None
+    assert kept.document == json.loads(printed)
+    assert kept.stamp == answers.stamp(datasets.load("demo", OPTIONS))
+    others = (
+        (asked(split="stratified"), False),
+        (asked(split="by_artist"), True),
+        (asked(split="stratified", fold=1), True),
+        (asked(split="stratified", split_seed=1), True),
+        (asked(split="stratified", split__n_folds=4), True),
+        (asked(split="stratified", dataset__seed=1), True),
+        (asked(split="stratified", genres__leave_out="waltz"), True),
+    )
+    assert all(answers.newest("audit", *other) is None for other in others)
+    assert answers.newest("prepare", asked()) is None
+
+
+def test_the_newest_of_several_ways_to_find_out_counts() -> None:
+    command("prepare", "demo", *DEMO)
+    first = answers.newest("prepare", asked())
+    command("prepare", "demo", *DEMO, "--clip-s", "1")
+    second = answers.newest("prepare", asked())
+    assert first is not None
+    assert second is not None
+    assert (first.document["minutes"], second.document["minutes"]) == (1.0, 0.5)
+    assert first.at < second.at
+    assert len(list(answers._folder().iterdir())) == 2  # one file for each way, none left over
+
+
+def test_the_same_question_written_otherwise_is_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def about(**values: object) -> dict[str, object]:
+        return answers.subject(with_values(RunConfig(dataset={"name": "gtzan"}), values), True)  # type: ignore[arg-type]
+
+    monkeypatch.setenv("HOME", str(tmp_path))
+    home = about(**{"dataset.folder": str(tmp_path / "music")})
+    assert about(**{"dataset.folder": "~/music"}) == home
+    assert about(**{"dataset.folder": "~/music", "dataset.form": "audio"}) == home
+    assert about(**{"dataset.folder": "~/music", "split.n_folds": 5}) == home
+    assert about(**{"dataset.folder": "~/music", "split.n_folds": 6}) != home
+    assert about(**{"genres.leave_out": "b,a"}) == about(**{"genres.leave_out": "a, b"})
+    # A split of the dataset's own draws nothing, so its seed says nothing.
+    assert about(split="official", split_seed=3) == about(split="official")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda folder: os.remove(folder / "dub/0.wav"),
+        lambda folder: os.rename(folder / "dub/0.wav", folder / "dub/9.wav"),
+        lambda folder: soundfile.write(folder / "dub/0.wav", np.zeros(9_001), 8_000),
+    ],
+)
+def test_the_stamp_changes_with_the_files(tmp_path: Path, change: Callable[[Path], None]) -> None:
+    for genre in ("dub", "waltz"):
+        (tmp_path / genre).mkdir()
+        for number in range(4):
+            soundfile.write(tmp_path / genre / f"{number}.wav", np.zeros(7_001), 8_000)
+    options = {"folder": str(tmp_path)}
+    before = answers.stamp(datasets.load("folder", options))
+    assert answers.stamp(datasets.load("folder", options)) == before
+    change(tmp_path)
+    assert answers.stamp(datasets.load("folder", options)) != before
+
+
+def test_an_option_without_a_dot_is_the_datasets_own() -> None:
+    command("audit", "demo", *DEMO, "--set", "seed=5", "--table-only")
+    assert answers.newest("audit", asked(dataset__seed=5)) is not None
+    assert answers.newest("audit", asked()) is None
