@@ -223,7 +223,8 @@ def with_values(config: RunConfig, values: dict[str, Any]) -> RunConfig:
     """The configuration with dotted fields replaced: `{"training.lr": 1e-4, "feature.n_mels": 64}`.
 
     A dotted name below a part reaches its options, except `name`. Replacing a part's name drops
-    the options that stood there. Text that is JSON (numbers, true, null) is read as such.
+    the options that stood there. Text that is JSON (numbers, true, null) is read as such, except
+    for fields that hold text: a genre may be called 1980, and quotes around a name belong to it.
     `augment` takes names with commas between, and `augment.noise.p` an option of one of them.
 
     Raises:
@@ -231,13 +232,13 @@ def with_values(config: RunConfig, values: dict[str, Any]) -> RunConfig:
     """
     data = config.model_dump()
     parts = {name for name, info in RunConfig.model_fields.items() if info.annotation is Part}
-    for dotted, value in sorted(values.items(), key=lambda item: item[0].count(".")):
+    for dotted, given in sorted(values.items(), key=lambda item: item[0].count(".")):
         first, _, rest = dotted.partition(".")
         if first not in data:
             raise UsageError(
                 f"There is no field {first!r} in a configuration; there are: {', '.join(data)}."
             )
-        value = _as_json(value) if isinstance(value, str) else value
+        value = _as_json(given) if isinstance(given, str) else given
         if first == "augment":
             data[first] = _with_augmentation(data[first], rest, value)
         elif first in parts:
@@ -253,7 +254,8 @@ def with_values(config: RunConfig, values: dict[str, Any]) -> RunConfig:
                 raise UsageError(
                     f"There is no field {dotted!r}; below {first} there are: {fields}."
                 )
-            group[rest] = value
+            kind = getattr(config, first).__class__.model_fields[rest].annotation
+            group[rest] = given if kind is str else value
         else:
             data[first] = value
     return read(data, "the given values")

@@ -73,6 +73,12 @@ def test_wrong_values_are_refused_with_what_was_expected(values: dict, said: str
     assert said in str(caught.value)
 
 
+@pytest.mark.parametrize("text", ["1980", '"Hip-Hop, Rap"', "null", "Rock, Folk"])
+def test_text_stays_text_even_where_it_is_json(text: str) -> None:
+    assert with_values(RunConfig(), {"genres.leave_out": text}).genres.leave_out == text
+    assert with_values(RunConfig(), {"training.epochs": "7"}).training.epochs == 7
+
+
 @pytest.mark.parametrize("content", ["", "[1, 2]", "{", '{"modell": {"name": "cnn"}}', "nul\0l"])
 def test_a_file_that_is_no_configuration_is_one_sentence(tmp_path: Path, content: str) -> None:
     path = tmp_path / "run.json"
