@@ -50,7 +50,16 @@ def root(
 
 
 # Importing the modules files their commands under `app`.
-from genrecore.cli import auditing, data, downloads, laboratory, models, serving, training  # noqa: E402, F401
+from genrecore.cli import (  # noqa: E402
+    auditing,  # noqa: F401
+    cache,  # noqa: F401
+    data,  # noqa: F401
+    downloads,  # noqa: F401
+    laboratory,  # noqa: F401
+    models,  # noqa: F401
+    serving,  # noqa: F401
+    training,  # noqa: F401
+)
 
 
 def main() -> None:

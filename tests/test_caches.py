@@ -1,0 +1,74 @@
+"""The cache: what is listed, what is cleared, and what must stay."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from conftest import trained
+from test_cli import genrecore, refused
+
+from genrecore import caches, jobfolder
+from genrecore.config import RunConfig
+from genrecore.errors import GenrecoreError, UsageError
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(_own_folders: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GENRECORE_CACHE", str(tmp_path / "cache"))
+
+
+def test_a_run_fills_the_cache_and_a_cleared_cache_is_filled_again(
+    store: Path, tiny: Callable[..., RunConfig]
+) -> None:
+    first = trained(tiny(), store)
+    found = {item.kind: item for item in caches.entries()}
+    assert {"features", "corpora", "datasets"} <= found.keys()
+    # 30 clips of 3 segments, 33 bands of 44 frames, 4 bytes each, and a few kB about them.
+    assert 30 * 3 * 33 * 44 * 4 <= found["features"].n_bytes < 30 * 3 * 33 * 44 * 4 + 50_000
+    assert "log_mel (1 × 33 × 44)" in found["features"].about
+
+    listed = json.loads(genrecore("cache", "list", "--json").stdout)
+    assert {item["kind"] for item in listed["entries"]} == found.keys()
+    freed = json.loads(genrecore("cache", "clear", "features", "--json").stdout)["freed_bytes"]
+    assert freed == found["features"].n_bytes
+    assert "features" not in {item.kind for item in caches.entries()}
+    assert caches.clear() > 0
+    assert caches.entries() == []
+    assert "The cache is empty." in genrecore("cache", "list").stdout
+
+    again = trained(tiny(), store)
+    assert again.predictions.equals(first.predictions)
+
+
+def test_what_is_being_made_stays_and_what_is_unknown_is_refused(tmp_path: Path) -> None:
+    features = jobfolder.cache_dir() / "features"
+    for name in ("done", "busy.partial"):
+        (features / name).mkdir(parents=True)
+        (features / name / "rows.f32").write_bytes(b"x" * 10_000)
+    assert {item.name: item.about for item in caches.entries("features")} == {
+        "done": "", "busy.partial": "unfinished"
+    }  # fmt: skip
+    lock = jobfolder.take_lock(features / "busy.lock")
+    assert lock is not None
+    caches.clear("features")
+    assert [item.name for item in caches.entries("features")] == ["busy.partial"]
+    os.close(lock)
+    caches.clear("features")
+    assert caches.entries() == []
+    with pytest.raises(UsageError, match="holds no 'wine'; it holds: features"):
+        caches.clear("wine")
+    with pytest.raises(GenrecoreError, match="nothing called gone"):
+        caches.clear("features", "gone")
+    refused(genrecore("cache", "clear", "wine"), 2, "wine", "corpora")
+
+
+@pytest.mark.parametrize(
+    ("n_bytes", "words"),
+    [(0, "0 kB"), (1_400, "1 kB"), (2_340_000, "2.3 MB"), (45_600_000, "46 MB"), (7e9, "7.0 GB")],
+)  # fmt: skip
+def test_sizes_are_told_in_words(n_bytes: float, words: str) -> None:
+    assert caches.size(int(n_bytes)) == words
