@@ -2,42 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import json
 import os
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
+from commands import command
 
 from genrecore import answers, datasets
 from genrecore.config import RunConfig, with_values
 
 DEMO = ["--set", "n_genres=3", "--set", "n_clips=10", "--set", "clip_s=2.0", "--set", "n_artists=5"]
 OPTIONS = {"n_genres": 3, "n_clips": 10, "clip_s": 2.0, "n_artists": 5}
-
-
-def command(*words: str) -> str:
-    """Standard output of a command that ends well."""
-    from genrecore.cli import main
-
-    out, err, argv = io.StringIO(), io.StringIO(), sys.argv
-    sys.argv = ["genrecore", "datasets", *words]
-    try:
-        with (
-            contextlib.redirect_stdout(out),
-            contextlib.redirect_stderr(err),
-            pytest.raises(SystemExit) as left,
-        ):
-            main()
-    finally:
-        sys.argv = argv
-    assert left.value.code == 0, err.getvalue()
-    return out.getvalue()
 
 
 def asked(**values: object) -> RunConfig:
@@ -52,7 +31,9 @@ def _no_answers_yet() -> None:
 
 
 def test_an_audit_is_kept_as_it_was_printed_and_found_under_what_was_asked() -> None:
-    printed = command("audit", "demo", *DEMO, "--split", "stratified", "--table-only", "--json")
+    printed = command(
+        "datasets", "audit", "demo", *DEMO, "--split", "stratified", "--table-only", "--json"
+    )
     kept = answers.newest("audit", asked(split="stratified"), with_split=True)
     assert kept is not None
     assert kept.document == json.loads(printed)
@@ -71,9 +52,9 @@ def test_an_audit_is_kept_as_it_was_printed_and_found_under_what_was_asked() -> 
 
 
 def test_the_newest_of_several_ways_to_find_out_counts() -> None:
-    command("prepare", "demo", *DEMO)
+    command("datasets", "prepare", "demo", *DEMO)
     first = answers.newest("prepare", asked())
-    command("prepare", "demo", *DEMO, "--clip-s", "1")
+    command("datasets", "prepare", "demo", *DEMO, "--clip-s", "1")
     second = answers.newest("prepare", asked())
     assert first is not None
     assert second is not None
@@ -120,6 +101,6 @@ def test_the_stamp_changes_with_the_files(tmp_path: Path, change: Callable[[Path
 
 
 def test_an_option_without_a_dot_is_the_datasets_own() -> None:
-    command("audit", "demo", *DEMO, "--set", "seed=5", "--table-only")
+    command("datasets", "audit", "demo", *DEMO, "--set", "seed=5", "--table-only")
     assert answers.newest("audit", asked(dataset__seed=5)) is not None
     assert answers.newest("audit", asked()) is None

@@ -14,15 +14,16 @@ import numpy as np
 import pandas as pd
 import pytest
 import soundfile
+from commands import command
 from conftest import ROOT, wait_for
 from streamlit.testing.v1 import AppTest
 
+from genrecore import classifier, datasets, jobs, splits
 from genrecore import clips as clip_tables
-from genrecore import datasets, jobs, splits
-from genrecore.config import RunConfig
+from genrecore.config import Genres, RunConfig
 from genrecore.datasets import known
 from genrecore.plots import datasets as drawn
-from genrecore.ui import dataset_readers as reading
+from genrecore.ui.dataset_choice import Chosen, SplitChoice, address, audit_words, config_of
 
 pytestmark = pytest.mark.xdist_group("page_datasets")  # one worker makes the music
 
@@ -30,11 +31,11 @@ OPTIONS = {"n_genres": 3, "n_clips": 10, "n_artists": 5, "clip_s": 3.0}
 DEMO = {"dataset": "demo"} | {f"demo.{key}": str(value) for key, value in OPTIONS.items()}
 
 
-def open_page(**query: str) -> AppTest:
+def open_page(name: str = "datasets", **query: str) -> AppTest:
     """The page as it stands after its first run."""
     app = AppTest.from_file(str(ROOT / "app.py"), default_timeout=60)
     app.run()
-    app.switch_page("pages/datasets.py")
+    app.switch_page(f"pages/{name}.py")
     for key, value in query.items():
         app.query_params[key] = value
     app.run()
@@ -208,7 +209,7 @@ def test_preparing_names_the_clips_that_are_left_out(own_cache: Path, gtzan: Pat
     assert task.title == "Preparing gtzan"
     wait_for(lambda: jobs.Task(task.folder).state == "done", 60)
     app = open_page(**query)
-    assert "Prepared: 7 usable clips." in words(app)
+    assert ": 7 usable clips." in words(app)
     assert metrics(app)["Left out"] == "1"
     assert "blues.00002" in str([table.value for table in app.dataframe])
 
@@ -229,14 +230,86 @@ def test_the_audit_plays_both_clips_of_a_pair(own_cache: Path, gtzan: Path) -> N
 
 def test_a_failed_audit_says_why_and_shows_its_log(own_cache: Path, gtzan: Path) -> None:
     query = {"dataset": "gtzan", "gtzan.folder": str(gtzan), "view": "audit"}
-    chosen = reading.Chosen("gtzan", {"folder": str(gtzan)})
-    arguments = reading.audit_words(chosen, None)
+    arguments = audit_words(Chosen("gtzan", {"folder": str(gtzan)}), None)
     shutil.move(gtzan, gtzan.with_name("elsewhere"))
     task = jobs.start_task(arguments, "Auditing gtzan")
     wait_for(lambda: jobs.Task(task.folder).state == "failed", 60)
     shutil.move(gtzan.with_name("elsewhere"), gtzan)
     app = open_page(**query)
     assert "found nothing at" in words(app)
+
+
+def test_what_a_shell_found_is_shown_with_its_date(own_cache: Path, gtzan: Path) -> None:
+    (gtzan / "genres_original/metal/metal.00001.wav").write_bytes(b"this is no sound at all")
+    command("datasets", "prepare", "gtzan", "--folder", str(gtzan))
+    command("datasets", "audit", "gtzan", "--split", "stratified", "--set", "split.n_folds=3")
+    assert jobs.tasks() == []
+    query = {"dataset": "gtzan", "view": "audit", "audit": "split", "stratified.n_folds": "3"}
+    app = open_page(**query)
+    today = time.strftime("%d %b %Y")
+    assert f"Prepared on {today}" in words(app)
+    assert ": 7 usable clips." in words(app)
+    assert metrics(app)["Left out"] == "1"
+    assert f"Audited on {today}" in words(app)
+    assert metrics(app)["Clips looked at"] == "7"
+    # Another question has no answer yet.
+    other = open_page(**(query | {"stratified.n_folds": "4"}))
+    assert "has not been audited yet" in words(other)
+    # The same question about other files: what was found then is shown, and said to be of then.
+    folder = gtzan / "genres_original" / "blues"
+    shutil.copy(folder / "blues.00000.wav", folder / "blues.00031.wav")
+    later = open_page(**query)
+    assert "in other files than are there now" in words(later)
+    assert metrics(later)["Clips looked at"] == "7"
+
+
+def test_genres_left_out_and_merged_count_in_split_audit_and_training(
+    music: pd.DataFrame,
+) -> None:
+    first, second, third = sorted(music["genre"].unique())
+    query = {"split": "by_artist", "by_artist.n_folds": "3", "fold": "2", "split_seed": "7"}
+    query |= {"genres.merge": f'"One, two" = {first}, {third}'}
+    app = open_page(view="split", **query, **DEMO)
+    assert f"{first} (10 clips) and {third} (10 clips) are merged into One, two" in words(app)
+    numbers = app.dataframe[-1].value.set_index("Genre")["all"]
+    assert numbers.to_dict() == {"One, two": 20, second: 10}
+    app = open_page(view="audit", audit="split", **query, **DEMO)
+    shown = app.code[-1].value
+    assert f"""--set 'genres.merge="One, two" = {first}, {third}'""" in shown
+
+    # Train opens on the very same: every choice is a field of its form.
+    chosen = Chosen("demo", OPTIONS)
+    merged = Genres(merge=query["genres.merge"])
+    choice = SplitChoice("by_artist", {"n_folds": 3}, seed=7, fold=2, genres=merged)
+    link = address(chosen, choice)
+    train = open_page("train", **link)
+    config = classifier.resolve(config_of(chosen, choice))
+    shown = train.code[-1].value.replace(" \\\n  ", " ")  # it goes over several lines
+    assert shown == jobs.command_of(config)
+
+
+def test_a_genre_that_is_not_there_is_a_sentence_with_those_that_are(music: pd.DataFrame) -> None:
+    app = open_page(view="split", **{"genres.leave_out": "Skiffle"}, **DEMO)
+    said = app.error[0].value.replace("\\", "")
+    assert "'Skiffle', to be left out, is not in the dataset" in said
+    assert all(genre in said for genre in music["genre"].unique())
+    app = open_page(view="audit", audit="split", **{"genres.merge": "a ="}, **DEMO)
+    assert "genres.merge is 'a ='" in app.error[0].value.replace("\\", "")
+
+
+def test_the_split_deals_only_clips_that_the_last_preparation_could_use(
+    own_cache: Path, gtzan: Path
+) -> None:
+    (gtzan / "genres_original/metal/metal.00001.wav").write_bytes(b"this is no sound at all")
+    query = {"dataset": "gtzan", "gtzan.folder": str(gtzan), "view": "split"}
+    query |= {"split": "stratified", "stratified.n_folds": "3"}
+
+    def n_metal() -> int:
+        return int(open_page(**query).dataframe[-1].value.set_index("Genre").loc["metal", "all"])
+
+    assert n_metal() == 4
+    command("datasets", "prepare", "gtzan", "--folder", str(gtzan))
+    assert n_metal() == 3
 
 
 def test_reading_every_view_imports_no_torch(music: pd.DataFrame) -> None:
@@ -342,12 +415,6 @@ def test_the_figure_of_a_split_has_a_title_units_and_all_three_parts() -> None:
     assert [bar.name for bar in chart.figure.data] == ["training", "validation", "test"]
     assert list(chart.figure.data[0].x) == ["&lt;b&gt;blues&lt;/b&gt;", "rock"]
     assert len({bar.marker.pattern.shape for bar in chart.figure.data}) == 3
-
-
-def test_an_answer_is_read_behind_whatever_a_library_said_before_it(tmp_path: Path) -> None:
-    (tmp_path / "log.txt").write_text('warning: {odd}\n{\n "n_clips": 7\n}\n')
-    assert reading.answer(jobs.Task(tmp_path)) == {"n_clips": 7}
-    assert reading.answer(jobs.Task(tmp_path / "absent")) == {}
 
 
 def test_a_clip_of_a_table_is_shown_as_its_descriptors(own_cache: Path, real_data: Path) -> None:

@@ -10,11 +10,13 @@ from genrecore.audit import KINDS, Audit
 from genrecore.jobs import start_task
 from genrecore.ui import dataset_readers as reading
 from genrecore.ui.choices import choose, choose_one, chosen
+from genrecore.ui.dataset_choice import Chosen, audit_words
 from genrecore.ui.dataset_form import choose_split
 from genrecore.ui.dataset_listening import show
-from genrecore.ui.dataset_readers import Chosen, Dataset
-from genrecore.ui.dataset_tasks import watch
+from genrecore.ui.dataset_readers import Dataset
+from genrecore.ui.dataset_tasks import is_working, latest, watch
 from genrecore.ui.frame import command, empty, pair, plain, section, sentences
+from genrecore.ui.readers import when
 
 _EVERYTHING = "everything"
 _SIGNS = {"problem": "✕ problem", "warning": "▲ warning", "note": "○ note"}
@@ -40,9 +42,9 @@ def panel(picked: Chosen, data: Dataset) -> None:
             == "split"
         )
         split = choose_split(data) if with_split else None
-    words = reading.audit_words(picked, split)
+    words = audit_words(picked, split)
     with right:
-        working = reading.is_working(reading.latest(words))
+        working = is_working(latest(words))
         if st.button(
             "Audit",
             type="primary",
@@ -57,17 +59,23 @@ def panel(picked: Chosen, data: Dataset) -> None:
                 st.rerun()
         command("genrecore " + shlex.join(word for word in words if word != "--json"))
     watch(words)
-    done = reading.latest_done(words)
-    found = reading.audited(done) if done else None
-    if found is None:
+    done = reading.audited(picked, data, split)
+    if done is None:
         if not working:
             empty(
-                "This has not been audited yet." if done is None else "The audit left no answer.",
+                "This has not been audited yet.",
                 "Press Audit: it goes on when you close this page, and its findings appear here.",
             )
         return
-    _verdict(found, with_split)
-    _findings(found, data)
+    if done.current:
+        st.caption(f"Audited on {when(done.at)}.")
+    else:
+        st.warning(
+            f"This was found on {when(done.at)}, in other files than are there now; audit again.",
+            icon=":material/update:",
+        )
+    _verdict(done.found, with_split)
+    _findings(done.found, data)
 
 
 def _verdict(found: Audit, with_split: bool) -> None:

@@ -8,12 +8,14 @@ from typing import Any, Literal
 import streamlit as st
 from pydantic.fields import FieldInfo
 
+from genrecore.config import Genres
 from genrecore.datasets import DATASETS, known
 from genrecore.registry import Registry
 from genrecore.splits import SPLITS
 from genrecore.ui import fields
 from genrecore.ui.choices import choose_one
-from genrecore.ui.dataset_readers import Chosen, Dataset, SplitChoice
+from genrecore.ui.dataset_choice import Chosen, SplitChoice
+from genrecore.ui.dataset_readers import Dataset
 
 
 def choose_dataset() -> Chosen:
@@ -37,7 +39,7 @@ def choose_dataset() -> Chosen:
 
 
 def choose_split(data: Dataset) -> SplitChoice:
-    """The split scheme of the URL with its options."""
+    """The split scheme of the URL with its options, and the genres that are left out or merged."""
     own = not data.clips["split"].isna().all()
     name = choose_one(
         "Split",
@@ -65,7 +67,11 @@ def choose_split(data: Dataset) -> SplitChoice:
         with right:
             drawn = FieldInfo(annotation=int, title="Split seed", description="Who lands where")
             seed = int(fields.field("split_seed", drawn, 0))
-    return SplitChoice(name, options, seed, fold)
+    genres = {
+        key: fields.field(f"genres.{key}", info, "")
+        for key, info in fields.grid(Genres.model_fields)
+    }
+    return SplitChoice(name, options, seed, fold, Genres(**genres))
 
 
 def _changed(

@@ -5,70 +5,47 @@ from __future__ import annotations
 import itertools
 import json
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import streamlit as st
 from PIL import Image
 
-from genrecore import audio, datasets, jobfolder, jobs, runs, splits
+from genrecore import answers, audio, datasets, jobfolder, relabel, splits
 from genrecore.audit import Audit, audit
-from genrecore.config import Part
 from genrecore.datasets import DATASETS, demo
 from genrecore.datasets.demo import DemoOptions
 from genrecore.datasets.tables import read_table
 from genrecore.errors import GenrecoreError, UsageError
-from genrecore.jobs import Task
+from genrecore.ui.dataset_choice import Chosen, SplitChoice, config_of
 
 SAMPLE_RATE_HZ = 22_050
 MOST_HEARD_S = 60.0
 """Of a longer clip the middle is played: whole albums do not belong into a page."""
 
 _MOST_ENTRIES = 5_000
-_MOST_TASKS = 200
-
-
-@dataclass(frozen=True)
-class Chosen:
-    """A dataset with the options that differ from its defaults."""
-
-    name: str
-    options: Mapping[str, Any]
-
-    @property
-    def part(self) -> Part:
-        """As a configuration holds it."""
-        return Part(name=self.name, options=dict(self.options))
-
-    @property
-    def key(self) -> str:
-        """Text that names this choice."""
-        return json.dumps([self.name, dict(self.options)], sort_keys=True)
-
-    @property
-    def words(self) -> list[str]:
-        """The options as words of a command."""
-        said: list[str] = []
-        for key, value in self.options.items():
-            if key == "folder":
-                said += ["--folder", str(value)]
-            else:
-                said += ["--set", f"{key}={value if isinstance(value, str) else json.dumps(value)}"]
-        return said
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """A clip table as a loader gave it. It is shared between visitors: never changed."""
+    """A clip table as a loader gave it. It is shared between visitors: never changed.
+
+    Attributes:
+        clips: The table.
+        left_out: `clip_id, reason` of what the loader left out.
+        notes: What else it has to say, in sentences.
+        stamp: Changes with the folders.
+        digest: Changes with the table, as `answers.stamp`.
+    """
 
     clips: pd.DataFrame
     left_out: tuple[Mapping[str, str], ...]
     notes: tuple[str, ...]
     stamp: str
+    digest: str
 
     @property
     def medium(self) -> str:
@@ -113,7 +90,7 @@ def _read(key: str, stamp: str) -> Dataset:
     name, options = json.loads(key)
     table = datasets.load(name, options)
     left_out, notes = table.attrs.get("left_out", []), table.attrs.get("notes", [])
-    return Dataset(table, tuple(left_out), tuple(map(str, notes)), stamp)
+    return Dataset(table, tuple(left_out), tuple(map(str, notes)), stamp, answers.stamp(table))
 
 
 def _stamp(chosen: Chosen) -> str:
@@ -160,118 +137,93 @@ class Dealt:
     verdict: Audit
 
 
-@dataclass(frozen=True)
-class SplitChoice:
-    """A split scheme with its options that differ from the defaults."""
-
-    name: str
-    options: Mapping[str, Any]
-    seed: int = 0
-    fold: int = 0
-
-    @property
-    def words(self) -> list[str]:
-        """As words of a command."""
-        said = ["--split", self.name]
-        if self.fold:
-            said += ["--fold", str(self.fold)]
-        if self.seed:
-            said += ["--split-seed", str(self.seed)]
-        for key, value in self.options.items():
-            said += [
-                "--set",
-                f"split.{key}={value if isinstance(value, str) else json.dumps(value)}",
-            ]
-        return said
-
-
-def dealt(chosen: Chosen, data: Dataset, split: SplitChoice) -> Dealt:
+def dealt(
+    chosen: Chosen, data: Dataset, split: SplitChoice, unreadable: Collection[str] = ()
+) -> Dealt:
     """The split applied to the dataset, and what its clip table alone says of leaks.
 
+    Args:
+        chosen: Names the dataset.
+        data: The dataset.
+        split: The split, and which genres it deals.
+        unreadable: Clips that are left out of it, as a run leaves them out.
+
     Raises:
-        GenrecoreError: The clips cannot be split this way, and why.
+        GenrecoreError: The clips cannot be split this way, or the genres are not there, and why.
     """
-    what = [split.name, dict(split.options), split.seed, split.fold]
-    return _dealt(chosen.key, data.stamp, json.dumps(what, sort_keys=True), data)
+    return _dealt(chosen.key, data.stamp, split.key, tuple(sorted(unreadable)), data, split)
 
 
 @st.cache_resource(max_entries=16, show_spinner="Dealing out the clips …")
-def _dealt(key: str, stamp: str, split: str, _data: Dataset) -> Dealt:
-    name, options, seed, fold = json.loads(split)
-    table = splits.apply(_data.clips, name, options, seed=seed, fold=fold)
+def _dealt(
+    key: str,
+    stamp: str,
+    split_key: str,
+    unreadable: tuple[str, ...],
+    _data: Dataset,
+    _split: SplitChoice,
+) -> Dealt:
+    table, changes = relabel.apply(_data.clips, _split.genres.leave_out, _split.genres.merge)
+    if unreadable:
+        table = table[~table["clip_id"].isin(unreadable)].reset_index(drop=True)
+    table = splits.apply(table, _split.name, _split.options, seed=_split.seed, fold=_split.fold)
     return Dealt(
         splits.counts(table),
-        splits.describe(name, options, fold),
-        tuple(splits.notes(table)),
+        splits.describe(_split.name, _split.options, _split.fold),
+        (*changes, *splits.notes(table)),
         audit(table),
     )
 
 
-def prepare_words(chosen: Chosen) -> list[str]:
-    """The command after `genrecore` that decodes this dataset."""
-    return ["datasets", "prepare", chosen.name, *chosen.words, "--json"]
+@dataclass(frozen=True)
+class Prepared:
+    """What the last preparation found.
+
+    Attributes:
+        n_clips: Usable clips.
+        skipped: `clip_id, reason` of the others.
+        at: When, in seconds since the epoch.
+    """
+
+    n_clips: int
+    skipped: tuple[Mapping[str, str], ...]
+    at: float
 
 
-def audit_words(chosen: Chosen, split: SplitChoice | None) -> list[str]:
-    """The command after `genrecore` that audits this dataset, and its split where one is given."""
-    return [
-        "datasets",
-        "audit",
-        chosen.name,
-        *chosen.words,
-        *(split.words if split else []),
-        "--json",
-    ]
-
-
-def latest(arguments: Sequence[str]) -> Task | None:
-    """The newest task of exactly these arguments."""
-    return next(_tasks_of(arguments), None)
-
-
-def latest_done(arguments: Sequence[str]) -> Task | None:
-    """The newest of them that went well."""
-    return next((task for task in _tasks_of(arguments) if task.state == "done"), None)
-
-
-def _tasks_of(arguments: Sequence[str]) -> Iterator[Task]:
-    wanted = list(arguments)
-    for task in jobs.tasks()[:_MOST_TASKS]:
-        if task.status.get("arguments") == wanted:
-            yield task
-
-
-def is_working(task: Task | None) -> bool:
-    """Whether there is something to watch."""
-    return task is not None and task.state in runs.LIVE
-
-
-def answer(task: Task) -> dict[str, Any]:
-    """The JSON document that the task's command printed; empty where there is none."""
-    file = task.folder / jobfolder.LOG
+def prepared(chosen: Chosen) -> Prepared | None:
+    """The last preparation of this dataset, from here or from a shell."""
+    answer = answers.newest("prepare", config_of(chosen))
+    if answer is None:
+        return None
     try:
-        return _answer(str(file), file.stat().st_mtime_ns)
-    except OSError:
-        return {}
+        skipped = tuple(answer.document["skipped"])
+        return Prepared(int(answer.document["n_clips"]), skipped, answer.at)
+    except (KeyError, TypeError, ValueError):  # of another version
+        return None
 
 
-@st.cache_resource(max_entries=8, show_spinner=False)
-def _answer(file: str, changed: int) -> dict[str, Any]:
-    text = Path(file).read_text(encoding="utf-8", errors="replace")
-    # A warning of a library may stand before it.
-    start = 0 if text.startswith("{") else text.find("\n{") + 1
+@dataclass(frozen=True)
+class Audited:
+    """The last audit of a choice, when it was made, and whether the clips were those of now."""
+
+    found: Audit
+    at: float
+    current: bool
+
+
+def audited(chosen: Chosen, data: Dataset, split: SplitChoice | None) -> Audited | None:
+    """The last audit of this dataset or of this split of it, from here or from a shell.
+
+    Raises:
+        GenrecoreError: The genres cannot be read.
+    """
+    answer = answers.newest("audit", config_of(chosen, split), with_split=split is not None)
+    if answer is None:
+        return None
     try:
-        found, _ = json.JSONDecoder().raw_decode(text, start)
-    except ValueError:
-        return {}
-    return found if isinstance(found, dict) else {}
-
-
-def audited(task: Task) -> Audit | None:
-    """The audit that a task found, or None where its answer cannot be read."""
-    try:
-        return Audit.from_dict(answer(task))
-    except (KeyError, TypeError, ValueError):
+        found = Audit.from_dict(answer.document)
+        return Audited(found, answer.at, answer.stamp == data.digest)
+    except (KeyError, TypeError, ValueError):  # of another version
         return None
 
 

@@ -15,10 +15,12 @@ from genrecore.splits import SPLITS
 from genrecore.ui import dataset_audit, dataset_listening
 from genrecore.ui import dataset_readers as reading
 from genrecore.ui.choices import choose_one
+from genrecore.ui.dataset_choice import Chosen, address, prepare_words
 from genrecore.ui.dataset_form import choose_dataset, choose_split
-from genrecore.ui.dataset_readers import Chosen, Dataset
-from genrecore.ui.dataset_tasks import watch
+from genrecore.ui.dataset_readers import Dataset
+from genrecore.ui.dataset_tasks import is_working, latest, watch
 from genrecore.ui.frame import chart, command, empty, link_to, pair, plain, section, sentences
+from genrecore.ui.readers import when
 
 __all__ = ["VIEWS", "choose_dataset", "choose_view", "facts", "opened", "view"]
 
@@ -97,9 +99,8 @@ def _accepted(picked: Chosen, data: Dataset, needs: bool) -> None:
 
 
 def _prepare(picked: Chosen) -> None:
-    words = reading.prepare_words(picked)
-    task = reading.latest(words)
-    working, done = reading.is_working(task), reading.latest_done(words)
+    words = prepare_words(picked)
+    working, done = is_working(latest(words)), reading.prepared(picked)
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         if st.button(
             "Prepare" if done is None else "Prepare again",
@@ -114,16 +115,12 @@ def _prepare(picked: Chosen) -> None:
                 start_task(words, f"Preparing {picked.name}")
                 st.rerun()
         if done is not None and not working:
-            st.caption(_prepared(reading.answer(done)), width="content")
-            link_to("train", "Train on it", ":material/model_training:", {"dataset": picked.name})
+            link_to("train", "Train on it", ":material/model_training:", address(picked))
+    if done is not None and not working:
+        st.caption(f"Prepared on {when(done.at)}: {done.n_clips:,} usable clips.")
     watch(words)
     with st.expander("As a command", icon=":material/terminal:"):
         command("genrecore " + shlex.join(word for word in words if word != "--json"))
-
-
-def _prepared(answer: dict[str, object]) -> str:
-    n = answer.get("n_clips")
-    return f"Prepared: {n:,} usable clips." if isinstance(n, int) else "Prepared."
 
 
 def choose_view() -> str:
@@ -147,8 +144,8 @@ def view(name: str, picked: Chosen, data: Dataset) -> None:
 def facts(picked: Chosen, data: Dataset) -> None:
     """Clips, genres, artists, minutes, and who is left out, with the reasons."""
     clips = data.clips
-    done = reading.latest_done(reading.prepare_words(picked))
-    skipped = reading.answer(done).get("skipped", []) if done else []
+    done = reading.prepared(picked)
+    skipped = done.skipped if done else ()
     left_out = {item["clip_id"]: item["reason"] for item in [*data.left_out, *skipped]}
     numbers = st.container(horizontal=True, gap="small")  # wraps where the page is narrow
     numbers.metric("Clips", f"{len(clips):,}", border=True, width=144)
@@ -174,7 +171,7 @@ def facts(picked: Chosen, data: Dataset) -> None:
         f"{len(left_out):,}" if left_out or done else "–",
         border=True,
         width=144,
-        help="By the dataset's loader, and by the last preparation from this page."
+        help="By the dataset's loader, and by the last preparation."
         if done
         else "By the dataset's loader; which files cannot be decoded, preparing tells.",
     )
@@ -214,7 +211,9 @@ def _split(picked: Chosen, data: Dataset) -> None:
     with left:
         split = choose_split(data)
     with right:
-        found = reading.dealt(picked, data, split)
+        done = reading.prepared(picked)
+        unreadable = [item["clip_id"] for item in done.skipped] if done else []
+        found = reading.dealt(picked, data, split, unreadable)
         st.markdown(plain(found.says))
         if found.verdict.refused:
             st.error(plain(found.verdict.reason), icon=":material/block:")
@@ -223,4 +222,5 @@ def _split(picked: Chosen, data: Dataset) -> None:
         st.caption("Copies are searched by the audit.")
         for note in found.notes:
             st.caption(plain(note))
+        link_to("train", "Train on this split", ":material/model_training:", address(picked, split))
     chart(drawn.parts_of_split(found.counts, SPLITS[split.name].title), "parts_of_split")

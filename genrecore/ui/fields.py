@@ -98,7 +98,7 @@ def field(name: str, info: FieldInfo, default: Any, words: Callable[[Any], str] 
     common: dict[str, Any] = {"key": key, "on_change": write, "help": info.description}
     if as_text:
         text = st.text_input(label, **common).strip()
-        return text or ("" if kind is str else None)
+        return text or (None if default is None and kind is not str else "")
     if get_origin(kind) is Literal:
         value = st.selectbox(label, list(get_args(kind)), format_func=words, **common)
     elif kind is bool:

@@ -221,4 +221,6 @@ def _value(config: RunConfig, dotted: str) -> Any:
     value: Any = config
     for key in dotted.split("."):
         value = getattr(value, key)
+    if isinstance(value, tuple):  # of parts: a field names them, their options stay as they are
+        return ", ".join(part.name for part in value)
     return value
