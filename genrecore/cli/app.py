@@ -59,6 +59,7 @@ from genrecore.cli import (  # noqa: E402
     models,  # noqa: F401
     serving,  # noqa: F401
     training,  # noqa: F401
+    writing,  # noqa: F401
 )
 
 

@@ -17,8 +17,9 @@ from pydantic import Field
 
 from genrecore import jobfolder
 from genrecore.clips import clip_table
-from genrecore.datasets import synthesis
+from genrecore.datasets import demo_forms, synthesis
 from genrecore.datasets.demo_genres import GENRES
+from genrecore.datasets.gtzan_forms import TABLES, Form, image_rows, medium_of_form, table_rows
 from genrecore.datasets.instruments import SAMPLE_RATE_HZ
 from genrecore.datasets.registered import DATASETS
 from genrecore.errors import GenrecoreError
@@ -58,6 +59,12 @@ class DemoOptions(Options):
     seed: int = Field(
         0, title="Seed", description="The same seed gives the same music", ge=0, le=2**31 - 1
     )
+    form: Form = Field(
+        "audio",
+        title="Form",
+        description="The music itself, or what GTZAN is also published as: pictures of its "
+        "spectrograms, or tables of 57 descriptors with one row a clip or ten",
+    )
 
 
 @DATASETS.register(
@@ -66,6 +73,7 @@ class DemoOptions(Options):
     source="made by genrecore itself; free to use for anything",
     options=DemoOptions,
     needs_folder=False,
+    medium=medium_of_form,
 )
 def demo(options: DemoOptions, report: Report) -> pd.DataFrame:
     """Clip table of synthesised music, mono 16-bit wav at 22 050 Hz, made if it is not there yet.
@@ -74,6 +82,9 @@ def demo(options: DemoOptions, report: Report) -> pd.DataFrame:
     sound colours all their clips, so a model tested on artists it was trained on looks better
     than it is. The same options give the same samples, and shorter lists begin like longer ones.
 
+    In the other forms the clips are the same, with the same names: pictures and tables are made of
+    the audio, laid out as GTZAN's are.
+
     Raises:
         GenrecoreError: The cache folder cannot be written.
     """
@@ -81,6 +92,43 @@ def demo(options: DemoOptions, report: Report) -> pd.DataFrame:
     if not (folder / "clips.csv").is_file():
         _make(options, folder, report)
     listed = pd.read_csv(folder / "clips.csv", dtype="string")
+    audio = _audio_clips(options, folder, listed)
+    if options.form == "audio":
+        return audio
+    made = str(_in_form(options.form, audio, folder, report))
+    rows = image_rows(made) if options.form == "images" else table_rows(made, TABLES[options.form])
+    named = listed.set_index("clip_id")
+    return clip_table(
+        row | {name: named.at[row["clip_id"], name] for name in ("artist", "album")} for row in rows
+    )
+
+
+def write_as_gtzan(options: DemoOptions, folder: Path, report: Report) -> None:
+    """Writes the demo music into a folder in all of GTZAN's forms: `genres_original`, both tables
+    and `images_original`.
+
+    Raises:
+        GenrecoreError: The folder cannot be written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        clips = demo(options.model_copy(update={"form": "audio"}), report)
+        for form in demo_forms.FORMS:
+            demo_forms.write(clips, form, folder, report)
+    except OSError as error:
+        raise GenrecoreError(f"{folder} cannot be written: {jobfolder.in_words(error)}") from error
+
+
+def _in_form(form: str, audio: pd.DataFrame, folder: Path, report: Report) -> Path:
+    """The folder with the pictures or the table of this music, made if it is not there yet."""
+    return jobfolder.make_once(
+        folder.with_name(f"{folder.name}-{form}"),
+        lambda partial: demo_forms.write(audio, form, partial, report),
+        report,
+    )
+
+
+def _audio_clips(options: DemoOptions, folder: Path, listed: pd.DataFrame) -> pd.DataFrame:
     return clip_table(
         {
             "clip_id": row.clip_id,
@@ -96,7 +144,7 @@ def demo(options: DemoOptions, report: Report) -> pd.DataFrame:
 
 def demo_folder(options: DemoOptions) -> Path:
     """Where demo music with these options lies, or will."""
-    text = f"{RECIPE} {options.model_dump_json()}"
+    text = f"{RECIPE} {options.model_dump_json(exclude={'form'})}"
     key = hashlib.sha256(text.encode()).hexdigest()[:12]
     return jobfolder.cache_dir() / "datasets" / f"demo-{key}"
 

@@ -4,27 +4,29 @@ from __future__ import annotations
 
 import importlib.resources
 from pathlib import Path
-from typing import Literal
 
 import pandas as pd
 from pydantic import Field
 
 from genrecore.clips import clip_table
+from genrecore.datasets.gtzan_forms import (
+    TABLES,
+    Form,
+    folder_of,
+    image_rows,
+    medium_of_form,
+    table_rows,
+)
 from genrecore.datasets.headers import durations_s
 from genrecore.datasets.registered import DATASETS
-from genrecore.datasets.tables import genre_of, read_table
-from genrecore.errors import GenrecoreError, UsageError
+from genrecore.errors import GenrecoreError
 from genrecore.progress import Report
 from genrecore.registry import Options
 
 LAYOUTS = (("genres_original", ".wav"), ("genres", ".au"))
 """Folder and file ending: the widely mirrored copy, and the original archive."""
 
-TABLES = {"table_30s": "features_30_sec.csv", "table_3s": "features_3_sec.csv"}
-IMAGES = "images_original"
 MIRROR = "https://www.kaggle.com/datasets/andradaolteanu/gtzan-dataset-music-genre-classification"
-
-Form = Literal["audio", "images", "table_30s", "table_3s"]
 
 
 class GtzanOptions(Options):
@@ -52,7 +54,7 @@ class GtzanOptions(Options):
     "on Speech and Audio Processing 10(5), 2002; artists after Sturm 2012, 2013",
     options=GtzanOptions,
     needs_folder=True,
-    medium=lambda options: {"audio": "audio", "images": "image"}.get(options.form, "table"),
+    medium=medium_of_form,
 )
 def gtzan(options: GtzanOptions, report: Report) -> pd.DataFrame:
     """Clip table of what the folder holds of GTZAN in one form: all 1 000 clips or any part.
@@ -69,9 +71,9 @@ def gtzan(options: GtzanOptions, report: Report) -> pd.DataFrame:
         GenrecoreError: No such folder, nothing of this form in it, a table with faults.
     """
     if options.form in TABLES:
-        rows = _table_rows(options.folder, TABLES[options.form])
+        rows = table_rows(options.folder, TABLES[options.form])
     elif options.form == "images":
-        rows = _image_rows(options.folder)
+        rows = image_rows(options.folder)
     else:
         rows = _audio_rows(options.folder, report)
     artists = known_facts()["artist"]
@@ -109,63 +111,13 @@ def _audio_rows(given: str, report: Report) -> list[dict[str, object]]:
     ]
 
 
-def _image_rows(given: str) -> list[dict[str, object]]:
-    """Pictures named without the dot: `images_original/blues/blues00000.png` is `blues.00000`."""
-    expected = f"a folder that holds {IMAGES}/<genre>/<genre>NNNNN.png"
-    folder = _folder(given, expected)
-    for place in (folder / IMAGES, folder / "Data" / IMAGES, folder.parent / IMAGES, folder):
-        if place.name == IMAGES and place.is_dir():
-            break
-    else:
-        raise GenrecoreError(
-            f"The folder {folder} holds no {IMAGES}; the form images of the dataset gtzan needs "
-            f"{expected}."
-        )
-    rows: list[dict[str, object]] = []
-    for path in sorted(place.glob("*/*.png")):
-        genre, number = path.parent.name, path.stem[-5:]
-        if path.stem == f"{genre}{number}" and len(number) == 5 and number.isdecimal():
-            row = {"clip_id": f"{genre}.{number}", "path": str(path), "genre": genre}
-            rows.append({**row, "medium": "image"})
-    if not rows:
-        raise GenrecoreError(
-            f"There are no pictures in {place}: expected files like blues/blues00000.png."
-        )
-    return rows
-
-
-def _table_rows(given: str, name: str) -> list[dict[str, object]]:
-    folder = _folder(given, f"a folder that holds {name}")
-    places = (folder / name, folder / "Data" / name, folder.parent / name)
-    found = next((place for place in places if place.is_file()), None)
-    if found is None:
-        raise GenrecoreError(
-            f"The folder {folder} holds no {name}; this form of the dataset gtzan needs that table."
-        )
-    clip_ids = read_table(found)["clip_id"].drop_duplicates()
-    return [
-        {"clip_id": clip_id, "path": str(found), "genre": genre, "medium": "table"}
-        for clip_id, genre in zip(clip_ids, genre_of(clip_ids), strict=True)
-    ]
-
-
-def _folder(given: str, expected: str) -> Path:
-    if not given.strip():
-        raise UsageError(f"The dataset gtzan needs its option 'folder': {expected}.")
-    folder = Path(given).expanduser().absolute()
-    if not folder.is_dir():
-        found = "a file" if folder.exists() else "nothing"
-        raise GenrecoreError(f"The dataset gtzan found {found} at {folder}; it needs {expected}.")
-    return folder
-
-
 def _layout(given: str) -> tuple[Path, str]:
     """The folder with one folder a genre in it, and the ending of its files."""
     expected = (
         "a folder that holds genres_original/<genre>/<genre>.NNNNN.wav or "
         "genres/<genre>/<genre>.NNNNN.au"
     )
-    folder = _folder(given, expected)
+    folder = folder_of(given, expected)
     for top in (folder, folder / "Data"):  # the mirrored copy unpacks into a folder Data
         for name, ending in LAYOUTS:
             if (top / name).is_dir():

@@ -1,0 +1,125 @@
+"""The demo music in GTZAN's published forms: wav files, both tables of descriptors, pictures."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import pandas as pd
+import soundfile
+from PIL import Image
+
+from genrecore.datasets.gtzan_forms import IMAGES, TABLES
+from genrecore.datasets.tables import DESCRIPTORS
+from genrecore.progress import Report
+
+FORMS = ("audio", "images", *TABLES)
+"""As GTZAN's option `form` names them."""
+
+PICTURE = (432, 288)
+"""Width and height of GTZAN's pictures, in pixels."""
+
+N_PARTS = 10
+"""Rows of a clip in the table of parts."""
+
+# From quiet to loud; lightness rises all the way, so that grey pictures say the same.
+_COLOURS = ((0, 0, 4), (81, 18, 124), (183, 55, 121), (252, 137, 97), (252, 253, 191))
+_TOP_DB = 80.0
+
+T = TypeVar("T")
+
+
+def write(clips: pd.DataFrame, form: str, folder: Path, report: Report) -> None:
+    """Writes these clips in one form below a folder, laid out and named as GTZAN is.
+
+    Pictures are log-mel spectrograms (128 bands, 432 × 288 pixels, RGBA) without axes. The table
+    of parts has ten rows a clip, each of a tenth of it.
+
+    Args:
+        clips: A clip table of wav files whose names are `<genre>.NNNNN`.
+        form: One of `FORMS`.
+        folder: Where to; it is there.
+        report: Called as `report(phase, done, total)`.
+
+    Raises:
+        OSError: The folder cannot be written.
+    """
+    if form == "audio":
+        for n_done, clip in enumerate(clips.itertuples()):
+            report("Writing wav files", n_done, len(clips))
+            place = folder / "genres_original" / str(clip.genre) / f"{clip.clip_id}.wav"
+            place.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(str(clip.path), place)
+    elif form == "images":
+        _write_pictures(clips, folder / IMAGES, report)
+    else:
+        _write_table(clips, folder / TABLES[form], 1 if form == "table_30s" else N_PARTS, report)
+
+
+def _write_pictures(clips: pd.DataFrame, folder: Path, report: Report) -> None:
+    for genre in clips["genre"].unique():
+        (folder / str(genre)).mkdir(parents=True, exist_ok=True)
+
+    def draw(clip: tuple[str, str, str]) -> None:
+        clip_id, path, genre = clip
+        wave, rate_hz = soundfile.read(path, dtype="float32")
+        name = f"{clip_id.replace('.', '')}.png"  # blues00000.png, as GTZAN's are named
+        _picture(wave, rate_hz).save(folder / genre / name, compress_level=3)
+
+    for _ in _each(clips, draw, "Drawing pictures", report):
+        pass
+
+
+def _picture(wave: np.ndarray, rate_hz: int) -> Image.Image:
+    import torch  # late: listing datasets must not wait for it
+
+    from genrecore import spectral
+
+    with torch.inference_mode():
+        power = spectral.power_spectrogram(torch.from_numpy(wave)[None], 2048, 512)
+        mel = spectral.mel_filters(rate_hz, 2048, 128) @ power
+        decibels = spectral.power_to_db(mel, _TOP_DB)[0].numpy()
+    share = np.clip((decibels - decibels.max()) / _TOP_DB + 1.0, 0.0, 1.0)[::-1]  # low at the foot
+    stops = np.linspace(0.0, 1.0, len(_COLOURS))
+    channels = [np.interp(share, stops, [colour[k] for colour in _COLOURS]) for k in range(3)]
+    rgb = np.rint(np.stack(channels, axis=2)).astype(np.uint8)
+    return Image.fromarray(rgb).resize(PICTURE, Image.Resampling.BILINEAR).convert("RGBA")
+
+
+def _write_table(clips: pd.DataFrame, path: Path, n_parts: int, report: Report) -> None:
+    from genrecore.descriptors import descriptors
+
+    def rows_of(clip: tuple[str, str, str]) -> list[dict[str, object]]:
+        clip_id, source, genre = clip
+        wave, rate_hz = soundfile.read(source, dtype="float32")
+        length = len(wave) // n_parts
+        rows: list[dict[str, object]] = []
+        for part in range(n_parts):
+            values = descriptors(wave[part * length : (part + 1) * length], rate_hz)
+            name = f"{clip_id}.wav" if n_parts == 1 else f"{clip_id}.{part}.wav"
+            numbers = dict(zip(DESCRIPTORS, values.tolist(), strict=True))
+            rows.append({"filename": name, "length": length, **numbers, "label": genre})
+        return rows
+
+    made = _each(clips, rows_of, "Computing descriptors", report)
+    pd.DataFrame([row for rows in made for row in rows]).to_csv(path, index=False)
+
+
+def _each(
+    clips: pd.DataFrame, work: Callable[[tuple[str, str, str]], T], phase: str, report: Report
+) -> Iterable[T]:
+    """Results for every clip in order, several at a time: numpy and torch release the lock."""
+    items = list(clips[["clip_id", "path", "genre"]].itertuples(index=False, name=None))
+    pool = ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1))
+    try:
+        for n_done, result in enumerate(pool.map(work, items)):
+            report(phase, n_done, len(items))
+            yield result
+        report(phase, len(items), len(items))
+    finally:
+        pool.shutdown(cancel_futures=True)
