@@ -33,7 +33,7 @@ FLAGS = [
     "--disable-component-update",
     "--disable-sync",
 ]
-PAGES = ("overview", "train", "runs", "compare", "classify")
+PAGES = ("overview", "leaks", "train", "runs", "compare", "classify")
 
 
 def main() -> None:

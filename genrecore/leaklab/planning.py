@@ -239,13 +239,18 @@ def _better(run: Run, other: Run | None) -> Run:
     return max(run, other, key=lambda one: one.run_id)
 
 
-def command_of(planned: Sequence[RunConfig]) -> str:
-    """The shell command that carries out this plan."""
-    config = planned[0]
+def command_of(config: RunConfig, n_folds: int) -> str:
+    """The shell command that carries the experiment out.
+
+    Args:
+        config: Any planned configuration of the clean split.
+        n_folds: Of either split.
+    """
     options = {key: value for key, value in config.split.options.items() if key != "n_folds"}
-    rest = config.model_copy(update={"split": Part(name=CLEAN, options=options)})
+    split = Part(name=config.split.name, options=options)
+    rest = config.model_copy(update={"split": split, "fold": 0})
     words = shlex.split(jobs.command_of(rest))[3:]  # without genrecore train --background
-    return shlex.join(["genrecore", "leaklab", *words, "--n-folds", str(len(planned) // 2)])
+    return shlex.join(["genrecore", "leaklab", *words, "--n-folds", str(n_folds)])
 
 
 def run_s(config: RunConfig, n_clips: int, n_folds: int, earlier: Iterable[Run]) -> float | None:

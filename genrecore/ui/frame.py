@@ -23,6 +23,7 @@ _PAGES = {
     ],
     "Work": [
         ("datasets", "Datasets", ":material/library_music:"),
+        ("leaks", "Leaks", ":material/water_drop:"),
         ("train", "Train", ":material/model_training:"),
         ("classify", "Classify", ":material/graphic_eq:"),
     ],

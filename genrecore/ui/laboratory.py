@@ -1,0 +1,326 @@
+"""The leak laboratory on its page: experiments of the store, as they go and what they found."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+import streamlit as st
+
+from genrecore import config as configuration
+from genrecore import jobs, leaklab
+from genrecore.errors import GenrecoreError
+from genrecore.leaklab import Experiment, Gap
+from genrecore.plots import leaks as drawn
+from genrecore.plots.chart import percent
+from genrecore.runs import Run
+from genrecore.ui import readers
+from genrecore.ui.choices import choose, choose_one, chosen
+from genrecore.ui.frame import (
+    chart,
+    command,
+    in_percent,
+    link_to,
+    plain,
+    section,
+    sentences,
+    share_column,
+)
+from genrecore.ui.live import leak_badge, live, run_card, state_word
+
+_SIDES = {leaklab.LEAKY: "By clip", leaklab.CLEAN: "By artist"}
+# What every title says anyway, or what is no part of an experiment.
+_SAID = ("dataset.name", "model.name", "training.epochs", "device")
+_MOST_SETTINGS = 4
+
+
+def explanation() -> None:
+    """What a leak is and what an experiment does."""
+    st.markdown(
+        "A split leaks when an artist, or a copy of a recording, stands on both sides of it: the "
+        "model can then recognise the artist instead of the genre, and its accuracy is flattered. "
+        "An experiment trains the same system on the same clips dealt in two ways, **by clip** "
+        "(training and test share artists) and **by artist** (they do not), fold after fold until "
+        "every clip has been tested once in either way; the difference is what the leak adds."
+    )
+
+
+def all_experiments() -> list[Experiment]:
+    """The experiments of the store, the newest first."""
+    return leaklab.experiments(readers.all_runs())
+
+
+def choose_view(found: Sequence[Experiment]) -> str:
+    """`experiments` or `new`; in a store without experiments there is only the form."""
+    words = {"experiments": "Experiments", "new": "New experiment"}
+    options = list(words) if found else ["new"]
+    return choose_one("Show", options, "view", words=words.__getitem__, radio=True)
+
+
+def open_experiment(key: str) -> None:
+    """Shows an experiment from now on, also in the address."""
+    choose("experiment", key)
+    choose("view", "")
+    st.rerun()
+
+
+def show(found: Sequence[Experiment]) -> None:
+    """The experiment of the address, as it goes or what it found, and the list of all.
+
+    Args:
+        found: Experiments, not empty.
+    """
+    by_key = {one.key: one for one in found}
+    wanted = chosen("experiment")
+    if wanted and wanted not in by_key:
+        st.warning(f"There is no experiment {plain(wanted)}; the newest is shown.")
+    titles = _titles(found)
+    key = choose_one("Experiment", list(by_key), "experiment", words=titles.__getitem__)
+    experiment = by_key[key]
+    if experiment.active:
+        stage = _stage(experiment)
+        live(lambda: _progress(experiment, stage), while_true=True)
+    if experiment.n_missing:
+        _missing(experiment)
+    if experiment.complete:
+        with sentences():
+            _result(experiment)
+    else:
+        section("Runs")
+        _run_table(experiment)
+    _ways_on(experiment)
+    if len(found) > 1:
+        _list(found, titles, key)
+
+
+def _titles(found: Sequence[Experiment]) -> dict[str, str]:
+    """A title by key, with the settings that tell these experiments apart."""
+    changed = [configuration.differences(one.config) for one in found]
+    apart = [
+        name
+        for name in dict.fromkeys(name for settings in changed for name in settings)
+        if name not in _SAID
+        and not name.startswith("split.")
+        and len({json.dumps(settings.get(name)) for settings in changed}) > 1
+    ]
+    titles = {}
+    for one, settings in zip(found, changed, strict=True):
+        own = [
+            f"{name.removesuffix('.name').rpartition('.')[2].replace('_', ' ')} {settings[name]}"
+            for name in apart
+            if name in settings
+        ]
+        more = own[:_MOST_SETTINGS] + (["…"] if len(own) > _MOST_SETTINGS else [])
+        epochs = f"{one.config.training.epochs} epochs"
+        titles[one.key] = " · ".join([one.title, epochs, *more])
+    return titles
+
+
+def _stage(experiment: Experiment) -> list[str]:
+    """What decides the parts of the page: the state of every run."""
+    return [run.state for run in experiment.runs]
+
+
+def _progress(experiment: Experiment, drawn_at: list[str]) -> None:
+    """How far the experiment is; at another stage the page is drawn anew."""
+    now = experiment.again()
+    if _stage(now) != drawn_at:
+        st.rerun()
+    at_work = [run for run in now.active if run.state != "queued"]
+    shares = [readers.progress(run.status, run.state).share for run in at_work]
+    words = f"{len(now.done)} of {now.n_runs} runs are done"
+    if now.left_s is not None:
+        words += f" · about {readers.duration(now.left_s)} left"
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
+        st.progress((len(now.done) + sum(shares)) / now.n_runs, text=words, width="stretch")
+        if st.button(
+            "Stop",
+            icon=":material/stop_circle:",
+            key="stop_experiment",
+            help="The run at work saves what it has and stops; those that wait leave the queue. "
+            "What is done stays.",
+        ):
+            _stop(now)
+    for run in at_work:
+        st.caption(f"At work: {_place(run, now).lower()}")
+        run_card(run)
+    if not at_work:
+        st.caption("Waiting for a free place to run. You can close this page meanwhile.")
+
+
+def _stop(experiment: Experiment) -> None:
+    for run in reversed(experiment.active):  # the one at work last: no waiting one takes its place
+        with sentences():
+            jobs.stop(run)
+    st.rerun()
+
+
+def _place(run: Run, experiment: Experiment) -> str:
+    side = _SIDES[run.config.split.name]
+    return f"{side}, fold {run.config.fold + 1} of {experiment.n_folds}"
+
+
+def _missing(experiment: Experiment) -> None:
+    """Which folds nobody works on and why, and the button that queues them."""
+    n = experiment.n_missing
+    reasons = {
+        run.reason: _place(run, experiment)
+        for run in experiment.ended
+        if run.state in ("failed", "lost")
+    }
+    for reason, place in reasons.items():
+        st.error(plain(f"{place}: {reason or 'It did not say why.'}"), icon=":material/error:")
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        st.markdown(
+            f"{len(experiment.done)} of {experiment.n_runs} runs are done, "
+            f"{n} {'is' if n == 1 else 'are'} missing.",
+            width="content",
+        )
+        if st.button(
+            "Queue the missing run" if n == 1 else f"Queue the {n} missing runs",
+            type="primary",
+            icon=":material/play_arrow:",
+            key="queue_missing",
+        ):
+            with sentences(), st.spinner("Queueing …"):
+                leaklab.submit(leaklab.plan(experiment.config, experiment.n_folds))
+                st.rerun()
+
+
+def _result(experiment: Experiment) -> None:
+    """The headline, both accuracies and the gap, every genre, and the runs behind them."""
+    found = _gap(_keys(experiment))
+    st.space("small")
+    st.markdown(f"### {plain(found.headline)}")
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        st.markdown(f"{_place(experiment.leaky[0], experiment)}:", width="content")
+        leak_badge(experiment.leaky[0])
+    chart(drawn.accuracies(found), "accuracies")
+    st.caption(
+        f"{found.n_clips:,} clips, each tested once in either way by a model that had not heard "
+        f"it. The gap's interval resamples {found.n_artists:,} artists, because clips of one "
+        "artist are alike; those of the accuracies count clips (Wilson)."
+    )
+    chart(drawn.genres(found), "genres")
+    section("Runs", "One for each fold and each way of dealing.")
+    _run_table(experiment)
+
+
+def _keys(experiment: Experiment) -> tuple[tuple[str, int], ...]:
+    return tuple(
+        (str(run.folder), (run.folder / "predictions.parquet").stat().st_mtime_ns)
+        for run in experiment.runs
+    )
+
+
+@st.cache_data(show_spinner="Counting …", max_entries=64)
+def _gap(keys: tuple[tuple[str, int], ...]) -> Gap:
+    return leaklab.gap([Run(Path(folder)) for folder, _ in keys])
+
+
+def _run_table(experiment: Experiment) -> None:
+    """A row a run: state, accuracy, warning, and the way to it."""
+    rows = [
+        {
+            "run_id": run.run_id,
+            "dealt": _SIDES[run.config.split.name],
+            "fold": f"{run.config.fold + 1} of {experiment.n_folds}",
+            "state": state_word(run.state),
+            "badge": run.badge,
+            "run": f"runs?run={run.run_id}",
+        }
+        for run in experiment.runs
+    ]
+    scored = readers.leaderboard(experiment.done)
+    scored = scored.assign(
+        interval=[
+            f"{percent(low)} to {percent(high)}"
+            for low, high in zip(scored["accuracy_low"], scored["accuracy_high"], strict=True)
+        ]
+    )
+    scores = scored[["run_id", "accuracy", "interval", "n_clips"]]
+    table = pd.DataFrame(rows).merge(scores, on="run_id", how="left")
+    st.dataframe(
+        in_percent(table, ["accuracy"]),
+        hide_index=True,
+        height=min(38 + 35 * len(table), 460),
+        placeholder="–",
+        column_order=[
+            *("dealt", "fold", "run", "state", "accuracy", "interval", "n_clips"),
+            *(["badge"] if table["badge"].any() else []),
+        ],
+        column_config={
+            "dealt": "Dealt",
+            "fold": "Fold",
+            "state": "State",
+            "accuracy": share_column("Accuracy"),
+            "interval": "95 % interval",
+            "n_clips": "Test clips",
+            "badge": st.column_config.TextColumn("Warning", width=230),
+            "run": st.column_config.LinkColumn("Run", display_text="Open"),
+        },
+    )
+
+
+def _ways_on(experiment: Experiment) -> None:
+    dataset = experiment.config.dataset
+    query = {f"{dataset.name}.{key}": str(value) for key, value in dataset.options.items()}
+    query |= {"dataset": dataset.name, "view": "split", "split": leaklab.LEAKY}
+    link_to("datasets", "See who stands on both sides", ":material/library_music:", query)
+    with st.expander("As a command", icon=":material/terminal:"):
+        command(leaklab.command_of(experiment.config, experiment.n_folds))
+
+
+def _list(found: Sequence[Experiment], titles: dict[str, str], key: str) -> None:
+    """All experiments, for comparing systems; a click on a row opens one."""
+    section("All experiments", "How much each system leans on its artists. Pick a row to open it.")
+    rows = []
+    for one in found:
+        at = _found(one)
+        rows.append(
+            {
+                "title": titles[one.key],
+                "state": f"{len(one.done)} of {one.n_runs} runs",
+                "leaky": at.leaky if at else float("nan"),
+                "clean": at.clean if at else float("nan"),
+                "gap": 100 * at.difference if at else float("nan"),
+                "interval": f"{leaklab.points(at.low)} to {leaklab.points(at.high)}" if at else "",
+            }
+        )
+    keys = [one.key for one in found]
+    name = f"experiments_{len(keys)}_{key}"
+
+    def pick() -> None:
+        picked = st.session_state[name]["selection"]["rows"]
+        if picked:
+            choose("experiment", keys[picked[0]])
+
+    st.dataframe(
+        in_percent(pd.DataFrame(rows), ["leaky", "clean"]),
+        key=name,
+        hide_index=True,
+        on_select=pick,
+        selection_mode="single-row",
+        selection_default={"selection": {"rows": [keys.index(key)]}},
+        placeholder="–",
+        column_config={
+            "title": "System",
+            "state": "Done",
+            "leaky": share_column("By clip"),
+            "clean": share_column("By artist"),
+            "gap": st.column_config.NumberColumn("Gap (points)", format="%.1f"),
+            "interval": "95 % interval",
+        },
+    )
+
+
+def _found(experiment: Experiment) -> Gap | None:
+    """What a finished experiment says; None where it is not finished or cannot be read."""
+    if not experiment.complete:
+        return None
+    try:
+        return _gap(_keys(experiment))
+    except (GenrecoreError, OSError):
+        return None

@@ -1,0 +1,126 @@
+"""Setting an experiment of the leak laboratory up. Importing this imports torch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import streamlit as st
+
+from genrecore import config as configuration
+from genrecore import hardware, leaklab
+from genrecore.config import RunConfig
+from genrecore.datasets import DATASETS
+from genrecore.errors import GenrecoreError, UsageError
+from genrecore.splits import SPLITS
+from genrecore.ui import dataset_readers as reading
+from genrecore.ui import fields, forms, readers
+from genrecore.ui.dataset_form import choose_dataset
+from genrecore.ui.dataset_readers import Chosen
+from genrecore.ui.frame import command, plain, section
+from genrecore.ui.laboratory import open_experiment
+
+
+def choices() -> tuple[Chosen, dict[str, Any], int]:
+    """The dataset, the dotted values of the configuration, and the number of folds."""
+    section("1 · Data", "Music by artists with several clips each.")
+    picked = choose_dataset()
+    section("2 · Model", "The system whose accuracy is put to the test.")
+    values: dict[str, Any] = {"dataset": picked.name}
+    values |= {f"dataset.{key}": value for key, value in picked.options.items()}
+    values |= forms.model_part(RunConfig(), values)
+    section("3 · Training", "More folds leave more clips to learn from, and take longer.")
+    n_folds = fields.options(SPLITS, leaklab.CLEAN, {}, only=("n_folds",))["n_folds"]
+    values |= forms.training_part(RunConfig())
+    return picked, values, int(n_folds)
+
+
+def panel(picked: Chosen, values: dict[str, Any], n_folds: int) -> None:
+    """Checks the values, says what they make, and offers to queue it."""
+    try:
+        config = configuration.with_values(RunConfig(), values)
+        _check_folder(picked)
+        planned = leaklab.plan(config, n_folds)
+        n_clips = _check_clips(picked, planned[0], n_folds)
+    except GenrecoreError as error:
+        st.error(plain(error), icon=":material/error:")
+        st.button("Queue the runs", type="primary", width="stretch", disabled=True, key="queue")
+        return
+    there = leaklab.present(planned)
+    n_new = there.count(None)
+    with st.container(border=True, gap="small"):
+        st.markdown(f"**{len(planned)} runs**: {n_folds} folds by artist and {n_folds} by clip.")
+        if n_new < len(planned):
+            n = len(planned) - n_new
+            st.caption(f"{n} of them {'is' if n == 1 else 'are'} there already and not run again.")
+        expected = _expected(planned, n_clips, n_new)
+        if expected:
+            st.caption(expected)
+        st.caption("They go on when you close this page.")
+    if st.button(
+        f"Queue {n_new} {'run' if n_new == 1 else 'runs'}" if n_new else "Open the experiment",
+        type="primary",
+        icon=":material/play_arrow:" if n_new else ":material/monitoring:",
+        width="stretch",
+        key="queue",
+    ):
+        try:
+            leaklab.submit(planned)
+        except GenrecoreError as error:
+            st.error(plain(error), icon=":material/error:")
+            return
+        open_experiment(configuration.signature(planned[0]))
+    command(leaklab.command_of(planned[0], n_folds))
+
+
+def _check_folder(picked: Chosen) -> None:
+    if not DATASETS[picked.name].facts.get("needs_folder"):
+        return
+    if not picked.options.get("folder"):
+        title = DATASETS[picked.name].title
+        raise UsageError(f"{title} needs the folder that holds its files; give it under Data.")
+    reading.check_folder(picked)
+
+
+def _check_clips(picked: Chosen, config: RunConfig, n_folds: int) -> int:
+    """The number of clips, where they can answer the question; else the sentence that says why
+    not."""
+    if not reading.is_made(picked):
+        options = DATASETS[picked.name].read_options(picked.options, "dataset")
+        n_artists = min(options.n_artists, options.n_clips)
+        if n_artists < n_folds:
+            raise UsageError(
+                f"The demo music has {n_artists} artists a genre, and {n_folds} folds need "
+                f"{n_folds}; choose fewer folds or more artists."
+            )
+        return int(options.n_genres * options.n_clips)
+    data = reading.read(picked)
+    key = f"{picked.key} {config.genres} {config.split_seed}"
+    refused = _refusal(key, data.stamp, n_folds, config, data)
+    if refused:
+        raise UsageError(refused)
+    n_unknown = int(data.clips["artist"].isna().sum())
+    if n_unknown:
+        st.caption(
+            f"{n_unknown:,} of {len(data.clips):,} clips name no artist; each counts as one of its "
+            "own, so the gap may come out too small."
+        )
+    return len(data.clips)
+
+
+@st.cache_data(show_spinner="Looking at the artists …", max_entries=32)
+def _refusal(key: str, stamp: str, n_folds: int, _config: RunConfig, _data: reading.Dataset) -> str:
+    try:
+        leaklab.check(_config, _data.clips, n_folds)
+    except GenrecoreError as error:
+        return str(error)
+    return ""
+
+
+def _expected(planned: list[RunConfig], n_clips: int, n_new: int) -> str:
+    """About how long the new runs take, where earlier runs tell."""
+    one_s = leaklab.run_s(planned[0], n_clips, len(planned) // 2, readers.all_runs())
+    if one_s is None or not n_new:
+        return ""
+    n_at_once = max(1, len(hardware.accelerators()))
+    words = readers.duration(one_s * -(-n_new // n_at_once))
+    return f"About {words}, judged by earlier runs like these."

@@ -1,0 +1,367 @@
+"""The page Leaks, opened through `app.py`, and the experiments behind it, over real tiny runs."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import soundfile
+from conftest import ROOT, TINY, trained
+from streamlit.testing.v1 import AppTest
+from test_cli import genrecore
+
+from genrecore import config as configuration
+from genrecore import datasets, jobfolder, jobs, leaklab, metrics, runs
+from genrecore.config import RunConfig, with_values
+from genrecore.errors import GenrecoreError
+from genrecore.leaklab import Experiment
+from genrecore.plots import leaks as drawn
+from genrecore.ui.frame import plain
+
+pytestmark = pytest.mark.xdist_group("page_leaks")  # one worker trains the runs
+
+N_FOLDS = 3
+# The page leaves the length taken from each clip to the command; these are no longer than 3 s.
+VALUES = {key: value for key, value in TINY.items() if key != "audio.clip_s"}
+VALUES |= {"training.epochs": 1}
+# The same as the form has it in the address.
+FORM = {
+    key.replace("dataset.", "demo.").replace("feature.", "log_mel.").replace("model.", "cnn."): str(
+        value
+    )
+    for key, value in VALUES.items()
+} | {"dataset": "demo", "by_artist.n_folds": str(N_FOLDS), "view": "new"}
+
+
+def open_page(**query: str) -> AppTest:
+    """The page as it stands after its first run."""
+    app = AppTest.from_file(str(ROOT / "app.py"), default_timeout=60)
+    app.run()
+    app.switch_page("pages/leaks.py")
+    for key, value in query.items():
+        app.query_params[key] = value
+    app.run()
+    assert not app.exception, app.exception[0].message
+    return app
+
+
+def words(app: AppTest) -> str:
+    """Everything a page says in text, without the marks that keep names from being markup."""
+    elements = [*app.title, *app.subheader, *app.markdown, *app.caption]
+    elements += [*app.error, *app.warning, *app.info, *app.success]
+    said = [str(element.value) for element in elements]
+    said += [bar.proto.text for bar in app.get("progress")]
+    return "\n".join(said).replace("\\", "")
+
+
+@pytest.fixture(scope="module")
+def plan() -> list[RunConfig]:
+    """The configurations of one small experiment."""
+    return leaklab.plan(with_values(RunConfig(), VALUES), N_FOLDS)
+
+
+@pytest.fixture(scope="module")
+def finished(
+    plan: list[RunConfig], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Experiment]:
+    """The same, trained for real."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GENRECORE_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+        store = tmp_path_factory.mktemp("laboratory")
+        for config in plan:
+            assert trained(config, store).state == "done"
+        (found,) = leaklab.experiments(runs.all_runs(store))
+        yield found
+
+
+@pytest.fixture
+def done(finished: Experiment, monkeypatch: pytest.MonkeyPatch) -> Experiment:
+    """The trained experiment, in the store that pages and commands read. Nothing is added to it."""
+    monkeypatch.setenv("GENRECORE_RUNS", str(finished.runs[0].folder.parent))
+    return finished
+
+
+@pytest.fixture
+def copied(finished: Experiment, store: Path) -> Path:
+    """A store of this test's own with copies of the trained runs."""
+    for run in finished.runs:
+        shutil.copytree(run.folder, store / run.run_id)
+    return store
+
+
+@pytest.fixture
+def nobody_starts(store: Path) -> Iterator[None]:
+    """With the runner's lock held there is a runner already, and submitting starts none."""
+    lock = jobfolder.take_lock(store / jobs.RUNNER_LOCK)
+    assert lock is not None
+    yield
+    os.close(lock)
+
+
+def test_an_empty_store_explains_itself_and_offers_the_form(store: Path) -> None:
+    app = open_page()
+    assert "A split leaks when an artist" in words(app)
+    assert app.button(key="queue").label == "Queue 10 runs"
+    assert "judged by earlier runs" not in words(app)  # there are none, so nothing is said
+    assert app.code[-1].value == "genrecore leaklab --n-folds 5"
+
+
+def test_queueing_makes_the_runs_of_the_plan_and_stopping_cancels_them(
+    store: Path, plan: list[RunConfig], nobody_starts: None
+) -> None:
+    app = open_page(**FORM)
+    app.button(key="queue").click().run()
+    assert not app.exception
+    queued = runs.all_runs(store)
+    signatures = sorted(configuration.signature(config) for config in plan)
+    assert sorted(configuration.signature(run.config) for run in queued) == signatures
+    for run in queued:
+        assert run.state == "queued"
+        assert run.config.allow_leaks == (run.config.split.name == "stratified")
+    assert app.query_params["experiment"] == configuration.signature(plan[0])
+    assert "0 of 6 runs are done" in words(app)
+    assert "Waiting for a free place" in words(app)
+
+    app.button(key="stop_experiment").click().run()
+    assert not app.exception
+    assert {(run.state, run.reason) for run in runs.all_runs(store)} == {("stopped", "cancelled")}
+    assert "0 of 6 runs are done, 6 are missing." in words(app)
+    app.button(key="queue_missing").click().run()
+    assert not app.exception
+    assert [run.state for run in runs.all_runs(store)].count("queued") == 6
+
+
+def test_runs_that_are_done_are_not_trained_again(done: Experiment) -> None:
+    app = open_page(**FORM)
+    assert "6 of them are there already" in words(app)
+    app.button(key="queue").click().run()
+    assert not app.exception
+    assert app.query_params["experiment"] == done.key
+    assert len(runs.all_runs()) == 6
+
+
+def test_a_lost_fold_alone_is_queued_anew(
+    copied: Path, finished: Experiment, nobody_starts: None
+) -> None:
+    gone = finished.leaky[1]
+    jobfolder.Status(copied / gone.run_id).move("failed", "The disk is full.")
+    app = open_page()
+    assert "By clip, fold 2 of 3: The disk is full." in app.error[0].value.replace("\\", "")
+    assert app.button(key="queue_missing").label == "Queue the missing run"
+    app.button(key="queue_missing").click().run()
+    (new,) = [run for run in runs.all_runs() if run.state == "queued"]
+    assert configuration.signature(new.config) == configuration.signature(gone.config)
+    assert "5 of 6 runs are done" in words(app)
+    assert "judged by" not in words(app)
+
+
+def test_a_finished_experiment_says_what_the_command_says(done: Experiment) -> None:
+    app = open_page()
+    found = leaklab.gap(done.runs)
+    assert f"### {found.headline}" in words(app)
+    by_hand = {
+        name: sum(
+            metrics.scores(run.predictions)["accuracy"] * metrics.scores(run.predictions)["n_clips"]
+            for run in side.values()
+        )
+        / 30
+        for name, side in (("leaky", done.leaky), ("clean", done.clean))
+    }
+    assert found.leaky == pytest.approx(by_hand["leaky"])
+    assert found.clean == pytest.approx(by_hand["clean"])
+    assert f"By clip {100 * by_hand['leaky']:.1f} %" in words(app)
+
+    line = leaklab.command_of(done.config, N_FOLDS)
+    result = genrecore(*line.split()[1:], "--json")
+    assert result.returncode == 0, result.stderr
+    said = json.loads(result.stdout)
+    assert set(said["runs"]) == {run.run_id for run in done.runs}  # none was trained again
+    assert said["difference"] == found.difference
+    assert (said["low"], said["high"]) == (found.low, found.high)
+
+
+def test_every_fold_is_listed_with_its_accuracy_its_badge_and_the_way_to_its_run(
+    done: Experiment,
+) -> None:
+    app = open_page()
+    table = app.dataframe[-1].value.set_index("run_id")
+    assert len(table) == 6
+    for run in done.runs:
+        row = table.loc[run.run_id]
+        assert row["run"] == f"runs?run={run.run_id}"
+        assert row["accuracy"] == pytest.approx(100 * metrics.scores(run.predictions)["accuracy"])
+        assert row["badge"] == run.badge
+    assert done.leaky[0].badge.startswith("Leak: ")
+    assert plain(done.leaky[0].badge) in "\n".join(str(text.value) for text in app.markdown)
+    assert not any(run.badge for run in done.clean.values())
+
+
+def test_the_figures_show_the_numbers_of_the_gap(done: Experiment) -> None:
+    found = leaklab.gap(done.runs)
+    charts = [drawn.accuracies(found), drawn.genres(found)]
+    shown = charts[0].table
+    assert shown["Share"].to_list() == [found.leaky, found.clean, found.difference]
+    assert shown["from"].to_list() == [found.leaky_low, found.clean_low, found.low]
+    bar = next(trace for trace in charts[0].figure.data if trace.type == "bar")
+    assert bar.base[0] + bar.x[0] == pytest.approx(found.leaky)
+    genres = charts[1].table
+    assert genres["Gap"].is_monotonic_decreasing
+    assert set(genres["Genre"]) == set(found.per_genre["genre"])
+    assert (genres["By clip"] * genres["Clips"]).sum() == pytest.approx(30 * found.leaky)
+    for chart in charts:
+        assert chart.figure.layout.title.text
+        assert len(chart.alt) > 40
+    assert len(open_page().get("plotly_chart")) == 2
+
+
+def test_an_address_opens_its_experiment_and_the_list_leads_to_others(
+    copied: Path, finished: Experiment, nobody_starts: None
+) -> None:
+    newer = leaklab.submit(leaklab.plan(with_values(finished.config, {"seed": 7}), 4))
+    first = open_page()
+    assert "0 of 8 runs are done" in words(first)
+    asked = open_page(experiment=finished.key)
+    assert leaklab.gap(finished.runs).headline in words(asked)
+    rows = asked.dataframe[-1].value
+    assert rows["state"].to_list() == ["0 of 8 runs", "6 of 6 runs"]
+    assert "seed 7" in rows["title"][0]
+    unknown = open_page(experiment="0123456789")
+    assert "There is no experiment 0123456789" in words(unknown)
+    assert "0 of 8 runs are done" in words(unknown)
+    assert len(newer) == 8
+
+
+def test_the_run_at_work_is_shown_with_its_epoch_and_the_time_left(
+    copied: Path, finished: Experiment
+) -> None:
+    for run in finished.leaky.values():
+        shutil.rmtree(copied / run.run_id)
+    run, lock = runs.create_held(finished.leaky[0].config, copied)
+    try:
+        runs.create(finished.leaky[2].config, copied)
+        status = jobfolder.Status(run.folder)
+        status.move("running", phase="Training", done=5, total=10, epoch=1, time_left_s=240.0)
+        app = open_page()
+        said = words(app)
+        assert "3 of 6 runs are done · about 4 min left" in said  # the tiny ones take seconds
+        assert "At work: by clip, fold 1 of 3" in said
+        assert "Epoch 1 of 1" in said
+        assert "3 of 6 runs are done, 1 is missing." in said
+        (found,) = leaklab.experiments(runs.all_runs())
+        took = [
+            one.status["finished_at"] - one.status["started_at"] for one in finished.clean.values()
+        ]
+        assert found.left_s == pytest.approx(240 + sorted(took)[1])
+    finally:
+        os.close(lock)
+
+
+def test_earlier_runs_tell_how_long_new_ones_take(done: Experiment) -> None:
+    there = runs.all_runs()
+    short = leaklab.run_s(done.config, 30, N_FOLDS, there)
+    long = leaklab.run_s(with_values(done.config, {"training.epochs": 101}), 30, N_FOLDS, there)
+    other = with_values(done.config, {"model.width": 5})
+    assert short is not None
+    assert long is not None
+    pace_s = sorted(run.history["seconds"].median() / 10 for run in there[:5])[2]
+    assert long - short == pytest.approx(100 * 10 * pace_s)  # 10 of 30 clips are trained on
+    assert leaklab.run_s(other, 30, N_FOLDS, there) is None
+    assert "judged by earlier runs" in words(open_page(**(FORM | {"training.epochs": "9"})))
+    assert "judged by earlier runs" not in words(open_page(**(FORM | {"cnn.width": "5"})))
+
+
+def test_only_runs_on_both_splits_are_an_experiment(copied: Path, finished: Experiment) -> None:
+    ordinary = runs.create(with_values(finished.config, {"seed": 3}), copied)
+    (found,) = leaklab.experiments(runs.all_runs(copied))
+    assert found.key == finished.key
+    assert ordinary.run_id not in {run.run_id for run in found.runs}
+    assert found.complete
+    # A newer copy that waits does not take the place of a result.
+    runs.create(finished.config, copied)
+    (found,) = leaklab.experiments(runs.all_runs(copied))
+    assert found.complete
+
+
+def music(folder: Path, artists: dict[str, list[str]] | None = None) -> dict[str, str]:
+    """The address of a dataset of 2 genres × 6 clips; with artists as a list of files."""
+    rows = ["path,genre,artist"]
+    for genre in ("dub", "waltz"):
+        (folder / genre).mkdir(parents=True)
+        for number in range(6):
+            path = folder / genre / f"{number}.wav"
+            soundfile.write(path, [0.1, -0.1] * 4000 + [number / 10] * 999, 8000)
+            rows.append(f"{genre}/{number}.wav,{genre},{artists[genre][number] if artists else ''}")
+    if artists is None:
+        return {"dataset": "folder", "folder.folder": str(folder), "view": "new"}
+    (folder / "clips.csv").write_text("\n".join(rows) + "\n")
+    return {"dataset": "manifest", "manifest.folder": str(folder / "clips.csv"), "view": "new"}
+
+
+@pytest.mark.parametrize(
+    ("artists", "said"),
+    [
+        (None, "None of the 12 clips names its artist"),
+        ({"dub": ["Ann"] * 6, "waltz": ["Bob", "Cy", "Di"] * 2}, "too few artists in dub (1)"),
+        (
+            {g: [f"{g} {n}" for n in range(6)] for g in ("dub", "waltz")},
+            "No two of the 12 clips are known to be by one artist",
+        ),
+    ],
+    ids=["no artists", "one artist", "a clip an artist"],
+)
+def test_clips_that_cannot_answer_are_refused_with_the_reason(
+    artists: dict[str, list[str]] | None, said: str, store: Path, tmp_path: Path
+) -> None:
+    app = open_page(**music(tmp_path / "music", artists), **{"by_artist.n_folds": "3"})
+    assert said in app.error[0].value.replace("\\", "")
+    assert app.button(key="queue").disabled
+
+
+def test_a_dataset_without_its_folder_and_too_many_folds_are_said_in_a_sentence(
+    store: Path, tmp_path: Path
+) -> None:
+    assert "needs the folder" in open_page(dataset="gtzan").error[0].value
+    absent = {"dataset": "gtzan", "gtzan.folder": str(tmp_path / "absent")}
+    assert "There is nothing at" in open_page(**absent).error[0].value
+    app = open_page(**{"demo.n_clips": "211", "by_artist.n_folds": "9"})  # nobody has made these
+    assert "8 artists a genre, and 9 folds need 9" in app.error[0].value
+
+
+def test_the_command_refuses_before_anything_is_trained(store: Path, tmp_path: Path) -> None:
+    address = music(tmp_path / "music")
+    result = genrecore("leaklab", "--dataset=folder", f"--set=dataset.folder={tmp_path / 'music'}")
+    assert result.returncode == 1
+    assert "names its artist" in result.stderr.replace("\n", " ")
+    assert runs.all_runs(store) == []
+    clips = datasets.load("folder", {"folder": address["folder.folder"]})
+    with pytest.raises(GenrecoreError, match="names its artist"):
+        leaklab.check(RunConfig(), clips)
+
+
+def test_showing_an_experiment_imports_no_torch(done: Experiment) -> None:
+    program = (
+        "import sys, json\n"
+        "from streamlit.testing.v1 import AppTest\n"
+        "app = AppTest.from_file('app.py', default_timeout=60).run()\n"
+        "app.switch_page('pages/leaks.py').run()\n"
+        "assert not app.exception and app.title[0].value == 'Leaks'\n"
+        "assert len(app.get('plotly_chart')) == 2\n"
+        "print(json.dumps([m for m in ('torch', 'torchvision', 'librosa') if m in sys.modules]))\n"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=ROOT,
+        env=os.environ,
+        capture_output=True,
+        text=True,
+        timeout=90,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr[-2000:]
+    assert json.loads(result.stdout.splitlines()[-1]) == []
