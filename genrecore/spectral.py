@@ -7,11 +7,12 @@ against; it is not imported, because its import and first call take seconds.
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterator
 from typing import Literal
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 MelScale = Literal["slaney", "htk"]
 
@@ -38,7 +39,7 @@ def mel_filters(
     Computed in float64, returned in float32.
     """
     top_hz = fmax_hz or sample_rate_hz / 2
-    bins_hz = np.linspace(0.0, sample_rate_hz / 2, n_fft // 2 + 1)
+    bins_hz = np.fft.rfftfreq(n_fft, 1.0 / sample_rate_hz)
     low, high = _to_mel(np.array([fmin_hz, top_hz]), scale)
     edges_hz = _to_hz(np.linspace(low, high, n_mels + 2), scale)
     width_hz = np.diff(edges_hz)
@@ -51,24 +52,105 @@ def mel_filters(
     return torch.from_numpy(weights.astype(np.float32))
 
 
+def n_frames(n_samples: int, n_fft: int, hop_length: int) -> int:
+    """Frames of n_samples, centred on multiples of the hop: for an even n_fft 1 + n // hop."""
+    return 1 + (n_samples + 2 * (n_fft // 2) - n_fft) // hop_length
+
+
 def power_spectrogram(wave: Tensor, n_fft: int, hop_length: int) -> Tensor:
-    """Squared magnitudes, shape (batch, n_fft // 2 + 1, 1 + n // hop_length), of wave (batch, n).
+    """Squared magnitudes, shape (batch, n_fft // 2 + 1, n_frames), of wave (batch, n).
 
     Periodic Hann window of n_fft samples, frames centred on multiples of the hop, zeros beyond
     both ends: what librosa.feature.melspectrogram does since version 0.10.
     """
+    window = torch.hann_window(n_fft, periodic=True, dtype=torch.float32, device=wave.device)
     with full_precision(wave):
-        window = torch.hann_window(n_fft, periodic=True, dtype=torch.float32, device=wave.device)
-        spectrum = torch.stft(
-            wave.float(),
-            n_fft,
-            hop_length,
-            window=window,
-            center=True,
-            pad_mode="constant",
-            return_complex=True,
-        )
-        return spectrum.real.square() + spectrum.imag.square()
+        power = _empty(wave, n_fft // 2 + 1, n_fft, hop_length)
+        for place, z in _spectra(wave, window, hop_length):
+            power[place] = (z.real.square() + z.imag.square()).transpose(1, 2)
+    return power
+
+
+class FilterBank(nn.Module):
+    """Filters over the power bins of waves: (batch, n) → (batch, n_filters, n_frames), float32.
+
+    Equal to `filters @ power_spectrogram(wave)` but for the order of float32 sums, and several
+    times as fast: the filters are multiplied with the squared real and imaginary parts as they lie
+    in memory, and neighbouring filters only with the bins that they reach.
+    """
+
+    window: Tensor
+    weights: Tensor
+
+    def __init__(self, filters: Tensor, n_fft: int, hop_length: int) -> None:
+        """
+        Args:
+            filters: Weights (n_filters, n_fft // 2 + 1).
+            n_fft: Samples under one window.
+            hop_length: Samples from one frame to the next.
+        """
+        super().__init__()
+        self.hop_length = hop_length
+        self.blocks: list[tuple[int, int, int]] = []
+        weights = []
+        for block in filters.split(_FILTERS_AT_ONCE):
+            reached = (block != 0).any(dim=0).nonzero()[:, 0].tolist() or [0]
+            first, last = reached[0], reached[-1] + 1
+            self.blocks.append((2 * first, 2 * last, len(block)))
+            twice = block[:, first:last].repeat_interleave(2, dim=1)  # one each for re² and im²
+            weights.append(twice.T.flatten())
+        window = torch.hann_window(n_fft, periodic=True, dtype=torch.float32, device="cpu")
+        # Both follow from the arguments, so they stay out of the saved weights.
+        self.register_buffer("weights", torch.cat(weights), persistent=False)
+        self.register_buffer("window", window, persistent=False)
+
+    def forward(self, wave: Tensor) -> Tensor:
+        sizes = [(last - first) * n for first, last, n in self.blocks]
+        parts = [
+            (first, last, flat.view(last - first, n))
+            for (first, last, n), flat in zip(self.blocks, self.weights.split(sizes), strict=True)
+        ]
+        n_filters = sum(n for _, _, n in self.blocks)
+        with full_precision(wave):
+            power = _empty(wave, n_filters, len(self.window), self.hop_length)
+            for place, spectrum in _spectra(wave, self.window, self.hop_length):
+                squares = torch.view_as_real(spectrum).flatten(-2).square()
+                bands = [squares[..., first:last] @ weight for first, last, weight in parts]
+                power[place] = torch.cat(bands, dim=-1).transpose(1, 2)
+        return power
+
+
+_FILTERS_AT_ONCE = 16
+"""More multiply zeros, fewer leave the processor's vector units half empty; 16 measured fastest."""
+
+_VALUES_AT_ONCE = {"cpu": 2**19}
+"""Windowed samples in memory at once: on the CPU what stays in its cache, elsewhere 1 GiB."""
+
+
+def _empty(wave: Tensor, n_rows: int, n_fft: int, hop_length: int) -> Tensor:
+    n = n_frames(wave.shape[1], n_fft, hop_length)
+    return torch.empty(wave.shape[0], n_rows, n, dtype=torch.float32, device=wave.device)
+
+
+def _spectra(
+    wave: Tensor, window: Tensor, hop_length: int
+) -> Iterator[tuple[tuple[slice, slice, slice], Tensor]]:
+    """Spectra of wave (batch, n), a few examples and of those a few frames at a time: complex
+    (examples, frames, bins), each with its place in a tensor (batch, rows, n_frames)."""
+    n_fft = len(window)
+    padded = nn.functional.pad(wave.float(), (n_fft // 2, n_fft // 2))
+    frames = padded.unfold(-1, n_fft, hop_length)  # a view (batch, n_frames, n_fft)
+    batch, n = frames.shape[:2]
+    if torch.compiler.is_compiling():  # an exported graph has no loops
+        yield (slice(None), slice(None), slice(None)), torch.fft.rfft(frames * window)
+        return
+    at_once = max(1, _VALUES_AT_ONCE.get(wave.device.type, 2**28) // n_fft)
+    examples_at_once = max(1, at_once // n)
+    for first in range(0, batch, examples_at_once):
+        examples = slice(first, first + examples_at_once)
+        for begin in range(0, n, at_once):
+            few = slice(begin, begin + at_once)
+            yield (examples, slice(None), few), torch.fft.rfft(frames[examples, few] * window)
 
 
 def power_to_db(power: Tensor, top_db: float | None = 80.0) -> Tensor:
@@ -78,11 +160,10 @@ def power_to_db(power: Tensor, top_db: float | None = 80.0) -> Tensor:
     that a batch equals its items. `top_db` of 0 or None leaves the floor at −100 dB.
     """
     with full_precision(power):
-        decibels = 10.0 * torch.log10(power.float().clamp(min=AMIN))
+        decibels = power.float().clamp(min=AMIN).log10_().mul_(10.0)
         if top_db:
             loudest = decibels.flatten(1).amax(dim=1)
-            floor = (loudest - top_db).reshape(-1, *[1] * (power.ndim - 1))
-            decibels = torch.maximum(decibels, floor)
+            decibels.clamp_(min=(loudest - top_db).reshape(-1, *[1] * (power.ndim - 1)))
         return decibels
 
 

@@ -38,6 +38,7 @@ SIZES = [
     (2048, 512, 128, 0, 0),
     (1024, 300, 63, 50, 8000),
     (4096, 1024, 200, 20, 11_025),
+    (1023, 451, 40, 0, 0),
 ]
 
 
@@ -172,6 +173,51 @@ def test_resized_frames_equal_torchs_own_resizing_and_keep_a_constant() -> None:
         torch.testing.assert_close(constant, torch.full_like(constant, -100), atol=1e-4, rtol=0)
 
 
+def test_rows_are_resized_as_torch_resizes_both_sides_of_a_picture() -> None:
+    expected = torch.nn.functional.interpolate(
+        feature()(noise(2)), size=(57, 224), mode="bilinear", antialias=True
+    )
+    found = feature(frames=224, bins=57)(noise(2))
+    torch.testing.assert_close(found, expected, atol=1e-4, rtol=0)  # dB; float32
+
+
+def test_three_channels_are_the_same_picture_three_times() -> None:
+    one, three = feature()(noise(2)), feature(channels=3)(noise(2))
+    assert three.shape == (2, 3, 128, one.shape[3])
+    assert all(torch.equal(channel, one[:, 0]) for channel in three.unbind(1))
+
+
+def test_padding_is_the_floor_of_each_picture_and_cutting_keeps_the_beginning() -> None:
+    waves = torch.cat([tone(440, 0.3), 0.01 * noise(1)])
+    plain = feature()(waves)
+    padded = feature(frames=99, fit="pad")(waves)
+    assert torch.equal(padded[..., : plain.shape[3]], plain)
+    floor = (plain.flatten(1).amax(dim=1) - 80).clamp(min=-100)  # silence is -100 dB
+    added = padded[..., plain.shape[3] :]
+    assert torch.equal(added, floor[:, None, None, None].expand_as(added))
+    unlimited = feature(frames=99, fit="pad", top_db=0)(waves)[..., -1]
+    assert torch.equal(unlimited, torch.full_like(unlimited, -100))
+    steady = feature(top_db=0)(noise(1))
+    assert torch.equal(feature(top_db=0, frames=7, fit="pad")(noise(1)), steady[..., :7])
+
+
+def test_new_options_leave_old_configurations_as_they_were() -> None:
+    old = {
+        "n_fft": 2048,
+        "hop_length": 512,
+        "n_mels": 128,
+        "fmin_hz": 0.0,
+        "fmax_hz": 0.0,
+        "mel_scale": "slaney",
+        "top_db": 80.0,
+        "frames": 0,
+    }
+    read = FEATURES["log_mel"].read_options(old, "feature")
+    assert read.model_dump(exclude_defaults=True) == {}
+    assert list(type(read).model_fields)[: len(old)] == list(old)
+    torch.testing.assert_close(feature(**old)(noise()), feature()(noise()), atol=0, rtol=0)
+
+
 @pytest.mark.parametrize("name", OF_WAVES)
 def test_features_work_on_the_meta_device_and_save_nothing(name: str) -> None:
     made = feature(name, frames=32).to("meta")
@@ -199,7 +245,7 @@ def test_the_largest_number_of_bands_that_is_named_works() -> None:
     with pytest.raises(GenrecoreError) as caught:
         feature(n_fft=512, n_mels=512)
     largest = int(str(caught.value).split("works is ")[1].split(",")[0])
-    assert (feature(n_fft=512, n_mels=largest).filters.amax(dim=1) > 0).all()
+    assert (mel_filters(RATE_HZ, 512, largest).amax(dim=1) > 0).all()
     with pytest.raises(GenrecoreError):
         feature(n_fft=512, n_mels=largest + 1)
 
