@@ -234,19 +234,26 @@ def _augmentations(config: RunConfig) -> tuple[Part, ...]:
 
 
 def _check_augmentations(config: RunConfig, medium: str) -> None:
-    kind = FEATURES[config.feature.name].facts["kind"]
     for part in config.augment:
-        on = AUGMENTATIONS[part.name].facts["on"]
-        if on in ("wave", "variants") and medium != "wave":
-            raise UsageError(
-                f"The augmentation {part.name} changes waves, but the dataset "
-                f"{config.dataset.name}, as chosen, gives {_GIVES[medium]}."
-            )
-        if on == "image" and "image" not in kind:
-            raise UsageError(
-                f"The augmentation {part.name} changes images, but the feature "
-                f"{config.feature.name} makes {kind}."
-            )
+        reason = augments(AUGMENTATIONS[part.name].facts["on"], medium, config.feature.name)
+        if reason:
+            raise UsageError(f"The augmentation {part.name} {reason}.")
+
+
+def augments(on: str, medium: str, feature: str) -> str:
+    """Why an augmentation on this (`wave`, `image`, …) has nothing to change; empty where it has.
+
+    Args:
+        on: What it changes, as `AUGMENTATIONS` says.
+        medium: What the dataset gives: `wave`, `image` or `table`.
+        feature: The feature's name.
+    """
+    if on in ("wave", "variants") and medium != "wave":
+        return f"changes waves, but the dataset, as chosen, gives {_GIVES[medium]}"
+    kind = FEATURES[feature].facts["kind"]
+    if on == "image" and "image" not in kind:
+        return f"changes images, but the feature {feature} makes {kind}"
+    return ""
 
 
 _STAGES = ("variants", "wave", "image", "batch")

@@ -19,6 +19,7 @@ with left:
     ui.section("2 · Model", "What the network sees of a clip, and the network itself.")
     values |= forms.model_part(base, values)
     ui.section("3 · Training")
+    values |= forms.augment_part(base, values)
     values |= forms.training_part(base)
 
 with right:

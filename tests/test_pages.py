@@ -160,7 +160,9 @@ def test_compare_with_one_run_asks_for_another(full: dict[str, Run]) -> None:
 
 def test_the_form_has_a_widget_for_every_field_of_a_configuration(store: Path) -> None:
     app = open_page("train")
-    widgets = [*app.selectbox, *app.number_input, *app.text_input, *app.toggle]
+    widgets = [
+        *app.selectbox, *app.number_input, *app.text_input, *app.toggle, *app.multiselect
+    ]  # fmt: skip
     labels = {widget.label for widget in widgets}
     for name, info in RunConfig.model_fields.items():
         group = getattr(info.annotation, "model_fields", {})

@@ -14,6 +14,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from genrecore import classifier
+from genrecore.augment import AUGMENTATIONS
 from genrecore.config import Part, RunConfig
 from genrecore.datasets import DATASETS, known
 from genrecore.errors import UsageError
@@ -22,7 +23,7 @@ from genrecore.models import MODELS
 from genrecore.registry import Registry
 from genrecore.splits import SPLITS
 from genrecore.ui import fields
-from genrecore.ui.choices import choose_one
+from genrecore.ui.choices import choose_many, choose_one
 
 REGISTRIES: Mapping[str, Registry] = {
     "dataset": DATASETS,
@@ -70,7 +71,7 @@ def model_part(base: RunConfig, data: Mapping[str, Any]) -> dict[str, Any]:
         data: What `data_part` gave: only features of what the dataset gives are offered.
     """
     medium = _medium(data)
-    fitting = [name for name in FEATURES if FEATURES[name].facts["needs"] == medium]
+    fitting = [name for name in FEATURES if classifier.takes(name, medium)]
     left, right = st.columns(2, gap="medium")
     with left:
         values = _name("feature", base, "Feature", fitting)
@@ -107,6 +108,38 @@ def model_part(base: RunConfig, data: Mapping[str, Any]) -> dict[str, Any]:
         values |= _name("standardise", base, RunConfig.model_fields["standardise"].title or "")
         values |= _options("standardise", values["standardise"], base)
         values |= _fold("model", base)
+    return values
+
+
+def augment_part(base: RunConfig, values: Mapping[str, Any]) -> dict[str, Any]:
+    """What is changed in training, as dotted values; only what suits data and feature is offered.
+
+    Args:
+        base: What the form starts from.
+        values: What `data_part` and `model_part` gave.
+    """
+    medium, feature = _medium(values), str(values["feature"])
+    able = [
+        name
+        for name in AUGMENTATIONS
+        if not classifier.augments(AUGMENTATIONS[name].facts["on"], medium, feature)
+    ]
+    given = {part.name: part.options for part in base.augment}
+    picked = choose_many(
+        "Augmentation",
+        able,
+        "augment",
+        words=lambda name: AUGMENTATIONS[name].title,
+        default=list(given),
+        placeholder="None: every epoch shows the same examples",
+    )
+    values = {"augment": ",".join(picked)}
+    if picked:
+        with st.expander("More about augmentation", icon=":material/tune:"):
+            for name in picked:
+                st.caption(f"{AUGMENTATIONS[name].title}: {_about(AUGMENTATIONS, name)}")
+                chosen = fields.options(AUGMENTATIONS, name, given.get(name, {}))
+                values |= {f"augment.{name}.{key}": value for key, value in chosen.items()}
     return values
 
 
@@ -208,7 +241,7 @@ def _flat_fields(model: type[BaseModel], prefix: str = "") -> dict[str, FieldInf
     flat: dict[str, FieldInfo] = {}
     for key, info in model.model_fields.items():
         kind = info.annotation
-        if kind is Part:
+        if kind in (Part, tuple[Part, ...]):
             continue
         if isinstance(kind, type) and issubclass(kind, BaseModel):
             flat |= _flat_fields(kind, f"{prefix}{key}.")
@@ -221,6 +254,4 @@ def _value(config: RunConfig, dotted: str) -> Any:
     value: Any = config
     for key in dotted.split("."):
         value = getattr(value, key)
-    if isinstance(value, tuple):  # of parts: a field names them, their options stay as they are
-        return ", ".join(part.name for part in value)
     return value
