@@ -72,6 +72,21 @@ def scores(run: Run) -> dict[str, Any]:
     return computed
 
 
+def pooled_accuracies(run: Run) -> dict[str, float]:
+    """Test accuracy by each way of making a clip's verdict of its segments, a key of
+    `metrics.POOLINGS`; empty where every clip is one segment."""
+    table = run.segments
+    if table is None:
+        return {}
+    test = table[table["split"] == "test"]
+    if test["clip_id"].is_unique:
+        return {}
+    return {
+        name: metrics.scores(metrics.clip_proba(test, name).reset_index())["accuracy"]
+        for name in metrics.POOLINGS
+    }
+
+
 def leaderboard(runs: list[Run]) -> pd.DataFrame:
     """One row a tested run, the most accurate first.
 

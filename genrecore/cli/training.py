@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from genrecore import config as configuration
-from genrecore import jobfolder, jobs, runs
+from genrecore import jobfolder, jobs, metrics, runs
 from genrecore.cli.app import app
 from genrecore.cli.flags import with_flags
 from genrecore.cli.output import JSON, duration, err, out, print_json, print_table, reporting, share
@@ -168,6 +168,7 @@ def _facts(run: Run) -> dict[str, Any]:
     }
     if run.predictions is not None:
         facts["scores"] = comparison.scores(run)
+        facts["accuracy_by_pooling"] = comparison.pooled_accuracies(run)
     return facts
 
 
@@ -180,6 +181,10 @@ def _print_result(run: Run) -> None:
         f"(95 %: {share(scores['accuracy_low'])} to {share(scores['accuracy_high'])}), "
         f"macro-F1 {share(scores['macro_f1'])}, epoch {run.status.get('best_epoch')}."
     )
+    ways = comparison.pooled_accuracies(run)
+    if ways:
+        listed = ", ".join(f"{metrics.POOLINGS[name]} {share(a)}" for name, a in ways.items())
+        out.print(f"A clip's verdict from its segments: {listed}.")
 
 
 @runs_app.command("list")

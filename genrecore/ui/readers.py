@@ -113,6 +113,16 @@ def per_genre(run: Run) -> pd.DataFrame:
     return _test_tables(*_keys([run])[0])[0]
 
 
+def pooled_accuracies(run: Run) -> dict[str, float]:
+    """Test accuracy by each way of pooling segments; cached."""
+    return _pooled(str(run.folder), _changed(run, "segments.parquet"))
+
+
+@st.cache_data(max_entries=500, show_spinner=False)
+def _pooled(folder: str, changed: int) -> dict[str, float]:
+    return comparison.pooled_accuracies(Run(Path(folder)))
+
+
 def confusion(run: Run) -> pd.DataFrame:
     """Labelled × predicted counts of a tested run's test clips."""
     return _test_tables(*_keys([run])[0])[1]

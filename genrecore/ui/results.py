@@ -11,6 +11,7 @@ import streamlit as st
 
 from genrecore import config as configuration
 from genrecore import jobs, plots
+from genrecore.metrics import POOLINGS
 from genrecore.plots import Chart
 from genrecore.plots.chart import percent
 from genrecore.runs import Run
@@ -178,6 +179,10 @@ def run_result(run: Run) -> None:
             help="The mean over the genres of the harmonic mean of precision and recall.",
         )
         columns[2].metric("Test clips", str(row["n_clips"]), border=True, height="stretch")
+        ways = readers.pooled_accuracies(run)
+        if ways:
+            listed = ", ".join(f"{POOLINGS[name]} {percent(a)}" for name, a in ways.items())
+            st.caption(f"Accuracy by how a clip's verdict is made of its segments: {listed}.")
         left, right = pair("test")
         with left:
             chart(plots.confusion(readers.confusion(run), "Confusions"), "run_confusion")
