@@ -14,12 +14,13 @@ PACKAGE = ROOT / "genrecore"
 
 LAYERS = (
     {"registry", "config", "audio", "spectral", "significance", "errors", "progress", "jobfolder",
-     "hardware", "containers", "fingerprint", "archives", "download"},
+     "hardware", "containers", "fingerprint", "archives", "download", "hpss",
+     "descriptors", "descriptor_names"},
     {"clips", "runs", "metrics", "caches"},
     {"datasets", "splits", "features", "augment", "models", "relabel"},
     {"answers", "corpus", "feature_cache", "examples", "classifier", "provided", "audit"},
     {"preparation", "trainer", "lifecycle", "inference", "comparison", "plots", "jobs", "runner",
-     "leaklab", "pooling"},
+     "leaklab", "pooling", "uploads"},
     {"cli", "ui", "__main__"},
 )  # fmt: skip
 LAYER = {module: level for level, modules in enumerate(LAYERS) for module in modules}

@@ -1,4 +1,4 @@
-"""`genrecore datasets download`."""
+"""`genrecore datasets download` and `genrecore datasets unpack`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from genrecore import download
+from genrecore import download, uploads
 from genrecore.cli.data import NAME, datasets_app
 from genrecore.cli.output import JSON, out, print_json, reporting
 from genrecore.datasets import DATASETS, known
@@ -48,3 +48,28 @@ def download_dataset(
         print_json({"dataset": name, "folder": folder, "unpacked": unpacked})
         return
     out.print(f"{name} is in {folder} and ready to be prepared.", markup=False)
+
+
+@datasets_app.command("unpack")
+def unpack_archive(
+    archive: Annotated[Path, typer.Argument(help="A zip or tar of genre folders.")],
+    remove: Annotated[
+        bool, typer.Option("--remove", help="Delete the archive afterwards, taken or not.")
+    ] = False,
+    as_json: JSON = False,
+) -> None:
+    """Unpack an archive of genre folders with audio files or pictures into the cache folder, as
+    uploads on the page Datasets are. Nothing is trusted: paths that lead elsewhere, links and
+    archives that swell without measure are refused. The same archive is unpacked once."""
+    archive = archive.expanduser().absolute()
+    try:
+        with reporting(quiet=as_json) as report:
+            folder = uploads.unpack(archive, report)
+    finally:
+        if remove:
+            uploads.discard(archive)
+    if as_json:
+        print_json({"archive": archive.name, "folder": folder})
+        return
+    out.print(f"{archive.name} is in {folder}. Prepare it:", markup=False)
+    out.print(f"genrecore datasets prepare folder --folder {folder}", markup=False)

@@ -41,6 +41,14 @@ ARCHIVES = {
     )
 }
 
+_PUBLISHED_GIB = {
+    "fma_metadata": 342 / 1024,
+    "fma_small": 7.2,
+    "fma_medium": 22.0,
+    "fma_large": 93.0,
+    "fma_full": 879.0,
+}
+
 _REPORTED = "reported in issues 8, 41 and 44 of https://github.com/mdeff/fma"
 UNUSABLE = {
     **{
@@ -178,6 +186,7 @@ def _register(subset: Subset, title: str) -> None:
         options=FmaOptions,
         needs_folder=True,
         archives=tuple(names),
+        download_gib=sum(_PUBLISHED_GIB[archive] for archive in names),
     )(loader)
 
 

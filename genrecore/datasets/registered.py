@@ -12,7 +12,8 @@ from genrecore.progress import Report, silent
 from genrecore.registry import Registry
 
 DATASETS = Registry("dataset")
-"""Datasets. Facts: `needs_folder`, whether its files must be there already.
+"""Datasets. Facts: `needs_folder`, whether its files must be there already; where they can be
+downloaded, `archives`, and `download_gib`, how much that is.
 
 The thing is `loader(options, report) -> clip table`.
 """

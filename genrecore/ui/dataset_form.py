@@ -16,6 +16,7 @@ from genrecore.ui import fields
 from genrecore.ui.choices import choose_one
 from genrecore.ui.dataset_choice import Chosen, SplitChoice
 from genrecore.ui.dataset_readers import Dataset
+from genrecore.ui.dataset_sources import own_music, upload
 
 
 def choose_dataset() -> Chosen:
@@ -35,6 +36,10 @@ def choose_dataset() -> Chosen:
     if entry.facts.get("needs_folder"):
         options |= _changed(DATASETS, name, remembered, only=("folder",))
     options |= _changed(DATASETS, name, remembered, leave_out=("folder",))
+    if name == "folder":
+        upload(Chosen(name, options))
+    else:
+        own_music()
     return Chosen(name, options)
 
 

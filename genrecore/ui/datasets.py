@@ -7,7 +7,6 @@ import shlex
 import streamlit as st
 
 from genrecore.datasets import DATASETS, known
-from genrecore.datasets.gtzan import MIRROR
 from genrecore.errors import GenrecoreError
 from genrecore.jobs import start_task
 from genrecore.plots import datasets as drawn
@@ -18,6 +17,7 @@ from genrecore.ui.choices import choose_one
 from genrecore.ui.dataset_choice import Chosen, address, prepare_words
 from genrecore.ui.dataset_form import choose_dataset, choose_split
 from genrecore.ui.dataset_readers import Dataset
+from genrecore.ui.dataset_sources import download, how_to_get
 from genrecore.ui.dataset_tasks import is_working, latest, watch
 from genrecore.ui.frame import chart, command, empty, link_to, pair, plain, section, sentences
 from genrecore.ui.readers import when
@@ -36,7 +36,7 @@ def opened(picked: Chosen) -> Dataset | None:
     """The dataset of this choice, or None where the page has said what is missing."""
     needs = bool(DATASETS[picked.name].facts.get("needs_folder"))
     if needs and not picked.options.get("folder"):
-        _how_to_get(picked.name)
+        how_to_get(picked)
         return None
     if not reading.is_made(picked):
         _prepare(picked)
@@ -52,26 +52,11 @@ def opened(picked: Chosen) -> Dataset | None:
         data = reading.read(picked)
     except GenrecoreError as error:
         st.error(plain(error), icon=":material/error:")
+        download(picked)
         return None
     _accepted(picked, data, needs)
     _prepare(picked)
     return data
-
-
-def _how_to_get(name: str) -> None:
-    title = DATASETS[name].title
-    words = "Give the path above, as the machine that runs this dashboard knows it."
-    if name == "gtzan":
-        words += (
-            f" GTZAN has no licence, so genrecore does not fetch it; it is mirrored at [this "
-            f"address]({MIRROR})."
-        )
-    empty(f"{plain(title)} needs to know where its files lie.", words)
-    if DATASETS[name].facts.get("archives"):
-        st.caption("This fetches and unpacks it; interrupted, the same command goes on:")
-        st.code(
-            f"genrecore datasets download {name} --folder music", language="bash", wrap_lines=True
-        )
 
 
 def _accepted(picked: Chosen, data: Dataset, needs: bool) -> None:
