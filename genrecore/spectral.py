@@ -1,4 +1,4 @@
-"""Short-time spectra on any device: mel filters, power spectrograms, decibels.
+"""Short-time spectra on any device: filters, power spectrograms, decibels, cosine transform.
 
 Everything here is float32 and batched. librosa is the reference these functions are tested
 against; it is not imported, because its import and first call take seconds.
@@ -50,6 +50,35 @@ def mel_filters(
     if norm == "slaney":
         weights *= (2.0 / (edges_hz[2:] - edges_hz[:-2]))[:, None]
     return torch.from_numpy(weights.astype(np.float32))
+
+
+def chroma_filters(sample_rate_hz: int, n_fft: int, tuning: float = 0.0) -> Tensor:
+    """Weights of the power bins in the pitch classes C … B, shape (12, n_fft // 2 + 1), float32.
+
+    Gaussian bumps around every pitch class, at least a semitone wide, each bin's weights of length
+    1, times a broad hump over the octaves around 440 Hz; `tuning` is in semitones above 440 Hz.
+
+    Source: Ellis, "Chroma feature analysis and synthesis" (2007), as librosa.filters.chroma.
+    Computed in float64.
+    """
+    bins_hz = np.arange(1, n_fft) * (sample_rate_hz / n_fft)
+    semitones = 12.0 * np.log2(bins_hz / (440.0 / 16.0 * 2.0 ** (tuning / 12.0)))  # above an A
+    semitones = np.concatenate([[semitones[0] - 18.0], semitones])  # 0 Hz: a place of its own
+    width = np.append(np.maximum(np.diff(semitones), 1.0), 1.0)
+    distance = (semitones - np.arange(12.0)[:, None] + 126.0) % 12.0 - 6.0
+    weights = np.exp(-2.0 * (distance / width) ** 2)
+    weights /= np.linalg.norm(weights, axis=0)
+    weights *= np.exp(-0.5 * ((semitones / 12.0 - 5.0) / 2.0) ** 2)
+    from_c = np.roll(weights, -3, axis=0)[:, : n_fft // 2 + 1]
+    return torch.from_numpy(from_c.astype(np.float32))
+
+
+def cosines(n_kept: int, n: int) -> Tensor:
+    """The first rows of the orthonormal cosine transform DCT-II, shape (n_kept, n), float32."""
+    order, place = np.arange(n_kept)[:, None], np.arange(n) + 0.5
+    rows = np.sqrt(2.0 / n) * np.cos(np.pi / n * order * place)
+    rows[0] /= np.sqrt(2.0)
+    return torch.from_numpy(rows.astype(np.float32))
 
 
 def n_frames(n_samples: int, n_fft: int, hop_length: int) -> int:

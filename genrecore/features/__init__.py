@@ -1,6 +1,19 @@
 """Features turn a wave into what a network sees; standardisers put it on a common scale."""
 
-from genrecore.features import log_mel, provided, standardise  # importing registers them
+# Importing registers them, in the order in which lists and forms show them.
+from genrecore.features import log_mel, stft, mfcc, chroma, waveform, descriptors, provided  # isort: skip
+from genrecore.features import standardise
 from genrecore.features.registered import FEATURES, STANDARDISERS
 
-__all__ = ["FEATURES", "STANDARDISERS", "log_mel", "provided", "standardise"]
+__all__ = [
+    "FEATURES",
+    "STANDARDISERS",
+    "chroma",
+    "descriptors",
+    "log_mel",
+    "mfcc",
+    "provided",
+    "standardise",
+    "stft",
+    "waveform",
+]

@@ -1,6 +1,6 @@
-"""What a dataset ships ready-made enters as it is: rendered pictures and rows of descriptors.
+"""Pictures that a dataset ships ready-made enter as they are.
 
-Their front ends take the shape of one input instead of a sample rate and a length.
+Their front end takes the shape of one picture instead of a sample rate and a length.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from genrecore.errors import GenrecoreError
 from genrecore.features.registered import FEATURES
 from genrecore.registry import Options
 
@@ -64,59 +63,3 @@ class ProvidedImage(nn.Module):
         if self.options.colour == "grey":
             values = (values * self.weights[:, None, None]).sum(1, keepdim=True)
         return values
-
-
-@FEATURES.register(
-    "descriptors",
-    title="Descriptors (57 numbers)",
-    source="the table published with GTZAN's widely used copy (Olteanu 2020)",
-    kind="vector",
-    needs="table",
-    typical_shape=(57,),
-)
-class Descriptors(nn.Module):
-    """Rows (batch, 1, descriptors) of a table as vectors (batch, descriptors), float32."""
-
-    def __init__(self, options: Options, shape: tuple[int, ...]) -> None:
-        super().__init__()
-        self.output_shape = tuple(shape)
-
-    def forward(self, rows: Tensor) -> Tensor:
-        return rows[:, 0].float()
-
-
-class SequenceOptions(Options):
-    """How many rows of a clip make its sequence."""
-
-    n_steps: int = Field(
-        10,
-        title="Steps",
-        description="Rows of one clip in order of time; a clip with fewer repeats its last one",
-        ge=1,
-        le=1000,
-    )
-
-
-@FEATURES.register(
-    "descriptor_sequence",
-    title="Descriptors over time",
-    source="Qin, Zhuo & Ren: the rows of features_3_sec.csv as the steps of an LSTM",
-    options=SequenceOptions,
-    kind="sequence",
-    needs="table",
-    typical_shape=(57,),
-)
-class DescriptorSequence(nn.Module):
-    """A clip's rows (batch, rows, descriptors) as sequences (batch, steps, descriptors)."""
-
-    whole_clip = True  # all rows of a clip are one input
-
-    def __init__(self, options: SequenceOptions, shape: tuple[int, ...]) -> None:
-        super().__init__()
-        if not shape:
-            raise GenrecoreError("A sequence of descriptors needs a table of numbers.")
-        self.n_rows = options.n_steps
-        self.output_shape = (options.n_steps, *shape)
-
-    def forward(self, rows: Tensor) -> Tensor:
-        return rows.float()

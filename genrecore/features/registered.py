@@ -3,12 +3,14 @@
 from genrecore.registry import Registry
 
 FEATURES = Registry("feature")
-"""Features. Facts: `kind` (what comes out: "image", …), `needs` (what goes in: "wave", or the
-"image" or "table" that a dataset ships).
+"""Features. Facts: `kind` (what comes out: "image", "sequence", "vector", "wave", or the pair
+"wave+image"), `needs` (what goes in: "wave", or the "image" or "table" that a dataset ships), and
+`cached` (False: as large as the waves it comes from, so it is computed whenever it is needed).
 
 The thing is an nn.Module class, for waves `F(options, sample_rate_hz, n_samples)`, else
 `F(options, shape)` with the shape of one picture or row (the fact `typical_shape` is one). It has
-the attribute `output_shape` (without the batch) and `forward(input (batch, …)) -> (batch, *shape)`.
+the attribute `output_shape` (without the batch) and `forward(input (batch, …)) -> (batch, *shape)`;
+of a pair, `output_shape` is a tuple of two shapes and `forward` gives a tuple of two tensors.
 """
 
 STANDARDISERS = Registry("standardiser")

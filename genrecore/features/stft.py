@@ -1,0 +1,78 @@
+"""Spectrograms with a row for every frequency of the FFT."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+from torch import Tensor, nn
+
+from genrecore.features.picture import FftOptions, Picture, PictureOptions, refuse_short
+from genrecore.features.registered import FEATURES
+from genrecore.spectral import full_precision, n_frames, power_spectrogram, power_to_db
+
+
+class _Scaled(FftOptions):
+    hop_length: int = Field(
+        1024,
+        title="Hop length",
+        description="Samples from one frame to the next; 1024 is half the window (Benito)",
+        ge=16,
+        le=16384,
+    )
+    scale: Literal["magnitude", "power", "decibels"] = Field(
+        "magnitude",
+        title="Scale",
+        description="The magnitude as it is (Benito), its square, or decibels as they are heard",
+    )
+    top_db: float = Field(
+        80.0,
+        title="Dynamic range (dB)",
+        description="How far below the segment's loudest point decibels reach; 0 is unlimited",
+        ge=0,
+        le=200,
+    )
+
+
+class StftOptions(PictureOptions, _Scaled):
+    """How a spectrogram is made."""
+
+
+@FEATURES.register(
+    "stft",
+    title="Spectrogram (STFT)",
+    source="Benito Calvino & Pacheco Garcia, section IV; as numpy.abs(librosa.stft), version 0.11",
+    options=StftOptions,
+    kind="image",
+    needs="wave",
+)
+class Stft(nn.Module):
+    """Magnitudes, powers or dB, shape (batch, channels, bins, frames), of wave (batch, 1,
+    n_samples); bins is n_fft // 2 + 1, from 0 Hz to half the sample rate.
+
+    The study prints a window of 4048 samples, half overlapping, and pictures of 1025 × 977 from
+    10⁶ samples. Those have n_fft 2048 and a hop of 1024, which are the defaults here: 4048 would
+    give 2025 rows, and a hop of 2024, 495 columns.
+
+    Raises:
+        GenrecoreError: A segment of fewer than n_fft // 2 + 1 samples.
+    """
+
+    def __init__(self, options: StftOptions, sample_rate_hz: int, n_samples: int) -> None:
+        super().__init__()
+        refuse_short(n_samples, options.n_fft)
+        self.options = options
+        n = n_frames(n_samples, options.n_fft, options.hop_length)
+        self.picture = Picture(options, options.n_fft // 2 + 1, n)
+        self.output_shape = self.picture.output_shape
+
+    def forward(self, wave: Tensor) -> Tensor:
+        options = self.options
+        power = power_spectrogram(wave.squeeze(1), options.n_fft, options.hop_length)
+        power = self.picture.with_silence(power)
+        with full_precision(power):
+            if options.scale == "magnitude":
+                power = power.sqrt()
+            elif options.scale == "decibels":
+                power = power_to_db(power, options.top_db)
+            return self.picture(power)

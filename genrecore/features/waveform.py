@@ -1,0 +1,52 @@
+"""The wave itself, alone or together with its spectrogram."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from genrecore.features.registered import FEATURES
+from genrecore.features.stft import Stft, StftOptions
+from genrecore.registry import Options
+
+_BENITO = "Benito Calvino & Pacheco Garcia, section IV"
+
+
+@FEATURES.register(
+    "waveform", title="Waveform", source=_BENITO, kind="wave", needs="wave", cached=False
+)
+class Waveform(nn.Module):
+    """The wave (batch, 1, n_samples) as it is, float32."""
+
+    def __init__(self, options: Options, sample_rate_hz: int, n_samples: int) -> None:
+        super().__init__()
+        self.output_shape = (1, n_samples)
+
+    def forward(self, wave: Tensor) -> Tensor:
+        return wave.float()
+
+
+@FEATURES.register(
+    "waveform+stft",
+    title="Waveform and spectrogram",
+    source=f"{_BENITO} (1D + 2D)",
+    options=StftOptions,
+    kind="wave+image",
+    needs="wave",
+    cached=False,
+)
+class WaveformAndStft(nn.Module):
+    """A pair: the wave (batch, 1, n_samples) as it is, and its spectrogram (batch, channels, bins,
+    frames) as `stft` makes it. `output_shape` is the pair of their shapes.
+
+    Raises:
+        GenrecoreError: As `Stft`.
+    """
+
+    def __init__(self, options: StftOptions, sample_rate_hz: int, n_samples: int) -> None:
+        super().__init__()
+        self.waveform = Waveform(Options(), sample_rate_hz, n_samples)
+        self.stft = Stft(options, sample_rate_hz, n_samples)
+        self.output_shape = (self.waveform.output_shape, self.stft.output_shape)
+
+    def forward(self, wave: Tensor) -> tuple[Tensor, Tensor]:
+        return self.waveform(wave), self.stft(wave)
