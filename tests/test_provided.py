@@ -132,8 +132,8 @@ def test_the_rows_of_a_clip_are_one_sequence_in_order(tmp_path: Path, tiny: Tiny
 def test_a_feature_that_does_not_take_what_the_dataset_gives_is_refused(
     tiny: Tiny, tmp_path: Path
 ) -> None:
-    with pytest.raises(UsageError, match="gives audio; the feature descriptors takes tables"):
-        tiny(feature="descriptors", model="mlp")
+    with pytest.raises(UsageError, match="gives audio; the feature image takes pictures"):
+        tiny(feature="image")
     with pytest.raises(UsageError, match=r"gives pictures; .* Features for what it gives: image"):
         tiny(dataset="gtzan", dataset__folder=str(tmp_path), dataset__form="images")
 

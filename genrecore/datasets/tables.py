@@ -8,26 +8,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from genrecore.descriptor_names import DESCRIPTORS
 from genrecore.errors import GenrecoreError
-
-_SPECTRAL = (
-    "chroma_stft",
-    "rms",
-    "spectral_centroid",
-    "spectral_bandwidth",
-    "rolloff",
-    "zero_crossing_rate",
-    "harmony",
-    "perceptr",
-)
-_MFCC = tuple(f"mfcc{number}" for number in range(1, 21))
-
-DESCRIPTORS = (
-    *(f"{name}_{what}" for name in _SPECTRAL for what in ("mean", "var")),
-    "tempo",
-    *(f"{name}_{what}" for name in _MFCC for what in ("mean", "var")),
-)
-"""The 57 descriptors of `features_30_sec.csv` and `features_3_sec.csv`, in the published order."""
 
 # <genre>.<five digits>, then the part's number (of a table with several rows a clip), then the
 # ending of the file it was computed from.
