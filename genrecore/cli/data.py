@@ -46,14 +46,16 @@ CLIP_S = Annotated[
     float, typer.Option("--clip-s", help="Seconds taken from the middle of each clip.")
 ]
 
-WHAT = ("datasets", "splits", "features", "standardisers", "models", "metrics")
+WHAT = ("datasets", "splits", "features", "standardisers", "augmentations", "models", "metrics")
 
 
 def _registries() -> dict[str, Registry]:
-    from genrecore.features import FEATURES, STANDARDISERS  # torch
+    from genrecore.augment import AUGMENTATIONS  # torch
+    from genrecore.features import FEATURES, STANDARDISERS
     from genrecore.models import MODELS
 
-    all_of_them = (DATASETS, SPLITS, FEATURES, STANDARDISERS, MODELS, metrics.METRICS)
+    parts = (DATASETS, SPLITS, FEATURES, STANDARDISERS, AUGMENTATIONS, MODELS)
+    all_of_them = (*parts, metrics.METRICS)
     return dict(zip(WHAT, all_of_them, strict=True))
 
 
@@ -62,7 +64,8 @@ def list_registered(
     what: Annotated[str, typer.Argument(help=f"One of {', '.join(WHAT)}; by default all.")] = "",
     as_json: JSON = False,
 ) -> None:
-    """Everything that can be chosen: datasets, splits, features, models, metrics, with options."""
+    """Everything that can be chosen: datasets, splits, features, augmentations, models, metrics,
+    with options."""
     if what and what not in WHAT:
         raise UsageError(f"There is nothing called {what!r} to list; there are: {', '.join(WHAT)}.")
     chosen = {name: reg for name, reg in _registries().items() if what in ("", name)}
