@@ -57,7 +57,7 @@ def words(app: AppTest) -> str:
     elements += [*app.error, *app.warning, *app.info, *app.success]
     said = [str(element.value) for element in elements]
     said += [bar.proto.text for bar in app.get("progress")]
-    return "\n".join(said).replace("\\", "")
+    return "\n".join(said).replace("\\", "").replace("\u00a0", " ")
 
 
 @pytest.fixture(scope="module")
@@ -289,9 +289,9 @@ def test_only_runs_on_both_splits_are_an_experiment(copied: Path, finished: Expe
 
 
 def music(folder: Path, artists: dict[str, list[str]] | None = None) -> dict[str, str]:
-    """The address of a dataset of 2 genres × 6 clips; with artists as a list of files."""
+    """The address of a dataset of 6 clips a genre; with artists as a list of files."""
     rows = ["path,genre,artist"]
-    for genre in ("dub", "waltz"):
+    for genre in artists or ("dub", "waltz"):
         (folder / genre).mkdir(parents=True)
         for number in range(6):
             path = folder / genre / f"{number}.wav"
@@ -307,7 +307,10 @@ def music(folder: Path, artists: dict[str, list[str]] | None = None) -> dict[str
     ("artists", "said"),
     [
         (None, "None of the 12 clips names its artist"),
-        ({"dub": ["Ann"] * 6, "waltz": ["Bob", "Cy", "Di"] * 2}, "too few artists in dub (1)"),
+        (
+            {"dub": ["Ann"] * 6, "waltz": ["Bob", "Cy", "Di"] * 2},
+            "too few artists in dub (1) to keep artists apart: 3 folds need 3 artists a genre",
+        ),
         (
             {g: [f"{g} {n}" for n in range(6)] for g in ("dub", "waltz")},
             "No two of the 12 clips are known to be by one artist",
@@ -321,6 +324,17 @@ def test_clips_that_cannot_answer_are_refused_with_the_reason(
     app = open_page(**music(tmp_path / "music", artists), **{"by_artist.n_folds": "3"})
     assert said in app.error[0].value.replace("\\", "")
     assert app.button(key="queue").disabled
+
+
+def test_a_genre_with_one_artist_can_be_left_out(store: Path, tmp_path: Path) -> None:
+    bands = ["Bob", "Cy", "Di"] * 2
+    artists = {"dub": ["Ann"] * 6, "march": [f"{one} B." for one in bands], "waltz": bands}
+    address = music(tmp_path / "music", artists) | {"by_artist.n_folds": "3"}
+    assert "leave these genres out" in open_page(**address).error[0].value
+    app = open_page(**address, **{"genres.leave_out": "dub"})
+    assert not app.error
+    assert app.button(key="queue").label == "Queue 6 runs"
+    assert "--leave-out dub" in app.code[-1].value
 
 
 def test_a_dataset_without_its_folder_and_too_many_folds_are_said_in_a_sentence(

@@ -21,6 +21,7 @@ from genrecore.leaklab.pairing import CLEAN, LEAKY
 from genrecore.runs import Run
 from genrecore.splits import SPLITS
 
+_FEWEST_FOLDS = 3  # one to train on, one to validate, one to test
 _MOST_LIKE = 5  # earlier runs that an estimate looks at
 
 
@@ -140,8 +141,8 @@ def _dealt(config: RunConfig, name: str, n_folds: int, fold: int) -> RunConfig:
     return config.model_copy(update={"split": split, "fold": fold, "allow_leaks": name == LEAKY})
 
 
-def check(config: RunConfig, clips: pd.DataFrame, n_folds: int = 5) -> None:
-    """Refuses an experiment that its clips cannot answer, before anything is trained.
+def check(config: RunConfig, clips: pd.DataFrame, n_folds: int = 5) -> int:
+    """The number of clips that take part; refuses an experiment that they cannot answer.
 
     Args:
         config: What is to be trained; its genres and split seed are looked at.
@@ -152,20 +153,32 @@ def check(config: RunConfig, clips: pd.DataFrame, n_folds: int = 5) -> None:
         GenrecoreError: No artist is known, none has two clips, or a genre has too few of them.
     """
     table, _ = relabel.apply(clips, config.genres.leave_out, config.genres.merge)
-    artists = clip_tables.same_names(table["artist"]).dropna()
-    if artists.empty:
+    artists = clip_tables.same_names(table["artist"])
+    if artists.isna().all():
         raise GenrecoreError(
             f"None of the {len(table)} clips names its artist, so nobody can tell who would be on "
             "both sides; give the artists in a list of files (CSV) with a column artist."
         )
-    if not artists.duplicated().any():
+    if not artists.dropna().duplicated().any():
         raise GenrecoreError(
             f"No two of the {len(table)} clips are known to be by one artist, so a split by clip "
             "shares none; the experiment needs artists with several clips."
         )
+    # A clip whose artist is not known counts as an artist of its own, as in the split.
+    found = artists.fillna("\0" + table["clip_id"]).groupby(table["genre"]).nunique()
+    few = found[found < n_folds].sort_index()
+    if len(few):
+        named = ", ".join(f"{genre} ({n})" for genre, n in few.items())
+        least = int(few.min())
+        fewer = f"choose at most {least} folds or " if least >= _FEWEST_FOLDS else ""
+        raise GenrecoreError(
+            f"There are too few artists in {named} to keep artists apart: {n_folds} folds need "
+            f"{n_folds} artists a genre; {fewer}leave these genres out."
+        )
     for name in (CLEAN, LEAKY):
         split = _dealt(config, name, n_folds, 0).split
         splits.apply(table, name, split.options, seed=config.split_seed, fold=0)
+    return len(table)
 
 
 def present(planned: Sequence[RunConfig], store: Path | None = None) -> list[Run | None]:

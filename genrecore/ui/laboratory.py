@@ -34,6 +34,7 @@ _SIDES = {leaklab.LEAKY: "By clip", leaklab.CLEAN: "By artist"}
 # What every title says anyway, or what is no part of an experiment.
 _SAID = ("dataset.name", "model.name", "training.epochs", "device")
 _MOST_SETTINGS = 4
+_NO_BREAK = "\u00a0"
 
 
 def explanation() -> None:
@@ -193,7 +194,7 @@ def _result(experiment: Experiment) -> None:
     """The headline, both accuracies and the gap, every genre, and the runs behind them."""
     found = _gap(_keys(experiment))
     st.space("small")
-    st.markdown(f"### {plain(found.headline)}")
+    st.markdown(f"### {plain(found.headline.replace(' %', _NO_BREAK + '%'))}")
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         st.markdown(f"{_place(experiment.leaky[0], experiment)}:", width="content")
         leak_badge(experiment.leaky[0])
@@ -209,13 +210,11 @@ def _result(experiment: Experiment) -> None:
 
 
 def _keys(experiment: Experiment) -> tuple[tuple[str, int], ...]:
-    return tuple(
-        (str(run.folder), (run.folder / "predictions.parquet").stat().st_mtime_ns)
-        for run in experiment.runs
-    )
+    files = [run.folder / "predictions.parquet" for run in experiment.runs]
+    return tuple((str(f.parent), f.stat().st_mtime_ns if f.exists() else 0) for f in files)
 
 
-@st.cache_data(show_spinner="Counting …", max_entries=64)
+@st.cache_data(show_spinner="Counting …", max_entries=500)
 def _gap(keys: tuple[tuple[str, int], ...]) -> Gap:
     return leaklab.gap([Run(Path(folder)) for folder, _ in keys])
 
@@ -265,8 +264,9 @@ def _run_table(experiment: Experiment) -> None:
 
 
 def _ways_on(experiment: Experiment) -> None:
-    dataset = experiment.config.dataset
+    dataset, genres = experiment.config.dataset, experiment.config.genres
     query = {f"{dataset.name}.{key}": str(value) for key, value in dataset.options.items()}
+    query |= {f"genres.{key}": value for key, value in genres.model_dump().items() if value}
     query |= {"dataset": dataset.name, "view": "split", "split": leaklab.LEAKY}
     link_to("datasets", "See who stands on both sides", ":material/library_music:", query)
     with st.expander("As a command", icon=":material/terminal:"):
@@ -322,5 +322,5 @@ def _found(experiment: Experiment) -> Gap | None:
         return None
     try:
         return _gap(_keys(experiment))
-    except (GenrecoreError, OSError):
+    except GenrecoreError:
         return None

@@ -8,14 +8,14 @@ import streamlit as st
 
 from genrecore import config as configuration
 from genrecore import hardware, leaklab
-from genrecore.config import RunConfig
+from genrecore.config import Genres, RunConfig
 from genrecore.datasets import DATASETS
 from genrecore.errors import GenrecoreError, UsageError
 from genrecore.splits import SPLITS
 from genrecore.ui import dataset_readers as reading
 from genrecore.ui import fields, forms, readers
+from genrecore.ui.dataset_choice import Chosen
 from genrecore.ui.dataset_form import choose_dataset
-from genrecore.ui.dataset_readers import Chosen
 from genrecore.ui.frame import command, plain, section
 from genrecore.ui.laboratory import open_experiment
 
@@ -24,8 +24,12 @@ def choices() -> tuple[Chosen, dict[str, Any], int]:
     """The dataset, the dotted values of the configuration, and the number of folds."""
     section("1 · Data", "Music by artists with several clips each.")
     picked = choose_dataset()
+    values: dict[str, Any] = {
+        f"genres.{key}": fields.field(f"genres.{key}", info, "")
+        for key, info in fields.grid(Genres.model_fields)
+    }
     section("2 · Model", "The system whose accuracy is put to the test.")
-    values: dict[str, Any] = {"dataset": picked.name}
+    values |= {"dataset": picked.name}
     values |= {f"dataset.{key}": value for key, value in picked.options.items()}
     values |= forms.model_part(RunConfig(), values)
     section("3 · Training", "More folds leave more clips to learn from, and take longer.")
@@ -95,7 +99,7 @@ def _check_clips(picked: Chosen, config: RunConfig, n_folds: int) -> int:
         return int(options.n_genres * options.n_clips)
     data = reading.read(picked)
     key = f"{picked.key} {config.genres} {config.split_seed}"
-    refused = _refusal(key, data.stamp, n_folds, config, data)
+    n_clips, refused = _taking_part(key, data.stamp, n_folds, config, data)
     if refused:
         raise UsageError(refused)
     n_unknown = int(data.clips["artist"].isna().sum())
@@ -104,16 +108,18 @@ def _check_clips(picked: Chosen, config: RunConfig, n_folds: int) -> int:
             f"{n_unknown:,} of {len(data.clips):,} clips name no artist; each counts as one of its "
             "own, so the gap may come out too small."
         )
-    return len(data.clips)
+    return n_clips
 
 
 @st.cache_data(show_spinner="Looking at the artists …", max_entries=32)
-def _refusal(key: str, stamp: str, n_folds: int, _config: RunConfig, _data: reading.Dataset) -> str:
+def _taking_part(
+    key: str, stamp: str, n_folds: int, _config: RunConfig, _data: reading.Dataset
+) -> tuple[int, str]:
+    """How many clips take part, or why there can be no experiment."""
     try:
-        leaklab.check(_config, _data.clips, n_folds)
+        return leaklab.check(_config, _data.clips, n_folds), ""
     except GenrecoreError as error:
-        return str(error)
-    return ""
+        return 0, str(error)
 
 
 def _expected(planned: list[RunConfig], n_clips: int, n_new: int) -> str:
