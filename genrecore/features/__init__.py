@@ -2,7 +2,7 @@
 
 # Importing registers them, in the order in which lists and forms show them.
 from genrecore.features import log_mel, stft, mfcc, chroma, waveform, descriptors, provided  # isort: skip
-from genrecore.features import standardise
+from genrecore.features import standardise, whitening
 from genrecore.features.registered import FEATURES, STANDARDISERS
 
 __all__ = [
@@ -16,4 +16,5 @@ __all__ = [
     "standardise",
     "stft",
     "waveform",
+    "whitening",
 ]

@@ -14,4 +14,8 @@ of a pair, `output_shape` is a tuple of two shapes and `forward` gives a tuple o
 """
 
 STANDARDISERS = Registry("standardiser")
-"""Standardisers: nn.Module classes `S(options, shape)` with `fit(batches)` and `forward(x)`."""
+"""Standardisers: nn.Module classes `S(options, shape, kind)` with `fit(batches)` and `forward(x)`,
+which keeps the shape. `kind` is the feature's; of a pair each tensor has a standardiser of its own,
+with its shape and its half of the kind. Without a kind, the number of axes tells it, and two are
+taken for a sequence.
+"""
