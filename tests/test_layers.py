@@ -14,7 +14,7 @@ PACKAGE = ROOT / "genrecore"
 
 LAYERS = (
     {"registry", "config", "audio", "spectral", "significance", "errors", "progress", "jobfolder",
-     "hardware", "containers", "fingerprint", "archives", "download", "hpss",
+     "hardware", "containers", "fingerprint", "archives", "download", "hpss", "effects",
      "descriptors", "descriptor_names"},
     {"clips", "runs", "metrics", "caches"},
     {"datasets", "splits", "features", "augment", "models", "relabel"},
