@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 
 import torch
 from pydantic import Field
 from torch import Tensor
 
 from genrecore.registry import Options, Registry
+
+Chosen = TypeVar("Chosen", bound=Options)
 
 AUGMENTATIONS = Registry("augmentation")
 """Augmentations. Facts: `on` says what is changed:
@@ -36,6 +38,14 @@ class AugmentOptions(Options):
         ge=0.0,
         le=1.0,
     )
+
+
+class Configured(Generic[Chosen]):
+    """What all classes here are made from: their options and the sample rate of the waves."""
+
+    def __init__(self, options: Chosen, sample_rate_hz: int) -> None:
+        self.options = options
+        self.sample_rate_hz = sample_rate_hz
 
 
 class Augmentation(Protocol):

@@ -1,0 +1,120 @@
+"""Changed copies of every training segment, made once: Liu's pitch and tempo."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from pydantic import Field, field_validator
+from torch import Tensor
+
+from genrecore import effects
+from genrecore.augment.registered import AUGMENTATIONS, Configured
+from genrecore.registry import Options
+
+_LIU = "Liu, Vetshchaizer & Yip, section 3.2.2"
+_MOST = 16
+
+
+class PitchVariantsOptions(Options):
+    """Which copies."""
+
+    semitones: str = Field(
+        "-1, 1",
+        title="Semitones",
+        description="A copy each, with commas between: -1, 1 makes one lower and one higher",
+        max_length=200,
+    )
+
+    @field_validator("semitones")
+    @classmethod
+    def _readable(cls, text: str) -> str:
+        _numbers(text, -24.0, 24.0, 0.0)
+        return text
+
+
+@AUGMENTATIONS.register(
+    "pitch_variants",
+    title="Copies of other pitch",
+    source=_LIU,
+    options=PitchVariantsOptions,
+    on="variants",
+)
+class PitchVariants(Configured[PitchVariantsOptions]):
+    """Copies of every training segment, each so many semitones higher, at the same tempo.
+
+    As the source: one semitone down and one up, which with `tempo_variants` makes the training set
+    five times as large. The source changed whole files with a tool that it does not name; ours
+    changes segments, as librosa.effects.pitch_shift does.
+    """
+
+    @property
+    def labels(self) -> list[str]:
+        return [f"pitch {value:+g}" for value in self._semitones]
+
+    def apply(self, x: Tensor, k: int) -> Tensor:
+        return effects.pitch_shift(x[:, 0], [self._semitones[k]] * len(x))[:, None]
+
+    @property
+    def _semitones(self) -> list[float]:
+        return _numbers(self.options.semitones, -24.0, 24.0, 0.0)
+
+
+class TempoVariantsOptions(Options):
+    """Which copies."""
+
+    factors: str = Field(
+        "0.93, 1.07",
+        title="Factors",
+        description="A copy each, with commas between: 0.93 is slower and 1.07 faster than 1",
+        max_length=200,
+    )
+
+    @field_validator("factors")
+    @classmethod
+    def _readable(cls, text: str) -> str:
+        _numbers(text, 0.25, 4.0, 1.0)
+        return text
+
+
+@AUGMENTATIONS.register(
+    "tempo_variants",
+    title="Copies of other tempo",
+    source=_LIU,
+    options=TempoVariantsOptions,
+    on="variants",
+)
+class TempoVariants(Configured[TempoVariantsOptions]):
+    """Copies of every training segment, each so many times as fast, at the same pitch.
+
+    As the source: 0.93 and 1.07. Ours changes segments, as librosa.effects.time_stretch does, and
+    keeps their length: faster music is followed by zeros, slower music is cut at the end.
+    """
+
+    @property
+    def labels(self) -> list[str]:
+        return [f"tempo {value:g}" for value in self._factors]
+
+    def apply(self, x: Tensor, k: int) -> Tensor:
+        stretched = [effects.time_stretch(wave, self._factors[k]) for wave in x[:, 0]]
+        return torch.stack([effects.fitted(wave, x.shape[-1]) for wave in stretched])[:, None]
+
+    @property
+    def _factors(self) -> list[float]:
+        return _numbers(self.options.factors, 0.25, 4.0, 1.0)
+
+
+def _numbers(text: str, lowest: float, highest: float, unchanged: float) -> list[float]:
+    """The numbers in a text with commas between; raises ValueError with a sentence."""
+    wanted = (
+        f"expected 1 to {_MOST} different numbers from {lowest:g} to {highest:g} with commas "
+        f"between, none of them {unchanged:g}, which changes nothing"
+    )
+    try:
+        values = [float(part) for part in text.split(",")]
+    except ValueError:
+        raise ValueError(wanted) from None
+    allowed = all(math.isfinite(v) and lowest <= v <= highest and v != unchanged for v in values)
+    if not allowed or len(set(values)) < len(values) or len(values) > _MOST:
+        raise ValueError(wanted)
+    return values
