@@ -72,10 +72,14 @@ class Classifier(nn.Module):
             feature.read_options(config.feature.options, "feature"), *given
         )
         made: tuple[Any, ...] = tuple(self.feature.output_shape)
+        kind: str = feature.facts["kind"]
         self.standardise: nn.Module = (
-            nn.ModuleList(_standardiser(config, one) for one in made)
+            nn.ModuleList(
+                _standardiser(config, one, its)
+                for one, its in zip(made, kind.split("+"), strict=True)
+            )
             if _is_pair(made)
-            else _standardiser(config, made)
+            else _standardiser(config, made, kind)
         )
         model = MODELS[config.model.name]
         options = model.read_options(config.model.options, "model")
@@ -126,10 +130,10 @@ def _is_pair(shape: tuple[Any, ...]) -> bool:
     return isinstance(shape[0], tuple)
 
 
-def _standardiser(config: RunConfig, shape: tuple[int, ...]) -> nn.Module:
+def _standardiser(config: RunConfig, shape: tuple[int, ...], kind: str) -> nn.Module:
     entry = STANDARDISERS[config.standardise.name]
     options = entry.read_options(config.standardise.options, "standardisation")
-    made: nn.Module = entry.thing(options, shape)
+    made: nn.Module = entry.thing(options, shape, kind)
     return made
 
 

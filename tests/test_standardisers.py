@@ -13,6 +13,7 @@ from genrecore.features import STANDARDISERS
 
 def standardiser(name: str, shape: tuple[int, ...], kind: str = "", **options: object):
     entry = STANDARDISERS[name]
+    kind = kind or ("vector", "sequence", "image")[len(shape) - 1]
     return entry.thing(entry.read_options(options, "standardiser"), shape, kind)
 
 

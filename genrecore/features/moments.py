@@ -16,9 +16,9 @@ such a channel is shifted, not scaled."""
 _VALUES_AT_ONCE = 2**24  # 128 MiB in float64
 
 
-def channel_axis(shape: tuple[int, ...], kind: str) -> int:
-    """Which axis of `shape` holds the channels: the last of a sequence, else the first."""
-    return 1 if len(shape) == 2 and kind != "wave" else 0
+def channel_axis(kind: str) -> int:
+    """Which axis of a shape holds the channels: the last of a sequence's two, else the first."""
+    return 1 if kind == "sequence" else 0
 
 
 def per_channel(shape: tuple[int, ...], axis: int) -> tuple[int, ...]:

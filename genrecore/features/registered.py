@@ -4,8 +4,9 @@ from genrecore.registry import Registry
 
 FEATURES = Registry("feature")
 """Features. Facts: `kind` (what comes out: "image", "sequence", "vector", "wave", or the pair
-"wave+image"), `needs` (what goes in: "wave", or the "image" or "table" that a dataset ships), and
-`cached` (False: as large as the waves it comes from, so it is computed whenever it is needed).
+"wave+image"), `needs` (what goes in: "wave", or the "image" or "table" that a dataset ships; a
+tuple where it may be either), and `cached` (False: as large as the waves it comes from, so it is
+computed whenever it is needed).
 
 The thing is an nn.Module class, for waves `F(options, sample_rate_hz, n_samples)`, else
 `F(options, shape)` with the shape of one picture or row (the fact `typical_shape` is one). It has
@@ -16,6 +17,5 @@ of a pair, `output_shape` is a tuple of two shapes and `forward` gives a tuple o
 STANDARDISERS = Registry("standardiser")
 """Standardisers: nn.Module classes `S(options, shape, kind)` with `fit(batches)` and `forward(x)`,
 which keeps the shape. `kind` is the feature's; of a pair each tensor has a standardiser of its own,
-with its shape and its half of the kind. Without a kind, the number of axes tells it, and two are
-taken for a sequence.
+with its shape and its part of the kind.
 """

@@ -28,7 +28,7 @@ from genrecore.registry import Options
 class AsItIs(nn.Module):
     """The features as they come, same shape."""
 
-    def __init__(self, options: Options, shape: tuple[int, ...], kind: str = "") -> None:
+    def __init__(self, options: Options, shape: tuple[int, ...], kind: str) -> None:
         super().__init__()
 
     def fit(self, batches: Iterable[Tensor]) -> None:
@@ -45,9 +45,9 @@ class ZScore(nn.Module):
     mean: Tensor
     standard_deviation: Tensor
 
-    def __init__(self, options: Options, shape: tuple[int, ...], kind: str = "") -> None:
+    def __init__(self, options: Options, shape: tuple[int, ...], kind: str) -> None:
         super().__init__()
-        self.channels = channel_axis(shape, kind)
+        self.channels = channel_axis(kind)
         size = per_channel(shape, self.channels)
         self.register_buffer("mean", torch.zeros(size))
         self.register_buffer("standard_deviation", torch.ones(size))
@@ -77,9 +77,9 @@ class MinMax(nn.Module):
     minimum: Tensor
     maximum: Tensor
 
-    def __init__(self, options: Options, shape: tuple[int, ...], kind: str = "") -> None:
+    def __init__(self, options: Options, shape: tuple[int, ...], kind: str) -> None:
         super().__init__()
-        self.channels = channel_axis(shape, kind)
+        self.channels = channel_axis(kind)
         size = per_channel(shape, self.channels)
         self.register_buffer("minimum", torch.zeros(size))
         self.register_buffer("maximum", torch.ones(size))

@@ -64,7 +64,7 @@ class Whitening(nn.Module):
     The axes are the features of a vector, those of each step of a sequence, and all rows of each
     frame of an image, those of its channels together: times and steps are the examples, so what
     follows one another in time stays related. Axes are put on one scale first, because the
-    descriptors' units differ by twelve orders of magnitude.
+    descriptors' spreads differ by nine orders of magnitude.
 
     Raises:
         GenrecoreError: A wave, which has one axis, or more than 4096 axes.
@@ -73,7 +73,7 @@ class Whitening(nn.Module):
     mean: Tensor
     matrix: Tensor
 
-    def __init__(self, options: WhiteningOptions, shape: tuple[int, ...], kind: str = "") -> None:
+    def __init__(self, options: WhiteningOptions, shape: tuple[int, ...], kind: str) -> None:
         super().__init__()
         if kind == "wave":
             raise GenrecoreError(
@@ -81,8 +81,8 @@ class Whitening(nn.Module):
                 "the standardisation z_score or min_max."
             )
         self.options = options
-        self.is_image = len(shape) == 3
-        self.features = 0 if self.is_image else channel_axis(shape, kind)
+        self.is_image = kind == "image"
+        self.features = channel_axis(kind)
         n_axes = shape[0] * shape[1] if self.is_image else shape[self.features]
         if n_axes > MOST_AXES:
             raise GenrecoreError(
