@@ -11,48 +11,31 @@ from functools import cache, lru_cache
 import numpy as np
 import scipy.fft
 
+from genrecore.descriptor_names import DESCRIPTORS, N_MFCC
 from genrecore.errors import AudioError
 from genrecore.hpss import HOP_LENGTH, N_FFT, separate, stft
 from genrecore.spectral import AMIN, mel_filters
 
 N_MELS = 128
-N_MFCC = 20
 N_CHROMA = 12
 TOP_DB = 80.0
 ROLLOFF = 0.85
 TUNING_STEP = 0.01
 """Of a semitone: as finely as the tuning of a clip is estimated."""
 
-_SERIES = (
-    "chroma_stft",
-    "rms",
-    "spectral_centroid",
-    "spectral_bandwidth",
-    "rolloff",
-    "zero_crossing_rate",
-    "harmony",
-    "perceptr",
-)
-NAMES = (
-    *(f"{name}_{what}" for name in _SERIES for what in ("mean", "var")),
-    "tempo",
-    *(f"mfcc{number}_{what}" for number in range(1, N_MFCC + 1) for what in ("mean", "var")),
-)
-"""The columns of `features_30_sec.csv` between `length` and `label`, in their order."""
-
 
 def descriptors(wave: np.ndarray, sample_rate_hz: int) -> np.ndarray:
-    """The 57 numbers called `NAMES`, shape (57,) float64, of a mono wave (n_samples,).
+    """The 57 numbers called `DESCRIPTORS`, shape (57,) float64, of a mono wave (n_samples,).
 
     Mean and population variance over frames of 2 048 samples every 512, or over samples for
     `harmony` and `perceptr` (the harmonic and the percussive wave); centroid, bandwidth and rolloff
-    in Hz, tempo in beats per minute (0 where nothing begins), MFCC in dB. Every number is finite
-    for every finite wave, silence and a single impulse included; librosa's are too.
+    in Hz, tempo in beats per minute (0 where nothing begins), MFCC in dB. Of a wave within [-1, 1]
+    every number is finite, as librosa's are: silence and a single impulse divide by nothing.
 
     Equal to the published table, which was made at 22 050 Hz with a librosa before 0.10: that
     reflected the wave at its ends, where 0.10 and later put zeros, and left the last
-    n_samples % 512 samples of the harmonic and the percussive wave at 0. Both are done here. They
-    move a clip's variances by up to 3 % and, rarely, its tempo to another multiple.
+    n_samples % 512 samples of the harmonic and the percussive wave at 0. Both are done here; on
+    clips of 30 s they move variances by up to 3 % and, rarely, the tempo to another multiple.
 
     Keeps no state but filters that depend on the sample rate and on the clip's tuning, so threads
     may call it side by side. Nearly all of its time is spent in numpy and scipy with the
@@ -87,7 +70,9 @@ def descriptors(wave: np.ndarray, sample_rate_hz: int) -> np.ndarray:
         *(decibels.astype(np.float64) @ _cosines()).T,
     )
     numbers = [number for values in series for number in _mean_and_variance(values)]
-    numbers.insert(NAMES.index("tempo"), _tempo_bpm(_onset_strength(decibels), sample_rate_hz))
+    numbers.insert(
+        DESCRIPTORS.index("tempo"), _tempo_bpm(_onset_strength(decibels), sample_rate_hz)
+    )
     return np.array(numbers)
 
 

@@ -18,6 +18,7 @@ import scipy.fft
 N_FFT = 2048
 HOP_LENGTH = 512
 N_MEDIAN = 31
+"""Frames or bins under a running median: a power of two less one."""
 
 _COLUMNS = 128  # at a time in the running median: what is compared stays in the cache
 
@@ -73,35 +74,36 @@ def separate(wave: np.ndarray, spectrum: np.ndarray) -> tuple[np.ndarray, np.nda
     return harmonic, wave - harmonic
 
 
-def running_median(values: np.ndarray, axis: int, size: int = N_MEDIAN) -> np.ndarray:
-    """Medians of `size` neighbours along one axis of an array with two, mirrored at its ends.
+def running_median(values: np.ndarray, axis: int) -> np.ndarray:
+    """Medians of 31 neighbours along one axis of an array with two, mirrored at its ends.
 
-    Exactly scipy.ndimage.median_filter with mode="reflect", forty times as fast at 31 because
-    neighbouring windows share their sorting. The 16 windows that hold the same 16 rows sort them
-    once; half of those windows hold the 8 rows before as well, the other half the 8 rows after;
-    and so on with 4, 2 and 1. After each merging only the ranks that can still become the median
-    are kept. All of it is elementwise minima and maxima of long runs, which releases the lock.
+    Exactly scipy.ndimage.median_filter with mode="reflect", many times as fast because neighbouring
+    windows share their sorting. The 16 windows that hold the same 16 rows sort them once; half of
+    those windows hold the 8 rows before as well, the other half the 8 rows after; and so on with
+    4, 2 and 1. After each merging only the ranks that can still become the median are kept. All of
+    it is elementwise minima and maxima of long runs, which releases the lock.
 
     Args:
         values: Finite numbers, shape (rows, columns).
         axis: Along which the window runs.
-        size: A power of two minus one.
     """
-    rows = values if axis == 0 else values.T
+    medians = np.empty_like(values)
+    rows, target = (values, medians) if axis == 0 else (values.T, medians.T)
     n_rows, n_columns = rows.shape
-    n_core = (size + 1) // 2
+    n_core = (N_MEDIAN + 1) // 2
     n_groups = -(-n_rows // n_core)
-    # Group g holds the windows that contain all rows of block g + 1, each n_core rows long.
-    padded = np.zeros(((n_groups + 2) * n_core, n_columns), values.dtype)
-    padded[1 : n_rows + size] = np.pad(rows, ((size // 2, size // 2), (0, 0)), mode="symmetric")
-    medians = np.empty((n_groups * n_core, n_columns), values.dtype)
+    mirrored = np.pad(np.arange(n_rows), N_MEDIAN // 2, mode="symmetric")
+    # Blocks of n_core rows; the windows of group g are those that hold all of block g + 1.
+    places = np.arange(-1, (n_groups + 2) * n_core - 1).reshape(n_groups + 2, n_core)
+    source = mirrored.take(places, mode="clip").T[:, None]
     for first in range(0, n_columns, _COLUMNS):
         some = slice(first, first + _COLUMNS)
-        # (position in the block, 1, block, column): each comparison is one long run in memory.
-        blocks = padded[:, some].reshape(n_groups + 2, n_core, -1).swapaxes(0, 1)[:, None]
-        _medians(np.ascontiguousarray(blocks), medians[:, some].reshape(n_groups, n_core, -1))
-    medians = medians[:n_rows]
-    return medians if axis == 0 else np.ascontiguousarray(medians.T)
+        # (place in the block, 1, block, column): each comparison is one long run in memory.
+        blocks = rows[:, some].take(source, axis=0)
+        found = np.empty((n_groups, n_core, blocks.shape[-1]), values.dtype)
+        _medians(blocks, found)
+        target[:, some] = found.reshape(n_groups * n_core, -1)[:n_rows]
+    return medians
 
 
 def _medians(rows: np.ndarray, out: np.ndarray) -> None:
