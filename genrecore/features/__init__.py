@@ -3,10 +3,12 @@
 # Importing registers them, in the order in which lists and forms show them.
 from genrecore.features import log_mel, stft, mfcc, chroma, waveform, descriptors, provided  # isort: skip
 from genrecore.features import standardise, whitening
+from genrecore.features.presets import PRESETS
 from genrecore.features.registered import FEATURES, STANDARDISERS
 
 __all__ = [
     "FEATURES",
+    "PRESETS",
     "STANDARDISERS",
     "chroma",
     "descriptors",
