@@ -1,0 +1,287 @@
+"""What the trainer draws: cached or computed, changed in training only, and pooled to clips."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from conftest import trained
+
+from genrecore import (
+    classifier,
+    feature_cache,
+    hardware,
+    inference,
+    lifecycle,
+    metrics,
+    preparation,
+    runs,
+)
+from genrecore import config as configuration
+from genrecore.classifier import Classifier
+from genrecore.config import RunConfig
+from genrecore.errors import GenrecoreError, UsageError
+from genrecore.examples import Examples
+from genrecore.preparation import Prepared
+from genrecore.progress import Stopped
+from genrecore.runs import Run
+
+Tiny = Callable[..., RunConfig]
+
+
+def examples_of(config: RunConfig) -> tuple[Examples, Prepared, torch.nn.Module]:
+    prepared = preparation.with_split(preparation.decode(config), config)
+    feature = Classifier(config, prepared.genres).feature
+    chosen = hardware.choose("cpu", "float32")
+    return (
+        Examples(prepared.corpus, config, feature, prepared.clips, prepared.genres, chosen),
+        prepared,
+        feature,
+    )
+
+
+def numbers(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def test_without_augmentation_training_sees_the_features_as_they_are(tiny: Tiny) -> None:
+    examples, _, _ = examples_of(tiny())
+    index = examples.trained_on()
+    assert torch.equal(index, examples.of("train"))
+    features, targets = examples.training(index[:9], numbers(0))
+    assert torch.equal(features, examples.features(index[:9]))
+    assert torch.equal(targets.argmax(1), examples.labels[index[:9]])
+    assert not examples.change
+
+
+@pytest.mark.parametrize("names", ["gain", "time_mask", "gain,time_mask"])
+def test_augmentation_changes_training_and_nothing_else(tiny: Tiny, names: str) -> None:
+    values = {f"augment.{name}.p": 1.0 for name in names.split(",")}
+    plain, _, _ = examples_of(tiny())
+    examples, _, _ = examples_of(tiny(augment=names, **values))
+    assert examples.change
+    index = examples.trained_on()[:9]
+    as_they_are = plain.features(index)
+    # Batches of another size round differently in the last bits.
+    torch.testing.assert_close(examples.features(index), as_they_are, atol=1e-3, rtol=0)
+    one, _ = examples.training(index, numbers(1))
+    again, _ = examples.training(index, numbers(1))
+    other, _ = examples.training(index, numbers(2))
+    assert torch.equal(one, again)
+    assert not torch.equal(one, other)
+    changed = (one - as_they_are).abs().flatten(1).amax(1) > 0.01
+    assert changed.all()
+    torch.testing.assert_close(examples.features(index), as_they_are, atol=1e-3, rtol=0)
+
+
+def test_a_random_excerpt_is_drawn_inside_each_clip_anew(tiny: Tiny) -> None:
+    config = tiny(segments__excerpts="random")
+    examples, prepared, feature = examples_of(config)
+    index = examples.trained_on()
+    train = prepared.clips[prepared.clips["split"] == "train"]
+    assert examples.segments["clip_id"].iloc[index.numpy()].tolist() == train["clip_id"].tolist()
+    one, _ = examples.training(index, numbers(1))
+    other, _ = examples.training(index, numbers(2))
+    assert not torch.equal(one, other)
+    # Every excerpt is a piece of its own clip: it is found there again, to the sample.
+    wave = torch.from_numpy(prepared.corpus.wave(train["clip_id"].iloc[3]))
+    n_segment = round(config.segments.segment_s * config.audio.sample_rate_hz)
+    starts = torch.arange(0, len(wave) - n_segment + 1)
+    u = torch.rand(len(index), generator=numbers(1), dtype=torch.float64)[3]
+    start = int((u * len(starts)).long())
+    made = feature(wave[start : start + n_segment][None, None])
+    torch.testing.assert_close(one[3:4], made, atol=1e-3, rtol=0)  # rounding of batches
+    # All of validation and test is looked at, as ever.
+    assert len(examples.of("test")) == 3 * (prepared.clips["split"] == "test").sum()
+
+
+def test_variants_multiply_the_training_set_and_only_that(tiny: Tiny, store: Path) -> None:
+    config = tiny(augment="pitch_variants,tempo_variants")
+    examples, _, _ = examples_of(config)
+    n = len(examples.of("train"))
+    index = examples.trained_on()
+    assert len(index) == 5 * n
+    labels = examples.targets(index).argmax(1).reshape(5, n)
+    assert (labels == labels[0]).all()
+    copies, _ = examples.training(index.reshape(5, n)[:, 0], numbers(0))
+    assert len({copy.numpy().tobytes() for copy in copies}) == 5
+    assert torch.equal(copies[:1], examples.features(index[:1]))
+    # Under an online augmentation they are computed instead of read, and are the same copies.
+    fresh, _, _ = examples_of(
+        configuration.with_values(
+            config, {"augment": "pitch_variants,tempo_variants,gain", "augment.gain.p": 1e-9}
+        )
+    )
+    computed, _ = fresh.training(index.reshape(5, n)[:, 0], numbers(0))
+    torch.testing.assert_close(computed, copies, atol=1e-3, rtol=0)  # rounding of batches
+
+
+def test_mixup_mixes_features_and_targets_alike(tiny: Tiny) -> None:
+    examples, prepared, _ = examples_of(tiny(augment="mixup", **{"augment.mixup.p": 1.0}))
+    index = examples.trained_on()[::5][:8]
+    plain = examples.features(index)
+    mixed, targets = examples.training(index, numbers(3))
+    torch.testing.assert_close(targets.sum(1), torch.ones(8))
+    assert (targets.amax(1) < 1).any()
+    assert targets.shape == (8, len(prepared.genres))
+    # Every mixed example lies on the line between two of the batch.
+    for row in mixed:
+        weights = torch.linalg.lstsq(plain.flatten(1).T, row.flatten()[:, None]).solution[:, 0]
+        assert (weights.abs() > 0.01).sum() <= 2
+        assert float(weights.sum()) == pytest.approx(1, abs=1e-3)  # float32 least squares
+
+
+@pytest.mark.parametrize("steps", [3, 9])
+def test_a_stopped_run_with_random_examples_goes_on_as_if_it_had_not(
+    store: Path, tiny: Tiny, steps: int
+) -> None:
+    config = tiny(
+        augment="noise,time_mask,mixup", segments__excerpts="random", training__batch_size=4
+    )
+    whole = trained(config, store)
+    run, lock = runs.create_held(config, store)
+    seen = 0
+
+    def stop_after(phase: str, done: int, total: int) -> None:
+        nonlocal seen
+        seen += phase == "Training"
+        if phase == "Training" and seen > steps:
+            raise Stopped
+
+    assert lifecycle.execute(run, stop_after) == "stopped"
+    assert lifecycle.execute(Run(run.folder)) == "done"
+    os.close(lock)
+    timing = ["seconds", "samples_per_s"]
+    pd.testing.assert_frame_equal(
+        whole.history.drop(columns=timing), Run(run.folder).history.drop(columns=timing)
+    )
+    pd.testing.assert_frame_equal(whole.predictions, Run(run.folder).predictions)
+    first = whole.history["train_loss"]
+    assert first.nunique() == len(first)
+
+
+def segments(*rows: tuple[str, list[float]]) -> pd.DataFrame:
+    table = pd.DataFrame([proba for _, proba in rows], columns=["p_a", "p_b", "p_c"])
+    return table.assign(clip_id=[name for name, _ in rows], split="test", genre="a")
+
+
+def test_segments_are_pooled_in_three_ways() -> None:
+    table = segments(
+        ("x", [0.98, 0.01, 0.01]), ("x", [0.3, 0.6, 0.1]), ("x", [0.3, 0.6, 0.1]),
+        ("y", [0.0, 0.5, 0.5]),
+    )  # fmt: skip
+    summed = metrics.clip_proba(table)
+    assert summed.loc["x"].to_numpy()[0] == pytest.approx([1.58 / 3, 1.21 / 3, 0.21 / 3])
+    votes = metrics.clip_proba(table, "majority").loc["x"].to_numpy()[0]
+    assert votes == pytest.approx([1 / 3, 2 / 3, 0], abs=2e-6)  # a millionth breaks ties
+    product = np.array([0.98 * 0.09, 0.01 * 0.36, 0.01 * 0.01]) ** (1 / 3)
+    logits = metrics.clip_proba(table, "logits")
+    assert logits.loc["x"].to_numpy()[0] == pytest.approx(product / product.sum())
+    assert logits.loc["y"].to_numpy()[0] == pytest.approx([0, 0.5, 0.5], abs=1e-12)
+    tied = segments(("z", [0.5, 0.4, 0.1]), ("z", [0.1, 0.9, 0.0]))
+    assert metrics.clip_proba(tied, "majority").to_numpy().argmax() == 1
+
+
+@pytest.mark.parametrize("pooling", ["logits", "majority"])
+def test_a_run_pools_as_it_was_told_and_so_does_the_loaded_one(
+    store: Path, tiny: Tiny, pooling: str
+) -> None:
+    run = trained(tiny(segments__pooling=pooling), store)
+    pooled = metrics.clip_proba(run.segments, pooling).reset_index()
+    pd.testing.assert_frame_equal(pooled, run.predictions)
+    clip = run.clips.set_index("clip_id").loc[run.predictions["clip_id"].iloc[0]]
+    verdict = inference.load(run).classify(clip["path"])
+    columns = [name for name in run.predictions if name.startswith("p_")]
+    # The same float32 arithmetic in batches of another size: rounding only.
+    np.testing.assert_allclose(
+        verdict.proba, run.predictions.loc[0, columns].to_numpy(float), atol=2e-5
+    )
+
+
+def test_a_whole_clip_is_one_segment(store: Path, tiny: Tiny) -> None:
+    config = tiny(segments__segment_s=0)
+    assert config.segments.segment_s == config.audio.clip_s == 3.0
+    examples, prepared, _ = examples_of(config)
+    assert len(examples.segments) == len(prepared.clips)
+
+
+def test_a_feature_that_is_no_number_is_named_with_its_clip(tiny: Tiny) -> None:
+    config = tiny()
+    prepared = preparation.decode(config)
+
+    class Broken(torch.nn.Module):
+        output_shape = (1, 2, 3)
+
+        def forward(self, wave: torch.Tensor) -> torch.Tensor:
+            made = torch.zeros(len(wave), 1, 2, 3)
+            made[1, 0, 1, 1] = torch.nan
+            return made
+
+    first = prepared.clips["clip_id"].iloc[0]
+    with pytest.raises(GenrecoreError, match=f"log_mel of the clip {first}.*from 1 s on"):
+        feature_cache.compute(prepared.corpus, config, Broken())
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"augment": "nois"}, "no augmentation called 'nois'; there are: "),
+        ({"augment": "noise,noise"}, "noise is named twice"),
+        ({"augment": "noise", "augment.noise.p": 1.5}, "p: input should be less than or equal"),
+        ({"augment": "noise", "augment.gain.p": 0.5}, "not chosen; chosen: noise"),
+        ({"segments.segment_s": 0.1}, "at least 0.25 s"),
+        ({"segments.segment_s": 40.0}, "longer than the 30 s"),
+    ],
+)
+def test_what_cannot_be_augmented_or_cut_is_one_sentence(
+    values: dict[str, object], words: str
+) -> None:
+    with pytest.raises(UsageError, match="(?i)" + words):
+        classifier.resolve(configuration.with_values(RunConfig(), values))
+
+
+def test_augmentations_are_ordered_and_their_defaults_leave_the_signature(tiny: Tiny) -> None:
+    config = tiny(augment="mixup, time_mask, percussive, noise")
+    assert [part.name for part in config.augment] == ["noise", "percussive", "time_mask", "mixup"]
+    spelled = configuration.with_values(config, {"augment.noise.p": 0.5})
+    assert configuration.signature(classifier.resolve(spelled)) == configuration.signature(config)
+    read = configuration.read(json.loads(config.model_dump_json()))
+    assert configuration.signature(read) == configuration.signature(config)
+    other = configuration.with_values(config, {"augment.noise.p": 0.25})
+    assert configuration.signature(classifier.resolve(other)) != configuration.signature(config)
+
+
+def test_the_command_of_a_run_names_its_augmentations(tiny: Tiny) -> None:
+    from genrecore import jobs
+
+    config = tiny(augment="noise,roll", **{"augment.noise.p": 0.25})
+    command = jobs.command_of(config)
+    assert "--augment noise,roll" in command
+    assert "--set augment.noise.p=0.25" in command
+
+
+def test_all_three_ways_are_told_of_a_tested_run(store: Path, tiny: Tiny) -> None:
+    from test_cli import genrecore
+
+    run = trained(tiny(), store)
+    test = run.segments[run.segments["split"] == "test"]
+    facts = json.loads(genrecore("runs", "show", run.run_id, "--json").stdout)
+    told = facts["accuracy_by_pooling"]
+    assert list(told) == ["probabilities", "logits", "majority"]
+    assert told["probabilities"] == facts["scores"]["accuracy"]
+    labels = test.groupby("clip_id")["genre"].first()
+    votes = test.filter(regex="^p_").idxmax(axis=1).str[2:].groupby(test["clip_id"])
+    clear = votes.agg(lambda names: names.value_counts().iloc[0] > names.size / 2)
+    right = votes.agg(lambda names: names.mode().iloc[0]) == labels
+    undecided = (~clear).sum() / len(labels)  # these go by their mean probability
+    assert abs(told["majority"] - (right & clear).mean()) <= undecided
+    assert "mean logits" in genrecore("runs", "show", run.run_id).stdout
+    whole = trained(tiny(segments__segment_s=0), store)
+    facts = json.loads(genrecore("runs", "show", whole.run_id, "--json").stdout)
+    assert facts["accuracy_by_pooling"] == {}
