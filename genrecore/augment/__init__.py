@@ -1,6 +1,7 @@
 """Augmentations: what a network is shown in training instead of the plain examples."""
 
-from genrecore.augment import batches, masks, pictures, variants, waves  # importing registers them
+# Importing registers them; lists show them in this order.
+from genrecore.augment import waves, masks, pictures, batches, variants  # isort: skip
 from genrecore.augment.chain import STAGES, Chain
 from genrecore.augment.presets import PRESETS
 from genrecore.augment.registered import AUGMENTATIONS

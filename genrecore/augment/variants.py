@@ -24,6 +24,7 @@ class PitchVariantsOptions(Options):
         title="Semitones",
         description="A copy each, with commas between: -1, 1 makes one lower and one higher",
         max_length=200,
+        coerce_numbers_to_str=True,
     )
 
     @field_validator("semitones")
@@ -68,6 +69,7 @@ class TempoVariantsOptions(Options):
         title="Factors",
         description="A copy each, with commas between: 0.93 is slower and 1.07 faster than 1",
         max_length=200,
+        coerce_numbers_to_str=True,
     )
 
     @field_validator("factors")
