@@ -1,7 +1,5 @@
 """Datasets: what a dataset holds, how a split deals it out, its faults, its sound."""
 
-import streamlit as st
-
 from genrecore import ui
 from genrecore.ui import datasets
 
@@ -12,8 +10,8 @@ with left:
     picked = datasets.choose_dataset()
 with right:
     data = datasets.opened(picked)
-if data is None:
-    st.stop()
-
-datasets.facts(picked, data)
-datasets.view(datasets.choose_view(), picked, data)
+# Not st.stop(): after it Streamlit would take the widgets below for drawn, and show them empty
+# when they come back.
+if data is not None:
+    datasets.facts(picked, data)
+    datasets.view(datasets.choose_view(), picked, data)

@@ -18,11 +18,10 @@ from commands import command
 from conftest import ROOT, wait_for
 from streamlit.testing.v1 import AppTest
 
-from genrecore import classifier, datasets, jobs, splits
-from genrecore import clips as clip_tables
+from genrecore import classifier, datasets, jobs
 from genrecore.config import Genres, RunConfig
 from genrecore.datasets import known
-from genrecore.plots import datasets as drawn
+from genrecore.ui.dataset_audit import PAGE_FINDINGS
 from genrecore.ui.dataset_choice import Chosen, SplitChoice, address, audit_words, config_of
 
 pytestmark = pytest.mark.xdist_group("page_datasets")  # one worker makes the music
@@ -53,6 +52,12 @@ def words(app: AppTest) -> str:
 def metrics(app: AppTest) -> dict[str, str]:
     """The numbers of a page by their names."""
     return {metric.label: metric.value for metric in app.metric}
+
+
+def dealt_clips(app: AppTest) -> dict[str, int]:
+    """Clips of each genre in the three parts together, from the numbers behind the chart."""
+    (table,) = [frame.value for frame in app.dataframe if "training" in frame.value]
+    return {str(genre): int(n) for genre, n in zip(table["Genre"], table["all"], strict=True)}
 
 
 @pytest.fixture
@@ -116,11 +121,19 @@ def test_an_option_in_the_address_that_is_out_of_range_is_passed_over(music: pd.
     assert metrics(app)["Genres"] == "3"
 
 
-@pytest.mark.parametrize(("view", "n_charts"), [("clips", 3), ("split", 1), ("audit", 0)])
+@pytest.mark.parametrize(
+    ("query", "n_charts"),
+    [
+        ({"view": "clips"}, 3),
+        ({"view": "clips", "by": "artist"}, 2),
+        ({"view": "split"}, 2),
+        ({"view": "audit"}, 0),
+    ],
+)
 def test_every_view_draws_its_charts_with_alternative_texts(
-    view: str, n_charts: int, music: pd.DataFrame
+    query: dict[str, str], n_charts: int, music: pd.DataFrame
 ) -> None:
-    app = open_page(view=view, **DEMO)
+    app = open_page(**query, **DEMO)
     charts = app.get("plotly_chart")
     assert len(charts) == n_charts
     assert all(len(chart.proto.alt) > 40 for chart in charts)
@@ -144,10 +157,9 @@ def test_listening_follows_the_clip_in_the_address(music: pd.DataFrame) -> None:
     app = open_page(view="listen", clip=clip_id, **DEMO)
     assert f"**{clip_id}**" in words(app)
     assert len(app.get("audio")) == 1
-    assert len(app.get("plotly_chart")) == 1
-    app.toggle(key="browsed_mel_wanted").set_value(True).run()
-    assert not app.exception
-    assert len(app.get("plotly_chart")) == 2
+    wave, spectrogram = app.get("plotly_chart")
+    assert "aveform" in wave.proto.alt
+    assert "ecibel" in spectrogram.proto.alt or "pectrogram" in spectrogram.proto.alt
 
 
 def test_finding_a_clip_by_its_name_narrows_the_list(music: pd.DataFrame) -> None:
@@ -190,6 +202,21 @@ def test_an_accepted_folder_can_be_remembered(own_cache: Path, gtzan: Path) -> N
     assert "This folder is remembered." in words(later)
 
 
+def test_a_view_that_comes_back_shows_what_is_chosen(own_cache: Path, gtzan: Path) -> None:
+    def view() -> list[object]:
+        return [group.proto for group in app.get("button_group") if group.label == "Show"]
+
+    app = open_page(dataset="gtzan", **{"gtzan.folder": str(gtzan), "view": "split"})
+    app.query_params["gtzan.folder"] = ""
+    app.run()
+    assert not view()
+    app.query_params["gtzan.folder"] = str(gtzan)
+    app.run()
+    (shown,) = view()
+    assert shown.set_value  # the browser has forgotten it meanwhile and must be told
+    assert "Who is trained on" in words(app)
+
+
 def test_a_clip_added_to_the_folder_is_seen(own_cache: Path, gtzan: Path) -> None:
     app = open_page(dataset="gtzan", **{"gtzan.folder": str(gtzan)})
     assert metrics(app)["Clips"] == "8"
@@ -223,9 +250,26 @@ def test_the_audit_plays_both_clips_of_a_pair(own_cache: Path, gtzan: Path) -> N
     (task,) = jobs.tasks()
     wait_for(lambda: jobs.Task(task.folder).state == "done", 90)
     app = open_page(kind="exact_copy", **query)
-    (sentence,) = app.dataframe[0].value["sentence"]
-    assert {"blues.00001", "metal.00003"} <= set(sentence.replace(",", " ").split())
+    assert {"blues.00001", "metal.00003"} <= set(words(app).replace(",", " ").split())
     assert len(app.get("audio")) == 2
+
+
+def test_every_finding_about_clips_has_its_players_page_by_page(music: pd.DataFrame) -> None:
+    demo = [f"--set={key}={value}" for key, value in OPTIONS.items()]
+    command("datasets", "audit", "demo", *demo, "--split", "stratified", "--table-only")
+    app = open_page(view="audit", audit="split", kind="artist_crosses", **DEMO)
+    found = [text.value for text in app.markdown if "is on both sides" in text.value]
+    assert len(found) == PAGE_FINDINGS
+    assert len(app.get("audio")) == 2 * PAGE_FINDINGS
+    (pages,) = app.pagination
+    pages.set_value(2).run()
+    assert app.query_params["page"] == "2"
+    more = [text.value for text in app.markdown if "is on both sides" in text.value]
+    assert more
+    assert not set(more) & set(found)
+    assert len(app.get("audio")) == 2 * len(more)
+    beyond = open_page(view="audit", audit="split", kind="artist_crosses", page="99", **DEMO)
+    assert beyond.pagination[0].value == 1
 
 
 def test_a_failed_audit_says_why_and_shows_its_log(own_cache: Path, gtzan: Path) -> None:
@@ -271,8 +315,7 @@ def test_genres_left_out_and_merged_count_in_split_audit_and_training(
     query |= {"genres.merge": f'"One, two" = {first}, {third}'}
     app = open_page(view="split", **query, **DEMO)
     assert f"{first} (10 clips) and {third} (10 clips) are merged into One, two" in words(app)
-    numbers = app.dataframe[-1].value.set_index("Genre")["all"]
-    assert numbers.to_dict() == {"One, two": 20, second: 10}
+    assert dealt_clips(app) == {"One, two": 20, second: 10}
     app = open_page(view="audit", audit="split", **query, **DEMO)
     shown = app.code[-1].value
     assert f"""--set 'genres.merge="One, two" = {first}, {third}'""" in shown
@@ -304,15 +347,12 @@ def test_the_split_deals_only_clips_that_the_last_preparation_could_use(
     query = {"dataset": "gtzan", "gtzan.folder": str(gtzan), "view": "split"}
     query |= {"split": "stratified", "stratified.n_folds": "3"}
 
-    def n_metal() -> int:
-        return int(open_page(**query).dataframe[-1].value.set_index("Genre").loc["metal", "all"])
-
-    assert n_metal() == 4
+    assert dealt_clips(open_page(**query))["metal"] == 4
     command("datasets", "prepare", "gtzan", "--folder", str(gtzan))
-    assert n_metal() == 3
+    assert dealt_clips(open_page(**query))["metal"] == 3
 
 
-def test_reading_every_view_imports_no_torch(music: pd.DataFrame) -> None:
+def test_what_needs_no_spectrogram_imports_no_torch(music: pd.DataFrame) -> None:
     program = (
         "import sys, json\n"
         "from streamlit.testing.v1 import AppTest\n"
@@ -320,11 +360,10 @@ def test_reading_every_view_imports_no_torch(music: pd.DataFrame) -> None:
         "app.switch_page('pages/datasets.py')\n"
         f"for key, value in {DEMO!r}.items():\n"
         "    app.query_params[key] = value\n"
-        "for view in ('clips', 'split', 'audit', 'listen'):\n"
+        "for view in ('clips', 'split', 'audit'):\n"
         "    app.query_params['view'] = view\n"
         "    app.run()\n"
         "    assert not app.exception and app.title[0].value == 'Datasets'\n"
-        "assert app.get('audio')\n"
         "print(json.dumps([m for m in ('torch', 'torchvision', 'librosa') if m in sys.modules]))\n"
     )
     done = subprocess.run(
@@ -355,66 +394,6 @@ def test_no_two_fields_share_a_name_in_the_address() -> None:
     ]
     names = [*of_parts, *of_groups]
     assert len(names) == len(set(names)) > 20
-
-
-def large(n: int) -> pd.DataFrame:
-    """A clip table of n rows in 17 genres by 9 001 artists, made without a loop over rows."""
-    rng = np.random.default_rng(3)
-    table = pd.DataFrame(
-        {
-            "clip_id": [f"{number:06}" for number in range(n)],
-            "path": "/music/clip.mp3",
-            "medium": "audio",
-            "genre": [f"genre {number:02}" for number in rng.integers(0, 17, n)],
-            "artist": [str(number) for number in rng.integers(0, 9_001, n)],
-            "album": pd.NA,
-            "duration_s": rng.uniform(25, 31, n),
-            "split": pd.NA,
-        }
-    )
-    kinds = dict.fromkeys(("clip_id", "path", "medium", "genre", "artist", "album"), "string")
-    return table.astype(kinds | {"split": "string"})[list(clip_tables.COLUMNS)]
-
-
-def test_charts_of_a_hundred_thousand_clips_stay_small_and_fast() -> None:
-    table = large(100_003)
-    dealt = splits.apply(table, "stratified", {}, seed=0, fold=0)
-    began = time.perf_counter()
-    charts = [
-        drawn.clips_per_genre(table),
-        drawn.artists_per_genre(table),
-        drawn.durations(table),
-        drawn.parts_of_split(splits.counts(dealt), "By clip"),
-    ]
-    took_s = time.perf_counter() - began
-    assert took_s < 3  # 0.4 s measured on one core; the rest is for a busy machine
-    for chart in charts:
-        assert len(chart.figure.to_json()) < 20_000
-        assert chart.alt.endswith(".")
-        assert len(chart.table)
-    assert charts[0].table["Clips"].sum() == len(table)
-    assert charts[2].table["Clips"].sum() == len(table)
-    assert charts[3].table["all"].sum() == len(table)
-
-
-def test_equal_lengths_are_one_bar_and_unknown_ones_are_said() -> None:
-    table = large(71).assign(duration_s=30.0)
-    table.loc[:6, "duration_s"] = np.nan
-    chart = drawn.durations(table)
-    assert chart.table["Clips"].to_list() == [64]
-    assert "7 clips have no known length" in chart.alt
-
-
-def test_the_figure_of_a_split_has_a_title_units_and_all_three_parts() -> None:
-    counts = pd.DataFrame(
-        {"train": [5, 7], "valid": [0, 2], "test": [3, 1]}, index=["<b>blues</b>", "rock"]
-    )
-    chart = drawn.parts_of_split(counts, "By hand")
-    assert chart.figure.layout.title.text == "Clips of each genre and part: By hand"
-    assert chart.figure.layout.yaxis.title.text == "Clips"
-    assert [bar.name for bar in chart.figure.data] == ["training", "validation", "test"]
-    assert list(chart.figure.data[0].x) == ["&lt;b&gt;blues&lt;/b&gt;", "rock"]
-    assert len({bar.marker.pattern.shape for bar in chart.figure.data}) == 3
 
 
 def test_a_clip_of_a_table_is_shown_as_its_descriptors(own_cache: Path, real_data: Path) -> None:

@@ -13,6 +13,10 @@ from genrecore.plots.palette import genre_colours
 MOST_BARS = 40
 """Genres drawn; the table of numbers has them all."""
 
+MOST_ARTISTS = 20
+"""Artists drawn; the table of numbers has them all."""
+
+ARTIST_COLOUR = "#75608f"  # an artist has no colour of their own
 _LENGTH_COLOUR = "#7a6cc0"
 _N_BINS = 24
 _LEAST_BIN_S = 0.1  # finer differences are those of encoders, not of music
@@ -21,6 +25,14 @@ _PART_LOOKS = {
     "train": ("training", "#606ccc", ""),
     "valid": ("validation", "#ec7350", "/"),
     "test": ("test", "#00a86c", "x"),
+}
+
+_PATTERN = {"fillmode": "overlay", "solidity": 0.25, "size": 6}
+# By column of a clip table: a group's name, its word, the word for several, how many are drawn.
+_GROUPS = {
+    "genre": ("Genre", "genre", "genres", MOST_BARS),
+    "artist": ("Artist", "artist", "artists", MOST_ARTISTS),
+    "split": ("Part", "part of the split", "parts", MOST_BARS),
 }
 
 
@@ -35,7 +47,7 @@ def clips_per_genre(clips: pd.DataFrame) -> Chart:
     table = table.sort_values(["Clips", "Genre"], ascending=[False, True], ignore_index=True)
     total = int(table["Clips"].sum())
     alt = f"Clips of each genre, {total} in all: {_listed(table, 'Clips')}."
-    return Chart(_bars(table, "Clips", "Clips of each genre", "Clips"), alt, table)
+    return Chart(_bars(table, "Clips", "Clips of each genre"), alt, table)
 
 
 def artists_per_genre(clips: pd.DataFrame) -> Chart:
@@ -55,7 +67,76 @@ def artists_per_genre(clips: pd.DataFrame) -> Chart:
     table.insert(0, "Genre", table.index.astype(str))
     table = table.sort_values(["Artists", "Genre"], ascending=[False, True], ignore_index=True)
     alt = f"Known artists of each genre: {_listed(table, 'Artists')}."
-    return Chart(_bars(table, "Artists", "Artists of each genre", "Known artists"), alt, table)
+    return Chart(_bars(table, "Artists", "Artists of each genre"), alt, table)
+
+
+def clips_per_artist(clips: pd.DataFrame) -> Chart:
+    """How many clips the artists with most of them have; the table has every artist.
+
+    Args:
+        clips: A clip table.
+    """
+    known = clips[clips["artist"].notna()]
+    grouped = known.groupby("artist", sort=True)
+    table = pd.DataFrame(
+        {
+            "Artist": list(grouped.groups),
+            "Clips": grouped.size().to_numpy(dtype=int),
+            "Genres": grouped["genre"].agg(lambda names: ", ".join(sorted(set(names)))).to_list(),
+        }
+    ).sort_values(["Clips", "Artist"], ascending=[False, True], ignore_index=True)
+    n_without = len(clips) - len(known)
+    without = f" {n_without} clips are by nobody known." if n_without else ""
+    listed = _listed(table, "Clips", "Artist", "artists")
+    alt = f"Clips of each artist, {len(table)} artists in all: {listed}.{without}"
+    colours = [ARTIST_COLOUR] * len(table)
+    figure = _bars(table, "Clips", "Clips of each artist", "Artist", colours, MOST_ARTISTS)
+    return Chart(figure, alt, table)
+
+
+def minutes(clips: pd.DataFrame, by: str) -> Chart:
+    """How much music each genre, artist or part is; the table also has the lengths of its clips.
+
+    Groups are in the order of the bars of clips beside it: the one with most clips on top, parts
+    in their own order.
+
+    Args:
+        clips: A clip table, or its columns `duration_s` and `by`; unknown lengths are left out.
+        by: `genre`, `artist` or `split`.
+    """
+    known = clips[clips["duration_s"].notna() & clips[by].notna()]
+    grouped = known.groupby(by, sort=True, observed=True)["duration_s"]
+    title, words, many, most = _GROUPS[by]
+    table = pd.DataFrame(
+        {
+            title: [str(name) for name in grouped.groups],
+            "Minutes": (grouped.sum() / 60).round(1).to_numpy(),
+            "Clips": grouped.size().to_numpy(dtype=int),
+            "Shortest (s)": grouped.min().round(2).to_numpy(),
+            "Median (s)": grouped.median().round(2).to_numpy(),
+            "Longest (s)": grouped.max().round(2).to_numpy(),
+        }
+    )
+    if by == "split":
+        table = table.set_index(title).reindex([p for p in SPLITS if p in grouped.groups])
+        looks = [_PART_LOOKS[part] for part in table.index]
+        table.insert(0, title, [name for name, *_ in looks])
+        table = table.reset_index(drop=True)
+        colours, patterns = [look[1] for look in looks], [look[2] for look in looks]
+    else:
+        table = table.sort_values(["Clips", title], ascending=[False, True], ignore_index=True)
+        colours = _colours_of(table[title]) if by == "genre" else [ARTIST_COLOUR] * len(table)
+        patterns = [""] * len(table)
+    figure = _bars(table, "Minutes", f"Minutes of each {words}", title, colours, most)
+    spread = ["Clips", "Shortest (s)", "Median (s)", "Longest (s)"]
+    figure.update_traces(
+        customdata=table[spread].head(most).to_numpy().tolist(),
+        hovertemplate="%{y}: %{x:,} minutes in %{customdata[0]:,} clips of %{customdata[1]} to "
+        "%{customdata[3]} s, median %{customdata[2]} s<extra></extra>",
+        marker_pattern={"shape": patterns[:most], **_PATTERN},
+    )
+    alt = f"Minutes of music of each {words}: {_listed(table, 'Minutes', title, many)}."
+    return Chart(figure, alt, table)
 
 
 def durations(clips: pd.DataFrame) -> Chart:
@@ -109,16 +190,17 @@ def parts_of_split(counts: pd.DataFrame, title: str) -> Chart:
     order = counts.sum(axis=1).sort_values(ascending=False, kind="stable").index[:MOST_BARS]
     shown = counts.loc[sorted(order)]
     figure = go.Figure()
+    totals = counts[list(SPLITS)].sum()
     for part in SPLITS:
         name, colour, pattern = _PART_LOOKS[part]
         figure.add_bar(
             x=[label(genre) for genre in shown.index],
             y=shown[part].tolist(),
-            name=name,
+            name=f"{name} ({int(totals[part]):,})".replace(",", " "),
             marker={
                 "color": colour,
                 "cornerradius": 2,
-                "pattern": {"shape": pattern, "fillmode": "overlay", "solidity": 0.25, "size": 6},
+                "pattern": {"shape": pattern, **_PATTERN},
             },
             text=shown[part].tolist() if len(shown) <= 10 else None,
             textposition="outside",
@@ -139,7 +221,7 @@ def parts_of_split(counts: pd.DataFrame, title: str) -> Chart:
     figure.update_yaxes(title="Clips", rangemode="tozero")
     table = counts[list(SPLITS)].rename(columns={part: _PART_LOOKS[part][0] for part in SPLITS})
     table = table.assign(all=table.sum(axis=1))
-    totals = ", ".join(f"{int(counts[part].sum())} {_PART_LOOKS[part][0]}" for part in SPLITS)
+    said = ", ".join(f"{int(totals[part])} {_PART_LOOKS[part][0]}" for part in SPLITS)
     table.insert(0, "Genre", table.index.astype(str))
     uneven = ", ".join(
         f"{genre} {' / '.join(str(int(row[part])) for part in SPLITS)}"
@@ -148,35 +230,53 @@ def parts_of_split(counts: pd.DataFrame, title: str) -> Chart:
     return Chart(
         figure,
         f"Bars of the clips of each genre in training, validation and test under {title}: "
-        f"{totals} clips in all. {uneven}.",
+        f"{said} clips in all. {uneven}.",
         table.reset_index(drop=True),
     )
 
 
-def _bars(table: pd.DataFrame, column: str, title: str, unit: str) -> go.Figure:
-    """Horizontal bars in the genres' colours, the first row on top, numbers at their ends."""
-    shown = table.head(MOST_BARS)
-    colours = genre_colours(genres_of(pd.DataFrame({"genre": table["Genre"]})))
-    most = int(shown[column].max()) if len(shown) else 0
+def _bars(
+    table: pd.DataFrame,
+    column: str,
+    title: str,
+    group: str = "Genre",
+    colours: list[str] | None = None,
+    most: int = MOST_BARS,
+) -> go.Figure:
+    """Horizontal bars, the first row on top, numbers at their ends; genres in their colours."""
+    shown = table.head(most)
+    colours = _colours_of(table[group]) if colours is None else colours
+    highest = float(shown[column].max()) if len(shown) else 0.0
     figure = go.Figure(
         go.Bar(
             x=shown[column].tolist(),
-            y=[label(genre) for genre in shown["Genre"]],
+            y=[label(name) for name in shown[group]],
             orientation="h",
-            marker={"color": [colours[genre] for genre in shown["Genre"]], "cornerradius": 3},
+            marker={"color": colours[: len(shown)], "cornerradius": 3},
             text=[f"{value:,}".replace(",", " ") for value in shown[column]],
             textposition="outside",
             cliponaxis=False,
-            hovertemplate=f"%{{y}}: %{{x:,}} {unit.lower()}<extra></extra>",
+            hovertemplate=f"%{{y}}: %{{x:,}} {column.lower()}<extra></extra>",
         )
     )
-    more = len(table) - len(shown)
-    if more:
-        title += f" (the {MOST_BARS} largest of {len(table)})"
-    laid_out(figure, title, max(320, 96 + 24 * len(shown)), bargap=0.28)
-    figure.update_xaxes(title=unit, range=[0, 1.14 * max(1, most)], tickformat=",d")
+    if len(table) > len(shown):
+        title += f" (the {most} largest of {len(table)})"
+    laid_out(figure, title, _height(len(shown)), bargap=0.28)
+    unit = {"Artists": "Known artists"}.get(column, column)
+    figure.update_xaxes(title=unit, range=[0, 1.14 * (highest or 1)], tickformat=",")
+    if highest <= 5 and column != "Minutes":
+        figure.update_xaxes(dtick=1)  # there are no half clips
     figure.update_yaxes(autorange="reversed", showgrid=False, type="category")
     return figure
+
+
+def _colours_of(genres: pd.Series) -> list[str]:
+    colours = genre_colours(genres_of(pd.DataFrame({"genre": genres})))
+    return [colours[genre] for genre in genres]
+
+
+def _height(n_rows: int) -> int:
+    return max(200, 96 + 24 * n_rows)
 
 
 def _histogram(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -193,9 +293,9 @@ def _histogram(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     )
 
 
-def _listed(table: pd.DataFrame, column: str) -> str:
+def _listed(table: pd.DataFrame, column: str, group: str = "Genre", many: str = "genres") -> str:
     said = ", ".join(
-        f"{genre} {value}"
-        for genre, value in zip(table["Genre"].head(12), table[column].head(12), strict=True)
+        f"{name} {value}"
+        for name, value in zip(table[group].head(12), table[column].head(12), strict=True)
     )
-    return said + (f" and {len(table) - 12} genres more" if len(table) > 12 else "")
+    return said + (f" and {len(table) - 12} {many} more" if len(table) > 12 else "")

@@ -96,3 +96,19 @@ def choose_many(
             placeholder=placeholder,
         )
     )
+
+
+def choose_page(n_pages: int, name: str) -> int:
+    """Which page of a long list is shown, from 1; nothing is drawn where there is only one."""
+    if n_pages < 2:
+        return 1
+    wanted = int(chosen(name)) if chosen(name).isdecimal() else 1
+    wanted = wanted if 1 <= wanted <= n_pages else 1
+    # Streamlit warns where such a widget is set from outside, so each page has one of its own.
+    key = f"choice_{name}_{n_pages}_{wanted}"
+
+    def write() -> None:
+        page = st.session_state[key]
+        choose(name, "" if page == 1 else str(page))
+
+    return st.pagination(n_pages, default=wanted, key=key, on_change=write)

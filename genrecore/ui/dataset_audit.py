@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import shlex
+from typing import Literal
 
+import pandas as pd
 import streamlit as st
 
 from genrecore.audit import KINDS, Audit
 from genrecore.jobs import start_task
 from genrecore.ui import dataset_readers as reading
-from genrecore.ui.choices import choose, choose_one, chosen
+from genrecore.ui.choices import choose_one, choose_page
 from genrecore.ui.dataset_choice import Chosen, audit_words
 from genrecore.ui.dataset_form import choose_split
 from genrecore.ui.dataset_listening import show
@@ -19,7 +21,13 @@ from genrecore.ui.frame import command, empty, pair, plain, section, sentences
 from genrecore.ui.readers import when
 
 _EVERYTHING = "everything"
-_SIGNS = {"problem": "✕ problem", "warning": "▲ warning", "note": "○ note"}
+_SIGNS: dict[str, tuple[str, Literal["red", "orange", "gray"]]] = {
+    "problem": ("✕", "red"),
+    "warning": ("▲", "orange"),
+    "note": ("○", "gray"),
+}
+PAGE_FINDINGS = 8
+"""Findings at a time: each brings up to two clips of sound to the browser."""
 
 
 def panel(picked: Chosen, data: Dataset) -> None:
@@ -107,7 +115,7 @@ def _verdict(found: Audit, with_split: bool) -> None:
 
 
 def _findings(found: Audit, data: Dataset) -> None:
-    section("Findings", "Worst first. Pick one to hear the clips it is about.")
+    section("Findings", "Worst first, with a player beside every clip in question.")
     if found.findings.empty:
         empty("Nothing was found.", "No check found anything worth saying.")
         return
@@ -125,47 +133,30 @@ def _findings(found: Audit, data: Dataset) -> None:
     rows = found.findings
     if kind != _EVERYTHING:
         rows = rows[rows["kind"] == kind]
-        if len(rows) < found.counts[kind]:
-            st.caption(f"The first {len(rows)} of {found.counts[kind]:,}.")
-    rows = rows.reset_index(drop=True)
-    wanted = chosen("finding")
-    places = rows.index[(rows["kind"] + "|" + rows["sentence"]) == wanted]
-    heard = rows.index[rows["clip_id"] != ""]
-    picked = int(places[0] if len(places) else heard[0] if len(heard) else 0)
-    key = f"findings_{kind}_{len(rows)}_{picked}"
+    n_all = sum(found.counts.values()) if kind == _EVERYTHING else found.counts[kind]
+    if len(rows) < n_all:
+        st.caption(f"The first {len(rows):,} of {n_all:,} are kept.")
+    page = choose_page(-(-len(rows) // PAGE_FINDINGS), "page")
+    on_page = rows.iloc[(page - 1) * PAGE_FINDINGS : page * PAGE_FINDINGS]
+    for place, (_, row) in enumerate(on_page.iterrows()):
+        with st.container(border=True):
+            _finding(row, data, f"finding_{place}")
 
-    def write() -> None:
-        selected = st.session_state[key]["selection"]["rows"]
-        if selected:
-            row = rows.iloc[selected[0]]
-            choose("finding", f"{row['kind']}|{row['sentence']}")
 
-    shown = rows.assign(
-        severity=rows["severity"].map(_SIGNS), kind=rows["kind"].map(KINDS).fillna(rows["kind"])
-    )
-    columns = ["severity", "kind", "sentence"] if kind == _EVERYTHING else ["severity", "sentence"]
-    st.dataframe(
-        shown[columns],
-        key=key,
-        hide_index=True,
-        height=min(38 + 35 * len(shown), 320),
-        on_select=write,
-        selection_mode="single-row",
-        selection_default={"selection": {"rows": [picked]}},
-        column_config={
-            "severity": st.column_config.TextColumn("Severity", width=90),
-            "kind": st.column_config.TextColumn("Kind", width=190),
-            "sentence": st.column_config.TextColumn("What was found", width="large"),
-        },
-    )
-    row = rows.iloc[picked]
-    st.markdown(plain(row["sentence"]))
+def _finding(row: pd.Series, data: Dataset, key: str) -> None:
+    """What was found, and a player for each clip it is about beside it."""
     clips = [clip for clip in (row["clip_id"], row["other_clip_id"]) if clip]
-    if not clips:
-        st.caption("This finding is about no single clip.")
-    elif len(clips) == 1:
-        show(data, clips[0], "finding_0")
-    else:
-        for place, (column, clip) in enumerate(zip(pair("suspects"), clips, strict=True)):
+    left, right = pair(key, left=2, right=3) if clips else (st.container(), None)
+    with left:
+        sign, colour = _SIGNS[row["severity"]]
+        st.badge(f"{sign} {row['severity']}: {KINDS.get(row['kind'], row['kind'])}", color=colour)
+        st.markdown(plain(row["sentence"]))
+    if right is None:
+        return
+    with right:
+        if len(clips) == 1:
+            show(data, clips[0], key)
+            return
+        for place, (column, clip) in enumerate(zip(st.columns(2), clips, strict=True)):
             with column:
-                show(data, clip, f"finding_{place}")
+                show(data, clip, f"{key}_{place}")

@@ -29,13 +29,16 @@ def choose_dataset() -> Chosen:
         help="What it is made of is decided by its loader; see the line below.",
     )
     entry = DATASETS[name]
-    about = entry.source or entry.title
-    st.caption(about[:1].upper() + about[1:])
+    if name != "folder":
+        about = entry.source or entry.title
+        st.caption(about[:1].upper() + about[1:])
     remembered = known.known().get(name, {})
     options: dict[str, Any] = {}
     if entry.facts.get("needs_folder"):
         options |= _changed(DATASETS, name, remembered, only=("folder",))
-    options |= _changed(DATASETS, name, remembered, leave_out=("folder",))
+    if set(entry.options.model_fields) - {"folder"}:
+        with st.expander("Options", icon=":material/tune:"):
+            options |= _changed(DATASETS, name, remembered, leave_out=("folder",))
     if name == "folder":
         upload(Chosen(name, options))
     else:

@@ -54,16 +54,10 @@ def _pick(rows: pd.DataFrame, what: str) -> str:
     n_pages = -(-len(rows) // PAGE_ROWS)
     page = at // PAGE_ROWS
     if n_pages > 1:
-        key = f"page_{what}"
-        if st.session_state.get("_page_of") != (what, wanted):
-            st.session_state[key] = page + 1
-            st.session_state["_page_of"] = (what, wanted)
-        page = int(
-            st.number_input(
-                f"Page of {n_pages} ({len(rows):,} clips)", 1, n_pages, step=1, key=key, width=220
-            )
-            - 1
-        )
+        with st.container(horizontal=True, vertical_alignment="center"):
+            # It starts where the clip is, and turns freely until another one is picked.
+            page = st.pagination(n_pages, default=page + 1, key=f"page_{what}_{wanted}") - 1
+            st.caption(f"{len(rows):,} clips", width="content")
     shown = rows.iloc[page * PAGE_ROWS : (page + 1) * PAGE_ROWS]
     on_page = shown["clip_id"].to_list()
     picked = ids.iloc[at]
@@ -138,10 +132,6 @@ def _audio(heard: Sound, key: str, pictures: bool) -> None:
     if not pictures:
         return
     chart(plots.waveform(heard.wave, reading.SAMPLE_RATE_HZ), f"{key}_wave")
-    # Kept out of the URL: the first spectrogram waits for torch, and a link should open at once.
-    if st.toggle("Mel spectrogram", key=f"{key}_mel_wanted", help="The first one takes seconds."):
-        with st.spinner("Computing the spectrogram …"):
-            from genrecore import inference  # torch
-
-            picture = inference.mel_picture(heard.wave, reading.SAMPLE_RATE_HZ)
-        chart(plots.mel_spectrogram(*picture), f"{key}_mel")
+    with st.spinner("Computing the spectrogram …"):  # the first one waits for torch
+        picture = reading.spectrogram(heard)
+    chart(plots.mel_spectrogram(*picture), f"{key}_mel")

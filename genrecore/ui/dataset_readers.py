@@ -1,4 +1,4 @@
-"""What the page Datasets reads: clip tables, splits, audits, sound. Nothing here imports torch."""
+"""What the page Datasets reads: clip tables, splits, audits, sound. This imports no torch."""
 
 from __future__ import annotations
 
@@ -129,9 +129,18 @@ def _counts(entry: os.DirEntry[str]) -> bool:
 
 @dataclass(frozen=True)
 class Dealt:
-    """A split of a dataset in numbers."""
+    """A split of a dataset in numbers.
+
+    Attributes:
+        counts: Clips by genre and part.
+        lengths: `split, duration_s` of each clip.
+        says: What the split does, in a sentence.
+        notes: What else there is to say.
+        verdict: What the clip table alone says of leaks.
+    """
 
     counts: pd.DataFrame
+    lengths: pd.DataFrame
     says: str
     notes: tuple[str, ...]
     verdict: Audit
@@ -169,6 +178,7 @@ def _dealt(
     table = splits.apply(table, _split.name, _split.options, seed=_split.seed, fold=_split.fold)
     return Dealt(
         splits.counts(table),
+        table[["split", "duration_s"]].astype({"split": "category"}),
         splits.describe(_split.name, _split.options, _split.fold),
         (*changes, *splits.notes(table)),
         audit(table),
@@ -229,12 +239,13 @@ def audited(chosen: Chosen, data: Dataset, split: SplitChoice | None) -> Audited
 
 @dataclass(frozen=True)
 class Sound:
-    """A decoded clip: wave (n_samples,) float32, and the same as a wav file."""
+    """A decoded clip: wave (n_samples,) float32, and the same as a wav file; `key` names it."""
 
     wave: np.ndarray
     wav: bytes
     duration_s: float
     start_s: float
+    key: str
 
 
 def sound(path: str) -> Sound:
@@ -246,11 +257,23 @@ def sound(path: str) -> Sound:
     return _sound(path, _changed(path))
 
 
-@st.cache_resource(max_entries=16, show_spinner=False)
+@st.cache_resource(max_entries=24, show_spinner=False)
 def _sound(path: str, changed: int) -> Sound:
     found = audio.decode(path, SAMPLE_RATE_HZ, middle_s=MOST_HEARD_S, least_s=0.0, most_s=None)
     wav = audio.to_wav_bytes(found.wave, SAMPLE_RATE_HZ)
-    return Sound(found.wave, wav, found.duration_s, found.start_s)
+    return Sound(found.wave, wav, found.duration_s, found.start_s, f"{path}|{changed}")
+
+
+def spectrogram(heard: Sound) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """A log-mel spectrogram to look at, as `inference.mel_picture`. The first one loads torch."""
+    return _spectrogram(heard.key, heard)
+
+
+@st.cache_resource(max_entries=24, show_spinner=False)
+def _spectrogram(key: str, _heard: Sound) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    from genrecore import inference  # torch
+
+    return inference.mel_picture(_heard.wave, SAMPLE_RATE_HZ)
 
 
 def picture(path: str) -> np.ndarray:

@@ -18,7 +18,7 @@ from genrecore.ui.choices import choose, chosen
 from genrecore.ui.dataset_choice import Chosen
 from genrecore.ui.dataset_tasks import is_working, latest, watch
 from genrecore.ui.fields import field
-from genrecore.ui.frame import command, empty, link_to, plain, sentences
+from genrecore.ui.frame import command, empty, plain, sentences
 
 UNFINISHED = ("stopped", "failed", "lost")
 
@@ -172,4 +172,12 @@ def _free(folder: str) -> str:
 
 def own_music() -> None:
     """The way to a dataset of one's own."""
-    link_to("datasets", "Upload your own music", ":material/upload:", {"dataset": "folder"})
+    st.button(
+        "Use your own music",
+        icon=":material/upload:",
+        type="tertiary",
+        key="own_music",
+        on_click=choose,
+        args=("dataset", "folder"),
+        help="A folder of genre folders, or a zip of it.",
+    )

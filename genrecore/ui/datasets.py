@@ -172,22 +172,47 @@ def facts(picked: Chosen, data: Dataset) -> None:
 
 
 def _clips(data: Dataset) -> None:
+    clips = data.clips
+    by_artist = clips["artist"].notna().any()
+    options = ["genre", "artist"] if by_artist else ["genre"]
+    by = choose_one("By", options, "by", words=str.capitalize, radio=True)
+    lengths_known = clips["duration_s"].notna().any()
     left, right = pair("clips")
     with left:
-        chart(drawn.clips_per_genre(data.clips), "clips_per_genre")
+        if by == "artist":
+            chart(drawn.clips_per_artist(clips), "clips_per_artist")
+        else:
+            chart(drawn.clips_per_genre(clips), "clips_per_genre")
     with right:
-        if data.clips["artist"].notna().any():
-            chart(drawn.artists_per_genre(data.clips), "artists_per_genre")
+        if lengths_known:
+            chart(drawn.minutes(clips, by), f"minutes_by_{by}")
+        else:
+            empty("The lengths of these clips are not known.", _WITHOUT_LENGTHS[data.medium])
+    if by == "artist":
+        return
+    left, right = pair("clips_more")
+    with left:
+        if by_artist:
+            chart(drawn.artists_per_genre(clips), "artists_per_genre")
         else:
             empty(
                 "No artist is known.",
                 "Without artists nobody can tell whether one stands on both sides of a split; a "
                 "list of files (CSV) with a column artist says so.",
             )
-    if data.clips["duration_s"].notna().any():
-        chart(drawn.durations(data.clips), "durations")
-    else:
-        st.caption("The lengths of these clips are not known, or they have none.")
+    with right:
+        shortest, longest = clips["duration_s"].min(), clips["duration_s"].max()
+        if longest - shortest > 0.05:
+            chart(drawn.durations(clips), "durations")
+        elif lengths_known:
+            empty(f"All clips last {longest:.1f} s.", "There is no longer or shorter one.")
+
+
+_WITHOUT_LENGTHS = {
+    "audio": "This dataset says nothing of them; the audit names clips much shorter than others.",
+    "image": "Pictures have none.",
+    "table": "Tables of descriptors have none.",
+}
 
 
 def _split(picked: Chosen, data: Dataset) -> None:
@@ -209,3 +234,5 @@ def _split(picked: Chosen, data: Dataset) -> None:
             st.caption(plain(note))
         link_to("train", "Train on this split", ":material/model_training:", address(picked, split))
     chart(drawn.parts_of_split(found.counts, SPLITS[split.name].title), "parts_of_split")
+    if found.lengths["duration_s"].notna().any():
+        chart(drawn.minutes(found.lengths, "split"), "minutes_by_part")
