@@ -15,8 +15,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from genrecore import augment, relabel
 from genrecore import config as configuration
-from genrecore import relabel
 from genrecore import splits as split_schemes
 from genrecore.augment import AUGMENTATIONS
 from genrecore.config import Genres, Part, RunConfig
@@ -222,13 +222,14 @@ def _needs(feature: str) -> tuple[str, ...]:
 
 
 def _augmentations(config: RunConfig) -> tuple[Part, ...]:
-    """Checked, and in the order in which they work: copies, waves, images, batches; what must be
-    the last of its stage is."""
-    names = [part.name for part in config.augment]
+    """Checked, those of a preset put in its place, and in the order in which they work: copies,
+    waves, images, batches; what must be the last of its stage is."""
+    wanted = [one for part in config.augment for one in augment.PRESETS.get(part.name, (part,))]
+    names = [part.name for part in wanted]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice:
         raise UsageError(f"The augmentation {twice} is named twice; once is enough.")
-    checked = [_checked(AUGMENTATIONS, part, "augmentation") for part in config.augment]
+    checked = [_checked(AUGMENTATIONS, part, "augmentation") for part in wanted]
 
     def place(part: Part) -> tuple[int, bool]:
         facts = AUGMENTATIONS[part.name].facts

@@ -285,3 +285,34 @@ def test_all_three_ways_are_told_of_a_tested_run(store: Path, tiny: Tiny) -> Non
     whole = trained(tiny(segments__segment_s=0), store)
     facts = json.loads(genrecore("runs", "show", whole.run_id, "--json").stdout)
     assert facts["accuracy_by_pooling"] == {}
+
+
+def test_the_augmentations_of_a_study_are_put_in_the_place_of_its_name(tiny: Tiny) -> None:
+    config = tiny(augment="belton,mixup")
+    names = [part.name for part in config.augment]
+    assert names == ["noise", "shift", "pitch", "speed", "percussive", "mixup"]
+    assert all(part.options == {"p": 0.25} for part in config.augment[:-1])
+
+
+def test_a_preset_fills_in_what_flags_leave_open(store: Path) -> None:
+    from test_cli import genrecore, refused
+
+    small = ["--set", "dataset.n_genres=2", "--set", "dataset.n_clips=5", "--set", "n_artists=5"]
+    words = [
+        "train",
+        "--preset",
+        "benito_2d_segmented",
+        "--epochs",
+        "1",
+        "--set",
+        "dataset.clip_s=3",
+    ]
+    result = genrecore(
+        *words, *[w.replace("n_artists", "dataset.n_artists") for w in small], "--json"
+    )
+    run = runs.find(json.loads(result.stdout)["run"], store)
+    assert run.config.audio.sample_rate_hz == 44_100
+    assert (run.config.segments.segment_s, run.config.segments.overlap) == (3.0, 0.5)
+    assert run.config.feature.name == "stft"
+    assert run.config.training.epochs == 1
+    refused(genrecore("train", "--preset", "beltom"), 2, "beltom", "belton_mel")

@@ -46,15 +46,16 @@ CLIP_S = Annotated[
     float, typer.Option("--clip-s", help="Seconds taken from the middle of each clip.")
 ]
 
-WHAT = ("datasets", "splits", "features", "standardisers", "augmentations", "models", "metrics")
+WHAT = ("datasets", "splits", "features", "standardisers", "augmentations", "presets", "models",
+        "metrics")  # fmt: skip
 
 
 def _registries() -> dict[str, Registry]:
     from genrecore.augment import AUGMENTATIONS  # torch
-    from genrecore.features import FEATURES, STANDARDISERS
+    from genrecore.features import FEATURES, PRESETS, STANDARDISERS
     from genrecore.models import MODELS
 
-    parts = (DATASETS, SPLITS, FEATURES, STANDARDISERS, AUGMENTATIONS, MODELS)
+    parts = (DATASETS, SPLITS, FEATURES, STANDARDISERS, AUGMENTATIONS, PRESETS, MODELS)
     all_of_them = (*parts, metrics.METRICS)
     return dict(zip(WHAT, all_of_them, strict=True))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -10,7 +9,7 @@ import typer
 from genrecore.cli.app import app
 from genrecore.cli.flags import with_flags
 from genrecore.cli.output import JSON, out, print_json, print_table, reporting, share
-from genrecore.cli.training import follow, settings
+from genrecore.cli.training import CONFIG, PRESET, SET, follow, settings
 from genrecore.config import RunConfig
 from genrecore.runs import Run
 
@@ -19,13 +18,9 @@ from genrecore.runs import Run
 @with_flags(RunConfig)
 def leaklab(
     values: dict[str, Any],
-    config: Annotated[
-        Path | None, typer.Option("--config", help="A configuration in JSON to start from.")
-    ] = None,
-    set_: Annotated[
-        list[str] | None,
-        typer.Option("--set", help="An option of a part, e.g. --set feature.n_mels=64."),
-    ] = None,
+    config: CONFIG = None,
+    set_: SET = None,
+    preset: PRESET = "",
     n_folds: Annotated[int, typer.Option(help="Folds of either split.", min=3, max=20)] = 5,
     as_json: JSON = False,
 ) -> None:
@@ -33,7 +28,7 @@ def leaklab(
     of one by artist, and show the gap with its interval. Runs that are there already are used."""
     from genrecore import datasets, leaklab  # torch: not on the way to --help
 
-    planned = leaklab.plan(settings(config, values, set_), n_folds)
+    planned = leaklab.plan(settings(config, values, set_, preset), n_folds)
     with reporting(quiet=as_json) as report:
         dataset = planned[0].dataset
         clips = datasets.load(dataset.name, dataset.options, report)

@@ -26,17 +26,26 @@ runs_app = typer.Typer(
 app.add_typer(runs_app, name="runs")
 
 
+CONFIG = Annotated[
+    Path | None, typer.Option("--config", help="A configuration in JSON to start from.")
+]
+SET = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="An option of a part, e.g. --set feature.n_mels=64."),
+]
+PRESET = Annotated[
+    str,
+    typer.Option("--preset", help="The input of a study to start from; see 'genrecore list'."),
+]
+
+
 @app.command()
 @with_flags(RunConfig)
 def train(
     values: dict[str, Any],
-    config: Annotated[
-        Path | None, typer.Option("--config", help="A configuration in JSON to start from.")
-    ] = None,
-    set_: Annotated[
-        list[str] | None,
-        typer.Option("--set", help="An option of a part, e.g. --set feature.n_mels=64."),
-    ] = None,
+    config: CONFIG = None,
+    set_: SET = None,
+    preset: PRESET = "",
     background: Annotated[
         bool, typer.Option("--background", help="Queue the run and return at once.")
     ] = False,
@@ -49,16 +58,17 @@ def train(
     """Train one model and test it: decode, split, train, choose the epoch, predict.
 
     Without flags: the base CNN on the built-in demo music. Settings come from the defaults, then
-    from --config, then from flags. What a run writes is described in checkpoints/README.md.
+    from --config, then from --preset, then from flags. What a run writes is described in
+    checkpoints/README.md.
     """
     if run is not None:
-        if values or set_ or config:
+        if values or set_ or config or preset:
             raise UsageError("--run carries out what its folder says; it takes no other settings.")
         _carry_out(runs.find(str(run)), as_json)
         return
     from genrecore import classifier  # torch: not on the way to --help
 
-    resolved = classifier.resolve(settings(config, values, set_))
+    resolved = classifier.resolve(settings(config, values, set_, preset))
     if background:
         queued = jobs.submit(resolved)
         if as_json:
@@ -73,13 +83,20 @@ def train(
         os.close(lock)
 
 
-def settings(config: Path | None, values: dict[str, Any], set_: list[str] | None) -> RunConfig:
-    """The configuration of a command: defaults, then --config, then flags and --set.
+def settings(
+    config: Path | None, values: dict[str, Any], set_: list[str] | None, preset: str = ""
+) -> RunConfig:
+    """The configuration of a command: defaults, then --config, --preset, then flags and --set.
 
     Raises:
-        UsageError: An unknown field, a value out of range, or a --set without an equals sign.
+        UsageError: An unknown field or preset, a value out of range, or a --set without an equals
+            sign.
     """
     start = configuration.read_file(config) if config else RunConfig()
+    if preset:
+        from genrecore.features import PRESETS
+
+        values = PRESETS[preset].thing | values
     for item in set_ or []:
         key, equals, value = item.partition("=")
         if not equals:
