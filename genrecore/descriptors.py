@@ -11,7 +11,7 @@ from functools import cache, lru_cache
 import numpy as np
 import scipy.fft
 
-from genrecore.descriptor_names import DESCRIPTORS, N_MFCC
+from genrecore.descriptor_names import N_MFCC
 from genrecore.errors import AudioError
 from genrecore.hpss import HOP_LENGTH, N_FFT, separate, stft
 from genrecore.spectral import AMIN, mel_filters
@@ -67,13 +67,15 @@ def descriptors(wave: np.ndarray, sample_rate_hz: int) -> np.ndarray:
         _rolloff(magnitude, hz),
         _zero_crossing_rate(wave),
         *parts,
-        *(decibels.astype(np.float64) @ _cosines()).T,
     )
-    numbers = [number for values in series for number in _mean_and_variance(values)]
-    numbers.insert(
-        DESCRIPTORS.index("tempo"), _tempo_bpm(_onset_strength(decibels), sample_rate_hz)
-    )
-    return np.array(numbers)
+    numbers = [
+        number
+        for values in series
+        for number in (values.mean(dtype=np.float64), values.var(dtype=np.float64))
+    ]
+    numbers.append(_tempo_bpm(_onset_strength(decibels), sample_rate_hz))
+    mfcc = decibels.astype(np.float64) @ _cosines()
+    return np.concatenate([numbers, np.stack([mfcc.mean(axis=0), mfcc.var(axis=0)], axis=1).flat])
 
 
 def _checked(wave: np.ndarray) -> np.ndarray:
@@ -87,10 +89,6 @@ def _checked(wave: np.ndarray) -> np.ndarray:
     if not np.isfinite(wave.sum(dtype=np.float64)):
         raise AudioError("The wave holds samples that are not numbers (NaN or infinity).")
     return wave
-
-
-def _mean_and_variance(values: np.ndarray) -> tuple[float, float]:
-    return float(values.mean(dtype=np.float64)), float(values.var(dtype=np.float64))
 
 
 # Frame by frame, from the wave.

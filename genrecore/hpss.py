@@ -20,7 +20,7 @@ HOP_LENGTH = 512
 N_MEDIAN = 31
 """Frames or bins under a running median: a power of two less one."""
 
-_COLUMNS = 128  # at a time in the running median: what is compared stays in the cache
+_AT_ONCE = 2**18  # numbers in the running median: what is compared stays in the cache
 
 
 def stft(wave: np.ndarray) -> np.ndarray:
@@ -96,8 +96,9 @@ def running_median(values: np.ndarray, axis: int) -> np.ndarray:
     # Blocks of n_core rows; the windows of group g are those that hold all of block g + 1.
     places = np.arange(-1, (n_groups + 2) * n_core - 1).reshape(n_groups + 2, n_core)
     source = mirrored.take(places, mode="clip").T[:, None]
-    for first in range(0, n_columns, _COLUMNS):
-        some = slice(first, first + _COLUMNS)
+    columns_at_once = max(1, _AT_ONCE // source.size)
+    for first in range(0, n_columns, columns_at_once):
+        some = slice(first, first + columns_at_once)
         # (place in the block, 1, block, column): each comparison is one long run in memory.
         blocks = rows[:, some].take(source, axis=0)
         found = np.empty((n_groups, n_core, blocks.shape[-1]), values.dtype)
