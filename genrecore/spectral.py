@@ -40,8 +40,7 @@ def mel_filters(
     """
     top_hz = fmax_hz or sample_rate_hz / 2
     bins_hz = np.fft.rfftfreq(n_fft, 1.0 / sample_rate_hz)
-    low, high = _to_mel(np.array([fmin_hz, top_hz]), scale)
-    edges_hz = _to_hz(np.linspace(low, high, n_mels + 2), scale)
+    edges_hz = mel_edges(n_mels, fmin_hz, top_hz, scale)
     width_hz = np.diff(edges_hz)
     ramps = edges_hz[:, None] - bins_hz[None, :]
     rising = -ramps[:-2] / width_hz[:-1, None]
@@ -214,14 +213,28 @@ _BREAK_MEL = _BREAK_HZ / _HZ_PER_MEL
 _LOG_STEP = np.log(6.4) / 27.0
 
 
-def _to_mel(hz: np.ndarray, scale: MelScale) -> np.ndarray:
+def mel_edges(n_mels: int, fmin_hz: float, fmax_hz: float, scale: MelScale) -> np.ndarray:
+    """Where mel bands begin, peak and end, in Hz, shape (n_mels + 2,), float64.
+
+    Band k rises from edge k to edge k + 1, its middle, and falls to edge k + 2.
+    """
+    low, high = to_mel(np.array([fmin_hz, fmax_hz]), scale)
+    return from_mel(np.linspace(low, high, n_mels + 2), scale)
+
+
+def to_mel(hz: np.ndarray, scale: MelScale) -> np.ndarray:
+    """Frequencies in Hz on a mel scale, same shape; 1 000 Hz is 15 mel on Slaney's, 1 000 on HTK's.
+
+    Sources as `mel_filters`.
+    """
     if scale == "htk":
         return 2595.0 * np.log10(1.0 + hz / 700.0)
     above = _BREAK_MEL + np.log(np.maximum(hz, _BREAK_HZ) / _BREAK_HZ) / _LOG_STEP
     return np.where(hz < _BREAK_HZ, hz / _HZ_PER_MEL, above)
 
 
-def _to_hz(mel: np.ndarray, scale: MelScale) -> np.ndarray:
+def from_mel(mel: np.ndarray, scale: MelScale) -> np.ndarray:
+    """What `to_mel` came from: frequencies in Hz, same shape."""
     if scale == "htk":
         return 700.0 * (10.0 ** (mel / 2595.0) - 1.0)
     above = _BREAK_HZ * np.exp(_LOG_STEP * (np.maximum(mel, _BREAK_MEL) - _BREAK_MEL))

@@ -15,7 +15,7 @@ PACKAGE = ROOT / "genrecore"
 LAYERS = (
     {"registry", "config", "audio", "spectral", "significance", "errors", "progress", "jobfolder",
      "hardware", "containers", "fingerprint", "archives", "download", "hpss", "effects",
-     "descriptors", "descriptor_names"},
+     "descriptors", "descriptor_names", "resynthesis", "mel_scale", "beats"},
     {"clips", "runs", "metrics", "caches"},
     {"datasets", "splits", "features", "augment", "models", "relabel"},
     {"answers", "corpus", "feature_cache", "examples", "classifier", "provided", "audit"},
