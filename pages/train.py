@@ -14,6 +14,7 @@ base = submission.base_configuration(ui.chosen("from"))
 left, right = ui.pair("form", left=5, right=3)
 
 with left:
+    forms.preset_part()
     ui.section("1 · Data", "What is learned, and which clips are kept back to test it.")
     values = forms.data_part(base)
     ui.section("2 · Model", "What the network sees of a clip, and the network itself.")

@@ -184,6 +184,27 @@ def test_a_model_that_cannot_take_the_feature_is_greyed_out_with_the_reason(stor
     assert not set(unfit) & set(model.options)
 
 
+def test_a_study_fills_the_form_in_and_augmentations_have_their_options(store: Path) -> None:
+    app = open_page("train")
+    app.selectbox(key="preset").select("liu_mel").run()
+    command = app.code[-1].value
+    assert "--sample-rate-hz 16000" in command
+    assert "feature.frames=128" in command
+    assert any("drawn in colour" in text.value for text in app.markdown)
+    app.multiselect(key="choice_augment").select("noise").select("time_mask").run()
+    share = app.number_input(key="field_noise.p")
+    assert share.label == "Probability"
+    share.set_value(0.25).run()
+    command = app.code[-1].value
+    assert "--augment noise,time_mask" in command
+    assert "augment.noise.p=0.25" in command
+    assert "feature.frames=128" in command
+    app.selectbox(key="choice_feature").select("descriptors").run()
+    offered = app.multiselect(key="choice_augment")
+    assert "noise" in offered.value
+    assert "time_mask" not in offered.value  # there is no image to mask
+
+
 def test_a_changed_field_is_in_the_command_and_in_the_queued_run(store: Path) -> None:
     app = open_page("train")
     epochs = next(widget for widget in app.number_input if widget.label == "Epochs")

@@ -18,12 +18,12 @@ from genrecore.augment import AUGMENTATIONS
 from genrecore.config import Part, RunConfig
 from genrecore.datasets import DATASETS, known
 from genrecore.errors import UsageError
-from genrecore.features import FEATURES, STANDARDISERS
+from genrecore.features import FEATURES, PRESETS, STANDARDISERS
 from genrecore.models import MODELS
 from genrecore.registry import Registry
 from genrecore.splits import SPLITS
 from genrecore.ui import fields
-from genrecore.ui.choices import choose_many, choose_one
+from genrecore.ui.choices import choose, choose_many, choose_one, chosen
 
 REGISTRIES: Mapping[str, Registry] = {
     "dataset": DATASETS,
@@ -43,6 +43,35 @@ _FOLD = {
     "fold": "data",
     "segments": "model",
 }
+
+
+def preset_part() -> None:
+    """Offers the inputs of the studies: choosing one fills the form in, and its notes are shown."""
+    titles = {"": "None", **{name: entry.title for name, entry in PRESETS.items()}}
+    st.selectbox(
+        "Start from the input of a study",
+        list(titles),
+        index=list(titles).index(chosen("preset")) if chosen("preset") in titles else 0,
+        format_func=titles.__getitem__,
+        key="preset",
+        on_change=_fill_in,
+        help="Fills in dataset, audio, segments, feature and standardisation as the study had "
+        "them; everything can still be changed.",
+    )
+    notes = PRESETS[chosen("preset")].facts["notes"] if chosen("preset") in PRESETS else ()
+    if notes:
+        with st.expander("What the study leaves open, and what is chosen here"):
+            st.markdown("\n".join(f"- {note}" for note in notes))
+
+
+def _fill_in() -> None:
+    """Writes a preset's values into the address, where the fields read them."""
+    picked = str(st.session_state.get("preset") or "")
+    choose("preset", picked)
+    values = PRESETS[picked].thing if picked else {}
+    for dotted, value in values.items():
+        part, _, option = dotted.partition(".")
+        choose(f"{values[part]}.{option}" if part in REGISTRIES and option else dotted, str(value))
 
 
 def data_part(base: RunConfig) -> dict[str, Any]:
@@ -138,8 +167,8 @@ def augment_part(base: RunConfig, values: Mapping[str, Any]) -> dict[str, Any]:
         with st.expander("More about augmentation", icon=":material/tune:"):
             for name in picked:
                 st.caption(f"{AUGMENTATIONS[name].title}: {_about(AUGMENTATIONS, name)}")
-                chosen = fields.options(AUGMENTATIONS, name, given.get(name, {}))
-                values |= {f"augment.{name}.{key}": value for key, value in chosen.items()}
+                found = fields.options(AUGMENTATIONS, name, given.get(name, {}))
+                values |= {f"augment.{name}.{key}": value for key, value in found.items()}
     return values
 
 
