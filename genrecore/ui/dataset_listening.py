@@ -18,7 +18,7 @@ _ALL = "all genres"
 
 def browse(data: Dataset) -> None:
     """A list of clips, page by page, and the one that was picked."""
-    section("Browse", "Pick a clip to hear it.")
+    section("Browse", f"Pick a clip to {'hear' if data.medium == 'audio' else 'see'} it.")
     genres = sorted(data.clips["genre"].unique())
     left, right = pair("browse", left=2, right=3)
     with left:

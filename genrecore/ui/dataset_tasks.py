@@ -46,4 +46,5 @@ def _task(arguments: Sequence[str], drawn: bool) -> None:
     log = task.log(6000).strip()
     if log:
         with st.expander("Log", icon=":material/notes:", expanded=task.state in ("failed", "lost")):
-            st.code(log, language="text", height=260 if log.count("\n") > 10 else "content")
+            tall = log.count("\n") > 10
+            st.code(log, language="text", wrap_lines=True, height=260 if tall else "content")

@@ -40,11 +40,12 @@ def opened(picked: Chosen) -> Dataset | None:
         return None
     if not reading.is_made(picked):
         _prepare(picked)
-        empty(
-            "The demo music has not been made yet.",
-            "Press Prepare: it is composed and decoded once, in a process of its own, and then "
-            "lies in the cache folder.",
-        )
+        if not is_working(latest(prepare_words(picked))):
+            empty(
+                "The demo music has not been made yet.",
+                "Press Prepare: it is composed and decoded once, in a process of its own, and "
+                "then lies in the cache folder.",
+            )
         return None
     try:
         if needs:
@@ -187,7 +188,7 @@ def _clips(data: Dataset) -> None:
         if lengths_known:
             chart(drawn.minutes(clips, by), f"minutes_by_{by}")
         else:
-            empty("The lengths of these clips are not known.", _WITHOUT_LENGTHS[data.medium])
+            empty("How much music it is cannot be said.", _WITHOUT_LENGTHS[data.medium])
     if by == "artist":
         return
     left, right = pair("clips_more")
@@ -209,9 +210,10 @@ def _clips(data: Dataset) -> None:
 
 
 _WITHOUT_LENGTHS = {
-    "audio": "This dataset says nothing of them; the audit names clips much shorter than others.",
-    "image": "Pictures have none.",
-    "table": "Tables of descriptors have none.",
+    "audio": "The dataset does not say how long its clips are; the audit names those that are much "
+    "shorter than the others.",
+    "image": "Pictures have no length.",
+    "table": "Tables of descriptors do not say how long the clips were.",
 }
 
 

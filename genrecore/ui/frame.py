@@ -109,7 +109,7 @@ def upload_types(formats: Iterable[str]) -> list[str]:
 
 def command(line: str) -> None:
     """A shell command to copy; a long one goes over several lines."""
-    if len(line) > 48 and "'" not in line:  # inside quotes a line break would be part of the text
+    if len(line) > 40 and "'" not in line:  # inside quotes a line break would be part of the text
         line = line.replace(" --", " \\\n  --")
     st.caption("The same as a command")
     st.code(line, language="bash", wrap_lines=True)
