@@ -54,10 +54,9 @@ def _pick(rows: pd.DataFrame, what: str) -> str:
     n_pages = -(-len(rows) // PAGE_ROWS)
     page = at // PAGE_ROWS
     if n_pages > 1:
-        with st.container(horizontal=True, vertical_alignment="center"):
-            # It starts where the clip is, and turns freely until another one is picked.
-            page = st.pagination(n_pages, default=page + 1, key=f"page_{what}_{wanted}") - 1
-            st.caption(f"{len(rows):,} clips", width="content")
+        st.caption(f"{len(rows):,} clips, {PAGE_ROWS} on a page")
+        # It starts where the clip is, and turns freely until another one is picked.
+        page = st.pagination(n_pages, default=page + 1, key=f"page_{what}_{wanted}") - 1
     shown = rows.iloc[page * PAGE_ROWS : (page + 1) * PAGE_ROWS]
     on_page = shown["clip_id"].to_list()
     picked = ids.iloc[at]
