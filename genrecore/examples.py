@@ -80,10 +80,9 @@ class Examples:
         self._rows: list[Tensor] = []
         if cached:
             kept = [None] if fresh else [None, *self._variants]
-            self._rows = [
-                self._resident(feature_cache.compute(corpus, config, feature, report, one).rows)
-                for one in kept
-            ]
+            found = [feature_cache.compute(corpus, config, feature, report, one) for one in kept]
+            self._rows = [self._resident(features.rows) for features in found]
+            self._channels = found[0].channels
         self._fresh = fresh or not cached
         at_once = feature_cache.at_once(corpus, config)
         self.most = _MOST if cached else at_once
@@ -149,6 +148,10 @@ class Examples:
         return rows
 
     def _kept(self, index: Tensor) -> Tensor:
+        rows = self._gathered(index)
+        return rows.expand(-1, self._channels, -1, -1) if self._channels > 1 else rows
+
+    def _gathered(self, index: Tensor) -> Tensor:
         n = len(self.segments)
         if len(self._rows) == 1 or bool((index < n).all()):
             return _taken(self._rows[0], index, self._device)

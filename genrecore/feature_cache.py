@@ -33,10 +33,15 @@ _SAMPLES_AT_ONCE = 2**23
 
 @dataclass(frozen=True)
 class Features:
-    """`rows` (n_segments, *shape) float32 and, in the same order, the segment table."""
+    """`rows` (n_segments, *shape) float32 and, in the same order, the segment table.
+
+    Of pictures whose channels are copies of one another, `rows` has one; `channels` says how many
+    the network is shown.
+    """
 
     rows: Tensor
     segments: pd.DataFrame
+    channels: int = 1
 
 
 def gather_waves(samples: Tensor, starts: Tensor, lengths: Tensor, n_segment: int) -> Tensor:
@@ -78,10 +83,11 @@ def compute(
         GenrecoreError: A feature that is not a finite number, with the clip's name.
     """
     segments = segments_of(corpus, config, feature)
-    shape = tuple(feature.output_shape)  # type: ignore[arg-type]
+    shape, channels = _kept_shape(feature)
     cut = config.segments
     how = {"segment_s": cut.segment_s, "overlap": cut.overlap} if corpus.medium == "audio" else {}
-    what = [_FORMAT, corpus.key, how, config.feature.model_dump(), shape]
+    options = {k: v for k, v in config.feature.options.items() if k != "channels"}
+    what = [_FORMAT, corpus.key, how, {"name": config.feature.name, "options": options}, shape]
     what += [variant.what] if variant else []
     key = hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:16]
 
@@ -90,7 +96,14 @@ def compute(
         jobfolder.write_json(partial / "what.json", {"what": what, "made": time.time()})
 
     final = jobfolder.make_once(jobfolder.cache_dir() / "features" / key, make, report)
-    return Features(_map(final / "rows.f32", (len(segments), *shape)), segments)
+    return Features(_map(final / "rows.f32", (len(segments), *shape)), segments, channels)
+
+
+def _kept_shape(feature: nn.Module) -> tuple[tuple[int, ...], int]:
+    """The shape of a row in the cache, and how many channels it stands for."""
+    shape: tuple[int, ...] = tuple(feature.output_shape)  # type: ignore[arg-type]
+    channels = int(getattr(getattr(feature, "options", None), "channels", 1))
+    return ((1, *shape[1:]), channels) if channels > 1 else (shape, 1)
 
 
 def segments_of(corpus: Corpus, config: RunConfig, feature: nn.Module) -> pd.DataFrame:
@@ -157,13 +170,14 @@ def _write_rows(
     lengths = torch.tensor(segments["n_samples"].to_numpy())
     read = reader(corpus, config, feature)
     phase = f"Computing features, {variant.what[-1]}" if variant else "Computing features"
-    size = at_once(corpus, config)
+    size, (_, channels) = at_once(corpus, config), _kept_shape(feature)
     with open(path, "wb") as stream:
         for first in range(0, len(segments), size):
             report(phase, first, len(segments))
             batch = slice(first, first + size)
             given = read(starts[batch], lengths[batch]).to(device)
             made = feature(variant.apply(given) if variant else given).float()
+            made = made[:, :1] if channels > 1 else made
             _refuse_nan(made, segments.iloc[batch], config.feature.name)
             stream.write(made.contiguous().cpu().numpy().data)
         stream.flush()

@@ -18,6 +18,7 @@ from genrecore import (
     feature_cache,
     hardware,
     inference,
+    jobfolder,
     lifecycle,
     metrics,
     preparation,
@@ -316,3 +317,19 @@ def test_a_preset_fills_in_what_flags_leave_open(store: Path) -> None:
     assert run.config.feature.name == "stft"
     assert run.config.training.epochs == 1
     refused(genrecore("train", "--preset", "beltom"), 2, "beltom", "belton_mel")
+
+
+def test_channels_that_are_copies_are_kept_once(tiny: Tiny) -> None:
+    one, _, _ = examples_of(tiny())
+    three, _, feature = examples_of(tiny(feature__channels=3))
+    index = three.trained_on()[:5]
+    made = three.features(index)
+    assert made.shape == (5, *feature.output_shape)
+    assert torch.equal(made, one.features(index).expand(-1, 3, -1, -1))
+    changed, _ = examples_of(tiny(feature__channels=3, augment="time_mask"))[0].training(
+        index, numbers(0)
+    )
+    assert changed.shape == made.shape
+    folders = [path for path in (jobfolder.cache_dir() / "features").iterdir() if path.is_dir()]
+    whats = [jobfolder.read_json(path / "what.json")["what"] for path in folders]
+    assert [3, 33, 44] not in [what[4] for what in whats]
