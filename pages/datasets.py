@@ -1,7 +1,7 @@
 """Datasets: what a dataset holds, how a split deals it out, its faults, its sound."""
 
 from genrecore import ui
-from genrecore.ui import datasets
+from genrecore.ui import datasets, storage
 
 ui.page("Datasets", "See, hear and check the music before anything is learned from it.")
 
@@ -15,3 +15,4 @@ with right:
 if data is not None:
     datasets.facts(picked, data)
     datasets.view(datasets.choose_view(), picked, data)
+storage.panel()

@@ -8,7 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from conftest import trained
+from conftest import ROOT, trained
+from streamlit.testing.v1 import AppTest
 from test_cli import genrecore, refused
 
 from genrecore import caches, jobfolder
@@ -72,3 +73,19 @@ def test_what_is_being_made_stays_and_what_is_unknown_is_refused(tmp_path: Path)
 )  # fmt: skip
 def test_sizes_are_told_in_words(n_bytes: float, words: str) -> None:
     assert caches.size(int(n_bytes)) == words
+
+
+def test_the_page_shows_the_room_and_clears_one_kind(
+    store: Path, tiny: Callable[..., RunConfig]
+) -> None:
+    trained(tiny(), store)
+    app = AppTest.from_file(str(ROOT / "app.py"), default_timeout=60).run()
+    app.switch_page("pages/datasets.py").run()
+    room = next(box.label for box in app.expander if box.label.startswith("Kept on the disk"))
+    assert room.endswith(caches.size(sum(item.n_bytes for item in caches.entries())))
+    app.selectbox(key="clear_kind").select("features")
+    app.button(key="clear_cache").click().run()
+    assert not app.exception
+    assert caches.entries("features") == []
+    assert caches.entries("corpora") != []
+    assert not [words for words in app.selectbox(key="clear_kind").options if "Features" in words]

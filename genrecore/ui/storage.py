@@ -1,0 +1,59 @@
+"""What genrecore keeps in its cache folder: how much room it takes, and clearing it."""
+
+from __future__ import annotations
+
+import pandas as pd
+import streamlit as st
+
+from genrecore import caches, jobfolder
+from genrecore.caches import Cached
+from genrecore.ui.frame import command, plain, sentences
+
+
+def panel() -> None:
+    """A folded list of what is kept, with a button that clears one kind of it."""
+    found = _entries()
+    total = sum(item.n_bytes for item in found)
+    words = f"Kept on the disk: {caches.size(total)}" if found else "Kept on the disk: nothing yet"
+    with st.expander(words, icon=":material/database:"):
+        st.caption(
+            f"In {plain(jobfolder.cache_dir())}. Everything is made anew when it is needed; only "
+            "uploads have to be uploaded again."
+        )
+        if not found:
+            return
+        table = pd.DataFrame([vars(item) for item in found])
+        kinds = table.groupby("kind", sort=False)["n_bytes"].agg(["size", "sum"])
+        st.dataframe(
+            {
+                "What": [caches.KINDS[kind] for kind in kinds.index],
+                "Size": [caches.size(n) for n in kinds["sum"]],
+                "Pieces": kinds["size"].tolist(),
+            },
+            hide_index=True,
+        )
+        with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
+            kind = st.selectbox(
+                "What to clear",
+                list(kinds.index),
+                format_func=lambda name: (
+                    f"{caches.KINDS[name]} ({caches.size(int(kinds.loc[name, 'sum']))})"
+                ),
+                key="clear_kind",
+            )
+            if st.button("Clear", icon=":material/delete_sweep:", key="clear_cache"):
+                _clear(kind)
+        command(f"genrecore cache clear {kind}")
+
+
+@st.cache_data(ttl=10, show_spinner=False)
+def _entries() -> list[Cached]:
+    return caches.entries()
+
+
+def _clear(kind: str) -> None:
+    with sentences(), st.spinner("Clearing …"):
+        freed = caches.clear(kind)
+        _entries.clear()
+        st.toast(f"{caches.size(freed)} are free again.", icon=":material/check_circle:")
+        st.rerun()
