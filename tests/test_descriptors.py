@@ -53,8 +53,8 @@ SIGNALS = {
     * (1 + np.sin(np.arange(N_SAMPLES) / 9000)).astype(np.float32),
     "silence": np.zeros(N_SAMPLES, np.float32),
     "impulse": impulse(),
-    "short": tone(440)[:1100],  # half a window
 }
+SHORT = {"short": tone(440)[:1100]}  # half a window
 
 
 def named(wave: np.ndarray) -> dict[str, float]:
@@ -78,10 +78,11 @@ def librosas(wave: np.ndarray) -> dict[str, np.ndarray]:
     return series | {f"mfcc{number}": values for number, values in enumerate(mfcc, 1)}
 
 
-@pytest.mark.parametrize("name", SIGNALS)
+@pytest.mark.parametrize("name", SIGNALS | SHORT)
 def test_what_librosa_computes_of_one_spectrum_is_the_same(name: str) -> None:
-    found = named(SIGNALS[name])
-    for series, values in librosas(SIGNALS[name]).items():
+    wave = (SIGNALS | SHORT)[name]
+    found = named(wave)
+    for series, values in librosas(wave).items():
         mean, spread = float(values.mean(dtype=np.float64)), float(values.std(dtype=np.float64))
         # Both are float32 inside; of a mean near 0, and of a series that hardly varies, what is
         # left is the rounding of the values themselves (Hz, dB), which reach 1e4. Our spectrum is
@@ -93,17 +94,22 @@ def test_what_librosa_computes_of_one_spectrum_is_the_same(name: str) -> None:
         assert found_spread == pytest.approx(spread, rel=1e-3, abs=1e-4 * size), series
 
 
-@pytest.mark.parametrize("shape", [(100, 130), (1293, 3), (33, 14), (16, 31), (1, 1), (3, 300)])
+@pytest.mark.parametrize("shape", [(100, 130), (1293, 3), (33, 14), (16, 31), (1, 1), (2, 300)])
 @pytest.mark.parametrize("axis", [0, 1])
-def test_running_medians_are_scipys(shape: tuple[int, int], axis: int) -> None:
-    window = [1, 1]
-    window[axis] = 31
+def test_running_medians_are_those_of_every_window(shape: tuple[int, int], axis: int) -> None:
+    window, mirrored = [1, 1], [(0, 0), (0, 0)]
+    window[axis], mirrored[axis] = 31, (15, 15)
     for values in (
         GENERATOR.standard_normal(shape).astype(np.float32),
         GENERATOR.integers(0, 4, shape).astype(np.float64),  # ties
     ):
-        expected = scipy.ndimage.median_filter(values, size=window, mode="reflect")
-        np.testing.assert_array_equal(hpss.running_median(values, axis), expected)
+        found = hpss.running_median(values, axis)
+        padded = np.pad(values, mirrored, mode="symmetric")
+        windows = np.lib.stride_tricks.sliding_window_view(padded, 31, axis=axis)
+        np.testing.assert_array_equal(found, np.median(windows, axis=-1))
+        if shape[axis] > 31:  # scipy 1.17 errs on axes far shorter than the window
+            scipys = scipy.ndimage.median_filter(values, size=window, mode="reflect")
+            np.testing.assert_array_equal(found, scipys)
 
 
 @pytest.mark.parametrize("name", SIGNALS)
