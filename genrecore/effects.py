@@ -1,16 +1,18 @@
 """What changes a wave's tempo, pitch and parts: time stretch, resampling, percussive component.
 
-float32 torch on any device; on the CPU, resampling and running medians are left to soxr and numpy,
-which are faster there. librosa is the reference these functions are tested against.
+On the CPU numpy, scipy and soxr do it, an example a thread: their threads never wait for one
+another, as torch's do after every step, which costs a multiple where other processes want a core.
+On other devices torch does it. librosa is the reference that both are tested against.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache
-from typing import TypeVar
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from typing import Any
 
 import numpy as np
 import scipy.fft
@@ -23,13 +25,11 @@ from genrecore import hpss
 from genrecore.hpss import HOP_LENGTH, N_FFT, N_MEDIAN
 from genrecore.spectral import full_precision
 
-T = TypeVar("T")
-
 _SILENT = 1e-18
 """A magnitude (−360 dB) added to all others, so that silence has a phase."""
 
-_POINTS_AT_ONCE = {"cpu": 2**18}
-"""Points of a spectrum at once: on the CPU what stays in its cache, elsewhere a GiB of them."""
+_FRAMES_AT_ONCE = 128
+"""Frames that the phase vocoder works on at once on the CPU: what stays in a core's cache."""
 
 _IN_WINDOWS = 2**27
 """Numbers in the windows of running medians at once on other devices than the CPU: half a GiB."""
@@ -38,121 +38,23 @@ _SPARE = 8192
 """Zeros behind a wave changed through its spectrum, so that its end and its start stay apart."""
 
 
-def stft(waves: Tensor) -> Tensor:
-    """Spectra (batch, 1 + n // 512, 1025), complex64, of waves (batch, n): frames come first.
+@dataclass(frozen=True)
+class _Tools:
+    """What the effects are made of, for waves (n,) that are arrays or tensors alike."""
 
-    Periodic Hann window of 2048 samples, frames centred on multiples of 512, zeros beyond both
-    ends: what librosa's effects do at their defaults.
-    """
-    with full_precision(waves):
-        spectra = torch.stft(
-            waves.float(),
-            N_FFT,
-            HOP_LENGTH,
-            window=_window(waves.device),
-            center=True,
-            pad_mode="constant",
-            return_complex=True,
-        )
-    return spectra.transpose(1, 2)
+    stft: Callable[[Any], Any]
+    istft: Callable[[Any, int], Any]
+    harmonic_mask: Callable[[Any], Any]
+    resample: Callable[[Any, float], Any]
+    fitted: Callable[[Any, int], Any]
 
 
-def istft(spectra: Tensor, n_samples: int) -> Tensor:
-    """The waves (batch, n_samples) whose `stft` comes closest to spectra (batch, frames, 1025).
-
-    Source: Griffin & Lim (1984): windowed frames added up, over the sum of the squared window.
-    """
-    window = _window(spectra.device)
-    hops = (-1, N_FFT // HOP_LENGTH, HOP_LENGTH)
-    frames = torch.fft.irfft(spectra, N_FFT) * window
-    n_frames = frames.shape[1]
-    total = _added_up(frames.unflatten(2, hops[1:]), n_frames)
-    weight = _added_up((window * window).view(1, *hops).expand(1, n_frames, -1, -1), n_frames)
-    total /= weight.clamp(min=torch.finfo(torch.float32).tiny)
-    return fitted(total[:, N_FFT // 2 :], n_samples)
-
-
-def fitted(waves: Tensor, n_samples: int) -> Tensor:
-    """Waves (…, n) cut to n_samples, or with zeros behind them."""
-    return functional.pad(waves[..., :n_samples], (0, max(0, n_samples - waves.shape[-1])))
-
-
-def time_stretch(wave: Tensor, rate: float) -> Tensor:
-    """The wave (round(n / rate),) that is `rate` times as fast as wave (n,), at the same pitch.
+def time_stretch(waves: Tensor, rates: Sequence[float]) -> list[Tensor]:
+    """Each wave of (batch, n) `rate` times as fast at the same pitch, (round(n / rate),).
 
     As librosa.effects.time_stretch at its defaults, without its loop over the frames.
     """
-    with full_precision(wave):
-        stretched = phase_vocoder(stft(wave[None])[0], rate)
-        return istft(stretched[None], round(len(wave) / rate))[0]
-
-
-def phase_vocoder(spectrum: Tensor, rate: float) -> Tensor:
-    """Spectrum (ceil(frames / rate), bins) that passes by `rate` times as fast as (frames, bins).
-
-    Source: Flanagan & Golden (1966), as librosa.phase_vocoder: magnitudes are interpolated between
-    neighbouring frames, and every point's phase goes on from frame to frame by as much as it does
-    there in the original. Ours adds no phases up: where one frame after the other is read, they
-    are the original's own, and only where a frame is skipped or read twice does what follows turn.
-    """
-    places = np.arange(0, len(spectrum), rate)
-    frames = np.append(places.astype(np.int64), len(spectrum))
-    shares = torch.from_numpy((places % 1.0).astype(np.float32)).to(spectrum.device)[:, None]
-    spectrum = functional.pad(spectrum, (0, 0, 0, 2))
-    stretched = spectrum.new_empty(len(places), spectrum.shape[1])
-    turn = spectrum.new_ones(1, spectrum.shape[1])
-    few = max(1, _POINTS_AT_ONCE.get(spectrum.device.type, 2**27) // spectrum.shape[1])
-    for start in range(0, len(places), few):
-        # The frames of this block and the first of the next; of the originals those that they need.
-        mine = frames[start : start + few + 1]
-        first, last = mine[0], max(mine[-1], mine[-2] + 1)
-        magnitude, phase = _polar(spectrum[first : last + 1])
-        current = torch.from_numpy(mine - first).to(spectrum.device)
-        leaps = torch.from_numpy(np.flatnonzero(np.diff(mine) != 1)).to(spectrum.device)
-        _, turns = _polar(phase[current[leaps] + 1] * phase[current[leaps + 1]].conj())
-        turns = torch.cat([turn, turns]).cumprod(0)
-        turn = turns[-1:]
-        n_turns = torch.searchsorted(leaps, torch.arange(len(mine) - 1, device=spectrum.device))
-        current = current[:-1]
-        strength = magnitude.index_select(0, current).lerp(
-            magnitude.index_select(0, current + 1), shares[start : start + few]
-        )
-        torch.mul(
-            phase.index_select(0, current).mul_(strength.to(phase.dtype)),
-            turns.index_select(0, n_turns),
-            out=stretched[start : start + few],
-        )
-    return stretched
-
-
-def _polar(points: Tensor) -> tuple[Tensor, Tensor]:
-    """Magnitudes, and phases as complex numbers of magnitude 1; the phase of silence is 1."""
-    squares = torch.view_as_real(points).square()  # several times as fast as abs()
-    magnitude = (squares[..., 0] + squares[..., 1]).sqrt_()
-    return magnitude, (points + _SILENT) * (magnitude + _SILENT).reciprocal_().to(points.dtype)
-
-
-def resample(wave: Tensor, ratio: float) -> Tensor:
-    """The same sound at `ratio` times the sample rate, (ceil(n * ratio),), of wave (n,).
-
-    On the CPU soxr's HQ filter, which librosa takes too; elsewhere by the spectrum of the whole
-    wave. They differ in the last tenth below half of the lower sample rate, where soxr fades.
-    """
-    n_samples = math.ceil(len(wave) * ratio)
-    if wave.device.type != "cpu":
-        return fitted(_resampled_by_spectrum(wave, ratio), n_samples)
-    made = soxr.resample(wave.float().numpy(), 1.0 / ratio, 1.0, "HQ")
-    return fitted(torch.from_numpy(made), n_samples)
-
-
-def _resampled_by_spectrum(wave: Tensor, ratio: float) -> Tensor:
-    # Of a thousand lengths the one whose multiple is nearest to a whole number of samples.
-    lengths = len(wave) + _SPARE + np.arange(1000)
-    n_before = int(lengths[np.argmin(np.abs(lengths * ratio - np.rint(lengths * ratio)))])
-    n_after = round(n_before * ratio)
-    with full_precision(wave):
-        spectrum = torch.fft.rfft(wave.float(), n_before)
-        return torch.fft.irfft(spectrum, n_after) * (n_after / n_before)
+    return _each(_stretched, waves, rates)
 
 
 def pitch_shift(waves: Tensor, semitones: Sequence[float]) -> Tensor:
@@ -160,10 +62,105 @@ def pitch_shift(waves: Tensor, semitones: Sequence[float]) -> Tensor:
 
     As librosa.effects.pitch_shift: stretched in time, then resampled to the old length.
     """
-    rates = [2.0 ** (-steps / 12.0) for steps in semitones]
-    stretched = ((time_stretch(*one), one[1]) for one in zip(waves, rates, strict=True))
-    shifted = _in_threads(lambda one: resample(*one), stretched, waves.device)
-    return torch.stack([fitted(one, waves.shape[-1]) for one in shifted])
+    return torch.stack(_each(_shifted, waves, semitones))
+
+
+def percussive(waves: Tensor) -> Tensor:
+    """The percussive component (batch, n) of waves (batch, n): their blows without their tones.
+
+    Source: Fitzgerald (2010), as librosa.effects.percussive at its defaults.
+    """
+    return torch.stack(_each(_percussive, waves, [None] * len(waves)))
+
+
+def fitted(wave: Tensor, n_samples: int) -> Tensor:
+    """A wave (n,) cut to n_samples, or with zeros behind it."""
+    return functional.pad(wave[:n_samples], (0, max(0, n_samples - len(wave))))
+
+
+def _each(of: Callable[[_Tools, Any, Any], Any], waves: Tensor, numbers: Sequence[Any]) -> list:
+    """What `of` makes of every wave and its number, float32."""
+    with full_precision(waves):
+        waves = waves.float()
+        if waves.device.type != "cpu":
+            return [of(_TENSORS, *one) for one in zip(waves, numbers, strict=True)]
+        n_threads = max(1, min(len(waves), torch.get_num_threads()))
+        with ThreadPoolExecutor(n_threads) as pool:
+            made = list(pool.map(partial(of, _ARRAYS), waves.numpy(), numbers))
+        return [torch.from_numpy(one) for one in made]
+
+
+def _stretched(tools: _Tools, wave: Any, rate: float) -> Any:
+    return tools.istft(phase_vocoder(tools.stft(wave), rate), round(len(wave) / rate))
+
+
+def _shifted(tools: _Tools, wave: Any, semitones: float) -> Any:
+    rate = 2.0 ** (-semitones / 12.0)
+    return tools.fitted(tools.resample(_stretched(tools, wave, rate), rate), len(wave))
+
+
+def _percussive(tools: _Tools, wave: Any, _: None) -> Any:
+    spectrum = tools.stft(wave)
+    return tools.istft(spectrum * (1.0 - tools.harmonic_mask(abs(spectrum))), len(wave))
+
+
+def phase_vocoder(spectrum: Any, rate: float) -> Any:
+    """Spectrum (ceil(frames / rate), bins) that passes by `rate` times as fast as (frames, bins).
+
+    An array makes an array and a tensor a tensor. Source: Flanagan & Golden (1966), as
+    librosa.phase_vocoder: magnitudes are interpolated between neighbouring frames, and every
+    point's phase goes on from frame to frame by as much as it does there in the original. Ours
+    adds no phases up: where one frame after the other is read, they are the original's own, and
+    only where a frame is skipped or read twice does what follows turn.
+    """
+    xp: Any = np if isinstance(spectrum, np.ndarray) else torch
+    places = np.arange(0, len(spectrum), rate)
+    frames = np.append(places.astype(np.int64), len(spectrum))
+    shares = xp.asarray((places % 1.0).astype(np.float32)[:, None], device=spectrum.device)
+    spectrum = xp.concatenate([spectrum, xp.zeros_like(spectrum[:2])])
+    turn = xp.ones_like(spectrum[:1])
+    few = _FRAMES_AT_ONCE if str(spectrum.device) == "cpu" else len(places)
+    stretched = []
+    for start in range(0, len(places), few):
+        # The frames of this block and the first of the next; of the originals those that they need.
+        mine = frames[start : start + few + 1]
+        first, last = mine[0], max(mine[-1], mine[-2] + 1)
+        magnitude, phase = _polar(spectrum[first : last + 1])
+        current = mine - first
+        leaps = np.flatnonzero(np.diff(mine) != 1)
+        _, turns = _polar(phase[current[leaps] + 1] * phase[current[leaps + 1]].conj())
+        turns = xp.cumprod(xp.concatenate([turn, turns]), 0)
+        turn = turns[-1:]
+        share, current = shares[start : start + few], current[:-1]
+        strength = (1.0 - share) * magnitude[current] + share * magnitude[current + 1]
+        n_turns = np.searchsorted(leaps, np.arange(len(current)))
+        stretched.append(phase[current] * strength * turns[n_turns])
+    return xp.concatenate(stretched)
+
+
+def _polar(points: Any) -> tuple[Any, Any]:
+    """Magnitudes, and phases as complex numbers of magnitude 1; the phase of silence is 1."""
+    magnitude = abs(points)
+    return magnitude, (points + _SILENT) * (1.0 / (magnitude + _SILENT))
+
+
+def _resampled_by_soxr(wave: np.ndarray, ratio: float) -> np.ndarray:
+    """At `ratio` times the sample rate, with the filter that librosa takes too."""
+    return soxr.resample(wave, 1.0 / ratio, 1.0, "HQ")
+
+
+def _resampled_by_spectrum(wave: Tensor, ratio: float) -> Tensor:
+    """The same through the spectrum of the whole wave, where soxr cannot work.
+
+    They differ in the last tenth below half of the lower sample rate, where soxr fades out.
+    """
+    # Of a thousand lengths the one whose multiple is nearest to a whole number of samples.
+    lengths = len(wave) + _SPARE + np.arange(1000)
+    n_before = int(lengths[np.argmin(np.abs(lengths * ratio - np.rint(lengths * ratio)))])
+    n_after = round(n_before * ratio)
+    spectrum = torch.fft.rfft(wave, n_before)
+    made = torch.fft.irfft(spectrum, n_after) * (n_after / n_before)
+    return made[: math.ceil(len(wave) * ratio)]
 
 
 def peaking(
@@ -193,51 +190,53 @@ def peaking(
         return torch.fft.irfft(spectra.mul_(response), n_fft)[:, :n_samples]
 
 
-def percussive(waves: Tensor) -> Tensor:
-    """The percussive component (batch, n) of waves (batch, n): their blows without their tones.
+def _stft(wave: Tensor) -> Tensor:
+    """`hpss.stft` with zeros beyond both ends, as librosa has them, on any device."""
+    spectrum = torch.stft(
+        wave,
+        N_FFT,
+        HOP_LENGTH,
+        window=_window(wave.device),
+        center=True,
+        pad_mode="constant",
+        return_complex=True,
+    )
+    return spectrum.T
 
-    Source: Fitzgerald (2010), as librosa.effects.percussive at its defaults.
-    """
-    made = []
-    with full_precision(waves):
-        for few in waves.split(torch.get_num_threads()):
-            spectra = stft(few)
-            masks = _in_threads(_harmonic_mask, (_polar(one)[0] for one in spectra), waves.device)
-            spectra = spectra * (1.0 - torch.stack(masks)).to(spectra.dtype)
-            made.append(istft(spectra, waves.shape[-1]))
-    return torch.cat(made)
+
+def _istft(spectrum: Tensor, n_samples: int) -> Tensor:
+    """`hpss.istft` on any device."""
+    window = _window(spectrum.device)
+    frames = torch.fft.irfft(spectrum, N_FFT) * window
+    inside = slice(N_FFT // 2, N_FFT // 2 + n_samples)
+    weight = _added_up((window * window).expand(len(frames), -1))
+    return _added_up(frames)[inside] / weight[inside]
 
 
-def _in_threads(
-    of: Callable[[T], Tensor], items: Iterable[T], device: torch.device
-) -> list[Tensor]:
-    """What `of` makes of the items: on the CPU, where it is numpy's or soxr's work, in threads."""
-    n_threads = torch.get_num_threads() if device.type == "cpu" else 1
-    if n_threads == 1:
-        return [of(item) for item in items]
-    with ThreadPoolExecutor(n_threads) as pool:
-        return list(pool.map(of, items))
+def _added_up(frames: Tensor) -> Tensor:
+    """Frames (n, 2048) added up at their places: (samples,) with half a window before the wave."""
+    total = frames.new_zeros(len(frames) + N_FFT // HOP_LENGTH - 1, HOP_LENGTH)
+    for hop, part in enumerate(frames.split(HOP_LENGTH, dim=1)):
+        total[hop : hop + len(frames)] += part
+    return total.flatten()
+
+
+@lru_cache(maxsize=8)
+def _window(device: torch.device) -> Tensor:
+    """Periodic Hann window, float32, on a device."""
+    return torch.hann_window(N_FFT, periodic=True, dtype=torch.float32, device=device)
 
 
 def _harmonic_mask(magnitude: Tensor) -> Tensor:
-    """`hpss.harmonic_mask` on the magnitude's device."""
-    if magnitude.device.type == "cpu":
-        return torch.from_numpy(hpss.harmonic_mask(magnitude.numpy()))
-    return _harmonic_mask_by_windows(magnitude)
-
-
-def _harmonic_mask_by_windows(magnitude: Tensor) -> Tensor:
-    along_time, along_frequency = (running_median(magnitude, axis) for axis in (0, 1))
+    """`hpss.harmonic_mask` on any device."""
+    along_time, along_frequency = (_running_median(magnitude, axis) for axis in (0, 1))
     ratio = along_frequency / along_time
     return torch.nan_to_num(1.0 / (1.0 + ratio * ratio), nan=0.5)  # 0 / 0: half to each
 
 
-def running_median(values: Tensor, axis: int) -> Tensor:
-    """Medians of 31 neighbours along one axis of (rows, columns), mirrored at its ends.
-
-    The same numbers as `hpss.running_median`; this one sorts every window by itself, in as many
-    threads as the device has.
-    """
+def _running_median(values: Tensor, axis: int) -> Tensor:
+    """`hpss.running_median` of 31 on any device; this one sorts every window by itself, in as many
+    threads as a device has."""
     rows = values.movedim(axis, -1)
     n = rows.shape[-1]
     mirrored = np.pad(np.arange(n), N_MEDIAN // 2, mode="symmetric")
@@ -246,16 +245,15 @@ def running_median(values: Tensor, axis: int) -> Tensor:
     return torch.cat([part.median(-1).values for part in windows.split(few)]).movedim(-1, axis)
 
 
-def _added_up(frames: Tensor, n_frames: int) -> Tensor:
-    """Frames (batch, n_frames, hops, 512) added up at their places: (batch, samples)."""
-    n_hops = frames.shape[2]
-    total = frames.new_zeros(len(frames), n_frames + n_hops - 1, HOP_LENGTH)
-    for hop in range(n_hops):
-        total[:, hop : hop + n_frames] += frames[:, :, hop]
-    return total.flatten(1)
+def _fitted_array(wave: np.ndarray, n_samples: int) -> np.ndarray:
+    return np.pad(wave[:n_samples], (0, max(0, n_samples - len(wave))))
 
 
-@lru_cache(maxsize=8)
-def _window(device: torch.device) -> Tensor:
-    """Periodic Hann window, float32, on a device."""
-    return torch.hann_window(N_FFT, periodic=True, dtype=torch.float32, device=device)
+_ARRAYS = _Tools(
+    partial(hpss.stft, padding="constant"),
+    hpss.istft,
+    hpss.harmonic_mask,
+    _resampled_by_soxr,
+    _fitted_array,
+)
+_TENSORS = _Tools(_stft, _istft, _harmonic_mask, _resampled_by_spectrum, fitted)

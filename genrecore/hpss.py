@@ -11,6 +11,7 @@ masks of power 2 and a median of 31 frames or bins, as librosa's defaults.
 from __future__ import annotations
 
 from functools import cache
+from typing import Literal
 
 import numpy as np
 import scipy.fft
@@ -23,13 +24,14 @@ N_MEDIAN = 31
 _AT_ONCE = 2**18  # numbers in the running median: what is compared stays in the cache
 
 
-def stft(wave: np.ndarray) -> np.ndarray:
+def stft(wave: np.ndarray, padding: Literal["reflect", "constant"] = "reflect") -> np.ndarray:
     """Spectrum of a wave (n_samples,) float32: shape (1 + n_samples // 512, 1025), complex64.
 
-    Periodic Hann window of 2 048 samples, frames centred on multiples of 512, the wave reflected
-    at both ends: zeros there would be heard as a blow. Frames come first, other than in librosa.
+    Periodic Hann window of 2 048 samples, frames centred on multiples of 512. Beyond both ends
+    stands the wave reflected, as zeros would be heard as a blow; or zeros, as in librosa's effects.
+    Frames come first, other than in librosa.
     """
-    padded = np.pad(wave, N_FFT // 2, mode="reflect")
+    padded = np.pad(wave, N_FFT // 2, mode=padding)
     frames = np.lib.stride_tricks.sliding_window_view(padded, N_FFT)[::HOP_LENGTH]
     return scipy.fft.rfft(frames * _window(), axis=1)
 

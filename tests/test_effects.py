@@ -37,51 +37,82 @@ def error_db(ours: torch.Tensor, theirs: torch.Tensor | np.ndarray) -> float:
     return 10 * math.log10(float(difference / theirs.double().square().mean()) + 1e-30)
 
 
+@pytest.fixture(params=["arrays", "tensors"])
+def tools(request, monkeypatch) -> str:
+    """Both ways of computing: what the CPU does, and what other devices do."""
+    if request.param == "tensors":
+        monkeypatch.setattr(
+            effects,
+            "_each",
+            lambda of, waves, numbers: [
+                of(effects._TENSORS, *one) for one in zip(waves, numbers, strict=True)
+            ],
+        )
+    return request.param
+
+
 @pytest.mark.parametrize("rate", [0.8, 1.1, 2.7])
-def test_time_stretch_is_librosas(music, rate) -> None:
+def test_time_stretch_is_librosas(music, rate, tools) -> None:
     theirs = librosa.effects.time_stretch(music.numpy(), rate=rate)
     # librosa adds up a phase over all frames in float32, which costs it what we allow here:
     # at a rate of 1, where nothing should change, it is 63 dB from the original.
-    assert error_db(effects.time_stretch(music, rate), theirs) < -50
+    assert error_db(effects.time_stretch(music[None], [rate])[0], theirs) < -50
 
 
-def test_a_rate_of_1_changes_nothing(music) -> None:
-    assert error_db(effects.time_stretch(music, 1.0), music) < -120  # float32
+def test_a_rate_of_1_changes_nothing(music, tools) -> None:
+    assert error_db(effects.time_stretch(music[None], [1.0])[0], music) < -120  # float32
 
 
 @pytest.mark.parametrize("semitones", [-4.0, 0.3, 12.0])
-def test_pitch_shift_is_librosas(music, semitones) -> None:
+def test_pitch_shift_is_librosas(music, semitones, tools) -> None:
     theirs = librosa.effects.pitch_shift(music.numpy(), sr=RATE_HZ, n_steps=semitones)
     ours = effects.pitch_shift(music[None], [semitones])[0]
-    assert error_db(ours, theirs) < -50  # the phases, as above
+    # The phases, as above; without soxr also what it fades out just below the highest frequency.
+    assert error_db(ours, theirs) < (-50 if tools == "arrays" else -25)
 
 
-def test_the_percussive_part_is_librosas(music) -> None:
+def test_the_percussive_part_is_librosas(music, tools) -> None:
     theirs = librosa.effects.percussive(music.numpy())
     assert error_db(effects.percussive(music[None])[0], theirs) < -100  # float32
 
 
-@pytest.mark.parametrize("at_once", [1, 7 * 1025, 10**9])
+def test_both_ways_agree(music) -> None:
+    """The CPU's and the other devices'; float32 in another order of sums."""
+    for number in (0.77, 1.0, 1.3, 4.0):
+        array = effects._stretched(effects._ARRAYS, music.numpy(), number)
+        assert error_db(effects._stretched(effects._TENSORS, music, number), array) < -90
+    array = effects._percussive(effects._ARRAYS, music.numpy(), None)
+    assert error_db(effects._percussive(effects._TENSORS, music, None), array) < -100
+
+
+@pytest.mark.parametrize("at_once", [1, 7, 10**9])
 def test_stretching_does_not_depend_on_how_much_is_done_at_once(
     music, at_once, monkeypatch
 ) -> None:
-    expected = [effects.time_stretch(music, rate) for rate in (0.77, 1.0, 1.3, 4.0)]
-    monkeypatch.setattr(effects, "_POINTS_AT_ONCE", {"cpu": at_once})
-    made = [effects.time_stretch(music, rate) for rate in (0.77, 1.0, 1.3, 4.0)]
-    assert max(map(error_db, made, expected)) < -100  # float32, multiplied in another order
+    def made() -> list[torch.Tensor]:
+        rates = (0.77, 1.0, 1.3, 4.0)
+        return effects.time_stretch(music.expand(len(rates), -1), rates)
+
+    expected = made()
+    monkeypatch.setattr(effects, "_FRAMES_AT_ONCE", at_once)
+    assert max(map(error_db, made(), expected)) < -100  # float32, multiplied in another order
 
 
 @pytest.mark.parametrize("rate", [0.7, 1.3])
 def test_no_magnitude_is_lost_after_a_sound_too_faint_to_have_a_phase(music, rate) -> None:
     # Float32 cannot square the first part's magnitudes and cannot hold the second's.
     wave = torch.cat([music[:8000] * 1e-22, music[8000:12_000] * 1e-40, music[:8000]])
-    spectrum = effects.stft(wave[None])[0]
+    spectrum = hpss.stft(wave.numpy())
     places = np.arange(0, len(spectrum), rate)
-    padded = torch.cat([spectrum.abs(), torch.zeros(1, spectrum.shape[1])])
-    share = torch.from_numpy(places % 1.0).float()[:, None]
-    expected = padded[places.astype(int)].lerp(padded[places.astype(int) + 1], share)
+    padded = np.append(np.abs(spectrum), np.zeros((1, spectrum.shape[1]), np.float32), axis=0)
+    share = (places % 1.0).astype(np.float32)[:, None]
+    here, next_ = padded[places.astype(int)], padded[places.astype(int) + 1]
+    expected = (1 - share) * here + share * next_
     # A running product of numbers of length 1 in float32.
-    assert error_db(effects.phase_vocoder(spectrum, rate).abs(), expected) < -90
+    stretched = effects.phase_vocoder(spectrum, rate)
+    assert error_db(torch.from_numpy(np.abs(stretched)), expected) < -90
+    on_devices = effects.phase_vocoder(torch.from_numpy(spectrum), rate)
+    assert error_db(on_devices.abs(), expected) < -90
 
 
 @pytest.mark.parametrize("ratio", [0.5, 0.79, 1.26, 2.0])
@@ -90,11 +121,13 @@ def test_resampling_by_the_spectrum_is_soxrs(ratio) -> None:
     random = np.random.default_rng(1)
     spectrum = np.fft.rfft(random.standard_normal(N_SAMPLES))
     spectrum[round(len(spectrum) * 0.8 * min(1.0, ratio)) :] = 0  # where neither filters
-    wave = torch.from_numpy(np.fft.irfft(spectrum, N_SAMPLES).astype(np.float32))
-    ours = effects._resampled_by_spectrum(wave, ratio)[: math.ceil(N_SAMPLES * ratio)]
-    theirs = effects.resample(wave, ratio)
+    wave = np.fft.irfft(spectrum, N_SAMPLES).astype(np.float32)
+    ours = effects._resampled_by_spectrum(torch.from_numpy(wave), ratio)
+    theirs = effects._resampled_by_soxr(wave, ratio)
+    assert abs(len(ours) - len(theirs)) <= 1
     inside = slice(1000, -1000)  # their filters ring differently where the wave breaks off
-    assert error_db(ours[inside], theirs[inside]) < -60
+    n = min(len(ours), len(theirs))
+    assert error_db(ours[:n][inside], theirs[:n][inside]) < -60
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (5, 40), (97, 33)])
@@ -102,15 +135,15 @@ def test_running_medians_agree_on_all_devices(shape) -> None:
     values = torch.rand(*shape, generator=torch.Generator().manual_seed(2))
     for axis in (0, 1):
         expected = torch.from_numpy(hpss.running_median(values.numpy(), axis))
-        assert torch.equal(effects.running_median(values, axis), expected)
+        assert torch.equal(effects._running_median(values, axis), expected)
 
 
 def test_masks_agree_on_all_devices(music, monkeypatch) -> None:
-    magnitude = effects.stft(music[None])[0].abs()
+    magnitude = effects._stft(music).abs()
     magnitude[40:, 700:] = 0  # both medians 0
     expected = torch.from_numpy(hpss.harmonic_mask(magnitude.numpy()))
     monkeypatch.setattr(effects, "_IN_WINDOWS", 31 * 1025 * 10)  # in several parts
-    ours = effects._harmonic_mask_by_windows(magnitude)
+    ours = effects._harmonic_mask(magnitude)
     torch.testing.assert_close(ours, expected, rtol=0, atol=1e-6)  # float32
 
 
@@ -123,8 +156,8 @@ def test_threads_give_what_one_after_the_other_gives(music, monkeypatch) -> None
     monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
     alone = made()
     monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
-    torch.testing.assert_close(made(), alone, rtol=0, atol=1e-6)  # sums in another order
+    assert all(map(torch.equal, made(), alone))
 
 
 def test_a_spectrum_gives_back_its_wave(music) -> None:
-    assert error_db(effects.istft(effects.stft(music[None]), N_SAMPLES)[0], music) < -120
+    assert error_db(effects._istft(effects._stft(music), N_SAMPLES), music) < -120

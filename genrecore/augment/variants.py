@@ -98,7 +98,7 @@ class TempoVariants(Configured[TempoVariantsOptions]):
         return [f"tempo {value:g}" for value in self._factors]
 
     def apply(self, x: Tensor, k: int) -> Tensor:
-        stretched = [effects.time_stretch(wave, self._factors[k]) for wave in x[:, 0]]
+        stretched = effects.time_stretch(x[:, 0], [self._factors[k]] * len(x))
         return torch.stack([effects.fitted(wave, x.shape[-1]) for wave in stretched])[:, None]
 
     @property

@@ -153,8 +153,7 @@ class Speed(Configured[SpeedOptions]):
 
     def apply(self, x: Tensor, drawn: Tensor) -> Tensor:
         """`drawn` holds factors."""
-        rates = drawn[:, 0].tolist()
-        stretched = map(effects.time_stretch, x[:, 0], rates)
+        stretched = effects.time_stretch(x[:, 0], drawn[:, 0].tolist())
         return torch.stack([effects.fitted(wave, x.shape[-1]) for wave in stretched])[:, None]
 
 
