@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -21,6 +22,7 @@ from streamlit.testing.v1 import AppTest
 from genrecore import classifier, datasets, jobs
 from genrecore.config import Genres, RunConfig
 from genrecore.datasets import known
+from genrecore.ui import choices
 from genrecore.ui.dataset_audit import PAGE_FINDINGS
 from genrecore.ui.dataset_choice import Chosen, SplitChoice, address, audit_words, config_of
 
@@ -113,6 +115,38 @@ def test_options_are_fields_and_live_in_the_address(music: pd.DataFrame) -> None
     field.set_value(11).run()
     assert app.query_params["demo.n_clips"] == "11"
     assert "has not been made yet" in words(app)
+
+
+def number(app: AppTest, label: str) -> Any:
+    return next(field for field in app.number_input if field.label == label)
+
+
+def test_a_choice_is_not_lost_when_the_browser_asks_with_an_older_address(
+    music: pd.DataFrame,
+) -> None:
+    app = open_page(**DEMO)
+    number(app, "Clips a genre").set_value(11).run()
+    app.query_params["demo.n_clips"] = "10"  # the browser has not heard of 11 yet
+    number(app, "Artists a genre").set_value(6).run()
+    assert app.query_params["demo.n_clips"] == "11"
+    assert app.query_params["demo.n_artists"] == "6"
+    assert number(app, "Clips a genre").value == 11
+    number(app, "Clips a genre").set_value(12).run()
+    app.query_params["demo.n_clips"] = "11"  # and now of 11, but not of 12
+    app.run()
+    assert number(app, "Clips a genre").value == 12
+
+
+def test_who_goes_back_later_gets_what_was_there(
+    music: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = open_page(**DEMO)
+    number(app, "Clips a genre").set_value(11).run()
+    monkeypatch.setattr(choices, "_LATE_S", 0.0)  # as if it were later
+    app.query_params["demo.n_clips"] = "10"
+    app.run()
+    assert app.query_params["demo.n_clips"] == "10"
+    assert number(app, "Clips a genre").value == 10
 
 
 def test_an_option_in_the_address_that_is_out_of_range_is_passed_over(music: pd.DataFrame) -> None:
@@ -317,7 +351,7 @@ def test_genres_left_out_and_merged_count_in_split_audit_and_training(
     assert f"{first} (10 clips) and {third} (10 clips) are merged into One, two" in words(app)
     assert dealt_clips(app) == {"One, two": 20, second: 10}
     app = open_page(view="audit", audit="split", **query, **DEMO)
-    shown = app.code[-1].value
+    shown = next(block.value for block in app.code if "datasets audit" in block.value)
     assert f"""--set 'genres.merge="One, two" = {first}, {third}'""" in shown
 
     # Train opens on the very same: every choice is a field of its form.
@@ -405,8 +439,8 @@ def test_a_clip_of_a_table_is_shown_as_its_descriptors(own_cache: Path, real_dat
     )
     assert metrics(app)["Clips"] == "1,000"
     assert "**disco.00017**" in words(app)
-    descriptors = app.dataframe[-1].value
-    assert len(descriptors) == 57
+    tables = [frame.value for frame in app.dataframe]
+    assert [len(table) for table in tables if "Descriptor" in table] == [57]
     assert not app.get("audio")
 
 

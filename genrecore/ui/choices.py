@@ -6,14 +6,26 @@ whenever the two differ before the widget is drawn.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from urllib.parse import urlsplit
 
 import streamlit as st
+
+# A browser that is told a new address while it asks for the next run may ask with the old one;
+# within this time the old one counts as that, later as a person who went back.
+_LATE_S = 3.0
 
 
 def chosen(name: str) -> str:
     """What the URL says under this name; empty where it says nothing."""
-    return st.query_params.get(name, "")
+    text = st.query_params.get(name, "")
+    last = _last_choice(name)
+    if last is not None and text in last.instead_of:
+        _write(name, last.text)
+        return last.text
+    return text
 
 
 def chosen_many(name: str) -> list[str]:
@@ -24,10 +36,44 @@ def chosen_many(name: str) -> list[str]:
 def choose(name: str, value: str | Sequence[str]) -> None:
     """Writes a choice into the URL."""
     text = value if isinstance(value, str) else ",".join(value)
+    last = _last_choice(name)
+    replaced = {st.query_params.get(name, ""), *(last.instead_of | {last.text} if last else ())}
+    _choices()[name] = _Choice(_place(), text, frozenset(replaced - {text}), time.monotonic())
+    _write(name, text)
+
+
+@dataclass(frozen=True)
+class _Choice:
+    """What was last chosen under a name, where, when, and what the URL said shortly before."""
+
+    place: str
+    text: str
+    instead_of: frozenset[str]
+    at: float
+
+
+def _last_choice(name: str) -> _Choice | None:
+    """The last choice on this page, if it was made just now."""
+    last = _choices().get(name)
+    recent = last is not None and last.place == _place() and time.monotonic() - last.at < _LATE_S
+    return last if recent else None
+
+
+def _choices() -> dict[str, _Choice]:
+    found: dict[str, _Choice] = st.session_state.setdefault("_choices", {})
+    return found
+
+
+def _write(name: str, text: str) -> None:
     if text:
         st.query_params[name] = text
     else:
         st.query_params.pop(name, None)
+
+
+def _place() -> str:
+    """The page's own address, without what is chosen there."""
+    return urlsplit(st.context.url or "").path
 
 
 def choose_one(
