@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,6 +21,10 @@ ROOT = Path(__file__).resolve().parent.parent
 def pytest_configure(config: pytest.Config) -> None:
     """One torch thread a worker: two workers on two cores, and the same numbers everywhere."""
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+    # librosa's compiled functions: two processes that compile at once can spoil a shared cache.
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "alone")
+    own = Path(tempfile.gettempdir()) / f"genrecore-numba-{os.getuid()}-{worker}"
+    os.environ.setdefault("NUMBA_CACHE_DIR", str(own))
 
 
 @pytest.fixture(autouse=True)

@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import torch
 from pydantic import Field
+from threadpoolctl import threadpool_limits
 from torch import Tensor, nn
 
 from genrecore.descriptor_names import DESCRIPTORS
@@ -49,7 +50,7 @@ class Descriptors(nn.Module):
 
     def forward(self, given: Tensor) -> Tensor:
         if self.sample_rate_hz:
-            return _of_waves(given[:, 0], self.sample_rate_hz)
+            return _of_waves(given, self.sample_rate_hz)[:, 0]
         return given[:, 0].float()
 
 
@@ -97,8 +98,8 @@ class DescriptorSequence(nn.Module):
             return given.float()
         waves = given[:, 0]
         length = waves.shape[1] // self.n_rows
-        parts = waves[:, : length * self.n_rows].reshape(-1, length)
-        return _of_waves(parts, self.sample_rate_hz).reshape(len(waves), *self.output_shape)
+        parts = waves[:, : length * self.n_rows].reshape(len(waves), self.n_rows, length)
+        return _of_waves(parts, self.sample_rate_hz)
 
 
 def _rate(given: tuple[int | tuple[int, ...], ...], n_parts: int) -> int:
@@ -119,9 +120,14 @@ def _rate(given: tuple[int | tuple[int, ...], ...], n_parts: int) -> int:
 
 
 def _of_waves(waves: Tensor, sample_rate_hz: int) -> Tensor:
-    """(batch, 57) on the waves' device, of waves (batch, n_samples)."""
+    """(batch, parts, 57) on the waves' device, of waves (batch, parts, n_samples)."""
     lying = np.ascontiguousarray(waves.detach().float().cpu().numpy())
     n_threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    with ThreadPoolExecutor(n_threads) as pool:
-        rows = list(pool.map(lambda wave: descriptors(wave, sample_rate_hz), lying))
-    return torch.from_numpy(np.stack(rows).astype(np.float32)).to(waves.device)
+
+    def of_clip(parts: np.ndarray) -> np.ndarray:
+        return np.stack([descriptors(part, sample_rate_hz) for part in parts])
+
+    # One thread a clip: numpy's matrix products would start threads of their own beside them.
+    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(n_threads) as pool:
+        rows = np.stack(list(pool.map(of_clip, lying)))
+    return torch.from_numpy(rows.astype(np.float32)).to(waves.device)

@@ -23,12 +23,13 @@ def panel() -> None:
         if not found:
             return
         table = pd.DataFrame([vars(item) for item in found])
-        kinds = table.groupby("kind", sort=False)["n_bytes"].agg(["size", "sum"])
+        grouped = table.groupby("kind", sort=False)["n_bytes"]
+        room = {str(kind): int(n_bytes) for kind, n_bytes in grouped.sum().items()}
         st.dataframe(
             {
-                "What": [caches.KINDS[kind] for kind in kinds.index],
-                "Size": [caches.size(n) for n in kinds["sum"]],
-                "Pieces": kinds["size"].tolist(),
+                "What": [caches.KINDS[kind] for kind in room],
+                "Size": [caches.size(n_bytes) for n_bytes in room.values()],
+                "Pieces": grouped.size().tolist(),
             },
             hide_index=True,
         )
