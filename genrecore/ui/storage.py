@@ -36,10 +36,8 @@ def panel() -> None:
         with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
             kind = st.selectbox(
                 "What to clear",
-                list(kinds.index),
-                format_func=lambda name: (
-                    f"{caches.KINDS[name]} ({caches.size(int(kinds.loc[name, 'sum']))})"
-                ),
+                list(room),
+                format_func=lambda name: f"{caches.KINDS[name]} ({caches.size(room[name])})",
                 key="clear_kind",
             )
             if st.button("Clear", icon=":material/delete_sweep:", key="clear_cache"):
