@@ -15,12 +15,13 @@ PACKAGE = ROOT / "genrecore"
 LAYERS = (
     {"registry", "config", "audio", "spectral", "significance", "errors", "progress", "jobfolder",
      "hardware", "containers", "fingerprint", "archives", "download", "hpss", "effects",
-     "descriptors", "descriptor_names", "resynthesis", "mel_scale", "beats"},
+     "descriptors", "descriptor_names", "descriptor_meanings", "resynthesis",
+     "mel_scale", "beats"},
     {"clips", "runs", "metrics", "caches"},
     {"datasets", "splits", "features", "augment", "models", "relabel"},
     {"answers", "corpus", "feature_cache", "examples", "classifier", "provided", "audit"},
     {"preparation", "trainer", "lifecycle", "inference", "comparison", "plots", "jobs", "runner",
-     "leaklab", "pooling", "uploads"},
+     "leaklab", "pooling", "uploads", "depiction"},
     {"cli", "ui", "__main__"},
 )  # fmt: skip
 LAYER = {module: level for level, modules in enumerate(LAYERS) for module in modules}

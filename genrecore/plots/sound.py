@@ -2,41 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
 from genrecore.plots.chart import Chart, label, laid_out, percent
 from genrecore.plots.palette import PATTERNS, genre_colours
+from genrecore.plots.pictures import frequency_rows, picture
 
 _WAVE_COLOUR = "#7a6cc0"
-# Magma without its first colour, #000004: Streamlit reads that as a placeholder of its theme.
-_INTENSITY = [
-    [0.0, "#06051a"],
-    [0.2, "#3b0f70"],
-    [0.4, "#8c2981"],
-    [0.6, "#de4968"],
-    [0.8, "#fe9f6d"],
-    [1.0, "#fcfdbf"],
-]
-_TICKS_HZ = {
-    "100": 100,
-    "500": 500,
-    "1k": 1000,
-    "2k": 2000,
-    "4k": 4000,
-    "8k": 8000,
-    "16k": 16000,
-}
+_BEAT_COLOUR = "#d85430"
 _COLUMNS = 640  # about as many as a screen shows; more only makes the page heavy
 
 
-def waveform(wave: np.ndarray, sample_rate_hz: int) -> Chart:
+def waveform(
+    wave: np.ndarray,
+    sample_rate_hz: int,
+    beats_s: Sequence[float] = (),
+    title: str = "Waveform",
+    reach: float = 1.05,
+) -> Chart:
     """The envelope of a wave: lowest and highest sample of each stretch of time.
 
     Args:
-        wave: (n_samples,) float in [-1, 1].
+        wave: (n_samples,) float, 1 being full scale.
         sample_rate_hz: Of the wave.
+        beats_s: Times of beats, drawn as lines.
+        title: Written above.
+        reach: Of the axis of amplitudes, either way, at least.
     """
     n_columns = max(1, min(_COLUMNS, len(wave)))
     edges = np.linspace(0, len(wave), n_columns + 1).astype(int)[:-1]
@@ -55,14 +50,19 @@ def waveform(wave: np.ndarray, sample_rate_hz: int) -> Chart:
             showlegend=False,
             hovertemplate="%{x:.2f} s: %{y:.2f}<extra></extra>",
         )
-    laid_out(figure, "Waveform", 190)
+    for beat_s in beats_s:
+        figure.add_vline(x=round(float(beat_s), 3), line={"width": 1.2, "color": _BEAT_COLOUR})
+    laid_out(figure, label(title), 190)
     figure.update_layout(margin_r=74)  # as wide as the spectrogram beside its colour bar
     duration_s = len(wave) / sample_rate_hz
     figure.update_xaxes(title="Time (s)", range=[0, duration_s], showgrid=False)
-    figure.update_yaxes(title="Amplitude", range=[-1.05, 1.05], tickvals=[-1, 0, 1])
     peak = float(np.abs(wave).max()) if len(wave) else 0.0
+    reach = max(reach, 1.05 * peak)
+    figure.update_yaxes(title="Amplitude", range=[-reach, reach], tickvals=[-1, 0, 1])
     table = pd.DataFrame({"Time (s)": times_s, "Lowest": low, "Highest": high})
-    alt = f"Waveform of {duration_s:.1f} seconds; the loudest sample is {peak:.2f} of full scale."
+    alt = f"{title}, {duration_s:.1f} seconds; the loudest sample is {peak:.2f} of full scale."
+    if len(beats_s):
+        alt += f" {len(beats_s)} beats are marked."
     return Chart(figure, alt, table)
 
 
@@ -74,46 +74,10 @@ def mel_spectrogram(db: np.ndarray, times_s: np.ndarray, centre_hz: np.ndarray) 
         times_s: (frames,) the middle of each frame.
         centre_hz: (bins,) the centre of each mel band.
     """
-    step = max(1, -(-db.shape[1] // _COLUMNS))
-    kept = db.shape[1] // step * step
-    # The loudest of each group of frames: averaging dB would wash attacks out.
-    shown = db[:, :kept].reshape(db.shape[0], -1, step).max(axis=2)
-    times_s = times_s[:kept:step]
-    rows = _tick_rows(centre_hz)
-    # Names, not numbers: a category axis keeps the bands equally high, as on the mel scale.
-    names = [f"{hz:.1f}" for hz in centre_hz]
-    figure = go.Figure(
-        go.Heatmap(
-            z=np.round(shown).astype(np.int16),
-            x=np.round(times_s, 3).tolist(),
-            y=names,
-            colorscale=_INTENSITY,
-            colorbar={
-                "title": {"text": "dB", "font": {"size": 11}},
-                "thickness": 10,
-                "outlinewidth": 0,
-                "tickfont": {"size": 11},
-            },
-            hovertemplate="%{x:.2f} s, %{y} Hz: %{z} dB<extra></extra>",
-        )
-    )
-    laid_out(figure, "Mel spectrogram", 300)
-    figure.update_xaxes(title="Time (s)", showgrid=False)
-    figure.update_yaxes(
-        title="Frequency (Hz)",
-        type="category",
-        showgrid=False,
-        tickvals=list(rows.values()),
-        ticktext=list(rows),
-    )
     loudest = int(np.argmax(db.max(axis=1))) if db.size else 0
-    # One number a band a second: the table says what the picture says and can still be read.
-    table = _by_second(db, times_s, centre_hz, step)
-    alt = (
-        f"Mel spectrogram with {db.shape[0]} bands; the loudest band is around "
-        f"{centre_hz[loudest]:.0f} hertz."
-    )
-    return Chart(figure, alt, table)
+    said = f"The loudest band is around {centre_hz[loudest]:.0f} hertz."
+    rows = frequency_rows(centre_hz)
+    return picture(db, times_s, rows, "Mel spectrogram", "dB", said=said)
 
 
 def verdict_over_time(segments: pd.DataFrame) -> Chart:
@@ -175,30 +139,6 @@ def verdict_over_time(segments: pd.DataFrame) -> Chart:
     return Chart(
         figure, f"Stacked areas of the probability of each genre over time: {words}.", shown
     )
-
-
-def _by_second(
-    db: np.ndarray, times_s: np.ndarray, centre_hz: np.ndarray, step: int
-) -> pd.DataFrame:
-    kept = len(times_s) * step
-    grouped = db[:, :kept].reshape(db.shape[0], -1, step).max(axis=2)
-    seconds = np.floor(times_s).astype(int)
-    table = pd.DataFrame(grouped.T).groupby(seconds).max().T.round(1)
-    table.columns = pd.Index([f"{second} s" for second in table.columns])
-    table.insert(0, "Band (Hz)", np.round(centre_hz).astype(int))
-    return table
-
-
-def _tick_rows(centre_hz: np.ndarray) -> dict[str, int]:
-    """The row nearest to each round frequency, by its label; too close ones are left out."""
-    reach = float(centre_hz[-1]) * 1.05 if len(centre_hz) else 0.0
-    rows: dict[str, int] = {}
-    last = -len(centre_hz)
-    for words, hz in _TICKS_HZ.items():
-        row = int(np.argmin(np.abs(centre_hz - hz))) if hz <= reach else -1
-        if row - last > len(centre_hz) / 14:
-            rows[words] = last = row
-    return rows
 
 
 def _see_through(colour: str, alpha: float) -> str:

@@ -1,0 +1,43 @@
+"""What each of the 57 descriptors measures, in a person's words, and its unit."""
+
+from __future__ import annotations
+
+_SERIES = {
+    "chroma_stft": ("", "how evenly the twelve pitch classes sound; one note alone gives little"),
+    "rms": ("", "how loud a frame is, 1 being full scale"),
+    "spectral_centroid": ("Hz", "the middle of the spectrum: high is bright"),
+    "spectral_bandwidth": ("Hz", "how widely the spectrum spreads around its middle"),
+    "rolloff": ("Hz", "the frequency below which 85 % of the spectrum lies"),
+    "zero_crossing_rate": ("", "share of samples where the wave changes its sign: noise has many"),
+    "harmony": ("", "samples of the steady tones alone"),
+    "perceptr": ("", "samples of the blows alone"),
+}
+_MFCC = {
+    1: "the loudness of all bands together",
+    2: "how much more low than high sounds",
+    3: "whether the middle or the ends are stronger",
+}
+
+
+def unit_of(name: str) -> str:
+    """The unit of a descriptor; empty where it is a plain number."""
+    if name == "tempo":
+        return "beats/min"
+    series, _, what = name.rpartition("_")
+    unit = "dB" if series.startswith("mfcc") else _SERIES[series][0]
+    return f"{unit}²" if unit and what == "var" else unit
+
+
+def meaning_of(name: str) -> str:
+    """What a descriptor measures: mean or variance of something over the clip's frames."""
+    if name == "tempo":
+        return "Beats per minute, guessed from the onsets"
+    series, _, what = name.rpartition("_")
+    if series.startswith("mfcc"):
+        number = int(series.removeprefix("mfcc"))
+        said = _MFCC.get(number, f"ripples of {number - 1} half waves along the spectrum")
+    else:
+        said = _SERIES[series][1]
+        if series in ("harmony", "perceptr"):
+            said += ", noise around zero" if what == "mean" else ", which is how loud they are"
+    return f"{'Mean' if what == 'mean' else 'Variance'}: {said}"

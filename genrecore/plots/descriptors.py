@@ -1,0 +1,77 @@
+"""Descriptors in figures: the shape of the spectrum in numbers, and how all of them change."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+
+from genrecore.descriptor_names import DESCRIPTORS, N_MFCC
+from genrecore.plots.chart import Chart, laid_out
+from genrecore.plots.pictures import Rows, picture
+
+_COLOUR = "#7a6cc0"
+
+
+def cepstrum(values: np.ndarray) -> Chart:
+    """The means of the cepstral coefficients among the descriptors, with their spread.
+
+    Args:
+        values: (57,), in the order of `DESCRIPTORS`.
+    """
+    of = dict(zip(DESCRIPTORS, values.tolist(), strict=True))
+    numbers = list(range(1, N_MFCC + 1))
+    means = np.array([of[f"mfcc{k}_mean"] for k in numbers])
+    spreads = np.sqrt(np.maximum([of[f"mfcc{k}_var"] for k in numbers], 0.0))
+    figure = go.Figure(
+        go.Bar(
+            x=numbers[1:],
+            y=means[1:].round(2).tolist(),
+            error_y={"type": "data", "array": spreads[1:].round(2).tolist(), "thickness": 1.2},
+            marker={"color": _COLOUR, "cornerradius": 2},
+            hovertemplate="Coefficient %{x}: %{y:.1f} dB<extra></extra>",
+            showlegend=False,
+        )
+    )
+    laid_out(figure, "Shape of the spectrum: coefficients 2 to 20", 300)
+    figure.update_xaxes(title="Cepstral coefficient", showgrid=False, dtick=2, tick0=2)
+    figure.update_yaxes(title="Mean ± standard deviation (dB)")
+    table = pd.DataFrame(
+        {"Coefficient": numbers, "Mean (dB)": means.round(2), "Deviation (dB)": spreads.round(2)}
+    )
+    alt = f"Bars of the cepstral coefficients 2 to {N_MFCC}. The first, the loudness, is "
+    return Chart(figure, f"{alt}{means[0]:.0f} decibels and not drawn.", table)
+
+
+def over_time(values: np.ndarray, duration_s: float) -> Chart:
+    """Descriptors of the parts of an excerpt, each between its own lowest and highest value.
+
+    Args:
+        values: (steps, 57), in the order of `DESCRIPTORS`.
+        duration_s: Of all parts together.
+    """
+    low, high = values.min(axis=0), values.max(axis=0)
+    relative = (values - low) / np.where(high > low, high - low, 1.0)
+    n_steps = len(values)
+    times_s = (np.arange(n_steps) + 0.5) * duration_s / n_steps
+    labelled = {
+        "chroma": "chroma_stft_mean",
+        "centroid": "spectral_centroid_mean",
+        "crossings": "zero_crossing_rate_mean",
+        "tempo": "tempo",
+    } | {f"mfcc {k}": f"mfcc{k}_mean" for k in (5, 10, 15, 20)}
+    ticks = {words: float(DESCRIPTORS.index(name)) for words, name in labelled.items()}
+    rows = Rows("Descriptor", DESCRIPTORS, ticks)
+    drawn = picture(
+        relative.T,
+        times_s,
+        rows,
+        "Descriptors over time",
+        "of range",
+        limits=(0.0, 1.0),
+        height=420,
+    )
+    table = pd.DataFrame(values.T.round(4), columns=[f"part {k + 1}" for k in range(n_steps)])
+    table.insert(0, "Descriptor", list(DESCRIPTORS))
+    alt = f"Heat map of 57 descriptors in {n_steps} parts, each between its lowest and highest."
+    return Chart(drawn.figure, alt, table)

@@ -1,0 +1,171 @@
+"""Pictures with time across: what a network is given of a sound, with its rows named."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+
+from genrecore.plots.chart import Chart, label, laid_out
+
+# Magma without its first colour, #000004: Streamlit reads that as a placeholder of its theme.
+INTENSITY = [
+    [0.0, "#06051a"],
+    [0.2, "#3b0f70"],
+    [0.4, "#8c2981"],
+    [0.6, "#de4968"],
+    [0.8, "#fe9f6d"],
+    [1.0, "#fcfdbf"],
+]
+_COLUMNS = 640  # about as many as a screen shows; more only makes the page heavy
+_ROWS = 256
+_TICKS_HZ = (100, 200, 500, 1000, 2000, 4000, 8000, 16000)
+
+
+@dataclass(frozen=True)
+class Rows:
+    """What the rows of a picture are, from the lowest.
+
+    Attributes:
+        title: Of the axis, with its unit.
+        names: One a row.
+        ticks: Rows that are labelled: label → row, counted from 0, fractions allowed.
+    """
+
+    title: str
+    names: Sequence[str]
+    ticks: Mapping[str, float]
+
+
+def frequency_rows(centre_hz: np.ndarray) -> Rows:
+    """Rows with these middles in Hz, rising, labelled at round frequencies.
+
+    Args:
+        centre_hz: (bins,).
+    """
+    n = len(centre_hz)
+    even = n > 2 and np.allclose(np.diff(centre_hz), centre_hz[1] - centre_hz[0], rtol=1e-3)
+    step = 2000 if n and centre_hz[-1] < 12_500 else 5000
+    wanted = range(0, 10**5, step) if even else _TICKS_HZ
+    ticks: dict[str, float] = {}
+    last = -float(n)
+    for hz in wanted:
+        if n and centre_hz[0] - 1 <= hz <= centre_hz[-1] * 1.05:
+            row = float(np.interp(hz, centre_hz, np.arange(n)))
+            if row - last > n / 14:
+                ticks[f"{hz / 1000:g}k" if hz >= 1000 else f"{hz:g}"] = last = row
+    return Rows("Frequency (Hz)", [f"{hz:.1f} Hz" for hz in centre_hz], ticks)
+
+
+def picture(
+    values: np.ndarray,
+    times_s: np.ndarray,
+    rows: Rows,
+    title: str,
+    unit: str,
+    *,
+    limits: tuple[float, float] | None = None,
+    pool: Callable[..., np.ndarray] = np.max,
+    height: int = 300,
+    said: str = "",
+) -> Chart:
+    """A picture as a heat map, its first row at the bottom.
+
+    What has more rows or columns than a screen shows is drawn by groups of them.
+
+    Args:
+        values: (bins, frames).
+        times_s: (frames,), the middle of each.
+        rows: What the rows are.
+        title: Written above.
+        unit: Of the values, beside the colours.
+        limits: What the first and the last colour stand for; by default the extremes.
+        pool: What stands for a group: the loudest, because averages would wash attacks out, or
+            `numpy.mean` where values are no strengths.
+        height: In pixels.
+        said: Ends the alternative text.
+    """
+    shown, times_s, names, row_step = _shrunk(values, times_s, rows.names, pool)
+    low, high = limits or (float(shown.min()), float(shown.max()))
+    figure = go.Figure(
+        go.Heatmap(
+            z=_short(shown),
+            x=np.round(times_s, 3).tolist(),
+            y=names,
+            zmin=low,
+            zmax=high if high > low else low + 1.0,
+            colorscale=INTENSITY,
+            colorbar={
+                "title": {"text": unit, "font": {"size": 11}},
+                "thickness": 10,
+                "outlinewidth": 0,
+                "tickfont": {"size": 11},
+            },
+            hovertemplate="%{x:.2f} s, %{y}: %{z:.4~g} " + unit + "<extra></extra>",
+        )
+    )
+    laid_out(figure, label(title), height)
+    figure.update_xaxes(title="Time (s)", showgrid=False)
+    # Names, not numbers: a category axis keeps the rows equally high, as the network has them.
+    figure.update_yaxes(
+        title=rows.title,
+        type="category",
+        showgrid=False,
+        tickvals=[(row - (row_step - 1) / 2) / row_step for row in rows.ticks.values()],
+        ticktext=list(rows.ticks),
+    )
+    table = _by_second(shown, times_s, rows.title, names, pool)
+    n_bins, n_frames = values.shape
+    alt = f"{title}: {n_bins} rows, {n_frames} columns, from {values.min():.3g} to "
+    alt += f"{values.max():.3g} {unit}."
+    return Chart(figure, f"{alt} {said}".strip(), table)
+
+
+def _shrunk(
+    values: np.ndarray, times_s: np.ndarray, names: Sequence[str], pool: Callable[..., np.ndarray]
+) -> tuple[np.ndarray, np.ndarray, list[str], int]:
+    n_bins, n_frames = values.shape
+    across, up = max(1, -(-n_frames // _COLUMNS)), max(1, -(-n_bins // _ROWS))
+    columns = np.arange(0, n_frames, across)
+    begins = np.arange(0, n_bins, up)
+    if across > 1:
+        groups = [pool(values[:, at : at + across], axis=1) for at in columns]
+        values = np.stack(groups, axis=1)
+        times_s = np.array([times_s[at : at + across].mean() for at in columns])
+    if up > 1:
+        values = np.stack([pool(values[at : at + up], axis=0) for at in begins])
+    middles = [names[min(at + up // 2, n_bins - 1)] for at in begins]
+    # Two rows of one name would be drawn as one.
+    seen: set[str] = set()
+    for place, name in enumerate(middles):
+        middles[place] = f"{name} (row {place})" if name in seen else name
+        seen.add(name)
+    return values, times_s, middles, up
+
+
+def _short(values: np.ndarray) -> np.ndarray:
+    """Values with so many digits as colours can show: a page is lighter for it."""
+    spread = float(np.ptp(values)) if values.size else 0.0
+    digits = 0 if spread > 20 else max(0, 3 - int(np.floor(np.log10(spread or 1.0))))
+    kind = np.int16 if digits == 0 and np.abs(values).max(initial=0.0) < 2**15 else np.float32
+    return np.round(values, digits).astype(kind)
+
+
+def _by_second(
+    values: np.ndarray,
+    times_s: np.ndarray,
+    title: str,
+    names: list[str],
+    pool: Callable[..., np.ndarray],
+) -> pd.DataFrame:
+    """One number a row a second: it says what the picture says and can still be read."""
+    seconds = np.floor(times_s + 1e-9).astype(int)
+    kept = np.unique(seconds)
+    table = pd.DataFrame(
+        {f"{s} s": np.round(pool(values[:, seconds == s], axis=1).astype(float), 3) for s in kept}
+    )
+    table.insert(0, title, names)
+    return table

@@ -1,0 +1,187 @@
+"""Pictures of features name the seconds and frequencies that their numbers came from."""
+
+from __future__ import annotations
+
+import numpy as np
+import plotly.graph_objects as go
+import pytest
+import torch
+
+from genrecore import depiction
+from genrecore.depiction import charts, size_in_words
+from genrecore.descriptor_meanings import meaning_of, unit_of
+from genrecore.descriptor_names import DESCRIPTORS
+from genrecore.features import FEATURES
+from genrecore.mel_scale import MelBank
+from genrecore.plots import Chart
+from genrecore.plots import mel_scale as mel_plots
+from genrecore.plots.sound import waveform
+
+RATE_HZ, N = 22_050, 66_151
+OF_WAVES = [name for name in FEATURES if "wave" in str(FEATURES[name].facts["needs"])]
+
+
+def tone(hz: float) -> np.ndarray:
+    """Three seconds, the tone only in the last half second before 2 s."""
+    t = np.arange(N) / RATE_HZ
+    return (0.4 * np.sin(2 * np.pi * hz * t) * ((t >= 1.5) & (t < 2.0))).astype(np.float32)
+
+
+def drawn(name: str, wave: np.ndarray, **given: object) -> tuple[list[Chart], str]:
+    """What a feature makes of a wave, as charts, and its size in words."""
+    entry = FEATURES[name]
+    options = entry.read_options(given, "feature")
+    feature = entry.thing(options, RATE_HZ, len(wave))
+    with torch.inference_mode():
+        made = feature(torch.from_numpy(wave)[None, None])
+    kinds = entry.facts["kind"].split("+")
+    parts = tuple(
+        (part[0, 0] if kind in ("image", "wave") else part[0]).numpy()
+        for kind, part in zip(kinds, made if isinstance(made, tuple) else (made,), strict=True)
+    )
+    kind = entry.facts["kind"]
+    found = charts(kind, options, RATE_HZ, len(wave), parts)
+    return [chart for chart, _ in found], size_in_words(
+        kind, options, RATE_HZ, feature.output_shape
+    )
+
+
+def brightest(chart: Chart) -> tuple[float, str, float]:
+    """Time and name of the brightest point, and the row of it."""
+    picture = next(trace for trace in chart.figure.data if isinstance(trace, go.Heatmap))
+    z = np.asarray(picture.z, dtype=float)
+    row, column = np.unravel_index(int(z.argmax()), z.shape)
+    return float(picture.x[column]), str(picture.y[row]), float(row)
+
+
+@pytest.mark.parametrize(
+    ("name", "given"),
+    [
+        ("log_mel", {}),
+        ("log_mel", {"n_mels": 61, "mel_scale": "htk", "fmin_hz": 100}),
+        ("log_mel", {"bins": 224, "frames": 97}),
+        ("log_mel", {"bins": 40, "frames": 333}),
+        ("log_mel", {"frames": 333, "fit": "pad"}),
+        ("stft", {}),
+        ("stft", {"n_fft": 1024, "bins": 301, "scale": "decibels"}),
+        ("waveform+stft", {}),
+    ],
+)
+@pytest.mark.parametrize("hz", [523.0, 3001.0])
+def test_a_tone_is_brightest_at_its_second_and_frequency(
+    name: str, given: dict[str, object], hz: float
+) -> None:
+    found, _ = drawn(name, tone(hz), **given)
+    second, row, _ = brightest(found[-1])
+    assert 1.45 <= second <= 2.05  # s; a window and a stretched column reach over the edges
+    named_hz = float(row.split(" Hz")[0])
+    # Two bands of 61 at 3 kHz are 300 Hz wide, five rows of an FFT drawn as one 54 Hz.
+    assert abs(named_hz - hz) < max(60.0, 0.06 * hz)
+
+
+def test_ticks_of_a_picture_stand_at_the_rows_of_their_frequencies() -> None:
+    for name, given in (("log_mel", {}), ("stft", {}), ("log_mel", {"bins": 300})):
+        _, _, row = brightest(drawn(name, tone(4000.0), **given)[0][0])
+        axis = drawn(name, tone(4000.0), **given)[0][0].figure.layout.yaxis
+        at = axis.tickvals[list(axis.ticktext).index("4k")]
+        assert abs(at - row) <= 2  # rows; a tone between two bands lights either
+
+
+@pytest.mark.parametrize("given", [{}, {"bins": 0}, {"bins": 41}])
+def test_a_note_is_brightest_in_its_pitch_class(given: dict[str, int]) -> None:
+    note = np.sin(2 * np.pi * 440.0 * np.arange(N) / RATE_HZ).astype(np.float32)
+    chart = drawn("chroma", note, **given)[0][0]
+    picture, axis = chart.figure.data[0], chart.figure.layout.yaxis
+    row = int(np.asarray(picture.z).mean(axis=1).argmax())
+    assert picture.y[row].split(" ")[0] == "A"
+    at = axis.tickvals[list(axis.ticktext).index("A")]
+    assert abs(at - row) <= (given.get("bins", 72) or 12) / 24 + 0.5  # half a class
+
+
+@pytest.mark.parametrize("name", OF_WAVES)
+def test_every_feature_of_sound_has_charts_with_words_and_numbers(name: str) -> None:
+    rng = np.random.default_rng(3)
+    found, size = drawn(name, (0.1 * rng.standard_normal(N)).astype(np.float32))
+    assert len(found) == len(FEATURES[name].facts["kind"].split("+"))
+    for chart in found:
+        assert chart.alt.endswith(".")
+        assert chart.figure.layout.title.text
+        assert chart.figure.layout.yaxis.title.text
+        assert len(chart.table)
+    assert any(character.isdecimal() for character in size)
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "said"),
+    [
+        ("log_mel", {}, "128 bands × 130 frames, 1 channel"),
+        ("log_mel", {"bins": 224, "channels": 3}, "224 rows made of 128 bands × 130 frames, 3 ch"),
+        ("mfcc", {"n_mfcc": 21, "frames": 77}, "21 coefficients × 77 frames, 1 channel"),
+        ("chroma", {"bins": 0}, "12 pitch classes × 130 frames, 1 channel"),
+        ("stft", {}, "1\u202f025 frequencies × 65 frames, 1 channel"),
+        ("waveform", {}, "66\u202f151 samples, 1 channel"),
+        ("waveform+stft", {}, "66\u202f151 samples, 1 channel; 1\u202f025 frequencies × 65"),
+        ("descriptors", {}, "57 numbers"),
+        ("descriptor_sequence", {"n_steps": 7}, "7 steps × 57 numbers"),
+    ],
+)
+def test_a_size_is_said_as_a_person_says_it(name: str, given: dict[str, object], said: str) -> None:
+    assert drawn(name, tone(440.0), **given)[1].startswith(said)
+
+
+@pytest.mark.parametrize(
+    "given", [{}, {"bins": 200, "frames": 301}, {"frames": 150, "fit": "pad"}, {"channels": 3}]
+)
+def test_a_picture_of_any_size_is_heard_at_its_pitch(given: dict[str, object]) -> None:
+    entry = FEATURES["log_mel"]
+    options = entry.read_options(given, "feature")
+    feature = entry.thing(options, RATE_HZ, N)
+    wave = tone(600.0)
+    image = feature(torch.from_numpy(wave)[None, None])[0]
+    heard = depiction.sound_of(image, options, RATE_HZ, N)
+    assert heard.shape == (N,)
+    peak_hz = np.fft.rfftfreq(N, 1 / RATE_HZ)[np.abs(np.fft.rfft(heard)).argmax()]
+    assert abs(peak_hz - 600.0) < 45  # Hz; a band at 600 Hz is 43 Hz wide
+    loud = np.abs(heard) > 0.1
+    inside = np.flatnonzero(loud) / RATE_HZ
+    assert inside.min() > 1.4  # s; a window of 93 ms blurs the edges
+    assert inside.max() < 2.1
+
+
+def test_a_picture_that_cuts_the_wave_off_is_heard_that_far() -> None:
+    entry = FEATURES["log_mel"]
+    options = entry.read_options({"frames": 51, "fit": "pad"}, "feature")
+    image = entry.thing(options, RATE_HZ, N)(torch.from_numpy(tone(600.0))[None, None])[0]
+    assert depiction.sound_of(image, options, RATE_HZ, N).shape == (50 * 512,)
+
+
+def test_every_descriptor_has_a_meaning_of_its_own() -> None:
+    assert len({meaning_of(name) for name in DESCRIPTORS}) == len(DESCRIPTORS)
+    assert unit_of("spectral_centroid_mean") == "Hz"
+    assert unit_of("spectral_centroid_var") == "Hz²"
+    assert unit_of("zero_crossing_rate_var") == ""
+
+
+def test_a_waveform_grows_with_its_peak_and_marks_beats() -> None:
+    wave = np.zeros(1001, dtype=np.float32)
+    wave[500] = -1.7
+    chart = waveform(wave, 1000, beats_s=[0.25, 0.75])
+    assert chart.figure.layout.yaxis.range[0] < -1.7
+    assert [line.x0 for line in chart.figure.layout.shapes] == [0.25, 0.75]
+    assert "2 beats" in chart.alt
+
+
+def test_the_figures_of_the_mel_scale_say_where_a_tone_falls() -> None:
+    bank = MelBank(40, 0.0, 8_000.0, "slaney")
+    hz = np.linspace(0, 8_000, 161)
+    chart = mel_plots.bands_below(hz, {"Slaney": bank.below(hz)}, 1000.0, 40)
+    assert f"{bank.below(np.array([1000.0]))[0]:.1f}" in chart.alt
+    answering = bank.answering(1000.0)
+    chart = mel_plots.filter_bank(bank.edges_hz, answering, 1000.0)
+    shares = chart.table.set_index("Band")["Share of the tone"]
+    np.testing.assert_allclose(
+        shares[[band + 1 for band in answering]],
+        bank.weights(np.array([1000.0]))[answering, 0],
+    )
+    assert shares.sum() == pytest.approx(1.0)  # neighbouring triangles add up to one
+    assert len(mel_plots.filter_bank(bank.edges_hz, [], 9_000.0).table)
