@@ -25,7 +25,7 @@ from genrecore.ui.frame import plain
 
 pytestmark = pytest.mark.xdist_group("pages")  # one worker trains the runs that all tests look at
 
-PAGES = ("overview", "runs", "compare", "datasets", "leaks", "train", "classify")
+PAGES = ("overview", "runs", "compare", "datasets", "sound", "leaks", "train", "classify")
 
 
 def open_page(name: str, **query: str) -> AppTest:

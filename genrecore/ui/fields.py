@@ -17,7 +17,7 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
 from genrecore.registry import Registry
-from genrecore.ui.choices import choose, chosen
+from genrecore.ui.choices import choose, chosen, hold
 
 T = TypeVar("T")
 # Attributes of the limits that pydantic keeps. An open one (gt, lt) counts as closed here; the
@@ -60,6 +60,15 @@ def options(
     return values
 
 
+def said(registry: Registry, name: str) -> dict[str, Any]:
+    """The options of a registered thing as the URL says them, without drawing a field."""
+    infos = registry[name].options.model_fields
+    return {
+        key: _of_url(f"{name}.{key}", info, None if info.is_required() else info.get_default())
+        for key, info in infos.items()
+    }
+
+
 def grid(items: Mapping[str, T]) -> Iterator[tuple[str, T]]:
     """Yields each item inside its place of a two-column grid; a single one takes the whole row."""
     listed = list(items.items())
@@ -87,8 +96,7 @@ def field(name: str, info: FieldInfo, default: Any, words: Callable[[Any], str] 
         kind not in (bool, int, float) or (kind is not bool and default is None)
     )
     shown = ("" if wanted is None else str(wanted)) if as_text else wanted
-    if st.session_state.get(key) != shown:
-        st.session_state[key] = shown
+    hold(key, shown)
 
     def write() -> None:
         value = st.session_state.get(key)

@@ -14,6 +14,7 @@ from streamlit.delta_generator import DeltaGenerator
 
 from genrecore.errors import GenrecoreError
 from genrecore.plots import Chart
+from genrecore.ui.choices import new_run
 
 _PAGES = {
     "Results": [
@@ -23,6 +24,7 @@ _PAGES = {
     ],
     "Work": [
         ("datasets", "Datasets", ":material/library_music:"),
+        ("sound", "Sound", ":material/hearing:"),
         ("leaks", "Leaks", ":material/water_drop:"),
         ("train", "Train", ":material/model_training:"),
         ("classify", "Classify", ":material/graphic_eq:"),
@@ -76,6 +78,7 @@ def page(title: str, lead: str) -> None:
     if "_framed" not in st.session_state:
         navigation()
         st.rerun()
+    new_run(title)
     st.html(Path(__file__).parent / "style.css")
     st.title(title, anchor=False)
     st.markdown(f":gray[{lead}]")
