@@ -10,8 +10,6 @@ with left:
     picked = datasets.choose_dataset()
 with right:
     data = datasets.opened(picked)
-# Not st.stop(): after it Streamlit would take the widgets below for drawn, and show them empty
-# when they come back.
 if data is not None:
     datasets.facts(picked, data)
     datasets.view(datasets.choose_view(), picked, data)

@@ -359,7 +359,10 @@ def test_genres_left_out_and_merged_count_in_split_audit_and_training(
     merged = Genres(merge=query["genres.merge"])
     choice = SplitChoice("by_artist", {"n_folds": 3}, seed=7, fold=2, genres=merged)
     link = address(chosen, choice)
-    train = open_page("train", **link)
+    app.switch_page("pages/train.py")  # as the link does it, in the same session
+    for key, value in link.items():
+        app.query_params[key] = value
+    train = app.run()
     config = classifier.resolve(config_of(chosen, choice))
     shown = train.code[-1].value.replace(" \\\n  ", " ")  # it goes over several lines
     assert shown == jobs.command_of(config)

@@ -1,7 +1,8 @@
 """The view's choices live in the URL, so that a view can be sent to somebody.
 
 Streamlit's own binding loses values on Back; here the URL is the truth, and a widget is set from it
-whenever the two differ before the widget is drawn.
+whenever the two differ before the widget is drawn, and when it was not drawn a moment ago: its
+state may then still be there, but the browser shows it as new.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from urllib.parse import urlsplit
+from typing import Any
 
 import streamlit as st
 
@@ -71,9 +72,32 @@ def _write(name: str, text: str) -> None:
         st.query_params.pop(name, None)
 
 
+def new_run(place: str) -> None:
+    """Begins a run of a page; `ui.page` calls it.
+
+    Args:
+        place: Names the page.
+    """
+    same = st.session_state.get("_place") == place
+    st.session_state["_drawn_before"] = st.session_state.get("_drawn", set()) if same else set()
+    st.session_state["_drawn"] = set()
+    st.session_state["_place"] = place
+
+
 def _place() -> str:
-    """The page's own address, without what is chosen there."""
-    return urlsplit(st.context.url or "").path
+    return str(st.session_state.get("_place", ""))
+
+
+def hold(key: str, wanted: Any) -> None:
+    """Sets the state of a widget that is about to be drawn, where it is not so already.
+
+    Always setting it would undo what a person does to it during the run.
+    """
+    drawn = st.session_state.setdefault("_drawn", set())
+    known = key in drawn or key in st.session_state.get("_drawn_before", ())
+    drawn.add(key)
+    if not known or st.session_state.get(key) != wanted:
+        st.session_state[key] = wanted
 
 
 def choose_one(
@@ -94,8 +118,7 @@ def choose_one(
         return first
     wanted = chosen(name) if chosen(name) in options else first
     key = f"choice_{name}"
-    if st.session_state.get(key) != wanted:
-        st.session_state[key] = wanted
+    hold(key, wanted)
 
     def write() -> None:
         value = st.session_state.get(key) or first
@@ -125,8 +148,7 @@ def choose_many(
     if not chosen(name):
         wanted = [value for value in default if value in options]
     key = f"choice_{name}"
-    if st.session_state.get(key) != wanted:
-        st.session_state[key] = wanted
+    hold(key, wanted)
 
     def write() -> None:
         # A lone comma says "none", which is not the same as saying nothing.
