@@ -29,7 +29,7 @@ CLIP_S = 30.0
 
 
 def main() -> None:
-    """Prints milliseconds a clip and ratios."""
+    """Prints milliseconds a clip, of the clock and of the processor, and ratios of the clock."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--clips", type=int, default=4, help="clips in a batch")
@@ -77,18 +77,22 @@ def report(
 ) -> None:
     """Lets the two take turns and prints a line."""
     times: dict[str, list[float]] = {"ours": [], "theirs": []}
+    cpu: dict[str, list[float]] = {"ours": [], "theirs": []}
     for turn in range(rounds + 1):
         for key, work in (("ours", ours), ("theirs", theirs)):
             if work is not None:
-                began = time.perf_counter()
+                began, began_cpu = time.perf_counter(), time.process_time()
                 work()
                 if turn:  # the first one warms up
                     times[key].append(1e3 * (time.perf_counter() - began) / n_clips)
-    line = f"{name:15s} {statistics.median(times['ours']):7.2f} ms a clip"
+                    cpu[key].append(1e3 * (time.process_time() - began_cpu) / n_clips)
+    wall, busy = statistics.median(times["ours"]), statistics.median(cpu["ours"])
+    line = f"{name:15s} {wall:7.2f} ms a clip (processor {busy:.1f})"
     if theirs is not None:
         ratios = [b / a for a, b in zip(times["ours"], times["theirs"], strict=True)]
         line += (
-            f"; {label} {statistics.median(times['theirs']):7.1f} ms: "
+            f"; {label} {statistics.median(times['theirs']):.1f} "
+            f"(processor {statistics.median(cpu['theirs']):.1f}): "
             f"{statistics.median(ratios):.1f} × ({min(ratios):.1f} to {max(ratios):.1f})"
         )
     print(line, flush=True)

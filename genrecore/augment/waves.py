@@ -39,7 +39,7 @@ class Noise(Configured[NoiseOptions]):
 
     As the source, but that the noise is not drawn anew: every example gets a stretch of one fixed
     recording of two million normal numbers, from a random place and with a random sign. Adding it
-    costs a hundredth of drawing it.
+    costs about a tenth of drawing it.
     """
 
     def draw(self, n: int, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
