@@ -3,7 +3,7 @@
     python docs/make_screenshots.py checkpoints            # 1280 pixels wide
     python docs/make_screenshots.py checkpoints --width 800
 
-Datasets shows the demo music, which must have been made (`genrecore datasets prepare demo`).
+Datasets and Sound show the demo music, which must have been made (`genrecore datasets prepare demo`).
 Needs Debian's chromium (or another one, named by `--chromium`) and the `[test]` extra. The pictures
 lie in `docs/screenshots/` as `<page>-<theme>.png`.
 """
@@ -34,7 +34,7 @@ FLAGS = [
     "--disable-component-update",
     "--disable-sync",
 ]
-PAGES = ("overview", "datasets", "leaks", "train", "runs", "compare", "classify")
+PAGES = ("overview", "datasets", "sound", "leaks", "train", "runs", "compare", "classify")
 
 
 def main() -> None:
@@ -66,6 +66,7 @@ def main() -> None:
                     page = context.new_page()
                     query = f"?run={given.run}" if given.run and name == "runs" else ""
                     query = "?dataset=demo&view=listen" if name == "datasets" else query
+                    query = "?dataset=demo&genre=techno" if name == "sound" else query
                     address = "" if name == "overview" else name
                     page.goto(f"http://127.0.0.1:{port}/{address}{query}")
                     settle(page)

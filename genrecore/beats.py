@@ -8,8 +8,8 @@ import numpy as np
 def beats(wave: np.ndarray, sample_rate_hz: int) -> tuple[float, np.ndarray]:
     """Tempo in beats per minute and the times of the beats (n,) in s, of a wave (n_samples,).
 
-    (0.0, nothing) where no beat is heard. The first call compiles for many seconds, because
-    librosa does; it is imported here and not before.
+    (0.0, nothing) where no beat is heard. The first call in a new environment compiles for up to a
+    minute, because librosa does; it is imported here and not before.
 
     Source: Ellis (2007), Beat tracking by dynamic programming, as librosa.beat.beat_track.
     """

@@ -23,7 +23,7 @@ from genrecore.errors import AudioError
 from genrecore.jobs import start_task
 from genrecore.ui import dataset_readers as reading
 from genrecore.ui import fields
-from genrecore.ui.choices import choose, choose_one, chosen
+from genrecore.ui.choices import choose, choose_one, chosen, hold
 from genrecore.ui.dataset_choice import Chosen, address, prepare_words
 from genrecore.ui.dataset_form import choose_dataset
 from genrecore.ui.dataset_listening import show
@@ -322,8 +322,7 @@ def _slider(
     """A slider in tenths of a second, bound to the URL."""
     key = f"slider_{name}"
     wanted = round(min(max(wanted, low), high), 1)
-    if st.session_state.get(key) != wanted:
-        st.session_state[key] = wanted
+    hold(key, wanted)
 
     def write() -> None:
         value = st.session_state[key]
@@ -337,14 +336,14 @@ def _wave_and_beats(excerpt: Excerpt) -> None:
     info = FieldInfo(
         annotation=bool,
         title="Mark the beats",
-        description="Where librosa hears the beat. Its first call compiles for many seconds.",
+        description="Where librosa hears the beat. Its first call compiles, for up to a minute.",
     )
     wanted = fields.field("beats", info, False)
     times_s: list[float] = []
     if wanted:
         with (
             sentences(),
-            st.spinner("Looking for the beat. The first time, librosa compiles: up to 30 s …"),
+            st.spinner("Looking for the beat. The first time librosa compiles, up to a minute …"),
         ):
             bpm, times_s = _beats(excerpt.key, excerpt.wave, excerpt.sample_rate_hz)
             st.caption(_tempo_in_words(bpm, times_s))

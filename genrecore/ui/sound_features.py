@@ -20,7 +20,7 @@ from genrecore.errors import UsageError
 from genrecore.features import FEATURES, PRESETS
 from genrecore.registry import Options
 from genrecore.ui import fields
-from genrecore.ui.choices import choose, choose_many, chosen
+from genrecore.ui.choices import choose, choose_many, chosen, hold
 from genrecore.ui.frame import chart, link_to, pair, plain, section, sentences
 from genrecore.ui.sound_clip import Excerpt, Picked
 
@@ -227,8 +227,7 @@ def _study() -> None:
     """Takes over what a study fed its networks, and says what that leaves open."""
     names = [""] + [name for name in PRESETS if "feature" in PRESETS[name].thing]
     said = chosen("study") if chosen("study") in names else ""
-    if st.session_state.get("choice_study") != said:
-        st.session_state["choice_study"] = said
+    hold("choice_study", said)
 
     def take() -> None:
         _take(st.session_state["choice_study"])
@@ -248,11 +247,26 @@ def _study() -> None:
         " × ".join(depiction.spaced(n) for n in one) for one in _shapes(entry.facts["shape"])
     )
     words = f"{plain(entry.source)}: its network is given {shape}."
-    if any(chosen(key) != value for key, value in _address(said).items()):
+    if _changed_since(said):
         words += " You have changed something since."
     st.caption(words)
     with st.expander("What the study leaves open", icon=":material/help:"):
         st.markdown("\n".join(f"- {plain(note)}" for note in entry.facts["notes"]))
+
+
+def _changed_since(study: str) -> bool:
+    """Whether the choices of this page are not the study's any more."""
+    wanted = _address(study)
+    name = wanted["features"]
+    prefix = f"{name}."
+    given = {
+        key: wanted.get(prefix + key, info.get_default())
+        for key, info in FEATURES[name].options.model_fields.items()
+    }
+    now = fields.said(FEATURES, name)
+    return any(str(given[key]) != str(value) for key, value in now.items()) or any(
+        chosen(key) != value for key, value in wanted.items() if not key.startswith(prefix)
+    )
 
 
 def _address(study: str) -> dict[str, str]:

@@ -13,7 +13,7 @@ from genrecore.features import FEATURES
 from genrecore.mel_scale import MelBank, octave_elsewhere
 from genrecore.plots import mel_scale as drawn
 from genrecore.ui import fields
-from genrecore.ui.choices import choose, chosen
+from genrecore.ui.choices import choose, chosen, hold
 from genrecore.ui.frame import chart, pair, section
 from genrecore.ui.sound_clip import sample_rate_hz
 from genrecore.ui.sound_heard import log_mel_options
@@ -75,8 +75,7 @@ def _tone(top_hz: float) -> tuple[float, str]:
     wanted = wanted if 1.0 <= wanted < math.inf else _DEFAULT_HZ
     nearest = min(notes, key=lambda hz: abs(math.log(hz / wanted)))
     key = "slider_tone"
-    if st.session_state.get(key) != nearest:
-        st.session_state[key] = nearest
+    hold(key, nearest)
 
     def write() -> None:
         value = round(st.session_state[key])
