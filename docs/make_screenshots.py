@@ -3,7 +3,8 @@
     python docs/make_screenshots.py checkpoints            # 1280 pixels wide
     python docs/make_screenshots.py checkpoints --width 800
 
-Datasets and Sound show the demo music, which must have been made (`genrecore datasets prepare demo`).
+Datasets and Sound show the demo music, which must have been made before
+(`genrecore datasets prepare demo`).
 Needs Debian's chromium (or another one, named by `--chromium`) and the `[test]` extra. The pictures
 lie in `docs/screenshots/` as `<page>-<theme>.png`.
 """

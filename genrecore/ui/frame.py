@@ -12,6 +12,7 @@ import pandas as pd
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
+from genrecore import hardware
 from genrecore.errors import GenrecoreError
 from genrecore.plots import Chart
 from genrecore.ui.choices import new_run
@@ -52,6 +53,7 @@ _ICON = """<svg xmlns="http://www.w3.org/2000/svg" width="32" height="32" viewBo
 def navigation() -> st.Page:
     """The page that the address asks for, inside the common frame; `app.py` runs it."""
     st.session_state["_framed"] = True
+    hardware.share_cores()  # before any page imports torch
     st.set_page_config(
         page_title="genrecore",
         page_icon=_ICON,
