@@ -82,24 +82,37 @@ def main() -> None:
         )
 
 
-def ours(config: RunConfig, prepared: Prepared, chosen: hardware.Hardware, steps: int):
-    """A turn of the trainer: samples per second as its history reports them."""
+def ours(
+    config: RunConfig,
+    prepared: Prepared,
+    chosen: hardware.Hardware,
+    steps: int,
+    batch: int = BATCH,
+    everything: bool = False,
+):
+    """A turn of the trainer: samples per second as its history reports them.
+
+    Every turn draws from the same few examples, or from all that there are.
+    """
     torch.manual_seed(0)
     net = Classifier(config, prepared.genres)
     chosen.prepare(net)
-    keep = steps * BATCH
+    keep = steps * batch
     examples = Examples(
         prepared.corpus, config, net.feature, prepared.clips, prepared.genres, chosen
     )
-    train = examples.of("train")[:keep]
+    everywhere = examples.trained_on()
+    train = everywhere[:keep]
     assert len(train) == keep, f"only {len(train)} training segments; take fewer steps"
     net.fit_standardisation(lambda: map(examples.features, train.split(examples.most)))
     folder = Path(tempfile.mkdtemp(prefix="genrecore-benchmark-"))
+    draws = torch.Generator().manual_seed(0)
 
     def turn() -> float:
         trainer = Trainer(config, net, examples, chosen, Status(folder), silent)
-        trainer.train, trainer.n_steps = train, steps
-        trainer.valid = trainer.valid[:BATCH]
+        some = torch.randperm(len(everywhere), generator=draws)[:keep]
+        trainer.train, trainer.n_steps = everywhere[some] if everything else train, steps
+        trainer.valid = trainer.valid[:batch]
         trainer.fit()
         return float(Status(folder).values["samples_per_s"])
 

@@ -82,6 +82,7 @@ class Examples:
             kept = [None] if fresh else [None, *self._variants]
             found = [feature_cache.compute(corpus, config, feature, report, one) for one in kept]
             self._rows = [self._resident(features.rows) for features in found]
+            self._fetch = [features.fetch for features in found]
             self._channels = found[0].channels
         self._fresh = fresh or not cached
         at_once = feature_cache.at_once(corpus, config)
@@ -154,15 +155,21 @@ class Examples:
     def _gathered(self, index: Tensor) -> Tensor:
         n = len(self.segments)
         if len(self._rows) == 1 or bool((index < n).all()):
-            return _taken(self._rows[0], index, self._device)
+            return self._taken(0, index)
         parts = torch.empty(
             (len(index), *self._rows[0].shape[1:]), device=self._device, dtype=torch.float32
         )
-        for k, rows in enumerate(self._rows):
+        for k in range(len(self._rows)):
             mine = (index // n == k).nonzero()[:, 0]
             if len(mine):
-                parts[mine.to(self._device)] = _taken(rows, index[mine] % n, self._device)
+                parts[mine.to(self._device)] = self._taken(k, index[mine] % n)
         return parts
+
+    def _taken(self, k: int, index: Tensor) -> Tensor:
+        rows = self._rows[k]
+        if rows.device.type == "cpu":
+            self._fetch[k](index)
+        return rows[index.to(rows.device)].to(self._device, non_blocking=True)
 
     @torch.no_grad()
     def _computed(self, index: Tensor, generator: torch.Generator | None) -> Given:
@@ -197,10 +204,6 @@ class Examples:
         if self._channels_last and made.ndim == 4:
             return made.to(memory_format=torch.channels_last)
         return made
-
-
-def _taken(rows: Tensor, index: Tensor, device: str) -> Tensor:
-    return rows[index.to(rows.device)].to(device, non_blocking=True)
 
 
 def _variants(config: RunConfig, sample_rate_hz: int) -> list[Variant]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import mmap
 import os
 import time
 from collections.abc import Callable
@@ -29,6 +30,7 @@ from genrecore.progress import Report, silent
 _FORMAT = 1
 _BATCH = 64
 _SAMPLES_AT_ONCE = 2**23
+_LARGE = 2**30  # bytes; a smaller file stays in memory once it was read
 
 
 @dataclass(frozen=True)
@@ -36,12 +38,13 @@ class Features:
     """`rows` (n_segments, *shape) float32 and, in the same order, the segment table.
 
     Of pictures whose channels are copies of one another, `rows` has one; `channels` says how many
-    the network is shown.
+    the network is shown. `fetch(index)` has the disk read rows ahead that are about to be used.
     """
 
     rows: Tensor
     segments: pd.DataFrame
     channels: int = 1
+    fetch: Callable[[Tensor], None] = lambda index: None
 
 
 def gather_waves(samples: Tensor, starts: Tensor, lengths: Tensor, n_segment: int) -> Tensor:
@@ -96,7 +99,8 @@ def compute(
         jobfolder.write_json(partial / "what.json", {"what": what, "made": time.time()})
 
     final = jobfolder.make_once(jobfolder.cache_dir() / "features" / key, make, report)
-    return Features(_map(final / "rows.f32", (len(segments), *shape)), segments, channels)
+    rows, fetch = _map(final / "rows.f32", (len(segments), *shape))
+    return Features(rows, segments, channels, fetch)
 
 
 def _kept_shape(feature: nn.Module) -> tuple[tuple[int, ...], int]:
@@ -150,9 +154,23 @@ def reader(
     ]
 
 
-def _map(path: Path, shape: tuple[int, ...]) -> Tensor:
-    # Copy-on-write: torch wants a writable array, the file stays as it is.
-    return torch.from_numpy(np.memmap(path, dtype=np.float32, mode="c", shape=shape))
+def _map(path: Path, shape: tuple[int, ...]) -> tuple[Tensor, Callable[[Tensor], None]]:
+    with open(path, "rb") as stream:
+        # Copy-on-write: torch wants a writable array, the file stays as it is.
+        pages = mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_COPY)
+    rows = torch.from_numpy(np.frombuffer(pages, dtype=np.float32).reshape(shape))
+    if len(pages) < _LARGE or not hasattr(mmap, "MADV_RANDOM"):
+        return rows, lambda index: None
+    # Drawn at random, rows far apart: reading megabytes ahead of each would only waste the disk.
+    pages.madvise(mmap.MADV_RANDOM)
+    n_bytes = len(pages) // shape[0]
+
+    def fetch(index: Tensor) -> None:
+        for row in index.tolist():
+            start = row * n_bytes // mmap.PAGESIZE * mmap.PAGESIZE
+            pages.madvise(mmap.MADV_WILLNEED, start, (row + 1) * n_bytes - start)
+
+    return rows, fetch
 
 
 @torch.no_grad()

@@ -333,3 +333,16 @@ def test_channels_that_are_copies_are_kept_once(tiny: Tiny) -> None:
     folders = [path for path in (jobfolder.cache_dir() / "features").iterdir() if path.is_dir()]
     whats = [jobfolder.read_json(path / "what.json")["what"] for path in folders]
     assert [3, 33, 44] not in [what[4] for what in whats]
+
+
+def test_rows_of_a_large_file_are_fetched_and_are_the_same(
+    tiny: Tiny, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = tiny(augment="pitch_variants")
+    small, _, _ = examples_of(config)
+    monkeypatch.setattr(feature_cache, "_LARGE", 0)
+    large, _, _ = examples_of(config)
+    index = small.trained_on()[torch.tensor([160, 3, 0, 77, 161])]
+    expected, _ = small.training(index, numbers(0))
+    got, _ = large.training(index, numbers(0))
+    assert torch.equal(got, expected)
