@@ -346,3 +346,13 @@ def test_rows_of_a_large_file_are_fetched_and_are_the_same(
     expected, _ = small.training(index, numbers(0))
     got, _ = large.training(index, numbers(0))
     assert torch.equal(got, expected)
+
+
+@pytest.mark.parametrize("pooling", ["probabilities", "majority"])
+def test_the_validation_loss_is_of_clips(store: Path, tiny: Tiny, pooling: str) -> None:
+    run = trained(tiny(segments__pooling=pooling, training__epochs=1), store)
+    valid = run.predictions[run.predictions["split"] == "valid"]
+    chances = [row[f"p_{row['genre']}"] for _, row in valid.iterrows()]
+    loss = -np.log(np.maximum(chances, 1e-12)).mean()
+    # The stored predictions are in float32, in batches of another size.
+    assert run.history["valid_loss"].iloc[0] == pytest.approx(loss, rel=1e-3)
