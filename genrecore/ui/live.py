@@ -302,8 +302,8 @@ def run_live(run_id: str, drawn: tuple[bool, bool]) -> None:
                 )
         st.caption(
             "Validation is drawn with markers, training dotted; a ring marks the best epoch. "
-            "Training accuracy is of segments while they are learned from, validation accuracy "
-            "of whole clips."
+            "Training is measured on segments while they are learned from, as augmented; "
+            "validation on whole clips."
         )
     with st.expander("Log", icon=":material/notes:", expanded=run.state in ("failed", "lost")):
         log = run.log(6000) or "Nothing has been written yet."
