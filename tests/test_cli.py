@@ -11,7 +11,9 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 from conftest import ROOT, TINY, trained, wait_for, wait_for_epoch
 
 from genrecore import runs
@@ -183,3 +185,32 @@ def test_a_store_that_cannot_be_written_is_one_sentence(
     blocked.write_text("")
     monkeypatch.setenv("GENRECORE_RUNS", str(blocked))
     refused(genrecore("train", *SMALL), 1, "cannot take a new run")
+
+
+def test_a_changed_clip_and_what_is_left_of_it_are_written(store: Path, tmp_path: Path) -> None:
+    time_s = np.arange(2 * 22_050) / 22_050
+    clip, to = tmp_path / "tone.wav", tmp_path / "heard.wav"
+    soundfile.write(clip, 0.3 * np.sin(2 * np.pi * 440 * time_s), 22_050)
+
+    def peak_hz() -> float:
+        wave, rate_hz = soundfile.read(to)
+        middle = wave[len(wave) // 4 : 3 * len(wave) // 4] * np.hanning(len(wave) // 2)
+        return float(np.abs(np.fft.rfft(middle)).argmax() * rate_hz / len(middle))
+
+    octave = ["--set", "augment.pitch.range_semitones=12"]
+    heard = set()
+    for seed in ("0", "1"):
+        words = ["hear", str(clip), "--out", str(to), "--augment", "pitch", "--seed", seed]
+        facts = json.loads(genrecore(*words, *octave, "--json").stdout)
+        assert facts["seconds"] == 2.0
+        heard.add(round(peak_hz()))
+    assert len(heard) == 2
+    assert all(219 < hz < 881 for hz in heard)  # an octave down to an octave up
+    assert genrecore("hear", str(clip), "--out", str(to), "--inverse").returncode == 0
+    assert peak_hz() == pytest.approx(440, abs=45)  # the width of a mel band there
+    refused(genrecore("hear", str(clip), "--out", str(to), "--augment", "mixup"), 2, "waves")
+    refused(
+        genrecore("hear", str(clip), "--out", str(to), "--inverse", "--set", "feature=stft"),
+        2, "log_mel",
+    )  # fmt: skip
+    refused(genrecore("hear", str(clip), "--out", "/no/such/folder.wav"), 1, "cannot be written")

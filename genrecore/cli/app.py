@@ -55,6 +55,7 @@ from genrecore.cli import (  # noqa: E402
     cache,  # noqa: F401
     data,  # noqa: F401
     downloads,  # noqa: F401
+    hearing,  # noqa: F401
     laboratory,  # noqa: F401
     models,  # noqa: F401
     serving,  # noqa: F401
