@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import io
+import subprocess
 import sys
 
 import pytest
 
 
-def command(*words: str) -> str:
-    """Standard output of a genrecore command that ends well."""
+def genrecore(*words: str) -> subprocess.CompletedProcess[str]:
+    """The command in this process, from its entry point to its exit code."""
     from genrecore.cli import main
 
     out, err, argv = io.StringIO(), io.StringIO(), sys.argv
@@ -24,5 +25,20 @@ def command(*words: str) -> str:
             main()
     finally:
         sys.argv = argv
-    assert left.value.code == 0, err.getvalue()
-    return out.getvalue()
+    assert isinstance(left.value.code, int)
+    return subprocess.CompletedProcess(words, left.value.code, out.getvalue(), err.getvalue())
+
+
+def command(*words: str) -> str:
+    """Standard output of a genrecore command that ends well."""
+    result = genrecore(*words)
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+def refused(result: subprocess.CompletedProcess[str], code: int, *said: str) -> None:
+    """Checks that a command ended with this code and one sentence that holds these words."""
+    assert result.returncode == code, result.stderr
+    assert "Traceback" not in result.stderr + result.stdout
+    for words in said:
+        assert words in result.stderr

@@ -8,9 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from commands import genrecore, refused
 from conftest import ROOT, trained
 from streamlit.testing.v1 import AppTest
-from test_cli import genrecore, refused
 
 from genrecore import caches, jobfolder
 from genrecore.config import RunConfig

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import json
 import os
 import subprocess
@@ -14,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from commands import genrecore, refused
 from conftest import ROOT, TINY, trained, wait_for, wait_for_epoch
 
 from genrecore import runs
@@ -24,25 +23,6 @@ Tiny = Callable[..., RunConfig]
 _PARTS = ("dataset", "feature", "model")
 SMALL = [f"--set={key}={value}" for key, value in TINY.items() if key.startswith(_PARTS)]
 SMALL += ["--epochs", "2", "--segment-s", "1", "--clip-s", "3", "--batch-size", "7"]
-
-
-def genrecore(*words: str) -> subprocess.CompletedProcess[str]:
-    """The command in this process, from its entry point to its exit code."""
-    from genrecore.cli import main
-
-    out, err, argv = io.StringIO(), io.StringIO(), sys.argv
-    sys.argv = ["genrecore", *words]
-    try:
-        with (
-            contextlib.redirect_stdout(out),
-            contextlib.redirect_stderr(err),
-            pytest.raises(SystemExit) as left,
-        ):
-            main()
-    finally:
-        sys.argv = argv
-    assert isinstance(left.value.code, int)
-    return subprocess.CompletedProcess(words, left.value.code, out.getvalue(), err.getvalue())
 
 
 def in_a_process(*words: str) -> subprocess.CompletedProcess[str]:
@@ -56,13 +36,6 @@ def in_a_process(*words: str) -> subprocess.CompletedProcess[str]:
         timeout=120,
         check=False,
     )
-
-
-def refused(result: subprocess.CompletedProcess[str], code: int, *said: str) -> None:
-    assert result.returncode == code, result.stderr
-    assert "Traceback" not in result.stderr + result.stdout
-    for words in said:
-        assert words in result.stderr
 
 
 @pytest.mark.parametrize(

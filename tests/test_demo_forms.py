@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import soundfile
+from commands import genrecore
 from conftest import trained
 from PIL import Image
-from test_cli import genrecore
 
 from genrecore import datasets
 from genrecore.config import RunConfig

@@ -295,7 +295,7 @@ def test_an_archive_is_fetched_checked_unpacked_and_removed(server: Server, tmp_
 
 
 def _command(*words: str) -> tuple[int, str]:
-    from test_cli import genrecore as command
+    from commands import genrecore as command
 
     import genrecore.cli.downloads  # noqa: F401
 

@@ -17,6 +17,7 @@ import pytest
 import soundfile
 from commands import command
 from conftest import ROOT, wait_for
+from opened import metrics, open_page, words
 from streamlit.testing.v1 import AppTest
 
 from genrecore import classifier, datasets, jobs
@@ -30,30 +31,6 @@ pytestmark = pytest.mark.xdist_group("page_datasets")  # one worker makes the mu
 
 OPTIONS = {"n_genres": 3, "n_clips": 10, "n_artists": 5, "clip_s": 3.0}
 DEMO = {"dataset": "demo"} | {f"demo.{key}": str(value) for key, value in OPTIONS.items()}
-
-
-def open_page(name: str = "datasets", **query: str) -> AppTest:
-    """The page as it stands after its first run."""
-    app = AppTest.from_file(str(ROOT / "app.py"), default_timeout=60)
-    app.run()
-    app.switch_page(f"pages/{name}.py")
-    for key, value in query.items():
-        app.query_params[key] = value
-    app.run()
-    assert not app.exception, app.exception[0].message
-    return app
-
-
-def words(app: AppTest) -> str:
-    """Everything a page says in text, without the marks that keep names from being markup."""
-    elements = [*app.title, *app.subheader, *app.markdown, *app.caption]
-    elements += [*app.error, *app.warning, *app.info, *app.success]
-    return "\n".join(str(element.value) for element in elements).replace("\\", "")
-
-
-def metrics(app: AppTest) -> dict[str, str]:
-    """The numbers of a page by their names."""
-    return {metric.label: metric.value for metric in app.metric}
 
 
 def dealt_clips(app: AppTest) -> dict[str, int]:
@@ -91,14 +68,14 @@ def gtzan(tmp_path: Path) -> Path:
 
 
 def test_music_that_is_not_made_yet_is_offered_to_be_made(own_cache: Path) -> None:
-    app = open_page(**DEMO)
+    app = open_page("datasets", **DEMO)
     assert "has not been made yet" in words(app)
     assert not app.metric
     assert not app.button(key="prepare").disabled
 
 
 def test_facts_are_those_of_the_clip_table(music: pd.DataFrame) -> None:
-    shown = metrics(open_page(**DEMO))
+    shown = metrics(open_page("datasets", **DEMO))
     assert shown == {
         "Clips": str(len(music)),
         "Genres": "3",
@@ -109,7 +86,7 @@ def test_facts_are_those_of_the_clip_table(music: pd.DataFrame) -> None:
 
 
 def test_options_are_fields_and_live_in_the_address(music: pd.DataFrame) -> None:
-    app = open_page(**DEMO)
+    app = open_page("datasets", **DEMO)
     field = next(widget for widget in app.number_input if widget.label == "Clips a genre")
     assert field.value == 10
     field.set_value(11).run()
@@ -124,7 +101,7 @@ def number(app: AppTest, label: str) -> Any:
 def test_a_choice_is_not_lost_when_the_browser_asks_with_an_older_address(
     music: pd.DataFrame,
 ) -> None:
-    app = open_page(**DEMO)
+    app = open_page("datasets", **DEMO)
     number(app, "Clips a genre").set_value(11).run()
     app.query_params["demo.n_clips"] = "10"  # the browser has not heard of 11 yet
     number(app, "Artists a genre").set_value(6).run()
@@ -140,7 +117,7 @@ def test_a_choice_is_not_lost_when_the_browser_asks_with_an_older_address(
 def test_who_goes_back_later_gets_what_was_there(
     music: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    app = open_page(**DEMO)
+    app = open_page("datasets", **DEMO)
     number(app, "Clips a genre").set_value(11).run()
     monkeypatch.setattr(choices, "_LATE_S", 0.0)  # as if it were later
     app.query_params["demo.n_clips"] = "10"
@@ -150,7 +127,7 @@ def test_who_goes_back_later_gets_what_was_there(
 
 
 def test_an_option_in_the_address_that_is_out_of_range_is_passed_over(music: pd.DataFrame) -> None:
-    app = open_page(**(DEMO | {"demo.n_genres": "3", "demo.seed": "-7"}))
+    app = open_page("datasets", **(DEMO | {"demo.n_genres": "3", "demo.seed": "-7"}))
     assert next(w for w in app.number_input if w.label == "Seed").value == 0
     assert metrics(app)["Genres"] == "3"
 
@@ -167,28 +144,28 @@ def test_an_option_in_the_address_that_is_out_of_range_is_passed_over(music: pd.
 def test_every_view_draws_its_charts_with_alternative_texts(
     query: dict[str, str], n_charts: int, music: pd.DataFrame
 ) -> None:
-    app = open_page(**query, **DEMO)
+    app = open_page("datasets", **query, **DEMO)
     charts = app.get("plotly_chart")
     assert len(charts) == n_charts
     assert all(len(chart.proto.alt) > 40 for chart in charts)
 
 
 def test_the_split_view_says_that_artists_cross_or_do_not(music: pd.DataFrame) -> None:
-    leaky = open_page(view="split", split="stratified", **DEMO)
+    leaky = open_page("datasets", view="split", split="stratified", **DEMO)
     assert "artist" in leaky.error[0].value
-    clean = open_page(view="split", split="by_artist", **DEMO)
+    clean = open_page("datasets", view="split", split="by_artist", **DEMO)
     assert not clean.error
     assert "No known artist or album crosses." in words(clean)
 
 
 def test_a_split_that_cannot_be_made_says_why_in_a_sentence(music: pd.DataFrame) -> None:
-    app = open_page(view="split", split="official", **DEMO)
+    app = open_page("datasets", view="split", split="official", **DEMO)
     assert "has no split of its own" in app.error[0].value.replace("\\", "")
 
 
 def test_listening_follows_the_clip_in_the_address(music: pd.DataFrame) -> None:
     clip_id = str(music["clip_id"].iloc[17])
-    app = open_page(view="listen", clip=clip_id, **DEMO)
+    app = open_page("datasets", view="listen", clip=clip_id, **DEMO)
     assert f"**{clip_id}**" in words(app)
     assert len(app.get("audio")) == 1
     wave, spectrogram = app.get("plotly_chart")
@@ -197,7 +174,7 @@ def test_listening_follows_the_clip_in_the_address(music: pd.DataFrame) -> None:
 
 
 def test_finding_a_clip_by_its_name_narrows_the_list(music: pd.DataFrame) -> None:
-    app = open_page(view="listen", **DEMO)
+    app = open_page("datasets", view="listen", **DEMO)
     clip_id = str(music["clip_id"].iloc[7])
     app.text_input(key="find_clip").set_value(clip_id.upper()).run()
     assert app.dataframe[0].value["clip_id"].to_list() == [clip_id]
@@ -206,15 +183,15 @@ def test_finding_a_clip_by_its_name_narrows_the_list(music: pd.DataFrame) -> Non
 
 
 def test_a_dataset_that_needs_a_folder_says_how_to_get_it(own_cache: Path) -> None:
-    app = open_page(dataset="gtzan")
+    app = open_page("datasets", dataset="gtzan")
     assert "needs to know where its files lie" in words(app)
     assert not app.metric
-    fma = open_page(dataset="fma_small")
+    fma = open_page("datasets", dataset="fma_small")
     assert any("genrecore datasets download fma_small" in block.value for block in fma.code)
 
 
 def test_a_folder_that_is_wrong_is_said_in_one_sentence(own_cache: Path, tmp_path: Path) -> None:
-    app = open_page(dataset="gtzan")
+    app = open_page("datasets", dataset="gtzan")
     folder = next(widget for widget in app.text_input if widget.label == "Folder")
     folder.set_value(str(tmp_path / "absent")).run()
     assert "There is nothing at" in app.error[0].value
@@ -227,11 +204,11 @@ def test_a_folder_that_is_wrong_is_said_in_one_sentence(own_cache: Path, tmp_pat
 
 
 def test_an_accepted_folder_can_be_remembered(own_cache: Path, gtzan: Path) -> None:
-    app = open_page(dataset="gtzan", **{"gtzan.folder": str(gtzan)})
+    app = open_page("datasets", dataset="gtzan", **{"gtzan.folder": str(gtzan)})
     assert "8 clips of 2 genres were found" in words(app)
     app.button(key="remember").click().run()
     assert known.known()["gtzan"] == {"folder": str(gtzan)}
-    later = open_page(dataset="gtzan")
+    later = open_page("datasets", dataset="gtzan")
     assert metrics(later)["Clips"] == "8"
     assert "This folder is remembered." in words(later)
 
@@ -240,7 +217,7 @@ def test_a_view_that_comes_back_shows_what_is_chosen(own_cache: Path, gtzan: Pat
     def view() -> list[object]:
         return [group.proto for group in app.get("button_group") if group.label == "Show"]
 
-    app = open_page(dataset="gtzan", **{"gtzan.folder": str(gtzan), "view": "split"})
+    app = open_page("datasets", dataset="gtzan", **{"gtzan.folder": str(gtzan), "view": "split"})
     app.query_params["gtzan.folder"] = ""
     app.run()
     assert not view()
@@ -252,7 +229,7 @@ def test_a_view_that_comes_back_shows_what_is_chosen(own_cache: Path, gtzan: Pat
 
 
 def test_a_clip_added_to_the_folder_is_seen(own_cache: Path, gtzan: Path) -> None:
-    app = open_page(dataset="gtzan", **{"gtzan.folder": str(gtzan)})
+    app = open_page("datasets", dataset="gtzan", **{"gtzan.folder": str(gtzan)})
     assert metrics(app)["Clips"] == "8"
     folder = gtzan / "genres_original" / "blues"
     shutil.copy(folder / "blues.00000.wav", folder / "blues.00031.wav")
@@ -263,13 +240,13 @@ def test_a_clip_added_to_the_folder_is_seen(own_cache: Path, gtzan: Path) -> Non
 def test_preparing_names_the_clips_that_are_left_out(own_cache: Path, gtzan: Path) -> None:
     (gtzan / "genres_original/blues/blues.00002.wav").write_bytes(b"this is no sound at all")
     query = {"dataset": "gtzan", "gtzan.folder": str(gtzan)}
-    app = open_page(**query)
+    app = open_page("datasets", **query)
     app.button(key="prepare").click().run()
     assert not app.exception
     (task,) = jobs.tasks()
     assert task.title == "Preparing gtzan"
     wait_for(lambda: jobs.Task(task.folder).state == "done", 60)
-    app = open_page(**query)
+    app = open_page("datasets", **query)
     assert ": 7 usable clips." in words(app)
     assert metrics(app)["Left out"] == "1"
     assert "blues.00002" in str([table.value for table in app.dataframe])
@@ -277,13 +254,13 @@ def test_preparing_names_the_clips_that_are_left_out(own_cache: Path, gtzan: Pat
 
 def test_the_audit_plays_both_clips_of_a_pair(own_cache: Path, gtzan: Path) -> None:
     query = {"dataset": "gtzan", "gtzan.folder": str(gtzan), "view": "audit"}
-    app = open_page(**query)
+    app = open_page("datasets", **query)
     assert "has not been audited yet" in words(app)
     app.button(key="audit_start").click().run()
     assert not app.exception
     (task,) = jobs.tasks()
     wait_for(lambda: jobs.Task(task.folder).state == "done", 90)
-    app = open_page(kind="exact_copy", **query)
+    app = open_page("datasets", kind="exact_copy", **query)
     assert {"blues.00001", "metal.00003"} <= set(words(app).replace(",", " ").split())
     assert len(app.get("audio")) == 2
 
@@ -291,7 +268,7 @@ def test_the_audit_plays_both_clips_of_a_pair(own_cache: Path, gtzan: Path) -> N
 def test_every_finding_about_clips_has_its_players_page_by_page(music: pd.DataFrame) -> None:
     demo = [f"--set={key}={value}" for key, value in OPTIONS.items()]
     command("datasets", "audit", "demo", *demo, "--split", "stratified", "--table-only")
-    app = open_page(view="audit", audit="split", kind="artist_crosses", **DEMO)
+    app = open_page("datasets", view="audit", audit="split", kind="artist_crosses", **DEMO)
     found = [text.value for text in app.markdown if "is on both sides" in text.value]
     assert len(found) == PAGE_FINDINGS
     assert len(app.get("audio")) == 2 * PAGE_FINDINGS
@@ -302,7 +279,9 @@ def test_every_finding_about_clips_has_its_players_page_by_page(music: pd.DataFr
     assert more
     assert not set(more) & set(found)
     assert len(app.get("audio")) == 2 * len(more)
-    beyond = open_page(view="audit", audit="split", kind="artist_crosses", page="99", **DEMO)
+    beyond = open_page(
+        "datasets", view="audit", audit="split", kind="artist_crosses", page="99", **DEMO
+    )
     assert beyond.pagination[0].value == 1
 
 
@@ -313,7 +292,7 @@ def test_a_failed_audit_says_why_and_shows_its_log(own_cache: Path, gtzan: Path)
     task = jobs.start_task(arguments, "Auditing gtzan")
     wait_for(lambda: jobs.Task(task.folder).state == "failed", 60)
     shutil.move(gtzan.with_name("elsewhere"), gtzan)
-    app = open_page(**query)
+    app = open_page("datasets", **query)
     assert "found nothing at" in words(app)
 
 
@@ -323,7 +302,7 @@ def test_what_a_shell_found_is_shown_with_its_date(own_cache: Path, gtzan: Path)
     command("datasets", "audit", "gtzan", "--split", "stratified", "--set", "split.n_folds=3")
     assert jobs.tasks() == []
     query = {"dataset": "gtzan", "view": "audit", "audit": "split", "stratified.n_folds": "3"}
-    app = open_page(**query)
+    app = open_page("datasets", **query)
     today = time.strftime("%d %b %Y")
     assert f"Prepared on {today}" in words(app)
     assert ": 7 usable clips." in words(app)
@@ -331,12 +310,12 @@ def test_what_a_shell_found_is_shown_with_its_date(own_cache: Path, gtzan: Path)
     assert f"Audited on {today}" in words(app)
     assert metrics(app)["Clips looked at"] == "7"
     # Another question has no answer yet.
-    other = open_page(**(query | {"stratified.n_folds": "4"}))
+    other = open_page("datasets", **(query | {"stratified.n_folds": "4"}))
     assert "has not been audited yet" in words(other)
     # The same question about other files: what was found then is shown, and said to be of then.
     folder = gtzan / "genres_original" / "blues"
     shutil.copy(folder / "blues.00000.wav", folder / "blues.00031.wav")
-    later = open_page(**query)
+    later = open_page("datasets", **query)
     assert "in other files than are there now" in words(later)
     assert metrics(later)["Clips looked at"] == "7"
 
@@ -347,10 +326,10 @@ def test_genres_left_out_and_merged_count_in_split_audit_and_training(
     first, second, third = sorted(music["genre"].unique())
     query = {"split": "by_artist", "by_artist.n_folds": "3", "fold": "2", "split_seed": "7"}
     query |= {"genres.merge": f'"One, two" = {first}, {third}'}
-    app = open_page(view="split", **query, **DEMO)
+    app = open_page("datasets", view="split", **query, **DEMO)
     assert f"{first} (10 clips) and {third} (10 clips) are merged into One, two" in words(app)
     assert dealt_clips(app) == {"One, two": 20, second: 10}
-    app = open_page(view="audit", audit="split", **query, **DEMO)
+    app = open_page("datasets", view="audit", audit="split", **query, **DEMO)
     shown = next(block.value for block in app.code if "datasets audit" in block.value)
     assert f"""--set 'genres.merge="One, two" = {first}, {third}'""" in shown
 
@@ -369,11 +348,11 @@ def test_genres_left_out_and_merged_count_in_split_audit_and_training(
 
 
 def test_a_genre_that_is_not_there_is_a_sentence_with_those_that_are(music: pd.DataFrame) -> None:
-    app = open_page(view="split", **{"genres.leave_out": "Skiffle"}, **DEMO)
+    app = open_page("datasets", view="split", **{"genres.leave_out": "Skiffle"}, **DEMO)
     said = app.error[0].value.replace("\\", "")
     assert "'Skiffle', to be left out, is not in the dataset" in said
     assert all(genre in said for genre in music["genre"].unique())
-    app = open_page(view="audit", audit="split", **{"genres.merge": "a ="}, **DEMO)
+    app = open_page("datasets", view="audit", audit="split", **{"genres.merge": "a ="}, **DEMO)
     assert "genres.merge is 'a ='" in app.error[0].value.replace("\\", "")
 
 
@@ -384,9 +363,9 @@ def test_the_split_deals_only_clips_that_the_last_preparation_could_use(
     query = {"dataset": "gtzan", "gtzan.folder": str(gtzan), "view": "split"}
     query |= {"split": "stratified", "stratified.n_folds": "3"}
 
-    assert dealt_clips(open_page(**query))["metal"] == 4
+    assert dealt_clips(open_page("datasets", **query))["metal"] == 4
     command("datasets", "prepare", "gtzan", "--folder", str(gtzan))
-    assert dealt_clips(open_page(**query))["metal"] == 3
+    assert dealt_clips(open_page("datasets", **query))["metal"] == 3
 
 
 def test_what_needs_no_spectrogram_imports_no_torch(music: pd.DataFrame) -> None:
@@ -435,6 +414,7 @@ def test_no_two_fields_share_a_name_in_the_address() -> None:
 
 def test_a_clip_of_a_table_is_shown_as_its_descriptors(own_cache: Path, real_data: Path) -> None:
     app = open_page(
+        "datasets",
         dataset="gtzan",
         view="listen",
         clip="disco.00017",
@@ -457,8 +437,8 @@ def test_a_picture_is_shown_and_one_that_is_none_is_said(own_cache: Path, tmp_pa
             pixels = rng.integers(0, 256, (23, 31, 3), dtype=np.uint8)
             Image.fromarray(pixels).save(tmp_path / "pictures" / genre / f"{number}.png")
     query = {"dataset": "folder", "folder.folder": str(tmp_path / "pictures"), "view": "listen"}
-    app = open_page(**query)
+    app = open_page("datasets", **query)
     assert len(app.get("image")) == 1
     (tmp_path / "pictures" / "dub" / "0.png").write_bytes(b"no picture")
-    app = open_page(**query)
+    app = open_page("datasets", **query)
     assert "0.png is no picture that can be read." in words(app)

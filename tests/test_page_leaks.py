@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 import soundfile
+from commands import genrecore
 from conftest import ROOT, TINY, trained
-from streamlit.testing.v1 import AppTest
-from test_cli import genrecore
+from opened import open_page, words
 
 from genrecore import config as configuration
 from genrecore import datasets, jobfolder, jobs, leaklab, metrics, runs
@@ -37,27 +37,6 @@ FORM = {
     )
     for key, value in VALUES.items()
 } | {"dataset": "demo", "by_artist.n_folds": str(N_FOLDS), "view": "new"}
-
-
-def open_page(**query: str) -> AppTest:
-    """The page as it stands after its first run."""
-    app = AppTest.from_file(str(ROOT / "app.py"), default_timeout=60)
-    app.run()
-    app.switch_page("pages/leaks.py")
-    for key, value in query.items():
-        app.query_params[key] = value
-    app.run()
-    assert not app.exception, app.exception[0].message
-    return app
-
-
-def words(app: AppTest) -> str:
-    """Everything a page says in text, without the marks that keep names from being markup."""
-    elements = [*app.title, *app.subheader, *app.markdown, *app.caption]
-    elements += [*app.error, *app.warning, *app.info, *app.success]
-    said = [str(element.value) for element in elements]
-    said += [bar.proto.text for bar in app.get("progress")]
-    return "\n".join(said).replace("\\", "").replace("\u00a0", " ")
 
 
 @pytest.fixture(scope="module")
@@ -105,7 +84,7 @@ def nobody_starts(store: Path) -> Iterator[None]:
 
 
 def test_an_empty_store_explains_itself_and_offers_the_form(store: Path) -> None:
-    app = open_page()
+    app = open_page("leaks")
     assert "A split leaks when an artist" in words(app)
     assert app.button(key="queue").label == "Queue 10 runs"
     assert "judged by earlier runs" not in words(app)  # there are none, so nothing is said
@@ -115,7 +94,7 @@ def test_an_empty_store_explains_itself_and_offers_the_form(store: Path) -> None
 def test_queueing_makes_the_runs_of_the_plan_and_stopping_cancels_them(
     store: Path, plan: list[RunConfig], nobody_starts: None
 ) -> None:
-    app = open_page(**FORM)
+    app = open_page("leaks", **FORM)
     app.button(key="queue").click().run()
     assert not app.exception
     queued = runs.all_runs(store)
@@ -138,7 +117,7 @@ def test_queueing_makes_the_runs_of_the_plan_and_stopping_cancels_them(
 
 
 def test_runs_that_are_done_are_not_trained_again(done: Experiment) -> None:
-    app = open_page(**FORM)
+    app = open_page("leaks", **FORM)
     assert "6 of them are there already" in words(app)
     app.button(key="queue").click().run()
     assert not app.exception
@@ -151,7 +130,7 @@ def test_a_lost_fold_alone_is_queued_anew(
 ) -> None:
     gone = finished.leaky[1]
     jobfolder.Status(copied / gone.run_id).move("failed", "The disk is full.")
-    app = open_page()
+    app = open_page("leaks")
     assert "By clip, fold 2 of 3: The disk is full." in app.error[0].value.replace("\\", "")
     assert app.button(key="queue_missing").label == "Queue the missing run"
     app.button(key="queue_missing").click().run()
@@ -162,7 +141,7 @@ def test_a_lost_fold_alone_is_queued_anew(
 
 
 def test_a_finished_experiment_says_what_the_command_says(done: Experiment) -> None:
-    app = open_page()
+    app = open_page("leaks")
     found = leaklab.gap(done.runs)
     assert f"### {found.headline}" in words(app)
     by_hand = {
@@ -189,7 +168,7 @@ def test_a_finished_experiment_says_what_the_command_says(done: Experiment) -> N
 def test_every_fold_is_listed_with_its_accuracy_its_badge_and_the_way_to_its_run(
     done: Experiment,
 ) -> None:
-    app = open_page()
+    app = open_page("leaks")
     table = app.dataframe[-1].value.set_index("run_id")
     assert len(table) == 6
     for run in done.runs:
@@ -217,21 +196,21 @@ def test_the_figures_show_the_numbers_of_the_gap(done: Experiment) -> None:
     for chart in charts:
         assert chart.figure.layout.title.text
         assert len(chart.alt) > 40
-    assert len(open_page().get("plotly_chart")) == 2
+    assert len(open_page("leaks").get("plotly_chart")) == 2
 
 
 def test_an_address_opens_its_experiment_and_the_list_leads_to_others(
     copied: Path, finished: Experiment, nobody_starts: None
 ) -> None:
     newer = leaklab.submit(leaklab.plan(with_values(finished.config, {"seed": 7}), 4))
-    first = open_page()
+    first = open_page("leaks")
     assert "0 of 8 runs are done" in words(first)
-    asked = open_page(experiment=finished.key)
+    asked = open_page("leaks", experiment=finished.key)
     assert leaklab.gap(finished.runs).headline in words(asked)
     rows = asked.dataframe[-1].value
     assert rows["state"].to_list() == ["0 of 8 runs", "6 of 6 runs"]
     assert "seed 7" in rows["title"][0]
-    unknown = open_page(experiment="0123456789")
+    unknown = open_page("leaks", experiment="0123456789")
     assert "There is no experiment 0123456789" in words(unknown)
     assert "0 of 8 runs are done" in words(unknown)
     assert len(newer) == 8
@@ -247,7 +226,7 @@ def test_the_run_at_work_is_shown_with_its_epoch_and_the_time_left(
         runs.create(finished.leaky[2].config, copied)
         status = jobfolder.Status(run.folder)
         status.move("running", phase="Training", done=5, total=10, epoch=1, time_left_s=240.0)
-        app = open_page()
+        app = open_page("leaks")
         said = words(app)
         assert "3 of 6 runs are done · about 4 min left" in said  # the tiny ones take seconds
         assert "At work: by clip, fold 1 of 3" in said
@@ -272,8 +251,10 @@ def test_earlier_runs_tell_how_long_new_ones_take(done: Experiment) -> None:
     pace_s = sorted(run.history["seconds"].median() / 10 for run in there[:5])[2]
     assert long - short == pytest.approx(100 * 10 * pace_s)  # 10 of 30 clips are trained on
     assert leaklab.run_s(other, 30, N_FOLDS, there) is None
-    assert "judged by earlier runs" in words(open_page(**(FORM | {"training.epochs": "9"})))
-    assert "judged by earlier runs" not in words(open_page(**(FORM | {"cnn.width": "5"})))
+    assert "judged by earlier runs" in words(
+        open_page("leaks", **(FORM | {"training.epochs": "9"}))
+    )
+    assert "judged by earlier runs" not in words(open_page("leaks", **(FORM | {"cnn.width": "5"})))
 
 
 def test_only_runs_on_both_splits_are_an_experiment(copied: Path, finished: Experiment) -> None:
@@ -321,7 +302,7 @@ def music(folder: Path, artists: dict[str, list[str]] | None = None) -> dict[str
 def test_clips_that_cannot_answer_are_refused_with_the_reason(
     artists: dict[str, list[str]] | None, said: str, store: Path, tmp_path: Path
 ) -> None:
-    app = open_page(**music(tmp_path / "music", artists), **{"by_artist.n_folds": "3"})
+    app = open_page("leaks", **music(tmp_path / "music", artists), **{"by_artist.n_folds": "3"})
     assert said in app.error[0].value.replace("\\", "")
     assert app.button(key="queue").disabled
 
@@ -330,8 +311,8 @@ def test_a_genre_with_one_artist_can_be_left_out(store: Path, tmp_path: Path) ->
     bands = ["Bob", "Cy", "Di"] * 2
     artists = {"dub": ["Ann"] * 6, "march": [f"{one} B." for one in bands], "waltz": bands}
     address = music(tmp_path / "music", artists) | {"by_artist.n_folds": "3"}
-    assert "leave these genres out" in open_page(**address).error[0].value
-    app = open_page(**address, **{"genres.leave_out": "dub"})
+    assert "leave these genres out" in open_page("leaks", **address).error[0].value
+    app = open_page("leaks", **address, **{"genres.leave_out": "dub"})
     assert not app.error
     assert app.button(key="queue").label == "Queue 6 runs"
     assert "--leave-out dub" in app.code[-1].value
@@ -340,10 +321,12 @@ def test_a_genre_with_one_artist_can_be_left_out(store: Path, tmp_path: Path) ->
 def test_a_dataset_without_its_folder_and_too_many_folds_are_said_in_a_sentence(
     store: Path, tmp_path: Path
 ) -> None:
-    assert "needs the folder" in open_page(dataset="gtzan").error[0].value
+    assert "needs the folder" in open_page("leaks", dataset="gtzan").error[0].value
     absent = {"dataset": "gtzan", "gtzan.folder": str(tmp_path / "absent")}
-    assert "There is nothing at" in open_page(**absent).error[0].value
-    app = open_page(**{"demo.n_clips": "211", "by_artist.n_folds": "9"})  # nobody has made these
+    assert "There is nothing at" in open_page("leaks", **absent).error[0].value
+    app = open_page(
+        "leaks", **{"demo.n_clips": "211", "by_artist.n_folds": "9"}
+    )  # nobody has made these
     assert "8 artists a genre, and 9 folds need 9" in app.error[0].value
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from conftest import ROOT
+from opened import again, open_page, words
 from streamlit.testing.v1 import AppTest
 
 from genrecore import datasets
@@ -21,31 +21,6 @@ pytestmark = pytest.mark.xdist_group("page_datasets")  # one worker makes the mu
 
 OPTIONS = {"n_genres": 3, "n_clips": 10, "n_artists": 5, "clip_s": 3.0}
 DEMO = {"dataset": "demo"} | {f"demo.{key}": str(value) for key, value in OPTIONS.items()}
-
-
-def open_page(**query: str) -> AppTest:
-    """The page as it stands after its first run."""
-    app = AppTest.from_file(str(ROOT / "app.py"), default_timeout=60)
-    app.run()
-    app.switch_page("pages/sound.py")
-    return again(app, **query)
-
-
-def again(app: AppTest, **query: str) -> AppTest:
-    """The page run anew with other choices in its address."""
-    for key, value in query.items():
-        app.query_params[key] = value
-    app.run()
-    assert not app.exception, app.exception[0].message
-    return app
-
-
-def words(app: AppTest) -> str:
-    """Everything a page says in text, with plain spaces and without marks against markup."""
-    elements = [*app.title, *app.subheader, *app.markdown, *app.caption]
-    elements += [*app.error, *app.warning, *app.info]
-    text = "\n".join(str(element.value) for element in elements)
-    return text.replace("\\", "").replace("\u202f", " ")
 
 
 def charts(app: AppTest) -> list[str]:
@@ -70,7 +45,7 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> AppTest:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GENRECORE_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
         datasets.load("demo", OPTIONS)
-        return open_page(**DEMO)
+        return open_page("sound", **DEMO)
 
 
 @pytest.mark.parametrize("name", list(FEATURES))
@@ -189,6 +164,7 @@ def test_the_tone_is_moved_by_its_slider(page: AppTest) -> None:
 def test_a_link_restores_clip_excerpt_features_and_parameters(page: AppTest) -> None:
     clip = datasets.load("demo", OPTIONS)["clip_id"].iloc[13]
     app = open_page(
+        "sound",
         **DEMO,
         **{
             "clip": clip,
@@ -212,7 +188,7 @@ def test_a_link_restores_clip_excerpt_features_and_parameters(page: AppTest) -> 
 
 
 def test_a_study_is_taken_over_and_a_change_is_noticed(page: AppTest) -> None:
-    app = open_page(**DEMO)
+    app = open_page("sound", **DEMO)
     widget(app, "As in a study").set_value("liu_mel").run()
     assert not app.exception
     assert app.multiselect[0].value == ["log_mel"]
@@ -227,7 +203,7 @@ def test_a_study_is_taken_over_and_a_change_is_noticed(page: AppTest) -> None:
 
 def test_pictures_of_a_dataset_are_shown_and_cannot_be_heard(page: AppTest) -> None:
     datasets.load("demo", OPTIONS | {"form": "images"})
-    app = open_page(**DEMO, **{"demo.form": "images"})
+    app = open_page("sound", **DEMO, **{"demo.form": "images"})
     assert app.multiselect[0].value == ["image"]
     assert "288 × 432 points, 3 channels" in words(app)
     assert not app.error
@@ -246,7 +222,7 @@ def test_without_music_the_page_says_how_to_get_some(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("GENRECORE_CACHE", str(tmp_path))
-    app = open_page(**DEMO)
+    app = open_page("sound", **DEMO)
     assert "has not been made yet" in words(app)
     assert not app.button(key="make").disabled
     assert len(charts(again(app, view="mel"))) == 2
@@ -262,7 +238,7 @@ def wav(seconds: float) -> bytes:
 
 
 def test_an_upload_is_cut_seen_and_heard_and_its_name_is_never_markup() -> None:
-    app = open_page(**{"from": "upload"})
+    app = open_page("sound", **{"from": "upload"})
     app.file_uploader[0].upload("**loud** <img src=x>.wav", wav(12.9)).run()
     assert not app.exception
     assert r"\*\*loud\*\*" in "".join(text.value for text in app.markdown)
@@ -274,7 +250,7 @@ def test_an_upload_is_cut_seen_and_heard_and_its_name_is_never_markup() -> None:
 
 @pytest.mark.parametrize("content", [b"this is no sound at all", wav(2.0)[:3_000], wav(0.3)])
 def test_a_bad_upload_is_one_sentence(content: bytes) -> None:
-    app = open_page(**{"from": "upload"})
+    app = open_page("sound", **{"from": "upload"})
     app.file_uploader[0].upload("mine.wav", content).run()
     assert not app.exception
     assert len(app.error) == 1

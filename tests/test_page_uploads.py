@@ -12,9 +12,9 @@ import pandas as pd
 import pytest
 from commands import command
 from conftest import wait_for
+from opened import metrics, open_page, words
 from PIL import Image
 from streamlit.testing.v1 import AppTest
-from test_page_datasets import metrics, open_page, words
 from test_uploads import MUSIC, tone
 
 from genrecore import jobs, runs
@@ -45,7 +45,7 @@ def packed(files: dict[str, bytes]) -> bytes:
 
 def after_upload(content: bytes, name: str = "my songs.zip") -> AppTest:
     """The page after an upload, when there is nothing more to wait for."""
-    app = open_page(**OWN)
+    app = open_page("datasets", **OWN)
     app.file_uploader[0].upload(name, content).run()
     assert not app.exception
     wait_for(lambda: jobs.tasks()[0].state not in runs.LIVE, 60)
@@ -64,7 +64,7 @@ def test_an_uploaded_zip_becomes_the_dataset(cache: Path) -> None:
     assert sorted(path.name for path in folder.parent.iterdir() if path.is_dir()) == [folder.name]
     app.button(key="remember").click().run()
     assert known.known()["folder"] == {"folder": str(folder)}
-    listened = open_page(view="listen", **OWN)
+    listened = open_page("datasets", view="listen", **OWN)
     assert len(listened.get("audio")) == 1
 
 
@@ -81,7 +81,7 @@ def test_an_uploaded_zip_of_pictures_becomes_the_dataset() -> None:
 
 def test_the_same_zip_is_not_unpacked_twice() -> None:
     first = after_upload(packed(MUSIC)).query_params["folder.folder"]
-    app = open_page(**OWN)
+    app = open_page("datasets", **OWN)
     app.file_uploader[0].upload("the same again.zip", packed(MUSIC)).run()
     assert app.query_params["folder.folder"] == first
     assert metrics(app)["Clips"] == "6"
@@ -124,18 +124,18 @@ def test_after_a_bad_archive_a_good_one_is_taken() -> None:
 
 
 def test_an_upload_goes_on_without_its_page_and_is_found_by_the_address() -> None:
-    app = open_page(**OWN)
+    app = open_page("datasets", **OWN)
     app.file_uploader[0].upload("my songs.zip", packed(MUSIC)).run()
     (task,) = jobs.tasks()
     assert app.query_params["upload"] == task.task_id
     assert task.title == "Unpacking my songs.zip"
     wait_for(lambda: jobs.Task(task.folder).state == "done", 60)
-    assert metrics(open_page(upload=task.task_id, **OWN))["Clips"] == "6"
+    assert metrics(open_page("datasets", upload=task.task_id, **OWN))["Clips"] == "6"
 
 
 @pytest.mark.parametrize("upload", ["..", "no-such-task", "20260101-000000-abcdef"])
 def test_an_upload_in_the_address_that_is_none_is_passed_over(upload: str) -> None:
-    app = open_page(upload=upload, **OWN)
+    app = open_page("datasets", upload=upload, **OWN)
     assert not app.error
     assert "needs to know where its files lie" in words(app)
 
@@ -143,7 +143,7 @@ def test_an_upload_in_the_address_that_is_none_is_passed_over(upload: str) -> No
 def test_a_task_of_another_kind_is_no_upload(tmp_path: Path) -> None:
     task = jobs.start_task(["datasets", "list", "--json"], "Listing")
     wait_for(lambda: jobs.Task(task.folder).state == "done", 60)
-    assert "folder.folder" not in open_page(upload=task.task_id, **OWN).query_params
+    assert "folder.folder" not in open_page("datasets", upload=task.task_id, **OWN).query_params
 
 
 def fma(folder: Path) -> Path:
@@ -166,26 +166,26 @@ def field(app: AppTest, label: str) -> object:
 
 def test_the_size_of_a_download_is_said_before_it_starts() -> None:
     for name, size in (("fma_small", "7.2 GiB"), ("fma_full", "879.3 GiB")):
-        app = open_page(dataset=name)
+        app = open_page("datasets", dataset=name)
         assert f"Download {size}" in words(app)
         assert not app.button(key="download").disabled
-    said = words(open_page(dataset="gtzan"))
+    said = words(open_page("datasets", dataset="gtzan"))
     assert "no licence" in said
     assert "kaggle.com" in said
     for name in ("gtzan", "folder", "manifest"):
-        assert not [b for b in open_page(dataset=name).button if b.key == "download"]
+        assert not [b for b in open_page("datasets", dataset=name).button if b.key == "download"]
 
 
 @pytest.mark.parametrize(("folder", "said"), [("", "nothing was given"), ("music", "found music")])
 def test_a_download_needs_a_full_path(folder: str, said: str) -> None:
-    app = open_page(dataset="fma_small", into=folder)
+    app = open_page("datasets", dataset="fma_small", into=folder)
     app.button(key="download").click().run()
     assert said in app.error[0].value.replace("\\", "")
     assert jobs.tasks() == []
 
 
 def test_a_download_that_is_complete_fills_the_folder_in(tmp_path: Path) -> None:
-    app = open_page(dataset="fma_small")
+    app = open_page("datasets", dataset="fma_small")
     field(app, "Into this folder").set_value(str(fma(tmp_path / "music"))).run()  # type: ignore[attr-defined]
     assert "GiB are free there" in words(app)
     app.button(key="download").click().run()
@@ -193,14 +193,14 @@ def test_a_download_that_is_complete_fills_the_folder_in(tmp_path: Path) -> None
     (task,) = jobs.tasks()
     assert task.title == "Downloading FMA small (8 genres, 30 s)"
     wait_for(lambda: jobs.Task(task.folder).state == "done", 60)
-    app = open_page(dataset="fma_small")
+    app = open_page("datasets", dataset="fma_small")
     assert field(app, "Folder").value == str(tmp_path / "music")  # type: ignore[attr-defined]
     assert metrics(app)["Clips"] == "7"
     assert not [button for button in app.button if button.key == "download"]
 
 
 def test_a_download_is_stopped_on_the_page_and_goes_on_from_there(tmp_path: Path) -> None:
-    app = open_page(dataset="fma_small", into=str(tmp_path / "music"))
+    app = open_page("datasets", dataset="fma_small", into=str(tmp_path / "music"))
     app.button(key="download").click().run()
     (task,) = jobs.tasks()
     wait_for(lambda: jobs.Task(task.folder).status.get("phase"), 60)
@@ -210,7 +210,7 @@ def test_a_download_is_stopped_on_the_page_and_goes_on_from_there(tmp_path: Path
     app.button(key=f"stop_task_{task.task_id}").click().run()
     wait_for(lambda: jobs.Task(task.folder).state == "stopped", 60)
     # Whoever comes later finds the folder filled in and the button that goes on.
-    app = open_page(dataset="fma_small")
+    app = open_page("datasets", dataset="fma_small")
     button = app.button(key="download")
     assert button.label == "Go on with the download"
     fma(tmp_path / "music")
@@ -222,11 +222,13 @@ def test_a_download_is_stopped_on_the_page_and_goes_on_from_there(tmp_path: Path
 
 def test_a_folder_without_the_dataset_is_offered_as_a_place_for_it(tmp_path: Path) -> None:
     (tmp_path / "music").mkdir()
-    app = open_page(dataset="fma_small", **{"fma_small.folder": str(tmp_path / "music")})
+    app = open_page(
+        "datasets", dataset="fma_small", **{"fma_small.folder": str(tmp_path / "music")}
+    )
     assert "holds none of the" in app.error[0].value
     assert field(app, "Into this folder").value == str(tmp_path / "music")  # type: ignore[attr-defined]
 
 
 def test_a_shells_download_counts_as_well(tmp_path: Path) -> None:
     command("datasets", "download", "fma_small", "--folder", str(fma(tmp_path / "music")))
-    assert metrics(open_page(dataset="fma_small"))["Clips"] == "7"
+    assert metrics(open_page("datasets", dataset="fma_small"))["Clips"] == "7"

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import soundfile
 from conftest import ROOT, TINY, trained
-from streamlit.testing.v1 import AppTest
+from opened import open_page, words
 
 from genrecore import classifier, jobfolder, jobs, lifecycle, runs
 from genrecore.config import RunConfig, with_values
@@ -26,25 +26,6 @@ from genrecore.ui.frame import plain
 pytestmark = pytest.mark.xdist_group("pages")  # one worker trains the runs that all tests look at
 
 PAGES = ("overview", "runs", "compare", "datasets", "sound", "leaks", "train", "classify")
-
-
-def open_page(name: str, **query: str) -> AppTest:
-    """The page as it stands after its first run, opened through `app.py`."""
-    app = AppTest.from_file(str(ROOT / "app.py"), default_timeout=60)
-    app.run()
-    app.switch_page(f"pages/{name}.py")
-    for key, value in query.items():
-        app.query_params[key] = value
-    app.run()
-    assert not app.exception, app.exception[0].message
-    return app
-
-
-def words(app: AppTest) -> str:
-    """Everything a page says in text."""
-    elements = [*app.title, *app.subheader, *app.markdown, *app.caption]
-    elements += [*app.error, *app.warning, *app.info]
-    return "\n".join(str(element.value) for element in elements)
 
 
 @pytest.fixture(scope="module")
@@ -113,7 +94,7 @@ def test_an_empty_store_says_what_to_do_first_and_leads_there(store: Path) -> No
 
 def test_overview_shows_what_runs_and_how_the_tested_runs_did(full: dict[str, Run]) -> None:
     app = open_page("overview")
-    assert full["running"].title in words(app).replace("\\", "")
+    assert full["running"].title in words(app)
     leaderboard = app.dataframe[-1].value
     assert set(leaderboard["run_id"]) == {full["first"].run_id, full["second"].run_id}
 
@@ -124,7 +105,7 @@ def test_a_run_in_the_address_is_shown_with_its_state_and_reason(
 ) -> None:
     run = full[name]
     app = open_page("runs", run=run.run_id)
-    said = words(app).replace("\\", "")
+    said = words(app)
     assert f"**{run.title}**" in said
     assert run.reason in said
     state = {"first": "Done"}.get(name, name.capitalize())
@@ -134,7 +115,7 @@ def test_a_run_in_the_address_is_shown_with_its_state_and_reason(
 
 def test_an_unknown_run_in_the_address_gives_the_newest_and_says_so(full: dict[str, Run]) -> None:
     app = open_page("runs", run="no-such-run")
-    assert "There is no run no-such-run" in words(app).replace("\\", "")
+    assert "There is no run no-such-run" in words(app)
 
 
 def test_stop_on_the_page_leaves_the_request_in_the_run_folder(full: dict[str, Run]) -> None:
@@ -257,7 +238,7 @@ def test_preparing_from_the_page_is_the_command_with_the_same_settings(tmp_path:
 def test_train_says_on_what_it_will_run_and_why(store: Path) -> None:
     from genrecore import hardware
 
-    assert hardware.choose().reason in words(open_page("train")).replace("\\", "")
+    assert hardware.choose().reason in words(open_page("train"))
 
 
 def wav(seconds: float, sample_rate_hz: int = 22_051) -> bytes:
@@ -330,7 +311,7 @@ def test_a_run_that_ends_while_it_is_watched_is_shown_as_ended(full: dict[str, R
         assert "Training: 3 of 17" in str(app.get("progress")[0].proto).replace("\\", "")
         status.move("stopped", "A stop was asked for.")
         app.run()
-        assert "A stop was asked for." in words(app).replace("\\", "")
+        assert "A stop was asked for." in words(app)
         assert not app.get("progress")
     finally:
         os.close(lock)

@@ -1,0 +1,37 @@
+"""Pages of the dashboard opened through `app.py`, without a browser, and what they say."""
+
+from __future__ import annotations
+
+from conftest import ROOT
+from streamlit.testing.v1 import AppTest
+
+
+def open_page(name: str, **query: str) -> AppTest:
+    """The page as it stands after its first run."""
+    app = AppTest.from_file(str(ROOT / "app.py"), default_timeout=60)
+    app.run()
+    app.switch_page(f"pages/{name}.py")
+    return again(app, **query)
+
+
+def again(app: AppTest, **query: str) -> AppTest:
+    """The page run anew with other choices in its address."""
+    for key, value in query.items():
+        app.query_params[key] = value
+    app.run()
+    assert not app.exception, app.exception[0].message
+    return app
+
+
+def words(app: AppTest) -> str:
+    """Everything a page says in text, with plain spaces and without marks against markup."""
+    elements = [*app.title, *app.subheader, *app.markdown, *app.caption]
+    elements += [*app.error, *app.warning, *app.info, *app.success]
+    said = [str(element.value) for element in elements]
+    said += [bar.proto.text for bar in app.get("progress")]
+    return "\n".join(said).replace("\\", "").replace("\u00a0", " ").replace("\u202f", " ")
+
+
+def metrics(app: AppTest) -> dict[str, str]:
+    """The numbers of a page by their names."""
+    return {metric.label: metric.value for metric in app.metric}
