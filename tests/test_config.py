@@ -61,7 +61,7 @@ def test_another_part_drops_the_options_of_the_one_before() -> None:
         ({"trainig.lr": 1}, "no field 'trainig'"),
         ({"training.rate": 1}, "no field 'training.rate'; below training there are: epochs"),
         ({"training.lr": -1}, "greater than 0 (found -1)"),
-        ({"training.optimiser": "sgdd"}, "'adam' or 'adamw' (found 'sgdd')"),
+        ({"training.optimiser": "sgdd"}, "'rmsprop' or 'adadelta' (found 'sgdd')"),
         ({"training.epochs": "many"}, "valid integer"),
         ({"segments.overlap": 1.5}, "less than or equal to 0.9"),
         ({"device": "gpu"}, "pattern"),
