@@ -17,6 +17,7 @@ summed. The thing of a classical model is `build(options, seed) -> estimator` of
 
 Facts:
     accepts: Frozenset of the kinds a model takes.
+    least: The smallest shape it takes; below it, the builder says so in one sentence.
     year: In which it was published.
     idea: What it brought, in one sentence.
     preset: The input of its study, a name in `features.PRESETS`; absent where it has none.
