@@ -74,7 +74,7 @@ def main() -> None:
         status.move("running", **jobfolder.identity())
     code, sentence, state, trace = 0, "", "done", ""
     try:
-        app()
+        app(prog_name="genrecore")
     except SystemExit as exit_:
         code = exit_.code if isinstance(exit_.code, int) else 0 if exit_.code is None else 1
         state = "done" if code == 0 else "failed"
