@@ -14,6 +14,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
+from torch.nn import functional
 
 from genrecore import augment, relabel
 from genrecore import config as configuration
@@ -93,7 +94,7 @@ class Classifier(nn.Module):
 
     def logits(self, features: Features) -> Tensor:
         """Logits (batch, genres) of features as the front end makes them."""
-        return self.network(self._standardised(features))
+        return self._output(self.network(self.standardised(features)))
 
     def fit_standardisation(self, batches: Callable[[], Iterable[Features]]) -> None:
         """Fits the standardisation to features of the training split.
@@ -107,7 +108,8 @@ class Classifier(nn.Module):
         else:
             self.standardise.fit(batches())  # type: ignore[operator]
 
-    def _standardised(self, features: Features) -> Features:
+    def standardised(self, features: Features) -> Features:
+        """Features as the network sees them."""
         if isinstance(features, tuple):
             modules = self.standardise
             assert isinstance(modules, nn.ModuleList)
@@ -115,11 +117,23 @@ class Classifier(nn.Module):
         return self.standardise(features)
 
     def training_logits(self, features: Features) -> list[tuple[float, Tensor]]:
-        """(weight, logits) pairs whose weighted losses are summed; one pair unless the network
-        has auxiliary heads."""
+        """`heads` of features as the front end makes them."""
+        return self.heads(self.standardised(features))
+
+    def heads(self, standardised: Features) -> list[tuple[float, Tensor]]:
+        """(weight, logits) pairs whose weighted losses are summed, the main one first; only that
+        one unless the network has auxiliary heads."""
         own = getattr(self.network, "training_logits", None)
-        standardised = self._standardised(features)
-        return [(1.0, self.network(standardised))] if own is None else own(standardised)
+        if own is None:
+            return [(1.0, self._output(self.network(standardised)))]
+        return [(weight, self._output(logits)) for weight, logits in own(standardised)]
+
+    def _output(self, logits: Tensor) -> Tensor:
+        """What the loss and the softmax of the probabilities take for logits."""
+        output = self.config.training.output
+        if output == "log_sigmoid":
+            return functional.logsigmoid(logits.float())
+        return logits.float().softmax(1) if output == "softmax" else logits
 
     def n_parameters(self) -> int:
         """Trainable numbers."""
@@ -194,21 +208,42 @@ def resolve(config: RunConfig) -> RunConfig:
             f"A segment of {config.segments.segment_s:g} s is longer than the "
             f"{config.audio.clip_s:g} s taken from each clip."
         )
+    _try(config)
+    return config
+
+
+def _try(config: RunConfig) -> None:
+    """Builds the classifier without memory and sends an empty input through.
+
+    Raises:
+        UsageError: The network cannot take it, or cannot be trained with such batches.
+    """
+    name = config.model.name
     try:
         with torch.device("meta"):
             typical = FEATURES[config.feature.name].facts.get("typical_shape", ())
             trial = Classifier(config, ["a", "b"], typical, pretrained=False).eval()
             made: tuple[Any, ...] = tuple(trial.feature.output_shape)  # type: ignore[arg-type]
-            pair = tuple(torch.empty(2, *one) for one in made) if _is_pair(made) else ()
-            trial.network(pair or torch.empty(2, *made))
+
+            def nothing(n: int) -> Features:
+                parts = made if _is_pair(made) else (made,)
+                empty = tuple(torch.empty(n, *one) for one in parts)
+                return empty if _is_pair(made) else empty[0]
+
+            trial.network(nothing(2))
+            if config.training.batch_size == 1:
+                trial.train().heads(nothing(1))
     except GenrecoreError as error:
         raise UsageError(str(error)) from None
     except (RuntimeError, ValueError) as error:
+        if "more than 1 value per channel" in str(error):
+            raise UsageError(
+                f"The model {name} normalises over a batch and cannot learn from batches of one; "
+                "take a batch size of 2 or more."
+            ) from None
         raise UsageError(
-            f"The model {config.model.name} cannot take the input that these settings make: "
-            f"{in_words(error)}"
+            f"The model {name} cannot take the input that these settings make: {in_words(error)}"
         ) from None
-    return config
 
 
 def takes(feature: str, medium: str) -> bool:

@@ -171,8 +171,9 @@ class Training(_Group):
     plateau_patience: int = Field(
         3,
         title="Patience of the plateau (epochs)",
-        description="The rate is lowered after so many epochs without a lower validation loss.",
-        ge=1,
+        description="So many epochs without a lower validation loss are borne; the next one lowers "
+        "the rate.",
+        ge=0,
         le=5000,
         json_schema_extra=_only_for(schedule="plateau"),
     )
@@ -290,6 +291,14 @@ class RunConfig(_Group):
     seed: int = Field(
         0, title="Seed", description="Initial weights and the order of examples.", ge=0, le=2**31
     )
+    processes: int = Field(
+        1,
+        title="Processes",
+        description="Share every batch among so many processes, one a GPU; not part of a run's "
+        "identity.",
+        ge=1,
+        le=64,
+    )
     device: str = Field(
         "auto",
         title="Device",
@@ -298,8 +307,9 @@ class RunConfig(_Group):
     )
 
 
+_WHERE = frozenset({"device", "processes"})
 # What does not make another system: the same system is run over seeds, splits and folds, anywhere.
-_NOT_SYSTEM = frozenset({"seed", "split_seed", "fold", "device"})
+_NOT_SYSTEM = _WHERE | {"seed", "split_seed", "fold"}
 
 
 def read(data: Any, source: str = "the configuration") -> RunConfig:
@@ -407,8 +417,8 @@ def differences(config: RunConfig, base: RunConfig | None = None) -> dict[str, A
 
 
 def signature(config: RunConfig) -> str:
-    """Ten hex digits that name what is trained: device aside, equal for equal configurations."""
-    return _hash({k: v for k, v in differences(config).items() if k != "device"})
+    """Ten hex digits that name what is trained, wherever: equal for equal configurations."""
+    return _hash({k: v for k, v in differences(config).items() if k not in _WHERE})
 
 
 def system_signature(config: RunConfig) -> str:

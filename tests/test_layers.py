@@ -20,7 +20,7 @@ LAYERS = (
     {"clips", "runs", "metrics", "caches"},
     {"datasets", "splits", "features", "augment", "models", "relabel"},
     {"answers", "corpus", "feature_cache", "examples", "classifier", "provided", "audit"},
-    {"preparation", "trainer", "lifecycle", "inference", "comparison", "plots", "jobs", "runner",
+    {"preparation", "trainer", "recipe", "distributed", "lifecycle", "inference", "comparison", "plots", "jobs", "runner",
      "leaklab", "pooling", "uploads", "depiction"},
     {"cli", "ui", "__main__"},
 )  # fmt: skip
