@@ -36,6 +36,13 @@ def _own_folders(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.M
     monkeypatch.delenv("GENRECORE_DEVICE", raising=False)
 
 
+@pytest.fixture
+def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A cache folder of this test's own: nothing made, nothing remembered, no tasks."""
+    monkeypatch.setenv("GENRECORE_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
 def _data_folder() -> Path:
     return Path(os.environ.get("GENRECORE_TEST_DATA", ROOT.parent / "shared" / "data"))
 

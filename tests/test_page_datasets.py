@@ -7,16 +7,14 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
-import soundfile
-from commands import command
-from conftest import ROOT, wait_for
+from conftest import ROOT
+from dataset_samples import DEMO, OPTIONS, dealt_clips, noise_as_gtzan
 from opened import metrics, open_page, words
 from streamlit.testing.v1 import AppTest
 
@@ -24,19 +22,9 @@ from genrecore import classifier, datasets, jobs
 from genrecore.config import Genres, RunConfig
 from genrecore.datasets import known
 from genrecore.ui import choices
-from genrecore.ui.dataset_audit import PAGE_FINDINGS
-from genrecore.ui.dataset_choice import Chosen, SplitChoice, address, audit_words, config_of
+from genrecore.ui.dataset_choice import Chosen, SplitChoice, address, config_of
 
 pytestmark = pytest.mark.xdist_group("page_datasets")  # one worker makes the music
-
-OPTIONS = {"n_genres": 3, "n_clips": 10, "n_artists": 5, "clip_s": 3.0}
-DEMO = {"dataset": "demo"} | {f"demo.{key}": str(value) for key, value in OPTIONS.items()}
-
-
-def dealt_clips(app: AppTest) -> dict[str, int]:
-    """Clips of each genre in the three parts together, from the numbers behind the chart."""
-    (table,) = [frame.value for frame in app.dataframe if "training" in frame.value]
-    return {str(genre): int(n) for genre, n in zip(table["Genre"], table["all"], strict=True)}
 
 
 @pytest.fixture
@@ -46,25 +34,8 @@ def music() -> pd.DataFrame:
 
 
 @pytest.fixture
-def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A cache folder of this test's own: nothing made, nothing remembered, no tasks."""
-    monkeypatch.setenv("GENRECORE_CACHE", str(tmp_path / "cache"))
-    return tmp_path / "cache"
-
-
-@pytest.fixture
 def gtzan(tmp_path: Path) -> Path:
-    """A folder in GTZAN's form with 2 genres × 4 clips of noise; one pair is the same sound."""
-    rng = np.random.default_rng(5)
-    for genre in ("blues", "metal"):
-        (tmp_path / "music" / "genres_original" / genre).mkdir(parents=True)
-        for number in range(4):
-            wave = 0.3 * rng.standard_normal(22_051)
-            path = tmp_path / "music" / "genres_original" / genre / f"{genre}.{number:05}.wav"
-            soundfile.write(path, wave, 11_025)
-    folder = tmp_path / "music" / "genres_original"
-    shutil.copy(folder / "blues/blues.00001.wav", folder / "metal/metal.00003.wav")
-    return tmp_path / "music"
+    return noise_as_gtzan(tmp_path / "music")
 
 
 def test_music_that_is_not_made_yet_is_offered_to_be_made(own_cache: Path) -> None:
@@ -237,89 +208,6 @@ def test_a_clip_added_to_the_folder_is_seen(own_cache: Path, gtzan: Path) -> Non
     assert metrics(app)["Clips"] == "9"
 
 
-def test_preparing_names_the_clips_that_are_left_out(own_cache: Path, gtzan: Path) -> None:
-    (gtzan / "genres_original/blues/blues.00002.wav").write_bytes(b"this is no sound at all")
-    query = {"dataset": "gtzan", "gtzan.folder": str(gtzan)}
-    app = open_page("datasets", **query)
-    app.button(key="prepare").click().run()
-    assert not app.exception
-    (task,) = jobs.tasks()
-    assert task.title == "Preparing gtzan"
-    wait_for(lambda: jobs.Task(task.folder).state == "done", 60)
-    app = open_page("datasets", **query)
-    assert ": 7 usable clips." in words(app)
-    assert metrics(app)["Left out"] == "1"
-    assert "blues.00002" in str([table.value for table in app.dataframe])
-
-
-def test_the_audit_plays_both_clips_of_a_pair(own_cache: Path, gtzan: Path) -> None:
-    query = {"dataset": "gtzan", "gtzan.folder": str(gtzan), "view": "audit"}
-    app = open_page("datasets", **query)
-    assert "has not been audited yet" in words(app)
-    app.button(key="audit_start").click().run()
-    assert not app.exception
-    (task,) = jobs.tasks()
-    wait_for(lambda: jobs.Task(task.folder).state == "done", 90)
-    app = open_page("datasets", kind="exact_copy", **query)
-    assert {"blues.00001", "metal.00003"} <= set(words(app).replace(",", " ").split())
-    assert len(app.get("audio")) == 2
-
-
-def test_every_finding_about_clips_has_its_players_page_by_page(music: pd.DataFrame) -> None:
-    demo = [f"--set={key}={value}" for key, value in OPTIONS.items()]
-    command("datasets", "audit", "demo", *demo, "--split", "stratified", "--table-only")
-    app = open_page("datasets", view="audit", audit="split", kind="artist_crosses", **DEMO)
-    found = [text.value for text in app.markdown if "is on both sides" in text.value]
-    assert len(found) == PAGE_FINDINGS
-    assert len(app.get("audio")) == 2 * PAGE_FINDINGS
-    (pages,) = app.pagination
-    pages.set_value(2).run()
-    assert app.query_params["page"] == "2"
-    more = [text.value for text in app.markdown if "is on both sides" in text.value]
-    assert more
-    assert not set(more) & set(found)
-    assert len(app.get("audio")) == 2 * len(more)
-    beyond = open_page(
-        "datasets", view="audit", audit="split", kind="artist_crosses", page="99", **DEMO
-    )
-    assert beyond.pagination[0].value == 1
-
-
-def test_a_failed_audit_says_why_and_shows_its_log(own_cache: Path, gtzan: Path) -> None:
-    query = {"dataset": "gtzan", "gtzan.folder": str(gtzan), "view": "audit"}
-    arguments = audit_words(Chosen("gtzan", {"folder": str(gtzan)}), None)
-    shutil.move(gtzan, gtzan.with_name("elsewhere"))
-    task = jobs.start_task(arguments, "Auditing gtzan")
-    wait_for(lambda: jobs.Task(task.folder).state == "failed", 60)
-    shutil.move(gtzan.with_name("elsewhere"), gtzan)
-    app = open_page("datasets", **query)
-    assert "found nothing at" in words(app)
-
-
-def test_what_a_shell_found_is_shown_with_its_date(own_cache: Path, gtzan: Path) -> None:
-    (gtzan / "genres_original/metal/metal.00001.wav").write_bytes(b"this is no sound at all")
-    command("datasets", "prepare", "gtzan", "--folder", str(gtzan))
-    command("datasets", "audit", "gtzan", "--split", "stratified", "--set", "split.n_folds=3")
-    assert jobs.tasks() == []
-    query = {"dataset": "gtzan", "view": "audit", "audit": "split", "stratified.n_folds": "3"}
-    app = open_page("datasets", **query)
-    today = time.strftime("%d %b %Y")
-    assert f"Prepared on {today}" in words(app)
-    assert ": 7 usable clips." in words(app)
-    assert metrics(app)["Left out"] == "1"
-    assert f"Audited on {today}" in words(app)
-    assert metrics(app)["Clips looked at"] == "7"
-    # Another question has no answer yet.
-    other = open_page("datasets", **(query | {"stratified.n_folds": "4"}))
-    assert "has not been audited yet" in words(other)
-    # The same question about other files: what was found then is shown, and said to be of then.
-    folder = gtzan / "genres_original" / "blues"
-    shutil.copy(folder / "blues.00000.wav", folder / "blues.00031.wav")
-    later = open_page("datasets", **query)
-    assert "in other files than are there now" in words(later)
-    assert metrics(later)["Clips looked at"] == "7"
-
-
 def test_genres_left_out_and_merged_count_in_split_audit_and_training(
     music: pd.DataFrame,
 ) -> None:
@@ -354,18 +242,6 @@ def test_a_genre_that_is_not_there_is_a_sentence_with_those_that_are(music: pd.D
     assert all(genre in said for genre in music["genre"].unique())
     app = open_page("datasets", view="audit", audit="split", **{"genres.merge": "a ="}, **DEMO)
     assert "genres.merge is 'a ='" in app.error[0].value.replace("\\", "")
-
-
-def test_the_split_deals_only_clips_that_the_last_preparation_could_use(
-    own_cache: Path, gtzan: Path
-) -> None:
-    (gtzan / "genres_original/metal/metal.00001.wav").write_bytes(b"this is no sound at all")
-    query = {"dataset": "gtzan", "gtzan.folder": str(gtzan), "view": "split"}
-    query |= {"split": "stratified", "stratified.n_folds": "3"}
-
-    assert dealt_clips(open_page("datasets", **query))["metal"] == 4
-    command("datasets", "prepare", "gtzan", "--folder", str(gtzan))
-    assert dealt_clips(open_page("datasets", **query))["metal"] == 3
 
 
 def test_what_needs_no_spectrogram_imports_no_torch(music: pd.DataFrame) -> None:
