@@ -1,6 +1,7 @@
 """What lies in the cache folder: how much room it takes, and how to make that room again.
 
-Everything there can be made anew from the datasets' own files, except archives that were uploaded.
+Everything there can be made anew from the datasets' own files, except what was uploaded; answers
+come back when they are asked for again.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ KINDS = {
     "corpora": "Decoded audio, pictures and tables",
     "fingerprints": "Measurements and acoustic fingerprints of clips",
     "datasets": "Music that genrecore made itself",
+    "answers": "What preparing and auditing datasets found",
     "uploads": "Archives and clips that were uploaded",
 }
 """The folders of the cache, and what they hold."""

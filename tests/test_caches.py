@@ -8,12 +8,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from commands import genrecore, refused
+from commands import command, genrecore, refused
 from conftest import ROOT, trained
 from streamlit.testing.v1 import AppTest
 
-from genrecore import caches, jobfolder
-from genrecore.config import RunConfig
+from genrecore import answers, caches, jobfolder
+from genrecore.config import RunConfig, with_values
 from genrecore.errors import GenrecoreError, UsageError
 
 
@@ -43,6 +43,22 @@ def test_a_run_fills_the_cache_and_a_cleared_cache_is_filled_again(
 
     again = trained(tiny(), store)
     assert again.predictions.equals(first.predictions)
+
+
+def test_what_an_audit_found_is_listed_and_cleared() -> None:
+    music = {"dataset.n_genres": 2, "dataset.n_clips": 5, "dataset.n_artists": 5}
+    words = [f"--set={key.removeprefix('dataset.')}={value}" for key, value in music.items()]
+    command("datasets", "audit", "demo", *words, "--table-only")
+    about = with_values(RunConfig(), music)
+    assert answers.newest("audit", about) is not None
+    (listed,) = json.loads(command("cache", "list", "answers", "--json"))["entries"]
+    assert listed["name"].startswith("audit-")
+    assert listed["n_bytes"] > 0
+    freed = json.loads(command("cache", "clear", "answers", "--json"))["freed_bytes"]
+    assert freed == listed["n_bytes"]
+    assert answers.newest("audit", about) is None
+    assert caches.entries("answers") == []
+    assert caches.entries("datasets") != []
 
 
 def test_what_is_being_made_stays_and_what_is_unknown_is_refused(tmp_path: Path) -> None:

@@ -52,7 +52,7 @@ def clear_cache(
     as_json: JSON = False,
 ) -> None:
     """Remove what the cache holds, all or of one kind. It is made anew when it is needed; only
-    uploads have to be uploaded again."""
+    uploads have to be uploaded again, and audits asked for again."""
     freed = caches.clear(kind, name)
     print_json({"freed_bytes": freed}) if as_json else out.print(
         f"{caches.size(freed)} are free again."

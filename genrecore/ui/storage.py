@@ -18,7 +18,7 @@ def panel() -> None:
     with st.expander(words, icon=":material/database:"):
         st.caption(
             f"In {plain(jobfolder.cache_dir())}. Everything is made anew when it is needed; only "
-            "uploads have to be uploaded again."
+            "uploads have to be uploaded again, and audits asked for again."
         )
         if not found:
             return
