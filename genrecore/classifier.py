@@ -331,9 +331,11 @@ def full_options(config: RunConfig) -> dict[str, dict[str, Any]]:
     }
 
 
-def save(classifier: Classifier, path: Path) -> None:
-    """Writes the state dict with genres and configuration as metadata; never half a file."""
-    tensors = {name: t.detach().contiguous() for name, t in classifier.state_dict().items()}
+def save(classifier: Classifier, path: Path, weights: Mapping[str, Tensor] | None = None) -> None:
+    """Writes the state dict (or `weights` in its place) with genres and configuration as metadata;
+    never half a file."""
+    state = classifier.state_dict() if weights is None else weights
+    tensors = {name: t.detach().contiguous() for name, t in state.items()}
     metadata = {
         "genres": json.dumps(classifier.genres),
         "config": classifier.config.model_dump_json(),

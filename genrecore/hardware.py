@@ -22,7 +22,7 @@ class Hardware:
     """A chosen device and precision, with the reason as a sentence."""
 
     device: str
-    precision: str  # "float32" or "bfloat16"
+    precision: str  # "float32", "bfloat16" or "float16"
     channels_last: bool
     reason: str
     name: str
@@ -34,7 +34,7 @@ class Hardware:
             return nullcontext()
         import torch
 
-        return torch.autocast(self.device.split(":")[0], dtype=torch.bfloat16)
+        return torch.autocast(self.device.split(":")[0], dtype=getattr(torch, self.precision))
 
     def prepare(self, module: torch.nn.Module) -> torch.nn.Module:
         """The module on the device, in the memory format that suits it."""
@@ -134,12 +134,13 @@ def choose(device: str = "auto", precision: str = "auto") -> Hardware:
         "auto": lambda: ("bfloat16", why_able) if able else ("float32", why_not),
         "float32": lambda: ("float32", "it was asked for"),
         "bfloat16": lambda: ("bfloat16", "it was asked for"),
+        "float16": lambda: ("float16", "it was asked for"),
     }
     chosen, why = choices[precision]()
     return Hardware(
         device=device,
         precision=chosen,
-        channels_last=chosen == "bfloat16",
+        channels_last=chosen != "float32",
         reason=f"{chosen}, because {why}.",
         name=name,
         n_threads=n_threads,

@@ -27,6 +27,7 @@ from genrecore.trainer import Trainer
 
 _RESERVE = ".reserve"  # room for the last words of a run that fills the disk
 _RESERVE_BYTES = 256 * 1024
+_ASK_EVERY_S = 0.02  # whether a stop was asked for: steps may be much shorter
 
 
 def execute(run: Run, show: Report = silent) -> str:
@@ -40,11 +41,17 @@ def execute(run: Run, show: Report = silent) -> str:
     """
     status = Status(run.folder)
 
+    asked_at = 0.0
+
     def report(phase: str, done: int, total: int) -> None:
+        nonlocal asked_at
         status.beat(phase=phase, done=done, total=total)
         show(phase, done, total)
-        if jobfolder.stop_asked(run.folder):
-            raise Stopped
+        now = time.monotonic()
+        if now - asked_at > _ASK_EVERY_S:
+            asked_at = now
+            if jobfolder.stop_asked(run.folder):
+                raise Stopped
 
     with _signals_ask_to_stop(run):
         try:

@@ -1,6 +1,6 @@
 """The training loop: draw, forward, backward, step, log; then the test with the chosen epoch.
 
-The trainer writes raw predictions, not scores. The only score it computes is the validation one,
+The trainer writes raw predictions, not scores. The only scores it computes are the validation ones,
 to choose the epoch. It can be stopped between any two steps and goes on, on the CPU bit for bit,
 as if it had not been.
 """
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import os
 import time
 from collections.abc import Iterator
@@ -18,21 +19,26 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from torch import Tensor
-from torch.nn import functional
+from torch import Tensor, nn
 
+from genrecore import checkpoint, heads, memory
 from genrecore import classifier as classifiers
 from genrecore.classifier import Classifier
-from genrecore.config import RunConfig, Training
-from genrecore.examples import Examples
+from genrecore.config import RunConfig
+from genrecore.distributed import Team
+from genrecore.epochs import WATCHED, Clips, Sums
+from genrecore.errors import GenrecoreError
+from genrecore.examples import Examples, Given
 from genrecore.hardware import Hardware
 from genrecore.jobfolder import Status, write_bytes
-from genrecore.metrics import clip_proba
 from genrecore.progress import Report, Stopped
+from genrecore.recipe import Loss, Schedule, optimiser
 
 _PREDICT_BATCH = 128
 _LEAST_BETWEEN_CHECKPOINTS_S = 30.0
 _CHECKPOINT_SHARE = 0.05  # of the run's time, at most
+_LEAST_BETWEEN_BEST_S = 2.0  # between two writes of the best weights
+_AHEAD = 2**18  # numbers that are fetched at once: for tiny examples several batches
 
 
 class Trainer:
@@ -46,35 +52,62 @@ class Trainer:
         hardware: Hardware,
         status: Status,
         report: Report,
+        team: Team | None = None,
     ) -> None:
         self.config, self.recipe = config, config.training
         self.classifier, self.examples, self.hardware = classifier, examples, hardware
         self.folder, self.status, self.report = status.folder, status, report
+        self.team = team or Team()
         self.train, self.valid = examples.trained_on(), examples.of("valid")
+        self.clips = Clips(examples.segments, self.valid, classifier.genres)
         size = self.recipe.batch_size
-        # A last batch of one segment has no spread to normalise by, so it is left out.
-        self.n_steps = max(1, len(self.train) // size + (len(self.train) % size > 1))
-        self.optimiser = _optimiser(self.recipe, classifier)
-        self.schedule = _schedule(self.recipe, self.optimiser, self.n_steps * self.recipe.epochs)
+        # A last batch of one segment has no spread to normalise by, so it is left out; and of a
+        # batch that processes share, each needs two.
+        least = 2 * self.team.size
+        self.n_steps = max(1, len(self.train) // size + (len(self.train) % size >= least))
+        self.optimiser = optimiser(self.recipe, classifier.parameters())
+        n_updates = math.ceil(self.n_steps / self.recipe.accumulate)
+        self.schedule = Schedule(self.recipe, self.optimiser, n_updates)
+        self.loss = Loss(self.recipe, _counts(examples, self.train, len(classifier.genres)))
+        self.scaler = torch.amp.GradScaler(
+            hardware.device.split(":")[0], enabled=hardware.precision == "float16"
+        )
+        self.heads = heads.build(
+            classifier, self.team, hardware.device, self.recipe.compile, self._note
+        )
         self.generator = torch.Generator().manual_seed(config.seed)
         self.epoch = 0  # finished epochs
         self.step = 0  # finished steps of the epoch under way
-        self.sums = _Sums(hardware.device)
+        self.sums = Sums()
         self.best: dict[str, Any] = {}
         self.best_weights: dict[str, Tensor] = {}
-        self._epoch_generator = self.generator.get_state()
+        self.epoch_generator = self.generator.get_state()
         self._saved_at, self._save_cost_s = time.perf_counter(), 0.0
+        self._best_written_at, self._best_unwritten = -math.inf, False
+        self._told_at = -math.inf
+        self._stop_wanted = False
+        self._wrong: tuple[int, float] | None = None  # step and loss that is no number
+
+    def _note(self, sentence: str) -> None:
+        self.status.update(notes=[*self.status.values.get("notes", []), sentence])
 
     def fit(self) -> str:
         """Trains to the end; returns why it ended early, or an empty text.
 
         Raises:
             Stopped: A stop was asked for; `resume.pt` holds where it stood.
+            GenrecoreError: The loss is no number any more, or memory does not hold a batch.
         """
         started, done_before = time.perf_counter(), self.epoch * self.n_steps + self.step
         try:
             while self.epoch < self.recipe.epochs and not self._out_of_patience():
-                self._train_epoch(started, done_before)
+                try:
+                    self._train_epoch(started, done_before)
+                except Exception as error:
+                    if not memory.ran_out(error):
+                        raise
+                    del error.__traceback__  # it holds what did not fit
+                    raise self._too_large() from None
                 self._finish_epoch()
         except Stopped:
             self.save()
@@ -82,131 +115,224 @@ class Trainer:
         self.save()
         if self.epoch < self.recipe.epochs:
             return (
-                f"stopped early after epoch {self.epoch}: validation accuracy had not improved "
-                f"since epoch {self.best['epoch']}"
+                f"stopped early after epoch {self.epoch}: validation {WATCHED[self.recipe.watch]} "
+                f"had not improved since epoch {self.best['epoch']}"
             )
         return ""
 
     def _train_epoch(self, started: float, done_before: int) -> None:
         self.classifier.train()
         if self.step == 0:
-            self._epoch_generator = self.generator.get_state()
-            self.sums = _Sums(self.hardware.device)
-        total = self.n_steps * self.recipe.epochs
+            self.epoch_generator = self.generator.get_state()
+            self.sums = Sums()
+        total, many = self.n_steps * self.recipe.epochs, self.recipe.accumulate
         began = time.perf_counter()
-        for index in self._draws():
-            done = self.epoch * self.n_steps + self.step
-            self.report("Training", done, total)
+        for features, targets in self._batches():
+            self._tell("Training", total, started, done_before)
             self._checkpoint_by_time()
-            features, targets = self.examples.training(index, self._step_generator())
             with self.hardware.autocast():
-                pairs = self.classifier.training_logits(features)
-            loss = torch.stack(
-                [weight * functional.cross_entropy(z.float(), targets) for weight, z in pairs]
-            ).sum()
-            loss.backward()
-            self.optimiser.step()
-            self.optimiser.zero_grad(set_to_none=True)
-            self.schedule.step()
+                pairs = self.heads(features)
+            loss, main = self._losses(pairs, targets)
+            group = min(many, self.n_steps - self.step // many * many)
+            share = len(targets) * self.team.size / self._batch_size() / group
+            self.scaler.scale(loss if share == 1.0 else loss * share).backward()
             self.step += 1
-            self.sums.add(loss, pairs[0][1], targets)
+            if self.step % many == 0 or self.step == self.n_steps:
+                self._update()
+            self.sums.add(main, loss, pairs[0][1], targets)
+            if self.sums.due(by_time=self.team.size == 1):  # processes must look together
+                self._look_at_losses()
             self.sums.seconds += (now := time.perf_counter()) - began
             began = now
-            pace_s = (now - started) / (done + 1 - done_before)
-            self.status.values |= {
-                "epoch": self.epoch,
-                "n_epochs": self.recipe.epochs,
-                "time_left_s": pace_s * (total - done - 1),
-                "median_step_s": pace_s,
-            }
         self.hardware.synchronize()
+        self._look_at_losses()
         self.sums.seconds += time.perf_counter() - began
 
-    def _step_generator(self) -> torch.Generator:
-        """Random numbers for the examples of this very step: going on draws the same ones."""
-        place = np.random.SeedSequence([self.config.seed, self.epoch, self.step, 7])
-        return torch.Generator().manual_seed(int(place.generate_state(1, np.uint64)[0] >> 1))
+    def _losses(self, pairs: list[tuple[float, Tensor]], targets: Tensor) -> tuple[Tensor, Tensor]:
+        """(what is minimised, the main head's loss)."""
+        weight, logits = pairs[0]
+        main = self.loss(logits, targets)
+        loss = main if weight == 1.0 else weight * main
+        for weight, logits in pairs[1:]:
+            loss = loss + weight * self.loss(logits, targets)
+        return loss, main
 
-    def _draws(self) -> Iterator[Tensor]:
-        """This epoch's batches of segment indices, from where the epoch stands."""
-        self.generator.set_state(self._epoch_generator)
-        order = self.train[torch.randperm(len(self.train), generator=self.generator)]
+    def _update(self) -> None:
+        if self.recipe.clip_norm:
+            self.scaler.unscale_(self.optimiser)
+            nn.utils.clip_grad_norm_(self.classifier.parameters(), self.recipe.clip_norm)
+        self.scaler.step(self.optimiser)
+        self.scaler.update()
+        self.optimiser.zero_grad(set_to_none=True)
+        self.schedule.step()
+
+    def _batch_size(self) -> int:
+        """Examples of the batch under way, in all processes together."""
         size = self.recipe.batch_size
-        for step in range(self.step, self.n_steps):
-            yield order[step * size : (step + 1) * size]
+        return min(size, len(self.train) - self.step * size)
+
+    def _look_at_losses(self) -> None:
+        """Adds up what was collected; a loss that is no number ends the run, for every process."""
+        self._fold()
+        if self.team.any(self._wrong is not None, self.hardware.device):
+            step, loss = self._wrong or (self.step, math.nan)
+            raise self._diverged(f"The loss became {loss} in", step)
+
+    def _fold(self) -> None:
+        wrong = self.sums.fold()
+        if wrong is not None and self._wrong is None:
+            self._wrong = self.step - wrong[0], wrong[1]
+
+    def _diverged(self, what: str, step: int) -> GenrecoreError:
+        advice = [f"a lower learning rate (it was {self.optimiser.param_groups[0]['lr']:g})"]
+        if not self.recipe.clip_norm:
+            advice.append("gradient clipping (clip_norm 1)")
+        if self.hardware.precision != "float32":
+            advice.append("float32 precision")
+        return GenrecoreError(
+            f"{what} epoch {self.epoch + 1}, step {step} of {self.n_steps}, so training ended; "
+            f"try {' or '.join(advice)}."
+        )
+
+    def _batches(self) -> Iterator[tuple[Given, Tensor]]:
+        """This epoch's batches from where the epoch stands: (features, soft targets)."""
+        self.generator.set_state(self.epoch_generator)
+        order = self.train[torch.randperm(len(self.train), generator=self.generator)]
+        size, step, ahead = self.recipe.batch_size, self.step, 1
+        alike = self.team.size == 1 and not self.examples.change
+        while step < self.n_steps:
+            ahead = min(ahead, self.n_steps - step)
+            index = order[step * size : (step + ahead) * size]
+            if not alike:
+                index = self.team.share(index)
+            given, targets = self.examples.training(index, self._step_generator(step))
+            with torch.no_grad():
+                features = self.classifier.standardised(given)
+            if ahead == 1:
+                yield features, targets
+            else:
+                yield from _cut(features, targets, size)
+            step += ahead
+            if alike and isinstance(features, Tensor):
+                batch_numbers = max(1, features.numel() // ahead)
+                ahead = max(1, min(_AHEAD // batch_numbers, self.examples.most // size))
+
+    def _step_generator(self, step: int) -> torch.Generator:
+        """Random numbers for the examples of this very step: going on draws the same ones."""
+        if not self.examples.change:
+            return self.generator  # nobody draws
+        place = np.random.SeedSequence([self.config.seed, self.epoch, step, 7 + self.team.rank])
+        return torch.Generator().manual_seed(int(place.generate_state(1, np.uint64)[0] >> 1))
 
     def _finish_epoch(self) -> None:
         began = time.perf_counter()
-        row: dict[str, Any] = {"epoch": self.epoch + 1, **self.sums.means()}
+        row: dict[str, Any] = {"epoch": self.epoch + 1, **self.sums.means(self.team)}
         row["lr"] = self.optimiser.param_groups[0]["lr"]
         predicted = np.zeros(0, np.uint8)
         if len(self.valid):
             with self.hardware.autocast():
-                proba = self._proba(self.valid, "Training")
-            row |= self._validate(proba)
-            predicted = self._clips(self._segments(self.valid, proba)).to_numpy().argmax(1)
+                proba = self._proba(self.valid, "Training").numpy()
+            if not np.isfinite(proba).all():
+                raise self._diverged("Validation probabilities became nan after", self.n_steps)
+            clips = self.clips.pooled(proba, self.config.segments.pooling)
+            row |= self.clips.scores(clips)
+            predicted = clips.argmax(1)
+        self.schedule.end_epoch(row.get("valid_loss", row["train_loss"]))
+        row |= memory.in_use(self.hardware.device)
         row["seconds"] = self.sums.seconds + time.perf_counter() - began
         self.epoch, self.step = self.epoch + 1, 0
-        key = [row.get("valid_accuracy", 0.0), -row.get("valid_loss", 0.0)]
+        key = self._key(row)
         last_counts = self.recipe.choose_epoch == "last" or not len(self.valid)
         row["best"] = last_counts or not self.best or key > self.best["key"]
         if row["best"]:
-            self.best = {"epoch": self.epoch, "key": key}
+            self.best = {"epoch": self.epoch, "key": key, "accuracy": row.get("valid_accuracy")}
             state = self.classifier.state_dict()
             self.best_weights = {name: tensor.detach().clone() for name, tensor in state.items()}
-            if not last_counts:
-                classifiers.save(self.classifier, self.folder / "weights.safetensors")
+            self._best_unwritten = not last_counts
+        self._write_best(time.perf_counter() - self._best_written_at > _LEAST_BETWEEN_BEST_S)
+        if not self.team.leads:
+            return
         with open(self.folder / "epochs.u8", "ab") as stream:
             stream.write(predicted.astype(np.uint8).tobytes())
         with open(self.folder / "history.jsonl", "a", encoding="utf-8") as stream:
             stream.write(json.dumps(row) + "\n")
         known = {"best_epoch": self.best["epoch"], "samples_per_s": row["samples_per_s"]}
         if len(self.valid):
-            known["best_valid_accuracy"] = self.best["key"][0]
+            known["best_valid_accuracy"] = self.best.get("accuracy")
         self.status.update(epoch=self.epoch, **known)
 
-    def _validate(self, proba: Tensor) -> dict[str, float]:
-        """Loss and accuracy of clips, as the test judges them; training's loss is of segments."""
-        clips = self._clips(self._segments(self.valid, proba))
-        labels = pd.Index(self.classifier.genres).get_indexer(clips.index.get_level_values("genre"))
-        values = clips.to_numpy(dtype=np.float64)
-        # Clamped where a probability has rounded to 0, whose logarithm no average survives.
-        losses = -np.log(np.maximum(values[np.arange(len(values)), labels], 1e-12))
-        right = values.argmax(1) == labels
-        return {"valid_loss": float(losses.mean()), "valid_accuracy": float(right.mean())}
+    def _key(self, row: dict[str, Any]) -> list[float]:
+        """The larger, the better the epoch; of equals the one with the lower loss."""
+        watch = self.recipe.watch
+        value = row.get(f"valid_{watch}", 0.0)
+        return [-value if watch == "loss" else value, -row.get("valid_loss", 0.0)]
+
+    def _write_best(self, now: bool) -> None:
+        if self._best_unwritten and now and self.team.leads:
+            classifiers.save(
+                self.classifier, self.folder / "weights.safetensors", self.best_weights
+            )
+            self._best_written_at, self._best_unwritten = time.perf_counter(), False
 
     @torch.no_grad()
     def _proba(self, index: Tensor, phase: str) -> Tensor:
         """Probabilities (segments, genres) float32 on the CPU, in evaluation mode."""
         self.classifier.eval()
-        parts = []
-        for batch in index.split(min(_PREDICT_BATCH, self.examples.most)):
-            done = self.epoch * self.n_steps + self.step
-            self.report(phase, done, self.n_steps * self.recipe.epochs)
+        size = min(_PREDICT_BATCH, self.examples.most)
+        proba = torch.zeros(len(index), len(self.classifier.genres))
+        for k, batch in enumerate(index.split(size)):
+            if k % self.team.size != self.team.rank:
+                continue
+            self._ask(phase)
             logits = self.classifier.logits(self.examples.features(batch))
-            parts.append(logits.float().softmax(1).cpu())
-        return torch.cat(parts)
-
-    def _segments(self, index: Tensor, proba: Tensor) -> pd.DataFrame:
-        table = self.examples.segments.iloc[index.numpy()][["clip_id", "split", "genre", "start_s"]]
-        columns = [f"p_{genre}" for genre in self.classifier.genres]
-        values = pd.DataFrame(proba.numpy(), columns=columns, index=table.index)
-        return pd.concat([table, values], axis=1).reset_index(drop=True)
+            proba[k * size : k * size + len(batch)] = logits.float().softmax(1).cpu()
+        return self.team.total(proba)
 
     def predict(self) -> tuple[pd.DataFrame, pd.DataFrame]:
         """(predictions, segments) of validation and test with the chosen epoch, in float32: the
         arithmetic in which the run will be used."""
         self.classifier.load_state_dict(self.best_weights)
         index = torch.cat([self.valid, self.examples.of("test")])
-        segments = self._segments(index, self._proba(index, "Testing"))
-        return self._clips(segments).reset_index(), segments
-
-    def _clips(self, segments: pd.DataFrame) -> pd.DataFrame:
-        return clip_proba(segments, self.config.segments.pooling)
+        proba = self._proba(index, "Testing").numpy()
+        table = self.examples.segments.iloc[index.numpy()]
+        clips = Clips(self.examples.segments, index, self.classifier.genres)
+        columns = [f"p_{genre}" for genre in self.classifier.genres]
+        pooling = self.config.segments.pooling
+        return (
+            _joined(table.iloc[clips.first][_CLIP], clips.pooled(proba, pooling), columns),
+            _joined(table[[*_CLIP, "start_s"]], proba, columns),
+        )
 
     def _out_of_patience(self) -> bool:
         patience = self.recipe.patience
         return bool(patience and self.best and self.epoch - self.best["epoch"] >= patience)
+
+    def _tell(self, phase: str, total: int, started: float, done_before: int) -> None:
+        """Reports a step about to be taken; every process stops here if one is to."""
+        now = time.perf_counter()
+        if now - self._told_at > 0.1:
+            self._told_at = now
+            done = self.epoch * self.n_steps + self.step
+            pace_s = (now - started) / max(1, done - done_before)
+            self.status.values |= {
+                "epoch": self.epoch,
+                "n_epochs": self.recipe.epochs,
+                "time_left_s": pace_s * (total - done) if done > done_before else None,
+                "median_step_s": pace_s,
+            }
+        self._ask(phase)
+        if self.team.any(self._stop_wanted, self.hardware.device):
+            self._stop_wanted = False
+            raise Stopped
+
+    def _ask(self, phase: str) -> None:
+        done = self.epoch * self.n_steps + self.step
+        try:
+            self.report(phase, done, self.n_steps * self.recipe.epochs)
+        except Stopped:
+            if self.team.size == 1:
+                raise
+            self._stop_wanted = True  # at the next step, together
 
     def _checkpoint_by_time(self) -> None:
         apart_s = max(_LEAST_BETWEEN_CHECKPOINTS_S, self._save_cost_s / _CHECKPOINT_SHARE)
@@ -215,23 +341,14 @@ class Trainer:
 
     def save(self) -> None:
         """Writes `resume.pt`: everything that going on needs, nothing a pickle could hide in."""
+        if self.team.size == 1:
+            self._look_at_losses()
+        if not self.team.leads:
+            return
         began = time.perf_counter()
-        state = {
-            "classifier": self.classifier.state_dict(),
-            "best_weights": self.best_weights,
-            "best": self.best,
-            "optimiser": self.optimiser.state_dict(),
-            "schedule": self.schedule.state_dict(),
-            "epoch": self.epoch,
-            "step": self.step,
-            "sums": self.sums.state(),
-            "epoch_generator": self._epoch_generator,
-            "generator": self.generator.get_state(),
-            "torch_generator": torch.get_rng_state(),
-            "device_generator": _device_generator(self.hardware.device),
-            "n_threads": torch.get_num_threads(),
-            "precision": self.hardware.precision,
-        }
+        self._fold()
+        self._write_best(True)
+        state = checkpoint.state_of(self)
         buffer = io.BytesIO()  # so that a full disk is the operating system's clear error
         torch.save(state, buffer)
         write_bytes(self.folder / "resume.pt", buffer.getbuffer())
@@ -239,80 +356,56 @@ class Trainer:
         self._save_cost_s = self._saved_at - began
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Goes back to where `resume.pt` stands; histories are cut to it."""
-        self.classifier.load_state_dict(state["classifier"])
-        self.optimiser.load_state_dict(state["optimiser"])
-        self.schedule.load_state_dict(state["schedule"])
-        self.best, self.best_weights = state["best"], state["best_weights"]
-        self.epoch, self.step = state["epoch"], state["step"]
-        self.sums = _Sums(self.hardware.device, state["sums"])
-        self._epoch_generator = state["epoch_generator"]
-        self.generator.set_state(state["generator"])
-        torch.set_rng_state(state["torch_generator"])
-        if state["device_generator"] is not None and self.hardware.device.startswith("cuda"):
-            torch.cuda.set_rng_state(state["device_generator"], self.hardware.device)
-        n_valid = int(self.examples.segments.iloc[self.valid.numpy()]["clip_id"].nunique())
+        """Goes back to where `resume.pt` stands; histories are cut to it.
+
+        Raises:
+            GenrecoreError: It belongs to another run.
+        """
+        checkpoint.put_back(self, state)
+        if not self.team.leads:
+            return
         _keep_lines(self.folder / "history.jsonl", self.epoch)
         if (self.folder / "epochs.u8").exists():
-            os.truncate(self.folder / "epochs.u8", self.epoch * n_valid)
-        if self.best and self.recipe.choose_epoch == "best" and n_valid:
-            now = {k: v.clone() for k, v in self.classifier.state_dict().items()}
-            self.classifier.load_state_dict(self.best_weights)
-            classifiers.save(self.classifier, self.folder / "weights.safetensors")
-            self.classifier.load_state_dict(now)
+            os.truncate(self.folder / "epochs.u8", self.epoch * self.clips.n)
+        self._best_unwritten = bool(self.best) and self.recipe.choose_epoch == "best"
+        self._write_best(bool(self.clips.n))
+
+    def _too_large(self) -> GenrecoreError:
+        """What to say when memory did not hold a batch: the size that would have fitted."""
+        self.optimiser.zero_grad(set_to_none=True)
+        self.optimiser.state.clear()
+        size = self.recipe.batch_size // self.team.size
+        fitting = memory.largest_that_fits(self._try_batch, size, self.hardware.device)
+        return memory.too_large(self.recipe.batch_size, fitting * self.team.size, self.hardware)
+
+    def _try_batch(self, size: int) -> None:
+        """A whole step of that size; the run is over anyway."""
+        index = self.train[:size].repeat(math.ceil(size / len(self.train[:size])))[:size]
+        given, targets = self.examples.training(index, self._step_generator(0))
+        with self.hardware.autocast():
+            pairs = self.classifier.training_logits(given)
+        self._losses(pairs, targets)[0].backward()
+        self.optimiser.step()
+        self.optimiser.zero_grad(set_to_none=True)
 
 
-class _Sums:
-    """Running sums of an epoch, on the device: reading them would make every step wait."""
-
-    def __init__(self, device: str, state: dict[str, Any] | None = None) -> None:
-        state = state or {"loss": 0.0, "right": 0.0, "seen": 0, "seconds": 0.0}
-        self.loss = torch.tensor(state["loss"], dtype=torch.float64, device="cpu").to(device)
-        self.right = torch.tensor(state["right"], device=device)
-        self.seen, self.seconds = int(state["seen"]), float(state["seconds"])
-
-    def add(self, loss: Tensor, logits: Tensor, targets: Tensor) -> None:
-        n = len(targets)
-        self.loss += loss.detach() * n
-        self.right += (logits.detach().argmax(1) == targets.argmax(1)).sum()
-        self.seen += n
-
-    def means(self) -> dict[str, float]:
-        n = max(self.seen, 1)
-        return {
-            "train_loss": float(self.loss) / n,
-            "train_accuracy": float(self.right) / n,
-            "samples_per_s": self.seen / max(self.seconds, 1e-9),
-        }
-
-    def state(self) -> dict[str, Any]:
-        return {
-            "loss": float(self.loss),
-            "right": float(self.right),
-            "seen": self.seen,
-            "seconds": self.seconds,
-        }
+_CLIP = ["clip_id", "split", "genre"]
 
 
-def _optimiser(recipe: Training, classifier: Classifier) -> torch.optim.Optimizer:
-    kinds = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
-    parameters = [p for p in classifier.parameters() if p.requires_grad]
-    return kinds[recipe.optimiser](
-        parameters, lr=recipe.lr, weight_decay=recipe.weight_decay, fused=True
-    )
+def _joined(table: pd.DataFrame, proba: np.ndarray, columns: list[str]) -> pd.DataFrame:
+    values = pd.DataFrame(proba, columns=columns, index=table.index)
+    return pd.concat([table, values], axis=1).reset_index(drop=True)
 
 
-def _schedule(
-    recipe: Training, optimiser: torch.optim.Optimizer, n_steps: int
-) -> torch.optim.lr_scheduler.LRScheduler:
-    if recipe.schedule == "one_cycle":
-        # One step more than is taken: the scheduler counts its own construction as the first.
-        return torch.optim.lr_scheduler.OneCycleLR(optimiser, recipe.lr, total_steps=n_steps + 1)
-    return torch.optim.lr_scheduler.ConstantLR(optimiser, factor=1.0)
+def _counts(examples: Examples, index: Tensor, n_genres: int) -> Tensor:
+    """Examples of each genre among `index`, (genres,) on the device."""
+    labels = examples.labels[(index % len(examples.segments)).to(examples.labels.device)]
+    return torch.bincount(labels, minlength=n_genres)
 
 
-def _device_generator(device: str) -> Tensor | None:
-    return torch.cuda.get_rng_state(device) if device.startswith("cuda") else None
+def _cut(features: Given, targets: Tensor, size: int) -> Iterator[tuple[Given, Tensor]]:
+    assert isinstance(features, Tensor)  # of pairs nothing is fetched ahead
+    yield from zip(features.split(size), targets.split(size), strict=True)
 
 
 def _keep_lines(path: Path, n: int) -> None:

@@ -111,6 +111,10 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
                 os.kill(int(run.status["pid"]), 15)
 
 
+MEASURED = ["seconds", "samples_per_s", "memory_mb"]
+"""Columns of a history that another run of the same configuration may have otherwise."""
+
+
 def trained(config: RunConfig, store: Path) -> Run:
     """A run carried out in this process by the real life cycle."""
     from genrecore import lifecycle

@@ -14,13 +14,13 @@ PACKAGE = ROOT / "genrecore"
 
 LAYERS = (
     {"registry", "config", "audio", "spectral", "significance", "errors", "progress", "jobfolder",
-     "hardware", "containers", "fingerprint", "archives", "download", "hpss", "effects",
+     "hardware", "memory", "containers", "fingerprint", "archives", "download", "hpss", "effects",
      "descriptors", "descriptor_names", "descriptor_meanings", "resynthesis",
      "mel_scale", "beats"},
     {"clips", "runs", "metrics", "caches"},
     {"datasets", "splits", "features", "augment", "models", "relabel"},
     {"answers", "corpus", "feature_cache", "examples", "classifier", "provided", "audit"},
-    {"preparation", "trainer", "recipe", "distributed", "lifecycle", "inference", "comparison", "plots", "jobs", "runner",
+    {"preparation", "trainer", "recipe", "distributed", "epochs", "heads", "checkpoint", "lifecycle", "inference", "comparison", "plots", "jobs", "runner",
      "leaklab", "pooling", "uploads", "depiction"},
     {"cli", "ui", "__main__"},
 )  # fmt: skip

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 import soundfile
 import torch
-from conftest import trained
+from conftest import MEASURED, trained
 
 from genrecore import (
     audio,
@@ -73,9 +73,8 @@ def test_a_stopped_run_goes_on_as_if_it_had_not(
     assert same(weights(whole), weights(run))
     assert same(weights(whole, "last.safetensors"), weights(run, "last.safetensors"))
     pd.testing.assert_frame_equal(whole.predictions, Run(run.folder).predictions)
-    timing = ["seconds", "samples_per_s"]
     pd.testing.assert_frame_equal(
-        whole.history.drop(columns=timing), Run(run.folder).history.drop(columns=timing)
+        whole.history.drop(columns=MEASURED), Run(run.folder).history.drop(columns=MEASURED)
     )
     assert np.array_equal(whole.epoch_predictions, Run(run.folder).epoch_predictions)
 

@@ -1,0 +1,112 @@
+"""What an epoch comes to: sums over its training steps, scores of its validation clips."""
+
+from __future__ import annotations
+
+import math
+import time
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from genrecore.distributed import Team
+from genrecore.metrics import METRICS, pooled
+
+WATCHED = {
+    "accuracy": "accuracy",
+    "loss": "loss",
+    "macro_f1": "macro-F1",
+    "balanced_accuracy": "balanced accuracy",
+    "top_2": "top-2 accuracy",
+}
+"""Validation metrics that may choose the epoch, and what to call them in a sentence."""
+
+_FOLD_EVERY = 64  # steps after which losses are looked at
+_FOLD_S = 0.5
+
+
+class Clips:
+    """The clips that segments belong to, in their order."""
+
+    def __init__(self, segments: pd.DataFrame, index: Tensor, genres: list[str]) -> None:
+        rows = segments.iloc[index.numpy()]
+        self._clip_of, names = pd.factorize(rows["clip_id"])
+        self.n = len(names)
+        self.first = np.flatnonzero(~rows["clip_id"].duplicated().to_numpy())
+        self._labels = pd.Index(genres).get_indexer(
+            pd.Index(rows["genre"].iloc[self.first], dtype=object)
+        )
+
+    def pooled(self, proba: np.ndarray, pooling: str) -> np.ndarray:
+        """Probabilities (clips, genres) from (segments, genres)."""
+        return pooled(proba, self._clip_of, self.n, pooling)
+
+    def scores(self, clips: np.ndarray) -> dict[str, float]:
+        """Loss and the metrics that may be watched, as the test judges them: of clips (training's
+        loss is of segments)."""
+        values = clips.astype(np.float64)
+        # Clamped where a probability has rounded to 0, whose logarithm no average survives.
+        losses = -np.log(np.maximum(values[np.arange(self.n), self._labels], 1e-12))
+        found = {"valid_loss": float(losses.mean())}
+        for name in WATCHED:
+            if name != "loss":
+                found[f"valid_{name}"] = METRICS[name].thing(self._labels, values)
+        return found
+
+
+class Sums:
+    """Sums of an epoch. What steps give is collected and added up now and then: to read it at once
+    would make every step wait for the device."""
+
+    def __init__(self, state: dict[str, Any] | None = None) -> None:
+        state = state or {"loss": 0.0, "right": 0, "seen": 0, "seconds": 0.0}
+        self.loss, self.right = float(state["loss"]), int(state["right"])
+        self.seen, self.seconds = int(state["seen"]), float(state["seconds"])
+        self._collected: list[tuple[Tensor, Tensor, Tensor, Tensor]] = []
+        self._folded_at = time.perf_counter()
+
+    def add(self, main: Tensor, loss: Tensor, logits: Tensor, targets: Tensor) -> None:
+        self._collected.append((main.detach(), loss.detach(), logits.detach(), targets))
+
+    def due(self, by_time: bool) -> bool:
+        full = len(self._collected) >= _FOLD_EVERY
+        return full or (by_time and time.perf_counter() - self._folded_at > _FOLD_S)
+
+    def fold(self) -> tuple[int, float] | None:
+        """Adds up what was collected. Where a loss is no finite number: how many steps ago that
+        was, and the number."""
+        collected, self._collected = self._collected, []
+        self._folded_at = time.perf_counter()
+        if not collected:
+            return None
+        mains = torch.stack([main for main, _, _, _ in collected]).tolist()
+        losses = torch.stack([loss for _, loss, _, _ in collected]).tolist()
+        for k, loss in enumerate(losses):
+            if not math.isfinite(loss):
+                return len(losses) - 1 - k, loss
+        logits = torch.cat([logits for _, _, logits, _ in collected])
+        targets = torch.cat([targets for _, _, _, targets in collected])
+        self.right += int((logits.argmax(1) == targets.argmax(1)).sum())
+        for main, (_, _, _, some) in zip(mains, collected, strict=True):
+            self.loss += main * len(some)  # one after the other: stops change no rounding
+            self.seen += len(some)
+        return None
+
+    def means(self, team: Team) -> dict[str, float]:
+        sums = torch.tensor([self.loss, self.right, self.seen], dtype=torch.float64)
+        loss, right, seen = team.total(sums).tolist()
+        return {
+            "train_loss": loss / max(seen, 1),
+            "train_accuracy": right / max(seen, 1),
+            "samples_per_s": seen / max(self.seconds, 1e-9),
+        }
+
+    def state(self) -> dict[str, Any]:
+        return {
+            "loss": self.loss,
+            "right": self.right,
+            "seen": self.seen,
+            "seconds": self.seconds,
+        }
