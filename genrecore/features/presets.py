@@ -1,4 +1,4 @@
-"""What the five studies fed their networks, as values of a configuration.
+"""What studies fed their networks, as values of a configuration.
 
 An entry's thing is a dict of dotted fields (`config.with_values` takes it). Facts: `shape`, what
 the network then sees, and `notes`, a sentence on each thing that the study leaves open or prints
@@ -19,11 +19,17 @@ _HONG = (
     "Hong, Comparison Among AlexNet, GoogLeNet and ResNet-18 in Automatic Music Genre "
     "Classification"
 )
+_WON = (
+    "Won, Ferraro, Bogdanov & Serra, Evaluation of CNN-based Automatic Music Tagging Models, and "
+    "the code published with it"
+)
 _QIN = "Qin, Zhuo & Ren, Research of RNNs: LSTM, CNNs: ResNet-18, and MNNs, UMass Amherst"
 _BENITO = "Benito Calvino & Pacheco Garcia, Data Input Approaches for CNNs, University of Padova"
 
 N_BENITO = 10**6
 """Samples to which Benito cuts every clip."""
+N_WON = 59_049
+"""Samples at 16 kHz in one of Won's chunks, 3.69 s."""
 
 
 def _audio(
@@ -223,4 +229,29 @@ _benito(
     "Benito: raw audio and spectrograms",
     "waveform+stft",
     ((_WAVES[0], _IMAGES[0]), (_WAVES[1], _IMAGES[1])),
+)
+
+PRESETS.register(
+    "won_mel",
+    title="Won: mel spectrograms of 3.69 s",
+    source=_WON,
+    shape=(1, 128, 231),
+    notes=(
+        "The study's mel scale is the one of HTK; with its window of 512 samples one of the 128 "
+        "bands is empty then, so the scale is Slaney's here, which leaves none empty.",
+        "Its filters have equal height; here they have equal area, which adds a constant to the "
+        "decibels of each band.",
+        "It normalises batches of decibels in the network; here mean and standard deviation are "
+        "the training data's.",
+        "It tests a clip on sixteen chunks spread over it; here they follow one another.",
+    ),
+)(
+    {
+        **_audio(16_000, 30.0, N_WON / 16_000),
+        "feature": "log_mel",
+        "feature.n_fft": 512,
+        "feature.hop_length": 256,
+        "feature.top_db": 0.0,
+        "standardise": "z_score",
+    }
 )

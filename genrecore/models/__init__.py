@@ -1,6 +1,12 @@
 """Models: networks from an image to one logit a genre, one family a file."""
 
-from genrecore.models import cnn, mlp, torchvision_nets  # importing registers them
+from genrecore.models import (  # importing registers them
+    cnn,
+    mlp,
+    rescnn,
+    short_chunk,
+    torchvision_nets,
+)
 from genrecore.models.registered import MODELS
 
-__all__ = ["MODELS", "cnn", "mlp", "torchvision_nets"]
+__all__ = ["MODELS", "cnn", "mlp", "rescnn", "short_chunk", "torchvision_nets"]
