@@ -16,12 +16,13 @@ LAYERS = (
     {"registry", "config", "audio", "spectral", "significance", "errors", "progress", "jobfolder",
      "hardware", "memory", "containers", "fingerprint", "archives", "download", "hpss", "effects",
      "descriptors", "descriptor_names", "descriptor_meanings", "resynthesis",
-     "mel_scale", "beats"},
+     "mel_scale", "beats", "receptive", "anatomy"},
     {"clips", "runs", "metrics", "caches"},
     {"datasets", "splits", "features", "augment", "models", "relabel"},
     {"answers", "corpus", "feature_cache", "examples", "classifier", "provided", "audit"},
     {"preparation", "trainer", "recipe", "distributed", "epochs", "heads", "checkpoint", "lifecycle", "inference", "comparison", "plots", "jobs", "runner",
-     "leaklab", "pooling", "uploads", "depiction"},
+     "leaklab", "pooling", "uploads", "depiction", "cards", "latency",
+     "reaches", "model_inputs"},
     {"cli", "ui", "__main__"},
 )  # fmt: skip
 LAYER = {module: level for level, modules in enumerate(LAYERS) for module in modules}

@@ -57,6 +57,7 @@ from genrecore.cli import (  # noqa: E402
     downloads,  # noqa: F401
     hearing,  # noqa: F401
     laboratory,  # noqa: F401
+    model_cards,  # noqa: F401
     models,  # noqa: F401
     serving,  # noqa: F401
     training,  # noqa: F401

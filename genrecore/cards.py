@@ -1,0 +1,336 @@
+"""A model's card: what it is, how large it is, what it sees, what studies print of it.
+
+A card is computed on shapes alone (`anatomy`), in milliseconds. How long a model takes is measured
+on the machine in question (`latency`).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import torch
+
+from genrecore import anatomy, classifier
+from genrecore import config as configuration
+from genrecore.anatomy import Anatomy, Layer
+from genrecore.caches import size
+from genrecore.config import RunConfig
+from genrecore.depiction import spaced
+from genrecore.errors import GenrecoreError, UsageError
+from genrecore.jobfolder import in_words
+from genrecore.model_inputs import (
+    CLIP_S,
+    Input,
+    command_for,
+    described,
+    front_end,
+    n_genres,
+    study_config,
+)
+from genrecore.models import MODELS
+from genrecore.models.registered import Published
+from genrecore.reaches import AXES, Field, in_sound
+
+CLEAR = 0.03
+"""From this share on, the difference to a printed number needs a reason."""
+
+KINDS = {
+    "image": "pictures such as spectrograms",
+    "sequence": "sequences of descriptors",
+    "vector": "one row of descriptors",
+    "wave": "the wave itself",
+    "wave+image": "the wave together with a spectrogram",
+}
+"""What models accept, in words."""
+
+
+@dataclass(frozen=True)
+class Compared:
+    """A printed number of parameters beside ours at the same input and outputs.
+
+    Attributes:
+        study: Who prints it, and where.
+        n_printed: The number.
+        n_ours: Ours.
+        shape: The input for which both hold.
+        n_genres: The outputs for which both hold.
+        why: Why ours differs, where it does clearly.
+    """
+
+    study: str
+    n_printed: int
+    n_ours: int
+    shape: Any
+    n_genres: int
+    why: str
+
+    @property
+    def difference(self) -> float:
+        """Ours less theirs, as a share of theirs."""
+        return self.n_ours / self.n_printed - 1.0
+
+    @property
+    def percent(self) -> str:
+        """The difference for people: `+1.6 %`."""
+        return f"{100 * self.difference:+.1f} %".replace("-", "−")
+
+    @property
+    def is_clear(self) -> bool:
+        """Whether the difference needs a reason."""
+        return abs(self.difference) > CLEAR
+
+
+@dataclass(frozen=True)
+class Size:
+    """A model beside others on the same input; `reason` says why it cannot take it."""
+
+    name: str
+    title: str
+    n_parameters: int | None
+    n_multiply_adds: int | None
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Card:
+    """What there is to know of a model before it is trained.
+
+    Attributes:
+        name: As registered.
+        title: For people.
+        source: Who published it; how ours differs stands in its docstring.
+        year: In which it was published; None where that is not known.
+        idea: What it brought, in one sentence; may be empty.
+        accepts: Kinds of features.
+        classical: Whether scikit-learn fits it; then it has no layers, and its size depends on what
+            it learns from.
+        input: For what the figures hold.
+        config: The resolved configuration of that input.
+        n_parameters: All of them; None for a classical model.
+        n_trainable: Those that training changes.
+        n_multiply_adds: Of one example; as `Anatomy`.
+        n_bytes: Of its weights in a file, as float32; less a header of some kilobytes.
+        fields: What its convolutions see; empty where it has none.
+        is_recurrent: Whether it goes from step to step.
+        layers: Its outline.
+        published: What studies print, beside ours.
+        command: Trains it on this input; on its study's, with its study's recipe.
+        notes: Sentences on what else there is to know.
+    """
+
+    name: str
+    title: str
+    source: str
+    year: int | None
+    idea: str
+    accepts: tuple[str, ...]
+    classical: bool
+    input: Input
+    config: RunConfig
+    n_parameters: int | None
+    n_trainable: int | None
+    n_multiply_adds: int | None
+    n_bytes: int | None
+    fields: tuple[Field, ...]
+    is_recurrent: bool
+    layers: tuple[Layer, ...]
+    published: tuple[Compared, ...]
+    command: str
+    notes: tuple[str, ...]
+
+    @property
+    def n_multiply_adds_clip(self) -> int | None:
+        """Of all segments of a clip of `CLIP_S` seconds."""
+        one = self.n_multiply_adds
+        return None if one is None else one * self.input.n_segments
+
+    @property
+    def sees(self) -> tuple[str, ...]:
+        """What its units see, in sentences."""
+        if self.classical:
+            return ()
+        said = [field.sentence for field in self.fields]
+        if self.is_recurrent:
+            said.append(
+                "Its recurrent layers go through the input step by step and know all of it."
+            )
+        return tuple(said) or ("It has no convolutions: its first layer sees the whole input.",)
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        found = dataclasses.asdict(self)
+        for one, compared in zip(found["published"], self.published, strict=True):
+            one["difference"] = compared.difference
+        return found | {
+            "n_multiply_adds_clip": self.n_multiply_adds_clip,
+            "sees": list(self.sees),
+            "config": configuration.differences(self.config),
+        }
+
+
+def counted(number: int | None) -> str:
+    """`11.2 M`, `288 k`, `1.81 G`: three digits and a letter; a dash for what has no number."""
+    if number is None:
+        return "–"
+    for unit, letter in ((10**9, "G"), (10**6, "M"), (10**3, "k")):
+        if number >= 0.9995 * unit:
+            value = number / unit
+            digits = 2 if value < 9.995 else 1 if value < 99.95 else 0
+            return f"{value:.{digits}f} {letter}"
+    return str(number)
+
+
+def shape_in_words(shape: Any) -> str:
+    """`3 × 224 × 224`; of a pair, both."""
+    if shape and isinstance(shape[0], tuple):
+        return " and ".join(shape_in_words(one) for one in shape)
+    return " × ".join(spaced(n) for n in shape)
+
+
+def sizes_in_words(found: Card) -> list[str]:
+    """Parameters, costs and room on the disk, in sentences."""
+    if found.n_parameters is None or found.n_multiply_adds is None or found.n_bytes is None:
+        return [
+            "Its size grows with the training data, and it has no multiply–adds to be counted "
+            "before it is trained."
+        ]
+    n = found.input.n_segments
+    frozen = found.n_parameters - (found.n_trainable or 0)
+    said = [
+        f"{spaced(found.n_parameters)} parameters"
+        + (f", {spaced(frozen)} of them frozen." if frozen else ", all of them trainable."),
+        f"{counted(found.n_multiply_adds)} multiply–adds an example, in convolutions and matrix "
+        f"products of the network; {counted(found.n_multiply_adds_clip)} for a clip of "
+        f"{CLIP_S:.0f} s ({n} {'segments' if n > 1 else 'segment'}).",
+        f"{size(found.n_bytes)} of weights on the disk.",
+    ]
+    return said
+
+
+def card(name: str, config: RunConfig | None = None) -> Card:
+    """The card of a model, for the input of its study or of a configuration.
+
+    Args:
+        name: In `MODELS`.
+        config: Names the input; its model may be another one. By default `study_config(name)`.
+
+    Raises:
+        UsageError: There is no such model, or it cannot take that input.
+    """
+    entry = MODELS[name]
+    if config is None:
+        config = study_config(entry.name)
+    config = configuration.with_values(config, {"model": entry.name})
+    return _card(name, config.model_dump_json())
+
+
+def sizes(config: RunConfig) -> list[Size]:
+    """Every network that accepts the kind of input of a configuration, all on that input."""
+    found = []
+    config, feature, kind = front_end(config)
+    for name, entry in MODELS.items():
+        if kind not in entry.facts["accepts"] or entry.facts.get("classical"):
+            continue
+        options = config.model.options if config.model.name == name else {}
+        try:
+            made = _anatomy(name, _key(options), feature.output_shape, kind, n_genres(config))
+        except UsageError as error:
+            found.append(Size(name, entry.title, None, None, str(error)))
+        else:
+            found.append(Size(name, entry.title, made.n_parameters, made.n_multiply_adds))
+    return found
+
+
+@lru_cache(maxsize=256)
+def _card(name: str, text: str) -> Card:
+    entry = MODELS[name]
+    config, feature, kind = front_end(configuration.read(json.loads(text)))
+    classical = bool(entry.facts.get("classical"))
+    given = described(config, feature, kind)
+    found: Anatomy | None = None
+    fields: tuple[Field, ...] = ()
+    if not classical:
+        found = _anatomy(name, _key(config.model.options), given.shape, kind, given.n_genres)
+        is_sound = classifier.medium_of(config.dataset) == "wave"
+        fields = in_sound(found.reaches, feature, config, kind, is_sound)
+    return Card(
+        name=name,
+        title=entry.title,
+        source=entry.source,
+        year=entry.facts.get("year"),
+        idea=str(entry.facts.get("idea") or ""),
+        accepts=tuple(sorted(entry.facts["accepts"])),
+        classical=classical,
+        input=given,
+        config=config,
+        n_parameters=found.n_parameters if found else None,
+        n_trainable=found.n_trainable if found else None,
+        n_multiply_adds=found.n_multiply_adds if found else None,
+        n_bytes=found.n_bytes if found else None,
+        fields=fields,
+        is_recurrent=found.is_recurrent if found else False,
+        layers=found.layers if found else (),
+        published=_published(name),
+        command=command_for(config),
+        notes=tuple(entry.facts.get("notes") or ()) + _idle(found),
+    )
+
+
+def _idle(found: Anatomy | None) -> tuple[str, ...]:
+    """A sentence where parts of a network only help its training."""
+    n = sum(layer.n_parameters for layer in found.layers if not layer.shape) if found else 0
+    if not n or found is None:
+        return ()
+    return (
+        f"{spaced(n)} of its {spaced(found.n_parameters)} parameters are of parts that only "
+        "training uses.",
+    )
+
+
+@lru_cache(maxsize=512)
+def _anatomy(name: str, options: str, shape: Any, kind: str, n_outputs: int) -> Anatomy:
+    """What a network of this input is made of.
+
+    Raises:
+        UsageError: It cannot take that shape.
+    """
+    entry = MODELS[name]
+    axes = [AXES.get(one, ()) for one in kind.split("+")]
+    try:
+        with torch.device("meta"):
+            chosen = entry.read_options(json.loads(options), "model")
+            network = entry.thing(shape, n_outputs, chosen)
+        return anatomy.examine(network, shape, axes)
+    except GenrecoreError as error:
+        raise UsageError(str(error)) from None
+    except (RuntimeError, ValueError) as error:
+        raise UsageError(
+            f"The model {name} cannot take an input of {shape}: {in_words(error)}"
+        ) from None
+
+
+def _key(options: Mapping[str, Any]) -> str:
+    return json.dumps(dict(options), sort_keys=True)
+
+
+def _published(name: str) -> tuple[Compared, ...]:
+    found = []
+    for one in MODELS[name].facts.get("published") or ():
+        assert isinstance(one, Published)
+        kind = _kind_of(one.shape, MODELS[name].facts["accepts"])
+        ours = _anatomy(name, _key({}), one.shape, kind, one.n_genres).n_parameters
+        found.append(Compared(one.study, one.n_parameters, ours, one.shape, one.n_genres, one.why))
+    return tuple(found)
+
+
+def _kind_of(shape: Any, accepts: frozenset[str]) -> str:
+    """The kind of a shape among those that a model accepts."""
+    axes = {"vector": 1, "sequence": 2, "wave": 2, "image": 3}
+    if isinstance(shape[0], tuple):
+        return "wave+image"
+    return next((kind for kind in sorted(accepts) if axes.get(kind) == len(shape)), "image")

@@ -1,0 +1,174 @@
+"""`genrecore models`: what each model is, how large it is, and how long it takes here."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from genrecore.cli.app import app
+from genrecore.cli.output import JSON, out, print_json, print_table, reporting
+from genrecore.cli.training import SET, settings
+from genrecore.config import RunConfig
+
+if TYPE_CHECKING:
+    from genrecore.cards import Card
+    from genrecore.latency import Latency
+
+models_app = typer.Typer(
+    help="What each model is, how large it is, and how long it takes.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+app.add_typer(models_app, name="models")
+
+NAME = Annotated[str, typer.Argument(help="A model's name; see 'genrecore models list'.")]
+PRESET = Annotated[
+    str,
+    typer.Option(
+        "--preset",
+        help="The input of a study for which sizes are given; by default of the model's own, and "
+        "'default' is none.",
+    ),
+]
+
+
+@models_app.command("list")
+def list_models(as_json: JSON = False) -> None:
+    """Every model with its size on the input of its study, or on the default one."""
+    from genrecore import cards  # torch: not on the way to --help
+    from genrecore.models import MODELS
+
+    found = [cards.card(name) for name in MODELS]
+    if as_json:
+        print_json([card.as_dict() for card in found])
+        return
+    print_table(
+        [
+            {
+                "name": card.name,
+                "title": card.title,
+                "year": card.year or "",
+                "takes": ", ".join(card.accepts),
+                "parameters": _parameters(card),
+                "multiply–adds": cards.counted(card.n_multiply_adds),
+                "on": card.input.preset or card.config.feature.name,
+            }
+            for card in found
+        ]
+    )
+
+
+@models_app.command("show")
+def show_model(
+    name: NAME,
+    preset: PRESET = "",
+    set_: SET = None,
+    measure: Annotated[
+        bool, typer.Option("--measure", help="Measure how long a clip takes on this machine.")
+    ] = False,
+    as_json: JSON = False,
+) -> None:
+    """The card of a model: idea, sizes, what it sees of the sound, its layers, what studies print
+    of it, and the command that trains it."""
+    from genrecore import cards, latency
+
+    config = _config(name, preset, set_)
+    card = cards.card(name, config)
+    if measure:
+        with reporting(quiet=as_json) as report:
+            latency.measure(name, config, report)
+    known = latency.newest(name, config)
+    if as_json:
+        print_json({**card.as_dict(), "latency": _facts(known)})
+    else:
+        _print(card, known)
+
+
+@models_app.command("measure")
+def measure_model(name: NAME, preset: PRESET = "", set_: SET = None, as_json: JSON = False) -> None:
+    """Measure how long feature and network take for a clip of 30 s on this machine. The page Models
+    and 'genrecore models show' know it from then on."""
+    from genrecore import latency
+
+    with reporting(quiet=as_json) as report:
+        found = latency.measure(name, _config(name, preset, set_), report)
+    print_json(_facts(found)) if as_json else out.print(found.sentence, markup=False)
+
+
+def _config(name: str, preset: str, set_: list[str] | None) -> RunConfig | None:
+    """The input asked for; None for the study's own.
+
+    Raises:
+        UsageError: An unknown model, preset or field, or a --set without an equals sign.
+    """
+    from genrecore import model_inputs
+
+    if not preset and not set_:
+        return None
+    values: dict[str, Any] = {"model": name}
+    if preset == "default":
+        values["feature"] = model_inputs.default_feature(name)
+        return settings(None, values, set_)
+    preset = preset or model_inputs.preset_of(name)
+    if not preset:
+        values["feature"] = model_inputs.default_feature(name)
+    return settings(None, values, set_, preset)
+
+
+def _facts(found: Latency | None) -> dict[str, Any] | None:
+    return None if found is None else {**vars(found), "sentence": found.sentence}
+
+
+def _parameters(card: Card) -> str:
+    from genrecore import cards
+
+    return "grows with the data" if card.classical else cards.counted(card.n_parameters)
+
+
+def _print(card: Card, known: Latency | None) -> None:
+    from genrecore import cards
+    from genrecore.depiction import spaced
+
+    out.print(card.title, style="bold")
+    year = f" ({card.year})" if card.year else ""
+    out.print(f"{card.idea}{year}".strip() or "–", markup=False)
+    out.print(f"Source: {card.source}", markup=False)
+    out.print(f"Takes {' or '.join(cards.KINDS.get(kind, kind) for kind in card.accepts)}.")
+    out.print(f"Sizes for {card.input.words}; {card.input.n_genres} genres.", markup=False)
+    out.print()
+    for sentence in cards.sizes_in_words(card):
+        out.print(sentence, markup=False)
+    for sentence in card.sees:
+        out.print(sentence, markup=False)
+    if known is not None:
+        out.print(f"It takes {known.sentence}", markup=False)
+    elif not card.classical:
+        out.print("Not measured here yet; --measure does so.")
+    if card.layers:
+        out.print()
+        print_table(
+            [
+                {
+                    "layer": layer.name,
+                    "what": layer.what,
+                    "shape": " × ".join(map(str, layer.shape)),
+                    "parameters": spaced(layer.n_parameters),
+                }
+                for layer in card.layers
+            ]
+        )
+    for one in card.published:
+        out.print()
+        out.print(
+            f"{one.study} prints {spaced(one.n_printed)} parameters; ours has "
+            f"{spaced(one.n_ours)} ({one.percent}), both for "
+            f"{cards.shape_in_words(one.shape)} and {spaced(one.n_genres)} outputs. "
+            f"{one.why}".strip(),
+            markup=False,
+        )
+    if card.notes:
+        out.print()
+    for note in card.notes:
+        out.print(f"Note: {note}", markup=False)
+    out.print(f"\nTrain it: {card.command}", markup=False)

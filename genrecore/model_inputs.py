@@ -1,0 +1,179 @@
+"""A model's input: that of its study, that of a configuration, and what comes of it."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+
+from genrecore import classifier, jobs
+from genrecore import config as configuration
+from genrecore.config import RunConfig
+from genrecore.corpus import segment_starts
+from genrecore.datasets import DATASETS
+from genrecore.depiction import size_in_words
+from genrecore.errors import UsageError
+from genrecore.features import FEATURES, PRESETS
+from genrecore.models import MODELS
+
+CLIP_S = 30.0
+"""Clips of GTZAN and FMA last so long; costs of a clip are of one."""
+
+
+@dataclass(frozen=True)
+class Input:
+    """For what a card's figures hold.
+
+    Attributes:
+        preset: The study whose input it is, a name in `PRESETS`; empty for any other.
+        kind: Of the feature.
+        shape: Of one example; of a pair, both shapes.
+        words: All of it for people.
+        n_genres: Outputs.
+        n_segments: Examples of a clip of `CLIP_S` seconds.
+    """
+
+    preset: str
+    kind: str
+    shape: Any
+    words: str
+    n_genres: int
+    n_segments: int
+
+
+def study_config(name: str) -> RunConfig:
+    """A model on the input of its study and with its recipe; where it has none, on the first
+    feature that it accepts.
+
+    Raises:
+        UsageError: There is no such model.
+    """
+    preset = preset_of(name)
+    values = dict(PRESETS[preset].thing) if preset else {"feature": default_feature(name)}
+    return configuration.with_values(RunConfig(), values | {"model": name} | recipe_of(name))
+
+
+def plain_config(name: str) -> RunConfig:
+    """A model on the first feature that it accepts, everything else as it is by default.
+
+    Raises:
+        UsageError: There is no such model.
+    """
+    return configuration.with_values(RunConfig(), {"feature": default_feature(name), "model": name})
+
+
+def preset_of(name: str) -> str:
+    """The input of a model's study, a name in `PRESETS`; empty where it has none."""
+    preset = str(MODELS[name].facts.get("preset") or "")
+    return preset if preset in PRESETS else ""
+
+
+def recipe_of(name: str) -> dict[str, Any]:
+    """Dotted values with which a model's study trained it; may be empty."""
+    return dict(MODELS[name].facts.get("recipe") or {})
+
+
+def presets_for(name: str) -> list[str]:
+    """The studies' inputs of a kind that a model accepts, its own study's first."""
+    fitting = []
+    for preset, entry in PRESETS.items():
+        feature = entry.thing.get("feature", RunConfig().feature.name)
+        if not classifier.fits(feature, name):
+            fitting.append(preset)
+    return sorted(fitting, key=lambda one: one != preset_of(name))
+
+
+def default_feature(name: str) -> str:
+    """The first feature of sound that a model accepts.
+
+    Raises:
+        UsageError: There is none.
+    """
+    for feature in FEATURES:
+        if not classifier.fits(feature, name) and classifier.takes(feature, "wave"):
+            return feature
+    raise UsageError(f"There is no feature that the model {name} accepts.")
+
+
+def n_genres(config: RunConfig) -> int:
+    """Outputs that a model gets: GTZAN has ten genres, FMA-small eight, the demo as many as it is
+    told to make; eight where only the files could tell."""
+    if config.dataset.name == "gtzan":
+        return 10
+    field = DATASETS[config.dataset.name].options.model_fields.get("n_genres")
+    given = config.dataset.options.get("n_genres", field.default if field else None)
+    return int(given) if given else 8
+
+
+def front_end(config: RunConfig) -> tuple[RunConfig, nn.Module, str]:
+    """The configuration resolved, its feature, and the feature's kind.
+
+    Raises:
+        UsageError: As `classifier.resolve`.
+    """
+    if MODELS[config.model.name].facts.get("classical"):  # there is no network to try
+        reason = classifier.fits(config.feature.name, config.model.name)
+        if reason:
+            raise UsageError(reason)
+    else:
+        config = classifier.resolve(config)
+    entry = FEATURES[config.feature.name]
+    given: tuple[Any, ...] = (entry.facts.get("typical_shape", ()),)
+    if classifier.medium_of(config.dataset) == "wave":
+        rate = config.audio.sample_rate_hz
+        seconds = config.segments.segment_s or config.audio.clip_s
+        given = (rate, round(seconds * rate))
+    feature = entry.thing(entry.read_options(config.feature.options, "feature"), *given)
+    return config, feature, str(entry.facts["kind"])
+
+
+def described(config: RunConfig, feature: Any, kind: str) -> Input:
+    """What `front_end` found, as an `Input`."""
+    rate = config.audio.sample_rate_hz
+    entry = FEATURES[config.feature.name]
+    options = entry.read_options(config.feature.options, "feature")
+    what = size_in_words(kind, options, rate, feature.output_shape)
+    words = f"{entry.title.partition(' (')[0]}: {what}"
+    n_segments = 1  # a dataset's own pictures and rows: one of a clip
+    if classifier.medium_of(config.dataset) == "wave":
+        seconds = config.segments.segment_s or config.audio.clip_s
+        n_clip = round(min(CLIP_S, config.audio.clip_s) * rate)
+        n_segments = len(segment_starts(n_clip, round(seconds * rate), config.segments.overlap))
+        words += f", of {seconds:.4g} s of sound"
+    return Input(
+        preset_like(config), kind, feature.output_shape, words, n_genres(config), n_segments
+    )
+
+
+def preset_like(config: RunConfig) -> str:
+    """The preset that makes a configuration's input, of several alike the one of its model's study;
+    empty where none does."""
+    for name in presets_for(config.model.name):
+        if _made_of(config) == _made_of(configuration.with_values(config, PRESETS[name].thing)):
+            return name
+    return ""
+
+
+def _made_of(config: RunConfig) -> tuple[Any, ...]:
+    """What decides an input, with all options filled in."""
+    feature = FEATURES[config.feature.name].read_options(config.feature.options, "feature")
+    medium = classifier.medium_of(config.dataset)
+    if medium != "wave":  # nothing is decoded or cut
+        return config.feature.name, feature, config.standardise, config.dataset
+    return config.feature.name, feature, config.standardise, config.audio, config.segments
+
+
+def command_for(config: RunConfig) -> str:
+    """The command that trains this configuration, by its preset where it has one."""
+    preset = preset_like(config)
+    if preset:  # which says all of this
+        own = ("dataset", "audio", "segments", "feature", "standardise")
+        config = config.model_copy(update={name: getattr(RunConfig(), name) for name in own})
+    words = [word for word in shlex.split(jobs.command_of(config)) if word != "--background"]
+    if "--model" not in words:  # the default one
+        words[2:2] = ["--model", config.model.name]
+    if preset:
+        words[2:2] = ["--preset", preset]
+    return shlex.join(words)
