@@ -23,6 +23,7 @@ Facts:
     preset: The input of its study, a name in `features.PRESETS`; absent where it has none.
     recipe: Dotted values of a configuration with which its study trained it; may be empty.
     published: Tuple of `Published`, the sizes that studies print.
+    notes: Sentences on what a study leaves open or gets wrong, and on what is chosen here.
     classical: True for what scikit-learn fits; absent for networks.
 """
 

@@ -1,0 +1,549 @@
+"""torchvision's networks: sizes, gradients, what stays frozen, and published weights."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import pickle
+import threading
+from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+import safetensors.torch
+import torch
+import torchvision
+
+from genrecore import classifier as classifiers
+from genrecore.classifier import Classifier
+from genrecore.config import RunConfig, with_values
+from genrecore.errors import GenrecoreError, UsageError
+from genrecore.features import PRESETS
+from genrecore.models import MODELS
+
+N_GENRES = 7
+SMALL = ("resnet18", "googlenet", "efficientnet_b0")
+LARGE = ("alexnet", "vgg16")
+NAMES = (*SMALL, *LARGE)
+# Hundreds of megabytes each: one pass of each is always tried, the rest with the long tests.
+MOSTLY_SMALL = (*SMALL, *(pytest.param(name, marks=pytest.mark.long) for name in LARGE))
+LAST = {
+    "resnet18": "fc",
+    "googlenet": "network.fc",
+    "efficientnet_b0": "classifier.1",
+    "alexnet": "classifier.6",
+    "vgg16": "classifier.6",
+}
+PUBLISHED = {
+    "resnet18": torchvision.models.ResNet18_Weights,
+    "googlenet": torchvision.models.GoogLeNet_Weights,
+    "efficientnet_b0": torchvision.models.EfficientNet_B0_Weights,
+    "alexnet": torchvision.models.AlexNet_Weights,
+    "vgg16": torchvision.models.VGG16_Weights,
+}
+
+
+def built(name: str, shape: tuple[int, ...], n_genres: int, options: Any, seed: int = 7) -> Any:
+    torch.manual_seed(seed)
+    return MODELS[name].thing(shape, n_genres, options)
+
+
+def model(name: str, shape: tuple[int, ...], n_genres: int = N_GENRES, **options: object) -> Any:
+    return built(name, shape, n_genres, MODELS[name].read_options(options, "model"))
+
+
+def images(*shape: int) -> torch.Tensor:
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(7))
+
+
+def least(name: str) -> int:
+    return MODELS[name].facts["least"][1]
+
+
+def odd(name: str) -> tuple[int, int]:
+    """A size near the smallest, not square: 33 and more is where batches of one can be normalised,
+    too."""
+    return max(least(name), 33), max(least(name), 33) + 4
+
+
+def training_loss(network: Any, x: torch.Tensor) -> torch.Tensor:
+    genres = torch.arange(len(x)) % N_GENRES
+    pairs = (
+        network.training_logits(x) if hasattr(network, "training_logits") else [(1.0, network(x))]
+    )
+    losses = [weight * torch.nn.functional.cross_entropy(z, genres) for weight, z in pairs]
+    return torch.stack(losses).sum()
+
+
+def n_parameters(name: str, shape: tuple[int, ...], n_genres: int, **options: object) -> int:
+    with torch.device("meta"):
+        network = model(name, shape, n_genres, **options)
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_at_the_smallest_size_every_parameter_gets_a_gradient(name: str) -> None:
+    network = model(name, (3, least(name), least(name)))
+    x = images(3, 3, least(name), least(name))
+    loss = training_loss(network, x)
+    loss.backward()
+    assert loss.isfinite()
+    for label, parameter in network.named_parameters():
+        assert parameter.grad is not None, label
+        assert parameter.grad.isfinite().all(), label
+        assert parameter.grad.abs().sum() > 0, label
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_smaller_images_are_refused_in_one_sentence(name: str) -> None:
+    n = least(name)
+    said = f"The model {name} needs images of at least {n} bins × {n} frames"
+    for shape in ((1, n - 1, 200), (3, 200, n - 1)):
+        with pytest.raises(GenrecoreError, match=said) as caught:
+            model(name, shape)
+        assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_neither_two_nor_four_channels_are_taken(name: str) -> None:
+    for n in (2, 4):
+        said = f"{name} takes 1 or 3 channels, but the feature makes {n}"
+        with pytest.raises(GenrecoreError, match=said):
+            model(name, (n, 128, 128))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_the_pictures_of_the_studies_and_odd_ones_fit(name: str) -> None:
+    sizes = {3: [(256, 1320), (288, 432), (224, 224)], 1: [(128, 128), (1025, 130), (72, 216)]}
+    with torch.device("meta"):
+        for n_channels, images_of in sizes.items():
+            network = model(name, (n_channels, *images_of[0]))
+            for size in images_of:
+                x = torch.empty(2, n_channels, *size)
+                for one in (network.train(), network.eval()):
+                    assert one(x).shape == (2, N_GENRES)
+                if name == "googlenet":
+                    pairs = network.train().training_logits(x)
+                    assert [weight for weight, _ in pairs] == [1.0, 0.3, 0.3]
+                    assert {z.shape for _, z in pairs} == {(2, N_GENRES)}
+
+
+@pytest.mark.parametrize("name", MOSTLY_SMALL)
+def test_a_seed_gives_the_same_weights_again_and_another_seed_others(name: str) -> None:
+    options = MODELS[name].read_options({}, "model")
+    once, again, other = (built(name, (1, 64, 65), N_GENRES, options, seed) for seed in (3, 3, 4))
+    states = zip(once.parameters(), again.parameters(), other.parameters(), strict=True)
+    n_other = 0
+    for a, b, c in states:
+        torch.testing.assert_close(a, b, atol=0, rtol=0)
+        n_other += not torch.equal(a, c)
+    assert n_other > 10
+
+
+@pytest.mark.parametrize("name", MOSTLY_SMALL)
+def test_one_channel_is_three_channels_with_the_same_image_in_each(name: str) -> None:
+    one = model(name, (1, *odd(name))).eval()
+    three = model(name, (3, *odd(name))).eval()  # the same seed
+    x = images(2, 1, *odd(name))
+    with torch.no_grad():
+        found, expected = one(x), three(x.expand(2, 3, *odd(name)))
+    # A sum over channels before or after the convolution: float32 in another order, relative to
+    # the logits' own size.
+    torch.testing.assert_close(found, expected, atol=1e-4 * float(expected.abs().max()), rtol=1e-3)
+    assert found.std() > 0
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_sizes_are_torchvisions_own(name: str) -> None:
+    options = {"auxiliary": False} if name == "googlenet" else {}
+    own = PUBLISHED[name].IMAGENET1K_V1.meta["num_params"]
+    assert n_parameters(name, (3, 128, 128), 1000, **options) == own
+    with torch.device("meta"):
+        layer = model(name, (3, 128, 128), 10, **options).get_submodule(LAST[name])
+        assert layer.out_features == 10
+        first = next(
+            m for m in model(name, (3, 64, 64)).modules() if isinstance(m, torch.nn.Conv2d)
+        )
+    fewer_outputs = 990 * (layer.in_features + 1)
+    fewer_channels = 2 * first.weight[:, 0].numel()
+    found = n_parameters(name, (1, 128, 128), 10, **options)
+    assert found == own - fewer_outputs - fewer_channels
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_printed_sizes_are_met_or_the_difference_is_explained(name: str) -> None:
+    for one in MODELS[name].facts["published"]:
+        ours = n_parameters(name, one.shape, one.n_genres)
+        assert (abs(ours / one.n_parameters - 1) <= 0.03) == (not one.why), one
+
+
+def test_what_the_notes_say_about_hongs_table_is_so() -> None:
+    size = {name: n_parameters(name, (3, 224, 224), 1000) for name in ("resnet18", "alexnet")}
+    with_heads = n_parameters("googlenet", (3, 224, 224), 1000)
+    without = n_parameters("googlenet", (3, 224, 224), 1000, auxiliary=False)
+    assert without < size["resnet18"] < with_heads < size["alexnet"]
+    said = next(note for note in MODELS["googlenet"].facts["notes"] if "Hong's Table 1" in note)
+    for n in (*size.values(), with_heads, without):
+        assert f"{n / 1e6:.1f}" in said
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_study_s_input_and_recipe_make_a_valid_configuration(name: str) -> None:
+    facts = MODELS[name].facts
+    preset = PRESETS[facts["preset"]].thing if "preset" in facts else {}
+    config = with_values(RunConfig(), {**preset, "model": name, **facts["recipe"]})
+    resolved = classifiers.resolve(config)
+    for dotted, value in facts["recipe"].items():
+        group, _, field = dotted.partition(".")
+        assert getattr(getattr(resolved, group), field) == value
+
+
+def test_googlenet_gives_plain_logits_and_shows_its_other_heads_to_training_alone() -> None:
+    network = model("googlenet", (1, 33, 37))
+    x = images(3, 1, 33, 37)
+    assert isinstance(network(x), torch.Tensor)
+    (_, main), (_, second), (_, first) = network.training_logits(x)
+    for logits, inside, outside in ((first, "aux1", "fc"), (second, "aux2", "aux1")):
+        network.zero_grad()
+        logits.sum().backward(retain_graph=True)
+        layers = {k: getattr(network.network, k) for k in (inside, outside)}
+        assert all(p.grad is not None for p in layers[inside].parameters())
+        assert all(p.grad is None for p in layers[outside].parameters())
+    assert main.shape == (3, N_GENRES)
+    (only,) = network.eval().training_logits(x)
+    assert only[0] == 1.0
+    torch.testing.assert_close(only[1], network(x), atol=0, rtol=0)
+
+
+def test_googlenet_without_its_other_heads_has_none_in_its_weights() -> None:
+    network = model("googlenet", (1, 33, 37), auxiliary=False)
+    assert len(network.training_logits(images(2, 1, 33, 37))) == 1
+    assert not [name for name in network.state_dict() if "aux" in name]
+
+
+def frozen(name: str, shape: tuple[int, ...]) -> Any:
+    """A network of which only the last layer is trained, as it is built when weights follow."""
+    given = {"trained": "head", "pretrained": True}
+    options = MODELS[name].read_options(given, "model").without_weights()
+    return built(name, shape, N_GENRES, options)
+
+
+@pytest.mark.parametrize("name", MOSTLY_SMALL)
+def test_training_the_head_changes_nothing_else(name: str) -> None:
+    network = frozen(name, (1, *odd(name))).train()
+    head = {f"{LAST[name]}.weight", f"{LAST[name]}.bias"}
+    assert {n for n, p in network.named_parameters() if p.requires_grad} == head
+    before = {key: value.clone() for key, value in network.state_dict().items()}
+    trained = [p for p in network.parameters() if p.requires_grad]
+    optimiser = torch.optim.AdamW(trained, lr=0.1, weight_decay=0.1)
+    for seed in (1, 2):
+        training_loss(network, images(4, 1, *odd(name)) + seed).backward()
+        optimiser.step()
+    assert {n for n, p in network.named_parameters() if p.grad is not None} == head
+    after = network.state_dict()
+    assert {key for key in before if not torch.equal(before[key], after[key])} == head
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_frozen_normalisation_stays_as_in_evaluation_whatever_the_rest_does(name: str) -> None:
+    network = frozen(name, (1, 40, 41))
+    norms = [m for m in network.modules() if isinstance(m, torch.nn.BatchNorm2d)]
+    assert norms
+    for _ in ("as built", "put in training mode"):
+        assert not any(m.training for m in norms)
+        network.train()
+    assert network.get_submodule(LAST[name]).training
+    free = model(name, (1, 40, 41)).train()
+    assert all(m.training for m in free.modules())
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_head_above_random_weights_is_refused(name: str) -> None:
+    with pytest.raises(UsageError, match="the last layer alone learns nothing") as caught:
+        model(name, (1, 128, 128), trained="head")
+    assert "\n" not in str(caught.value)
+
+
+def test_a_checksum_is_hexadecimal_and_belongs_to_a_file() -> None:
+    for given, said in (
+        ({"weights_file": "a.pth", "weights_sha256": "12g4"}, "expected 64 hexadecimal digits"),
+        ({"weights_sha256": "0" * 64}, "there is no weights_file"),
+    ):
+        with pytest.raises(UsageError, match=said):
+            model("resnet18", (1, 64, 64), **given)
+
+
+# Published weights. torchvision's own are out of reach, so files of their form with random numbers
+# stand for them: nothing but the numbers differs.
+
+
+@pytest.fixture(scope="module")
+def original() -> torch.nn.Module:
+    torch.manual_seed(9)
+    return torchvision.models.efficientnet_b0().eval()
+
+
+@pytest.fixture(scope="module")
+def file(original: torch.nn.Module, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("weights") / "own.pth"
+    torch.save(original.state_dict(), path)
+    return path
+
+
+def sha256(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def from_file(path: Path, n_channels: int = 3, **options: object) -> Any:
+    return model("efficientnet_b0", (n_channels, 33, 37), weights_file=str(path), **options)
+
+
+def same_but_for_the_head(network: Any, original: torch.nn.Module) -> bool:
+    theirs = original.state_dict()
+    keys = [key for key in theirs if not key.startswith("classifier.1.")]
+    return all(torch.equal(network.state_dict()[key], theirs[key]) for key in keys)
+
+
+@pytest.mark.parametrize("n_channels", [1, 3])
+def test_weights_of_a_file_give_what_torchvisions_network_gives(
+    n_channels: int, file: Path, original: torch.nn.Module
+) -> None:
+    network = from_file(file, n_channels, weights_sha256=sha256(file).upper()).eval()
+    network.classifier[1] = original.classifier[1]
+    x = images(2, n_channels, 33, 37)
+    with torch.no_grad():
+        found, expected = network(x), original(x.expand(2, 3, 33, 37))
+    # A sum over channels before or after the convolution: float32 in another order.
+    torch.testing.assert_close(found, expected, atol=1e-3 * float(expected.abs().max()), rtol=1e-3)
+
+
+def test_safetensors_and_torchs_old_format_are_read_as_well(
+    tmp_path: Path, original: torch.nn.Module
+) -> None:
+    state = original.state_dict()
+    safetensors.torch.save_file(state, tmp_path / "new.safetensors")
+    torch.save(state, tmp_path / "old.pt", _use_new_zipfile_serialization=False)
+    for name in ("new.safetensors", "old.pt"):
+        assert same_but_for_the_head(from_file(tmp_path / name), original)
+
+
+def test_the_checksum_in_a_name_like_torchvisions_is_compared(
+    tmp_path: Path, file: Path, original: torch.nn.Module
+) -> None:
+    right = tmp_path / f"net-{sha256(file)[:8]}.pth"
+    right.symlink_to(file)
+    assert same_but_for_the_head(from_file(right), original)
+    wrong = tmp_path / "net-0badc0de.pth"
+    wrong.symlink_to(file)
+    with pytest.raises(GenrecoreError, match="not with 0badc0de as the file's name says"):
+        from_file(wrong)
+
+
+@pytest.mark.parametrize("with_heads", [True, False])
+def test_googlenets_other_heads_start_anew_whatever_the_file_holds(
+    with_heads: bool, tmp_path: Path
+) -> None:
+    torch.manual_seed(9)
+    theirs = torchvision.models.googlenet(aux_logits=with_heads, init_weights=True).state_dict()
+    torch.save(theirs, tmp_path / "own.pth")
+    given = {"weights_file": str(tmp_path / "own.pth")}
+    ours = model("googlenet", (3, 33, 37), **given).network.state_dict()
+    anew = model("googlenet", (3, 33, 37)).network.state_dict()  # the same seed
+    heads = ("aux1.", "aux2.", "fc.")
+    assert any(key.startswith("aux2.") for key in ours)
+    for key, found in ours.items():
+        expected = anew[key] if key.startswith(heads) else theirs[key]
+        torch.testing.assert_close(found, expected, atol=0, rtol=0, msg=key)
+    frozen = model("googlenet", (3, 33, 37), trained="head", **given)
+    assert not [key for key in frozen.state_dict() if "aux" in key]
+
+
+class Program:
+    """What a hostile pickle holds: something that runs while it is read."""
+
+    def __init__(self, marker: Path) -> None:
+        self.marker = marker
+
+    def __reduce__(self) -> Any:
+        return os.mkdir, (str(self.marker),)
+
+
+@pytest.mark.parametrize("packed", ["pickle", "torch"])
+def test_a_hostile_file_is_refused_and_nothing_in_it_runs(packed: str, tmp_path: Path) -> None:
+    marker = tmp_path / "it ran"
+    path = tmp_path / "hostile.pth"
+    if packed == "pickle":
+        path.write_bytes(pickle.dumps(Program(marker), protocol=2))
+    else:
+        torch.save({"features.0.0.weight": Program(marker)}, path)
+    with pytest.raises(GenrecoreError, match="holds other things than tensors"):
+        from_file(path)
+    assert not marker.exists()
+    with open(path, "rb") as stream:  # the file would have done it
+        if packed == "pickle":
+            pickle.load(stream)
+        else:
+            torch.load(stream, weights_only=False)
+    assert marker.exists()
+
+
+def other_sizes(original: torch.nn.Module) -> dict[str, Any]:
+    return {**original.state_dict(), "features.0.0.weight": torch.zeros(16, 3, 3, 3)}
+
+
+BROKEN = {
+    "cut off": (lambda path, o, f: path.write_bytes(f.read_bytes()[:70_001]), "cut off"),
+    "text": (lambda path, o, f: path.write_text("half a download"), "cut off or of another format"),
+    "empty": (lambda path, o, f: path.touch(), "cut off or of another format"),
+    "missing": (lambda path, o, f: None, "There is no file of weights at"),
+    "a folder": (lambda path, o, f: path.mkdir(), "There is no file of weights at"),
+    "a list": (lambda path, o, f: torch.save([torch.zeros(3)], path), "holds no state dict"),
+    "text for tensors": (
+        lambda path, o, f: torch.save(dict.fromkeys(o.state_dict(), "a"), path),
+        "are not those of EfficientNet-B0",
+    ),
+    "one tensor less": (
+        lambda path, o, f: torch.save(dict(list(o.state_dict().items())[1:]), path),
+        "1 are missing, and 0 are too many, for instance features.0.0.weight is missing",
+    ),
+    "another network": (
+        lambda path, o, f: torch.save(torchvision.models.squeezenet1_1().state_dict(), path),
+        "are not those of EfficientNet-B0: of its tensors .* are missing",
+    ),
+    "other sizes": (
+        lambda path, o, f: torch.save(other_sizes(o), path),
+        "are not those of EfficientNet-B0: the same names, but other sizes",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", list(BROKEN))
+def test_a_file_that_is_no_use_is_refused_in_one_sentence(
+    case: str, tmp_path: Path, original: torch.nn.Module, file: Path
+) -> None:
+    make, said = BROKEN[case]
+    path = tmp_path / "given.pth"
+    make(path, original, file)
+    with pytest.raises(GenrecoreError, match=said) as caught:
+        from_file(path)
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_half_a_safetensors_file_and_a_wrong_checksum_are_refused(
+    tmp_path: Path, file: Path
+) -> None:
+    half = tmp_path / "half.safetensors"
+    safetensors.torch.save_file({"a": torch.zeros(99)}, half)
+    half.write_bytes(half.read_bytes()[:-40])
+    with pytest.raises(GenrecoreError, match="cut off or of another format"):
+        from_file(half)
+    with pytest.raises(GenrecoreError, match=f"checksum is {sha256(file)}, not {'1' * 64}"):
+        from_file(file, weights_sha256="1" * 64)
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """torch hub's folder of weights, empty."""
+    monkeypatch.setattr(torch.hub, "_hub_dir", str(tmp_path / "hub"))  # what hub.set_dir sets
+    return tmp_path / "hub" / "checkpoints"
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, *_: object) -> None:
+        """Says nothing of what it serves."""
+
+
+@pytest.fixture
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder on a web server of this machine, where EfficientNet-B0's weights are looked for."""
+    folder = tmp_path / "site"
+    folder.mkdir()
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    handler = partial(Quiet, directory=str(folder))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        weights = torchvision.models.EfficientNet_B0_Weights.IMAGENET1K_V1.value
+        monkeypatch.setattr(weights, "url", f"http://127.0.0.1:{server.server_port}")
+        yield folder
+        server.shutdown()
+        thread.join()
+
+
+def publish(name: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Makes a file of the site EfficientNet-B0's published weights; returns its address."""
+    weights = torchvision.models.EfficientNet_B0_Weights.IMAGENET1K_V1.value
+    monkeypatch.setattr(weights, "url", f"{weights.url}/{name}")
+    return str(weights.url)
+
+
+def test_imagenet_weights_are_downloaded_once_and_checked_each_time(
+    file: Path, original: torch.nn.Module, hub: Path, site: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name = f"efficientnet-{sha256(file)[:8]}.pth"
+    (site / name).write_bytes(file.read_bytes())
+    url = publish(name, monkeypatch)
+    assert same_but_for_the_head(model("efficientnet_b0", (3, 33, 37), pretrained=True), original)
+    (site / name).unlink()
+    network = model("efficientnet_b0", (3, 33, 37), pretrained=True, trained="head")
+    assert same_but_for_the_head(network, original)
+    (hub / name).write_bytes(file.read_bytes()[:-9])
+    with pytest.raises(GenrecoreError, match="delete it, or replace it by the one at") as caught:
+        model("efficientnet_b0", (3, 33, 37), pretrained=True)
+    assert str(hub / name) in str(caught.value)
+    assert url in str(caught.value)
+
+
+def test_a_download_that_is_not_what_was_published_is_not_kept(
+    file: Path, hub: Path, site: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (site / "efficientnet-0badc0de.pth").write_bytes(file.read_bytes())
+    publish("efficientnet-0badc0de.pth", monkeypatch)
+    with pytest.raises(GenrecoreError, match="invalid hash value"):
+        model("efficientnet_b0", (3, 33, 37), pretrained=True)
+    assert not list(hub.iterdir())
+
+
+@pytest.mark.parametrize("name", MOSTLY_SMALL)
+def test_imagenet_weights_out_of_reach_say_where_to_put_them(
+    name: str, hub: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")  # nothing listens on this port
+    with pytest.raises(GenrecoreError, match="could not be downloaded from https://") as caught:
+        model(name, (1, 64, 64), pretrained=True)
+    assert str(hub) in str(caught.value)
+    assert "\n" not in str(caught.value)
+    with torch.device("meta"):  # shapes need no weights
+        model(name, (1, 64, 64), pretrained=True)
+
+
+def test_a_trained_network_is_loaded_without_the_file_it_started_from(
+    tmp_path: Path, original: torch.nn.Module
+) -> None:
+    start = tmp_path / "start.safetensors"
+    safetensors.torch.save_file(original.state_dict(), start)
+    values = {
+        "feature.n_mels": 33,
+        "feature.channels": 3,
+        "segments.segment_s": 1.0,
+        "model": "efficientnet_b0",
+        "model.weights_file": str(start),
+        "model.trained": "head",
+    }
+    config = classifiers.resolve(with_values(RunConfig(), values))
+    trained = Classifier(config, ["a", "b", "c"])
+    assert same_but_for_the_head(trained.network, original)
+    assert trained.n_parameters() == 3 * (1280 + 1)
+    path = tmp_path / "weights.safetensors"
+    classifiers.save(trained, path)
+    start.unlink()
+    loaded = classifiers.load(path)
+    x = images(2, 1, 22_050)
+    with torch.no_grad():
+        torch.testing.assert_close(loaded(x), trained.eval()(x), atol=0, rtol=0)
+    with pytest.raises(GenrecoreError, match="There is no file of weights at"):
+        Classifier(config, ["a", "b", "c"])
