@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
-from genrecore import augment, relabel
+from genrecore import augment, estimators, relabel
 from genrecore import config as configuration
 from genrecore import splits as split_schemes
 from genrecore.augment import AUGMENTATIONS
@@ -24,6 +24,7 @@ from genrecore.config import Genres, Part, RunConfig
 from genrecore.datasets import DATASETS
 from genrecore.datasets.known import with_known_folder
 from genrecore.errors import GenrecoreError, UsageError
+from genrecore.estimators import Fitted
 from genrecore.features import FEATURES, STANDARDISERS
 from genrecore.jobfolder import in_words
 from genrecore.models import MODELS
@@ -41,7 +42,7 @@ class Classifier(nn.Module):
     Attributes:
         feature: The front end, wave → features.
         standardise: Fitted on the training split only.
-        network: features → logits.
+        network: features → logits; `Fitted` where scikit-learn makes them.
     """
 
     def __init__(
@@ -86,7 +87,9 @@ class Classifier(nn.Module):
         options = model.read_options(config.model.options, "model")
         if not pretrained and hasattr(options, "without_weights"):
             options = options.without_weights()
-        self.network: nn.Module = model.thing(made, len(genres), options)
+        self.network: nn.Module = (
+            Fitted() if is_classical(config) else model.thing(made, len(genres), options)
+        )
 
     def forward(self, given: Tensor) -> Tensor:
         """Logits (batch, genres) of what the front end takes, e.g. waves (batch, 1, samples)."""
@@ -130,7 +133,7 @@ class Classifier(nn.Module):
 
     def _output(self, logits: Tensor) -> Tensor:
         """What the loss and the softmax of the probabilities take for logits."""
-        output = self.config.training.output
+        output = "logits" if is_classical(self.config) else self.config.training.output
         if output == "log_sigmoid":
             return functional.logsigmoid(logits.float())
         return logits.float().softmax(1) if output == "softmax" else logits
@@ -158,6 +161,11 @@ def fits(feature: str, model: str) -> str:
         return ""
     listed = ", ".join(sorted(accepts))
     return f"The model {model} takes {listed}; the feature {feature} makes {kind}."
+
+
+def is_classical(config: RunConfig) -> bool:
+    """Whether scikit-learn fits the model, at one go; else it is a network, trained in epochs."""
+    return bool(MODELS[config.model.name].facts.get("classical"))
 
 
 def resolve(config: RunConfig) -> RunConfig:
@@ -200,6 +208,8 @@ def resolve(config: RunConfig) -> RunConfig:
             f"for what it gives: {', '.join(able) or 'none yet'}."
         )
     _check_augmentations(config, medium)
+    if is_classical(config):
+        _check_fitted_once(config, medium)
     if medium == "wave" and config.segments.segment_s == 0:
         whole = config.segments.model_copy(update={"segment_s": config.audio.clip_s})
         config = config.model_copy(update={"segments": whole})
@@ -223,6 +233,8 @@ def _try(config: RunConfig) -> None:
         with torch.device("meta"):
             typical = FEATURES[config.feature.name].facts.get("typical_shape", ())
             trial = Classifier(config, ["a", "b"], typical, pretrained=False).eval()
+            if isinstance(trial.network, Fitted):
+                return
             made: tuple[Any, ...] = tuple(trial.feature.output_shape)  # type: ignore[arg-type]
 
             def nothing(n: int) -> Features:
@@ -280,6 +292,23 @@ def _check_augmentations(config: RunConfig, medium: str) -> None:
             raise UsageError(f"The augmentation {part.name} {reason}.")
 
 
+def _check_fitted_once(config: RunConfig, medium: str) -> None:
+    """Refuses what draws anew in every epoch: a classical model has none."""
+    name = config.model.name
+    copies = [one for one in AUGMENTATIONS if AUGMENTATIONS[one].facts["on"] == "variants"]
+    for part in config.augment:
+        if part.name not in copies:
+            raise UsageError(
+                f"The augmentation {part.name} draws anew in every epoch, but the model {name} is "
+                f"fitted at one go; it can learn from fixed copies: {', '.join(copies)}."
+            )
+    if config.segments.excerpts == "random" and medium == "wave":
+        raise UsageError(
+            f"Random excerpts are drawn anew in every epoch, but the model {name} is fitted at one "
+            "go; let it train on all segments."
+        )
+
+
 def augments(on: str, medium: str, feature: str) -> str:
     """Why an augmentation on this (`wave`, `image`, …) has nothing to change; empty where it has.
 
@@ -331,6 +360,11 @@ def full_options(config: RunConfig) -> dict[str, dict[str, Any]]:
     }
 
 
+def file_of(config: RunConfig) -> str:
+    """The name of a run's file for the classifier at the chosen epoch."""
+    return "model.skops" if is_classical(config) else "weights.safetensors"
+
+
 def save(classifier: Classifier, path: Path, weights: Mapping[str, Tensor] | None = None) -> None:
     """Writes the state dict (or `weights` in its place) with genres and configuration as metadata;
     never half a file."""
@@ -341,17 +375,23 @@ def save(classifier: Classifier, path: Path, weights: Mapping[str, Tensor] | Non
         "config": classifier.config.model_dump_json(),
         "shape": json.dumps(classifier.given_shape),
     }
+    if isinstance(classifier.network, Fitted):
+        estimators.write(path, classifier.network.estimator, tensors, metadata)
+        return
     temporary = path.with_name(f".{path.name}.new")
     save_file(tensors, temporary, metadata)
     temporary.rename(path)
 
 
 def load(path: Path) -> Classifier:
-    """The classifier in a weights file, in evaluation mode, on the CPU.
+    """The classifier in a weights file (`file_of`), in evaluation mode, on the CPU.
 
     Raises:
-        GenrecoreError: The file is missing, cut off, not safetensors, or of another architecture.
+        GenrecoreError: The file is missing, cut off, of another kind, or of another architecture;
+            or a `model.skops` that holds more than a model is made of.
     """
+    if path.suffix == ".skops":
+        return _load_fitted(path)
     try:
         with safe_open(path, framework="pt") as stream:
             metadata = stream.metadata() or {}
@@ -360,16 +400,36 @@ def load(path: Path) -> Classifier:
         raise GenrecoreError(f"There are no weights at {path}.") from None
     except (SafetensorError, OSError) as error:
         raise GenrecoreError(f"{path} is not a readable safetensors file: {error}.") from None
+    classifier = _empty(metadata, path)
+    _fill(classifier, tensors, path)
+    return classifier.eval()
+
+
+def _load_fitted(path: Path) -> Classifier:
+    classifier = _empty(estimators.read_metadata(path), path)
+    model, network = classifier.config.model.name, classifier.network
+    if not isinstance(network, Fitted):
+        raise GenrecoreError(f"{path} says it is of the model {model}, which is kept otherwise.")
+    (n_features,) = classifier.feature.output_shape  # type: ignore[misc]
+    network.estimator, tensors = estimators.read(path, model, len(classifier.genres), n_features)
+    _fill(classifier, tensors, path)
+    return classifier.eval()
+
+
+def _empty(metadata: Mapping[str, str], path: Path) -> Classifier:
+    """The classifier that a weights file is of, before anything is loaded into it."""
     if not {"genres", "config"} <= metadata.keys():
         raise GenrecoreError(f"{path} holds no genres and configuration: another program's file.")
     config = configuration.read(json.loads(metadata["config"]), str(path))
     shape = tuple(json.loads(metadata.get("shape", "[]")))
-    classifier = Classifier(config, json.loads(metadata["genres"]), shape, pretrained=False)
+    return Classifier(config, json.loads(metadata["genres"]), shape, pretrained=False)
+
+
+def _fill(classifier: Classifier, tensors: Mapping[str, Tensor], path: Path) -> None:
     try:
         classifier.load_state_dict(tensors)
     except RuntimeError as error:
         raise GenrecoreError(
-            f"The weights in {path} do not belong to the model {config.model.name}: "
+            f"The weights in {path} do not belong to the model {classifier.config.model.name}: "
             f"{in_words(error)}"
         ) from None
-    return classifier.eval()

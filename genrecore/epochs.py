@@ -56,6 +56,30 @@ class Clips:
         return found
 
 
+def tables(
+    segments: pd.DataFrame, index: Tensor, genres: list[str], proba: np.ndarray, pooling: str
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """(predictions, segments) as a run folder keeps them.
+
+    Args:
+        segments: `clip_id, split, genre, start_s`, one row a segment.
+        index: Rows of it.
+        genres: Sorted names.
+        proba: Of those rows, (segments, genres).
+        pooling: How they become clips, a key of `POOLINGS`.
+    """
+    rows, clips = segments.iloc[index.numpy()], Clips(segments, index, genres)
+    clip = ["clip_id", "split", "genre"]
+    columns = [f"p_{genre}" for genre in genres]
+
+    def joined(table: pd.DataFrame, values: np.ndarray) -> pd.DataFrame:
+        beside = pd.DataFrame(values, columns=columns, index=table.index)
+        return pd.concat([table, beside], axis=1).reset_index(drop=True)
+
+    predictions = joined(rows.iloc[clips.first][clip], clips.pooled(proba, pooling))
+    return predictions, joined(rows[[*clip, "start_s"]], proba)
+
+
 class Sums:
     """Sums of an epoch. What steps give is collected and added up now and then: to read it at once
     would make every step wait for the device."""

@@ -16,7 +16,7 @@ from genrecore import classifier as classifiers
 from genrecore.corpus import dequantise, quantise, segment_starts
 from genrecore.errors import GenrecoreError
 from genrecore.feature_cache import gather_waves
-from genrecore.metrics import clip_proba
+from genrecore.metrics import clip_proba, genres_in
 from genrecore.runs import Run
 
 _BATCH = 64
@@ -72,12 +72,19 @@ class LoadedRun:
         """Loads the weights of the chosen epoch.
 
         Raises:
-            GenrecoreError: The run has no weights yet, or they cannot be read.
+            GenrecoreError: The run has no weights yet, they cannot be read, or are another run's.
         """
         self.run = run
-        self.classifier = classifiers.load(run.folder / "weights.safetensors")
+        self.classifier = classifiers.load(run.weights)
         self.config = self.classifier.config
         self.genres = self.classifier.genres
+        tested = run.predictions
+        if tested is not None and genres_in(tested) != self.genres:
+            raise GenrecoreError(
+                f"The file {run.weights.name} of the run {run.run_id} tells apart "
+                f"{', '.join(self.genres)}, but the run was tested on "
+                f"{', '.join(genres_in(tested))}: it is another run's."
+            )
         needs = classifiers.medium_of(self.config.dataset)
         if needs != "wave":
             raise GenrecoreError(
@@ -165,7 +172,7 @@ def load(run: str | Path | Run) -> LoadedRun:
         GenrecoreError: It has no weights yet, or they cannot be read.
     """
     found = run if isinstance(run, Run) else runs.find(str(run))
-    if not (found.folder / "weights.safetensors").exists():
+    if not found.weights.exists():
         raise GenrecoreError(
             f"The run {found.run_id} has no weights yet (it is {found.state}); "
             "a finished run can classify."

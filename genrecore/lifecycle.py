@@ -14,8 +14,9 @@ from typing import Any
 
 import torch
 
+from genrecore import baselines, hardware, jobfolder, preparation
 from genrecore import classifier as classifiers
-from genrecore import hardware, jobfolder, preparation
+from genrecore.baselines import Baseline
 from genrecore.classifier import Classifier
 from genrecore.errors import GenrecoreError
 from genrecore.examples import Examples, Given
@@ -82,6 +83,9 @@ def _work(run: Run, status: Status, report: Report) -> None:
     chosen = hardware.choose(
         config.device, resume["precision"] if resume else config.training.precision
     )
+    classical = classifiers.is_classical(config)
+    if classical:
+        chosen = baselines.suited(chosen)
     jobfolder.write_json(run.folder / "environment.json", environment(chosen))
     _say(run, f"Device: {chosen.name}. Precision: {chosen.reason}")
 
@@ -119,27 +123,29 @@ def _work(run: Run, status: Status, report: Report) -> None:
                 yield examples.features(part)
 
         classifier.fit_standardisation(batches)
-    status.update(
-        n_parameters=classifier.n_parameters(), skipped=prepared.skipped, notes=prepared.notes
-    )
-    _say(
-        run,
-        f"{len(examples.trained_on()):,} training segments, "
-        f"{classifier.n_parameters():,} parameters, {config.training.epochs} epochs.",
-    )
-
-    trainer = Trainer(config, classifier, examples, chosen, status, report)
+    status.update(skipped=prepared.skipped, notes=prepared.notes)
+    n_segments = f"{len(examples.trained_on()):,} training segments"
+    trainer: Trainer | Baseline
+    if classical:
+        _say(run, f"{n_segments}, fitted at one go.")
+        trainer = Baseline(config, classifier, examples, status, report)
+    else:
+        n_parameters = classifier.n_parameters()
+        status.update(n_parameters=n_parameters)
+        _say(run, f"{n_segments}, {n_parameters:,} parameters, {config.training.epochs} epochs.")
+        trainer = Trainer(config, classifier, examples, chosen, status, report)
     if resume is None:  # traces of a try that ended before its first checkpoint
         for name in ("history.jsonl", "epochs.u8"):
             (run.folder / name).unlink(missing_ok=True)
-    else:
+    elif isinstance(trainer, Trainer):
         trainer.restore(resume)
         _say(run, f"Going on after epoch {trainer.epoch}, step {trainer.step}.")
     status.move("running")
     early = trainer.fit()
-    classifiers.save(classifier, run.folder / "last.safetensors")
+    if not classical:
+        classifiers.save(classifier, run.folder / "last.safetensors")
     predictions, segments = trainer.predict()
-    classifiers.save(classifier, run.folder / "weights.safetensors")
+    classifiers.save(classifier, run.folder / classifiers.file_of(config))
     # Predictions last: a run that has them has everything else.
     for table, name in ((segments, "segments.parquet"), (predictions, "predictions.parquet")):
         jobfolder.write_bytes(run.folder / name, table.to_parquet(index=False))
@@ -183,7 +189,8 @@ def _signals_ask_to_stop(run: Run) -> Iterator[None]:
 
 def environment(chosen: Hardware) -> dict[str, Any]:
     """What a run ran on: device, precision with its reason, threads, versions."""
-    packages = ("genrecore", "torch", "torchvision", "torchaudio", "numpy", "soundfile", "soxr")
+    packages = ("genrecore", "torch", "torchvision", "torchaudio", "numpy", "scikit-learn",
+                "skops", "soundfile", "soxr")  # fmt: skip
     versions = {"python": platform.python_version()}
     for package in packages:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):

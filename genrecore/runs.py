@@ -11,6 +11,7 @@
 | `predictions.parquet` | `clip_id, split, genre, p_<genre>…` of validation and test, chosen epoch |
 | `segments.parquet` | `clip_id, split, genre, start_s, p_<genre>…` |
 | `weights.safetensors` | the classifier at the chosen epoch; `last.safetensors` at the last |
+| `model.skops` | in their place where scikit-learn fits the model |
 | `resume.pt` | everything that going on needs |
 | `audit.json` | what the audit of data and split found (`genrecore.audit`) |
 | `environment.json` | versions, device, precision and threads |
@@ -154,6 +155,17 @@ class Run:
     def environment(self) -> dict[str, Any]:
         """Versions, device, precision, threads; empty before the run started."""
         return jobfolder.read_json(self.folder / "environment.json")
+
+    @property
+    def weights(self) -> Path:
+        """The file of the classifier at the chosen epoch; it may not be there yet."""
+        fitted = self.folder / "model.skops"
+        return fitted if fitted.exists() else self.folder / "weights.safetensors"
+
+    @property
+    def n_epochs(self) -> int:
+        """Epochs planned; one, once it is known, for what is fitted at one go."""
+        return int(self.status.get("n_epochs") or self.config.training.epochs)
 
     @cached_property
     def epoch_predictions(self) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Models: networks from an image to one logit a genre, one family a file."""
+"""Models: networks and what scikit-learn fits, one family a file."""
 
 from genrecore.models import (  # importing registers them
     cnn,
@@ -7,6 +7,9 @@ from genrecore.models import (  # importing registers them
     short_chunk,
     torchvision_nets,
 )
+
+# isort: split
+from genrecore.models import classical  # listed after the networks
 from genrecore.models.registered import MODELS
 
-__all__ = ["MODELS", "cnn", "mlp", "rescnn", "short_chunk", "torchvision_nets"]
+__all__ = ["MODELS", "classical", "cnn", "mlp", "rescnn", "short_chunk", "torchvision_nets"]

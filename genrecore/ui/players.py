@@ -45,7 +45,7 @@ def listen(run: Run, files: list[Any]) -> list[Heard]:
 
 
 def _changed(run: Run) -> int:
-    return (run.folder / "weights.safetensors").stat().st_mtime_ns
+    return run.weights.stat().st_mtime_ns
 
 
 @st.cache_resource(max_entries=2, show_spinner="Loading the network …")

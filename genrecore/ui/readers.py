@@ -70,7 +70,7 @@ def tested(found: Sequence[Run]) -> list[Run]:
 
 def usable(found: Sequence[Run]) -> list[Run]:
     """Those with weights to classify with."""
-    return [run for run in found if (run.folder / "weights.safetensors").exists()]
+    return [run for run in found if run.weights.exists()]
 
 
 def styles() -> dict[str, RunStyle]:
@@ -176,7 +176,7 @@ def _row(run: Run) -> dict[str, Any]:
 
 def epochs_in_words(run: Run) -> str:
     """Epochs done of epochs planned."""
-    return f"{int(run.status.get('epoch') or 0)} of {run.config.training.epochs}"
+    return f"{int(run.status.get('epoch') or 0)} of {run.n_epochs}"
 
 
 def progress(status: dict[str, Any], state: str) -> Progress:

@@ -1,0 +1,222 @@
+"""Classical models beside the networks: fitted at one go by scikit-learn, told of like a training.
+
+A baseline has one epoch. It learns from the training segments (and their fixed copies, where the
+configuration asks for some), standardised as for a network, and fills the same files.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import time
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from threadpoolctl import threadpool_limits
+from torch import Tensor
+
+from genrecore.classifier import Classifier
+from genrecore.config import RunConfig
+from genrecore.epochs import Clips, tables
+from genrecore.errors import GenrecoreError
+from genrecore.estimators import Fitted
+from genrecore.examples import Examples
+from genrecore.hardware import Hardware
+from genrecore.jobfolder import Status
+from genrecore.models import MODELS
+from genrecore.progress import Report
+
+_AT_ONCE = 256  # segments that are judged between two reports
+_CALIBRATION_FOLDS = 5
+
+
+def suited(hardware: Hardware) -> Hardware:
+    """The hardware as a baseline uses it: features where networks have theirs, in float32."""
+    return dataclasses.replace(
+        hardware,
+        precision="float32",
+        channels_last=False,
+        reason="float32 features; scikit-learn computes on the processor in a precision of its "
+        "own.",
+    )
+
+
+class Baseline:
+    """One run of a classical model: `fit`, then `predict`, as a `Trainer`. What is stopped starts
+    over."""
+
+    def __init__(
+        self,
+        config: RunConfig,
+        classifier: Classifier,
+        examples: Examples,
+        status: Status,
+        report: Report,
+    ) -> None:
+        """Takes a classifier whose standardisation is fitted."""
+        assert isinstance(classifier.network, Fitted)
+        self.config, self.classifier, self.examples = config, classifier, examples
+        self.folder, self.status, self.report = status.folder, status, report
+        self.network = classifier.network
+        self.train, self.valid = examples.trained_on(), examples.of("valid")
+
+    def fit(self) -> str:
+        """Fits the estimator and writes the one row of the histories; returns an empty text, for
+        it never ends early.
+
+        Raises:
+            Stopped: A stop was asked for.
+            GenrecoreError: Too few training segments for this model.
+        """
+        entry = MODELS[self.config.model.name]
+        options = entry.read_options(self.config.model.options, "model")
+        self.status.values |= {"epoch": 0, "n_epochs": 1}
+        vectors, labels = self._training_set()
+        began = time.perf_counter()
+        estimator = entry.thing(options, self.config.seed)
+        # Not more threads than the run was given, and none that spin beside other runs.
+        with threadpool_limits(torch.get_num_threads()):
+            self._fitted(estimator, vectors.double().numpy(), labels)
+        self.network.estimator = estimator
+        fit_s = time.perf_counter() - began
+        logs = self._logs(vectors)
+        row = {
+            "epoch": 1,
+            "train_loss": -float(logs[torch.arange(len(labels)), torch.from_numpy(labels)].mean()),
+            "train_accuracy": float((logs.argmax(1).numpy() == labels).mean()),
+            "samples_per_s": len(labels) / max(fit_s, 1e-9),
+        }
+        predicted = np.zeros(0, np.uint8)
+        if len(self.valid):
+            valid = Clips(self.examples.segments, self.valid, self.classifier.genres)
+            proba = self._proba(self.valid, "Validating")
+            clips = valid.pooled(proba, self.config.segments.pooling)
+            row |= valid.scores(clips)
+            predicted = clips.argmax(1).astype(np.uint8)
+        row |= {"seconds": time.perf_counter() - began, "best": True}
+        (self.folder / "epochs.u8").write_bytes(predicted.tobytes())
+        with open(self.folder / "history.jsonl", "w", encoding="utf-8") as stream:
+            stream.write(json.dumps(row) + "\n")
+        self.status.update(
+            epoch=1,
+            best_epoch=1,
+            samples_per_s=row["samples_per_s"],
+            **({"best_valid_accuracy": row["valid_accuracy"]} if len(self.valid) else {}),
+        )
+        return ""
+
+    def predict(self) -> tuple[pd.DataFrame, pd.DataFrame]:
+        """(predictions, segments) of validation and test."""
+        index = torch.cat([self.valid, self.examples.of("test")])
+        proba = self._proba(index, "Testing")
+        pooling = self.config.segments.pooling
+        return tables(self.examples.segments, index, self.classifier.genres, proba, pooling)
+
+    def _training_set(self) -> tuple[Tensor, np.ndarray]:
+        """Standardised vectors (segments, features) on the CPU, and the genre of each."""
+        generator = torch.Generator().manual_seed(self.config.seed)  # fixed copies draw nothing
+        parts, labels = [], []
+        for index in self._batches(self.train, "Reading the training segments", self.examples.most):
+            given, targets = self.examples.training(index, generator)
+            with torch.no_grad():
+                standardised = self.classifier.standardised(given)
+            assert isinstance(standardised, Tensor)
+            parts.append(standardised.float().cpu())
+            labels.append(targets.argmax(1).cpu())
+        return torch.cat(parts), torch.cat(labels).numpy()
+
+    def _fitted(self, estimator: Any, vectors: np.ndarray, labels: np.ndarray) -> None:
+        """Fits it, in portions where it grows by them, and says how far that is."""
+        given = estimator.get_params()
+        if given.get("n_neighbors", 1) > len(labels):
+            raise GenrecoreError(
+                f"{given['n_neighbors']} neighbours are asked for, but there are "
+                f"{len(labels)} training segments; ask for fewer."
+            )
+        if "cv" in given:
+            estimator.set_params(cv=self._calibration_folds(labels))
+        facts = MODELS[self.config.model.name].facts
+        grows = facts.get("grows")
+        total, portion = (given[grows], facts["portion"]) if grows else (1, 1)
+        began = time.perf_counter()
+        for done in range(0, total, portion):
+            self.report("Training", done, total)
+            if grows:
+                estimator.set_params(**{grows: min(done + portion, total), "warm_start": done > 0})
+            self._fit_once(estimator, vectors, labels)
+            pace_s = (time.perf_counter() - began) / (done + portion)
+            self.status.values |= {
+                "time_left_s": pace_s * max(0, total - done - portion),
+                "median_step_s": pace_s * portion,
+            }
+        self.report("Training", total, total)
+        # What is kept must not depend on this machine, nor a sum on which thread is first.
+        estimator.set_params(
+            **{
+                name: value
+                for name, value in (("n_jobs", None), ("cv", None), ("warm_start", False))
+                if name in given
+            }
+        )
+
+    def _fit_once(self, estimator: Any, vectors: np.ndarray, labels: np.ndarray) -> None:
+        import joblib
+        from sklearn.exceptions import ConvergenceWarning
+
+        with warnings.catch_warnings(record=True) as caught, joblib.parallel_config("threading"):
+            warnings.simplefilter("always", ConvergenceWarning)
+            estimator.fit(vectors, labels)
+        if any(issubclass(one.category, ConvergenceWarning) for one in caught):
+            self._note(
+                f"The model {self.config.model.name} had not settled when its iterations ended; "
+                "standardise the features, or choose a smaller C."
+            )
+
+    def _note(self, sentence: str) -> None:
+        self.status.update(notes=[*self.status.values.get("notes", []), sentence])
+
+    def _calibration_folds(self, labels: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Places (trained on, held out) of each fold; all segments of a clip are on one side."""
+        from sklearn.model_selection import StratifiedKFold
+
+        rows = self.train.numpy() % len(self.examples.segments)
+        clip_of, names = pd.factorize(self.examples.segments["clip_id"].iloc[rows])
+        genre_of = np.zeros(len(names), dtype=np.int64)
+        genre_of[clip_of] = labels
+        n_folds = min(_CALIBRATION_FOLDS, int(np.bincount(genre_of).min()))
+        if n_folds < 2:
+            raise GenrecoreError(
+                f"The model {self.config.model.name} needs two training clips of each genre for "
+                "its probabilities, but of one genre there is only one."
+            )
+        dealt = StratifiedKFold(n_folds, shuffle=True, random_state=self.config.seed)
+        return [
+            (np.flatnonzero(np.isin(clip_of, rest)), np.flatnonzero(np.isin(clip_of, held_out)))
+            for rest, held_out in dealt.split(genre_of, genre_of)
+        ]
+
+    def _logs(self, vectors: Tensor) -> Tensor:
+        """Logarithms of probabilities (segments, genres) of standardised vectors."""
+        parts = self._batches(torch.arange(len(vectors)), "Judging the training segments", _AT_ONCE)
+        return torch.cat([self.network(vectors[part]) for part in parts])
+
+    @torch.no_grad()
+    def _proba(self, index: Tensor, phase: str) -> np.ndarray:
+        """Probabilities (segments, genres) float32."""
+        self.classifier.eval()
+        size = min(_AT_ONCE, self.examples.most)
+        return np.concatenate(
+            [
+                self.classifier.logits(self.examples.features(part)).softmax(1).cpu().numpy()
+                for part in self._batches(index, phase, size)
+            ]
+        )
+
+    def _batches(self, index: Tensor, phase: str, size: int) -> Iterator[Tensor]:
+        for n_done, part in enumerate(index.split(size)):
+            self.report(phase, n_done * size, len(index))
+            yield part
