@@ -1,4 +1,7 @@
-"""torchvision's networks: sizes, gradients, what stays frozen, and published weights."""
+"""torchvision's networks: channels, sizes, what stays frozen, and published weights.
+
+What holds for every model is tested beside the registry.
+"""
 
 from __future__ import annotations
 
@@ -21,14 +24,13 @@ from genrecore import classifier as classifiers
 from genrecore.classifier import Classifier
 from genrecore.config import RunConfig, with_values
 from genrecore.errors import GenrecoreError, UsageError
-from genrecore.features import PRESETS
 from genrecore.models import MODELS
 
 N_GENRES = 7
 SMALL = ("resnet18", "googlenet", "efficientnet_b0")
 LARGE = ("alexnet", "vgg16")
 NAMES = (*SMALL, *LARGE)
-# Hundreds of megabytes each: one pass of each is always tried, the rest with the long tests.
+# Hundreds of megabytes each: with real arithmetic they are tried among the long tests.
 MOSTLY_SMALL = (*SMALL, *(pytest.param(name, marks=pytest.mark.long) for name in LARGE))
 LAST = {
     "resnet18": "fc",
@@ -46,8 +48,8 @@ PUBLISHED = {
 }
 
 
-def built(name: str, shape: tuple[int, ...], n_genres: int, options: Any, seed: int = 7) -> Any:
-    torch.manual_seed(seed)
+def built(name: str, shape: tuple[int, ...], n_genres: int, options: Any) -> Any:
+    torch.manual_seed(7)
     return MODELS[name].thing(shape, n_genres, options)
 
 
@@ -84,17 +86,15 @@ def n_parameters(name: str, shape: tuple[int, ...], n_genres: int, **options: ob
     return sum(parameter.numel() for parameter in network.parameters())
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_at_the_smallest_size_every_parameter_gets_a_gradient(name: str) -> None:
-    network = model(name, (3, least(name), least(name)))
-    x = images(3, 3, least(name), least(name))
-    loss = training_loss(network, x)
+@pytest.mark.parametrize("name", MOSTLY_SMALL)
+def test_with_three_channels_every_parameter_gets_a_gradient(name: str) -> None:
+    network = model(name, (3, *odd(name)))
+    loss = training_loss(network, images(3, 3, *odd(name)))
     loss.backward()
     assert loss.isfinite()
     for label, parameter in network.named_parameters():
         assert parameter.grad is not None, label
-        assert parameter.grad.isfinite().all(), label
-        assert parameter.grad.abs().sum() > 0, label
+        assert 0 < parameter.grad.norm() < torch.inf, label
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -132,18 +132,6 @@ def test_the_pictures_of_the_studies_and_odd_ones_fit(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", MOSTLY_SMALL)
-def test_a_seed_gives_the_same_weights_again_and_another_seed_others(name: str) -> None:
-    options = MODELS[name].read_options({}, "model")
-    once, again, other = (built(name, (1, 64, 65), N_GENRES, options, seed) for seed in (3, 3, 4))
-    states = zip(once.parameters(), again.parameters(), other.parameters(), strict=True)
-    n_other = 0
-    for a, b, c in states:
-        torch.testing.assert_close(a, b, atol=0, rtol=0)
-        n_other += not torch.equal(a, c)
-    assert n_other > 10
-
-
-@pytest.mark.parametrize("name", MOSTLY_SMALL)
 def test_one_channel_is_three_channels_with_the_same_image_in_each(name: str) -> None:
     one = model(name, (1, *odd(name))).eval()
     three = model(name, (3, *odd(name))).eval()  # the same seed
@@ -173,13 +161,6 @@ def test_sizes_are_torchvisions_own(name: str) -> None:
     assert found == own - fewer_outputs - fewer_channels
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_printed_sizes_are_met_or_the_difference_is_explained(name: str) -> None:
-    for one in MODELS[name].facts["published"]:
-        ours = n_parameters(name, one.shape, one.n_genres)
-        assert (abs(ours / one.n_parameters - 1) <= 0.03) == (not one.why), one
-
-
 def test_what_the_notes_say_about_hongs_table_is_so() -> None:
     size = {name: n_parameters(name, (3, 224, 224), 1000) for name in ("resnet18", "alexnet")}
     with_heads = n_parameters("googlenet", (3, 224, 224), 1000)
@@ -188,17 +169,6 @@ def test_what_the_notes_say_about_hongs_table_is_so() -> None:
     said = next(note for note in MODELS["googlenet"].facts["notes"] if "Hong's Table 1" in note)
     for n in (*size.values(), with_heads, without):
         assert f"{n / 1e6:.1f}" in said
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_a_study_s_input_and_recipe_make_a_valid_configuration(name: str) -> None:
-    facts = MODELS[name].facts
-    preset = PRESETS[facts["preset"]].thing if "preset" in facts else {}
-    config = with_values(RunConfig(), {**preset, "model": name, **facts["recipe"]})
-    resolved = classifiers.resolve(config)
-    for dotted, value in facts["recipe"].items():
-        group, _, field = dotted.partition(".")
-        assert getattr(getattr(resolved, group), field) == value
 
 
 def test_googlenet_gives_plain_logits_and_shows_its_other_heads_to_training_alone() -> None:
