@@ -68,7 +68,7 @@ def training_pairs(network: nn.Module, batch: Any) -> list[tuple[float, Tensor]]
 # What a model says about itself
 
 
-@pytest.mark.parametrize("name", list(MODELS))
+@pytest.mark.parametrize("name", NAMES)
 def test_a_model_tells_its_title_source_year_idea_and_options(name: str) -> None:
     entry = MODELS[name]
     assert entry.title
@@ -85,7 +85,7 @@ def test_a_model_tells_its_title_source_year_idea_and_options(name: str) -> None
         assert field.description
 
 
-@pytest.mark.parametrize("name", list(MODELS))
+@pytest.mark.parametrize("name", NAMES)
 def test_a_study_s_input_and_recipe_are_a_configuration_that_passes_the_door(name: str) -> None:
     facts = MODELS[name].facts
     with_values(RunConfig(), facts["recipe"])
@@ -261,7 +261,7 @@ def test_a_seed_gives_the_same_weights_again_and_a_file_brings_them_back(
         torch.testing.assert_close(other(batch), once(batch), atol=0, rtol=0)
 
 
-SMALL = {"width": 8, "maps": 16, "hidden": "16", "units": 16, "dropout": 0.0}
+SMALL = {"width": 8, "maps": 16, "hidden": "64", "units": 16, "dropout": 0.0}
 """Options of small networks that learn within seconds; each model takes those that it has."""
 
 
