@@ -14,11 +14,16 @@ import ctypes
 import os
 import signal
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
-from torch import Tensor, nn
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+
+NAMES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+"""What torchrun tells a process of its place."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +52,8 @@ class Team:
     def total(self, values: Tensor) -> Tensor:
         """The sum over all processes, in place; on the device the processes talk through."""
         if self.size > 1:
+            import torch
+
             torch.distributed.all_reduce(values)
         return values
 
@@ -54,12 +61,16 @@ class Team:
         """Whether any process says yes; all must ask."""
         if self.size == 1:
             return flag
+        import torch
+
         return bool(self.total(torch.tensor(float(flag), device=device)))
 
     def told(self, value: Any) -> Any:
         """What the leader has, for everyone."""
         if self.size == 1:
             return value
+        import torch
+
         box = [value if self.leads else None]
         torch.distributed.broadcast_object_list(box, src=0)
         return box[0]
@@ -68,6 +79,9 @@ class Team:
         """The module with its gradients averaged over all processes."""
         if self.size == 1:
             return module
+        import torch
+        from torch import nn
+
         on_gpu = device.startswith("cuda")
         if on_gpu:
             module = nn.SyncBatchNorm.convert_sync_batchnorm(module)
@@ -81,17 +95,25 @@ def asked() -> bool:
     return "RANK" in os.environ and "WORLD_SIZE" in os.environ
 
 
+def rank() -> int:
+    """This process's rank as torchrun says it, 0 where it did not start it."""
+    return int(os.environ["RANK"]) if asked() else 0
+
+
 @contextlib.contextmanager
-def joined() -> Any:
+def joined() -> Iterator[Team]:
     """The team that torchrun's environment names; alone where there is none."""
     if not asked():
         yield Team()
         return
-    end_with_parent()
+    import torch
+
+    _end_with_parent()
     team = Team(*(int(os.environ[name]) for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK")))
     on_gpu = torch.cuda.is_available()
     if on_gpu:
         torch.cuda.set_device(team.local_rank)
+        os.environ["GENRECORE_DEVICE"] = f"cuda:{team.local_rank}"
     torch.distributed.init_process_group("cpu:gloo,cuda:nccl" if on_gpu else "gloo")
     try:
         yield team
@@ -99,7 +121,27 @@ def joined() -> Any:
         torch.distributed.destroy_process_group()
 
 
-def end_with_parent() -> None:
+def torchrun(n_processes: int, arguments: list[str]) -> list[str]:
+    """The command that starts a genrecore command in several processes of this machine."""
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    number = ["--nproc-per-node", str(n_processes), "--local-addr", "127.0.0.1"]
+    # Without the dashes torchrun takes --run for an abbreviation of an option of its own.
+    return [*launcher, *number, "-m", "--", "genrecore", *arguments]
+
+
+def environment(n_processes: int, devices: list[str]) -> dict[str, str]:
+    """What `torchrun` needs in its environment: the devices, talk over loopback, shared cores."""
+    n_threads = max(1, (os.cpu_count() or 1) // n_processes)
+    values = {"GENRECORE_DEVICE": devices[0]}
+    wanted = {"OMP_NUM_THREADS": str(n_threads)}
+    if sys.platform == "linux":
+        wanted |= {"GLOO_SOCKET_IFNAME": "lo", "NCCL_SOCKET_IFNAME": "lo"}
+    if devices[0].startswith("cuda"):
+        values["CUDA_VISIBLE_DEVICES"] = ",".join(one.partition(":")[2] for one in devices)
+    return values | {key: one for key, one in wanted.items() if key not in os.environ}
+
+
+def _end_with_parent() -> None:
     """Asks the kernel (Linux) to end this process when the one that started it is gone."""
     if sys.platform == "linux":
         with contextlib.suppress(OSError, AttributeError):

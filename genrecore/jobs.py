@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from genrecore import config as configuration
-from genrecore import jobfolder, runs
+from genrecore import distributed, jobfolder, runs
 from genrecore.config import Part, RunConfig
 from genrecore.errors import GenrecoreError
 from genrecore.runs import Run
@@ -198,6 +198,24 @@ def stop_task(task: Task) -> None:
     jobfolder.ask_to_stop(task.folder)
 
 
+def spawn_run(run: Run, log: Any, devices: list[str], locks: list[int]) -> subprocess.Popen[bytes]:
+    """The process that carries a run out, or torchrun with as many as the run asks for.
+
+    Args:
+        run: Whose lock is among `locks`.
+        log: Where output goes.
+        devices: Those of the slots among `locks`.
+        locks: Held until the process ends.
+    """
+    words = ["train", "--run", str(run.folder)]
+    n_processes = run.config.processes
+    extra = {"GENRECORE_DEVICE": devices[0], "GENRECORE_RUNS": str(run.folder.parent)}
+    if n_processes == 1:
+        return spawn([sys.executable, "-m", "genrecore", *words], log, locks, extra)
+    extra |= distributed.environment(n_processes, devices)
+    return spawn(distributed.torchrun(n_processes, words), log, locks, extra)
+
+
 _children: list[subprocess.Popen[bytes]] = []
 
 
@@ -211,6 +229,8 @@ def spawn(
     _children[:] = [child for child in _children if child.poll() is None]  # no zombies
     environment = os.environ | extra | {"PYTHONUNBUFFERED": "1"}
     environment.pop(jobfolder.INHERITED, None)
+    for name in distributed.NAMES:  # what this process is to others is nothing to its children
+        environment.pop(name, None)
     if TASK not in extra:
         environment.pop(TASK, None)
     if locks:

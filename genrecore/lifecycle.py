@@ -18,6 +18,7 @@ from genrecore import baselines, hardware, jobfolder, preparation
 from genrecore import classifier as classifiers
 from genrecore.baselines import Baseline
 from genrecore.classifier import Classifier
+from genrecore.distributed import Team
 from genrecore.errors import GenrecoreError
 from genrecore.examples import Examples, Given
 from genrecore.hardware import Hardware
@@ -31,7 +32,7 @@ _RESERVE_BYTES = 256 * 1024
 _ASK_EVERY_S = 0.02  # whether a stop was asked for: steps may be much shorter
 
 
-def execute(run: Run, show: Report = silent) -> str:
+def execute(run: Run, show: Report = silent, team: Team | None = None) -> str:
     """Carries a run from where it stands to its end and returns its final state.
 
     The caller holds the run's lock. Failures are recorded in the status, not raised.
@@ -39,6 +40,8 @@ def execute(run: Run, show: Report = silent) -> str:
     Args:
         run: A queued run, or one that was stopped and has a `resume.pt`.
         show: Also told of every step, as `show(phase, done, total)`.
+        team: The processes that train it together; each calls this, those that do not lead with
+            a run of their own that nobody sees.
     """
     status = Status(run.folder)
 
@@ -57,7 +60,7 @@ def execute(run: Run, show: Report = silent) -> str:
     with _signals_ask_to_stop(run):
         try:
             (run.folder / _RESERVE).write_bytes(b"\0" * _RESERVE_BYTES)
-            _work(run, status, report)
+            _work(run, status, report, team or Team())
         except Stopped:
             _end(run, status, "stopped", "A stop was asked for.")
         except BaseException as error:
@@ -73,11 +76,11 @@ def execute(run: Run, show: Report = silent) -> str:
     return str(status.values["state"])
 
 
-def _work(run: Run, status: Status, report: Report) -> None:
+def _work(run: Run, status: Status, report: Report, team: Team) -> None:
     config = run.config
     started = status.values.get("started_at") or time.time()
     status.move("preparing", started_at=started, phase="Starting", **jobfolder.identity())
-    resume = _resume_state(run)
+    resume = team.told(_resume_state(run))
     if resume:
         torch.set_num_threads(resume["n_threads"])
     chosen = hardware.choose(
@@ -133,7 +136,7 @@ def _work(run: Run, status: Status, report: Report) -> None:
         n_parameters = classifier.n_parameters()
         status.update(n_parameters=n_parameters)
         _say(run, f"{n_segments}, {n_parameters:,} parameters, {config.training.epochs} epochs.")
-        trainer = Trainer(config, classifier, examples, chosen, status, report)
+        trainer = Trainer(config, classifier, examples, chosen, status, report, team)
     if resume is None:  # traces of a try that ended before its first checkpoint
         for name in ("history.jsonl", "epochs.u8"):
             (run.folder / name).unlink(missing_ok=True)

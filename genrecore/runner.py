@@ -31,13 +31,36 @@ def slot_lock(store: Path, device: str) -> Path:
     return store / ".slots" / f"{device.replace(':', '-')}.lock"
 
 
+def take_slots(run: Run) -> tuple[list[str], list[int]] | None:
+    """Devices for a run and the descriptors of their locks, or None while they are not free.
+
+    A run of several processes takes a GPU for each, or the CPU where there are too few.
+    """
+    store, n = run.folder.parent, run.config.processes
+    devices = wanted(run)
+    if n > 1 and len(devices) < n:
+        devices = ["cpu"]
+    n = min(n, len(devices)) if devices[0] != "cpu" else 1
+    taken: dict[str, int] = {}
+    for device in devices:
+        slot = jobfolder.take_lock(slot_lock(store, device), patience_s=0.0)
+        if slot is not None:
+            taken[device] = slot
+        if len(taken) == (n if run.config.processes > 1 else 1):
+            return list(taken), list(taken.values())
+    for slot in taken.values():
+        os.close(slot)
+    return None
+
+
 def wanted(run: Run) -> list[str]:
     """The slots a run can use, the best first."""
     device = run.config.device
     if device == "auto":
         return hardware.accelerators() or ["cpu"]
     if device == "cuda":
-        return [name for name in slots() if name.startswith("cuda")][:1] or ["cpu"]
+        found = [name for name in slots() if name.startswith("cuda")]
+        return found[: run.config.processes] or ["cpu"]
     return [device]
 
 
@@ -59,23 +82,22 @@ def _reconcile(store: Path) -> bool:
     _mend_false_starts(store)
     for run in jobs.queued(store):
         try:
-            devices = wanted(run)
+            taken = take_slots(run)
         except Exception as error:  # an unreadable configuration must not stop the others
             _fail(run, jobfolder.in_words(error))
             continue
-        for device in devices:
-            slot = jobfolder.take_lock(slot_lock(store, device), patience_s=0.0)
-            if slot is not None:
-                try:
-                    _start(run, device, slot)
-                finally:
+        if taken is not None:
+            devices, held = taken
+            try:
+                _start(run, devices, held)
+            finally:
+                for slot in held:
                     os.close(slot)
-                break
     unfinished = ("queued", "starting")
     return any(run.status.get("state") in unfinished for run in runs.all_runs(store))
 
 
-def _start(run: Run, device: str, slot: int) -> None:
+def _start(run: Run, devices: list[str], held: list[int]) -> None:
     lock = jobfolder.take_lock(run.folder / jobfolder.LOCK, patience_s=0.1)
     if lock is None:
         return
@@ -85,12 +107,7 @@ def _start(run: Run, device: str, slot: int) -> None:
             return
         status.move("starting", starts=int(status.values.get("starts", 0)) + 1)
         with open(run.folder / jobfolder.LOG, "ab") as log:
-            jobs.spawn(
-                [sys.executable, "-m", "genrecore", "train", "--run", str(run.folder)],
-                log,
-                [lock, slot],
-                {"GENRECORE_DEVICE": device, "GENRECORE_RUNS": str(run.folder.parent)},
-            )
+            jobs.spawn_run(run, log, devices, [lock, *held])
     finally:
         os.close(lock)
 

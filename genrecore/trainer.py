@@ -26,7 +26,7 @@ from genrecore import classifier as classifiers
 from genrecore.classifier import Classifier
 from genrecore.config import RunConfig
 from genrecore.distributed import Team
-from genrecore.epochs import WATCHED, Clips, Sums
+from genrecore.epochs import WATCHED, Clips, Sums, tables
 from genrecore.errors import GenrecoreError
 from genrecore.examples import Examples, Given
 from genrecore.hardware import Hardware
@@ -294,14 +294,8 @@ class Trainer:
         self.classifier.load_state_dict(self.best_weights)
         index = torch.cat([self.valid, self.examples.of("test")])
         proba = self._proba(index, "Testing").numpy()
-        table = self.examples.segments.iloc[index.numpy()]
-        clips = Clips(self.examples.segments, index, self.classifier.genres)
-        columns = [f"p_{genre}" for genre in self.classifier.genres]
         pooling = self.config.segments.pooling
-        return (
-            _joined(table.iloc[clips.first][_CLIP], clips.pooled(proba, pooling), columns),
-            _joined(table[[*_CLIP, "start_s"]], proba, columns),
-        )
+        return tables(self.examples.segments, index, self.classifier.genres, proba, pooling)
 
     def _out_of_patience(self) -> bool:
         patience = self.recipe.patience
@@ -387,14 +381,6 @@ class Trainer:
         self._losses(pairs, targets)[0].backward()
         self.optimiser.step()
         self.optimiser.zero_grad(set_to_none=True)
-
-
-_CLIP = ["clip_id", "split", "genre"]
-
-
-def _joined(table: pd.DataFrame, proba: np.ndarray, columns: list[str]) -> pd.DataFrame:
-    values = pd.DataFrame(proba, columns=columns, index=table.index)
-    return pd.concat([table, values], axis=1).reset_index(drop=True)
 
 
 def _counts(examples: Examples, index: Tensor, n_genres: int) -> Tensor:

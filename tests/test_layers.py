@@ -19,10 +19,11 @@ LAYERS = (
      "mel_scale", "beats", "receptive", "anatomy"},
     {"clips", "runs", "metrics", "caches"},
     {"datasets", "splits", "features", "augment", "models", "relabel"},
-    {"answers", "corpus", "feature_cache", "examples", "classifier", "estimators", "estimator_checks", "provided", "audit"},
-    {"preparation", "trainer", "baselines", "recipe", "distributed", "epochs", "heads", "checkpoint", "lifecycle", "inference", "comparison", "plots", "jobs", "runner",
-     "leaklab", "pooling", "uploads", "depiction", "cards", "latency",
-     "reaches", "model_inputs"},
+    {"answers", "corpus", "feature_cache", "examples", "classifier", "estimators",
+     "estimator_checks", "provided", "audit"},
+    {"preparation", "trainer", "baselines", "recipe", "distributed", "epochs", "heads",
+     "checkpoint", "lifecycle", "inference", "comparison", "plots", "jobs", "runner", "leaklab",
+     "pooling", "uploads", "depiction", "cards", "latency", "reaches", "model_inputs"},
     {"cli", "ui", "__main__"},
 )  # fmt: skip
 LAYER = {module: level for level, modules in enumerate(LAYERS) for module in modules}

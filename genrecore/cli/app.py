@@ -12,7 +12,7 @@ from typing import Annotated
 
 import typer
 
-from genrecore import __version__, hardware, jobfolder, jobs
+from genrecore import __version__, distributed, hardware, jobfolder, jobs
 from genrecore.cli.output import err
 from genrecore.errors import UsageError
 from genrecore.progress import Stopped
@@ -68,7 +68,8 @@ from genrecore.cli import (  # noqa: E402
 def main() -> None:
     """Runs the command: exit code 0 done, 2 wrong usage, 1 failed with one clear sentence."""
     hardware.share_cores()
-    locks = jobfolder.inherited_locks()  # held until this process ends
+    # Held until this process ends; of several processes, torchrun holds them.
+    locks = [] if distributed.asked() else jobfolder.inherited_locks()
     folder = os.environ.get(jobs.TASK)
     status = jobfolder.Status(Path(folder)) if folder else None
     if status is not None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import tempfile
 import time
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,7 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from genrecore import config as configuration
-from genrecore import jobfolder, jobs, metrics, runs
+from genrecore import distributed, jobfolder, jobs, metrics, runs
 from genrecore.cli.app import app
 from genrecore.cli.flags import with_flags
 from genrecore.cli.output import JSON, duration, err, out, print_json, print_table, reporting, share
@@ -64,7 +66,11 @@ def train(
     if run is not None:
         if values or set_ or config or preset:
             raise UsageError("--run carries out what its folder says; it takes no other settings.")
-        _carry_out(runs.find(str(run)), as_json)
+        found = runs.find(str(run))
+        if distributed.rank() > 0:
+            _follow_leader(found.config)
+        else:
+            _carry_out(found, as_json)
         return
     from genrecore import classifier  # torch: not on the way to --help
 
@@ -75,6 +81,9 @@ def train(
             print_json({"run": queued.run_id, "folder": str(queued.folder), "state": "queued"})
         else:
             out.print(f"Queued {queued.run_id}. Watch it: genrecore runs show {queued.run_id}")
+        return
+    if distributed.rank() > 0:
+        _follow_leader(resolved)
         return
     made, lock = runs.create_held(resolved)
     try:
@@ -109,8 +118,9 @@ def finished(config: RunConfig) -> Run | None:
     """A run of exactly this configuration that is done, so that nothing is trained twice."""
     wanted = configuration.signature(config)
     for run in runs.all_runs():
-        if run.status.get("state") == "done" and configuration.signature(run.config) == wanted:
-            return run
+        with contextlib.suppress(GenrecoreError):  # a run that another version wrote
+            if run.status.get("state") == "done" and configuration.signature(run.config) == wanted:
+                return run
     return None
 
 
@@ -118,8 +128,11 @@ def _carry_out(run: Run, as_json: bool, lock: int | None = None) -> None:
     """Executes a run in this process, holding its lock and a slot."""
     from genrecore import lifecycle
 
-    born_held = "GENRECORE_DEVICE" in os.environ  # the runner gave this process both locks
-    slot = own_lock = None
+    # Whoever started this process gave it the locks, or holds them for it.
+    born_held = "GENRECORE_DEVICE" in os.environ
+    held: list[int] = []
+    own_lock = None
+    several = run.config.processes > 1 and not distributed.asked()
     try:
         if not born_held:
             if lock is None:
@@ -128,17 +141,21 @@ def _carry_out(run: Run, as_json: bool, lock: int | None = None) -> None:
                     raise GenrecoreError(f"Another process works on the run {run.run_id}.")
             if run.status.get("state") == "done":
                 raise GenrecoreError(f"The run {run.run_id} is done already.")
-            os.environ["GENRECORE_DEVICE"], slot = _take_slot(run)
+            devices, held = _take_slots(run)
+            os.environ["GENRECORE_DEVICE"] = devices[0]
         with reporting(quiet=as_json or born_held) as report:
             if not as_json:
                 out.print(f"Run {run.run_id}")
-            state = lifecycle.execute(run, report)
+            if several and lock is not None:
+                state = _watched(run, devices, [lock, *held], report)
+            else:
+                with distributed.joined() as team:
+                    state = lifecycle.execute(run, report, team)
     finally:
         if not born_held:
             os.environ.pop("GENRECORE_DEVICE", None)
-        for descriptor in (slot, own_lock):
-            if descriptor is not None:
-                os.close(descriptor)
+        for descriptor in (*held, *([own_lock] if own_lock is not None else [])):
+            os.close(descriptor)
         jobs.ensure_runner(run.folder.parent)
     finished = Run(run.folder)
     if as_json:
@@ -149,17 +166,53 @@ def _carry_out(run: Run, as_json: bool, lock: int | None = None) -> None:
         raise GenrecoreError(f"The run {run.run_id} failed: {finished.reason}")
 
 
-def _take_slot(run: Run) -> tuple[str, int]:
-    """The first free slot (device and lock); waits for one while other runs train."""
+def _watched(run: Run, devices: list[str], locks: list[int], report: Report) -> str:
+    """Starts a run's processes and waits for them; Ctrl-C asks them to stop."""
+    with open(run.folder / jobfolder.LOG, "ab") as log:
+        child = jobs.spawn_run(run, log, devices, locks)
+    while child.poll() is None:
+        try:
+            status = Run(run.folder).status
+            done, total = int(status.get("done", 0)), int(status.get("total", 0))
+            report(str(status.get("phase") or "Starting"), done, total)
+            time.sleep(0.2)
+        except KeyboardInterrupt:
+            jobfolder.ask_to_stop(run.folder)
+    status = Run(run.folder).status
+    state = str(status.get("state", "queued"))
+    if state in jobfolder.FINAL:
+        return state
+    raise GenrecoreError(
+        f"The processes of the run {run.run_id} ended without a word (exit code "
+        f"{child.returncode}); its log says more: genrecore runs show {run.run_id} --log"
+    )
+
+
+def _follow_leader(config: RunConfig) -> None:
+    """Trains along with the process that writes the run: this one keeps nothing."""
+    from genrecore import lifecycle
+
+    with tempfile.TemporaryDirectory(prefix="genrecore-") as folder:
+        unseen, lock = runs.create_held(config, Path(folder))
+        try:
+            with distributed.joined() as team:
+                state = lifecycle.execute(unseen, team=team)
+            reason = Run(unseen.folder).reason
+        finally:
+            os.close(lock)
+    if state == "failed":
+        raise GenrecoreError(reason)
+
+
+def _take_slots(run: Run) -> tuple[list[str], list[int]]:
+    """Free devices for a run and their locks; waits for them while other runs train."""
     from genrecore import runner
 
     told = False
     while True:
-        for device in runner.wanted(run):
-            lock = runner.slot_lock(run.folder.parent, device)
-            slot = jobfolder.take_lock(lock, patience_s=0.0)
-            if slot is not None:
-                return device, slot
+        taken = runner.take_slots(run)
+        if taken is not None:
+            return taken
         if jobfolder.stop_asked(run.folder):
             raise GenrecoreError(f"The run {run.run_id} was cancelled while it waited.")
         if not told:
