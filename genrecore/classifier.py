@@ -307,6 +307,10 @@ def _check_fitted_once(config: RunConfig, medium: str) -> None:
             f"Random excerpts are drawn anew in every epoch, but the model {name} is fitted at one "
             "go; let it train on all segments."
         )
+    if config.processes > 1:
+        raise UsageError(
+            f"The model {name} is fitted by one process, but {config.processes} are asked for."
+        )
 
 
 def augments(on: str, medium: str, feature: str) -> str:
@@ -418,11 +422,14 @@ def _load_fitted(path: Path) -> Classifier:
 
 def _empty(metadata: Mapping[str, str], path: Path) -> Classifier:
     """The classifier that a weights file is of, before anything is loaded into it."""
-    if not {"genres", "config"} <= metadata.keys():
-        raise GenrecoreError(f"{path} holds no genres and configuration: another program's file.")
-    config = configuration.read(json.loads(metadata["config"]), str(path))
-    shape = tuple(json.loads(metadata.get("shape", "[]")))
-    return Classifier(config, json.loads(metadata["genres"]), shape, pretrained=False)
+    try:
+        given, genres = json.loads(metadata["config"]), list(json.loads(metadata["genres"]))
+        shape = tuple(json.loads(metadata.get("shape", "[]")))
+    except (KeyError, ValueError, TypeError):
+        raise GenrecoreError(
+            f"{path} holds no genres and configuration: another program's file."
+        ) from None
+    return Classifier(configuration.read(given, str(path)), genres, shape, pretrained=False)
 
 
 def _fill(classifier: Classifier, tensors: Mapping[str, Tensor], path: Path) -> None:

@@ -48,14 +48,14 @@ def learning_curves(
                 y=part[measure].tolist(),
                 name=label(f"{title}, {word}" if several else word.capitalize()),
                 legendgroup=str(run_id),
-                mode="lines+markers" if solid else "lines",
+                mode="lines+markers" if solid or len(part) == 1 else "lines",
                 line={
                     "color": style.colour,
                     "width": 2.4 if solid else 1.6,
                     "dash": "solid" if solid else "dot",
                 },
                 marker={
-                    "symbol": style.marker,
+                    "symbol": style.marker if solid else f"{style.marker}-open",
                     "size": 7,
                     "maxdisplayed": 24,
                     "color": style.colour,

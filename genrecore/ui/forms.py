@@ -120,6 +120,11 @@ def model_part(base: RunConfig, data: Mapping[str, Any]) -> dict[str, Any]:
             default=base.model.name,
         )
         st.caption(_about(MODELS, model))
+        if MODELS[model].facts.get("classical"):
+            st.caption(
+                "It is fitted at one go, without epochs: of the settings under Training, only seed "
+                "and device matter to it."
+            )
         values["model"] = model
     unfit = {name: reason for name, reason in reasons.items() if reason}
     if unfit:

@@ -79,6 +79,7 @@ def leaderboard_table(table: pd.DataFrame) -> None:
             took=[readers.duration(s) if pd.notna(s) else "–" for s in table["train_s"]],
         ),
         hide_index=True,
+        placeholder="–",
         column_order=[
             "title",
             "accuracy",
