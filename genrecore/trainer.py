@@ -106,7 +106,7 @@ class Trainer:
                 except Exception as error:
                     if not memory.ran_out(error):
                         raise
-                    del error.__traceback__  # it holds what did not fit
+                    error.__traceback__ = None  # it holds what did not fit
                     raise self._too_large() from None
                 self._finish_epoch()
         except Stopped:

@@ -253,7 +253,9 @@ def _fold(which: str, base: RunConfig) -> dict[str, Any]:
     infos = {
         dotted: info
         for dotted, info in _flat_fields(RunConfig).items()
-        if dotted not in _OPEN and _FOLD.get(dotted.partition(".")[0], "training") == which
+        if dotted not in _OPEN
+        and _FOLD.get(dotted.partition(".")[0], "training") == which
+        and _matters(dotted, info, base)
     }
     groups: dict[str, dict[str, FieldInfo]] = {}
     for dotted, info in infos.items():
@@ -268,6 +270,17 @@ def _fold(which: str, base: RunConfig) -> dict[str, Any]:
             for dotted, info in fields.grid(inside)
         }
     return values
+
+
+def _matters(dotted: str, info: FieldInfo, base: RunConfig) -> bool:
+    """Whether a field has a meaning beside what is chosen: momentum has none without SGD."""
+    extra = info.json_schema_extra if isinstance(info.json_schema_extra, dict) else {}
+    group = dotted.rpartition(".")[0]
+    neighbours: Any = extra.get("only_for", {})
+    return all(
+        (chosen(f"{group}.{name}") or str(_value(base, f"{group}.{name}"))) in values
+        for name, values in neighbours.items()
+    )
 
 
 def _flat_fields(model: type[BaseModel], prefix: str = "") -> dict[str, FieldInfo]:
