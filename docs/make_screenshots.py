@@ -35,7 +35,8 @@ FLAGS = [
     "--disable-component-update",
     "--disable-sync",
 ]
-PAGES = ("overview", "datasets", "sound", "leaks", "train", "runs", "compare", "classify")
+PAGES = ("overview", "datasets", "sound", "models", "leaks", "train", "runs", "compare",
+         "classify")  # fmt: skip
 
 
 def main() -> None:
@@ -68,6 +69,7 @@ def main() -> None:
                     query = f"?run={given.run}" if given.run and name == "runs" else ""
                     query = "?dataset=demo&view=listen" if name == "datasets" else query
                     query = "?dataset=demo&genre=techno" if name == "sound" else query
+                    query = "?model=resnet18" if name == "models" else query
                     address = "" if name == "overview" else name
                     page.goto(f"http://127.0.0.1:{port}/{address}{query}")
                     settle(page)

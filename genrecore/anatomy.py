@@ -130,11 +130,6 @@ class _Products(TorchDispatchMode):
         return out
 
 
-_QUIET = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Identity, nn.ReLU, nn.ReLU6, nn.LeakyReLU,
-          nn.ELU, nn.SiLU, nn.GELU, nn.Tanh, nn.Sigmoid)  # fmt: skip
-"""Left out of the outline: they keep the shape and learn nothing."""
-
-
 def _outline(network: nn.Module, outputs: dict[nn.Module, Shape]) -> list[Layer]:
     """The network's parts, opened from the outside in as long as they are few."""
     rows = _children("", network) or [("", network)]
@@ -161,14 +156,18 @@ def _outline(network: nn.Module, outputs: dict[nn.Module, Shape]) -> list[Layer]
             name,
             in_words(part),
             outputs.get(last[id(part)][1], ()),
-            sum(p.numel() for p in part.parameters()),
+            _size(part),
         )
         for name, part in rows
     ]
-    n_other = sum(p.numel() for p in network.parameters()) - sum(row.n_parameters for row in layers)
+    n_other = _size(network) - sum(row.n_parameters for row in layers)
     if n_other > 0:
         layers.append(Layer("", "Numbers of its own", (), n_other))
     return layers
+
+
+def _size(part: nn.Module) -> int:
+    return sum(one.numel() for one in part.parameters())
 
 
 def _last_of(part: nn.Module, finished: dict[nn.Module, int]) -> tuple[int, nn.Module]:
@@ -180,11 +179,12 @@ def _last_of(part: nn.Module, finished: dict[nn.Module, int]) -> tuple[int, nn.M
 
 
 def _children(name: str, part: nn.Module) -> list[tuple[str, nn.Module]]:
+    """What has parameters or pools; activations, dropout and what only reorders is left out."""
     prefix = f"{name}." if name else ""
     return [
         (prefix + key, child)
         for key, child in part.named_children()
-        if not isinstance(child, _QUIET)
+        if _size(child) or any(isinstance(one, _POOLS) for one in child.modules())
     ]
 
 
@@ -229,6 +229,7 @@ def in_words(module: nn.Module) -> str:
 _MAX = (nn.MaxPool1d, nn.MaxPool2d)
 _AVERAGE = (nn.AvgPool1d, nn.AvgPool2d)
 _ADAPTIVE = (nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool1d, nn.AdaptiveMaxPool2d)
+_POOLS = (*_MAX, *_AVERAGE, *_ADAPTIVE)
 _BLOCKS = {  # torchvision's
     "BasicBlock": "Residual block",
     "Inception": "Inception block",

@@ -196,7 +196,7 @@ def sizes_in_words(found: Card) -> list[str]:
     """Parameters, costs and room on the disk, in sentences."""
     if found.n_parameters is None or found.n_multiply_adds is None or found.n_bytes is None:
         return [
-            "Its size grows with the training data, and it has no multiply–adds to be counted "
+            "Its size depends on what it learns from, and it has no multiply–adds to be counted "
             "before it is trained."
         ]
     n = found.input.n_segments

@@ -113,18 +113,12 @@ def front_end(config: RunConfig) -> tuple[RunConfig, nn.Module, str]:
     Raises:
         UsageError: As `classifier.resolve`.
     """
-    if MODELS[config.model.name].facts.get("classical"):  # there is no network to try
-        reason = classifier.fits(config.feature.name, config.model.name)
-        if reason:
-            raise UsageError(reason)
-    else:
-        config = classifier.resolve(config)
+    config = classifier.resolve(config)
     entry = FEATURES[config.feature.name]
     given: tuple[Any, ...] = (entry.facts.get("typical_shape", ()),)
     if classifier.medium_of(config.dataset) == "wave":
         rate = config.audio.sample_rate_hz
-        seconds = config.segments.segment_s or config.audio.clip_s
-        given = (rate, round(seconds * rate))
+        given = (rate, round(config.segments.segment_s * rate))
     feature = entry.thing(entry.read_options(config.feature.options, "feature"), *given)
     return config, feature, str(entry.facts["kind"])
 
@@ -138,7 +132,7 @@ def described(config: RunConfig, feature: Any, kind: str) -> Input:
     words = f"{entry.title.partition(' (')[0]}: {what}"
     n_segments = 1  # a dataset's own pictures and rows: one of a clip
     if classifier.medium_of(config.dataset) == "wave":
-        seconds = config.segments.segment_s or config.audio.clip_s
+        seconds = config.segments.segment_s
         n_clip = round(min(CLIP_S, config.audio.clip_s) * rate)
         n_segments = len(segment_starts(n_clip, round(seconds * rate), config.segments.overlap))
         words += f", of {seconds:.4g} s of sound"

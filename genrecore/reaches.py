@@ -129,12 +129,13 @@ def _field(
     n_rows, of_rows = (_size(rows[0], shape), shape[rows[0].axis[1]]) if rows else (0, 0)
     segment_s = config.segments.segment_s
     seconds, low_hz, high_hz = None, None, None
-    own_part = getattr(feature, "stft", feature)  # of a pair, the one that makes the picture
+    own_part: Any = getattr(feature, "stft", feature)  # of a pair, the one that makes the picture
     named = "rows"
     if part == "image" and is_sound and hasattr(own_part, "picture"):
         seconds = _seconds(own_part, n_columns, config)
         low_hz, high_hz = _hertz(own_part, n_rows, of_rows, config)
-        named = _ROWS.get(type(own_part.options), named)
+        if own_part.picture.rows is None:  # as they were computed
+            named = _ROWS.get(type(own_part.options), named)
     elif is_sound:
         seconds = segment_s * n_columns / of_columns
     return Field(

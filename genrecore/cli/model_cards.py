@@ -123,7 +123,7 @@ def _facts(found: Latency | None) -> dict[str, Any] | None:
 def _parameters(card: Card) -> str:
     from genrecore import cards
 
-    return "grows with the data" if card.classical else cards.counted(card.n_parameters)
+    return "depends on the data" if card.classical else cards.counted(card.n_parameters)
 
 
 def _print(card: Card, known: Latency | None) -> None:

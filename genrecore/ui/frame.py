@@ -26,6 +26,7 @@ _PAGES = {
     "Work": [
         ("datasets", "Datasets", ":material/library_music:"),
         ("sound", "Sound", ":material/hearing:"),
+        ("models", "Models", ":material/account_tree:"),
         ("leaks", "Leaks", ":material/water_drop:"),
         ("train", "Train", ":material/model_training:"),
         ("classify", "Classify", ":material/graphic_eq:"),

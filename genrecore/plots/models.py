@@ -1,0 +1,131 @@
+"""Models beside one another: how many parameters, how many multiply–adds."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import pandas as pd
+import plotly.graph_objects as go
+
+from genrecore.plots.chart import GREY, Chart, label, laid_out
+from genrecore.plots.palette import CORAL
+
+_HEIGHT = 430
+# The plot's size for which labels are kept apart: that of a window of 800 pixels.
+_WIDE, _HIGH = 420.0, 330.0
+_LETTER, _LINE, _GAP = 7.2, 15.0, 11.0
+
+
+def sizes(table: pd.DataFrame, chosen: str) -> Chart:
+    """Multiply–adds against parameters, both logarithmic, a labelled point for each model.
+
+    Args:
+        table: `name, title, n_parameters, n_multiply_adds`, a row a model.
+        chosen: The name of the one that stands out.
+    """
+    x = [math.log10(max(1, n)) for n in table["n_parameters"]]
+    y = [math.log10(max(1, n)) for n in table["n_multiply_adds"]]
+    names = table["name"].to_list()
+    spans = (_padded(x), _padded(y))
+    places = _placed(x, y, names, spans, chosen)
+    figure = go.Figure()
+    figure.add_scatter(
+        x=table["n_parameters"].to_list(),
+        y=table["n_multiply_adds"].to_list(),
+        mode="markers+text",
+        text=[f"<b>{label(name)}</b>" if name == chosen else label(name) for name in names],
+        textposition=places,
+        textfont_size=12,
+        marker={
+            "size": [15 if name == chosen else 9 for name in names],
+            "symbol": ["diamond" if name == chosen else "circle" for name in names],
+            "color": [CORAL if name == chosen else GREY for name in names],
+        },
+        cliponaxis=False,
+        customdata=table["title"].map(label).to_list(),
+        hovertemplate="%{customdata}<br>%{x:.3s} parameters<br>%{y:.3s} multiply–adds"
+        "<extra></extra>",
+        showlegend=False,
+    )
+    laid_out(figure, "Parameters and multiply–adds on this input", _HEIGHT)
+    figure.update_xaxes(
+        title="Parameters", type="log", range=spans[0], tickformat="~s", dtick=1, showgrid=True
+    )
+    figure.update_yaxes(
+        title="Multiply–adds of one example", type="log", range=spans[1], tickformat="~s", dtick=1
+    )
+    shown = pd.DataFrame(
+        {
+            "Model": table["title"].to_list(),
+            "Name": names,
+            "Parameters": table["n_parameters"].to_list(),
+            "Multiply–adds": table["n_multiply_adds"].to_list(),
+        }
+    )
+    one = shown[shown["Name"] == chosen]
+    said = "".join(
+        f" {row['Model']} has {row['Parameters']:,} and {row['Multiply–adds']:,}."
+        for _, row in one.iterrows()
+    )
+    alt = f"Points of {len(shown)} models by parameters and multiply–adds.{said}"
+    return Chart(figure, alt, shown)
+
+
+def _padded(values: Sequence[float]) -> tuple[float, float]:
+    """A range in powers of ten with room for labels, at least two powers wide."""
+    low, high = min(values), max(values)
+    more = max(0.18 * (high - low), 1.0 - 0.5 * (high - low))
+    return low - more, high + more
+
+
+def _placed(
+    x: Sequence[float],
+    y: Sequence[float],
+    names: Sequence[str],
+    spans: tuple[tuple[float, float], tuple[float, float]],
+    chosen: str,
+) -> list[str]:
+    """Where each label stands: beside, above or below its point, where it covers least."""
+    points = [
+        tuple(
+            size * (value - low) / (high - low)
+            for value, size, (low, high) in zip(pair, (_WIDE, _HIGH), spans, strict=True)
+        )
+        for pair in zip(x, y, strict=True)
+    ]
+    taken = [(a - _GAP / 2, b - _GAP / 2, a + _GAP / 2, b + _GAP / 2) for a, b in points]
+    places = [""] * len(names)
+    for k in sorted(range(len(names)), key=lambda k: names[k] != chosen):  # that one's is free
+        (a, b), name = points[k], names[k]
+        wide = _LETTER * len(name)
+        boxes = {
+            "middle right": (a + _GAP, b - _LINE / 2, a + _GAP + wide, b + _LINE / 2),
+            "middle left": (a - _GAP - wide, b - _LINE / 2, a - _GAP, b + _LINE / 2),
+            "top center": (a - wide / 2, b + 6, a + wide / 2, b + 6 + _LINE),
+            "bottom center": (a - wide / 2, b - 6 - _LINE, a + wide / 2, b - 6),
+            "top right": (a + 4, b + 4, a + 4 + wide, b + 4 + _LINE),
+            "bottom right": (a + 4, b - 4 - _LINE, a + 4 + wide, b - 4),
+            "top left": (a - 4 - wide, b + 4, a - 4, b + 4 + _LINE),
+            "bottom left": (a - 4 - wide, b - 4 - _LINE, a - 4, b - 4),
+        }
+        costs = {place: _cost(box, taken) for place, box in boxes.items()}
+        best = min(costs, key=costs.__getitem__)
+        places[k] = best
+        taken.append(boxes[best])
+    return places
+
+
+_Box = tuple[float, float, float, float]
+
+
+def _cost(box: _Box, taken: Sequence[_Box]) -> float:
+    """The area that a label would share with others, and with what lies outside the plot."""
+    left, low, right, high = box
+    inside = max(0.0, min(right, _WIDE) - max(left, 0.0)) * (
+        max(0.0, min(high, _HIGH) - max(low, 0.0))
+    )
+    cost = (right - left) * (high - low) - inside
+    for a, b, c, d in taken:
+        cost += max(0.0, min(right, c) - max(left, a)) * max(0.0, min(high, d) - max(low, b))
+    return cost
