@@ -25,7 +25,8 @@ from genrecore.ui.frame import plain
 
 pytestmark = pytest.mark.xdist_group("pages")  # one worker trains the runs that all tests look at
 
-PAGES = ("overview", "runs", "compare", "datasets", "sound", "leaks", "train", "classify")
+PAGES = ("overview", "runs", "compare", "datasets", "sound", "models", "leaks", "train",
+         "classify")  # fmt: skip
 
 
 @pytest.fixture(scope="module")
