@@ -141,11 +141,14 @@ def test_compare_with_one_run_asks_for_another(full: dict[str, Run]) -> None:
 
 
 def test_the_form_has_a_widget_for_every_field_of_a_configuration(store: Path) -> None:
-    app = open_page("train")
-    widgets = [
-        *app.selectbox, *app.number_input, *app.text_input, *app.toggle, *app.multiselect
-    ]  # fmt: skip
-    labels = {widget.label for widget in widgets}
+    labels: set[str] = set()
+    for schedule in ("constant", "plateau", "cyclic", "cosine"):
+        asked = {"training.schedule": schedule, "training.optimiser": "sgd"}
+        app = open_page("train", **asked)
+        widgets = [
+            *app.selectbox, *app.number_input, *app.text_input, *app.toggle, *app.multiselect
+        ]  # fmt: skip
+        labels |= {widget.label for widget in widgets}
     for name, info in RunConfig.model_fields.items():
         group = getattr(info.annotation, "model_fields", {})
         if "options" in group:  # a part: its name is chosen, its options are the registry's
@@ -334,3 +337,13 @@ def test_a_leaky_run_wears_its_badge_on_every_page_that_shows_it(store: Path) ->
         assert any(run.badge in set(table["badge"]) for table in tables if "badge" in table)
     warned = [str(element.value) for element in open_page("compare").warning]
     assert any(plain(run.badge) in text for text in warned)
+
+
+def test_fields_of_training_appear_where_they_matter(store: Path) -> None:
+    page = open_page("train")
+    titles = [one.label for one in page.number_input]
+    assert "Epochs of half a cycle" not in titles
+    assert "Momentum" not in titles
+    page = open_page("train", **{"training.schedule": "cyclic", "training.optimiser": "sgd"})
+    titles = [one.label for one in page.number_input]
+    assert {"Epochs of half a cycle", "Momentum", "Lowest learning rate"} <= set(titles)
