@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.metadata
+import os
 import platform
 import signal
 import socket
@@ -60,7 +61,8 @@ def execute(run: Run, show: Report = silent, team: Team | None = None) -> str:
     with _signals_ask_to_stop(run):
         try:
             (run.folder / _RESERVE).write_bytes(b"\0" * _RESERVE_BYTES)
-            _work(run, status, report, team or Team())
+            with _deterministic(run.config.training.deterministic):
+                _work(run, status, report, team or Team())
         except Stopped:
             _end(run, status, "stopped", "A stop was asked for.")
         except BaseException as error:
@@ -169,6 +171,20 @@ def _resume_state(run: Run) -> dict[str, Any] | None:
         return dict(torch.load(path, weights_only=True, map_location="cpu"))
     except Exception as error:
         raise GenrecoreError(f"{path.name} cannot be read, start a new run: {error}") from error
+
+
+@contextlib.contextmanager
+def _deterministic(wanted: bool) -> Iterator[None]:
+    """Inside, torch refuses what does not give the same result twice, if that is wanted."""
+    if wanted:
+        # cuBLAS reads this when it is first used; its other buffers may change sums.
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        torch.use_deterministic_algorithms(True)
+    try:
+        yield
+    finally:
+        if wanted:
+            torch.use_deterministic_algorithms(False)
 
 
 @contextlib.contextmanager

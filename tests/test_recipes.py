@@ -229,6 +229,21 @@ def test_a_run_of_any_recipe_goes_on_as_if_it_had_not_stopped(
     )
 
 
+def test_deterministic_algorithms_are_asked_for_while_the_run_lasts(
+    store: Path, tiny: Tiny
+) -> None:
+    run, lock = runs.create_held(tiny(training__deterministic=True), store)
+    seen = set()
+
+    def look(phase: str, done: int, total: int) -> None:
+        seen.add(torch.are_deterministic_algorithms_enabled())
+
+    assert lifecycle.execute(run, look) == "done"
+    os.close(lock)
+    assert seen == {True}
+    assert not torch.are_deterministic_algorithms_enabled()
+
+
 def test_the_watched_metric_chooses_the_epoch(store: Path, tiny: Tiny) -> None:
     run = trained(tiny(training__epochs=6, training__watch="loss"), store)
     history = run.history.set_index("epoch")
