@@ -2,7 +2,11 @@
 
 from genrecore.models import (  # importing registers them
     cnn,
+    crnn,
+    dcnn,
+    lstm,
     mlp,
+    prcnn,
     rescnn,
     short_chunk,
     torchvision_nets,
@@ -12,4 +16,16 @@ from genrecore.models import (  # importing registers them
 from genrecore.models import classical  # listed after the networks
 from genrecore.models.registered import MODELS
 
-__all__ = ["MODELS", "classical", "cnn", "mlp", "rescnn", "short_chunk", "torchvision_nets"]
+__all__ = [
+    "MODELS",
+    "classical",
+    "cnn",
+    "crnn",
+    "dcnn",
+    "lstm",
+    "mlp",
+    "prcnn",
+    "rescnn",
+    "short_chunk",
+    "torchvision_nets",
+]

@@ -185,7 +185,7 @@ class GradientBoostingOptions(Options):
     """What can be chosen about gradient boosting."""
 
     iterations: int = Field(
-        100, title="Iterations", description="Each adds one tree a genre", ge=1, le=5000
+        200, title="Iterations", description="Each adds one tree a genre", ge=1, le=5000
     )
     learning_rate: float = Field(
         0.1, title="Learning rate", description="How much of each tree is added", gt=0, le=1
@@ -197,6 +197,13 @@ class GradientBoostingOptions(Options):
         description="At least so many; with few clips a tree needs fewer",
         ge=1,
         le=10_000,
+    )
+    features: float = Field(
+        0.3,
+        title="Descriptors looked at",
+        description="Share of them, drawn anew for every question of a tree",
+        gt=0,
+        le=1,
     )
 
 
@@ -213,7 +220,7 @@ class GradientBoostingOptions(Options):
     idea="Small trees one after the other, each mending what those before it still get wrong.",
     classical=True,
     grows="max_iter",
-    portion=5,
+    portion=10,
 )
 def gradient_boosting(options: GradientBoostingOptions, seed: int) -> Any:
     """Boosted trees on descriptors in 255 bins.
@@ -228,6 +235,7 @@ def gradient_boosting(options: GradientBoostingOptions, seed: int) -> Any:
         max_iter=options.iterations,
         max_leaf_nodes=options.leaves,
         min_samples_leaf=options.min_leaf,
+        max_features=options.features,
         early_stopping=False,
         random_state=seed,
     )
