@@ -6,8 +6,10 @@ milliseconds.
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -93,6 +95,7 @@ def examine(network: nn.Module, shape: Any, axes: Sequence[Sequence[int]]) -> An
             torch.device("meta"),
             _Products() as products,
             ReceptiveFields(inputs, axes) as fields,
+            _at_one_go(network) as recurrent,
         ):
             network(inputs if is_pair else inputs[0])
     finally:
@@ -102,7 +105,7 @@ def examine(network: nn.Module, shape: Any, axes: Sequence[Sequence[int]]) -> An
     return Anatomy(
         n_parameters=sum(one.numel() for one in parameters),
         n_trainable=sum(one.numel() for one in parameters if one.requires_grad),
-        n_multiply_adds=products.n_flops // 2,
+        n_multiply_adds=products.n_flops // 2 + sum(recurrent),
         n_bytes=sum(one.numel() * one.element_size() for one in network.state_dict().values()),
         layers=tuple(_outline(network, outputs)),
         reaches=tuple(fields.of_convolutions()),
@@ -113,8 +116,7 @@ def examine(network: nn.Module, shape: Any, axes: Sequence[Sequence[int]]) -> An
 class _Products(TorchDispatchMode):
     """Counts floating-point operations by torch's own formulas, two for a multiply–add.
 
-    torch's FlopCounterMode does the same, but hooks into the modules of all threads at once. On the
-    meta device recurrent layers fall apart into matrix products, so that they are counted, too.
+    torch's FlopCounterMode does the same, but hooks into the modules of all threads at once.
     """
 
     def __init__(self) -> None:
@@ -128,6 +130,39 @@ class _Products(TorchDispatchMode):
         if formula is not None:
             self.n_flops += int(formula(*args, **kwargs, out_val=out))
         return out
+
+
+@contextlib.contextmanager
+def _at_one_go(network: nn.Module) -> Iterator[list[int]]:
+    """Inside the block recurrent layers give the right shapes without going from step to step,
+    which takes seconds for long inputs; yields the multiply–adds that they would have needed."""
+    counted: list[int] = []
+    changed = [
+        one for one in network.modules() if isinstance(one, nn.RNNBase) and not one.proj_size
+    ]
+    for layer in changed:
+        layer.forward = functools.partial(_recurrence, layer, counted)  # type: ignore[method-assign]
+    try:
+        yield counted
+    finally:
+        for layer in changed:
+            del layer.forward
+
+
+def _recurrence(layer: nn.RNNBase, counted: list[int], x: Tensor, state: Any = None) -> Any:
+    """What a recurrent layer gives for x (batch, steps, features), or with the first two axes the
+    other way round; every element of it depends on all of x."""
+    n_batch, n_steps = (x.shape[0], x.shape[1]) if layer.batch_first else (x.shape[1], x.shape[0])
+    n, n_ways, n_in = layer.hidden_size, 2 if layer.bidirectional else 1, layer.input_size
+    for _ in range(layer.num_layers):
+        counted.append(n_batch * n_steps * n_ways * _GATES[layer.mode] * n * (n_in + n))
+        n_in = n * n_ways
+    out = torch.empty(*x.shape[:-1], n * n_ways) + x.sum()
+    last = torch.empty(layer.num_layers * n_ways, n_batch, n) + x.sum()
+    return out, ((last, last.clone()) if layer.mode == "LSTM" else last)
+
+
+_GATES = {"LSTM": 4, "GRU": 3, "RNN_TANH": 1, "RNN_RELU": 1}
 
 
 def _outline(network: nn.Module, outputs: dict[nn.Module, Shape]) -> list[Layer]:

@@ -36,6 +36,7 @@ from genrecore import (
     estimators,
     inference,
     jobs,
+    leaklab,
     lifecycle,
     metrics,
     pooling,
@@ -54,7 +55,7 @@ N_CLIPS = 13
 # Small where they can be: a forest of two portions, boosting that finds anything in few clips.
 SMALL: dict[str, dict[str, object]] = {
     "random_forest": {"model__n_trees": 31},
-    "gradient_boosting": {"model__iterations": 7, "model__min_leaf": 3},
+    "gradient_boosting": {"model__iterations": 13, "model__min_leaf": 3},
 }
 Tiny = Callable[..., RunConfig]
 
@@ -185,7 +186,7 @@ DIRECT: dict[str, Callable[[], Any]] = {
     "logistic_regression": lambda: LogisticRegression(max_iter=1000),
     "random_forest": lambda: RandomForestClassifier(31, random_state=5),
     "gradient_boosting": lambda: HistGradientBoostingClassifier(
-        max_iter=7, min_samples_leaf=3, random_state=5
+        max_iter=13, min_samples_leaf=3, max_features=0.3, random_state=5
     ),
 }
 
@@ -266,9 +267,7 @@ def test_the_calibration_never_holds_out_a_part_of_a_clip_it_learns_from(
     assert sorted(np.concatenate([held_out for _, held_out in folds])) == list(range(n))
 
 
-def test_too_few_clips_are_refused_in_one_sentence(
-    store: Path, tiny: Tiny, tables: Path
-) -> None:
+def test_too_few_clips_are_refused_in_one_sentence(store: Path, tiny: Tiny, tables: Path) -> None:
     run = trained(on_table(tiny, tables, "knn", model__k=999), store)
     assert run.state == "failed"
     assert "999 neighbours are asked for" in run.reason
@@ -328,7 +327,7 @@ def test_a_stop_is_obeyed_between_portions_and_going_on_starts_over(
 
     assert lifecycle.execute(run, stop_at_the_second) == "stopped"
     portion = MODELS[name].facts["portion"]
-    total = 31 if name == "random_forest" else 7
+    total = 31 if name == "random_forest" else 13
     assert seen == [(0, total), (portion, total)]
     assert not run.weights.exists()
     assert lifecycle.execute(Run(run.folder)) == "done"
@@ -512,6 +511,17 @@ def test_commands_train_show_and_train_the_same_again(
     assert genrecore("classify", str(tables / "x.wav"), "--run", run.run_id).returncode != 0
 
 
+def test_an_experiment_does_not_expect_a_baseline_to_take_epochs(
+    store: Path, tiny: Tiny, tables: Path
+) -> None:
+    config = on_table(tiny, tables, "knn", training__epochs=5000)
+    run = trained(config, store)
+    expected_s = leaklab.run_s(config, 3 * N_CLIPS, 4, [run])
+    took_s = run.status["finished_at"] - run.status["started_at"]
+    assert expected_s is not None
+    assert expected_s < 2 * took_s  # as many clips took this long
+
+
 @pytest.fixture(scope="module")
 def heard(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Run]:
     """An SVM and a perceptron on the same tiny demo music, in a store of their own."""
@@ -519,7 +529,9 @@ def heard(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Run]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GENRECORE_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
         patch.setenv("GENRECORE_RUNS", str(store))
-        own = {key: value for key, value in TINY.items() if not key.startswith(("feature", "model"))}
+        own = {
+            key: value for key, value in TINY.items() if not key.startswith(("feature", "model"))
+        }
         own |= {"segments.segment_s": 1.5, "feature": "descriptors"}
         configs = {name: with_values(RunConfig(), own | {"model": name}) for name in ("svm", "mlp")}
         found = {
@@ -557,6 +569,7 @@ def test_pages_show_a_baseline(heard: dict[str, Run], monkeypatch: pytest.Monkey
     app = open_page("runs", run=run.run_id)
     assert numbers(app)["Epochs"] == "1 of 1"
     assert run.title in words(app)
+    assert "fitted at one go, so there is one point each" in words(app)
     assert set(open_page("overview").dataframe[-1].value["run_id"]) == {run.run_id, other.run_id}
     app = open_page("compare", runs=f"{run.run_id},{other.run_id}")
     assert not app.error
@@ -576,3 +589,55 @@ def test_the_form_says_that_a_baseline_has_no_epochs(store: Path) -> None:
     app = open_page("train", feature="descriptors", model="knn")
     assert "fitted at one go, without epochs" in words(app)
     assert "--model knn" in app.code[-1].value
+
+
+# On GTZAN itself: its table of descriptors, all 1 000 clips. Add a model as one row of each table.
+
+STRATIFIED = [
+    # Of ten stratified folds, with nine parts trained on, scikit-learn alone gives 74.3 and 74.8 %;
+    # here a tenth validates, so eight are. 1.5 points are about one standard error of 1 000 clips.
+    ("svm", {}, 0.743, 0.015),
+    ("gradient_boosting", {}, 0.748, 0.015),
+]
+FILTERED = [
+    # Without artists and copies on both sides, 443 clips trained on: far from 75 %.
+    ("svm", {}, 0.49, 0.58),
+    ("gradient_boosting", {}, 0.49, 0.58),
+]
+
+
+def on_gtzan(real_data: Path, name: str, **values: object) -> RunConfig:
+    given = {
+        "dataset": "gtzan", "dataset.folder": str(real_data / "gtzan"), "dataset.form": "table_30s",
+        "feature": "descriptors", "model": name, "allow_leaks": True, "device": "cpu",
+    }  # fmt: skip
+    return classifier.resolve(with_values(RunConfig(), given | values))
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(("name", "values", "expected", "within"), STRATIFIED)
+def test_accuracy_over_ten_folds_of_gtzan_is_what_is_known(
+    store: Path, real_data: Path, name: str, values: dict[str, object], expected: float,
+    within: float,
+) -> None:  # fmt: skip
+    folds = {"split": "stratified", "split.n_folds": 10}
+    found = [
+        trained(on_gtzan(real_data, name, **folds, **values, fold=fold), store)
+        for fold in range(10)
+    ]
+    pooled = pooling.pool(found).scores
+    assert pooled["n_clips"] == 1000
+    assert pooled["accuracy"] == pytest.approx(expected, abs=within)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(("name", "values", "low", "high"), FILTERED)
+def test_accuracy_falls_where_no_artist_and_no_copy_crosses(
+    store: Path, real_data: Path, name: str, values: dict[str, object], low: float, high: float
+) -> None:
+    run = trained(on_gtzan(real_data, name, split="fault_filtered", **values), store)
+    assert run.clips is not None
+    assert int((run.clips["split"] == "train").sum()) == 443
+    found = comparison.scores(run)
+    assert found["n_clips"] == 290
+    assert low <= found["accuracy"] <= high

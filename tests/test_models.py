@@ -283,15 +283,16 @@ def test_three_genres_are_learned_within_a_few_steps(name: str) -> None:
         if isinstance(noise, tuple)
         else typical[genres] + 0.3 * noise
     )
-    optimiser = torch.optim.Adam(network.parameters(), 1e-3)
+    # Without batch normalisation, deep networks learn nothing from steps as long as the others'.
+    optimiser = torch.optim.Adam(network.parameters(), 1e-4 if name in LARGE else 1e-3)
     for _ in range(60):
-        optimiser.zero_grad()
-        loss_of(training_pairs(network, batch), genres).backward()
-        optimiser.step()
-        with torch.no_grad():
-            main = nn.functional.cross_entropy(training_pairs(network, batch)[0][1], genres)
+        pairs = training_pairs(network, batch)
+        main = nn.functional.cross_entropy(pairs[0][1], genres)
         if main < 0.3:  # chance is 1.1, the logarithm of 3
             break
+        optimiser.zero_grad()
+        loss_of(pairs, genres).backward()
+        optimiser.step()
     assert main < 0.3
 
 

@@ -270,7 +270,7 @@ def list_runs(as_json: JSON = False) -> None:
                 "model": run.config.model.name,
                 "dataset": run.config.dataset.name,
                 "split": run.config.split.name,
-                "epoch": f"{status.get('epoch', 0)} of {run.config.training.epochs}",
+                "epoch": f"{status.get('epoch', 0)} of {run.n_epochs}",
                 "validation accuracy": status.get("best_valid_accuracy"),
                 "left": status.get("time_left_s") if run.alive else None,
                 "warning": run.badge,
@@ -304,7 +304,7 @@ def show_run(
         left = duration(status.get("time_left_s"))
         out.print(
             f"{status['phase']}, epoch {status.get('epoch', 0)} of "
-            f"{found.config.training.epochs}, time left {left}"
+            f"{found.n_epochs}, time left {left}"
         )
     if found.badge:
         out.print(f"{found.badge}: its accuracy is flattered.", style="bold red")

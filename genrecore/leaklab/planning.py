@@ -283,6 +283,7 @@ def run_s(config: RunConfig, n_clips: int, n_folds: int, earlier: Iterable[Run])
     """
     pace: list[float] = []
     rest: list[float] = []
+    n_epochs = config.training.epochs
     for run in earlier:
         if len(pace) == _MOST_LIKE:
             break
@@ -293,10 +294,12 @@ def run_s(config: RunConfig, n_clips: int, n_folds: int, earlier: Iterable[Run])
         if n_train and "seconds" in history:
             pace.append(float(history["seconds"].median()) / n_train)
             rest.append(max(0.0, _took_s(run) - float(history["seconds"].sum())))
+            if run.n_epochs < run.config.training.epochs:  # fitted at one go
+                n_epochs = run.n_epochs
     if not pace:
         return None
     n_train_here = n_clips * (n_folds - 2) / n_folds
-    return min(rest) + config.training.epochs * n_train_here * statistics.median(pace)
+    return min(rest) + n_epochs * n_train_here * statistics.median(pace)
 
 
 def _like(run: Run, config: RunConfig) -> bool:

@@ -117,7 +117,7 @@ def cnn(shape: tuple[int, ...], n_genres: int, options: CnnOptions) -> nn.Module
 
 
 def convolutions(
-    n_channels: int, options: CnnOptions, frames_per_step: int = 16
+    n_channels: int, options: CnnOptions, frames_per_step: int = 16, normalise_last: bool = True
 ) -> tuple[list[nn.Module], int]:
     """The base CNN's convolutions with their poolings, and the filters of the last one.
 
@@ -127,18 +127,21 @@ def convolutions(
         frames_per_step: Frames of the image to a step of the maps, a power of two from 2 to 16;
             they are pooled as early as possible, which is cheapest. Fewer than four convolutions
             pool less than 16.
+        normalise_last: False where batch normalisation follows later, which would make the scale of
+            one after the last convolution mean nothing.
     """
     layers: list[nn.Module] = []
     n_in, left = n_channels, frames_per_step
     for k in range(options.depth):
         n_out = options.width * 2 ** min(k, 3)
         in_time = 2 if left > 1 else 1
+        batch_norm = options.batch_norm and (normalise_last or k < options.depth - 1)
         if k == 0:
-            layers += convolution(n_in, n_out, 7, options.batch_norm, stride=(2, in_time))
+            layers += convolution(n_in, n_out, 7, batch_norm, stride=(2, in_time))
         else:
             if k <= 3:
                 layers.append(nn.MaxPool2d((2, in_time)))
-            layers += convolution(n_in, n_out, 5 if k == 1 else 3, options.batch_norm)
+            layers += convolution(n_in, n_out, 5 if k == 1 else 3, batch_norm)
         n_in, left = n_out, left // in_time
     return layers, n_in
 

@@ -87,14 +87,15 @@ def crnn(shape: tuple[int, ...], n_genres: int, options: CrnnOptions) -> nn.Modu
 
     The convolutions are the base CNN's with the same filters, but they pool time less: 32 steps of
     128 frames, where the base CNN would have 8. Their maps are averaged to 4 bands and batch
-    normalised, as the paper has it at the end of its CNN module. One layer of 256 GRUs makes it
+    normalised, as the paper has it at the end of its CNN module; the last convolution is not
+    normalised before. One layer of 256 GRUs makes it
     1 028 000 parameters for 1 × 128 × 128 and 8 genres; the paper prints ~1,000,000 and no sizes.
 
     Raises:
         GenrecoreError: An image below 32 × 32.
     """
     check_image("crnn", shape, least=LIU_LEAST)
-    layers, n_filters = convolutions(shape[0], options, options.frames_per_step)
+    layers, n_filters = convolutions(shape[0], options, options.frames_per_step, False)
     maps = nn.Sequential(
         *layers,
         nn.AdaptiveAvgPool2d((N_BANDS, _n_steps(shape[2], options))),
@@ -141,7 +142,8 @@ def dcrnn(shape: tuple[int, ...], n_genres: int, options: DcrnnOptions) -> nn.Mo
         GenrecoreError: An image below 32 × 32.
     """
     check_image("dcrnn", shape, least=LIU_LEAST)
-    routes = Routes(shape[0], options, options.frames_per_step, _n_steps(shape[2], options))
+    n_steps = _n_steps(shape[2], options)
+    routes = Routes(shape[0], options, options.frames_per_step, n_steps, normalise_last=False)
     maps = nn.Sequential(routes, nn.BatchNorm2d(routes.n_filters))
     return OverTime(maps, routes.n_filters * N_BANDS, n_genres, options, options.dropout)
 

@@ -113,7 +113,12 @@ class Routes(nn.Module):
     """
 
     def __init__(
-        self, n_channels: int, options: DcnnOptions, frames_per_step: int, n_steps: int
+        self,
+        n_channels: int,
+        options: DcnnOptions,
+        frames_per_step: int,
+        n_steps: int,
+        normalise_last: bool = True,
     ) -> None:
         """
         Args:
@@ -121,6 +126,7 @@ class Routes(nn.Module):
             options: Width, depth and batch normalisation.
             frames_per_step: Frames of the image to a step, a power of two from 2 to 16.
             n_steps: To which the routes are pooled in the end.
+            normalise_last: As `cnn.convolutions`, for the last convolution of each route.
         """
         super().__init__()
         width, wanted = options.width, (N_BANDS, n_steps)
@@ -145,12 +151,14 @@ class Routes(nn.Module):
         for name, end in last.items():
             layers: list[nn.Module] = []
             n_in = width
-            for k in range(max(self.n_convolutions[name], 3)):
+            n_convolutions = self.n_convolutions[name]
+            for k in range(max(n_convolutions, 3)):
                 if k < 3:
                     layers.append(_pooling(name, n_in, (2, in_time[k])))
-                if k < self.n_convolutions[name]:
+                if k < n_convolutions:
                     n_out = width * 2 ** min(k + 1, 3)
-                    layers += convolution(n_in, n_out, 5 if k == 0 else 3, options.batch_norm)
+                    batch_norm = options.batch_norm and (normalise_last or k < n_convolutions - 1)
+                    layers += convolution(n_in, n_out, 5 if k == 0 else 3, batch_norm)
                     n_in = n_out
             self.routes[name] = Route(*layers, end)
             self.n_filters += n_in

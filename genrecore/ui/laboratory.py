@@ -114,7 +114,8 @@ def _titles(found: Sequence[Experiment]) -> dict[str, str]:
             if name in settings
         ]
         more = own[:_MOST_SETTINGS] + (["…"] if len(own) > _MOST_SETTINGS else [])
-        epochs = f"{one.config.training.epochs} epochs"
+        n_epochs = max((run.n_epochs for run in one.runs), default=one.config.training.epochs)
+        epochs = f"{n_epochs} epochs" if n_epochs > 1 else "1 epoch"
         titles[one.key] = " · ".join([one.title, epochs, *more])
     return titles
 

@@ -304,6 +304,9 @@ def run_live(run_id: str, drawn: tuple[bool, bool]) -> None:
             "Validation is drawn with markers, training dotted; a ring marks the best epoch. "
             "Training is measured on segments while they are learned from, as augmented; "
             "validation on whole clips."
+            if "lr" in history
+            else "It was fitted at one go, so there is one point each: hollow of the segments it "
+            "was fitted to, filled of the whole clips of validation."
         )
     with st.expander("Log", icon=":material/notes:", expanded=run.state in ("failed", "lost")):
         log = run.log(6000) or "Nothing has been written yet."

@@ -1,0 +1,262 @@
+"""Cards of every registered model: complete, consistent, and what the commands print."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from commands import command, genrecore, refused
+
+from genrecore import cards, classifier, config, jobfolder, jobs, latency, model_inputs, runs
+from genrecore.anatomy import MOST_ROWS
+from genrecore.classifier import Classifier
+from genrecore.cli.output import plain
+from genrecore.config import RunConfig, with_values
+from genrecore.errors import UsageError
+from genrecore.features import FEATURES, PRESETS
+from genrecore.models import MODELS
+from genrecore.reaches import AROUND_HZ
+
+NETWORKS = [name for name in MODELS if not MODELS[name].facts.get("classical")]
+CLASSICAL = [name for name in MODELS if name not in NETWORKS]
+Tiny = Callable[..., RunConfig]
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_every_network_has_a_card_that_adds_up(name: str) -> None:
+    card = cards.card(name)
+    typical = FEATURES[card.config.feature.name].facts.get("typical_shape", ())
+    genres = [str(k) for k in range(card.input.n_genres)]
+    with torch.device("meta"):
+        built = Classifier(card.config, genres, typical, pretrained=False)
+    assert card.n_parameters == sum(p.numel() for p in built.parameters())
+    assert card.n_trainable == built.n_parameters()
+    assert card.input.shape == built.feature.output_shape
+    assert card.n_multiply_adds is not None
+    assert card.n_multiply_adds > 0
+    assert card.n_bytes is not None
+    assert card.n_bytes >= 4 * (card.n_parameters or 0)
+    assert sum(layer.n_parameters for layer in card.layers) == card.n_parameters
+    assert 2 <= len(card.layers) <= MOST_ROWS
+    assert card.sees
+    for field in card.fields:
+        assert 0 < field.n_columns <= field.of_columns
+        assert 0 <= field.n_rows <= field.of_rows
+        if field.seconds is not None:
+            assert 0 < field.seconds <= card.config.segments.segment_s
+        if field.low_hz is not None and field.high_hz is not None:
+            assert field.low_hz < AROUND_HZ < field.high_hz
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_printed_sizes_are_met_or_the_difference_has_a_reason(name: str) -> None:
+    for one in cards.card(name).published:
+        assert one.study
+        assert one.n_printed > 0
+        assert one.why or not one.is_clear, f"{one.n_ours:,} beside {one.n_printed:,}"
+
+
+@pytest.mark.parametrize("name", list(MODELS))
+def test_every_card_is_plain_json(name: str) -> None:
+    card = cards.card(name)
+    facts = json.loads(json.dumps(plain(card.as_dict())))
+    assert facts["name"] == name
+    assert facts["n_parameters"] == card.n_parameters
+    assert facts["command"].startswith("genrecore train ")
+    assert [one["n_ours"] for one in facts["published"]] == [one.n_ours for one in card.published]
+    assert facts["config"].get("model.name", RunConfig().model.name) == name
+
+
+@pytest.mark.parametrize("name", CLASSICAL)
+def test_a_classical_model_has_a_card_without_sizes(name: str) -> None:
+    card = cards.card(name)
+    assert card.classical
+    assert card.n_parameters is card.n_multiply_adds is card.n_bytes is None
+    assert (card.layers, card.fields, card.sees) == ((), (), ())
+    assert "depends on what it learns from" in cards.sizes_in_words(card)[0]
+    with pytest.raises(UsageError, match="before it is trained"):
+        latency.measure(name)
+
+
+def test_a_missing_fact_leaves_its_place_empty() -> None:
+    # prcnn has no study among the presets, and rescnn_2d no printed size
+    assert model_inputs.preset_of("prcnn") == ""
+    card = cards.card("prcnn")
+    assert card.input.preset == ""
+    assert card.config.feature.name == "log_mel"
+    assert cards.card("rescnn_2d").published == ()
+
+
+def test_the_input_of_a_study_is_recognised_and_counted() -> None:
+    card = cards.card("rescnn_1d")
+    assert card.input.preset == "benito_1d_segmented"
+    assert card.input.shape == PRESETS["benito_1d_segmented"].facts["shape"]
+    # 10⁶ samples at 44.1 kHz, in segments of 3 s that overlap by half, as nearly as they fit
+    assert card.input.n_segments == 14
+    assert card.n_multiply_adds_clip == 14 * (card.n_multiply_adds or 0)
+    assert card.input.n_genres == 8
+    assert cards.card("mlp", with_values(RunConfig(), PRESETS["qin_table"].thing)).input == (
+        cards.Input("qin_table", "vector", (57,), "Descriptors: 57 numbers", 10, 1)
+    )
+
+
+def test_another_input_changes_what_depends_on_it(tiny: Tiny) -> None:
+    own, other = cards.card("cnn"), cards.card("cnn", tiny())
+    assert other.input.shape == (1, 33, 44)
+    assert other.input.n_genres == 3
+    # width 3 of 24; the last layer has 3 outputs of 64 inputs
+    assert other.n_parameters == examined_by_hand(width=3, n_genres=3)
+    assert own.n_parameters == examined_by_hand(width=24, n_genres=8)
+    assert other.input.preset == ""
+    assert "model.width=3" in other.command
+
+
+def examined_by_hand(width: int, n_genres: int) -> int:
+    """Parameters of the base CNN, from its docstring: kernels 7, 5, 3, 3, doubling filters."""
+    n = [1, width, 2 * width, 4 * width, 8 * width]
+    convolutions = sum(
+        a * b * k * k + 2 * b for a, b, k in zip(n[:-1], n[1:], (7, 5, 3, 3), strict=True)
+    )
+    return convolutions + (8 * width * 4 + 1) * 64 + (64 + 1) * n_genres
+
+
+def test_the_bytes_are_those_of_the_file(tiny: Tiny, tmp_path: Path) -> None:
+    settings = tiny()
+    file = tmp_path / "weights.safetensors"
+    classifier.save(Classifier(settings, ["a", "b", "c"]), file)
+    expected = cards.card("cnn", settings).n_bytes
+    assert expected is not None
+    # the header, the standardisation and the configuration come on top: some kilobytes
+    assert 0 < file.stat().st_size - expected < 12_000
+
+
+@pytest.mark.parametrize("frames", [0, 31, 197])  # as they are, squeezed, stretched
+def test_a_field_in_seconds_holds_what_the_feature_was_made_of(tiny: Tiny, frames: int) -> None:
+    changed = {"segments.segment_s": 3.0, "feature.top_db": 0.0, "feature.frames": frames}
+    settings = classifier.resolve(with_values(tiny(), changed | {"model": "rescnn_2d"}))
+    (field,) = cards.card("rescnn_2d", settings).fields
+    assert field.n_columns == 4 + 3 + 3  # three convolutions of four frames
+    assert field.seconds is not None
+    made = Classifier(settings, ["a", "b", "c"])
+    n_columns = made.feature.output_shape[2]
+    first = n_columns // 2 - (field.n_columns - 1) // 2
+    columns = slice(first, first + field.n_columns)
+    rate = settings.audio.sample_rate_hz
+    n_samples = 3 * rate
+
+    def seen(wave: torch.Tensor) -> torch.Tensor:
+        return made.feature(wave[None, None])[0, 0, :, columns]
+
+    wave = torch.randn(n_samples, generator=torch.Generator().manual_seed(3))
+    expected = seen(wave)
+    touched = []
+    for start in range(0, n_samples, rate // 50):  # 20 ms of silence anywhere
+        silenced = wave.clone()
+        silenced[start : start + rate // 50] = 0.0
+        if not torch.equal(seen(silenced), expected):
+            touched.append(start / rate)
+    # 20 ms on either side, and the ends of the Hann window where it is nearly 0
+    assert touched[-1] - touched[0] == pytest.approx(field.seconds, abs=0.05)
+
+
+def test_rows_become_the_frequencies_of_their_bands() -> None:
+    values = {"feature": "stft", "feature.n_fft": 2048, "model": "cnn"}
+    (field,) = cards.card("cnn", with_values(RunConfig(), values)).fields
+    assert (field.n_rows, field.of_rows) == (85, 1025)
+    step_hz = 22_050 / 2048
+    middle = round(AROUND_HZ / step_hz)
+    assert field.low_hz == pytest.approx((middle - 42.5) * step_hz)
+    assert field.high_hz == pytest.approx((middle + 42.5) * step_hz)
+    assert "85 of 1\u202f025 frequencies" in field.sentence
+
+
+def test_models_beside_one_another_have_the_same_input_and_say_why_not() -> None:
+    small = with_values(RunConfig(), {"feature.n_mels": 40, "segments.segment_s": 0.9})
+    found = {one.name: one for one in cards.sizes(small)}
+    assert set(found) == {name for name in NETWORKS if "image" in MODELS[name].facts["accepts"]}
+    assert found["cnn"].n_parameters == cards.card("cnn", small).n_parameters
+    assert found["resnet18"].n_multiply_adds == cards.card("resnet18", small).n_multiply_adds
+    refused_ones = [one for one in found.values() if one.reason]
+    assert refused_ones
+    for one in refused_ones:
+        assert one.name in one.reason
+        assert one.n_parameters is None
+
+
+def test_numbers_are_short() -> None:
+    shown = {0: "0", 999: "999", 1000: "1.00 k", 287_792: "288 k", 999_499: "999 k",
+             999_500: "1.00 M", 11_180_616: "11.2 M", 9_995_000: "10.0 M",
+             103_417_806_848: "103 G"}  # fmt: skip
+    assert {number: cards.counted(number) for number in shown} == shown
+    assert cards.counted(None) == "–"
+
+
+@pytest.mark.parametrize("name", ["cnn", "mlp", "resnet18", "rescnn_1d2d", "lstm", "knn"])
+def test_the_command_of_a_card_trains_what_the_study_trained(name: str, store: Path) -> None:
+    words = cards.card(name).command.split()
+    # With the runner's lock held there is a runner already, and submitting starts none.
+    lock = jobfolder.take_lock(store / jobs.RUNNER_LOCK)
+    assert lock is not None
+    command(*words[1:], "--background", "--json")
+    (run,) = runs.all_runs(store)
+    wanted = classifier.resolve(model_inputs.study_config(name))
+    assert config.differences(run.config) == config.differences(wanted)
+
+
+def test_models_are_listed() -> None:
+    listed = json.loads(command("models", "list", "--json"))
+    assert [one["name"] for one in listed] == list(MODELS)
+    text = command("models", "list")
+    assert "288 k" in text
+    assert "depends on the data" in text
+
+
+def test_a_model_is_shown_with_its_sizes_and_its_command() -> None:
+    text = command("models", "show", "cnn").replace("\u202f", " ")
+    for words in (
+        "287 792 parameters, all of them trainable",
+        "Convolution 7 × 7, 24 filters",
+        "genrecore train --preset liu_mel --model cnn",
+        "Not measured here yet",
+    ):
+        assert words in text  # fmt: skip
+    other = ["--set", "model.width=3", "--set", "segments.segment_s=1"]
+    facts = json.loads(command("models", "show", "cnn", "--preset", "default", *other, "--json"))
+    assert facts["n_parameters"] == examined_by_hand(width=3, n_genres=8)
+    assert facts["input"]["shape"] == [1, 128, 44]
+    assert facts["latency"] is None
+    hong = json.loads(command("models", "show", "cnn", "--preset", "hong_mel", "--json"))
+    assert hong["input"]["shape"] == [3, 224, 224]
+    assert hong["command"] == "genrecore train --preset hong_mel --model cnn"
+
+
+def test_a_model_is_measured_and_remembered_for_its_input(store: Path) -> None:
+    small = ["--preset", "default", "--set", "model.width=2"]
+    measured = json.loads(command("models", "measure", "cnn", *small, "--json"))
+    assert 0 < measured["low_ms"] <= measured["median_ms"] <= measured["high_ms"]
+    assert 1 <= measured["n_runs"] <= latency.MOST_RUNS
+    assert measured["precision"] == "float32"
+    assert measured["of"] == "30 s of sound in 10 segments"
+    shown = json.loads(command("models", "show", "cnn", *small, "--json"))
+    assert shown["latency"] == measured
+    assert measured["sentence"].split(" from ")[0] in command("models", "show", "cnn", *small)
+    other = ["--preset", "default", "--set", "model.width=3"]
+    assert json.loads(command("models", "show", "cnn", *other, "--json"))["latency"] is None
+
+
+def test_pictures_and_tables_are_measured_as_the_dataset_gives_them() -> None:
+    assert latency.measure("mlp").of == "a clip's rows of the table"
+    assert latency.measure("lstm").of == "a clip's rows of the table"
+    values = PRESETS["qin_images"].thing | {"model.width": 2}
+    assert latency.measure("cnn", with_values(RunConfig(), values)).of == "a picture of the dataset"
+
+
+def test_what_cannot_be_shown_is_refused_in_one_sentence() -> None:
+    refused(genrecore("models", "show", "resnet19"), 2, "no model called 'resnet19'", "resnet18")
+    refused(genrecore("models", "show", "cnn", "--preset", "nobody"), 2, "nobody", "liu_mel")
+    refused(genrecore("models", "show", "cnn", "--preset", "qin_table"), 2, "The model cnn takes")
+    refused(genrecore("models", "show", "cnn", "--set", "model.width"), 2, "field=value")
+    refused(genrecore("models", "measure", "svm"), 2, "before it is trained")

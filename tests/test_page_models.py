@@ -1,0 +1,150 @@
+"""The page Models, opened through `app.py`: every card, its links, and a real measurement."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from conftest import wait_for
+from opened import again, metrics, open_page, words
+from streamlit.testing.v1 import AppTest
+
+from genrecore import cards, classifier, jobs, model_inputs
+from genrecore.config import differences
+from genrecore.models import MODELS
+from genrecore.plots import models as drawn
+from genrecore.ui.dataset_tasks import latest
+
+pytestmark = pytest.mark.xdist_group("page_models")  # one worker takes the models apart
+
+
+def commands(app: AppTest) -> list[str]:
+    """The page's commands on one line each."""
+    return [block.value.replace(" \\\n  ", " ") for block in app.code]
+
+
+@pytest.fixture(scope="module")
+def page() -> AppTest:
+    """The page, opened once; tests choose another model in its address."""
+    return open_page("models")
+
+
+@pytest.mark.parametrize("name", list(MODELS))
+def test_every_model_has_its_card(name: str, page: AppTest) -> None:
+    app = again(page, model=name)
+    assert not app.error
+    card, said = cards.card(name), words(app)
+    assert app.subheader[0].value == card.title
+    assert card.idea in said
+    assert app.selectbox(key="choice_model").value == name
+    assert card.command in commands(app)
+    if card.classical:
+        assert metrics(app) == {}
+        assert "depends on what it learns from" in said
+        return
+    assert metrics(app)["Parameters"] == cards.counted(card.n_parameters)
+    assert metrics(app)["Multiply–adds"] == cards.counted(card.n_multiply_adds)
+    outline = app.dataframe[0].value
+    assert outline["Parameters"].sum() == card.n_parameters
+    for one in card.published:
+        assert one.percent in str(app.table[0].value["Difference"].to_list())
+    n_alike = sum(not one.reason for one in cards.sizes(card.config))
+    assert len(app.get("plotly_chart")) == (n_alike > 1)
+
+
+def test_without_an_address_the_first_model_is_shown_and_the_others_beside_it() -> None:
+    app = open_page("models")
+    assert app.subheader[0].value == next(iter(MODELS.values())).title
+    beside = app.dataframe[-1].value
+    assert {"cnn", "resnet18", "vgg16"} <= set(beside["name"])
+    assert beside["n_multiply_adds"].is_monotonic_increasing
+
+
+def test_an_unknown_model_or_input_in_the_address_is_one_sentence() -> None:
+    app = open_page("models", model="resnet<b>19", input="nobody")
+    (warned,) = app.warning
+    assert warned.value.replace("\\", "").startswith("There is no model called resnet<b>19;")
+    assert app.subheader[0].value == next(iter(MODELS.values())).title
+    assert not app.error
+
+
+def test_another_input_changes_the_figures_and_the_commands() -> None:
+    app = open_page("models", model="cnn", input="belton_mel")
+    assert app.selectbox(key="choice_input").value == "belton_mel"
+    assert "256 bands × 1 320 frames" in words(app)
+    assert "genrecore train --preset belton_mel --model cnn" in commands(app)
+    assert "genrecore models show cnn --preset belton_mel" in commands(app)
+    app.selectbox(key="choice_input").select("default").run()
+    assert app.query_params["input"] == ["default"]
+    assert "128 bands × 130 frames" in words(app)
+    # What does not fit the next model gives way to that one's own.
+    app = again(app, model="mlp", input="belton_mel")
+    assert app.selectbox(key="choice_input").value == model_inputs.preset_of("mlp")
+    assert not app.error
+
+
+@pytest.mark.parametrize("name", ["cnn", "resnet18", "efficientnet_b0", "rescnn_1d2d", "knn"])
+def test_the_link_opens_the_form_with_input_and_recipe(name: str) -> None:
+    from genrecore.ui.model_cards import Chosen, address
+
+    card = cards.card(name)
+    (link,) = open_page("models", model=name).get("page_link")
+    assert link.proto.label == "Train this model"
+    app = open_page("train", **address(Chosen(card, "", None, None)))
+    assert not app.error
+    shown = shlex.split(commands(app)[-1])
+    wanted = classifier.resolve(model_inputs.study_config(name))
+    assert shown == shlex.split(jobs.command_of(wanted)), differences(wanted)
+
+
+def test_measuring_is_a_task_whose_result_the_page_shows(store: Path) -> None:
+    app = open_page("models", model="mlp")
+    assert metrics(app)["Time for a clip"] == "–"
+    assert "Nobody has measured it here" in words(app)
+    app.button(key="measure").click().run()
+    assert not app.exception
+    task = latest(["models", "measure", "mlp", "--json"])
+    assert task is not None
+    wait_for(lambda: jobs.Task(task.folder).state not in ("starting", "running"), 90)
+    assert jobs.Task(task.folder).state == "done", task.log()
+    app = open_page("models", model="mlp")
+    assert "ms" in metrics(app)["Time for a clip"]
+    assert "from a clip's rows of the table to its verdict" in words(app)
+    assert "Measured on" in words(app)
+    # Of another input nothing is known yet.
+    assert metrics(again(app, model="mlp", input="default"))["Time for a clip"] == "–"
+
+
+def test_a_failed_measurement_says_why() -> None:
+    from genrecore.ui.model_cards import measure_words
+
+    words_of_task = measure_words("mlp", "default")
+    assert words_of_task == ["models", "measure", "mlp", "--preset", "default", "--json"]
+    task = jobs.start_task(["models", "measure", "cnn", "--json", "--preset", "qin_table"], "Bad")
+    wait_for(lambda: jobs.Task(task.folder).state not in ("starting", "running"), 90)
+    app = open_page("models", model="cnn")
+    assert "The model cnn takes image" in words(app)
+
+
+def test_the_chart_marks_the_chosen_model_by_more_than_colour() -> None:
+    table = pd.DataFrame(
+        {
+            "name": ["small", "middle", "large", "twin"],
+            "title": ["A", "B & <b>", "C", "D"],
+            "n_parameters": [12_000, 3_000_000, 140_000_000, 3_010_000],
+            "n_multiply_adds": [9_000, 2_000_000_000, 15_000_000_000, 2_010_000_000],
+        }
+    )
+    chart = drawn.sizes(table, "large")
+    (points,) = chart.figure.data
+    assert list(points.text) == ["small", "middle", "<b>large</b>", "twin"]
+    assert len(set(points.marker.symbol)) == len(set(points.marker.size)) == 2
+    assert points.customdata[1] == "B &amp; &lt;b&gt;"
+    assert points.textposition[1] != points.textposition[3]  # two points in one place
+    for axis, values in (("xaxis", "n_parameters"), ("yaxis", "n_multiply_adds")):
+        low, high = chart.figure.layout[axis].range
+        assert 10**low < table[values].min() < table[values].max() < 10**high
+    assert "C has 140,000,000 and 15,000,000,000" in chart.alt
+    assert chart.table["Parameters"].to_list() == table["n_parameters"].to_list()
