@@ -141,7 +141,7 @@ def _at_one_go(network: nn.Module) -> Iterator[list[int]]:
         one for one in network.modules() if isinstance(one, nn.RNNBase) and not one.proj_size
     ]
     for layer in changed:
-        layer.forward = functools.partial(_recurrence, layer, counted)  # type: ignore[method-assign]
+        layer.forward = functools.partial(_recurrence, layer, counted)
     try:
         yield counted
     finally:
