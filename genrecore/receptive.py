@@ -158,8 +158,9 @@ def _fits(given: Tensor, made: Tensor) -> bool:
 
 
 def _aligned(given: Tensor, seen: _Seen, made: Tensor) -> _Seen:
-    spans: list[_Spans] = [()] * (made.ndim - given.ndim)
-    for one, size, wanted in zip(seen.spans, given.shape, made.shape[-given.ndim :], strict=True):
+    n_before = made.ndim - given.ndim
+    spans: list[_Spans] = [()] * n_before
+    for one, size, wanted in zip(seen.spans, given.shape, made.shape[n_before:], strict=True):
         spans.append(one if size == wanted else ())
     lost = _axes(*seen.spans) - _axes(*spans)
     return _Seen(tuple(spans), seen.everything | lost)
