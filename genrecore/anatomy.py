@@ -185,10 +185,12 @@ def _outline(network: nn.Module, outputs: dict[nn.Module, Shape]) -> list[Layer]
             closed.add(kind)
     finished = {module: place for place, module in enumerate(outputs)}
     last = {id(part): _last_of(part, finished) for _, part in rows}
+    first = {name.partition(".")[0] for name, _ in rows}
+    n_common = len(first.pop()) + 1 if len(first) == 1 < len(rows) else 0
     rows.sort(key=lambda row: last[id(row[1])][0])
     layers = [
         Layer(
-            name,
+            name[n_common:],
             in_words(part),
             outputs.get(last[id(part)][1], ()),
             _size(part),

@@ -70,7 +70,13 @@ class Latency:
         return (
             f"{in_ms(self.median_ms)} from {self.of} to its verdict, {how}; on {self.machine} "
             f"({self.device}) in {self.precision}."
+            + (" The runs differ much: other work kept it busy." if self.is_unsteady else "")
         )
+
+    @property
+    def is_unsteady(self) -> bool:
+        """Whether something else got in the way."""
+        return self.high_ms > 2.0 * self.low_ms
 
 
 def measure(name: str, config: RunConfig | None = None, report: Report = silent) -> Latency:

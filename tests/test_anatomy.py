@@ -321,6 +321,14 @@ def test_the_outline_opens_what_fits_and_sums_up() -> None:
         assert (own.what, own.n_parameters) == ("Numbers of its own", 5)
 
 
+def test_a_wrapper_around_the_whole_network_is_not_named_in_every_row() -> None:
+    def make() -> nn.Module:
+        wrapped = nn.Sequential(nn.Linear(7, 5), nn.ReLU(), nn.Linear(5, 3))
+        return nn.Sequential(wrapped)
+
+    assert [row.name for row in examined(make, (7,)).layers] == ["0", "2"]
+
+
 def test_the_outline_says_shapes_and_layers_in_words() -> None:
     def make() -> nn.Module:
         return nn.Sequential(

@@ -128,12 +128,12 @@ def test_the_chart_marks_the_chosen_model_by_more_than_colour() -> None:
     )
     chart = drawn.sizes(table, "large")
     (points,) = chart.figure.data
-    assert list(points.text) == ["small", "middle", "<b>large</b>", "twin"]
+    assert list(points.text) == ["small", "middle", "twin", "<b>large</b>"]  # it lies on top
     assert len(set(points.marker.symbol)) == len(set(points.marker.size)) == 2
     assert points.customdata[1] == "B &amp; &lt;b&gt;"
-    assert points.textposition[1] != points.textposition[3]  # two points in one place
+    assert points.textposition[1] != points.textposition[2]  # two points in one place
     for axis, values in (("xaxis", "n_parameters"), ("yaxis", "n_multiply_adds")):
         low, high = chart.figure.layout[axis].range
         assert 10**low < table[values].min() < table[values].max() < 10**high
     assert "C has 140,000,000 and 15,000,000,000" in chart.alt
-    assert chart.table["Parameters"].to_list() == table["n_parameters"].to_list()
+    assert set(chart.table["Parameters"]) == set(table["n_parameters"])

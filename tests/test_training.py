@@ -168,7 +168,7 @@ def test_a_configuration_that_fits_nothing_is_refused_with_the_choices(tiny: Tin
         ({"feature": "log_mell"}, "There is no feature called"),
         ({"dataset": "gtzann"}, "there are: demo, gtzan"),
         ({"split": "by_song"}, "there are:"),
-        ({"model__depth": 3}, "no field 'depth'; there are: width"),
+        ({"model__dept": 3}, "no field 'dept'; there are: "),
         ({"segments__segment_s": 9.0}, "longer than the 3 s taken from each clip"),
         ({"feature__n_mels": 8}, "at least"),
         ({"feature__fmax_hz": 20_000}, "half|above|Nyquist|nothing"),

@@ -17,6 +17,7 @@ from genrecore.models.cnn import (
     convolutions,
 )
 from genrecore.models.dcnn import ROUTES_NOTE, DcnnOptions, Routes
+from genrecore.models.recurrent import Gru
 from genrecore.models.registered import MODELS, Published, check_image
 from genrecore.registry import Options
 
@@ -160,7 +161,7 @@ class OverTime(nn.Module):
     says at all steps. An excerpt of music has no end that would tell more than its other moments,
     and so the gradient reaches every step without passing through all the later ones. On a toy of
     rising, falling and jumping tones both learned equally fast, but of 96 unseen examples the
-    average told all in eight runs of eight, the last step alone 83 to 100 %.
+    average told all in eight runs of eight, the last step alone 91 to 100 %.
 
     Attributes:
         maps: Images to maps.
@@ -172,7 +173,7 @@ class OverTime(nn.Module):
     ) -> None:
         super().__init__()
         self.maps = maps
-        self.recurrent = nn.GRU(
+        self.recurrent = Gru(
             n_features,
             options.hidden,
             options.n_layers,

@@ -6,6 +6,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from genrecore.errors import GenrecoreError
+from genrecore.models import recurrent
 from genrecore.models.registered import MODELS
 from genrecore.registry import Options
 
@@ -91,7 +92,7 @@ class Lstm(nn.Module):
 
     def __init__(self, n_features: int, n_genres: int, options: LstmOptions) -> None:
         super().__init__()
-        self.recurrent = nn.LSTM(
+        self.recurrent = recurrent.Lstm(
             n_features,
             options.hidden,
             options.n_layers,

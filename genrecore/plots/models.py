@@ -24,6 +24,7 @@ def sizes(table: pd.DataFrame, chosen: str) -> Chart:
         table: `name, title, n_parameters, n_multiply_adds`, a row a model.
         chosen: The name of the one that stands out.
     """
+    table = table.sort_values("name", key=lambda names: names == chosen, kind="stable")  # on top
     x = [math.log10(max(1, n)) for n in table["n_parameters"]]
     y = [math.log10(max(1, n)) for n in table["n_multiply_adds"]]
     names = table["name"].to_list()

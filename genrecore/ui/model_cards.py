@@ -130,8 +130,8 @@ def headline(picked: Chosen) -> None:
     _number(
         numbers,
         "Receptive field",
-        times[0] if times else "whole input",
-        *([f"and {times[1]}"] if times[1:] else ranges or [""]),
+        times[0] if times else "all",
+        *([f"and {times[1]}"] if times[1:] else ranges or ["" if times else "of the input"]),
         "How much of the sound one unit of its convolutions sees at most, and from which to which "
         "frequency around 1 kHz.",
     )
@@ -158,7 +158,7 @@ def _number(place: DeltaGenerator, *words: str) -> None:
         name,
         value,
         border=True,
-        width=148,
+        width=140,
         height="stretch",
         help=about,
         delta=below or None,
@@ -335,6 +335,7 @@ def _rows(table: pd.DataFrame, name: str) -> None:
         table.drop(columns="reason"),
         key=key,
         hide_index=True,
+        height=38 + 35 * len(names),
         on_select=pick,
         selection_mode="single-row",
         selection_default={"selection": {"rows": [names.index(name)]}},
