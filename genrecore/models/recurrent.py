@@ -12,22 +12,22 @@ from torch.nn.functional import linear
 class Gru(nn.GRU):
     """torch's GRU, batch first; see `_on_shapes`."""
 
-    def forward(self, steps: Tensor, state: Any = None) -> Any:  # type: ignore[override]
+    def forward(self, steps: Tensor, state: Any = None) -> Any:
         """(batch, steps, directions · units) and (layers · directions, batch, units)."""
         if steps.device.type == "meta":
             return _on_shapes(self, steps)
-        return super().forward(steps, state)
+        return super().forward(steps, state)  # type: ignore[has-type]
 
 
 class Lstm(nn.LSTM):
     """torch's LSTM, batch first; see `_on_shapes`."""
 
-    def forward(self, steps: Tensor, state: Any = None) -> Any:  # type: ignore[override]
+    def forward(self, steps: Tensor, state: Any = None) -> Any:
         """(batch, steps, directions · units) and twice (layers · directions, batch, units)."""
         if steps.device.type == "meta":
             made, last = _on_shapes(self, steps)
             return made, (last, last)
-        return super().forward(steps, state)
+        return super().forward(steps, state)  # type: ignore[has-type]
 
 
 def _on_shapes(layer: nn.RNNBase, steps: Tensor) -> tuple[Tensor, Tensor]:
