@@ -189,6 +189,7 @@ def train_with_the_form(page: Page, store: Path) -> Run:
     command = page.get_by_test_id("stCode").filter(has_text="genrecore train")
     expect(command).to_contain_text(f"--epochs {EPOCHS}")
     expect(command).to_contain_text("dataset.n_genres=3")
+    expect(command).to_contain_text("--segment-s 1")  # the page has taken in every field
     page.get_by_role("button", name="Train", exact=True).click()
     page.get_by_role("link", name="Watch it").click()
     (run,) = runs.all_runs(store)
