@@ -21,8 +21,8 @@ LAYERS = (
     {"datasets", "splits", "features", "augment", "models", "relabel"},
     {"answers", "corpus", "feature_cache", "examples", "classifier", "estimators",
      "estimator_checks", "provided", "audit"},
-    {"preparation", "trainer", "baselines", "recipe", "distributed", "epochs", "heads",
-     "checkpoint", "lifecycle", "inference", "comparison", "plots", "jobs", "runner", "leaklab",
+    {"advice", "alerts", "preparation", "trainer", "baselines", "recipe", "distributed", "epochs",
+     "heads", "checkpoint", "lifecycle", "inference", "comparison", "plots", "jobs", "runner", "leaklab",
      "pooling", "uploads", "depiction", "cards", "latency", "reaches", "model_inputs"},
     {"cli", "ui", "__main__"},
 )  # fmt: skip

@@ -51,6 +51,7 @@ def root(
 
 # Importing the modules files their commands under `app`.
 from genrecore.cli import (  # noqa: E402
+    alerting,  # noqa: F401
     auditing,  # noqa: F401
     cache,  # noqa: F401
     data,  # noqa: F401

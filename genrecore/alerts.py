@@ -1,0 +1,289 @@
+"""What a person wants to be told of a run: done, failed, its loss runs away, it stands still.
+
+Alerts are computed from what the run folder says (`of`); nothing has to be logged for them. The
+dashboard shows them as toasts. Where the store's `settings.json` names a webhook, whoever looks
+after the queue calls `look`, which posts what is new once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import threading
+import time
+import urllib.error
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pandas as pd
+
+from genrecore import __version__, jobfolder, runs
+from genrecore.errors import GenrecoreError, UsageError
+from genrecore.runs import Run
+
+SETTINGS = "settings.json"
+SENT = "alerts.json"  # in the run's folder: what was posted
+TIMEOUT_S = 4.0
+LEAST_EPOCHS = 10  # without a better score before it counts as standing still
+_RECENT_S = 3600.0  # what happened longer ago is no news
+
+
+@dataclass(frozen=True)
+class Alert:
+    """One thing worth telling.
+
+    Attributes:
+        key: Names it within its run; the same fact has the same key at every look.
+        kind: done, failed, lost, stalled, not a number, divergence or no progress.
+        words: A sentence.
+        at: When it was so, in seconds since 1970.
+    """
+
+    key: str
+    kind: str
+    words: str
+    at: float
+
+    @property
+    def is_good(self) -> bool:
+        """Whether nobody has to do anything about it."""
+        return self.kind == "done"
+
+
+def of(run: Run) -> list[Alert]:
+    """What there is to tell about a run now, the most important first."""
+    state, status = run.state, run.status
+    at = float(status.get("finished_at") or status.get("heartbeat") or 0.0)
+    if state == "done":
+        return [Alert(f"done {at:.0f}", "done", _done(run), at)]
+    if state == "failed":
+        kind = "not a number" if re.search(r"became -?(nan|inf)", run.reason) else "failed"
+        return [Alert(f"{kind} {at:.0f}", kind, run.reason or "It failed.", at)]
+    if state == "lost":
+        return [Alert(f"lost {at:.0f}", "lost", run.reason, at)]
+    if state not in runs.LIVE:
+        return []
+    found = _of_history(run, at)
+    if state == "stalled":
+        words = "Its process lives but has not reported for a while."
+        found.insert(0, Alert(f"stalled {at:.0f}", "stalled", words, at))
+    return found
+
+
+def _done(run: Run) -> str:
+    best = run.status.get("best_valid_accuracy")
+    words = f"Done after {int(run.status.get('epoch') or 0)} epochs"
+    if best is not None:
+        words += f", best validation accuracy {100 * float(best):.1f} %"
+        words += f" in epoch {run.status.get('best_epoch')}"
+    return f"{words}. {run.reason[:1].upper()}{run.reason[1:]}".strip()
+
+
+def _of_history(run: Run, at: float) -> list[Alert]:
+    history = run.history
+    if len(history) < 2 or "train_loss" not in history:
+        return []
+    losses = history["train_loss"].astype(float)
+    epochs = history["epoch"].astype(int)
+    if losses.isna().any():
+        epoch = int(epochs[losses.isna()].iloc[0])
+        words = f"The training loss is not a number since epoch {epoch}."
+        return [Alert(f"not a number {epoch}", "not a number", words, at)]
+    return [*_divergence(epochs, losses, at), *_no_progress(run, history, at)]
+
+
+def _divergence(epochs: pd.Series, losses: pd.Series, at: float) -> list[Alert]:
+    """Three epochs in a row above twice the lowest loss, and back by a quarter of what it had
+    gained: a loss near zero may double without meaning anything."""
+    place = int(losses.argmin())
+    lowest, recent = float(losses.iloc[place]), losses.iloc[place + 1 :].tail(3)
+    limit = max(2 * lowest, lowest + 0.25 * (float(losses.iloc[0]) - lowest))
+    if len(recent) < 3 or float(recent.min()) <= limit:
+        return []
+    best, last = int(epochs.iloc[place]), int(epochs.iloc[-1])
+    words = (
+        f"The training loss diverges: {losses.iloc[-1]:.3g} in epoch {last}, after {lowest:.3g} in "
+        f"epoch {best}. A lower learning rate may help."
+    )
+    return [Alert(f"divergence {best}", "divergence", words, at)]
+
+
+def _no_progress(run: Run, history: pd.DataFrame, at: float) -> list[Alert]:
+    best, last = int(run.status.get("best_epoch") or 0), int(history["epoch"].iloc[-1])
+    score = run.status.get("best_valid_accuracy")
+    if not best or score is None:  # without validation nobody can tell
+        return []
+    if last - best < max(LEAST_EPOCHS, -(-run.n_epochs // 4)):
+        return []
+    words = (
+        f"No better validation score for {last - best} epochs; the best is {100 * score:.1f} % "
+        f"in epoch {best}. Stopping and keeping the best saves the rest."
+    )
+    return [Alert(f"no progress {best}", "no progress", words, at)]
+
+
+def webhook(store: Path | None = None) -> str:
+    """The address that alerts are posted to; empty where none is set."""
+    settings = jobfolder.read_json((store or runs.store_dir()) / SETTINGS)
+    return str(settings.get("webhook") or "")
+
+
+def set_webhook(url: str, store: Path | None = None) -> str:
+    """Sets the address in the store's `settings.json` (empty: none) and says so in a sentence.
+
+    Only the owner may read the file, since such an address is a password.
+
+    Raises:
+        UsageError: It is no http or https address.
+        GenrecoreError: The store cannot be written.
+    """
+    url, store = url.strip(), store or runs.store_dir()
+    parts = urlsplit(url)
+    if url and (parts.scheme not in ("http", "https") or not parts.hostname):
+        raise UsageError(
+            "A webhook is an address that begins with http:// or https:// and names a host."
+        )
+    path = store / SETTINGS
+    settings = jobfolder.read_json(path) | {"webhook": url}
+    if not url:
+        del settings["webhook"]
+    try:
+        store.mkdir(parents=True, exist_ok=True)
+        path.touch(mode=0o600, exist_ok=True)
+        hidden = path.with_name(f".{SETTINGS}.{os.getpid()}")
+        with open(os.open(hidden, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as stream:
+            json.dump(settings, stream, indent=1)
+        os.replace(hidden, path)
+    except OSError as error:
+        raise GenrecoreError(f"The webhook cannot be kept: {jobfolder.in_words(error)}") from None
+    return f"Alerts are posted to {parts.hostname}." if url else "Alerts are posted nowhere."
+
+
+def notify(url: str, run: Run, alert: Alert) -> str:
+    """Posts one alert as JSON; returns an empty text, or why it did not arrive. Never raises.
+
+    `text` and `content` hold the whole sentence, as Slack, Mattermost and Discord read it. Paths
+    are cut to their last part, and nothing of the configuration but the names is told.
+    """
+    try:
+        return _post(url, _payload(run, alert))
+    except Exception as error:  # whatever it is, a run must not suffer from it
+        return _reason(error)
+
+
+def try_out(url: str) -> str:
+    """Posts a test message; returns an empty text, or why it did not arrive. Never raises."""
+    words = "genrecore: this is a test of the webhook."
+    try:
+        return _post(url, {"text": words, "content": words, "kind": "test"})
+    except Exception as error:
+        return _reason(error)
+
+
+def _payload(run: Run, alert: Alert) -> dict[str, Any]:
+    words = _without_paths(alert.words)
+    text = f"{run.title}: {words}"
+    best = run.status.get("best_valid_accuracy")
+    return {
+        "text": text,
+        "content": text,
+        "kind": alert.kind,
+        "words": words,
+        "run": run.run_id,
+        "title": run.title,
+        "state": run.state,
+        "epoch": int(run.status.get("epoch") or 0),
+        "best_valid_accuracy": None if best is None or best != best else float(best),
+        "at": alert.at,
+    }
+
+
+def _without_paths(text: str) -> str:
+    return re.sub(r"(?<![\w/])(?:~|[A-Za-z]:)?(?:[/\\][^\s/\\,;:'\")]+)+", _last_part, text)
+
+
+def _last_part(path: re.Match[str]) -> str:
+    return "…/" + re.split(r"[/\\]", path[0])[-1]
+
+
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    """An alert goes to the address that was set and to no other."""
+
+    def redirect_request(self, *args: Any, **more: Any) -> None:
+        return None
+
+
+def _post(url: str, payload: dict[str, Any]) -> str:
+    if urlsplit(url).scheme not in ("http", "https"):
+        return "It is no http or https address."
+    request = urllib.request.Request(
+        url,
+        json.dumps(payload, ensure_ascii=False).encode(),
+        {"Content-Type": "application/json", "User-Agent": f"genrecore/{__version__}"},
+        method="POST",
+    )
+    opener = urllib.request.build_opener(_NoRedirect)
+    with opener.open(request, timeout=TIMEOUT_S):
+        return ""
+
+
+def _reason(error: Exception) -> str:
+    """Why a post failed, without the address: it is a password."""
+    if isinstance(error, urllib.error.HTTPError):
+        return f"The receiver answered {error.code}."
+    if isinstance(error, TimeoutError) or "timed out" in str(error):
+        return f"The receiver did not answer within {TIMEOUT_S:g} s."
+    return "The receiver cannot be reached."
+
+
+_seen: dict[str, tuple[Any, ...]] = {}  # what the last look at a run saw
+
+
+def look(run: Run) -> None:
+    """Posts what is new about a run, once, and remembers it in the run's folder.
+
+    Cheap when nothing changed, and it waits for nobody: posts go out in a thread of their own,
+    which the process waits for when it ends. What happened more than an hour ago is remembered
+    without being posted, so that setting a webhook does not bring up the past. Never raises.
+
+    Args:
+        run: A fresh snapshot.
+    """
+    with contextlib.suppress(Exception):
+        url = webhook(run.folder.parent)
+        if url:
+            _look(run, url)
+
+
+def _look(run: Run, url: str) -> None:
+    place = str(run.folder)
+    written = (run.folder / jobfolder.STATUS).stat().st_mtime_ns
+    if _seen.get(place) == ("over", written):
+        return
+    seen: tuple[Any, ...] = (run.state, run.status.get("epoch"))
+    if run.state in jobfolder.FINAL:
+        seen = ("over", written)
+    elif _seen.get(place) == seen:
+        return
+    told = jobfolder.read_json(run.folder / SENT).get("sent", [])
+    new = [alert for alert in of(run) if alert.key not in told]
+    if new:
+        # Remembered first: told twice is worse than not told.
+        keys = [*told, *(alert.key for alert in new)]
+        jobfolder.write_json(run.folder / SENT, {"sent": keys})
+        news = [alert for alert in new if time.time() - alert.at < _RECENT_S]
+        if news:
+            threading.Thread(target=_send, args=(url, run, news)).start()
+    _seen[place] = seen
+
+
+def _send(url: str, run: Run, news: list[Alert]) -> None:
+    for alert in news:
+        if notify(url, run, alert):
+            time.sleep(1.0)
+            notify(url, run, alert)

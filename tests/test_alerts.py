@@ -1,0 +1,248 @@
+"""Alerts follow from what the run folder says; a webhook gets each of them once, and no secrets."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+from commands import command, genrecore, refused
+from conftest import wait_for
+
+from genrecore import alerts, jobfolder, runs
+from genrecore.config import RunConfig
+from genrecore.errors import UsageError
+from genrecore.runs import Run
+
+Tiny = Callable[..., RunConfig]
+
+
+class Receiver(HTTPServer):
+    """Keeps what is posted to it."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Keep)
+        self.got: list[dict[str, Any]] = []
+        self.paths: list[str] = []
+        self.url = f"http://127.0.0.1:{self.server_port}/hook/s3cret"
+
+
+class _Keep(BaseHTTPRequestHandler):
+    server: Receiver
+
+    def do_POST(self) -> None:
+        self.server.paths.append(self.path)
+        if self.path.startswith("/away"):
+            self.send_response(302)
+            self.send_header("Location", "/hook")
+            self.end_headers()
+            return
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        self.server.got.append(json.loads(body))
+        self.send_response(404 if self.path.startswith("/absent") else 200)
+        self.end_headers()
+
+    def log_message(self, *args: Any) -> None:
+        pass
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    server = Receiver()
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield server
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.fixture
+def live(tiny: Tiny, store: Path) -> Iterator[Callable[..., Run]]:
+    """`live(losses, best_epoch, epochs)`: a run at work with such a history."""
+    held: list[int] = []
+
+    def make(losses: list[float], best_epoch: int = 0, epochs: int = 100) -> Run:
+        run, lock = runs.create_held(tiny(training__epochs=epochs), store)
+        held.append(lock)
+        rows = [{"epoch": k, "train_loss": loss} for k, loss in enumerate(losses, 1)]
+        (run.folder / "history.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
+        jobfolder.Status(run.folder).move(
+            "running",
+            epoch=len(losses),
+            n_epochs=epochs,
+            best_epoch=best_epoch or len(losses),
+            best_valid_accuracy=0.613,
+        )
+        return Run(run.folder)
+
+    yield make
+    for lock in held:
+        os.close(lock)
+
+
+def kinds(run: Run) -> list[str]:
+    return [alert.kind for alert in alerts.of(run)]
+
+
+def test_a_run_that_learns_gives_no_alert(live: Callable[..., Run]) -> None:
+    assert alerts.of(live([2.1, 1.4, 1.5, 0.9, 1.1, 0.8])) == []
+    assert alerts.of(live([])) == []
+
+
+def test_a_loss_that_climbs_back_for_three_epochs_diverges_once(live: Callable[..., Run]) -> None:
+    climbing = [2.1, 1.0, 0.5, 1.2, 1.9, 2.4]
+    (found,) = alerts.of(live(climbing))
+    assert found.kind == "divergence"
+    assert "2.4 in epoch 6, after 0.5 in epoch 3" in found.words
+    (later,) = alerts.of(live([*climbing, 3.3]))
+    assert later.key == found.key
+    assert kinds(live(climbing[:-1])) == []  # two epochs may be chance
+    assert kinds(live([2.1, 0.9, 0.01, 0.03, 0.04, 0.05])) == []  # near zero a double is nothing
+
+
+def test_standing_still_counts_from_the_best_epoch_and_by_the_length_of_the_run(
+    live: Callable[..., Run],
+) -> None:
+    falling = [2.0 - 0.01 * k for k in range(37)]
+    (found,) = alerts.of(live(falling, best_epoch=12, epochs=100))
+    assert found.kind == "no progress"
+    assert "for 25 epochs" in found.words
+    assert "61.3 % in epoch 12" in found.words
+    assert kinds(live(falling, best_epoch=13, epochs=100)) == []
+    assert kinds(live(falling, best_epoch=27, epochs=40)) == ["no progress"]  # ten at least
+    assert kinds(live(falling, best_epoch=28, epochs=40)) == []
+
+
+def test_a_loss_that_is_no_number_says_since_when(live: Callable[..., Run]) -> None:
+    (found,) = alerts.of(live([2.0, float("nan"), float("nan")]))
+    assert found.kind == "not a number"
+    assert "since epoch 2" in found.words
+
+
+def test_ends_are_told_with_their_reason(tiny: Tiny, store: Path) -> None:
+    run = runs.create(tiny(), store)
+    assert kinds(Run(run.folder)) == []  # queued
+    status = jobfolder.Status(run.folder)
+    status.move("running")
+    assert kinds(Run(run.folder)) == ["lost"]  # nobody holds its lock
+    status.move("failed", "The loss became nan in epoch 1.", finished_at=1e9)
+    assert kinds(Run(run.folder)) == ["not a number"]
+    status.move("failed", "The disk is full.", finished_at=1e9)
+    assert [(a.kind, a.words) for a in alerts.of(Run(run.folder))] == [
+        ("failed", "The disk is full.")
+    ]
+    status.move("done", "", finished_at=2e9, epoch=3, best_epoch=2, best_valid_accuracy=0.75)
+    (done,) = alerts.of(Run(run.folder))
+    assert done.is_good
+    assert "75.0 % in epoch 2" in done.words
+    status.move("stopped", "A stop was asked for.")
+    assert kinds(Run(run.folder)) == []  # who stopped it knows
+
+
+def test_each_alert_is_posted_once_over_looks_of_several_processes(
+    tiny: Tiny, store: Path, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alerts.set_webhook(receiver.url, store)
+    run = runs.create(tiny(), store)
+    status = jobfolder.Status(run.folder)
+    now = time.time()
+    status.move("failed", "No such file (/home/me/my data/x.wav).", finished_at=now, epoch=3)
+    for _ in range(3):
+        alerts.look(Run(run.folder))
+        monkeypatch.setattr(alerts, "_seen", {})  # as another process that knows nothing
+    status.move("done", "", finished_at=now + 5, epoch=4, best_valid_accuracy=0.5)
+    alerts.look(Run(run.folder))
+    wait_for(lambda: len(receiver.got) == 2)
+    assert [post["kind"] for post in receiver.got] == ["failed", "done"]
+    first = receiver.got[0]
+    assert first["run"] == run.run_id
+    assert first["epoch"] == 3
+    assert first["text"] == first["content"] == f"{run.title}: {first['words']}"
+    assert "/home" not in json.dumps(first)
+    assert receiver.url not in json.dumps(receiver.got)
+
+
+def test_what_happened_long_ago_or_without_a_webhook_is_not_posted(
+    tiny: Tiny, store: Path, receiver: Receiver
+) -> None:
+    run = runs.create(tiny(), store)
+    jobfolder.Status(run.folder).move("done", "", finished_at=time.time() - 7200)
+    alerts.look(Run(run.folder))
+    assert not (run.folder / alerts.SENT).exists()
+    alerts.set_webhook(receiver.url, store)
+    alerts.look(Run(run.folder))
+    assert jobfolder.read_json(run.folder / alerts.SENT)["sent"]
+    fresh = runs.create(tiny(), store)
+    jobfolder.Status(fresh.folder).move("done", "", finished_at=time.time())
+    alerts.look(Run(fresh.folder))
+    wait_for(lambda: receiver.got)
+    assert [post["run"] for post in receiver.got] == [fresh.run_id]
+
+
+def test_a_receiver_that_fails_is_a_sentence_without_its_address(
+    tiny: Tiny, store: Path, receiver: Receiver
+) -> None:
+    run = Run(runs.create(tiny(), store).folder)
+    alert = alerts.Alert("k", "done", "Done.", 0.0)
+    absent = receiver.url.replace("/hook", "/absent")
+    assert alerts.notify(absent, run, alert) == "The receiver answered 404."
+    closed = "http://127.0.0.1:1/s3cret"
+    for url in (closed, "file:///etc/passwd", "http://[", ""):
+        said = alerts.notify(url, run, alert)
+        assert said
+        assert "s3cret" not in said
+
+
+def test_an_alert_goes_to_no_other_address_than_the_one_that_was_set(
+    tiny: Tiny, store: Path, receiver: Receiver
+) -> None:
+    run = Run(runs.create(tiny(), store).folder)
+    away = receiver.url.replace("/hook", "/away")
+    assert alerts.notify(away, run, alerts.Alert("k", "done", "Done.", 0.0))
+    assert receiver.paths == ["/away/s3cret"]
+
+
+def test_looking_at_a_run_never_raises(tiny: Tiny, store: Path) -> None:
+    alerts.set_webhook("http://127.0.0.1:1/", store)
+    run = runs.create(tiny(), store)
+    (run.folder / jobfolder.STATUS).unlink()
+    alerts.look(Run(run.folder))
+    (store / alerts.SETTINGS).write_text("no json")
+    alerts.look(Run(run.folder))
+
+
+def test_the_webhook_is_kept_beside_other_settings_for_its_owner_alone(store: Path) -> None:
+    jobfolder.write_json(store / alerts.SETTINGS, {"token": "abc"})
+    alerts.set_webhook("https://example.org/x", store)
+    assert alerts.webhook(store) == "https://example.org/x"
+    path = store / alerts.SETTINGS
+    assert path.stat().st_mode & 0o077 == 0
+    alerts.set_webhook("", store)
+    assert json.loads(path.read_text()) == {"token": "abc"}
+    with pytest.raises(UsageError, match="http"):
+        alerts.set_webhook("ftp://example.org", store)
+
+
+def test_commands_set_try_and_forget_the_webhook_and_list_alerts(
+    tiny: Tiny, store: Path, receiver: Receiver
+) -> None:
+    assert "nowhere" in command("runs", "webhook")
+    said = command("runs", "webhook", receiver.url, "--test")
+    assert "127.0.0.1" in said
+    assert "s3cret" not in said
+    assert [post["kind"] for post in receiver.got] == ["test"]
+    run = runs.create(tiny(), store)
+    jobfolder.Status(run.folder).move("failed", "The disk is full.", finished_at=1e9)
+    listed = json.loads(command("runs", "alerts", "--json"))
+    assert [(row["run"], row["kind"]) for row in listed] == [(run.run_id, "failed")]
+    assert "The disk is full." in command("runs", "alerts", run.run_id)
+    assert "nowhere" in command("runs", "webhook", "--off")
+    assert alerts.webhook(store) == ""
+    refused(genrecore("runs", "webhook", "no address"), 2, "http")
