@@ -7,10 +7,12 @@ configuration asks for some), standardised as for a network, and fills the same 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import json
+import threading
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -32,6 +34,7 @@ from genrecore.progress import Report
 
 _AT_ONCE = 256  # segments that are judged between two reports
 _CALIBRATION_FOLDS = 5
+_TELL_EVERY_S = 0.1
 
 
 def suited(hardware: Hardware) -> Hardware:
@@ -78,9 +81,7 @@ class Baseline:
         vectors, labels = self._training_set()
         began = time.perf_counter()
         estimator = entry.thing(options, self.config.seed)
-        # Not more threads than the run was given, and none that spin beside other runs.
-        with threadpool_limits(torch.get_num_threads()):
-            self._fitted(estimator, vectors.double().numpy(), labels)
+        self._fitted(estimator, vectors.double().numpy(), labels)
         self.network.estimator = estimator
         fit_s = time.perf_counter() - began
         logs = self._logs(vectors)
@@ -147,7 +148,8 @@ class Baseline:
             self.report("Training", done, total)
             if grows:
                 estimator.set_params(**{grows: min(done + portion, total), "warm_start": done > 0})
-            self._fit_once(estimator, vectors, labels)
+            tell = functools.partial(self.report, "Training", done, total)
+            self._fit_beside(estimator, vectors, labels, tell)
             pace_s = (time.perf_counter() - began) / (done + portion)
             self.status.values |= {
                 "time_left_s": pace_s * max(0, total - done - portion),
@@ -162,6 +164,32 @@ class Baseline:
                 if name in given
             }
         )
+
+    def _fit_beside(
+        self, estimator: Any, vectors: np.ndarray, labels: np.ndarray, tell: Callable[[], None]
+    ) -> None:
+        """Fits in a thread beside, so that the run can say that it lives and see a stop.
+
+        Nothing can end the thread: after a stop it goes on until the process ends.
+        """
+        raised: list[BaseException] = []
+
+        def fit() -> None:
+            try:
+                # Not more threads than the run was given, and none that spin beside other runs.
+                with threadpool_limits(n_threads):
+                    self._fit_once(estimator, vectors, labels)
+            except BaseException as error:
+                raised.append(error)
+
+        n_threads = torch.get_num_threads()
+        thread = threading.Thread(target=fit, daemon=True)
+        thread.start()
+        while thread.is_alive():
+            thread.join(_TELL_EVERY_S)
+            tell()
+        if raised:
+            raise raised[0]
 
     def _fit_once(self, estimator: Any, vectors: np.ndarray, labels: np.ndarray) -> None:
         import joblib

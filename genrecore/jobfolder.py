@@ -26,6 +26,9 @@ from genrecore.errors import GenrecoreError
 from genrecore.progress import Report, silent
 
 LOCK, STATUS, STOP, LOG = "lock", "status.json", "stop", "log.txt"
+LEADER = "process.json"  # whose process group a job is; see `identity`
+ENDED = "ended.json"  # how its process ended, where somebody saw it
+STOP_WITHIN_S = 60.0  # a step takes no longer; after that a job is ended by force
 FINAL = frozenset({"done", "stopped", "failed"})
 INHERITED = "GENRECORE_LOCK_FDS"  # descriptors of locks that a process was born holding
 
@@ -159,9 +162,10 @@ def inherited_locks() -> list[int]:
     return descriptors
 
 
-def identity() -> dict[str, Any]:
-    """Who writes: pid, create time, boot and host; they guard signals and nothing else."""
-    process = psutil.Process()
+def identity(pid: int | None = None) -> dict[str, Any]:
+    """A process, by default this one: pid, create time, boot and host; they guard signals and
+    nothing else."""
+    process = psutil.Process(pid)
     return {
         "pid": process.pid,
         "create_time": process.create_time(),
@@ -188,6 +192,43 @@ def is_same_process(status: dict[str, Any]) -> bool:
             abs(process.create_time() - float(status["create_time"])) < 0.01
             and process.status() != psutil.STATUS_ZOMBIE
         )
+    except (psutil.Error, KeyError, TypeError, ValueError):
+        return False
+
+
+def processes(folder: Path) -> list[psutil.Process]:
+    """The living processes of a job: its group's where a process of our own leads one, else the
+    one that writes the status; with all descendants. Never a stranger that has the pid by now.
+    """
+    found: dict[int, psutil.Process] = {}
+    leader, writer = read_json(folder / LEADER), read_json(folder / STATUS)
+    for known in (leader, writer):
+        if is_same_process(known):
+            with contextlib.suppress(psutil.Error):
+                process = psutil.Process(int(known["pid"]))
+                for one in (process, *process.children(recursive=True)):
+                    found[one.pid] = one
+    if _may_lead(leader):
+        for process in psutil.process_iter():
+            with contextlib.suppress(psutil.Error, OSError):
+                if os.getpgid(process.pid) == leader["pid"]:
+                    found[process.pid] = process
+    return [one for one in found.values() if one.pid != os.getpid()]
+
+
+def _may_lead(leader: dict[str, Any]) -> bool:
+    """Whether a group of this process's number can only be its own.
+
+    The system gives no process the number of a group that still has members: it is ours if the
+    process is the same, a zombie or gone, and a stranger's if another one has the number.
+    """
+    if leader.get("host") != socket.gethostname() or leader.get("boot_id") != boot_id():
+        return False
+    try:
+        born = psutil.Process(int(leader["pid"])).create_time()
+        return abs(born - float(leader["create_time"])) < 0.01
+    except psutil.NoSuchProcess:
+        return True
     except (psutil.Error, KeyError, TypeError, ValueError):
         return False
 
@@ -223,14 +264,31 @@ class Status:
         )
 
 
-def ask_to_stop(folder: Path) -> None:
-    """Leaves the request to stop; the working loop finishes its step and sees it."""
-    write_text(folder / STOP, f"{time.time()}\n")
+def ask_to_stop(folder: Path, **wishes: Any) -> None:
+    """Leaves the request to stop; the working loop finishes its step and sees it.
+
+    Args:
+        folder: The job's.
+        wishes: `within_s` until it is ended by force; `reason`, a word for why; `keep_best`: the
+            best epoch so far is tested; `requeue`: it waits and goes on later. A later request
+            replaces an earlier one, but its time counts from the first.
+    """
+    at = stop_request(folder).get("at", time.time())
+    write_json(folder / STOP, {"at": at, "within_s": STOP_WITHIN_S} | wishes)
 
 
 def stop_asked(folder: Path) -> bool:
     """Whether a stop was asked for."""
     return (folder / STOP).exists()
+
+
+def stop_request(folder: Path) -> dict[str, Any]:
+    """When a stop was asked for and how; empty where none was."""
+    request = read_json(folder / STOP)
+    if not request and stop_asked(folder):  # an empty file says it as well
+        with contextlib.suppress(OSError):
+            return {"at": (folder / STOP).stat().st_mtime, "within_s": STOP_WITHIN_S}
+    return request
 
 
 def in_words(error: BaseException) -> str:

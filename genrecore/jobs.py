@@ -1,67 +1,103 @@
 """The door through which pages and commands start, stop and list work; the state is on disk.
 
 Runs are queued as run folders (`genrecore.runs`); the runner starts them. Everything else that
-takes long (preparing a dataset, a download, an audit) is a task: a command run as a process with a
-folder of its own in the cache, with the same lock, status, log and stop request.
+takes long (preparing a dataset, a download, an audit) is a task (`genrecore.tasks`).
 """
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
-import secrets
 import shlex
-import subprocess
+import shutil
 import sys
 import time
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from genrecore import config as configuration
-from genrecore import distributed, jobfolder, runs
+from genrecore import jobfolder, queueing, runs
 from genrecore.config import Part, RunConfig
 from genrecore.errors import GenrecoreError
+from genrecore.queueing import move, pause, paused, prioritise, queued
 from genrecore.runs import Run
+from genrecore.spawning import TASK, spawn
+from genrecore.tasks import Task, start_task, stop_task, tasks
 
-TASK = "GENRECORE_TASK"  # tells a command that it runs as the task in this folder
+__all__ = [
+    "TASK", "Task", "clone", "command_of", "continue_", "delete", "deleted", "empty_bin",
+    "ensure_runner", "move", "pause", "paused", "prioritise", "queued", "restore", "resume",
+    "start_task", "stop", "stop_task", "submit", "tasks", "unpause", "words_of",
+]  # fmt: skip
+
 RUNNER_LOCK = ".runner.lock"
+_BIN = ".bin"
 
 
-def submit(config: RunConfig, store: Path | None = None) -> Run:
-    """Queues a resolved configuration and sees to it that somebody starts it."""
-    run = runs.create(config, store)
+def submit(
+    config: RunConfig,
+    store: Path | None = None,
+    priority: int = 0,
+    plan: str = "",
+    origin: Mapping[str, str] | None = None,
+    files: Sequence[Path] = (),
+) -> Run:
+    """Queues a resolved configuration and sees to it that somebody starts it.
+
+    Args:
+        config: What to train.
+        store: The folder of the runs.
+        priority: The higher, the earlier it starts.
+        plan: The id of the plan it belongs to.
+        origin: `parent` and `how`, where it is made from another run.
+        files: Copied into its folder.
+    """
+    said = dict(origin or {}) | ({"plan": plan} if plan else {})
+    run = runs.create(config, store, priority, said, files)
     ensure_runner(run.folder.parent)
     return run
 
 
-def queued(store: Path) -> list[Run]:
-    """Runs that wait for a slot, the next one first."""
-
-    def place(run: Run) -> tuple[float, float, str]:
-        queue = jobfolder.read_json(run.folder / "queue.json")
-        return (-float(queue.get("priority", 0)), float(queue.get("position", 0)), run.run_id)
-
-    waiting = [run for run in runs.all_runs(store) if run.status.get("state") == "queued"]
-    return sorted(waiting, key=place)
-
-
 def ensure_runner(store: Path | None = None) -> None:
-    """Starts a runner for the store unless one is at work or nothing waits."""
+    """Starts a runner for the store unless one is at work or there is nothing to do.
+
+    There is something to do while a run lives, and while one waits and the queue is not paused.
+    """
     store = store or runs.store_dir()
-    everything = runs.all_runs(store)
-    unfinished = any(run.status.get("state") in ("queued", "starting") for run in everything)
-    if unfinished and not jobfolder.is_locked(store / RUNNER_LOCK):
+    if jobfolder.is_locked(store / RUNNER_LOCK):
+        return
+    waits = {"starting"} | (set() if paused(store) else {"queued"})
+    if any(
+        run.status.get("state") in waits or run.state in runs.LIVE for run in runs.all_runs(store)
+    ):
         with open(store / ".runner.log", "ab") as log:
             spawn([sys.executable, "-m", "genrecore.runner", str(store)], log, [], {})
 
 
-def stop(run: Run) -> str:
+def unpause(store: Path | None = None) -> str:
+    """Lets runs start again; returns a sentence."""
+    store = store or runs.store_dir()
+    queueing.unpause(store)
+    ensure_runner(store)
+    return "Runs that wait are started again, one after the other."
+
+
+def stop(
+    run: Run,
+    keep_best: bool = False,
+    reason: str = "",
+    within_s: float = jobfolder.STOP_WITHIN_S,
+) -> str:
     """Asks a run to stop and returns what will happen, as a sentence.
 
     A queued run is cancelled at once; a living one finishes its step, writes a checkpoint and ends.
+    One that does not within the time is ended by force and keeps its last checkpoint.
+
+    Args:
+        run: A run that waits or lives.
+        keep_best: The best epoch so far is tested, and the run is done.
+        reason: A word for why, for example `pruned`.
+        within_s: Until it is ended by force.
 
     Raises:
         GenrecoreError: The run is over.
@@ -72,12 +108,156 @@ def stop(run: Run) -> str:
         if written in jobfolder.FINAL:
             raise GenrecoreError(f"The run {run.run_id} is over already: {written}.")
         if mine and written == "queued":
-            jobfolder.Status(run.folder).move("stopped", "cancelled", finished_at=time.time())
+            why = reason or "cancelled"
+            jobfolder.Status(run.folder).move("stopped", why, finished_at=time.time())
             return f"The run {run.run_id} was waiting and is cancelled."
         if mine:
             raise GenrecoreError(f"The run {run.run_id} is lost: no process works on it.")
-    jobfolder.ask_to_stop(run.folder)
+    jobfolder.ask_to_stop(run.folder, within_s=within_s, keep_best=keep_best, reason=reason)
+    ensure_runner(run.folder.parent)  # it sees to it that the run really ends
+    if keep_best:
+        return f"The run {run.run_id} finishes its step, and its best epoch so far is tested."
     return f"The run {run.run_id} finishes its step, keeps a checkpoint and stops."
+
+
+def resume(run: Run) -> str:
+    """Queues a run again that was stopped, failed or lost; returns a sentence.
+
+    It goes on from its last checkpoint, exactly as if it had not ended, or from the start where
+    there is none.
+
+    Raises:
+        GenrecoreError: The run lives, waits or is done.
+    """
+    with jobfolder.held(run.folder / jobfolder.LOCK, patience_s=0.2) as mine:
+        state = Run(run.folder).state if not mine else _written(run)
+        if not mine or state in ("queued", "done"):
+            advice = "; continue it for more epochs instead" if state == "done" else ""
+            raise GenrecoreError(f"The run {run.run_id} cannot be resumed: it is {state}{advice}.")
+        (run.folder / jobfolder.STOP).unlink(missing_ok=True)
+        (run.folder / jobfolder.ENDED).unlink(missing_ok=True)
+        kept = (run.folder / "resume.pt").exists()
+        status = jobfolder.Status(run.folder)
+        for name in ("traceback", "finished_at", "notes"):
+            status.values.pop(name, None)
+        status.move("queued", "to go on" if kept else "to start over", starts=0)
+    ensure_runner(run.folder.parent)
+    if kept:
+        return f"The run {run.run_id} is queued and goes on from its last checkpoint."
+    return f"The run {run.run_id} is queued; it has no checkpoint, so it starts over."
+
+
+def continue_(run: Run, epochs: int) -> Run:
+    """A new run that trains a finished one on, from its last epoch to `epochs` in all.
+
+    The finished run stays as it is. Patience is switched off in the new one if it ended the old
+    one, and a schedule that led to a last epoch (one cycle, cosine) is over: its last rate stays.
+
+    Raises:
+        GenrecoreError: The run is not done, has that many epochs already, or cannot go on.
+    """
+    state, config = run.state, run.config
+    done = len(run.history)
+    if state != "done":
+        advice = "; resume it instead" if state in ("stopped", "failed", "lost") else ""
+        raise GenrecoreError(f"The run {run.run_id} is {state}, not done{advice}.")
+    if not (run.folder / "resume.pt").exists():
+        raise GenrecoreError(
+            f"The run {run.run_id} cannot be continued: it keeps no checkpoint"
+            + ("." if config.training.epochs > 1 and done > 1 else "; it was fitted at one go.")
+        )
+    if epochs <= done:
+        raise GenrecoreError(
+            f"The run {run.run_id} has {done} epochs already; give a larger number than {epochs}."
+        )
+    changes: dict[str, Any] = {"training.epochs": epochs}
+    if done < config.training.epochs:
+        changes["training.patience"] = 0
+    if config.training.schedule in ("one_cycle", "cosine"):
+        last = float(run.history["lr"].iloc[-1])
+        changes |= {"training.schedule": "constant", "training.lr": max(last, 1e-7)}
+    files = [run.folder / name for name in ("resume.pt", "history.jsonl", "epochs.u8")]
+    return submit(
+        configuration.with_values(config, changes),
+        run.folder.parent,
+        origin={"parent": run.run_id, "how": "continued"},
+        files=files,
+    )
+
+
+def clone(run: Run, changes: Mapping[str, Any]) -> Run:
+    """A new run with the settings of another one and some changed.
+
+    Args:
+        run: Any run.
+        changes: Dotted settings and their values, for example `{"training.lr": 1e-4}`.
+
+    Raises:
+        UsageError: A setting that is not there, or a value out of its range.
+    """
+    from genrecore import classifier  # torch: only for those who clone
+
+    config = classifier.resolve(configuration.with_values(run.config, dict(changes)))
+    return submit(config, run.folder.parent, origin={"parent": run.run_id, "how": "cloned"})
+
+
+def delete(run: Run) -> str:
+    """Moves a run to the store's bin, from where `restore` brings it back; returns a sentence.
+
+    Raises:
+        GenrecoreError: The run lives.
+    """
+    with jobfolder.held(run.folder / jobfolder.LOCK, patience_s=0.2) as mine:
+        if not mine:
+            raise GenrecoreError(f"The run {run.run_id} is at work; stop it first.")
+        if _written(run) == "queued":
+            jobfolder.Status(run.folder).move("stopped", "cancelled", finished_at=time.time())
+        bin_ = run.folder.parent / _BIN
+        try:
+            bin_.mkdir(exist_ok=True)
+            run.folder.rename(bin_ / run.run_id)
+        except OSError as error:
+            raise GenrecoreError(
+                f"The run {run.run_id} cannot be deleted: {jobfolder.in_words(error)}"
+            ) from None
+    return f"The run {run.run_id} is in the bin and can be restored from there."
+
+
+def deleted(store: Path | None = None) -> list[Run]:
+    """The runs in the bin, the newest first."""
+    return runs.all_runs((store or runs.store_dir()) / _BIN)
+
+
+def restore(run_id: str, store: Path | None = None) -> Run:
+    """Brings a run back from the bin.
+
+    Raises:
+        UsageError: It is not there, or several match.
+        GenrecoreError: There is a run of that name.
+    """
+    store = store or runs.store_dir()
+    found = runs.find(run_id, store / _BIN)
+    try:
+        found.folder.rename(store / found.run_id)
+    except OSError as error:
+        raise GenrecoreError(
+            f"The run {found.run_id} cannot be restored: {jobfolder.in_words(error)}"
+        ) from None
+    return Run(store / found.run_id)
+
+
+def empty_bin(store: Path | None = None) -> str:
+    """Removes what is in the bin for good; returns a sentence."""
+    found = deleted(store)
+    for run in found:
+        shutil.rmtree(run.folder, ignore_errors=True)
+    return f"{len(found)} run{'s' if len(found) != 1 else ''} removed for good."
+
+
+def _written(run: Run) -> str:
+    """The state in the file, read while the run's lock is held: the derived one would be mine."""
+    state = str(Run(run.folder).status.get("state", "queued"))
+    return state if state in (*jobfolder.FINAL, "queued") else "lost"
 
 
 def command_of(config: RunConfig) -> str:
@@ -112,137 +292,3 @@ def words_of(dataset: Part) -> list[str]:
         else:
             words += ["--set", f"{key}={value if isinstance(value, str) else json.dumps(value)}"]
     return words
-
-
-@dataclass(frozen=True)
-class Task:
-    """A task's folder; each instance is a snapshot."""
-
-    folder: Path
-
-    @property
-    def task_id(self) -> str:
-        """The folder's name."""
-        return self.folder.name
-
-    @cached_property
-    def status(self) -> dict[str, Any]:
-        """`state, reason, phase, done, total, …`"""
-        return jobfolder.read_json(self.folder / jobfolder.STATUS)
-
-    @property
-    def title(self) -> str:
-        """What it does, in words."""
-        return str(self.status.get("title", self.task_id))
-
-    @cached_property
-    def state(self) -> str:
-        """starting, running, stopping, lost, done, stopped or failed."""
-        alive = jobfolder.is_locked(self.folder / jobfolder.LOCK)
-        written = str(self.status.get("state", "starting"))
-        if written in jobfolder.FINAL:
-            return written
-        if not alive:
-            return "lost"
-        return "stopping" if jobfolder.stop_asked(self.folder) else written
-
-    def log(self, last_bytes: int = 20_000) -> str:
-        """The end of its output."""
-        return Run(self.folder).log(last_bytes)
-
-
-def tasks_dir() -> Path:
-    """The folder of all tasks."""
-    return jobfolder.cache_dir() / "tasks"
-
-
-def tasks() -> list[Task]:
-    """Every task, the newest first."""
-    with contextlib.suppress(OSError):
-        names = sorted(os.listdir(tasks_dir()), reverse=True)
-        return [Task(tasks_dir() / name) for name in names if not name.startswith(".")]
-    return []
-
-
-def start_task(arguments: list[str], title: str) -> Task:
-    """Starts a genrecore command as a task in a process of its own.
-
-    Args:
-        arguments: The command line after `genrecore`.
-        title: What it does, for people.
-    """
-    name = f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}"
-    folder = tasks_dir() / name
-    hidden = tasks_dir() / f".new-{name}"
-    try:
-        hidden.mkdir(parents=True)
-        jobfolder.Status(hidden).move("starting", title=title, arguments=arguments)
-        (hidden / jobfolder.LOCK).touch()
-        hidden.rename(folder)
-    except OSError as error:
-        raise GenrecoreError(f"The task cannot be started: {jobfolder.in_words(error)}") from None
-    lock = jobfolder.take_lock(folder / jobfolder.LOCK)
-    if lock is None:
-        raise GenrecoreError(f"The task {name} is at work already.")
-    try:
-        with open(folder / jobfolder.LOG, "ab") as log:
-            command = [sys.executable, "-m", "genrecore", *arguments]
-            spawn(command, log, [lock], {TASK: str(folder)})
-    finally:
-        os.close(lock)
-    return Task(folder)
-
-
-def stop_task(task: Task) -> None:
-    """Asks a task to stop at the next safe point."""
-    jobfolder.ask_to_stop(task.folder)
-
-
-def spawn_run(run: Run, log: Any, devices: list[str], locks: list[int]) -> subprocess.Popen[bytes]:
-    """The process that carries a run out, or torchrun with as many as the run asks for.
-
-    Args:
-        run: Whose lock is among `locks`.
-        log: Where output goes.
-        devices: Those of the slots among `locks`.
-        locks: Held until the process ends.
-    """
-    words = ["train", "--run", str(run.folder)]
-    n_processes = run.config.processes
-    extra = {"GENRECORE_DEVICE": devices[0], "GENRECORE_RUNS": str(run.folder.parent)}
-    if n_processes == 1:
-        return spawn([sys.executable, "-m", "genrecore", *words], log, locks, extra)
-    extra |= distributed.environment(n_processes, devices)
-    return spawn(distributed.torchrun(n_processes, words), log, locks, extra)
-
-
-_children: list[subprocess.Popen[bytes]] = []
-
-
-def spawn(
-    command: list[str], log: Any, locks: list[int], extra: dict[str, str]
-) -> subprocess.Popen[bytes]:
-    """A process in a session of its own that holds the given locks until it ends.
-
-    It outlives whoever started it: no pipe and no terminal connects them.
-    """
-    _children[:] = [child for child in _children if child.poll() is None]  # no zombies
-    environment = os.environ | extra | {"PYTHONUNBUFFERED": "1"}
-    environment.pop(jobfolder.INHERITED, None)
-    for name in distributed.NAMES:  # what this process is to others is nothing to its children
-        environment.pop(name, None)
-    if TASK not in extra:
-        environment.pop(TASK, None)
-    if locks:
-        environment[jobfolder.INHERITED] = ",".join(map(str, locks))
-    child = subprocess.Popen(
-        command,
-        stdin=subprocess.DEVNULL,
-        stdout=log,
-        stderr=subprocess.STDOUT,
-        env=environment,
-        pass_fds=locks,
-        start_new_session=True,
-    )
-    _children.append(child)
-    return child

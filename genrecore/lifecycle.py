@@ -24,12 +24,13 @@ from genrecore.errors import GenrecoreError
 from genrecore.examples import Examples, Given
 from genrecore.hardware import Hardware
 from genrecore.jobfolder import Status, in_words
-from genrecore.progress import Report, Stopped, silent
+from genrecore.progress import Ended, Report, Stopped, silent
 from genrecore.runs import Run
 from genrecore.trainer import Trainer
 
 _RESERVE = ".reserve"  # room for the last words of a run that fills the disk
 _RESERVE_BYTES = 256 * 1024
+_FORCED = "It was ended before its step was finished; its last checkpoint is kept."
 _ASK_EVERY_S = 0.02  # whether a stop was asked for: steps may be much shorter
 
 
@@ -56,15 +57,19 @@ def execute(run: Run, show: Report = silent, team: Team | None = None) -> str:
         if now - asked_at > _ASK_EVERY_S:
             asked_at = now
             if jobfolder.stop_asked(run.folder):
-                raise Stopped
+                if phase != "Testing" or not jobfolder.stop_request(run.folder).get("keep_best"):
+                    raise Stopped
+                (run.folder / jobfolder.STOP).unlink(missing_ok=True)  # just what is being done
 
     with _signals_ask_to_stop(run):
         try:
             (run.folder / _RESERVE).write_bytes(b"\0" * _RESERVE_BYTES)
             with _deterministic(run.config.training.deterministic):
                 _work(run, status, report, team or Team())
+        except Ended:
+            _end(run, status, "stopped", _FORCED)
         except Stopped:
-            _end(run, status, "stopped", "A stop was asked for.")
+            _stop(run, status)
         except BaseException as error:
             _say(run, traceback.format_exc())
             (run.folder / _RESERVE).unlink(missing_ok=True)
@@ -146,7 +151,7 @@ def _work(run: Run, status: Status, report: Report, team: Team) -> None:
         trainer.restore(resume)
         _say(run, f"Going on after epoch {trainer.epoch}, step {trainer.step}.")
     status.move("running")
-    early = trainer.fit()
+    early = _fitted(run, trainer, team)
     if not classical:
         classifiers.save(classifier, run.folder / "last.safetensors")
     predictions, segments = trainer.predict()
@@ -155,6 +160,32 @@ def _work(run: Run, status: Status, report: Report, team: Team) -> None:
     for table, name in ((segments, "segments.parquet"), (predictions, "predictions.parquet")):
         jobfolder.write_bytes(run.folder / name, table.to_parquet(index=False))
     _end(run, status, "done", early)
+
+
+def _fitted(run: Run, trainer: Trainer | Baseline, team: Team) -> str:
+    """Trains to the end, or to where a stop was asked for that keeps the best epoch so far."""
+    try:
+        return trainer.fit()
+    except Ended:
+        raise
+    except Stopped:
+        keep = team.told(bool(jobfolder.stop_request(run.folder).get("keep_best")))
+        if not keep or not isinstance(trainer, Trainer) or not trainer.best:
+            raise
+        if team.leads:
+            (run.folder / jobfolder.STOP).unlink(missing_ok=True)
+        return f"stopped early after epoch {trainer.epoch}, as asked; its best epoch was tested"
+
+
+def _stop(run: Run, status: Status) -> None:
+    """Says why a run stopped, or has it wait for the queue to go on."""
+    request = jobfolder.stop_request(run.folder)
+    if request.get("requeue"):
+        with contextlib.suppress(OSError):
+            status.move("queued", "paused with the queue", starts=0, time_left_s=None)
+        _say(run, "Paused; it goes on when the queue is resumed.")
+    else:
+        _end(run, status, "stopped", str(request.get("reason") or "A stop was asked for."))
 
 
 def _end(run: Run, status: Status, state: str, reason: str, **values: Any) -> None:
@@ -189,12 +220,17 @@ def _deterministic(wanted: bool) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _signals_ask_to_stop(run: Run) -> Iterator[None]:
-    """TERM and INT become the request to stop: the step is finished, a checkpoint kept."""
+    """TERM and INT become the request to stop: the step is finished, a checkpoint kept.
+
+    Where one was asked for already it leaves at once, with the last checkpoint.
+    """
     before = {}
 
     def ask(number: int, _frame: Any) -> None:
+        signal.signal(number, signal.SIG_DFL)  # the next one is final
+        if jobfolder.stop_asked(run.folder):
+            raise Ended
         jobfolder.ask_to_stop(run.folder)
-        signal.signal(number, signal.SIG_DFL)  # the second one is final
 
     with contextlib.suppress(ValueError):  # only the main thread may
         for number in (signal.SIGTERM, signal.SIGINT):

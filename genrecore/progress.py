@@ -12,5 +12,10 @@ class Stopped(Exception):
     """A stop was asked for; raised out of `report`, so that a loop ends at a safe point."""
 
 
+class Ended(Stopped):
+    """The process was told to end before the loop came to a safe point: nothing is saved any more,
+    what was saved earlier stays."""
+
+
 def silent(phase: str, done: int, total: int) -> None:
     """A report that goes nowhere."""

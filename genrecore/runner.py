@@ -1,8 +1,9 @@
 """The runner: a stateless reconciler between the queue on disk and the device slots.
 
 It is single by a lock, reads the run folders, gives the next queued run a free slot and a process
-of its own, and ends when nothing is left. Nothing is lost when it is killed: whoever looks next
-starts another one.
+of its own, ends what was asked to stop and did not in time, writes down how a process ended that
+could not say so itself, and goes when nothing is left. Nothing is lost when it is killed: whoever
+looks next starts another one, which finds living runs by the locks they hold.
 """
 
 from __future__ import annotations
@@ -10,15 +11,23 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
 
-from genrecore import hardware, jobfolder, jobs, runs
+import psutil
+
+from genrecore import hardware, jobfolder, jobs, queueing, spawning
 from genrecore.runs import Run
 
 _TICK_S = 0.2
 _MOST_STARTS = 3
+_KILL_AFTER_S = 10.0  # after TERM
+_FORCED = (
+    "It was asked to stop and did not finish its step in time, so it was ended by force; "
+    "its last checkpoint is kept."
+)
 
 
 def slots() -> list[str]:
@@ -65,58 +74,136 @@ def wanted(run: Run) -> list[str]:
 
 
 def work(store: Path) -> None:
-    """Starts queued runs until none is left, unless another runner is at it."""
+    """Starts queued runs and sees running ones to their end, unless another runner is at it."""
     while True:
         with jobfolder.held(store / jobs.RUNNER_LOCK, patience_s=0.3) as mine:
             if not mine:
                 return
-            while _reconcile(store):
+            runner = _Runner(store)
+            while runner.look():
                 time.sleep(_TICK_S)
         # Something may have been queued between the last look and the release.
-        if not jobs.queued(store):
+        if jobs.paused(store) or not jobs.queued(store):
             return
 
 
-def _reconcile(store: Path) -> bool:
-    """One look at everything; returns whether anything is left to do."""
-    _mend_false_starts(store)
-    for run in jobs.queued(store):
+class _Runner:
+    """One runner's memory: its children, whom it has signalled, and what it has read."""
+
+    def __init__(self, store: Path) -> None:
+        self.store = store
+        self.children: dict[str, subprocess.Popen[bytes]] = {}
+        self.ended_by_force: set[str] = set()  # runs that were sent TERM
+        self.read: dict[str, tuple[tuple[int, int], Run]] = {}
+
+    def look(self) -> bool:
+        """One look at everything; returns whether anything is left to do."""
+        self._note_ends()
+        found = self._unfinished()
+        _mend_false_starts([run for run in found if run.status.get("state") == "starting"])
+        held_back = bool(jobs.paused(self.store))
+        left = False
+        waiting = [Run(run.folder) for run in found if run.status.get("state") == "queued"]
+        for run in queueing.in_order(waiting):  # read anew: their places change by themselves
+            left = left or not held_back
+            if not held_back:
+                self._start_if_free(run)
+        for run in found:
+            if run.status.get("state") == "queued":
+                continue
+            alive = jobfolder.is_locked(run.folder / jobfolder.LOCK)
+            left = left or alive or run.status.get("state") == "starting"
+            if alive and jobfolder.stop_asked(run.folder):
+                self._see_to_the_end(run)
+        return left or bool(self.children)
+
+    def _unfinished(self) -> list[Run]:
+        """Runs that wait or have not said how they ended; a status is read when it has changed."""
+        seen: dict[str, tuple[tuple[int, int], Run]] = {}
+        with contextlib.suppress(OSError), os.scandir(self.store) as entries:
+            for entry in entries:
+                if entry.name.startswith("."):
+                    continue
+                with contextlib.suppress(OSError):
+                    at = os.stat(os.path.join(entry.path, jobfolder.STATUS))
+                    stamp = (at.st_mtime_ns, at.st_ino)
+                    known = self.read.get(entry.name)
+                    if known is None or known[0] != stamp:
+                        known = (stamp, Run(Path(entry.path)))
+                    seen[entry.name] = known
+        self.read = seen
+        everything = [run for _, run in seen.values()]
+        return [run for run in everything if run.status.get("state") not in jobfolder.FINAL]
+
+    def _start_if_free(self, run: Run) -> None:
         try:
             taken = take_slots(run)
         except Exception as error:  # an unreadable configuration must not stop the others
             _fail(run, jobfolder.in_words(error))
-            continue
-        if taken is not None:
-            devices, held = taken
-            try:
-                _start(run, devices, held)
-            finally:
-                for slot in held:
-                    os.close(slot)
-    unfinished = ("queued", "starting")
-    return any(run.status.get("state") in unfinished for run in runs.all_runs(store))
-
-
-def _start(run: Run, devices: list[str], held: list[int]) -> None:
-    lock = jobfolder.take_lock(run.folder / jobfolder.LOCK, patience_s=0.1)
-    if lock is None:
-        return
-    try:
-        status = jobfolder.Status(run.folder)
-        if status.values.get("state") != "queued":
             return
-        status.move("starting", starts=int(status.values.get("starts", 0)) + 1)
-        with open(run.folder / jobfolder.LOG, "ab") as log:
-            jobs.spawn_run(run, log, devices, [lock, *held])
-    finally:
-        os.close(lock)
+        if taken is None:
+            return
+        devices, held = taken
+        try:
+            lock = jobfolder.take_lock(run.folder / jobfolder.LOCK, patience_s=0.1)
+            if lock is None:
+                return
+            try:
+                status = jobfolder.Status(run.folder)
+                if status.values.get("state") != "queued":
+                    return
+                status.move("starting", starts=int(status.values.get("starts", 0)) + 1)
+                with open(run.folder / jobfolder.LOG, "ab") as log:
+                    child = spawning.spawn_run(run, log, devices, [lock, *held])
+                self.children[run.run_id] = child
+            finally:
+                os.close(lock)
+        finally:
+            for slot in held:
+                os.close(slot)
+
+    def _note_ends(self) -> None:
+        """Writes down how a child ended that did not say so itself."""
+        for run_id, child in list(self.children.items()):
+            code = child.poll()
+            if code is None:
+                continue
+            del self.children[run_id]
+            self.ended_by_force.discard(run_id)
+            folder = self.store / run_id
+            said = Run(folder).status.get("state")
+            if code != 0 and said not in (*jobfolder.FINAL, "queued"):
+                how = {"signal": -code} if code < 0 else {"code": code}
+                with contextlib.suppress(OSError):
+                    jobfolder.write_json(folder / jobfolder.ENDED, how | {"at": time.time()})
+
+    def _see_to_the_end(self, run: Run) -> None:
+        """Ends a run by force that was asked to stop and did not in time: TERM, later KILL."""
+        by = run.stop_by
+        late_s = time.time() - by if by is not None else -1.0
+        if late_s < 0:
+            return
+        if run.run_id not in self.ended_by_force:
+            self.ended_by_force.add(run.run_id)
+            _signal(run, signal.SIGTERM)
+        elif late_s > _KILL_AFTER_S:
+            _signal(run, signal.SIGKILL)
+            with jobfolder.held(run.folder / jobfolder.LOCK, patience_s=5.0) as mine:
+                status = jobfolder.Status(run.folder)
+                if mine and status.values.get("state") not in jobfolder.FINAL:
+                    status.move("stopped", _FORCED, finished_at=time.time(), time_left_s=None)
+                    (run.folder / jobfolder.STOP).unlink(missing_ok=True)
 
 
-def _mend_false_starts(store: Path) -> None:
+def _signal(run: Run, number: int) -> None:
+    for process in jobfolder.processes(run.folder):
+        with contextlib.suppress(psutil.Error):
+            process.send_signal(number)
+
+
+def _mend_false_starts(starting: list[Run]) -> None:
     """Runs whose process died before its first word are queued again, three times at most."""
-    for run in runs.all_runs(store):
-        if run.status.get("state") != "starting":
-            continue
+    for run in starting:
         with jobfolder.held(run.folder / jobfolder.LOCK, patience_s=0.0) as mine:
             status = jobfolder.Status(run.folder)
             if not mine or status.values.get("state") != "starting":

@@ -4,6 +4,7 @@
 |---|---|
 | `config.json` | the resolved configuration; never changes |
 | `queue.json` | priority and position; present from the start |
+| `origin.json` | `parent, how, plan`: the run it continues or repeats, the plan it belongs to |
 | `status.json` | state, reason, phase, progress, heartbeat, process (`jobfolder.Status`) |
 | `history.jsonl` | one line an epoch |
 | `epochs.u8` | the predicted genre of each validation clip, one row an epoch |
@@ -15,15 +16,20 @@
 | `resume.pt` | everything that going on needs |
 | `audit.json` | what the audit of data and split found (`genrecore.audit`) |
 | `environment.json` | versions, device, precision and threads |
+| `process.json`, `ended.json` | who leads its processes; how they ended, if somebody saw it |
 | `log.txt`, `lock`, `stop` | output; held while the run lives; present when a stop was asked for |
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import secrets
+import shutil
+import signal
 import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -118,12 +124,51 @@ class Run:
     def reason(self) -> str:
         """Why the run is in its state, as a sentence or a word; may be empty."""
         if self.state == "lost":
-            last = self.history["epoch"].max() if len(self.history) else 0
-            return (
-                "The process ended without a word (killed, out of memory, or the machine went "
-                f"down) after epoch {int(last)}."
-            )
+            last = int(self.history["epoch"].max()) if len(self.history) else 0
+            return self._how_it_ended(f"after epoch {last}")
         return str(self.status.get("reason", ""))
+
+    def _how_it_ended(self, when: str) -> str:
+        ended = jobfolder.read_json(self.folder / jobfolder.ENDED)
+        if ended.get("signal") == signal.SIGKILL:
+            return (
+                f"Its process was killed by signal 9 {when}, most likely because memory ran out: "
+                "then the system ends the largest process. Smaller batches need less."
+            )
+        if "signal" in ended:
+            return f"Its process was ended by signal {ended['signal']} {when}."
+        if "code" in ended:
+            return (
+                f"Its processes ended without a word (exit code {ended['code']}) {when}; "
+                "the log says more."
+            )
+        return (
+            "The process ended without a word (killed, out of memory, or the machine went down) "
+            f"{when}."
+        )
+
+    @cached_property
+    def queue(self) -> dict[str, Any]:
+        """`priority, position, queued_at`: its place among the runs that wait."""
+        return jobfolder.read_json(self.folder / "queue.json")
+
+    @cached_property
+    def origin(self) -> dict[str, Any]:
+        """`parent` and `how` (continued, cloned) of a run made from another one; else empty."""
+        return jobfolder.read_json(self.folder / "origin.json")
+
+    @property
+    def plan(self) -> str:
+        """The id of the plan it belongs to, or an empty text."""
+        return str(self.origin.get("plan", ""))
+
+    @property
+    def stop_by(self) -> float | None:
+        """While it is asked to stop: when it is ended by force, in seconds since 1970."""
+        request = jobfolder.stop_request(self.folder)
+        if not request:
+            return None
+        return float(request["at"]) + float(request.get("within_s", jobfolder.STOP_WITHIN_S))
 
     @cached_property
     def history(self) -> pd.DataFrame:
@@ -196,7 +241,7 @@ class Run:
     @property
     def created(self) -> float:
         """Seconds since the epoch at which the run was queued."""
-        return float(jobfolder.read_json(self.folder / "queue.json").get("queued_at", 0.0))
+        return float(self.queue.get("queued_at", 0.0))
 
     def log(self, last_bytes: int = 20_000) -> str:
         """The end of the log."""
@@ -216,18 +261,37 @@ class Run:
             return None
 
 
-def create(config: RunConfig, store: Path | None = None) -> Run:
+def create(
+    config: RunConfig,
+    store: Path | None = None,
+    priority: int = 0,
+    origin: Mapping[str, str] | None = None,
+    files: Sequence[Path] = (),
+) -> Run:
     """A new queued run, its folder complete before it can be seen under its name.
+
+    Args:
+        config: A resolved configuration.
+        store: The folder of the runs.
+        priority: The higher, the earlier it starts.
+        origin: What `Run.origin` says.
+        files: Copied into its folder, where there are such files.
 
     Raises:
         GenrecoreError: The store cannot be written.
     """
-    run, lock = create_held(config, store)
+    run, lock = create_held(config, store, priority, origin, files)
     os.close(lock)
     return run
 
 
-def create_held(config: RunConfig, store: Path | None = None) -> tuple[Run, int]:
+def create_held(
+    config: RunConfig,
+    store: Path | None = None,
+    priority: int = 0,
+    origin: Mapping[str, str] | None = None,
+    files: Sequence[Path] = (),
+) -> tuple[Run, int]:
     """Like `create`, with the run's lock held from before it can be seen: nobody else starts it.
 
     Returns the run and the lock's descriptor.
@@ -235,14 +299,21 @@ def create_held(config: RunConfig, store: Path | None = None) -> tuple[Run, int]
     store = store or store_dir()
     stamp = time.strftime("%Y%m%d-%H%M%S")
     run_id = f"{stamp}-{config.dataset.name}-{config.model.name}-{secrets.token_hex(2)}"
+    while (store / run_id).exists():  # a plan may queue hundreds in a second
+        run_id = run_id[:-4] + secrets.token_hex(2)
     hidden = store / f".new-{run_id}"
     try:
         hidden.mkdir(parents=True)
         jobfolder.write_json(hidden / "config.json", config.model_dump())
         jobfolder.write_json(
             hidden / "queue.json",
-            {"priority": 0, "position": time.time(), "queued_at": time.time()},
+            {"priority": priority, "position": time.time(), "queued_at": time.time()},
         )
+        if origin:
+            jobfolder.write_json(hidden / "origin.json", dict(origin))
+        for file in files:
+            with contextlib.suppress(FileNotFoundError):
+                shutil.copyfile(file, hidden / file.name)
         jobfolder.Status(hidden).move("queued")
         lock = jobfolder.take_lock(hidden / jobfolder.LOCK)
         if lock is None:

@@ -31,7 +31,7 @@ from genrecore.errors import GenrecoreError
 from genrecore.examples import Examples, Given
 from genrecore.hardware import Hardware
 from genrecore.jobfolder import Status, write_bytes
-from genrecore.progress import Report, Stopped
+from genrecore.progress import Ended, Report, Stopped
 from genrecore.recipe import Loss, Schedule, optimiser
 
 _PREDICT_BATCH = 128
@@ -109,6 +109,8 @@ class Trainer:
                     error.__traceback__ = None  # it holds what did not fit
                     raise self._too_large() from None
                 self._finish_epoch()
+        except Ended:
+            raise
         except Stopped:
             self.save()
             raise

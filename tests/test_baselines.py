@@ -328,7 +328,8 @@ def test_a_stop_is_obeyed_between_portions_and_going_on_starts_over(
     assert lifecycle.execute(run, stop_at_the_second) == "stopped"
     portion = MODELS[name].facts["portion"]
     total = 31 if name == "random_forest" else 13
-    assert seen == [(0, total), (portion, total)]
+    # While a portion is fitted it says so again and again.
+    assert list(dict.fromkeys(seen)) == [(0, total), (portion, total)]
     assert not run.weights.exists()
     assert lifecycle.execute(Run(run.folder)) == "done"
     os.close(lock)

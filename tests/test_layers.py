@@ -22,7 +22,8 @@ LAYERS = (
     {"answers", "corpus", "feature_cache", "examples", "classifier", "estimators",
      "estimator_checks", "provided", "audit"},
     {"advice", "alerts", "preparation", "trainer", "baselines", "recipe", "distributed", "epochs",
-     "heads", "checkpoint", "lifecycle", "inference", "comparison", "plots", "jobs", "runner", "leaklab",
+     "heads", "checkpoint", "lifecycle", "inference", "comparison", "plots", "jobs", "queueing",
+     "spawning", "tasks", "runner", "leaklab",
      "pooling", "uploads", "depiction", "cards", "latency", "reaches", "model_inputs"},
     {"cli", "ui", "__main__"},
 )  # fmt: skip
@@ -30,7 +31,8 @@ LAYER = {module: level for level, modules in enumerate(LAYERS) for module in mod
 # In these layers modules stand side by side and know nothing of one another.
 SEPARATE = {2}
 WITHOUT_TORCH = (
-    "plots", "comparison", "runs", "metrics", "significance", "jobs", "runner", "ui", "cli",
+    "plots", "comparison", "runs", "metrics", "significance", "jobs", "queueing",
+    "tasks", "runner", "ui", "cli",
     "datasets", "splits", "config", "audio", "corpus", "preparation", "clips", "relabel",
     "pooling", "leaklab", "answers", "audit", "provided", "fingerprint", "archives", "download",
 )  # fmt: skip

@@ -60,7 +60,9 @@ from genrecore.cli import (  # noqa: E402
     laboratory,  # noqa: F401
     model_cards,  # noqa: F401
     models,  # noqa: F401
+    queueing,  # noqa: F401
     serving,  # noqa: F401
+    sweeping,  # noqa: F401
     training,  # noqa: F401
     writing,  # noqa: F401
 )

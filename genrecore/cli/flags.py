@@ -13,12 +13,19 @@ from pydantic.fields import FieldInfo
 from genrecore.config import Part
 
 
-def with_flags(model: type[BaseModel]) -> Callable[[Callable[..., None]], Callable[..., None]]:
+def with_flags(
+    model: type[BaseModel], as_text: bool = False
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Adds one flag a field to a command that takes them as `values: dict[str, Any]`.
 
     Groups are flattened (`training.batch_size` becomes `--batch-size`), a part's flag takes its
     name (`--model cnn`). Flags that are not given are absent from `values`, whose keys are the
     dotted fields.
+
+    Args:
+        model: Whose fields become flags.
+        as_text: Whether flags that take a value take any text, for commands that read several
+            values from it.
     """
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
@@ -33,7 +40,7 @@ def with_flags(model: type[BaseModel]) -> Callable[[Callable[..., None]], Callab
             if flag in dotted_by_flag:
                 raise ValueError(f"two fields want the flag --{flag}")
             dotted_by_flag[flag] = dotted
-            parameters.append(_parameter(flag, dotted, info))
+            parameters.append(_parameter(flag, dotted, info, as_text))
 
         def run(**given: Any) -> None:
             values = {
@@ -63,7 +70,7 @@ def _leaves(model: type[BaseModel], prefix: str = "") -> list[tuple[str, FieldIn
     return leaves
 
 
-def _parameter(flag: str, dotted: str, info: FieldInfo) -> inspect.Parameter:
+def _parameter(flag: str, dotted: str, info: FieldInfo, as_text: bool) -> inspect.Parameter:
     kind: Any = info.annotation
     limits: dict[str, Any] = {}
     if kind is Part:
@@ -80,6 +87,8 @@ def _parameter(flag: str, dotted: str, info: FieldInfo) -> inspect.Parameter:
                 limits["min"] = item.ge
             if getattr(item, "le", None) is not None:
                 limits["max"] = item.le
+    if as_text and kind is not bool:
+        kind, limits = str, {}
     words = f"{info.title}. {info.description or ''}".strip()
     panel = dotted.split(".")[0] if "." in dotted else "what"
     option = typer.Option(

@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from genrecore import config as configuration
-from genrecore import distributed, jobfolder, jobs, metrics, runs
+from genrecore import distributed, jobfolder, jobs, metrics, runs, spawning
 from genrecore.cli.app import app
 from genrecore.cli.flags import with_flags
 from genrecore.cli.output import JSON, duration, err, out, print_json, print_table, reporting, share
@@ -169,7 +169,7 @@ def _carry_out(run: Run, as_json: bool, lock: int | None = None) -> None:
 def _watched(run: Run, devices: list[str], locks: list[int], report: Report) -> str:
     """Starts a run's processes and waits for them; Ctrl-C asks them to stop."""
     with open(run.folder / jobfolder.LOG, "ab") as log:
-        child = jobs.spawn_run(run, log, devices, locks)
+        child = spawning.spawn_run(run, log, devices, locks)
     while child.poll() is None:
         try:
             status = Run(run.folder).status

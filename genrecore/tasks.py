@@ -1,0 +1,105 @@
+"""Tasks: commands other than training that run as processes, each with a folder in the cache.
+
+Preparing, a download, an audit, a search: the same lock, status, log and stop request as a run's.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import sys
+import time
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from genrecore import jobfolder
+from genrecore.errors import GenrecoreError
+from genrecore.runs import Run
+from genrecore.spawning import TASK, spawn
+
+
+@dataclass(frozen=True)
+class Task:
+    """A task's folder; each instance is a snapshot."""
+
+    folder: Path
+
+    @property
+    def task_id(self) -> str:
+        """The folder's name."""
+        return self.folder.name
+
+    @cached_property
+    def status(self) -> dict[str, Any]:
+        """`state, reason, phase, done, total, …`"""
+        return jobfolder.read_json(self.folder / jobfolder.STATUS)
+
+    @property
+    def title(self) -> str:
+        """What it does, in words."""
+        return str(self.status.get("title", self.task_id))
+
+    @cached_property
+    def state(self) -> str:
+        """starting, running, stopping, lost, done, stopped or failed."""
+        alive = jobfolder.is_locked(self.folder / jobfolder.LOCK)
+        written = str(self.status.get("state", "starting"))
+        if written in jobfolder.FINAL:
+            return written
+        if not alive:
+            return "lost"
+        return "stopping" if jobfolder.stop_asked(self.folder) else written
+
+    def log(self, last_bytes: int = 20_000) -> str:
+        """The end of its output."""
+        return Run(self.folder).log(last_bytes)
+
+
+def tasks_dir() -> Path:
+    """The folder of all tasks."""
+    return jobfolder.cache_dir() / "tasks"
+
+
+def tasks() -> list[Task]:
+    """Every task, the newest first."""
+    with contextlib.suppress(OSError):
+        names = sorted(os.listdir(tasks_dir()), reverse=True)
+        return [Task(tasks_dir() / name) for name in names if not name.startswith(".")]
+    return []
+
+
+def start_task(arguments: list[str], title: str) -> Task:
+    """Starts a genrecore command as a task in a process of its own.
+
+    Args:
+        arguments: The command line after `genrecore`.
+        title: What it does, for people.
+    """
+    name = f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}"
+    folder = tasks_dir() / name
+    hidden = tasks_dir() / f".new-{name}"
+    try:
+        hidden.mkdir(parents=True)
+        jobfolder.Status(hidden).move("starting", title=title, arguments=arguments)
+        (hidden / jobfolder.LOCK).touch()
+        hidden.rename(folder)
+    except OSError as error:
+        raise GenrecoreError(f"The task cannot be started: {jobfolder.in_words(error)}") from None
+    lock = jobfolder.take_lock(folder / jobfolder.LOCK)
+    if lock is None:
+        raise GenrecoreError(f"The task {name} is at work already.")
+    try:
+        with open(folder / jobfolder.LOG, "ab") as log:
+            command = [sys.executable, "-m", "genrecore", *arguments]
+            spawn(command, log, [lock], {TASK: str(folder)})
+    finally:
+        os.close(lock)
+    return Task(folder)
+
+
+def stop_task(task: Task) -> None:
+    """Asks a task to stop at the next safe point."""
+    jobfolder.ask_to_stop(task.folder)
