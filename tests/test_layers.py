@@ -24,7 +24,8 @@ LAYERS = (
     {"advice", "alerts", "preparation", "trainer", "baselines", "recipe", "distributed", "epochs",
      "heads", "checkpoint", "lifecycle", "inference", "comparison", "plots", "jobs", "queueing",
      "spawning", "tasks", "runner", "leaklab",
-     "pooling", "uploads", "depiction", "cards", "latency", "reaches", "model_inputs"},
+     "pooling", "uploads", "depiction", "cards", "latency", "reaches", "model_inputs",
+     "plans", "plan_presets", "estimates", "step_times", "search"},
     {"cli", "ui", "__main__"},
 )  # fmt: skip
 LAYER = {module: level for level, modules in enumerate(LAYERS) for module in modules}
@@ -35,6 +36,7 @@ WITHOUT_TORCH = (
     "tasks", "runner", "ui", "cli",
     "datasets", "splits", "config", "audio", "corpus", "preparation", "clips", "relabel",
     "pooling", "leaklab", "answers", "audit", "provided", "fingerprint", "archives", "download",
+    "plans", "estimates", "search",
 )  # fmt: skip
 
 

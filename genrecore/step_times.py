@@ -1,0 +1,175 @@
+"""How long a training step takes here, measured on random numbers for `genrecore.estimates`."""
+
+from __future__ import annotations
+
+import dataclasses
+import statistics
+import time
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from genrecore import classifier, estimates, hardware, jobfolder, recipe
+from genrecore.augment import AUGMENTATIONS, Chain
+from genrecore.classifier import Classifier, Features
+from genrecore.config import RunConfig
+from genrecore.errors import GenrecoreError, UsageError
+from genrecore.estimates import StepTimes
+from genrecore.features import FEATURES
+from genrecore.model_inputs import n_genres
+from genrecore.progress import Report, silent
+
+BUDGET_S = 1.5
+"""For each of the three things measured; the first time of each is a warm-up and not counted."""
+
+_MOST = 8
+_FEW = 16  # segments whose feature is computed, and that a network predicts, at once
+_SAMPLES_AT_ONCE = 2**23
+_START_S = 6.0
+"""Of a run's process until it can train: importing torch and building the network (3 to 5 s on two
+cores), the audit, and writing what it found."""
+
+
+def measure(config: RunConfig, report: Report = silent) -> StepTimes:
+    """Times feature, training step and prediction of a resolved configuration on random numbers,
+    on the device that a run would use; keeps the result for `estimates.kept`.
+
+    Raises:
+        UsageError: The model is fitted at one go: its time depends on what it learns from.
+        GenrecoreError: Memory does not hold a batch.
+    """
+    if classifier.is_classical(config):
+        raise UsageError(
+            f"How long the model {config.model.name} takes depends on what it learns from, so it "
+            "is not measured before it is trained."
+        )
+    chosen = hardware.choose(config.device, config.training.precision)
+    typical = FEATURES[config.feature.name].facts.get("typical_shape", ())
+    made = Classifier(config, [str(k) for k in range(n_genres(config))], typical, pretrained=False)
+    chosen.prepare(made)
+    draw = torch.Generator().manual_seed(0)
+    name = config.model.name
+    try:
+        report(f"Measuring {name}", 0, 3)
+        few = _given(made, config, _FEW, draw).to(chosen.device)
+        with torch.no_grad():
+            feature_s = _median_s(lambda: made.feature(few), chosen) / len(few)
+            features = made.feature(few)
+            report(f"Measuring {name}", 1, 3)
+            made.eval()
+            predict_s = _median_s(lambda: _predict(made, features, chosen), chosen) / len(few)
+        report(f"Measuring {name}", 2, 3)
+        size = config.training.batch_size
+        step = _step(made, config, _repeated(features, size), draw, chosen)
+        train_s = _median_s(step, chosen) / size
+    except (RuntimeError, MemoryError) as error:
+        raise GenrecoreError(
+            f"The model {name} cannot be measured: {jobfolder.in_words(error)}"
+        ) from None
+    changes_waves = bool(Chain(config.augment, "wave", config.audio.sample_rate_hz))
+    random = config.segments.excerpts == "random"
+    found = StepTimes(
+        train_s=train_s,
+        predict_s=predict_s,
+        feature_s=feature_s,
+        start_s=_START_S,
+        n_copies=1 + _n_variants(config),
+        cached=bool(FEATURES[config.feature.name].facts.get("cached", True))
+        and not (changes_waves or random),
+    )
+    place = estimates.place(config)
+    place.parent.mkdir(parents=True, exist_ok=True)
+    jobfolder.write_json(place, dataclasses.asdict(found))
+    return found
+
+
+def _given(made: Classifier, config: RunConfig, n: int, draw: torch.Generator) -> Tensor:
+    """What the front end takes, of random numbers, (n, …)."""
+    medium = classifier.medium_of(config.dataset)
+    if medium == "wave":
+        n = max(1, min(n, _SAMPLES_AT_ONCE // _n_segment(config)))
+        return 0.1 * torch.randn(n, 1, _n_segment(config), generator=draw)
+    if medium == "image":
+        return torch.randint(0, 256, (n, *made.given_shape), generator=draw, dtype=torch.uint8)
+    n_rows = int(getattr(made.feature, "n_rows", 1))
+    return torch.randn(n, n_rows, *made.given_shape, generator=draw)
+
+
+def _n_segment(config: RunConfig) -> int:
+    return round(config.segments.segment_s * config.audio.sample_rate_hz)
+
+
+def _repeated(features: Features, size: int) -> Features:
+    """A batch of this size of the few that were computed."""
+    if isinstance(features, tuple):
+        return tuple(_one_repeated(part, size) for part in features)
+    return _one_repeated(features, size)
+
+
+def _one_repeated(part: Tensor, size: int) -> Tensor:
+    return part[torch.arange(size, device=part.device) % len(part)]
+
+
+def _predict(made: Classifier, features: Features, chosen: hardware.Hardware) -> None:
+    with chosen.autocast():
+        made.logits(features)
+
+
+def _step(
+    made: Classifier,
+    config: RunConfig,
+    features: Features,
+    draw: torch.Generator,
+    chosen: hardware.Hardware,
+) -> Callable[[], object]:
+    """A whole training step as the trainer takes it, on images changed as the run changes them."""
+    made.train()
+    n = len(made.genres)
+    size = config.training.batch_size
+    optimiser = recipe.optimiser(config.training, made.parameters())
+    loss = recipe.Loss(config.training, torch.ones(n))
+    targets = torch.eye(n)[torch.arange(size) % n].to(chosen.device)
+    on_images = Chain(config.augment, "image", config.audio.sample_rate_hz)
+
+    def step() -> None:
+        given = features
+        if on_images and isinstance(given, Tensor):
+            given = on_images(given, draw)
+        with torch.no_grad():
+            standardised = made.standardised(given)
+        with chosen.autocast():
+            pairs = made.heads(standardised)
+        total = sum((weight * loss(logits, targets) for weight, logits in pairs), torch.zeros(()))
+        torch.as_tensor(total).backward()
+        optimiser.step()
+        optimiser.zero_grad(set_to_none=True)
+
+    return step
+
+
+def _median_s(once: Callable[[], object], chosen: hardware.Hardware) -> float:
+    """Seconds of one call; the first one warms up unless it alone takes all the time."""
+    began = time.perf_counter()
+    once()
+    chosen.synchronize()
+    first_s = time.perf_counter() - began
+    took: list[float] = []
+    until = time.perf_counter() + BUDGET_S - first_s
+    while len(took) < _MOST and time.perf_counter() < until:
+        began = time.perf_counter()
+        once()
+        chosen.synchronize()
+        took.append(time.perf_counter() - began)
+    return statistics.median(took) if took else first_s
+
+
+def _n_variants(config: RunConfig) -> int:
+    """Changed copies that are made of each training segment."""
+    n = 0
+    for part in config.augment:
+        entry = AUGMENTATIONS[part.name]
+        if entry.facts["on"] == "variants":
+            options = entry.read_options(part.options, "augmentation")
+            n += len(entry.thing(options, config.audio.sample_rate_hz).labels)
+    return n
