@@ -31,6 +31,7 @@ __all__ = [
 ]  # fmt: skip
 
 RUNNER_LOCK = ".runner.lock"
+RUNNER = (sys.executable, "-m", "genrecore.runner")
 _BIN = ".bin"
 
 
@@ -71,7 +72,7 @@ def ensure_runner(store: Path | None = None) -> None:
         run.status.get("state") in waits or run.state in runs.LIVE for run in runs.all_runs(store)
     ):
         with open(store / ".runner.log", "ab") as log:
-            spawn([sys.executable, "-m", "genrecore.runner", str(store)], log, [], {})
+            spawn([*RUNNER, str(store)], log, [], {})
 
 
 def unpause(store: Path | None = None) -> str:

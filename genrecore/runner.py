@@ -14,6 +14,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import psutil
@@ -73,13 +74,18 @@ def wanted(run: Run) -> list[str]:
     return [device]
 
 
-def work(store: Path) -> None:
-    """Starts queued runs and sees running ones to their end, unless another runner is at it."""
+def work(store: Path, program: Sequence[str] = spawning.PROGRAM) -> None:
+    """Starts queued runs and sees running ones to their end, unless another runner is at it.
+
+    Args:
+        store: The folder of the runs.
+        program: What carries out a run, told `train --run FOLDER`.
+    """
     while True:
         with jobfolder.held(store / jobs.RUNNER_LOCK, patience_s=0.3) as mine:
             if not mine:
                 return
-            runner = _Runner(store)
+            runner = _Runner(store, program)
             while runner.look():
                 time.sleep(_TICK_S)
         # Something may have been queued between the last look and the release.
@@ -90,8 +96,8 @@ def work(store: Path) -> None:
 class _Runner:
     """One runner's memory: its children, whom it has signalled, and what it has read."""
 
-    def __init__(self, store: Path) -> None:
-        self.store = store
+    def __init__(self, store: Path, program: Sequence[str]) -> None:
+        self.store, self.program = store, program
         self.children: dict[str, subprocess.Popen[bytes]] = {}
         self.ended_by_force: set[str] = set()  # runs that were sent TERM
         self.read: dict[str, tuple[tuple[int, int], Run]] = {}
@@ -154,7 +160,7 @@ class _Runner:
                     return
                 status.move("starting", starts=int(status.values.get("starts", 0)) + 1)
                 with open(run.folder / jobfolder.LOG, "ab") as log:
-                    child = spawning.spawn_run(run, log, devices, [lock, *held])
+                    child = spawning.spawn_run(run, log, devices, [lock, *held], self.program)
                 self.children[run.run_id] = child
             finally:
                 os.close(lock)

@@ -6,6 +6,7 @@ import contextlib
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from typing import Any
 
 import psutil
@@ -16,7 +17,16 @@ from genrecore.runs import Run
 TASK = "GENRECORE_TASK"  # tells a command that it runs as the task in this folder
 
 
-def spawn_run(run: Run, log: Any, devices: list[str], locks: list[int]) -> subprocess.Popen[bytes]:
+PROGRAM = (sys.executable, "-m", "genrecore")
+
+
+def spawn_run(
+    run: Run,
+    log: Any,
+    devices: list[str],
+    locks: list[int],
+    program: Sequence[str] = PROGRAM,
+) -> subprocess.Popen[bytes]:
     """The process that carries a run out, or torchrun with as many as the run asks for.
 
     Args:
@@ -24,11 +34,12 @@ def spawn_run(run: Run, log: Any, devices: list[str], locks: list[int]) -> subpr
         log: Where output goes.
         devices: Those of the slots among `locks`.
         locks: Held until the process ends.
+        program: What understands `train --run FOLDER`, where it is one process.
     """
     words = ["train", "--run", str(run.folder)]
     n_processes = run.config.processes
     extra = {"GENRECORE_DEVICE": devices[0], "GENRECORE_RUNS": str(run.folder.parent)}
-    command = [sys.executable, "-m", "genrecore", *words]
+    command = [*program, *words]
     if n_processes > 1:
         extra |= distributed.environment(n_processes, devices)
         command = distributed.torchrun(n_processes, words)

@@ -1,0 +1,380 @@
+"""The queue: order, pause, adoption, and ends of every kind, with real processes."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+from commands import command, genrecore, refused
+from conftest import MEASURED, TINY, trained, wait_for, wait_for_epoch
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
+
+from genrecore import classifier, jobfolder, jobs, queueing, runner, runs
+from genrecore.config import RunConfig, with_values
+from genrecore.errors import GenrecoreError, UsageError
+from genrecore.runs import Run
+
+Tiny = Callable[..., RunConfig]
+processes = pytest.mark.xdist_group("processes")  # one at a time: they share two cores
+RUNNER = (sys.executable, str(Path(__file__).with_name("queue_runner.py")))
+
+
+def states(store: Path) -> dict[str, str]:
+    return {run.run_id: run.state for run in runs.all_runs(store)}
+
+
+def names(found: list[Run]) -> list[str]:
+    return [run.run_id for run in found]
+
+
+@pytest.fixture
+def quick(store: Path, tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Run]:
+    """`quick(steps=10)`: a queued run that the small program carries out once there is a runner."""
+    monkeypatch.setattr(jobs, "RUNNER", RUNNER)
+    config = tiny()
+
+    def make(steps: int = 10) -> Run:
+        run = runs.create(config, store)
+        (run.folder / "steps").write_text(str(steps))
+        return run
+
+    return make
+
+
+def is_running(run: Run) -> bool:
+    return Run(run.folder).state == "running"
+
+
+# Order and pause, without processes
+
+
+def test_runs_are_moved_in_the_order_in_which_they_start(store: Path, tiny: Tiny) -> None:
+    a, b, c, d = (runs.create(tiny(), store) for _ in range(4))
+    assert names(jobs.queued(store)) == names([a, b, c, d])
+    assert "number 1 of 4" in jobs.move(Run(d.folder), "first")
+    jobs.move(Run(a.folder), "down")
+    jobs.move(Run(c.folder), "up")
+    assert names(jobs.queued(store)) == names([d, b, c, a])
+    jobs.move(Run(d.folder), "last")
+    assert names(jobs.queued(store)) == names([b, c, a, d])
+    jobs.prioritise(Run(a.folder), 5)
+    assert names(jobs.queued(store)) == names([a, b, c, d])
+    jobs.move(Run(a.folder), "down")  # past one of lower priority: it takes that one's
+    assert names(jobs.queued(store)) == names([b, a, c, d])
+    for _ in range(200):  # numbers between two neighbours run out and are dealt anew
+        jobs.move(Run(a.folder), "down")
+        jobs.move(Run(a.folder), "up")
+    assert names(jobs.queued(store)) == names([b, a, c, d])
+    jobs.stop(Run(a.folder))
+    with pytest.raises(GenrecoreError, match="does not wait in the queue: it is stopped"):
+        jobs.move(Run(a.folder), "up")
+    with pytest.raises(UsageError, match="first, up, down or last"):
+        jobs.move(Run(b.folder), "sideways")
+
+
+def test_places_run_out_and_are_dealt_anew(store: Path, tiny: Tiny) -> None:
+    a, b, c = (runs.create(tiny(), store) for _ in range(3))
+    for run, position in ((a, 1.0), (b, 1.0 + 2**-52), (c, 2.0)):
+        jobfolder.write_json(run.folder / "queue.json", {"priority": 3, "position": position})
+    jobs.move(Run(c.folder), "up")
+    assert names(jobs.queued(store)) == names([a, c, b])
+    assert [run.queue["priority"] for run in jobs.queued(store)] == [3, 3, 3]
+
+
+def test_nothing_starts_while_the_queue_is_paused(quick: Callable[..., Run], store: Path) -> None:
+    jobs.pause(store)
+    assert jobs.paused(store)["at"] <= time.time()
+    run = quick()
+    jobs.ensure_runner(store)
+    assert not jobfolder.is_locked(store / jobs.RUNNER_LOCK)  # nobody waits in vain
+    runner.work(store)  # and one that is there goes away
+    assert Run(run.folder).state == "queued"
+    jobs.unpause(store)
+    wait_for(lambda: Run(run.folder).state == "done")
+
+
+@processes
+def test_ten_runs_on_one_slot_end_in_their_order(quick: Callable[..., Run], store: Path) -> None:
+    queued = [quick(2) for _ in range(10)]
+    jobs.move(Run(queued[9].folder), "first")
+    jobs.ensure_runner(store)
+    jobs.ensure_runner(store)  # a second one goes away at once
+    wait_for(lambda: set(states(store).values()) == {"done"})
+    ended = sorted(queued, key=lambda run: Run(run.folder).status["finished_at"])
+    assert names(ended) == names([queued[9], *queued[:9]])
+
+
+@processes
+def test_pausing_at_once_has_runs_wait_and_go_on(quick: Callable[..., Run], store: Path) -> None:
+    first, second = quick(1000), quick(1)
+    jobs.ensure_runner(store)
+    wait_for(lambda: is_running(first))
+    assert "wait as well" in jobs.pause(store, now=True)
+    wait_for(lambda: Run(first.folder).state == "queued")
+    before = int((first.folder / "done-steps").read_text())
+    (first.folder / "steps").write_text(str(before + 1))
+    jobs.unpause(store)
+    wait_for(lambda: set(states(store).values()) == {"done"})
+    assert len((first.folder / "begun").read_text().split()) == 2
+    assert Run(first.folder).status["finished_at"] < Run(second.folder).status["finished_at"]
+
+
+# Ends of every kind
+
+
+@processes
+def test_a_run_that_does_not_stop_in_time_is_ended_by_force(
+    quick: Callable[..., Run], store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jobs, "RUNNER", (*RUNNER, "--deaf"))
+    run, other = quick(100_000), quick(1)
+    monkeypatch.setattr(jobs, "RUNNER", (*RUNNER, "--deaf"))
+    jobs.ensure_runner(store)
+    wait_for(lambda: is_running(run))
+    pid = Run(run.folder).status["pid"]
+    jobs.stop(run, within_s=0.3)
+    now = Run(run.folder)
+    assert now.state == "stopping"
+    assert now.stop_by == pytest.approx(time.time() + 0.3, abs=0.3)  # s; some time has passed
+    wait_for(lambda: Run(run.folder).state == "stopped")
+    assert "by force" in Run(run.folder).reason
+    assert not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    wait_for(lambda: Run(other.folder).state == "done")  # the slot is free again
+
+
+@processes
+def test_a_run_killed_by_the_system_says_that_memory_is_the_likely_cause(
+    quick: Callable[..., Run], store: Path
+) -> None:
+    run = quick(100_000)
+    jobs.ensure_runner(store)
+    wait_for(lambda: is_running(run))
+    os.kill(Run(run.folder).status["pid"], signal.SIGKILL)
+    wait_for(lambda: (run.folder / "ended.json").exists())
+    lost = Run(run.folder)
+    assert lost.state == "lost"
+    assert "killed by signal 9" in lost.reason
+    assert "memory ran out" in lost.reason
+    (run.folder / "steps").write_text("1")
+    jobs.resume(lost)
+    wait_for(lambda: Run(run.folder).state == "done")
+
+
+@processes
+def test_a_killed_runner_is_replaced_and_living_runs_are_adopted(
+    quick: Callable[..., Run], store: Path
+) -> None:
+    first, second = quick(200), quick(1)
+    jobs.ensure_runner(store)
+    wait_for(lambda: is_running(first))
+    for process in runners(store):
+        process.kill()
+    wait_for(lambda: not jobfolder.is_locked(store / jobs.RUNNER_LOCK))
+    assert is_running(first)
+    jobs.ensure_runner(store)  # as a page or a command does
+    wait_for(lambda: set(states(store).values()) == {"done"})
+    for run in (first, second):
+        assert len((run.folder / "begun").read_text().split()) == 1
+
+
+def runners(store: Path) -> list[psutil.Process]:
+    """Runner processes of this store."""
+    found = []
+    for process in psutil.process_iter(["cmdline"]):
+        words = process.info["cmdline"] or [""]
+        if words[-1] == str(store) and "queue_runner.py" in " ".join(words):
+            found.append(process)
+    return found
+
+
+@processes
+def test_a_stranger_with_the_same_pid_is_never_ended(quick: Callable[..., Run]) -> None:
+    run = quick()
+    stranger = subprocess.Popen(["sleep", "60"], start_new_session=True)
+    try:
+        forged = jobfolder.identity(stranger.pid)
+        wrong = forged | {"create_time": forged["create_time"] - 1}
+        elsewhere = forged | {"host": "elsewhere"}
+        for told in (wrong, elsewhere, forged | {"boot_id": "another"}):
+            for name in (jobfolder.LEADER, jobfolder.STATUS):
+                jobfolder.write_json(run.folder / name, told | {"state": "running"})
+            assert jobfolder.processes(run.folder) == []
+            runner._signal(run, signal.SIGKILL)
+        assert stranger.poll() is None
+        jobfolder.write_json(run.folder / jobfolder.LEADER, forged)
+        assert [one.pid for one in jobfolder.processes(run.folder)] == [stranger.pid]
+    finally:
+        stranger.kill()
+        stranger.wait()
+
+
+@processes
+def test_the_group_of_a_leader_that_is_gone_is_still_found(quick: Callable[..., Run]) -> None:
+    run = quick()
+    leader = subprocess.Popen(
+        ["sh", "-c", "sleep 60 & echo $!; read wait"],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True,
+    )  # fmt: skip
+    assert leader.stdout is not None
+    child = psutil.Process(int(leader.stdout.readline()))
+    jobfolder.write_json(run.folder / jobfolder.LEADER, jobfolder.identity(leader.pid))
+    assert {one.pid for one in jobfolder.processes(run.folder)} == {leader.pid, child.pid}
+    leader.kill()
+    leader.wait()
+    assert {one.pid for one in jobfolder.processes(run.folder)} == {child.pid}
+    runner._signal(run, signal.SIGKILL)
+    wait_for(lambda: not child.is_running() or child.status() == psutil.STATUS_ZOMBIE)
+
+
+@processes
+def test_a_stopped_process_stalls_and_runs_on(quick: Callable[..., Run], store: Path) -> None:
+    run = quick(100_000)
+    jobs.ensure_runner(store)
+    wait_for(lambda: is_running(run))
+    process = psutil.Process(Run(run.folder).status["pid"])
+    process.suspend()
+    status = Run(run.folder).status
+    # Instead of waiting half a minute: what the heartbeat will look like then.
+    jobfolder.write_json(
+        run.folder / "status.json", status | {"heartbeat": status["heartbeat"] - 31}
+    )
+    assert Run(run.folder).state == "stalled"
+    process.resume()
+    wait_for(lambda: is_running(run))
+    jobs.stop(run)
+    wait_for(lambda: Run(run.folder).state == "stopped")
+
+
+# Everything in any order
+
+
+class Queue(RuleBasedStateMachine):
+    """Runs, runners and kills in any order: no run is lost, none works twice, none too many."""
+
+    @initialize()
+    def begin(self) -> None:
+        self.store = Path(tempfile.mkdtemp(prefix="genrecore-queue-"))
+        self.made: list[Run] = []
+        self.before, jobs.RUNNER = jobs.RUNNER, RUNNER
+
+    def one(self, data: st.DataObject, *allowed: str) -> Run | None:
+        fitting = [run for run in self.made if Run(run.folder).state in allowed]
+        return data.draw(st.sampled_from(fitting)) if fitting else None
+
+    @rule(n=st.integers(1, 3))
+    def submit(self, n: int) -> None:
+        for _ in range(n):
+            self.made.append(jobs.submit(CONFIG, self.store))
+
+    @rule(to=st.sampled_from(queueing.WAYS), data=st.data())
+    def move(self, to: str, data: st.DataObject) -> None:
+        run = self.one(data, "queued")
+        if run is not None:
+            self.unless_it_began(lambda: jobs.move(Run(run.folder), to))
+
+    @rule(now=st.booleans())
+    def pause(self, now: bool) -> None:
+        jobs.pause(self.store, now)
+
+    @rule()
+    def unpause(self) -> None:
+        jobs.unpause(self.store)
+
+    @rule(data=st.data())
+    def stop_or_cancel(self, data: st.DataObject) -> None:
+        run = self.one(data, "queued", "running")
+        if run is not None:
+            self.unless_it_began(lambda: jobs.stop(Run(run.folder)))
+
+    @rule(data=st.data())
+    def resume(self, data: st.DataObject) -> None:
+        run = self.one(data, "stopped", "lost")
+        if run is not None:
+            self.unless_it_began(lambda: jobs.resume(Run(run.folder)))
+
+    @rule(data=st.data())
+    def throw_away_and_restore(self, data: st.DataObject) -> None:
+        run = self.one(data, "stopped", "lost", "queued", "done")
+        if run is not None:
+            self.unless_it_began(
+                lambda: (jobs.delete(Run(run.folder)), jobs.restore(run.run_id, self.store))
+            )
+
+    def unless_it_began(self, act: Callable[[], object]) -> None:
+        try:
+            act()
+        except GenrecoreError as error:  # it began or ended between the look and the act
+            assert any(word in str(error) for word in ("it is", "over already", "at work", "lost"))
+
+    @rule()
+    def kill_the_runner(self) -> None:
+        for process in runners(self.store):
+            process.kill()
+
+    @rule(data=st.data())
+    def kill_a_run(self, data: st.DataObject) -> None:
+        run = self.one(data, "running")
+        if run is not None:
+            for process in jobfolder.processes(run.folder):
+                process.kill()
+
+    @precondition(lambda self: self.made)
+    @rule(most_s=st.sampled_from([0.05, 0.3]))
+    def time_passes(self, most_s: float) -> None:
+        time.sleep(most_s)
+
+    @rule()
+    def a_dashboard_opens(self) -> None:
+        jobs.ensure_runner(self.store)
+
+    def teardown(self) -> None:
+        try:
+            jobs.unpause(self.store)
+
+            def settled() -> bool:
+                now = [Run(run.folder).state for run in self.made]
+                jobs.ensure_runner(self.store)
+                return not set(now) - {"done", "stopped", "lost"}
+
+            wait_for(settled)
+            assert {run.run_id for run in runs.all_runs(self.store)} == set(names(self.made))
+            for run in self.made:
+                assert not (run.folder / "twice").exists(), (run.folder / "twice").read_text()
+                states = [one["state"] for one in Run(run.folder).status["states"]]
+                assert states.count("done") <= 1
+            wait_for(lambda: not jobfolder.is_locked(self.store / jobs.RUNNER_LOCK))
+        finally:
+            jobs.RUNNER = self.before
+            for process in runners(self.store):
+                process.kill()
+            shutil.rmtree(self.store, ignore_errors=True)
+
+
+CONFIG = with_values(RunConfig(), {"device": "cpu"})
+_COMMON = {
+    "deadline": None,  # real processes take what they take
+    "suppress_health_check": [HealthCheck.too_slow, HealthCheck.data_too_large],
+    "print_blob": True,
+}
+
+
+@processes
+class TestQueue(Queue.TestCase):  # type: ignore[misc,name-defined]
+    settings = settings(max_examples=4, stateful_step_count=12, derandomize=True, **_COMMON)  # type: ignore[arg-type]
+
+
+@pytest.mark.long
+@processes
+class TestQueueForLong(Queue.TestCase):  # type: ignore[misc,name-defined]
+    settings = settings(max_examples=50, stateful_step_count=25, **_COMMON)  # type: ignore[arg-type]
