@@ -1,0 +1,237 @@
+"""What is done with runs that are there: resume, continue, clone, delete and their like."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from commands import command, genrecore, refused
+from conftest import MEASURED, trained
+from safetensors.torch import load_file
+
+from genrecore import config as configuration
+from genrecore import jobfolder, jobs, lifecycle, runs
+from genrecore.config import RunConfig
+from genrecore.errors import GenrecoreError, UsageError
+from genrecore.progress import Ended
+from genrecore.runs import Run
+
+Tiny = Callable[..., RunConfig]
+processes = pytest.mark.xdist_group("processes")  # one at a time: they share two cores
+
+
+@pytest.fixture
+def paused(store: Path) -> Path:
+    """A store whose queue is paused, so that what is queued there waits for this process."""
+    jobs.pause(store)
+    return store
+
+
+def carried_out(run: Run, stop_at: tuple[str, int] | None = None, **wishes: object) -> Run:
+    """Carries a run out here; asks for a stop when a phase comes to a step."""
+
+    def watch(phase: str, done: int, total: int) -> None:
+        if stop_at is not None and phase == stop_at[0] and done >= stop_at[1]:
+            jobfolder.ask_to_stop(run.folder, **wishes)
+
+    lock = jobfolder.take_lock(run.folder / jobfolder.LOCK)
+    assert lock is not None
+    try:
+        lifecycle.execute(run, watch)
+    finally:
+        os.close(lock)
+    return Run(run.folder)
+
+
+def alike(a: Run, b: Run) -> None:
+    """Both runs learned the same: history, every epoch's predictions, weights."""
+    mine, others = (run.history.drop(columns=MEASURED, errors="ignore") for run in (a, b))
+    assert mine.to_dict("records") == others.to_dict("records")
+    assert (a.folder / "epochs.u8").read_bytes() == (b.folder / "epochs.u8").read_bytes()
+    for name in ("weights.safetensors", "last.safetensors"):
+        weights, expected = (load_file(run.folder / name) for run in (a, b))
+        assert weights.keys() == expected.keys()
+        assert all(torch.equal(weights[key], expected[key]) for key in weights)
+
+
+def test_a_stopped_run_is_resumed_where_it_was(paused: Path, tiny: Tiny) -> None:
+    whole = trained(tiny(training__epochs=3), paused)
+    run = jobs.submit(tiny(training__epochs=3), paused)
+    stopped = carried_out(run, ("Training", 4))
+    assert (stopped.state, stopped.reason) == ("stopped", "A stop was asked for.")
+    assert "goes on from its last checkpoint" in jobs.resume(stopped)
+    assert Run(run.folder).state == "queued"
+    with pytest.raises(GenrecoreError, match="cannot be resumed: it is queued"):
+        jobs.resume(Run(run.folder))
+    again = carried_out(run)
+    assert again.state == "done"
+    alike(again, whole)
+    assert [one["state"] for one in again.status["states"]] == [
+        "queued", "preparing", "running", "stopped", "queued", "preparing", "running", "done",
+    ]  # fmt: skip
+    with pytest.raises(GenrecoreError, match="done; continue it for more epochs instead"):
+        jobs.resume(again)
+
+
+def test_a_failed_run_without_a_checkpoint_starts_over(
+    paused: Path, tiny: Tiny, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = jobs.submit(tiny(), paused)
+    (run.folder / "clips.parquet").mkdir()  # where a file is to be
+    failed = carried_out(run)
+    assert failed.state == "failed"
+    assert "Traceback" in failed.status["traceback"]
+    (run.folder / "clips.parquet").rmdir()
+    assert "starts over" in jobs.resume(failed)
+    assert "traceback" not in Run(run.folder).status
+    assert carried_out(run).state == "done"
+
+
+def test_a_stop_that_keeps_the_best_tests_the_best_epoch_so_far(paused: Path, tiny: Tiny) -> None:
+    run = jobs.submit(tiny(training__epochs=50), paused)
+    n_steps = 3  # of the tiny set's epoch at least
+    done = carried_out(run, ("Training", 4 * n_steps), keep_best=True)
+    assert done.state == "done", done.reason
+    assert "as asked" in done.reason
+    assert 1 <= len(done.history) < 50
+    assert done.predictions is not None
+    assert set(done.predictions["split"]) == {"valid", "test"}
+    assert not (run.folder / "stop").exists()
+
+
+def test_before_the_first_epoch_there_is_no_best_to_keep(paused: Path, tiny: Tiny) -> None:
+    run = jobs.submit(tiny(), paused)
+    assert carried_out(run, ("Training", 0), keep_best=True).state == "stopped"
+
+
+def test_a_wish_to_keep_the_best_lets_the_test_go_on(paused: Path, tiny: Tiny) -> None:
+    run = jobs.submit(tiny(), paused)
+    assert carried_out(run, ("Testing", 0), keep_best=True).state == "done"
+
+
+def test_why_a_run_was_stopped_is_kept(paused: Path, tiny: Tiny) -> None:
+    run = jobs.submit(tiny(), paused)
+    assert carried_out(run, ("Training", 1), reason="pruned").reason == "pruned"
+
+
+def test_what_is_told_to_end_leaves_its_last_checkpoint_alone(paused: Path, tiny: Tiny) -> None:
+    run = jobs.submit(tiny(training__epochs=3), paused)
+    stopped = carried_out(run, ("Training", 2))
+    checkpoint = (run.folder / "resume.pt").read_bytes()
+    jobs.resume(stopped)
+
+    def end(phase: str, done: int, total: int) -> None:
+        if phase == "Training" and done > 5:
+            raise Ended
+
+    lock = jobfolder.take_lock(run.folder / jobfolder.LOCK)
+    assert lifecycle.execute(run, end) == "stopped"
+    assert lock is not None
+    os.close(lock)
+    assert "before its step was finished" in Run(run.folder).reason
+    assert (run.folder / "resume.pt").read_bytes() == checkpoint
+
+
+def test_a_run_is_continued_as_if_it_had_been_longer_from_the_start(
+    paused: Path, tiny: Tiny
+) -> None:
+    short, whole = (trained(tiny(training__epochs=n), paused) for n in (2, 4))
+    more = jobs.continue_(short, 4)
+    assert more.origin == {"parent": short.run_id, "how": "continued"}
+    assert configuration.signature(more.config) == configuration.signature(whole.config)
+    done = carried_out(more)
+    assert done.state == "done", done.reason
+    alike(done, whole)
+    assert len(Run(short.folder).history) == 2  # the parent stays as it was
+
+
+def test_continuing_ends_what_had_an_end(paused: Path, tiny: Tiny) -> None:
+    cosine = trained(tiny(training__schedule="cosine", training__lr_low=1e-5), paused)
+    more = jobs.continue_(cosine, 3)
+    assert more.config.training.schedule == "constant"
+    assert more.config.training.lr == cosine.history["lr"].iloc[-1]
+    done = carried_out(more)
+    assert done.history["lr"].iloc[-1] == cosine.history["lr"].iloc[-1]
+
+    impatient = trained(tiny(training__epochs=30, training__patience=1, training__lr=0.05), paused)
+    assert len(impatient.history) < 30
+    more = jobs.continue_(impatient, len(impatient.history) + 2)
+    assert more.config.training.patience == 0
+    assert len(carried_out(more).history) == len(impatient.history) + 2
+
+
+def test_what_cannot_be_continued_says_why(paused: Path, tiny: Tiny) -> None:
+    waiting = jobs.submit(tiny(), paused)
+    with pytest.raises(GenrecoreError, match="is queued, not done"):
+        jobs.continue_(waiting, 9)
+    done = trained(tiny(), paused)
+    with pytest.raises(GenrecoreError, match="has 2 epochs already; give a larger number than 2"):
+        jobs.continue_(done, 2)
+    (done.folder / "resume.pt").unlink()
+    with pytest.raises(GenrecoreError, match="keeps no checkpoint"):
+        jobs.continue_(done, 9)
+
+
+def test_a_clone_differs_in_what_was_asked_for(paused: Path, tiny: Tiny) -> None:
+    run = trained(tiny(), paused)
+    made = jobs.clone(run, {"training.lr": "0.01", "seed": 4})
+    assert made.origin == {"parent": run.run_id, "how": "cloned"}
+    assert configuration.differences(made.config, run.config) == {"training.lr": 0.01, "seed": 4}
+    with pytest.raises(UsageError, match=r"training\.speed"):
+        jobs.clone(run, {"training.speed": 4})
+
+
+def test_deleted_runs_come_back(paused: Path, tiny: Tiny) -> None:
+    run, other = jobs.submit(tiny(), paused), jobs.submit(tiny(), paused)
+    assert "can be restored" in jobs.delete(run)
+    assert [one.run_id for one in runs.all_runs(paused)] == [other.run_id]
+    assert [one.run_id for one in jobs.queued(paused)] == [other.run_id]
+    assert [one.run_id for one in jobs.deleted(paused)] == [run.run_id]
+    back = jobs.restore(run.run_id[-4:], paused)
+    assert (back.state, back.reason) == ("stopped", "cancelled")
+    with pytest.raises(UsageError, match="There is no run"):
+        jobs.restore(run.run_id, paused)
+
+    jobs.delete(back)
+    shutil.copytree(other.folder, paused / run.run_id)
+    with pytest.raises(GenrecoreError, match="cannot be restored"):
+        jobs.restore(run.run_id, paused)
+    assert jobs.empty_bin(paused) == "1 run removed for good."
+    assert jobs.deleted(paused) == []
+
+
+def test_a_run_at_work_is_not_deleted(paused: Path, tiny: Tiny) -> None:
+    run, lock = runs.create_held(tiny(), paused)
+    with pytest.raises(GenrecoreError, match="is at work; stop it first"):
+        jobs.delete(run)
+    os.close(lock)
+
+
+def test_the_commands_say_what_they_do(paused: Path, tiny: Tiny) -> None:
+    a, b = jobs.submit(tiny(), paused), jobs.submit(tiny(model="crnn"), paused)
+    assert "The queue is paused" in command("queue", "list")
+    assert "number 1 of 2" in command("queue", "move", b.run_id, "first")
+    listed = json.loads(command("queue", "list", "--json"))
+    assert [row["run"] for row in listed["runs"]] == [b.run_id, a.run_id]
+    assert "priority 7" in command("queue", "move", a.run_id, "--priority", "7")
+    assert json.loads(command("queue", "list", "--json"))["runs"][0]["priority"] == 7
+    assert "is cancelled" in command("queue", "cancel", b.run_id)
+    refused(genrecore("queue", "cancel", b.run_id), 2, "does not wait, it is stopped")
+    assert "starts over" in command("runs", "resume", b.run_id)
+    said = command("runs", "clone", a.run_id, "--set", "training.lr=0.002", "--set", "seed=3")
+    assert "training.lr: 0.001 → 0.002" in said
+    assert "seed: 0 → 3" in said
+    refused(genrecore("runs", "continue", a.run_id, "--epochs", "9"), 1, "is queued, not done")
+    assert "in the bin" in command("runs", "delete", b.run_id)
+    assert b.run_id in command("runs", "restore")
+    assert "is back" in command("runs", "restore", b.run_id)
+    assert json.loads(command("queue", "pause", "--json"))["message"].startswith("The queue is")
+    for run in jobs.queued(paused):
+        jobs.stop(run)
+    assert "started again" in command("queue", "resume")
+    assert command("queue", "list").strip() == "No run waits."
