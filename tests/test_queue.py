@@ -345,7 +345,7 @@ class Queue(RuleBasedStateMachine):
                 jobs.ensure_runner(self.store)
                 return not set(now) - {"done", "stopped", "lost"}
 
-            wait_for(settled)
+            wait_for(settled, most_s=30 + 5 * len(self.made))  # one after the other, beside others
             assert {run.run_id for run in runs.all_runs(self.store)} == set(names(self.made))
             for run in self.made:
                 assert not (run.folder / "twice").exists(), (run.folder / "twice").read_text()
