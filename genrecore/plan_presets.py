@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from genrecore.features import PRESETS
-from genrecore.plans import Grid
+from genrecore.plan_drafts import Grid
 from genrecore.registry import Registry
 
 PLANS = Registry("plan")

@@ -16,54 +16,27 @@ already with the same configuration. Importing this imports no torch; drafting a
 from __future__ import annotations
 
 import contextlib
-import itertools
-import json
-import math
 import os
 import secrets
 import statistics
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from genrecore import config as configuration
-from genrecore import jobfolder, jobs, leaklab, runs, splits
+from genrecore import jobfolder, jobs, leaklab, runs
 from genrecore.config import RunConfig
 from genrecore.errors import GenrecoreError, UsageError
+from genrecore.plan_drafts import Draft, title_of
+from genrecore.plan_values import value_of
 from genrecore.runs import Run
 
-MOST_RUNS = 2000
 STOPPED = "its plan was stopped"
 PRUNED = "pruned"
 """Reasons of runs that a plan, or a search, ended."""
-
-Grid = Mapping[str, Sequence[Any]]
-"""Values by dotted field; each combination is a run."""
-
-# What repeats a system varies slowest, so that every system has one result before any has two.
-_REPEATS = ("split_seed", "fold", "seed")
-
-
-@dataclass(frozen=True)
-class Draft:
-    """What a plan will be; nothing is written yet.
-
-    Attributes:
-        base: What all its runs start from.
-        grids: What varies; one, or several for tables that are no full product.
-        changes: What each run changes in the base.
-        configs: The runs, resolved, no two alike.
-        left_out: A sentence for each combination that cannot be trained, or that is there twice.
-    """
-
-    base: RunConfig
-    grids: Sequence[Grid]
-    changes: Sequence[Mapping[str, Any]]
-    configs: Sequence[RunConfig]
-    left_out: Sequence[str]
 
 
 @dataclass(frozen=True)
@@ -269,128 +242,6 @@ def _counts(run: Run) -> tuple[int, str]:
     return (2 if run.state == "done" else 1 if live else 0, run.run_id)
 
 
-def draft(base: RunConfig, grids: Sequence[Grid]) -> Draft:
-    """Every combination, resolved; those that cannot be trained are left out and named.
-
-    Imports torch.
-
-    Raises:
-        UsageError: There are no values or too many combinations, or none of them can be trained.
-    """
-    from genrecore import classifier
-
-    n = sum(math.prod(len(values) for values in grid.values()) for grid in grids)
-    if n > MOST_RUNS:
-        raise UsageError(
-            f"The plan has {n:,} combinations, and {MOST_RUNS:,} are the most; take fewer values, "
-            "or let a search try some of them."
-        )
-    if n == 0:
-        raise UsageError("A setting that varies needs at least one value.")
-    changes: list[dict[str, Any]] = []
-    configs: list[RunConfig] = []
-    refused: dict[str, list[dict[str, Any]]] = {}
-    seen: set[str] = set()
-    resolved: dict[str, RunConfig | str] = {}
-    for change in itertools.chain.from_iterable(map(_combinations, grids)):
-        try:
-            made = configuration.with_values(base, dict(change))
-        except UsageError as error:
-            refused.setdefault(str(error), []).append(change)
-            continue
-        # The seed decides nothing that could be refused.
-        key = configuration.signature(made.model_copy(update={"seed": 0}))
-        if key not in resolved:
-            try:
-                resolved[key] = classifier.resolve(made)
-            except UsageError as error:
-                resolved[key] = str(error)
-        config = resolved[key]
-        if isinstance(config, str):
-            refused.setdefault(config, []).append(change)
-            continue
-        config = config.model_copy(update={"seed": made.seed})
-        signature = configuration.signature(config)
-        if signature in seen:
-            refused.setdefault("It is the same as another run of the plan.", []).append(change)
-            continue
-        seen.add(signature)
-        changes.append(change)
-        configs.append(config)
-    left_out = [_alike(found, reason) for reason, found in refused.items()]
-    if not configs:
-        raise UsageError(f"None of the {n} combinations can be trained. {left_out[0]}")
-    return Draft(base, list(grids), changes, configs, left_out)
-
-
-def _alike(refused: Sequence[Mapping[str, Any]], reason: str) -> str:
-    """One sentence for combinations that are refused for the same reason: what they share."""
-    first, n = refused[0], len(refused)
-    shared = {key: v for key, v in first.items() if all(one.get(key) == v for one in refused)}
-    return f"{in_words(shared)}{f' ({n} combinations)' if n > 1 else ''}: {reason}"
-
-
-def _combinations(grid: Grid) -> Iterator[dict[str, Any]]:
-    keys = [key for key in _REPEATS if key in grid] + [key for key in grid if key not in _REPEATS]
-    for values in itertools.product(*(grid[key] for key in keys)):
-        yield dict(zip(keys, values, strict=True))
-
-
-def in_words(changes: Mapping[str, Any]) -> str:
-    """`model cnn, learning rate 0.001`, for people; `the base` where nothing varies."""
-    said = [f"{name_of(key)} {shown(value)}" for key, value in changes.items()]
-    return ", ".join(said) or "the base"
-
-
-def name_of(dotted: str) -> str:
-    """A dotted field in words: `training.lr` is the learning rate."""
-    first, _, rest = dotted.partition(".")
-    field: Any = RunConfig.model_fields.get(first)
-    inside = getattr(getattr(field, "annotation", None), "model_fields", {})
-    if rest and rest in inside and first not in ("dataset", "split", "feature", "model"):
-        field = inside[rest]
-    elif rest:
-        return f"{first} {rest.removeprefix('options.').replace('_', ' ')}"
-    return str(field.title or dotted).lower() if field else dotted
-
-
-def shown(value: Any) -> str:
-    """A value as a person writes it."""
-    if isinstance(value, float):
-        return f"{value:g}"
-    return value if isinstance(value, str) else json.dumps(value)
-
-
-def title_of(base: RunConfig, grids: Sequence[Grid]) -> str:
-    """A plan in short: what varies how often, and on which data."""
-    counts: dict[str, int] = {}
-    for key in dict.fromkeys(key for grid in grids for key in grid):
-        counts[key] = len({json.dumps(one) for grid in grids for one in grid.get(key, ())})
-    said = [f"{n} × {name_of(key)}" for key, n in counts.items() if n > 1]
-    if counts.get("model", 1) == 1:
-        one = next((grid["model"][0] for grid in grids if grid.get("model")), base.model.name)
-        said.insert(0, str(one))
-    return " · ".join([", ".join(said), base.dataset.name])
-
-
-def value_of(config: RunConfig, dotted: str) -> Any:
-    """What a configuration has in a dotted field; None for an option left at its default."""
-    value: Any = config
-    for place, part in enumerate(dotted.split(".")):
-        if isinstance(value, configuration.Part):
-            return value.name if part == "name" else value.options.get(part)
-        if isinstance(value, tuple):  # augmentations, by name
-            rest = dotted.split(".")[place:]
-            found = next((one for one in value if one.name == rest[0]), None)
-            return found.options.get(rest[-1]) if found else None
-        value = getattr(value, part)
-    if isinstance(value, configuration.Part):
-        return value.name
-    if isinstance(value, tuple):
-        return ",".join(one.name for one in value)
-    return value
-
-
 def start(
     made: Draft, store: Path | None = None, title: str = "", source: str = "", again: bool = False
 ) -> Plan:
@@ -540,189 +391,3 @@ def find(name: str, store: Path | None = None) -> Plan:
     if matches:
         raise UsageError(f"{name!r} could be any of {len(matches)} plans: {listed} …")
     raise UsageError(f"There is no plan {name!r} in {store or runs.store_dir()}; newest: {listed}.")
-
-
-def score(run: Run, watch: str = "accuracy") -> float:
-    """The best validation value of a run so far, by the metric that is watched; nan before its
-    first epoch. The test clips are not looked at."""
-    if watch == "accuracy" and run.status.get("best_valid_accuracy") is not None:
-        return float(run.status["best_valid_accuracy"])
-    column = f"valid_{watch}"
-    if column not in run.history:
-        return math.nan
-    values = run.history[column].dropna()
-    if values.empty:
-        return math.nan
-    return float(values.min() if watch == "loss" else values.max())
-
-
-def best(plan: Plan, which: Literal["done", "members"] = "done") -> Member | None:
-    """The member with the best validation score, or None before there is one."""
-    watch = plan.base.training.watch
-    scored = [
-        (value, one)
-        for one in getattr(plan, which)
-        if one.run and not math.isnan(value := score(one.run, watch))
-    ]
-    if not scored:
-        return None
-    pick = min if watch == "loss" else max
-    return pick(scored, key=lambda pair: pair[0])[1]
-
-
-def in_short(plan: Plan) -> str:
-    """How far a plan is, as a sentence."""
-    words = f"{len(plan.done)} of {_n_runs(plan.n_runs)} done"
-    for n, what in (
-        (len(plan.active), "at work or waiting"),
-        (sum(one.run is not None and one.run.reason == PRUNED for one in plan.ended), PRUNED),
-        (
-            sum(one.run is None or one.run.reason != PRUNED for one in plan.ended),
-            "ended without a result",
-        ),
-    ):
-        words += f", {n} {what}" if n else ""
-    return f"{words}."
-
-
-def table(plan: Plan) -> list[dict[str, Any]]:
-    """A row a run: what it changes, its state and reason, epochs, and best validation score."""
-    watch = plan.base.training.watch
-    rows = []
-    for one in plan.members:
-        run = one.run
-        rows.append(
-            {
-                **{key: one.changes.get(key) for key in plan.varied},
-                "run": run.run_id if run else "",
-                "state": one.state,
-                "reason": run.reason if run else "",
-                "epochs": f"{int(run.status.get('epoch') or 0)} of {run.n_epochs}" if run else "",
-                "score": score(run, watch) if run else math.nan,
-                "reused": bool(run and run.plan != plan.plan_id),
-            }
-        )
-    return rows
-
-
-def read_values(text: str, kind: Any = None) -> list[Any]:
-    """The values that a text lists: commas between; `|` where values hold commas themselves; `0..4`
-    is every whole number from 0 to 4; or a JSON list.
-
-    Args:
-        text: As typed.
-        kind: The field's type, where it is known: free text is not cut at commas.
-
-    Raises:
-        UsageError: There is no value in it, or a range that is none.
-    """
-    text = text.strip()
-    if text.startswith("["):
-        try:
-            listed = list(json.loads(text))
-        except ValueError:
-            raise UsageError(f"{text} is not a list in JSON, e.g. [1, 2].") from None
-    elif "|" in text:
-        listed = [_read(part, kind) for part in text.split("|") if part.strip()]
-    elif kind is str:
-        listed = [text]
-    elif ".." in text and "," not in text:
-        low, _, high = text.partition("..")
-        if not (low.strip().isdecimal() and high.strip().isdecimal() and int(low) <= int(high)):
-            raise UsageError(
-                f"{text} is no range of whole numbers, e.g. 0..4; ranges of other numbers are for "
-                "a search."
-            )
-        if int(high) - int(low) >= MOST_RUNS:
-            raise UsageError(f"{text} has more than {MOST_RUNS:,} values; take fewer.")
-        listed = list(range(int(low), int(high) + 1))
-    else:
-        listed = [_read(part, kind) for part in text.split(",") if part.strip()]
-    if not listed:
-        raise UsageError("There is no value given; list some with commas between.")
-    unique = {json.dumps(value): value for value in listed}
-    return list(unique.values())
-
-
-def _read(text: str, kind: Any) -> Any:
-    text = text.strip()
-    if kind is str:
-        return text
-    try:
-        return json.loads(text)
-    except ValueError:
-        return text
-
-
-def read_all(base: RunConfig, texts: Mapping[str, Any]) -> dict[str, list[Any]]:
-    """The values of every field that was typed, by dotted field; `fold` may be `all`.
-
-    Raises:
-        UsageError: As `read_values`.
-    """
-    models = [one.strip() for one in str(texts.get("model", "")).split(",") if one.strip()]
-    found: dict[str, list[Any]] = {}
-    for dotted, text in texts.items():
-        if not isinstance(text, str):
-            found[dotted] = [text]
-        elif dotted == "fold" and text.strip() == "all":
-            found[dotted] = _all_folds(base, texts)
-        else:
-            try:
-                found[dotted] = read_values(text, kind_of(dotted, base, models))
-            except UsageError as error:
-                raise UsageError(f"{dotted}: {error}") from None
-    return found
-
-
-def _all_folds(base: RunConfig, texts: Mapping[str, Any]) -> list[int]:
-    given = {key: text for key, text in texts.items() if key.partition(".")[0] == "split"}
-    split = configuration.with_values(base, given).split
-    return list(range(splits.n_folds(split.name, split.options)))
-
-
-def kind_of(dotted: str, base: RunConfig, models: Iterable[str] = ()) -> Any:
-    """The type of a dotted field: int, float, str for free text, or None where nobody knows.
-
-    Imports torch where the field is a part's option.
-
-    Args:
-        dotted: The field.
-        base: Says which parts are chosen.
-        models: Those that a plan varies.
-    """
-    first, _, rest = dotted.partition(".")
-    if first == "augment":
-        return str if not rest else None
-    if first in ("dataset", "split", "feature", "standardise", "model"):
-        if rest in ("", "name"):
-            return None
-        return _option_kind(first, rest.removeprefix("options."), base, models)
-    value: Any = RunConfig.model_fields.get(first)
-    kind = getattr(value, "annotation", None)
-    inside = getattr(kind, "model_fields", {})
-    if rest:
-        kind = getattr(inside.get(rest), "annotation", None)
-    return kind if kind in (int, float, str, bool) else None
-
-
-def _option_kind(part: str, option: str, base: RunConfig, models: Iterable[str]) -> Any:
-    from genrecore.datasets import DATASETS
-    from genrecore.features import FEATURES, STANDARDISERS
-    from genrecore.models import MODELS
-    from genrecore.splits import SPLITS
-
-    registries: dict[str, Any] = {
-        "dataset": DATASETS,
-        "split": SPLITS,
-        "feature": FEATURES,
-        "standardise": STANDARDISERS,
-        "model": MODELS,
-    }
-    names = [getattr(base, part).name, *(models if part == "model" else ())]
-    for name in names:
-        if name in registries[part]:
-            info = registries[part][name].options.model_fields.get(option)
-            if info is not None and info.annotation in (int, float, str, bool):
-                return info.annotation
-    return None

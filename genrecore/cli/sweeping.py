@@ -1,12 +1,9 @@
-"""`genrecore sweep` and `genrecore plans`: many runs as one command."""
+"""`genrecore sweep`: many runs as one command."""
 
 from __future__ import annotations
 
-import json
 import math
-import shlex
 import sys
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -14,28 +11,20 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from genrecore import config as configuration
-from genrecore import leaklab, plans, runs
+from genrecore import leaklab, plan_values, plans, runs
 from genrecore.cli.app import app
 from genrecore.cli.flags import with_flags
-from genrecore.cli.output import JSON, duration, err, out, print_json, print_table, reporting, share
+from genrecore.cli.output import JSON, duration, err, out, print_json, print_table, reporting
+from genrecore.cli.planned import drive, follow_plan, said_begun
 from genrecore.cli.training import CONFIG, PRESET
 from genrecore.config import RunConfig
 from genrecore.errors import GenrecoreError, UsageError
-from genrecore.plans import Draft, Grid, Plan
+from genrecore.plan_drafts import Draft, Grid, draft
 from genrecore.progress import Report
 
 if TYPE_CHECKING:
     from genrecore.estimates import PlanEstimate
-    from genrecore.search import Way
-
-plans_app = typer.Typer(
-    help="Plans of many runs: list, show, stop, go on.",
-    no_args_is_help=True,
-    rich_markup_mode=None,
-)
-app.add_typer(plans_app, name="plans")
-
-PLAN = Annotated[str, typer.Argument(help="A plan's id, a part of it, or 'latest'.")]
+    from genrecore.search_ranges import Way
 
 
 @app.command()
@@ -90,7 +79,7 @@ def sweep(
     """
     texts = _texts(values, set_)
     if search:
-        from genrecore.search import Way
+        from genrecore.search_ranges import Way
 
         if table:
             raise UsageError("--table names all its runs; a search chooses them. Take one of both.")
@@ -99,23 +88,23 @@ def sweep(
         return
     base, grids, source = _with_table(_base(config, preset), table)
     base, grids = _spread(base, grids, texts)
-    draft = plans.draft(base, grids)
-    there = [None] * len(draft.configs) if again else leaklab.present(draft.configs)
-    todo = [c for c, run in zip(draft.configs, there, strict=True) if run is None]
+    made = draft(base, grids)
+    there = [None] * len(made.configs) if again else leaklab.present(made.configs)
+    todo = [c for c, run in zip(made.configs, there, strict=True) if run is None]
     with reporting(quiet=as_json) as report:
         estimate = _estimate(todo, report)
     if not as_json:
-        _print_draft(draft, [run.run_id if run else "" for run in there])
-        _print_summary(len(draft.configs), len(todo), estimate)
+        _print_draft(made, [run.run_id if run else "" for run in there])
+        _print_summary(len(made.configs), len(todo), estimate)
     if dry_run:
         if as_json:
-            print_json(_draft_facts(draft, there, estimate))
+            print_json(_draft_facts(made, there, estimate))
         return
     if not _agreed(yes, as_json, f"Queue {len(todo)} runs?"):
         return
     named = title or (_title_of(table) if table else "")
-    plan = plans.start(draft, title=named, source=source, again=again)
-    _follow_plan(plan, background, as_json)
+    plan = plans.start(made, title=named, source=source, again=again)
+    follow_plan(plan, background, as_json)
 
 
 def _texts(values: Mapping[str, Any], set_: Sequence[str] | None) -> dict[str, Any]:
@@ -158,7 +147,7 @@ def _spread(
 ) -> tuple[RunConfig, list[Grid]]:
     """Base and grids with what was typed: one value goes into the base, several vary; values of a
     field that a table varies take the place of the table's."""
-    typed = plans.read_all(base, texts)
+    typed = plan_values.read_all(base, texts)
     single = {key: values[0] for key, values in typed.items() if len(values) == 1}
     several = {key: values for key, values in typed.items() if len(values) > 1}
     base = configuration.with_values(base, single)
@@ -188,19 +177,19 @@ def _estimate(configs: Sequence[RunConfig], report: Report) -> PlanEstimate:
     return known.of_all(configs)
 
 
-def _print_draft(draft: Draft, there: Sequence[str]) -> None:
+def _print_draft(made: Draft, there: Sequence[str]) -> None:
     rows = [
         {
             "run": str(number),
-            **{plans.name_of(key): plans.shown(value) for key, value in change.items()},
+            **{plan_values.name_of(key): plan_values.shown(value) for key, value in change.items()},
             "there already": run_id,
         }
-        for number, (change, run_id) in enumerate(zip(draft.changes, there, strict=True), start=1)
+        for number, (change, run_id) in enumerate(zip(made.changes, there, strict=True), start=1)
     ]
     columns = list(dict.fromkeys(key for row in rows for key in row if key != "there already"))
     columns += ["there already"] if any(there) else []
     print_table([{key: row.get(key, "") for key in columns} for row in rows])
-    for sentence in draft.left_out:
+    for sentence in made.left_out:
         err.print(f"Left out: {sentence}", markup=False)
 
 
@@ -211,13 +200,13 @@ def _print_summary(n: int, n_todo: int, estimate: PlanEstimate) -> None:
     out.print(f"{words}. {estimate.sentence(duration(estimate.seconds))}", markup=False)
 
 
-def _draft_facts(draft: Draft, there: Sequence[Any], estimate: PlanEstimate) -> dict[str, Any]:
+def _draft_facts(made: Draft, there: Sequence[Any], estimate: PlanEstimate) -> dict[str, Any]:
     return {
         "runs": [
             {"changes": change, "there": run.run_id if run else None}
-            for change, run in zip(draft.changes, there, strict=True)
+            for change, run in zip(made.changes, there, strict=True)
         ],
-        "left_out": draft.left_out,
+        "left_out": made.left_out,
         "estimate": _estimate_facts(estimate),
     }
 
@@ -252,18 +241,18 @@ def _search(
     flags: tuple[bool, bool, bool, bool],
 ) -> None:
     """A search from the command line; `flags` are dry_run, yes, background, as_json."""
-    from genrecore import classifier
+    from genrecore import classifier, search_ranges
     from genrecore import search as searching
 
     dry_run, yes, background, as_json = flags
-    base, ranges = searching.read_all(base, texts)
-    base = searching.check(base, ranges, way)
+    base, ranges = search_ranges.read_all(base, texts)
+    base = search_ranges.check(base, ranges, way)
     with reporting(quiet=as_json) as report:
-        one = searching.typical(base, ranges)
+        one = search_ranges.typical(base, ranges)
         estimate = _estimate([classifier.resolve(one)] * way.n_trials, report)
     if not as_json:
         rows = [
-            {"setting": plans.name_of(key), "searched": searching.range_words(given)}
+            {"setting": plan_values.name_of(key), "searched": search_ranges.range_words(given)}
             for key, given in ranges.items()
         ]
         print_table(rows)
@@ -272,7 +261,7 @@ def _search(
         out.print(f"{way.n_trials} trials. {sentence}{early}", markup=False)
     if dry_run:
         if as_json:
-            words = {key: searching.range_words(given) for key, given in ranges.items()}
+            words = {key: search_ranges.range_words(given) for key, given in ranges.items()}
             print_json({"ranges": words, "estimate": _estimate_facts(estimate)})
         return
     if not _agreed(yes, as_json, f"Start {way.n_trials} trials?"):
@@ -280,199 +269,6 @@ def _search(
     plan = searching.create(base, ranges, way, title=title)
     if background:
         searching.start(plan)
-        _said_begun(plan, as_json, "The search is at work")
+        said_begun(plan, as_json, "The search is at work")
         return
-    _drive(plan, as_json)
-
-
-def _said_begun(plan: Plan, as_json: bool, words: str) -> None:
-    if as_json:
-        print_json({"plan": plan.plan_id, "folder": str(plan.folder), "n_runs": plan.n_runs})
-    else:
-        out.print(f"{words}: {plan.plan_id}. Watch it: genrecore plans show {plan.plan_id}")
-
-
-def _follow_plan(plan: Plan, background: bool, as_json: bool) -> None:
-    """Waits for a plan whose runs are queued, unless it is to go on by itself."""
-    if background:
-        _said_begun(plan, as_json, f"Queued {plan.n_runs} runs")
-        return
-    if not as_json:
-        out.print(f"Plan {plan.plan_id}. Ctrl-C leaves it to itself; its runs go on.")
-    with reporting(quiet=as_json) as report:
-        while plan.active:
-            report(plan.title, len(plan.done), plan.n_runs)
-            time.sleep(0.5)
-            plan = Plan(plan.folder)
-    _show(plan, as_json)
-    if len(plan.done) < plan.n_runs:
-        n = plan.n_runs - len(plan.done)
-        raise GenrecoreError(
-            f"{n} of {plan.n_runs} runs have no result; queue them again with: genrecore plans "
-            f"resume {plan.plan_id}"
-        )
-
-
-def _drive(plan: Plan, as_json: bool) -> None:
-    from genrecore import search as searching
-
-    if not as_json:
-        out.print(f"Search {plan.plan_id}. After Ctrl-C: genrecore plans resume {plan.plan_id}")
-    with reporting(quiet=as_json) as report:
-        searching.drive(plan, report)
-    _show(Plan(plan.folder), as_json)
-
-
-def facts_of(plan: Plan) -> dict[str, Any]:
-    """A plan for scripts."""
-    best = plans.best(plan)
-    return {
-        "plan": plan.plan_id,
-        "folder": str(plan.folder),
-        "title": plan.title,
-        "source": plan.source,
-        "state": plan.state,
-        "n_runs": plan.n_runs,
-        "n_done": len(plan.done),
-        "n_active": len(plan.active),
-        "n_ended": len(plan.ended),
-        "time_left_s": plan.left_s,
-        "watch": plan.base.training.watch,
-        "best_run": best.run.run_id if best and best.run else None,
-        "search": plan.search,
-        "left_out": plan.left_out,
-        "runs": plans.table(plan),
-    }
-
-
-def _show(plan: Plan, as_json: bool) -> None:
-    if as_json:
-        print_json(facts_of(plan))
-        return
-    out.print(f"{plan.title}: {plans.in_short(plan)}", markup=False)
-    watch = plan.base.training.watch
-    rows = [
-        {
-            **{plans.name_of(key): plans.shown(row[key]) for key in plan.varied},
-            f"validation {watch.replace('_', ' ')}": _score(row["score"], watch),
-            "epochs": row["epochs"],
-            "state": row["state"],
-            "reason": row["reason"],
-            "run": row["run"],
-        }
-        for row in plans.table(plan)
-    ]
-    print_table(rows, "No run of it has been queued yet.")
-    for sentence in plan.left_out:
-        err.print(f"Left out: {sentence}", markup=False)
-    best = plans.best(plan)
-    if best and best.run:
-        value = _score(plans.score(best.run, watch), watch)
-        out.print(f"Best by validation: {plans.in_words(best.changes)} ({value})", markup=False)
-    done = [one.run.run_id for one in plan.done if one.run]
-    if len(done) > 1 and not plan.search:
-        out.print(f"Compare them: genrecore compare {shlex.join(done[:8])}", markup=False)
-
-
-def _score(value: float, watch: str) -> str:
-    if math.isnan(value):
-        return "–"
-    return f"{value:.3f}" if watch == "loss" else share(value)
-
-
-@plans_app.command("list")
-def list_plans(as_json: JSON = False) -> None:
-    """Every plan, the newest first."""
-    found = plans.all_plans()
-    if as_json:
-        print_json([{k: v for k, v in facts_of(plan).items() if k != "runs"} for plan in found])
-        return
-    rows = [
-        {
-            "plan": plan.plan_id,
-            "title": plan.title,
-            "state": plan.state,
-            "runs": f"{len(plan.done)} of {plan.n_runs} done",
-            "left": duration(plan.left_s) if plan.left_s is not None else "",
-        }
-        for plan in found
-    ]
-    print_table(rows, "No plans yet; 'genrecore sweep --help' says how to make one.")
-
-
-@plans_app.command("show")
-def show_plan(plan: PLAN, as_json: JSON = False) -> None:
-    """One plan: how far it is, and its runs with their validation scores."""
-    _show(plans.find(plan), as_json)
-
-
-@plans_app.command("stop")
-def stop_plan(plan: PLAN, as_json: JSON = False) -> None:
-    """Take its waiting runs out of the queue and stop those at work; what is done stays."""
-    found = plans.find(plan)
-    sentence = plans.stop(found)
-    if as_json:
-        print_json({"plan": found.plan_id, "message": sentence})
-    else:
-        out.print(sentence)
-
-
-@plans_app.command("resume")
-def resume_plan(
-    plan: PLAN,
-    background: Annotated[bool, typer.Option("--background", help="Return at once.")] = False,
-    as_json: JSON = False,
-) -> None:
-    """Queue what is missing, stopped, failed or lost; let a search go on."""
-    found = plans.find(plan)
-    if not found.search:
-        plans.queue_missing(found)
-        _follow_plan(Plan(found.folder), background, as_json)
-        return
-    from genrecore import search as searching
-
-    if background:
-        searching.start(found)
-        _said_begun(found, as_json, "The search goes on")
-    else:
-        searching.unstop(found)
-        _drive(found, as_json)
-
-
-@plans_app.command("tables")
-def list_tables(as_json: JSON = False) -> None:
-    """The tables of the studies that are there as plans: for 'genrecore sweep --table NAME'."""
-    from genrecore.plan_presets import PLANS
-
-    if as_json:
-        print_json(
-            [
-                {
-                    "name": entry.name,
-                    "title": entry.title,
-                    "source": entry.source,
-                    "values": entry.thing.values,
-                    "grids": entry.thing.grids,
-                    **{key: entry.facts[key] for key in ("published", "notes")},
-                }
-                for entry in PLANS.values()
-            ]
-        )
-        return
-    for entry in PLANS.values():
-        out.print(f"{entry.name}: {entry.title}", style="bold", markup=False)
-        for grid in entry.thing.grids:
-            varied = "; ".join(f"{plans.name_of(k)} {json.dumps(v)}" for k, v in grid.items())
-            out.print(f"  varies {varied}", markup=False)
-        out.print(f"  {entry.source}. {entry.facts['published']}", markup=False)
-        for note in entry.facts["notes"]:
-            out.print(f"  – {note}", markup=False)
-
-
-@plans_app.command("drive", hidden=True)
-def drive_search(folder: Annotated[Path, typer.Argument()]) -> None:
-    """Carry a search on in this process; what a task runs."""
-    from genrecore import search as searching
-
-    with reporting() as report:
-        searching.drive(Plan(folder), report)
+    drive(plan, as_json)

@@ -1,0 +1,123 @@
+"""Drafts of plans: every combination of values as a configuration, and those that do not fit.
+
+Importing this imports no torch; `draft` does.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from genrecore import config as configuration
+from genrecore.config import RunConfig
+from genrecore.errors import UsageError
+from genrecore.plan_values import in_words, name_of
+
+MOST_RUNS = 2000
+Grid = Mapping[str, Sequence[Any]]
+"""Values by dotted field; each combination is a run."""
+
+# What repeats a system varies slowest, so that every system has one result before any has two.
+_REPEATS = ("split_seed", "fold", "seed")
+
+
+@dataclass(frozen=True)
+class Draft:
+    """What a plan will be; nothing is written yet.
+
+    Attributes:
+        base: What all its runs start from.
+        grids: What varies; one, or several for tables that are no full product.
+        changes: What each run changes in the base.
+        configs: The runs, resolved, no two alike.
+        left_out: A sentence for each combination that cannot be trained, or that is there twice.
+    """
+
+    base: RunConfig
+    grids: Sequence[Grid]
+    changes: Sequence[Mapping[str, Any]]
+    configs: Sequence[RunConfig]
+    left_out: Sequence[str]
+
+
+def draft(base: RunConfig, grids: Sequence[Grid]) -> Draft:
+    """Every combination, resolved; those that cannot be trained are left out and named.
+
+    Imports torch.
+
+    Raises:
+        UsageError: There are no values or too many combinations, or none of them can be trained.
+    """
+    from genrecore import classifier
+
+    n = sum(math.prod(len(values) for values in grid.values()) for grid in grids)
+    if n > MOST_RUNS:
+        raise UsageError(
+            f"The plan has {n:,} combinations, and {MOST_RUNS:,} are the most; take fewer values, "
+            "or let a search try some of them."
+        )
+    if n == 0:
+        raise UsageError("A setting that varies needs at least one value.")
+    changes: list[dict[str, Any]] = []
+    configs: list[RunConfig] = []
+    refused: dict[str, list[dict[str, Any]]] = {}
+    seen: set[str] = set()
+    resolved: dict[str, RunConfig | str] = {}
+    for change in itertools.chain.from_iterable(map(_combinations, grids)):
+        try:
+            made = configuration.with_values(base, dict(change))
+        except UsageError as error:
+            refused.setdefault(str(error), []).append(change)
+            continue
+        # The seed decides nothing that could be refused.
+        key = configuration.signature(made.model_copy(update={"seed": 0}))
+        if key not in resolved:
+            try:
+                resolved[key] = classifier.resolve(made)
+            except UsageError as error:
+                resolved[key] = str(error)
+        config = resolved[key]
+        if isinstance(config, str):
+            refused.setdefault(config, []).append(change)
+            continue
+        config = config.model_copy(update={"seed": made.seed})
+        signature = configuration.signature(config)
+        if signature in seen:
+            refused.setdefault("It is the same as another run of the plan.", []).append(change)
+            continue
+        seen.add(signature)
+        changes.append(change)
+        configs.append(config)
+    left_out = [_alike(found, reason) for reason, found in refused.items()]
+    if not configs:
+        raise UsageError(f"None of the {n} combinations can be trained. {left_out[0]}")
+    return Draft(base, list(grids), changes, configs, left_out)
+
+
+def _alike(refused: Sequence[Mapping[str, Any]], reason: str) -> str:
+    """One sentence for combinations that are refused for the same reason: what they share."""
+    first, n = refused[0], len(refused)
+    shared = {key: v for key, v in first.items() if all(one.get(key) == v for one in refused)}
+    return f"{in_words(shared)}{f' ({n} combinations)' if n > 1 else ''}: {reason}"
+
+
+def _combinations(grid: Grid) -> Iterator[dict[str, Any]]:
+    keys = [key for key in _REPEATS if key in grid] + [key for key in grid if key not in _REPEATS]
+    for values in itertools.product(*(grid[key] for key in keys)):
+        yield dict(zip(keys, values, strict=True))
+
+
+def title_of(base: RunConfig, grids: Sequence[Grid]) -> str:
+    """A plan in short: what varies how often, and on which data."""
+    counts: dict[str, int] = {}
+    for key in dict.fromkeys(key for grid in grids for key in grid):
+        counts[key] = len({json.dumps(one) for grid in grids for one in grid.get(key, ())})
+    said = [f"{n} × {name_of(key)}" for key, n in counts.items() if n > 1]
+    if counts.get("model", 1) == 1:
+        one = next((grid["model"][0] for grid in grids if grid.get("model")), base.model.name)
+        said.insert(0, str(one))
+    return " · ".join([", ".join(said), base.dataset.name])
