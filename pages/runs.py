@@ -1,28 +1,33 @@
-"""Runs: every run with its state, and one of them in detail, live while it works."""
+"""Runs: every run with its state, the queue, and one of them in detail, live while it works."""
 
 import streamlit as st
 
 from genrecore import ui
-from genrecore.ui import readers
+from genrecore.ui import readers, run_rows
 
 ui.page("Runs", "Every run and how it goes; closing this page stops nothing.")
+ui.show_said()
 
-found = readers.all_runs()
+found = run_rows.rows()
 for problem in readers.unreadable():
     st.warning(ui.plain(problem))
 if not found:
     ui.empty("There are no runs yet.", "Train a model, and it appears here while it works.")
     ui.link_to("train", "Train a model", ":material/model_training:")
+    ui.run_bin()
     st.stop()
 
-chosen = readers.find(ui.chosen("run")) or found[0]
+active = any(row.is_live or row.state == "queued" for row in found)
+ui.run_filters(found)
+ui.live(ui.run_list, while_true=active, idle_s=20, tick_s=ui.TABLE_TICK_S)
+ui.run_bin()
+ui.live(ui.run_queue, while_true=active, tick_s=ui.TABLE_TICK_S)
+
+chosen = ui.opened_run(found)
+if chosen is None:
+    st.stop()
 if ui.chosen("run") not in ("", chosen.run_id):
-    st.warning(f"There is no run {ui.plain(ui.chosen('run'))}; the newest is shown.")
-
-ui.live(ui.run_list, while_true=bool(readers.active(found)), idle_s=20)
-
+    st.warning(f"There is no run {ui.plain(ui.chosen('run'))}; another one is shown.")
 ui.section("The run")
-stage = ui.stage(chosen)
-ui.live(lambda: ui.run_live(chosen.run_id, drawn=stage), while_true=ui.is_live(chosen))
-ui.run_result(chosen)
-ui.run_facts(chosen)
+ui.run_detail(chosen)
+ui.webhook()

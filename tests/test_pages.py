@@ -111,7 +111,9 @@ def test_a_run_in_the_address_is_shown_with_its_state_and_reason(
     assert run.reason in said
     state = {"first": "Done"}.get(name, name.capitalize())
     assert any(state in row for row in app.dataframe[0].value["state"])
-    assert bool(app.button(key=f"stop_{run.run_id}")) if name == "running" else not app.button
+    keys = {button.key for button in app.button}
+    assert (f"stop_{run.run_id}" in keys) == (name == "running")
+    assert (f"resume_{run.run_id}" in keys) == (name in ("failed", "lost"))
 
 
 def test_an_unknown_run_in_the_address_gives_the_newest_and_says_so(full: dict[str, Run]) -> None:

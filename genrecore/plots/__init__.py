@@ -7,7 +7,7 @@ them; genres and runs bring their own (`palette`), the same on every page.
 
 from genrecore.plots.bars import leaderboard, per_genre, verdict
 from genrecore.plots.chart import Chart
-from genrecore.plots.curves import learning_curves
+from genrecore.plots.curves import learning_curves, over_epochs
 from genrecore.plots.matrices import confusion
 from genrecore.plots.palette import RunStyle, genre_colours, run_styles
 from genrecore.plots.sound import mel_spectrogram, verdict_over_time, waveform
@@ -20,6 +20,7 @@ __all__ = [
     "leaderboard",
     "learning_curves",
     "mel_spectrogram",
+    "over_epochs",
     "per_genre",
     "run_styles",
     "verdict",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import pandas as pd
@@ -22,6 +23,9 @@ def learning_curves(
     measure: str,
     styles: Mapping[str, RunStyle],
     best_epochs: Mapping[str, int] | None = None,
+    smoothing: float = 0.0,
+    logarithmic: bool = False,
+    epochs: tuple[int, int] | None = None,
 ) -> Chart:
     """Loss or accuracy against the epoch; validation is drawn solid with markers, training dotted.
 
@@ -30,6 +34,10 @@ def learning_curves(
         measure: "loss" or "accuracy".
         styles: Of each run in `curves`.
         best_epochs: The epoch each run keeps; it gets a ring.
+        smoothing: Weight of what came before in an exponential moving average, 0 … 0.99; what was
+            measured stays to be seen, faintly.
+        logarithmic: Whether the measure is drawn on a logarithmic scale.
+        epochs: First and last epoch shown; all by default.
     """
     name, unit, number = _MEASURES[measure]
     titles = curves.drop_duplicates("run_id").set_index("run_id")["title"]
@@ -43,9 +51,21 @@ def learning_curves(
             if part.empty:
                 continue
             solid = split == "valid"
+            if smoothing:
+                figure.add_scatter(
+                    x=part["epoch"].tolist(),
+                    y=part[measure].tolist(),
+                    name=label(f"{title}, {word}, as measured"),
+                    legendgroup=str(run_id),
+                    mode="lines",
+                    line={"color": style.colour, "width": 1},
+                    opacity=0.3,
+                    showlegend=False,
+                    hoverinfo="skip",
+                )
             figure.add_scatter(
                 x=part["epoch"].tolist(),
-                y=part[measure].tolist(),
+                y=smoothed(part[measure], smoothing).tolist(),
                 name=label(f"{title}, {word}" if several else word.capitalize()),
                 legendgroup=str(run_id),
                 mode="lines+markers" if solid or len(part) == 1 else "lines",
@@ -66,17 +86,107 @@ def learning_curves(
                 "<extra></extra>",
             )
         _ring(figure, of_run, measure, style, (best_epochs or {}).get(str(run_id)))
-    epochs = curves["epoch"].max() if len(curves) else 1
     laid_out(figure, name, 330, legend=legend_below_title(), hovermode="closest")
     figure.update_layout(margin_t=76 + 20 * max(0, len(titles) - 2 if several else 0))
-    figure.update_xaxes(
-        title="Epoch", range=[0.5, max(float(epochs), 2) + 0.5], dtick=_tick(epochs), showgrid=False
-    )
+    _epoch_axis(figure, curves["epoch"].max() if len(curves) else 1, epochs)
     figure.update_yaxes(title=unit, tickformat=".0%" if measure == "accuracy" else "~g")
-    figure.update_yaxes(rangemode="tozero" if measure == "loss" else "normal")
+    if logarithmic:
+        figure.update_yaxes(type="log", tickformat="~g" if measure == "loss" else ".2~%")
+        figure.update_yaxes(dtick="D2" if measure == "loss" else None)
+    else:
+        figure.update_yaxes(rangemode="tozero" if measure == "loss" else "normal")
+    if epochs is not None:
+        _fit_height(figure, curves, measure, epochs, logarithmic)
     table = _wide(curves, measure, several)
     shares = tuple(str(name) for name in table.columns[1:]) if measure == "accuracy" else ()
     return Chart(figure, _in_words(curves, measure, titles), table, shares)
+
+
+def over_epochs(
+    history: pd.DataFrame,
+    columns: Mapping[str, str],
+    title: str,
+    unit: str,
+    style: RunStyle,
+    epochs: tuple[int, int] | None = None,
+    number: str = ",.3~g",
+) -> Chart:
+    """What was measured in each epoch of one run: learning rate, speed, memory.
+
+    Args:
+        history: One row an epoch, with `epoch` and the columns.
+        columns: Names in the history and what to call them.
+        title: Written above.
+        unit: Of the vertical axis.
+        style: Of the run; a second line is dashed.
+        epochs: First and last epoch shown; all by default.
+        number: How a number is written, in d3's format.
+    """
+    figure = go.Figure()
+    words = []
+    for dash, (column, name) in zip(("solid", "dash", "dot"), columns.items(), strict=False):
+        part = history.dropna(subset=[column]) if column in history else history[:0]
+        if part.empty:
+            continue
+        figure.add_scatter(
+            x=part["epoch"].tolist(),
+            y=part[column].tolist(),
+            name=label(name),
+            mode="lines+markers" if len(part) == 1 else "lines",
+            line={"color": style.colour, "width": 2, "dash": dash},
+            hovertemplate=f"epoch %{{x}}, {label(name)}: %{{y:{number}}}<extra></extra>",
+        )
+        first, last = part.iloc[0], part.iloc[-1]
+        words.append(
+            f"{name} from {first[column]:.3g} in epoch {first['epoch']:.0f} to {last[column]:.3g} "
+            f"in epoch {last['epoch']:.0f}"
+        )
+    several = len(figure.data) > 1
+    laid_out(figure, title, 250, legend=legend_below_title(), hovermode="closest")
+    figure.update_layout(showlegend=several, margin_t=76 if several else 46)
+    _epoch_axis(figure, history["epoch"].max() if len(history) else 1, epochs)
+    figure.update_yaxes(title=unit, tickformat="~g", rangemode="tozero")
+    present = [column for column in columns if column in history]
+    table = history[["epoch", *present]].rename(columns={"epoch": "Epoch", **dict(columns)})
+    drawn = "; ".join(words) or "no epoch yet"
+    return Chart(figure, f"Line chart of {title} over the epochs. {drawn}.", table)
+
+
+def smoothed(values: pd.Series, weight: float) -> pd.Series:
+    """An exponential moving average that starts unbiased: each value counts `weight` times as much
+    as the next one. A weight of 0 leaves the values as they are."""
+    return values.ewm(alpha=1 - weight, adjust=True).mean() if weight else values
+
+
+def _epoch_axis(figure: go.Figure, last: float, epochs: tuple[int, int] | None) -> None:
+    first, last = epochs or (1, max(float(last), 2))
+    figure.update_xaxes(
+        title="Epoch",
+        range=[first - 0.5, last + 0.5],
+        dtick=_tick(last - first + 1),
+        showgrid=False,
+    )
+    if epochs:
+        figure.update_xaxes(tick0=0)
+
+
+def _fit_height(
+    figure: go.Figure,
+    curves: pd.DataFrame,
+    measure: str,
+    epochs: tuple[int, int],
+    logarithmic: bool,
+) -> None:
+    """The vertical range of what is shown: Plotly alone fits it to all epochs."""
+    shown = curves[curves["epoch"].between(*epochs)][measure].dropna()
+    shown = shown[shown > 0] if logarithmic else shown
+    if shown.empty:
+        return
+    low, high = float(shown.min()), float(shown.max())
+    if logarithmic:
+        low, high = math.log10(low), math.log10(high)
+    room = 0.06 * (high - low) or 0.05 * abs(high) or 0.1
+    figure.update_yaxes(range=[low - room, high + room])
 
 
 def _ring(

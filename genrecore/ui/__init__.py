@@ -14,7 +14,7 @@ from genrecore.ui.frame import (
     sentences,
     upload_types,
 )
-from genrecore.ui.live import is_live, leak_badge, live, run_list, run_live, running_now, stage
+from genrecore.ui.live import is_live, leak_badge, live, running_now
 from genrecore.ui.results import (
     first_steps,
     leaderboard_links,
@@ -24,8 +24,14 @@ from genrecore.ui.results import (
     run_result,
     side_by_side,
 )
+from genrecore.ui.run_alerts import webhook
+from genrecore.ui.run_controls import show_said
+from genrecore.ui.run_detail import run_detail
+from genrecore.ui.run_queue import run_queue
+from genrecore.ui.run_table import TABLE_TICK_S, opened_run, run_bin, run_filters, run_list
 
 __all__ = [
+    "TABLE_TICK_S",
     "chart",
     "choose",
     "choose_many",
@@ -42,18 +48,23 @@ __all__ = [
     "link_to",
     "live",
     "navigation",
+    "opened_run",
     "page",
     "pair",
     "pair_sentences",
     "plain",
+    "run_bin",
+    "run_detail",
     "run_facts",
+    "run_filters",
     "run_list",
-    "run_live",
+    "run_queue",
     "run_result",
     "running_now",
     "section",
     "sentences",
+    "show_said",
     "side_by_side",
-    "stage",
     "upload_types",
+    "webhook",
 ]

@@ -108,6 +108,7 @@ def choose_one(
     default: str = "",
     help: str | None = None,
     radio: bool = False,
+    hide_label: bool = False,
 ) -> str:
     """A select box (or a row of buttons, where there are several) bound to the URL.
 
@@ -126,7 +127,14 @@ def choose_one(
 
     if radio:
         picked = st.segmented_control(
-            label, options, format_func=words, key=key, on_change=write, help=help, required=True
+            label,
+            options,
+            format_func=words,
+            key=key,
+            on_change=write,
+            help=help,
+            required=True,
+            label_visibility="collapsed" if hide_label else "visible",
         )
     else:
         picked = st.selectbox(

@@ -68,10 +68,31 @@ def _fill_in() -> None:
     """Writes a preset's values into the address, where the fields read them."""
     picked = str(st.session_state.get("preset") or "")
     choose("preset", picked)
-    values = PRESETS[picked].thing if picked else {}
+    fill_in(PRESETS[picked].thing if picked else {})
+
+
+def fill_in(values: Mapping[str, Any]) -> None:
+    """Writes dotted values into the address, where the fields read them; an option of a part needs
+    the part's name among them."""
     for dotted, value in values.items():
         part, _, option = dotted.partition(".")
         choose(f"{values[part]}.{option}" if part in REGISTRIES and option else dotted, str(value))
+
+
+def varying() -> dict[str, str]:
+    """Every field of a run that takes a value, by dotted name, with its title; options of parts are
+    those of the parts that the address chooses, of models all."""
+    titles = {dotted: info.title or dotted for dotted, info in _flat_fields(RunConfig).items()}
+    for part, registry in REGISTRIES.items():
+        titles[part] = RunConfig.model_fields[part].title or part
+        default = getattr(RunConfig(), part).name
+        names = list(registry) if part == "model" else [chosen(part) or default]
+        for name in names:
+            if name in registry:
+                for key, info in registry[name].options.model_fields.items():
+                    words = info.title or key.replace("_", " ").capitalize()
+                    titles[f"{part}.{key}"] = f"{titles[part]}: {words}"
+    return titles | {"augment": RunConfig.model_fields["augment"].title or "augment"}
 
 
 def data_part(base: RunConfig) -> dict[str, Any]:

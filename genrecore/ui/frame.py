@@ -29,6 +29,7 @@ _PAGES = {
         ("models", "Models", ":material/account_tree:"),
         ("leaks", "Leaks", ":material/water_drop:"),
         ("train", "Train", ":material/model_training:"),
+        ("plans", "Plans", ":material/grid_view:"),
         ("classify", "Classify", ":material/graphic_eq:"),
     ],
 }
@@ -123,10 +124,7 @@ def command(line: str) -> None:
 
 def chart(drawn: Chart, key: str) -> None:
     """A chart with its alternative text, and its numbers one click away."""
-    ink = _INK.get(st.context.theme.type or "light", _INK["light"])
-    drawn.figure.update_layout(font_color=ink)
-    for axes in (drawn.figure.update_xaxes, drawn.figure.update_yaxes):
-        axes(tickfont_color=ink, title_font_color=ink)
+    in_ink(drawn, ink())
     with st.container(gap=None):
         st.plotly_chart(
             drawn.figure,
@@ -141,6 +139,18 @@ def chart(drawn: Chart, key: str) -> None:
                 placeholder="–",
                 column_config={name: share_column() for name in drawn.shares},
             )
+
+
+def ink() -> str:
+    """The colour of a chart's text in the theme that this visitor sees."""
+    return _INK.get(st.context.theme.type or "light", _INK["light"])
+
+
+def in_ink(drawn: Chart, colour: str) -> None:
+    """Gives a chart's text this colour."""
+    drawn.figure.update_layout(font_color=colour)
+    for axes in (drawn.figure.update_xaxes, drawn.figure.update_yaxes):
+        axes(tickfont_color=colour, title_font_color=colour)
 
 
 def in_percent(table: pd.DataFrame, shares: Iterable[str]) -> pd.DataFrame:

@@ -9,14 +9,17 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import streamlit as st
 
-from genrecore import comparison, metrics, plots, runs
+from genrecore import alerts, clips, comparison, metrics, runs
+from genrecore.alerts import Alert
 from genrecore.comparison import Comparison
 from genrecore.errors import GenrecoreError
 from genrecore.plots import RunStyle
 from genrecore.runs import Run
+from genrecore.ui import run_rows
 
 
 @dataclass(frozen=True)
@@ -29,33 +32,28 @@ class Progress:
 
 def all_runs() -> list[Run]:
     """Every readable run of the store, the newest first."""
-    return [run for run in runs.all_runs() if _is_readable(str(run.folder))]
+    return [run for run in map(run_rows.opened, run_rows.listed()) if isinstance(run, Run)]
 
 
 def unreadable() -> list[str]:
     """A sentence for each run folder that cannot be read."""
-    found = []
-    for run in runs.all_runs():
-        try:
-            _ = run.config
-        except GenrecoreError as error:
-            found.append(str(error))
-    return found
+    return run_rows.problems()
 
 
-@st.cache_data(show_spinner=False, max_entries=5000)
-def _is_readable(folder: str) -> bool:
-    # config.json never changes, so the path is key enough.
-    try:
-        _ = Run(Path(folder)).config
-    except GenrecoreError:
-        return False
-    return True
+def styles() -> dict[str, RunStyle]:
+    """The style of every run in the store."""
+    return run_rows.styles()
 
 
 def find(run_id: str) -> Run | None:
     """The run of exactly this id, or None."""
-    return next((run for run in all_runs() if run.run_id == run_id), None)
+    folder = runs.store_dir() / run_id
+    if not run_id or run_id.startswith(".") or folder.name != run_id:  # an address is no path
+        return None
+    if not (folder / "config.json").is_file():
+        return None
+    run = run_rows.opened(folder)
+    return run if isinstance(run, Run) else None
 
 
 def active(found: Sequence[Run]) -> list[Run]:
@@ -73,19 +71,98 @@ def usable(found: Sequence[Run]) -> list[Run]:
     return [run for run in found if run.weights.exists()]
 
 
-def styles() -> dict[str, RunStyle]:
-    """The style of every run in the store."""
-    return plots.run_styles([run.run_id for run in runs.all_runs()])
-
-
 def history(run: Run) -> pd.DataFrame:
     """The run's epochs so far."""
-    return _history(str(run.folder), _changed(run, "history.jsonl"))
+    return _history(str(run.folder), changed(run, "history.jsonl"))
 
 
 @st.cache_data(show_spinner=False, max_entries=64)
 def _history(folder: str, changed: int) -> pd.DataFrame:
     return Run(Path(folder)).history
+
+
+def alerts_of(run: Run) -> list[Alert]:
+    """What there is to tell about the run; computed anew with a new epoch or state."""
+    return _alerts(str(run.folder), run.state, changed(run, "history.jsonl"))
+
+
+@st.cache_data(show_spinner=False, max_entries=64)
+def _alerts(folder: str, state: str, changed: int) -> list[Alert]:
+    return alerts.of(Run(Path(folder)))
+
+
+@dataclass(frozen=True)
+class Epoch:
+    """How one epoch did on the validation clips.
+
+    Attributes:
+        confusion: Labelled × predicted counts.
+        per_genre: As `metrics.per_genre` makes it, with `run_id` and `title`.
+        accuracy: Share of the clips recognised.
+        n_clips: Validation clips.
+    """
+
+    confusion: pd.DataFrame
+    per_genre: pd.DataFrame
+    accuracy: float
+    n_clips: int
+
+
+def n_validated(run: Run) -> int:
+    """How many epochs have predicted the validation clips."""
+    n_valid = len(_labels(str(run.folder), changed(run, "clips.parquet"))[0])
+    try:
+        n_bytes = (run.folder / "epochs.u8").stat().st_size
+    except OSError:
+        return 0
+    return n_bytes // n_valid if n_valid else 0
+
+
+def epoch(run: Run, number: int) -> Epoch:
+    """An epoch's predictions of the validation clips as tables.
+
+    Args:
+        run: A run with validation clips.
+        number: From 1 to `n_validated`.
+    """
+    return _epoch(str(run.folder), changed(run, "clips.parquet"), number, begun(run))
+
+
+def begun(run: Run) -> float:
+    """Changes where a run starts over: its epochs are predicted anew."""
+    return float(run.status.get("started_at") or 0.0) + len(run.status.get("states") or [])
+
+
+@st.cache_data(show_spinner=False, max_entries=128)
+def _epoch(folder: str, changed: int, number: int, begun: float) -> Epoch:
+    labels, genres = _labels(folder, changed)
+    with open(Path(folder) / "epochs.u8", "rb") as stream:
+        stream.seek((number - 1) * len(labels))
+        predicted = np.frombuffer(stream.read(len(labels)), np.uint8)
+    if len(predicted) < len(labels):
+        raise GenrecoreError(f"Epoch {number} has not predicted the validation clips yet.")
+    certain = np.eye(len(genres))[predicted]
+    predictions = pd.DataFrame(certain, columns=[f"p_{genre}" for genre in genres])
+    predictions.insert(0, "genre", labels)
+    run = Run(Path(folder))
+    return Epoch(
+        confusion=metrics.confusion(predictions, genres),
+        per_genre=metrics.per_genre(predictions, genres).assign(
+            run_id=run.run_id, title=f"Epoch {number}"
+        ),
+        accuracy=float(np.mean(np.array(genres, dtype=object)[predicted] == labels)),
+        n_clips=len(labels),
+    )
+
+
+@st.cache_data(show_spinner=False, max_entries=32)
+def _labels(folder: str, changed: int) -> tuple[np.ndarray, list[str]]:
+    """(genre of each validation clip in clip-table order, sorted genres of all clips)."""
+    table = Run(Path(folder)).clips
+    if table is None:
+        return np.zeros(0, dtype=object), []
+    valid = table.loc[table["split"] == "valid", "genre"]
+    return valid.to_numpy(dtype=object), clips.genres_of(table)
 
 
 def leaderboard(found: Sequence[Run]) -> pd.DataFrame:
@@ -115,7 +192,7 @@ def per_genre(run: Run) -> pd.DataFrame:
 
 def pooled_accuracies(run: Run) -> dict[str, float]:
     """Test accuracy by each way of pooling segments; cached."""
-    return _pooled(str(run.folder), _changed(run, "segments.parquet"))
+    return _pooled(str(run.folder), changed(run, "segments.parquet"))
 
 
 @st.cache_data(max_entries=500, show_spinner=False)
@@ -141,37 +218,15 @@ def _test_tables(folder: str, changed: int) -> tuple[pd.DataFrame, pd.DataFrame]
 
 
 def _keys(found: Sequence[Run]) -> tuple[tuple[str, int], ...]:
-    return tuple((str(run.folder), _changed(run, "predictions.parquet")) for run in found)
+    return tuple((str(run.folder), changed(run, "predictions.parquet")) for run in found)
 
 
-def _changed(run: Run, name: str) -> int:
+def changed(run: Run, name: str) -> int:
+    """When a file of the run was changed last, in nanoseconds; 0 where there is none."""
     try:
         return (run.folder / name).stat().st_mtime_ns
     except OSError:
         return 0
-
-
-def run_table(found: Sequence[Run]) -> pd.DataFrame:
-    """One row a run, for a list to pick from."""
-    return pd.DataFrame([_row(run) for run in found])
-
-
-def _row(run: Run) -> dict[str, Any]:
-    status, config = run.status, run.config
-    best = status.get("best_valid_accuracy")
-    return {
-        "run_id": run.run_id,
-        "state": run.state,
-        "title": run.title,
-        "model": config.model.name,
-        "dataset": config.dataset.name,
-        "split": config.split.name,
-        "badge": run.badge,
-        "epochs": epochs_in_words(run),
-        "best": float("nan") if best is None else float(best),
-        "left": time_left(run),
-        "created": datetime.fromtimestamp(run.created) if run.created else None,
-    }
 
 
 def epochs_in_words(run: Run) -> str:

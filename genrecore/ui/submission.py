@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import streamlit as st
 
 from genrecore import classifier, hardware, jobs, runs
@@ -13,7 +15,9 @@ from genrecore.config import RunConfig
 from genrecore.datasets import DATASETS
 from genrecore.errors import GenrecoreError, UsageError
 from genrecore.jobs import Task
+from genrecore.runs import Run
 from genrecore.ui import readers
+from genrecore.ui.choices import chosen
 from genrecore.ui.frame import command, link_to, plain
 from genrecore.ui.live import live, task_list
 
@@ -39,6 +43,7 @@ def panel(values: dict[str, Any], base: RunConfig) -> None:
         st.caption("Runs on")
         st.markdown(f"**{plain(chosen.name)}**, in **{plain(chosen.precision)}**")
         st.caption(plain(f"Precision is {chosen.reason}"))
+    _changed(config)
     if st.button(
         "Train",
         type="primary",
@@ -72,9 +77,41 @@ def _check_folder(values: dict[str, Any]) -> None:
         raise UsageError(f"There is no {given} on the machine that runs this dashboard.")
 
 
+def _parent() -> Run | None:
+    """The run whose settings the form was opened with."""
+    return readers.find(chosen("from")) if chosen("from") else None
+
+
+def _changed(config: RunConfig) -> None:
+    """What differs from the run that the form was opened with: setting, there, here."""
+    parent = _parent()
+    if parent is None:
+        return
+    here = configuration.differences(config, parent.config)
+    there = configuration.differences(parent.config, config)
+    with st.container(border=True, gap="small"):
+        st.markdown(f"**Changed against {plain(parent.title)}**")
+        if not here:
+            st.caption("Nothing yet: it would be the same run again.")
+            return
+        rows = [
+            {"Setting": name, "There": _said(there.get(name)), "Here": _said(value)}
+            for name, value in here.items()
+        ]
+        st.dataframe(pd.DataFrame(rows), hide_index=True, key="changed")
+
+
+def _said(value: Any) -> str:
+    if value is None:
+        return "default"
+    return value if isinstance(value, str) else json.dumps(value)
+
+
 def _submit(config: RunConfig) -> None:
+    parent = _parent()
+    origin = {"parent": parent.run_id, "how": "cloned"} if parent else None
     try:
-        run = jobs.submit(config)
+        run = jobs.submit(config, origin=origin)
     except GenrecoreError as error:
         st.error(plain(error), icon=":material/error:")
         return

@@ -1,0 +1,355 @@
+"""Setting a plan or a search up. Importing this imports torch."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import streamlit as st
+from pydantic.fields import FieldInfo
+
+from genrecore import config as configuration
+from genrecore import estimates, jobs, leaklab, plan_drafts, plans, runs
+from genrecore import search as searching
+from genrecore.config import RunConfig
+from genrecore.datasets import DATASETS
+from genrecore.errors import GenrecoreError, UsageError
+from genrecore.models import MODELS
+from genrecore.plan_drafts import Draft, Grid
+from genrecore.plan_presets import PLANS
+from genrecore.search_ranges import Way, check, may_vary, read_all, typical
+from genrecore.splits import SPLITS
+from genrecore.ui import dataset_readers as reading
+from genrecore.ui import fields, forms, readers
+from genrecore.ui.choices import choose, choose_many, choose_one, chosen
+from genrecore.ui.dataset_choice import Chosen
+from genrecore.ui.frame import command, plain, section
+from genrecore.ui.live import live, task_list
+from genrecore.ui.plans import open_plan
+
+_WAYS = {"all": "Every combination", "random": "Random search", "tpe": "TPE search"}
+_MOST_LEFT_OUT = 4
+_VALUES = "values."  # before a field's name in the address
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What the form says.
+
+    Attributes:
+        values: Dotted values that all runs share.
+        texts: What varies, as typed.
+        way: `all`, `random` or `tpe`.
+        search: How a search chooses; None for every combination.
+        table: The table of a study it started from; may be empty.
+        again: Whether to train also what is there already.
+    """
+
+    values: Mapping[str, Any]
+    texts: Mapping[str, str]
+    way: str
+    search: Way | None
+    table: str
+    again: bool
+
+
+def choices() -> Wanted:
+    """The whole form."""
+    base = RunConfig()
+    table = _table_part()
+    section("1 · Data", "What all runs learn from.")
+    values = forms.data_part(base)
+    section("2 · Model and training", "What all runs share; what differs is said below.")
+    values |= forms.model_part(base, values)
+    values |= forms.augment_part(base, values)
+    values |= forms.training_part(base)
+    section("3 · What varies")
+    way = choose_one(
+        "Which runs", list(_WAYS), "way", words=_WAYS.__getitem__, radio=True, default="all"
+    )
+    st.caption(
+        "Every combination of the values below is a run."
+        if way == "all"
+        else "Some combinations are tried, one after the other"
+        + (", drawn at random." if way == "random" else ", the next by what earlier ones scored.")
+        + " The validation clips decide; the test clips are not looked at."
+    )
+    texts = _varied(values, way)
+    search = None
+    again = False
+    if way == "all":
+        again = bool(
+            fields.field(
+                "again",
+                FieldInfo(
+                    annotation=bool,  # type: ignore[arg-type]
+                    title="Train again what is there already",
+                    description="Otherwise a finished run with the same settings counts.",
+                ),
+                False,
+            )
+        )
+    else:
+        search = _way(way)
+    return Wanted(values, texts, way, search, table if way == "all" else "", again)
+
+
+def _table_part() -> str:
+    """Offers the tables of the studies: choosing one fills the form in."""
+    titles = {"": "None", **{name: entry.title for name, entry in PLANS.items()}}
+    at = chosen("table") if chosen("table") in titles else ""
+    st.selectbox(
+        "Start from a table of a study",
+        list(titles),
+        index=list(titles).index(at),
+        format_func=titles.__getitem__,
+        key="table",
+        on_change=_fill_in,
+        help="Fills in everything as the study had it, and the values that its table compares; "
+        "all of it can still be changed.",
+    )
+    if at:
+        facts = PLANS[at].facts
+        with st.expander("What the study prints, what it leaves open, and what is chosen here"):
+            st.markdown(f"**{plain(PLANS[at].source)}**")
+            st.markdown("\n".join(f"- {plain(t)}" for t in (facts["published"], *facts["notes"])))
+    return at
+
+
+def _fill_in() -> None:
+    picked = str(st.session_state.get("table") or "")
+    choose("table", picked)
+    if not picked:
+        return
+    table = PLANS[picked].thing
+    grid = _one_grid(table.grids)
+    models = [str(name) for name in grid.pop("model", [])]
+    forms.fill_in(({"model": models[0]} if models else {}) | table.values)
+    choose("models", models)
+    choose("vary", list(grid))
+    for dotted, listed in grid.items():
+        choose(_VALUES + dotted, plan_drafts.typed(listed))
+    choose("way", "")
+
+
+def _one_grid(grids: Sequence[Grid]) -> dict[str, list[Any]]:
+    """The first grid: what further ones add is trained only from the table as it stands."""
+    return {key: list(values) for key, values in grids[0].items()}
+
+
+def _varied(values: Mapping[str, Any], way: str) -> dict[str, str]:
+    """What varies, as typed, by dotted field."""
+    texts: dict[str, str] = {}
+    fitting = [name for name in MODELS if not forms.classifier.fits(values["feature"], name)]
+    several = choose_many(
+        "Models",
+        fitting,
+        "models",
+        words=lambda name: MODELS[name].title,
+        placeholder="Only the one above",
+    )
+    if several:
+        texts["model"] = ",".join(several)
+    if way == "all":
+        left, right = st.columns(2, gap="medium")
+        with left:
+            seeds = _text("seed", "Seeds", "Numbers with commas between, or 0..4 for all of them.")
+        with right:
+            dealt = choose_many(
+                "Splits",
+                list(SPLITS),
+                "splits",
+                words=lambda name: SPLITS[name].title,
+                placeholder="Only the one above",
+            )
+        texts |= {"seed": seeds} if seeds else {}
+        texts |= {"split": ",".join(dealt)} if dealt else {}
+    titles = forms.varying()
+    drawn = ("model", "seed", *(("split",) if way == "all" else ()))
+    offered = [name for name in titles if name not in drawn]
+    if way != "all":
+        offered = [name for name in offered if may_vary(name)]
+    picked = choose_many(
+        "Other settings that vary",
+        offered,
+        "vary",
+        words=titles.__getitem__,
+        placeholder="Learning rate, batch size, anything",
+    )
+    hint = "Values with commas between"
+    hint += "." if way == "all" else ", or a range: 2..6, or 1e-5..1e-2:log for one in factors."
+    for name, _ in fields.grid({name: name for name in picked}):
+        text = _text(name, titles[name], hint)
+        if text:
+            texts[name] = text
+    return texts
+
+
+def _text(dotted: str, title: str, hint: str) -> str:
+    info = FieldInfo(annotation=str, title=title, description=hint)  # type: ignore[arg-type]
+    return str(fields.field(_VALUES + dotted, info, ""))
+
+
+def _way(way: str) -> Way:
+    left, right = st.columns(2, gap="medium")
+    with left:
+        number = FieldInfo(
+            annotation=int,  # type: ignore[arg-type]
+            title="Trials",
+            description="How many runs are tried.",
+        )
+        n = fields.field("trials", number, 20)
+    with right:
+        words = {
+            "none": "No run is ended early",
+            "median": "End runs below the median",
+            "hyperband": "Hyperband",
+        }
+        pruner = choose_one(
+            "Pruning",
+            list(words),
+            "prune",
+            words=words.__getitem__,
+            default="median",
+            help="Runs whose validation score falls behind that of earlier ones at the same epoch "
+            "are stopped and marked as pruned.",
+        )
+    return Way("random" if way == "random" else "tpe", int(n), pruner)  # type: ignore[arg-type]
+
+
+def panel(wanted: Wanted) -> None:
+    """Checks what is wanted, says how many runs it makes and how long they take, offers to begin."""
+    try:
+        _check_folder(wanted.values)
+        base = configuration.with_values(RunConfig(), dict(wanted.values))
+        if wanted.search:
+            _search_panel(wanted, base, wanted.search)
+        else:
+            _plan_panel(wanted, base)
+    except GenrecoreError as error:
+        st.error(plain(error), icon=":material/error:")
+        st.button("Queue the runs", type="primary", width="stretch", disabled=True, key="queue")
+    _measuring()
+
+
+def _plan_panel(wanted: Wanted, base: RunConfig) -> None:
+    base, grids = plan_drafts.spread(base, [{}], wanted.texts)
+    made = _drafted(base.model_dump_json(), json.dumps(grids))
+    there = leaklab.present(made.configs)
+    todo = [c for c, run in zip(made.configs, there, strict=True) if wanted.again or run is None]
+    n, n_new = len(made.configs), len(todo)
+    with st.container(border=True, gap="small"):
+        st.markdown(f"**{n} run{'s' if n != 1 else ''}**")
+        if n_new < n:
+            k = n - n_new
+            st.caption(f"{k} of them {'is' if k == 1 else 'are'} there already and not run again.")
+        unknown = _expected(todo)
+        st.caption("They go on when you close this page.")
+        for sentence in made.left_out[:_MOST_LEFT_OUT]:
+            st.caption(f":material/block: Left out: {plain(sentence)}")
+        if len(made.left_out) > _MOST_LEFT_OUT:
+            st.caption(f"… and {len(made.left_out) - _MOST_LEFT_OUT} more reasons.")
+    line = plan_drafts.command_of(base, wanted.texts if n > 1 else {})
+    if st.button(
+        f"Queue {n_new} run{'s' if n_new != 1 else ''}" if n_new else "Keep them as a plan",
+        type="primary",
+        icon=":material/play_arrow:",
+        width="stretch",
+        key="queue",
+    ):
+        plan = plans.start(made, source=wanted.table, again=wanted.again)
+        open_plan(plan.plan_id)
+    _measure_button(line, unknown)
+    command(line)
+
+
+@st.cache_data(show_spinner="Checking the combinations …", max_entries=32)
+def _drafted(base: str, grids: str) -> Draft:
+    return plan_drafts.draft(configuration.read(json.loads(base)), json.loads(grids))
+
+
+def _search_panel(wanted: Wanted, base: RunConfig, way: Way) -> None:
+    base, ranges = read_all(base, wanted.texts)
+    check(base, ranges, way)
+    with st.container(border=True, gap="small"):
+        st.markdown(f"**{way.n_trials} runs**, chosen by the search")
+        one = forms.classifier.resolve(typical(base, ranges))
+        unknown = _expected([one] * way.n_trials)
+        if way.pruner != "none":
+            st.caption("Pruned runs end earlier.")
+        st.caption("The search goes on when you close this page.")
+    more = ["--search", way.sampler, "--trials", str(way.n_trials)]
+    if way.pruner != "none":
+        more += ["--prune", "--pruner", way.pruner]
+    line = plan_drafts.command_of(base, wanted.texts, more)
+    if st.button(
+        f"Start {way.n_trials} trials",
+        type="primary",
+        icon=":material/play_arrow:",
+        width="stretch",
+        key="queue",
+    ):
+        plan = searching.create(base, ranges, way)
+        searching.start(plan)
+        open_plan(plan.plan_id)
+    _measure_button(line, unknown)
+    command(line)
+
+
+def _expected(todo: Sequence[RunConfig]) -> bool:
+    """Says how long these runs take; returns whether measuring could tell more."""
+    if not todo:
+        return False
+    known = estimates.Known(readers.all_runs())
+    for config in known.unread(todo):
+        picked = Chosen(config.dataset.name, dict(config.dataset.options))
+        if reading.is_made(picked):
+            known.tell(config, reading.read(picked).clips)
+    found = known.of_all(todo)
+    st.caption(plain(found.sentence(readers.duration(found.seconds))))
+    return bool(known.unmeasured(todo))
+
+
+def _measure_button(line: str, unknown: bool) -> None:
+    if unknown and st.button(
+        "Measure how long it takes",
+        icon=":material/timer:",
+        width="stretch",
+        key="measure",
+        help="Takes a few training steps of each model on random numbers; nothing is queued.",
+    ):
+        task = jobs.start_task([*shlex.split(line)[1:], "--dry-run"], "Measuring training steps")
+        st.session_state["measuring"] = task.task_id
+
+
+def _measuring() -> None:
+    """The measurement that this visitor started, until it has ended well."""
+    shown = [t for t in jobs.tasks()[:20] if t.task_id == st.session_state.get("measuring")]
+    working = any(task.state in runs.LIVE for task in shown)
+    if working:
+        live(_measured, while_true=True)
+    elif shown and shown[0].state != "done":
+        task_list(shown)
+
+
+def _measured() -> None:
+    """How the measurement goes; what it found is in the estimate, once the page is drawn anew."""
+    shown = [t for t in jobs.tasks()[:20] if t.task_id == st.session_state.get("measuring")]
+    if not any(task.state in runs.LIVE for task in shown):
+        st.rerun()
+    task_list(shown)
+
+
+def _check_folder(values: Mapping[str, Any]) -> None:
+    name = str(values["dataset"])
+    if not DATASETS[name].facts.get("needs_folder"):
+        return
+    folder = str(values.get("dataset.folder") or "")
+    if not folder:
+        raise UsageError(
+            f"{DATASETS[name].title} needs the folder that holds its files; give it under Data."
+        )
+    reading.check_folder(Chosen(name, {"folder": folder}))
