@@ -8,14 +8,16 @@ from __future__ import annotations
 import itertools
 import json
 import math
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from genrecore import config as configuration
-from genrecore.config import RunConfig
+from genrecore import jobs
+from genrecore.config import Part, RunConfig
 from genrecore.errors import UsageError
-from genrecore.plan_values import in_words, name_of
+from genrecore.plan_values import in_words, kind_of, name_of, read_all, value_of
 
 MOST_RUNS = 2000
 Grid = Mapping[str, Sequence[Any]]
@@ -95,7 +97,18 @@ def draft(base: RunConfig, grids: Sequence[Grid]) -> Draft:
     left_out = [_alike(found, reason) for reason, found in refused.items()]
     if not configs:
         raise UsageError(f"None of the {n} combinations can be trained. {left_out[0]}")
-    return Draft(base, list(grids), changes, configs, left_out)
+    return Draft(tidy(base), list(grids), changes, configs, left_out)
+
+
+def tidy(base: RunConfig) -> RunConfig:
+    """The base without what it says though it is so by default; imports torch."""
+    from genrecore import classifier
+
+    try:
+        resolved = classifier.resolve(base)
+    except UsageError:  # not every base is a run: its model may fit only what varies
+        return base
+    return resolved.model_copy(update={"segments": base.segments})
 
 
 def _alike(refused: Sequence[Mapping[str, Any]], reason: str) -> str:
@@ -103,6 +116,65 @@ def _alike(refused: Sequence[Mapping[str, Any]], reason: str) -> str:
     first, n = refused[0], len(refused)
     shared = {key: v for key, v in first.items() if all(one.get(key) == v for one in refused)}
     return f"{in_words(shared)}{f' ({n} combinations)' if n > 1 else ''}: {reason}"
+
+
+def spread(
+    base: RunConfig, grids: Sequence[Grid], texts: Mapping[str, Any]
+) -> tuple[RunConfig, list[Grid]]:
+    """Base and grids with what was typed: one value goes into the base, several vary; values of a
+    field that a grid varies take the place of the grid's.
+
+    Raises:
+        UsageError: What cannot be read, in one sentence.
+    """
+    typed = read_all(base, texts)
+    single = {key: values[0] for key, values in typed.items() if len(values) == 1}
+    several = {key: values for key, values in typed.items() if len(values) > 1}
+    spread_out: list[Grid] = []
+    for grid in grids:
+        kept = {key: typed.get(key, values) for key, values in grid.items()}
+        spread_out.append({**{key: v for key, v in several.items() if key not in kept}, **kept})
+    return configuration.with_values(base, single), spread_out
+
+
+def command_of(base: RunConfig, varied: Mapping[str, str], more: Sequence[str] = ()) -> str:
+    """The shell command that makes a plan or a search.
+
+    Args:
+        base: What all its runs start from.
+        varied: Values by dotted field, as they are typed.
+        more: Further words.
+    """
+    plain = RunConfig()
+    own = {key: value_of(plain, key) for key in varied if "." not in key or _is_field(key)}
+    base = configuration.with_values(base, {k: v for k, v in own.items() if v is not None})
+    for key in varied.keys() - own.keys():  # an option: it is said where it varies
+        part = getattr(base, key.partition(".")[0])
+        if isinstance(part, Part):
+            options = {k: v for k, v in part.options.items() if k != key.partition(".")[2]}
+            changed = part.model_copy(update={"options": options})
+            base = base.model_copy(update={key.partition(".")[0]: changed})
+    words = shlex.split(jobs.command_of(base))[3:]  # without genrecore train --background
+    for dotted, text in varied.items():
+        if dotted in own and kind_of(dotted, base) is not bool:
+            words += [f"--{dotted.rpartition('.')[2].replace('_', '-')}", text]
+        else:
+            words += ["--set", f"{dotted}={text}"]
+    return shlex.join(["genrecore", "sweep", *words, *more])
+
+
+def _is_field(dotted: str) -> bool:
+    """Whether it is a field of a configuration's group, not an option of a part."""
+    group = getattr(RunConfig(), dotted.partition(".")[0])
+    return hasattr(group, dotted.partition(".")[2]) and not isinstance(group, Part)
+
+
+def typed(values: Sequence[Any]) -> str:
+    """Values as `plan_values.read_values` reads them."""
+    texts = [one if isinstance(one, str) else json.dumps(one) for one in values]
+    if any("," in text or "|" in text for text in texts):
+        return json.dumps(list(values))
+    return ",".join(texts)
 
 
 def _combinations(grid: Grid) -> Iterator[dict[str, Any]]:

@@ -9,6 +9,12 @@ from genrecore.plans import PRUNED, Member, Plan
 from genrecore.runs import Run
 
 
+def watched(watch: str) -> str:
+    """What the validation metric that decides is called in a sentence."""
+    words = {"macro_f1": "macro-F1", "top_2": "top-2 accuracy"}
+    return words.get(watch, watch.replace("_", " "))
+
+
 def score(run: Run, watch: str = "accuracy") -> float:
     """The best validation value of a run so far, by the metric that is watched; nan before its
     first epoch. The test clips are not looked at."""

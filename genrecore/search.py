@@ -134,7 +134,7 @@ class _Driver:
         if not values:
             return ""
         best = min(values) if self.watch == "loss" else max(values)
-        return f": best validation {self.watch.replace('_', ' ')} {best:.3f}"
+        return f": best validation {plan_results.watched(self.watch)} {best:.3f}"
 
     def look(self) -> bool:
         """One look at everything; returns whether anything is left to do."""

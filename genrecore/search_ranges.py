@@ -14,6 +14,7 @@ from genrecore import config as configuration
 from genrecore import plan_values
 from genrecore.config import RunConfig
 from genrecore.errors import UsageError
+from genrecore.plan_drafts import tidy
 from genrecore.plans import Plan
 
 # Scores on other music, or on other clips of it, do not compare; and a lucky seed is no setting.
@@ -142,6 +143,11 @@ def range_words(given: Range | Sequence[Any]) -> str:
     return given.words if isinstance(given, Range) else ", ".join(map(plan_values.shown, given))
 
 
+def may_vary(dotted: str) -> bool:
+    """Whether a search may choose a field: whether scores compare whatever it says."""
+    return dotted.partition(".")[0] not in _NOT_SEARCHED and dotted not in _NOT_SEARCHED_IN
+
+
 def check(base: RunConfig, ranges: Ranges, way: Way) -> RunConfig:
     """The base, with what cannot be searched refused. Imports torch.
 
@@ -153,7 +159,7 @@ def check(base: RunConfig, ranges: Ranges, way: Way) -> RunConfig:
     if way.n_trials < 1:
         raise UsageError(f"A search needs at least one trial; found {way.n_trials}.")
     for dotted in ranges:
-        if dotted.partition(".")[0] in _NOT_SEARCHED or dotted in _NOT_SEARCHED_IN:
+        if not may_vary(dotted):
             raise UsageError(
                 f"A search does not vary {dotted}: scores would not compare. Give it one value, or "
                 "make a plan of every combination."
@@ -179,7 +185,7 @@ def check(base: RunConfig, ranges: Ranges, way: Way) -> RunConfig:
             ]
             if all(refused):
                 raise UsageError(f"{plan_values.in_words({dotted: value})}: {refused[0]}")
-    return base
+    return tidy(base)
 
 
 def _refused(base: RunConfig, changes: Mapping[str, Any]) -> str:

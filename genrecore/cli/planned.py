@@ -96,7 +96,7 @@ def _show(plan: Plan, as_json: bool) -> None:
     rows = [
         {
             **{plan_values.name_of(key): plan_values.shown(row[key]) for key in plan.varied},
-            f"validation {watch.replace('_', ' ')}": _score(row["score"], watch),
+            f"validation {plan_results.watched(watch)}": _score(row["score"], watch),
             "epochs": row["epochs"],
             "state": row["state"],
             "reason": row["reason"],

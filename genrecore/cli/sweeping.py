@@ -19,7 +19,7 @@ from genrecore.cli.planned import drive, follow_plan, said_begun
 from genrecore.cli.training import CONFIG, PRESET
 from genrecore.config import RunConfig
 from genrecore.errors import GenrecoreError, UsageError
-from genrecore.plan_drafts import Draft, Grid, draft
+from genrecore.plan_drafts import Draft, Grid, draft, spread
 from genrecore.progress import Report
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def sweep(
         _search(_base(config, preset), texts, how, title, (dry_run, yes, background, as_json))
         return
     base, grids, source = _with_table(_base(config, preset), table)
-    base, grids = _spread(base, grids, texts)
+    base, grids = spread(base, grids, texts)
     made = draft(base, grids)
     there = [None] * len(made.configs) if again else leaklab.present(made.configs)
     todo = [c for c, run in zip(made.configs, there, strict=True) if run is None]
@@ -140,22 +140,6 @@ def _title_of(table: str) -> str:
     from genrecore.plan_presets import PLANS
 
     return PLANS[table].title
-
-
-def _spread(
-    base: RunConfig, grids: list[Grid], texts: Mapping[str, Any]
-) -> tuple[RunConfig, list[Grid]]:
-    """Base and grids with what was typed: one value goes into the base, several vary; values of a
-    field that a table varies take the place of the table's."""
-    typed = plan_values.read_all(base, texts)
-    single = {key: values[0] for key, values in typed.items() if len(values) == 1}
-    several = {key: values for key, values in typed.items() if len(values) > 1}
-    base = configuration.with_values(base, single)
-    spread: list[Grid] = []
-    for grid in grids:
-        kept = {key: typed.get(key, values) for key, values in grid.items()}
-        spread.append({**{key: v for key, v in several.items() if key not in kept}, **kept})
-    return base, spread
 
 
 def _estimate(configs: Sequence[RunConfig], report: Report) -> PlanEstimate:

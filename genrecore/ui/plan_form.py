@@ -85,7 +85,7 @@ def choices() -> Wanted:
             fields.field(
                 "again",
                 FieldInfo(
-                    annotation=bool,  # type: ignore[arg-type]
+                    annotation=bool,
                     title="Train again what is there already",
                     description="Otherwise a finished run with the same settings counts.",
                 ),
@@ -116,6 +116,11 @@ def _table_part() -> str:
         with st.expander("What the study prints, what it leaves open, and what is chosen here"):
             st.markdown(f"**{plain(PLANS[at].source)}**")
             st.markdown("\n".join(f"- {plain(t)}" for t in (facts["published"], *facts["notes"])))
+        if len(PLANS[at].thing.grids) > 1:
+            st.caption(
+                "The table is no full product: what this form cannot say, the command does: "
+                f"`genrecore sweep --table {at}`"
+            )
     return at
 
 
@@ -189,7 +194,7 @@ def _varied(values: Mapping[str, Any], way: str) -> dict[str, str]:
 
 
 def _text(dotted: str, title: str, hint: str) -> str:
-    info = FieldInfo(annotation=str, title=title, description=hint)  # type: ignore[arg-type]
+    info = FieldInfo(annotation=str, title=title, description=hint)
     return str(fields.field(_VALUES + dotted, info, ""))
 
 
@@ -197,7 +202,7 @@ def _way(way: str) -> Way:
     left, right = st.columns(2, gap="medium")
     with left:
         number = FieldInfo(
-            annotation=int,  # type: ignore[arg-type]
+            annotation=int,
             title="Trials",
             description="How many runs are tried.",
         )
@@ -221,7 +226,7 @@ def _way(way: str) -> Way:
 
 
 def panel(wanted: Wanted) -> None:
-    """Checks what is wanted, says how many runs it makes and how long they take, offers to begin."""
+    """Checks what is wanted, says how many runs it makes and how long they take, and begins."""
     try:
         _check_folder(wanted.values)
         base = configuration.with_values(RunConfig(), dict(wanted.values))
@@ -252,7 +257,7 @@ def _plan_panel(wanted: Wanted, base: RunConfig) -> None:
             st.caption(f":material/block: Left out: {plain(sentence)}")
         if len(made.left_out) > _MOST_LEFT_OUT:
             st.caption(f"… and {len(made.left_out) - _MOST_LEFT_OUT} more reasons.")
-    line = plan_drafts.command_of(base, wanted.texts if n > 1 else {})
+    line = _line(wanted, made)
     if st.button(
         f"Queue {n_new} run{'s' if n_new != 1 else ''}" if n_new else "Keep them as a plan",
         type="primary",
@@ -266,6 +271,12 @@ def _plan_panel(wanted: Wanted, base: RunConfig) -> None:
     command(line)
 
 
+def _line(wanted: Wanted, made: Draft) -> str:
+    several = {key for grid in made.grids for key in grid}
+    texts = {key: text for key, text in wanted.texts.items() if key in several}
+    return plan_drafts.command_of(made.base, texts, ["--again"] if wanted.again else [])
+
+
 @st.cache_data(show_spinner="Checking the combinations …", max_entries=32)
 def _drafted(base: str, grids: str) -> Draft:
     return plan_drafts.draft(configuration.read(json.loads(base)), json.loads(grids))
@@ -273,7 +284,7 @@ def _drafted(base: str, grids: str) -> Draft:
 
 def _search_panel(wanted: Wanted, base: RunConfig, way: Way) -> None:
     base, ranges = read_all(base, wanted.texts)
-    check(base, ranges, way)
+    base = check(base, ranges, way)
     with st.container(border=True, gap="small"):
         st.markdown(f"**{way.n_trials} runs**, chosen by the search")
         one = forms.classifier.resolve(typical(base, ranges))
@@ -284,7 +295,8 @@ def _search_panel(wanted: Wanted, base: RunConfig, way: Way) -> None:
     more = ["--search", way.sampler, "--trials", str(way.n_trials)]
     if way.pruner != "none":
         more += ["--prune", "--pruner", way.pruner]
-    line = plan_drafts.command_of(base, wanted.texts, more)
+    texts = {key: text for key, text in wanted.texts.items() if key in ranges}
+    line = plan_drafts.command_of(base, texts, more)
     if st.button(
         f"Start {way.n_trials} trials",
         type="primary",

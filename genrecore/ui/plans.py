@@ -169,7 +169,7 @@ def _best(plan: Plan) -> None:
             )
         with st.container(horizontal=True, gap="medium"):
             link_to("runs", "Open it", ":material/monitoring:", {"run": best.run.run_id})
-            done = [one.run.run_id for one in _by_score(plan)]
+            done = [one.run.run_id for one in _by_score(plan) if one.run]
             if len(done) > 1:
                 words = "Compare the two best" if len(done) > _MOST_COMPARED else "Compare them"
                 few = done[:2] if len(done) > _MOST_COMPARED else done
