@@ -67,10 +67,9 @@ def ensure_runner(store: Path | None = None) -> None:
     store = store or runs.store_dir()
     if jobfolder.is_locked(store / RUNNER_LOCK):
         return
-    waits = {"starting"} | (set() if paused(store) else {"queued"})
-    if any(
-        run.status.get("state") in waits or run.state in runs.LIVE for run in runs.all_runs(store)
-    ):
+    at_rest = {*jobfolder.FINAL, *(("queued",) if paused(store) else ())}
+    unfinished = [run for run in runs.all_runs(store) if run.status.get("state") not in at_rest]
+    if any(run.status.get("state") in ("queued", "starting") or run.alive for run in unfinished):
         with open(store / ".runner.log", "ab") as log:
             spawn([*RUNNER, str(store)], log, [], {})
 

@@ -12,7 +12,7 @@ import pandas as pd
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from genrecore import hardware
+from genrecore import hardware, jobs, runs
 from genrecore.errors import GenrecoreError
 from genrecore.plots import Chart
 from genrecore.ui.choices import new_run
@@ -33,6 +33,7 @@ _PAGES = {
         ("classify", "Classify", ":material/graphic_eq:"),
     ],
 }
+_LOOK_EVERY_S = 20.0
 # Streamlit's own colour of labels in charts is too faint on white to be read easily.
 _INK = {"light": "#454a5c", "dark": "#d3d7e5"}
 # Five bars of a spectrum and the name; a grey that stands out from both grounds.
@@ -83,9 +84,17 @@ def page(title: str, lead: str) -> None:
         navigation()
         st.rerun()
     new_run(title)
+    _take_up(str(runs.store_dir()))
     st.html(Path(__file__).parent / "style.css")
     st.title(title, anchor=False)
     st.markdown(f":gray[{lead}]")
+
+
+@st.cache_data(ttl=_LOOK_EVERY_S, show_spinner=False)
+def _take_up(store: str) -> None:
+    """Sees to it that what waits in the store is started and what lives there is looked after: the
+    machine may have been restarted, or the runner killed."""
+    jobs.ensure_runner(Path(store))
 
 
 def section(title: str, words: str = "") -> None:
