@@ -17,7 +17,7 @@ from genrecore import config as configuration
 from genrecore import jobs
 from genrecore.config import Part, RunConfig
 from genrecore.errors import UsageError
-from genrecore.plan_values import in_words, kind_of, name_of, read_all, value_of
+from genrecore.plan_values import applied, in_words, kind_of, name_of, read_all, value_of
 
 MOST_RUNS = 2000
 Grid = Mapping[str, Sequence[Any]]
@@ -71,7 +71,7 @@ def draft(base: RunConfig, grids: Sequence[Grid]) -> Draft:
     resolved: dict[str, RunConfig | str] = {}
     for change in itertools.chain.from_iterable(map(_combinations, grids)):
         try:
-            made = configuration.with_values(base, dict(change))
+            made = applied(base, change)
         except UsageError as error:
             refused.setdefault(str(error), []).append(change)
             continue
@@ -134,7 +134,7 @@ def spread(
     for grid in grids:
         kept = {key: typed.get(key, values) for key, values in grid.items()}
         spread_out.append({**{key: v for key, v in several.items() if key not in kept}, **kept})
-    return configuration.with_values(base, single), spread_out
+    return applied(base, single), spread_out
 
 
 def command_of(base: RunConfig, varied: Mapping[str, str], more: Sequence[str] = ()) -> str:

@@ -15,6 +15,7 @@ from genrecore.config import RunConfig
 from genrecore.errors import UsageError
 
 MOST_VALUES = 2000
+_PARTS = ("dataset.", "split.", "feature.", "standardise.", "model.")
 
 
 def read_values(text: str, kind: Any = None) -> list[Any]:
@@ -91,6 +92,23 @@ def _all_folds(base: RunConfig, texts: Mapping[str, Any]) -> list[int]:
     given = {key: text for key, text in texts.items() if key.partition(".")[0] == "split"}
     split = configuration.with_values(base, given).split
     return list(range(splits.n_folds(split.name, split.options)))
+
+
+def applied(base: RunConfig, changes: Mapping[str, Any]) -> RunConfig:
+    """The base with dotted fields replaced; text stays text where an option takes text, also where
+    it looks like a number (one hidden layer of 32).
+
+    Raises:
+        UsageError: There is no such field, or the value is out of range.
+    """
+    models = [str(changes["model"])] if "model" in changes else []
+    given = {
+        key: json.dumps(value)
+        if isinstance(value, str) and key.startswith(_PARTS) and kind_of(key, base, models) is str
+        else value
+        for key, value in changes.items()
+    }
+    return configuration.with_values(base, given)
 
 
 def kind_of(dotted: str, base: RunConfig, models: Iterable[str] = ()) -> Any:

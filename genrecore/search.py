@@ -168,7 +168,7 @@ class _Driver:
         self.study.sampler = _sampler(self.way, len(self.study.get_trials(deepcopy=False)))
         trial = self.study.ask(_distributions(self.ranges))
         try:
-            config = classifier.resolve(configuration.with_values(self.base, dict(trial.params)))
+            config = classifier.resolve(plan_values.applied(self.base, trial.params))
         except UsageError as error:
             trial.set_user_attr("reason", str(error))
             self.study.tell(trial, state=TrialState.FAIL)
@@ -189,7 +189,7 @@ class _Driver:
             if frozen.state.is_finished() or "run" in frozen.user_attrs:
                 continue
             trial = Trial(self.study, frozen._trial_id)
-            config = classifier.resolve(configuration.with_values(self.base, dict(frozen.params)))
+            config = classifier.resolve(plan_values.applied(self.base, frozen.params))
             wanted = configuration.signature(config)
             for run in self.plan.own_runs:
                 if run.run_id not in taken and configuration.signature(run.config) == wanted:

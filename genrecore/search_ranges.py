@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from genrecore import config as configuration
 from genrecore import plan_values
 from genrecore.config import RunConfig
 from genrecore.errors import UsageError
@@ -119,7 +118,7 @@ def read_all(base: RunConfig, texts: Mapping[str, Any]) -> tuple[RunConfig, dict
             single[dotted] = given[0]
         else:
             ranges[dotted] = given
-    return configuration.with_values(base, single), ranges
+    return plan_values.applied(base, single), ranges
 
 
 def typical(base: RunConfig, ranges: Ranges) -> RunConfig:
@@ -135,7 +134,7 @@ def typical(base: RunConfig, ranges: Ranges) -> RunConfig:
     for dotted in [*middle]:  # an option of a model that is not in the middle
         if dotted.startswith("model.") and _refused(base, middle):
             del middle[dotted]
-    return configuration.with_values(base, middle)
+    return plan_values.applied(base, middle)
 
 
 def range_words(given: Range | Sequence[Any]) -> str:
@@ -193,7 +192,7 @@ def _refused(base: RunConfig, changes: Mapping[str, Any]) -> str:
     from genrecore import classifier
 
     try:
-        classifier.resolve(configuration.with_values(base, dict(changes)))
+        classifier.resolve(plan_values.applied(base, changes))
     except UsageError as error:
         return str(error)
     return ""

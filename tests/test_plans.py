@@ -1,0 +1,323 @@
+"""Plans: which runs they make, how they are queued and stopped, and how long they take."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from commands import genrecore, refused
+from conftest import TINY, trained
+
+from genrecore import config as configuration
+from genrecore import (
+    estimates,
+    jobfolder,
+    jobs,
+    lifecycle,
+    plan_drafts,
+    plan_results,
+    plan_values,
+    plans,
+    runs,
+    step_times,
+)
+from genrecore.config import RunConfig, with_values
+from genrecore.errors import UsageError
+from genrecore.plan_drafts import draft
+from genrecore.plan_presets import PLANS
+from genrecore.plans import Plan
+from genrecore.runs import Run
+
+pytestmark = pytest.mark.xdist_group("plans")
+
+Tiny = Callable[..., RunConfig]
+BASE = with_values(RunConfig(), TINY)
+
+
+@pytest.fixture
+def nobody_starts(store: Path) -> Iterator[Path]:
+    """With the runner's lock held there is a runner already, and submitting starts none."""
+    lock = jobfolder.take_lock(store / jobs.RUNNER_LOCK)
+    assert lock is not None
+    yield store
+    os.close(lock)
+
+
+@pytest.fixture(scope="module")
+def earlier(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A tiny run, trained for real."""
+    from genrecore import classifier
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GENRECORE_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+        config = classifier.resolve(with_values(BASE, {"training.epochs": 3}))
+        return trained(config, tmp_path_factory.mktemp("plans"))
+
+
+def carry_out(run: Run) -> Run:
+    """A queued run carried out in this process."""
+    lock = jobfolder.take_lock(run.folder / jobfolder.LOCK)
+    assert lock is not None
+    lifecycle.execute(run)
+    os.close(lock)
+    return Run(run.folder)
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "values"),
+    [
+        ("cnn, crnn", None, ["cnn", "crnn"]),
+        ("1e-3,0.0001", float, [1e-3, 1e-4]),
+        ("0..3", int, [0, 1, 2, 3]),
+        ("7", int, [7]),
+        ("true,false", bool, [True, False]),
+        ("3,3,5", int, [3, 5]),
+        ("noise,shift", str, ["noise,shift"]),
+        ("noise,shift|mixup", str, ["noise,shift", "mixup"]),
+        ('["128, 64", "32"]', None, ["128, 64", "32"]),
+        ("1980", str, ["1980"]),
+    ],
+)
+def test_values_are_read_as_they_are_meant(text: str, kind: object, values: list[object]) -> None:
+    assert plan_values.read_values(text, kind) == values
+
+
+@pytest.mark.parametrize("text", ["", " , ", "1e-5..1e-2", "4..0", "[1, 2", "0..99999"])
+def test_what_is_no_list_of_values_is_refused(text: str) -> None:
+    with pytest.raises(UsageError):
+        plan_values.read_values(text)
+
+
+def test_every_combination_is_a_run_and_every_system_has_one_before_any_has_two() -> None:
+    grid = {"training.lr": [1e-3, 1e-4], "seed": [0, 1, 2], "model": ["cnn", "crnn"]}
+    made = draft(BASE, [grid])
+    assert len({configuration.signature(config) for config in made.configs}) == 2 * 3 * 2
+    assert [config.seed for config in made.configs] == [0] * 4 + [1] * 4 + [2] * 4
+    assert not made.left_out
+    for change, config in zip(made.changes, made.configs, strict=True):
+        assert config.model.name == change["model"]
+        assert config.training.lr == change["training.lr"]
+        assert config.training.batch_size == 7
+
+
+def test_combinations_that_do_not_fit_are_named_once_with_what_they_share() -> None:
+    made = draft(BASE, [{"model": ["cnn", "mlp"], "seed": [0, 1], "model.width": [3, 5]}])
+    assert len(made.configs) == 4
+    (sentence,) = made.left_out  # the perceptron has no width
+    assert sentence.startswith("model mlp (4 combinations):")
+    twice = draft(BASE, [{"seed": [1]}, {"seed": [1, 2]}])
+    assert len(twice.configs) == 2
+    assert twice.left_out == ["seed 1: It is the same as another run of the plan."]
+
+
+def test_a_plan_that_makes_no_run_is_refused() -> None:
+    with pytest.raises(UsageError, match="None of the 2 combinations"):
+        draft(BASE, [{"model": ["mlp", "knn"]}])
+    with pytest.raises(UsageError, match="most"):
+        draft(BASE, [{"seed": list(range(100)), "split_seed": list(range(100))}])
+
+
+def test_every_table_of_a_study_makes_its_runs() -> None:
+    counts = {}
+    for name, entry in PLANS.items():
+        made = draft(with_values(RunConfig(), entry.thing.values), entry.thing.grids)
+        assert not made.left_out, name
+        assert entry.source
+        assert entry.facts["published"]
+        counts[name] = len(made.configs)
+        for config in made.configs:
+            assert config.allow_leaks, name  # the studies' splits keep no artists apart
+    # Four networks by four batch sizes, two schedules, four optimisers; four and five rates; and
+    # the seven rows of Belton's Figure 2.
+    assert counts == {
+        "liu_batch_sizes": 16,
+        "liu_cyclic": 8,
+        "liu_optimisers": 16,
+        "qin_resnet18_rates": 4,
+        "qin_mlp_rates": 5,
+        "belton_mlp": 7,
+    }
+
+
+def test_the_runs_of_a_plan_are_queued_in_its_order_and_know_it(nobody_starts: Path) -> None:
+    made = draft(BASE, [{"seed": [0, 1], "training.lr": [1e-2, 1e-3]}])
+    plan = plans.start(made)
+    waiting = jobs.queued(nobody_starts)
+    assert [run.plan for run in waiting] == [plan.plan_id] * 4
+    wanted = [configuration.signature(config) for config in made.configs]
+    assert [configuration.signature(run.config) for run in waiting] == wanted
+    assert [one.run.run_id for one in plan.members if one.run] == [r.run_id for r in waiting]
+    assert (plan.state, plan.share, plan.n_runs) == ("running", 0.0, 4)
+    assert plans.find("latest").plan_id == plan.plan_id
+    assert not plans.queue_missing(plan)  # nothing is queued twice
+
+
+def test_stopping_a_plan_cancels_what_waits_and_going_on_queues_the_same_runs(
+    nobody_starts: Path,
+) -> None:
+    plan = plans.start(draft(BASE, [{"seed": [0, 1, 2]}]))
+    done = carry_out(plan.members[0].run)  # type: ignore[arg-type]
+    sentence = plans.stop(Plan(plan.folder))
+    assert "2 runs taken out of the queue" in sentence
+    stopped = Plan(plan.folder)
+    assert stopped.state == "stopped"
+    assert [one.state for one in stopped.members] == ["done", "stopped", "stopped"]
+    assert {one.run.reason for one in stopped.ended if one.run} == {plans.STOPPED}
+
+    again = plans.queue_missing(stopped)
+    assert len(again) == 2
+    assert len(runs.all_runs(nobody_starts)) == 3  # the same folders, not new ones
+    for run in again:
+        carry_out(run)
+    over = Plan(plan.folder)
+    assert (over.state, over.share, len(over.done)) == ("done", 1.0, 3)
+    assert done.run_id in {one.run.run_id for one in over.done if one.run}
+    with pytest.raises(Exception, match="over already"):
+        plans.stop(over)
+
+
+def test_a_run_that_is_there_is_not_trained_twice_unless_asked(
+    nobody_starts: Path, earlier: Run
+) -> None:
+    shutil.copytree(earlier.folder, nobody_starts / earlier.run_id)
+    made = draft(with_values(BASE, {"training.epochs": 3}), [{"seed": [0, 1]}])
+    plan = plans.start(made)
+    assert [one.state for one in plan.members] == ["done", "queued"]
+    assert [row["reused"] for row in plan_results.table(plan)] == [True, False]
+    best = plan_results.best(plan)
+    assert best is not None
+    assert best.run is not None
+    assert best.run.run_id == earlier.run_id
+    plans.stop(plan)
+    assert Run(nobody_starts / earlier.run_id).state == "done"  # it was there before: left alone
+
+    assert [one.state for one in plans.start(made, again=True).members] == ["queued", "queued"]
+    shutil.rmtree(nobody_starts / earlier.run_id)
+    gone = Plan(plan.folder)
+    assert gone.members[0].state == "missing"
+    assert len(plans.queue_missing(gone)) == 2
+
+
+def test_scores_of_a_plan_are_those_of_validation(earlier: Run) -> None:
+    history = earlier.history
+    assert plan_results.score(earlier) == pytest.approx(history["valid_accuracy"].max())
+    assert plan_results.score(earlier, "loss") == history["valid_loss"].min()
+    assert plan_results.score(earlier, "macro_f1") == history["valid_macro_f1"].max()
+
+
+def test_segments_are_counted_as_the_run_had_them(earlier: Run) -> None:
+    assert earlier.segments is not None
+    tested = earlier.segments["split"].value_counts()
+    trained_on = int(
+        next(
+            line.split("training segments")[0].split()[-1]
+            for line in earlier.log().splitlines()
+            if "training segments" in line
+        ).replace(",", "")
+    )
+    for known in (estimates.Known([earlier]), estimates.Known([])):  # its clips; the demo's options
+        counts = known.counts(earlier.config)
+        assert counts is not None
+        assert counts.n_train == trained_on
+        assert (counts.n_valid, counts.n_test) == (tested["valid"], tested["test"])
+
+
+def test_an_estimate_grows_with_epochs_as_the_earlier_run_says(earlier: Run) -> None:
+    known = estimates.Known([earlier])
+    short, long_ = (
+        known.of(with_values(earlier.config, {"training.epochs": n})) for n in (3, 1003)
+    )
+    assert short.source == long_.source == "runs"
+    pace_s = earlier.history["seconds"].median()
+    assert long_.seconds - short.seconds == pytest.approx(1000 * pace_s)
+    # Three epochs at its own pace, and all that it took besides.
+    assert short.seconds == pytest.approx(
+        plans.took_s(earlier) + 3 * pace_s - earlier.history["seconds"].sum()
+    )
+    assert known.of(with_values(earlier.config, {"model": "crnn"})).source == ""
+
+
+def test_without_earlier_runs_steps_are_measured_and_kept(
+    own_cache: Path, tiny: Tiny, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(step_times, "BUDGET_S", 0.1)
+    config = tiny()
+    known = estimates.Known([])
+    assert known.unmeasured([config, with_values(config, {"seed": 3})]) == [
+        with_values(config, {"seed": 3})
+    ]
+    assert known.of(config).source == ""
+    found = step_times.measure(config)
+    assert estimates.kept(config) == found
+    assert min(found.train_s, found.predict_s, found.feature_s) > 0
+    assert known.unmeasured([config]) == []
+    one, two = known.of(config), known.of(with_values(config, {"training.epochs": 4}))
+    assert one.source == "steps"
+    counts = known.counts(config)
+    assert counts is not None
+    epoch_s = counts.n_train * found.train_s + counts.n_valid * found.predict_s
+    assert two.seconds - one.seconds == pytest.approx(2 * epoch_s)
+    both = known.of_all([config, tiny(model="crnn")])
+    assert (both.n_by_steps, both.n_unknown) == (1, 1)
+    assert "1 more run is not counted" in both.sentence("1 min")
+
+
+def test_changed_copies_and_uncached_features_are_counted(tiny: Tiny) -> None:
+    copies = tiny(augment="pitch_variants,tempo_variants")
+    assert step_times.measure(copies).n_copies == 5  # itself, and two of either
+    assert step_times.measure(copies).cached
+    assert not step_times.measure(tiny(augment="noise")).cached
+
+
+def test_a_plans_command_makes_the_same_plan(nobody_starts: Path, earlier: Run, tiny: Tiny) -> None:
+    shutil.copytree(earlier.folder, nobody_starts / earlier.run_id)
+    texts = {"seed": "0..1", "training.lr": "1e-3,1e-2", "model.depth": "3,4"}
+    line = plan_drafts.command_of(tiny(), texts)
+    result = genrecore(*shlex.split(line)[1:], "--dry-run", "--json")
+    assert result.returncode == 0, result.stderr
+    facts = json.loads(result.stdout)
+    base, grids = plan_drafts.spread(tiny(), [{}], texts)
+    assert [run["changes"] for run in facts["runs"]] == list(draft(base, grids).changes)
+    assert len(facts["runs"]) == 8
+    assert facts["estimate"]["n_runs"] == 8
+    assert not plans.all_plans()  # it was a dry run
+
+
+def test_sweep_queues_lists_shows_and_stops(nobody_starts: Path, tiny: Tiny) -> None:
+    line = plan_drafts.command_of(tiny(), {"seed": "0,1"}, ["--background"])
+    result = genrecore(*shlex.split(line)[1:])
+    assert result.returncode == 0, result.stderr
+    assert "2 runs." in result.stdout
+    assert "Queued 2 runs" in result.stdout
+    listed = json.loads(genrecore("plans", "list", "--json").stdout)
+    assert [(one["n_runs"], one["n_active"], one["state"]) for one in listed] == [(2, 2, "running")]
+    assert "seed" in genrecore("plans", "show", "latest").stdout
+    assert "2 runs taken out" in genrecore("plans", "stop", "latest").stdout
+    assert json.loads(genrecore("plans", "show", "latest", "--json").stdout)["state"] == "stopped"
+    result = genrecore("plans", "resume", "latest", "--background")
+    assert result.returncode == 0, result.stderr
+    assert [run.state for run in runs.all_runs(nobody_starts)] == ["queued", "queued"]
+
+
+def test_wrong_sweeps_are_refused_in_one_sentence(store: Path) -> None:
+    refused(genrecore("sweep", "--model", "cnn,resnet19", "--dry-run"), 0)  # the other one is left
+    refused(genrecore("sweep", "--model", "resnet19,resnet20"), 2, "None of the 2", "resnet19")
+    refused(genrecore("sweep", "--lr", "1e-5..1e-2"), 2, "training.lr", "a search")
+    refused(genrecore("sweep", "--table", "no_such"), 2, "no_such", "liu_batch_sizes")
+    refused(genrecore("plans", "show", "nothing"), 2, "nothing")
+    assert not plans.all_plans(store)
+
+
+@pytest.mark.long
+def test_a_sweep_in_the_foreground_trains_everything(store: Path, tiny: Tiny) -> None:
+    line = plan_drafts.command_of(tiny(), {"seed": "0,1"}, ["--json"])
+    result = genrecore(*shlex.split(line)[1:])
+    assert result.returncode == 0, result.stderr
+    facts = json.loads(result.stdout)
+    assert (facts["state"], facts["n_done"]) == ("done", 2)
+    assert all(run["score"] >= 0 for run in facts["runs"])

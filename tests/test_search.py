@@ -1,0 +1,303 @@
+"""Searches: real tiny runs chosen by Optuna, judged by validation, pruned, and taken up again."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+from commands import genrecore, refused
+from conftest import TINY, wait_for
+
+from genrecore import config as configuration
+from genrecore import jobfolder, jobs, lifecycle, plan_drafts, plan_results, plans, runs
+from genrecore import search as searching
+from genrecore.config import RunConfig, with_values
+from genrecore.errors import GenrecoreError, UsageError
+from genrecore.plans import Plan
+from genrecore.runs import Run
+from genrecore.search import _Driver
+from genrecore.search_ranges import Range, Way, check, read_range
+
+pytestmark = pytest.mark.xdist_group("search")
+
+Tiny = Callable[..., RunConfig]
+BASE = with_values(RunConfig(), TINY)
+
+
+@pytest.fixture
+def nobody_starts(store: Path) -> Iterator[Path]:
+    """With the runner's lock held nobody starts what is queued: the tests do, in this process."""
+    lock = jobfolder.take_lock(store / jobs.RUNNER_LOCK)
+    assert lock is not None
+    yield store
+    os.close(lock)
+
+
+def carry_out(run: Run, at_every_epoch: Callable[[], object] = lambda: None) -> Run:
+    """A queued run carried out in this process; the driver may look whenever an epoch is over."""
+    lock = jobfolder.take_lock(run.folder / jobfolder.LOCK)
+    assert lock is not None
+    seen = 0
+
+    def show(phase: str, done: int, total: int) -> None:
+        nonlocal seen
+        if len(Run(run.folder).history) > seen:
+            seen += 1
+            at_every_epoch()
+
+    lifecycle.execute(run, show)
+    os.close(lock)
+    return Run(run.folder)
+
+
+def finish(driver: _Driver) -> Plan:
+    """Carries out whatever a search asks for, until nothing is left."""
+    while driver.look():
+        for run in jobs.queued(driver.plan.store):
+            carry_out(run, driver.look)
+    return Plan(driver.plan.folder)
+
+
+def study_of(plan: Plan) -> optuna.Study:
+    """The study as anybody else opens it, by its file and the plan's id."""
+    return optuna.load_study(
+        study_name=plan.plan_id, storage=f"sqlite:///{plan.folder / 'study.db'}"
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "meant"),
+    [
+        ("1e-5..1e-2:log", float, Range(1e-5, 1e-2, log=True)),
+        ("0..0.5", float, Range(0, 0.5)),
+        ("0..1", float, Range(0, 1)),
+        ("2..6", int, Range(2, 6, whole=True)),
+        ("4..64:log", int, Range(4, 64, log=True, whole=True)),
+        ("2..6", None, Range(2, 6, whole=True)),
+        ("8,16", int, [8, 16]),
+        ("adam,sgd", None, ["adam", "sgd"]),
+    ],
+)
+def test_ranges_are_read_as_they_are_meant(text: str, kind: Any, meant: object) -> None:
+    assert read_range(text, kind) == meant
+
+
+@pytest.mark.parametrize("text", ["0..1:log", "5..2", "a..b", "1..2:ln", "..", "1..inf"])
+def test_what_is_no_range_is_refused(text: str) -> None:
+    with pytest.raises(UsageError):
+        read_range(text, float)
+
+
+@pytest.mark.parametrize(
+    ("changes", "ranges", "said"),
+    [
+        ({}, {}, "needs a setting"),
+        ({}, {"seed": [0, 1]}, "would not compare"),
+        ({}, {"split": ["by_artist", "stratified"]}, "would not compare"),
+        ({"split": "ratio_8_2"}, {"training.lr": Range(0.1, 0.2)}, "validation"),
+        ({}, {"training.lr": Range(0.1, 20.0)}, "less than or equal to 10"),
+        ({}, {"model": ["cnn", "mlp"]}, "model mlp"),
+        ({}, {"model.n_trees": [3, 4]}, "n_trees"),
+    ],
+)
+def test_what_cannot_be_searched_is_refused(
+    changes: dict[str, Any], ranges: dict[str, Any], said: str
+) -> None:
+    with pytest.raises(UsageError, match=said):
+        check(with_values(BASE, changes), ranges, Way())
+
+
+def test_an_option_of_one_of_several_models_may_be_searched() -> None:
+    both = {"model": ["cnn", "crnn"], "model.hidden": [8, 16]}  # only the second one has it
+    assert check(BASE, both, Way()).training == BASE.training
+
+
+@pytest.mark.parametrize("sampler", ["random", "tpe"])
+def test_a_search_tries_runs_inside_its_ranges_and_scores_them_by_validation(
+    sampler: Any, nobody_starts: Path
+) -> None:
+    ranges = {"training.lr": Range(1e-3, 1e-1, log=True), "model.width": Range(2, 4, whole=True)}
+    plan = searching.create(BASE, ranges, Way(sampler, n_trials=3))
+    done = finish(_Driver(plan))
+    assert (done.state, len(done.done), done.n_runs) == ("done", 3, 3)
+    trials = study_of(plan).get_trials()
+    assert len(trials) == 3
+    for trial, written in zip(trials, searching.trials(plan), strict=True):
+        run = runs.find(trial.user_attrs["run"])
+        assert run.plan == plan.plan_id
+        assert 1e-3 <= run.config.training.lr <= 1e-1
+        assert run.config.model.options["width"] in (2, 3, 4)
+        assert run.config.training.lr == trial.params["training.lr"]
+        assert trial.value == run.history["valid_accuracy"].max()
+        by_epoch = dict(zip(run.history["epoch"], run.history["valid_accuracy"], strict=True))
+        assert trial.intermediate_values == by_epoch
+        assert (written["run"], written["state"]) == (run.run_id, "complete")
+    assert len({trial.params["training.lr"] for trial in trials}) == 3
+    best = plan_results.best(done)
+    assert best is not None
+    assert best.run is not None
+    assert plan_results.score(best.run) == study_of(plan).best_value
+
+
+def test_test_predictions_are_not_looked_at(nobody_starts: Path) -> None:
+    plan = searching.create(BASE, {"training.lr": [1e-2, 1e-3]}, Way("random", n_trials=1))
+    driver = _Driver(plan)
+    driver.look()
+    (queued,) = jobs.queued(nobody_starts)
+    run = carry_out(queued)
+    for name in ("predictions.parquet", "segments.parquet"):
+        (run.folder / name).unlink()
+    assert not driver.look()
+    assert study_of(plan).best_value == run.history["valid_accuracy"].max()
+
+
+def test_a_hopeless_run_is_pruned_and_says_so(nobody_starts: Path) -> None:
+    base = with_values(BASE, {"training.epochs": 6, "training.watch": "loss"})
+    # At a rate of 1e-9 nothing is learned; the loss stays where it began.
+    rates = [0.02, 0.01, 0.005, 1e-9]
+    plan = searching.create(base, {"training.lr": rates}, Way("random", 5, "median", seed=1))
+    tried = [trial.params["training.lr"] for trial in _dry(plan)]
+    assert 1e-9 not in tried[:2]  # two others first, which make the median
+    assert 1e-9 in tried
+    done = finish(_Driver(plan))
+    assert done.state == "done"
+    hopeless = [one for one in done.members if one.changes["training.lr"] == 1e-9]
+    assert hopeless
+    for one in hopeless:
+        assert one.run is not None
+        assert (one.run.state, one.run.reason) == ("stopped", "pruned")
+        assert 0 < len(one.run.history) < 6
+        assert (one.run.folder / "resume.pt").exists()
+        assert not (one.run.folder / "predictions.parquet").exists()
+    states = {trial.params["training.lr"]: trial.state.name for trial in study_of(plan).trials}
+    assert states[1e-9] == "PRUNED"
+    assert "COMPLETE" in states.values()
+    assert "pruned" in plan_results.in_short(done)
+    assert "pruned" in genrecore("plans", "show", "latest").stdout
+    best = plan_results.best(done)
+    assert best is not None
+    assert best.changes["training.lr"] != 1e-9
+
+
+def _dry(plan: Plan) -> list[optuna.trial.Trial]:
+    """What the search will draw at random, in a study of its own in memory."""
+    study = optuna.create_study()
+    found = []
+    for number in range(plan.n_runs):
+        study.sampler = searching._sampler(searching.way_of(plan), number)
+        ranges = searching.ranges_of(plan)
+        found.append(study.ask(searching._distributions(ranges)))
+    return found
+
+
+def test_a_run_that_fails_or_is_stopped_by_hand_counts_as_failed_with_its_reason(
+    nobody_starts: Path,
+) -> None:
+    plan = searching.create(BASE, {"training.lr": [1e-2, 1e-3]}, Way("random", n_trials=1))
+    driver = _Driver(plan)
+    driver.look()
+    jobs.stop(jobs.queued(nobody_starts)[0])
+    assert not driver.look()
+    (trial,) = searching.trials(plan)
+    assert (trial["state"], trial["reason"]) == ("fail", "stopped: cancelled")
+    assert not Plan(plan.folder).done
+
+
+def test_the_same_settings_are_trained_once_and_scored_as_often_as_they_are_drawn(
+    nobody_starts: Path,
+) -> None:
+    plan = searching.create(BASE, {"model.width": [3, 4]}, Way("random", n_trials=6))
+    finish(_Driver(plan))
+    assert len(study_of(plan).trials) == 6
+    widths = {run.config.model.options["width"] for run in runs.all_runs(nobody_starts)}
+    assert len(runs.all_runs(nobody_starts)) == len(widths) <= 2
+
+
+def test_a_driver_that_comes_back_adopts_what_was_under_way(nobody_starts: Path) -> None:
+    plan = searching.create(BASE, {"training.lr": Range(1e-3, 1e-1)}, Way("random", n_trials=3))
+    driver = _Driver(plan)
+    driver.look()
+    (first,) = jobs.queued(nobody_starts)
+    del driver  # killed while the first trial's run waits
+
+    driver = _Driver(plan)
+    driver.look()
+    assert [run.run_id for run in jobs.queued(nobody_starts)] == [first.run_id]
+    carry_out(first, driver.look)
+    # Killed after asking and before queueing: that trial was never begun, and is not counted.
+    study = study_of(plan)
+    study.ask(searching._distributions(searching.ranges_of(plan)))
+    # And once after queueing, before the trial knew its run.
+    asked = study.ask(searching._distributions(searching.ranges_of(plan)))
+    config = configuration.with_values(plan.base, dict(asked.params))
+    orphan = jobs.submit(config, nobody_starts, plan=plan.plan_id)
+
+    done = finish(_Driver(plan))
+    assert done.state == "done"
+    trials = study_of(plan).get_trials()
+    begun = [trial for trial in trials if not trial.user_attrs.get("never_begun")]
+    assert [trial.state.name for trial in begun] == ["COMPLETE"] * 3
+    assert [trial.state.name for trial in trials if trial not in begun] == ["FAIL"]
+    assert trials[asked.number].user_attrs["run"] == orphan.run_id
+    assert len({trial.user_attrs["run"] for trial in begun}) == 3
+    assert len(runs.all_runs(nobody_starts)) == 3
+    # After each restart the draws went on, not over.
+    assert len({trial.params["training.lr"] for trial in begun}) == 3
+
+
+def test_only_one_drives_a_search_and_a_stopped_one_asks_for_nothing_more(
+    nobody_starts: Path,
+) -> None:
+    plan = searching.create(BASE, {"model.width": [3, 4]}, Way("random", n_trials=5))
+    with jobfolder.held(plan.folder / jobfolder.LOCK), pytest.raises(GenrecoreError, match="work"):
+        searching.drive(plan)
+    driver = _Driver(plan)
+    driver.look()
+    assert "1 run taken out" in plans.stop(Plan(plan.folder))
+    assert not driver.look()
+    assert len(runs.all_runs(nobody_starts)) == 1
+    stopped = Plan(plan.folder)
+    assert stopped.state == "stopped"
+    assert searching.left(stopped) == 4
+    with pytest.raises(GenrecoreError, match="search"):
+        plans.queue_missing(stopped)
+
+
+def test_a_search_from_the_command_line_says_what_it_tries(store: Path) -> None:
+    words = shlex.split(plan_drafts.command_of(BASE, {"training.lr": "1e-4..1e-2:log"}))[1:]
+    result = genrecore(*words, "--search", "tpe", "--trials", "7", "--dry-run", "--json")
+    assert result.returncode == 0, result.stderr
+    facts = json.loads(result.stdout)
+    assert facts["ranges"] == {"training.lr": "0.0001..0.01:log"}
+    assert facts["estimate"]["n_runs"] == 7
+    assert not plans.all_plans(store)
+    refused(genrecore("sweep", "--search", "tpe", "--seed", "0,1"), 2, "would not compare")
+    refused(genrecore("sweep", "--search", "tpe", "--lr", "2..1"), 2, "training.lr", "lower one")
+
+
+@pytest.mark.long
+def test_a_search_goes_on_after_its_driver_was_killed(store: Path) -> None:
+    base = with_values(BASE, {"training.epochs": 4})
+    plan = searching.create(base, {"training.lr": Range(1e-3, 1e-1)}, Way("random", n_trials=3))
+    task = searching.start(plan)
+    wait_for(lambda: any(run.status.get("epoch") for run in runs.all_runs(store)), 60)
+    os.kill(int(jobs.Task(task.folder).status["pid"]), signal.SIGKILL)
+    wait_for(lambda: not Plan(plan.folder).is_driven)
+    (first,) = runs.all_runs(store)
+    wait_for(lambda: Run(first.folder).state == "done", 60)  # the run does not care
+    assert Plan(plan.folder).state == "incomplete"
+
+    searching.start(plan)
+    wait_for(lambda: Plan(plan.folder).state == "done", 120)
+    wait_for(lambda: all(t["state"] == "complete" for t in searching.trials(plan)))
+    trials = searching.trials(plan)
+    assert len(trials) == len(runs.all_runs(store)) == 3
+    assert trials[0]["run"] == first.run_id
+    assert all(one.run and one.run.status.get("starts") == 1 for one in Plan(plan.folder).done)
