@@ -9,6 +9,7 @@ looks next starts another one, which finds living runs by the locks they hold.
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import signal
 import subprocess
@@ -19,11 +20,12 @@ from pathlib import Path
 
 import psutil
 
-from genrecore import hardware, jobfolder, jobs, queueing, spawning
+from genrecore import alerts, hardware, jobfolder, jobs, queueing, spawning
 from genrecore.runs import Run
 
 _TICK_S = 0.2
 _MOST_STARTS = 3
+_WATCH_EVERY_S = 2.0
 _KILL_AFTER_S = 10.0  # after TERM
 _FORCED = (
     "It was asked to stop and did not finish its step in time, so it was ended by force; "
@@ -101,6 +103,8 @@ class _Runner:
         self.children: dict[str, subprocess.Popen[bytes]] = {}
         self.ended_by_force: set[str] = set()  # runs that were sent TERM
         self.read: dict[str, tuple[tuple[int, int], Run]] = {}
+        self.watched: set[str] = set()  # runs that have lived since alerts were last looked for
+        self.watched_at = -math.inf
 
     def look(self) -> bool:
         """One look at everything; returns whether anything is left to do."""
@@ -108,7 +112,7 @@ class _Runner:
         found = self._unfinished()
         _mend_false_starts([run for run in found if run.status.get("state") == "starting"])
         held_back = bool(jobs.paused(self.store))
-        left = False
+        left, living = False, set()
         waiting = [Run(run.folder) for run in found if run.status.get("state") == "queued"]
         for run in queueing.in_order(waiting):  # read anew: their places change by themselves
             left = left or not held_back
@@ -119,9 +123,21 @@ class _Runner:
                 continue
             alive = jobfolder.is_locked(run.folder / jobfolder.LOCK)
             left = left or alive or run.status.get("state") == "starting"
+            living |= {run.run_id} if alive else set()
             if alive and jobfolder.stop_asked(run.folder):
                 self._see_to_the_end(run)
-        return left or bool(self.children)
+        left = left or bool(self.children)
+        self._tell_news(living, at_once=not left)
+        return left
+
+    def _tell_news(self, living: set[str], at_once: bool) -> None:
+        """Has alerts posted of runs that live, and once more of those that have ended since."""
+        self.watched |= living
+        if time.monotonic() - self.watched_at < _WATCH_EVERY_S and not at_once:
+            return
+        for run_id in self.watched:
+            alerts.look(Run(self.store / run_id))
+        self.watched, self.watched_at = living, time.monotonic()
 
     def _unfinished(self) -> list[Run]:
         """Runs that wait or have not said how they ended; a status is read when it has changed."""
@@ -162,6 +178,7 @@ class _Runner:
                 with open(run.folder / jobfolder.LOG, "ab") as log:
                     child = spawning.spawn_run(run, log, devices, [lock, *held], self.program)
                 self.children[run.run_id] = child
+                self.watched.add(run.run_id)
             finally:
                 os.close(lock)
         finally:

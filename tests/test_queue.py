@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import http.server
+import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -20,7 +23,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
-from genrecore import jobfolder, jobs, queueing, runner, runs
+from genrecore import alerts, jobfolder, jobs, queueing, runner, runs
 from genrecore.config import RunConfig, with_values
 from genrecore.errors import GenrecoreError, UsageError
 from genrecore.runs import Run
@@ -254,6 +257,39 @@ def test_a_stopped_process_stalls_and_runs_on(quick: Callable[..., Run], store: 
     wait_for(lambda: is_running(run))
     jobs.stop(run)
     wait_for(lambda: Run(run.folder).state == "stopped")
+
+
+@processes
+def test_the_runner_posts_what_becomes_of_a_run(quick: Callable[..., Run], store: Path) -> None:
+    heard: list[dict[str, object]] = []
+
+    class Receiver(http.server.BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            heard.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            self.send_response(204)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            """Says nothing."""
+
+    server = http.server.HTTPServer(("127.0.0.1", 0), Receiver)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        alerts.set_webhook(f"http://127.0.0.1:{server.server_port}/hook", store)
+        done, killed = quick(2), quick(100_000)
+        jobs.ensure_runner(store)
+        wait_for(lambda: is_running(killed))
+        for process in jobfolder.processes(killed.folder):
+            process.kill()
+        wait_for(lambda: len(heard) == 2)
+        wait_for(lambda: not jobfolder.is_locked(store / jobs.RUNNER_LOCK))
+    finally:
+        server.shutdown()
+        server.server_close()
+    assert {(one["run"], one["state"]) for one in heard} == {
+        (done.run_id, "done"),
+        (killed.run_id, "lost"),
+    }
 
 
 # Everything in any order
