@@ -160,15 +160,15 @@ def test_test_predictions_are_not_looked_at(nobody_starts: Path) -> None:
 
 def test_a_hopeless_run_is_pruned_and_says_so(nobody_starts: Path) -> None:
     base = with_values(BASE, {"training.epochs": 6, "training.watch": "loss"})
-    # At a rate of 1e-9 nothing is learned; the loss stays where it began.
-    rates = [0.02, 0.01, 0.005, 1e-9]
+    # At a rate of 1 the first epochs throw the weights far off: losses of 18 against about 1.
+    rates = [0.003, 0.002, 0.001, 1.0]
     plan = searching.create(base, {"training.lr": rates}, Way("random", 5, "median", seed=1))
     tried = [trial.params["training.lr"] for trial in _dry(plan)]
-    assert 1e-9 not in tried[:2]  # two others first, which make the median
-    assert 1e-9 in tried
+    assert 1.0 not in tried[:2]  # two others first, which make the median
+    assert 1.0 in tried
     done = finish(_Driver(plan))
     assert done.state == "done"
-    hopeless = [one for one in done.members if one.changes["training.lr"] == 1e-9]
+    hopeless = [one for one in done.members if one.changes["training.lr"] == 1.0]
     assert hopeless
     for one in hopeless:
         assert one.run is not None
@@ -177,13 +177,13 @@ def test_a_hopeless_run_is_pruned_and_says_so(nobody_starts: Path) -> None:
         assert (one.run.folder / "resume.pt").exists()
         assert not (one.run.folder / "predictions.parquet").exists()
     states = {trial.params["training.lr"]: trial.state.name for trial in study_of(plan).trials}
-    assert states[1e-9] == "PRUNED"
+    assert states[1.0] == "PRUNED"
     assert "COMPLETE" in states.values()
     assert "pruned" in plan_results.in_short(done)
     assert "pruned" in genrecore("plans", "show", "latest").stdout
     best = plan_results.best(done)
     assert best is not None
-    assert best.changes["training.lr"] != 1e-9
+    assert best.changes["training.lr"] != 1.0
 
 
 def _dry(plan: Plan) -> list[optuna.trial.Trial]:
@@ -287,15 +287,15 @@ def test_a_search_goes_on_after_its_driver_was_killed(store: Path) -> None:
     base = with_values(BASE, {"training.epochs": 4})
     plan = searching.create(base, {"training.lr": Range(1e-3, 1e-1)}, Way("random", n_trials=3))
     task = searching.start(plan)
-    wait_for(lambda: any(run.status.get("epoch") for run in runs.all_runs(store)), 60)
+    wait_for(lambda: any(run.status.get("epoch") for run in runs.all_runs(store)), 240)
     os.kill(int(jobs.Task(task.folder).status["pid"]), signal.SIGKILL)
     wait_for(lambda: not Plan(plan.folder).is_driven)
     (first,) = runs.all_runs(store)
-    wait_for(lambda: Run(first.folder).state == "done", 60)  # the run does not care
+    wait_for(lambda: Run(first.folder).state == "done", 120)  # the run does not care
     assert Plan(plan.folder).state == "incomplete"
 
     searching.start(plan)
-    wait_for(lambda: Plan(plan.folder).state == "done", 120)
+    wait_for(lambda: Plan(plan.folder).state == "done", 240)
     wait_for(lambda: all(t["state"] == "complete" for t in searching.trials(plan)))
     trials = searching.trials(plan)
     assert len(trials) == len(runs.all_runs(store)) == 3

@@ -1,0 +1,221 @@
+"""The page Plans, opened through `app.py`, and what Train says of the run it was opened with."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from conftest import TINY, trained
+from opened import again, open_page, words
+
+from genrecore import config as configuration
+from genrecore import jobfolder, jobs, plan_drafts, plans, runs, search
+from genrecore.config import RunConfig, with_values
+from genrecore.plans import Plan
+from genrecore.runs import Run
+from genrecore.search_ranges import Way
+from genrecore.ui.frame import plain
+
+pytestmark = pytest.mark.xdist_group("page_plans")
+
+# The page leaves the length taken from each clip alone; these are no longer than 3 s.
+VALUES = {key: value for key, value in TINY.items() if key != "audio.clip_s"}
+BASE = with_values(RunConfig(), VALUES)
+FORM = {
+    key.replace("dataset.", "demo.").replace("feature.", "log_mel.").replace("model.", "cnn."): str(
+        value
+    )
+    for key, value in VALUES.items()
+} | {"dataset": "demo", "view": "new"}
+VARIED = {"values.seed": "0,1", "vary": "training.lr", "values.training.lr": "1e-2,1e-3"}
+GRID = {"seed": [0, 1], "training.lr": [1e-2, 1e-3]}
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> list[Run]:
+    """The runs of one small plan, trained for real."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GENRECORE_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+        store = tmp_path_factory.mktemp("plans")
+        return [trained(config, store) for config in plan_drafts.draft(BASE, [GRID]).configs]
+
+
+@pytest.fixture
+def nobody_starts(store: Path) -> Iterator[Path]:
+    """With the runner's lock held there is a runner already, and submitting starts none."""
+    lock = jobfolder.take_lock(store / jobs.RUNNER_LOCK)
+    assert lock is not None
+    yield store
+    os.close(lock)
+
+
+@pytest.fixture
+def copied(finished: list[Run], nobody_starts: Path) -> Path:
+    """A store of this test's own with copies of the trained runs."""
+    for run in finished:
+        shutil.copytree(run.folder, nobody_starts / run.run_id)
+    return nobody_starts
+
+
+def test_an_empty_store_explains_itself_and_offers_the_form(store: Path) -> None:
+    app = open_page("plans")
+    assert "A plan trains many runs at once" in words(app)
+    assert app.button(key="queue").label == "Queue 1 run"
+    assert "is not known" in words(app)
+    assert app.code[-1].value == "genrecore sweep"
+
+
+def test_the_number_of_runs_and_their_time_are_said_before_they_are_queued(
+    copied: Path, finished: list[Run]
+) -> None:
+    app = open_page("plans", **FORM, **VARIED | {"values.seed": "0..2"})
+    said = words(app)
+    assert "**6 runs**" in said
+    assert "4 of them are there already" in said
+    assert "About " in said
+    assert "judged by earlier runs" in said
+    assert app.button(key="queue").label == "Queue 2 runs"
+    line = app.code[-1].value.replace("\\\n", "")
+    assert "--seed 0..2" in line
+    assert "--lr 1e-2,1e-3" in line
+    assert len(runs.all_runs(copied)) == 4  # nothing is queued yet
+
+
+def test_queueing_opens_the_plan_and_stopping_and_going_on_work(nobody_starts: Path) -> None:
+    app = open_page("plans", **FORM, **VARIED)
+    app.button(key="queue").click().run()
+    assert not app.exception, app.exception[0].message
+    plan = plans.find("latest")
+    assert app.query_params["plan"] in ([plan.plan_id], plan.plan_id)
+    wanted = [configuration.signature(one) for one in plan_drafts.draft(BASE, [GRID]).configs]
+    assert [configuration.signature(r.config) for r in jobs.queued(nobody_starts)] == wanted
+    assert "0 of 4 runs are over" in words(app)
+    assert "Waiting for a free place" in words(app)
+
+    app.button(key="stop_plan").click().run()
+    assert not app.exception
+    assert {run.reason for run in runs.all_runs(nobody_starts)} == {plans.STOPPED}
+    assert "4 of 4 runs have no result" in words(app)
+    app.button(key="go_on").click().run()
+    assert not app.exception
+    assert [run.state for run in runs.all_runs(nobody_starts)] == ["queued"] * 4
+
+
+def test_a_finished_plan_names_its_best_by_validation_and_leads_to_compare(
+    copied: Path, finished: list[Run]
+) -> None:
+    plans.start(plan_drafts.draft(BASE, [GRID | {"model": ["cnn", "mlp"]}]))
+    app = open_page("plans")
+    said = words(app)
+    best = max(run.history["valid_accuracy"].max() for run in finished)
+    assert "Best by validation" in said
+    assert f"accuracy {100 * best:.1f} %" in said
+    assert "4 of 4 runs done" in said
+    table = app.dataframe[0].value
+    assert len(table) == 4
+    assert table["score"].max() == pytest.approx(100 * best)
+    assert set(table["note"]) == {"there already"}
+    assert any("mlp" in block.value for block in app.markdown)  # left out, and why
+
+
+def test_failed_runs_of_a_plan_say_why_and_are_queued_again(copied: Path) -> None:
+    plans.start(plan_drafts.draft(BASE, [GRID]))
+    gone = runs.all_runs(copied)[0]
+    jobfolder.Status(gone.folder).move("failed", "The disk is full.")
+    app = open_page("plans")
+    assert "The disk is full." in words(app)
+    assert app.button(key="go_on").label == "Queue the missing run"
+    app.button(key="go_on").click().run()
+    assert Run(gone.folder).state == "queued"
+
+
+def test_combinations_that_do_not_fit_are_named_and_wrong_values_refused(store: Path) -> None:
+    app = open_page("plans", **FORM, models="cnn", vary="model.width,model.n_trees",
+                    **{"values.model.width": "3,4", "values.model.n_trees": "5"})  # fmt: skip
+    assert "n_trees" in app.error[0].value.replace("\\", "")
+    assert app.button(key="queue").disabled
+    again(app, vary="training.lr", **{"values.training.lr": "1e-2..1e-3"})
+    assert "no range" in app.error[0].value.replace("\\", "")
+
+
+def test_a_search_is_set_up_and_its_trials_are_shown(copied: Path, finished: list[Run]) -> None:
+    app = open_page("plans", **FORM, way="tpe", trials="3", vary="training.lr",
+                    **{"values.training.lr": "1e-3..1e-2:log"})  # fmt: skip
+    assert "**3 runs**, chosen by the search" in words(app)
+    assert app.button(key="queue").label == "Start 3 trials"
+    assert "--search tpe" in app.code[-1].value
+    # Nobody drives this one: its first trial was pruned, as its driver wrote it down.
+    plan = search.create(BASE, {"training.lr": [1e-2, 1e-3]}, Way("random", n_trials=3))
+    pruned = jobs.submit(finished[0].config, copied, plan=plan.plan_id)
+    jobs.stop(pruned, reason=plans.PRUNED)
+    trial = {"number": 0, "params": {"training.lr": 1e-2}, "run": pruned.run_id, "state": "pruned",
+             "reason": "pruned"}  # fmt: skip
+    unfit = trial | {"number": 1, "run": "", "state": "fail", "reason": "It does not fit."}
+    jobfolder.write_json(plan.folder / "trials.json", {"trials": [trial, unfit]})
+    app = open_page("plans", plan=plan.plan_id)
+    said = words(app)
+    assert "1 of 3 trials have not begun" in said
+    assert "It does not fit." in said
+    assert app.dataframe[0].value["state"].to_list() == ["⊘ Pruned"]
+    assert app.button(key="go_on").label == "Let the search go on"
+
+
+def test_the_table_of_a_study_fills_the_form_in(store: Path, tmp_path: Path) -> None:
+    app = open_page("plans", view="new")
+    app.selectbox(key="table").select("liu_batch_sizes").run()
+    assert not app.exception
+    said = words(app)
+    assert "Table 1" in said
+    assert "35.49" in said
+    assert "needs the folder" in said
+    again(app, **{"fma_small.folder": str(tmp_path)})  # an empty folder, where no run could begin
+    assert app.error
+    assert app.button(key="queue").disabled
+    again(app, dataset="demo")
+    assert "**16 runs**" in words(app)
+    line = app.code[-1].value.replace("\\\n", "")
+    assert "--model cnn,dcnn,crnn,dcrnn" in line
+    assert "--batch-size 4,16,32,64" in line
+
+
+def test_what_is_not_known_can_be_measured_in_a_task(nobody_starts: Path, own_cache: Path) -> None:
+    app = open_page("plans", **FORM, **VARIED)
+    app.button(key="measure").click().run()
+    assert not app.exception
+    (task,) = jobs.tasks()
+    assert task.status["arguments"][0] == "sweep"
+    assert task.status["arguments"][-1] == "--dry-run"
+    jobs.stop_task(task)
+
+
+def test_train_says_what_differs_from_the_run_it_was_opened_with(
+    copied: Path, finished: list[Run]
+) -> None:
+    parent = finished[0]
+    app = open_page("train", **{"from": parent.run_id})
+    assert f"Changed against {plain(parent.title)}".replace("\\", "") in words(app)
+    assert "Nothing yet" in words(app)
+    again(app, **{"training.lr": "0.005", "cnn.width": "5", "seed": "4"})
+    (table,) = [one.value for one in app.dataframe if "Setting" in one.value]
+    changed = {row["Setting"]: (row["There"], row["Here"]) for _, row in table.iterrows()}
+    assert changed == {
+        "training.lr": ("0.01", "0.005"),
+        "model.options.width": ("3", "5"),
+        "seed": ("0", "4"),
+    }
+    app.button(key="train").click().run()
+    assert not app.exception
+    (made,) = [run for run in runs.all_runs(copied) if run.state == "queued"]
+    assert made.origin == {"parent": parent.run_id, "how": "cloned"}
+    assert json.loads((made.folder / "config.json").read_text())["seed"] == 4
+
+
+def test_an_unknown_plan_in_the_address_gives_the_newest_and_says_so(nobody_starts: Path) -> None:
+    plan = plans.start(plan_drafts.draft(BASE, [{"seed": [0, 1]}]))
+    app = open_page("plans", plan="no-such")
+    assert "There is no plan no-such" in words(app)
+    assert Plan(plan.folder).title in str(app.selectbox[0].options)
