@@ -87,27 +87,37 @@ def fill(store: Path, n: int) -> None:
         os.close(lock)
         made.append(run)
     for i in range(2, n):
-        shutil.copytree(made[i % 2].folder, store / f"20200101-0000{i:02d}-demo-cnn-{i:04x}")
+        shutil.copytree(made[i % 2].folder, store / f"20200101-{i:06d}-demo-cnn-{i:04x}")
 
 
 def serve() -> tuple[subprocess.Popen[bytes], str]:
     """A server that answers, and its address."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.headless", "true"]
     server = subprocess.Popen(
         [*command, "--server.port", str(port)], cwd=ROOT, stdout=subprocess.DEVNULL
     )
+    return server, wait_until_it_answers(server, port)
+
+
+def free_port() -> int:
+    """A port of the loopback address that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def wait_until_it_answers(server: subprocess.Popen[bytes], port: int) -> str:
+    """The address of a server that was just started, once it answers there."""
     address = f"http://127.0.0.1:{port}"
-    for _ in range(300):
+    for _ in range(600):
         try:
             urllib.request.urlopen(f"{address}/_stcore/health", timeout=1).close()
-            return server, address
+            return address
         except OSError:
             time.sleep(0.1)
     server.terminate()
-    raise SystemExit("The server did not start within 30 s.")
+    raise SystemExit("The server did not start within 60 s.")
 
 
 def visit(browser: Browser, address: str, name: str) -> tuple[float, float]:

@@ -38,21 +38,43 @@ def percent(share: float) -> str:
 
 def laid_out(figure: go.Figure, title: str, height: int, **layout: Any) -> go.Figure:
     """The figure in the common look: title top left, see-through ground, quiet grid."""
-    figure.update_layout(
-        title={"text": title, "x": 0, "xanchor": "left", "y": 0.98, "yanchor": "top"},
-        title_font_size=15,
-        height=height,
-        paper_bgcolor="rgba(0,0,0,0)",
-        plot_bgcolor="rgba(0,0,0,0)",
-        margin={"l": 8, "r": 16, "t": 46, "b": 8},
-        hoverlabel={"namelength": -1},
-        dragmode=False,
-        modebar={"bgcolor": "rgba(0,0,0,0)", "color": GREY, "activecolor": GREY},
-        **layout,
-    )
-    figure.update_xaxes(automargin=True, zeroline=False, title_font_size=12, title_standoff=8)
-    figure.update_yaxes(automargin=True, zeroline=False, title_font_size=12, title_standoff=8)
+    figure.update_layout(look(title, height) | layout)
+    figure.update_xaxes(_AXIS)
+    figure.update_yaxes(_AXIS)
     return figure
+
+
+_AXIS: dict[str, Any] = {
+    "automargin": True,
+    "zeroline": False,
+    "title": {"font": {"size": 12}, "standoff": 8},
+}
+
+
+def look(title: str, height: int) -> dict[str, Any]:
+    """The common look as a layout, for a figure that is built at one go."""
+    return {
+        "title": {
+            "text": title,
+            "x": 0,
+            "xanchor": "left",
+            "y": 0.98,
+            "yanchor": "top",
+            "font": {"size": 15},
+        },
+        "height": height,
+        "paper_bgcolor": "rgba(0,0,0,0)",
+        "plot_bgcolor": "rgba(0,0,0,0)",
+        "margin": {"l": 8, "r": 16, "t": 46, "b": 8},
+        "hoverlabel": {"namelength": -1},
+        "dragmode": False,
+        "modebar": {"bgcolor": "rgba(0,0,0,0)", "color": GREY, "activecolor": GREY},
+    }
+
+
+def axis(title: str, **more: Any) -> dict[str, Any]:
+    """An axis in the common look, for a figure that is built at one go."""
+    return _AXIS | {"title": _AXIS["title"] | {"text": title}} | more
 
 
 def legend_below_title(**more: Any) -> dict[str, Any]:

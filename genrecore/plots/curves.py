@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import Any
 
 import pandas as pd
 import plotly.graph_objects as go
 
-from genrecore.plots.chart import Chart, label, laid_out, legend_below_title
+from genrecore.plots.chart import Chart, axis, label, legend_below_title, look
 from genrecore.plots.palette import RunStyle
 
 _MEASURES = {
@@ -42,7 +43,7 @@ def learning_curves(
     name, unit, number = _MEASURES[measure]
     titles = curves.drop_duplicates("run_id").set_index("run_id")["title"]
     several = len(titles) > 1
-    figure = go.Figure()
+    traces: list[dict[str, Any]] = []
     for run_id, title in titles.items():
         style = styles[str(run_id)]
         of_run = curves[curves["run_id"] == run_id]
@@ -52,54 +53,79 @@ def learning_curves(
                 continue
             solid = split == "valid"
             if smoothing:
-                figure.add_scatter(
-                    x=part["epoch"].tolist(),
-                    y=part[measure].tolist(),
-                    name=label(f"{title}, {word}, as measured"),
-                    legendgroup=str(run_id),
-                    mode="lines",
-                    line={"color": style.colour, "width": 1},
-                    opacity=0.3,
-                    showlegend=False,
-                    hoverinfo="skip",
-                )
-            figure.add_scatter(
-                x=part["epoch"].tolist(),
-                y=smoothed(part[measure], smoothing).tolist(),
-                name=label(f"{title}, {word}" if several else word.capitalize()),
-                legendgroup=str(run_id),
-                mode="lines+markers" if solid or len(part) == 1 else "lines",
-                line={
-                    "color": style.colour,
-                    "width": 2.4 if solid else 1.6,
-                    "dash": "solid" if solid else "dot",
-                },
-                marker={
-                    "symbol": style.marker if solid else f"{style.marker}-open",
-                    "size": 7,
-                    "maxdisplayed": 24,
-                    "color": style.colour,
-                },
-                opacity=1.0 if solid else 0.8,
-                showlegend=not several or solid,
-                hovertemplate=f"{label(title)}<br>epoch %{{x}}, {word}: %{{y:{number}}}"
-                "<extra></extra>",
+                traces.append(_as_measured(part, measure, style, f"{title}, {word}, as measured"))
+            traces.append(
+                {
+                    "type": "scatter",
+                    "x": part["epoch"].tolist(),
+                    "y": smoothed(part[measure], smoothing).tolist(),
+                    "name": label(f"{title}, {word}" if several else word.capitalize()),
+                    "legendgroup": str(run_id),
+                    "mode": "lines+markers" if solid or len(part) == 1 else "lines",
+                    "line": {
+                        "color": style.colour,
+                        "width": 2.4 if solid else 1.6,
+                        "dash": "solid" if solid else "dot",
+                    },
+                    "marker": {
+                        "symbol": style.marker if solid else f"{style.marker}-open",
+                        "size": 7,
+                        "maxdisplayed": 24,
+                        "color": style.colour,
+                    },
+                    "opacity": 1.0 if solid else 0.8,
+                    "showlegend": not several or solid,
+                    "hovertemplate": f"{label(title)}<br>epoch %{{x}}, {word}: %{{y:{number}}}"
+                    "<extra></extra>",
+                }
             )
-        _ring(figure, of_run, measure, style, (best_epochs or {}).get(str(run_id)))
-    laid_out(figure, name, 330, legend=legend_below_title(), hovermode="closest")
-    figure.update_layout(margin_t=76 + 20 * max(0, len(titles) - 2 if several else 0))
-    _epoch_axis(figure, curves["epoch"].max() if len(curves) else 1, epochs)
-    figure.update_yaxes(title=unit, tickformat=".0%" if measure == "accuracy" else "~g")
+        traces += _ring(of_run, measure, style, (best_epochs or {}).get(str(run_id)))
+    height = axis(unit, tickformat=".0%" if measure == "accuracy" else "~g")
     if logarithmic:
-        figure.update_yaxes(type="log", tickformat="~g" if measure == "loss" else ".2~%")
-        figure.update_yaxes(dtick="D2" if measure == "loss" else None)
+        height |= {"type": "log", "tickformat": "~g" if measure == "loss" else ".2~%"}
+        height |= {"dtick": "D2"} if measure == "loss" else {}
     else:
-        figure.update_yaxes(rangemode="tozero" if measure == "loss" else "normal")
+        height |= {"rangemode": "tozero" if measure == "loss" else "normal"}
     if epochs is not None:
-        _fit_height(figure, curves, measure, epochs, logarithmic)
+        height |= _fitted(curves, measure, epochs, logarithmic)
+    top = 76 + 20 * max(0, len(titles) - 2 if several else 0)
+    figure = _built(traces, name, 330, top, curves["epoch"], epochs, height)
     table = _wide(curves, measure, several)
     shares = tuple(str(name) for name in table.columns[1:]) if measure == "accuracy" else ()
     return Chart(figure, _in_words(curves, measure, titles), table, shares)
+
+
+def _built(
+    traces: list[dict[str, Any]],
+    title: str,
+    height: int,
+    top: int,
+    epoch: pd.Series,
+    epochs: tuple[int, int] | None,
+    upward: dict[str, Any],
+    showlegend: bool | None = None,
+) -> go.Figure:
+    """A figure over the epochs. Built at one go, since Plotly checks a figure at every change, and
+    a live chart is built at every epoch."""
+    layout = look(title, height)
+    layout |= {"margin": layout["margin"] | {"t": top}, "legend": legend_below_title()}
+    layout |= {"hovermode": "closest", "showlegend": showlegend}
+    layout |= {"xaxis": _epoch_axis(epoch.max() if len(epoch) else 1, epochs), "yaxis": upward}
+    return go.Figure({"data": traces, "layout": layout})
+
+
+def _as_measured(part: pd.DataFrame, measure: str, style: RunStyle, name: str) -> dict[str, Any]:
+    return {
+        "type": "scatter",
+        "x": part["epoch"].tolist(),
+        "y": part[measure].tolist(),
+        "name": label(name),
+        "mode": "lines",
+        "line": {"color": style.colour, "width": 1},
+        "opacity": 0.3,
+        "showlegend": False,
+        "hoverinfo": "skip",
+    }
 
 
 def over_epochs(
@@ -122,30 +148,33 @@ def over_epochs(
         epochs: First and last epoch shown; all by default.
         number: How a number is written, in d3's format.
     """
-    figure = go.Figure()
+    traces: list[dict[str, Any]] = []
     words = []
     for dash, (column, name) in zip(("solid", "dash", "dot"), columns.items(), strict=False):
         part = history.dropna(subset=[column]) if column in history else history[:0]
         if part.empty:
             continue
-        figure.add_scatter(
-            x=part["epoch"].tolist(),
-            y=part[column].tolist(),
-            name=label(name),
-            mode="lines+markers" if len(part) == 1 else "lines",
-            line={"color": style.colour, "width": 2, "dash": dash},
-            hovertemplate=f"epoch %{{x}}, {label(name)}: %{{y:{number}}}<extra></extra>",
+        traces.append(
+            {
+                "type": "scatter",
+                "x": part["epoch"].tolist(),
+                "y": part[column].tolist(),
+                "name": label(name),
+                "mode": "lines+markers" if len(part) == 1 else "lines",
+                "line": {"color": style.colour, "width": 2, "dash": dash},
+                "hovertemplate": f"epoch %{{x}}, {label(name)}: %{{y:{number}}}<extra></extra>",
+            }
         )
         first, last = part.iloc[0], part.iloc[-1]
         words.append(
             f"{name} from {first[column]:.3g} in epoch {first['epoch']:.0f} to {last[column]:.3g} "
             f"in epoch {last['epoch']:.0f}"
         )
-    several = len(figure.data) > 1
-    laid_out(figure, title, 250, legend=legend_below_title(), hovermode="closest")
-    figure.update_layout(showlegend=several, margin_t=76 if several else 46)
-    _epoch_axis(figure, history["epoch"].max() if len(history) else 1, epochs)
-    figure.update_yaxes(title=unit, tickformat="~g", rangemode="tozero")
+    several = len(traces) > 1
+    upward = axis(unit, tickformat="~g", rangemode="tozero")
+    top = 76 if several else 46
+    epoch = history["epoch"] if len(history) else pd.Series(dtype=float)
+    figure = _built(traces, title, 250, top, epoch, epochs, upward, showlegend=several)
     present = [column for column in columns if column in history]
     table = history[["epoch", *present]].rename(columns={"epoch": "Epoch", **dict(columns)})
     drawn = "; ".join(words) or "no epoch yet"
@@ -158,56 +187,45 @@ def smoothed(values: pd.Series, weight: float) -> pd.Series:
     return values.ewm(alpha=1 - weight, adjust=True).mean() if weight else values
 
 
-def _epoch_axis(figure: go.Figure, last: float, epochs: tuple[int, int] | None) -> None:
-    first, last = epochs or (1, max(float(last), 2))
-    figure.update_xaxes(
-        title="Epoch",
-        range=[first - 0.5, last + 0.5],
-        dtick=_tick(last - first + 1),
-        showgrid=False,
-    )
-    if epochs:
-        figure.update_xaxes(tick0=0)
+def _epoch_axis(last: float, epochs: tuple[int, int] | None) -> dict[str, Any]:
+    low, high = epochs or (1, max(float(last), 2))
+    about = {"range": [low - 0.5, high + 0.5], "dtick": _tick(high - low + 1), "showgrid": False}
+    return axis("Epoch", tick0=0, **about) if epochs else axis("Epoch", **about)
 
 
-def _fit_height(
-    figure: go.Figure,
-    curves: pd.DataFrame,
-    measure: str,
-    epochs: tuple[int, int],
-    logarithmic: bool,
-) -> None:
+def _fitted(
+    curves: pd.DataFrame, measure: str, epochs: tuple[int, int], logarithmic: bool
+) -> dict[str, Any]:
     """The vertical range of what is shown: Plotly alone fits it to all epochs."""
     shown = curves[curves["epoch"].between(*epochs)][measure].dropna()
     shown = shown[shown > 0] if logarithmic else shown
     if shown.empty:
-        return
+        return {}
     low, high = float(shown.min()), float(shown.max())
     if logarithmic:
         low, high = math.log10(low), math.log10(high)
     room = 0.06 * (high - low) or 0.05 * abs(high) or 0.1
-    figure.update_yaxes(range=[low - room, high + room])
+    return {"range": [low - room, high + room]}
 
 
 def _ring(
-    figure: go.Figure, of_run: pd.DataFrame, measure: str, style: RunStyle, epoch: int | None
-) -> None:
+    of_run: pd.DataFrame, measure: str, style: RunStyle, epoch: int | None
+) -> list[dict[str, Any]]:
     here = of_run[(of_run["epoch"] == epoch) & (of_run["split"] == "valid")]
     if epoch is None or here.empty:
-        return
-    figure.add_scatter(
-        x=[epoch],
-        y=[float(here[measure].iloc[0])],
-        mode="markers",
-        marker={
-            "symbol": "circle-open",
-            "size": 16,
-            "color": style.colour,
-            "line": {"width": 2, "color": style.colour},
-        },
-        showlegend=False,
-        hoverinfo="skip",
-    )
+        return []
+    line = {"width": 2, "color": style.colour}
+    return [
+        {
+            "type": "scatter",
+            "x": [epoch],
+            "y": [float(here[measure].iloc[0])],
+            "mode": "markers",
+            "marker": {"symbol": "circle-open", "size": 16, "color": style.colour, "line": line},
+            "showlegend": False,
+            "hoverinfo": "skip",
+        }
+    ]
 
 
 def _tick(epochs: float) -> int:
@@ -225,7 +243,9 @@ def _wide(curves: pd.DataFrame, measure: str, several: bool) -> pd.DataFrame:
             for title, split in zip(curves["title"], curves["split"], strict=True)
         ]
     )
-    wide = named.pivot_table(index="epoch", columns="column", values=measure, sort=False)
+    named = named.drop_duplicates(["epoch", "column"])
+    wide = named.pivot(index="epoch", columns="column", values=measure)
+    wide = wide[[name for name in named["column"].unique() if wide[name].notna().any()]]
     return wide.rename_axis(index="Epoch", columns=None).reset_index()
 
 

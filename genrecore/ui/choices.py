@@ -138,7 +138,13 @@ def choose_one(
         )
     else:
         picked = st.selectbox(
-            label, options, format_func=words, key=key, on_change=write, help=help
+            label,
+            options,
+            format_func=words,
+            key=key,
+            on_change=write,
+            help=help,
+            label_visibility="collapsed" if hide_label else "visible",
         )
     return picked if picked is not None and picked in options else first
 

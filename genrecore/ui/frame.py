@@ -157,9 +157,10 @@ def ink() -> str:
 
 def in_ink(drawn: Chart, colour: str) -> None:
     """Gives a chart's text this colour."""
-    drawn.figure.update_layout(font_color=colour)
-    for axes in (drawn.figure.update_xaxes, drawn.figure.update_yaxes):
-        axes(tickfont_color=colour, title_font_color=colour)
+    drawn.figure.layout.font.color = colour
+    for axis in (*drawn.figure.select_xaxes(), *drawn.figure.select_yaxes()):
+        axis.tickfont.color = colour
+        axis.title.font.color = colour
 
 
 def in_percent(table: pd.DataFrame, shares: Iterable[str]) -> pd.DataFrame:

@@ -32,7 +32,7 @@ def run_actions(run: Run) -> None:
         if state in ENDED and st.button(
             "Resume",
             icon=":material/play_arrow:",
-            type="primary",
+            type="secondary" if state == "failed" else "primary",
             key=f"resume_{run_id}",
             help="It goes on from its last checkpoint exactly as if it had not ended, or starts "
             "over where it has none.",

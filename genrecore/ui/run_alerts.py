@@ -66,7 +66,7 @@ def toast(run: Run, alert: Alert) -> None:
 
 def warnings(run: Run) -> None:
     """What a person who looks at a live run should know."""
-    for alert in readers.alerts_of(run):
+    for alert in readers.alerts_of(run) if run.state in runs.LIVE else []:
         if alert.kind in ("divergence", "no progress", "not a number"):
             st.warning(plain(alert.words), icon=_ICONS[alert.kind])
 

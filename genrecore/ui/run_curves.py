@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import time
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import streamlit as st
 
@@ -17,28 +19,36 @@ from genrecore.ui.frame import in_ink, in_percent, ink, pair, share_column
 from genrecore.ui.run_controls import choose_flag, choose_share
 
 _LEAST_ZOOM = 3  # epochs from which on a part of them can be shown
+Seen = TypeVar("Seen")
+_LEAST_APART_S = 5.0  # between two drawings of a run at work
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """The charts of a history as it stood at a time; `n` epochs, none of them without `n`."""
+
+    n: int
+    classical: bool
+    charts: tuple[Chart, ...] = ()
 
 
 def run_curves(run: Run) -> None:
     """The curves of a run as far as it is; a drag over a chart shows those epochs larger."""
-    history = readers.history(run)
-    if history.empty:
+    state = _as_of(run)
+    smoothing, logarithmic, epochs = 0.0, False, None
+    known = _drawn(str(run.folder), *state, ink(), 0.0, False, None)
+    if not known.n:
         st.caption("The first point appears when the first epoch is done.")
         return
-    classical = "lr" not in history
-    n = int(history["epoch"].max())
-    smoothing, logarithmic, epochs = 0.0, False, None
-    if not classical:
-        most = max(n, run.n_epochs) if run.state in runs.LIVE else n
-        smoothing, logarithmic, epochs = _controls(n, most)
-    best = int(run.status.get("best_epoch") or 0)
-    key = (str(run.folder), readers.changed(run, "history.jsonl"), best, smoothing, epochs, ink())
-    left, right = pair("curves")
-    for column, measure in ((left, "accuracy"), (right, "loss")):
+    if not known.classical:
+        most = max(known.n, run.n_epochs) if run.state in runs.LIVE else known.n
+        smoothing, logarithmic, epochs = _controls(known.n, most)
+    drawn = _drawn(str(run.folder), *state, ink(), smoothing, logarithmic, epochs)
+    zoom = not drawn.classical and drawn.n >= _LEAST_ZOOM
+    for column, place, measure in zip(pair("curves"), (0, 1), ("accuracy", "loss"), strict=True):
         with column:
-            drawn = _curves(*key, measure, logarithmic and measure == "loss")
-            live_chart(drawn, f"{measure}_{run.run_id}", zoom=not classical and n >= _LEAST_ZOOM)
-    if classical:
+            live_chart(drawn.charts[place], f"{measure}_{run.run_id}", zoom)
+    if drawn.classical:
         st.caption(
             "It was fitted at one go, so there is one point each: hollow of the segments it was "
             "fitted to, filled of the whole clips of validation."
@@ -49,8 +59,38 @@ def run_curves(run: Run) -> None:
         "is measured on segments while they are learned from, as augmented; validation on whole "
         "clips."
     )
-    rate = _over_epochs(*key[:2], epochs, ink(), "lr", "Learning rate", "Step size")
-    live_chart(rate, f"lr_{run.run_id}")
+    live_chart(drawn.charts[2], f"lr_{run.run_id}")
+
+
+def _as_of(run: Run) -> tuple[int, int]:
+    """(time of change of the history, best epoch) to draw."""
+    now = (readers.changed(run, "history.jsonl"), int(run.status.get("best_epoch") or 0))
+    return paced(run, "history", now) if now[0] else now
+
+
+_shown: dict[tuple[str, str], tuple[float, Any]] = {}
+
+
+def paced(run: Run, name: str, now: Seen) -> Seen:
+    """What is to be drawn of a run: what is true now, but while it works for some seconds the same.
+    Streamlit replaces a chart as a whole, which costs and flickers.
+
+    Args:
+        run: The run.
+        name: Of what is drawn.
+        now: What decides how it looks, as it is now.
+    """
+    if run.state not in runs.LIVE:
+        return now
+    place, clock = (str(run.folder), name), time.monotonic()
+    drawn_at, shown = _shown.get(place, (-_LEAST_APART_S, None))
+    if shown is not None and clock - drawn_at < _LEAST_APART_S:
+        return cast(Seen, shown)
+    if shown != now:
+        if len(_shown) > 256:
+            _shown.clear()
+        _shown[place] = (clock, now)
+    return now
 
 
 def _controls(n: int, most: int) -> tuple[float, bool, tuple[int, int] | None]:
@@ -160,51 +200,48 @@ def live_chart(drawn: Chart, key: str, zoom: bool = False) -> None:
                 )
 
 
-@lru_cache(maxsize=32)
-def _curves(
+@lru_cache(maxsize=16)
+def _drawn(
     folder: str,
     changed: int,
     best: int,
+    colour: str,
     smoothing: float,
-    epochs: tuple[int, int] | None,
-    colour: str,
-    measure: str,
     logarithmic: bool,
-) -> Chart:
-    """The chart of a history as it stood at a time; drawn once for all ticks and visitors."""
-    run = Run(Path(folder))
-    styles = readers.styles()
-    drawn = plots.learning_curves(
-        comparison.curves(run),
-        measure,
-        styles,
-        {run.run_id: best},
-        smoothing,
-        logarithmic,
-        epochs,
-    )
-    drawn.figure.update_layout(dragmode="select", selectdirection="h")
-    in_ink(drawn, colour)
-    return drawn
-
-
-@lru_cache(maxsize=32)
-def _over_epochs(
-    folder: str,
-    changed: int,
     epochs: tuple[int, int] | None,
-    colour: str,
-    columns: str,
-    title: str,
-    unit: str,
-) -> Chart:
+) -> Drawn:
+    """The charts of a history as it stood at a time; drawn once for all ticks and visitors."""
     run = Run(Path(folder))
-    parts = [part.partition("=") for part in columns.split(";")]
-    named = {name: words or title for name, _, words in parts}
-    style = readers.styles()[run.run_id]
-    drawn = plots.over_epochs(run.history, named, title, unit, style, epochs)
-    in_ink(drawn, colour)
-    return drawn
+    history = run.history
+    if history.empty:
+        return Drawn(0, False)
+    classical = "lr" not in history
+    styles = readers.styles()
+    curves = comparison.curves(run)
+    charts = [
+        plots.learning_curves(
+            curves,
+            measure,
+            styles,
+            {run.run_id: best},
+            smoothing,
+            logarithmic and measure == "loss",
+            epochs,
+        )
+        for measure in ("accuracy", "loss")
+    ]
+    for drawn in charts:
+        drawn.figure.layout.dragmode = "select"
+        drawn.figure.layout.selectdirection = "h"
+    if not classical:
+        style = styles[run.run_id]
+        named = {"lr": "Learning rate"}
+        charts.append(
+            plots.over_epochs(history, named, "Learning rate", "Step size", style, epochs)
+        )
+    for drawn in charts:
+        in_ink(drawn, colour)
+    return Drawn(int(history["epoch"].max()), classical, tuple(charts))
 
 
 def over_epochs(run: Run, columns: str, title: str, unit: str) -> Chart:
@@ -216,5 +253,17 @@ def over_epochs(run: Run, columns: str, title: str, unit: str) -> Chart:
         title: Written above.
         unit: Of the vertical axis.
     """
-    changed = readers.changed(run, "history.jsonl")
-    return _over_epochs(str(run.folder), changed, None, ink(), columns, title, unit)
+    return _over_epochs(str(run.folder), _as_of(run)[0], ink(), columns, title, unit)
+
+
+@lru_cache(maxsize=16)
+def _over_epochs(
+    folder: str, changed: int, colour: str, columns: str, title: str, unit: str
+) -> Chart:
+    run = Run(Path(folder))
+    parts = [part.partition("=") for part in columns.split(";")]
+    named = {name: words or title for name, _, words in parts}
+    style = readers.styles()[run.run_id]
+    drawn = plots.over_epochs(run.history, named, title, unit, style)
+    in_ink(drawn, colour)
+    return drawn

@@ -111,7 +111,8 @@ def _numbers(run: Run) -> None:
         status.get("samples_per_s"),
     )
     left = readers.time_left(run)
-    columns = st.columns(4, gap="small")
+    with st.container(key="tiles_run"):
+        columns = st.columns(4, gap="small")
     columns[0].metric("Epochs", readers.epochs_in_words(run), border=True, height="stretch")
     columns[1].metric(
         "Best validation",

@@ -14,7 +14,7 @@ from genrecore.runs import Run
 from genrecore.ui import readers
 from genrecore.ui.choices import choose, chosen, hold
 from genrecore.ui.frame import in_ink, ink, pair, sentences
-from genrecore.ui.run_curves import live_chart
+from genrecore.ui.run_curves import live_chart, paced
 
 
 def run_genres(run: Run) -> None:
@@ -50,7 +50,7 @@ def _which(run: Run, n: int) -> int:
     most = max(n, run.n_epochs) if run.state in runs.LIVE else n
     text = chosen("epoch")
     wanted = min(max(1, int(text)), most) if text.isdecimal() else most
-    number = min(wanted, n)
+    number = min(wanted, paced(run, "epoch", n))
     key = f"choice_epoch_{most}"
     hold(key, wanted)
 

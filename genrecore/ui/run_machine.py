@@ -168,9 +168,9 @@ def _now(run: Run) -> None:
             tiles.append(
                 ("GPU memory", _gib(gpu.used_mb), f"In use of {_gib(gpu.total_mb)}, by anybody.")
             )
-    for column, (name, value, help_) in zip(
-        st.columns(len(tiles), gap="small"), tiles, strict=True
-    ):
+    with st.container(key="tiles_machine"):
+        columns = st.columns(len(tiles), gap="small")
+    for column, (name, value, help_) in zip(columns, tiles, strict=True):
         column.metric(name, value, border=True, help=help_, height="stretch")
 
 

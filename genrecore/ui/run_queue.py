@@ -89,7 +89,10 @@ def _line(place: int, run: Run, row: Row, n: int) -> None:
         st.markdown(f":gray[{place + 1}]", width=22)
         st.markdown(f"{plain(row.title)} :gray[· {row.n_epochs} epochs]", width="content")
         st.space("stretch")
-        queue_buttons(run, place, n)
+        with st.container(
+            horizontal=True, vertical_alignment="center", gap="xsmall", width="content"
+        ):
+            queue_buttons(run, place, n)
 
 
 def queue_buttons(run: Run, place: int | None = None, n: int = 0) -> None:
@@ -112,7 +115,7 @@ def queue_buttons(run: Run, place: int | None = None, n: int = 0) -> None:
             format_func=names.__getitem__,
             key=key,
             label_visibility="collapsed",
-            width=112,
+            width=100,
             help="Higher ones start earlier.",
         )
         if picked != priority:

@@ -25,7 +25,7 @@ ENDED = ("stopped", "failed", "lost")
 
 def run_filters(found: Sequence[Row]) -> None:
     """The line above the table: words to find, states, models, data, order; all in the URL."""
-    with st.container(horizontal=True, vertical_alignment="bottom", gap="small", key="run_filters"):
+    with st.container(horizontal=True, vertical_alignment="center", gap="small", key="run_filters"):
         with st.container(width=260):
             choose_text("Find runs", "find", "Find a run by any word", icon=":material/search:")
         n = sum(bool(chosen_many(name)) for name in _FILTERS[1:])
@@ -40,8 +40,11 @@ def run_filters(found: Sequence[Row]) -> None:
                 choose_many(label, sorted(values), name, placeholder="Any")
         with st.container(width=190):
             choose_one(
-                "Order", list(run_rows.SORTS), "sort", words=run_rows.SORTS.__getitem__,
-                help="Or click on the head of a column.",
+                "Order",
+                list(run_rows.SORTS),
+                "sort",
+                words=run_rows.SORTS.__getitem__,
+                hide_label=True,
             )  # fmt: skip
         if any(chosen(name) for name in _FILTERS) and st.button(
             "Show all", icon=":material/filter_list_off:", type="tertiary", key="run_filter_off"
@@ -89,7 +92,7 @@ def run_list() -> None:
 
     table = run_rows.table(shown)
     table["state"] = table["state"].map(state_word)
-    table.insert(0, "opened", ["▸" if run_id == opened else "" for run_id in ids])
+    table.insert(0, "opened", ["→" if run_id == opened else "" for run_id in ids])
     hidden = ["run_id", *([] if any(row.badge for row in shown) else ["badge"])]
     duration = st.column_config.NumberColumn
     st.dataframe(
@@ -103,16 +106,16 @@ def run_list() -> None:
         selection_default={"selection": {"rows": [ids.index(run_id) for run_id in ticked]}},
         alt=f"Table of {len(ids)} runs; the run {opened} is open below.",
         column_config={
-            "opened": st.column_config.TextColumn("", width=28, help="The run that is open below."),
+            "opened": st.column_config.TextColumn("", width=30, help="The run that is open below."),
             "state": st.column_config.TextColumn("State", width=104),
             "model": "Model",
             "dataset": "Dataset",
             "split": "Split",
-            "badge": "Warning",
+            "badge": st.column_config.TextColumn("Warning", width=150),
             "epochs": st.column_config.TextColumn("Epoch", width=96),
-            "best": share_column("Best validation"),
+            "best": share_column("Best"),
             "left_s": duration("Time left", format="duration"),
-            "created": st.column_config.DatetimeColumn("Queued", format="D MMM YYYY, HH:mm"),
+            "created": st.column_config.DatetimeColumn("Queued", format="D MMM, HH:mm"),
         },
     )
     if st.session_state.pop("_picked", False):
