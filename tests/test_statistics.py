@@ -1,0 +1,189 @@
+"""Resampling, verdicts and ranks against other libraries, printed tables and simulations."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy import stats
+from statsmodels.stats.multitest import multipletests
+
+from genrecore import ranks, resampling, verdicts
+from genrecore.resampling import Resamples
+from genrecore.significance import mcnemar_mid_p
+from genrecore.verdicts import BETTER, EQUIVALENT, OPEN, judge
+
+
+def rights(share: float, n: int, seed: int) -> np.ndarray:
+    return np.random.default_rng(seed).random(n) < share
+
+
+def test_an_interval_is_scipys_bootstrap_where_clips_are_alone() -> None:
+    right = rights(0.7, 300, 1)
+    found = resampling.accuracy(right, np.arange(300))
+    expected = stats.bootstrap(
+        (right.astype(float),), np.mean, method="percentile", n_resamples=20_000, rng=2
+    )
+    # Ends of two sets of 10 000 draws differ by about a tenth of a standard error.
+    assert found.low == pytest.approx(expected.confidence_interval.low, abs=0.004)
+    assert found.high == pytest.approx(expected.confidence_interval.high, abs=0.004)
+    assert found.error == pytest.approx(expected.standard_error, rel=0.03)
+    assert found.value == right.mean()
+
+
+def test_clips_of_one_artist_widen_the_interval() -> None:
+    artists = np.repeat(np.arange(40), 10)
+    right = rights(0.6, 40, 3)[artists]  # an artist's clips are all right or all wrong
+    alone, together = (resampling.accuracy(right, groups) for groups in (np.arange(400), artists))
+    # Ten clips that always agree count as one: the square root of ten.
+    assert together.error / alone.error == pytest.approx(np.sqrt(10), rel=0.05)
+
+
+def test_one_artist_or_no_clip_is_no_interval() -> None:
+    one = resampling.accuracy(rights(0.5, 9, 4), np.zeros(9))
+    assert one.low == one.high == one.value
+    assert np.isnan(resampling.accuracy(np.zeros(0, bool), np.zeros(0)).value)
+    with pytest.raises(ValueError, match="for 3 clips"):
+        Resamples([np.zeros((1, 4), bool)], np.arange(3))
+
+
+def test_a_difference_of_pairs_is_scipys() -> None:
+    a, b = rights(0.7, 250, 5), rights(0.6, 250, 6)
+    found = Resamples([a[None], b[None]], np.arange(250)).difference(0, 1)
+    expected = stats.bootstrap(
+        (a.astype(float) - b.astype(float),), np.mean, method="percentile", rng=7
+    )
+    assert (found.low, found.high) == pytest.approx(tuple(expected.confidence_interval), abs=0.006)
+
+
+def test_the_luck_of_seeds_is_part_of_the_interval() -> None:
+    """Against the variance that analysis of crossed factors gives: clips plus seeds."""
+    generator = np.random.default_rng(8)
+    n_seeds, n = 4, 500
+    luck = generator.normal(0, 0.06, n_seeds)
+    easy = generator.random(n)
+    right = easy[None] < 0.6 + luck[:, None]
+    found = Resamples([right], np.arange(n)).accuracy(0)
+    of_seeds = right.mean(axis=1).var(ddof=1) / n_seeds
+    of_clips = right.mean(axis=0).var(ddof=1) / n
+    # The pigeonhole bootstrap adds the variance of the interaction; it is small beside these.
+    assert found.error == pytest.approx(np.sqrt(of_seeds + of_clips), rel=0.1)
+    single = Resamples([right[:1]], np.arange(n)).accuracy(0)
+    assert single.error < found.error
+
+
+def test_holm_is_statsmodels() -> None:
+    p = [0.01, 0.04, 0.03, 0.005, 0.9, 0.03]
+    assert verdicts.holm(p) == pytest.approx(list(multipletests(p, method="holm")[1]))
+    with_gap = verdicts.holm([0.02, float("nan"), 0.02])
+    assert with_gap[0] == with_gap[2] == 0.04
+    assert np.isnan(with_gap[1])
+    assert verdicts.holm([]) == []
+
+
+def test_a_verdict_takes_test_and_interval() -> None:
+    def word(low: float, high: float, p: float, **more: float) -> str:
+        return judge("A", "B", 290, (low + high) / 2, (low, high), 0.02, p, **more).word
+
+    assert word(-0.009, 0.072, 0.14) == OPEN
+    assert word(0.01, 0.07, 0.01) == BETTER
+    assert word(0.01, 0.07, 0.06) == OPEN  # the interval alone is not enough
+    assert word(-0.001, 0.07, 0.01) == OPEN  # nor is the test
+    assert word(-0.009, 0.008, 0.9) == EQUIVALENT
+    assert word(0.002, 0.008, 0.001) == EQUIVALENT  # surely there, and surely no matter
+    assert word(-0.03, 0.03, 0.9, band=0.03) == EQUIVALENT
+
+
+def test_a_verdict_is_a_sentence() -> None:
+    said = judge("A", "B", 290, 0.031, (-0.009, 0.072), 0.0206, 0.14)
+    assert said.sentence == (
+        "On 290 clips A is 3.1 points above B (95 %: −0.9 to +7.2; p = 0.14): cannot be told "
+        "apart; this test set resolves differences of about 5.8 points."
+    )
+    worse = judge("A", "B", 800, -0.05, (-0.08, -0.02), 0.015, 0.002, n_pairs=3)
+    assert (worse.word, worse.better) == (BETTER, "b")
+    assert worse.sentence == (
+        "On 800 clips A is 5.0 points below B (95 %: −8.0 to −2.0; p = 0.002, adjusted for 3 "
+        "pairs): B is better."
+    )
+    nan = float("nan")
+    assert "share no test clips" in judge("A", "B", 0, nan, (nan, nan), nan, nan).sentence
+
+
+def test_what_a_test_set_resolves_is_found_four_times_in_five() -> None:
+    """A true difference of the size named is called significant in about 80 % of test sets."""
+    generator = np.random.default_rng(9)
+    n = 400
+    # Discordant clips: a alone 0.16, b alone 0.09; the difference is 0.07.
+    kinds = generator.choice(3, size=(2000, n), p=[0.16, 0.09, 0.75])
+    only_a, only_b = (kinds == 0).sum(axis=1), (kinds == 1).sum(axis=1)
+    error = np.sqrt((0.16 + 0.09 - 0.07**2) / n)
+    z = (only_a - only_b) / n / error
+    assert verdicts.resolvable(error) == pytest.approx(0.07, abs=0.001)  # the shares are round
+    found = (z > 1.96).mean()
+    assert found == pytest.approx(0.8, abs=3 * np.sqrt(0.8 * 0.2 / 2000))  # three of its errors
+
+
+def simulated(generator: np.random.Generator, n_artists: int, n_each: int) -> np.ndarray:
+    """Two equal systems, (2, clips) bool: an artist is easier or harder for either of them."""
+    base = generator.normal(0.4, 0.8, (n_artists, 1))
+    own = generator.normal(0, 0.5, (2, n_artists, 1))
+    level = 1 / (1 + np.exp(-(base + own)))
+    return (generator.random((2, n_artists, n_each)) < level).reshape(2, -1)
+
+
+def test_two_equal_systems_are_rarely_called_different() -> None:
+    generator = np.random.default_rng(10)
+    n_sets, wrong = 1000, 0
+    artists = np.repeat(np.arange(80), 4)
+    for _ in range(n_sets):
+        a, b = simulated(generator, 80, 4)
+        gap = Resamples([a[None], b[None]], artists, n_resamples=500).difference(0, 1)
+        p = mcnemar_mid_p(int((a & ~b).sum()), int((b & ~a).sum()))
+        said = judge("A", "B", 320, gap.value, (gap.low, gap.high), gap.error, p)
+        wrong += said.word == BETTER
+    assert wrong / n_sets <= 0.064  # 5 % and two standard errors of 1 000 sets
+
+
+def test_intervals_cover_as_often_as_they_say() -> None:
+    generator = np.random.default_rng(11)
+    artists = np.repeat(np.arange(80), 4)
+    truth = simulated(np.random.default_rng(12), 100_000, 4).mean()
+    n_sets, inside = 1000, 0
+    for _ in range(n_sets):
+        a, _ = simulated(generator, 80, 4)
+        found = Resamples([a[None]], artists, n_resamples=500).accuracy(0)
+        inside += found.low <= truth <= found.high
+    assert 0.93 <= inside / n_sets <= 0.97
+
+
+# Demšar (2006), Table 6: AUC of C4.5 and three variants on 14 data sets.
+DEMSAR = np.array([
+    [0.763, 0.768, 0.771, 0.798], [0.599, 0.591, 0.590, 0.569], [0.954, 0.971, 0.968, 0.967],
+    [0.628, 0.661, 0.654, 0.657], [0.882, 0.888, 0.886, 0.898], [0.936, 0.931, 0.916, 0.931],
+    [0.661, 0.668, 0.609, 0.685], [0.583, 0.583, 0.563, 0.625], [0.775, 0.838, 0.866, 0.875],
+    [1.000, 1.000, 1.000, 1.000], [0.940, 0.962, 0.965, 0.962], [0.619, 0.666, 0.614, 0.669],
+    [0.972, 0.981, 0.9751, 0.975], [0.957, 0.978, 0.946, 0.970],
+])  # fmt: skip
+
+
+def test_ranks_are_those_of_the_printed_example() -> None:
+    found = ranks.friedman(DEMSAR)
+    # Printed: 3.143, 2.000, 2.893, 1.964; critical difference 1.25 (Nemenyi, 5 %).
+    assert found.mean == pytest.approx([3.143, 2.000, 2.893, 1.964], abs=0.0005)
+    assert found.critical == pytest.approx(1.25, abs=0.005)
+    assert [sorted(group) for group in found.groups] == [[0, 1, 2, 3]]
+    chi2 = stats.friedmanchisquare(*DEMSAR.T).statistic
+    n, k = DEMSAR.shape
+    f = (n - 1) * chi2 / (n * (k - 1) - chi2)
+    assert found.p == pytest.approx(stats.f.sf(f, k - 1, (k - 1) * (n - 1)))
+
+
+def test_ranks_at_their_edges() -> None:
+    always = np.tile([0.9, 0.8, 0.7], (20, 1))
+    found = ranks.friedman(always)
+    assert (list(found.mean), found.p, found.groups) == ([1, 2, 3], 0.0, [])
+    assert ranks.friedman(np.ones((4, 3))).p == 1.0
+    with pytest.raises(ValueError, match="two blocks"):
+        ranks.friedman(np.ones((1, 3)))
+    with pytest.raises(ValueError, match="every system"):
+        ranks.friedman(np.array([[1, 2], [np.nan, 3]]))
