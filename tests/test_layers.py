@@ -25,8 +25,8 @@ LAYERS = (
      "heads", "checkpoint", "lifecycle", "inference", "comparison", "plots", "jobs", "queueing",
      "spawning", "tasks", "runner", "leaklab",
      "pooling", "uploads", "depiction", "cards", "latency", "reaches", "model_inputs",
-     "plans", "plan_values", "plan_results", "plan_drafts", "plan_presets", "estimates", "step_times", "search",
-     "search_ranges"},
+     "plans", "plan_values", "plan_results", "plan_drafts", "plan_presets", "estimates",
+     "step_times", "search", "search_ranges"},
     {"cli", "ui", "__main__"},
 )  # fmt: skip
 LAYER = {module: level for level, modules in enumerate(LAYERS) for module in modules}

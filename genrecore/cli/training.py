@@ -320,11 +320,19 @@ def show_run(
 @runs_app.command("stop")
 def stop_run(
     run: Annotated[str, typer.Argument(help="A run's id, a part of it, or 'latest'.")],
+    keep_best: Annotated[
+        bool,
+        typer.Option("--keep-best", help="Test its best epoch so far; it ends as 'done'."),
+    ] = False,
+    within: Annotated[
+        float,
+        typer.Option("--within", min=0.0, help="Seconds after which it is ended by force."),
+    ] = jobfolder.STOP_WITHIN_S,
     as_json: JSON = False,
 ) -> None:
     """Ask a run to stop: it finishes its step, keeps a checkpoint and ends as 'stopped'."""
     found = runs.find(run)
-    sentence = jobs.stop(found)
+    sentence = jobs.stop(found, keep_best=keep_best, within_s=within)
     if as_json:
         print_json({"run": found.run_id, "state": Run(found.folder).state, "message": sentence})
     else:
