@@ -35,8 +35,8 @@ FLAGS = [
     "--disable-component-update",
     "--disable-sync",
 ]
-PAGES = ("overview", "datasets", "sound", "models", "leaks", "train", "runs", "compare",
-         "classify")  # fmt: skip
+PAGES = ("overview", "datasets", "sound", "models", "leaks", "train", "plans", "runs",
+         "compare", "classify")  # fmt: skip
 
 
 def main() -> None:

@@ -183,13 +183,13 @@ def _combinations(grid: Grid) -> Iterator[dict[str, Any]]:
         yield dict(zip(keys, values, strict=True))
 
 
-def title_of(base: RunConfig, grids: Sequence[Grid]) -> str:
+def title_of(made: Draft) -> str:
     """A plan in short: what varies how often, and on which data."""
-    counts: dict[str, int] = {}
-    for key in dict.fromkeys(key for grid in grids for key in grid):
-        counts[key] = len({json.dumps(one) for grid in grids for one in grid.get(key, ())})
+    counts = {
+        key: len({json.dumps(change.get(key)) for change in made.changes})
+        for key in dict.fromkeys(key for change in made.changes for key in change)
+    }
     said = [f"{n} × {name_of(key)}" for key, n in counts.items() if n > 1]
     if counts.get("model", 1) == 1:
-        one = next((grid["model"][0] for grid in grids if grid.get("model")), base.model.name)
-        said.insert(0, str(one))
-    return " · ".join([", ".join(said), base.dataset.name])
+        said.insert(0, made.configs[0].model.name)
+    return " · ".join([", ".join(said), made.base.dataset.name])

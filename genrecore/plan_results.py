@@ -61,18 +61,21 @@ def in_short(plan: Plan) -> str:
 def table(plan: Plan) -> list[dict[str, Any]]:
     """A row a run: what it changes, its state and reason, epochs, and best validation score."""
     watch = plan.base.training.watch
-    rows = []
+    rows: list[dict[str, Any]] = []
     for one in plan.members:
         run = one.run
+        run_id = run.run_id if run else ""
+        drawn_again = bool(run_id) and any(row["run"] == run_id for row in rows)
+        elsewhere = run is not None and run.plan != plan.plan_id
         rows.append(
             {
                 **{key: one.changes.get(key) for key in plan.varied},
-                "run": run.run_id if run else "",
+                "run": run_id,
                 "state": one.state,
                 "reason": run.reason if run else "",
                 "epochs": f"{int(run.status.get('epoch') or 0)} of {run.n_epochs}" if run else "",
                 "score": score(run, watch) if run else math.nan,
-                "reused": bool(run and run.plan != plan.plan_id),
+                "note": "drawn again" if drawn_again else "there already" if elsewhere else "",
             }
         )
     return rows

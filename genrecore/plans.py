@@ -271,7 +271,7 @@ def start(
         "runs": listed,
         "left_out": list(made.left_out),
     }
-    plan = write(made.base, title or title_of(made.base, made.grids), facts, store, source)
+    plan = write(made.base, title or title_of(made), facts, store, source)
     queue_missing(plan)
     return Plan(plan.folder)
 

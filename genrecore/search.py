@@ -50,8 +50,8 @@ def create(
         for dotted, given in ranges.items()
     }
     facts = {"search": {**way.__dict__, "ranges": written}}
-    model = "" if "model" in ranges else f"{base.model.name} · "
-    words = title or f"{model}{kind} over {named} · {base.dataset.name}"
+    model = "" if "model" in ranges else f" · {base.model.name}"
+    words = title or f"{kind}: {named}{model} · {base.dataset.name}"
     plan = plans.write(base, words, facts, store)
     _study(plan)
     return plan

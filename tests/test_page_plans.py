@@ -204,7 +204,7 @@ def test_train_says_what_differs_from_the_run_it_was_opened_with(
     changed = {row["Setting"]: (row["There"], row["Here"]) for _, row in table.iterrows()}
     assert changed == {
         "training.lr": ("0.01", "0.005"),
-        "model.options.width": ("3", "5"),
+        "model.width": ("3", "5"),
         "seed": ("0", "4"),
     }
     app.button(key="train").click().run()

@@ -26,7 +26,7 @@ from genrecore.ui.frame import plain
 pytestmark = pytest.mark.xdist_group("pages")  # one worker trains the runs that all tests look at
 
 PAGES = ("overview", "runs", "compare", "datasets", "sound", "models", "leaks", "train",
-         "classify")  # fmt: skip
+         "plans", "classify")  # fmt: skip
 
 
 @pytest.fixture(scope="module")

@@ -188,7 +188,7 @@ def test_a_run_that_is_there_is_not_trained_twice_unless_asked(
     made = draft(with_values(BASE, {"training.epochs": 3}), [{"seed": [0, 1]}])
     plan = plans.start(made)
     assert [one.state for one in plan.members] == ["done", "queued"]
-    assert [row["reused"] for row in plan_results.table(plan)] == [True, False]
+    assert [row["note"] for row in plan_results.table(plan)] == ["there already", ""]
     best = plan_results.best(plan)
     assert best is not None
     assert best.run is not None

@@ -321,8 +321,10 @@ def _expected(todo: Sequence[RunConfig]) -> bool:
         if reading.is_made(picked):
             known.tell(config, reading.read(picked).clips)
     found = known.of_all(todo)
-    st.caption(plain(found.sentence(readers.duration(found.seconds))))
-    return bool(known.unmeasured(todo))
+    unknown = bool(known.unmeasured(todo))
+    more = " Measuring a few training steps tells." if unknown else ""
+    st.caption(plain(found.sentence(readers.duration(found.seconds)) + more))
+    return unknown
 
 
 def _measure_button(line: str, unknown: bool) -> None:

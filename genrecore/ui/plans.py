@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from datetime import datetime
 
 import pandas as pd
 import streamlit as st
@@ -12,12 +13,14 @@ from genrecore import plan_results, plans
 from genrecore import search as searching
 from genrecore.plan_values import in_words, name_of, shown
 from genrecore.plans import PRUNED, Plan
+from genrecore.plots.chart import percent
 from genrecore.ui import readers
 from genrecore.ui.choices import choose, choose_one, chosen
 from genrecore.ui.frame import in_percent, link_to, plain, section, sentences, share_column
 from genrecore.ui.live import live, run_card, state_word
 
 _MOST_COMPARED = 8
+_NO_BREAK = "\u00a0"
 _MOST_CARDS = 3
 _STATES = {
     "running": ("At work", ":material/play_circle:", "blue"),
@@ -156,11 +159,11 @@ def _best(plan: Plan) -> None:
     score = plan_results.score(best.run, watch)
     if math.isnan(score):
         return
-    value = f"{score:.3f}" if watch == "loss" else f"{100 * score:.1f} %"
+    value = f"{score:.3f}" if watch == "loss" else percent(score)
     with st.container(border=True, gap="small"):
         st.markdown(
             f"Best by validation: **{plain(in_words(best.changes))}**, "
-            f"{plan_results.watched(watch)} {plain(value)}."
+            f"{plan_results.watched(watch)} {plain(value).replace(' ', _NO_BREAK)}."
         )
         if len(plan.done) > 1:
             st.caption(
@@ -205,8 +208,8 @@ def _runs(plan: Plan) -> None:
                 "score": row["score"],
                 "state": "⊘ Pruned" if row["reason"] == PRUNED else state_word(row["state"]),
                 "epochs": row["epochs"],
-                "reason": row["reason"],
-                "note": "there already" if row["reused"] else "",
+                "reason": "" if row["reason"] == PRUNED else row["reason"],
+                "note": row["note"],
                 "run": f"runs?run={row['run']}" if row["run"] else None,
             }
             for row in rows
@@ -264,11 +267,11 @@ def _list(found: Sequence[Plan], picked: str) -> None:
         best = plan_results.best(plan)
         rows.append(
             {
-                "title": plan.title,
                 "state": _STATES[plan.state][0],
                 "done": f"{len(plan.done)} of {plan.n_runs}",
+                "made": datetime.fromtimestamp(plan.made_at),
+                "title": plan.title,
                 "best": in_words(best.changes) if best else "",
-                "made": pd.Timestamp(plan.made_at, unit="s"),
             }
         )
     name = f"plans_{len(ids)}_{picked}"

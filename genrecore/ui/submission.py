@@ -95,7 +95,11 @@ def _changed(config: RunConfig) -> None:
             st.caption("Nothing yet: it would be the same run again.")
             return
         rows = [
-            {"Setting": name, "There": _said(there.get(name)), "Here": _said(value)}
+            {
+                "Setting": name.replace(".options.", "."),
+                "There": _said(there.get(name)),
+                "Here": _said(value),
+            }
             for name, value in here.items()
         ]
         st.dataframe(pd.DataFrame(rows), hide_index=True, key="changed")
