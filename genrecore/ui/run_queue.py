@@ -104,10 +104,11 @@ def queue_buttons(run: Run, place: int | None = None, n: int = 0) -> None:
         n: How many wait.
     """
     known = place is not None
+    own = "" if known else "run_"  # the same run may stand in the queue and be open below
     if n != 1:
         priority = int(run.queue.get("priority", 0))
         names = dict(sorted({**{priority: f"Priority {priority}"}, **_PRIORITIES}.items()))
-        key = f"priority_{run.run_id}_{priority}"
+        key = f"{own}priority_{run.run_id}_{priority}"
         picked = st.selectbox(
             "Priority",
             sorted(names, reverse=True),
@@ -125,7 +126,7 @@ def queue_buttons(run: Run, place: int | None = None, n: int = 0) -> None:
                 known and place == n - 1 and way in ("down", "last")
             )
             if st.button(
-                "", icon=icon, key=f"{way}_{run.run_id}", help=help_, disabled=at_end,
+                "", icon=icon, key=f"{own}{way}_{run.run_id}", help=help_, disabled=at_end,
                 type="tertiary",
             ):  # fmt: skip
                 act(partial(jobs.move, run, way))

@@ -1,0 +1,520 @@
+"""The page Runs: the table, what is done to runs, the queue, one run's views; and its readers."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import TINY, trained
+from opened import again, open_page, words
+from streamlit.testing.v1 import AppTest
+
+from genrecore import classifier, jobfolder, jobs, plots, runs
+from genrecore.config import RunConfig, with_values
+from genrecore.runs import Run
+from genrecore.ui import readers, run_log, run_machine, run_rows
+
+pytestmark = pytest.mark.xdist_group("page_runs")  # one worker trains the run that tests copy
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A run that is done."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GENRECORE_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+        config = classifier.resolve(with_values(RunConfig(), {**TINY, "training.epochs": 4}))
+        return trained(config, tmp_path_factory.mktemp("template"))
+
+
+@pytest.fixture
+def no_runner(store: Path) -> Iterator[None]:
+    """Nobody starts what is queued: the runner's lock is held here."""
+    lock = jobfolder.take_lock(store / jobs.RUNNER_LOCK)
+    assert lock is not None
+    yield
+    os.close(lock)
+
+
+@pytest.fixture
+def make(template: Run, store: Path, no_runner: None) -> Iterator[object]:
+    """`make("failed", reason)`: a run in such a state; live ones are held by this process."""
+    held: list[int] = []
+
+    def one(state: str, reason: str = "", **values: object) -> Run:
+        if state == "done":
+            name = f"20260101-{len(list(store.iterdir())):06d}-demo-cnn-{len(held):04x}"
+            shutil.copytree(template.folder, store / name)
+            return Run(store / name)
+        settings = {key: values.pop(key) for key in list(values) if "." in key}
+        run, lock = runs.create_held(with_values(template.config, settings), store)
+        if state not in ("queued",):
+            for name in ("clips.parquet", "history.jsonl", "epochs.u8"):
+                shutil.copyfile(template.folder / name, run.folder / name)
+            jobfolder.Status(run.folder).move(
+                "running" if state == "lost" else state,
+                reason,
+                **{"epoch": 4, "n_epochs": 9, "best_epoch": 2, "best_valid_accuracy": 0.5} | values,
+            )
+        if state in runs.LIVE:
+            held.append(lock)
+        else:
+            os.close(lock)
+        return Run(run.folder)
+
+    yield one
+    for lock in held:
+        os.close(lock)
+
+
+def keys(app: AppTest) -> set[str]:
+    return {str(button.key) for button in app.button}
+
+
+def opened(app: AppTest) -> str:
+    """The run in the address."""
+    value = app.query_params["run"]
+    return value if isinstance(value, str) else value[0]
+
+
+def table_of(app: AppTest) -> pd.DataFrame:
+    return app.dataframe[0].value
+
+
+# The table
+
+
+def test_rows_say_what_runs_say_and_follow_every_change(make, store: Path) -> None:
+    done, live = make("done"), make("running", time_left_s=61.0)
+    lost, waiting = make("lost"), make("queued")
+    rows = {row.run_id: row for row in run_rows.rows()}
+    assert {run_id: row.state for run_id, row in rows.items()} == {
+        done.run_id: "done",
+        live.run_id: "running",
+        lost.run_id: "lost",
+        waiting.run_id: "queued",
+    }
+    row = rows[live.run_id]
+    assert (row.epoch, row.n_epochs, row.best, row.left_s) == (4, 9, 0.5, 61.0)
+    assert rows[lost.run_id].left_s != rows[lost.run_id].left_s  # nobody knows
+    jobfolder.ask_to_stop(live.folder)  # nothing in its status changed
+    assert {r.run_id: r.state for r in run_rows.rows()}[live.run_id] == "stopping"
+    jobfolder.Status(live.folder).move("done", epoch=9)
+    row = {r.run_id: r for r in run_rows.rows()}[live.run_id]
+    assert (row.state, row.epoch) == ("done", 9)
+    shutil.rmtree(done.folder)
+    assert done.run_id not in {r.run_id for r in run_rows.rows()}
+    (lost.folder / "config.json").write_text("{}x")
+    run_rows._configs.clear()  # as a server that starts now
+    run_rows._rows.clear()
+    assert lost.run_id not in {r.run_id for r in run_rows.rows()}
+    assert any(lost.run_id in words for words in run_rows.problems())
+
+
+def row(run_id: str, **values: object) -> run_rows.Row:
+    nan = float("nan")
+    base: dict[str, object] = {
+        "run_id": run_id, "title": run_id, "state": "done", "model": "cnn", "dataset": "demo",
+        "split": "by_artist", "badge": "", "epoch": 1, "n_epochs": 2, "best": nan, "left_s": nan,
+        "created": 1.0, "plan": "",
+    }  # fmt: skip
+    return run_rows.Row(**(base | values))  # type: ignore[arg-type]
+
+
+def test_filters_and_orders_of_the_table() -> None:
+    found = [
+        row("c", best=0.7, state="running", left_s=90.0),
+        row("b", model="resnet18", badge="Leak: 3 clips"),
+        row("a", best=0.9, dataset="gtzan", state="failed", left_s=30.0),
+    ]
+
+    def ids(**given: object) -> str:
+        return "".join(r.run_id for r in run_rows.chosen_rows(found, **given))  # type: ignore[arg-type]
+
+    assert ids() == "cba"
+    assert ids(sort="oldest") == "abc"
+    assert ids(sort="best") == "acb"  # what has no score comes last
+    assert ids(sort="left") == "acb"
+    assert ids(sort="state") == "cab"
+    assert ids(words="LEAK clips") == "b"
+    assert ids(words="leak nothing") == ""
+    assert ids(states=["done", "failed"]) == "ba"
+    assert ids(models=["cnn"], datasets=["demo"]) == "c"
+
+
+def test_filters_live_in_the_address_and_a_filter_that_leaves_nothing_says_so(make) -> None:
+    make("failed", "The disk is full."), make("done")
+    app = open_page("runs", state="failed")
+    assert len(table_of(app)) == 1
+    assert "1 of 2 runs" in words(app)
+    app = again(app, find="no-such-word")
+    assert "None of the 2 runs fits" in words(app)
+    app.button(key="run_filter_off").click().run()
+    assert len(table_of(app)) == 2
+    assert "state" not in app.query_params
+
+
+def test_the_best_runs_come_first_when_asked_for(make) -> None:
+    make("running", best_valid_accuracy=0.25), make("running", best_valid_accuracy=0.75)
+    app = open_page("runs", sort="best")
+    assert table_of(app)["best"].to_list() == [75.0, 25.0]
+
+
+# What is done to a run
+
+
+def test_each_state_offers_what_it_allows(make) -> None:
+    offered = {
+        "running": {"stop", "keep"},
+        "stopped": {"resume", "delete"},
+        "failed": {"resume", "delete"},
+        "lost": {"resume", "delete"},
+        "done": {"delete"},
+        "queued": {"stop", "delete"},
+    }
+    deeds = {"stop", "keep", "resume", "delete"}
+    for state, able in offered.items():
+        run = make(state)
+        found = keys(open_page("runs", run=run.run_id))
+        assert {deed for deed in deeds if f"{deed}_{run.run_id}" in found} == able, state
+        assert f"clone_same_{run.run_id}" in found
+
+
+def test_stop_and_keep_the_best_asks_for_it_and_counts_down(make) -> None:
+    run = make("running")
+    app = open_page("runs", run=run.run_id)
+    app.button(key=f"keep_{run.run_id}").click().run()
+    assert jobfolder.stop_request(run.folder)["keep_best"]
+    now = Run(run.folder)
+    assert now.state == "stopping"
+    assert now.stop_by is not None
+    assert "it is ended by force in" in words(app)
+    assert not {f"stop_{run.run_id}", f"keep_{run.run_id}"} & keys(app)
+    jobfolder.ask_to_stop(run.folder, within_s=-1.0)
+    assert "Its time is up" in words(again(app))
+
+
+def test_resume_queues_the_run_again(make) -> None:
+    run = make("stopped", "A stop was asked for.")
+    app = open_page("runs", run=run.run_id)
+    app.button(key=f"resume_{run.run_id}").click().run()
+    assert Run(run.folder).state == "queued"
+    assert any("is queued" in toast.value for toast in app.toast)
+
+
+def test_a_done_run_is_continued_for_more_epochs_by_a_new_run(make) -> None:
+    run = make("done")
+    app = open_page("runs", run=run.run_id)
+    app.number_input(key=f"epochs_{run.run_id}").set_value(11).run()
+    app.button(key=f"go_on_{run.run_id}").click().run()
+    (new,) = [one for one in runs.all_runs() if one.run_id != run.run_id]
+    assert new.config.training.epochs == 11
+    assert new.origin["parent"] == run.run_id
+    assert opened(app) == new.run_id
+    links = [link.proto.label for link in app.get("page_link")]
+    assert f"Continues {run.run_id[-4:]}" in links
+
+
+def test_a_clone_has_the_same_settings_or_the_next_seed(make) -> None:
+    run = make("done")
+    for deed, seed in (("same", 0), ("seed", 1)):
+        app = open_page("runs", run=run.run_id)
+        app.button(key=f"clone_{deed}_{run.run_id}").click().run()
+        new = Run(run.folder.parent / opened(app))
+        assert new.config == with_values(run.config, {"seed": seed})
+        assert new.state == "queued"
+
+
+def test_deleting_goes_to_the_bin_and_undo_brings_back(make, store: Path) -> None:
+    run, other = make("done"), make("stopped")
+    app = open_page("runs", run=run.run_id)
+    app.button(key=f"delete_{run.run_id}").click().run()
+    assert [one.run_id for one in runs.all_runs()] == [other.run_id]
+    assert [one.run_id for one in jobs.deleted()] == [run.run_id]
+    assert "1 run moved to the bin" in words(app)
+    app.button(key="undo").click().run()
+    assert {one.run_id for one in runs.all_runs()} == {run.run_id, other.run_id}
+    assert "undo" not in keys(app)
+
+
+def test_the_bin_restores_and_is_emptied_for_good_and_shows_without_any_run(make) -> None:
+    first, second = make("done"), make("done")
+    jobs.delete(first), jobs.delete(second)
+    app = open_page("runs")
+    assert "There are no runs yet." in words(app)
+    app.multiselect(key="bin_picked").set_value([second.run_id]).run()
+    app.button(key="bin_restore").click().run()
+    assert [one.run_id for one in runs.all_runs()] == [second.run_id]
+    app.button(key="bin_empty_yes").click().run()
+    assert jobs.deleted() == []
+    assert not first.folder.exists()
+
+
+def test_several_runs_are_acted_on_and_each_action_reaches_those_that_it_can(make) -> None:
+    live, ended, waiting = make("running"), make("stopped"), make("queued")
+    app = open_page("runs")
+    app.session_state["_ticked"] = [live.run_id, ended.run_id, waiting.run_id]
+    app.run()
+    labels = {button.key: button.label for button in app.button}
+    assert labels["rows_stop"] == "Stop 2"
+    assert labels["rows_resume"] == "Resume 1"
+    assert labels["rows_clone"] == "Clone"
+    assert labels["rows_delete"] == "Delete 2"
+    app.button(key="rows_stop").click().run()
+    assert Run(live.folder).state == "stopping"
+    assert Run(waiting.folder).state == "stopped"
+    assert Run(ended.folder).state == "stopped"
+    assert any("2 runs asked to stop" in toast.value for toast in app.toast)
+    assert "rows_stop" not in keys(app)  # nothing is ticked any more
+    app.session_state["_ticked"] = [ended.run_id, waiting.run_id]
+    app.run()
+    app.button(key="rows_delete").click().run()
+    assert [one.run_id for one in runs.all_runs()] == [live.run_id]
+    app.button(key="undo").click().run()
+    assert len(runs.all_runs()) == 3
+
+
+# The queue
+
+
+def test_the_queue_is_shown_in_its_order_and_changed_on_the_page(make, store: Path) -> None:
+    made = [make("queued") for _ in range(3)]
+    order = [run.run_id for run in jobs.queued(store)]
+    assert order == [run.run_id for run in made]
+    app = open_page("runs")
+    assert app.button(key=f"first_{order[0]}").disabled
+    assert app.button(key=f"down_{order[2]}").disabled
+    app.button(key=f"first_{order[2]}").click().run()
+    app.button(key=f"down_{order[0]}").click().run()
+    expected = [order[2], order[1], order[0]]
+    assert [run.run_id for run in jobs.queued(store)] == expected
+    app.selectbox(key=f"priority_{order[0]}_0").set_value(10).run()
+    assert jobs.queued(store)[0].run_id == order[0]
+    app.button(key=f"cancel_{order[1]}").click().run()
+    assert Run(made[1].folder).state == "stopped"
+
+
+def test_the_queue_pauses_after_or_with_the_runs_at_work_and_goes_on(make, store: Path) -> None:
+    live = make("running")
+    make("queued")
+    app = open_page("runs")
+    app.button(key="queue_pause_after").click().run()
+    assert jobs.paused(store)
+    assert Run(live.folder).state == "running"
+    assert "The queue is paused since" in words(app)
+    app.button(key="queue_resume").click().run()
+    assert not jobs.paused(store)
+    app.button(key="queue_pause_now").click().run()
+    assert jobfolder.stop_request(live.folder)["requeue"]
+
+
+# After a failure
+
+
+def test_the_failure_card_says_why_and_queues_the_changed_run(make) -> None:
+    reason = "The loss became nan in epoch 2, step 3 of 4, so training ended; try less."
+    run = make("failed", reason, traceback="Traceback …\n  File trainer.py", **{"training.lr": 0.5})
+    app = open_page("runs", run=run.run_id)
+    assert reason in words(app)
+    assert any("File trainer.py" in block.value for block in app.code)
+    labels = [box.label.replace("\\", "") for box in app.checkbox]
+    assert labels[:2] == [
+        "A lower learning rate: 0.05 instead of 0.5.",
+        "Gradient clipping: no step longer than a norm of 1.",
+    ]
+    assert [box.value for box in app.checkbox][:2] == [True, False]
+    app.checkbox(key=f"advice_{run.run_id}_1").check().run()
+    app.button(key=f"advised_{run.run_id}").click().run()
+    new = Run(run.folder.parent / opened(app))
+    changed = with_values(run.config, {"training.lr": 0.05, "training.clip_norm": 1.0})
+    assert new.config == changed
+    assert new.state == "queued"
+
+
+def test_a_killed_run_is_offered_a_smaller_batch_and_an_unknown_failure_the_log(make) -> None:
+    run = make("lost", **{"training.batch_size": 32})
+    jobfolder.write_json(run.folder / jobfolder.ENDED, {"signal": 9})
+    app = open_page("runs", run=run.run_id)
+    assert any("16 instead of 32" in box.label for box in app.checkbox)
+    strange = make("failed", "KeyError: 'strange'")
+    app = open_page("runs", run=strange.run_id)
+    assert f"advised_{strange.run_id}" not in keys(app)
+    assert "log below may say more" in words(app)
+
+
+# One run's views
+
+
+def test_the_newest_epoch_is_followed_and_any_other_can_be_shown(make, template: Run) -> None:
+    run = make("running")
+    history = template.history
+    for number, query in ((4, {}), (2, {"epoch": "2"})):
+        app = open_page("runs", run=run.run_id, view="genres", **query)
+        share = float(history.set_index("epoch").loc[number, "valid_accuracy"])
+        assert f"Epoch {number}: " in words(app)
+        assert f"({plots.chart.percent(share)})" in words(app)
+        assert len(app.get("plotly_chart")) == 2
+    slider = app.slider(key="choice_epoch_9")
+    assert (slider.value, slider.max) == (2, 9)  # to the last planned one, while it works
+    slider.set_value(9).run()
+    assert "epoch" not in app.query_params
+    assert "Epoch 4: " in words(app)
+
+
+def test_an_epochs_tables_are_those_of_its_predictions(template: Run) -> None:
+    clips = template.clips
+    assert clips is not None
+    labels = clips.loc[clips["split"] == "valid", "genre"].to_numpy()
+    genres = sorted(clips["genre"].unique())
+    assert readers.n_validated(template) == 4
+    for number in (1, 4):
+        found = readers.epoch(template, number)
+        predicted = np.array(genres)[template.epoch_predictions[number - 1]]
+        assert found.confusion.to_numpy().sum() == len(labels) == found.n_clips
+        assert np.trace(found.confusion.to_numpy()) == (predicted == labels).sum()
+        valid = template.history["valid_accuracy"].iloc[number - 1]
+        assert found.accuracy == pytest.approx(valid)
+
+
+def test_the_zoom_and_the_scale_are_in_the_address_and_in_the_chart(make) -> None:
+    run = make("done")
+    app = open_page("runs", run=run.run_id, epochs="2-3", log_loss="on", smooth="0.5")
+    charts = [json.loads(chart.proto.spec) for chart in app.get("plotly_chart")]
+    accuracy, loss = charts[0], charts[1]
+    assert loss["layout"]["xaxis"]["range"] == accuracy["layout"]["xaxis"]["range"] == [1.5, 3.5]
+    assert loss["layout"]["yaxis"]["type"] == "log"
+    assert accuracy["layout"]["yaxis"].get("type") != "log"
+    assert len([trace for trace in loss["data"] if trace.get("opacity") == 0.3]) == 2
+    app.slider(key="choice_epochs_4").set_value((1, 4)).run()
+    assert "epochs" not in app.query_params
+
+
+def test_a_live_run_is_drawn_anew_with_a_new_epoch_only(make) -> None:
+    run = make("running")
+    app = open_page("runs", run=run.run_id)
+
+    def ids() -> list[str]:
+        return [chart.proto.id + chart.proto.spec for chart in app.get("plotly_chart")]
+
+    first = ids()
+    assert len(first) == 3
+    jobfolder.Status(run.folder).update(done=17)  # a heartbeat
+    app.run()
+    assert ids() == first
+
+
+def test_the_log_shows_its_end_finds_lines_anywhere_and_is_downloaded(make) -> None:
+    run = make("running")
+    lines = [f"12:00:00 step {k} says nothing" for k in range(5000)]
+    lines[7] = "12:00:00 a Curious thing happened"
+    (run.folder / jobfolder.LOG).write_text("\n".join(lines) + "\n")
+    app = open_page("runs", run=run.run_id, view="log")
+    shown = next(block.value for block in app.code if "step" in block.value)
+    assert shown.rstrip().endswith("step 4999 says nothing")
+    assert "Curious" not in shown
+    app = again(app, log="curious THING")
+    assert any(block.value == lines[7] for block in app.code)
+    assert "1 line holds" in words(app)
+    app = again(app, log="nowhere")
+    assert "No line holds “nowhere”" in words(app)
+    assert len(app.get("download_button")) == 1
+
+
+def test_a_search_finds_the_last_lines_over_the_borders_of_its_blocks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run_log, "_BLOCK", 61)
+    path = tmp_path / "log.txt"
+    generator = np.random.default_rng(3)
+    lines = [
+        "x" * int(n) + (" needle" if n % 3 == 0 else "") for n in generator.integers(0, 90, 400)
+    ]
+    lines[11] = "progress 1\rprogress 2 Needle é"
+    path.write_text("\n".join(lines), encoding="utf-8")
+    expected = [line.rsplit("\r", 1)[-1] for line in lines if "needle" in line.lower()]
+    found, all_of_them = run_log.search(str(path), "Needle", path.stat().st_size)
+    assert list(found) == expected
+    assert all_of_them
+    monkeypatch.setattr(run_log, "_MOST", 5)
+    found, all_of_them = run_log.search(str(path), "needle", path.stat().st_size)
+    assert list(found) == expected[-5:]
+    assert not all_of_them
+    half, _ = run_log.search(str(path), "é", 3)
+    assert half == ()
+
+
+def test_what_a_process_takes_is_measured_by_its_own_identity_only(make) -> None:
+    run = make("running", **jobfolder.identity())
+    assert run_machine.use_of(run) is None or run_machine.use_of(run).memory_mb > 0  # type: ignore[union-attr]
+    stranger = make("running", pid=1, create_time=0.0, boot_id="x", host="elsewhere")
+    assert run_machine.use_of(stranger) is None
+    app = open_page("runs", run=stranger.run_id, view="machine")
+    assert "works on another machine" in words(app)
+    assert len(app.get("plotly_chart")) == 3
+
+
+def test_the_lines_of_the_gpu_tool_are_read_and_gaps_are_nan() -> None:
+    said = "NVIDIA H100 80GB HBM3, 37, 1024, 81559\nOld, one, [N/A], 5, 10\nrubbish\n"
+    first, second = run_machine.parsed_gpus(said)
+    assert (first.name, first.busy, first.used_mb) == ("NVIDIA H100 80GB HBM3", 0.37, 1024.0)
+    assert second.name == "Old, one"
+    assert second.busy != second.busy
+
+
+# Alerts
+
+
+def test_a_run_that_ends_while_somebody_watches_is_a_toast_and_older_ends_are_not(make) -> None:
+    make("done")
+    run = make("running")
+    app = open_page("runs")
+    assert not app.toast
+    jobfolder.Status(run.folder).move("failed", "The disk is full.", finished_at=time.time())
+    app.run()
+    assert [toast.value.replace("\\", "") for toast in app.toast] == [
+        f"**{run.title}**  \nThe disk is full."
+    ]
+    app.run()
+    assert not app.toast
+
+
+def test_a_loss_that_runs_away_is_said_beside_the_live_run(make) -> None:
+    run = make("running")
+    rows = [
+        {"epoch": k, "train_loss": x, "train_accuracy": 0.5, "lr": 0.1}
+        for k, x in enumerate([2.0, 1.0, 3.0, 4.0, 5.0], 1)
+    ]
+    (run.folder / "history.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
+    app = open_page("runs", run=run.run_id)
+    assert any("diverges" in box.value for box in app.warning)
+
+
+def test_the_webhook_is_set_on_the_page_and_never_shown(make, store: Path) -> None:
+    from genrecore import alerts
+
+    make("done")
+    app = open_page("runs")
+    app.text_input(key="webhook_url").set_value("https://hooks.example.org/s3cret").run()
+    app.button(key="webhook_keep").click().run()
+    assert alerts.webhook(store) == "https://hooks.example.org/s3cret"
+    app = open_page("runs")
+    assert "s3cret" not in words(app) + str([box.value for box in app.text_input])
+    assert "hooks.example.org" in str([one.label for one in app.expander])
+    app.text_input(key="webhook_url").set_value("nonsense").run()
+    app.button(key="webhook_keep").click().run()
+    assert "begins with http" in words(app)
+
+
+def test_a_run_id_in_the_address_is_never_a_path(make, store: Path) -> None:
+    run = make("done")
+    for bad in ("../" + store.name + "/" + run.run_id, ".bin", "..", "", "/etc"):
+        assert readers.find(bad) is None
+    found = readers.find(run.run_id)
+    assert found is not None
+    assert found.config == run.config
