@@ -9,13 +9,16 @@ from __future__ import annotations
 import contextlib
 import itertools
 from dataclasses import dataclass
+from math import nan
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from genrecore import jobfolder, metrics, significance
+from genrecore import clips as clip_tables
+from genrecore import jobfolder, metrics, resampling, significance, verdicts
 from genrecore.errors import GenrecoreError
+from genrecore.resampling import Interval, Resamples
 from genrecore.runs import Run
 
 _SCORES_FORMAT = 1  # raised when a score's definition changes
@@ -29,8 +32,11 @@ class Comparison:
         runs: The runs, in the order given.
         table: One row a run, as `leaderboard` makes it, in that order.
         notes: What a reader must know first: differing test clips, datasets or splits.
-        pairs: `run_a, run_b, title_a, title_b, n_clips, only_a, only_b, difference, low, high, p,
-            sentence`, one row a pair; differences are shares, a minus b, on the shared clips.
+        pairs: One row a pair, on the clips it shares: `run_a, run_b, title_a, title_b, n_clips`;
+            how many both, only a, only b, neither got right (`both, only_a, only_b, neither`);
+            `difference, low, high, error`: a minus b as shares, 95 % interval and standard error,
+            artists resampled; McNemar's `p` (mid-p), `p_exact`, and `p_holm`, adjusted for all
+            pairs; `verdict, better, resolved, sentence` as `verdicts.judge` says.
         per_genre: `run_id, title, genre, n_clips, recall, recall_low, recall_high, f1`.
         confusions: Labelled × predicted counts by run id.
         curves: `run_id, title, epoch, split (train or valid), loss, accuracy`.
@@ -124,8 +130,12 @@ def _row(run: Run) -> dict[str, Any]:
     }
 
 
-def compare(runs: list[Run]) -> Comparison:
+def compare(runs: list[Run], band: float = verdicts.BAND) -> Comparison:
     """Two or more tested runs, compared.
+
+    Args:
+        runs: The runs.
+        band: Differences smaller than this share count as none in practice.
 
     Raises:
         GenrecoreError: Fewer than two runs, one twice, or one without test predictions.
@@ -146,7 +156,7 @@ def compare(runs: list[Run]) -> Comparison:
         runs=list(runs),
         table=pd.DataFrame([_row(run) for run in runs], columns=_COLUMNS),
         notes=_notes(runs, tested),
-        pairs=pd.DataFrame([_pair(a, b, tested) for a, b in itertools.combinations(runs, 2)]),
+        pairs=_pairs(runs, tested, band),
         per_genre=pd.concat(per_genre, ignore_index=True)[columns],
         confusions={
             run_id: metrics.confusion(table, metrics.genres_in(table))
@@ -187,39 +197,72 @@ def _right(table: pd.DataFrame) -> pd.Series:
     return pd.Series(right, index=table["clip_id"])
 
 
-def _pair(a: Run, b: Run, tested: dict[str, pd.DataFrame]) -> dict[str, Any]:
-    right_a, right_b = _right(tested[a.run_id]), _right(tested[b.run_id])
-    shared = right_a.index.intersection(right_b.index)
-    in_a, in_b = right_a[shared].to_numpy(), right_b[shared].to_numpy()
-    only_a, only_b = int((in_a & ~in_b).sum()), int((in_b & ~in_a).sum())
-    row: dict[str, Any] = {
-        "run_a": a.run_id, "run_b": b.run_id, "title_a": a.title, "title_b": b.title,
-        "n_clips": len(shared), "only_a": only_a, "only_b": only_b,
-    }  # fmt: skip
-    nan = float("nan")
-    if not len(shared) or a.config.dataset.name != b.config.dataset.name:
-        sentence = f"{a.title} and {b.title} share no test clips: they cannot be compared."
-        empty = {"n_clips": 0, "difference": nan, "low": nan, "high": nan, "p": nan}
-        return row | empty | {"sentence": sentence}
-    difference, low, high = significance.paired_difference(in_a, in_b)
-    p = significance.mcnemar_mid_p(only_a, only_b)
-    if low > 0:
-        verdict = f"{a.title} is better"
-    elif high < 0:
-        verdict = f"{b.title} is better"
-    else:
-        verdict = "they cannot be told apart"
-    side = "above" if difference >= 0 else "below"
-    sentence = (
-        f"On {len(shared)} shared clips {a.title} is {abs(100 * difference):.1f} points {side} "
-        f"{b.title} (95 %: {_signed(low)} to {_signed(high)}; p = {p:.2g}): {verdict}."
-    )
-    return row | {"difference": difference, "low": low, "high": high, "p": p, "sentence": sentence}
+def _pairs(runs: list[Run], tested: dict[str, pd.DataFrame], band: float) -> pd.DataFrame:
+    """A row a pair of runs; see `Comparison.pairs`."""
+    right = {run.run_id: _right(tested[run.run_id]) for run in runs}
+    artists = _artists(runs)
+    first = right[runs[0].run_id].index
+    alike = all(set(rows.index) == set(first) for rows in right.values())
+    drawn = _resampled(list(right.values()), first, artists) if alike and len(first) else None
+    rows: list[dict[str, Any]] = []
+    for (k, a), (m, b) in itertools.combinations(enumerate(runs), 2):
+        a_right, b_right = right[a.run_id], right[b.run_id]
+        shared = a_right.index.intersection(b_right.index)
+        if a.config.dataset.name != b.config.dataset.name:
+            shared = shared[:0]
+        in_a, in_b = a_right[shared].to_numpy(), b_right[shared].to_numpy()
+        gap, p, exact = resampling.NOTHING, nan, nan
+        only_a, only_b = int((in_a & ~in_b).sum()), int((in_b & ~in_a).sum())
+        if len(shared):
+            of_pair = drawn or _resampled([a_right, b_right], shared, artists)
+            gap = of_pair.difference(k, m) if drawn else of_pair.difference(0, 1)
+            gap = _not_too_narrow(gap, in_a, in_b)
+            p = significance.mcnemar_mid_p(only_a, only_b)
+            exact = significance.mcnemar_exact_p(only_a, only_b)
+        rows.append(
+            {
+                "run_a": a.run_id, "run_b": b.run_id, "title_a": a.title, "title_b": b.title,
+                "n_clips": len(shared), "both": int((in_a & in_b).sum()), "only_a": only_a,
+                "only_b": only_b, "neither": int((~in_a & ~in_b).sum()), "difference": gap.value,
+                "low": gap.low, "high": gap.high, "error": gap.error, "p": p, "p_exact": exact,
+            }
+        )  # fmt: skip
+    adjusted = verdicts.holm([row["p"] for row in rows])
+    n_pairs = sum(not np.isnan(p) for p in adjusted)
+    for row, p in zip(rows, adjusted, strict=True):
+        said = verdicts.judge(
+            row["title_a"], row["title_b"], row["n_clips"], row["difference"],
+            (row["low"], row["high"]), row["error"], p, n_pairs, band,
+        )  # fmt: skip
+        row |= {"p_holm": p, "verdict": said.word, "better": said.better}
+        row |= {"resolved": said.resolved, "sentence": said.sentence}
+    return pd.DataFrame(rows)
 
 
-def _signed(share: float) -> str:
-    """A difference of shares in points, with a sign that is no hyphen."""
-    return f"{100 * share:+.1f}".replace("-", "−")
+def _not_too_narrow(gap: Interval, in_a: np.ndarray, in_b: np.ndarray) -> Interval:
+    """The interval, at least as wide as Newcombe's.
+
+    Of few clips on which two runs never disagree every resample says that they are equal; that few
+    clips say little only the other method knows.
+    """
+    _, low, high = significance.paired_difference(in_a, in_b)
+    low, high = min(gap.low, low), max(gap.high, high)
+    return Interval(gap.value, low, high, max(gap.error, (high - low) / (2 * 1.96)))
+
+
+def _resampled(right: list[pd.Series], clips: pd.Index, artists: pd.Series) -> Resamples:
+    groups = artists.reindex(clips).fillna(pd.Series("\0" + clips.astype(str), index=clips))
+    return Resamples([rows[clips].to_numpy()[None] for rows in right], groups.to_numpy(dtype=str))
+
+
+def _artists(runs: list[Run]) -> pd.Series:
+    """The artist of each clip of these runs, by clip_id; missing where nobody knows."""
+    known = [run.clips for run in runs]
+    tables = [table[["clip_id", "artist"]] for table in known if table is not None]
+    if not tables:
+        return pd.Series(dtype=object)
+    joined = pd.concat(tables).dropna().drop_duplicates("clip_id")
+    return clip_tables.same_names(joined.set_index("clip_id")["artist"])
 
 
 def _notes(runs: list[Run], tested: dict[str, pd.DataFrame]) -> list[str]:

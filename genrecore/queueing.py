@@ -100,13 +100,15 @@ def pause(store: Path | None = None, now: bool = False) -> str:
     at_work = [run for run in runs.all_runs(store) if run.state in runs.LIVE]
     if not at_work:
         return "The queue is paused: no run starts until it is resumed."
-    n = f"{len(at_work)} run{'s' if len(at_work) > 1 else ''}"
+    one = len(at_work) == 1
+    them = "run" if one else f"{len(at_work)} runs"
     if not now:
-        return f"The queue is paused once the {n} at work have ended."
+        return f"No further run starts; the {them} at work {'goes' if one else 'go'} on."
     for run in at_work:
         if run.state != "stopping":
             jobfolder.ask_to_stop(run.folder, requeue=True)
-    return f"The queue is paused; the {n} at work keep a checkpoint and wait as well."
+    words = "keeps a checkpoint and waits" if one else "keep a checkpoint and wait"
+    return f"The queue is paused; the {them} at work {words} as well."
 
 
 def unpause(store: Path | None = None) -> None:

@@ -50,6 +50,15 @@ def mcnemar_mid_p(only_a: int, only_b: int) -> float:
     return (2 * below + here) / 2**n
 
 
+def mcnemar_exact_p(only_a: int, only_b: int) -> float:
+    """Two-sided exact p-value of the same, larger than `mcnemar_mid_p`: the binomial test that a
+    clip which one alone gets right is as often A's as B's. 1 when the systems never differ."""
+    n, fewer = only_a + only_b, min(only_a, only_b)
+    if only_a == only_b:
+        return 1.0
+    return 2 * sum(comb(n, k) for k in range(fewer + 1)) / 2**n
+
+
 def paired_difference(
     right_a: ArrayLike, right_b: ArrayLike, confidence: float = 0.95
 ) -> tuple[float, float, float]:
@@ -91,40 +100,3 @@ def paired_difference(
     low = difference - joined(share_a - low_a, high_b - share_b)
     high = difference + joined(high_a - share_a, share_b - low_b)
     return difference, max(-1.0, low), min(1.0, high)
-
-
-def grouped_difference(
-    right_a: np.ndarray,
-    right_b: np.ndarray,
-    groups: np.ndarray,
-    confidence: float = 0.95,
-    n_resamples: int = 10_000,
-    seed: int = 0,
-) -> tuple[float, float, float]:
-    """(difference, low, high) of the accuracies a − b on the same clips, groups resampled.
-
-    Clips of one artist are not independent, so whole groups are drawn with replacement; the
-    interval is the percentile one (Davison & Hinkley, Bootstrap Methods, 1997, sections 3.8, 5.3).
-
-    Args:
-        right_a: Whether a classified each clip rightly, (n,) bool.
-        right_b: The same of b.
-        groups: Each clip's group (its artist), (n,).
-        confidence: Of the interval.
-        n_resamples: Draws.
-        seed: Of the draws.
-    """
-    if not len(right_a):
-        return float("nan"), float("nan"), float("nan")
-    _, member = np.unique(groups, return_inverse=True)
-    gains = np.bincount(member, weights=right_a.astype(float) - right_b.astype(float))
-    sizes = np.bincount(member).astype(float)
-    generator = np.random.default_rng(seed)
-    # How often each group is drawn, so that a resample is one product with the sums.
-    n_groups = len(sizes)
-    share = np.full(n_groups, 1.0 / n_groups)
-    drawn = generator.multinomial(n_groups, share, size=n_resamples).astype(float)
-    differences = (drawn @ gains) / (drawn @ sizes)
-    tail = 100 * (1 - confidence) / 2
-    low, high = np.percentile(differences, [tail, 100 - tail])
-    return float(gains.sum() / sizes.sum()), float(low), float(high)

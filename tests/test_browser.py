@@ -248,7 +248,7 @@ def watch_it_end(page: Page, dashboard: Dashboard, config: RunConfig, home: Path
 def compare_on_the_page(page: Page, run: Run, other: Run) -> None:
     """Opens Compare: the verdict on the two runs, and their confusions side by side."""
     page.get_by_role("link", name="Compare").click()
-    verdict = page.get_by_role("status").filter(has_text="shared clips")
+    verdict = page.get_by_role("status").filter(has_text=re.compile(r"On \d+ clips"))
     expect(verdict).to_contain_text(re.compile("is better|cannot be told apart"))
     for title in (run.title, other.title):
         expect(verdict).to_contain_text(title)

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from genrecore.errors import GenrecoreError
 from genrecore.metrics import METRICS, confusion, genres_in, per_genre, scores
-from genrecore.significance import grouped_difference, mcnemar_mid_p, paired_difference, wilson
+from genrecore.significance import mcnemar_mid_p, paired_difference, wilson
 
 GENRES = ["blues", "disco", "hiphop", "jazz", "metal", "pop", "rock"]
 
@@ -199,38 +199,3 @@ def test_the_paired_interval_holds_the_difference_and_mirrors(both, a, b, neithe
 def test_systems_compared_on_different_clips_are_refused() -> None:
     with pytest.raises(ValueError, match="shape"):
         paired_difference([1, 0], [1, 0, 1])
-
-
-def test_a_grouped_difference_of_single_clips_is_the_paired_one() -> None:
-    generator = np.random.default_rng(3)
-    a, b = generator.random(801) < 0.8, generator.random(801) < 0.7
-    found = grouped_difference(a, b, np.arange(801))
-    expected = paired_difference(a, b)
-    # Two methods for the same interval, one of them by 10 000 draws.
-    np.testing.assert_allclose(found, expected, atol=0.005)
-
-
-def test_groups_that_agree_within_widen_the_interval() -> None:
-    generator = np.random.default_rng(4)
-    gains = np.repeat(generator.random(41) < 0.6, 20)  # 41 artists of 20 clips, all or none right
-    none = np.zeros_like(gains)
-    _, low, high = grouped_difference(gains, none, np.repeat(np.arange(41), 20))
-    _, low_single, high_single = grouped_difference(gains, none, np.arange(820))
-    # The spread of a mean over groups of 20 equal clips is √20 that over single clips.
-    assert (high - low) / (high_single - low_single) == pytest.approx(20**0.5, rel=0.1)
-
-
-def test_an_interval_over_artists_covers_the_truth() -> None:
-    generator = np.random.default_rng(5)
-    inside = 0
-    for trial in range(200):
-        skill = generator.beta(4, 2, 80)  # each artist's own share of right clips, mean 2/3
-        right = generator.random((80, 10)) < skill[:, None]
-        zero = np.zeros(800, dtype=bool)
-        _, low, high = grouped_difference(
-            right.ravel(), zero, np.repeat(np.arange(80), 10), n_resamples=500, seed=trial
-        )
-        inside += low <= 2 / 3 <= high
-    # A percentile interval over 80 groups covers about 94 % (0.938 of 600 such trials with 2 000
-    # draws); two standard errors of 200 trials are 3.4 points.
-    assert 0.906 <= inside / 200 <= 0.974

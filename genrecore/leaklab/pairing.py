@@ -11,6 +11,7 @@ import pandas as pd
 from genrecore import clips as clip_tables
 from genrecore import metrics, significance
 from genrecore.errors import GenrecoreError
+from genrecore.resampling import Resamples
 from genrecore.runs import Run
 
 LEAKY, CLEAN = "stratified", "by_artist"
@@ -98,9 +99,8 @@ def gap(runs: Sequence[Run]) -> Gap:
     clean = clean.loc[leaky.index]
     artists = clip_tables.same_names(leaky["artist"])
     artists = artists.fillna("\0" + leaky.index.to_series().astype("string"))
-    difference, low, high = significance.grouped_difference(
-        leaky["right"].to_numpy(), clean["right"].to_numpy(), artists.to_numpy(dtype=str)
-    )
+    both = [one["right"].to_numpy(dtype=bool)[None] for one in (leaky, clean)]
+    gap = Resamples(both, artists.to_numpy(dtype=str)).difference(0, 1)
     everything = _shares(leaky["right"], clean["right"])
     rows = [
         {"genre": genre, "n_clips": len(part)} | _shares(part, clean.loc[part.index, "right"])
@@ -108,9 +108,9 @@ def gap(runs: Sequence[Run]) -> Gap:
     ]
     return Gap(
         **everything,
-        difference=difference,
-        low=low,
-        high=high,
+        difference=gap.value,
+        low=gap.low,
+        high=gap.high,
         n_clips=len(leaky),
         n_artists=int(artists.nunique()),
         per_genre=pd.DataFrame(rows),

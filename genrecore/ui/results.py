@@ -128,20 +128,26 @@ def pair_sentences(pairs: pd.DataFrame) -> None:
         st.info(plain(sentence), icon=":material/balance:")
     with st.popover("Numbers", type="tertiary", icon=":material/table:", key="pairs_numbers"):
         st.dataframe(
-            in_percent(pairs, ["difference", "low", "high"]).drop(
-                columns=["run_a", "run_b", "sentence"]
+            in_percent(pairs, ["difference", "low", "high", "resolved"]).drop(
+                columns=["run_a", "run_b", "sentence", "better", "error"]
             ),
             hide_index=True,
             column_config={
                 "title_a": "Run A",
                 "title_b": "Run B",
                 "n_clips": "Shared clips",
+                "both": "Both right",
+                "neither": "Both wrong",
                 "only_a": "Only A right",
                 "only_b": "Only B right",
                 "difference": share_column("A − B"),
                 "low": share_column("from"),
                 "high": share_column("to"),
-                "p": st.column_config.NumberColumn("p", format="%.4f"),
+                "p": st.column_config.NumberColumn("McNemar p", format="%.4f"),
+                "p_exact": st.column_config.NumberColumn("p, exact test", format="%.4f"),
+                "p_holm": st.column_config.NumberColumn("p for all pairs", format="%.4f"),
+                "verdict": "Verdict",
+                "resolved": share_column("Resolves"),
             },
         )
 

@@ -1,0 +1,129 @@
+"""Runs compared on the clips they share: counts, intervals, adjusted tests, verdicts."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from genrecore import comparison, jobfolder, resampling, runs, significance, verdicts
+from genrecore.config import RunConfig, with_values
+from genrecore.errors import GenrecoreError
+from genrecore.runs import Run
+
+GENRES = ["blues", "jazz", "rock"]
+
+
+def told(
+    store: Path,
+    right: np.ndarray,
+    artists: np.ndarray | None = None,
+    first: int = 0,
+    **values: object,
+) -> Run:
+    """A finished run whose test says of each clip whether it was right; clip ids from `first`."""
+    run, lock = runs.create_held(with_values(RunConfig(), dict(values)), store)
+    n = len(right)
+    ids = [f"clip {first + k:04}" for k in range(n)]
+    place = np.arange(n) % 3
+    predicted = np.where(right, place, (place + 1) % 3)
+    proba = np.full((n, 3), 0.1)
+    proba[np.arange(n), predicted] = 0.8
+    table = pd.DataFrame({"clip_id": ids, "split": "test", "genre": np.array(GENRES)[place]})
+    for k, genre in enumerate(GENRES):
+        table[f"p_{genre}"] = proba[:, k]
+    table.to_parquet(run.folder / "predictions.parquet", index=False)
+    names = None if artists is None else artists.astype(str)
+    clips = table[["clip_id", "genre", "split"]].assign(artist=names)
+    clips.to_parquet(run.folder / "clips.parquet", index=False)
+    jobfolder.Status(run.folder).move("done")
+    os.close(lock)
+    return Run(run.folder)
+
+
+def rights(share: float, n: int, seed: int) -> np.ndarray:
+    return np.random.default_rng(seed).random(n) < share
+
+
+def test_a_pair_is_counted_tested_and_judged(store: Path) -> None:
+    artists = np.arange(300) // 3  # whose three clips are all right or all wrong
+    a, b = rights(0.9, 100, 1)[artists], rights(0.6, 100, 2)[artists]
+    compared = comparison.compare([told(store, a, artists), told(store, b, artists, seed=1)])
+    (pair,) = compared.pairs.to_dict("records")
+    assert (pair["both"], pair["only_a"], pair["only_b"], pair["neither"]) == (
+        (a & b).sum(), (a & ~b).sum(), (~a & b).sum(), (~a & ~b).sum(),
+    )  # fmt: skip
+    expected = resampling.Resamples([a[None], b[None]], artists).difference(0, 1)
+    assert (pair["difference"], pair["error"]) == pytest.approx(
+        (a.mean() - b.mean(), expected.error),
+        rel=0.03,  # the same draws of groups that are numbered in another order
+    )
+    only_a, only_b = pair["only_a"], pair["only_b"]
+    assert pair["p"] == pair["p_holm"] == significance.mcnemar_mid_p(only_a, only_b)
+    assert pair["p_exact"] == significance.mcnemar_exact_p(only_a, only_b)
+    assert (pair["verdict"], pair["better"]) == (verdicts.BETTER, "a")
+    assert pair["sentence"].endswith(f"{pair['title_a']} is better.")
+    assert sum(matrix.to_numpy().sum() for matrix in compared.confusions.values()) == 600
+
+
+def test_tests_of_many_pairs_are_adjusted(store: Path) -> None:
+    found = [told(store, rights(0.7 - k / 20, 200, k), seed=k) for k in range(4)]
+    pairs = comparison.compare(found).pairs
+    assert len(pairs) == 6
+    assert pairs["p_holm"].tolist() == verdicts.holm(pairs["p"].tolist())
+    assert pairs["sentence"].str.contains("adjusted for 6 pairs").all()
+
+
+def test_a_band_makes_runs_equivalent(store: Path) -> None:
+    right = rights(0.7, 900, 5)
+    other = right.copy()
+    other[:5] = ~other[:5]
+    both = [told(store, right), told(store, other, seed=1)]
+    assert comparison.compare(both).pairs["verdict"].item() == verdicts.EQUIVALENT
+    assert comparison.compare(both, band=0.0).pairs["verdict"].item() == verdicts.OPEN
+
+
+def test_few_clips_without_disagreement_say_little(store: Path) -> None:
+    right = rights(0.7, 30, 6)
+    (pair,) = comparison.compare([told(store, right), told(store, right, seed=1)]).pairs.to_dict(
+        "records"
+    )
+    assert pair["difference"] == 0
+    assert (pair["p_holm"], pair["verdict"]) == (1.0, verdicts.OPEN)
+    assert pair["resolved"] > 0.05
+
+
+def test_only_shared_clips_count(store: Path) -> None:
+    a, b = told(store, rights(0.6, 90, 7)), told(store, rights(0.6, 90, 8), first=60, seed=1)
+    far = told(store, rights(0.6, 90, 9), first=1000, seed=2)
+    compared = comparison.compare([a, b, far])
+    assert compared.pairs["n_clips"].tolist() == [30, 0, 0]
+    assert compared.pairs["sentence"].str.contains("share no test clips").tolist() == [
+        False, True, True,
+    ]  # fmt: skip
+    assert np.isnan(compared.pairs["p_holm"][1])
+    assert "adjusted" not in compared.pairs["sentence"][0]  # one pair was tested
+    assert any("not all the others were tested on" in note for note in compared.notes)
+
+
+def test_runs_that_cannot_be_compared_say_why(store: Path) -> None:
+    a = told(store, rights(0.6, 30, 1))
+    with pytest.raises(GenrecoreError, match="at least two runs"):
+        comparison.compare([a])
+    with pytest.raises(GenrecoreError, match="with itself"):
+        comparison.compare([a, a])
+    waiting = runs.create(RunConfig(), store)
+    with pytest.raises(GenrecoreError, match="no test predictions"):
+        comparison.compare([a, waiting])
+
+
+def test_the_exact_test_is_scipys() -> None:
+    from scipy.stats import binomtest
+
+    for only_a, only_b in ((0, 0), (1, 0), (19, 8), (3, 3), (40, 70)):
+        n = only_a + only_b
+        expected = binomtest(only_a, n).pvalue if n else 1.0
+        assert significance.mcnemar_exact_p(only_a, only_b) == pytest.approx(expected)
