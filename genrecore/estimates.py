@@ -49,7 +49,7 @@ class StepTimes:
         train_s: Of a training step.
         predict_s: Of the network alone, as in validation and test.
         feature_s: Of computing the feature.
-        start_s: Of a run's process until it can train.
+        start_s: Of a run's process until it can begin, in all.
         n_copies: Examples made of each training segment, itself counted.
         cached: Whether features are computed once, not in every epoch.
     """

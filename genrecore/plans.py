@@ -21,7 +21,7 @@ import secrets
 import statistics
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -59,11 +59,28 @@ class Member:
         return self.run.state if self.run else "missing"
 
 
+class _Scan:
+    """The runs of a store by the plan they were queued for, read once for several plans."""
+
+    def __init__(self, store: Path) -> None:
+        self._store = store
+
+    @cached_property
+    def by_plan(self) -> dict[str, list[Run]]:
+        """The oldest first."""
+        found: dict[str, list[Run]] = {}
+        for run in reversed(runs.all_runs(self._store)):
+            if run.plan:
+                found.setdefault(run.plan, []).append(run)
+        return found
+
+
 @dataclass(frozen=True)
 class Plan:
     """A plan's folder; each instance is a snapshot of the moment it was read."""
 
     folder: Path
+    scan: _Scan | None = field(default=None, repr=False, compare=False)
 
     @property
     def plan_id(self) -> str:
@@ -111,6 +128,15 @@ class Plan:
         return configuration.read(self.facts.get("base", {}), f"the plan {self.plan_id}")
 
     @property
+    def problem(self) -> str:
+        """Why it cannot be read, as a sentence; empty where it can."""
+        try:
+            _ = self.base, self.members
+        except GenrecoreError as error:
+            return f"The plan {self.plan_id} cannot be read: {error}"
+        return ""
+
+    @property
     def varied(self) -> list[str]:
         """The dotted fields that vary."""
         if self.search:
@@ -120,7 +146,7 @@ class Plan:
     @cached_property
     def own_runs(self) -> list[Run]:
         """The runs that were queued for it, the oldest first."""
-        return [run for run in reversed(runs.all_runs(self.store)) if run.plan == self.plan_id]
+        return (self.scan or _Scan(self.store)).by_plan.get(self.plan_id, [])
 
     @cached_property
     def members(self) -> list[Member]:
@@ -367,8 +393,9 @@ def all_plans(store: Path | None = None) -> list[Plan]:
         names = sorted(os.listdir(folder), reverse=True)
     except OSError:
         return []
+    scan = _Scan(folder.parent)
     return [
-        Plan(folder / name)
+        Plan(folder / name, scan)
         for name in names
         if not name.startswith(".") and (folder / name / "plan.json").is_file()
     ]

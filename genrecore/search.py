@@ -69,6 +69,16 @@ def start(plan: Plan) -> jobs.Task:
     return jobs.start_task(["plans", "drive", str(plan.folder)], f"Search: {plan.title}")
 
 
+def what_went_wrong(plan: Plan) -> str:
+    """Why the task that drove a search last ended early, as a sentence; empty where it did not."""
+    for task in jobs.tasks():
+        if task.status.get("arguments") == ["plans", "drive", str(plan.folder)]:
+            if task.state == "lost":
+                return "Its process was killed, or the machine went down."
+            return str(task.status.get("reason", "")) if task.state == "failed" else ""
+    return ""
+
+
 def unstop(plan: Plan) -> None:
     """Withdraws the request to stop a search."""
     (plan.folder / jobfolder.STOP).unlink(missing_ok=True)

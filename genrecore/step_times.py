@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Callable
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -26,9 +29,6 @@ BUDGET_S = 1.5
 _MOST = 8
 _FEW = 16  # segments whose feature is computed, and that a network predicts, at once
 _SAMPLES_AT_ONCE = 2**23
-_START_S = 6.0
-"""Of a run's process until it can train: importing torch and building the network (3 to 5 s on two
-cores), the audit, and writing what it found."""
 
 
 def measure(config: RunConfig, report: Report = silent) -> StepTimes:
@@ -73,7 +73,7 @@ def measure(config: RunConfig, report: Report = silent) -> StepTimes:
         train_s=train_s,
         predict_s=predict_s,
         feature_s=feature_s,
-        start_s=_START_S,
+        start_s=_start_s(),
         n_copies=1 + _n_variants(config),
         cached=bool(FEATURES[config.feature.name].facts.get("cached", True))
         and not (changes_waves or random),
@@ -82,6 +82,14 @@ def measure(config: RunConfig, report: Report = silent) -> StepTimes:
     place.parent.mkdir(parents=True, exist_ok=True)
     jobfolder.write_json(place, dataclasses.asdict(found))
     return found
+
+
+@lru_cache(maxsize=1)
+def _start_s() -> float:
+    """How long a process like a run's takes until it can begin."""
+    began = time.perf_counter()
+    subprocess.run([sys.executable, "-c", "import genrecore.lifecycle"], check=False)
+    return time.perf_counter() - began
 
 
 def _given(made: Classifier, config: RunConfig, n: int, draw: torch.Generator) -> Tensor:

@@ -9,7 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import TINY, trained
+from commands import genrecore
+from conftest import TINY, trained, wait_for
 from opened import again, open_page, words
 
 from genrecore import config as configuration
@@ -61,7 +62,7 @@ def copied(finished: list[Run], nobody_starts: Path) -> Path:
     return nobody_starts
 
 
-def test_an_empty_store_explains_itself_and_offers_the_form(store: Path) -> None:
+def test_an_empty_store_explains_itself_and_offers_the_form(store: Path, own_cache: Path) -> None:
     app = open_page("plans")
     assert "A plan trains many runs at once" in words(app)
     assert app.button(key="queue").label == "Queue 1 run"
@@ -212,6 +213,23 @@ def test_train_says_what_differs_from_the_run_it_was_opened_with(
     (made,) = [run for run in runs.all_runs(copied) if run.state == "queued"]
     assert made.origin == {"parent": parent.run_id, "how": "cloned"}
     assert json.loads((made.folder / "config.json").read_text())["seed"] == 4
+
+
+def test_a_search_whose_driver_failed_says_why_and_a_plan_that_cannot_be_read_is_named(
+    nobody_starts: Path, own_cache: Path
+) -> None:
+    plan = search.create(BASE, {"training.lr": [1e-2, 1e-3]}, Way("random", n_trials=3))
+    (plan.folder / "study.db").write_text("This is no database, so nobody can drive it.\n" * 50)
+    task = search.start(plan)
+    wait_for(lambda: jobs.Task(task.folder).state == "failed", 60)
+    other = plans.start(plan_drafts.draft(BASE, [{"seed": [0, 1]}]))
+    said = jobfolder.read_json(other.folder / "plan.json")
+    jobfolder.write_json(other.folder / "plan.json", said | {"base": {"no_such_field": 1}})
+    app = open_page("plans")
+    assert "The search ended:" in words(app)
+    assert "not a database" in words(app)
+    assert f"The plan {other.plan_id} cannot be read" in words(app)
+    assert "no_such_field" in genrecore("plans", "list").stderr
 
 
 def test_an_unknown_plan_in_the_address_gives_the_newest_and_says_so(nobody_starts: Path) -> None:

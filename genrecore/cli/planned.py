@@ -128,6 +128,9 @@ def _score(value: float, watch: str) -> str:
 def list_plans(as_json: JSON = False) -> None:
     """Every plan, the newest first."""
     found = plans.all_plans()
+    for problem in [plan.problem for plan in found if plan.problem]:
+        err.print(problem, markup=False)
+    found = [plan for plan in found if not plan.problem]
     if as_json:
         print_json([{k: v for k, v in facts_of(plan).items() if k != "runs"} for plan in found])
         return

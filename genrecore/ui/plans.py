@@ -60,6 +60,12 @@ def show(found: Sequence[Plan]) -> None:
     Args:
         found: Plans, not empty.
     """
+    for plan in found:
+        if plan.problem:
+            st.warning(plain(plan.problem))
+    found = [plan for plan in found if not plan.problem]
+    if not found:
+        return
     by_id = {plan.plan_id: plan for plan in found}
     wanted = chosen("plan")
     if wanted and wanted not in by_id:
@@ -134,6 +140,9 @@ def _go_on(plan: Plan) -> None:
             reason = one.run.reason or "It did not say why."
             st.error(plain(f"{in_words(one.changes)}: {reason}"), icon=":material/error:")
     if plan.search:
+        wrong = searching.what_went_wrong(plan)
+        if wrong:
+            st.error(plain(f"The search ended: {wrong}"), icon=":material/error:")
         n = searching.left(plan)
         words, button = f"{n} of {plan.n_runs} trials have not begun.", "Let the search go on"
     else:
