@@ -1,0 +1,194 @@
+"""What runs get wrong, clip by clip: cells of a confusion matrix, certain mistakes, suspect labels.
+
+Everything is read from stored predictions; a verdict is the most probable genre, the first of
+equals, as in `metrics`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from genrecore import metrics
+from genrecore.errors import GenrecoreError
+from genrecore.runs import Run
+
+KNOWN = ("artist", "album", "path", "medium", "duration_s")
+
+ORDERS = {
+    "worst": "Worst: the labelled genre gets the smallest probability",
+    "certain": "Most certain mistakes",
+    "uncertain": "Most uncertain, right or wrong",
+}
+"""Orders of `ordered`, with what they show."""
+
+BOTH, ONLY_A, ONLY_B, NEITHER = "both right", "only A right", "only B right", "both wrong"
+
+
+def verdicts(run: Run, split: str = "test") -> pd.DataFrame:
+    """One row a clip: `clip_id, genre, predicted, right, p_label, p_predicted, margin, entropy`,
+    the probabilities `p_<genre>…`, and what the clip table knows (`KNOWN`; missing if it does not).
+
+    `margin` is the labelled genre's probability minus the largest of the others; `entropy` is that
+    of the probabilities as a share of the largest there is, 0 (certain) to 1 (all alike).
+
+    Raises:
+        GenrecoreError: The run has no predictions of this split.
+    """
+    table = run.predictions
+    if table is not None:
+        table = table[table["split"] == split].reset_index(drop=True)
+    if table is None or table.empty:
+        raise GenrecoreError(
+            f"The run {run.run_id} has no {split} predictions (it is {run.state})."
+        )
+    genres = metrics.genres_in(table)
+    labelled, proba = metrics.as_arrays(table, genres)
+    n = np.arange(len(table))
+    predicted = proba.argmax(axis=1)
+    others = proba.copy()
+    others[n, labelled] = -np.inf
+    with np.errstate(divide="ignore", invalid="ignore"):
+        logs = np.where(proba > 0, np.log(proba), 0.0)
+    found = pd.DataFrame(
+        {
+            "clip_id": table["clip_id"],
+            "genre": table["genre"],
+            "predicted": np.array(genres, dtype=object)[predicted],
+            "right": predicted == labelled,
+            "p_label": proba[n, labelled],
+            "p_predicted": proba[n, predicted],
+            "margin": proba[n, labelled] - others.max(axis=1),
+            "entropy": -(proba * logs).sum(axis=1) / np.log(max(len(genres), 2)),
+        }
+    )
+    found = pd.concat([found, table[[f"p_{genre}" for genre in genres]]], axis=1)
+    clips = run.clips
+    if clips is None:
+        return found.assign(**dict.fromkeys(KNOWN))
+    known = clips.drop_duplicates("clip_id").set_index("clip_id")
+    columns = {name: found["clip_id"].map(known[name]) if name in known else None for name in KNOWN}
+    return found.assign(**columns)
+
+
+def cell(found: pd.DataFrame, labelled: str, predicted: str) -> pd.DataFrame:
+    """The clips of one cell of the confusion matrix, the most certain verdict first."""
+    rows = found[(found["genre"] == labelled) & (found["predicted"] == predicted)]
+    return rows.sort_values(["p_predicted", "clip_id"], ascending=[False, True], ignore_index=True)
+
+
+def ordered(found: pd.DataFrame, order: str) -> pd.DataFrame:
+    """Clips in an order of `ORDERS`.
+
+    Args:
+        found: As `verdicts` gives them.
+        order: `worst` and `certain` hold mistakes only, `uncertain` all clips.
+    """
+    if order == "worst":
+        return found[~found["right"]].sort_values(["p_label", "clip_id"], ignore_index=True)
+    if order == "certain":
+        wrong = found[~found["right"]]
+        return wrong.sort_values(
+            ["p_predicted", "clip_id"], ascending=[False, True], ignore_index=True
+        )
+    return found.sort_values(["entropy", "clip_id"], ascending=[False, True], ignore_index=True)
+
+
+def contingency(a: pd.DataFrame, b: pd.DataFrame) -> pd.DataFrame:
+    """The clips that two runs share, each with who is right: `who` is `BOTH`, `ONLY_A`, `ONLY_B` or
+    `NEITHER`, besides the columns of a, and `predicted_b, p_predicted_b` of b."""
+    other = b.drop_duplicates("clip_id").set_index("clip_id")
+    rows = a[a["clip_id"].isin(other.index)].reset_index(drop=True)
+    right_b = rows["clip_id"].map(other["right"]).astype(bool).to_numpy()
+    right_a = rows["right"].to_numpy(dtype=bool)
+    who = np.select([right_a & right_b, right_a, right_b], [BOTH, ONLY_A, ONLY_B], default=NEITHER)
+    return rows.assign(
+        who=who,
+        predicted_b=rows["clip_id"].map(other["predicted"]),
+        p_predicted_b=rows["clip_id"].map(other["p_predicted"]),
+    )
+
+
+def disagreement(several: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """The clips that all runs share, those on which the runs differ most first: the columns of the
+    first run, `n_verdicts` (different genres said) and `spread`.
+
+    `spread` is the mean over all pairs of runs of half the summed distance of their probabilities,
+    0 (all say the same) to 1 (certain of different genres).
+
+    Raises:
+        GenrecoreError: Fewer than two runs, or runs that know different genres.
+    """
+    proba, first, said = _shared(several)
+    if len(several) < 2:
+        raise GenrecoreError("Disagreement takes at least two runs.")
+    pairs = [(i, j) for i in range(len(several)) for j in range(i)]
+    spread = np.mean([0.5 * np.abs(proba[i] - proba[j]).sum(axis=1) for i, j in pairs], axis=0)
+    n_verdicts = [len(set(row)) for row in said.T]
+    rows = first.assign(n_verdicts=n_verdicts, spread=spread)
+    return rows.sort_values(["spread", "clip_id"], ascending=[False, True], ignore_index=True)
+
+
+def suspects(several: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """Clips whose label is most likely wrong first, judged by runs that did not learn from them.
+
+    The columns of the first run but with the mean probabilities over all runs (`p_label, margin,
+    suggested, p_suggested`), `n_against` (runs that say another genre) and `suspect`: whether the
+    confident joint counts the clip off the diagonal. The order is that of the normalised margin.
+
+    Source: Northcutt, Jiang & Chuang (2021), Confident learning: estimating uncertainty in dataset
+    labels, JAIR 70; sections 3.1 (thresholds: the mean probability of a genre over the clips
+    labelled so) and 3.2 (ranking by normalised margin). Ours averages the probabilities of several
+    runs, where they are given, before.
+
+    Raises:
+        GenrecoreError: No run, or runs that know different genres or share no clip.
+    """
+    if not several:
+        raise GenrecoreError("Suspect labels take the held-out predictions of at least one run.")
+    stacked, first, said = _shared(several)
+    proba = stacked.mean(axis=0)
+    genres = metrics.genres_in(first)
+    labelled = pd.Index(genres).get_indexer(pd.Index(first["genre"].astype(object)))
+    n = np.arange(len(first))
+    thresholds = np.array(
+        [
+            proba[labelled == k, k].mean() if (labelled == k).any() else np.inf
+            for k in range(len(genres))
+        ]
+    )
+    sure = np.where(proba >= thresholds, proba, -np.inf)
+    guess = sure.argmax(axis=1)
+    suspect = np.isfinite(sure.max(axis=1)) & (guess != labelled)
+    others = proba.copy()
+    others[n, labelled] = -np.inf
+    suggested = others.argmax(axis=1)
+    rows = first.assign(
+        p_label=proba[n, labelled],
+        margin=proba[n, labelled] - others.max(axis=1),
+        suggested=np.array(genres, dtype=object)[suggested],
+        p_suggested=proba[n, suggested],
+        n_against=(said != first["genre"].to_numpy(dtype=object)).sum(axis=0),
+        suspect=suspect,
+    )
+    return rows.sort_values(["margin", "clip_id"], ignore_index=True)
+
+
+def _shared(several: Sequence[pd.DataFrame]) -> tuple[np.ndarray, pd.DataFrame, np.ndarray]:
+    """Probabilities (runs, clips, genres) of the clips all share, the first run's rows of them, and
+    what each run says of them, (runs, clips)."""
+    genres = metrics.genres_in(several[0])
+    ids = several[0]["clip_id"]
+    for other in several[1:]:
+        if metrics.genres_in(other) != genres:
+            raise GenrecoreError("These runs know different genres, so clips cannot be set beside.")
+        ids = ids[ids.isin(other["clip_id"])]
+    if not len(ids):
+        raise GenrecoreError("These runs share no test clips.")
+    columns = [f"p_{genre}" for genre in genres]
+    aligned = [table.set_index("clip_id").loc[ids] for table in several]
+    proba = np.stack([table[columns].to_numpy(dtype=float) for table in aligned])
+    said = np.stack([table["predicted"].to_numpy(dtype=object) for table in aligned])
+    return proba, aligned[0].reset_index(), said

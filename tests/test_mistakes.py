@@ -1,0 +1,119 @@
+"""Mistakes clip by clip: cells, orders, who is right where, disagreement, suspect labels."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from test_comparison import rights, told
+
+from genrecore import comparison, metrics, mistakes, runs
+from genrecore.config import RunConfig
+from genrecore.errors import GenrecoreError
+
+GENRES = ["blues", "jazz", "rock"]
+
+
+def table(proba: np.ndarray, labels: list[str], first: int = 0) -> pd.DataFrame:
+    """Verdicts as `mistakes.verdicts` gives them, from probabilities (clips, 3)."""
+    said = pd.DataFrame({"clip_id": [f"c{first + k}" for k in range(len(labels))]})
+    predicted = np.array(GENRES, dtype=object)[proba.argmax(axis=1)]
+    said = said.assign(genre=labels, predicted=predicted, right=predicted == np.array(labels))
+    return said.assign(**{f"p_{genre}": proba[:, k] for k, genre in enumerate(GENRES)})
+
+
+def test_cells_are_the_confusion_matrix(store: Path) -> None:
+    run = told(store, rights(0.6, 90, 1), np.arange(90) // 2)
+    found = mistakes.verdicts(run)
+    matrix = metrics.confusion(run.predictions, GENRES)
+    for labelled in GENRES:
+        for predicted in GENRES:
+            clips = mistakes.cell(found, labelled, predicted)
+            assert len(clips) == matrix.loc[labelled, predicted]
+            assert set(clips["genre"]) <= {labelled}
+    assert found["artist"].tolist() == [str(k // 2) for k in range(90)]
+    assert found["path"].isna().all()  # that table knows none
+
+
+def test_numbers_of_a_verdict_by_hand(store: Path) -> None:
+    run = told(store, np.array([True, False, True]))
+    path = run.folder / "predictions.parquet"
+    said = pd.read_parquet(path)
+    said[["p_blues", "p_jazz", "p_rock"]] = [[0.5, 0.25, 0.25], [1.0, 0.0, 0.0], [1 / 3] * 3]
+    said.to_parquet(path)
+    found = mistakes.verdicts(runs.Run(run.folder))
+    assert found["margin"].tolist() == pytest.approx([0.25, -1.0, 0.0])
+    assert found["p_label"].tolist() == pytest.approx([0.5, 0.0, 1 / 3])
+    assert found["entropy"].tolist() == pytest.approx([1.5 * np.log(2) / np.log(3), 0.0, 1.0])
+    assert mistakes.ordered(found, "uncertain")["clip_id"].iloc[0] == "clip 0002"
+    assert mistakes.ordered(found, "certain")["clip_id"].tolist() == ["clip 0001", "clip 0002"]
+    assert mistakes.ordered(found, "worst")["clip_id"].tolist() == ["clip 0001", "clip 0002"]
+    with pytest.raises(GenrecoreError, match="no valid predictions"):
+        mistakes.verdicts(run, "valid")
+    with pytest.raises(GenrecoreError, match="is queued"):
+        mistakes.verdicts(runs.create(RunConfig(), store))
+
+
+def test_who_is_right_where_adds_up_to_the_contingency_table(store: Path) -> None:
+    a = told(store, rights(0.7, 120, 2))
+    b = told(store, rights(0.6, 90, 3), first=30, seed=1)
+    joined = mistakes.contingency(*(mistakes.verdicts(run) for run in (a, b)))
+    pair = comparison.compare([a, b]).pairs.iloc[0]
+    counts = joined["who"].value_counts()
+    assert counts[mistakes.BOTH] == pair["both"]
+    assert counts[mistakes.ONLY_A] == pair["only_a"]
+    assert counts[mistakes.ONLY_B] == pair["only_b"]
+    assert counts[mistakes.NEITHER] == pair["neither"]
+    assert counts.sum() == 90
+
+
+def test_clips_on_which_runs_differ_come_first() -> None:
+    sure, other = [0.9, 0.05, 0.05], [0.05, 0.9, 0.05]
+    a = table(np.array([sure, sure, sure]), ["blues"] * 3)
+    b = table(np.array([sure, other, [0.8, 0.15, 0.05]]), ["blues"] * 3)
+    found = mistakes.disagreement([a, b])
+    assert found["clip_id"].tolist() == ["c1", "c2", "c0"]
+    assert found["spread"].tolist() == pytest.approx([0.85, 0.1, 0.0])
+    assert found["n_verdicts"].tolist() == [2, 1, 1]
+    with pytest.raises(GenrecoreError, match="at least two"):
+        mistakes.disagreement([a])
+    with pytest.raises(GenrecoreError, match="share no test clips"):
+        mistakes.disagreement([a, table(np.array([sure]), ["blues"], first=50)])
+    with pytest.raises(GenrecoreError, match="different genres"):
+        mistakes.disagreement([a, b.drop(columns="p_rock")])
+
+
+def test_flipped_labels_are_suspected() -> None:
+    """Scores of an imperfect judge, 5 % of the labels flipped: most flips are at the top."""
+    generator = np.random.default_rng(4)
+    n = 600
+    truth = generator.integers(0, 3, n)
+    several = []
+    label = truth.copy()
+    flipped = generator.choice(n, n // 20, replace=False)
+    label[flipped] = (truth[flipped] + generator.integers(1, 3, len(flipped))) % 3
+    names = [GENRES[k] for k in label]
+    for _ in range(2):
+        logits = generator.normal(0, 1, (n, 3))
+        logits[np.arange(n), truth] += 2.5
+        proba = np.exp(logits)
+        several.append(table(proba / proba.sum(axis=1, keepdims=True), names))
+    found = mistakes.suspects(several)
+    top = set(found["clip_id"].head(n // 10))
+    planted = {f"c{k}" for k in flipped}
+    assert len(top & planted) / len(planted) >= 0.7
+    suspected = found[found["suspect"]]
+    assert planted & set(suspected["clip_id"])
+    assert len(suspected) < n / 4
+    assert (found["n_against"] <= 2).all()
+    # An own reckoning of one row.
+    row = found.iloc[0]
+    place = int(row["clip_id"][1:])
+    columns = [f"p_{genre}" for genre in GENRES]
+    mean = np.mean([one.loc[place, columns].to_numpy(dtype=float) for one in several], axis=0)
+    assert row["p_label"] == pytest.approx(mean[label[place]])
+    assert row["p_suggested"] == pytest.approx(np.delete(mean, label[place]).max())
+    with pytest.raises(GenrecoreError, match="at least one run"):
+        mistakes.suspects([])
