@@ -24,7 +24,7 @@ Grid = Mapping[str, Sequence[Any]]
 """Values by dotted field; each combination is a run."""
 
 # What repeats a system varies slowest, so that every system has one result before any has two.
-_REPEATS = ("split_seed", "fold", "seed")
+REPEATS = ("split_seed", "fold", "seed")
 
 
 @dataclass(frozen=True)
@@ -178,7 +178,7 @@ def typed(values: Sequence[Any]) -> str:
 
 
 def _combinations(grid: Grid) -> Iterator[dict[str, Any]]:
-    keys = [key for key in _REPEATS if key in grid] + [key for key in grid if key not in _REPEATS]
+    keys = [key for key in REPEATS if key in grid] + [key for key in grid if key not in REPEATS]
     for values in itertools.product(*(grid[key] for key in keys)):
         yield dict(zip(keys, values, strict=True))
 

@@ -35,6 +35,12 @@ class Table:
     grids: Sequence[Grid]
 
 
+def source_of(name: str) -> str:
+    """Where a table stands and what the study prints in it, as sentences."""
+    entry = PLANS[name]
+    return f"{entry.source}. {entry.facts['published']}"
+
+
 _LEAKS = (
     "The study's split keeps no artists apart, so its runs are allowed to leak and wear the badge; "
     "with the split by_artist and without allowed leaks the same table is a clean one."

@@ -1,10 +1,17 @@
-"""What a plan's runs have come to: by the validation clips alone."""
+"""What a plan's runs have come to: which did best, by the validation clips; and, of plans that name
+their runs, the table of test accuracies."""
 
 from __future__ import annotations
 
 import math
+import statistics
 from typing import Any
 
+import pandas as pd
+
+from genrecore import comparison
+from genrecore.plan_drafts import REPEATS
+from genrecore.plan_values import name_of, shown
 from genrecore.plans import PRUNED, Member, Plan
 from genrecore.runs import Run
 
@@ -79,3 +86,41 @@ def table(plan: Plan) -> list[dict[str, Any]]:
             }
         )
     return rows
+
+
+def tested(plan: Plan) -> pd.DataFrame:
+    """The accuracy on the test clips as studies print it: a row a value of one setting, a column a
+    value of the other; the mean over seeds and folds, nan where nothing is done yet.
+
+    Empty where one or two settings are not what varies, and for a search, whose choice the test
+    clips must not be part of.
+    """
+    axes = [key for key in plan.varied if key not in REPEATS and len(_values(plan, key)) > 1]
+    if plan.search or len(axes) not in (1, 2) or not plan.done:
+        return pd.DataFrame()
+    axes.sort(key=lambda key: key != "model")
+    rows, across = axes[0], axes[1] if len(axes) > 1 else None
+    columns = _values(plan, across) if across else [""]
+    found: dict[tuple[str, str], list[float]] = {}
+    for one in plan.done:
+        place = shown(one.changes.get(rows)), shown(one.changes.get(across)) if across else ""
+        if one.run is not None:
+            found.setdefault(place, []).append(float(comparison.scores(one.run)["accuracy"]))
+    head = name_of(across).capitalize() if across else "Test accuracy"
+    return pd.DataFrame(
+        {
+            name_of(rows).capitalize(): _values(plan, rows),
+            **{
+                f"{head} {column}".strip(): [
+                    statistics.mean(found.get((row, column), [math.nan]))
+                    for row in _values(plan, rows)
+                ]
+                for column in columns
+            },
+        }
+    )
+
+
+def _values(plan: Plan, key: str) -> list[str]:
+    """A field's values in a plan, in words, in their order."""
+    return list(dict.fromkeys(shown(one.changes.get(key)) for one in plan.members))

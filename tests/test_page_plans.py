@@ -14,7 +14,7 @@ from conftest import TINY, trained, wait_for
 from opened import again, open_page, words
 
 from genrecore import config as configuration
-from genrecore import jobfolder, jobs, plan_drafts, plans, runs, search
+from genrecore import jobfolder, jobs, metrics, plan_drafts, plans, runs, search
 from genrecore.config import RunConfig, with_values
 from genrecore.plans import Plan
 from genrecore.runs import Run
@@ -116,11 +116,19 @@ def test_a_finished_plan_names_its_best_by_validation_and_leads_to_compare(
     assert "Best by validation" in said
     assert f"accuracy {100 * best:.1f} %" in said
     assert "4 of 4 runs done" in said
-    table = app.dataframe[0].value
+    (table,) = [one.value for one in app.dataframe if "score" in one.value]
     assert len(table) == 4
     assert table["score"].max() == pytest.approx(100 * best)
     assert set(table["note"]) == {"there already"}
     assert any("mlp" in block.value for block in app.markdown)  # left out, and why
+    (tested,) = [one.value for one in app.dataframe if "Test accuracy" in one.value]
+    by_rate: dict[str, list[float]] = {}
+    for run in finished:
+        accuracy = 100 * metrics.scores(run.predictions)["accuracy"]
+        by_rate.setdefault(f"{run.config.training.lr:g}", []).append(accuracy)
+    assert dict(zip(tested["Learning rate"], tested["Test accuracy"], strict=True)) == (
+        pytest.approx({rate: sum(found) / 2 for rate, found in by_rate.items()})
+    )
 
 
 def test_failed_runs_of_a_plan_say_why_and_are_queued_again(copied: Path) -> None:

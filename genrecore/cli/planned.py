@@ -67,6 +67,14 @@ def drive(plan: Plan, as_json: bool) -> None:
 
 def facts_of(plan: Plan) -> dict[str, Any]:
     """A plan for scripts."""
+    return {
+        **_in_short(plan),
+        "runs": plan_results.table(plan),
+        "tested": plan_results.tested(plan),
+    }
+
+
+def _in_short(plan: Plan) -> dict[str, Any]:
     best = plan_results.best(plan)
     return {
         "plan": plan.plan_id,
@@ -83,7 +91,6 @@ def facts_of(plan: Plan) -> dict[str, Any]:
         "best_run": best.run.run_id if best and best.run else None,
         "search": plan.search,
         "left_out": plan.left_out,
-        "runs": plan_results.table(plan),
     }
 
 
@@ -105,6 +112,17 @@ def _show(plan: Plan, as_json: bool) -> None:
         for row in plan_results.table(plan)
     ]
     print_table(rows, "No run of it has been queued yet.")
+    if plan.source:
+        out.print(f"\nAfter {plan.source}", markup=False)
+    tested = plan_results.tested(plan)
+    if len(tested):
+        out.print("Accuracy on the test clips, the mean over seeds and folds:")
+        print_table(
+            [
+                {str(key): share(v) if isinstance(v, float) else v for key, v in row.items()}
+                for row in tested.to_dict("records")
+            ]
+        )
     for sentence in plan.left_out:
         err.print(f"Left out: {sentence}", markup=False)
     best = plan_results.best(plan)
@@ -132,7 +150,12 @@ def list_plans(as_json: JSON = False) -> None:
         err.print(problem, markup=False)
     found = [plan for plan in found if not plan.problem]
     if as_json:
-        print_json([{k: v for k, v in facts_of(plan).items() if k != "runs"} for plan in found])
+        print_json(
+            [
+                {k: v for k, v in facts_of(plan).items() if k not in ("runs", "tested")}
+                for plan in found
+            ]
+        )
         return
     rows = [
         {

@@ -86,7 +86,7 @@ def sweep(
         how = Way(search, trials, pruner if prune else "none", search_seed)
         _search(_base(config, preset), texts, how, title, (dry_run, yes, background, as_json))
         return
-    base, grids, source = _with_table(_base(config, preset), table)
+    base, grids, named, source = _with_table(_base(config, preset), table)
     base, grids = spread(base, grids, texts)
     made = draft(base, grids)
     there = [None] * len(made.configs) if again else leaklab.present(made.configs)
@@ -102,8 +102,7 @@ def sweep(
         return
     if not _agreed(yes, as_json, f"Queue {len(todo)} runs?"):
         return
-    named = title or (_title_of(table) if table else "")
-    plan = plans.start(made, title=named, source=source, again=again)
+    plan = plans.start(made, title=title or named, source=source, again=again)
     follow_plan(plan, background, as_json)
 
 
@@ -127,19 +126,15 @@ def _base(config: Path | None, preset: str) -> RunConfig:
     return configuration.with_values(start, PRESETS[preset].thing)
 
 
-def _with_table(base: RunConfig, name: str) -> tuple[RunConfig, list[Grid], str]:
+def _with_table(base: RunConfig, name: str) -> tuple[RunConfig, list[Grid], str, str]:
+    """The base with a table's values, its grids, its title and its source."""
     if not name:
-        return base, [{}], ""
-    from genrecore.plan_presets import PLANS
+        return base, [{}], "", ""
+    from genrecore.plan_presets import PLANS, source_of
 
     entry = PLANS[name]
-    return configuration.with_values(base, entry.thing.values), list(entry.thing.grids), name
-
-
-def _title_of(table: str) -> str:
-    from genrecore.plan_presets import PLANS
-
-    return PLANS[table].title
+    base = configuration.with_values(base, entry.thing.values)
+    return base, list(entry.thing.grids), entry.title, source_of(name)
 
 
 def _estimate(configs: Sequence[RunConfig], report: Report) -> PlanEstimate:

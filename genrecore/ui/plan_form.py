@@ -19,7 +19,7 @@ from genrecore.datasets import DATASETS
 from genrecore.errors import GenrecoreError, UsageError
 from genrecore.models import MODELS
 from genrecore.plan_drafts import Draft, Grid
-from genrecore.plan_presets import PLANS
+from genrecore.plan_presets import PLANS, source_of
 from genrecore.search_ranges import Way, check, may_vary, read_all, typical
 from genrecore.splits import SPLITS
 from genrecore.ui import dataset_readers as reading
@@ -265,7 +265,10 @@ def _plan_panel(wanted: Wanted, base: RunConfig) -> None:
         width="stretch",
         key="queue",
     ):
-        plan = plans.start(made, source=wanted.table, again=wanted.again)
+        named, source = "", ""
+        if wanted.table:
+            named, source = PLANS[wanted.table].title, source_of(wanted.table)
+        plan = plans.start(made, title=named, source=source, again=wanted.again)
         open_plan(plan.plan_id)
     _measure_button(line, unknown)
     command(line)

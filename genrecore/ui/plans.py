@@ -91,6 +91,7 @@ def _one(plan: Plan) -> None:
     elif plan.state in ("incomplete", "stopped"):
         _go_on(plan)
     _best(plan)
+    _tested(plan)
     _runs(plan)
     if plan.left_out:
         with st.expander(f"Left out ({len(plan.left_out)})", icon=":material/block:"):
@@ -187,6 +188,30 @@ def _best(plan: Plan) -> None:
                 few = done[:2] if len(done) > _MOST_COMPARED else done
                 link_to("compare", words, ":material/balance:", {"runs": ",".join(few)})
             link_to("train", "Clone it with edits", ":material/replay:", {"from": best.run.run_id})
+
+
+def _tested(plan: Plan) -> None:
+    """The accuracies on the test clips as a table, as studies print them."""
+    table = plan_results.tested(plan)
+    if table.empty and not plan.source:
+        return
+    section("Table")
+    if plan.source:
+        st.caption(f"After {plain(plan.source)}")
+    if table.empty:
+        st.caption("Nothing has been tested yet.")
+        return
+    measured = list(table.columns[1:])
+    st.dataframe(
+        in_percent(table, measured),
+        hide_index=True,
+        placeholder="–",
+        column_config={name: share_column() for name in measured},
+    )
+    st.caption(
+        "Accuracy on the test clips, the mean over seeds and folds. Whether two of them differ "
+        "is told under Compare."
+    )
 
 
 def _by_score(plan: Plan) -> list[plans.Member]:
