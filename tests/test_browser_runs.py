@@ -1,0 +1,232 @@
+"""The page Runs in a real browser: clicks in the table, a zoom that stays, several tabs, a log."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from conftest import TINY, trained, wait_for
+from playwright.sync_api import Page, expect
+from test_browser import (  # noqa: F401  (fixtures: the same server and browser)
+    Dashboard,
+    _same_folders,
+    browser,
+    dashboard,
+    home,
+    page,
+)
+
+from genrecore import classifier, jobfolder, jobs, runs
+from genrecore.config import RunConfig, with_values
+from genrecore.runs import Run
+
+pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
+
+# How many epochs the curve of validation accuracy holds, and the range of its epochs.
+CURVE = """() => {
+  const plot = document.querySelector(
+    '[role="figure"][aria-label^="Line chart of accuracy"] .js-plotly-plot');
+  const curve = plot?.data?.find(trace => trace.name === "Validation");
+  return [curve ? curve.x.length : 0, ...(plot?.layout?.xaxis?.range ?? [0, 0])];
+}"""
+
+
+class Live:
+    """A run that goes on as a process at work would leave it: the lock held, the files growing."""
+
+    def __init__(self, template: Run, store: Path, n_epochs: int) -> None:
+        config = with_values(template.config, {"training.epochs": n_epochs})
+        self.run, self.lock = runs.create_held(config, store)
+        shutil.copyfile(template.folder / "clips.parquet", self.run.folder / "clips.parquet")
+        self.row = template.history.iloc[-1].to_dict()
+        self.clips = (template.folder / "epochs.u8").read_bytes()
+        self.n_clips = len(self.clips) // len(template.history)
+        self.n_epochs, self.epoch, self.over = n_epochs, 0, threading.Event()
+        for _ in range(9):
+            self.next()
+        self.thread = threading.Thread(target=self._go_on)
+        self.thread.start()
+
+    def next(self) -> None:
+        self.epoch += 1
+        with open(self.run.folder / "epochs.u8", "ab") as raw:
+            raw.write(self.clips[: self.n_clips])
+        with open(self.run.folder / "history.jsonl", "a") as stream:
+            stream.write(json.dumps(self.row | {"epoch": self.epoch}, default=float) + "\n")
+        with open(self.run.folder / "log.txt", "a") as stream:
+            stream.write(f"epoch {self.epoch} is over\n")
+        status = jobfolder.Status(self.run.folder)
+        if self.epoch == 1:
+            status.move("running")
+        values = {"epoch": self.epoch, "n_epochs": self.n_epochs, "done": self.epoch}
+        status.update(
+            total=self.n_epochs, best_epoch=1, best_valid_accuracy=0.5, phase="Training", **values
+        )
+
+    def _go_on(self) -> None:
+        while not self.over.wait(1.0):
+            if jobfolder.stop_asked(self.run.folder):
+                jobfolder.Status(self.run.folder).update()
+            else:
+                self.next()
+
+    def end(self, state: str, reason: str = "") -> None:
+        """The process writes its last word and lets go."""
+        self.over.set()
+        self.thread.join()
+        if self.lock >= 0:
+            if state:
+                jobfolder.Status(self.run.folder).move(state, reason, finished_at=time.time())
+            (self.run.folder / jobfolder.STOP).unlink(missing_ok=True)
+            os.close(self.lock)
+            self.lock = -1
+
+
+@pytest.fixture(scope="module")
+def template(home: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:  # noqa: F811
+    """A run that is done, with a validation split."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GENRECORE_CACHE", str(home / "cache"))
+        config = classifier.resolve(with_values(RunConfig(), TINY))
+        return trained(config, tmp_path_factory.mktemp("template"))
+
+
+@pytest.fixture
+def live(template: Run, home: Path) -> Iterator[Live]:  # noqa: F811
+    """A run of 60 epochs at work, an epoch a second; nobody starts other runs."""
+    runner = jobfolder.take_lock(home / "runs" / jobs.RUNNER_LOCK)
+    made = Live(template, home / "runs", 60)
+    yield made
+    made.end("stopped")
+    assert runner is not None
+    os.close(runner)
+    for run in runs.all_runs(home / "runs"):
+        shutil.rmtree(run.folder)
+
+
+def opened(page: Page, dashboard: Dashboard, run: Run, **query: str) -> None:  # noqa: F811
+    """Goes to a run's page and waits until it is there."""
+    more = "".join(f"&{name}={value}" for name, value in query.items())
+    page.goto(f"{dashboard.address}/runs?run={run.run_id}{more}")
+    expect(page.get_by_text(run.title, exact=True)).to_be_visible()
+
+
+def test_a_drag_over_a_chart_zooms_and_the_zoom_stays_over_new_epochs_and_a_reload(
+    page: Page,  # noqa: F811
+    dashboard: Dashboard,  # noqa: F811
+    live: Live,
+) -> None:
+    opened(page, dashboard, live.run)
+    page.wait_for_function(f"({CURVE})()[0] >= 9")
+    n = page.evaluate(CURVE)[0]
+    page.wait_for_function(f"({CURVE})()[0] > {n}")  # drawn just now: it stays for seconds
+    plot = page.get_by_role("figure", name="Line chart of accuracy").locator(".nsewdrag").first
+    plot.scroll_into_view_if_needed()
+    box = plot.bounding_box()
+    assert box is not None
+    y = box["y"] + box["height"] / 2
+    page.mouse.move(box["x"] + 0.3 * box["width"], y)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 0.75 * box["width"], y + 20, steps=6)
+    page.mouse.up()
+    page.wait_for_url("**epochs=*")
+    page.wait_for_function(f"({CURVE})()[1] >= 1.5")
+    n, low, high = page.evaluate(CURVE)
+    assert high - low < n - 1
+    page.wait_for_function(f"({CURVE})()[0] > {n}")  # drawn anew
+    assert page.evaluate(CURVE)[1:] == [low, high]
+    page.reload()
+    page.wait_for_function(f"({CURVE})()[0] > {n}")
+    assert page.evaluate(CURVE)[1:] == [low, high]
+
+
+def test_nothing_is_drawn_anew_while_nothing_new_comes(
+    page: Page,  # noqa: F811
+    dashboard: Dashboard,  # noqa: F811
+    live: Live,
+) -> None:
+    jobfolder.ask_to_stop(live.run.folder, within_s=600)  # from now on heartbeats only
+    opened(page, dashboard, live.run)
+    expect(page.get_by_text("it is ended by force in")).to_be_visible()
+    page.wait_for_function(f"({CURVE})()[0] >= 9")
+    time.sleep(6)  # what was paced has been drawn
+    page.evaluate("document.querySelector('.js-plotly-plot').dataset.same = 'yes'")
+    words = page.get_by_text("it is ended by force in").inner_text()
+    # The countdown moves on: there were ticks.
+    wait_for(lambda: page.get_by_text("it is ended by force in").inner_text() != words)
+    wait_for(lambda: page.get_by_text("it is ended by force in").inner_text() != words)
+    time.sleep(4)
+    assert page.evaluate("document.querySelector('.js-plotly-plot').dataset.same") == "yes"
+
+
+def test_two_tabs_follow_one_run_and_both_say_that_it_is_done(
+    page: Page,  # noqa: F811
+    dashboard: Dashboard,  # noqa: F811
+    live: Live,
+) -> None:
+    other = page.context.new_page()
+    for tab, view in ((page, "learning"), (other, "genres")):
+        opened(tab, dashboard, live.run, view=view)
+    expect(other.get_by_text("validation clips are recognised")).to_be_visible()
+    jobs.stop(live.run)
+    for tab in (page, other):
+        expect(tab.get_by_text("it is ended by force in")).to_be_visible()
+    live.end("done")
+    for tab in (page, other):
+        toast = tab.get_by_test_id("stToast").filter(has_text="Done after")
+        expect(toast).to_contain_text(live.run.title)
+        expect(tab.get_by_text("It has been trained and tested.")).to_be_visible()
+    other.close()
+
+
+def test_a_click_opens_a_run_and_a_ticked_one_is_deleted_and_brought_back(
+    page: Page,  # noqa: F811
+    dashboard: Dashboard,  # noqa: F811
+    live: Live,
+    template: Run,
+    home: Path,  # noqa: F811
+) -> None:
+    kept = home / "runs" / "20200101-000000-demo-cnn-abcd"
+    shutil.copytree(template.folder, kept)
+    opened(page, dashboard, live.run)
+    table = page.get_by_test_id("stDataFrame").first
+    box = table.bounding_box()
+    assert box is not None
+    second_row = box["y"] + 35 + 35 + 17  # the head and the live run's row are above it
+    page.mouse.click(box["x"] + 150, second_row)
+    page.wait_for_url("**abcd*")
+    expect(page.get_by_text(Run(kept).title, exact=True)).to_be_visible()
+    page.mouse.click(box["x"] + 16, second_row)  # its box
+    expect(page.get_by_text("1 run ticked")).to_be_visible()
+    page.locator(".st-key-rows_delete").get_by_role("button").click()
+    expect(page.get_by_text("1 run moved to the bin.")).to_be_visible()
+    assert not kept.exists()
+    page.get_by_role("button", name="Undo").click()
+    wait_for(kept.exists)
+
+
+def test_a_log_of_fifty_megabytes_is_searched_and_downloaded(
+    page: Page,  # noqa: F811
+    dashboard: Dashboard,  # noqa: F811
+    live: Live,
+    tmp_path: Path,
+) -> None:
+    live.end("stopped")
+    line = "12:00:00 a line as a log has many of them, number {:9d}\n"
+    text = "".join(line.format(k) for k in range(50 * 2**20 // len(line.format(0))))
+    (live.run.folder / jobfolder.LOG).write_text(text)
+    opened(page, dashboard, live.run, view="log")
+    field = page.get_by_role("textbox", name="Search the log")
+    field.fill("NUMBER    123456")
+    field.press("Enter")
+    expect(page.get_by_text("1 line holds")).to_be_visible()
+    with page.expect_download() as loading:
+        page.get_by_test_id("stDownloadButton").get_by_role("button").click()
+    loading.value.save_as(tmp_path / "log.txt")
+    assert (tmp_path / "log.txt").stat().st_size == len(text)
