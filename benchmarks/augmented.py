@@ -58,15 +58,15 @@ def main() -> None:
     print(f"{chosen.name}, {chosen.n_threads} threads; {chosen.reason}")
     prepared = preparation.with_split(preparation.decode(plain), plain)
     turns = {
-        name: ours(config, prepared, chosen, arguments.steps, arguments.batch)
+        name: ours(config, prepared, chosen)
         for name, config in (("plain", plain), ("augmented", augmented))
     }
     for turn in turns.values():
-        turn()  # warm-up
+        turn(arguments.steps)  # warm-up
     rates: dict[str, list[float]] = {name: [] for name in turns}
     for _ in range(arguments.rounds):
         for name, turn in turns.items():
-            rates[name].append(turn())
+            rates[name].append(turn(arguments.steps).per_s)
     for name, found in rates.items():
         print(f"{name:10s} {statistics.median(found):8.2f} samples/s")
     ratios = [a / b for a, b in zip(rates["plain"], rates["augmented"], strict=True)]

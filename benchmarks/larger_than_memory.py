@@ -48,11 +48,11 @@ def main() -> None:
     feature = Classifier(config, prepared.genres).feature
     n_bytes = feature_cache.compute(prepared.corpus, config, feature).rows.nbytes
     turns = {
-        "ours": ours(config, prepared, chosen, arguments.steps, everything=True),
-        "bare": bare(config, prepared, chosen, arguments.steps),
+        "ours": ours(config, prepared, chosen, everything=True),
+        "bare": bare(config, prepared, chosen),
     }
     for turn in turns.values():
-        turn()  # warm-up, and the most memory that is needed
+        turn(arguments.steps)  # warm-up, and the most memory that is needed
     os.sync()
     Path("/proc/sys/vm/drop_caches").write_text("1")  # nothing of the file lies in memory
     print(
@@ -64,7 +64,7 @@ def main() -> None:
         before = read_bytes()
         for _ in range(arguments.rounds):
             for name, turn in turns.items():
-                rates[name].append(turn())
+                rates[name].append(turn(arguments.steps).per_s)
         n_read = read_bytes() - before
     for name, found in rates.items():
         print(f"{name:6s} {statistics.median(found):8.1f} samples/s")

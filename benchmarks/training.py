@@ -1,161 +1,374 @@
-"""Samples per second of the trainer, against plain loops and against the bare step.
+"""Speed of the trainer, against plain loops and against the bare step; contestants take turns.
 
-Four contestants take turns for a few rounds, ResNet-18 on 128 × 128 log-mel images, batch 32:
+By default four of them train ResNet-18 on 128 × 128 log-mel images, batch 32:
 
 - ours: `genrecore.trainer.Trainer` as a run uses it, logging and all, features from the cache
 - bare: forward, backward and step on resident random tensors, in our precision
 - plain, cached: a float32 loop over a DataLoader that serves cached features
 - plain, librosa: the same with librosa computing each item (reported only)
 
-The ratios are medians over the rounds.
+`--study` takes a model at the input and with the recipe of its study instead, `--all` every network
+so (ours against bare), and `--tiny` measures a whole run of steps that take next to no time.
+
+The ratios are medians over the rounds, of wall time and of the processor time of all threads; what
+else the machine does meanwhile moves the first more than the second.
 """
 
 from __future__ import annotations
 
 import argparse
+import math
 import statistics
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, NamedTuple
 
-import numpy as np
-import torch
-from torch import nn
-from torch.utils.data import DataLoader, Dataset
+from genrecore import hardware
 
-from genrecore import classifier, feature_cache, hardware, preparation
-from genrecore.classifier import Classifier
-from genrecore.config import RunConfig, with_values
-from genrecore.examples import Examples
-from genrecore.jobfolder import Status
-from genrecore.preparation import Prepared
-from genrecore.progress import silent
-from genrecore.trainer import Trainer
+hardware.share_cores()  # as the command does, before torch is imported
+
+import numpy as np  # noqa: E402
+import torch  # noqa: E402
+from torch import Tensor, nn  # noqa: E402
+from torch.utils.data import DataLoader, Dataset  # noqa: E402
+
+from genrecore import (  # noqa: E402
+    classifier,
+    feature_cache,
+    jobfolder,
+    model_inputs,
+    preparation,
+    recipe,
+)
+from genrecore.classifier import Classifier  # noqa: E402
+from genrecore.config import RunConfig, with_values  # noqa: E402
+from genrecore.epochs import Clips  # noqa: E402
+from genrecore.examples import Examples  # noqa: E402
+from genrecore.jobfolder import Status  # noqa: E402
+from genrecore.models import MODELS  # noqa: E402
+from genrecore.preparation import Prepared  # noqa: E402
+from genrecore.progress import Report, Stopped  # noqa: E402
+from genrecore.trainer import Trainer  # noqa: E402
 
 BATCH = 32
+N_GENRES = 4
+TINY = (600, 300)  # examples and epochs
+
+
+class Pace(NamedTuple):
+    """How fast a turn was."""
+
+    per_s: float  # samples a second
+    cpu_s: float  # processor seconds a sample
+
+
+Turn = Callable[[int], Pace]
+"""`turn(steps)` takes so many optimiser steps."""
 
 
 def main() -> None:
-    """Prints each contestant's rate and the ratios."""
+    """Prints rates and ratios."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--steps", type=int, default=8, help="optimiser steps per turn")
+    parser.add_argument("--steps", type=int, default=0, help="a turn; by default about 2 s of them")
     parser.add_argument("--model", default="resnet18")
     parser.add_argument("--device", default="auto")
-    arguments = parser.parse_args()
-    config = classifier.resolve(
-        with_values(
-            RunConfig(),
-            {
-                "dataset.n_genres": 4,
-                "dataset.n_clips": 40,
-                "feature.frames": 128,
-                "model": arguments.model,
-                "training.epochs": 1,
-                "training.batch_size": BATCH,
-                "device": arguments.device,
-            },
-        )
+    parser.add_argument("--study", action="store_true", help="the input of the model's study")
+    parser.add_argument(
+        "--all", nargs="*", metavar="NAME", help="every network, or these, ours against bare"
     )
+    parser.add_argument("--tiny", action="store_true", help="a whole run of tiny steps")
+    arguments = parser.parse_args()
+    chosen = hardware.choose(arguments.device)
+    print(f"{chosen.name}; ours and bare: {chosen.reason} Plain loops: float32.", flush=True)
+    hardware.keep_memory()  # as training does; so the others have it, too
+    if arguments.tiny:
+        tiny(arguments.rounds, arguments.device)
+    elif arguments.all is not None:
+        networks = [name for name in MODELS if not MODELS[name].facts.get("classical")]
+        for name in arguments.all or networks:
+            alone(name, arguments)
+    else:
+        compared(arguments)
+
+
+def compared(arguments: argparse.Namespace) -> None:
+    """All contestants on one model; without librosa where the input is a study's own."""
+    config = studied(arguments) if arguments.study else small(arguments)
     chosen = hardware.choose(config.device)
-    print(f"{chosen.name}; ours and bare: {chosen.reason} Plain loops: float32.")
     prepared = preparation.with_split(preparation.decode(config), config)
     contestants = {
-        "ours": ours(config, prepared, chosen, arguments.steps),
-        "bare": bare(config, prepared, chosen, arguments.steps),
-        "plain, cached": plain(config, prepared, chosen, arguments.steps, Cached),
-        "plain, librosa": plain(config, prepared, chosen, arguments.steps, WithLibrosa),
+        "ours": ours(config, prepared, chosen),
+        "bare": bare(config, prepared, chosen),
+        "plain, cached": plain(config, prepared, chosen, Cached),
     }
+    if not arguments.study:
+        contestants["plain, librosa"] = plain(config, prepared, chosen, WithLibrosa)
+    rounds = taken_in_turns(contestants, arguments)
+    for name, paces in rounds.items():
+        print(f"{name:16s} {statistics.median(pace.per_s for pace in paces):8.1f} samples/s")
+    for name in list(contestants)[1:]:
+        print(f"ours / {name:14s} {ratios(rounds['ours'], rounds[name])}")
+
+
+def alone(name: str, arguments: argparse.Namespace) -> None:
+    """Ours against bare for one network on the input of its study."""
+    config = studied(argparse.Namespace(model=name, device=arguments.device))
+    chosen = hardware.choose(config.device)
+    prepared = preparation.with_split(preparation.decode(config), config)
+    rounds = taken_in_turns(
+        {"ours": ours(config, prepared, chosen), "bare": bare(config, prepared, chosen)}, arguments
+    )
+    size = config.training.batch_size
+    step_ms = 1e3 * size / statistics.median(pace.per_s for pace in rounds["bare"])
+    print(
+        f"{name:20s} batch {size:3d}, bare step {step_ms:8.1f} ms, ours / bare "
+        f"{ratios(rounds['ours'], rounds['bare'])}",
+        flush=True,
+    )
+
+
+def taken_in_turns(
+    contestants: dict[str, Turn], arguments: argparse.Namespace
+) -> dict[str, list[Pace]]:
+    """What each contestant reached in each round, after a first step that does not count."""
     for turn in contestants.values():
-        turn()  # warm-up
-    rates: dict[str, list[float]] = {name: [] for name in contestants}
+        turn(1)
+    steps = arguments.steps
+    if not steps:
+        began = time.perf_counter()
+        contestants["bare"](1)
+        steps = max(1, min(200, round(2.0 / (time.perf_counter() - began))))
+    found: dict[str, list[Pace]] = {name: [] for name in contestants}
     for _ in range(arguments.rounds):
         for name, turn in contestants.items():
-            rates[name].append(turn())
-    for name, values in rates.items():
-        print(f"{name:16s} {statistics.median(values):8.1f} samples/s")
-    for name in ("bare", "plain, cached", "plain, librosa"):
-        ratios = [a / b for a, b in zip(rates["ours"], rates[name], strict=True)]
-        print(
-            f"ours / {name:14s} {statistics.median(ratios):.2f} "
-            f"({min(ratios):.2f} to {max(ratios):.2f})"
-        )
+            found[name].append(turn(steps))
+    return found
+
+
+def ratios(first: list[Pace], second: list[Pace]) -> str:
+    """How much faster the first is: by the clock, and by the processor time of a sample."""
+    wall = [a.per_s / b.per_s for a, b in zip(first, second, strict=True)]
+    cpu = [b.cpu_s / a.cpu_s for a, b in zip(first, second, strict=True)]
+    return f"{spread(wall)}; by processor time {spread(cpu)}"
+
+
+def spread(values: list[float]) -> str:
+    """The median, and the range."""
+    return f"{statistics.median(values):.2f} ({min(values):.2f} to {max(values):.2f})"
+
+
+def small(arguments: argparse.Namespace) -> RunConfig:
+    """Any model of images on 128 × 128."""
+    values = {
+        "dataset.n_genres": N_GENRES,
+        "dataset.n_clips": 40,
+        "feature.frames": 128,
+        "model": arguments.model,
+        "training.epochs": 1,
+        "training.batch_size": BATCH,
+        "device": arguments.device,
+    }
+    return classifier.resolve(with_values(RunConfig(), values))
+
+
+def studied(arguments: argparse.Namespace) -> RunConfig:
+    """A model on the input of its study and with its recipe, but on demo music: as many clips as
+    make a batch."""
+    config = model_inputs.study_config(arguments.model)
+    form = config.dataset.options.get("form", "audio")
+    given = model_inputs.described(*model_inputs.front_end(config))
+    n_segments = given.n_segments if config.segments.excerpts == "all" else 1
+    n_clips = math.ceil(config.training.batch_size / n_segments / N_GENRES / 0.6)
+    values = {
+        "dataset": "demo",
+        "dataset.form": form,
+        "dataset.n_genres": N_GENRES,
+        "dataset.n_clips": max(5, n_clips),
+        "dataset.clip_s": math.ceil(config.audio.clip_s),
+        "split": "stratified",
+        "split.n_folds": 5,
+        "device": arguments.device,
+    }
+    return classifier.resolve(with_values(config, values))
+
+
+class _Enough(Exception):
+    """The steps that were to be measured are taken."""
 
 
 def ours(
-    config: RunConfig,
-    prepared: Prepared,
-    chosen: hardware.Hardware,
-    steps: int,
-    batch: int = BATCH,
-    everything: bool = False,
-):
-    """A turn of the trainer: samples per second as its history reports them.
+    config: RunConfig, prepared: Prepared, chosen: hardware.Hardware, everything: bool = False
+) -> Turn:
+    """Turns of the trainer: its steps from the first batch to where it would validate.
 
     Every turn draws from the same few examples, or from all that there are.
     """
-    torch.manual_seed(0)
-    net = Classifier(config, prepared.genres)
-    chosen.prepare(net)
-    keep = steps * batch
-    examples = Examples(
-        prepared.corpus, config, net.feature, prepared.clips, prepared.genres, chosen
-    )
-    everywhere = examples.trained_on()
-    train = everywhere[:keep]
-    assert len(train) == keep, f"only {len(train)} training segments; take fewer steps"
-    net.fit_standardisation(lambda: map(examples.features, train.split(examples.most)))
+    net, examples = built(config, prepared, chosen)
+    everywhere, size = examples.trained_on(), config.training.batch_size
     folder = Path(tempfile.mkdtemp(prefix="genrecore-benchmark-"))
     draws = torch.Generator().manual_seed(0)
 
-    def turn() -> float:
-        trainer = Trainer(config, net, examples, chosen, Status(folder), silent)
-        some = torch.randperm(len(everywhere), generator=draws)[:keep]
-        trainer.train, trainer.n_steps = everywhere[some] if everything else train, steps
-        trainer.valid = trainer.valid[:batch]
-        trainer.fit()
-        return float(Status(folder).values["samples_per_s"])
+    def turn(steps: int) -> Pace:
+        status = Status(folder)
+        trainer = Trainer(config, net, examples, chosen, status, reporting(status, steps))
+        keep = steps * size
+        many = everywhere.repeat(math.ceil(keep / len(everywhere)))
+        if everything:
+            many = many[torch.randperm(len(many), generator=draws)]
+        trainer.train, trainer.n_steps = many[:keep], steps
+        trainer.valid = trainer.valid[:size]
+        trainer.clips = Clips(examples.segments, trainer.valid, net.genres)
+        watch = Watch(chosen)
+        try:
+            trainer.fit()
+        except _Enough:
+            return watch.pace(keep)
+        raise AssertionError("the trainer reported no validation")
 
     return turn
 
 
-def bare(config: RunConfig, prepared: Prepared, chosen: hardware.Hardware, steps: int):
-    """A turn of nothing but the step on random tensors that lie ready."""
+def built(
+    config: RunConfig, prepared: Prepared, chosen: hardware.Hardware
+) -> tuple[Classifier, Examples]:
+    """Network and examples as a run makes them."""
     torch.manual_seed(0)
-    net = Classifier(config, prepared.genres)
-    shape = net.feature.output_shape
-    network = chosen.prepare(net.network)
-    optimiser = torch.optim.Adam(network.parameters(), lr=1e-3, fused=True)
-    images = torch.randn(BATCH, *shape, device=chosen.device)
-    if chosen.channels_last:
-        images = images.to(memory_format=torch.channels_last)
+    net = Classifier(config, prepared.genres, prepared.corpus.shape)
+    chosen.prepare(net)
+    examples = Examples(
+        prepared.corpus, config, net.feature, prepared.clips, prepared.genres, chosen
+    )
+    train = examples.of("train")
+    net.fit_standardisation(lambda: map(examples.features, train.split(examples.most)))
+    return net, examples
+
+
+def reporting(status: Status, enough: int = 0) -> Report:
+    """What a run's steps are told to: its status, and whether a stop was asked for; it ends the
+    training after so many steps."""
+    asked_at = 0.0
+
+    def report(phase: str, done: int, total: int) -> None:
+        nonlocal asked_at
+        status.beat(phase=phase, done=done, total=total)
+        if enough and done >= enough:
+            raise _Enough
+        now = time.monotonic()
+        if now - asked_at > 0.02:
+            asked_at = now
+            if jobfolder.stop_asked(status.folder):
+                raise Stopped
+
+    return report
+
+
+class Watch:
+    """Wall and processor time since it was made."""
+
+    def __init__(self, chosen: hardware.Hardware) -> None:
+        self._chosen = chosen
+        chosen.synchronize()
+        self._wall, self._cpu = time.perf_counter(), time.process_time()
+
+    def pace(self, n_samples: int) -> Pace:
+        """The pace at which so many samples were seen."""
+        self._chosen.synchronize()
+        wall_s, cpu_s = time.perf_counter() - self._wall, time.process_time() - self._cpu
+        return Pace(n_samples / wall_s, cpu_s / n_samples)
+
+
+def bare(config: RunConfig, prepared: Prepared, chosen: hardware.Hardware) -> Turn:
+    """Turns of nothing but the step on random tensors that lie ready."""
+    torch.manual_seed(0)
+    net = Classifier(config, prepared.genres, prepared.corpus.shape)
+    chosen.prepare(net)
+    size = config.training.batch_size
+
+    def random(shape: tuple[int, ...]) -> Tensor:
+        made = torch.randn(size, *shape, device=chosen.device)
+        if chosen.channels_last and made.ndim == 4:
+            made = made.to(memory_format=torch.channels_last)
+        return made
+
+    shape: Any = net.feature.output_shape
+    pair = isinstance(shape[0], tuple)
+    given: Any = tuple(random(one) for one in shape) if pair else random(shape)
     targets = torch.eye(len(prepared.genres), device=chosen.device)[
-        torch.randint(len(prepared.genres), (BATCH,), device=chosen.device)
+        torch.randint(len(prepared.genres), (size,), device=chosen.device)
     ]
 
-    def turn() -> float:
-        network.train()
-        chosen.synchronize()
-        began = time.perf_counter()
+    def turn(steps: int) -> Pace:
+        net.train()
+        watch = Watch(chosen)
+        optimiser = recipe.optimiser(config.training, net.parameters())
         for _ in range(steps):
             with chosen.autocast():
-                logits = network(images)
-            nn.functional.cross_entropy(logits.float(), targets).backward()
+                heads = net.heads(given)
+            losses = (
+                weight * nn.functional.cross_entropy(logits.float(), targets)
+                for weight, logits in heads
+            )
+            sum(losses, torch.zeros((), device=chosen.device)).backward()
             optimiser.step()
             optimiser.zero_grad(set_to_none=True)
-        chosen.synchronize()
-        return steps * BATCH / (time.perf_counter() - began)
+        return watch.pace(steps * size)
 
     return turn
+
+
+def tiny(rounds: int, device: str) -> None:
+    """A whole run of ours, with validation, history, status and checkpoint, against the bare loop
+    of the same steps: a perceptron on 57 descriptors, batch 8."""
+    n_examples, n_epochs = TINY
+    values = {
+        "dataset.form": "table_30s",
+        "dataset.n_genres": N_GENRES,
+        "dataset.n_clips": 200,
+        "dataset.clip_s": 1.0,
+        "split": "stratified",
+        "split.n_folds": 8,
+        "feature": "descriptors",
+        "model": "mlp",
+        "training.epochs": n_epochs,
+        "training.batch_size": 8,
+        "device": device,
+    }
+    config = classifier.resolve(with_values(RunConfig(), values))
+    chosen = hardware.choose(config.device)
+    prepared = preparation.with_split(preparation.decode(config), config)
+    alone = bare(config, prepared, chosen)
+    found: dict[str, list[Pace]] = {"bare": [], "ours": []}
+    steps = n_examples // 8
+    for _ in range(rounds):
+        found["bare"].append(alone(steps * n_epochs))
+        net, examples = built(config, prepared, chosen)
+        with tempfile.TemporaryDirectory(prefix="genrecore-benchmark-") as folder:
+            status = Status(Path(folder))
+            trainer = Trainer(config, net, examples, chosen, status, reporting(status))
+            assert len(trainer.train) == n_examples
+            watch = Watch(chosen)
+            trainer.fit()
+            found["ours"].append(watch.pace(steps * n_epochs * 8))
+    for name, paces in found.items():
+        step_us = 8e6 / statistics.median(pace.per_s for pace in paces)
+        cpu_us = 8e6 * statistics.median(pace.cpu_s for pace in paces)
+        print(f"{name}  {step_us:5.0f} µs a step ({cpu_us:.0f} µs of processor time)")
+    print(
+        f"{n_epochs} epochs of {steps} steps, validated on {len(trainer.valid)}: the whole run "
+        f"takes x times as long as the bare loop, x = {ratios(found['bare'], found['ours'])}"
+    )
 
 
 class Cached(Dataset):
     """Features from the cache, one at a time, standardised, as most projects keep them."""
 
     def __init__(self, config: RunConfig, prepared: Prepared) -> None:
-        net = Classifier(config, prepared.genres)
+        net = Classifier(config, prepared.genres, prepared.corpus.shape)
         features = feature_cache.compute(prepared.corpus, config, net.feature)
-        self.rows = features.rows.numpy().copy()
+        self.rows, self.n_channels = features.rows.numpy().copy(), features.channels
         self.rows = (self.rows - self.rows.mean()) / self.rows.std()
         genre = features.segments["clip_id"].map(prepared.clips.set_index("clip_id")["genre"])
         self.labels = [prepared.genres.index(name) for name in genre]
@@ -164,7 +377,8 @@ class Cached(Dataset):
         return len(self.rows)
 
     def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
-        return torch.from_numpy(self.rows[index]), self.labels[index]
+        row = torch.from_numpy(self.rows[index])
+        return row.expand(self.n_channels, *row.shape[1:]), self.labels[index]
 
 
 class WithLibrosa(Dataset):
@@ -189,35 +403,35 @@ class WithLibrosa(Dataset):
 
 
 def plain(
-    config: RunConfig,
-    prepared: Prepared,
-    chosen: hardware.Hardware,
-    steps: int,
-    dataset: type[Dataset],
-):
-    """A turn of the loop that most projects write: float32, DataLoader, .item() each step."""
+    config: RunConfig, prepared: Prepared, chosen: hardware.Hardware, dataset: type[Dataset]
+) -> Turn:
+    """Turns of the loop that most projects write: float32, channels first, DataLoader, .item()
+    each step."""
     torch.manual_seed(0)
-    network = Classifier(config, prepared.genres).network.to(chosen.device)
-    optimiser = torch.optim.Adam(network.parameters(), lr=1e-3)
-    items = dataset(config, prepared)
+    net = Classifier(config, prepared.genres, prepared.corpus.shape).to(chosen.device)
+    items, size = dataset(config, prepared), config.training.batch_size
 
-    def turn() -> float:
-        network.train()
+    def turn(steps: int) -> Pace:
+        net.train()
+        watch = Watch(chosen)
+        optimiser = torch.optim.Adam(net.parameters(), lr=config.training.lr)
         # Workers would take cores from the network; on two cores none is the fastest choice.
-        loader = DataLoader(items, batch_size=BATCH, shuffle=True, drop_last=True)
-        done, running_loss, began = 0, 0.0, time.perf_counter()
+        loader = DataLoader(items, batch_size=size, shuffle=True, drop_last=True)
+        done, running_loss = 0, 0.0
         while done < steps:
             for images, labels in loader:
                 images, labels = images.to(chosen.device), labels.to(chosen.device)
                 optimiser.zero_grad()
-                loss = nn.functional.cross_entropy(network(images), labels)
+                loss = torch.zeros((), device=chosen.device)
+                for weight, logits in net.heads(images):
+                    loss = loss + weight * nn.functional.cross_entropy(logits, labels)
                 loss.backward()
                 optimiser.step()
                 running_loss += loss.item()
                 done += 1
                 if done == steps:
                     break
-        return steps * BATCH / (time.perf_counter() - began)
+        return watch.pace(steps * size)
 
     return turn
 

@@ -121,11 +121,12 @@ class Examples:
     def features(self, index: Tensor) -> Given:
         """Features of segments as they are, on the device; at most `most` at a time."""
         made = self._kept(index) if self._rows else self._computed(index, None)
-        return self._laid_out(made)
+        return self.laid_out(made)
 
     def training(self, index: Tensor, generator: torch.Generator) -> tuple[Given, Tensor]:
         """Features and soft targets (batch, genres) of training examples, changed as the run's
-        augmentations say with numbers from `generator`."""
+        augmentations say with numbers from `generator`; `laid_out` is left to the caller, since
+        what comes before the network is faster channel by channel."""
         made = self._computed(index, generator) if self._fresh else self._kept(index)
         targets = self.targets(index)
         if self._on_images:
@@ -134,7 +135,7 @@ class Examples:
             made = (*made[:-1], image) if isinstance(made, tuple) else image
         if self._on_batches:
             made, targets = self._on_batches.mixed(made, targets, generator)
-        return self._laid_out(made), targets
+        return made, targets
 
     def targets(self, index: Tensor) -> Tensor:
         """Soft targets (batch, genres) on the device."""
@@ -195,7 +196,8 @@ class Examples:
             return tuple(torch.cat(parts) for parts in zip(*made, strict=True))
         return torch.cat(made) if len(made) > 1 else made[0]
 
-    def _laid_out(self, made: Given) -> Given:
+    def laid_out(self, made: Given) -> Given:
+        """The same features in the memory format that suits the network."""
         if isinstance(made, tuple):
             return tuple(self._one_laid_out(part) for part in made)
         return self._one_laid_out(made)

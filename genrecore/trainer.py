@@ -29,7 +29,7 @@ from genrecore.distributed import Team
 from genrecore.epochs import WATCHED, Clips, Sums, tables
 from genrecore.errors import GenrecoreError
 from genrecore.examples import Examples, Given
-from genrecore.hardware import Hardware
+from genrecore.hardware import Hardware, keep_memory
 from genrecore.jobfolder import Status, write_bytes
 from genrecore.progress import Ended, Report, Stopped
 from genrecore.recipe import Loss, Schedule, optimiser
@@ -99,6 +99,7 @@ class Trainer:
             GenrecoreError: The loss is no number any more, or memory does not hold a batch.
         """
         started, done_before = time.perf_counter(), self.epoch * self.n_steps + self.step
+        keep_memory()
         try:
             while self.epoch < self.recipe.epochs and not self._out_of_patience():
                 try:
@@ -209,7 +210,7 @@ class Trainer:
                 index = self.team.share(index)
             given, targets = self.examples.training(index, self._step_generator(step))
             with torch.no_grad():
-                features = self.classifier.standardised(given)
+                features = self.examples.laid_out(self.classifier.standardised(given))
             if ahead == 1:
                 yield features, targets
             else:

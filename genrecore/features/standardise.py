@@ -64,7 +64,7 @@ class ZScore(nn.Module):
         self.standard_deviation.copy_(never_zero(variance.sqrt()).reshape(self.mean.shape))
 
     def forward(self, x: Tensor) -> Tensor:
-        return (x - self.mean) / self.standard_deviation
+        return (x - self.mean).div_(self.standard_deviation)  # in place: images are large
 
 
 @STANDARDISERS.register("min_max", title="Scaled to 0 … 1")
@@ -101,4 +101,4 @@ class MinMax(nn.Module):
         self.maximum.copy_(high.reshape(self.maximum.shape))
 
     def forward(self, x: Tensor) -> Tensor:
-        return (x - self.minimum) / never_zero(self.maximum - self.minimum)
+        return (x - self.minimum).div_(never_zero(self.maximum - self.minimum))
