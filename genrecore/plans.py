@@ -349,6 +349,8 @@ def queue_missing(plan: Plan) -> list[Run]:
             raise GenrecoreError(f"Somebody else is queueing the plan {plan.plan_id}.")
         (plan.folder / jobfolder.STOP).unlink(missing_ok=True)
         for one in Plan(plan.folder).members:
+            if jobfolder.stop_asked(plan.folder):
+                break
             if one.run is None:
                 queued.append(jobs.submit(one.config, plan.store, plan=plan.plan_id))
             elif one.state in ("stopped", "failed", "lost"):
@@ -368,18 +370,27 @@ def stop(plan: Plan) -> str:
     if plan.state not in ("running", "incomplete"):
         raise GenrecoreError(f"The plan {plan.plan_id} is over already: {plan.state}.")
     jobfolder.ask_to_stop(plan.folder)
-    own = [one.run for one in plan.active if one.run and one.run.plan == plan.plan_id]
-    n_waiting = n_working = 0
-    # Those at work last: otherwise a waiting one takes the free place.
-    for run in sorted(own, key=lambda one: one.state != "queued"):
-        with contextlib.suppress(GenrecoreError):  # it ended by itself in between
-            waiting = run.state == "queued"
-            jobs.stop(run, reason=STOPPED)
-            n_waiting, n_working = n_waiting + waiting, n_working + (not waiting)
+    n_waiting, n_working = stop_runs(plan)
     return (
         f"The plan is stopped: {_n_runs(n_waiting)} taken out of the queue, "
         f"{_n_runs(n_working)} asked to stop; what is done stays."
     )
+
+
+def stop_runs(plan: Plan) -> tuple[int, int]:
+    """Cancels the waiting runs that were queued for a plan and asks those at work to stop; returns
+    how many of either."""
+    own = [one.run for one in plan.active if one.run and one.run.plan == plan.plan_id]
+    n_waiting = n_working = 0
+    # Those at work last: otherwise a waiting one takes the free place.
+    for run in sorted(own, key=lambda one: one.state != "queued"):
+        waiting = run.state == "queued"
+        if run.state == "stopping":
+            continue
+        with contextlib.suppress(GenrecoreError):  # it ended by itself in between
+            jobs.stop(run, reason=STOPPED)
+            n_waiting, n_working = n_waiting + waiting, n_working + (not waiting)
+    return n_waiting, n_working
 
 
 def _n_runs(n: int) -> str:

@@ -154,6 +154,8 @@ class _Driver:
         asked = jobfolder.stop_asked(self.plan.folder)
         while not asked and self._wants_more():
             self._ask()
+        if asked:
+            plans.stop_runs(Plan(self.plan.folder))  # one may have been queued just meanwhile
         self._write()
         at_work = any(not trial.state.is_finished() for trial in self._counted())
         return at_work or (not asked and len(self._counted()) < self.way.n_trials)

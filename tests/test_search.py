@@ -270,6 +270,19 @@ def test_only_one_drives_a_search_and_a_stopped_one_asks_for_nothing_more(
         plans.queue_missing(stopped)
 
 
+def test_a_run_that_was_queued_while_the_search_was_stopped_is_taken_back(
+    nobody_starts: Path,
+) -> None:
+    plan = searching.create(BASE, {"model.width": [3, 4]}, Way("random", n_trials=5))
+    driver = _Driver(plan)
+    driver.look()
+    jobfolder.ask_to_stop(plan.folder)  # after the driver had looked whether it was
+    driver.look()
+    assert not driver.look()
+    (run,) = runs.all_runs(nobody_starts)
+    assert (run.state, run.reason) == ("stopped", plans.STOPPED)
+
+
 def test_a_search_from_the_command_line_says_what_it_tries(store: Path) -> None:
     words = shlex.split(plan_drafts.command_of(BASE, {"training.lr": "1e-4..1e-2:log"}))[1:]
     result = genrecore(*words, "--search", "tpe", "--trials", "7", "--dry-run", "--json")

@@ -195,7 +195,7 @@ def _tested(plan: Plan) -> None:
     table = plan_results.tested(plan)
     if table.empty and not plan.source:
         return
-    section("Table")
+    section("Test accuracy")
     if plan.source:
         st.caption(f"After {plain(plan.source)}")
     if table.empty:
