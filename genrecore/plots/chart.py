@@ -74,7 +74,7 @@ def look(title: str, height: int) -> dict[str, Any]:
 
 def axis(title: str, **more: Any) -> dict[str, Any]:
     """An axis in the common look, for a figure that is built at one go."""
-    return _AXIS | {"title": _AXIS["title"] | {"text": title}} | more
+    return _AXIS | {"title": {"text": title}} | more
 
 
 def legend_below_title(**more: Any) -> dict[str, Any]:

@@ -229,11 +229,11 @@ def _ring(
 
 
 def _tick(epochs: float) -> int:
-    step, factor = 1, 2.0
-    while epochs / step > 12:
-        step = int(step * factor)
-        factor = 2.5 if factor == 2.0 else 2.0
-    return step
+    """1, 2, 5, 10, 20, 50 …: the least with which no more than twelve epochs are named."""
+    for step in (step * 10**power for power in range(6) for step in (1, 2, 5)):
+        if epochs / step <= 12:
+            return step
+    return 10**6
 
 
 def _wide(curves: pd.DataFrame, measure: str, several: bool) -> pd.DataFrame:

@@ -136,18 +136,13 @@ def run_machine(run: Run) -> None:
 
 def _now(run: Run) -> None:
     use = use_of(run)
-    speed = run.status.get("samples_per_s")
     n_cores = psutil.cpu_count() or 1
-    tiles = [
-        ("Speed", f"{float(speed):,.0f} /s" if speed else "–", "Segments trained on a second.")
-    ]
     if use is None:
         st.caption("Its process works on another machine, or none lives: nothing to measure here.")
         return
     processes = f" in {use.n_processes} processes" if use.n_processes > 1 else ""
-    tiles.append(
-        ("Processor", f"{use.cores:.1f} of {n_cores} cores", f"Since the last look{processes}.")
-    )
+    cores = f"{use.cores:.1f} of {n_cores} cores"
+    tiles = [("Processor", cores, f"Since the last look{processes}.")]
     total = psutil.virtual_memory()
     tiles.append(
         (

@@ -94,7 +94,6 @@ def run_list() -> None:
     table["state"] = table["state"].map(state_word)
     table.insert(0, "opened", ["→" if run_id == opened else "" for run_id in ids])
     hidden = ["run_id", *([] if any(row.badge for row in shown) else ["badge"])]
-    duration = st.column_config.NumberColumn
     st.dataframe(
         in_percent(table.drop(columns=hidden), ["best"]),
         key=key,
@@ -104,6 +103,18 @@ def run_list() -> None:
         selection_mode=["multi-row", "single-cell"],
         placeholder="–",
         selection_default={"selection": {"rows": [ids.index(run_id) for run_id in ticked]}},
+        column_order=[
+            "opened",
+            "state",
+            "model",
+            "dataset",
+            "epochs",
+            "best",
+            "left_s",
+            "split",
+            "badge",
+            "created",
+        ],
         alt=f"Table of {len(ids)} runs; the run {opened} is open below.",
         column_config={
             "opened": st.column_config.TextColumn("", width=30, help="The run that is open below."),
@@ -111,10 +122,10 @@ def run_list() -> None:
             "model": "Model",
             "dataset": "Dataset",
             "split": "Split",
-            "badge": st.column_config.TextColumn("Warning", width=150),
+            "badge": st.column_config.TextColumn("Warning", width=140),
             "epochs": st.column_config.TextColumn("Epoch", width=96),
             "best": share_column("Best"),
-            "left_s": duration("Time left", format="duration"),
+            "left_s": st.column_config.NumberColumn("Time left", format="duration", width=96),
             "created": st.column_config.DatetimeColumn("Queued", format="D MMM, HH:mm"),
         },
     )
