@@ -43,7 +43,7 @@ SCRIPT = """
 import json, statistics, sys, time
 from streamlit.testing.v1 import AppTest
 query = json.loads(sys.argv[1])
-app = AppTest.from_file("app.py", default_timeout=120).run()
+app = AppTest.from_file("app.py", default_timeout=120)
 app.switch_page("pages/runs.py")
 for name, value in query.items():
     app.query_params[name] = value
@@ -119,7 +119,7 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("--runs", type=int, default=1000, help="in the store")
-    parser.add_argument("--seconds", type=float, default=60, help="that a tab is watched")
+    parser.add_argument("--seconds", type=float, default=60, help="that a tab is watched, or 0")
     parser.add_argument("--view", default="learning", help="of the page")
     parser.add_argument("--hour", action="store_true", help="memory over an hour's ticks instead")
     parser.add_argument("--faster", type=float, default=15, help="the hour by this factor")
@@ -132,15 +132,17 @@ def main() -> None:
         if given.hour:
             hour(fed, given.faster, given.chromium)
             return
-        few = watched(fed, 1, given.seconds, given.view, given.chromium)
-        print(f"a tab with a live run of {EPOCHS} epochs, view {given.view}: {few}")
+        if given.seconds:
+            few = watched(fed, 1, given.seconds, given.view, given.chromium)
+            print(f"a tab with a live run of {EPOCHS} epochs, view {given.view}: {few}", flush=True)
         if not given.runs:
             return
         fill(work, given.runs)
         fed.epoch = 0
         print(f"{given.runs} runs in the store, live run open: {script({'run': fed.run.run_id})}")
-        many = watched(fed, 1, given.seconds, given.view, given.chromium)
-        print(f"a tab with a live run beside {given.runs} others: {many}")
+        if given.seconds:
+            many = watched(fed, 1, given.seconds, given.view, given.chromium)
+            print(f"a tab with a live run beside {given.runs} others: {many}", flush=True)
         with open(fed.run.folder / "log.txt", "w") as stream:
             line = "12:00:00 a line as a log has many of them, number {:9d}\n"
             n = 50 * MB // len(line.format(0)) + 1

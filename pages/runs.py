@@ -19,9 +19,10 @@ if not found:
 
 active = any(row.is_live or row.state == "queued" for row in found)
 ui.run_filters(found)
-ui.live(ui.run_list, while_true=active, idle_s=20, tick_s=ui.TABLE_TICK_S)
+tick_s = ui.table_tick_s(len(found))
+ui.live(ui.run_list, while_true=active, idle_s=20, tick_s=tick_s)
 ui.run_bin()
-ui.live(ui.run_queue, while_true=active, tick_s=ui.TABLE_TICK_S)
+ui.live(ui.run_queue, while_true=active, tick_s=tick_s)
 
 chosen = ui.opened_run(found)
 if chosen is None:

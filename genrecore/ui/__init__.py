@@ -28,10 +28,9 @@ from genrecore.ui.run_alerts import webhook
 from genrecore.ui.run_controls import show_said
 from genrecore.ui.run_detail import run_detail
 from genrecore.ui.run_queue import run_queue
-from genrecore.ui.run_table import TABLE_TICK_S, opened_run, run_bin, run_filters, run_list
+from genrecore.ui.run_table import opened_run, run_bin, run_filters, run_list, table_tick_s
 
 __all__ = [
-    "TABLE_TICK_S",
     "chart",
     "choose",
     "choose_many",
@@ -65,6 +64,7 @@ __all__ = [
     "sentences",
     "show_said",
     "side_by_side",
+    "table_tick_s",
     "upload_types",
     "webhook",
 ]

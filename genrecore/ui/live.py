@@ -10,8 +10,9 @@ import streamlit as st
 from genrecore import jobs, runs
 from genrecore.jobs import Task
 from genrecore.runs import Run
-from genrecore.ui import readers
+from genrecore.ui import readers, run_rows
 from genrecore.ui.frame import go_to, link_to, plain, section
+from genrecore.ui.run_alerts import toasts
 
 TICK_S = 2.0
 
@@ -171,6 +172,7 @@ def running_now(drawn: Sequence[Run]) -> None:
     Args:
         drawn: The runs that worked or waited when the page was drawn.
     """
+    toasts(run_rows.rows())
     active = readers.active(readers.all_runs())
     if {run.run_id for run in active} != {run.run_id for run in drawn}:
         st.rerun()

@@ -21,6 +21,7 @@ from genrecore.ui.run_controls import choose_flag, choose_share
 _LEAST_ZOOM = 3  # epochs from which on a part of them can be shown
 Seen = TypeVar("Seen")
 _LEAST_APART_S = 5.0  # between two drawings of a run at work
+_EPOCHS_A_SECOND = 200  # curves of many epochs are drawn less often
 
 
 @dataclass(frozen=True)
@@ -83,8 +84,9 @@ def paced(run: Run, name: str, now: Seen) -> Seen:
     if run.state not in runs.LIVE:
         return now
     place, clock = (str(run.folder), name), time.monotonic()
-    drawn_at, shown = _shown.get(place, (-_LEAST_APART_S, None))
-    if shown is not None and clock - drawn_at < _LEAST_APART_S:
+    drawn_at, shown = _shown.get(place, (0.0, None))
+    apart_s = max(_LEAST_APART_S, int(run.status.get("epoch") or 0) / _EPOCHS_A_SECOND)
+    if shown is not None and clock - drawn_at < apart_s:
         return cast(Seen, shown)
     if shown != now:
         if len(_shown) > 256:

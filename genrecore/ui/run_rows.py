@@ -58,16 +58,16 @@ _rows: dict[str, tuple[Changed, Row, dict[str, Any]]] = {}
 
 def listed() -> list[Path]:
     """The folders of all runs of the store, the newest first, readable or not."""
+    return [Path(place) for place in _places() if os.path.isfile(f"{place}/config.json")]
+
+
+def _places() -> list[str]:
     store = str(runs.store_dir())
     try:
         names = sorted(os.listdir(store), reverse=True)
     except OSError:
         return []
-    return [
-        Path(store, name)
-        for name in names
-        if not name.startswith(".") and os.path.isfile(f"{store}/{name}/config.json")
-    ]
+    return [f"{store}/{name}" for name in names if not name.startswith(".")]
 
 
 def opened(folder: Path) -> Run | str:
@@ -86,22 +86,21 @@ def opened(folder: Path) -> Run | str:
 
 def rows() -> list[Row]:
     """A row for each readable run, the newest first."""
-    folders = listed()
-    found = [row for row in map(_row, folders) if row is not None]
-    if len(_configs) > 2 * len(folders) + 100:  # stores that nobody looks at, runs that are gone
-        _forget(folders)
+    places = _places()
+    found = [row for row in map(_row, places) if row is not None]
+    if len(_configs) > 2 * len(places) + 100:  # stores that nobody looks at, runs that are gone
+        _forget(places)
     return found
 
 
-def _forget(folders: Sequence[Path]) -> None:
-    kept = {str(folder) for folder in folders}
+def _forget(places: Sequence[str]) -> None:
+    kept = set(places)
     for place in [place for place in _configs if place not in kept]:
         _configs.pop(place, None)
         _rows.pop(place, None)
 
 
-def _row(folder: Path) -> Row | None:
-    place = str(folder)
+def _row(place: str) -> Row | None:
     try:
         found = os.stat(f"{place}/{jobfolder.STATUS}")
         changed = (found.st_mtime_ns, found.st_ino, found.st_size)
@@ -112,7 +111,7 @@ def _row(folder: Path) -> Row | None:
         _, row, status = known
         if status.get("state", "queued") in _REST:
             return row
-        run = Run(folder)
+        run = Run(Path(place))
         vars(run)["status"] = status
         if run.state == row.state:
             return row
@@ -120,7 +119,9 @@ def _row(folder: Path) -> Row | None:
             left_s = row.left_s if run.state in runs.LIVE else float("nan")
             return replace(row, state=run.state, left_s=left_s)
         # It may have ended well since the status was looked at.
-    fresh = opened(folder)
+    if not os.path.isfile(f"{place}/config.json"):
+        return None
+    fresh = opened(Path(place))
     if isinstance(fresh, str):
         return None
     row = _read(fresh)

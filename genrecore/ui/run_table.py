@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import streamlit as st
 
-from genrecore import jobs, runs
+from genrecore import jobs
 from genrecore.errors import GenrecoreError
 from genrecore.runs import Run
 from genrecore.ui import readers, run_rows
@@ -17,10 +17,15 @@ from genrecore.ui.run_alerts import toasts
 from genrecore.ui.run_controls import act, choose_text
 from genrecore.ui.run_rows import Row
 
-TABLE_TICK_S = 4.0
+_MANY = 300  # runs from which on the table is looked at less often
 _TICKED, _UNDO, _ROUND = "_ticked", "_undo", "_table_round"
 _FILTERS = ("find", "state", "model", "dataset")
 ENDED = ("stopped", "failed", "lost")
+
+
+def table_tick_s(n: int) -> float:
+    """How often a table of so many runs is looked at while one of them works."""
+    return 4.0 if n < _MANY else 8.0
 
 
 def run_filters(found: Sequence[Row]) -> None:
@@ -122,7 +127,7 @@ def run_list() -> None:
             "model": "Model",
             "dataset": "Dataset",
             "split": "Split",
-            "badge": st.column_config.TextColumn("Warning", width=140),
+            "badge": st.column_config.TextColumn("Warning", width=112),
             "epochs": st.column_config.TextColumn("Epoch", width=96),
             "best": share_column("Best"),
             "left_s": st.column_config.NumberColumn("Time left", format="duration", width=96),
@@ -273,9 +278,3 @@ def opened_run(found: Sequence[Row]) -> Run | None:
         return run
     first = next(iter(shown_rows(found) or found), None)
     return readers.find(first.run_id) if first else None
-
-
-__all__ = [
-    "TABLE_TICK_S", "deleted_just_now", "opened_run", "run_bin", "run_filters", "run_list",
-    "runs", "shown_rows",
-]  # fmt: skip
