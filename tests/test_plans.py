@@ -304,6 +304,24 @@ def test_sweep_queues_lists_shows_and_stops(nobody_starts: Path, tiny: Tiny) -> 
     assert [run.state for run in runs.all_runs(nobody_starts)] == ["queued", "queued"]
 
 
+@pytest.mark.parametrize(
+    "words",
+    ["sweep", "plans", "plans list", "plans show", "plans stop", "plans resume", "plans tables"],
+)
+def test_every_command_explains_itself(words: str) -> None:
+    result = genrecore(*words.split(), "--help")
+    assert result.returncode == 0
+    assert f"Usage: genrecore {words}" in result.stdout
+
+
+def test_tables_are_listed_with_what_the_studies_print(store: Path) -> None:
+    listed = {one["name"]: one for one in json.loads(genrecore("plans", "tables", "--json").stdout)}
+    assert set(listed) == set(PLANS)
+    assert listed["liu_batch_sizes"]["grids"][0]["training.batch_size"] == [4, 16, 32, 64]
+    assert listed["qin_resnet18_rates"]["grids"] == [{"training.lr": [6e-6, 8e-6, 1e-5, 3e-5]}]
+    assert "Table 1" in genrecore("plans", "tables").stdout
+
+
 def test_wrong_sweeps_are_refused_in_one_sentence(store: Path) -> None:
     refused(genrecore("sweep", "--model", "cnn,resnet19", "--dry-run"), 0)  # the other one is left
     refused(genrecore("sweep", "--model", "resnet19,resnet20"), 2, "None of the 2", "resnet19")
