@@ -36,7 +36,7 @@ FLAGS = [
     "--disable-sync",
 ]
 PAGES = ("overview", "datasets", "sound", "models", "leaks", "train", "plans", "runs",
-         "compare", "classify")  # fmt: skip
+         "compare", "errors", "classify")  # fmt: skip
 
 
 def main() -> None:

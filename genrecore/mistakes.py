@@ -28,9 +28,10 @@ BOTH, ONLY_A, ONLY_B, NEITHER = "both right", "only A right", "only B right", "b
 
 
 def verdicts(run: Run, split: str = "test") -> pd.DataFrame:
-    """One row a clip: `clip_id, genre, predicted, right, p_label, p_predicted, margin, entropy`,
+    """One row a clip: `clip_id, genre, predicted, right, label_proba, certainty, margin, entropy`,
     the probabilities `p_<genre>…`, and what the clip table knows (`KNOWN`; missing if it does not).
 
+    `label_proba` and `certainty` are the probabilities of the labelled and of the predicted genre,
     `margin` is the labelled genre's probability minus the largest of the others; `entropy` is that
     of the probabilities as a share of the largest there is, 0 (certain) to 1 (all alike).
 
@@ -58,8 +59,8 @@ def verdicts(run: Run, split: str = "test") -> pd.DataFrame:
             "genre": table["genre"],
             "predicted": np.array(genres, dtype=object)[predicted],
             "right": predicted == labelled,
-            "p_label": proba[n, labelled],
-            "p_predicted": proba[n, predicted],
+            "label_proba": proba[n, labelled],
+            "certainty": proba[n, predicted],
             "margin": proba[n, labelled] - others.max(axis=1),
             "entropy": -(proba * logs).sum(axis=1) / np.log(max(len(genres), 2)),
         }
@@ -76,7 +77,7 @@ def verdicts(run: Run, split: str = "test") -> pd.DataFrame:
 def cell(found: pd.DataFrame, labelled: str, predicted: str) -> pd.DataFrame:
     """The clips of one cell of the confusion matrix, the most certain verdict first."""
     rows = found[(found["genre"] == labelled) & (found["predicted"] == predicted)]
-    return rows.sort_values(["p_predicted", "clip_id"], ascending=[False, True], ignore_index=True)
+    return rows.sort_values(["certainty", "clip_id"], ascending=[False, True], ignore_index=True)
 
 
 def ordered(found: pd.DataFrame, order: str) -> pd.DataFrame:
@@ -87,18 +88,18 @@ def ordered(found: pd.DataFrame, order: str) -> pd.DataFrame:
         order: `worst` and `certain` hold mistakes only, `uncertain` all clips.
     """
     if order == "worst":
-        return found[~found["right"]].sort_values(["p_label", "clip_id"], ignore_index=True)
+        return found[~found["right"]].sort_values(["label_proba", "clip_id"], ignore_index=True)
     if order == "certain":
         wrong = found[~found["right"]]
         return wrong.sort_values(
-            ["p_predicted", "clip_id"], ascending=[False, True], ignore_index=True
+            ["certainty", "clip_id"], ascending=[False, True], ignore_index=True
         )
     return found.sort_values(["entropy", "clip_id"], ascending=[False, True], ignore_index=True)
 
 
 def contingency(a: pd.DataFrame, b: pd.DataFrame) -> pd.DataFrame:
     """The clips that two runs share, each with who is right: `who` is `BOTH`, `ONLY_A`, `ONLY_B` or
-    `NEITHER`, besides the columns of a, and `predicted_b, p_predicted_b` of b."""
+    `NEITHER`, besides the columns of a, and `predicted_b, certainty_b` of b."""
     other = b.drop_duplicates("clip_id").set_index("clip_id")
     rows = a[a["clip_id"].isin(other.index)].reset_index(drop=True)
     right_b = rows["clip_id"].map(other["right"]).astype(bool).to_numpy()
@@ -107,7 +108,7 @@ def contingency(a: pd.DataFrame, b: pd.DataFrame) -> pd.DataFrame:
     return rows.assign(
         who=who,
         predicted_b=rows["clip_id"].map(other["predicted"]),
-        p_predicted_b=rows["clip_id"].map(other["p_predicted"]),
+        certainty_b=rows["clip_id"].map(other["certainty"]),
     )
 
 
@@ -134,9 +135,10 @@ def disagreement(several: Sequence[pd.DataFrame]) -> pd.DataFrame:
 def suspects(several: Sequence[pd.DataFrame]) -> pd.DataFrame:
     """Clips whose label is most likely wrong first, judged by runs that did not learn from them.
 
-    The columns of the first run but with the mean probabilities over all runs (`p_label, margin,
-    suggested, p_suggested`), `n_against` (runs that say another genre) and `suspect`: whether the
-    confident joint counts the clip off the diagonal. The order is that of the normalised margin.
+    The columns of the first run but with the mean probabilities over all runs (`label_proba,
+    margin, suggested, suggested_proba`), `n_against` (runs that say another genre) and `suspect`:
+    whether the confident joint counts the clip off the diagonal. The order is that of the
+    normalised margin.
 
     Source: Northcutt, Jiang & Chuang (2021), Confident learning: estimating uncertainty in dataset
     labels, JAIR 70; sections 3.1 (thresholds: the mean probability of a genre over the clips
@@ -166,10 +168,10 @@ def suspects(several: Sequence[pd.DataFrame]) -> pd.DataFrame:
     others[n, labelled] = -np.inf
     suggested = others.argmax(axis=1)
     rows = first.assign(
-        p_label=proba[n, labelled],
+        label_proba=proba[n, labelled],
         margin=proba[n, labelled] - others.max(axis=1),
         suggested=np.array(genres, dtype=object)[suggested],
-        p_suggested=proba[n, suggested],
+        suggested_proba=proba[n, suggested],
         n_against=(said != first["genre"].to_numpy(dtype=object)).sum(axis=0),
         suspect=suspect,
     )

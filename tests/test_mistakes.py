@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from commands import command, genrecore, refused
 from test_comparison import rights, told
 
-from genrecore import comparison, metrics, mistakes, runs
+from genrecore import comparison, judgements, metrics, mistakes, runs
 from genrecore.config import RunConfig
-from genrecore.errors import GenrecoreError
+from genrecore.errors import GenrecoreError, UsageError
 
 GENRES = ["blues", "jazz", "rock"]
 
@@ -45,7 +47,7 @@ def test_numbers_of_a_verdict_by_hand(store: Path) -> None:
     said.to_parquet(path)
     found = mistakes.verdicts(runs.Run(run.folder))
     assert found["margin"].tolist() == pytest.approx([0.25, -1.0, 0.0])
-    assert found["p_label"].tolist() == pytest.approx([0.5, 0.0, 1 / 3])
+    assert found["label_proba"].tolist() == pytest.approx([0.5, 0.0, 1 / 3])
     assert found["entropy"].tolist() == pytest.approx([1.5 * np.log(2) / np.log(3), 0.0, 1.0])
     assert mistakes.ordered(found, "uncertain")["clip_id"].iloc[0] == "clip 0002"
     assert mistakes.ordered(found, "certain")["clip_id"].tolist() == ["clip 0001", "clip 0002"]
@@ -67,6 +69,13 @@ def test_who_is_right_where_adds_up_to_the_contingency_table(store: Path) -> Non
     assert counts[mistakes.ONLY_B] == pair["only_b"]
     assert counts[mistakes.NEITHER] == pair["neither"]
     assert counts.sum() == 90
+
+
+def test_suggestions_are_genres(store: Path) -> None:
+    both = [told(store, rights(0.7, 60, k), seed=k) for k in range(2)]
+    found = mistakes.suspects([mistakes.verdicts(run) for run in both])
+    assert set(found["suggested"]) <= set(GENRES)
+    assert (found["suggested"] != found["genre"]).all()
 
 
 def test_clips_on_which_runs_differ_come_first() -> None:
@@ -113,7 +122,52 @@ def test_flipped_labels_are_suspected() -> None:
     place = int(row["clip_id"][1:])
     columns = [f"p_{genre}" for genre in GENRES]
     mean = np.mean([one.loc[place, columns].to_numpy(dtype=float) for one in several], axis=0)
-    assert row["p_label"] == pytest.approx(mean[label[place]])
-    assert row["p_suggested"] == pytest.approx(np.delete(mean, label[place]).max())
+    assert row["label_proba"] == pytest.approx(mean[label[place]])
+    assert row["suggested_proba"] == pytest.approx(np.delete(mean, label[place]).max())
     with pytest.raises(GenrecoreError, match="at least one run"):
         mistakes.suspects([])
+
+
+def test_judgements_are_kept_and_the_last_one_counts(store: Path) -> None:
+    assert judgements.read(store).empty
+    judgements.add("gtzan", "jazz.1", "jazz", "unclear", 'a "note",\nof two lines', store)
+    judgements.add("gtzan", "jazz.1", "jazz", "wrong", store=store)
+    judgements.add("fma", "000002", "Hip-Hop", "right", store=store)
+    judgements.add("gtzan", "rock.9", "rock", "right", store=store)
+    judgements.add("gtzan", "rock.9", "rock", "", store=store)  # taken back
+    kept = judgements.read(store)
+    assert kept[["clip_id", "judgement"]].values.tolist() == [
+        ["jazz.1", "wrong"], ["000002", "right"],
+    ]  # fmt: skip
+    assert judgements.read(store, "fma")["clip_id"].tolist() == ["000002"]
+    lines = (store / judgements.FILE).read_text().splitlines()
+    assert lines[0] == "dataset,clip_id,genre,judgement,note,at"
+    assert len(lines) == 6
+    assert '"a ""note"", of two lines"' in lines[1]
+    with pytest.raises(UsageError, match="right, wrong, unclear"):
+        judgements.add("gtzan", "jazz.1", "jazz", "so so", store=store)
+    (store / judgements.FILE).write_text("no,table\n1,2\n")
+    with pytest.raises(GenrecoreError, match="lacks the columns dataset"):
+        judgements.read(store)
+
+
+def test_the_commands_list_clips_and_keep_judgements(store: Path, tmp_path: Path) -> None:
+    a, b, c = (told(store, rights(0.5, 60, k), seed=k) for k in range(3))
+    found = mistakes.verdicts(a)
+    cell = json.loads(command("errors", a.run_id, "--cell", "blues,jazz", "--json"))
+    assert cell["n_clips"] == len(mistakes.cell(found, "blues", "jazz"))
+    assert {row["predicted"] for row in cell["clips"]} == {"jazz"}
+    against = json.loads(command("errors", a.run_id, "--against", b.run_id, "--json"))
+    pair = comparison.compare([a, b]).pairs.iloc[0]
+    assert against["n_clips"] == pair["only_a"] + pair["only_b"]
+    several = ("--against", b.run_id, "--against", c.run_id)
+    assert "spread" in command("errors", a.run_id, *several)
+    assert "suggested" in command("errors", a.run_id, *several, "--labels", "--most", "3")
+    assert "more; --most" in command("errors", a.run_id, "--most", "2")
+    refused(genrecore("errors", a.run_id, "--cell", "blues"), 2, "blues, jazz, rock")
+    refused(genrecore("errors", a.run_id, "--order", "loud"), 2, "worst, certain, uncertain")
+    assert "its label is wrong" in command("annotate", "demo", "clip 1", "wrong")
+    assert json.loads(command("annotate", "list", "--json"))[0]["clip_id"] == "clip 1"
+    command("annotate", "list", "--out", str(tmp_path / "said.csv"))
+    assert pd.read_csv(tmp_path / "said.csv")["judgement"].tolist() == ["wrong"]
+    refused(genrecore("annotate", "demo", "clip 1", "loud"), 2, "right, wrong or unclear")

@@ -58,6 +58,7 @@ from genrecore.cli import (  # noqa: E402
     downloads,  # noqa: F401
     hearing,  # noqa: F401
     laboratory,  # noqa: F401
+    mistakes,  # noqa: F401
     model_cards,  # noqa: F401
     models,  # noqa: F401
     queueing,  # noqa: F401

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import pandas as pd
 import streamlit as st
 
@@ -31,7 +34,7 @@ def browse(data: Dataset) -> None:
     if rows.empty:
         empty("No clip matches.", "Clear the field Find or choose another genre.")
         return
-    clip_id = _pick(rows, f"{genre}_{words}")
+    clip_id = pick(rows, f"{genre}_{words}")
     show(data, clip_id, "browsed", pictures=True)
 
 
@@ -46,8 +49,23 @@ def _matching(clips: pd.DataFrame, genre: str, words: str) -> pd.DataFrame:
     return rows.reset_index(drop=True)
 
 
-def _pick(rows: pd.DataFrame, what: str) -> str:
-    """The clip picked in the table; only one page of a long list goes to the browser."""
+_COLUMNS: dict[str, Any] = {
+    "clip_id": "Clip",
+    "genre": "Genre",
+    "artist": "Artist",
+    "album": "Album",
+    "duration_s": st.column_config.NumberColumn("Length", format="%.1f s"),
+}
+
+
+def pick(rows: pd.DataFrame, what: str, columns: Mapping[str, Any] = _COLUMNS) -> str:
+    """The clip picked in the table; only one page of a long list goes to the browser.
+
+    Args:
+        rows: One a clip, with `clip_id`; at least one.
+        what: Names the list: another one has another table.
+        columns: What is shown, those without any value left out.
+    """
     ids = rows["clip_id"]
     wanted = chosen("clip")
     at = int(ids.eq(wanted).to_numpy().argmax()) if wanted and ids.eq(wanted).any() else 0
@@ -67,7 +85,6 @@ def _pick(rows: pd.DataFrame, what: str) -> str:
         if selected:
             choose("clip", on_page[selected[0]])
 
-    columns = ["clip_id", "genre", "artist", "album", "duration_s"]
     st.dataframe(
         shown[[name for name in columns if shown[name].notna().any()]],
         key=key,
@@ -79,13 +96,7 @@ def _pick(rows: pd.DataFrame, what: str) -> str:
             "selection": {"rows": [on_page.index(picked)] if picked in on_page else []}
         },
         placeholder="–",
-        column_config={
-            "clip_id": "Clip",
-            "genre": "Genre",
-            "artist": "Artist",
-            "album": "Album",
-            "duration_s": st.column_config.NumberColumn("Length", format="%.1f s"),
-        },
+        column_config=dict(columns),
     )
     return str(picked)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ _PAGES = {
         ("overview", "Overview", ":material/leaderboard:"),
         ("runs", "Runs", ":material/monitoring:"),
         ("compare", "Compare", ":material/balance:"),
+        ("errors", "Errors", ":material/hearing_disabled:"),
     ],
     "Work": [
         ("datasets", "Datasets", ":material/library_music:"),
@@ -131,15 +132,29 @@ def command(line: str) -> None:
     st.code(line, language="bash", wrap_lines=True)
 
 
-def chart(drawn: Chart, key: str) -> None:
-    """A chart with its alternative text, and its numbers one click away."""
+def chart(drawn: Chart, key: str, on_click: Callable[[list[Any]], None] | None = None) -> None:
+    """A chart with its alternative text, and its numbers one click away.
+
+    Args:
+        drawn: The chart.
+        key: Names it on the page.
+        on_click: Told the data of the point that is clicked, before the page is drawn anew.
+    """
     in_ink(drawn, ink())
+
+    def clicked() -> None:
+        points = st.session_state[key]["selection"]["points"]
+        if points and on_click is not None:
+            on_click(list(points[0]["customdata"]))
+
+    select: dict[str, Any] = {"on_select": clicked, "selection_mode": "points"}
     with st.container(gap=None):
         st.plotly_chart(
             drawn.figure,
             key=key,
             alt=drawn.alt,
             config={"displaylogo": False, "modeBarButtons": [["toImage"]], "responsive": True},
+            **(select if on_click is not None else {}),
         )
         with st.popover("Numbers", type="tertiary", icon=":material/table:", key=f"{key}_numbers"):
             st.dataframe(

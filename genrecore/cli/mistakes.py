@@ -1,0 +1,129 @@
+"""`genrecore errors`: the clips behind the numbers; `genrecore annotate`: what a listener says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import pandas as pd
+import typer
+
+from genrecore import judgements, mistakes, runs
+from genrecore.cli.app import app
+from genrecore.cli.output import JSON, out, print_json, print_table, share
+from genrecore.errors import UsageError
+
+RUN = Annotated[str, typer.Argument(help="A tested run's id, a part of it, or 'latest'.")]
+_SHARES = ("certainty", "label_proba", "suggested_proba", "spread")
+
+
+@app.command("errors")
+def errors(
+    run: RUN,
+    cell: Annotated[
+        str, typer.Option("--cell", help="LABELLED,PREDICTED: the clips of that cell.")
+    ] = "",
+    order: Annotated[
+        str, typer.Option("--order", help=f"{', '.join(mistakes.ORDERS)}.")
+    ] = "certain",
+    against: Annotated[
+        list[str] | None,
+        typer.Option("--against", help="Another run: who is right where. Several: disagreement."),
+    ] = None,
+    labels: Annotated[
+        bool, typer.Option("--labels", help="The labels that are most likely wrong.")
+    ] = False,
+    most: Annotated[int, typer.Option("--most", min=1, help="So many clips.")] = 20,
+    as_json: JSON = False,
+) -> None:
+    """The clips that a run gets wrong, or on which runs differ; page 'Errors' plays them."""
+    found = mistakes.verdicts(runs.find(run))
+    others = [mistakes.verdicts(runs.find(name)) for name in against or []]
+    columns = ["clip_id", "genre", "predicted", "certainty", "label_proba"]
+    if labels:
+        rows = mistakes.suspects([found, *others])
+        columns = [
+            "clip_id",
+            "genre",
+            "suggested",
+            "suggested_proba",
+            "label_proba",
+            "n_against",
+            "suspect",
+        ]
+    elif len(others) > 1:
+        rows = mistakes.disagreement([found, *others])
+        columns = ["clip_id", "genre", "predicted", "n_verdicts", "spread"]
+    elif others:
+        rows = mistakes.contingency(found, others[0])
+        rows = rows[rows["who"].isin([mistakes.ONLY_A, mistakes.ONLY_B])].sort_values("who")
+        columns = ["clip_id", "genre", "who", "predicted", "predicted_b"]
+    elif cell:
+        labelled, comma, predicted = cell.partition(",")
+        known = sorted(set(found["genre"]) | set(found["predicted"]))
+        if not comma or not {labelled, predicted} <= set(known):
+            raise UsageError(
+                f"--cell takes LABELLED,PREDICTED of {', '.join(known)}; found {cell!r}."
+            )
+        rows = mistakes.cell(found, labelled, predicted)
+    else:
+        if order not in mistakes.ORDERS:
+            raise UsageError(f"--order takes {', '.join(mistakes.ORDERS)}; found {order!r}.")
+        rows = mistakes.ordered(found, order)
+    _print(rows[columns].head(most), len(rows), as_json)
+
+
+def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
+    return [{str(key): value for key, value in row.items()} for row in table.to_dict("records")]
+
+
+def _print(table: pd.DataFrame, n: int, as_json: bool) -> None:
+    rows = _records(table)
+    if as_json:
+        print_json({"n_clips": n, "clips": rows})
+        return
+    for row in rows:
+        for name in _SHARES:
+            if name in row:
+                row[name] = share(row[name])
+    print_table(rows, "No such clip.")
+    if n > len(rows):
+        out.print(f"{n - len(rows)} more; --most {n} prints them all.")
+
+
+@app.command("annotate")
+def annotate(
+    dataset: Annotated[str, typer.Argument(help="A dataset's name; 'list' prints what was said.")],
+    clip: Annotated[str, typer.Argument(help="A clip's id.")] = "",
+    judgement: Annotated[
+        str, typer.Argument(help=f"Of its label: {', '.join(judgements.JUDGEMENTS)}.")
+    ] = "",
+    genre: Annotated[str, typer.Option("--genre", help="The label that is judged.")] = "",
+    note: Annotated[str, typer.Option("--note", help="Anything; one line.")] = "",
+    to: Annotated[
+        Path | None, typer.Option("--out", help="With 'list': writes the table as CSV.")
+    ] = None,
+    as_json: JSON = False,
+) -> None:
+    """Say after listening whether a clip's label is right, or list and export what was said."""
+    if dataset == "list":
+        table = judgements.read()
+        if to is not None:
+            table.to_csv(to, index=False)
+            out.print(f"{len(table)} judgements written to {to}", markup=False)
+        elif as_json:
+            print_json(table)
+        else:
+            rows = _records(table.drop(columns="at"))
+            print_table(rows, "Nobody has judged a label yet.")
+        return
+    if not clip or judgement not in judgements.JUDGEMENTS:
+        raise UsageError(
+            "Give a dataset, a clip and right, wrong or unclear: "
+            "genrecore annotate gtzan jazz.00003 wrong."
+        )
+    judgements.add(dataset, clip, genre, judgement, note)
+    if as_json:
+        print_json({"dataset": dataset, "clip_id": clip, "judgement": judgement})
+    else:
+        out.print(f"{clip}: its label is {judgement}.", markup=False)

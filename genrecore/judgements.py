@@ -1,0 +1,88 @@
+"""What people said of labels after listening: right, wrong or unclear, in one file of the store.
+
+`annotations.csv` grows by a line a judgement, so that nothing said is lost and any program reads
+it; of several judgements of one clip the last counts.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import time
+from pathlib import Path
+
+import pandas as pd
+
+from genrecore import jobfolder, runs
+from genrecore.errors import GenrecoreError, UsageError
+
+FILE = "annotations.csv"
+JUDGEMENTS = ("right", "wrong", "unclear")
+COLUMNS = ("dataset", "clip_id", "genre", "judgement", "note", "at")
+_LOCK = ".annotations.lock"
+
+
+def add(
+    dataset: str,
+    clip_id: str,
+    genre: str,
+    judgement: str,
+    note: str = "",
+    store: Path | None = None,
+) -> None:
+    """Adds a judgement of a clip's label.
+
+    Args:
+        dataset: The dataset's name.
+        clip_id: The clip.
+        genre: The label that is judged.
+        judgement: One of `JUDGEMENTS`, or an empty text, which takes an earlier one back.
+        note: Anything; one line.
+        store: The folder of the runs.
+
+    Raises:
+        UsageError: There is no such judgement.
+        GenrecoreError: The file cannot be written.
+    """
+    if judgement and judgement not in JUDGEMENTS:
+        raise UsageError(f"A label is {', '.join(JUDGEMENTS)}; found {judgement!r}.")
+    path = (store or runs.store_dir()) / FILE
+    line = io.StringIO()
+    values = (dataset, clip_id, genre, judgement, " ".join(note.split()), f"{time.time():.3f}")
+    csv.writer(line, lineterminator="\n").writerow(values)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with jobfolder.held(path.with_name(_LOCK), patience_s=5.0) as mine:
+            if not mine:
+                raise GenrecoreError("Another process writes annotations just now; try again.")
+            fresh = not path.exists() or path.stat().st_size == 0
+            with open(path, "a", encoding="utf-8") as stream:
+                stream.write((",".join(COLUMNS) + "\n" if fresh else "") + line.getvalue())
+    except OSError as error:
+        raise GenrecoreError(f"The judgement cannot be kept: {jobfolder.in_words(error)}") from None
+
+
+def read(store: Path | None = None, dataset: str = "") -> pd.DataFrame:
+    """The last judgement of each clip, in the order in which they were made; `COLUMNS`.
+
+    Args:
+        store: The folder of the runs.
+        dataset: Only of this one; all without it.
+
+    Raises:
+        GenrecoreError: The file is there and is no such table.
+    """
+    path = (store or runs.store_dir()) / FILE
+    try:
+        table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    except FileNotFoundError:
+        return pd.DataFrame(columns=list(COLUMNS))
+    except (OSError, ValueError) as error:
+        raise GenrecoreError(f"{FILE} cannot be read: {error}") from None
+    missing = [name for name in COLUMNS if name not in table]
+    if missing:
+        raise GenrecoreError(f"{FILE} lacks the columns {', '.join(missing)}.")
+    table["at"] = pd.to_numeric(table["at"], errors="coerce")
+    last = table.drop_duplicates(["dataset", "clip_id"], keep="last")
+    kept = last[last["judgement"].isin(JUDGEMENTS)]
+    return kept[kept["dataset"] == dataset] if dataset else kept
