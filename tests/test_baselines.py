@@ -594,16 +594,27 @@ def test_the_form_says_that_a_baseline_has_no_epochs(store: Path) -> None:
 
 # On GTZAN itself: its table of descriptors, all 1 000 clips. Add a model as one row of each table.
 
+# Qin's recipe (8e-5, log-sigmoid) reaches 43.5 % of the validation clips in the default 20 epochs
+# and 74.8 % in 300. Of sixteen recipes on these folds this one had the best validation accuracy
+# among those with the layers of a study (Belton's third, with dropout): 77.8 % of ten folds'
+# validation clips, the best epochs chosen by them; of the test clips 73.4, 73.8 and 72.7 % with
+# seeds 0, 1 and 2, and 53.8, 53.8 and 47.9 % without artists and copies on both sides.
+PERCEPTRON = {
+    "model.hidden": "128, 64", "model.activation": "relu", "model.dropout": 0.3,
+    "training.epochs": 100, "training.precision": "float32",
+}  # fmt: skip
 STRATIFIED = [
     # Of ten stratified folds, with nine parts trained on, scikit-learn alone gives 74.3 and 74.8 %;
     # here a tenth validates, so eight are. 1.5 points are about one standard error of 1 000 clips.
     ("svm", {}, 0.743, 0.015),
     ("gradient_boosting", {}, 0.748, 0.015),
+    ("mlp", PERCEPTRON, 0.745, 0.015),  # 73 % at least
 ]
 FILTERED = [
     # Without artists and copies on both sides, 443 clips trained on: far from 75 %.
     ("svm", {}, 0.49, 0.58),
     ("gradient_boosting", {}, 0.49, 0.58),
+    ("mlp", PERCEPTRON, 0.49, 0.58),
 ]
 
 
