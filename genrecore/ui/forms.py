@@ -149,14 +149,17 @@ def model_part(base: RunConfig, data: Mapping[str, Any]) -> dict[str, Any]:
         values["model"] = model
     unfit = {name: reason for name, reason in reasons.items() if reason}
     if unfit:
-        st.radio(
-            "Models that cannot take this feature",
-            list(unfit),
-            format_func=lambda name: MODELS[name].title,
-            captions=list(unfit.values()),
-            index=None,
-            disabled=True,
-        )
+        n = f"{len(unfit)} model{'s' if len(unfit) > 1 else ''}"
+        with st.expander(f"{n} cannot take this feature", icon=":material/block:"):
+            st.radio(
+                "Models that cannot take this feature",
+                list(unfit),
+                format_func=lambda name: MODELS[name].title,
+                captions=list(unfit.values()),
+                index=None,
+                disabled=True,
+                label_visibility="collapsed",
+            )
     with st.expander("More about feature and model", icon=":material/tune:"):
         values |= _options("model", model, base)
         values |= _options("feature", feature, base)
