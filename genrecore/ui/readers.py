@@ -249,7 +249,9 @@ def progress(status: dict[str, Any], state: str) -> Progress:
 def time_left(run: Run) -> str:
     """The time a live run still needs, in words; empty where nothing is known."""
     left = run.status.get("time_left_s")
-    return "" if left is None or run.state not in runs.LIVE else duration(float(left))
+    if left is None or run.state not in runs.LIVE or run.state == "stopping":
+        return ""
+    return duration(float(left))
 
 
 def took(run: Run) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 import streamlit as st
 
 from genrecore import advice as advices
-from genrecore import jobs, runs
+from genrecore import jobfolder, jobs, runs
 from genrecore.runs import Run
 from genrecore.ui.choices import choose
 from genrecore.ui.frame import plain, sentences
@@ -127,25 +127,23 @@ def stopping(run: Run) -> None:
     by = run.stop_by
     if run.state != "stopping" or by is None:
         return
-    left_s = max(0.0, by - time.time())
-    at = run.status.get("heartbeat")
-    silent_s = time.time() - float(at) if at else 0.0
-    words = "It finishes its step and keeps a checkpoint"
+    request, now = jobfolder.stop_request(run.folder), time.time()
+    left_s = max(0.0, by - now)
     if left_s > 0:
-        words += f"; if it has not by then, it is ended by force in {left_s:.0f} s."
+        then = (
+            "its best epoch so far is tested" if request.get("keep_best") else "keeps a checkpoint"
+        )
+        words = (
+            f"It finishes its step, and {then}; if that takes longer, it is ended by force in "
+            f"{left_s:.0f} s."
+        )
+        silent_s = now - float(run.status.get("heartbeat") or now)
+        if silent_s > 5:
+            words += f" Its last sign of life was {silent_s:.0f} s ago."
     else:
         words = "Its time is up: it is being ended by force, and keeps its last checkpoint."
-    if silent_s > 5 and left_s > 0:
-        words += f" Its last sign of life was {silent_s:.0f} s ago."
-    whole_s = max(1.0, by - _asked_at(run))
+    whole_s = max(1.0, by - float(request.get("at") or now))
     st.progress(min(1.0, left_s / whole_s), text=words)
-
-
-def _asked_at(run: Run) -> float:
-    try:
-        return (run.folder / "stop").stat().st_mtime
-    except OSError:
-        return time.time()
 
 
 def failure_card(run: Run) -> None:

@@ -23,6 +23,7 @@ from genrecore.errors import GenrecoreError
 from genrecore.plots import RunStyle
 from genrecore.runs import Run
 
+_ON = runs.LIVE - {"stopping"}  # states that go on to the end of the run
 _REST = frozenset({*jobfolder.FINAL, "queued"})  # states that are as they are written
 
 
@@ -116,7 +117,7 @@ def _row(place: str) -> Row | None:
         if run.state == row.state:
             return row
         if run.state != "lost":
-            left_s = row.left_s if run.state in runs.LIVE else float("nan")
+            left_s = row.left_s if run.state in _ON else float("nan")
             return replace(row, state=run.state, left_s=left_s)
         # It may have ended well since the status was looked at.
     if not os.path.isfile(f"{place}/config.json"):
@@ -143,7 +144,7 @@ def _read(run: Run) -> Row:
         epoch=int(status.get("epoch") or 0),
         n_epochs=run.n_epochs,
         best=float("nan") if best is None else float(best),
-        left_s=float("nan") if left_s is None or state not in runs.LIVE else float(left_s),
+        left_s=float(left_s) if left_s is not None and state in _ON else float("nan"),
         created=run.created,
         plan=run.plan,
     )
