@@ -54,7 +54,7 @@ from genrecore.trainer import Trainer  # noqa: E402
 
 BATCH = 32
 N_GENRES = 4
-TINY = (600, 300)  # examples and epochs
+TINY = 600  # examples
 
 
 class Pace(NamedTuple):
@@ -80,12 +80,13 @@ def main() -> None:
         "--all", nargs="*", metavar="NAME", help="every network, or these, ours against bare"
     )
     parser.add_argument("--tiny", action="store_true", help="a whole run of tiny steps")
+    parser.add_argument("--epochs", type=int, default=300, help="of the run of tiny steps")
     arguments = parser.parse_args()
     chosen = hardware.choose(arguments.device)
     print(f"{chosen.name}; ours and bare: {chosen.reason} Plain loops: float32.", flush=True)
     hardware.keep_memory()  # as training does; so the others have it, too
     if arguments.tiny:
-        tiny(arguments.rounds, arguments.device)
+        tiny(arguments.rounds, arguments.epochs, arguments.device)
     elif arguments.all is not None:
         networks = [name for name in MODELS if not MODELS[name].facts.get("classical")]
         for name in arguments.all or networks:
@@ -319,10 +320,9 @@ def bare(config: RunConfig, prepared: Prepared, chosen: hardware.Hardware) -> Tu
     return turn
 
 
-def tiny(rounds: int, device: str) -> None:
+def tiny(rounds: int, n_epochs: int, device: str) -> None:
     """A whole run of ours, with validation, history, status and checkpoint, against the bare loop
     of the same steps: a perceptron on 57 descriptors, batch 8."""
-    n_examples, n_epochs = TINY
     values = {
         "dataset.form": "table_30s",
         "dataset.n_genres": N_GENRES,
@@ -341,14 +341,14 @@ def tiny(rounds: int, device: str) -> None:
     prepared = preparation.with_split(preparation.decode(config), config)
     alone = bare(config, prepared, chosen)
     found: dict[str, list[Pace]] = {"bare": [], "ours": []}
-    steps = n_examples // 8
+    steps = TINY // 8
     for _ in range(rounds):
         found["bare"].append(alone(steps * n_epochs))
         net, examples = built(config, prepared, chosen)
         with tempfile.TemporaryDirectory(prefix="genrecore-benchmark-") as folder:
             status = Status(Path(folder))
             trainer = Trainer(config, net, examples, chosen, status, reporting(status))
-            assert len(trainer.train) == n_examples
+            assert len(trainer.train) == TINY
             watch = Watch(chosen)
             trainer.fit()
             found["ours"].append(watch.pace(steps * n_epochs * 8))
