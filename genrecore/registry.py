@@ -20,7 +20,8 @@ T = TypeVar("T")
 class Options(BaseModel):
     """Base of the option classes beside registered things. Unknown fields are refused."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    # A list of one width is text as much as one of two: `--set model.hidden=32`.
+    model_config = ConfigDict(extra="forbid", frozen=True, coerce_numbers_to_str=True)
 
 
 @dataclass(frozen=True)

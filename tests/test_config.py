@@ -105,3 +105,12 @@ def test_the_equivalent_command_gives_the_same_configuration() -> None:
         back[key] = value
     assert differences(with_values(RunConfig(), back)) == differences(config)
     assert json.loads(config.model_dump_json())["dataset"]["options"] == {"folder": "/a b/c"}
+
+
+def test_options_that_are_text_take_what_looks_like_a_number() -> None:
+    from genrecore import classifier, jobs
+
+    given = {"feature": "descriptors", "model": "mlp", "model.hidden": "32"}
+    config = classifier.resolve(with_values(RunConfig(), given))
+    assert config.model.options["hidden"] == "32"
+    assert "--set model.hidden=32" in jobs.command_of(config)
