@@ -155,7 +155,7 @@ def test_nothing_is_drawn_anew_while_nothing_new_comes(
     opened(page, dashboard, live.run)
     expect(page.get_by_text("it is ended by force in")).to_be_visible()
     page.wait_for_function(f"({CURVE})()[0] >= 9")
-    time.sleep(6)  # what was paced has been drawn
+    time.sleep(7)  # what was paced has been drawn
     page.evaluate("document.querySelector('.js-plotly-plot').dataset.same = 'yes'")
     words = page.get_by_text("it is ended by force in").inner_text()
     # The countdown moves on: there were ticks.

@@ -20,7 +20,7 @@ from genrecore.ui.run_controls import choose_flag, choose_share
 
 _LEAST_ZOOM = 3  # epochs from which on a part of them can be shown
 Seen = TypeVar("Seen")
-_LEAST_APART_S = 5.0  # between two drawings of a run at work
+_LEAST_APART_S = 6.0  # between two drawings of a run at work
 _EPOCHS_A_SECOND = 200  # curves of many epochs are drawn less often
 
 

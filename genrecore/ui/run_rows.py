@@ -243,7 +243,7 @@ def table(shown: Sequence[Row]) -> pd.DataFrame:
 
 def styles() -> dict[str, RunStyle]:
     """The style of every run in the store."""
-    return _styles(tuple(folder.name for folder in listed()))
+    return _styles(tuple(os.path.basename(place) for place in _places()))
 
 
 @lru_cache(maxsize=4)
