@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
 import pytest
 from conftest import trained
 from test_run_actions import alike, carried_out
@@ -98,6 +99,37 @@ def test_a_kill_in_any_phase_loses_nothing(name: str, waiting: Path, tiny: Tiny)
     assert done.state == "done", done.reason
     if name != "baseline":
         alike(done, trained(config, waiting))
+
+
+def test_a_run_killed_within_an_epoch_goes_on_from_its_checkpoint(store: Path, tiny: Tiny) -> None:
+    """What was written since the checkpoint is not there twice, and nothing is learned twice."""
+    jobs.pause(store)
+    config = tiny(training__epochs=6, training__schedule="one_cycle", training__batch_size=3)
+    whole = trained(config, store)
+    n_steps = int(whole.status["total"]) // 6
+    run = jobs.submit(config, store)
+    assert carried_out(run, ("Training", n_steps + 2)).state == "stopped"
+    checkpoint = (run.folder / "resume.pt").read_bytes()
+    jobs.resume(Run(run.folder))
+
+    def die(phase: str, done: int, total: int) -> None:
+        if phase == "Training" and done == 3 * n_steps + 4:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def work() -> None:
+        lock = jobfolder.take_lock(run.folder / jobfolder.LOCK)
+        assert lock is not None
+        lifecycle.execute(run, die)
+
+    assert in_a_process(work) == -signal.SIGKILL
+    lost = Run(run.folder)
+    assert (lost.state, len(lost.history)) == ("lost", 3)
+    assert (run.folder / "resume.pt").read_bytes() == checkpoint
+    jobs.resume(lost)
+    done = carried_out(run)
+    assert done.state == "done", done.reason
+    alike(done, whole)
+    pd.testing.assert_frame_equal(done.predictions, whole.predictions)
 
 
 def cut_at(n: int, run: Run) -> int:
