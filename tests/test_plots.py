@@ -190,3 +190,58 @@ def test_a_share_is_written_with_one_decimal_and_nothing_measured_as_a_dash(
     share: float, text: str
 ) -> None:
     assert percent(share) == text
+
+
+def epochs_of_one_run(n: int) -> pd.DataFrame:
+    rows = [
+        {
+            "run_id": "a",
+            "title": "cnn",
+            "epoch": k,
+            "split": split,
+            "accuracy": k / n,
+            "loss": n / k,
+        }
+        for split in ("train", "valid")
+        for k in range(1, n + 1)
+    ]
+    return pd.DataFrame(rows)
+
+
+def test_smoothed_curves_keep_what_was_measured_beside_them() -> None:
+    curves, styles = epochs_of_one_run(5), plots.run_styles(["a"])
+    chart = plots.learning_curves(curves, "loss", styles, smoothing=0.5)
+    faint = [trace for trace in chart.figure.data if trace.opacity == 0.3]
+    bold = [trace for trace in chart.figure.data if trace.name == "Validation"]
+    assert list(faint[0].y) == [5.0, 2.5, pytest.approx(5 / 3), 1.25, 1.0]
+    # Weights 1, 1/2: (2.5 + 5/2) / 1.5.
+    assert bold[0].y[:2] == (5.0, pytest.approx(10 / 3))
+    assert chart.table["Validation"].to_list()[1] == 2.5  # numbers are as measured
+
+
+def test_a_part_of_the_epochs_is_shown_at_its_own_height_on_either_scale() -> None:
+    curves, styles = epochs_of_one_run(40), plots.run_styles(["a"])
+    plain = plots.learning_curves(curves, "loss", styles, epochs=(20, 40)).figure.layout
+    assert tuple(plain.xaxis.range) == (19.5, 40.5)
+    assert plain.yaxis.range[0] < 1.0 < 2.0 < plain.yaxis.range[1] < 2.2
+    log = plots.learning_curves(curves, "loss", styles, logarithmic=True, epochs=(4, 40))
+    assert log.figure.layout.yaxis.type == "log"
+    low, high = log.figure.layout.yaxis.range  # exponents of ten
+    assert low < 0.0 < 1.0 < high < 1.2
+
+
+@pytest.mark.parametrize(("n", "step"), [(12, 1), (13, 2), (60, 5), (300, 50), (5000, 500)])
+def test_epochs_are_named_in_round_steps(n: int, step: int) -> None:
+    chart = plots.learning_curves(epochs_of_one_run(n), "accuracy", plots.run_styles(["a"]))
+    assert chart.figure.layout.xaxis.dtick == step
+
+
+def test_what_a_history_lacks_is_left_out_of_its_chart() -> None:
+    history = pd.DataFrame({"epoch": [1, 2, 3], "memory_mb": [700.0, np.nan, 900.0]})
+    columns = {"memory_mb": "Process", "device_memory_mb": "GPU"}
+    style = plots.run_styles(["a"])["a"]
+    chart = plots.over_epochs(history, columns, "Memory", "MB", style)
+    assert [list(trace.x) for trace in chart.figure.data] == [[1, 3]]
+    assert list(chart.table.columns) == ["Epoch", "Process"]
+    assert "from 700 in epoch 1 to 900 in epoch 3" in chart.alt
+    assert "no epoch yet" in plots.over_epochs(history[:0], columns, "Memory", "MB", style).alt
