@@ -13,7 +13,7 @@ from typing import Annotated, Any
 import typer
 
 from genrecore import config as configuration
-from genrecore import distributed, jobfolder, jobs, metrics, runs, spawning
+from genrecore import alerts, distributed, jobfolder, jobs, metrics, runs, spawning
 from genrecore.cli.app import app
 from genrecore.cli.flags import with_flags
 from genrecore.cli.output import JSON, duration, err, out, print_json, print_table, reporting, share
@@ -157,6 +157,7 @@ def _carry_out(run: Run, as_json: bool, lock: int | None = None) -> None:
         for descriptor in (*held, *([own_lock] if own_lock is not None else [])):
             os.close(descriptor)
         jobs.ensure_runner(run.folder.parent)
+        alerts.look(Run(run.folder))  # no runner watched it
     finished = Run(run.folder)
     if as_json:
         print_json(_facts(finished))
