@@ -12,8 +12,8 @@ from typing import Annotated, Any
 
 import typer
 
-from genrecore import config as configuration
 from genrecore import alerts, distributed, jobfolder, jobs, metrics, runs, spawning
+from genrecore import config as configuration
 from genrecore.cli.app import app
 from genrecore.cli.flags import with_flags
 from genrecore.cli.output import JSON, duration, err, out, print_json, print_table, reporting, share
