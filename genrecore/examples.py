@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from genrecore import feature_cache
 from genrecore.augment import AUGMENTATIONS, Chain
-from genrecore.config import RunConfig
+from genrecore.config import Part, RunConfig
 from genrecore.corpus import Corpus
 from genrecore.feature_cache import Variant
 from genrecore.features import FEATURES
@@ -84,10 +84,19 @@ class Examples:
             self._rows = [self._resident(features.rows) for features in found]
             self._fetch = [features.fetch for features in found]
             self._channels = found[0].channels
-        self._fresh = fresh or not cached
+        # Of a pair the picture is worth keeping, the wave is read from the corpus.
+        half = FEATURES[config.feature.name].facts.get("cached_half", "")
+        self._pair = bool(half) and not fresh and not self._variants
+        if self._pair:
+            alone = Part(name=half, options=config.feature.options)
+            of_half = config.model_copy(update={"feature": alone})
+            kept_half = feature_cache.compute(corpus, of_half, getattr(feature, half), report)
+            self._rows, self._fetch = [self._resident(kept_half.rows)], [kept_half.fetch]
+            self._channels = kept_half.channels
+        self._fresh = (fresh or not cached) and not self._pair
         at_once = feature_cache.at_once(corpus, config)
         self.most = _MOST if cached else at_once
-        if self._fresh:
+        if self._fresh or self._pair:
             self._at_once = at_once
             self._starts = torch.tensor(self.segments["start"].to_numpy())
             self._lengths = torch.tensor(self.segments["n_samples"].to_numpy())
@@ -149,9 +158,12 @@ class Examples:
                 return rows.to(self._device)
         return rows
 
-    def _kept(self, index: Tensor) -> Tensor:
+    def _kept(self, index: Tensor) -> Given:
         rows = self._gathered(index)
-        return rows.expand(-1, self._channels, -1, -1) if self._channels > 1 else rows
+        shown = rows.expand(-1, self._channels, -1, -1) if self._channels > 1 else rows
+        if not self._pair:
+            return shown
+        return self._read(self._starts[index], self._lengths[index]).to(self._device), shown
 
     def _gathered(self, index: Tensor) -> Tensor:
         n = len(self.segments)

@@ -334,6 +334,24 @@ def test_channels_that_are_copies_are_kept_once(tiny: Tiny) -> None:
     assert [3, 33, 44] not in [what[4] for what in whats]
 
 
+@pytest.mark.parametrize("channels", [1, 3])
+def test_of_a_pair_the_picture_is_kept_and_the_wave_is_read(tiny: Tiny, channels: int) -> None:
+    values = {"feature": "waveform+stft", "feature.channels": channels, "model": "rescnn_1d2d"}
+    config = tiny(**values)
+    examples, _, feature = examples_of(config)
+    index = torch.cat([examples.of("valid")[:3], examples.of("train")[-3:]])
+    wave, image = examples.features(index)
+    fresh, _, _ = examples_of(tiny(**values, augment="gain", **{"augment.gain.p": 0.0}))
+    computed = fresh.features(index)  # where waves are changed the whole pair is computed
+    assert torch.equal(wave, computed[0])
+    # The same transform in batches of another size: single bits of float32.
+    torch.testing.assert_close(image, computed[1], rtol=1e-5, atol=1e-5)
+    assert image.shape[1:] == feature.output_shape[1]
+    (given, picture), _ = examples.training(index, numbers(0))
+    assert torch.equal(given, wave)
+    assert torch.equal(picture, image)
+
+
 def test_rows_of_a_large_file_are_fetched_and_are_the_same(
     tiny: Tiny, monkeypatch: pytest.MonkeyPatch
 ) -> None:

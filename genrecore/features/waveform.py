@@ -33,6 +33,7 @@ class Waveform(nn.Module):
     kind="wave+image",
     needs="wave",
     cached=False,
+    cached_half="stft",
 )
 class WaveformAndStft(nn.Module):
     """A pair: the wave (batch, 1, n_samples) as it is, and its spectrogram (batch, channels, bins,
