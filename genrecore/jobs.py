@@ -7,6 +7,7 @@ takes long (preparing a dataset, a download, an audit) is a task (`genrecore.tas
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import shutil
 import sys
@@ -69,9 +70,19 @@ def ensure_runner(store: Path | None = None) -> None:
         return
     at_rest = {*jobfolder.FINAL, *(("queued",) if paused(store) else ())}
     unfinished = [run for run in runs.all_runs(store) if run.status.get("state") not in at_rest]
-    if any(run.status.get("state") in ("queued", "starting") or run.alive for run in unfinished):
+    if not any(
+        run.status.get("state") in ("queued", "starting") or run.alive for run in unfinished
+    ):
+        return
+    # Taken here and inherited, so that whoever looks while it starts does not start another one.
+    lock = jobfolder.take_lock(store / RUNNER_LOCK, patience_s=0.0)
+    if lock is None:
+        return
+    try:
         with open(store / ".runner.log", "ab") as log:
-            spawn([*RUNNER, str(store)], log, [], {})
+            spawn([*RUNNER, str(store)], log, [lock], {})
+    finally:
+        os.close(lock)
 
 
 def unpause(store: Path | None = None) -> str:

@@ -76,20 +76,26 @@ def wanted(run: Run) -> list[str]:
     return [device]
 
 
-def work(store: Path, program: Sequence[str] = spawning.PROGRAM) -> None:
+def work(store: Path, program: Sequence[str] = spawning.PROGRAM, lock: int | None = None) -> None:
     """Starts queued runs and sees running ones to their end, unless another runner is at it.
 
     Args:
         store: The folder of the runs.
         program: What carries out a run, told `train --run FOLDER`.
+        lock: The descriptor of the runner's lock, where it is held already.
     """
     while True:
-        with jobfolder.held(store / jobs.RUNNER_LOCK, patience_s=0.3) as mine:
-            if not mine:
-                return
+        if lock is None:
+            lock = jobfolder.take_lock(store / jobs.RUNNER_LOCK, patience_s=0.3)
+        if lock is None:
+            return
+        try:
             runner = _Runner(store, program)
             while runner.look():
                 time.sleep(_TICK_S)
+        finally:
+            os.close(lock)
+            lock = None
         # Something may have been queued between the last look and the release.
         if jobs.paused(store) or not jobs.queued(store):
             return
@@ -137,7 +143,7 @@ class _Runner:
             return
         for run_id in self.watched:
             alerts.look(Run(self.store / run_id))
-        self.watched, self.watched_at = living, time.monotonic()
+        self.watched, self.watched_at = living | set(self.children), time.monotonic()
 
     def _unfinished(self) -> list[Run]:
         """Runs that wait or have not said how they ended; a status is read when it has changed."""
@@ -253,4 +259,4 @@ def _fail(run: Run, reason: str) -> None:
 
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C is not meant for it
-    work(Path(sys.argv[1]))
+    work(Path(sys.argv[1]), lock=next(iter(jobfolder.inherited_locks()), None))

@@ -5,10 +5,11 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from genrecore import runner
+from genrecore import jobfolder, runner
 
 if __name__ == "__main__":
     runner._KILL_AFTER_S = 0.5  # so that a test need not wait ten seconds
     program = Path(__file__).with_name("queue_program.py")
     *words, store = sys.argv[1:]
-    runner.work(Path(store), [sys.executable, str(program), *words])
+    lock = next(iter(jobfolder.inherited_locks()), None)
+    runner.work(Path(store), [sys.executable, str(program), *words], lock)
