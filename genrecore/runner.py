@@ -50,8 +50,6 @@ def take_slots(run: Run) -> tuple[list[str], list[int]] | None:
     """
     store, n = run.folder.parent, run.config.processes
     devices = wanted(run)
-    if n > 1 and len(devices) < n:
-        devices = ["cpu"]
     n = min(n, len(devices)) if devices[0] != "cpu" else 1
     taken: dict[str, int] = {}
     for device in devices:
@@ -66,14 +64,14 @@ def take_slots(run: Run) -> tuple[list[str], list[int]] | None:
 
 
 def wanted(run: Run) -> list[str]:
-    """The slots a run can use, the best first."""
-    device = run.config.device
+    """The slots a run can use, the best first; the CPU where its processes find too few GPUs."""
+    device, n = run.config.device, run.config.processes
+    found = [device]
     if device == "auto":
-        return hardware.accelerators() or ["cpu"]
-    if device == "cuda":
-        found = [name for name in slots() if name.startswith("cuda")]
-        return found[: run.config.processes] or ["cpu"]
-    return [device]
+        found = hardware.accelerators()
+    elif device == "cuda":
+        found = [name for name in slots() if name.startswith("cuda")][:n]
+    return found if len(found) >= n else ["cpu"]
 
 
 def work(store: Path, program: Sequence[str] = spawning.PROGRAM, lock: int | None = None) -> None:
@@ -120,10 +118,11 @@ class _Runner:
         held_back = bool(jobs.paused(self.store))
         left, living = False, set()
         waiting = [Run(run.folder) for run in found if run.status.get("state") == "queued"]
+        busy: set[str] = set()
         for run in queueing.in_order(waiting):  # read anew: their places change by themselves
             left = left or not held_back
             if not held_back:
-                self._start_if_free(run)
+                self._start_if_free(run, busy)
         for run in found:
             if run.status.get("state") == "queued":
                 continue
@@ -163,13 +162,17 @@ class _Runner:
         everything = [run for _, run in seen.values()]
         return [run for run in everything if run.status.get("state") not in jobfolder.FINAL]
 
-    def _start_if_free(self, run: Run) -> None:
+    def _start_if_free(self, run: Run, busy: set[str]) -> None:
+        """Starts a run where it finds its slots; else they become `busy` for all behind it, even
+        if they are free a moment later: nobody overtakes."""
         try:
-            taken = take_slots(run)
+            mine = set(wanted(run))
+            taken = None if mine <= busy else take_slots(run)
         except Exception as error:  # an unreadable configuration must not stop the others
             _fail(run, jobfolder.in_words(error))
             return
         if taken is None:
+            busy |= mine
             return
         devices, held = taken
         try:
