@@ -213,7 +213,14 @@ def processes(folder: Path) -> list[psutil.Process]:
             with contextlib.suppress(psutil.Error, OSError):
                 if os.getpgid(process.pid) == leader["pid"]:
                     found[process.pid] = process
-    return [one for one in found.values() if one.pid != os.getpid()]
+    return [one for one in found.values() if one.pid != os.getpid() and _lives(one)]
+
+
+def _lives(process: psutil.Process) -> bool:
+    try:
+        return bool(process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.Error:
+        return False
 
 
 def _may_lead(leader: dict[str, Any]) -> bool:
