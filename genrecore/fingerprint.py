@@ -16,7 +16,6 @@ from fractions import Fraction
 import numpy as np
 import pandas as pd
 import scipy.fft
-import scipy.signal
 
 from genrecore.progress import Report, silent
 
@@ -125,6 +124,8 @@ def near_copies(fingerprints: Mapping[str, np.ndarray], report: Report = silent)
 
 def _band_energies(wave: np.ndarray, sample_rate_hz: int) -> np.ndarray:
     """Energies (n_frames, 33) float32 in bands spaced evenly in pitch from 300 Hz to 2 kHz."""
+    import scipy.signal  # half a second that every other command and run does without
+
     ratio = _RATE_HZ / sample_rate_hz
     low = scipy.signal.resample_poly(
         wave.astype(np.float32, copy=False), ratio.numerator, ratio.denominator
