@@ -124,16 +124,16 @@ def near_copies(fingerprints: Mapping[str, np.ndarray], report: Report = silent)
 
 def _band_energies(wave: np.ndarray, sample_rate_hz: int) -> np.ndarray:
     """Energies (n_frames, 33) float32 in bands spaced evenly in pitch from 300 Hz to 2 kHz."""
-    import scipy.signal  # half a second that every other command and run does without
+    from scipy import signal  # half a second that every other command and run does without
 
     ratio = _RATE_HZ / sample_rate_hz
-    low = scipy.signal.resample_poly(
+    low = signal.resample_poly(
         wave.astype(np.float32, copy=False), ratio.numerator, ratio.denominator
     )
     if len(low) < _N_WINDOW:
         return np.zeros((0, len(_BINS) - 1), np.float32)
     frames = np.lib.stride_tricks.sliding_window_view(low, _N_WINDOW)[::_HOP]
-    window = scipy.signal.get_window("hann", _N_WINDOW).astype(np.float32)
+    window = signal.get_window("hann", _N_WINDOW).astype(np.float32)
     energies = np.empty((len(frames), len(_BINS) - 1), np.float32)
     for first in range(0, len(frames), 256):  # the spectra of a long clip would fill the memory
         block = slice(first, first + 256)
