@@ -1,0 +1,185 @@
+"""The file of a classical model: what is not the run's own is refused in one sentence."""
+
+# ruff: noqa: F811  (a fixture is imported and named again by who asks for it)
+from __future__ import annotations
+
+import json
+import pickle
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import skops.io
+from conftest import trained
+from sklearn.ensemble import RandomForestClassifier
+from sklearn.linear_model import LogisticRegression
+from test_baselines import (
+    GENRES,
+    NAMES,
+    Tiny,
+    on_table,
+    tables,  # noqa: F401  (fixtures)
+)
+
+from genrecore import (
+    classifier,
+    estimators,
+    inference,
+)
+from genrecore.config import with_values
+from genrecore.errors import GenrecoreError
+from genrecore.runs import Run
+
+pytestmark = pytest.mark.xdist_group("baselines")  # scikit-learn is imported by one worker
+
+
+# The file
+
+
+class Foreign:
+    """A type that no model is made of; to build one would fail the test."""
+
+    def __init__(self) -> None:
+        self.value = 3
+
+    def __setstate__(self, state: object) -> None:
+        raise AssertionError("it was built")
+
+
+def rewritten(path: Path, about: dict[str, str]) -> None:
+    """The same archive with other text beside the estimator."""
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    found = json.loads(members["genrecore.json"]) | about
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in (members | {"genrecore.json": json.dumps(found).encode()}).items():
+            archive.writestr(name, content)
+
+
+def spoiled(run: Run, how: str) -> str:
+    """Spoils a forest's file; returns what must be said of it."""
+    path = run.weights
+    fitted = classifier.load(path)
+    estimator = fitted.network.estimator
+
+    def rewrite() -> None:
+        classifier.save(fitted, path)
+
+    if how == "cut off":
+        path.write_bytes(path.read_bytes()[:-700])
+        return "is not a readable skops file"
+    if how == "pickle":
+        path.write_bytes(pickle.dumps(estimator))
+        return "is not a readable skops file"
+    if how == "foreign skops":
+        skops.io.dump(LogisticRegression(), path)
+        return "another program's file"
+    if how == "foreign type":
+        estimator.foreign = Foreign()
+        rewrite()
+        return "Foreign, which no model here is made of"
+    if how == "another scikit-learn":
+        rewritten(path, {"scikit-learn": "1.2.3"})
+        return "written with scikit-learn 1.2.3"
+    if how == "more genres":
+        rewritten(path, {"genres": json.dumps([*GENRES, "rock"])})
+        return "its genres are others"
+    if how == "another model":
+        config = with_values(run.config, {"model": "gradient_boosting"})
+        rewritten(path, {"config": config.model_dump_json()})
+        return "expected HistGradientBoostingClassifier"
+    if how == "a network":
+        config = with_values(run.config, {"model": "mlp"})
+        rewritten(path, {"config": config.model_dump_json()})
+        return "says it is of the model mlp"
+    if how == "no configuration":
+        rewritten(path, {"config": "{"})
+        return "another program's file"
+    assert how == "gone"
+    path.unlink()
+    return "There are no weights"
+
+
+@pytest.mark.parametrize(
+    "how",
+    ["cut off", "pickle", "foreign skops", "foreign type", "another scikit-learn", "more genres",
+     "another model", "a network", "no configuration", "gone"],
+)  # fmt: skip
+def test_a_file_that_is_not_the_runs_is_refused_in_one_sentence(
+    store: Path, tiny: Tiny, tables: Path, how: str
+) -> None:
+    run = trained(on_table(tiny, tables, "random_forest", model__n_trees=3), store)
+    path = run.weights
+    said = spoiled(run, how)
+    with pytest.raises(GenrecoreError) as caught:
+        classifier.load(path)
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_weights_of_other_genres_than_the_run_was_tested_on_are_refused(
+    store: Path, tiny: Tiny
+) -> None:
+    small = {"dataset__n_clips": 5, "segments__segment_s": 1.5, "feature": "descriptors"}
+    run = trained(tiny(model="knn", dataset__n_genres=2, **small), store)
+    assert inference.load(run).genres == sorted(run.clips["genre"].unique())
+    rewritten(run.weights, {"genres": json.dumps(["others", "than these"])})
+    with pytest.raises(GenrecoreError, match="tells apart others, than these, but the run was"):
+        inference.load(run)
+
+
+def _outside(estimator: Any) -> np.ndarray:
+    """A tree's places of left children; on the file, what a crafted one would hold."""
+    if isinstance(estimator, RandomForestClassifier):
+        return estimator.estimators_[0].tree_.children_left
+    return estimator._predictors[0][0].nodes["left"]
+
+
+@pytest.mark.parametrize("name", ["random_forest", "gradient_boosting"])
+@pytest.mark.parametrize("value", [0, 2**20])
+def test_trees_that_point_outside_themselves_are_refused(
+    store: Path, tiny: Tiny, tables: Path, name: str, value: int
+) -> None:
+    run = trained(on_table(tiny, tables, name), store)
+    fitted = classifier.load(run.weights)
+    _outside(fitted.network.estimator)[0] = value  # to itself, or far outside
+    classifier.save(fitted, run.weights)
+    with pytest.raises(GenrecoreError, match="nodes point outside it"):
+        classifier.load(run.weights)
+
+
+def _spoil_svm(machine: Any) -> None:
+    machine._n_support = machine._n_support + np.int32(9)
+
+
+def _spoil_knn(estimator: Any) -> None:
+    estimator._y = estimator._y + 900
+
+
+@pytest.mark.parametrize(("name", "said"), [("svm", "do not add up"), ("knn", "genres are others")])
+def test_counts_that_do_not_add_up_are_refused(
+    store: Path, tiny: Tiny, tables: Path, name: str, said: str
+) -> None:
+    run = trained(on_table(tiny, tables, name), store)
+    fitted = classifier.load(run.weights)
+    estimator = fitted.network.estimator
+    if name == "svm":
+        _spoil_svm(estimator.calibrated_classifiers_[0].estimator)
+    else:
+        _spoil_knn(estimator)
+    classifier.save(fitted, run.weights)
+    with pytest.raises(GenrecoreError, match=said):
+        classifier.load(run.weights)
+
+
+def test_types_beyond_scikit_learns_public_ones_are_those_listed(
+    store: Path, tiny: Tiny, tables: Path
+) -> None:
+    found: set[str] = set()
+    for name in NAMES:
+        run = trained(on_table(tiny, tables, name), store)
+        found |= set(skops.io.get_untrusted_types(file=run.weights))
+    assert found <= set(estimators.TRUSTED)
+    assert "sklearn.tree._tree.Tree" in found

@@ -1,0 +1,226 @@
+"""One run on the page Runs: after a failure, its views, its alerts."""
+
+# ruff: noqa: F811  (a fixture is imported and named again by who asks for it)
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from opened import again, open_page, words
+from test_page_runs import keys, make, no_runner, opened, template  # noqa: F401  (fixtures)
+
+from genrecore import jobfolder, plots
+from genrecore.config import with_values
+from genrecore.runs import Run
+from genrecore.ui import readers, run_log, run_machine
+
+pytestmark = pytest.mark.xdist_group("page_runs")  # one worker trains the run that tests copy
+
+
+# After a failure
+
+
+def test_the_failure_card_says_why_and_queues_the_changed_run(make) -> None:
+    reason = "The loss became nan in epoch 2, step 3 of 4, so training ended; try less."
+    run = make("failed", reason, traceback="Traceback …\n  File trainer.py", **{"training.lr": 0.5})
+    app = open_page("runs", run=run.run_id)
+    assert reason in words(app)
+    assert any("File trainer.py" in block.value for block in app.code)
+    labels = [box.label.replace("\\", "") for box in app.checkbox]
+    assert labels[:2] == [
+        "A lower learning rate: 0.05 instead of 0.5.",
+        "Gradient clipping: no step longer than a norm of 1.",
+    ]
+    assert [box.value for box in app.checkbox][:2] == [True, False]
+    app.checkbox(key=f"advice_{run.run_id}_1").check().run()
+    app.button(key=f"advised_{run.run_id}").click().run()
+    new = Run(run.folder.parent / opened(app))
+    changed = with_values(run.config, {"training.lr": 0.05, "training.clip_norm": 1.0})
+    assert new.config == changed
+    assert new.state == "queued"
+
+
+def test_a_killed_run_is_offered_a_smaller_batch_and_an_unknown_failure_the_log(make) -> None:
+    run = make("lost", **{"training.batch_size": 32})
+    jobfolder.write_json(run.folder / jobfolder.ENDED, {"signal": 9})
+    app = open_page("runs", run=run.run_id)
+    assert any("16 instead of 32" in box.label for box in app.checkbox)
+    strange = make("failed", "KeyError: 'strange'")
+    app = open_page("runs", run=strange.run_id)
+    assert f"advised_{strange.run_id}" not in keys(app)
+    assert "log below may say more" in words(app)
+
+
+# One run's views
+
+
+def test_the_newest_epoch_is_followed_and_any_other_can_be_shown(make, template: Run) -> None:
+    run = make("running")
+    history = template.history
+    for number, query in ((4, {}), (2, {"epoch": "2"})):
+        app = open_page("runs", run=run.run_id, view="genres", **query)
+        share = float(history.set_index("epoch").loc[number, "valid_accuracy"])
+        assert f"Epoch {number}: " in words(app)
+        assert f"({plots.chart.percent(share)})" in words(app)
+        assert len(app.get("plotly_chart")) == 2
+    slider = app.slider(key="choice_epoch_9")
+    assert (slider.value, slider.max) == (2, 9)  # to the last planned one, while it works
+    slider.set_value(9).run()
+    assert "epoch" not in app.query_params
+    assert "Epoch 4: " in words(app)
+
+
+def test_an_epochs_tables_are_those_of_its_predictions(template: Run) -> None:
+    clips = template.clips
+    assert clips is not None
+    labels = clips.loc[clips["split"] == "valid", "genre"].to_numpy()
+    genres = sorted(clips["genre"].unique())
+    assert readers.n_validated(template) == 4
+    for number in (1, 4):
+        found = readers.epoch(template, number)
+        predicted = np.array(genres)[template.epoch_predictions[number - 1]]
+        assert found.confusion.to_numpy().sum() == len(labels) == found.n_clips
+        assert np.trace(found.confusion.to_numpy()) == (predicted == labels).sum()
+        valid = template.history["valid_accuracy"].iloc[number - 1]
+        assert found.accuracy == pytest.approx(valid)
+
+
+def test_the_zoom_and_the_scale_are_in_the_address_and_in_the_chart(make) -> None:
+    run = make("done")
+    app = open_page("runs", run=run.run_id, epochs="2-3", log_loss="on", smooth="0.5")
+    charts = [json.loads(chart.proto.spec) for chart in app.get("plotly_chart")]
+    accuracy, loss = charts[0], charts[1]
+    assert loss["layout"]["xaxis"]["range"] == accuracy["layout"]["xaxis"]["range"] == [1.5, 3.5]
+    assert loss["layout"]["yaxis"]["type"] == "log"
+    assert accuracy["layout"]["yaxis"].get("type") != "log"
+    assert len([trace for trace in loss["data"] if trace.get("opacity") == 0.3]) == 2
+    app.slider(key="choice_epochs_4").set_value((1, 4)).run()
+    assert "epochs" not in app.query_params
+
+
+def test_a_live_run_is_drawn_anew_with_a_new_epoch_only(make) -> None:
+    run = make("running")
+    app = open_page("runs", run=run.run_id)
+
+    def ids() -> list[str]:
+        return [chart.proto.id + chart.proto.spec for chart in app.get("plotly_chart")]
+
+    first = ids()
+    assert len(first) == 3
+    jobfolder.Status(run.folder).update(done=17)  # a heartbeat
+    app.run()
+    assert ids() == first
+
+
+def test_the_log_shows_its_end_finds_lines_anywhere_and_is_downloaded(make) -> None:
+    run = make("running")
+    lines = [f"12:00:00 step {k} says nothing" for k in range(5000)]
+    lines[7] = "12:00:00 a Curious thing happened"
+    (run.folder / jobfolder.LOG).write_text("\n".join(lines) + "\n")
+    app = open_page("runs", run=run.run_id, view="log")
+    shown = next(block.value for block in app.code if "step" in block.value)
+    assert shown.rstrip().endswith("step 4999 says nothing")
+    assert "Curious" not in shown
+    app = again(app, log="curious THING")
+    assert any(block.value == lines[7] for block in app.code)
+    assert "1 line holds" in words(app)
+    app = again(app, log="nowhere")
+    assert "No line holds “nowhere”" in words(app)
+    assert len(app.get("download_button")) == 1
+
+
+def test_a_search_finds_the_last_lines_over_the_borders_of_its_blocks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run_log, "_BLOCK", 61)
+    path = tmp_path / "log.txt"
+    generator = np.random.default_rng(3)
+    lines = [
+        "x" * int(n) + (" needle" if n % 3 == 0 else "") for n in generator.integers(0, 90, 400)
+    ]
+    lines[11] = "progress 1\rprogress 2 Needle é"
+    path.write_text("\n".join(lines), encoding="utf-8")
+    expected = [line.rsplit("\r", 1)[-1] for line in lines if "needle" in line.lower()]
+    found, all_of_them = run_log.search(str(path), "Needle", path.stat().st_size)
+    assert list(found) == expected
+    assert all_of_them
+    monkeypatch.setattr(run_log, "_MOST", 5)
+    found, all_of_them = run_log.search(str(path), "needle", path.stat().st_size)
+    assert list(found) == expected[-5:]
+    assert not all_of_them
+    half, _ = run_log.search(str(path), "é", 3)
+    assert half == ()
+
+
+def test_what_a_process_takes_is_measured_by_its_own_identity_only(make) -> None:
+    run = make("running", **jobfolder.identity())
+    assert run_machine.use_of(run) is None or run_machine.use_of(run).memory_mb > 0  # type: ignore[union-attr]
+    stranger = make("running", pid=1, create_time=0.0, boot_id="x", host="elsewhere")
+    assert run_machine.use_of(stranger) is None
+    app = open_page("runs", run=stranger.run_id, view="machine")
+    assert "works on another machine" in words(app)
+    assert len(app.get("plotly_chart")) == 3
+
+
+def test_the_lines_of_the_gpu_tool_are_read_and_gaps_are_nan() -> None:
+    said = "NVIDIA H100 80GB HBM3, 37, 1024, 81559\nOld, one, [N/A], 5, 10\nrubbish\n"
+    first, second = run_machine.parsed_gpus(said)
+    assert (first.name, first.busy, first.used_mb) == ("NVIDIA H100 80GB HBM3", 0.37, 1024.0)
+    assert second.name == "Old, one"
+    assert second.busy != second.busy
+
+
+# Alerts
+
+
+def test_a_run_that_ends_while_somebody_watches_is_a_toast_and_older_ends_are_not(make) -> None:
+    make("done")
+    run = make("running")
+    app = open_page("runs")
+    assert not app.toast
+    jobfolder.Status(run.folder).move("failed", "The disk is full.", finished_at=time.time())
+    app.run()
+    assert [toast.value.replace("\\", "") for toast in app.toast] == [
+        f"**{run.title}**  \nThe disk is full."
+    ]
+    app.run()
+    assert not app.toast
+
+
+def test_a_loss_that_runs_away_is_said_beside_the_live_run(make) -> None:
+    run = make("running")
+    rows = [
+        {"epoch": k, "train_loss": x, "train_accuracy": 0.5, "lr": 0.1}
+        for k, x in enumerate([2.0, 1.0, 3.0, 4.0, 5.0], 1)
+    ]
+    (run.folder / "history.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
+    app = open_page("runs", run=run.run_id)
+    assert any("diverges" in box.value for box in app.warning)
+
+
+def test_the_webhook_is_set_on_the_page_and_never_shown(make, store: Path) -> None:
+    from genrecore import alerts
+
+    make("done")
+    app = open_page("runs")
+    app.text_input(key="webhook_url").set_value("https://hooks.example.org/s3cret").run()
+    app.button(key="webhook_keep").click().run()
+    assert alerts.webhook(store) == "https://hooks.example.org/s3cret"
+    app = open_page("runs")
+    assert "s3cret" not in words(app) + str([box.value for box in app.text_input])
+    assert "hooks.example.org" in str([one.label for one in app.expander])
+    app.text_input(key="webhook_url").set_value("nonsense").run()
+    app.button(key="webhook_keep").click().run()
+    assert "begins with http" in words(app)
+
+
+def test_a_run_id_in_the_address_is_never_a_path(make, store: Path) -> None:
+    run = make("done")
+    for bad in ("../" + store.name + "/" + run.run_id, ".bin", "..", "", "/etc"):
+        assert readers.find(bad) is None
+    found = readers.find(run.run_id)
+    assert found is not None
+    assert found.config == run.config
