@@ -252,7 +252,7 @@ def _plan_panel(wanted: Wanted, base: RunConfig) -> None:
             k = n - n_new
             st.caption(f"{k} of them {'is' if k == 1 else 'are'} there already and not run again.")
         unknown = _expected(todo)
-        st.caption("They go on when you close this page.")
+        st.caption("Closing this page stops nothing.")
         for sentence in made.left_out[:_MOST_LEFT_OUT]:
             st.caption(f":material/block: Left out: {plain(sentence)}")
         if len(made.left_out) > _MOST_LEFT_OUT:

@@ -196,6 +196,9 @@ def run_result(run: Run) -> None:
         with right:
             chart(plots.per_genre(readers.per_genre(run), readers.styles()), "run_genres")
         with st.container(horizontal=True, gap="medium"):
+            link_to(
+                "errors", "Hear its mistakes", ":material/hearing_disabled:", {"run": run.run_id}
+            )
             link_to("classify", "Classify with it", ":material/graphic_eq:", {"run": run.run_id})
             again(run)
 
