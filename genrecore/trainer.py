@@ -126,7 +126,6 @@ class Trainer:
     def _train_epoch(self, started: float, done_before: int) -> None:
         self.classifier.train()
         if self.step == 0:
-            self.epoch_generator = self.generator.get_state()
             self.sums = Sums()
         total, many = self.n_steps * self.recipe.epochs, self.recipe.accumulate
         began = time.perf_counter()
@@ -244,6 +243,7 @@ class Trainer:
         row |= memory.in_use(self.hardware.device)
         row["seconds"] = self.sums.seconds + time.perf_counter() - began
         self.epoch, self.step = self.epoch + 1, 0
+        self.epoch_generator = self.generator.get_state()  # a stop before its first step keeps it
         key = self._key(row)
         last_counts = self.recipe.choose_epoch == "last" or not len(self.valid)
         row["best"] = last_counts or not self.best or key > self.best["key"]

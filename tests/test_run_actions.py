@@ -18,7 +18,7 @@ from genrecore import config as configuration
 from genrecore import jobfolder, jobs, lifecycle, runs
 from genrecore.config import RunConfig
 from genrecore.errors import GenrecoreError, UsageError
-from genrecore.progress import Ended
+from genrecore.progress import Ended, Stopped
 from genrecore.runs import Run
 
 Tiny = Callable[..., RunConfig]
@@ -76,6 +76,30 @@ def test_a_stopped_run_is_resumed_where_it_was(paused: Path, tiny: Tiny) -> None
     ]  # fmt: skip
     with pytest.raises(GenrecoreError, match="done; continue it for more epochs instead"):
         jobs.resume(again)
+
+
+@pytest.mark.parametrize("n_reports", [1, 9, 10, 11, 12])
+def test_a_stop_around_an_epochs_end_changes_nothing(
+    paused: Path, tiny: Tiny, n_reports: int
+) -> None:
+    config = tiny(training__epochs=2)
+    whole = trained(config, paused)
+    run = jobs.submit(config, paused)
+    seen = []
+
+    def watch(phase: str, done: int, _total: int) -> None:
+        seen.extend([done] if phase == "Training" else [])
+        if len(seen) == n_reports:  # at once: a request is looked for every few steps only
+            raise Stopped
+
+    lock = jobfolder.take_lock(run.folder / jobfolder.LOCK)
+    assert lock is not None
+    assert lifecycle.execute(run, watch) == "stopped"
+    os.close(lock)
+    # Eight steps, a validation of one batch, then the second epoch.
+    assert seen[-1] == [*range(8), 8, 8, 9, 10][n_reports - 1]
+    jobs.resume(Run(run.folder))
+    alike(carried_out(run), whole)
 
 
 def test_a_failed_run_without_a_checkpoint_starts_over(
