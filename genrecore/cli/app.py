@@ -54,6 +54,7 @@ from genrecore.cli import (  # noqa: E402
     alerting,  # noqa: F401
     auditing,  # noqa: F401
     cache,  # noqa: F401
+    classifying,  # noqa: F401
     data,  # noqa: F401
     downloads,  # noqa: F401
     hearing,  # noqa: F401
