@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Iterable
 from typing import Any
@@ -17,15 +18,41 @@ from genrecore.config import Training
 def optimiser(recipe: Training, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
     """The optimiser over those parameters that are trained; fused, where torch has it so."""
     trained = [p for p in parameters if p.requires_grad]
-    lr, decay = recipe.lr, recipe.weight_decay
+    kind: Any = (_KINDS if recipe.compile else _EAGER)[recipe.optimiser]
+    wishes: dict[str, Any] = {"lr": recipe.lr, "weight_decay": recipe.weight_decay}
+    wishes["foreach" if recipe.optimiser in _NOT_FUSED else "fused"] = True
     if recipe.optimiser == "sgd":
-        return torch.optim.SGD(trained, lr, recipe.momentum, weight_decay=decay, fused=True)
-    if recipe.optimiser == "rmsprop":
-        return torch.optim.RMSprop(trained, lr, weight_decay=decay, foreach=True)
-    if recipe.optimiser == "adadelta":
-        return torch.optim.Adadelta(trained, lr, weight_decay=decay, foreach=True)
-    kinds = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
-    return kinds[recipe.optimiser](trained, lr, weight_decay=decay, fused=True)
+        wishes["momentum"] = recipe.momentum
+    made: torch.optim.Optimizer = kind(trained, **wishes)
+    return made
+
+
+def _eager(kind: type[torch.optim.Optimizer]) -> type[torch.optim.Optimizer]:
+    """That optimiser without the wrappers that tell torch's compiler to keep out.
+
+    They load the compiler to tell it, which takes longer than all else between a run's start and
+    its first step.
+    """
+
+    def step(self: torch.optim.Optimizer, closure: Any = None) -> Any:
+        with torch.no_grad():
+            return plain_step(self, closure)
+
+    plain_step = inspect.unwrap(kind.step)
+    wrapped = ("add_param_group", "zero_grad", "state_dict", "load_state_dict")
+    methods = {name: inspect.unwrap(getattr(kind, name)) for name in wrapped}
+    return type(kind.__name__, (kind,), {**methods, "step": step, "__doc__": kind.__doc__})
+
+
+_KINDS: dict[str, type[torch.optim.Optimizer]] = {
+    "adam": torch.optim.Adam,
+    "adamw": torch.optim.AdamW,
+    "sgd": torch.optim.SGD,
+    "rmsprop": torch.optim.RMSprop,
+    "adadelta": torch.optim.Adadelta,
+}
+_EAGER = {name: _eager(kind) for name, kind in _KINDS.items()}
+_NOT_FUSED = {"rmsprop", "adadelta"}
 
 
 class Schedule:
