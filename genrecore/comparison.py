@@ -21,7 +21,7 @@ from genrecore.errors import GenrecoreError
 from genrecore.resampling import Interval, Resamples
 from genrecore.runs import Run
 
-_SCORES_FORMAT = 1  # raised when a score's definition changes
+_SCORES_FORMAT = 2  # raised when a score's definition changes
 
 
 @dataclass(frozen=True)
@@ -279,7 +279,8 @@ def _notes(runs: list[Run], tested: dict[str, pd.DataFrame]) -> list[str]:
                 f"{run.title} was tested on {own} clips that not all the others were tested on; "
                 f"accuracies in the table are each run's own, pairs use the shared clips only."
             )
-    notes += [f"{run.title}: {run.badge}; its accuracy is flattered." for run in runs if run.badge]
+    notes += [f"{run.title}: {run.leak}; its accuracy is flattered." for run in runs if run.leak]
+    notes += [f"{run.title} is a rehearsal." for run in runs if run.config.rehearsal]
     splits = sorted({run.config.split.name for run in runs})
     if len(splits) > 1:
         notes.append(f"These runs were split differently: {', '.join(splits)}.")

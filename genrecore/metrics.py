@@ -18,8 +18,12 @@ METRICS = Registry("metric")
 """Metrics: `f(genre_index (n,), proba (n, k)) -> float`. Facts: `higher_is_better`.
 
 `genre_index` is the labelled genre's column in `proba`. The predicted genre is the most probable
-one, the first of equals.
+one, the first of equals. A clip with a probability that is no number has no verdict: it counts as
+not recognised, and what is made of the probabilities themselves (log loss, calibration) is nan.
 """
+
+NO_VERDICT = "no verdict"
+"""Column of a confusion matrix with clips whose probabilities are no numbers."""
 
 
 POOLINGS = {
@@ -75,29 +79,49 @@ def pooled(values: np.ndarray, clip_of: np.ndarray, n_clips: int, pooling: str) 
     return means.astype(given)
 
 
-@METRICS.register("accuracy", title="Accuracy", higher_is_better=True)
+@METRICS.register(
+    "accuracy",
+    title="Accuracy",
+    source="the share of right verdicts",
+    higher_is_better=True,
+)
 def accuracy(genre_index: np.ndarray, proba: np.ndarray) -> float:
     """The share of clips whose most probable genre is the labelled one."""
-    return float((proba.argmax(axis=1) == genre_index).mean()) if len(genre_index) else nan
+    return float((verdicts(proba) == genre_index).mean()) if len(genre_index) else nan
 
 
-@METRICS.register("macro_f1", title="Macro F1", higher_is_better=True)
+@METRICS.register(
+    "macro_f1",
+    title="Macro F1",
+    source="van Rijsbergen (1979), Information retrieval; averaged over genres",
+    higher_is_better=True,
+)
 def macro_f1(genre_index: np.ndarray, proba: np.ndarray) -> float:
     """The mean of F1 over the genres that are labelled or predicted at least once.
 
     As scikit-learn's `f1_score(average="macro")`; a genre that occurs in neither is left out.
     """
-    return _mean(_f1(_counts(genre_index, proba.argmax(axis=1), proba.shape[1])))
+    return _mean(_f1(_counts(genre_index, verdicts(proba), proba.shape[1])))
 
 
-@METRICS.register("balanced_accuracy", title="Balanced accuracy", higher_is_better=True)
+@METRICS.register(
+    "balanced_accuracy",
+    title="Balanced accuracy",
+    source="Brodersen et al. (2010), The balanced accuracy and its posterior distribution",
+    higher_is_better=True,
+)
 def balanced_accuracy(genre_index: np.ndarray, proba: np.ndarray) -> float:
     """The mean of recall over the genres that are labelled at least once."""
-    counts = _counts(genre_index, proba.argmax(axis=1), proba.shape[1])
+    counts = _counts(genre_index, verdicts(proba), proba.shape[1])
     return _mean(_ratio(np.diag(counts), counts.sum(axis=1)))
 
 
-@METRICS.register("log_loss", title="Log loss", higher_is_better=False)
+@METRICS.register(
+    "log_loss",
+    title="Log loss",
+    source="Good (1952), Rational decisions",
+    higher_is_better=False,
+)
 def log_loss(genre_index: np.ndarray, proba: np.ndarray) -> float:
     """The mean of -log(probability of the labelled genre), in nats.
 
@@ -112,13 +136,91 @@ def log_loss(genre_index: np.ndarray, proba: np.ndarray) -> float:
     return float(-np.log(np.maximum(of_label, np.finfo(np.float64).eps)).mean())
 
 
-@METRICS.register("top_2", title="Top-2 accuracy", higher_is_better=True)
+@METRICS.register(
+    "top_2",
+    title="Top-2 accuracy",
+    source="Russakovsky et al. (2015), ImageNet large scale visual recognition challenge",
+    higher_is_better=True,
+)
 def top_2(genre_index: np.ndarray, proba: np.ndarray) -> float:
     """The share of clips whose labelled genre is among the two most probable."""
     if not len(genre_index):
         return nan
     first_two = np.argsort(-proba, axis=1, kind="stable")[:, :2]
-    return float((first_two == genre_index[:, None]).any(axis=1).mean())
+    found = (first_two == genre_index[:, None]).any(axis=1)
+    return float((found & (verdicts(proba) >= 0)).mean())
+
+
+@METRICS.register(
+    "calibration_error",
+    title="Expected calibration error",
+    source="Naeini et al. (2015), Obtaining well calibrated probabilities; Guo et al. (2017)",
+    higher_is_better=False,
+)
+def calibration_error(genre_index: np.ndarray, proba: np.ndarray) -> float:
+    """The mean distance between how sure the verdicts are and how many of them are right, a share.
+
+    Verdicts are put into ten bins of equal width by the probability of the predicted genre, (0,
+    0.1], …, (0.9, 1]; the mean is over the bins, weighted by their clips.
+
+    Source: Naeini, Cooper & Hauskrecht (2015), Obtaining well calibrated probabilities using
+    Bayesian binning, AAAI; for several classes as Guo, Pleiss, Sun & Weinberger (2017), On
+    calibration of modern neural networks, section 2.
+    """
+    if not len(genre_index) or not np.isfinite(proba).all():
+        return nan
+    n_clips, certainty, right = _bins(genre_index, proba, N_BINS)
+    return float(np.abs(right - certainty).sum() / n_clips.sum())
+
+
+N_BINS = 10
+"""Of the calibration error and its curve."""
+
+
+def _bins(
+    genre_index: np.ndarray, proba: np.ndarray, n_bins: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Clips, summed certainty and right verdicts in each bin of certainty, (n_bins,) each."""
+    certainty = proba.max(axis=1)
+    place = np.clip(np.ceil(certainty * n_bins).astype(int) - 1, 0, n_bins - 1)
+    right = proba.argmax(axis=1) == genre_index
+    n_clips = np.bincount(place, minlength=n_bins)
+    sums = [np.bincount(place, values, n_bins) for values in (certainty, right)]
+    return n_clips, sums[0], sums[1]
+
+
+def calibration(predictions: pd.DataFrame, genres: list[str], n_bins: int = N_BINS) -> pd.DataFrame:
+    """The reliability diagram as a table, a row a bin of certainty that holds clips: `low, high`
+    (the bin is (low, high]), `n_clips, certainty` (their mean), `accuracy, accuracy_low,
+    accuracy_high` (the share that is right, with its 95 % Wilson interval).
+
+    All rows of the table count (choose the split before), save clips without a verdict.
+    Source: DeGroot & Fienberg (1983), The comparison and evaluation of forecasters.
+    """
+    genre_index, proba = as_arrays(predictions, genres)
+    known = verdicts(proba) >= 0
+    n_clips, certainty, right = _bins(genre_index[known], proba[known], n_bins)
+    rows = []
+    for place in np.flatnonzero(n_clips):
+        n, k = int(n_clips[place]), int(right[place])
+        low, high = wilson(k, n)
+        rows.append(
+            (place / n_bins, (place + 1) / n_bins, n, certainty[place] / n, k / n, low, high)
+        )
+    columns = ["low", "high", "n_clips", "certainty", "accuracy", "accuracy_low", "accuracy_high"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def verdicts(proba: np.ndarray) -> np.ndarray:
+    """The column of the most probable genre of each clip, the first of equals, (n,); -1 where a
+    probability is no number.
+
+    Args:
+        proba: (n, k).
+    """
+    best = proba.argmax(axis=1)
+    unknown = ~np.isfinite(proba.sum(axis=1))
+    return np.where(unknown, -1, best) if unknown.any() else best
 
 
 def genres_in(predictions: pd.DataFrame) -> list[str]:
@@ -149,27 +251,30 @@ def scores(
     """n_clips, every metric by name, and the ends of accuracy's 95 % Wilson interval, on one split.
 
     Keys: n_clips, accuracy, accuracy_low, accuracy_high, macro_f1, balanced_accuracy, log_loss,
-    top_2. All but n_clips are nan where the split has no clips.
+    top_2, calibration_error. All but n_clips are nan where the split has no clips.
     """
     part = predictions[predictions["split"] == split]
     genre_index, proba = as_arrays(part, genres or genres_in(predictions))
     values = {name: entry.thing(genre_index, proba) for name, entry in METRICS.items()}
-    n_right = int((proba.argmax(axis=1) == genre_index).sum()) if len(part) else 0
+    n_right = int((verdicts(proba) == genre_index).sum()) if len(part) else 0
     low, high = wilson(n_right, len(part))
     interval = {"accuracy": values.pop("accuracy"), "accuracy_low": low, "accuracy_high": high}
     return {"n_clips": len(part), **interval, **values}
 
 
 def confusion(predictions: pd.DataFrame, genres: list[str]) -> pd.DataFrame:
-    """Numbers of clips, labelled genre (rows) × predicted genre (columns), both in genres' order.
+    """Numbers of clips, labelled genre (rows) × predicted genre (columns), both in genres' order;
+    a last column `NO_VERDICT` only where there are such clips.
 
     All rows of the table count: choose the split before.
     """
     genre_index, proba = as_arrays(predictions, genres)
+    counts = _counts(genre_index, verdicts(proba), len(genres))
+    columns = [*genres, NO_VERDICT] if counts[:, -1].any() else genres
     return pd.DataFrame(
-        _counts(genre_index, proba.argmax(axis=1), len(genres)),
+        counts[:, : len(columns)],
         index=pd.Index(genres, name="labelled"),
-        columns=pd.Index(genres, name="predicted"),
+        columns=pd.Index(columns, name="predicted"),
     )
 
 
@@ -190,20 +295,22 @@ def per_genre(predictions: pd.DataFrame, genres: list[str]) -> pd.DataFrame:
             "recall": _ratio(right, n_clips),
             "recall_low": [low for low, _ in ends],
             "recall_high": [high for _, high in ends],
-            "precision": _ratio(right, counts.sum(axis=0)),
+            "precision": _ratio(right, counts.sum(axis=0)[: len(genres)]),
             "f1": _f1(counts),
         }
     )
 
 
 def _counts(labelled: np.ndarray, predicted: np.ndarray, k: int) -> np.ndarray:
-    """Clips (k, k) by labelled (rows) and predicted (columns) genre."""
-    return np.bincount(labelled * k + predicted, minlength=k * k).reshape(k, k)
+    """Clips (k, k + 1) by labelled (rows) and predicted (columns) genre; last, no verdict."""
+    column = np.where(predicted < 0, k, predicted)
+    return np.bincount(labelled * (k + 1) + column, minlength=k * (k + 1)).reshape(k, k + 1)
 
 
 def _f1(counts: np.ndarray) -> np.ndarray:
     """2 · right / (labelled + predicted) for each genre, nan where it is neither."""
-    return _ratio(2 * np.diag(counts), counts.sum(axis=1) + counts.sum(axis=0))
+    predicted = counts.sum(axis=0)[: len(counts)]
+    return _ratio(2 * np.diag(counts), counts.sum(axis=1) + predicted)
 
 
 def _ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:

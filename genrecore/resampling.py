@@ -6,12 +6,20 @@ their Application, 1997, section 3.8), and intervals are percentile ones (sectio
 system was trained with several seeds, seeds are drawn as well, independently of the clips: the
 pigeonhole bootstrap of crossed factors (Owen 2007, The pigeonhole bootstrap, Annals of Applied
 Statistics 1 (2), 386-411).
+
+Few seeds say little of how much seeds differ, which no bootstrap knows. So where seeds are drawn,
+intervals are as much wider as Student's t is than the normal distribution, with the degrees of
+freedom that Satterthwaite gives a sum of variances (1946, An approximate distribution of estimates
+of variance components, Biometrics Bulletin 2 (6)), as is done for readers and cases in diagnostic
+studies (Hillis, Obuchowski & Berbaum 2011, Academic Radiology 18 (2)).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import inf
+from statistics import NormalDist
 
 import numpy as np
 
@@ -38,6 +46,7 @@ class Resamples:
     Attributes:
         values: Accuracy of each system, (systems,).
         draws: The same in each resample, (resamples, systems).
+        n_groups: How many groups of clips were drawn from.
     """
 
     def __init__(
@@ -51,7 +60,8 @@ class Resamples:
 
         Args:
             right: For each system whether each of its runs (seeds) is right on each clip,
-                (runs, clips) bool; of one run (1, clips).
+                (runs, clips) bool; of one run (1, clips). As float, nan is a clip that the run was
+                not tested on; then a system's accuracy is that over all its tests.
             groups: Each clip's group (its artist, or the clip itself), (clips,).
             n_resamples: How many.
             seed: Of the draws: the same comparison gives the same numbers.
@@ -61,36 +71,112 @@ class Resamples:
         """
         generator = np.random.default_rng(seed)
         _, member = np.unique(groups, return_inverse=True)
-        n_groups = int(member.max()) + 1 if len(member) else 0
-        sums, owner = [], []
+        self.n_groups = n_groups = int(member.max()) + 1 if len(member) else 0
+        sums, sizes, owner = [], [], []
+        everything = np.bincount(member, minlength=n_groups).astype(float)
         for place, rows in enumerate(right):
             if rows.ndim != 2 or rows.shape[1] != len(groups):
                 raise ValueError(f"system {place}: shape {rows.shape} for {len(groups)} clips")
             for row in rows:
-                sums.append(np.bincount(member, weights=row, minlength=n_groups))
+                tested = ~np.isnan(row)
+                sums.append(np.bincount(member, np.where(tested, row, 0.0), n_groups))
+                complete = bool(tested.all())
+                sizes.append(everything if complete else np.bincount(member, tested, n_groups))
                 owner.append(place)
-        sizes = np.bincount(member, minlength=n_groups).astype(float)
-        self.owner = np.array(owner)
-        table = np.stack([*sums, sizes], axis=1)  # (groups, runs + 1)
-        self.values = _mean_of_runs(table.sum(axis=0)[None], self.owner)[0]
+        self._runs = [np.flatnonzero(np.array(owner) == place) for place in range(len(right))]
+        # Where all runs know all clips one column of sizes does for all.
+        shared = all(size is everything for size in sizes)
+        table = np.stack([*sums, *([everything] if shared else sizes)], axis=1)
+        whole = table.sum(axis=0)[None]
+        self.values = self._mean_of_runs(whole)[0]
+        self._of_runs = (whole[0, : len(owner)] / whole[0, len(owner) :]).astype(float)
         draws = []
         for first in range(0, n_resamples, _AT_ONCE):
             n = min(_AT_ONCE, n_resamples - first)
             drawn = generator.integers(0, n_groups, (n, n_groups))
             drawn += np.arange(n)[:, None] * n_groups
             counts = np.bincount(drawn.ravel(), minlength=n * n_groups).reshape(n, n_groups)
-            sampled = counts.astype(float) @ table
-            draws.append(_mean_of_runs(sampled, self.owner, generator))
+            draws.append(self._mean_of_runs(counts.astype(float) @ table, generator))
         self.draws = np.concatenate(draws)
 
     def accuracy(self, system: int, confidence: float = 0.95) -> Interval:
         """Of one system."""
-        return _interval(float(self.values[system]), self.draws[:, system], confidence)
+        return self._interval(
+            float(self.values[system]), self.draws[:, system], [system], confidence
+        )
 
     def difference(self, a: int, b: int, confidence: float = 0.95) -> Interval:
         """Accuracy of system a minus that of system b."""
         value = float(self.values[a] - self.values[b])
-        return _interval(value, self.draws[:, a] - self.draws[:, b], confidence)
+        return self._interval(value, self.draws[:, a] - self.draws[:, b], [a, b], confidence)
+
+    def p(self, a: int, b: int) -> float:
+        """Two-sided p-value that two systems, one of them at least with several seeds, are equally
+        good: of the difference over its standard error, by Student's t. 1 where neither varies."""
+        from scipy import stats
+
+        draws = self.draws[:, a] - self.draws[:, b]
+        error, value = float(draws.std(ddof=1)), float(self.values[a] - self.values[b])
+        if error == 0:
+            return 1.0 if value == 0 else 0.0
+        return float(2 * stats.t.sf(abs(value) / error, self.freedom([a, b], error)))
+
+    def freedom(self, systems: Sequence[int], error: float) -> float:
+        """Degrees of freedom of a standard error, by Satterthwaite: of seeds few, of clips one less
+        than there are groups; infinite where no system has several runs."""
+        seeds, below = 0.0, 0.0
+        for system in systems:
+            values = self._of_runs[self._runs[system]]
+            if len(values) > 1:
+                part = float(values.var(ddof=1)) / len(values)
+                seeds, below = seeds + part, below + part**2 / (len(values) - 1)
+        if seeds == 0:
+            return inf
+        clips = max(0.0, error**2 - seeds)
+        below += clips**2 / max(1, self.n_groups - 1)
+        return (seeds + clips) ** 2 / below
+
+    def _interval(
+        self, value: float, draws: np.ndarray, systems: Sequence[int], confidence: float
+    ) -> Interval:
+        tail = 50 * (1 - confidence)
+        low, high = (float(end) for end in np.percentile(draws, [tail, 100 - tail]))
+        error = float(draws.std(ddof=1))
+        freedom = self.freedom(systems, error)
+        if freedom != inf:
+            wider = _student(freedom, confidence) / NormalDist().inv_cdf(0.5 + confidence / 2)
+            low, high = value + wider * (low - value), value + wider * (high - value)
+        return Interval(value, low, high, error)
+
+    def _mean_of_runs(
+        self, sampled: np.ndarray, generator: np.random.Generator | None = None
+    ) -> np.ndarray:
+        """(resamples, systems): the accuracy over each system's runs, or over runs drawn from them.
+
+        Drawing from n runs spreads their mean too little by the factor (n - 1) / n in variance,
+        which matters for three seeds; the deviation from the plain mean is widened by as much.
+
+        Args:
+            sampled: Sums of right clips of each run, then numbers of clips of each or of all,
+                (resamples, runs + sizes).
+            generator: Draws runs; without it all count once.
+        """
+        n_runs = sum(len(runs) for runs in self._runs)
+        right, n_clips = sampled[:, :n_runs], sampled[:, n_runs:]
+        n_clips = np.broadcast_to(n_clips, right.shape)
+        means = []
+        for runs in self._runs:
+            mine, sizes, n = right[:, runs], n_clips[:, runs], len(runs)
+            mean = _ratio(mine, sizes)
+            if generator is not None and n > 1:
+                drawn = generator.integers(0, n, mine.shape)
+                again = _ratio(
+                    np.take_along_axis(mine, drawn, axis=1),
+                    np.take_along_axis(sizes, drawn, axis=1),
+                )
+                mean = mean + np.sqrt(n / (n - 1)) * (again - mean)
+            means.append(mean)
+        return np.stack(means, axis=1)
 
 
 def accuracy(right: np.ndarray, groups: np.ndarray, n_resamples: int = N_RESAMPLES) -> Interval:
@@ -100,34 +186,12 @@ def accuracy(right: np.ndarray, groups: np.ndarray, n_resamples: int = N_RESAMPL
     return Resamples([right[None]], groups, n_resamples).accuracy(0)
 
 
-def _mean_of_runs(
-    sampled: np.ndarray, owner: np.ndarray, generator: np.random.Generator | None = None
-) -> np.ndarray:
-    """(resamples, systems): the mean accuracy of each system's runs, or of runs drawn from them.
-
-    Drawing from n runs spreads their mean too little by the factor (n - 1) / n in variance, which
-    matters for three seeds; the deviation from the plain mean is widened by as much.
-
-    Args:
-        sampled: Sums of right clips of each run and, last, numbers of clips, (resamples, runs + 1).
-        owner: Each run's system, (runs,).
-        generator: Draws runs; without it all count once.
-    """
-    shares = sampled[:, :-1] / sampled[:, -1:]
-    means = []
-    for system in range(int(owner.max()) + 1):
-        of_runs = shares[:, owner == system]
-        n = of_runs.shape[1]
-        mean = of_runs.mean(axis=1)
-        if generator is not None and n > 1:
-            drawn = generator.integers(0, n, of_runs.shape)
-            deviation = np.take_along_axis(of_runs, drawn, axis=1).mean(axis=1) - mean
-            mean = mean + np.sqrt(n / (n - 1)) * deviation
-        means.append(mean)
-    return np.stack(means, axis=1)
+def _ratio(right: np.ndarray, n_clips: np.ndarray) -> np.ndarray:
+    """Right clips over clips, (resamples,); 0 in a resample without any clip of these runs."""
+    return right.sum(axis=1) / np.maximum(n_clips.sum(axis=1), 1)
 
 
-def _interval(value: float, draws: np.ndarray, confidence: float) -> Interval:
-    tail = 50 * (1 - confidence)
-    low, high = np.percentile(draws, [tail, 100 - tail])
-    return Interval(value, float(low), float(high), float(draws.std(ddof=1)))
+def _student(freedom: float, confidence: float) -> float:
+    from scipy import stats
+
+    return float(stats.t.ppf(0.5 + confidence / 2, max(1.0, freedom)))

@@ -10,9 +10,18 @@ import pytest
 import sklearn.metrics
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn.calibration import calibration_curve
 
 from genrecore.errors import GenrecoreError
-from genrecore.metrics import METRICS, confusion, genres_in, per_genre, scores
+from genrecore.metrics import (
+    METRICS,
+    NO_VERDICT,
+    calibration,
+    confusion,
+    genres_in,
+    per_genre,
+    scores,
+)
 from genrecore.significance import mcnemar_mid_p, paired_difference, wilson
 
 GENRES = ["blues", "disco", "hiphop", "jazz", "metal", "pop", "rock"]
@@ -44,7 +53,15 @@ def sklearns(labelled: np.ndarray, proba: np.ndarray) -> dict[str, float]:
         ),
         "log_loss": m.log_loss(labelled, proba, labels=labels),
         "top_2": m.top_k_accuracy_score(labelled, proba, k=2, labels=labels),
+        "calibration_error": sklearns_calibration_error(labelled, proba),
     }
+
+
+def sklearns_calibration_error(labelled: np.ndarray, proba: np.ndarray) -> float:
+    certainty, right = proba.max(axis=1), proba.argmax(axis=1) == labelled
+    true, said = calibration_curve(right, certainty, n_bins=10)
+    n_clips = np.histogram(-certainty, bins=np.linspace(-1, 0, 11))[0][::-1]  # (low, high]
+    return float(np.average(np.abs(true - said), weights=n_clips[n_clips > 0]))
 
 
 @pytest.mark.parametrize("name", list(METRICS))
@@ -115,6 +132,41 @@ def test_a_genre_without_clips_has_nan_recall_not_0() -> None:
     assert isnan(found.loc["hiphop", "precision"])
     silent = found.loc["rock", ["recall", "recall_low", "recall_high", "precision", "f1"]]
     assert silent.isna().all()
+
+
+def test_a_calibration_curve_by_hand() -> None:
+    # Ten verdicts at 0.8, eight of them right, and four at 0.65, one of them right.
+    certainty = np.array([0.8] * 10 + [0.65] * 4)
+    proba = np.stack([certainty, 1 - certainty], axis=1)
+    labelled = np.array([0] * 8 + [1] * 2 + [0] + [1] * 3)
+    predictions = pd.DataFrame({"genre": np.array(["a", "b"])[labelled]})
+    predictions[["p_a", "p_b"]] = proba
+    found = calibration(predictions, ["a", "b"])
+    assert found[["low", "high", "n_clips"]].to_numpy().tolist() == [[0.6, 0.7, 4], [0.7, 0.8, 10]]
+    assert found["certainty"].tolist() == pytest.approx([0.65, 0.8])
+    assert found["accuracy"].tolist() == [0.25, 0.8]
+    assert (found["accuracy_low"].iloc[0], found["accuracy_high"].iloc[0]) == wilson(1, 4)
+    expected = (4 * 0.4 + 10 * 0.0) / 14
+    assert METRICS["calibration_error"].thing(labelled, proba) == pytest.approx(expected)
+
+
+def test_a_clip_without_numbers_has_no_verdict_and_is_not_dropped() -> None:
+    labelled, proba = drawn(50)
+    labelled[3] = 0  # where a plain argmax would take the missing number for a verdict
+    proba[3] = np.nan
+    rest = np.arange(50) != 3
+    predictions = table(labelled, proba)
+    found = scores(predictions)
+    n_right = (proba.argmax(axis=1) == labelled)[rest].sum()
+    assert (found["n_clips"], found["accuracy"]) == (50, n_right / 50)
+    assert isnan(found["log_loss"])
+    assert isnan(found["calibration_error"])
+    counts = confusion(predictions, GENRES)
+    assert counts.columns[-1] == NO_VERDICT
+    assert (counts[NO_VERDICT].sum(), counts.to_numpy().sum()) == (1, 50)
+    recalls = per_genre(predictions, GENRES).set_index("genre")["recall"]
+    assert recalls["blues"] == (counts.loc["blues", "blues"] / counts.loc["blues"].sum())
+    assert calibration(predictions, GENRES)["n_clips"].sum() == 49
 
 
 def test_an_unknown_label_is_refused_with_the_choices() -> None:
