@@ -17,6 +17,7 @@ from genrecore.errors import GenrecoreError, UsageError
 
 KINDS = {
     "features": "Features of segments, one row a segment",
+    "embeddings": "Where runs put their clips",
     "corpora": "Decoded audio, pictures and tables",
     "fingerprints": "Measurements and acoustic fingerprints of clips",
     "datasets": "Music that genrecore made itself",

@@ -16,7 +16,7 @@ LAYERS = (
     {"registry", "config", "audio", "spectral", "significance", "errors", "progress", "jobfolder",
      "hardware", "memory", "containers", "fingerprint", "archives", "download", "hpss", "effects",
      "descriptors", "descriptor_names", "descriptor_meanings", "resynthesis",
-     "mel_scale", "beats", "receptive", "anatomy", "resampling", "verdicts", "ranks"},
+     "mel_scale", "beats", "receptive", "anatomy", "resampling", "aac", "verdicts", "ranks"},
     {"clips", "runs", "metrics", "caches"},
     {"datasets", "splits", "features", "augment", "models", "relabel"},
     {"answers", "corpus", "feature_cache", "examples", "classifier", "estimators",
@@ -27,7 +27,8 @@ LAYERS = (
      "queueing", "spawning", "tasks", "runner", "leaklab",
      "pooling", "uploads", "depiction", "cards", "latency", "reaches", "model_inputs",
      "plans", "plan_values", "plan_results", "plan_drafts", "plan_presets", "estimates",
-     "step_times", "search", "search_ranges"},
+     "step_times", "search", "search_ranges",
+     "embedding", "embedding_store"},
     {"cli", "ui", "__main__"},
 )  # fmt: skip
 LAYER = {module: level for level, modules in enumerate(LAYERS) for module in modules}
@@ -38,7 +39,7 @@ WITHOUT_TORCH = (
     "tasks", "runner", "ui", "cli",
     "datasets", "splits", "config", "audio", "corpus", "preparation", "clips", "relabel",
     "pooling", "leaklab", "answers", "audit", "provided", "fingerprint", "archives", "download",
-    "plans", "estimates", "search",
+    "plans", "estimates", "search", "embedding_store",
 )  # fmt: skip
 
 

@@ -1,0 +1,182 @@
+"""Where a run puts clips: what its network makes of them right before the last linear layer.
+
+One row a clip, the mean over its segments, float32. Clips that lie together look alike to the run.
+A run's own clips are computed once, in batches from the feature cache, and kept in the cache
+folder, keyed by the run and its weights; a fresh recording goes the way of `LoadedRun`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+from genrecore import classifier as classifiers
+from genrecore import embedding_store, hardware, preparation
+from genrecore.classifier import Classifier, Features
+from genrecore.corpus import quantise, segment_starts
+from genrecore.embedding_store import Embedding
+from genrecore.errors import GenrecoreError
+from genrecore.estimators import Fitted
+from genrecore.examples import Examples
+from genrecore.feature_cache import gather_waves
+from genrecore.inference import LoadedRun
+from genrecore.progress import Report, silent
+from genrecore.runs import Run
+
+_BATCH = 64
+_LINEAR = (nn.Linear,)
+_WEIGHTED = (nn.Linear, nn.Conv1d, nn.Conv2d)
+
+
+def embed(run: Run, report: Report = silent) -> Embedding:
+    """The embedding of a run's training, validation and test clips, from the cache or computed now.
+
+    Args:
+        run: A run with weights.
+        report: Called as `report(phase, done, total)`; it may raise `Stopped`.
+
+    Raises:
+        GenrecoreError: The run has no weights or no table of clips yet, or its dataset is gone.
+    """
+    kept = embedding_store.read(run)
+    return kept if kept is not None else embedding_store.keep(run, _computed(run, report))
+
+
+def of_wave(loaded: LoadedRun, wave: np.ndarray) -> np.ndarray:
+    """The embedding (n,) float32 of a recording, comparable with the rows of `embed`.
+
+    Args:
+        loaded: The run's classifier.
+        wave: The judged excerpt as `Verdict.wave` holds it: (samples,) in [-1, 1] at the run's
+            sample rate.
+    """
+    config = loaded.config
+    samples = torch.from_numpy(quantise(wave))
+    n_segment = round(config.segments.segment_s * config.audio.sample_rate_hz)
+    starts = torch.from_numpy(segment_starts(len(samples), n_segment, config.segments.overlap))
+    lengths = (len(samples) - starts).clamp(max=n_segment)
+    made = [
+        of_features(
+            loaded.classifier,
+            loaded.classifier.feature(gather_waves(samples, some, n, n_segment)),
+        )
+        for some, n in zip(starts.split(_BATCH), lengths.split(_BATCH), strict=True)
+    ]
+    return torch.cat(made).double().mean(dim=0).float().numpy()
+
+
+@torch.inference_mode()
+def of_features(classifier: Classifier, features: Features) -> Tensor:
+    """Embeddings (batch, n) float32 of features as the front end makes them.
+
+    What stands before a network's last linear layer; of a classical model, and of a network without
+    layers, the standardised features.
+    """
+    standardised = classifier.standardised(features)
+    if not isinstance(classifier.network, Fitted):
+        made = before_last(classifier.network, standardised)
+        if made is not None:
+            return made
+    parts = standardised if isinstance(standardised, tuple) else (standardised,)
+    return torch.cat([part.float().flatten(1) for part in parts], dim=1)
+
+
+def before_last(network: nn.Module, standardised: Features) -> Tensor | None:
+    """(batch, n) float32: the input of the last linear layer that a network in evaluation calls.
+
+    Where none is linear it is the last layer with weights; inputs with steps or places are
+    averaged over them. None where a network has no layers.
+    """
+    with _layers_called(network) as called:
+        network(standardised)
+    for kinds in (_LINEAR, _WEIGHTED):
+        given = [tensor for layer, tensor in called if isinstance(layer, kinds)]
+        if given:
+            return _flat(given[-1], kinds is _LINEAR)
+    return None
+
+
+@contextmanager
+def _layers_called(network: nn.Module) -> Iterator[list[tuple[nn.Module, Tensor]]]:
+    """Collects (layer, input) of every layer with weights, in the order in which they are called.
+
+    A network need not hold its layers in that order.
+    """
+    called: list[tuple[nn.Module, Tensor]] = []
+
+    def note(layer: nn.Module, given: tuple[Tensor, ...]) -> None:
+        called.append((layer, given[0]))
+
+    hooks = [
+        layer.register_forward_pre_hook(note)
+        for layer in network.modules()
+        if isinstance(layer, _WEIGHTED)
+    ]
+    try:
+        yield called
+    finally:
+        for hook in hooks:
+            hook.remove()
+
+
+def _flat(given: Tensor, linear: bool) -> Tensor:
+    """(batch, n) of a layer's input: (batch, …, n) of a linear one, else (batch, n, …)."""
+    given = given.float()
+    if given.ndim < 3:
+        return given
+    return given.flatten(1, -2).mean(dim=1) if linear else given.flatten(2).mean(dim=2)
+
+
+def _computed(run: Run, report: Report) -> Embedding:
+    clips = run.clips
+    if clips is None or not run.weights.exists():
+        raise GenrecoreError(
+            f"The run {run.run_id} has no weights yet (it is {run.state}), so it puts clips "
+            "nowhere."
+        )
+    classifier = classifiers.load(run.weights)
+    chosen = hardware.choose("auto", "float32")
+    chosen.prepare(classifier)
+    # Clips as they are: no changed copies, no excerpts drawn at random.
+    config = run.config.model_copy(
+        update={
+            "augment": [],
+            "segments": run.config.segments.model_copy(update={"excerpts": "all"}),
+        }
+    )
+    prepared = preparation.decode(config, report)
+    there = clips[clips["split"].notna() & clips["clip_id"].isin(prepared.corpus.index["clip_id"])]
+    if there.empty:
+        raise GenrecoreError(f"None of the clips of the run {run.run_id} are there any more.")
+    examples = Examples(
+        prepared.corpus, config, classifier.feature, there, classifier.genres, chosen, report
+    )
+    mine = examples.segments["split"].isin(there["split"].unique()).fillna(False).to_numpy(bool)
+    index = torch.from_numpy(np.flatnonzero(mine))
+    rows = _in_batches(classifier, examples, index, report)
+    segments = examples.segments.iloc[index.numpy()]
+    clip_of, names = pd.factorize(segments["clip_id"])
+    values = np.zeros((len(names), rows.shape[1]))
+    np.add.at(values, clip_of, rows)
+    values /= np.bincount(clip_of)[:, None]
+    known = there.drop_duplicates("clip_id").set_index("clip_id")
+    table = known.loc[names, ["genre", "split"]].rename_axis("clip_id").reset_index()
+    return Embedding(table, values.astype(np.float32))
+
+
+def _in_batches(
+    classifier: Classifier, examples: Examples, index: Tensor, report: Report
+) -> np.ndarray:
+    """Embeddings (segments, n) of those segments."""
+    made = []
+    for n_done, batch in enumerate(index.split(min(_BATCH, examples.most))):
+        report("Looking where clips lie", n_done * min(_BATCH, examples.most), len(index))
+        with torch.inference_mode():
+            made.append(of_features(classifier, examples.features(batch)).cpu())
+    report("Looking where clips lie", len(index), len(index))
+    return torch.cat(made).numpy()
