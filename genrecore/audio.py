@@ -20,10 +20,11 @@ import numpy as np
 import soundfile
 import soxr
 
+from genrecore.aac import AacFile, Damaged, adts_length_s
 from genrecore.containers import READABLE, Prefixed, claimed_length, missing_count, sniff
 from genrecore.errors import AudioError
 
-FORMATS = (".wav", ".mp3", ".ogg", ".flac", ".au", ".aiff", ".aif", ".opus")
+FORMATS = (".wav", ".mp3", ".ogg", ".flac", ".au", ".aiff", ".aif", ".opus", ".m4a", ".aac")
 """Extensions of what can be read. The content decides, not the name."""
 
 SILENCE = 10 ** (-80 / 20)
@@ -161,7 +162,7 @@ def digest(path: str | Path) -> str:
 
 
 _SEEKS = {"WAV", "WAVEX", "RF64", "AIFF", "AU", "FLAC"}
-_KNOWN = _SEEKS | {"OGG", "MP3"}
+_KNOWN = _SEEKS | {"OGG", "MP3", "M4A", "AAC"}
 
 
 class _Stream(soundfile.SoundFile):
@@ -174,10 +175,13 @@ class _Stream(soundfile.SoundFile):
         return False
 
 
+SoundFile = _Stream | AacFile
+
+
 @contextlib.contextmanager
 def _opened(
     source: str | Path | bytes | BinaryIO, name: str | None
-) -> Iterator[tuple[_Stream, str, float]]:
+) -> Iterator[tuple[SoundFile, str, float]]:
     """The sound file, what to call it, and how many frames its header claims."""
     label = name or (Path(source).name if isinstance(source, (str, Path)) else "The clip")
     with contextlib.ExitStack() as stack:
@@ -199,9 +203,14 @@ def _opened(
             os.lseek(handle, 0, os.SEEK_SET)
         else:
             raw.seek(0)
+        file: SoundFile
         try:
-            file = stack.enter_context(_Stream(handle, closefd=False))
-        except (soundfile.SoundFileError, TypeError, ValueError, OverflowError) as error:
+            if kind in ("M4A", "AAC"):
+                counted_s = adts_length_s(raw, size, start, label) if kind == "AAC" else 0.0
+                file = stack.enter_context(AacFile(kind, raw, label, counted_s))
+            else:
+                file = stack.enter_context(_Stream(handle, closefd=False))
+        except (Damaged, soundfile.SoundFileError, TypeError, ValueError, OverflowError) as error:
             raise AudioError(
                 f"{label} begins like {kind} audio but cannot be read: it is damaged or uses an "
                 f"encoding that is not supported; expected {READABLE}."
@@ -233,7 +242,7 @@ def _open_path(path: Path, label: str) -> IO[bytes]:
         raise AudioError(f"{label} cannot be opened: {error}.") from None
 
 
-def _blocks(file: _Stream, label: str, position: int, end: int) -> Iterator[np.ndarray]:
+def _blocks(file: SoundFile, label: str, position: int, end: int) -> Iterator[np.ndarray]:
     """Blocks (n, channels) float32 from `position` to `end`, fewer where the content ends early.
 
     A block is only valid until the next one.
@@ -242,7 +251,7 @@ def _blocks(file: _Stream, label: str, position: int, end: int) -> Iterator[np.n
     while position < end:
         try:
             block = file.read(out=buffer[: end - position], always_2d=True)
-        except soundfile.SoundFileError as error:
+        except (Damaged, soundfile.SoundFileError) as error:
             # The block was lost with the error, so "about".
             raise AudioError(
                 f"{label} is damaged or truncated: it cannot be decoded beyond about "
@@ -270,7 +279,7 @@ def _excerpt(
 
 
 def _check_length(
-    file: _Stream, label: str, announced: float, least_s: float, most_s: float | None
+    file: SoundFile, label: str, announced: float, least_s: float, most_s: float | None
 ) -> None:
     rate_hz = file.samplerate
     seconds = file.frames / rate_hz
@@ -299,11 +308,11 @@ def _check_level(label: str, peak: float, peak_mono: float) -> None:
         raise AudioError(f"{label} is silent as mono: its channels cancel each other out.")
 
 
-def _check_end(file: _Stream, label: str) -> None:
+def _check_end(file: SoundFile, label: str) -> None:
     """Refuses a file whose last frame, by its own count, cannot be read."""
     with contextlib.suppress(soundfile.SoundFileError):
         file.seek(file.frames - 1)
-        if len(file.read(1, always_2d=True)):
+        if len(file.read(out=np.empty((1, file.channels), np.float32), always_2d=True)):
             return
     seconds = file.frames / file.samplerate
     raise AudioError(

@@ -12,13 +12,15 @@ import struct
 from collections.abc import Iterator
 from typing import IO
 
+from genrecore.aac import is_adts
 from genrecore.errors import AudioError
 
-READABLE = "wav, mp3, ogg, flac, au, aiff or opus"
+READABLE = "wav, mp3, ogg, flac, au, aiff, opus, m4a or aac"
 
 
 def sniff(raw: IO[bytes], size: int, label: str) -> tuple[str, int]:
-    """The kind of an audio file by its content, and the byte at which an MP3's frames begin.
+    """The kind of an audio file by its content, and the byte at which an MP3's or a raw AAC file's
+    frames begin.
 
     Raises:
         AudioError: Empty, a video or another container, or not audio at all.
@@ -244,13 +246,12 @@ _AUDIO = (
     (lambda h: h[:4] in (b".snd", b"dns.") and len(h) >= 12, "AU"),
     (lambda h: h[:4] == b"fLaC", "FLAC"),
     (lambda h: h[:4] == b"OggS" and b"theora" not in h, "OGG"),
+    (lambda h: h[4:8] == b"ftyp", "M4A"),
+    (is_adts, "AAC"),
     (_is_mpeg, "MP3"),
 )
-_ISO_AUDIO = (b"M4A ", b"M4B ", b"M4P ")
 _QUICKTIME = (b"moov", b"mdat", b"wide", b"free", b"skip")
 _FOREIGN = (
-    (lambda h: h[4:8] == b"ftyp" and h[8:12] in _ISO_AUDIO, "an M4A file (AAC or ALAC audio)"),
-    (lambda h: h[4:8] == b"ftyp", "an MP4 file (video or AAC audio)"),
     (lambda h: h[4:8] in _QUICKTIME, "a QuickTime video"),
     (lambda h: h[:4] == b"\x1a\x45\xdf\xa3", "a Matroska or WebM video"),
     (lambda h: h[:4] == b"RIFF" and h[8:11] == b"AVI", "an AVI video"),
@@ -258,10 +259,7 @@ _FOREIGN = (
     (lambda h: h[:3] == b"FLV", "a Flash video"),
     (lambda h: h[:4] in (b"\x00\x00\x01\xba", b"\x00\x00\x01\xb3"), "an MPEG video"),
     (lambda h: h[:1] == b"\x47" and h[188:189] == b"\x47", "an MPEG transport stream (video)"),
-    (
-        lambda h: h[:4] == b"ADIF" or (h[:1] == b"\xff" and h[1:2] in b"\xf0\xf1\xf8\xf9"),
-        "AAC audio",
-    ),
+    (lambda h: h[:4] == b"ADIF", "AAC audio in a form that nobody writes any more (ADIF)"),
     (lambda h: h[:8] == b"\x30\x26\xb2\x75\x8e\x66\xcf\x11", "a Windows Media file"),
     (lambda h: h[:4] == b"MThd", "a MIDI file (notes, not sound)"),
 )

@@ -219,12 +219,13 @@ BAD = {
     "not a number": (spoilt(np.nan), "not numbers"),
     "infinity": (spoilt(np.inf), "not numbers"),
     "integers as floats": (spoilt(30_000.0), r"samples up to 30000; expected -1 to 1"),
-    "mp4": (b"\x00\x00\x00\x18ftypisom" + bytes(999), "an MP4 file .*convert it to wav"),
-    "m4a": (b"\x00\x00\x00\x18ftypM4A " + bytes(999), "an M4A file .*expected wav, mp3, ogg"),
+    "mp4": (b"\x00\x00\x00\x18ftypisom" + bytes(999), "begins like M4A audio but cannot be"),
+    "m4a": (b"\x00\x00\x00\x18ftypM4A " + bytes(999), "is damaged .*expected wav, mp3, ogg"),
     "mov": (b"\x00\x00\x00\x18moov" + bytes(999), "a QuickTime video"),
     "mkv": (b"\x1a\x45\xdf\xa3" + bytes(999), "a Matroska or WebM video"),
     "avi": (b"RIFF\x00\x00\x00\x00AVI LIST" + bytes(999), "an AVI video"),
-    "aac": (b"\xff\xf1\x50\x80" + bytes(999), "is AAC audio"),
+    "aac": (b"\xff\xf1\x50\x80" + bytes(999), "is not an audio file"),
+    "old aac": (b"ADIF" + bytes(999), "is AAC audio in a form .*ADIF.*convert it to wav"),
     "aac after a tag": (b"ID3\x04\x00\x00\x00\x00\x00\x00\xff\xf1\x50\x80" + bytes(99), "."),
 }
 
