@@ -212,9 +212,10 @@ def test_a_full_disk_fails_a_run_that_goes_on_when_there_is_room(
 ) -> None:
     jobs.pause(small_disk)
     run = jobs.submit(tiny(training__epochs=3), small_disk)
-    stopped = carried_out(run, ("Training", 6))
+    stopped = carried_out(run, ("Training", 10))
     assert stopped.state == "stopped"
     before = stopped.history
+    assert len(before) == 1
     jobs.resume(stopped)
     with contextlib.suppress(OSError), open(small_disk / "filler", "wb") as filler:
         while True:

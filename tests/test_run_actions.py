@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -38,6 +39,7 @@ def carried_out(run: Run, stop_at: tuple[str, int] | None = None, **wishes: obje
     def watch(phase: str, done: int, total: int) -> None:
         if stop_at is not None and phase == stop_at[0] and done >= stop_at[1]:
             jobfolder.ask_to_stop(run.folder, **wishes)
+            time.sleep(0.021)  # so that it is looked for at this very step
 
     lock = jobfolder.take_lock(run.folder / jobfolder.LOCK)
     assert lock is not None
