@@ -27,7 +27,7 @@ LAYERS = (
      "queueing", "spawning", "tasks", "runner", "leaklab",
      "pooling", "uploads", "depiction", "cards", "latency", "reaches", "model_inputs",
      "plans", "plan_values", "plan_results", "plan_drafts", "plan_presets", "estimates",
-     "step_times", "search", "search_ranges",
+     "calibration", "step_times", "search", "search_ranges",
      "embedding", "embedding_store"},
     {"cli", "ui", "__main__"},
 )  # fmt: skip

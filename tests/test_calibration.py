@@ -1,0 +1,150 @@
+"""Calibration: it helps on clips it has not seen, changes no verdict, and says where it cannot."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from genrecore import calibration, jobfolder, metrics
+from genrecore.calibration import Calibration, fit, of, of_predictions, tempered
+from genrecore.runs import Run
+
+
+def drawn(
+    n: int, k: int, temperature: float, seed: int, spread: float = 2.0
+) -> tuple[np.ndarray, np.ndarray]:
+    """Labels drawn from honest probabilities, and those probabilities made wrong: as of a network
+    whose right temperature is known."""
+    generator = np.random.default_rng(seed)
+    honest = softmax(spread * generator.standard_normal((n, k)))
+    labels = (generator.random((n, 1)) > honest.cumsum(axis=1)).sum(axis=1).clip(max=k - 1)
+    return labels, tempered(honest, 1.0 / temperature)
+
+
+def softmax(logits: np.ndarray) -> np.ndarray:
+    raised = np.exp(logits - logits.max(axis=1, keepdims=True))
+    return raised / raised.sum(axis=1, keepdims=True)
+
+
+def predictions(labels: np.ndarray, proba: np.ndarray, split: str = "valid") -> pd.DataFrame:
+    genres = [f"g{k}" for k in range(proba.shape[1])]
+    return pd.DataFrame(
+        {
+            "clip_id": [f"c{n}" for n in range(len(labels))],
+            "split": split,
+            "genre": [genres[k] for k in labels],
+        }
+        | {f"p_{genre}": proba[:, k] for k, genre in enumerate(genres)}
+    )
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    temperature=st.one_of(st.floats(0.3, 0.6), st.floats(1.8, 5.0)),
+    k=st.integers(3, 10),
+    seed=st.integers(0, 10**6),
+)
+def test_it_lowers_log_loss_and_calibration_error_on_held_out_clips(
+    temperature: float, k: int, seed: int
+) -> None:
+    labels, proba = drawn(1400, k, temperature, seed)
+    valid, held_out = slice(0, 400), slice(400, None)
+    made = of_predictions(predictions(labels[valid], proba[valid]))
+    assert made.note == ""
+    # The estimate of 400 clips: within a third of the truth, some six standard errors.
+    assert made.temperature == pytest.approx(temperature, rel=0.33)
+    after = made.apply(proba[held_out])
+    assert metrics.log_loss(labels[held_out], after) < metrics.log_loss(
+        labels[held_out], proba[held_out]
+    )
+    assert made.log_loss_after < made.log_loss_before
+    assert np.array_equal(after.argmax(axis=1), proba[held_out].argmax(axis=1))
+    np.testing.assert_allclose(after.sum(axis=1), 1.0, atol=1e-12)  # float64
+
+
+def test_what_an_overconfident_network_claims_comes_down_to_what_is_right() -> None:
+    labels, proba = drawn(3000, 10, 3.0, 7)
+    made = of_predictions(predictions(labels[:1000], proba[:1000]))
+    before = metrics.calibration_error(labels[1000:], proba[1000:])
+    after = metrics.calibration_error(labels[1000:], made.apply(proba[1000:]))
+    assert before > 0.15
+    # A tenth of 2 000 clips a bin: an error of 1 to 2 % is what chance alone makes.
+    assert after < 0.04
+    assert "too sure of itself" in made.sentence
+    assert made.error_before > made.error_after
+
+
+def test_honest_probabilities_stay_about_as_they_are() -> None:
+    for seed in range(5):
+        labels, proba = drawn(400, 5, 1.0, seed)
+        # Four standard errors of 400 clips.
+        assert of_predictions(predictions(labels, proba)).temperature == pytest.approx(1.0, abs=0.3)
+
+
+def test_the_fit_is_where_a_fine_grid_has_its_least_loss() -> None:
+    labels, proba = drawn(200, 4, 2.5, 3)
+    grid = np.geomspace(*calibration.RANGE, 2000)
+    losses = [metrics.log_loss(labels, tempered(proba, t)) for t in grid]
+    assert fit(labels, proba) == pytest.approx(grid[int(np.argmin(losses))], rel=3e-3)  # the step
+
+
+def test_a_temperature_divides_logits() -> None:
+    logits = np.random.default_rng(1).standard_normal((7, 4)) * 5
+    np.testing.assert_allclose(tempered(softmax(logits), 2.5), softmax(logits / 2.5), rtol=1e-10)
+    certain = tempered(np.array([[1.0, 0.0, 0.0]]), 4.0)  # no logarithm of nothing
+    assert np.isfinite(certain).all()
+    assert certain.argmax() == 0
+
+
+@pytest.mark.parametrize(
+    ("n", "said"), [(0, "no validation clips"), (1, "only 1 validation clip,"), (29, "only 29")]
+)
+def test_too_few_clips_leave_the_probabilities_alone(n: int, said: str) -> None:
+    labels, proba = drawn(200, 4, 3.0, 5)
+    split = np.where(np.arange(200) < n, "valid", "test")
+    made = of_predictions(predictions(labels, proba).assign(split=split))
+    assert (made.temperature, made.n_clips) == (1.0, n)
+    assert said in made.sentence
+    np.testing.assert_array_equal(made.apply(proba), proba)
+
+
+def test_a_validation_split_without_a_mistake_says_nothing() -> None:
+    _, proba = drawn(200, 4, 3.0, 5)
+    made = of_predictions(predictions(proba.argmax(axis=1), proba))
+    assert made.temperature == 1.0
+    assert "All of its 200 validation clips are recognised" in made.note
+
+
+def test_clips_without_numbers_and_unknown_genres_do_no_harm() -> None:
+    labels, proba = drawn(300, 4, 3.0, 5)
+    table = predictions(labels, proba)
+    spoilt = table.copy()
+    spoilt.loc[7, "p_g1"] = np.nan
+    assert of_predictions(spoilt).n_clips == 299
+    assert of_predictions(spoilt).temperature == pytest.approx(
+        of_predictions(table).temperature,
+        rel=0.05,  # one clip of 300
+    )
+    other = table.assign(genre="polka")
+    assert "polka" in of_predictions(other).note
+
+
+def test_it_is_kept_beside_the_run_and_follows_the_predictions(tmp_path: Path) -> None:
+    labels, proba = drawn(300, 4, 3.0, 5)
+    run = Run(tmp_path)
+    assert "no stored predictions" in of(run).note
+    predictions(labels, proba).to_parquet(tmp_path / "predictions.parquet")
+    made = of(Run(tmp_path))
+    kept = jobfolder.read_json(tmp_path / "calibration.json")
+    assert kept["calibration"]["temperature"] == made.temperature
+    assert of(Run(tmp_path)) == made
+    predictions(labels[:20], proba[:20]).to_parquet(tmp_path / "predictions.parquet")
+    assert of(Run(tmp_path)).temperature == 1.0
+    again = of(Run(tmp_path))  # from the file, with what was not measured
+    assert isinstance(again, Calibration)
+    assert np.isnan(again.log_loss_before)
