@@ -7,7 +7,7 @@ The only module that looks at more than one run. Scores are computed when they a
 from __future__ import annotations
 
 import contextlib
-import itertools
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import nan
 from typing import Any
@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from genrecore import clips as clip_tables
-from genrecore import jobfolder, metrics, resampling, significance, verdicts
+from genrecore import caveats, contrasts, jobfolder, metrics, pairs, verdicts
 from genrecore.errors import GenrecoreError
-from genrecore.resampling import Interval, Resamples
+from genrecore.pairs import Side
+from genrecore.resampling import Interval
 from genrecore.runs import Run
 
 _SCORES_FORMAT = 2  # raised when a score's definition changes
@@ -26,29 +26,49 @@ _SCORES_FORMAT = 2  # raised when a score's definition changes
 
 @dataclass(frozen=True)
 class Comparison:
-    """Runs compared on their test clips.
+    """Runs, or systems of several runs, compared on their test clips.
+
+    A run's key is its id, a system's its signature; tables name it `run_id`.
 
     Attributes:
-        runs: The runs, in the order given.
-        table: One row a run, as `leaderboard` makes it, in that order.
+        runs: The runs, in the order given; of systems all of theirs.
+        titles: What each key is called, in the order given.
+        table: One row a key, as `leaderboard` makes it, in that order, and `artists_low,
+            artists_high`: the 95 % interval of the accuracy, artists resampled; `n_runs`;
+            `seed_low, seed_high`: the least and the greatest accuracy of its runs.
         notes: What a reader must know first: differing test clips, datasets or splits.
-        pairs: One row a pair, on the clips it shares: `run_a, run_b, title_a, title_b, n_clips`;
-            how many both, only a, only b, neither got right (`both, only_a, only_b, neither`);
-            `difference, low, high, error`: a minus b as shares, 95 % interval and standard error,
-            artists resampled; McNemar's `p` (mid-p), `p_exact`, and `p_holm`, adjusted for all
+        pairs: One row a pair: `run_a, run_b, title_a, title_b, n_clips`; how many both, only a,
+            only b, neither got right (`both, only_a, only_b, neither`, of systems the mean over
+            their runs); `difference, low, high, error`: a minus b as shares, 95 % interval and
+            standard error, artists (and seeds, where there are `seeds`) resampled; McNemar's `p`
+            (mid-p; of several seeds Student's t), `p_exact`, and `p_holm`, adjusted for all
             pairs; `verdict, better, resolved, sentence` as `verdicts.judge` says.
-        per_genre: `run_id, title, genre, n_clips, recall, recall_low, recall_high, f1`.
-        confusions: Labelled × predicted counts by run id.
-        curves: `run_id, title, epoch, split (train or valid), loss, accuracy`.
+        per_genre: `run_id, title, genre, n_clips, recall, recall_low, recall_high, precision, f1`.
+        confusions: Labelled × predicted counts by key; of systems the sum over their runs.
+        calibration: `run_id, title` and what `metrics.calibration` gives.
+        dependence: As `contrasts.dependence`.
+        curves: As `curves`, of each run; `run_id` is the run's, `key` the system's.
+        shared: The clips that all were tested on, sorted.
+        n_tested: Clips that any of them was tested on.
     """
 
     runs: list[Run]
+    titles: dict[str, str]
     table: pd.DataFrame
     notes: list[str]
     pairs: pd.DataFrame
     per_genre: pd.DataFrame
     confusions: dict[str, pd.DataFrame]
+    calibration: pd.DataFrame
+    dependence: pd.DataFrame
     curves: pd.DataFrame
+    shared: list[str]
+    n_tested: int
+
+    @property
+    def differ(self) -> bool:
+        """Whether they were tested on different clips."""
+        return len(self.shared) < self.n_tested
 
 
 def scores(run: Run) -> dict[str, Any]:
@@ -97,7 +117,8 @@ def leaderboard(runs: list[Run]) -> pd.DataFrame:
     """One row a tested run, the most accurate first.
 
     Columns: `run_id, title, model, dataset, split, n_clips, accuracy, accuracy_low, accuracy_high,
-    macro_f1, best_epoch, n_epochs, train_s, n_parameters, created, badge`.
+    macro_f1, balanced_accuracy, top_2, log_loss, calibration_error, best_epoch, n_epochs, train_s,
+    n_parameters, created, badge`.
     """
     rows = [_row(run) for run in runs if (run.folder / "predictions.parquet").exists()]
     table = pd.DataFrame(rows, columns=_COLUMNS)
@@ -106,14 +127,19 @@ def leaderboard(runs: list[Run]) -> pd.DataFrame:
 
 _COLUMNS = [
     "run_id", "title", "model", "dataset", "split", "n_clips", "accuracy", "accuracy_low",
-    "accuracy_high", "macro_f1", "best_epoch", "n_epochs", "train_s", "n_parameters", "created",
+    "accuracy_high", "macro_f1", "balanced_accuracy", "top_2", "log_loss", "calibration_error",
+    "best_epoch", "n_epochs", "train_s", "n_parameters", "created",
     "badge",
 ]  # fmt: skip
 
 
+SCORES = ("macro_f1", "balanced_accuracy", "top_2", "log_loss", "calibration_error")
+"""Of a clip's probabilities, besides the accuracy."""
+
+
 def _row(run: Run) -> dict[str, Any]:
     computed, status = scores(run), run.status
-    known = ("n_clips", "accuracy", "accuracy_low", "accuracy_high", "macro_f1")
+    known = ("n_clips", "accuracy", "accuracy_low", "accuracy_high", *SCORES)
     return {
         "run_id": run.run_id,
         "title": run.title,
@@ -130,12 +156,15 @@ def _row(run: Run) -> dict[str, Any]:
     }
 
 
-def compare(runs: list[Run], band: float = verdicts.BAND) -> Comparison:
+def compare(runs: list[Run], band: float = verdicts.BAND, on_shared: bool = False) -> Comparison:
     """Two or more tested runs, compared.
 
     Args:
         runs: The runs.
         band: Differences smaller than this share count as none in practice.
+        on_shared: Whether runs that were tested on different clips are compared on those that all
+            share, everything else left out; else such pairs are not compared, and their sentence
+            says so.
 
     Raises:
         GenrecoreError: Fewer than two runs, one twice, or one without test predictions.
@@ -144,42 +173,171 @@ def compare(runs: list[Run], band: float = verdicts.BAND) -> Comparison:
         raise GenrecoreError(f"A comparison needs at least two runs; found {len(runs)}.")
     if len({run.run_id for run in runs}) < len(runs):
         raise GenrecoreError("A run cannot be compared with itself; name each run once.")
-    tested = {run.run_id: _tested(run) for run in runs}
-    per_genre = [
-        metrics.per_genre(tested[run.run_id], metrics.genres_in(tested[run.run_id])).assign(
-            run_id=run.run_id, title=run.title
-        )
-        for run in runs
+    seen: dict[str, int] = {}
+    sides = []
+    for run in runs:
+        n = seen[run.title] = seen.get(run.title, 0) + 1
+        title = run.title if n == 1 else f"{run.title} ({n})"
+        sides.append(Side(run.run_id, title, (run,), (predicted(run),)))
+    return of_sides(sides, band, on_shared)
+
+
+def of_sides(
+    sides: Sequence[Side],
+    band: float = verdicts.BAND,
+    on_shared: bool = False,
+    notes: Sequence[str] = (),
+) -> Comparison:
+    """Sides compared, each a run or a system.
+
+    Args:
+        sides: At least two, their titles distinct.
+        band: As for `compare`.
+        on_shared: As for `compare`.
+        notes: Come first.
+    """
+    shared = frozenset.intersection(*(side.clips for side in sides))
+    everything = frozenset().union(*(side.clips for side in sides))
+    said = [*notes, *caveats.of(sides, shared, on_shared)]
+    cut = on_shared and bool(shared) and shared != everything
+    if cut:
+        sides = [side.on(shared) for side in sides]
+    artists = pairs.artists_of(sides)
+    found = pairs.judged(sides, artists, band, on_shared)
+    titles = {side.key: side.title for side in sides}
+    per_genre = [_per_genre(side, artists) for side in sides]
+    rows = [
+        _side_row(side, interval, cut)
+        for side, interval in zip(sides, found.accuracies, strict=True)
     ]
-    columns = ["run_id", "title", "genre", "n_clips", "recall", "recall_low", "recall_high", "f1"]
     return Comparison(
-        runs=list(runs),
-        table=pd.DataFrame([_row(run) for run in runs], columns=_COLUMNS),
-        notes=_notes(runs, tested),
-        pairs=_pairs(runs, tested, band),
-        per_genre=pd.concat(per_genre, ignore_index=True)[columns],
-        confusions={
-            run_id: metrics.confusion(table, metrics.genres_in(table))
-            for run_id, table in tested.items()
-        },
-        curves=pd.concat([curves(run) for run in runs], ignore_index=True),
+        runs=[run for side in sides for run in side.runs],
+        titles=titles,
+        table=pd.DataFrame(rows, columns=[*_COLUMNS, *_MORE]),
+        notes=said,
+        pairs=found.table,
+        per_genre=pd.concat(per_genre, ignore_index=True),
+        confusions={side.key: _confusion(side) for side in sides},
+        calibration=pd.concat([_calibration(side) for side in sides], ignore_index=True),
+        dependence=contrasts.dependence(sides),
+        curves=pd.concat(
+            [curves(run).assign(key=side.key) for side in sides for run in side.runs],
+            ignore_index=True,
+        ),
+        shared=sorted(shared),
+        n_tested=len(shared) if cut else len(everything),
     )
 
 
+_MORE = ["artists_low", "artists_high", "n_runs", "seed_low", "seed_high"]
+
+
+def _side_row(side: Side, interval: Interval, cut: bool) -> dict[str, Any]:
+    """A row of `Comparison.table`.
+
+    Args:
+        side: Of what.
+        interval: Its accuracy, resampled.
+        cut: Whether its tests are no longer those that its runs' scores are of.
+    """
+    rows = [_row(run) for run in side.runs]
+    single = len(side.tests) == 1 and not cut and len(side.runs) == 1
+    if single:
+        row = rows[0]
+        each = [row["accuracy"]]
+    else:
+        scored = [metrics.scores(table) for table in side.tests]
+        each = [one["accuracy"] for one in scored]
+        row = rows[0] | {name: _mean(one[name] for one in scored) for name in ("accuracy", *SCORES)}
+        row |= {name: _mean(one[name] for one in rows) for name in ("train_s", "n_parameters")}
+        low, high = max(0.0, interval.low), min(1.0, interval.high)
+        if len(side.tests) == 1:
+            low, high = scored[0]["accuracy_low"], scored[0]["accuracy_high"]
+        # An epoch of several runs is no number; the greatest number of epochs is.
+        epochs = {one["best_epoch"] for one in rows}
+        row |= {"accuracy_low": low, "accuracy_high": high, "n_clips": len(side.clips)}
+        row |= {"best_epoch": epochs.pop() if len(epochs) == 1 else None}
+        row |= {"n_epochs": max((one["n_epochs"] or 0) for one in rows) or None}
+        row |= {"created": max(one["created"] for one in rows)}
+        row |= {"badge": next((one["badge"] for one in rows if one["badge"]), "")}
+        row |= {"split": _in_short(one["split"] for one in rows)}
+    ends = {"artists_low": interval.low, "artists_high": interval.high}
+    ends |= {"seed_low": min(each, default=nan), "seed_high": max(each, default=nan)}
+    return row | ends | {"run_id": side.key, "title": side.title, "n_runs": len(side.tests)}
+
+
+def _mean(values: Iterable[Any]) -> float:
+    known = [float(value) for value in values if value is not None and value == value]
+    return sum(known) / len(known) if known else nan
+
+
+def _in_short(texts: Iterable[str]) -> str:
+    found = list(dict.fromkeys(texts))
+    return found[0] if len(found) == 1 else f"{found[0]} and {len(found) - 1} more"
+
+
+def _pooled(side: Side) -> tuple[pd.DataFrame, list[str]]:
+    """The tests of a side below one another, and the genres that they know."""
+    genres = list(dict.fromkeys(name for one in side.tests for name in metrics.genres_in(one)))
+    table = side.tests[0] if len(side.tests) == 1 else pd.concat(side.tests, ignore_index=True)
+    missing = [f"p_{genre}" for genre in genres if f"p_{genre}" not in side.tests[0]]
+    if missing:  # a genre that one of the runs did not know got nothing from it
+        names = [f"p_{genre}" for genre in genres]
+        table = table.assign(**table[names].where(table[names].notna(), 0.0))
+    return table, genres
+
+
+def _confusion(side: Side) -> pd.DataFrame:
+    return metrics.confusion(*_pooled(side))
+
+
+def _per_genre(side: Side, artists: pd.Series) -> pd.DataFrame:
+    """`Comparison.per_genre` of one side: of one run with Wilson's intervals, of several tests with
+    those of artists and seeds resampled."""
+    table, genres = _pooled(side)
+    found = metrics.per_genre(table, genres)
+    if len(side.tests) > 1:
+        again = pairs.recalls(side, artists)
+        found = found.drop(columns=again.columns).merge(
+            again, left_on="genre", right_index=True, how="left"
+        )
+        found["n_clips"] = found["n_clips"].fillna(0).astype(int)
+    columns = ["genre", "n_clips", "recall", "recall_low", "recall_high", "precision", "f1"]
+    return found[columns].assign(run_id=side.key, title=side.title)[["run_id", "title", *columns]]
+
+
+def _calibration(side: Side) -> pd.DataFrame:
+    found = metrics.calibration(*_pooled(side))
+    return found.assign(run_id=side.key, title=side.title)
+
+
 def curves(run: Run) -> pd.DataFrame:
-    """`run_id, title, epoch, split, loss, accuracy` of one run, train and validation."""
+    """`run_id, title, epoch, split, loss, accuracy, lr, step, seconds` of one run, train and
+    validation: `step` counts optimiser steps (nan where their number is not known), `seconds` the
+    time since training began, both to the end of the epoch."""
     history = run.history
+    columns = ["run_id", "title", "epoch", "split", "loss", "accuracy", "lr", "step", "seconds"]
+    total, phase = run.status.get("total"), str(run.status.get("phase"))
+    n_steps = float(total or nan) / run.n_epochs if phase in ("Training", "Testing") else nan
     parts = []
     for split in ("train", "valid"):
         if f"{split}_loss" in history:
             part = history[["epoch", f"{split}_loss", f"{split}_accuracy"]].copy()
             part.columns = pd.Index(["epoch", "loss", "accuracy"])
-            parts.append(part.assign(run_id=run.run_id, title=run.title, split=split))
-    columns = ["run_id", "title", "epoch", "split", "loss", "accuracy"]
+            part = part.assign(run_id=run.run_id, title=run.title, split=split)
+            part["lr"] = history.get("lr", nan)
+            part["step"] = part["epoch"] * n_steps
+            part["seconds"] = history["seconds"].cumsum() if "seconds" in history else nan
+            parts.append(part)
     return pd.concat(parts, ignore_index=True)[columns] if parts else pd.DataFrame(columns=columns)
 
 
-def _tested(run: Run) -> pd.DataFrame:
+def predicted(run: Run) -> pd.DataFrame:
+    """The test predictions of a run.
+
+    Raises:
+        GenrecoreError: It has none.
+    """
     table = run.predictions
     if table is None:
         raise GenrecoreError(
@@ -187,101 +345,3 @@ def _tested(run: Run) -> pd.DataFrame:
             "only finished runs can be compared."
         )
     return table[table["split"] == "test"].reset_index(drop=True)
-
-
-def _right(table: pd.DataFrame) -> pd.Series:
-    """Whether each clip was classified rightly, by clip_id."""
-    genres = metrics.genres_in(table)
-    best = table[[f"p_{genre}" for genre in genres]].to_numpy().argmax(axis=1)
-    right = np.array(genres, dtype=object)[best] == table["genre"].to_numpy(dtype=object)
-    return pd.Series(right, index=table["clip_id"])
-
-
-def _pairs(runs: list[Run], tested: dict[str, pd.DataFrame], band: float) -> pd.DataFrame:
-    """A row a pair of runs; see `Comparison.pairs`."""
-    right = {run.run_id: _right(tested[run.run_id]) for run in runs}
-    artists = _artists(runs)
-    first = right[runs[0].run_id].index
-    alike = all(set(rows.index) == set(first) for rows in right.values())
-    drawn = _resampled(list(right.values()), first, artists) if alike and len(first) else None
-    rows: list[dict[str, Any]] = []
-    for (k, a), (m, b) in itertools.combinations(enumerate(runs), 2):
-        a_right, b_right = right[a.run_id], right[b.run_id]
-        shared = a_right.index.intersection(b_right.index)
-        if a.config.dataset.name != b.config.dataset.name:
-            shared = shared[:0]
-        in_a, in_b = a_right[shared].to_numpy(), b_right[shared].to_numpy()
-        gap, p, exact = resampling.NOTHING, nan, nan
-        only_a, only_b = int((in_a & ~in_b).sum()), int((in_b & ~in_a).sum())
-        if len(shared):
-            of_pair = drawn or _resampled([a_right, b_right], shared, artists)
-            gap = of_pair.difference(k, m) if drawn else of_pair.difference(0, 1)
-            gap = _not_too_narrow(gap, in_a, in_b)
-            p = significance.mcnemar_mid_p(only_a, only_b)
-            exact = significance.mcnemar_exact_p(only_a, only_b)
-        rows.append(
-            {
-                "run_a": a.run_id, "run_b": b.run_id, "title_a": a.title, "title_b": b.title,
-                "n_clips": len(shared), "both": int((in_a & in_b).sum()), "only_a": only_a,
-                "only_b": only_b, "neither": int((~in_a & ~in_b).sum()), "difference": gap.value,
-                "low": gap.low, "high": gap.high, "error": gap.error, "p": p, "p_exact": exact,
-            }
-        )  # fmt: skip
-    adjusted = verdicts.holm([row["p"] for row in rows])
-    n_pairs = sum(not np.isnan(p) for p in adjusted)
-    for row, p in zip(rows, adjusted, strict=True):
-        said = verdicts.judge(
-            row["title_a"], row["title_b"], row["n_clips"], row["difference"],
-            (row["low"], row["high"]), row["error"], p, n_pairs, band,
-        )  # fmt: skip
-        row |= {"p_holm": p, "verdict": said.word, "better": said.better}
-        row |= {"resolved": said.resolved, "sentence": said.sentence}
-    return pd.DataFrame(rows)
-
-
-def _not_too_narrow(gap: Interval, in_a: np.ndarray, in_b: np.ndarray) -> Interval:
-    """The interval, at least as wide as Newcombe's.
-
-    Of few clips on which two runs never disagree every resample says that they are equal; that few
-    clips say little only the other method knows.
-    """
-    _, low, high = significance.paired_difference(in_a, in_b)
-    low, high = min(gap.low, low), max(gap.high, high)
-    return Interval(gap.value, low, high, max(gap.error, (high - low) / (2 * 1.96)))
-
-
-def _resampled(right: list[pd.Series], clips: pd.Index, artists: pd.Series) -> Resamples:
-    groups = artists.reindex(clips).fillna(pd.Series("\0" + clips.astype(str), index=clips))
-    return Resamples([rows[clips].to_numpy()[None] for rows in right], groups.to_numpy(dtype=str))
-
-
-def _artists(runs: list[Run]) -> pd.Series:
-    """The artist of each clip of these runs, by clip_id; missing where nobody knows."""
-    known = [run.clips for run in runs]
-    tables = [table[["clip_id", "artist"]] for table in known if table is not None]
-    if not tables:
-        return pd.Series(dtype=object)
-    joined = pd.concat(tables).dropna().drop_duplicates("clip_id")
-    return clip_tables.same_names(joined.set_index("clip_id")["artist"])
-
-
-def _notes(runs: list[Run], tested: dict[str, pd.DataFrame]) -> list[str]:
-    notes = []
-    datasets = sorted({run.config.dataset.name for run in runs})
-    if len(datasets) > 1:
-        notes.append(f"These runs come from different datasets: {', '.join(datasets)}.")
-    clips = {run_id: set(table["clip_id"]) for run_id, table in tested.items()}
-    shared = set.intersection(*clips.values())
-    for run in runs:
-        own = len(clips[run.run_id] - shared)
-        if own:
-            notes.append(
-                f"{run.title} was tested on {own} clips that not all the others were tested on; "
-                f"accuracies in the table are each run's own, pairs use the shared clips only."
-            )
-    notes += [f"{run.title}: {run.leak}; its accuracy is flattered." for run in runs if run.leak]
-    notes += [f"{run.title} is a rehearsal." for run in runs if run.config.rehearsal]
-    splits = sorted({run.config.split.name for run in runs})
-    if len(splits) > 1:
-        notes.append(f"These runs were split differently: {', '.join(splits)}.")
-    return notes

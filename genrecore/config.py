@@ -309,7 +309,7 @@ class RunConfig(_Group):
 
 _WHERE = frozenset({"device", "processes"})
 # What does not make another system: the same system is run over seeds, splits and folds, anywhere.
-_NOT_SYSTEM = _WHERE | {"seed", "split_seed", "fold"}
+NOT_SYSTEM = _WHERE | {"seed", "split_seed", "fold"}
 
 
 def read(data: Any, source: str = "the configuration") -> RunConfig:
@@ -409,9 +409,14 @@ def _as_json(text: str) -> Any:
         return text
 
 
+def flat(config: RunConfig) -> dict[str, Any]:
+    """All values by their dotted fields, in the order of the fields."""
+    return _flat(config.model_dump())
+
+
 def differences(config: RunConfig, base: RunConfig | None = None) -> dict[str, Any]:
     """Dotted fields whose value differs from `base` (by default from the defaults)."""
-    mine, theirs = _flat(config.model_dump()), _flat((base or RunConfig()).model_dump())
+    mine, theirs = flat(config), flat(base or RunConfig())
     keys = sorted(mine.keys() | theirs.keys())
     return {key: mine.get(key) for key in keys if mine.get(key) != theirs.get(key)}
 
@@ -423,7 +428,7 @@ def signature(config: RunConfig) -> str:
 
 def system_signature(config: RunConfig) -> str:
     """Ten hex digits that name the system: the configuration without seeds, fold and device."""
-    return _hash({k: v for k, v in differences(config).items() if k not in _NOT_SYSTEM})
+    return _hash({k: v for k, v in differences(config).items() if k not in NOT_SYSTEM})
 
 
 def _hash(value: Any) -> str:

@@ -68,6 +68,7 @@ def judge(
     p: float,
     n_pairs: int = 1,
     band: float = BAND,
+    seeds: str = "",
     level: float = 0.05,
 ) -> Verdict:
     """The verdict on a pair, from an interval and a test that must agree before one is better.
@@ -87,6 +88,7 @@ def judge(
         p: Of the test that they are equally good, adjusted for the number of pairs.
         n_pairs: How many pairs p is adjusted for.
         band: Half the width of what counts as equal in practice, a share.
+        seeds: Over how many seeds, in words, where seeds were resampled as well.
         level: Of the test.
     """
     if not n_clips or isnan(difference):
@@ -105,9 +107,11 @@ def judge(
         verdict = "cannot be told apart"
     side = "above" if difference >= 0 else "below"
     many = f", adjusted for {n_pairs} pairs" if n_pairs > 1 else ""
+    on = f"On {n_clips} clip{'s' if n_clips != 1 else ''}{f', {seeds},' if seeds else ''}"
+    sure = f"p = {p:.2g}" if p >= 0.0001 else "p < 0.0001"
     sentence = (
-        f"On {n_clips} clip{'s' if n_clips != 1 else ''} {a} is {points(abs(difference))} {side} "
-        f"{b} (95 %: {signed(low)} to {signed(high)}; p = {p:.2g}{many}): {verdict}"
+        f"{on} {a} is {points(abs(difference))} {side} {b} "
+        f"(95 %: {signed(low)} to {signed(high)}; {sure}{many}): {verdict}"
     )
     if word == BETTER:
         return Verdict(word, better, resolved, f"{sentence}.")

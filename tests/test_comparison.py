@@ -96,17 +96,41 @@ def test_few_clips_without_disagreement_say_little(store: Path) -> None:
     assert pair["resolved"] > 0.05
 
 
-def test_only_shared_clips_count(store: Path) -> None:
+def test_other_clips_are_compared_only_where_asked(store: Path) -> None:
     a, b = told(store, rights(0.6, 90, 7)), told(store, rights(0.6, 90, 8), first=60, seed=1)
+    compared = comparison.compare([a, b])
+    assert (compared.differ, len(compared.shared), compared.n_tested) == (True, 30, 150)
+    (pair,) = compared.pairs.to_dict("records")
+    assert np.isnan(pair["difference"])
+    assert "30 of them the same" in pair["sentence"]
+    assert "only if you ask" in pair["sentence"]
+    assert any("30 of 150 are shared by all" in note for note in compared.notes)
+    assert compared.table["n_clips"].tolist() == [90, 90]
+
+    asked = comparison.compare([a, b], on_shared=True)
+    assert asked.pairs["n_clips"].tolist() == [30]
+    assert asked.table["n_clips"].tolist() == [30, 30]
+    assert [matrix.to_numpy().sum() for matrix in asked.confusions.values()] == [30, 30]
+    for run in (a, b):
+        mine = comparison.predicted(run).set_index("clip_id").loc[asked.shared]
+        expected = mine[["p_blues", "p_jazz", "p_rock"]].idxmax(axis=1).str[2:] == mine["genre"]
+        accuracy = asked.table.set_index("run_id").loc[run.run_id, "accuracy"]
+        assert accuracy == expected.mean()
+
+
+def test_what_shares_no_clip_is_not_compared_and_not_dropped(store: Path) -> None:
+    a, b = told(store, rights(0.6, 90, 7)), told(store, rights(0.6, 90, 8), seed=1)
     far = told(store, rights(0.6, 90, 9), first=1000, seed=2)
-    compared = comparison.compare([a, b, far])
-    assert compared.pairs["n_clips"].tolist() == [30, 0, 0]
-    assert compared.pairs["sentence"].str.contains("share no test clips").tolist() == [
-        False, True, True,
-    ]  # fmt: skip
-    assert np.isnan(compared.pairs["p_holm"][1])
-    assert "adjusted" not in compared.pairs["sentence"][0]  # one pair was tested
-    assert any("not all the others were tested on" in note for note in compared.notes)
+    for asked in (False, True):
+        compared = comparison.compare([a, b, far], on_shared=asked)
+        assert compared.pairs["n_clips"].tolist() == [90, 0, 0]
+        assert compared.pairs["sentence"].str.contains("share no test clips").tolist() == [
+            False, True, True,
+        ]  # fmt: skip
+        assert np.isnan(compared.pairs["p_holm"][1])
+        assert "adjusted" not in compared.pairs["sentence"][0]  # one pair was tested
+        assert any("No clip was tested by all" in note for note in compared.notes)
+        assert len(compared.table) == len(compared.confusions) == 3
 
 
 def test_runs_that_cannot_be_compared_say_why(store: Path) -> None:

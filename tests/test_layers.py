@@ -22,13 +22,14 @@ LAYERS = (
     {"answers", "corpus", "feature_cache", "examples", "classifier", "estimators",
      "estimator_checks", "provided", "audit"},
     {"advice", "alerts", "preparation", "trainer", "baselines", "recipe", "distributed", "epochs",
-     "heads", "checkpoint", "lifecycle", "inference", "comparison", "mistakes", "plots",
+     "heads", "checkpoint", "lifecycle", "inference", "comparison", "systems", "pairs", "contrasts",
+     "caveats", "costs", "mistakes", "plots",
      "jobs", "judgements",
      "queueing", "spawning", "tasks", "runner", "leaklab",
      "pooling", "uploads", "depiction", "cards", "latency", "reaches", "model_inputs",
      "plans", "plan_values", "plan_results", "plan_drafts", "plan_presets", "estimates",
      "calibration", "step_times", "search", "search_ranges",
-     "embedding", "embedding_store"},
+     "embedding", "embedding_store", "projection", "probes", "probe_effects"},
     {"cli", "ui", "__main__"},
 )  # fmt: skip
 LAYER = {module: level for level, modules in enumerate(LAYERS) for module in modules}
@@ -39,7 +40,7 @@ WITHOUT_TORCH = (
     "tasks", "runner", "ui", "cli",
     "datasets", "splits", "config", "audio", "corpus", "preparation", "clips", "relabel",
     "pooling", "leaklab", "answers", "audit", "provided", "fingerprint", "archives", "download",
-    "plans", "estimates", "search", "embedding_store",
+    "plans", "estimates", "search", "embedding_store", "projection", "probes",
 )  # fmt: skip
 
 

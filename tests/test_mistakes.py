@@ -62,7 +62,7 @@ def test_who_is_right_where_adds_up_to_the_contingency_table(store: Path) -> Non
     a = told(store, rights(0.7, 120, 2))
     b = told(store, rights(0.6, 90, 3), first=30, seed=1)
     joined = mistakes.contingency(*(mistakes.verdicts(run) for run in (a, b)))
-    pair = comparison.compare([a, b]).pairs.iloc[0]
+    pair = comparison.compare([a, b], on_shared=True).pairs.iloc[0]
     counts = joined["who"].value_counts()
     assert counts[mistakes.BOTH] == pair["both"]
     assert counts[mistakes.ONLY_A] == pair["only_a"]
