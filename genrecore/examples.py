@@ -6,6 +6,7 @@ not worth keeping, they are computed from the corpus on the device, a batch at a
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 
 import numpy as np
@@ -26,6 +27,7 @@ Given = Tensor | tuple[Tensor, ...]
 """Features (batch, …), or a pair of them."""
 
 _MOST = 256
+_LARGE = 2**21  # numbers of a batch that no processor's cache holds
 
 
 class Examples:
@@ -145,6 +147,38 @@ class Examples:
         if self._on_batches:
             made, targets = self._on_batches.mixed(made, targets, generator)
         return made, targets
+
+    def row_by_row(self, index: Tensor) -> bool:
+        """Whether `standardised` makes that batch: a large one of rows from the cache that nothing
+        changes."""
+        if self._device != "cpu" or self._fresh or self.change:
+            return False
+        batch_numbers = len(index) * self._channels * self._rows[0][0].numel()
+        return batch_numbers >= _LARGE and bool((index < len(self.segments)).all())
+
+    @torch.no_grad()
+    def standardised(
+        self, index: Tensor, standardise: Sequence[nn.Module], dtype: torch.dtype
+    ) -> Given:
+        """What `training` gives, standardised and laid out.
+
+        Args:
+            index: Training segments.
+            standardise: What makes of features what the network takes, one module a part.
+            dtype: In which what comes from the cache is given; waves are float32.
+        """
+        # A large batch goes from memory to memory once: one row after the other, each while it
+        # lies in the processor's cache.
+        self._fetch[0](index)
+        rows, shape = self._rows[0], list(self._rows[0].shape[1:])
+        if self._channels > 1:
+            shape[0] = self._channels
+        whole = self._one_laid_out(torch.empty((len(index), *shape), dtype=dtype))
+        for k, row in enumerate(index.tolist()):
+            whole[k] = standardise[-1](rows[row].expand(shape)[None])[0]
+        if not self._pair:
+            return whole
+        return standardise[0](self._read(self._starts[index], self._lengths[index])), whole
 
     def targets(self, index: Tensor) -> Tensor:
         """Soft targets (batch, genres) on the device."""

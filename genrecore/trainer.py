@@ -86,6 +86,7 @@ class Trainer:
         self._best_written_at, self._best_unwritten = -math.inf, False
         self._told_at = -math.inf
         self._stop_wanted = False
+        self._given_as: torch.dtype | None = None  # looked at before the first batch
         self._wrong: tuple[int, float] | None = None  # step and loss that is no number
 
     def _note(self, sentence: str) -> None:
@@ -207,9 +208,7 @@ class Trainer:
             index = order[step * size : (step + ahead) * size]
             if not alike:
                 index = self.team.share(index)
-            given, targets = self.examples.training(index, self._step_generator(step))
-            with torch.no_grad():
-                features = self.examples.laid_out(self.classifier.standardised(given))
+            features, targets = self._made(index, step)
             if ahead == 1:
                 yield features, targets
             else:
@@ -218,6 +217,37 @@ class Trainer:
             if alike and isinstance(features, Tensor):
                 batch_numbers = max(1, features.numel() // ahead)
                 ahead = max(1, min(_AHEAD // batch_numbers, self.examples.most // size))
+
+    @torch.no_grad()
+    def _made(self, index: Tensor, step: int) -> tuple[Given, Tensor]:
+        """(features, soft targets) of a step's examples, ready for the network."""
+        if self.examples.row_by_row(index):
+            if self._given_as is None:
+                self._given_as = self._rounds_first()
+            modules = self.classifier.standardise
+            parts = list(modules) if isinstance(modules, nn.ModuleList) else [modules]
+            made = self.examples.standardised(index, parts, self._given_as)
+            return made, self.examples.targets(index)
+        given, targets = self.examples.training(index, self._step_generator(step))
+        return self.examples.laid_out(self.classifier.standardised(given)), targets
+
+    @torch.no_grad()
+    def _rounds_first(self) -> torch.dtype:
+        """The precision in which rows from the cache may be given: the training's own where to
+        round them is the first thing that the network does anyway."""
+        precision: torch.dtype = getattr(torch, self.hardware.precision)
+        if precision == torch.float32:
+            return precision
+        given = self.classifier.standardised(self.examples.features(self.train[:2]))
+        rounded = (
+            (given[0], given[1].to(precision)) if isinstance(given, tuple) else given.to(precision)
+        )
+        self.classifier.eval()
+        with self.hardware.autocast():
+            plain = self.classifier.heads(given)[0][1]
+            other = self.classifier.heads(rounded)[0][1]
+        self.classifier.train()
+        return precision if torch.equal(plain, other) else torch.float32
 
     def _step_generator(self, step: int) -> torch.Generator:
         """Random numbers for the examples of this very step: going on draws the same ones."""

@@ -12,9 +12,11 @@ import pandas as pd
 import pytest
 import torch
 from conftest import MEASURED, trained
+from safetensors.torch import load_file
 
 from genrecore import (
     classifier,
+    examples,
     feature_cache,
     hardware,
     inference,
@@ -373,3 +375,30 @@ def test_the_validation_loss_is_of_clips(store: Path, tiny: Tiny, pooling: str) 
     loss = -np.log(np.maximum(chances, 1e-12)).mean()
     # The stored predictions are in float32, in batches of another size.
     assert run.history["valid_loss"].iloc[0] == pytest.approx(loss, rel=1e-3)
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize(
+    "values",
+    [
+        {},
+        {"feature.channels": 3, "model": "resnet18"},
+        {"feature": "waveform+stft", "model": "rescnn_1d2d", "model.maps": 4},
+    ],
+    ids=["one channel", "three channels", "pair"],
+)
+def test_a_large_batch_that_is_made_row_by_row_is_the_same_to_the_network(
+    store: Path, monkeypatch: pytest.MonkeyPatch, values: dict[str, object], precision: str
+) -> None:
+    few = {"dataset.n_genres": 3, "dataset.n_clips": 5, "dataset.clip_s": 1.0, "device": "cpu"}
+    few |= {"audio.clip_s": 1.0, "segments.segment_s": 1.0, "feature.n_fft": 512}
+    few |= {"training.precision": precision, "training.epochs": 1, "training.batch_size": 4}
+    config = classifier.resolve(configuration.with_values(RunConfig(), few | values))
+    ends = []
+    for large in (10**9, 1):
+        monkeypatch.setattr(examples, "_LARGE", large)
+        ends.append(trained(config, store))
+    mine, others = (run.history.drop(columns=MEASURED).to_dict("records") for run in ends)
+    assert mine == others
+    weights, expected = (load_file(run.folder / "last.safetensors") for run in ends)
+    assert all(torch.equal(weights[name], expected[name]) for name in expected)
