@@ -105,6 +105,10 @@ def test_queueing_opens_the_plan_and_stopping_and_going_on_work(nobody_starts: P
     assert not app.exception
     assert [run.state for run in runs.all_runs(nobody_starts)] == ["queued"] * 4
 
+    one = open_page("runs", run=runs.all_runs(nobody_starts)[0].run_id)
+    (link,) = [link.proto for link in one.get("page_link") if link.proto.label == "Its plan"]
+    assert plan.plan_id in link.query_string
+
 
 def test_a_finished_plan_names_its_best_by_validation_and_leads_to_compare(
     copied: Path, finished: list[Run]

@@ -94,6 +94,9 @@ def _head(run_id: str, drawn: tuple[str, bool]) -> None:
 
 
 def _origin(run: Run) -> None:
+    """Links to the plan it belongs to and to the run it was made from."""
+    if run.plan:
+        link_to("plans", "Its plan", ":material/account_tree:", {"plan": run.plan})
     parent = str(run.origin.get("parent", ""))
     if parent:
         how = {"continued": "Continues", "cloned": "Clone of"}.get(
