@@ -1,0 +1,132 @@
+"""`genrecore probe`: is it the music or a trick? `genrecore embed`: where a run puts its clips."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import pandas as pd
+import typer
+
+from genrecore import jobfolder, probes, runs
+from genrecore.cli.app import app
+from genrecore.cli.output import JSON, out, print_json, print_table, reporting, share
+from genrecore.errors import GenrecoreError
+from genrecore.probe_effects import PROBES
+from genrecore.probes import Probed
+from genrecore.verdicts import signed
+
+RUN = Annotated[str, typer.Argument(help="A tested run's id, a part of it, or 'latest'.")]
+
+
+@app.command("probe")
+def probe(
+    run: RUN,
+    only: Annotated[
+        str, typer.Option("--only", help=f"Names with commas between: {', '.join(PROBES)}.")
+    ] = "",
+    stored: Annotated[
+        bool, typer.Option("--stored", help="Judge nothing, show what was found before.")
+    ] = False,
+    as_json: JSON = False,
+) -> None:
+    """Is it the music or a trick? A run judges its test clips again: quieter, filtered, as MP3, a
+    little faster or higher. Nothing is trained. What is found stays in the run's folder; page
+    'Errors' shows it."""
+    found = runs.find(run)
+    names = [name.strip() for name in only.split(",") if name.strip()]
+    for name in names:
+        PROBES[name]
+    if stored:
+        kept = probes.read(found)
+        if kept is None:
+            raise GenrecoreError(
+                f"The run {found.run_id} has not been probed yet: genrecore probe {found.run_id}."
+            )
+    else:
+        with reporting(quiet=as_json) as report:
+            kept = probes.probe(found, names, report)
+    if as_json:
+        print_json(
+            {
+                "run": found.run_id,
+                "n_clips": kept.n_clips,
+                "accuracy": kept.accuracy,
+                "summary": kept.summary,
+                "note": kept.note,
+                "probes": kept.table,
+            }
+        )
+        return
+    _print(kept)
+
+
+def _print(kept: Probed) -> None:
+    rows = [
+        {
+            "probe": row["probe"],
+            "accuracy": share(row["accuracy"]),
+            "difference": signed(row["difference"]),
+            "95 %": f"{signed(row['low'])} to {signed(row['high'])}",
+            "p": f"{row['p']:.2g}",
+            "verdict": row["word"],
+        }
+        for row in kept.table.to_dict("records")
+    ]
+    out.print(f"{kept.n_clips} test clips, unchanged {share(kept.accuracy)}.", markup=False)
+    print_table(rows)
+    out.print(kept.summary, markup=False)
+    if kept.note:
+        out.print(kept.note, style="bold", markup=False)
+
+
+@app.command("embed")
+def embed(
+    run: RUN,
+    to: Annotated[
+        Path | None,
+        typer.Option("--out", help="Writes map and embedding as a table, .csv or .parquet."),
+    ] = None,
+    as_json: JSON = False,
+) -> None:
+    """Where a run puts its clips: what stands before its last layer, and a map of it (PCA and
+    t-SNE). Computed once and kept in the cache; page 'Errors' draws it."""
+    from genrecore import embedding, projection
+
+    found = runs.find(run)
+    with reporting(quiet=as_json) as report:
+        made = embedding.embed(found, report)
+        drawn = projection.project(found, report)
+    if to is not None:
+        columns = [f"e{k}" for k in range(made.values.shape[1])]
+        values = pd.DataFrame(made.values, columns=columns)
+        table = pd.concat([made.clips, values], axis=1).merge(
+            drawn.points.drop(columns=["genre", "split"]), on="clip_id", how="left"
+        )
+        _write(table, to)
+    facts = {
+        "run": found.run_id,
+        "n_clips": len(made.clips),
+        "n_numbers": made.values.shape[1],
+        "n_on_map": len(drawn.points),
+        "pca_share": list(drawn.explained),
+        "file": str(to.absolute()) if to else None,
+    }
+    if as_json:
+        print_json(facts)
+        return
+    out.print(
+        f"{facts['n_clips']} clips of {found.run_id}, {facts['n_numbers']} numbers each"
+        + (f", written to {to}." if to else "."),
+        markup=False,
+    )
+
+
+def _write(table: pd.DataFrame, to: Path) -> None:
+    try:
+        if to.suffix == ".parquet":
+            table.to_parquet(to, index=False)
+        else:
+            table.to_csv(to, index=False)
+    except OSError as error:
+        raise GenrecoreError(f"{to} cannot be written: {jobfolder.in_words(error)}") from None
