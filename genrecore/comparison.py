@@ -205,7 +205,8 @@ def of_sides(
     artists = pairs.artists_of(sides)
     found = pairs.judged(sides, artists, band, on_shared)
     titles = {side.key: side.title for side in sides}
-    per_genre = [_per_genre(side, artists) for side in sides]
+    confusions = {side.key: metrics.confusion(*_pooled(side)) for side in sides}
+    per_genre = [_per_genre(side, confusions[side.key], artists) for side in sides]
     rows = [
         _side_row(side, interval, cut)
         for side, interval in zip(sides, found.accuracies, strict=True)
@@ -217,7 +218,7 @@ def of_sides(
         notes=said,
         pairs=found.table,
         per_genre=pd.concat(per_genre, ignore_index=True),
-        confusions={side.key: _confusion(side) for side in sides},
+        confusions=confusions,
         calibration=pd.concat([_calibration(side) for side in sides], ignore_index=True),
         dependence=contrasts.dependence(sides),
         curves=pd.concat(
@@ -287,15 +288,10 @@ def _pooled(side: Side) -> tuple[pd.DataFrame, list[str]]:
     return table, genres
 
 
-def _confusion(side: Side) -> pd.DataFrame:
-    return metrics.confusion(*_pooled(side))
-
-
-def _per_genre(side: Side, artists: pd.Series) -> pd.DataFrame:
+def _per_genre(side: Side, matrix: pd.DataFrame, artists: pd.Series) -> pd.DataFrame:
     """`Comparison.per_genre` of one side: of one run with Wilson's intervals, of several tests with
     those of artists and seeds resampled."""
-    table, genres = _pooled(side)
-    found = metrics.per_genre(table, genres)
+    found = metrics.per_genre_of(matrix)
     if len(side.tests) > 1:
         again = pairs.recalls(side, artists)
         found = found.drop(columns=again.columns).merge(

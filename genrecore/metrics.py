@@ -285,7 +285,12 @@ def per_genre(predictions: pd.DataFrame, genres: list[str]) -> pd.DataFrame:
     of a genre without clips, precision of one never predicted, F1 of one that is neither.
     All rows of the table count: choose the split before.
     """
-    counts = confusion(predictions, genres).to_numpy()
+    return per_genre_of(confusion(predictions, genres))
+
+
+def per_genre_of(matrix: pd.DataFrame) -> pd.DataFrame:
+    """What `per_genre` gives, of a confusion matrix."""
+    genres, counts = list(matrix.index), matrix.to_numpy()
     right, n_clips = np.diag(counts), counts.sum(axis=1)
     ends = [wilson(int(k), int(n)) for k, n in zip(right, n_clips, strict=True)]
     return pd.DataFrame(

@@ -116,17 +116,17 @@ def judged(
     """
     level = all(side.is_level for side in sides) and len({side.clips for side in sides}) == 1
     clips = sides[0].right[0].index if level else pd.Index([])
-    drawn = None
+    drawn, right = None, []
     if level and len(clips):
-        drawn = Resamples([side.matrix(clips) for side in sides], _groups(clips, artists))
+        right = [side.matrix(clips) for side in sides]
+        drawn = Resamples(right, _groups(clips, artists))
     rows: list[dict[str, Any]] = []
     for (k, a), (m, b) in itertools.combinations(enumerate(sides), 2):
         row: dict[str, Any] = {
             "run_a": a.key, "run_b": b.key, "title_a": a.title, "title_b": b.title
         }  # fmt: skip
         if drawn is not None and a.dataset == b.dataset:
-            in_a, in_b = a.matrix(clips), b.matrix(clips)
-            row |= _facts(in_a, in_b, drawn, k, m)
+            row |= _facts(right[k], right[m], drawn, k, m)
         else:
             row |= _apart(a, b, artists, on_shared)
         rows.append(row)

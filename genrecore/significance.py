@@ -56,7 +56,11 @@ def mcnemar_exact_p(only_a: int, only_b: int) -> float:
     n, fewer = only_a + only_b, min(only_a, only_b)
     if only_a == only_b:
         return 1.0
-    return 2 * sum(comb(n, k) for k in range(fewer + 1)) / 2**n
+    below, term = 0, 1
+    for k in range(fewer + 1):
+        below += term
+        term = term * (n - k) // (k + 1)
+    return 2 * below / 2**n
 
 
 def paired_difference(

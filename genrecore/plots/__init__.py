@@ -7,21 +7,34 @@ them; genres and runs bring their own (`palette`), the same on every page.
 
 from genrecore.plots.bars import leaderboard, per_genre, verdict
 from genrecore.plots.chart import Chart
+from genrecore.plots.contrasts import agreement, dependence, difference, pair_matrix, recall_map
 from genrecore.plots.curves import learning_curves, over_epochs
-from genrecore.plots.matrices import confusion
+from genrecore.plots.matrices import confusion, confusions
+from genrecore.plots.merits import calibration, cost, critical_difference
+from genrecore.plots.overlaid import overlaid_curves
 from genrecore.plots.palette import RunStyle, genre_colours, run_styles
 from genrecore.plots.sound import mel_spectrogram, verdict_over_time, waveform
 
 __all__ = [
     "Chart",
     "RunStyle",
+    "agreement",
+    "calibration",
     "confusion",
+    "confusions",
+    "cost",
+    "critical_difference",
+    "dependence",
+    "difference",
     "genre_colours",
     "leaderboard",
     "learning_curves",
     "mel_spectrogram",
     "over_epochs",
+    "overlaid_curves",
+    "pair_matrix",
     "per_genre",
+    "recall_map",
     "run_styles",
     "verdict",
     "verdict_over_time",

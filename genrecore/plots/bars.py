@@ -16,7 +16,8 @@ def leaderboard(table: pd.DataFrame, styles: Mapping[str, RunStyle]) -> Chart:
     """Test accuracy of each run as a dot with its 95 % interval, the best on top.
 
     Args:
-        table: `run_id, title, n_clips, accuracy, accuracy_low, accuracy_high`; more is ignored.
+        table: `run_id, title, n_clips, accuracy, accuracy_low, accuracy_high`; where `n_runs` says
+            that there are several, `seed_low, seed_high` are drawn as a broad band behind.
         styles: Of each run.
     """
     rows = table.sort_values("accuracy", ascending=False, kind="stable")
@@ -45,6 +46,7 @@ def leaderboard(table: pd.DataFrame, styles: Mapping[str, RunStyle]) -> Chart:
             f"<br>95 % interval {percent(row['accuracy_low'])} to "
             f"{percent(row['accuracy_high'])}<extra></extra>",
         )
+        _add_seeds(figure, row, label(name), style)
     laid_out(figure, "Test accuracy with 95 % intervals", 116 + 46 * len(rows))
     low = float(rows["accuracy_low"].min()) if len(rows) else 0.0
     figure.update_xaxes(
@@ -73,6 +75,22 @@ def leaderboard(table: pd.DataFrame, styles: Mapping[str, RunStyle]) -> Chart:
         f"Test accuracy of each run, best first: {listed}.",
         shown,
         ("Accuracy", "from", "to"),
+    )
+
+
+def _add_seeds(figure: go.Figure, row: pd.Series, name: str, style: RunStyle) -> None:
+    """From the least to the most accurate run of a system."""
+    if not row.get("n_runs", 1) > 1:
+        return
+    figure.add_scatter(
+        x=[row["seed_low"], row["seed_high"]],
+        y=[name, name],
+        mode="lines",
+        line={"color": style.colour, "width": 14},
+        opacity=0.25,
+        showlegend=False,
+        hovertemplate=f"{name}<br>its {row['n_runs']} tests: {percent(row['seed_low'])} to "
+        f"{percent(row['seed_high'])}<extra></extra>",
     )
 
 

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
+
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
+from plotly.subplots import make_subplots
 
 from genrecore.plots.chart import Chart, label, laid_out
 
@@ -12,7 +16,11 @@ _FRAME = "#ec7350"  # stands out from every shade in both themes
 
 
 def confusion(
-    matrix: pd.DataFrame, title: str, picked: tuple[str, str] | None = None, targets: bool = False
+    matrix: pd.DataFrame,
+    title: str,
+    picked: tuple[str, str] | None = None,
+    targets: bool = False,
+    percents: bool = False,
 ) -> Chart:
     """A confusion matrix: rows are the labels, columns what was predicted.
 
@@ -23,6 +31,7 @@ def confusion(
         picked: Labelled and predicted genre of a cell that is framed.
         targets: Whether a click on a cell selects a point with (labelled, predicted) as its data.
             A heatmap itself reports no clicks.
+        percents: Whether a cell's text is its share of the row, in per cent, not the count.
     """
     totals = matrix.sum(axis=1)
     shares = matrix.div(totals.where(totals > 0), axis=0)
@@ -33,7 +42,7 @@ def confusion(
             x=genres,
             y=[label(name) for name in matrix.index],
             customdata=matrix.to_numpy().tolist(),
-            text=[[str(n) if n else "" for n in row] for row in matrix.to_numpy().tolist()],
+            text=_texts(shares if percents else matrix, percents),
             texttemplate="%{text}",
             zmin=0,
             zmax=1,
@@ -61,6 +70,90 @@ def confusion(
         figure.add_shape(type="rect", line={"width": 3, "color": _FRAME}, **place)
     table = matrix.rename_axis(index="Labelled ↓ predicted →", columns=None).reset_index()
     return Chart(figure, _in_words(matrix, title), table)
+
+
+def _texts(values: pd.DataFrame, percents: bool) -> list[list[str]]:
+    scale = 100 if percents else 1
+    rows = np.nan_to_num(values.to_numpy(dtype=float)) * scale
+    return [[f"{n:.0f}" if n >= 0.5 else "" for n in row] for row in rows.tolist()]
+
+
+def confusions(
+    matrices: Mapping[str, pd.DataFrame], percents: bool = True, across: int = 4
+) -> Chart:
+    """Many confusion matrices, small, side by side on one colour scale; rows are the labels.
+
+    Args:
+        matrices: Labelled × predicted counts by what each is called.
+        percents: Whether a cell is its share of the row; else the count, the scale reaching to the
+            greatest of all matrices.
+        across: How many beside one another.
+    """
+    n_rows = math.ceil(len(matrices) / across)
+    height = 96 + 236 * n_rows
+    figure = make_subplots(
+        rows=n_rows,
+        cols=across,
+        subplot_titles=[label(_folded(title)) for title in matrices],
+        horizontal_spacing=0.025,
+        vertical_spacing=min(0.5, 52 / height),
+        shared_xaxes=True,
+        shared_yaxes="all",
+    )
+    tables = []
+    for place, (title, matrix) in enumerate(matrices.items()):
+        totals = matrix.sum(axis=1)
+        values = matrix.div(totals.where(totals > 0), axis=0) if percents else matrix
+        number = "%{z:.1%} of the genre" if percents else "%{z} clips"
+        figure.add_heatmap(
+            z=values.to_numpy(dtype=float, na_value=float("nan")).tolist(),
+            x=[label(name) for name in matrix.columns],
+            y=[label(name) for name in matrix.index],
+            coloraxis="coloraxis",
+            xgap=1,
+            ygap=1,
+            hovertemplate=f"{label(title)}<br>labelled %{{y}}, predicted %{{x}}<br>{number}"
+            "<extra></extra>",
+            row=place // across + 1,
+            col=place % across + 1,
+        )
+        tables.append(
+            matrix.rename_axis(index="Labelled ↓ predicted →", columns=None)
+            .reset_index()
+            .assign(Run=title)
+        )
+    laid_out(figure, f"Confusions, {'share of the genre' if percents else 'clips'}", height)
+    figure.update_layout(
+        margin_t=72,
+        coloraxis={
+            "cmin": 0,
+            "cmax": 1 if percents else max(int(m.to_numpy().max()) for m in matrices.values()),
+            "colorbar": {
+                "title": {"text": "Share of<br>the genre" if percents else "Clips"},
+                "tickformat": ".0%" if percents else "d",
+                "thickness": 10,
+                "outlinewidth": 0,
+                "len": min(1.0, 300 / height),
+                "y": 1,
+                "yanchor": "top",
+            },
+        },
+    )
+    figure.update_xaxes(showgrid=False, tickangle=-60, tickfont_size=10, type="category")
+    figure.update_yaxes(showgrid=False, autorange="reversed", tickfont_size=10, type="category")
+    figure.update_annotations(font_size=11)
+    table = pd.concat(tables, ignore_index=True)
+    words = "; ".join(
+        f"{title}: {int(np.trace(matrix.to_numpy()))} of {int(matrix.to_numpy().sum())} right"
+        for title, matrix in matrices.items()
+    )
+    front = ["Run", *(name for name in table.columns if name != "Run")]
+    return Chart(figure, f"{len(matrices)} confusion matrices. {words}.", table[front])
+
+
+def _folded(title: str, most: int = 26) -> str:
+    """A title short enough to stand above a small matrix."""
+    return title if len(title) <= most else f"{title[: most - 7]}…{title[-6:]}"
 
 
 def _add_targets(figure: go.Figure, matrix: pd.DataFrame) -> None:

@@ -1,0 +1,258 @@
+"""Accuracy against cost, how sure against how right, and ranks over datasets or folds."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+import plotly.graph_objects as go
+
+from genrecore import contrasts
+from genrecore.plots.chart import GREY, Chart, label, laid_out, legend_below_title, percent
+from genrecore.plots.palette import RunStyle
+from genrecore.ranks import Ranks
+
+
+def cost(table: pd.DataFrame, column: str, name: str, styles: Mapping[str, RunStyle]) -> Chart:
+    """Accuracy against a cost, with its interval, and the Pareto front: those that nobody beats in
+    one without being worse in the other.
+
+    Args:
+        table: `run_id, title, accuracy, accuracy_low, accuracy_high` and the cost.
+        column: Of the cost.
+        name: What to call it, with its unit.
+        styles: Of each run.
+    """
+    front = contrasts.pareto(table["accuracy"].tolist(), table[column].tolist())
+    figure = go.Figure()
+    line = table[front].sort_values([column, "accuracy"])
+    figure.add_scatter(
+        x=line[column].tolist(),
+        y=line["accuracy"].tolist(),
+        mode="lines",
+        name="Pareto front",
+        line={"color": GREY, "width": 2, "dash": "dot", "shape": "hv"},
+        hoverinfo="skip",
+        showlegend=len(line) > 1,
+    )
+    known = table[table[column].notna()]
+    many = len(known) > 8
+    for on_front, (_, row) in zip(front[table[column].notna()], known.iterrows(), strict=True):
+        style = styles[row["run_id"]]
+        figure.add_scatter(
+            x=[row[column]],
+            y=[row["accuracy"]],
+            error_y={
+                "type": "data",
+                "array": [row["accuracy_high"] - row["accuracy"]],
+                "arrayminus": [row["accuracy"] - row["accuracy_low"]],
+                "thickness": 1.2,
+                "width": 4,
+                "color": style.colour,
+            },
+            mode="markers",
+            name=label(row["title"]),
+            marker={
+                "size": 13 if on_front else 9,
+                "color": style.colour,
+                "symbol": style.marker if on_front else f"{style.marker}-open",
+                "line": {"width": 2, "color": style.colour},
+            },
+            hovertemplate=f"{label(row['title'])}<br>{label(name)}: %{{x:,.4~g}}"
+            "<br>accuracy %{y:.1%}<extra></extra>",
+        )
+    laid_out(figure, f"Accuracy against {name[:1].lower()}{name[1:]}", 420,
+             legend=legend_below_title())  # fmt: skip
+    figure.update_layout(margin_t=_top(len(known) + 1, 2 if not many else 3))
+    figure.update_xaxes(title=label(name), type="log", tickformat="~s", **_decades(known[column]))
+    figure.update_yaxes(title="Share of test clips recognised", tickformat=".0%")
+    shown = pd.DataFrame(
+        {
+            "Run": table["title"].to_list(),
+            name: table[column].to_list(),
+            "Accuracy": table["accuracy"].to_list(),
+            "from": table["accuracy_low"].to_list(),
+            "to": table["accuracy_high"].to_list(),
+            "On the front": front.tolist(),
+        }
+    )
+    best = "; ".join(f"{row['title']} {percent(row['accuracy'])}" for _, row in line.iterrows())
+    return Chart(
+        figure,
+        f"Accuracy of {len(known)} runs against {name}; on the Pareto front: {best or 'none'}.",
+        shown,
+        ("Accuracy", "from", "to"),
+    )
+
+
+def calibration(table: pd.DataFrame, styles: Mapping[str, RunStyle]) -> Chart:
+    """How many verdicts are right against how sure they were; on the diagonal both agree.
+
+    Args:
+        table: `run_id, title` and what `metrics.calibration` gives.
+        styles: Of each run.
+    """
+    figure = go.Figure()
+    figure.add_scatter(
+        x=[0, 1],
+        y=[0, 1],
+        mode="lines",
+        line={"color": GREY, "width": 1.5, "dash": "dot"},
+        name="as sure as right",
+        hoverinfo="skip",
+    )
+    titles = table.drop_duplicates("run_id").set_index("run_id")["title"]
+    for run_id, title in titles.items():
+        part, style = table[table["run_id"] == run_id], styles[str(run_id)]
+        few = len(titles) <= 3
+        figure.add_scatter(
+            x=part["certainty"].tolist(),
+            y=part["accuracy"].tolist(),
+            mode="lines+markers",
+            name=label(title),
+            line={"color": style.colour, "width": 2},
+            marker={"symbol": style.marker, "color": style.colour, "size": 8},
+            error_y={
+                "type": "data",
+                "array": (part["accuracy_high"] - part["accuracy"]).tolist(),
+                "arrayminus": (part["accuracy"] - part["accuracy_low"]).tolist(),
+                "thickness": 1.2,
+                "width": 3,
+                "color": style.colour,
+                "visible": few,
+            },
+            customdata=part[["n_clips"]].to_numpy().tolist(),
+            hovertemplate=f"{label(title)}<br>%{{customdata[0]}} clips, mean certainty %{{x:.1%}}"
+            "<br>right: %{y:.1%}<extra></extra>",
+        )
+    laid_out(figure, "How right the verdicts are, by how sure they were", 440,
+             legend=legend_below_title())  # fmt: skip
+    figure.update_layout(margin_t=_top(len(titles) + 1))
+    figure.update_xaxes(title="Probability of the predicted genre", tickformat=".0%",
+                        range=[0, 1.02])  # fmt: skip
+    figure.update_yaxes(title="Share of verdicts that are right", tickformat=".0%",
+                        range=[-0.02, 1.04])  # fmt: skip
+    shown = table[["title", "low", "high", "n_clips", "certainty", "accuracy", "accuracy_low",
+                   "accuracy_high"]].rename(
+        columns={"title": "Run", "low": "Bin from", "high": "Bin to", "n_clips": "Clips",
+                 "certainty": "Mean certainty", "accuracy": "Right", "accuracy_low": "from",
+                 "accuracy_high": "to"}
+    )  # fmt: skip
+    words = []
+    for run_id, title in titles.items():
+        part = table[table["run_id"] == run_id]
+        n = max(1, int(part["n_clips"].sum()))
+        sure = float((part["certainty"] * part["n_clips"]).sum()) / n
+        right = float((part["accuracy"] * part["n_clips"]).sum()) / n
+        words.append(f"{title} is {percent(sure)} sure and {percent(right)} right on average")
+    return Chart(
+        figure,
+        f"Calibration curves. {'; '.join(words)}.",
+        shown,
+        ("Bin from", "Bin to", "Mean certainty", "Right", "from", "to"),
+    )
+
+
+def critical_difference(
+    titles: Sequence[str], ranks: Ranks, n_blocks: int, blocks: str = "folds or datasets"
+) -> Chart:
+    """Mean ranks on a line, the best on the left; a bar joins those that cannot be told apart.
+
+    Source: Demšar (2006), Figure 1.
+
+    Args:
+        titles: Of the systems, in the order of the ranks.
+        ranks: As `ranks.friedman` finds them.
+        n_blocks: Over how many.
+        blocks: Of what, in words.
+    """
+    order = sorted(range(len(titles)), key=lambda k: (ranks.mean[k], k))
+    n = len(order)
+    figure = go.Figure()
+    # Names stand below one another, each led to its place on the line.
+    for row, k in enumerate(order):
+        rank, depth = float(ranks.mean[k]), -(row + 1.0)
+        figure.add_scatter(
+            x=[rank, rank, n + 0.15],
+            y=[0, depth, depth],
+            mode="lines",
+            line={"color": GREY, "width": 1},
+            hoverinfo="skip",
+            showlegend=False,
+        )
+        figure.add_scatter(
+            x=[n + 0.2],
+            y=[depth],
+            mode="text",
+            text=[f"{label(titles[k])} ({rank:.2f})"],
+            textposition="middle right",
+            hoverinfo="skip",
+            showlegend=False,
+            cliponaxis=False,
+        )
+    figure.add_scatter(
+        x=[float(ranks.mean[k]) for k in order],
+        y=[0.0] * n,
+        mode="markers",
+        marker={"size": 10, "color": GREY},
+        text=[label(titles[k]) for k in order],
+        hovertemplate="%{text}: mean rank %{x:.2f}<extra></extra>",
+        showlegend=False,
+    )
+    for level, group in enumerate(ranks.groups):
+        figure.add_scatter(
+            x=[float(ranks.mean[group[0]]) - 0.03, float(ranks.mean[group[-1]]) + 0.03],
+            y=[0.35 + 0.3 * level] * 2,
+            mode="lines",
+            line={"width": 6, "color": "#4f8fe0"},
+            hovertemplate="cannot be told apart<extra></extra>",
+            showlegend=False,
+        )
+    top = 0.8 + 0.3 * len(ranks.groups)
+    figure.add_scatter(
+        x=[1, 1 + ranks.critical],
+        y=[top, top],
+        mode="lines+text",
+        text=[f"critical difference {ranks.critical:.2f}", ""],
+        textposition="top right",
+        line={"width": 2, "color": "#e39400"},
+        hoverinfo="skip",
+        showlegend=False,
+    )
+    laid_out(figure, f"Mean ranks over {n_blocks} {blocks}", 150 + 30 * n)
+    # Room for names on the right of the line.
+    figure.update_xaxes(
+        title="Mean rank (1 is best)",
+        range=[0.8, max(n + 0.2, 1 + ranks.critical) * 1.75],
+        tickvals=list(range(1, n + 1)),
+        showgrid=False,
+    )
+    figure.update_yaxes(visible=False, range=[-n - 0.7, top + 0.7])
+    shown = pd.DataFrame(
+        {"Run": [titles[k] for k in order], "Mean rank": [float(ranks.mean[k]) for k in order]}
+    )
+    joined = "; ".join(" and ".join(titles[k] for k in group) for group in ranks.groups)
+    listed = ", ".join(f"{titles[k]} {ranks.mean[k]:.2f}" for k in order)
+    return Chart(
+        figure,
+        f"Mean ranks: {listed}. Critical difference {ranks.critical:.2f}; cannot be told apart: "
+        f"{joined or 'none'}.",
+        shown,
+    )
+
+
+def _top(n_entries: int, in_a_row: int = 3) -> int:
+    """Room above the plot for title and legend."""
+    return 56 + 20 * math.ceil(n_entries / in_a_row)
+
+
+def _decades(values: pd.Series) -> dict[str, Any]:
+    """Ticks that do not crowd: whole decades where there are several, else 2 and 5 as well."""
+    positive = [float(v) for v in values if v > 0]
+    if not positive:
+        return {}
+    low, high = math.log10(min(positive)), math.log10(max(positive))
+    room = max(0.12, 0.08 * (high - low))
+    return {"dtick": 1 if high - low > 2 else "D2", "range": [low - room, high + room]}
