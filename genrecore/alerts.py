@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import re
 import threading
 import time
@@ -22,11 +21,10 @@ from urllib.parse import urlsplit
 
 import pandas as pd
 
-from genrecore import __version__, jobfolder, runs
-from genrecore.errors import GenrecoreError, UsageError
+from genrecore import __version__, jobfolder, runs, settings
+from genrecore.errors import UsageError
 from genrecore.runs import Run
 
-SETTINGS = "settings.json"
 SENT = "alerts.json"  # in the run's folder: what was posted
 TIMEOUT_S = 4.0
 LEAST_EPOCHS = 10  # without a better score before it counts as standing still
@@ -129,8 +127,7 @@ def _no_progress(run: Run, history: pd.DataFrame, at: float) -> list[Alert]:
 
 def webhook(store: Path | None = None) -> str:
     """The address that alerts are posted to; empty where none is set."""
-    settings = jobfolder.read_json((store or runs.store_dir()) / SETTINGS)
-    return str(settings.get("webhook") or "")
+    return str(settings.read(store or runs.store_dir()).get("webhook") or "")
 
 
 def set_webhook(url: str, store: Path | None = None) -> str:
@@ -148,19 +145,7 @@ def set_webhook(url: str, store: Path | None = None) -> str:
         raise UsageError(
             "A webhook is an address that begins with http:// or https:// and names a host."
         )
-    path = store / SETTINGS
-    settings = jobfolder.read_json(path) | {"webhook": url}
-    if not url:
-        del settings["webhook"]
-    try:
-        store.mkdir(parents=True, exist_ok=True)
-        path.touch(mode=0o600, exist_ok=True)
-        hidden = path.with_name(f".{SETTINGS}.{os.getpid()}")
-        with open(os.open(hidden, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as stream:
-            json.dump(settings, stream, indent=1)
-        os.replace(hidden, path)
-    except OSError as error:
-        raise GenrecoreError(f"The webhook cannot be kept: {jobfolder.in_words(error)}") from None
+    settings.change(store, "The webhook", webhook=url or None)
     return f"Alerts are posted to {parts.hostname}." if url else "Alerts are posted nowhere."
 
 

@@ -19,7 +19,7 @@ from typing import Any
 import pandas as pd
 
 from genrecore import clips as clip_tables
-from genrecore import hardware, jobfolder, relabel, splits
+from genrecore import hardware, jobfolder, relabel, runs, slots, splits
 from genrecore.config import RunConfig
 from genrecore.corpus import segment_starts
 from genrecore.datasets import DATASETS
@@ -131,12 +131,12 @@ class PlanEstimate:
         return words
 
 
-def n_slots(configs: Sequence[RunConfig]) -> int:
+def n_slots(configs: Sequence[RunConfig], store: Path | None = None) -> int:
     """How many runs of these work at the same time on this machine."""
     gpus = hardware.accelerators()
     if gpus and any(config.device in ("auto", "cuda") for config in configs):
         return len(gpus)
-    return 1
+    return slots.n_on_cpu(store or runs.store_dir())
 
 
 class Known:

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import psutil
 
-from genrecore import alerts, hardware, jobfolder, jobs, queueing, spawning
+from genrecore import alerts, jobfolder, jobs, queueing, slots, spawning
 from genrecore.runs import Run
 
 _TICK_S = 0.2
@@ -31,47 +31,6 @@ _FORCED = (
     "It was asked to stop and did not finish its step in time, so it was ended by force; "
     "its last checkpoint is kept."
 )
-
-
-def slots() -> list[str]:
-    """Devices that take one run each."""
-    return [*hardware.accelerators(), "cpu"]
-
-
-def slot_lock(store: Path, device: str) -> Path:
-    """The file whose lock is a device's slot."""
-    return store / ".slots" / f"{device.replace(':', '-')}.lock"
-
-
-def take_slots(run: Run) -> tuple[list[str], list[int]] | None:
-    """Devices for a run and the descriptors of their locks, or None while they are not free.
-
-    A run of several processes takes a GPU for each, or the CPU where there are too few.
-    """
-    store, n = run.folder.parent, run.config.processes
-    devices = wanted(run)
-    n = min(n, len(devices)) if devices[0] != "cpu" else 1
-    taken: dict[str, int] = {}
-    for device in devices:
-        slot = jobfolder.take_lock(slot_lock(store, device), patience_s=0.0)
-        if slot is not None:
-            taken[device] = slot
-        if len(taken) == (n if run.config.processes > 1 else 1):
-            return list(taken), list(taken.values())
-    for slot in taken.values():
-        os.close(slot)
-    return None
-
-
-def wanted(run: Run) -> list[str]:
-    """The slots a run can use, the best first; the CPU where its processes find too few GPUs."""
-    device, n = run.config.device, run.config.processes
-    found = [device]
-    if device == "auto":
-        found = hardware.accelerators()
-    elif device == "cuda":
-        found = [name for name in slots() if name.startswith("cuda")][:n]
-    return found if len(found) >= n else ["cpu"]
 
 
 def work(store: Path, program: Sequence[str] = spawning.PROGRAM, lock: int | None = None) -> None:
@@ -166,8 +125,8 @@ class _Runner:
         """Starts a run where it finds its slots; else they become `busy` for all behind it, even
         if they are free a moment later: nobody overtakes."""
         try:
-            mine = set(wanted(run))
-            taken = None if mine <= busy else take_slots(run)
+            mine = set(slots.wanted(run))
+            taken = None if mine <= busy else slots.take(run)
         except Exception as error:  # an unreadable configuration must not stop the others
             _fail(run, jobfolder.in_words(error))
             return

@@ -123,7 +123,7 @@ class _Driver:
         self.base = plan.base
         self.watch = self.base.training.watch
         self.study = _study(plan)
-        self.n_slots = estimates.n_slots([self.base])
+        self.n_slots = estimates.n_slots([self.base], plan.store)
         self._written = ""
         self._adopt()
 

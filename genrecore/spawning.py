@@ -11,7 +11,7 @@ from typing import Any
 
 import psutil
 
-from genrecore import distributed, jobfolder
+from genrecore import distributed, jobfolder, slots
 from genrecore.runs import Run
 
 TASK = "GENRECORE_TASK"  # tells a command that it runs as the task in this folder
@@ -39,6 +39,10 @@ def spawn_run(
     words = ["train", "--run", str(run.folder)]
     n_processes = run.config.processes
     extra = {"GENRECORE_DEVICE": devices[0], "GENRECORE_RUNS": str(run.folder.parent)}
+    sharing = slots.n_on_cpu(run.folder.parent)
+    if devices[0] == "cpu" and sharing > 1:  # more threads than cores would wait for one another
+        n_threads = max(1, (os.cpu_count() or 1) // sharing)
+        extra["OMP_NUM_THREADS"] = os.environ.get("OMP_NUM_THREADS", str(n_threads))
     command = [*program, *words]
     if n_processes > 1:
         extra |= distributed.environment(n_processes, devices)

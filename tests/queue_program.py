@@ -14,15 +14,17 @@ import sys
 import time
 from pathlib import Path
 
-from genrecore import jobfolder
+from genrecore import jobfolder, slots
 
 
 def main() -> None:
     """Works in the folder, a step each 20 ms, for ten steps or as many as `steps` there says."""
     deaf, folder = "--deaf" in sys.argv, Path(sys.argv[-1])
+    places = [folder.parent / f".only-slot-{k}" for k in range(slots.n_on_cpu(folder.parent))]
+    held = (jobfolder.take_lock(path, patience_s=0.0) for path in places)
     alone = [
-        jobfolder.take_lock(path, patience_s=0.0)
-        for path in (folder / ".only", folder.parent / ".only-slot")
+        jobfolder.take_lock(folder / ".only", patience_s=0.0),
+        next((one for one in held if one is not None), None),
     ]
     status = jobfolder.Status(folder)
     if None in alone or status.values["state"] != "starting":

@@ -15,7 +15,7 @@ import pytest
 from commands import command, genrecore, refused
 from conftest import wait_for
 
-from genrecore import alerts, jobfolder, runs
+from genrecore import alerts, jobfolder, runs, settings
 from genrecore.config import RunConfig
 from genrecore.errors import UsageError
 from genrecore.runs import Run
@@ -214,15 +214,15 @@ def test_looking_at_a_run_never_raises(tiny: Tiny, store: Path) -> None:
     run = runs.create(tiny(), store)
     (run.folder / jobfolder.STATUS).unlink()
     alerts.look(Run(run.folder))
-    (store / alerts.SETTINGS).write_text("no json")
+    (store / settings.FILE).write_text("no json")
     alerts.look(Run(run.folder))
 
 
 def test_the_webhook_is_kept_beside_other_settings_for_its_owner_alone(store: Path) -> None:
-    jobfolder.write_json(store / alerts.SETTINGS, {"token": "abc"})
+    jobfolder.write_json(store / settings.FILE, {"token": "abc"})
     alerts.set_webhook("https://example.org/x", store)
     assert alerts.webhook(store) == "https://example.org/x"
-    path = store / alerts.SETTINGS
+    path = store / settings.FILE
     assert path.stat().st_mode & 0o077 == 0
     alerts.set_webhook("", store)
     assert json.loads(path.read_text()) == {"token": "abc"}

@@ -18,12 +18,13 @@ from pathlib import Path
 
 import psutil
 import pytest
+from commands import command, genrecore, refused
 from conftest import wait_for
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 
-from genrecore import alerts, jobfolder, jobs, queueing, runner, runs
+from genrecore import alerts, jobfolder, jobs, queueing, runner, runs, slots
 from genrecore.config import RunConfig, with_values
 from genrecore.errors import GenrecoreError, UsageError
 from genrecore.runs import Run
@@ -292,15 +293,39 @@ def test_the_runner_posts_what_becomes_of_a_run(quick: Callable[..., Run], store
     }
 
 
+@processes
+def test_the_cpu_takes_as_many_runs_as_is_set(quick: Callable[..., Run], store: Path) -> None:
+    jobfolder.write_json(store / "settings.json", {"webhook": ""})
+    assert "1 on the CPU" in command("queue", "slots")
+    assert slots.names(store)[-1] == "cpu"
+    assert "2 on the CPU" in command("queue", "slots", "2")
+    assert json.loads(command("queue", "slots", "--json"))["slots"][-2:] == ["cpu", "cpu-2"]
+    refused(genrecore("queue", "slots", "65"), 2, "takes between 1 and 64 runs")
+    made = [quick(steps=60) for _ in range(2)] + [quick(steps=5)]
+    jobs.ensure_runner(store)
+    wait_for(lambda: is_running(made[0]) and is_running(made[1]))
+    assert Run(made[2].folder).state == "queued"
+    wait_for(lambda: {Run(run.folder).state for run in made} == {"done"})
+    assert not any((run.folder / "twice").exists() for run in made)
+    assert jobfolder.read_json(store / "settings.json") == {"webhook": "", "cpu_slots": 2}
+    slots.share_cpu(1, store)
+    assert slots.names(store)[-1] == "cpu"
+    (store / "settings.json").write_text('{"cpu_slots": "many"}')
+    assert slots.n_on_cpu(store) == 1
+
+
 # Everything in any order
 
 
 class Queue(RuleBasedStateMachine):
     """Runs, runners and kills in any order: no run is lost, none works twice, none too many."""
 
+    n_slots = 1
+
     @initialize()
     def begin(self) -> None:
         self.store = Path(tempfile.mkdtemp(prefix="genrecore-queue-"))
+        slots.share_cpu(self.n_slots, self.store)
         self.made: list[Run] = []
         self.before, jobs.RUNNER = jobs.RUNNER, RUNNER
 
@@ -412,3 +437,15 @@ class TestQueue(Queue.TestCase):  # type: ignore[misc,name-defined]
 @processes
 class TestQueueForLong(Queue.TestCase):  # type: ignore[misc,name-defined]
     settings = settings(max_examples=50, stateful_step_count=25, **_COMMON)  # type: ignore[arg-type]
+
+
+class TwoSlots(Queue):
+    """The same where two runs work at a time."""
+
+    n_slots = 2
+
+
+@pytest.mark.long
+@processes
+class TestQueueOfTwoSlots(TwoSlots.TestCase):  # type: ignore[misc,name-defined]
+    settings = settings(max_examples=15, stateful_step_count=25, **_COMMON)  # type: ignore[arg-type]

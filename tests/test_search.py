@@ -16,7 +16,7 @@ from commands import genrecore, refused
 from conftest import TINY, wait_for
 
 from genrecore import config as configuration
-from genrecore import jobfolder, jobs, lifecycle, plan_drafts, plan_results, plans, runs
+from genrecore import jobfolder, jobs, lifecycle, plan_drafts, plan_results, plans, runs, slots
 from genrecore import search as searching
 from genrecore.config import RunConfig, with_values
 from genrecore.errors import GenrecoreError, UsageError
@@ -218,6 +218,23 @@ def test_the_same_settings_are_trained_once_and_scored_as_often_as_they_are_draw
     assert len(study_of(plan).trials) == 6
     widths = {run.config.model.options["width"] for run in runs.all_runs(nobody_starts)}
     assert len(runs.all_runs(nobody_starts)) == len(widths) <= 2
+
+
+def test_a_search_over_two_slots_asks_for_two_runs_at_a_time(nobody_starts: Path) -> None:
+    slots.share_cpu(2, nobody_starts)
+    plan = searching.create(BASE, {"training.lr": Range(1e-3, 1e-1)}, Way("tpe", n_trials=3))
+    driver = _Driver(plan)
+    driver.look()
+    first, second = jobs.queued(nobody_starts)
+    driver.look()
+    assert len(jobs.queued(nobody_starts)) == 2  # no more than work at a time
+    carry_out(second, driver.look)  # the later one ends first
+    driver.look()
+    assert {run.run_id for run in jobs.queued(nobody_starts)} > {first.run_id}
+    assert len(jobs.queued(nobody_starts)) == 2
+    done = finish(driver)
+    assert (done.state, done.n_runs) == ("done", 3)
+    assert len({trial.params["training.lr"] for trial in study_of(plan).get_trials()}) == 3
 
 
 def test_a_driver_that_comes_back_adopts_what_was_under_way(nobody_starts: Path) -> None:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from genrecore import config as configuration
-from genrecore import jobs, runs
+from genrecore import jobs, runs, slots
 from genrecore.cli.app import app
 from genrecore.cli.output import JSON, out, print_json, print_table
 from genrecore.cli.training import runs_app
@@ -137,6 +137,28 @@ def list_queue(as_json: JSON = False) -> None:
     if paused:
         out.print("The queue is paused; 'genrecore queue resume' lets runs start.")
     print_table(rows, "No run waits.")
+
+
+@queue_app.command("slots")
+def slots_of_cpu(
+    n: Annotated[
+        int, typer.Argument(help="Runs that the CPU takes at a time; by default nothing changes.")
+    ] = 0,
+    as_json: JSON = False,
+) -> None:
+    """How many runs work at the same time: one on each GPU, and on the CPU one or as many as set
+    here. Kept in the store's settings.json; runs that work go on."""
+    store = runs.store_dir()
+    if n:
+        slots.share_cpu(n, store)
+    found = slots.names(store)
+    if as_json:
+        print_json({"slots": found})
+        return
+    gpus = [one for one in found if slots.device_of(one) != "cpu"]
+    on_cpu = len(found) - len(gpus)
+    said = f"{on_cpu} on the CPU" + (f", one on each of {', '.join(gpus)}" if gpus else "")
+    out.print(f"Runs that work at the same time: {said}.", markup=False)
 
 
 def _config(run: Run, part: str) -> str:

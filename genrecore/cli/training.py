@@ -207,11 +207,11 @@ def _follow_leader(config: RunConfig) -> None:
 
 def _take_slots(run: Run) -> tuple[list[str], list[int]]:
     """Free devices for a run and their locks; waits for them while other runs train."""
-    from genrecore import runner
+    from genrecore import slots
 
     told = False
     while True:
-        taken = runner.take_slots(run)
+        taken = slots.take(run)
         if taken is not None:
             return taken
         if jobfolder.stop_asked(run.folder):

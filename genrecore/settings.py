@@ -1,0 +1,42 @@
+"""`settings.json` in the store: what a user sets once for all runs of it."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from genrecore import jobfolder
+from genrecore.errors import GenrecoreError
+
+FILE = "settings.json"
+
+
+def read(store: Path) -> dict[str, Any]:
+    """What is set; empty where nothing is."""
+    return jobfolder.read_json(store / FILE)
+
+
+def change(store: Path, what: str, **values: Any) -> None:
+    """Sets values, or forgets those that are None. Only the owner may read the file.
+
+    Args:
+        store: The folder of the runs.
+        what: What is being set, for the sentence, e.g. "The webhook".
+        **values: By name.
+
+    Raises:
+        GenrecoreError: The store cannot be written.
+    """
+    path = store / FILE
+    known = {key: value for key, value in (read(store) | values).items() if value is not None}
+    try:
+        store.mkdir(parents=True, exist_ok=True)
+        path.touch(mode=0o600, exist_ok=True)
+        hidden = path.with_name(f".{FILE}.{os.getpid()}")
+        with open(os.open(hidden, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as stream:
+            json.dump(known, stream, indent=1)
+        os.replace(hidden, path)
+    except OSError as error:
+        raise GenrecoreError(f"{what} cannot be kept: {jobfolder.in_words(error)}") from None
