@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -113,7 +114,9 @@ def of(run: Run) -> Calibration:
     key = [_FORMAT, stat.st_size, stat.st_mtime_ns]
     cached = jobfolder.read_json(run.folder / "calibration.json")
     if cached.get("key") == key:
-        values = {k: float("nan") if v is None else v for k, v in cached["calibration"].items()}
+        values: dict[str, Any] = {
+            k: float("nan") if v is None else v for k, v in cached["calibration"].items()
+        }
         return Calibration(**values)
     table = run.predictions
     if table is None:

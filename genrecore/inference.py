@@ -1,25 +1,29 @@
-"""A trained run at work: any audio file in, probabilities of the genres out."""
+"""A trained run at work: any audio file in, probabilities of the genres out.
+
+`panel` asks several runs at once, and many files.
+"""
 
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import pandas as pd
 import torch
 
-from genrecore import audio, runs, spectral
+from genrecore import audio, calibration, provided, runs, spectral
 from genrecore import classifier as classifiers
 from genrecore.corpus import dequantise, quantise, segment_starts
-from genrecore.errors import GenrecoreError
+from genrecore.errors import AudioError, GenrecoreError
 from genrecore.feature_cache import gather_waves
-from genrecore.metrics import clip_proba, genres_in
+from genrecore.metrics import genres_in, pooled
 from genrecore.runs import Run
 
 _BATCH = 64
+_SAMPLES_AT_ONCE = 2**21  # of a batch: 64 segments of 1.5 s, four of 24 s; spectra are larger
 
 
 @dataclass(frozen=True)
@@ -29,24 +33,32 @@ class Verdict:
     Attributes:
         name: The file's name, for display only.
         genres: Sorted names.
-        proba: Mean of the segments' probabilities, (genres,) float64, sums to 1.
-        segments: `start_s, end_s` in the file and `p_<genre>…`, one row a segment.
+        proba: Calibrated probabilities, (genres,) float64, sum to 1.
+        uncalibrated: As the run's stored predictions are made: pooled of the segments'.
+        segments: `start_s, end_s` in the file and `p_<genre>…`, uncalibrated, one row a segment.
         start_s: Where the judged excerpt starts in the file.
-        duration_s: Length of the whole file.
-        wave: The judged excerpt, (samples,) float32 in [-1, 1].
+        duration_s: Length of the whole file; 0 for a picture.
+        wave: The judged excerpt, (samples,) float32 in [-1, 1]; empty for a picture.
         sample_rate_hz: Its rate.
         seconds: Time from file to verdict.
+        run_id: Of the run that says so.
+        temperature: By which the probabilities were calibrated (`calibration`).
+        picture: The judged picture, (3, height, width) uint8; None for a recording.
     """
 
     name: str
     genres: list[str]
     proba: np.ndarray
+    uncalibrated: np.ndarray
     segments: pd.DataFrame
     start_s: float
     duration_s: float
     wave: np.ndarray
     sample_rate_hz: int
     seconds: float
+    run_id: str
+    temperature: float
+    picture: np.ndarray | None = None
 
     @property
     def genre(self) -> str:
@@ -55,24 +67,46 @@ class Verdict:
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON: name, genre, probabilities, duration and excerpt."""
-        return {
+        made: dict[str, Any] = {
             "name": self.name,
             "genre": self.genre,
-            "proba": {g: float(p) for g, p in zip(self.genres, self.proba, strict=True)},
-            "duration_s": self.duration_s,
-            "start_s": self.start_s,
-            "judged_s": len(self.wave) / self.sample_rate_hz,
+            "proba": by_genre(self.genres, self.proba),
+            "uncalibrated": by_genre(self.genres, self.uncalibrated),
+            "temperature": self.temperature,
         }
+        if self.picture is None:
+            made["duration_s"] = self.duration_s
+            made["start_s"] = self.start_s
+            made["judged_s"] = len(self.wave) / self.sample_rate_hz
+        return made
+
+
+def by_genre(genres: list[str], proba: np.ndarray) -> dict[str, float]:
+    """Probabilities (genres,) under the genres' names."""
+    return {genre: float(p) for genre, p in zip(genres, proba, strict=True)}
+
+
+@dataclass(frozen=True)
+class Excerpt:
+    """What of a file is judged: `samples` (n,) int16 as the corpus holds them, or a `picture`
+    (3, height, width) uint8."""
+
+    name: str
+    samples: np.ndarray
+    start_s: float
+    duration_s: float
+    picture: np.ndarray | None = None
 
 
 class LoadedRun:
     """A run's classifier in memory, in float32: the arithmetic of its stored predictions."""
 
     def __init__(self, run: Run) -> None:
-        """Loads the weights of the chosen epoch.
+        """Loads the weights of the chosen epoch and the calibration.
 
         Raises:
-            GenrecoreError: The run has no weights yet, they cannot be read, or are another run's.
+            GenrecoreError: The run has no weights yet, they cannot be read, are another run's, or
+                judge rows of a table.
         """
         self.run = run
         self.classifier = classifiers.load(run.weights)
@@ -85,17 +119,19 @@ class LoadedRun:
                 f"{', '.join(self.genres)}, but the run was tested on "
                 f"{', '.join(genres_in(tested))}: it is another run's."
             )
-        needs = classifiers.medium_of(self.config.dataset)
-        if needs != "wave":
+        # By what it was built for: a folder of pictures may be gone by now.
+        shape = self.classifier.given_shape
+        self.medium = "image" if len(shape) == 3 else "table" if shape else "wave"
+        if self.medium == "table":
             raise GenrecoreError(
-                f"The run {run.run_id} was trained on a dataset's own "
-                f"{'pictures' if needs == 'image' else 'tables'}, not on audio, so it cannot judge "
-                "a recording."
+                f"The run {run.run_id} was trained on a dataset's own tables, not on audio, so it "
+                "cannot judge a recording."
             )
+        self.calibration = calibration.of(run)
 
     def classify(
         self,
-        source: str | Path | bytes,
+        source: str | Path | bytes | BinaryIO,
         name: str | None = None,
         start_s: float | None = None,
         length_s: float | None = None,
@@ -103,7 +139,8 @@ class LoadedRun:
         """The verdict on one file, decoded exactly as the training clips were.
 
         Args:
-            source: A path or a file's bytes.
+            source: A path, a file's bytes, or an open file; audio, or a picture where the run was
+                trained on those.
             name: What to call it; by default the path's last part.
             start_s: Where to start; by default the middle of the file is judged.
             length_s: How much to judge; by default as much as was taken from training clips.
@@ -112,56 +149,142 @@ class LoadedRun:
             AudioError: The file cannot be used; the sentence says why.
         """
         began = time.perf_counter()
-        rate = self.config.audio.sample_rate_hz
+        (verdict,) = self.judge([self.read(source, name, start_s, length_s)])
+        return replace(verdict, seconds=time.perf_counter() - began)
+
+    def read(
+        self,
+        source: str | Path | bytes | BinaryIO,
+        name: str | None = None,
+        start_s: float | None = None,
+        length_s: float | None = None,
+    ) -> Excerpt:
+        """What `judge` takes of a file; arguments and errors as of `classify`."""
+        if name is None:
+            name = Path(source).name if isinstance(source, (str, Path)) else "clip"
+        if self.medium == "image":
+            picture = self._picture(source, name)
+            return Excerpt(name, np.zeros(0, np.int16), 0.0, 0.0, picture)
         decoded = audio.decode(
             source,
-            rate,
+            self.config.audio.sample_rate_hz,
             name=name,
             middle_s=length_s or self.config.audio.clip_s,
             start_s=start_s,
         )
         # The corpus holds 16 bits, so that is what the network was taught on.
-        samples = quantise(decoded.wave)
-        starts, proba = self._segments(samples)
-        segment_s = self.config.segments.segment_s
-        at_s = decoded.start_s + starts / rate
-        columns: dict[str, np.ndarray] = {
-            "start_s": at_s,
-            "end_s": np.minimum(at_s + segment_s, decoded.start_s + len(samples) / rate),
-        }
-        columns |= {f"p_{genre}": proba[:, k] for k, genre in enumerate(self.genres)}
-        if name is None:
-            name = Path(source).name if isinstance(source, (str, Path)) else "clip"
-        return Verdict(
-            name=name,
-            genres=self.genres,
-            proba=self._pooled(proba),
-            segments=pd.DataFrame(columns),
-            start_s=decoded.start_s,
-            duration_s=decoded.duration_s,
-            wave=dequantise(samples),
-            sample_rate_hz=rate,
-            seconds=time.perf_counter() - began,
-        )
+        return Excerpt(name, quantise(decoded.wave), decoded.start_s, decoded.duration_s)
 
-    def _pooled(self, proba: np.ndarray) -> np.ndarray:
-        """(genres,) float64 from (segments, genres), as the run's own predictions were pooled."""
-        table = pd.DataFrame(proba.astype(np.float64), columns=[f"p_{g}" for g in self.genres])
-        table = table.assign(clip_id="", split="", genre="")
-        return clip_proba(table, self.config.segments.pooling).to_numpy()[0]
+    def judge(self, excerpts: list[Excerpt]) -> list[Verdict]:
+        """The verdict on each excerpt, their segments together in batches."""
+        began = time.perf_counter()
+        if self.medium == "image":
+            starts, proba = self._judge_pictures(excerpts)
+        else:
+            starts, proba = self._judge_waves(excerpts)
+        of_clip = np.repeat(np.arange(len(excerpts)), [len(some) for some in starts])
+        wide = proba.astype(np.float64)
+        clips = pooled(wide, of_clip, len(excerpts), self.config.segments.pooling)
+        calibrated = self.calibration.apply(clips)
+        parts = np.split(wide, np.cumsum([len(some) for some in starts])[:-1])
+        seconds = (time.perf_counter() - began) / max(1, len(excerpts))
+        return [
+            Verdict(
+                name=one.name,
+                genres=self.genres,
+                proba=calibrated[k],
+                uncalibrated=clips[k],
+                segments=self._timeline(one, starts[k], parts[k]),
+                start_s=one.start_s,
+                duration_s=one.duration_s,
+                wave=dequantise(one.samples),
+                sample_rate_hz=self.config.audio.sample_rate_hz,
+                seconds=seconds,
+                run_id=self.run.run_id,
+                temperature=self.calibration.temperature,
+                picture=one.picture,
+            )
+            for k, one in enumerate(excerpts)
+        ]
+
+    def n_segments(self, excerpt: Excerpt) -> int:
+        """How many pieces the network is shown of an excerpt."""
+        return 1 if self.medium == "image" else len(self._starts(excerpt))
+
+    @property
+    def batch_size(self) -> int:
+        """Segments that go through the network at a time."""
+        if self.medium == "image":
+            return _BATCH
+        return max(1, min(_BATCH, _SAMPLES_AT_ONCE // self._n_segment))
+
+    @property
+    def _n_segment(self) -> int:
+        return round(self.config.segments.segment_s * self.config.audio.sample_rate_hz)
+
+    def _starts(self, excerpt: Excerpt) -> np.ndarray:
+        return segment_starts(len(excerpt.samples), self._n_segment, self.config.segments.overlap)
 
     @torch.inference_mode()
-    def _segments(self, samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """(starts (segments,), probabilities (segments, genres)) of an int16 wave."""
-        n_segment = round(self.config.segments.segment_s * self.config.audio.sample_rate_hz)
-        starts = segment_starts(len(samples), n_segment, self.config.segments.overlap)
-        flat, at = torch.from_numpy(samples), torch.from_numpy(starts)
-        lengths = (len(samples) - at).clamp(max=n_segment)
+    def _judge_waves(self, excerpts: list[Excerpt]) -> tuple[list[np.ndarray], np.ndarray]:
+        """Starts (segments,) of each excerpt's segments in samples, and the probabilities
+        (segments of all, genres)."""
+        n_segment, starts, places, lengths, begin = self._n_segment, [], [], [], 0
+        for one in excerpts:
+            some = self._starts(one)
+            starts.append(some)
+            places.append(some + begin)
+            lengths.append(np.minimum(len(one.samples) - some, n_segment))
+            begin += len(one.samples)
+        flat = torch.from_numpy(np.concatenate([one.samples for one in excerpts]))
+        batches = zip(
+            torch.from_numpy(np.concatenate(places)).split(self.batch_size),
+            torch.from_numpy(np.concatenate(lengths)).split(self.batch_size),
+            strict=True,
+        )
         parts = [
-            self.classifier(gather_waves(flat, some, n, n_segment)).softmax(1)
-            for some, n in zip(at.split(_BATCH), lengths.split(_BATCH), strict=True)
+            self.classifier(gather_waves(flat, at, n, n_segment)).softmax(1) for at, n in batches
         ]
         return starts, torch.cat(parts).numpy()
+
+    @torch.inference_mode()
+    def _judge_pictures(self, excerpts: list[Excerpt]) -> tuple[list[np.ndarray], np.ndarray]:
+        given = [one.picture for one in excerpts if one.picture is not None]
+        pictures = torch.from_numpy(np.stack(given))
+        parts = [self.classifier(some).softmax(1) for some in pictures.split(_BATCH)]
+        return [np.zeros(1, np.int64)] * len(excerpts), torch.cat(parts).numpy()
+
+    def _timeline(self, excerpt: Excerpt, starts: np.ndarray, proba: np.ndarray) -> pd.DataFrame:
+        rate = self.config.audio.sample_rate_hz
+        at_s = excerpt.start_s + starts / rate
+        end_s = excerpt.start_s + len(excerpt.samples) / rate
+        columns: dict[str, np.ndarray] = {
+            "start_s": at_s,
+            "end_s": np.minimum(at_s + self.config.segments.segment_s, end_s),
+        }
+        columns |= {f"p_{genre}": proba[:, k] for k, genre in enumerate(self.genres)}
+        return pd.DataFrame(columns)
+
+    def _picture(self, source: str | Path | bytes | BinaryIO, name: str) -> np.ndarray:
+        _, height, width = self.classifier.given_shape
+        wanted = f"{width} × {height} pixels"
+        found = provided.read_picture(source, name)
+        if isinstance(found, np.ndarray) and found.shape[1:] == (height, width):
+            return found
+        if isinstance(found, np.ndarray):
+            raise AudioError(
+                f"{name} has {found.shape[2]} × {found.shape[1]} pixels; the run "
+                f"{self.run.run_id} was trained on pictures of {wanted}."
+            )
+        try:
+            audio.inspect(source, name)
+        except AudioError:
+            raise AudioError(found) from None
+        raise AudioError(
+            f"{name} is audio, but the run {self.run.run_id} was trained on pictures that came "
+            f"with its dataset, and how they were drawn is not known; give it such a picture of "
+            f"{wanted}, or take a run that was trained on audio."
+        )
 
 
 def load(run: str | Path | Run) -> LoadedRun:

@@ -7,10 +7,11 @@ the audio corpus, keyed by content, so that the rest of the way is the same for 
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import pandas as pd
@@ -46,7 +47,7 @@ def build_images(clips: pd.DataFrame, report: Report = silent) -> Corpus:
         skipped: list[dict[str, str]] = []
         shape: tuple[int, ...] = ()
         with open(folder / "values", "wb") as stream:
-            pictures = in_order(_picture, clips["path"].tolist())
+            pictures = in_order(read_picture, clips["path"].tolist())
             for n_done, (clip_id, path, picture) in enumerate(
                 zip(clips["clip_id"], clips["path"], pictures, strict=True)
             ):
@@ -67,10 +68,18 @@ def build_images(clips: pd.DataFrame, report: Report = silent) -> Corpus:
     return _cached(what, "image", fill, report)
 
 
-def _picture(path: str) -> np.ndarray | str:
-    name = Path(path).name
+def read_picture(source: str | Path | bytes | BinaryIO, name: str = "") -> np.ndarray | str:
+    """A picture as (3, height, width) uint8, or the sentence that says why it cannot be used.
+
+    Args:
+        source: A path, a file's bytes, or an open file.
+        name: What the sentence calls it; by default the path's last part.
+    """
+    if not name:
+        name = Path(source).name if isinstance(source, (str, Path)) else "The picture"
+    given = io.BytesIO(source) if isinstance(source, bytes) else source
     try:
-        with Image.open(path) as picture:
+        with Image.open(given) as picture:
             if picture.width * picture.height > _MOST_PIXELS:
                 return f"{name} has {picture.width} × {picture.height} pixels: too large."
             if picture.mode.startswith("I"):  # 16 bits: Pillow would cut them off at 255
@@ -80,8 +89,10 @@ def _picture(path: str) -> np.ndarray | str:
             rgb = np.asarray(picture.convert("RGBA").convert("RGB"), dtype=np.uint8)
             return np.ascontiguousarray(rgb.transpose(2, 0, 1))
     except FileNotFoundError:
-        return f"There is no file {path}."
-    except (UnidentifiedImageError, OSError, ValueError, Image.DecompressionBombError) as error:
+        return f"There is no file {source}."  # type: ignore[str-bytes-safe]
+    except UnidentifiedImageError:
+        return f"{name} cannot be read as a picture: its content is of no kind that is known."
+    except (OSError, ValueError, Image.DecompressionBombError) as error:
         return f"{name} cannot be read as a picture: {str(error).split(chr(10))[0]}."
 
 

@@ -1,51 +1,139 @@
-"""`genrecore classify`: what trained runs say of audio files."""
+"""`genrecore classify`: what trained runs say of files and folders of them."""
 
 from __future__ import annotations
 
+import csv
+import os
+import sys
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from genrecore import audio
 from genrecore.cli.app import app
 from genrecore.cli.output import JSON, err, out, print_json, reporting, share
-from genrecore.errors import AudioError, GenrecoreError
+from genrecore.errors import GenrecoreError, UsageError
+
+_PICTURES = (".png", ".jpg", ".jpeg")
 
 
 @app.command()
 def classify(
-    clips: Annotated[list[Path], typer.Argument(metavar="CLIP…", help="Audio files to classify.")],
+    files: Annotated[
+        list[Path],
+        typer.Argument(metavar="FILE…", help="Audio files, and folders with audio files in them."),
+    ],
     run: Annotated[
-        str, typer.Option("--run", help="A finished run: its id, a part of it, or 'latest'.")
+        list[str],
+        typer.Option(
+            "--run",
+            help="A finished run: its id, a part of it, or 'latest'. Several are averaged.",
+        ),
     ],
     as_json: JSON = False,
+    as_csv: Annotated[
+        bool, typer.Option("--csv", help="Print a table: a line for each file and run.")
+    ] = False,
 ) -> None:
-    """Classify audio files with a trained run. Files that cannot be used are reported at the end;
-    the exit code is 1 only if none could be used."""
-    from genrecore import inference
+    """Classify audio files, or all in a folder, with one trained run or several. Files that cannot
+    be used are reported at the end; the exit code is 1 only if none could be used."""
+    if as_json and as_csv:
+        raise UsageError("--json and --csv were both given; one of them says how to print.")
+    from genrecore import panel
 
-    loaded = inference.load(run)
+    asked = panel.load(run)
+    paths, failures = _files(files, asked.loaded[0].medium)
     results: list[dict[str, Any]] = []
-    failures: list[dict[str, str]] = []
-    with reporting(quiet=as_json or len(clips) < 2) as report:
-        for index, path in enumerate(clips):
-            report("Classifying", index, len(clips))
-            try:
-                verdict = loaded.classify(path)
-            except AudioError as error:
-                failures.append({"name": str(path), "error": str(error)})
+    writer = _Table(asked) if as_csv else None
+    with reporting(quiet=as_json or as_csv or len(paths) < 2) as report:
+        answers = asked.classify_many(paths, [path.name for path in paths], report)
+        for path, answer in zip(paths, answers, strict=True):
+            if answer.problem:
+                failures.append({"path": str(path), "name": answer.name, "error": answer.problem})
                 continue
-            results.append({"path": str(path), **verdict.as_dict()})
+            result = {"path": str(path), **answer.as_dict()}
+            if writer:
+                writer.write(result)
+            results.append(result if as_json else {})  # text and tables need no more than a count
+            if not as_json and not as_csv:
+                _say(result)
     if as_json:
-        print_json({"run": loaded.run.run_id, "clips": results, "failures": failures})
-    else:
-        for result in results:
-            best = sorted(result["proba"].items(), key=lambda item: -item[1])[:3]
-            listed = ", ".join(f"{genre} {share(p)}" for genre, p in best)
-            out.print(f"{result['path']}: {listed}", markup=False)
+        ids = [one.run.run_id for one in asked.loaded]
+        which = {"run": ids[0]} if len(ids) == 1 else {"runs": ids, "note": asked.note}
+        print_json({**which, "clips": results, "failures": failures})
+    elif not as_csv and asked.note and results:
+        out.print(asked.note, markup=False)
     for failure in failures:
         err.print(failure["error"], markup=False)
     if failures and not results:
         raise GenrecoreError(
-            "The clip could not be used." if len(clips) == 1 else "None of the clips could be used."
+            "The clip could not be used." if len(failures) == 1 else "No clip could be used."
         )
+
+
+def _files(given: Iterable[Path], medium: str) -> tuple[list[Path], list[dict[str, str]]]:
+    """The files named and those in folders, in order, each once; and folders without any."""
+    endings = _PICTURES if medium == "image" else audio.FORMATS
+    found: dict[Path, None] = {}
+    failures = []
+    for path in given:
+        if not path.is_dir():
+            found[path] = None
+            continue
+        inside = sorted(_within(path, endings))
+        found.update(dict.fromkeys(inside))
+        if not inside:
+            failures.append(
+                {
+                    "path": str(path),
+                    "name": path.name,
+                    "error": f"There are no clips in the folder {path} ({', '.join(endings)}).",
+                }
+            )
+    return list(found), failures
+
+
+def _within(folder: Path, endings: tuple[str, ...]) -> Iterator[Path]:
+    for place, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        for name in names:  # some systems keep a ghost beside each file, called ._name
+            if name.lower().endswith(endings) and not name.startswith("."):
+                yield Path(place) / name
+
+
+def _say(result: dict[str, Any]) -> None:
+    """The verdict as a line, and one a run where there are several."""
+    if "runs" not in result:
+        out.print(f"{result['path']}: {_likeliest(result['proba'])}", markup=False)
+        return
+    average = f"{_likeliest(result['proba'])} on average. " if "proba" in result else ""
+    out.print(f"{result['path']}: {average}{result['agreement']}", markup=False)
+    for one in result["runs"]:
+        out.print(f"    {one['run']}: {_likeliest(one['proba'])}", markup=False)
+
+
+def _likeliest(proba: dict[str, float]) -> str:
+    best = sorted(proba.items(), key=lambda item: -item[1])[:3]
+    return ", ".join(f"{genre} {share(p)}" for genre, p in best)
+
+
+class _Table:
+    """Lines of `path, run, genre, p_<genre>…`; the run `average` where there are several."""
+
+    def __init__(self, asked: Any) -> None:
+        self.genres = sorted({genre for one in asked.loaded for genre in one.genres})
+        self.lines = csv.writer(sys.stdout, lineterminator="\n")
+        self.lines.writerow(["path", "run", "genre", *(f"p_{genre}" for genre in self.genres)])
+
+    def write(self, result: dict[str, Any]) -> None:
+        for one in result.get("runs", [result]):
+            self._line(result["path"], one["run"], one)
+        if "runs" in result and "proba" in result:
+            self._line(result["path"], "average", result)
+
+    def _line(self, path: str, run: str, said: dict[str, Any]) -> None:
+        proba = said["proba"]
+        shares = [f"{proba[genre]:.6f}" if genre in proba else "" for genre in self.genres]
+        self.lines.writerow([path, run, said["genre"], *shares])

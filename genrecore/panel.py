@@ -1,0 +1,216 @@
+"""Several runs asked at once, one file or many: each file is decoded once for runs that want the
+same rate and length, and segments of many files go through a network together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from genrecore import inference
+from genrecore.corpus import in_order
+from genrecore.errors import GenrecoreError, UsageError
+from genrecore.inference import Excerpt, LoadedRun, Verdict, by_genre
+from genrecore.jobfolder import in_words
+from genrecore.progress import Report, silent
+from genrecore.runs import Run
+
+Source = str | Path | bytes | BinaryIO
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the runs say of one file.
+
+    Attributes:
+        name: What the file is called.
+        verdicts: One a run, in their order; empty where there is a problem.
+        average: Mean of the calibrated probabilities, (genres,); None where the runs tell other
+            genres apart, or there is one alone.
+        problem: Why the file cannot be used; empty where it can.
+    """
+
+    name: str
+    verdicts: tuple[Verdict, ...] = ()
+    average: np.ndarray | None = None
+    problem: str = ""
+
+    @property
+    def agreement(self) -> str:
+        """In words how far the runs agree; empty for one run."""
+        if len(self.verdicts) < 2:
+            return ""
+        sayers: dict[str, list[str]] = {}
+        for verdict in self.verdicts:
+            sayers.setdefault(verdict.genre, []).append(verdict.run_id)
+        n = len(self.verdicts)
+        if len(sayers) == 1:
+            (genre,) = sayers
+            return f"{'Both' if n == 2 else f'All {n}'} runs say {genre}."
+        first, *others = sorted(sayers, key=lambda genre: -len(sayers[genre]))
+        if len(sayers[first]) == 1:
+            listed = ", ".join(f"{v.run_id} says {v.genre}" for v in self.verdicts)
+            return f"No two runs agree: {listed}." if n > 2 else f"The runs disagree: {listed}."
+        rest = ", ".join(f"{', '.join(sayers[g])}: {g}" for g in others)
+        return f"{len(sayers[first])} of {n} runs say {first}; {rest}."
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON: one run's verdict, or every run's under `runs` with their average."""
+        if len(self.verdicts) == 1:
+            return {**self.verdicts[0].as_dict(), "run": self.verdicts[0].run_id}
+        made: dict[str, Any] = {
+            "name": self.name,
+            "agreement": self.agreement,
+            "runs": [{"run": verdict.run_id, **verdict.as_dict()} for verdict in self.verdicts],
+        }
+        if self.average is not None:
+            genres = self.verdicts[0].genres
+            made["genre"] = genres[int(self.average.argmax())]
+            made["proba"] = by_genre(genres, self.average)
+        return made
+
+
+class Panel:
+    """Loaded runs that are asked together.
+
+    Attributes:
+        loaded: The runs.
+        genres: What all of them tell apart; None where they differ, and nothing is averaged.
+        note: Why nothing is averaged; empty where it is, or for one run.
+    """
+
+    def __init__(self, loaded: Sequence[LoadedRun]) -> None:
+        """
+        Raises:
+            UsageError: No run, one twice, or some that judge pictures beside some that judge audio.
+        """
+        self.loaded = list(loaded)
+        ids = [one.run.run_id for one in self.loaded]
+        if not ids:
+            raise UsageError("No run is named; classifying takes one at least.")
+        twice = next((name for name in ids if ids.count(name) > 1), None)
+        if twice:
+            raise UsageError(f"The run {twice} is named twice; once is enough.")
+        media = {one.medium: one.run.run_id for one in self.loaded}
+        if len(media) > 1:
+            raise UsageError(
+                f"The run {media['image']} judges pictures and the run {media['wave']} recordings; "
+                "ask them one after the other."
+            )
+        alike = all(one.genres == self.loaded[0].genres for one in self.loaded)
+        self.genres = self.loaded[0].genres if alike else None
+        self.note = (
+            "" if alike else "The runs tell different genres apart, so they are not averaged."
+        )
+
+    def classify(
+        self,
+        source: Source,
+        name: str | None = None,
+        start_s: float | None = None,
+        length_s: float | None = None,
+    ) -> Answer:
+        """What each run says of one file; arguments as of `LoadedRun.classify`.
+
+        Raises:
+            AudioError: The file cannot be used; the sentence says why.
+        """
+        (answer,) = self._judge([self._read(source, name, start_s, length_s)])
+        return answer
+
+    def classify_many(
+        self, sources: Sequence[Source], names: Sequence[str] = (), report: Report = silent
+    ) -> Iterator[Answer]:
+        """What each run says of each file, in order; a file that cannot be used has a `problem`.
+
+        Files are decoded in threads while others go through the networks; a bounded number is in
+        memory, however many there are.
+
+        Args:
+            sources: Paths, files' bytes or open files.
+            names: What to call them; by default paths' last parts.
+            report: Told of the files.
+        """
+        names = names or [_name_of(source) for source in sources]
+
+        def read(place: int) -> list[Excerpt] | Answer:
+            try:
+                return self._read(sources[place], names[place])
+            except (GenrecoreError, OSError) as error:
+                return Answer(names[place], problem=in_words(error))
+
+        waiting: list[list[Excerpt] | Answer] = []
+        n_waiting = n_done = 0
+        report("Classifying", 0, len(sources))
+        for found in in_order(read, list(range(len(sources)))):
+            waiting.append(found)
+            if isinstance(found, list):
+                n_waiting += self.loaded[0].n_segments(found[0])
+            if n_waiting >= self.loaded[0].batch_size or len(waiting) >= _MOST_WAITING:
+                yield from self._judged(waiting)
+                n_done += len(waiting)
+                report("Classifying", n_done, len(sources))
+                waiting, n_waiting = [], 0
+        yield from self._judged(waiting)
+        report("Classifying", len(sources), len(sources))
+
+    def _judged(self, waiting: list[list[Excerpt] | Answer]) -> Iterator[Answer]:
+        good = iter(self._judge([one for one in waiting if isinstance(one, list)]))
+        for one in waiting:
+            yield next(good) if isinstance(one, list) else one
+
+    def _judge(self, files: list[list[Excerpt]]) -> list[Answer]:
+        """Answers on files, of each of which there is an excerpt for every run."""
+        if not files:
+            return []
+        of_runs = [
+            one.judge([excerpts[k] for excerpts in files]) for k, one in enumerate(self.loaded)
+        ]
+        answers = []
+        for verdicts in zip(*of_runs, strict=True):
+            average = None
+            if self.genres and len(verdicts) > 1:
+                average = np.mean([verdict.proba for verdict in verdicts], axis=0)
+            answers.append(Answer(verdicts[0].name, verdicts, average))
+        return answers
+
+    def _read(
+        self,
+        source: Source,
+        name: str | None = None,
+        start_s: float | None = None,
+        length_s: float | None = None,
+    ) -> list[Excerpt]:
+        """The excerpt for each run; runs of one rate and length share theirs."""
+        made: dict[Any, Excerpt] = {}
+        excerpts = []
+        for one in self.loaded:
+            wanted = (
+                one.classifier.given_shape
+                if one.medium == "image"
+                else (one.config.audio.sample_rate_hz, one.config.audio.clip_s)
+            )
+            if wanted not in made:
+                made[wanted] = one.read(source, name, start_s, length_s)
+            excerpts.append(made[wanted])
+        return excerpts
+
+
+_MOST_WAITING = 64  # files decoded and not yet judged
+
+
+def load(names: Sequence[str | Path | Run]) -> Panel:
+    """The runs of these ids, folders or `Run`s as a panel.
+
+    Raises:
+        UsageError: As `Panel` and `inference.load`.
+        GenrecoreError: As `inference.load`.
+    """
+    return Panel([inference.load(name) for name in names])
+
+
+def _name_of(source: Source) -> str:
+    return Path(source).name if isinstance(source, (str, Path)) else "clip"

@@ -1,0 +1,226 @@
+"""Several runs and many files: the same answers as one by one, in Python and as a command."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from commands import command, genrecore, refused
+from conftest import trained
+from PIL import Image
+from test_audio import noise, tone, write
+from test_audio_aac import encode
+from untrained import GENRES, untrained
+
+import genrecore as package
+from genrecore import inference, panel
+from genrecore.calibration import tempered
+from genrecore.config import RunConfig
+from genrecore.errors import AudioError, UsageError
+from genrecore.runs import Run
+
+Tiny = Callable[..., RunConfig]
+
+
+@pytest.fixture
+def three(store: Path) -> list[Run]:
+    """Runs of the same genres: one is calibrated, one hears at another rate."""
+    return [
+        untrained(store),
+        untrained(store, temperature=2.5, seed=8),
+        untrained(store, seed=9, audio__sample_rate_hz=16_000, segments__overlap=0.5),
+    ]
+
+
+@pytest.fixture
+def music(tmp_path: Path) -> Path:
+    """A folder of clips of several kinds, with folders in it, and two that are none."""
+    folder = tmp_path / "music"
+    (folder / "deep" / "er").mkdir(parents=True)
+    (folder / ".hidden").mkdir()
+    write(folder / "a.wav", noise(3.3, 22_050, 1), 22_050)
+    write(folder / "deep" / "b.FLAC", noise(1.2, 44_100, 2), 44_100, format="FLAC")
+    write(folder / "deep" / "er" / "c.mp3", noise(7.0, 44_100, 3), 44_100)
+    (folder / "deep" / "d.m4a").write_bytes(encode(tone(2.5, 44_100, 2), 44_100))
+    (folder / "bad <b>.wav").write_text("These are words.")
+    (folder / "empty.ogg").write_bytes(b"")
+    (folder / "notes.txt").write_text("not looked at")
+    (folder / ".hidden" / "e.wav").write_text("not looked at")
+    (folder / "._a.wav").write_text("not looked at")
+    return folder
+
+
+def paths_in(music: Path) -> list[Path]:
+    return sorted(path for path in music.rglob("[a-d].*"))
+
+
+def test_many_files_get_the_verdicts_they_get_alone(three: list[Run], music: Path) -> None:
+    together = panel.load(three)
+    paths = paths_in(music)
+    answers = list(together.classify_many(paths))
+    assert [answer.name for answer in answers] == [path.name for path in paths]
+    for path, answer in zip(paths, answers, strict=True):
+        for loaded, verdict in zip(together.loaded, answer.verdicts, strict=True):
+            alone = loaded.classify(path)
+            # The same float32 arithmetic in batches of another size: rounding only.
+            np.testing.assert_allclose(verdict.proba, alone.proba, atol=2e-5)
+            np.testing.assert_allclose(verdict.segments, alone.segments, atol=2e-5)
+            np.testing.assert_array_equal(verdict.wave, alone.wave)
+            assert verdict.proba.sum() == pytest.approx(1.0)
+        mean = np.mean([verdict.proba for verdict in answer.verdicts], axis=0)
+        np.testing.assert_allclose(answer.average, mean, atol=1e-12)
+
+
+def test_probabilities_are_calibrated_and_verdicts_are_as_they_were(
+    three: list[Run], music: Path
+) -> None:
+    plain, calibrated = (package.load(run.run_id) for run in three[:2])
+    verdict = calibrated.classify(music / "a.wav")
+    assert verdict.temperature == pytest.approx(2.5, rel=0.3)  # of 400 clips
+    np.testing.assert_allclose(
+        verdict.proba, tempered(verdict.uncalibrated, verdict.temperature), atol=1e-12
+    )
+    assert verdict.proba.argmax() == verdict.uncalibrated.argmax()
+    assert verdict.proba.max() < verdict.uncalibrated.max()
+    pooled = verdict.segments[[f"p_{g}" for g in GENRES]].mean().to_numpy()
+    np.testing.assert_allclose(verdict.uncalibrated, pooled, atol=1e-12)
+    assert plain.classify(music / "a.wav").temperature == 1.0
+    assert "no stored predictions" in plain.calibration.note
+
+
+def test_runs_of_other_genres_stand_side_by_side_and_are_not_averaged(
+    three: list[Run], store: Path, music: Path
+) -> None:
+    other = untrained(store, genres=["loud", "quiet"])
+    asked = panel.load([three[0], other])
+    assert asked.genres is None
+    answer = asked.classify(music / "a.wav")
+    assert [verdict.genres for verdict in answer.verdicts] == [GENRES, ["loud", "quiet"]]
+    assert answer.average is None
+    assert "not averaged" in asked.note
+    assert "disagree" in answer.agreement
+
+
+def test_agreement_is_said_in_words(three: list[Run], music: Path) -> None:
+    again = untrained(three[0].folder.parent)  # the same weights
+    answer = panel.load([three[0], again]).classify(music / "a.wav")
+    assert answer.agreement == f"Both runs say {answer.verdicts[0].genre}."
+    assert panel.load([three[0]]).classify(music / "a.wav").agreement == ""
+
+
+def test_a_panel_of_nobody_of_one_twice_and_of_mixed_media_is_refused(
+    three: list[Run], store: Path
+) -> None:
+    with pytest.raises(UsageError, match="No run is named"):
+        panel.load([])
+    with pytest.raises(UsageError, match="is named twice"):
+        panel.load([three[0], three[0].run_id])
+    with pytest.raises(UsageError, match=r"judges pictures and the run .* recordings"):
+        panel.load([three[0], of_pictures(store)])
+
+
+def of_pictures(store: Path) -> Run:
+    folder = store.parent / "drawn"
+    for genre in ("blues", "jazz"):
+        (folder / genre).mkdir(parents=True, exist_ok=True)
+        for n in range(3):
+            Image.new("RGB", (50, 40)).save(folder / genre / f"{n}.png")
+    return untrained(
+        store, shape=(3, 40, 50), dataset="folder", dataset__folder=str(folder), feature="image",
+        split="stratified", model="cnn", model__width=3,
+    )  # fmt: skip
+
+
+def test_a_run_on_pictures_takes_pictures_and_says_why_not_audio(
+    store: Path, music: Path, tmp_path: Path
+) -> None:
+    run = of_pictures(store)
+    loaded = inference.load(run)
+    tmp_path = tmp_path / "mine"
+    tmp_path.mkdir()
+    values = np.random.default_rng(7).integers(0, 256, (40, 50, 3), dtype=np.uint8)
+    Image.fromarray(values).save(tmp_path / "p.png")
+    verdict = loaded.classify(tmp_path / "p.png")
+    assert verdict.picture is not None
+    np.testing.assert_array_equal(verdict.picture, values.transpose(2, 0, 1))
+    assert verdict.proba.sum() == pytest.approx(1.0)
+    assert "duration_s" not in verdict.as_dict()
+    again = loaded.classify((tmp_path / "p.png").read_bytes(), name="upload.png")
+    np.testing.assert_array_equal(again.proba, verdict.proba)
+    with pytest.raises(AudioError, match=r"a\.wav is audio, but the run .* how they were drawn"):
+        loaded.classify(music / "a.wav")
+    Image.fromarray(values[:30]).save(tmp_path / "small.png")
+    with pytest.raises(AudioError, match=r"50 × 30 pixels; .* pictures of 50 × 40 pixels"):
+        loaded.classify(tmp_path / "small.png")
+    (tmp_path / "text.png").write_text("words")
+    with pytest.raises(AudioError, match=r"^text\.png cannot be read as a picture: its content"):
+        loaded.classify(tmp_path / "text.png")
+    data = json.loads(command("classify", str(tmp_path), "--run", run.run_id, "--json"))
+    assert [clip["name"] for clip in data["clips"]] == ["p.png"]
+    with pytest.raises(AudioError, match="its content looks like a picture"):
+        inference.load(untrained(store)).classify(tmp_path / "p.png")
+
+
+def test_the_command_goes_through_folders_and_reports_bad_files_at_the_end(
+    three: list[Run], music: Path
+) -> None:
+    run = three[1].run_id
+    result = genrecore("classify", str(music), str(music / "a.wav"), "--run", run, "--json")
+    assert result.returncode == 0
+    data = json.loads(result.stdout)
+    assert data["run"] == run
+    assert [clip["path"] for clip in data["clips"]] == [str(path) for path in paths_in(music)]
+    assert sorted(failure["name"] for failure in data["failures"]) == ["bad <b>.wav", "empty.ogg"]
+    assert "empty.ogg is empty" in result.stderr
+    loaded = inference.load(run)
+    for clip in data["clips"]:
+        expected = loaded.classify(clip["path"])
+        assert clip["genre"] == expected.genre
+        assert [*clip["proba"]] == GENRES
+        np.testing.assert_allclose([*clip["proba"].values()], expected.proba, atol=2e-5)
+
+
+def test_the_command_asks_several_runs_and_averages_them(three: list[Run], music: Path) -> None:
+    words = [word for run in three for word in ("--run", run.run_id)]
+    data = json.loads(command("classify", str(music / "a.wav"), *words, "--json"))
+    (clip,) = data["clips"]
+    mean = np.mean([[*one["proba"].values()] for one in clip["runs"]], axis=0)
+    np.testing.assert_allclose([*clip["proba"].values()], mean, atol=1e-12)
+    text = command("classify", str(music / "a.wav"), str(music / "deep"), *words)
+    assert all(run.run_id in text for run in three)
+    assert "on average" in text
+    rows = list(csv.DictReader(io.StringIO(command("classify", str(music), *words, "--csv"))))
+    assert len(rows) == 4 * 4  # files × runs and their average
+    (row,) = [r for r in rows if r["run"] == "average" and r["path"].endswith("a.wav")]
+    assert row["genre"] == clip["genre"]
+    # Six decimals are printed; and batches of another size.
+    np.testing.assert_allclose([float(row[f"p_{g}"]) for g in GENRES], mean, atol=2e-5)
+
+
+def test_the_commands_exit_codes(three: list[Run], music: Path, tmp_path: Path) -> None:
+    run = three[0].run_id
+    (tmp_path / "nothing").mkdir()
+    refused(genrecore("classify", str(tmp_path / "nothing"), "--run", run), 1, "no clips in the")
+    refused(genrecore("classify", str(music / "bad <b>.wav"), "--run", run), 1, "bad <b>.wav")
+    refused(genrecore("classify", str(music), "--run", run, "--json", "--csv"), 2, "both given")
+    refused(genrecore("classify", str(music), "--run", "no such run"), 2, "There is no run")
+    shutil.rmtree(three[0].folder)
+    refused(genrecore("classify", str(music), "--run", run), 2, "There is no run")
+
+
+def test_a_trained_runs_own_clips_come_out_as_stored(store: Path, tiny: Tiny) -> None:
+    run = trained(tiny(segments__pooling="logits"), store)
+    asked = panel.load([run])
+    predicted = run.predictions.set_index("clip_id")
+    paths = run.clips.set_index("clip_id")["path"].loc[predicted.index].tolist()
+    answers = list(asked.classify_many(paths))
+    made = np.stack([answer.verdicts[0].uncalibrated for answer in answers])
+    # The same float32 arithmetic in batches of another size: rounding only.
+    columns = [f"p_{genre}" for genre in asked.genres]
+    np.testing.assert_allclose(made, predicted[columns].to_numpy(float), atol=2e-6)
