@@ -24,7 +24,7 @@ LAYERS = (
     {"advice", "alerts", "preparation", "trainer", "baselines", "recipe", "distributed", "epochs",
      "heads", "checkpoint", "lifecycle", "inference", "panel", "comparison",
      "systems", "pairs", "contrasts",
-     "caveats", "costs", "mistakes", "plots",
+     "caveats", "costs", "export", "mistakes", "plots",
      "jobs", "judgements",
      "queueing", "settings", "slots", "spawning", "tasks", "runner", "leaklab",
      "pooling", "uploads", "depiction", "cards", "latency", "reaches", "model_inputs",

@@ -57,6 +57,7 @@ from genrecore.cli import (  # noqa: E402
     classifying,  # noqa: F401
     data,  # noqa: F401
     downloads,  # noqa: F401
+    exporting,  # noqa: F401
     hearing,  # noqa: F401
     laboratory,  # noqa: F401
     mistakes,  # noqa: F401

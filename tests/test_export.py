@@ -1,0 +1,209 @@
+"""Runs in the files of other tools, read back by these tools' own readers."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from commands import command, genrecore, refused
+from conftest import trained, wait_for
+from test_comparison import rights, told
+
+from genrecore import comparison, export, runs
+from genrecore.config import RunConfig
+from genrecore.errors import GenrecoreError, UsageError
+from genrecore.runs import Run
+
+
+def with_epochs(run: Run, *rows: dict[str, Any]) -> Run:
+    lines = "".join(json.dumps({"epoch": k + 1, **row}) + "\n" for k, row in enumerate(rows))
+    (run.folder / "history.jsonl").write_text(lines)
+    return Run(run.folder)
+
+
+def test_every_number_of_every_epoch_has_a_tag_and_a_date(store: Path) -> None:
+    run = with_epochs(
+        told(store, rights(0.6, 30, 1)),
+        {"train_loss": 1.5, "valid_macro_f1": None, "lr": 1e-3, "seconds": 2.0, "best": True},
+        {"train_loss": 1.25, "valid_macro_f1": 0.5, "lr": 1e-4, "seconds": 3.0, "best": False},
+    )
+    found = [(one.tag, one.epoch, one.value) for one in export.scalars(run)]
+    trained_ = [row for row in found if not row[0].endswith("/test")]
+    assert trained_ == [
+        ("loss/train", 1, 1.5), ("lr", 1, 1e-3), ("seconds", 1, 2.0),
+        ("loss/train", 2, 1.25), ("macro_f1/valid", 2, 0.5), ("lr", 2, 1e-4), ("seconds", 2, 3.0),
+    ]  # fmt: skip
+    assert ("accuracy/test", 0, comparison.scores(run)["accuracy"]) in found
+    at = {one.epoch: one.at for one in export.scalars(run) if one.tag == "lr"}
+    assert at[2] - at[1] == pytest.approx(3.0)
+
+
+def test_tensorboard_reads_what_a_run_measured(store: Path, tmp_path: Path) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    generator = np.random.default_rng(3)
+    columns = ["train_loss", "valid_loss", "train_accuracy", "valid_accuracy", "lr"]
+    columns += ["samples_per_s", "seconds"]
+    rows = [dict(zip(columns, generator.random(7).tolist(), strict=True)) for _ in range(5)]
+    run = with_epochs(told(store, rights(0.6, 30, 1)), *rows)
+    (run.folder / "environment.json").write_text('{"device": "cpu"}')
+    folder = tmp_path / "events"
+    for _ in range(2):  # an export again replaces the first
+        assert "tensorboard --logdir" in command("export", "latest", "--tensorboard", str(folder))
+    events = EventAccumulator(str(folder / run.run_id))
+    events.Reload()
+    for column in columns:
+        split, _, measure = column.partition("_")
+        read = events.Scalars(f"{measure}/{split}" if split in ("train", "valid") else column)
+        assert [one.step for one in read] == [1, 2, 3, 4, 5]
+        # Event files hold float32.
+        assert [one.value for one in read] == pytest.approx([r[column] for r in rows], rel=1e-6)
+    (accuracy,) = events.Scalars("accuracy/test")
+    assert accuracy.value == pytest.approx(comparison.scores(run)["accuracy"], rel=1e-6)
+    assert {"configuration/text_summary", "environment/text_summary"} <= set(
+        events.Tags()["tensors"]
+    )
+    (text,) = events.Tensors("configuration/text_summary")
+    written = json.loads(text.tensor_proto.string_val[0])
+    assert written == run.config.model_dump(mode="json")
+    settings = events.summary_metadata["_hparams_/session_start_info"].plugin_data.content
+    assert b"training.lr" in settings
+    assert b"audio.clip_s" in settings
+
+
+def test_a_run_without_epochs_is_exported_as_far_as_it_is(store: Path, tmp_path: Path) -> None:
+    run = runs.create(RunConfig(), store)
+    assert list(export.scalars(run)) == []
+    (place,) = export.to_tensorboard([run], tmp_path / "events")
+    assert list(place.glob("events.out.tfevents.*"))
+
+
+def test_what_cannot_be_exported_says_why(store: Path, tmp_path: Path) -> None:
+    told(store, rights(0.6, 30, 1))
+    refused(genrecore("export", "latest"), 2, "--tensorboard DIR or --mlflow URI")
+    refused(genrecore("export", "nobody", "--mlflow", "http://127.0.0.1:1"), 2, "no run 'nobody'")
+    refused(genrecore("export", "latest", "--mlflow", "file:///tmp"), 2, "http://127.0.0.1:5000")
+    taken = tmp_path / "file"
+    taken.write_text("")
+    refused(genrecore("export", "latest", "--tensorboard", str(taken)), 1, "cannot take the event")
+    with pytest.raises(UsageError, match="tracking server"):
+        export.to_mlflow([], "127.0.0.1:5000")
+    assert export.without_password("https://me:secret@host:8/x") == "https://host:8/x"
+
+
+@pytest.mark.parametrize("module", ["tensorboard", "mlflow"])
+def test_a_missing_extra_is_named(store: Path, module: str) -> None:
+    told(store, rights(0.6, 30, 1))
+    # None in the list of modules is how Python itself remembers that there is no such module.
+    program = f"import sys; sys.modules[{module!r}] = None; from genrecore.cli import main; main()"
+    where = {"tensorboard": "events", "mlflow": "http://127.0.0.1:1"}[module]
+    words = [sys.executable, "-c", program, "export", "latest", f"--{module}", where]
+    result = subprocess.run(words, capture_output=True, text=True, check=False)
+    refused(result, 1, f"pip install 'genrecore[{module}]'")
+    assert result.stderr.count("\n") == 1
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture
+def mlflow_server(tmp_path: Path) -> Iterator[str]:
+    """The address of a real tracking server on this machine, or a skip with one line."""
+    for module in ("mlflow", "flask", "flask_cors", "aiohttp"):
+        pytest.importorskip(module, reason="pip install -e '.[mlflow,mlflow-server]' runs this")
+    port = free_port()
+    quiet = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
+    words = ["-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    words += ["--backend-store-uri", f"sqlite:///{tmp_path}/mlflow.db"]
+    words += ["--artifacts-destination", str(tmp_path / "artifacts")]
+    server = subprocess.Popen(
+        [sys.executable, *words],
+        cwd=tmp_path,
+        env=os.environ | quiet,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    address = f"http://127.0.0.1:{port}"
+
+    def answers() -> bool:
+        assert server.poll() is None, "the server ended"
+        try:
+            urllib.request.urlopen(f"{address}/health", timeout=2).close()
+        except OSError:
+            return False
+        return True
+
+    try:
+        wait_for(answers, 90)
+        yield address
+    finally:
+        os.killpg(server.pid, 15)
+        server.wait(30)
+
+
+@pytest.mark.long
+def test_an_mlflow_server_holds_what_a_run_measured(
+    store: Path, tmp_path: Path, tiny: Callable[..., RunConfig], mlflow_server: str
+) -> None:
+    from mlflow import MlflowClient
+
+    run = trained(tiny(), store)
+    half = told(store, rights(0.6, 30, 1))
+    with_epochs(half, {"train_loss": 1.5, "lr": 1e-3})
+    said = command("export", run.run_id, half.run_id, "--mlflow", mlflow_server)
+    assert said.count("Logged") == 2
+    client = MlflowClient(tracking_uri=mlflow_server)
+    experiment = client.get_experiment_by_name("genrecore")
+    assert experiment is not None
+    found = {one.info.run_name: one for one in client.search_runs([experiment.experiment_id])}
+    assert set(found) == {run.run_id, half.run_id}
+    there = found[run.run_id]
+    assert there.info.status == "FINISHED"
+    assert there.data.params["training.lr"] == str(run.config.training.lr)
+    assert there.data.params["model.width"] == "3"
+    assert there.data.tags["dataset"] == "demo"
+    for column, tag in {"train_loss": "loss/train", "valid_accuracy": "accuracy/valid"}.items():
+        read = client.get_metric_history(there.info.run_id, tag)
+        assert {one.step: one.value for one in read} == pytest.approx(
+            dict(zip(run.history["epoch"], run.history[column], strict=True))
+        )
+    assert there.data.metrics["accuracy/test"] == comparison.scores(run)["accuracy"]
+    files = {one.path for one in client.list_artifacts(there.info.run_id)}
+    assert {"config.json", "predictions.parquet", "weights.safetensors", "log.txt"} <= files
+    client.download_artifacts(there.info.run_id, "config.json", str(tmp_path))
+    assert (tmp_path / "config.json").read_text() == (run.folder / "config.json").read_text()
+
+    # A run that went on meanwhile is continued, not logged twice.
+    with_epochs(half, {"train_loss": 1.5, "lr": 1e-3}, {"train_loss": 1.25, "lr": 1e-3})
+    said = command("export", half.run_id, "--mlflow", mlflow_server, "--json")
+    (again,) = json.loads(said)["mlflow"]
+    assert again["again"] is True
+    assert again["mlflow_id"] == found[half.run_id].info.run_id
+    losses = client.get_metric_history(again["mlflow_id"], "loss/train")
+    assert [(one.step, one.value) for one in losses] == [(1, 1.5), (2, 1.25)]
+    assert len(client.search_runs([experiment.experiment_id])) == 2
+
+    # What the server refuses is one sentence.
+    client.delete_experiment(experiment.experiment_id)
+    result = genrecore("export", run.run_id, "--mlflow", mlflow_server)
+    refused(result, 1, "refused", "deleted")
+
+
+def test_a_server_that_is_not_there_is_said_at_once(store: Path) -> None:
+    pytest.importorskip("mlflow", reason="pip install -e '.[mlflow]' lets this test run")
+    run = told(store, np.ones(6, dtype=bool))
+    with pytest.raises(GenrecoreError, match="cannot be reached"):
+        export.to_mlflow([run], f"http://127.0.0.1:{free_port()}")
