@@ -218,6 +218,10 @@ def resolve(config: RunConfig) -> RunConfig:
             f"A segment of {config.segments.segment_s:g} s is longer than the "
             f"{config.audio.clip_s:g} s taken from each clip."
         )
+    own = MODELS[config.model.name].read_options(config.model.options, "model")
+    weights = str(getattr(own, "weights_file", ""))
+    if weights and not Path(weights).expanduser().is_file():  # better now than when its turn comes
+        raise UsageError(f"There is no file of weights at {Path(weights).expanduser().absolute()}.")
     _try(config)
     return config
 

@@ -21,7 +21,7 @@ from test_torchvision_nets import MOSTLY_SMALL, images, model
 from genrecore import classifier as classifiers
 from genrecore.classifier import Classifier
 from genrecore.config import RunConfig, with_values
-from genrecore.errors import GenrecoreError
+from genrecore.errors import GenrecoreError, UsageError
 
 # Published weights. torchvision's own are out of reach, so files of their form with random numbers
 # stand for them: nothing but the numbers differs.
@@ -106,6 +106,13 @@ def test_googlenets_other_heads_start_anew_whatever_the_file_holds(
         torch.testing.assert_close(found, expected, atol=0, rtol=0, msg=key)
     frozen = model("googlenet", (3, 33, 37), trained="head", **given)
     assert not [key for key in frozen.state_dict() if "aux" in key]
+
+
+def test_a_file_that_is_not_there_is_refused_before_anything_is_queued(tmp_path: Path) -> None:
+    nowhere = tmp_path / "none.pth"
+    values = {"model": "resnet18", "model.weights_file": str(nowhere)}
+    with pytest.raises(UsageError, match=f"no file of weights at {nowhere}"):
+        classifiers.resolve(with_values(RunConfig(), values))
 
 
 class Program:
