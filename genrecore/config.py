@@ -263,10 +263,24 @@ class RunConfig(_Group):
         description="Who is trained on, validated on and tested on.",
     )
     genres: Genres = Field(Genres(), title="Genres")
+    rehearsal: int = Field(
+        0,
+        title="Rehearsal: clips a genre",
+        description="Only so many clips of each genre take part, to see a recipe through quickly; "
+        "such a run is marked as a rehearsal wherever it appears. 0 takes all clips.",
+        ge=0,
+        le=100_000,
+    )
     audio: Audio = Field(Audio(), title="Audio")
     segments: Segments = Field(Segments(), title="Segments")
     feature: Part = Field(Part(name="log_mel"), title="Feature")
     standardise: Part = Field(Part(name="z_score"), title="Standardisation")
+    standardise_on: Literal["train", "all"] = Field(
+        "train",
+        title="Clips whose statistics are used",
+        description="Those of training, or all: then something of the test clips is known in "
+        "training, as in some studies, which takes allowed leaks and marks the run.",
+    )
     augment: tuple[Part, ...] = Field(
         (),
         title="Augmentation",

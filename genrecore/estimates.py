@@ -248,7 +248,16 @@ class Known:
 
     def counts(self, config: RunConfig) -> Counts | None:
         """Segments in each part of a configuration's split, or None where nobody has counted."""
-        what = {"dataset", "genres", "split", "split_seed", "fold", "audio", "segments"}
+        what = {
+            "dataset",
+            "genres",
+            "rehearsal",
+            "split",
+            "split_seed",
+            "fold",
+            "audio",
+            "segments",
+        }
         key = json.dumps(config.model_dump(include=what), sort_keys=True)
         if key not in self._counts:
             table, told = self._clips_of(config), self._clips.get(_dataset(config))
@@ -263,6 +272,7 @@ class Known:
         given = config.split.name in ("official", "manifest")
         for run, theirs in self._runs:
             alike = theirs.dataset == config.dataset and theirs.genres == config.genres
+            alike = alike and theirs.rehearsal == config.rehearsal
             if alike and (not given or theirs.split == config.split):
                 found = run.clips
                 if found is not None:
@@ -281,6 +291,8 @@ def _counts(config: RunConfig, clips: pd.DataFrame | None) -> Counts | None:
         )
     except GenrecoreError:
         return None
+    if config.rehearsal:
+        table = relabel.fewer(table, config.rehearsal)
     each = table["duration_s"].map(lambda s: _n_segments(s, config))
     if (table["medium"] != "audio").any():
         each = pd.Series(1, index=table.index)
@@ -303,7 +315,8 @@ def _counts_of_demo(config: RunConfig) -> Counts | None:
     if config.dataset.name != "demo":
         return None
     options = DATASETS["demo"].read_options(config.dataset.options, "dataset")
-    n_clips = options.n_genres * options.n_clips
+    n_a_genre = min(options.n_clips, config.rehearsal or options.n_clips)
+    n_clips = options.n_genres * n_a_genre
     if options.form == "audio" and config.segments.excerpts == "all":
         n_clips *= _n_segments(options.clip_s, config)
     train, valid, test = _shares(config)

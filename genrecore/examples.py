@@ -119,6 +119,12 @@ class Examples:
         mine = self.segments["split"].eq(split).fillna(False)  # some clips take no part
         return torch.from_numpy(np.flatnonzero(mine.to_numpy(dtype=bool)))
 
+    def standardised_on(self) -> Tensor:
+        """Indices of the segments to whose features the standardisation is fitted."""
+        if self._config.standardise_on == "all":
+            return torch.arange(len(self.segments))
+        return self.of("train")
+
     def trained_on(self) -> Tensor:
         """Indices for `training`: every training segment and its variants, or one a clip where
         excerpts are drawn."""

@@ -125,7 +125,7 @@ def _work(run: Run, status: Status, report: Report, team: Team) -> None:
         report,
     )
     if resume is None:
-        plain = examples.of("train").split(examples.most)
+        plain = examples.standardised_on().split(examples.most)
 
         def batches() -> Iterator[Given]:
             for n_done, part in enumerate(plain):

@@ -43,6 +43,12 @@ def decode(config: RunConfig, report: Report = silent) -> Prepared:
     said = list(table.attrs.get("notes", []))
     table, changes = relabel.apply(table, config.genres.leave_out, config.genres.merge)
     notes = said + changes
+    if config.rehearsal:
+        parts = splits.apply(
+            table, config.split.name, config.split.options, config.split_seed, config.fold
+        )
+        table = relabel.fewer(parts, config.rehearsal)
+        notes.append(f"A rehearsal: {len(table)} of {len(parts)} clips take part.")
     media = sorted(table["medium"].unique())
     if len(media) != 1:
         raise GenrecoreError(f"The dataset {name} mixes {' and '.join(media)}; give it one medium.")

@@ -60,6 +60,26 @@ def apply(clips: pd.DataFrame, leave_out: str, merge: str) -> tuple[pd.DataFrame
     return table, notes
 
 
+def fewer(clips: pd.DataFrame, n: int) -> pd.DataFrame:
+    """About `n` clips of each genre, by as many artists as there are, each part of the split in its
+    share and with one clip of each genre at least; clips in no part stay away.
+
+    Nothing is drawn: the same table gives the same clips.
+
+    Args:
+        clips: A clip table with its split.
+        n: Clips of each genre.
+    """
+    clips = clips[clips["split"].notna()]
+    artist = clips["artist"].fillna("\0" + clips["clip_id"])
+    turn = clips.groupby(["genre", "split", artist]).cumcount()  # an artist's first, second, … clip
+    ordered = clips.assign(turn=turn).sort_values(["turn", "clip_id"])
+    parts = ordered.groupby(["genre", "split"])
+    share = n / clips.groupby("genre")["clip_id"].transform("size")
+    wanted = (share * parts["clip_id"].transform("size")).round().clip(lower=1)
+    return clips[parts.cumcount().reindex(clips.index) < wanted].reset_index(drop=True)
+
+
 def canonical(leave_out: str, merge: str) -> tuple[str, str]:
     """Both texts as they are written once and for all: names sorted, quotes only where needed.
 

@@ -226,17 +226,32 @@ class Run:
 
     @cached_property
     def badge(self) -> str:
-        """What is wrong with the run's split, in a few words; empty where nothing leaks."""
+        """What keeps the run's accuracy from being taken as it stands, in a few words: what leaks,
+        and that it is a rehearsal; empty where nothing does."""
+        return "; ".join(part for part in (self.leak, self._rehearsal) if part)
+
+    @cached_property
+    def leak(self) -> str:
+        """What training knew of the test clips, in a few words; empty where nothing."""
+        said = []
         audit = jobfolder.read_json(self.folder / "audit.json")
-        if not audit.get("refused"):
-            return ""
-        n = int(audit.get("n_crossing_test_clips") or 0) or int(audit.get("n_crossing_clips") or 0)
-        return f"Leak: {n} clip{'s' if n != 1 else ''} shared with training"
+        if audit.get("refused"):
+            n = int(audit.get("n_crossing_test_clips") or audit.get("n_crossing_clips") or 0)
+            said.append(f"{n} clip{'s' if n != 1 else ''} shared with training")
+        if self.config.standardise_on == "all":
+            said.append("statistics of all clips")
+        return f"Leak: {', '.join(said)}" if said else ""
+
+    @property
+    def _rehearsal(self) -> str:
+        n = self.config.rehearsal
+        return f"Rehearsal: {n} clips a genre" if n else ""
 
     @property
     def title(self) -> str:
         """A short name for legends: model, data and what tells runs apart."""
-        return f"{self.config.model.name} · {self.config.dataset.name} · {self.run_id[-4:]}"
+        what = " · rehearsal" if self.config.rehearsal else ""
+        return f"{self.config.model.name} · {self.config.dataset.name}{what} · {self.run_id[-4:]}"
 
     @property
     def created(self) -> float:

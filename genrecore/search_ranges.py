@@ -18,7 +18,7 @@ from genrecore.plans import Plan
 
 # Scores on other music, or on other clips of it, do not compare; and a lucky seed is no setting.
 _NOT_SEARCHED = ("dataset", "genres", "split", "split_seed", "fold", "seed", "device", "processes",
-                 "allow_leaks")  # fmt: skip
+                 "allow_leaks", "rehearsal", "standardise_on")  # fmt: skip
 _NOT_SEARCHED_IN = ("training.watch", "training.choose_epoch")
 _WITHOUT_VALIDATION = ("ratio_8_2", "qin")
 

@@ -29,8 +29,8 @@ LAYERS = (
      "queueing", "settings", "slots", "spawning", "tasks", "runner", "leaklab",
      "pooling", "uploads", "depiction", "cards", "latency", "reaches", "model_inputs",
      "plans", "plan_values", "plan_results", "plan_drafts", "plan_presets", "estimates",
-     "calibration", "step_times", "search", "search_ranges",
-     "embedding", "embedding_store", "projection", "probes", "probe_effects"},
+     "calibration", "step_times", "search", "search_ranges", "papers",
+     "embedding", "embedding_store", "projection", "probes", "probe_effects", "kin"},
     {"cli", "ui", "__main__"},
 )  # fmt: skip
 LAYER = {module: level for level, modules in enumerate(LAYERS) for module in modules}
@@ -41,7 +41,7 @@ WITHOUT_TORCH = (
     "tasks", "runner", "ui", "cli",
     "datasets", "splits", "config", "audio", "corpus", "preparation", "clips", "relabel",
     "pooling", "leaklab", "answers", "audit", "provided", "fingerprint", "archives", "download",
-    "plans", "estimates", "search", "embedding_store", "projection", "probes",
+    "plans", "estimates", "search", "papers", "embedding_store", "projection", "probes", "kin",
 )  # fmt: skip
 
 

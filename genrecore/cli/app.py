@@ -63,6 +63,7 @@ from genrecore.cli import (  # noqa: E402
     mistakes,  # noqa: F401
     model_cards,  # noqa: F401
     models,  # noqa: F401
+    papers,  # noqa: F401
     probing,  # noqa: F401
     queueing,  # noqa: F401
     serving,  # noqa: F401

@@ -92,15 +92,15 @@ def sweep(
     there = [None] * len(made.configs) if again else leaklab.present(made.configs)
     todo = [c for c, run in zip(made.configs, there, strict=True) if run is None]
     with reporting(quiet=as_json) as report:
-        estimate = _estimate(todo, report)
+        estimate = estimated(todo, report)
     if not as_json:
         _print_draft(made, [run.run_id if run else "" for run in there])
-        _print_summary(len(made.configs), len(todo), estimate)
+        print_summary(len(made.configs), len(todo), estimate)
     if dry_run:
         if as_json:
             print_json(_draft_facts(made, there, estimate))
         return
-    if not _agreed(yes, as_json, f"Queue {len(todo)} runs?"):
+    if not agreed(yes, as_json, f"Queue {len(todo)} runs?"):
         return
     plan = plans.start(made, title=title or named, source=source, again=again)
     follow_plan(plan, background, as_json)
@@ -137,7 +137,7 @@ def _with_table(base: RunConfig, name: str) -> tuple[RunConfig, list[Grid], str,
     return base, list(entry.thing.grids), entry.title, source_of(name)
 
 
-def _estimate(configs: Sequence[RunConfig], report: Report) -> PlanEstimate:
+def estimated(configs: Sequence[RunConfig], report: Report) -> PlanEstimate:
     """How long the runs take: by earlier ones, else by steps that are measured now."""
     from genrecore import datasets, estimates, step_times
 
@@ -172,7 +172,7 @@ def _print_draft(made: Draft, there: Sequence[str]) -> None:
         err.print(f"Left out: {sentence}", markup=False)
 
 
-def _print_summary(n: int, n_todo: int, estimate: PlanEstimate) -> None:
+def print_summary(n: int, n_todo: int, estimate: PlanEstimate) -> None:
     words = f"{n} run{'s' if n != 1 else ''}"
     if n_todo < n:
         words += f", of which {n - n_todo} {'is' if n - n_todo == 1 else 'are'} there already"
@@ -186,11 +186,11 @@ def _draft_facts(made: Draft, there: Sequence[Any], estimate: PlanEstimate) -> d
             for change, run in zip(made.changes, there, strict=True)
         ],
         "left_out": made.left_out,
-        "estimate": _estimate_facts(estimate),
+        "estimate": estimate_facts(estimate),
     }
 
 
-def _estimate_facts(estimate: PlanEstimate) -> dict[str, Any]:
+def estimate_facts(estimate: PlanEstimate) -> dict[str, Any]:
     known = estimate.n_unknown < estimate.n_runs or not estimate.n_runs
     return {
         "seconds": estimate.seconds if known else math.nan,
@@ -202,7 +202,7 @@ def _estimate_facts(estimate: PlanEstimate) -> dict[str, Any]:
     }
 
 
-def _agreed(yes: bool, as_json: bool, question: str) -> bool:
+def agreed(yes: bool, as_json: bool, question: str) -> bool:
     """Asks on a terminal; where nobody can answer, the command is the answer."""
     if yes or as_json or not sys.stdin.isatty():
         return True
@@ -228,7 +228,7 @@ def _search(
     base = search_ranges.check(base, ranges, way)
     with reporting(quiet=as_json) as report:
         one = search_ranges.typical(base, ranges)
-        estimate = _estimate([classifier.resolve(one)] * way.n_trials, report)
+        estimate = estimated([classifier.resolve(one)] * way.n_trials, report)
     if not as_json:
         rows = [
             {"setting": plan_values.name_of(key), "searched": search_ranges.range_words(given)}
@@ -241,9 +241,9 @@ def _search(
     if dry_run:
         if as_json:
             words = {key: search_ranges.range_words(given) for key, given in ranges.items()}
-            print_json({"ranges": words, "estimate": _estimate_facts(estimate)})
+            print_json({"ranges": words, "estimate": estimate_facts(estimate)})
         return
-    if not _agreed(yes, as_json, f"Start {way.n_trials} trials?"):
+    if not agreed(yes, as_json, f"Start {way.n_trials} trials?"):
         return
     plan = searching.create(base, ranges, way, title=title)
     if background:

@@ -307,8 +307,10 @@ def show_run(
             f"{status['phase']}, epoch {status.get('epoch', 0)} of "
             f"{found.n_epochs}, time left {left}"
         )
-    if found.badge:
-        out.print(f"{found.badge}: its accuracy is flattered.", style="bold red")
+    if found.leak:
+        out.print(f"{found.leak}: its accuracy is flattered.", style="bold red")
+    if found.config.rehearsal:
+        out.print(f"{found.badge.rpartition('; ')[2]}.", style="bold")
     if found.predictions is not None:
         _print_result(found)
     out.print("Differs from the defaults in: ", end="")

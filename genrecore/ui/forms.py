@@ -38,10 +38,12 @@ _OPEN = ("training.epochs", "training.batch_size", "training.lr")
 _FOLD = {
     "genres": "data",
     "allow_leaks": "data",
+    "rehearsal": "data",
     "audio": "data",
     "split_seed": "data",
     "fold": "data",
     "segments": "model",
+    "standardise_on": "model",
 }
 
 
@@ -287,7 +289,8 @@ def _fold(which: str, base: RunConfig) -> dict[str, Any]:
         groups.setdefault(first, {})[dotted] = info
     values: dict[str, Any] = {}
     for first, inside in groups.items():
-        title = RunConfig.model_fields[first].title if first else "Repetitions"
+        alone = "Standardisation" if which == "model" else "Repetitions"
+        title = RunConfig.model_fields[first].title if first else alone
         st.caption(title or first.capitalize())
         values |= {
             dotted: fields.field(dotted, info, _value(base, dotted))

@@ -84,9 +84,11 @@ def badge(state: str) -> None:
 
 
 def leak_badge(run: Run) -> None:
-    """In red what is wrong with the run's split; nothing where nothing leaks."""
+    """In red what training knew of the test clips, in orange that it is a rehearsal; nothing where
+    neither is so."""
     if run.badge:
-        st.badge(plain(run.badge), icon=":material/warning:", color="red")
+        colour = "red" if run.leak else "orange"
+        st.badge(plain(run.badge), icon=":material/warning:", color=colour)  # type: ignore[arg-type]
 
 
 def run_header(run: Run) -> None:

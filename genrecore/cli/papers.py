@@ -1,0 +1,230 @@
+"""`genrecore papers`: the five studies, their printed numbers, and their rows as runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from genrecore import leaklab, papers
+from genrecore.cli.app import app
+from genrecore.cli.output import JSON, out, print_json, print_table, reporting
+from genrecore.cli.planned import follow_plan
+from genrecore.cli.sweeping import agreed, estimate_facts, estimated, print_summary
+from genrecore.datasets import DATASETS
+from genrecore.errors import UsageError
+from genrecore.papers import Music, Study, Wanted, report
+from genrecore.papers.recipes import how_to_get
+
+papers_app = typer.Typer(
+    help="The five studies: what they did and print, and what our runs say beside it.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+app.add_typer(papers_app, name="papers")
+
+STUDY = Annotated[str, typer.Argument(help=f"One of {', '.join(papers.STUDIES)}.")]
+N_SEEDS = {"published": 1, "honest": 3}
+"""Seeds unless told otherwise: the studies ran one, an honest result takes several."""
+
+
+@papers_app.command("list")
+def list_papers(as_json: JSON = False) -> None:
+    """The studies: dataset, systems, and how many numbers they print."""
+    rows = [
+        {
+            "study": one.name,
+            "by": one.authors,
+            "dataset": one.dataset,
+            "systems": len(one.rows),
+            "numbers": sum(bool(n.measure and n.system) for n in one.printed),
+            "question": one.question,
+        }
+        for one in papers.studies()
+    ]
+    if as_json:
+        print_json(rows)
+        return
+    print_table(rows)
+
+
+@papers_app.command("show")
+def show_paper(study: STUDY, as_json: JSON = False) -> None:
+    """A study's recipe with the mark of every value, its systems, its numbers, its critique."""
+    found = papers.study(study)
+    if as_json:
+        facts = found.model_dump()
+        print_json(facts | {"numbers": [one.model_dump() for one in found.printed]})
+        return
+    out.print(found.citation, style="bold", markup=False)
+    for sentence in found.summary:
+        out.print(sentence, markup=False)
+    out.print("\nRecipe", style="bold")
+    for setting in found.settings:
+        where = ", ".join(found.groups[one].title for one in setting.groups)
+        where = f" ({where})" if where else ""
+        when = f", {papers.PROTOCOLS[setting.protocol]}" if setting.protocol else ""
+        line = f"– {setting.what}{where}{when}: {setting.value} ({setting.mark})"
+        out.print(line, markup=False)
+    out.print("\nSystems", style="bold")
+    print_table(
+        [
+            {"row": row.name, "system": row.title, "input": found.groups[row.group].title}
+            for row in found.rows
+        ]
+    )
+    out.print("\nNumbers", style="bold")
+    print_table(
+        [
+            {
+                "place": one.place,
+                "printed": one.shown,
+                "of": found.title_of(one.system) if one.system else "",
+                "measure": papers.MEASURES[one.measure],
+                "in": one.words.replace("\t", " | "),
+            }
+            for one in found.printed
+            if one.printed.strip()
+        ]
+    )
+    for title, remarks in (
+        ("Where text and tables disagree", found.disagreements),
+        ("What to bear in mind", found.critique),
+    ):
+        out.print(f"\n{title}", style="bold")
+        for remark in remarks:
+            section = "abstract" if remark.section == "abstract" else f"section {remark.section}"
+            out.print(f"– {remark.text} ({section})", markup=False)
+
+
+@papers_app.command("run")
+def run_paper(
+    study: STUDY,
+    rows: Annotated[
+        str, typer.Option("--rows", help="Rows, with commas between; all by default. See 'show'.")
+    ] = "",
+    protocol: Annotated[
+        Literal["published", "honest", "both"],
+        typer.Option("--protocol", help="As published, honest, or both."),
+    ] = "both",
+    seeds: Annotated[
+        int, typer.Option("--seeds", help="Runs a row; 0 is 1 as published and 3 honest.", min=0)
+    ] = 0,
+    scale: Annotated[
+        float,
+        typer.Option("--scale", help="Below 1 a rehearsal: so much of clips, length and epochs."),
+    ] = 1.0,
+    dataset: Annotated[
+        str, typer.Option("--dataset", help="Other music, a rehearsal as well: demo, for example.")
+    ] = "",
+    folder: Annotated[
+        Path | None,
+        typer.Option("--folder", help="Where the dataset lies, if not where it lay last time."),
+    ] = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", help="An option of the dataset: --set n_genres=4.")
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Show the runs and the time they take; queue none.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before queueing.")] = False,
+    background: Annotated[
+        bool, typer.Option("--background", help="Queue the runs and return at once.")
+    ] = False,
+    as_json: JSON = False,
+) -> None:
+    """Train a study's rows: all of them, under both protocols, unless told otherwise. What is done
+    already is not trained again."""
+    found = papers.study(study)
+    music = Music(dataset, _options(folder, set_), scale)
+    todo = _wanted(found, rows, protocol, seeds, music)
+    there = leaklab.present([one.config for one in todo])
+    new = [one for one, run in zip(todo, there, strict=True) if run is None]
+    with reporting(quiet=as_json) as progress:
+        estimate = estimated([one.config for one in new], progress)
+    if not as_json:
+        _print_wanted(found, todo, music)
+        print_summary(len(todo), len(new), estimate)
+    if dry_run:
+        if as_json:
+            runs = [
+                one.changes | {"there": run.run_id if run else None}
+                for one, run in zip(todo, there, strict=True)
+            ]
+            print_json({"runs": runs, "estimate": estimate_facts(estimate)})
+        return
+    if agreed(yes, as_json, f"Queue {len(new)} runs?"):
+        follow_plan(papers.start(found, todo, music), background, as_json)
+
+
+@papers_app.command("report")
+def report_paper(
+    study: Annotated[str, typer.Argument(help="A study; all by default.")] = "",
+    rehearsal: Annotated[
+        bool, typer.Option("--rehearsal", help="Of rehearsals instead of the study's dataset.")
+    ] = False,
+    as_json: JSON = False,
+) -> None:
+    """What the studies print and what the runs here say, as Markdown."""
+    chosen = [papers.study(study)] if study else papers.studies()
+    texts = {}
+    for one in chosen:
+        there = papers.found(one, rehearsal)
+        if as_json:
+            texts[one.name] = report.facts(one, there, rehearsal)
+        else:
+            out.print(report.markdown(one, there, rehearsal), markup=False)
+    if as_json:
+        print_json(texts)
+
+
+def _options(folder: Path | None, set_: list[str] | None) -> dict[str, Any]:
+    options: dict[str, Any] = {}
+    for item in set_ or []:
+        key, equals, value = item.partition("=")
+        if not equals:
+            raise UsageError(f"--set takes option=value, e.g. n_genres=4; found {item!r}.")
+        options[key.removeprefix("dataset.")] = value
+    if folder is not None:
+        options["folder"] = str(folder.expanduser().absolute())
+    return options
+
+
+def _wanted(study: Study, rows: str, protocol: str, n_seeds: int, music: Music) -> list[Wanted]:
+    named = [name.strip() for name in rows.split(",") if name.strip()]
+    protocols = list(papers.PROTOCOLS) if protocol == "both" else [protocol]
+    todo = [
+        one
+        for name in protocols
+        for one in papers.wanted(study, named, [name], n_seeds or N_SEEDS[name], music)
+    ]
+    name = music.name_for(study)
+    if DATASETS[name].facts.get("needs_folder") and any(
+        not one.config.dataset.options.get("folder") for one in todo
+    ):
+        raise UsageError(how_to_get(name))
+    return todo
+
+
+def _print_wanted(study: Study, todo: list[Wanted], music: Music) -> None:
+    if music.is_rehearsal(study):
+        n = todo[0].config.rehearsal
+        out.print(
+            f"A rehearsal: {n} clips a genre, not for comparison with the study.", style="bold"
+        )
+    rows: dict[tuple[str, str], dict[str, str]] = {}
+    for one in todo:
+        row = rows.setdefault(
+            (one.row, one.protocol),
+            {
+                "row": one.row,
+                "protocol": papers.PROTOCOLS[one.protocol],
+                "model": one.config.model.name,
+                "split": one.config.split.name,
+                "epochs": str(one.config.training.epochs),
+                "seeds": "0",
+            },
+        )
+        row["seeds"] = str(int(row["seeds"]) + 1)
+    print_table(list(rows.values()))
