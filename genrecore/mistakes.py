@@ -1,7 +1,8 @@
 """What runs get wrong, clip by clip: cells of a confusion matrix, certain mistakes, suspect labels.
 
 Everything is read from stored predictions; a verdict is the most probable genre, the first of
-equals, as in `metrics`.
+equals, as in `metrics`. A clip whose probabilities are no numbers has none: it counts as not
+recognised.
 """
 
 from __future__ import annotations
@@ -33,7 +34,8 @@ def verdicts(run: Run, split: str = "test") -> pd.DataFrame:
 
     `label_proba` and `certainty` are the probabilities of the labelled and of the predicted genre,
     `margin` is the labelled genre's probability minus the largest of the others; `entropy` is that
-    of the probabilities as a share of the largest there is, 0 (certain) to 1 (all alike).
+    of the probabilities as a share of the largest there is, 0 (certain) to 1 (all alike). Without a
+    verdict `predicted` is `metrics.NO_VERDICT` and these are nan.
 
     Raises:
         GenrecoreError: The run has no predictions of this split.
@@ -48,19 +50,19 @@ def verdicts(run: Run, split: str = "test") -> pd.DataFrame:
     genres = metrics.genres_in(table)
     labelled, proba = metrics.as_arrays(table, genres)
     n = np.arange(len(table))
-    predicted = proba.argmax(axis=1)
+    predicted = metrics.verdicts(proba)
     others = proba.copy()
     others[n, labelled] = -np.inf
     with np.errstate(divide="ignore", invalid="ignore"):
-        logs = np.where(proba > 0, np.log(proba), 0.0)
+        logs = np.where(proba == 0, 0.0, np.log(proba))
     found = pd.DataFrame(
         {
             "clip_id": table["clip_id"],
             "genre": table["genre"],
-            "predicted": np.array(genres, dtype=object)[predicted],
+            "predicted": np.array([*genres, metrics.NO_VERDICT], dtype=object)[predicted],
             "right": predicted == labelled,
             "label_proba": proba[n, labelled],
-            "certainty": proba[n, predicted],
+            "certainty": np.where(predicted < 0, np.nan, proba[n, predicted]),
             "margin": proba[n, labelled] - others.max(axis=1),
             "entropy": -(proba * logs).sum(axis=1) / np.log(max(len(genres), 2)),
         }
@@ -135,8 +137,10 @@ def disagreement(several: Sequence[pd.DataFrame]) -> pd.DataFrame:
 def suspects(several: Sequence[pd.DataFrame]) -> pd.DataFrame:
     """Clips whose label is most likely wrong first, judged by runs that did not learn from them.
 
-    The columns of the first run but with the mean probabilities over all runs (`label_proba,
-    margin, suggested, suggested_proba`), `n_against` (runs that say another genre) and `suspect`:
+    All clips that any of the runs was tested on: seeds and models are averaged, and the folds of a
+    split together cover the whole dataset. The columns of the first run that knows a clip, but with
+    the mean probabilities over the runs that do (`label_proba, margin, suggested,
+    suggested_proba`), `n_runs` (so many), `n_against` (those that say another genre) and `suspect`:
     whether the confident joint counts the clip off the diagonal. The order is that of the
     normalised margin.
 
@@ -146,13 +150,28 @@ def suspects(several: Sequence[pd.DataFrame]) -> pd.DataFrame:
     runs, where they are given, before.
 
     Raises:
-        GenrecoreError: No run, or runs that know different genres or share no clip.
+        GenrecoreError: No run, or runs that know different genres.
     """
     if not several:
         raise GenrecoreError("Suspect labels take the held-out predictions of at least one run.")
-    stacked, first, said = _shared(several)
-    proba = stacked.mean(axis=0)
-    genres = metrics.genres_in(first)
+    first = pd.concat(list(several), ignore_index=True).drop_duplicates("clip_id")
+    first = first.reset_index(drop=True)
+    genres = _same_genres(several)
+    columns = [f"p_{genre}" for genre in genres]
+    sums = np.zeros((len(first), len(genres)))
+    n_runs, n_against = np.zeros((2, len(first)), dtype=int)
+    place_of = pd.Index(first["clip_id"])
+    for table in several:
+        known = table[np.isfinite(table[columns].to_numpy(dtype=float)).all(axis=1)]
+        place = place_of.get_indexer(pd.Index(known["clip_id"]))
+        sums[place] += known[columns].to_numpy(dtype=float)
+        n_runs[place] += 1
+        said = known["predicted"].to_numpy(dtype=object)
+        n_against[place] += said != first["genre"].to_numpy(dtype=object)[place]
+    kept = n_runs > 0  # of clips without any verdict nothing can be said
+    first, sums = first[kept].reset_index(drop=True), sums[kept]
+    n_runs, n_against = n_runs[kept], n_against[kept]
+    proba = sums / n_runs[:, None]
     labelled = pd.Index(genres).get_indexer(pd.Index(first["genre"].astype(object)))
     n = np.arange(len(first))
     thresholds = np.array(
@@ -172,20 +191,25 @@ def suspects(several: Sequence[pd.DataFrame]) -> pd.DataFrame:
         margin=proba[n, labelled] - others.max(axis=1),
         suggested=np.array(genres, dtype=object)[suggested],
         suggested_proba=proba[n, suggested],
-        n_against=(said != first["genre"].to_numpy(dtype=object)).sum(axis=0),
+        n_runs=n_runs,
+        n_against=n_against,
         suspect=suspect,
     )
     return rows.sort_values(["margin", "clip_id"], ignore_index=True)
 
 
+def _same_genres(several: Sequence[pd.DataFrame]) -> list[str]:
+    genres = metrics.genres_in(several[0])
+    if any(metrics.genres_in(other) != genres for other in several[1:]):
+        raise GenrecoreError("These runs know different genres, so clips cannot be set beside.")
+    return genres
+
+
 def _shared(several: Sequence[pd.DataFrame]) -> tuple[np.ndarray, pd.DataFrame, np.ndarray]:
     """Probabilities (runs, clips, genres) of the clips all share, the first run's rows of them, and
     what each run says of them, (runs, clips)."""
-    genres = metrics.genres_in(several[0])
-    ids = several[0]["clip_id"]
+    genres, ids = _same_genres(several), several[0]["clip_id"]
     for other in several[1:]:
-        if metrics.genres_in(other) != genres:
-            raise GenrecoreError("These runs know different genres, so clips cannot be set beside.")
         ids = ids[ids.isin(other["clip_id"])]
     if not len(ids):
         raise GenrecoreError("These runs share no test clips.")

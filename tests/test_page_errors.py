@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
 import pytest
+from commands import command
 from conftest import trained
 from opened import again, open_page, words
 from streamlit.testing.v1 import AppTest
 
-from genrecore import judgements, metrics, mistakes
+from genrecore import judgements, kin, metrics, mistakes, probes
 from genrecore.config import RunConfig
+from genrecore.probe_effects import PROBES
 from genrecore.runs import Run
+from genrecore.ui import error_map, error_probes
 
 Tiny = Callable[..., RunConfig]
 
@@ -115,12 +119,163 @@ def test_where_the_music_is_gone_the_numbers_stay(two: tuple[Run, Run]) -> None:
     clips.to_parquet(run.folder / "clips.parquet")
     app = open_page("errors", run=run.run_id, view="mistakes")
     assert len(shown(app))
-    assert any("No such file" in warning.value for warning in app.warning)
+    assert "is not there any more. The numbers stay" in words(app)
     assert not app.get("audio")
+    assert len(app.get("plotly_chart")) == 2  # the verdict, of the clip and over time
     (run.folder / "clips.parquet").unlink()
     app = open_page("errors", run=run.run_id, view="mistakes")
     assert len(shown(app))
-    assert any("table of clips is gone" in error.value for error in app.error)
+    assert "table of clips is gone" in words(app)
+    assert len(app.get("plotly_chart")) == 2
+    assert not app.error
+
+
+def test_a_clip_without_a_verdict_has_a_cell_and_a_sentence(two: tuple[Run, Run]) -> None:
+    run = two[0]
+    path = run.folder / "predictions.parquet"
+    table = pd.read_parquet(path)
+    genres = metrics.genres_in(table)
+    place = int(table["split"].eq("test").to_numpy().argmax())
+    table.loc[table.index[place], f"p_{genres[0]}"] = float("nan")
+    table.to_parquet(path)
+    clip, genre = table["clip_id"].iloc[place], table["genre"].iloc[place]
+    query = {"run": run.run_id, "labelled": genre, "predicted": metrics.NO_VERDICT}
+    app = open_page("errors", **query)
+    assert shown(app)["clip_id"].tolist() == [clip]
+    assert "have no verdict" in words(app)
+    assert "its probabilities are no numbers" in words(app)
+    assert not again(app, view="against", who="neither").error
+    for view in ("mistakes", "differ", "labels"):
+        app = again(app, view=view, labelled="", predicted="")
+        assert not app.error
+        assert clip in set(shown(app)["clip_id"])  # of its label the other run says something
+
+
+def test_copies_and_other_clips_of_the_artist_are_linked(two: tuple[Run, Run]) -> None:
+    run = two[0]
+    clips = run.clips
+    assert clips is not None
+    test = clips[clips["split"] == "test"]["clip_id"].tolist()
+    train = clips[clips["split"] == "train"]["clip_id"].tolist()
+    audit = json.loads((run.folder / "audit.json").read_text())
+    audit["findings"] = [
+        {"kind": "near_copy", "clip_id": test[0], "other_clip_id": train[0], "sentence": ""},
+        {"kind": "exact_copy", "clip_id": train[5], "other_clip_id": train[0], "sentence": ""},
+    ]
+    (run.folder / "audit.json").write_text(json.dumps(audit))
+    found = kin.copies(run, test[0])
+    assert found["clip_id"].tolist() == [train[0], train[5]]
+    assert found["how"].tolist() == [kin.NEAR, f"{kin.EXACT}, by way of {train[0]}"]
+    assert kin.copies(run, train[1]).empty
+    app = open_page("errors", run=run.run_id, view="mistakes", order="uncertain", clip=test[0])
+    labels = [str(one.label).replace("\\", "") for one in app.expander]
+    assert any(label.startswith("2 copies of this recording, 2 of them in") for label in labels)
+    same = kin.same_artist(clips, test[0])
+    assert len(same) > 0
+    assert any(label.startswith(f"{len(same)} other clip") for label in labels)
+    assert app.selectbox(key="copy").options == [train[0], train[5]]
+    # Two players beside the clip's own.
+    assert len(app.get("audio")) == 3
+
+
+def test_copies_that_are_published_are_known(two: tuple[Run, Run]) -> None:
+    run = two[0]
+    clips = run.clips
+    assert clips is not None
+    names = clips["clip_id"].tolist()
+    renamed = {names[0]: "disco.00098", names[1]: "disco.00099"}
+    clips["clip_id"] = clips["clip_id"].replace(renamed)
+    clips.to_parquet(run.folder / "clips.parquet")
+    config = json.loads((run.folder / "config.json").read_text())
+    config["dataset"] = {"name": "gtzan", "options": {}}
+    (run.folder / "config.json").write_text(json.dumps(config))
+    found = kin.copies(Run(run.folder), "disco.00099")
+    assert found.to_dict("records") == [{"clip_id": "disco.00098", "how": kin.PUBLISHED}]
+
+
+def test_the_folds_of_a_split_judge_all_labels_together(store: Path, tiny: Tiny) -> None:
+    folds = [
+        trained(tiny(training__epochs=1, split="by_artist", split__n_folds=3, fold=fold), store)
+        for fold in range(3)
+    ]
+    tested = pd.concat([mistakes.verdicts(run) for run in folds])
+    app = open_page("errors", run=folds[0].run_id, view="labels")
+    table = shown(app)
+    assert sorted(table["clip_id"]) == sorted(tested["clip_id"])
+    assert len(table) == 30
+    assert (table["n_runs"] == 1).all()
+    assert set(app.multiselect(key="choice_with").value) == {run.run_id for run in folds[1:]}
+
+
+def test_probes_are_asked_for_shown_and_lead_to_the_clips_they_break(
+    two: tuple[Run, Run], own_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = two[0]
+    app = open_page("errors", run=run.run_id, view="probes")
+    assert "This run has not been probed yet." in words(app)
+    asked: list[list[str]] = []
+    monkeypatch.setattr(error_probes, "start_task", lambda words, title: asked.append(words))
+    app.button(key="probe_start").click().run()
+    assert asked == [["probe", run.run_id]]
+
+    found = probes.probe(run, ["quieter", "noise"])
+    app = again(app)
+    assert f"Make the {len(PROBES) - 2} other probes" in app.button(key="probe_start").label
+    app.button(key="probe_start").click().run()
+    assert asked[1][:3] == ["probe", run.run_id, "--only"]
+    assert "noise" not in asked[1][3]
+    assert found.summary in words(app)
+    for name in ("quieter", "noise"):
+        app = again(app, probe=name)
+        broken = probes.broken(run, name)
+        assert found.table.set_index("probe").loc[name, "sentence"] in words(app)
+        if broken:
+            assert sorted(shown(app)["clip_id"]) == sorted(broken)
+        else:
+            assert "There is no such clip." in words(app)
+    clips = run.clips
+    assert clips is not None
+    clips.assign(medium="image").to_parquet(run.folder / "clips.parquet")
+    app = open_page("errors", run=run.run_id, view="probes")
+    assert "there is no sound to change" in words(app)
+
+
+def test_the_map_is_asked_for_and_shows_every_clip(
+    two: tuple[Run, Run], own_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = two[0]
+    app = open_page("errors", run=run.run_id, view="map")
+    assert "The map has not been drawn yet." in words(app)
+    asked: list[list[str]] = []
+    monkeypatch.setattr(error_map, "start_task", lambda words, title: asked.append(words))
+    app.button(key="map_start").click().run()
+    assert asked == [["embed", run.run_id]]
+
+    out = own_cache / "points.parquet"
+    said = json.loads(command("embed", run.run_id, "--out", str(out), "--json"))
+    assert said["n_clips"] == said["n_on_map"] == 30
+    table = pd.read_parquet(out)
+    assert table[["pca_x", "pca_y", "tsne_x", "tsne_y", "e0"]].notna().all().all()
+    # The two components are the embedding's own: their spread is the share that is said.
+    values = table.filter(regex=r"^e\d+$").to_numpy(dtype=float)
+    spread = ((values - values.mean(axis=0)) ** 2).sum()
+    assert (table["pca_x"] ** 2).sum() / spread == pytest.approx(said["pca_share"][0], rel=1e-3)
+
+    found = mistakes.verdicts(run)
+    app = again(app)
+    assert sorted(shown(app)["clip_id"]) == sorted(found["clip_id"])
+    app = again(app, map="pca", shown="all", clip="")
+    assert len(shown(app)) == 30
+    assert "of the variance is seen here" in words(app)
+    clips = run.clips
+    assert clips is not None
+    learned = clips.loc[clips["split"] == "train", "clip_id"].iloc[0]
+    app = again(app, clip=learned)
+    assert app.selectbox(key="choice_clip").value == learned
+    assert "the run learned from this clip" in words(app)
+    nearest = [str(one.label) for one in app.expander if "nearest training clips" in one.label]
+    assert len(nearest) == 1
+    assert learned not in app.selectbox(key="nearest").options
 
 
 def test_runs_on_other_genres_are_one_sentence(two: tuple[Run, Run], store: Path) -> None:

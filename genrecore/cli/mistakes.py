@@ -37,8 +37,14 @@ def errors(
     as_json: JSON = False,
 ) -> None:
     """The clips that a run gets wrong, or on which runs differ; page 'Errors' plays them."""
-    found = mistakes.verdicts(runs.find(run))
-    others = [mistakes.verdicts(runs.find(name)) for name in against or []]
+    one, several = runs.find(run), [runs.find(name) for name in against or []]
+    for other in several:
+        if other.config.dataset.name != one.config.dataset.name:
+            raise UsageError(
+                f"{one.run_id} is of {one.config.dataset.name}, {other.run_id} of "
+                f"{other.config.dataset.name}: give runs on the same dataset."
+            )
+    found, others = mistakes.verdicts(one), [mistakes.verdicts(other) for other in several]
     columns = ["clip_id", "genre", "predicted", "certainty", "label_proba"]
     if labels:
         rows = mistakes.suspects([found, *others])
@@ -49,6 +55,7 @@ def errors(
             "suggested_proba",
             "label_proba",
             "n_against",
+            "n_runs",
             "suspect",
         ]
     elif len(others) > 1:

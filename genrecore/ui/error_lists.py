@@ -10,7 +10,8 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from genrecore import judgements, mistakes, plots
+from genrecore import judgements, mistakes, plots, pooling, splits
+from genrecore.metrics import NO_VERDICT
 from genrecore.plots.chart import percent
 from genrecore.runs import Run
 from genrecore.ui import readers
@@ -23,13 +24,14 @@ _WHO = {
     mistakes.BOTH: "Both right",
     mistakes.NEITHER: "Both wrong",
 }
-_COLUMNS: dict[str, Any] = {
+COLUMNS: dict[str, Any] = {
     "clip_id": "Clip",
     "genre": "Labelled",
     "predicted": "Taken for",
     "certainty": share_column("Certainty"),
     "artist": "Artist",
 }
+"""What a list of clips shows, with the titles of its columns."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,7 @@ class Listed:
 def cell(run: Run) -> Listed:
     """The clips of a cell of the confusion matrix, clicked or chosen."""
     matrix = readers.confusion(run)
-    genres = [str(name) for name in matrix.index]
+    genres, columns = [str(name) for name in matrix.index], [str(name) for name in matrix.columns]
     labelled, predicted = _picked_cell(matrix)
     left, right = pair("cell", left=3, right=2)
 
@@ -71,29 +73,32 @@ def cell(run: Run) -> Listed:
     with right:
         section("A cell", "Click one in the matrix, or choose it here.")
         labelled = choose_one("Labelled", genres, "labelled", default=labelled)
-        predicted = choose_one("Taken for", genres, "predicted", default=predicted)
+        predicted = choose_one("Taken for", columns, "predicted", default=predicted)
         counts = matrix.to_numpy(dtype=int)
-        row, column = genres.index(labelled), genres.index(predicted)
-        n, of, back = int(counts[row, column]), int(counts[row].sum()), int(counts[column, row])
+        row, column = genres.index(labelled), columns.index(predicted)
+        n, of = int(counts[row, column]), int(counts[row].sum())
+        back = int(counts[column, row]) if predicted in genres else 0
         share = f" ({percent(n / of)})" if of else ""
         what = "are recognised" if labelled == predicted else f"are taken for {predicted}"
+        if predicted == NO_VERDICT:
+            what = "have no verdict, for their probabilities are no numbers"
         words = f"{n} of {of} {labelled} clips {what}{share}."
         if back and labelled != predicted:
             st.caption(plain(f"The other way round it happens to {back}."))
     line = f"genrecore errors {run.run_id} --cell {labelled},{predicted}"
-    return Listed(mistakes.cell(verdicts(run), labelled, predicted), _COLUMNS, words, line)
+    return Listed(mistakes.cell(verdicts(run), labelled, predicted), COLUMNS, words, line)
 
 
 def _picked_cell(matrix: pd.DataFrame) -> tuple[str, str]:
     """What the address says, or the most frequent mistake."""
-    genres = [str(name) for name in matrix.index]
+    genres, columns = [str(name) for name in matrix.index], [str(name) for name in matrix.columns]
     labelled, predicted = chosen("labelled"), chosen("predicted")
     wrong = matrix.to_numpy().copy()
     wrong[range(len(genres)), range(len(genres))] = 0
-    row, column = divmod(int(wrong.argmax()), len(genres))
+    row, column = divmod(int(wrong.argmax()), len(columns))
     return (
         labelled if labelled in genres else genres[row],
-        predicted if predicted in genres else genres[column],
+        predicted if predicted in columns else columns[column],
     )
 
 
@@ -107,7 +112,7 @@ def one_run(run: Run) -> Listed:
         "certain": f"{n} clips are taken for another genre; first those it was surest of.",
         "uncertain": f"All {n} clips; first those between whose genres it could not decide.",
     }[order]
-    columns = _COLUMNS | {"label_proba": share_column("For the label")}
+    columns = COLUMNS | {"label_proba": share_column("For the label")}
     line = f"genrecore errors {run.run_id} --order {order}"
     return Listed(rows, columns, words, line, ("certainty", "label_proba"))
 
@@ -136,7 +141,7 @@ def two_runs(run: Run, found: Sequence[Run]) -> Listed | None:
             "who",
             lambda name: f"{_WHO[name]} ({int(counts.get(name, 0))})",
         )
-    columns = _COLUMNS | {
+    columns = COLUMNS | {
         "predicted": "Taken for by the first",
         "certainty": share_column("Its certainty"),
         "predicted_b": "By the second",
@@ -154,7 +159,7 @@ def runs_differ(run: Run, found: Sequence[Run]) -> Listed | None:
     if several is None:
         return None
     rows = mistakes.disagreement([verdicts(run), *map(verdicts, several)])
-    columns = _COLUMNS | {
+    columns = COLUMNS | {
         "n_verdicts": "Different verdicts",
         "spread": share_column("Disagreement"),
     }
@@ -168,7 +173,7 @@ def runs_differ(run: Run, found: Sequence[Run]) -> Listed | None:
 
 def labels(run: Run, found: Sequence[Run]) -> Listed:
     """Labels that may be wrong, with what listeners have said of them."""
-    several = _several(run, found, least=0) or []
+    several = _several(run, found, least=0, first=_folds(run, found)) or []
     rows = mistakes.suspects([verdicts(run), *map(verdicts, several)])
     said = judgements.read(dataset=run.config.dataset.name).set_index("clip_id")["judgement"]
     rows = rows.assign(judgement=rows["clip_id"].map(said))
@@ -179,14 +184,15 @@ def labels(run: Run, found: Sequence[Run]) -> Listed:
         "suggested_proba": share_column("Probability"),
         "label_proba": share_column("For the label"),
         "n_against": "Runs against it",
+        "n_runs": "Runs that judged it",
         "judgement": "Your judgement",
         "artist": "Artist",
     }
     line = f"genrecore errors {run.run_id} --labels{_named(several)}"
     words = (
         f"{int(rows['suspect'].sum())} of {len(rows)} labels are doubtful to {len(several) + 1} "
-        f"run{'s' if several else ''} that did not learn from these clips; first those with the "
-        "widest margin. Runs can be wrong as well: listen."
+        f"run{'s' if several else ''}, each asked about clips that it did not learn from; first "
+        "those with the widest margin. Runs can be wrong as well: listen."
     )
     shares = ("suggested_proba", "label_proba")
     return Listed(rows, columns, words, line, shares, judged=True)
@@ -196,7 +202,29 @@ def _named(several: Sequence[Run]) -> str:
     return "".join(f" --against {other.run_id}" for other in several)
 
 
-def _several(run: Run, found: Sequence[Run], least: int) -> list[Run] | None:
+def _folds(run: Run, found: Sequence[Run]) -> list[str]:
+    """The runs of the other folds: together they have judged every clip of the dataset."""
+    if splits.n_folds(run.config.split.name, run.config.split.options) == 1:
+        return []
+    alike = [other for other in found if other.config.dataset.name == run.config.dataset.name]
+    for one in pooling.pools(alike):
+        ids = [member.run_id for member in one.runs.values()]
+        if run.run_id in ids:
+            return [name for name in ids if name != run.run_id]
+    return []
+
+
+def _several(
+    run: Run, found: Sequence[Run], least: int, first: Sequence[str] = ()
+) -> list[Run] | None:
+    """The runs that a visitor sets beside this one; None where there are too few.
+
+    Args:
+        run: The run.
+        found: Runs to choose from; those on the same dataset are offered.
+        least: How many it takes.
+        first: Ids of those taken without a choice; the newest three where there are none.
+    """
     others = {
         other.run_id: other
         for other in found
@@ -206,7 +234,9 @@ def _several(run: Run, found: Sequence[Run], least: int) -> list[Run] | None:
         _takes_more("This takes a second tested run on the same dataset.")
         return None
     titles, ids = readers.titles(found), list(others)
-    picked = choose_many("With these runs", ids, "with", titles.__getitem__, default=ids[:3])
+    picked = choose_many(
+        "With these runs", ids, "with", titles.__getitem__, default=list(first) or ids[:3]
+    )
     if len(picked) < least:
         st.info("Pick at least one other run.", icon=":material/group_add:")
         return None

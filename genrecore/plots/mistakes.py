@@ -1,0 +1,242 @@
+"""Where a run puts its clips, and what probes do to its accuracy."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+
+from genrecore.plots.chart import GREY, Chart, label, laid_out, legend_below_title, percent
+from genrecore.plots.palette import BLUE, RUST, genre_colours
+
+MARKS = {
+    "right": ("Recognised", "circle", 8, 0.85),
+    "wrong": ("Taken for another genre", "x", 9, 1.0),
+    "learned": ("Learned from", "circle-open", 6, 0.55),
+}
+"""What became of a clip: words, symbol, size in pixels, opacity."""
+
+_PICKED = "#ec7350"
+_LEAST_APART = 0.06  # of the height, between two labels
+
+
+def clip_map(points: pd.DataFrame, title: str, axes: tuple[str, str], picked: str = "") -> Chart:
+    """Clips as points: colour and a name beside its clips say the genre, the shape what the run
+    made of it. A click selects a point with the clip's id as its data.
+
+    Args:
+        points: `clip_id, genre, split, predicted` (missing where the run learned from it), `mark`
+            (a key of `MARKS`), `x`, `y`.
+        title: Written above.
+        axes: What stands along the axes.
+        picked: A clip that is ringed.
+    """
+    colours = genre_colours(points["genre"])
+    figure = go.Figure()
+    for mark, (words, symbol, size, opacity) in MARKS.items():
+        rows = points[points["mark"] == mark]
+        if rows.empty:
+            continue
+        figure.add_scatter(  # one entry of the legend in no genre's colour
+            x=[None],
+            y=[None],
+            mode="markers",
+            name=words,
+            marker={"symbol": symbol, "size": 9, "color": GREY},
+            hoverinfo="skip",
+        )
+        said = rows["predicted"].fillna("").astype(str)
+        lines = [
+            f"{label(clip)}<br>labelled {label(genre)}"
+            + (f", taken for {label(other)}" if mark == "wrong" else "")
+            + (", in training" if mark == "learned" else "")
+            for clip, genre, other in zip(rows["clip_id"], rows["genre"], said, strict=True)
+        ]
+        figure.add_scatter(
+            x=rows["x"].tolist(),
+            y=rows["y"].tolist(),
+            mode="markers",
+            marker={
+                "symbol": symbol,
+                "size": size,
+                "color": [colours[genre] for genre in rows["genre"]],
+                "opacity": opacity,
+            },
+            selected={"marker": {"opacity": opacity}},
+            unselected={"marker": {"opacity": opacity}},
+            customdata=rows[["clip_id"]].to_numpy().tolist(),
+            text=lines,
+            hovertemplate="%{text}<br>click to hear it<extra></extra>",
+            showlegend=False,
+        )
+    one = points[points["clip_id"] == picked]
+    if len(one):
+        figure.add_scatter(
+            x=one["x"].tolist(),
+            y=one["y"].tolist(),
+            mode="markers",
+            name="Picked",
+            marker={
+                "symbol": "circle-open",
+                "size": 20,
+                "color": _PICKED,
+                "line": {"width": 3, "color": _PICKED},
+            },
+            hoverinfo="skip",
+        )
+    _name_genres(figure, points, colours)
+    laid_out(figure, label(title), 560, legend=legend_below_title(), clickmode="event+select")
+    figure.update_layout(margin_t=78)
+    for update, words in zip((figure.update_xaxes, figure.update_yaxes), axes, strict=True):
+        update(title=words, showticklabels=False, showgrid=True)
+    table = points[["clip_id", "genre", "split", "predicted", "x", "y"]].rename(
+        columns={
+            "clip_id": "Clip",
+            "genre": "Labelled",
+            "split": "Split",
+            "predicted": "Taken for",
+        }
+    )
+    return Chart(figure, _map_in_words(points, title), table)
+
+
+def _name_genres(figure: go.Figure, points: pd.DataFrame, colours: Mapping[str, str]) -> None:
+    """Each genre's name at the middle of its clips, moved where two would cover one another."""
+    middles = points.groupby("genre")[["x", "y"]].median().sort_values("y")
+    height = float(np.ptp(points["y"])) or 1.0
+    lowest = -np.inf
+    for genre, middle in middles.iterrows():
+        y = max(float(middle["y"]), lowest + _LEAST_APART * height)
+        lowest = y
+        figure.add_annotation(
+            x=float(middle["x"]),
+            y=y,
+            text=f"<b>{label(genre)}</b>",
+            showarrow=False,
+            font={"size": 13},
+            bordercolor=colours[str(genre)],
+            borderwidth=2,
+            borderpad=2,
+            bgcolor="rgba(128,128,128,0.28)",
+        )
+
+
+def _map_in_words(points: pd.DataFrame, title: str) -> str:
+    counts = points["mark"].value_counts()
+    parts = [
+        f"{counts[mark]} {words[0].lower()}" for mark, words in MARKS.items() if mark in counts
+    ]
+    spread = points.groupby("genre")[["x", "y"]].std().mean(axis=1)
+    words = f"Map of clips, {title}: {', '.join(parts)}."
+    if len(spread.dropna()) > 1:
+        words += (
+            f" The clips of {spread.idxmin()} lie closest together, those of {spread.idxmax()} "
+            "are spread most."
+        )
+    return words
+
+
+_WORDS = {
+    "loses": ("Lower", "triangle-left", RUST),
+    "gains": ("Higher", "triangle-right", BLUE),
+    "holds": ("No difference", "circle", GREY),
+    "open": ("Cannot be told", "circle-open", GREY),
+}
+
+
+def probe_differences(table: pd.DataFrame, accuracy: float, band: float, picked: str = "") -> Chart:
+    """Accuracy under each probe minus that of the unchanged clips, with 95 % intervals.
+
+    A click on a dot selects a point with the probe's name as its data.
+
+    Args:
+        table: As `probes.Probed.table`.
+        accuracy: Of the unchanged clips.
+        band: Differences smaller than this count as none; drawn as a band about 0.
+        picked: A probe whose name stands out.
+    """
+    figure = go.Figure()
+    names = [label(title) for title in table["title"]]
+    figure.add_vrect(x0=-band, x1=band, fillcolor=GREY, opacity=0.18, line_width=0, layer="below")
+    figure.add_vline(x=0, line={"width": 1, "color": GREY})
+    for word, (said, symbol, colour) in _WORDS.items():
+        rows = table[table["word"] == word]
+        if rows.empty:
+            continue
+        figure.add_scatter(
+            x=rows["difference"].tolist(),
+            y=[label(title) for title in rows["title"]],
+            error_x={
+                "type": "data",
+                "array": (rows["high"] - rows["difference"]).tolist(),
+                "arrayminus": (rows["difference"] - rows["low"]).tolist(),
+                "thickness": 2,
+                "width": 6,
+                "color": colour,
+            },
+            mode="markers",
+            name=said,
+            marker={"size": 13, "color": colour, "symbol": symbol, "opacity": 1.0},
+            selected={"marker": {"opacity": 1.0}},
+            unselected={"marker": {"opacity": 1.0}},
+            customdata=[
+                [str(row["probe"]), _points(row["difference"]), percent(row["accuracy"]),
+                 int(row["n_broken"]), int(row["n_mended"])]
+                for _, row in rows.iterrows()
+            ],
+            hovertemplate="%{y}: %{customdata[1]} points, %{customdata[2]} are right<br>"
+            "%{customdata[3]} clips lost, %{customdata[4]} won<br>"
+            "click to hear those lost<extra></extra>",
+        )  # fmt: skip
+    title = f"Accuracy on changed clips, against {percent(accuracy)} unchanged, with 95 % intervals"
+    laid_out(
+        figure, title, 130 + 34 * len(names), legend=legend_below_title(), clickmode="event+select"
+    )
+    figure.update_layout(margin_t=74)
+    figure.update_xaxes(title="Difference (share of the clips)", tickformat="+.0%")
+    ticks = [
+        f"<b>{name}</b>" if probe == picked else name
+        for name, probe in zip(names, table["probe"], strict=True)
+    ]
+    figure.update_yaxes(
+        showgrid=False,
+        type="category",
+        categoryorder="array",
+        categoryarray=names,
+        tickvals=names,
+        ticktext=ticks,
+        range=[len(names) - 0.5, -0.5],
+        tickfont_size=12,
+    )
+    shown = pd.DataFrame(
+        {
+            "Probe": table["title"],
+            "Accuracy": table["accuracy"],
+            "Difference": table["difference"],
+            "from": table["low"],
+            "to": table["high"],
+            "p (adjusted)": table["p"],
+            "Clips lost": table["n_broken"],
+            "Clips won": table["n_mended"],
+            "Verdict": [_WORDS[word][0] for word in table["word"]],
+        }
+    )
+    listed = "; ".join(
+        f"{row['title']} {_points(row['difference'])} ({_points(row['low'])} to "
+        f"{_points(row['high'])})"
+        for _, row in table.iterrows()
+    )
+    return Chart(
+        figure,
+        f"Difference in accuracy under each probe in points, unchanged {percent(accuracy)}: "
+        f"{listed}.",
+        shown,
+        ("Accuracy", "Difference", "from", "to"),
+    )
+
+
+def _points(share: Any) -> str:
+    return f"{100 * float(share):+.1f}".replace("-", "−")
