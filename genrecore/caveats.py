@@ -35,8 +35,13 @@ def of(sides: Sequence[Side], shared: frozenset[str], on_shared: bool) -> list[s
     notes += [
         f"{side.title}: {badge}; its accuracy is flattered."
         for side in sides
-        for badge in dict.fromkeys(run.badge for run in side.runs)
+        for badge in dict.fromkeys(run.leak for run in side.runs)
         if badge
+    ]
+    notes += [
+        f"{side.title} is a rehearsal, on a part of the clips."
+        for side in sides
+        if any(run.config.rehearsal for run in side.runs)
     ]
     splits = sorted({side.runs[0].config.split.name for side in sides})
     if len(splits) > 1:

@@ -211,10 +211,8 @@ def resolve(config: RunConfig) -> RunConfig:
     if is_classical(config):
         _check_fitted_once(config, medium)
     if config.standardise_on == "all" and not config.allow_leaks:
-        raise UsageError(
-            "Statistics of all clips let training know something of the test clips; take those of "
-            "the training clips, or allow leaks: the run is then marked."
-        )
+        words = "Statistics of all clips let training know something of the test clips; take those"
+        raise UsageError(f"{words} of the training clips, or allow leaks: the run is then marked.")
     if medium == "wave" and config.segments.segment_s == 0:
         whole = config.segments.model_copy(update={"segment_s": config.audio.clip_s})
         config = config.model_copy(update={"segments": whole})
