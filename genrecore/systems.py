@@ -7,9 +7,10 @@ both clips (by artist) and seeds are resampled: see `resampling` for the method 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
@@ -70,12 +71,12 @@ class System:
 
     @property
     def notes(self) -> list[str]:
-        """What a reader must know of folds that are missing, in sentences."""
-        return [
-            f"{one.sentence[:-1]} ({_seeds(one)}), so these folds are not pooled."
-            for one in self.folds
-            if not one.complete
-        ]
+        """A sentence where folds are missing; a single fold of a seed asks for no others."""
+        begun = [one for one in self.folds if not one.complete and len(one.runs) > 1]
+        if not begun:
+            return []
+        said = "; ".join(f"{_seeds(one)}, {one.sentence[:-1]}" for one in begun)
+        return [f"{said}; these folds are not pooled, each is a test of its own."]
 
 
 def _seeds(one: pooling.FoldSet) -> str:
@@ -139,7 +140,7 @@ def titles(systems: Sequence[System]) -> dict[str, str]:
 
 def _apart(members: Sequence[System]) -> dict[str, str]:
     """What tells systems of one model and dataset apart, in a few words each, all different."""
-    flat = {one.signature: _flat(one.signature, one.config.model_dump_json()) for one in members}
+    flat = {one.signature: _flat(one) for one in members}
     keys = [
         key
         for key in dict.fromkeys(key for values in flat.values() for key in values)
@@ -149,16 +150,26 @@ def _apart(members: Sequence[System]) -> dict[str, str]:
     for name, values in flat.items():
         named = [f"{key.rpartition('.')[2]} {_short(values.get(key))}" for key in keys]
         said[name] = ", ".join(named[:_SETTINGS_NAMED])
-    twice = {words for words in said.values() if list(said.values()).count(words) > 1}
+    counts = Counter(said.values())
+    twice = {words for words, n in counts.items() if n > 1}
     return {
         name: f"{words}, {name[:4]}" if words in twice else words for name, words in said.items()
     }
 
 
-@lru_cache(maxsize=4096)
-def _flat(name: str, text: str) -> dict[str, object]:
-    values = configuration.flat(RunConfig.model_validate_json(text))
-    return {key: value for key, value in values.items() if key not in configuration.NOT_SYSTEM}
+def _flat(one: System) -> dict[str, object]:
+    """The settings that make the system what it is, by their dotted fields; kept."""
+    known = _settings.get(one.signature)
+    if known is None:
+        if len(_settings) > 20_000:
+            _settings.clear()
+        values = configuration.flat(one.config)
+        known = {key: value for key, value in values.items() if key not in configuration.NOT_SYSTEM}
+        _settings[one.signature] = known
+    return known
+
+
+_settings: dict[str, dict[str, object]] = {}
 
 
 def _short(value: object) -> str:

@@ -29,6 +29,7 @@ from genrecore.distributed import Team
 from genrecore.epochs import WATCHED, Clips, Sums, tables
 from genrecore.errors import GenrecoreError
 from genrecore.examples import Examples, Given
+from genrecore.feed import Feed
 from genrecore.hardware import Hardware, keep_memory
 from genrecore.jobfolder import Status, write_bytes
 from genrecore.progress import Ended, Report, Stopped
@@ -38,7 +39,6 @@ _PREDICT_BATCH = 128
 _LEAST_BETWEEN_CHECKPOINTS_S = 30.0
 _CHECKPOINT_SHARE = 0.05  # of the run's time, at most
 _LEAST_BETWEEN_BEST_S = 2.0  # between two writes of the best weights
-_AHEAD = 2**18  # numbers that are fetched at once: for tiny examples several batches
 
 
 class Trainer:
@@ -75,6 +75,7 @@ class Trainer:
         self.heads = heads.build(
             classifier, self.team, hardware.device, self.recipe.compile, self._note
         )
+        self.feed = Feed(config, classifier, examples, hardware, self.team)
         self.generator = torch.Generator().manual_seed(config.seed)
         self.epoch = 0  # finished epochs
         self.step = 0  # finished steps of the epoch under way
@@ -86,7 +87,6 @@ class Trainer:
         self._best_written_at, self._best_unwritten = -math.inf, False
         self._told_at = -math.inf
         self._stop_wanted = False
-        self._given_as: torch.dtype | None = None  # looked at before the first batch
         self._wrong: tuple[int, float] | None = None  # step and loss that is no number
 
     def _note(self, sentence: str) -> None:
@@ -201,60 +201,7 @@ class Trainer:
         """This epoch's batches from where the epoch stands: (features, soft targets)."""
         self.generator.set_state(self.epoch_generator)
         order = self.train[torch.randperm(len(self.train), generator=self.generator)]
-        size, step, ahead = self.recipe.batch_size, self.step, 1
-        alike = self.team.size == 1 and not self.examples.change
-        while step < self.n_steps:
-            ahead = min(ahead, self.n_steps - step)
-            index = order[step * size : (step + ahead) * size]
-            if not alike:
-                index = self.team.share(index)
-            features, targets = self._made(index, step)
-            if ahead == 1:
-                yield features, targets
-            else:
-                yield from _cut(features, targets, size)
-            step += ahead
-            if alike and isinstance(features, Tensor):
-                batch_numbers = max(1, features.numel() // ahead)
-                ahead = max(1, min(_AHEAD // batch_numbers, self.examples.most // size))
-
-    @torch.no_grad()
-    def _made(self, index: Tensor, step: int) -> tuple[Given, Tensor]:
-        """(features, soft targets) of a step's examples, ready for the network."""
-        if self.examples.row_by_row(index):
-            if self._given_as is None:
-                self._given_as = self._rounds_first()
-            modules = self.classifier.standardise
-            parts = list(modules) if isinstance(modules, nn.ModuleList) else [modules]
-            made = self.examples.standardised(index, parts, self._given_as)
-            return made, self.examples.targets(index)
-        given, targets = self.examples.training(index, self._step_generator(step))
-        return self.examples.laid_out(self.classifier.standardised(given)), targets
-
-    @torch.no_grad()
-    def _rounds_first(self) -> torch.dtype:
-        """The precision in which rows from the cache may be given: the training's own where to
-        round them is the first thing that the network does anyway."""
-        precision: torch.dtype = getattr(torch, self.hardware.precision)
-        if precision == torch.float32:
-            return precision
-        given = self.classifier.standardised(self.examples.features(self.train[:2]))
-        rounded = (
-            (given[0], given[1].to(precision)) if isinstance(given, tuple) else given.to(precision)
-        )
-        self.classifier.eval()
-        with self.hardware.autocast():
-            plain = self.classifier.heads(given)[0][1]
-            other = self.classifier.heads(rounded)[0][1]
-        self.classifier.train()
-        return precision if torch.equal(plain, other) else torch.float32
-
-    def _step_generator(self, step: int) -> torch.Generator:
-        """Random numbers for the examples of this very step: going on draws the same ones."""
-        if not self.examples.change:
-            return self.generator  # nobody draws
-        place = np.random.SeedSequence([self.config.seed, self.epoch, step, 7 + self.team.rank])
-        return torch.Generator().manual_seed(int(place.generate_state(1, np.uint64)[0] >> 1))
+        return self.feed.batches(order, self.epoch, self.step, self.n_steps)
 
     def _finish_epoch(self) -> None:
         began = time.perf_counter()
@@ -408,7 +355,7 @@ class Trainer:
     def _try_batch(self, size: int) -> None:
         """A whole step of that size; the run is over anyway."""
         index = self.train[:size].repeat(math.ceil(size / len(self.train[:size])))[:size]
-        given, targets = self.examples.training(index, self._step_generator(0))
+        given, targets = self.feed.given(index, self.epoch, 0)
         with self.hardware.autocast():
             pairs = self.classifier.training_logits(given)
         self._losses(pairs, targets)[0].backward()
@@ -420,11 +367,6 @@ def _counts(examples: Examples, index: Tensor, n_genres: int) -> Tensor:
     """Examples of each genre among `index`, (genres,) on the device."""
     labels = examples.labels[(index % len(examples.segments)).to(examples.labels.device)]
     return torch.bincount(labels, minlength=n_genres)
-
-
-def _cut(features: Given, targets: Tensor, size: int) -> Iterator[tuple[Given, Tensor]]:
-    assert isinstance(features, Tensor)  # of pairs nothing is fetched ahead
-    yield from zip(features.split(size), targets.split(size), strict=True)
 
 
 def _keep_lines(path: Path, n: int) -> None:

@@ -2,50 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
+from told import rights, told
 
-from genrecore import comparison, jobfolder, resampling, runs, significance, verdicts
-from genrecore.config import RunConfig, with_values
+from genrecore import comparison, resampling, runs, significance, verdicts
+from genrecore.config import RunConfig
 from genrecore.errors import GenrecoreError
-from genrecore.runs import Run
-
-GENRES = ["blues", "jazz", "rock"]
-
-
-def told(
-    store: Path,
-    right: np.ndarray,
-    artists: np.ndarray | None = None,
-    first: int = 0,
-    **values: object,
-) -> Run:
-    """A finished run whose test says of each clip whether it was right; clip ids from `first`."""
-    run, lock = runs.create_held(with_values(RunConfig(), dict(values)), store)
-    n = len(right)
-    ids = [f"clip {first + k:04}" for k in range(n)]
-    place = np.arange(n) % 3
-    predicted = np.where(right, place, (place + 1) % 3)
-    proba = np.full((n, 3), 0.1)
-    proba[np.arange(n), predicted] = 0.8
-    table = pd.DataFrame({"clip_id": ids, "split": "test", "genre": np.array(GENRES)[place]})
-    for k, genre in enumerate(GENRES):
-        table[f"p_{genre}"] = proba[:, k]
-    table.to_parquet(run.folder / "predictions.parquet", index=False)
-    names = None if artists is None else artists.astype(str)
-    clips = table[["clip_id", "genre", "split"]].assign(artist=names)
-    clips.to_parquet(run.folder / "clips.parquet", index=False)
-    jobfolder.Status(run.folder).move("done")
-    os.close(lock)
-    return Run(run.folder)
-
-
-def rights(share: float, n: int, seed: int) -> np.ndarray:
-    return np.random.default_rng(seed).random(n) < share
 
 
 def test_a_pair_is_counted_tested_and_judged(store: Path) -> None:

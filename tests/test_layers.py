@@ -22,6 +22,7 @@ LAYERS = (
     {"answers", "corpus", "feature_cache", "examples", "classifier", "estimators",
      "estimator_checks", "provided", "audit"},
     {"advice", "alerts", "preparation", "trainer", "baselines", "recipe", "distributed", "epochs",
+     "feed",
      "heads", "checkpoint", "lifecycle", "inference", "panel", "comparison",
      "systems", "pairs", "contrasts",
      "caveats", "costs", "export", "mistakes", "plots",
@@ -41,7 +42,8 @@ WITHOUT_TORCH = (
     "tasks", "runner", "ui", "cli",
     "datasets", "splits", "config", "audio", "corpus", "preparation", "clips", "relabel",
     "pooling", "leaklab", "answers", "audit", "provided", "fingerprint", "archives", "download",
-    "plans", "estimates", "search", "papers", "embedding_store", "projection", "probes", "kin",
+    "plans", "estimates", "search", "calibration", "papers", "embedding_store",
+    "projection", "probes", "kin",
 )  # fmt: skip
 
 

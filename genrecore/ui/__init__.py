@@ -19,10 +19,8 @@ from genrecore.ui.results import (
     first_steps,
     leaderboard_links,
     leaderboard_table,
-    pair_sentences,
     run_facts,
     run_result,
-    side_by_side,
 )
 from genrecore.ui.run_alerts import webhook
 from genrecore.ui.run_controls import show_said
@@ -50,7 +48,6 @@ __all__ = [
     "opened_run",
     "page",
     "pair",
-    "pair_sentences",
     "plain",
     "run_bin",
     "run_detail",
@@ -63,7 +60,6 @@ __all__ = [
     "section",
     "sentences",
     "show_said",
-    "side_by_side",
     "table_tick_s",
     "upload_types",
     "webhook",

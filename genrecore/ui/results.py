@@ -122,19 +122,18 @@ def leaderboard_links(table: pd.DataFrame) -> None:
         link_to("classify", "Classify with it", ":material/graphic_eq:", {"run": best[0]})
 
 
-def pair_sentences(pairs: pd.DataFrame) -> None:
-    """What the tests say about each pair, as sentences; the numbers are one click away."""
-    for sentence in pairs["sentence"]:
-        st.info(plain(sentence), icon=":material/balance:")
+def pair_numbers(pairs: pd.DataFrame) -> None:
+    """The numbers behind the verdicts on pairs, one click away."""
     with st.popover("Numbers", type="tertiary", icon=":material/table:", key="pairs_numbers"):
         st.dataframe(
             in_percent(pairs, ["difference", "low", "high", "resolved"]).drop(
-                columns=["run_a", "run_b", "sentence", "better", "error"]
+                columns=["run_a", "run_b", "sentence", "better", "error", "seeds"]
             ),
             hide_index=True,
+            placeholder="–",
             column_config={
-                "title_a": "Run A",
-                "title_b": "Run B",
+                "title_a": "A",
+                "title_b": "B",
                 "n_clips": "Shared clips",
                 "both": "Both right",
                 "neither": "Both wrong",
@@ -143,7 +142,7 @@ def pair_sentences(pairs: pd.DataFrame) -> None:
                 "difference": share_column("A − B"),
                 "low": share_column("from"),
                 "high": share_column("to"),
-                "p": st.column_config.NumberColumn("McNemar p", format="%.4f"),
+                "p": st.column_config.NumberColumn("p", format="%.4f"),
                 "p_exact": st.column_config.NumberColumn("p, exact test", format="%.4f"),
                 "p_holm": st.column_config.NumberColumn("p for all pairs", format="%.4f"),
                 "verdict": "Verdict",

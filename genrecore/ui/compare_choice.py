@@ -1,0 +1,231 @@
+"""What the page Compare compares: runs or systems, by filter; all of it lives in the URL."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+import streamlit as st
+
+from genrecore import systems, verdicts
+from genrecore.comparison import Comparison
+from genrecore.runs import Run
+from genrecore.ui import compare_readers, readers
+from genrecore.ui.choices import choose, choose_many, choose_one, chosen, chosen_many, hold
+from genrecore.ui.frame import plain
+from genrecore.ui.results import leaderboard_table
+from genrecore.ui.run_controls import choose_flag
+
+MOST = 20
+"""More than so many stay legible in no figure."""
+
+RUNS, SYSTEMS = "runs", "systems"
+_UNITS = {RUNS: "Single runs", SYSTEMS: "Systems, over their seeds"}
+_MOST_BAND = 20.0  # points
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """What is compared.
+
+    Attributes:
+        unit: `RUNS` or `SYSTEMS`.
+        members: The runs of each by its key, a run's id or a system's signature.
+        titles: What each is called.
+        band: Differences smaller than this share count as none in practice.
+        on_shared: Whether only on the clips that all share.
+    """
+
+    unit: str
+    members: dict[str, list[Run]]
+    titles: dict[str, str]
+    band: float
+    on_shared: bool
+
+    @property
+    def command(self) -> str:
+        """The same as a command."""
+        line = "genrecore compare " + " ".join(found[0].run_id for found in self.members.values())
+        line += " --systems" if self.unit == SYSTEMS else ""
+        line += f" --band {100 * self.band:g}" if self.band != verdicts.BAND else ""
+        return line + (" --shared" if self.on_shared else "")
+
+
+def choose_what(found: Sequence[Run]) -> Chosen:
+    """The filter, the runs or systems picked, and how they are judged.
+
+    Args:
+        found: Tested runs, the newest first.
+    """
+    unit = choose_one(
+        "Compare", list(_UNITS), "of", _UNITS.__getitem__, radio=True, hide_label=True
+    )
+    left = _filtered(found)
+    members, titles = _listed(unit, found)
+    ids = {run.run_id for run in left}
+    fitting = [key for key, runs in members.items() if any(run.run_id in ids for run in runs)]
+    known = chosen_many(unit)
+    for name in known:
+        if name not in members:
+            st.warning(plain(f"There is no tested {unit[:-1]} {name}."), icon=":material/search:")
+    picked = choose_many(
+        "Runs" if unit == RUNS else "Systems",
+        # What was picked before stays to be seen, whatever the filter says.
+        list(dict.fromkeys([*fitting, *(name for name in known if name in members)])),
+        unit,
+        words=titles.__getitem__,
+        default=_two_best(unit, members, fitting),
+        placeholder=f"Pick two or more {unit}",
+    )
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="large", key="judging"):
+        everything = choose_flag(
+            f"All {len(fitting)} that the filter leaves",
+            "all",
+            help="Instead of those picked.",
+        )
+        band = _band()
+    chosen_keys = fitting if everything else picked
+    return Chosen(
+        unit,
+        {key: members[key] for key in chosen_keys},
+        {key: titles[key] for key in chosen_keys},
+        band / 100,
+        chosen("shared") == "on",
+    )
+
+
+def legible(what: Chosen) -> Chosen:
+    """The same, or where there are too many the best of them; says so, and lists all."""
+    n = len(what.members)
+    if n <= MOST:
+        return what
+    every = [run for found in what.members.values() for run in found]
+    table = readers.leaderboard(every)
+    accuracy = table.set_index("run_id")["accuracy"]
+    means = {
+        key: float(accuracy.reindex([run.run_id for run in found]).mean())
+        for key, found in what.members.items()
+    }
+    best = sorted(what.members, key=lambda key: -means[key])[:MOST]
+    kept = [key for key in what.members if key in best]
+    st.warning(
+        f"{n:,} {what.unit} are chosen. Pairs and figures are of the {MOST} most accurate; the "
+        "scores of all are listed here. Narrow the filter to see others.",
+        icon=":material/filter_alt:",
+    )
+    with st.expander(f"Scores of all {len(every):,} runs", icon=":material/table:"):
+        leaderboard_table(table)
+    return Chosen(
+        what.unit,
+        {key: what.members[key] for key in kept},
+        {key: what.titles[key] for key in kept},
+        what.band,
+        what.on_shared,
+    )
+
+
+def ask_for_shared(compared: Comparison, what: Chosen) -> None:
+    """Where not all were tested on the same clips: whether to compare on the shared ones, and
+    which they are."""
+    if not (compared.differ or what.on_shared):
+        return
+    if compared.shared:
+        choose_flag(
+            f"Compare on the {len(compared.shared)} clips that all share, and on those alone",
+            "shared",
+            help="Everything on this page is then of these clips.",
+        )
+    with st.expander(f"Clips tested by all ({len(compared.shared)})", icon=":material/list:"):
+        st.dataframe(pd.DataFrame({"Clip": compared.shared}), hide_index=True, height=240)
+
+
+def choose_two(compared: Comparison) -> tuple[str, str] | None:
+    """Two of the keys, A and B; by default the two most accurate. None where it is one twice."""
+    keys = list(compared.titles)
+    if len(keys) == 2:
+        return keys[0], keys[1]
+    order = compared.table.sort_values("accuracy", ascending=False, kind="stable")["run_id"]
+    names = compared.titles.__getitem__
+    with st.container(horizontal=True, gap="medium"):
+        a = choose_one("A", keys, "a", names, default=str(order.iloc[0]))
+        b = choose_one("B", keys, "b", names, default=str(order.iloc[1]))
+    if a == b:
+        st.info("Pick two different ones as A and B.", icon=":material/balance:")
+        return None
+    return a, b
+
+
+def _filtered(found: Sequence[Run]) -> list[Run]:
+    """The runs that dataset, models and splits in the URL leave."""
+    datasets = sorted({run.config.dataset.name for run in found})
+    models = sorted({run.config.model.name for run in found})
+    splits = sorted({run.config.split.name for run in found})
+    left, middle, right = st.columns(3, gap="medium")
+    with left:
+        dataset = choose_one("Dataset", ["", *datasets], "dataset", lambda one: one or "All")
+    with middle:
+        of_models = choose_many("Models", models, "models", placeholder="All")
+    with right:
+        of_splits = choose_many("Splits", splits, "splits", placeholder="All")
+    return [
+        run
+        for run in found
+        if (not dataset or run.config.dataset.name == dataset)
+        and (not of_models or run.config.model.name in of_models)
+        and (not of_splits or run.config.split.name in of_splits)
+    ]
+
+
+def _listed(unit: str, found: Sequence[Run]) -> tuple[dict[str, list[Run]], dict[str, str]]:
+    """(runs by key, title by key) of all there is to choose from."""
+    if unit == RUNS:
+        return {run.run_id: [run] for run in found}, readers.titles(found)
+    made = compare_readers.grouped(found)
+    names = systems.titles(list(made.values()))
+    titles = {}
+    for key, one in made.items():
+        n = one.n_seeds
+        titles[key] = f"{names[key]} · {n} seed{'s' if n > 1 else ''}"
+    return {key: list(one.runs) for key, one in made.items()}, titles
+
+
+def _two_best(unit: str, members: dict[str, list[Run]], fitting: Sequence[str]) -> list[str]:
+    """The two most accurate of the dataset with most runs."""
+    fits = [run for key in fitting for run in members[key]]
+    if unit == RUNS or not fits:
+        return readers.two_best(fits) if fits else []
+    table = readers.leaderboard(fits)
+    table = readers.of_dataset(table, readers.datasets_in(table)[0])
+    system_of = {run.run_id: key for key in fitting for run in members[key]}
+    means = table.groupby(table["run_id"].map(system_of))["accuracy"].mean()
+    return [str(key) for key in means.sort_values(ascending=False).index[:2]]
+
+
+def _band() -> float:
+    """The band of practical equivalence in points."""
+    usual = 100 * verdicts.BAND
+    try:
+        value = min(_MOST_BAND, max(0.0, float(chosen("band") or usual)))
+    except ValueError:
+        value = usual
+    key = "choice_band"
+    hold(key, value)
+
+    def write() -> None:
+        now = float(st.session_state.get(key) or 0.0)
+        choose("band", "" if now == usual else f"{now:g}")
+
+    with st.container(width=330):
+        st.number_input(
+            "Equal in practice within ± points",
+            0.0,
+            _MOST_BAND,
+            step=0.5,
+            format="%.1f",
+            key=key,
+            on_change=write,
+            help="Two runs are equivalent where the whole interval of their difference lies within "
+            "this band.",
+        )
+    return value
