@@ -60,6 +60,7 @@ def test_two_processes_train_as_one(store: Path, shared: Tiny) -> None:
     assert len(runs.all_runs(store)) == 2
 
 
+@pytest.mark.long
 def test_two_machines_meet_at_an_address_and_train_as_one(store: Path, shared: Tiny) -> None:
     one = trained(shared(), store)
     flags = command_flags(shared())
@@ -80,6 +81,7 @@ def test_two_machines_meet_at_an_address_and_train_as_one(store: Path, shared: T
     agree(one, run)
 
 
+@pytest.mark.long
 def test_a_run_of_two_processes_stops_together(store: Path, shared: Tiny) -> None:
     run = jobs.submit(shared(processes=2, training__epochs=4000), store)
     wait_for_epoch(run, 2, most_s=60)

@@ -330,6 +330,7 @@ def test_a_checkpoint_of_another_run_is_refused(store: Path, tiny: Tiny) -> None
     os.close(lock)
 
 
+@pytest.mark.long  # to try, torch loads all of its compiler
 def test_without_a_compiler_the_network_trains_as_it_is(
     store: Path, tiny: Tiny, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
