@@ -48,7 +48,7 @@ def pair_matrix(pairs: pd.DataFrame, titles: Sequence[str]) -> Chart:
     small = n > 8
     _write(figure, numbers, rows, [[w.split(" ")[0] for w in r] for r in words] if small else words)
     laid_out(figure, "Each run against the others, in points", 130 + max(30, 44 - n) * n)
-    figure.update_xaxes(title="Column", showgrid=False, type="category", side="bottom")
+    figure.update_xaxes(title="Against number", showgrid=False, type="category", side="bottom")
     figure.update_yaxes(showgrid=False, autorange="reversed", type="category")
     shown = pairs[["title_a", "title_b", "n_clips", "difference", "low", "high", "p_holm",
                    "verdict"]].rename(
@@ -77,7 +77,7 @@ def agreement(pair: Mapping[str, Any]) -> Chart:
     x, y = ["B right", "B wrong"], ["A right", "A wrong"]
     names = [["both right", "only A right"], ["only B right", "both wrong"]]
     text = [
-        [f"<b>{counts[i, j]:.4g}</b><br>{names[i][j]}" for j in range(2)] for i in range(2)
+        [f"<b>{number(counts[i, j])}</b><br>{names[i][j]}" for j in range(2)] for i in range(2)
     ]  # of systems with several seeds the counts are means
     figure = go.Figure(
         go.Heatmap(
@@ -104,8 +104,15 @@ def agreement(pair: Mapping[str, Any]) -> Chart:
         {"Clips on which": [f"{name}" for row in names for name in row], "Clips": counts.ravel(),
          "Share": counts.ravel() / total}
     )  # fmt: skip
-    listed = ", ".join(f"{row['Clips on which']} {row['Clips']:.4g}" for _, row in table.iterrows())
+    listed = ", ".join(
+        f"{row['Clips on which']} {number(row['Clips'])}" for _, row in table.iterrows()
+    )
     return Chart(figure, f"Agreement of A, {a}, and B, {b}: {listed} clips.", table, ("Share",))
+
+
+def number(count: float) -> str:
+    """A number of clips; of a mean over seeds with one decimal."""
+    return f"{count:.0f}" if float(count).is_integer() else f"{count:.1f}"
 
 
 def difference(matrix: pd.DataFrame, a: str, b: str, recall: bool = True) -> Chart:

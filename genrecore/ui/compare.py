@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pandas as pd
 import streamlit as st
 
 from genrecore import plots, systems, verdicts
 from genrecore.comparison import Comparison
 from genrecore.plots.chart import percent
+from genrecore.plots.contrasts import number
 from genrecore.ui import compare_readers, readers
 from genrecore.ui.choices import choose_one
 from genrecore.ui.compare_choice import RUNS, SYSTEMS, Chosen, choose_two
@@ -88,7 +91,7 @@ def show_verdicts(compared: Comparison, what: Chosen) -> None:
     two = choose_two(compared)
     if two is None:
         return
-    row = _pair(compared, *two).to_dict()
+    row = _pair(compared, *two)
     left, right = pair("agreement")
     with left:
         chart(plots.agreement(row), "agreement")
@@ -99,8 +102,8 @@ def show_verdicts(compared: Comparison, what: Chosen) -> None:
         else:
             st.markdown(
                 plain(
-                    f"They agree on {row['both'] + row['neither']:.4g} of {row['n_clips']} clips, "
-                    f"and differ on {row['only_a'] + row['only_b']:.4g}."
+                    f"They agree on {number(row['both'] + row['neither'])} of {row['n_clips']} "
+                    f"clips, and differ on {number(row['only_a'] + row['only_b'])}."
                 )
             )
         if what.unit == RUNS:
@@ -140,13 +143,12 @@ def _bullets(pairs: pd.DataFrame) -> str:
     )
 
 
-def _pair(compared: Comparison, a: str, b: str) -> pd.Series:
+def _pair(compared: Comparison, a: str, b: str) -> dict[str, Any]:
     """The pair of these keys as a against b, whichever way round it was computed."""
-    pairs = compared.pairs
-    found = pairs[(pairs["run_a"] == a) & (pairs["run_b"] == b)]
-    if len(found):
-        return found.iloc[0]
-    row = pairs[(pairs["run_a"] == b) & (pairs["run_b"] == a)].iloc[0].copy()
+    rows: list[dict[str, Any]] = compared.pairs.to_dict("records")  # type: ignore[assignment]
+    row = next(row for row in rows if {row["run_a"], row["run_b"]} == {a, b})
+    if row["run_a"] == a:
+        return row
     for one, other in (("run_a", "run_b"), ("title_a", "title_b"), ("only_a", "only_b")):
         row[one], row[other] = row[other], row[one]
     row["difference"], row["low"], row["high"] = -row["difference"], -row["high"], -row["low"]

@@ -69,30 +69,46 @@ def choose_what(found: Sequence[Run]) -> Chosen:
     for name in known:
         if name not in members:
             st.warning(plain(f"There is no tested {unit[:-1]} {name}."), icon=":material/search:")
-    picked = choose_many(
-        "Runs" if unit == RUNS else "Systems",
-        # What was picked before stays to be seen, whatever the filter says.
-        list(dict.fromkeys([*fitting, *(name for name in known if name in members)])),
-        unit,
-        words=titles.__getitem__,
-        default=_two_best(unit, members, fitting),
-        placeholder=f"Pick two or more {unit}",
-    )
+    everything = chosen("all") == "on"
+    picked = fitting
+    if everything:
+        st.caption(f"All {len(fitting):,} {unit} that the filter leaves are compared.")
+    else:
+        picked = choose_many(
+            "Runs" if unit == RUNS else "Systems",
+            # What was picked before stays to be seen, whatever the filter says.
+            list(dict.fromkeys([*fitting, *(name for name in known if name in members)])),
+            unit,
+            words=titles.__getitem__,
+            default=_two_best(unit, members, fitting),
+            placeholder=f"Pick two or more {unit}",
+        )
     with st.container(horizontal=True, vertical_alignment="bottom", gap="large", key="judging"):
-        everything = choose_flag(
-            f"All {len(fitting)} that the filter leaves",
+        choose_flag(
+            f"All {len(fitting):,} that the filter leaves",
             "all",
             help="Instead of those picked.",
         )
         band = _band()
-    chosen_keys = fitting if everything else picked
+    picked = _best_first({key: members[key] for key in picked})
     return Chosen(
         unit,
-        {key: members[key] for key in chosen_keys},
-        {key: titles[key] for key in chosen_keys},
+        {key: members[key] for key in picked},
+        {key: titles[key] for key in picked},
         band / 100,
         chosen("shared") == "on",
     )
+
+
+def _best_first(members: dict[str, list[Run]]) -> list[str]:
+    """The keys by mean accuracy, so that of a pair the first is the more accurate."""
+    table = readers.leaderboard([run for found in members.values() for run in found])
+    accuracy = dict(zip(table["run_id"], table["accuracy"], strict=True))
+    means = {
+        key: sum(accuracy.get(run.run_id, 0.0) for run in found) / len(found)
+        for key, found in members.items()
+    }
+    return sorted(members, key=lambda key: -means[key])
 
 
 def legible(what: Chosen) -> Chosen:
@@ -102,13 +118,7 @@ def legible(what: Chosen) -> Chosen:
         return what
     every = [run for found in what.members.values() for run in found]
     table = readers.leaderboard(every)
-    accuracy = table.set_index("run_id")["accuracy"]
-    means = {
-        key: float(accuracy.reindex([run.run_id for run in found]).mean())
-        for key, found in what.members.items()
-    }
-    best = sorted(what.members, key=lambda key: -means[key])[:MOST]
-    kept = [key for key in what.members if key in best]
+    kept = list(what.members)[:MOST]
     st.warning(
         f"{n:,} {what.unit} are chosen. Pairs and figures are of the {MOST} most accurate; the "
         "scores of all are listed here. Narrow the filter to see others.",

@@ -15,7 +15,7 @@ from genrecore.metrics import POOLINGS
 from genrecore.plots import Chart
 from genrecore.plots.chart import percent
 from genrecore.runs import Run
-from genrecore.ui import readers
+from genrecore.ui import cells, readers
 from genrecore.ui.frame import (
     chart,
     command,
@@ -191,12 +191,18 @@ def run_result(run: Run) -> None:
             st.caption(f"Accuracy by how a clip's verdict is made of its segments: {listed}.")
         left, right = pair("test")
         with left:
-            chart(plots.confusion(readers.confusion(run), "Confusions"), "run_confusion")
+            cells.confusion(readers.confusion(run), "Confusions", run.run_id, "run_confusion")
         with right:
             chart(plots.per_genre(readers.per_genre(run), readers.styles()), "run_genres")
         with st.container(horizontal=True, gap="medium"):
             link_to(
                 "errors", "Hear its mistakes", ":material/hearing_disabled:", {"run": run.run_id}
+            )
+            link_to(
+                "errors",
+                "Is it the music or a trick?",
+                ":material/science:",
+                {"run": run.run_id, "view": "probes"},
             )
             link_to("classify", "Classify with it", ":material/graphic_eq:", {"run": run.run_id})
             again(run)
