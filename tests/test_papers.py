@@ -1,0 +1,286 @@
+"""The studies' recipes: every value has its mark, every number stands in the text, rows build."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+from conftest import ROOT
+
+from genrecore import config as configuration
+from genrecore import papers
+from genrecore.classifier import Classifier
+from genrecore.config import RunConfig
+from genrecore.errors import GenrecoreError, UsageError
+from genrecore.features import FEATURES, PRESETS
+from genrecore.models import MODELS
+from genrecore.papers import Music, Study, reading
+from genrecore.papers.reading import Row
+from genrecore.plan_drafts import draft
+from genrecore.plan_presets import PLANS
+
+STUDIES = [papers.study(name) for name in papers.STUDIES]
+HEADING = re.compile(r"^#*\s*([1-9](?:\.\d+)*|[IVX]+)\.?\s+[A-Z]")
+
+
+@pytest.fixture(scope="session")
+def study_texts() -> Path:
+    """The folder of the studies' texts, or a skip with one line."""
+    data = os.environ.get("GENRECORE_TEST_DATA")
+    folder = (Path(data).parent if data else ROOT.parent / "shared") / "papers"
+    if not folder.is_dir():
+        pytest.skip("no studies' texts here; they lie in a folder papers beside the real data")
+    return folder
+
+
+def sections(text: str) -> dict[str, str]:
+    """The text of each section by its number, subsections included; `abstract` is what is before
+    the first one."""
+    found: dict[str, str] = {"abstract": ""}
+    now = "abstract"
+    for line in text.splitlines():
+        heading = HEADING.match(line)
+        if heading:
+            now = heading[1]
+        elif re.match(r"^#*\s*References\s*$", line.replace("*", ""), re.IGNORECASE):
+            now = "references"
+        parts = now.split(".")
+        for depth in range(1, len(parts) + 1):
+            key = ".".join(parts[:depth])
+            found[key] = found.get(key, "") + line + "\n"
+    return found
+
+
+def texts_of(study: Study) -> list[tuple[str, str]]:
+    """(section, words) of everything that is said to stand in the text literally."""
+    marked = [*study.settings, *study.rows, *study.choices]
+    found = [(one.stated, one.words) for one in marked if one.stated]
+    found += [(one.section, one.words) for one in (*study.sentences, *study.printed)]
+    found += [(one.section, one.caption) for one in (*study.tables, *study.figures)]
+    remarks = [*study.disagreements, *study.critique, *study.figures]
+    for remark in remarks:
+        places = remark.said if isinstance(remark, reading.Figure) else remark.places
+        found += [(place.section, place.words) for place in places]
+    found += [(table.section, line.words) for table in study.tables for line in table.lines]
+    return found
+
+
+@pytest.mark.parametrize("study", STUDIES, ids=lambda one: one.name)
+def test_every_number_and_every_quotation_stands_in_the_section_named(
+    study: Study, study_texts: Path
+) -> None:
+    by_section = sections((study_texts / study.text).read_text(encoding="utf-8"))
+    for section, words in texts_of(study):
+        assert section in by_section, f"{study.name} has no section {section}"
+        assert words in by_section[section], f"{words!r} is not in section {section}"
+    for one in study.critique:
+        assert one.section in by_section, one.text
+
+
+NOT_RESULTS = {
+    # In these sections stand others' results, the input, or the recipe.
+    "hong": ("1", "2", "references"),
+    "belton": ("1", "2", "3", "references"),
+    "qin": ("1", "2", "references"),
+    "liu": ("1", "2", "references"),
+    "benito": ("I", "II", "references"),
+}
+RESULT = re.compile(r"\d+(?:\.\d+)?%|\b0\.\d+\b")
+
+
+@pytest.mark.parametrize("study", STUDIES, ids=lambda one: one.name)
+def test_no_printed_share_is_left_out(study: Study, study_texts: Path) -> None:
+    by_section = sections((study_texts / study.text).read_text(encoding="utf-8"))
+    recorded = "\n".join(words for _, words in texts_of(study))
+    for section, text in by_section.items():
+        if (
+            section in NOT_RESULTS[study.name]
+            or section.partition(".")[0] in NOT_RESULTS[study.name]
+        ):
+            continue
+        for line in text.splitlines():
+            for found in RESULT.findall(line):
+                assert found in recorded, f"{found} of section {section} is not recorded: {line}"
+
+
+@pytest.mark.parametrize("study", STUDIES, ids=lambda one: one.name)
+def test_every_value_has_exactly_one_mark(study: Study) -> None:
+    for one in (*study.settings, *study.rows, *study.choices):
+        said = one.mark
+        assert said.startswith(
+            ("stated in section ", "from the cited source ", "our choice because")
+        )
+    titles = list(study.systems.values())
+    assert len(set(titles)) == len(titles)
+    for printed in study.printed:
+        if printed.measure and not printed.missing:
+            assert printed.value > 0, printed.words
+            if printed.measure in reading.SHARES:
+                assert printed.value <= 1, printed.words
+
+
+def test_what_no_text_prints_is_nowhere_reconstructed() -> None:
+    for study in STUDIES:
+        drawn = {one.place for one in study.figures if one.draws}
+        assert all(one.not_printed for one in study.figures), study.name
+        assert drawn.isdisjoint({one.place for one in study.tables})
+    liu = papers.study("liu")
+    adam_only = {"cnn_sgd", "dcnn_rmsprop", "crnn_adadelta"}
+    assert not any(one.system in adam_only for one in liu.printed)
+    empty = [one for one in papers.study("benito").printed if one.missing]
+    assert [one.printed for one in empty] == ["0.00", "0.00"]
+    assert all(one.value != one.value and one.shown == "not reported" for one in empty)
+
+
+@pytest.mark.parametrize("study", STUDIES, ids=lambda one: one.name)
+def test_every_row_is_a_configuration_whose_network_takes_what_the_study_prints(
+    study: Study,
+) -> None:
+    genres = [f"genre {k}" for k in range(10 if study.dataset == "gtzan" else 8)]
+    built: dict[str, object] = {}
+    for one in papers.wanted(study, protocols=["published"]):  # refuses what does not build
+        row, config = study.row(one.row), one.config
+        check_values(study, row, config, "published")
+        assert config.dataset.name == study.dataset
+        assert config.allow_leaks
+        assert (config.standardise_on == "all") == (study.name == "qin")
+        assert config.rehearsal == 0
+        if row.group not in built:
+            with torch.device("meta"):
+                typical = FEATURES[config.feature.name].facts.get("typical_shape", ())
+                made = Classifier(config, genres, typical, pretrained=False)
+            built[row.group] = made.feature.output_shape
+        preset = PRESETS[study.groups[row.group].preset]
+        assert built[row.group] == preset.facts["shape"]
+        assert _tuples(study.groups[row.group].shape) in ((), built[row.group])
+
+
+def _tuples(shape: tuple[object, ...]) -> tuple[object, ...]:
+    return tuple(tuple(one) if isinstance(one, list) else one for one in shape)
+
+
+def check_values(study: Study, row: Row, config: RunConfig, protocol: str) -> None:
+    """What is marked is what is trained."""
+    wanted: dict[str, object] = {}
+    for setting in study.settings_of(row.group, protocol):
+        wanted.update(setting.values)
+    wanted.update(row.values)
+    for dotted, value in wanted.items():
+        first, _, name = dotted.partition(".")
+        if first in ("training", "segments"):
+            assert getattr(getattr(config, first), name) == value, (row.name, dotted)
+        elif first == "model" and name:
+            options = MODELS[config.model.name].read_options(config.model.options, "model")
+            assert getattr(options, name) == value, (row.name, dotted)
+        elif first in ("model", "split", "standardise"):
+            assert getattr(config, first).name == value, (row.name, dotted)
+
+
+@pytest.mark.parametrize("study", STUDIES, ids=lambda one: one.name)
+def test_an_honest_run_keeps_artists_apart_and_lets_validation_choose(study: Study) -> None:
+    first_of_groups = {row.group: row.name for row in study.rows}.values()
+    for one in papers.wanted(study, first_of_groups, ["honest"]):
+        check_values(study, study.row(one.row), one.config, "honest")
+        assert not one.config.allow_leaks
+        assert one.config.standardise_on == "train"
+        assert one.config.split.name == (
+            "fault_filtered" if study.dataset == "gtzan" else "official"
+        )
+        assert one.config.training.choose_epoch == "best"
+
+
+def test_seeds_draw_the_split_anew_only_where_the_study_does_not_say_it() -> None:
+    for study in STUDIES:
+        for protocol in papers.PROTOCOLS:
+            runs = papers.wanted(study, [study.rows[0].name], [protocol], 3)
+            assert [one.config.seed for one in runs] == [0, 1, 2]
+            drawn = protocol == "published" and study.name in ("qin", "liu", "hong")
+            expected = [0, 1, 2] if drawn else [0, 0, 0]
+            assert [one.config.split_seed for one in runs] == expected, (study.name, protocol)
+
+
+def test_liu_and_belton_are_the_tables_that_plans_know() -> None:
+    for study, table, names in (
+        ("liu", "liu_batch_sizes", [f"{m}_b{b}" for m in ("cnn", "dcnn", "crnn", "dcrnn")
+                                    for b in (4, 16, 32, 64)]),
+        ("belton", "belton_mlp", ["mlp_32_b32", "mlp_100_b32", "mlp_128_64_b32", "mlp_32_b8",
+                                  "mlp_100_b8", "mlp_128_64_b8", "mlp_32_b8_1e-4"]),
+    ):  # fmt: skip
+        thing = PLANS[table].thing
+        base = configuration.with_values(configuration.RunConfig(), thing.values)
+        theirs = {configuration.signature(one) for one in draft(base, thing.grids).configs}
+        ours = {
+            configuration.signature(one.config)
+            for one in papers.wanted(papers.study(study), names, ["published"])
+        }
+        assert ours == theirs
+
+
+def test_a_choice_stands_for_the_rows_it_chooses_among() -> None:
+    qin = papers.study("qin")
+    runs = papers.wanted(qin, ["mlp_best", "mlp_1e-5"], ["honest"], 2)
+    assert [one.row for one in runs] == list(qin.rows_of("mlp_best")) * 2
+    with pytest.raises(UsageError, match="no row 'mlp_2e-5' in qin"):
+        papers.wanted(qin, ["mlp_2e-5"])
+    with pytest.raises(UsageError, match="no study 'smith'; there are: hong"):
+        papers.study("smith")
+    with pytest.raises(UsageError, match="share above 0"):
+        papers.config_of(qin, "lstm_64", "published", music=Music(scale=0.0))
+    with pytest.raises(UsageError, match="needs a dataset with the form table_30s"):
+        papers.config_of(qin, "mlp_1e-5", "published", music=Music(dataset="fma_small"))
+
+
+@pytest.mark.parametrize("study", STUDIES, ids=lambda one: one.name)
+def test_a_rehearsal_is_less_of_everything_and_says_so(study: Study) -> None:
+    first_of_groups = {row.group: row.name for row in study.rows}.values()
+
+    def made(protocol: str, music: Music | None) -> list[RunConfig]:
+        return [one.config for one in papers.wanted(study, first_of_groups, [protocol], 1, music)]
+
+    wholes = made("published", None)
+    shrunk = made("published", Music(scale=0.1))
+    on_demo = made("honest", Music("demo", {}, 0.1))
+    for whole, less, demo in zip(wholes, shrunk, on_demo, strict=True):
+        assert less.rehearsal == max(10, study.clips_a_genre // 10)
+        assert less.training.epochs == max(1, round(0.1 * whole.training.epochs))
+        assert less.audio.clip_s <= whole.audio.clip_s
+        assert "pretrained" not in less.model.options  # nothing is fetched
+        assert less.model.name == whole.model.name == demo.model.name
+        assert demo.dataset.name == "demo"
+        assert demo.rehearsal == demo.dataset.options["n_clips"] == 10
+        assert demo.split.name == "by_artist"
+        assert configuration.signature(less) != configuration.signature(whole)
+
+
+def test_a_printed_number_is_read_as_it_is_meant() -> None:
+    read = reading.number
+    assert read("<b>87.5%</b>") == 0.875
+    assert read("$\\approx 138.5m$") == 138.5e6
+    assert read("~300,000") == 300_000
+    assert read("<2") == 2
+    assert read("0.6984924623115578") == pytest.approx(139 / 199)
+    with pytest.raises(GenrecoreError, match="not a number"):
+        read("Relatively high")
+
+
+def test_qins_first_table_is_not_of_the_file_that_it_names(real_data: Path) -> None:
+    table = pd.read_csv(real_data / "gtzan" / "features_30_sec.csv")
+    first = table.loc[0, ["chroma_stft_mean", "chroma_stft_var"]].astype(float)
+    assert first.round(4).to_list() == [0.3501, 0.0888]
+    (printed,) = (one for one in papers.study("qin").tables if one.place == "Table 1")
+    assert printed.lines[0].words.split("\t")[1:] == ["0.3354", "0.0910"]
+
+
+def test_a_file_that_says_nonsense_is_refused_with_the_place() -> None:
+    data = papers.study("qin").model_dump()
+    data["rows"] = data["rows"][:-1]
+    with pytest.raises(ValueError, match="no row, choice or group 'lstm_128'"):
+        Study.model_validate(data)
+    data = papers.study("qin").model_dump()
+    data["settings"][0]["ours"] = "of both"
+    with pytest.raises(ValueError, match="exactly one of stated, cited and ours"):
+        Study.model_validate(data)
