@@ -118,7 +118,7 @@ class Panel:
         Raises:
             AudioError: The file cannot be used; the sentence says why.
         """
-        (answer,) = self._judge([self._read(source, name, start_s, length_s)])
+        (answer,) = self.judge([self.read(source, name, start_s, length_s)])
         return answer
 
     def classify_many(
@@ -138,7 +138,7 @@ class Panel:
 
         def read(place: int) -> list[Excerpt] | Answer:
             try:
-                return self._read(sources[place], names[place])
+                return self.read(sources[place], names[place])
             except (GenrecoreError, OSError) as error:
                 return Answer(names[place], problem=in_words(error))
 
@@ -158,12 +158,12 @@ class Panel:
         report("Classifying", len(sources), len(sources))
 
     def _judged(self, waiting: list[list[Excerpt] | Answer]) -> Iterator[Answer]:
-        good = iter(self._judge([one for one in waiting if isinstance(one, list)]))
+        good = iter(self.judge([one for one in waiting if isinstance(one, list)]))
         for one in waiting:
             yield next(good) if isinstance(one, list) else one
 
-    def _judge(self, files: list[list[Excerpt]]) -> list[Answer]:
-        """Answers on files, of each of which there is an excerpt for every run."""
+    def judge(self, files: list[list[Excerpt]]) -> list[Answer]:
+        """Answers on files, of each of which `read` gave the excerpts."""
         if not files:
             return []
         of_runs = [
@@ -177,14 +177,15 @@ class Panel:
             answers.append(Answer(verdicts[0].name, verdicts, average))
         return answers
 
-    def _read(
+    def read(
         self,
         source: Source,
         name: str | None = None,
         start_s: float | None = None,
         length_s: float | None = None,
     ) -> list[Excerpt]:
-        """The excerpt for each run; runs of one rate and length share theirs."""
+        """What `judge` takes of a file, an excerpt for each run; runs of one rate and length share
+        theirs. Arguments and errors as of `classify`."""
         made: dict[Any, Excerpt] = {}
         excerpts = []
         for one in self.loaded:

@@ -32,6 +32,7 @@ LAYERS = (
      "plans", "plan_values", "plan_results", "plan_drafts", "plan_presets", "estimates",
      "calibration", "step_times", "search", "search_ranges", "papers",
      "embedding", "embedding_store", "projection", "probes", "probe_effects", "kin"},
+    {"service", "service_description"},  # started by the command line, which imports it
     {"cli", "ui", "__main__"},
 )  # fmt: skip
 LAYER = {module: level for level, modules in enumerate(LAYERS) for module in modules}

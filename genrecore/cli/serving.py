@@ -1,7 +1,8 @@
-"""`genrecore demo`, `genrecore dashboard` and `genrecore doctor`."""
+"""`genrecore demo`, `genrecore dashboard`, `genrecore serve` and `genrecore doctor`."""
 
 from __future__ import annotations
 
+import contextlib
 import importlib.metadata
 import os
 import platform
@@ -70,6 +71,72 @@ def dashboard(
 ) -> None:
     """Serve the dashboard on this machine. Training goes on when it is closed."""
     _serve(port)
+
+
+@app.command()
+def serve(
+    run: Annotated[
+        list[str],
+        typer.Option("--run", help="A finished run; several are asked together and averaged."),
+    ],
+    host: Annotated[
+        str, typer.Option(help="Address to listen at; 0.0.0.0 is all of this machine's.")
+    ] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option(help="Port to listen at; 0 takes a free one.", min=0, max=65535)
+    ] = 8600,
+    token: Annotated[
+        str,
+        typer.Option(
+            envvar="GENRECORE_TOKEN",
+            show_envvar=True,
+            help="What clients must send as 'Authorization: Bearer …'; as an option, other users "
+            "of this machine can see it.",
+        ),
+    ] = "",
+    most_mb: Annotated[float, typer.Option(help="The largest upload, in MB.", min=0.001)] = 100.0,
+    within_s: Annotated[
+        float, typer.Option(help="How long an upload and judging it may take.", min=0.1)
+    ] = 60.0,
+) -> None:
+    """Classify files over HTTP: POST /classify with a file as it is, or as multipart form; GET
+    /healthz; GET /openapi.json describes both."""
+    import uvicorn
+
+    from genrecore import panel, service
+
+    asked = panel.load(run)
+    limits = service.Limits(token, round(most_mb * 1e6), within_s)
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        listening = socket.create_server((host, port), family=family, backlog=128)
+    except OSError as error:
+        raise GenrecoreError(
+            f"{host}, port {port} cannot be listened at: {jobfolder.in_words(error)}; --port 0 "
+            "takes a free port."
+        ) from None
+    shown = f"[{host}]" if ":" in host else host
+    address = f"http://{shown}:{listening.getsockname()[1]}"
+    ids = ", ".join(one.run.run_id for one in asked.loaded)
+    out.print(f"Classifying with {ids}", markup=False)
+    if host not in ("127.0.0.1", "::1", "localhost") and not token:
+        out.print(
+            "Anybody who can reach this machine may use it: GENRECORE_TOKEN sets a token.",
+            markup=False,
+        )
+    out.print(f"{address}/classify  (Ctrl-C ends it)", markup=False)
+    sys.stdout.flush()
+    server = uvicorn.Server(
+        uvicorn.Config(
+            service.app(asked, limits),
+            log_level="warning",
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=5,
+        )
+    )
+    with contextlib.suppress(KeyboardInterrupt):  # uvicorn passes on the signal that ended it
+        server.run(sockets=[listening])
 
 
 def _serve(port: int) -> None:
