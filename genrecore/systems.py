@@ -99,7 +99,10 @@ def of(runs: Iterable[Run]) -> list[System]:
     for run in runs:
         if not (run.folder / "predictions.parquet").exists():
             continue
-        config = run.config
+        try:
+            config = run.config
+        except GenrecoreError:  # written by another version: it belongs to nothing we know
+            continue
         place = (config.split_seed, config.seed, config.fold)
         members = found.setdefault(signature(run), {})
         if place not in members or run.run_id > members[place].run_id:
@@ -312,5 +315,7 @@ def curve_band(curves: pd.DataFrame) -> pd.DataFrame:
         means[f"{name}_low"] = grouped[name].min()
         means[f"{name}_high"] = grouped[name].max()
     means["title"] = grouped["title"].first()
-    table = means.reset_index().rename(columns={"key": "run_id"})
-    return table.sort_values(["run_id", "split", "epoch"], ignore_index=True)
+    table = means.reset_index()
+    order = {key: place for place, key in enumerate(dict.fromkeys(curves["key"]))}
+    table = table.assign(place=table["key"].map(order)).sort_values(["place", "split", "epoch"])
+    return table.drop(columns="place").rename(columns={"key": "run_id"}).reset_index(drop=True)

@@ -80,3 +80,26 @@ def axis(title: str, **more: Any) -> dict[str, Any]:
 def legend_below_title(**more: Any) -> dict[str, Any]:
     """A horizontal legend between title and plot, where it covers nothing."""
     return {"orientation": "h", "x": 0, "xanchor": "left", "y": 1.02, "yanchor": "bottom"} | more
+
+
+def with_legend(figure: go.Figure, n_entries: int, height: int) -> go.Figure:
+    """The figure with its legend: of a few entries below the title, of many below the plot, the
+    figure being so much higher that the plot keeps its size in a window of 800 pixels."""
+    few = n_entries <= 6
+    rows = math.ceil(n_entries / 2)
+    if few:
+        figure.update_layout(
+            legend=legend_below_title(tracegroupgap=0),
+            margin_t=50 + 22 * rows,
+            height=height + 22 * rows,
+        )
+        return figure
+    below = {"orientation": "h", "x": 0, "xanchor": "left", "yanchor": "bottom", "y": 0,
+             "tracegroupgap": 0}  # fmt: skip
+    figure.update_layout(
+        legend=below | {"yref": "container", "font": {"size": 11}},
+        margin_b=66 + 20 * rows,
+        height=height + 20 * rows,
+    )
+    figure.update_xaxes(automargin=False)  # the room below is there already
+    return figure

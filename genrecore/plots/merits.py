@@ -10,7 +10,7 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from genrecore import contrasts
-from genrecore.plots.chart import GREY, Chart, label, laid_out, legend_below_title, percent
+from genrecore.plots.chart import GREY, Chart, label, laid_out, percent, with_legend
 from genrecore.plots.palette import RunStyle
 from genrecore.ranks import Ranks
 
@@ -38,7 +38,6 @@ def cost(table: pd.DataFrame, column: str, name: str, styles: Mapping[str, RunSt
         showlegend=len(line) > 1,
     )
     known = table[table[column].notna()]
-    many = len(known) > 8
     for on_front, (_, row) in zip(front[table[column].notna()], known.iterrows(), strict=True):
         style = styles[row["run_id"]]
         figure.add_scatter(
@@ -63,9 +62,8 @@ def cost(table: pd.DataFrame, column: str, name: str, styles: Mapping[str, RunSt
             hovertemplate=f"{label(row['title'])}<br>{label(name)}: %{{x:,.4~g}}"
             "<br>accuracy %{y:.1%}<extra></extra>",
         )
-    laid_out(figure, f"Accuracy against {name[:1].lower()}{name[1:]}", 420,
-             legend=legend_below_title())  # fmt: skip
-    figure.update_layout(margin_t=_top(len(known) + 1, 2 if not many else 3))
+    laid_out(figure, f"Accuracy against {name[:1].lower()}{name[1:]}", 400)
+    with_legend(figure, len(known) + 1, 400)
     figure.update_xaxes(title=label(name), type="log", tickformat="~s", **_decades(known[column]))
     figure.update_yaxes(title="Share of test clips recognised", tickformat=".0%")
     shown = pd.DataFrame(
@@ -113,7 +111,7 @@ def calibration(table: pd.DataFrame, styles: Mapping[str, RunStyle]) -> Chart:
             mode="lines+markers",
             name=label(title),
             line={"color": style.colour, "width": 2},
-            marker={"symbol": style.marker, "color": style.colour, "size": 8},
+            marker={"symbol": style.marker, "color": style.colour, "size": _sizes(part["n_clips"])},
             error_y={
                 "type": "data",
                 "array": (part["accuracy_high"] - part["accuracy"]).tolist(),
@@ -127,9 +125,8 @@ def calibration(table: pd.DataFrame, styles: Mapping[str, RunStyle]) -> Chart:
             hovertemplate=f"{label(title)}<br>%{{customdata[0]}} clips, mean certainty %{{x:.1%}}"
             "<br>right: %{y:.1%}<extra></extra>",
         )
-    laid_out(figure, "How right the verdicts are, by how sure they were", 440,
-             legend=legend_below_title())  # fmt: skip
-    figure.update_layout(margin_t=_top(len(titles) + 1))
+    laid_out(figure, "How right the verdicts are, by how sure they were", 400)
+    with_legend(figure, len(titles) + 1, 400)
     figure.update_xaxes(title="Probability of the predicted genre", tickformat=".0%",
                         range=[0, 1.02])  # fmt: skip
     figure.update_yaxes(title="Share of verdicts that are right", tickformat=".0%",
@@ -243,9 +240,10 @@ def critical_difference(
     )
 
 
-def _top(n_entries: int, in_a_row: int = 3) -> int:
-    """Room above the plot for title and legend."""
-    return 56 + 20 * math.ceil(n_entries / in_a_row)
+def _sizes(n_clips: pd.Series) -> list[float]:
+    """Of markers: their area grows with the clips."""
+    most = max(1, int(n_clips.max())) if len(n_clips) else 1
+    return [4 + 9 * math.sqrt(n / most) for n in n_clips]
 
 
 def _decades(values: pd.Series) -> dict[str, Any]:

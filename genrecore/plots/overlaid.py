@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
 import pandas as pd
 import plotly.graph_objects as go
 
-from genrecore.plots.chart import Chart, axis, label, legend_below_title, look
+from genrecore.plots.chart import Chart, axis, label, look, with_legend
 from genrecore.plots.palette import RunStyle
 
 _MEASURES = {
@@ -30,6 +29,7 @@ def overlaid_curves(
     over: str = "epoch",
     training: bool = True,
     best_epochs: Mapping[str, float] | None = None,
+    legend: bool = True,
 ) -> Chart:
     """Curves of several runs; validation solid with markers, training dotted; the learning rate
     solid. Of systems with several runs the mean, in a band from the least to the greatest.
@@ -42,6 +42,7 @@ def overlaid_curves(
         over: A key of `OVER`.
         training: Whether the training curve is drawn beside that of validation.
         best_epochs: The epoch each run keeps; it gets a ring.
+        legend: Whether it is drawn; charts above one another need it once.
     """
     name, unit, number = _MEASURES[measure]
     splits = ("train",) if measure == "lr" else ("train", "valid") if training else ("valid",)
@@ -95,14 +96,15 @@ def overlaid_curves(
                 traces.append(_ring(along[at], part.loc[at, measure], style, str(run_id)))
         if len(traces) == before:
             left_out.append(str(title))
-    layout = look(name, 400)
-    layout["margin"] = layout["margin"] | {"t": 56 + 20 * math.ceil(len(drawn) / 3)}
-    layout |= {"legend": legend_below_title(), "hovermode": "closest", "showlegend": True}
+    layout = look(name, 340)
+    layout |= {"hovermode": "closest", "showlegend": legend}
     whole = {"tickformat": "d"} if over != "seconds" else {}
     layout |= {"xaxis": axis(OVER[over], showgrid=False, rangemode="tozero", **whole)}
     floor = {"rangemode": "tozero"} if measure != "accuracy" else {}
     layout |= {"yaxis": axis(unit, tickformat=".0%" if measure == "accuracy" else "~g", **floor)}
     figure = go.Figure({"data": traces, "layout": layout})
+    if legend:
+        with_legend(figure, len(drawn), 340)
     shares = tuple(drawn) if measure == "accuracy" else ()
     alt = f"{name} of {len(drawn)} runs over {OVER[over].lower()}. {_in_words(drawn, measure)}"
     if left_out:

@@ -13,7 +13,7 @@ from genrecore.plots.chart import percent
 from genrecore.plots.contrasts import number
 from genrecore.ui import compare_readers, readers
 from genrecore.ui.choices import choose_one
-from genrecore.ui.compare_choice import RUNS, SYSTEMS, Chosen, choose_two
+from genrecore.ui.compare_choice import RUNS, SYSTEMS, Chosen, choose_band, choose_two
 from genrecore.ui.frame import (
     chart,
     in_percent,
@@ -37,6 +37,7 @@ VIEWS = {
     "settings": "Settings",
 }
 _FEW_PAIRS = 3
+_FEW_LINES = 6
 _FEW_NOTES = 3
 _ICONS = {
     verdicts.BETTER: ":material/trending_up:",
@@ -81,6 +82,7 @@ def show_verdicts(compared: Comparison, what: Chosen) -> None:
     else:
         _many_pairs(compared)
     pair_numbers(pairs)
+    choose_band()
     if len(compared.titles) > 2:
         chart(plots.pair_matrix(pairs, list(compared.titles.values())), "pair_matrix")
         st.caption(
@@ -157,7 +159,7 @@ def _pair(compared: Comparison, a: str, b: str) -> dict[str, Any]:
 
 def show_scores(compared: Comparison, what: Chosen) -> None:
     """Accuracies with intervals, all scores as a table, and how sure verdicts are."""
-    styles = compare_readers.styles(what.members)
+    styles = what.styles
     of_seeds = " The broad band reaches from the least to the most accurate seed."
     section(
         "Scores",
@@ -169,7 +171,8 @@ def show_scores(compared: Comparison, what: Chosen) -> None:
     section(
         "Are they as sure as they are right?",
         "Verdicts by the probability of the predicted genre: below the diagonal a run is too sure "
-        "of itself, above it not sure enough. The calibration error is the mean distance from it.",
+        "of itself, above it not sure enough. The larger a dot, "
+        "the more clips; the calibration error is the mean distance from the diagonal.",
     )
     left, _ = pair("calibration", 3, 1)
     with left:
@@ -193,6 +196,7 @@ def _scores_table(compared: Comparison, what: Chosen) -> None:
     st.dataframe(
         shown,
         hide_index=True,
+        height=38 + 35 * len(table),
         placeholder="–",
         column_order=[
             "title", "accuracy", *(["n_runs"] if several else ["interval"]), "artists", "macro_f1",
@@ -249,7 +253,7 @@ def show_curves(compared: Comparison, what: Chosen) -> None:
         over = choose_one(
             "Over", list(_OVER), "over", _OVER.__getitem__, radio=True, hide_label=True
         )
-        many = len(compared.titles) > 6
+        many = len(compared.titles) > _FEW_LINES
         training = choose_flag("Training as well", "training") if many else not choose_flag(
             "Validation only", "training"
         )  # fmt: skip
@@ -265,9 +269,10 @@ def show_curves(compared: Comparison, what: Chosen) -> None:
         st.caption("How many steps an epoch had is not known of these runs.")
     best = dict(zip(compared.table["run_id"], compared.table["best_epoch"], strict=True))
     kept = {key: float(epoch) for key, epoch in best.items() if pd.notna(epoch)}
-    styles = compare_readers.styles(what.members)
+    styles = what.styles
     for measure in ("accuracy", "loss", "lr"):
-        drawn = plots.overlaid_curves(curves, measure, styles, over, training, kept)
+        legend = measure == "accuracy" or len(compared.titles) <= _FEW_LINES
+        drawn = plots.overlaid_curves(curves, measure, styles, over, training, kept, legend)
         if len(drawn.table):
             chart(drawn, f"curves_{measure}")
     bare = [compared.titles[key] for key in compared.titles if key not in set(curves["run_id"])]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import pandas as pd
@@ -10,6 +10,7 @@ import streamlit as st
 
 from genrecore import systems, verdicts
 from genrecore.comparison import Comparison
+from genrecore.plots import RunStyle
 from genrecore.runs import Run
 from genrecore.ui import compare_readers, readers
 from genrecore.ui.choices import choose, choose_many, choose_one, chosen, chosen_many, hold
@@ -22,7 +23,7 @@ MOST = 20
 
 RUNS, SYSTEMS = "runs", "systems"
 _UNITS = {RUNS: "Single runs", SYSTEMS: "Systems, over their seeds"}
-_MOST_BAND = 20.0  # points
+_USUAL_BAND, _MOST_BAND = 100 * verdicts.BAND, 20.0  # points
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,7 @@ class Chosen:
         unit: `RUNS` or `SYSTEMS`.
         members: The runs of each by its key, a run's id or a system's signature.
         titles: What each is called.
+        styles: How each is drawn.
         band: Differences smaller than this share count as none in practice.
         on_shared: Whether only on the clips that all share.
     """
@@ -40,6 +42,7 @@ class Chosen:
     unit: str
     members: dict[str, list[Run]]
     titles: dict[str, str]
+    styles: Mapping[str, RunStyle]
     band: float
     on_shared: bool
 
@@ -62,18 +65,15 @@ def choose_what(found: Sequence[Run]) -> Chosen:
         "Compare", list(_UNITS), "of", _UNITS.__getitem__, radio=True, hide_label=True
     )
     left = _filtered(found)
-    members, titles = _listed(unit, found)
+    members, titles, styles = _listed(unit, found)
     ids = {run.run_id for run in left}
     fitting = [key for key, runs in members.items() if any(run.run_id in ids for run in runs)]
     known = chosen_many(unit)
     for name in known:
         if name not in members:
             st.warning(plain(f"There is no tested {unit[:-1]} {name}."), icon=":material/search:")
-    everything = chosen("all") == "on"
     picked = fitting
-    if everything:
-        st.caption(f"All {len(fitting):,} {unit} that the filter leaves are compared.")
-    else:
+    if not choose_flag(f"All {len(fitting):,} {unit} that the filter leaves", "all"):
         picked = choose_many(
             "Runs" if unit == RUNS else "Systems",
             # What was picked before stays to be seen, whatever the filter says.
@@ -83,19 +83,13 @@ def choose_what(found: Sequence[Run]) -> Chosen:
             default=_two_best(unit, members, fitting),
             placeholder=f"Pick two or more {unit}",
         )
-    with st.container(horizontal=True, vertical_alignment="bottom", gap="large", key="judging"):
-        choose_flag(
-            f"All {len(fitting):,} that the filter leaves",
-            "all",
-            help="Instead of those picked.",
-        )
-        band = _band()
     picked = _best_first({key: members[key] for key in picked})
     return Chosen(
         unit,
         {key: members[key] for key in picked},
         {key: titles[key] for key in picked},
-        band / 100,
+        styles,
+        _band() / 100,
         chosen("shared") == "on",
     )
 
@@ -130,6 +124,7 @@ def legible(what: Chosen) -> Chosen:
         what.unit,
         {key: what.members[key] for key in kept},
         {key: what.titles[key] for key in kept},
+        what.styles,
         what.band,
         what.on_shared,
     )
@@ -187,17 +182,20 @@ def _filtered(found: Sequence[Run]) -> list[Run]:
     ]
 
 
-def _listed(unit: str, found: Sequence[Run]) -> tuple[dict[str, list[Run]], dict[str, str]]:
-    """(runs by key, title by key) of all there is to choose from."""
+def _listed(
+    unit: str, found: Sequence[Run]
+) -> tuple[dict[str, list[Run]], dict[str, str], Mapping[str, RunStyle]]:
+    """(runs by key, title by key, style by key) of all there is to choose from."""
     if unit == RUNS:
-        return {run.run_id: [run] for run in found}, readers.titles(found)
+        return {run.run_id: [run] for run in found}, readers.titles(found), readers.styles()
     made = compare_readers.grouped(found)
     names = systems.titles(list(made.values()))
     titles = {}
     for key, one in made.items():
         n = one.n_seeds
         titles[key] = f"{names[key]} · {n} seed{'s' if n > 1 else ''}"
-    return {key: list(one.runs) for key, one in made.items()}, titles
+    members = {key: list(one.runs) for key, one in made.items()}
+    return members, titles, compare_readers.styles_of(made)
 
 
 def _two_best(unit: str, members: dict[str, list[Run]], fitting: Sequence[str]) -> list[str]:
@@ -213,18 +211,22 @@ def _two_best(unit: str, members: dict[str, list[Run]], fitting: Sequence[str]) 
 
 
 def _band() -> float:
-    """The band of practical equivalence in points."""
-    usual = 100 * verdicts.BAND
+    """The band of practical equivalence in points, from the URL."""
     try:
-        value = min(_MOST_BAND, max(0.0, float(chosen("band") or usual)))
+        value = float(chosen("band") or _USUAL_BAND)
     except ValueError:
-        value = usual
+        return _USUAL_BAND
+    return min(_MOST_BAND, max(0.0, value)) if value == value else _USUAL_BAND
+
+
+def choose_band() -> None:
+    """The band, to be adjusted."""
     key = "choice_band"
-    hold(key, value)
+    hold(key, _band())
 
     def write() -> None:
         now = float(st.session_state.get(key) or 0.0)
-        choose("band", "" if now == usual else f"{now:g}")
+        choose("band", "" if now == _USUAL_BAND else f"{now:g}")
 
     with st.container(width=330):
         st.number_input(
@@ -235,7 +237,6 @@ def _band() -> float:
             format="%.1f",
             key=key,
             on_change=write,
-            help="Two runs are equivalent where the whole interval of their difference lies within "
+            help="Two are equivalent where the whole interval of their difference lies within "
             "this band.",
         )
-    return value

@@ -22,7 +22,7 @@ def show_genres(compared: Comparison, what: Chosen) -> None:
     """Recall of each genre by run, and the genres that depend most on the model."""
     section("Genres", "How many of each genre's test clips are recognised, with 95 % intervals.")
     if len(compared.titles) <= _MOST_BARS:
-        styles = compare_readers.styles(what.members)
+        styles = what.styles
         chart(plots.per_genre(compared.per_genre, styles), "genres")
     else:
         chart(plots.recall_map(compared.per_genre), "genres")
@@ -111,7 +111,7 @@ def show_cost(compared: Comparison, what: Chosen) -> None:
     )
     scored = compared.table[["run_id", "accuracy", "accuracy_low", "accuracy_high"]]
     joined = table.merge(scored, on="run_id")
-    styles = compare_readers.styles(what.members)
+    styles = what.styles
     if joined[name].notna().any():
         chart(plots.cost(joined, name, costs.COSTS[name], styles), f"cost_{name}")
         bare = joined.loc[joined[name].isna(), "title"].to_list()
@@ -130,6 +130,7 @@ def show_cost(compared: Comparison, what: Chosen) -> None:
     st.dataframe(
         table.drop(columns="run_id"),
         hide_index=True,
+        height=38 + 35 * len(table),
         placeholder="–",
         column_config={
             "title": "Run",
@@ -214,7 +215,8 @@ def show_settings(compared: Comparison, what: Chosen) -> None:
         return
     if len(configs) > _MOST_BARS:  # many columns are hard to read: a row each instead
         table = table.set_index("setting").T.rename_axis("run").reset_index()
-        st.dataframe(table, hide_index=True, column_config={"run": "Run"})
+        tall = 38 + 35 * len(table)
+        st.dataframe(table, hide_index=True, height=tall, column_config={"run": "Run"})
         return
     st.dataframe(table, hide_index=True, column_config={"setting": "Setting"})
 

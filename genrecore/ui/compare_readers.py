@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 import streamlit as st
 
-from genrecore import comparison, costs, systems
+from genrecore import comparison, costs, plots, systems
 from genrecore.comparison import Comparison
 from genrecore.plots import RunStyle
 from genrecore.runs import Run
@@ -70,10 +70,11 @@ def grouped(found: Sequence[Run]) -> dict[str, System]:
     return {one.signature: one for one in systems.of(found)}
 
 
-def styles(members: Mapping[str, Sequence[Run]]) -> dict[str, RunStyle]:
-    """How each is drawn: a system as its oldest run is."""
-    every = readers.styles()
-    return {key: every[found[0].run_id] for key, found in members.items()}
+def styles_of(made: Mapping[str, System]) -> dict[str, RunStyle]:
+    """How each system is drawn, in the order of their oldest runs: all those of the store are
+    given, so that a system keeps its style."""
+    first = {one.runs[0].run_id: key for key, one in made.items()}
+    return {first[run_id]: style for run_id, style in plots.run_styles(list(first)).items()}
 
 
 def _system(signature: str, found: Sequence[Run]) -> System:
