@@ -31,6 +31,7 @@ _PAGES = {
         ("leaks", "Leaks", ":material/water_drop:"),
         ("train", "Train", ":material/model_training:"),
         ("plans", "Plans", ":material/grid_view:"),
+        ("papers", "Papers", ":material/menu_book:"),
         ("classify", "Classify", ":material/graphic_eq:"),
     ],
 }

@@ -1,0 +1,32 @@
+"""Papers: what five studies print, and what our runs say beside it."""
+
+import streamlit as st
+
+from genrecore import ui
+from genrecore.ui import papers, papers_figures, papers_numbers
+
+ui.page(
+    "Papers",
+    "Five studies as recipes: what they claim, and what you get, their way and an honest way.",
+)
+
+study = papers.choose_study()
+papers.head(study)
+view = papers.choose_view()
+if view == "recipe":
+    papers.recipe(study)
+    st.stop()
+if view == "run":
+    # Only making configurations needs torch.
+    with st.spinner("Loading torch …"):
+        from genrecore.ui import papers_run
+
+    papers_run.panel(study)
+    st.stop()
+
+with ui.sentences():
+    results = papers_numbers.choose_results(study)
+    if view == "numbers":
+        papers_numbers.show(results)
+    else:
+        papers_figures.show(results)
