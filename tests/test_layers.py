@@ -25,7 +25,7 @@ LAYERS = (
      "feed",
      "heads", "checkpoint", "lifecycle", "inference", "panel", "comparison",
      "systems", "pairs", "contrasts",
-     "caveats", "costs", "export", "mistakes", "plots",
+     "caveats", "costs", "export", "report", "mistakes", "plots",
      "jobs", "judgements",
      "queueing", "settings", "slots", "spawning", "tasks", "runner", "leaklab",
      "pooling", "uploads", "depiction", "cards", "latency", "reaches", "model_inputs",
@@ -39,7 +39,7 @@ LAYER = {module: level for level, modules in enumerate(LAYERS) for module in mod
 # In these layers modules stand side by side and know nothing of one another.
 SEPARATE = {2}
 WITHOUT_TORCH = (
-    "plots", "comparison", "runs", "metrics", "significance", "jobs", "queueing",
+    "plots", "comparison", "report", "runs", "metrics", "significance", "jobs", "queueing",
     "tasks", "runner", "ui", "cli",
     "datasets", "splits", "config", "audio", "corpus", "preparation", "clips", "relabel",
     "pooling", "leaklab", "answers", "audit", "provided", "fingerprint", "archives", "download",

@@ -1,0 +1,21 @@
+"""A comparison that can be sent: one HTML file, tables for papers, figures as pictures.
+
+`write` makes the file; it opens offline, in both themes, and on paper. `write_tables` and
+`write_figures` give what is in it as CSV, Markdown and LaTeX, and as SVG and PNG.
+"""
+
+from genrecore.report.figures import Figure, figures
+from genrecore.report.page import html, write
+from genrecore.report.pictures import write_figures
+from genrecore.report.tables import Table, tables, write_tables
+
+__all__ = [
+    "Figure",
+    "Table",
+    "figures",
+    "html",
+    "tables",
+    "write",
+    "write_figures",
+    "write_tables",
+]

@@ -1,0 +1,162 @@
+"""A comparison as one HTML file that needs nothing besides itself."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from plotly.offline import get_plotlyjs
+
+from genrecore import __version__, comparison, jobfolder, jobs, systems, verdicts
+from genrecore import config as configuration
+from genrecore.comparison import Comparison
+from genrecore.errors import GenrecoreError
+from genrecore.report.figures import Figure, as_frame, figures, template
+from genrecore.report.formats import Table
+from genrecore.report.tables import audit_sentence, members, plain, public, tables
+from genrecore.runs import Run
+
+_HERE = Path(__file__).parent
+_ALL_SENTENCES = 10  # of more pairs those with the most accurate one come first
+
+
+def write(compared: Comparison | Sequence[Run], path: str | Path, title: str = "") -> Path:
+    """Writes a comparison as one HTML file and returns where it lies.
+
+    The file opens without network in any browser, its figures can be zoomed and saved, and it
+    prints. It holds no audio, no folder of this machine, and asks no server for anything.
+
+    Args:
+        compared: A comparison, or the runs to compare.
+        path: Of the file; folders above it are made.
+        title: Its heading; by default what is compared.
+
+    Raises:
+        GenrecoreError: The runs cannot be compared, or the file cannot be written.
+    """
+    if not isinstance(compared, Comparison):
+        compared = comparison.compare(list(compared))
+    place = Path(path).expanduser().absolute()
+    text = html(compared, title)
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        jobfolder.write_text(place, text)
+    except OSError as error:
+        raise GenrecoreError(
+            f"The report cannot be written to {path}: {jobfolder.in_words(error)}"
+        ) from None
+    return place
+
+
+def html(compared: Comparison, title: str = "") -> str:
+    """The report as text.
+
+    Args:
+        compared: What it is of.
+        title: Its heading; by default what is compared.
+    """
+    shown = figures(compared)
+    by_name = {table.name: table for table in tables(compared)}
+    pairs, table = compared.pairs, compared.table
+    best = str(table.sort_values("accuracy", ascending=False, kind="stable")["run_id"].iloc[0])
+    first = (pairs["run_a"] == best) | (pairs["run_b"] == best) | (len(pairs) <= _ALL_SENTENCES)
+    of_systems = not set(compared.titles) <= {run.run_id for run in compared.runs}
+    return _environment().get_template("report.html").render(
+        title=title or _title(compared),
+        made=time.strftime("%d %B %Y, %H:%M"),
+        version=__version__,
+        n_shared=len(compared.shared),
+        n_tested=compared.n_tested,
+        notes=[{"words": words, "grave": "leak" in words.lower()} for words in compared.notes],
+        first=pairs.loc[first, "sentence"].tolist(),
+        others=pairs.loc[~first, "sentence"].tolist(),
+        best=compared.titles[best],
+        verdicts=_counted(pairs["verdict"].tolist()),
+        figures={name: [one for one in shown if one.section == name] for name in _sections(shown)},
+        tables=by_name,
+        confusions=[table for table in by_name.values() if table.name.startswith("confusion-")],
+        numbers={one.name: _numbers(one) for one in shown},
+        band=verdicts.points(verdicts.BAND),
+        of_systems=of_systems,
+        method=systems.METHOD,
+        runs=[_about(compared, key, run) for key, of_key in members(compared).items()
+              for run in of_key],
+        command=_command(compared, of_systems),
+        specs=_as_script({one.name: one.spec for one in shown}),
+        templates=_as_script({name: template(name) for name in ("light", "dark")}),
+        plotly=get_plotlyjs(),
+        style=(_HERE / "report.css").read_text(encoding="utf-8"),
+        script=(_HERE / "report.js").read_text(encoding="utf-8"),
+    )  # fmt: skip
+
+
+@lru_cache(maxsize=1)
+def _environment() -> jinja2.Environment:
+    return jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_HERE),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
+def _as_script(value: Any) -> str:
+    """JSON that cannot end the element it stands in."""
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    for sign in "<>&\u2028\u2029":
+        text = text.replace(sign, f"\\u{ord(sign):04x}")
+    return text
+
+
+def _title(compared: Comparison) -> str:
+    what = "systems" if len(compared.titles) < len(compared.runs) else "runs"
+    datasets = dict.fromkeys(run.config.dataset.name for run in compared.runs)
+    return f"{len(compared.titles)} {what} on {', '.join(datasets)}"
+
+
+def _command(compared: Comparison, of_systems: bool) -> str:
+    named = " ".join(found[0].run_id for found in members(compared).values())
+    return f"genrecore compare {named}{' --systems' if of_systems else ''}"
+
+
+def _sections(shown: Sequence[Figure]) -> list[str]:
+    every = ("scores", "pairs", "curves", "genres", "confusions", "calibration", "cost")
+    return [*dict.fromkeys([*every, *(one.section for one in shown)])]
+
+
+def _counted(words: Sequence[str]) -> str:
+    counts = {word: words.count(word) for word in dict.fromkeys(words)}
+    return ", ".join(f"{n} {word}" for word, n in counts.items())
+
+
+def _numbers(figure: Figure) -> Table:
+    return plain(figure.name, figure.chart.alt, as_frame(figure.chart), figure.chart.shares)
+
+
+def _about(compared: Comparison, key: str, run: Run) -> dict[str, Any]:
+    """What stands about a run below its name."""
+    config = public(run.config)
+    title = compared.titles[key]
+    settings = {
+        name.replace(".options.", "."): value if isinstance(value, str) else json.dumps(value)
+        for name, value in configuration.flat(config).items()
+    }
+    changed = {name.replace(".options.", ".") for name in configuration.differences(config)}
+    audit = jobfolder.read_json(run.folder / "audit.json")
+    return {
+        "title": title if key == run.run_id else f"{title}: {run.title}",
+        "run_id": run.run_id,
+        "command": jobs.command_of(config),
+        "settings": settings,
+        "changed": changed,
+        "audit": audit_sentence(run),
+        "leaks": bool(run.badge),
+        "crossings": [one["sentence"] for one in audit.get("crossings", [])],
+        "checked": [str(one) for one in audit.get("checked", [])],
+    }

@@ -1,0 +1,81 @@
+"""The figures of a comparison as files, drawn by a browser without a window."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from genrecore import jobfolder
+from genrecore.comparison import Comparison
+from genrecore.errors import GenrecoreError
+from genrecore.report.figures import figures, template
+
+FORMATS = ("svg", "png")
+_WIDTH = 900  # pixels; a PNG has twice as many
+
+
+def write_figures(
+    compared: Comparison, folder: Path, formats: Sequence[str] = FORMATS
+) -> list[Path]:
+    """Every figure of a comparison as `<name>.svg` and `<name>.png`, on white.
+
+    Args:
+        compared: What to draw.
+        folder: It is made where it is not there.
+        formats: Of `FORMATS`; Plotly's others work as well.
+
+    Raises:
+        GenrecoreError: No Chromium or Chrome is found, or the folder cannot be written.
+    """
+    place = folder.expanduser().absolute()
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".drawing-", dir=place) as drawing:
+            wanted = _wanted(compared, Path(drawing), formats)
+            _draw(wanted)
+            return [one["path"].replace(place / one["path"].name) for one in wanted]
+    except OSError as error:
+        raise GenrecoreError(
+            f"{folder} cannot take the figures: {jobfolder.in_words(error)}"
+        ) from None
+
+
+def _wanted(compared: Comparison, folder: Path, formats: Sequence[str]) -> list[dict[str, Any]]:
+    """What the browser is asked for: a figure, a path and a size each."""
+    wanted = []
+    for one in figures(compared):
+        spec = one.spec
+        spec["layout"] |= {"template": template("light"), "paper_bgcolor": "#ffffff"}
+        height = int(spec["layout"].get("height", 400))
+        name = re.sub(r"[^A-Za-z0-9._-]+", "-", one.name)
+        for format_ in formats:
+            size = {"width": _WIDTH, "height": height, "scale": 2 if format_ == "png" else 1}
+            path = folder / f"{name}.{format_}"
+            wanted.append({"fig": spec, "path": path, "opts": {"format": format_, **size}})
+    return wanted
+
+
+def _draw(wanted: list[dict[str, Any]]) -> None:
+    import kaleido
+    from choreographer import errors
+
+    failures = (
+        errors.BrowserFailedError, errors.BrowserClosedError, errors.BrowserDepsError,
+        errors.ChannelClosedError, errors.DevtoolsProtocolError, TimeoutError,
+    )  # fmt: skip
+    try:
+        # Without MathJax, which it would fetch from the net.
+        kaleido.write_fig_from_object_sync(wanted, kopts={"mathjax": False}, cancel_on_error=True)
+    except errors.ChromeNotFoundError:
+        raise GenrecoreError(
+            "Figures are drawn by Chromium or Chrome, and none is installed; 'apt-get install "
+            "chromium' brings it. In the report each figure saves itself by its own button."
+        ) from None
+    except failures as error:
+        raise GenrecoreError(
+            f"The browser that draws figures does not work ({type(error).__name__}); see what "
+            "'chromium --version' says."
+        ) from None

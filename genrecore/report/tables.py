@@ -1,0 +1,302 @@
+"""The tables of a comparison: scores, pairs, genres, confusions, settings, protocol, versions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from genrecore import config as configuration
+from genrecore import contrasts, costs, jobfolder, systems
+from genrecore.comparison import Comparison
+from genrecore.config import RunConfig
+from genrecore.errors import GenrecoreError
+from genrecore.report.formats import Column, Table
+from genrecore.runs import Run
+
+FORMATS = {"csv": "csv", "markdown": "md", "latex": "tex"}
+"""Of the tables' files, and their endings."""
+
+_SCORES = (
+    Column("title", "Run"),
+    Column("n_runs", "Runs", "count"),
+    Column("n_clips", "Test clips", "count"),
+    Column("accuracy", "Accuracy", "share"),
+    Column("accuracy_low", "95 % interval", "between", "accuracy_high"),
+    Column("artists_low", "95 %, by artist", "between", "artists_high"),
+    Column("seed_low", "Worst to best run", "between", "seed_high"),
+    Column("macro_f1", "Macro-F1", "number"),
+    Column("balanced_accuracy", "Balanced accuracy", "share"),
+    Column("top_2", "Top-2", "share"),
+    Column("log_loss", "Log loss", "number"),
+    Column("calibration_error", "Calibration error", "number"),
+    Column("badge", "Warning"),
+)
+_COSTS = (
+    Column("title", "Run"),
+    Column("best_epoch", "Epoch kept", "count"),
+    Column("n_epochs", "of", "count"),
+    Column("n_parameters", "Parameters", "count"),
+    Column("n_multiply_adds", "Multiply–adds, 30 s", "count"),
+    Column("train_s", "Training", "seconds"),
+    Column("latency_ms", "Latency, 30 s, ms", "number"),
+    Column("device", "Trained on"),
+    Column("measured_on", "Latency measured on"),
+)
+_PAIRS = (
+    Column("title_a", "A"),
+    Column("title_b", "B"),
+    Column("n_clips", "Shared clips", "count"),
+    Column("both", "Both right", "count"),
+    Column("only_a", "Only A", "count"),
+    Column("only_b", "Only B", "count"),
+    Column("neither", "Both wrong", "count"),
+    Column("difference", "A − B, points", "points"),
+    Column("low", "95 % interval", "points between", "high"),
+    Column("p", "p", "p"),
+    Column("p_exact", "p, exact", "p"),
+    Column("p_holm", "p, all pairs", "p"),
+    Column("verdict", "Verdict"),
+    Column("resolved", "Resolves, points", "size"),
+)
+_GENRES = (
+    Column("title", "Run"),
+    Column("genre", "Genre"),
+    Column("n_clips", "Test clips", "count"),
+    Column("recall", "Recall", "share"),
+    Column("recall_low", "95 % interval", "between", "recall_high"),
+    Column("precision", "Precision", "share"),
+    Column("f1", "F1", "number"),
+)
+_DEPENDENCE = (
+    Column("genre", "Genre"),
+    Column("n_clips", "Test clips", "count"),
+    Column("lowest", "Lowest recall", "share"),
+    Column("worst", "of"),
+    Column("highest", "Highest recall", "share"),
+    Column("best", "of"),
+    Column("p_holm", "p, all genres", "p"),
+    Column("dependence", "Depends on the model"),
+)
+_PROTOCOL = (
+    Column("title", "Run"),
+    Column("run_id", "Folder"),
+    Column("dataset", "Dataset"),
+    Column("split", "Split"),
+    Column("fold", "Fold", "count"),
+    Column("seed", "Seed", "count"),
+    Column("split_seed", "Split seed", "count"),
+    Column("n_train", "Training clips", "count"),
+    Column("n_valid", "Validation clips", "count"),
+    Column("n_test", "Test clips", "count"),
+    Column("choose_epoch", "Epoch kept"),
+    Column("audit", "Audit"),
+)
+
+
+def tables(compared: Comparison) -> list[Table]:
+    """Everything that a comparison counts, in the order in which one reads it."""
+    found = [_scores(compared), Table("pairs", "Every pair of runs", compared.pairs, _PAIRS)]
+    found.append(Table("genres", "Recall of each genre", compared.per_genre, _GENRES))
+    if len(compared.dependence):
+        title = "How much each genre depends on the model"
+        found.append(Table("dependence", title, compared.dependence, _DEPENDENCE))
+    for key, matrix in compared.confusions.items():
+        found.append(_confusion(key, compared.titles[key], matrix))
+    found.append(_costs(compared))
+    found.append(Table("protocol", "Data, splits and audit", _protocol(compared), _PROTOCOL))
+    configs = {compared.titles[key]: config for key, config in _configs(compared).items()}
+    differing = contrasts.settings(configs)
+    if len(differing):
+        differing = differing.rename(columns={"setting": "Setting"})
+        differing["Setting"] = differing["Setting"].str.replace(".options.", ".", regex=False)
+        found.append(plain("settings", "Settings that differ", differing))
+    versions = _versions(compared)
+    if len(versions):
+        found.append(plain("environment", "What the runs were trained with", versions))
+    if len(compared.curves):
+        found.append(plain("curves", "Every epoch of every run", compared.curves))
+    return found
+
+
+def write_tables(
+    compared: Comparison, folder: Path, formats: Sequence[str] = tuple(FORMATS)
+) -> list[Path]:
+    """The tables as files `<name>.csv`, `.md` and `.tex`; the curves, long, as CSV alone.
+
+    Args:
+        compared: What to write.
+        folder: It is made where it is not there.
+        formats: Of `FORMATS`.
+
+    Raises:
+        GenrecoreError: The folder cannot be written.
+    """
+    place = folder.expanduser().absolute()
+    written = []
+    try:
+        place.mkdir(parents=True, exist_ok=True)
+        for table in tables(compared):
+            for name in formats:
+                if table.name == "curves" and name != "csv":
+                    continue
+                path = place / f"{table.name}.{FORMATS[name]}"
+                jobfolder.write_text(path, getattr(table, name))
+                written.append(path)
+    except OSError as error:
+        raise GenrecoreError(
+            f"{folder} cannot take the tables: {jobfolder.in_words(error)}"
+        ) from None
+    return written
+
+
+def plain(name: str, title: str, frame: pd.DataFrame, shares: Sequence[str] = ()) -> Table:
+    """A table whose columns are titled already; numbers keep their digits.
+
+    Args:
+        name: Of its files.
+        title: A caption.
+        frame: The table.
+        shares: Columns to be read as per cent.
+    """
+    columns = []
+    for column in frame.columns:
+        numeric = pd.api.types.is_numeric_dtype(frame[column])
+        whole = pd.api.types.is_integer_dtype(frame[column])
+        kind = "share" if column in shares else "count" if whole else "number" if numeric else ""
+        columns.append(Column(str(column), str(column), kind or "text"))
+    return Table(name, title, frame, tuple(columns))
+
+
+def members(compared: Comparison) -> dict[str, list[Run]]:
+    """The runs of each key of a comparison: one of a run, several of a system."""
+    by_id = {run.run_id: [run] for run in compared.runs}
+    if set(compared.titles) <= set(by_id):
+        return {key: by_id[key] for key in compared.titles}
+    found: dict[str, list[Run]] = {key: [] for key in compared.titles}
+    for run in compared.runs:
+        found[systems.signature(run)].append(run)
+    return found
+
+
+def public(config: RunConfig) -> RunConfig:
+    """The configuration without the folders of this machine: of a path its last name is left."""
+    return configuration.read(_without_folders(config.model_dump(mode="json")))
+
+
+def _without_folders(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _without_folders(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_without_folders(item) for item in value]
+    if isinstance(value, str) and value.startswith(("/", "~/")):
+        return f"…/{Path(value).name}"
+    return value
+
+
+def _scores(compared: Comparison) -> Table:
+    frame, left_out = compared.table, set()
+    if (frame["n_runs"] <= 1).all():
+        left_out |= {"n_runs", "seed_low"}
+    if not frame["badge"].any():
+        left_out.add("badge")
+    columns = tuple(column for column in _SCORES if column.key not in left_out)
+    return Table("scores", "Scores on the test clips, with 95 % intervals", frame, columns)
+
+
+def _confusion(key: str, title: str, matrix: pd.DataFrame) -> Table:
+    frame = matrix.rename_axis(index="labelled", columns=None).reset_index()
+    frame = frame.rename(columns={"labelled": "labelled ↓ predicted →"})
+    return plain(f"confusion-{key}", f"Clips by labelled and predicted genre: {title}", frame)
+
+
+def _costs(compared: Comparison) -> Table:
+    sides = [(key, compared.titles[key], found) for key, found in members(compared).items()]
+    epochs = compared.table[["run_id", "best_epoch", "n_epochs"]]
+    frame = costs.table(sides).merge(epochs, on="run_id")
+    known = {column.key for column in _COSTS if frame[column.key].replace("", None).notna().any()}
+    columns = tuple(column for column in _COSTS if column.key in known)
+    return Table("costs", "What training and listening cost", frame, columns)
+
+
+def _configs(compared: Comparison) -> dict[str, RunConfig]:
+    """A configuration of each key; of a system without what its runs differ in."""
+    found = {}
+    for key, of_key in members(compared).items():
+        config = public(of_key[0].config)
+        if len(of_key) > 1:
+            config = config.model_copy(update={"seed": 0, "split_seed": 0, "fold": 0})
+        found[key] = config
+    return found
+
+
+def _protocol(compared: Comparison) -> pd.DataFrame:
+    titles = {run.run_id: compared.titles[key] for key, all_ in members(compared).items()
+              for run in all_}  # fmt: skip
+    rows = []
+    for run in compared.runs:
+        config, clips = run.config, run.clips
+        counts = {} if clips is None else clips["split"].value_counts().to_dict()
+        options = ", ".join(f"{name} {value}" for name, value in config.split.options.items())
+        rows.append(
+            {
+                "title": titles[run.run_id],
+                "run_id": run.run_id,
+                "dataset": config.dataset.name,
+                "split": f"{config.split.name} ({options})" if options else config.split.name,
+                "fold": config.fold,
+                "seed": config.seed,
+                "split_seed": config.split_seed,
+                **{f"n_{part}": counts.get(part) for part in ("train", "valid", "test")},
+                "choose_epoch": _epoch_kept(run),
+                "audit": audit_sentence(run),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def _epoch_kept(run: Run) -> str:
+    best = run.status.get("best_epoch")
+    if best is None:
+        return "fitted at one go"
+    how = "best on validation" if run.config.training.choose_epoch == "best" else "the last"
+    return f"{best}, {how}"
+
+
+def audit_sentence(run: Run) -> str:
+    """What the audit of a run's split found, in a sentence."""
+    audit = jobfolder.read_json(run.folder / "audit.json")
+    if not audit:
+        return "Not audited."
+    return str(audit.get("reason") or "Nothing crosses the split.")
+
+
+def _versions(compared: Comparison) -> pd.DataFrame:
+    """A row a fact (device, precision, versions), a column for all runs that agree in all of them;
+    empty where nothing is known."""
+    known: dict[tuple[tuple[str, str], ...], list[str]] = {}
+    for key, of_key in members(compared).items():
+        for run in of_key:
+            known.setdefault(_facts(run), []).append(compared.titles[key])
+    known.pop((), None)
+    columns: dict[str, dict[str, str]] = {}
+    for facts, titles in known.items():
+        names = list(dict.fromkeys(titles))
+        title = "All runs" if len(known) == 1 else ", ".join(names)
+        columns[title if title not in columns else f"{title} ({len(columns) + 1})"] = dict(facts)
+    frame = pd.DataFrame(columns, dtype=object)
+    return frame.rename_axis(index="What").reset_index() if len(frame) else frame
+
+
+def _facts(run: Run) -> tuple[tuple[str, str], ...]:
+    environment = run.environment
+    named = {
+        "Device": environment.get("device_name"),
+        "Precision": environment.get("precision"),
+        "Threads": environment.get("n_threads"),
+        "System": environment.get("platform"),
+        **environment.get("versions", {}),
+    }
+    return tuple((name, str(value)) for name, value in named.items() if value)

@@ -1,0 +1,242 @@
+"""A comparison as a file: its numbers are the store's, its names are never markup."""
+
+from __future__ import annotations
+
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from markdown_it import MarkdownIt
+from test_comparison import rights, told
+
+from genrecore import comparison, metrics, report, systems
+from genrecore.errors import GenrecoreError
+from genrecore.report.formats import Column, Table, latex, markdown, shown
+from genrecore.report.tables import public
+from genrecore.runs import Run
+
+NASTY = {
+    "blues": "<script>window.stolen = 1</script>",
+    "jazz": 'R&B | "soul", 50 % \\ $x_1^2$ #{~}',
+    "rock": "</script><img src=x onerror='window.stolen = 1'> 民謡",
+}
+"""Names as a folder of one's own music may have them."""
+
+
+def called(run: Run, names: dict[str, str]) -> Run:
+    """The same run on genres of other names."""
+    for file in ("predictions.parquet", "clips.parquet"):
+        table = pd.read_parquet(run.folder / file)
+        table["genre"] = table["genre"].map(names)
+        table = table.rename(columns={f"p_{old}": f"p_{new}" for old, new in names.items()})
+        table.to_parquet(run.folder / file, index=False)
+    return Run(run.folder)
+
+
+def watched(run: Run, n_epochs: int = 3) -> Run:
+    """The same run with a history, an audit and an environment."""
+    lines = [
+        {"epoch": k + 1, "train_loss": 2.0 / (k + 1), "train_accuracy": 0.3, "valid_loss": 2.0,
+         "valid_accuracy": 0.2 + k / 10, "lr": 1e-3, "seconds": 1.5}
+        for k in range(n_epochs)
+    ]  # fmt: skip
+    (run.folder / "history.jsonl").write_text("".join(json.dumps(row) + "\n" for row in lines))
+    audit = {"refused": True, "reason": "It <b>leaks</b> & how.", "n_crossing_test_clips": 4}
+    (run.folder / "audit.json").write_text(json.dumps(audit))
+    versions = {"device_name": "CPU", "host": "secret-host", "versions": {"torch": "2.11.0"}}
+    (run.folder / "environment.json").write_text(json.dumps(versions))
+    return Run(run.folder)
+
+
+def nasty_runs(store: Path, n: int = 2) -> list[Run]:
+    artists = np.arange(120) // 4
+    found = [told(store, rights(0.8 - k / 10, 120, k), artists, seed=k) for k in range(n)]
+    return [watched(called(run, NASTY)) for run in found]
+
+
+class Seen(HTMLParser):
+    """Everything that an HTML file could fetch or run, and its texts."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.addresses: list[str] = []
+        self.handlers: list[str] = []
+        self.tags: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        for name, value in attrs:
+            if name in ("src", "href", "srcset", "action", "data"):
+                self.addresses.append(str(value))
+            if name.startswith("on"):
+                self.handlers.append(name)
+
+
+def test_a_report_asks_nobody_for_anything_and_runs_no_name(store: Path, tmp_path: Path) -> None:
+    path = report.write(nasty_runs(store), tmp_path / "deep" / "out.html")
+    text = path.read_text(encoding="utf-8")
+    seen = Seen()
+    seen.feed(text)
+    assert all(address.startswith("#") for address in seen.addresses)
+    assert len(seen.addresses) >= 10
+    assert seen.handlers == []
+    assert "img" not in seen.tags
+    assert seen.tags.count("script") == 4  # data, templates, plotly.js, ours
+    assert "secret-host" not in text
+    assert len(text.encode()) < 8e6
+
+
+def test_tables_read_back_as_what_the_store_holds(store: Path, tmp_path: Path) -> None:
+    found = nasty_runs(store, 3)
+    compared = comparison.compare(found)
+    written = report.write_tables(compared, tmp_path / "tables")
+    assert {path.suffix for path in written} == {".csv", ".md", ".tex"}
+    read = {path.stem: pd.read_csv(path) for path in written if path.suffix == ".csv"}
+    for run, (_, row) in zip(found, read["scores"].iterrows(), strict=True):
+        assert row["accuracy"] == comparison.scores(run)["accuracy"]
+        assert row["accuracy_low"] == comparison.scores(run)["accuracy_low"]
+        counts = read[f"confusion-{run.run_id}"]
+        expected = metrics.confusion(run.predictions, list(NASTY.values()))
+        assert counts.iloc[:, 0].tolist() == list(NASTY.values()) == list(counts.columns[1:])
+        assert counts.iloc[:, 1:].to_numpy().tolist() == expected.to_numpy().tolist()
+    assert read["pairs"]["p_holm"].tolist() == compared.pairs["p_holm"].tolist()
+    assert read["pairs"]["sentence"].tolist() == compared.pairs["sentence"].tolist()
+    assert read["genres"]["genre"].tolist() == list(NASTY.values()) * 3
+    assert read["genres"]["recall"].tolist() == compared.per_genre["recall"].tolist()
+    assert read["settings"]["Setting"].tolist() == ["seed"]
+    assert len(read["curves"]) == 3 * 3 * 2
+    assert read["protocol"]["n_test"].tolist() == [120] * 3
+    assert read["environment"].set_index("What")["All runs"]["torch"] == "2.11.0"
+
+
+def test_markdown_tables_say_what_their_cells_say(store: Path) -> None:
+    reader = MarkdownIt("commonmark").enable("table")
+    for table in report.tables(comparison.compare(nasty_runs(store))):
+        tokens = reader.parse(table.markdown)
+        cells = [
+            "".join(part.content for part in (tokens[k + 1].children or []))
+            for k, token in enumerate(tokens)
+            if token.type in ("td_open", "th_open")
+        ]
+        said = [[column.title for column in table.columns], *table.cells]
+        assert cells == [" ".join(text.split()) for row in said for text in row]
+        kinds = {part.type for token in tokens for part in token.children or []}
+        assert kinds <= {"text", "text_special", "strong_open", "strong_close"}
+
+
+def test_latex_takes_every_sign_as_itself() -> None:
+    signs = "".join(chr(k) for k in range(32, 127))
+    escaped = latex(signs)
+    for sign in "#$%&_{}":
+        assert f"\\{sign}" in escaped
+    known = r"\\text(backslash|asciitilde|asciicircum|less|greater|bar)\{\}|\\[#$%&_{}]"
+    assert not set(re.sub(known, "", escaped)) & set('\\#$%&_{}~^<>|"')
+    assert re.sub(known, "", escaped).startswith(" !'''()*+,-./0")
+    assert latex("−0.9 · 81.3 %") == r"$-$0.9 \textperiodcentered{} 81.3\,\%"
+    assert latex("a\nb") == "a b"
+    assert latex("Français 民謡") == "Français 民謡"
+
+
+def test_a_latex_table_has_as_many_cells_as_columns(store: Path) -> None:
+    for table in report.tables(comparison.compare(nasty_runs(store))):
+        body = table.latex.split("\\hline\n")
+        lines = [*body[1].splitlines(), *body[2].splitlines()]
+        assert len(lines) == len(table.frame) + 1
+        for line in lines:
+            assert len(re.findall(r"(?<!\\)&", line)) == len(table.columns) - 1
+            assert line.endswith(r" \\")
+        opened, closed = (len(re.findall(rf"(?<!\\)\{sign}", table.latex)) for sign in "{}")
+        assert opened == closed
+
+
+def test_cells_are_written_for_people() -> None:
+    assert shown(0.8125, "share") == "81.3 %"  # halves go up
+    assert shown(-0.009, "points") == "−0.9"
+    assert shown(0.051, "size") == "5.1"
+    assert shown(11_175_370, "count") == "11\u202f175\u202f370"
+    assert shown(81.5, "count") == "81.5"  # of systems a mean
+    assert shown(3e-7, "p") == "< 0.0001"
+    assert (shown(59, "seconds"), shown(3720, "seconds")) == ("59 s", "1 h 02 min")
+    assert shown(float("nan"), "share") == shown(None, "text") == "–"
+    assert markdown("") == " "
+    interval = Column("low", "from", "points between", "high")
+    frame = pd.DataFrame({"low": [-0.01, np.nan], "high": [0.072, np.nan]})
+    assert Table("t", "T", frame, (interval,)).cells == [["−1.0 to +7.2"], ["–"]]
+
+
+def test_no_folder_of_this_machine_is_told(store: Path) -> None:
+    where = {"dataset": "folder", "dataset.folder": "/home/somebody/my music"}
+    both = [told(store, rights(0.7, 60, k), seed=k, **where) for k in range(2)]
+    text = report.html(comparison.compare(both))
+    assert "somebody" not in text
+    assert "…/my music" in text
+    assert public(both[0].config).dataset.options["folder"] == "…/my music"
+
+
+def test_systems_are_reported_over_their_seeds(store: Path) -> None:
+    for k in range(6):
+        told(store, rights(0.5 + 0.05 * (k % 2), 90, k), seed=k // 2,
+             **{"training.lr": 0.1 / (1 + k % 2)})  # fmt: skip
+    from genrecore import runs
+
+    compared = systems.compare(systems.of(runs.all_runs()))
+    text = report.html(compared)
+    assert "pigeonhole bootstrap" in text
+    assert "2 systems on" in text
+    by_name = {table.name: table for table in report.tables(compared)}
+    assert by_name["scores"].frame["n_runs"].tolist() == [3, 3]
+    assert len(by_name["protocol"].frame) == 6
+    assert by_name["settings"].frame["Setting"].tolist() == ["training.lr"]
+
+
+def test_what_is_missing_or_differs_is_said_and_nothing_breaks(store: Path) -> None:
+    a = told(store, rights(0.6, 90, 1))
+    b = watched(told(store, rights(0.6, 90, 2), first=60, seed=1))
+    c = called(told(store, rights(0.6, 90, 3), first=1000, seed=2), NASTY)
+    table = pd.read_parquet(a.folder / "predictions.parquet")
+    table.loc[:3, ["p_blues", "p_jazz", "p_rock"]] = np.nan
+    table.to_parquet(a.folder / "predictions.parquet", index=False)
+    (b.folder / "clips.parquet").unlink()
+    compared = comparison.compare([Run(a.folder), b, c])
+    text = report.html(compared, title="A & B <i>")
+    assert "<h1>A &amp; B &lt;i&gt;</h1>" in text
+    for note in compared.notes:
+        assert re.sub(r"[<>&\"'].*", "", note) in text  # up to what is escaped
+    names = {figure.name for figure in report.figures(compared)}
+    assert {"scores", "pairs", "genres", "calibration", "curves-loss"} <= names
+    assert not any(name.startswith("agreement") for name in names)  # no clips are shared
+
+
+def test_many_runs_get_fewer_figures(store: Path) -> None:
+    many = [told(store, rights(0.5 + k / 30, 60, k), seed=k) for k in range(8)]
+    compared = comparison.compare(many)
+    names = [figure.name for figure in report.figures(compared)]
+    assert len(names) == len(set(names)) < 10
+    best = compared.titles[str(compared.table.loc[compared.table["accuracy"].idxmax(), "run_id"])]
+    assert f"{best} is the most accurate" in report.html(compared)
+
+
+def test_what_cannot_be_written_is_one_sentence(
+    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    both = [told(store, rights(0.7, 30, k), seed=k) for k in range(2)]
+    with pytest.raises(GenrecoreError, match="at least two runs"):
+        report.write(both[:1], tmp_path / "out.html")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(GenrecoreError, match="The report cannot be written"):
+        report.write(both, tmp_path / "file" / "out.html")
+    with pytest.raises(GenrecoreError, match="cannot be written to"):
+        report.write(both, tmp_path)
+    compared = comparison.compare(both)
+    with pytest.raises(GenrecoreError, match="cannot take the tables"):
+        report.write_tables(compared, tmp_path / "file")
+    with pytest.raises(GenrecoreError, match="cannot take the figures"):
+        report.write_figures(compared, tmp_path / "file")
+    monkeypatch.setenv("BROWSER_PATH", "/nothing/chromium")
+    with pytest.raises(GenrecoreError, match="apt-get install"):
+        report.write_figures(compared, tmp_path / "figures")
+    assert list((tmp_path / "figures").iterdir()) == []
