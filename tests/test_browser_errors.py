@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from conftest import TINY, trained
 from playwright.sync_api import Page, expect
@@ -16,7 +17,7 @@ from test_browser import (  # noqa: F401  (fixtures: the same server and browser
     page,
 )
 
-from genrecore import classifier, metrics
+from genrecore import classifier, metrics, projection
 from genrecore.config import RunConfig, with_values
 
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
@@ -27,6 +28,21 @@ PLACE = """([row, column]) => {
   const drag = plot.querySelector('.nsewdrag').getBoundingClientRect();
   const {xaxis, yaxis} = plot._fullLayout;
   return [drag.x + xaxis.d2p(column), drag.y + yaxis.d2p(row)];
+}"""
+
+
+# Where a clip's point is on the map.
+POINT = """(clip) => {
+  const plot = document.querySelector('[role="figure"][aria-label^="Map of"] .js-plotly-plot');
+  const drag = plot.querySelector('.nsewdrag').getBoundingClientRect();
+  const {xaxis, yaxis} = plot._fullLayout;
+  for (const trace of plot._fullData) {
+    for (const [k, data] of (trace.customdata || []).entries()) {
+      if (data[0] === clip) {
+        return [drag.x + xaxis.d2p(trace.x[k]), drag.y + yaxis.d2p(trace.y[k])];
+      }
+    }
+  }
 }"""
 
 
@@ -69,3 +85,56 @@ def test_a_click_on_a_cell_lists_its_clips_and_one_plays(
     first = str(matrix.index[0])
     expect(page.get_by_role("heading", name="Clips")).to_be_visible()
     expect(page.get_by_text(f"{int(matrix.loc[first].sum())} {first} clips")).to_be_visible()
+
+
+def test_a_cell_on_a_run_s_page_opens_its_clips(
+    page: Page,  # noqa: F811
+    dashboard: Dashboard,  # noqa: F811
+    home: Path,  # noqa: F811
+) -> None:
+    config = classifier.resolve(with_values(with_values(RunConfig(), TINY), {"training.epochs": 1}))
+    run = trained(config, home / "runs")
+    genres = metrics.genres_in(run.predictions)
+    page.goto(f"{dashboard.address}/runs?run={run.run_id}")
+    page.wait_for_selector('[role="figure"][aria-label^="Confusion"] .js-plotly-plot .nsewdrag')
+    page.locator('[role="figure"][aria-label^="Confusion"]').scroll_into_view_if_needed()
+    page.wait_for_timeout(500)  # until nothing moves under the pointer
+    x, y = page.evaluate(PLACE, [genres[0], genres[1]])
+    page.mouse.move(x - 3, y - 3)
+    page.mouse.click(x, y)
+    page.wait_for_url(f"**/errors?**labelled={genres[0]}**")
+    expect(page.get_by_role("heading", name="Errors")).to_be_visible()
+    assert f"predicted={genres[1]}" in page.url
+    assert f"run={run.run_id}" in page.url
+
+
+def test_a_click_on_the_map_plays_the_clip(
+    page: Page,  # noqa: F811
+    dashboard: Dashboard,  # noqa: F811
+    home: Path,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("GENRECORE_CACHE", str(home / "cache"))  # the server's own
+    config = classifier.resolve(with_values(with_values(RunConfig(), TINY), {"training.epochs": 1}))
+    run = trained(config, home / "runs")
+    page.goto(f"{dashboard.address}/errors?run={run.run_id}&view=map")
+    page.get_by_role("button", name="Draw the map").click()
+    page.wait_for_selector(
+        '[role="figure"][aria-label^="Map of"] .js-plotly-plot .nsewdrag', timeout=90_000
+    )
+    drawn = projection.read(run)
+    assert drawn is not None
+    test = drawn.points[drawn.points["split"] == "test"]
+    # The clip that lies farthest from the others, so that nothing covers it.
+    places = test[["tsne_x", "tsne_y"]].to_numpy()
+    apart = np.linalg.norm(places[:, None] - places[None], axis=2) + 1e9 * np.eye(len(places))
+    clip = str(test["clip_id"].iloc[int(apart.min(axis=1).argmax())])
+    page.locator('[role="figure"][aria-label^="Map of"]').scroll_into_view_if_needed()
+    page.wait_for_timeout(500)  # until nothing moves under the pointer
+    x, y = page.evaluate(POINT, clip)
+    page.mouse.move(x - 2, y - 2)
+    page.mouse.click(x, y)
+    page.wait_for_url(f"**clip={clip}**")
+    expect(page.get_by_text(clip, exact=True).first).to_be_visible()
+    page.locator("audio").first.click(position={"x": 22, "y": 20})
+    page.wait_for_function("() => document.querySelector('audio').currentTime > 0.2")

@@ -231,6 +231,7 @@ def test_probes_are_asked_for_shown_and_lead_to_the_clips_they_break(
         assert found.table.set_index("probe").loc[name, "sentence"] in words(app)
         if broken:
             assert sorted(shown(app)["clip_id"]) == sorted(broken)
+            assert len(app.get("audio")) >= 2  # changed and unchanged
         else:
             assert "There is no such clip." in words(app)
     clips = run.clips

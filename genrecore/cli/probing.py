@@ -16,6 +16,7 @@ from genrecore.probe_effects import PROBES
 from genrecore.probes import Probed
 from genrecore.verdicts import signed
 
+_WORDS = {"open": "cannot be told", "holds": "no difference"}
 RUN = Annotated[str, typer.Argument(help="A tested run's id, a part of it, or 'latest'.")]
 
 
@@ -69,7 +70,7 @@ def _print(kept: Probed) -> None:
             "difference": signed(row["difference"]),
             "95 %": f"{signed(row['low'])} to {signed(row['high'])}",
             "p": f"{row['p']:.2g}",
-            "verdict": row["word"],
+            "verdict": _WORDS.get(row["word"], row["word"]),
         }
         for row in kept.table.to_dict("records")
     ]

@@ -20,7 +20,7 @@ MARKS = {
 """What became of a clip: words, symbol, size in pixels, opacity."""
 
 _PICKED = "#ec7350"
-_LEAST_APART = 0.06  # of the height, between two labels
+_LABEL = (0.12, 0.06)  # shares of width and height that a genre's name takes
 
 
 def clip_map(points: pd.DataFrame, title: str, axes: tuple[str, str], picked: str = "") -> Chart:
@@ -104,23 +104,28 @@ def clip_map(points: pd.DataFrame, title: str, axes: tuple[str, str], picked: st
 
 
 def _name_genres(figure: go.Figure, points: pd.DataFrame, colours: Mapping[str, str]) -> None:
-    """Each genre's name at the middle of its clips, moved where two would cover one another."""
-    middles = points.groupby("genre")[["x", "y"]].median().sort_values("y")
+    """Each genre's name above the middle of its clips, moved where two would cover one another."""
+    grouped = points.groupby("genre")
+    places = pd.DataFrame({"x": grouped["x"].median(), "y": grouped["y"].quantile(0.8)})
+    width = float(np.ptp(points["x"])) or 1.0
     height = float(np.ptp(points["y"])) or 1.0
-    lowest = -np.inf
-    for genre, middle in middles.iterrows():
-        y = max(float(middle["y"]), lowest + _LEAST_APART * height)
-        lowest = y
+    taken: list[tuple[float, float]] = []
+    for genre, (x, y) in places.sort_values("y").iterrows():
+        near = [other for at, other in taken if abs(at - x) < _LABEL[0] * width]
+        for other in sorted(near):
+            if abs(y - other) < _LABEL[1] * height:
+                y = other + _LABEL[1] * height
+        taken.append((x, y))
         figure.add_annotation(
-            x=float(middle["x"]),
-            y=y,
+            x=float(x),
+            y=float(y),
+            yshift=17,
             text=f"<b>{label(genre)}</b>",
             showarrow=False,
-            font={"size": 13},
+            font={"size": 12},
             bordercolor=colours[str(genre)],
             borderwidth=2,
-            borderpad=2,
-            bgcolor="rgba(128,128,128,0.28)",
+            borderpad=1,
         )
 
 

@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import streamlit as st
 
-from genrecore import judgements, kin, plots
+from genrecore import audio, judgements, kin, plots
+from genrecore.errors import GenrecoreError
 from genrecore.metrics import NO_VERDICT
 from genrecore.plots.chart import percent
+from genrecore.probe_effects import PROBES, change
 from genrecore.runs import Run
-from genrecore.ui import dataset_listening, readers
+from genrecore.ui import dataset_listening, dataset_readers, readers
 from genrecore.ui.dataset_readers import Dataset
 from genrecore.ui.error_map import neighbours
 from genrecore.ui.frame import chart, pair, plain, section
 
 
-def in_full(run: Run, clip: pd.Series, judged: bool) -> None:
+def in_full(run: Run, clip: pd.Series, judged: bool, probe: str = "") -> None:
     """Player, pictures, probabilities, the segments that decided, copies, the artist's other clips
     and the training clips that lie nearest.
 
@@ -27,12 +32,15 @@ def in_full(run: Run, clip: pd.Series, judged: bool) -> None:
         run: Whose verdict it is.
         clip: A row as `mistakes.verdicts` gives it; of a training clip without a verdict.
         judged: Whether its label is judged here.
+        probe: A probe that is heard beside it.
     """
     clip_id = str(clip["clip_id"])
     section("Hear it", plain(_what_it_says(clip)))
     if judged:
         _judge(run, clip)
     everything = _clips(run)
+    if probe:
+        _play_changed(everything, clip_id, probe)
     _play(everything, clip_id, "mistake", pictures=True)
     if pd.notna(clip["certainty"]):
         _verdict(run, clip)
@@ -50,8 +58,7 @@ def _play(everything: pd.DataFrame | None, clip_id: str, key: str, pictures: boo
             icon=":material/music_off:",
         )
         return
-    paths = everything.loc[everything["clip_id"] == clip_id, "path"].dropna()
-    file = Path(str(paths.iloc[0])) if len(paths) else None
+    file = _file(everything, clip_id)
     if file is None or not file.exists():
         named = "its file" if file is None else f"its file {file.name}"
         st.warning(
@@ -63,6 +70,29 @@ def _play(everything: pd.DataFrame | None, clip_id: str, key: str, pictures: boo
         )
         return
     dataset_listening.show(Dataset(everything, (), (), "", ""), clip_id, key, pictures)
+
+
+def _file(everything: pd.DataFrame, clip_id: str) -> Path | None:
+    paths = everything.loc[everything["clip_id"] == clip_id, "path"].dropna()
+    return Path(str(paths.iloc[0])) if len(paths) else None
+
+
+def _play_changed(everything: pd.DataFrame | None, clip_id: str, probe: str) -> None:
+    """The clip as a probe changes it; nothing where it cannot be played, which `_play` says."""
+    file = None if everything is None else _file(everything, clip_id)
+    if file is None:
+        return
+    with contextlib.suppress(GenrecoreError, OSError):
+        heard = dataset_readers.sound(str(file))
+        st.markdown(f"**{plain(PROBES[probe].title)}**")
+        st.audio(_changed(heard.key, probe, heard.wave), format="audio/wav")
+        st.markdown("**Unchanged**")
+
+
+@st.cache_data(max_entries=16, show_spinner="Changing the clip …")
+def _changed(key: str, probe: str, _wave: np.ndarray) -> bytes:
+    made = change(probe, _wave, dataset_readers.SAMPLE_RATE_HZ, zlib.crc32(key.encode()))
+    return audio.to_wav_bytes(made, dataset_readers.SAMPLE_RATE_HZ)
 
 
 def _judge(run: Run, clip: pd.Series) -> None:

@@ -45,6 +45,7 @@ class Listed:
         command: The same as a command.
         shares: Columns that are shares.
         judged: Whether labels are judged here.
+        probe: How the clips were changed, where they can be heard changed as well.
     """
 
     rows: pd.DataFrame
@@ -53,6 +54,7 @@ class Listed:
     command: str
     shares: tuple[str, ...] = ("certainty",)
     judged: bool = False
+    probe: str = ""
 
 
 def cell(run: Run) -> Listed:

@@ -42,7 +42,9 @@ def probed(run: Run) -> Listed | None:
         st.warning(plain(found.note), icon=":material/update:")
     st.markdown(plain(found.summary))
     names = found.table["probe"].to_list()
-    lost = found.table.sort_values("difference")["probe"].iloc[0]
+    open_ = found.table["word"] != probes.LOSES
+    worst_first = found.table.assign(open=open_).sort_values(["open", "difference"])
+    lost = worst_first["probe"].iloc[0]
     picked = chosen("probe") if chosen("probe") in names else str(lost)
 
     def heard(data: list[Any]) -> None:
@@ -66,11 +68,11 @@ def probed(run: Run) -> Listed | None:
     rows = error_lists.verdicts(run)
     rows = rows[rows["clip_id"].isin(broken)].sort_values("margin", ignore_index=True)
     words = (
-        f"{len(rows)} clips that are recognised as they are, and no longer so: "
-        f"{titles[picked].lower()}. What plays is the unchanged clip."
+        f"{len(rows)} clips that are recognised as they are, and no longer under "
+        f"“{titles[picked]}”. Below is what the run made of the unchanged clip."
     )
     line = f"genrecore probe {run.run_id} --stored"
-    return Listed(rows, error_lists.COLUMNS, words, line)
+    return Listed(rows, error_lists.COLUMNS, words, line, probe=picked)
 
 
 def _start(run: Run, found: Probed | None) -> None:

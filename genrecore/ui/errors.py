@@ -79,5 +79,5 @@ def browse(view: str, run: Run, shown: Listed) -> None:
         in_percent(shown.rows, shown.shares), f"{view}_{shown.command}", columns
     )
     clip = shown.rows[shown.rows["clip_id"] == clip_id].iloc[0]
-    error_clip.in_full(run, clip, shown.judged)
+    error_clip.in_full(run, clip, shown.judged, shown.probe)
     command(shown.command)
