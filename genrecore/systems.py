@@ -35,7 +35,7 @@ _SETTINGS_NAMED = 2  # in a title, of those that tell systems apart
 
 @dataclass(frozen=True)
 class System:
-    """The tested runs of one system, the oldest first; of several with the same seeds and fold
+    """The tested runs of one system by split seed, seed and fold; of several with the same ones
     the newest."""
 
     signature: str
@@ -105,10 +105,10 @@ def of(runs: Iterable[Run]) -> list[System]:
             continue
         place = (config.split_seed, config.seed, config.fold)
         members = found.setdefault(signature(run), {})
-        if place not in members or run.run_id > members[place].run_id:
+        if place not in members or run.created > members[place].created:
             members[place] = run
     return [
-        System(name, tuple(sorted(members.values(), key=lambda run: run.run_id)))
+        System(name, tuple(run for _, run in sorted(members.items(), key=lambda item: item[0])))
         for name, members in found.items()
     ]
 

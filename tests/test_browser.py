@@ -252,6 +252,8 @@ def compare_on_the_page(page: Page, run: Run, other: Run) -> None:
     expect(verdict).to_contain_text(re.compile("is better|cannot be told apart"))
     for title in (run.title, other.title):
         expect(verdict).to_contain_text(title)
+    page.get_by_text("Confusions", exact=True).click()
+    for title in (run.title, other.title):
         expect(page.get_by_role("figure", name=f"Confusion matrix, {title}")).to_be_visible()
 
 

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
+from commands import command, genrecore, refused
 from told import rights, told
 
 from genrecore import comparison, resampling, runs, significance, verdicts
 from genrecore.config import RunConfig
 from genrecore.errors import GenrecoreError
+from genrecore.runs import Run
 
 
 def test_a_pair_is_counted_tested_and_judged(store: Path) -> None:
@@ -116,3 +120,85 @@ def test_the_exact_test_is_scipys() -> None:
         n = only_a + only_b
         expected = binomtest(only_a, n).pvalue if n else 1.0
         assert significance.mcnemar_exact_p(only_a, only_b) == pytest.approx(expected)
+
+
+def spoilt(run: Run, change: Callable[[pd.DataFrame], pd.DataFrame]) -> Run:
+    """The run with its table of predictions changed."""
+    path = run.folder / "predictions.parquet"
+    change(pd.read_parquet(path)).to_parquet(path, index=False)
+    return Run(run.folder)
+
+
+def test_probabilities_that_are_no_numbers_count_as_mistakes_and_are_told(store: Path) -> None:
+    right = rights(0.7, 60, 1)
+    a, b = told(store, right), told(store, right, seed=1)
+
+    def blind(table: pd.DataFrame) -> pd.DataFrame:
+        table.loc[:3, ["p_blues", "p_jazz", "p_rock"]] = np.nan
+        return table
+
+    compared = comparison.compare([spoilt(a, blind), b])
+    n_lost = int(right[:4].sum())
+    (pair,) = compared.pairs.to_dict("records")
+    assert (pair["n_clips"], pair["only_b"], pair["only_a"]) == (60, n_lost, 0)
+    assert any("4 clips probabilities that are no numbers" in note for note in compared.notes)
+    matrix = compared.confusions[a.run_id]
+    assert (matrix["no verdict"].sum(), matrix.to_numpy().sum()) == (4, 60)
+    diagonal = matrix[["blues", "jazz", "rock"]].to_numpy().trace()
+    assert diagonal == pair["both"] + pair["only_a"]
+    assert np.isnan(compared.table["log_loss"][0])
+
+
+def test_genres_that_are_absent_or_alone_are_told_and_not_dropped(store: Path) -> None:
+    def cut(table: pd.DataFrame) -> pd.DataFrame:
+        first = table["genre"].eq("jazz").idxmax()
+        jazz = table["genre"].eq("jazz") & (table.index != first)
+        return table[~table["genre"].eq("rock") & ~jazz]
+
+    both = [spoilt(told(store, rights(0.7, 60, k), seed=k), cut) for k in range(2)]
+    compared = comparison.compare(both)
+    said = "\n".join(compared.notes)
+    assert "No test clip is labelled rock" in said
+    assert "One test clip is all there is of jazz" in said
+    recalls = compared.per_genre.set_index("genre")["recall"]
+    assert recalls["rock"].isna().all()
+    assert set(recalls["jazz"]) <= {0.0, 1.0}
+    assert len(recalls) == 6
+    assert compared.pairs["n_clips"].item() == 21
+    assert set(compared.dependence["genre"]) == {"blues", "jazz"}
+
+
+def test_runs_of_other_genres_are_compared_on_who_is_right(store: Path) -> None:
+    a = told(store, rights(0.7, 60, 1))
+    b = told(store, rights(0.7, 60, 2), genres=["blues", "jazz", "metal"], seed=1)
+    compared = comparison.compare([a, b])
+    assert any("these genres: metal, rock" in note for note in compared.notes)
+    assert compared.pairs["n_clips"].item() == 60
+
+
+def test_a_dataset_that_is_gone_changes_no_number(store: Path, tmp_path: Path) -> None:
+    values = {"dataset": "folder", "dataset__folder": str(tmp_path / "gone")}
+    both = [told(store, rights(0.7, 60, k), seed=k, **values) for k in range(2)]
+    compared = comparison.compare(both)
+    accuracies = [rights(0.7, 60, k).mean() for k in range(2)]
+    assert compared.table["accuracy"].tolist() == pytest.approx(accuracies)
+
+
+def test_other_datasets_are_not_compared_even_if_their_clips_are_named_alike(store: Path) -> None:
+    a = told(store, rights(0.7, 60, 1))
+    b = told(store, rights(0.7, 60, 2), dataset="gtzan")
+    compared = comparison.compare([a, b], on_shared=True)
+    assert compared.pairs["n_clips"].item() == 0
+    assert any("different datasets: demo, gtzan" in note for note in compared.notes)
+
+
+def test_the_systems_command_pools_and_says_so(store: Path) -> None:
+    ids = [
+        told(store, rights(share, 90, seed), model=model, seed=seed).run_id
+        for model, share in (("cnn", 0.8), ("mlp", 0.5))
+        for seed in range(2)
+    ]
+    said = command("compare", ids[0], ids[2], "--systems", "--band", "3")
+    assert "over 2 seeds each" in said
+    assert "cnn · demo" in said
+    refused(genrecore("compare", ids[0], ids[1], "--systems"), 1, "at least two systems")

@@ -133,7 +133,7 @@ def test_stop_on_the_page_leaves_the_request_in_the_run_folder(full: dict[str, R
 def test_compare_takes_its_runs_from_the_address(full: dict[str, Run]) -> None:
     wanted = [full["second"].run_id, full["first"].run_id]
     app = open_page("compare", runs=",".join(wanted))
-    assert app.multiselect[0].value == wanted
+    assert app.multiselect(key="choice_runs").value == wanted
     assert any(full["second"].title in box.value.replace("\\", "") for box in app.info)
 
 

@@ -73,7 +73,7 @@ def grouped(found: Sequence[Run]) -> dict[str, System]:
 def styles_of(made: Mapping[str, System]) -> dict[str, RunStyle]:
     """How each system is drawn, in the order of their oldest runs: all those of the store are
     given, so that a system keeps its style."""
-    first = {one.runs[0].run_id: key for key, one in made.items()}
+    first = {min(run.run_id for run in one.runs): key for key, one in made.items()}
     return {first[run_id]: style for run_id, style in plots.run_styles(list(first)).items()}
 
 

@@ -1,0 +1,113 @@
+"""What tells runs apart: genres that depend on the model, differing mistakes and settings, cost."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import TINY
+from statsmodels.stats.contingency_tables import cochrans_q
+from told import GENRES, rights, told
+
+from genrecore import comparison, contrasts, costs, jobfolder
+from genrecore.config import RunConfig, with_values
+from genrecore.errors import GenrecoreError
+from genrecore.runs import Run
+
+
+def test_genres_depend_on_the_model_as_cochrans_q_says(store: Path) -> None:
+    found = [told(store, rights(share, 210, k), seed=k) for k, share in enumerate((0.8, 0.7, 0.4))]
+    table = comparison.compare(found).dependence.set_index("genre")
+    for place, genre in enumerate(GENRES):
+        mine = np.arange(210) % 3 == place
+        right = np.stack([rights(share, 210, k)[mine] for k, share in enumerate((0.8, 0.7, 0.4))])
+        expected = cochrans_q(right.T.astype(int))
+        row = table.loc[genre]
+        assert row["p"] == pytest.approx(expected.pvalue)
+        assert row["effect"] == pytest.approx(expected.statistic / (70 * 2))
+        assert (row["n_clips"], row["spread"]) == (70, pytest.approx(np.ptp(right.mean(axis=1))))
+    assert (table["spread"].diff().dropna() <= 0).all()  # most first
+
+
+def test_a_genre_that_one_model_alone_knows_depends_on_it(store: Path) -> None:
+    right = rights(0.7, 240, 1)
+    other = right.copy()
+    other[np.arange(240) % 3 == 2] = False  # never rock
+    compared = comparison.compare([told(store, right), told(store, other, seed=1)])
+    first, *rest = compared.dependence.to_dict("records")
+    assert (first["genre"], first["dependence"], first["best"]) == (
+        "rock", contrasts.STRONG, compared.runs[0].title,
+    )  # fmt: skip
+    assert [row["dependence"] for row in rest] == [contrasts.WEAK] * 2
+    assert [row["effect"] for row in rest] == [0, 0]
+
+
+def test_a_difference_of_confusions_by_hand() -> None:
+    genres = ["a", "b"]
+    one = pd.DataFrame([[8, 2], [5, 5]], index=genres, columns=genres)
+    two = pd.DataFrame([[4, 0, 1], [1, 3, 0]], index=genres, columns=[*genres, "no verdict"])
+    counts = contrasts.difference(one, two, recall=False)
+    assert counts.to_numpy().tolist() == [[4, 2, -1], [4, 2, 0]]
+    shares = contrasts.difference(one, two)
+    expected = [[0.8 - 0.8, 0.2 - 0.0, 0.0 - 0.2], [0.5 - 0.25, 0.5 - 0.75, 0.0]]
+    assert shares.to_numpy() == pytest.approx(np.array(expected))
+    empty = pd.DataFrame([[0, 0], [1, 1]], index=genres, columns=genres)
+    assert contrasts.difference(one, empty).loc["a"].isna().all()  # nothing was measured
+    with pytest.raises(GenrecoreError, match="different genres"):
+        contrasts.difference(one, one.rename(index={"a": "c"}))
+
+
+def test_only_settings_that_differ_are_listed() -> None:
+    plain = RunConfig()
+    changed = with_values(plain, {"training.lr": 0.02, "feature.n_mels": 64})
+    table = contrasts.settings({"A": plain, "B": changed}).set_index("setting")
+    assert table.to_dict("index") == {
+        "feature.options.n_mels": {"A": "", "B": "64"},
+        "training.lr": {"A": "0.001", "B": "0.02"},
+    }
+    assert contrasts.settings({"A": plain, "B": plain}).empty
+
+
+def test_a_pareto_front_by_hand() -> None:
+    accuracy = [0.9, 0.8, 0.8, 0.95, 0.7, 0.99]
+    cost = [10.0, 5.0, 6.0, 100.0, 5.0, float("nan")]
+    assert contrasts.pareto(accuracy, cost).tolist() == [True, True, False, True, False, False]
+    assert contrasts.pareto([0.5, 0.5], [1.0, 1.0]).tolist() == [True, True]  # alike
+
+
+def test_what_was_not_measured_has_no_cost(store: Path) -> None:
+    run = told(store, rights(0.6, 30, 1), n_epochs=5)
+    found = costs.of(run)
+    assert (found["n_parameters"], found["train_s"]) == (40_000, 300)
+    assert np.isnan([found["n_multiply_adds"], found["latency_ms"]]).all()
+    sides = [("key", "title", [run])]
+    assert costs.missing(sides) == [run]
+    (row,) = costs.table(sides).to_dict("records")
+    assert (row["title"], row["n_parameters"]) == ("title", 40_000)
+    jobfolder.write_json(
+        run.folder / costs.FILE, {"n_multiply_adds": 7, "latency": {"median_ms": 3.5,
+                                  "machine": "here", "device": "CPU"}},
+    )  # fmt: skip
+    found = costs.of(Run(run.folder))
+    assert (found["n_multiply_adds"], found["latency_ms"]) == (7, 3.5)
+    assert found["measured_on"] == "here (CPU)"
+    assert costs.missing(sides) == []
+
+
+@pytest.mark.long
+def test_measuring_counts_and_times_the_model_of_the_run(store: Path) -> None:
+    from genrecore import cards, latency
+
+    values = {name: value for name, value in TINY.items() if not name.startswith("dataset.")}
+    run = told(store, rights(0.6, 30, 1), **values)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(latency, "BUDGET_S", 0.0)  # one measurement is enough here
+        costs.measure(run)
+    found = costs.of(Run(run.folder))
+    assert found["n_multiply_adds"] == cards.card("cnn", run.config).n_multiply_adds_clip
+    assert found["latency_ms"] > 0
+    classical = told(store, rights(0.6, 30, 1), model="svm", feature="descriptors")
+    assert "classical" in costs.measure(classical)["why"]
+    assert np.isnan(costs.of(Run(classical.folder))["n_multiply_adds"])

@@ -1,0 +1,241 @@
+"""Systems: runs pooled over seeds and folds, compared by clips and seeds, ranked over blocks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from told import rights, told
+
+from genrecore import comparison, ranks, runs, systems, verdicts
+from genrecore.errors import GenrecoreError
+from genrecore.resampling import Resamples
+
+ARTISTS = np.arange(180) // 2
+
+
+def seeds(store: Path, shares: list[float], first: int = 0, **values: object) -> list[runs.Run]:
+    """A run a share: so many of 180 clips are right."""
+    return [
+        told(store, rights(share, 180, first + k), ARTISTS, seed=k, **values)
+        for k, share in enumerate(shares)
+    ]
+
+
+def test_runs_that_differ_in_seeds_and_fold_are_one_system(store: Path) -> None:
+    mine = seeds(store, [0.6, 0.7, 0.65])
+    other = told(store, rights(0.5, 180, 9), ARTISTS, training__lr=0.02)
+    waiting = runs.create(mine[0].config, store)
+    found = systems.of([other, *mine, waiting])
+    assert [len(one.runs) for one in found] == [1, 3]
+    assert found[1].n_seeds == 3
+    assert [name for name, _ in found[1].tests] == ["seed 0", "seed 1", "seed 2"]
+    assert systems.titles(found) == {
+        found[0].signature: "cnn · demo · lr 0.02", found[1].signature: "cnn · demo · lr 0.001"
+    }  # fmt: skip
+
+
+def test_the_same_seed_twice_is_one_test_the_newest(store: Path) -> None:
+    twice = [told(store, rights(share, 180, 1), ARTISTS) for share in (0.5, 0.9)]
+    (one,) = systems.of(reversed(twice))
+    assert one.runs == (max(twice, key=lambda run: run.created),)
+
+
+def test_titles_never_repeat(store: Path) -> None:
+    many = [
+        told(store, rights(0.5, 9, 1), training__lr=lr, training__batch_size=size,
+             training__weight_decay=decay)
+        for lr in (0.1, 0.2) for size in (8, 16) for decay in (0.0, 0.1)
+    ]  # fmt: skip
+    names = systems.titles(systems.of(many))
+    assert len(set(names.values())) == len(names) == 8
+
+
+def test_a_system_is_the_mean_of_its_seeds_and_sums_agree(store: Path) -> None:
+    a, b = seeds(store, [0.7, 0.8, 0.75]), seeds(store, [0.5, 0.6], 50, model="crnn")
+    compared = systems.compare(systems.of([*a, *b]))
+    table = compared.table.set_index("run_id")
+    for members in (a, b):
+        row = table.loc[systems.signature(members[0])]
+        each = [comparison.scores(run)["accuracy"] for run in members]
+        assert row["accuracy"] == pytest.approx(np.mean(each))
+        assert (row["seed_low"], row["seed_high"]) == (min(each), max(each))
+        assert (row["n_runs"], row["n_clips"]) == (len(members), 180)
+        matrix = compared.confusions[systems.signature(members[0])].to_numpy()
+        assert matrix.sum() == 180 * len(members)
+        assert np.trace(matrix) == pytest.approx(180 * sum(each))
+    (pair,) = compared.pairs.to_dict("records")
+    counts = [pair[name] for name in ("both", "only_a", "only_b", "neither")]
+    assert sum(counts) == pytest.approx(180)
+    accuracies = table.loc[[pair["run_a"], pair["run_b"]], "accuracy"].to_list()
+    assert (counts[0] + counts[1]) / 180 == pytest.approx(accuracies[0])
+    assert pair["difference"] == pytest.approx(accuracies[0] - accuracies[1])
+    assert "over 3 and 2 seeds" in pair["sentence"]
+    recalls = compared.per_genre[compared.per_genre["run_id"] == pair["run_a"]]
+    assert (recalls["n_clips"] == 60).all()
+    diagonal = np.diag(compared.confusions[pair["run_a"]]) / (60 * 3)
+    assert recalls["recall"].to_numpy() == pytest.approx(diagonal)
+    assert (recalls["recall_low"] < recalls["recall"]).all()
+    assert (recalls["recall"] < recalls["recall_high"]).all()
+
+
+def test_one_seed_each_is_the_comparison_of_two_runs_with_a_caveat(store: Path) -> None:
+    a, b = seeds(store, [0.8])[0], seeds(store, [0.6], 50, model="crnn")[0]
+    alone = comparison.compare([a, b]).pairs.iloc[0]
+    pooled = systems.compare(systems.of([a, b]))
+    for name in ("n_clips", "only_a", "difference", "low", "high", "p", "p_exact"):
+        assert pooled.pairs.iloc[0][name] == alone[name]
+    assert sum("has one seed" in note for note in pooled.notes) == 2
+
+
+def test_more_seeds_make_surer_of_the_same_difference(store: Path) -> None:
+    def error(n: int) -> float:
+        a = [told(store, rights(0.7, 180, 100 + k), seed=k, fold=0) for k in range(n)]
+        b = [told(store, rights(0.7, 180, 200 + k), seed=k, model="mlp") for k in range(n)]
+        pair = systems.compare(systems.of([*a, *b])).pairs.iloc[0]
+        return float(pair["error"])
+
+    # Clips are right by chance alone here, so that each seed says something new.
+    assert error(6) < 0.8 * error(2)
+
+
+def folded(store: Path, model: str, share: float, folds: range, seed: int = 0) -> list[runs.Run]:
+    return [
+        told(store, rights(share, 30, 10 * fold + seed), first=30 * fold, fold=fold, seed=seed,
+             model=model, split__n_folds=3)
+        for fold in folds
+    ]  # fmt: skip
+
+
+def test_folds_are_one_test_once_all_are_done(store: Path) -> None:
+    a, b = folded(store, "cnn", 0.8, range(3)), folded(store, "mlp", 0.5, range(3))
+    compared = systems.compare(systems.of([*a, *b]))
+    assert compared.table["n_clips"].tolist() == [90, 90]
+    assert compared.table["n_runs"].tolist() == [1, 1]
+    assert compared.pairs["n_clips"].item() == 90
+    accuracy = np.mean([comparison.scores(run)["accuracy"] for run in a])
+    row = compared.table.set_index("run_id").loc[systems.signature(a[0])]
+    assert row["accuracy"] == pytest.approx(accuracy)
+
+
+def test_folds_that_are_missing_are_named_and_shared_folds_compared(store: Path) -> None:
+    a, b = folded(store, "cnn", 0.8, range(3)), folded(store, "mlp", 0.5, range(2))
+    compared = systems.compare(systems.of([*a, *b]))
+    assert any("2 of 3 folds are done; missing: fold 2" in note for note in compared.notes)
+    (pair,) = compared.pairs.to_dict("records")
+    assert np.isnan(pair["difference"])  # 90 clips against two thirty
+    assert "only if you ask" in pair["sentence"]
+    asked = systems.compare(systems.of([*a, *b]), on_shared=True).pairs.iloc[0]
+    assert asked["n_clips"] == 60
+    c = folded(store, "crnn", 0.5, range(2))
+    both = systems.compare(systems.of([*b, *c])).pairs.iloc[0]
+    assert both["n_clips"] == 60
+
+
+def test_only_test_sets_that_both_have_are_compared(store: Path) -> None:
+    def on(model: str, seed: int) -> runs.Run:
+        return told(store, rights(0.6, 60, seed), first=60 * seed, split_seed=seed, model=model)
+
+    a, b = [on("cnn", 0), on("cnn", 1), on("cnn", 2)], [on("mlp", 1), on("mlp", 2), on("mlp", 3)]
+    pair = systems.compare(systems.of([*a, *b])).pairs.iloc[0]
+    assert pair["n_clips"] == 120
+    assert pair["difference"] == pytest.approx(0.0)  # the same draws of who is right
+
+
+def test_tests_on_other_clips_count_with_their_clips() -> None:
+    nan = np.nan
+    right = np.array([[1, 1, 0, nan], [nan, 1, 1, 1]])
+    found = Resamples([right], np.arange(4), n_resamples=50)
+    assert found.values[0] == pytest.approx(5 / 6)
+
+
+def test_systems_that_cannot_be_compared_say_why(store: Path) -> None:
+    (one,) = systems.of(seeds(store, [0.6]))
+    with pytest.raises(GenrecoreError, match="at least two systems"):
+        systems.compare([one])
+    with pytest.raises(GenrecoreError, match="with itself"):
+        systems.compare([one, one])
+
+
+def test_systems_are_ranked_on_the_folds_that_all_have(store: Path) -> None:
+    shares = {"cnn": 0.9, "crnn": 0.7, "mlp": 0.4}
+    found = [
+        run
+        for model, share in shares.items()
+        for run in folded(store, model, share, range(2 if model == "mlp" else 3))
+    ]
+    more = folded(store, "cnn", 0.9, range(1), seed=1)  # a block is the mean over its seeds
+    blocks = systems.over_blocks(systems.of([*found, *more]))
+    assert blocks.scores.shape == (2, 3)
+    assert blocks.left_out == ["demo, by_artist, fold 2: tested by 2 of 3."]
+    means = [np.mean([comparison.scores(run)["accuracy"] for run in (found[0], more[0])])]
+    assert blocks.scores["cnn · demo"].iloc[0] == pytest.approx(means[0])
+    assert blocks.ranks is not None
+    expected = ranks.friedman(blocks.scores.to_numpy())
+    assert blocks.ranks.mean.tolist() == expected.mean.tolist() == [1, 2, 3]
+    assert systems.over_blocks(systems.of(found[:3])).ranks is None  # one system
+
+
+def test_the_same_system_on_two_datasets_is_one_column(store: Path) -> None:
+    found = [
+        told(store, rights(share, 60, k), model=model, dataset=dataset)
+        for k, (model, dataset, share) in enumerate(
+            [("cnn", "demo", 0.8), ("cnn", "gtzan", 0.7), ("mlp", "demo", 0.5),
+             ("mlp", "gtzan", 0.4)]
+        )
+    ]  # fmt: skip
+    blocks = systems.over_blocks(systems.of(found))
+    assert list(blocks.scores.columns) == ["cnn", "mlp"]
+    assert list(blocks.scores.index) == ["demo, by_artist, fold 0", "gtzan, by_artist, fold 0"]
+
+
+def test_curves_of_a_system_are_means_in_a_band(store: Path) -> None:
+    mine = [told(store, rights(0.6, 30, k), n_epochs=n, seed=k) for k, n in enumerate((4, 6))]
+    other = told(store, rights(0.6, 30, 7), n_epochs=3, model="mlp")
+    compared = systems.compare(systems.of([*mine, other]))
+    band = systems.curve_band(compared.curves)
+    valid = band[(band["run_id"] == systems.signature(mine[0])) & (band["split"] == "valid")]
+    assert valid["epoch"].tolist() == [1, 2, 3, 4, 5, 6]
+    assert (valid["loss_low"] == valid["loss_high"]).all()  # both histories are the same
+    assert valid["step"].tolist() == [25 * epoch for epoch in range(1, 7)]
+    assert valid["seconds"].tolist() == [60 * epoch for epoch in range(1, 7)]
+
+
+def seeded(
+    generator: np.random.Generator, n_seeds: int, n_artists: int, luck: float, skill: float = 0.5
+) -> np.ndarray:
+    """Runs of a system, (seeds, clips) bool, four clips an artist; seeds differ by `luck`."""
+    own = generator.normal(0, 0.5, (1, n_artists, 1))
+    level = skill + own + generator.normal(0, luck, (n_seeds, 1, 1))
+    return level + np.zeros((n_seeds, n_artists, 4))
+
+
+def drawn(generator: np.random.Generator, levels: list[np.ndarray]) -> list[np.ndarray]:
+    """Who is right: artists and clips are hard or easy for all systems alike."""
+    n_artists = levels[0].shape[1]
+    hard = generator.normal(0, 0.8, (1, n_artists, 1)) + generator.normal(0, 1, (1, n_artists, 4))
+    return [
+        (generator.random(level.shape) < 1 / (1 + np.exp(-(level + hard)))).reshape(len(level), -1)
+        for level in levels
+    ]
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("luck", [0.0, 0.1, 0.4])
+def test_two_equal_systems_are_rarely_called_different(luck: float) -> None:
+    generator = np.random.default_rng(round(100 * luck))
+    artists = np.repeat(np.arange(60), 4)
+    n_sets, wrong, inside = 1000, 0, 0
+    for _ in range(n_sets):
+        a, b = drawn(generator, [seeded(generator, 3, 60, luck) for _ in range(2)])
+        found = Resamples([a, b], artists, n_resamples=1000)
+        gap = found.difference(0, 1)
+        said = verdicts.judge("A", "B", 240, gap.value, (gap.low, gap.high), gap.error,
+                              found.p(0, 1))  # fmt: skip
+        wrong += said.word == verdicts.BETTER
+        inside += gap.low <= 0 <= gap.high
+    assert wrong / n_sets <= 0.064  # 5 % and two standard errors of 1 000 sets
+    # The pigeonhole bootstrap counts what clips and seeds have in common twice (Owen 2007), so
+    # that its intervals may cover more often than they say, never less.
+    assert inside / n_sets >= 0.93
