@@ -106,7 +106,7 @@ def clip_map(points: pd.DataFrame, title: str, axes: tuple[str, str], picked: st
 def _name_genres(figure: go.Figure, points: pd.DataFrame, colours: Mapping[str, str]) -> None:
     """Each genre's name above the middle of its clips, moved where two would cover one another."""
     grouped = points.groupby("genre")
-    places = pd.DataFrame({"x": grouped["x"].median(), "y": grouped["y"].quantile(0.8)})
+    places = grouped[["x", "y"]].median()
     width = float(np.ptp(points["x"])) or 1.0
     height = float(np.ptp(points["y"])) or 1.0
     taken: list[tuple[float, float]] = []
@@ -119,7 +119,7 @@ def _name_genres(figure: go.Figure, points: pd.DataFrame, colours: Mapping[str, 
         figure.add_annotation(
             x=float(x),
             y=float(y),
-            yshift=17,
+            yshift=20,
             text=f"<b>{label(genre)}</b>",
             showarrow=False,
             font={"size": 12},
@@ -196,12 +196,18 @@ def probe_differences(table: pd.DataFrame, accuracy: float, band: float, picked:
             "%{customdata[3]} clips lost, %{customdata[4]} won<br>"
             "click to hear those lost<extra></extra>",
         )  # fmt: skip
-    title = f"Accuracy on changed clips, against {percent(accuracy)} unchanged, with 95 % intervals"
     laid_out(
-        figure, title, 130 + 34 * len(names), legend=legend_below_title(), clickmode="event+select"
+        figure,
+        "Accuracy under each probe",
+        130 + 34 * len(names),
+        legend=legend_below_title(),
+        clickmode="event+select",
     )
     figure.update_layout(margin_t=74)
-    figure.update_xaxes(title="Difference (share of the clips)", tickformat="+.0%")
+    figure.update_xaxes(
+        title=f"Difference to {percent(accuracy)} of the unchanged clips, with 95 % intervals",
+        tickformat="+.0%",
+    )
     ticks = [
         f"<b>{name}</b>" if probe == picked else name
         for name, probe in zip(names, table["probe"], strict=True)
