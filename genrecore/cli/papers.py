@@ -12,7 +12,7 @@ from genrecore.cli.app import app
 from genrecore.cli.output import JSON, out, print_json, print_table, reporting
 from genrecore.cli.planned import follow_plan
 from genrecore.cli.sweeping import agreed, estimate_facts, estimated, print_summary
-from genrecore.datasets import DATASETS
+from genrecore.datasets import DATASETS, known
 from genrecore.errors import UsageError
 from genrecore.papers import Music, Study, Wanted, report
 from genrecore.papers.recipes import how_to_get
@@ -194,17 +194,17 @@ def _options(folder: Path | None, set_: list[str] | None) -> dict[str, Any]:
 def _wanted(study: Study, rows: str, protocol: str, n_seeds: int, music: Music) -> list[Wanted]:
     named = [name.strip() for name in rows.split(",") if name.strip()]
     protocols = list(papers.PROTOCOLS) if protocol == "both" else [protocol]
-    todo = [
+    for one in named:
+        study.rows_of(one)
+    dataset = music.name_for(study)
+    given = known.known().get(dataset, {}) | dict(music.options or {})
+    if DATASETS[dataset].facts.get("needs_folder") and not given.get("folder"):
+        raise UsageError(how_to_get(dataset))
+    return [
         one
         for name in protocols
         for one in papers.wanted(study, named, [name], n_seeds or N_SEEDS[name], music)
     ]
-    name = music.name_for(study)
-    if DATASETS[name].facts.get("needs_folder") and any(
-        not one.config.dataset.options.get("folder") for one in todo
-    ):
-        raise UsageError(how_to_get(name))
-    return todo
 
 
 def _print_wanted(study: Study, todo: list[Wanted], music: Music) -> None:

@@ -364,9 +364,13 @@ class Study(_Read):
         return rows | {one.name: one.title for one in self.choices}
 
     def rows_of(self, name: str) -> tuple[str, ...]:
-        """The rows that a row or choice needs."""
+        """The rows that a row or choice needs.
+
+        Raises:
+            UsageError: There is none of that name.
+        """
         choice = next((one for one in self.choices if one.name == name), None)
-        return choice.among if choice else (name,)
+        return choice.among if choice else (self.row(name).name,)
 
     def settings_of(self, group: str, protocol: str) -> list[Setting]:
         """The settings of a group's rows under a protocol, in their order."""

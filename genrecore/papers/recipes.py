@@ -189,9 +189,8 @@ def wanted(
     Raises:
         UsageError: As `config_of`.
     """
-    choices = {one.name for one in study.choices}
     named = list(rows) or [row.name for row in study.rows]
-    expanded = [one for n in named for one in (study.rows_of(n) if n in choices else (n,))]
+    expanded = [one for name in named for one in study.rows_of(name)]
     firsts = {
         (row, protocol): _first(study, row, protocol, music or Music())
         for row in dict.fromkeys(expanded)

@@ -1,0 +1,264 @@
+"""Rehearsals of the studies on demo music, and what is said of them."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from commands import command, genrecore, refused
+from conftest import wait_for
+
+from genrecore import comparison, jobfolder, jobs, metrics, papers, plans, queueing, runs
+from genrecore.datasets.tables import read_table
+from genrecore.descriptor_names import DESCRIPTORS
+from genrecore.papers import Found, Music, findings, report
+from genrecore.papers.findings import Ours
+from genrecore.runs import Run
+
+pytestmark = pytest.mark.xdist_group("papers")
+
+SMALL = {"n_genres": 3, "n_artists": 5}
+ON_DEMO = Music("demo", SMALL, 0.02)
+# The cheapest row of each study, for everyday.
+ROWS = {
+    "hong": "resnet18",
+    "belton": "exp2_resnet18",
+    "qin": "lstm_64",
+    "liu": "cnn_cyclic",
+    "benito": "2d_segmented",
+}
+
+
+def carry_out(store: Path) -> list[Run]:
+    """Trains in this process what waits in a store; the runs, the oldest first."""
+    from genrecore import lifecycle
+
+    done = []
+    for run in reversed(runs.all_runs(store)):
+        if run.state == "queued":
+            lock = jobfolder.take_lock(run.folder / jobfolder.LOCK)
+            assert lock is not None
+            try:
+                lifecycle.execute(Run(run.folder))
+            finally:
+                os.close(lock)
+        done.append(Run(run.folder))
+    return done
+
+
+@pytest.fixture(scope="module")
+def rehearsed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A store with one row of each study, trained for real."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GENRECORE_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+        store = tmp_path_factory.mktemp("rehearsals")
+        queueing.pause(store)
+        for name, row in ROWS.items():
+            study = papers.study(name)
+            todo = papers.wanted(study, [row], ["published"], 1, ON_DEMO)
+            papers.start(study, todo, ON_DEMO, store)
+        carry_out(store)
+        yield store
+
+
+@pytest.mark.parametrize("name", papers.STUDIES)
+def test_a_row_of_each_study_is_rehearsed_and_marked_everywhere(name: str, rehearsed: Path) -> None:
+    study = papers.study(name)
+    there = papers.found(study, rehearsal=True, store=rehearsed)
+    (run,) = there.of(ROWS[name], "published")
+    assert run.state == "done", run.reason
+    assert "Rehearsal: 10 clips a genre" in run.badge
+    assert " · rehearsal · " in run.title
+    assert len(run.clips) == 30
+    assert ("statistics of all clips" in run.badge) == (name == "qin")
+    (plan,) = (one for one in plans.all_plans(rehearsed) if one.plan_id == run.plan)
+    assert plan.title == f"Rehearsal of {study.authors} on demo, scale 0.02: as published"
+    assert plan.source == study.citation
+    assert not papers.found(study, store=rehearsed).done  # no results of the study itself
+    run_cells = [cell for cell in papers.cells(study, there, True) if cell.ours.n_runs]
+    assert {cell.verdict for cell in run_cells if not cell.printed.missing} <= {"rehearsal"}
+    text = report.markdown(study, there, True)
+    assert "**Rehearsal**" in text
+    assert study.title_of(ROWS[name]) in text
+
+
+def test_what_is_done_is_not_trained_again(rehearsed: Path) -> None:
+    study = papers.study("liu")
+    todo = papers.wanted(study, ["cnn_cyclic"], ["published"], 2, ON_DEMO)
+    there = papers.found(study, True, rehearsed)
+    assert [one.seed for one in papers.missing(todo, there)] == [1]
+    n = len(runs.all_runs(rehearsed))
+    plan = papers.start(study, todo[:1], ON_DEMO, rehearsed)
+    assert len(runs.all_runs(rehearsed)) == n
+    assert plan.state == "done"
+
+
+def test_statistics_of_all_clips_are_those_of_all_clips(rehearsed: Path) -> None:
+    from genrecore import classifier
+
+    (run,) = papers.found(papers.study("qin"), True, rehearsed).of("lstm_64", "published")
+    kept = classifier.load(run.weights).standardise.mean.flatten().numpy()
+    table = read_table(Path(run.clips["path"].iloc[0]))
+    table = table.groupby("clip_id").head(9)  # nine steps of each clip
+    by_hand = table[list(DESCRIPTORS)].mean().to_numpy()
+    np.testing.assert_allclose(kept, by_hand, rtol=1e-4, atol=1e-6)  # float32 sums
+    trained_on = run.clips.loc[run.clips["split"] == "train", "clip_id"]
+    of_training = table[table["clip_id"].isin(trained_on)][list(DESCRIPTORS)].mean().to_numpy()
+    assert not np.allclose(kept, of_training, rtol=1e-3)
+
+
+def ours(value: float, error: float, n_runs: int = 1) -> Ours:
+    return Ours(value, value - 1.96 * error, value + 1.96 * error, error, n_runs, "test accuracy")
+
+
+def test_a_verdict_takes_the_studys_own_sampling_error_into_account() -> None:
+    study = papers.study("qin")
+    printed = next(one for one in study.printed if one.printed == "0.565")
+    # 0.565 of 200 clips has a standard error of 3.5 points; ours adds 3 points: 9.0 to either side.
+    for value, word in (
+        (0.56, "reproduced"),
+        (0.65, "reproduced"),
+        (0.66, "above"),
+        (0.47, "below"),
+    ):
+        assert findings.verdict(study, printed, ours(value, 0.03), False) == word
+    assert findings.verdict(study, printed, ours(0.56, 0.03, 0), False) == "not run"
+    assert findings.verdict(study, printed, ours(0.56, 0.03), True) == "rehearsal"
+    hong = papers.study("hong")  # on how many clips is not said, so our interval alone decides
+    printed = next(one for one in hong.printed if one.printed == "79.58%")
+    assert findings.verdict(hong, printed, ours(0.77, 0.01), False) == "below"
+    assert findings.verdict(hong, printed, ours(0.79, 0.01), False) == "reproduced"
+
+
+def test_an_interval_of_one_run_is_as_wide_as_the_binomial_one_without_artists() -> None:
+    right = pd.Series(np.arange(400) % 2 == 0, index=[f"clip {k}" for k in range(400)])
+    found = findings.interval([right], {})
+    assert found.value == 0.5
+    assert found.error == pytest.approx(0.025, rel=0.06)  # 2 000 resamples know it to 2 %
+    together = findings.interval([right], {c: str(k // 2 // 10) for k, c in enumerate(right.index)})
+    assert together.value == 0.5
+    by_artist = {
+        clip: str(bool(good)) + str(k // 40) for k, (clip, good) in enumerate(right.items())
+    }
+    wide = findings.interval([right], by_artist)
+    assert wide.error > 2 * found.error  # an artist is right throughout or wrong throughout
+    other = pd.Series(True, index=[f"clip {k}" for k in range(100, 200)])
+    both = findings.interval([right, other], {})
+    assert both.value == 0.75
+    assert both.error > found.error  # two runs that differ say little of a third
+
+
+def test_a_choice_looks_at_test_clips_only_where_the_study_did(
+    rehearsed: Path, tmp_path: Path
+) -> None:
+    qin = papers.study("qin")
+    (some,) = papers.found(qin, True, rehearsed).of("lstm_64", "published")
+    table = some.predictions
+    test = table[table["split"] == "test"]
+
+    def run_of(n_test: int, n_valid: int) -> Run:
+        """A run that is right on so many test and validation clips."""
+        folder = tmp_path / f"made-{n_test}-{n_valid}"
+        folder.mkdir(exist_ok=True)
+        genres = metrics.genres_in(table)
+        rows = []
+        for split, n_right in (("test", n_test), ("valid", n_valid)):
+            part = test.assign(split=split).reset_index(drop=True)
+            wrong = {genre: genres[(k + 1) % len(genres)] for k, genre in enumerate(genres)}
+            for k, row in part.iterrows():
+                said = row["genre"] if int(str(k)) < n_right else wrong[row["genre"]]
+                rows.append(row.to_dict() | {f"p_{g}": float(g == said) for g in genres})
+        pd.DataFrame(rows).to_parquet(folder / "predictions.parquet")
+        some.clips.to_parquet(folder / "clips.parquet")
+        jobfolder.write_json(folder / "config.json", some.config.model_dump())
+        return Run(folder)
+
+    made = {"mlp_1e-5": run_of(5, 1), "mlp_3e-5": run_of(2, 4)}
+    others = {row: run_of(0, 0) for row in qin.rows_of("mlp_best") if row not in made}
+    there = Found(
+        {(row, one): {0: run} for row, run in (made | others).items() for one in papers.PROTOCOLS},
+        {}, {},
+    )  # fmt: skip
+    assert findings.runs_of(qin, there, "mlp_best", "published") == [made["mlp_1e-5"]]
+    assert findings.runs_of(qin, there, "mlp_best", "honest") == [made["mlp_3e-5"]]
+    (gap,) = (one for one in papers.gaps(qin, papers.cells(qin, there)) if one.system == "mlp_best")
+    n = len(test)
+    assert gap.published.value == pytest.approx(5 / n)
+    assert gap.honest.value == pytest.approx(2 / n)
+    assert gap.difference.value == pytest.approx(3 / n)
+    assert gap.printed == 0.565
+
+
+def test_badges_tell_rehearsals_from_leaks(rehearsed: Path) -> None:
+    (hong,) = papers.found(papers.study("hong"), True, rehearsed).of("resnet18", "published")
+    (benito,) = papers.found(papers.study("benito"), True, rehearsed).of(
+        "2d_segmented", "published"
+    )
+    assert hong.leak.startswith("Leak: ")
+    assert benito.leak == ""
+    assert benito.badge == "Rehearsal: 10 clips a genre"
+    notes = comparison.compare([hong, benito]).notes
+    assert any(hong.title in note and "flattered" in note for note in notes)
+    assert any(benito.title in note and "rehearsal" in note for note in notes)
+
+
+def test_the_command_lists_shows_and_reports(
+    rehearsed: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GENRECORE_RUNS", str(rehearsed))
+    listed = {one["study"]: one for one in json.loads(command("papers", "list", "--json"))}
+    assert listed["liu"]["systems"] == 32
+    shown = command("papers", "show", "belton")
+    assert "77.39%" in shown
+    assert "our choice because the study says a random amount of steps and no range" in shown
+    facts = json.loads(command("papers", "report", "qin", "--rehearsal", "--json"))["qin"]
+    lstm = [one for one in facts["cells"] if one["system"] == "lstm_64" and one["n_runs"]]
+    assert {one["verdict"] for one in lstm} == {"rehearsal"}
+    assert "No row of it has been run here." in command("papers", "report", "liu")
+
+
+def test_the_command_says_what_is_needed_and_queues_nothing_before(
+    store: Path, own_cache: Path
+) -> None:
+    refused(genrecore("papers", "run", "qin"), 2, "GTZAN is not known to be here", "--folder DIR")
+    refused(genrecore("papers", "run", "liu"), 2, "genrecore datasets download fma_small")
+    refused(genrecore("papers", "run", "smith"), 2, "no study 'smith'")
+    refused(genrecore("papers", "run", "qin", "--rows", "x", "--dataset=demo"), 2, "no row 'x'")
+    assert runs.all_runs(store) == []
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", papers.STUDIES)
+def test_the_whole_study_runs_to_its_end(
+    name: str, store: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Every row under both protocols, in this process: about three minutes a study."""
+    music = Music("demo", {}, 0.1)
+    study = papers.study(name)
+    queueing.pause(store)
+    began = time.process_time()
+    papers.start(study, papers.wanted(study, music=music), music, store)
+    for run in carry_out(store):
+        assert run.state == "done", f"{run.run_id}: {run.reason}"
+    there = papers.found(study, True, store)
+    assert len(there.done) == 2 * len(study.rows)
+    assert not [one for one in papers.cells(study, there, True) if one.verdict == "not run"]
+    print(f"{name}: {time.process_time() - began:.0f} s of processor time")  # noqa: T201
+
+
+@pytest.mark.long
+def test_a_study_runs_as_a_command_through_the_queue(store: Path) -> None:
+    words = ["papers", "run", "liu", "--rows", "cnn_cyclic", "--dataset", "demo", "--scale", "0.02"]
+    words += ["--set", "n_genres=3", "--set", "n_artists=5", "--yes", "--background", "--json"]
+    told = json.loads(command(*words))
+    assert told["n_runs"] == 4  # once as published, three times honestly
+    wait_for(lambda: plans.find(told["plan"]).state != "running", 300.0)
+    assert plans.find(told["plan"]).state == "done"
+    assert jobs.queued(store) == []
+    assert len(papers.found(papers.study("liu"), True).of("cnn_cyclic", "honest")) == 3
