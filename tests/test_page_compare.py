@@ -1,0 +1,185 @@
+"""The page Compare opened through `app.py`: what it lets choose, what it says, what it bears."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from opened import again, open_page, words
+from told import rights, told
+
+from genrecore import comparison, jobfolder, systems
+from genrecore.runs import Run
+
+pytestmark = pytest.mark.xdist_group("compare")
+ARTISTS = np.arange(90) // 2
+VIEWS = ("verdicts", "scores", "curves", "genres", "confusions", "cost", "ranks", "settings")
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> list[Run]:
+    """Seven runs: two systems with three seeds on the same clips, and one run on other clips."""
+    folder = tmp_path_factory.mktemp("compare") / "runs"
+    folder.mkdir()
+    found = [
+        told(folder, rights(share, 90, 10 * k + seed), ARTISTS, seed=seed, n_epochs=3, **values)
+        for k, (share, values) in enumerate(
+            [(0.8, {"model": "cnn"}), (0.4, {"model": "mlp", "split": "stratified"})]
+        )
+        for seed in range(3)
+    ]
+    found.append(told(folder, rights(0.6, 90, 99), first=30, model="crnn", dataset="gtzan"))
+    return found
+
+
+@pytest.fixture
+def full(made: list[Run], monkeypatch: pytest.MonkeyPatch) -> list[Run]:
+    monkeypatch.setenv("GENRECORE_RUNS", str(made[0].folder.parent))
+    return [Run(run.folder) for run in made]
+
+
+def picked(*found: Run) -> str:
+    return ",".join(run.run_id for run in found)
+
+
+def test_every_view_opens_for_runs_and_for_systems(full: list[Run]) -> None:
+    app = open_page("compare", runs=picked(full[0], full[3]))
+    for view in VIEWS:
+        assert not again(app, view=view).error
+    again(app, of="systems", all="on", dataset="demo")
+    for view in VIEWS:
+        assert not again(app, view=view).error
+    assert "genrecore compare" in app.code[-1].value
+    assert "--systems" in app.code[-1].value
+
+
+def test_the_verdict_comes_first_and_is_that_of_the_comparison(full: list[Run]) -> None:
+    app = open_page("compare", runs=picked(full[3], full[0]))
+    expected = comparison.compare([full[0], full[3]]).pairs["sentence"].item()
+    assert app.info[0].value.replace("\\", "") == expected
+    assert "is better" in expected
+    assert "split differently" in words(app)
+
+
+def test_systems_are_offered_with_their_seeds_and_pooled(full: list[Run]) -> None:
+    app = open_page("compare", of="systems")
+    offered = app.multiselect(key="choice_systems")
+    assert "cnn · demo · 3 seeds" in offered.options
+    assert len(offered.value) == 2  # the two best of the dataset with most runs
+    assert "over 3 seeds each" in app.info[0].value
+    again(app, view="scores")
+    shown = app.dataframe[-1].value if len(app.dataframe) == 1 else app.dataframe[1].value
+    assert shown["n_runs"].tolist() == [3, 3]
+
+
+def test_the_filter_narrows_what_is_offered_but_not_what_was_picked(full: list[Run]) -> None:
+    app = open_page("compare", runs=picked(full[0], full[6]), dataset="demo", models="mlp")
+    box = app.multiselect(key="choice_runs")
+    assert set(box.value) == {full[0].run_id, full[6].run_id}
+    assert len(box.options) == 5  # three of mlp and the two picked
+    again(app, all="on")
+    assert "Of" in app.info[0].value or "On 90 clips" in words(app)
+    assert app.code[-1].value.count("demo-mlp") == 3
+
+
+def test_a_run_that_is_not_there_is_told(full: list[Run]) -> None:
+    app = open_page("compare", runs=f"{picked(*full[:2])},20200101-nobody")
+    assert "There is no tested run 20200101-nobody." in words(app)
+
+
+def test_the_band_is_adjusted_and_lives_in_the_address(full: list[Run]) -> None:
+    app = open_page("compare", runs=picked(full[0], full[1]), band="20")
+    assert "equivalent" in app.info[0].value
+    assert "--band 20" in app.code[-1].value
+    app.number_input(key="choice_band").set_value(1.0).run()
+    assert "band" not in app.query_params
+    assert "cannot be told apart" in app.info[0].value
+    again(app, band="nonsense")
+    assert "cannot be told apart" in app.info[0].value
+
+
+def test_other_clips_are_compared_only_after_the_question(store: Path) -> None:
+    a = told(store, rights(0.8, 90, 1))
+    b = told(store, rights(0.6, 90, 2), first=60, seed=1)
+    app = open_page("compare", runs=picked(a, b))
+    assert "compared on those alone only if you ask" in app.info[0].value
+    assert "30 of 150 are shared" in words(app)
+    app.toggle(key="choice_shared").set_value(True).run()
+    assert "On 30 clips" in app.info[0].value
+    assert app.query_params["shared"] == ["on"] or app.query_params["shared"] == "on"
+    assert app.dataframe[0].value["Clip"].tolist() == comparison.compare([a, b]).shared
+
+
+def test_a_leak_and_spoilt_numbers_are_warned_of(store: Path) -> None:
+    a, b = (told(store, rights(0.7, 60, k), seed=k) for k in range(2))
+    jobfolder.write_json(a.folder / "audit.json", {"refused": True, "n_crossing_test_clips": 5})
+    path = b.folder / "predictions.parquet"
+    table = pd.read_parquet(path)
+    table.loc[0, "p_jazz"] = np.nan
+    table.to_parquet(path, index=False)
+    app = open_page("compare", runs=picked(a, b))
+    said = words(app)
+    assert "Leak: 5 clips shared with training; its accuracy is flattered" in said
+    assert "1 clip probabilities that are no numbers" in said
+    for view in ("scores", "confusions"):
+        assert not again(app, view=view).error
+
+
+def test_too_many_for_figures_are_all_listed(store: Path) -> None:
+    first = told(store, rights(0.7, 30, 1), n_epochs=2)
+    copied(first, 24)
+    app = open_page("compare", all="on")
+    said = words(app)
+    assert "25 runs are chosen" in said
+    assert "the 20 most accurate" in said
+    assert len(app.dataframe[0].value) == 25
+    assert "Of 190 pairs" in app.info[0].value
+
+
+@pytest.mark.long
+def test_a_thousand_runs_chosen_are_borne(store: Path) -> None:
+    copied(told(store, rights(0.7, 30, 1), n_epochs=2), 999)
+    for unit in ("runs", "systems"):
+        app = open_page("compare", all="on", of=unit)
+        assert not app.error
+    app = open_page("compare", all="on", view="scores")
+    assert "1,000 runs are chosen" in words(app)
+    assert len(app.dataframe[0].value) == 1000
+
+
+def copied(run: Run, n: int) -> None:
+    for k in range(n):
+        shutil.copytree(run.folder, run.folder.parent / f"20200101-{k:06d}-demo-cnn-{k:04x}")
+
+
+def test_what_was_not_measured_is_told_and_can_be(full: list[Run]) -> None:
+    app = open_page("compare", runs=picked(*full[:2]), view="cost", cost="latency_ms")
+    assert "not measured yet" in words(app)
+    assert app.button(key="measure_costs").label == "Measure the 2 that were not"
+    table = app.dataframe[-1].value
+    assert table["latency_ms"].isna().all()
+    assert (table["n_parameters"] > 0).all()
+
+
+def test_ranks_take_two_folds_and_say_what_is_missing(store: Path) -> None:
+    found = [
+        told(store, rights(share, 30, fold), first=30 * fold, model=model, fold=fold,
+             split__n_folds=3)
+        for model, share in (("cnn", 0.9), ("mlp", 0.4)) for fold in range(3)
+    ]  # fmt: skip
+    app = open_page("compare", of="systems", view="ranks")
+    said = words(app)
+    assert "Friedman's test" in said
+    assert set(app.dataframe[-1].value["block"]) == {
+        f"demo, by_artist, fold {fold}" for fold in range(3)
+    }
+    shutil.rmtree(found[-1].folder)
+    shutil.rmtree(found[-2].folder)
+    said = words(again(app))
+    assert "There is nothing to rank yet" in said
+    assert "Left out" in said
+    assert len(systems.of(Run(one.folder) for one in found if os.path.exists(one.folder))) == 2
