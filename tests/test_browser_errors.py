@@ -136,5 +136,5 @@ def test_a_click_on_the_map_plays_the_clip(
     page.mouse.click(x, y)
     page.wait_for_url(f"**clip={clip}**")
     expect(page.get_by_text(clip, exact=True).first).to_be_visible()
-    page.locator("audio").first.click(position={"x": 22, "y": 20})
-    page.wait_for_function("() => document.querySelector('audio').currentTime > 0.2")
+    # Nobody presses play.
+    page.wait_for_function("() => document.querySelector('audio')?.currentTime > 0.2")

@@ -101,7 +101,7 @@ def pick(rows: pd.DataFrame, what: str, columns: Mapping[str, Any] = _COLUMNS) -
     return str(picked)
 
 
-def show(data: Dataset, clip_id: str, key: str, pictures: bool = False) -> None:
+def show(data: Dataset, clip_id: str, key: str, pictures: bool = False, play: bool = False) -> None:
     """One clip: what is known of it, a player, and its pictures where they are wanted.
 
     Args:
@@ -109,6 +109,7 @@ def show(data: Dataset, clip_id: str, key: str, pictures: bool = False) -> None:
         clip_id: Of a clip; one that was left out of the table is said to be so.
         key: Names this place of the page.
         pictures: Whether waveform and spectrogram are drawn.
+        play: Whether it begins to play by itself.
     """
     found = data.clips[data.clips["clip_id"] == clip_id]
     if found.empty:
@@ -126,13 +127,13 @@ def show(data: Dataset, clip_id: str, key: str, pictures: bool = False) -> None:
                 reading.table_rows(str(clip["path"]), clip_id), hide_index=True, height=320
             )
         else:
-            _audio(reading.sound(str(clip["path"])), key, pictures)
+            _audio(reading.sound(str(clip["path"])), key, pictures, play)
     except (GenrecoreError, OSError) as error:
         st.warning(plain(error), icon=":material/music_off:")
 
 
-def _audio(heard: Sound, key: str, pictures: bool) -> None:
-    st.audio(heard.wav, format="audio/wav")
+def _audio(heard: Sound, key: str, pictures: bool, play: bool) -> None:
+    st.audio(heard.wav, format="audio/wav", autoplay=play)
     seconds = len(heard.wave) / reading.SAMPLE_RATE_HZ
     if heard.duration_s > seconds + 0.1:
         st.caption(

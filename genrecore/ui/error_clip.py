@@ -20,7 +20,7 @@ from genrecore.probe_effects import PROBES, change
 from genrecore.runs import Run
 from genrecore.ui import dataset_listening, dataset_readers, readers
 from genrecore.ui.dataset_readers import Dataset
-from genrecore.ui.error_map import neighbours
+from genrecore.ui.error_map import CLICKED, neighbours
 from genrecore.ui.frame import chart, pair, plain, section
 
 
@@ -41,7 +41,8 @@ def in_full(run: Run, clip: pd.Series, judged: bool, probe: str = "") -> None:
     everything = _clips(run)
     if probe:
         _play_changed(everything, clip_id, probe)
-    _play(everything, clip_id, "mistake", pictures=True)
+    asked = st.session_state.pop(CLICKED, None) == clip_id
+    _play(everything, clip_id, "mistake", pictures=True, now=asked)
     if pd.notna(clip["certainty"]):
         _verdict(run, clip)
     if everything is not None:
@@ -50,8 +51,22 @@ def in_full(run: Run, clip: pd.Series, judged: bool, probe: str = "") -> None:
         _nearest(run, everything, clip)
 
 
-def _play(everything: pd.DataFrame | None, clip_id: str, key: str, pictures: bool = False) -> None:
-    """A clip's player, or the sentence in its place where there is nothing to play any more."""
+def _play(
+    everything: pd.DataFrame | None,
+    clip_id: str,
+    key: str,
+    pictures: bool = False,
+    now: bool = False,
+) -> None:
+    """A clip's player, or the sentence in its place where there is nothing to play any more.
+
+    Args:
+        everything: The run's clips.
+        clip_id: The clip.
+        key: Names this place of the page.
+        pictures: Whether waveform and spectrogram are drawn.
+        now: Whether it begins to play by itself.
+    """
     if everything is None:
         st.warning(
             "The run's table of clips is gone, so nothing can be played; the numbers stay.",
@@ -69,7 +84,7 @@ def _play(everything: pd.DataFrame | None, clip_id: str, key: str, pictures: boo
             icon=":material/music_off:",
         )
         return
-    dataset_listening.show(Dataset(everything, (), (), "", ""), clip_id, key, pictures)
+    dataset_listening.show(Dataset(everything, (), (), "", ""), clip_id, key, pictures, now)
 
 
 def _file(everything: pd.DataFrame, clip_id: str) -> Path | None:

@@ -23,6 +23,9 @@ from genrecore.ui.dataset_tasks import is_working, latest, watch
 from genrecore.ui.error_lists import Listed
 from genrecore.ui.frame import chart, command, empty, pair, plain, section, sentences
 
+CLICKED = "_clicked_clip"
+"""Where the session keeps a clip that was clicked on the map and is to be played."""
+
 _PLANES = {"tsne": "t-SNE", "pca": "PCA"}
 _SHOWN = {
     "test": "Test clips",
@@ -54,6 +57,7 @@ def clip_map(run: Run) -> Listed | None:
 
     def heard(data: list[Any]) -> None:
         choose("clip", str(data[0]))
+        st.session_state[CLICKED] = str(data[0])
 
     title = f"{len(points)} clips by {_PLANES[plane]}"
     chart(
