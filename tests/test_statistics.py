@@ -145,15 +145,19 @@ def test_two_equal_systems_are_rarely_called_different() -> None:
 
 
 def test_intervals_cover_as_often_as_they_say() -> None:
+    """Of an accuracy and of a difference, with sixty artists."""
     generator = np.random.default_rng(11)
-    artists = np.repeat(np.arange(80), 4)
+    artists = np.repeat(np.arange(60), 4)
     truth = simulated(np.random.default_rng(12), 100_000, 4).mean()
-    n_sets, inside = 1000, 0
+    n_sets, inside, around = 1000, 0, 0
     for _ in range(n_sets):
-        a, _ = simulated(generator, 80, 4)
-        found = Resamples([a[None]], artists, n_resamples=500).accuracy(0)
+        a, b = simulated(generator, 60, 4)
+        drawn = Resamples([a[None], b[None]], artists, n_resamples=500)
+        found, gap = drawn.accuracy(0), drawn.difference(0, 1)
         inside += found.low <= truth <= found.high
+        around += gap.low <= 0 <= gap.high
     assert 0.93 <= inside / n_sets <= 0.97
+    assert 0.93 <= around / n_sets <= 0.97
 
 
 # Demšar (2006), Table 6: AUC of C4.5 and three variants on 14 data sets.
