@@ -4,6 +4,7 @@ import streamlit as st
 
 from genrecore import ui
 from genrecore.ui import compare, compare_choice, compare_details, compare_readers, readers
+from genrecore.ui.report_button import report_button
 
 ui.page("Compare", "Runs or systems on the same test clips: is the difference real?")
 
@@ -32,3 +33,4 @@ with ui.sentences():
     view = compare.choose_view()
     {**compare.SHOWN, **compare_details.SHOWN}[view](compared, what)
     compare_details.same_as_command(what)
+    report_button(compared, what.command)

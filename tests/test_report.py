@@ -10,7 +10,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from commands import command, genrecore, refused
 from markdown_it import MarkdownIt
+from opened import open_page
 from test_comparison import rights, told
 
 from genrecore import comparison, metrics, report, systems
@@ -212,7 +214,7 @@ def test_what_is_missing_or_differs_is_said_and_nothing_breaks(store: Path) -> N
 
 
 def test_many_runs_get_fewer_figures(store: Path) -> None:
-    many = [told(store, rights(0.5 + k / 30, 60, k), seed=k) for k in range(8)]
+    many = [told(store, rights(0.5 + k / 30, 30, k), seed=k) for k in range(7)]
     compared = comparison.compare(many)
     names = [figure.name for figure in report.figures(compared)]
     assert len(names) == len(set(names)) < 10
@@ -240,3 +242,23 @@ def test_what_cannot_be_written_is_one_sentence(
     with pytest.raises(GenrecoreError, match="apt-get install"):
         report.write_figures(compared, tmp_path / "figures")
     assert list((tmp_path / "figures").iterdir()) == []
+
+
+def test_the_command_writes_what_it_compares(store: Path, tmp_path: Path) -> None:
+    a, b = nasty_runs(store)
+    report_to, tables_to = tmp_path / "out.html", tmp_path / "tables"
+    words = ("compare", a.run_id, b.run_id, "--band", "2")
+    said = command(*words, "--report", str(report_to), "--tables", str(tables_to))
+    assert f"Report: {report_to}" in said
+    assert f"genrecore compare {a.run_id} {b.run_id} --band 2" in report_to.read_text()
+    assert (tables_to / "pairs.tex").exists()
+    found = json.loads(command(*words, "--tables", str(tables_to), "--json"))
+    assert str(tables_to / "scores.csv") in found["written"]
+    refused(genrecore(*words, "--report", str(tmp_path)), 1, "cannot be written")
+
+
+def test_the_page_hands_out_report_and_tables(store: Path) -> None:
+    a, b = (told(store, rights(0.7, 60, k), seed=k) for k in range(2))
+    app = open_page("compare", runs=f"{a.run_id},{b.run_id}")
+    labels = [button.proto.label for button in app.get("download_button")]
+    assert labels == ["Report", "Tables"]

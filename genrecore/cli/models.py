@@ -18,6 +18,7 @@ from genrecore.cli.output import (
     reporting,
     share,
 )
+from genrecore.cli.reports import FIGURES, REPORT, TABLES, same_again, write_files
 from genrecore.runs import Run
 
 if TYPE_CHECKING:
@@ -61,6 +62,9 @@ def compare(
             "--measure", help="Count multiply–adds and measure latency on this machine first."
         ),
     ] = False,
+    report_to: REPORT = None,
+    tables_to: TABLES = None,
+    figures_to: FIGURES = None,
     as_json: JSON = False,
 ) -> None:
     """Compare finished runs, or systems over their seeds, on their test clips: accuracies with
@@ -73,6 +77,8 @@ def compare(
             for run in costs.missing(members):
                 costs.measure(run, report)
     cost = costs.table(members)
+    again = same_again([found[0].run_id for _, _, found in members], systems, band, shared)
+    places = (report_to, tables_to, figures_to)
     if as_json:
         print_json(
             {
@@ -87,10 +93,12 @@ def compare(
                     run_id: matrix.to_dict(orient="index")
                     for run_id, matrix in result.confusions.items()
                 },
+                "written": write_files(result, again, *places, quiet=True),
             }
         )
         return
     print_comparison(result, cost)
+    write_files(result, again, *places, quiet=False)
 
 
 def compared(

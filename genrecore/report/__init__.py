@@ -7,13 +7,14 @@
 from genrecore.report.figures import Figure, figures
 from genrecore.report.page import html, write
 from genrecore.report.pictures import write_figures
-from genrecore.report.tables import Table, tables, write_tables
+from genrecore.report.tables import Table, table_files, tables, write_tables
 
 __all__ = [
     "Figure",
     "Table",
     "figures",
     "html",
+    "table_files",
     "tables",
     "write",
     "write_figures",

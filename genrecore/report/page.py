@@ -25,7 +25,9 @@ _HERE = Path(__file__).parent
 _ALL_SENTENCES = 10  # of more pairs those with the most accurate one come first
 
 
-def write(compared: Comparison | Sequence[Run], path: str | Path, title: str = "") -> Path:
+def write(
+    compared: Comparison | Sequence[Run], path: str | Path, title: str = "", command: str = ""
+) -> Path:
     """Writes a comparison as one HTML file and returns where it lies.
 
     The file opens without network in any browser, its figures can be zoomed and saved, and it
@@ -35,6 +37,7 @@ def write(compared: Comparison | Sequence[Run], path: str | Path, title: str = "
         compared: A comparison, or the runs to compare.
         path: Of the file; folders above it are made.
         title: Its heading; by default what is compared.
+        command: That makes the same comparison; by default of these runs or systems.
 
     Raises:
         GenrecoreError: The runs cannot be compared, or the file cannot be written.
@@ -42,7 +45,7 @@ def write(compared: Comparison | Sequence[Run], path: str | Path, title: str = "
     if not isinstance(compared, Comparison):
         compared = comparison.compare(list(compared))
     place = Path(path).expanduser().absolute()
-    text = html(compared, title)
+    text = html(compared, title, command)
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
         jobfolder.write_text(place, text)
@@ -53,12 +56,13 @@ def write(compared: Comparison | Sequence[Run], path: str | Path, title: str = "
     return place
 
 
-def html(compared: Comparison, title: str = "") -> str:
+def html(compared: Comparison, title: str = "", command: str = "") -> str:
     """The report as text.
 
     Args:
         compared: What it is of.
         title: Its heading; by default what is compared.
+        command: That makes the same comparison; by default of these runs or systems.
     """
     shown = figures(compared)
     by_name = {table.name: table for table in tables(compared)}
@@ -86,7 +90,7 @@ def html(compared: Comparison, title: str = "") -> str:
         method=systems.METHOD,
         runs=[_about(compared, key, run) for key, of_key in members(compared).items()
               for run in of_key],
-        command=_command(compared, of_systems),
+        command=command or _command(compared, of_systems),
         specs=_as_script({one.name: one.spec for one in shown}),
         templates=_as_script({name: template(name) for name in ("light", "dark")}),
         plotly=get_plotlyjs(),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -121,10 +121,26 @@ def tables(compared: Comparison) -> list[Table]:
     return found
 
 
+def table_files(
+    compared: Comparison, formats: Sequence[str] = tuple(FORMATS)
+) -> Iterator[tuple[str, str]]:
+    """Names and texts of the tables' files: `<name>.csv`, `.md` and `.tex`; the curves, long, as
+    CSV alone.
+
+    Args:
+        compared: What to write.
+        formats: Of `FORMATS`.
+    """
+    for table in tables(compared):
+        for name in formats:
+            if table.name != "curves" or name == "csv":
+                yield f"{table.name}.{FORMATS[name]}", str(getattr(table, name))
+
+
 def write_tables(
     compared: Comparison, folder: Path, formats: Sequence[str] = tuple(FORMATS)
 ) -> list[Path]:
-    """The tables as files `<name>.csv`, `.md` and `.tex`; the curves, long, as CSV alone.
+    """Writes `table_files` and returns where they lie.
 
     Args:
         compared: What to write.
@@ -138,13 +154,9 @@ def write_tables(
     written = []
     try:
         place.mkdir(parents=True, exist_ok=True)
-        for table in tables(compared):
-            for name in formats:
-                if table.name == "curves" and name != "csv":
-                    continue
-                path = place / f"{table.name}.{FORMATS[name]}"
-                jobfolder.write_text(path, getattr(table, name))
-                written.append(path)
+        for name, text in table_files(compared, formats):
+            jobfolder.write_text(place / name, text)
+            written.append(place / name)
     except OSError as error:
         raise GenrecoreError(
             f"{folder} cannot take the tables: {jobfolder.in_words(error)}"

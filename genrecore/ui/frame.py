@@ -154,7 +154,12 @@ def chart(drawn: Chart, key: str, on_click: Callable[[list[Any]], None] | None =
             drawn.figure,
             key=key,
             alt=drawn.alt,
-            config={"displaylogo": False, "modeBarButtons": [["toImage"]], "responsive": True},
+            config={
+                "displaylogo": False,
+                "modeBarButtons": [["toImage"]],
+                "toImageButtonOptions": {"format": "svg", "filename": f"genrecore-{key}"},
+                "responsive": True,
+            },
             **(select if on_click is not None else {}),
         )
         with st.popover("Numbers", type="tertiary", icon=":material/table:", key=f"{key}_numbers"):

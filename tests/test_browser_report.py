@@ -1,0 +1,162 @@
+"""Reports in a real browser: without network, in both themes, on paper; and how one gets them."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from playwright.sync_api import Browser, Page, expect
+from test_browser import (  # noqa: F401  (fixtures: the same server and browser)
+    Dashboard,
+    _same_folders,
+    browser,
+    dashboard,
+    home,
+    page,
+)
+from test_comparison import rights, told
+from test_report import NASTY, nasty_runs
+
+from genrecore import comparison, metrics, report
+from genrecore.plots.chart import percent
+
+pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
+
+ROWS = """id => [...document.querySelectorAll(`#${CSS.escape(id)} tbody tr`)].map(
+  row => [...row.cells].map(cell => cell.textContent))"""
+DRAWN = "html[data-drawn=yes]"
+
+
+@pytest.fixture
+def offline(browser: Browser) -> Iterator[Page]:  # noqa: F811
+    """A visitor without network; nothing may be asked for, and nothing may go wrong in scripts."""
+    context = browser.new_context(
+        offline=True, color_scheme="light", viewport={"width": 1280, "height": 900}
+    )
+    asked: list[str] = []
+    wrong: list[str] = []
+    context.on("request", lambda request: asked.append(request.url))
+    opened = context.new_page()
+    opened.on("pageerror", lambda error: wrong.append(str(error)))
+    opened.on("console", lambda said: said.type == "error" and wrong.append(said.text))
+    yield opened
+    context.close()
+    assert [url for url in asked if not url.startswith(("file:", "data:", "blob:"))] == []
+    assert wrong == []
+
+
+def test_a_report_opens_offline_and_its_numbers_are_the_stores(
+    offline: Page,
+    home: Path,  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    found = nasty_runs(home / "runs")
+    path = report.write(found, tmp_path / "out.html", title="<b>A</b> & B")
+    offline.goto(path.as_uri())
+    offline.wait_for_selector(DRAWN)
+    assert offline.evaluate("window.stolen") is None
+    assert offline.locator("h1").text_content() == "<b>A</b> & B"
+
+    compared = comparison.compare(found)
+    sentences = offline.locator(".verdicts li").all_text_contents()
+    assert sentences == compared.pairs["sentence"].tolist()
+    rows = offline.evaluate(ROWS, "table-scores")
+    for run, row in zip(found, rows, strict=True):
+        scores = comparison.scores(run)
+        low, high = percent(scores["accuracy_low"]), percent(scores["accuracy_high"])
+        assert row[:4] == [run.title, "120", percent(scores["accuracy"]), f"{low} to {high}"]
+        counts = metrics.confusion(run.predictions, list(NASTY.values()))
+        cells = offline.evaluate(ROWS, f"table-confusion-{run.run_id}")
+        assert [row[0] for row in cells] == list(NASTY.values())
+        assert [[int(n) for n in row[1:]] for row in cells] == counts.to_numpy().tolist()
+        shown = offline.evaluate(
+            "name => document.querySelector(`[data-figure='${name}']`).data[0].customdata",
+            f"confusion-{run.run_id}",
+        )
+        assert shown == counts.to_numpy().tolist()
+    genres = offline.evaluate(ROWS, "table-genres")
+    assert [row[1] for row in genres] == list(NASTY.values()) * 2
+    assert [row[3] for row in genres] == [percent(v) for v in compared.per_genre["recall"]]
+    (protocol, _) = offline.evaluate(ROWS, "table-protocol")
+    assert protocol[-1] == "It <b>leaks</b> & how."
+
+    # Every figure is drawn, and its names are text there, too.
+    n_figures = len(report.figures(compared))
+    assert offline.locator(".plot .main-svg").first.is_visible()
+    assert offline.locator(".plot[data-theme=light]").count() == n_figures
+    ticks = offline.locator("[data-figure=genres] .xtick text").all_text_contents()
+    assert [" ".join(text.split()) for text in ticks] == sorted(NASTY.values())
+
+    # The theme follows the reader's, and paper is white.
+    ink = "document.querySelector('[data-figure=scores]')._fullLayout.font.color"
+    light = offline.evaluate(ink)
+    offline.emulate_media(color_scheme="dark")
+    expect(offline.locator(".plot[data-theme=dark]")).to_have_count(n_figures)
+    assert offline.evaluate(ink) != light
+    offline.emulate_media(color_scheme="dark", media="print")
+    expect(offline.locator(".plot[data-theme=light]")).to_have_count(n_figures)
+    assert offline.evaluate(ink) == light
+    ground = offline.evaluate("getComputedStyle(document.body).backgroundColor")
+    assert ground == "rgb(255, 255, 255)"
+    offline.emulate_media(color_scheme="light", media="screen")
+
+    # A figure saves itself.
+    offline.locator("[data-figure=scores]").hover()
+    for format_, begins in (("SVG", b"<svg"), ("PNG", b"\x89PNG")):
+        with offline.expect_download() as awaited:
+            offline.locator(f"[data-figure=scores] [data-title='Save as {format_}']").click()
+        assert awaited.value.suggested_filename == f"genrecore-scores.{format_.lower()}"
+        assert Path(awaited.value.path()).read_bytes().startswith(begins)
+
+
+@pytest.mark.long
+def test_the_page_compare_hands_out_report_tables_and_figures(
+    page: Page,  # noqa: F811
+    dashboard: Dashboard,  # noqa: F811
+    home: Path,  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    a, b = (told(home / "runs", rights(0.7, 90, k), seed=k) for k in range(2))
+    page.goto(f"{dashboard.address}/compare?runs={a.run_id},{b.run_id}&view=scores")
+    with page.expect_download() as awaited:
+        page.get_by_role("button", name="Report").click()
+    assert awaited.value.suggested_filename.endswith("-report.html")
+    text = Path(awaited.value.path()).read_text(encoding="utf-8")
+    assert comparison.compare([a, b]).pairs["sentence"].item() in text
+    with page.expect_download() as awaited:
+        page.get_by_role("button", name="Tables").click()
+    with zipfile.ZipFile(awaited.value.path()) as archive:
+        scores = pd.read_csv(io.BytesIO(archive.read("scores.csv")))
+    assert scores["accuracy"].tolist() == [comparison.scores(run)["accuracy"] for run in (a, b)]
+
+    # The figure's own button.
+    figure = page.locator('[role="figure"][aria-label^="Test accuracy"]')
+    figure.hover()
+    with page.expect_download() as awaited:
+        figure.locator(".modebar-btn").first.click()
+    assert awaited.value.suggested_filename.startswith("genrecore-")
+    assert awaited.value.suggested_filename.endswith(".svg")
+    assert "<svg" in Path(awaited.value.path()).read_text(encoding="utf-8")[:200]
+
+
+@pytest.mark.long
+def test_figures_are_drawn_by_command(home: Path, tmp_path: Path, chromium: str) -> None:  # noqa: F811
+    found = [told(home / "runs", rights(0.7, 90, k), seed=k) for k in range(2)]
+    compared = comparison.compare(found)
+    drawn = report.write_figures(compared, tmp_path / "figures")
+    names = [figure.name for figure in report.figures(compared)]
+    assert sorted(path.name for path in drawn) == sorted(
+        f"{name}.{ending}" for name in names for ending in ("svg", "png")
+    )
+    assert {path.name for path in (tmp_path / "figures").iterdir()} == {p.name for p in drawn}
+    for path in drawn:
+        begins = path.read_bytes()[:4]
+        assert begins in (b"<svg", b"\x89PNG")
+    scores = (tmp_path / "figures" / "scores.svg").read_text(encoding="utf-8")
+    for run in found:
+        assert run.title in scores
+        assert percent(comparison.scores(run)["accuracy"]) in scores
