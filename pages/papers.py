@@ -11,8 +11,8 @@ ui.page(
 )
 
 study = papers.choose_study()
-papers.head(study)
 view = papers.choose_view()
+papers.head(study, in_full=view == "numbers")
 if view == "recipe":
     papers.recipe(study)
     st.stop()

@@ -14,7 +14,7 @@ import pytest
 from commands import command, genrecore, refused
 from conftest import wait_for
 
-from genrecore import comparison, jobfolder, jobs, metrics, papers, plans, queueing, runs
+from genrecore import comparison, jobfolder, jobs, leaklab, metrics, papers, plans, queueing, runs
 from genrecore.datasets.tables import read_table
 from genrecore.descriptor_names import DESCRIPTORS
 from genrecore.papers import Found, Music, findings, report
@@ -91,8 +91,8 @@ def test_a_row_of_each_study_is_rehearsed_and_marked_everywhere(name: str, rehea
 def test_what_is_done_is_not_trained_again(rehearsed: Path) -> None:
     study = papers.study("liu")
     todo = papers.wanted(study, ["cnn_cyclic"], ["published"], 2, ON_DEMO)
-    there = papers.found(study, True, rehearsed)
-    assert [one.seed for one in papers.missing(todo, there)] == [1]
+    there = leaklab.present([one.config for one in todo], rehearsed)
+    assert [run is None for run in there] == [False, True]
     n = len(runs.all_runs(rehearsed))
     plan = papers.start(study, todo[:1], ON_DEMO, rehearsed)
     assert len(runs.all_runs(rehearsed)) == n

@@ -12,7 +12,7 @@ Importing this imports no torch.
 from genrecore.papers.findings import VERDICTS, Cell, Gap, Ours, cells, gaps, runs_of
 from genrecore.papers.reading import MEASURES, PROTOCOLS, STUDIES, Printed, Study, studies, study
 from genrecore.papers.recipes import Music, Wanted, config_of, wanted
-from genrecore.papers.running import Found, found, missing, start
+from genrecore.papers.running import Found, found, start
 
 __all__ = [
     "MEASURES",
@@ -31,7 +31,6 @@ __all__ = [
     "config_of",
     "found",
     "gaps",
-    "missing",
     "runs_of",
     "start",
     "studies",

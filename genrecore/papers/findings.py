@@ -324,7 +324,7 @@ def rows_table(study: Study, there: Found) -> pd.DataFrame:
                     "valid_accuracy": valid.value,
                     "best_epoch": measure(runs, "best_epoch", protocol).value,
                     "minutes": measure(runs, "minutes", protocol).value,
-                    "badge": "; ".join(dict.fromkeys(run.badge for run in runs if run.badge)),
+                    "badge": next((run.badge for run in runs if run.badge), ""),
                     "chosen": ", ".join(
                         f"{chosen.count(row)} × {row}" for row in dict.fromkeys(chosen)
                     ),

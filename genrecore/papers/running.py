@@ -116,8 +116,3 @@ def found(study: Study, rehearsal: bool = False, store: Path | None = None) -> F
         elif state != "done":
             ended[row, protocol] = ended.get((row, protocol), 0) + 1
     return Found(done, active, ended)
-
-
-def missing(todo: Sequence[Wanted], there: Found) -> list[Wanted]:
-    """Those of these runs that are not done."""
-    return [one for one in todo if one.seed not in there.done.get((one.row, one.protocol), {})]

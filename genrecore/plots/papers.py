@@ -189,9 +189,12 @@ def curves(table: pd.DataFrame, measure: str, title: str) -> Chart:
                 f"{last[measure]:.3g} in epoch {last['epoch']:.0f}"
             )
     n_names = len(systems) * len(splits)
-    laid_out(figure, label(title), 330 + 11 * n_names, legend=legend_below_title())
-    figure.update_layout(margin_t=70 + 11 * n_names, hovermode="closest")
-    figure.update_xaxes(axis("Epoch", showgrid=False))
+    n_lines = -(-n_names // 2)  # of the legend, as a narrow page breaks it
+    laid_out(figure, label(title), 310 + 18 * n_lines, legend=legend_below_title())
+    figure.update_layout(margin_t=56 + 18 * n_lines, hovermode="closest")
+    last = int(table["epoch"].max()) if len(table) else 1
+    tick = next(k for k in (1, 2, 5, 10, 20, 50, 100, 500, 5000) if last / k <= 12)
+    figure.update_xaxes(axis("Epoch", showgrid=False, tick0=0, dtick=tick))
     figure.update_yaxes(axis(unit, tickformat=".0%" if measure == "accuracy" else "~g"))
     wide = table.assign(
         column=[f"{t}, {_SPLITS[s]}" for t, s in zip(table["title"], table["split"], strict=True)]

@@ -36,8 +36,12 @@ def where(section_: str) -> str:
     return "abstract" if section_ == "abstract" else f"section {section_}"
 
 
-def head(study: Study) -> None:
-    """The study's question and summary, and beside it what to bear in mind."""
+def head(study: Study, in_full: bool) -> None:
+    """The study's question and source; in full also its summary, and what to bear in mind."""
+    if not in_full:
+        section(study.question)
+        st.caption(plain(f"{study.citation}. On {_DATASETS[study.dataset]}."))
+        return
     left, right = pair("study", left=5, right=4)
     with left:
         section(study.question)

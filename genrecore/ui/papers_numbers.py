@@ -123,7 +123,8 @@ def show(results: Results) -> None:
     """All of it: tables, sentences, the gap, systems, time."""
     study = results.study
     for table in study.tables:
-        _table(table, results)
+        if any(table.measures):
+            _table(table, results)
     _sentences(results)
     st.caption(
         "Ours: mean over seeds with its 95 % interval, artists and seeds drawn together. "
@@ -133,21 +134,21 @@ def show(results: Results) -> None:
     _gap(results)
     _times(results)
     _systems(results)
+    for table in study.tables:
+        if not any(table.measures):
+            with st.expander(f"{table.place}: {_caption(table)}"):
+                st.caption(plain(table.remark))
+                _as_printed(table)
 
 
 def _table(table: Table, results: Results) -> None:
     section(f"{table.place}: {_caption(table)}")
     if table.remark:
         st.caption(plain(table.remark))
-    cells = [line.words.split("\t") for line in table.lines]
-    names = [name or " " for name in table.columns]
-    shown = pd.DataFrame([[_plainly(one) for one in line] for line in cells], columns=names)
-    st.caption(f"As printed ({where(table.section)})")
-    st.dataframe(shown, hide_index=True, placeholder="")
+    _as_printed(table)
     for line in table.lines:
         if line.remark:
             st.caption(plain(f"{line.words.split(chr(9))[0]}: {line.remark}"))
-    labels = [k for k, measure in enumerate(table.measures) if not measure]
     rows = []
     for line in table.lines:
         of_line = [
@@ -155,12 +156,18 @@ def _table(table: Table, results: Results) -> None:
             for cell in results.cells
             if cell.printed.place == table.place and cell.printed.words == line.words
         ]
-        parts = line.words.split("\t")
-        title = " · ".join(parts[k] for k in labels if parts[k])
-        rows += _compared(of_line, title, table, parts)
+        rows += _compared(of_line, table, line.words.split("\t"), results.study)
     if rows:
         st.caption("Ours beside it")
         _frame(rows)
+
+
+def _as_printed(table: Table) -> None:
+    cells = [line.words.split("\t") for line in table.lines]
+    names = [name or " " for name in table.columns]
+    shown = pd.DataFrame([[_plainly(one) for one in line] for line in cells], columns=names)
+    st.caption(f"As printed ({where(table.section)})")
+    st.dataframe(shown, hide_index=True, placeholder="")
 
 
 def _caption(table: Table) -> str:
@@ -176,51 +183,67 @@ def _plainly(cell: str) -> str:
 
 
 def _compared(
-    cells: list[Cell], title: str, table: Table | None, parts: list[str]
+    cells: list[Cell], table: Table | None, parts: list[str], study: Study
 ) -> list[dict[str, str]]:
-    """A row a printed number: both protocols beside it."""
+    """A row a printed number: both protocols beside it.
+
+    Args:
+        cells: Of one line, or of one sentence.
+        table: The table, or None for a sentence.
+        parts: The line's cells.
+        study: The study.
+    """
     rows: list[dict[str, str]] = []
     both = {one: [c for c in cells if c.protocol == one] for one in papers.PROTOCOLS}
-    measured = [k for k, one in enumerate(table.measures) if one] if table else []
     place = 0
     for published, honest in zip(both["published"], both["honest"], strict=True):
-        printed = published.printed
-        column = ""
+        printed, column = published.printed, ""
         if table is not None:
-            # Cells without a system are not compared, so places are found by their text.
-            place = next(k for k in measured if k >= place and parts[k] == printed.printed)
+            place = next(
+                k
+                for k, measure in enumerate(table.measures)
+                if k >= place and measure == printed.measure and parts[k] == printed.printed
+            )
             column, place = table.columns[place], place + 1
         if printed.missing and not printed.printed.strip():
             continue
-        measure = printed.measure
         rows.append(
             {
-                "Line": title,
+                "Line": study.title_of(printed.system),
                 "Column": column,
                 "Printed": _plainly(printed.shown),
-                "As published": in_words(published.ours, measure),
-                "Verdict": SIGNS[published.verdict],
-                "Honest": in_words(honest.ours, measure),
-                "Verdict ": SIGNS[honest.verdict],
+                "As published": _ours(published, printed.measure),
+                "Honest": _ours(honest, printed.measure),
             }
         )
     return rows
 
 
-def _frame(rows: list[dict[str, str]]) -> None:
+def _ours(cell: Cell, measure: str) -> str:
+    """Ours with its interval and the verdict."""
+    return f"{in_words(cell.ours, measure)}  {SIGNS[cell.verdict]}".strip()
+
+
+def _frame(rows: list[dict[str, str]], column: str = "Column") -> None:
     table = pd.DataFrame(rows)
-    table = table[[name for name in table if table[name].str.strip().any()]]
+    if "Column" in table and table["Column"].nunique() < 2:
+        table = table.drop(columns="Column")
     st.dataframe(
         table,
         hide_index=True,
         placeholder="–",
-        height=min(38 + 35 * len(table), 600),
+        height=min(38 + 35 * len(table), 720),
         column_config={
+            "Line": st.column_config.TextColumn("System", width="medium"),
+            "Column": st.column_config.TextColumn(column, width="small"),
+            "Printed": st.column_config.TextColumn(width="small"),
             "As published": st.column_config.TextColumn(
-                help="The study's protocol, measured as the study measured; 95 % interval."
+                "Ours, as published",
+                help="The study's protocol, measured as the study measured; 95 % interval.",
             ),
             "Honest": st.column_config.TextColumn(
-                help="Artists kept apart, validation for every choice; test accuracy."
+                "Ours, honest",
+                help="Artists kept apart, validation for every choice; test accuracy.",
             ),
         },
     )
@@ -238,17 +261,19 @@ def _sentences(results: Results) -> None:
             and (cell.printed.words, cell.printed.printed) == (one.words, one.printed)
         ]
         if of_it:
-            title = f"{study.title_of(one.system)}: {papers.MEASURES[one.measure]}"
-            title += f" ({one.genre})" if one.genre else ""
+            of_genre = f" ({one.genre})" if one.genre else ""
+            measured = {"Column": papers.MEASURES[one.measure] + of_genre}
             rows += [
-                {"Where": where(one.section).capitalize(), "In its words": one.words} | row
-                for row in _compared(of_it, title, None, [])
+                row
+                | measured
+                | {"Where": where(one.section).capitalize(), "In its words": one.words}
+                for row in _compared(of_it, None, [], study)
             ]
         else:
             others.append(f"- “{plain(one.words)}” :gray[({where(one.section)})]")
     section("In its sentences")
     if rows:
-        _frame([{k: v for k, v in row.items() if k != "Column"} for row in rows])
+        _frame(rows, "Measure")
     if others:
         with st.expander(f"Said without a system to compare ({len(others)})"):
             st.markdown("\n".join(others))
@@ -347,8 +372,14 @@ def _systems(results: Results) -> None:
                 for name in ("Test accuracy", "from", "to", "Validation")
             },
             "Best epoch": number(format="%.0f"),
+            "Marks": st.column_config.TextColumn(width="large"),
         },
     )
-    leaks = sorted({badge for badge in ran["badge"] if "Leak" in badge})
-    for leak in leaks[:3]:
-        st.badge(plain(leak), icon=":material/warning:", color="red")
+    leaky = ran[ran["badge"].str.contains("Leak")]
+    if len(leaky):
+        st.badge(
+            f"{len(leaky)} of {len(ran)} knew something of their test clips in training; see the "
+            "marks",
+            icon=":material/warning:",
+            color="red",
+        )

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import streamlit as st
 from pydantic.fields import FieldInfo
 
-from genrecore import estimates, jobs, papers, plans
+from genrecore import estimates, jobs, leaklab, papers, plans
 from genrecore.datasets import DATASETS, known
 from genrecore.errors import GenrecoreError
 from genrecore.papers import Music, Study, Wanted
@@ -31,9 +31,11 @@ def panel(study: Study) -> None:
         picked = _choices(study)
     with right:
         section("This study's runs")
-        if picked is not None:
-            with sentences():
-                _queue(study, *picked)
+        if picked is None:
+            st.caption("They can be queued once it is known where the dataset lies.")
+            return
+        with sentences():
+            _queue(study, *picked)
 
 
 def _choices(study: Study) -> tuple[list[str], list[str], int, Music] | None:
@@ -85,24 +87,24 @@ def _queue(
         st.error(plain(error), icon=":material/error:")
         st.button("Queue the runs", type="primary", width="stretch", disabled=True, key="queue")
         return
-    there = papers.found(study, music.is_rehearsal(study))
-    new = papers.missing(todo, there)
+    there = leaklab.present([one.config for one in todo])
+    new = [one for one, run in zip(todo, there, strict=True) if run is None]
     with st.container(border=True, gap="small"):
         st.markdown(f"**{len(todo)} run{'s' if len(todo) != 1 else ''}**")
         if len(new) < len(todo):
-            st.caption(f"{len(todo) - len(new)} of them are done already.")
+            n = len(todo) - len(new)
+            st.caption(f"{n} of them {'is' if n == 1 else 'are'} there already and not run again.")
         unknown = _expected(new)
         st.caption("They go on when you close this page.")
     words = _words(study, rows, protocols, n_seeds, music)
     if st.button(
-        f"Queue {len(new)} run{'s' if len(new) != 1 else ''}" if new else "All of them are done",
+        f"Queue {len(new)} run{'s' if len(new) != 1 else ''}" if new else "Show them all",
         type="primary",
         icon=":material/play_arrow:",
         width="stretch",
         key="queue",
-        disabled=not new,
     ):
-        plan = papers.start(study, new, music)
+        plan = papers.start(study, todo, music)
         st.session_state["paper_plan"] = plan.plan_id
         st.rerun()
     _queued()

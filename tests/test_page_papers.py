@@ -1,0 +1,187 @@
+"""The page Papers, opened through `app.py`, over one real rehearsal."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from conftest import ROOT
+from opened import again, open_page, words
+from test_papers_rehearsals import carry_out
+
+from genrecore import jobfolder, jobs, papers, plans, queueing, runs
+from genrecore.papers import Gap, Music, findings
+from genrecore.plots import papers as drawn
+
+pytestmark = pytest.mark.xdist_group("papers")
+
+ON_DEMO = Music("demo", {"n_genres": 3, "n_artists": 5}, 0.02)
+
+
+@pytest.fixture(scope="module")
+def rehearsed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A store with the CNN of Liu under both protocols, trained for real."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GENRECORE_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+        store = tmp_path_factory.mktemp("papers")
+        queueing.pause(store)
+        study = papers.study("liu")
+        papers.start(study, papers.wanted(study, ["cnn_cyclic"], music=ON_DEMO), ON_DEMO, store)
+        carry_out(store)
+        yield store
+
+
+@pytest.fixture
+def shown(rehearsed: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The same as the store that pages read."""
+    monkeypatch.setenv("GENRECORE_RUNS", str(rehearsed))
+    return rehearsed
+
+
+@pytest.fixture
+def nobody_starts(store: Path) -> Iterator[Path]:
+    """With the runner's lock held there is a runner already, and submitting starts none."""
+    lock = jobfolder.take_lock(store / jobs.RUNNER_LOCK)
+    assert lock is not None
+    yield store
+    os.close(lock)
+
+
+@pytest.mark.parametrize("name", papers.STUDIES)
+def test_each_study_says_what_it_prints_before_anything_is_run(name: str, store: Path) -> None:
+    study = papers.study(name)
+    app = open_page("papers", study=name)
+    said = words(app)
+    assert study.question in said
+    assert "None of its rows has been run here." in said
+    for remark in study.critique:
+        assert remark.text.replace("$", "") in said
+    cells = "\n".join(frame.value.to_string() for frame in app.dataframe)
+    for one in study.printed:
+        if one.measure and one.system and not one.missing:
+            assert one.shown in cells, one.words
+    assert "○ not run" in cells
+    app = again(app, view="recipe")
+    marks = app.dataframe[0].value["Where from"]
+    assert len(marks) == len(study.settings)
+    assert marks.str.startswith(("Stated in section", "From the cited", "Our choice bec")).all()
+
+
+def test_a_rehearsal_is_shown_as_one_and_never_as_a_result(shown: Path) -> None:
+    app = open_page("papers", study="liu")
+    said = words(app)
+    assert "Rehearsals: fewer and shorter clips" in said
+    table = next(
+        f.value for f in app.dataframe if "As published" in f.value and "Column" in f.value
+    )
+    ours = table[table["Line"] == "CNN, cyclic rate"]
+    accuracy = ours[ours["Column"].str.contains("Accuracy")]
+    assert accuracy["As published"].str.endswith("◇ rehearsal").all()
+    assert not any("reproduced" in text for text in table["As published"])
+    assert "Printed, as published, and honest" in app.get("plotly_chart")[0].proto.spec
+    systems = app.dataframe[-1].value
+    assert systems["Marks"].str.contains("Rehearsal: 10 clips a genre").all()
+    real = again(app, ours="runs")
+    assert "None of its rows has been run here." in words(real)
+
+
+def test_figures_are_redrawn_and_say_what_is_missing(shown: Path) -> None:
+    app = open_page("papers", study="liu", view="figures", figure="Figure 7")
+    assert "Not run yet: DCNN, cyclic rate" in words(app)
+    assert "Not printed, and not reconstructed here: The curves." in words(app)
+    assert "CNN, cyclic rate" in app.get("plotly_chart")[0].proto.spec
+    app = again(app, figure="Figure 8")
+    assert "struggles with high variance" in words(app)
+    assert len(app.get("plotly_chart")) == 1
+    app = again(app, figure="Figure 5")
+    assert "None of its systems has been run under this protocol." in words(app)
+
+
+def test_the_numbers_view_imports_no_torch(shown: Path) -> None:
+    program = (
+        "import sys, json\n"
+        "from streamlit.testing.v1 import AppTest\n"
+        "app = AppTest.from_file('app.py', default_timeout=60).run()\n"
+        "app.query_params['study'] = 'liu'\n"
+        "app.switch_page('pages/papers.py').run()\n"
+        "assert not app.exception and app.title[0].value == 'Papers'\n"
+        "print(json.dumps([m for m in ('torch', 'torchvision', 'librosa') if m in sys.modules]))\n"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=ROOT,
+        env=os.environ,
+        capture_output=True,
+        text=True,
+        timeout=90,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr[-2000:]
+    assert json.loads(result.stdout.splitlines()[-1]) == []
+
+
+def test_missing_rows_are_queued_with_one_button(nobody_starts: Path) -> None:
+    app = open_page(
+        "papers",
+        study="hong",
+        view="run",
+        on="demo",
+        rows="alexnet,resnet18",
+        run_protocol="honest",
+    )
+    said = words(app)
+    assert "**2 runs**" in said
+    assert "How long they take is not known" in said
+    assert app.code[-1].value.startswith("genrecore papers run hong")
+    assert "--rows alexnet,resnet18" in app.code[-1].value
+    app.button(key="queue").click().run()
+    assert not app.exception
+    queued = runs.all_runs(nobody_starts)
+    assert {run.config.model.name for run in queued} == {"alexnet", "resnet18"}
+    assert {run.config.rehearsal for run in queued} == {10}
+    assert "2 runs are at work or wait" in words(app)
+    (plan,) = plans.all_plans(nobody_starts)
+    assert plan.facts["paper"] == {"study": "hong", "rehearsal": True}
+    assert plan.title.startswith("Rehearsal of Hong on demo, scale 0.1")
+    assert "2 of them are there already" in words(app)
+
+
+def test_without_the_dataset_it_says_what_to_download(store: Path, own_cache: Path) -> None:
+    fma = words(open_page("papers", study="hong", view="run"))
+    assert "needs to know where its files lie" in fma
+    assert "Download 7." in fma
+    gtzan = words(open_page("papers", study="qin", view="run"))
+    assert "GTZAN has no licence, so genrecore does not fetch it" in gtzan
+
+
+def test_the_gap_is_drawn_with_all_its_numbers(shown: Path) -> None:
+    study = papers.study("liu")
+    there = papers.found(study, True, shown)
+    (gap,) = papers.gaps(study, papers.cells(study, there, True))
+    chart = drawn.gaps([gap], "Title")
+    row = chart.table.iloc[0]
+    runs_ = {one: there.of("cnn_cyclic", one) for one in papers.PROTOCOLS}
+    for protocol, column in (("published", "As published"), ("honest", "Honest")):
+        (run,) = runs_[protocol]
+        assert row[column] == findings.measure([run], "test_accuracy", protocol).value
+    assert row["Printed"] == 0.3663  # test accuracy counts before validation accuracy
+    assert row["Gap"] == pytest.approx(row["As published"] - row["Honest"])
+    assert len(chart.alt) > 40
+    only = Gap(
+        gap.system, gap.title, float("nan"), gap.published, findings.measure([], "", "honest")
+    )
+    assert len(drawn.gaps([only], "Title").figure.data) == 1  # nothing stands for what is missing
+
+
+def test_a_store_with_a_deleted_run_still_opens(rehearsed: Path, store: Path) -> None:
+    shutil.copytree(rehearsed, store, dirs_exist_ok=True)
+    for run in runs.all_runs(store):
+        shutil.rmtree(run.folder)
+    app = open_page("papers", study="liu")
+    assert "None of its rows has been run here." in words(app)
