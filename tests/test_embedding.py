@@ -14,7 +14,7 @@ from conftest import trained
 from test_baselines import on_table, tables  # noqa: F401  (a fixture)
 from test_models import LARGE, NAMES, model, of, random
 
-from genrecore import caches, embedding, embedding_store, inference, runs
+from genrecore import caches, embedding, embedding_store, inference, projection, runs
 from genrecore.config import RunConfig
 from genrecore.embedding_store import Embedding
 from genrecore.errors import GenrecoreError
@@ -23,7 +23,16 @@ from genrecore.models import MODELS
 Tiny = Callable[..., RunConfig]
 
 
-@pytest.mark.parametrize("name", of([name for name in NAMES if name not in LARGE]))
+TORCHVISION = {"resnet18", "googlenet", "efficientnet_b0"}  # alike inside, and slow to build
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *of([name for name in NAMES if name not in LARGE | TORCHVISION]),
+        *(pytest.param(name, marks=pytest.mark.long) for name in sorted(TORCHVISION)),
+    ],
+)
 def test_the_last_linear_layer_makes_the_logits_of_what_stands_before_it(name: str) -> None:
     shape = MODELS[name].facts["least"]
     network = model(name, shape).eval()
@@ -59,7 +68,9 @@ def test_what_is_averaged_where_there_is_no_linear_layer_or_one_over_steps() -> 
     assert embedding.before_last(torch.nn.ReLU(), steps) is None
 
 
-def test_every_clip_is_embedded_once_and_kept(store: Path, tiny: Tiny, own_cache: Path) -> None:
+def test_every_clip_is_embedded_once_and_kept(
+    store: Path, tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     run = trained(tiny(training__epochs=1), store)
     assert embedding_store.read(run) is None
     phases: list[str] = []
@@ -70,12 +81,15 @@ def test_every_clip_is_embedded_once_and_kept(store: Path, tiny: Tiny, own_cache
     assert (split == run.clips.set_index("clip_id")["split"][split.index]).all()
     assert made.values.dtype == np.float32
     assert "Looking where clips lie" in phases
-    assert [item.kind for item in caches.entries("embeddings")] == ["embeddings"]
+    kept = embedding_store.folder(run)
+    assert kept.name in {item.name for item in caches.entries("embeddings")}
 
     # What is kept is read without the dataset; new weights are another embedding.
-    shutil.rmtree(own_cache / "datasets")
-    shutil.rmtree(own_cache / "corpora")
+    elsewhere = tmp_path / "cache"
+    shutil.copytree(kept, elsewhere / "embeddings" / kept.name)
+    monkeypatch.setenv("GENRECORE_CACHE", str(elsewhere))
     again = embedding.embed(run)
+    assert [folder.name for folder in elsewhere.iterdir()] == ["embeddings"]
     assert np.array_equal(again.values, made.values)
     assert again.clips["clip_id"].tolist() == made.clips["clip_id"].tolist()
     weights = run.weights.read_bytes()
@@ -118,6 +132,29 @@ def test_distances_by_hand() -> None:
     assert found["distance"].tolist() == pytest.approx([0.0, 1.0, 2.0])
 
 
+def test_a_map_has_room_for_test_clips_first(
+    store: Path, tiny: Tiny, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = trained(tiny(training__epochs=1), store)
+    with pytest.raises(GenrecoreError, match="genrecore embed"):
+        projection.project(run)
+    made = embedding.embed(run)
+    monkeypatch.setattr(projection, "MOST", 8)
+    drawn = projection.project(run)
+    split = made.clips["split"].value_counts()
+    assert drawn.points["split"].value_counts().to_dict() == {"test": split["test"], "valid": 2}
+    assert drawn.n_left_out == len(made.clips) - 8
+    again = projection.read(run)
+    assert again is not None
+    pd.testing.assert_frame_equal(again.points, drawn.points)
+    assert again.explained == drawn.explained
+    few = projection._planes(np.array([[0.0], [1.0], [3.0]]))
+    assert few[0].shape == few[1].shape == (3, 2)
+    assert few[2] == pytest.approx((1.0, 0.0))
+    assert np.isfinite(few[1]).all()
+
+
+@pytest.mark.xdist_group("baselines")
 def test_of_a_classical_model_it_is_the_standardised_features(
     store: Path,
     tiny: Tiny,

@@ -166,6 +166,13 @@ def test_the_commands_list_clips_and_keep_judgements(store: Path, tmp_path: Path
     assert "more; --most" in command("errors", a.run_id, "--most", "2")
     refused(genrecore("errors", a.run_id, "--cell", "blues"), 2, "blues, jazz, rock")
     refused(genrecore("errors", a.run_id, "--order", "loud"), 2, "worst, certain, uncertain")
+    one = json.loads(command("errors", a.run_id, "--clip", "clip 0003", "--json"))
+    assert one["predicted"] == found.set_index("clip_id").loc["clip 0003", "predicted"]
+    assert sum(one["proba"].values()) == pytest.approx(1.0)
+    assert "taken for" in command("errors", a.run_id, "--clip", "clip 0003")
+    refused(genrecore("errors", a.run_id, "--clip", "nobody"), 2, "no test clip")
+    other = told(store, rights(0.5, 60, 0), **{"dataset": "gtzan"})
+    refused(genrecore("errors", a.run_id, "--against", other.run_id), 2, "the same dataset")
     assert "its label is wrong" in command("annotate", "demo", "clip 1", "wrong")
     assert json.loads(command("annotate", "list", "--json"))[0]["clip_id"] == "clip 1"
     command("annotate", "list", "--out", str(tmp_path / "said.csv"))

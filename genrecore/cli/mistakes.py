@@ -8,10 +8,11 @@ from typing import Annotated, Any
 import pandas as pd
 import typer
 
-from genrecore import judgements, mistakes, runs
+from genrecore import judgements, kin, metrics, mistakes, runs
 from genrecore.cli.app import app
 from genrecore.cli.output import JSON, out, print_json, print_table, share
 from genrecore.errors import UsageError
+from genrecore.runs import Run
 
 RUN = Annotated[str, typer.Argument(help="A tested run's id, a part of it, or 'latest'.")]
 _SHARES = ("certainty", "label_proba", "suggested_proba", "spread")
@@ -33,6 +34,9 @@ def errors(
     labels: Annotated[
         bool, typer.Option("--labels", help="The labels that are most likely wrong.")
     ] = False,
+    clip: Annotated[
+        str, typer.Option("--clip", help="One clip: its verdict, its copies, its artist's clips.")
+    ] = "",
     most: Annotated[int, typer.Option("--most", min=1, help="So many clips.")] = 20,
     as_json: JSON = False,
 ) -> None:
@@ -46,6 +50,9 @@ def errors(
             )
     found, others = mistakes.verdicts(one), [mistakes.verdicts(other) for other in several]
     columns = ["clip_id", "genre", "predicted", "certainty", "label_proba"]
+    if clip:
+        _one_clip(one, found, clip, as_json)
+        return
     if labels:
         rows = mistakes.suspects([found, *others])
         columns = [
@@ -78,6 +85,33 @@ def errors(
             raise UsageError(f"--order takes {', '.join(mistakes.ORDERS)}; found {order!r}.")
         rows = mistakes.ordered(found, order)
     _print(rows[columns].head(most), len(rows), as_json)
+
+
+def _one_clip(run: Run, found: pd.DataFrame, clip_id: str, as_json: bool) -> None:
+    """What the run says of a test clip, and what else there is of its recording and artist."""
+    rows, clips = found[found["clip_id"] == clip_id], run.clips
+    if rows.empty:
+        raise UsageError(f"The run {run.run_id} has no test clip {clip_id!r}.")
+    copies = kin.copies(run, clip_id)
+    same = kin.same_artist(clips, clip_id)["clip_id"].tolist() if clips is not None else []
+    facts = {
+        **rows.iloc[0][["clip_id", "genre", "predicted", "certainty", "label_proba"]].to_dict(),
+        "proba": {g: float(rows[f"p_{g}"].iloc[0]) for g in metrics.genres_in(rows)},
+        "copies": _records(copies),
+        "same_artist": same,
+    }
+    if as_json:
+        print_json(facts)
+        return
+    out.print(
+        f"{clip_id}: labelled {facts['genre']}, taken for {facts['predicted']} with "
+        f"{share(facts['certainty'])}; the label got {share(facts['label_proba'])}.",
+        markup=False,
+    )
+    for row in facts["copies"]:
+        out.print(f"{row['clip_id']}: {row['how']}.", markup=False)
+    if same:
+        out.print(f"Of the same artist: {', '.join(same)}.", markup=False)
 
 
 def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
