@@ -16,7 +16,7 @@ LAYERS = (
     {"registry", "config", "audio", "spectral", "significance", "errors", "progress", "jobfolder",
      "hardware", "memory", "containers", "fingerprint", "archives", "download", "hpss", "effects",
      "descriptors", "descriptor_names", "descriptor_meanings", "resynthesis",
-     "mel_scale", "beats", "receptive", "anatomy", "resampling", "aac", "verdicts", "ranks"},
+     "mel_scale", "beats", "receptive", "anatomy", "resampling", "aac", "verdicts", "ranks", "sound_kinds"},
     {"clips", "runs", "metrics", "caches"},
     {"datasets", "splits", "features", "augment", "models", "relabel"},
     {"answers", "corpus", "feature_cache", "examples", "classifier", "estimators",
@@ -31,7 +31,8 @@ LAYERS = (
      "pooling", "uploads", "depiction", "cards", "latency", "reaches", "model_inputs",
      "plans", "plan_values", "plan_results", "plan_drafts", "plan_presets", "estimates",
      "calibration", "step_times", "search", "search_ranges", "papers",
-     "embedding", "embedding_store", "projection", "probes", "probe_effects", "kin"},
+     "embedding", "embedding_store", "projection", "probes", "probe_effects", "kin",
+     "familiarity", "recognition", "doubt", "recordings", "explain", "masking"},
     {"service", "service_description"},  # started by the command line, which imports it
     {"cli", "ui", "__main__"},
 )  # fmt: skip
@@ -45,6 +46,7 @@ WITHOUT_TORCH = (
     "pooling", "leaklab", "answers", "audit", "provided", "fingerprint", "archives", "download",
     "plans", "estimates", "search", "calibration", "papers", "embedding_store",
     "projection", "probes", "kin",
+    "sound_kinds", "familiarity", "recognition", "doubt", "recordings",
 )  # fmt: skip
 
 

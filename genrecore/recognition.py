@@ -1,0 +1,97 @@
+"""Which clips of a run's dataset hold the recording at hand, by acoustic fingerprints. No torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from genrecore import fingerprint, kin, preparation
+from genrecore.audit import sound
+from genrecore.progress import Report, silent
+from genrecore.runs import Run
+
+_MOST = 4  # clips that are looked at closely
+_BIN = 8  # frames by which the offsets of votes may differ
+_VOTES = 3
+
+
+@dataclass(frozen=True)
+class KnownClips:
+    """The clips of a run's dataset, as they can be recognised.
+
+    Attributes:
+        clips: `clip_id, genre, split` of the run's clips.
+        prints: Their fingerprints by clip_id.
+    """
+
+    clips: pd.DataFrame
+    prints: Mapping[str, np.ndarray]
+
+
+def known_clips(run: Run, report: Report = silent) -> KnownClips:
+    """What the audit before a run's training measured, or measured now where that was cleared away.
+
+    Raises:
+        GenrecoreError: The dataset is not there any more, or holds no recordings.
+    """
+    prepared = preparation.decode(run.config, report)
+    table = run.clips
+    known = prepared.clips if table is None else table
+    if prepared.corpus.medium != "audio":
+        return KnownClips(known[["clip_id", "genre", "split"]], {})
+    prints = sound.measure(prepared.corpus, report).fingerprints
+    mine = {name: prints[name] for name in known["clip_id"] if name in prints}
+    return KnownClips(known[["clip_id", "genre", "split"]].reset_index(drop=True), mine)
+
+
+def copies_of(wave: np.ndarray, sample_rate_hz: int, known: KnownClips) -> pd.DataFrame:
+    """The clips that hold the recording of a mono wave (n_samples,), longest shared stretch first.
+
+    Columns: `clip_id, genre, split, overlap_s, similarity`, as `fingerprint.near_copies`, which has
+    the last word; before, equal frames vote for clips, so that many clips take little time.
+    """
+    mine = fingerprint.fingerprint(wave, sample_rate_hz)
+    likely = {name: known.prints[name] for name in _likely(mine, known.prints)}
+    names = {f"clip {name}": name for name in likely}  # none of them may be called like the wave
+    pairs = [fingerprint.near_copies({"": mine, key: likely[name]}) for key, name in names.items()]
+    found = pd.concat(pairs, ignore_index=True) if pairs else fingerprint.near_copies({})
+    rows = found.assign(clip_id=found["clip_b"].map(names))
+    rows = rows.merge(known.clips, on="clip_id")
+    rows = rows.sort_values(["overlap_s", "similarity"], ascending=False, ignore_index=True)
+    return rows[["clip_id", "genre", "split", "overlap_s", "similarity"]]
+
+
+def learned_from(run: Run, copies: pd.DataFrame) -> pd.DataFrame:
+    """Of clips that hold a recording, and of their own copies by the run's audit, those the run
+    learned from: `clip_id, genre`."""
+    table = run.clips
+    if table is None or copies.empty:
+        return pd.DataFrame({"clip_id": [], "genre": []})
+    names = list(copies["clip_id"])
+    for clip_id in copies["clip_id"]:
+        names += kin.copies(run, clip_id)["clip_id"].tolist()
+    rows = table[table["clip_id"].isin(names) & (table["split"] == "train")]
+    return rows[["clip_id", "genre"]].reset_index(drop=True)
+
+
+def _likely(mine: np.ndarray, prints: Mapping[str, np.ndarray]) -> list[str]:
+    """The clips with most frames of equal value at one offset, at least three."""
+    values = np.unique(mine[mine != 0])
+    if not len(values):
+        return []
+    at = {int(value): np.flatnonzero(mine == value)[:3] for value in values}
+    votes: list[tuple[int, str]] = []
+    for name, print_ in prints.items():
+        place = np.searchsorted(values, print_).clip(max=len(values) - 1)
+        hits = np.flatnonzero(values[place] == print_)
+        if len(hits) < _VOTES:
+            continue
+        offsets = np.concatenate([frame - at[int(print_[frame])] for frame in hits])
+        bins = np.bincount((offsets - offsets.min()) // _BIN)
+        most = int((bins[1:] + bins[:-1]).max()) if len(bins) > 1 else int(bins[0])
+        if most >= _VOTES:
+            votes.append((most, name))
+    return [name for _, name in sorted(votes, reverse=True)[:_MOST]]
