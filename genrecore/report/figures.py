@@ -122,8 +122,7 @@ def _of_differences(compared: Comparison) -> list[Figure]:
         except GenrecoreError:  # they know different genres, which a note says
             continue
         drawn = plots.difference(matrix, compared.titles[a], compared.titles[b])
-        if len(compared.pairs) > 1:  # else it is clear which are A and B
-            drawn = _named(drawn, f"A: {compared.titles[a]}, B: {compared.titles[b]}")
+        drawn = _named(drawn, f"A: {compared.titles[a]}, B: {compared.titles[b]}")
         found.append(Figure(f"difference-{a}-{b}", "confusions", drawn))
     return found
 
@@ -174,7 +173,7 @@ def template(theme: str) -> dict[str, Any]:
         theme: `light` or `dark`.
     """
     steps = [[k / (len(_STEPS[theme]) - 1), shade] for k, shade in enumerate(_STEPS[theme])]
-    axis = {"gridcolor": _LINE[theme], "linecolor": _LINE[theme], "zerolinecolor": _LINE[theme]}
+    axis = {"gridcolor": _LINE[theme], "zerolinecolor": _LINE[theme], "ticks": ""}
     hover = {"bgcolor": _GROUND[theme], "bordercolor": _LINE[theme]}
     return {
         "layout": {

@@ -137,6 +137,7 @@ _LATEX = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "$": r"\$", "&": r"\&", "#": r"\#",
     "%": r"\%", "_": r"\_", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
     "<": r"\textless{}", ">": r"\textgreater{}", "|": r"\textbar{}", '"': "''",
+    "[": "{[}", "*": "{*}",  # after the end of a row they would be its options
     "·": r"\textperiodcentered{}", "−": "$-$", "–": "--", "—": "---", "×": r"$\times$",
     "±": r"$\pm$", "≤": r"$\leq$", "≥": r"$\geq$", "…": r"\dots{}", "\u00a0": "~", "\u202f": r"\,",
     "↓": r"$\downarrow$", "→": r"$\rightarrow$",

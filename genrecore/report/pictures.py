@@ -15,6 +15,7 @@ from genrecore.report.figures import figures, template
 
 FORMATS = ("svg", "png")
 _WIDTH = 900  # pixels; a PNG has twice as many
+_EDGE = 20
 
 
 def write_figures(
@@ -48,8 +49,11 @@ def _wanted(compared: Comparison, folder: Path, formats: Sequence[str]) -> list[
     wanted = []
     for one in figures(compared):
         spec = one.spec
-        spec["layout"] |= {"template": template("light"), "paper_bgcolor": "#ffffff"}
-        height = int(spec["layout"].get("height", 400))
+        layout = spec["layout"]
+        layout |= {"template": template("light"), "paper_bgcolor": "#ffffff"}
+        layout["margin"] = layout.get("margin", {}) | {"l": _EDGE, "r": _EDGE, "b": _EDGE}
+        layout["title"] = layout.get("title", {}) | {"pad": {"l": _EDGE}}
+        height = int(layout.get("height", 400))
         name = re.sub(r"[^A-Za-z0-9._-]+", "-", one.name)
         for format_ in formats:
             size = {"width": _WIDTH, "height": height, "scale": 2 if format_ == "png" else 1}
