@@ -26,23 +26,11 @@ def of(sides: Sequence[Side], shared: frozenset[str], on_shared: bool) -> list[s
     n_all = len(frozenset().union(*(side.clips for side in sides)))
     if n_all > len(shared):
         notes.append(_on_what(len(shared), n_all, on_shared))
-    for side in sides:
-        own = len(side.clips - shared)
-        if own:
-            notes.append(
-                f"{side.title} was tested on {own} clips that not all the others were tested on."
-            )
-    notes += [
-        f"{side.title}: {badge}; its accuracy is flattered."
-        for side in sides
-        for badge in dict.fromkeys(run.leak for run in side.runs)
-        if badge
-    ]
-    notes += [
-        f"{side.title} is a rehearsal, on a part of the clips."
-        for side in sides
-        if any(run.config.rehearsal for run in side.runs)
-    ]
+    own = {side.title: len(side.clips - shared) for side in sides}
+    if any(own.values()):
+        listed = ", ".join(f"{title} {n}" for title, n in own.items() if n)
+        notes.append(f"Clips that not all the others were tested on: {listed}.")
+    notes += [_leaks(side) for side in sides if any(run.badge for run in side.runs)]
     splits = sorted({side.runs[0].config.split.name for side in sides})
     if len(splits) > 1:
         notes.append(f"These runs were split differently: {', '.join(splits)}.")
@@ -58,6 +46,16 @@ def of(sides: Sequence[Side], shared: frozenset[str], on_shared: bool) -> list[s
                 "numbers; they count as not recognised."
             )
     return notes + _notes_on_genres(sides)
+
+
+def _leaks(side: Side) -> str:
+    badges = [run.badge for run in side.runs if run.badge]
+    if len(side.runs) == 1:
+        return f"{side.title}: {badges[0]}; its accuracy is flattered."
+    return (
+        f"{side.title}: {len(badges)} of its {len(side.runs)} runs are marked (the first: "
+        f"{badges[0]}); its accuracy is flattered."
+    )
 
 
 def _on_what(n_shared: int, n_all: int, on_shared: bool) -> str:

@@ -206,6 +206,12 @@ def compare(
         made, said = side(one, names[one.signature])
         sides.append(made)
         notes += said
+    alone = [one.title for one in sides if len(one.tests) == 1]
+    if alone:
+        many = "these have" if len(alone) > 1 else "it has"
+        notes.append(
+            f"What another seed would give is not known of {', '.join(alone)}: {many} one seed."
+        )
     return comparison.of_sides(sides, band, on_shared, notes)
 
 
@@ -221,8 +227,6 @@ def side(system: System, title: str) -> tuple[Side, list[str]]:
         except GenrecoreError as error:
             notes.append(f"{title}, {name}, not pooled: {error}")
             tests += [comparison.predicted(run) for run in members]
-    if len(tests) == 1:
-        notes.append(f"{title} has one seed: what another seed would give is not known.")
     return Side(system.signature, title, system.runs, tuple(tests)), notes
 
 

@@ -12,6 +12,8 @@ BAND = 0.01
 """Differences smaller than this share make no difference in practice, unless told otherwise."""
 
 BETTER, EQUIVALENT, OPEN = "better", "equivalent", "cannot be told apart"
+NOT_COMPARED = "not compared"
+"""For want of clips that both were tested on."""
 
 # Power 80 % at a two-sided level of 5 %: 1.96 + 0.84 standard errors.
 _RESOLVED_ERRORS = 2.802
@@ -22,7 +24,7 @@ class Verdict:
     """Of A against B.
 
     Attributes:
-        word: `BETTER`, `EQUIVALENT` or `OPEN`.
+        word: `BETTER`, `EQUIVALENT`, `OPEN` or `NOT_COMPARED`.
         better: "a" or "b" where one is better, else empty.
         resolved: The smallest true difference that this test set would have shown four times in
             five, a share.
@@ -93,7 +95,7 @@ def judge(
     """
     if not n_clips or isnan(difference):
         words = f"{a} and {b} share no test clips: they cannot be compared."
-        return Verdict(OPEN, "", float("nan"), words)
+        return Verdict(NOT_COMPARED, "", float("nan"), words)
     low, high = interval
     resolved = resolvable(error)
     if -band <= low and high <= band:

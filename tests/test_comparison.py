@@ -73,6 +73,7 @@ def test_other_clips_are_compared_only_where_asked(store: Path) -> None:
     assert np.isnan(pair["difference"])
     assert "30 of them the same" in pair["sentence"]
     assert "only if you ask" in pair["sentence"]
+    assert pair["verdict"] == verdicts.NOT_COMPARED
     assert any("30 of 150 are shared by all" in note for note in compared.notes)
     assert compared.table["n_clips"].tolist() == [90, 90]
 

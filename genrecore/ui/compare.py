@@ -43,6 +43,7 @@ _ICONS = {
     verdicts.BETTER: ":material/trending_up:",
     verdicts.EQUIVALENT: ":material/drag_handle:",
     verdicts.OPEN: ":material/question_mark:",
+    verdicts.NOT_COMPARED: ":material/block:",
 }
 
 
@@ -83,7 +84,7 @@ def show_verdicts(compared: Comparison, what: Chosen) -> None:
         _many_pairs(compared)
     pair_numbers(pairs)
     choose_band()
-    if len(compared.titles) > 2:
+    if len(compared.titles) > 2 and pairs["difference"].notna().any():
         chart(plots.pair_matrix(pairs, list(compared.titles.values())), "pair_matrix")
         st.caption(
             "▲ the row is better, ▼ the column is, = equivalent, ? cannot be told apart; the "
@@ -94,6 +95,9 @@ def show_verdicts(compared: Comparison, what: Chosen) -> None:
     if two is None:
         return
     row = _pair(compared, *two)
+    if row["verdict"] == verdicts.NOT_COMPARED:
+        st.caption(plain(row["sentence"]))
+        return
     left, right = pair("agreement")
     with left:
         chart(plots.agreement(row), "agreement")
@@ -119,14 +123,14 @@ def show_verdicts(compared: Comparison, what: Chosen) -> None:
 def _many_pairs(compared: Comparison) -> None:
     pairs = compared.pairs
     counts = pairs["verdict"].value_counts()
-    n_better, n_same, n_open = (
-        int(counts.get(word, 0)) for word in (verdicts.BETTER, verdicts.EQUIVALENT, verdicts.OPEN)
-    )
+    n_better, n_same, n_open, n_not = (int(counts.get(word, 0)) for word in _ICONS)
     best = compared.table.sort_values("accuracy", ascending=False, kind="stable").iloc[0]
     st.info(
         plain(
             f"Of {len(pairs)} pairs one is better in {n_better}, {n_same} are equivalent, and "
-            f"{n_open} cannot be told apart. The most accurate is {best['title']} with "
+            f"{n_open} cannot be told apart"
+            + (f"; {n_not} were tested on different clips and are not compared" if n_not else "")
+            + f". The most accurate is {best['title']} with "
             f"{percent(best['accuracy'])}; it against each of the others:"
         ),
         icon=":material/balance:",
