@@ -86,6 +86,13 @@ def test_clips_on_which_runs_differ_come_first() -> None:
     assert found["clip_id"].tolist() == ["c1", "c2", "c0"]
     assert found["spread"].tolist() == pytest.approx([0.85, 0.1, 0.0])
     assert found["n_verdicts"].tolist() == [2, 1, 1]
+    generator = np.random.default_rng(2)
+    several = [table(generator.dirichlet([1, 1, 1], 17), ["jazz"] * 17) for _ in range(5)]
+    found = mistakes.disagreement(several).set_index("clip_id")["spread"]
+    proba = np.stack([one[[f"p_{genre}" for genre in GENRES]].to_numpy() for one in several])
+    pairs = [(i, j) for i in range(5) for j in range(i)]
+    expected = np.mean([0.5 * np.abs(proba[i] - proba[j]).sum(axis=1) for i, j in pairs], axis=0)
+    assert found[[f"c{k}" for k in range(17)]].to_numpy() == pytest.approx(expected)
     with pytest.raises(GenrecoreError, match="at least two"):
         mistakes.disagreement([a])
     with pytest.raises(GenrecoreError, match="share no test clips"):
