@@ -16,6 +16,8 @@ import torch
 
 from genrecore import audio, calibration, provided, runs, spectral
 from genrecore import classifier as classifiers
+from genrecore.calibration import Calibration
+from genrecore.classifier import Classifier
 from genrecore.corpus import dequantise, quantise, segment_starts
 from genrecore.errors import AudioError, GenrecoreError
 from genrecore.feature_cache import gather_waves
@@ -101,33 +103,26 @@ class Excerpt:
 class LoadedRun:
     """A run's classifier in memory, in float32: the arithmetic of its stored predictions."""
 
-    def __init__(self, run: Run) -> None:
-        """Loads the weights of the chosen epoch and the calibration.
+    def __init__(self, run: Run, network: Classifier, calibrated: Calibration) -> None:
+        """
+        Args:
+            run: Where it comes from.
+            network: Its classifier, in evaluation mode on the CPU.
+            calibrated: Its temperature.
 
         Raises:
-            GenrecoreError: The run has no weights yet, they cannot be read, are another run's, or
-                judge rows of a table.
+            GenrecoreError: It judges rows of a table.
         """
-        self.run = run
-        self.classifier = classifiers.load(run.weights)
-        self.config = self.classifier.config
-        self.genres = self.classifier.genres
-        tested = run.predictions
-        if tested is not None and genres_in(tested) != self.genres:
-            raise GenrecoreError(
-                f"The file {run.weights.name} of the run {run.run_id} tells apart "
-                f"{', '.join(self.genres)}, but the run was tested on "
-                f"{', '.join(genres_in(tested))}: it is another run's."
-            )
+        self.run, self.classifier, self.calibration = run, network, calibrated
+        self.config, self.genres = network.config, network.genres
         # By what it was built for: a folder of pictures may be gone by now.
-        shape = self.classifier.given_shape
+        shape = network.given_shape
         self.medium = "image" if len(shape) == 3 else "table" if shape else "wave"
         if self.medium == "table":
             raise GenrecoreError(
                 f"The run {run.run_id} was trained on a dataset's own tables, not on audio, so it "
                 "cannot judge a recording."
             )
-        self.calibration = calibration.of(run)
 
     def classify(
         self,
@@ -216,20 +211,21 @@ class LoadedRun:
         """Segments that go through the network at a time."""
         if self.medium == "image":
             return _BATCH
-        return max(1, min(_BATCH, _SAMPLES_AT_ONCE // self._n_segment))
+        return max(1, min(_BATCH, _SAMPLES_AT_ONCE // self.n_segment))
 
     @property
-    def _n_segment(self) -> int:
+    def n_segment(self) -> int:
+        """Samples of a segment."""
         return round(self.config.segments.segment_s * self.config.audio.sample_rate_hz)
 
     def _starts(self, excerpt: Excerpt) -> np.ndarray:
-        return segment_starts(len(excerpt.samples), self._n_segment, self.config.segments.overlap)
+        return segment_starts(len(excerpt.samples), self.n_segment, self.config.segments.overlap)
 
     @torch.inference_mode()
     def _judge_waves(self, excerpts: list[Excerpt]) -> tuple[list[np.ndarray], np.ndarray]:
         """Starts (segments,) of each excerpt's segments in samples, and the probabilities
         (segments of all, genres)."""
-        n_segment, starts, places, lengths, begin = self._n_segment, [], [], [], 0
+        n_segment, starts, places, lengths, begin = self.n_segment, [], [], [], 0
         for one in excerpts:
             some = self._starts(one)
             starts.append(some)
@@ -288,11 +284,12 @@ class LoadedRun:
 
 
 def load(run: str | Path | Run) -> LoadedRun:
-    """The classifier of a run, given by id, by folder or as a `Run`.
+    """The classifier of a run at the chosen epoch, given by id, by folder or as a `Run`.
 
     Raises:
         UsageError: There is no such run.
-        GenrecoreError: It has no weights yet, or they cannot be read.
+        GenrecoreError: It has no weights yet, they cannot be read or are another run's, or it
+            judges rows of a table.
     """
     found = run if isinstance(run, Run) else runs.find(str(run))
     if not found.weights.exists():
@@ -300,7 +297,15 @@ def load(run: str | Path | Run) -> LoadedRun:
             f"The run {found.run_id} has no weights yet (it is {found.state}); "
             "a finished run can classify."
         )
-    return LoadedRun(found)
+    network = classifiers.load(found.weights)
+    tested = found.predictions
+    if tested is not None and genres_in(tested) != network.genres:
+        raise GenrecoreError(
+            f"The file {found.weights.name} of the run {found.run_id} tells apart "
+            f"{', '.join(network.genres)}, but the run was tested on "
+            f"{', '.join(genres_in(tested))}: it is another run's."
+        )
+    return LoadedRun(found, network, calibration.of(found))
 
 
 def mel_picture(wave: np.ndarray, sample_rate_hz: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

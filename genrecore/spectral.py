@@ -91,7 +91,7 @@ def power_spectrogram(wave: Tensor, n_fft: int, hop_length: int) -> Tensor:
     Periodic Hann window of n_fft samples, frames centred on multiples of the hop, zeros beyond
     both ends: what librosa.feature.melspectrogram does since version 0.10.
     """
-    window = torch.hann_window(n_fft, periodic=True, dtype=torch.float32, device=wave.device)
+    window = _hann(n_fft, wave.device)
     with full_precision(wave):
         power = _empty(wave, n_fft // 2 + 1, n_fft, hop_length)
         for place, z in _spectra(wave, window, hop_length):
@@ -153,6 +153,14 @@ _FILTERS_AT_ONCE = 16
 
 _VALUES_AT_ONCE = {"cpu": 2**19}
 """Windowed samples in memory at once: on the CPU what stays in its cache, elsewhere 1 GiB."""
+
+
+def _hann(n_fft: int, device: torch.device) -> Tensor:
+    """The periodic Hann window, shape (n_fft,), float32."""
+    if torch.compiler.is_compiling():  # an exported graph holds it: ONNX exporters cannot make one
+        turns = np.arange(n_fft) / n_fft
+        return torch.tensor((0.5 - 0.5 * np.cos(2.0 * np.pi * turns)).tolist(), device=device)
+    return torch.hann_window(n_fft, periodic=True, dtype=torch.float32, device=device)
 
 
 def _empty(wave: Tensor, n_rows: int, n_fft: int, hop_length: int) -> Tensor:

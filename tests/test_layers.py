@@ -25,7 +25,7 @@ LAYERS = (
      "feed",
      "heads", "checkpoint", "lifecycle", "inference", "panel", "comparison",
      "systems", "pairs", "contrasts",
-     "caveats", "costs", "export", "report", "mistakes", "plots",
+     "caveats", "costs", "export", "onnx_export", "bundle", "report", "mistakes", "plots",
      "jobs", "judgements",
      "queueing", "settings", "slots", "spawning", "tasks", "runner", "leaklab",
      "pooling", "uploads", "depiction", "cards", "latency", "reaches", "model_inputs",

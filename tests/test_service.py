@@ -268,7 +268,7 @@ def test_sixteen_clients_at_once_get_their_own_answers(one: Server) -> None:
     def client(k: int) -> list[dict[str, Any]]:
         with requests.Session() as session:
             url = f"{one.address}/classify"
-            return [session.post(url, data=files[k], timeout=60).json() for _ in range(4)]
+            return [session.post(url, data=files[k], timeout=60).json() for _ in range(2)]
 
     with ThreadPoolExecutor(16) as pool:
         for k, answers in enumerate(pool.map(client, range(16))):
@@ -326,7 +326,7 @@ TYPES = st.sampled_from(
 
 
 @settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(body=BODIES, parameters=PARAMETERS, kind=TYPES, form=st.booleans())
 def test_whatever_is_sent_the_answer_is_as_described(

@@ -11,6 +11,7 @@ from genrecore import runs
 from genrecore.cli.app import app
 from genrecore.cli.output import JSON, out, print_json, reporting
 from genrecore.errors import UsageError
+from genrecore.runs import Run
 
 
 @app.command("export")
@@ -35,19 +36,40 @@ def export_runs(
     experiment: Annotated[
         str, typer.Option("--experiment", help="With --mlflow: the experiment's name there.")
     ] = "genrecore",
+    onnx: Annotated[
+        Path | None,
+        typer.Option(
+            "--onnx",
+            metavar="FILE",
+            help="Write one run as an ONNX file: waveform in, probabilities out.",
+        ),
+    ] = None,
+    bundle: Annotated[
+        Path | None,
+        typer.Option(
+            "--bundle",
+            metavar="DIR",
+            help="Write one run as a folder for others: weights, configuration, model card.",
+        ),
+    ] = None,
     weights: Annotated[
         bool, typer.Option(help="With --mlflow: whether the weights go along.")
     ] = True,
     as_json: JSON = False,
 ) -> None:
     """Write runs for other tools: settings, every epoch's numbers, the test's scores. A run that
-    still trains is written as far as it is; exporting it again adds what is new."""
-    if tensorboard is None and not mlflow:
-        raise UsageError("Say where to: --tensorboard DIR or --mlflow URI.")
+    still trains is written as far as it is; exporting it again adds what is new. Or write one
+    trained run as a model, to be used elsewhere."""
+    if tensorboard is None and not mlflow and onnx is None and bundle is None:
+        raise UsageError(
+            "Say where to: --tensorboard DIR, --mlflow URI, --onnx FILE, --bundle DIR."
+        )
     from genrecore import export
 
     found = [runs.find(name) for name in names]
     made: dict[str, Any] = {}
+    if onnx is not None or bundle is not None:
+        made |= _as_models(found, onnx, bundle, as_json)
     if tensorboard is not None:
         folders = export.to_tensorboard(found, tensorboard)
         made["tensorboard"] = folders
@@ -64,3 +86,30 @@ def export_runs(
                 out.print(f"{how} {one.run_id}: {one.address}", markup=False)
     if as_json:
         print_json(made)
+
+
+def _as_models(
+    found: list[Run], onnx: Path | None, bundle: Path | None, as_json: bool
+) -> dict[str, Any]:
+    if len(found) != 1:
+        raise UsageError(f"--onnx and --bundle take one run, but {len(found)} are named.")
+    from genrecore import bundle as bundles
+    from genrecore import inference, onnx_export
+
+    loaded = inference.load(found[0])
+    made: dict[str, Any] = {}
+    if onnx is not None:
+        with reporting(quiet=as_json) as report:
+            written = onnx_export.to_onnx(loaded, onnx, report)
+        made["onnx"] = vars(written)
+        if not as_json:
+            out.print(
+                f"Written to {onnx} ({written.n_bytes / 1e6:.1f} MB); of {written.n_checked} waves "
+                f"no probability differs by more than {written.difference:.1e} from the original.",
+                markup=False,
+            )
+    if bundle is not None:
+        made["bundle"] = bundles.to_bundle(loaded, bundle)
+        if not as_json:
+            out.print(f"Written to {bundle}, with a model card.", markup=False)
+    return made

@@ -27,7 +27,10 @@ class Lstm(nn.LSTM):
         if steps.device.type == "meta":
             made, last = _on_shapes(self, steps)
             return made, (last, last)
-        return super().forward(steps, state)  # type: ignore[has-type]
+        made, kept = super().forward(steps, state)  # type: ignore[has-type]
+        if torch.compiler.is_compiling():  # torch 2.11 tells exporters of an axis too many
+            kept = tuple(part.reshape(part.shape[0], -1, self.hidden_size) for part in kept)
+        return made, kept
 
 
 def _on_shapes(layer: nn.RNNBase, steps: Tensor) -> tuple[Tensor, Tensor]:

@@ -1,0 +1,321 @@
+"""A trained run as one ONNX file: waveform in, calibrated probabilities out, nothing else needed.
+
+The network with its front end is exported by torch for segments of fixed length, any number of
+them. Around it stand a few nodes that do what `LoadedRun` does before and after: rounding to 16
+bits, cutting into segments, pooling, temperature. Before a file gets its name, it is run through
+onnxruntime and compared with the original.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import json
+import logging
+import os
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from genrecore import __version__, classifier
+from genrecore.corpus import quantise
+from genrecore.errors import GenrecoreError
+from genrecore.inference import Excerpt, LoadedRun
+from genrecore.jobfolder import in_words
+from genrecore.progress import Report, silent
+
+TOLERANCE = 1e-4
+"""How far a probability may lie from the original's."""
+
+_TINY = float(np.finfo(np.float32).tiny)
+
+
+@dataclass(frozen=True)
+class Written:
+    """An exported file.
+
+    Attributes:
+        path: Where it lies.
+        n_bytes: How large it is.
+        difference: The largest from the original in any probability of `n_checked` waves.
+        n_checked: Waves of several lengths, one by one and together.
+    """
+
+    path: Path
+    n_bytes: int
+    difference: float
+    n_checked: int
+
+
+def to_onnx(loaded: LoadedRun, path: Path, report: Report = silent) -> Written:
+    """Writes a run as ONNX and checks it against the original.
+
+    The graph takes `waveform` (batch, samples) float32 in [-1, 1], mono, at the run's sample rate,
+    of any length; it gives `proba` (batch, genres), calibrated, and `segment_proba` (batch,
+    segments, genres) as the network says them. Genres, rate and the rest stand in the metadata.
+
+    Raises:
+        GenrecoreError: A package is missing, the run judges pictures, is a classical one or has a
+            feature that no ONNX graph can hold, the file cannot be written, or it differs from the
+            original by more than `TOLERANCE`; nothing is left then.
+    """
+    _needed("onnx", "onnxscript", "onnxruntime")
+    _refuse(loaded)
+    report("Exporting the network", 0, 0)
+    model = _exported(loaded)
+    _surround(model, loaded)
+    temporary = path.with_name(f".{path.name}.new")
+    try:
+        import onnx
+
+        path.parent.mkdir(parents=True, exist_ok=True)
+        onnx.save(model, temporary)
+        report("Comparing with the original", 0, 0)
+        difference, n_checked = _compare(loaded, temporary)
+        if not difference <= TOLERANCE:
+            raise GenrecoreError(
+                f"The ONNX file of the run {loaded.run.run_id} differs from the original by "
+                f"{difference:.2g} in a probability, more than {TOLERANCE:g}; it was not kept."
+            )
+        os.replace(temporary, path)
+    except OSError as error:
+        raise GenrecoreError(f"{path} cannot be written: {in_words(error)}") from None
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+    return Written(path, path.stat().st_size, difference, n_checked)
+
+
+def _needed(*packages: str) -> None:
+    for package in packages:
+        try:
+            importlib.import_module(package)
+        except ImportError:
+            raise GenrecoreError(
+                f"Writing ONNX needs the package {package}: pip install -c constraints.txt "
+                "'genrecore[onnx]'."
+            ) from None
+
+
+def _refuse(loaded: LoadedRun) -> None:
+    config, run_id = loaded.config, loaded.run.run_id
+    reason = ""
+    if loaded.medium == "image":
+        reason = "it judges pictures, and the graph starts from a waveform"
+    elif classifier.is_classical(config):
+        reason = f"scikit-learn makes its verdicts ({config.model.name})"
+    elif config.feature.name.startswith("descriptor"):
+        reason = f"its feature {config.feature.name} is computed by NumPy"
+    if reason:
+        raise GenrecoreError(
+            f"The run {run_id} cannot be written as ONNX: {reason}; --bundle takes it."
+        )
+
+
+class _Segments(nn.Module):
+    """Probabilities (segments, genres) of waves (segments, 1, n_samples)."""
+
+    def __init__(self, loaded: LoadedRun) -> None:
+        super().__init__()
+        self.classifier = loaded.classifier
+
+    def forward(self, waves: Tensor) -> Tensor:
+        return self.classifier(waves).softmax(1)
+
+
+def _exported(loaded: LoadedRun) -> Any:
+    """The network as an ONNX model: `waves` to `segment_rows`."""
+    net = _Segments(loaded).eval()
+    waves = 0.1 * torch.randn(3, 1, loaded.n_segment, generator=torch.Generator().manual_seed(0))
+    any_number = {0: torch.export.Dim("segments", min=1, max=2**20)}
+    try:
+        with _quiet():
+            program = torch.export.export(net, (waves,), dynamic_shapes=(any_number,))
+            program = program.run_decompositions(_DECOMPOSED)
+            made = torch.onnx.export(
+                program,
+                dynamo=True,
+                input_names=["waves"],
+                output_names=["segment_rows"],
+                verbose=False,
+            )
+    except (RuntimeError, ValueError, TypeError, AssertionError) as error:
+        cause = error.__cause__ or error
+        raise GenrecoreError(
+            f"The model {loaded.config.model.name} with the feature {loaded.config.feature.name} "
+            f"cannot be written as ONNX by torch {torch.__version__}: {in_words(cause)}"
+        ) from error
+    assert made is not None
+    return made.model_proto
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Without the exporter's notes on its own workings."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(before)
+
+
+def _adaptive_max_pool2d(x: Tensor, output_size: list[int]) -> tuple[Tensor, Tensor]:
+    """The maxima of as many places as asked for, by slices; torch's exporter does not know it.
+
+    The second result, where the maxima were, is asked for by nobody here.
+    """
+    for axis, n in ((-2, output_size[0]), (-1, output_size[1])):
+        size = x.shape[axis]
+        parts = [
+            x.narrow(axis, k * size // n, -(-(k + 1) * size // n) - k * size // n).amax(
+                dim=axis, keepdim=True
+            )
+            for k in range(n)
+        ]
+        x = torch.cat(parts, dim=axis)
+    return x, torch.empty_like(x, dtype=torch.int64)
+
+
+_DECOMPOSED: dict[Any, Any] = {torch.ops.aten.adaptive_max_pool2d.default: _adaptive_max_pool2d}
+
+
+def _surround(model: Any, loaded: LoadedRun) -> None:
+    """Puts the nodes before and after the network into its model."""
+    from onnx import TensorProto, helper
+
+    graph = model.graph
+    nodes = _Nodes()
+    _before(nodes, loaded)
+    nodes.made += graph.node
+    _after(nodes, loaded)
+    del graph.node[:]
+    graph.node.extend(nodes.made)
+    graph.initializer.extend(nodes.constants)
+    for part in (graph.input, graph.output, graph.value_info):  # shapes follow from the nodes
+        del part[:]
+    n_genres, number = len(loaded.genres), TensorProto.FLOAT
+    tensor = helper.make_tensor_value_info
+    graph.input.append(tensor("waveform", number, ["batch", "samples"]))
+    graph.output.append(tensor("proba", number, ["batch", n_genres]))
+    graph.output.append(tensor("segment_proba", number, ["batch", "segments", n_genres]))
+    graph.name = "genrecore"
+    model.producer_name, model.producer_version = "genrecore", __version__
+    helper.set_model_props(model, _facts(loaded))
+
+
+def _facts(loaded: LoadedRun) -> dict[str, str]:
+    config = loaded.config
+    return {
+        "genres": json.dumps(loaded.genres, ensure_ascii=False),
+        "sample_rate_hz": str(config.audio.sample_rate_hz),
+        "clip_s": str(config.audio.clip_s),
+        "segment_s": str(config.segments.segment_s),
+        "overlap": str(config.segments.overlap),
+        "pooling": config.segments.pooling,
+        "temperature": str(loaded.calibration.temperature),
+        "run": loaded.run.run_id,
+        "config": config.model_dump_json(),
+    }
+
+
+class _Nodes:
+    """Nodes and constants of a graph in the making."""
+
+    def __init__(self) -> None:
+        self.made: list[Any] = []
+        self.constants: list[Any] = []
+
+    def add(self, kind: str, *inputs: Any, to: str = "", **attributes: Any) -> str:
+        """The name of the output of a new node; inputs are names, or numbers to be constants."""
+        from onnx import helper
+
+        names = [one if isinstance(one, str) else self.constant(one) for one in inputs]
+        output = to or f"clip_{len(self.made)}_{kind.lower()}"
+        self.made.append(helper.make_node(kind, names, [output], f"node_{output}", **attributes))
+        return output
+
+    def constant(self, value: Any) -> str:
+        """The name of a constant: whole numbers are int64, others float32."""
+        from onnx import numpy_helper
+
+        array = np.asarray(value)
+        array = array.astype(np.int64 if array.dtype.kind == "i" else np.float32)
+        name = f"clip_constant_{len(self.constants)}"
+        self.constants.append(numpy_helper.from_array(array, name))
+        return name
+
+
+def _before(nodes: _Nodes, loaded: LoadedRun) -> None:
+    """`waveform` (batch, samples) to `waves` (batch · segments, 1, n_segment), as
+    `corpus.quantise`, `corpus.segment_starts` and `gather_waves` do."""
+    n_segment, add = loaded.n_segment, nodes.add
+    step = max(1, round(n_segment * (1.0 - loaded.config.segments.overlap)))
+    rounded = add("Round", add("Mul", "waveform", 32768.0))
+    wave = add("Div", add("Clip", rounded, -32768.0, 32767.0), 32768.0)
+    n_samples = add("Gather", add("Shape", "waveform"), 1)
+    spare = add("Max", add("Sub", n_samples, n_segment), 0)
+    # 1 + int(spare / step + 0.5), in whole numbers
+    twice = add("Add", add("Mul", spare, 2), step)
+    count = add("Add", add("Div", twice, 2 * step), 1)
+    starts = add("Min", add("Mul", add("Range", 0, count, 1), step), spare)
+    index = add("Add", add("Unsqueeze", starts, [1]), add("Range", 0, n_segment, 1))
+    padded = add("Pad", wave, [0, 0, 0, n_segment])
+    segments = add("Gather", padded, index, axis=1)
+    add("Reshape", segments, [-1, 1, n_segment], to="waves")
+
+
+def _after(nodes: _Nodes, loaded: LoadedRun) -> None:
+    """`segment_rows` (batch · segments, genres) to `segment_proba` and `proba`, as
+    `metrics.pooled` and `calibration.tempered` do."""
+    n_genres, add = len(loaded.genres), nodes.add
+    batch = add("Slice", add("Shape", "waveform"), [0], [1])
+    shape = add("Concat", batch, [-1, n_genres], axis=0)
+    rows = add("Reshape", "segment_rows", shape, to="segment_proba")
+    pooling = loaded.config.segments.pooling
+    if pooling == "logits":
+        logits = add("ReduceMean", add("Log", add("Max", rows, _TINY)), [1], keepdims=0)
+        clips = add("Softmax", logits, axis=1)
+    else:
+        if pooling == "majority":
+            best = add("ArgMax", rows, axis=2, keepdims=0)
+            votes = add("OneHot", best, n_genres, [0.0, 1.0])
+            rows = add("Add", add("Mul", rows, 1e-6), add("Mul", votes, 1.0 - 1e-6))
+        clips = add("ReduceMean", rows, [1], keepdims=0)
+    logits = add("Div", add("Log", add("Max", clips, _TINY)), loaded.calibration.temperature)
+    add("Softmax", logits, to="proba", axis=1)
+
+
+def _compare(loaded: LoadedRun, path: Path) -> tuple[float, int]:
+    """The largest difference between the file's probabilities and the original's, of how many."""
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    generator = np.random.default_rng(0)
+    worst, n_checked = 0.0, 0
+    # Shorter than a segment, one exactly, two that overlap, many; alone and together.
+    for n_waves, length in ((1, 0.7), (1, 1.0), (3, 1.6), (2, 4.3)):
+        n = max(1, round(length * loaded.n_segment))
+        level = 10.0 ** generator.uniform(-2, 0, (n_waves, 1))
+        tone = np.sin(np.arange(n) * generator.uniform(0.01, 0.5, (n_waves, 1)))
+        waves = level * (tone + 0.3 * generator.standard_normal((n_waves, n)))
+        waves = np.clip(waves, -1.0, 1.0).astype(np.float32)
+        found, rows = session.run(["proba", "segment_proba"], {"waveform": waves})
+        verdicts = loaded.judge([Excerpt("", quantise(wave), 0.0, 0.0) for wave in waves])
+        columns = [f"p_{genre}" for genre in loaded.genres]
+        for verdict, proba, parts in zip(verdicts, found, rows, strict=True):
+            timeline = verdict.segments[columns].to_numpy()
+            if parts.shape != timeline.shape:
+                return float("inf"), n_checked
+            differences = (np.abs(proba - verdict.proba), np.abs(parts - timeline))
+            worst = max(worst, *(float(d.max()) for d in differences))
+            n_checked += 1
+    return worst, n_checked

@@ -1,0 +1,235 @@
+"""ONNX files and bundles: what they say is what the run says, in Python, by command and by HTTP."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import requests
+import torch
+from commands import command, genrecore, refused
+from safetensors import safe_open
+from test_audio import noise, wav_bytes
+from test_panel import of_pictures
+from test_service import served
+from untrained import GENRES, untrained
+
+from genrecore import audio, bundle, inference, onnx_export, panel
+from genrecore.classifier import fits
+from genrecore.corpus import dequantise, quantise
+from genrecore.errors import GenrecoreError
+from genrecore.features import FEATURES
+from genrecore.inference import LoadedRun
+from genrecore.models import MODELS
+from genrecore.runs import Run
+from genrecore.service import Limits
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, Path]:
+    """A calibrated run whose segments overlap, and its ONNX file, exported by the command."""
+    folder = tmp_path_factory.mktemp("onnx")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GENRECORE_RUNS", str(folder / "runs"))
+        run = untrained(folder / "runs", temperature=2.0, segments__overlap=0.4)
+        data = json.loads(command("export", run.run_id, "--onnx", f"{folder}/m.onnx", "--json"))
+        assert data["onnx"]["difference"] <= onnx_export.TOLERANCE
+        assert data["onnx"]["n_checked"] == 7
+    return run, folder / "m.onnx"
+
+
+def asked(path: Path, waves: np.ndarray) -> list[np.ndarray]:
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    return session.run(["proba", "segment_proba"], {"waveform": waves.astype(np.float32)})
+
+
+def test_command_python_http_bundle_and_onnx_agree(
+    written: tuple[Run, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, path = written
+    monkeypatch.setenv("GENRECORE_RUNS", str(run.folder.parent))
+    clip = tmp_path / "clip.wav"
+    clip.write_bytes(wav_bytes(noise(2.73, 22_050)))
+    expected = inference.load(run).classify(clip)
+    assert expected.temperature != 1.0
+    found = {}
+    data = json.loads(command("classify", str(clip), "--run", run.run_id, "--json"))
+    found["command"] = data["clips"][0]["proba"]
+    with served(panel.load([run]), Limits()) as server:
+        answer = requests.post(f"{server.address}/classify", data=clip.read_bytes(), timeout=30)
+        found["http"] = answer.json()["proba"]
+    command("export", run.run_id, "--bundle", str(tmp_path / "bundle"))
+    other = bundle.load(tmp_path / "bundle").classify(clip)
+    found["bundle"] = dict(zip(other.genres, other.proba, strict=True))
+    wave = audio.decode(clip, expected.sample_rate_hz, middle_s=3.0).wave
+    proba, parts = asked(path, wave[None])
+    found["onnx"] = dict(zip(GENRES, proba[0], strict=True))
+    for name, share in found.items():
+        assert [*share] == GENRES, name
+        # float32 in another program; the others do the very same arithmetic.
+        atol = 1e-5 if name == "onnx" else 1e-12
+        np.testing.assert_allclose([*share.values()], expected.proba, atol=atol, err_msg=name)
+    timeline = expected.segments[[f"p_{genre}" for genre in GENRES]].to_numpy()
+    np.testing.assert_allclose(parts[0], timeline, atol=1e-5)  # float32
+
+
+def test_any_number_of_waves_of_any_length(written: tuple[Run, Path]) -> None:
+    run, path = written
+    loaded = inference.load(run)
+    for n_waves, n in ((1, 1), (1, 999), (1, 22_050), (5, 22_051), (2, 47_777), (1, 300_001)):
+        waves = 0.1 * np.random.default_rng(n).standard_normal((n_waves, n))
+        proba, parts = asked(path, waves)
+        samples = [quantise(wave.astype(np.float32)) for wave in waves]
+        verdicts = loaded.judge([inference.Excerpt("", one, 0.0, 0.0) for one in samples])
+        # float32 in another program
+        np.testing.assert_allclose(proba, [one.proba for one in verdicts], atol=1e-5)
+        assert parts.shape == (n_waves, len(verdicts[0].segments), len(GENRES))
+        again = asked(path, np.stack([dequantise(one) for one in samples]))[0]
+        np.testing.assert_array_equal(again, proba)  # rounding to 16 bits is part of it
+
+
+def test_the_file_says_what_it_takes_and_gives(written: tuple[Run, Path]) -> None:
+    run, path = written
+    model = onnx.load(path)
+    onnx.checker.check_model(model, full_check=True)
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    (given,) = session.get_inputs()
+    assert (given.name, given.shape) == ("waveform", ["batch", "samples"])
+    assert [one.name for one in session.get_outputs()] == ["proba", "segment_proba"]
+    facts = session.get_modelmeta().custom_metadata_map
+    assert json.loads(facts["genres"]) == GENRES
+    assert facts["sample_rate_hz"] == str(run.config.audio.sample_rate_hz)
+    assert facts["run"] == run.run_id
+    assert float(facts["temperature"]) == inference.load(run).calibration.temperature
+
+
+def test_a_file_that_differs_is_not_kept(written: tuple[Run, Path], tmp_path: Path) -> None:
+    loaded = inference.load(written[0])
+    model = onnx.load(written[1])
+    (bias,) = [one for one in model.graph.initializer if list(one.dims) == [len(GENRES)]]
+    values = onnx.numpy_helper.to_array(bias).copy()
+    values[0] += 0.01  # as of an exporter with a bug
+    bias.CopyFrom(onnx.numpy_helper.from_array(values, bias.name))
+    onnx.save(model, tmp_path / "wrong.onnx")
+    difference, _ = onnx_export._compare(loaded, tmp_path / "wrong.onnx")
+    assert difference > onnx_export.TOLERANCE
+
+
+def test_what_cannot_be_exported_says_why(
+    store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pictures = of_pictures(store)
+    path = str(tmp_path / "m.onnx")
+    refused(genrecore("export", pictures.run_id, "--onnx", path), 1, "judges pictures", "--bundle")
+    numpy_made = untrained(store, model="mlp", feature="descriptors")
+    refused(genrecore("export", numpy_made.run_id, "--onnx", path), 1, "computed by NumPy")
+    plain = untrained(store)
+    refused(
+        genrecore("export", plain.run_id, pictures.run_id, "--onnx", path), 2, "take one run, but 2"
+    )
+    refused(genrecore("export", plain.run_id), 2, "--onnx FILE")
+    without(monkeypatch, "onnxruntime")
+    refused(genrecore("export", plain.run_id, "--onnx", path), 1, "needs the package onnxruntime")
+    assert not list(tmp_path.glob("*.onnx*"))
+
+
+def without(monkeypatch: pytest.MonkeyPatch, package: str) -> None:
+    """As on a machine where the package is not installed."""
+    monkeypatch.setitem(sys.modules, package, None)
+
+
+WAVES = [n for n in FEATURES if "wave" in FEATURES[n].facts["needs"] and "descr" not in n]
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    ("feature", "pooling"),
+    [(name, "probabilities") for name in WAVES] + [("log_mel", "logits"), ("log_mel", "majority")],
+)
+def test_every_feature_and_pooling_is_exported(
+    store: Path, tmp_path: Path, feature: str, pooling: str
+) -> None:
+    able = next(name for name in ("cnn", "rescnn_1d", "rescnn_1d2d") if not fits(feature, name))
+    run = untrained(store, temperature=2.0, feature=feature, model=able, segments__pooling=pooling)
+    made = onnx_export.to_onnx(inference.load(run), tmp_path / "m.onnx")
+    assert made.difference <= onnx_export.TOLERANCE
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", [n for n in MODELS if not MODELS[n].facts.get("classical")])
+def test_every_network_is_exported(store: Path, tmp_path: Path, name: str) -> None:
+    if not fits("log_mel", name):
+        values: dict[str, Any] = {
+            "feature": "log_mel", "feature__n_mels": 128, "feature__hop_length": 128,
+        }  # fmt: skip
+    elif not fits("waveform", name):
+        values = {"feature": "waveform"}
+    elif not fits("waveform+stft", name):
+        values = {"feature": "waveform+stft"}
+    else:
+        pytest.skip("takes descriptors alone, which NumPy computes")
+    run = untrained(store, temperature=2.0, model=name, **values)
+    made = onnx_export.to_onnx(inference.load(run), tmp_path / "m.onnx")
+    assert made.difference <= onnx_export.TOLERANCE
+
+
+def same_weights(a: LoadedRun, b: LoadedRun) -> bool:
+    one, other = a.classifier.state_dict(), b.classifier.state_dict()
+    return one.keys() == other.keys() and all(torch.equal(one[k], other[k]) for k in one)
+
+
+def test_a_bundle_has_the_forms_of_a_hub_and_is_loaded_again(store: Path, tmp_path: Path) -> None:
+    run = untrained(store, temperature=2.0)
+    loaded = inference.load(run)
+    folder = bundle.to_bundle(loaded, tmp_path / "mine")
+    names = ["README.md", "config.json", "model.safetensors", "preprocessor_config.json"]
+    assert sorted(path.name for path in folder.iterdir()) == names
+    config = json.loads((folder / "config.json").read_text())
+    assert config["id2label"] == {str(k): genre for k, genre in enumerate(GENRES)}
+    assert config["architectures"] == ["cnn"]
+    rate = json.loads((folder / "preprocessor_config.json").read_text())["sampling_rate"]
+    assert rate == run.config.audio.sample_rate_hz
+    with safe_open(folder / "model.safetensors", "pt") as stream:
+        assert json.loads(stream.metadata()["genres"]) == GENRES
+    again = bundle.load(folder)
+    assert same_weights(loaded, again)
+    assert again.calibration == loaded.calibration
+    card = (folder / "README.md").read_text()
+    assert card.startswith("---\nlibrary_name: genrecore\npipeline_tag: audio-classification\n")
+    assert run.run_id in card
+    assert "It was not tested" in card
+    assert "too sure of itself" in card
+
+
+def test_a_bundle_replaces_a_bundle_and_nothing_else(store: Path, tmp_path: Path) -> None:
+    loaded = inference.load(untrained(store))
+    folder = bundle.to_bundle(loaded, tmp_path / "mine")
+    (folder / "old").write_text("of an older version")
+    bundle.to_bundle(loaded, folder)
+    assert not (folder / "old").exists()
+    again = bundle.load(folder).calibration  # with numbers that were not measured
+    assert again.temperature == 1.0
+    assert np.isnan(again.log_loss_before)
+    (tmp_path / "music").mkdir()
+    (tmp_path / "music" / "song.mp3").write_bytes(b"precious")
+    with pytest.raises(GenrecoreError, match="holds something that is no bundle"):
+        bundle.to_bundle(loaded, tmp_path / "music")
+    with pytest.raises(GenrecoreError, match="is a file"):
+        bundle.to_bundle(loaded, tmp_path / "music" / "song.mp3")
+    with pytest.raises(GenrecoreError, match="is no bundle"):
+        bundle.load(tmp_path / "music")
+    (folder / "model.safetensors").unlink()
+    with pytest.raises(GenrecoreError, match="holds no model"):
+        bundle.load(folder)
+
+
+def test_a_bundle_of_pictures(store: Path, tmp_path: Path) -> None:
+    folder = bundle.to_bundle(inference.load(of_pictures(store)), tmp_path / "others")
+    assert not (folder / "preprocessor_config.json").exists()
+    assert "image-classification" in (folder / "README.md").read_text()
