@@ -237,9 +237,9 @@ def hour(fed: Fed, faster: float, chromium: str) -> None:
             time.sleep(10)
             process = psutil.Process(server.pid)
             began, first = time.perf_counter(), process.memory_info().rss
-            while (past := time.perf_counter() - began) < 3600 / faster:
+            for _ in range(6):
                 time.sleep(3600 / faster / 6)
-                now = process.memory_info().rss
+                past, now = time.perf_counter() - began, process.memory_info().rss
                 print(
                     f"{past * faster / 60:4.0f} minutes of watching: {now / MB:.0f} MB, "
                     f"{(now - first) / MB:+.0f} MB, epoch {fed.epoch}",
