@@ -1,11 +1,11 @@
-"""Classify: upload clips, hear them, and see what a run makes of them."""
+"""Classify: upload or record clips, hear them, see what runs make of them, when and why."""
 
 import streamlit as st
 
-from genrecore import audio, ui
-from genrecore.ui import readers
+from genrecore import ui
+from genrecore.ui import classify_inputs, readers
 
-ui.page("Classify", "Upload a clip, hear it, and see which genre a run hears in it, and when.")
+ui.page("Classify", "Hear a clip while runs say what it is, moment by moment, and why.")
 
 found = readers.usable(readers.all_runs())
 if not found:
@@ -16,19 +16,25 @@ if not found:
     ui.link_to("train", "Train on the demo music", ":material/model_training:", {"dataset": "demo"})
     st.stop()
 
-name = ui.choose_one(
-    "Run", [run.run_id for run in found], "run", words=readers.titles(found).__getitem__
-)
-ui.leak_badge(readers.find(name))
-files = st.file_uploader(
-    "Clips", type=ui.upload_types(audio.FORMATS), accept_multiple_files=True, key="clips"
-)
-if not files:
-    st.caption("The middle of a long clip is judged, as long as the clips the run was trained on.")
+left, right = ui.pair("asked")
+with left:
+    runs = classify_inputs.choose_runs(found)
+with right:
+    given = classify_inputs.choose_clips(runs)
+if not runs:
+    st.info("Pick at least one run.", icon=":material/graphic_eq:")
     st.stop()
 
+# torch is loaded while the visitor looks for a file.
 with st.spinner("Loading torch …"):
-    from genrecore.ui import players
+    from genrecore.ui import classify
 
 with ui.sentences():
-    players.show_all(players.listen(readers.find(name), files))
+    panel = classify.opened(runs)
+    if not given:
+        st.caption(
+            "The middle of a long clip is judged, as long as the clips the runs were trained on; "
+            "another part can be chosen."
+        )
+        st.stop()
+    classify.view(panel, runs, given)

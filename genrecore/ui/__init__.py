@@ -1,4 +1,4 @@
-"""What the pages are made of. Importing this imports no torch; `forms` and `players` need it."""
+"""What the pages are made of. Importing this imports no torch; `forms` and `classify` need it."""
 
 from genrecore.ui.choices import choose, choose_many, choose_one, chosen, chosen_many
 from genrecore.ui.frame import (

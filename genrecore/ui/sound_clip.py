@@ -137,9 +137,9 @@ def choose_clip() -> Picked | None:
     if dataset is not None:
         query = address(dataset)
         with right:
-            data = _opened(dataset)
+            data = opened(dataset)
         with left:
-            row = None if data is None else _choose_row(data)
+            row = None if data is None else choose_row(data)
     with right:
         if dataset is None and file is None:
             empty(
@@ -170,7 +170,8 @@ def file_of(clip: pd.Series) -> File:
     return File(str(clip["path"]), str(clip["clip_id"]), str(clip["genre"]), str(clip["path"]))
 
 
-def _opened(picked: Chosen) -> Dataset | None:
+def opened(picked: Chosen) -> Dataset | None:
+    """The dataset's clips; or None, and what to do to have them."""
     if DATASETS[picked.name].facts.get("needs_folder") and not picked.options.get("folder"):
         how_to_get(picked)
         return None
@@ -197,7 +198,7 @@ def _opened(picked: Chosen) -> Dataset | None:
     return None
 
 
-def _choose_row(data: Dataset) -> pd.Series | None:
+def choose_row(data: Dataset) -> pd.Series | None:
     """The row of the clip that the URL names, or the first."""
     genres = sorted(data.clips["genre"].unique())
     left, right = st.columns(2, gap="medium")
