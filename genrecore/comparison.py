@@ -70,6 +70,11 @@ class Comparison:
         """Whether they were tested on different clips."""
         return len(self.shared) < self.n_tested
 
+    @property
+    def can_ask(self) -> bool:
+        """Whether pairs were not compared that share clips: `on_shared` compares them."""
+        return bool(((self.pairs["n_clips"] > 0) & self.pairs["difference"].isna()).any())
+
 
 def scores(run: Run) -> dict[str, Any]:
     """Every registered score of a run's test predictions, with the interval of the accuracy.

@@ -173,9 +173,10 @@ def _apart(a: Side, b: Side, artists: pd.Series, on_shared: bool) -> dict[str, A
     else:
         n = len(a.clips & b.clips)
         return _NOTHING | {
+            "n_clips": n,
             "refused": f"{a.title} was tested on {len(a.clips)} clips and {b.title} on "
             f"{len(b.clips)}, {n} of them the same: they are compared on those alone only if you "
-            "ask for it."
+            "ask for it.",
         }
     in_a, in_b = a.matrix(clips, mine[0]), b.matrix(clips, mine[1])
     return _facts(in_a, in_b, Resamples([in_a, in_b], _groups(clips, artists)), 0, 1)

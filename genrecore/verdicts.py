@@ -110,16 +110,20 @@ def judge(
     side = "above" if difference >= 0 else "below"
     many = f", adjusted for {n_pairs} pairs" if n_pairs > 1 else ""
     on = f"On {n_clips} clip{'s' if n_clips != 1 else ''}{f', {seeds},' if seeds else ''}"
-    sure = f"p = {p:.2g}" if p >= 0.0001 else "p < 0.0001"
     sentence = (
         f"{on} {a} is {points(abs(difference))} {side} {b} "
-        f"(95 %: {signed(low)} to {signed(high)}; {sure}{many}): {verdict}"
+        f"(95 %: {signed(low)} to {signed(high)}; {in_words(p)}{many}): {verdict}"
     )
     if word == BETTER:
         return Verdict(word, better, resolved, f"{sentence}.")
     about = f"about {points(resolved)}" if resolved > 0 else "any size"
     ending = f"; this test set resolves differences of {about}."
     return Verdict(word, better, resolved, sentence + ending)
+
+
+def in_words(p: float) -> str:
+    """A p-value as people write it: `p = 0.14`, `p < 0.0001`."""
+    return f"p = {p:.2g}" if p >= 0.0001 else "p < 0.0001"
 
 
 def points(share: float) -> str:

@@ -71,6 +71,7 @@ def test_other_clips_are_compared_only_where_asked(store: Path) -> None:
     assert (compared.differ, len(compared.shared), compared.n_tested) == (True, 30, 150)
     (pair,) = compared.pairs.to_dict("records")
     assert np.isnan(pair["difference"])
+    assert compared.can_ask
     assert "30 of them the same" in pair["sentence"]
     assert "only if you ask" in pair["sentence"]
     assert pair["verdict"] == verdicts.NOT_COMPARED
@@ -79,6 +80,7 @@ def test_other_clips_are_compared_only_where_asked(store: Path) -> None:
 
     asked = comparison.compare([a, b], on_shared=True)
     assert asked.pairs["n_clips"].tolist() == [30]
+    assert not asked.can_ask
     assert asked.table["n_clips"].tolist() == [30, 30]
     assert [matrix.to_numpy().sum() for matrix in asked.confusions.values()] == [30, 30]
     for run in (a, b):

@@ -135,11 +135,16 @@ def ask_for_shared(compared: Comparison, what: Chosen) -> None:
     which they are."""
     if not (compared.differ or what.on_shared):
         return
-    if compared.shared:
+    if compared.can_ask or what.on_shared:
+        n = len(compared.shared)
         choose_flag(
-            f"Compare on the {len(compared.shared)} clips that all share, and on those alone",
+            f"Compare on the {n} clips that all share, and on those alone"
+            if n
+            else "Compare each pair on the clips that it shares",
             "shared",
-            help="Everything on this page is then of these clips.",
+            help="Everything on this page is then of these clips."
+            if n
+            else "No clip is shared by all; scores stay each one's own.",
         )
     with st.expander(f"Clips tested by all ({len(compared.shared)})", icon=":material/list:"):
         st.dataframe(pd.DataFrame({"Clip": compared.shared}), hide_index=True, height=240)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import streamlit as st
 
-from genrecore import contrasts, costs, jobs, plots
+from genrecore import contrasts, costs, jobs, plots, verdicts
 from genrecore.comparison import Comparison
 from genrecore.ui import compare_readers
 from genrecore.ui.choices import choose_one
@@ -185,7 +185,7 @@ def show_ranks(compared: Comparison, what: Chosen) -> None:
     titles = [str(name) for name in found.scores.columns]
     p = found.ranks.p
     st.markdown(
-        f"Friedman's test that all are equally good: p = {p:.2g}"
+        f"Friedman's test that all are equally good: {verdicts.in_words(p)}"
         + (". They differ." if p < 0.05 else ": no difference is shown.")
     )
     chart(plots.critical_difference(titles, found.ranks, len(found.scores)), "ranks")
