@@ -20,6 +20,7 @@ MARKS = {
 """What became of a clip: words, symbol, size in pixels, opacity."""
 
 _PICKED = "#ec7350"
+_ON_LABEL, _LABEL_GROUND = "#22252f", "rgba(245,246,250,0.86)"  # readable in both themes
 _LABEL = (0.12, 0.06)  # shares of width and height that a genre's name takes
 
 
@@ -122,7 +123,8 @@ def _name_genres(figure: go.Figure, points: pd.DataFrame, colours: Mapping[str, 
             yshift=20,
             text=f"<b>{label(genre)}</b>",
             showarrow=False,
-            font={"size": 12},
+            font={"size": 12, "color": _ON_LABEL},
+            bgcolor=_LABEL_GROUND,
             bordercolor=colours[str(genre)],
             borderwidth=2,
             borderpad=1,

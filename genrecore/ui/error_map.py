@@ -130,6 +130,9 @@ def _rows(run: Run, found: Projection, parts: list[str]) -> pd.DataFrame:
     verdicts = pd.concat(judged, ignore_index=True).drop(columns="genre")
     points = found.points[found.points["split"].isin(parts)]
     rows = points.merge(verdicts, on="clip_id", how="left")
+    clips = run.clips
+    if clips is not None and "artist" in clips:
+        rows["artist"] = rows["clip_id"].map(clips.set_index("clip_id")["artist"])
     right = rows["right"].map({True: "right", False: "wrong"})
     return rows.assign(mark=right.fillna("learned")).reset_index(drop=True)
 
