@@ -78,15 +78,14 @@ def load(folder: str | Path) -> LoadedRun:
         raise GenrecoreError(
             f"The bundle {place} has the form {given.get('format')}; this version reads {_FORMAT}."
         )
-    nan = math.nan
-    known = [nan if given["calibration"].get(k) is None else given["calibration"][k] for k in _KEPT]
-    calibrated = Calibration(*known, note=str(given["calibration"].get("note", "")))
+    try:
+        calibrated = Calibration.from_json(given["calibration"])
+    except (KeyError, TypeError, AttributeError):
+        raise GenrecoreError(f"The bundle {place} does not say how it is calibrated.") from None
     return LoadedRun(Run(place), classifiers.load(weights), calibrated)
 
 
 _WEIGHTS = (".safetensors", ".skops")
-_KEPT = ("temperature", "n_clips", "log_loss_before", "log_loss_after", "error_before",
-         "error_after")  # fmt: skip
 
 
 def _is_bundle(folder: Path) -> bool:
@@ -94,8 +93,6 @@ def _is_bundle(folder: Path) -> bool:
 
 
 def _config(loaded: LoadedRun) -> dict[str, Any]:
-    made = loaded.calibration
-    plain = {k: getattr(made, k) for k in _KEPT}
     return {
         "model_type": "genrecore",
         "architectures": [loaded.config.model.name],
@@ -106,10 +103,7 @@ def _config(loaded: LoadedRun) -> dict[str, Any]:
             "version": __version__,
             "run": loaded.run.run_id,
             "medium": loaded.medium,
-            "calibration": {
-                **{k: None if math.isnan(v) else v for k, v in plain.items()},
-                "note": made.note,
-            },
+            "calibration": loaded.calibration.as_json(),
             "config": loaded.config.model_dump(mode="json"),
         },
     }

@@ -70,6 +70,15 @@ class Calibration:
             f"{100 * self.error_before:.1f} % to {100 * self.error_after:.1f} %."
         )
 
+    def as_json(self) -> dict[str, Any]:
+        """Its values, None for what was not measured: JSON knows no nan."""
+        return {k: None if v != v else v for k, v in asdict(self).items()}
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> Calibration:
+        """What `as_json` was made of."""
+        return cls(**{k: float("nan") if v is None else v for k, v in values.items()})
+
     def apply(self, proba: np.ndarray) -> np.ndarray:
         """`tempered` with this temperature."""
         return tempered(proba, self.temperature)
@@ -114,17 +123,15 @@ def of(run: Run) -> Calibration:
     key = [_FORMAT, stat.st_size, stat.st_mtime_ns]
     cached = jobfolder.read_json(run.folder / "calibration.json")
     if cached.get("key") == key:
-        values: dict[str, Any] = {
-            k: float("nan") if v is None else v for k, v in cached["calibration"].items()
-        }
-        return Calibration(**values)
+        return Calibration.from_json(cached["calibration"])
     table = run.predictions
     if table is None:
         return _left("It has no stored predictions, so its probabilities are left as they are.")
     made = of_predictions(table)
-    plain = {k: None if v != v else v for k, v in asdict(made).items()}  # JSON knows no nan
     with contextlib.suppress(OSError):  # a store that cannot be written is still read
-        jobfolder.write_json(run.folder / "calibration.json", {"key": key, "calibration": plain})
+        jobfolder.write_json(
+            run.folder / "calibration.json", {"key": key, "calibration": made.as_json()}
+        )
     return made
 
 
