@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from commands import command, genrecore, refused
-from test_comparison import rights, told
+from told import rights, told
 
 from genrecore import comparison, judgements, metrics, mistakes, runs
 from genrecore.config import RunConfig

@@ -10,12 +10,12 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from commands import command
-from conftest import trained
+from conftest import TINY, trained
 from opened import again, open_page, words
 from streamlit.testing.v1 import AppTest
 
-from genrecore import judgements, kin, metrics, mistakes, probes
-from genrecore.config import RunConfig
+from genrecore import classifier, judgements, kin, metrics, mistakes, probes
+from genrecore.config import RunConfig, with_values
 from genrecore.probe_effects import PROBES
 from genrecore.runs import Run
 from genrecore.ui import error_map, error_probes
@@ -23,10 +23,24 @@ from genrecore.ui import error_map, error_probes
 Tiny = Callable[..., RunConfig]
 
 
-@pytest.fixture
-def two(store: Path, tiny: Tiny) -> tuple[Run, Run]:
+@pytest.fixture(scope="module")
+def both(tmp_path_factory: pytest.TempPathFactory) -> list[Run]:
     """Two runs of one epoch: they get a lot wrong, and not the same."""
-    a, b = (trained(tiny(training__epochs=1, seed=seed), store) for seed in (0, 1))
+    store = tmp_path_factory.mktemp("errors") / "runs"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GENRECORE_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+        patch.setenv("GENRECORE_RUNS", str(store))
+        config = with_values(with_values(RunConfig(), TINY), {"training.epochs": 1})
+        return [
+            trained(classifier.resolve(with_values(config, {"seed": seed})), store)
+            for seed in (0, 1)
+        ]
+
+
+@pytest.fixture
+def two(both: list[Run], store: Path) -> tuple[Run, Run]:
+    """The same two in a store of this test's own."""
+    a, b = (Run(shutil.copytree(run.folder, store / run.run_id)) for run in both)
     return a, b
 
 
@@ -90,8 +104,9 @@ def test_every_list_is_what_the_module_says(two: tuple[Run, Run]) -> None:
     assert shown(app)["clip_id"].tolist() == expected["clip_id"].tolist()
 
 
-def test_one_run_is_told_what_takes_more(store: Path, tiny: Tiny) -> None:
-    run = trained(tiny(training__epochs=1), store)
+def test_one_run_is_told_what_takes_more(two: tuple[Run, Run]) -> None:
+    run, other = two
+    shutil.rmtree(other.folder)
     for view in ("against", "differ"):
         assert "One run is not enough here." in words(
             open_page("errors", run=run.run_id, view=view)

@@ -12,7 +12,7 @@ import pytest
 import soundfile
 from commands import command, genrecore, refused
 from conftest import trained
-from test_comparison import rights, told
+from told import rights, told
 
 from genrecore import classifier, mistakes, probe_effects, probes, runs
 from genrecore.config import RunConfig, with_values
