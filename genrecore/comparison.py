@@ -317,20 +317,36 @@ def curves(run: Run) -> pd.DataFrame:
     validation: `step` counts optimiser steps (nan where their number is not known), `seconds` the
     time since training began, both to the end of the epoch."""
     history = run.history
-    columns = ["run_id", "title", "epoch", "split", "loss", "accuracy", "lr", "step", "seconds"]
     total, phase = run.status.get("total"), str(run.status.get("phase"))
     n_steps = float(total or nan) / run.n_epochs if phase in ("Training", "Testing") else nan
-    parts = []
-    for split in ("train", "valid"):
-        if f"{split}_loss" in history:
-            part = history[["epoch", f"{split}_loss", f"{split}_accuracy"]].copy()
-            part.columns = pd.Index(["epoch", "loss", "accuracy"])
-            part = part.assign(run_id=run.run_id, title=run.title, split=split)
-            part["lr"] = history.get("lr", nan)
-            part["step"] = part["epoch"] * n_steps
-            part["seconds"] = history["seconds"].cumsum() if "seconds" in history else nan
-            parts.append(part)
-    return pd.concat(parts, ignore_index=True)[columns] if parts else pd.DataFrame(columns=columns)
+    splits = [split for split in ("train", "valid") if f"{split}_loss" in history]
+    n = len(history)
+
+    def twice(name: str) -> np.ndarray:
+        values = history[name].to_numpy(dtype=float) if name in history else np.full(n, nan)
+        return np.tile(values, len(splits))
+
+    def of_split(name: str) -> np.ndarray:
+        if not splits:
+            return np.zeros(0)
+        return np.concatenate([history[f"{one}_{name}"].to_numpy(dtype=float) for one in splits])
+
+    epoch = np.tile(history["epoch"].to_numpy() if n else np.zeros(0, int), len(splits))
+    seconds = history["seconds"].to_numpy(dtype=float).cumsum() if "seconds" in history else nan
+    # Built at one go: twenty runs are read for one figure.
+    return pd.DataFrame(
+        {
+            "run_id": run.run_id,
+            "title": run.title,
+            "epoch": epoch,
+            "split": np.repeat(np.array(splits, dtype=object), n),
+            "loss": of_split("loss"),
+            "accuracy": of_split("accuracy"),
+            "lr": twice("lr"),
+            "step": epoch * n_steps,
+            "seconds": np.tile(np.broadcast_to(seconds, n), len(splits)),
+        }
+    )
 
 
 def predicted(run: Run) -> pd.DataFrame:

@@ -119,7 +119,7 @@ def test_calibration_is_drawn_bin_by_bin(
     compared: Comparison, styles: dict[str, plots.RunStyle]
 ) -> None:
     drawn = plots.calibration(compared.calibration, styles)
-    first = compared.calibration[compared.calibration["run_id"] == next(iter(styles))]
+    first = compared.calibration[compared.calibration["run_id"] == next(iter(compared.titles))]
     assert list(drawn.figure.data[1].x) == first["certainty"].tolist()
     assert list(drawn.figure.data[1].y) == first["accuracy"].tolist()
     assert "80.0 % sure" in drawn.alt  # what `told` says of every verdict
