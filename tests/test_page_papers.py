@@ -180,3 +180,12 @@ def test_a_store_with_a_deleted_run_still_opens(rehearsed: Path, store: Path) ->
     shutil.copytree(rehearsed / ".plans", store / ".plans")
     app = open_page("papers", study="liu")
     assert "None of its rows has been run here." in words(app)
+
+
+def test_a_studys_plan_is_a_plan_like_any_other(shown: Path) -> None:
+    (plan,) = (one for one in plans.all_plans() if one.facts["paper"]["study"] == "liu")
+    app = open_page("plans", plan=plan.plan_id)
+    assert "2 of 2 runs done." in words(app)
+    assert f"After {plan.source}" in words(app)
+    table = next(frame.value for frame in app.dataframe if "state" in frame.value)
+    assert set(table["v_1"]) == set(papers.PROTOCOLS)

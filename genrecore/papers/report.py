@@ -125,24 +125,32 @@ def markdown(study: Study, there: Found, rehearsal: bool = False) -> str:
 
 
 def _numbers(study: Study, found: Sequence[Cell]) -> str:
-    return _table(
-        ("Place", "System", "Measure", "Printed", "Protocol", "Ours", "Runs", "Verdict"),
-        [
+    """A row a number and protocol; one that is printed in several places stands once."""
+    places: dict[tuple[str, ...], list[Cell]] = {}
+    for cell in found:
+        printed = cell.printed
+        key = (printed.system, printed.measure, printed.genre, printed.shown, cell.protocol)
+        places.setdefault(key, []).append(cell)
+    rows = []
+    for cells_ in places.values():
+        cell, measure = cells_[0], cells_[0].printed.measure
+        ours = in_words(cell.ours, measure)
+        if ours and cell.ours.shows != MEASURES[measure]:
+            ours += f", {cell.ours.shows}"
+        rows.append(
             (
-                cell.printed.place,
+                ", ".join(dict.fromkeys(one.printed.place for one in cells_)),
                 study.title_of(cell.printed.system),
-                MEASURES[cell.printed.measure],
+                MEASURES[measure],
                 cell.printed.shown,
                 PROTOCOLS[cell.protocol],
-                in_words(cell.ours, cell.printed.measure)
-                + ("" if cell.ours.shows == MEASURES[cell.printed.measure]
-                   else f", {cell.ours.shows}"),
+                ours,
                 str(cell.ours.n_runs),
                 cell.verdict or "–",
             )
-            for cell in found
-        ],
-    )  # fmt: skip
+        )
+    head = ("Place", "System", "Measure", "Printed", "Protocol", "Ours", "Runs", "Verdict")
+    return _table(head, rows)
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -13,9 +13,9 @@ from genrecore.plots.chart import GREY, Chart, axis, label, laid_out, legend_bel
 from genrecore.plots.palette import BLUE, RUST, RunStyle, run_styles
 
 LOOKS = {
-    "printed": ("Printed by the study", RunStyle(GREY, "line-ns", "")),
-    "published": ("Ours, as published", RunStyle(RUST, "diamond", "/")),
-    "honest": ("Ours, honest", RunStyle(BLUE, "circle", "")),
+    "printed": ("Printed", RunStyle(GREY, "line-ns", "")),
+    "published": ("As published", RunStyle(RUST, "diamond", "/")),
+    "honest": ("Honest", RunStyle(BLUE, "circle", "")),
 }
 _SPLITS = {"train": "training", "valid": "validation"}
 _MEASURES = {

@@ -79,8 +79,8 @@ def recipe(study: Study) -> None:
         hide_index=True,
         height=min(38 + 35 * len(study.settings), 720),
         column_config={
-            "Value": st.column_config.TextColumn(width="large"),
-            "Where from": st.column_config.TextColumn(width="large"),
+            "Value": st.column_config.TextColumn(width="medium"),
+            "Where from": st.column_config.TextColumn(width="medium"),
         },
     )
     section("Systems", "Each is a configuration; Run it queues them.")

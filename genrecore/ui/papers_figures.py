@@ -16,7 +16,7 @@ from genrecore.plots.datasets import parts_of_split
 from genrecore.plots.palette import run_styles
 from genrecore.runs import Run
 from genrecore.ui.choices import choose_one
-from genrecore.ui.frame import chart, empty, plain, section
+from genrecore.ui.frame import chart, empty, pair, plain, section
 from genrecore.ui.papers import where
 from genrecore.ui.papers_numbers import Results
 
@@ -35,7 +35,7 @@ def show(results: Results) -> None:
         for one in study.figures:
             _said(one)
         return
-    left, right = st.columns([2, 1], gap="medium")
+    left, right = pair("figure", left=2, right=1)
     with left:
         place = choose_one(
             "Figure", list(figures), "figure", words=lambda one: f"{one}: {_short(figures[one])}"
