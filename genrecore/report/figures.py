@@ -105,7 +105,7 @@ def _of_pairs(compared: Comparison) -> list[Figure]:
             ranks = plots.critical_difference(names, blocks.ranks, n_blocks)
             found.append(Figure("ranks", "pairs", ranks))
     for pair in compared.pairs.to_dict(orient="records"):
-        if len(compared.pairs) <= _FEW_PAIRS and pair["n_clips"]:
+        if len(compared.pairs) <= _FEW_PAIRS and pd.notna(pair["difference"]):
             name = f"{pair['run_a']}-{pair['run_b']}"
             shown = {str(key): value for key, value in pair.items()}
             found.append(Figure(f"agreement-{name}", "pairs", plots.agreement(shown)))

@@ -98,7 +98,7 @@ _PROTOCOL = (
 
 def tables(compared: Comparison) -> list[Table]:
     """Everything that a comparison counts, in the order in which one reads it."""
-    found = [_scores(compared), Table("pairs", "Every pair of runs", compared.pairs, _PAIRS)]
+    found = [_scores(compared), Table("pairs", "Every pair of runs", _pairs(compared), _PAIRS)]
     found.append(Table("genres", "Recall of each genre", compared.per_genre, _GENRES))
     if len(compared.dependence):
         title = "How much each genre depends on the model"
@@ -216,6 +216,16 @@ def _scores(compared: Comparison) -> Table:
         left_out.add("badge")
     columns = tuple(column for column in _SCORES if column.key not in left_out)
     return Table("scores", "Scores on the test clips, with 95 % intervals", frame, columns)
+
+
+def _pairs(compared: Comparison) -> pd.DataFrame:
+    """The pairs; of those that were not compared nothing was counted either."""
+    counts = ["both", "only_a", "only_b", "neither"]
+    table = compared.pairs
+    compared_ones = table["difference"].notna()
+    if compared_ones.all():
+        return table
+    return table.assign(**table[counts].where(compared_ones))
 
 
 def _confusion(key: str, title: str, matrix: pd.DataFrame) -> Table:
