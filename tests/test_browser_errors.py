@@ -19,6 +19,7 @@ from test_browser import (  # noqa: F401  (fixtures: the same server and browser
 
 from genrecore import classifier, metrics, projection
 from genrecore.config import RunConfig, with_values
+from genrecore.runs import Run
 
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
 
@@ -46,13 +47,21 @@ POINT = """(clip) => {
 }"""
 
 
+@pytest.fixture(scope="module")
+def run(home: Path) -> Run:  # noqa: F811
+    """A run of one epoch in the server's store, its features in the server's cache."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GENRECORE_CACHE", str(home / "cache"))
+        patch.setenv("GENRECORE_RUNS", str(home / "runs"))
+        values = with_values(with_values(RunConfig(), TINY), {"training.epochs": 1})
+        return trained(classifier.resolve(values), home / "runs")
+
+
 def test_a_click_on_a_cell_lists_its_clips_and_one_plays(
     page: Page,  # noqa: F811
     dashboard: Dashboard,  # noqa: F811
-    home: Path,  # noqa: F811
+    run: Run,
 ) -> None:
-    config = classifier.resolve(with_values(with_values(RunConfig(), TINY), {"training.epochs": 1}))
-    run = trained(config, home / "runs")
     table = run.predictions
     assert table is not None
     test = table[table["split"] == "test"]
@@ -90,10 +99,8 @@ def test_a_click_on_a_cell_lists_its_clips_and_one_plays(
 def test_a_cell_on_a_run_s_page_opens_its_clips(
     page: Page,  # noqa: F811
     dashboard: Dashboard,  # noqa: F811
-    home: Path,  # noqa: F811
+    run: Run,
 ) -> None:
-    config = classifier.resolve(with_values(with_values(RunConfig(), TINY), {"training.epochs": 1}))
-    run = trained(config, home / "runs")
     genres = metrics.genres_in(run.predictions)
     page.goto(f"{dashboard.address}/runs?run={run.run_id}")
     page.wait_for_selector('[role="figure"][aria-label^="Confusion"] .js-plotly-plot .nsewdrag')
@@ -112,11 +119,10 @@ def test_a_click_on_the_map_plays_the_clip(
     page: Page,  # noqa: F811
     dashboard: Dashboard,  # noqa: F811
     home: Path,  # noqa: F811
+    run: Run,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("GENRECORE_CACHE", str(home / "cache"))  # the server's own
-    config = classifier.resolve(with_values(with_values(RunConfig(), TINY), {"training.epochs": 1}))
-    run = trained(config, home / "runs")
     page.goto(f"{dashboard.address}/errors?run={run.run_id}&view=map")
     page.get_by_role("button", name="Draw the map").click()
     page.wait_for_selector(

@@ -223,7 +223,7 @@ def test_the_folds_of_a_split_judge_all_labels_together(store: Path, tiny: Tiny)
 
 
 def test_probes_are_asked_for_shown_and_lead_to_the_clips_they_break(
-    two: tuple[Run, Run], own_cache: Path, monkeypatch: pytest.MonkeyPatch
+    two: tuple[Run, Run], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = two[0]
     app = open_page("errors", run=run.run_id, view="probes")
@@ -257,7 +257,7 @@ def test_probes_are_asked_for_shown_and_lead_to_the_clips_they_break(
 
 
 def test_the_map_is_asked_for_and_shows_every_clip(
-    two: tuple[Run, Run], own_cache: Path, monkeypatch: pytest.MonkeyPatch
+    two: tuple[Run, Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = two[0]
     app = open_page("errors", run=run.run_id, view="map")
@@ -267,7 +267,7 @@ def test_the_map_is_asked_for_and_shows_every_clip(
     app.button(key="map_start").click().run()
     assert asked == [["embed", run.run_id]]
 
-    out = own_cache / "points.parquet"
+    out = tmp_path / "points.parquet"
     said = json.loads(command("embed", run.run_id, "--out", str(out), "--json"))
     assert said["n_clips"] == said["n_on_map"] == 30
     table = pd.read_parquet(out)
