@@ -16,7 +16,8 @@ LAYERS = (
     {"registry", "config", "audio", "spectral", "significance", "errors", "progress", "jobfolder",
      "hardware", "memory", "containers", "fingerprint", "archives", "download", "hpss", "effects",
      "descriptors", "descriptor_names", "descriptor_meanings", "resynthesis",
-     "mel_scale", "beats", "receptive", "anatomy", "resampling", "aac", "verdicts", "ranks", "sound_kinds"},
+     "mel_scale", "beats", "receptive", "anatomy", "resampling", "aac", "verdicts", "ranks",
+     "sound_kinds", "training_config"},
     {"clips", "runs", "metrics", "caches"},
     {"datasets", "splits", "features", "augment", "models", "relabel"},
     {"answers", "corpus", "feature_cache", "examples", "classifier", "estimators",
@@ -40,6 +41,7 @@ LAYER = {module: level for level, modules in enumerate(LAYERS) for module in mod
 # In these layers modules stand side by side and know nothing of one another.
 SEPARATE = {2}
 WITHOUT_TORCH = (
+    "systems", "contrasts", "costs",
     "plots", "comparison", "report", "runs", "metrics", "significance", "jobs", "queueing",
     "tasks", "runner", "ui", "cli",
     "datasets", "splits", "config", "audio", "corpus", "preparation", "clips", "relabel",

@@ -143,7 +143,9 @@ def test_too_many_for_figures_are_all_listed(store: Path) -> None:
 @pytest.mark.long
 def test_a_thousand_runs_chosen_are_borne(store: Path) -> None:
     app = open_page("compare")  # before they are there: this is about no other page
-    copied(told(store, rights(0.7, 30, 1), n_epochs=2), 999)
+    run = told(store, rights(0.7, 30, 1), n_epochs=2)
+    comparison.scores(run)  # copied as well: a store that was looked at before
+    copied(run, 999)
     again(app, all="on")
     assert "1,000 runs are chosen" in words(app)
     assert len(app.dataframe[0].value) == 1000
