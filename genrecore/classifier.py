@@ -64,7 +64,8 @@ class Classifier(nn.Module):
         super().__init__()
         self.config, self.genres = config, list(genres)
         feature = FEATURES[config.feature.name]
-        if medium_of(config.dataset) == "wave":
+        # The dataset is asked only where the feature leaves it open: it may be gone by now.
+        if takes(config.feature.name, "wave") and medium_of(config.dataset) == "wave":
             rate = config.audio.sample_rate_hz
             given: tuple[Any, ...] = (rate, round(config.segments.segment_s * rate))
         else:

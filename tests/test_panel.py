@@ -141,6 +141,7 @@ def test_a_run_on_pictures_takes_pictures_and_says_why_not_audio(
     store: Path, music: Path, tmp_path: Path
 ) -> None:
     run = of_pictures(store)
+    shutil.rmtree(store.parent / "drawn")  # the dataset is not needed any more
     loaded = inference.load(run)
     tmp_path = tmp_path / "mine"
     tmp_path.mkdir()

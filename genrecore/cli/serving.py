@@ -229,7 +229,7 @@ def doctor(as_json: JSON = False) -> None:
         rows += [
             {"what": "devices", "found": ", ".join(facts["devices"])},
             {"what": "a run would use", "found": f"{chosen.name}; {chosen.reason}"},
-            {"what": "ffmpeg", "found": ffmpeg or "not found; not needed for wav, mp3, ogg, flac"},
+            {"what": "ffmpeg", "found": ffmpeg or "not found; not needed: av brings its decoders"},
             {"what": "chromium", "found": chromium or "not found; needed by browser tests only"},
         ]
         rows += [

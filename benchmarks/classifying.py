@@ -1,0 +1,205 @@
+"""Classifying with a trained run: one clip, a folder, and many clients of the HTTP service.
+
+Writes stereo MP3 clips of 30 s at 44.1 kHz and a run folder with random weights. A folder takes
+turns with the bare work: threads that decode and resample, and the network on full batches. Of one
+clip it is told what decoding and the network take of it. The service is asked by clients at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import psutil
+import requests
+import soundfile
+import soxr
+import torch
+from corpus import write_clips
+
+from genrecore import classifier, inference, jobfolder, panel, runs
+from genrecore.audio import decode
+from genrecore.classifier import Classifier
+from genrecore.config import RunConfig, with_values
+from genrecore.corpus import quantise, segment_starts
+from genrecore.feature_cache import gather_waves
+from genrecore.inference import LoadedRun
+from genrecore.runs import Run
+
+GENRES = ["blues", "classical", "country", "disco", "hip hop", "jazz", "metal", "pop", "reggae",
+          "rock"]  # fmt: skip
+
+
+def main() -> None:
+    """Prints the three measurements."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--model", default="resnet18")
+    parser.add_argument("--clips", type=int, default=40)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--clients", type=int, default=16)
+    parser.add_argument("--requests", type=int, default=320, help="to the service in all")
+    arguments = parser.parse_args()
+    work = Path(tempfile.mkdtemp(prefix="genrecore-benchmark-"))
+    os.environ["GENRECORE_CACHE"], os.environ["GENRECORE_RUNS"] = str(work / "c"), str(work / "r")
+    try:
+        run = write_run(arguments.model, work / "r")
+        paths = write_clips(work, arguments.clips)
+        loaded = inference.load(run)
+        one_clip(loaded, paths[0])
+        folder(loaded, paths, arguments.rounds)
+        service(run, paths[:8], arguments.clients, arguments.requests)
+    finally:
+        shutil.rmtree(work)
+
+
+def write_run(model: str, store: Path) -> Run:
+    """A finished run with random weights: the time does not depend on what was learned."""
+    config = classifier.resolve(with_values(RunConfig(), {"model": model}))
+    run, lock = runs.create_held(config, store)
+    made = Classifier(config, GENRES, pretrained=False).eval()
+    classifier.save(made, run.folder / classifier.file_of(config))
+    jobfolder.Status(run.folder).move("done")
+    os.close(lock)
+    return Run(run.folder)
+
+
+def one_clip(loaded: LoadedRun, path: Path) -> None:
+    """From the bytes of an upload to the verdict, and what of it is ours."""
+    data, rate = path.read_bytes(), loaded.config.audio.sample_rate_hz
+    marks: list[list[tuple[float, float]]] = []  # by the clock, by processor time
+
+    def mark() -> None:
+        marks[-1].append((time.perf_counter(), time.process_time()))
+
+    for _ in range(14):
+        marks.append([])
+        mark()
+        verdict = loaded.classify(data)
+        mark()
+        wave = decode(data, rate, middle_s=loaded.config.audio.clip_s).wave
+        mark()
+        waves = in_segments(loaded, quantise(wave))
+        mark()
+        with torch.inference_mode():
+            for some in waves.split(loaded.batch_size):
+                loaded.classifier(some)
+        mark()
+    took_ms = 1000 * np.diff(np.array(marks[2:]), axis=1)  # the first ones warm up
+    print(f"one clip, {len(verdict.segments)} segments ({torch.get_num_threads()} threads)")
+    for which, name in enumerate(("the clock", "processor time")):
+        whole, decoded, _, network = (took_ms[:, k, which] for k in range(4))
+        ours = float(np.median(whole - decoded - network))
+        print(
+            f"  by {name}: upload to verdict {np.median(whole):.0f} ms, of it decode "
+            f"{np.median(decoded):.0f}, network {np.median(network):.0f}, ours {ours:.0f}"
+        )
+
+
+def in_segments(loaded: LoadedRun, samples: np.ndarray) -> torch.Tensor:
+    """Waves (segments, 1, samples) of one clip."""
+    n = loaded.n_segment
+    starts = torch.from_numpy(segment_starts(len(samples), n, loaded.config.segments.overlap))
+    lengths = (len(samples) - starts).clamp(max=n)
+    return gather_waves(torch.from_numpy(samples), starts, lengths, n)
+
+
+def folder(loaded: LoadedRun, paths: list[Path], rounds: int) -> None:
+    """Files a second of a folder, against bare decoding in threads and full batches."""
+    rate, asked = loaded.config.audio.sample_rate_hz, panel.Panel([loaded])
+
+    def bare_clip(path: Path) -> np.ndarray:
+        wave, source_rate = soundfile.read(path, dtype="float32", always_2d=True)
+        mono = wave.mean(axis=1)
+        return soxr.resample(mono, source_rate, rate, quality="HQ")
+
+    def bare() -> None:
+        n, waiting = loaded.n_segment, []
+        with ThreadPoolExecutor(os.cpu_count()) as pool, torch.inference_mode():
+            for wave in pool.map(bare_clip, paths):
+                waiting += [wave[k : k + n] for k in range(0, len(wave) - n + 1, n)]
+                while len(waiting) >= loaded.batch_size:
+                    batch = np.stack(waiting[: loaded.batch_size])[:, None]
+                    loaded.classifier(torch.from_numpy(batch)).softmax(1)
+                    del waiting[: loaded.batch_size]
+            if waiting:
+                loaded.classifier(torch.from_numpy(np.stack(waiting)[:, None])).softmax(1)
+
+    def ours() -> None:
+        assert all(not answer.problem for answer in asked.classify_many(paths))
+
+    by_clock: list[float] = []
+    by_processor: list[float] = []
+    for round_ in range(rounds + 1):
+        spent = []
+        for turn in (bare, ours):
+            began, worked = time.perf_counter(), time.process_time()
+            turn()
+            spent.append((time.perf_counter() - began, time.process_time() - worked))
+        if round_:
+            by_clock.append(spent[0][0] / spent[1][0])
+            by_processor.append(spent[0][1] / spent[1][1])
+            last = len(paths) / spent[1][0]
+    print(f"folder of {len(paths)} clips, {last:.1f} clips/s; rate of ours / bare")
+    for name, values in (("clock", by_clock), ("processor time", by_processor)):
+        print(f"  by {name}: {statistics.median(values):.2f} ({min(values):.2f} to "
+              f"{max(values):.2f})")  # fmt: skip
+
+
+def service(run: Run, paths: list[Path], n_clients: int, n_requests: int) -> None:
+    """Latency of the service under clients at once, and its memory on the way."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "genrecore", "serve", "--run", str(run.folder), "--port", "0"],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    contents = [path.read_bytes() for path in paths]
+    took: list[float] = []
+    failures: list[str] = []
+    memory: list[float] = []
+    gate = threading.Lock()
+    try:
+        assert process.stdout is not None
+        process.stdout.readline()
+        address = process.stdout.readline().split()[0]
+        server = psutil.Process(process.pid)
+
+        def client(k: int) -> None:
+            with requests.Session() as session:
+                for n in range(n_requests // n_clients):
+                    began = time.perf_counter()
+                    answer = session.post(address, data=contents[(k + n) % len(contents)])
+                    seconds = time.perf_counter() - began
+                    with gate:
+                        took.append(1000 * seconds)
+                        if answer.status_code != 200:
+                            failures.append(answer.text)
+                        if len(took) % (n_requests // 8) == 0:
+                            memory.append(server.memory_info().rss / 2**20)
+
+        began = time.perf_counter()
+        with ThreadPoolExecutor(n_clients) as pool:
+            list(pool.map(client, range(n_clients)))
+        seconds = time.perf_counter() - began
+    finally:
+        process.terminate()
+        process.wait()
+    p50, p99 = np.percentile(took, [50, 99])
+    print(
+        f"service: {len(took)} requests of {n_clients} clients, {len(failures)} failed, "
+        f"{len(took) / seconds:.1f}/s; p50 {p50:.0f} ms, p99 {p99:.0f} ms"
+    )
+    print("  memory on the way, MiB: " + ", ".join(f"{mib:.0f}" for mib in memory))
+
+
+if __name__ == "__main__":
+    main()
