@@ -70,7 +70,7 @@ def markdown(study: Study, there: Found, rehearsal: bool = False) -> str:
     parts = [f"## {study.authors}", study.citation + "."]
     if rehearsal:
         parts.append("**Rehearsal**: fewer and shorter clips, fewer epochs; nothing to compare.")
-    run = [cell for cell in found if cell.ours.n_runs]
+    run = [cell for cell in found if cell.ours.n_runs and cell.printed.shown]
     if not there.done:
         parts.append("No row of it has been run here.")
         return "\n\n".join(parts) + "\n"
@@ -81,7 +81,7 @@ def markdown(study: Study, there: Found, rehearsal: bool = False) -> str:
     both = gaps(study, found)
     if both:
         parts.append(
-            "As published against honest (test clips, the study's own measure as published):"
+            "As published, measured as the study measured, against honest, measured on test clips:"
         )
         parts.append(
             _table(

@@ -77,12 +77,14 @@ def gaps(found: Sequence[Gap], title: str) -> Chart:
     laid_out(figure, label(title), 130 + 40 * len(found), legend=legend_below_title())
     figure.update_layout(margin_t=86)
     table = gap_table(found)
-    numbers = table[["Printed", "As published", "Honest", "from", "to"]].to_numpy(dtype=float)
-    low = float(np.nanmin(numbers)) if np.isfinite(numbers).any() else 0.0
+    drawn = ["Printed", "As published", "from", "to", "Honest", "from ", "to "]
+    numbers = table[drawn].to_numpy(dtype=float)
+    known = np.isfinite(numbers).any()
+    low, high = (np.nanmin(numbers), np.nanmax(numbers)) if known else (0.0, 1.0)
     figure.update_xaxes(
         title="Share of clips recognised",
         tickformat=".0%",
-        range=[max(0.0, np.floor(10 * low) / 10 - 0.02), 1.02],
+        range=[max(-0.02, float(low) - 0.04), min(1.02, float(high) + 0.04)],
     )
     figure.update_yaxes(
         showgrid=False,

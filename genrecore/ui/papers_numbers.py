@@ -235,7 +235,9 @@ def _frame(rows: list[dict[str, str]], column: str = "Column") -> None:
         height=min(38 + 35 * len(table), 720),
         column_config={
             "Line": st.column_config.TextColumn("System", width="medium"),
-            "Column": st.column_config.TextColumn(column, width="small"),
+            "Column": st.column_config.TextColumn(
+                column, width="small" if column == "Column" else "medium"
+            ),
             "Printed": st.column_config.TextColumn(width="small"),
             "As published": st.column_config.TextColumn(
                 "Ours, as published",
