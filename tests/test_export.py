@@ -89,7 +89,7 @@ def test_a_run_without_epochs_is_exported_as_far_as_it_is(store: Path, tmp_path:
 
 def test_what_cannot_be_exported_says_why(store: Path, tmp_path: Path) -> None:
     told(store, rights(0.6, 30, 1))
-    refused(genrecore("export", "latest"), 2, "--tensorboard DIR or --mlflow URI")
+    refused(genrecore("export", "latest"), 2, "--tensorboard DIR, --mlflow URI")
     refused(genrecore("export", "nobody", "--mlflow", "http://127.0.0.1:1"), 2, "no run 'nobody'")
     refused(genrecore("export", "latest", "--mlflow", "file:///tmp"), 2, "http://127.0.0.1:5000")
     taken = tmp_path / "file"
