@@ -230,7 +230,7 @@ def doctor(as_json: JSON = False) -> None:
             {"what": "devices", "found": ", ".join(facts["devices"])},
             {"what": "a run would use", "found": f"{chosen.name}; {chosen.reason}"},
             {"what": "ffmpeg", "found": ffmpeg or "not found; not needed: av brings its decoders"},
-            {"what": "chromium", "found": chromium or "not found; browser tests and figures need it"},
+            {"what": "chromium", "found": chromium or "not found; for browser tests and figures"},
         ]
         rows += [
             {"what": f"{name} folder", "found": f"{folders[name]} ({item['free_gb']} GB free)"}
