@@ -66,7 +66,7 @@ def over_picture(
     base.figure.add_trace(glow)
     row, column = divmod(int(positive.argmax()), positive.shape[1])
     alt = (
-        f"{title}: over the clip's picture, evidence is strongest at {times_s[column]:.2f} seconds, "
+        f"{title}: over the picture, evidence is strongest at {times_s[column]:.2f} seconds, "
         f"{rows.names[row]}."
     )
     return Chart(base.figure, alt, over.table)

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from genrecore import audio, inference, panel, plots
+from genrecore import audio, doubt, inference, panel, plots
 from genrecore.errors import GenrecoreError
 from genrecore.inference import Verdict
 from genrecore.panel import Answer, Panel
@@ -93,8 +93,8 @@ def view(of: Opened, runs: Sequence[Run], given: Sequence[Given]) -> None:
 
 def _choose(of: Opened, given: Sequence[Given]) -> Given | None:
     """The table of several clips, and the one that is picked; None where none can be used."""
-    answers = _answers(of, given)
-    problems = [answer.problem for answer in answers if answer.problem]
+    judged = _answers(of, given)
+    problems = [one.answer.problem for one in judged if one.answer.problem]
     for problem in problems[:3]:
         st.error(plain(problem), icon=":material/error:")
     if len(problems) > 3:
@@ -102,20 +102,18 @@ def _choose(of: Opened, given: Sequence[Given]) -> Given | None:
             for problem in problems[3:]:
                 st.markdown(plain(problem))
     good = {
-        one.key: (one, answer)
-        for one, answer in zip(given, answers, strict=True)
-        if not answer.problem
+        one.key: one for one, found in zip(given, judged, strict=True) if not found.answer.problem
     }
     if not good:
         return None
-    if len(good) > 1:
-        _summary([answer for _, answer in good.values()])
-    names = {key: one.name for key, (one, _) in good.items()}
-    key = choose_one("Show", list(good), "clip", words=names.__getitem__) if len(good) > 1 else None
-    return good[key or next(iter(good))][0]
+    if len(good) == 1:
+        return next(iter(good.values()))
+    _summary([one for one in judged if not one.answer.problem])
+    words = {key: one.name for key, one in good.items()}
+    return good[choose_one("Show", list(good), "clip", words=words.__getitem__)]
 
 
-def _answers(of: Opened, given: Sequence[Given]) -> list[Answer]:
+def _answers(of: Opened, given: Sequence[Given]) -> list[_Judged]:
     """What the runs say of every clip, without their sound; computed once, with progress."""
     kept = _kept_answers(of.key)
     waiting = [one for one in given if one.key not in kept]
@@ -123,15 +121,32 @@ def _answers(of: Opened, given: Sequence[Given]) -> list[Answer]:
         bar = st.progress(0.0, f"Classifying {len(waiting)} clips …")
         found = of.panel.classify_many([one.path for one in waiting], [one.name for one in waiting])
         for n_done, (one, answer) in enumerate(zip(waiting, found, strict=True), start=1):
-            kept[one.key] = _without_sound(answer)
+            kept[one.key] = _Judged(_without_sound(answer), _doubts(answer))
             bar.progress(n_done / len(waiting), f"{n_done} of {len(waiting)} clips classified")
         bar.empty()
-    return [replace(kept[one.key], name=one.name) for one in given]
+    return [
+        replace(kept[one.key], answer=replace(kept[one.key].answer, name=one.name)) for one in given
+    ]
+
+
+@dataclass(frozen=True)
+class _Judged:
+    """An answer without its sound, and what the sound itself gives to doubt, in a word."""
+
+    answer: Answer
+    doubts: str
 
 
 @st.cache_resource(max_entries=4, show_spinner=False)
-def _kept_answers(key: tuple[tuple[str, int], ...]) -> dict[str, Answer]:
+def _kept_answers(key: tuple[tuple[str, int], ...]) -> dict[str, _Judged]:
     return {}
+
+
+def _doubts(answer: Answer) -> str:
+    if not answer.verdicts or answer.verdicts[0].picture is not None:
+        return ""
+    longest = max(answer.verdicts, key=lambda one: len(one.wave))
+    return ", ".join(one.kind for one in doubt.of_sound(longest.wave, longest.sample_rate_hz))
 
 
 def _without_sound(answer: Answer) -> Answer:
@@ -140,25 +155,29 @@ def _without_sound(answer: Answer) -> Answer:
     return replace(answer, verdicts=tuple(silent))
 
 
-def _summary(answers: Sequence[Answer]) -> None:
+def _summary(judged: Sequence[_Judged]) -> None:
     rows = []
-    for answer in answers:
-        first = answer.verdicts[0]
+    for one in judged:
+        answer, first = one.answer, one.answer.verdicts[0]
         proba = first.proba if answer.average is None else answer.average
-        row: dict[str, Any] = {
-            "Clip": answer.name,
-            "Genre": first.genres[int(proba.argmax())],
-            "Probability": float(proba.max()),
-        }
+        genre = first.genres[int(proba.argmax())]
+        row: dict[str, Any] = {"Clip": answer.name, "Genre": genre}
+        row["Probability"] = float(proba.max())
         if len(answer.verdicts) > 1:
-            row["Agreement"] = answer.agreement
+            n_agreeing = sum(verdict.genre == genre for verdict in answer.verdicts)
+            row["Runs that say so"] = f"{n_agreeing} of {len(answer.verdicts)}"
+        row["Sounds like"] = one.doubts or None
         if first.duration_s:
             row["Length"] = f"{first.duration_s:.1f} s"
         rows.append(row)
+    table = pd.DataFrame(rows)
+    if table["Sounds like"].isna().all():
+        table = table.drop(columns="Sounds like")
     st.dataframe(
-        in_percent(pd.DataFrame(rows), ["Probability"]),
+        in_percent(table, ["Probability"]),
         hide_index=True,
         height=min(38 + 35 * len(rows), 330),
+        placeholder="music",
         column_config={"Probability": share_column()},
     )
 
@@ -335,8 +354,9 @@ def _what_was_judged(verdict: Verdict) -> str:
         f"{verdict.duration_s:.1f} were judged, and this is what plays"
     )
     return (
-        f"{part}, in {n} segment{'s' if n != 1 else ''}; it took {verdict.seconds:.2f} s. Click on "
-        "the timeline to go there."
+        f"{part}, in {n} segment{'s' if n != 1 else ''}; it took {verdict.seconds:.2f} s. The "
+        "timeline shows what the network makes of each segment, before calibration; click to go "
+        "there."
     )
 
 

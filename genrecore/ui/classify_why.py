@@ -107,7 +107,8 @@ def _listen(loaded: LoadedRun, verdict: Verdict, found: Explanation) -> None:
     whole = verdict.segments.iloc[_segment_at(verdict, found)][f"p_{found.genre}"]
     st.caption(
         f"The whole segment gets {percent(float(whole))}. The two parts add up to it: they are cut "
-        "out of the clip's own spectrum, with its phases."
+        "out of the clip's own spectrum, with its phases. A part alone is unlike any music that the "
+        "run learned from, so it may get little even though it decided."
     )
 
 

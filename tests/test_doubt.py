@@ -1,0 +1,188 @@
+"""Doubts: noise, speech and silence are told from music, the unlike from the like, and copies."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import soundfile
+from conftest import TINY, trained
+from sounds import RATE_HZ, noises, sentences
+
+from genrecore import audio, classifier, doubt, embedding, familiarity, inference, recognition
+from genrecore.config import RunConfig, with_values
+from genrecore.embedding_store import Embedding
+from genrecore.errors import AudioError
+from genrecore.inference import LoadedRun
+from genrecore.runs import Run
+from genrecore.sound_kinds import kind_of
+
+pytestmark = pytest.mark.xdist_group("doubt")  # one worker trains the run that the tests ask
+
+
+@pytest.fixture(scope="module")
+def heard(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A run on three genres of demo music."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GENRECORE_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+        config = with_values(RunConfig(), TINY | {"dataset.n_clips": 15, "training.epochs": 2})
+        return trained(classifier.resolve(config), tmp_path_factory.mktemp("doubt") / "runs")
+
+
+def _wav(wave: np.ndarray) -> bytes:
+    stream = io.BytesIO()
+    soundfile.write(stream, wave, RATE_HZ, format="WAV")
+    return stream.getvalue()
+
+
+def _flagged(loaded: LoadedRun, familiar: familiarity.Familiarity, wave: np.ndarray) -> bool:
+    """Whether a recording is refused or doubted, as a visitor meets it."""
+    try:
+        verdict = loaded.classify(_wav(wave))
+    except AudioError as error:
+        return "is silent" in str(error)
+    doubts = doubt.of_sound(verdict.wave, verdict.sample_rate_hz)
+    doubts += doubt.of_place(embedding.of_wave(loaded, verdict.wave), familiar)
+    return doubt.flagged(doubts)
+
+
+def _held_out(run: Run) -> list[np.ndarray]:
+    assert run.clips is not None
+    paths = run.clips.loc[run.clips["split"] == "test", "path"]
+    return [audio.decode(path, RATE_HZ, middle_s=30.0).wave for path in paths]
+
+
+def _shares(run: Run, n: int) -> dict[str, float]:
+    """The share that is flagged of n noises, n sentences, silences and the run's test clips."""
+    loaded = inference.load(run)
+    familiar = familiarity.fit(embedding.embed(run))
+    quiet = [10 ** (db / 20) * noises(1)[0] for db in (-55, -65, -75, -100)]
+    waves = {
+        "noise": noises(n),
+        "speech": sentences(n),
+        "silence": [np.zeros(2 * RATE_HZ, np.float32), *quiet],
+        "music": _held_out(run),
+    }
+    return {
+        name: float(np.mean([_flagged(loaded, familiar, wave) for wave in some]))
+        for name, some in waves.items()
+    }
+
+
+def test_noise_speech_and_silence_are_doubted_and_held_out_clips_are_not(heard: Run) -> None:
+    shares = _shares(heard, 10)
+    assert min(shares[name] for name in ("noise", "speech", "silence")) >= 0.95
+    assert shares["music"] <= 0.1
+
+
+@pytest.mark.long
+def test_fifty_noises_and_sentences_on_real_music(real_data: Path, tmp_path: Path) -> None:
+    values = {
+        "dataset": "gtzan",
+        "dataset.folder": str(real_data / "gtzan"),
+        "split": "stratified",
+        "model": "cnn",
+        "training.epochs": 8,
+        "allow_leaks": True,
+    }
+    run = trained(classifier.resolve(with_values(RunConfig(), values)), tmp_path / "runs")
+    assert run.state == "done", run.reason
+    shares = _shares(run, 50)
+    assert min(shares[name] for name in ("noise", "speech", "silence")) >= 0.95
+    assert shares["music"] <= 0.1
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("sample_rate_hz", [16_000, 22_050, 44_100])
+def test_no_real_clip_is_taken_for_noise_or_speech(real_data: Path, sample_rate_hz: int) -> None:
+    clips = sorted((real_data / "gtzan" / "genres_original").glob("*/*.wav"))
+    names = [
+        kind_of(audio.decode(path, sample_rate_hz).wave, sample_rate_hz).name for path in clips
+    ]
+    assert names.count("") >= 0.98 * len(names)  # a rapper alone, or an applause, may be one
+
+
+def test_what_beats_like_syllables_is_not_speech() -> None:
+    t = np.arange(5 * RATE_HZ) / RATE_HZ
+    beeps = np.sin(2 * np.pi * 300 * t) * (np.sin(2 * np.pi * 4 * t) > 0)
+    generator = np.random.default_rng(2)
+    drums = generator.standard_normal(len(t)) * np.exp(-30 * (t % 0.25))
+    chopped = beeps * (t % 0.25 < 0.1)
+    found = [
+        kind_of((0.5 * wave / np.abs(wave).max()).astype(np.float32), RATE_HZ)
+        for wave in (beeps, drums, chopped)
+    ]
+    assert [one.name for one in found] == ["", "", ""]
+    assert found[2].syllables > 0.95, "as lively as speech"
+
+
+def test_a_second_of_music_in_a_minute_of_silence_is_mostly_silent() -> None:
+    wave = np.zeros(60 * RATE_HZ, np.float32)
+    t = np.arange(RATE_HZ) / RATE_HZ
+    wave[:RATE_HZ] = 0.9 * np.sin(2 * np.pi * 440 * t)
+    (one,) = doubt.of_sound(wave, RATE_HZ)
+    assert one.kind == doubt.SILENT
+    assert "98 % of this recording" in one.sentence
+
+
+@pytest.mark.parametrize(("n_clips", "n"), [(60, 7), (12, 31)], ids=["many clips", "few clips"])
+def test_distances_are_those_of_the_shrunk_covariance(n_clips: int, n: int) -> None:
+    generator = np.random.default_rng(5)
+    genre = np.array(["a", "b", "c"] * (n_clips // 3))
+    values = generator.normal(size=(n_clips, n)) + 3.0 * (genre == "b")[:, None]
+    split = np.where(np.arange(n_clips) % 6 < 3, "train", "valid")
+    table = pd.DataFrame({"clip_id": range(n_clips), "genre": genre, "split": split})
+    found = familiarity.fit(Embedding(table, values.astype(np.float32)))
+    train = split == "train"
+    means = [values[train & (genre == name)].mean(axis=0) for name in "abc"]
+    away = np.concatenate(
+        [values[train & (genre == name)] - mean for name, mean in zip("abc", means, strict=True)]
+    )
+    covariance = away.T @ away / len(away)
+    shrunk = 0.5 * covariance + 0.5 * np.trace(covariance) / n * np.eye(n)
+    asked = generator.normal(size=(5, n))
+    expected = [
+        min(np.sqrt((x - m) @ np.linalg.inv(shrunk) @ (x - m) / n) for m in means) for x in asked
+    ]
+    # float32 values against float64 ones
+    np.testing.assert_allclose(found.distances(asked), expected, rtol=1e-4)
+    held = found.distances(values[split == "valid"].astype(np.float32))
+    assert found.n_clips == (split == "valid").sum() if len(held) >= 8 else np.isnan(found.limit)
+
+
+def test_what_lies_far_away_is_unlike_and_with_few_clips_nothing_is_said() -> None:
+    generator = np.random.default_rng(7)
+    values = generator.normal(size=(90, 11)).astype(np.float32)
+    split = np.array(["train", "train", "valid"] * 30)
+    table = pd.DataFrame({"clip_id": range(90), "genre": ["a", "b"] * 45, "split": split})
+    found = familiarity.fit(Embedding(table, values))
+    assert not any(found.is_unlike(value) for value in values[split == "valid"])
+    far = np.full(11, 9.0, np.float32)
+    assert found.is_unlike(far)
+    (one,) = doubt.of_place(far, found)
+    assert one.kind == doubt.UNLIKE
+    few = table.assign(split=np.where(np.arange(90) < 5, "valid", "train"))
+    assert doubt.of_place(far, familiarity.fit(Embedding(few, values))) == []
+
+
+def test_the_recording_of_a_clip_is_known_whatever_was_done_to_it(heard: Run) -> None:
+    known = recognition.known_clips(heard)
+    assert heard.clips is not None
+    rows = heard.clips.groupby("split").first()
+    for split, row in rows.iterrows():
+        wave = audio.decode(row["path"], RATE_HZ).wave
+        stream = io.BytesIO()
+        soundfile.write(stream, 0.5 * wave[1000:], RATE_HZ, format="MP3")
+        again = audio.decode(stream.getvalue(), RATE_HZ).wave
+        copies = recognition.copies_of(again, RATE_HZ, known)
+        assert copies["clip_id"].iloc[0] == row["clip_id"]
+        learned = recognition.learned_from(heard, copies)
+        (one,) = doubt.of_copies(copies, learned)
+        assert one.kind == (doubt.LEARNED if split == "train" else doubt.HELD_OUT)
+        assert row["clip_id"] in one.sentence
+    other = noises(1)[0]
+    assert recognition.copies_of(other, RATE_HZ, known).empty
+    assert doubt.of_copies(recognition.copies_of(other, RATE_HZ, known), known.clips[:0]) == []

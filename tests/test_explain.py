@@ -1,0 +1,225 @@
+"""Why a run says it: a planted cue is found, by sight and by ear; captum agrees."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from captum.attr import LayerGradCam
+from conftest import trained
+from torch.nn import functional
+
+from genrecore import classifier, explain, inference, masking
+from genrecore.config import RunConfig, with_values
+from genrecore.errors import UsageError
+from genrecore.explain import Explainer
+from genrecore.inference import LoadedRun
+from genrecore.runs import Run
+
+pytestmark = pytest.mark.xdist_group("explain")  # one worker trains the run that the tests ask
+
+RATE_HZ, SECONDS = 16_000, 2.0
+CUE_HZ, CUE_S = 3_000.0, 0.3
+
+
+def clip(generator: np.random.Generator, cue_at_s: float | None) -> np.ndarray:
+    """A chord in a little hiss; with a burst of a high tone where one is wanted."""
+    t = np.arange(round(SECONDS * RATE_HZ)) / RATE_HZ
+    wave = 0.02 * generator.standard_normal(len(t))
+    for hz in generator.uniform(150, 900, 3):
+        wave += 0.12 * np.sin(2 * np.pi * hz * t)
+    if cue_at_s is not None:
+        inside = (t >= cue_at_s) & (t < cue_at_s + CUE_S)
+        wave += 0.3 * np.sin(2 * np.pi * CUE_HZ * t) * inside
+    return wave.astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def taught(tmp_path_factory: pytest.TempPathFactory) -> LoadedRun:
+    """A run that tells `burst` from `plain`, which only the burst tells apart."""
+    generator = np.random.default_rng(3)
+    folder = tmp_path_factory.mktemp("planted") / "music"
+    for genre in ("burst", "plain"):
+        (folder / genre).mkdir(parents=True)
+        for k in range(20):
+            at_s = generator.uniform(0.1, SECONDS - CUE_S - 0.1) if genre == "burst" else None
+            soundfile.write(folder / genre / f"{genre}{k}.wav", clip(generator, at_s), RATE_HZ)
+    values = {
+        "dataset": "folder",
+        "dataset.folder": str(folder),
+        "split": "stratified",
+        "audio.sample_rate_hz": RATE_HZ,
+        "audio.clip_s": SECONDS,
+        "segments.segment_s": SECONDS,
+        "feature.n_mels": 40,
+        "feature.n_fft": 1024,
+        "model.width": 8,
+        "training.epochs": 14,
+        "training.batch_size": 8,
+        "training.precision": "float32",
+        "device": "cpu",
+    }
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GENRECORE_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+        config = classifier.resolve(with_values(RunConfig(), values))
+        run = trained(config, tmp_path_factory.mktemp("explain") / "runs")
+    assert run.state == "done", run.reason
+    return inference.load(run)
+
+
+def test_a_planted_cue_is_what_explains_the_verdict(taught: LoadedRun) -> None:
+    generator = np.random.default_rng(9)
+    explainer = Explainer(taught)
+    assert explainer.methods == list(explain.METHODS)
+    for at_s in (0.35, 1.25):
+        wave = clip(generator, at_s)
+        for method in explainer.methods:
+            found = explainer.explain(wave, "burst", method, 0)
+            positive = np.maximum(found.relevance, 0.0)
+            over_time = positive.sum(axis=0) / positive.sum(axis=0).max()
+            if method == "gradcam":  # the network's last layer has four places from begin to end
+                near, far = np.interp([at_s + CUE_S / 2, at_s + (1 if at_s < 1 else -1)],
+                                      found.times_s, over_time)  # fmt: skip
+                assert near > 0.75
+                assert far < 0.5
+                continue
+            # 0.25 s: a patch of the occlusion
+            assert at_s - 0.25 <= found.times_s[over_time.argmax()] <= at_s + CUE_S + 0.25, method
+            assert found.centres_hz is not None
+            where_hz = found.centres_hz[positive.sum(axis=1).argmax()]
+            assert CUE_HZ / 1.5 <= where_hz <= CUE_HZ * 1.5, method
+
+
+def test_what_decided_sounds_like_the_cue_and_both_parts_add_up(taught: LoadedRun) -> None:
+    wave = clip(np.random.default_rng(12), 0.8)
+    found = Explainer(taught).explain(wave, "burst", "gradients", 0)
+    mask = masking.strongest(found.relevance, 0.1)
+    kept, rest = masking.split(wave, RATE_HZ, mask, found.times_s, found.centres_hz)
+    np.testing.assert_allclose(kept + rest, wave, atol=1e-6)  # float32, one sum
+
+    def cue(part: np.ndarray) -> float:
+        """Energy of the cue's frequency while it sounds."""
+        inside = part[round(0.8 * RATE_HZ) : round((0.8 + CUE_S) * RATE_HZ)]
+        spectrum = np.abs(np.fft.rfft(inside)) ** 2
+        at = round(CUE_HZ * len(inside) / RATE_HZ)
+        return float(spectrum[at - 3 : at + 4].sum())
+
+    def all_of(part: np.ndarray) -> float:
+        return float(np.square(part, dtype=np.float64).sum())
+
+    # Of the clip's energy a small part is kept, of the cue's most.
+    assert cue(kept) > 2 * cue(rest)
+    assert all_of(kept) < 0.6 * all_of(wave)
+    proba = [taught.judge([_excerpt(part)])[0].proba[0] for part in (kept, rest)]
+    assert proba[0] > proba[1]
+
+
+def _excerpt(wave: np.ndarray) -> inference.Excerpt:
+    from genrecore.corpus import quantise
+
+    return inference.Excerpt("part", quantise(wave), 0.0, len(wave) / RATE_HZ)
+
+
+def test_grad_cam_is_captums(taught: LoadedRun) -> None:
+    wave = clip(np.random.default_rng(4), 1.0)
+    explainer = Explainer(taught)
+    found = explainer.explain(wave, "burst", "gradcam", 0)
+    own = explainer._classifier
+    given = own.feature(
+        torch.from_numpy(inference.dequantise(inference.quantise(wave)))[None, None]
+    )
+    made = LayerGradCam(lambda x: own.network(own.standardised(x)), explainer._layer).attribute(
+        given.clone().requires_grad_(), target=0, relu_attributions=True
+    )
+    expected = functional.interpolate(made, given.shape[2:], mode="bilinear", align_corners=False)[
+        0, 0
+    ]
+    expected = expected.detach().numpy()[:, : found.relevance.shape[1]]
+    assert expected.max() > 0
+    # float32, gradients summed in another order
+    np.testing.assert_allclose(found.relevance, expected, atol=1e-5 * expected.max())
+
+
+def test_integrated_gradients_add_up_to_what_they_explain(taught: LoadedRun) -> None:
+    wave = clip(np.random.default_rng(6), 0.5)
+    explainer = Explainer(taught)
+    found = explainer.explain(wave, "burst", "gradients", 0)
+    own = explainer._classifier
+    with torch.no_grad():
+        given = own.feature(
+            torch.from_numpy(inference.dequantise(inference.quantise(wave)))[None, None]
+        )
+        floor = explainer._floor(given)
+        difference = float((own.logits(given) - own.logits(floor))[0, 0])
+    # The axiom of completeness; 24 steps of a curved path leave a few per cent.
+    assert found.relevance.sum() == pytest.approx(difference, rel=0.1)
+
+
+def test_pieces_are_the_segments_that_are_judged(taught: LoadedRun) -> None:
+    wave = np.tile(clip(np.random.default_rng(1), 0.5), 3)
+    explainer = Explainer(taught)
+    verdict = taught.judge([_excerpt(wave)])[0]
+    pieces = explainer.pieces(wave)
+    assert [low for low, _ in pieces] == verdict.segments["start_s"].tolist()
+    found = explainer.explain(wave, "burst", "occlusion", len(pieces) - 1)
+    assert found.times_s[0] >= pieces[-1][0]
+    assert found.times_s[-1] <= pieces[-1][1] + 1e-6
+
+
+def test_what_cannot_be_explained_is_said(taught: LoadedRun) -> None:
+    wave = clip(np.random.default_rng(1), 0.5)
+    with pytest.raises(UsageError, match="tells apart burst, plain"):
+        Explainer(taught).explain(wave, "polka", "gradcam", 0)
+    with pytest.raises(UsageError, match="not by guessing"):
+        Explainer(taught).explain(wave, "burst", "guessing", 0)
+
+
+@pytest.mark.parametrize(
+    ("feature", "model", "methods"),
+    [
+        ("log_mel", "crnn", ["gradcam", "gradients", "occlusion"]),
+        pytest.param(
+            *("log_mel", "resnet18", ["gradcam", "gradients", "occlusion"]), marks=pytest.mark.long
+        ),
+        ("log_mel", "lstm", ["gradients", "occlusion"]),
+        ("waveform", "rescnn_1d", ["gradcam", "gradients", "occlusion"]),
+        ("waveform+stft", "rescnn_1d2d", ["occlusion"]),
+        ("descriptors", "mlp", ["occlusion"]),
+    ],
+)
+def test_every_kind_of_network_is_explained_over_the_time_of_its_segment(
+    feature: str, model: str, methods: list[str], tmp_path: Path
+) -> None:
+    values = {
+        "feature": feature,
+        "model": model,
+        "audio.sample_rate_hz": RATE_HZ,
+        "audio.clip_s": SECONDS,
+        "segments.segment_s": SECONDS,
+    }
+    config = classifier.resolve(with_values(RunConfig(), values))
+    torch.manual_seed(1)
+    made = classifier.Classifier(config, ["a", "b", "c"], pretrained=False).eval()
+    run = Run(tmp_path / "run")
+    run.folder.mkdir()
+    classifier.save(made, run.folder / "weights.safetensors")
+    explainer = Explainer(inference.load(run))
+    assert explainer.methods == methods
+    wave = clip(np.random.default_rng(1), 0.5)
+    for method in methods:
+        told: list[tuple[int, int]] = []
+        found = explainer.explain(
+            wave, "b", method, 0, lambda phase, done, total, told=told: told.append((done, total))
+        )
+        assert np.isfinite(found.relevance).all()
+        assert found.relevance.shape[1] == len(found.times_s)
+        assert (np.diff(found.times_s) > 0).all()
+        # Frames are centred on multiples of the hop, the last one on the end.
+        assert 0 <= found.times_s[0] < found.times_s[-1] <= SECONDS + 1e-6
+        assert (found.picture is None) == (explainer.kind != "image")
+        if method != "gradcam":
+            assert all(done <= total for done, total in told)
+            assert told
