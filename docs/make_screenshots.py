@@ -70,7 +70,7 @@ def main() -> None:
                     query = "?dataset=demo&view=listen" if name == "datasets" else query
                     query = "?dataset=demo&genre=techno" if name == "sound" else query
                     query = "?model=resnet18" if name == "models" else query
-                    query = "?study=belton" if name == "papers" else query
+                    query = "?study=qin" if name == "papers" else query
                     address = "" if name == "overview" else name
                     page.goto(f"http://127.0.0.1:{port}/{address}{query}")
                     settle(page)

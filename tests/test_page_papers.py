@@ -160,7 +160,7 @@ def test_without_the_dataset_it_says_what_to_download(store: Path, own_cache: Pa
 def test_the_gap_is_drawn_with_all_its_numbers(shown: Path) -> None:
     study = papers.study("liu")
     there = papers.found(study, True, shown)
-    (gap,) = papers.gaps(study, papers.cells(study, there, True))
+    (gap,) = papers.gaps(study, there, papers.cells(study, there, True))
     chart = drawn.gaps([gap], "Title")
     row = chart.table.iloc[0]
     runs_ = {one: there.of("cnn_cyclic", one) for one in papers.PROTOCOLS}

@@ -169,7 +169,9 @@ def test_a_choice_looks_at_test_clips_only_where_the_study_did(
     )  # fmt: skip
     assert findings.runs_of(qin, there, "mlp_best", "published") == [made["mlp_1e-5"]]
     assert findings.runs_of(qin, there, "mlp_best", "honest") == [made["mlp_3e-5"]]
-    (gap,) = (one for one in papers.gaps(qin, papers.cells(qin, there)) if one.system == "mlp_best")
+    (gap,) = (
+        one for one in papers.gaps(qin, there, papers.cells(qin, there)) if one.system == "mlp_best"
+    )
     n = len(test)
     assert gap.published.value == pytest.approx(4 / n)
     assert gap.honest.value == pytest.approx(2 / n)

@@ -274,28 +274,37 @@ def cells(study: Study, there: Found, rehearsal: bool = False) -> list[Cell]:
     return found
 
 
-def gaps(study: Study, all_cells: Sequence[Cell]) -> list[Gap]:
-    """Systems that were run under both protocols, in the order of the study; of several printed
-    accuracies of a system the one on test clips counts, else the first."""
-    by_system: dict[str, dict[str, Cell]] = {}
+def gaps(study: Study, there: Found, all_cells: Sequence[Cell]) -> list[Gap]:
+    """Systems that were run under both protocols, in the order of the study.
+
+    Of several printed accuracies of a system the one on test clips counts, else the first; a system
+    without one is measured on test clips.
+
+    Args:
+        study: The study.
+        there: Its runs.
+        all_cells: What `cells` gave for them.
+    """
     wanted = ("test_accuracy", "valid_accuracy", "accuracy")
-    for cell in sorted(
-        (one for one in all_cells if one.printed.measure in wanted and not one.printed.missing),
-        key=lambda one: wanted.index(one.printed.measure),
-    ):
-        by_system.setdefault(cell.printed.system, {}).setdefault(cell.protocol, cell)
-    order = list(study.systems)
-    return [
-        Gap(
-            system=system,
-            title=study.title_of(system),
-            printed=both["published"].printed.value,
-            published=both["published"].ours,
-            honest=both["honest"].ours,
-        )
-        for system, both in sorted(by_system.items(), key=lambda item: order.index(item[0]))
-        if all(one in both and both[one].ours.n_runs for one in PROTOCOLS)
+    accuracies = [
+        one
+        for one in all_cells
+        if one.printed.measure in wanted and not one.printed.missing and one.ours.n_runs
     ]
+    by_system: dict[tuple[str, str], Cell] = {}
+    for cell in sorted(accuracies, key=lambda one: wanted.index(one.printed.measure)):
+        by_system.setdefault((cell.printed.system, cell.protocol), cell)
+    found = []
+    for system, title in study.systems.items():
+        printed, honest = (by_system.get((system, one)) for one in PROTOCOLS)
+        if printed is not None and honest is not None:
+            found.append(Gap(system, title, printed.printed.value, printed.ours, honest.ours))
+            continue
+        runs = {one: runs_of(study, there, system, one) for one in PROTOCOLS}
+        if all(runs.values()):
+            both = (measure(runs[one], "test_accuracy", one) for one in PROTOCOLS)
+            found.append(Gap(system, title, nan, *both))
+    return found
 
 
 def rows_table(study: Study, there: Found) -> pd.DataFrame:

@@ -59,7 +59,7 @@ def facts(study: Study, there: Found, rehearsal: bool = False) -> dict[str, Any]
                 "low": one.difference.low,
                 "high": one.difference.high,
             }
-            for one in gaps(study, found)
+            for one in gaps(study, there, found)
         ],
     }
 
@@ -78,7 +78,7 @@ def markdown(study: Study, there: Found, rehearsal: bool = False) -> str:
     parts.append(f"Trained on: {devices}." if devices else "")
     if run:
         parts.append(_numbers(study, run))
-    both = gaps(study, found)
+    both = gaps(study, there, found)
     if both:
         parts.append(
             "As published, measured as the study measured, against honest, measured on test clips:"

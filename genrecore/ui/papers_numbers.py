@@ -116,7 +116,7 @@ def _read(
         done.setdefault((row, protocol), {})[seed] = Run(Path(folder))
     study, there = papers.study(name), Found(done, {}, {})
     cells = findings.cells(study, there, rehearsal)
-    return cells, findings.gaps(study, cells), findings.rows_table(study, there)
+    return cells, findings.gaps(study, there, cells), findings.rows_table(study, there)
 
 
 def show(results: Results) -> None:
