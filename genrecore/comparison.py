@@ -50,6 +50,7 @@ class Comparison:
         curves: As `curves`, of each run; `run_id` is the run's, `key` the system's.
         shared: The clips that all were tested on, sorted.
         n_tested: Clips that any of them was tested on.
+        band: Differences smaller than this share count as none in practice.
     """
 
     runs: list[Run]
@@ -64,6 +65,7 @@ class Comparison:
     curves: pd.DataFrame
     shared: list[str]
     n_tested: int
+    band: float
 
     @property
     def differ(self) -> bool:
@@ -232,6 +234,7 @@ def of_sides(
         ),
         shared=sorted(shared),
         n_tested=len(shared) if cut else len(everything),
+        band=band,
     )
 
 

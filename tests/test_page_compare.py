@@ -14,6 +14,7 @@ from told import rights, told
 
 from genrecore import comparison, jobfolder, systems
 from genrecore.runs import Run
+from genrecore.ui.frame import plain
 
 pytestmark = pytest.mark.xdist_group("compare")
 ARTISTS = np.arange(90) // 2
@@ -127,6 +128,8 @@ def test_a_leak_and_spoilt_numbers_are_warned_of(store: Path) -> None:
     assert "1 clip probabilities that are no numbers" in said
     for view in ("scores", "confusions"):
         assert not again(app, view=view).error
+    links = [link.proto for link in app.get("page_link") if a.run_id in link.proto.query_string]
+    assert [link.label for link in links] == [plain(a.title)]  # from its matrix to its clips
 
 
 def test_too_many_for_figures_are_all_listed(store: Path) -> None:

@@ -253,6 +253,7 @@ def test_the_command_writes_what_it_compares(store: Path, tmp_path: Path) -> Non
     said = command(*words, "--report", str(report_to), "--tables", str(tables_to))
     assert f"Report: {report_to}" in said
     assert f"genrecore compare {a.run_id} {b.run_id} --band 2" in report_to.read_text()
+    assert "(±2.0 points)" in report_to.read_text()
     assert (tables_to / "pairs.tex").exists()
     found = json.loads(command(*words, "--tables", str(tables_to), "--json"))
     assert str(tables_to / "scores.csv") in found["written"]

@@ -85,7 +85,7 @@ def html(compared: Comparison, title: str = "", command: str = "") -> str:
         tables=by_name,
         confusions=[table for table in by_name.values() if table.name.startswith("confusion-")],
         numbers={one.name: _numbers(one) for one in shown},
-        band=verdicts.points(verdicts.BAND),
+        band=verdicts.points(compared.band),
         of_systems=of_systems,
         method=systems.METHOD,
         runs=[_about(compared, key, run) for key, of_key in members(compared).items()

@@ -13,7 +13,9 @@ from genrecore.ui.frame import chart, go_to
 _WANTED = "_cell"
 
 
-def confusion(matrix: pd.DataFrame, title: str, run_id: str, key: str) -> None:
+def confusion(
+    matrix: pd.DataFrame, title: str, run_id: str, key: str, percents: bool = False
+) -> None:
     """The matrix of a run; a click on a cell opens its clips. Give the page a link to Errors as
     well: that is the way by keyboard.
 
@@ -22,6 +24,7 @@ def confusion(matrix: pd.DataFrame, title: str, run_id: str, key: str) -> None:
         title: Written above.
         run_id: Whose it is.
         key: Names the chart on the page.
+        percents: Whether a cell says its share of the row, not the count.
     """
 
     def clicked(data: list[Any]) -> None:
@@ -31,7 +34,7 @@ def confusion(matrix: pd.DataFrame, title: str, run_id: str, key: str) -> None:
             "predicted": str(data[1]),
         }
 
-    chart(plots.confusion(matrix, title, targets=True), key, on_click=clicked)
+    chart(plots.confusion(matrix, title, targets=True, percents=percents), key, on_click=clicked)
     wanted = st.session_state.pop(_WANTED, None)  # inside the callback no page can be opened
     if wanted is not None:
         go_to("errors", wanted)

@@ -7,11 +7,11 @@ import streamlit as st
 
 from genrecore import contrasts, costs, jobs, plots, verdicts
 from genrecore.comparison import Comparison
-from genrecore.ui import compare_readers
+from genrecore.ui import cells, compare_readers
 from genrecore.ui.choices import choose_one
 from genrecore.ui.compare_choice import SYSTEMS, Chosen, choose_two
 from genrecore.ui.dataset_tasks import is_working, latest, watch
-from genrecore.ui.frame import chart, command, empty, pair, plain, section, sentences
+from genrecore.ui.frame import chart, command, empty, link_to, pair, plain, section, sentences
 from genrecore.ui.results import side_by_side
 
 _MOST_BARS = 6  # runs whose bars stay legible beside one another
@@ -76,11 +76,20 @@ def show_confusions(compared: Comparison, what: Chosen) -> None:
     )  # fmt: skip
     percents = shown == "recall"
     named = {compared.titles[key]: matrix for key, matrix in compared.confusions.items()}
-    if len(named) <= _MOST_LARGE:
+    if len(named) <= _MOST_LARGE and what.unit != SYSTEMS:
+        for first in range(0, len(named), 2):
+            columns = pair(f"confusion_{first}")
+            for column, run_id in zip(columns, list(compared.confusions)[first:][:2], strict=False):
+                with column:
+                    matrix, title = compared.confusions[run_id], compared.titles[run_id]
+                    cells.confusion(matrix, title, run_id, f"confusion_{run_id}", percents)
+    elif len(named) <= _MOST_LARGE:
         drawn = [plots.confusion(m, title, percents=percents) for title, m in named.items()]
         side_by_side(drawn, "confusion")
     else:
         chart(plots.confusions(named, percents), "confusions")
+    if what.unit != SYSTEMS:
+        _to_clips(compared)
     section("Where two of them differ", "The confusions of A minus those of B.")
     two = choose_two(compared)
     if two is None:
@@ -96,6 +105,14 @@ def show_confusions(compared: Comparison, what: Chosen) -> None:
             plain(f"A is {names[0]}, B is {names[1]}.")
             + " Blue: A has more of it, orange: B has more. On the diagonal more is better."
         )
+
+
+def _to_clips(compared: Comparison) -> None:
+    """Ways from a run's matrix to its clips: by keyboard, and where cells are too small."""
+    st.caption("Click a cell of a large matrix to hear its clips, or open a run's mistakes:")
+    with st.container(horizontal=True, gap="small"):
+        for run_id, title in compared.titles.items():
+            link_to("errors", plain(title), ":material/hearing:", {"run": run_id})
 
 
 def show_cost(compared: Comparison, what: Chosen) -> None:
