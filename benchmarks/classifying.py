@@ -8,6 +8,7 @@ clip it is told what decoding and the network take of it. The service is asked b
 from __future__ import annotations
 
 import argparse
+import io
 import os
 import shutil
 import statistics
@@ -19,6 +20,11 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from genrecore import hardware
+
+hardware.share_cores()  # as the command does, before torch is imported
+
+# ruff: noqa: E402
 import numpy as np
 import psutil
 import requests
@@ -48,6 +54,8 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--clients", type=int, default=16)
     parser.add_argument("--requests", type=int, default=320, help="to the service in all")
+    parser.add_argument("--clip-s", type=float, default=30.0, help="of what the service is sent")
+    parser.add_argument("--only", choices=("clip", "folder", "service"), help="one of the three")
     arguments = parser.parse_args()
     work = Path(tempfile.mkdtemp(prefix="genrecore-benchmark-"))
     os.environ["GENRECORE_CACHE"], os.environ["GENRECORE_RUNS"] = str(work / "c"), str(work / "r")
@@ -55,9 +63,13 @@ def main() -> None:
         run = write_run(arguments.model, work / "r")
         paths = write_clips(work, arguments.clips)
         loaded = inference.load(run)
-        one_clip(loaded, paths[0])
-        folder(loaded, paths, arguments.rounds)
-        service(run, paths[:8], arguments.clients, arguments.requests)
+        if arguments.only in (None, "clip"):
+            one_clip(loaded, paths[0])
+        if arguments.only in (None, "folder"):
+            folder(loaded, paths, arguments.rounds)
+        if arguments.only in (None, "service"):
+            contents = [beginning(path, arguments.clip_s) for path in paths[:8]]
+            service(run, contents, arguments.clients, arguments.requests)
     finally:
         shutil.rmtree(work)
 
@@ -155,14 +167,21 @@ def folder(loaded: LoadedRun, paths: list[Path], rounds: int) -> None:
               f"{max(values):.2f})")  # fmt: skip
 
 
-def service(run: Run, paths: list[Path], n_clients: int, n_requests: int) -> None:
+def beginning(path: Path, clip_s: float) -> bytes:
+    """The first seconds of a clip, as an MP3 of its own."""
+    wave, rate = soundfile.read(path, frames=round(44_100 * clip_s), dtype="float32")
+    stream = io.BytesIO()
+    soundfile.write(stream, wave, rate, format="MP3")
+    return stream.getvalue()
+
+
+def service(run: Run, contents: list[bytes], n_clients: int, n_requests: int) -> None:
     """Latency of the service under clients at once, and its memory on the way."""
     process = subprocess.Popen(
         [sys.executable, "-m", "genrecore", "serve", "--run", str(run.folder), "--port", "0"],
         stdout=subprocess.PIPE,
         text=True,
     )
-    contents = [path.read_bytes() for path in paths]
     took: list[float] = []
     failures: list[str] = []
     memory: list[float] = []
