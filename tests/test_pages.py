@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import subprocess
@@ -11,9 +10,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
-import soundfile
 from conftest import ROOT, TINY, trained
 from opened import open_page, words
 
@@ -26,7 +23,7 @@ from genrecore.ui.frame import plain
 pytestmark = pytest.mark.xdist_group("pages")  # one worker trains the runs that all tests look at
 
 PAGES = ("overview", "runs", "compare", "datasets", "sound", "models", "leaks", "train",
-         "plans", "classify")  # fmt: skip
+         "plans", "papers", "classify")  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -245,50 +242,6 @@ def test_train_says_on_what_it_will_run_and_why(store: Path) -> None:
     from genrecore import hardware
 
     assert hardware.choose().reason in words(open_page("train"))
-
-
-def wav(seconds: float, sample_rate_hz: int = 22_051) -> bytes:
-    """A falling tone as a wav file."""
-    t = np.arange(round(seconds * sample_rate_hz)) / sample_rate_hz
-    stream = io.BytesIO()
-    soundfile.write(stream, 0.5 * np.sin(2e3 * t * (3 - t / seconds)), sample_rate_hz, format="WAV")
-    return stream.getvalue()
-
-
-def test_an_uploaded_clip_gets_player_pictures_and_verdict(full: dict[str, Run]) -> None:
-    app = open_page("classify", run=full["first"].run_id)
-    app.file_uploader[0].upload("tone.wav", wav(3.7)).run()
-    assert not app.exception
-    genres = Run(full["first"].folder).predictions
-    assert genres is not None
-    headline = next(text.value for text in app.markdown if text.value.startswith("### "))
-    assert headline.split()[1] in set(genres["genre"])
-    assert len(app.get("audio")) == 1
-    assert len(app.get("plotly_chart")) == 4
-
-
-def test_bad_uploads_are_named_in_one_sentence_and_good_ones_go_on(full: dict[str, Run]) -> None:
-    app = open_page("classify", run=full["first"].run_id)
-    app.file_uploader[0].set_value(
-        [
-            ("noise.wav", b"this is no sound at all", "audio/wav"),
-            ("good.wav", wav(2.9), "audio/wav"),
-        ]
-    ).run()
-    assert not app.exception
-    assert len(app.error) == 1
-    assert "noise" in app.error[0].value
-    assert len(app.get("audio")) == 1
-
-
-def test_the_name_of_an_uploaded_file_is_never_markup(full: dict[str, Run]) -> None:
-    app = open_page("classify", run=full["first"].run_id)
-    name = "**loud** <img src=x> :red[x] [a](http://b).wav"
-    app.file_uploader[0].upload(name, wav(2.9)).run()
-    shown = next(text.value for text in app.markdown if "loud" in text.value)
-    assert r"\*\*loud\*\*" in shown
-    assert r"\<img" in shown
-    assert r"\:red\[x\]" in shown
 
 
 def test_pages_that_only_read_import_no_torch(full: dict[str, Run]) -> None:
