@@ -366,9 +366,21 @@ def test_the_description_is_openapi_and_describes_itself(one: Server, several: S
     assert description["paths"]["/classify"]["post"]["security"] == [{"token": []}]
 
 
-def test_the_command_serves_until_it_is_ended(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_the_command_says_where_it_cannot_listen_and_what_it_cannot_serve(
+    one: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    run = one.asked.loaded[0].run
+    monkeypatch.setenv("GENRECORE_RUNS", str(run.folder.parent))
+    taken = genrecore("serve", "--run", run.run_id, "--port", str(one.port))
+    assert taken.returncode == 1
+    assert f"port {one.port} cannot be listened at" in taken.stderr
+    unknown = genrecore("serve", "--run", "no such run")
+    assert unknown.returncode == 2
+    assert "There is no run" in unknown.stderr
+
+
+@pytest.mark.long
+def test_the_command_serves_until_it_is_ended(tmp_path: Path) -> None:
     run = untrained(tmp_path / "runs", temperature=2.0)
     environment = os.environ | {"GENRECORE_RUNS": str(tmp_path / "runs"), "GENRECORE_TOKEN": "abc"}
     process = subprocess.Popen(
@@ -387,11 +399,6 @@ def test_the_command_serves_until_it_is_ended(
         assert answer.json()["genre"] == expected.genre
         # Another number of threads sums in another order.
         np.testing.assert_allclose([*answer.json()["proba"].values()], expected.proba, atol=2e-5)
-        port = address.split(":")[2].split("/")[0]
-        monkeypatch.setenv("GENRECORE_RUNS", str(tmp_path / "runs"))
-        taken = genrecore("serve", "--run", run.run_id, "--port", port)
-        assert taken.returncode == 1
-        assert f"port {port} cannot be listened at" in taken.stderr
         process.send_signal(2)
         assert process.wait(timeout=20) == 0
         assert "Traceback" not in process.stderr.read()
