@@ -50,6 +50,7 @@ def main() -> None:
     parser.add_argument("--pages", nargs="*", default=list(PAGES), choices=PAGES)
     parser.add_argument("--themes", nargs="*", default=["light", "dark"])
     parser.add_argument("--run", default="", help="run that Runs shows; the newest by default")
+    parser.add_argument("--ask", default="", help="runs that Classify asks, with commas between")
     parser.add_argument("--clip", type=Path, help="file to classify; a chord is made otherwise")
     parser.add_argument("--chromium", default="/usr/bin/chromium")
     given = parser.parse_args()
@@ -70,6 +71,7 @@ def main() -> None:
                     query = "?dataset=demo&view=listen" if name == "datasets" else query
                     query = "?dataset=demo&genre=techno" if name == "sound" else query
                     query = "?model=resnet18" if name == "models" else query
+                    query = f"?runs={given.ask}" if given.ask and name == "classify" else query
                     query = "?study=qin" if name == "papers" else query
                     address = "" if name == "overview" else name
                     page.goto(f"http://127.0.0.1:{port}/{address}{query}")

@@ -14,6 +14,7 @@ from torch.nn import functional
 
 from genrecore import classifier, explain, inference, masking
 from genrecore.config import RunConfig, with_values
+from genrecore.corpus import dequantise, quantise
 from genrecore.errors import UsageError
 from genrecore.explain import Explainer
 from genrecore.inference import LoadedRun
@@ -117,9 +118,11 @@ def test_what_decided_sounds_like_the_cue_and_both_parts_add_up(taught: LoadedRu
     assert proba[0] > proba[1]
 
 
-def _excerpt(wave: np.ndarray) -> inference.Excerpt:
-    from genrecore.corpus import quantise
+def _as_judged(wave: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(dequantise(quantise(wave)))[None, None]
 
+
+def _excerpt(wave: np.ndarray) -> inference.Excerpt:
     return inference.Excerpt("part", quantise(wave), 0.0, len(wave) / RATE_HZ)
 
 
@@ -149,9 +152,7 @@ def test_integrated_gradients_add_up_to_what_they_explain(taught: LoadedRun) -> 
     found = explainer.explain(wave, "burst", "gradients", 0)
     own = explainer._classifier
     with torch.no_grad():
-        given = own.feature(
-            torch.from_numpy(inference.dequantise(inference.quantise(wave)))[None, None]
-        )
+        given = own.feature(_as_judged(wave))
         floor = explainer._floor(given)
         difference = float((own.logits(given) - own.logits(floor))[0, 0])
     # The axiom of completeness; 24 steps of a curved path leave a few per cent.

@@ -1,0 +1,136 @@
+"""The page Classify in a real browser: every format, the microphone, player and timeline."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+import soundfile
+from playwright.sync_api import Browser, Page, expect
+from test_browser import (  # noqa: F401  (fixtures: the same server and browser)
+    FLAGS,
+    Dashboard,
+    _same_folders,
+    browser,
+    dashboard,
+    done,
+    home,
+    page,
+    verdict_on,
+)
+
+from genrecore import inference
+from genrecore.plots.chart import percent
+from genrecore.runs import Run
+
+pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
+
+RATE_HZ = 44_100
+FORMATS = ("wav", "flac", "mp3", "ogg", "opus", "au", "aiff", "m4a")
+
+
+def music(seconds: float) -> np.ndarray:
+    """Broken chords, (n_samples,) float32 at `RATE_HZ`."""
+    t = np.arange(round(seconds * RATE_HZ)) / RATE_HZ
+    note = 220 * 2 ** (np.floor(4 * t) % 5 / 4)
+    wave = sum(np.sin(2 * np.pi * note * k * t) / k**1.5 for k in range(1, 7))
+    return (0.2 * wave * np.exp(-6 * (t % 0.25))).astype(np.float32)
+
+
+def write(path: Path, wave: np.ndarray) -> Path:
+    """The wave as a file of the kind that its name ends with."""
+    kind = path.suffix[1:]
+    if kind == "m4a":
+        with av.open(str(path), "w") as container:
+            stream = container.add_stream("aac", rate=RATE_HZ)
+            frame = av.AudioFrame.from_ndarray(wave[None], format="fltp", layout="mono")
+            frame.sample_rate, frame.time_base = RATE_HZ, Fraction(1, RATE_HZ)
+            for packet in (*stream.encode(frame), *stream.encode(None)):
+                container.mux(packet)
+    elif kind == "opus":
+        soundfile.write(path, wave[::2], 24_000, "OPUS", format="OGG")
+    else:
+        soundfile.write(path, wave, RATE_HZ)
+    return path
+
+
+def test_every_format_is_heard_and_the_timeline_steers_the_player(
+    page: Page,  # noqa: F811
+    dashboard: Dashboard,  # noqa: F811
+    done: Run,  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    files = [write(tmp_path / f"song.{kind}", music(3.2)) for kind in FORMATS]
+    page.goto(f"{dashboard.address}/classify?run={done.run_id}")
+    page.locator("input[type=file]").set_input_files(files)
+    loaded = inference.load(done)
+    expect(verdict_on(page)).to_contain_text(re.compile(r"with \d+\.\d %"))
+    expect(page.get_by_role("alert").filter(has_text="song.")).to_have_count(0)
+    for path in (files[-1], files[5]):  # m4a, and au, which chromium itself does not play
+        page.get_by_role("combobox", name="Show").click()
+        page.get_by_role("option", name=path.name).click()
+        expected = loaded.classify(path)
+        words = f"{expected.genre} with {percent(expected.proba.max())}"
+        expect(verdict_on(page)).to_contain_text(words)
+    player = page.locator(".st-key-player_verdict audio")
+    page.wait_for_function(
+        "() => document.querySelector('.st-key-player_verdict audio').duration > 2.5"
+    )
+    slider = page.get_by_role("slider", name="Place in the clip")
+    box = slider.bounding_box()
+    assert box is not None
+    slider.click(position={"x": 0.5 * box["width"], "y": box["height"] / 2})
+    seconds = float(slider.get_attribute("aria-valuemax") or 0)
+    assert player.evaluate("audio => audio.currentTime") == pytest.approx(seconds / 2, abs=0.05)
+    verdict = loaded.classify(files[5])
+    middle = verdict.segments[verdict.segments["start_s"] - verdict.start_s <= seconds / 2].iloc[-1]
+    best = max(verdict.genres, key=lambda genre: float(middle[f"p_{genre}"]))
+    expect(slider).to_have_attribute("aria-valuetext", re.compile(re.escape(best)))
+    slider.press("Home")
+    slider.press("ArrowRight")
+    assert player.evaluate("audio => audio.currentTime") == pytest.approx(1.0, abs=0.01)
+    slider.press(" ")
+    page.wait_for_function(
+        "() => document.querySelector('.st-key-player_verdict audio').currentTime > 1.2"
+    )
+    slider.press(" ")
+    assert player.evaluate("audio => audio.paused")
+    moved = float(slider.get_attribute("aria-valuenow") or 0)
+    assert moved == pytest.approx(player.evaluate("audio => audio.currentTime"), abs=0.1)
+
+
+@pytest.fixture
+def microphone(chromium: str, browser: Browser) -> Iterator[Page]:  # noqa: F811
+    """A visitor whose browser has a microphone: chromium's own, which beeps."""
+    more = ["--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
+    # The same playwright as the other browser's: there is one a thread.
+    alone = browser.browser_type.launch(executable_path=chromium, args=[*FLAGS, *more])
+    context = alone.new_context(viewport={"width": 1280, "height": 900})
+    yield context.new_page()
+    alone.close()
+
+
+def test_what_the_microphone_hears_is_judged(
+    microphone: Page,
+    dashboard: Dashboard,  # noqa: F811
+    done: Run,  # noqa: F811
+    home: Path,  # noqa: F811
+) -> None:
+    page = microphone  # noqa: F811
+    page.goto(f"{dashboard.address}/classify?run={done.run_id}&from=microphone")
+    page.get_by_role("button", name="Record", exact=True).click()
+    page.wait_for_timeout(2500)
+    page.get_by_role("button", name="Stop recording", exact=True).click()
+    expect(verdict_on(page)).to_contain_text(re.compile(r"with \d+\.\d %"))
+    (kept,) = [
+        path
+        for path in (home / "cache" / "uploads").glob("*.clip")
+        if path.read_bytes()[:4] == b"RIFF" and soundfile.info(path).samplerate == RATE_HZ
+        and 1.5 < soundfile.info(path).duration < 3.1
+    ]  # fmt: skip
+    assert soundfile.info(kept).channels >= 1

@@ -1,0 +1,221 @@
+"""The page Classify: uploads, several runs, doubts, reasons, and everything that can be wrong."""
+
+from __future__ import annotations
+
+import io
+import re
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from conftest import TINY, trained
+from opened import again, open_page, words
+from sounds import noises
+from streamlit.testing.v1 import AppTest
+
+from genrecore import classifier, inference, jobfolder, panel, recordings
+from genrecore.config import RunConfig, with_values
+from genrecore.plots.chart import percent
+from genrecore.runs import Run
+
+pytestmark = pytest.mark.xdist_group("pages")  # one worker trains the runs that all tests look at
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Run]:
+    """Two runs on the same genres, and one on other ones."""
+    store = tmp_path_factory.mktemp("classify") / "runs"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GENRECORE_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+        config = classifier.resolve(with_values(RunConfig(), TINY))
+        fewer = {"seed": 2, "genres.leave_out": "techno", "training.epochs": 1}
+        return {
+            "first": trained(config, store),
+            "second": trained(with_values(config, {"seed": 5}), store),
+            "other": trained(classifier.resolve(with_values(config, fewer)), store),
+        }
+
+
+@pytest.fixture
+def runs(made: dict[str, Run], monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Run]]:
+    """The runs, in the store that the page reads; no uploads are left over."""
+    monkeypatch.setenv("GENRECORE_RUNS", str(made["first"].folder.parent))
+    yield made
+    recordings.clear()
+
+
+def wav(seconds: float, sample_rate_hz: int = 22_051) -> bytes:
+    """A falling tone as a wav file."""
+    t = np.arange(round(seconds * sample_rate_hz)) / sample_rate_hz
+    stream = io.BytesIO()
+    soundfile.write(stream, 0.5 * np.sin(2e3 * t * (3 - t / seconds)), sample_rate_hz, format="WAV")
+    return stream.getvalue()
+
+
+def given(app: AppTest, *files: tuple[str, bytes]) -> AppTest:
+    """The page after an upload."""
+    app.file_uploader[0].set_value([(name, content, "audio/wav") for name, content in files]).run()
+    assert not app.exception, app.exception[0].message
+    return app
+
+
+def headline(app: AppTest) -> str:
+    """The verdict in words."""
+    return next(str(text.value) for text in app.markdown if str(text.value).startswith("### "))
+
+
+def test_an_uploaded_clip_gets_player_timeline_verdict_and_reasons(runs: dict[str, Run]) -> None:
+    run = runs["first"]
+    app = given(open_page("classify", run=run.run_id), ("tone.wav", wav(3.7)))
+    expected = inference.load(run).classify(wav(3.7))
+    shown = f"{expected.genre} :gray[with {percent(expected.proba.max())}"
+    assert shown in headline(app)
+    assert len(app.get("audio")) == 3  # the clip, what decided, the rest
+    assert len(app.get("plotly_chart")) == 2  # probabilities and the reasons
+    (timeline,) = app.get("bidi_component")
+    assert f'"duration_s": {len(expected.wave) / 22_050:.3f}'.rstrip("0") in str(timeline.proto)\
+        .replace("\\", "").replace(":", ": ").replace(":  ", ": ")  # fmt: skip
+    assert "What speaks for" in [box.label for box in app.selectbox]
+
+
+def test_every_view_opens_and_the_address_names_clip_and_view(runs: dict[str, Run]) -> None:
+    app = given(open_page("classify", run=runs["first"].run_id), ("tone.wav", wav(2.9)))
+    heard = app.query_params["heard"]
+    for view, said in (
+        ("trust", "How far to trust it"),
+        ("sound", ""),
+        ("like", "It is not known yet where this run puts its clips."),
+    ):
+        # Another visitor with the same address, long after the first one is gone.
+        other = open_page("classify", run=runs["first"].run_id, heard=heard, view=view)
+        assert said in words(other)
+        assert "tone.wav" in words(other)
+        assert headline(other) == headline(app)
+
+
+def test_several_runs_stand_side_by_side_with_their_average(runs: dict[str, Run]) -> None:
+    pair = [runs["first"], runs["second"]]
+    app = open_page("classify", runs=",".join(run.run_id for run in pair))
+    app = given(app, ("tone.wav", wav(3.1)))
+    answer = panel.load(pair).classify(wav(3.1), "tone.wav")
+    assert answer.average is not None
+    genre = answer.verdicts[0].genres[int(answer.average.argmax())]
+    assert f"### {genre} :gray[with {percent(answer.average.max())} on average" in headline(app)
+    said = answer.agreement
+    for run in pair:
+        said = said.replace(run.run_id, run.title)
+    assert said in words(app)
+
+
+def test_runs_of_other_genres_are_shown_and_not_averaged(runs: dict[str, Run]) -> None:
+    both = f"{runs['first'].run_id},{runs['other'].run_id}"
+    app = given(open_page("classify", runs=both), ("tone.wav", wav(3.1)))
+    assert "The runs tell different genres apart, so they are not averaged." in words(app)
+    assert "on average" not in words(app)
+    assert len(app.get("plotly_chart")) == 3  # the bars of each, and the reasons
+
+
+def test_bad_uploads_are_named_in_one_sentence_and_good_ones_go_on(runs: dict[str, Run]) -> None:
+    half = wav(3.9)[:40_000]
+    app = given(
+        open_page("classify", run=runs["first"].run_id),
+        ("noise.wav", b"this is no sound at all"),
+        ("half.wav", half),
+        ("good.wav", wav(2.9)),
+    )
+    said = [str(error.value).replace("\\", "") for error in app.error]
+    assert len(said) == 2
+    assert "noise.wav is not an audio file" in said[0]
+    assert "half.wav is truncated" in said[1]
+    assert "good.wav" in words(app)
+    assert len(app.get("audio")) == 3
+
+
+def test_the_name_of_an_uploaded_file_is_never_markup_or_a_path(runs: dict[str, Run]) -> None:
+    name = "../../**loud** <img src=x> :red[x] [a](http:b).wav"
+    app = given(open_page("classify", run=runs["first"].run_id), (name, wav(2.9)))
+    shown = next(str(text.value) for text in app.markdown if "loud" in str(text.value))
+    assert r"\*\*loud\*\*" in shown
+    assert r"\<img" in shown
+    assert r"\:red\[x\]" in shown
+    assert ".." not in shown
+
+
+def test_twenty_five_files_are_a_table_and_the_same_file_is_judged_once(
+    runs: dict[str, Run],
+) -> None:
+    files = [(f"clip {k}.wav", wav(1.2 + 0.05 * k)) for k in range(24)]
+    app = open_page("classify", run=runs["first"].run_id)
+    app = given(app, *files, ("the first again.wav", files[0][1]))
+    table = next(frame.value for frame in app.dataframe if "Clip" in frame.value)
+    assert table["Clip"].tolist() == [name for name, _ in files]
+    loaded = inference.load(runs["first"])
+    for k in (0, 23):
+        expected = loaded.classify(files[k][1])
+        assert table["Genre"][k] == expected.genre
+        # float32 sums in batches of other sizes
+        assert table["Probability"][k] == pytest.approx(100 * expected.proba.max(), abs=1e-3)
+    assert "the first again.wav is the same file as clip 0.wav; it is judged once." in words(app)
+
+
+def test_noise_is_doubted_and_a_training_clip_is_known(runs: dict[str, Run]) -> None:
+    run = runs["first"]
+    stream = io.BytesIO()
+    soundfile.write(stream, noises(1, 3.0)[0], 22_050, format="WAV")
+    app = given(open_page("classify", run=run.run_id), ("hiss.wav", stream.getvalue()))
+    assert "This is like noise" in words(app)
+    assert run.clips is not None
+    row = run.clips[run.clips["split"] == "train"].iloc[0]
+    app = given(app, ("mine.wav", Path(row["path"]).read_bytes()))
+    assert f"it is {row['clip_id']}" in words(app)
+    assert "That it is recognised proves nothing." in words(app)
+
+
+def test_uploads_are_kept_until_they_are_cleared(runs: dict[str, Run]) -> None:
+    app = given(open_page("classify", run=runs["first"].run_id), ("tone.wav", wav(2.9)))
+    assert recordings.n_kept() == 1
+    heard = app.query_params["heard"]
+    app.button(key="clear").click().run()
+    assert recordings.n_kept() == 0
+    assert "cleared away" in words(open_page("classify", heard=heard))
+
+
+def test_a_run_that_is_deleted_while_the_page_is_open_is_said_to_be_gone(
+    runs: dict[str, Run],
+) -> None:
+    gone = runs["first"].folder.with_name("gone-run")
+    shutil.copytree(runs["first"].folder, gone)
+    app = given(open_page("classify", run="gone-run"), ("tone.wav", wav(2.9)))
+    assert headline(app)
+    shutil.rmtree(gone)
+    app = again(app)
+    assert "The run gone-run is not there any more" in words(app)
+    assert not app.error
+
+
+def test_a_part_of_a_long_clip_is_judged_where_the_address_says(runs: dict[str, Run]) -> None:
+    app = given(open_page("classify", run=runs["first"].run_id), ("long.wav", wav(20.0)))
+    assert "Seconds 8.5 to 11.5 of 20.0 were judged" in words(app)
+    app = again(app, start="2", length="5")
+    assert "Seconds 2.0 to 7.0 of 20.0 were judged" in words(app)
+    expected = inference.load(runs["first"]).classify(wav(20.0), start_s=2.0, length_s=5.0)
+    assert percent(expected.proba.max()) in headline(app)
+    assert len(expected.segments) == 5
+
+
+def test_pictures_are_asked_for_by_a_run_that_was_trained_on_pictures(
+    runs: dict[str, Run], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    store = tmp_path / "runs"
+    folder = store / runs["first"].run_id
+    shutil.copytree(runs["first"].folder, folder)
+    config = jobfolder.read_json(folder / "config.json")
+    config["dataset"] = {"name": "gtzan", "options": {"folder": "/nowhere", "form": "images"}}
+    jobfolder.write_json(folder / "config.json", config)
+    monkeypatch.setenv("GENRECORE_RUNS", str(store))
+    app = open_page("classify", run=folder.name)
+    assert "How they were drawn from sound is not known" in re.sub(r"\s+", " ", words(app))
+    assert app.file_uploader[0].label == "Pictures"
