@@ -19,6 +19,7 @@ from genrecore.errors import GenrecoreError, UsageError
 from genrecore.features import FEATURES, PRESETS
 from genrecore.models import MODELS
 from genrecore.papers import Music, Study, reading
+from genrecore.papers.printed import SHARES, number
 from genrecore.papers.reading import Row
 from genrecore.plan_drafts import draft
 from genrecore.plan_presets import PLANS
@@ -119,7 +120,7 @@ def test_every_value_has_exactly_one_mark(study: Study) -> None:
     for printed in study.printed:
         if printed.measure and not printed.missing:
             assert printed.value > 0, printed.words
-            if printed.measure in reading.SHARES:
+            if printed.measure in SHARES:
                 assert printed.value <= 1, printed.words
 
 
@@ -257,7 +258,7 @@ def test_a_rehearsal_is_less_of_everything_and_says_so(study: Study) -> None:
 
 
 def test_a_printed_number_is_read_as_it_is_meant() -> None:
-    read = reading.number
+    read = number
     assert read("<b>87.5%</b>") == 0.875
     assert read("$\\approx 138.5m$") == 138.5e6
     assert read("~300,000") == 300_000

@@ -10,7 +10,8 @@ Importing this imports no torch.
 """
 
 from genrecore.papers.findings import VERDICTS, Cell, Gap, Ours, cells, gaps, runs_of
-from genrecore.papers.reading import MEASURES, PROTOCOLS, STUDIES, Printed, Study, studies, study
+from genrecore.papers.printed import MEASURES, Printed
+from genrecore.papers.reading import PROTOCOLS, STUDIES, Study, studies, study
 from genrecore.papers.recipes import Music, Wanted, config_of, wanted
 from genrecore.papers.running import Found, found, start
 

@@ -16,7 +16,8 @@ import pandas as pd
 
 from genrecore import clips as clip_tables
 from genrecore import metrics
-from genrecore.papers.reading import MEASURES, PROTOCOLS, SHARES, Printed, Study
+from genrecore.papers.printed import MEASURES, SHARES, Printed
+from genrecore.papers.reading import PROTOCOLS, Study
 from genrecore.papers.running import Found
 from genrecore.plans import took_s
 from genrecore.resampling import NOTHING, Interval

@@ -8,7 +8,6 @@ word. What only a figure shows stands in no table: its entry under `figures` say
 from __future__ import annotations
 
 import importlib.resources
-import re
 import tomllib
 from collections.abc import Mapping
 from functools import lru_cache
@@ -17,27 +16,12 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from genrecore.errors import GenrecoreError, UsageError
+from genrecore.papers.printed import MEASURES, Printed
 from genrecore.registry import explain
 
 STUDIES = ("hong", "belton", "qin", "liu", "benito")
 PROTOCOLS = {"published": "as published", "honest": "honest"}
 Protocol = Literal["published", "honest"]
-
-MEASURES = {
-    "test_accuracy": "test accuracy",
-    "valid_accuracy": "validation accuracy",
-    "train_accuracy": "training accuracy",
-    "accuracy": "accuracy, of which clips is not said",
-    "recall": "recall of a genre",
-    "best_epoch": "epoch of the best validation accuracy",
-    "minutes": "training time in minutes",
-    "parameters": "trainable parameters",
-    "": "",
-}
-"""What a printed number measures, in words."""
-
-SHARES = ("test_accuracy", "valid_accuracy", "train_accuracy", "accuracy", "recall")
-"""Measures that are shares of clips."""
 
 
 class _Read(BaseModel):
@@ -416,56 +400,6 @@ class Study(_Read):
             for one in self.sentences
         ]
         return found
-
-
-class Printed(_Read):
-    """One printed number.
-
-    Attributes:
-        section: Where it stands.
-        place: `Table 1` or `section 5`.
-        words: What it stands in, literally.
-        printed: The number, literally.
-        measure: A key of `MEASURES`.
-        system: A row or choice, or empty.
-        genre: Of a recall.
-        missing: Whether there is no result (an empty cell, a zero for not reported).
-    """
-
-    section: str
-    place: str
-    words: str
-    printed: str
-    measure: str
-    system: str
-    genre: str = ""
-    missing: bool = False
-
-    @property
-    def value(self) -> float:
-        """The number: shares from 0 to 1; nan where there is none."""
-        return float("nan") if self.missing else number(self.printed)
-
-    @property
-    def shown(self) -> str:
-        """The number as it is printed, without marks of typesetting."""
-        if self.missing:
-            return "not reported" if self.printed.strip() else ""
-        return re.sub(r"</?b>|\$|\\approx\s*", "", self.printed).strip()
-
-
-def number(printed: str) -> float:
-    """The value of a printed number: `87.5%` is 0.875, `≈ 62m` is 62 million, `<2` is 2.
-
-    Raises:
-        GenrecoreError: It holds no number.
-    """
-    plain = re.sub(r"</?b>|\$|\\approx|,|~|<|\s", "", printed)
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)(%|m)?", plain)
-    if match is None:
-        raise GenrecoreError(f"{printed!r} is not a number.")
-    factor = {"%": 0.01, "m": 1e6, None: 1.0}[match[2]]
-    return round(float(match[1]) * factor, 10)
 
 
 @lru_cache

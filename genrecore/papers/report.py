@@ -7,7 +7,8 @@ from math import isnan
 from typing import Any
 
 from genrecore.papers.findings import Cell, Ours, cells, devices_of, gaps, rows_table
-from genrecore.papers.reading import MEASURES, PROTOCOLS, Study
+from genrecore.papers.printed import MEASURES
+from genrecore.papers.reading import PROTOCOLS, Study
 from genrecore.papers.running import Found
 
 

@@ -1,0 +1,77 @@
+"""A number as a study prints it, what it measures, and its value."""
+
+from __future__ import annotations
+
+import re
+
+from pydantic import BaseModel, ConfigDict
+
+from genrecore.errors import GenrecoreError
+
+MEASURES = {
+    "test_accuracy": "test accuracy",
+    "valid_accuracy": "validation accuracy",
+    "train_accuracy": "training accuracy",
+    "accuracy": "accuracy, of which clips is not said",
+    "recall": "recall of a genre",
+    "best_epoch": "epoch of the best validation accuracy",
+    "minutes": "training time in minutes",
+    "parameters": "trainable parameters",
+    "": "",
+}
+"""What a printed number measures, in words."""
+
+SHARES = ("test_accuracy", "valid_accuracy", "train_accuracy", "accuracy", "recall")
+"""Measures that are shares of clips."""
+
+
+class Printed(BaseModel):
+    """One printed number.
+
+    Attributes:
+        section: Where it stands.
+        place: `Table 1` or `section 5`.
+        words: What it stands in, literally.
+        printed: The number, literally.
+        measure: A key of `MEASURES`.
+        system: A row or choice, or empty.
+        genre: Of a recall.
+        missing: Whether there is no result (an empty cell, a zero for not reported).
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    section: str
+    place: str
+    words: str
+    printed: str
+    measure: str
+    system: str
+    genre: str = ""
+    missing: bool = False
+
+    @property
+    def value(self) -> float:
+        """The number: shares from 0 to 1; nan where there is none."""
+        return float("nan") if self.missing else number(self.printed)
+
+    @property
+    def shown(self) -> str:
+        """The number as it is printed, without marks of typesetting."""
+        if self.missing:
+            return "not reported" if self.printed.strip() else ""
+        return re.sub(r"</?b>|\$|\\approx\s*", "", self.printed).strip()
+
+
+def number(printed: str) -> float:
+    """The value of a printed number: `87.5%` is 0.875, `≈ 62m` is 62 million, `<2` is 2.
+
+    Raises:
+        GenrecoreError: It holds no number.
+    """
+    plain = re.sub(r"</?b>|\$|\\approx|,|~|<|\s", "", printed)
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)(%|m)?", plain)
+    if match is None:
+        raise GenrecoreError(f"{printed!r} is not a number.")
+    factor = {"%": 0.01, "m": 1e6, None: 1.0}[match[2]]
+    return round(float(match[1]) * factor, 10)
