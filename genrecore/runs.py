@@ -15,7 +15,8 @@
 | `model.skops` | in their place where scikit-learn fits the model |
 | `resume.pt` | everything that going on needs |
 | `audit.json` | what the audit of data and split found (`genrecore.audit`) |
-| `probes.parquet` | `probe, clip_id, genre, p_<genre>…` of changed test clips (`genrecore.probes`) |
+| `scores.json`, `calibration.json` | caches: scores of the test, temperature of the probabilities |
+| `probes.parquet` | `probe, clip_id, genre, p_<genre>…` of changed test clips (`probes`) |
 | `environment.json` | versions, device, precision and threads |
 | `process.json`, `ended.json` | who leads its processes; how they ended, if somebody saw it |
 | `log.txt`, `lock`, `stop` | output; held while the run lives; present when a stop was asked for |
