@@ -232,7 +232,8 @@ def test_the_whole_study_runs_to_its_end(
         assert run.state == "done", f"{run.run_id}: {run.reason}"
     there = papers.found(study, True, store)
     assert len(there.done) == 2 * len(study.rows)
-    assert not [one for one in papers.cells(study, there, True) if one.verdict == "not run"]
+    cells = [one for one in papers.cells(study, there, True) if not one.printed.genre]
+    assert not [one for one in cells if one.verdict == "not run"]  # no demo music is rock
     print(f"{name}: {time.process_time() - began:.0f} s of processor time")  # noqa: T201
 
 
