@@ -235,7 +235,7 @@ class Explainer:
     def _gradients(self, features: Tensor, target: int, report: Report) -> Tensor:
         from captum.attr import IntegratedGradients
 
-        done = _Counted(self._logits, -(-_N_STEPS // _AT_ONCE) + 1, report)
+        done = _Counted(self._logits, -(-_N_STEPS // _AT_ONCE), report)
         with torch.enable_grad():
             made = IntegratedGradients(done).attribute(
                 features.detach().clone(),

@@ -254,7 +254,7 @@ def _in_full(of: Opened, runs: Sequence[Run], picked: Given, answer: Answer) -> 
     longest = max(verdicts, key=lambda one: len(one.wave))
     label = f" · labelled {plain(picked.genre)}" if picked.genre else ""
     st.markdown(f":gray[{plain(answer.name)}{label}]")
-    classify_doubt.warnings(of.key, runs, of.panel.loaded, verdicts, picked.key)
+    doubts = st.container(gap="small")  # they stand first and take longest
     _headline(of, answer)
     if longest.picture is not None:
         st.image(longest.picture.transpose(1, 2, 0))
@@ -262,6 +262,8 @@ def _in_full(of: Opened, runs: Sequence[Run], picked: Given, answer: Answer) -> 
         _play(of, verdicts, longest)
         st.caption(_what_was_judged(longest))
     _bars(of, answer)
+    with doubts:
+        classify_doubt.warnings(of.key, runs, of.panel.loaded, verdicts, picked.key)
     views = dict(_VIEWS)
     if longest.picture is not None:
         views = {"trust": _VIEWS["trust"]}

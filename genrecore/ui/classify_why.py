@@ -106,9 +106,9 @@ def _listen(loaded: LoadedRun, verdict: Verdict, found: Explanation) -> None:
             st.audio(audio.to_wav_bytes(part, rate), format="audio/wav")
     whole = verdict.segments.iloc[_segment_at(verdict, found)][f"p_{found.genre}"]
     st.caption(
-        f"The whole segment gets {percent(float(whole))}. The two parts add up to it: they are cut "
-        "out of the clip's own spectrum, with its phases. A part alone is unlike any music that the "
-        "run learned from, so it may get little even though it decided."
+        f"The whole segment gets {percent(float(whole))}. The two parts add up to it: they are "
+        "cut out of the clip's own spectrum, with its phases. A part alone is unlike any music "
+        "that the run learned from, so it may get little even though it decided."
     )
 
 
@@ -117,7 +117,7 @@ def _segment_at(verdict: Verdict, found: Explanation) -> int:
     return int(np.abs(starts - found.begin_s).argmin())
 
 
-@st.cache_resource(max_entries=4, show_spinner=False)
+@st.cache_resource(max_entries=2, show_spinner=False)
 def _explainer(key: tuple[str, int], _loaded: LoadedRun) -> Explainer:
     return Explainer(_loaded)
 
