@@ -157,6 +157,7 @@ def test_each_alert_is_posted_once_over_looks_of_several_processes(
     for _ in range(3):
         alerts.look(Run(run.folder))
         monkeypatch.setattr(alerts, "_seen", {})  # as another process that knows nothing
+    wait_for(lambda: receiver.got)  # posts are threads of their own, which may overtake
     status.move("done", "", finished_at=now + 5, epoch=4, best_valid_accuracy=0.5)
     alerts.look(Run(run.folder))
     wait_for(lambda: len(receiver.got) == 2)

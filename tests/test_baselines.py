@@ -417,10 +417,13 @@ def test_pages_show_a_baseline(heard: dict[str, Run], monkeypatch: pytest.Monkey
     assert run.title in words(app)
     assert "fitted at one go, so there is one point each" in words(app)
     assert set(open_page("overview").dataframe[-1].value["run_id"]) == {run.run_id, other.run_id}
-    app = open_page("compare", runs=f"{run.run_id},{other.run_id}")
+    app = open_page("compare", runs=f"{run.run_id},{other.run_id}", view="cost")
     assert not app.error
     table = next(frame.value for frame in app.dataframe if "n_parameters" in frame.value)
-    assert table.set_index("run_id")["n_parameters"].isna()[run.run_id]
+    assert table.set_index("title")["n_parameters"].isna().to_dict() == {
+        run.title: True,
+        other.title: False,
+    }
     app = open_page("classify", run=run.run_id)
     assert run.clips is not None
     path = Path(run.clips["path"].iloc[0])
