@@ -59,6 +59,15 @@ def write(path: Path, wave: np.ndarray) -> Path:
     return path
 
 
+def settled(page: Page) -> None:  # noqa: F811
+    """Waits until the page's script has run to its end, doubts and all."""
+    page.wait_for_timeout(300)  # until what was just done has begun to be looked at
+    page.wait_for_function(
+        "() => document.querySelector('[data-testid=stApp]').dataset.testScriptState"
+        " === 'notRunning'"
+    )
+
+
 def test_every_format_is_heard_and_the_timeline_steers_the_player(
     page: Page,  # noqa: F811
     dashboard: Dashboard,  # noqa: F811
@@ -70,8 +79,10 @@ def test_every_format_is_heard_and_the_timeline_steers_the_player(
     page.locator("input[type=file]").set_input_files(files)
     loaded = inference.load(done)
     expect(verdict_on(page)).to_contain_text(re.compile(r"with \d+\.\d %"))
+    expect(page.get_by_text(f"{len(files)} uploaded clips")).to_be_visible()
     expect(page.get_by_role("alert").filter(has_text="song.")).to_have_count(0)
     for path in (files[-1], files[5]):  # m4a, and au, which chromium itself does not play
+        settled(page)  # a list that is open when the page has run to its end is closed by that
         page.get_by_role("combobox", name="Show").click()
         page.get_by_role("option", name=path.name).click()
         expected = loaded.classify(path)
