@@ -1,4 +1,4 @@
-"""The queue in any order of events: what is queued, moved, stopped and killed, with real processes."""
+"""The queue in any order of events: queued, moved, stopped and killed, with real processes."""
 
 from __future__ import annotations
 
