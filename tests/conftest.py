@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from genrecore import jobfolder, runs
+from genrecore import jobfolder, jobs, runs
 from genrecore.config import RunConfig, with_values
 from genrecore.runs import Run
 
@@ -109,6 +109,16 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
             jobfolder.ask_to_stop(run.folder)
             if jobfolder.is_same_process(run.status):
                 os.kill(int(run.status["pid"]), 15)
+
+
+@pytest.fixture
+def nobody_starts(store: Path) -> Iterator[Path]:
+    """A store in which nobody starts what is queued: with the runner's lock held there is a runner
+    already."""
+    lock = jobfolder.take_lock(store / jobs.RUNNER_LOCK)
+    assert lock is not None
+    yield store
+    os.close(lock)
 
 
 MEASURED = ["seconds", "samples_per_s", "memory_mb"]

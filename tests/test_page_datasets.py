@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import json
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import ROOT
 from dataset_samples import DEMO, OPTIONS, dealt_clips, noise_as_gtzan
-from opened import metrics, open_page, words
+from opened import large_modules, metrics, open_page, words
 from streamlit.testing.v1 import AppTest
 
 from genrecore import classifier, datasets, jobs
@@ -245,29 +240,9 @@ def test_a_genre_that_is_not_there_is_a_sentence_with_those_that_are(music: pd.D
 
 
 def test_what_needs_no_spectrogram_imports_no_torch(music: pd.DataFrame) -> None:
-    program = (
-        "import sys, json\n"
-        "from streamlit.testing.v1 import AppTest\n"
-        "app = AppTest.from_file('app.py', default_timeout=60).run()\n"
-        "app.switch_page('pages/datasets.py')\n"
-        f"for key, value in {DEMO!r}.items():\n"
-        "    app.query_params[key] = value\n"
-        "for view in ('clips', 'split', 'audit'):\n"
-        "    app.query_params['view'] = view\n"
-        "    app.run()\n"
-        "    assert not app.exception and app.title[0].value == 'Datasets'\n"
-        "print(json.dumps([m for m in ('torch', 'torchvision', 'librosa') if m in sys.modules]))\n"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", program],
-        cwd=ROOT,
-        env=os.environ,
-        capture_output=True,
-        text=True,
-        timeout=90,
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
-    assert json.loads(done.stdout.splitlines()[-1]) == []
+    steps = "for app.query_params['view'] in ('clips', 'split', 'audit'):\n    app.run()\n"
+    steps += "    assert not app.exception"
+    assert large_modules("datasets", "Datasets", steps, **DEMO) == []
 
 
 def test_no_two_fields_share_a_name_in_the_address() -> None:

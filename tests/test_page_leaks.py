@@ -5,19 +5,17 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import soundfile
 from commands import genrecore
-from conftest import ROOT, TINY, trained
-from opened import open_page, words
+from conftest import TINY, trained
+from opened import large_modules, open_page, words
 
 from genrecore import config as configuration
-from genrecore import datasets, jobfolder, jobs, leaklab, metrics, runs
+from genrecore import datasets, jobfolder, leaklab, metrics, runs
 from genrecore.config import RunConfig, with_values
 from genrecore.errors import GenrecoreError
 from genrecore.leaklab import Experiment
@@ -74,15 +72,6 @@ def copied(finished: Experiment, store: Path) -> Path:
     return store
 
 
-@pytest.fixture
-def nobody_starts(store: Path) -> Iterator[None]:
-    """With the runner's lock held there is a runner already, and submitting starts none."""
-    lock = jobfolder.take_lock(store / jobs.RUNNER_LOCK)
-    assert lock is not None
-    yield
-    os.close(lock)
-
-
 def test_an_empty_store_explains_itself_and_offers_the_form(store: Path) -> None:
     app = open_page("leaks")
     assert "A split leaks when an artist" in words(app)
@@ -92,7 +81,7 @@ def test_an_empty_store_explains_itself_and_offers_the_form(store: Path) -> None
 
 
 def test_queueing_makes_the_runs_of_the_plan_and_stopping_cancels_them(
-    store: Path, plan: list[RunConfig], nobody_starts: None
+    store: Path, plan: list[RunConfig], nobody_starts: Path
 ) -> None:
     app = open_page("leaks", **FORM)
     app.button(key="queue").click().run()
@@ -126,7 +115,7 @@ def test_runs_that_are_done_are_not_trained_again(done: Experiment) -> None:
 
 
 def test_a_lost_fold_alone_is_queued_anew(
-    copied: Path, finished: Experiment, nobody_starts: None
+    copied: Path, finished: Experiment, nobody_starts: Path
 ) -> None:
     gone = finished.leaky[1]
     jobfolder.Status(copied / gone.run_id).move("failed", "The disk is full.")
@@ -200,7 +189,7 @@ def test_the_figures_show_the_numbers_of_the_gap(done: Experiment) -> None:
 
 
 def test_an_address_opens_its_experiment_and_the_list_leads_to_others(
-    copied: Path, finished: Experiment, nobody_starts: None
+    copied: Path, finished: Experiment, nobody_starts: Path
 ) -> None:
     newer = leaklab.submit(leaklab.plan(with_values(finished.config, {"seed": 7}), 4))
     first = open_page("leaks")
@@ -342,23 +331,5 @@ def test_the_command_refuses_before_anything_is_trained(store: Path, tmp_path: P
 
 
 def test_showing_an_experiment_imports_no_torch(done: Experiment) -> None:
-    program = (
-        "import sys, json\n"
-        "from streamlit.testing.v1 import AppTest\n"
-        "app = AppTest.from_file('app.py', default_timeout=60).run()\n"
-        "app.switch_page('pages/leaks.py').run()\n"
-        "assert not app.exception and app.title[0].value == 'Leaks'\n"
-        "assert len(app.get('plotly_chart')) == 2\n"
-        "print(json.dumps([m for m in ('torch', 'torchvision', 'librosa') if m in sys.modules]))\n"
-    )
-    result = subprocess.run(
-        [sys.executable, "-c", program],
-        cwd=ROOT,
-        env=os.environ,
-        capture_output=True,
-        text=True,
-        timeout=90,
-        check=False,
-    )
-    assert result.returncode == 0, result.stderr[-2000:]
-    assert json.loads(result.stdout.splitlines()[-1]) == []
+    steps = "app.run()\nassert len(app.get('plotly_chart')) == 2"
+    assert large_modules("leaks", "Leaks", steps) == []

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import json
-import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
-from opened import again, open_page, words
+from opened import again, large_modules, open_page, words
 from rehearsed import rehearsals
 
-from genrecore import jobfolder, jobs, papers, plans, runs
+from genrecore import papers, plans, runs
 from genrecore.papers import Gap, findings
 from genrecore.plots import papers as drawn
 
@@ -36,15 +31,6 @@ def shown(rehearsed: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The same as the store that pages read."""
     monkeypatch.setenv("GENRECORE_RUNS", str(rehearsed))
     return rehearsed
-
-
-@pytest.fixture
-def nobody_starts(store: Path) -> Iterator[Path]:
-    """With the runner's lock held there is a runner already, and submitting starts none."""
-    lock = jobfolder.take_lock(store / jobs.RUNNER_LOCK)
-    assert lock is not None
-    yield store
-    os.close(lock)
 
 
 @pytest.mark.parametrize("name", ["belton", "benito"])
@@ -101,26 +87,7 @@ def test_figures_are_redrawn_and_say_what_is_missing(shown: Path) -> None:
 
 @pytest.mark.long
 def test_the_numbers_view_imports_no_torch(shown: Path) -> None:
-    program = (
-        "import sys, json\n"
-        "from streamlit.testing.v1 import AppTest\n"
-        "app = AppTest.from_file('app.py', default_timeout=60).run()\n"
-        "app.query_params['study'] = 'liu'\n"
-        "app.switch_page('pages/papers.py').run()\n"
-        "assert not app.exception and app.title[0].value == 'Papers'\n"
-        "print(json.dumps([m for m in ('torch', 'torchvision', 'librosa') if m in sys.modules]))\n"
-    )
-    result = subprocess.run(
-        [sys.executable, "-c", program],
-        cwd=ROOT,
-        env=os.environ,
-        capture_output=True,
-        text=True,
-        timeout=90,
-        check=False,
-    )
-    assert result.returncode == 0, result.stderr[-2000:]
-    assert json.loads(result.stdout.splitlines()[-1]) == []
+    assert large_modules("papers", "Papers", study="liu") == []
 
 
 def test_missing_rows_are_queued_with_one_button(nobody_starts: Path) -> None:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -43,15 +41,6 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> list[Run]:
         patch.setenv("GENRECORE_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
         store = tmp_path_factory.mktemp("plans")
         return [trained(config, store) for config in plan_drafts.draft(BASE, [GRID]).configs]
-
-
-@pytest.fixture
-def nobody_starts(store: Path) -> Iterator[Path]:
-    """With the runner's lock held there is a runner already, and submitting starts none."""
-    lock = jobfolder.take_lock(store / jobs.RUNNER_LOCK)
-    assert lock is not None
-    yield store
-    os.close(lock)
 
 
 @pytest.fixture

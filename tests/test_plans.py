@@ -6,7 +6,7 @@ import json
 import os
 import shlex
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -37,15 +37,6 @@ pytestmark = pytest.mark.xdist_group("plans")
 
 Tiny = Callable[..., RunConfig]
 BASE = with_values(RunConfig(), TINY)
-
-
-@pytest.fixture
-def nobody_starts(store: Path) -> Iterator[Path]:
-    """With the runner's lock held there is a runner already, and submitting starts none."""
-    lock = jobfolder.take_lock(store / jobs.RUNNER_LOCK)
-    assert lock is not None
-    yield store
-    os.close(lock)
 
 
 @pytest.fixture(scope="module")

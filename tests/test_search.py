@@ -6,7 +6,7 @@ import json
 import os
 import shlex
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -29,15 +29,6 @@ pytestmark = pytest.mark.xdist_group("search")
 
 Tiny = Callable[..., RunConfig]
 BASE = with_values(RunConfig(), TINY)
-
-
-@pytest.fixture
-def nobody_starts(store: Path) -> Iterator[Path]:
-    """With the runner's lock held nobody starts what is queued: the tests do, in this process."""
-    lock = jobfolder.take_lock(store / jobs.RUNNER_LOCK)
-    assert lock is not None
-    yield store
-    os.close(lock)
 
 
 def carry_out(run: Run, at_every_epoch: Callable[[], object] = lambda: None) -> Run:
