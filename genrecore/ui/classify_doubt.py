@@ -132,6 +132,14 @@ def _vector(
     return embedding.of_wave(_loaded, _verdict.wave)
 
 
+def choose_run(runs: Sequence[Run], name: str) -> int:
+    """The place of one of the runs, chosen where there are several; `name` is in the address."""
+    if len(runs) == 1:
+        return 0
+    ids = [run.run_id for run in runs]
+    return ids.index(choose_one("Run", ids, name, words=readers.titles(runs).__getitem__))
+
+
 def sounds_like(
     keys: Keys,
     runs: Sequence[Run],
@@ -141,11 +149,7 @@ def sounds_like(
 ) -> None:
     """The training clips that a run puts nearest to this one, to hear."""
     section("Sounds like", "The training clips that lie nearest to this one, as a run hears them.")
-    place = 0
-    if len(runs) > 1:
-        ids = [run.run_id for run in runs]
-        picked = choose_one("Run", ids, "like_run", words=readers.titles(runs).__getitem__)
-        place = ids.index(picked)
+    place = choose_run(runs, "like_run")
     run, key = runs[place], keys[place]
     made = _embedded(run)
     if not made:

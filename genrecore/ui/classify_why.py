@@ -14,8 +14,8 @@ from genrecore.inference import Excerpt, LoadedRun, Verdict
 from genrecore.plots import relevance
 from genrecore.plots.chart import percent
 from genrecore.runs import Run
-from genrecore.ui import readers
 from genrecore.ui.choices import choose_one
+from genrecore.ui.classify_doubt import choose_run
 from genrecore.ui.frame import chart, pair, plain, section
 
 Keys = tuple[tuple[str, int], ...]
@@ -39,11 +39,7 @@ def why(
 ) -> None:
     """The places that speak for a genre in one piece of the clip, and what they sound like."""
     section("Why", "Which places of the clip speak for a genre, in the ears of a run.")
-    place = 0
-    if len(runs) > 1:
-        ids = [run.run_id for run in runs]
-        picked = choose_one("Run", ids, "why_run", words=readers.titles(runs).__getitem__)
-        place = ids.index(picked)
+    place = choose_run(runs, "why_run")
     key, one, verdict = keys[place], loaded[place], verdicts[place]
     explainer = _explainer(key, one)
     left, middle, right = st.columns(3, gap="medium")
