@@ -1,8 +1,9 @@
-"""Classifying with a trained run: one clip, a folder, and many clients of the HTTP service.
+"""Classifying with a trained run: one clip, a folder, clients of the HTTP service, and the page.
 
 Writes stereo MP3 clips of 30 s at 44.1 kHz and a run folder with random weights. A folder takes
 turns with the bare work: threads that decode and resample, and the network on full batches. Of one
 clip it is told what decoding and the network take of it. The service is asked by clients at once.
+On the page, in a real browser, clips are uploaded until the verdict can be read.
 """
 
 from __future__ import annotations
@@ -32,6 +33,8 @@ import soundfile
 import soxr
 import torch
 from corpus import write_clips
+from dashboard import FLAGS, in_words, serve
+from playwright.sync_api import Browser, sync_playwright
 
 from genrecore import classifier, inference, jobfolder, panel, runs
 from genrecore.audio import decode
@@ -47,7 +50,7 @@ GENRES = ["blues", "classical", "country", "disco", "hip hop", "jazz", "metal", 
 
 
 def main() -> None:
-    """Prints the three measurements."""
+    """Prints the measurements."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--model", default="resnet18")
     parser.add_argument("--clips", type=int, default=40)
@@ -55,13 +58,14 @@ def main() -> None:
     parser.add_argument("--clients", type=int, default=16)
     parser.add_argument("--requests", type=int, default=320, help="to the service in all")
     parser.add_argument("--clip-s", type=float, default=30.0, help="of what the service is sent")
-    parser.add_argument("--only", choices=("clip", "folder", "service"), help="one of the three")
+    parser.add_argument("--only", choices=("clip", "folder", "service", "page"))
+    parser.add_argument("--chromium", default=shutil.which("chromium") or "/usr/bin/chromium")
     arguments = parser.parse_args()
     work = Path(tempfile.mkdtemp(prefix="genrecore-benchmark-"))
     os.environ["GENRECORE_CACHE"], os.environ["GENRECORE_RUNS"] = str(work / "c"), str(work / "r")
     try:
         run = write_run(arguments.model, work / "r")
-        paths = write_clips(work, arguments.clips)
+        paths = linked(write_clips(work, min(arguments.clips, 60)), arguments.clips)
         loaded = inference.load(run)
         if arguments.only in (None, "clip"):
             one_clip(loaded, paths[0])
@@ -70,8 +74,19 @@ def main() -> None:
         if arguments.only in (None, "service"):
             contents = [beginning(path, arguments.clip_s) for path in paths[:8]]
             service(run, contents, arguments.clients, arguments.requests)
+        if arguments.only in (None, "page"):
+            on_page(run, paths[:6], arguments.rounds, arguments.chromium)
     finally:
         shutil.rmtree(work)
+
+
+def linked(paths: list[Path], n: int) -> list[Path]:
+    """As many files, the clips over and over under other names: encoding takes longest."""
+    more = []
+    for k in range(len(paths), n):
+        more.append(paths[0].with_name(f"again{k:05d}.mp3"))
+        os.link(paths[k % len(paths)], more[-1])
+    return paths + more
 
 
 def write_run(model: str, store: Path) -> Run:
@@ -218,6 +233,47 @@ def service(run: Run, contents: list[bytes], n_clients: int, n_requests: int) ->
         f"{len(took) / seconds:.1f}/s; p50 {p50:.0f} ms, p99 {p99:.0f} ms"
     )
     print("  memory on the way, MiB: " + ", ".join(f"{mib:.0f}" for mib in memory))
+
+
+def on_page(run: Run, paths: list[Path], rounds: int, chromium: str) -> None:
+    """Seconds from an upload to a verdict that can be read: the first one on a fresh server, whose
+    page was open for two seconds and for ten, and those after it."""
+    first: dict[float, list[float]] = {2.0: [], 10.0: []}
+    warm: list[float] = []
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
+        for open_s in [*first] * rounds:
+            server, address = serve()
+            try:
+                took = [
+                    upload(browser, f"{address}/classify?run={run.run_id}", path, open_s)
+                    for path in paths
+                ]
+                first[open_s].append(took[0])
+                warm += took[2:]
+            finally:
+                server.terminate()
+                server.wait(timeout=20)
+        browser.close()
+    for open_s, seconds in first.items():
+        print(f"first clip on a fresh server, the page open for {open_s:g} s: {in_words(seconds)}")
+    print(f"clips after it, in the browser: {in_words(warm)}")
+
+
+def upload(browser: Browser, address: str, path: Path, open_s: float) -> float:
+    """Seconds from a new visitor's upload, who has had the page open, to the verdict."""
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    page = context.new_page()
+    page.goto(address)
+    page.locator("input[type=file]").wait_for(state="attached", timeout=60_000)
+    page.wait_for_timeout(1000 * open_s)
+    began = time.perf_counter()
+    page.locator("input[type=file]").set_input_files(path)
+    page.get_by_role("heading", level=3).filter(has_text="with").first.wait_for(timeout=60_000)
+    seconds = time.perf_counter() - began
+    page.wait_for_timeout(1500)  # until charts and doubts have come as well
+    context.close()
+    return seconds
 
 
 if __name__ == "__main__":

@@ -17,7 +17,9 @@ else the machine does meanwhile moves the first more than the second.
 from __future__ import annotations
 
 import argparse
+import atexit
 import math
+import shutil
 import statistics
 import tempfile
 import time
@@ -210,6 +212,7 @@ def ours(
     net, examples = built(config, prepared, chosen)
     everywhere, size = examples.trained_on(), config.training.batch_size
     folder = Path(tempfile.mkdtemp(prefix="genrecore-benchmark-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
     draws = torch.Generator().manual_seed(0)
 
     def turn(steps: int) -> Pace:

@@ -12,7 +12,7 @@ import pandas as pd
 from genrecore import sound_kinds
 from genrecore.familiarity import Familiarity
 
-SILENT, NOISE, SPEECH, UNLIKE, LEARNED, HELD_OUT = (
+KINDS = SILENT, NOISE, SPEECH, UNLIKE, LEARNED, HELD_OUT = (
     "silent", "noise", "speech", "unlike", "learned", "held out",
 )  # fmt: skip
 

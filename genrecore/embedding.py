@@ -1,8 +1,9 @@
 """Where a run puts clips: what its network makes of them right before the last linear layer.
 
 One row a clip, the mean over its segments, float32. Clips that lie together look alike to the run.
-A run's own clips are computed once, in batches from the feature cache, and kept in the cache
-folder, keyed by the run and its weights; a fresh recording goes the way of `LoadedRun`.
+A run's own clips are computed once, at the end of its training or when they are asked for, in
+batches from the feature cache, and kept in the cache folder, keyed by the run and its weights; a
+fresh recording goes the way of `LoadedRun`.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from torch import Tensor, nn
 from genrecore import classifier as classifiers
 from genrecore import embedding_store, hardware, preparation
 from genrecore.classifier import Classifier, Features
-from genrecore.corpus import quantise, segment_starts
+from genrecore.corpus import Corpus, quantise, segment_starts
 from genrecore.embedding_store import Embedding
 from genrecore.errors import GenrecoreError
 from genrecore.estimators import Fitted
@@ -44,7 +45,33 @@ def embed(run: Run, report: Report = silent) -> Embedding:
         GenrecoreError: The run has no weights or no table of clips yet, or its dataset is gone.
     """
     kept = embedding_store.read(run)
-    return kept if kept is not None else embedding_store.keep(run, _computed(run, report))
+    return kept if kept is not None else _computed(run, report)
+
+
+def keep(
+    run: Run, classifier: Classifier, examples: Examples, corpus: Corpus, report: Report = silent
+) -> Embedding:
+    """Computes a run's embedding from what is in memory, and keeps it.
+
+    Args:
+        run: The run, with the weights of the classifier.
+        classifier: In evaluation mode, on the device.
+        examples: Its segments; segments of clips without a split are left out.
+        corpus: Of the examples.
+        report: As of `embed`.
+    """
+    there = examples.segments["split"].notna().to_numpy(bool)
+    index = torch.from_numpy(np.flatnonzero(there))
+    rows = _in_batches(classifier, examples, index, report)
+    segments = examples.segments.iloc[index.numpy()]
+    clip_of, names = pd.factorize(segments["clip_id"])
+    values = np.zeros((len(names), rows.shape[1]))
+    np.add.at(values, clip_of, rows)
+    values /= np.bincount(clip_of)[:, None]
+    known = segments.drop_duplicates("clip_id").set_index("clip_id")
+    table = known.loc[names, ["genre", "split"]].rename_axis("clip_id").reset_index()
+    made = Embedding(table, values.astype(np.float32))
+    return embedding_store.keep(run, made, corpus.key)
 
 
 def of_wave(loaded: LoadedRun, wave: np.ndarray) -> np.ndarray:
@@ -156,17 +183,7 @@ def _computed(run: Run, report: Report) -> Embedding:
     examples = Examples(
         prepared.corpus, config, classifier.feature, there, classifier.genres, chosen, report
     )
-    mine = examples.segments["split"].isin(there["split"].unique()).fillna(False).to_numpy(bool)
-    index = torch.from_numpy(np.flatnonzero(mine))
-    rows = _in_batches(classifier, examples, index, report)
-    segments = examples.segments.iloc[index.numpy()]
-    clip_of, names = pd.factorize(segments["clip_id"])
-    values = np.zeros((len(names), rows.shape[1]))
-    np.add.at(values, clip_of, rows)
-    values /= np.bincount(clip_of)[:, None]
-    known = there.drop_duplicates("clip_id").set_index("clip_id")
-    table = known.loc[names, ["genre", "split"]].rename_axis("clip_id").reset_index()
-    return Embedding(table, values.astype(np.float32))
+    return keep(run, classifier, examples, prepared.corpus, report)
 
 
 def _in_batches(

@@ -1,7 +1,7 @@
 """Embeddings as they are kept: one folder in the cache a run and its weights. No torch here.
 
-`clips.parquet` and `values.npy`, in the same order; `map.parquet` where the clips were put on a
-map (`genrecore.projection`).
+`clips.parquet` and `values.npy`, in the same order; `what.json` names the corpus, too;
+`map.parquet` where the clips were put on a map (`genrecore.projection`).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from genrecore.errors import GenrecoreError
 from genrecore.runs import Run
 
 _FORMAT = 1
-_CLIPS, _VALUES = "clips.parquet", "values.npy"
+_CLIPS, _VALUES, _WHAT = "clips.parquet", "values.npy", "what.json"
 
 
 @dataclass(frozen=True)
@@ -115,13 +115,29 @@ def read(run: Run) -> Embedding | None:
         return None
 
 
-def keep(run: Run, made: Embedding) -> Embedding:
-    """Keeps a run's embedding, and returns it."""
+def keep(run: Run, made: Embedding, corpus_key: str) -> Embedding:
+    """Keeps a run's embedding, made of the corpus of that key, and returns it."""
 
     def fill(partial: Path) -> None:
         made.clips.to_parquet(partial / _CLIPS, index=False)
         np.save(partial / _VALUES, made.values)
-        jobfolder.write_json(partial / "what.json", {"run": run.run_id, "made": time.time()})
+        what = {"run": run.run_id, "made": time.time(), "corpus": corpus_key}
+        jobfolder.write_json(partial / _WHAT, what)
 
     jobfolder.make_once(folder(run), fill)
     return made
+
+
+def corpus_key(run: Run) -> str:
+    """The key of the corpus that a run's embedding was made of; empty where none is kept."""
+    try:
+        return str(jobfolder.read_json(folder(run) / _WHAT).get("corpus", ""))
+    except GenrecoreError:
+        return ""
+
+
+def note_corpus(run: Run, key: str) -> None:
+    """Keeps the key of the run's corpus beside its embedding, where that is kept."""
+    what = folder(run) / _WHAT
+    if what.parent.is_dir():
+        jobfolder.write_json(what, jobfolder.read_json(what) | {"corpus": key})

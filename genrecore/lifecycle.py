@@ -15,10 +15,11 @@ from typing import Any
 
 import torch
 
-from genrecore import baselines, hardware, jobfolder, preparation
+from genrecore import baselines, embedding, hardware, jobfolder, preparation
 from genrecore import classifier as classifiers
 from genrecore.baselines import Baseline
 from genrecore.classifier import Classifier
+from genrecore.corpus import Corpus
 from genrecore.distributed import Team
 from genrecore.errors import GenrecoreError
 from genrecore.examples import Examples, Given
@@ -159,7 +160,31 @@ def _work(run: Run, status: Status, report: Report, team: Team) -> None:
     # Predictions last: a run that has them has everything else.
     for table, name in ((segments, "segments.parquet"), (predictions, "predictions.parquet")):
         jobfolder.write_bytes(run.folder / name, table.to_parquet(index=False))
+    if team.leads:
+        _keep_embedding(run, status, report, classifier, examples, prepared.corpus)
     _end(run, status, "done", early)
+
+
+def _keep_embedding(
+    run: Run,
+    status: Status,
+    report: Report,
+    classifier: Classifier,
+    examples: Examples,
+    corpus: Corpus,
+) -> None:
+    """Looks where the run's clips lie, so that a clip unlike all of them is told at once; without
+    it the run is done as well."""
+
+    def still_testing(*_: Any) -> None:
+        report("Testing", status.values.get("done", 0), status.values.get("total", 0))
+
+    try:
+        embedding.keep(run, classifier.eval(), examples, corpus, still_testing)
+    except Stopped:
+        _say(run, "Asked to stop: where its clips lie is not known yet.")
+    except Exception as error:
+        _say(run, f"Where its clips lie is not known: {in_words(error)}")
 
 
 def _fitted(run: Run, trainer: Trainer | Baseline, team: Team) -> str:

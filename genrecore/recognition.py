@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from genrecore import fingerprint, kin, preparation
+from genrecore import embedding_store, fingerprint, kin, preparation
 from genrecore.audit import sound
+from genrecore.errors import GenrecoreError
 from genrecore.progress import Report, silent
 from genrecore.runs import Run
 
@@ -31,20 +32,43 @@ class KnownClips:
     prints: Mapping[str, np.ndarray]
 
 
-def known_clips(run: Run, report: Report = silent) -> KnownClips:
-    """What the audit before a run's training measured, or measured now where that was cleared away.
+def known_clips(run: Run) -> KnownClips | None:
+    """The clips of a run with what the audit before its training measured of them; None where that
+    is not kept (`measure` has it back)."""
+    key, table = embedding_store.corpus_key(run), run.clips
+    prints = sound.kept_fingerprints(key) if key else None
+    if table is None or prints is None:
+        return None
+    return _of(table, prints)
+
+
+def kept_at(run: Run) -> int:
+    """When what `known_clips` reads was written, in ns since 1970; 0 where nothing is kept."""
+    key = embedding_store.corpus_key(run)
+    return sound.kept_at(key) if key else 0
+
+
+def measure(run: Run, report: Report = silent) -> KnownClips:
+    """The same, measured anew from the dataset where need be.
 
     Raises:
-        GenrecoreError: The dataset is not there any more, or holds no recordings.
+        GenrecoreError: The dataset is not there any more, or the run has no clips yet.
+        Stopped: A stop was asked for.
     """
     prepared = preparation.decode(run.config, report)
     table = run.clips
-    known = prepared.clips if table is None else table
+    if table is None:
+        raise GenrecoreError(f"The run {run.run_id} has no clips yet (it is {run.state}).")
     if prepared.corpus.medium != "audio":
-        return KnownClips(known[["clip_id", "genre", "split"]], {})
+        return _of(table, {})
     prints = sound.measure(prepared.corpus, report).fingerprints
-    mine = {name: prints[name] for name in known["clip_id"] if name in prints}
-    return KnownClips(known[["clip_id", "genre", "split"]].reset_index(drop=True), mine)
+    embedding_store.note_corpus(run, prepared.corpus.key)
+    return _of(table, prints)
+
+
+def _of(table: pd.DataFrame, prints: Mapping[str, np.ndarray]) -> KnownClips:
+    mine = {name: prints[name] for name in table["clip_id"] if name in prints}
+    return KnownClips(table[["clip_id", "genre", "split"]].reset_index(drop=True), mine)
 
 
 def copies_of(wave: np.ndarray, sample_rate_hz: int, known: KnownClips) -> pd.DataFrame:

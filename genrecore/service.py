@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from tempfile import SpooledTemporaryFile
 from typing import IO, Any
 
@@ -28,6 +29,7 @@ from starlette.routing import Route
 from starlette.types import Message
 
 from genrecore import service_description
+from genrecore.doubter import Doubter
 from genrecore.errors import GenrecoreError
 from genrecore.panel import Panel
 
@@ -108,12 +110,13 @@ class _Service:
                 503, "The server is busy; try again in a few seconds.", {"Retry-After": "3"}
             )
         start_s, length_s = _seconds(request, "start_s", 0.0), _seconds(request, "length_s", 1.0)
+        with_doubts = _yes(request, "doubts")
         self.n_working += 1
         file: IO[bytes] | None = None
         try:
             file, name = await self._received(request)
             answer = asyncio.get_running_loop().run_in_executor(
-                self.threads, self._judged, file, name, start_s, length_s
+                self.threads, self._judged, file, name, start_s, length_s, with_doubts
             )
         except BaseException:
             self.n_working -= 1
@@ -134,12 +137,25 @@ class _Service:
         return _json(made)
 
     def _judged(
-        self, file: IO[bytes], name: str, start_s: float | None, length_s: float | None
+        self,
+        file: IO[bytes],
+        name: str,
+        start_s: float | None,
+        length_s: float | None,
+        with_doubts: bool,
     ) -> dict[str, Any]:
         excerpts = self.asked.read(file, name, start_s, length_s)  # type: ignore[arg-type]
         with self.judging:
             (answer,) = self.asked.judge([excerpts])
-        return answer.as_dict()
+            if not with_doubts:
+                return answer.as_dict()
+            doubts = [told.as_dict() for told in self.doubter.of(answer)]
+        return {**answer.as_dict(), "doubts": doubts}
+
+    @cached_property
+    def doubter(self) -> Doubter:
+        """Read when it is first asked for: what is kept of a run's clips may be large."""
+        return Doubter(self.asked.loaded)
 
     def _done(self, file: IO[bytes]) -> None:
         self.n_working -= 1
@@ -273,6 +289,13 @@ def _seconds(request: Request, field: str, least: float) -> float | None:
             f"{least:g} to {service_description.MOST_S:g}.",
         )
     return value
+
+
+def _yes(request: Request, field: str) -> bool:
+    given = request.query_params.get(field, "false")
+    if given not in ("true", "false"):
+        raise _Refused(400, f"The parameter {field} is {given[:40]!r}; expected true or false.")
+    return given == "true"
 
 
 def _shown(name: str) -> str:

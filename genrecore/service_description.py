@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from genrecore import __version__
+from genrecore import __version__, doubt
 from genrecore.panel import Panel
 
 MOST_S = 1200.0
@@ -36,6 +36,11 @@ def describe(asked: Panel, with_token: bool, most_bytes: int, within_s: float) -
                 {"type": "number", "minimum": 1, "maximum": MOST_S},
                 "How many seconds to judge; by default as much as of a training clip.",
             ),
+            _query(
+                "doubts",
+                {"type": "boolean", "default": False},
+                "Whether to say why not to believe the verdict, as far as that is known.",
+            ),
         ],
         "requestBody": {
             "required": True,
@@ -62,13 +67,12 @@ def describe(asked: Panel, with_token: bool, most_bytes: int, within_s: float) -
     if with_token:
         operation["security"] = [{"token": []}]
         operation["responses"]["401"] = _answer("The token is missing or wrong", "Error")
-    schemas = {"Error": _ERROR, "Verdict": _verdict(asked.loaded[0].genres, picture)}
-    if not single:
-        schemas = {
-            "Error": _ERROR,
-            "Verdict": _verdict(None, picture),
-            "Answer": _of_several(asked.genres),
-        }
+    schemas = {"Error": _ERROR, "Doubt": _DOUBT}
+    if single:
+        schemas["Verdict"] = _with_doubts(_verdict(asked.loaded[0].genres, picture))
+    else:
+        schemas["Verdict"] = _verdict(None, picture)
+        schemas["Answer"] = _with_doubts(_of_several(asked.genres))
     components: dict[str, Any] = {"schemas": schemas}
     if with_token:
         components["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
@@ -118,6 +122,31 @@ _ERROR: dict[str, Any] = {
     "properties": {"error": {"type": "string", "description": "One sentence for a person"}},
     "required": ["error"],
 }
+
+
+_DOUBT: dict[str, Any] = {
+    "type": "object",
+    "properties": {
+        "kind": {
+            "type": "string",
+            "enum": [*doubt.KINDS],
+            "description": "'held out' is none, but worth knowing",
+        },
+        "sentence": {"type": "string"},
+        "runs": {
+            "type": "array",
+            "items": {"type": "string"},
+            "description": "Whose doubt it is; empty where it is about the recording itself",
+        },
+    },
+    "required": ["kind", "sentence", "runs"],
+}
+
+
+def _with_doubts(schema: dict[str, Any]) -> dict[str, Any]:
+    """The schema of an answer that holds doubts where they were asked for."""
+    doubts = {"type": "array", "items": {"$ref": "#/components/schemas/Doubt"}}
+    return {**schema, "properties": {**schema["properties"], "doubts": doubts}}
 
 
 def _proba(genres: list[str] | None) -> dict[str, Any]:

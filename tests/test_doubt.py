@@ -2,22 +2,40 @@
 
 from __future__ import annotations
 
+import csv
 import io
+import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import soundfile
+from commands import command, genrecore
 from conftest import TINY, trained
 from sounds import RATE_HZ, noises, sentences
+from test_service import served
 
-from genrecore import audio, classifier, doubt, embedding, familiarity, inference, recognition
+from genrecore import (
+    audio,
+    classifier,
+    doubt,
+    embedding,
+    familiarity,
+    inference,
+    jobfolder,
+    panel,
+    recognition,
+)
 from genrecore.config import RunConfig, with_values
+from genrecore.doubter import Doubter, prepare
 from genrecore.embedding_store import Embedding
 from genrecore.errors import AudioError
 from genrecore.inference import LoadedRun
+from genrecore.panel import Panel
 from genrecore.runs import Run
+from genrecore.service import Limits
 from genrecore.sound_kinds import kind_of
 
 pytestmark = pytest.mark.xdist_group("doubt")  # one worker trains the run that the tests ask
@@ -171,6 +189,7 @@ def test_what_lies_far_away_is_unlike_and_with_few_clips_nothing_is_said() -> No
 
 def test_the_recording_of_a_clip_is_known_whatever_was_done_to_it(heard: Run) -> None:
     known = recognition.known_clips(heard)
+    assert known is not None
     assert heard.clips is not None
     rows = heard.clips.groupby("split").first()
     for split, row in rows.iterrows():
@@ -187,3 +206,91 @@ def test_the_recording_of_a_clip_is_known_whatever_was_done_to_it(heard: Run) ->
     other = noises(1)[0]
     assert recognition.copies_of(other, RATE_HZ, known).empty
     assert doubt.of_copies(recognition.copies_of(other, RATE_HZ, known), known.clips[:0]) == []
+
+
+def _told(doubter: Doubter, asked: Panel, source: bytes | str) -> dict[str, tuple[str, ...]]:
+    return {told.doubt.kind: told.runs for told in doubter.of(asked.classify(source))}
+
+
+def test_a_finished_run_knows_its_clips_until_that_is_cleared_away(
+    heard: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = panel.load([heard])
+    doubter = Doubter(asked.loaded)
+    assert doubter.lacking == ()
+    assert heard.clips is not None
+    paths = heard.clips.groupby("split")["path"].first()
+    mine = (heard.run_id,)
+    assert _told(doubter, asked, paths["train"]) == {doubt.LEARNED: mine}
+    assert _told(doubter, asked, paths["test"]) == {doubt.HELD_OUT: mine}
+    hiss = _told(doubter, asked, _wav(noises(1)[0]))
+    assert hiss[doubt.NOISE] == ()
+
+    everything = jobfolder.cache_dir()
+    monkeypatch.setenv("GENRECORE_CACHE", str(tmp_path / "cache"))
+    shutil.copytree(everything / "datasets", tmp_path / "cache" / "datasets")
+    nothing = Doubter(asked.loaded)
+    assert nothing.lacking == (heard,)
+    assert _told(nothing, asked, paths["train"]) == {}
+    prepare(heard)
+    again = Doubter(asked.loaded)
+    assert again.lacking == ()
+    assert _told(again, asked, paths["train"]) == {doubt.LEARNED: mine}
+    # Fingerprints alone may be cleared, too.
+    shutil.rmtree(tmp_path / "cache" / "fingerprints")
+    assert Doubter(asked.loaded).lacking == (heard,)
+    prepare(heard)
+    assert Doubter(asked.loaded).lacking == ()
+
+
+def test_command_and_service_tell_the_same_doubts(
+    heard: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GENRECORE_RUNS", str(heard.folder.parent))
+    assert heard.clips is not None
+    learned = heard.clips.loc[heard.clips["split"] == "train", "path"].iloc[0]
+    (tmp_path / "hiss.wav").write_bytes(_wav(noises(1)[0]))
+    files = [str(tmp_path / "hiss.wav"), learned]
+    asked = panel.load([heard])
+    doubter = Doubter(asked.loaded)
+    expected = [[one.as_dict() for one in doubter.of(asked.classify(path))] for path in files]
+    assert all(expected)
+
+    words = ("classify", *files, "--run", heard.run_id, "--doubts")
+    said = json.loads(command(*words, "--json"))
+    assert [clip["doubts"] for clip in said["clips"]] == expected
+    table = list(csv.DictReader(io.StringIO(command(*words, "--csv"))))
+    kinds = [", ".join(one["kind"] for one in some) for some in expected]
+    assert [row["doubts"] for row in table] == kinds
+    text = command(*words)
+    for some in expected:
+        for one in some:
+            assert f"    {one['sentence']}" in text
+    assert "doubts" not in json.loads(command(*words[:-1], "--json"))["clips"][0]
+
+    with served(asked, Limits()) as server:
+        for path, some in zip(files, expected, strict=True):
+            content = Path(path).read_bytes()
+            answer = server.post(content, params={"doubts": "true"}).json()
+            assert answer["doubts"] == some
+            assert "doubts" not in server.post(content).json()
+        refused = server.post(params={"doubts": "perhaps"})
+        assert refused.status_code == 400
+        assert "expected true or false" in refused.json()["error"]
+
+
+def test_what_cannot_be_told_any_more_is_said_by_the_command(
+    heard: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    moved = tmp_path / "runs" / heard.run_id
+    shutil.copytree(heard.folder, moved)
+    config = jobfolder.read_json(moved / "config.json")
+    config["dataset"] = {"name": "folder", "options": {"folder": str(tmp_path / "nowhere")}}
+    jobfolder.write_json(moved / "config.json", config)
+    monkeypatch.setenv("GENRECORE_RUNS", str(moved.parent))
+    monkeypatch.setenv("GENRECORE_CACHE", str(tmp_path / "cache"))
+    (tmp_path / "hiss.wav").write_bytes(_wav(noises(1)[0]))
+    said = genrecore("classify", str(tmp_path / "hiss.wav"), "--run", heard.run_id, "--doubts")
+    assert said.returncode == 0, said.stderr
+    assert "cannot be told: " in said.stderr
+    assert "This is like noise" in said.stdout

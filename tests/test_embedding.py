@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,7 +16,16 @@ from conftest import trained
 from test_baselines import on_table, tables  # noqa: F401  (a fixture)
 from test_models import LARGE, NAMES, model, of, random
 
-from genrecore import caches, embedding, embedding_store, inference, projection, runs
+from genrecore import (
+    caches,
+    embedding,
+    embedding_store,
+    inference,
+    jobfolder,
+    lifecycle,
+    projection,
+    runs,
+)
 from genrecore.config import RunConfig
 from genrecore.embedding_store import Embedding
 from genrecore.errors import GenrecoreError
@@ -72,9 +83,15 @@ def test_every_clip_is_embedded_once_and_kept(
     store: Path, tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = trained(tiny(training__epochs=1), store)
+    at_the_end = embedding_store.read(run)
+    assert at_the_end is not None
+    shutil.rmtree(embedding_store.folder(run))
     assert embedding_store.read(run) is None
     phases: list[str] = []
     made = embedding.embed(run, lambda phase, done, total: phases.append(phase))
+    # The same clips in the same batches, by the same arithmetic.
+    pd.testing.assert_frame_equal(made.clips, at_the_end.clips)
+    assert np.array_equal(made.values, at_the_end.values)
     assert run.clips is not None
     assert sorted(made.clips["clip_id"]) == sorted(run.clips["clip_id"])
     split = made.clips.set_index("clip_id")["split"]
@@ -136,9 +153,11 @@ def test_a_map_has_room_for_test_clips_first(
     store: Path, tiny: Tiny, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = trained(tiny(training__epochs=1), store)
+    made = embedding.embed(run)
+    shutil.rmtree(embedding_store.folder(run))
     with pytest.raises(GenrecoreError, match="genrecore embed"):
         projection.project(run)
-    made = embedding.embed(run)
+    assert np.array_equal(embedding.embed(run).values, made.values)
     monkeypatch.setattr(projection, "MOST", 8)
     drawn = projection.project(run)
     split = made.clips["split"].value_counts()
@@ -168,6 +187,35 @@ def test_of_a_classical_model_it_is_the_standardised_features(
     # Each clip is one row, so training clips have zero mean and unit spread but for float32.
     assert np.allclose(made.values[train].mean(axis=0), 0.0, atol=1e-4)
     assert np.allclose(made.values[train].std(axis=0), 1.0, atol=1e-3)
+
+
+def test_a_stop_after_the_test_leaves_a_finished_run(store: Path, tiny: Tiny) -> None:
+    run, lock = runs.create_held(tiny(training__epochs=1), store)
+
+    def stop(phase: str, done: int, total: int) -> None:
+        if (run.folder / "predictions.parquet").exists():
+            jobfolder.ask_to_stop(run.folder)
+            time.sleep(0.03)  # requests are looked for every 0.02 s
+
+    try:
+        assert lifecycle.execute(run, stop) == "done"
+    finally:
+        os.close(lock)
+    finished = runs.Run(run.folder)
+    assert finished.predictions is not None
+    assert not (run.folder / jobfolder.STOP).exists()
+    assert embedding_store.read(finished) is None
+    assert "where its clips lie is not known yet" in finished.log()
+
+
+def test_a_cache_that_cannot_be_written_spoils_no_run(
+    store: Path, tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GENRECORE_CACHE", str(tmp_path))
+    (tmp_path / "embeddings").write_text("in the way")
+    run = trained(tiny(training__epochs=1), store)
+    assert run.state == "done", run.reason
+    assert "Where its clips lie is not known: " in run.log()
 
 
 def test_a_run_without_weights_says_so(store: Path) -> None:

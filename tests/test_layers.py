@@ -33,7 +33,7 @@ LAYERS = (
      "plans", "plan_values", "plan_results", "plan_drafts", "plan_presets", "estimates",
      "calibration", "step_times", "search", "search_ranges", "papers",
      "embedding", "embedding_store", "projection", "probes", "probe_effects", "kin",
-     "familiarity", "recognition", "doubt", "recordings", "explain", "masking"},
+     "familiarity", "recognition", "doubt", "doubter", "recordings", "explain", "masking"},
     {"service", "service_description"},  # started by the command line, which imports it
     {"cli", "ui", "__main__"},
 )  # fmt: skip

@@ -87,7 +87,7 @@ def test_every_view_opens_and_the_address_names_clip_and_view(runs: dict[str, Ru
     for view, said in (
         ("trust", "How far to trust it"),
         ("sound", ""),
-        ("like", "It is not known yet where this run puts its clips."),
+        ("like", "among the nearest."),
     ):
         # Another visitor with the same address, long after the first one is gone.
         other = open_page("classify", run=runs["first"].run_id, heard=heard, view=view)
@@ -172,6 +172,24 @@ def test_noise_is_doubted_and_a_training_clip_is_known(runs: dict[str, Run]) -> 
     app = given(app, ("mine.wav", Path(row["path"]).read_bytes()))
     assert f"it is {row['clip_id']}" in words(app)
     assert "That it is recognised proves nothing." in words(app)
+
+
+def test_where_nothing_is_kept_of_a_runs_clips_the_page_offers_to_look(
+    runs: dict[str, Run],
+) -> None:
+    other = runs["first"].folder.with_name("copied-run")
+    shutil.copytree(runs["first"].folder, other)
+    try:
+        app = given(open_page("classify", run="copied-run"), ("tone.wav", wav(2.9)))
+        assert "or is among it, is not known: its clips have to be looked at first." in words(app)
+        assert app.button(key="doubt_start").label == "Look where its clips lie"
+        app = again(app, view="like")
+        assert "It is not known yet where this run puts its clips." in words(app)
+        assert app.button(key="embed_start").label == "Look where its clips lie"
+    finally:
+        shutil.rmtree(other)
+    app = given(open_page("classify", run=runs["first"].run_id), ("tone.wav", wav(2.9)))
+    assert "have to be looked at first" not in words(app)
 
 
 def test_uploads_are_kept_until_they_are_cleared(runs: dict[str, Run]) -> None:

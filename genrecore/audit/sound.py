@@ -39,6 +39,7 @@ NOISE = 0.2
 
 _FULL_SCALE = 32_600  # of 32 768: resampling leaves small ripples on flat tops
 _FORMAT = 1
+_VERSION = f"{_FORMAT}.{fingerprint.VERSION}"
 _PIECE = 128  # clips measured between two writes
 _NOISE_S, _FRAME_S = 2.0, 0.093
 # White, pink and brown noise, also from mp3: flatness 0.96 to 0.99, movement 0.9 to 1.0 dB. 1 500
@@ -60,13 +61,12 @@ def measure(corpus: Corpus, report: Report = silent) -> Measures:
     Raises:
         Stopped: A stop was asked for; what was measured is kept.
     """
-    version = f"{_FORMAT}.{fingerprint.VERSION}"
-    folder = jobfolder.cache_dir() / "fingerprints" / corpus.key
+    folder = _folder(corpus.key)
     folder.mkdir(parents=True, exist_ok=True)
     n_clips = len(corpus.index)
     pieces = []
     for first in range(0, n_clips, _PIECE):
-        path = folder / f"{version}-{first:07d}.npz"
+        path = folder / f"{_VERSION}-{first:07d}.npz"
         piece = _read(path)
         if piece is None:
             piece = _measure_piece(corpus, first, report)
@@ -77,17 +77,55 @@ def measure(corpus: Corpus, report: Report = silent) -> Measures:
     report("Measuring clips", n_clips, n_clips)
     if not pieces:
         return Measures(pd.DataFrame(columns=["clip_id", *_COLUMNS]), {})
-    clip_ids = corpus.index["clip_id"].to_numpy()
+    clip_ids = corpus.index["clip_id"].tolist()
+    if not _named(corpus.key).exists():
+        jobfolder.write_json(_named(corpus.key), {"clip_ids": clip_ids})
     table = pd.DataFrame(
         {name: np.concatenate([piece[name] for piece in pieces]) for name in _COLUMNS}
     )
     table.insert(0, "clip_id", clip_ids)
-    prints = [
+    return Measures(table, _prints(clip_ids, pieces))
+
+
+def kept_fingerprints(corpus_key: str) -> dict[str, np.ndarray] | None:
+    """The fingerprints by clip_id that `measure` took of a corpus, without the corpus itself; None
+    where they were cleared away or not all taken."""
+    clip_ids = jobfolder.read_json(_named(corpus_key)).get("clip_ids")
+    if not isinstance(clip_ids, list):
+        return None
+    pieces = []
+    for first in range(0, len(clip_ids), _PIECE):
+        piece = _read(_folder(corpus_key) / f"{_VERSION}-{first:07d}.npz")
+        if piece is None:
+            return None
+        pieces.append(piece)
+    return _prints(clip_ids, pieces)
+
+
+def kept_at(corpus_key: str) -> int:
+    """When the last fingerprint of a corpus was kept, in ns since 1970; 0 where none is."""
+    try:
+        return _named(corpus_key).stat().st_mtime_ns
+    except OSError:
+        return 0
+
+
+def _folder(corpus_key: str) -> Path:
+    return jobfolder.cache_dir() / "fingerprints" / corpus_key
+
+
+def _named(corpus_key: str) -> Path:
+    """The file of the clips' names in the order of the pieces, written when all are there."""
+    return _folder(corpus_key) / f"{_VERSION}-clips.json"
+
+
+def _prints(clip_ids: list[str], pieces: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    parts = [
         part
         for piece in pieces
         for part in np.split(piece["prints"], np.cumsum(piece["n_frames"])[:-1])
     ]
-    return Measures(table, dict(zip(clip_ids.tolist(), prints, strict=True)))
+    return dict(zip(clip_ids, parts, strict=True))
 
 
 _COLUMNS = ("rms_db", "clipped", "noise", "digest")

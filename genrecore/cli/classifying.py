@@ -36,6 +36,14 @@ def classify(
     as_csv: Annotated[
         bool, typer.Option("--csv", help="Print a table: a line for each file and run.")
     ] = False,
+    with_doubts: Annotated[
+        bool,
+        typer.Option(
+            "--doubts",
+            help="Say of each file why not to believe it: no music, unlike what a run learned "
+            "from, or among it. Takes about as long again.",
+        ),
+    ] = False,
 ) -> None:
     """Classify audio files, or all in a folder, with one trained run or several. Files that cannot
     be used are reported at the end; the exit code is 1 only if none could be used."""
@@ -46,7 +54,8 @@ def classify(
     asked = panel.load(run)
     paths, failures = _files(files, asked.loaded[0].medium)
     results: list[dict[str, Any]] = []
-    writer = _Table(asked) if as_csv else None
+    writer = _Table(asked, with_doubts) if as_csv else None
+    doubter = _doubter(asked, quiet=as_json or as_csv) if with_doubts else None
     with reporting(quiet=as_json or as_csv or len(paths) < 2) as report:
         answers = asked.classify_many(paths, [path.name for path in paths], report)
         for path, answer in zip(paths, answers, strict=True):
@@ -54,6 +63,8 @@ def classify(
                 failures.append({"path": str(path), "name": answer.name, "error": answer.problem})
                 continue
             result = {"path": str(path), **answer.as_dict()}
+            if doubter:
+                result["doubts"] = [told.as_dict() for told in doubter.of(answer)]
             if writer:
                 writer.write(result)
             results.append(result if as_json else {})  # text and tables need no more than a count
@@ -71,6 +82,23 @@ def classify(
         raise GenrecoreError(
             "The clip could not be used." if len(failures) == 1 else "No clip could be used."
         )
+
+
+def _doubter(asked: Any, quiet: bool) -> Any:
+    """What doubts; of runs whose clips cannot be looked at any more it knows less, and says so."""
+    from genrecore import doubter
+
+    with reporting(quiet=quiet) as report:
+        for one in asked.loaded:
+            try:
+                doubter.prepare(one.run, report)
+            except GenrecoreError as error:
+                err.print(
+                    f"Whether a file is unlike what {one.run.run_id} learned from, or among it, "
+                    f"cannot be told: {error}",
+                    markup=False,
+                )
+    return doubter.Doubter(asked.loaded)
 
 
 def _files(given: Iterable[Path], medium: str) -> tuple[list[Path], list[dict[str, str]]]:
@@ -107,11 +135,19 @@ def _say(result: dict[str, Any]) -> None:
     """The verdict as a line, and one a run where there are several."""
     if "runs" not in result:
         out.print(f"{result['path']}: {_likeliest(result['proba'])}", markup=False)
+        _say_doubts(result)
         return
     average = f"{_likeliest(result['proba'])} on average. " if "proba" in result else ""
     out.print(f"{result['path']}: {average}{result['agreement']}", markup=False)
     for one in result["runs"]:
         out.print(f"    {one['run']}: {_likeliest(one['proba'])}", markup=False)
+    _say_doubts(result)
+
+
+def _say_doubts(result: dict[str, Any]) -> None:
+    for one in result.get("doubts", []):
+        whose = f"{', '.join(one['runs'])}: " if one["runs"] and "runs" in result else ""
+        out.print(f"    {whose}{one['sentence']}", markup=False)
 
 
 def _likeliest(proba: dict[str, float]) -> str:
@@ -120,20 +156,29 @@ def _likeliest(proba: dict[str, float]) -> str:
 
 
 class _Table:
-    """Lines of `path, run, genre, p_<genre>…`; the run `average` where there are several."""
+    """Lines of `path, run, genre, p_<genre>…`, and `doubts` where they are asked for: their kinds;
+    the run `average` where there are several."""
 
-    def __init__(self, asked: Any) -> None:
+    def __init__(self, asked: Any, with_doubts: bool) -> None:
+        self.with_doubts = with_doubts
         self.genres = sorted({genre for one in asked.loaded for genre in one.genres})
         self.lines = csv.writer(sys.stdout, lineterminator="\n")
-        self.lines.writerow(["path", "run", "genre", *(f"p_{genre}" for genre in self.genres)])
+        shares = [f"p_{genre}" for genre in self.genres]
+        doubts = ["doubts"] if with_doubts else []
+        self.lines.writerow(["path", "run", "genre", *shares, *doubts])
 
     def write(self, result: dict[str, Any]) -> None:
         for one in result.get("runs", [result]):
-            self._line(result["path"], one["run"], one)
+            about = [
+                d for d in result.get("doubts", []) if not d["runs"] or one["run"] in d["runs"]
+            ]
+            self._line(result["path"], one["run"], one, about)
         if "runs" in result and "proba" in result:
-            self._line(result["path"], "average", result)
+            about = [d for d in result.get("doubts", []) if not d["runs"]]
+            self._line(result["path"], "average", result, about)
 
-    def _line(self, path: str, run: str, said: dict[str, Any]) -> None:
+    def _line(self, path: str, run: str, said: dict[str, Any], about: list[dict[str, Any]]) -> None:
         proba = said["proba"]
         shares = [f"{proba[genre]:.6f}" if genre in proba else "" for genre in self.genres]
-        self.lines.writerow([path, run, said["genre"], *shares])
+        kinds = [", ".join(one["kind"] for one in about)] if self.with_doubts else []
+        self.lines.writerow([path, run, said["genre"], *shares, *kinds])

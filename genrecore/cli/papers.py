@@ -10,7 +10,7 @@ import typer
 from genrecore import leaklab, papers
 from genrecore.cli.app import app
 from genrecore.cli.output import JSON, out, print_json, print_table, reporting
-from genrecore.cli.planned import follow_plan
+from genrecore.cli.planned import BACKGROUND, DRY_RUN, YES, follow_plan
 from genrecore.cli.sweeping import agreed, estimate_facts, estimated, print_summary
 from genrecore.datasets import DATASETS, known
 from genrecore.errors import UsageError
@@ -125,13 +125,9 @@ def run_paper(
     set_: Annotated[
         list[str] | None, typer.Option("--set", help="An option of the dataset: --set n_genres=4.")
     ] = None,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Show the runs and the time they take; queue none.")
-    ] = False,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before queueing.")] = False,
-    background: Annotated[
-        bool, typer.Option("--background", help="Queue the runs and return at once.")
-    ] = False,
+    dry_run: DRY_RUN = False,
+    yes: YES = False,
+    background: BACKGROUND = False,
     as_json: JSON = False,
 ) -> None:
     """Train a study's rows: all of them, under both protocols, unless told otherwise. What is done

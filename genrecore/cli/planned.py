@@ -25,6 +25,13 @@ plans_app = typer.Typer(
 app.add_typer(plans_app, name="plans")
 
 PLAN = Annotated[str, typer.Argument(help="A plan's id, a part of it, or 'latest'.")]
+DRY_RUN = Annotated[
+    bool, typer.Option("--dry-run", help="Show the runs and the time they take; queue none.")
+]
+YES = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before queueing.")]
+BACKGROUND = Annotated[
+    bool, typer.Option("--background", help="Queue the runs and return at once.")
+]
 
 
 def said_begun(plan: Plan, as_json: bool, words: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import Annotated
 
@@ -91,13 +92,16 @@ def embed(
     as_json: JSON = False,
 ) -> None:
     """Where a run puts its clips: what stands before its last layer, and a map of it (PCA and
-    t-SNE). Computed once and kept in the cache; page 'Errors' draws it."""
-    from genrecore import embedding, projection
+    t-SNE). Computed once and kept in the cache; page 'Errors' draws it, page 'Classify' tells by it
+    which recordings are unlike them all, or the same."""
+    from genrecore import doubter, embedding, projection
 
     found = runs.find(run)
     with reporting(quiet=as_json) as report:
         made = embedding.embed(found, report)
         drawn = projection.project(found, report)
+        with contextlib.suppress(GenrecoreError):  # without its dataset there is a map as well
+            doubter.prepare(found, report)
     if to is not None:
         columns = [f"e{k}" for k in range(made.values.shape[1])]
         values = pd.DataFrame(made.values, columns=columns)

@@ -15,7 +15,14 @@ from genrecore import leaklab, plan_values, plans, runs
 from genrecore.cli.app import app
 from genrecore.cli.flags import with_flags
 from genrecore.cli.output import JSON, duration, err, out, print_json, print_table, reporting
-from genrecore.cli.planned import drive, follow_plan, said_begun
+from genrecore.cli.planned import (
+    BACKGROUND,
+    DRY_RUN,
+    YES,
+    drive,
+    follow_plan,
+    said_begun,
+)
 from genrecore.cli.training import CONFIG, PRESET
 from genrecore.config import RunConfig
 from genrecore.errors import GenrecoreError, UsageError
@@ -61,13 +68,9 @@ def sweep(
     again: Annotated[
         bool, typer.Option("--again", help="Train also what is done with the same settings.")
     ] = False,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Show the runs and the time they take; queue none.")
-    ] = False,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before queueing.")] = False,
-    background: Annotated[
-        bool, typer.Option("--background", help="Queue the runs and return at once.")
-    ] = False,
+    dry_run: DRY_RUN = False,
+    yes: YES = False,
+    background: BACKGROUND = False,
     as_json: JSON = False,
 ) -> None:
     """Train every combination of several values: models, seeds, splits, any field.

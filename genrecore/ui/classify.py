@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from genrecore import audio, doubt, inference, panel, plots
+from genrecore import audio, inference, panel, plots
 from genrecore.errors import GenrecoreError
 from genrecore.inference import Verdict
 from genrecore.panel import Answer, Panel
@@ -82,7 +82,7 @@ def view(of: Opened, runs: Sequence[Run], given: Sequence[Given]) -> None:
     """All clips as a table where there are several, and one of them in full."""
     picked: Given | None = given[0]
     if len(given) > 1:
-        picked = _choose(of, given)
+        picked = _choose(of, runs, given)
     if picked is None:
         return
     pictures = of.panel.loaded[0].medium == "image"
@@ -91,9 +91,9 @@ def view(of: Opened, runs: Sequence[Run], given: Sequence[Given]) -> None:
     _in_full(of, runs, picked, answer)
 
 
-def _choose(of: Opened, given: Sequence[Given]) -> Given | None:
+def _choose(of: Opened, runs: Sequence[Run], given: Sequence[Given]) -> Given | None:
     """The table of several clips, and the one that is picked; None where none can be used."""
-    judged = _answers(of, given)
+    judged = _answers(of, runs, given)
     problems = [one.answer.problem for one in judged if one.answer.problem]
     for problem in problems[:3]:
         st.error(plain(problem), icon=":material/error:")
@@ -113,15 +113,16 @@ def _choose(of: Opened, given: Sequence[Given]) -> Given | None:
     return good[choose_one("Show", list(good), "clip", words=words.__getitem__)]
 
 
-def _answers(of: Opened, given: Sequence[Given]) -> list[_Judged]:
+def _answers(of: Opened, runs: Sequence[Run], given: Sequence[Given]) -> list[_Judged]:
     """What the runs say of every clip, without their sound; computed once, with progress."""
-    kept = _kept_answers(of.key)
+    kept = _kept_answers(of.key, classify_doubt.kept(runs))
     waiting = [one for one in given if one.key not in kept]
     if waiting:
         bar = st.progress(0.0, f"Classifying {len(waiting)} clips …")
         found = of.panel.classify_many([one.path for one in waiting], [one.name for one in waiting])
         for n_done, (one, answer) in enumerate(zip(waiting, found, strict=True), start=1):
-            kept[one.key] = _Judged(_without_sound(answer), _doubts(answer))
+            doubts = classify_doubt.kinds(of.key, runs, of.panel.loaded, answer)
+            kept[one.key] = _Judged(_without_sound(answer), ", ".join(doubts))
             bar.progress(n_done / len(waiting), f"{n_done} of {len(waiting)} clips classified")
         bar.empty()
     return [
@@ -131,22 +132,17 @@ def _answers(of: Opened, given: Sequence[Given]) -> list[_Judged]:
 
 @dataclass(frozen=True)
 class _Judged:
-    """An answer without its sound, and what the sound itself gives to doubt, in a word."""
+    """An answer without its sound, and what there is to doubt of it, in a word each."""
 
     answer: Answer
     doubts: str
 
 
 @st.cache_resource(max_entries=4, show_spinner=False)
-def _kept_answers(key: tuple[tuple[str, int], ...]) -> dict[str, _Judged]:
+def _kept_answers(
+    key: tuple[tuple[str, int], ...], known: tuple[tuple[int, int], ...]
+) -> dict[str, _Judged]:
     return {}
-
-
-def _doubts(answer: Answer) -> str:
-    if not answer.verdicts or answer.verdicts[0].picture is not None:
-        return ""
-    longest = max(answer.verdicts, key=lambda one: len(one.wave))
-    return ", ".join(one.kind for one in doubt.of_sound(longest.wave, longest.sample_rate_hz))
 
 
 def _without_sound(answer: Answer) -> Answer:
@@ -166,18 +162,18 @@ def _summary(judged: Sequence[_Judged]) -> None:
         if len(answer.verdicts) > 1:
             n_agreeing = sum(verdict.genre == genre for verdict in answer.verdicts)
             row["Runs that say so"] = f"{n_agreeing} of {len(answer.verdicts)}"
-        row["Sounds like"] = one.doubts or None
+        row["Doubts"] = one.doubts or None
         if first.duration_s:
             row["Length"] = f"{first.duration_s:.1f} s"
         rows.append(row)
     table = pd.DataFrame(rows)
-    if table["Sounds like"].isna().all():
-        table = table.drop(columns="Sounds like")
+    if table["Doubts"].isna().all():
+        table = table.drop(columns="Doubts")
     st.dataframe(
         in_percent(table, ["Probability"]),
         hide_index=True,
         height=min(38 + 35 * len(rows), 330),
-        placeholder="music",
+        placeholder="none",
         column_config={"Probability": share_column()},
     )
 
@@ -263,7 +259,7 @@ def _in_full(of: Opened, runs: Sequence[Run], picked: Given, answer: Answer) -> 
         st.caption(_what_was_judged(longest))
     _bars(of, answer)
     with doubts:
-        classify_doubt.warnings(of.key, runs, of.panel.loaded, verdicts, picked.key)
+        classify_doubt.warnings(of.key, runs, of.panel.loaded, answer, picked.key)
     views = dict(_VIEWS)
     if longest.picture is not None:
         views = {"trust": _VIEWS["trust"]}

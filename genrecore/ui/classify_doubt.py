@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import streamlit as st
 
-from genrecore import doubt, embedding, embedding_store, familiarity, recognition
-from genrecore.doubt import Doubt
+from genrecore import doubt, embedding, embedding_store, recognition
+from genrecore.doubter import Doubter, Told
 from genrecore.embedding_store import Embedding
 from genrecore.errors import GenrecoreError
-from genrecore.familiarity import Familiarity
 from genrecore.inference import LoadedRun, Verdict
 from genrecore.jobs import start_task
-from genrecore.recognition import KnownClips
+from genrecore.panel import Answer
 from genrecore.runs import Run
 from genrecore.ui import readers
 from genrecore.ui.choices import choose_one
@@ -27,7 +26,6 @@ from genrecore.ui.frame import empty, plain, section, sentences
 
 Keys = tuple[tuple[str, int], ...]
 
-_MOST_COMPARED = 1_000  # clips of a run whose fingerprints are looked up without being asked
 _ICONS = {
     doubt.SILENT: ":material/volume_off:",
     doubt.NOISE: ":material/grain:",
@@ -39,64 +37,61 @@ _ICONS = {
 
 
 def warnings(
-    keys: Keys,
-    runs: Sequence[Run],
-    loaded: Sequence[LoadedRun],
-    verdicts: Sequence[Verdict],
-    clip: str,
+    keys: Keys, runs: Sequence[Run], loaded: Sequence[LoadedRun], answer: Answer, clip: str
 ) -> None:
-    """Reasons not to believe a verdict, each said once, with the run it is about."""
+    """Reasons not to believe a verdict, each said once, with the runs it is about."""
     if loaded[0].medium != "wave":
         return
-    longest = max(verdicts, key=lambda one: len(one.wave))
-    said: dict[tuple[str, str], list[str]] = {}
-    for one in _of_sound(clip, longest.start_s, len(longest.wave), longest):
-        said[one.kind, one.sentence] = []
-    for key, run, one_loaded, verdict in zip(keys, runs, loaded, verdicts, strict=True):
-        for one in _of_run(key, run, one_loaded, verdict, clip):
-            said.setdefault((one.kind, one.sentence), []).append(run.title)
-    for (kind, sentence), titles in said.items():
-        head = f"{', '.join(titles)}: " if titles and len(runs) > 1 else ""
-        box = st.info if kind == doubt.HELD_OUT else st.warning
-        box(plain(head + sentence), icon=_ICONS[kind])
+    titles = readers.titles(runs)
+    for one in _told(keys, kept(runs), clip, _part(answer), runs, loaded, answer):
+        about = ", ".join(titles[run_id] for run_id in one.runs)
+        head = f"{about}: " if about and len(runs) > 1 else ""
+        box = st.info if one.doubt.kind == doubt.HELD_OUT else st.warning
+        box(plain(head + one.doubt.sentence), icon=_ICONS[one.doubt.kind])
+    lacking = _doubter(keys, kept(runs), runs, loaded).lacking
+    if lacking:
+        _offer(lacking[0], "doubt_start")
 
 
-@st.cache_data(max_entries=64, show_spinner=False)
-def _of_sound(clip: str, start_s: float, n_samples: int, _verdict: Verdict) -> list[Doubt]:
-    return doubt.of_sound(_verdict.wave, _verdict.sample_rate_hz)
+def kinds(
+    keys: Keys, runs: Sequence[Run], loaded: Sequence[LoadedRun], answer: Answer
+) -> list[str]:
+    """The kinds of doubts about an answer, each once."""
+    told = _doubter(keys, kept(runs), runs, loaded).of(answer)
+    return list(dict.fromkeys(one.doubt.kind for one in told if one.doubt.kind != doubt.HELD_OUT))
 
 
-def _of_run(
-    key: tuple[str, int], run: Run, loaded: LoadedRun, verdict: Verdict, clip: str
-) -> list[Doubt]:
-    found = []
-    made = _embedded(run)
-    if made:
-        vector = _vector(key, clip, verdict.start_s, len(verdict.wave), loaded, verdict)
-        found += doubt.of_place(vector, _familiar(str(run.folder), made))
-    table = run.clips
-    if table is not None and len(table) <= _MOST_COMPARED:
-        # The music it learned from may not be here any more to compare with.
-        with (
-            st.spinner("Looking whether the run learned from it …"),
-            contextlib.suppress(GenrecoreError),
-        ):
-            found += _of_copies(key, clip, verdict.start_s, len(verdict.wave), run, verdict)
-    return found
+def _part(answer: Answer) -> tuple[tuple[float, int], ...]:
+    """Which part of the clip each run was shown."""
+    return tuple((one.start_s, len(one.wave)) for one in answer.verdicts)
 
 
-@st.cache_data(max_entries=64, show_spinner=False)
-def _of_copies(
-    key: tuple[str, int], clip: str, start_s: float, n_samples: int, _run: Run, _verdict: Verdict
-) -> list[Doubt]:
-    known = _known(key[0], readers.changed(_run, "clips.parquet"))
-    copies = recognition.copies_of(_verdict.wave, _verdict.sample_rate_hz, known)
-    return doubt.of_copies(copies, recognition.learned_from(_run, copies))
+def kept(runs: Sequence[Run]) -> tuple[tuple[int, int], ...]:
+    """When what is kept of the runs' clips was last written; zeros where nothing is."""
+    return tuple((_embedded(run), recognition.kept_at(run)) for run in runs)
 
 
-@st.cache_resource(max_entries=4, show_spinner=False)
-def _known(folder: str, changed: int) -> KnownClips:
-    return recognition.known_clips(Run(Path(folder)))
+@st.cache_resource(max_entries=6, show_spinner=False)
+def _doubter(
+    keys: Keys,
+    known: tuple[tuple[int, int], ...],
+    _runs: Sequence[Run],
+    _loaded: Sequence[LoadedRun],
+) -> Doubter:
+    return Doubter(_loaded)
+
+
+@st.cache_data(max_entries=64, show_spinner="Looking whether to believe it …")
+def _told(
+    keys: Keys,
+    known: tuple[tuple[int, int], ...],
+    clip: str,
+    part: tuple[tuple[float, int], ...],
+    _runs: Sequence[Run],
+    _loaded: Sequence[LoadedRun],
+    _answer: Answer,
+) -> list[Told]:
+    return _doubter(keys, known, _runs, _loaded).of(_answer)
 
 
 def _embedded(run: Run) -> int:
@@ -113,11 +108,6 @@ def _embedding(folder: str, made: int) -> Embedding:
     if found is None:
         raise GenrecoreError("The run's clips have to be looked at again: draw its map anew.")
     return found
-
-
-@st.cache_resource(max_entries=6, show_spinner=False)
-def _familiar(folder: str, made: int) -> Familiarity:
-    return familiarity.fit(_embedding(folder, made))
 
 
 @st.cache_data(max_entries=64, show_spinner=False)
@@ -194,22 +184,40 @@ def sounds_like(
 
 def _ask_for_embedding(run: Run) -> None:
     """The button that has the run's clips looked at, once."""
-    words = ["embed", run.run_id]
-    working = is_working(latest(words))
-    if not working:
+    if not is_working(latest(_words(run))):
         empty(
             "It is not known yet where this run puts its clips.",
             "Every clip goes through the network once; then the nearest ones can be heard, and a "
             "clip that is unlike all of them is told. That goes on when you close this page.",
         )
+    _button(run, "embed_start", "primary")
+
+
+def _offer(run: Run, key: str) -> None:
+    """Says that doubts about a run are not complete, with the button that makes them so."""
+    if not is_working(latest(_words(run))):
+        st.caption(
+            plain(
+                f"Whether the clip is unlike what {run.title} learned from, or is among it, is not "
+                "known: its clips have to be looked at first."
+            )
+        )
+    _button(run, key, "tertiary")
+
+
+def _words(run: Run) -> list[str]:
+    return ["embed", run.run_id]
+
+
+def _button(run: Run, key: str, kind: Literal["primary", "tertiary"]) -> None:
     if st.button(
         "Look where its clips lie",
-        type="primary",
+        type=kind,
         icon=":material/scatter_plot:",
-        key="embed_start",
-        disabled=working,
+        key=key,
+        disabled=is_working(latest(_words(run))),
     ):
         with sentences():
-            start_task(words, f"Drawing the map of {run.title}")
+            start_task(_words(run), f"Looking where the clips of {run.title} lie")
             st.rerun()
-    watch(words)
+    watch(_words(run))
