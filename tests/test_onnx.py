@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import pytest
 import requests
 import torch
 from commands import command, genrecore, refused
+from conftest import trained
 from safetensors import safe_open
 from test_audio import noise, wav_bytes
 from test_panel import of_pictures
@@ -22,6 +24,7 @@ from untrained import GENRES, untrained
 
 from genrecore import audio, bundle, inference, onnx_export, panel
 from genrecore.classifier import fits
+from genrecore.config import RunConfig
 from genrecore.corpus import dequantise, quantise
 from genrecore.errors import GenrecoreError
 from genrecore.features import FEATURES
@@ -29,6 +32,8 @@ from genrecore.inference import LoadedRun
 from genrecore.models import MODELS
 from genrecore.runs import Run
 from genrecore.service import Limits
+
+Tiny = Callable[..., RunConfig]
 
 
 @pytest.fixture(scope="module")
@@ -236,3 +241,18 @@ def test_a_bundle_of_pictures(store: Path, tmp_path: Path) -> None:
     folder = bundle.to_bundle(inference.load(of_pictures(store)), tmp_path / "others")
     assert not (folder / "preprocessor_config.json").exists()
     assert "image-classification" in (folder / "README.md").read_text()
+
+
+def test_a_bundle_of_a_classical_model(store: Path, tiny: Tiny, tmp_path: Path) -> None:
+    run = trained(tiny(feature="descriptors", model="logistic_regression"), store)
+    assert run.state == "done", run.reason
+    loaded = inference.load(run)
+    folder = bundle.to_bundle(loaded, tmp_path / "mine")
+    assert (folder / "model.skops").exists()
+    assert not (folder / "model.safetensors").exists()
+    wave = wav_bytes(noise(3.3, 22_050))
+    expected, found = loaded.classify(wave), bundle.load(folder).classify(wave)
+    assert np.array_equal(found.proba, expected.proba)
+    refused(
+        genrecore("export", str(run.folder), "--onnx", str(tmp_path / "m.onnx")), 1, "scikit-learn"
+    )
