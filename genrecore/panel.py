@@ -12,6 +12,7 @@ import numpy as np
 
 from genrecore import inference
 from genrecore.corpus import in_order
+from genrecore.datasets import DATASETS
 from genrecore.errors import GenrecoreError, UsageError
 from genrecore.inference import Excerpt, LoadedRun, Verdict, by_genre
 from genrecore.jobfolder import in_words
@@ -80,6 +81,7 @@ class Panel:
         loaded: The runs.
         genres: What all of them tell apart; None where they differ, and nothing is averaged.
         note: Why nothing is averaged; empty where it is, or for one run.
+        caution: That runs know music alone that was made up, in a sentence; else empty.
     """
 
     def __init__(self, loaded: Sequence[LoadedRun]) -> None:
@@ -105,6 +107,7 @@ class Panel:
         self.note = (
             "" if alike else "The runs tell different genres apart, so they are not averaged."
         )
+        self.caution = _caution(self.loaded)
 
     def classify(
         self,
@@ -198,6 +201,18 @@ class Panel:
                 made[wanted] = one.read(source, name, start_s, length_s)
             excerpts.append(made[wanted])
         return excerpts
+
+
+def _caution(loaded: Sequence[LoadedRun]) -> str:
+    made_up = [
+        one.run.run_id for one in loaded if DATASETS[one.config.dataset.name].facts.get("made_up")
+    ]
+    if not made_up:
+        return ""
+    return (
+        f"Trained on music that genrecore makes itself: {', '.join(made_up)}. Real music belongs "
+        "to none of its genres, whatever the verdict."
+    )
 
 
 _MOST_WAITING = 64  # files decoded and not yet judged

@@ -167,6 +167,7 @@ def test_noise_is_doubted_and_a_training_clip_is_known(runs: dict[str, Run]) -> 
     soundfile.write(stream, noises(1, 3.0)[0], 22_050, format="WAV")
     app = given(open_page("classify", run=run.run_id), ("hiss.wav", stream.getvalue()))
     assert "This is like noise" in words(app)
+    assert f"genrecore makes itself: {run.title}. Real music belongs to none" in words(app)
     assert run.clips is not None
     row = run.clips[run.clips["split"] == "train"].iloc[0]
     app = given(app, ("mine.wav", Path(row["path"]).read_bytes()))

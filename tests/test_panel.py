@@ -225,3 +225,18 @@ def test_a_trained_runs_own_clips_come_out_as_stored(store: Path, tiny: Tiny) ->
     # The same float32 arithmetic in batches of another size: rounding only.
     columns = [f"p_{genre}" for genre in asked.genres]
     np.testing.assert_allclose(made, predicted[columns].to_numpy(float), atol=2e-6)
+
+
+def test_a_run_on_made_up_music_says_so_and_one_on_real_music_does_not(
+    store: Path, music: Path, real_data: Path
+) -> None:
+    made_up = untrained(store)
+    folder = str(real_data / "gtzan")
+    real = untrained(store, seed=8, dataset="gtzan", dataset__folder=folder)
+    assert panel.load([real]).caution == ""
+    both = panel.load([made_up, real])
+    assert f"genrecore makes itself: {made_up.run_id}. Real music" in both.caution
+    said = genrecore("classify", str(music / "a.wav"), "--run", str(made_up.folder))
+    assert panel.load([made_up]).caution in said.stderr
+    said = genrecore("classify", str(music / "a.wav"), "--run", str(real.folder))
+    assert said.stderr == ""

@@ -78,6 +78,8 @@ def classify(
         out.print(asked.note, markup=False)
     for failure in failures:
         err.print(failure["error"], markup=False)
+    if asked.caution and results:
+        err.print(asked.caution, markup=False)
     if failures and not results:
         raise GenrecoreError(
             "The clip could not be used." if len(failures) == 1 else "No clip could be used."

@@ -74,6 +74,7 @@ class DemoOptions(Options):
     options=DemoOptions,
     needs_folder=False,
     medium=medium_of_form,
+    made_up=True,
 )
 def demo(options: DemoOptions, report: Report) -> pd.DataFrame:
     """Clip table of synthesised music, mono 16-bit wav at 22 050 Hz, made if it is not there yet.

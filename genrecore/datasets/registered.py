@@ -13,7 +13,7 @@ from genrecore.registry import Registry
 
 DATASETS = Registry("dataset")
 """Datasets. Facts: `needs_folder`, whether its files must be there already; where they can be
-downloaded, `archives`, and `download_gib`, how much that is.
+downloaded, `archives`, and `download_gib`, how much that is; `made_up`, where it is no real music.
 
 The thing is `loader(options, report) -> clip table`.
 """

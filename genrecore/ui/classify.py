@@ -53,6 +53,12 @@ class Opened:
     key: tuple[tuple[str, int], ...]
     titles: tuple[str, ...]
 
+    def in_titles(self, words: str) -> str:
+        """The words with titles in place of the runs' ids."""
+        for one, title in zip(self.panel.loaded, self.titles, strict=True):
+            words = words.replace(one.run.run_id, title)
+        return words
+
 
 def opened(runs: Sequence[Run]) -> Opened:
     """The runs in memory, loaded where they are not.
@@ -80,6 +86,8 @@ def _panel(key: tuple[tuple[str, int], ...]) -> Panel:
 
 def view(of: Opened, runs: Sequence[Run], given: Sequence[Given]) -> None:
     """All clips as a table where there are several, and one of them in full."""
+    if of.panel.caution:
+        st.info(plain(of.in_titles(of.panel.caution)), icon=":material/toys:")
     picked: Given | None = given[0]
     if len(given) > 1:
         picked = _choose(of, runs, given)
@@ -280,9 +288,7 @@ def _headline(of: Opened, answer: Answer) -> None:
     if len(verdicts) == 1:
         st.markdown(_in_words(verdicts[0].genres, verdicts[0].proba))
         return
-    words = answer.agreement
-    for verdict, title in zip(verdicts, of.titles, strict=True):
-        words = words.replace(verdict.run_id, title)
+    words = of.in_titles(answer.agreement)
     if answer.average is not None:
         st.markdown(_in_words(verdicts[0].genres, answer.average, " on average"))
         st.markdown(plain(words))
