@@ -183,10 +183,12 @@ def test_where_nothing_is_kept_of_a_runs_clips_the_page_offers_to_look(
     try:
         app = given(open_page("classify", run="copied-run"), ("tone.wav", wav(2.9)))
         assert "or is among it, is not known: its clips have to be looked at first." in words(app)
-        assert app.button(key="doubt_start").label == "Look where its clips lie"
+        looking = [one.key for one in app.button if one.label == "Look where its clips lie"]
+        assert looking == ["doubt_start"]
         app = again(app, view="like")
         assert "It is not known yet where this run puts its clips." in words(app)
-        assert app.button(key="embed_start").label == "Look where its clips lie"
+        looking = [one.key for one in app.button if one.label == "Look where its clips lie"]
+        assert looking == ["embed_start"]
     finally:
         shutil.rmtree(other)
     app = given(open_page("classify", run=runs["first"].run_id), ("tone.wav", wav(2.9)))

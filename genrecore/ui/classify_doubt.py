@@ -18,7 +18,7 @@ from genrecore.jobs import start_task
 from genrecore.panel import Answer
 from genrecore.runs import Run
 from genrecore.ui import readers
-from genrecore.ui.choices import choose_one
+from genrecore.ui.choices import choose_one, chosen
 from genrecore.ui.dataset_listening import show
 from genrecore.ui.dataset_readers import Dataset
 from genrecore.ui.dataset_tasks import is_working, latest, watch
@@ -49,8 +49,8 @@ def warnings(
         box = st.info if one.doubt.kind == doubt.HELD_OUT else st.warning
         box(plain(head + one.doubt.sentence), icon=_ICONS[one.doubt.kind])
     lacking = _doubter(keys, kept(runs), runs, loaded).lacking
-    if lacking:
-        _offer(lacking[0], "doubt_start")
+    if lacking and chosen("view") != "like":  # which has a button of its own
+        _offer(lacking[0])
 
 
 def kinds(
@@ -193,7 +193,7 @@ def _ask_for_embedding(run: Run) -> None:
     _button(run, "embed_start", "primary")
 
 
-def _offer(run: Run, key: str) -> None:
+def _offer(run: Run) -> None:
     """Says that doubts about a run are not complete, with the button that makes them so."""
     if not is_working(latest(_words(run))):
         st.caption(
@@ -202,7 +202,7 @@ def _offer(run: Run, key: str) -> None:
                 "known: its clips have to be looked at first."
             )
         )
-    _button(run, key, "tertiary")
+    _button(run, "doubt_start", "tertiary")
 
 
 def _words(run: Run) -> list[str]:
