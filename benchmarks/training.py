@@ -48,6 +48,7 @@ from genrecore.classifier import Classifier  # noqa: E402
 from genrecore.config import RunConfig, with_values  # noqa: E402
 from genrecore.epochs import Clips  # noqa: E402
 from genrecore.examples import Examples  # noqa: E402
+from genrecore.feed import Feed  # noqa: E402
 from genrecore.jobfolder import Status  # noqa: E402
 from genrecore.models import MODELS  # noqa: E402
 from genrecore.preparation import Prepared  # noqa: E402
@@ -214,10 +215,14 @@ def ours(
     folder = Path(tempfile.mkdtemp(prefix="genrecore-benchmark-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     draws = torch.Generator().manual_seed(0)
+    feed: Feed | None = None
 
     def turn(steps: int) -> Pace:
+        nonlocal feed
         status = Status(folder)
         trainer = Trainer(config, net, examples, chosen, status, reporting(status, steps))
+        feed = feed or trainer.feed  # a run has one: what it looks at first it looks at once
+        trainer.feed = feed
         keep = steps * size
         many = everywhere.repeat(math.ceil(keep / len(everywhere)))
         if everything:
