@@ -1,24 +1,26 @@
 """Classifying over HTTP: `POST /classify` with a file, `GET /healthz`, `GET /openapi.json`.
 
 Whatever goes wrong is answered with one sentence as JSON and the code that belongs to it. A file is
-received to its end, or to the limit of size or time, before anything is decoded; decoding uses as
-many threads as there are cores, and one file at a time goes through the networks.
+received to its end, or to the limit of size or time, before anything is decoded. As many files are
+worked on at once as there are cores, each with its share of them: one alone gets them all, and
+threads of several would only wait for one another.
 """
 
 from __future__ import annotations
 
 import asyncio
+import copy
 import hmac
-import os
 import threading
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from tempfile import SpooledTemporaryFile
 from typing import IO, Any
 
+import torch
 from starlette.applications import Starlette
 from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
@@ -88,9 +90,11 @@ class _Service:
             asked, bool(limits.token), limits.most_bytes, limits.within_s
         )
         self.n_working = 0
-        # Networks use all cores for one file: two at once would only be in each other's way.
-        self.judging = threading.Lock()
-        self.threads = ThreadPoolExecutor(os.cpu_count(), thread_name_prefix="classify")
+        self.n_cores = torch.get_num_threads()
+        self.gate = threading.Lock()
+        self.n_judged_now = 0
+        self.doubting = threading.Lock()
+        self.threads = ThreadPoolExecutor(self.n_cores, thread_name_prefix="classify")
 
     @asynccontextmanager
     async def life(self, _: Starlette) -> AsyncIterator[None]:
@@ -144,18 +148,32 @@ class _Service:
         length_s: float | None,
         with_doubts: bool,
     ) -> dict[str, Any]:
-        excerpts = self.asked.read(file, name, start_s, length_s)  # type: ignore[arg-type]
-        with self.judging:
+        with self._some_cores():
+            excerpts = self.asked.read(file, name, start_s, length_s)  # type: ignore[arg-type]
             (answer,) = self.asked.judge([excerpts])
             if not with_doubts:
                 return answer.as_dict()
-            doubts = [told.as_dict() for told in self.doubter.of(answer)]
+            with self.doubting:
+                doubts = [told.as_dict() for told in self.doubter.of(answer)]
         return {**answer.as_dict(), "doubts": doubts}
+
+    @contextmanager
+    def _some_cores(self) -> Iterator[None]:
+        """Inside, this thread's networks use its share of the cores."""
+        with self.gate:
+            self.n_judged_now += 1
+            torch.set_num_threads(max(1, self.n_cores // self.n_judged_now))  # of this thread alone
+        try:
+            yield
+        finally:
+            with self.gate:
+                self.n_judged_now -= 1
 
     @cached_property
     def doubter(self) -> Doubter:
         """Read when it is first asked for: what is kept of a run's clips may be large."""
-        return Doubter(self.asked.loaded)
+        # With networks of its own: looking into one must not meet a verdict in another thread.
+        return Doubter(copy.deepcopy(self.asked.loaded))
 
     def _done(self, file: IO[bytes]) -> None:
         self.n_working -= 1
