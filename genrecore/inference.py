@@ -202,9 +202,13 @@ class LoadedRun:
             for k, one in enumerate(excerpts)
         ]
 
-    def n_segments(self, excerpt: Excerpt) -> int:
-        """How many pieces the network is shown of an excerpt."""
-        return 1 if self.medium == "image" else len(self._starts(excerpt))
+    @property
+    def n_segments_a_clip(self) -> int:
+        """How many pieces the network is shown of what is judged of a long file."""
+        if self.medium == "image":
+            return 1
+        n_samples = round(self.config.audio.clip_s * self.config.audio.sample_rate_hz)
+        return len(segment_starts(n_samples, self.n_segment, self.config.segments.overlap))
 
     @property
     def batch_size(self) -> int:

@@ -3,12 +3,14 @@ same rate and length, and segments of many files go through a network together."
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
+import torch
 
 from genrecore import inference
 from genrecore.corpus import in_order
@@ -129,8 +131,8 @@ class Panel:
     ) -> Iterator[Answer]:
         """What each run says of each file, in order; a file that cannot be used has a `problem`.
 
-        Files are decoded in threads while others go through the networks; a bounded number is in
-        memory, however many there are.
+        A core takes a few files at a time, from decoding to the verdict: threads that share a
+        network wait for one another. A bounded number is in memory, however many there are.
 
         Args:
             sources: Paths, files' bytes or open files.
@@ -138,6 +140,10 @@ class Panel:
             report: Told of the files.
         """
         names = names or [_name_of(source) for source in sources]
+        n_cores, n_files = torch.get_num_threads(), len(sources)
+        size = max(1, min(self._files_a_batch(), math.ceil(n_files / n_cores)))
+        groups = [range(first, min(first + size, n_files)) for first in range(0, n_files, size)]
+        n_threads = max(1, n_cores // max(1, len(groups)))
 
         def read(place: int) -> list[Excerpt] | Answer:
             try:
@@ -145,25 +151,22 @@ class Panel:
             except (GenrecoreError, OSError) as error:
                 return Answer(names[place], problem=in_words(error))
 
-        waiting: list[list[Excerpt] | Answer] = []
-        n_waiting = n_done = 0
-        report("Classifying", 0, len(sources))
-        for found in in_order(read, list(range(len(sources)))):
-            waiting.append(found)
-            if isinstance(found, list):
-                n_waiting += self.loaded[0].n_segments(found[0])
-            if n_waiting >= self.loaded[0].batch_size or len(waiting) >= _MOST_WAITING:
-                yield from self._judged(waiting)
-                n_done += len(waiting)
-                report("Classifying", n_done, len(sources))
-                waiting, n_waiting = [], 0
-        yield from self._judged(waiting)
-        report("Classifying", len(sources), len(sources))
+        def answers(places: range) -> list[Answer]:
+            torch.set_num_threads(n_threads)  # of this thread alone
+            found = [read(place) for place in places]
+            judged = iter(self.judge([one for one in found if isinstance(one, list)]))
+            return [next(judged) if isinstance(one, list) else one for one in found]
 
-    def _judged(self, waiting: list[list[Excerpt] | Answer]) -> Iterator[Answer]:
-        good = iter(self.judge([one for one in waiting if isinstance(one, list)]))
-        for one in waiting:
-            yield next(good) if isinstance(one, list) else one
+        n_done = 0
+        report("Classifying", n_done, n_files)
+        for some in in_order(answers, groups):
+            n_done += len(some)
+            yield from some
+            report("Classifying", n_done, n_files)
+
+    def _files_a_batch(self) -> int:
+        """Files of a training clip's length whose segments fill a batch of every run's."""
+        return min(one.batch_size // one.n_segments_a_clip for one in self.loaded)
 
     def judge(self, files: list[list[Excerpt]]) -> list[Answer]:
         """Answers on files, of each of which `read` gave the excerpts."""
@@ -213,9 +216,6 @@ def _caution(loaded: Sequence[LoadedRun]) -> str:
         f"Trained on music that genrecore makes itself: {', '.join(made_up)}. Real music belongs "
         "to none of its genres, whatever the verdict."
     )
-
-
-_MOST_WAITING = 64  # files decoded and not yet judged
 
 
 def load(names: Sequence[str | Path | Run]) -> Panel:
