@@ -315,13 +315,16 @@ def _calibration(side: Side) -> pd.DataFrame:
     return found.assign(run_id=side.key, title=side.title)
 
 
+_COUNT_STEPS = ("Training", "Testing", "Looking where clips lie")  # phases whose total counts them
+
+
 def curves(run: Run) -> pd.DataFrame:
     """`run_id, title, epoch, split, loss, accuracy, lr, step, seconds` of one run, train and
     validation: `step` counts optimiser steps (nan where their number is not known), `seconds` the
     time since training began, both to the end of the epoch."""
     history = run.history
     total, phase = run.status.get("total"), str(run.status.get("phase"))
-    n_steps = float(total or nan) / run.n_epochs if phase in ("Training", "Testing") else nan
+    n_steps = float(total or nan) / run.n_epochs if phase in _COUNT_STEPS else nan
     splits = [split for split in ("train", "valid") if f"{split}_loss" in history]
     n = len(history)
 

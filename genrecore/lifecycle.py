@@ -176,11 +176,12 @@ def _keep_embedding(
     """Looks where the run's clips lie, so that a clip unlike all of them is told at once; without
     it the run is done as well."""
 
-    def still_testing(*_: Any) -> None:
-        report("Testing", status.values.get("done", 0), status.values.get("total", 0))
+    def tell(phase: str, *_: int) -> None:
+        # The counts stay those of the steps: pages read from them how many an epoch has.
+        report(phase, status.values.get("done", 0), status.values.get("total", 0))
 
     try:
-        embedding.keep(run, classifier.eval(), examples, corpus, still_testing)
+        embedding.keep(run, classifier.eval(), examples, corpus, tell)
     except Stopped:
         _say(run, "Asked to stop: where its clips lie is not known yet.")
     except Exception as error:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from commands import command, genrecore, refused
 from conftest import trained
 from PIL import Image
@@ -19,7 +20,7 @@ from test_audio_aac import encode
 from untrained import GENRES, untrained
 
 import genrecore as package
-from genrecore import inference, panel
+from genrecore import audio, inference, panel
 from genrecore.calibration import tempered
 from genrecore.config import RunConfig
 from genrecore.errors import AudioError, UsageError
@@ -75,6 +76,34 @@ def test_many_files_get_the_verdicts_they_get_alone(three: list[Run], music: Pat
             assert verdict.proba.sum() == pytest.approx(1.0)
         mean = np.mean([verdict.proba for verdict in answer.verdicts], axis=0)
         np.testing.assert_allclose(answer.average, mean, atol=1e-12)
+
+
+def test_the_timeline_is_what_the_network_says_of_each_window_alone(
+    three: list[Run], music: Path
+) -> None:
+    run = three[2]  # windows overlap by half
+    loaded = inference.load(run)
+    rate_hz = run.config.audio.sample_rate_hz
+    n_window = round(run.config.segments.segment_s * rate_hz)
+    for path in paths_in(music):
+        verdict = loaded.classify(path)
+        decoded = audio.decode(path, rate_hz, middle_s=run.config.audio.clip_s)
+        wave = np.rint(decoded.wave * 32768).clip(-32768, 32767) / 32768  # as of 16 bits
+        rows = verdict.segments
+        assert len(rows) == 1 or (rows["start_s"].diff().dropna() > 0).all()
+        said = []
+        for row in rows.itertuples():
+            begin = round((row.start_s - decoded.start_s) * rate_hz)
+            window = np.zeros(n_window, np.float32)
+            piece = wave[begin : begin + n_window]
+            window[: len(piece)] = piece
+            with torch.inference_mode():
+                logits = loaded.classifier(torch.from_numpy(window)[None, None])
+            said.append(logits.double().softmax(1)[0].numpy())
+        # float32 in batches of another size: rounding only.
+        shown = rows[[f"p_{genre}" for genre in GENRES]].to_numpy()
+        np.testing.assert_allclose(shown, said, atol=2e-5)
+        np.testing.assert_allclose(verdict.uncalibrated, np.mean(said, axis=0), atol=2e-5)
 
 
 def test_probabilities_are_calibrated_and_verdicts_are_as_they_were(
