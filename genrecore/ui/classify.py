@@ -86,7 +86,7 @@ def _panel(key: tuple[tuple[str, int], ...]) -> Panel:
 
 def view(of: Opened, runs: Sequence[Run], given: Sequence[Given]) -> None:
     """All clips as a table where there are several, and one of them in full."""
-    if of.panel.caution:
+    if of.panel.caution and not all(one.genre for one in given):  # else they are a dataset's own
         st.info(plain(of.in_titles(of.panel.caution)), icon=":material/toys:")
     picked: Given | None = given[0]
     if len(given) > 1:
