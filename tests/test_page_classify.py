@@ -173,6 +173,7 @@ def test_noise_is_doubted_and_a_training_clip_is_known(runs: dict[str, Run]) -> 
     app = given(app, ("mine.wav", Path(row["path"]).read_bytes()))
     assert f"it is {row['clip_id']}" in words(app)
     assert "That it is recognised proves nothing." in words(app)
+    assert "genrecore makes itself" not in words(app)
 
 
 def test_where_nothing_is_kept_of_a_runs_clips_the_page_offers_to_look(

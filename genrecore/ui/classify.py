@@ -86,8 +86,6 @@ def _panel(key: tuple[tuple[str, int], ...]) -> Panel:
 
 def view(of: Opened, runs: Sequence[Run], given: Sequence[Given]) -> None:
     """All clips as a table where there are several, and one of them in full."""
-    if of.panel.caution and not all(one.genre for one in given):  # else they are a dataset's own
-        st.info(plain(of.in_titles(of.panel.caution)), icon=":material/toys:")
     picked: Given | None = given[0]
     if len(given) > 1:
         picked = _choose(of, runs, given)
@@ -267,7 +265,8 @@ def _in_full(of: Opened, runs: Sequence[Run], picked: Given, answer: Answer) -> 
         st.caption(_what_was_judged(longest))
     _bars(of, answer)
     with doubts:
-        classify_doubt.warnings(of.key, runs, of.panel.loaded, answer, picked.key)
+        caution = of.in_titles(of.panel.caution)
+        classify_doubt.warnings(of.key, runs, of.panel.loaded, answer, picked.key, caution)
     views = dict(_VIEWS)
     if longest.picture is not None:
         views = {"trust": _VIEWS["trust"]}

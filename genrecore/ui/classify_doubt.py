@@ -37,13 +37,22 @@ _ICONS = {
 
 
 def warnings(
-    keys: Keys, runs: Sequence[Run], loaded: Sequence[LoadedRun], answer: Answer, clip: str
+    keys: Keys,
+    runs: Sequence[Run],
+    loaded: Sequence[LoadedRun],
+    answer: Answer,
+    clip: str,
+    caution: str,
 ) -> None:
-    """Reasons not to believe a verdict, each said once, with the runs it is about."""
+    """Reasons not to believe a verdict, each said once, with the runs it is about; `caution` where
+    the clip is none of their own."""
     if loaded[0].medium != "wave":
         return
     titles = readers.titles(runs)
-    for one in _told(keys, kept(runs), clip, _part(answer), runs, loaded, answer):
+    told = _told(keys, kept(runs), clip, _part(answer), runs, loaded, answer)
+    if caution and not any(one.doubt.kind in (doubt.LEARNED, doubt.HELD_OUT) for one in told):
+        st.info(plain(caution), icon=":material/toys:")
+    for one in told:
         about = ", ".join(titles[run_id] for run_id in one.runs)
         head = f"{about}: " if about and len(runs) > 1 else ""
         box = st.info if one.doubt.kind == doubt.HELD_OUT else st.warning
