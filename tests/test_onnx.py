@@ -35,6 +35,8 @@ from genrecore.service import Limits
 
 Tiny = Callable[..., RunConfig]
 
+pytestmark = pytest.mark.xdist_group("onnx")  # one worker exports the file that the tests ask
+
 
 @pytest.fixture(scope="module")
 def written(tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, Path]:
