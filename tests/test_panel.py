@@ -191,6 +191,9 @@ def test_a_run_on_pictures_takes_pictures_and_says_why_not_audio(
     (tmp_path / "text.png").write_text("words")
     with pytest.raises(AudioError, match=r"^text\.png cannot be read as a picture: its content"):
         loaded.classify(tmp_path / "text.png")
+    said = genrecore("classify", str(tmp_path / "p.png"), "--run", run.run_id, "--doubts", "--json")
+    assert said.stderr == ""  # of pictures nothing is doubted
+    assert json.loads(said.stdout)["clips"][0]["doubts"] == []
     data = json.loads(command("classify", str(tmp_path), "--run", run.run_id, "--json"))
     assert [clip["name"] for clip in data["clips"]] == ["p.png"]
     with pytest.raises(AudioError, match="its content looks like a picture"):

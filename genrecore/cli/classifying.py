@@ -91,7 +91,7 @@ def _doubter(asked: Any, quiet: bool) -> Any:
     from genrecore import doubter
 
     with reporting(quiet=quiet) as report:
-        for one in asked.loaded:
+        for one in asked.loaded if asked.loaded[0].medium == "wave" else []:
             try:
                 doubter.prepare(one.run, report)
             except GenrecoreError as error:
