@@ -62,11 +62,14 @@ def keep(
     """
     there = examples.segments["split"].notna().to_numpy(bool)
     index = torch.from_numpy(np.flatnonzero(there))
-    rows = _in_batches(classifier, examples, index, report)
     segments = examples.segments.iloc[index.numpy()]
     clip_of, names = pd.factorize(segments["clip_id"])
-    values = np.zeros((len(names), rows.shape[1]))
-    np.add.at(values, clip_of, rows)
+    values, n_done = np.zeros((len(names), 0)), 0
+    for rows in _in_batches(classifier, examples, index, report):  # all segments' may be gigabytes
+        if not n_done:
+            values = np.zeros((len(names), rows.shape[1]))
+        np.add.at(values, clip_of[n_done : n_done + len(rows)], rows)
+        n_done += len(rows)
     values /= np.bincount(clip_of)[:, None]
     known = segments.drop_duplicates("clip_id").set_index("clip_id")
     table = known.loc[names, ["genre", "split"]].rename_axis("clip_id").reset_index()
@@ -188,12 +191,11 @@ def _computed(run: Run, report: Report) -> Embedding:
 
 def _in_batches(
     classifier: Classifier, examples: Examples, index: Tensor, report: Report
-) -> np.ndarray:
-    """Embeddings (segments, n) of those segments."""
-    made = []
-    for n_done, batch in enumerate(index.split(min(_BATCH, examples.most))):
-        report("Looking where clips lie", n_done * min(_BATCH, examples.most), len(index))
+) -> Iterator[np.ndarray]:
+    """Embeddings (batch, n) of those segments, batch by batch."""
+    size = min(_BATCH, examples.most)
+    for n_done, batch in enumerate(index.split(size)):
+        report("Looking where clips lie", n_done * size, len(index))
         with torch.inference_mode():
-            made.append(of_features(classifier, examples.features(batch)).cpu())
+            yield of_features(classifier, examples.features(batch)).cpu().numpy()
     report("Looking where clips lie", len(index), len(index))
-    return torch.cat(made).numpy()
