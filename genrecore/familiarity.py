@@ -10,9 +10,10 @@ better than the energy score (Liu, Wang, Owens & Li 2020) and the nearest clip.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+from scipy.linalg import solve_triangular
 
 from genrecore.embedding_store import Embedding
 
@@ -35,18 +36,20 @@ class Familiarity:
 
     Attributes:
         means: Of each genre's training clips, (genres, n).
-        axes: Orthonormal directions in which training clips differ, (k, n).
-        gains: What they add to the weight of their direction, (k,); negative.
-        weight: Of every direction.
+        ground: What the shrunk covariance holds in every direction.
+        away: Training clips from their genre's mean, (clips, n), where they are fewer than the
+            numbers of an embedding; else None.
+        factor: Lower Cholesky factor of the shrunk covariance, (n, n), or of what takes its place
+            where there is `away`, (clips, clips).
         limit: The distance from which on a recording counts as unlike; nan where too few validation
             clips tell.
         n_clips: Validation clips that it was set by.
     """
 
     means: np.ndarray
-    axes: np.ndarray
-    gains: np.ndarray
-    weight: float
+    ground: float
+    away: np.ndarray | None
+    factor: np.ndarray
     limit: float
     n_clips: int
 
@@ -54,15 +57,25 @@ class Familiarity:
         """Distances (clips,) of embeddings (clips, n), 1 for a typical training clip or so."""
         nearest = np.full(len(vectors), np.inf)
         for mean in self.means:
-            away = vectors.astype(np.float64) - mean
-            squared = self.weight * np.square(away).sum(axis=1)
-            squared += (np.square(away @ self.axes.T) * self.gains).sum(axis=1)
-            nearest = np.minimum(nearest, squared)
+            nearest = np.minimum(nearest, self._squared(vectors.astype(np.float64) - mean))
         return np.sqrt(np.maximum(nearest, 0.0) / vectors.shape[1])
+
+    def _squared(self, from_mean: np.ndarray) -> np.ndarray:
+        """Squared Mahalanobis lengths (clips,) of (clips, n)."""
+        if self.away is None:
+            return np.square(_solved(self.factor, from_mean.T)).sum(axis=0)
+        # The inverse of a multiple of the identity plus a few directions (Woodbury's identity).
+        among = np.square(_solved(self.factor, self.away @ from_mean.T)).sum(axis=0)
+        return (np.square(from_mean).sum(axis=1) - among) / self.ground
 
     def is_unlike(self, vector: np.ndarray) -> bool:
         """Whether an embedding (n,) lies beyond the limit; False where there is none."""
         return bool(self.distances(vector[None])[0] > self.limit)
+
+
+def _solved(lower: np.ndarray, given: np.ndarray) -> np.ndarray:
+    solved: np.ndarray = solve_triangular(lower, given, lower=True, check_finite=False)
+    return solved
 
 
 def fit(embedding: Embedding) -> Familiarity:
@@ -72,17 +85,18 @@ def fit(embedding: Embedding) -> Familiarity:
     train = embedding.values[split == "train"].astype(np.float64)
     labels = genre[split == "train"]
     means = np.stack([train[labels == name].mean(axis=0) for name in sorted(set(labels))])
-    places = np.searchsorted(sorted(set(labels)), labels)
-    away = train - means[places]
-    # Of the covariance itself only these directions are needed: there may be thousands of numbers.
-    _, lengths, axes = np.linalg.svd(away, full_matrices=False)
-    spread = np.square(lengths) / len(away)
-    ground = max((1 - _SHRUNK) * float(spread.sum()) / away.shape[1], 1e-12)
-    weight = 1.0 / ground
-    gains = 1.0 / (_SHRUNK * spread + ground) - weight
-    made = Familiarity(means, axes, gains, weight, float("nan"), 0)
+    away = train - means[np.searchsorted(sorted(set(labels)), labels)]
+    n_train, n = away.shape
+    ground = max((1 - _SHRUNK) * float(np.square(away).sum()) / n_train / n, 1e-12)
+    # Factors, not axes: with thousands of clips and of numbers these take a minute.
+    if n_train < n:
+        inner = away @ away.T + np.eye(n_train) * (n_train * ground / _SHRUNK)
+        made = Familiarity(means, ground, away, np.linalg.cholesky(inner), float("nan"), 0)
+    else:
+        shrunk = away.T @ away * (_SHRUNK / n_train) + np.eye(n) * ground
+        made = Familiarity(means, ground, None, np.linalg.cholesky(shrunk), float("nan"), 0)
     held = embedding.values[split == "valid"]
     if len(held) < LEAST_CLIPS:
         return made
     limit = MARGIN * float(np.quantile(made.distances(held), NEARLY_ALL, method="higher"))
-    return Familiarity(means, axes, gains, weight, limit, len(held))
+    return replace(made, limit=limit, n_clips=len(held))
