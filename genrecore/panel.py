@@ -152,9 +152,12 @@ class Panel:
                 return Answer(names[place], problem=in_words(error))
 
         def answers(places: range) -> list[Answer]:
-            torch.set_num_threads(n_threads)  # of this thread alone
-            found = [read(place) for place in places]
-            judged = iter(self.judge([one for one in found if isinstance(one, list)]))
+            torch.set_num_threads(n_threads)  # of this thread, and of threads that begin later
+            try:
+                found = [read(place) for place in places]
+                judged = iter(self.judge([one for one in found if isinstance(one, list)]))
+            finally:
+                torch.set_num_threads(n_cores)
             return [next(judged) if isinstance(one, list) else one for one in found]
 
         n_done = 0

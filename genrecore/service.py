@@ -162,10 +162,12 @@ class _Service:
         """Inside, this thread's networks use its share of the cores."""
         with self.gate:
             self.n_judged_now += 1
-            torch.set_num_threads(max(1, self.n_cores // self.n_judged_now))  # of this thread alone
+            # Of this thread, and of threads that begin later.
+            torch.set_num_threads(max(1, self.n_cores // self.n_judged_now))
         try:
             yield
         finally:
+            torch.set_num_threads(self.n_cores)
             with self.gate:
                 self.n_judged_now -= 1
 

@@ -7,6 +7,7 @@ import io
 import json
 import shutil
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -76,6 +77,20 @@ def test_many_files_get_the_verdicts_they_get_alone(three: list[Run], music: Pat
             assert verdict.proba.sum() == pytest.approx(1.0)
         mean = np.mean([verdict.proba for verdict in answer.verdicts], axis=0)
         np.testing.assert_allclose(answer.average, mean, atol=1e-12)
+
+
+def test_threads_that_begin_later_have_all_cores_again(three: list[Run], music: Path) -> None:
+    def of_a_new_thread() -> int:
+        with ThreadPoolExecutor(1) as pool:
+            return pool.submit(torch.get_num_threads).result()
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        assert len(list(panel.load(three).classify_many(paths_in(music)))) == 4
+        assert (torch.get_num_threads(), of_a_new_thread()) == (2, 2)
+    finally:
+        torch.set_num_threads(before)
 
 
 def test_the_timeline_is_what_the_network_says_of_each_window_alone(
