@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import copy
+import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
+
+import numpy as np
 
 from genrecore import doubt, embedding, embedding_store, familiarity, recognition
 from genrecore.doubt import Doubt
@@ -49,7 +53,9 @@ class Doubter:
 
     def __init__(self, loaded: Sequence[LoadedRun]) -> None:
         """Reads what is kept; nothing is computed."""
-        self._loaded = list(loaded)
+        # Networks of its own: hooks would otherwise see what other threads ask the same network.
+        self._loaded = [copy.deepcopy(one) for one in loaded]
+        self._lock = threading.Lock()
         self._familiar = [_familiarity(one) for one in loaded]
         self._known = [_known_clips(one) for one in loaded]
         both = zip(self._loaded, self._familiar, self._known, strict=True)
@@ -76,10 +82,15 @@ class Doubter:
                 said.setdefault(one, []).append(verdict.run_id)
         return [Told(one, tuple(runs)) for one, runs in said.items()]
 
+    def vector(self, k: int, wave: np.ndarray) -> np.ndarray:
+        """Where run k puts an excerpt (samples,), as `embedding.of_wave`; for any thread."""
+        with self._lock:
+            return embedding.of_wave(self._loaded[k], wave)
+
     def _of_run(self, k: int, verdict: Verdict) -> list[Doubt]:
         familiar, known, found = self._familiar[k], self._known[k], []
         if familiar is not None:
-            found += doubt.of_place(embedding.of_wave(self._loaded[k], verdict.wave), familiar)
+            found += doubt.of_place(self.vector(k, verdict.wave), familiar)
         if known is not None:
             copies = recognition.copies_of(verdict.wave, verdict.sample_rate_hz, known)
             learned = recognition.learned_from(self._loaded[k].run, copies)

@@ -9,7 +9,6 @@ threads of several would only wait for one another.
 from __future__ import annotations
 
 import asyncio
-import copy
 import hmac
 import threading
 from collections.abc import AsyncIterator, Iterator, Mapping
@@ -93,7 +92,6 @@ class _Service:
         self.n_cores = torch.get_num_threads()
         self.gate = threading.Lock()
         self.n_judged_now = 0
-        self.doubting = threading.Lock()
         self.threads = ThreadPoolExecutor(self.n_cores, thread_name_prefix="classify")
 
     @asynccontextmanager
@@ -153,8 +151,7 @@ class _Service:
             (answer,) = self.asked.judge([excerpts])
             if not with_doubts:
                 return answer.as_dict()
-            with self.doubting:
-                doubts = [told.as_dict() for told in self.doubter.of(answer)]
+            doubts = [told.as_dict() for told in self.doubter.of(answer)]
         return {**answer.as_dict(), "doubts": doubts}
 
     @contextmanager
@@ -174,8 +171,7 @@ class _Service:
     @cached_property
     def doubter(self) -> Doubter:
         """Read when it is first asked for: what is kept of a run's clips may be large."""
-        # With networks of its own: looking into one must not meet a verdict in another thread.
-        return Doubter(copy.deepcopy(self.asked.loaded))
+        return Doubter(self.asked.loaded)
 
     def _done(self, file: IO[bytes]) -> None:
         self.n_working -= 1

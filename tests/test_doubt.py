@@ -6,6 +6,8 @@ import csv
 import io
 import json
 import shutil
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -241,6 +243,28 @@ def test_a_finished_run_knows_its_clips_until_that_is_cleared_away(
     assert Doubter(asked.loaded).lacking == (heard,)
     prepare(heard)
     assert Doubter(asked.loaded).lacking == ()
+
+
+def test_what_other_threads_ask_the_network_changes_no_doubt(heard: Run) -> None:
+    asked = panel.load([heard])
+    doubter = Doubter(asked.loaded)
+    hiss, other = (asked.loaded[0].read(_wav(wave)) for wave in noises(2))
+    (verdict,) = asked.loaded[0].judge([hiss])
+    alone = doubter.vector(0, verdict.wave)
+    ended = threading.Event()
+
+    def judge() -> None:
+        while not ended.is_set():
+            asked.loaded[0].judge([other])
+
+    with ThreadPoolExecutor(1) as pool:
+        judging = pool.submit(judge)
+        try:
+            found = [doubter.vector(0, verdict.wave) for _ in range(60)]
+        finally:
+            ended.set()
+        judging.result()
+    assert all(np.array_equal(vector, alone) for vector in found)
 
 
 def test_command_and_service_tell_the_same_doubts(

@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 import streamlit as st
 
-from genrecore import doubt, embedding, embedding_store, recognition
+from genrecore import doubt, embedding_store, recognition
 from genrecore.doubter import Doubter, Told
 from genrecore.embedding_store import Embedding
 from genrecore.errors import GenrecoreError
@@ -80,7 +80,7 @@ def kept(runs: Sequence[Run]) -> tuple[tuple[int, int], ...]:
     return tuple((_embedded(run), recognition.kept_at(run)) for run in runs)
 
 
-@st.cache_resource(max_entries=6, show_spinner=False)
+@st.cache_resource(max_entries=2, show_spinner=False)
 def _doubter(
     keys: Keys,
     known: tuple[tuple[int, int], ...],
@@ -121,14 +121,16 @@ def _embedding(folder: str, made: int) -> Embedding:
 
 @st.cache_data(max_entries=64, show_spinner=False)
 def _vector(
-    key: tuple[str, int],
+    keys: Keys,
+    known: tuple[tuple[int, int], ...],
     clip: str,
-    start_s: float,
-    n_samples: int,
-    _loaded: LoadedRun,
-    _verdict: Verdict,
+    part: tuple[float, int],
+    place: int,
+    _runs: Sequence[Run],
+    _loaded: Sequence[LoadedRun],
+    _wave: np.ndarray,
 ) -> np.ndarray:
-    return embedding.of_wave(_loaded, _verdict.wave)
+    return _doubter(keys, known, _runs, _loaded).vector(place, _wave)
 
 
 def choose_run(runs: Sequence[Run], name: str) -> int:
@@ -149,19 +151,13 @@ def sounds_like(
     """The training clips that a run puts nearest to this one, to hear."""
     section("Sounds like", "The training clips that lie nearest to this one, as a run hears them.")
     place = choose_run(runs, "like_run")
-    run, key = runs[place], keys[place]
+    run, verdict = runs[place], verdicts[place]
     made = _embedded(run)
     if not made:
         _ask_for_embedding(run)
         return
-    vector = _vector(
-        key,
-        clip,
-        verdicts[place].start_s,
-        len(verdicts[place].wave),
-        loaded[place],
-        verdicts[place],
-    )
+    part = (verdict.start_s, len(verdict.wave))
+    vector = _vector(keys, kept(runs), clip, part, place, runs, loaded, verdict.wave)
     rows = _embedding(str(run.folder), made).nearest(vector)
     table = run.clips
     if rows.empty or table is None:
