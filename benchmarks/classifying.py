@@ -34,7 +34,7 @@ import soxr
 import torch
 from corpus import write_clips
 from dashboard import FLAGS, in_words, serve
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import BrowserContext, sync_playwright
 
 from genrecore import classifier, inference, jobfolder, panel, runs
 from genrecore.audio import decode
@@ -245,10 +245,12 @@ def on_page(run: Run, paths: list[Path], rounds: int, chromium: str) -> None:
         for open_s in [*first] * rounds:
             server, address = serve()
             try:
+                context = browser.new_context(viewport={"width": 1280, "height": 900})
                 took = [
-                    upload(browser, f"{address}/classify?run={run.run_id}", path, open_s)
+                    upload(context, f"{address}/classify?run={run.run_id}", path, open_s)
                     for path in paths
                 ]
+                context.close()
                 first[open_s].append(took[0])
                 warm += took[2:]
             finally:
@@ -260,9 +262,8 @@ def on_page(run: Run, paths: list[Path], rounds: int, chromium: str) -> None:
     print(f"clips after it, in the browser: {in_words(warm)}")
 
 
-def upload(browser: Browser, address: str, path: Path, open_s: float) -> float:
-    """Seconds from a new visitor's upload, who has had the page open, to the verdict."""
-    context = browser.new_context(viewport={"width": 1280, "height": 900})
+def upload(context: BrowserContext, address: str, path: Path, open_s: float) -> float:
+    """Seconds from an upload, on a page that has been open for a while, to the verdict."""
     page = context.new_page()
     page.goto(address)
     page.locator("input[type=file]").wait_for(state="attached", timeout=60_000)
@@ -272,7 +273,7 @@ def upload(browser: Browser, address: str, path: Path, open_s: float) -> float:
     page.get_by_role("heading", level=3).filter(has_text="with").first.wait_for(timeout=60_000)
     seconds = time.perf_counter() - began
     page.wait_for_timeout(1500)  # until charts and doubts have come as well
-    context.close()
+    page.close()
     return seconds
 
 
