@@ -113,6 +113,8 @@ class LoadedRun:
         Raises:
             GenrecoreError: It judges rows of a table.
         """
+        # So processors convolve pictures in two thirds to nine tenths of the time.
+        network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.run, self.classifier, self.calibration = run, network, calibrated
         self.config, self.genres = network.config, network.genres
         # By what it was built for: a folder of pictures may be gone by now.

@@ -126,6 +126,8 @@ def serve(
         )
     out.print(f"{address}/classify  (Ctrl-C ends it)", markup=False)
     sys.stdout.flush()
+    # Else an answer's body waits for the client's acknowledgement of its head (`ui.sockets`).
+    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     server = uvicorn.Server(
         uvicorn.Config(
             service.app(asked, limits),

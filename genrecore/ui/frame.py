@@ -15,6 +15,7 @@ from streamlit.delta_generator import DeltaGenerator
 from genrecore import hardware, jobs, runs
 from genrecore.errors import GenrecoreError
 from genrecore.plots import Chart
+from genrecore.ui import sockets
 from genrecore.ui.choices import new_run
 
 _PAGES = {
@@ -59,6 +60,7 @@ def navigation() -> st.Page:
     """The page that the address asks for, inside the common frame; `app.py` runs it."""
     st.session_state["_framed"] = True
     hardware.share_cores()  # before any page imports torch
+    sockets.send_at_once()
     st.set_page_config(
         page_title="genrecore",
         page_icon=_ICON,
