@@ -1,6 +1,6 @@
 """A visitor of the dashboard without a browser: speaks what Streamlit's pages speak with it.
 
-So the server is timed alone. Beside it a browser on the same cores takes as much of them as it does.
+So the server is timed alone: a browser on the same cores takes as much of them as the server does.
 """
 
 from __future__ import annotations
@@ -33,10 +33,11 @@ class Visitor:
         self._address, self._page, self._query = address, page, query
         self._http = requests.Session()
         self._http.get(f"{address}/_stcore/health", timeout=_LONGEST_S).raise_for_status()
+        self._token = str(self._http.cookies[_XSRF])
         self._socket: ClientConnection = connect(
             f"{address.replace('http', 'ws', 1)}/_stcore/stream",
-            subprotocols=["streamlit", self._http.cookies[_XSRF]],  # type: ignore[list-item]
-            additional_headers={"Cookie": f"{_XSRF}={self._http.cookies[_XSRF]}"},
+            subprotocols=["streamlit", self._token],  # type: ignore[list-item]
+            additional_headers={"Cookie": f"{_XSRF}={self._token}"},
             max_size=None,
         )
         self._session_id = ""
@@ -74,7 +75,7 @@ class Visitor:
         self._http.put(
             self._address + urls.upload_url,
             files={"file": (name, content)},
-            headers={"X-Xsrftoken": self._http.cookies[_XSRF]},
+            headers={"X-Xsrftoken": self._token},
             timeout=_LONGEST_S,
         ).raise_for_status()
         given = WidgetState(id=self._uploader)

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from genrecore import audio, calibration, provided, runs, spectral
+from genrecore import audio, calibration, cores, provided, runs, spectral
 from genrecore import classifier as classifiers
 from genrecore.calibration import Calibration
 from genrecore.classifier import Classifier
@@ -227,7 +227,6 @@ class LoadedRun:
     def _starts(self, excerpt: Excerpt) -> np.ndarray:
         return segment_starts(len(excerpt.samples), self.n_segment, self.config.segments.overlap)
 
-    @torch.inference_mode()
     def _judge_waves(self, excerpts: list[Excerpt]) -> tuple[list[np.ndarray], np.ndarray]:
         """Starts (segments,) of each excerpt's segments in samples, and the probabilities
         (segments of all, genres)."""
@@ -239,14 +238,14 @@ class LoadedRun:
             lengths.append(np.minimum(len(one.samples) - some, n_segment))
             begin += len(one.samples)
         flat = torch.from_numpy(np.concatenate([one.samples for one in excerpts]))
-        batches = zip(
-            torch.from_numpy(np.concatenate(places)).split(self.batch_size),
-            torch.from_numpy(np.concatenate(lengths)).split(self.batch_size),
-            strict=True,
-        )
-        parts = [
-            self.classifier(gather_waves(flat, at, n, n_segment)).softmax(1) for at, n in batches
-        ]
+        at, n = (torch.from_numpy(np.concatenate(one)) for one in (places, lengths))
+
+        @torch.inference_mode()
+        def judged(some: range) -> torch.Tensor:
+            of = slice(some.start, some.stop)
+            return self.classifier(gather_waves(flat, at[of], n[of], n_segment)).softmax(1)
+
+        parts = cores.side_by_side(judged, cores.pieces(len(at), self.batch_size))
         return starts, torch.cat(parts).numpy()
 
     @torch.inference_mode()

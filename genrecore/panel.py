@@ -12,7 +12,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import torch
 
-from genrecore import inference
+from genrecore import cores, inference
 from genrecore.corpus import in_order
 from genrecore.datasets import DATASETS
 from genrecore.errors import GenrecoreError, UsageError
@@ -152,12 +152,9 @@ class Panel:
                 return Answer(names[place], problem=in_words(error))
 
         def answers(places: range) -> list[Answer]:
-            torch.set_num_threads(n_threads)  # of this thread, and of threads that begin later
-            try:
+            with cores.using(n_threads, later=n_cores):
                 found = [read(place) for place in places]
                 judged = iter(self.judge([one for one in found if isinstance(one, list)]))
-            finally:
-                torch.set_num_threads(n_cores)
             return [next(judged) if isinstance(one, list) else one for one in found]
 
         n_done = 0

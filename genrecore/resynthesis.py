@@ -6,13 +6,11 @@ a poor sound says how much was left out.
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator
-
 import torch
 import torchaudio
 from torch import Tensor
 
+from genrecore import cores
 from genrecore.errors import GenrecoreError
 from genrecore.spectral import AMIN, full_precision
 
@@ -49,7 +47,9 @@ def from_log_mel(
             f"A hop of {hop_length} samples leaves gaps between windows of {n_fft}, so no sound "
             f"can be made of it; take a hop of at most {n_fft // 2}."
         )
-    with full_precision(db), torch.inference_mode(), _one_thread():
+    # Hundreds of small transforms: where other work keeps the cores busy, threads that wait for one
+    # another take ten times as long as one alone.
+    with full_precision(db), torch.inference_mode(), cores.using(1):
         power = power_from_mel(10.0 ** (db.float() / 10.0), filters)
         wave = torchaudio.functional.griffinlim(
             power[None],
@@ -64,18 +64,6 @@ def from_log_mel(
             rand_init=False,
         )
     return wave[0]
-
-
-@contextlib.contextmanager
-def _one_thread() -> Iterator[None]:
-    """Hundreds of small transforms: where other work keeps the cores busy, threads that wait for
-    one another take ten times as long as one alone. Counts for the calling thread only."""
-    n_threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(n_threads)
 
 
 def power_from_mel(mel: Tensor, filters: Tensor) -> Tensor:

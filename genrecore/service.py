@@ -29,7 +29,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import Message
 
-from genrecore import service_description
+from genrecore import cores, service_description
 from genrecore.doubter import Doubter
 from genrecore.errors import GenrecoreError
 from genrecore.panel import Panel
@@ -159,12 +159,11 @@ class _Service:
         """Inside, this thread's networks use its share of the cores."""
         with self.gate:
             self.n_judged_now += 1
-            # Of this thread, and of threads that begin later.
-            torch.set_num_threads(max(1, self.n_cores // self.n_judged_now))
+            n_threads = max(1, self.n_cores // self.n_judged_now)
         try:
-            yield
+            with cores.using(n_threads, later=self.n_cores):
+                yield
         finally:
-            torch.set_num_threads(self.n_cores)
             with self.gate:
                 self.n_judged_now -= 1
 

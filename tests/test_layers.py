@@ -17,7 +17,7 @@ LAYERS = (
      "hardware", "memory", "containers", "fingerprint", "archives", "download", "hpss", "effects",
      "descriptors", "descriptor_names", "descriptor_meanings", "resynthesis",
      "mel_scale", "beats", "receptive", "anatomy", "resampling", "aac", "verdicts", "ranks",
-     "sound_kinds", "training_config"},
+     "sound_kinds", "training_config", "cores"},
     {"clips", "runs", "metrics", "caches"},
     {"datasets", "splits", "features", "augment", "models", "relabel"},
     {"answers", "corpus", "feature_cache", "examples", "classifier", "estimators",

@@ -1,0 +1,63 @@
+"""How many cores torch works with, and work that is shared out to one core each.
+
+torch's threads meet after every layer. Where another process (a browser, a second run) wants a core
+they wait for one another there; pieces of a batch with a core each meet once, at the end.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import TypeVar
+
+import torch
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+@contextmanager
+def using(n_threads: int, later: int | None = None) -> Iterator[None]:
+    """Inside, what this thread asks of torch is worked on by so many threads.
+
+    Args:
+        n_threads: Inside.
+        later: Afterwards; by default as many as before. torch gives threads that begin later what
+            was set last by any, so one of a pool should say how many all of them have.
+    """
+    later = torch.get_num_threads() if later is None else later
+    torch.set_num_threads(n_threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(later)
+
+
+def pieces(n: int, largest: int) -> list[range]:
+    """0 … n - 1 in equal pieces: at least one for each of torch's threads, none above `largest`."""
+    n_threads = torch.get_num_threads()
+    n_pieces = min(n, n_threads * math.ceil(n / (n_threads * largest)))
+    ends = [k * n // n_pieces for k in range(n_pieces + 1)] if n else [0]
+    return [range(*ends[k : k + 2]) for k in range(len(ends) - 1)]
+
+
+def side_by_side(work: Callable[[T], R], items: Sequence[T]) -> list[R]:
+    """What the work makes of each item, in order; torch's threads are shared out among items.
+
+    Inference mode, like everything of torch that counts for one thread, is the work's own affair.
+    """
+    n_threads = torch.get_num_threads()
+    if n_threads == 1 or len(items) < 2:
+        return [work(item) for item in items]
+
+    def worked(item: T) -> R:
+        with using(max(1, n_threads // len(items))):
+            return work(item)
+
+    try:
+        with ThreadPoolExecutor(n_threads, thread_name_prefix="torch") as pool:
+            return list(pool.map(worked, items))
+    finally:
+        torch.set_num_threads(n_threads)  # of threads that begin later, too
