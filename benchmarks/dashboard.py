@@ -36,7 +36,7 @@ SMALL = {
 READABLE: dict[str, Callable[[Page], Locator]] = {
     "overview": lambda page: page.get_by_role("figure", name="Test accuracy").locator(".main-svg"),
     "runs": lambda page: page.get_by_role("figure", name="Line chart of loss").locator(".main-svg"),
-    "compare": lambda page: page.get_by_role("status").filter(has_text="shared clips"),
+    "compare": lambda page: page.get_by_role("status").filter(has_text="clips"),
     "train": lambda page: page.get_by_role("button", name="Train", exact=True),
     "classify": lambda page: page.get_by_text("Clips", exact=True),
 }
