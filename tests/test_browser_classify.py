@@ -82,8 +82,11 @@ def test_every_format_is_heard_and_the_timeline_steers_the_player(
     expect(page.get_by_text(f"{len(files)} uploaded clips")).to_be_visible()
     expect(page.get_by_role("alert").filter(has_text="song.")).to_have_count(0)
     for path in (files[-1], files[5]):  # m4a, and au, which chromium itself does not play
-        settled(page)  # a list that is open when the page has run to its end is closed by that
-        page.get_by_role("combobox", name="Show").click()
+        shown = page.get_by_role("combobox", name="Show")
+        settled(page)
+        shown.scroll_into_view_if_needed()  # scrolling closes an open list
+        settled(page)  # so does the end of the page's run
+        shown.click()
         page.get_by_role("option", name=path.name).click()
         expected = loaded.classify(path)
         words = f"{expected.genre} with {percent(expected.proba.max())}"

@@ -107,14 +107,7 @@ def serve(
 
     asked = panel.load(run)
     limits = service.Limits(token, round(most_mb * 1e6), within_s)
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        listening = socket.create_server((host, port), family=family, backlog=128)
-    except OSError as error:
-        raise GenrecoreError(
-            f"{host}, port {port} cannot be listened at: {jobfolder.in_words(error)}; --port 0 "
-            "takes a free port."
-        ) from None
+    listening = _listening(host, port)
     shown = f"[{host}]" if ":" in host else host
     address = f"http://{shown}:{listening.getsockname()[1]}"
     ids = ", ".join(one.run.run_id for one in asked.loaded)
@@ -126,8 +119,6 @@ def serve(
         )
     out.print(f"{address}/classify  (Ctrl-C ends it)", markup=False)
     sys.stdout.flush()
-    # Else an answer's body waits for the client's acknowledgement of its head (`ui.sockets`).
-    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     server = uvicorn.Server(
         uvicorn.Config(
             service.app(asked, limits),
@@ -139,6 +130,20 @@ def serve(
     )
     with contextlib.suppress(KeyboardInterrupt):  # uvicorn passes on the signal that ended it
         server.run(sockets=[listening])
+
+
+def _listening(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        made = socket.create_server((host, port), family=family, backlog=128)
+    except OSError as error:
+        raise GenrecoreError(
+            f"{host}, port {port} cannot be listened at: {jobfolder.in_words(error)}; --port 0 "
+            "takes a free port."
+        ) from None
+    # Else an answer's body waits for the client's acknowledgement of its head (`ui.sockets`).
+    made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return made
 
 
 def _serve(port: int) -> None:
