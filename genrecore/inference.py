@@ -113,7 +113,7 @@ class LoadedRun:
         Raises:
             GenrecoreError: It judges rows of a table.
         """
-        # So processors convolve pictures in two thirds to nine tenths of the time.
+        # So most networks take a processor 0.4 to 0.9 of the time (docs/performance.md).
         network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.run, self.classifier, self.calibration = run, network, calibrated
         self.config, self.genres = network.config, network.genres
