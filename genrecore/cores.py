@@ -39,8 +39,7 @@ def pieces(n: int, largest: int) -> list[range]:
     """0 … n - 1 in equal pieces: at least one for each of torch's threads, none above `largest`."""
     n_threads = torch.get_num_threads()
     n_pieces = min(n, n_threads * math.ceil(n / (n_threads * largest)))
-    ends = [k * n // n_pieces for k in range(n_pieces + 1)] if n else [0]
-    return [range(*ends[k : k + 2]) for k in range(len(ends) - 1)]
+    return [range(k * n // n_pieces, (k + 1) * n // n_pieces) for k in range(n_pieces)]
 
 
 def side_by_side(work: Callable[[T], R], items: Sequence[T]) -> list[R]:

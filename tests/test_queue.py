@@ -103,14 +103,14 @@ def test_nothing_starts_while_the_queue_is_paused(quick: Callable[..., Run], sto
 
 
 @processes
-def test_many_runs_on_one_slot_end_in_their_order(quick: Callable[..., Run], store: Path) -> None:
-    queued = [quick(2) for _ in range(6)]
-    jobs.move(Run(queued[5].folder), "first")
+def test_ten_runs_on_one_slot_end_in_their_order(quick: Callable[..., Run], store: Path) -> None:
+    queued = [quick(2) for _ in range(10)]
+    jobs.move(Run(queued[9].folder), "first")
     jobs.ensure_runner(store)
     jobs.ensure_runner(store)  # a second one goes away at once
     wait_for(lambda: set(states(store).values()) == {"done"})
     ended = sorted(queued, key=lambda run: Run(run.folder).status["finished_at"])
-    assert names(ended) == names([queued[5], *queued[:5]])
+    assert names(ended) == names([queued[9], *queued[:9]])
 
 
 @processes

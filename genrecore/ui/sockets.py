@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
-import os
 import socket
 
 import psutil
@@ -18,9 +18,10 @@ def send_at_once() -> None:
     (https://github.com/Kludex/uvicorn/issues/3149). Connections that are accepted later take the
     setting over from the socket that listens. Once a process is enough.
     """
-    found = psutil.Process().net_connections("tcp")
-    ports = {one.laddr.port for one in found if one.status == psutil.CONN_LISTEN}
-    for one in found:
-        if one.fd >= 0 and one.laddr.port in ports:
-            with socket.socket(fileno=os.dup(one.fd)) as same:
-                same.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    with contextlib.suppress(psutil.Error, OSError):  # without it pages are only a little slower
+        found = psutil.Process().net_connections("tcp")
+        ports = {one.laddr.port for one in found if one.status == psutil.CONN_LISTEN}
+        for one in found:
+            if one.fd >= 0 and one.laddr.port in ports:
+                with socket.fromfd(one.fd, one.family, one.type) as same:
+                    same.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
