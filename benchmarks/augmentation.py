@@ -13,7 +13,7 @@ import statistics
 import time
 from collections.abc import Callable
 
-from genrecore import hardware
+from genrecore.training import hardware
 
 hardware.share_cores()  # as the command does, before torch is imported
 

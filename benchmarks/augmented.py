@@ -17,8 +17,9 @@ import statistics
 
 from training import ours
 
-from genrecore import classifier, hardware, preparation
-from genrecore.config import RunConfig, with_values
+from genrecore.config.run import RunConfig, with_values
+from genrecore.data import prepare as preparation
+from genrecore.training import classifier, hardware
 
 BELTON = ("noise", "shift", "pitch", "speed", "percussive")
 

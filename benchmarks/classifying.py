@@ -22,7 +22,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from genrecore import hardware
+from genrecore.training import hardware
 
 hardware.share_cores()  # as the command does, before torch is imported
 
@@ -38,14 +38,18 @@ from dashboard import FLAGS, serve
 from playwright.sync_api import BrowserContext, sync_playwright
 from visitor import Visitor
 
-from genrecore import classifier, inference, jobfolder, panel, runs
-from genrecore.audio import decode
-from genrecore.classifier import Classifier
-from genrecore.config import RunConfig, with_values
-from genrecore.corpus import quantise, segment_starts
-from genrecore.feature_cache import gather_waves
-from genrecore.inference import LoadedRun
-from genrecore.runs import Run
+from genrecore.audio.decode import decode
+from genrecore.config.run import RunConfig, with_values
+from genrecore.data.corpus import quantise, segment_starts
+from genrecore.features.cache import gather_waves
+from genrecore.inference import ensemble as panel
+from genrecore.inference import loaded as inference
+from genrecore.inference.loaded import LoadedRun
+from genrecore.store import jobfolder
+from genrecore.store import run as runs
+from genrecore.store.run import Run
+from genrecore.training import classifier
+from genrecore.training.classifier import Classifier
 
 GENRES = ["blues", "classical", "country", "disco", "hip hop", "jazz", "metal", "pop", "reggae",
           "rock"]  # fmt: skip

@@ -46,8 +46,8 @@ def main() -> None:
 
 def statistics_of(store: Path, n_runs: int, n_clips: int, rounds: int) -> None:
     """All statistics of runs, and of the same as systems of four seeds."""
-    from genrecore import comparison, systems
-    from genrecore.runs import Run
+    from genrecore.evaluation import comparison, systems
+    from genrecore.store.run import Run
 
     made = [run_of(store, k, n_clips) for k in range(n_runs)]
     what = f"{n_runs} runs × {n_clips} clips × {len(GENRES)} genres, 10 000 resamples"
@@ -63,7 +63,7 @@ def page_of(store: Path, n_runs: int, rounds: int) -> None:
     """The page's script with so many runs in the store: all of it, and up to the first figure."""
     from streamlit.testing.v1 import AppTest
 
-    from genrecore.ui import compare
+    from genrecore.ui.compare import view as compare
 
     first = next(store.iterdir())
     for k in range(n_runs - len(list(store.iterdir()))):
@@ -99,8 +99,9 @@ def report(what: str, rounds: int, act: Callable[[], object]) -> None:
 
 def run_of(store: Path, k: int, n_clips: int) -> Path:
     """A finished run of which four differ in the seed alone."""
-    from genrecore import jobfolder, runs
-    from genrecore.config import RunConfig, with_values
+    from genrecore.config.run import RunConfig, with_values
+    from genrecore.store import jobfolder
+    from genrecore.store import run as runs
 
     config = with_values(RunConfig(), {"seed": k % 4, "training.epochs": 20 + k // 4})
     run, lock = runs.create_held(config, store)

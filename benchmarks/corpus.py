@@ -19,7 +19,7 @@ import numpy as np
 import soundfile
 import soxr
 
-from genrecore import clips, corpus
+from genrecore.data import clips, corpus
 
 RATE = 22_050
 

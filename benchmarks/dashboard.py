@@ -76,8 +76,9 @@ def main() -> None:
 
 def fill(store: Path, n: int) -> None:
     """Runs of which the first two are trained here and the others are copies of them."""
-    from genrecore import classifier, lifecycle, runs
-    from genrecore.config import RunConfig, with_values
+    from genrecore.config.run import RunConfig, with_values
+    from genrecore.store import run as runs
+    from genrecore.training import classifier, lifecycle
 
     config = classifier.resolve(with_values(RunConfig(), SMALL))
     made = []

@@ -1,8 +1,8 @@
 """The 57 descriptors of a clip: seconds on one core, against librosa called once per descriptor.
 
 Both take turns on every clip of 30 s at 22 050 Hz, with one thread each: librosa's nine functions
-as the published table's author called them, and `genrecore.descriptors`. Clips are GTZAN's where
-GENRECORE_TEST_DATA (or ../shared/data) holds some, else demo music; or a folder of your own. Then
+as the published table's author called them, and `genrecore.audio.descriptors`. Clips are GTZAN's
+where GENRECORE_TEST_DATA (or ../shared/data) holds some, else demo music; or a folder of your own. Then
 the same clips once more on as many threads as there are cores, ours alone.
 """
 
@@ -19,9 +19,10 @@ import librosa
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from genrecore import audio, datasets
-from genrecore.descriptor_names import DESCRIPTORS
-from genrecore.descriptors import descriptors
+from genrecore.audio import decode as audio
+from genrecore.audio.descriptor_names import DESCRIPTORS
+from genrecore.audio.descriptors import descriptors
+from genrecore.data import datasets
 
 RATE_HZ = 22_050
 CLIP_S = 30.0

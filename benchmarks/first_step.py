@@ -17,9 +17,10 @@ import tempfile
 import time
 from pathlib import Path
 
-from genrecore import classifier, jobs
-from genrecore.config import RunConfig
-from genrecore.runs import Run
+from genrecore.config.run import RunConfig
+from genrecore.jobs import actions as jobs
+from genrecore.store.run import Run
+from genrecore.training import classifier
 
 
 def main() -> None:

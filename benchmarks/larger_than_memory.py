@@ -17,9 +17,11 @@ from pathlib import Path
 
 from training import BATCH, bare, ours
 
-from genrecore import classifier, feature_cache, hardware, preparation
-from genrecore.classifier import Classifier
-from genrecore.config import RunConfig, with_values
+from genrecore.config.run import RunConfig, with_values
+from genrecore.data import prepare as preparation
+from genrecore.features import cache as feature_cache
+from genrecore.training import classifier, hardware
+from genrecore.training.classifier import Classifier
 
 GROUPS = Path("/sys/fs/cgroup/memory")
 

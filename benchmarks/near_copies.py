@@ -15,7 +15,7 @@ import time
 import numpy as np
 import scipy.ndimage
 
-from genrecore.fingerprint import HOP_S, fingerprint, near_copies
+from genrecore.audio.fingerprint import HOP_S, fingerprint, near_copies
 
 RATE_HZ = 22_050
 EVERY = 50

@@ -38,8 +38,9 @@ def main() -> None:
 
 def measure(work: Path, sizes: list[int], n_clips: int, rounds: int, figures: bool) -> None:
     """Reports of so many runs each, comparison included."""
-    from genrecore import comparison, report
-    from genrecore.runs import Run
+    from genrecore.evaluation import comparison
+    from genrecore.reporting import html as report
+    from genrecore.store.run import Run
 
     made = [run_of(work / "runs", k, n_clips) for k in range(max(sizes))]
     path = work / "out.html"

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from genrecore import datasets
+from genrecore.data import datasets
 
 N_TRACKS = 106_574
 N_WITH_GENRE = 49_598  # as published: the others have no top genre

@@ -2,7 +2,7 @@
 
 By default four of them train ResNet-18 on 128 × 128 log-mel images, batch 32:
 
-- ours: `genrecore.trainer.Trainer` as a run uses it, logging and all, features from the cache
+- ours: `genrecore.training.loop.Trainer` as a run uses it, logging and all, features from the cache
 - bare: forward, backward and step on resident random tensors, in our precision
 - plain, cached: a float32 loop over a DataLoader that serves cached features
 - plain, librosa: the same with librosa computing each item (reported only)
@@ -27,7 +27,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from genrecore import hardware
+from genrecore.training import hardware
 
 hardware.share_cores()  # as the command does, before torch is imported
 
@@ -36,24 +36,21 @@ import torch  # noqa: E402
 from torch import Tensor, nn  # noqa: E402
 from torch.utils.data import DataLoader, Dataset  # noqa: E402
 
-from genrecore import (  # noqa: E402
-    classifier,
-    feature_cache,
-    jobfolder,
-    model_inputs,
-    preparation,
-    recipe,
-)
-from genrecore.classifier import Classifier  # noqa: E402
-from genrecore.config import RunConfig, with_values  # noqa: E402
-from genrecore.epochs import Clips  # noqa: E402
-from genrecore.examples import Examples  # noqa: E402
-from genrecore.feed import Feed  # noqa: E402
-from genrecore.jobfolder import Status  # noqa: E402
+from genrecore.config.run import RunConfig, with_values  # noqa: E402
+from genrecore.data import prepare as preparation  # noqa: E402
+from genrecore.data.prepare import Prepared  # noqa: E402
+from genrecore.features import cache as feature_cache  # noqa: E402
 from genrecore.models import MODELS  # noqa: E402
-from genrecore.preparation import Prepared  # noqa: E402
-from genrecore.progress import Report, Stopped  # noqa: E402
-from genrecore.trainer import Trainer  # noqa: E402
+from genrecore.store import jobfolder  # noqa: E402
+from genrecore.store.jobfolder import Status  # noqa: E402
+from genrecore.store.progress import Report, Stopped  # noqa: E402
+from genrecore.training import classifier, model_inputs  # noqa: E402
+from genrecore.training import optimisation as recipe  # noqa: E402
+from genrecore.training.batches import Feed  # noqa: E402
+from genrecore.training.classifier import Classifier  # noqa: E402
+from genrecore.training.epochs import Clips  # noqa: E402
+from genrecore.training.examples import Examples  # noqa: E402
+from genrecore.training.loop import Trainer  # noqa: E402
 
 BATCH = 32
 N_GENRES = 4

@@ -61,8 +61,8 @@ class Fed:
     """A run that goes on: its lock is held, its files grow."""
 
     def __init__(self, template: Path, store: Path, n_done: int) -> None:
-        from genrecore import runs
-        from genrecore.config import with_values
+        from genrecore.config.run import with_values
+        from genrecore.store import run as runs
 
         config = with_values(runs.Run(template).config, {"training.epochs": EPOCHS})
         self.run, self.lock = runs.create_held(config, store)
@@ -79,7 +79,7 @@ class Fed:
 
     def next(self) -> None:
         """One more epoch."""
-        from genrecore import jobfolder
+        from genrecore.store import jobfolder
 
         row = json.loads(self.rows[self.epoch % len(self.rows)]) | {"epoch": self.epoch + 1}
         with open(self.run.folder / "history.jsonl", "a") as stream:
@@ -102,7 +102,7 @@ class Fed:
 
     def feed(self) -> None:
         """An epoch at the pace, and a heartbeat four times as often, until told to end."""
-        from genrecore import jobfolder
+        from genrecore.store import jobfolder
 
         n = 0
         while not self.over.wait(self.pace_s / 4):
@@ -156,8 +156,9 @@ def main() -> None:
 
 def template(work: Path) -> Path:
     """A run trained here."""
-    from genrecore import classifier, lifecycle, runs
-    from genrecore.config import RunConfig, with_values
+    from genrecore.config.run import RunConfig, with_values
+    from genrecore.store import run as runs
+    from genrecore.training import classifier, lifecycle
 
     config = classifier.resolve(with_values(RunConfig(), SMALL))
     run, lock = runs.create_held(config, work / "templates")

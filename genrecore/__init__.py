@@ -9,7 +9,7 @@ __version__ = "0.1.0"
 
 def __getattr__(name: str) -> Any:
     if name == "load":  # exported lazily: it needs torch, most of the package does not
-        from genrecore.inference import load
+        from genrecore.inference.loaded import load
 
         return load
     raise AttributeError(f"module 'genrecore' has no attribute {name!r}")

@@ -3,7 +3,8 @@
 import streamlit as st
 
 from genrecore import ui
-from genrecore.ui import classify_inputs, readers
+from genrecore.ui.classify import inputs as classify_inputs
+from genrecore.ui.parts import readers
 
 ui.page("Classify", "Hear a clip while runs say what it is, moment by moment, and why.")
 
@@ -27,7 +28,7 @@ if not runs:
 
 # torch is loaded while the visitor looks for a file.
 with st.spinner("Loading torch …"):
-    from genrecore.ui import classify
+    from genrecore.ui.classify import view as classify
 
 with ui.sentences():
     panel = classify.opened(runs)

@@ -3,8 +3,12 @@
 import streamlit as st
 
 from genrecore import ui
-from genrecore.ui import compare, compare_choice, compare_details, compare_readers, readers
-from genrecore.ui.report_button import report_button
+from genrecore.ui.compare import choice as compare_choice
+from genrecore.ui.compare import details as compare_details
+from genrecore.ui.compare import readers as compare_readers
+from genrecore.ui.compare import view as compare
+from genrecore.ui.compare.report_button import report_button
+from genrecore.ui.parts import readers
 
 ui.page("Compare", "Runs or systems on the same test clips: is the difference real?")
 

@@ -1,7 +1,8 @@
 """Datasets: what a dataset holds, how a split deals it out, its faults, its sound."""
 
 from genrecore import ui
-from genrecore.ui import datasets, storage
+from genrecore.ui.datasets import storage
+from genrecore.ui.datasets import view as datasets
 
 ui.page("Datasets", "See, hear and check the music before anything is learned from it.")
 

@@ -3,7 +3,8 @@
 import streamlit as st
 
 from genrecore import ui
-from genrecore.ui import errors, readers
+from genrecore.ui.errors import view as errors
+from genrecore.ui.parts import readers
 
 ui.page("Errors", "Hear what a run takes for what, and judge for yourself.")
 

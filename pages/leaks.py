@@ -3,7 +3,7 @@
 import streamlit as st
 
 from genrecore import ui
-from genrecore.ui import laboratory
+from genrecore.ui.leaks import view as laboratory
 
 ui.page("Leaks", "How much of an accuracy comes from a leak between training and test?")
 
@@ -15,7 +15,7 @@ if laboratory.choose_view(found) == "experiments":
 
 # Only setting an experiment up needs torch.
 with st.spinner("Loading torch …"):
-    from genrecore.ui import laboratory_form
+    from genrecore.ui.leaks import form as laboratory_form
 
 left, right = ui.pair("experiment", left=5, right=3)
 with left:

@@ -8,7 +8,7 @@ ui.page("Models", "What each model is, what it costs, and how much of the sound 
 
 # Sizes are found out by building the networks; the first visit waits for torch here.
 with st.spinner("Loading torch …"):
-    from genrecore.ui import model_cards
+    from genrecore.ui.models import cards as model_cards
 
 picked = model_cards.choose_card()
 if picked is None:

@@ -2,8 +2,9 @@
 
 import streamlit as st
 
-from genrecore import plots, ui
-from genrecore.ui import readers
+from genrecore import ui
+from genrecore.reporting import plots
+from genrecore.ui.parts import readers
 
 ui.page("Overview", "What is being trained, and how well each finished run recognises genres.")
 

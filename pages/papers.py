@@ -3,7 +3,9 @@
 import streamlit as st
 
 from genrecore import ui
-from genrecore.ui import papers, papers_figures, papers_numbers
+from genrecore.ui.papers import figures as papers_figures
+from genrecore.ui.papers import numbers as papers_numbers
+from genrecore.ui.papers import view as papers
 
 ui.page(
     "Papers",
@@ -19,7 +21,7 @@ if view == "recipe":
 if view == "run":
     # Only making configurations needs torch.
     with st.spinner("Loading torch …"):
-        from genrecore.ui import papers_run
+        from genrecore.ui.papers import run as papers_run
 
     papers_run.panel(study)
     st.stop()

@@ -2,8 +2,9 @@
 
 import streamlit as st
 
-from genrecore import plans, ui
-from genrecore.ui import plans as planned
+from genrecore import ui
+from genrecore.experiments import plan as plans
+from genrecore.ui.plans import view as planned
 
 ui.page("Plans", "Models, seeds, splits and any list of values, trained as one plan.")
 
@@ -15,7 +16,7 @@ if planned.choose_view(found) == "plans":
 
 # Only setting a plan up needs torch.
 with st.spinner("Loading torch …"):
-    from genrecore.ui import plan_form
+    from genrecore.ui.plans import form as plan_form
 
 left, right = ui.pair("plan", left=5, right=3)
 with left:

@@ -3,7 +3,7 @@
 import streamlit as st
 
 from genrecore import ui
-from genrecore.ui import readers, run_rows
+from genrecore.ui.parts import readers, run_rows
 
 ui.page("Runs", "Every run and how it goes; closing this page stops nothing.")
 ui.show_said()

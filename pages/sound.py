@@ -3,7 +3,7 @@
 import streamlit as st
 
 from genrecore import ui
-from genrecore.ui import sound_clip
+from genrecore.ui.sound import clip as sound_clip
 
 ui.page(
     "Sound", "See and hear what a network is given of a clip, and what augmentation makes of it."
@@ -13,6 +13,6 @@ picked = sound_clip.choose_clip()
 
 # What follows computes with torch; the first visit waits for it here.
 with st.spinner("Loading torch …"):
-    from genrecore.ui import sound
+    from genrecore.ui.sound import view as sound
 
 sound.view(sound.choose_view(), picked)

@@ -8,7 +8,8 @@ ui.page("Train", "Choose music and a model. The run goes on when you close this 
 
 # Only this page and Classify need torch; the first visit waits for it here.
 with st.spinner("Loading torch …"):
-    from genrecore.ui import forms, submission
+    from genrecore.ui.parts import forms
+    from genrecore.ui.train import submission
 
 base = submission.base_configuration(ui.chosen("from"))
 left, right = ui.pair("form", left=5, right=3)

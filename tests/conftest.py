@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -11,11 +12,15 @@ from pathlib import Path
 
 import pytest
 
-from genrecore import jobfolder, jobs, runs
-from genrecore.config import RunConfig, with_values
-from genrecore.runs import Run
+from genrecore.config.run import RunConfig, with_values
+from genrecore.jobs import actions as jobs
+from genrecore.store import jobfolder
+from genrecore.store import run as runs
+from genrecore.store.run import Run
 
 ROOT = Path(__file__).resolve().parent.parent
+# Tests borrow from one another across folders.
+sys.path += [str(folder) for folder in (ROOT / "tests").iterdir() if folder.is_dir()]
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -89,7 +94,7 @@ def tiny() -> Callable[..., RunConfig]:
     """`tiny(**{"seed": 3})`: a resolved configuration that trains in about a second."""
 
     def make(**values: object) -> RunConfig:
-        from genrecore import classifier
+        from genrecore.training import classifier
 
         dotted = {key.replace("__", "."): value for key, value in values.items()}
         return classifier.resolve(with_values(with_values(RunConfig(), TINY), dotted))
@@ -127,7 +132,7 @@ MEASURED = ["seconds", "samples_per_s", "memory_mb"]
 
 def trained(config: RunConfig, store: Path) -> Run:
     """A run carried out in this process by the real life cycle."""
-    from genrecore import lifecycle
+    from genrecore.training import lifecycle
 
     run, lock = runs.create_held(config, store)
     try:

@@ -6,9 +6,12 @@ import os
 from functools import lru_cache
 from pathlib import Path
 
-from genrecore import jobfolder, papers, queueing, runs
-from genrecore.papers import Music
-from genrecore.runs import Run
+from genrecore.experiments import papers
+from genrecore.experiments.papers import Music
+from genrecore.jobs import queue as queueing
+from genrecore.store import jobfolder
+from genrecore.store import run as runs
+from genrecore.store.run import Run
 
 SMALL = {"n_genres": 2, "n_artists": 5}
 ON_DEMO = Music("demo", SMALL, 0.02)
@@ -24,7 +27,7 @@ ROWS = {
 
 def carry_out(store: Path) -> list[Run]:
     """Trains in this process what waits in a store; the runs, the oldest first."""
-    from genrecore import lifecycle
+    from genrecore.training import lifecycle
 
     done = []
     for run in reversed(runs.all_runs(store)):

@@ -7,7 +7,7 @@ import importlib.resources
 import numpy as np
 import pandas as pd
 
-from genrecore.clips import clip_table
+from genrecore.data.clips import clip_table
 
 
 def clips(seed: int = 0, n_genres: int = 7, n_artists: int = 11) -> pd.DataFrame:

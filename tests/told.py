@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from genrecore import jobfolder, runs
-from genrecore.config import RunConfig, with_values
-from genrecore.runs import Run
+from genrecore.config.run import RunConfig, with_values
+from genrecore.store import jobfolder
+from genrecore.store import run as runs
+from genrecore.store.run import Run
 
 GENRES = ["blues", "jazz", "rock"]
 

@@ -13,11 +13,13 @@ import pandas as pd
 import torch
 from conftest import TINY
 
-from genrecore import classifier, jobfolder, runs
-from genrecore.calibration import tempered
-from genrecore.classifier import Classifier
-from genrecore.config import RunConfig, with_values
-from genrecore.runs import Run
+from genrecore.config.run import RunConfig, with_values
+from genrecore.evaluation.calibration import tempered
+from genrecore.store import jobfolder
+from genrecore.store import run as runs
+from genrecore.store.run import Run
+from genrecore.training import classifier
+from genrecore.training.classifier import Classifier
 
 GENRES = ["blues", "hip hop", "jazz", "metal", "pop"]
 

@@ -12,7 +12,7 @@ import struct
 from collections.abc import Iterator
 from typing import IO
 
-from genrecore.aac import is_adts
+from genrecore.audio.aac import is_adts
 from genrecore.errors import AudioError
 
 READABLE = "wav, mp3, ogg, flac, au, aiff, opus, m4a or aac"

@@ -20,8 +20,8 @@ import numpy as np
 import soundfile
 import soxr
 
-from genrecore.aac import AacFile, Damaged, adts_length_s
-from genrecore.containers import READABLE, Prefixed, claimed_length, missing_count, sniff
+from genrecore.audio.aac import AacFile, Damaged, adts_length_s
+from genrecore.audio.containers import READABLE, Prefixed, claimed_length, missing_count, sniff
 from genrecore.errors import AudioError
 
 FORMATS = (".wav", ".mp3", ".ogg", ".flac", ".au", ".aiff", ".aif", ".opus", ".m4a", ".aac")

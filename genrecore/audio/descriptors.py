@@ -11,10 +11,10 @@ from functools import cache, lru_cache
 import numpy as np
 import scipy.fft
 
-from genrecore.descriptor_names import N_MFCC
+from genrecore.audio.descriptor_names import N_MFCC
+from genrecore.audio.hpss import HOP_LENGTH, N_FFT, separate, stft
+from genrecore.audio.spectra import AMIN, mel_filters
 from genrecore.errors import AudioError
-from genrecore.hpss import HOP_LENGTH, N_FFT, separate, stft
-from genrecore.spectral import AMIN, mel_filters
 
 N_MELS = 128
 N_CHROMA = 12

@@ -21,9 +21,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from genrecore import hpss
-from genrecore.hpss import HOP_LENGTH, N_FFT, N_MEDIAN
-from genrecore.spectral import full_precision
+from genrecore.audio import hpss
+from genrecore.audio.hpss import HOP_LENGTH, N_FFT, N_MEDIAN
+from genrecore.audio.spectra import full_precision
 
 _SILENT = 1e-18
 """A magnitude (−360 dB) added to all others, so that silence has a phase."""

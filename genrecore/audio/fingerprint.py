@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 import scipy.fft
 
-from genrecore.progress import Report, silent
+from genrecore.store.progress import Report, silent
 
 VERSION = 1
 """Raised whenever the same wave would get another fingerprint, so that stored ones are not read."""

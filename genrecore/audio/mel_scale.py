@@ -7,7 +7,7 @@ from functools import cached_property
 
 import numpy as np
 
-from genrecore.spectral import MelScale, from_mel, mel_edges, to_mel
+from genrecore.audio.spectra import MelScale, from_mel, mel_edges, to_mel
 
 _HIGH_HZ = 4000.0
 _LOW_HZ = 100.0

@@ -10,9 +10,9 @@ import torch
 import torchaudio
 from torch import Tensor
 
-from genrecore import cores
+from genrecore.audio.spectra import AMIN, full_precision
 from genrecore.errors import GenrecoreError
-from genrecore.spectral import AMIN, full_precision
+from genrecore.training import cores
 
 N_ITERATIONS = 16
 """Of Griffin and Lim's; sixteen more lower the error of the spectrum by less than a tenth."""

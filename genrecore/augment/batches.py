@@ -7,8 +7,8 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from genrecore.audio.spectra import full_precision
 from genrecore.augment.registered import AUGMENTATIONS, AugmentOptions, Configured
-from genrecore.spectral import full_precision
 
 
 class MixupOptions(AugmentOptions):

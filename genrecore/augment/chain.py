@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from genrecore.augment.registered import AUGMENTATIONS
-from genrecore.config import Part
+from genrecore.config.run import Part
 
 STAGES = ("wave", "image", "batch")
 

@@ -17,8 +17,8 @@ from pydantic import Field, ValidationInfo, field_validator
 from torch import Tensor
 from torch.nn import functional
 
+from genrecore.audio.spectra import full_precision
 from genrecore.augment.registered import AUGMENTATIONS, AugmentOptions, Configured
-from genrecore.spectral import full_precision
 
 _HONG = "Hong, section 2.3"
 _ALEXNET = "Krizhevsky, Sutskever & Hinton (2012), ImageNet classification with deep convolutional"

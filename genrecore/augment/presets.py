@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from genrecore.config import Part
+from genrecore.config.run import Part
 
 PRESETS: dict[str, tuple[Part, ...]] = {
     # Belton, section 4.3.5: each with a probability of 0.25, the percussive component last.

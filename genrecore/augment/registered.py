@@ -8,7 +8,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from genrecore.registry import Options, Registry
+from genrecore.config.registry import Options, Registry
 
 Chosen = TypeVar("Chosen", bound=Options)
 

@@ -8,9 +8,9 @@ import torch
 from pydantic import Field, field_validator
 from torch import Tensor
 
-from genrecore import effects
+from genrecore.audio import effects
 from genrecore.augment.registered import AUGMENTATIONS, Configured
-from genrecore.registry import Options
+from genrecore.config.registry import Options
 
 _LIU = "Liu, Vetshchaizer & Yip, section 3.2.2"
 _MOST = 16

@@ -15,7 +15,7 @@ import torch
 from pydantic import Field, ValidationInfo, field_validator
 from torch import Tensor
 
-from genrecore import effects
+from genrecore.audio import effects
 from genrecore.augment.registered import AUGMENTATIONS, AugmentOptions, Configured
 
 _BELTON = "Belton, section 4.3.5"

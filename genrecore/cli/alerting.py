@@ -8,10 +8,11 @@ from urllib.parse import urlsplit
 
 import typer
 
-from genrecore import alerts, runs
 from genrecore.cli.output import JSON, out, print_json, print_table
 from genrecore.cli.training import runs_app
 from genrecore.errors import GenrecoreError
+from genrecore.jobs import alerts
+from genrecore.store import run as runs
 
 
 @runs_app.command("alerts")

@@ -7,12 +7,13 @@ from typing import Annotated
 import pandas as pd
 import typer
 
-from genrecore import answers, datasets
-from genrecore.audit import KINDS, Audit, audit
 from genrecore.cli.data import CLIP_S, FOLDER, NAME, SAMPLE_RATE_HZ, SET, asked_for, datasets_app
 from genrecore.cli.output import JSON, out, plain, print_json, print_table, reporting
-from genrecore.config import RunConfig
-from genrecore.progress import Report
+from genrecore.config.run import RunConfig
+from genrecore.data import cached_results as answers
+from genrecore.data import datasets
+from genrecore.data.audit import KINDS, Audit, audit
+from genrecore.store.progress import Report
 
 SHOWN = 10
 """Findings of a kind that are printed; `--all` prints every one."""
@@ -66,7 +67,9 @@ def _audited(
     report: Report,
 ) -> Audit:
     """The audit of what a run with this configuration would use, and of what it would leave out."""
-    from genrecore import corpus, provided, relabel, splits
+    from genrecore.data import corpus, splits
+    from genrecore.data import corpus_images as provided
+    from genrecore.data import genres as relabel
 
     left_out = clips.attrs.get("left_out", [])
     clips, _ = relabel.apply(clips, config.genres.leave_out, config.genres.merge)

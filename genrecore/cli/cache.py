@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from genrecore import caches, jobfolder
 from genrecore.cli.app import app
 from genrecore.cli.output import JSON, out, print_json, print_table
+from genrecore.store import caches, jobfolder
 
 cache_app = typer.Typer(
     help="See how much room decoded audio, features and made music take, and clear them.",

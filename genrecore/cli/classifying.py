@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from genrecore import audio
+from genrecore.audio import decode as audio
 from genrecore.cli.app import app
 from genrecore.cli.output import JSON, err, out, print_json, reporting, share
 from genrecore.errors import GenrecoreError, UsageError
@@ -49,7 +49,7 @@ def classify(
     be used are reported at the end; the exit code is 1 only if none could be used."""
     if as_json and as_csv:
         raise UsageError("--json and --csv were both given; one of them says how to print.")
-    from genrecore import panel
+    from genrecore.inference import ensemble as panel
 
     asked = panel.load(run)
     paths, failures = _files(files, asked.loaded[0].medium)
@@ -88,7 +88,7 @@ def classify(
 
 def _doubter(asked: Any, quiet: bool) -> Any:
     """What doubts; of runs whose clips cannot be looked at any more it knows less, and says so."""
-    from genrecore import doubter
+    from genrecore.inference import doubter
 
     with reporting(quiet=quiet) as report:
         for one in asked.loaded if asked.loaded[0].medium == "wave" else []:

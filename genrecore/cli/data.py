@@ -8,15 +8,17 @@ from typing import Annotated, Any
 
 import typer
 
-from genrecore import answers, jobs, metrics
-from genrecore import config as configuration
 from genrecore.cli.app import app
 from genrecore.cli.output import JSON, out, plain, print_json, print_table, reporting
-from genrecore.config import Part, RunConfig
-from genrecore.datasets import DATASETS, known
+from genrecore.config import run as configuration
+from genrecore.config.registry import Registry
+from genrecore.config.run import Part, RunConfig
+from genrecore.data import cached_results as answers
+from genrecore.data.datasets import DATASETS, known
+from genrecore.data.splits import SPLITS
 from genrecore.errors import UsageError
-from genrecore.registry import Registry
-from genrecore.splits import SPLITS
+from genrecore.evaluation import metrics
+from genrecore.jobs import actions as jobs
 
 datasets_app = typer.Typer(
     help="List datasets and prepare them for training.",
@@ -167,7 +169,7 @@ def prepare(
 ) -> None:
     """Read a dataset and decode its audio, so that training starts at once. Unusable files are
     named with their reason; the rest goes on. The folder is remembered for the next time."""
-    from genrecore import preparation
+    from genrecore.data import prepare as preparation
 
     config = asked_for(name, folder, set_, sample_rate_hz, clip_s)
     checked = DATASETS[name].read_options(config.dataset.options, "dataset")

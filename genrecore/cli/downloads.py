@@ -7,12 +7,12 @@ from typing import Annotated
 
 import typer
 
-from genrecore import download, uploads
 from genrecore.cli.data import NAME, datasets_app
 from genrecore.cli.output import JSON, out, print_json, reporting
-from genrecore.datasets import DATASETS, known
-from genrecore.datasets.fma import ARCHIVES
-from genrecore.datasets.gtzan import MIRROR
+from genrecore.data import download, uploads
+from genrecore.data.datasets import DATASETS, known
+from genrecore.data.datasets.fma import ARCHIVES
+from genrecore.data.datasets.gtzan import MIRROR
 from genrecore.errors import GenrecoreError, UsageError
 
 

@@ -7,11 +7,11 @@ from typing import Annotated, Any
 
 import typer
 
-from genrecore import runs
 from genrecore.cli.app import app
 from genrecore.cli.output import JSON, out, print_json, reporting
 from genrecore.errors import UsageError
-from genrecore.runs import Run
+from genrecore.store import run as runs
+from genrecore.store.run import Run
 
 
 @app.command("export")
@@ -64,7 +64,7 @@ def export_runs(
         raise UsageError(
             "Say where to: --tensorboard DIR, --mlflow URI, --onnx FILE, --bundle DIR."
         )
-    from genrecore import export
+    from genrecore.reporting import trackers as export
 
     found = [runs.find(name) for name in names]
     made: dict[str, Any] = {}
@@ -93,8 +93,9 @@ def _as_models(
 ) -> dict[str, Any]:
     if len(found) != 1:
         raise UsageError(f"--onnx and --bundle take one run, but {len(found)} are named.")
-    from genrecore import bundle as bundles
-    from genrecore import inference, onnx_export
+    from genrecore.inference import bundle as bundles
+    from genrecore.inference import loaded as inference
+    from genrecore.inference import onnx as onnx_export
 
     loaded = inference.load(found[0])
     made: dict[str, Any] = {}

@@ -10,7 +10,7 @@ import typer
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from genrecore.config import Part
+from genrecore.config.run import Part
 
 
 def with_flags(

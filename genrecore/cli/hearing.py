@@ -9,11 +9,12 @@ import numpy as np
 import soundfile
 import typer
 
-from genrecore import audio, jobfolder
+from genrecore.audio import decode as audio
 from genrecore.cli.app import app
 from genrecore.cli.output import JSON, out, print_json
 from genrecore.cli.training import SET, settings
 from genrecore.errors import GenrecoreError, UsageError
+from genrecore.store import jobfolder
 
 
 @app.command()
@@ -38,10 +39,11 @@ def hear(
     augment.pitch.range_semitones=2 or --set feature.n_mels=32."""
     import torch
 
-    from genrecore import classifier, depiction
     from genrecore.augment import Chain
-    from genrecore.config import with_values
+    from genrecore.config.run import with_values
     from genrecore.features import FEATURES
+    from genrecore.reporting import feature_charts as depiction
+    from genrecore.training import classifier
 
     chosen = settings(None, {"augment": augment} if augment else {}, set_)
     parts = classifier.resolve(chosen).augment

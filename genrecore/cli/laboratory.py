@@ -10,8 +10,8 @@ from genrecore.cli.app import app
 from genrecore.cli.flags import with_flags
 from genrecore.cli.output import JSON, out, print_json, print_table, reporting, share
 from genrecore.cli.training import CONFIG, PRESET, SET, follow, settings
-from genrecore.config import RunConfig
-from genrecore.runs import Run
+from genrecore.config.run import RunConfig
+from genrecore.store.run import Run
 
 
 @app.command()
@@ -26,7 +26,8 @@ def leaklab(
 ) -> None:
     """Measure what a leaky split adds: train the same system on every fold of a split by clip and
     of one by artist, and show the gap with its interval. Runs that are there already are used."""
-    from genrecore import datasets, leaklab  # torch: not on the way to --help
+    from genrecore.data import datasets
+    from genrecore.experiments import leaks as leaklab  # torch: not on the way to --help
 
     planned = leaklab.plan(settings(config, values, set_, preset), n_folds)
     with reporting(quiet=as_json) as report:

@@ -8,11 +8,14 @@ from typing import Annotated, Any
 import pandas as pd
 import typer
 
-from genrecore import judgements, kin, metrics, mistakes, runs
 from genrecore.cli.app import app
 from genrecore.cli.output import JSON, out, print_json, print_table, share
 from genrecore.errors import UsageError
-from genrecore.runs import Run
+from genrecore.evaluation import label_reviews as judgements
+from genrecore.evaluation import metrics, mistakes
+from genrecore.evaluation import related_clips as kin
+from genrecore.store import run as runs
+from genrecore.store.run import Run
 
 RUN = Annotated[str, typer.Argument(help="A tested run's id, a part of it, or 'latest'.")]
 _SHARES = ("certainty", "label_proba", "suggested_proba", "spread")

@@ -9,11 +9,11 @@ import typer
 from genrecore.cli.app import app
 from genrecore.cli.output import JSON, out, print_json, print_table, reporting
 from genrecore.cli.training import SET, settings
-from genrecore.config import RunConfig
+from genrecore.config.run import RunConfig
 
 if TYPE_CHECKING:
-    from genrecore.cards import Card
-    from genrecore.latency import Latency
+    from genrecore.training.card import Card
+    from genrecore.training.latency import Latency
 
 models_app = typer.Typer(
     help="What each model is, how large it is, and how long it takes.",
@@ -36,8 +36,8 @@ PRESET = Annotated[
 @models_app.command("list")
 def list_models(as_json: JSON = False) -> None:
     """Every model with its size on the input of its study, or on the default one."""
-    from genrecore import cards  # torch: not on the way to --help
     from genrecore.models import MODELS
+    from genrecore.training import card as cards  # torch: not on the way to --help
 
     found = [cards.card(name) for name in MODELS]
     if as_json:
@@ -71,7 +71,8 @@ def show_model(
 ) -> None:
     """The card of a model: idea, sizes, what it sees of the sound, its layers, what studies print
     of it, and the command that trains it."""
-    from genrecore import cards, latency
+    from genrecore.training import card as cards
+    from genrecore.training import latency
 
     config = _config(name, preset, set_)
     card = cards.card(name, config)
@@ -89,7 +90,7 @@ def show_model(
 def measure_model(name: NAME, preset: PRESET = "", set_: SET = None, as_json: JSON = False) -> None:
     """Measure how long feature and network take for a clip of 30 s on this machine. The page Models
     and 'genrecore models show' know it from then on."""
-    from genrecore import latency
+    from genrecore.training import latency
 
     with reporting(quiet=as_json) as report:
         found = latency.measure(name, _config(name, preset, set_), report)
@@ -102,7 +103,7 @@ def _config(name: str, preset: str, set_: list[str] | None) -> RunConfig | None:
     Raises:
         UsageError: An unknown model, preset or field, or a --set without an equals sign.
     """
-    from genrecore import model_inputs
+    from genrecore.training import model_inputs
 
     if not preset and not set_:
         return None
@@ -121,14 +122,14 @@ def _facts(found: Latency | None) -> dict[str, Any] | None:
 
 
 def _parameters(card: Card) -> str:
-    from genrecore import cards
+    from genrecore.training import card as cards
 
     return "depends on the data" if card.classical else cards.counted(card.n_parameters)
 
 
 def _print(card: Card, known: Latency | None) -> None:
-    from genrecore import cards
-    from genrecore.depiction import spaced
+    from genrecore.reporting.feature_charts import spaced
+    from genrecore.training import card as cards
 
     out.print(card.title, style="bold")
     year = f" ({card.year})" if card.year else ""

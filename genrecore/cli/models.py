@@ -7,24 +7,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from genrecore import runs
 from genrecore.cli.app import app
-from genrecore.cli.output import (
-    JSON,
-    duration,
-    out,
-    print_json,
-    print_table,
-    reporting,
-    share,
-)
+from genrecore.cli.output import JSON, duration, out, print_json, print_table, reporting, share
 from genrecore.cli.reports import FIGURES, REPORT, TABLES, same_again, write_files
-from genrecore.runs import Run
+from genrecore.store import run as runs
+from genrecore.store.run import Run
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from genrecore.comparison import Comparison
+    from genrecore.evaluation.comparison import Comparison
 
 
 @app.command()
@@ -69,7 +61,7 @@ def compare(
 ) -> None:
     """Compare finished runs, or systems over their seeds, on their test clips: accuracies with
     intervals, and every pair on the clips that both were tested on."""
-    from genrecore import costs
+    from genrecore.evaluation import costs
 
     result, members = compared(names, systems, band, shared)
     if measure:
@@ -115,7 +107,7 @@ def compared(
     Raises:
         GenrecoreError: As `comparison.compare` and `systems.compare`.
     """
-    from genrecore import comparison, systems
+    from genrecore.evaluation import comparison, systems
 
     found = [runs.find(name) for name in names]
     if not as_systems:

@@ -18,8 +18,9 @@ from rich import progress as bars
 from rich.console import Console
 from rich.table import Table
 
-from genrecore import jobfolder, jobs
-from genrecore.progress import Report, Stopped
+from genrecore.jobs import actions as jobs
+from genrecore.store import jobfolder
+from genrecore.store.progress import Report, Stopped
 
 JSON = Annotated[bool, typer.Option("--json", help="Print JSON for scripts instead of text.")]
 

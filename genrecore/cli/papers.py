@@ -7,15 +7,16 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from genrecore import leaklab, papers
 from genrecore.cli.app import app
 from genrecore.cli.output import JSON, out, print_json, print_table, reporting
 from genrecore.cli.planned import BACKGROUND, DRY_RUN, YES, follow_plan
 from genrecore.cli.sweeping import agreed, estimate_facts, estimated, print_summary
-from genrecore.datasets import DATASETS, known
+from genrecore.data.datasets import DATASETS, known
 from genrecore.errors import UsageError
-from genrecore.papers import Music, Study, Wanted, report
-from genrecore.papers.recipes import how_to_get
+from genrecore.experiments import leaks as leaklab
+from genrecore.experiments import papers
+from genrecore.experiments.papers import Music, Study, Wanted, report
+from genrecore.experiments.papers.recipes import how_to_get
 
 papers_app = typer.Typer(
     help="The five studies: what they did and print, and what our runs say beside it.",

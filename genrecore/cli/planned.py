@@ -11,11 +11,13 @@ from typing import Annotated, Any
 
 import typer
 
-from genrecore import plan_results, plan_values, plans
 from genrecore.cli.app import app
 from genrecore.cli.output import JSON, duration, err, out, print_json, print_table, reporting, share
 from genrecore.errors import GenrecoreError
-from genrecore.plans import Plan
+from genrecore.experiments import plan as plans
+from genrecore.experiments import results as plan_results
+from genrecore.experiments import values as plan_values
+from genrecore.experiments.plan import Plan
 
 plans_app = typer.Typer(
     help="Plans of many runs: list, show, stop, go on.",
@@ -63,7 +65,7 @@ def follow_plan(plan: Plan, background: bool, as_json: bool) -> None:
 
 
 def drive(plan: Plan, as_json: bool) -> None:
-    from genrecore import search as searching
+    from genrecore.experiments import search as searching
 
     if not as_json:
         out.print(f"Search {plan.plan_id}. After Ctrl-C: genrecore plans resume {plan.plan_id}")
@@ -206,7 +208,7 @@ def resume_plan(
         plans.queue_missing(found)
         follow_plan(Plan(found.folder), background, as_json)
         return
-    from genrecore import search as searching
+    from genrecore.experiments import search as searching
 
     if background:
         searching.start(found)
@@ -219,7 +221,7 @@ def resume_plan(
 @plans_app.command("tables")
 def list_tables(as_json: JSON = False) -> None:
     """The tables of the studies that are there as plans: for 'genrecore sweep --table NAME'."""
-    from genrecore.plan_presets import PLANS
+    from genrecore.experiments.presets import PLANS
 
     if as_json:
         print_json(
@@ -249,7 +251,7 @@ def list_tables(as_json: JSON = False) -> None:
 @plans_app.command("drive", hidden=True)
 def drive_search(folder: Annotated[Path, typer.Argument()]) -> None:
     """Carry a search on in this process; what a task runs."""
-    from genrecore import search as searching
+    from genrecore.experiments import search as searching
 
     with reporting() as report:
         searching.drive(Plan(folder), report)

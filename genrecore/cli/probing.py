@@ -9,13 +9,15 @@ from typing import Annotated
 import pandas as pd
 import typer
 
-from genrecore import jobfolder, probes, runs
 from genrecore.cli.app import app
 from genrecore.cli.output import JSON, out, print_json, print_table, reporting, share
 from genrecore.errors import GenrecoreError
-from genrecore.probe_effects import PROBES
-from genrecore.probes import Probed
-from genrecore.verdicts import signed
+from genrecore.evaluation.verdicts import signed
+from genrecore.inference import probes
+from genrecore.inference.probe_effects import PROBES
+from genrecore.inference.probes import Probed
+from genrecore.store import jobfolder
+from genrecore.store import run as runs
 
 _WORDS = {"open": "cannot be told", "holds": "no difference"}
 RUN = Annotated[str, typer.Argument(help="A tested run's id, a part of it, or 'latest'.")]
@@ -94,7 +96,9 @@ def embed(
     """Where a run puts its clips: what stands before its last layer, and a map of it (PCA and
     t-SNE). Computed once and kept in the cache; page 'Errors' draws it, page 'Classify' tells by it
     which recordings are unlike them all, or the same."""
-    from genrecore import doubter, embedding, projection
+    from genrecore.evaluation import projection
+    from genrecore.inference import doubter
+    from genrecore.training import embedding
 
     found = runs.find(run)
     with reporting(quiet=as_json) as report:

@@ -7,14 +7,16 @@ from typing import Annotated, Any
 
 import typer
 
-from genrecore import config as configuration
-from genrecore import jobs, runs, slots
 from genrecore.cli.app import app
 from genrecore.cli.output import JSON, out, print_json, print_table
 from genrecore.cli.training import runs_app
-from genrecore.config import RunConfig
+from genrecore.config import run as configuration
+from genrecore.config.run import RunConfig
 from genrecore.errors import UsageError
-from genrecore.runs import Run
+from genrecore.jobs import actions as jobs
+from genrecore.jobs import slots
+from genrecore.store import run as runs
+from genrecore.store.run import Run
 
 queue_app = typer.Typer(
     help="The runs that wait: order, pause, cancel.", no_args_is_help=True, rich_markup_mode=None

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from genrecore import verdicts
 from genrecore.cli.output import out, reporting
+from genrecore.evaluation import verdicts
 
 if TYPE_CHECKING:
-    from genrecore.comparison import Comparison
+    from genrecore.evaluation.comparison import Comparison
 
 REPORT = Annotated[
     Path | None,
@@ -69,7 +69,7 @@ def write_files(
     Raises:
         GenrecoreError: A file cannot be written, or no browser draws.
     """
-    from genrecore import report
+    from genrecore.reporting import html as report
 
     written: list[Path] = []
     if report_to is not None:

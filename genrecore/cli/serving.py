@@ -15,14 +15,17 @@ from typing import Annotated, Any
 
 import typer
 
-from genrecore import config as configuration
-from genrecore import hardware, jobfolder, jobs, runs
 from genrecore.cli.app import app
 from genrecore.cli.models import print_comparison
 from genrecore.cli.output import JSON, out, print_json, print_table, reporting
 from genrecore.cli.training import finished, follow
-from genrecore.config import RunConfig
+from genrecore.config import run as configuration
+from genrecore.config.run import RunConfig
 from genrecore.errors import GenrecoreError
+from genrecore.jobs import actions as jobs
+from genrecore.store import jobfolder
+from genrecore.store import run as runs
+from genrecore.training import hardware
 
 PORT = Annotated[
     int, typer.Option(help="Port of the dashboard on this machine; 0 takes a free one.", min=0)
@@ -46,7 +49,9 @@ def demo(
 ) -> None:
     """See the whole product on music that it makes itself: two models are trained in background
     processes and compared, then the dashboard is served with them in it."""
-    from genrecore import classifier, comparison, preparation
+    from genrecore.data import prepare as preparation
+    from genrecore.evaluation import comparison
+    from genrecore.training import classifier
 
     wanted = [
         (title, classifier.resolve(configuration.with_values(RunConfig(), values)))
@@ -103,7 +108,8 @@ def serve(
     /healthz; GET /openapi.json describes both."""
     import uvicorn
 
-    from genrecore import panel, service
+    from genrecore.inference import ensemble as panel
+    from genrecore.inference import service
 
     asked = panel.load(run)
     limits = service.Limits(token, round(most_mb * 1e6), within_s)

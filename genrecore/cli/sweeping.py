@@ -10,28 +10,24 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from genrecore import config as configuration
-from genrecore import leaklab, plan_values, plans, runs
 from genrecore.cli.app import app
 from genrecore.cli.flags import with_flags
 from genrecore.cli.output import JSON, duration, err, out, print_json, print_table, reporting
-from genrecore.cli.planned import (
-    BACKGROUND,
-    DRY_RUN,
-    YES,
-    drive,
-    follow_plan,
-    said_begun,
-)
+from genrecore.cli.planned import BACKGROUND, DRY_RUN, YES, drive, follow_plan, said_begun
 from genrecore.cli.training import CONFIG, PRESET
-from genrecore.config import RunConfig
+from genrecore.config import run as configuration
+from genrecore.config.run import RunConfig
 from genrecore.errors import GenrecoreError, UsageError
-from genrecore.plan_drafts import Draft, Grid, draft, spread
-from genrecore.progress import Report
+from genrecore.experiments import leaks as leaklab
+from genrecore.experiments import plan as plans
+from genrecore.experiments import values as plan_values
+from genrecore.experiments.draft import Draft, Grid, draft, spread
+from genrecore.store import run as runs
+from genrecore.store.progress import Report
 
 if TYPE_CHECKING:
-    from genrecore.estimates import PlanEstimate
-    from genrecore.search_ranges import Way
+    from genrecore.experiments.estimates import PlanEstimate
+    from genrecore.experiments.search_ranges import Way
 
 
 @app.command()
@@ -82,7 +78,7 @@ def sweep(
     """
     texts = _texts(values, set_)
     if search:
-        from genrecore.search_ranges import Way
+        from genrecore.experiments.search_ranges import Way
 
         if table:
             raise UsageError("--table names all its runs; a search chooses them. Take one of both.")
@@ -133,7 +129,7 @@ def _with_table(base: RunConfig, name: str) -> tuple[RunConfig, list[Grid], str,
     """The base with a table's values, its grids, its title and its source."""
     if not name:
         return base, [{}], "", ""
-    from genrecore.plan_presets import PLANS, source_of
+    from genrecore.experiments.presets import PLANS, source_of
 
     entry = PLANS[name]
     base = configuration.with_values(base, entry.thing.values)
@@ -142,7 +138,9 @@ def _with_table(base: RunConfig, name: str) -> tuple[RunConfig, list[Grid], str,
 
 def estimated(configs: Sequence[RunConfig], report: Report) -> PlanEstimate:
     """How long the runs take: by earlier ones, else by steps that are measured now."""
-    from genrecore import datasets, estimates, step_times
+    from genrecore.data import datasets
+    from genrecore.experiments import estimates
+    from genrecore.training import timing as step_times
 
     known = estimates.Known(runs.all_runs())
     for config in known.unread(configs):
@@ -223,8 +221,9 @@ def _search(
     flags: tuple[bool, bool, bool, bool],
 ) -> None:
     """A search from the command line; `flags` are dry_run, yes, background, as_json."""
-    from genrecore import classifier, search_ranges
-    from genrecore import search as searching
+    from genrecore.experiments import search as searching
+    from genrecore.experiments import search_ranges
+    from genrecore.training import classifier
 
     dry_run, yes, background, as_json = flags
     base, ranges = search_ranges.read_all(base, texts)

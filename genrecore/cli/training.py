@@ -12,15 +12,21 @@ from typing import Annotated, Any
 
 import typer
 
-from genrecore import alerts, distributed, jobfolder, jobs, metrics, runs, spawning
-from genrecore import config as configuration
 from genrecore.cli.app import app
 from genrecore.cli.flags import with_flags
 from genrecore.cli.output import JSON, duration, err, out, print_json, print_table, reporting, share
-from genrecore.config import RunConfig
+from genrecore.config import run as configuration
+from genrecore.config.run import RunConfig
 from genrecore.errors import GenrecoreError, UsageError
-from genrecore.progress import Report
-from genrecore.runs import Run
+from genrecore.evaluation import metrics
+from genrecore.jobs import actions as jobs
+from genrecore.jobs import alerts
+from genrecore.jobs import spawn as spawning
+from genrecore.store import jobfolder
+from genrecore.store import run as runs
+from genrecore.store.progress import Report
+from genrecore.store.run import Run
+from genrecore.training import distributed
 
 runs_app = typer.Typer(
     help="List, show and stop runs.", no_args_is_help=True, rich_markup_mode=None
@@ -72,7 +78,7 @@ def train(
         else:
             _carry_out(found, as_json)
         return
-    from genrecore import classifier  # torch: not on the way to --help
+    from genrecore.training import classifier  # torch: not on the way to --help
 
     resolved = classifier.resolve(settings(config, values, set_, preset))
     if background:
@@ -126,7 +132,7 @@ def finished(config: RunConfig) -> Run | None:
 
 def _carry_out(run: Run, as_json: bool, lock: int | None = None) -> None:
     """Executes a run in this process, holding its lock and a slot."""
-    from genrecore import lifecycle
+    from genrecore.training import lifecycle
 
     # Whoever started this process gave it the locks, or holds them for it.
     born_held = "GENRECORE_DEVICE" in os.environ
@@ -191,7 +197,7 @@ def _watched(run: Run, devices: list[str], locks: list[int], report: Report) -> 
 
 def _follow_leader(config: RunConfig) -> None:
     """Trains along with the process that writes the run: this one keeps nothing."""
-    from genrecore import lifecycle
+    from genrecore.training import lifecycle
 
     with tempfile.TemporaryDirectory(prefix="genrecore-") as folder:
         unseen, lock = runs.create_held(config, Path(folder))
@@ -207,7 +213,7 @@ def _follow_leader(config: RunConfig) -> None:
 
 def _take_slots(run: Run) -> tuple[list[str], list[int]]:
     """Free devices for a run and their locks; waits for them while other runs train."""
-    from genrecore import slots
+    from genrecore.jobs import slots
 
     told = False
     while True:
@@ -223,7 +229,7 @@ def _take_slots(run: Run) -> tuple[list[str], list[int]]:
 
 
 def _facts(run: Run) -> dict[str, Any]:
-    from genrecore import comparison
+    from genrecore.evaluation import comparison
 
     facts: dict[str, Any] = {
         "run": run.run_id,
@@ -244,7 +250,7 @@ def _facts(run: Run) -> dict[str, Any]:
 
 
 def _print_result(run: Run) -> None:
-    from genrecore import comparison
+    from genrecore.evaluation import comparison
 
     scores = comparison.scores(run)
     out.print(

@@ -9,8 +9,8 @@ import typer
 
 from genrecore.cli.data import SET, datasets_app
 from genrecore.cli.output import JSON, out, print_json, reporting
-from genrecore.config import RunConfig, with_values
-from genrecore.datasets import DATASETS, demo
+from genrecore.config.run import RunConfig, with_values
+from genrecore.data.datasets import DATASETS, demo
 
 
 @datasets_app.command("write")

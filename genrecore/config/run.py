@@ -13,9 +13,9 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationError, field_validator
 
+from genrecore.config.registry import explain
+from genrecore.config.training import Group, Training
 from genrecore.errors import UsageError
-from genrecore.registry import explain
-from genrecore.training_config import Group, Training
 
 
 class Part(Group):

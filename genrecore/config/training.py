@@ -1,4 +1,4 @@
-"""The recipe of training: the group `training` of a run's configuration (`genrecore.config`)."""
+"""The recipe of training: the group `training` of a run's configuration."""
 
 from __future__ import annotations
 

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import IO, Any, NoReturn
 
 from genrecore.errors import GenrecoreError
-from genrecore.progress import Report, silent
+from genrecore.store.progress import Report, silent
 
 GIB = 2**30
 

@@ -18,10 +18,11 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from genrecore import jobfolder, relabel
-from genrecore.config import RunConfig
-from genrecore.datasets import DATASETS
-from genrecore.splits import SPLITS
+from genrecore.config.run import RunConfig
+from genrecore.data import genres as relabel
+from genrecore.data.datasets import DATASETS
+from genrecore.data.splits import SPLITS
+from genrecore.store import jobfolder
 
 Kind = Literal["prepare", "audit"]
 

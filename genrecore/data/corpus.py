@@ -21,9 +21,10 @@ from typing import Any, TypeVar
 import numpy as np
 import pandas as pd
 
-from genrecore import audio, jobfolder
+from genrecore.audio import decode as audio
 from genrecore.errors import AudioError, GenrecoreError
-from genrecore.progress import Report, silent
+from genrecore.store import jobfolder
+from genrecore.store.progress import Report, silent
 
 _FORMAT = 1  # raised when what is stored changes
 _FULL_SCALE = 32768.0

@@ -17,11 +17,11 @@ import numpy as np
 import pandas as pd
 from PIL import Image, UnidentifiedImageError
 
-from genrecore import jobfolder
-from genrecore.corpus import Corpus, content_digests, in_order
-from genrecore.datasets.tables import read_table
+from genrecore.data.corpus import Corpus, content_digests, in_order
+from genrecore.data.datasets.tables import read_table
 from genrecore.errors import GenrecoreError
-from genrecore.progress import Report, silent
+from genrecore.store import jobfolder
+from genrecore.store.progress import Report, silent
 
 _FORMAT = 1
 _MOST_PIXELS = 16_000_000  # 4 000 × 4 000: no rendered spectrogram needs more, a bomb does

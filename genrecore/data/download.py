@@ -13,9 +13,11 @@ import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 
-from genrecore import __version__, archives, jobfolder
+from genrecore import __version__
+from genrecore.data import archives
 from genrecore.errors import GenrecoreError
-from genrecore.progress import Report, silent
+from genrecore.store import jobfolder
+from genrecore.store.progress import Report, silent
 
 ATTEMPTS = 5
 """Connections in a row that may fail without bringing at least `PROGRESS` bytes."""

@@ -11,7 +11,7 @@ import re
 
 import pandas as pd
 
-from genrecore.clips import genres_of
+from genrecore.data.clips import genres_of
 from genrecore.errors import UsageError
 
 _TOKEN = re.compile(r'\s*(?:"((?:[^"]|"")*)"|([,;=])|([^",;=]+))')
@@ -25,7 +25,7 @@ def apply(clips: pd.DataFrame, leave_out: str, merge: str) -> tuple[pd.DataFrame
     clip tables are; `attrs` stay. With both texts empty it comes back as it was, without notes.
 
     Args:
-        clips: A clip table (`genrecore.clips`).
+        clips: A clip table (`genrecore.data.clips`).
         leave_out: Genres whose clips go, with commas between.
         merge: `New = Old, Other; …`; a new name may be that of a genre it merges.
 

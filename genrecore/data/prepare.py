@@ -7,13 +7,15 @@ from typing import Any
 
 import pandas as pd
 
-from genrecore import clips as clip_tables
-from genrecore import corpus, datasets, provided, relabel, splits
-from genrecore.audit import Audit, audit
-from genrecore.config import RunConfig
-from genrecore.corpus import Corpus
+from genrecore.config.run import RunConfig
+from genrecore.data import clips as clip_tables
+from genrecore.data import corpus, datasets, splits
+from genrecore.data import corpus_images as provided
+from genrecore.data import genres as relabel
+from genrecore.data.audit import Audit, audit
+from genrecore.data.corpus import Corpus
 from genrecore.errors import GenrecoreError
-from genrecore.progress import Report, silent
+from genrecore.store.progress import Report, silent
 
 
 @dataclass(frozen=True)

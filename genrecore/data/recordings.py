@@ -14,8 +14,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from genrecore import jobfolder
 from genrecore.errors import GenrecoreError
+from genrecore.store import jobfolder
 
 _LONGEST_NAME = 200
 _ID = re.compile(r"[0-9a-f]{16}")

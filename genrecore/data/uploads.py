@@ -12,9 +12,10 @@ import shutil
 from pathlib import Path
 from typing import IO
 
-from genrecore import archives, datasets, jobfolder
+from genrecore.data import archives, datasets
 from genrecore.errors import GenrecoreError
-from genrecore.progress import Report, silent
+from genrecore.store import jobfolder
+from genrecore.store.progress import Report, silent
 
 _INCOMING = ".incoming"
 _BLOCK = 2**20

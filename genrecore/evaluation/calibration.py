@@ -19,9 +19,10 @@ import numpy as np
 import pandas as pd
 from scipy.optimize import minimize_scalar
 
-from genrecore import jobfolder, metrics
 from genrecore.errors import GenrecoreError
-from genrecore.runs import Run
+from genrecore.evaluation import metrics
+from genrecore.store import jobfolder
+from genrecore.store.run import Run
 
 LEAST_CLIPS = 30
 """Fewer validation clips say too little: the temperature of 30 is uncertain by about a quarter."""

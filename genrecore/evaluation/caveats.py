@@ -7,8 +7,8 @@ from typing import Any
 
 import pandas as pd
 
-from genrecore import metrics
-from genrecore.pairs import Side
+from genrecore.evaluation import metrics
+from genrecore.evaluation.pairwise import Side
 
 
 def of(sides: Sequence[Side], shared: frozenset[str], on_shared: bool) -> list[str]:

@@ -15,11 +15,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from genrecore import caveats, contrasts, jobfolder, metrics, pairs, verdicts
 from genrecore.errors import GenrecoreError
-from genrecore.pairs import Side
-from genrecore.resampling import Interval
-from genrecore.runs import Run
+from genrecore.evaluation import caveats, metrics, verdicts
+from genrecore.evaluation import differences as contrasts
+from genrecore.evaluation import pairwise as pairs
+from genrecore.evaluation.bootstrap import Interval
+from genrecore.evaluation.pairwise import Side
+from genrecore.store import jobfolder
+from genrecore.store.run import Run
 
 _SCORES_FORMAT = 2  # raised when a score's definition changes
 

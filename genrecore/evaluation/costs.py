@@ -13,10 +13,10 @@ from typing import Any
 
 import pandas as pd
 
-from genrecore import jobfolder
 from genrecore.errors import GenrecoreError
-from genrecore.progress import Report, silent
-from genrecore.runs import Run
+from genrecore.store import jobfolder
+from genrecore.store.progress import Report, silent
+from genrecore.store.run import Run
 
 FILE = "cost.json"
 
@@ -78,7 +78,8 @@ def missing(sides: Sequence[tuple[str, str, Sequence[Run]]]) -> list[Run]:
 def measure(run: Run, report: Report = silent) -> dict[str, Any]:
     """Counts the multiply–adds of a run's model on its input and measures its latency on this
     machine; keeps and returns both. Imports torch. A model that cannot be measured says `why`."""
-    from genrecore import cards, latency
+    from genrecore.training import card as cards
+    from genrecore.training import latency
 
     found: dict[str, Any] = {}
     try:

@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from genrecore import config as configuration
-from genrecore import verdicts
-from genrecore.config import RunConfig
+from genrecore.config import run as configuration
+from genrecore.config.run import RunConfig
 from genrecore.errors import GenrecoreError
-from genrecore.pairs import Side
+from genrecore.evaluation import verdicts
+from genrecore.evaluation.pairwise import Side
 
 STRONG, WEAK = "strong", "not shown"
 """How far the accuracy on a genre depends on the model; see `dependence`."""

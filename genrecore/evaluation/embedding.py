@@ -1,7 +1,7 @@
 """Embeddings as they are kept: one folder in the cache a run and its weights. No torch here.
 
 `clips.parquet` and `values.npy`, in the same order; `what.json` names the corpus, too;
-`map.parquet` where the clips were put on a map (`genrecore.projection`).
+`map.parquet` where the clips were put on a map (`genrecore.evaluation.projection`).
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from genrecore import jobfolder
 from genrecore.errors import GenrecoreError
-from genrecore.runs import Run
+from genrecore.store import jobfolder
+from genrecore.store.run import Run
 
 _FORMAT = 1
 _CLIPS, _VALUES, _WHAT = "clips.parquet", "values.npy", "what.json"

@@ -8,10 +8,11 @@ from functools import cached_property
 
 import pandas as pd
 
-from genrecore import metrics, splits
-from genrecore.config import system_signature
+from genrecore.config.run import system_signature
+from genrecore.data import splits
 from genrecore.errors import GenrecoreError
-from genrecore.runs import Run
+from genrecore.evaluation import metrics
+from genrecore.store.run import Run
 
 
 @dataclass(frozen=True)

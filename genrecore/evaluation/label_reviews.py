@@ -13,8 +13,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from genrecore import jobfolder, runs
 from genrecore.errors import GenrecoreError, UsageError
+from genrecore.store import jobfolder
+from genrecore.store import run as runs
 
 FILE = "annotations.csv"
 JUDGEMENTS = ("right", "wrong", "unclear")

@@ -10,9 +10,9 @@ from math import nan
 import numpy as np
 import pandas as pd
 
+from genrecore.config.registry import Registry
 from genrecore.errors import GenrecoreError
-from genrecore.registry import Registry
-from genrecore.significance import wilson
+from genrecore.evaluation.significance import wilson
 
 METRICS = Registry("metric")
 """Metrics: `f(genre_index (n,), proba (n, k)) -> float`. Facts: `higher_is_better`.

@@ -12,9 +12,9 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from genrecore import metrics
 from genrecore.errors import GenrecoreError
-from genrecore.runs import Run
+from genrecore.evaluation import metrics
+from genrecore.store.run import Run
 
 KNOWN = ("artist", "album", "path", "medium", "duration_s")
 

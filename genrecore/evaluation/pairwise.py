@@ -16,10 +16,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from genrecore import clips as clip_tables
-from genrecore import metrics, resampling, significance, verdicts
-from genrecore.resampling import Interval, Resamples
-from genrecore.runs import Run
+from genrecore.data import clips as clip_tables
+from genrecore.evaluation import bootstrap as resampling
+from genrecore.evaluation import metrics, significance, verdicts
+from genrecore.evaluation.bootstrap import Interval, Resamples
+from genrecore.store.run import Run
 
 
 @dataclass(frozen=True)

@@ -15,10 +15,11 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from genrecore import embedding_store, jobfolder
 from genrecore.errors import GenrecoreError
-from genrecore.progress import Report, silent
-from genrecore.runs import Run
+from genrecore.evaluation import embedding as embedding_store
+from genrecore.store import jobfolder
+from genrecore.store.progress import Report, silent
+from genrecore.store.run import Run
 
 MOST = 1500
 """Clips on a map; of more, all test clips come first, then validation, then training by chance."""

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 import pandas as pd
 
-from genrecore import clips as clip_tables
-from genrecore import jobfolder
-from genrecore.datasets import gtzan
-from genrecore.runs import Run
+from genrecore.data import clips as clip_tables
+from genrecore.data.datasets import gtzan
+from genrecore.store import jobfolder
+from genrecore.store.run import Run
 
 EXACT, NEAR, PUBLISHED = (
     "the same samples",

@@ -15,14 +15,16 @@ from functools import cached_property
 import numpy as np
 import pandas as pd
 
-from genrecore import comparison, pooling, ranks, splits, verdicts
-from genrecore import config as configuration
-from genrecore.comparison import Comparison
-from genrecore.config import RunConfig, system_signature
+from genrecore.config import run as configuration
+from genrecore.config.run import RunConfig, system_signature
+from genrecore.data import splits
 from genrecore.errors import GenrecoreError
-from genrecore.pairs import Side
-from genrecore.ranks import Ranks
-from genrecore.runs import Run
+from genrecore.evaluation import comparison, ranks, verdicts
+from genrecore.evaluation import folds as pooling
+from genrecore.evaluation.comparison import Comparison
+from genrecore.evaluation.pairwise import Side
+from genrecore.evaluation.ranks import Ranks
+from genrecore.store.run import Run
 
 METHOD = (
     "Systems with several seeds are compared by resampling artists and, independently, seeds: the "

@@ -13,11 +13,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from genrecore import config as configuration
-from genrecore import jobs
-from genrecore.config import Part, RunConfig
+from genrecore.config import run as configuration
+from genrecore.config.run import Part, RunConfig
 from genrecore.errors import UsageError
-from genrecore.plan_values import applied, in_words, kind_of, name_of, read_all, value_of
+from genrecore.experiments.values import applied, in_words, kind_of, name_of, read_all, value_of
+from genrecore.jobs import actions as jobs
 
 MOST_RUNS = 2000
 Grid = Mapping[str, Sequence[Any]]
@@ -54,7 +54,7 @@ def draft(base: RunConfig, grids: Sequence[Grid]) -> Draft:
     Raises:
         UsageError: There are no values or too many combinations, or none of them can be trained.
     """
-    from genrecore import classifier
+    from genrecore.training import classifier
 
     n = sum(math.prod(len(values) for values in grid.values()) for grid in grids)
     if n > MOST_RUNS:
@@ -102,7 +102,7 @@ def draft(base: RunConfig, grids: Sequence[Grid]) -> Draft:
 
 def tidy(base: RunConfig) -> RunConfig:
     """The base without what it says though it is so by default; imports torch."""
-    from genrecore import classifier
+    from genrecore.training import classifier
 
     try:
         resolved = classifier.resolve(base)

@@ -1,7 +1,7 @@
 """How long runs will take: judged by earlier runs like them, else by a few measured steps.
 
 Earlier runs are those of the store with the same model, feature, segments and augmentation on the
-same device. Where there is none, what `genrecore.step_times` measured on this machine counts.
+same device. Where there is none, what `genrecore.training.timing` measured on this machine counts.
 Nothing here imports torch.
 """
 
@@ -18,15 +18,20 @@ from typing import Any
 
 import pandas as pd
 
-from genrecore import clips as clip_tables
-from genrecore import hardware, jobfolder, relabel, runs, slots, splits
-from genrecore.config import RunConfig
-from genrecore.corpus import segment_starts
-from genrecore.datasets import DATASETS
+from genrecore.config.run import RunConfig
+from genrecore.data import clips as clip_tables
+from genrecore.data import genres as relabel
+from genrecore.data import splits
+from genrecore.data.corpus import segment_starts
+from genrecore.data.datasets import DATASETS
+from genrecore.data.splits import SPLITS
 from genrecore.errors import GenrecoreError
-from genrecore.plans import took_s
-from genrecore.runs import Run
-from genrecore.splits import SPLITS
+from genrecore.experiments.plan import took_s
+from genrecore.jobs import slots
+from genrecore.store import jobfolder
+from genrecore.store import run as runs
+from genrecore.store.run import Run
+from genrecore.training import hardware
 
 _MOST_LIKE = 5  # earlier runs that an estimate looks at
 _MOST_READ = 400  # newest runs of the store among which they are looked for
@@ -43,7 +48,7 @@ class Counts:
 
 @dataclass(frozen=True)
 class StepTimes:
-    """What `genrecore.step_times.measure` found on this machine, in seconds a segment.
+    """What `genrecore.training.timing.measure` found on this machine, in seconds a segment.
 
     Attributes:
         train_s: Of a training step.

@@ -5,7 +5,7 @@ A plan is a folder of the store, `.plans/<plan id>/`, written before its first r
 | file | what |
 |---|---|
 | `plan.json` | title, base configuration, what varies, the runs wanted, the combinations left out |
-| `study.db` | of a search: its trials, as Optuna keeps them (`genrecore.search`) |
+| `study.db` | of a search: its trials, as Optuna keeps them (`genrecore.experiments.search`) |
 | `trials.json` | of a search: the same for readers, rewritten whenever a trial changes |
 | `lock`, `stop` | held by whoever queues its runs; present when its end was asked for |
 
@@ -26,13 +26,16 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from genrecore import config as configuration
-from genrecore import jobfolder, jobs, leaklab, runs
-from genrecore.config import RunConfig
+from genrecore.config import run as configuration
+from genrecore.config.run import RunConfig
 from genrecore.errors import GenrecoreError, UsageError
-from genrecore.plan_drafts import Draft, title_of
-from genrecore.plan_values import value_of
-from genrecore.runs import Run
+from genrecore.experiments import leaks as leaklab
+from genrecore.experiments.draft import Draft, title_of
+from genrecore.experiments.values import value_of
+from genrecore.jobs import actions as jobs
+from genrecore.store import jobfolder
+from genrecore.store import run as runs
+from genrecore.store.run import Run
 
 STOPPED = "its plan was stopped"
 PRUNED = "pruned"

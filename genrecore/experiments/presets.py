@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from genrecore.config.registry import Registry
+from genrecore.experiments.draft import Grid
 from genrecore.features import PRESETS
-from genrecore.plan_drafts import Grid
-from genrecore.registry import Registry
 
 PLANS = Registry("plan")
 

@@ -9,11 +9,11 @@ from typing import Any
 
 import pandas as pd
 
-from genrecore import comparison
-from genrecore.plan_drafts import REPEATS
-from genrecore.plan_values import name_of, shown
-from genrecore.plans import PRUNED, Member, Plan
-from genrecore.runs import Run
+from genrecore.evaluation import comparison
+from genrecore.experiments.draft import REPEATS
+from genrecore.experiments.plan import PRUNED, Member, Plan
+from genrecore.experiments.values import name_of, shown
+from genrecore.store.run import Run
 
 
 def watched(watch: str) -> str:

@@ -14,14 +14,20 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from genrecore import config as configuration
-from genrecore import estimates, jobfolder, jobs, leaklab, plan_results, plan_values, plans
-from genrecore.config import RunConfig
+from genrecore.config import run as configuration
+from genrecore.config.run import RunConfig
 from genrecore.errors import GenrecoreError, UsageError
-from genrecore.plans import PRUNED, Plan
-from genrecore.progress import Report, Stopped, silent
-from genrecore.runs import Run
-from genrecore.search_ranges import Range, Ranges, Way, check, ranges_of, way_of
+from genrecore.experiments import estimates
+from genrecore.experiments import leaks as leaklab
+from genrecore.experiments import plan as plans
+from genrecore.experiments import results as plan_results
+from genrecore.experiments import values as plan_values
+from genrecore.experiments.plan import PRUNED, Plan
+from genrecore.experiments.search_ranges import Range, Ranges, Way, check, ranges_of, way_of
+from genrecore.jobs import actions as jobs
+from genrecore.store import jobfolder
+from genrecore.store.progress import Report, Stopped, silent
+from genrecore.store.run import Run
 
 if TYPE_CHECKING:
     import optuna
@@ -174,7 +180,7 @@ class _Driver:
         """A new trial and its run."""
         from optuna.trial import TrialState
 
-        from genrecore import classifier
+        from genrecore.training import classifier
 
         # A sampler of its own for each trial: after a restart the draws go on, not over.
         self.study.sampler = _sampler(self.way, len(self.study.get_trials(deepcopy=False)))
@@ -194,7 +200,7 @@ class _Driver:
         queued for them, or failed."""
         from optuna.trial import Trial, TrialState
 
-        from genrecore import classifier
+        from genrecore.training import classifier
 
         taken = {t.user_attrs.get("run") for t in self._counted()}
         for frozen in self._counted():

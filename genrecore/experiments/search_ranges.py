@@ -10,11 +10,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from genrecore import plan_values
-from genrecore.config import RunConfig
+from genrecore.config.run import RunConfig
 from genrecore.errors import UsageError
-from genrecore.plan_drafts import tidy
-from genrecore.plans import Plan
+from genrecore.experiments import values as plan_values
+from genrecore.experiments.draft import tidy
+from genrecore.experiments.plan import Plan
 
 # Scores on other music, or on other clips of it, do not compare; and a lucky seed is no setting.
 _NOT_SEARCHED = ("dataset", "genres", "split", "split_seed", "fold", "seed", "device", "processes",
@@ -189,7 +189,7 @@ def check(base: RunConfig, ranges: Ranges, way: Way) -> RunConfig:
 
 def _refused(base: RunConfig, changes: Mapping[str, Any]) -> str:
     """Why these values cannot be trained; empty where they can."""
-    from genrecore import classifier
+    from genrecore.training import classifier
 
     try:
         classifier.resolve(plan_values.applied(base, changes))

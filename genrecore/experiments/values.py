@@ -9,9 +9,9 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from genrecore import config as configuration
-from genrecore import splits
-from genrecore.config import RunConfig
+from genrecore.config import run as configuration
+from genrecore.config.run import RunConfig
+from genrecore.data import splits
 from genrecore.errors import UsageError
 
 MOST_VALUES = 2000
@@ -137,10 +137,10 @@ def kind_of(dotted: str, base: RunConfig, models: Iterable[str] = ()) -> Any:
 
 
 def _option_kind(part: str, option: str, base: RunConfig, models: Iterable[str]) -> Any:
-    from genrecore.datasets import DATASETS
+    from genrecore.data.datasets import DATASETS
+    from genrecore.data.splits import SPLITS
     from genrecore.features import FEATURES, STANDARDISERS
     from genrecore.models import MODELS
-    from genrecore.splits import SPLITS
 
     registries: dict[str, Any] = {
         "dataset": DATASETS,

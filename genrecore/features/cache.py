@@ -21,11 +21,11 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from genrecore import jobfolder
-from genrecore.config import RunConfig
-from genrecore.corpus import Corpus, segment_table
+from genrecore.config.run import RunConfig
+from genrecore.data.corpus import Corpus, segment_table
 from genrecore.errors import GenrecoreError
-from genrecore.progress import Report, silent
+from genrecore.store import jobfolder
+from genrecore.store.progress import Report, silent
 
 _FORMAT = 1
 _BATCH = 64

@@ -6,9 +6,9 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from genrecore.audio.spectra import FilterBank, chroma_filters, full_precision, n_frames
 from genrecore.features.picture import FftOptions, Picture, PictureOptions, refuse_short
 from genrecore.features.registered import FEATURES
-from genrecore.spectral import FilterBank, chroma_filters, full_precision, n_frames
 
 
 class _Tuned(FftOptions):

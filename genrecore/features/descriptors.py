@@ -14,11 +14,11 @@ from pydantic import Field
 from threadpoolctl import threadpool_limits
 from torch import Tensor, nn
 
-from genrecore.descriptor_names import DESCRIPTORS
-from genrecore.descriptors import descriptors
+from genrecore.audio.descriptor_names import DESCRIPTORS
+from genrecore.audio.descriptors import descriptors
+from genrecore.config.registry import Options
 from genrecore.errors import GenrecoreError
 from genrecore.features.registered import FEATURES
-from genrecore.registry import Options
 
 LEAST_S = 0.1
 """Shorter pieces of a wave hold too few frames to say anything of spectrum or rhythm."""
@@ -35,7 +35,7 @@ LEAST_S = 0.1
 )
 class Descriptors(nn.Module):
     """Vectors (batch, descriptors), float32, of rows (batch, 1, descriptors) of a table, or of
-    waves (batch, 1, n_samples) by `genrecore.descriptors`, in their published order.
+    waves (batch, 1, n_samples) by `genrecore.audio.descriptors`, in their published order.
 
     Waves are computed on the processor, as many at a time as it has cores.
 

@@ -5,10 +5,7 @@ from __future__ import annotations
 from pydantic import Field
 from torch import Tensor, nn
 
-from genrecore.errors import GenrecoreError
-from genrecore.features.picture import FftOptions, Picture, PictureOptions, refuse_short
-from genrecore.features.registered import FEATURES
-from genrecore.spectral import (
+from genrecore.audio.spectra import (
     FilterBank,
     MelScale,
     full_precision,
@@ -16,6 +13,9 @@ from genrecore.spectral import (
     n_frames,
     power_to_db,
 )
+from genrecore.errors import GenrecoreError
+from genrecore.features.picture import FftOptions, Picture, PictureOptions, refuse_short
+from genrecore.features.registered import FEATURES
 
 
 class MelOptions(FftOptions):

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pydantic import Field
 from torch import Tensor, nn
 
+from genrecore.audio.spectra import cosines, full_precision, n_frames, power_to_db
 from genrecore.errors import GenrecoreError
 from genrecore.features.log_mel import MelOptions, mel_bank
 from genrecore.features.picture import Picture, PictureOptions
 from genrecore.features.registered import FEATURES
-from genrecore.spectral import cosines, full_precision, n_frames, power_to_db
 
 
 class MfccOptions(PictureOptions, MelOptions):

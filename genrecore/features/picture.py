@@ -8,8 +8,8 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from genrecore.config.registry import Options
 from genrecore.errors import GenrecoreError
-from genrecore.registry import Options
 
 
 class FftOptions(Options):

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from genrecore.registry import Registry
+from genrecore.config.registry import Registry
 
 PRESETS = Registry("preset")
 

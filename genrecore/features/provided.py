@@ -11,8 +11,8 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from genrecore.config.registry import Options
 from genrecore.features.registered import FEATURES
-from genrecore.registry import Options
 
 
 class ImageOptions(Options):

@@ -1,6 +1,6 @@
 """The registries of features and standardisers, filled by the modules beside this one."""
 
-from genrecore.registry import Registry
+from genrecore.config.registry import Registry
 
 FEATURES = Registry("feature")
 """Features. Facts: `kind` (what comes out: "image", "sequence", "vector", "wave", or the pair

@@ -12,6 +12,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
+from genrecore.config.registry import Options
 from genrecore.features.moments import (
     by_channel,
     channel_axis,
@@ -21,7 +22,6 @@ from genrecore.features.moments import (
     refuse_nothing,
 )
 from genrecore.features.registered import STANDARDISERS
-from genrecore.registry import Options
 
 
 @STANDARDISERS.register("none", title="None")

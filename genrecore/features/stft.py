@@ -7,9 +7,9 @@ from typing import Literal
 from pydantic import Field
 from torch import Tensor, nn
 
+from genrecore.audio.spectra import full_precision, n_frames, power_spectrogram, power_to_db
 from genrecore.features.picture import FftOptions, Picture, PictureOptions, refuse_short
 from genrecore.features.registered import FEATURES
-from genrecore.spectral import full_precision, n_frames, power_spectrogram, power_to_db
 
 
 class _Scaled(FftOptions):

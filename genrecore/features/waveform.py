@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from genrecore.config.registry import Options
 from genrecore.features.registered import FEATURES
 from genrecore.features.stft import Stft, StftOptions
-from genrecore.registry import Options
 
 _BENITO = "Benito Calvino & Pacheco Garcia, section IV"
 

@@ -9,11 +9,11 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from genrecore.audio.spectra import full_precision
+from genrecore.config.registry import Options
 from genrecore.errors import GenrecoreError
 from genrecore.features.moments import by_channel, channel_axis, moments, never_zero
 from genrecore.features.registered import STANDARDISERS
-from genrecore.registry import Options
-from genrecore.spectral import full_precision
 
 MOST_AXES = 4096
 """Their products take 128 MiB in float64, and their eigenvectors about a minute."""

@@ -14,13 +14,15 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from genrecore import __version__, comparison, jobfolder
-from genrecore import classifier as classifiers
-from genrecore.calibration import Calibration
+from genrecore import __version__
 from genrecore.errors import GenrecoreError
-from genrecore.inference import LoadedRun
+from genrecore.evaluation import comparison
+from genrecore.evaluation.calibration import Calibration
+from genrecore.inference.loaded import LoadedRun
 from genrecore.models import MODELS
-from genrecore.runs import Run
+from genrecore.store import jobfolder
+from genrecore.store.run import Run
+from genrecore.training import classifier as classifiers
 
 _FORMAT = 1
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from genrecore import sound_kinds
-from genrecore.familiarity import Familiarity
+from genrecore.audio import content as sound_kinds
+from genrecore.inference.novelty import Familiarity
 
 KINDS = SILENT, NOISE, SPEECH, UNLIKE, LEARNED, HELD_OUT = (
     "silent", "noise", "speech", "unlike", "learned", "held out",

@@ -11,15 +11,19 @@ from typing import Any
 
 import numpy as np
 
-from genrecore import doubt, embedding, embedding_store, familiarity, recognition
-from genrecore.doubt import Doubt
 from genrecore.errors import GenrecoreError
-from genrecore.familiarity import Familiarity
-from genrecore.inference import LoadedRun, Verdict
-from genrecore.panel import Answer
-from genrecore.progress import Report, silent
-from genrecore.recognition import KnownClips
-from genrecore.runs import Run
+from genrecore.evaluation import embedding as embedding_store
+from genrecore.inference import doubt
+from genrecore.inference import known_recordings as recognition
+from genrecore.inference import novelty as familiarity
+from genrecore.inference.doubt import Doubt
+from genrecore.inference.ensemble import Answer
+from genrecore.inference.known_recordings import KnownClips
+from genrecore.inference.loaded import LoadedRun, Verdict
+from genrecore.inference.novelty import Familiarity
+from genrecore.store.progress import Report, silent
+from genrecore.store.run import Run
+from genrecore.training import embedding
 
 
 @dataclass(frozen=True)

@@ -12,14 +12,15 @@ from typing import Any, BinaryIO
 import numpy as np
 import torch
 
-from genrecore import cores, inference
-from genrecore.corpus import in_order
-from genrecore.datasets import DATASETS
+from genrecore.data.corpus import in_order
+from genrecore.data.datasets import DATASETS
 from genrecore.errors import GenrecoreError, UsageError
-from genrecore.inference import Excerpt, LoadedRun, Verdict, by_genre
-from genrecore.jobfolder import in_words
-from genrecore.progress import Report, silent
-from genrecore.runs import Run
+from genrecore.inference import loaded as inference
+from genrecore.inference.loaded import Excerpt, LoadedRun, Verdict, by_genre
+from genrecore.store.jobfolder import in_words
+from genrecore.store.progress import Report, silent
+from genrecore.store.run import Run
+from genrecore.training import cores
 
 Source = str | Path | bytes | BinaryIO
 

@@ -20,20 +20,20 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from genrecore import depiction
-from genrecore.corpus import quantise, segment_starts
+from genrecore.config.registry import Options
+from genrecore.data.corpus import quantise, segment_starts
 from genrecore.errors import GenrecoreError, UsageError
-from genrecore.estimators import Fitted
-from genrecore.feature_cache import gather_waves
 from genrecore.features import FEATURES
+from genrecore.features.cache import gather_waves
 from genrecore.features.chroma import ChromaOptions
 from genrecore.features.log_mel import LogMelOptions
 from genrecore.features.mfcc import MfccOptions
 from genrecore.features.stft import StftOptions
-from genrecore.inference import LoadedRun
-from genrecore.plots.pictures import Rows
-from genrecore.progress import Report, silent
-from genrecore.registry import Options
+from genrecore.inference.loaded import LoadedRun
+from genrecore.models.fitted import Fitted
+from genrecore.reporting import feature_charts as depiction
+from genrecore.reporting.plots.pictures import Rows
+from genrecore.store.progress import Report, silent
 
 METHODS = {
     "gradcam": "Grad-CAM",

@@ -8,11 +8,14 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from genrecore import embedding_store, fingerprint, kin, preparation
-from genrecore.audit import sound
+from genrecore.audio import fingerprint
+from genrecore.data import prepare as preparation
+from genrecore.data.audit import sound
 from genrecore.errors import GenrecoreError
-from genrecore.progress import Report, silent
-from genrecore.runs import Run
+from genrecore.evaluation import embedding as embedding_store
+from genrecore.evaluation import related_clips as kin
+from genrecore.store.progress import Report, silent
+from genrecore.store.run import Run
 
 _MOST = 4  # clips that are looked at closely
 _BIN = 8  # frames by which the offsets of votes may differ

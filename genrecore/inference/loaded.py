@@ -14,15 +14,20 @@ import numpy as np
 import pandas as pd
 import torch
 
-from genrecore import audio, calibration, cores, provided, runs, spectral
-from genrecore import classifier as classifiers
-from genrecore.calibration import Calibration
-from genrecore.classifier import Classifier
-from genrecore.corpus import dequantise, quantise, segment_starts
+from genrecore.audio import decode as audio
+from genrecore.audio import spectra as spectral
+from genrecore.data import corpus_images as provided
+from genrecore.data.corpus import dequantise, quantise, segment_starts
 from genrecore.errors import AudioError, GenrecoreError
-from genrecore.feature_cache import gather_waves
-from genrecore.metrics import genres_in, pooled
-from genrecore.runs import Run
+from genrecore.evaluation import calibration
+from genrecore.evaluation.calibration import Calibration
+from genrecore.evaluation.metrics import genres_in, pooled
+from genrecore.features.cache import gather_waves
+from genrecore.store import run as runs
+from genrecore.store.run import Run
+from genrecore.training import classifier as classifiers
+from genrecore.training import cores
+from genrecore.training.classifier import Classifier
 
 _BATCH = 64
 _SAMPLES_AT_ONCE = 2**21  # of a batch: 64 segments of 1.5 s, four of 24 s; spectra are larger

@@ -23,12 +23,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from genrecore import __version__, classifier
-from genrecore.corpus import quantise
+from genrecore import __version__
+from genrecore.data.corpus import quantise
 from genrecore.errors import GenrecoreError
-from genrecore.inference import Excerpt, LoadedRun
-from genrecore.jobfolder import in_words
-from genrecore.progress import Report, silent
+from genrecore.inference.loaded import Excerpt, LoadedRun
+from genrecore.store.jobfolder import in_words
+from genrecore.store.progress import Report, silent
+from genrecore.training import classifier
 
 TOLERANCE = 1e-4
 """How far a probability may lie from the original's."""

@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from genrecore.registry import Registry
+from genrecore.config.registry import Registry
 
 PROBES = Registry("probe")
 """Probes by name: `f(wave, sample_rate_hz, seed) -> wave`. Facts: `reveals`, what a run that loses
@@ -68,7 +68,7 @@ def _equalised(
 ) -> np.ndarray:
     import torch
 
-    from genrecore import effects
+    from genrecore.audio import effects
 
     given = torch.from_numpy(np.ascontiguousarray(wave))[None]
     middle, gain = torch.tensor([middle_hz]), torch.tensor([gain_db])
@@ -147,7 +147,7 @@ def _faster(wave: np.ndarray, sample_rate_hz: int, seed: int) -> np.ndarray:
 def _stretched(wave: np.ndarray, rate: float) -> np.ndarray:
     import torch
 
-    from genrecore import effects
+    from genrecore.audio import effects
 
     given = torch.from_numpy(np.ascontiguousarray(wave))[None]
     return effects.time_stretch(given, [rate])[0].numpy()
@@ -166,7 +166,7 @@ def _higher(wave: np.ndarray, sample_rate_hz: int, seed: int) -> np.ndarray:
 def _shifted(wave: np.ndarray, semitones: float) -> np.ndarray:
     import torch
 
-    from genrecore import effects
+    from genrecore.audio import effects
 
     given = torch.from_numpy(np.ascontiguousarray(wave))[None]
     return effects.pitch_shift(given, [semitones])[0].numpy()

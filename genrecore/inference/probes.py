@@ -16,15 +16,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from genrecore import clips as clip_tables
-from genrecore import jobfolder, metrics, resampling, significance, verdicts
+from genrecore.data import clips as clip_tables
 from genrecore.errors import GenrecoreError
-from genrecore.probe_effects import PROBES, change
-from genrecore.progress import Report, silent
-from genrecore.runs import Run
+from genrecore.evaluation import bootstrap as resampling
+from genrecore.evaluation import metrics, significance, verdicts
+from genrecore.inference.probe_effects import PROBES, change
+from genrecore.store import jobfolder
+from genrecore.store.progress import Report, silent
+from genrecore.store.run import Run
 
 if TYPE_CHECKING:
-    from genrecore.inference import LoadedRun
+    from genrecore.inference.loaded import LoadedRun
 
 FILE = "probes.parquet"
 UNCHANGED = "unchanged"
@@ -89,7 +91,8 @@ def probe(run: Run, only: Sequence[str] = (), report: Report = silent) -> Probed
     reason = why_not(run)
     if reason:
         raise GenrecoreError(reason)
-    from genrecore import inference, preparation
+    from genrecore.data import prepare as preparation
+    from genrecore.inference import loaded as inference
 
     loaded = inference.load(run)
     corpus = preparation.decode(run.config, report).corpus
@@ -125,7 +128,7 @@ def probe(run: Run, only: Sequence[str] = (), report: Report = silent) -> Probed
 
 def _judged(loaded: LoadedRun, corpus: Any, clip_ids: list[str], name: str) -> Any:
     """Probabilities (genres,) of each clip as a probe changes it, in order."""
-    from genrecore.corpus import in_order
+    from genrecore.data.corpus import in_order
 
     rate = loaded.config.audio.sample_rate_hz
 
@@ -143,7 +146,7 @@ def _proba(loaded: LoadedRun, wave: np.ndarray) -> np.ndarray:
     """(genres,) float32 of a wave (samples,), in the segments that the corpus' clips have."""
     import torch
 
-    from genrecore.corpus import segment_starts
+    from genrecore.data.corpus import segment_starts
 
     config = loaded.config
     n_segment = round(config.segments.segment_s * config.audio.sample_rate_hz)

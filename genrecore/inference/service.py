@@ -29,10 +29,11 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import Message
 
-from genrecore import cores, service_description
-from genrecore.doubter import Doubter
 from genrecore.errors import GenrecoreError
-from genrecore.panel import Panel
+from genrecore.inference import service_description
+from genrecore.inference.doubter import Doubter
+from genrecore.inference.ensemble import Panel
+from genrecore.training import cores
 
 _IN_MEMORY = 2**23  # bytes of an upload; a longer one lies on the disk while it is judged
 _DRAINED = 2**24  # bytes read and dropped, so that who sends too much still hears why

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from genrecore import __version__, doubt
-from genrecore.panel import Panel
+from genrecore import __version__
+from genrecore.inference import doubt
+from genrecore.inference.ensemble import Panel
 
 MOST_S = 1200.0
 """The longest file, and so the latest place and the longest excerpt, in seconds."""

@@ -1,7 +1,7 @@
 """The door through which pages and commands start, stop and list work; the state is on disk.
 
-Runs are queued as run folders (`genrecore.runs`); the runner starts them. Everything else that
-takes long (preparing a dataset, a download, an audit) is a task (`genrecore.tasks`).
+Runs are queued as run folders (`genrecore.store.run`); the runner starts them. Everything else that
+takes long (preparing a dataset, a download, an audit) is a task (`genrecore.jobs.tasks`).
 """
 
 from __future__ import annotations
@@ -16,14 +16,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from genrecore import config as configuration
-from genrecore import jobfolder, queueing, runs
-from genrecore.config import Part, RunConfig
+from genrecore.config import run as configuration
+from genrecore.config.run import Part, RunConfig
 from genrecore.errors import GenrecoreError
-from genrecore.queueing import move, pause, paused, prioritise, queued
-from genrecore.runs import Run
-from genrecore.spawning import TASK, spawn
-from genrecore.tasks import Task, start_task, stop_task, tasks
+from genrecore.jobs import queue as queueing
+from genrecore.jobs.queue import move, pause, paused, prioritise, queued
+from genrecore.jobs.spawn import TASK, spawn
+from genrecore.jobs.tasks import Task, start_task, stop_task, tasks
+from genrecore.store import jobfolder
+from genrecore.store import run as runs
+from genrecore.store.run import Run
 
 __all__ = [
     "TASK", "Task", "clone", "command_of", "continue_", "delete", "deleted", "empty_bin",
@@ -32,7 +34,7 @@ __all__ = [
 ]  # fmt: skip
 
 RUNNER_LOCK = ".runner.lock"
-RUNNER = (sys.executable, "-m", "genrecore.runner")
+RUNNER = (sys.executable, "-m", "genrecore.jobs.runner")
 _BIN = ".bin"
 
 
@@ -206,7 +208,7 @@ def clone(run: Run, changes: Mapping[str, Any]) -> Run:
     Raises:
         UsageError: A setting that is not there, or a value out of its range.
     """
-    from genrecore import classifier  # torch: only for those who clone
+    from genrecore.training import classifier  # torch: only for those who clone
 
     config = classifier.resolve(configuration.with_values(run.config, dict(changes)))
     return submit(config, run.folder.parent, origin={"parent": run.run_id, "how": "cloned"})

@@ -11,10 +11,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from genrecore import jobfolder
-from genrecore.config import RunConfig
+from genrecore.config.run import RunConfig
 from genrecore.errors import GenrecoreError
-from genrecore.runs import Run
+from genrecore.store import jobfolder
+from genrecore.store.run import Run
 
 _KILLED = 9
 

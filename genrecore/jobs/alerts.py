@@ -21,9 +21,11 @@ from urllib.parse import urlsplit
 
 import pandas as pd
 
-from genrecore import __version__, jobfolder, runs, settings
+from genrecore import __version__
 from genrecore.errors import UsageError
-from genrecore.runs import Run
+from genrecore.store import jobfolder, settings
+from genrecore.store import run as runs
+from genrecore.store.run import Run
 
 SENT = "alerts.json"  # in the run's folder: what was posted
 TIMEOUT_S = 4.0

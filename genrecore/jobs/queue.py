@@ -11,9 +11,10 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from genrecore import jobfolder, runs
 from genrecore.errors import GenrecoreError, UsageError
-from genrecore.runs import Run
+from genrecore.store import jobfolder
+from genrecore.store import run as runs
+from genrecore.store.run import Run
 
 PAUSED = "paused"
 WAYS = ("first", "up", "down", "last")

@@ -20,8 +20,12 @@ from pathlib import Path
 
 import psutil
 
-from genrecore import alerts, jobfolder, jobs, queueing, slots, spawning
-from genrecore.runs import Run
+from genrecore.jobs import actions as jobs
+from genrecore.jobs import alerts, slots
+from genrecore.jobs import queue as queueing
+from genrecore.jobs import spawn as spawning
+from genrecore.store import jobfolder
+from genrecore.store.run import Run
 
 _TICK_S = 0.2
 _MOST_STARTS = 3

@@ -8,9 +8,10 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from genrecore import hardware, jobfolder, settings
 from genrecore.errors import UsageError
-from genrecore.runs import Run
+from genrecore.store import jobfolder, settings
+from genrecore.store.run import Run
+from genrecore.training import hardware
 
 MOST_ON_CPU = 64
 

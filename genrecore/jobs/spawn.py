@@ -11,8 +11,10 @@ from typing import Any
 
 import psutil
 
-from genrecore import distributed, jobfolder, slots
-from genrecore.runs import Run
+from genrecore.jobs import slots
+from genrecore.store import jobfolder
+from genrecore.store.run import Run
+from genrecore.training import distributed
 
 TASK = "GENRECORE_TASK"  # tells a command that it runs as the task in this folder
 

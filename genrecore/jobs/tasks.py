@@ -15,10 +15,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from genrecore import jobfolder
 from genrecore.errors import GenrecoreError
-from genrecore.runs import Run
-from genrecore.spawning import TASK, spawn
+from genrecore.jobs.spawn import TASK, spawn
+from genrecore.store import jobfolder
+from genrecore.store.run import Run
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """Models: networks and what scikit-learn fits, one family a file."""
 
-from genrecore.models import (  # importing registers them
+from genrecore.models import (
     cnn,
     crnn,
     dcnn,

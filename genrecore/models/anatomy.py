@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
-from genrecore.receptive import Reach, ReceptiveFields
+from genrecore.models.receptive import Reach, ReceptiveFields
 
 Shape = tuple[int, ...]
 

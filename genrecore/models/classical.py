@@ -12,8 +12,8 @@ from typing import Any, Literal
 import torch
 from pydantic import Field
 
+from genrecore.config.registry import Options
 from genrecore.models.registered import MODELS
-from genrecore.registry import Options
 
 _VECTOR = frozenset({"vector"})
 
@@ -125,7 +125,7 @@ def svm(options: SvmOptions, seed: int) -> Any:
 
     The machine itself knows no probabilities. They come from sigmoids fitted to its decision values
     on held-out training clips, which whoever fits it deals into folds. The genre predicted stays
-    the machine's own decision (`genrecore.estimators`).
+    the machine's own decision (`genrecore.models.fitted`).
     """
     from sklearn.calibration import CalibratedClassifierCV
     from sklearn.svm import SVC

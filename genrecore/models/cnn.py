@@ -11,8 +11,8 @@ from typing import Any
 from pydantic import Field
 from torch import nn
 
+from genrecore.config.registry import Options
 from genrecore.models.registered import MODELS, Published, check_image
-from genrecore.registry import Options
 
 LIU = "Liu, Vetshchaizer & Yip, Music Genre Classification using CNN-Hybrid Architectures"
 LIU_LEAST = 32

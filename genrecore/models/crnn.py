@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field
 from torch import Tensor, nn
 
+from genrecore.config.registry import Options
 from genrecore.models.cnn import (
     LIU,
     LIU_LEAST,
@@ -19,7 +20,6 @@ from genrecore.models.cnn import (
 from genrecore.models.dcnn import ROUTES_NOTE, DcnnOptions, Routes
 from genrecore.models.recurrent import Gru
 from genrecore.models.registered import MODELS, Published, check_image
-from genrecore.registry import Options
 
 _READOUT_NOTE = (
     "The study does not print whether its output layer sees the recurrent layer's last step or all "

@@ -6,6 +6,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from genrecore.config.registry import Options
 from genrecore.models.cnn import (
     LIU,
     LIU_LEAST,
@@ -16,7 +17,6 @@ from genrecore.models.cnn import (
     dense_layers,
 )
 from genrecore.models.registered import MODELS, check_image
-from genrecore.registry import Options
 
 ROUTES_NOTE = (
     "Its text asks for parallel routes with varying numbers of convolutions and distinct poolings; "

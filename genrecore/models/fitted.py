@@ -17,9 +17,9 @@ import torch
 from torch import Tensor, nn
 
 from genrecore.errors import GenrecoreError
-from genrecore.estimator_checks import check
-from genrecore.jobfolder import in_words
 from genrecore.models import MODELS
+from genrecore.models.estimator_checks import check
+from genrecore.store.jobfolder import in_words
 
 TRUSTED = (
     "sklearn.calibration._CalibratedClassifier",

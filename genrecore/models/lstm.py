@@ -5,10 +5,10 @@ from __future__ import annotations
 from pydantic import Field
 from torch import Tensor, nn
 
+from genrecore.config.registry import Options
 from genrecore.errors import GenrecoreError
 from genrecore.models import recurrent
 from genrecore.models.registered import MODELS
-from genrecore.registry import Options
 
 _LEAST_STEPS = 2
 

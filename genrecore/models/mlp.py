@@ -7,8 +7,8 @@ from typing import Literal
 from pydantic import Field, field_validator
 from torch import nn
 
+from genrecore.config.registry import Options
 from genrecore.models.registered import MODELS
-from genrecore.registry import Options
 
 _BELTON = "Belton, COMP47650 Deep Learning Project, University College Dublin"
 _QIN = "Qin, Zhuo & Ren, Research of RNNs: LSTM, CNNs: ResNet-18, and MNNs, UMass Amherst"

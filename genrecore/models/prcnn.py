@@ -6,9 +6,9 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from genrecore.config.registry import Options
 from genrecore.models.recurrent import Gru
 from genrecore.models.registered import MODELS, check_image
-from genrecore.registry import Options
 
 _LEAST = 32
 _POOLINGS = (2, 2, 2, 4, 4)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from genrecore.config.registry import Registry
 from genrecore.errors import GenrecoreError
-from genrecore.registry import Registry
 
 MODELS = Registry("model")
 """Models. The thing is `build(shape, n_genres, options) -> nn.Module`; the module maps

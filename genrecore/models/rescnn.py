@@ -10,9 +10,9 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from genrecore.config.registry import Options
 from genrecore.errors import GenrecoreError
 from genrecore.models.registered import MODELS
-from genrecore.registry import Options
 
 _SOURCE = (
     "Benito Calvino & Pacheco Garcia, Data Input Approaches for CNNs towards Music Genre "

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pydantic import Field
 from torch import Tensor, nn
 
+from genrecore.config.registry import Options
 from genrecore.errors import GenrecoreError
 from genrecore.models.registered import MODELS
-from genrecore.registry import Options
 
 
 class ShortChunkOptions(Options):

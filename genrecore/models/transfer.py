@@ -8,10 +8,10 @@ from typing import Any, Literal, Self
 from pydantic import Field, ValidationInfo, field_validator
 from torch import nn
 
+from genrecore.config.registry import Options
 from genrecore.errors import GenrecoreError
 from genrecore.models import imagenet
 from genrecore.models.registered import MODELS, check_image
-from genrecore.registry import Options
 
 
 def pretrained_field(size: str) -> Any:

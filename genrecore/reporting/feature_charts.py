@@ -14,17 +14,17 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from genrecore.audio.mel_scale import MelBank
+from genrecore.audio.spectra import mel_filters, n_frames
+from genrecore.config.registry import Options
 from genrecore.features.chroma import ChromaOptions
 from genrecore.features.log_mel import LogMelOptions, MelOptions
 from genrecore.features.mfcc import MfccOptions
 from genrecore.features.picture import PictureOptions
 from genrecore.features.stft import StftOptions
-from genrecore.mel_scale import MelBank
-from genrecore.plots import Chart, waveform
-from genrecore.plots.descriptors import cepstrum, over_time
-from genrecore.plots.pictures import Rows, frequency_rows, picture
-from genrecore.registry import Options
-from genrecore.spectral import mel_filters, n_frames
+from genrecore.reporting.plots import Chart, waveform
+from genrecore.reporting.plots.descriptors import cepstrum, over_time
+from genrecore.reporting.plots.pictures import Rows, frequency_rows, picture
 
 _PITCHES = ("C", "C♯", "D", "D♯", "E", "F", "F♯", "G", "G♯", "A", "A♯", "B")
 
@@ -207,7 +207,7 @@ def sound_of(
     Raises:
         GenrecoreError: As `resynthesis.from_log_mel`.
     """
-    from genrecore import resynthesis  # imports torchaudio
+    from genrecore.audio import resynthesis  # imports torchaudio
 
     db, n = image[0].float(), _n_frames(options, n_samples)
     wanted = (options.n_mels, n if options.fit == "resize" else db.shape[1])

@@ -19,11 +19,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
-from genrecore import comparison, jobfolder
-from genrecore import config as configuration
+from genrecore.config import run as configuration
 from genrecore.errors import GenrecoreError, UsageError
-from genrecore.progress import Report, silent
-from genrecore.runs import Run
+from genrecore.evaluation import comparison
+from genrecore.store import jobfolder
+from genrecore.store.progress import Report, silent
+from genrecore.store.run import Run
 
 EXPERIMENT = "genrecore"
 ARTIFACTS = (

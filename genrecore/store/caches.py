@@ -12,8 +12,8 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from genrecore import jobfolder
 from genrecore.errors import GenrecoreError, UsageError
+from genrecore.store import jobfolder
 
 KINDS = {
     "features": "Features of segments, one row a segment",

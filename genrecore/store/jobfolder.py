@@ -23,7 +23,7 @@ from typing import Any
 import psutil
 
 from genrecore.errors import GenrecoreError
-from genrecore.progress import Report, silent
+from genrecore.store.progress import Report, silent
 
 LOCK, STATUS, STOP, LOG = "lock", "status.json", "stop", "log.txt"
 LEADER = "process.json"  # whose process group a job is; see `identity`

@@ -14,7 +14,7 @@
 | `weights.safetensors` | the classifier at the chosen epoch; `last.safetensors` at the last |
 | `model.skops` | in their place where scikit-learn fits the model |
 | `resume.pt` | everything that going on needs |
-| `audit.json` | what the audit of data and split found (`genrecore.audit`) |
+| `audit.json` | what the audit of data and split found (`genrecore.data.audit`) |
 | `scores.json`, `calibration.json` | caches: scores of the test, temperature of the probabilities |
 | `probes.parquet` | `probe, clip_id, genre, p_<genre>…` of changed test clips (`probes`) |
 | `environment.json` | versions, device, precision and threads |
@@ -40,10 +40,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from genrecore import config as configuration
-from genrecore import jobfolder
-from genrecore.config import RunConfig
+from genrecore.config import run as configuration
+from genrecore.config.run import RunConfig
 from genrecore.errors import GenrecoreError, UsageError
+from genrecore.store import jobfolder
 
 STATES = (
     "queued",
@@ -66,7 +66,7 @@ def store_dir() -> Path:
     given = os.environ.get("GENRECORE_RUNS")
     if given:
         return Path(given).expanduser().absolute()
-    checkout = Path(__file__).resolve().parent.parent
+    checkout = Path(__file__).resolve().parents[2]
     if (checkout / "app.py").exists():
         return checkout / "checkpoints"
     return Path.cwd() / "checkpoints"

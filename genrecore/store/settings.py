@@ -7,8 +7,8 @@ import os
 from pathlib import Path
 from typing import Any
 
-from genrecore import jobfolder
 from genrecore.errors import GenrecoreError
+from genrecore.store import jobfolder
 
 FILE = "settings.json"
 

@@ -21,16 +21,16 @@ import torch
 from threadpoolctl import threadpool_limits
 from torch import Tensor
 
-from genrecore.classifier import Classifier
-from genrecore.config import RunConfig
-from genrecore.epochs import Clips, tables
+from genrecore.config.run import RunConfig
 from genrecore.errors import GenrecoreError
-from genrecore.estimators import Fitted
-from genrecore.examples import Examples
-from genrecore.hardware import Hardware
-from genrecore.jobfolder import Status
 from genrecore.models import MODELS
-from genrecore.progress import Report
+from genrecore.models.fitted import Fitted
+from genrecore.store.jobfolder import Status
+from genrecore.store.progress import Report
+from genrecore.training.classifier import Classifier
+from genrecore.training.epochs import Clips, tables
+from genrecore.training.examples import Examples
+from genrecore.training.hardware import Hardware
 
 _AT_ONCE = 256  # segments that are judged between two reports
 _CALIBRATION_FOLDS = 5

@@ -8,11 +8,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from genrecore.classifier import Classifier
-from genrecore.config import RunConfig
-from genrecore.distributed import Team
-from genrecore.examples import Examples, Given
-from genrecore.hardware import Hardware
+from genrecore.config.run import RunConfig
+from genrecore.training.classifier import Classifier
+from genrecore.training.distributed import Team
+from genrecore.training.examples import Examples, Given
+from genrecore.training.hardware import Hardware
 
 _AHEAD = 2**18  # numbers that are fetched at once: for tiny examples several batches
 

@@ -15,15 +15,17 @@ from typing import Any
 
 import torch
 
-from genrecore import anatomy, classifier
-from genrecore import config as configuration
-from genrecore.anatomy import Anatomy, Layer
-from genrecore.caches import size
-from genrecore.config import RunConfig
-from genrecore.depiction import spaced
+from genrecore.config import run as configuration
+from genrecore.config.run import RunConfig
 from genrecore.errors import GenrecoreError, UsageError
-from genrecore.jobfolder import in_words
-from genrecore.model_inputs import (
+from genrecore.models import MODELS, anatomy
+from genrecore.models.anatomy import Anatomy, Layer
+from genrecore.models.registered import Published
+from genrecore.reporting.feature_charts import spaced
+from genrecore.store.caches import size
+from genrecore.store.jobfolder import in_words
+from genrecore.training import classifier
+from genrecore.training.model_inputs import (
     CLIP_S,
     Input,
     command_for,
@@ -32,9 +34,7 @@ from genrecore.model_inputs import (
     n_genres,
     study_config,
 )
-from genrecore.models import MODELS
-from genrecore.models.registered import Published
-from genrecore.reaches import AXES, Field, in_sound
+from genrecore.training.reaches import AXES, Field, in_sound
 
 CLEAR = 0.03
 """From this share on, the difference to a printed number needs a reason."""

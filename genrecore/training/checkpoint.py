@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from genrecore.epochs import Sums
 from genrecore.errors import GenrecoreError
+from genrecore.training.epochs import Sums
 
 if TYPE_CHECKING:
-    from genrecore.trainer import Trainer
+    from genrecore.training.loop import Trainer
 
 
 def state_of(trainer: Trainer) -> dict[str, Any]:

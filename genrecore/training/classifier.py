@@ -16,20 +16,22 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional
 
-from genrecore import augment, estimators, relabel
-from genrecore import config as configuration
-from genrecore import splits as split_schemes
+from genrecore import augment
 from genrecore.augment import AUGMENTATIONS
-from genrecore.config import Genres, Part, RunConfig
-from genrecore.datasets import DATASETS
-from genrecore.datasets.known import with_known_folder
+from genrecore.config import run as configuration
+from genrecore.config.registry import Registry
+from genrecore.config.run import Genres, Part, RunConfig
+from genrecore.data import genres as relabel
+from genrecore.data import splits as split_schemes
+from genrecore.data.datasets import DATASETS
+from genrecore.data.datasets.known import with_known_folder
+from genrecore.data.splits import SPLITS
 from genrecore.errors import GenrecoreError, UsageError
-from genrecore.estimators import Fitted
 from genrecore.features import FEATURES, STANDARDISERS
-from genrecore.jobfolder import in_words
 from genrecore.models import MODELS
-from genrecore.registry import Registry
-from genrecore.splits import SPLITS
+from genrecore.models import fitted as estimators
+from genrecore.models.fitted import Fitted
+from genrecore.store.jobfolder import in_words
 
 Features = Tensor | tuple[Tensor, ...]
 """What a front end makes: (batch, …), or a pair of them."""

@@ -16,18 +16,20 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from genrecore import classifier as classifiers
-from genrecore import embedding_store, hardware, preparation
-from genrecore.classifier import Classifier, Features
-from genrecore.corpus import Corpus, quantise, segment_starts
-from genrecore.embedding_store import Embedding
+from genrecore.data import prepare as preparation
+from genrecore.data.corpus import Corpus, quantise, segment_starts
 from genrecore.errors import GenrecoreError
-from genrecore.estimators import Fitted
-from genrecore.examples import Examples
-from genrecore.feature_cache import gather_waves
-from genrecore.inference import LoadedRun
-from genrecore.progress import Report, silent
-from genrecore.runs import Run
+from genrecore.evaluation import embedding as embedding_store
+from genrecore.evaluation.embedding import Embedding
+from genrecore.features.cache import gather_waves
+from genrecore.inference.loaded import LoadedRun
+from genrecore.models.fitted import Fitted
+from genrecore.store.progress import Report, silent
+from genrecore.store.run import Run
+from genrecore.training import classifier as classifiers
+from genrecore.training import hardware
+from genrecore.training.classifier import Classifier, Features
+from genrecore.training.examples import Examples
 
 _BATCH = 64
 _LINEAR = (nn.Linear,)

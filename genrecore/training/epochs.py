@@ -11,8 +11,8 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from genrecore.distributed import Team
-from genrecore.metrics import METRICS, pooled
+from genrecore.evaluation.metrics import METRICS, pooled
+from genrecore.training.distributed import Team
 
 WATCHED = {
     "accuracy": "accuracy",

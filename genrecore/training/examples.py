@@ -14,14 +14,14 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from genrecore import feature_cache
 from genrecore.augment import AUGMENTATIONS, Chain
-from genrecore.config import Part, RunConfig
-from genrecore.corpus import Corpus
-from genrecore.feature_cache import Variant
+from genrecore.config.run import Part, RunConfig
+from genrecore.data.corpus import Corpus
 from genrecore.features import FEATURES
-from genrecore.hardware import Hardware
-from genrecore.progress import Report, silent
+from genrecore.features import cache as feature_cache
+from genrecore.features.cache import Variant
+from genrecore.store.progress import Report, silent
+from genrecore.training.hardware import Hardware
 
 Given = Tensor | tuple[Tensor, ...]
 """Features (batch, …), or a pair of them."""

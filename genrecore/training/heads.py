@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from genrecore.classifier import Classifier
-from genrecore.distributed import Team
-from genrecore.examples import Given
+from genrecore.training.classifier import Classifier
+from genrecore.training.distributed import Team
+from genrecore.training.examples import Given
 
 Heads = Callable[[Given], list[tuple[float, Tensor]]]
 """Standardised features → (weight, logits) pairs, as `Classifier.heads`."""

@@ -15,16 +15,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from genrecore import cards, classifier, hardware, jobfolder
-from genrecore.classifier import Classifier
-from genrecore.config import RunConfig
-from genrecore.corpus import segment_starts
+from genrecore.config.run import RunConfig
+from genrecore.data.corpus import segment_starts
 from genrecore.errors import UsageError
 from genrecore.features import FEATURES
-from genrecore.hardware import Hardware
-from genrecore.model_inputs import CLIP_S, Input
 from genrecore.models import MODELS
-from genrecore.progress import Report, silent
+from genrecore.store import jobfolder
+from genrecore.store.progress import Report, silent
+from genrecore.training import card as cards
+from genrecore.training import classifier, hardware
+from genrecore.training.classifier import Classifier
+from genrecore.training.hardware import Hardware
+from genrecore.training.model_inputs import CLIP_S, Input
 
 BUDGET_S = 2.0
 """Slow models are measured fewer times."""

@@ -15,19 +15,21 @@ from typing import Any
 
 import torch
 
-from genrecore import baselines, embedding, hardware, jobfolder, preparation
-from genrecore import classifier as classifiers
-from genrecore.baselines import Baseline
-from genrecore.classifier import Classifier
-from genrecore.corpus import Corpus
-from genrecore.distributed import Team
+from genrecore.data import prepare as preparation
+from genrecore.data.corpus import Corpus
 from genrecore.errors import GenrecoreError
-from genrecore.examples import Examples, Given
-from genrecore.hardware import Hardware
-from genrecore.jobfolder import Status, in_words
-from genrecore.progress import Ended, Report, Stopped, silent
-from genrecore.runs import Run
-from genrecore.trainer import Trainer
+from genrecore.store import jobfolder
+from genrecore.store.jobfolder import Status, in_words
+from genrecore.store.progress import Ended, Report, Stopped, silent
+from genrecore.store.run import Run
+from genrecore.training import baselines, embedding, hardware
+from genrecore.training import classifier as classifiers
+from genrecore.training.baselines import Baseline
+from genrecore.training.classifier import Classifier
+from genrecore.training.distributed import Team
+from genrecore.training.examples import Examples, Given
+from genrecore.training.hardware import Hardware
+from genrecore.training.loop import Trainer
 
 _RESERVE = ".reserve"  # room for the last words of a run that fills the disk
 _RESERVE_BYTES = 256 * 1024

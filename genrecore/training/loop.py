@@ -21,19 +21,19 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from genrecore import checkpoint, heads, memory
-from genrecore import classifier as classifiers
-from genrecore.classifier import Classifier
-from genrecore.config import RunConfig
-from genrecore.distributed import Team
-from genrecore.epochs import WATCHED, Clips, Sums, tables
+from genrecore.config.run import RunConfig
 from genrecore.errors import GenrecoreError
-from genrecore.examples import Examples, Given
-from genrecore.feed import Feed
-from genrecore.hardware import Hardware, keep_memory
-from genrecore.jobfolder import Status, write_bytes
-from genrecore.progress import Ended, Report, Stopped
-from genrecore.recipe import Loss, Schedule, optimiser
+from genrecore.store.jobfolder import Status, write_bytes
+from genrecore.store.progress import Ended, Report, Stopped
+from genrecore.training import checkpoint, heads, memory
+from genrecore.training import classifier as classifiers
+from genrecore.training.batches import Feed
+from genrecore.training.classifier import Classifier
+from genrecore.training.distributed import Team
+from genrecore.training.epochs import WATCHED, Clips, Sums, tables
+from genrecore.training.examples import Examples, Given
+from genrecore.training.hardware import Hardware, keep_memory
+from genrecore.training.optimisation import Loss, Schedule, optimiser
 
 _PREDICT_BATCH = 128
 _LEAST_BETWEEN_CHECKPOINTS_S = 30.0

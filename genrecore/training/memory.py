@@ -11,7 +11,7 @@ import psutil
 from genrecore.errors import GenrecoreError
 
 if TYPE_CHECKING:
-    from genrecore.hardware import Hardware
+    from genrecore.training.hardware import Hardware
 
 
 def in_use(device: str) -> dict[str, float]:

@@ -8,15 +8,16 @@ from typing import Any
 
 from torch import nn
 
-from genrecore import classifier, jobs
-from genrecore import config as configuration
-from genrecore.config import RunConfig
-from genrecore.corpus import segment_starts
-from genrecore.datasets import DATASETS
-from genrecore.depiction import size_in_words
+from genrecore.config import run as configuration
+from genrecore.config.run import RunConfig
+from genrecore.data.corpus import segment_starts
+from genrecore.data.datasets import DATASETS
 from genrecore.errors import UsageError
 from genrecore.features import FEATURES, PRESETS
+from genrecore.jobs import actions as jobs
 from genrecore.models import MODELS
+from genrecore.reporting.feature_charts import size_in_words
+from genrecore.training import classifier
 
 CLIP_S = 30.0
 """Clips of GTZAN and FMA last so long; costs of a clip are of one."""

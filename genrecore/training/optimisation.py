@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.optim import lr_scheduler
 
-from genrecore.config import Training
+from genrecore.config.run import Training
 
 
 def optimiser(recipe: Training, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:

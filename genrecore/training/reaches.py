@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 from torch import Tensor, nn
 
-from genrecore.config import RunConfig
-from genrecore.depiction import mel_bank, spaced
+from genrecore.config.run import RunConfig
 from genrecore.features.log_mel import LogMelOptions
 from genrecore.features.mfcc import MfccOptions
 from genrecore.features.stft import StftOptions
-from genrecore.receptive import Reach
+from genrecore.models.receptive import Reach
+from genrecore.reporting.feature_charts import mel_bank, spaced
 
 AROUND_HZ = 1000.0
 """Bands lie denser at low frequencies, so a field is told where it is centred here."""

@@ -1,4 +1,4 @@
-"""How long a training step takes here, measured on random numbers for `genrecore.estimates`."""
+"""How long a training step takes here, measured on random numbers."""
 
 from __future__ import annotations
 
@@ -13,15 +13,18 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from genrecore import classifier, estimates, hardware, jobfolder, recipe
 from genrecore.augment import AUGMENTATIONS, Chain
-from genrecore.classifier import Classifier, Features
-from genrecore.config import RunConfig
+from genrecore.config.run import RunConfig
 from genrecore.errors import GenrecoreError, UsageError
-from genrecore.estimates import StepTimes
+from genrecore.experiments import estimates
+from genrecore.experiments.estimates import StepTimes
 from genrecore.features import FEATURES
-from genrecore.model_inputs import n_genres
-from genrecore.progress import Report, silent
+from genrecore.store import jobfolder
+from genrecore.store.progress import Report, silent
+from genrecore.training import classifier, hardware
+from genrecore.training import optimisation as recipe
+from genrecore.training.classifier import Classifier, Features
+from genrecore.training.model_inputs import n_genres
 
 BUDGET_S = 1.5
 """For each of the three things measured; the first time of each is a warm-up and not counted."""
@@ -88,7 +91,7 @@ def measure(config: RunConfig, report: Report = silent) -> StepTimes:
 def _start_s() -> float:
     """How long a process like a run's takes until it can begin."""
     began = time.perf_counter()
-    subprocess.run([sys.executable, "-c", "import genrecore.lifecycle"], check=False)
+    subprocess.run([sys.executable, "-c", "import genrecore.training.lifecycle"], check=False)
     return time.perf_counter() - began
 
 

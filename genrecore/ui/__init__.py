@@ -1,7 +1,7 @@
 """What the pages are made of. Importing this imports no torch; `forms` and `classify` need it."""
 
-from genrecore.ui.choices import choose, choose_many, choose_one, chosen, chosen_many
-from genrecore.ui.frame import (
+from genrecore.ui.parts.choices import choose, choose_many, choose_one, chosen, chosen_many
+from genrecore.ui.parts.frame import (
     chart,
     empty,
     go_to,
@@ -14,19 +14,19 @@ from genrecore.ui.frame import (
     sentences,
     upload_types,
 )
-from genrecore.ui.live import is_live, leak_badge, live, running_now
-from genrecore.ui.results import (
+from genrecore.ui.parts.live import is_live, leak_badge, live, running_now
+from genrecore.ui.parts.results import (
     first_steps,
     leaderboard_links,
     leaderboard_table,
     run_facts,
     run_result,
 )
-from genrecore.ui.run_alerts import webhook
-from genrecore.ui.run_controls import show_said
-from genrecore.ui.run_detail import run_detail
-from genrecore.ui.run_queue import run_queue
-from genrecore.ui.run_table import opened_run, run_bin, run_filters, run_list, table_tick_s
+from genrecore.ui.parts.run_controls import show_said
+from genrecore.ui.runs.alerts import webhook
+from genrecore.ui.runs.detail import run_detail
+from genrecore.ui.runs.queue import run_queue
+from genrecore.ui.runs.table import opened_run, run_bin, run_filters, run_list, table_tick_s
 
 __all__ = [
     "chart",

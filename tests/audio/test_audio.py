@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from genrecore.audio import decode, digest, inspect, to_wav_bytes
-from genrecore.containers import Prefixed
+from genrecore.audio.containers import Prefixed
+from genrecore.audio.decode import decode, digest, inspect, to_wav_bytes
 from genrecore.errors import AudioError
 
 RATE_HZ = 22_050

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from test_audio import RATE_HZ, noise, tone
 
-from genrecore.audio import decode, inspect
+from genrecore.audio.decode import decode, inspect
 from genrecore.errors import AudioError
 
 

@@ -15,9 +15,9 @@ import pytest
 import scipy.ndimage
 import soundfile
 
-from genrecore import hpss
-from genrecore.descriptor_names import DESCRIPTORS
-from genrecore.descriptors import descriptors
+from genrecore.audio import hpss
+from genrecore.audio.descriptor_names import DESCRIPTORS
+from genrecore.audio.descriptors import descriptors
 from genrecore.errors import AudioError
 
 RATE_HZ = 22_050
@@ -154,7 +154,7 @@ def test_a_tone_has_the_numbers_of_a_tone() -> None:
 
 @pytest.mark.parametrize("cents", [-40, -15, 0, 30])
 def test_chroma_follows_the_tuning_of_the_clip(cents: int) -> None:
-    from genrecore.descriptors import _chroma, _tuning
+    from genrecore.audio.descriptors import _chroma, _tuning
 
     spectrum = hpss.stft(tone(880 * 2 ** (cents / 1200)))
     power = np.square(np.abs(spectrum))

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from genrecore import effects, hpss
+from genrecore.audio import effects, hpss
 
 RATE_HZ = 22_050
 N_SAMPLES = 33_077

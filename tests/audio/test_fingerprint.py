@@ -12,8 +12,8 @@ import pytest
 import soundfile
 import soxr
 
-from genrecore.datasets import synthesis
-from genrecore.fingerprint import COLUMNS, HOP_S, fingerprint, is_usable, near_copies
+from genrecore.audio.fingerprint import COLUMNS, HOP_S, fingerprint, is_usable, near_copies
+from genrecore.data.datasets import synthesis
 
 RATE_HZ = 22_050
 SECONDS = 11.0

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import torch
 
-from genrecore import beats, resynthesis
+from genrecore.audio import beats, resynthesis
+from genrecore.audio.mel_scale import MelBank, octave_elsewhere
+from genrecore.audio.spectra import mel_filters, power_spectrogram, power_to_db, to_mel
 from genrecore.errors import GenrecoreError
-from genrecore.mel_scale import MelBank, octave_elsewhere
-from genrecore.spectral import mel_filters, power_spectrogram, power_to_db, to_mel
 
 RATE_HZ, N_FFT, HOP, N_MELS = 22_050, 2048, 512, 128
 N_SAMPLES = 22_051

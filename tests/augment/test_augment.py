@@ -21,7 +21,7 @@ from augmentations import (
 )
 
 from genrecore.augment import AUGMENTATIONS, PRESETS, Chain
-from genrecore.config import Part
+from genrecore.config.run import Part
 from genrecore.errors import UsageError
 
 # Over the registry

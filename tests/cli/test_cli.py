@@ -15,9 +15,9 @@ import soundfile
 from commands import genrecore, refused
 from conftest import ROOT, TINY, trained, wait_for, wait_for_epoch
 
-from genrecore import runs
-from genrecore.config import RunConfig
-from genrecore.runs import Run
+from genrecore.config.run import RunConfig
+from genrecore.store import run as runs
+from genrecore.store.run import Run
 
 Tiny = Callable[..., RunConfig]
 _PARTS = ("dataset", "feature", "model")

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from genrecore import config as configuration
-from genrecore import jobs
-from genrecore.config import RunConfig, differences, signature, system_signature, with_values
+from genrecore.config import run as configuration
+from genrecore.config.run import RunConfig, differences, signature, system_signature, with_values
 from genrecore.errors import UsageError
+from genrecore.jobs import actions as jobs
 
 
 def test_json_gives_back_what_went_in(tmp_path: Path) -> None:
@@ -108,7 +108,8 @@ def test_the_equivalent_command_gives_the_same_configuration() -> None:
 
 
 def test_options_that_are_text_take_what_looks_like_a_number() -> None:
-    from genrecore import classifier, jobs
+    from genrecore.jobs import actions as jobs
+    from genrecore.training import classifier
 
     given = {"feature": "descriptors", "model": "mlp", "model.hidden": "32"}
     config = classifier.resolve(with_values(RunConfig(), given))

@@ -12,8 +12,9 @@ import pytest
 import soundfile
 from commands import command
 
-from genrecore import answers, datasets
-from genrecore.config import RunConfig, with_values
+from genrecore.config.run import RunConfig, with_values
+from genrecore.data import cached_results as answers
+from genrecore.data import datasets
 
 DEMO = ["--set", "n_genres=3", "--set", "n_clips=10", "--set", "clip_s=2.0", "--set", "n_artists=5"]
 OPTIONS = {"n_genres": 3, "n_clips": 10, "clip_s": 2.0, "n_artists": 5}

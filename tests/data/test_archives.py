@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from genrecore.archives import SMALL, UPLOAD, Limits, extract
+from genrecore.data.archives import SMALL, UPLOAD, Limits, extract
 from genrecore.errors import GenrecoreError
-from genrecore.progress import Stopped
+from genrecore.store.progress import Stopped
 
 Packer = Callable[[Path, dict[str, bytes]], Path]
 NAMES = {

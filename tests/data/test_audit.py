@@ -15,11 +15,12 @@ import pandas as pd
 import pytest
 import soundfile
 
-from genrecore import corpus, datasets, jobfolder, splits
-from genrecore.audit import KINDS, SEVERITIES, Audit, audit, identical
-from genrecore.clips import clip_table
-from genrecore.datasets import synthesis
-from genrecore.progress import Stopped
+from genrecore.data import corpus, datasets, splits
+from genrecore.data.audit import KINDS, SEVERITIES, Audit, audit, identical
+from genrecore.data.clips import clip_table
+from genrecore.data.datasets import synthesis
+from genrecore.store import jobfolder
+from genrecore.store.progress import Stopped
 
 RATE_HZ = 22_050
 SECONDS = 7.0

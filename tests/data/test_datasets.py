@@ -10,12 +10,12 @@ import pandas as pd
 import pytest
 import soundfile
 
-from genrecore import clips, datasets
-from genrecore.datasets.demo import DemoOptions, demo_folder
-from genrecore.datasets.gtzan import GtzanOptions, gtzan, known_facts
-from genrecore.datasets.tables import DESCRIPTORS, read_table
+from genrecore.data import clips, datasets
+from genrecore.data.datasets.demo import DemoOptions, demo_folder
+from genrecore.data.datasets.gtzan import GtzanOptions, gtzan, known_facts
+from genrecore.data.datasets.tables import DESCRIPTORS, read_table
 from genrecore.errors import GenrecoreError, UsageError
-from genrecore.progress import Stopped, silent
+from genrecore.store.progress import Stopped, silent
 
 TINY = {"n_genres": 3, "n_clips": 6, "clip_s": 2.0, "n_artists": 5, "seed": 7}
 

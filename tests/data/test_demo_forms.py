@@ -14,10 +14,10 @@ from commands import genrecore
 from conftest import trained
 from PIL import Image
 
-from genrecore import datasets
-from genrecore.config import RunConfig
-from genrecore.datasets.tables import read_table
-from genrecore.descriptors import descriptors
+from genrecore.audio.descriptors import descriptors
+from genrecore.config.run import RunConfig
+from genrecore.data import datasets
+from genrecore.data.datasets.tables import read_table
 
 SMALL = {"n_genres": 2, "n_clips": 5, "n_artists": 5, "clip_s": 2.0}
 
@@ -48,8 +48,8 @@ def test_the_tables_hold_the_descriptors_of_the_clips_and_of_their_tenths() -> N
 
 
 def test_a_picture_shows_a_high_tone_above_a_low_one(tmp_path: Path) -> None:
-    from genrecore.datasets import demo_forms
-    from genrecore.progress import silent
+    from genrecore.data.datasets import demo_forms
+    from genrecore.store.progress import silent
 
     rows = []
     for number, tone_hz in enumerate((200.0, 6000.0)):

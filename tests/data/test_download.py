@@ -13,9 +13,10 @@ from pathlib import Path
 import pytest
 from test_archives import zipped
 
-from genrecore import download, jobfolder
+from genrecore.data import download
 from genrecore.errors import GenrecoreError
-from genrecore.progress import Stopped
+from genrecore.store import jobfolder
+from genrecore.store.progress import Stopped
 
 CONTENT = random.Random(7).randbytes(700_003)
 SHA1 = hashlib.sha1(CONTENT).hexdigest()
@@ -318,7 +319,7 @@ def test_the_command_says_where_gtzan_is_and_fetches_nothing(tmp_path: Path) -> 
 def test_the_command_remembers_what_is_unpacked_already(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from genrecore.datasets import known
+    from genrecore.data.datasets import known
 
     monkeypatch.setenv("GENRECORE_CACHE", str(tmp_path / "cache"))
     for name in ("fma_metadata", "fma_medium"):
@@ -329,7 +330,7 @@ def test_the_command_remembers_what_is_unpacked_already(
 
 
 def test_the_published_archives_of_fma_have_sha1_and_sizes_as_rounded_in_its_readme() -> None:
-    from genrecore.datasets.fma import ARCHIVES
+    from genrecore.data.datasets.fma import ARCHIVES
 
     mib = {"fma_metadata": 342, "fma_small": 7.2 * 1024, "fma_large": 93 * 1024}
     for name, archive in ARCHIVES.items():

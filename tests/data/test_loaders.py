@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import soundfile
 
-from genrecore import clips, datasets
-from genrecore.datasets import fma
+from genrecore.data import clips, datasets
+from genrecore.data.datasets import fma
 from genrecore.errors import GenrecoreError
-from genrecore.progress import silent
+from genrecore.store.progress import silent
 
 
 def _wav(path: Path, n_samples: int = 2_205) -> None:

@@ -12,12 +12,15 @@ import torch
 from conftest import trained
 from PIL import Image
 
-from genrecore import classifier, feature_cache, inference, provided
-from genrecore.clips import clip_table
-from genrecore.config import RunConfig
-from genrecore.datasets.tables import DESCRIPTORS
+from genrecore.config.run import RunConfig
+from genrecore.data import corpus_images as provided
+from genrecore.data.clips import clip_table
+from genrecore.data.datasets.tables import DESCRIPTORS
 from genrecore.errors import GenrecoreError, UsageError
 from genrecore.features import FEATURES
+from genrecore.features import cache as feature_cache
+from genrecore.inference import loaded as inference
+from genrecore.training import classifier
 
 Tiny = Callable[..., RunConfig]
 GENERATOR = np.random.default_rng(7)
@@ -112,7 +115,7 @@ def test_a_run_on_a_table_learns_and_knows_its_clips(
 
 
 def test_the_rows_of_a_clip_are_one_sequence_in_order(tmp_path: Path, tiny: Tiny) -> None:
-    from genrecore import preparation
+    from genrecore.data import prepare as preparation
 
     _gtzan_tables(tmp_path)
     config = _of_tables(tiny, tmp_path, "table_3s")

@@ -10,8 +10,8 @@ import pytest
 import split_tables
 from sklearn.utils import shuffle
 
-from genrecore import splits
-from genrecore.clips import clip_table
+from genrecore.data import splits
+from genrecore.data.clips import clip_table
 from genrecore.errors import GenrecoreError
 
 

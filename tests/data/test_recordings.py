@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from genrecore import caches, recordings
+from genrecore.data import recordings
+from genrecore.store import caches
 
 
 def test_equal_contents_are_kept_once_and_a_set_is_found_again(own_cache: Path) -> None:

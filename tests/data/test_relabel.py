@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from genrecore import relabel
-from genrecore.clips import clip_table, genres_of
-from genrecore.config import RunConfig, signature, system_signature, with_values
+from genrecore.config.run import RunConfig, signature, system_signature, with_values
+from genrecore.data import genres as relabel
+from genrecore.data.clips import clip_table, genres_of
 from genrecore.errors import UsageError
 
 SIZES = {"Folk": 3, "Hip-Hop": 4, "Old-Time / Historic": 2, "Pop": 5, "Rock": 1, "Soul, R=B": 6}

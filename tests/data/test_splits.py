@@ -12,8 +12,8 @@ import split_tables
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from genrecore import datasets, splits
-from genrecore.clips import clip_table
+from genrecore.data import datasets, splits
+from genrecore.data.clips import clip_table
 from genrecore.errors import GenrecoreError, UsageError
 
 FOLDS = [name for name, entry in splits.SPLITS.items() if entry.facts["folds"]]

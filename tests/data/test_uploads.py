@@ -14,9 +14,10 @@ import pytest
 import soundfile
 from commands import command
 
-from genrecore import datasets, jobfolder, uploads
+from genrecore.data import datasets, uploads
 from genrecore.errors import GenrecoreError
-from genrecore.progress import Stopped
+from genrecore.store import jobfolder
+from genrecore.store.progress import Stopped
 
 
 @pytest.fixture(autouse=True)

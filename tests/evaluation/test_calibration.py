@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from genrecore import calibration, jobfolder, metrics
-from genrecore.calibration import Calibration, fit, of, of_predictions, tempered
-from genrecore.runs import Run
+from genrecore.evaluation import calibration, metrics
+from genrecore.evaluation.calibration import Calibration, fit, of, of_predictions, tempered
+from genrecore.store import jobfolder
+from genrecore.store.run import Run
 
 
 def drawn(

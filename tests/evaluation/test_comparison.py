@@ -11,10 +11,12 @@ import pytest
 from commands import command, genrecore, refused
 from told import rights, told
 
-from genrecore import comparison, resampling, runs, significance, verdicts
-from genrecore.config import RunConfig
+from genrecore.config.run import RunConfig
 from genrecore.errors import GenrecoreError
-from genrecore.runs import Run
+from genrecore.evaluation import bootstrap as resampling
+from genrecore.evaluation import comparison, significance, verdicts
+from genrecore.store import run as runs
+from genrecore.store.run import Run
 
 
 def test_a_pair_is_counted_tested_and_judged(store: Path) -> None:

@@ -11,10 +11,12 @@ from conftest import TINY
 from statsmodels.stats.contingency_tables import cochrans_q
 from told import GENRES, rights, told
 
-from genrecore import comparison, contrasts, costs, jobfolder
-from genrecore.config import RunConfig, with_values
+from genrecore.config.run import RunConfig, with_values
 from genrecore.errors import GenrecoreError
-from genrecore.runs import Run
+from genrecore.evaluation import comparison, costs
+from genrecore.evaluation import differences as contrasts
+from genrecore.store import jobfolder
+from genrecore.store.run import Run
 
 
 def test_genres_depend_on_the_model_as_cochrans_q_says(store: Path) -> None:
@@ -98,7 +100,8 @@ def test_what_was_not_measured_has_no_cost(store: Path) -> None:
 
 @pytest.mark.long
 def test_measuring_counts_and_times_the_model_of_the_run(store: Path) -> None:
-    from genrecore import cards, latency
+    from genrecore.training import card as cards
+    from genrecore.training import latency
 
     values = {name: value for name, value in TINY.items() if not name.startswith("dataset.")}
     run = told(store, rights(0.6, 30, 1), **values)

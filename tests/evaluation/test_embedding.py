@@ -16,20 +16,16 @@ from conftest import trained
 from test_baselines import on_table, tables  # noqa: F401  (a fixture)
 from test_models import LARGE, NAMES, model, of, random
 
-from genrecore import (
-    caches,
-    embedding,
-    embedding_store,
-    inference,
-    jobfolder,
-    lifecycle,
-    projection,
-    runs,
-)
-from genrecore.config import RunConfig
-from genrecore.embedding_store import Embedding
+from genrecore.config.run import RunConfig
 from genrecore.errors import GenrecoreError
+from genrecore.evaluation import embedding as embedding_store
+from genrecore.evaluation import projection
+from genrecore.evaluation.embedding import Embedding
+from genrecore.inference import loaded as inference
 from genrecore.models import MODELS
+from genrecore.store import caches, jobfolder
+from genrecore.store import run as runs
+from genrecore.training import embedding, lifecycle
 
 Tiny = Callable[..., RunConfig]
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from sklearn.calibration import calibration_curve
 
 from genrecore.errors import GenrecoreError
-from genrecore.metrics import (
+from genrecore.evaluation.metrics import (
     METRICS,
     NO_VERDICT,
     calibration,
@@ -22,7 +22,7 @@ from genrecore.metrics import (
     per_genre,
     scores,
 )
-from genrecore.significance import mcnemar_mid_p, paired_difference, wilson
+from genrecore.evaluation.significance import mcnemar_mid_p, paired_difference, wilson
 
 GENRES = ["blues", "disco", "hiphop", "jazz", "metal", "pop", "rock"]
 

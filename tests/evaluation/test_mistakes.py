@@ -11,9 +11,11 @@ import pytest
 from commands import command, genrecore, refused
 from told import rights, told
 
-from genrecore import comparison, judgements, metrics, mistakes, runs
-from genrecore.config import RunConfig
+from genrecore.config.run import RunConfig
 from genrecore.errors import GenrecoreError, UsageError
+from genrecore.evaluation import comparison, metrics, mistakes
+from genrecore.evaluation import label_reviews as judgements
+from genrecore.store import run as runs
 
 GENRES = ["blues", "jazz", "rock"]
 

@@ -9,9 +9,11 @@ import pandas as pd
 import pytest
 from conftest import trained
 
-from genrecore import classifier, datasets, mistakes
-from genrecore.config import RunConfig, with_values
+from genrecore.config.run import RunConfig, with_values
+from genrecore.data import datasets
 from genrecore.errors import GenrecoreError
+from genrecore.evaluation import mistakes
+from genrecore.training import classifier
 
 GENRES = ["blues", "jazz", "rock"]
 

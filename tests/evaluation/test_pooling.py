@@ -13,10 +13,12 @@ import pandas as pd
 import pytest
 from conftest import TINY, trained
 
-from genrecore import metrics, pooling, runs
-from genrecore.config import RunConfig, with_values
+from genrecore.config.run import RunConfig, with_values
 from genrecore.errors import GenrecoreError
-from genrecore.runs import Run
+from genrecore.evaluation import folds as pooling
+from genrecore.evaluation import metrics
+from genrecore.store import run as runs
+from genrecore.store.run import Run
 
 pytestmark = pytest.mark.xdist_group("pooling")
 VALUES = TINY | {"split.n_folds": 3, "training.epochs": 1, "dataset.n_clips": 7}
@@ -25,7 +27,7 @@ VALUES = TINY | {"split.n_folds": 3, "training.epochs": 1, "dataset.n_clips": 7}
 @pytest.fixture(scope="module")
 def folds(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Run]]:
     """Three folds of one small system, trained for real."""
-    from genrecore import classifier
+    from genrecore.training import classifier
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GENRECORE_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))

@@ -7,10 +7,11 @@ import pytest
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
-from genrecore import ranks, resampling, verdicts
-from genrecore.resampling import Resamples
-from genrecore.significance import mcnemar_mid_p
-from genrecore.verdicts import BETTER, EQUIVALENT, OPEN, judge
+from genrecore.evaluation import bootstrap as resampling
+from genrecore.evaluation import ranks, verdicts
+from genrecore.evaluation.bootstrap import Resamples
+from genrecore.evaluation.significance import mcnemar_mid_p
+from genrecore.evaluation.verdicts import BETTER, EQUIVALENT, OPEN, judge
 
 
 def rights(share: float, n: int, seed: int) -> np.ndarray:

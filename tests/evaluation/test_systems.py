@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from told import rights, told
 
-from genrecore import comparison, ranks, runs, systems, verdicts
 from genrecore.errors import GenrecoreError
-from genrecore.resampling import Resamples
+from genrecore.evaluation import comparison, ranks, systems, verdicts
+from genrecore.evaluation.bootstrap import Resamples
+from genrecore.store import run as runs
 
 ARTISTS = np.arange(180) // 2
 

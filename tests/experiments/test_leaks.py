@@ -8,10 +8,14 @@ from pathlib import Path
 import pytest
 from conftest import trained
 
-from genrecore import classifier, comparison, jobfolder, jobs, leaklab
-from genrecore.audit import Audit
-from genrecore.config import RunConfig
+from genrecore.config.run import RunConfig
+from genrecore.data.audit import Audit
 from genrecore.errors import GenrecoreError
+from genrecore.evaluation import comparison
+from genrecore.experiments import leaks as leaklab
+from genrecore.jobs import actions as jobs
+from genrecore.store import jobfolder
+from genrecore.training import classifier
 
 Tiny = Callable[..., RunConfig]
 
@@ -74,7 +78,7 @@ def test_the_leak_laboratory_pairs_every_clip_over_all_folds(store: Path, tiny: 
 def test_clips_in_no_part_of_the_split_take_no_part(
     store: Path, tiny: Tiny, tmp_path: Path
 ) -> None:
-    from genrecore.datasets import DATASETS
+    from genrecore.data.datasets import DATASETS
 
     config = tiny()
     entry = DATASETS[config.dataset.name]

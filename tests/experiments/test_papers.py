@@ -11,18 +11,18 @@ import pytest
 import torch
 from conftest import ROOT
 
-from genrecore import config as configuration
-from genrecore import papers
-from genrecore.classifier import Classifier
-from genrecore.config import RunConfig
+from genrecore.config import run as configuration
+from genrecore.config.run import RunConfig
 from genrecore.errors import GenrecoreError, UsageError
+from genrecore.experiments import papers
+from genrecore.experiments.draft import draft
+from genrecore.experiments.papers import Music, Study, reading
+from genrecore.experiments.papers.printed import SHARES, number
+from genrecore.experiments.papers.reading import Row
+from genrecore.experiments.presets import PLANS
 from genrecore.features import FEATURES, PRESETS
 from genrecore.models import MODELS
-from genrecore.papers import Music, Study, reading
-from genrecore.papers.printed import SHARES, number
-from genrecore.papers.reading import Row
-from genrecore.plan_drafts import draft
-from genrecore.plan_presets import PLANS
+from genrecore.training.classifier import Classifier
 
 STUDIES = [papers.study(name) for name in papers.STUDIES]
 HEADING = re.compile(r"^#*\s*([1-9](?:\.\d+)*|[IVX]+)\.?\s+[A-Z]")

@@ -15,25 +15,22 @@ from commands import command, genrecore, refused
 from conftest import wait_for
 from rehearsed import ON_DEMO, ROWS, carry_out, rehearsals
 
-from genrecore import (
-    comparison,
-    jobfolder,
-    jobs,
-    leaklab,
-    metrics,
-    papers,
-    plans,
-    queueing,
-    relabel,
-    runs,
-)
-from genrecore.config import RunConfig
-from genrecore.datasets.tables import read_table
-from genrecore.descriptor_names import DESCRIPTORS
+from genrecore.audio.descriptor_names import DESCRIPTORS
+from genrecore.config.run import RunConfig
+from genrecore.data import genres as relabel
+from genrecore.data.datasets.tables import read_table
 from genrecore.errors import UsageError
-from genrecore.papers import Found, Music, findings, report
-from genrecore.papers.findings import Ours
-from genrecore.runs import Run
+from genrecore.evaluation import comparison, metrics
+from genrecore.experiments import leaks as leaklab
+from genrecore.experiments import papers
+from genrecore.experiments import plan as plans
+from genrecore.experiments.papers import Found, Music, findings, report
+from genrecore.experiments.papers.findings import Ours
+from genrecore.jobs import actions as jobs
+from genrecore.jobs import queue as queueing
+from genrecore.store import jobfolder
+from genrecore.store import run as runs
+from genrecore.store.run import Run
 
 pytestmark = pytest.mark.xdist_group("papers")
 
@@ -82,7 +79,7 @@ def test_what_is_done_is_not_trained_again(rehearsed: Path, store: Path) -> None
 
 
 def test_statistics_of_all_clips_are_those_of_all_clips(rehearsed: Path) -> None:
-    from genrecore import classifier
+    from genrecore.training import classifier
 
     (run,) = papers.found(papers.study("qin"), True, rehearsed).of("lstm_64", "published")
     kept = classifier.load(run.weights).standardise.mean.flatten().numpy()

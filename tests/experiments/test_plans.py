@@ -13,25 +13,23 @@ import pytest
 from commands import genrecore, refused
 from conftest import TINY, trained
 
-from genrecore import config as configuration
-from genrecore import (
-    estimates,
-    jobfolder,
-    jobs,
-    lifecycle,
-    plan_drafts,
-    plan_results,
-    plan_values,
-    plans,
-    runs,
-    step_times,
-)
-from genrecore.config import RunConfig, with_values
+from genrecore.config import run as configuration
+from genrecore.config.run import RunConfig, with_values
 from genrecore.errors import UsageError
-from genrecore.plan_drafts import draft
-from genrecore.plan_presets import PLANS
-from genrecore.plans import Plan
-from genrecore.runs import Run
+from genrecore.experiments import draft as plan_drafts
+from genrecore.experiments import estimates
+from genrecore.experiments import plan as plans
+from genrecore.experiments import results as plan_results
+from genrecore.experiments import values as plan_values
+from genrecore.experiments.draft import draft
+from genrecore.experiments.plan import Plan
+from genrecore.experiments.presets import PLANS
+from genrecore.jobs import actions as jobs
+from genrecore.store import jobfolder
+from genrecore.store import run as runs
+from genrecore.store.run import Run
+from genrecore.training import lifecycle
+from genrecore.training import timing as step_times
 
 pytestmark = pytest.mark.xdist_group("plans")
 
@@ -42,7 +40,7 @@ BASE = with_values(RunConfig(), TINY)
 @pytest.fixture(scope="module")
 def earlier(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A tiny run, trained for real."""
-    from genrecore import classifier
+    from genrecore.training import classifier
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GENRECORE_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))

@@ -15,15 +15,22 @@ import pytest
 from commands import genrecore, refused
 from conftest import TINY, wait_for
 
-from genrecore import config as configuration
-from genrecore import jobfolder, jobs, lifecycle, plan_drafts, plan_results, plans, runs, slots
-from genrecore import search as searching
-from genrecore.config import RunConfig, with_values
+from genrecore.config import run as configuration
+from genrecore.config.run import RunConfig, with_values
 from genrecore.errors import GenrecoreError, UsageError
-from genrecore.plans import Plan
-from genrecore.runs import Run
-from genrecore.search import _Driver
-from genrecore.search_ranges import Range, Way, check, read_range
+from genrecore.experiments import draft as plan_drafts
+from genrecore.experiments import plan as plans
+from genrecore.experiments import results as plan_results
+from genrecore.experiments import search as searching
+from genrecore.experiments.plan import Plan
+from genrecore.experiments.search import _Driver
+from genrecore.experiments.search_ranges import Range, Way, check, read_range
+from genrecore.jobs import actions as jobs
+from genrecore.jobs import slots
+from genrecore.store import jobfolder
+from genrecore.store import run as runs
+from genrecore.store.run import Run
+from genrecore.training import lifecycle
 
 pytestmark = pytest.mark.xdist_group("search")
 

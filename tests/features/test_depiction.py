@@ -7,15 +7,15 @@ import plotly.graph_objects as go
 import pytest
 import torch
 
-from genrecore import depiction
-from genrecore.depiction import charts, size_in_words
-from genrecore.descriptor_meanings import meaning_of, unit_of
-from genrecore.descriptor_names import DESCRIPTORS
+from genrecore.audio.descriptor_meanings import meaning_of, unit_of
+from genrecore.audio.descriptor_names import DESCRIPTORS
+from genrecore.audio.mel_scale import MelBank
 from genrecore.features import FEATURES
-from genrecore.mel_scale import MelBank
-from genrecore.plots import Chart
-from genrecore.plots import mel_scale as mel_plots
-from genrecore.plots.sound import waveform
+from genrecore.reporting import feature_charts as depiction
+from genrecore.reporting.feature_charts import charts, size_in_words
+from genrecore.reporting.plots import Chart
+from genrecore.reporting.plots import mel_scale as mel_plots
+from genrecore.reporting.plots.sound import waveform
 
 RATE_HZ, N = 22_050, 66_151
 OF_WAVES = [name for name in FEATURES if "wave" in str(FEATURES[name].facts["needs"])]

@@ -10,11 +10,11 @@ import pytest
 import torch
 from conftest import trained
 
-from genrecore import inference
-from genrecore.config import RunConfig
-from genrecore.descriptors import descriptors
+from genrecore.audio.descriptors import descriptors
+from genrecore.config.run import RunConfig
 from genrecore.errors import GenrecoreError
 from genrecore.features import FEATURES
+from genrecore.inference import loaded as inference
 
 RATE_HZ = 22_050
 

@@ -12,9 +12,9 @@ import pytest
 import soundfile
 import torch
 
+from genrecore.audio.spectra import mel_filters, power_spectrogram, power_to_db
 from genrecore.errors import GenrecoreError
 from genrecore.features import FEATURES
-from genrecore.spectral import mel_filters, power_spectrogram, power_to_db
 
 RATE_HZ = 22_050
 N_SAMPLES = 22_051

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 
-from genrecore import classifier
-from genrecore.config import RunConfig, with_values
-from genrecore.corpus import segment_starts
+from genrecore.config.run import RunConfig, with_values
+from genrecore.data.corpus import segment_starts
 from genrecore.features import FEATURES, PRESETS
 from genrecore.models import MODELS
+from genrecore.training import classifier
 
 # As the studies print them; of Benito's segments only "approximately 3 s" and the overlap.
 PRINTED = {

@@ -17,26 +17,23 @@ from conftest import TINY, trained
 from sounds import RATE_HZ, noises, sentences
 from test_service import served
 
-from genrecore import (
-    audio,
-    classifier,
-    doubt,
-    embedding,
-    familiarity,
-    inference,
-    jobfolder,
-    panel,
-    recognition,
-)
-from genrecore.config import RunConfig, with_values
-from genrecore.doubter import Doubter, prepare
-from genrecore.embedding_store import Embedding
+from genrecore.audio import decode as audio
+from genrecore.audio.content import kind_of
+from genrecore.config.run import RunConfig, with_values
 from genrecore.errors import AudioError
-from genrecore.inference import LoadedRun
-from genrecore.panel import Panel
-from genrecore.runs import Run
-from genrecore.service import Limits
-from genrecore.sound_kinds import kind_of
+from genrecore.evaluation.embedding import Embedding
+from genrecore.inference import doubt
+from genrecore.inference import ensemble as panel
+from genrecore.inference import known_recordings as recognition
+from genrecore.inference import loaded as inference
+from genrecore.inference import novelty as familiarity
+from genrecore.inference.doubter import Doubter, prepare
+from genrecore.inference.ensemble import Panel
+from genrecore.inference.loaded import LoadedRun
+from genrecore.inference.service import Limits
+from genrecore.store import jobfolder
+from genrecore.store.run import Run
+from genrecore.training import classifier, embedding
 
 pytestmark = pytest.mark.xdist_group("doubt")  # one worker trains the run that the tests ask
 

@@ -12,13 +12,16 @@ from captum.attr import LayerGradCam
 from conftest import trained
 from torch.nn import functional
 
-from genrecore import classifier, explain, inference, masking
-from genrecore.config import RunConfig, with_values
-from genrecore.corpus import dequantise, quantise
+from genrecore.audio import masking
+from genrecore.config.run import RunConfig, with_values
+from genrecore.data.corpus import dequantise, quantise
 from genrecore.errors import UsageError
-from genrecore.explain import Explainer
-from genrecore.inference import LoadedRun
-from genrecore.runs import Run
+from genrecore.inference import explain
+from genrecore.inference import loaded as inference
+from genrecore.inference.explain import Explainer
+from genrecore.inference.loaded import LoadedRun
+from genrecore.store.run import Run
+from genrecore.training import classifier
 
 pytestmark = pytest.mark.xdist_group("explain")  # one worker trains the run that the tests ask
 

@@ -22,16 +22,20 @@ from test_panel import of_pictures
 from test_service import served
 from untrained import GENRES, untrained
 
-from genrecore import audio, bundle, inference, onnx_export, panel
-from genrecore.classifier import fits
-from genrecore.config import RunConfig
-from genrecore.corpus import dequantise, quantise
+from genrecore.audio import decode as audio
+from genrecore.config.run import RunConfig
+from genrecore.data.corpus import dequantise, quantise
 from genrecore.errors import GenrecoreError
 from genrecore.features import FEATURES
-from genrecore.inference import LoadedRun
+from genrecore.inference import bundle
+from genrecore.inference import ensemble as panel
+from genrecore.inference import loaded as inference
+from genrecore.inference import onnx as onnx_export
+from genrecore.inference.loaded import LoadedRun
+from genrecore.inference.service import Limits
 from genrecore.models import MODELS
-from genrecore.runs import Run
-from genrecore.service import Limits
+from genrecore.store.run import Run
+from genrecore.training.classifier import fits
 
 Tiny = Callable[..., RunConfig]
 

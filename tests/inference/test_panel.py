@@ -21,11 +21,13 @@ from test_audio_aac import encode
 from untrained import GENRES, untrained
 
 import genrecore as package
-from genrecore import audio, inference, panel
-from genrecore.calibration import tempered
-from genrecore.config import RunConfig
+from genrecore.audio import decode as audio
+from genrecore.config.run import RunConfig
 from genrecore.errors import AudioError, UsageError
-from genrecore.runs import Run
+from genrecore.evaluation.calibration import tempered
+from genrecore.inference import ensemble as panel
+from genrecore.inference import loaded as inference
+from genrecore.store.run import Run
 
 Tiny = Callable[..., RunConfig]
 

@@ -14,12 +14,15 @@ from commands import command, genrecore, refused
 from conftest import trained
 from told import rights, told
 
-from genrecore import classifier, mistakes, probe_effects, probes, runs
-from genrecore.config import RunConfig, with_values
+from genrecore.config.run import RunConfig, with_values
 from genrecore.errors import GenrecoreError, UsageError
-from genrecore.probe_effects import PROBES, change
-from genrecore.progress import Stopped
-from genrecore.runs import Run
+from genrecore.evaluation import mistakes
+from genrecore.inference import probe_effects, probes
+from genrecore.inference.probe_effects import PROBES, change
+from genrecore.store import run as runs
+from genrecore.store.progress import Stopped
+from genrecore.store.run import Run
+from genrecore.training import classifier
 
 Tiny = Callable[..., RunConfig]
 RATE_HZ = 22_050

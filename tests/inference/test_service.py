@@ -30,9 +30,10 @@ from test_audio import noise, wav_bytes
 from test_audio_aac import encode
 from untrained import GENRES, untrained
 
-from genrecore import panel, service
-from genrecore.panel import Panel
-from genrecore.service import Limits
+from genrecore.inference import ensemble as panel
+from genrecore.inference import service
+from genrecore.inference.ensemble import Panel
+from genrecore.inference.service import Limits
 
 pytestmark = pytest.mark.xdist_group("service")  # one worker starts the servers
 

@@ -14,7 +14,8 @@ import sys
 import time
 from pathlib import Path
 
-from genrecore import jobfolder, slots
+from genrecore.jobs import slots
+from genrecore.store import jobfolder
 
 
 def main() -> None:

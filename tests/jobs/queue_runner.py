@@ -5,7 +5,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from genrecore import jobfolder, runner
+from genrecore.jobs import runner
+from genrecore.store import jobfolder
 
 if __name__ == "__main__":
     runner._KILL_AFTER_S = 0.5  # so that a test need not wait ten seconds

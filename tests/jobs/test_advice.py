@@ -10,12 +10,14 @@ from pathlib import Path
 import pytest
 from conftest import trained
 
-from genrecore import config as configuration
-from genrecore import jobfolder, memory, runs
-from genrecore.advice import advice
-from genrecore.config import RunConfig
-from genrecore.hardware import Hardware
-from genrecore.runs import Run
+from genrecore.config import run as configuration
+from genrecore.config.run import RunConfig
+from genrecore.jobs.advice import advice
+from genrecore.store import jobfolder
+from genrecore.store import run as runs
+from genrecore.store.run import Run
+from genrecore.training import memory
+from genrecore.training.hardware import Hardware
 
 Tiny = Callable[..., RunConfig]
 CPU = Hardware("cpu", "bfloat16", True, "", "a processor", 1)

@@ -15,10 +15,12 @@ import pytest
 from commands import command, genrecore, refused
 from conftest import wait_for
 
-from genrecore import alerts, jobfolder, runs, settings
-from genrecore.config import RunConfig
+from genrecore.config.run import RunConfig
 from genrecore.errors import UsageError
-from genrecore.runs import Run
+from genrecore.jobs import alerts
+from genrecore.store import jobfolder, settings
+from genrecore.store import run as runs
+from genrecore.store.run import Run
 
 Tiny = Callable[..., RunConfig]
 

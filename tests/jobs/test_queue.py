@@ -18,10 +18,13 @@ import pytest
 from commands import command, genrecore, refused
 from conftest import wait_for
 
-from genrecore import alerts, jobfolder, jobs, runner, runs, slots
-from genrecore.config import RunConfig
+from genrecore.config.run import RunConfig
 from genrecore.errors import GenrecoreError, UsageError
-from genrecore.runs import Run
+from genrecore.jobs import actions as jobs
+from genrecore.jobs import alerts, runner, slots
+from genrecore.store import jobfolder
+from genrecore.store import run as runs
+from genrecore.store.run import Run
 
 Tiny = Callable[..., RunConfig]
 processes = pytest.mark.xdist_group("processes")  # one at a time: they share two cores

@@ -16,10 +16,14 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule
 from test_queue import RUNNER, names, runners
 
-from genrecore import jobfolder, jobs, queueing, runs, slots
-from genrecore.config import RunConfig, with_values
+from genrecore.config.run import RunConfig, with_values
 from genrecore.errors import GenrecoreError
-from genrecore.runs import Run
+from genrecore.jobs import actions as jobs
+from genrecore.jobs import queue as queueing
+from genrecore.jobs import slots
+from genrecore.store import jobfolder
+from genrecore.store import run as runs
+from genrecore.store.run import Run
 
 processes = pytest.mark.xdist_group("processes")  # one at a time: they share two cores
 

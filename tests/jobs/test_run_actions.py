@@ -15,12 +15,15 @@ from commands import command, genrecore, refused
 from conftest import MEASURED, trained
 from safetensors.torch import load_file
 
-from genrecore import config as configuration
-from genrecore import jobfolder, jobs, lifecycle, runs
-from genrecore.config import RunConfig
+from genrecore.config import run as configuration
+from genrecore.config.run import RunConfig
 from genrecore.errors import GenrecoreError, UsageError
-from genrecore.progress import Ended, Stopped
-from genrecore.runs import Run
+from genrecore.jobs import actions as jobs
+from genrecore.store import jobfolder
+from genrecore.store import run as runs
+from genrecore.store.progress import Ended, Stopped
+from genrecore.store.run import Run
+from genrecore.training import lifecycle
 
 Tiny = Callable[..., RunConfig]
 processes = pytest.mark.xdist_group("processes")  # one at a time: they share two cores

@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from genrecore.anatomy import MOST_ROWS, Anatomy, examine
-from genrecore.receptive import Reach
+from genrecore.models.anatomy import MOST_ROWS, Anatomy, examine
+from genrecore.models.receptive import Reach
 
 
 def examined(make: Callable[[], nn.Module], shape: tuple, *axes: tuple[int, ...]) -> Anatomy:

@@ -23,14 +23,12 @@ from test_baselines import (
     tables,  # noqa: F401  (fixtures)
 )
 
-from genrecore import (
-    classifier,
-    estimators,
-    inference,
-)
-from genrecore.config import with_values
+from genrecore.config.run import with_values
 from genrecore.errors import GenrecoreError
-from genrecore.runs import Run
+from genrecore.inference import loaded as inference
+from genrecore.models import fitted as estimators
+from genrecore.store.run import Run
+from genrecore.training import classifier
 
 pytestmark = pytest.mark.xdist_group("baselines")  # scikit-learn is imported by one worker
 

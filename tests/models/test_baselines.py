@@ -26,23 +26,19 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
-from genrecore import (
-    classifier,
-    comparison,
-    estimators,
-    inference,
-    jobs,
-    leaklab,
-    lifecycle,
-    metrics,
-    runs,
-)
-from genrecore.config import RunConfig, signature, with_values
-from genrecore.datasets.tables import DESCRIPTORS, read_table
+from genrecore.config.run import RunConfig, signature, with_values
+from genrecore.data.datasets.tables import DESCRIPTORS, read_table
 from genrecore.errors import UsageError
+from genrecore.evaluation import comparison, metrics
+from genrecore.experiments import leaks as leaklab
+from genrecore.inference import loaded as inference
+from genrecore.jobs import actions as jobs
 from genrecore.models import MODELS
-from genrecore.progress import Stopped
-from genrecore.runs import Run
+from genrecore.models import fitted as estimators
+from genrecore.store import run as runs
+from genrecore.store.progress import Stopped
+from genrecore.store.run import Run
+from genrecore.training import classifier, lifecycle
 
 NAMES = [name for name in MODELS if MODELS[name].facts.get("classical")]
 GENRES = ("blues", "jazz", "metal")
@@ -101,7 +97,8 @@ def proba_of(run: Run, split: str) -> np.ndarray:
 
 
 def test_models_of_scikit_learn_do_not_slow_the_import_of_models() -> None:
-    code = "import sys, genrecore.models, genrecore.classifier; sys.exit('sklearn' in sys.modules)"
+    code = "import sys, genrecore.models, genrecore.training.classifier as c; "
+    code += "sys.exit('sklearn' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

@@ -7,12 +7,10 @@ from pathlib import Path
 import pytest
 from conftest import trained
 
-from genrecore import (
-    classifier,
-    comparison,
-    pooling,
-)
-from genrecore.config import RunConfig, with_values
+from genrecore.config.run import RunConfig, with_values
+from genrecore.evaluation import comparison
+from genrecore.evaluation import folds as pooling
+from genrecore.training import classifier
 
 pytestmark = pytest.mark.xdist_group("baselines")  # scikit-learn is imported by one worker
 

@@ -15,12 +15,12 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from genrecore import classifier as classifiers
-from genrecore.classifier import Classifier
-from genrecore.config import RunConfig, with_values
+from genrecore.config.run import RunConfig, with_values
 from genrecore.errors import GenrecoreError
 from genrecore.features import FEATURES, PRESETS
 from genrecore.models import MODELS
+from genrecore.training import classifier as classifiers
+from genrecore.training.classifier import Classifier
 
 N_GENRES = 7
 GENRES = [f"genre {k}" for k in range(N_GENRES)]

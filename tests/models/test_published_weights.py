@@ -18,10 +18,10 @@ import torch
 import torchvision
 from test_torchvision_nets import MOSTLY_SMALL, images, model
 
-from genrecore import classifier as classifiers
-from genrecore.classifier import Classifier
-from genrecore.config import RunConfig, with_values
+from genrecore.config.run import RunConfig, with_values
 from genrecore.errors import GenrecoreError, UsageError
+from genrecore.training import classifier as classifiers
+from genrecore.training.classifier import Classifier
 
 # Published weights. torchvision's own are out of reach, so files of their form with random numbers
 # stand for them: nothing but the numbers differs.

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from genrecore.config import RunConfig, with_values
+from genrecore.config.run import RunConfig, with_values
 from genrecore.errors import GenrecoreError
 from genrecore.features import FEATURES, PRESETS
 from genrecore.models import MODELS

@@ -11,12 +11,12 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from genrecore.classifier import Classifier
-from genrecore.config import RunConfig, with_values
+from genrecore.config.run import RunConfig, with_values
 from genrecore.errors import GenrecoreError
 from genrecore.features import PRESETS
 from genrecore.models import MODELS
 from genrecore.models.recurrent import Gru, Lstm
+from genrecore.training.classifier import Classifier
 
 
 def model(name: str, shape: tuple[int, ...], n_genres: int = 7, **given: Any) -> Any:

@@ -18,10 +18,12 @@ from commands import command, genrecore, refused
 from conftest import trained, wait_for
 from test_comparison import rights, told
 
-from genrecore import comparison, export, runs
-from genrecore.config import RunConfig
+from genrecore.config.run import RunConfig
 from genrecore.errors import GenrecoreError, UsageError
-from genrecore.runs import Run
+from genrecore.evaluation import comparison
+from genrecore.reporting import trackers as export
+from genrecore.store import run as runs
+from genrecore.store.run import Run
 
 
 def with_epochs(run: Run, *rows: dict[str, Any]) -> Run:

@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from genrecore import plots
-from genrecore.plots.chart import percent
-from genrecore.plots.palette import GENRE_COLOURS
+from genrecore.reporting import plots
+from genrecore.reporting.plots.chart import percent
+from genrecore.reporting.plots.palette import GENRE_COLOURS
 
 GTZAN = ["blues", "classical", "country", "disco", "hiphop"]
 GTZAN += ["jazz", "metal", "pop", "reggae", "rock"]

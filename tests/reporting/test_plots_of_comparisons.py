@@ -9,8 +9,10 @@ import pandas as pd
 import pytest
 from told import GENRES, rights, told
 
-from genrecore import comparison, contrasts, plots, ranks, systems
-from genrecore.comparison import Comparison
+from genrecore.evaluation import comparison, ranks, systems
+from genrecore.evaluation import differences as contrasts
+from genrecore.evaluation.comparison import Comparison
+from genrecore.reporting import plots
 
 SHARES = (0.85, 0.7, 0.4)
 

@@ -7,9 +7,9 @@ import time
 import numpy as np
 import pandas as pd
 
-from genrecore import clips as clip_tables
-from genrecore import splits
-from genrecore.plots import datasets as drawn
+from genrecore.data import clips as clip_tables
+from genrecore.data import splits
+from genrecore.reporting.plots import datasets as drawn
 
 
 def large(n: int) -> pd.DataFrame:

@@ -6,7 +6,7 @@ import itertools
 
 import pandas as pd
 
-from genrecore.plots.mistakes import clip_map, probe_differences
+from genrecore.reporting.plots.mistakes import clip_map, probe_differences
 
 
 def points() -> pd.DataFrame:

@@ -15,11 +15,12 @@ from markdown_it import MarkdownIt
 from opened import open_page
 from test_comparison import rights, told
 
-from genrecore import comparison, metrics, report, systems
 from genrecore.errors import GenrecoreError
-from genrecore.report.formats import Column, Table, latex, markdown, shown
-from genrecore.report.tables import public
-from genrecore.runs import Run
+from genrecore.evaluation import comparison, metrics, systems
+from genrecore.reporting import html as report
+from genrecore.reporting.html.formats import Column, Table, latex, markdown, shown
+from genrecore.reporting.html.tables import public
+from genrecore.store.run import Run
 
 NASTY = {
     "blues": "<script>window.stolen = 1</script>",
@@ -183,7 +184,7 @@ def test_systems_are_reported_over_their_seeds(store: Path) -> None:
     for k in range(6):
         told(store, rights(0.5 + 0.05 * (k % 2), 90, k), seed=k // 2,
              **{"training.lr": 0.1 / (1 + k % 2)})  # fmt: skip
-    from genrecore import runs
+    from genrecore.store import run as runs
 
     compared = systems.compare(systems.of(runs.all_runs()))
     text = report.html(compared)

@@ -12,9 +12,10 @@ from commands import command, genrecore, refused
 from conftest import ROOT, trained
 from streamlit.testing.v1 import AppTest
 
-from genrecore import answers, caches, jobfolder
-from genrecore.config import RunConfig, with_values
+from genrecore.config.run import RunConfig, with_values
+from genrecore.data import cached_results as answers
 from genrecore.errors import GenrecoreError, UsageError
+from genrecore.store import caches, jobfolder
 
 
 @pytest.fixture(autouse=True)

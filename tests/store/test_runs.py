@@ -15,10 +15,13 @@ import psutil
 import pytest
 from conftest import trained, wait_for, wait_for_epoch
 
-from genrecore import jobfolder, jobs, runner, runs
-from genrecore.config import RunConfig
+from genrecore.config.run import RunConfig
 from genrecore.errors import GenrecoreError, UsageError
-from genrecore.runs import Run
+from genrecore.jobs import actions as jobs
+from genrecore.jobs import runner
+from genrecore.store import jobfolder
+from genrecore.store import run as runs
+from genrecore.store.run import Run
 
 Tiny = Callable[..., RunConfig]
 processes = pytest.mark.xdist_group("processes")  # one at a time: they share two cores
@@ -184,7 +187,7 @@ def test_a_killed_runner_loses_nothing(store: Path, tiny: Tiny) -> None:
         process
         for process in psutil.process_iter(["cmdline"])
         if process.info["cmdline"]
-        and process.info["cmdline"][1:] == ["-m", "genrecore.runner", str(store)]
+        and process.info["cmdline"][1:] == ["-m", "genrecore.jobs.runner", str(store)]
     ]
     assert len(found) == 1
     found[0].kill()
@@ -215,7 +218,7 @@ def test_a_task_has_status_log_and_stop(store: Path) -> None:
 
 @pytest.mark.parametrize("name", ["resume.pt", "predictions.parquet"])
 def test_a_full_disk_is_a_failure_that_says_so(store: Path, tiny: Tiny, name: str) -> None:
-    from genrecore import lifecycle
+    from genrecore.training import lifecycle
 
     run, lock = runs.create_held(tiny(), store)
     # The name it is written under first leads to where the kernel answers: no space left.

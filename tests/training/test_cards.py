@@ -10,15 +10,20 @@ import pytest
 import torch
 from commands import command, genrecore, refused
 
-from genrecore import cards, classifier, config, jobfolder, jobs, latency, model_inputs, runs
-from genrecore.anatomy import MOST_ROWS
-from genrecore.classifier import Classifier
 from genrecore.cli.output import plain
-from genrecore.config import RunConfig, with_values
+from genrecore.config import run as config
+from genrecore.config.run import RunConfig, with_values
 from genrecore.errors import UsageError
 from genrecore.features import FEATURES, PRESETS
+from genrecore.jobs import actions as jobs
 from genrecore.models import MODELS
-from genrecore.reaches import AROUND_HZ
+from genrecore.models.anatomy import MOST_ROWS
+from genrecore.store import jobfolder
+from genrecore.store import run as runs
+from genrecore.training import card as cards
+from genrecore.training import classifier, latency, model_inputs
+from genrecore.training.classifier import Classifier
+from genrecore.training.reaches import AROUND_HZ
 
 NETWORKS = [name for name in MODELS if not MODELS[name].facts.get("classical")]
 CLASSICAL = [name for name in MODELS if name not in NETWORKS]

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import torch
 
-from genrecore import cores
+from genrecore.training import cores
 
 
 @pytest.fixture(params=[1, 2, 5])

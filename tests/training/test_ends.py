@@ -16,9 +16,11 @@ import pytest
 from conftest import trained
 from test_run_actions import alike, carried_out
 
-from genrecore import jobfolder, jobs, lifecycle
-from genrecore.config import RunConfig
-from genrecore.runs import Run
+from genrecore.config.run import RunConfig
+from genrecore.jobs import actions as jobs
+from genrecore.store import jobfolder
+from genrecore.store.run import Run
+from genrecore.training import lifecycle
 
 Tiny = Callable[..., RunConfig]
 BASELINE: dict[str, object] = {

@@ -14,26 +14,21 @@ import torch
 from conftest import MEASURED, trained
 from safetensors.torch import load_file
 
-from genrecore import (
-    classifier,
-    examples,
-    feature_cache,
-    hardware,
-    inference,
-    jobfolder,
-    lifecycle,
-    metrics,
-    preparation,
-    runs,
-)
-from genrecore import config as configuration
-from genrecore.classifier import Classifier
-from genrecore.config import RunConfig
+from genrecore.config import run as configuration
+from genrecore.config.run import RunConfig
+from genrecore.data import prepare as preparation
+from genrecore.data.prepare import Prepared
 from genrecore.errors import GenrecoreError, UsageError
-from genrecore.examples import Examples
-from genrecore.preparation import Prepared
-from genrecore.progress import Stopped
-from genrecore.runs import Run
+from genrecore.evaluation import metrics
+from genrecore.features import cache as feature_cache
+from genrecore.inference import loaded as inference
+from genrecore.store import jobfolder
+from genrecore.store import run as runs
+from genrecore.store.progress import Stopped
+from genrecore.store.run import Run
+from genrecore.training import classifier, examples, hardware, lifecycle
+from genrecore.training.classifier import Classifier
+from genrecore.training.examples import Examples
 
 Tiny = Callable[..., RunConfig]
 
@@ -260,7 +255,7 @@ def test_augmentations_are_ordered_and_their_defaults_leave_the_signature(tiny: 
 
 
 def test_the_command_of_a_run_names_its_augmentations(tiny: Tiny) -> None:
-    from genrecore import jobs
+    from genrecore.jobs import actions as jobs
 
     config = tiny(augment="noise,roll", **{"augment.noise.p": 0.25})
     command = jobs.command_of(config)

@@ -13,9 +13,10 @@ import pytest
 from commands import genrecore
 from conftest import trained, wait_for, wait_for_epoch
 
-from genrecore import jobs, runs
-from genrecore.config import RunConfig
-from genrecore.runs import Run
+from genrecore.config.run import RunConfig
+from genrecore.jobs import actions as jobs
+from genrecore.store import run as runs
+from genrecore.store.run import Run
 
 Tiny = Callable[..., RunConfig]
 

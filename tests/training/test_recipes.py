@@ -17,12 +17,13 @@ from conftest import MEASURED, trained
 from torch import nn
 from torch.optim import lr_scheduler
 
-from genrecore import classifier, lifecycle, memory, runs
-from genrecore.config import RunConfig, Training
+from genrecore.config.run import RunConfig, Training
 from genrecore.errors import GenrecoreError, UsageError
-from genrecore.progress import Stopped
-from genrecore.recipe import Loss, Schedule, optimiser
-from genrecore.runs import Run
+from genrecore.store import run as runs
+from genrecore.store.progress import Stopped
+from genrecore.store.run import Run
+from genrecore.training import classifier, lifecycle, memory
+from genrecore.training.optimisation import Loss, Schedule, optimiser
 
 Tiny = Callable[..., RunConfig]
 N_UPDATES = 5  # an epoch
@@ -81,8 +82,9 @@ def test_without_the_compiler_every_optimiser_does_what_it_does_with_it(name: st
 
 def test_a_step_does_not_load_the_compiler() -> None:
     program = (
-        "import sys, torch; from genrecore.config import Training; "
-        "from genrecore.recipe import optimiser; p = torch.nn.Parameter(torch.ones(3)); "
+        "import sys, torch; from genrecore.config.run import Training; "
+        "from genrecore.training.optimisation import optimiser; "
+        "p = torch.nn.Parameter(torch.ones(3)); "
         "one = optimiser(Training(), [p]); p.sum().backward(); one.step(); one.zero_grad(); "
         "one.state_dict(); sys.exit('torch._dynamo' in sys.modules)"
     )

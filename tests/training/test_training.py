@@ -14,22 +14,18 @@ import soundfile
 import torch
 from conftest import MEASURED, trained
 
-from genrecore import (
-    audio,
-    classifier,
-    clips,
-    corpus,
-    feature_cache,
-    inference,
-    lifecycle,
-    metrics,
-    preparation,
-    runs,
-)
-from genrecore.config import RunConfig
+from genrecore.audio import decode as audio
+from genrecore.config.run import RunConfig
+from genrecore.data import clips, corpus
+from genrecore.data import prepare as preparation
 from genrecore.errors import GenrecoreError, UsageError
-from genrecore.progress import Stopped
-from genrecore.runs import Run
+from genrecore.evaluation import metrics
+from genrecore.features import cache as feature_cache
+from genrecore.inference import loaded as inference
+from genrecore.store import run as runs
+from genrecore.store.progress import Stopped
+from genrecore.store.run import Run
+from genrecore.training import classifier, lifecycle
 
 Tiny = Callable[..., RunConfig]
 

@@ -18,10 +18,13 @@ import soundfile
 from conftest import ROOT, TINY, trained, wait_for, wait_for_epoch
 from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 
-from genrecore import classifier, inference, jobfolder, lifecycle, runs
-from genrecore.config import RunConfig, with_values
-from genrecore.plots.chart import percent
-from genrecore.runs import Run
+from genrecore.config.run import RunConfig, with_values
+from genrecore.inference import loaded as inference
+from genrecore.reporting.plots.chart import percent
+from genrecore.store import jobfolder
+from genrecore.store import run as runs
+from genrecore.store.run import Run
+from genrecore.training import classifier, lifecycle
 
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
 

@@ -24,9 +24,9 @@ from test_browser import (  # noqa: F401  (fixtures: the same server and browser
     verdict_on,
 )
 
-from genrecore import inference
-from genrecore.plots.chart import percent
-from genrecore.runs import Run
+from genrecore.inference import loaded as inference
+from genrecore.reporting.plots.chart import percent
+from genrecore.store.run import Run
 
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
 

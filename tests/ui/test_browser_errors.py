@@ -17,9 +17,10 @@ from test_browser import (  # noqa: F401  (fixtures: the same server and browser
     page,
 )
 
-from genrecore import classifier, metrics, projection
-from genrecore.config import RunConfig, with_values
-from genrecore.runs import Run
+from genrecore.config.run import RunConfig, with_values
+from genrecore.evaluation import metrics, projection
+from genrecore.store.run import Run
+from genrecore.training import classifier
 
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
 

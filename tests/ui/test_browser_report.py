@@ -21,8 +21,9 @@ from test_browser import (  # noqa: F401  (fixtures: the same server and browser
 from test_comparison import rights, told
 from test_report import NASTY, nasty_runs
 
-from genrecore import comparison, metrics, report
-from genrecore.plots.chart import percent
+from genrecore.evaluation import comparison, metrics
+from genrecore.reporting import html as report
+from genrecore.reporting.plots.chart import percent
 
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
 

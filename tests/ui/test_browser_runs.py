@@ -22,9 +22,12 @@ from test_browser import (  # noqa: F401  (fixtures: the same server and browser
     page,
 )
 
-from genrecore import classifier, jobfolder, jobs, runs
-from genrecore.config import RunConfig, with_values
-from genrecore.runs import Run
+from genrecore.config.run import RunConfig, with_values
+from genrecore.jobs import actions as jobs
+from genrecore.store import jobfolder
+from genrecore.store import run as runs
+from genrecore.store.run import Run
+from genrecore.training import classifier
 
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
 

@@ -12,9 +12,9 @@ from conftest import wait_for
 from dataset_samples import DEMO, OPTIONS, dealt_clips, noise_as_gtzan
 from opened import metrics, open_page, words
 
-from genrecore import jobs
-from genrecore.ui.dataset_audit import PAGE_FINDINGS
-from genrecore.ui.dataset_choice import Chosen, audit_words
+from genrecore.jobs import actions as jobs
+from genrecore.ui.datasets.audit import PAGE_FINDINGS
+from genrecore.ui.datasets.choice import Chosen, audit_words
 
 
 @pytest.fixture

@@ -16,10 +16,14 @@ from opened import again, open_page, words
 from sounds import noises
 from streamlit.testing.v1 import AppTest
 
-from genrecore import classifier, inference, jobfolder, panel, recordings
-from genrecore.config import RunConfig, with_values
-from genrecore.plots.chart import percent
-from genrecore.runs import Run
+from genrecore.config.run import RunConfig, with_values
+from genrecore.data import recordings
+from genrecore.inference import ensemble as panel
+from genrecore.inference import loaded as inference
+from genrecore.reporting.plots.chart import percent
+from genrecore.store import jobfolder
+from genrecore.store.run import Run
+from genrecore.training import classifier
 
 pytestmark = pytest.mark.xdist_group("pages")  # one worker trains the runs that all tests look at
 

@@ -12,9 +12,10 @@ import pytest
 from opened import again, open_page, words
 from told import rights, told
 
-from genrecore import comparison, jobfolder, systems
-from genrecore.runs import Run
-from genrecore.ui.frame import plain
+from genrecore.evaluation import comparison, systems
+from genrecore.store import jobfolder
+from genrecore.store.run import Run
+from genrecore.ui.parts.frame import plain
 
 pytestmark = pytest.mark.xdist_group("compare")
 ARTISTS = np.arange(90) // 2

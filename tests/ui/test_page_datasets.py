@@ -13,11 +13,13 @@ from dataset_samples import DEMO, OPTIONS, dealt_clips, noise_as_gtzan
 from opened import large_modules, metrics, open_page, words
 from streamlit.testing.v1 import AppTest
 
-from genrecore import classifier, datasets, jobs
-from genrecore.config import Genres, RunConfig
-from genrecore.datasets import known
-from genrecore.ui import choices
-from genrecore.ui.dataset_choice import Chosen, SplitChoice, address, config_of
+from genrecore.config.run import Genres, RunConfig
+from genrecore.data import datasets
+from genrecore.data.datasets import known
+from genrecore.jobs import actions as jobs
+from genrecore.training import classifier
+from genrecore.ui.datasets.choice import Chosen, SplitChoice, address, config_of
+from genrecore.ui.parts import choices
 
 pytestmark = pytest.mark.xdist_group("page_datasets")  # one worker makes the music
 
@@ -246,7 +248,7 @@ def test_what_needs_no_spectrogram_imports_no_torch(music: pd.DataFrame) -> None
 
 
 def test_no_two_fields_share_a_name_in_the_address() -> None:
-    from genrecore.ui import forms
+    from genrecore.ui.parts import forms
 
     of_parts = [
         f"{name}.{key}"

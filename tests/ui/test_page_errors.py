@@ -14,11 +14,16 @@ from conftest import TINY, trained
 from opened import again, open_page, words
 from streamlit.testing.v1 import AppTest
 
-from genrecore import classifier, judgements, kin, metrics, mistakes, probes
-from genrecore.config import RunConfig, with_values
-from genrecore.probe_effects import PROBES
-from genrecore.runs import Run
-from genrecore.ui import error_map, error_probes
+from genrecore.config.run import RunConfig, with_values
+from genrecore.evaluation import label_reviews as judgements
+from genrecore.evaluation import metrics, mistakes
+from genrecore.evaluation import related_clips as kin
+from genrecore.inference import probes
+from genrecore.inference.probe_effects import PROBES
+from genrecore.store.run import Run
+from genrecore.training import classifier
+from genrecore.ui.errors import map as error_map
+from genrecore.ui.errors import probes as error_probes
 
 Tiny = Callable[..., RunConfig]
 

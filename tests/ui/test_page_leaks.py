@@ -14,13 +14,17 @@ from commands import genrecore
 from conftest import TINY, trained
 from opened import large_modules, open_page, words
 
-from genrecore import config as configuration
-from genrecore import datasets, jobfolder, leaklab, metrics, runs
-from genrecore.config import RunConfig, with_values
+from genrecore.config import run as configuration
+from genrecore.config.run import RunConfig, with_values
+from genrecore.data import datasets
 from genrecore.errors import GenrecoreError
-from genrecore.leaklab import Experiment
-from genrecore.plots import leaks as drawn
-from genrecore.ui.frame import plain
+from genrecore.evaluation import metrics
+from genrecore.experiments import leaks as leaklab
+from genrecore.experiments.leaks import Experiment
+from genrecore.reporting.plots import leaks as drawn
+from genrecore.store import jobfolder
+from genrecore.store import run as runs
+from genrecore.ui.parts.frame import plain
 
 pytestmark = pytest.mark.xdist_group("page_leaks")  # one worker trains the runs
 

@@ -11,11 +11,13 @@ from conftest import wait_for
 from opened import again, metrics, open_page, words
 from streamlit.testing.v1 import AppTest
 
-from genrecore import cards, classifier, jobs, model_inputs
-from genrecore.config import differences
+from genrecore.config.run import differences
+from genrecore.jobs import actions as jobs
 from genrecore.models import MODELS
-from genrecore.plots import models as drawn
-from genrecore.ui.dataset_tasks import latest
+from genrecore.reporting.plots import models as drawn
+from genrecore.training import card as cards
+from genrecore.training import classifier, model_inputs
+from genrecore.ui.datasets.tasks import latest
 
 pytestmark = pytest.mark.xdist_group("page_models")  # one worker takes the models apart
 
@@ -87,7 +89,7 @@ def test_another_input_changes_the_figures_and_the_commands() -> None:
 
 @pytest.mark.parametrize("name", ["cnn", "resnet18", "efficientnet_b0", "rescnn_1d2d", "knn"])
 def test_the_link_opens_the_form_with_input_and_recipe(name: str) -> None:
-    from genrecore.ui.model_cards import Chosen, address
+    from genrecore.ui.models.cards import Chosen, address
 
     card = cards.card(name)
     (link,) = open_page("models", model=name).get("page_link")

@@ -10,9 +10,11 @@ import pytest
 from opened import again, large_modules, open_page, words
 from rehearsed import rehearsals
 
-from genrecore import papers, plans, runs
-from genrecore.papers import Gap, findings
-from genrecore.plots import papers as drawn
+from genrecore.experiments import papers
+from genrecore.experiments import plan as plans
+from genrecore.experiments.papers import Gap, findings
+from genrecore.reporting.plots import papers as drawn
+from genrecore.store import run as runs
 
 pytestmark = pytest.mark.xdist_group("papers")
 

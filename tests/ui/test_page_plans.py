@@ -11,13 +11,19 @@ from commands import genrecore
 from conftest import TINY, trained, wait_for
 from opened import again, open_page, words
 
-from genrecore import config as configuration
-from genrecore import jobfolder, jobs, metrics, plan_drafts, plans, runs, search
-from genrecore.config import RunConfig, with_values
-from genrecore.plans import Plan
-from genrecore.runs import Run
-from genrecore.search_ranges import Way
-from genrecore.ui.frame import plain
+from genrecore.config import run as configuration
+from genrecore.config.run import RunConfig, with_values
+from genrecore.evaluation import metrics
+from genrecore.experiments import draft as plan_drafts
+from genrecore.experiments import plan as plans
+from genrecore.experiments import search
+from genrecore.experiments.plan import Plan
+from genrecore.experiments.search_ranges import Way
+from genrecore.jobs import actions as jobs
+from genrecore.store import jobfolder
+from genrecore.store import run as runs
+from genrecore.store.run import Run
+from genrecore.ui.parts.frame import plain
 
 pytestmark = pytest.mark.xdist_group("page_plans")
 

@@ -12,10 +12,13 @@ import pytest
 from opened import again, open_page, words
 from test_page_runs import keys, make, no_runner, opened, template  # noqa: F401  (fixtures)
 
-from genrecore import jobfolder, plots
-from genrecore.config import with_values
-from genrecore.runs import Run
-from genrecore.ui import readers, run_log, run_machine
+from genrecore.config.run import with_values
+from genrecore.reporting import plots
+from genrecore.store import jobfolder
+from genrecore.store.run import Run
+from genrecore.ui.parts import readers
+from genrecore.ui.runs import log as run_log
+from genrecore.ui.runs import machine as run_machine
 
 pytestmark = pytest.mark.xdist_group("page_runs")  # one worker trains the run that tests copy
 
@@ -202,7 +205,7 @@ def test_a_loss_that_runs_away_is_said_beside_the_live_run(make) -> None:
 
 
 def test_the_webhook_is_set_on_the_page_and_never_shown(make, store: Path) -> None:
-    from genrecore import alerts
+    from genrecore.jobs import alerts
 
     make("done")
     app = open_page("runs")

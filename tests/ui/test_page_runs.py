@@ -13,10 +13,13 @@ from conftest import TINY, trained
 from opened import again, open_page, words
 from streamlit.testing.v1 import AppTest
 
-from genrecore import classifier, jobfolder, jobs, runs
-from genrecore.config import RunConfig, with_values
-from genrecore.runs import Run
-from genrecore.ui import run_rows
+from genrecore.config.run import RunConfig, with_values
+from genrecore.jobs import actions as jobs
+from genrecore.store import jobfolder
+from genrecore.store import run as runs
+from genrecore.store.run import Run
+from genrecore.training import classifier
+from genrecore.ui.parts import run_rows
 
 pytestmark = pytest.mark.xdist_group("page_runs")  # one worker trains the run that tests copy
 

@@ -12,10 +12,10 @@ import soundfile
 from opened import again, open_page, words
 from streamlit.testing.v1 import AppTest
 
-from genrecore import datasets
+from genrecore.audio.spectra import to_mel
 from genrecore.augment import AUGMENTATIONS
+from genrecore.data import datasets
 from genrecore.features import FEATURES, PRESETS
-from genrecore.spectral import to_mel
 
 pytestmark = pytest.mark.xdist_group("page_datasets")  # one worker makes the music
 

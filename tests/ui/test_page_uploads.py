@@ -17,8 +17,9 @@ from PIL import Image
 from streamlit.testing.v1 import AppTest
 from test_uploads import MUSIC, tone
 
-from genrecore import jobs, runs
-from genrecore.datasets import known
+from genrecore.data.datasets import known
+from genrecore.jobs import actions as jobs
+from genrecore.store import run as runs
 
 pytestmark = pytest.mark.xdist_group("page_datasets")
 

@@ -14,11 +14,14 @@ import pytest
 from conftest import ROOT, TINY, trained
 from opened import open_page, words
 
-from genrecore import classifier, jobfolder, jobs, lifecycle, runs
-from genrecore.config import RunConfig, with_values
+from genrecore.config.run import RunConfig, with_values
+from genrecore.jobs import actions as jobs
 from genrecore.models import MODELS
-from genrecore.runs import Run
-from genrecore.ui.frame import plain
+from genrecore.store import jobfolder
+from genrecore.store import run as runs
+from genrecore.store.run import Run
+from genrecore.training import classifier, lifecycle
+from genrecore.ui.parts.frame import plain
 
 pytestmark = pytest.mark.xdist_group("pages")  # one worker trains the runs that all tests look at
 
@@ -229,7 +232,7 @@ def test_the_form_can_start_from_the_settings_of_a_run(full: dict[str, Run]) -> 
 
 
 def test_preparing_from_the_page_is_the_command_with_the_same_settings(tmp_path: Path) -> None:
-    from genrecore.ui import submission
+    from genrecore.ui.train import submission
 
     values = {"dataset": "gtzan", "dataset.folder": str(tmp_path), "audio.clip_s": 7.5}
     words = submission.prepare_command(with_values(RunConfig(), values))
@@ -239,7 +242,7 @@ def test_preparing_from_the_page_is_the_command_with_the_same_settings(tmp_path:
 
 
 def test_train_says_on_what_it_will_run_and_why(store: Path) -> None:
-    from genrecore import hardware
+    from genrecore.training import hardware
 
     assert hardware.choose().reason in words(open_page("train"))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 
 from genrecore.cli import serving
-from genrecore.ui import sockets
+from genrecore.ui.parts import sockets
 
 
 def sends_at_once(one: socket.socket) -> bool:

@@ -4,8 +4,8 @@
 crosses the split, and whether the split is refused.
 """
 
-from genrecore.audit.checks import audit
-from genrecore.audit.copies import identical
-from genrecore.audit.verdict import KINDS, SEVERITIES, Audit
+from genrecore.data.audit.checks import audit
+from genrecore.data.audit.copies import identical
+from genrecore.data.audit.verdict import KINDS, SEVERITIES, Audit
 
 __all__ = ["KINDS", "SEVERITIES", "Audit", "audit", "identical"]

@@ -10,14 +10,15 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pandas as pd
 
-from genrecore import audio, fingerprint
-from genrecore.audit import copies, crossings, genres, sound
-from genrecore.audit.crossings import Crossing
-from genrecore.audit.verdict import CROSSINGS, Audit, Finding, finding_table, plural
-from genrecore.clips import SPLITS
-from genrecore.corpus import Corpus
+from genrecore.audio import decode as audio
+from genrecore.audio import fingerprint
+from genrecore.data.audit import copies, crossings, genres, sound
+from genrecore.data.audit.crossings import Crossing
+from genrecore.data.audit.verdict import CROSSINGS, Audit, Finding, finding_table, plural
+from genrecore.data.clips import SPLITS
+from genrecore.data.corpus import Corpus
 from genrecore.errors import AudioError
-from genrecore.progress import Report, silent
+from genrecore.store.progress import Report, silent
 
 TEST = SPLITS.index("test")
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from genrecore.audit.verdict import Finding, plural
-from genrecore.clips import SPLITS, same_names
+from genrecore.data.audit.verdict import Finding, plural
+from genrecore.data.clips import SPLITS, same_names
 
 PAIRS = (("train", "test", True), ("train", "valid", True), ("valid", "test", False))
 """Parts that may share something, and whether that is a leak. What validation and test share makes

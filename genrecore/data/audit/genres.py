@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from genrecore.audit.crossings import known
-from genrecore.audit.verdict import Finding, plural
-from genrecore.clips import same_names
+from genrecore.data.audit.crossings import known
+from genrecore.data.audit.verdict import Finding, plural
+from genrecore.data.clips import same_names
 
 UNEVEN = 2.0
 """From which ratio of the largest to the smallest genre on accuracy says little by itself."""

@@ -19,11 +19,12 @@ import numpy as np
 import pandas as pd
 import scipy.fft
 
-from genrecore import fingerprint, jobfolder
-from genrecore.audit.copies import digest
-from genrecore.audit.verdict import Finding
-from genrecore.corpus import Corpus
-from genrecore.progress import Report, silent
+from genrecore.audio import fingerprint
+from genrecore.data.audit.copies import digest
+from genrecore.data.audit.verdict import Finding
+from genrecore.data.corpus import Corpus
+from genrecore.store import jobfolder
+from genrecore.store.progress import Report, silent
 
 NEAR_SILENT_DB = -55.0
 """Mean level below which a clip is nearly silent; the quietest of 100 clips of GTZAN has -31."""

@@ -15,16 +15,16 @@ import pandas as pd
 import soundfile
 from pydantic import Field
 
-from genrecore import jobfolder
-from genrecore.clips import clip_table
-from genrecore.datasets import demo_forms, synthesis
-from genrecore.datasets.demo_genres import GENRES
-from genrecore.datasets.gtzan_forms import TABLES, Form, image_rows, medium_of_form, table_rows
-from genrecore.datasets.instruments import SAMPLE_RATE_HZ
-from genrecore.datasets.registered import DATASETS
+from genrecore.config.registry import Options
+from genrecore.data.clips import clip_table
+from genrecore.data.datasets import demo_forms, synthesis
+from genrecore.data.datasets.demo_genres import GENRES
+from genrecore.data.datasets.gtzan_forms import TABLES, Form, image_rows, medium_of_form, table_rows
+from genrecore.data.datasets.instruments import SAMPLE_RATE_HZ
+from genrecore.data.datasets.registered import DATASETS
 from genrecore.errors import GenrecoreError
-from genrecore.progress import Report
-from genrecore.registry import Options
+from genrecore.store import jobfolder
+from genrecore.store.progress import Report
 
 RECIPE = 1
 """Raised whenever the music changes, so that nobody trains on what an older version made."""

@@ -14,9 +14,9 @@ import pandas as pd
 import soundfile
 from PIL import Image
 
-from genrecore.datasets.gtzan_forms import IMAGES, TABLES
-from genrecore.datasets.tables import DESCRIPTORS
-from genrecore.progress import Report
+from genrecore.data.datasets.gtzan_forms import IMAGES, TABLES
+from genrecore.data.datasets.tables import DESCRIPTORS
+from genrecore.store.progress import Report
 
 FORMS = ("audio", "images", *TABLES)
 """As GTZAN's option `form` names them."""
@@ -78,7 +78,7 @@ def _write_pictures(clips: pd.DataFrame, folder: Path, report: Report) -> None:
 def _picture(wave: np.ndarray, rate_hz: int) -> Image.Image:
     import torch  # late: listing datasets must not wait for it
 
-    from genrecore import spectral
+    from genrecore.audio import spectra as spectral
 
     with torch.inference_mode():
         power = spectral.power_spectrogram(torch.from_numpy(wave)[None], 2048, 512)
@@ -92,7 +92,7 @@ def _picture(wave: np.ndarray, rate_hz: int) -> Image.Image:
 
 
 def _write_table(clips: pd.DataFrame, path: Path, n_parts: int, report: Report) -> None:
-    from genrecore.descriptors import descriptors
+    from genrecore.audio.descriptors import descriptors
 
     def rows_of(clip: tuple[str, str, str]) -> list[dict[str, object]]:
         clip_id, source, genre = clip

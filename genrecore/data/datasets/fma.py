@@ -16,12 +16,12 @@ from pyarrow import ArrowInvalid
 from pyarrow import csv as arrow_csv
 from pydantic import Field
 
-from genrecore.clips import COLUMNS
-from genrecore.datasets.registered import DATASETS
-from genrecore.download import Archive
+from genrecore.config.registry import Options
+from genrecore.data.clips import COLUMNS
+from genrecore.data.datasets.registered import DATASETS
+from genrecore.data.download import Archive
 from genrecore.errors import GenrecoreError, UsageError
-from genrecore.progress import Report
-from genrecore.registry import Options
+from genrecore.store.progress import Report
 
 Subset = Literal["small", "medium", "large", "full"]
 SUBSETS: tuple[Subset, ...] = ("small", "medium", "large", "full")
@@ -197,7 +197,7 @@ _register("full", "FMA full (16 genres, whole tracks)")
 
 
 def _packaged() -> pd.DataFrame:
-    place = importlib.resources.files("genrecore") / "data" / "fma_small_tracks.csv"
+    place = importlib.resources.files("genrecore.data") / "tables" / "fma_small_tracks.csv"
     with importlib.resources.as_file(place) as path:
         read = pd.read_csv(path, dtype="string")
     return pd.DataFrame(
@@ -319,7 +319,7 @@ def _file_name(track: int) -> str:
 
 
 def _clip_table(present: pd.DataFrame, audio: Path) -> pd.DataFrame:
-    """As `genrecore.clips.clip_table`, but by columns: a dictionary a row would take seconds."""
+    """As `clips.clip_table`, but by columns: a dictionary a row would take seconds."""
     numbers = present.index.to_list()
     table = present.assign(
         clip_id=[str(track) for track in numbers],

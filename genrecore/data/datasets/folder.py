@@ -10,13 +10,13 @@ from pathlib import Path
 import pandas as pd
 from pydantic import Field
 
-from genrecore.audio import FORMATS
-from genrecore.clips import clip_table
-from genrecore.datasets.headers import durations_s
-from genrecore.datasets.registered import DATASETS
+from genrecore.audio.decode import FORMATS
+from genrecore.config.registry import Options
+from genrecore.data.clips import clip_table
+from genrecore.data.datasets.headers import durations_s
+from genrecore.data.datasets.registered import DATASETS
 from genrecore.errors import GenrecoreError, UsageError
-from genrecore.progress import Report
-from genrecore.registry import Options
+from genrecore.store.progress import Report
 
 PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff")
 """Extensions of pictures."""

@@ -8,8 +8,9 @@ from pathlib import Path
 import pandas as pd
 from pydantic import Field
 
-from genrecore.clips import clip_table
-from genrecore.datasets.gtzan_forms import (
+from genrecore.config.registry import Options
+from genrecore.data.clips import clip_table
+from genrecore.data.datasets.gtzan_forms import (
     TABLES,
     Form,
     folder_of,
@@ -17,11 +18,10 @@ from genrecore.datasets.gtzan_forms import (
     medium_of_form,
     table_rows,
 )
-from genrecore.datasets.headers import durations_s
-from genrecore.datasets.registered import DATASETS
+from genrecore.data.datasets.headers import durations_s
+from genrecore.data.datasets.registered import DATASETS
 from genrecore.errors import GenrecoreError
-from genrecore.progress import Report
-from genrecore.registry import Options
+from genrecore.store.progress import Report
 
 LAYOUTS = (("genres_original", ".wav"), ("genres", ".au"))
 """Folder and file ending: the widely mirrored copy, and the original archive."""
@@ -83,7 +83,7 @@ def gtzan(options: GtzanOptions, report: Report) -> pd.DataFrame:
 def known_facts() -> pd.DataFrame:
     """Facts about GTZAN's 1 000 clips: index `clip_id`, text columns `artist`, `filtered_split`
     and `exact_copy_of`, missing where there is nothing to say; sources beside the file."""
-    place = importlib.resources.files("genrecore") / "data" / "gtzan_annotations.csv"
+    place = importlib.resources.files("genrecore.data") / "tables" / "gtzan_annotations.csv"
     with importlib.resources.as_file(place) as path:
         return pd.read_csv(path, dtype="string").set_index("clip_id")
 

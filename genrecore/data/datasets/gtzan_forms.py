@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
-from genrecore.datasets.tables import genre_of, read_table
+from genrecore.data.datasets.tables import genre_of, read_table
 from genrecore.errors import GenrecoreError, UsageError
 
 TABLES = {"table_30s": "features_30_sec.csv", "table_3s": "features_3_sec.csv"}

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import soundfile
 
-from genrecore.progress import Report
+from genrecore.store.progress import Report
 
 
 def durations_s(paths: Sequence[Path | str], report: Report) -> list[float]:

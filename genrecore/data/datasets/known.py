@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from genrecore import jobfolder
-from genrecore.config import Part
+from genrecore.config.run import Part
+from genrecore.store import jobfolder
 
 
 def _file() -> Path:

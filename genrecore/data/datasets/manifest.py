@@ -11,13 +11,13 @@ from typing import NoReturn
 import pandas as pd
 from pydantic import Field
 
-from genrecore.clips import clip_table
-from genrecore.datasets.folder import medium_of, refuse_mixed
-from genrecore.datasets.headers import durations_s
-from genrecore.datasets.registered import DATASETS
+from genrecore.config.registry import Options
+from genrecore.data.clips import clip_table
+from genrecore.data.datasets.folder import medium_of, refuse_mixed
+from genrecore.data.datasets.headers import durations_s
+from genrecore.data.datasets.registered import DATASETS
 from genrecore.errors import GenrecoreError, UsageError
-from genrecore.progress import Report
-from genrecore.registry import Options
+from genrecore.store.progress import Report
 
 COLUMNS = ("path", "genre", "artist", "album", "split")
 SPLIT_WORDS = {

@@ -7,9 +7,9 @@ from typing import Any
 
 import pandas as pd
 
-from genrecore import clips
-from genrecore.progress import Report, silent
-from genrecore.registry import Registry
+from genrecore.config.registry import Registry
+from genrecore.data import clips
+from genrecore.store.progress import Report, silent
 
 DATASETS = Registry("dataset")
 """Datasets. Facts: `needs_folder`, whether its files must be there already; where they can be
@@ -20,7 +20,7 @@ The thing is `loader(options, report) -> clip table`.
 
 
 def load(name: str, options: Mapping[str, Any], report: Report = silent) -> pd.DataFrame:
-    """Clip table of a dataset, one row a clip, columns as in `genrecore.clips`, no split yet.
+    """Clip table of a dataset, one row a clip, columns as in `genrecore.data.clips`, no split yet.
 
     Args:
         name: A name in `DATASETS`.

@@ -16,14 +16,14 @@ import numpy as np
 import scipy.fft
 from numpy.typing import NDArray
 
-from genrecore.datasets.demo_genres import (
+from genrecore.data.datasets.demo_genres import (
     ARTIST_BORROWS,
     CLIP_BORROWS,
     GENRES,
     SCALES,
     GenreRule,
 )
-from genrecore.datasets.instruments import SAMPLE_RATE_HZ, Instrument, Wave, drum_strokes
+from genrecore.data.datasets.instruments import SAMPLE_RATE_HZ, Instrument, Wave, drum_strokes
 
 SPREAD = 0.45
 """How far an artist's sounds lie from the family's (0 alike, 1 clearly different)."""

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from genrecore.descriptor_names import DESCRIPTORS
+from genrecore.audio.descriptor_names import DESCRIPTORS
 from genrecore.errors import GenrecoreError
 
 # <genre>.<five digits>, then the part's number (of a table with several rows a clip), then the

@@ -13,11 +13,11 @@ from typing import Any
 
 import pandas as pd
 
-from genrecore.clips import SPLITS as PARTS
-from genrecore.clips import genres_of
+from genrecore.data.clips import SPLITS as PARTS
+from genrecore.data.clips import genres_of
+from genrecore.data.splits import folds, given, ratios, studies  # noqa: F401  registers the schemes
+from genrecore.data.splits.registered import SPLITS, FoldOptions
 from genrecore.errors import UsageError
-from genrecore.splits import folds, given, ratios, studies  # noqa: F401  registers the schemes
-from genrecore.splits.registered import SPLITS, FoldOptions
 
 __all__ = ["SPLITS", "FoldOptions", "apply", "counts", "describe", "n_folds", "notes"]
 
@@ -29,7 +29,7 @@ def apply(
     take no part.
 
     Args:
-        clips: A clip table (`genrecore.clips`); `official` and `manifest` read its `split`.
+        clips: A clip table (`genrecore.data.clips`); `official` and `manifest` read its `split`.
         name: A name in `SPLITS`.
         options: Values for the scheme's options.
         seed: Who lands where; the same seed gives the same parts for every fold. Schemes that

@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 from pydantic import Field
 
-from genrecore.splits.groups import deal, in_groups
-from genrecore.splits.registered import SPLITS, FoldOptions, as_fold, check_fold, refuse_small
+from genrecore.data.splits.groups import deal, in_groups
+from genrecore.data.splits.registered import SPLITS, FoldOptions, as_fold, check_fold, refuse_small
 
 
 class ArtistFoldOptions(FoldOptions):

@@ -6,10 +6,10 @@ import importlib.resources
 
 import pandas as pd
 
-from genrecore.clips import SPLITS as PARTS
+from genrecore.config.registry import Options
+from genrecore.data.clips import SPLITS as PARTS
+from genrecore.data.splits.registered import SPLITS
 from genrecore.errors import GenrecoreError
-from genrecore.registry import Options
-from genrecore.splits.registered import SPLITS
 
 
 @SPLITS.register(
@@ -93,7 +93,7 @@ def fault_filtered(clips: pd.DataFrame, options: Options, seed: int, fold: int) 
     Raises:
         GenrecoreError: Clips that are not GTZAN's.
     """
-    place = importlib.resources.files("genrecore") / "data" / "gtzan_annotations.csv"
+    place = importlib.resources.files("genrecore.data") / "tables" / "gtzan_annotations.csv"
     with importlib.resources.as_file(place) as path:
         known = pd.read_csv(path, dtype="string").set_index("clip_id")["filtered_split"]
     foreign = clips.loc[~clips["clip_id"].isin(known.index), "clip_id"]

@@ -7,9 +7,9 @@ import pandas as pd
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from genrecore.clips import same_names
+from genrecore.data.clips import same_names
+from genrecore.data.splits.registered import refuse_small
 from genrecore.errors import GenrecoreError
-from genrecore.splits.registered import refuse_small
 
 WORDS = {"artist": "artists", "album": "albums", "both": "groups of artists and albums"}
 

@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 from pydantic import Field
 
-from genrecore.splits.groups import deal, in_groups
-from genrecore.splits.registered import (
+from genrecore.data.splits.groups import deal, in_groups
+from genrecore.data.splits.registered import (
     SPLITS,
     ThreeWayOptions,
     TwoWayOptions,

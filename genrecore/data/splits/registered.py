@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 from pydantic import Field
 
+from genrecore.config.registry import Options, Registry
 from genrecore.errors import GenrecoreError, UsageError
-from genrecore.registry import Options, Registry
 
 SPLITS = Registry("split")
 """Split schemes. The thing is `scheme(clips, options, seed, fold) -> Series` of `train`, `valid`,

@@ -9,11 +9,11 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from genrecore.config.registry import Options
+from genrecore.data.splits.given import official
+from genrecore.data.splits.ratios import by_ratio
+from genrecore.data.splits.registered import SPLITS, as_split
 from genrecore.errors import GenrecoreError
-from genrecore.registry import Options
-from genrecore.splits.given import official
-from genrecore.splits.ratios import by_ratio
-from genrecore.splits.registered import SPLITS, as_split
 
 
 @SPLITS.register(

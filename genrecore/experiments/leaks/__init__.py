@@ -9,8 +9,8 @@ An experiment is planned (`plan`), its missing runs are queued (`submit`), and i
 the store (`experiments`), where `gap` says what its runs found.
 """
 
-from genrecore.leaklab.pairing import CLEAN, LEAKY, Gap, gap, points
-from genrecore.leaklab.planning import (
+from genrecore.experiments.leaks.pairing import CLEAN, LEAKY, Gap, gap, points
+from genrecore.experiments.leaks.planning import (
     Experiment,
     check,
     command_of,

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from genrecore import clips as clip_tables
-from genrecore import metrics, significance
+from genrecore.data import clips as clip_tables
 from genrecore.errors import GenrecoreError
-from genrecore.resampling import Resamples
-from genrecore.runs import Run
+from genrecore.evaluation import metrics, significance
+from genrecore.evaluation.bootstrap import Resamples
+from genrecore.store.run import Run
 
 LEAKY, CLEAN = "stratified", "by_artist"
 

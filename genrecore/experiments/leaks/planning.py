@@ -12,14 +12,17 @@ from typing import Any
 
 import pandas as pd
 
-from genrecore import clips as clip_tables
-from genrecore import config as configuration
-from genrecore import jobs, relabel, runs, splits
-from genrecore.config import Part, RunConfig
+from genrecore.config import run as configuration
+from genrecore.config.run import Part, RunConfig
+from genrecore.data import clips as clip_tables
+from genrecore.data import genres as relabel
+from genrecore.data import splits
+from genrecore.data.splits import SPLITS
 from genrecore.errors import GenrecoreError
-from genrecore.leaklab.pairing import CLEAN, LEAKY
-from genrecore.runs import Run
-from genrecore.splits import SPLITS
+from genrecore.experiments.leaks.pairing import CLEAN, LEAKY
+from genrecore.jobs import actions as jobs
+from genrecore.store import run as runs
+from genrecore.store.run import Run
 
 _FEWEST_FOLDS = 3  # one to train on, one to validate, one to test
 _MOST_LIKE = 5  # earlier runs that an estimate looks at
@@ -127,7 +130,7 @@ def plan(config: RunConfig, n_folds: int = 5) -> list[RunConfig]:
     Raises:
         UsageError: What `classifier.resolve` refuses, or a number of folds out of range.
     """
-    from genrecore import classifier
+    from genrecore.training import classifier
 
     first = classifier.resolve(_dealt(config, CLEAN, n_folds, 0))
     return [_dealt(first, name, n_folds, k) for name in (CLEAN, LEAKY) for k in range(n_folds)]

@@ -9,11 +9,11 @@ every choice, test clips for every report.
 Importing this imports no torch.
 """
 
-from genrecore.papers.findings import VERDICTS, Cell, Gap, Ours, cells, gaps, runs_of
-from genrecore.papers.printed import MEASURES, Printed
-from genrecore.papers.reading import PROTOCOLS, STUDIES, Study, studies, study
-from genrecore.papers.recipes import Music, Wanted, config_of, wanted
-from genrecore.papers.running import Found, found, start
+from genrecore.experiments.papers.findings import VERDICTS, Cell, Gap, Ours, cells, gaps, runs_of
+from genrecore.experiments.papers.printed import MEASURES, Printed
+from genrecore.experiments.papers.reading import PROTOCOLS, STUDIES, Study, studies, study
+from genrecore.experiments.papers.recipes import Music, Wanted, config_of, wanted
+from genrecore.experiments.papers.running import Found, found, start
 
 __all__ = [
     "MEASURES",

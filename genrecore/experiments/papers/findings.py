@@ -14,14 +14,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from genrecore import clips as clip_tables
-from genrecore import metrics
-from genrecore.papers.printed import MEASURES, SHARES, Printed
-from genrecore.papers.reading import PROTOCOLS, Study
-from genrecore.papers.running import Found
-from genrecore.plans import took_s
-from genrecore.resampling import NOTHING, Interval
-from genrecore.runs import Run
+from genrecore.data import clips as clip_tables
+from genrecore.evaluation import metrics
+from genrecore.evaluation.bootstrap import NOTHING, Interval
+from genrecore.experiments.papers.printed import MEASURES, SHARES, Printed
+from genrecore.experiments.papers.reading import PROTOCOLS, Study
+from genrecore.experiments.papers.running import Found
+from genrecore.experiments.plan import took_s
+from genrecore.store.run import Run
 
 VERDICTS = ("reproduced", "above", "below", "not run", "rehearsal")
 _N_RESAMPLES = 2_000
@@ -191,7 +191,7 @@ def _plain(genre: str) -> str:
 def interval(right: Sequence[pd.Series], artists: Mapping[str, str]) -> Interval:
     """The mean accuracy of runs of one system and its 95 % interval.
 
-    The pigeonhole bootstrap of `genrecore.resampling` (artists and runs are drawn, each for
+    The pigeonhole bootstrap of `evaluation.bootstrap` (artists and runs are drawn, each for
     itself), for runs that need not have been tested on the same clips.
 
     Args:

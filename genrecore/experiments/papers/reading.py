@@ -15,9 +15,9 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from genrecore.config.registry import explain
 from genrecore.errors import GenrecoreError, UsageError
-from genrecore.papers.printed import MEASURES, Printed
-from genrecore.registry import explain
+from genrecore.experiments.papers.printed import MEASURES, Printed
 
 STUDIES = ("hong", "belton", "qin", "liu", "benito")
 PROTOCOLS = {"published": "as published", "honest": "honest"}
@@ -412,7 +412,7 @@ def study(name: str) -> Study:
     """
     if name not in STUDIES:
         raise UsageError(f"There is no study {name!r}; there are: {', '.join(STUDIES)}.")
-    place = importlib.resources.files("genrecore.papers") / f"{name}.toml"
+    place = importlib.resources.files("genrecore.experiments.papers") / f"{name}.toml"
     try:
         return Study.model_validate(tomllib.loads(place.read_text(encoding="utf-8")))
     except ValidationError as error:

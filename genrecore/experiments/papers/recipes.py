@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from genrecore import config as configuration
-from genrecore.config import RunConfig
-from genrecore.datasets import DATASETS, known
-from genrecore.datasets.gtzan import MIRROR
+from genrecore.config import run as configuration
+from genrecore.config.run import RunConfig
+from genrecore.data.datasets import DATASETS, known
+from genrecore.data.datasets.gtzan import MIRROR
 from genrecore.errors import UsageError
-from genrecore.papers.reading import PROTOCOLS, Study
+from genrecore.experiments.papers.reading import PROTOCOLS, Study
 
 _DEMO_CLIPS = 100
 """Clips a genre of the demo music that stand for a whole dataset: as many as GTZAN has."""
@@ -78,7 +78,7 @@ def config_of(
     Raises:
         UsageError: There is no such row, protocol or dataset, or an option that does not fit.
     """
-    from genrecore import classifier  # torch
+    from genrecore.training import classifier  # torch
 
     if protocol not in PROTOCOLS:
         raise UsageError(
@@ -228,6 +228,6 @@ def _cached(
     name: str, row: str, protocol: str, dataset: str, options: Any, scale: float
 ) -> RunConfig:
     """Resolving builds a network; a page asks for the same rows again and again."""
-    from genrecore.papers.reading import study
+    from genrecore.experiments.papers.reading import study
 
     return config_of(study(name), row, protocol, 0, Music(dataset, dict(options), scale))

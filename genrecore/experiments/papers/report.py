@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from math import isnan
 from typing import Any
 
-from genrecore.papers.findings import Cell, Ours, cells, devices_of, gaps, rows_table
-from genrecore.papers.printed import MEASURES
-from genrecore.papers.reading import PROTOCOLS, Study
-from genrecore.papers.running import Found
+from genrecore.experiments.papers.findings import Cell, Ours, cells, devices_of, gaps, rows_table
+from genrecore.experiments.papers.printed import MEASURES
+from genrecore.experiments.papers.reading import PROTOCOLS, Study
+from genrecore.experiments.papers.running import Found
 
 
 def in_words(ours: Ours, measure: str) -> str:

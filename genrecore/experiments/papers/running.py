@@ -9,11 +9,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from genrecore import leaklab, plans, runs
-from genrecore.papers.reading import PROTOCOLS, Study
-from genrecore.papers.recipes import Music, Wanted
-from genrecore.plans import Plan
-from genrecore.runs import Run
+from genrecore.experiments import leaks as leaklab
+from genrecore.experiments import plan as plans
+from genrecore.experiments.papers.reading import PROTOCOLS, Study
+from genrecore.experiments.papers.recipes import Music, Wanted
+from genrecore.experiments.plan import Plan
+from genrecore.store import run as runs
+from genrecore.store.run import Run
 
 _FACTS = "paper"  # what `plan.json` says of a study's plan
 

@@ -4,10 +4,10 @@
 `write_figures` give what is in it as CSV, Markdown and LaTeX, and as SVG and PNG.
 """
 
-from genrecore.report.figures import Figure, figures
-from genrecore.report.page import html, write
-from genrecore.report.pictures import write_figures
-from genrecore.report.tables import Table, table_files, tables, write_tables
+from genrecore.reporting.html.figures import Figure, figures
+from genrecore.reporting.html.page import html, write
+from genrecore.reporting.html.pictures import write_figures
+from genrecore.reporting.html.tables import Table, table_files, tables, write_tables
 
 __all__ = [
     "Figure",

@@ -11,11 +11,14 @@ from typing import Any
 import pandas as pd
 from plotly.utils import PlotlyJSONEncoder
 
-from genrecore import contrasts, costs, plots, runs, systems
-from genrecore.comparison import Comparison
 from genrecore.errors import GenrecoreError
-from genrecore.plots import Chart, RunStyle
-from genrecore.report.tables import members
+from genrecore.evaluation import costs, systems
+from genrecore.evaluation import differences as contrasts
+from genrecore.evaluation.comparison import Comparison
+from genrecore.reporting import plots
+from genrecore.reporting.html.tables import members
+from genrecore.reporting.plots import Chart, RunStyle
+from genrecore.store import run as runs
 
 FEW = 6
 """Up to so many runs each gets its bars and its own large matrix."""

@@ -8,8 +8,8 @@ from typing import Any
 
 import pandas as pd
 
-from genrecore.plots.chart import percent
-from genrecore.verdicts import signed
+from genrecore.evaluation.verdicts import signed
+from genrecore.reporting.plots.chart import percent
 
 MISSING = "–"
 

@@ -12,14 +12,17 @@ from typing import Any
 import jinja2
 from plotly.offline import get_plotlyjs
 
-from genrecore import __version__, comparison, jobfolder, jobs, systems, verdicts
-from genrecore import config as configuration
-from genrecore.comparison import Comparison
+from genrecore import __version__
+from genrecore.config import run as configuration
 from genrecore.errors import GenrecoreError
-from genrecore.report.figures import Figure, as_frame, figures, template
-from genrecore.report.formats import Table
-from genrecore.report.tables import audit_sentence, members, plain, public, tables
-from genrecore.runs import Run
+from genrecore.evaluation import comparison, systems, verdicts
+from genrecore.evaluation.comparison import Comparison
+from genrecore.jobs import actions as jobs
+from genrecore.reporting.html.figures import Figure, as_frame, figures, template
+from genrecore.reporting.html.formats import Table
+from genrecore.reporting.html.tables import audit_sentence, members, plain, public, tables
+from genrecore.store import jobfolder
+from genrecore.store.run import Run
 
 _HERE = Path(__file__).parent
 _ALL_SENTENCES = 10  # of more pairs those with the most accurate one come first

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from genrecore import jobfolder
-from genrecore.comparison import Comparison
 from genrecore.errors import GenrecoreError
-from genrecore.report.figures import figures, template
+from genrecore.evaluation.comparison import Comparison
+from genrecore.reporting.html.figures import figures, template
+from genrecore.store import jobfolder
 
 FORMATS = ("svg", "png")
 _WIDTH = 900  # pixels; a PNG has twice as many

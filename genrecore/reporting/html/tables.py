@@ -8,13 +8,15 @@ from typing import Any
 
 import pandas as pd
 
-from genrecore import config as configuration
-from genrecore import contrasts, costs, jobfolder, systems
-from genrecore.comparison import Comparison
-from genrecore.config import RunConfig
+from genrecore.config import run as configuration
+from genrecore.config.run import RunConfig
 from genrecore.errors import GenrecoreError
-from genrecore.report.formats import Column, Table
-from genrecore.runs import Run
+from genrecore.evaluation import costs, systems
+from genrecore.evaluation import differences as contrasts
+from genrecore.evaluation.comparison import Comparison
+from genrecore.reporting.html.formats import Column, Table
+from genrecore.store import jobfolder
+from genrecore.store.run import Run
 
 FORMATS = {"csv": "csv", "markdown": "md", "latex": "tex"}
 """Of the tables' files, and their endings."""

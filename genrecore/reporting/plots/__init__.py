@@ -5,15 +5,21 @@ a page (or a notebook) can show all three. Text and grid take their colours from
 them; genres and runs bring their own (`palette`), the same on every page.
 """
 
-from genrecore.plots.bars import leaderboard, per_genre, verdict
-from genrecore.plots.chart import Chart
-from genrecore.plots.contrasts import agreement, dependence, difference, pair_matrix, recall_map
-from genrecore.plots.curves import learning_curves, over_epochs
-from genrecore.plots.matrices import confusion, confusions
-from genrecore.plots.merits import calibration, cost, critical_difference
-from genrecore.plots.overlaid import overlaid_curves
-from genrecore.plots.palette import RunStyle, genre_colours, run_styles
-from genrecore.plots.sound import mel_spectrogram, verdict_over_time, waveform
+from genrecore.reporting.plots.bars import leaderboard, per_genre, verdict
+from genrecore.reporting.plots.chart import Chart
+from genrecore.reporting.plots.contrasts import (
+    agreement,
+    dependence,
+    difference,
+    pair_matrix,
+    recall_map,
+)
+from genrecore.reporting.plots.curves import learning_curves, over_epochs
+from genrecore.reporting.plots.matrices import confusion, confusions
+from genrecore.reporting.plots.merits import calibration, cost, critical_difference
+from genrecore.reporting.plots.overlaid import overlaid_curves
+from genrecore.reporting.plots.palette import RunStyle, genre_colours, run_styles
+from genrecore.reporting.plots.sound import mel_spectrogram, verdict_over_time, waveform
 
 __all__ = [
     "Chart",

@@ -9,8 +9,15 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from genrecore.plots.chart import GREY, Chart, label, laid_out, legend_below_title, percent
-from genrecore.plots.palette import RunStyle, genre_colours
+from genrecore.reporting.plots.chart import (
+    GREY,
+    Chart,
+    label,
+    laid_out,
+    legend_below_title,
+    percent,
+)
+from genrecore.reporting.plots.palette import RunStyle, genre_colours
 
 
 def leaderboard(table: pd.DataFrame, styles: Mapping[str, RunStyle]) -> Chart:

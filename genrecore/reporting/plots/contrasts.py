@@ -9,8 +9,15 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from genrecore.plots.chart import GREY, Chart, label, laid_out, legend_below_title, percent
-from genrecore.plots.palette import CORAL
+from genrecore.reporting.plots.chart import (
+    GREY,
+    Chart,
+    label,
+    laid_out,
+    legend_below_title,
+    percent,
+)
+from genrecore.reporting.plots.palette import CORAL
 
 # Orange and blue stand out from each other to everybody; between them the ground shines through.
 _LESS, _MORE, _NONE = "216,84,48", "79,143,224", "139,144,160"

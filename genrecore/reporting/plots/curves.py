@@ -9,8 +9,8 @@ from typing import Any
 import pandas as pd
 import plotly.graph_objects as go
 
-from genrecore.plots.chart import Chart, axis, label, legend_below_title, look
-from genrecore.plots.palette import RunStyle
+from genrecore.reporting.plots.chart import Chart, axis, label, legend_below_title, look
+from genrecore.reporting.plots.palette import RunStyle
 
 _MEASURES = {
     "loss": ("Loss", "Cross-entropy (nats)", ".3f"),

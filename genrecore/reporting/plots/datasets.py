@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from genrecore.clips import SPLITS, genres_of
-from genrecore.plots.chart import Chart, label, laid_out, legend_below_title
-from genrecore.plots.palette import genre_colours
+from genrecore.data.clips import SPLITS, genres_of
+from genrecore.reporting.plots.chart import Chart, label, laid_out, legend_below_title
+from genrecore.reporting.plots.palette import genre_colours
 
 MOST_BARS = 40
 """Genres drawn; the table of numbers has them all."""

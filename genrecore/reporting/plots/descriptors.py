@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from genrecore.descriptor_names import DESCRIPTORS, N_MFCC
-from genrecore.plots.chart import Chart, laid_out
-from genrecore.plots.pictures import Rows, picture
+from genrecore.audio.descriptor_names import DESCRIPTORS, N_MFCC
+from genrecore.reporting.plots.chart import Chart, laid_out
+from genrecore.reporting.plots.pictures import Rows, picture
 
 _COLOUR = "#7a6cc0"
 

@@ -7,9 +7,16 @@ import pandas as pd
 import plotly.graph_objects as go
 from numpy.typing import ArrayLike
 
-from genrecore.leaklab import Gap, points
-from genrecore.plots.chart import GREY, Chart, label, laid_out, legend_below_title, percent
-from genrecore.plots.palette import BLUE, RUST, RunStyle
+from genrecore.experiments.leaks import Gap, points
+from genrecore.reporting.plots.chart import (
+    GREY,
+    Chart,
+    label,
+    laid_out,
+    legend_below_title,
+    percent,
+)
+from genrecore.reporting.plots.palette import BLUE, RUST, RunStyle
 
 LOOKS = {
     "leaky": ("By clip: artists shared", RunStyle(RUST, "diamond", "/")),

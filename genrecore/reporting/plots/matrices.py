@@ -10,7 +10,7 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from genrecore.plots.chart import Chart, label, laid_out
+from genrecore.reporting.plots.chart import Chart, label, laid_out
 
 _FRAME = "#ec7350"  # stands out from every shade in both themes
 

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from genrecore.plots.chart import GREY, Chart, label, laid_out, legend_below_title
+from genrecore.reporting.plots.chart import GREY, Chart, label, laid_out, legend_below_title
 
 # Colour and dash say the same twice.
 _LOOKS = (("#606ccc", "solid"), ("#ec7350", "dash"), (GREY, "dot"))

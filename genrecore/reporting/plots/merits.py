@@ -9,10 +9,10 @@ from typing import Any
 import pandas as pd
 import plotly.graph_objects as go
 
-from genrecore import contrasts
-from genrecore.plots.chart import GREY, Chart, label, laid_out, percent, with_legend
-from genrecore.plots.palette import RunStyle
-from genrecore.ranks import Ranks
+from genrecore.evaluation import differences as contrasts
+from genrecore.evaluation.ranks import Ranks
+from genrecore.reporting.plots.chart import GREY, Chart, label, laid_out, percent, with_legend
+from genrecore.reporting.plots.palette import RunStyle
 
 
 def cost(table: pd.DataFrame, column: str, name: str, styles: Mapping[str, RunStyle]) -> Chart:

@@ -9,8 +9,15 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from genrecore.plots.chart import GREY, Chart, label, laid_out, legend_below_title, percent
-from genrecore.plots.palette import BLUE, RUST, genre_colours
+from genrecore.reporting.plots.chart import (
+    GREY,
+    Chart,
+    label,
+    laid_out,
+    legend_below_title,
+    percent,
+)
+from genrecore.reporting.plots.palette import BLUE, RUST, genre_colours
 
 MARKS = {
     "right": ("Recognised", "circle", 8, 0.85),

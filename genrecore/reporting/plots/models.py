@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import pandas as pd
 import plotly.graph_objects as go
 
-from genrecore.plots.chart import GREY, Chart, label, laid_out
-from genrecore.plots.palette import CORAL
+from genrecore.reporting.plots.chart import GREY, Chart, label, laid_out
+from genrecore.reporting.plots.palette import CORAL
 
 _HEIGHT = 430
 # The plot's size for which labels are kept apart: that of a window of 800 pixels.

@@ -9,8 +9,8 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from genrecore.plots.chart import Chart, label, laid_out, percent
-from genrecore.plots.palette import genre_colours
+from genrecore.reporting.plots.chart import Chart, label, laid_out, percent
+from genrecore.reporting.plots.palette import genre_colours
 
 _MOST = 12  # genres that are shown
 

@@ -8,9 +8,17 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from genrecore.papers import Gap, Ours
-from genrecore.plots.chart import GREY, Chart, axis, label, laid_out, legend_below_title, percent
-from genrecore.plots.palette import BLUE, RUST, RunStyle, run_styles
+from genrecore.experiments.papers import Gap, Ours
+from genrecore.reporting.plots.chart import (
+    GREY,
+    Chart,
+    axis,
+    label,
+    laid_out,
+    legend_below_title,
+    percent,
+)
+from genrecore.reporting.plots.palette import BLUE, RUST, RunStyle, run_styles
 
 LOOKS = {
     "printed": ("Printed", RunStyle(GREY, "line-ns", "")),

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from genrecore.plots.chart import Chart, label, laid_out
+from genrecore.reporting.plots.chart import Chart, label, laid_out
 
 # Magma without its first colour, #000004: Streamlit reads that as a placeholder of its theme.
 INTENSITY = [

@@ -9,20 +9,22 @@ from typing import Literal
 import numpy as np
 import streamlit as st
 
-from genrecore import doubt, embedding_store, recognition
-from genrecore.doubter import Doubter, Told
-from genrecore.embedding_store import Embedding
 from genrecore.errors import GenrecoreError
-from genrecore.inference import LoadedRun, Verdict
-from genrecore.jobs import start_task
-from genrecore.panel import Answer
-from genrecore.runs import Run
-from genrecore.ui import readers
-from genrecore.ui.choices import choose_one, chosen
-from genrecore.ui.dataset_listening import show
-from genrecore.ui.dataset_readers import Dataset
-from genrecore.ui.dataset_tasks import is_working, latest, watch
-from genrecore.ui.frame import empty, plain, section, sentences
+from genrecore.evaluation import embedding as embedding_store
+from genrecore.evaluation.embedding import Embedding
+from genrecore.inference import doubt
+from genrecore.inference import known_recordings as recognition
+from genrecore.inference.doubter import Doubter, Told
+from genrecore.inference.ensemble import Answer
+from genrecore.inference.loaded import LoadedRun, Verdict
+from genrecore.jobs.actions import start_task
+from genrecore.store.run import Run
+from genrecore.ui.datasets.listening import show
+from genrecore.ui.datasets.readers import Dataset
+from genrecore.ui.datasets.tasks import is_working, latest, watch
+from genrecore.ui.parts import readers
+from genrecore.ui.parts.choices import choose_one, chosen
+from genrecore.ui.parts.frame import empty, plain, section, sentences
 
 Keys = tuple[tuple[str, int], ...]
 

@@ -10,16 +10,17 @@ from typing import Any
 
 import streamlit as st
 
-from genrecore import audio, recordings
-from genrecore.config import Part
-from genrecore.datasets import DATASETS
-from genrecore.runs import Run
-from genrecore.ui import readers
-from genrecore.ui.choices import choose, choose_many, choose_one, chosen
-from genrecore.ui.dataset_form import choose_dataset
-from genrecore.ui.frame import empty, plain, sentences, upload_types
-from genrecore.ui.live import leak_badge
-from genrecore.ui.sound_clip import choose_row, file_of, opened
+from genrecore.audio import decode as audio
+from genrecore.config.run import Part
+from genrecore.data import recordings
+from genrecore.data.datasets import DATASETS
+from genrecore.store.run import Run
+from genrecore.ui.datasets.form import choose_dataset
+from genrecore.ui.parts import readers
+from genrecore.ui.parts.choices import choose, choose_many, choose_one, chosen
+from genrecore.ui.parts.frame import empty, plain, sentences, upload_types
+from genrecore.ui.parts.live import leak_badge
+from genrecore.ui.sound.clip import choose_row, file_of, opened
 
 MOST_RUNS = 6
 SAMPLE_RATE_HZ = 44_100  # of the microphone: half of what a voice recorder takes would be cut off

@@ -8,11 +8,12 @@ from pathlib import Path
 import pandas as pd
 import streamlit as st
 
-from genrecore import metrics, plots
-from genrecore.inference import LoadedRun, Verdict
-from genrecore.runs import Run
-from genrecore.ui import readers
-from genrecore.ui.frame import chart, plain, section
+from genrecore.evaluation import metrics
+from genrecore.inference.loaded import LoadedRun, Verdict
+from genrecore.reporting import plots
+from genrecore.store.run import Run
+from genrecore.ui.parts import readers
+from genrecore.ui.parts.frame import chart, plain, section
 
 
 def reliability(

@@ -15,18 +15,23 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from genrecore import audio, inference, panel, plots
+from genrecore.audio import decode as audio
 from genrecore.errors import GenrecoreError
-from genrecore.inference import Verdict
-from genrecore.panel import Answer, Panel
-from genrecore.plots.chart import percent
-from genrecore.plots.panels import panel_verdict
-from genrecore.runs import Run
-from genrecore.ui import classify_doubt, classify_trust, classify_why
-from genrecore.ui.choices import choose, choose_one, chosen, hold
-from genrecore.ui.classify_inputs import Given
-from genrecore.ui.frame import chart, in_percent, pair, plain, section, share_column
-from genrecore.ui.timeline import Lane, timeline
+from genrecore.inference import ensemble as panel
+from genrecore.inference import loaded as inference
+from genrecore.inference.ensemble import Answer, Panel
+from genrecore.inference.loaded import Verdict
+from genrecore.reporting import plots
+from genrecore.reporting.plots.chart import percent
+from genrecore.reporting.plots.panels import panel_verdict
+from genrecore.store.run import Run
+from genrecore.ui.classify import doubts as classify_doubt
+from genrecore.ui.classify import trust as classify_trust
+from genrecore.ui.classify import why as classify_why
+from genrecore.ui.classify.inputs import Given
+from genrecore.ui.parts.choices import choose, choose_one, chosen, hold
+from genrecore.ui.parts.frame import chart, in_percent, pair, plain, section, share_column
+from genrecore.ui.parts.timeline import Lane, timeline
 
 MOST_S = 300.0
 """The longest part that is judged at once, here: a player gets all of it."""

@@ -7,16 +7,18 @@ from collections.abc import Sequence
 import numpy as np
 import streamlit as st
 
-from genrecore import audio, explain, masking
-from genrecore.corpus import quantise
-from genrecore.explain import Explainer, Explanation
-from genrecore.inference import Excerpt, LoadedRun, Verdict
-from genrecore.plots import relevance
-from genrecore.plots.chart import percent
-from genrecore.runs import Run
-from genrecore.ui.choices import choose_one
-from genrecore.ui.classify_doubt import choose_run
-from genrecore.ui.frame import chart, pair, plain, section
+from genrecore.audio import decode as audio
+from genrecore.audio import masking
+from genrecore.data.corpus import quantise
+from genrecore.inference import explain
+from genrecore.inference.explain import Explainer, Explanation
+from genrecore.inference.loaded import Excerpt, LoadedRun, Verdict
+from genrecore.reporting.plots import relevance
+from genrecore.reporting.plots.chart import percent
+from genrecore.store.run import Run
+from genrecore.ui.classify.doubts import choose_run
+from genrecore.ui.parts.choices import choose_one
+from genrecore.ui.parts.frame import chart, pair, plain, section
 
 Keys = tuple[tuple[str, int], ...]
 

@@ -8,15 +8,16 @@ from dataclasses import dataclass
 import pandas as pd
 import streamlit as st
 
-from genrecore import systems, verdicts
-from genrecore.comparison import Comparison
-from genrecore.plots import RunStyle
-from genrecore.runs import Run
-from genrecore.ui import compare_readers, readers
-from genrecore.ui.choices import choose, choose_many, choose_one, chosen, chosen_many, hold
-from genrecore.ui.frame import plain
-from genrecore.ui.results import leaderboard_table
-from genrecore.ui.run_controls import choose_flag
+from genrecore.evaluation import systems, verdicts
+from genrecore.evaluation.comparison import Comparison
+from genrecore.reporting.plots import RunStyle
+from genrecore.store.run import Run
+from genrecore.ui.compare import readers as compare_readers
+from genrecore.ui.parts import readers
+from genrecore.ui.parts.choices import choose, choose_many, choose_one, chosen, chosen_many, hold
+from genrecore.ui.parts.frame import plain
+from genrecore.ui.parts.results import leaderboard_table
+from genrecore.ui.parts.run_controls import choose_flag
 
 MOST = 20
 """More than so many stay legible in no figure."""

@@ -5,14 +5,18 @@ from __future__ import annotations
 import pandas as pd
 import streamlit as st
 
-from genrecore import contrasts, costs, jobs, plots, verdicts
-from genrecore.comparison import Comparison
-from genrecore.ui import cells, compare_readers
-from genrecore.ui.choices import choose_one
-from genrecore.ui.compare_choice import SYSTEMS, Chosen, choose_two
-from genrecore.ui.dataset_tasks import is_working, latest, watch
-from genrecore.ui.frame import chart, command, empty, link_to, pair, plain, section, sentences
-from genrecore.ui.results import side_by_side
+from genrecore.evaluation import costs, verdicts
+from genrecore.evaluation import differences as contrasts
+from genrecore.evaluation.comparison import Comparison
+from genrecore.jobs import actions as jobs
+from genrecore.reporting import plots
+from genrecore.ui.compare import readers as compare_readers
+from genrecore.ui.compare.choice import SYSTEMS, Chosen, choose_two
+from genrecore.ui.datasets.tasks import is_working, latest, watch
+from genrecore.ui.parts import cells
+from genrecore.ui.parts.choices import choose_one
+from genrecore.ui.parts.frame import chart, command, empty, link_to, pair, plain, section, sentences
+from genrecore.ui.parts.results import side_by_side
 
 _MOST_BARS = 6  # runs whose bars stay legible beside one another
 _MOST_LARGE = 4  # matrices drawn large

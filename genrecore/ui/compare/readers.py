@@ -9,12 +9,13 @@ from pathlib import Path
 import pandas as pd
 import streamlit as st
 
-from genrecore import comparison, costs, plots, systems
-from genrecore.comparison import Comparison
-from genrecore.plots import RunStyle
-from genrecore.runs import Run
-from genrecore.systems import Blocks, System
-from genrecore.ui import readers
+from genrecore.evaluation import comparison, costs, systems
+from genrecore.evaluation.comparison import Comparison
+from genrecore.evaluation.systems import Blocks, System
+from genrecore.reporting import plots
+from genrecore.reporting.plots import RunStyle
+from genrecore.store.run import Run
+from genrecore.ui.parts import readers
 
 Keys = tuple[tuple[str, tuple[tuple[str, int, int], ...]], ...]
 

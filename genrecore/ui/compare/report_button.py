@@ -8,8 +8,8 @@ import zipfile
 
 import streamlit as st
 
-from genrecore import report
-from genrecore.comparison import Comparison
+from genrecore.evaluation.comparison import Comparison
+from genrecore.reporting import html as report
 
 
 def report_button(compared: Comparison, command: str) -> None:

@@ -7,24 +7,18 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from genrecore import plots, systems, verdicts
-from genrecore.comparison import Comparison
-from genrecore.plots.chart import percent
-from genrecore.plots.contrasts import number
-from genrecore.ui import compare_readers, readers
-from genrecore.ui.choices import choose_one
-from genrecore.ui.compare_choice import RUNS, SYSTEMS, Chosen, choose_band, choose_two
-from genrecore.ui.frame import (
-    chart,
-    in_percent,
-    link_to,
-    pair,
-    plain,
-    section,
-    share_column,
-)
-from genrecore.ui.results import pair_numbers
-from genrecore.ui.run_controls import choose_flag
+from genrecore.evaluation import systems, verdicts
+from genrecore.evaluation.comparison import Comparison
+from genrecore.reporting import plots
+from genrecore.reporting.plots.chart import percent
+from genrecore.reporting.plots.contrasts import number
+from genrecore.ui.compare import readers as compare_readers
+from genrecore.ui.compare.choice import RUNS, SYSTEMS, Chosen, choose_band, choose_two
+from genrecore.ui.parts import readers
+from genrecore.ui.parts.choices import choose_one
+from genrecore.ui.parts.frame import chart, in_percent, link_to, pair, plain, section, share_column
+from genrecore.ui.parts.results import pair_numbers
+from genrecore.ui.parts.run_controls import choose_flag
 
 VIEWS = {
     "verdicts": "Verdicts",

@@ -8,17 +8,17 @@ from typing import Literal
 import pandas as pd
 import streamlit as st
 
-from genrecore.audit import KINDS, Audit
-from genrecore.jobs import start_task
-from genrecore.ui import dataset_readers as reading
-from genrecore.ui.choices import choose_one, choose_page
-from genrecore.ui.dataset_choice import Chosen, audit_words
-from genrecore.ui.dataset_form import choose_split
-from genrecore.ui.dataset_listening import show
-from genrecore.ui.dataset_readers import Dataset
-from genrecore.ui.dataset_tasks import is_working, latest, watch
-from genrecore.ui.frame import command, empty, pair, plain, section, sentences
-from genrecore.ui.readers import when
+from genrecore.data.audit import KINDS, Audit
+from genrecore.jobs.actions import start_task
+from genrecore.ui.datasets import readers as reading
+from genrecore.ui.datasets.choice import Chosen, audit_words
+from genrecore.ui.datasets.form import choose_split
+from genrecore.ui.datasets.listening import show
+from genrecore.ui.datasets.readers import Dataset
+from genrecore.ui.datasets.tasks import is_working, latest, watch
+from genrecore.ui.parts.choices import choose_one, choose_page
+from genrecore.ui.parts.frame import command, empty, pair, plain, section, sentences
+from genrecore.ui.parts.readers import when
 
 _EVERYTHING = "everything"
 _SIGNS: dict[str, tuple[str, Literal["red", "orange", "gray"]]] = {

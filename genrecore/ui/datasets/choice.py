@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from genrecore import jobs
-from genrecore.config import Genres, Part, RunConfig
+from genrecore.config.run import Genres, Part, RunConfig
+from genrecore.jobs import actions as jobs
 
 
 @dataclass(frozen=True)

@@ -8,15 +8,15 @@ from typing import Any, Literal
 import streamlit as st
 from pydantic.fields import FieldInfo
 
-from genrecore.config import Genres
-from genrecore.datasets import DATASETS, known
-from genrecore.registry import Registry
-from genrecore.splits import SPLITS
-from genrecore.ui import fields
-from genrecore.ui.choices import choose_one
-from genrecore.ui.dataset_choice import Chosen, SplitChoice
-from genrecore.ui.dataset_readers import Dataset
-from genrecore.ui.dataset_sources import own_music, upload
+from genrecore.config.registry import Registry
+from genrecore.config.run import Genres
+from genrecore.data.datasets import DATASETS, known
+from genrecore.data.splits import SPLITS
+from genrecore.ui.datasets.choice import Chosen, SplitChoice
+from genrecore.ui.datasets.readers import Dataset
+from genrecore.ui.datasets.sources import own_music, upload
+from genrecore.ui.parts import fields
+from genrecore.ui.parts.choices import choose_one
 
 
 def choose_dataset() -> Chosen:

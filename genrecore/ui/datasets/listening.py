@@ -8,12 +8,12 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from genrecore import plots
 from genrecore.errors import GenrecoreError
-from genrecore.ui import dataset_readers as reading
-from genrecore.ui.choices import choose, choose_one, chosen
-from genrecore.ui.dataset_readers import Dataset, Sound
-from genrecore.ui.frame import chart, empty, pair, plain, section
+from genrecore.reporting import plots
+from genrecore.ui.datasets import readers as reading
+from genrecore.ui.datasets.readers import Dataset, Sound
+from genrecore.ui.parts.choices import choose, choose_one, chosen
+from genrecore.ui.parts.frame import chart, empty, pair, plain, section
 
 PAGE_ROWS = 100
 _ALL = "all genres"

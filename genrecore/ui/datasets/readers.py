@@ -14,13 +14,17 @@ import pandas as pd
 import streamlit as st
 from PIL import Image
 
-from genrecore import answers, audio, datasets, jobfolder, relabel, splits
-from genrecore.audit import Audit, audit
-from genrecore.datasets import DATASETS, demo
-from genrecore.datasets.demo import DemoOptions
-from genrecore.datasets.tables import read_table
+from genrecore.audio import decode as audio
+from genrecore.data import cached_results as answers
+from genrecore.data import datasets, splits
+from genrecore.data import genres as relabel
+from genrecore.data.audit import Audit, audit
+from genrecore.data.datasets import DATASETS, demo
+from genrecore.data.datasets.demo import DemoOptions
+from genrecore.data.datasets.tables import read_table
 from genrecore.errors import GenrecoreError, UsageError
-from genrecore.ui.dataset_choice import Chosen, SplitChoice, config_of
+from genrecore.store import jobfolder
+from genrecore.ui.datasets.choice import Chosen, SplitChoice, config_of
 
 SAMPLE_RATE_HZ = 22_050
 MOST_HEARD_S = 60.0
@@ -271,7 +275,7 @@ def spectrogram(heard: Sound) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 @st.cache_resource(max_entries=24, show_spinner=False)
 def _spectrogram(key: str, _heard: Sound) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    from genrecore import inference  # torch
+    from genrecore.inference import loaded as inference  # torch
 
     return inference.mel_picture(_heard.wave, SAMPLE_RATE_HZ)
 

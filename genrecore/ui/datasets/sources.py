@@ -9,16 +9,17 @@ from pathlib import Path
 import streamlit as st
 from pydantic.fields import FieldInfo
 
-from genrecore import jobs, uploads
-from genrecore.datasets import DATASETS
-from genrecore.datasets.gtzan import MIRROR
+from genrecore.data import uploads
+from genrecore.data.datasets import DATASETS
+from genrecore.data.datasets.gtzan import MIRROR
 from genrecore.errors import UsageError
-from genrecore.jobs import Task
-from genrecore.ui.choices import choose, chosen
-from genrecore.ui.dataset_choice import Chosen
-from genrecore.ui.dataset_tasks import is_working, latest, watch
-from genrecore.ui.fields import field
-from genrecore.ui.frame import command, empty, plain, sentences
+from genrecore.jobs import actions as jobs
+from genrecore.jobs.actions import Task
+from genrecore.ui.datasets.choice import Chosen
+from genrecore.ui.datasets.tasks import is_working, latest, watch
+from genrecore.ui.parts.choices import choose, chosen
+from genrecore.ui.parts.fields import field
+from genrecore.ui.parts.frame import command, empty, plain, sentences
 
 UNFINISHED = ("stopped", "failed", "lost")
 

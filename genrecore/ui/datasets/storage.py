@@ -5,9 +5,9 @@ from __future__ import annotations
 import pandas as pd
 import streamlit as st
 
-from genrecore import caches, jobfolder
-from genrecore.caches import Cached
-from genrecore.ui.frame import command, plain, sentences
+from genrecore.store import caches, jobfolder
+from genrecore.store.caches import Cached
+from genrecore.ui.parts.frame import command, plain, sentences
 
 
 def panel() -> None:

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 
 import streamlit as st
 
-from genrecore import jobs, runs
-from genrecore.jobs import Task
-from genrecore.ui.live import live, task_list
+from genrecore.jobs import actions as jobs
+from genrecore.jobs.actions import Task
+from genrecore.store import run as runs
+from genrecore.ui.parts.live import live, task_list
 
 _SHOWN = ("failed", "lost", "stopped")
 _MOST_TASKS = 200

@@ -6,21 +6,22 @@ import shlex
 
 import streamlit as st
 
-from genrecore.datasets import DATASETS, known
+from genrecore.data.datasets import DATASETS, known
+from genrecore.data.splits import SPLITS
 from genrecore.errors import GenrecoreError
-from genrecore.jobs import start_task
-from genrecore.plots import datasets as drawn
-from genrecore.splits import SPLITS
-from genrecore.ui import dataset_audit, dataset_listening
-from genrecore.ui import dataset_readers as reading
-from genrecore.ui.choices import choose_one
-from genrecore.ui.dataset_choice import Chosen, address, prepare_words
-from genrecore.ui.dataset_form import choose_dataset, choose_split
-from genrecore.ui.dataset_readers import Dataset
-from genrecore.ui.dataset_sources import download, how_to_get
-from genrecore.ui.dataset_tasks import is_working, latest, watch
-from genrecore.ui.frame import chart, command, empty, link_to, pair, plain, section, sentences
-from genrecore.ui.readers import when
+from genrecore.jobs.actions import start_task
+from genrecore.reporting.plots import datasets as drawn
+from genrecore.ui.datasets import audit as dataset_audit
+from genrecore.ui.datasets import listening as dataset_listening
+from genrecore.ui.datasets import readers as reading
+from genrecore.ui.datasets.choice import Chosen, address, prepare_words
+from genrecore.ui.datasets.form import choose_dataset, choose_split
+from genrecore.ui.datasets.readers import Dataset
+from genrecore.ui.datasets.sources import download, how_to_get
+from genrecore.ui.datasets.tasks import is_working, latest, watch
+from genrecore.ui.parts.choices import choose_one
+from genrecore.ui.parts.frame import chart, command, empty, link_to, pair, plain, section, sentences
+from genrecore.ui.parts.readers import when
 
 __all__ = ["VIEWS", "choose_dataset", "choose_view", "facts", "opened", "view"]
 

@@ -12,16 +12,21 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from genrecore import audio, judgements, kin, plots
+from genrecore.audio import decode as audio
 from genrecore.errors import GenrecoreError
-from genrecore.metrics import NO_VERDICT
-from genrecore.plots.chart import percent
-from genrecore.probe_effects import PROBES, change
-from genrecore.runs import Run
-from genrecore.ui import dataset_listening, dataset_readers, readers
-from genrecore.ui.dataset_readers import Dataset
-from genrecore.ui.error_map import CLICKED, neighbours
-from genrecore.ui.frame import chart, pair, plain, section
+from genrecore.evaluation import label_reviews as judgements
+from genrecore.evaluation import related_clips as kin
+from genrecore.evaluation.metrics import NO_VERDICT
+from genrecore.inference.probe_effects import PROBES, change
+from genrecore.reporting import plots
+from genrecore.reporting.plots.chart import percent
+from genrecore.store.run import Run
+from genrecore.ui.datasets import listening as dataset_listening
+from genrecore.ui.datasets import readers as dataset_readers
+from genrecore.ui.datasets.readers import Dataset
+from genrecore.ui.errors.map import CLICKED, neighbours
+from genrecore.ui.parts import readers
+from genrecore.ui.parts.frame import chart, pair, plain, section
 
 
 def in_full(run: Run, clip: pd.Series, judged: bool, probe: str = "") -> None:

@@ -10,13 +10,17 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from genrecore import judgements, mistakes, plots, pooling, splits
-from genrecore.metrics import NO_VERDICT
-from genrecore.plots.chart import percent
-from genrecore.runs import Run
-from genrecore.ui import readers
-from genrecore.ui.choices import choose, choose_many, choose_one, chosen
-from genrecore.ui.frame import chart, empty, link_to, pair, plain, section, share_column
+from genrecore.data import splits
+from genrecore.evaluation import folds as pooling
+from genrecore.evaluation import label_reviews as judgements
+from genrecore.evaluation import mistakes
+from genrecore.evaluation.metrics import NO_VERDICT
+from genrecore.reporting import plots
+from genrecore.reporting.plots.chart import percent
+from genrecore.store.run import Run
+from genrecore.ui.parts import readers
+from genrecore.ui.parts.choices import choose, choose_many, choose_one, chosen
+from genrecore.ui.parts.frame import chart, empty, link_to, pair, plain, section, share_column
 
 _WHO = {
     mistakes.ONLY_A: "Only the first is right",

@@ -10,18 +10,19 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from genrecore import embedding_store, mistakes, projection
 from genrecore.errors import GenrecoreError
-from genrecore.jobs import start_task
-from genrecore.plots import mistakes as drawn
-from genrecore.plots.chart import percent
-from genrecore.projection import Projection
-from genrecore.runs import Run
-from genrecore.ui import error_lists
-from genrecore.ui.choices import choose, choose_one, chosen
-from genrecore.ui.dataset_tasks import is_working, latest, watch
-from genrecore.ui.error_lists import Listed
-from genrecore.ui.frame import chart, command, empty, pair, plain, section, sentences
+from genrecore.evaluation import embedding as embedding_store
+from genrecore.evaluation import mistakes, projection
+from genrecore.evaluation.projection import Projection
+from genrecore.jobs.actions import start_task
+from genrecore.reporting.plots import mistakes as drawn
+from genrecore.reporting.plots.chart import percent
+from genrecore.store.run import Run
+from genrecore.ui.datasets.tasks import is_working, latest, watch
+from genrecore.ui.errors import lists as error_lists
+from genrecore.ui.errors.lists import Listed
+from genrecore.ui.parts.choices import choose, choose_one, chosen
+from genrecore.ui.parts.frame import chart, command, empty, pair, plain, section, sentences
 
 CLICKED = "_clicked_clip"
 """Where the session keeps a clip that was clicked on the map and is to be played."""

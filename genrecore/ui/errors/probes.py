@@ -8,17 +8,19 @@ from typing import Any
 
 import streamlit as st
 
-from genrecore import probes, verdicts
-from genrecore.jobs import start_task
-from genrecore.plots import mistakes as drawn
-from genrecore.probe_effects import PROBES
-from genrecore.probes import Probed
-from genrecore.runs import Run
-from genrecore.ui import error_lists, readers
-from genrecore.ui.choices import choose, choose_one, chosen
-from genrecore.ui.dataset_tasks import is_working, latest, watch
-from genrecore.ui.error_lists import Listed
-from genrecore.ui.frame import chart, command, empty, plain, section, sentences
+from genrecore.evaluation import verdicts
+from genrecore.inference import probes
+from genrecore.inference.probe_effects import PROBES
+from genrecore.inference.probes import Probed
+from genrecore.jobs.actions import start_task
+from genrecore.reporting.plots import mistakes as drawn
+from genrecore.store.run import Run
+from genrecore.ui.datasets.tasks import is_working, latest, watch
+from genrecore.ui.errors import lists as error_lists
+from genrecore.ui.errors.lists import Listed
+from genrecore.ui.parts import readers
+from genrecore.ui.parts.choices import choose, choose_one, chosen
+from genrecore.ui.parts.frame import chart, command, empty, plain, section, sentences
 
 
 def probed(run: Run) -> Listed | None:

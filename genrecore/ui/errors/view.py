@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from genrecore.runs import Run
-from genrecore.ui import (
-    dataset_listening,
-    error_clip,
-    error_lists,
-    error_map,
-    error_probes,
-    readers,
-)
-from genrecore.ui.choices import choose_one
-from genrecore.ui.error_lists import Listed
-from genrecore.ui.frame import command, empty, in_percent, plain, section
-from genrecore.ui.live import leak_badge
+from genrecore.store.run import Run
+from genrecore.ui.datasets import listening as dataset_listening
+from genrecore.ui.errors import clip as error_clip
+from genrecore.ui.errors import lists as error_lists
+from genrecore.ui.errors import map as error_map
+from genrecore.ui.errors import probes as error_probes
+from genrecore.ui.errors.lists import Listed
+from genrecore.ui.parts import readers
+from genrecore.ui.parts.choices import choose_one
+from genrecore.ui.parts.frame import command, empty, in_percent, plain, section
+from genrecore.ui.parts.live import leak_badge
 
 _VIEWS = {
     "cell": "Confusions",

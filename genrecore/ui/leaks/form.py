@@ -6,18 +6,19 @@ from typing import Any
 
 import streamlit as st
 
-from genrecore import config as configuration
-from genrecore import hardware, leaklab
-from genrecore.config import Genres, RunConfig
-from genrecore.datasets import DATASETS
+from genrecore.config import run as configuration
+from genrecore.config.run import Genres, RunConfig
+from genrecore.data.datasets import DATASETS
+from genrecore.data.splits import SPLITS
 from genrecore.errors import GenrecoreError, UsageError
-from genrecore.splits import SPLITS
-from genrecore.ui import dataset_readers as reading
-from genrecore.ui import fields, forms, readers
-from genrecore.ui.dataset_choice import Chosen
-from genrecore.ui.dataset_form import choose_dataset
-from genrecore.ui.frame import command, plain, section
-from genrecore.ui.laboratory import open_experiment
+from genrecore.experiments import leaks as leaklab
+from genrecore.training import hardware
+from genrecore.ui.datasets import readers as reading
+from genrecore.ui.datasets.choice import Chosen
+from genrecore.ui.datasets.form import choose_dataset
+from genrecore.ui.leaks.view import open_experiment
+from genrecore.ui.parts import fields, forms, readers
+from genrecore.ui.parts.frame import command, plain, section
 
 
 def choices() -> tuple[Chosen, dict[str, Any], int]:

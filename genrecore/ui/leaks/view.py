@@ -9,16 +9,17 @@ from pathlib import Path
 import pandas as pd
 import streamlit as st
 
-from genrecore import config as configuration
-from genrecore import jobs, leaklab
+from genrecore.config import run as configuration
 from genrecore.errors import GenrecoreError
-from genrecore.leaklab import Experiment, Gap
-from genrecore.plots import leaks as drawn
-from genrecore.plots.chart import percent
-from genrecore.runs import Run
-from genrecore.ui import readers
-from genrecore.ui.choices import choose, choose_one, chosen
-from genrecore.ui.frame import (
+from genrecore.experiments import leaks as leaklab
+from genrecore.experiments.leaks import Experiment, Gap
+from genrecore.jobs import actions as jobs
+from genrecore.reporting.plots import leaks as drawn
+from genrecore.reporting.plots.chart import percent
+from genrecore.store.run import Run
+from genrecore.ui.parts import readers
+from genrecore.ui.parts.choices import choose, choose_one, chosen
+from genrecore.ui.parts.frame import (
     chart,
     command,
     in_percent,
@@ -28,7 +29,7 @@ from genrecore.ui.frame import (
     sentences,
     share_column,
 )
-from genrecore.ui.live import leak_badge, live, run_card, state_word
+from genrecore.ui.parts.live import leak_badge, live, run_card, state_word
 
 _SIDES = {leaklab.LEAKY: "By clip", leaklab.CLEAN: "By artist"}
 # What every title says anyway, or what is no part of an experiment.

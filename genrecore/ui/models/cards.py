@@ -9,22 +9,23 @@ import pandas as pd
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from genrecore import cards, latency, model_inputs
-from genrecore import config as configuration
-from genrecore.cards import Card, counted
-from genrecore.config import RunConfig
-from genrecore.depiction import spaced
+from genrecore.config import run as configuration
+from genrecore.config.run import RunConfig
 from genrecore.errors import GenrecoreError
 from genrecore.features import PRESETS
-from genrecore.jobs import start_task
-from genrecore.latency import Latency
+from genrecore.jobs.actions import start_task
 from genrecore.models import MODELS
-from genrecore.plots import models as drawn
-from genrecore.reaches import Field
-from genrecore.ui.choices import choose, choose_one, chosen
-from genrecore.ui.dataset_tasks import is_working, latest, watch
-from genrecore.ui.forms import REGISTRIES
-from genrecore.ui.frame import (
+from genrecore.reporting.feature_charts import spaced
+from genrecore.reporting.plots import models as drawn
+from genrecore.training import card as cards
+from genrecore.training import latency, model_inputs
+from genrecore.training.card import Card, counted
+from genrecore.training.latency import Latency
+from genrecore.training.reaches import Field
+from genrecore.ui.datasets.tasks import is_working, latest, watch
+from genrecore.ui.parts.choices import choose, choose_one, chosen
+from genrecore.ui.parts.forms import REGISTRIES
+from genrecore.ui.parts.frame import (
     chart,
     command,
     empty,
@@ -35,7 +36,7 @@ from genrecore.ui.frame import (
     sentences,
     share_column,
 )
-from genrecore.ui.readers import when
+from genrecore.ui.parts.readers import when
 
 _DEFAULT = "default"
 

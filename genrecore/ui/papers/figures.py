@@ -8,17 +8,20 @@ from math import nan
 import pandas as pd
 import streamlit as st
 
-from genrecore import metrics, papers, plots, splits
-from genrecore.papers import Gap, findings
-from genrecore.papers.reading import Figure
-from genrecore.plots import papers as drawn
-from genrecore.plots.datasets import parts_of_split
-from genrecore.plots.palette import run_styles
-from genrecore.runs import Run
-from genrecore.ui.choices import choose_one
-from genrecore.ui.frame import chart, empty, pair, plain, section
-from genrecore.ui.papers import where
-from genrecore.ui.papers_numbers import Results
+from genrecore.data import splits
+from genrecore.evaluation import metrics
+from genrecore.experiments import papers
+from genrecore.experiments.papers import Gap, findings
+from genrecore.experiments.papers.reading import Figure
+from genrecore.reporting import plots
+from genrecore.reporting.plots import papers as drawn
+from genrecore.reporting.plots.datasets import parts_of_split
+from genrecore.reporting.plots.palette import run_styles
+from genrecore.store.run import Run
+from genrecore.ui.papers.numbers import Results
+from genrecore.ui.papers.view import where
+from genrecore.ui.parts.choices import choose_one
+from genrecore.ui.parts.frame import chart, empty, pair, plain, section
 
 _MOST_GENRES_SYSTEMS = 6
 
@@ -164,7 +167,7 @@ def _balance(run: Run) -> None:
 
 def _sound(figure: Figure, run: Run) -> None:
     with st.spinner("Loading torch …"):
-        from genrecore.ui import papers_sound
+        from genrecore.ui.papers import sound as papers_sound
     if figure.draws == "sound":
         papers_sound.three_ways(run)
     else:
@@ -174,5 +177,5 @@ def _sound(figure: Figure, run: Run) -> None:
 def _layers(figure: Figure, results: Results) -> None:
     """The layers of the network on the study's own input: they need no run."""
     with st.spinner("Loading torch …"):
-        from genrecore.ui import papers_sound
+        from genrecore.ui.papers import sound as papers_sound
     papers_sound.layers(results.study, figure.systems[0])

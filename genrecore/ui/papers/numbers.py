@@ -9,16 +9,16 @@ from pathlib import Path
 import pandas as pd
 import streamlit as st
 
-from genrecore import papers
-from genrecore.papers import Cell, Found, Gap, Study, findings, running
-from genrecore.papers.reading import Table
-from genrecore.papers.report import in_words
-from genrecore.plots import papers as drawn
-from genrecore.runs import Run
-from genrecore.ui import readers
-from genrecore.ui.choices import choose, choose_one
-from genrecore.ui.frame import chart, empty, plain, section
-from genrecore.ui.papers import where
+from genrecore.experiments import papers
+from genrecore.experiments.papers import Cell, Found, Gap, Study, findings, running
+from genrecore.experiments.papers.reading import Table
+from genrecore.experiments.papers.report import in_words
+from genrecore.reporting.plots import papers as drawn
+from genrecore.store.run import Run
+from genrecore.ui.papers.view import where
+from genrecore.ui.parts import readers
+from genrecore.ui.parts.choices import choose, choose_one
+from genrecore.ui.parts.frame import chart, empty, plain, section
 
 SIGNS = {
     "reproduced": "✓ reproduced",

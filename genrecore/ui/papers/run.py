@@ -7,17 +7,20 @@ from collections.abc import Sequence
 import streamlit as st
 from pydantic.fields import FieldInfo
 
-from genrecore import estimates, jobs, leaklab, papers, plans
-from genrecore.datasets import DATASETS, known
+from genrecore.data.datasets import DATASETS, known
 from genrecore.errors import GenrecoreError
-from genrecore.papers import Music, Study, Wanted
-from genrecore.ui import dataset_readers as reading
-from genrecore.ui import fields, readers
-from genrecore.ui.choices import choose_many, choose_one
-from genrecore.ui.dataset_choice import Chosen
-from genrecore.ui.dataset_sources import how_to_get
-from genrecore.ui.frame import command, link_to, pair, plain, section, sentences
-from genrecore.ui.live import task_list
+from genrecore.experiments import estimates, papers
+from genrecore.experiments import leaks as leaklab
+from genrecore.experiments import plan as plans
+from genrecore.experiments.papers import Music, Study, Wanted
+from genrecore.jobs import actions as jobs
+from genrecore.ui.datasets import readers as reading
+from genrecore.ui.datasets.choice import Chosen
+from genrecore.ui.datasets.sources import how_to_get
+from genrecore.ui.parts import fields, readers
+from genrecore.ui.parts.choices import choose_many, choose_one
+from genrecore.ui.parts.frame import command, link_to, pair, plain, section, sentences
+from genrecore.ui.parts.live import task_list
 
 _ON = {"own": "The study's dataset", "demo": "A rehearsal on the demo music"}
 _SCALES = {"0.1": "a tenth", "0.25": "a quarter", "0.5": "a half"}

@@ -7,16 +7,19 @@ import pandas as pd
 import streamlit as st
 import torch
 
-from genrecore import cards, depiction, papers, plots
 from genrecore.augment import AUGMENTATIONS
 from genrecore.errors import AudioError
+from genrecore.experiments import papers
+from genrecore.experiments.papers import Study
 from genrecore.features import FEATURES
-from genrecore.papers import Study
-from genrecore.plots import papers as drawn
-from genrecore.runs import Run
-from genrecore.ui.frame import chart, empty, pair, plain
-from genrecore.ui.sound_clip import Excerpt, cut, file_of
-from genrecore.ui.sound_features import computed
+from genrecore.reporting import feature_charts as depiction
+from genrecore.reporting import plots
+from genrecore.reporting.plots import papers as drawn
+from genrecore.store.run import Run
+from genrecore.training import card as cards
+from genrecore.ui.parts.frame import chart, empty, pair, plain
+from genrecore.ui.sound.clip import Excerpt, cut, file_of
+from genrecore.ui.sound.features import computed
 
 _GENRE = "blues"
 _SHOWN_S = 30.0

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 import pandas as pd
 import streamlit as st
 
-from genrecore import papers
-from genrecore.papers import Study
-from genrecore.papers.reading import Remark
-from genrecore.ui.choices import choose_one
-from genrecore.ui.frame import pair, plain, section
+from genrecore.experiments import papers
+from genrecore.experiments.papers import Study
+from genrecore.experiments.papers.reading import Remark
+from genrecore.ui.parts.choices import choose_one
+from genrecore.ui.parts.frame import pair, plain, section
 
 _VIEWS = {"numbers": "Numbers", "figures": "Figures", "recipe": "Recipe", "run": "Run it"}
 _DATASETS = {"gtzan": "GTZAN", "fma_small": "FMA-small"}

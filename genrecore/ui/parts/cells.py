@@ -7,8 +7,8 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from genrecore import plots
-from genrecore.ui.frame import chart, go_to
+from genrecore.reporting import plots
+from genrecore.ui.parts.frame import chart, go_to
 
 _WANTED = "_cell"
 

@@ -16,8 +16,8 @@ import streamlit as st
 from pydantic import TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
-from genrecore.registry import Registry
-from genrecore.ui.choices import choose, chosen, hold
+from genrecore.config.registry import Registry
+from genrecore.ui.parts.choices import choose, chosen, hold
 
 T = TypeVar("T")
 # Attributes of the limits that pydantic keeps. An open one (gt, lt) counts as closed here; the

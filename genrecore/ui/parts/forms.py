@@ -13,17 +13,17 @@ import streamlit as st
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-from genrecore import classifier
 from genrecore.augment import AUGMENTATIONS
-from genrecore.config import Part, RunConfig
-from genrecore.datasets import DATASETS, known
+from genrecore.config.registry import Registry
+from genrecore.config.run import Part, RunConfig
+from genrecore.data.datasets import DATASETS, known
+from genrecore.data.splits import SPLITS
 from genrecore.errors import UsageError
 from genrecore.features import FEATURES, PRESETS, STANDARDISERS
 from genrecore.models import MODELS
-from genrecore.registry import Registry
-from genrecore.splits import SPLITS
-from genrecore.ui import fields
-from genrecore.ui.choices import choose, choose_many, choose_one, chosen
+from genrecore.training import classifier
+from genrecore.ui.parts import fields
+from genrecore.ui.parts.choices import choose, choose_many, choose_one, chosen
 
 REGISTRIES: Mapping[str, Registry] = {
     "dataset": DATASETS,

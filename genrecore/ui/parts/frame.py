@@ -12,11 +12,13 @@ import pandas as pd
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
-from genrecore import hardware, jobs, runs
 from genrecore.errors import GenrecoreError
-from genrecore.plots import Chart
-from genrecore.ui import sockets
-from genrecore.ui.choices import new_run
+from genrecore.jobs import actions as jobs
+from genrecore.reporting.plots import Chart
+from genrecore.store import run as runs
+from genrecore.training import hardware
+from genrecore.ui.parts import sockets
+from genrecore.ui.parts.choices import new_run
 
 _PAGES = {
     "Results": [

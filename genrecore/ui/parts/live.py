@@ -7,12 +7,13 @@ from typing import Any
 
 import streamlit as st
 
-from genrecore import jobs, runs
-from genrecore.jobs import Task
-from genrecore.runs import Run
-from genrecore.ui import readers, run_rows
-from genrecore.ui.frame import go_to, link_to, plain, section
-from genrecore.ui.run_alerts import toasts
+from genrecore.jobs import actions as jobs
+from genrecore.jobs.actions import Task
+from genrecore.store import run as runs
+from genrecore.store.run import Run
+from genrecore.ui.parts import readers, run_rows
+from genrecore.ui.parts.frame import go_to, link_to, plain, section
+from genrecore.ui.runs.alerts import toasts
 
 TICK_S = 2.0
 

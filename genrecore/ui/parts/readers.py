@@ -13,13 +13,16 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from genrecore import alerts, clips, comparison, metrics, runs
-from genrecore.alerts import Alert
-from genrecore.comparison import Comparison
+from genrecore.data import clips
 from genrecore.errors import GenrecoreError
-from genrecore.plots import RunStyle
-from genrecore.runs import Run
-from genrecore.ui import run_rows
+from genrecore.evaluation import comparison, metrics
+from genrecore.evaluation.comparison import Comparison
+from genrecore.jobs import alerts
+from genrecore.jobs.alerts import Alert
+from genrecore.reporting.plots import RunStyle
+from genrecore.store import run as runs
+from genrecore.store.run import Run
+from genrecore.ui.parts import run_rows
 
 
 @dataclass(frozen=True)

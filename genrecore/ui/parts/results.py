@@ -9,14 +9,15 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from genrecore import config as configuration
-from genrecore import jobs, plots
-from genrecore.metrics import POOLINGS
-from genrecore.plots import Chart
-from genrecore.plots.chart import percent
-from genrecore.runs import Run
-from genrecore.ui import cells, readers
-from genrecore.ui.frame import (
+from genrecore.config import run as configuration
+from genrecore.evaluation.metrics import POOLINGS
+from genrecore.jobs import actions as jobs
+from genrecore.reporting import plots
+from genrecore.reporting.plots import Chart
+from genrecore.reporting.plots.chart import percent
+from genrecore.store.run import Run
+from genrecore.ui.parts import cells, readers
+from genrecore.ui.parts.frame import (
     chart,
     command,
     go_to,
@@ -28,7 +29,7 @@ from genrecore.ui.frame import (
     sentences,
     share_column,
 )
-from genrecore.ui.live import again
+from genrecore.ui.parts.live import again
 
 
 def first_steps() -> None:

@@ -7,8 +7,8 @@ from contextlib import suppress
 
 import streamlit as st
 
-from genrecore.ui.choices import choose, chosen, hold
-from genrecore.ui.frame import plain, sentences
+from genrecore.ui.parts.choices import choose, chosen, hold
+from genrecore.ui.parts.frame import plain, sentences
 
 _SAID = "_said"
 

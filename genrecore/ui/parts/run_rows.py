@@ -17,11 +17,13 @@ from typing import Any
 
 import pandas as pd
 
-from genrecore import jobfolder, plots, runs
-from genrecore.config import RunConfig
+from genrecore.config.run import RunConfig
 from genrecore.errors import GenrecoreError
-from genrecore.plots import RunStyle
-from genrecore.runs import Run
+from genrecore.reporting import plots
+from genrecore.reporting.plots import RunStyle
+from genrecore.store import jobfolder
+from genrecore.store import run as runs
+from genrecore.store.run import Run
 
 _ON = runs.LIVE - {"stopping"}  # states that go on to the end of the run
 _REST = frozenset({*jobfolder.FINAL, "queued"})  # states that are as they are written

@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from genrecore.plots import genre_colours
+from genrecore.reporting.plots import genre_colours
 
 _HERE = Path(__file__).parent
 _LEAST_NAMED = 0.12  # of the clip's length that a genre must lead to have its name written there

@@ -11,24 +11,29 @@ from typing import Any
 import streamlit as st
 from pydantic.fields import FieldInfo
 
-from genrecore import config as configuration
-from genrecore import estimates, jobs, leaklab, plan_drafts, plans, runs
-from genrecore import search as searching
-from genrecore.config import RunConfig
-from genrecore.datasets import DATASETS
+from genrecore.config import run as configuration
+from genrecore.config.run import RunConfig
+from genrecore.data.datasets import DATASETS
+from genrecore.data.splits import SPLITS
 from genrecore.errors import GenrecoreError, UsageError
+from genrecore.experiments import draft as plan_drafts
+from genrecore.experiments import estimates
+from genrecore.experiments import leaks as leaklab
+from genrecore.experiments import plan as plans
+from genrecore.experiments import search as searching
+from genrecore.experiments.draft import Draft, Grid
+from genrecore.experiments.presets import PLANS, source_of
+from genrecore.experiments.search_ranges import Way, check, may_vary, read_all, typical
+from genrecore.jobs import actions as jobs
 from genrecore.models import MODELS
-from genrecore.plan_drafts import Draft, Grid
-from genrecore.plan_presets import PLANS, source_of
-from genrecore.search_ranges import Way, check, may_vary, read_all, typical
-from genrecore.splits import SPLITS
-from genrecore.ui import dataset_readers as reading
-from genrecore.ui import fields, forms, readers
-from genrecore.ui.choices import choose, choose_many, choose_one, chosen
-from genrecore.ui.dataset_choice import Chosen
-from genrecore.ui.frame import command, plain, section
-from genrecore.ui.live import live, task_list
-from genrecore.ui.plans import open_plan
+from genrecore.store import run as runs
+from genrecore.ui.datasets import readers as reading
+from genrecore.ui.datasets.choice import Chosen
+from genrecore.ui.parts import fields, forms, readers
+from genrecore.ui.parts.choices import choose, choose_many, choose_one, chosen
+from genrecore.ui.parts.frame import command, plain, section
+from genrecore.ui.parts.live import live, task_list
+from genrecore.ui.plans.view import open_plan
 
 _WAYS = {"all": "Every combination", "random": "Random search", "tpe": "TPE search"}
 _MOST_LEFT_OUT = 4

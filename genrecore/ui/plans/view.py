@@ -9,15 +9,16 @@ from datetime import datetime
 import pandas as pd
 import streamlit as st
 
-from genrecore import plan_results, plans
-from genrecore import search as searching
-from genrecore.plan_values import in_words, name_of, shown
-from genrecore.plans import PRUNED, Plan
-from genrecore.plots.chart import percent
-from genrecore.ui import readers
-from genrecore.ui.choices import choose, choose_one, chosen
-from genrecore.ui.frame import in_percent, link_to, plain, section, sentences, share_column
-from genrecore.ui.live import live, run_card, state_word
+from genrecore.experiments import plan as plans
+from genrecore.experiments import results as plan_results
+from genrecore.experiments import search as searching
+from genrecore.experiments.plan import PRUNED, Plan
+from genrecore.experiments.values import in_words, name_of, shown
+from genrecore.reporting.plots.chart import percent
+from genrecore.ui.parts import readers
+from genrecore.ui.parts.choices import choose, choose_one, chosen
+from genrecore.ui.parts.frame import in_percent, link_to, plain, section, sentences, share_column
+from genrecore.ui.parts.live import live, run_card, state_word
 
 _MOST_COMPARED = 8
 _NO_BREAK = "\u00a0"

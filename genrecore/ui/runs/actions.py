@@ -8,15 +8,17 @@ from typing import Any
 
 import streamlit as st
 
-from genrecore import advice as advices
-from genrecore import jobfolder, jobs, runs
-from genrecore.runs import Run
-from genrecore.ui.choices import choose
-from genrecore.ui.frame import plain, sentences
-from genrecore.ui.live import STATES, again, sentence
-from genrecore.ui.run_controls import act, say
-from genrecore.ui.run_queue import queue_buttons
-from genrecore.ui.run_table import ENDED, deleted_just_now
+from genrecore.jobs import actions as jobs
+from genrecore.jobs import advice as advices
+from genrecore.store import jobfolder
+from genrecore.store import run as runs
+from genrecore.store.run import Run
+from genrecore.ui.parts.choices import choose
+from genrecore.ui.parts.frame import plain, sentences
+from genrecore.ui.parts.live import STATES, again, sentence
+from genrecore.ui.parts.run_controls import act, say
+from genrecore.ui.runs.queue import queue_buttons
+from genrecore.ui.runs.table import ENDED, deleted_just_now
 
 
 def run_actions(run: Run) -> None:

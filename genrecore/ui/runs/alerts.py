@@ -7,13 +7,14 @@ from urllib.parse import urlsplit
 
 import streamlit as st
 
-from genrecore import alerts, runs
-from genrecore.alerts import Alert
-from genrecore.runs import Run
-from genrecore.ui import readers
-from genrecore.ui.frame import plain
-from genrecore.ui.run_controls import act
-from genrecore.ui.run_rows import Row
+from genrecore.jobs import alerts
+from genrecore.jobs.alerts import Alert
+from genrecore.store import run as runs
+from genrecore.store.run import Run
+from genrecore.ui.parts import readers
+from genrecore.ui.parts.frame import plain
+from genrecore.ui.parts.run_controls import act
+from genrecore.ui.parts.run_rows import Row
 
 _TOLD = "_told"
 _WATCHED = frozenset({*runs.LIVE, "lost", "failed", "done"})

@@ -10,13 +10,15 @@ from typing import Any, TypeVar, cast
 
 import streamlit as st
 
-from genrecore import comparison, plots, runs
-from genrecore.plots import Chart
-from genrecore.runs import Run
-from genrecore.ui import readers
-from genrecore.ui.choices import choose, chosen, hold
-from genrecore.ui.frame import in_ink, in_percent, ink, pair, share_column
-from genrecore.ui.run_controls import choose_flag, choose_share
+from genrecore.evaluation import comparison
+from genrecore.reporting import plots
+from genrecore.reporting.plots import Chart
+from genrecore.store import run as runs
+from genrecore.store.run import Run
+from genrecore.ui.parts import readers
+from genrecore.ui.parts.choices import choose, chosen, hold
+from genrecore.ui.parts.frame import in_ink, in_percent, ink, pair, share_column
+from genrecore.ui.parts.run_controls import choose_flag, choose_share
 
 _LEAST_ZOOM = 3  # epochs from which on a part of them can be shown
 Seen = TypeVar("Seen")

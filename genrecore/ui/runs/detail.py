@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import streamlit as st
 
-from genrecore.runs import Run
-from genrecore.ui import readers
-from genrecore.ui.choices import choose_one
-from genrecore.ui.frame import link_to, plain
-from genrecore.ui.live import (
+from genrecore.store.run import Run
+from genrecore.ui.parts import readers
+from genrecore.ui.parts.choices import choose_one
+from genrecore.ui.parts.frame import link_to, plain
+from genrecore.ui.parts.live import (
     STATES,
     TICK_S,
     badge,
@@ -18,13 +18,13 @@ from genrecore.ui.live import (
     run_progress,
     sentence,
 )
-from genrecore.ui.results import run_facts, run_result
-from genrecore.ui.run_actions import failure_card, run_actions, stopping
-from genrecore.ui.run_alerts import warnings
-from genrecore.ui.run_curves import run_curves
-from genrecore.ui.run_genres import run_genres
-from genrecore.ui.run_log import run_log
-from genrecore.ui.run_machine import run_machine
+from genrecore.ui.parts.results import run_facts, run_result
+from genrecore.ui.runs.actions import failure_card, run_actions, stopping
+from genrecore.ui.runs.alerts import warnings
+from genrecore.ui.runs.curves import run_curves
+from genrecore.ui.runs.genres import run_genres
+from genrecore.ui.runs.log import run_log
+from genrecore.ui.runs.machine import run_machine
 
 _VIEWS = {
     "learning": "Learning",

@@ -7,14 +7,15 @@ from pathlib import Path
 
 import streamlit as st
 
-from genrecore import plots, runs
-from genrecore.plots import Chart
-from genrecore.plots.chart import percent
-from genrecore.runs import Run
-from genrecore.ui import readers
-from genrecore.ui.choices import choose, chosen, hold
-from genrecore.ui.frame import in_ink, ink, pair, sentences
-from genrecore.ui.run_curves import live_chart, paced
+from genrecore.reporting import plots
+from genrecore.reporting.plots import Chart
+from genrecore.reporting.plots.chart import percent
+from genrecore.store import run as runs
+from genrecore.store.run import Run
+from genrecore.ui.parts import readers
+from genrecore.ui.parts.choices import choose, chosen, hold
+from genrecore.ui.parts.frame import in_ink, ink, pair, sentences
+from genrecore.ui.runs.curves import live_chart, paced
 
 
 def run_genres(run: Run) -> None:

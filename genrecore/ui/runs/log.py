@@ -9,10 +9,11 @@ from pathlib import Path
 
 import streamlit as st
 
-from genrecore import jobfolder, runs
-from genrecore.runs import Run
-from genrecore.ui.frame import plain
-from genrecore.ui.run_controls import choose_text
+from genrecore.store import jobfolder
+from genrecore.store import run as runs
+from genrecore.store.run import Run
+from genrecore.ui.parts.frame import plain
+from genrecore.ui.parts.run_controls import choose_text
 
 _TAIL = 24_000  # bytes shown of the end
 _BLOCK = 2**20

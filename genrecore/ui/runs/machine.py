@@ -10,11 +10,12 @@ from dataclasses import dataclass
 import psutil
 import streamlit as st
 
-from genrecore import jobfolder, runs
-from genrecore.runs import Run
-from genrecore.ui import readers
-from genrecore.ui.frame import pair, plain
-from genrecore.ui.run_curves import live_chart, over_epochs
+from genrecore.store import jobfolder
+from genrecore.store import run as runs
+from genrecore.store.run import Run
+from genrecore.ui.parts import readers
+from genrecore.ui.parts.frame import pair, plain
+from genrecore.ui.runs.curves import live_chart, over_epochs
 
 _LEAST_APART_S = 1.0  # between two looks at a processor
 

@@ -6,12 +6,13 @@ from functools import partial
 
 import streamlit as st
 
-from genrecore import jobs, runs
-from genrecore.runs import Run
-from genrecore.ui import readers, run_rows
-from genrecore.ui.frame import plain, section
-from genrecore.ui.run_controls import act
-from genrecore.ui.run_rows import Row
+from genrecore.jobs import actions as jobs
+from genrecore.store import run as runs
+from genrecore.store.run import Run
+from genrecore.ui.parts import readers, run_rows
+from genrecore.ui.parts.frame import plain, section
+from genrecore.ui.parts.run_controls import act
+from genrecore.ui.parts.run_rows import Row
 
 _SHOWN = 8  # rows with buttons; the others wait in the table
 _PRIORITIES = {10: "High", 0: "Normal", -10: "Low"}

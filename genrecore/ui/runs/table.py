@@ -6,16 +6,16 @@ from collections.abc import Callable, Sequence
 
 import streamlit as st
 
-from genrecore import jobs
 from genrecore.errors import GenrecoreError
-from genrecore.runs import Run
-from genrecore.ui import readers, run_rows
-from genrecore.ui.choices import choose, choose_many, choose_one, chosen, chosen_many
-from genrecore.ui.frame import in_percent, plain, share_column
-from genrecore.ui.live import STATES, state_word
-from genrecore.ui.run_alerts import toasts
-from genrecore.ui.run_controls import act, choose_text
-from genrecore.ui.run_rows import Row
+from genrecore.jobs import actions as jobs
+from genrecore.store.run import Run
+from genrecore.ui.parts import readers, run_rows
+from genrecore.ui.parts.choices import choose, choose_many, choose_one, chosen, chosen_many
+from genrecore.ui.parts.frame import in_percent, plain, share_column
+from genrecore.ui.parts.live import STATES, state_word
+from genrecore.ui.parts.run_controls import act, choose_text
+from genrecore.ui.parts.run_rows import Row
+from genrecore.ui.runs.alerts import toasts
 
 _MANY = 300  # runs from which on the table is looked at less often
 _TICKED, _UNDO, _ROUND = "_ticked", "_undo", "_table_round"

@@ -12,17 +12,18 @@ import pandas as pd
 import streamlit as st
 import torch
 
-from genrecore import depiction, plots
 from genrecore.augment import AUGMENTATIONS
 from genrecore.errors import AudioError
 from genrecore.features.log_mel import LogMelOptions
-from genrecore.plots.chart import percent
-from genrecore.ui import fields
-from genrecore.ui.choices import choose, choose_one, chosen
-from genrecore.ui.frame import chart, empty, link_to, pair, plain, section
-from genrecore.ui.sound_clip import Excerpt, Picked, excerpt_like, file_of
-from genrecore.ui.sound_features import computed
-from genrecore.ui.sound_heard import log_mel_options, sound_of, wav
+from genrecore.reporting import feature_charts as depiction
+from genrecore.reporting import plots
+from genrecore.reporting.plots.chart import percent
+from genrecore.ui.parts import fields
+from genrecore.ui.parts.choices import choose, choose_one, chosen
+from genrecore.ui.parts.frame import chart, empty, link_to, pair, plain, section
+from genrecore.ui.sound.clip import Excerpt, Picked, excerpt_like, file_of
+from genrecore.ui.sound.features import computed
+from genrecore.ui.sound.heard import log_mel_options, sound_of, wav
 
 _ON = {
     "wave": "changes the sound, before the feature is computed",

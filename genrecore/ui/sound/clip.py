@@ -16,21 +16,24 @@ import pandas as pd
 import streamlit as st
 from pydantic.fields import FieldInfo
 
-from genrecore import audio, beats, jobfolder, plots
-from genrecore.config import Audio
-from genrecore.datasets import DATASETS
+from genrecore.audio import beats
+from genrecore.audio import decode as audio
+from genrecore.config.run import Audio
+from genrecore.data.datasets import DATASETS
 from genrecore.errors import AudioError
-from genrecore.jobs import start_task
-from genrecore.ui import dataset_readers as reading
-from genrecore.ui import fields
-from genrecore.ui.choices import choose, choose_one, chosen, hold
-from genrecore.ui.dataset_choice import Chosen, address, prepare_words
-from genrecore.ui.dataset_form import choose_dataset
-from genrecore.ui.dataset_listening import show
-from genrecore.ui.dataset_readers import Dataset
-from genrecore.ui.dataset_sources import how_to_get
-from genrecore.ui.dataset_tasks import is_working, latest, watch
-from genrecore.ui.frame import chart, empty, pair, plain, sentences, upload_types
+from genrecore.jobs.actions import start_task
+from genrecore.reporting import plots
+from genrecore.store import jobfolder
+from genrecore.ui.datasets import readers as reading
+from genrecore.ui.datasets.choice import Chosen, address, prepare_words
+from genrecore.ui.datasets.form import choose_dataset
+from genrecore.ui.datasets.listening import show
+from genrecore.ui.datasets.readers import Dataset
+from genrecore.ui.datasets.sources import how_to_get
+from genrecore.ui.datasets.tasks import is_working, latest, watch
+from genrecore.ui.parts import fields
+from genrecore.ui.parts.choices import choose, choose_one, chosen, hold
+from genrecore.ui.parts.frame import chart, empty, pair, plain, sentences, upload_types
 
 MOST_S = 31.0
 """The longest excerpt: longer ones only make pictures that nobody can read."""

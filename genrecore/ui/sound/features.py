@@ -13,16 +13,17 @@ import pandas as pd
 import streamlit as st
 import torch
 
-from genrecore import classifier, depiction
-from genrecore.descriptor_meanings import meaning_of, unit_of
-from genrecore.descriptor_names import DESCRIPTORS
+from genrecore.audio.descriptor_meanings import meaning_of, unit_of
+from genrecore.audio.descriptor_names import DESCRIPTORS
+from genrecore.config.registry import Options
 from genrecore.errors import UsageError
 from genrecore.features import FEATURES, PRESETS
-from genrecore.registry import Options
-from genrecore.ui import fields
-from genrecore.ui.choices import choose, choose_many, chosen, hold
-from genrecore.ui.frame import chart, link_to, pair, plain, section, sentences
-from genrecore.ui.sound_clip import Excerpt, Picked
+from genrecore.reporting import feature_charts as depiction
+from genrecore.training import classifier
+from genrecore.ui.parts import fields
+from genrecore.ui.parts.choices import choose, choose_many, chosen, hold
+from genrecore.ui.parts.frame import chart, link_to, pair, plain, section, sentences
+from genrecore.ui.sound.clip import Excerpt, Picked
 
 MOST = 4
 _DEFAULT = ("log_mel", "mfcc")

@@ -9,14 +9,15 @@ import numpy as np
 import streamlit as st
 import torch
 
-from genrecore import audio, depiction
+from genrecore.audio import decode as audio
 from genrecore.features import FEATURES
 from genrecore.features.log_mel import LogMelOptions
-from genrecore.ui import fields
-from genrecore.ui.choices import choose_one
-from genrecore.ui.frame import chart, pair, section
-from genrecore.ui.sound_clip import Excerpt
-from genrecore.ui.sound_features import computed
+from genrecore.reporting import feature_charts as depiction
+from genrecore.ui.parts import fields
+from genrecore.ui.parts.choices import choose_one
+from genrecore.ui.parts.frame import chart, pair, section
+from genrecore.ui.sound.clip import Excerpt
+from genrecore.ui.sound.features import computed
 
 _N_MELS = ("16", "32", "64", "128", "256")
 

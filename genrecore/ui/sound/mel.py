@@ -7,16 +7,16 @@ import math
 import numpy as np
 import streamlit as st
 
-from genrecore import audio
-from genrecore.depiction import mel_bank, spaced
+from genrecore.audio import decode as audio
+from genrecore.audio.mel_scale import MelBank, octave_elsewhere
 from genrecore.features import FEATURES
-from genrecore.mel_scale import MelBank, octave_elsewhere
-from genrecore.plots import mel_scale as drawn
-from genrecore.ui import fields
-from genrecore.ui.choices import choose, chosen, hold
-from genrecore.ui.frame import chart, pair, section
-from genrecore.ui.sound_clip import sample_rate_hz
-from genrecore.ui.sound_heard import log_mel_options
+from genrecore.reporting.feature_charts import mel_bank, spaced
+from genrecore.reporting.plots import mel_scale as drawn
+from genrecore.ui.parts import fields
+from genrecore.ui.parts.choices import choose, chosen, hold
+from genrecore.ui.parts.frame import chart, pair, section
+from genrecore.ui.sound.clip import sample_rate_hz
+from genrecore.ui.sound.heard import log_mel_options
 
 _LOWEST_HZ = 27.5  # the A at the left end of a piano
 _DEFAULT_HZ = 440

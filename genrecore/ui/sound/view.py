@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import streamlit as st
 
-from genrecore.ui import sound_augment, sound_features, sound_heard, sound_mel
-from genrecore.ui.choices import choose_one
-from genrecore.ui.frame import empty, sentences
-from genrecore.ui.sound_clip import Picked
+from genrecore.ui.parts.choices import choose_one
+from genrecore.ui.parts.frame import empty, sentences
+from genrecore.ui.sound import augment as sound_augment
+from genrecore.ui.sound import features as sound_features
+from genrecore.ui.sound import heard as sound_heard
+from genrecore.ui.sound import mel as sound_mel
+from genrecore.ui.sound.clip import Picked
 
 VIEWS = {
     "features": "Features",

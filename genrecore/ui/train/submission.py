@@ -9,17 +9,19 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from genrecore import classifier, hardware, jobs, runs
-from genrecore import config as configuration
-from genrecore.config import RunConfig
-from genrecore.datasets import DATASETS
+from genrecore.config import run as configuration
+from genrecore.config.run import RunConfig
+from genrecore.data.datasets import DATASETS
 from genrecore.errors import GenrecoreError, UsageError
-from genrecore.jobs import Task
-from genrecore.runs import Run
-from genrecore.ui import readers
-from genrecore.ui.choices import chosen
-from genrecore.ui.frame import command, link_to, plain
-from genrecore.ui.live import live, task_list
+from genrecore.jobs import actions as jobs
+from genrecore.jobs.actions import Task
+from genrecore.store import run as runs
+from genrecore.store.run import Run
+from genrecore.training import classifier, hardware
+from genrecore.ui.parts import readers
+from genrecore.ui.parts.choices import chosen
+from genrecore.ui.parts.frame import command, link_to, plain
+from genrecore.ui.parts.live import live, task_list
 
 
 def base_configuration(run_id: str) -> RunConfig:

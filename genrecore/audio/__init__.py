@@ -1,0 +1,1 @@
+"""Sound files and signals: decoding to mono waves, spectra, effects, descriptors, fingerprints."""

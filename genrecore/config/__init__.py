@@ -1,0 +1,1 @@
+"""Configurations of runs, the registry of parts, presets and dotted settings."""

@@ -1,0 +1,1 @@
+"""From files to clip tables: datasets, splits, audits, corpus, downloads and uploads."""

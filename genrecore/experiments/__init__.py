@@ -1,0 +1,1 @@
+"""Many runs that answer one question: plans, searches, time estimates, leaks, papers."""

@@ -1,0 +1,1 @@
+"""A trained run at work: classify, ensemble, doubts, explanations, probes, service, exports."""

@@ -1,0 +1,1 @@
+"""Charts, the HTML report, tables for papers, TensorBoard and MLflow."""

@@ -1,0 +1,1 @@
+"""Turns a configuration into a trained run: classifier, batches, loop, checkpoint, hardware."""

@@ -1,0 +1,1 @@
+"""What several pages share: the frame, fields, cached readers, tables and the player."""
