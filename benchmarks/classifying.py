@@ -45,9 +45,9 @@ from genrecore.features.cache import gather_waves
 from genrecore.inference import ensemble as panel
 from genrecore.inference import loaded as inference
 from genrecore.inference.loaded import LoadedRun
-from genrecore.store import jobfolder
 from genrecore.store import run as runs
 from genrecore.store.run import Run
+from genrecore.store.status import Status
 from genrecore.training import classifier
 from genrecore.training.classifier import Classifier
 
@@ -101,7 +101,7 @@ def write_run(model: str, store: Path) -> Run:
     run, lock = runs.create_held(config, store)
     made = Classifier(config, GENRES, pretrained=False).eval()
     classifier.save(made, run.folder / classifier.file_of(config))
-    jobfolder.Status(run.folder).move("done")
+    Status(run.folder).move("done")
     os.close(lock)
     return Run(run.folder)
 

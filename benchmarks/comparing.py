@@ -100,8 +100,8 @@ def report(what: str, rounds: int, act: Callable[[], object]) -> None:
 def run_of(store: Path, k: int, n_clips: int) -> Path:
     """A finished run of which four differ in the seed alone."""
     from genrecore.config.run import RunConfig, with_values
-    from genrecore.store import jobfolder
     from genrecore.store import run as runs
+    from genrecore.store.status import Status
 
     config = with_values(RunConfig(), {"seed": k % 4, "training.epochs": 20 + k // 4})
     run, lock = runs.create_held(config, store)
@@ -125,7 +125,7 @@ def run_of(store: Path, k: int, n_clips: int) -> Path:
         for e in range(1, 21)
     ]  # fmt: skip
     (run.folder / "history.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    jobfolder.Status(run.folder).move("done", best_epoch=20, epoch=20, n_parameters=1_000_000)
+    Status(run.folder).move("done", best_epoch=20, epoch=20, n_parameters=1_000_000)
     os.close(lock)
     return run.folder
 

@@ -2,8 +2,8 @@
 
 Both take turns on every clip of 30 s at 22 050 Hz, with one thread each: librosa's nine functions
 as the published table's author called them, and `genrecore.audio.descriptors`. Clips are GTZAN's
-where GENRECORE_TEST_DATA (or ../shared/data) holds some, else demo music; or a folder of your own. Then
-the same clips once more on as many threads as there are cores, ours alone.
+where GENRECORE_TEST_DATA (or ../shared/data) holds some, else demo music; or a folder of your own.
+Then the same clips once more on as many threads as there are cores, ours alone.
 """
 
 from __future__ import annotations

@@ -41,9 +41,8 @@ from genrecore.data import prepare as preparation  # noqa: E402
 from genrecore.data.prepare import Prepared  # noqa: E402
 from genrecore.features import cache as feature_cache  # noqa: E402
 from genrecore.models import MODELS  # noqa: E402
-from genrecore.store import jobfolder  # noqa: E402
-from genrecore.store.jobfolder import Status  # noqa: E402
 from genrecore.store.progress import Report, Stopped  # noqa: E402
+from genrecore.store.status import Status, stop_asked  # noqa: E402
 from genrecore.training import classifier, model_inputs  # noqa: E402
 from genrecore.training import optimisation as recipe  # noqa: E402
 from genrecore.training.batches import Feed  # noqa: E402
@@ -265,7 +264,7 @@ def reporting(status: Status, enough: int = 0) -> Report:
         now = time.monotonic()
         if now - asked_at > 0.02:
             asked_at = now
-            if jobfolder.stop_asked(status.folder):
+            if stop_asked(status.folder):
                 raise Stopped
 
     return report

@@ -79,7 +79,7 @@ class Fed:
 
     def next(self) -> None:
         """One more epoch."""
-        from genrecore.store import jobfolder
+        from genrecore.store.status import Status
 
         row = json.loads(self.rows[self.epoch % len(self.rows)]) | {"epoch": self.epoch + 1}
         with open(self.run.folder / "history.jsonl", "a") as stream:
@@ -90,7 +90,7 @@ class Fed:
         with open(self.run.folder / "log.txt", "a") as stream:
             stream.write(f"epoch {self.epoch + 1}: loss {row['train_loss']:.3f}\n")
         self.epoch += 1
-        status = jobfolder.Status(self.run.folder)
+        status = Status(self.run.folder)
         values = {
             "epoch": self.epoch, "n_epochs": EPOCHS, "samples_per_s": row["samples_per_s"],
             "best_epoch": 1, "best_valid_accuracy": 0.5, "time_left_s": 60.0, "phase": "Training",
@@ -102,7 +102,7 @@ class Fed:
 
     def feed(self) -> None:
         """An epoch at the pace, and a heartbeat four times as often, until told to end."""
-        from genrecore.store import jobfolder
+        from genrecore.store.status import Status
 
         n = 0
         while not self.over.wait(self.pace_s / 4):
@@ -110,7 +110,7 @@ class Fed:
             if n % 4 == 0 and self.epoch < EPOCHS:
                 self.next()
             else:
-                jobfolder.Status(self.run.folder).update()
+                Status(self.run.folder).update()
 
 
 def main() -> None:

@@ -11,3 +11,17 @@ class UsageError(GenrecoreError):
 
 class AudioError(GenrecoreError):
     """A file that cannot be used as a music clip; the sentence says why."""
+
+
+def describe(error: BaseException) -> str:
+    """The one sentence a person needs about an error of any kind."""
+    if isinstance(error, GenrecoreError):
+        return str(error)
+    if "No space left on device" in str(error):  # some libraries hide the number in the text
+        return "The disk is full."
+    if isinstance(error, OSError) and error.strerror:
+        where = f" ({error.filename})" if error.filename else ""
+        words = {28: "The disk is full", 122: "The disk quota is used up"}
+        return f"{words.get(error.errno or 0, error.strerror)}{where}."
+    text = str(error).strip().split("\n")[0]
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__

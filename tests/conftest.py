@@ -14,9 +14,11 @@ import pytest
 
 from genrecore.config.run import RunConfig, with_values
 from genrecore.jobs import actions as jobs
-from genrecore.store import jobfolder
 from genrecore.store import run as runs
+from genrecore.store.locks import take_lock
+from genrecore.store.processes import is_same_process
 from genrecore.store.run import Run
+from genrecore.store.status import ask_to_stop
 
 ROOT = Path(__file__).resolve().parent.parent
 # Tests borrow from one another across folders.
@@ -111,8 +113,8 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     yield folder
     for run in runs.all_runs(folder):
         if run.alive and run.status.get("pid") != os.getpid():
-            jobfolder.ask_to_stop(run.folder)
-            if jobfolder.is_same_process(run.status):
+            ask_to_stop(run.folder)
+            if is_same_process(run.status):
                 os.kill(int(run.status["pid"]), 15)
 
 
@@ -120,7 +122,7 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 def nobody_starts(store: Path) -> Iterator[Path]:
     """A store in which nobody starts what is queued: with the runner's lock held there is a runner
     already."""
-    lock = jobfolder.take_lock(store / jobs.RUNNER_LOCK)
+    lock = take_lock(store / jobs.RUNNER_LOCK)
     assert lock is not None
     yield store
     os.close(lock)

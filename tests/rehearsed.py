@@ -9,8 +9,8 @@ from pathlib import Path
 from genrecore.experiments import papers
 from genrecore.experiments.papers import Music
 from genrecore.jobs import queue as queueing
-from genrecore.store import jobfolder
 from genrecore.store import run as runs
+from genrecore.store.locks import LOCK, take_lock
 from genrecore.store.run import Run
 
 SMALL = {"n_genres": 2, "n_artists": 5}
@@ -32,7 +32,7 @@ def carry_out(store: Path) -> list[Run]:
     done = []
     for run in reversed(runs.all_runs(store)):
         if run.state == "queued":
-            lock = jobfolder.take_lock(run.folder / jobfolder.LOCK)
+            lock = take_lock(run.folder / LOCK)
             assert lock is not None
             try:
                 lifecycle.execute(Run(run.folder))

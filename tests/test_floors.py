@@ -95,7 +95,8 @@ def test_these_packages_import_no_torch(room: str) -> None:
         for path in FILES
         if _room(path) == room
     ]
-    code = f"import sys, {', '.join(modules)}; sys.exit(str(sys.modules.keys() & {{'torch', 'librosa'}}) if sys.modules.keys() & {{'torch', 'librosa'}} else 0)"
+    code = f"import sys, {', '.join(modules)}\n"
+    code += "sys.exit(' '.join(sys.modules.keys() & {'torch', 'librosa'}))"
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
     )

@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 
 from genrecore.config.run import RunConfig, with_values
-from genrecore.store import jobfolder
 from genrecore.store import run as runs
 from genrecore.store.run import Run
+from genrecore.store.status import Status
 
 GENRES = ["blues", "jazz", "rock"]
 
@@ -55,7 +55,7 @@ def told(
     names = None if artists is None else artists.astype(str)
     known = table[["clip_id", "genre", "split"]].assign(artist=names)
     known.to_parquet(run.folder / "clips.parquet", index=False)
-    status = jobfolder.Status(run.folder)
+    status = Status(run.folder)
     facts: dict[str, object] = {"n_parameters": 10_000 * (1 + len(run.config.model.name))}
     if n_epochs:
         rows = [

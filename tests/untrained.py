@@ -15,9 +15,9 @@ from conftest import TINY
 
 from genrecore.config.run import RunConfig, with_values
 from genrecore.evaluation.calibration import tempered
-from genrecore.store import jobfolder
 from genrecore.store import run as runs
 from genrecore.store.run import Run
+from genrecore.store.status import Status
 from genrecore.training import classifier
 from genrecore.training.classifier import Classifier
 
@@ -64,7 +64,7 @@ def of(
     classifier.save(made, run.folder / classifier.file_of(config))
     if temperature:
         _predictions(genres, temperature).to_parquet(run.folder / "predictions.parquet")
-    jobfolder.Status(run.folder).move("done")
+    Status(run.folder).move("done")
     os.close(lock)
     return Run(run.folder)
 

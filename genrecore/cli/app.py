@@ -14,10 +14,12 @@ import typer
 
 from genrecore import __version__
 from genrecore.cli.output import err
-from genrecore.errors import UsageError
+from genrecore.errors import UsageError, describe
 from genrecore.jobs import actions as jobs
-from genrecore.store import jobfolder
+from genrecore.store.locks import inherited_locks
+from genrecore.store.processes import identity
 from genrecore.store.progress import Stopped
+from genrecore.store.status import Status
 from genrecore.training import distributed, hardware
 
 app = typer.Typer(
@@ -59,11 +61,11 @@ def main() -> None:
     """Runs the command: exit code 0 done, 2 wrong usage, 1 failed with one clear sentence."""
     hardware.share_cores()
     # Held until this process ends; of several processes, torchrun holds them.
-    locks = [] if distributed.asked() else jobfolder.inherited_locks()
+    locks = [] if distributed.asked() else inherited_locks()
     folder = os.environ.get(jobs.TASK)
-    status = jobfolder.Status(Path(folder)) if folder else None
+    status = Status(Path(folder)) if folder else None
     if status is not None:
-        status.move("running", **jobfolder.identity())
+        status.move("running", **identity())
     code, sentence, state, trace = 0, "", "done", ""
     try:
         app(prog_name="genrecore")
@@ -79,7 +81,7 @@ def main() -> None:
             sys.stdout = open(os.devnull, "w")  # noqa: SIM115
     except Exception as error:
         code, state = (2 if isinstance(error, UsageError) else 1), "failed"
-        sentence, trace = jobfolder.in_words(error), traceback.format_exc()
+        sentence, trace = describe(error), traceback.format_exc()
         if "--debug" in sys.argv:
             err.print(trace, markup=False)
     if sentence:

@@ -9,7 +9,8 @@ import typer
 
 from genrecore.cli.app import app
 from genrecore.cli.output import JSON, out, print_json, print_table
-from genrecore.store import caches, jobfolder
+from genrecore.store import caches
+from genrecore.store.files import cache_dir
 
 cache_app = typer.Typer(
     help="See how much room decoded audio, features and made music take, and clear them.",
@@ -26,7 +27,7 @@ def list_cached(kind: KIND = "", as_json: JSON = False) -> None:
     """Everything in the cache with its size, the largest first."""
     found = caches.entries(kind)
     if as_json:
-        print_json({"folder": jobfolder.cache_dir(), "entries": [vars(item) for item in found]})
+        print_json({"folder": cache_dir(), "entries": [vars(item) for item in found]})
         return
     print_table(
         [
@@ -42,7 +43,7 @@ def list_cached(kind: KIND = "", as_json: JSON = False) -> None:
         "The cache is empty.",
     )
     total = sum(item.n_bytes for item in found)
-    out.print(f"\n{caches.size(total)} in {jobfolder.cache_dir()}", markup=False)
+    out.print(f"\n{caches.size(total)} in {cache_dir()}", markup=False)
 
 
 @cache_app.command("clear")

@@ -13,8 +13,7 @@ from genrecore.audio import decode as audio
 from genrecore.cli.app import app
 from genrecore.cli.output import JSON, out, print_json
 from genrecore.cli.training import SET, settings
-from genrecore.errors import GenrecoreError, UsageError
-from genrecore.store import jobfolder
+from genrecore.errors import GenrecoreError, UsageError, describe
 
 
 @app.command()
@@ -70,7 +69,7 @@ def hear(
     try:
         soundfile.write(to, np.clip(heard, -1.0, 1.0), rate, "PCM_16")
     except (OSError, soundfile.LibsndfileError) as error:
-        raise GenrecoreError(f"{to} cannot be written: {jobfolder.in_words(error)}") from None
+        raise GenrecoreError(f"{to} cannot be written: {describe(error)}") from None
     facts = {"file": to.absolute(), "seconds": round(len(heard) / rate, 3), "sample_rate_hz": rate}
     if as_json:
         print_json(facts)

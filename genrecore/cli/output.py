@@ -19,8 +19,8 @@ from rich.console import Console
 from rich.table import Table
 
 from genrecore.jobs import actions as jobs
-from genrecore.store import jobfolder
 from genrecore.store.progress import Report, Stopped
+from genrecore.store.status import Status, stop_asked
 
 JSON = Annotated[bool, typer.Option("--json", help="Print JSON for scripts instead of text.")]
 
@@ -85,7 +85,7 @@ def reporting(quiet: bool = False) -> Iterator[Report]:
     Run as a task, it also keeps the task's status and obeys its stop request.
     """
     folder = os.environ.get(jobs.TASK)
-    status = jobfolder.Status(Path(folder)) if folder else None
+    status = Status(Path(folder)) if folder else None
     columns = (
         bars.TextColumn("{task.description}"),
         bars.BarColumn(),
@@ -103,7 +103,7 @@ def reporting(quiet: bool = False) -> Iterator[Report]:
             nonlocal phase_now, printed_at
             if status is not None:
                 status.beat(phase=phase, done=done, total=total)
-                if jobfolder.stop_asked(status.folder):
+                if stop_asked(status.folder):
                     raise Stopped
             if terminal:
                 if phase != phase_now:

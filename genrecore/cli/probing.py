@@ -11,12 +11,11 @@ import typer
 
 from genrecore.cli.app import app
 from genrecore.cli.output import JSON, out, print_json, print_table, reporting, share
-from genrecore.errors import GenrecoreError
+from genrecore.errors import GenrecoreError, describe
 from genrecore.evaluation.verdicts import signed
 from genrecore.inference import probes
 from genrecore.inference.probe_effects import PROBES
 from genrecore.inference.probes import Probed
-from genrecore.store import jobfolder
 from genrecore.store import run as runs
 
 _WORDS = {"open": "cannot be told", "holds": "no difference"}
@@ -138,4 +137,4 @@ def _write(table: pd.DataFrame, to: Path) -> None:
         else:
             table.to_csv(to, index=False)
     except OSError as error:
-        raise GenrecoreError(f"{to} cannot be written: {jobfolder.in_words(error)}") from None
+        raise GenrecoreError(f"{to} cannot be written: {describe(error)}") from None

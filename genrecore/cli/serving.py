@@ -21,10 +21,10 @@ from genrecore.cli.output import JSON, out, print_json, print_table, reporting
 from genrecore.cli.training import finished, follow
 from genrecore.config import run as configuration
 from genrecore.config.run import RunConfig
-from genrecore.errors import GenrecoreError
+from genrecore.errors import GenrecoreError, describe
 from genrecore.jobs import actions as jobs
-from genrecore.store import jobfolder
 from genrecore.store import run as runs
+from genrecore.store.files import cache_dir
 from genrecore.training import hardware
 
 PORT = Annotated[
@@ -144,7 +144,7 @@ def _listening(host: str, port: int) -> socket.socket:
         made = socket.create_server((host, port), family=family, backlog=128)
     except OSError as error:
         raise GenrecoreError(
-            f"{host}, port {port} cannot be listened at: {jobfolder.in_words(error)}; --port 0 "
+            f"{host}, port {port} cannot be listened at: {describe(error)}; --port 0 "
             "takes a free port."
         ) from None
     # Else an answer's body waits for the client's acknowledgement of its head (`ui.sockets`).
@@ -212,7 +212,7 @@ def doctor(as_json: JSON = False) -> None:
             versions[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
             versions[package] = None
-    folders = {"runs": runs.store_dir(), "cache": jobfolder.cache_dir()}
+    folders = {"runs": runs.store_dir(), "cache": cache_dir()}
     disk = {name: _disk(folder) for name, folder in folders.items()}
     missing = [f"The package {name} is not installed." for name, v in versions.items() if v is None]
     missing += [item["problem"] for item in disk.values() if item["problem"]]

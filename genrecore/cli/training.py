@@ -22,10 +22,11 @@ from genrecore.evaluation import metrics
 from genrecore.jobs import actions as jobs
 from genrecore.jobs import alerts
 from genrecore.jobs import spawn as spawning
-from genrecore.store import jobfolder
 from genrecore.store import run as runs
+from genrecore.store.locks import LOCK, take_lock
 from genrecore.store.progress import Report
 from genrecore.store.run import Run
+from genrecore.store.status import FINAL, LOG, STOP_WITHIN_S, ask_to_stop, stop_asked
 from genrecore.training import distributed
 
 runs_app = typer.Typer(
@@ -142,7 +143,7 @@ def _carry_out(run: Run, as_json: bool, lock: int | None = None) -> None:
     try:
         if not born_held:
             if lock is None:
-                lock = own_lock = jobfolder.take_lock(run.folder / jobfolder.LOCK)
+                lock = own_lock = take_lock(run.folder / LOCK)
                 if lock is None:
                     raise GenrecoreError(f"Another process works on the run {run.run_id}.")
             if run.status.get("state") == "done":
@@ -175,7 +176,7 @@ def _carry_out(run: Run, as_json: bool, lock: int | None = None) -> None:
 
 def _watched(run: Run, devices: list[str], locks: list[int], report: Report) -> str:
     """Starts a run's processes and waits for them; Ctrl-C asks them to stop."""
-    with open(run.folder / jobfolder.LOG, "ab") as log:
+    with open(run.folder / LOG, "ab") as log:
         child = spawning.spawn_run(run, log, devices, locks)
     while child.poll() is None:
         try:
@@ -184,10 +185,10 @@ def _watched(run: Run, devices: list[str], locks: list[int], report: Report) -> 
             report(str(status.get("phase") or "Starting"), done, total)
             time.sleep(0.2)
         except KeyboardInterrupt:
-            jobfolder.ask_to_stop(run.folder)
+            ask_to_stop(run.folder)
     status = Run(run.folder).status
     state = str(status.get("state", "queued"))
-    if state in jobfolder.FINAL:
+    if state in FINAL:
         return state
     raise GenrecoreError(
         f"The processes of the run {run.run_id} ended without a word (exit code "
@@ -220,7 +221,7 @@ def _take_slots(run: Run) -> tuple[list[str], list[int]]:
         taken = slots.take(run)
         if taken is not None:
             return taken
-        if jobfolder.stop_asked(run.folder):
+        if stop_asked(run.folder):
             raise GenrecoreError(f"The run {run.run_id} was cancelled while it waited.")
         if not told:
             err.print("Waiting for a free device: another run trains. Ctrl-C gives up.")
@@ -307,7 +308,7 @@ def show_run(
     status = found.status
     out.print(f"{found.run_id}: {found.state}. {found.reason}".strip())
     out.print(f"Folder: {found.folder}", markup=False)
-    if status.get("phase") and found.state not in jobfolder.FINAL:
+    if status.get("phase") and found.state not in FINAL:
         left = duration(status.get("time_left_s"))
         out.print(
             f"{status['phase']}, epoch {status.get('epoch', 0)} of "
@@ -336,7 +337,7 @@ def stop_run(
     within: Annotated[
         float,
         typer.Option("--within", min=0.0, help="Seconds after which it is ended by force."),
-    ] = jobfolder.STOP_WITHIN_S,
+    ] = STOP_WITHIN_S,
     as_json: JSON = False,
 ) -> None:
     """Ask a run to stop: it finishes its step, keeps a checkpoint and ends as 'stopped'."""

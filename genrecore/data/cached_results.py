@@ -22,7 +22,7 @@ from genrecore.config.run import RunConfig
 from genrecore.data import genres as relabel
 from genrecore.data.datasets import DATASETS
 from genrecore.data.splits import SPLITS
-from genrecore.store import jobfolder
+from genrecore.store.files import cache_dir, read_json, write_json
 
 Kind = Literal["prepare", "audit"]
 
@@ -65,7 +65,7 @@ def keep(
     with contextlib.suppress(OSError):  # it was printed; only the page does without
         place.parent.mkdir(parents=True, exist_ok=True)
         found = {"at": time.time(), "stamp": "" if clips is None else stamp(clips)}
-        jobfolder.write_json(place, found | {"document": document})
+        write_json(place, found | {"document": document})
 
 
 def newest(kind: Kind, config: RunConfig, with_split: bool = False) -> Answer | None:
@@ -73,7 +73,7 @@ def newest(kind: Kind, config: RunConfig, with_split: bool = False) -> Answer | 
     found = [
         Answer(stored["document"], float(stored["at"]), str(stored["stamp"]))
         for place in _folder().glob(f"{kind}-{_digest(subject(config, with_split))}-*.json")
-        if "document" in (stored := jobfolder.read_json(place))
+        if "document" in (stored := read_json(place))
     ]
     return max(found, key=lambda answer: answer.at, default=None)
 
@@ -105,7 +105,7 @@ def stamp(clips: pd.DataFrame) -> str:
 
 
 def _folder() -> Path:
-    return jobfolder.cache_dir() / "answers"
+    return cache_dir() / "answers"
 
 
 def _digest(value: Any) -> str:

@@ -23,7 +23,8 @@ import pandas as pd
 
 from genrecore.audio import decode as audio
 from genrecore.errors import AudioError, GenrecoreError
-from genrecore.store import jobfolder
+from genrecore.store.files import cache_dir, read_json, write_text
+from genrecore.store.locks import make_once
 from genrecore.store.progress import Report, silent
 
 _FORMAT = 1  # raised when what is stored changes
@@ -133,12 +134,12 @@ def build(
         clip_s: Seconds taken from the middle of each clip.
         report: Called as `report(phase, done, total)`.
     """
-    store = jobfolder.cache_dir() / "corpora"
+    store = cache_dir() / "corpora"
     contents = content_digests(clips, report)
     what = [_FORMAT, sample_rate_hz, clip_s, list(zip(clips["clip_id"], contents, strict=True))]
     key = hashlib.sha256(json.dumps(what).encode()).hexdigest()[:16]
     final = store / key
-    jobfolder.make_once(
+    make_once(
         final,
         lambda partial: _build_into(partial, clips, sample_rate_hz, clip_s, report),
         report,
@@ -171,9 +172,7 @@ def _build_into(
     folder: Path, clips: pd.DataFrame, sample_rate_hz: int, clip_s: float, report: Report
 ) -> None:
     finished = _index_lines(folder)
-    jobfolder.write_text(
-        folder / "index.jsonl", "".join(json.dumps(line) + "\n" for line in finished)
-    )
+    write_text(folder / "index.jsonl", "".join(json.dumps(line) + "\n" for line in finished))
     n_kept = sum(line.get("n_samples", 0) for line in finished)
     (folder / "samples.i16").touch()
     os.truncate(folder / "samples.i16", 2 * n_kept)
@@ -223,8 +222,8 @@ def in_order(work: Callable[[T], R], items: list[T]) -> Iterator[R]:
 
 def content_digests(clips: pd.DataFrame, report: Report) -> list[str]:
     """Each file's content digest; remembered by path, size and time of change."""
-    memo_file = jobfolder.cache_dir() / "digests.json"
-    memo = jobfolder.read_json(memo_file)
+    memo_file = cache_dir() / "digests.json"
+    memo = read_json(memo_file)
     stamps = []
     for path in clips["path"]:
         try:
@@ -247,5 +246,5 @@ def content_digests(clips: pd.DataFrame, report: Report) -> list[str]:
             report("Reading files", n_done, len(missing))
             memo[stamp] = value
         memo_file.parent.mkdir(parents=True, exist_ok=True)
-        jobfolder.write_text(memo_file, json.dumps(memo))
+        write_text(memo_file, json.dumps(memo))
     return [memo[stamp] if stamp else "missing" for stamp in stamps]

@@ -20,7 +20,8 @@ from PIL import Image, UnidentifiedImageError
 from genrecore.data.corpus import Corpus, content_digests, in_order
 from genrecore.data.datasets.tables import read_table
 from genrecore.errors import GenrecoreError
-from genrecore.store import jobfolder
+from genrecore.store.files import cache_dir, read_json, write_json
+from genrecore.store.locks import make_once
 from genrecore.store.progress import Report, silent
 
 _FORMAT = 1
@@ -141,10 +142,10 @@ def _cached(
     key = hashlib.sha256(json.dumps(what).encode()).hexdigest()[:16]
 
     def make(partial: Path) -> None:
-        jobfolder.write_json(partial / "about.json", fill(partial))
+        write_json(partial / "about.json", fill(partial))
 
-    final = jobfolder.make_once(jobfolder.cache_dir() / "corpora" / key, make, report)
-    about = jobfolder.read_json(final / "about.json")
+    final = make_once(cache_dir() / "corpora" / key, make, report)
+    about = read_json(final / "about.json")
     counts = np.array(about["counts"], dtype=np.int64)
     starts = (
         np.concatenate([[0], np.cumsum(counts)[:-1]]).astype(np.int64) if len(counts) else counts

@@ -16,7 +16,7 @@ from pathlib import Path
 from genrecore import __version__
 from genrecore.data import archives
 from genrecore.errors import GenrecoreError
-from genrecore.store import jobfolder
+from genrecore.store.locks import held
 from genrecore.store.progress import Report, silent
 
 ATTEMPTS = 5
@@ -114,7 +114,7 @@ def fetch(
             _check(target, target, url, size, sha1, report, "delete it to fetch it again")
             return target
         lock = target.with_name(f".{target.name}.lock")
-        with jobfolder.held(lock) as mine:
+        with held(lock) as mine:
             if not mine:
                 raise GenrecoreError(f"Another process is fetching {target} already.")
             try:

@@ -14,8 +14,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from genrecore.errors import GenrecoreError
-from genrecore.store import jobfolder
+from genrecore.errors import GenrecoreError, describe
+from genrecore.store.files import cache_dir, write_bytes, write_text
 
 _LONGEST_NAME = 200
 _ID = re.compile(r"[0-9a-f]{16}")
@@ -53,13 +53,13 @@ def keep(files: Iterable[tuple[str, bytes]]) -> str:
         for name, content in files:
             one = Recording(hashlib.sha256(content).hexdigest()[:16], _shown(name))
             if not one.path.exists():
-                jobfolder.write_bytes(one.path, content)
+                write_bytes(one.path, content)
             kept.append(one)
         text = json.dumps([[one.digest, one.name] for one in kept], ensure_ascii=False)
         set_id = hashlib.sha256(text.encode()).hexdigest()[:16]
-        jobfolder.write_text(_store() / f"{set_id}.clips", text)
+        write_text(_store() / f"{set_id}.clips", text)
     except OSError as error:
-        raise GenrecoreError(f"The clips cannot be kept: {jobfolder.in_words(error)}") from None
+        raise GenrecoreError(f"The clips cannot be kept: {describe(error)}") from None
     return set_id
 
 
@@ -91,7 +91,7 @@ def n_kept() -> int:
 
 
 def _store() -> Path:
-    return jobfolder.cache_dir() / "uploads"
+    return cache_dir() / "uploads"
 
 
 def _shown(name: str) -> str:

@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import IO
 
 from genrecore.data import archives, datasets
-from genrecore.errors import GenrecoreError
-from genrecore.store import jobfolder
+from genrecore.errors import GenrecoreError, describe
+from genrecore.store.files import cache_dir
+from genrecore.store.locks import make_once
 from genrecore.store.progress import Report, silent
 
 _INCOMING = ".incoming"
@@ -43,7 +44,7 @@ def receive(stream: IO[bytes], name: str) -> Path:
         part.rename(path)
     except OSError as error:
         discard(path)
-        raise GenrecoreError(f"{name} cannot be stored: {jobfolder.in_words(error)}") from None
+        raise GenrecoreError(f"{name} cannot be stored: {describe(error)}") from None
     return path
 
 
@@ -77,7 +78,7 @@ def unpack(archive: Path, report: Report = silent) -> Path:
         with open(archive, "rb") as stream:
             final = _store() / _digest(stream, report, archive.stat().st_size)
     except OSError as error:
-        raise GenrecoreError(f"{archive} cannot be read: {jobfolder.in_words(error)}") from None
+        raise GenrecoreError(f"{archive} cannot be read: {describe(error)}") from None
 
     def make(partial: Path) -> None:
         partial.rmdir()  # it comes back with everything in it, or not at all
@@ -94,11 +95,11 @@ def unpack(archive: Path, report: Report = silent) -> Path:
             shutil.rmtree(partial, ignore_errors=True)
             raise
 
-    return jobfolder.make_once(final, make, report)
+    return make_once(final, make, report)
 
 
 def _store() -> Path:
-    return jobfolder.cache_dir() / "uploads"
+    return cache_dir() / "uploads"
 
 
 def _digest(stream: IO[bytes], report: Report = silent, n_bytes: int = 0) -> str:

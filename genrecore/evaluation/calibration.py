@@ -21,7 +21,7 @@ from scipy.optimize import minimize_scalar
 
 from genrecore.errors import GenrecoreError
 from genrecore.evaluation import metrics
-from genrecore.store import jobfolder
+from genrecore.store.files import read_json, write_json
 from genrecore.store.run import Run
 
 LEAST_CLIPS = 30
@@ -123,7 +123,7 @@ def of(run: Run) -> Calibration:
     except OSError:
         return _left("It has no stored predictions, so its probabilities are left as they are.")
     key = [_FORMAT, stat.st_size, stat.st_mtime_ns]
-    cached = jobfolder.read_json(run.folder / "calibration.json")
+    cached = read_json(run.folder / "calibration.json")
     if cached.get("key") == key:
         return Calibration.from_json(cached["calibration"])
     table = run.predictions
@@ -131,9 +131,7 @@ def of(run: Run) -> Calibration:
         return _left("It has no stored predictions, so its probabilities are left as they are.")
     made = of_predictions(table)
     with contextlib.suppress(OSError):  # a store that cannot be written is still read
-        jobfolder.write_json(
-            run.folder / "calibration.json", {"key": key, "calibration": made.as_json()}
-        )
+        write_json(run.folder / "calibration.json", {"key": key, "calibration": made.as_json()})
     return made
 
 

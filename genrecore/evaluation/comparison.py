@@ -21,7 +21,7 @@ from genrecore.evaluation import differences as contrasts
 from genrecore.evaluation import pairwise as pairs
 from genrecore.evaluation.bootstrap import Interval
 from genrecore.evaluation.pairwise import Side
-from genrecore.store import jobfolder
+from genrecore.store.files import read_json, write_json
 from genrecore.store.run import Run
 
 _SCORES_FORMAT = 2  # raised when a score's definition changes
@@ -95,7 +95,7 @@ def scores(run: Run) -> dict[str, Any]:
             f"The run {run.run_id} has no test predictions (it is {run.state})."
         ) from None
     key = [_SCORES_FORMAT, stat.st_size, stat.st_mtime_ns]
-    cached = jobfolder.read_json(run.folder / "scores.json")
+    cached = read_json(run.folder / "scores.json")
     if cached.get("key") == key:
         return {k: float("nan") if v is None else v for k, v in cached["scores"].items()}
     table = run.predictions
@@ -104,7 +104,7 @@ def scores(run: Run) -> dict[str, Any]:
     computed = metrics.scores(table)
     plain = {k: None if v != v else v for k, v in computed.items()}  # JSON knows no nan
     with contextlib.suppress(OSError):  # a store that cannot be written is still read
-        jobfolder.write_json(run.folder / "scores.json", {"key": key, "scores": plain})
+        write_json(run.folder / "scores.json", {"key": key, "scores": plain})
     return computed
 
 

@@ -13,8 +13,8 @@ from typing import Any
 
 import pandas as pd
 
-from genrecore.errors import GenrecoreError
-from genrecore.store import jobfolder
+from genrecore.errors import GenrecoreError, describe
+from genrecore.store.files import read_json, write_json
 from genrecore.store.progress import Report, silent
 from genrecore.store.run import Run
 
@@ -33,7 +33,7 @@ def of(run: Run) -> dict[str, Any]:
     """`n_parameters, n_multiply_adds, train_s, latency_ms` of a run, nan where it was not measured;
     `device`: what it was trained on; `measured_on`: where the latency is from; `why`: why there
     are no multiply–adds, where that is known."""
-    status, kept = run.status, jobfolder.read_json(run.folder / FILE)
+    status, kept = run.status, read_json(run.folder / FILE)
     started, finished = status.get("started_at"), status.get("finished_at")
     trained = [row for row in _seconds(run) if row == row]
     wall = float(finished) - float(started) if started and finished else nan
@@ -93,10 +93,10 @@ def measure(run: Run, report: Report = silent) -> dict[str, Any]:
     except GenrecoreError as error:
         found["why"] = str(error)
     try:
-        jobfolder.write_json(run.folder / FILE, found)
+        write_json(run.folder / FILE, found)
     except OSError as error:
         raise GenrecoreError(
-            f"The cost of the run {run.run_id} cannot be kept: {jobfolder.in_words(error)}"
+            f"The cost of the run {run.run_id} cannot be kept: {describe(error)}"
         ) from None
     return found
 

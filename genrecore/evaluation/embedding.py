@@ -16,7 +16,8 @@ import numpy as np
 import pandas as pd
 
 from genrecore.errors import GenrecoreError
-from genrecore.store import jobfolder
+from genrecore.store.files import cache_dir, read_json, write_json
+from genrecore.store.locks import make_once
 from genrecore.store.run import Run
 
 _FORMAT = 1
@@ -101,7 +102,7 @@ def folder(run: Run) -> Path:
         ) from None
     what = [_FORMAT, run.run_id, stat.st_size, stat.st_mtime_ns]
     key = hashlib.sha256(json.dumps(what).encode()).hexdigest()[:16]
-    return jobfolder.cache_dir() / "embeddings" / key
+    return cache_dir() / "embeddings" / key
 
 
 def read(run: Run) -> Embedding | None:
@@ -122,16 +123,16 @@ def keep(run: Run, made: Embedding, corpus_key: str) -> Embedding:
         made.clips.to_parquet(partial / _CLIPS, index=False)
         np.save(partial / _VALUES, made.values)
         what = {"run": run.run_id, "made": time.time(), "corpus": corpus_key}
-        jobfolder.write_json(partial / _WHAT, what)
+        write_json(partial / _WHAT, what)
 
-    jobfolder.make_once(folder(run), fill)
+    make_once(folder(run), fill)
     return made
 
 
 def corpus_key(run: Run) -> str:
     """The key of the corpus that a run's embedding was made of; empty where none is kept."""
     try:
-        return str(jobfolder.read_json(folder(run) / _WHAT).get("corpus", ""))
+        return str(read_json(folder(run) / _WHAT).get("corpus", ""))
     except GenrecoreError:
         return ""
 
@@ -140,4 +141,4 @@ def note_corpus(run: Run, key: str) -> None:
     """Keeps the key of the run's corpus beside its embedding, where that is kept."""
     what = folder(run) / _WHAT
     if what.parent.is_dir():
-        jobfolder.write_json(what, jobfolder.read_json(what) | {"corpus": key})
+        write_json(what, read_json(what) | {"corpus": key})

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from genrecore.errors import GenrecoreError, UsageError
-from genrecore.store import jobfolder
+from genrecore.errors import GenrecoreError, UsageError, describe
 from genrecore.store import run as runs
+from genrecore.store.locks import held
 
 FILE = "annotations.csv"
 JUDGEMENTS = ("right", "wrong", "unclear")
@@ -53,14 +53,14 @@ def add(
     csv.writer(line, lineterminator="\n").writerow(values)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with jobfolder.held(path.with_name(_LOCK), patience_s=5.0) as mine:
+        with held(path.with_name(_LOCK), patience_s=5.0) as mine:
             if not mine:
                 raise GenrecoreError("Another process writes annotations just now; try again.")
             fresh = not path.exists() or path.stat().st_size == 0
             with open(path, "a", encoding="utf-8") as stream:
                 stream.write((",".join(COLUMNS) + "\n" if fresh else "") + line.getvalue())
     except OSError as error:
-        raise GenrecoreError(f"The judgement cannot be kept: {jobfolder.in_words(error)}") from None
+        raise GenrecoreError(f"The judgement cannot be kept: {describe(error)}") from None
 
 
 def read(store: Path | None = None, dataset: str = "") -> pd.DataFrame:

@@ -17,7 +17,7 @@ import pandas as pd
 
 from genrecore.errors import GenrecoreError
 from genrecore.evaluation import embedding as embedding_store
-from genrecore.store import jobfolder
+from genrecore.store.files import write_bytes, write_text
 from genrecore.store.progress import Report, silent
 from genrecore.store.run import Run
 
@@ -69,8 +69,8 @@ def project(run: Run, report: Report = silent) -> Projection:
     content = io.BytesIO()
     points.to_parquet(content, index=False)
     about = {"explained": list(explained), "n_left_out": drawn.n_left_out}
-    jobfolder.write_text(folder / _ABOUT, json.dumps(about))  # before the file that is looked for
-    jobfolder.write_bytes(folder / _FILE, content.getbuffer())
+    write_text(folder / _ABOUT, json.dumps(about))  # before the file that is looked for
+    write_bytes(folder / _FILE, content.getbuffer())
     return drawn
 
 

@@ -8,7 +8,7 @@ import pandas as pd
 
 from genrecore.data import clips as clip_tables
 from genrecore.data.datasets import gtzan
-from genrecore.store import jobfolder
+from genrecore.store.files import read_json
 from genrecore.store.run import Run
 
 EXACT, NEAR, PUBLISHED = (
@@ -42,7 +42,7 @@ def copies(run: Run, clip_id: str) -> pd.DataFrame:
 
 def _pairs(run: Run) -> Iterator[tuple[str, str, str]]:
     """(clip, clip, how) that hold the same recording."""
-    audit = jobfolder.read_json(run.folder / "audit.json")
+    audit = read_json(run.folder / "audit.json")
     hows = {"exact_copy": EXACT, "near_copy": NEAR}
     for finding in audit.get("findings", []):
         if finding.get("kind") in hows and finding.get("other_clip_id"):

@@ -28,8 +28,8 @@ from genrecore.data.splits import SPLITS
 from genrecore.errors import GenrecoreError
 from genrecore.experiments.plan import took_s
 from genrecore.jobs import slots
-from genrecore.store import jobfolder
 from genrecore.store import run as runs
+from genrecore.store.files import cache_dir, read_json
 from genrecore.store.run import Run
 from genrecore.training import hardware
 
@@ -374,12 +374,12 @@ def place(config: RunConfig) -> Path:
     """The file in the cache that keeps what was measured for this sort of run."""
     text = f"{_key(config)} {config.training.batch_size}"
     name = hashlib.sha256(text.encode()).hexdigest()[:16]
-    return jobfolder.cache_dir() / "step-times" / f"{name}.json"
+    return cache_dir() / "step-times" / f"{name}.json"
 
 
 def kept(config: RunConfig) -> StepTimes | None:
     """What was measured on this machine for this sort of run, or None."""
     try:
-        return StepTimes(**jobfolder.read_json(place(config)))
+        return StepTimes(**read_json(place(config)))
     except TypeError:  # nothing yet, or of another version
         return None

@@ -28,14 +28,16 @@ from typing import Any
 
 from genrecore.config import run as configuration
 from genrecore.config.run import RunConfig
-from genrecore.errors import GenrecoreError, UsageError
+from genrecore.errors import GenrecoreError, UsageError, describe
 from genrecore.experiments import leaks as leaklab
 from genrecore.experiments.draft import Draft, title_of
 from genrecore.experiments.values import value_of
 from genrecore.jobs import actions as jobs
-from genrecore.store import jobfolder
 from genrecore.store import run as runs
+from genrecore.store.files import read_json, write_json
+from genrecore.store.locks import LOCK, held, is_locked
 from genrecore.store.run import Run
+from genrecore.store.status import STOP, ask_to_stop, stop_asked
 
 STOPPED = "its plan was stopped"
 PRUNED = "pruned"
@@ -98,7 +100,7 @@ class Plan:
     @cached_property
     def facts(self) -> dict[str, Any]:
         """What `plan.json` says."""
-        return jobfolder.read_json(self.folder / "plan.json")
+        return read_json(self.folder / "plan.json")
 
     @property
     def title(self) -> str:
@@ -170,7 +172,7 @@ class Plan:
 
     def _tried(self) -> list[Member]:
         """A search's trials that have a run, and runs that no trial is known of yet."""
-        listed = jobfolder.read_json(self.folder / "trials.json").get("trials", [])
+        listed = read_json(self.folder / "trials.json").get("trials", [])
         found = [self._elsewhere(str(trial.get("run", ""))) for trial in listed]
         known = {run.run_id for run in found if run}
         unlisted = [run for run in self.own_runs if run.run_id not in known]
@@ -209,7 +211,7 @@ class Plan:
     @property
     def is_driven(self) -> bool:
         """Whether a process chooses further runs of a search."""
-        return jobfolder.is_locked(self.folder / jobfolder.LOCK)
+        return is_locked(self.folder / LOCK)
 
     @property
     def state(self) -> str:
@@ -222,7 +224,7 @@ class Plan:
             over = len(self.done) == self.n_runs
         if over:
             return "done"
-        return "stopped" if jobfolder.stop_asked(self.folder) else "incomplete"
+        return "stopped" if stop_asked(self.folder) else "incomplete"
 
     @property
     def share(self) -> float:
@@ -324,13 +326,11 @@ def write(
     hidden = folder / f".new-{plan_id}"
     try:
         hidden.mkdir(parents=True)
-        jobfolder.write_json(hidden / "plan.json", {**said, **facts})
-        (hidden / jobfolder.LOCK).touch()
+        write_json(hidden / "plan.json", {**said, **facts})
+        (hidden / LOCK).touch()
         hidden.rename(folder / plan_id)
     except OSError as error:
-        raise GenrecoreError(
-            f"The store cannot take a new plan: {jobfolder.in_words(error)}"
-        ) from None
+        raise GenrecoreError(f"The store cannot take a new plan: {describe(error)}") from None
     return Plan(folder / plan_id)
 
 
@@ -347,12 +347,12 @@ def queue_missing(plan: Plan) -> list[Run]:
             f"with: genrecore plans resume {plan.plan_id}"
         )
     queued = []
-    with jobfolder.held(plan.folder / jobfolder.LOCK, patience_s=60.0) as mine:
+    with held(plan.folder / LOCK, patience_s=60.0) as mine:
         if not mine:
             raise GenrecoreError(f"Somebody else is queueing the plan {plan.plan_id}.")
-        (plan.folder / jobfolder.STOP).unlink(missing_ok=True)
+        (plan.folder / STOP).unlink(missing_ok=True)
         for one in Plan(plan.folder).members:
-            if jobfolder.stop_asked(plan.folder):
+            if stop_asked(plan.folder):
                 break
             if one.run is None:
                 queued.append(jobs.submit(one.config, plan.store, plan=plan.plan_id))
@@ -372,7 +372,7 @@ def stop(plan: Plan) -> str:
     """
     if plan.state not in ("running", "incomplete"):
         raise GenrecoreError(f"The plan {plan.plan_id} is over already: {plan.state}.")
-    jobfolder.ask_to_stop(plan.folder)
+    ask_to_stop(plan.folder)
     n_waiting, n_working = stop_runs(plan)
     return (
         f"The plan is stopped: {_n_runs(n_waiting)} taken out of the queue, "

@@ -25,9 +25,11 @@ from genrecore.experiments import values as plan_values
 from genrecore.experiments.plan import PRUNED, Plan
 from genrecore.experiments.search_ranges import Range, Ranges, Way, check, ranges_of, way_of
 from genrecore.jobs import actions as jobs
-from genrecore.store import jobfolder
+from genrecore.store.files import read_json, write_json
+from genrecore.store.locks import LOCK, held
 from genrecore.store.progress import Report, Stopped, silent
 from genrecore.store.run import Run
+from genrecore.store.status import STOP, stop_asked
 
 if TYPE_CHECKING:
     import optuna
@@ -87,7 +89,7 @@ def what_went_wrong(plan: Plan) -> str:
 
 def unstop(plan: Plan) -> None:
     """Withdraws the request to stop a search."""
-    (plan.folder / jobfolder.STOP).unlink(missing_ok=True)
+    (plan.folder / STOP).unlink(missing_ok=True)
 
 
 def drive(plan: Plan, report: Report = silent) -> Plan:
@@ -105,7 +107,7 @@ def drive(plan: Plan, report: Report = silent) -> Plan:
     """
     if not plan.search:
         raise GenrecoreError(f"The plan {plan.plan_id} is no search: it names all its runs.")
-    with jobfolder.held(plan.folder / jobfolder.LOCK, patience_s=1.0) as mine:
+    with held(plan.folder / LOCK, patience_s=1.0) as mine:
         if not mine:
             raise GenrecoreError(f"The search {plan.plan_id} is at work already.")
         driver = _Driver(plan)
@@ -157,7 +159,7 @@ class _Driver:
         for trial in self._counted():
             if not trial.state.is_finished():
                 self._follow(trial)
-        asked = jobfolder.stop_asked(self.plan.folder)
+        asked = stop_asked(self.plan.folder)
         while not asked and self._wants_more():
             self._ask()
         if asked:
@@ -271,14 +273,14 @@ class _Driver:
             for trial in self.study.get_trials(deepcopy=False)
         ]
         if repr(listed) != self._written:
-            jobfolder.write_json(self.plan.folder / "trials.json", {"trials": listed})
+            write_json(self.plan.folder / "trials.json", {"trials": listed})
             self._written = repr(listed)
 
 
 def trials(plan: Plan) -> list[dict[str, Any]]:
     """The trials of a search as its driver last wrote them: `number, params, run, state, reason`,
     with Optuna's states (running, complete, pruned, fail)."""
-    return list(jobfolder.read_json(plan.folder / "trials.json").get("trials", []))
+    return list(read_json(plan.folder / "trials.json").get("trials", []))
 
 
 def _study(plan: Plan) -> optuna.Study:

@@ -24,7 +24,8 @@ from torch import Tensor, nn
 from genrecore.config.run import RunConfig
 from genrecore.data.corpus import Corpus, segment_table
 from genrecore.errors import GenrecoreError
-from genrecore.store import jobfolder
+from genrecore.store.files import cache_dir, write_json
+from genrecore.store.locks import make_once
 from genrecore.store.progress import Report, silent
 
 _FORMAT = 1
@@ -103,9 +104,9 @@ def compute(
 
     def make(partial: Path) -> None:
         _write_rows(partial / "rows.f32", corpus, config, feature, segments, report, variant)
-        jobfolder.write_json(partial / "what.json", {"what": what, "made": time.time()})
+        write_json(partial / "what.json", {"what": what, "made": time.time()})
 
-    final = jobfolder.make_once(jobfolder.cache_dir() / "features" / key, make, report)
+    final = make_once(cache_dir() / "features" / key, make, report)
     rows, fetch = _map(final / "rows.f32", (len(segments), *shape))
     return Features(rows, segments, channels, fetch)
 

@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from genrecore import __version__
-from genrecore.errors import GenrecoreError
+from genrecore.errors import GenrecoreError, describe
 from genrecore.evaluation import comparison
 from genrecore.evaluation.calibration import Calibration
 from genrecore.inference.loaded import LoadedRun
 from genrecore.models import MODELS
-from genrecore.store import jobfolder
+from genrecore.store.files import read_json, write_json, write_text
 from genrecore.store.run import Run
 from genrecore.training import classifier as classifiers
 
@@ -50,16 +50,16 @@ def to_bundle(loaded: LoadedRun, folder: Path) -> Path:
         partial.mkdir(parents=True)
         weights = loaded.run.weights
         shutil.copyfile(weights, partial / f"model{weights.suffix}")
-        jobfolder.write_json(partial / "config.json", _config(loaded))
+        write_json(partial / "config.json", _config(loaded))
         if loaded.medium == "wave":
-            jobfolder.write_json(partial / "preprocessor_config.json", _preprocessor(loaded))
-        jobfolder.write_text(partial / "README.md", card(loaded, folder.name))
+            write_json(partial / "preprocessor_config.json", _preprocessor(loaded))
+        write_text(partial / "README.md", card(loaded, folder.name))
         if folder.exists():
             shutil.rmtree(folder)
         partial.rename(folder)
     except OSError as error:
         shutil.rmtree(partial, ignore_errors=True)
-        raise GenrecoreError(f"{folder} cannot be written: {jobfolder.in_words(error)}") from None
+        raise GenrecoreError(f"{folder} cannot be written: {describe(error)}") from None
     return folder
 
 
@@ -72,7 +72,7 @@ def load(folder: str | Path) -> LoadedRun:
     place = Path(folder).absolute()
     if not _is_bundle(place):
         raise GenrecoreError(f"The folder {place} is no bundle of genrecore.")
-    given = jobfolder.read_json(place / "config.json")["genrecore"]
+    given = read_json(place / "config.json")["genrecore"]
     weights = next((p for p in sorted(place.glob("model.*")) if p.suffix in _WEIGHTS), None)
     if weights is None:
         raise GenrecoreError(f"The bundle {place} holds no model.safetensors.")
@@ -91,7 +91,7 @@ _WEIGHTS = (".safetensors", ".skops")
 
 
 def _is_bundle(folder: Path) -> bool:
-    return isinstance(jobfolder.read_json(folder / "config.json").get("genrecore"), dict)
+    return isinstance(read_json(folder / "config.json").get("genrecore"), dict)
 
 
 def _config(loaded: LoadedRun) -> dict[str, Any]:

@@ -14,10 +14,9 @@ import torch
 
 from genrecore.data.corpus import in_order
 from genrecore.data.datasets import DATASETS
-from genrecore.errors import GenrecoreError, UsageError
+from genrecore.errors import GenrecoreError, UsageError, describe
 from genrecore.inference import loaded as inference
 from genrecore.inference.loaded import Excerpt, LoadedRun, Verdict, by_genre
-from genrecore.store.jobfolder import in_words
 from genrecore.store.progress import Report, silent
 from genrecore.store.run import Run
 from genrecore.training import cores
@@ -150,7 +149,7 @@ class Panel:
             try:
                 return self.read(sources[place], names[place])
             except (GenrecoreError, OSError) as error:
-                return Answer(names[place], problem=in_words(error))
+                return Answer(names[place], problem=describe(error))
 
         def answers(places: range) -> list[Answer]:
             with cores.using(n_threads, later=n_cores):

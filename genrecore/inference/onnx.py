@@ -25,9 +25,8 @@ from torch import Tensor, nn
 
 from genrecore import __version__
 from genrecore.data.corpus import quantise
-from genrecore.errors import GenrecoreError
+from genrecore.errors import GenrecoreError, describe
 from genrecore.inference.loaded import Excerpt, LoadedRun
-from genrecore.store.jobfolder import in_words
 from genrecore.store.progress import Report, silent
 from genrecore.training import classifier
 
@@ -86,7 +85,7 @@ def to_onnx(loaded: LoadedRun, path: Path, report: Report = silent) -> Written:
             )
         os.replace(temporary, path)
     except OSError as error:
-        raise GenrecoreError(f"{path} cannot be written: {in_words(error)}") from None
+        raise GenrecoreError(f"{path} cannot be written: {describe(error)}") from None
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink()
@@ -150,7 +149,7 @@ def _exported(loaded: LoadedRun) -> Any:
         cause = error.__cause__ or error
         raise GenrecoreError(
             f"The model {loaded.config.model.name} with the feature {loaded.config.feature.name} "
-            f"cannot be written as ONNX by torch {torch.__version__}: {in_words(cause)}"
+            f"cannot be written as ONNX by torch {torch.__version__}: {describe(cause)}"
         ) from error
     assert made is not None
     return made.model_proto

@@ -21,7 +21,7 @@ from genrecore.errors import GenrecoreError
 from genrecore.evaluation import bootstrap as resampling
 from genrecore.evaluation import metrics, significance, verdicts
 from genrecore.inference.probe_effects import PROBES, change
-from genrecore.store import jobfolder
+from genrecore.store.files import write_bytes
 from genrecore.store.progress import Report, silent
 from genrecore.store.run import Run
 
@@ -119,7 +119,7 @@ def probe(run: Run, only: Sequence[str] = (), report: Report = silent) -> Probed
         said.insert(0, "probe", name)
         others = kept[kept["probe"] != name] if kept is not None else None
         kept = said if others is None else pd.concat([others, said], ignore_index=True)
-        jobfolder.write_bytes(run.folder / FILE, kept.to_parquet(index=False))
+        write_bytes(run.folder / FILE, kept.to_parquet(index=False))
     report("Judging", len(names) * n_clips, len(names) * n_clips)
     found = read(run)
     assert found is not None

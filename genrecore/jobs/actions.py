@@ -18,14 +18,16 @@ from typing import Any
 
 from genrecore.config import run as configuration
 from genrecore.config.run import Part, RunConfig
-from genrecore.errors import GenrecoreError
+from genrecore.errors import GenrecoreError, describe
 from genrecore.jobs import queue as queueing
 from genrecore.jobs.queue import move, pause, paused, prioritise, queued
 from genrecore.jobs.spawn import TASK, spawn
 from genrecore.jobs.tasks import Task, start_task, stop_task, tasks
-from genrecore.store import jobfolder
 from genrecore.store import run as runs
+from genrecore.store.locks import LOCK, held, is_locked, take_lock
+from genrecore.store.processes import ENDED
 from genrecore.store.run import Run
+from genrecore.store.status import FINAL, STOP, STOP_WITHIN_S, Status, ask_to_stop
 
 __all__ = [
     "TASK", "Task", "clone", "command_of", "continue_", "delete", "deleted", "empty_bin",
@@ -68,16 +70,16 @@ def ensure_runner(store: Path | None = None) -> None:
     There is something to do while a run lives, and while one waits and the queue is not paused.
     """
     store = store or runs.store_dir()
-    if jobfolder.is_locked(store / RUNNER_LOCK):
+    if is_locked(store / RUNNER_LOCK):
         return
-    at_rest = {*jobfolder.FINAL, *(("queued",) if paused(store) else ())}
+    at_rest = {*FINAL, *(("queued",) if paused(store) else ())}
     unfinished = [run for run in runs.all_runs(store) if run.status.get("state") not in at_rest]
     if not any(
         run.status.get("state") in ("queued", "starting") or run.alive for run in unfinished
     ):
         return
     # Taken here and inherited, so that whoever looks while it starts does not start another one.
-    lock = jobfolder.take_lock(store / RUNNER_LOCK, patience_s=0.0)
+    lock = take_lock(store / RUNNER_LOCK, patience_s=0.0)
     if lock is None:
         return
     try:
@@ -99,7 +101,7 @@ def stop(
     run: Run,
     keep_best: bool = False,
     reason: str = "",
-    within_s: float = jobfolder.STOP_WITHIN_S,
+    within_s: float = STOP_WITHIN_S,
 ) -> str:
     """Asks a run to stop and returns what will happen, as a sentence.
 
@@ -115,18 +117,18 @@ def stop(
     Raises:
         GenrecoreError: The run is over.
     """
-    with jobfolder.held(run.folder / jobfolder.LOCK, patience_s=0.2) as mine:
+    with held(run.folder / LOCK, patience_s=0.2) as mine:
         fresh = Run(run.folder)
         written = fresh.status.get("state", "queued")
-        if written in jobfolder.FINAL:
+        if written in FINAL:
             raise GenrecoreError(f"The run {run.run_id} is over already: {written}.")
         if mine and written == "queued":
             why = reason or "cancelled"
-            jobfolder.Status(run.folder).move("stopped", why, finished_at=time.time())
+            Status(run.folder).move("stopped", why, finished_at=time.time())
             return f"The run {run.run_id} was waiting and is cancelled."
         if mine:
             raise GenrecoreError(f"The run {run.run_id} is lost: no process works on it.")
-    jobfolder.ask_to_stop(run.folder, within_s=within_s, keep_best=keep_best, reason=reason)
+    ask_to_stop(run.folder, within_s=within_s, keep_best=keep_best, reason=reason)
     ensure_runner(run.folder.parent)  # it sees to it that the run really ends
     if keep_best:
         return f"The run {run.run_id} finishes its step, and its best epoch so far is tested."
@@ -142,15 +144,15 @@ def resume(run: Run) -> str:
     Raises:
         GenrecoreError: The run lives, waits or is done.
     """
-    with jobfolder.held(run.folder / jobfolder.LOCK, patience_s=0.2) as mine:
+    with held(run.folder / LOCK, patience_s=0.2) as mine:
         state = Run(run.folder).state if not mine else _written(run)
         if not mine or state in ("queued", "done"):
             advice = "; continue it for more epochs instead" if state == "done" else ""
             raise GenrecoreError(f"The run {run.run_id} cannot be resumed: it is {state}{advice}.")
-        (run.folder / jobfolder.STOP).unlink(missing_ok=True)
-        (run.folder / jobfolder.ENDED).unlink(missing_ok=True)
+        (run.folder / STOP).unlink(missing_ok=True)
+        (run.folder / ENDED).unlink(missing_ok=True)
         kept = (run.folder / "resume.pt").exists()
-        status = jobfolder.Status(run.folder)
+        status = Status(run.folder)
         for name in ("traceback", "finished_at", "notes"):
             status.values.pop(name, None)
         status.move("queued", "to go on" if kept else "to start over", starts=0)
@@ -220,18 +222,18 @@ def delete(run: Run) -> str:
     Raises:
         GenrecoreError: The run lives.
     """
-    with jobfolder.held(run.folder / jobfolder.LOCK, patience_s=0.2) as mine:
+    with held(run.folder / LOCK, patience_s=0.2) as mine:
         if not mine:
             raise GenrecoreError(f"The run {run.run_id} is at work; stop it first.")
         if _written(run) == "queued":
-            jobfolder.Status(run.folder).move("stopped", "cancelled", finished_at=time.time())
+            Status(run.folder).move("stopped", "cancelled", finished_at=time.time())
         bin_ = run.folder.parent / _BIN
         try:
             bin_.mkdir(exist_ok=True)
             run.folder.rename(bin_ / run.run_id)
         except OSError as error:
             raise GenrecoreError(
-                f"The run {run.run_id} cannot be deleted: {jobfolder.in_words(error)}"
+                f"The run {run.run_id} cannot be deleted: {describe(error)}"
             ) from None
     return f"The run {run.run_id} is in the bin and can be restored from there."
 
@@ -254,7 +256,7 @@ def restore(run_id: str, store: Path | None = None) -> Run:
         found.folder.rename(store / found.run_id)
     except OSError as error:
         raise GenrecoreError(
-            f"The run {found.run_id} cannot be restored: {jobfolder.in_words(error)}"
+            f"The run {found.run_id} cannot be restored: {describe(error)}"
         ) from None
     return Run(store / found.run_id)
 
@@ -270,7 +272,7 @@ def empty_bin(store: Path | None = None) -> str:
 def _written(run: Run) -> str:
     """The state in the file, read while the run's lock is held: the derived one would be mine."""
     state = str(Run(run.folder).status.get("state", "queued"))
-    return state if state in (*jobfolder.FINAL, "queued") else "lost"
+    return state if state in (*FINAL, "queued") else "lost"
 
 
 def command_of(config: RunConfig) -> str:

@@ -13,7 +13,8 @@ from typing import Any
 
 from genrecore.config.run import RunConfig
 from genrecore.errors import GenrecoreError
-from genrecore.store import jobfolder
+from genrecore.store.files import read_json
+from genrecore.store.processes import ENDED
 from genrecore.store.run import Run
 
 _KILLED = 9
@@ -53,7 +54,7 @@ def advice(run: Run) -> list[Advice]:
 
 def _killed(run: Run, config: RunConfig) -> list[Advice]:
     """SIGKILL without a word is what Linux does to a process that takes too much memory."""
-    signal = jobfolder.read_json(run.folder / jobfolder.ENDED).get("signal")
+    signal = read_json(run.folder / ENDED).get("signal")
     if signal != _KILLED or "fitted at one go" in run.log():
         return []
     return _less_memory(run, config, "")

@@ -23,9 +23,11 @@ import pandas as pd
 
 from genrecore import __version__
 from genrecore.errors import UsageError
-from genrecore.store import jobfolder, settings
 from genrecore.store import run as runs
+from genrecore.store import settings
+from genrecore.store.files import read_json, write_json
 from genrecore.store.run import Run
+from genrecore.store.status import FINAL, STATUS
 
 SENT = "alerts.json"  # in the run's folder: what was posted
 TIMEOUT_S = 4.0
@@ -249,20 +251,20 @@ def look(run: Run) -> None:
 
 def _look(run: Run, url: str) -> None:
     place = str(run.folder)
-    written = (run.folder / jobfolder.STATUS).stat().st_mtime_ns
+    written = (run.folder / STATUS).stat().st_mtime_ns
     if _seen.get(place) == ("over", written):
         return
     seen: tuple[Any, ...] = (run.state, run.status.get("epoch"))
-    if run.state in jobfolder.FINAL:
+    if run.state in FINAL:
         seen = ("over", written)
     elif _seen.get(place) == seen:
         return
-    told = jobfolder.read_json(run.folder / SENT).get("sent", [])
+    told = read_json(run.folder / SENT).get("sent", [])
     new = [alert for alert in of(run) if alert.key not in told]
     if new:
         # Remembered first: told twice is worse than not told.
         keys = [*told, *(alert.key for alert in new)]
-        jobfolder.write_json(run.folder / SENT, {"sent": keys})
+        write_json(run.folder / SENT, {"sent": keys})
         news = [alert for alert in new if time.time() - alert.at < _RECENT_S]
         if news:
             threading.Thread(target=_send, args=(url, run, news)).start()

@@ -12,9 +12,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from genrecore.errors import GenrecoreError, UsageError
-from genrecore.store import jobfolder
 from genrecore.store import run as runs
+from genrecore.store.files import read_json, write_json
+from genrecore.store.locks import held
 from genrecore.store.run import Run
+from genrecore.store.status import ask_to_stop
 
 PAUSED = "paused"
 WAYS = ("first", "up", "down", "last")
@@ -80,7 +82,7 @@ def prioritise(run: Run, priority: int) -> str:
 def paused(store: Path | None = None) -> dict[str, float]:
     """`{"at": seconds since 1970}` while no run is started, else empty."""
     path = (store or runs.store_dir()) / PAUSED
-    said = jobfolder.read_json(path)
+    said = read_json(path)
     if said or not path.exists():
         return said
     with contextlib.suppress(OSError):  # an empty file says it as well
@@ -97,7 +99,7 @@ def pause(store: Path | None = None, now: bool = False) -> str:
     """
     store = store or runs.store_dir()
     store.mkdir(parents=True, exist_ok=True)
-    jobfolder.write_json(store / PAUSED, {"at": time.time()})
+    write_json(store / PAUSED, {"at": time.time()})
     at_work = [run for run in runs.all_runs(store) if run.state in runs.LIVE]
     if not at_work:
         return "The queue is paused: no run starts until it is resumed."
@@ -107,7 +109,7 @@ def pause(store: Path | None = None, now: bool = False) -> str:
         return f"No further run starts; the {them} at work {'goes' if one else 'go'} on."
     for run in at_work:
         if run.state != "stopping":
-            jobfolder.ask_to_stop(run.folder, requeue=True)
+            ask_to_stop(run.folder, requeue=True)
     words = "keeps a checkpoint and waits" if one else "keep a checkpoint and wait"
     return f"The queue is paused; the {them} at work {words} as well."
 
@@ -123,8 +125,8 @@ def _place(run: Run) -> Place:
 
 def _write(run: Run, place: Place) -> None:
     path = run.folder / "queue.json"
-    queue = jobfolder.read_json(path)
-    jobfolder.write_json(path, queue | {"priority": int(-place[0]), "position": place[1]})
+    queue = read_json(path)
+    write_json(path, queue | {"priority": int(-place[0]), "position": place[1]})
 
 
 def _between(before: Place | None, after: Place | None, own: Place) -> Place | None:
@@ -140,7 +142,7 @@ def _between(before: Place | None, after: Place | None, own: Place) -> Place | N
 @contextlib.contextmanager
 def _changing(run: Run) -> Iterator[None]:
     """Only one process at a time changes the order, and only of a run that waits."""
-    with jobfolder.held(run.folder.parent / _LOCK, patience_s=5.0) as mine:
+    with held(run.folder.parent / _LOCK, patience_s=5.0) as mine:
         if not mine:
             raise GenrecoreError("Another process changes the queue just now; try again.")
         state = Run(run.folder).status.get("state")

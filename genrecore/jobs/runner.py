@@ -20,12 +20,16 @@ from pathlib import Path
 
 import psutil
 
+from genrecore.errors import describe
 from genrecore.jobs import actions as jobs
 from genrecore.jobs import alerts, slots
 from genrecore.jobs import queue as queueing
 from genrecore.jobs import spawn as spawning
-from genrecore.store import jobfolder
+from genrecore.store.files import write_json
+from genrecore.store.locks import LOCK, held, inherited_locks, is_locked, take_lock
+from genrecore.store.processes import ENDED, living_processes
 from genrecore.store.run import Run
+from genrecore.store.status import FINAL, LOG, STATUS, STOP, Status, stop_asked
 
 _TICK_S = 0.2
 _MOST_STARTS = 3
@@ -47,7 +51,7 @@ def work(store: Path, program: Sequence[str] = spawning.PROGRAM, lock: int | Non
     """
     while True:
         if lock is None:
-            lock = jobfolder.take_lock(store / jobs.RUNNER_LOCK, patience_s=0.3)
+            lock = take_lock(store / jobs.RUNNER_LOCK, patience_s=0.3)
         if lock is None:
             return
         try:
@@ -89,10 +93,10 @@ class _Runner:
         for run in found:
             if run.status.get("state") == "queued":
                 continue
-            alive = jobfolder.is_locked(run.folder / jobfolder.LOCK)
+            alive = is_locked(run.folder / LOCK)
             left = left or alive or run.status.get("state") == "starting"
             living |= {run.run_id} if alive else set()
-            if alive and jobfolder.stop_asked(run.folder):
+            if alive and stop_asked(run.folder):
                 self._see_to_the_end(run)
         left = left or bool(self.children)
         self._tell_news(living, at_once=not left)
@@ -115,7 +119,7 @@ class _Runner:
                 if entry.name.startswith("."):
                     continue
                 with contextlib.suppress(OSError):
-                    at = os.stat(os.path.join(entry.path, jobfolder.STATUS))
+                    at = os.stat(os.path.join(entry.path, STATUS))
                     stamp = (at.st_mtime_ns, at.st_ino)
                     known = self.read.get(entry.name)
                     if known is None or known[0] != stamp:
@@ -123,7 +127,7 @@ class _Runner:
                     seen[entry.name] = known
         self.read = seen
         everything = [run for _, run in seen.values()]
-        return [run for run in everything if run.status.get("state") not in jobfolder.FINAL]
+        return [run for run in everything if run.status.get("state") not in FINAL]
 
     def _start_if_free(self, run: Run, busy: set[str]) -> None:
         """Starts a run where it finds its slots; else they become `busy` for all behind it, even
@@ -132,22 +136,22 @@ class _Runner:
             mine = set(slots.wanted(run))
             taken = None if mine <= busy else slots.take(run)
         except Exception as error:  # an unreadable configuration must not stop the others
-            _fail(run, jobfolder.in_words(error))
+            _fail(run, describe(error))
             return
         if taken is None:
             busy |= mine
             return
         devices, held = taken
         try:
-            lock = jobfolder.take_lock(run.folder / jobfolder.LOCK, patience_s=0.1)
+            lock = take_lock(run.folder / LOCK, patience_s=0.1)
             if lock is None:
                 return
             try:
-                status = jobfolder.Status(run.folder)
+                status = Status(run.folder)
                 if status.values.get("state") != "queued":
                     return
                 status.move("starting", starts=int(status.values.get("starts", 0)) + 1)
-                with open(run.folder / jobfolder.LOG, "ab") as log:
+                with open(run.folder / LOG, "ab") as log:
                     child = spawning.spawn_run(run, log, devices, [lock, *held], self.program)
                 self.children[run.run_id] = child
                 self.watched.add(run.run_id)
@@ -167,10 +171,10 @@ class _Runner:
             self.ended_by_force.discard(run_id)
             folder = self.store / run_id
             said = Run(folder).status.get("state")
-            if code != 0 and said not in (*jobfolder.FINAL, "queued"):
+            if code != 0 and said not in (*FINAL, "queued"):
                 how = {"signal": -code} if code < 0 else {"code": code}
                 with contextlib.suppress(OSError):
-                    jobfolder.write_json(folder / jobfolder.ENDED, how | {"at": time.time()})
+                    write_json(folder / ENDED, how | {"at": time.time()})
 
     def _see_to_the_end(self, run: Run) -> None:
         """Ends a run by force that was asked to stop and did not in time: TERM, later KILL."""
@@ -183,15 +187,15 @@ class _Runner:
             _signal(run, signal.SIGTERM)
         elif late_s > _KILL_AFTER_S:
             _signal(run, signal.SIGKILL)
-            with jobfolder.held(run.folder / jobfolder.LOCK, patience_s=5.0) as mine:
-                status = jobfolder.Status(run.folder)
-                if mine and status.values.get("state") not in jobfolder.FINAL:
+            with held(run.folder / LOCK, patience_s=5.0) as mine:
+                status = Status(run.folder)
+                if mine and status.values.get("state") not in FINAL:
                     status.move("stopped", _FORCED, finished_at=time.time(), time_left_s=None)
-                    (run.folder / jobfolder.STOP).unlink(missing_ok=True)
+                    (run.folder / STOP).unlink(missing_ok=True)
 
 
 def _signal(run: Run, number: int) -> None:
-    for process in jobfolder.processes(run.folder):
+    for process in living_processes(run.folder):
         with contextlib.suppress(psutil.Error):
             process.send_signal(number)
 
@@ -199,8 +203,8 @@ def _signal(run: Run, number: int) -> None:
 def _mend_false_starts(starting: list[Run]) -> None:
     """Runs whose process died before its first word are queued again, three times at most."""
     for run in starting:
-        with jobfolder.held(run.folder / jobfolder.LOCK, patience_s=0.0) as mine:
-            status = jobfolder.Status(run.folder)
+        with held(run.folder / LOCK, patience_s=0.0) as mine:
+            status = Status(run.folder)
             if not mine or status.values.get("state") != "starting":
                 continue
             if int(status.values.get("starts", 0)) < _MOST_STARTS:
@@ -216,13 +220,13 @@ def _mend_false_starts(starting: list[Run]) -> None:
 
 def _fail(run: Run, reason: str) -> None:
     with (
-        jobfolder.held(run.folder / jobfolder.LOCK, patience_s=0.0) as mine,
+        held(run.folder / LOCK, patience_s=0.0) as mine,
         contextlib.suppress(OSError),
     ):
         if mine:
-            jobfolder.Status(run.folder).move("failed", reason, finished_at=time.time())
+            Status(run.folder).move("failed", reason, finished_at=time.time())
 
 
 if __name__ == "__main__":
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C is not meant for it
-    work(Path(sys.argv[1]), lock=next(iter(jobfolder.inherited_locks()), None))
+    work(Path(sys.argv[1]), lock=next(iter(inherited_locks()), None))

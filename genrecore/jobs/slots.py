@@ -9,7 +9,8 @@ import os
 from pathlib import Path
 
 from genrecore.errors import UsageError
-from genrecore.store import jobfolder, settings
+from genrecore.store import settings
+from genrecore.store.locks import take_lock
 from genrecore.store.run import Run
 from genrecore.training import hardware
 
@@ -67,7 +68,7 @@ def take(run: Run) -> tuple[list[str], list[int]] | None:
     n = run.config.processes if device_of(places[0]) != "cpu" else 1
     taken: dict[str, int] = {}
     for place in places:
-        lock = jobfolder.take_lock(_lock(store, place), patience_s=0.0)
+        lock = take_lock(_lock(store, place), patience_s=0.0)
         if lock is not None:
             taken[place] = lock
         if len(taken) == n:

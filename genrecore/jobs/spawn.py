@@ -12,7 +12,9 @@ from typing import Any
 import psutil
 
 from genrecore.jobs import slots
-from genrecore.store import jobfolder
+from genrecore.store.files import write_json
+from genrecore.store.locks import INHERITED
+from genrecore.store.processes import ENDED, LEADER, identity
 from genrecore.store.run import Run
 from genrecore.training import distributed
 
@@ -49,10 +51,10 @@ def spawn_run(
     if n_processes > 1:
         extra |= distributed.environment(n_processes, devices)
         command = distributed.torchrun(n_processes, words)
-    (run.folder / jobfolder.ENDED).unlink(missing_ok=True)
+    (run.folder / ENDED).unlink(missing_ok=True)
     child = spawn(command, log, locks, extra)
     with contextlib.suppress(psutil.Error, OSError):  # it may be over already
-        jobfolder.write_json(run.folder / jobfolder.LEADER, jobfolder.identity(child.pid))
+        write_json(run.folder / LEADER, identity(child.pid))
     return child
 
 
@@ -68,13 +70,13 @@ def spawn(
     """
     _children[:] = [child for child in _children if child.poll() is None]  # no zombies
     environment = os.environ | extra | {"PYTHONUNBUFFERED": "1"}
-    environment.pop(jobfolder.INHERITED, None)
+    environment.pop(INHERITED, None)
     for name in distributed.NAMES:  # what this process is to others is nothing to its children
         environment.pop(name, None)
     if TASK not in extra:
         environment.pop(TASK, None)
     if locks:
-        environment[jobfolder.INHERITED] = ",".join(map(str, locks))
+        environment[INHERITED] = ",".join(map(str, locks))
     child = subprocess.Popen(
         command,
         stdin=subprocess.DEVNULL,

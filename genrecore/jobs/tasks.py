@@ -15,10 +15,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from genrecore.errors import GenrecoreError
+from genrecore.errors import GenrecoreError, describe
 from genrecore.jobs.spawn import TASK, spawn
-from genrecore.store import jobfolder
+from genrecore.store.files import cache_dir, read_json
+from genrecore.store.locks import LOCK, is_locked, take_lock
 from genrecore.store.run import Run
+from genrecore.store.status import FINAL, LOG, STATUS, Status, ask_to_stop, stop_asked
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,7 @@ class Task:
     @cached_property
     def status(self) -> dict[str, Any]:
         """`state, reason, phase, done, total, …`"""
-        return jobfolder.read_json(self.folder / jobfolder.STATUS)
+        return read_json(self.folder / STATUS)
 
     @property
     def title(self) -> str:
@@ -45,13 +47,13 @@ class Task:
     @cached_property
     def state(self) -> str:
         """starting, running, stopping, lost, done, stopped or failed."""
-        alive = jobfolder.is_locked(self.folder / jobfolder.LOCK)
+        alive = is_locked(self.folder / LOCK)
         written = str(self.status.get("state", "starting"))
-        if written in jobfolder.FINAL:
+        if written in FINAL:
             return written
         if not alive:
             return "lost"
-        return "stopping" if jobfolder.stop_asked(self.folder) else written
+        return "stopping" if stop_asked(self.folder) else written
 
     def log(self, last_bytes: int = 20_000) -> str:
         """The end of its output."""
@@ -60,7 +62,7 @@ class Task:
 
 def tasks_dir() -> Path:
     """The folder of all tasks."""
-    return jobfolder.cache_dir() / "tasks"
+    return cache_dir() / "tasks"
 
 
 def tasks() -> list[Task]:
@@ -83,16 +85,16 @@ def start_task(arguments: list[str], title: str) -> Task:
     hidden = tasks_dir() / f".new-{name}"
     try:
         hidden.mkdir(parents=True)
-        jobfolder.Status(hidden).move("starting", title=title, arguments=arguments)
-        (hidden / jobfolder.LOCK).touch()
+        Status(hidden).move("starting", title=title, arguments=arguments)
+        (hidden / LOCK).touch()
         hidden.rename(folder)
     except OSError as error:
-        raise GenrecoreError(f"The task cannot be started: {jobfolder.in_words(error)}") from None
-    lock = jobfolder.take_lock(folder / jobfolder.LOCK)
+        raise GenrecoreError(f"The task cannot be started: {describe(error)}") from None
+    lock = take_lock(folder / LOCK)
     if lock is None:
         raise GenrecoreError(f"The task {name} is at work already.")
     try:
-        with open(folder / jobfolder.LOG, "ab") as log:
+        with open(folder / LOG, "ab") as log:
             command = [sys.executable, "-m", "genrecore", *arguments]
             spawn(command, log, [lock], {TASK: str(folder)})
     finally:
@@ -102,4 +104,4 @@ def start_task(arguments: list[str], title: str) -> Task:
 
 def stop_task(task: Task) -> None:
     """Asks a task to stop at the next safe point."""
-    jobfolder.ask_to_stop(task.folder)
+    ask_to_stop(task.folder)

@@ -16,10 +16,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from genrecore.errors import GenrecoreError
+from genrecore.errors import GenrecoreError, describe
 from genrecore.models import MODELS
 from genrecore.models.estimator_checks import check
-from genrecore.store.jobfolder import in_words
 
 TRUSTED = (
     "sklearn.calibration._CalibratedClassifier",
@@ -113,7 +112,7 @@ def read_metadata(path: Path) -> dict[str, str]:
     except FileNotFoundError:
         raise GenrecoreError(f"There are no weights at {path}.") from None
     except (zipfile.BadZipFile, OSError, ValueError, EOFError) as error:
-        raise GenrecoreError(f"{path} is not a readable skops file: {in_words(error)}") from None
+        raise GenrecoreError(f"{path} is not a readable skops file: {describe(error)}") from None
     if not isinstance(about, dict) or not all(isinstance(one, str) for one in about.values()):
         raise GenrecoreError(f"{path} holds no genres and configuration: another program's file.")
     return about
@@ -158,6 +157,6 @@ def read(path: Path, model: str, n_genres: int, n_features: int) -> tuple[Any, d
         raise
     except Exception as error:  # a file can be wrong in as many ways as there are bytes
         raise GenrecoreError(
-            f"{path} does not hold what the model {model} is made of: {in_words(error)}"
+            f"{path} does not hold what the model {model} is made of: {describe(error)}"
         ) from None
     return kept["estimator"], tensors

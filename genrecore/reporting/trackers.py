@@ -20,9 +20,9 @@ from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 from genrecore.config import run as configuration
-from genrecore.errors import GenrecoreError, UsageError
+from genrecore.errors import GenrecoreError, UsageError, describe
 from genrecore.evaluation import comparison
-from genrecore.store import jobfolder
+from genrecore.store.files import read_json
 from genrecore.store.progress import Report, silent
 from genrecore.store.run import Run
 
@@ -118,7 +118,7 @@ def to_tensorboard(runs: Sequence[Run], folder: Path) -> list[Path]:
             _write_events(run, place)
         except OSError as error:
             raise GenrecoreError(
-                f"{folder} cannot take the event files: {jobfolder.in_words(error)}"
+                f"{folder} cannot take the event files: {describe(error)}"
             ) from None
         made.append(place)
     return made
@@ -139,7 +139,7 @@ def _write_events(run: Run, place: Path) -> None:
 def _texts(run: Run) -> dict[str, str]:
     """What there is to read about a run, as Markdown by title."""
     texts = {"configuration": _as_code(run.config.model_dump(mode="json"))}
-    audit = jobfolder.read_json(run.folder / "audit.json")
+    audit = read_json(run.folder / "audit.json")
     if audit:
         texts["audit"] = str(audit.get("reason") or "The audit found nothing that leaks.")
     if run.environment:

@@ -12,8 +12,9 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from genrecore.errors import GenrecoreError, UsageError
-from genrecore.store import jobfolder
+from genrecore.errors import GenrecoreError, UsageError, describe
+from genrecore.store.files import cache_dir, read_json
+from genrecore.store.locks import held
 
 KINDS = {
     "features": "Features of segments, one row a segment",
@@ -54,7 +55,7 @@ def entries(kind: str = "") -> list[Cached]:
     """
     found = []
     for one in _kinds(kind):
-        folder = jobfolder.cache_dir() / one
+        folder = cache_dir() / one
         with contextlib.suppress(OSError):
             for item in os.scandir(folder):
                 if not item.name.startswith(".") and not item.name.endswith(".lock"):
@@ -79,9 +80,9 @@ def clear(kind: str = "", name: str = "") -> int:
         raise GenrecoreError(f"There is nothing called {name} in the cache.")
     freed = 0
     for item in chosen:
-        path = jobfolder.cache_dir() / item.kind / item.name
+        path = cache_dir() / item.kind / item.name
         lock = path.with_name(f"{item.name.removesuffix('.partial')}.lock")
-        with jobfolder.held(lock, patience_s=0.0) as mine:
+        with held(lock, patience_s=0.0) as mine:
             if mine:
                 _remove(path)
                 freed += item.n_bytes
@@ -117,7 +118,7 @@ def _kinds(kind: str) -> list[str]:
 def _about(path: Path) -> str:
     if path.name.endswith(".partial"):
         return "unfinished"
-    what = jobfolder.read_json(path / "what.json").get("what", [])
+    what = read_json(path / "what.json").get("what", [])
     if len(what) >= 5:  # as the feature cache writes it
         rows = " × ".join(str(n) for n in what[4])
         copy = f", {what[5][-1]}" if len(what) > 5 else ""
@@ -132,6 +133,4 @@ def _remove(path: Path) -> None:
         path.rename(gone)
         shutil.rmtree(gone) if gone.is_dir() else gone.unlink()
     except OSError as error:
-        raise GenrecoreError(
-            f"{path.name} cannot be removed: {jobfolder.in_words(error)}"
-        ) from None
+        raise GenrecoreError(f"{path.name} cannot be removed: {describe(error)}") from None

@@ -5,7 +5,7 @@
 | `config.json` | the resolved configuration; never changes |
 | `queue.json` | priority and position; present from the start |
 | `origin.json` | `parent, how, plan`: the run it continues or repeats, the plan it belongs to |
-| `status.json` | state, reason, phase, progress, heartbeat, process (`jobfolder.Status`) |
+| `status.json` | state, reason, phase, progress, heartbeat, process (`Status`) |
 | `history.jsonl` | one line an epoch |
 | `epochs.u8` | the predicted genre of each validation clip, one row an epoch |
 | `clips.parquet` | the clip table with the split it was trained on |
@@ -42,8 +42,19 @@ import pandas as pd
 
 from genrecore.config import run as configuration
 from genrecore.config.run import RunConfig
-from genrecore.errors import GenrecoreError, UsageError
-from genrecore.store import jobfolder
+from genrecore.errors import GenrecoreError, UsageError, describe
+from genrecore.store.files import read_json, write_json
+from genrecore.store.locks import LOCK, is_locked, take_lock
+from genrecore.store.processes import ENDED
+from genrecore.store.status import (
+    FINAL,
+    LOG,
+    STATUS,
+    STOP_WITHIN_S,
+    Status,
+    stop_asked,
+    stop_request,
+)
 
 STATES = (
     "queued",
@@ -98,12 +109,12 @@ class Run:
     @cached_property
     def status(self) -> dict[str, Any]:
         """The status file's values, empty where there are none."""
-        return jobfolder.read_json(self.folder / jobfolder.STATUS)
+        return read_json(self.folder / STATUS)
 
     @cached_property
     def alive(self) -> bool:
         """Whether a process holds the run's lock."""
-        return jobfolder.is_locked(self.folder / jobfolder.LOCK)
+        return is_locked(self.folder / LOCK)
 
     @cached_property
     def state(self) -> str:
@@ -112,11 +123,11 @@ class Run:
             self.alive
         )  # probed before the status is read: a run ends by writing, then letting go
         written = str(self.status.get("state", "queued"))
-        if written == "queued" or written in jobfolder.FINAL:
+        if written == "queued" or written in FINAL:
             return written
         if not alive:
             return "lost"
-        if jobfolder.stop_asked(self.folder):
+        if stop_asked(self.folder):
             return "stopping"
         age_s = time.time() - float(self.status.get("heartbeat", 0.0))
         patience_s = max(_STALLED_S, 10 * float(self.status.get("median_step_s") or 0.0))
@@ -131,7 +142,7 @@ class Run:
         return str(self.status.get("reason", ""))
 
     def _how_it_ended(self, when: str) -> str:
-        ended = jobfolder.read_json(self.folder / jobfolder.ENDED)
+        ended = read_json(self.folder / ENDED)
         if ended.get("signal") == signal.SIGKILL:
             return (
                 f"Its process was killed by signal 9 {when}, most likely because memory ran out: "
@@ -152,12 +163,12 @@ class Run:
     @cached_property
     def queue(self) -> dict[str, Any]:
         """`priority, position, queued_at`: its place among the runs that wait."""
-        return jobfolder.read_json(self.folder / "queue.json")
+        return read_json(self.folder / "queue.json")
 
     @cached_property
     def origin(self) -> dict[str, Any]:
         """`parent` and `how` (continued, cloned) of a run made from another one; else empty."""
-        return jobfolder.read_json(self.folder / "origin.json")
+        return read_json(self.folder / "origin.json")
 
     @property
     def plan(self) -> str:
@@ -167,10 +178,10 @@ class Run:
     @property
     def stop_by(self) -> float | None:
         """While it is asked to stop: when it is ended by force, in seconds since 1970."""
-        request = jobfolder.stop_request(self.folder)
+        request = stop_request(self.folder)
         if not request:
             return None
-        return float(request["at"]) + float(request.get("within_s", jobfolder.STOP_WITHIN_S))
+        return float(request["at"]) + float(request.get("within_s", STOP_WITHIN_S))
 
     @cached_property
     def history(self) -> pd.DataFrame:
@@ -201,7 +212,7 @@ class Run:
     @cached_property
     def environment(self) -> dict[str, Any]:
         """Versions, device, precision, threads; empty before the run started."""
-        return jobfolder.read_json(self.folder / "environment.json")
+        return read_json(self.folder / "environment.json")
 
     @property
     def weights(self) -> Path:
@@ -236,7 +247,7 @@ class Run:
     def leak(self) -> str:
         """What training knew of the test clips, in a few words; empty where nothing."""
         said = []
-        audit = jobfolder.read_json(self.folder / "audit.json")
+        audit = read_json(self.folder / "audit.json")
         if audit.get("refused"):
             n = int(audit.get("n_crossing_test_clips") or audit.get("n_crossing_clips") or 0)
             said.append(f"{n} clip{'s' if n != 1 else ''} shared with training")
@@ -263,7 +274,7 @@ class Run:
     def log(self, last_bytes: int = 20_000) -> str:
         """The end of the log."""
         try:
-            with open(self.folder / jobfolder.LOG, "rb") as stream:
+            with open(self.folder / LOG, "rb") as stream:
                 stream.seek(0, os.SEEK_END)
                 stream.seek(max(0, stream.tell() - last_bytes))
                 text = stream.read().decode("utf-8", errors="replace")
@@ -321,24 +332,24 @@ def create_held(
     hidden = store / f".new-{run_id}"
     try:
         hidden.mkdir(parents=True)
-        jobfolder.write_json(hidden / "config.json", config.model_dump())
-        jobfolder.write_json(
+        write_json(hidden / "config.json", config.model_dump())
+        write_json(
             hidden / "queue.json",
             {"priority": priority, "position": time.time(), "queued_at": time.time()},
         )
         if origin:
-            jobfolder.write_json(hidden / "origin.json", dict(origin))
+            write_json(hidden / "origin.json", dict(origin))
         for file in files:
             with contextlib.suppress(FileNotFoundError):
                 shutil.copyfile(file, hidden / file.name)
-        jobfolder.Status(hidden).move("queued")
-        lock = jobfolder.take_lock(hidden / jobfolder.LOCK)
+        Status(hidden).move("queued")
+        lock = take_lock(hidden / LOCK)
         if lock is None:
             raise GenrecoreError(f"The store {store} does not support file locks.")
         hidden.rename(store / run_id)
     except OSError as error:
         raise GenrecoreError(
-            f"The store {store} cannot take a new run: {jobfolder.in_words(error)}"
+            f"The store {store} cannot take a new run: {describe(error)}"
         ) from None
     return Run(store / run_id), lock
 

@@ -7,15 +7,15 @@ import os
 from pathlib import Path
 from typing import Any
 
-from genrecore.errors import GenrecoreError
-from genrecore.store import jobfolder
+from genrecore.errors import GenrecoreError, describe
+from genrecore.store.files import read_json
 
 FILE = "settings.json"
 
 
 def read(store: Path) -> dict[str, Any]:
     """What is set; empty where nothing is."""
-    return jobfolder.read_json(store / FILE)
+    return read_json(store / FILE)
 
 
 def change(store: Path, what: str, **values: Any) -> None:
@@ -39,4 +39,4 @@ def change(store: Path, what: str, **values: Any) -> None:
             json.dump(known, stream, indent=1)
         os.replace(hidden, path)
     except OSError as error:
-        raise GenrecoreError(f"{what} cannot be kept: {jobfolder.in_words(error)}") from None
+        raise GenrecoreError(f"{what} cannot be kept: {describe(error)}") from None

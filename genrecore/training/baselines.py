@@ -25,8 +25,8 @@ from genrecore.config.run import RunConfig
 from genrecore.errors import GenrecoreError
 from genrecore.models import MODELS
 from genrecore.models.fitted import Fitted
-from genrecore.store.jobfolder import Status
 from genrecore.store.progress import Report
+from genrecore.store.status import Status
 from genrecore.training.classifier import Classifier
 from genrecore.training.epochs import Clips, tables
 from genrecore.training.examples import Examples

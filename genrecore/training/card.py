@@ -17,13 +17,12 @@ import torch
 
 from genrecore.config import run as configuration
 from genrecore.config.run import RunConfig
-from genrecore.errors import GenrecoreError, UsageError
+from genrecore.errors import GenrecoreError, UsageError, describe
 from genrecore.models import MODELS, anatomy
 from genrecore.models.anatomy import Anatomy, Layer
 from genrecore.models.registered import Published
 from genrecore.reporting.feature_charts import spaced
 from genrecore.store.caches import size
-from genrecore.store.jobfolder import in_words
 from genrecore.training import classifier
 from genrecore.training.model_inputs import (
     CLIP_S,
@@ -310,7 +309,7 @@ def _anatomy(name: str, options: str, shape: Any, kind: str, n_outputs: int) -> 
         raise UsageError(str(error)) from None
     except (RuntimeError, ValueError) as error:
         raise UsageError(
-            f"The model {name} cannot take an input of {shape}: {in_words(error)}"
+            f"The model {name} cannot take an input of {shape}: {describe(error)}"
         ) from None
 
 

@@ -26,12 +26,11 @@ from genrecore.data import splits as split_schemes
 from genrecore.data.datasets import DATASETS
 from genrecore.data.datasets.known import with_known_folder
 from genrecore.data.splits import SPLITS
-from genrecore.errors import GenrecoreError, UsageError
+from genrecore.errors import GenrecoreError, UsageError, describe
 from genrecore.features import FEATURES, STANDARDISERS
 from genrecore.models import MODELS
 from genrecore.models import fitted as estimators
 from genrecore.models.fitted import Fitted
-from genrecore.store.jobfolder import in_words
 
 Features = Tensor | tuple[Tensor, ...]
 """What a front end makes: (batch, …), or a pair of them."""
@@ -264,7 +263,7 @@ def _try(config: RunConfig) -> None:
                 "take a batch size of 2 or more."
             ) from None
         raise UsageError(
-            f"The model {name} cannot take the input that these settings make: {in_words(error)}"
+            f"The model {name} cannot take the input that these settings make: {describe(error)}"
         ) from None
 
 
@@ -448,5 +447,5 @@ def _fill(classifier: Classifier, tensors: Mapping[str, Tensor], path: Path) -> 
     except RuntimeError as error:
         raise GenrecoreError(
             f"The weights in {path} do not belong to the model {classifier.config.model.name}: "
-            f"{in_words(error)}"
+            f"{describe(error)}"
         ) from None

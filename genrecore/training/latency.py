@@ -20,7 +20,7 @@ from genrecore.data.corpus import segment_starts
 from genrecore.errors import UsageError
 from genrecore.features import FEATURES
 from genrecore.models import MODELS
-from genrecore.store import jobfolder
+from genrecore.store.files import cache_dir, read_json, write_json
 from genrecore.store.progress import Report, silent
 from genrecore.training import card as cards
 from genrecore.training import classifier, hardware
@@ -135,7 +135,7 @@ def newest(name: str, config: RunConfig | None = None) -> Latency | None:
     Raises:
         UsageError: As `cards.card`.
     """
-    stored = jobfolder.read_json(_place(cards.card(name, config)))
+    stored = read_json(_place(cards.card(name, config)))
     try:
         return Latency(**stored)
     except TypeError:  # nothing yet, or of another version
@@ -193,7 +193,7 @@ def in_ms(milliseconds: float) -> str:
 def _keep(card: cards.Card, found: Latency) -> None:
     place = _place(card)
     place.parent.mkdir(parents=True, exist_ok=True)
-    jobfolder.write_json(place, dataclasses.asdict(found))
+    write_json(place, dataclasses.asdict(found))
 
 
 def _place(card: cards.Card) -> Path:
@@ -209,4 +209,4 @@ def _place(card: cards.Card) -> Path:
         [platform.node(), torch.__version__],
     ]
     digest = hashlib.sha256(json.dumps(what).encode()).hexdigest()[:16]
-    return jobfolder.cache_dir() / "answers" / f"latency-{card.name}-{digest}.json"
+    return cache_dir() / "answers" / f"latency-{card.name}-{digest}.json"

@@ -17,11 +17,12 @@ import torch
 
 from genrecore.data import prepare as preparation
 from genrecore.data.corpus import Corpus
-from genrecore.errors import GenrecoreError
-from genrecore.store import jobfolder
-from genrecore.store.jobfolder import Status, in_words
+from genrecore.errors import GenrecoreError, describe
+from genrecore.store.files import write_bytes, write_json
+from genrecore.store.processes import identity
 from genrecore.store.progress import Ended, Report, Stopped, silent
 from genrecore.store.run import Run
+from genrecore.store.status import LOG, STOP, Status, ask_to_stop, stop_asked, stop_request
 from genrecore.training import baselines, embedding, hardware
 from genrecore.training import classifier as classifiers
 from genrecore.training.baselines import Baseline
@@ -59,10 +60,10 @@ def execute(run: Run, show: Report = silent, team: Team | None = None) -> str:
         now = time.monotonic()
         if now - asked_at > _ASK_EVERY_S:
             asked_at = now
-            if jobfolder.stop_asked(run.folder):
-                if phase != "Testing" or not jobfolder.stop_request(run.folder).get("keep_best"):
+            if stop_asked(run.folder):
+                if phase != "Testing" or not stop_request(run.folder).get("keep_best"):
                     raise Stopped
-                (run.folder / jobfolder.STOP).unlink(missing_ok=True)  # just what is being done
+                (run.folder / STOP).unlink(missing_ok=True)  # just what is being done
 
     with _signals_ask_to_stop(run):
         try:
@@ -76,20 +77,20 @@ def execute(run: Run, show: Report = silent, team: Team | None = None) -> str:
         except BaseException as error:
             _say(run, traceback.format_exc())
             (run.folder / _RESERVE).unlink(missing_ok=True)
-            _end(run, status, "failed", in_words(error), traceback=traceback.format_exc())
+            _end(run, status, "failed", describe(error), traceback=traceback.format_exc())
             if not isinstance(error, Exception):
                 raise
         finally:
             with contextlib.suppress(OSError):
                 (run.folder / _RESERVE).unlink(missing_ok=True)
-                (run.folder / jobfolder.STOP).unlink(missing_ok=True)
+                (run.folder / STOP).unlink(missing_ok=True)
     return str(status.values["state"])
 
 
 def _work(run: Run, status: Status, report: Report, team: Team) -> None:
     config = run.config
     started = status.values.get("started_at") or time.time()
-    status.move("preparing", started_at=started, phase="Starting", **jobfolder.identity())
+    status.move("preparing", started_at=started, phase="Starting", **identity())
     resume = team.told(_resume_state(run))
     if resume:
         torch.set_num_threads(resume["n_threads"])
@@ -99,13 +100,13 @@ def _work(run: Run, status: Status, report: Report, team: Team) -> None:
     classical = classifiers.is_classical(config)
     if classical:
         chosen = baselines.suited(chosen)
-    jobfolder.write_json(run.folder / "environment.json", environment(chosen))
+    write_json(run.folder / "environment.json", environment(chosen))
     _say(run, f"Device: {chosen.name}. Precision: {chosen.reason}")
 
     prepared = preparation.with_split(preparation.decode(config, report), config)
-    jobfolder.write_bytes(run.folder / "clips.parquet", prepared.clips.to_parquet(index=False))
+    write_bytes(run.folder / "clips.parquet", prepared.clips.to_parquet(index=False))
     verdict = preparation.audited(prepared, report)
-    jobfolder.write_json(run.folder / "audit.json", verdict.as_dict())
+    write_json(run.folder / "audit.json", verdict.as_dict())
     if verdict.refused and not config.allow_leaks:
         raise GenrecoreError(
             f"{verdict.reason} Choose a split that keeps them apart, or allow leaks: the run is "
@@ -161,7 +162,7 @@ def _work(run: Run, status: Status, report: Report, team: Team) -> None:
     classifiers.save(classifier, run.folder / classifiers.file_of(config))
     # Predictions last: a run that has them has everything else.
     for table, name in ((segments, "segments.parquet"), (predictions, "predictions.parquet")):
-        jobfolder.write_bytes(run.folder / name, table.to_parquet(index=False))
+        write_bytes(run.folder / name, table.to_parquet(index=False))
     if team.leads:
         _keep_embedding(run, status, report, classifier, examples, prepared.corpus)
     _end(run, status, "done", early)
@@ -187,7 +188,7 @@ def _keep_embedding(
     except Stopped:
         _say(run, "Asked to stop: where its clips lie is not known yet.")
     except Exception as error:
-        _say(run, f"Where its clips lie is not known: {in_words(error)}")
+        _say(run, f"Where its clips lie is not known: {describe(error)}")
 
 
 def _fitted(run: Run, trainer: Trainer | Baseline, team: Team) -> str:
@@ -197,17 +198,17 @@ def _fitted(run: Run, trainer: Trainer | Baseline, team: Team) -> str:
     except Ended:
         raise
     except Stopped:
-        keep = team.told(bool(jobfolder.stop_request(run.folder).get("keep_best")))
+        keep = team.told(bool(stop_request(run.folder).get("keep_best")))
         if not keep or not isinstance(trainer, Trainer) or not trainer.best:
             raise
         if team.leads:
-            (run.folder / jobfolder.STOP).unlink(missing_ok=True)
+            (run.folder / STOP).unlink(missing_ok=True)
         return f"stopped early after epoch {trainer.epoch}, as asked; its best epoch was tested"
 
 
 def _stop(run: Run, status: Status) -> None:
     """Says why a run stopped, or has it wait for the queue to go on."""
-    request = jobfolder.stop_request(run.folder)
+    request = stop_request(run.folder)
     if request.get("requeue"):
         with contextlib.suppress(OSError):
             status.move("queued", "paused with the queue", starts=0, time_left_s=None)
@@ -256,9 +257,9 @@ def _signals_ask_to_stop(run: Run) -> Iterator[None]:
 
     def ask(number: int, _frame: Any) -> None:
         signal.signal(number, signal.SIG_DFL)  # the next one is final
-        if jobfolder.stop_asked(run.folder):
+        if stop_asked(run.folder):
             raise Ended
-        jobfolder.ask_to_stop(run.folder)
+        ask_to_stop(run.folder)
 
     with contextlib.suppress(ValueError):  # only the main thread may
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -293,6 +294,6 @@ def environment(chosen: Hardware) -> dict[str, Any]:
 def _say(run: Run, text: str) -> None:
     with (
         contextlib.suppress(OSError),  # a full disk must not end the run from its log
-        open(run.folder / jobfolder.LOG, "a", encoding="utf-8") as log,
+        open(run.folder / LOG, "a", encoding="utf-8") as log,
     ):
         log.write(f"{time.strftime('%H:%M:%S')} {text}\n")

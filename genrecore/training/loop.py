@@ -23,8 +23,9 @@ from torch import Tensor, nn
 
 from genrecore.config.run import RunConfig
 from genrecore.errors import GenrecoreError
-from genrecore.store.jobfolder import Status, write_bytes
+from genrecore.store.files import write_bytes
 from genrecore.store.progress import Ended, Report, Stopped
+from genrecore.store.status import Status
 from genrecore.training import checkpoint, heads, memory
 from genrecore.training import classifier as classifiers
 from genrecore.training.batches import Feed

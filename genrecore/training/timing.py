@@ -15,11 +15,11 @@ from torch import Tensor
 
 from genrecore.augment import AUGMENTATIONS, Chain
 from genrecore.config.run import RunConfig
-from genrecore.errors import GenrecoreError, UsageError
+from genrecore.errors import GenrecoreError, UsageError, describe
 from genrecore.experiments import estimates
 from genrecore.experiments.estimates import StepTimes
 from genrecore.features import FEATURES
-from genrecore.store import jobfolder
+from genrecore.store.files import write_json
 from genrecore.store.progress import Report, silent
 from genrecore.training import classifier, hardware
 from genrecore.training import optimisation as recipe
@@ -67,9 +67,7 @@ def measure(config: RunConfig, report: Report = silent) -> StepTimes:
         step = _step(made, config, _repeated(features, size), draw, chosen)
         train_s = _median_s(step, chosen) / size
     except (RuntimeError, MemoryError) as error:
-        raise GenrecoreError(
-            f"The model {name} cannot be measured: {jobfolder.in_words(error)}"
-        ) from None
+        raise GenrecoreError(f"The model {name} cannot be measured: {describe(error)}") from None
     changes_waves = bool(Chain(config.augment, "wave", config.audio.sample_rate_hz))
     random = config.segments.excerpts == "random"
     found = StepTimes(
@@ -83,7 +81,7 @@ def measure(config: RunConfig, report: Report = silent) -> StepTimes:
     )
     place = estimates.place(config)
     place.parent.mkdir(parents=True, exist_ok=True)
-    jobfolder.write_json(place, dataclasses.asdict(found))
+    write_json(place, dataclasses.asdict(found))
     return found
 
 

@@ -19,7 +19,7 @@ from genrecore.data import corpus, datasets, splits
 from genrecore.data.audit import KINDS, SEVERITIES, Audit, audit, identical
 from genrecore.data.clips import clip_table
 from genrecore.data.datasets import synthesis
-from genrecore.store import jobfolder
+from genrecore.store.files import cache_dir
 from genrecore.store.progress import Stopped
 
 RATE_HZ = 22_050
@@ -196,7 +196,7 @@ def test_an_interrupted_audit_goes_on_and_a_damaged_cache_is_measured_again(
     with pytest.raises(Stopped):
         audit(clips, made, stop)
     whole = audit(clips, made)
-    (piece,) = (jobfolder.cache_dir() / "fingerprints" / made.key).glob("*.npz")
+    (piece,) = (cache_dir() / "fingerprints" / made.key).glob("*.npz")
     piece.write_bytes(piece.read_bytes()[:999])
     pd.testing.assert_frame_equal(audit(clips, made).findings, whole.findings)
     assert piece.stat().st_size > 999

@@ -15,7 +15,7 @@ from test_archives import zipped
 
 from genrecore.data import download
 from genrecore.errors import GenrecoreError
-from genrecore.store import jobfolder
+from genrecore.store.locks import held
 from genrecore.store.progress import Stopped
 
 CONTENT = random.Random(7).randbytes(700_003)
@@ -276,7 +276,7 @@ def test_only_http_addresses_are_fetched(tmp_path: Path) -> None:
 
 
 def test_two_processes_do_not_fetch_the_same_file(server: Server, tmp_path: Path) -> None:
-    with jobfolder.held(tmp_path / ".f.lock") as mine:
+    with held(tmp_path / ".f.lock") as mine:
         assert mine
         refused(server, tmp_path / "f", "Another process")
     fetch(server, tmp_path / "f")

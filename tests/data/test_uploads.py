@@ -16,7 +16,7 @@ from commands import command
 
 from genrecore.data import datasets, uploads
 from genrecore.errors import GenrecoreError
-from genrecore.store import jobfolder
+from genrecore.store.locks import is_locked
 from genrecore.store.progress import Stopped
 
 
@@ -156,4 +156,4 @@ def test_two_at_once_make_one(tmp_path: Path, store: Path) -> None:
     folders = {process.communicate(timeout=60)[0].strip() for process in both}
     assert folders == {str(store / name) for name in left(store)}
     assert len(folders) == 1
-    assert not jobfolder.is_locked(store / f"{left(store)[0]}.lock")
+    assert not is_locked(store / f"{left(store)[0]}.lock")

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from genrecore.evaluation import calibration, metrics
 from genrecore.evaluation.calibration import Calibration, fit, of, of_predictions, tempered
-from genrecore.store import jobfolder
+from genrecore.store.files import read_json
 from genrecore.store.run import Run
 
 
@@ -141,7 +141,7 @@ def test_it_is_kept_beside_the_run_and_follows_the_predictions(tmp_path: Path) -
     assert "no stored predictions" in of(run).note
     predictions(labels, proba).to_parquet(tmp_path / "predictions.parquet")
     made = of(Run(tmp_path))
-    kept = jobfolder.read_json(tmp_path / "calibration.json")
+    kept = read_json(tmp_path / "calibration.json")
     assert kept["calibration"]["temperature"] == made.temperature
     assert of(Run(tmp_path)) == made
     predictions(labels[:20], proba[:20]).to_parquet(tmp_path / "predictions.parquet")

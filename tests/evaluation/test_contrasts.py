@@ -15,7 +15,7 @@ from genrecore.config.run import RunConfig, with_values
 from genrecore.errors import GenrecoreError
 from genrecore.evaluation import comparison, costs
 from genrecore.evaluation import differences as contrasts
-from genrecore.store import jobfolder
+from genrecore.store.files import write_json
 from genrecore.store.run import Run
 
 
@@ -88,7 +88,7 @@ def test_what_was_not_measured_has_no_cost(store: Path) -> None:
     assert costs.missing(sides) == [run]
     (row,) = costs.table(sides).to_dict("records")
     assert (row["title"], row["n_parameters"]) == ("title", 40_000)
-    jobfolder.write_json(
+    write_json(
         run.folder / costs.FILE, {"n_multiply_adds": 7, "latency": {"median_ms": 3.5,
                                   "machine": "here", "device": "CPU"}},
     )  # fmt: skip

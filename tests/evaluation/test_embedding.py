@@ -23,8 +23,9 @@ from genrecore.evaluation import projection
 from genrecore.evaluation.embedding import Embedding
 from genrecore.inference import loaded as inference
 from genrecore.models import MODELS
-from genrecore.store import caches, jobfolder
+from genrecore.store import caches
 from genrecore.store import run as runs
+from genrecore.store.status import STOP, ask_to_stop
 from genrecore.training import embedding, lifecycle
 
 Tiny = Callable[..., RunConfig]
@@ -190,7 +191,7 @@ def test_a_stop_after_the_test_leaves_a_finished_run(store: Path, tiny: Tiny) ->
 
     def stop(phase: str, done: int, total: int) -> None:
         if (run.folder / "predictions.parquet").exists():
-            jobfolder.ask_to_stop(run.folder)
+            ask_to_stop(run.folder)
             time.sleep(0.03)  # requests are looked for every 0.02 s
 
     try:
@@ -199,7 +200,7 @@ def test_a_stop_after_the_test_leaves_a_finished_run(store: Path, tiny: Tiny) ->
         os.close(lock)
     finished = runs.Run(run.folder)
     assert finished.predictions is not None
-    assert not (run.folder / jobfolder.STOP).exists()
+    assert not (run.folder / STOP).exists()
     assert embedding_store.read(finished) is None
     assert "where its clips lie is not known yet" in finished.log()
 

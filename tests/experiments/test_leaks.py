@@ -14,7 +14,7 @@ from genrecore.errors import GenrecoreError
 from genrecore.evaluation import comparison
 from genrecore.experiments import leaks as leaklab
 from genrecore.jobs import actions as jobs
-from genrecore.store import jobfolder
+from genrecore.store.files import read_json
 from genrecore.training import classifier
 
 Tiny = Callable[..., RunConfig]
@@ -32,7 +32,7 @@ def test_a_run_on_a_leaky_split_is_marked_everywhere(store: Path, tiny: Tiny) ->
     leaky = trained(tiny(split="stratified", split__n_folds=3, allow_leaks=True), store)
     clean = trained(tiny(split__n_folds=3), store)
     assert leaky.state == "done", leaky.reason
-    audit = Audit.from_dict(jobfolder.read_json(leaky.folder / "audit.json"))
+    audit = Audit.from_dict(read_json(leaky.folder / "audit.json"))
     assert audit.refused
     assert leaky.badge == f"Leak: {audit.n_crossing_test_clips} clips shared with training"
     assert clean.badge == ""

@@ -28,8 +28,8 @@ from genrecore.experiments.papers import Found, Music, findings, report
 from genrecore.experiments.papers.findings import Ours
 from genrecore.jobs import actions as jobs
 from genrecore.jobs import queue as queueing
-from genrecore.store import jobfolder
 from genrecore.store import run as runs
+from genrecore.store.files import write_json
 from genrecore.store.run import Run
 
 pytestmark = pytest.mark.xdist_group("papers")
@@ -155,7 +155,7 @@ def test_a_choice_looks_at_test_clips_only_where_the_study_did(
                 rows.append(row.to_dict() | {f"p_{g}": float(g == said) for g in genres})
         pd.DataFrame(rows).to_parquet(folder / "predictions.parquet")
         some.clips.to_parquet(folder / "clips.parquet")
-        jobfolder.write_json(folder / "config.json", some.config.model_dump())
+        write_json(folder / "config.json", some.config.model_dump())
         return Run(folder)
 
     made = {"mlp_1e-5": run_of(4, 1), "mlp_3e-5": run_of(2, 4)}

@@ -25,8 +25,8 @@ from genrecore.experiments.draft import draft
 from genrecore.experiments.plan import Plan
 from genrecore.experiments.presets import PLANS
 from genrecore.jobs import actions as jobs
-from genrecore.store import jobfolder
 from genrecore.store import run as runs
+from genrecore.store.locks import LOCK, take_lock
 from genrecore.store.run import Run
 from genrecore.training import lifecycle
 from genrecore.training import timing as step_times
@@ -50,7 +50,7 @@ def earlier(tmp_path_factory: pytest.TempPathFactory) -> Run:
 
 def carry_out(run: Run) -> Run:
     """A queued run carried out in this process."""
-    lock = jobfolder.take_lock(run.folder / jobfolder.LOCK)
+    lock = take_lock(run.folder / LOCK)
     assert lock is not None
     lifecycle.execute(run)
     os.close(lock)

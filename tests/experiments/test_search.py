@@ -27,9 +27,10 @@ from genrecore.experiments.search import _Driver
 from genrecore.experiments.search_ranges import Range, Way, check, read_range
 from genrecore.jobs import actions as jobs
 from genrecore.jobs import slots
-from genrecore.store import jobfolder
 from genrecore.store import run as runs
+from genrecore.store.locks import LOCK, held, take_lock
 from genrecore.store.run import Run
+from genrecore.store.status import ask_to_stop
 from genrecore.training import lifecycle
 
 pytestmark = pytest.mark.xdist_group("search")
@@ -40,7 +41,7 @@ BASE = with_values(RunConfig(), TINY)
 
 def carry_out(run: Run, at_every_epoch: Callable[[], object] = lambda: None) -> Run:
     """A queued run carried out in this process; the driver may look whenever an epoch is over."""
-    lock = jobfolder.take_lock(run.folder / jobfolder.LOCK)
+    lock = take_lock(run.folder / LOCK)
     assert lock is not None
     seen = 0
 
@@ -271,7 +272,7 @@ def test_only_one_drives_a_search_and_a_stopped_one_asks_for_nothing_more(
     nobody_starts: Path,
 ) -> None:
     plan = searching.create(BASE, {"model.width": [3, 4]}, Way("random", n_trials=5))
-    with jobfolder.held(plan.folder / jobfolder.LOCK), pytest.raises(GenrecoreError, match="work"):
+    with held(plan.folder / LOCK), pytest.raises(GenrecoreError, match="work"):
         searching.drive(plan)
     driver = _Driver(plan)
     driver.look()
@@ -291,7 +292,7 @@ def test_a_run_that_was_queued_while_the_search_was_stopped_is_taken_back(
     plan = searching.create(BASE, {"model.width": [3, 4]}, Way("random", n_trials=5))
     driver = _Driver(plan)
     driver.look()
-    jobfolder.ask_to_stop(plan.folder)  # after the driver had looked whether it was
+    ask_to_stop(plan.folder)  # after the driver had looked whether it was
     driver.look()
     assert not driver.look()
     (run,) = runs.all_runs(nobody_starts)

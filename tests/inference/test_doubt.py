@@ -31,7 +31,7 @@ from genrecore.inference.doubter import Doubter, prepare
 from genrecore.inference.ensemble import Panel
 from genrecore.inference.loaded import LoadedRun
 from genrecore.inference.service import Limits
-from genrecore.store import jobfolder
+from genrecore.store.files import cache_dir, read_json, write_json
 from genrecore.store.run import Run
 from genrecore.training import classifier, embedding
 
@@ -223,7 +223,7 @@ def test_a_finished_run_knows_its_clips_until_that_is_cleared_away(
     hiss = _told(doubter, asked, _wav(noises(1)[0]))
     assert hiss[doubt.NOISE] == ()
 
-    everything = jobfolder.cache_dir()
+    everything = cache_dir()
     monkeypatch.setenv("GENRECORE_CACHE", str(tmp_path / "cache"))
     shutil.copytree(everything / "datasets", tmp_path / "cache" / "datasets")
     nothing = Doubter(asked.loaded)
@@ -295,9 +295,9 @@ def test_what_cannot_be_told_any_more_is_said_by_the_command(
 ) -> None:
     moved = tmp_path / "runs" / heard.run_id
     shutil.copytree(heard.folder, moved)
-    config = jobfolder.read_json(moved / "config.json")
+    config = read_json(moved / "config.json")
     config["dataset"] = {"name": "folder", "options": {"folder": str(tmp_path / "nowhere")}}
-    jobfolder.write_json(moved / "config.json", config)
+    write_json(moved / "config.json", config)
     monkeypatch.setenv("GENRECORE_RUNS", str(moved.parent))
     monkeypatch.setenv("GENRECORE_CACHE", str(tmp_path / "cache"))
     (tmp_path / "hiss.wav").write_bytes(_wav(noises(1)[0]))

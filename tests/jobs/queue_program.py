@@ -15,19 +15,22 @@ import time
 from pathlib import Path
 
 from genrecore.jobs import slots
-from genrecore.store import jobfolder
+from genrecore.store.files import write_text
+from genrecore.store.locks import take_lock
+from genrecore.store.processes import identity
+from genrecore.store.status import STOP, Status, stop_request
 
 
 def main() -> None:
     """Works in the folder, a step each 20 ms, for ten steps or as many as `steps` there says."""
     deaf, folder = "--deaf" in sys.argv, Path(sys.argv[-1])
     places = [folder.parent / f".only-slot-{k}" for k in range(slots.n_on_cpu(folder.parent))]
-    held = (jobfolder.take_lock(path, patience_s=0.0) for path in places)
+    held = (take_lock(path, patience_s=0.0) for path in places)
     alone = [
-        jobfolder.take_lock(folder / ".only", patience_s=0.0),
+        take_lock(folder / ".only", patience_s=0.0),
         next((one for one in held if one is not None), None),
     ]
-    status = jobfolder.Status(folder)
+    status = Status(folder)
     if None in alone or status.values["state"] != "starting":
         (folder / "twice").write_text(f"{alone} {status.values}")
         return
@@ -35,7 +38,7 @@ def main() -> None:
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
     with open(folder / "begun", "a") as begun:
         begun.write(f"{time.time()}\n")
-    status.move("running", **jobfolder.identity())
+    status.move("running", **identity())
     done = folder / "done-steps"
     n_done = int(done.read_text()) if done.exists() else 0
     steps = folder / "steps"
@@ -43,12 +46,12 @@ def main() -> None:
     while n_done < n_steps:
         time.sleep(0.02)
         n_done += 1
-        jobfolder.write_text(done, str(n_done))
+        write_text(done, str(n_done))
         status.beat(epoch=n_done)
-        request = {} if deaf else jobfolder.stop_request(folder)
+        request = {} if deaf else stop_request(folder)
         if request:
             status.move("queued" if request.get("requeue") else "stopped", "asked", starts=0)
-            (folder / jobfolder.STOP).unlink(missing_ok=True)
+            (folder / STOP).unlink(missing_ok=True)
             return
     status.move("done", finished_at=time.time())
 

@@ -13,9 +13,11 @@ from conftest import trained
 from genrecore.config import run as configuration
 from genrecore.config.run import RunConfig
 from genrecore.jobs.advice import advice
-from genrecore.store import jobfolder
 from genrecore.store import run as runs
+from genrecore.store.files import write_json
+from genrecore.store.processes import ENDED
 from genrecore.store.run import Run
+from genrecore.store.status import Status
 from genrecore.training import memory
 from genrecore.training.hardware import Hardware
 
@@ -26,8 +28,8 @@ CPU = Hardware("cpu", "bfloat16", True, "", "a processor", 1)
 def ended(config: RunConfig, store: Path, reason: str, precision: str = "bfloat16") -> Run:
     """A run that failed for this reason, in this precision."""
     run = runs.create(config, store)
-    jobfolder.Status(run.folder).move("failed", reason, finished_at=time.time(), n_parameters=99)
-    jobfolder.write_json(run.folder / "environment.json", {"precision": precision})
+    Status(run.folder).move("failed", reason, finished_at=time.time(), n_parameters=99)
+    write_json(run.folder / "environment.json", {"precision": precision})
     return Run(run.folder)
 
 
@@ -96,13 +98,13 @@ def test_a_run_killed_by_the_kernel_gets_a_smaller_batch_and_one_lost_otherwise_
     tiny: Tiny, store: Path
 ) -> None:
     run = runs.create(tiny(training__batch_size=32), store)
-    jobfolder.Status(run.folder).move("running", n_parameters=99)
-    jobfolder.write_json(run.folder / "environment.json", {"precision": "bfloat16"})
+    Status(run.folder).move("running", n_parameters=99)
+    write_json(run.folder / "environment.json", {"precision": "bfloat16"})
     assert Run(run.folder).state == "lost"
     assert advice(Run(run.folder)) == []
-    jobfolder.write_json(run.folder / jobfolder.ENDED, {"signal": 15})
+    write_json(run.folder / ENDED, {"signal": 15})
     assert advice(Run(run.folder)) == []
-    jobfolder.write_json(run.folder / jobfolder.ENDED, {"signal": 9})
+    write_json(run.folder / ENDED, {"signal": 9})
     assert [dict(one.changes) for one in advice(Run(run.folder))] == [{"training.batch_size": 16}]
 
 
@@ -126,7 +128,7 @@ def test_genres_without_clips_are_left_out_beside_those_already_left_out(
 @pytest.mark.parametrize("state", ["done", "stopped", "queued"])
 def test_a_run_that_did_not_fail_needs_no_advice(state: str, tiny: Tiny, store: Path) -> None:
     run = runs.create(tiny(), store)
-    jobfolder.Status(run.folder).move(state, "MemoryError")
+    Status(run.folder).move(state, "MemoryError")
     assert advice(Run(run.folder)) == []
 
 
@@ -134,7 +136,7 @@ def test_nothing_is_advised_where_nothing_is_known(tiny: Tiny, store: Path) -> N
     assert advice(ended(tiny(), store, "KeyError: 'strange'")) == []
     run, lock = runs.create_held(tiny(), store)
     os.close(lock)
-    jobfolder.Status(run.folder).move("failed", "MemoryError")
+    Status(run.folder).move("failed", "MemoryError")
     (run.folder / "config.json").write_text("{}x")
     assert advice(Run(run.folder)) == []
 

@@ -18,9 +18,11 @@ from conftest import wait_for
 from genrecore.config.run import RunConfig
 from genrecore.errors import UsageError
 from genrecore.jobs import alerts
-from genrecore.store import jobfolder, settings
 from genrecore.store import run as runs
+from genrecore.store import settings
+from genrecore.store.files import read_json, write_json
 from genrecore.store.run import Run
+from genrecore.store.status import STATUS, Status
 
 Tiny = Callable[..., RunConfig]
 
@@ -75,7 +77,7 @@ def live(tiny: Tiny, store: Path) -> Iterator[Callable[..., Run]]:
         held.append(lock)
         rows = [{"epoch": k, "train_loss": loss} for k, loss in enumerate(losses, 1)]
         (run.folder / "history.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
-        jobfolder.Status(run.folder).move(
+        Status(run.folder).move(
             "running",
             epoch=len(losses),
             n_epochs=epochs,
@@ -131,7 +133,7 @@ def test_a_loss_that_is_no_number_says_since_when(live: Callable[..., Run]) -> N
 def test_ends_are_told_with_their_reason(tiny: Tiny, store: Path) -> None:
     run = runs.create(tiny(), store)
     assert kinds(Run(run.folder)) == []  # queued
-    status = jobfolder.Status(run.folder)
+    status = Status(run.folder)
     status.move("running")
     assert kinds(Run(run.folder)) == ["lost"]  # nobody holds its lock
     status.move("failed", "The loss became nan in epoch 1.", finished_at=1e9)
@@ -153,7 +155,7 @@ def test_each_alert_is_posted_once_over_looks_of_several_processes(
 ) -> None:
     alerts.set_webhook(receiver.url, store)
     run = runs.create(tiny(), store)
-    status = jobfolder.Status(run.folder)
+    status = Status(run.folder)
     now = time.time()
     status.move("failed", "No such file (/home/me/my data/x.wav).", finished_at=now, epoch=3)
     for _ in range(3):
@@ -176,14 +178,14 @@ def test_what_happened_long_ago_or_without_a_webhook_is_not_posted(
     tiny: Tiny, store: Path, receiver: Receiver
 ) -> None:
     run = runs.create(tiny(), store)
-    jobfolder.Status(run.folder).move("done", "", finished_at=time.time() - 7200)
+    Status(run.folder).move("done", "", finished_at=time.time() - 7200)
     alerts.look(Run(run.folder))
     assert not (run.folder / alerts.SENT).exists()
     alerts.set_webhook(receiver.url, store)
     alerts.look(Run(run.folder))
-    assert jobfolder.read_json(run.folder / alerts.SENT)["sent"]
+    assert read_json(run.folder / alerts.SENT)["sent"]
     fresh = runs.create(tiny(), store)
-    jobfolder.Status(fresh.folder).move("done", "", finished_at=time.time())
+    Status(fresh.folder).move("done", "", finished_at=time.time())
     alerts.look(Run(fresh.folder))
     wait_for(lambda: receiver.got)
     assert [post["run"] for post in receiver.got] == [fresh.run_id]
@@ -215,14 +217,14 @@ def test_an_alert_goes_to_no_other_address_than_the_one_that_was_set(
 def test_looking_at_a_run_never_raises(tiny: Tiny, store: Path) -> None:
     alerts.set_webhook("http://127.0.0.1:1/", store)
     run = runs.create(tiny(), store)
-    (run.folder / jobfolder.STATUS).unlink()
+    (run.folder / STATUS).unlink()
     alerts.look(Run(run.folder))
     (store / settings.FILE).write_text("no json")
     alerts.look(Run(run.folder))
 
 
 def test_the_webhook_is_kept_beside_other_settings_for_its_owner_alone(store: Path) -> None:
-    jobfolder.write_json(store / settings.FILE, {"token": "abc"})
+    write_json(store / settings.FILE, {"token": "abc"})
     alerts.set_webhook("https://example.org/x", store)
     assert alerts.webhook(store) == "https://example.org/x"
     path = store / settings.FILE
@@ -242,7 +244,7 @@ def test_commands_set_try_and_forget_the_webhook_and_list_alerts(
     assert "s3cret" not in said
     assert [post["kind"] for post in receiver.got] == ["test"]
     run = runs.create(tiny(), store)
-    jobfolder.Status(run.folder).move("failed", "The disk is full.", finished_at=1e9)
+    Status(run.folder).move("failed", "The disk is full.", finished_at=1e9)
     listed = json.loads(command("runs", "alerts", "--json"))
     assert [(row["run"], row["kind"]) for row in listed] == [(run.run_id, "failed")]
     assert "The disk is full." in command("runs", "alerts", run.run_id)

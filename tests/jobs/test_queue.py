@@ -22,9 +22,12 @@ from genrecore.config.run import RunConfig
 from genrecore.errors import GenrecoreError, UsageError
 from genrecore.jobs import actions as jobs
 from genrecore.jobs import alerts, runner, slots
-from genrecore.store import jobfolder
 from genrecore.store import run as runs
+from genrecore.store.files import read_json, write_json
+from genrecore.store.locks import is_locked
+from genrecore.store.processes import LEADER, identity, living_processes
 from genrecore.store.run import Run
+from genrecore.store.status import STATUS
 
 Tiny = Callable[..., RunConfig]
 processes = pytest.mark.xdist_group("processes")  # one at a time: they share two cores
@@ -87,7 +90,7 @@ def test_runs_are_moved_in_the_order_in_which_they_start(store: Path, tiny: Tiny
 def test_places_run_out_and_are_dealt_anew(store: Path, tiny: Tiny) -> None:
     a, b, c = (runs.create(tiny(), store) for _ in range(3))
     for run, position in ((a, 1.0), (b, 1.0 + 2**-52), (c, 2.0)):
-        jobfolder.write_json(run.folder / "queue.json", {"priority": 3, "position": position})
+        write_json(run.folder / "queue.json", {"priority": 3, "position": position})
     jobs.move(Run(c.folder), "up")
     assert names(jobs.queued(store)) == names([a, c, b])
     assert [run.queue["priority"] for run in jobs.queued(store)] == [3, 3, 3]
@@ -98,7 +101,7 @@ def test_nothing_starts_while_the_queue_is_paused(quick: Callable[..., Run], sto
     assert jobs.paused(store)["at"] <= time.time()
     run = quick()
     jobs.ensure_runner(store)
-    assert not jobfolder.is_locked(store / jobs.RUNNER_LOCK)  # nobody waits in vain
+    assert not is_locked(store / jobs.RUNNER_LOCK)  # nobody waits in vain
     runner.work(store)  # and one that is there goes away
     assert Run(run.folder).state == "queued"
     jobs.unpause(store)
@@ -181,7 +184,7 @@ def test_a_killed_runner_is_replaced_and_living_runs_are_adopted(
     wait_for(lambda: is_running(first))
     for process in runners(store):
         process.kill()
-    wait_for(lambda: not jobfolder.is_locked(store / jobs.RUNNER_LOCK))
+    wait_for(lambda: not is_locked(store / jobs.RUNNER_LOCK))
     assert is_running(first)
     jobs.ensure_runner(store)  # as a page or a command does
     wait_for(lambda: set(states(store).values()) == {"done"})
@@ -204,17 +207,17 @@ def test_a_stranger_with_the_same_pid_is_never_ended(quick: Callable[..., Run]) 
     run = quick()
     stranger = subprocess.Popen(["sleep", "60"], start_new_session=True)
     try:
-        forged = jobfolder.identity(stranger.pid)
+        forged = identity(stranger.pid)
         wrong = forged | {"create_time": forged["create_time"] - 1}
         elsewhere = forged | {"host": "elsewhere"}
         for told in (wrong, elsewhere, forged | {"boot_id": "another"}):
-            for name in (jobfolder.LEADER, jobfolder.STATUS):
-                jobfolder.write_json(run.folder / name, told | {"state": "running"})
-            assert jobfolder.processes(run.folder) == []
+            for name in (LEADER, STATUS):
+                write_json(run.folder / name, told | {"state": "running"})
+            assert living_processes(run.folder) == []
             runner._signal(run, signal.SIGKILL)
         assert stranger.poll() is None
-        jobfolder.write_json(run.folder / jobfolder.LEADER, forged)
-        assert [one.pid for one in jobfolder.processes(run.folder)] == [stranger.pid]
+        write_json(run.folder / LEADER, forged)
+        assert [one.pid for one in living_processes(run.folder)] == [stranger.pid]
     finally:
         stranger.kill()
         stranger.wait()
@@ -229,11 +232,11 @@ def test_the_group_of_a_leader_that_is_gone_is_still_found(quick: Callable[..., 
     )  # fmt: skip
     assert leader.stdout is not None
     child = psutil.Process(int(leader.stdout.readline()))
-    jobfolder.write_json(run.folder / jobfolder.LEADER, jobfolder.identity(leader.pid))
-    assert {one.pid for one in jobfolder.processes(run.folder)} == {leader.pid, child.pid}
+    write_json(run.folder / LEADER, identity(leader.pid))
+    assert {one.pid for one in living_processes(run.folder)} == {leader.pid, child.pid}
     leader.kill()
     leader.wait()
-    assert {one.pid for one in jobfolder.processes(run.folder)} == {child.pid}
+    assert {one.pid for one in living_processes(run.folder)} == {child.pid}
     runner._signal(run, signal.SIGKILL)
     wait_for(lambda: not child.is_running() or child.status() == psutil.STATUS_ZOMBIE)
 
@@ -247,9 +250,7 @@ def test_a_stopped_process_stalls_and_runs_on(quick: Callable[..., Run], store: 
     process.suspend()
     status = Run(run.folder).status
     # Instead of waiting half a minute: what the heartbeat will look like then.
-    jobfolder.write_json(
-        run.folder / "status.json", status | {"heartbeat": status["heartbeat"] - 31}
-    )
+    write_json(run.folder / "status.json", status | {"heartbeat": status["heartbeat"] - 31})
     assert Run(run.folder).state == "stalled"
     process.resume()
     wait_for(lambda: is_running(run))
@@ -277,10 +278,10 @@ def test_the_runner_posts_what_becomes_of_a_run(quick: Callable[..., Run], store
         done, killed = quick(2), quick(100_000)
         jobs.ensure_runner(store)
         wait_for(lambda: is_running(killed))
-        for process in jobfolder.processes(killed.folder):
+        for process in living_processes(killed.folder):
             process.kill()
         wait_for(lambda: len(heard) == 2)
-        wait_for(lambda: not jobfolder.is_locked(store / jobs.RUNNER_LOCK))
+        wait_for(lambda: not is_locked(store / jobs.RUNNER_LOCK))
     finally:
         server.shutdown()
         server.server_close()
@@ -292,7 +293,7 @@ def test_the_runner_posts_what_becomes_of_a_run(quick: Callable[..., Run], store
 
 @processes
 def test_the_cpu_takes_as_many_runs_as_is_set(quick: Callable[..., Run], store: Path) -> None:
-    jobfolder.write_json(store / "settings.json", {"webhook": ""})
+    write_json(store / "settings.json", {"webhook": ""})
     assert "1 on the CPU" in command("queue", "slots")
     assert slots.names(store)[-1] == "cpu"
     assert "2 on the CPU" in command("queue", "slots", "2")
@@ -304,7 +305,7 @@ def test_the_cpu_takes_as_many_runs_as_is_set(quick: Callable[..., Run], store: 
     assert Run(made[2].folder).state == "queued"
     wait_for(lambda: {Run(run.folder).state for run in made} == {"done"})
     assert not any((run.folder / "twice").exists() for run in made)
-    assert jobfolder.read_json(store / "settings.json") == {"webhook": "", "cpu_slots": 2}
+    assert read_json(store / "settings.json") == {"webhook": "", "cpu_slots": 2}
     slots.share_cpu(1, store)
     assert slots.names(store)[-1] == "cpu"
     (store / "settings.json").write_text('{"cpu_slots": "many"}')

@@ -21,8 +21,9 @@ from genrecore.errors import GenrecoreError
 from genrecore.jobs import actions as jobs
 from genrecore.jobs import queue as queueing
 from genrecore.jobs import slots
-from genrecore.store import jobfolder
 from genrecore.store import run as runs
+from genrecore.store.locks import is_locked
+from genrecore.store.processes import living_processes
 from genrecore.store.run import Run
 
 processes = pytest.mark.xdist_group("processes")  # one at a time: they share two cores
@@ -96,7 +97,7 @@ class Queue(RuleBasedStateMachine):
     def kill_a_run(self, data: st.DataObject) -> None:
         run = self.one(data, "running")
         if run is not None:
-            for process in jobfolder.processes(run.folder):
+            for process in living_processes(run.folder):
                 process.kill()
 
     @precondition(lambda self: self.made)
@@ -123,7 +124,7 @@ class Queue(RuleBasedStateMachine):
                 assert not (run.folder / "twice").exists(), (run.folder / "twice").read_text()
                 states = [one["state"] for one in Run(run.folder).status["states"]]
                 assert states.count("done") <= 1
-            wait_for(lambda: not jobfolder.is_locked(self.store / jobs.RUNNER_LOCK))
+            wait_for(lambda: not is_locked(self.store / jobs.RUNNER_LOCK))
         finally:
             jobs.RUNNER = self.before
             for process in runners(self.store):

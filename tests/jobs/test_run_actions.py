@@ -19,10 +19,11 @@ from genrecore.config import run as configuration
 from genrecore.config.run import RunConfig
 from genrecore.errors import GenrecoreError, UsageError
 from genrecore.jobs import actions as jobs
-from genrecore.store import jobfolder
 from genrecore.store import run as runs
+from genrecore.store.locks import LOCK, take_lock
 from genrecore.store.progress import Ended, Stopped
 from genrecore.store.run import Run
+from genrecore.store.status import ask_to_stop
 from genrecore.training import lifecycle
 
 Tiny = Callable[..., RunConfig]
@@ -41,10 +42,10 @@ def carried_out(run: Run, stop_at: tuple[str, int] | None = None, **wishes: obje
 
     def watch(phase: str, done: int, total: int) -> None:
         if stop_at is not None and phase == stop_at[0] and done >= stop_at[1]:
-            jobfolder.ask_to_stop(run.folder, **wishes)
+            ask_to_stop(run.folder, **wishes)
             time.sleep(0.021)  # so that it is looked for at this very step
 
-    lock = jobfolder.take_lock(run.folder / jobfolder.LOCK)
+    lock = take_lock(run.folder / LOCK)
     assert lock is not None
     try:
         lifecycle.execute(run, watch)
@@ -97,7 +98,7 @@ def test_a_stop_around_an_epochs_end_changes_nothing(
         if len(seen) == n_reports:  # at once: a request is looked for every few steps only
             raise Stopped
 
-    lock = jobfolder.take_lock(run.folder / jobfolder.LOCK)
+    lock = take_lock(run.folder / LOCK)
     assert lock is not None
     assert lifecycle.execute(run, watch) == "stopped"
     os.close(lock)
@@ -158,7 +159,7 @@ def test_what_is_told_to_end_leaves_its_last_checkpoint_alone(paused: Path, tiny
         if phase == "Training" and done > 5:
             raise Ended
 
-    lock = jobfolder.take_lock(run.folder / jobfolder.LOCK)
+    lock = take_lock(run.folder / LOCK)
     assert lifecycle.execute(run, end) == "stopped"
     assert lock is not None
     os.close(lock)

@@ -15,7 +15,9 @@ from streamlit.testing.v1 import AppTest
 from genrecore.config.run import RunConfig, with_values
 from genrecore.data import cached_results as answers
 from genrecore.errors import GenrecoreError, UsageError
-from genrecore.store import caches, jobfolder
+from genrecore.store import caches
+from genrecore.store.files import cache_dir
+from genrecore.store.locks import take_lock
 
 
 @pytest.fixture(autouse=True)
@@ -63,14 +65,14 @@ def test_what_an_audit_found_is_listed_and_cleared() -> None:
 
 
 def test_what_is_being_made_stays_and_what_is_unknown_is_refused(tmp_path: Path) -> None:
-    features = jobfolder.cache_dir() / "features"
+    features = cache_dir() / "features"
     for name in ("done", "busy.partial"):
         (features / name).mkdir(parents=True)
         (features / name / "rows.f32").write_bytes(b"x" * 10_000)
     assert {item.name: item.about for item in caches.entries("features")} == {
         "done": "", "busy.partial": "unfinished"
     }  # fmt: skip
-    lock = jobfolder.take_lock(features / "busy.lock")
+    lock = take_lock(features / "busy.lock")
     assert lock is not None
     caches.clear("features")
     assert [item.name for item in caches.entries("features")] == ["busy.partial"]

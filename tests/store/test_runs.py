@@ -19,17 +19,20 @@ from genrecore.config.run import RunConfig
 from genrecore.errors import GenrecoreError, UsageError
 from genrecore.jobs import actions as jobs
 from genrecore.jobs import runner
-from genrecore.store import jobfolder
 from genrecore.store import run as runs
+from genrecore.store.files import read_json, write_json
+from genrecore.store.locks import is_locked, take_lock
+from genrecore.store.processes import identity, is_same_process
 from genrecore.store.run import Run
+from genrecore.store.status import Status, ask_to_stop
 
 Tiny = Callable[..., RunConfig]
 processes = pytest.mark.xdist_group("processes")  # one at a time: they share two cores
 
 HOLD = """
 import sys, time
-from genrecore import jobfolder
-assert jobfolder.take_lock(__import__("pathlib").Path(sys.argv[1])) is not None
+from genrecore.store.locks import take_lock
+assert take_lock(__import__("pathlib").Path(sys.argv[1])) is not None
 print("held", flush=True)
 time.sleep(60)
 """
@@ -38,50 +41,50 @@ time.sleep(60)
 def test_a_lock_ends_with_the_process_that_held_it(tmp_path: Path) -> None:
     lock = tmp_path / "lock"
     lock.touch()
-    assert not jobfolder.is_locked(lock)
+    assert not is_locked(lock)
     holder = subprocess.Popen(
         [sys.executable, "-c", HOLD, str(lock)], stdout=subprocess.PIPE, text=True
     )
     try:
         assert holder.stdout is not None
         assert holder.stdout.readline() == "held\n"
-        assert jobfolder.is_locked(lock)
-        assert jobfolder.take_lock(lock, patience_s=0.1) is None
+        assert is_locked(lock)
+        assert take_lock(lock, patience_s=0.1) is None
     finally:
         holder.kill()
     # Not yet waited for, so it is a zombie now; a zombie holds nothing.
-    wait_for(lambda: not jobfolder.is_locked(lock), most_s=5)
+    wait_for(lambda: not is_locked(lock), most_s=5)
     holder.wait()
 
 
 def test_a_reader_sees_the_old_file_or_the_new_one(tmp_path: Path) -> None:
     path = tmp_path / "status.json"
-    jobfolder.write_json(path, {"n": 1})
+    write_json(path, {"n": 1})
     with pytest.raises(TypeError):
-        jobfolder.write_json(path, {"n": object()})
-    assert jobfolder.read_json(path) == {"n": 1}
+        write_json(path, {"n": object()})
+    assert read_json(path) == {"n": 1}
     assert [p.name for p in tmp_path.iterdir()] == ["status.json"]
 
 
 def test_states_are_derived_from_lock_heartbeat_and_stop(store: Path, tiny: Tiny) -> None:
     run, lock = runs.create_held(tiny(), store)
     assert Run(run.folder).state == "queued"
-    jobfolder.Status(run.folder).move("running")
+    Status(run.folder).move("running")
     assert Run(run.folder).state == "running"
-    status = jobfolder.read_json(run.folder / "status.json")
-    jobfolder.write_json(run.folder / "status.json", status | {"heartbeat": time.time() - 31})
+    status = read_json(run.folder / "status.json")
+    write_json(run.folder / "status.json", status | {"heartbeat": time.time() - 31})
     assert Run(run.folder).state == "stalled"
-    jobfolder.write_json(
+    write_json(
         run.folder / "status.json",
         status | {"heartbeat": time.time() - 31, "median_step_s": 60.0},
     )
     assert Run(run.folder).state == "running"  # a step may take a minute where steps do
-    jobfolder.ask_to_stop(run.folder)
+    ask_to_stop(run.folder)
     assert Run(run.folder).state == "stopping"
     os.close(lock)
     assert Run(run.folder).state == "lost"
     assert "without a word" in Run(run.folder).reason
-    jobfolder.Status(run.folder).move("stopped")
+    Status(run.folder).move("stopped")
     assert Run(run.folder).state == "stopped"
 
 
@@ -110,12 +113,12 @@ def test_a_store_that_cannot_be_written_is_one_sentence(tmp_path: Path, tiny: Ti
 
 
 def test_a_process_with_a_reused_pid_is_not_the_same() -> None:
-    mine = jobfolder.identity()
-    assert jobfolder.is_same_process(mine)
-    assert not jobfolder.is_same_process(mine | {"create_time": mine["create_time"] - 5})
-    assert not jobfolder.is_same_process(mine | {"boot_id": "another"})
-    assert not jobfolder.is_same_process(mine | {"host": "elsewhere"})
-    assert not jobfolder.is_same_process({})
+    mine = identity()
+    assert is_same_process(mine)
+    assert not is_same_process(mine | {"create_time": mine["create_time"] - 5})
+    assert not is_same_process(mine | {"boot_id": "another"})
+    assert not is_same_process(mine | {"host": "elsewhere"})
+    assert not is_same_process({})
 
 
 def test_a_waiting_run_is_cancelled_at_once(store: Path, tiny: Tiny) -> None:
@@ -131,7 +134,7 @@ def test_a_waiting_run_is_cancelled_at_once(store: Path, tiny: Tiny) -> None:
 def test_a_run_that_cannot_start_fails_after_three_tries(store: Path, tiny: Tiny) -> None:
     run = runs.create(tiny(), store)
     for _ in range(3):
-        status = jobfolder.Status(run.folder)
+        status = Status(run.folder)
         status.move("starting", starts=int(status.values.get("starts", 0)) + 1)
         runner._mend_false_starts([Run(run.folder)])
     failed = Run(run.folder)
@@ -145,7 +148,7 @@ def test_a_killed_trainer_is_lost_and_the_next_run_takes_its_slot(store: Path, t
     wait_for_epoch(first)
     assert Run(second.folder).state == "queued"  # the processor is one slot
     status = Run(first.folder).status
-    assert jobfolder.is_same_process(status)
+    assert is_same_process(status)
     os.kill(status["pid"], signal.SIGKILL)
     wait_for(lambda: Run(first.folder).state == "lost", most_s=30)
     lost = Run(first.folder)

@@ -18,8 +18,8 @@ from genrecore.features import FEATURES, PRESETS
 from genrecore.jobs import actions as jobs
 from genrecore.models import MODELS
 from genrecore.models.anatomy import MOST_ROWS
-from genrecore.store import jobfolder
 from genrecore.store import run as runs
+from genrecore.store.locks import take_lock
 from genrecore.training import card as cards
 from genrecore.training import classifier, latency, model_inputs
 from genrecore.training.classifier import Classifier
@@ -203,7 +203,7 @@ def test_numbers_are_short() -> None:
 def test_the_command_of_a_card_trains_what_the_study_trained(name: str, store: Path) -> None:
     words = cards.card(name).command.split()
     # With the runner's lock held there is a runner already, and submitting starts none.
-    lock = jobfolder.take_lock(store / jobs.RUNNER_LOCK)
+    lock = take_lock(store / jobs.RUNNER_LOCK)
     assert lock is not None
     command(*words[1:], "--background", "--json")
     (run,) = runs.all_runs(store)

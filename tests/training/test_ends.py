@@ -18,7 +18,7 @@ from test_run_actions import alike, carried_out
 
 from genrecore.config.run import RunConfig
 from genrecore.jobs import actions as jobs
-from genrecore.store import jobfolder
+from genrecore.store.locks import LOCK, take_lock
 from genrecore.store.run import Run
 from genrecore.training import lifecycle
 
@@ -88,7 +88,7 @@ def test_a_kill_in_any_phase_loses_nothing(name: str, waiting: Path, tiny: Tiny)
             os.kill(os.getpid(), signal.SIGKILL)
 
     def work() -> None:
-        lock = jobfolder.take_lock(run.folder / jobfolder.LOCK)
+        lock = take_lock(run.folder / LOCK)
         assert lock is not None
         lifecycle.execute(run, die)
 
@@ -119,7 +119,7 @@ def test_a_run_killed_within_an_epoch_goes_on_from_its_checkpoint(store: Path, t
             os.kill(os.getpid(), signal.SIGKILL)
 
     def work() -> None:
-        lock = jobfolder.take_lock(run.folder / jobfolder.LOCK)
+        lock = take_lock(run.folder / LOCK)
         assert lock is not None
         lifecycle.execute(run, die)
 
@@ -151,7 +151,7 @@ def cut_at(n: int, run: Run) -> int:
             return maybe
 
         os.replace, os.rename = counted(os.replace), counted(os.rename)
-        lock = jobfolder.take_lock(run.folder / jobfolder.LOCK)
+        lock = take_lock(run.folder / LOCK)
         assert lock is not None
         assert lifecycle.execute(run) == "done"
 

@@ -21,9 +21,10 @@ from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 from genrecore.config.run import RunConfig, with_values
 from genrecore.inference import loaded as inference
 from genrecore.reporting.plots.chart import percent
-from genrecore.store import jobfolder
 from genrecore.store import run as runs
+from genrecore.store.processes import is_same_process
 from genrecore.store.run import Run
+from genrecore.store.status import ask_to_stop
 from genrecore.training import classifier, lifecycle
 
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
@@ -106,12 +107,12 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     yield folder
     for run in runs.all_runs(folder / "runs"):
         if run.alive:
-            jobfolder.ask_to_stop(run.folder)
+            ask_to_stop(run.folder)
             until = time.monotonic() + 10
             while Run(run.folder).alive and time.monotonic() < until:
                 time.sleep(0.1)
             last = Run(run.folder)
-            if last.alive and jobfolder.is_same_process(last.status):
+            if last.alive and is_same_process(last.status):
                 os.kill(int(last.status["pid"]), signal.SIGKILL)
 
 

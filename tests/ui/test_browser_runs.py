@@ -24,9 +24,10 @@ from test_browser import (  # noqa: F401  (fixtures: the same server and browser
 
 from genrecore.config.run import RunConfig, with_values
 from genrecore.jobs import actions as jobs
-from genrecore.store import jobfolder
 from genrecore.store import run as runs
+from genrecore.store.locks import take_lock
 from genrecore.store.run import Run
+from genrecore.store.status import LOG, STOP, Status, ask_to_stop, stop_asked
 from genrecore.training import classifier
 
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
@@ -64,7 +65,7 @@ class Live:
             stream.write(json.dumps(self.row | {"epoch": self.epoch}, default=float) + "\n")
         with open(self.run.folder / "log.txt", "a") as stream:
             stream.write(f"epoch {self.epoch} is over\n")
-        status = jobfolder.Status(self.run.folder)
+        status = Status(self.run.folder)
         if self.epoch == 1:
             status.move("running")
         values = {"epoch": self.epoch, "n_epochs": self.n_epochs, "done": self.epoch}
@@ -74,8 +75,8 @@ class Live:
 
     def _go_on(self) -> None:
         while not self.over.wait(1.0):
-            if jobfolder.stop_asked(self.run.folder):
-                jobfolder.Status(self.run.folder).update()
+            if stop_asked(self.run.folder):
+                Status(self.run.folder).update()
             else:
                 self.next()
 
@@ -85,8 +86,8 @@ class Live:
         self.thread.join()
         if self.lock >= 0:
             if state:
-                jobfolder.Status(self.run.folder).move(state, reason, finished_at=time.time())
-            (self.run.folder / jobfolder.STOP).unlink(missing_ok=True)
+                Status(self.run.folder).move(state, reason, finished_at=time.time())
+            (self.run.folder / STOP).unlink(missing_ok=True)
             os.close(self.lock)
             self.lock = -1
 
@@ -103,7 +104,7 @@ def template(home: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:  # no
 @pytest.fixture
 def live(template: Run, home: Path) -> Iterator[Live]:  # noqa: F811
     """A run of 60 epochs at work, an epoch a second; nobody starts other runs."""
-    runner = jobfolder.take_lock(home / "runs" / jobs.RUNNER_LOCK)
+    runner = take_lock(home / "runs" / jobs.RUNNER_LOCK)
     made = Live(template, home / "runs", 60)
     yield made
     made.end("stopped")
@@ -154,7 +155,7 @@ def test_nothing_is_drawn_anew_while_nothing_new_comes(
     dashboard: Dashboard,  # noqa: F811
     live: Live,
 ) -> None:
-    jobfolder.ask_to_stop(live.run.folder, within_s=600)  # from now on heartbeats only
+    ask_to_stop(live.run.folder, within_s=600)  # from now on heartbeats only
     opened(page, dashboard, live.run)
     expect(page.get_by_text("it is ended by force in")).to_be_visible()
     page.wait_for_function(f"({CURVE})()[0] >= 9")
@@ -223,7 +224,7 @@ def test_a_log_of_fifty_megabytes_is_searched_and_downloaded(
     live.end("stopped")
     line = "12:00:00 a line as a log has many of them, number {:9d}\n"
     text = "".join(line.format(k) for k in range(50 * 2**20 // len(line.format(0))))
-    (live.run.folder / jobfolder.LOG).write_text(text)
+    (live.run.folder / LOG).write_text(text)
     opened(page, dashboard, live.run, view="log")
     field = page.get_by_role("textbox", name="Search the log")
     field.fill("NUMBER    123456")

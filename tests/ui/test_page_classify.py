@@ -21,7 +21,7 @@ from genrecore.data import recordings
 from genrecore.inference import ensemble as panel
 from genrecore.inference import loaded as inference
 from genrecore.reporting.plots.chart import percent
-from genrecore.store import jobfolder
+from genrecore.store.files import read_json, write_json
 from genrecore.store.run import Run
 from genrecore.training import classifier
 
@@ -238,9 +238,9 @@ def test_pictures_are_asked_for_by_a_run_that_was_trained_on_pictures(
     store = tmp_path / "runs"
     folder = store / runs["first"].run_id
     shutil.copytree(runs["first"].folder, folder)
-    config = jobfolder.read_json(folder / "config.json")
+    config = read_json(folder / "config.json")
     config["dataset"] = {"name": "gtzan", "options": {"folder": "/nowhere", "form": "images"}}
-    jobfolder.write_json(folder / "config.json", config)
+    write_json(folder / "config.json", config)
     monkeypatch.setenv("GENRECORE_RUNS", str(store))
     app = open_page("classify", run=folder.name)
     assert "How they were drawn from sound is not known" in re.sub(r"\s+", " ", words(app))

@@ -13,7 +13,7 @@ from opened import again, open_page, words
 from told import rights, told
 
 from genrecore.evaluation import comparison, systems
-from genrecore.store import jobfolder
+from genrecore.store.files import write_json
 from genrecore.store.run import Run
 from genrecore.ui.parts.frame import plain
 
@@ -118,7 +118,7 @@ def test_other_clips_are_compared_only_after_the_question(store: Path) -> None:
 
 def test_a_leak_and_spoilt_numbers_are_warned_of(store: Path) -> None:
     a, b = (told(store, rights(0.7, 60, k), seed=k) for k in range(2))
-    jobfolder.write_json(a.folder / "audit.json", {"refused": True, "n_crossing_test_clips": 5})
+    write_json(a.folder / "audit.json", {"refused": True, "n_crossing_test_clips": 5})
     path = b.folder / "predictions.parquet"
     table = pd.read_parquet(path)
     table.loc[0, "p_jazz"] = np.nan

@@ -22,8 +22,8 @@ from genrecore.evaluation import metrics
 from genrecore.experiments import leaks as leaklab
 from genrecore.experiments.leaks import Experiment
 from genrecore.reporting.plots import leaks as drawn
-from genrecore.store import jobfolder
 from genrecore.store import run as runs
+from genrecore.store.status import Status
 from genrecore.ui.parts.frame import plain
 
 pytestmark = pytest.mark.xdist_group("page_leaks")  # one worker trains the runs
@@ -122,7 +122,7 @@ def test_a_lost_fold_alone_is_queued_anew(
     copied: Path, finished: Experiment, nobody_starts: Path
 ) -> None:
     gone = finished.leaky[1]
-    jobfolder.Status(copied / gone.run_id).move("failed", "The disk is full.")
+    Status(copied / gone.run_id).move("failed", "The disk is full.")
     app = open_page("leaks")
     assert "By clip, fold 2 of 3: The disk is full." in app.error[0].value.replace("\\", "")
     assert app.button(key="queue_missing").label == "Queue the missing run"
@@ -217,7 +217,7 @@ def test_the_run_at_work_is_shown_with_its_epoch_and_the_time_left(
     run, lock = runs.create_held(finished.leaky[0].config, copied)
     try:
         runs.create(finished.leaky[2].config, copied)
-        status = jobfolder.Status(run.folder)
+        status = Status(run.folder)
         status.move("running", phase="Training", done=5, total=10, epoch=1, time_left_s=240.0)
         app = open_page("leaks")
         said = words(app)

@@ -20,9 +20,10 @@ from genrecore.experiments import search
 from genrecore.experiments.plan import Plan
 from genrecore.experiments.search_ranges import Way
 from genrecore.jobs import actions as jobs
-from genrecore.store import jobfolder
 from genrecore.store import run as runs
+from genrecore.store.files import read_json, write_json
 from genrecore.store.run import Run
+from genrecore.store.status import Status
 from genrecore.ui.parts.frame import plain
 
 pytestmark = pytest.mark.xdist_group("page_plans")
@@ -133,7 +134,7 @@ def test_a_finished_plan_names_its_best_by_validation_and_leads_to_compare(
 def test_failed_runs_of_a_plan_say_why_and_are_queued_again(copied: Path) -> None:
     plans.start(plan_drafts.draft(BASE, [GRID]))
     gone = runs.all_runs(copied)[0]
-    jobfolder.Status(gone.folder).move("failed", "The disk is full.")
+    Status(gone.folder).move("failed", "The disk is full.")
     app = open_page("plans")
     assert "The disk is full." in words(app)
     assert app.button(key="go_on").label == "Queue the missing run"
@@ -163,7 +164,7 @@ def test_a_search_is_set_up_and_its_trials_are_shown(copied: Path, finished: lis
     trial = {"number": 0, "params": {"training.lr": 1e-2}, "run": pruned.run_id, "state": "pruned",
              "reason": "pruned"}  # fmt: skip
     unfit = trial | {"number": 1, "run": "", "state": "fail", "reason": "It does not fit."}
-    jobfolder.write_json(plan.folder / "trials.json", {"trials": [trial, unfit]})
+    write_json(plan.folder / "trials.json", {"trials": [trial, unfit]})
     app = open_page("plans", plan=plan.plan_id)
     said = words(app)
     assert "1 of 3 trials have not begun" in said
@@ -230,8 +231,8 @@ def test_a_search_whose_driver_failed_says_why_and_a_plan_that_cannot_be_read_is
     task = search.start(plan)
     wait_for(lambda: jobs.Task(task.folder).state == "failed", 60)
     other = plans.start(plan_drafts.draft(BASE, [{"seed": [0, 1]}]))
-    said = jobfolder.read_json(other.folder / "plan.json")
-    jobfolder.write_json(other.folder / "plan.json", said | {"base": {"no_such_field": 1}})
+    said = read_json(other.folder / "plan.json")
+    write_json(other.folder / "plan.json", said | {"base": {"no_such_field": 1}})
     app = open_page("plans")
     assert "The search ended:" in words(app)
     assert "not a database" in words(app)

@@ -14,8 +14,10 @@ from test_page_runs import keys, make, no_runner, opened, template  # noqa: F401
 
 from genrecore.config.run import with_values
 from genrecore.reporting import plots
-from genrecore.store import jobfolder
+from genrecore.store.files import write_json
+from genrecore.store.processes import ENDED, identity
 from genrecore.store.run import Run
+from genrecore.store.status import LOG, Status
 from genrecore.ui.parts import readers
 from genrecore.ui.runs import log as run_log
 from genrecore.ui.runs import machine as run_machine
@@ -48,7 +50,7 @@ def test_the_failure_card_says_why_and_queues_the_changed_run(make) -> None:
 
 def test_a_killed_run_is_offered_a_smaller_batch_and_an_unknown_failure_the_log(make) -> None:
     run = make("lost", **{"training.batch_size": 32})
-    jobfolder.write_json(run.folder / jobfolder.ENDED, {"signal": 9})
+    write_json(run.folder / ENDED, {"signal": 9})
     app = open_page("runs", run=run.run_id)
     assert any("16 instead of 32" in box.label for box in app.checkbox)
     strange = make("failed", "KeyError: 'strange'")
@@ -113,7 +115,7 @@ def test_a_live_run_is_drawn_anew_with_a_new_epoch_only(make) -> None:
 
     first = ids()
     assert len(first) == 3
-    jobfolder.Status(run.folder).update(done=17)  # a heartbeat
+    Status(run.folder).update(done=17)  # a heartbeat
     app.run()
     assert ids() == first
 
@@ -122,7 +124,7 @@ def test_the_log_shows_its_end_finds_lines_anywhere_and_is_downloaded(make) -> N
     run = make("running")
     lines = [f"12:00:00 step {k} says nothing" for k in range(5000)]
     lines[7] = "12:00:00 a Curious thing happened"
-    (run.folder / jobfolder.LOG).write_text("\n".join(lines) + "\n")
+    (run.folder / LOG).write_text("\n".join(lines) + "\n")
     app = open_page("runs", run=run.run_id, view="log")
     shown = next(block.value for block in app.code if "step" in block.value)
     assert shown.rstrip().endswith("step 4999 says nothing")
@@ -159,7 +161,7 @@ def test_a_search_finds_the_last_lines_over_the_borders_of_its_blocks(
 
 
 def test_what_a_process_takes_is_measured_by_its_own_identity_only(make) -> None:
-    run = make("running", **jobfolder.identity())
+    run = make("running", **identity())
     assert run_machine.use_of(run) is None or run_machine.use_of(run).memory_mb > 0  # type: ignore[union-attr]
     stranger = make("running", pid=1, create_time=0.0, boot_id="x", host="elsewhere")
     assert run_machine.use_of(stranger) is None
@@ -184,7 +186,7 @@ def test_a_run_that_ends_while_somebody_watches_is_a_toast_and_older_ends_are_no
     run = make("running")
     app = open_page("runs")
     assert not app.toast
-    jobfolder.Status(run.folder).move("failed", "The disk is full.", finished_at=time.time())
+    Status(run.folder).move("failed", "The disk is full.", finished_at=time.time())
     app.run()
     assert [toast.value.replace("\\", "") for toast in app.toast] == [
         f"**{run.title}**  \nThe disk is full."

@@ -15,9 +15,10 @@ from streamlit.testing.v1 import AppTest
 
 from genrecore.config.run import RunConfig, with_values
 from genrecore.jobs import actions as jobs
-from genrecore.store import jobfolder
 from genrecore.store import run as runs
+from genrecore.store.locks import take_lock
 from genrecore.store.run import Run
+from genrecore.store.status import Status, ask_to_stop, stop_request
 from genrecore.training import classifier
 from genrecore.ui.parts import run_rows
 
@@ -36,7 +37,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Run:
 @pytest.fixture
 def no_runner(store: Path) -> Iterator[None]:
     """Nobody starts what is queued: the runner's lock is held here."""
-    lock = jobfolder.take_lock(store / jobs.RUNNER_LOCK)
+    lock = take_lock(store / jobs.RUNNER_LOCK)
     assert lock is not None
     yield
     os.close(lock)
@@ -57,7 +58,7 @@ def make(template: Run, store: Path, no_runner: None) -> Iterator[object]:
         if state not in ("queued",):
             for name in ("clips.parquet", "history.jsonl", "epochs.u8"):
                 shutil.copyfile(template.folder / name, run.folder / name)
-            jobfolder.Status(run.folder).move(
+            Status(run.folder).move(
                 "running" if state == "lost" else state,
                 reason,
                 **{"epoch": 4, "n_epochs": 9, "best_epoch": 2, "best_valid_accuracy": 0.5} | values,
@@ -103,9 +104,9 @@ def test_rows_say_what_runs_say_and_follow_every_change(make, store: Path) -> No
     row = rows[live.run_id]
     assert (row.epoch, row.n_epochs, row.best, row.left_s) == (4, 9, 0.5, 61.0)
     assert rows[lost.run_id].left_s != rows[lost.run_id].left_s  # nobody knows
-    jobfolder.ask_to_stop(live.folder)  # nothing in its status changed
+    ask_to_stop(live.folder)  # nothing in its status changed
     assert {r.run_id: r.state for r in run_rows.rows()}[live.run_id] == "stopping"
-    jobfolder.Status(live.folder).move("done", epoch=9)
+    Status(live.folder).move("done", epoch=9)
     row = {r.run_id: r for r in run_rows.rows()}[live.run_id]
     assert (row.state, row.epoch) == ("done", 9)
     shutil.rmtree(done.folder)
@@ -190,13 +191,13 @@ def test_stop_and_keep_the_best_asks_for_it_and_counts_down(make) -> None:
     run = make("running")
     app = open_page("runs", run=run.run_id)
     app.button(key=f"keep_{run.run_id}").click().run()
-    assert jobfolder.stop_request(run.folder)["keep_best"]
+    assert stop_request(run.folder)["keep_best"]
     now = Run(run.folder)
     assert now.state == "stopping"
     assert now.stop_by is not None
     assert "it is ended by force in" in words(app)
     assert not {f"stop_{run.run_id}", f"keep_{run.run_id}"} & keys(app)
-    jobfolder.ask_to_stop(run.folder, within_s=-1.0)
+    ask_to_stop(run.folder, within_s=-1.0)
     assert "Its time is up" in words(again(app))
 
 
@@ -311,4 +312,4 @@ def test_the_queue_pauses_after_or_with_the_runs_at_work_and_goes_on(make, store
     app.button(key="queue_resume").click().run()
     assert not jobs.paused(store)
     app.button(key="queue_pause_now").click().run()
-    assert jobfolder.stop_request(live.folder)["requeue"]
+    assert stop_request(live.folder)["requeue"]

@@ -17,9 +17,10 @@ from opened import open_page, words
 from genrecore.config.run import RunConfig, with_values
 from genrecore.jobs import actions as jobs
 from genrecore.models import MODELS
-from genrecore.store import jobfolder
 from genrecore.store import run as runs
+from genrecore.store.locks import take_lock
 from genrecore.store.run import Run
+from genrecore.store.status import STOP, Status, stop_asked
 from genrecore.training import classifier, lifecycle
 from genrecore.ui.parts.frame import plain
 
@@ -49,7 +50,7 @@ def states(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Run]]
         history = (found["first"].folder / "history.jsonl").read_text()
         for name in ("running", "lost"):
             run, lock = runs.create_held(with_values(config, {"seed": len(name)}), store)
-            status = jobfolder.Status(run.folder)
+            status = Status(run.folder)
             status.move("running", phase="Training", done=31, total=62, epoch=1, time_left_s=185.0)
             (run.folder / "history.jsonl").write_text(history.splitlines(keepends=True)[0])
             found[name] = run
@@ -66,9 +67,9 @@ def full(states: dict[str, Run], monkeypatch: pytest.MonkeyPatch) -> dict[str, R
     """The runs in every state, with their store as the one that pages read."""
     store = states["first"].folder.parent
     monkeypatch.setenv("GENRECORE_RUNS", str(store))
-    status = jobfolder.Status(states["running"].folder)
+    status = Status(states["running"].folder)
     status.update()  # a heartbeat, as the working process would give
-    (status.folder / jobfolder.STOP).unlink(missing_ok=True)
+    (status.folder / STOP).unlink(missing_ok=True)
     return {name: Run(run.folder) for name, run in states.items()}
 
 
@@ -126,7 +127,7 @@ def test_stop_on_the_page_leaves_the_request_in_the_run_folder(full: dict[str, R
     app = open_page("runs", run=run.run_id)
     app.button(key=f"stop_{run.run_id}").click().run()
     assert not app.exception
-    assert jobfolder.stop_asked(run.folder)
+    assert stop_asked(run.folder)
     assert Run(run.folder).state == "stopping"
 
 
@@ -198,7 +199,7 @@ def test_a_changed_field_is_in_the_command_and_in_the_queued_run(store: Path) ->
     epochs.set_value(7).run()
     assert "--epochs 7" in app.code[-1].value
     # With the runner's lock held there is a runner already, and submitting starts none.
-    lock = jobfolder.take_lock(store / jobs.RUNNER_LOCK)
+    lock = take_lock(store / jobs.RUNNER_LOCK)
     assert lock is not None
     try:
         app.button(key="train").click().run()
@@ -267,7 +268,7 @@ def test_pages_that_only_read_import_no_torch(full: dict[str, Run]) -> None:
 def test_a_run_that_ends_while_it_is_watched_is_shown_as_ended(full: dict[str, Run]) -> None:
     run, lock = runs.create_held(full["first"].config, full["first"].folder.parent)
     try:
-        status = jobfolder.Status(run.folder)
+        status = Status(run.folder)
         status.move("running", started_at=time.time(), phase="Training", done=3, total=17)
         app = open_page("runs", run=run.run_id)
         assert "Training: 3 of 17" in str(app.get("progress")[0].proto).replace("\\", "")

@@ -23,7 +23,7 @@ from genrecore.audio import fingerprint
 from genrecore.data.audit.copies import digest
 from genrecore.data.audit.verdict import Finding
 from genrecore.data.corpus import Corpus
-from genrecore.store import jobfolder
+from genrecore.store.files import cache_dir, read_json, write_bytes, write_json
 from genrecore.store.progress import Report, silent
 
 NEAR_SILENT_DB = -55.0
@@ -73,14 +73,14 @@ def measure(corpus: Corpus, report: Report = silent) -> Measures:
             piece = _measure_piece(corpus, first, report)
             content = io.BytesIO()
             np.savez(content, allow_pickle=False, **piece)
-            jobfolder.write_bytes(path, content.getbuffer())
+            write_bytes(path, content.getbuffer())
         pieces.append(piece)
     report("Measuring clips", n_clips, n_clips)
     if not pieces:
         return Measures(pd.DataFrame(columns=["clip_id", *_COLUMNS]), {})
     clip_ids = corpus.index["clip_id"].tolist()
     if not _named(corpus.key).exists():
-        jobfolder.write_json(_named(corpus.key), {"clip_ids": clip_ids})
+        write_json(_named(corpus.key), {"clip_ids": clip_ids})
     table = pd.DataFrame(
         {name: np.concatenate([piece[name] for piece in pieces]) for name in _COLUMNS}
     )
@@ -91,7 +91,7 @@ def measure(corpus: Corpus, report: Report = silent) -> Measures:
 def kept_fingerprints(corpus_key: str) -> dict[str, np.ndarray] | None:
     """The fingerprints by clip_id that `measure` took of a corpus, without the corpus itself; None
     where they were cleared away or not all taken."""
-    clip_ids = jobfolder.read_json(_named(corpus_key)).get("clip_ids")
+    clip_ids = read_json(_named(corpus_key)).get("clip_ids")
     if not isinstance(clip_ids, list):
         return None
     pieces = []
@@ -112,7 +112,7 @@ def kept_at(corpus_key: str) -> int:
 
 
 def _folder(corpus_key: str) -> Path:
-    return jobfolder.cache_dir() / "fingerprints" / corpus_key
+    return cache_dir() / "fingerprints" / corpus_key
 
 
 def _named(corpus_key: str) -> Path:

@@ -22,8 +22,9 @@ from genrecore.data.datasets.demo_genres import GENRES
 from genrecore.data.datasets.gtzan_forms import TABLES, Form, image_rows, medium_of_form, table_rows
 from genrecore.data.datasets.instruments import SAMPLE_RATE_HZ
 from genrecore.data.datasets.registered import DATASETS
-from genrecore.errors import GenrecoreError
-from genrecore.store import jobfolder
+from genrecore.errors import GenrecoreError, describe
+from genrecore.store.files import cache_dir
+from genrecore.store.locks import make_once
 from genrecore.store.progress import Report
 
 RECIPE = 1
@@ -117,12 +118,12 @@ def write_as_gtzan(options: DemoOptions, folder: Path, report: Report) -> None:
         for form in demo_forms.FORMS:
             demo_forms.write(clips, form, folder, report)
     except OSError as error:
-        raise GenrecoreError(f"{folder} cannot be written: {jobfolder.in_words(error)}") from error
+        raise GenrecoreError(f"{folder} cannot be written: {describe(error)}") from error
 
 
 def _in_form(form: str, audio: pd.DataFrame, folder: Path, report: Report) -> Path:
     """The folder with the pictures or the table of this music, made if it is not there yet."""
-    return jobfolder.make_once(
+    return make_once(
         folder.with_name(f"{folder.name}-{form}"),
         lambda partial: demo_forms.write(audio, form, partial, report),
         report,
@@ -147,7 +148,7 @@ def demo_folder(options: DemoOptions) -> Path:
     """Where demo music with these options lies, or will."""
     text = f"{RECIPE} {options.model_dump_json(exclude={'form'})}"
     key = hashlib.sha256(text.encode()).hexdigest()[:12]
-    return jobfolder.cache_dir() / "datasets" / f"demo-{key}"
+    return cache_dir() / "datasets" / f"demo-{key}"
 
 
 def _place(folder: Path, genre: str, clip_id: str) -> Path:

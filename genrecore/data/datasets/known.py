@@ -7,22 +7,22 @@ from pathlib import Path
 from typing import Any
 
 from genrecore.config.run import Part
-from genrecore.store import jobfolder
+from genrecore.store.files import cache_dir, read_json, write_json
 
 
 def _file() -> Path:
-    return jobfolder.cache_dir() / "datasets.json"
+    return cache_dir() / "datasets.json"
 
 
 def known() -> dict[str, dict[str, Any]]:
     """Options by dataset name, as they were last prepared."""
-    return jobfolder.read_json(_file())
+    return read_json(_file())
 
 
 def remember(name: str, options: Mapping[str, Any]) -> None:
     """Keeps a dataset's options for the next form or command."""
     _file().parent.mkdir(parents=True, exist_ok=True)
-    jobfolder.write_json(_file(), known() | {name: dict(options)})
+    write_json(_file(), known() | {name: dict(options)})
 
 
 def with_known_folder(part: Part) -> Part:

@@ -14,14 +14,14 @@ from plotly.offline import get_plotlyjs
 
 from genrecore import __version__
 from genrecore.config import run as configuration
-from genrecore.errors import GenrecoreError
+from genrecore.errors import GenrecoreError, describe
 from genrecore.evaluation import comparison, systems, verdicts
 from genrecore.evaluation.comparison import Comparison
 from genrecore.jobs import actions as jobs
 from genrecore.reporting.html.figures import Figure, as_frame, figures, template
 from genrecore.reporting.html.formats import Table
 from genrecore.reporting.html.tables import audit_sentence, members, plain, public, tables
-from genrecore.store import jobfolder
+from genrecore.store.files import read_json, write_text
 from genrecore.store.run import Run
 
 _HERE = Path(__file__).parent
@@ -51,11 +51,9 @@ def write(
     text = html(compared, title, command)
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
-        jobfolder.write_text(place, text)
+        write_text(place, text)
     except OSError as error:
-        raise GenrecoreError(
-            f"The report cannot be written to {path}: {jobfolder.in_words(error)}"
-        ) from None
+        raise GenrecoreError(f"The report cannot be written to {path}: {describe(error)}") from None
     return place
 
 
@@ -155,7 +153,7 @@ def _about(compared: Comparison, key: str, run: Run) -> dict[str, Any]:
         for name, value in configuration.flat(config).items()
     }
     changed = {name.replace(".options.", ".") for name in configuration.differences(config)}
-    audit = jobfolder.read_json(run.folder / "audit.json")
+    audit = read_json(run.folder / "audit.json")
     return {
         "title": title if key == run.run_id else f"{title}: {run.title}",
         "run_id": run.run_id,

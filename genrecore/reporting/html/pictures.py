@@ -8,10 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from genrecore.errors import GenrecoreError
+from genrecore.errors import GenrecoreError, describe
 from genrecore.evaluation.comparison import Comparison
 from genrecore.reporting.html.figures import figures, template
-from genrecore.store import jobfolder
 
 FORMATS = ("svg", "png")
 _WIDTH = 900  # pixels; a PNG has twice as many
@@ -39,9 +38,7 @@ def write_figures(
             _draw(wanted)
             return [one["path"].replace(place / one["path"].name) for one in wanted]
     except OSError as error:
-        raise GenrecoreError(
-            f"{folder} cannot take the figures: {jobfolder.in_words(error)}"
-        ) from None
+        raise GenrecoreError(f"{folder} cannot take the figures: {describe(error)}") from None
 
 
 def _wanted(compared: Comparison, folder: Path, formats: Sequence[str]) -> list[dict[str, Any]]:

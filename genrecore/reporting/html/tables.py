@@ -10,12 +10,12 @@ import pandas as pd
 
 from genrecore.config import run as configuration
 from genrecore.config.run import RunConfig
-from genrecore.errors import GenrecoreError
+from genrecore.errors import GenrecoreError, describe
 from genrecore.evaluation import costs, systems
 from genrecore.evaluation import differences as contrasts
 from genrecore.evaluation.comparison import Comparison
 from genrecore.reporting.html.formats import Column, Table
-from genrecore.store import jobfolder
+from genrecore.store.files import read_json, write_text
 from genrecore.store.run import Run
 
 FORMATS = {"csv": "csv", "markdown": "md", "latex": "tex"}
@@ -157,12 +157,10 @@ def write_tables(
     try:
         place.mkdir(parents=True, exist_ok=True)
         for name, text in table_files(compared, formats):
-            jobfolder.write_text(place / name, text)
+            write_text(place / name, text)
             written.append(place / name)
     except OSError as error:
-        raise GenrecoreError(
-            f"{folder} cannot take the tables: {jobfolder.in_words(error)}"
-        ) from None
+        raise GenrecoreError(f"{folder} cannot take the tables: {describe(error)}") from None
     return written
 
 
@@ -291,7 +289,7 @@ def _epoch_kept(run: Run) -> str:
 
 def audit_sentence(run: Run) -> str:
     """What the audit of a run's split found, in a sentence."""
-    audit = jobfolder.read_json(run.folder / "audit.json")
+    audit = read_json(run.folder / "audit.json")
     if not audit:
         return "Not audited."
     return str(audit.get("reason") or "Nothing crosses the split.")

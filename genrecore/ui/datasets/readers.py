@@ -22,8 +22,7 @@ from genrecore.data.audit import Audit, audit
 from genrecore.data.datasets import DATASETS, demo
 from genrecore.data.datasets.demo import DemoOptions
 from genrecore.data.datasets.tables import read_table
-from genrecore.errors import GenrecoreError, UsageError
-from genrecore.store import jobfolder
+from genrecore.errors import GenrecoreError, UsageError, describe
 from genrecore.ui.datasets.choice import Chosen, SplitChoice, config_of
 
 SAMPLE_RATE_HZ = 22_050
@@ -116,7 +115,7 @@ def _stamp(chosen: Chosen) -> str:
         ]
         seen += [(entry.path, entry.stat().st_mtime_ns) for entry in [*inner, *deeper]]
     except OSError as error:
-        return jobfolder.in_words(error)
+        return describe(error)
     return str(hash(tuple(sorted(seen))))
 
 
@@ -311,4 +310,4 @@ def _changed(path: str) -> int:
     try:
         return os.stat(path).st_mtime_ns
     except OSError as error:
-        raise GenrecoreError(f"{Path(path).name}: {jobfolder.in_words(error)}") from None
+        raise GenrecoreError(f"{Path(path).name}: {describe(error)}") from None

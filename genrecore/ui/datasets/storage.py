@@ -5,8 +5,9 @@ from __future__ import annotations
 import pandas as pd
 import streamlit as st
 
-from genrecore.store import caches, jobfolder
+from genrecore.store import caches
 from genrecore.store.caches import Cached
+from genrecore.store.files import cache_dir
 from genrecore.ui.parts.frame import command, plain, sentences
 
 
@@ -17,7 +18,7 @@ def panel() -> None:
     words = f"Kept on the disk: {caches.size(total)}" if found else "Kept on the disk: nothing yet"
     with st.expander(words, icon=":material/database:"):
         st.caption(
-            f"In {plain(jobfolder.cache_dir())}. Everything is made anew when it is needed; only "
+            f"In {plain(cache_dir())}. Everything is made anew when it is needed; only "
             "uploads have to be uploaded again, and audits asked for again."
         )
         if not found:

@@ -21,12 +21,12 @@ from genrecore.config.run import RunConfig
 from genrecore.errors import GenrecoreError
 from genrecore.reporting import plots
 from genrecore.reporting.plots import RunStyle
-from genrecore.store import jobfolder
 from genrecore.store import run as runs
 from genrecore.store.run import Run
+from genrecore.store.status import FINAL, STATUS
 
 _ON = runs.LIVE - {"stopping"}  # states that go on to the end of the run
-_REST = frozenset({*jobfolder.FINAL, "queued"})  # states that are as they are written
+_REST = frozenset({*FINAL, "queued"})  # states that are as they are written
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ def _forget(places: Sequence[str]) -> None:
 
 def _row(place: str) -> Row | None:
     try:
-        found = os.stat(f"{place}/{jobfolder.STATUS}")
+        found = os.stat(f"{place}/{STATUS}")
         changed = (found.st_mtime_ns, found.st_ino, found.st_size)
     except OSError:
         changed = (0, 0, 0)

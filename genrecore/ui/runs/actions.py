@@ -10,9 +10,9 @@ import streamlit as st
 
 from genrecore.jobs import actions as jobs
 from genrecore.jobs import advice as advices
-from genrecore.store import jobfolder
 from genrecore.store import run as runs
 from genrecore.store.run import Run
+from genrecore.store.status import stop_request
 from genrecore.ui.parts.choices import choose
 from genrecore.ui.parts.frame import plain, sentences
 from genrecore.ui.parts.live import STATES, again, sentence
@@ -129,7 +129,7 @@ def stopping(run: Run) -> None:
     by = run.stop_by
     if run.state != "stopping" or by is None:
         return
-    request, now = jobfolder.stop_request(run.folder), time.time()
+    request, now = stop_request(run.folder), time.time()
     left_s = max(0.0, by - now)
     if left_s > 0:
         then = (

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import streamlit as st
 
-from genrecore.store import jobfolder
 from genrecore.store import run as runs
 from genrecore.store.run import Run
+from genrecore.store.status import LOG
 from genrecore.ui.parts.frame import plain
 from genrecore.ui.parts.run_controls import choose_text
 
@@ -24,7 +24,7 @@ _LATER = 4 * 2**20  # a growing log is searched anew when so much came, or when 
 
 def run_log(run: Run) -> None:
     """The end of the log, or the lines that hold what is searched for; and the whole file."""
-    size = _size(run.folder / jobfolder.LOG)
+    size = _size(run.folder / LOG)
     if not size:
         st.caption("Nothing has been written yet.")
         return
@@ -36,7 +36,7 @@ def run_log(run: Run) -> None:
         st.download_button(
             f"Download ({_in_words(size)})",
             # Read when it is asked for: a tick must not hold a large log in memory.
-            data=(run.folder / jobfolder.LOG).read_bytes,
+            data=(run.folder / LOG).read_bytes,
             file_name=f"{run.run_id}.log.txt",
             mime="text/plain",
             icon=":material/download:",
@@ -56,7 +56,7 @@ def run_log(run: Run) -> None:
 def _found(run: Run, wanted: str, size: int) -> None:
     done = run.state not in runs.LIVE
     at = size if done or size < _LATER else size // _LATER * _LATER
-    lines, all_of_them = search(str(run.folder / jobfolder.LOG), wanted, at)
+    lines, all_of_them = search(str(run.folder / LOG), wanted, at)
     if not lines:
         st.caption(f"No line holds “{plain(wanted)}”.")
         return

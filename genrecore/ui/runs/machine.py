@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import psutil
 import streamlit as st
 
-from genrecore.store import jobfolder
 from genrecore.store import run as runs
+from genrecore.store.processes import living_processes
 from genrecore.store.run import Run
 from genrecore.ui.parts import readers
 from genrecore.ui.parts.frame import pair, plain
@@ -42,7 +42,7 @@ def use_of(run: Run) -> Use | None:
     if known is not None and now - known[0] < _LEAST_APART_S:
         return known[2]
     busy_s, memory, born, found = 0.0, 0, now, 0
-    for process in jobfolder.processes(run.folder):
+    for process in living_processes(run.folder):
         try:
             with process.oneshot():
                 times = process.cpu_times()

@@ -20,10 +20,9 @@ from genrecore.audio import beats
 from genrecore.audio import decode as audio
 from genrecore.config.run import Audio
 from genrecore.data.datasets import DATASETS
-from genrecore.errors import AudioError
+from genrecore.errors import AudioError, describe
 from genrecore.jobs.actions import start_task
 from genrecore.reporting import plots
-from genrecore.store import jobfolder
 from genrecore.ui.datasets import readers as reading
 from genrecore.ui.datasets.choice import Chosen, address, prepare_words
 from genrecore.ui.datasets.form import choose_dataset
@@ -113,7 +112,7 @@ class File:
         try:
             return str(os.stat(self.content).st_mtime_ns)
         except OSError as error:
-            raise AudioError(f"{self.name}: {jobfolder.in_words(error)}") from None
+            raise AudioError(f"{self.name}: {describe(error)}") from None
 
     @property
     def limits(self) -> dict[str, float | None]:

@@ -1,0 +1,72 @@
+"""The status of a job (a run or a task): state, progress, heartbeat, and requests to stop it."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from pathlib import Path
+from typing import Any
+
+from genrecore.store.files import read_json, write_json
+
+STATUS, STOP, LOG = "status.json", "stop", "log.txt"
+STOP_WITHIN_S = 60.0  # a step takes no longer; after that a job is ended by force
+FINAL = frozenset({"done", "stopped", "failed"})
+
+
+class Status:
+    """The status file of a job, kept by the one process that works in the folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.values = read_json(folder / STATUS)
+        self._written = 0.0
+
+    def update(self, **values: Any) -> None:
+        """Writes the changed values and a fresh heartbeat."""
+        self.values |= values | {"heartbeat": time.time()}
+        write_json(self.folder / STATUS, self.values)
+        self._written = time.monotonic()
+
+    def beat(self, **values: Any) -> None:
+        """Like `update`, but written at most three times a second: cheap enough for every step."""
+        self.values |= values  # an `update` in between takes them along
+        if time.monotonic() - self._written > 0.3:
+            self.update()
+
+    def move(self, state: str, reason: str = "", **values: Any) -> None:
+        """Enters a state and adds it to the history of states."""
+        entry = {"state": state, "reason": reason, "at": time.time()}
+        self.update(
+            state=state,
+            reason=reason,
+            states=[*self.values.get("states", []), entry],
+            **values,
+        )
+
+
+def ask_to_stop(folder: Path, **wishes: Any) -> None:
+    """Leaves the request to stop; the working loop finishes its step and sees it.
+
+    Args:
+        folder: The job's.
+        wishes: `within_s` until it is ended by force; `reason`, a word for why; `keep_best`: the
+            best epoch so far is tested; `requeue`: it waits and goes on later. A later request
+            replaces an earlier one, but its time counts from the first.
+    """
+    at = stop_request(folder).get("at", time.time())
+    write_json(folder / STOP, {"at": at, "within_s": STOP_WITHIN_S} | wishes)
+
+
+def stop_asked(folder: Path) -> bool:
+    """Whether a stop was asked for."""
+    return (folder / STOP).exists()
+
+
+def stop_request(folder: Path) -> dict[str, Any]:
+    """When a stop was asked for and how; empty where none was."""
+    request = read_json(folder / STOP)
+    if not request and stop_asked(folder):  # an empty file says it as well
+        with contextlib.suppress(OSError):
+            return {"at": (folder / STOP).stat().st_mtime, "within_s": STOP_WITHIN_S}
+    return request

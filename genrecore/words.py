@@ -1,0 +1,92 @@
+"""Numbers as text for people. Nothing else in the package formats a number that somebody reads."""
+
+from __future__ import annotations
+
+import math
+from datetime import datetime
+
+DASH = "–"
+"""Stands where nothing was measured."""
+
+
+def decimals(value: float, n: int = 1, sign: bool = False) -> str:
+    """A number with `n` decimals, halves rounded up, thousands separated: `1,234.5`, `−0.9`."""
+    if not math.isfinite(value):
+        return DASH
+    # `round(…, 9)` first: 100 * 0.285 is 28.499999999999996, and means 28.5.
+    rounded = math.floor(round(abs(value) * 10**n, 9) + 0.5) / 10**n
+    text = f"{math.copysign(rounded, value) if rounded else 0.0:{'+' if sign else ''},.{n}f}"
+    return text.replace("-", "−")
+
+
+def percent(share: float | None) -> str:
+    """A share as per cent with one decimal: 0.8125 is `81.3 %`."""
+    text = DASH if share is None else decimals(100 * share)
+    return text if text == DASH else f"{text} %"
+
+
+def points(share: float, sign: bool = False) -> str:
+    """A difference of shares in percentage points: `3.1 points`, `1.0 point`, `−0.9 points`."""
+    text = decimals(100 * share, sign=sign)
+    return f"{text} point{'' if text.strip('+−') == '1.0' else 's'}"
+
+
+def signed_points(share: float) -> str:
+    """A difference of shares in percentage points as a bare number with its sign: `+3.1`."""
+    return decimals(100 * share, sign=True)
+
+
+def p_value(p: float) -> str:
+    """A p-value: `p = 0.14`, `p < 0.0001`."""
+    if not math.isfinite(p):
+        return f"p = {DASH}"
+    return f"p = {p:.2g}" if p >= 0.0001 else "p < 0.0001"
+
+
+def thousands(value: float) -> str:
+    """A count, or a number rounded to one, with commas: `287,792`."""
+    return decimals(value, 0)
+
+
+def plural(n: int, noun: str, nouns: str = "") -> str:
+    """A count with its noun: `1 clip`, `1,200 clips`; `nouns` where adding an `s` is not enough."""
+    return f"{thousands(n)} {noun if n == 1 else nouns or noun + 's'}"
+
+
+def seconds(value: float | None) -> str:
+    """A duration: `0.4 s`, `12 s`, `3 min 05 s`, `2 h 07 min`."""
+    if value is None or not math.isfinite(value):
+        return DASH
+    if value < 59.5:
+        return f"{decimals(max(0.0, value), 1 if 0 < value < 9.95 else 0)} s"
+    minutes, rest = divmod(round(value), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest:02d} s"
+    return f"{thousands(minutes // 60)} h {minutes % 60:02d} min"
+
+
+def clock(value: float) -> str:
+    """A position in a recording: `1:05`."""
+    return f"{int(value // 60)}:{int(value % 60):02d}"
+
+
+def size(n_bytes: float) -> str:
+    """A number of bytes in decimal units: `3.2 GB`, `12 MB`, `4 kB`, `512 bytes`."""
+    for unit, name in ((10**9, "GB"), (10**6, "MB"), (10**3, "kB")):
+        if n_bytes >= unit:
+            return f"{decimals(n_bytes / unit, 1 if n_bytes < 10 * unit else 0)} {name}"
+    return plural(round(n_bytes), "byte")
+
+
+def moment(seconds_since_1970: float) -> str:
+    """A moment as date and time in the local time zone: `28 Nov 2026, 21:04`."""
+    if not seconds_since_1970:
+        return DASH
+    return datetime.fromtimestamp(seconds_since_1970).strftime("%d %b %Y, %H:%M")
+
+
+def listed(names: list[str] | tuple[str, ...], last: str = "and") -> str:
+    """`rock`, `rock and pop`, `rock, pop and folk`."""
+    if len(names) < 2:
+        return "".join(names)
+    return f"{', '.join(names[:-1])} {last} {names[-1]}"
