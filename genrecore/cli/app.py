@@ -55,6 +55,27 @@ def root(
 
 
 # Importing the modules files their commands under `app`.
+from genrecore.cli import (  # noqa: E402
+    alerting,  # noqa: F401
+    auditing,  # noqa: F401
+    cache,  # noqa: F401
+    classifying,  # noqa: F401
+    data,  # noqa: F401
+    downloads,  # noqa: F401
+    exporting,  # noqa: F401
+    hearing,  # noqa: F401
+    laboratory,  # noqa: F401
+    mistakes,  # noqa: F401
+    model_cards,  # noqa: F401
+    models,  # noqa: F401
+    papers,  # noqa: F401
+    probing,  # noqa: F401
+    queueing,  # noqa: F401
+    serving,  # noqa: F401
+    sweeping,  # noqa: F401
+    training,  # noqa: F401
+    writing,  # noqa: F401
+)
 
 
 def main() -> None:

@@ -150,7 +150,7 @@ def test_a_task_of_another_kind_is_no_upload(tmp_path: Path) -> None:
 def fma(folder: Path) -> Path:
     """A folder in which fma_small lies, as far as three tracks of one genre and four of another."""
     table = pd.read_csv(
-        io.BytesIO(pkgutil.get_data("genrecore", "data/fma_small_tracks.csv") or b"")
+        io.BytesIO(pkgutil.get_data("genrecore.data", "tables/fma_small_tracks.csv") or b"")
     )
     of_genre = table.groupby("genre_top")["track_id"]
     for number in (*of_genre.get_group("Rock")[:3], *of_genre.get_group("Folk")[:4]):
