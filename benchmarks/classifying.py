@@ -40,8 +40,7 @@ from visitor import Visitor
 
 from genrecore.audio.decode import decode
 from genrecore.config.run import RunConfig, with_values
-from genrecore.data.corpus import quantise, segment_starts
-from genrecore.features.cache import gather_waves
+from genrecore.data.corpus import quantise
 from genrecore.inference import ensemble as panel
 from genrecore.inference import loaded as inference
 from genrecore.inference.loaded import LoadedRun
@@ -140,10 +139,7 @@ def one_clip(loaded: LoadedRun, path: Path) -> None:
 
 def in_segments(loaded: LoadedRun, samples: np.ndarray) -> torch.Tensor:
     """Waves (segments, 1, samples) of one clip."""
-    n = loaded.n_segment
-    starts = torch.from_numpy(segment_starts(len(samples), n, loaded.config.segments.overlap))
-    lengths = (len(samples) - starts).clamp(max=n)
-    return gather_waves(torch.from_numpy(samples), starts, lengths, n)
+    return torch.cat(list(loaded.segmenter.batches(torch.from_numpy(samples), loaded.batch_size)))
 
 
 def folder(loaded: LoadedRun, paths: list[Path], rounds: int) -> None:
@@ -156,7 +152,7 @@ def folder(loaded: LoadedRun, paths: list[Path], rounds: int) -> None:
         return soxr.resample(mono, source_rate, rate, quality="HQ")
 
     def bare() -> None:
-        n, waiting = loaded.n_segment, []
+        n, waiting = loaded.segmenter.n_samples, []
         with ThreadPoolExecutor(os.cpu_count()) as pool, torch.inference_mode():
             for wave in pool.map(bare_clip, paths):
                 waiting += [wave[k : k + n] for k in range(0, len(wave) - n + 1, n)]

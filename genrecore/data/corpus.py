@@ -28,7 +28,8 @@ from genrecore.store.locks import make_once
 from genrecore.store.progress import Report, silent
 
 _FORMAT = 1  # raised when what is stored changes
-_FULL_SCALE = 32768.0
+FULL_SCALE = 32768.0
+"""Samples of the corpus are int16: full scale is 1."""
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -36,12 +37,12 @@ R = TypeVar("R")
 
 def quantise(wave: np.ndarray) -> np.ndarray:
     """A wave in [-1, 1] as int16; the corpus and everything that must agree with it use this."""
-    return np.clip(np.rint(wave * _FULL_SCALE), -_FULL_SCALE, _FULL_SCALE - 1).astype(np.int16)
+    return np.clip(np.rint(wave * FULL_SCALE), -FULL_SCALE, FULL_SCALE - 1).astype(np.int16)
 
 
 def dequantise(samples: np.ndarray) -> np.ndarray:
     """int16 samples as a float32 wave in [-1, 1)."""
-    return samples.astype(np.float32) / np.float32(_FULL_SCALE)
+    return samples.astype(np.float32) / np.float32(FULL_SCALE)
 
 
 @dataclass(frozen=True)
@@ -88,37 +89,6 @@ class Corpus:
             raise GenrecoreError(f"The corpus holds no clip {clip_id!r}.")
         start, n = int(row["start"].iloc[0]), int(row["n_samples"].iloc[0])
         return dequantise(np.asarray(self.samples[start : start + n]))
-
-
-def segment_starts(n_samples: int, n_segment: int, overlap: float = 0.0) -> np.ndarray:
-    """Where a clip's segments start, in samples, int64.
-
-    As many as fit to the nearest half step; the last one is moved back so that it ends with the
-    clip. A clip shorter than a segment has one segment (filled up with zeros when it is read).
-    """
-    step = max(1, round(n_segment * (1.0 - overlap)))
-    spare = max(0, n_samples - n_segment)
-    n = 1 + int(spare / step + 0.5)
-    return np.minimum(np.arange(n, dtype=np.int64) * step, spare)
-
-
-def segment_table(corpus: Corpus, segment_s: float, overlap: float) -> pd.DataFrame:
-    """One row a segment: `clip_id, start` (in the flat array), `n_samples` there, `start_s`."""
-    if corpus.index.empty:
-        raise GenrecoreError("The corpus is empty: none of its clips could be read.")
-    n_segment = round(segment_s * corpus.sample_rate_hz)
-    lengths = corpus.index["n_samples"].to_numpy()
-    offsets = [segment_starts(n_samples, n_segment, overlap) for n_samples in lengths]
-    counts = [len(starts) for starts in offsets]
-    flat = np.concatenate(offsets)
-    return pd.DataFrame(
-        {
-            "clip_id": np.repeat(corpus.index["clip_id"].to_numpy(), counts),
-            "start": np.repeat(corpus.index["start"].to_numpy(), counts) + flat,
-            "n_samples": np.minimum(n_segment, np.repeat(lengths, counts) - flat),
-            "start_s": flat / corpus.sample_rate_hz,
-        }
-    )
 
 
 def build(

@@ -22,8 +22,8 @@ from genrecore.config.run import RunConfig
 from genrecore.data import clips as clip_tables
 from genrecore.data import genres as relabel
 from genrecore.data import splits
-from genrecore.data.corpus import segment_starts
 from genrecore.data.datasets import DATASETS
+from genrecore.data.segments import Segmenter
 from genrecore.data.splits import SPLITS
 from genrecore.errors import GenrecoreError
 from genrecore.experiments.plan import took_s
@@ -309,11 +309,9 @@ def _counts(config: RunConfig, clips: pd.DataFrame | None) -> Counts | None:
 
 
 def _n_segments(duration_s: Any, config: RunConfig) -> int:
-    rate = config.audio.sample_rate_hz
     known_s = config.audio.clip_s if pd.isna(duration_s) else float(duration_s)
-    n_clip = round(min(known_s, config.audio.clip_s) * rate)
-    segment_s = config.segments.segment_s or config.audio.clip_s
-    return len(segment_starts(n_clip, round(segment_s * rate), config.segments.overlap))
+    n_clip = round(min(known_s, config.audio.clip_s) * config.audio.sample_rate_hz)
+    return len(Segmenter.from_config(config).starts(n_clip))
 
 
 def _counts_of_demo(config: RunConfig) -> Counts | None:

@@ -22,7 +22,8 @@ import torch
 from torch import Tensor, nn
 
 from genrecore.config.run import RunConfig
-from genrecore.data.corpus import Corpus, segment_table
+from genrecore.data.corpus import Corpus
+from genrecore.data.segments import Segmenter
 from genrecore.errors import GenrecoreError
 from genrecore.store.files import cache_dir, write_json
 from genrecore.store.locks import make_once
@@ -46,23 +47,6 @@ class Features:
     segments: pd.DataFrame
     channels: int = 1
     fetch: Callable[[Tensor], None] = lambda index: None
-
-
-def gather_waves(samples: Tensor, starts: Tensor, lengths: Tensor, n_segment: int) -> Tensor:
-    """Segments of a flat int16 array: waves (batch, 1, n_segment), zeros past a clip's end."""
-    if samples.device.type == "cpu":  # an index of every sample would be eight times the wave
-        waves = torch.empty(len(starts), n_segment)
-        ends = starts + lengths.clamp(max=n_segment)
-        for wave, start, end in zip(waves, starts.tolist(), ends.tolist(), strict=True):
-            torch.div(samples[start:end], 32768.0, out=wave[: end - start])
-            wave[end - start :] = 0.0
-        return waves[:, None]
-    offsets = torch.arange(n_segment, device=samples.device)
-    index = (starts[:, None] + offsets).clamp_(max=len(samples) - 1)
-    waves = samples[index].float().div_(32768.0)
-    if bool((lengths < n_segment).any()):
-        waves.masked_fill_(offsets >= lengths[:, None], 0.0)
-    return waves[:, None]
 
 
 @dataclass(frozen=True)
@@ -121,7 +105,7 @@ def _kept_shape(feature: nn.Module) -> tuple[tuple[int, ...], int]:
 def segments_of(corpus: Corpus, config: RunConfig, feature: nn.Module) -> pd.DataFrame:
     """The segment table; of pictures and rows each is a segment, or all rows of a clip are one."""
     if corpus.medium == "audio":
-        return segment_table(corpus, config.segments.segment_s, config.segments.overlap)
+        return Segmenter.from_config(config).table(corpus)
     index = corpus.index
     if getattr(feature, "whole_clip", False):
         return index.assign(start_s=0.0)
@@ -148,9 +132,9 @@ def reader(
         samples = torch.from_numpy(corpus.samples)
         if device.startswith("cuda") and samples.nbytes < torch.cuda.mem_get_info(device)[0] // 2:
             samples = samples.to(device)
-        n_segment = round(config.segments.segment_s * corpus.sample_rate_hz)
-        return lambda starts, lengths: gather_waves(
-            samples, starts.to(samples.device), lengths.to(samples.device), n_segment
+        segmenter = Segmenter.from_config(config)
+        return lambda starts, lengths: segmenter.cut(
+            samples, starts.to(samples.device), lengths.to(samples.device)
         )
     values = torch.from_numpy(corpus.values)
     if corpus.medium == "image":
@@ -215,8 +199,7 @@ def at_once(corpus: Corpus, config: RunConfig) -> int:
     """How many segments are computed together: spectra of whole clips take much memory."""
     if corpus.medium != "audio":
         return _BATCH
-    n_segment = round(config.segments.segment_s * corpus.sample_rate_hz)
-    return max(1, min(_BATCH, _SAMPLES_AT_ONCE // n_segment))
+    return max(1, min(_BATCH, _SAMPLES_AT_ONCE // Segmenter.from_config(config).n_samples))
 
 
 def _refuse_nan(made: Tensor, segments: pd.DataFrame, name: str) -> None:

@@ -21,10 +21,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from genrecore.config.registry import Options
-from genrecore.data.corpus import quantise, segment_starts
+from genrecore.data.corpus import quantise
 from genrecore.errors import GenrecoreError, UsageError
 from genrecore.features import FEATURES
-from genrecore.features.cache import gather_waves
 from genrecore.features.chroma import ChromaOptions
 from genrecore.features.log_mel import LogMelOptions
 from genrecore.features.mfcc import MfccOptions
@@ -111,7 +110,7 @@ class Explainer:
         self._options: Options = entry.read_options(self.config.feature.options, "feature")
         self.kind = str(entry.facts["kind"])
         self._rate = self.config.audio.sample_rate_hz
-        self._n_segment = round(self.config.segments.segment_s * self._rate)
+        self._segmenter = loaded.segmenter
         gradients = not isinstance(self._classifier.network, Fitted)
         self._layer = self._last_with_places() if gradients else None
         self.methods = [
@@ -124,10 +123,10 @@ class Explainer:
 
     def pieces(self, wave: np.ndarray) -> list[tuple[float, float]]:
         """(begin, end) in s of the pieces in which the network is shown a wave (n_samples,)."""
-        starts = segment_starts(len(wave), self._n_segment, self.config.segments.overlap)
+        n_samples = self._segmenter.n_samples
         return [
-            (float(start) / self._rate, min(start + self._n_segment, len(wave)) / self._rate)
-            for start in starts
+            (float(start) / self._rate, min(start + n_samples, len(wave)) / self._rate)
+            for start in self._segmenter.starts(len(wave))
         ]
 
     def explain(
@@ -156,8 +155,8 @@ class Explainer:
         begin_s, end_s = self.pieces(wave)[piece]
         samples = torch.from_numpy(quantise(wave))
         start = torch.tensor([round(begin_s * self._rate)])
-        length = (len(samples) - start).clamp(max=self._n_segment)
-        given = gather_waves(samples, start, length, self._n_segment)
+        length = (len(samples) - start).clamp(max=self._segmenter.n_samples)
+        given = self._segmenter.cut(samples, start, length)
         target = self.genres.index(genre)
         with self._lock:
             with torch.no_grad():
@@ -170,11 +169,13 @@ class Explainer:
             rows, unit = way.rows, way.unit
             centres_hz = row_centres_hz(self._options, self._rate, len(picture))
             times_s = depiction.times_s(
-                self._options, self._rate, self._n_segment, picture.shape[1]
+                self._options, self._rate, self._segmenter.n_samples, picture.shape[1]
             )
         else:
             n_columns = relevance.shape[1]
-            times_s = (np.arange(n_columns) + 0.5) * self._n_segment / self._rate / n_columns
+            times_s = (
+                (np.arange(n_columns) + 0.5) * self._segmenter.n_samples / self._rate / n_columns
+            )
         inside = times_s <= end_s - begin_s + 1e-6  # a short clip is filled up with zeros
         return Explanation(
             method,
@@ -250,7 +251,7 @@ class Explainer:
         from captum.attr import Occlusion
 
         _, channels, rows, columns = features.shape
-        piece_s = self._n_segment / self._rate
+        piece_s = self._segmenter.n_samples / self._rate
         high = max(1, -(-rows // _PATCHES))
         wide = max(1, min(columns, round(_PATCH_S * columns / piece_s)))
         n_passes = -(-(-(-rows // high) * -(-columns // wide)) // _AT_ONCE) + 1

@@ -17,12 +17,12 @@ import torch
 from genrecore.audio import decode as audio
 from genrecore.audio import spectra as spectral
 from genrecore.data import corpus_images as provided
-from genrecore.data.corpus import dequantise, quantise, segment_starts
+from genrecore.data.corpus import dequantise, quantise
+from genrecore.data.segments import Segmenter
 from genrecore.errors import AudioError, GenrecoreError
 from genrecore.evaluation import calibration
 from genrecore.evaluation.calibration import Calibration
 from genrecore.evaluation.metrics import genres_in, pooled
-from genrecore.features.cache import gather_waves
 from genrecore.store import run as runs
 from genrecore.store.run import Run
 from genrecore.training import classifier as classifiers
@@ -122,6 +122,7 @@ class LoadedRun:
         network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.run, self.classifier, self.calibration = run, network, calibrated
         self.config, self.genres = network.config, network.genres
+        self.segmenter = Segmenter.from_config(network.config)
         # By what it was built for: a folder of pictures may be gone by now.
         shape = network.given_shape
         self.medium = "image" if len(shape) == 3 else "table" if shape else "wave"
@@ -215,32 +216,24 @@ class LoadedRun:
         if self.medium == "image":
             return 1
         n_samples = round(self.config.audio.clip_s * self.config.audio.sample_rate_hz)
-        return len(segment_starts(n_samples, self.n_segment, self.config.segments.overlap))
+        return len(self.segmenter.starts(n_samples))
 
     @property
     def batch_size(self) -> int:
         """Segments that go through the network at a time."""
         if self.medium == "image":
             return _BATCH
-        return max(1, min(_BATCH, _SAMPLES_AT_ONCE // self.n_segment))
-
-    @property
-    def n_segment(self) -> int:
-        """Samples of a segment."""
-        return round(self.config.segments.segment_s * self.config.audio.sample_rate_hz)
-
-    def _starts(self, excerpt: Excerpt) -> np.ndarray:
-        return segment_starts(len(excerpt.samples), self.n_segment, self.config.segments.overlap)
+        return max(1, min(_BATCH, _SAMPLES_AT_ONCE // self.segmenter.n_samples))
 
     def _judge_waves(self, excerpts: list[Excerpt]) -> tuple[list[np.ndarray], np.ndarray]:
         """Starts (segments,) of each excerpt's segments in samples, and the probabilities
         (segments of all, genres)."""
-        n_segment, starts, places, lengths, begin = self.n_segment, [], [], [], 0
+        starts, places, lengths, begin = [], [], [], 0
         for one in excerpts:
-            some = self._starts(one)
+            some = self.segmenter.starts(len(one.samples))
             starts.append(some)
             places.append(some + begin)
-            lengths.append(np.minimum(len(one.samples) - some, n_segment))
+            lengths.append(np.minimum(len(one.samples) - some, self.segmenter.n_samples))
             begin += len(one.samples)
         flat = torch.from_numpy(np.concatenate([one.samples for one in excerpts]))
         at, n = (torch.from_numpy(np.concatenate(one)) for one in (places, lengths))
@@ -248,7 +241,7 @@ class LoadedRun:
         @torch.inference_mode()
         def judged(some: range) -> torch.Tensor:
             of = slice(some.start, some.stop)
-            return self.classifier(gather_waves(flat, at[of], n[of], n_segment)).softmax(1)
+            return self.classifier(self.segmenter.cut(flat, at[of], n[of])).softmax(1)
 
         parts = cores.side_by_side(judged, cores.pieces(len(at), self.batch_size))
         return starts, torch.cat(parts).numpy()

@@ -132,7 +132,9 @@ class _Segments(nn.Module):
 def _exported(loaded: LoadedRun) -> Any:
     """The network as an ONNX model: `waves` to `segment_rows`."""
     net = _Segments(loaded).eval()
-    waves = 0.1 * torch.randn(3, 1, loaded.n_segment, generator=torch.Generator().manual_seed(0))
+    waves = 0.1 * torch.randn(
+        3, 1, loaded.segmenter.n_samples, generator=torch.Generator().manual_seed(0)
+    )
     any_number = {0: torch.export.Dim("segments", min=1, max=2**20)}
     try:
         with _quiet():
@@ -256,8 +258,8 @@ class _Nodes:
 
 def _before(nodes: _Nodes, loaded: LoadedRun) -> None:
     """`waveform` (batch, samples) to `waves` (batch · segments, 1, n_segment), as
-    `corpus.quantise`, `corpus.segment_starts` and `gather_waves` do."""
-    n_segment, add = loaded.n_segment, nodes.add
+    `corpus.quantise` and `Segmenter` do."""
+    n_segment, add = loaded.segmenter.n_samples, nodes.add
     step = max(1, round(n_segment * (1.0 - loaded.config.segments.overlap)))
     rounded = add("Round", add("Mul", "waveform", 32768.0))
     wave = add("Div", add("Clip", rounded, -32768.0, 32767.0), 32768.0)
@@ -303,7 +305,7 @@ def _compare(loaded: LoadedRun, path: Path) -> tuple[float, int]:
     worst, n_checked = 0.0, 0
     # Shorter than a segment, one exactly, two that overlap, many; alone and together.
     for n_waves, length in ((1, 0.7), (1, 1.0), (3, 1.6), (2, 4.3)):
-        n = max(1, round(length * loaded.n_segment))
+        n = max(1, round(length * loaded.segmenter.n_samples))
         level = 10.0 ** generator.uniform(-2, 0, (n_waves, 1))
         tone = np.sin(np.arange(n) * generator.uniform(0.01, 0.5, (n_waves, 1)))
         waves = level * (tone + 0.3 * generator.standard_normal((n_waves, n)))

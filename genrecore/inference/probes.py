@@ -146,22 +146,12 @@ def _proba(loaded: LoadedRun, wave: np.ndarray) -> np.ndarray:
     """(genres,) float32 of a wave (samples,), in the segments that the corpus' clips have."""
     import torch
 
-    from genrecore.data.corpus import segment_starts
-
-    config = loaded.config
-    n_segment = round(config.segments.segment_s * config.audio.sample_rate_hz)
-    starts = segment_starts(len(wave), n_segment, config.segments.overlap)
-    waves = np.zeros((len(starts), 1, n_segment), np.float32)
-    for row, start in zip(waves[:, 0], starts, strict=True):
-        part = wave[start : start + n_segment]
-        row[: len(part)] = part
+    waves = loaded.segmenter.batches(torch.from_numpy(wave), _BATCH)
     with torch.inference_mode():
-        parts = [
-            loaded.classifier(some).softmax(1) for some in torch.from_numpy(waves).split(_BATCH)
-        ]
+        parts = [loaded.classifier(some).softmax(1) for some in waves]
     proba = torch.cat(parts).numpy()
     one = np.zeros(len(proba), np.int64)
-    return metrics.pooled(proba, one, 1, config.segments.pooling)[0]
+    return metrics.pooled(proba, one, 1, loaded.config.segments.pooling)[0]
 
 
 def read(run: Run, band: float = verdicts.BAND) -> Probed | None:

@@ -25,6 +25,7 @@ from genrecore.data import genres as relabel
 from genrecore.data import splits as split_schemes
 from genrecore.data.datasets import DATASETS
 from genrecore.data.datasets.known import with_known_folder
+from genrecore.data.segments import Segmenter
 from genrecore.data.splits import SPLITS
 from genrecore.errors import GenrecoreError, UsageError, describe
 from genrecore.features import FEATURES, STANDARDISERS
@@ -68,7 +69,7 @@ class Classifier(nn.Module):
         # The dataset is asked only where the feature leaves it open: it may be gone by now.
         if takes(config.feature.name, "wave") and medium_of(config.dataset) == "wave":
             rate = config.audio.sample_rate_hz
-            given: tuple[Any, ...] = (rate, round(config.segments.segment_s * rate))
+            given: tuple[Any, ...] = (rate, Segmenter.from_config(config).n_samples)
         else:
             given = (tuple(shape),)
         self.given_shape = tuple(shape)

@@ -17,11 +17,10 @@ import torch
 from torch import Tensor, nn
 
 from genrecore.data import prepare as preparation
-from genrecore.data.corpus import Corpus, quantise, segment_starts
+from genrecore.data.corpus import Corpus, quantise
 from genrecore.errors import GenrecoreError
 from genrecore.evaluation import embedding as embedding_store
 from genrecore.evaluation.embedding import Embedding
-from genrecore.features.cache import gather_waves
 from genrecore.inference.loaded import LoadedRun
 from genrecore.models.fitted import Fitted
 from genrecore.store.progress import Report, silent
@@ -87,18 +86,8 @@ def of_wave(loaded: LoadedRun, wave: np.ndarray) -> np.ndarray:
         wave: The judged excerpt as `Verdict.wave` holds it: (samples,) in [-1, 1] at the run's
             sample rate.
     """
-    config = loaded.config
-    samples = torch.from_numpy(quantise(wave))
-    n_segment = round(config.segments.segment_s * config.audio.sample_rate_hz)
-    starts = torch.from_numpy(segment_starts(len(samples), n_segment, config.segments.overlap))
-    lengths = (len(samples) - starts).clamp(max=n_segment)
-    made = [
-        of_features(
-            loaded.classifier,
-            loaded.classifier.feature(gather_waves(samples, some, n, n_segment)),
-        )
-        for some, n in zip(starts.split(_BATCH), lengths.split(_BATCH), strict=True)
-    ]
+    waves = loaded.segmenter.batches(torch.from_numpy(quantise(wave)), _BATCH)
+    made = [of_features(loaded.classifier, loaded.classifier.feature(some)) for some in waves]
     return torch.cat(made).double().mean(dim=0).float().numpy()
 
 

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from genrecore.augment import AUGMENTATIONS, Chain
 from genrecore.config.run import Part, RunConfig
 from genrecore.data.corpus import Corpus
+from genrecore.data.segments import Segmenter
 from genrecore.features import FEATURES
 from genrecore.features import cache as feature_cache
 from genrecore.features.cache import Variant
@@ -231,8 +232,8 @@ class Examples:
         row, variant = index % n, index // n
         starts, lengths = self._starts[row], self._lengths[row]
         if self._random and generator is not None:
-            n_segment = round(self._config.segments.segment_s * self._corpus.sample_rate_hz)
-            lengths = self._clip_lengths[row].clamp(max=n_segment)
+            most = Segmenter.from_config(self._config).n_samples
+            lengths = self._clip_lengths[row].clamp(max=most)
             spare = self._clip_lengths[row] - lengths
             drawn = torch.rand(len(row), generator=generator, dtype=torch.float64)
             starts = self._clip_starts[row] + (drawn * (spare + 1)).long()

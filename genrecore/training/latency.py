@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from genrecore.config.run import RunConfig
-from genrecore.data.corpus import segment_starts
+from genrecore.data.segments import Segmenter
 from genrecore.errors import UsageError
 from genrecore.features import FEATURES
 from genrecore.models import MODELS
@@ -150,12 +150,10 @@ def _ready(config: RunConfig, given: Input, chosen: Hardware) -> tuple[Classifie
     draw = torch.Generator().manual_seed(0)
     medium = classifier.medium_of(config.dataset)
     if medium == "wave":
-        rate, segments = config.audio.sample_rate_hz, config.segments
-        n_segment = round(segments.segment_s * rate)
-        n_clip = max(n_segment, round(min(CLIP_S, config.audio.clip_s) * rate))
-        clip = 0.1 * torch.randn(n_clip, generator=draw)
-        starts = segment_starts(n_clip, n_segment, segments.overlap)
-        clips = torch.stack([clip[start : start + n_segment] for start in starts])[:, None]
+        segmenter = Segmenter.from_config(config)
+        n_clip = round(min(CLIP_S, config.audio.clip_s) * config.audio.sample_rate_hz)
+        clip = 0.1 * torch.randn(max(segmenter.n_samples, n_clip), generator=draw)
+        clips = torch.cat(list(segmenter.batches(clip, _BATCH)))
     elif medium == "image":
         clips = torch.randint(0, 256, (1, *typical), generator=draw, dtype=torch.uint8)
     else:

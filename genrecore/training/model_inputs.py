@@ -10,8 +10,8 @@ from torch import nn
 
 from genrecore.config import run as configuration
 from genrecore.config.run import RunConfig
-from genrecore.data.corpus import segment_starts
 from genrecore.data.datasets import DATASETS
+from genrecore.data.segments import Segmenter
 from genrecore.errors import UsageError
 from genrecore.features import FEATURES, PRESETS
 from genrecore.jobs import actions as jobs
@@ -119,7 +119,7 @@ def front_end(config: RunConfig) -> tuple[RunConfig, nn.Module, str]:
     given: tuple[Any, ...] = (entry.facts.get("typical_shape", ()),)
     if classifier.medium_of(config.dataset) == "wave":
         rate = config.audio.sample_rate_hz
-        given = (rate, round(config.segments.segment_s * rate))
+        given = (rate, Segmenter.from_config(config).n_samples)
     feature = entry.thing(entry.read_options(config.feature.options, "feature"), *given)
     return config, feature, str(entry.facts["kind"])
 
@@ -135,7 +135,7 @@ def described(config: RunConfig, feature: Any, kind: str) -> Input:
     if classifier.medium_of(config.dataset) == "wave":
         seconds = config.segments.segment_s
         n_clip = round(min(CLIP_S, config.audio.clip_s) * rate)
-        n_segments = len(segment_starts(n_clip, round(seconds * rate), config.segments.overlap))
+        n_segments = len(Segmenter.from_config(config).starts(n_clip))
         words += f", of {seconds:.4g} s of sound"
     return Input(
         preset_like(config), kind, feature.output_shape, words, n_genres(config), n_segments

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from genrecore.augment import AUGMENTATIONS, Chain
 from genrecore.config.run import RunConfig
+from genrecore.data.segments import Segmenter
 from genrecore.errors import GenrecoreError, UsageError, describe
 from genrecore.experiments import estimates
 from genrecore.experiments.estimates import StepTimes
@@ -97,16 +98,13 @@ def _given(made: Classifier, config: RunConfig, n: int, draw: torch.Generator) -
     """What the front end takes, of random numbers, (n, …)."""
     medium = classifier.medium_of(config.dataset)
     if medium == "wave":
-        n = max(1, min(n, _SAMPLES_AT_ONCE // _n_segment(config)))
-        return 0.1 * torch.randn(n, 1, _n_segment(config), generator=draw)
+        n_samples = Segmenter.from_config(config).n_samples
+        n = max(1, min(n, _SAMPLES_AT_ONCE // n_samples))
+        return 0.1 * torch.randn(n, 1, n_samples, generator=draw)
     if medium == "image":
         return torch.randint(0, 256, (n, *made.given_shape), generator=draw, dtype=torch.uint8)
     n_rows = int(getattr(made.feature, "n_rows", 1))
     return torch.randn(n, n_rows, *made.given_shape, generator=draw)
-
-
-def _n_segment(config: RunConfig) -> int:
-    return round(config.segments.segment_s * config.audio.sample_rate_hz)
 
 
 def _repeated(features: Features, size: int) -> Features:

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from genrecore.config.run import RunConfig, with_values
-from genrecore.data.corpus import segment_starts
+from genrecore.data.segments import Segmenter
 from genrecore.features import FEATURES, PRESETS
 from genrecore.models import MODELS
 from genrecore.training import classifier
@@ -100,6 +100,6 @@ def test_benitos_clips_are_cut_into_fourteen_segments() -> None:
     config = configured("benito_2d_segmented")
     n_clip = round(config.audio.clip_s * 44_100)
     assert n_clip == 10**6
-    starts = segment_starts(n_clip, 3 * 44_100, config.segments.overlap)
+    starts = Segmenter.from_config(config).starts(n_clip)
     assert len(starts) == 14
     assert set(starts[1:] - starts[:-1]) == {3 * 44_100 // 2}

@@ -18,6 +18,7 @@ from genrecore.audio import decode as audio
 from genrecore.config.run import RunConfig
 from genrecore.data import clips, corpus
 from genrecore.data import prepare as preparation
+from genrecore.data.segments import Segmenter
 from genrecore.errors import GenrecoreError, UsageError
 from genrecore.evaluation import metrics
 from genrecore.features import cache as feature_cache
@@ -257,7 +258,7 @@ def test_the_corpus_is_known_by_content_not_by_place(tmp_path: Path) -> None:
     ],
 )
 def test_segments_cover_a_clip(n_samples: int, overlap: float, starts: list[int]) -> None:
-    found = corpus.segment_starts(n_samples, 30, overlap)
+    found = Segmenter(30, overlap).starts(n_samples)
     assert found.tolist() == starts
     assert (found >= 0).all()
     assert (found + 30 <= max(30, n_samples)).all()
@@ -265,7 +266,7 @@ def test_segments_cover_a_clip(n_samples: int, overlap: float, starts: list[int]
 
 def test_what_lies_past_a_short_clip_is_silence() -> None:
     samples = torch.arange(1, 8, dtype=torch.int16)
-    waves = feature_cache.gather_waves(samples, torch.tensor([0, 4]), torch.tensor([4, 3]), 4)
+    waves = Segmenter(4).cut(samples, torch.tensor([0, 4]), torch.tensor([4, 3]))
     assert (waves * 32768).squeeze(1).tolist() == [[1, 2, 3, 4], [5, 6, 7, 0]]
 
 
