@@ -67,7 +67,10 @@ def told(
         (run.folder / "history.jsonl").write_text(lines)
         facts |= {"epoch": n_epochs, "n_epochs": n_epochs, "best_epoch": n_epochs - 1}
         facts |= {"phase": "Testing", "done": 25 * n_epochs, "total": 25 * n_epochs}
+    status.values["states"] = [{"state": "running", "reason": "", "at": 1.0}]
     status.move("done", started_at=1.0, finished_at=61.0, **facts)
+    status.values["states"][-1]["at"] = 61.0
+    status.update()
     os.close(lock)
     return Run(run.folder)
 

@@ -13,10 +13,10 @@ from genrecore.cli.planned import BACKGROUND, DRY_RUN, YES, follow_plan
 from genrecore.cli.sweeping import agreed, estimate_facts, estimated, print_summary
 from genrecore.data.datasets import DATASETS, known
 from genrecore.errors import UsageError
-from genrecore.experiments import leaks as leaklab
 from genrecore.experiments import papers
 from genrecore.experiments.papers import Music, Study, Wanted, report
 from genrecore.experiments.papers.recipes import how_to_get
+from genrecore.store import run as runs
 
 papers_app = typer.Typer(
     help="The five studies: what they did and print, and what our runs say beside it.",
@@ -136,7 +136,7 @@ def run_paper(
     found = papers.study(study)
     music = Music(dataset, _options(folder, set_), scale)
     todo = _wanted(found, rows, protocol, seeds, music)
-    there = leaklab.present([one.config for one in todo])
+    there = runs.find_same([one.config for one in todo])
     new = [one for one, run in zip(todo, there, strict=True) if run is None]
     with reporting(quiet=as_json) as progress:
         estimate = estimated([one.config for one in new], progress)
@@ -145,11 +145,11 @@ def run_paper(
         print_summary(len(todo), len(new), estimate)
     if dry_run:
         if as_json:
-            runs = [
+            listed = [
                 one.changes | {"there": run.run_id if run else None}
                 for one, run in zip(todo, there, strict=True)
             ]
-            print_json({"runs": runs, "estimate": estimate_facts(estimate)})
+            print_json({"runs": listed, "estimate": estimate_facts(estimate)})
         return
     if agreed(yes, as_json, f"Queue {len(new)} runs?"):
         follow_plan(papers.start(found, todo, music), background, as_json)

@@ -18,7 +18,7 @@ import typer
 from genrecore.cli.app import app
 from genrecore.cli.models import print_comparison
 from genrecore.cli.output import JSON, out, print_json, print_table, reporting
-from genrecore.cli.training import finished, follow
+from genrecore.cli.training import follow
 from genrecore.config import run as configuration
 from genrecore.config.run import RunConfig
 from genrecore.errors import GenrecoreError, describe
@@ -59,7 +59,12 @@ def demo(
     ]
     with reporting(quiet=as_json) as report:
         preparation.decode(wanted[0][1], report)
-        started = [(title, finished(config) or jobs.submit(config)) for title, config in wanted]
+        configs = [config for _, config in wanted]
+        there = runs.find_same(configs, only_done=True)
+        started = [
+            (title, run or jobs.submit(config))
+            for (title, config), run in zip(wanted, there, strict=True)
+        ]
         done = [follow(run, report, f"Training {title}") for title, run in started]
     result = comparison.compare(done)
     if as_json:

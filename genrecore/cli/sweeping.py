@@ -18,7 +18,6 @@ from genrecore.cli.training import CONFIG, PRESET
 from genrecore.config import run as configuration
 from genrecore.config.run import RunConfig
 from genrecore.errors import GenrecoreError, UsageError
-from genrecore.experiments import leaks as leaklab
 from genrecore.experiments import plan as plans
 from genrecore.experiments import values as plan_values
 from genrecore.experiments.draft import Draft, Grid, draft, spread
@@ -88,7 +87,7 @@ def sweep(
     base, grids, named, source = _with_table(_base(config, preset), table)
     base, grids = spread(base, grids, texts)
     made = draft(base, grids)
-    there = [None] * len(made.configs) if again else leaklab.present(made.configs)
+    there = [None] * len(made.configs) if again else runs.find_same(made.configs)
     todo = [c for c, run in zip(made.configs, there, strict=True) if run is None]
     with reporting(quiet=as_json) as report:
         estimate = estimated(todo, report)

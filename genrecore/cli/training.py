@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
+import shlex
 import tempfile
 import time
 from pathlib import Path
@@ -16,6 +16,7 @@ from genrecore.cli.app import app
 from genrecore.cli.flags import with_flags
 from genrecore.cli.output import JSON, duration, err, out, print_json, print_table, reporting, share
 from genrecore.config import run as configuration
+from genrecore.config.command import train_command
 from genrecore.config.run import RunConfig
 from genrecore.errors import GenrecoreError, UsageError
 from genrecore.evaluation import metrics
@@ -119,16 +120,6 @@ def settings(
             raise UsageError(f"--set takes field=value, e.g. feature.n_mels=64; found {item!r}.")
         values[key] = value
     return configuration.with_values(start, values)
-
-
-def finished(config: RunConfig) -> Run | None:
-    """A run of exactly this configuration that is done, so that nothing is trained twice."""
-    wanted = configuration.signature(config)
-    for run in runs.all_runs():
-        with contextlib.suppress(GenrecoreError):  # a run that another version wrote
-            if run.status.get("state") == "done" and configuration.signature(run.config) == wanted:
-                return run
-    return None
 
 
 def _carry_out(run: Run, as_json: bool, lock: int | None = None) -> None:
@@ -322,7 +313,7 @@ def show_run(
         _print_result(found)
     out.print("Differs from the defaults in: ", end="")
     out.print(json.dumps(configuration.differences(found.config)), markup=False)
-    out.print(f"Same again: {jobs.command_of(found.config)}", markup=False)
+    out.print(f"Same again: {shlex.join(train_command(found.config))}", markup=False)
     if log:
         out.print(found.log(), markup=False)
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -22,7 +21,7 @@ from genrecore.config.run import RunConfig
 from genrecore.data import genres as relabel
 from genrecore.data.datasets import DATASETS
 from genrecore.data.splits import SPLITS
-from genrecore.store.files import cache_dir, read_json, write_json
+from genrecore.store.files import cache_dir, digest, read_json, write_json
 
 Kind = Literal["prepare", "audit"]
 
@@ -60,8 +59,8 @@ def keep(
         clips: The clip table as the dataset gave it.
         how: Flags of the command that change what it looks at.
     """
-    where = _digest({"audio": config.audio.model_dump(), **how})
-    place = _folder() / f"{kind}-{_digest(subject(config, with_split))}-{where}.json"
+    where = digest({"audio": config.audio.model_dump(), **how})
+    place = _folder() / f"{kind}-{digest(subject(config, with_split))}-{where}.json"
     with contextlib.suppress(OSError):  # it was printed; only the page does without
         place.parent.mkdir(parents=True, exist_ok=True)
         found = {"at": time.time(), "stamp": "" if clips is None else stamp(clips)}
@@ -72,7 +71,7 @@ def newest(kind: Kind, config: RunConfig, with_split: bool = False) -> Answer | 
     """The last answer about these clips, with whatever audio settings and flags it was found."""
     found = [
         Answer(stored["document"], float(stored["at"]), str(stored["stamp"]))
-        for place in _folder().glob(f"{kind}-{_digest(subject(config, with_split))}-*.json")
+        for place in _folder().glob(f"{kind}-{digest(subject(config, with_split))}-*.json")
         if "document" in (stored := read_json(place))
     ]
     return max(found, key=lambda answer: answer.at, default=None)
@@ -106,7 +105,3 @@ def stamp(clips: pd.DataFrame) -> str:
 
 def _folder() -> Path:
     return cache_dir() / "answers"
-
-
-def _digest(value: Any) -> str:
-    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()[:16]

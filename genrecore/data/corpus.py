@@ -7,7 +7,6 @@ not grow with the number of clips and an interrupted build goes on where it stop
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from collections import deque
@@ -23,7 +22,7 @@ import pandas as pd
 
 from genrecore.audio import decode as audio
 from genrecore.errors import AudioError, GenrecoreError
-from genrecore.store.files import cache_dir, read_json, write_text
+from genrecore.store.files import cache_dir, digest, read_json, write_text
 from genrecore.store.locks import make_once
 from genrecore.store.progress import Report, silent
 
@@ -107,7 +106,7 @@ def build(
     store = cache_dir() / "corpora"
     contents = content_digests(clips, report)
     what = [_FORMAT, sample_rate_hz, clip_s, list(zip(clips["clip_id"], contents, strict=True))]
-    key = hashlib.sha256(json.dumps(what).encode()).hexdigest()[:16]
+    key = digest(what)
     final = store / key
     make_once(
         final,

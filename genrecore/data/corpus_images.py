@@ -6,9 +6,7 @@ the audio corpus, keyed by content, so that the rest of the way is the same for 
 
 from __future__ import annotations
 
-import hashlib
 import io
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -20,7 +18,7 @@ from PIL import Image, UnidentifiedImageError
 from genrecore.data.corpus import Corpus, content_digests, in_order
 from genrecore.data.datasets.tables import read_table
 from genrecore.errors import GenrecoreError
-from genrecore.store.files import cache_dir, read_json, write_json
+from genrecore.store.files import cache_dir, digest, read_json, write_json
 from genrecore.store.locks import make_once
 from genrecore.store.progress import Report, silent
 
@@ -139,7 +137,7 @@ def _cached(
     what: Any, medium: str, fill: Callable[[Path], dict[str, Any]], report: Report
 ) -> Corpus:
     """A corpus from the cache, or made by `fill(folder)`, which returns what to keep about it."""
-    key = hashlib.sha256(json.dumps(what).encode()).hexdigest()[:16]
+    key = digest(what)
 
     def make(partial: Path) -> None:
         write_json(partial / "about.json", fill(partial))

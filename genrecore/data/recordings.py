@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from genrecore.errors import GenrecoreError, describe
-from genrecore.store.files import cache_dir, write_bytes, write_text
+from genrecore.store.files import cache_dir, digest, write_bytes, write_text
 
 _LONGEST_NAME = 200
 _ID = re.compile(r"[0-9a-f]{16}")
@@ -55,9 +55,9 @@ def keep(files: Iterable[tuple[str, bytes]]) -> str:
             if not one.path.exists():
                 write_bytes(one.path, content)
             kept.append(one)
-        text = json.dumps([[one.digest, one.name] for one in kept], ensure_ascii=False)
-        set_id = hashlib.sha256(text.encode()).hexdigest()[:16]
-        write_text(_store() / f"{set_id}.clips", text)
+        names = [[one.digest, one.name] for one in kept]
+        set_id = digest(names)
+        write_text(_store() / f"{set_id}.clips", json.dumps(names, ensure_ascii=False))
     except OSError as error:
         raise GenrecoreError(f"The clips cannot be kept: {describe(error)}") from None
     return set_id

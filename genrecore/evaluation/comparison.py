@@ -159,7 +159,7 @@ def _row(run: Run) -> dict[str, Any]:
         **{name: computed[name] for name in known},
         "best_epoch": status.get("best_epoch"),
         "n_epochs": status.get("epoch"),
-        "train_s": status.get("finished_at", np.nan) - status.get("started_at", np.nan),
+        "train_s": run.worked_s,
         "n_parameters": status.get("n_parameters"),
         "created": run.created,
         "badge": run.badge,

@@ -34,14 +34,10 @@ def of(run: Run) -> dict[str, Any]:
     `device`: what it was trained on; `measured_on`: where the latency is from; `why`: why there
     are no multiply–adds, where that is known."""
     status, kept = run.status, read_json(run.folder / FILE)
-    started, finished = status.get("started_at"), status.get("finished_at")
-    trained = [row for row in _seconds(run) if row == row]
-    wall = float(finished) - float(started) if started and finished else nan
     return {
         "n_parameters": _number(status.get("n_parameters")),
         "n_multiply_adds": _number(kept.get("n_multiply_adds")),
-        # The epochs' own time: a run that was stopped and taken up again did not work in between.
-        "train_s": sum(trained) if trained else wall,
+        "train_s": run.worked_s,
         "latency_ms": _number((kept.get("latency") or {}).get("median_ms")),
         "device": str(run.environment.get("device_name") or ""),
         "measured_on": _where(kept.get("latency") or {}),
@@ -99,11 +95,6 @@ def measure(run: Run, report: Report = silent) -> dict[str, Any]:
             f"The cost of the run {run.run_id} cannot be kept: {describe(error)}"
         ) from None
     return found
-
-
-def _seconds(run: Run) -> list[float]:
-    history = run.history
-    return [float(value) for value in history["seconds"]] if "seconds" in history else []
 
 
 def _number(value: Any) -> float:

@@ -6,8 +6,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from genrecore.errors import GenrecoreError
-from genrecore.store.files import cache_dir, read_json, write_json
+from genrecore.store.files import cache_dir, digest, read_json, write_json
 from genrecore.store.locks import make_once
 from genrecore.store.run import Run
 
@@ -101,8 +99,7 @@ def folder(run: Run) -> Path:
             "nowhere."
         ) from None
     what = [_FORMAT, run.run_id, stat.st_size, stat.st_mtime_ns]
-    key = hashlib.sha256(json.dumps(what).encode()).hexdigest()[:16]
-    return cache_dir() / "embeddings" / key
+    return cache_dir() / "embeddings" / digest(what)
 
 
 def read(run: Run) -> Embedding | None:

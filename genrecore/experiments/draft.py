@@ -8,16 +8,15 @@ from __future__ import annotations
 import itertools
 import json
 import math
-import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from genrecore.config import run as configuration
+from genrecore.config.command import settings_words
 from genrecore.config.run import Part, RunConfig
 from genrecore.errors import UsageError
 from genrecore.experiments.values import applied, in_words, kind_of, name_of, read_all, value_of
-from genrecore.jobs import actions as jobs
 
 MOST_RUNS = 2000
 Grid = Mapping[str, Sequence[Any]]
@@ -137,8 +136,8 @@ def spread(
     return applied(base, single), spread_out
 
 
-def command_of(base: RunConfig, varied: Mapping[str, str], more: Sequence[str] = ()) -> str:
-    """The shell command that makes a plan or a search.
+def command_of(base: RunConfig, varied: Mapping[str, str], more: Sequence[str] = ()) -> list[str]:
+    """The command that makes a plan or a search.
 
     Args:
         base: What all its runs start from.
@@ -154,13 +153,13 @@ def command_of(base: RunConfig, varied: Mapping[str, str], more: Sequence[str] =
             options = {k: v for k, v in part.options.items() if k != key.partition(".")[2]}
             changed = part.model_copy(update={"options": options})
             base = base.model_copy(update={key.partition(".")[0]: changed})
-    words = shlex.split(jobs.command_of(base))[3:]  # without genrecore train --background
+    words = settings_words(base)
     for dotted, text in varied.items():
         if dotted in own and kind_of(dotted, base) is not bool:
             words += [f"--{dotted.rpartition('.')[2].replace('_', '-')}", text]
         else:
             words += ["--set", f"{dotted}={text}"]
-    return shlex.join(["genrecore", "sweep", *words, *more])
+    return ["genrecore", "sweep", *words, *more]
 
 
 def _is_field(dotted: str) -> bool:

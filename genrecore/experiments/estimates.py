@@ -7,7 +7,6 @@ Nothing here imports torch.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 import statistics
@@ -26,10 +25,9 @@ from genrecore.data.datasets import DATASETS
 from genrecore.data.segments import Segmenter
 from genrecore.data.splits import SPLITS
 from genrecore.errors import GenrecoreError
-from genrecore.experiments.plan import took_s
 from genrecore.jobs import slots
 from genrecore.store import run as runs
-from genrecore.store.files import cache_dir, read_json
+from genrecore.store.files import cache_dir, digest, read_json
 from genrecore.store.run import Run
 from genrecore.training import hardware
 
@@ -245,7 +243,7 @@ class Known:
             if counts is None or not counts.n_train or "seconds" not in history:
                 continue
             paces.append(float(history["seconds"].median()) / counts.n_train)
-            rests.append(max(0.0, took_s(run) - float(history["seconds"].sum())))
+            rests.append(max(0.0, run.worked_s - float(history["seconds"].sum())))
             if run.n_epochs < theirs.training.epochs:
                 most_epochs = run.n_epochs
         # Decoding and features are made once: of the rest, the least counts.
@@ -370,8 +368,7 @@ def _key(config: RunConfig) -> str:
 
 def place(config: RunConfig) -> Path:
     """The file in the cache that keeps what was measured for this sort of run."""
-    text = f"{_key(config)} {config.training.batch_size}"
-    name = hashlib.sha256(text.encode()).hexdigest()[:16]
+    name = digest([_key(config), config.training.batch_size])
     return cache_dir() / "step-times" / f"{name}.json"
 
 

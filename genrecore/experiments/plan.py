@@ -28,13 +28,12 @@ from typing import Any
 
 from genrecore.config import run as configuration
 from genrecore.config.run import RunConfig
-from genrecore.errors import GenrecoreError, UsageError, describe
-from genrecore.experiments import leaks as leaklab
+from genrecore.errors import GenrecoreError, describe
 from genrecore.experiments.draft import Draft, title_of
 from genrecore.experiments.values import value_of
 from genrecore.jobs import actions as jobs
 from genrecore.store import run as runs
-from genrecore.store.files import read_json, write_json
+from genrecore.store.files import new_folder, read_json, write_json
 from genrecore.store.locks import LOCK, held, is_locked
 from genrecore.store.run import Run
 from genrecore.store.status import STOP, ask_to_stop, stop_asked
@@ -161,7 +160,7 @@ class Plan:
         own: dict[str, Run] = {}
         for run in self.own_runs:
             key = configuration.signature(run.config)
-            own[key] = max(run, own.get(key, run), key=_counts)
+            own[key] = max(run, own.get(key, run), key=runs.precedence)
         found = []
         for wanted in self.facts.get("runs", []):
             config = configuration.read(wanted["config"], f"the plan {self.plan_id}")
@@ -242,35 +241,15 @@ class Plan:
         """Seconds until it is through, judged by its own runs; None while nothing is known."""
         live = [one.run for one in self.active if one.run and one.run.state != "queued"]
         left = [float(run.status["time_left_s"]) for run in live if run.status.get("time_left_s")]
-        took = [took_s(one.run) for one in self.done if one.run]
+        took = [one.run.worked_s for one in self.done if one.run]
         if not took and left:
-            took = [took_s(run) + s for run, s in zip(live, left, strict=False)]
+            took = [run.worked_s + s for run, s in zip(live, left, strict=False)]
         if not took or self.state != "running":
             return None
         over = len(self.done) + (len(self.ended) if self.search else 0)
         n_waiting = (self.n_runs - over if self.search else len(self.active)) - len(left)
         rest_s = sum(left) + max(0, n_waiting) * statistics.median(took)
         return rest_s / max(1, len(live))
-
-
-def took_s(run: Run) -> float:
-    """Seconds for which a run has worked, its process's start and every part of it included."""
-    total, since = 0.0, None
-    for entry in run.status.get("states", []):
-        if entry["state"] in runs.LIVE:
-            since = entry["at"] if since is None else since
-        elif since is not None:
-            total, since = total + entry["at"] - since, None
-    if since is not None:
-        total += max(0.0, float(run.status.get("heartbeat") or since) - since)
-    return total
-
-
-def _counts(run: Run) -> tuple[int, str]:
-    """Which run of several of one configuration counts, the largest: a finished one, one that works
-    or waits, else the newest."""
-    live = run.state in runs.LIVE or run.state == "queued"
-    return (2 if run.state == "done" else 1 if live else 0, run.run_id)
 
 
 def start(
@@ -288,7 +267,7 @@ def start(
     Raises:
         GenrecoreError: The store cannot be written.
     """
-    there = [None] * len(made.configs) if again else leaklab.present(made.configs, store)
+    there = [None] * len(made.configs) if again else runs.find_same(made.configs, store)
     listed = [
         {
             "changes": dict(change),
@@ -323,12 +302,10 @@ def write(
     kind = "search" if "search" in facts else "plan"
     plan_id = f"{time.strftime('%Y%m%d-%H%M%S')}-{kind}-{secrets.token_hex(2)}"
     said = {"title": title, "source": source, "made_at": time.time(), "base": base.model_dump()}
-    hidden = folder / f".new-{plan_id}"
     try:
-        hidden.mkdir(parents=True)
-        write_json(hidden / "plan.json", {**said, **facts})
-        (hidden / LOCK).touch()
-        hidden.rename(folder / plan_id)
+        with new_folder(folder / plan_id) as hidden:
+            write_json(hidden / "plan.json", {**said, **facts})
+            (hidden / LOCK).touch()
     except OSError as error:
         raise GenrecoreError(f"The store cannot take a new plan: {describe(error)}") from None
     return Plan(folder / plan_id)
@@ -421,14 +398,4 @@ def find(name: str, store: Path | None = None) -> Plan:
     Raises:
         UsageError: There is none, or there are several.
     """
-    found = all_plans(store)
-    if name == "latest" and found:
-        return found[0]
-    exact = [plan for plan in found if plan.plan_id == name]
-    matches = exact or [plan for plan in found if name and name in plan.plan_id]
-    if len(matches) == 1:
-        return matches[0]
-    listed = ", ".join(plan.plan_id for plan in (matches or found)[:5]) or "none yet"
-    if matches:
-        raise UsageError(f"{name!r} could be any of {len(matches)} plans: {listed} …")
-    raise UsageError(f"There is no plan {name!r} in {store or runs.store_dir()}; newest: {listed}.")
+    return runs.find_by_id(name, all_plans(store), "plan", store or runs.store_dir())

@@ -18,13 +18,13 @@ from genrecore.config import run as configuration
 from genrecore.config.run import RunConfig
 from genrecore.errors import GenrecoreError, UsageError
 from genrecore.experiments import estimates
-from genrecore.experiments import leaks as leaklab
 from genrecore.experiments import plan as plans
 from genrecore.experiments import results as plan_results
 from genrecore.experiments import values as plan_values
 from genrecore.experiments.plan import PRUNED, Plan
 from genrecore.experiments.search_ranges import Range, Ranges, Way, check, ranges_of, way_of
 from genrecore.jobs import actions as jobs
+from genrecore.store import run as runs
 from genrecore.store.files import read_json, write_json
 from genrecore.store.locks import LOCK, held
 from genrecore.store.progress import Report, Stopped, silent
@@ -193,7 +193,7 @@ class _Driver:
             trial.set_user_attr("reason", str(error))
             self.study.tell(trial, state=TrialState.FAIL)
             return
-        there = leaklab.present([config], self.plan.store)[0]
+        there = runs.find_same([config], self.plan.store)[0]
         run = there or jobs.submit(config, self.plan.store, plan=self.plan.plan_id)
         trial.set_user_attr("run", run.run_id)
 

@@ -6,8 +6,6 @@ module that serves predictions, so the cache and the device cannot disagree.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import mmap
 import os
 import time
@@ -25,7 +23,7 @@ from genrecore.config.run import RunConfig
 from genrecore.data.corpus import Corpus
 from genrecore.data.segments import Segmenter
 from genrecore.errors import GenrecoreError
-from genrecore.store.files import cache_dir, write_json
+from genrecore.store.files import cache_dir, digest, write_json
 from genrecore.store.locks import make_once
 from genrecore.store.progress import Report, silent
 
@@ -84,13 +82,12 @@ def compute(
     options = {k: v for k, v in config.feature.options.items() if k != "channels"}
     what = [_FORMAT, corpus.key, how, {"name": config.feature.name, "options": options}, shape]
     what += [variant.what] if variant else []
-    key = hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:16]
 
     def make(partial: Path) -> None:
         _write_rows(partial / "rows.f32", corpus, config, feature, segments, report, variant)
         write_json(partial / "what.json", {"what": what, "made": time.time()})
 
-    final = make_once(cache_dir() / "features" / key, make, report)
+    final = make_once(cache_dir() / "features" / digest(what), make, report)
     rows, fetch = _map(final / "rows.f32", (len(segments), *shape))
     return Features(rows, segments, channels, fetch)
 

@@ -20,7 +20,7 @@ from genrecore.evaluation import comparison
 from genrecore.evaluation.calibration import Calibration
 from genrecore.inference.loaded import LoadedRun
 from genrecore.models import MODELS
-from genrecore.store.files import read_json, write_json, write_text
+from genrecore.store.files import new_folder, read_json, write_json, write_text
 from genrecore.store.run import Run
 from genrecore.training import classifier as classifiers
 
@@ -44,21 +44,17 @@ def to_bundle(loaded: LoadedRun, folder: Path) -> Path:
         )
     if folder.exists() and not folder.is_dir():
         raise GenrecoreError(f"{folder} is a file; give a new folder.")
-    partial = folder.with_name(f".{folder.name}.new")
     try:
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
-        weights = loaded.run.weights
-        shutil.copyfile(weights, partial / f"model{weights.suffix}")
-        write_json(partial / "config.json", _config(loaded))
-        if loaded.medium == "wave":
-            write_json(partial / "preprocessor_config.json", _preprocessor(loaded))
-        write_text(partial / "README.md", card(loaded, folder.name))
-        if folder.exists():
-            shutil.rmtree(folder)
-        partial.rename(folder)
+        with new_folder(folder) as hidden:
+            weights = loaded.run.weights
+            shutil.copyfile(weights, hidden / f"model{weights.suffix}")
+            write_json(hidden / "config.json", _config(loaded))
+            if loaded.medium == "wave":
+                write_json(hidden / "preprocessor_config.json", _preprocessor(loaded))
+            write_text(hidden / "README.md", card(loaded, folder.name))
+            if folder.exists():
+                shutil.rmtree(folder)
     except OSError as error:
-        shutil.rmtree(partial, ignore_errors=True)
         raise GenrecoreError(f"{folder} cannot be written: {describe(error)}") from None
     return folder
 

@@ -6,9 +6,7 @@ takes long (preparing a dataset, a download, an audit) is a task (`genrecore.job
 
 from __future__ import annotations
 
-import json
 import os
-import shlex
 import shutil
 import sys
 import time
@@ -17,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from genrecore.config import run as configuration
-from genrecore.config.run import Part, RunConfig
+from genrecore.config.run import RunConfig
 from genrecore.errors import GenrecoreError, describe
 from genrecore.jobs import queue as queueing
 from genrecore.jobs.queue import move, pause, paused, prioritise, queued
@@ -30,9 +28,9 @@ from genrecore.store.run import Run
 from genrecore.store.status import FINAL, STOP, STOP_WITHIN_S, Status, ask_to_stop
 
 __all__ = [
-    "TASK", "Task", "clone", "command_of", "continue_", "delete", "deleted", "empty_bin",
+    "TASK", "Task", "clone", "continue_", "delete", "deleted", "empty_bin",
     "ensure_runner", "move", "pause", "paused", "prioritise", "queued", "restore", "resume",
-    "start_task", "stop", "stop_task", "submit", "tasks", "unpause", "words_of",
+    "start_task", "stop", "stop_task", "submit", "tasks", "unpause",
 ]  # fmt: skip
 
 RUNNER_LOCK = ".runner.lock"
@@ -273,37 +271,3 @@ def _written(run: Run) -> str:
     """The state in the file, read while the run's lock is held: the derived one would be mine."""
     state = str(Run(run.folder).status.get("state", "queued"))
     return state if state in (*FINAL, "queued") else "lost"
-
-
-def command_of(config: RunConfig) -> str:
-    """The shell command that queues this configuration."""
-    words = ["genrecore", "train", "--background"]
-    parts = {"dataset", "split", "feature", "standardise", "model"}
-    for key, value in configuration.differences(config).items():
-        first, _, rest = key.partition(".")
-        if first == "augment":
-            words += ["--augment", ",".join(part["name"] for part in value)]
-            for part in value:
-                for option, given in part["options"].items():
-                    text = given if isinstance(given, str) else json.dumps(given)
-                    words += ["--set", f"augment.{part['name']}.{option}={text}"]
-        elif first in parts and rest == "name":
-            words += [f"--{first}", str(value)]
-        elif first in parts:
-            text = value if isinstance(value, str) else json.dumps(value)
-            words += ["--set", f"{first}.{rest.removeprefix('options.')}={text}"]
-        else:
-            flag = f"--{(rest or first).replace('_', '-')}"
-            words += [flag] if value is True else [flag, str(value)]
-    return shlex.join(words)
-
-
-def words_of(dataset: Part) -> list[str]:
-    """A dataset's options as words of the commands under `genrecore datasets`."""
-    words: list[str] = []
-    for key, value in dataset.options.items():
-        if key == "folder":
-            words += ["--folder", str(value)]
-        else:
-            words += ["--set", f"{key}={value if isinstance(value, str) else json.dumps(value)}"]
-    return words

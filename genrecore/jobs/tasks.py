@@ -17,7 +17,7 @@ from typing import Any
 
 from genrecore.errors import GenrecoreError, describe
 from genrecore.jobs.spawn import TASK, spawn
-from genrecore.store.files import cache_dir, read_json
+from genrecore.store.files import cache_dir, new_folder, read_json
 from genrecore.store.locks import LOCK, is_locked, take_lock
 from genrecore.store.run import Run
 from genrecore.store.status import FINAL, LOG, STATUS, Status, ask_to_stop, stop_asked
@@ -82,12 +82,10 @@ def start_task(arguments: list[str], title: str) -> Task:
     """
     name = f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}"
     folder = tasks_dir() / name
-    hidden = tasks_dir() / f".new-{name}"
     try:
-        hidden.mkdir(parents=True)
-        Status(hidden).move("starting", title=title, arguments=arguments)
-        (hidden / LOCK).touch()
-        hidden.rename(folder)
+        with new_folder(folder) as hidden:
+            Status(hidden).move("starting", title=title, arguments=arguments)
+            (hidden / LOCK).touch()
     except OSError as error:
         raise GenrecoreError(f"The task cannot be started: {describe(error)}") from None
     lock = take_lock(folder / LOCK)

@@ -3,22 +3,46 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
-import platform
+import shutil
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+import platformdirs
 
 
 def cache_dir() -> Path:
     """Folder of corpora, features, tasks and uploads: `GENRECORE_CACHE` or the user's cache."""
-    given = os.environ.get("GENRECORE_CACHE")
-    if given:
-        return Path(given).expanduser().absolute()
-    if platform.system() == "Darwin":
-        return Path.home() / "Library" / "Caches" / "genrecore"
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "genrecore"
+    chosen = os.environ.get("GENRECORE_CACHE")
+    if chosen:
+        return Path(chosen).expanduser().absolute()
+    return platformdirs.user_cache_path("genrecore")
+
+
+def digest(value: Any) -> str:
+    """Sixteen hex digits that name a JSON value, whatever the order of its keys."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+@contextlib.contextmanager
+def new_folder(final: Path) -> Iterator[Path]:
+    """A hidden folder to fill, which becomes `final` at the end of the block.
+
+    So nobody sees half of it. Nothing is left of it if the block fails.
+    """
+    hidden = final.with_name(f".new-{final.name}-{os.getpid()}-{threading.get_ident()}")
+    try:
+        hidden.mkdir(parents=True)
+        yield hidden
+        hidden.rename(final)
+    except BaseException:
+        shutil.rmtree(hidden, ignore_errors=True)
+        raise
 
 
 def write_bytes(path: Path, content: bytes | memoryview) -> None:

@@ -26,6 +26,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import secrets
 import shutil
@@ -35,7 +36,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -43,7 +44,7 @@ import pandas as pd
 from genrecore.config import run as configuration
 from genrecore.config.run import RunConfig
 from genrecore.errors import GenrecoreError, UsageError, describe
-from genrecore.store.files import read_json, write_json
+from genrecore.store.files import new_folder, read_json, write_json
 from genrecore.store.locks import LOCK, is_locked, take_lock
 from genrecore.store.processes import ENDED
 from genrecore.store.status import (
@@ -119,9 +120,7 @@ class Run:
     @cached_property
     def state(self) -> str:
         """The written state, or the derived one: stopping, stalled, lost."""
-        alive = (
-            self.alive
-        )  # probed before the status is read: a run ends by writing, then letting go
+        alive = self.alive  # before the status is read: a run ends by writing, then letting go
         written = str(self.status.get("state", "queued"))
         if written == "queued" or written in FINAL:
             return written
@@ -132,6 +131,26 @@ class Run:
         age_s = time.time() - float(self.status.get("heartbeat", 0.0))
         patience_s = max(_STALLED_S, 10 * float(self.status.get("median_step_s") or 0.0))
         return "stalled" if age_s > patience_s else written
+
+    @property
+    def is_active(self) -> bool:
+        """Whether it works or waits in the queue."""
+        return self.state == "queued" or self.state in LIVE
+
+    @property
+    def worked_s(self) -> float:
+        """Seconds it worked in all, stops in between left out; nan where it never started."""
+        spans: list[float] = []
+        since = None
+        for entry in self.status.get("states", []):
+            if entry["state"] in LIVE:
+                since = entry["at"] if since is None else since
+            elif since is not None:
+                spans.append(entry["at"] - since)
+                since = None
+        if since is not None:
+            spans.append(max(0.0, float(self.status.get("heartbeat") or since) - since))
+        return sum(spans) if spans else math.nan
 
     @property
     def reason(self) -> str:
@@ -329,24 +348,22 @@ def create_held(
     run_id = f"{stamp}-{config.dataset.name}-{config.model.name}-{secrets.token_hex(2)}"
     while (store / run_id).exists():  # a plan may queue hundreds in a second
         run_id = run_id[:-4] + secrets.token_hex(2)
-    hidden = store / f".new-{run_id}"
     try:
-        hidden.mkdir(parents=True)
-        write_json(hidden / "config.json", config.model_dump())
-        write_json(
-            hidden / "queue.json",
-            {"priority": priority, "position": time.time(), "queued_at": time.time()},
-        )
-        if origin:
-            write_json(hidden / "origin.json", dict(origin))
-        for file in files:
-            with contextlib.suppress(FileNotFoundError):
-                shutil.copyfile(file, hidden / file.name)
-        Status(hidden).move("queued")
-        lock = take_lock(hidden / LOCK)
-        if lock is None:
-            raise GenrecoreError(f"The store {store} does not support file locks.")
-        hidden.rename(store / run_id)
+        with new_folder(store / run_id) as hidden:
+            write_json(hidden / "config.json", config.model_dump())
+            write_json(
+                hidden / "queue.json",
+                {"priority": priority, "position": time.time(), "queued_at": time.time()},
+            )
+            if origin:
+                write_json(hidden / "origin.json", dict(origin))
+            for file in files:
+                with contextlib.suppress(FileNotFoundError):
+                    shutil.copyfile(file, hidden / file.name)
+            Status(hidden).move("queued")
+            lock = take_lock(hidden / LOCK)
+            if lock is None:
+                raise GenrecoreError(f"The store {store} does not support file locks.")
     except OSError as error:
         raise GenrecoreError(
             f"The store {store} cannot take a new run: {describe(error)}"
@@ -376,15 +393,58 @@ def find(name: str, store: Path | None = None) -> Run:
     """
     if (Path(name) / "config.json").is_file():
         return Run(Path(name).absolute())
-    runs = all_runs(store)
-    if name == "latest" and runs:
-        return runs[0]
-    exact = [run for run in runs if run.run_id == name]
-    matches = exact or [run for run in runs if name and name in run.run_id]
+    return find_by_id(name, all_runs(store), "run", store or store_dir())
+
+
+class _Folder(Protocol):
+    @property
+    def folder(self) -> Path: ...
+
+
+T = TypeVar("T", bound=_Folder)
+
+
+def find_by_id(name: str, newest_first: Sequence[T], noun: str, store: Path) -> T:
+    """The run or plan of this id, or of an unambiguous part of it; the newest for `latest`.
+
+    Raises:
+        UsageError: There is none, or there are several.
+    """
+    if name == "latest" and newest_first:
+        return newest_first[0]
+    exact = [item for item in newest_first if item.folder.name == name]
+    matches = exact or [item for item in newest_first if name and name in item.folder.name]
     if len(matches) == 1:
         return matches[0]
+    ids = ", ".join(item.folder.name for item in (matches or newest_first)[:5]) or "none yet"
     if matches:
-        listed = ", ".join(run.run_id for run in matches[:5])
-        raise UsageError(f"{name!r} could be any of {len(matches)} runs: {listed} …")
-    listed = ", ".join(run.run_id for run in runs[:5]) or "none yet"
-    raise UsageError(f"There is no run {name!r} in {store or store_dir()}; the newest: {listed}.")
+        raise UsageError(f"{name!r} could be any of {len(matches)} {noun}s: {ids} …")
+    raise UsageError(f"There is no {noun} {name!r} in {store}; the newest: {ids}.")
+
+
+def find_same(
+    configs: Sequence[RunConfig], store: Path | None = None, only_done: bool = False
+) -> list[Run | None]:
+    """For each configuration the run of exactly this one that is done, or else works or waits.
+
+    Args:
+        configs: Resolved configurations.
+        store: The folder of the runs.
+        only_done: Whether runs that work or wait do not count.
+    """
+    wanted = [configuration.signature(config) for config in configs]
+    same: dict[str, Run] = {}
+    for run in all_runs(store):
+        try:
+            signature = configuration.signature(run.config)
+        except GenrecoreError:  # written by another version: it is none of these
+            continue
+        if signature in wanted and (run.state == "done" or (run.is_active and not only_done)):
+            same[signature] = max(run, same.get(signature, run), key=precedence)
+    return [same.get(signature) for signature in wanted]
+
+
+def precedence(run: Run) -> tuple[int, str]:
+    """Largest for the run that counts of several with one configuration: a done one, else one that
+    works or waits, else the newest."""
+    return 2 if run.state == "done" else 1 if run.is_active else 0, run.run_id

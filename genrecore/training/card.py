@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -275,7 +276,7 @@ def _card(name: str, text: str) -> Card:
         is_recurrent=found.is_recurrent if found else False,
         layers=found.layers if found else (),
         published=_published(name),
-        command=command_for(config),
+        command=shlex.join(command_for(config)),
         notes=tuple(entry.facts.get("notes") or ()) + _idle(found),
     )
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import json
 import platform
 import statistics
 import time
@@ -20,7 +18,7 @@ from genrecore.data.segments import Segmenter
 from genrecore.errors import UsageError
 from genrecore.features import FEATURES
 from genrecore.models import MODELS
-from genrecore.store.files import cache_dir, read_json, write_json
+from genrecore.store.files import cache_dir, digest, read_json, write_json
 from genrecore.store.progress import Report, silent
 from genrecore.training import card as cards
 from genrecore.training import classifier, hardware
@@ -206,5 +204,4 @@ def _place(card: cards.Card) -> Path:
         [classifier.medium_of(config.dataset), card.input.n_genres, config.device],
         [platform.node(), torch.__version__],
     ]
-    digest = hashlib.sha256(json.dumps(what).encode()).hexdigest()[:16]
-    return cache_dir() / "answers" / f"latency-{card.name}-{digest}.json"
+    return cache_dir() / "answers" / f"latency-{card.name}-{digest(what)}.json"

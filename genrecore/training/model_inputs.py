@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import shlex
 from dataclasses import dataclass
 from typing import Any
 
 from torch import nn
 
 from genrecore.config import run as configuration
+from genrecore.config.command import settings_words
 from genrecore.config.run import RunConfig
 from genrecore.data.datasets import DATASETS
 from genrecore.data.segments import Segmenter
 from genrecore.errors import UsageError
 from genrecore.features import FEATURES, PRESETS
-from genrecore.jobs import actions as jobs
 from genrecore.models import MODELS
 from genrecore.reporting.feature_charts import size_in_words
 from genrecore.training import classifier
@@ -160,15 +159,13 @@ def _made_of(config: RunConfig) -> tuple[Any, ...]:
     return config.feature.name, feature, config.standardise, config.audio, config.segments
 
 
-def command_for(config: RunConfig) -> str:
+def command_for(config: RunConfig) -> list[str]:
     """The command that trains this configuration, by its preset where it has one."""
     preset = preset_like(config)
     if preset:  # which says all of this
         own = ("dataset", "audio", "segments", "feature", "standardise")
         config = config.model_copy(update={name: getattr(RunConfig(), name) for name in own})
-    words = [word for word in shlex.split(jobs.command_of(config)) if word != "--background"]
+    words = settings_words(config)
     if "--model" not in words:  # the default one
-        words[2:2] = ["--model", config.model.name]
-    if preset:
-        words[2:2] = ["--preset", preset]
-    return shlex.join(words)
+        words = ["--model", config.model.name, *words]
+    return ["genrecore", "train", *(["--preset", preset] if preset else []), *words]

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from genrecore.config import run as configuration
+from genrecore.config.command import train_command
 from genrecore.config.run import RunConfig, differences, signature, system_signature, with_values
 from genrecore.errors import UsageError
-from genrecore.jobs import actions as jobs
 
 
 def test_json_gives_back_what_went_in(tmp_path: Path) -> None:
@@ -93,7 +93,7 @@ def test_the_equivalent_command_gives_the_same_configuration() -> None:
               "feature.mel_scale": "htk", "dataset": "gtzan", "dataset.folder": "/a b/c",
               "segments.segment_s": 2.5, "fold": 3}  # fmt: skip
     config = with_values(RunConfig(), values)
-    words = shlex.split(jobs.command_of(config))
+    words = train_command(config)
     assert words[:3] == ["genrecore", "train", "--background"]
     back: dict[str, object] = {}
     fields = {"batch-size": "training.batch_size", "segment-s": "segments.segment_s"}
@@ -108,10 +108,9 @@ def test_the_equivalent_command_gives_the_same_configuration() -> None:
 
 
 def test_options_that_are_text_take_what_looks_like_a_number() -> None:
-    from genrecore.jobs import actions as jobs
     from genrecore.training import classifier
 
     given = {"feature": "descriptors", "model": "mlp", "model.hidden": "32"}
     config = classifier.resolve(with_values(RunConfig(), given))
     assert config.model.options["hidden"] == "32"
-    assert "--set model.hidden=32" in jobs.command_of(config)
+    assert "--set model.hidden=32" in shlex.join(train_command(config))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -16,12 +17,12 @@ from conftest import wait_for
 from rehearsed import ON_DEMO, ROWS, carry_out, rehearsals
 
 from genrecore.audio.descriptor_names import DESCRIPTORS
+from genrecore.config.command import train_command
 from genrecore.config.run import RunConfig
 from genrecore.data import genres as relabel
 from genrecore.data.datasets.tables import read_table
 from genrecore.errors import UsageError
 from genrecore.evaluation import comparison, metrics
-from genrecore.experiments import leaks as leaklab
 from genrecore.experiments import papers
 from genrecore.experiments import plan as plans
 from genrecore.experiments.papers import Found, Music, findings, report
@@ -70,7 +71,7 @@ def test_what_is_done_is_not_trained_again(rehearsed: Path, store: Path) -> None
     for run in papers.found(study, True, rehearsed).of("cnn_cyclic", "published"):
         shutil.copytree(run.folder, store / run.run_id)
     todo = papers.wanted(study, ["cnn_cyclic"], ["published"], 2, ON_DEMO)
-    there = leaklab.present([one.config for one in todo], store)
+    there = runs.find_same([one.config for one in todo], store)
     assert [run is None for run in there] == [False, True]
     plan = papers.start(study, todo[:1], ON_DEMO, store)
     assert len(runs.all_runs(store)) == 1
@@ -271,5 +272,5 @@ def test_statistics_of_all_clips_take_allowed_leaks(tiny: Callable[..., RunConfi
     with pytest.raises(UsageError, match="let training know something of the test clips"):
         tiny(standardise_on="all")
     config = tiny(standardise_on="all", allow_leaks=True)
-    assert "--standardise-on all" in jobs.command_of(config)
-    assert "--rehearsal 12" in jobs.command_of(tiny(rehearsal=12))
+    assert "--standardise-on all" in shlex.join(train_command(config))
+    assert "--rehearsal 12" in shlex.join(train_command(tiny(rehearsal=12)))

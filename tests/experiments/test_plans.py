@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shlex
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -226,7 +225,7 @@ def test_an_estimate_grows_with_epochs_as_the_earlier_run_says(earlier: Run) -> 
     assert long_.seconds - short.seconds == pytest.approx(1000 * pace_s)
     # Three epochs at its own pace, and all that it took besides.
     assert short.seconds == pytest.approx(
-        plans.took_s(earlier) + 3 * pace_s - earlier.history["seconds"].sum()
+        earlier.worked_s + 3 * pace_s - earlier.history["seconds"].sum()
     )
     assert known.of(with_values(earlier.config, {"model": "crnn"})).source == ""
 
@@ -266,8 +265,8 @@ def test_changed_copies_and_uncached_features_are_counted(tiny: Tiny) -> None:
 def test_a_plans_command_makes_the_same_plan(nobody_starts: Path, earlier: Run, tiny: Tiny) -> None:
     shutil.copytree(earlier.folder, nobody_starts / earlier.run_id)
     texts = {"seed": "0..1", "training.lr": "1e-3,1e-2", "model.depth": "3,4"}
-    line = plan_drafts.command_of(tiny(), texts)
-    result = genrecore(*shlex.split(line)[1:], "--dry-run", "--json")
+    words = plan_drafts.command_of(tiny(), texts)
+    result = genrecore(*words[1:], "--dry-run", "--json")
     assert result.returncode == 0, result.stderr
     facts = json.loads(result.stdout)
     base, grids = plan_drafts.spread(tiny(), [{}], texts)
@@ -278,8 +277,8 @@ def test_a_plans_command_makes_the_same_plan(nobody_starts: Path, earlier: Run, 
 
 
 def test_sweep_queues_lists_shows_and_stops(nobody_starts: Path, tiny: Tiny) -> None:
-    line = plan_drafts.command_of(tiny(), {"seed": "0,1"}, ["--background"])
-    result = genrecore(*shlex.split(line)[1:])
+    words = plan_drafts.command_of(tiny(), {"seed": "0,1"}, ["--background"])
+    result = genrecore(*words[1:])
     assert result.returncode == 0, result.stderr
     assert "2 runs." in result.stdout
     assert "Queued 2 runs" in result.stdout
@@ -322,8 +321,8 @@ def test_wrong_sweeps_are_refused_in_one_sentence(store: Path) -> None:
 
 @pytest.mark.long
 def test_a_sweep_in_the_foreground_trains_everything(store: Path, tiny: Tiny) -> None:
-    line = plan_drafts.command_of(tiny(), {"seed": "0,1"}, ["--json"])
-    result = genrecore(*shlex.split(line)[1:])
+    words = plan_drafts.command_of(tiny(), {"seed": "0,1"}, ["--json"])
+    result = genrecore(*words[1:])
     assert result.returncode == 0, result.stderr
     facts = json.loads(result.stdout)
     assert (facts["state"], facts["n_done"]) == ("done", 2)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shlex
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -300,7 +299,7 @@ def test_a_run_that_was_queued_while_the_search_was_stopped_is_taken_back(
 
 
 def test_a_search_from_the_command_line_says_what_it_tries(store: Path) -> None:
-    words = shlex.split(plan_drafts.command_of(BASE, {"training.lr": "1e-4..1e-2:log"}))[1:]
+    words = plan_drafts.command_of(BASE, {"training.lr": "1e-4..1e-2:log"})[1:]
     result = genrecore(*words, "--search", "tpe", "--trials", "7", "--dry-run", "--json")
     assert result.returncode == 0, result.stderr
     facts = json.loads(result.stdout)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shlex
 import subprocess
 import sys
 from collections.abc import Callable
@@ -26,13 +25,13 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import SVC
 
+from genrecore.config.command import train_command
 from genrecore.config.run import RunConfig, signature, with_values
 from genrecore.data.datasets.tables import DESCRIPTORS, read_table
 from genrecore.errors import UsageError
 from genrecore.evaluation import comparison, metrics
 from genrecore.experiments import leaks as leaklab
 from genrecore.inference import loaded as inference
-from genrecore.jobs import actions as jobs
 from genrecore.models import MODELS
 from genrecore.models import fitted as estimators
 from genrecore.store import run as runs
@@ -342,9 +341,9 @@ def test_commands_train_show_and_train_the_same_again(
     assert "Tested on" in said
     (run,) = runs.all_runs(store)
     assert run.config.model.options == {"C": 3.5}
-    line = jobs.command_of(run.config)
-    assert line in command("runs", "show", run.run_id)
-    again = [word for word in shlex.split(line)[1:] if word != "--background"]
+    words = train_command(run.config)
+    assert shlex.join(words) in command("runs", "show", run.run_id)
+    again = [word for word in words[1:] if word != "--background"]
     command(*again)
     newest, first = runs.all_runs(store)
     assert signature(newest.config) == signature(first.config)

@@ -13,6 +13,7 @@ import pytest
 from commands import genrecore
 from conftest import trained, wait_for, wait_for_epoch
 
+from genrecore.config.command import train_command
 from genrecore.config.run import RunConfig
 from genrecore.jobs import actions as jobs
 from genrecore.store import run as runs
@@ -95,9 +96,8 @@ def test_a_run_of_two_processes_stops_together(store: Path, shared: Tiny) -> Non
 
 
 def command_flags(config: RunConfig) -> list[str]:
-    import shlex
 
-    words = shlex.split(jobs.command_of(config))
+    words = train_command(config)
     return [word for word in words[2:] if word != "--background"]
 
 

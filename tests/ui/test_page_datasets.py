@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,10 @@ from dataset_samples import DEMO, OPTIONS, dealt_clips, noise_as_gtzan
 from opened import large_modules, metrics, open_page, words
 from streamlit.testing.v1 import AppTest
 
+from genrecore.config.command import train_command
 from genrecore.config.run import Genres, RunConfig
 from genrecore.data import datasets
 from genrecore.data.datasets import known
-from genrecore.jobs import actions as jobs
 from genrecore.training import classifier
 from genrecore.ui.datasets.choice import Chosen, SplitChoice, address, config_of
 from genrecore.ui.parts import choices
@@ -229,7 +230,7 @@ def test_genres_left_out_and_merged_count_in_split_audit_and_training(
     train = app.run()
     config = classifier.resolve(config_of(chosen, choice))
     shown = train.code[-1].value.replace(" \\\n  ", " ")  # it goes over several lines
-    assert shown == jobs.command_of(config)
+    assert shown == shlex.join(train_command(config))
 
 
 def test_a_genre_that_is_not_there_is_a_sentence_with_those_that_are(music: pd.DataFrame) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -149,7 +150,7 @@ def test_a_finished_experiment_says_what_the_command_says(done: Experiment) -> N
     assert found.clean == pytest.approx(by_hand["clean"])
     assert f"By clip {100 * by_hand['leaky']:.1f} %" in words(app)
 
-    line = leaklab.command_of(done.config, N_FOLDS)
+    line = shlex.join(leaklab.command_of(done.config, N_FOLDS))
     result = genrecore(*line.split()[1:], "--json")
     assert result.returncode == 0, result.stderr
     said = json.loads(result.stdout)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import queue
 import shutil
@@ -23,7 +22,7 @@ from genrecore.data.datasets.gtzan_forms import TABLES, Form, image_rows, medium
 from genrecore.data.datasets.instruments import SAMPLE_RATE_HZ
 from genrecore.data.datasets.registered import DATASETS
 from genrecore.errors import GenrecoreError, describe
-from genrecore.store.files import cache_dir
+from genrecore.store.files import cache_dir, digest
 from genrecore.store.locks import make_once
 from genrecore.store.progress import Report
 
@@ -146,8 +145,7 @@ def _audio_clips(options: DemoOptions, folder: Path, listed: pd.DataFrame) -> pd
 
 def demo_folder(options: DemoOptions) -> Path:
     """Where demo music with these options lies, or will."""
-    text = f"{RECIPE} {options.model_dump_json(exclude={'form'})}"
-    key = hashlib.sha256(text.encode()).hexdigest()[:12]
+    key = digest([RECIPE, options.model_dump(mode="json", exclude={"form"})])
     return cache_dir() / "datasets" / f"demo-{key}"
 
 

@@ -16,7 +16,6 @@ from genrecore.experiments.leaks.planning import (
     command_of,
     experiments,
     plan,
-    present,
     run_s,
     submit,
 )
@@ -32,7 +31,6 @@ __all__ = [
     "gap",
     "plan",
     "points",
-    "present",
     "run_s",
     "submit",
 ]

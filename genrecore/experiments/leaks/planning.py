@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -13,6 +12,7 @@ from typing import Any
 import pandas as pd
 
 from genrecore.config import run as configuration
+from genrecore.config.command import settings_words
 from genrecore.config.run import Part, RunConfig
 from genrecore.data import clips as clip_tables
 from genrecore.data import genres as relabel
@@ -68,7 +68,7 @@ class Experiment:
     @cached_property
     def active(self) -> list[Run]:
         """Those that work or wait."""
-        return [run for run in self.runs if run.state in runs.LIVE or run.state == "queued"]
+        return [run for run in self.runs if run.is_active]
 
     @cached_property
     def ended(self) -> list[Run]:
@@ -98,9 +98,9 @@ class Experiment:
         """
         live = [run for run in self.active if run.state != "queued"]
         left = [float(run.status["time_left_s"]) for run in live if run.status.get("time_left_s")]
-        took = [_took_s(run) for run in self.done]
+        took = [run.worked_s for run in self.done]
         if not took and left:
-            took = [_took_s(run) + s for run, s in zip(live, left, strict=False)]
+            took = [run.worked_s + s for run, s in zip(live, left, strict=False)]
         if not took or not self.active:
             return None
         n_waiting = len(self.active) - len(left)
@@ -113,13 +113,6 @@ class Experiment:
             for side in (self.leaky, self.clean)
         )
         return replace(self, leaky=leaky, clean=clean)
-
-
-def _took_s(run: Run) -> float:
-    """Seconds for which a run has worked."""
-    status = run.status
-    end = status.get("finished_at") or status.get("heartbeat") or 0.0
-    return max(0.0, float(end) - float(status.get("started_at") or end))
 
 
 def plan(config: RunConfig, n_folds: int = 5) -> list[RunConfig]:
@@ -184,27 +177,13 @@ def check(config: RunConfig, clips: pd.DataFrame, n_folds: int = 5) -> int:
     return len(table)
 
 
-def present(planned: Sequence[RunConfig], store: Path | None = None) -> list[Run | None]:
-    """For each configuration the run of exactly this one that is done, or else works or waits."""
-    wanted = [configuration.signature(config) for config in planned]
-    found: dict[str, Run] = {}
-    for run in runs.all_runs(store):
-        try:
-            signature = configuration.signature(run.config)
-        except GenrecoreError:  # written by another version: it is none of these
-            continue
-        if signature in wanted and _rank(run) < 2:
-            found[signature] = _better(run, found.get(signature))
-    return [found.get(signature) for signature in wanted]
-
-
 def submit(planned: Sequence[RunConfig], store: Path | None = None) -> list[Run]:
     """A run for each configuration: one that is there, or else a new one in the queue.
 
     Raises:
         GenrecoreError: The store cannot be written.
     """
-    there = present(planned, store)
+    there = runs.find_same(planned, store)
     return [run or jobs.submit(config, store) for run, config in zip(there, planned, strict=True)]
 
 
@@ -228,7 +207,7 @@ def experiments(all_runs: Iterable[Run]) -> list[Experiment]:
         key = configuration.signature(first)
         firsts[key] = first
         folds = sides[name].setdefault(key, {})
-        folds[config.fold] = _better(run, folds.get(config.fold))
+        folds[config.fold] = max(run, folds.get(config.fold, run), key=runs.precedence)
     found = []
     for key, clean in sides[CLEAN].items():
         first = firsts[key]
@@ -240,23 +219,8 @@ def experiments(all_runs: Iterable[Run]) -> list[Experiment]:
     return sorted(found, key=lambda one: max(run.run_id for run in one.runs), reverse=True)
 
 
-def _rank(run: Run) -> int:
-    if run.state == "done":
-        return 0
-    return 1 if run.state in runs.LIVE or run.state == "queued" else 2
-
-
-def _better(run: Run, other: Run | None) -> Run:
-    """Which of two runs of one configuration counts."""
-    if other is None:
-        return run
-    if _rank(run) != _rank(other):
-        return min(run, other, key=_rank)
-    return max(run, other, key=lambda one: one.run_id)
-
-
-def command_of(config: RunConfig, n_folds: int) -> str:
-    """The shell command that carries the experiment out.
+def command_of(config: RunConfig, n_folds: int) -> list[str]:
+    """The command that carries the experiment out.
 
     Args:
         config: Any planned configuration of the clean split.
@@ -265,8 +229,7 @@ def command_of(config: RunConfig, n_folds: int) -> str:
     options = {key: value for key, value in config.split.options.items() if key != "n_folds"}
     split = Part(name=config.split.name, options=options)
     rest = config.model_copy(update={"split": split, "fold": 0})
-    words = shlex.split(jobs.command_of(rest))[3:]  # without genrecore train --background
-    return shlex.join(["genrecore", "leaklab", *words, "--n-folds", str(n_folds)])
+    return ["genrecore", "leaklab", *settings_words(rest), "--n-folds", str(n_folds)]
 
 
 def run_s(config: RunConfig, n_clips: int, n_folds: int, earlier: Iterable[Run]) -> float | None:
@@ -296,7 +259,7 @@ def run_s(config: RunConfig, n_clips: int, n_folds: int, earlier: Iterable[Run])
         n_train = 0 if clips is None else int((clips["split"] == "train").sum())
         if n_train and "seconds" in history:
             pace.append(float(history["seconds"].median()) / n_train)
-            rest.append(max(0.0, _took_s(run) - float(history["seconds"].sum())))
+            rest.append(max(0.0, run.worked_s - float(history["seconds"].sum())))
             if run.n_epochs < run.config.training.epochs:  # fitted at one go
                 n_epochs = run.n_epochs
     if not pace:

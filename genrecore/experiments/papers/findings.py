@@ -20,7 +20,6 @@ from genrecore.evaluation.bootstrap import NOTHING, Interval
 from genrecore.experiments.papers.printed import MEASURES, SHARES, Printed
 from genrecore.experiments.papers.reading import PROTOCOLS, Study
 from genrecore.experiments.papers.running import Found
-from genrecore.experiments.plan import took_s
 from genrecore.store.run import Run
 
 VERDICTS = ("reproduced", "above", "below", "not run", "rehearsal")
@@ -151,7 +150,7 @@ def measure(runs: Sequence[Run], what: str, protocol: str, genre: str = "") -> O
 
 def _number(run: Run, what: str) -> float:
     if what == "minutes":
-        return took_s(run) / 60
+        return run.worked_s / 60
     if what == "parameters":
         return float(run.status.get("n_parameters") or nan)
     best = run.status.get("best_epoch")

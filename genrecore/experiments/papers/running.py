@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from genrecore.experiments import leaks as leaklab
 from genrecore.experiments import plan as plans
 from genrecore.experiments.papers.reading import PROTOCOLS, Study
 from genrecore.experiments.papers.recipes import Music, Wanted
@@ -44,7 +43,7 @@ def start(
         GenrecoreError: The store cannot be written.
     """
     music = music or Music()
-    there = leaklab.present([one.config for one in todo], store)
+    there = runs.find_same([one.config for one in todo], store)
     axes = {
         key: list(dict.fromkeys(one.changes[key] for one in todo))
         for key in ("row", "protocol", "seed")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import time
 from collections.abc import Sequence
 from functools import lru_cache
@@ -14,10 +15,10 @@ from plotly.offline import get_plotlyjs
 
 from genrecore import __version__
 from genrecore.config import run as configuration
+from genrecore.config.command import train_command
 from genrecore.errors import GenrecoreError, describe
 from genrecore.evaluation import comparison, systems, verdicts
 from genrecore.evaluation.comparison import Comparison
-from genrecore.jobs import actions as jobs
 from genrecore.reporting.html.figures import Figure, as_frame, figures, template
 from genrecore.reporting.html.formats import Table
 from genrecore.reporting.html.tables import audit_sentence, members, plain, public, tables
@@ -157,7 +158,7 @@ def _about(compared: Comparison, key: str, run: Run) -> dict[str, Any]:
     return {
         "title": title if key == run.run_id else f"{title}: {run.title}",
         "run_id": run.run_id,
-        "command": jobs.command_of(config),
+        "command": shlex.join(train_command(config)),
         "settings": settings,
         "changed": changed,
         "audit": audit_sentence(run),

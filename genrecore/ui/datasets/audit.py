@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from typing import Literal
 
 import pandas as pd
@@ -65,7 +64,7 @@ def panel(picked: Chosen, data: Dataset) -> None:
             with sentences():
                 start_task(words, f"Auditing {picked.name}")
                 st.rerun()
-        command("genrecore " + shlex.join(word for word in words if word != "--json"))
+        command(["genrecore", *(word for word in words if word != "--json")])
     watch(words)
     done = reading.audited(picked, data, split)
     if done is None:

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from genrecore.config.command import dataset_words, set_words
 from genrecore.config.run import Genres, Part, RunConfig
-from genrecore.jobs import actions as jobs
 
 
 @dataclass(frozen=True)
@@ -54,10 +54,9 @@ class SplitChoice:
         if self.seed:
             said += ["--split-seed", str(self.seed)]
         for key, value in self.options.items():
-            text = value if isinstance(value, str) else json.dumps(value)
-            said += ["--set", f"split.{key}={text}"]
+            said += set_words(f"split.{key}", value)
         for key, value in self.changed_genres.items():
-            said += ["--set", f"genres.{key}={value}"]
+            said += set_words(f"genres.{key}", value)
         return said
 
     @property
@@ -84,12 +83,12 @@ def config_of(chosen: Chosen, split: SplitChoice | None = None) -> RunConfig:
 
 def prepare_words(chosen: Chosen) -> list[str]:
     """The command after `genrecore` that decodes this dataset."""
-    return ["datasets", "prepare", chosen.name, *jobs.words_of(chosen.part), "--json"]
+    return ["datasets", "prepare", chosen.name, *dataset_words(chosen.part), "--json"]
 
 
 def audit_words(chosen: Chosen, split: SplitChoice | None) -> list[str]:
     """The command after `genrecore` that audits this dataset, and its split where one is given."""
-    words = ["datasets", "audit", chosen.name, *jobs.words_of(chosen.part)]
+    words = ["datasets", "audit", chosen.name, *dataset_words(chosen.part)]
     return [*words, *(split.words if split else []), "--json"]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import shutil
 from pathlib import Path
 
@@ -140,7 +139,7 @@ def download(picked: Chosen) -> None:
                 jobs.start_task([*words, "--folder", str(target), "--json"], title)
                 st.rerun()
         watch(words)
-        command(shlex.join(["genrecore", *words, "--folder", folder or "FOLDER"]))
+        command(["genrecore", *words, "--folder", folder or "FOLDER"])
 
 
 def _target(folder: str) -> Path:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
-
 import streamlit as st
 
 from genrecore.data.datasets import DATASETS, known
@@ -107,7 +105,7 @@ def _prepare(picked: Chosen) -> None:
         st.caption(f"Prepared on {when(done.at)}: {done.n_clips:,} usable clips.")
     watch(words)
     with st.expander("As a command", icon=":material/terminal:"):
-        command("genrecore " + shlex.join(word for word in words if word != "--json"))
+        command(["genrecore", *(word for word in words if word != "--json")])
 
 
 def choose_view() -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 from typing import Any
 
@@ -102,7 +101,7 @@ def _made(run: Run) -> Projection | None:
             start_task(words, f"Drawing the map of {run.title}")
             st.rerun()
     watch(words)
-    command("genrecore " + shlex.join(words))
+    command(["genrecore", *words])
     return None
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 from typing import Any
 
@@ -104,7 +103,7 @@ def _start(run: Run, found: Probed | None) -> None:
                 st.rerun()
     watch(words)
     if not done:
-        command("genrecore " + shlex.join(words))
+        command(["genrecore", *words])
 
 
 @st.cache_data(max_entries=16, show_spinner=False)

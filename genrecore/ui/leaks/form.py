@@ -12,6 +12,7 @@ from genrecore.data.datasets import DATASETS
 from genrecore.data.splits import SPLITS
 from genrecore.errors import GenrecoreError, UsageError
 from genrecore.experiments import leaks as leaklab
+from genrecore.store import run as runs
 from genrecore.training import hardware
 from genrecore.ui.datasets import readers as reading
 from genrecore.ui.datasets.choice import Chosen
@@ -50,7 +51,7 @@ def panel(picked: Chosen, values: dict[str, Any], n_folds: int) -> None:
         st.error(plain(error), icon=":material/error:")
         st.button("Queue the runs", type="primary", width="stretch", disabled=True, key="queue")
         return
-    there = leaklab.present(planned)
+    there = runs.find_same(planned)
     n_new = there.count(None)
     with st.container(border=True, gap="small"):
         st.markdown(f"**{len(planned)} runs**: {n_folds} folds by artist and {n_folds} by clip.")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from dataclasses import dataclass
 
 import pandas as pd
@@ -183,7 +182,7 @@ def described(picked: Chosen) -> None:
         with st.expander("What studies leave open, and what is chosen here"):
             st.markdown("\n".join(f"- {plain(note)}" for note in card.notes))
     words = ["genrecore", "models", "show", card.name]
-    command(shlex.join([*words, *(["--preset", picked.preset] if picked.preset else [])]))
+    command([*words, *(["--preset", picked.preset] if picked.preset else [])])
 
 
 def measuring(picked: Chosen) -> None:

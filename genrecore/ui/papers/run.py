@@ -10,10 +10,10 @@ from pydantic.fields import FieldInfo
 from genrecore.data.datasets import DATASETS, known
 from genrecore.errors import GenrecoreError
 from genrecore.experiments import estimates, papers
-from genrecore.experiments import leaks as leaklab
 from genrecore.experiments import plan as plans
 from genrecore.experiments.papers import Music, Study, Wanted
 from genrecore.jobs import actions as jobs
+from genrecore.store import run as runs
 from genrecore.ui.datasets import readers as reading
 from genrecore.ui.datasets.choice import Chosen
 from genrecore.ui.datasets.sources import how_to_get
@@ -90,7 +90,7 @@ def _queue(
         st.error(plain(error), icon=":material/error:")
         st.button("Queue the runs", type="primary", width="stretch", disabled=True, key="queue")
         return
-    there = leaklab.present([one.config for one in todo])
+    there = runs.find_same([one.config for one in todo])
     new = [one for one, run in zip(todo, there, strict=True) if run is None]
     with st.container(border=True, gap="small"):
         st.markdown(f"**{len(todo)} run{'s' if len(todo) != 1 else ''}**")
@@ -124,7 +124,7 @@ def _queue(
     if shown and shown[0].state != "done":
         task_list(shown)
         st.button("Look again", icon=":material/refresh:", type="tertiary", key="look")
-    command(" ".join(["genrecore", *words]))
+    command(["genrecore", *words])
 
 
 def _queued() -> None:

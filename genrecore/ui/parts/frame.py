@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -129,8 +130,9 @@ def upload_types(formats: Iterable[str]) -> list[str]:
     return sorted({str(name).lower().lstrip(".") for name in formats})
 
 
-def command(line: str) -> None:
+def command(words: Sequence[str] | str) -> None:
     """A shell command to copy; a long one goes over several lines."""
+    line = words if isinstance(words, str) else shlex.join(words)
     if len(line) > 40 and "'" not in line:  # inside quotes a line break would be part of the text
         line = line.replace(" --", " \\\n  --")
     st.caption("The same as a command")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -259,13 +258,7 @@ def time_left(run: Run) -> str:
 
 def took(run: Run) -> str:
     """How long a run has worked, in words."""
-    started = run.status.get("started_at")
-    if not started:
-        return "–"
-    end = run.status.get("finished_at") or (
-        time.time() if run.state in runs.LIVE else run.status.get("heartbeat")
-    )
-    return duration(float(end or started) - float(started))
+    return duration(run.worked_s) if run.worked_s == run.worked_s else "–"
 
 
 def duration(seconds: float) -> str:

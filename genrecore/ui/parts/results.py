@@ -10,8 +10,8 @@ import pandas as pd
 import streamlit as st
 
 from genrecore.config import run as configuration
+from genrecore.config.command import train_command
 from genrecore.evaluation.metrics import POOLINGS
-from genrecore.jobs import actions as jobs
 from genrecore.reporting import plots
 from genrecore.reporting.plots import Chart
 from genrecore.reporting.plots.chart import percent
@@ -238,7 +238,7 @@ def run_facts(run: Run) -> None:
         st.markdown("**Environment**")
         st.caption("What it ran on.")
         st.dataframe(_environment(run), hide_index=True, height=320)
-    command(jobs.command_of(run.config))
+    command(train_command(run.config))
     st.caption(f"Run {plain(run.run_id)}, queued {readers.when(run.created)}.")
 
 

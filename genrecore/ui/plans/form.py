@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,7 +17,6 @@ from genrecore.data.splits import SPLITS
 from genrecore.errors import GenrecoreError, UsageError
 from genrecore.experiments import draft as plan_drafts
 from genrecore.experiments import estimates
-from genrecore.experiments import leaks as leaklab
 from genrecore.experiments import plan as plans
 from genrecore.experiments import search as searching
 from genrecore.experiments.draft import Draft, Grid
@@ -248,7 +246,7 @@ def panel(wanted: Wanted) -> None:
 def _plan_panel(wanted: Wanted, base: RunConfig) -> None:
     base, grids = plan_drafts.spread(base, [{}], wanted.texts)
     made = _drafted(base.model_dump_json(), json.dumps(grids))
-    there = leaklab.present(made.configs)
+    there = runs.find_same(made.configs)
     todo = [c for c, run in zip(made.configs, there, strict=True) if wanted.again or run is None]
     n, n_new = len(made.configs), len(todo)
     with st.container(border=True, gap="small"):
@@ -262,7 +260,7 @@ def _plan_panel(wanted: Wanted, base: RunConfig) -> None:
             st.caption(f":material/block: Left out: {plain(sentence)}")
         if len(made.left_out) > _MOST_LEFT_OUT:
             st.caption(f"… and {len(made.left_out) - _MOST_LEFT_OUT} more reasons.")
-    line = _line(wanted, made)
+    words = _words(wanted, made)
     if st.button(
         f"Queue {n_new} run{'s' if n_new != 1 else ''}" if n_new else "Keep them as a plan",
         type="primary",
@@ -275,11 +273,11 @@ def _plan_panel(wanted: Wanted, base: RunConfig) -> None:
             named, source = PLANS[wanted.table].title, source_of(wanted.table)
         plan = plans.start(made, title=named, source=source, again=wanted.again)
         open_plan(plan.plan_id)
-    _measure_button(line, unknown)
-    command(line)
+    _measure_button(words, unknown)
+    command(words)
 
 
-def _line(wanted: Wanted, made: Draft) -> str:
+def _words(wanted: Wanted, made: Draft) -> list[str]:
     several = {key for grid in made.grids for key in grid}
     texts = {key: text for key, text in wanted.texts.items() if key in several}
     return plan_drafts.command_of(made.base, texts, ["--again"] if wanted.again else [])
@@ -304,7 +302,7 @@ def _search_panel(wanted: Wanted, base: RunConfig, way: Way) -> None:
     if way.pruner != "none":
         more += ["--prune", "--pruner", way.pruner]
     texts = {key: text for key, text in wanted.texts.items() if key in ranges}
-    line = plan_drafts.command_of(base, texts, more)
+    words = plan_drafts.command_of(base, texts, more)
     if st.button(
         f"Start {way.n_trials} trials",
         type="primary",
@@ -315,8 +313,8 @@ def _search_panel(wanted: Wanted, base: RunConfig, way: Way) -> None:
         plan = searching.create(base, ranges, way)
         searching.start(plan)
         open_plan(plan.plan_id)
-    _measure_button(line, unknown)
-    command(line)
+    _measure_button(words, unknown)
+    command(words)
 
 
 def _expected(todo: Sequence[RunConfig]) -> bool:
@@ -335,7 +333,7 @@ def _expected(todo: Sequence[RunConfig]) -> bool:
     return unknown
 
 
-def _measure_button(line: str, unknown: bool) -> None:
+def _measure_button(words: list[str], unknown: bool) -> None:
     if unknown and st.button(
         "Measure how long it takes",
         icon=":material/timer:",
@@ -343,7 +341,7 @@ def _measure_button(line: str, unknown: bool) -> None:
         key="measure",
         help="Takes a few training steps of each model on random numbers; nothing is queued.",
     ):
-        task = jobs.start_task([*shlex.split(line)[1:], "--dry-run"], "Measuring training steps")
+        task = jobs.start_task([*words[1:], "--dry-run"], "Measuring training steps")
         st.session_state["measuring"] = task.task_id
 
 

@@ -10,6 +10,7 @@ import pandas as pd
 import streamlit as st
 
 from genrecore.config import run as configuration
+from genrecore.config.command import dataset_words, train_command
 from genrecore.config.run import RunConfig
 from genrecore.data.datasets import DATASETS
 from genrecore.errors import GenrecoreError, UsageError
@@ -64,7 +65,7 @@ def panel(values: dict[str, Any], base: RunConfig) -> None:
     ):
         _prepare(config)
     _queued()
-    command(jobs.command_of(config))
+    command(train_command(config))
     _tasks()
 
 
@@ -146,7 +147,7 @@ def prepare_command(config: RunConfig) -> list[str]:
     """The command line after `genrecore` that prepares this configuration's dataset."""
     words = ["datasets", "prepare", config.dataset.name]
     words += ["--sample-rate-hz", str(config.audio.sample_rate_hz)]
-    return [*words, "--clip-s", f"{config.audio.clip_s:g}", *jobs.words_of(config.dataset)]
+    return [*words, "--clip-s", f"{config.audio.clip_s:g}", *dataset_words(config.dataset)]
 
 
 def _tasks() -> None:

@@ -1,0 +1,51 @@
+"""Configurations as words of commands: what a button does as what a user can type.
+
+Commands are lists of words; `shlex.join` makes the text where one is shown.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from genrecore.config.run import Part, RunConfig, differences
+
+_PARTS = frozenset({"dataset", "split", "feature", "standardise", "model"})
+
+
+def train_command(config: RunConfig) -> list[str]:
+    """The command that queues this configuration."""
+    return ["genrecore", "train", "--background", *settings_words(config)]
+
+
+def settings_words(config: RunConfig) -> list[str]:
+    """The flags that make this configuration out of the default one."""
+    words: list[str] = []
+    for dotted, value in differences(config).items():
+        first, _, rest = dotted.partition(".")
+        if first == "augment":
+            words += ["--augment", ",".join(part["name"] for part in value)]
+            for part in value:
+                for option, setting in part["options"].items():
+                    words += set_words(f"augment.{part['name']}.{option}", setting)
+        elif first in _PARTS and rest == "name":
+            words += [f"--{first}", str(value)]
+        elif first in _PARTS:
+            words += set_words(f"{first}.{rest.removeprefix('options.')}", value)
+        else:
+            flag = f"--{(rest or first).replace('_', '-')}"
+            words += [flag] if value is True else [flag, str(value)]
+    return words
+
+
+def dataset_words(dataset: Part) -> list[str]:
+    """A dataset's options as the commands below `genrecore datasets` take them."""
+    words: list[str] = []
+    for option, value in dataset.options.items():
+        words += ["--folder", str(value)] if option == "folder" else set_words(option, value)
+    return words
+
+
+def set_words(dotted: str, value: Any) -> list[str]:
+    """`--set dotted=value`."""
+    return ["--set", f"{dotted}={value if isinstance(value, str) else json.dumps(value)}"]
