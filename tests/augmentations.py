@@ -10,8 +10,8 @@ from genrecore.augment import AUGMENTATIONS
 
 RATE_HZ = 22_050
 N_SAMPLES = 11_027
-ONLINE = [name for name in AUGMENTATIONS if AUGMENTATIONS[name].facts["on"] != "variants"]
-ALONE = [name for name in ONLINE if AUGMENTATIONS[name].facts["on"] != "batch"]
+ONLINE = [name for name in AUGMENTATIONS if AUGMENTATIONS[name].facts.on != "variants"]
+ALONE = [name for name in ONLINE if AUGMENTATIONS[name].facts.on != "batch"]
 RANDOM = [name for name in ONLINE if name not in ("shift", "flip", "percussive")]
 
 
@@ -23,7 +23,7 @@ def augmentation(name: str, **options):
 
 def stage(name: str) -> str:
     """What it changes: `wave`, `image`, `batch` or `variants`."""
-    return str(AUGMENTATIONS[name].facts["on"])
+    return str(AUGMENTATIONS[name].facts.on)
 
 
 def seeded(seed: int = 7) -> torch.Generator:

@@ -26,7 +26,7 @@ class Chain:
         self.steps: list[tuple[float, Any]] = []
         for part in parts:
             entry = AUGMENTATIONS[part.name]
-            if entry.facts["on"] == on:
+            if entry.facts.on == on:
                 options = entry.read_options(part.options, "augmentation")
                 if options.p > 0:
                     self.steps.append((options.p, entry.thing(options, sample_rate_hz)))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Generic, Protocol, TypeVar
+from dataclasses import dataclass
+from typing import Generic, Literal, Protocol, TypeVar
 
 import torch
 from pydantic import Field
@@ -12,19 +13,26 @@ from genrecore.config.registry import Options, Registry
 
 Chosen = TypeVar("Chosen", bound=Options)
 
-AUGMENTATIONS = Registry("augmentation")
-"""Augmentations. Facts: `on` says what is changed:
 
-- `wave`: waves (batch, 1, n_samples), before the feature is computed;
-- `image`: images (batch, channels, bins, frames) as the feature makes them, before they are
-  standardised;
-- `batch`: features of any kind together with their targets;
-- `variants`: waves, once and for all: every training segment is joined by changed copies.
+@dataclass(frozen=True)
+class AugmentationFacts:
+    """What there is to know of an augmentation.
 
-`last` is true for one that must come after all others on the same thing.
+    Attributes:
+        on: What it changes. `wave`: waves (batch, 1, n_samples), before the feature is computed;
+            `image`: images (batch, channels, bins, frames) as the feature makes them, before they
+            are standardised; `batch`: features of any kind together with their targets;
+            `variants`: waves, once before training: changed copies join every training segment.
+        last: Whether it must come after all others that change the same.
+    """
 
-The thing is a class `A(options, sample_rate_hz)` with the methods of `Augmentation`, `BatchMix` or
-`Variants`.
+    on: Literal["wave", "image", "batch", "variants"]
+    last: bool = False
+
+
+AUGMENTATIONS = Registry("augmentation", AugmentationFacts)
+"""Augmentations. The thing is a class `A(options, sample_rate_hz)` with the methods of
+`Augmentation`, `BatchMix` or `Variants`.
 """
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 from typing import Annotated, Any
@@ -52,7 +53,7 @@ WHAT = ("datasets", "splits", "features", "standardisers", "augmentations", "pre
         "metrics")  # fmt: skip
 
 
-def _registries() -> dict[str, Registry]:
+def _registries() -> dict[str, Registry[Any]]:
     from genrecore.augment import AUGMENTATIONS  # torch
     from genrecore.features import FEATURES, PRESETS, STANDARDISERS
     from genrecore.models import MODELS
@@ -98,9 +99,10 @@ def list_registered(
         out.print()
 
 
-def _entry(registry: Registry, name: str) -> dict[str, Any]:
+def _entry(registry: Registry[Any], name: str) -> dict[str, Any]:
     entry = registry[name]
-    facts = {k: sorted(v) if isinstance(v, frozenset) else v for k, v in entry.facts.items()}
+    facts = dataclasses.asdict(entry.facts)
+    facts = {k: sorted(v) if isinstance(v, frozenset) else v for k, v in facts.items()}
     schema = entry.options.model_json_schema(mode="serialization")
     return {
         "title": entry.title,
@@ -119,7 +121,7 @@ def list_datasets(as_json: JSON = False) -> None:
             "name": name,
             "title": DATASETS[name].title,
             "folder": remembered.get(name, {}).get("folder")
-            or ("needs --folder" if DATASETS[name].facts.get("needs_folder") else "built in"),
+            or ("needs --folder" if DATASETS[name].facts.needs_folder else "built in"),
         }
         for name in DATASETS
     ]
@@ -185,7 +187,7 @@ def prepare(
         return
     with reporting(quiet=as_json) as report:
         prepared = preparation.decode(config, report)
-    if DATASETS[name].facts.get("needs_folder"):
+    if DATASETS[name].facts.needs_folder:
         known.remember(name, checked.model_dump(mode="json", exclude_defaults=True))
     facts = plain(preparation.summary(prepared))
     answers.keep("prepare", config, facts)

@@ -36,9 +36,9 @@ def download_dataset(
             "GTZAN has no licence that would let genrecore fetch it for you; it is mirrored at "
             f"{MIRROR}: unpack it yourself, then run 'genrecore datasets prepare gtzan --folder'."
         )
-    archives = [ARCHIVES[archive] for archive in entry.facts.get("archives", ())]
+    archives = [ARCHIVES[archive] for archive in entry.facts.archives]
     if not archives:
-        possible = ", ".join(other for other in DATASETS if DATASETS[other].facts.get("archives"))
+        possible = ", ".join(other for other in DATASETS if DATASETS[other].facts.archives)
         raise UsageError(f"There is nothing to download for {name}; there is for {possible}.")
     folder = folder.expanduser().absolute()
     with reporting(quiet=as_json) as report:

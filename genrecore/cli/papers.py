@@ -195,7 +195,7 @@ def _wanted(study: Study, rows: str, protocol: str, n_seeds: int, music: Music) 
         study.rows_of(one)
     dataset = music.name_for(study)
     given = known.known().get(dataset, {}) | dict(music.options or {})
-    if DATASETS[dataset].facts.get("needs_folder") and not given.get("folder"):
+    if DATASETS[dataset].facts.needs_folder and not given.get("folder"):
         raise UsageError(how_to_get(dataset))
     return [
         one

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import shlex
@@ -232,7 +233,7 @@ def list_tables(as_json: JSON = False) -> None:
                     "source": entry.source,
                     "values": entry.thing.values,
                     "grids": entry.thing.grids,
-                    **{key: entry.facts[key] for key in ("published", "notes")},
+                    **dataclasses.asdict(entry.facts),
                 }
                 for entry in PLANS.values()
             ]
@@ -243,8 +244,8 @@ def list_tables(as_json: JSON = False) -> None:
         for grid in entry.thing.grids:
             varied = "; ".join(f"{plan_values.name_of(k)} {json.dumps(v)}" for k, v in grid.items())
             out.print(f"  varies {varied}", markup=False)
-        out.print(f"  {entry.source}. {entry.facts['published']}", markup=False)
-        for note in entry.facts["notes"]:
+        out.print(f"  {entry.source}. {entry.facts.published}", markup=False)
+        for note in entry.facts.notes:
             out.print(f"  – {note}", markup=False)
 
 

@@ -1,4 +1,4 @@
-"""A registry: names, the thing behind each, its title, its source and its options.
+"""A registry: names, the thing behind each, its title, source, options and facts.
 
 Forms, flags, tables, tests and documentation read what there is from here, so a new model or
 feature is known everywhere once it is registered where it is defined.
@@ -7,14 +7,15 @@ feature is known everywhere once it is registered where it is defined.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from genrecore.errors import UsageError
 
-T = TypeVar("T")
+Thing = TypeVar("Thing")
+Facts = TypeVar("Facts")
 
 
 class Options(BaseModel):
@@ -25,15 +26,29 @@ class Options(BaseModel):
 
 
 @dataclass(frozen=True)
-class Entry:
-    """One registered thing. `facts` holds what is particular to a registry (kind, accepts, …)."""
+class NoFacts:
+    """The facts of a registry whose entries have none."""
+
+
+@dataclass(frozen=True)
+class Entry(Generic[Facts]):
+    """One registered thing.
+
+    Attributes:
+        name: As configurations name it.
+        thing: The class, function or value itself.
+        title: For people.
+        source: Who published it.
+        options: The class that its options are read with.
+        facts: What is particular to entries of this registry: a feature's kind, for example.
+    """
 
     name: str
     thing: Any
     title: str
     source: str
     options: type[Options]
-    facts: Mapping[str, Any] = field(default_factory=dict)
+    facts: Facts
 
     def read_options(self, given: Mapping[str, Any], what: str) -> Any:
         """Options filled with their defaults.
@@ -47,12 +62,18 @@ class Entry:
             raise UsageError(f"{what} {self.name}: {explain(error, self.options)}") from None
 
 
-class Registry(Mapping[str, Entry]):
-    """Registered things of one sort ("model", "feature", …) by name; iterating gives the names."""
+class Registry(Mapping[str, Entry[Facts]], Generic[Facts]):
+    """Registered things of one sort by name; iterating gives the names.
 
-    def __init__(self, what: str) -> None:
+    Args:
+        what: The sort: "model", "feature", ….
+        facts: The frozen dataclass that every entry's facts are kept in.
+    """
+
+    def __init__(self, what: str, facts: type[Facts]) -> None:
         self.what = what
-        self._entries: dict[str, Entry] = {}
+        self._facts = facts
+        self._entries: dict[str, Entry[Facts]] = {}
 
     def register(
         self,
@@ -62,18 +83,23 @@ class Registry(Mapping[str, Entry]):
         source: str = "",
         options: type[Options] = Options,
         **facts: Any,
-    ) -> Callable[[T], T]:
-        """Decorator that files the thing under `name`; a name can be taken only once."""
+    ) -> Callable[[Thing], Thing]:
+        """Decorator that files the thing under `name`; a name can be taken only once.
 
-        def file(thing: T) -> T:
+        Raises:
+            TypeError: A fact that the registry does not know, or one that is missing.
+        """
+        checked = self._facts(**facts)
+
+        def file(thing: Thing) -> Thing:
             if name in self._entries:
                 raise ValueError(f"{self.what} {name!r} is registered twice")
-            self._entries[name] = Entry(name, thing, title, source, options, facts)
+            self._entries[name] = Entry(name, thing, title, source, options, checked)
             return thing
 
         return file
 
-    def __getitem__(self, name: str) -> Entry:
+    def __getitem__(self, name: str) -> Entry[Facts]:
         if name not in self._entries:
             raise UsageError(
                 f"There is no {self.what} called {name!r}; there are: {', '.join(self)}."

@@ -92,7 +92,7 @@ def subject(config: RunConfig, with_split: bool) -> dict[str, Any]:
     if with_split:
         scheme = SPLITS[config.split.name]
         chosen = scheme.read_options(config.split.options, "split").model_dump(mode="json")
-        seed = config.split_seed if scheme.facts.get("seeded", True) else 0
+        seed = config.split_seed if scheme.facts.seeded else 0
         about["split"] = [config.split.name, chosen, config.fold, seed]
     return about
 

@@ -5,6 +5,7 @@ The predictions table has one row a clip: `clip_id, split, genre, p_<genre>…`.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from math import nan
 
 import numpy as np
@@ -14,8 +15,16 @@ from genrecore.config.registry import Registry
 from genrecore.errors import GenrecoreError
 from genrecore.evaluation.significance import wilson
 
-METRICS = Registry("metric")
-"""Metrics: `f(genre_index (n,), proba (n, k)) -> float`. Facts: `higher_is_better`.
+
+@dataclass(frozen=True)
+class MetricFacts:
+    """What there is to know of a metric: which way is up."""
+
+    higher_is_better: bool
+
+
+METRICS = Registry("metric", MetricFacts)
+"""Metrics: `f(genre_index (n,), proba (n, k)) -> float`.
 
 `genre_index` is the labelled genre's column in `proba`. The predicted genre is the most probable
 one, the first of equals. A clip with a probability that is no number has no verdict: it counts as

@@ -328,7 +328,7 @@ def _shares(config: RunConfig) -> tuple[float, float, float]:
     """About which shares of the clips train, validate and test."""
     entry = SPLITS[config.split.name]
     options = entry.read_options(config.split.options, "split")
-    if entry.facts["folds"]:
+    if entry.facts.folds:
         part = 1 / options.n_folds
         return 1 - 2 * part, part, part
     given = {name: float(getattr(options, name, 0.0)) for name in clip_tables.SPLITS}

@@ -1,8 +1,7 @@
 """The tables of the studies that vary a setting, as plans.
 
-An entry's thing is a `Table`: what all its runs share, and grids of values. Facts: `published`, the
-figures that the study prints, and `notes`, a sentence on each thing it leaves open and on what is
-chosen here. Importing this imports torch (it reads the studies' inputs).
+An entry's thing is a `Table`: what all its runs share, and grids of values. Importing this imports
+torch (it reads the studies' inputs).
 """
 
 from __future__ import annotations
@@ -15,7 +14,21 @@ from genrecore.config.registry import Registry
 from genrecore.experiments.draft import Grid
 from genrecore.features import PRESETS
 
-PLANS = Registry("plan")
+
+@dataclass(frozen=True)
+class PlanFacts:
+    """What there is to know of a table.
+
+    Attributes:
+        published: The figures that the study prints.
+        notes: A sentence on each thing that it leaves open, and on what is chosen here.
+    """
+
+    published: str
+    notes: tuple[str, ...]
+
+
+PLANS = Registry("plan", PlanFacts)
 
 _LIU = "Liu, Vetshchaizer & Yip, Music Genre Classification using CNN-Hybrid Architectures"
 _QIN = "Qin, Zhuo & Ren, Research of RNNs: LSTM, CNNs: ResNet-18, and MNNs, UMass Amherst"
@@ -38,7 +51,7 @@ class Table:
 def source_of(name: str) -> str:
     """Where a table stands and what the study prints in it, as sentences."""
     entry = PLANS[name]
-    return f"{entry.source}. {entry.facts['published']}"
+    return f"{entry.source}. {entry.facts.published}"
 
 
 _LEAKS = (

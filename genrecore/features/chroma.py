@@ -41,7 +41,7 @@ class ChromaOptions(PictureOptions, _Tuned):
     "version 0.11, with a fixed tuning",
     options=ChromaOptions,
     kind="image",
-    needs="wave",
+    needs=("wave",),
 )
 class Chroma(nn.Module):
     """Power of the pitch classes C, C♯, … B from 0 to 1, the strongest of every frame being 1,

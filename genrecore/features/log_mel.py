@@ -58,7 +58,7 @@ class LogMelOptions(PictureOptions, MelOptions):
     source="as librosa.feature.melspectrogram and librosa.power_to_db, version 0.11",
     options=LogMelOptions,
     kind="image",
-    needs="wave",
+    needs=("wave",),
 )
 class LogMel(nn.Module):
     """Log-mel energies in dB, shape (batch, channels, bins, frames), of wave (batch, 1, n_samples).

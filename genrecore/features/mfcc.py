@@ -31,7 +31,7 @@ class MfccOptions(PictureOptions, MelOptions):
     source="Davis & Mermelstein 1980; as librosa.feature.mfcc, version 0.11 (DCT-II, orthonormal)",
     options=MfccOptions,
     kind="image",
-    needs="wave",
+    needs=("wave",),
 )
 class Mfcc(nn.Module):
     """Coefficients, shape (batch, channels, bins, frames), of wave (batch, 1, n_samples): the

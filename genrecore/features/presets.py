@@ -1,17 +1,31 @@
 """What studies fed their networks, as values of a configuration.
 
-An entry's thing is a dict of dotted fields (`config.with_values` takes it). Facts: `shape`, what
-the network then sees, and `notes`, a sentence on each thing that the study leaves open or prints
-otherwise, and on what is chosen here.
+An entry's thing is a dict of dotted fields (`config.with_values` takes it).
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from genrecore.config.registry import Registry
 
-PRESETS = Registry("preset")
+
+@dataclass(frozen=True)
+class PresetFacts:
+    """What there is to know of a study's input.
+
+    Attributes:
+        shape: What the network then sees, without the batch; of a pair, both shapes.
+        notes: A sentence on each thing that the study leaves open or prints otherwise, and on what
+            is chosen here.
+    """
+
+    shape: tuple[Any, ...]
+    notes: tuple[str, ...]
+
+
+PRESETS = Registry("preset", PresetFacts)
 
 _BELTON = "Belton, COMP47650 Deep Learning Project, University College Dublin"
 _LIU = "Liu, Vetshchaizer & Yip, Music Genre Classification using CNN-Hybrid Architectures"

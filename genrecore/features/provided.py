@@ -37,7 +37,7 @@ class ImageOptions(Options):
     "the standardisation z_score)",
     options=ImageOptions,
     kind="image",
-    needs="image",
+    needs=("image",),
     typical_shape=(3, 288, 432),
 )
 class ProvidedImage(nn.Module):

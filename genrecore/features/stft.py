@@ -44,7 +44,7 @@ class StftOptions(PictureOptions, _Scaled):
     source="Benito Calvino & Pacheco Garcia, section IV; as numpy.abs(librosa.stft), version 0.11",
     options=StftOptions,
     kind="image",
-    needs="wave",
+    needs=("wave",),
 )
 class Stft(nn.Module):
     """Magnitudes, powers or dB, shape (batch, channels, bins, frames), of wave (batch, 1,

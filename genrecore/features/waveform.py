@@ -12,7 +12,7 @@ _BENITO = "Benito Calvino & Pacheco Garcia, section IV"
 
 
 @FEATURES.register(
-    "waveform", title="Waveform", source=_BENITO, kind="wave", needs="wave", cached=False
+    "waveform", title="Waveform", source=_BENITO, kind="wave", needs=("wave",), cached=False
 )
 class Waveform(nn.Module):
     """The wave (batch, 1, n_samples) as it is, float32."""
@@ -31,7 +31,7 @@ class Waveform(nn.Module):
     source=f"{_BENITO} (1D + 2D)",
     options=StftOptions,
     kind="wave+image",
-    needs="wave",
+    needs=("wave",),
     cached=False,
     cached_half="stft",
 )

@@ -207,9 +207,7 @@ class Panel:
 
 
 def _caution(loaded: Sequence[LoadedRun]) -> str:
-    made_up = [
-        one.run.run_id for one in loaded if DATASETS[one.config.dataset.name].facts.get("made_up")
-    ]
+    made_up = [one.run.run_id for one in loaded if DATASETS[one.config.dataset.name].facts.made_up]
     if not made_up:
         return ""
     return (

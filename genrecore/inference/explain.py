@@ -108,7 +108,7 @@ class Explainer:
         self._lock = threading.Lock()
         entry = FEATURES[self.config.feature.name]
         self._options: Options = entry.read_options(self.config.feature.options, "feature")
-        self.kind = str(entry.facts["kind"])
+        self.kind = entry.facts.kind
         self._rate = self.config.audio.sample_rate_hz
         self._segmenter = loaded.segmenter
         gradients = not isinstance(self._classifier.network, Fitted)

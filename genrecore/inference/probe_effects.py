@@ -9,14 +9,22 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 
 from genrecore.config.registry import Registry
 
-PROBES = Registry("probe")
-"""Probes by name: `f(wave, sample_rate_hz, seed) -> wave`. Facts: `reveals`, what a run that loses
-by it has listened to."""
+
+@dataclass(frozen=True)
+class ProbeFacts:
+    """`reveals` says what a run that loses by the probe has listened to."""
+
+    reveals: str
+
+
+PROBES = Registry("probe", ProbeFacts)
+"""Probes by name: `f(wave, sample_rate_hz, seed) -> wave`."""
 
 _FILTER = "Butterworth's filter, scipy.signal.butter"
 _MP3_KBIT = 64

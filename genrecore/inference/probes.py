@@ -194,7 +194,7 @@ def read(run: Run, band: float = verdicts.BAND) -> Probed | None:
             {
                 "probe": name,
                 "title": PROBES[name].title,
-                "reveals": PROBES[name].facts["reveals"],
+                "reveals": PROBES[name].facts.reveals,
                 "n_clips": len(before),
                 "accuracy": float(now.mean()),
                 "difference": float(now.mean() - then.mean()),

@@ -88,7 +88,7 @@ def check_input(name: str, shape: tuple[int, ...]) -> None:
     Raises:
         GenrecoreError: With what the model takes and what the feature makes.
     """
-    check_image(name, shape, MODELS[name].facts["least"][1])
+    check_image(name, shape, MODELS[name].facts.least[1])
     if shape[0] not in (1, 3):
         raise GenrecoreError(
             f"The model {name} takes 1 or 3 channels, but the feature makes {shape[0]}."

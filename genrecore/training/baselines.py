@@ -141,8 +141,8 @@ class Baseline:
         if "cv" in given:
             estimator.set_params(cv=self._calibration_folds(labels))
         facts = MODELS[self.config.model.name].facts
-        grows = facts.get("grows")
-        total, portion = (given[grows], facts["portion"]) if grows else (1, 1)
+        grows = facts.grows
+        total, portion = (given[grows], facts.portion) if grows else (1, 1)
         began = time.perf_counter()
         for done in range(0, total, portion):
             self.report("Training", done, total)

@@ -21,7 +21,6 @@ from genrecore.config.run import RunConfig
 from genrecore.errors import GenrecoreError, UsageError, describe
 from genrecore.models import MODELS, anatomy
 from genrecore.models.anatomy import Anatomy, Layer
-from genrecore.models.registered import Published
 from genrecore.reporting.feature_charts import spaced
 from genrecore.store.caches import size
 from genrecore.training import classifier
@@ -234,7 +233,7 @@ def sizes(config: RunConfig) -> list[Size]:
     found = []
     config, feature, kind = front_end(config)
     for name, entry in MODELS.items():
-        if kind not in entry.facts["accepts"] or entry.facts.get("classical"):
+        if kind not in entry.facts.accepts or entry.facts.classical:
             continue
         options = config.model.options if config.model.name == name else {}
         try:
@@ -250,7 +249,7 @@ def sizes(config: RunConfig) -> list[Size]:
 def _card(name: str, text: str) -> Card:
     entry = MODELS[name]
     config, feature, kind = front_end(configuration.read(json.loads(text)))
-    classical = bool(entry.facts.get("classical"))
+    classical = entry.facts.classical
     given = described(config, feature, kind)
     found: Anatomy | None = None
     fields: tuple[Field, ...] = ()
@@ -262,9 +261,9 @@ def _card(name: str, text: str) -> Card:
         name=name,
         title=entry.title,
         source=entry.source,
-        year=entry.facts.get("year"),
-        idea=str(entry.facts.get("idea") or ""),
-        accepts=tuple(sorted(entry.facts["accepts"])),
+        year=entry.facts.year,
+        idea=entry.facts.idea,
+        accepts=tuple(sorted(entry.facts.accepts)),
         classical=classical,
         input=given,
         config=config,
@@ -277,7 +276,7 @@ def _card(name: str, text: str) -> Card:
         layers=found.layers if found else (),
         published=_published(name),
         command=shlex.join(command_for(config)),
-        notes=tuple(entry.facts.get("notes") or ()) + _idle(found),
+        notes=entry.facts.notes + _idle(found),
     )
 
 
@@ -320,9 +319,8 @@ def _key(options: Mapping[str, Any]) -> str:
 
 def _published(name: str) -> tuple[Compared, ...]:
     found = []
-    for one in MODELS[name].facts.get("published") or ():
-        assert isinstance(one, Published)
-        kind = _kind_of(one.shape, MODELS[name].facts["accepts"])
+    for one in MODELS[name].facts.published:
+        kind = _kind_of(one.shape, MODELS[name].facts.accepts)
         ours = _anatomy(name, _key({}), one.shape, kind, one.n_genres).n_parameters
         found.append(Compared(one.study, one.n_parameters, ours, one.shape, one.n_genres, one.why))
     return tuple(found)

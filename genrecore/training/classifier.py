@@ -21,6 +21,7 @@ from genrecore.augment import AUGMENTATIONS
 from genrecore.config import run as configuration
 from genrecore.config.registry import Registry
 from genrecore.config.run import Genres, Part, RunConfig
+from genrecore.data import datasets
 from genrecore.data import genres as relabel
 from genrecore.data import splits as split_schemes
 from genrecore.data.datasets import DATASETS
@@ -77,7 +78,7 @@ class Classifier(nn.Module):
             feature.read_options(config.feature.options, "feature"), *given
         )
         made: tuple[Any, ...] = tuple(self.feature.output_shape)
-        kind: str = feature.facts["kind"]
+        kind: str = feature.facts.kind
         self.standardise: nn.Module = (
             nn.ModuleList(
                 _standardiser(config, one, its)
@@ -159,7 +160,7 @@ def _standardiser(config: RunConfig, shape: tuple[int, ...], kind: str) -> nn.Mo
 
 def fits(feature: str, model: str) -> str:
     """Why this model cannot take this feature, as a sentence; empty where it can."""
-    kind, accepts = FEATURES[feature].facts["kind"], MODELS[model].facts["accepts"]
+    kind, accepts = FEATURES[feature].facts.kind, MODELS[model].facts.accepts
     if kind in accepts:
         return ""
     listed = ", ".join(sorted(accepts))
@@ -168,7 +169,7 @@ def fits(feature: str, model: str) -> str:
 
 def is_classical(config: RunConfig) -> bool:
     """Whether scikit-learn fits the model, at one go; else it is a network, trained in epochs."""
-    return bool(MODELS[config.model.name].facts.get("classical"))
+    return MODELS[config.model.name].facts.classical
 
 
 def resolve(config: RunConfig) -> RunConfig:
@@ -241,7 +242,7 @@ def _try(config: RunConfig) -> None:
     name = config.model.name
     try:
         with torch.device("meta"):
-            typical = FEATURES[config.feature.name].facts.get("typical_shape", ())
+            typical = FEATURES[config.feature.name].facts.typical_shape
             trial = Classifier(config, ["a", "b"], typical, pretrained=False).eval()
             if isinstance(trial.network, Fitted):
                 return
@@ -274,8 +275,7 @@ def takes(feature: str, medium: str) -> bool:
 
 
 def _needs(feature: str) -> tuple[str, ...]:
-    needs = FEATURES[feature].facts["needs"]
-    return (needs,) if isinstance(needs, str) else tuple(needs)
+    return FEATURES[feature].facts.needs
 
 
 def _augmentations(config: RunConfig) -> tuple[Part, ...]:
@@ -290,14 +290,14 @@ def _augmentations(config: RunConfig) -> tuple[Part, ...]:
 
     def place(part: Part) -> tuple[int, bool]:
         facts = AUGMENTATIONS[part.name].facts
-        return _STAGES.index(facts["on"]), bool(facts.get("last"))
+        return _STAGES.index(facts.on), facts.last
 
     return tuple(sorted(checked, key=place))
 
 
 def _check_augmentations(config: RunConfig, medium: str) -> None:
     for part in config.augment:
-        reason = augments(AUGMENTATIONS[part.name].facts["on"], medium, config.feature.name)
+        reason = augments(AUGMENTATIONS[part.name].facts.on, medium, config.feature.name)
         if reason:
             raise UsageError(f"The augmentation {part.name} {reason}.")
 
@@ -305,7 +305,7 @@ def _check_augmentations(config: RunConfig, medium: str) -> None:
 def _check_fitted_once(config: RunConfig, medium: str) -> None:
     """Refuses what draws anew in every epoch: a classical model has none."""
     name = config.model.name
-    copies = [one for one in AUGMENTATIONS if AUGMENTATIONS[one].facts["on"] == "variants"]
+    copies = [one for one in AUGMENTATIONS if AUGMENTATIONS[one].facts.on == "variants"]
     for part in config.augment:
         if part.name not in copies:
             raise UsageError(
@@ -333,7 +333,7 @@ def augments(on: str, medium: str, feature: str) -> str:
     """
     if on in ("wave", "variants") and medium != "wave":
         return f"changes waves, but the dataset, as chosen, gives {_GIVES[medium]}"
-    kind = FEATURES[feature].facts["kind"]
+    kind = FEATURES[feature].facts.kind
     if on == "image" and "image" not in kind:
         return f"changes images, but the feature {feature} makes {kind}"
     return ""
@@ -345,14 +345,11 @@ _GIVES = {"wave": "audio", "image": "pictures", "table": "tables of descriptors"
 
 def medium_of(dataset: Part) -> str:
     """What a dataset as chosen gives a feature: `wave`, `image` or `table`."""
-    entry = DATASETS[dataset.name]
-    medium = entry.facts.get("medium", "audio")
-    if callable(medium):  # some come in several forms
-        medium = medium(entry.read_options(dataset.options, "dataset"))
-    return "wave" if medium == "audio" else str(medium)
+    medium = datasets.medium_of(dataset)
+    return "wave" if medium == "audio" else medium
 
 
-def _checked(registry: Registry, part: Part, what: str) -> Part:
+def _checked(registry: Registry[Any], part: Part, what: str) -> Part:
     entry = registry[part.name]
     options = entry.read_options(part.options, what)
     return Part(name=part.name, options=options.model_dump(mode="json", exclude_defaults=True))
@@ -360,7 +357,7 @@ def _checked(registry: Registry, part: Part, what: str) -> Part:
 
 def full_options(config: RunConfig) -> dict[str, dict[str, Any]]:
     """Every option of every part with its value, defaults included, for people to read."""
-    registries: Mapping[str, Registry] = {
+    registries: Mapping[str, Registry[Any]] = {
         "dataset": DATASETS,
         "split": SPLITS,
         "feature": FEATURES,

@@ -78,7 +78,7 @@ class Examples:
         )
         self._random = config.segments.excerpts == "random" and corpus.medium == "audio"
         self._variants = _variants(config, rate)
-        cached = FEATURES[config.feature.name].facts.get("cached", True)
+        cached = FEATURES[config.feature.name].facts.cached
         fresh = bool(self._on_waves) or self._random
         self._rows: list[Tensor] = []
         if cached:
@@ -88,7 +88,7 @@ class Examples:
             self._fetch = [features.fetch for features in found]
             self._channels = found[0].channels
         # Of a pair the picture is worth keeping, the wave is read from the corpus.
-        half = FEATURES[config.feature.name].facts.get("cached_half", "")
+        half = FEATURES[config.feature.name].facts.cached_half
         self._pair = bool(half) and not fresh and not self._variants
         if self._pair:
             alone = Part(name=half, options=config.feature.options)
@@ -265,7 +265,7 @@ def _variants(config: RunConfig, sample_rate_hz: int) -> list[Variant]:
     found: list[Variant] = []
     for part in config.augment:
         entry = AUGMENTATIONS[part.name]
-        if entry.facts["on"] == "variants":
+        if entry.facts.on == "variants":
             made = entry.thing(entry.read_options(part.options, "augmentation"), sample_rate_hz)
             for k, label in enumerate(made.labels):
                 found.append(Variant([part.name, label], partial(made.apply, k=k)))

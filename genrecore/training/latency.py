@@ -94,7 +94,7 @@ def measure(name: str, config: RunConfig | None = None, report: Report = silent)
     Raises:
         UsageError: There is no such model, it cannot take that input, or it is a classical one.
     """
-    if MODELS[name].facts.get("classical"):
+    if MODELS[name].facts.classical:
         raise UsageError(
             f"How long the model {name} takes depends on what it has learned from, so it is not "
             "measured before it is trained."
@@ -142,7 +142,7 @@ def newest(name: str, config: RunConfig | None = None) -> Latency | None:
 
 def _ready(config: RunConfig, given: Input, chosen: Hardware) -> tuple[Classifier, list[Tensor]]:
     """The classifier and one clip's segments, on the device."""
-    typical = FEATURES[config.feature.name].facts.get("typical_shape", ())
+    typical = FEATURES[config.feature.name].facts.typical_shape
     genres = [str(k) for k in range(given.n_genres)]
     made = Classifier(config, genres, typical, pretrained=False).eval()
     draw = torch.Generator().manual_seed(0)

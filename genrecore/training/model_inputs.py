@@ -66,13 +66,13 @@ def plain_config(name: str) -> RunConfig:
 
 def preset_of(name: str) -> str:
     """The input of a model's study, a name in `PRESETS`; empty where it has none."""
-    preset = str(MODELS[name].facts.get("preset") or "")
+    preset = MODELS[name].facts.preset
     return preset if preset in PRESETS else ""
 
 
 def recipe_of(name: str) -> dict[str, Any]:
     """Dotted values with which a model's study trained it; may be empty."""
-    return dict(MODELS[name].facts.get("recipe") or {})
+    return dict(MODELS[name].facts.recipe)
 
 
 def presets_for(name: str) -> list[str]:
@@ -115,12 +115,12 @@ def front_end(config: RunConfig) -> tuple[RunConfig, nn.Module, str]:
     """
     config = classifier.resolve(config)
     entry = FEATURES[config.feature.name]
-    given: tuple[Any, ...] = (entry.facts.get("typical_shape", ()),)
+    given: tuple[Any, ...] = (entry.facts.typical_shape,)
     if classifier.medium_of(config.dataset) == "wave":
         rate = config.audio.sample_rate_hz
         given = (rate, Segmenter.from_config(config).n_samples)
     feature = entry.thing(entry.read_options(config.feature.options, "feature"), *given)
-    return config, feature, str(entry.facts["kind"])
+    return config, feature, entry.facts.kind
 
 
 def described(config: RunConfig, feature: Any, kind: str) -> Input:

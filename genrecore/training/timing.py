@@ -49,7 +49,7 @@ def measure(config: RunConfig, report: Report = silent) -> StepTimes:
             "is not measured before it is trained."
         )
     chosen = hardware.choose(config.device, config.training.precision)
-    typical = FEATURES[config.feature.name].facts.get("typical_shape", ())
+    typical = FEATURES[config.feature.name].facts.typical_shape
     made = Classifier(config, [str(k) for k in range(n_genres(config))], typical, pretrained=False)
     chosen.prepare(made)
     draw = torch.Generator().manual_seed(0)
@@ -77,8 +77,7 @@ def measure(config: RunConfig, report: Report = silent) -> StepTimes:
         feature_s=feature_s,
         start_s=_start_s(),
         n_copies=1 + _n_variants(config),
-        cached=bool(FEATURES[config.feature.name].facts.get("cached", True))
-        and not (changes_waves or random),
+        cached=FEATURES[config.feature.name].facts.cached and not (changes_waves or random),
     )
     place = estimates.place(config)
     place.parent.mkdir(parents=True, exist_ok=True)
@@ -176,7 +175,7 @@ def _n_variants(config: RunConfig) -> int:
     n = 0
     for part in config.augment:
         entry = AUGMENTATIONS[part.name]
-        if entry.facts["on"] == "variants":
+        if entry.facts.on == "variants":
             options = entry.read_options(part.options, "augmentation")
             n += len(entry.thing(options, config.audio.sample_rate_hz).labels)
     return n

@@ -127,7 +127,7 @@ def test_beltons_are_a_quarter_each_and_the_percussive_last() -> None:
     names = [part.name for part in PRESETS["belton"]]
     assert names == ["noise", "shift", "pitch", "speed", "percussive"]
     assert all(part.options == {"p": 0.25} for part in PRESETS["belton"])
-    assert [name for name in AUGMENTATIONS if AUGMENTATIONS[name].facts.get("last")] == names[-1:]
+    assert [name for name in AUGMENTATIONS if AUGMENTATIONS[name].facts.last] == names[-1:]
 
 
 @pytest.mark.parametrize(

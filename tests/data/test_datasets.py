@@ -162,8 +162,8 @@ def test_an_unknown_dataset_is_refused_with_the_choices() -> None:
 @pytest.mark.parametrize("name", datasets.DATASETS)
 def test_every_dataset_of_yours_asks_for_its_folder(name: str, tmp_path: Path) -> None:
     entry = datasets.DATASETS[name]
-    assert ("folder" in entry.options.model_fields) == entry.facts["needs_folder"]
-    if not entry.facts["needs_folder"]:
+    assert ("folder" in entry.options.model_fields) == entry.facts.needs_folder
+    if not entry.facts.needs_folder:
         return
     for nothing in ("", " "):
         with pytest.raises(UsageError, match=f"dataset {name} needs its option 'folder'"):

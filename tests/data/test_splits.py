@@ -16,8 +16,8 @@ from genrecore.data import datasets, splits
 from genrecore.data.clips import clip_table
 from genrecore.errors import GenrecoreError, UsageError
 
-FOLDS = [name for name, entry in splits.SPLITS.items() if entry.facts["folds"]]
-SEEDED = [name for name, entry in splits.SPLITS.items() if entry.facts["seeded"]]
+FOLDS = [name for name, entry in splits.SPLITS.items() if entry.facts.folds]
+SEEDED = [name for name, entry in splits.SPLITS.items() if entry.facts.seeded]
 
 
 def _small() -> pd.DataFrame:

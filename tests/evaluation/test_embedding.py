@@ -42,7 +42,7 @@ TORCHVISION = {"resnet18", "googlenet", "efficientnet_b0"}  # alike inside, and 
     ],
 )
 def test_the_last_linear_layer_makes_the_logits_of_what_stands_before_it(name: str) -> None:
-    shape = MODELS[name].facts["least"]
+    shape = MODELS[name].facts.least
     network = model(name, shape).eval()
     batch = random(3, shape)
     with torch.inference_mode():

@@ -152,11 +152,11 @@ def test_every_row_is_a_configuration_whose_network_takes_what_the_study_prints(
         assert config.rehearsal == 0
         if row.group not in built:
             with torch.device("meta"):
-                typical = FEATURES[config.feature.name].facts.get("typical_shape", ())
+                typical = FEATURES[config.feature.name].facts.typical_shape
                 made = Classifier(config, genres, typical, pretrained=False)
             built[row.group] = made.feature.output_shape
         preset = PRESETS[study.groups[row.group].preset]
-        assert built[row.group] == preset.facts["shape"]
+        assert built[row.group] == preset.facts.shape
         assert _tuples(study.groups[row.group].shape) in ((), built[row.group])
 
 

@@ -18,7 +18,7 @@ from genrecore.reporting.plots import mel_scale as mel_plots
 from genrecore.reporting.plots.sound import waveform
 
 RATE_HZ, N = 22_050, 66_151
-OF_WAVES = [name for name in FEATURES if "wave" in str(FEATURES[name].facts["needs"])]
+OF_WAVES = [name for name in FEATURES if "wave" in FEATURES[name].facts.needs]
 
 
 def tone(hz: float) -> np.ndarray:
@@ -34,12 +34,12 @@ def drawn(name: str, wave: np.ndarray, **given: object) -> tuple[list[Chart], st
     feature = entry.thing(options, RATE_HZ, len(wave))
     with torch.inference_mode():
         made = feature(torch.from_numpy(wave)[None, None])
-    kinds = entry.facts["kind"].split("+")
+    kinds = entry.facts.kind.split("+")
     parts = tuple(
         (part[0, 0] if kind in ("image", "wave") else part[0]).numpy()
         for kind, part in zip(kinds, made if isinstance(made, tuple) else (made,), strict=True)
     )
-    kind = entry.facts["kind"]
+    kind = entry.facts.kind
     found = charts(kind, options, RATE_HZ, len(wave), parts)
     return [chart for chart, _ in found], size_in_words(
         kind, options, RATE_HZ, feature.output_shape
@@ -102,7 +102,7 @@ def test_a_note_is_brightest_in_its_pitch_class(given: dict[str, int]) -> None:
 def test_every_feature_of_sound_has_charts_with_words_and_numbers(name: str) -> None:
     rng = np.random.default_rng(3)
     found, size = drawn(name, (0.1 * rng.standard_normal(N)).astype(np.float32))
-    assert len(found) == len(FEATURES[name].facts["kind"].split("+"))
+    assert len(found) == len(FEATURES[name].facts.kind.split("+"))
     for chart in found:
         assert chart.alt.endswith(".")
         assert chart.figure.layout.title.text

@@ -18,7 +18,7 @@ from genrecore.features import FEATURES
 
 RATE_HZ = 22_050
 N_SAMPLES = 22_051
-OF_WAVES = [name for name in FEATURES if FEATURES[name].facts["needs"] == "wave"]
+OF_WAVES = [name for name in FEATURES if FEATURES[name].facts.needs == ("wave",)]
 
 
 def feature(name: str = "log_mel", n_samples: int = N_SAMPLES, rate_hz: int = RATE_HZ, **options):
@@ -309,9 +309,9 @@ def test_silence_and_impulses_and_noise_stay_finite(name: str) -> None:
 def test_registrations_say_what_comes_out_and_options_explain_themselves(name: str) -> None:
     entry = FEATURES[name]
     ranks = {"image": 3, "wave": 2}
-    kinds = entry.facts["kind"].split("+")
+    kinds = entry.facts.kind.split("+")
     assert [len(shape) for shape in announced(feature(name))] == [ranks[kind] for kind in kinds]
-    assert entry.facts.get("cached", True) == ("wave" not in kinds)
+    assert entry.facts.cached == ("wave" not in kinds)
     assert entry.title
     assert entry.source
     for info in entry.options.model_fields.values():

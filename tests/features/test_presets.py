@@ -52,7 +52,7 @@ def test_every_study_has_its_inputs() -> None:
 @pytest.mark.parametrize("name", list(PRESETS))
 def test_presets_make_what_the_studies_print(name: str) -> None:
     made = front_end(configured(name))
-    assert made.output_shape == PRINTED[name] == PRESETS[name].facts["shape"]
+    assert made.output_shape == PRINTED[name] == PRESETS[name].facts.shape
     if classifier.medium_of(configured(name).dataset) == "wave":
         config = configured(name)
         n_samples = round(config.segments.segment_s * config.audio.sample_rate_hz)
@@ -67,7 +67,7 @@ def test_presets_are_configurations_that_pass_the_door(name: str) -> None:
     config = configured(name)
     able = [model for model in MODELS if not classifier.fits(config.feature.name, model)]
     if not able:
-        pytest.skip(f"no model takes {FEATURES[config.feature.name].facts['kind']} yet")
+        pytest.skip(f"no model takes {FEATURES[config.feature.name].facts.kind} yet")
     resolved = classifier.resolve(with_values(config, {"model": able[0]}))
     assert resolved.feature.name == PRESETS[name].thing["feature"]
     assert resolved.standardise.name == PRESETS[name].thing["standardise"]
@@ -78,8 +78,8 @@ def test_presets_say_in_sentences_what_the_study_leaves_open(name: str) -> None:
     entry = PRESETS[name]
     assert entry.title
     assert entry.source
-    assert entry.facts["notes"]
-    for note in entry.facts["notes"]:
+    assert entry.facts.notes
+    for note in entry.facts.notes:
         assert note.endswith(".")
 
 

@@ -155,7 +155,7 @@ def without(monkeypatch: pytest.MonkeyPatch, package: str) -> None:
     monkeypatch.setitem(sys.modules, package, None)
 
 
-WAVES = [n for n in FEATURES if "wave" in FEATURES[n].facts["needs"] and "descr" not in n]
+WAVES = [n for n in FEATURES if "wave" in FEATURES[n].facts.needs and "descr" not in n]
 
 
 @pytest.mark.long
@@ -176,7 +176,7 @@ def test_every_feature_and_pooling_is_exported(
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("name", [n for n in MODELS if not MODELS[n].facts.get("classical")])
+@pytest.mark.parametrize("name", [n for n in MODELS if not MODELS[n].facts.classical])
 def test_every_network_is_exported(store: Path, tmp_path: Path, name: str) -> None:
     if not fits("log_mel", name):
         values: dict[str, Any] = {

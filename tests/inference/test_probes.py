@@ -60,7 +60,7 @@ def test_a_probe_keeps_length_and_kind_and_stays_finite(name: str, n: int) -> No
         assert np.isfinite(made).all()
         assert np.array_equal(wave, before)
         assert np.array_equal(made, change(name, wave, RATE_HZ, 3))
-    assert PROBES[name].facts["reveals"]
+    assert PROBES[name].facts.reveals
 
 
 def test_gains_and_filters_do_what_they_say() -> None:

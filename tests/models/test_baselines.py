@@ -40,7 +40,7 @@ from genrecore.store.progress import Stopped
 from genrecore.store.run import Run
 from genrecore.training import classifier, lifecycle
 
-NAMES = [name for name in MODELS if MODELS[name].facts.get("classical")]
+NAMES = [name for name in MODELS if MODELS[name].facts.classical]
 GENRES = ("blues", "jazz", "metal")
 N_CLIPS = 13
 # Small where they can be: a forest of two portions, boosting that finds anything in few clips.
@@ -318,7 +318,7 @@ def test_a_stop_is_obeyed_between_portions_and_going_on_starts_over(
                 raise Stopped
 
     assert lifecycle.execute(run, stop_at_the_second) == "stopped"
-    portion = MODELS[name].facts["portion"]
+    portion = MODELS[name].facts.portion
     total = 31 if name == "random_forest" else 13
     # While a portion is fitted it says so again and again.
     assert list(dict.fromkeys(seen)) == [(0, total), (portion, total)]

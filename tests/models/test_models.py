@@ -24,7 +24,7 @@ from genrecore.training.classifier import Classifier
 
 N_GENRES = 7
 GENRES = [f"genre {k}" for k in range(N_GENRES)]
-NAMES = [name for name in MODELS if not MODELS[name].facts.get("classical")]
+NAMES = [name for name in MODELS if not MODELS[name].facts.classical]
 LARGE = {"alexnet", "vgg16"}  # 230 and 540 MB; what needs them twice or trained is long
 
 
@@ -73,10 +73,10 @@ def test_a_model_tells_its_title_source_year_idea_and_options(name: str) -> None
     entry = MODELS[name]
     assert entry.title
     assert entry.source
-    assert entry.facts["accepts"]
-    assert entry.facts["accepts"] <= {entry.facts["kind"] for entry in FEATURES.values()}
-    assert 1950 <= entry.facts["year"] <= 2030
-    for sentence in (entry.facts["idea"], *entry.facts.get("notes", ())):
+    assert entry.facts.accepts
+    assert entry.facts.accepts <= {entry.facts.kind for entry in FEATURES.values()}
+    assert 1950 <= entry.facts.year <= 2030
+    for sentence in (entry.facts.idea, *entry.facts.notes):
         assert sentence[0].isupper() or sentence[0].isdigit()
         assert sentence.endswith(".")
         assert "\n" not in sentence
@@ -88,14 +88,14 @@ def test_a_model_tells_its_title_source_year_idea_and_options(name: str) -> None
 @pytest.mark.parametrize("name", NAMES)
 def test_a_study_s_input_and_recipe_are_a_configuration_that_passes_the_door(name: str) -> None:
     facts = MODELS[name].facts
-    with_values(RunConfig(), facts["recipe"])
-    if "preset" not in facts:
+    with_values(RunConfig(), facts.recipe)
+    if not facts.preset:
         return
-    values = PRESETS[facts["preset"]].thing
-    assert FEATURES[values["feature"]].facts["kind"] in facts["accepts"]
-    config = with_values(RunConfig(), {**values, "model": name, **facts["recipe"]})
+    values = PRESETS[facts.preset].thing
+    assert FEATURES[values["feature"]].facts.kind in facts.accepts
+    config = with_values(RunConfig(), {**values, "model": name, **facts.recipe})
     resolved = classifiers.resolve(config)
-    for dotted, value in facts["recipe"].items():
+    for dotted, value in facts.recipe.items():
         group, _, field = dotted.partition(".")
         if group in ("training", "segments"):
             assert getattr(getattr(resolved, group), field) == value
@@ -103,7 +103,7 @@ def test_a_study_s_input_and_recipe_are_a_configuration_that_passes_the_door(nam
 
 @pytest.mark.parametrize("name", NAMES)
 def test_printed_sizes_are_met_within_3_percent_or_the_difference_is_explained(name: str) -> None:
-    for one in MODELS[name].facts["published"]:
+    for one in MODELS[name].facts.published:
         with torch.device("meta"):
             network = model(name, one.shape, one.n_genres)
         ours = sum(p.numel() for p in network.parameters())
@@ -118,10 +118,10 @@ def configured(feature: str, name: str) -> RunConfig:
     smaller than the model's smallest are resized to that."""
     values: dict[str, object] = {"feature": feature, "model": name}
     if not classifiers.takes(feature, "wave"):
-        form = {"image": "images", "table": "table_3s"}[FEATURES[feature].facts["needs"]]
+        form = {"image": "images", "table": "table_3s"}[FEATURES[feature].facts.needs[0]]
         values |= {"dataset": "gtzan", "dataset.form": form}
     config = with_values(RunConfig(), values)
-    shape, least = made(config), MODELS[name].facts["least"]
+    shape, least = made(config), MODELS[name].facts.least
     if len(shape) == len(least) == 3:
         sizes = {"bins": (shape[1], least[1]), "frames": (shape[2], least[2])}
         for option, (has, needs) in sizes.items():
@@ -138,7 +138,7 @@ def made(config: RunConfig) -> Any:
         rate_hz = config.audio.sample_rate_hz
         n_samples = round(config.segments.segment_s * rate_hz)
         return entry.thing(options, rate_hz, n_samples).output_shape
-    return entry.thing(options, entry.facts["typical_shape"]).output_shape
+    return entry.thing(options, entry.facts.typical_shape).output_shape
 
 
 FITTING = [
@@ -155,12 +155,12 @@ def test_every_feature_that_a_model_takes_gives_logits_and_gradients(
 ) -> None:
     config = configured(feature, name)
     with torch.device("meta"):
-        shape = MODELS[name].facts["least"]
+        shape = MODELS[name].facts.least
         recurrent = any(isinstance(m, nn.RNNBase) for m in model(name, shape).modules())
     # Without numbers torch walks through recurrent layers step by step in Python, which takes
     # longer than the arithmetic does.
     with torch.device("cpu" if recurrent else "meta"):
-        network = Classifier(config, GENRES, FEATURES[feature].facts.get("typical_shape", ()))
+        network = Classifier(config, GENRES, FEATURES[feature].facts.typical_shape)
         batch = zeros(3, network.feature.output_shape)
         pairs = network.training_logits(batch)
         for _, logits in pairs:
@@ -192,7 +192,7 @@ class AtLeast:
 
 @pytest.fixture(scope="module", params=of(NAMES))
 def at_least(request: pytest.FixtureRequest) -> AtLeast:
-    shape = MODELS[request.param].facts["least"]
+    shape = MODELS[request.param].facts.least
     return AtLeast(request.param, model(request.param, shape), random(5, shape))
 
 
@@ -233,7 +233,7 @@ def shrunk(shape: Any) -> Iterator[tuple[str, Any]]:
 TOO_SMALL = [
     pytest.param(name, shape, id=f"{name}-{place}")
     for name in NAMES
-    for place, shape in shrunk(MODELS[name].facts.get("least", ()))
+    for place, shape in shrunk(MODELS[name].facts.least)
 ]
 
 
@@ -254,7 +254,7 @@ def test_one_less_than_the_smallest_input_is_refused_in_one_sentence(name: str, 
 def test_a_seed_gives_the_same_weights_again_and_a_file_brings_them_back(
     name: str, tmp_path: Path
 ) -> None:
-    shape = MODELS[name].facts["least"]
+    shape = MODELS[name].facts.least
     once, again, other = (model(name, shape, seed=seed).eval() for seed in (7, 7, 8))
     for a, b in zip(once.parameters(), again.parameters(), strict=True):
         torch.testing.assert_close(a, b, atol=0, rtol=0)
@@ -274,7 +274,7 @@ SMALL = {"width": 8, "maps": 16, "hidden": "64", "units": 16, "dropout": 0.0}
 def test_three_genres_are_learned_within_a_few_steps(name: str) -> None:
     fields = MODELS[name].options.model_fields
     options = {key: value for key, value in SMALL.items() if key in fields}
-    shape = learnable(MODELS[name].facts["least"])
+    shape = learnable(MODELS[name].facts.least)
     network = model(name, shape, 3, **options)
     genres = torch.arange(12) % 3
     typical, noise = random(3, shape, seed=1), random(12, shape, seed=2)

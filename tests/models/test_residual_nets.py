@@ -43,7 +43,7 @@ def random(n: int, shape: Any) -> Any:
 def test_benitos_inputs_have_256_maps_of_974_steps_after_the_first_layer(
     form: str, preset: str, n_steps: int
 ) -> None:
-    shape = PRESETS[f"benito_{form}{preset}"].facts["shape"]
+    shape = PRESETS[f"benito_{form}{preset}"].facts.shape
     with torch.device("meta"):
         network = model(f"rescnn_{form}", shape, 8).eval()
         assert network.first(empty(2, shape)).shape == (2, 256, n_steps)
@@ -175,7 +175,7 @@ def test_a_pair_of_which_either_is_too_short_is_refused() -> None:
 
 
 def test_the_short_chunk_resnet_has_12_million_parameters_and_ends_in_512_small_maps() -> None:
-    shape = PRESETS["won_mel"].facts["shape"]
+    shape = PRESETS["won_mel"].facts.shape
     with torch.device("meta"):
         network = model("short_chunk_resnet", shape, 50)
         blocks = network[:7]

@@ -50,7 +50,7 @@ def images(*shape: int) -> torch.Tensor:
 
 
 def least(name: str) -> int:
-    return MODELS[name].facts["least"][1]
+    return MODELS[name].facts.least[1]
 
 
 def odd(name: str) -> tuple[int, int]:
@@ -154,7 +154,7 @@ def test_what_the_notes_say_about_hongs_table_is_so() -> None:
     with_heads = n_parameters("googlenet", (3, 224, 224), 1000)
     without = n_parameters("googlenet", (3, 224, 224), 1000, auxiliary=False)
     assert without < size["resnet18"] < with_heads < size["alexnet"]
-    said = next(note for note in MODELS["googlenet"].facts["notes"] if "Hong's Table 1" in note)
+    said = next(note for note in MODELS["googlenet"].facts.notes if "Hong's Table 1" in note)
     for n in (*size.values(), with_heads, without):
         assert f"{n / 1e6:.1f}" in said
 

@@ -66,13 +66,13 @@ def test_beltons_perceptrons_are_options(hidden: str) -> None:
     sizes = [57, *map(int, hidden.split(", ")), 10]
     assert layers_of(network) == list(itertools.pairwise(sizes))
     assert not any(isinstance(one, nn.LeakyReLU) for one in network)
-    assert f"hidden {hidden}" in " ".join(MODELS["mlp"].facts["notes"])
+    assert f"hidden {hidden}" in " ".join(MODELS["mlp"].facts.notes)
 
 
 @pytest.mark.parametrize("name", ["mlp", "lstm"])
 def test_qins_recipe_puts_the_log_sigmoid_after_the_network(name: str) -> None:
     facts = MODELS[name].facts
-    values = {**PRESETS[facts["preset"]].thing, "model": name, **facts["recipe"]}
+    values = {**PRESETS[facts.preset].thing, "model": name, **facts.recipe}
     config = with_values(RunConfig(), values)
     classifier = Classifier(config, ["a", "b", "c"], (57,)).eval()
     features = random(4, *classifier.feature.output_shape)

@@ -25,7 +25,7 @@ from genrecore.training import classifier, latency, model_inputs
 from genrecore.training.classifier import Classifier
 from genrecore.training.reaches import AROUND_HZ
 
-NETWORKS = [name for name in MODELS if not MODELS[name].facts.get("classical")]
+NETWORKS = [name for name in MODELS if not MODELS[name].facts.classical]
 CLASSICAL = [name for name in MODELS if name not in NETWORKS]
 Tiny = Callable[..., RunConfig]
 
@@ -33,7 +33,7 @@ Tiny = Callable[..., RunConfig]
 @pytest.mark.parametrize("name", NETWORKS)
 def test_every_network_has_a_card_that_adds_up(name: str) -> None:
     card = cards.card(name)
-    typical = FEATURES[card.config.feature.name].facts.get("typical_shape", ())
+    typical = FEATURES[card.config.feature.name].facts.typical_shape
     genres = [str(k) for k in range(card.input.n_genres)]
     with torch.device("meta"):
         built = Classifier(card.config, genres, typical, pretrained=False)
@@ -98,7 +98,7 @@ def test_a_missing_fact_leaves_its_place_empty() -> None:
 def test_the_input_of_a_study_is_recognised_and_counted() -> None:
     card = cards.card("rescnn_1d")
     assert card.input.preset == "benito_1d_segmented"
-    assert card.input.shape == PRESETS["benito_1d_segmented"].facts["shape"]
+    assert card.input.shape == PRESETS["benito_1d_segmented"].facts.shape
     # 10⁶ samples at 44.1 kHz, in segments of 3 s that overlap by half, as nearly as they fit
     assert card.input.n_segments == 14
     assert card.n_multiply_adds_clip == 14 * (card.n_multiply_adds or 0)
@@ -181,7 +181,7 @@ def test_rows_become_the_frequencies_of_their_bands() -> None:
 def test_models_beside_one_another_have_the_same_input_and_say_why_not() -> None:
     small = with_values(RunConfig(), {"feature.n_mels": 40, "segments.segment_s": 0.9})
     found = {one.name: one for one in cards.sizes(small)}
-    assert set(found) == {name for name in NETWORKS if "image" in MODELS[name].facts["accepts"]}
+    assert set(found) == {name for name in NETWORKS if "image" in MODELS[name].facts.accepts}
     assert found["cnn"].n_parameters == cards.card("cnn", small).n_parameters
     assert found["resnet18"].n_multiply_adds == cards.card("resnet18", small).n_multiply_adds
     refused_ones = [one for one in found.values() if one.reason]

@@ -51,8 +51,8 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> AppTest:
 @pytest.mark.parametrize("name", list(FEATURES))
 def test_every_feature_shows_its_figure_or_its_sentence(page: AppTest, name: str) -> None:
     app = again(page, view="features", features=name)
-    parts = FEATURES[name].facts["kind"].split("+")
-    if "wave" in FEATURES[name].facts["needs"]:
+    parts = FEATURES[name].facts.kind.split("+")
+    if "wave" in FEATURES[name].facts.needs:
         assert not app.error
         expected = [f"feature_{name}_{place}" for place in range(len(parts))]
         assert charts(app) == ["waveform", *expected]
@@ -194,7 +194,7 @@ def test_a_study_is_taken_over_and_a_change_is_noticed(page: AppTest) -> None:
     assert app.multiselect[0].value == ["log_mel"]
     assert app.query_params["audio.sample_rate_hz"] == "16000"
     assert "128 bands × 128 frames" in words(app)
-    for note in PRESETS["liu_mel"].facts["notes"]:
+    for note in PRESETS["liu_mel"].facts.notes:
         assert note in words(app)
     assert "changed something" not in words(app)
     widget(app, "Mel bands").set_value(64).run()

@@ -165,7 +165,7 @@ def test_the_form_has_a_widget_for_every_field_of_a_configuration(store: Path) -
 
 def test_a_model_that_cannot_take_the_feature_is_greyed_out_with_the_reason(store: Path) -> None:
     app = open_page("train")
-    unfit = [entry.title for entry in MODELS.values() if "image" not in entry.facts["accepts"]]
+    unfit = [entry.title for entry in MODELS.values() if "image" not in entry.facts.accepts]
     assert "Multi-layer perceptron" in unfit
     greyed = next(radio for radio in app.radio if "cannot take" in radio.label)
     assert greyed.disabled

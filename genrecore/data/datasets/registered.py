@@ -2,21 +2,46 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import pandas as pd
 
 from genrecore.config.registry import Registry
+from genrecore.config.run import Part
 from genrecore.data import clips
 from genrecore.store.progress import Report, silent
 
-DATASETS = Registry("dataset")
-"""Datasets. Facts: `needs_folder`, whether its files must be there already; where they can be
-downloaded, `archives`, and `download_gib`, how much that is; `made_up`, where it is no real music.
 
-The thing is `loader(options, report) -> clip table`.
-"""
+@dataclass(frozen=True)
+class DatasetFacts:
+    """What there is to know of a dataset.
+
+    Attributes:
+        needs_folder: Whether its files must lie in a folder already.
+        medium: What it gives: `audio`, `image` or `table`; or a function of its options that says.
+        made_up: Whether it is synthetic, not real music.
+        archives: What can be downloaded of it, names in `ARCHIVES`; empty where nothing can.
+        download_gib: How much that is.
+    """
+
+    needs_folder: bool = False
+    medium: str | Callable[[Any], str] = "audio"
+    made_up: bool = False
+    archives: tuple[str, ...] = ()
+    download_gib: float = 0.0
+
+
+DATASETS = Registry("dataset", DatasetFacts)
+"""Datasets. The thing is `loader(options, report) -> clip table`."""
+
+
+def medium_of(dataset: Part) -> str:
+    """What a dataset as configured gives: `audio`, `image` or `table`."""
+    entry = DATASETS[dataset.name]
+    medium = entry.facts.medium
+    return medium(entry.read_options(dataset.options, "dataset")) if callable(medium) else medium
 
 
 def load(name: str, options: Mapping[str, Any], report: Report = silent) -> pd.DataFrame:

@@ -42,7 +42,7 @@ def apply(
     """
     entry = SPLITS[name]
     read = entry.read_options(options, "split")
-    if not entry.facts["folds"] and fold != 0:
+    if not entry.facts.folds and fold != 0:
         raise UsageError(f"There is no fold {fold}; the split {name} has fold 0 only.")
     return clips.assign(split=entry.thing(clips, read, seed, fold))
 
@@ -77,7 +77,7 @@ def n_folds(name: str, options: Mapping[str, Any]) -> int:
     """
     entry = SPLITS[name]
     read = entry.read_options(options, "split")
-    return int(read.n_folds) if entry.facts["folds"] else 1
+    return int(read.n_folds) if entry.facts.folds else 1
 
 
 def describe(name: str, options: Mapping[str, Any], fold: int = 0) -> str:
@@ -88,11 +88,11 @@ def describe(name: str, options: Mapping[str, Any], fold: int = 0) -> str:
     """
     entry = SPLITS[name]
     read = entry.read_options(options, "split")
-    says = entry.facts["says"]
+    says = entry.facts.says
     if getattr(read, "albums", False):
-        says = entry.facts["says_albums"]
+        says = entry.facts.says_albums
     values = {key: f"{v:g}" if isinstance(v, float) else v for key, v in read}
     text = str(says).format(**values)
-    if entry.facts["folds"]:
+    if entry.facts.folds:
         text += f"; fold {fold + 1} of {read.n_folds}"
     return f"{text}."

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import pandas as pd
 from pydantic import Field
@@ -9,13 +11,29 @@ from pydantic import Field
 from genrecore.config.registry import Options, Registry
 from genrecore.errors import GenrecoreError, UsageError
 
-SPLITS = Registry("split")
+
+@dataclass(frozen=True)
+class SplitFacts:
+    """What there is to know of a split scheme.
+
+    Attributes:
+        folds: Whether its options have `n_folds`; otherwise fold 0 is the only one.
+        seeded: Whether the split seed matters.
+        keeps: Columns whose values never lie on both sides, as far as they are known.
+        says: What it does, for `describe`; the options' names in braces.
+        says_albums: The same where albums stand in for artists.
+    """
+
+    folds: bool
+    seeded: bool
+    keeps: tuple[str, ...]
+    says: str
+    says_albums: str = ""
+
+
+SPLITS = Registry("split", SplitFacts)
 """Split schemes. The thing is `scheme(clips, options, seed, fold) -> Series` of `train`, `valid`,
 `test` or missing, aligned with the clip table's index.
-
-Facts: `folds` (its options have `n_folds`; otherwise fold 0 is the only one), `seeded` (the split
-seed matters), `keeps` (columns whose values never cross, as far as they are known), `says` (what
-it does, for `describe`; the options' names in braces).
 """
 
 

@@ -206,10 +206,10 @@ def wanted(
 def how_to_get(name: str) -> str:
     """What to do where a dataset's files are not known to be anywhere, in a sentence."""
     entry = DATASETS[name]
-    if entry.facts.get("archives"):
+    if entry.facts.archives:
         return (
             f"{entry.title} is not known to be here; 'genrecore datasets download {name} --folder "
-            f"DIR' fetches it ({entry.facts['download_gib']:,.1f} GiB), or name its folder: "
+            f"DIR' fetches it ({entry.facts.download_gib:,.1f} GiB), or name its folder: "
             "--folder DIR."
         )
     where = f"; it is mirrored at {MIRROR}" if name == "gtzan" else ""

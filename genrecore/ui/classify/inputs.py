@@ -11,9 +11,8 @@ from typing import Any
 import streamlit as st
 
 from genrecore.audio import decode as audio
-from genrecore.config.run import Part
 from genrecore.data import recordings
-from genrecore.data.datasets import DATASETS
+from genrecore.data.datasets import medium_of
 from genrecore.store.run import Run
 from genrecore.ui.datasets.form import choose_dataset
 from genrecore.ui.parts import readers
@@ -80,15 +79,7 @@ def choose_runs(found: Sequence[Run]) -> list[Run]:
 
 def judges_pictures(run: Run) -> bool:
     """Whether the run was trained on pictures that its dataset ships."""
-    return _medium(run.config.dataset) == "image"
-
-
-def _medium(dataset: Part) -> str:
-    entry = DATASETS[dataset.name]
-    medium: Any = entry.facts.get("medium", "audio")
-    return str(
-        medium(entry.read_options(dataset.options, "dataset")) if callable(medium) else medium
-    )
+    return medium_of(run.config.dataset) == "image"
 
 
 def choose_clips(picked: Sequence[Run]) -> list[Given]:

@@ -34,7 +34,7 @@ def choose_dataset() -> Chosen:
         st.caption(about[:1].upper() + about[1:])
     remembered = known.known().get(name, {})
     options: dict[str, Any] = {}
-    if entry.facts.get("needs_folder"):
+    if entry.facts.needs_folder:
         options |= _changed(DATASETS, name, remembered, only=("folder",))
     if set(entry.options.model_fields) - {"folder"}:
         with st.expander("Options", icon=":material/tune:"):
@@ -63,7 +63,7 @@ def choose_split(data: Dataset) -> SplitChoice:
     options = _changed(SPLITS, name, {})
     left, right = st.columns(2, gap="medium")
     fold = seed = 0
-    if entry.facts.get("folds"):
+    if entry.facts.folds:
         info = entry.options.model_fields["n_folds"]
         n_folds = int(options.get("n_folds", info.get_default()))
         with left:
@@ -71,7 +71,7 @@ def choose_split(data: Dataset) -> SplitChoice:
             field.title = "Tested fold"
             field.description = "Fold k tests part k and validates on the next one"
             fold = int(fields.field("fold", field, 0, words=lambda k: f"{k + 1} of {n_folds}"))
-    if entry.facts.get("seeded", True):
+    if entry.facts.seeded:
         with right:
             drawn = FieldInfo(annotation=int, title="Split seed", description="Who lands where")
             seed = int(fields.field("split_seed", drawn, 0))
@@ -83,7 +83,7 @@ def choose_split(data: Dataset) -> SplitChoice:
 
 
 def _changed(
-    registry: Registry, name: str, given: Mapping[str, Any], **which: Any
+    registry: Registry[Any], name: str, given: Mapping[str, Any], **which: Any
 ) -> dict[str, Any]:
     """A field for each option; what differs from the defaults."""
     infos = registry[name].options.model_fields

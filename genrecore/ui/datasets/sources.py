@@ -90,7 +90,7 @@ def how_to_get(picked: Chosen) -> None:
     words = "Give the path, as the machine that runs this dashboard knows it"
     if picked.name == "folder":
         words += ", or upload a zip"
-    if entry.facts.get("archives"):
+    if entry.facts.archives:
         words += ", or download it below"
     words += "."
     if picked.name == "gtzan":
@@ -105,12 +105,12 @@ def how_to_get(picked: Chosen) -> None:
 def download(picked: Chosen) -> None:
     """Fetching a dataset that may be fetched: its size, a folder, a task that can go on later."""
     entry = DATASETS[picked.name]
-    if not entry.facts.get("archives"):
+    if not entry.facts.archives:
         return
     words = ["datasets", "download", picked.name]
     task = latest(words)
     with st.container(border=True, gap="small"):
-        size = f"{entry.facts['download_gib']:,.1f} GiB"
+        size = f"{entry.facts.download_gib:,.1f} GiB"
         st.markdown(f"**Download {size}**")
         wanted = FieldInfo(
             annotation=str,

@@ -33,7 +33,7 @@ VIEWS = {
 
 def opened(picked: Chosen) -> Dataset | None:
     """The dataset of this choice, or None where the page has said what is missing."""
-    needs = bool(DATASETS[picked.name].facts.get("needs_folder"))
+    needs = DATASETS[picked.name].facts.needs_folder
     if needs and not picked.options.get("folder"):
         how_to_get(picked)
         return None

@@ -79,7 +79,7 @@ def panel(picked: Chosen, values: dict[str, Any], n_folds: int) -> None:
 
 
 def _check_folder(picked: Chosen) -> None:
-    if not DATASETS[picked.name].facts.get("needs_folder"):
+    if not DATASETS[picked.name].facts.needs_folder:
         return
     if not picked.options.get("folder"):
         title = DATASETS[picked.name].title

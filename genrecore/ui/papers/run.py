@@ -84,7 +84,7 @@ def _queue(
 ) -> None:
     try:
         todo = papers.wanted(study, rows, protocols, n_seeds, music)
-        if DATASETS[music.name_for(study)].facts.get("needs_folder"):
+        if DATASETS[music.name_for(study)].facts.needs_folder:
             reading.check_folder(Chosen(study.dataset, dict(music.options or {})))
     except GenrecoreError as error:
         st.error(plain(error), icon=":material/error:")

@@ -33,7 +33,7 @@ def readable(value: Any) -> str:
 
 
 def options(
-    registry: Registry,
+    registry: Registry[Any],
     name: str,
     given: Mapping[str, Any],
     only: Collection[str] | None = None,
@@ -60,7 +60,7 @@ def options(
     return values
 
 
-def said(registry: Registry, name: str) -> dict[str, Any]:
+def said(registry: Registry[Any], name: str) -> dict[str, Any]:
     """The options of a registered thing as the URL says them, without drawing a field."""
     infos = registry[name].options.model_fields
     return {

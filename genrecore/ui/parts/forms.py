@@ -25,7 +25,7 @@ from genrecore.training import classifier
 from genrecore.ui.parts import fields
 from genrecore.ui.parts.choices import choose, choose_many, choose_one, chosen
 
-REGISTRIES: Mapping[str, Registry] = {
+REGISTRIES: Mapping[str, Registry[Any]] = {
     "dataset": DATASETS,
     "split": SPLITS,
     "feature": FEATURES,
@@ -60,7 +60,7 @@ def preset_part() -> None:
         help="Fills in dataset, audio, segments, feature and standardisation as the study had "
         "them; everything can still be changed.",
     )
-    notes = PRESETS[chosen("preset")].facts["notes"] if chosen("preset") in PRESETS else ()
+    notes = PRESETS[chosen("preset")].facts.notes if chosen("preset") in PRESETS else ()
     if notes:
         with st.expander("What the study leaves open, and what is chosen here"):
             st.markdown("\n".join(f"- {note}" for note in notes))
@@ -143,7 +143,7 @@ def model_part(base: RunConfig, data: Mapping[str, Any]) -> dict[str, Any]:
             default=base.model.name,
         )
         st.caption(_about(MODELS, model))
-        if MODELS[model].facts.get("classical"):
+        if MODELS[model].facts.classical:
             st.caption(
                 "It is fitted at one go, without epochs: of the settings under Training, only seed "
                 "and device matter to it."
@@ -182,7 +182,7 @@ def augment_part(base: RunConfig, values: Mapping[str, Any]) -> dict[str, Any]:
     able = [
         name
         for name in AUGMENTATIONS
-        if not classifier.augments(AUGMENTATIONS[name].facts["on"], medium, feature)
+        if not classifier.augments(AUGMENTATIONS[name].facts.on, medium, feature)
     ]
     given = {part.name: part.options for part in base.augment}
     picked = choose_many(
@@ -245,16 +245,16 @@ def _name(
     return {part: picked}
 
 
-def _about(registry: Registry, name: str) -> str:
+def _about(registry: Registry[Any], name: str) -> str:
     entry = registry[name]
     about = entry.source or entry.title
     return about[:1].upper() + about[1:]
 
 
-def _needed(registry: Registry, name: str) -> set[str]:
+def _needed(registry: Registry[Any], name: str) -> set[str]:
     """Options that have no usable default: they stand open."""
     infos = registry[name].options.model_fields
-    folder = {"folder"} if registry[name].facts.get("needs_folder") else set()
+    folder = {"folder"} if registry is DATASETS and DATASETS[name].facts.needs_folder else set()
     return {key for key, info in infos.items() if info.is_required() or key in folder}
 
 

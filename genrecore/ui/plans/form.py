@@ -118,7 +118,7 @@ def _table_part() -> str:
         facts = PLANS[at].facts
         with st.expander("What the study prints, what it leaves open, and what is chosen here"):
             st.markdown(f"**{plain(PLANS[at].source)}**")
-            st.markdown("\n".join(f"- {plain(t)}" for t in (facts["published"], *facts["notes"])))
+            st.markdown("\n".join(f"- {plain(t)}" for t in (facts.published, *facts.notes)))
         if len(PLANS[at].thing.grids) > 1:
             st.caption(
                 "The table is no full product: what this form cannot say, the command does: "
@@ -365,7 +365,7 @@ def _measured() -> None:
 
 def _check_folder(values: Mapping[str, Any]) -> None:
     name = str(values["dataset"])
-    if not DATASETS[name].facts.get("needs_folder"):
+    if not DATASETS[name].facts.needs_folder:
         return
     folder = str(values.get("dataset.folder") or "")
     if not folder:

@@ -49,7 +49,7 @@ def view(picked: Picked, excerpt: Excerpt) -> None:
             words=lambda one: AUGMENTATIONS[one].title,
         )
         entry = AUGMENTATIONS[name]
-        on = str(entry.facts["on"])
+        on = entry.facts.on
         st.caption(f"It {_ON[on]}. {entry.source[:1].upper()}{entry.source[1:]}.")
     with right:
         values: dict[str, Any] = {}

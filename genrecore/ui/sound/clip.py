@@ -174,7 +174,7 @@ def file_of(clip: pd.Series) -> File:
 
 def opened(picked: Chosen) -> Dataset | None:
     """The dataset's clips; or None, and what to do to have them."""
-    if DATASETS[picked.name].facts.get("needs_folder") and not picked.options.get("folder"):
+    if DATASETS[picked.name].facts.needs_folder and not picked.options.get("folder"):
         how_to_get(picked)
         return None
     if not reading.is_made(picked):
@@ -194,7 +194,7 @@ def opened(picked: Chosen) -> Dataset | None:
         watch(words)
         return None
     with sentences():
-        if DATASETS[picked.name].facts.get("needs_folder"):
+        if DATASETS[picked.name].facts.needs_folder:
             reading.check_folder(picked)
         return reading.read(picked)
     return None

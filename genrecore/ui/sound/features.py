@@ -100,8 +100,7 @@ def _card(name: str, picked: Picked) -> None:
             st.caption(f"It has no parameters. {about}")
     with sentences():
         if not classifier.takes(name, picked.medium):
-            needs = entry.facts["needs"]
-            listed = " or ".join(_GIVES[one] for one in ([needs] if needs in _GIVES else needs))
+            listed = " or ".join(_GIVES[medium] for medium in entry.facts.needs)
             raise UsageError(
                 f"This feature takes {listed} that a dataset ships; the clip is "
                 f"{'a recording' if picked.medium == 'wave' else 'not a recording'}. Choose a "
@@ -118,7 +117,7 @@ def _card(name: str, picked: Picked) -> None:
 
 
 def _of_excerpt(name: str, options: Options, excerpt: Excerpt) -> None:
-    kind, rate, n_samples = FEATURES[name].facts["kind"], excerpt.sample_rate_hz, len(excerpt.wave)
+    kind, rate, n_samples = FEATURES[name].facts.kind, excerpt.sample_rate_hz, len(excerpt.wave)
     with st.spinner("Computing …"):
         made = computed(name, options, excerpt)
     drawn = depiction.charts(kind, options, rate, n_samples, made.parts)
@@ -169,7 +168,7 @@ def _computed(key: str, name: str, said: str, rate: int, _wave: np.ndarray) -> C
     with torch.inference_mode():
         made = feature(torch.from_numpy(_wave)[None, None])
     seconds = time.perf_counter() - began
-    kinds = entry.facts["kind"].split("+")
+    kinds = entry.facts.kind.split("+")
     parts = made if isinstance(made, tuple) else (made,)
     arrays = tuple(
         # Channels are copies of one another, so the first is all there is to see.
@@ -206,7 +205,7 @@ def _of_picture(name: str, options: Options, picture: np.ndarray) -> None:
     scale = 255.0 if float(made.max()) > 1.0 else 1.0
     seen = (made / scale).clamp(0.0, 1.0).permute(1, 2, 0).numpy()
     st.image(seen if seen.shape[2] == 3 else seen[:, :, 0])
-    kind = FEATURES[name].facts["kind"]
+    kind = FEATURES[name].facts.kind
     st.markdown(depiction.size_in_words(kind, options, 0, tuple(feature.output_shape)))
     st.caption(f"Values from {float(made.min()):.3g} to {float(made.max()):.3g}.")
 
@@ -245,14 +244,14 @@ def _study() -> None:
         return
     entry = PRESETS[said]
     shape = " and ".join(
-        " × ".join(depiction.spaced(n) for n in one) for one in _shapes(entry.facts["shape"])
+        " × ".join(depiction.spaced(n) for n in one) for one in _shapes(entry.facts.shape)
     )
     words = f"{plain(entry.source)}: its network is given {shape}."
     if _changed_since(said):
         words += " You have changed something since."
     st.caption(words)
     with st.expander("What the study leaves open", icon=":material/help:"):
-        st.markdown("\n".join(f"- {plain(note)}" for note in entry.facts["notes"]))
+        st.markdown("\n".join(f"- {plain(note)}" for note in entry.facts.notes))
 
 
 def _changed_since(study: str) -> bool:

@@ -70,7 +70,7 @@ def panel(values: dict[str, Any], base: RunConfig) -> None:
 
 
 def _check_folder(values: dict[str, Any]) -> None:
-    if not DATASETS[values["dataset"]].facts.get("needs_folder"):
+    if not DATASETS[values["dataset"]].facts.needs_folder:
         return
     given = str(values.get("dataset.folder") or "")
     title = DATASETS[values["dataset"]].title
