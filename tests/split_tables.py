@@ -35,7 +35,7 @@ def clips(seed: int = 0, n_genres: int = 7, n_artists: int = 11) -> pd.DataFrame
 
 def gtzan() -> pd.DataFrame:
     """A clip table of GTZAN's 1 000 names and artists, from the packaged facts."""
-    place = importlib.resources.files("genrecore") / "data" / "gtzan_annotations.csv"
+    place = importlib.resources.files("genrecore.data") / "tables" / "gtzan_annotations.csv"
     with importlib.resources.as_file(place) as path:
         facts = pd.read_csv(path, dtype="string")
     genre = facts["clip_id"].str.split(".").str[0]
