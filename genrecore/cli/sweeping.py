@@ -139,7 +139,7 @@ def estimated(configs: Sequence[RunConfig], report: Report) -> PlanEstimate:
     """How long the runs take: by earlier ones, else by steps that are measured now."""
     from genrecore.data import datasets
     from genrecore.experiments import estimates
-    from genrecore.training import timing as step_times
+    from genrecore.training import timing
 
     known = estimates.Known(runs.all_runs())
     for config in known.unread(configs):
@@ -150,7 +150,7 @@ def estimated(configs: Sequence[RunConfig], report: Report) -> PlanEstimate:
         known.tell(config, table)
     for config in known.unmeasured(configs):
         try:
-            step_times.measure(config, report)
+            timing.measure(config, report)
         except GenrecoreError:  # counted as not known
             continue
     return known.of_all(configs)

@@ -27,9 +27,8 @@ from genrecore.data.splits import SPLITS
 from genrecore.errors import GenrecoreError
 from genrecore.jobs import slots
 from genrecore.store import run as runs
-from genrecore.store.files import cache_dir, digest, read_json
 from genrecore.store.run import Run
-from genrecore.training import hardware
+from genrecore.training import hardware, step_times
 
 _MOST_LIKE = 5  # earlier runs that an estimate looks at
 _MOST_READ = 400  # newest runs of the store among which they are looked for
@@ -42,27 +41,6 @@ class Counts:
     n_train: int
     n_valid: int
     n_test: int
-
-
-@dataclass(frozen=True)
-class StepTimes:
-    """What `genrecore.training.timing.measure` found on this machine, in seconds a segment.
-
-    Attributes:
-        train_s: Of a training step.
-        predict_s: Of the network alone, as in validation and test.
-        feature_s: Of computing the feature.
-        start_s: Of a run's process until it can begin, in all.
-        n_copies: Examples made of each training segment, itself counted.
-        cached: Whether features are computed once, not in every epoch.
-    """
-
-    train_s: float
-    predict_s: float
-    feature_s: float
-    start_s: float
-    n_copies: int
-    cached: bool
 
 
 @dataclass(frozen=True)
@@ -170,9 +148,9 @@ class Known:
         """One configuration of each sort that no earlier run and no measured step tells of."""
         return list(
             {
-                f"{_key(c)} {c.training.batch_size}": c
+                f"{step_times.cost_key(c)} {c.training.batch_size}": c
                 for c in configs
-                if self._paced(c) is None and kept(c) is None
+                if self._paced(c) is None and step_times.read(c) is None
             }.values()
         )
 
@@ -202,7 +180,7 @@ class Known:
             segment_s, rest_s, most_epochs = pace
             n_epochs = min(n_epochs, most_epochs) if most_epochs else n_epochs
             return Estimate(rest_s + n_epochs * counts.n_train * segment_s, "runs")
-        found = kept(config)
+        found = step_times.read(config)
         if found is None:
             return Estimate(math.nan, "")
         n_examples = counts.n_train * found.n_copies
@@ -215,7 +193,7 @@ class Known:
         return Estimate(found.start_s + features_s + n_epochs * epoch_s + tested_s, "steps")
 
     def _paced(self, config: RunConfig) -> tuple[float, float, int] | None:
-        key = f"{_key(config)} {config.training.batch_size}"
+        key = f"{step_times.cost_key(config)} {config.training.batch_size}"
         if key not in self._paces:
             self._paces[key] = self._pace(config)
         return self._paces[key]
@@ -226,9 +204,9 @@ class Known:
         like = [
             (run, theirs)
             for run, theirs in self._runs
-            if _key(theirs) == _key(config)
+            if step_times.cost_key(theirs) == step_times.cost_key(config)
             and run.status.get("state") == "done"
-            and _device(run) == slot_of(config)
+            and _device(run) == step_times.device_for(config)
         ]
         # Larger batches are faster; those with the nearest size tell most.
         size = config.training.batch_size
@@ -338,14 +316,6 @@ def _shares(config: RunConfig) -> tuple[float, float, float]:
     return given["train"] / total, given["valid"] / total, given["test"] / total
 
 
-def slot_of(config: RunConfig) -> str:
-    """The device that a run of this configuration gets on this machine."""
-    gpus = hardware.accelerators()
-    if config.device == "auto":
-        return gpus[0] if gpus else "cpu"
-    return "cuda:0" if config.device == "cuda" else config.device
-
-
 def _device(run: Run) -> str:
     found = str(run.environment.get("device", ""))
     return "cuda:0" if found.startswith("cuda") else found
@@ -353,28 +323,3 @@ def _device(run: Run) -> str:
 
 def _dataset(config: RunConfig) -> str:
     return config.dataset.model_dump_json()
-
-
-def _costly(config: RunConfig) -> dict[str, Any]:
-    """What decides how long a segment takes, batch size left out."""
-    kept_of = {"model", "feature", "standardise", "augment", "audio", "segments"}
-    recipe = config.training.model_dump(include={"precision", "compile", "accumulate"})
-    return config.model_dump(include=kept_of) | recipe | {"processes": config.processes}
-
-
-def _key(config: RunConfig) -> str:
-    return json.dumps(_costly(config), sort_keys=True) + slot_of(config)
-
-
-def place(config: RunConfig) -> Path:
-    """The file in the cache that keeps what was measured for this sort of run."""
-    name = digest([_key(config), config.training.batch_size])
-    return cache_dir() / "step-times" / f"{name}.json"
-
-
-def kept(config: RunConfig) -> StepTimes | None:
-    """What was measured on this machine for this sort of run, or None."""
-    try:
-        return StepTimes(**read_json(place(config)))
-    except TypeError:  # nothing yet, or of another version
-        return None

@@ -87,9 +87,9 @@ class Doubter:
         return [Told(one, tuple(runs)) for one, runs in said.items()]
 
     def vector(self, k: int, wave: np.ndarray) -> np.ndarray:
-        """Where run k puts an excerpt (samples,), as `embedding.of_wave`; for any thread."""
+        """Where run k puts an excerpt (samples,), as `LoadedRun.embed`; for any thread."""
         with self._lock:
-            return embedding.of_wave(self._loaded[k], wave)
+            return self._loaded[k].embed(wave)
 
     def _of_run(self, k: int, verdict: Verdict) -> list[Doubt]:
         familiar, known, found = self._familiar[k], self._known[k], []

@@ -26,7 +26,7 @@ from genrecore.evaluation.metrics import genres_in, pooled
 from genrecore.store import run as runs
 from genrecore.store.run import Run
 from genrecore.training import classifier as classifiers
-from genrecore.training import cores
+from genrecore.training import cores, embedding
 from genrecore.training.classifier import Classifier
 
 _BATCH = 64
@@ -209,6 +209,19 @@ class LoadedRun:
             )
             for k, one in enumerate(excerpts)
         ]
+
+    def embed(self, wave: np.ndarray) -> np.ndarray:
+        """The embedding (n,) float32 of a recording, comparable with those of the run's clips.
+
+        Args:
+            wave: The judged excerpt as `Verdict.wave` holds it: (samples,) in [-1, 1] at the run's
+                sample rate.
+        """
+        batches = self.segmenter.batches(torch.from_numpy(quantise(wave)), _BATCH)
+        with torch.inference_mode():
+            features = (self.classifier.feature(waves) for waves in batches)
+            made = [embedding.embed_features(self.classifier, one) for one in features]
+        return torch.cat(made).double().mean(dim=0).float().numpy()
 
     @property
     def n_segments_a_clip(self) -> int:

@@ -3,7 +3,7 @@
 One row a clip, the mean over its segments, float32. Clips that lie together look alike to the run.
 A run's own clips are computed once, at the end of its training or when they are asked for, in
 batches from the feature cache, and kept in the cache folder, keyed by the run and its weights; a
-fresh recording goes the way of `LoadedRun`.
+fresh recording is embedded by `LoadedRun.embed`.
 """
 
 from __future__ import annotations
@@ -17,11 +17,10 @@ import torch
 from torch import Tensor, nn
 
 from genrecore.data import prepare as preparation
-from genrecore.data.corpus import Corpus, quantise
+from genrecore.data.corpus import Corpus
 from genrecore.errors import GenrecoreError
 from genrecore.evaluation import embedding as embedding_store
 from genrecore.evaluation.embedding import Embedding
-from genrecore.inference.loaded import LoadedRun
 from genrecore.models.fitted import Fitted
 from genrecore.store.progress import Report, silent
 from genrecore.store.run import Run
@@ -78,21 +77,8 @@ def keep(
     return embedding_store.keep(run, made, corpus.key)
 
 
-def of_wave(loaded: LoadedRun, wave: np.ndarray) -> np.ndarray:
-    """The embedding (n,) float32 of a recording, comparable with the rows of `embed`.
-
-    Args:
-        loaded: The run's classifier.
-        wave: The judged excerpt as `Verdict.wave` holds it: (samples,) in [-1, 1] at the run's
-            sample rate.
-    """
-    waves = loaded.segmenter.batches(torch.from_numpy(quantise(wave)), _BATCH)
-    made = [of_features(loaded.classifier, loaded.classifier.feature(some)) for some in waves]
-    return torch.cat(made).double().mean(dim=0).float().numpy()
-
-
 @torch.inference_mode()
-def of_features(classifier: Classifier, features: Features) -> Tensor:
+def embed_features(classifier: Classifier, features: Features) -> Tensor:
     """Embeddings (batch, n) float32 of features as the front end makes them.
 
     What stands before a network's last linear layer; of a classical model, and of a network without
@@ -100,14 +86,14 @@ def of_features(classifier: Classifier, features: Features) -> Tensor:
     """
     standardised = classifier.standardised(features)
     if not isinstance(classifier.network, Fitted):
-        made = before_last(classifier.network, standardised)
+        made = last_layer_input(classifier.network, standardised)
         if made is not None:
             return made
     parts = standardised if isinstance(standardised, tuple) else (standardised,)
     return torch.cat([part.float().flatten(1) for part in parts], dim=1)
 
 
-def before_last(network: nn.Module, standardised: Features) -> Tensor | None:
+def last_layer_input(network: nn.Module, standardised: Features) -> Tensor | None:
     """(batch, n) float32: the input of the last linear layer that a network in evaluation calls.
 
     Where none is linear it is the last layer with weights; inputs with steps or places are
@@ -188,5 +174,5 @@ def _in_batches(
     for n_done, batch in enumerate(index.split(size)):
         report("Looking where clips lie", n_done * size, len(index))
         with torch.inference_mode():
-            yield of_features(classifier, examples.features(batch)).cpu().numpy()
+            yield embed_features(classifier, examples.features(batch)).cpu().numpy()
     report("Looking where clips lie", len(index), len(index))

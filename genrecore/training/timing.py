@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import statistics
 import subprocess
 import sys
@@ -17,15 +16,13 @@ from genrecore.augment import AUGMENTATIONS, Chain
 from genrecore.config.run import RunConfig
 from genrecore.data.segments import Segmenter
 from genrecore.errors import GenrecoreError, UsageError, describe
-from genrecore.experiments import estimates
-from genrecore.experiments.estimates import StepTimes
 from genrecore.features import FEATURES
-from genrecore.store.files import write_json
 from genrecore.store.progress import Report, silent
-from genrecore.training import classifier, hardware
+from genrecore.training import classifier, hardware, step_times
 from genrecore.training import optimisation as recipe
 from genrecore.training.classifier import Classifier, Features
 from genrecore.training.model_inputs import n_genres
+from genrecore.training.step_times import StepTimes
 
 BUDGET_S = 1.5
 """For each of the three things measured; the first time of each is a warm-up and not counted."""
@@ -37,7 +34,7 @@ _SAMPLES_AT_ONCE = 2**23
 
 def measure(config: RunConfig, report: Report = silent) -> StepTimes:
     """Times feature, training step and prediction of a resolved configuration on random numbers,
-    on the device that a run would use; keeps the result for `estimates.kept`.
+    on the device that a run would use; keeps the result for `step_times.read`.
 
     Raises:
         UsageError: The model is fitted at one go: its time depends on what it learns from.
@@ -79,9 +76,7 @@ def measure(config: RunConfig, report: Report = silent) -> StepTimes:
         n_copies=1 + _n_variants(config),
         cached=FEATURES[config.feature.name].facts.cached and not (changes_waves or random),
     )
-    place = estimates.place(config)
-    place.parent.mkdir(parents=True, exist_ok=True)
-    write_json(place, dataclasses.asdict(found))
+    step_times.write(config, found)
     return found
 
 

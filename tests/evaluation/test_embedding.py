@@ -46,7 +46,7 @@ def test_the_last_linear_layer_makes_the_logits_of_what_stands_before_it(name: s
     network = model(name, shape).eval()
     batch = random(3, shape)
     with torch.inference_mode():
-        made = embedding.before_last(network, batch)
+        made = embedding.last_layer_input(network, batch)
         logits = network(batch)
         assert made is not None
         assert made.shape[0] == 3
@@ -66,14 +66,14 @@ def test_the_last_linear_layer_makes_the_logits_of_what_stands_before_it(name: s
 def test_what_is_averaged_where_there_is_no_linear_layer_or_one_over_steps() -> None:
     over_steps = torch.nn.Sequential(torch.nn.Linear(5, 3))
     steps = torch.randn(2, 7, 5)
-    found = embedding.before_last(over_steps, steps)
+    found = embedding.last_layer_input(over_steps, steps)
     assert found is not None
     assert torch.allclose(found, steps.mean(1))
     pictures = torch.randn(2, 5, 4, 3)
-    found = embedding.before_last(torch.nn.Sequential(torch.nn.Conv2d(5, 3, 1)), pictures)
+    found = embedding.last_layer_input(torch.nn.Sequential(torch.nn.Conv2d(5, 3, 1)), pictures)
     assert found is not None
     assert torch.allclose(found, pictures.mean((2, 3)), atol=1e-6)  # another order of summing
-    assert embedding.before_last(torch.nn.ReLU(), steps) is None
+    assert embedding.last_layer_input(torch.nn.ReLU(), steps) is None
 
 
 def test_every_clip_is_embedded_once_and_kept(
@@ -120,7 +120,7 @@ def test_a_recording_lands_where_the_same_clip_of_the_corpus_lies(store: Path, t
     loaded = inference.load(run)
     assert run.clips is not None
     for _, clip in run.clips.iloc[[0, 17]].iterrows():
-        vector = embedding.of_wave(loaded, loaded.classify(clip["path"]).wave)
+        vector = loaded.embed(loaded.classify(clip["path"]).wave)
         row = made.values[made.clips["clip_id"].eq(clip["clip_id"]).to_numpy(dtype=bool)][0]
         # Float32; batches of other sizes are summed in another order.
         assert np.allclose(vector, row, atol=1e-5)

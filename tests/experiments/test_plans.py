@@ -27,8 +27,7 @@ from genrecore.jobs import actions as jobs
 from genrecore.store import run as runs
 from genrecore.store.locks import LOCK, take_lock
 from genrecore.store.run import Run
-from genrecore.training import lifecycle
-from genrecore.training import timing as step_times
+from genrecore.training import lifecycle, step_times, timing
 
 pytestmark = pytest.mark.xdist_group("plans")
 
@@ -233,15 +232,15 @@ def test_an_estimate_grows_with_epochs_as_the_earlier_run_says(earlier: Run) -> 
 def test_without_earlier_runs_steps_are_measured_and_kept(
     own_cache: Path, tiny: Tiny, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(step_times, "BUDGET_S", 0.1)
+    monkeypatch.setattr(timing, "BUDGET_S", 0.1)
     config = tiny()
     known = estimates.Known([])
     assert known.unmeasured([config, with_values(config, {"seed": 3})]) == [
         with_values(config, {"seed": 3})
     ]
     assert known.of(config).source == ""
-    found = step_times.measure(config)
-    assert estimates.kept(config) == found
+    found = timing.measure(config)
+    assert step_times.read(config) == found
     assert min(found.train_s, found.predict_s, found.feature_s) > 0
     assert known.unmeasured([config]) == []
     one, two = known.of(config), known.of(with_values(config, {"training.epochs": 4}))
@@ -257,9 +256,9 @@ def test_without_earlier_runs_steps_are_measured_and_kept(
 
 def test_changed_copies_and_uncached_features_are_counted(tiny: Tiny) -> None:
     copies = tiny(augment="pitch_variants,tempo_variants")
-    assert step_times.measure(copies).n_copies == 5  # itself, and two of either
-    assert step_times.measure(copies).cached
-    assert not step_times.measure(tiny(augment="noise")).cached
+    assert timing.measure(copies).n_copies == 5  # itself, and two of either
+    assert timing.measure(copies).cached
+    assert not timing.measure(tiny(augment="noise")).cached
 
 
 def test_a_plans_command_makes_the_same_plan(nobody_starts: Path, earlier: Run, tiny: Tiny) -> None:

@@ -60,7 +60,7 @@ def _flagged(loaded: LoadedRun, familiar: familiarity.Familiarity, wave: np.ndar
     except AudioError as error:
         return "is silent" in str(error)
     doubts = doubt.of_sound(verdict.wave, verdict.sample_rate_hz)
-    doubts += doubt.of_place(embedding.of_wave(loaded, verdict.wave), familiar)
+    doubts += doubt.of_place(loaded.embed(verdict.wave), familiar)
     return doubt.flagged(doubts)
 
 
@@ -251,7 +251,7 @@ def test_doubts_never_look_into_the_network_that_other_threads_ask(heard: Run) -
     asked.classify(_wav(noises(1)[0]))
     assert calls
     vector = doubter.vector(0, answer.verdicts[0].wave)
-    assert np.array_equal(vector, embedding.of_wave(asked.loaded[0], answer.verdicts[0].wave))
+    assert np.array_equal(vector, asked.loaded[0].embed(answer.verdicts[0].wave))
 
 
 def test_command_and_service_tell_the_same_doubts(
