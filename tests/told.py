@@ -11,6 +11,7 @@ import pandas as pd
 
 from genrecore.config.run import RunConfig, with_values
 from genrecore.store import run as runs
+from genrecore.store.progress import Phase
 from genrecore.store.run import Run
 from genrecore.store.status import Status
 
@@ -66,7 +67,7 @@ def told(
         lines = "".join(json.dumps(row) + "\n" for row in rows)
         (run.folder / "history.jsonl").write_text(lines)
         facts |= {"epoch": n_epochs, "n_epochs": n_epochs, "best_epoch": n_epochs - 1}
-        facts |= {"phase": "Testing", "done": 25 * n_epochs, "total": 25 * n_epochs}
+        facts |= {"phase": Phase.TESTING, "done": 25 * n_epochs, "total": 25 * n_epochs}
     status.values["states"] = [{"state": "running", "reason": "", "at": 1.0}]
     status.move("done", started_at=1.0, finished_at=61.0, **facts)
     status.values["states"][-1]["at"] = 61.0

@@ -2,6 +2,7 @@
 
 Sub-fingerprints after Haitsma & Kalker, A highly robust audio fingerprinting system, ISMIR 2002: 32
 bits every 11.6 ms, the signs of how the energy differences between 33 neighbouring bands change
+from genrecore.store.progress import Phase
 from one frame to the next. Gain cancels, lossy coding and resampling turn few of the signs, and a
 cut only shifts them. Ours differs in three ways: frames that hold too little (silence, steady
 tones) are marked and match nothing, likeness is a correlation of the bits instead of their error
@@ -17,7 +18,7 @@ import numpy as np
 import pandas as pd
 import scipy.fft
 
-from genrecore.store.progress import Report, silent
+from genrecore.store.progress import Phase, Report, silent
 
 VERSION = 1
 """Raised whenever the same wave would get another fingerprint, so that stored ones are not read."""
@@ -103,13 +104,13 @@ def near_copies(fingerprints: Mapping[str, np.ndarray], report: Report = silent)
     """
     names = list(fingerprints)
     prints = [np.asarray(fingerprints[name], np.uint32) for name in names]
-    report("Searching near-copies", 0, 0)
+    report(Phase.FINDING_COPIES, 0, 0)
     rows = []
     found = _candidates(prints)
     seen: tuple[int, int] | None = None
     for n_done, (a, b, first_offset) in enumerate(found):
         if n_done % 64 == 0:
-            report("Searching near-copies", n_done, len(found))
+            report(Phase.FINDING_COPIES, n_done, len(found))
         if (a, b) == seen:  # a better offset of this pair has been accepted
             continue
         match = _verify(prints[a], prints[b], range(first_offset - 1, first_offset + _BIN + 1))

@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.table import Table
 
 from genrecore.jobs import actions as jobs
-from genrecore.store.progress import Report, Stopped
+from genrecore.store.progress import Phase, Report, Stopped, phase_text
 from genrecore.store.status import Status, stop_asked
 
 JSON = Annotated[bool, typer.Option("--json", help="Print JSON for scripts instead of text.")]
@@ -96,7 +96,7 @@ def reporting(quiet: bool = False) -> Iterator[Report]:
     )
     terminal = err.is_terminal and not quiet
     with bars.Progress(*columns, console=err, disable=not terminal, transient=True) as bar:
-        task = bar.add_task("Starting", total=None)
+        task = bar.add_task(Phase.STARTING.text, total=None)
         phase_now, printed_at = "", 0.0
 
         def report(phase: str, done: int, total: int) -> None:
@@ -107,10 +107,11 @@ def reporting(quiet: bool = False) -> Iterator[Report]:
                     raise Stopped
             if terminal:
                 if phase != phase_now:
-                    bar.reset(task, description=phase, total=total or None)
+                    bar.reset(task, description=phase_text(phase), total=total or None)
                 bar.update(task, completed=done, total=total or None)
             elif not quiet and (phase != phase_now or time.monotonic() - printed_at > 10):
-                err.print(f"{phase} … {done}/{total}" if total and done else f"{phase} …")
+                counts = f" {done}/{total}" if total and done else ""
+                err.print(f"{phase_text(phase)} …{counts}")
                 printed_at = time.monotonic()
             phase_now = phase
 

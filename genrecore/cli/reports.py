@@ -10,6 +10,7 @@ import typer
 
 from genrecore.cli.output import out, reporting
 from genrecore.evaluation import verdicts
+from genrecore.store.progress import Phase
 
 if TYPE_CHECKING:
     from genrecore.evaluation.comparison import Comparison
@@ -78,7 +79,7 @@ def write_files(
         written += report.write_tables(result, tables_to)
     if figures_to is not None:
         with reporting(quiet) as tell:
-            tell("Drawing figures", 0, 0)
+            tell(Phase.DRAWING_FIGURES, 0, 0)
             written += report.write_figures(result, figures_to)
     if not quiet:
         places = {"Report": report_to, "Tables": tables_to, "Figures": figures_to}

@@ -25,7 +25,7 @@ from genrecore.jobs import alerts
 from genrecore.jobs import spawn as spawning
 from genrecore.store import run as runs
 from genrecore.store.locks import LOCK, take_lock
-from genrecore.store.progress import Report
+from genrecore.store.progress import Phase, Report, phase_text
 from genrecore.store.run import Run
 from genrecore.store.status import FINAL, LOG, STOP_WITHIN_S, ask_to_stop, stop_asked
 from genrecore.training import distributed
@@ -173,7 +173,7 @@ def _watched(run: Run, devices: list[str], locks: list[int], report: Report) -> 
         try:
             status = Run(run.folder).status
             done, total = int(status.get("done", 0)), int(status.get("total", 0))
-            report(str(status.get("phase") or "Starting"), done, total)
+            report(str(status.get("phase") or Phase.STARTING), done, total)
             time.sleep(0.2)
         except KeyboardInterrupt:
             ask_to_stop(run.folder)
@@ -302,7 +302,7 @@ def show_run(
     if status.get("phase") and found.state not in FINAL:
         left = duration(status.get("time_left_s"))
         out.print(
-            f"{status['phase']}, epoch {status.get('epoch', 0)} of "
+            f"{phase_text(status['phase'])}, epoch {status.get('epoch', 0)} of "
             f"{found.n_epochs}, time left {left}"
         )
     if found.leak:
@@ -352,7 +352,7 @@ def follow(run: Run, report: Report, title: str) -> Run:
             if now.state != "done":
                 raise GenrecoreError(f"The run {run.run_id} is {now.state}: {now.reason}")
             return now
-        phase = now.status.get("phase") or "Waiting for a free device"
+        phase = phase_text(now.status.get("phase") or "Waiting for a free device")
         done, total = int(now.status.get("done", 0)), int(now.status.get("total", 0))
         accuracy = now.status.get("best_valid_accuracy")
         best = f", best validation accuracy {share(accuracy)}" if accuracy is not None else ""

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import IO, Any, NoReturn
 
 from genrecore.errors import GenrecoreError
-from genrecore.store.progress import Report, silent
+from genrecore.store.progress import Phase, Report, silent
 
 GIB = 2**30
 
@@ -233,9 +233,9 @@ class _Unpacking:
                 self.n_bytes += len(block)
                 self._check_amount(self.n_entries, self.n_bytes)
                 file.write(block)
-                self.report("Unpacking", self.n_files, self.n_files_total)
+                self.report(Phase.UNPACKING, self.n_files, self.n_files_total)
         self.n_files += 1
-        self.report("Unpacking", self.n_files, self.n_files_total)
+        self.report(Phase.UNPACKING, self.n_files, self.n_files_total)
 
     def _check_amount(self, n_entries: int, n_bytes: int) -> None:
         """Refuses what is beyond the limits, promised or already there."""

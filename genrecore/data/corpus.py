@@ -24,7 +24,7 @@ from genrecore.audio import decode as audio
 from genrecore.errors import AudioError, GenrecoreError
 from genrecore.store.files import cache_dir, digest, read_json, write_text
 from genrecore.store.locks import make_once
-from genrecore.store.progress import Report, silent
+from genrecore.store.progress import Phase, Report, silent
 
 _FORMAT = 1  # raised when what is stored changes
 FULL_SCALE = 32768.0
@@ -161,7 +161,7 @@ def _build_into(
         for n_done, (clip_id, result) in enumerate(
             zip(rest["clip_id"], decoded, strict=True), start=len(finished)
         ):
-            report("Decoding audio", n_done, len(clips))
+            report(Phase.DECODING, n_done, len(clips))
             if isinstance(result, str):
                 line: dict[str, Any] = {"clip_id": clip_id, "reason": result}
             else:
@@ -170,7 +170,7 @@ def _build_into(
                 line = {"clip_id": clip_id, "n_samples": len(result)}
             index.write(json.dumps(line) + "\n")
             index.flush()
-    report("Decoding audio", len(clips), len(clips))
+    report(Phase.DECODING, len(clips), len(clips))
 
 
 def in_order(work: Callable[[T], R], items: list[T]) -> Iterator[R]:
@@ -212,7 +212,7 @@ def content_digests(clips: pd.DataFrame, report: Report) -> list[str]:
         for n_done, (stamp, value) in enumerate(
             zip(missing, in_order(digest, missing), strict=True)
         ):
-            report("Reading files", n_done, len(missing))
+            report(Phase.READING_FILES, n_done, len(missing))
             memo[stamp] = value
         memo_file.parent.mkdir(parents=True, exist_ok=True)
         write_text(memo_file, json.dumps(memo))

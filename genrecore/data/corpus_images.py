@@ -20,7 +20,7 @@ from genrecore.data.datasets.tables import read_table
 from genrecore.errors import GenrecoreError
 from genrecore.store.files import cache_dir, digest, read_json, write_json
 from genrecore.store.locks import make_once
-from genrecore.store.progress import Report, silent
+from genrecore.store.progress import Phase, Report, silent
 
 _FORMAT = 1
 _MOST_PIXELS = 16_000_000  # 4 000 × 4 000: no rendered spectrogram needs more, a bomb does
@@ -50,7 +50,7 @@ def build_images(clips: pd.DataFrame, report: Report = silent) -> Corpus:
             for n_done, (clip_id, path, picture) in enumerate(
                 zip(clips["clip_id"], clips["path"], pictures, strict=True)
             ):
-                report("Reading pictures", n_done, len(clips))
+                report(Phase.READING_IMAGES, n_done, len(clips))
                 if isinstance(picture, str):
                     skipped.append({"clip_id": clip_id, "reason": picture})
                     continue
@@ -106,7 +106,7 @@ def build_tables(clips: pd.DataFrame, report: Report = silent) -> Corpus:
     what.append(content_digests(clips.drop_duplicates("path").sort_values("path"), report))
 
     def fill(folder: Path) -> dict[str, Any]:
-        report("Reading tables", 0, len(paths))
+        report(Phase.READING_TABLES, 0, len(paths))
         table = pd.concat([read_table(Path(path)) for path in paths], ignore_index=True)
         names = [name for name in table.columns if name not in ("clip_id", "part")]
         order = {clip_id: index for index, clip_id in enumerate(clips["clip_id"])}

@@ -17,7 +17,7 @@ from genrecore import __version__
 from genrecore.data import archives
 from genrecore.errors import GenrecoreError
 from genrecore.store.locks import held
-from genrecore.store.progress import Report, silent
+from genrecore.store.progress import Phase, Report, silent
 
 ATTEMPTS = 5
 """Connections in a row that may fail without bringing at least `PROGRESS` bytes."""
@@ -155,11 +155,12 @@ def _check(
 
 def _sha1(file: Path, report: Report) -> str:
     digest, done, total = hashlib.sha1(), 0, file.stat().st_size
+    phase = Phase.CHECKING.on(file.name.removesuffix(".part"))
     with open(file, "rb") as stream:
         while block := stream.read(_MIB):
             digest.update(block)
             done += len(block)
-            report(f"Checking {file.name.removesuffix('.part')} (MiB)", done // _MIB, total // _MIB)
+            report(phase, done // _MIB, total // _MIB)
     return digest.hexdigest()
 
 
@@ -218,7 +219,7 @@ class _Download:
             time.sleep(min(0.1, self.pause_s))
 
     def _tell(self, done: int, total: int | None) -> None:
-        self.report(f"Fetching {self.target.name} (MiB)", done // _MIB, (total or 0) // _MIB)
+        self.report(Phase.FETCHING.on(self.target.name), done // _MIB, (total or 0) // _MIB)
 
     def _connect(self, have: int) -> bool:
         """Fetches what is missing over one connection; whether the file is complete then."""

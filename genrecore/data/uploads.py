@@ -16,7 +16,7 @@ from genrecore.data import archives, datasets
 from genrecore.errors import GenrecoreError, describe
 from genrecore.store.files import cache_dir
 from genrecore.store.locks import make_once
-from genrecore.store.progress import Report, silent
+from genrecore.store.progress import Phase, Report, silent
 
 _INCOMING = ".incoming"
 _BLOCK = 2**20
@@ -109,7 +109,7 @@ def _digest(stream: IO[bytes], report: Report = silent, n_bytes: int = 0) -> str
     while block := stream.read(_BLOCK):
         digest.update(block)
         done += len(block)
-        report("Reading the archive (MiB)", done // _BLOCK, n_bytes // _BLOCK)
+        report(Phase.READING_ARCHIVE, done // _BLOCK, n_bytes // _BLOCK)
     return digest.hexdigest()[:16]
 
 

@@ -22,6 +22,7 @@ from genrecore.evaluation import pairwise as pairs
 from genrecore.evaluation.bootstrap import Interval
 from genrecore.evaluation.pairwise import Side
 from genrecore.store.files import read_json, write_json
+from genrecore.store.progress import Phase
 from genrecore.store.run import Run
 
 _SCORES_FORMAT = 2  # raised when a score's definition changes
@@ -318,7 +319,7 @@ def _calibration(side: Side) -> pd.DataFrame:
     return found.assign(run_id=side.key, title=side.title)
 
 
-_COUNT_STEPS = ("Training", "Testing", "Looking where clips lie")  # phases whose total counts them
+_COUNT_STEPS = (Phase.TRAINING, Phase.TESTING, Phase.EMBEDDING)  # their total counts steps
 
 
 def curves(run: Run) -> pd.DataFrame:

@@ -18,7 +18,7 @@ import pandas as pd
 from genrecore.errors import GenrecoreError
 from genrecore.evaluation import embedding as embedding_store
 from genrecore.store.files import write_bytes, write_text
-from genrecore.store.progress import Report, silent
+from genrecore.store.progress import Phase, Report, silent
 from genrecore.store.run import Run
 
 MOST = 1500
@@ -60,7 +60,7 @@ def project(run: Run, report: Report = silent) -> Projection:
             f"{run.run_id}."
         )
     chosen = _chosen(made.clips["split"])
-    report("Drawing the map", 0, 0)
+    report(Phase.MAPPING, 0, 0)
     pca, tsne, explained = _planes(made.values[chosen].astype(np.float64))
     points = made.clips.iloc[chosen].reset_index(drop=True)
     points = points.assign(pca_x=pca[:, 0], pca_y=pca[:, 1], tsne_x=tsne[:, 0], tsne_y=tsne[:, 1])

@@ -27,7 +27,7 @@ from genrecore.jobs import actions as jobs
 from genrecore.store import run as runs
 from genrecore.store.files import read_json, write_json
 from genrecore.store.locks import LOCK, held
-from genrecore.store.progress import Report, Stopped, silent
+from genrecore.store.progress import Phase, Report, Stopped, silent
 from genrecore.store.run import Run
 from genrecore.store.status import STOP, stop_asked
 
@@ -114,7 +114,8 @@ def drive(plan: Plan, report: Report = silent) -> Plan:
         while driver.look():
             best = driver.best_words()
             try:
-                report(f"Searching{best}", driver.n_over, driver.way.n_trials)
+                phase = Phase.SEARCHING.on(best) if best else Phase.SEARCHING
+                report(phase, driver.n_over, driver.way.n_trials)
             except Stopped:
                 plans.stop(Plan(plan.folder))
                 driver.look()
@@ -141,7 +142,7 @@ class _Driver:
         return sum(trial.state.is_finished() for trial in self._counted())
 
     def best_words(self) -> str:
-        """`: best validation accuracy 0.81`, or nothing yet."""
+        """`best validation accuracy 0.81`, or nothing yet."""
         from optuna.trial import TrialState
 
         values = [
@@ -152,7 +153,7 @@ class _Driver:
         if not values:
             return ""
         best = min(values) if self.watch == "loss" else max(values)
-        return f": best validation {plan_results.watched(self.watch)} {best:.3f}"
+        return f"best validation {plan_results.watched(self.watch)} {best:.3f}"
 
     def look(self) -> bool:
         """One look at everything; returns whether anything is left to do."""

@@ -25,7 +25,7 @@ from genrecore.data.segments import Segmenter
 from genrecore.errors import GenrecoreError
 from genrecore.store.files import cache_dir, digest, write_json
 from genrecore.store.locks import make_once
-from genrecore.store.progress import Report, silent
+from genrecore.store.progress import Phase, Report, silent
 
 _FORMAT = 1
 _BATCH = 64
@@ -176,7 +176,7 @@ def _write_rows(
     starts = torch.tensor(segments["start"].to_numpy())
     lengths = torch.tensor(segments["n_samples"].to_numpy())
     read = reader(corpus, config, feature)
-    phase = f"Computing features, {variant.what[-1]}" if variant else "Computing features"
+    phase = Phase.FEATURES.on(variant.what[-1]) if variant else Phase.FEATURES
     size, (_, channels) = at_once(corpus, config), _kept_shape(feature)
     with open(path, "wb") as stream:
         for first in range(0, len(segments), size):

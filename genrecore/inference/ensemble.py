@@ -17,7 +17,7 @@ from genrecore.data.datasets import DATASETS
 from genrecore.errors import GenrecoreError, UsageError, describe
 from genrecore.inference import loaded as inference
 from genrecore.inference.loaded import Excerpt, LoadedRun, Verdict, by_genre
-from genrecore.store.progress import Report, silent
+from genrecore.store.progress import Phase, Report, silent
 from genrecore.store.run import Run
 from genrecore.training import cores
 
@@ -158,11 +158,11 @@ class Panel:
             return [next(judged) if isinstance(one, list) else one for one in found]
 
         n_done = 0
-        report("Classifying", n_done, n_files)
+        report(Phase.CLASSIFYING, n_done, n_files)
         for some in in_order(answers, groups):
             n_done += len(some)
             yield from some
-            report("Classifying", n_done, n_files)
+            report(Phase.CLASSIFYING, n_done, n_files)
 
     def _files_a_batch(self) -> int:
         """Files of a training clip's length whose segments fill a batch of every run's."""

@@ -32,7 +32,7 @@ from genrecore.inference.loaded import LoadedRun
 from genrecore.models.fitted import Fitted
 from genrecore.reporting import feature_charts as depiction
 from genrecore.reporting.plots.pictures import Rows
-from genrecore.store.progress import Report, silent
+from genrecore.store.progress import Phase, Report, silent
 
 METHODS = {
     "gradcam": "Grad-CAM",
@@ -275,11 +275,11 @@ class Explainer:
         with torch.no_grad():
             whole = float(self._classifier(given)[0, target])
             for n_done, at in enumerate(starts):
-                report("Covering the clip piece by piece", n_done, len(starts))
+                report(Phase.OCCLUDING, n_done, len(starts))
                 covered = given.clone()
                 covered[..., at : at + n] = 0.0
                 made.append(whole - float(self._classifier(covered)[0, target]))
-        report("Covering the clip piece by piece", len(starts), len(starts))
+        report(Phase.OCCLUDING, len(starts), len(starts))
         return np.array([made])
 
     def _floor(self, features: Tensor) -> Tensor:
@@ -327,7 +327,7 @@ class _Counted:
         self._n_done = 0
 
     def __call__(self, features: Tensor) -> Tensor:
-        self._report("Asking the network", min(self._n_done, self._n_calls), self._n_calls)
+        self._report(Phase.ATTRIBUTING, min(self._n_done, self._n_calls), self._n_calls)
         self._n_done += 1
         return self._forward(features)
 

@@ -27,7 +27,7 @@ from genrecore import __version__
 from genrecore.data.corpus import quantise
 from genrecore.errors import GenrecoreError, describe
 from genrecore.inference.loaded import Excerpt, LoadedRun
-from genrecore.store.progress import Report, silent
+from genrecore.store.progress import Phase, Report, silent
 from genrecore.training import classifier
 
 TOLERANCE = 1e-4
@@ -67,7 +67,7 @@ def to_onnx(loaded: LoadedRun, path: Path, report: Report = silent) -> Written:
     """
     _needed("onnx", "onnxscript", "onnxruntime")
     _refuse(loaded)
-    report("Exporting the network", 0, 0)
+    report(Phase.EXPORTING, 0, 0)
     model = _exported(loaded)
     _surround(model, loaded)
     temporary = path.with_name(f".{path.name}.new")
@@ -76,7 +76,7 @@ def to_onnx(loaded: LoadedRun, path: Path, report: Report = silent) -> Written:
 
         path.parent.mkdir(parents=True, exist_ok=True)
         onnx.save(model, temporary)
-        report("Comparing with the original", 0, 0)
+        report(Phase.COMPARING_EXPORT, 0, 0)
         difference, n_checked = _compare(loaded, temporary)
         if not difference <= TOLERANCE:
             raise GenrecoreError(

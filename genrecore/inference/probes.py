@@ -22,7 +22,7 @@ from genrecore.evaluation import bootstrap as resampling
 from genrecore.evaluation import metrics, significance, verdicts
 from genrecore.inference.probe_effects import PROBES, change
 from genrecore.store.files import write_bytes
-from genrecore.store.progress import Report, silent
+from genrecore.store.progress import Phase, Report, silent
 from genrecore.store.run import Run
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ def probe(run: Run, only: Sequence[str] = (), report: Report = silent) -> Probed
         title = "As they are" if name == UNCHANGED else PROBES[name].title
         rows = []
         for n_done, proba in enumerate(_judged(loaded, corpus, tested["clip_id"].tolist(), name)):
-            report(f"Judging: {title}", place * n_clips + n_done, len(names) * n_clips)
+            report(Phase.PROBING.on(title), place * n_clips + n_done, len(names) * n_clips)
             rows.append(proba)
         columns = [f"p_{genre}" for genre in loaded.genres]
         said = pd.DataFrame(np.stack(rows), columns=columns)
@@ -120,7 +120,7 @@ def probe(run: Run, only: Sequence[str] = (), report: Report = silent) -> Probed
         others = kept[kept["probe"] != name] if kept is not None else None
         kept = said if others is None else pd.concat([others, said], ignore_index=True)
         write_bytes(run.folder / FILE, kept.to_parquet(index=False))
-    report("Judging", len(names) * n_clips, len(names) * n_clips)
+    report(Phase.PROBING, len(names) * n_clips, len(names) * n_clips)
     found = read(run)
     assert found is not None
     return found

@@ -17,10 +17,10 @@ from typing import Any
 
 from genrecore.errors import GenrecoreError, describe
 from genrecore.jobs.spawn import TASK, spawn
-from genrecore.store.files import cache_dir, new_folder, read_json
+from genrecore.store.files import cache_dir, new_folder
 from genrecore.store.locks import LOCK, is_locked, take_lock
 from genrecore.store.run import Run
-from genrecore.store.status import FINAL, LOG, STATUS, Status, ask_to_stop, stop_asked
+from genrecore.store.status import FINAL, LOG, Status, ask_to_stop, read_status, stop_asked
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Task:
     @cached_property
     def status(self) -> dict[str, Any]:
         """`state, reason, phase, done, total, …`"""
-        return read_json(self.folder / STATUS)
+        return read_status(self.folder)
 
     @property
     def title(self) -> str:

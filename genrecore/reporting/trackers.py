@@ -23,7 +23,7 @@ from genrecore.config import run as configuration
 from genrecore.errors import GenrecoreError, UsageError, describe
 from genrecore.evaluation import comparison
 from genrecore.store.files import read_json
-from genrecore.store.progress import Report, silent
+from genrecore.store.progress import Phase, Report, silent
 from genrecore.store.run import Run
 
 EXPERIMENT = "genrecore"
@@ -202,7 +202,7 @@ def to_mlflow(
         known = client.get_experiment_by_name(experiment)
         place = known.experiment_id if known else client.create_experiment(experiment)
         for number, run in enumerate(runs):
-            report("Logging to MLflow", number, len(runs))
+            report(Phase.LOGGING, number, len(runs))
             mlflow_id, again = _log(client, place, run, weights)
             address = f"{shown.rstrip('/')}/#/experiments/{place}/runs/{mlflow_id}"
             logged.append(Logged(run.run_id, mlflow_id, address, again))

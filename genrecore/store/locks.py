@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from genrecore.store.progress import Report, silent
+from genrecore.store.progress import Phase, Report, silent
 
 LOCK = "lock"  # of a job's folder, held while the job lives
 INHERITED = "GENRECORE_LOCK_FDS"  # descriptors of locks that a process was born holding
@@ -91,7 +91,7 @@ def make_once(
                 make(partial)
                 partial.rename(final)
             elif not mine:
-                report("Waiting for another process that prepares the same", 0, 0)
+                report(Phase.WAITING, 0, 0)
                 time.sleep(0.3)
     return final
 

@@ -1,8 +1,10 @@
-"""How long work says where it is: one callable, whatever shows it (bar, status file, nothing)."""
+"""What a job is doing and how far it is: phases as codes, and the callback that reports them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from enum import StrEnum
+from typing import Self
 
 Report = Callable[[str, int, int], None]
 """`report(phase, done, total)`, called often, cheap; raises `Stopped` when one was asked for."""
@@ -19,3 +21,90 @@ class Ended(Stopped):
 
 def silent(phase: str, done: int, total: int) -> None:
     """A report that goes nowhere."""
+
+
+class Phase(StrEnum):
+    """What a job is doing: the code that is stored and compared, and the text that people read.
+
+    A phase may name what it works on: `Phase.FETCHING.on("fma_small.zip")`.
+    """
+
+    text: str
+
+    def __new__(cls, code: str, text: str) -> Self:
+        """A member with its code as value."""
+        member = str.__new__(cls, code)
+        member._value_ = code
+        member.text = text
+        return member
+
+    STARTING = "starting", "Starting"
+    WAITING = "waiting", "Waiting for another process that prepares the same"
+    # Getting hold of a dataset.
+    FETCHING = "fetching", "Fetching {} (MiB)"
+    CHECKING = "checking", "Checking {} (MiB)"
+    READING_ARCHIVE = "reading_archive", "Reading the archive (MiB)"
+    UNPACKING = "unpacking", "Unpacking"
+    MAKING_DEMO = "making_demo", "Making demo music"
+    WRITING_AUDIO = "writing_audio", "Writing wav files"
+    DRAWING_IMAGES = "drawing_images", "Drawing images"
+    DESCRIPTORS = "descriptors", "Computing descriptors"
+    # Reading it.
+    FINDING_CLIPS = "finding_clips", "Looking for clips"
+    FINDING_AUDIO = "finding_audio", "Looking for audio"
+    READING_LIST = "reading_list", "Reading the list"
+    READING_METADATA = "reading_metadata", "Reading metadata"
+    READING_HEADERS = "reading_headers", "Reading headers"
+    READING_FILES = "reading_files", "Reading files"
+    READING_IMAGES = "reading_images", "Reading images"
+    READING_TABLES = "reading_tables", "Reading tables"
+    DECODING = "decoding", "Decoding audio"
+    MEASURING_CLIPS = "measuring_clips", "Measuring clips"
+    FINDING_COPIES = "finding_copies", "Searching for near-duplicates"
+    # A run.
+    FEATURES = "features", "Computing features"
+    STANDARDISATION = "standardisation", "Fitting the standardisation"
+    READING_SEGMENTS = "reading_segments", "Reading the training segments"
+    CLASSIFYING_SEGMENTS = "classifying_segments", "Classifying the training segments"
+    TRAINING = "training", "Training"
+    TESTING = "testing", "Testing"
+    EMBEDDING = "embedding", "Computing embeddings"
+    # What is done with runs.
+    CLASSIFYING = "classifying", "Classifying"
+    OCCLUDING = "occluding", "Covering one part of the clip after another"
+    ATTRIBUTING = "attributing", "Running the network"
+    PROBING = "probing", "Probing"
+    MAPPING = "mapping", "Drawing the map"
+    DRAWING_FIGURES = "drawing_figures", "Drawing figures"
+    SEARCHING = "searching", "Searching"
+    BUILDING_MODEL = "building_model", "Building the model"
+    MEASURING_TIME = "measuring_time", "Measuring"
+    EXPORTING = "exporting", "Exporting the network"
+    COMPARING_EXPORT = "comparing_export", "Comparing with the original"
+    LOGGING = "logging", "Logging to MLflow"
+
+    def on(self, what: str) -> str:
+        """The code together with what the phase works on."""
+        return f"{self}:{what}"
+
+
+def phase_text(code: str) -> str:
+    """A reported phase as people read it; what is no code is text already."""
+    name, _, what = code.partition(":")
+    try:
+        text = Phase(name).text
+    except ValueError:
+        return code
+    if "{}" in text:
+        return text.format(what)
+    return f"{text}: {what}" if what else text
+
+
+_EARLIER = {"Looking where clips lie": Phase.EMBEDDING}
+"""What earlier versions wrote, where the text is another one today."""
+
+
+def phase_code(written: str) -> str:
+    """The phase in a status file: earlier versions wrote the text that people read."""
+    by_text = {phase.text: phase for phase in Phase} | _EARLIER
+    return by_text.get(written, written)

@@ -50,9 +50,9 @@ from genrecore.store.processes import ENDED
 from genrecore.store.status import (
     FINAL,
     LOG,
-    STATUS,
     STOP_WITHIN_S,
     Status,
+    read_status,
     stop_asked,
     stop_request,
 )
@@ -110,7 +110,7 @@ class Run:
     @cached_property
     def status(self) -> dict[str, Any]:
         """The status file's values, empty where there are none."""
-        return read_json(self.folder / STATUS)
+        return read_status(self.folder)
 
     @cached_property
     def alive(self) -> bool:

@@ -8,10 +8,19 @@ from pathlib import Path
 from typing import Any
 
 from genrecore.store.files import read_json, write_json
+from genrecore.store.progress import phase_code
 
 STATUS, STOP, LOG = "status.json", "stop", "log.txt"
 STOP_WITHIN_S = 60.0  # a step takes no longer; after that a job is ended by force
 FINAL = frozenset({"done", "stopped", "failed"})
+
+
+def read_status(folder: Path) -> dict[str, Any]:
+    """The values in a job's status file; empty where there are none."""
+    values = read_json(folder / STATUS)
+    if "phase" in values:
+        values["phase"] = phase_code(str(values["phase"]))
+    return values
 
 
 class Status:
@@ -19,7 +28,7 @@ class Status:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.values = read_json(folder / STATUS)
+        self.values = read_status(folder)
         self._written = 0.0
 
     def update(self, **values: Any) -> None:

@@ -25,7 +25,7 @@ from genrecore.config.run import RunConfig
 from genrecore.errors import GenrecoreError
 from genrecore.models import MODELS
 from genrecore.models.fitted import Fitted
-from genrecore.store.progress import Report
+from genrecore.store.progress import Phase, Report
 from genrecore.store.status import Status
 from genrecore.training.classifier import Classifier
 from genrecore.training.epochs import Clips, tables
@@ -113,7 +113,7 @@ class Baseline:
     def predict(self) -> tuple[pd.DataFrame, pd.DataFrame]:
         """(predictions, segments) of validation and test."""
         index = torch.cat([self.valid, self.examples.of("test")])
-        proba = self._proba(index, "Testing")
+        proba = self._proba(index, Phase.TESTING)
         pooling = self.config.segments.pooling
         return tables(self.examples.segments, index, self.classifier.genres, proba, pooling)
 
@@ -121,7 +121,7 @@ class Baseline:
         """Standardised vectors (segments, features) on the CPU, and the genre of each."""
         generator = torch.Generator().manual_seed(self.config.seed)  # fixed copies draw nothing
         parts, labels = [], []
-        for index in self._batches(self.train, "Reading the training segments", self.examples.most):
+        for index in self._batches(self.train, Phase.READING_SEGMENTS, self.examples.most):
             given, targets = self.examples.training(index, generator)
             with torch.no_grad():
                 standardised = self.classifier.standardised(given)
@@ -145,17 +145,17 @@ class Baseline:
         total, portion = (given[grows], facts.portion) if grows else (1, 1)
         began = time.perf_counter()
         for done in range(0, total, portion):
-            self.report("Training", done, total)
+            self.report(Phase.TRAINING, done, total)
             if grows:
                 estimator.set_params(**{grows: min(done + portion, total), "warm_start": done > 0})
-            tell = functools.partial(self.report, "Training", done, total)
+            tell = functools.partial(self.report, Phase.TRAINING, done, total)
             self._fit_beside(estimator, vectors, labels, tell)
             pace_s = (time.perf_counter() - began) / (done + portion)
             self.status.values |= {
                 "time_left_s": pace_s * max(0, total - done - portion),
                 "median_step_s": pace_s * portion,
             }
-        self.report("Training", total, total)
+        self.report(Phase.TRAINING, total, total)
         # What is kept must not depend on this machine, nor a sum on which thread is first.
         estimator.set_params(
             **{
@@ -229,7 +229,7 @@ class Baseline:
 
     def _logs(self, vectors: Tensor) -> Tensor:
         """Logarithms of probabilities (segments, genres) of standardised vectors."""
-        parts = self._batches(torch.arange(len(vectors)), "Judging the training segments", _AT_ONCE)
+        parts = self._batches(torch.arange(len(vectors)), Phase.CLASSIFYING_SEGMENTS, _AT_ONCE)
         return torch.cat([self.network(vectors[part]) for part in parts])
 
     @torch.no_grad()

@@ -22,7 +22,7 @@ from genrecore.errors import GenrecoreError
 from genrecore.evaluation import embedding as embedding_store
 from genrecore.evaluation.embedding import Embedding
 from genrecore.models.fitted import Fitted
-from genrecore.store.progress import Report, silent
+from genrecore.store.progress import Phase, Report, silent
 from genrecore.store.run import Run
 from genrecore.training import classifier as classifiers
 from genrecore.training import hardware
@@ -172,7 +172,7 @@ def _in_batches(
     """Embeddings (batch, n) of those segments, batch by batch."""
     size = min(_BATCH, examples.most)
     for n_done, batch in enumerate(index.split(size)):
-        report("Looking where clips lie", n_done * size, len(index))
+        report(Phase.EMBEDDING, n_done * size, len(index))
         with torch.inference_mode():
             yield embed_features(classifier, examples.features(batch)).cpu().numpy()
-    report("Looking where clips lie", len(index), len(index))
+    report(Phase.EMBEDDING, len(index), len(index))

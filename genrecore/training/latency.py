@@ -19,7 +19,7 @@ from genrecore.errors import UsageError
 from genrecore.features import FEATURES
 from genrecore.models import MODELS
 from genrecore.store.files import cache_dir, digest, read_json, write_json
-from genrecore.store.progress import Report, silent
+from genrecore.store.progress import Phase, Report, silent
 from genrecore.training import card as cards
 from genrecore.training import classifier, hardware
 from genrecore.training.classifier import Classifier
@@ -101,14 +101,14 @@ def measure(name: str, config: RunConfig | None = None, report: Report = silent)
         )
     card = cards.card(name, config)
     chosen = hardware.choose(card.config.device, "float32")
-    report("Building the model", 0, MOST_RUNS)
+    report(Phase.BUILDING_MODEL, 0, MOST_RUNS)
     made, batches = _ready(card.config, card.input, chosen)
     took_ms: list[float] = []
     with torch.inference_mode():
         _once(made, batches, chosen)
         until = time.perf_counter() + BUDGET_S
         while not took_ms or (len(took_ms) < MOST_RUNS and time.perf_counter() < until):
-            report("Measuring", len(took_ms), MOST_RUNS)
+            report(Phase.MEASURING_TIME, len(took_ms), MOST_RUNS)
             began = time.perf_counter()
             _once(made, batches, chosen)
             took_ms.append(1000.0 * (time.perf_counter() - began))

@@ -20,7 +20,7 @@ from genrecore.data.corpus import Corpus
 from genrecore.errors import GenrecoreError, describe
 from genrecore.store.files import write_bytes, write_json
 from genrecore.store.processes import identity
-from genrecore.store.progress import Ended, Report, Stopped, silent
+from genrecore.store.progress import Ended, Phase, Report, Stopped, silent
 from genrecore.store.run import Run
 from genrecore.store.status import LOG, STOP, Status, ask_to_stop, stop_asked, stop_request
 from genrecore.training import baselines, embedding, hardware
@@ -61,7 +61,7 @@ def execute(run: Run, show: Report = silent, team: Team | None = None) -> str:
         if now - asked_at > _ASK_EVERY_S:
             asked_at = now
             if stop_asked(run.folder):
-                if phase != "Testing" or not stop_request(run.folder).get("keep_best"):
+                if phase != Phase.TESTING or not stop_request(run.folder).get("keep_best"):
                     raise Stopped
                 (run.folder / STOP).unlink(missing_ok=True)  # just what is being done
 
@@ -90,7 +90,7 @@ def execute(run: Run, show: Report = silent, team: Team | None = None) -> str:
 def _work(run: Run, status: Status, report: Report, team: Team) -> None:
     config = run.config
     started = status.values.get("started_at") or time.time()
-    status.move("preparing", started_at=started, phase="Starting", **identity())
+    status.move("preparing", started_at=started, phase=Phase.STARTING, **identity())
     resume = team.told(_resume_state(run))
     if resume:
         torch.set_num_threads(resume["n_threads"])
@@ -133,7 +133,7 @@ def _work(run: Run, status: Status, report: Report, team: Team) -> None:
 
         def batches() -> Iterator[Given]:
             for n_done, part in enumerate(plain):
-                report("Fitting the standardisation", n_done, len(plain))
+                report(Phase.STANDARDISATION, n_done, len(plain))
                 yield examples.features(part)
 
         classifier.fit_standardisation(batches)

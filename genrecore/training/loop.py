@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from genrecore.config.run import RunConfig
 from genrecore.errors import GenrecoreError
 from genrecore.store.files import write_bytes
-from genrecore.store.progress import Ended, Report, Stopped
+from genrecore.store.progress import Ended, Phase, Report, Stopped
 from genrecore.store.status import Status
 from genrecore.training import checkpoint, heads, memory
 from genrecore.training import classifier as classifiers
@@ -132,7 +132,7 @@ class Trainer:
         total, many = self.n_steps * self.recipe.epochs, self.recipe.accumulate
         began = time.perf_counter()
         for features, targets in self._batches():
-            self._tell("Training", total, started, done_before)
+            self._tell(Phase.TRAINING, total, started, done_before)
             self._checkpoint_by_time()
             with self.hardware.autocast():
                 pairs = self.heads(features)
@@ -211,7 +211,7 @@ class Trainer:
         predicted = np.zeros(0, np.uint8)
         if len(self.valid):
             with self.hardware.autocast():
-                proba = self._proba(self.valid, "Training").numpy()
+                proba = self._proba(self.valid, Phase.TRAINING).numpy()
             if not np.isfinite(proba).all():
                 raise self._diverged("Validation probabilities became nan after", self.n_steps)
             clips = self.clips.pooled(proba, self.config.segments.pooling)
@@ -274,7 +274,7 @@ class Trainer:
         arithmetic in which the run will be used."""
         self.classifier.load_state_dict(self.best_weights)
         index = torch.cat([self.valid, self.examples.of("test")])
-        proba = self._proba(index, "Testing").numpy()
+        proba = self._proba(index, Phase.TESTING).numpy()
         pooling = self.config.segments.pooling
         return tables(self.examples.segments, index, self.classifier.genres, proba, pooling)
 

@@ -17,7 +17,7 @@ from genrecore.config.run import RunConfig
 from genrecore.data.segments import Segmenter
 from genrecore.errors import GenrecoreError, UsageError, describe
 from genrecore.features import FEATURES
-from genrecore.store.progress import Report, silent
+from genrecore.store.progress import Phase, Report, silent
 from genrecore.training import classifier, hardware, step_times
 from genrecore.training import optimisation as recipe
 from genrecore.training.classifier import Classifier, Features
@@ -50,22 +50,24 @@ def measure(config: RunConfig, report: Report = silent) -> StepTimes:
     made = Classifier(config, [str(k) for k in range(n_genres(config))], typical, pretrained=False)
     chosen.prepare(made)
     draw = torch.Generator().manual_seed(0)
-    name = config.model.name
+    phase = Phase.MEASURING_TIME.on(config.model.name)
     try:
-        report(f"Measuring {name}", 0, 3)
+        report(phase, 0, 3)
         few = _given(made, config, _FEW, draw).to(chosen.device)
         with torch.no_grad():
             feature_s = _median_s(lambda: made.feature(few), chosen) / len(few)
             features = made.feature(few)
-            report(f"Measuring {name}", 1, 3)
+            report(phase, 1, 3)
             made.eval()
             predict_s = _median_s(lambda: _predict(made, features, chosen), chosen) / len(few)
-        report(f"Measuring {name}", 2, 3)
+        report(phase, 2, 3)
         size = config.training.batch_size
         step = _step(made, config, _repeated(features, size), draw, chosen)
         train_s = _median_s(step, chosen) / size
     except (RuntimeError, MemoryError) as error:
-        raise GenrecoreError(f"The model {name} cannot be measured: {describe(error)}") from None
+        raise GenrecoreError(
+            f"The model {config.model.name} cannot be measured: {describe(error)}"
+        ) from None
     changes_waves = bool(Chain(config.augment, "wave", config.audio.sample_rate_hz))
     random = config.segments.excerpts == "random"
     found = StepTimes(

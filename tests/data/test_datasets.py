@@ -15,7 +15,7 @@ from genrecore.data.datasets.demo import DemoOptions, demo_folder
 from genrecore.data.datasets.gtzan import GtzanOptions, gtzan, known_facts
 from genrecore.data.datasets.tables import DESCRIPTORS, read_table
 from genrecore.errors import GenrecoreError, UsageError
-from genrecore.store.progress import Stopped, silent
+from genrecore.store.progress import Phase, Stopped, silent
 
 TINY = {"n_genres": 3, "n_clips": 6, "clip_s": 2.0, "n_artists": 5, "seed": 7}
 
@@ -95,7 +95,7 @@ def test_a_longer_demo_begins_with_the_clips_of_a_shorter_one() -> None:
 def test_demo_reports_every_clip_and_says_nothing_the_second_time(fresh_cache: Path) -> None:
     told: list[tuple[str, int, int]] = []
     datasets.load("demo", TINY, lambda *what: told.append(what))
-    assert told == [("Making demo music", done, 18) for done in range(19)]
+    assert told == [(Phase.MAKING_DEMO, done, 18) for done in range(19)]
     datasets.load("demo", TINY, lambda *what: told.append(what))
     assert len(told) == 19
 

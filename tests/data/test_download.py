@@ -16,7 +16,7 @@ from test_archives import zipped
 from genrecore.data import download
 from genrecore.errors import GenrecoreError
 from genrecore.store.locks import held
-from genrecore.store.progress import Stopped
+from genrecore.store.progress import Phase, Stopped
 
 CONTENT = random.Random(7).randbytes(700_003)
 SHA1 = hashlib.sha1(CONTENT).hexdigest()
@@ -109,7 +109,7 @@ def test_a_file_arrives_whole_with_progress_and_nothing_beside_it(
     fetch(server, target, size=None, sha1=None, report=lambda *what: told.append(what))
     assert target.read_bytes() == server.content
     assert list(target.parent.iterdir()) == [target]
-    assert told[-1] == ("Fetching fma.zip (MiB)", 5, 5)
+    assert told[-1] == (Phase.FETCHING.on("fma.zip"), 5, 5)
     assert [done for _, done, _ in told] == sorted(done for _, done, _ in told)
 
 

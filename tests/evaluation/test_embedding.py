@@ -25,6 +25,7 @@ from genrecore.inference import loaded as inference
 from genrecore.models import MODELS
 from genrecore.store import caches
 from genrecore.store import run as runs
+from genrecore.store.progress import Phase
 from genrecore.store.status import STOP, ask_to_stop
 from genrecore.training import embedding, lifecycle
 
@@ -94,7 +95,7 @@ def test_every_clip_is_embedded_once_and_kept(
     split = made.clips.set_index("clip_id")["split"]
     assert (split == run.clips.set_index("clip_id")["split"][split.index]).all()
     assert made.values.dtype == np.float32
-    assert "Looking where clips lie" in phases
+    assert Phase.EMBEDDING in phases
     kept = embedding_store.folder(run)
     assert kept.name in {item.name for item in caches.entries("embeddings")}
 

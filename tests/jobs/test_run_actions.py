@@ -21,7 +21,7 @@ from genrecore.errors import GenrecoreError, UsageError
 from genrecore.jobs import actions as jobs
 from genrecore.store import run as runs
 from genrecore.store.locks import LOCK, take_lock
-from genrecore.store.progress import Ended, Stopped
+from genrecore.store.progress import Ended, Phase, Stopped
 from genrecore.store.run import Run
 from genrecore.store.status import ask_to_stop
 from genrecore.training import lifecycle
@@ -68,7 +68,7 @@ def alike(a: Run, b: Run) -> None:
 def test_a_stopped_run_is_resumed_where_it_was(paused: Path, tiny: Tiny) -> None:
     whole = trained(tiny(training__epochs=3), paused)
     run = jobs.submit(tiny(training__epochs=3), paused)
-    stopped = carried_out(run, ("Training", 4))
+    stopped = carried_out(run, (Phase.TRAINING, 4))
     assert (stopped.state, stopped.reason) == ("stopped", "A stop was asked for.")
     assert "goes on from its last checkpoint" in jobs.resume(stopped)
     assert Run(run.folder).state == "queued"
@@ -94,7 +94,7 @@ def test_a_stop_around_an_epochs_end_changes_nothing(
     seen = []
 
     def watch(phase: str, done: int, _total: int) -> None:
-        seen.extend([done] if phase == "Training" else [])
+        seen.extend([done] if phase == Phase.TRAINING else [])
         if len(seen) == n_reports:  # at once: a request is looked for every few steps only
             raise Stopped
 
@@ -125,7 +125,7 @@ def test_a_failed_run_without_a_checkpoint_starts_over(
 def test_a_stop_that_keeps_the_best_tests_the_best_epoch_so_far(paused: Path, tiny: Tiny) -> None:
     run = jobs.submit(tiny(training__epochs=50), paused)
     n_steps = 3  # of the tiny set's epoch at least
-    done = carried_out(run, ("Training", 4 * n_steps), keep_best=True)
+    done = carried_out(run, (Phase.TRAINING, 4 * n_steps), keep_best=True)
     assert done.state == "done", done.reason
     assert "as asked" in done.reason
     assert 1 <= len(done.history) < 50
@@ -136,27 +136,27 @@ def test_a_stop_that_keeps_the_best_tests_the_best_epoch_so_far(paused: Path, ti
 
 def test_before_the_first_epoch_there_is_no_best_to_keep(paused: Path, tiny: Tiny) -> None:
     run = jobs.submit(tiny(), paused)
-    assert carried_out(run, ("Training", 0), keep_best=True).state == "stopped"
+    assert carried_out(run, (Phase.TRAINING, 0), keep_best=True).state == "stopped"
 
 
 def test_a_wish_to_keep_the_best_lets_the_test_go_on(paused: Path, tiny: Tiny) -> None:
     run = jobs.submit(tiny(), paused)
-    assert carried_out(run, ("Testing", 0), keep_best=True).state == "done"
+    assert carried_out(run, (Phase.TESTING, 0), keep_best=True).state == "done"
 
 
 def test_why_a_run_was_stopped_is_kept(paused: Path, tiny: Tiny) -> None:
     run = jobs.submit(tiny(), paused)
-    assert carried_out(run, ("Training", 1), reason="pruned").reason == "pruned"
+    assert carried_out(run, (Phase.TRAINING, 1), reason="pruned").reason == "pruned"
 
 
 def test_what_is_told_to_end_leaves_its_last_checkpoint_alone(paused: Path, tiny: Tiny) -> None:
     run = jobs.submit(tiny(training__epochs=3), paused)
-    stopped = carried_out(run, ("Training", 2))
+    stopped = carried_out(run, (Phase.TRAINING, 2))
     checkpoint = (run.folder / "resume.pt").read_bytes()
     jobs.resume(stopped)
 
     def end(phase: str, done: int, total: int) -> None:
-        if phase == "Training" and done > 5:
+        if phase == Phase.TRAINING and done > 5:
             raise Ended
 
     lock = take_lock(run.folder / LOCK)

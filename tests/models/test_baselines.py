@@ -36,7 +36,7 @@ from genrecore.inference import loaded as inference
 from genrecore.models import MODELS
 from genrecore.models import fitted as estimators
 from genrecore.store import run as runs
-from genrecore.store.progress import Stopped
+from genrecore.store.progress import Phase, Stopped
 from genrecore.store.run import Run
 from genrecore.training import classifier, lifecycle
 
@@ -312,7 +312,7 @@ def test_a_stop_is_obeyed_between_portions_and_going_on_starts_over(
     seen: list[tuple[int, int]] = []
 
     def stop_at_the_second(phase: str, done: int, total: int) -> None:
-        if phase == "Training":
+        if phase == Phase.TRAINING:
             seen.append((done, total))
             if done:
                 raise Stopped

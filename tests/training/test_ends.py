@@ -19,6 +19,7 @@ from test_run_actions import alike, carried_out
 from genrecore.config.run import RunConfig
 from genrecore.jobs import actions as jobs
 from genrecore.store.locks import LOCK, take_lock
+from genrecore.store.progress import Phase
 from genrecore.store.run import Run
 from genrecore.training import lifecycle
 
@@ -29,12 +30,12 @@ BASELINE: dict[str, object] = {
     "feature": "descriptors",
 }
 PHASES = {
-    "corpus": ("Decoding audio", 1),
-    "features": ("Computing features", 0),
+    "corpus": (Phase.DECODING, 1),
+    "features": (Phase.FEATURES, 0),
     "standardisation": ("Fitting the standardisation", 0),
-    "training": ("Training", 4),
-    "test": ("Testing", 0),
-    "baseline": ("Training", 10),
+    "training": (Phase.TRAINING, 4),
+    "test": (Phase.TESTING, 0),
+    "baseline": (Phase.TRAINING, 10),
 }
 SHORT = ("corpus", "training")
 every_phase = pytest.mark.parametrize(
@@ -110,12 +111,12 @@ def test_a_run_killed_within_an_epoch_goes_on_from_its_checkpoint(store: Path, t
     whole = trained(config, store)
     n_steps = int(whole.status["total"]) // 6
     run = jobs.submit(config, store)
-    assert carried_out(run, ("Training", n_steps + 2)).state == "stopped"
+    assert carried_out(run, (Phase.TRAINING, n_steps + 2)).state == "stopped"
     checkpoint = (run.folder / "resume.pt").read_bytes()
     jobs.resume(Run(run.folder))
 
     def die(phase: str, done: int, total: int) -> None:
-        if phase == "Training" and done == 3 * n_steps + 4:
+        if phase == Phase.TRAINING and done == 3 * n_steps + 4:
             os.kill(os.getpid(), signal.SIGKILL)
 
     def work() -> None:
@@ -214,7 +215,7 @@ def test_a_full_disk_fails_a_run_that_goes_on_when_there_is_room(
 ) -> None:
     jobs.pause(small_disk)
     run = jobs.submit(tiny(training__epochs=3), small_disk)
-    stopped = carried_out(run, ("Training", 10))
+    stopped = carried_out(run, (Phase.TRAINING, 10))
     assert stopped.state == "stopped"
     before = stopped.history
     assert len(before) == 1

@@ -26,7 +26,7 @@ from genrecore.features import cache as feature_cache
 from genrecore.inference import loaded as inference
 from genrecore.store import run as runs
 from genrecore.store.files import cache_dir, read_json
-from genrecore.store.progress import Stopped
+from genrecore.store.progress import Phase, Stopped
 from genrecore.store.run import Run
 from genrecore.training import classifier, examples, hardware, lifecycle
 from genrecore.training.classifier import Classifier
@@ -150,8 +150,8 @@ def test_a_stopped_run_with_random_examples_goes_on_as_if_it_had_not(
 
     def stop_after(phase: str, done: int, total: int) -> None:
         nonlocal seen
-        seen += phase == "Training"
-        if phase == "Training" and seen > steps:
+        seen += phase == Phase.TRAINING
+        if phase == Phase.TRAINING and seen > steps:
             raise Stopped
 
     assert lifecycle.execute(run, stop_after) == "stopped"

@@ -20,7 +20,7 @@ from torch.optim import lr_scheduler
 from genrecore.config.run import RunConfig, Training
 from genrecore.errors import GenrecoreError, UsageError
 from genrecore.store import run as runs
-from genrecore.store.progress import Stopped
+from genrecore.store.progress import Phase, Stopped
 from genrecore.store.run import Run
 from genrecore.training import classifier, lifecycle, memory
 from genrecore.training.optimisation import Loss, Schedule, optimiser
@@ -243,7 +243,7 @@ def test_a_run_of_any_recipe_goes_on_as_if_it_had_not_stopped(
     def stop_inside_the_second_epoch(phase: str, done: int, total: int) -> None:
         nonlocal seen
         seen += 1
-        if phase == "Training" and done == 10 and seen < 10_000:
+        if phase == Phase.TRAINING and done == 10 and seen < 10_000:
             seen = 10_000
             raise Stopped
 
@@ -307,7 +307,7 @@ def test_a_batch_of_one_is_refused_where_a_batch_is_normalised(tiny: Tiny) -> No
 
 def test_a_checkpoint_of_another_run_is_refused(store: Path, tiny: Tiny) -> None:
     def stop_late(phase: str, done: int, total: int) -> None:
-        if phase == "Training" and done >= 9:
+        if phase == Phase.TRAINING and done >= 9:
             raise Stopped
 
     def stopped(config: RunConfig) -> tuple[Run, int]:

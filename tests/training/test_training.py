@@ -24,7 +24,7 @@ from genrecore.evaluation import metrics
 from genrecore.features import cache as feature_cache
 from genrecore.inference import loaded as inference
 from genrecore.store import run as runs
-from genrecore.store.progress import Stopped
+from genrecore.store.progress import Phase, Stopped
 from genrecore.store.run import Run
 from genrecore.training import classifier, lifecycle
 
@@ -60,8 +60,8 @@ def test_a_stopped_run_goes_on_as_if_it_had_not(
 
     def stop_after(phase: str, done: int, total: int) -> None:
         nonlocal seen
-        seen += phase == "Training"
-        if phase == "Training" and seen > steps:
+        seen += phase == Phase.TRAINING
+        if phase == Phase.TRAINING and seen > steps:
             raise Stopped
 
     assert lifecycle.execute(run, stop_after) == "stopped"
@@ -215,7 +215,7 @@ def test_an_interrupted_build_goes_on_where_it_stopped(
     table = _table([_clip(tmp_path, f"c{i}.wav", 2.0, 200.0 + i) for i in range(9)])
 
     def stop_at_five(phase: str, done: int, total: int) -> None:
-        if phase == "Decoding audio" and done == 5:
+        if phase == Phase.DECODING and done == 5:
             raise Stopped
 
     with pytest.raises(Stopped):
@@ -226,7 +226,7 @@ def test_an_interrupted_build_goes_on_where_it_stopped(
     first_seen: list[int] = []
     resumed = corpus.build(
         table, 22_050, 2.0,
-        lambda phase, done, total: first_seen.append(done) if phase == "Decoding audio" else None,
+        lambda phase, done, total: first_seen.append(done) if phase == Phase.DECODING else None,
     )  # fmt: skip
     assert first_seen[0] == 5
     monkeypatch.setenv("GENRECORE_CACHE", str(tmp_path / "another"))

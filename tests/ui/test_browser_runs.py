@@ -26,6 +26,7 @@ from genrecore.config.run import RunConfig, with_values
 from genrecore.jobs import actions as jobs
 from genrecore.store import run as runs
 from genrecore.store.locks import take_lock
+from genrecore.store.progress import Phase
 from genrecore.store.run import Run
 from genrecore.store.status import LOG, STOP, Status, ask_to_stop, stop_asked
 from genrecore.training import classifier
@@ -70,7 +71,11 @@ class Live:
             status.move("running")
         values = {"epoch": self.epoch, "n_epochs": self.n_epochs, "done": self.epoch}
         status.update(
-            total=self.n_epochs, best_epoch=1, best_valid_accuracy=0.5, phase="Training", **values
+            total=self.n_epochs,
+            best_epoch=1,
+            best_valid_accuracy=0.5,
+            phase=Phase.TRAINING,
+            **values,
         )
 
     def _go_on(self) -> None:

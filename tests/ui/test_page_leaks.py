@@ -24,6 +24,7 @@ from genrecore.experiments import leaks as leaklab
 from genrecore.experiments.leaks import Experiment
 from genrecore.reporting.plots import leaks as drawn
 from genrecore.store import run as runs
+from genrecore.store.progress import Phase
 from genrecore.store.status import Status
 from genrecore.ui.parts.frame import plain
 
@@ -219,7 +220,7 @@ def test_the_run_at_work_is_shown_with_its_epoch_and_the_time_left(
     try:
         runs.create(finished.leaky[2].config, copied)
         status = Status(run.folder)
-        status.move("running", phase="Training", done=5, total=10, epoch=1, time_left_s=240.0)
+        status.move("running", phase=Phase.TRAINING, done=5, total=10, epoch=1, time_left_s=240.0)
         app = open_page("leaks")
         said = words(app)
         assert "3 of 6 runs are done · about 4 min left" in said  # the tiny ones take seconds

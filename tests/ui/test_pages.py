@@ -21,6 +21,7 @@ from genrecore.jobs import actions as jobs
 from genrecore.models import MODELS
 from genrecore.store import run as runs
 from genrecore.store.locks import take_lock
+from genrecore.store.progress import Phase
 from genrecore.store.run import Run
 from genrecore.store.status import STOP, Status, stop_asked
 from genrecore.training import classifier, lifecycle
@@ -53,7 +54,9 @@ def states(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Run]]
         for name in ("running", "lost"):
             run, lock = runs.create_held(with_values(config, {"seed": len(name)}), store)
             status = Status(run.folder)
-            status.move("running", phase="Training", done=31, total=62, epoch=1, time_left_s=185.0)
+            status.move(
+                "running", phase=Phase.TRAINING, done=31, total=62, epoch=1, time_left_s=185.0
+            )
             (run.folder / "history.jsonl").write_text(history.splitlines(keepends=True)[0])
             found[name] = run
             if name == "lost":
@@ -271,7 +274,7 @@ def test_a_run_that_ends_while_it_is_watched_is_shown_as_ended(full: dict[str, R
     run, lock = runs.create_held(full["first"].config, full["first"].folder.parent)
     try:
         status = Status(run.folder)
-        status.move("running", started_at=time.time(), phase="Training", done=3, total=17)
+        status.move("running", started_at=time.time(), phase=Phase.TRAINING, done=3, total=17)
         app = open_page("runs", run=run.run_id)
         assert "Training: 3 of 17" in str(app.get("progress")[0].proto).replace("\\", "")
         status.move("stopped", "A stop was asked for.")

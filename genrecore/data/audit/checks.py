@@ -18,7 +18,7 @@ from genrecore.data.audit.verdict import CROSSINGS, Audit, Finding, finding_tabl
 from genrecore.data.clips import SPLITS
 from genrecore.data.corpus import Corpus
 from genrecore.errors import AudioError
-from genrecore.store.progress import Report, silent
+from genrecore.store.progress import Phase, Report, silent
 
 TEST = SPLITS.index("test")
 
@@ -169,7 +169,7 @@ def _headers(clips: pd.DataFrame, report: Report) -> list[Finding]:
     try:
         results = pool.map(rate_or_reason, clips["path"])
         for n_done, (clip_id, result) in enumerate(zip(clips["clip_id"], results, strict=True)):
-            report("Reading headers", n_done, len(clips))
+            report(Phase.READING_HEADERS, n_done, len(clips))
             if isinstance(result, str):
                 found.append(_unusable({"clip_id": clip_id, "reason": result}))
             else:

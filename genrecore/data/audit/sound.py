@@ -24,7 +24,7 @@ from genrecore.data.audit.copies import digest
 from genrecore.data.audit.verdict import Finding
 from genrecore.data.corpus import Corpus
 from genrecore.store.files import cache_dir, read_json, write_bytes, write_json
-from genrecore.store.progress import Report, silent
+from genrecore.store.progress import Phase, Report, silent
 
 NEAR_SILENT_DB = -55.0
 """Mean level below which a clip is nearly silent; the quietest of 100 clips of GTZAN has -31."""
@@ -75,7 +75,7 @@ def measure(corpus: Corpus, report: Report = silent) -> Measures:
             np.savez(content, allow_pickle=False, **piece)
             write_bytes(path, content.getbuffer())
         pieces.append(piece)
-    report("Measuring clips", n_clips, n_clips)
+    report(Phase.MEASURING_CLIPS, n_clips, n_clips)
     if not pieces:
         return Measures(pd.DataFrame(columns=["clip_id", *_COLUMNS]), {})
     clip_ids = corpus.index["clip_id"].tolist()
@@ -177,7 +177,7 @@ def _measure_piece(corpus: Corpus, first: int, report: Report) -> dict[str, np.n
     pool = ThreadPoolExecutor(min(8, os.cpu_count() or 1), thread_name_prefix="measure")
     try:
         for n_done, result in enumerate(pool.map(measured, spans), start=first):
-            report("Measuring clips", n_done, len(corpus.index))
+            report(Phase.MEASURING_CLIPS, n_done, len(corpus.index))
             results.append(result)
     finally:
         pool.shutdown(wait=True, cancel_futures=True)

@@ -24,7 +24,7 @@ from genrecore.data.datasets.registered import DATASETS
 from genrecore.errors import GenrecoreError, describe
 from genrecore.store.files import cache_dir, digest
 from genrecore.store.locks import make_once
-from genrecore.store.progress import Report
+from genrecore.store.progress import Phase, Report
 
 RECIPE = 1
 """Raised whenever the music changes, so that nobody trains on what an older version made."""
@@ -185,8 +185,7 @@ def _rename(temporary: Path, folder: Path) -> None:
 def _write_clips(options: DemoOptions, folder: Path, report: Report) -> list[tuple[str, ...]]:
     """Writes the clips of every artist, several artists at a time; rows of `clips.csv`."""
     total = options.n_genres * options.n_clips
-    phase = "Making demo music"
-    report(phase, 0, total)
+    report(Phase.MAKING_DEMO, 0, total)
     for rule in GENRES[: options.n_genres]:
         (folder / rule.name).mkdir()
 
@@ -221,7 +220,7 @@ def _write_clips(options: DemoOptions, folder: Path, report: Report) -> list[tup
                 if isinstance(item, BaseException):
                     raise item
                 rows.append(item)
-                report(phase, len(rows), total)
+                report(Phase.MAKING_DEMO, len(rows), total)
         except BaseException:
             given_up.set()  # the artists still waiting leave at once
             raise

@@ -16,7 +16,7 @@ from PIL import Image
 
 from genrecore.data.datasets.gtzan_forms import IMAGES, TABLES
 from genrecore.data.datasets.tables import DESCRIPTORS
-from genrecore.store.progress import Report
+from genrecore.store.progress import Phase, Report
 
 FORMS = ("audio", "images", *TABLES)
 """As GTZAN's option `form` names them."""
@@ -51,7 +51,7 @@ def write(clips: pd.DataFrame, form: str, folder: Path, report: Report) -> None:
     """
     if form == "audio":
         for n_done, clip in enumerate(clips.itertuples()):
-            report("Writing wav files", n_done, len(clips))
+            report(Phase.WRITING_AUDIO, n_done, len(clips))
             place = folder / "genres_original" / str(clip.genre) / f"{clip.clip_id}.wav"
             place.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(str(clip.path), place)
@@ -71,7 +71,7 @@ def _write_pictures(clips: pd.DataFrame, folder: Path, report: Report) -> None:
         name = f"{clip_id.replace('.', '')}.png"  # blues00000.png, as GTZAN's are named
         _picture(wave, rate_hz).save(folder / genre / name, compress_level=3)
 
-    for _ in _each(clips, draw, "Drawing pictures", report):
+    for _ in _each(clips, draw, Phase.DRAWING_IMAGES, report):
         pass
 
 
@@ -106,7 +106,7 @@ def _write_table(clips: pd.DataFrame, path: Path, n_parts: int, report: Report) 
             rows.append({"filename": name, "length": length, **numbers, "label": genre})
         return rows
 
-    made = _each(clips, rows_of, "Computing descriptors", report)
+    made = _each(clips, rows_of, Phase.DESCRIPTORS, report)
     pd.DataFrame([row for rows in made for row in rows]).to_csv(path, index=False)
 
 

@@ -21,7 +21,7 @@ from genrecore.data.clips import COLUMNS
 from genrecore.data.datasets.registered import DATASETS
 from genrecore.data.download import Archive
 from genrecore.errors import GenrecoreError, UsageError
-from genrecore.store.progress import Report
+from genrecore.store.progress import Phase, Report
 
 Subset = Literal["small", "medium", "large", "full"]
 SUBSETS: tuple[Subset, ...] = ("small", "medium", "large", "full")
@@ -147,7 +147,7 @@ def load_subset(subset: Subset, options: FmaOptions, report: Report) -> pd.DataF
     if not folder.is_dir():
         found = "a file" if folder.exists() else "nothing"
         raise GenrecoreError(f"The dataset {name} found {found} at {folder}; it needs {expected}.")
-    report("Reading metadata", 0, 0)
+    report(Phase.READING_METADATA, 0, 0)
     places = [
         place / "tracks.csv"
         for place in (folder / "fma_metadata", folder, folder.parent / "fma_metadata")
@@ -304,7 +304,7 @@ def _scan(folder: Path, report: Report) -> np.ndarray:
     )
     found: list[str] = []
     for done, group in enumerate(groups):
-        report("Looking for audio", done, len(groups))
+        report(Phase.FINDING_AUDIO, done, len(groups))
         prefix = os.path.basename(group)
         found += [
             stem

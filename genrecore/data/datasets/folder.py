@@ -16,7 +16,7 @@ from genrecore.data.clips import clip_table
 from genrecore.data.datasets.headers import durations_s
 from genrecore.data.datasets.registered import DATASETS
 from genrecore.errors import GenrecoreError, UsageError
-from genrecore.store.progress import Report
+from genrecore.store.progress import Phase, Report
 
 PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff")
 """Extensions of pictures."""
@@ -76,7 +76,7 @@ def folder(options: FolderOptions, report: Report) -> pd.DataFrame:
     others: list[str] = []
     clips: dict[str, str] = {}  # clip_id -> medium
     for path in _files(top):
-        report("Looking for clips", len(clips), 0)
+        report(Phase.FINDING_CLIPS, len(clips), 0)
         name = path[len(str(top)) + 1 :]
         medium = medium_of(path)
         if medium is None:

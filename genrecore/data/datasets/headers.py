@@ -9,7 +9,7 @@ from pathlib import Path
 
 import soundfile
 
-from genrecore.store.progress import Report
+from genrecore.store.progress import Phase, Report
 
 
 def durations_s(paths: Sequence[Path | str], report: Report) -> list[float]:
@@ -19,7 +19,7 @@ def durations_s(paths: Sequence[Path | str], report: Report) -> list[float]:
     try:
         for seconds in pool.map(_duration_s, paths):
             found.append(seconds)
-            report("Reading headers", len(found), len(paths))
+            report(Phase.READING_HEADERS, len(found), len(paths))
     finally:
         # A stop does not wait for the headers that nobody will ask for.
         pool.shutdown(wait=True, cancel_futures=True)

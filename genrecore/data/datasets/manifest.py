@@ -17,7 +17,7 @@ from genrecore.data.datasets.folder import medium_of, refuse_mixed
 from genrecore.data.datasets.headers import durations_s
 from genrecore.data.datasets.registered import DATASETS
 from genrecore.errors import GenrecoreError, UsageError
-from genrecore.store.progress import Report
+from genrecore.store.progress import Phase, Report
 
 COLUMNS = ("path", "genre", "artist", "album", "split")
 SPLIT_WORDS = {
@@ -82,7 +82,7 @@ def manifest(options: ManifestOptions, report: Report) -> pd.DataFrame:
     media: dict[str, str] = {}
     seen: dict[str, int] = {}
     for number, cells in _rows(file):
-        report("Reading the list", len(rows), 0)
+        report(Phase.READING_LIST, len(rows), 0)
         path = cells["path"]
         if not path:
             _refuse(file, number, "has no path")

@@ -15,6 +15,7 @@ from genrecore.inference.explain import Explainer, Explanation
 from genrecore.inference.loaded import Excerpt, LoadedRun, Verdict
 from genrecore.reporting.plots import relevance
 from genrecore.reporting.plots.chart import percent
+from genrecore.store.progress import phase_text
 from genrecore.store.run import Run
 from genrecore.ui.classify.doubts import choose_run
 from genrecore.ui.parts.choices import choose_one
@@ -141,7 +142,7 @@ def _explained(
         bar = st.progress(0.0, "Looking for what speaks for it …")
 
         def report(phase: str, done: int, total: int) -> None:
-            bar.progress(min(1.0, done / max(total, 1)), f"{phase}: {done} of {total}")
+            bar.progress(min(1.0, done / max(total, 1)), f"{phase_text(phase)}: {done} of {total}")
 
         made = explainer.explain(verdict.wave, genre, method, piece, report)
         bar.empty()

@@ -20,6 +20,7 @@ from genrecore.jobs import alerts
 from genrecore.jobs.alerts import Alert
 from genrecore.reporting.plots import RunStyle
 from genrecore.store import run as runs
+from genrecore.store.progress import phase_text
 from genrecore.store.run import Run
 from genrecore.ui.parts import run_rows
 
@@ -242,7 +243,7 @@ def progress(status: dict[str, Any], state: str) -> Progress:
         return Progress(1.0, "Finished")
     done, total = int(status.get("done") or 0), int(status.get("total") or 0)
     share = min(1.0, done / total) if total else 0.0
-    phase = str(status.get("phase") or "")
+    phase = phase_text(str(status.get("phase") or ""))
     phase = phase[:1].upper() + phase[1:]
     words = f"{phase}: {done:,} of {total:,}" if total and phase else phase or "Waiting to start"
     return Progress(share, words)
