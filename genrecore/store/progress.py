@@ -31,7 +31,7 @@ class Phase(StrEnum):
 
     text: str
 
-    def __new__(cls, code: str, text: str) -> Self:
+    def __new__(cls, code: str, text: str = "") -> Self:
         """A member with its code as value."""
         member = str.__new__(cls, code)
         member._value_ = code
