@@ -1,4 +1,5 @@
 """Classify: upload or record clips, hear them, see what runs make of them, when and why."""
+# menu: Work, 120, :material/graphic_eq:
 
 import streamlit as st
 

@@ -1,4 +1,5 @@
 """Compare: runs or systems over one another, on the same test clips."""
+# menu: Results, 30, :material/balance:
 
 import streamlit as st
 

@@ -1,4 +1,5 @@
 """Datasets: what a dataset holds, how a split deals it out, its faults, its sound."""
+# menu: Work, 50, :material/library_music:
 
 from genrecore import ui
 from genrecore.ui.datasets import storage

@@ -1,4 +1,5 @@
 """Errors: which clips a run takes for what, to hear, to see and to judge."""
+# menu: Results, 40, :material/hearing_disabled:
 
 import streamlit as st
 

@@ -1,4 +1,5 @@
 """Leaks: what a split that shares artists adds to an accuracy, measured."""
+# menu: Work, 80, :material/water_drop:
 
 import streamlit as st
 

@@ -1,4 +1,5 @@
 """Models: what each model is, what it costs, and how much of the sound it sees."""
+# menu: Work, 70, :material/account_tree:
 
 import streamlit as st
 

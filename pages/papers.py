@@ -1,4 +1,5 @@
 """Papers: what five studies print, and what our runs say beside it."""
+# menu: Work, 110, :material/menu_book:
 
 import streamlit as st
 

@@ -1,4 +1,5 @@
 """Plans: many runs as one form; how far each plan is, and which of its runs did best."""
+# menu: Work, 100, :material/grid_view:
 
 import streamlit as st
 

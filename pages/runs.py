@@ -1,4 +1,5 @@
 """Runs: every run with its state, the queue, and one of them in detail, live while it works."""
+# menu: Results, 20, :material/monitoring:
 
 import streamlit as st
 
@@ -6,7 +7,7 @@ from genrecore import ui
 from genrecore.ui.parts import readers, run_rows
 
 ui.page("Runs", "Every run and how it goes; closing this page stops nothing.")
-ui.show_said()
+ui.show_announced()
 
 found = run_rows.rows()
 for problem in readers.unreadable():

@@ -1,4 +1,5 @@
 """Sound: what a network is given of a clip, seen and heard, and what augmentation makes of it."""
+# menu: Work, 60, :material/hearing:
 
 import streamlit as st
 

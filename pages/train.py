@@ -1,4 +1,5 @@
 """Train: dataset, model and settings become a run that goes on without this page."""
+# menu: Work, 90, :material/model_training:
 
 import streamlit as st
 

@@ -12,6 +12,7 @@ from genrecore.ui.parts.frame import (
     plain,
     section,
     sentences,
+    show_announced,
     upload_types,
 )
 from genrecore.ui.parts.live import is_live, leak_badge, live, running_now
@@ -22,7 +23,6 @@ from genrecore.ui.parts.results import (
     run_facts,
     run_result,
 )
-from genrecore.ui.parts.run_controls import show_said
 from genrecore.ui.runs.alerts import webhook
 from genrecore.ui.runs.detail import run_detail
 from genrecore.ui.runs.queue import run_queue
@@ -59,7 +59,7 @@ __all__ = [
     "running_now",
     "section",
     "sentences",
-    "show_said",
+    "show_announced",
     "table_tick_s",
     "upload_types",
     "webhook",

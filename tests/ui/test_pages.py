@@ -29,8 +29,7 @@ from genrecore.ui.parts.frame import plain
 
 pytestmark = pytest.mark.xdist_group("pages")  # one worker trains the runs that all tests look at
 
-PAGES = ("overview", "runs", "compare", "datasets", "sound", "models", "leaks", "train",
-         "plans", "papers", "classify")  # fmt: skip
+PAGES = sorted(path.stem for path in (ROOT / "pages").glob("*.py"))
 
 
 @pytest.fixture(scope="module")

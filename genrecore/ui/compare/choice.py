@@ -14,10 +14,17 @@ from genrecore.reporting.plots import RunStyle
 from genrecore.store.run import Run
 from genrecore.ui.compare import readers as compare_readers
 from genrecore.ui.parts import readers
-from genrecore.ui.parts.choices import choose, choose_many, choose_one, chosen, chosen_many, hold
+from genrecore.ui.parts.choices import (
+    choose,
+    choose_flag,
+    choose_many,
+    choose_one,
+    chosen,
+    chosen_many,
+    hold,
+)
 from genrecore.ui.parts.frame import plain
 from genrecore.ui.parts.results import leaderboard_table
-from genrecore.ui.parts.run_controls import choose_flag
 
 MOST = 20
 """More than so many stay legible in no figure."""

@@ -15,10 +15,9 @@ from genrecore.reporting.plots.contrasts import number
 from genrecore.ui.compare import readers as compare_readers
 from genrecore.ui.compare.choice import RUNS, SYSTEMS, Chosen, choose_band, choose_two
 from genrecore.ui.parts import readers
-from genrecore.ui.parts.choices import choose_one
+from genrecore.ui.parts.choices import choose_flag, choose_one
 from genrecore.ui.parts.frame import chart, in_percent, link_to, pair, plain, section, share_column
 from genrecore.ui.parts.results import pair_numbers
-from genrecore.ui.parts.run_controls import choose_flag
 
 VIEWS = {
     "verdicts": "Verdicts",

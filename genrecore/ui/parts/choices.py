@@ -8,12 +8,14 @@ state may then still be there, but the browser shows it as new.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import streamlit as st
 
+T = TypeVar("T")
 # A browser that is told a new address while it asks for the next run may ask with the old one;
 # within this time the old one counts as that, later as a person who went back.
 _LATE_S = 3.0
@@ -100,6 +102,44 @@ def hold(key: str, wanted: Any) -> None:
         st.session_state[key] = wanted
 
 
+def bound(
+    widget: Callable[..., Any],
+    *args: Any,
+    name: str,
+    default: T,
+    parse: Callable[[str], T],
+    to_text: Callable[[T], str] = str,
+    key: str = "",
+    **settings: Any,
+) -> T:
+    """Draws a widget whose value lives in the URL, and returns that value.
+
+    Args:
+        widget: Such as `st.slider`.
+        *args: What it takes before its settings, its label first.
+        name: In the URL.
+        default: Its value where the URL says nothing, or nothing that fits.
+        parse: From the text in the URL to the value; a ValueError says that the text does not fit.
+        to_text: From the value to that text; the default is never written.
+        key: Of the widget; by default made of the name.
+        **settings: What else the widget takes.
+    """
+    key = key or f"choice_{name}"
+    text = chosen(name)
+    value = default
+    if text:
+        with suppress(ValueError):
+            value = parse(text)
+    hold(key, value)
+
+    def write() -> None:
+        picked = st.session_state.get(key)
+        choose(name, "" if picked is None or picked == default else to_text(picked))
+
+    picked = widget(*args, key=key, on_change=write, **settings)
+    return value if picked is None else picked
+
+
 def choose_one(
     label: str,
     options: Sequence[str],
@@ -117,36 +157,18 @@ def choose_one(
     first = default if default in options else options[0]
     if radio and len(options) == 1:  # nothing to choose
         return first
-    wanted = chosen(name) if chosen(name) in options else first
-    key = f"choice_{name}"
-    hold(key, wanted)
-
-    def write() -> None:
-        value = st.session_state.get(key) or first
-        choose(name, "" if value == first else value)
-
-    if radio:
-        picked = st.segmented_control(
-            label,
-            options,
-            format_func=words,
-            key=key,
-            on_change=write,
-            help=help,
-            required=True,
-            label_visibility="collapsed" if hide_label else "visible",
-        )
-    else:
-        picked = st.selectbox(
-            label,
-            options,
-            format_func=words,
-            key=key,
-            on_change=write,
-            help=help,
-            label_visibility="collapsed" if hide_label else "visible",
-        )
-    return picked if picked is not None and picked in options else first
+    return bound(
+        st.segmented_control if radio else st.selectbox,
+        label,
+        options,
+        name=name,
+        default=first,
+        parse=lambda text: options[list(options).index(text)],
+        format_func=words,
+        help=help,
+        label_visibility="collapsed" if hide_label else "visible",
+        **({"required": True} if radio else {}),
+    )
 
 
 def choose_many(
@@ -158,25 +180,75 @@ def choose_many(
     placeholder: str | None = None,
 ) -> list[str]:
     """A multiple choice bound to the URL, in the order of picking."""
-    wanted = [value for value in chosen_many(name) if value in options]
-    if not chosen(name):
-        wanted = [value for value in default if value in options]
-    key = f"choice_{name}"
-    hold(key, wanted)
 
-    def write() -> None:
+    def known(values: Iterable[str]) -> list[str]:
+        return [value for value in values if value in options]
+
+    return bound(
+        st.multiselect,
+        label,
+        options,
+        name=name,
+        default=known(default),
+        parse=lambda text: known(text.split(",")),
         # A lone comma says "none", which is not the same as saying nothing.
-        choose(name, ",".join(st.session_state.get(key) or []) or ",")
+        to_text=lambda values: ",".join(values) or ",",
+        format_func=words,
+        placeholder=placeholder,
+    )
 
-    return list(
-        st.multiselect(
-            label,
-            options,
-            format_func=words,
-            key=key,
-            on_change=write,
-            placeholder=placeholder,
-        )
+
+def choose_text(label: str, name: str, placeholder: str = "", icon: str | None = None) -> str:
+    """A line of text bound to the URL; its label is for screen readers."""
+    return bound(
+        st.text_input,
+        label,
+        name=name,
+        default="",
+        parse=str,
+        to_text=str.strip,
+        placeholder=placeholder,
+        icon=icon,
+        label_visibility="collapsed",
+    ).strip()
+
+
+def choose_flag(label: str, name: str, help: str | None = None) -> bool:
+    """A switch bound to the URL, off unless it says otherwise."""
+    return bound(
+        st.toggle,
+        label,
+        name=name,
+        default=False,
+        parse=lambda text: text == "on",
+        to_text=lambda value: "on" if value else "",
+        help=help,
+    )
+
+
+def choose_number(
+    label: str,
+    name: str,
+    low: float,
+    high: float,
+    step: float,
+    default: float = 0.0,
+    help: str | None = None,
+    **settings: Any,
+) -> float:
+    """A slider bound to the URL."""
+    return bound(
+        st.slider,
+        label,
+        low,
+        high,
+        name=name,
+        default=default,
+        parse=lambda text: min(high, max(low, float(text))),
+        to_text=lambda value: f"{value:g}",
+        step=step,
+        help=help,
+        **settings,
     )
 
 

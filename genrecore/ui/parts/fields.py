@@ -1,4 +1,4 @@
-"""Fields of configurations and of options as widgets that live in the URL. Imports no torch.
+"""Fields of configurations and of options as widgets that live in the URL.
 
 A field is named in the address as on the command line (`training.epochs`, `demo.n_clips`), on every
 page, so that a link carries what was chosen from one page to another.
@@ -10,14 +10,16 @@ import json
 import math
 import types
 from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import suppress
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 
 import streamlit as st
-from pydantic import TypeAdapter, ValidationError
+from pydantic import TypeAdapter
 from pydantic.fields import FieldInfo
 
 from genrecore.config.registry import Registry
-from genrecore.ui.parts.choices import choose, chosen, hold
+from genrecore.ui.parts.choices import bound, chosen
+from genrecore.words import thousands
 
 T = TypeVar("T")
 # Attributes of the limits that pydantic keeps. An open one (gt, lt) counts as closed here; the
@@ -28,7 +30,7 @@ _LOW, _HIGH = ("ge", "gt"), ("le", "lt")
 def readable(value: Any) -> str:
     """A choice as a person reads it."""
     if isinstance(value, int) and not isinstance(value, bool):
-        return f"{value:,}".replace(",", " ")
+        return thousands(value)
     return str(value).replace("_", " ")
 
 
@@ -60,13 +62,16 @@ def options(
     return values
 
 
-def said(registry: Registry[Any], name: str) -> dict[str, Any]:
+def chosen_options(registry: Registry[Any], name: str) -> dict[str, Any]:
     """The options of a registered thing as the URL says them, without drawing a field."""
-    infos = registry[name].options.model_fields
-    return {
-        key: _of_url(f"{name}.{key}", info, None if info.is_required() else info.get_default())
-        for key, info in infos.items()
-    }
+    values = {}
+    for key, info in registry[name].options.model_fields.items():
+        values[key] = None if info.is_required() else info.get_default()
+        text = chosen(f"{name}.{key}")
+        if text:
+            with suppress(ValueError):
+                values[key] = _parse(text, info)
+    return values
 
 
 def grid(items: Mapping[str, T]) -> Iterator[tuple[str, T]]:
@@ -89,55 +94,57 @@ def field(name: str, info: FieldInfo, default: Any, words: Callable[[Any], str] 
         default: Counts where the URL says nothing, or something that does not fit.
         words: How the choices of a select box read.
     """
-    wanted = _of_url(name, info, default)
-    key = f"field_{name}"
     kind = _without_none(info.annotation)
-    as_text = get_origin(kind) is not Literal and (
-        kind not in (bool, int, float) or (kind is not bool and default is None)
-    )
-    shown = ("" if wanted is None else str(wanted)) if as_text else wanted
-    hold(key, shown)
-
-    def write() -> None:
-        value = st.session_state.get(key)
-        choose(name, "" if value is None or value == default else str(value))
-
     label = info.title or name.rpartition(".")[2].replace("_", " ").capitalize()
-    common: dict[str, Any] = {"key": key, "on_change": write, "help": info.description}
-    if as_text:
-        text = st.text_input(label, **common).strip()
-        return text or (None if default is None and kind is not str else "")
-    if get_origin(kind) is Literal:
-        value = st.selectbox(label, list(get_args(kind)), format_func=words, **common)
-    elif kind is bool:
-        value = st.toggle(label, **common)
-    else:
-        value = st.number_input(
+    common: dict[str, Any] = {"name": name, "key": f"field_{name}", "help": info.description}
+    is_choice = get_origin(kind) is Literal
+    if not is_choice and (kind not in (bool, int, float) or (kind is not bool and default is None)):
+        shown = "" if default is None else str(default)
+        text = bound(
+            st.text_input,
             label,
-            min_value=_limit(info, _LOW, kind),
-            max_value=_limit(info, _HIGH, kind),
-            step=1 if kind is int else _step(float(default)),
-            format="%d" if kind is int else "%g",
+            default=shown,
+            parse=lambda text: str(_parse(text, info)),
             **common,
-        )
-    return wanted if value is None else value
+        ).strip()
+        return text or (None if default is None and kind is not str else "")
+    common |= {"default": default, "parse": lambda text: _parse(text, info)}
+    if is_choice:
+        return bound(st.selectbox, label, list(get_args(kind)), format_func=words, **common)
+    if kind is bool:
+        return bound(st.toggle, label, **common)
+    return bound(
+        st.number_input,
+        label,
+        min_value=_limit(info, _LOW, kind),
+        max_value=_limit(info, _HIGH, kind),
+        step=1 if kind is int else _step(float(default)),
+        format="%d" if kind is int else "%g",
+        **common,
+    )
 
 
-def _of_url(name: str, info: FieldInfo, default: Any) -> Any:
-    text = chosen(name)
+def _parse(text: str, info: FieldInfo) -> Any:
+    """The value that a text stands for.
+
+    Raises:
+        ValueError: It does not suit the field.
+    """
     kind = _without_none(info.annotation)
-    if not text or kind is str:
-        return text or default
-    try:
-        if get_origin(kind) is Literal:
-            return next(one for one in get_args(kind) if str(one) == text)
-        adapter: TypeAdapter[Any] = TypeAdapter(kind)
-        value = adapter.validate_python(json.loads(text.lower()) if kind is bool else text)
-    except (ValidationError, ValueError, StopIteration):
-        return default
+    if kind is str:
+        return text
+    if get_origin(kind) is Literal:
+        values = {str(value): value for value in get_args(kind)}
+        if text not in values:
+            raise ValueError(text)
+        return values[text]
+    adapter: TypeAdapter[Any] = TypeAdapter(kind)
+    # pydantic's errors are ValueErrors
+    value = adapter.validate_python(json.loads(text.lower()) if kind is bool else text)
     low, high = _limit(info, _LOW, kind), _limit(info, _HIGH, kind)
-    inside = (low is None or value >= low) and (high is None or value <= high)
-    return value if inside else default
+    if (low is not None and value < low) or (high is not None and value > high):
+        raise ValueError(text)
+    return value
 
 
 def _without_none(kind: Any) -> Any:
@@ -148,8 +155,10 @@ def _without_none(kind: Any) -> Any:
 
 
 def _limit(info: FieldInfo, names: tuple[str, ...], kind: Any) -> Any:
-    found = [getattr(limit, one) for limit in info.metadata for one in names if hasattr(limit, one)]
-    return kind(found[0]) if found else None
+    limits = [
+        getattr(item, name) for item in info.metadata for name in names if hasattr(item, name)
+    ]
+    return kind(limits[0]) if limits else None
 
 
 def _step(value: float) -> float:

@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
@@ -20,25 +19,11 @@ from genrecore.store import run as runs
 from genrecore.training import hardware
 from genrecore.ui.parts import sockets
 from genrecore.ui.parts.choices import new_run
+from genrecore.ui.parts.tables import in_percent, share_column
 
-_PAGES = {
-    "Results": [
-        ("overview", "Overview", ":material/leaderboard:"),
-        ("runs", "Runs", ":material/monitoring:"),
-        ("compare", "Compare", ":material/balance:"),
-        ("errors", "Errors", ":material/hearing_disabled:"),
-    ],
-    "Work": [
-        ("datasets", "Datasets", ":material/library_music:"),
-        ("sound", "Sound", ":material/hearing:"),
-        ("models", "Models", ":material/account_tree:"),
-        ("leaks", "Leaks", ":material/water_drop:"),
-        ("train", "Train", ":material/model_training:"),
-        ("plans", "Plans", ":material/grid_view:"),
-        ("papers", "Papers", ":material/menu_book:"),
-        ("classify", "Classify", ":material/graphic_eq:"),
-    ],
-}
+_PAGES = Path(__file__).parents[3] / "pages"
+# A page says in its first lines where it stands in the menu: group, order, icon.
+_IN_MENU = re.compile(r"^# menu: (?P<group>[^,]+), (?P<order>\d+), (?P<icon>\S+)$", re.MULTILINE)
 _LOOK_EVERY_S = 20.0
 # Streamlit's own colour of labels in charts is too faint on white to be read easily.
 _INK = {"light": "#454a5c", "dark": "#d3d7e5"}
@@ -70,15 +55,22 @@ def navigation() -> st.Page:
         layout="wide",
     )
     st.logo(_LOGO, size="large", icon_image=_ICON)
-    return st.navigation(
-        {
-            title: [
-                st.Page(f"pages/{name}.py", title=words, icon=icon, default=name == "overview")
-                for name, words, icon in pages
-            ]
-            for title, pages in _PAGES.items()
-        }
-    )
+    return st.navigation(menu())
+
+
+def menu() -> dict[str, list[st.Page]]:
+    """The pages in `pages/` by group, as each page says in its first lines; others come last."""
+    found: list[tuple[int, str, st.Page]] = []
+    for path in sorted(_PAGES.glob("*.py")):
+        line = _IN_MENU.search(path.read_text(encoding="utf-8"))
+        group, order, icon = line.groups() if line else ("More", "1000", None)
+        title = path.stem.replace("_", " ").capitalize()
+        drawn = st.Page(path, title=title, icon=icon, default=path.stem == "overview")
+        found.append((int(order), group, drawn))
+    groups: dict[str, list[st.Page]] = {}
+    for _, group, drawn in sorted(found, key=lambda item: item[0]):
+        groups.setdefault(group, []).append(drawn)
+    return groups
 
 
 def page(title: str, lead: str) -> None:
@@ -190,16 +182,6 @@ def in_ink(drawn: Chart, colour: str) -> None:
         axis.title.font.color = colour
 
 
-def in_percent(table: pd.DataFrame, shares: Iterable[str]) -> pd.DataFrame:
-    """The table with its shares (0 … 1) times 100, as `share_column` shows them."""
-    return table.assign(**{name: 100 * table[name].astype(float) for name in shares})
-
-
-def share_column(title: str | None = None) -> Any:
-    """A column of percentages with one decimal."""
-    return st.column_config.NumberColumn(title, format="%.1f %%")
-
-
 def link_to(
     name: str, words: str, icon: str | None = None, query: Mapping[str, str] | None = None
 ) -> None:
@@ -224,3 +206,22 @@ def sentences() -> Iterator[None]:
         yield
     except GenrecoreError as error:
         st.error(plain(error), icon=":material/error:")
+
+
+def act(deed: Callable[[], str]) -> None:
+    """Does something, draws the page anew and shows the deed's sentence as a toast; an error is
+    shown in its place."""
+    with sentences():
+        announce(deed())
+        st.rerun()
+
+
+def announce(sentence: str, icon: str = ":material/check_circle:") -> None:
+    """Has a sentence shown as a toast when the page is drawn next."""
+    st.session_state.setdefault("_announced", []).append((sentence, icon))
+
+
+def show_announced() -> None:
+    """Shows the toasts that were announced since the page was drawn."""
+    for sentence, icon in st.session_state.pop("_announced", []):
+        st.toast(plain(sentence), icon=icon)

@@ -14,9 +14,8 @@ from genrecore.store import run as runs
 from genrecore.store.run import Run
 from genrecore.store.status import stop_request
 from genrecore.ui.parts.choices import choose
-from genrecore.ui.parts.frame import plain, sentences
+from genrecore.ui.parts.frame import act, announce, plain, sentences
 from genrecore.ui.parts.live import STATES, again, sentence
-from genrecore.ui.parts.run_controls import act, say
 from genrecore.ui.runs.queue import queue_buttons
 from genrecore.ui.runs.table import ENDED, deleted_just_now
 
@@ -54,7 +53,7 @@ def run_actions(run: Run) -> None:
                 said = jobs.delete(run)
                 deleted_just_now([run_id])
                 choose("run", "")
-                say(said, ":material/delete:")
+                announce(said, ":material/delete:")
                 st.rerun()
 
 
@@ -120,7 +119,7 @@ def queue_changed(run: Run, changes: dict[str, Any]) -> None:
 
 def _open(new: Run, words: str) -> None:
     choose("run", new.run_id)
-    say(f"{new.title} {words}.")
+    announce(f"{new.title} {words}.")
     st.rerun()
 
 

@@ -12,8 +12,7 @@ from genrecore.jobs.alerts import Alert
 from genrecore.store import run as runs
 from genrecore.store.run import Run
 from genrecore.ui.parts import readers
-from genrecore.ui.parts.frame import plain
-from genrecore.ui.parts.run_controls import act
+from genrecore.ui.parts.frame import act, plain
 from genrecore.ui.parts.run_rows import Row
 
 _TOLD = "_told"

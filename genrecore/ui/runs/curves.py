@@ -16,9 +16,8 @@ from genrecore.reporting.plots import Chart
 from genrecore.store import run as runs
 from genrecore.store.run import Run
 from genrecore.ui.parts import readers
-from genrecore.ui.parts.choices import choose, chosen, hold
+from genrecore.ui.parts.choices import choose, choose_flag, choose_number, chosen, hold
 from genrecore.ui.parts.frame import in_ink, in_percent, ink, pair, share_column
-from genrecore.ui.parts.run_controls import choose_flag, choose_share
 
 _LEAST_ZOOM = 3  # epochs from which on a part of them can be shown
 Seen = TypeVar("Seen")
@@ -100,9 +99,10 @@ def paced(run: Run, name: str, now: Seen) -> Seen:
 def _controls(n: int, most: int) -> tuple[float, bool, tuple[int, int] | None]:
     with st.container(horizontal=True, vertical_alignment="center", gap="large", key="run_scale"):
         with st.container(width=230):
-            smoothing = choose_share(
+            smoothing = choose_number(
                 "Smoothing",
                 "smooth",
+                0.0,
                 0.95,
                 0.05,
                 help="An exponential moving average: so much of each point is what came before. "

@@ -12,8 +12,8 @@ import streamlit as st
 from genrecore.store import run as runs
 from genrecore.store.run import Run
 from genrecore.store.status import LOG
+from genrecore.ui.parts.choices import choose_text
 from genrecore.ui.parts.frame import plain
-from genrecore.ui.parts.run_controls import choose_text
 
 _TAIL = 24_000  # bytes shown of the end
 _BLOCK = 2**20

@@ -10,8 +10,7 @@ from genrecore.jobs import actions as jobs
 from genrecore.store import run as runs
 from genrecore.store.run import Run
 from genrecore.ui.parts import readers, run_rows
-from genrecore.ui.parts.frame import plain, section
-from genrecore.ui.parts.run_controls import act
+from genrecore.ui.parts.frame import act, plain, section
 from genrecore.ui.parts.run_rows import Row
 
 _SHOWN = 8  # rows with buttons; the others wait in the table

@@ -10,10 +10,16 @@ from genrecore.errors import GenrecoreError
 from genrecore.jobs import actions as jobs
 from genrecore.store.run import Run
 from genrecore.ui.parts import readers, run_rows
-from genrecore.ui.parts.choices import choose, choose_many, choose_one, chosen, chosen_many
-from genrecore.ui.parts.frame import in_percent, plain, share_column
+from genrecore.ui.parts.choices import (
+    choose,
+    choose_many,
+    choose_one,
+    choose_text,
+    chosen,
+    chosen_many,
+)
+from genrecore.ui.parts.frame import act, in_percent, plain, share_column
 from genrecore.ui.parts.live import STATES, state_word
-from genrecore.ui.parts.run_controls import act, choose_text
 from genrecore.ui.parts.run_rows import Row
 from genrecore.ui.runs.alerts import toasts
 

@@ -263,7 +263,7 @@ def _changed_since(study: str) -> bool:
         key: wanted.get(prefix + key, info.get_default())
         for key, info in FEATURES[name].options.model_fields.items()
     }
-    now = fields.said(FEATURES, name)
+    now = fields.chosen_options(FEATURES, name)
     return any(str(given[key]) != str(value) for key, value in now.items()) or any(
         chosen(key) != value for key, value in wanted.items() if not key.startswith(prefix)
     )

@@ -29,7 +29,7 @@ def view(excerpt: Excerpt) -> None:
         "The log-mel spectrogram turned back into sound by Griffin and Lim's method: the phases "
         "are guessed, because the network does not get them either.",
     )
-    n_mels = str(fields.said(FEATURES, "log_mel")["n_mels"])
+    n_mels = str(fields.chosen_options(FEATURES, "log_mel")["n_mels"])
     offered = sorted({*_N_MELS, n_mels}, key=int)
     choose_one("Mel bands", offered, "log_mel.n_mels", default="128", radio=True)
     with st.expander("More parameters", icon=":material/tune:"):
@@ -80,7 +80,7 @@ def log_mel_options() -> LogMelOptions:
     Raises:
         UsageError: They do not fit together.
     """
-    values: dict[str, Any] = fields.said(FEATURES, "log_mel")
+    values: dict[str, Any] = fields.chosen_options(FEATURES, "log_mel")
     options: LogMelOptions = FEATURES["log_mel"].read_options(values, "feature")
     return options
 

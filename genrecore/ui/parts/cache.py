@@ -1,0 +1,117 @@
+"""Readers whose results are kept until the files that they read change."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, ParamSpec, Protocol, TypeVar, runtime_checkable
+
+import streamlit as st
+
+from genrecore.store.run import Run
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+@runtime_checkable
+class Keyed(Protocol):
+    """A choice or a table that a text stands for."""
+
+    @property
+    def key(self) -> str:
+        """Two objects with the same key are taken for the same."""
+
+
+def cached_by_files(
+    paths_of: Callable[..., Iterable[Path]],
+    *,
+    spinner: str | bool = False,
+    max_entries: int = 64,
+    shared: bool = False,
+) -> Callable[[Callable[P, T]], Callable[P, T]]:
+    """A decorator: the function is called again only for other arguments or changed files.
+
+    Arguments are runs (known by their folder; the function gets a fresh snapshot), objects with a
+    `key`, what can be hashed, and lists, tuples and dictionaries of these.
+
+    Args:
+        paths_of: Gives the files that the function reads, from the same arguments.
+        spinner: Text shown while the function works.
+        max_entries: Results kept for all visitors together.
+        shared: All visitors get the same object, which nobody may change; otherwise each call gets
+            a copy, which takes time where the result is large.
+    """
+    cache: Any = st.cache_resource if shared else st.cache_data
+
+    def decorate(function: Callable[P, T]) -> Callable[P, T]:
+        def compute(key: str, _args: Any, _named: Any) -> T:
+            return function(*map(_fresh, _args), **{k: _fresh(v) for k, v in _named.items()})
+
+        # Streamlit tells its caches apart by these names.
+        compute.__module__, compute.__qualname__ = function.__module__, function.__qualname__
+        cached = cache(show_spinner=spinner, max_entries=max_entries)(compute)
+
+        @functools.wraps(function)
+        def reader(*args: P.args, **named: P.kwargs) -> T:
+            changes = tuple(changed(path) for path in paths_of(*args, **named))
+            key = repr((_key(args), _key(named), changes))
+            result: T = cached(key, args, named)
+            return result
+
+        return reader
+
+    return decorate
+
+
+def in_runs(*names: str) -> Callable[..., Iterator[Path]]:
+    """For `cached_by_files`: these files in the folder of every run among the arguments."""
+
+    def paths(*args: Any, **named: Any) -> Iterator[Path]:
+        return (run.folder / name for run in _runs([args, named]) for name in names)
+
+    return paths
+
+
+def changed(path: Path) -> tuple[int, int]:
+    """(time of change in ns, size) of a file; zeros where there is none."""
+    try:
+        stat = path.stat()
+    except OSError:
+        return 0, 0
+    return stat.st_mtime_ns, stat.st_size
+
+
+def _runs(value: Any) -> Iterator[Run]:
+    if isinstance(value, Run):
+        yield value
+    elif isinstance(value, Mapping):
+        yield from _runs(list(value.values()))
+    elif isinstance(value, (list, tuple)):
+        for item in value:
+            yield from _runs(item)
+
+
+def _key(value: Any) -> Any:
+    if isinstance(value, Run):
+        return str(value.folder)
+    if isinstance(value, Keyed):
+        return value.key
+    if isinstance(value, Mapping):
+        return tuple((key, _key(item)) for key, item in value.items())
+    if isinstance(value, (list, tuple)):
+        return tuple(_key(item) for item in value)
+    hash(value)  # what can change has no place in a key
+    return value
+
+
+def _fresh(value: Any) -> Any:
+    """The argument with runs read anew: a snapshot may be older than the files on disk."""
+    if isinstance(value, Run):
+        return Run(value.folder)
+    if isinstance(value, Mapping):
+        return {key: _fresh(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_fresh(item) for item in value]
+    return value

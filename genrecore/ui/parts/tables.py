@@ -1,0 +1,172 @@
+"""Tables of results: one catalogue says how each column is called and written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import pandas as pd
+import streamlit as st
+
+from genrecore.ui.parts.choices import choose
+
+Kind = Literal["text", "share", "score", "p", "count", "duration", "moment", "link", "flag"]
+
+
+@dataclass(frozen=True)
+class Column:
+    """How a column is shown.
+
+    Attributes:
+        title: Its head.
+        kind: What it holds: a share is 0 … 1 and shown in per cent, a duration is in seconds.
+        help: What the head explains.
+        width: In pixels, or a size's name.
+        format: In place of the kind's own format of numbers or times.
+    """
+
+    title: str
+    kind: Kind = "text"
+    help: str | None = None
+    width: Any = None
+    format: str | None = None
+
+
+COLUMNS: Mapping[str, Column] = {
+    "title": Column("Run"),
+    "run": Column("Run", "link"),
+    "state": Column("State", width=104),
+    "badge": Column("Warning", width=230),
+    "model": Column("Model"),
+    "dataset": Column("Dataset"),
+    "split": Column("Split"),
+    "fold": Column("Fold"),
+    "accuracy": Column("Accuracy", "share"),
+    "interval": Column("95 % interval"),
+    "macro_f1": Column("Macro F1", "score"),
+    "n_clips": Column("Test clips", "count"),
+    "n_parameters": Column("Parameters", "count", format="compact"),
+    "epochs": Column("Epoch", width=96),
+    "best": Column("Best", "share", "Best accuracy on the validation clips so far."),
+    "best_epoch": Column("Best epoch", "count"),
+    "left_s": Column("Time left", "duration", width=96),
+    "created": Column("Queued", "moment"),
+    "took": Column("Training time"),
+    "note": Column("Note"),
+    "reason": Column("Reason"),
+    # Two systems on the same clips.
+    "title_a": Column("A"),
+    "title_b": Column("B"),
+    "both": Column("Both right", "count"),
+    "neither": Column("Both wrong", "count"),
+    "only_a": Column("Only A right", "count"),
+    "only_b": Column("Only B right", "count"),
+    "difference": Column("A − B", "share"),
+    "low": Column("from", "share"),
+    "high": Column("to", "share"),
+    "p": Column("p", "p"),
+    "p_exact": Column("p, exact test", "p"),
+    "p_holm": Column("p, corrected for all pairs", "p"),
+    "verdict": Column("Verdict"),
+    "resolved": Column("Resolves", "share"),
+}
+_NUMBERS: Mapping[str, str] = {"share": "%.1f %%", "score": "%.3f", "p": "%.4f", "count": "%,d"}
+_TALLEST = 460  # pixels; longer tables scroll
+_ROW, _HEAD = 35, 38
+
+
+def show_table(
+    rows: pd.DataFrame,
+    columns: Sequence[str] = (),
+    special: Mapping[str, Column | str] | None = None,
+    tallest: int = _TALLEST,
+    **settings: Any,
+) -> None:
+    """Shows a table with the catalogue's titles and formats.
+
+    Args:
+        rows: A column that the catalogue lacks is shown as it is, under its own name.
+        columns: Those to show, in this order; by default all. The others stay in the data.
+        special: Columns, or only titles, that count before the catalogue's.
+        tallest: In pixels; a longer table scrolls.
+        **settings: What else `st.dataframe` takes.
+    """
+    special = special or {}
+    known = {}
+    for name in map(str, rows.columns):
+        column = special.get(name, COLUMNS.get(name, name))
+        known[name] = Column(column) if isinstance(column, str) else column
+    shares = [name for name, column in known.items() if column.kind == "share"]
+    st.dataframe(
+        in_percent(rows, shares),
+        hide_index=True,
+        placeholder="–",
+        height=min(_HEAD + _ROW * max(1, len(rows)), tallest),
+        column_order=list(columns) or None,
+        column_config={name: _config(column) for name, column in known.items()},
+        **settings,
+    )
+
+
+def table_to_open(
+    rows: pd.DataFrame,
+    ids: Sequence[str],
+    picked: str,
+    name: str,
+    columns: Sequence[str] = (),
+    special: Mapping[str, Column | str] | None = None,
+) -> None:
+    """A table in which a click on a row opens what it stands for, by the URL.
+
+    Args:
+        rows: As for `show_table`.
+        ids: What each row stands for.
+        picked: The one that is open.
+        name: In the URL.
+        columns: As for `show_table`.
+        special: As for `show_table`.
+    """
+    key = f"rows_{name}_{len(ids)}_{picked}"  # another table needs another widget
+
+    def pick() -> None:
+        selected = st.session_state[key]["selection"]["rows"]
+        if selected:
+            choose(name, ids[selected[0]])
+
+    opened = [ids.index(picked)] if picked in ids else []
+    show_table(
+        rows,
+        columns,
+        special,
+        key=key,
+        on_select=pick,
+        selection_mode="single-row",
+        selection_default={"selection": {"rows": opened}},
+    )
+
+
+def in_percent(table: pd.DataFrame, shares: Iterable[str]) -> pd.DataFrame:
+    """The table with its shares (0 … 1) times 100, as `share_column` shows them."""
+    return table.assign(**{name: 100 * table[name].astype(float) for name in shares})
+
+
+def share_column(title: str | None = None) -> Any:
+    """A column of percentages with one decimal."""
+    return st.column_config.NumberColumn(title, format=_NUMBERS["share"])
+
+
+def _config(column: Column) -> Any:
+    about: dict[str, Any] = {"label": column.title, "help": column.help, "width": column.width}
+    kinds = st.column_config
+    if column.kind in _NUMBERS:
+        return kinds.NumberColumn(**about, format=column.format or _NUMBERS[column.kind])
+    if column.kind == "duration":
+        return kinds.NumberColumn(**about, format="duration")
+    if column.kind == "moment":
+        return kinds.DatetimeColumn(**about, format=column.format or "D MMM, HH:mm")
+    if column.kind == "link":
+        return kinds.LinkColumn(**about, display_text="Open")
+    if column.kind == "flag":
+        return kinds.CheckboxColumn(**about)
+    return kinds.TextColumn(**about)
