@@ -157,8 +157,10 @@ def choose_one(
     first = default if default in options else options[0]
     if radio and len(options) == 1:  # nothing to choose
         return first
+    widget: Any = st.segmented_control if radio else st.selectbox
+    only: dict[str, Any] = {"required": True} if radio else {}
     return bound(
-        st.segmented_control if radio else st.selectbox,
+        widget,
         label,
         options,
         name=name,
@@ -167,7 +169,7 @@ def choose_one(
         format_func=words,
         help=help,
         label_visibility="collapsed" if hide_label else "visible",
-        **({"required": True} if radio else {}),
+        **only,
     )
 
 
