@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from genrecore.config.run import Part
+from genrecore.evaluation import metrics
 
 
 def with_flags(
@@ -77,6 +78,8 @@ def _parameter(flag: str, dotted: str, info: FieldInfo, as_text: bool) -> inspec
         default, kind = info.default.name, str
     elif kind == tuple[Part, ...]:
         default, kind = "none", str
+    elif metrics.choices(info):
+        default, kind = info.default, Literal[metrics.choices(info)]
     elif get_origin(kind) is Literal:
         default = info.default
         kind = Literal[tuple(str(choice) for choice in get_args(kind))]

@@ -10,6 +10,7 @@ import typer
 from genrecore.cli.app import app
 from genrecore.cli.output import JSON, duration, out, print_json, print_table, reporting, share
 from genrecore.cli.reports import FIGURES, REPORT, TABLES, same_again, write_files
+from genrecore.evaluation.metrics import METRICS, noun
 from genrecore.store import run as runs
 from genrecore.store.run import Run
 
@@ -116,7 +117,7 @@ def compared(
     every = {one.signature: one for one in systems.of(runs.all_runs(found[0].folder.parent))}
     picked: dict[str, systems.System] = {}
     for run in found:
-        comparison.predicted(run)
+        comparison.test_predictions(run)
         signature = systems.signature(run)
         # A run from elsewhere is not among those of the store.
         picked[signature] = every.get(signature) or systems.System(signature, (run,))
@@ -143,8 +144,11 @@ def print_comparison(result: Comparison, cost: pd.DataFrame | None = None) -> No
             shown["tests"] = row["n_runs"]
             shown["from, to"] = f"{share(row['seed_low'])} to {share(row['seed_high'])}"
         shown |= {
-            "macro-F1": share(row["macro_f1"]),
-            "calibration error": share(row["calibration_error"]),
+            **{
+                noun(metric): metric.facts.written(row[name])
+                for name, metric in METRICS.items()
+                if name != "accuracy"
+            },
             "best epoch": row["best_epoch"],
             "took": duration(row["train_s"]),
         }

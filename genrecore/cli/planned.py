@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import math
 import shlex
 import time
 from pathlib import Path
@@ -15,6 +14,7 @@ import typer
 from genrecore.cli.app import app
 from genrecore.cli.output import JSON, duration, err, out, print_json, print_table, reporting, share
 from genrecore.errors import GenrecoreError
+from genrecore.evaluation.metrics import noun, watched
 from genrecore.experiments import plan as plans
 from genrecore.experiments import results as plan_results
 from genrecore.experiments import values as plan_values
@@ -109,11 +109,11 @@ def _show(plan: Plan, as_json: bool) -> None:
         print_json(facts_of(plan))
         return
     out.print(f"{plan.title}: {plan_results.in_short(plan)}", markup=False)
-    watch = plan.base.training.watch
+    metric = watched(plan.base.training.watch)
     rows = [
         {
             **{plan_values.name_of(key): plan_values.shown(row[key]) for key in plan.varied},
-            f"validation {plan_results.watched(watch)}": _score(row["score"], watch),
+            f"validation {noun(metric)}": metric.facts.written(row["score"]),
             "epochs": row["epochs"],
             "state": row["state"],
             "reason": row["reason"],
@@ -137,19 +137,13 @@ def _show(plan: Plan, as_json: bool) -> None:
         err.print(f"Left out: {sentence}", markup=False)
     best = plan_results.best(plan)
     if best and best.run:
-        value = _score(plan_results.score(best.run, watch), watch)
+        value = metric.facts.written(plan_results.score(best.run, metric.name))
         out.print(
             f"Best by validation: {plan_values.in_words(best.changes)} ({value})", markup=False
         )
     done = [one.run.run_id for one in plan.done if one.run]
     if len(done) > 1 and not plan.search:
         out.print(f"Compare them: genrecore compare {shlex.join(done[:8])}", markup=False)
-
-
-def _score(value: float, watch: str) -> str:
-    if math.isnan(value):
-        return "–"
-    return f"{value:.3f}" if watch == "loss" else share(value)
 
 
 @plans_app.command("list")

@@ -12,11 +12,11 @@ import typer
 from genrecore.cli.app import app
 from genrecore.cli.output import JSON, out, print_json, print_table, reporting, share
 from genrecore.errors import GenrecoreError, describe
-from genrecore.evaluation.verdicts import signed
 from genrecore.inference import probes
 from genrecore.inference.probe_effects import PROBES
 from genrecore.inference.probes import Probed
 from genrecore.store import run as runs
+from genrecore.words import signed_points
 
 _WORDS = {"open": "cannot be told", "holds": "no difference"}
 RUN = Annotated[str, typer.Argument(help="A tested run's id, a part of it, or 'latest'.")]
@@ -69,8 +69,8 @@ def _print(kept: Probed) -> None:
         {
             "probe": row["probe"],
             "accuracy": share(row["accuracy"]),
-            "difference": signed(row["difference"]),
-            "95 %": f"{signed(row['low'])} to {signed(row['high'])}",
+            "difference": signed_points(row["difference"]),
+            "95 %": f"{signed_points(row['low'])} to {signed_points(row['high'])}",
             "p": f"{row['p']:.2g}",
             "verdict": _WORDS.get(row["word"], row["word"]),
         }

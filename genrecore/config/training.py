@@ -103,10 +103,11 @@ class Training(Group):
         lt=1.0,
         json_schema_extra=only_for(schedule="plateau"),
     )
-    watch: Literal["accuracy", "loss", "macro_f1", "balanced_accuracy", "top_2"] = Field(
+    watch: str = Field(
         "accuracy",
         title="Validation metric that decides",
         description="Which epoch is the best, and when training has stopped to improve.",
+        json_schema_extra={"registry": "metric"},  # whose names `evaluation.metrics` knows
     )
     patience: int = Field(
         0,

@@ -1,7 +1,8 @@
-"""Several runs next to one another: scores from their stored predictions, and what they share.
+"""Runs or systems compared on their test clips: scores, pairs, genres, confusions, curves, notes.
 
-The only module that looks at more than one run. Scores are computed when they are read;
-`scores.json` in a run folder is a cache keyed by the predictions file.
+Scores are computed from stored predictions when they are read; `scores.json` in a run folder is a
+cache keyed by the predictions file and the names of the metrics, so that a new metric applies to
+old runs.
 """
 
 from __future__ import annotations
@@ -16,16 +17,16 @@ import numpy as np
 import pandas as pd
 
 from genrecore.errors import GenrecoreError
-from genrecore.evaluation import caveats, metrics, verdicts
-from genrecore.evaluation import differences as contrasts
-from genrecore.evaluation import pairwise as pairs
+from genrecore.evaluation import differences, metrics, pairwise, verdicts
 from genrecore.evaluation.bootstrap import Interval
+from genrecore.evaluation.metrics import METRICS
 from genrecore.evaluation.pairwise import Side
 from genrecore.store.files import read_json, write_json
 from genrecore.store.progress import Phase
 from genrecore.store.run import Run
+from genrecore.words import listed, plural, thousands
 
-_SCORES_FORMAT = 2  # raised when a score's definition changes
+_FORMAT = 3  # raised when the definition of a metric changes
 
 
 @dataclass(frozen=True)
@@ -35,26 +36,26 @@ class Comparison:
     A run's key is its id, a system's its signature; tables name it `run_id`.
 
     Attributes:
-        runs: The runs, in the order given; of systems all of theirs.
-        titles: What each key is called, in the order given.
-        table: One row a key, as `leaderboard` makes it, in that order, and `artists_low,
-            artists_high`: the 95 % interval of the accuracy, artists resampled; `n_runs`;
-            `seed_low, seed_high`: the least and the greatest accuracy of its runs.
-        notes: What a reader must know first: differing test clips, datasets or splits.
-        pairs: One row a pair: `run_a, run_b, title_a, title_b, n_clips`; how many both, only a,
-            only b, neither got right (`both, only_a, only_b, neither`, of systems the mean over
+        runs: The compared runs; of a system all its runs.
+        titles: Title by key.
+        table: One row a key, as `leaderboard` makes it, and `artists_low, artists_high`: the 95 %
+            interval of the accuracy, artists resampled; `n_runs`; `seed_low, seed_high`: the
+            lowest and the highest accuracy of its runs.
+        notes: Sentences to read first: differing test clips, datasets or splits, leaks.
+        pairs: One row a pair: `run_a, run_b, title_a, title_b, n_clips`; how many clips both, only
+            a, only b, neither recognised (`both, only_a, only_b, neither`, of systems the mean over
             their runs); `difference, low, high, error`: a minus b as shares, 95 % interval and
             standard error, artists (and seeds, where there are `seeds`) resampled; McNemar's `p`
             (mid-p; of several seeds Student's t), `p_exact`, and `p_holm`, adjusted for all
             pairs; `verdict, better, resolved, sentence` as `verdicts.judge` says.
         per_genre: `run_id, title, genre, n_clips, recall, recall_low, recall_high, precision, f1`.
         confusions: Labelled × predicted counts by key; of systems the sum over their runs.
-        calibration: `run_id, title` and what `metrics.calibration` gives.
-        dependence: As `contrasts.dependence`.
+        calibration: `run_id, title` and the columns of `metrics.reliability`.
+        dependence: As `differences.dependence`.
         curves: As `curves`, of each run; `run_id` is the run's, `key` the system's.
         shared: The clips that all were tested on, sorted.
-        n_tested: Clips that any of them was tested on.
-        band: Differences smaller than this share count as none in practice.
+        n_tested: How many clips any of them was tested on.
+        band: Smaller differences (a share) make no difference in practice.
     """
 
     runs: list[Run]
@@ -83,7 +84,7 @@ class Comparison:
 
 
 def scores(run: Run) -> dict[str, Any]:
-    """Every registered score of a run's test predictions, with the interval of the accuracy.
+    """Every metric on a run's test predictions, with the interval of the accuracy.
 
     Raises:
         GenrecoreError: The run has no test predictions.
@@ -95,7 +96,7 @@ def scores(run: Run) -> dict[str, Any]:
         raise GenrecoreError(
             f"The run {run.run_id} has no test predictions (it is {run.state})."
         ) from None
-    key = [_SCORES_FORMAT, stat.st_size, stat.st_mtime_ns]
+    key = [_FORMAT, stat.st_size, stat.st_mtime_ns, sorted(METRICS)]
     cached = read_json(run.folder / "scores.json")
     if cached.get("key") == key:
         return {k: float("nan") if v is None else v for k, v in cached["scores"].items()}
@@ -110,8 +111,8 @@ def scores(run: Run) -> dict[str, Any]:
 
 
 def pooled_accuracies(run: Run) -> dict[str, float]:
-    """Test accuracy by each way of making a clip's verdict of its segments, a key of
-    `metrics.POOLINGS`; empty where every clip is one segment."""
+    """Test accuracy by each way of pooling segments (a key of `metrics.POOLINGS`); empty where
+    every clip is one segment."""
     table = run.segments
     if table is None:
         return {}
@@ -127,37 +128,33 @@ def pooled_accuracies(run: Run) -> dict[str, float]:
 def leaderboard(runs: list[Run]) -> pd.DataFrame:
     """One row a tested run, the most accurate first.
 
-    Columns: `run_id, title, model, dataset, split, n_clips, accuracy, accuracy_low, accuracy_high,
-    macro_f1, balanced_accuracy, top_2, log_loss, calibration_error, best_epoch, n_epochs, train_s,
-    n_parameters, created, badge`.
+    Columns: `run_id, title, model, dataset, split, n_clips, accuracy, accuracy_low, accuracy_high`,
+    every other metric by its name, `best_epoch, n_epochs, train_s, n_parameters, created, badge`.
     """
     rows = [_row(run) for run in runs if (run.folder / "predictions.parquet").exists()]
-    table = pd.DataFrame(rows, columns=_COLUMNS)
+    table = pd.DataFrame(rows, columns=_columns())
     return table.sort_values("accuracy", ascending=False, kind="stable", ignore_index=True)
 
 
-_COLUMNS = [
-    "run_id", "title", "model", "dataset", "split", "n_clips", "accuracy", "accuracy_low",
-    "accuracy_high", "macro_f1", "balanced_accuracy", "top_2", "log_loss", "calibration_error",
-    "best_epoch", "n_epochs", "train_s", "n_parameters", "created",
-    "badge",
-]  # fmt: skip
+_INTERVAL = ("accuracy", "accuracy_low", "accuracy_high")
 
 
-SCORES = ("macro_f1", "balanced_accuracy", "top_2", "log_loss", "calibration_error")
-"""Of a clip's probabilities, besides the accuracy."""
+def _columns() -> list[str]:
+    other = [name for name in METRICS if name != "accuracy"]
+    return [
+        *("run_id", "title", "model", "dataset", "split", "n_clips", *_INTERVAL, *other),
+        *("best_epoch", "n_epochs", "train_s", "n_parameters", "created", "badge"),
+    ]
 
 
 def _row(run: Run) -> dict[str, Any]:
-    computed, status = scores(run), run.status
-    known = ("n_clips", "accuracy", "accuracy_low", "accuracy_high", *SCORES)
-    return {
+    status = run.status
+    return scores(run) | {
         "run_id": run.run_id,
         "title": run.title,
         "model": run.config.model.name,
         "dataset": run.config.dataset.name,
         "split": f"{run.config.split.name}, fold {run.config.fold}",
-        **{name: computed[name] for name in known},
         "best_epoch": status.get("best_epoch"),
         "n_epochs": status.get("epoch"),
         "train_s": run.worked_s,
@@ -172,10 +169,10 @@ def compare(runs: list[Run], band: float = verdicts.BAND, on_shared: bool = Fals
 
     Args:
         runs: The runs.
-        band: Differences smaller than this share count as none in practice.
-        on_shared: Whether runs that were tested on different clips are compared on those that all
-            share, everything else left out; else such pairs are not compared, and their sentence
-            says so.
+        band: Smaller differences (a share) make no difference in practice.
+        on_shared: Whether runs that were tested on different clips are compared on the clips that
+            all share, everything else left out; otherwise such pairs are not compared, and their
+            sentence says so.
 
     Raises:
         GenrecoreError: Fewer than two runs, one twice, or one without test predictions.
@@ -189,94 +186,105 @@ def compare(runs: list[Run], band: float = verdicts.BAND, on_shared: bool = Fals
     for run in runs:
         n = seen[run.title] = seen.get(run.title, 0) + 1
         title = run.title if n == 1 else f"{run.title} ({n})"
-        sides.append(Side(run.run_id, title, (run,), (predicted(run),)))
-    return of_sides(sides, band, on_shared)
+        sides.append(Side(run.run_id, title, (run,), (test_predictions(run),)))
+    return compare_sides(sides, band, on_shared)
 
 
-def of_sides(
+def compare_sides(
     sides: Sequence[Side],
     band: float = verdicts.BAND,
     on_shared: bool = False,
     notes: Sequence[str] = (),
 ) -> Comparison:
-    """Sides compared, each a run or a system.
+    """Two or more runs or systems, compared.
 
     Args:
-        sides: At least two, their titles distinct.
+        sides: The runs or systems; their titles are distinct.
         band: As for `compare`.
         on_shared: As for `compare`.
         notes: Come first.
     """
     shared = frozenset.intersection(*(side.clips for side in sides))
-    everything = frozenset().union(*(side.clips for side in sides))
-    said = [*notes, *caveats.of(sides, shared, on_shared)]
-    cut = on_shared and bool(shared) and shared != everything
-    if cut:
+    tested = frozenset().union(*(side.clips for side in sides))
+    notes = [*notes, *_notes(sides, shared, on_shared)]
+    is_cut = on_shared and bool(shared) and shared != tested
+    if is_cut:
         sides = [side.on(shared) for side in sides]
-    artists = pairs.artists_of(sides)
-    found = pairs.judged(sides, artists, band, on_shared)
-    titles = {side.key: side.title for side in sides}
+    artists = pairwise.artists_of(sides)
+    pairs = pairwise.judge_pairs(sides, artists, band, on_shared)
     confusions = {side.key: metrics.confusion(*_pooled(side)) for side in sides}
-    per_genre = [_per_genre(side, confusions[side.key], artists) for side in sides]
     rows = [
-        _side_row(side, interval, cut)
-        for side, interval in zip(sides, found.accuracies, strict=True)
+        _side_row(side, interval, is_cut)
+        for side, interval in zip(sides, pairs.accuracies, strict=True)
     ]
+    more = ["artists_low", "artists_high", "n_runs", "seed_low", "seed_high"]
     return Comparison(
         runs=[run for side in sides for run in side.runs],
-        titles=titles,
-        table=pd.DataFrame(rows, columns=[*_COLUMNS, *_MORE]),
-        notes=said,
-        pairs=found.table,
-        per_genre=pd.concat(per_genre, ignore_index=True),
+        titles={side.key: side.title for side in sides},
+        table=pd.DataFrame(rows, columns=[*_columns(), *more]),
+        notes=notes,
+        pairs=pairs.table,
+        per_genre=_joined(_per_genre(side, confusions[side.key], artists) for side in sides),
         confusions=confusions,
-        calibration=pd.concat([_calibration(side) for side in sides], ignore_index=True),
-        dependence=contrasts.dependence(sides),
-        curves=pd.concat(
-            [curves(run).assign(key=side.key) for side in sides for run in side.runs],
-            ignore_index=True,
-        ),
+        calibration=_joined(_titled(side, metrics.reliability(*_pooled(side))) for side in sides),
+        dependence=differences.dependence(sides),
+        curves=_joined(curves(run).assign(key=side.key) for side in sides for run in side.runs),
         shared=sorted(shared),
-        n_tested=len(shared) if cut else len(everything),
+        n_tested=len(shared) if is_cut else len(tested),
         band=band,
     )
 
 
-_MORE = ["artists_low", "artists_high", "n_runs", "seed_low", "seed_high"]
+def _joined(tables: Iterable[pd.DataFrame]) -> pd.DataFrame:
+    return pd.concat(list(tables), ignore_index=True)
 
 
-def _side_row(side: Side, interval: Interval, cut: bool) -> dict[str, Any]:
+def _titled(side: Side, table: pd.DataFrame) -> pd.DataFrame:
+    columns = list(table.columns)
+    return table.assign(run_id=side.key, title=side.title)[["run_id", "title", *columns]]
+
+
+def _side_row(side: Side, interval: Interval, is_cut: bool) -> dict[str, Any]:
     """A row of `Comparison.table`.
 
     Args:
-        side: Of what.
-        interval: Its accuracy, resampled.
-        cut: Whether its tests are no longer those that its runs' scores are of.
+        side: The run or system.
+        interval: Its accuracy, artists and seeds resampled.
+        is_cut: Whether its tests were cut to the shared clips.
     """
     rows = [_row(run) for run in side.runs]
-    single = len(side.tests) == 1 and not cut and len(side.runs) == 1
-    if single:
-        row = rows[0]
-        each = [row["accuracy"]]
-    else:
-        scored = [metrics.scores(table) for table in side.tests]
-        each = [one["accuracy"] for one in scored]
-        row = rows[0] | {name: _mean(one[name] for one in scored) for name in ("accuracy", *SCORES)}
-        row |= {name: _mean(one[name] for one in rows) for name in ("train_s", "n_parameters")}
+    row = rows[0]
+    if is_cut or len(side.tests) > 1 or len(side.runs) > 1:
+        tests = [metrics.scores(table) for table in side.tests]
+        row |= {name: _mean(test[name] for test in tests) for name in METRICS}
+        row |= {name: _mean(other[name] for other in rows) for name in ("train_s", "n_parameters")}
         low, high = max(0.0, interval.low), min(1.0, interval.high)
-        if len(side.tests) == 1:
-            low, high = scored[0]["accuracy_low"], scored[0]["accuracy_high"]
-        # An epoch of several runs is no number; the greatest number of epochs is.
-        epochs = {one["best_epoch"] for one in rows}
-        row |= {"accuracy_low": low, "accuracy_high": high, "n_clips": len(side.clips)}
-        row |= {"best_epoch": epochs.pop() if len(epochs) == 1 else None}
-        row |= {"n_epochs": max((one["n_epochs"] or 0) for one in rows) or None}
-        row |= {"created": max(one["created"] for one in rows)}
-        row |= {"badge": next((one["badge"] for one in rows if one["badge"]), "")}
-        row |= {"split": _in_short(one["split"] for one in rows)}
-    ends = {"artists_low": interval.low, "artists_high": interval.high}
-    ends |= {"seed_low": min(each, default=nan), "seed_high": max(each, default=nan)}
-    return row | ends | {"run_id": side.key, "title": side.title, "n_runs": len(side.tests)}
+        if len(tests) == 1:
+            low, high = tests[0]["accuracy_low"], tests[0]["accuracy_high"]
+        best_epochs = {other["best_epoch"] for other in rows}
+        row |= {
+            "accuracy_low": low,
+            "accuracy_high": high,
+            "n_clips": len(side.clips),
+            # Of several runs the epochs have no mean, but a greatest number.
+            "best_epoch": best_epochs.pop() if len(best_epochs) == 1 else None,
+            "n_epochs": max((other["n_epochs"] or 0) for other in rows) or None,
+            "created": max(other["created"] for other in rows),
+            "badge": next((other["badge"] for other in rows if other["badge"]), ""),
+            "split": _in_short(other["split"] for other in rows),
+        }
+        each = [test["accuracy"] for test in tests]
+    else:
+        each = [row["accuracy"]]
+    return row | {
+        "run_id": side.key,
+        "title": side.title,
+        "n_runs": len(side.tests),
+        "artists_low": interval.low,
+        "artists_high": interval.high,
+        "seed_low": min(each, default=nan),
+        "seed_high": max(each, default=nan),
+    }
 
 
 def _mean(values: Iterable[Any]) -> float:
@@ -285,38 +293,32 @@ def _mean(values: Iterable[Any]) -> float:
 
 
 def _in_short(texts: Iterable[str]) -> str:
-    found = list(dict.fromkeys(texts))
-    return found[0] if len(found) == 1 else f"{found[0]} and {len(found) - 1} more"
+    distinct = list(dict.fromkeys(texts))
+    return distinct[0] if len(distinct) == 1 else f"{distinct[0]} and {len(distinct) - 1} more"
 
 
 def _pooled(side: Side) -> tuple[pd.DataFrame, list[str]]:
-    """The tests of a side below one another, and the genres that they know."""
-    genres = list(dict.fromkeys(name for one in side.tests for name in metrics.genres_in(one)))
+    """All tests of a side in one table, and the genres that they know."""
+    genres = list(dict.fromkeys(name for test in side.tests for name in metrics.genres_in(test)))
     table = side.tests[0] if len(side.tests) == 1 else pd.concat(side.tests, ignore_index=True)
-    missing = [f"p_{genre}" for genre in genres if f"p_{genre}" not in side.tests[0]]
-    if missing:  # a genre that one of the runs did not know got nothing from it
-        names = [f"p_{genre}" for genre in genres]
-        table = table.assign(**table[names].where(table[names].notna(), 0.0))
+    columns = [f"p_{genre}" for genre in genres]
+    if set(columns) - set(side.tests[0].columns):  # a run that does not know a genre gives it 0
+        table = table.assign(**table[columns].where(table[columns].notna(), 0.0))
     return table, genres
 
 
 def _per_genre(side: Side, matrix: pd.DataFrame, artists: pd.Series) -> pd.DataFrame:
-    """`Comparison.per_genre` of one side: of one run with Wilson's intervals, of several tests with
-    those of artists and seeds resampled."""
-    found = metrics.per_genre_of(matrix)
+    """`Comparison.per_genre` of one side: of one test with Wilson's intervals, of several with
+    artists and seeds resampled."""
+    table = metrics.per_genre_scores(matrix)
     if len(side.tests) > 1:
-        again = pairs.recalls(side, artists)
-        found = found.drop(columns=again.columns).merge(
-            again, left_on="genre", right_index=True, how="left"
+        recalls = pairwise.recalls(side, artists)
+        table = table.drop(columns=recalls.columns).merge(
+            recalls, left_on="genre", right_index=True, how="left"
         )
-        found["n_clips"] = found["n_clips"].fillna(0).astype(int)
+        table["n_clips"] = table["n_clips"].fillna(0).astype(int)
     columns = ["genre", "n_clips", "recall", "recall_low", "recall_high", "precision", "f1"]
-    return found[columns].assign(run_id=side.key, title=side.title)[["run_id", "title", *columns]]
-
-
-def _calibration(side: Side) -> pd.DataFrame:
-    found = metrics.calibration(*_pooled(side))
-    return found.assign(run_id=side.key, title=side.title)
+    return _titled(side, table[columns])
 
 
 _COUNT_STEPS = (Phase.TRAINING, Phase.TESTING, Phase.EMBEDDING)  # their total counts steps
@@ -332,18 +334,20 @@ def curves(run: Run) -> pd.DataFrame:
     splits = [split for split in ("train", "valid") if f"{split}_loss" in history]
     n = len(history)
 
-    def twice(name: str) -> np.ndarray:
+    def of_run(name: str) -> np.ndarray:
         values = history[name].to_numpy(dtype=float) if name in history else np.full(n, nan)
         return np.tile(values, len(splits))
 
     def of_split(name: str) -> np.ndarray:
         if not splits:
             return np.zeros(0)
-        return np.concatenate([history[f"{one}_{name}"].to_numpy(dtype=float) for one in splits])
+        return np.concatenate(
+            [history[f"{split}_{name}"].to_numpy(dtype=float) for split in splits]
+        )
 
     epoch = np.tile(history["epoch"].to_numpy() if n else np.zeros(0, int), len(splits))
     seconds = history["seconds"].to_numpy(dtype=float).cumsum() if "seconds" in history else nan
-    # Built at one go: twenty runs are read for one figure.
+    # In one call, which is fast: twenty runs are read for one figure.
     return pd.DataFrame(
         {
             "run_id": run.run_id,
@@ -352,14 +356,14 @@ def curves(run: Run) -> pd.DataFrame:
             "split": np.repeat(np.array(splits, dtype=object), n),
             "loss": of_split("loss"),
             "accuracy": of_split("accuracy"),
-            "lr": twice("lr"),
+            "lr": of_run("lr"),
             "step": epoch * n_steps,
             "seconds": np.tile(np.broadcast_to(seconds, n), len(splits)),
         }
     )
 
 
-def predicted(run: Run) -> pd.DataFrame:
+def test_predictions(run: Run) -> pd.DataFrame:
     """The test predictions of a run.
 
     Raises:
@@ -372,3 +376,101 @@ def predicted(run: Run) -> pd.DataFrame:
             "only finished runs can be compared."
         )
     return table[table["split"] == "test"].reset_index(drop=True)
+
+
+def _notes(sides: Sequence[Side], shared: frozenset[str], on_shared: bool) -> list[str]:
+    """Sentences to read before the numbers, the most serious first.
+
+    Args:
+        sides: The compared runs or systems.
+        shared: Clips that all of them were tested on.
+        on_shared: Whether they are compared on those alone.
+    """
+    notes = []
+    datasets = sorted({side.dataset for side in sides})
+    if len(datasets) > 1:
+        notes.append(f"These runs come from different datasets: {', '.join(datasets)}.")
+    n_tested = len(frozenset().union(*(side.clips for side in sides)))
+    if n_tested > len(shared):
+        notes.append(_note_on_clips(len(shared), n_tested, on_shared))
+    not_shared = {side.title: len(side.clips - shared) for side in sides}
+    if any(not_shared.values()):
+        counts = ", ".join(f"{title} {thousands(n)}" for title, n in not_shared.items() if n)
+        notes.append(f"Test clips that are not shared by all: {counts}.")
+    notes += [_note_on_leaks(side) for side in sides if any(run.badge for run in side.runs)]
+    splits = sorted({side.runs[0].config.split.name for side in sides})
+    if len(splits) > 1:
+        notes.append(f"These runs were split differently: {', '.join(splits)}.")
+    elif len({_training_data(side) for side in sides}) > 1:
+        notes.append(
+            "These runs learned from different clips: options, seed or fold of their splits differ."
+        )
+    for side in sides:
+        n = sum(_n_without_prediction(table) for table in side.tests)
+        if n:
+            notes.append(
+                f"{side.title} gave {plural(n, 'clip')} probabilities that are no numbers; they "
+                "count as not recognised."
+            )
+    return notes + _notes_on_genres(sides)
+
+
+def _note_on_clips(n_shared: int, n_tested: int, on_shared: bool) -> str:
+    shared, tested = thousands(n_shared), plural(n_tested, "test clip")
+    if not n_shared:
+        return f"No clip was tested by all of them ({tested} in all)."
+    if on_shared:
+        return (
+            f"{shared} of {tested} were tested by all; everything here is about these {shared} "
+            "alone, as asked."
+        )
+    return (
+        f"Not all were tested on the same clips: {shared} of {thousands(n_tested)} are shared by "
+        "all. Each run's scores are on its own clips; pairs tested on different clips are compared "
+        "only if you ask for the shared clips alone."
+    )
+
+
+def _note_on_leaks(side: Side) -> str:
+    badges = [run.badge for run in side.runs if run.badge]
+    marked = badges[0]
+    if len(side.runs) > 1:
+        marked = f"{len(badges)} of its {len(side.runs)} runs are marked (the first: {badges[0]})"
+    return f"{side.title}: {marked}; its accuracy is flattered."
+
+
+def _training_data(side: Side) -> tuple[Any, ...]:
+    """What decides which clips the runs of a side learned from."""
+    return tuple(
+        sorted(
+            {
+                (str(sorted(config.split.options.items())), config.split_seed, config.fold)
+                for config in (run.config for run in side.runs)
+            }
+        )
+    )
+
+
+def _n_without_prediction(table: pd.DataFrame) -> int:
+    columns = [f"p_{genre}" for genre in metrics.genres_in(table)]
+    return int((metrics.predicted_index(table[columns].to_numpy(dtype=float)) < 0).sum())
+
+
+def _notes_on_genres(sides: Sequence[Side]) -> list[str]:
+    notes = []
+    known = {side.key: frozenset(metrics.genres_in(side.tests[0])) for side in sides if side.tests}
+    if len(set(known.values())) > 1:
+        by_all = frozenset.intersection(*known.values())
+        not_by_all = sorted(frozenset().union(*known.values()) - by_all)
+        notes.append(f"Not all of these runs know these genres: {', '.join(not_by_all)}.")
+    counts: dict[str, int] = {}
+    for table in (table for side in sides for table in side.tests):
+        for genre, n in table["genre"].value_counts().items():
+            counts[str(genre)] = max(counts.get(str(genre), 0), int(n))
+    absent = sorted(frozenset().union(*known.values()) - set(counts)) if known else []
+    single = sorted(genre for genre, n in counts.items() if n == 1)
+    if absent:
+        notes.append(f"No test clip is labelled {listed(absent, 'or')}: its recall is not known.")
+    if single:
+        notes.append(f"There is only one test clip of {listed(single)}: its recall says little.")
+    return notes

@@ -10,29 +10,84 @@ from math import nan
 
 import numpy as np
 import pandas as pd
+from pydantic.fields import FieldInfo
 
-from genrecore.config.registry import Registry
-from genrecore.errors import GenrecoreError
+from genrecore.config.registry import Entry, Options, Registry
+from genrecore.errors import GenrecoreError, UsageError
 from genrecore.evaluation.significance import wilson
+from genrecore.words import decimals, percent
 
 
 @dataclass(frozen=True)
 class MetricFacts:
-    """What there is to know of a metric: which way is up."""
+    """What tables, forms, flags, commands and reports need to know of a metric.
 
-    higher_is_better: bool
+    Attributes:
+        format: `share` (written as per cent) or `number` (three decimals).
+        higher_is_better: Which direction is better.
+        may_choose_epoch: Whether training computes it on the validation clips after every epoch,
+            so that it may choose the epoch (`training.watch`).
+    """
 
+    format: str = "number"
+    higher_is_better: bool = True
+    may_choose_epoch: bool = False
+
+    def written(self, value: float) -> str:
+        """A value as people read it."""
+        return percent(value) if self.format == "share" else decimals(value, 3)
+
+
+Metric = Entry[MetricFacts]
 
 METRICS = Registry("metric", MetricFacts)
-"""Metrics: `f(genre_index (n,), proba (n, k)) -> float`.
+"""Metrics by name: functions `f(genre_index (n,), proba (n, k)) -> float`.
 
-`genre_index` is the labelled genre's column in `proba`. The predicted genre is the most probable
-one, the first of equals. A clip with a probability that is no number has no verdict: it counts as
-not recognised, and what is made of the probabilities themselves (log loss, calibration) is nan.
+`genre_index` is the column of the labelled genre in `proba`. The predicted genre is the most
+probable one, the first of equals. A clip with a probability that is no number has no prediction: it
+counts as not recognised, and metrics of the probabilities themselves (log loss, calibration) are
+nan. The first sentence of a function's docstring is its help in forms and tables.
 """
 
 NO_VERDICT = "no verdict"
 """Column of a confusion matrix with clips whose probabilities are no numbers."""
+
+
+def noun(metric: Metric) -> str:
+    """A metric's title inside a sentence: `top-2 accuracy`."""
+    return metric.title[:1].lower() + metric.title[1:]
+
+
+def help_on(metric: Metric) -> str:
+    """What a metric measures, in a sentence."""
+    return " ".join((metric.thing.__doc__ or "").partition("\n\n")[0].split())
+
+
+def watchable() -> dict[str, Metric]:
+    """What may choose the epoch, by name: the validation loss and the metrics that say so."""
+    chosen = {name: entry for name, entry in METRICS.items() if entry.facts.may_choose_epoch}
+    return {LOSS.name: LOSS} | chosen
+
+
+def watched(name: str) -> Metric:
+    """The metric that chooses the epoch (`training.watch`).
+
+    Raises:
+        UsageError: It is none of `watchable`.
+    """
+    known = watchable()
+    if name not in known:
+        raise UsageError(
+            f"The validation metric that decides is one of {', '.join(known)}; found {name!r}."
+        )
+    return known[name]
+
+
+def choices(info: FieldInfo) -> tuple[str, ...]:
+    """The names that a configuration's field may have where it says that these are metrics'."""
+    extra = info.json_schema_extra
+    is_metric = isinstance(extra, dict) and extra.get("registry") == METRICS.what
+    return tuple(watchable()) if is_metric else ()
 
 
 POOLINGS = {
@@ -40,7 +95,7 @@ POOLINGS = {
     "logits": "mean logits",
     "majority": "majority of the segments",
 }
-"""How segments become a clip, and what to call it in a sentence."""
+"""How a clip's prediction is made from its segments', and its name inside a sentence."""
 
 
 def clip_proba(segments: pd.DataFrame, pooling: str = "probabilities") -> pd.DataFrame:
@@ -68,11 +123,11 @@ def pooled(values: np.ndarray, clip_of: np.ndarray, n_clips: int, pooling: str) 
 
     Args:
         values: Probabilities (segments, genres).
-        clip_of: Place of each segment's clip, (segments,).
+        clip_of: Index of each segment's clip, (segments,).
         n_clips: How many clips there are.
         pooling: A key of `POOLINGS`.
     """
-    given = values.dtype
+    dtype = values.dtype
     if pooling == "logits":
         # The smallest that float32 tells from nothing; below it no logarithm is known.
         values = np.log(np.maximum(values, np.finfo(np.float32).tiny))
@@ -85,44 +140,62 @@ def pooled(values: np.ndarray, clip_of: np.ndarray, n_clips: int, pooling: str) 
     if pooling == "logits":
         raised = np.exp(means - means.max(axis=1, keepdims=True))
         means = raised / raised.sum(axis=1, keepdims=True)
-    return means.astype(given)
+    return means.astype(dtype)
 
 
 @METRICS.register(
     "accuracy",
     title="Accuracy",
-    source="the share of right verdicts",
-    higher_is_better=True,
+    format="share",
+    may_choose_epoch=True,
 )
 def accuracy(genre_index: np.ndarray, proba: np.ndarray) -> float:
     """The share of clips whose most probable genre is the labelled one."""
-    return float((verdicts(proba) == genre_index).mean()) if len(genre_index) else nan
+    return float((predicted_index(proba) == genre_index).mean()) if len(genre_index) else nan
 
 
 @METRICS.register(
     "macro_f1",
-    title="Macro F1",
+    title="Macro-F1",
     source="van Rijsbergen (1979), Information retrieval; averaged over genres",
-    higher_is_better=True,
+    may_choose_epoch=True,
 )
 def macro_f1(genre_index: np.ndarray, proba: np.ndarray) -> float:
-    """The mean of F1 over the genres that are labelled or predicted at least once.
+    """F1, the harmonic mean of precision and recall, averaged over the genres.
 
-    As scikit-learn's `f1_score(average="macro")`; a genre that occurs in neither is left out.
+    Genres count that are labelled or predicted at least once, as in scikit-learn's
+    `f1_score(average="macro")`.
     """
-    return _mean(_f1(_counts(genre_index, verdicts(proba), proba.shape[1])))
+    return _mean(_f1(_counts(genre_index, predicted_index(proba), proba.shape[1])))
 
 
 @METRICS.register(
     "balanced_accuracy",
     title="Balanced accuracy",
     source="Brodersen et al. (2010), The balanced accuracy and its posterior distribution",
-    higher_is_better=True,
+    format="share",
+    may_choose_epoch=True,
 )
 def balanced_accuracy(genre_index: np.ndarray, proba: np.ndarray) -> float:
-    """The mean of recall over the genres that are labelled at least once."""
-    counts = _counts(genre_index, verdicts(proba), proba.shape[1])
+    """Recall averaged over the genres that are labelled at least once."""
+    counts = _counts(genre_index, predicted_index(proba), proba.shape[1])
     return _mean(_ratio(np.diag(counts), counts.sum(axis=1)))
+
+
+@METRICS.register(
+    "top_2",
+    title="Top-2 accuracy",
+    source="Russakovsky et al. (2015), ImageNet large scale visual recognition challenge",
+    format="share",
+    may_choose_epoch=True,
+)
+def top_2(genre_index: np.ndarray, proba: np.ndarray) -> float:
+    """The share of clips whose labelled genre is among the two most probable."""
+    if not len(genre_index):
+        return nan
+    first_two = np.argsort(-proba, axis=1, kind="stable")[:, :2]
+    right = (first_two == genre_index[:, None]).any(axis=1)
+    return float((right & (predicted_index(proba) >= 0)).mean())
 
 
 @METRICS.register(
@@ -145,32 +218,36 @@ def log_loss(genre_index: np.ndarray, proba: np.ndarray) -> float:
     return float(-np.log(np.maximum(of_label, np.finfo(np.float64).eps)).mean())
 
 
-@METRICS.register(
-    "top_2",
-    title="Top-2 accuracy",
-    source="Russakovsky et al. (2015), ImageNet large scale visual recognition challenge",
-    higher_is_better=True,
+def validation_loss(genre_index: np.ndarray, proba: np.ndarray) -> float:
+    """The cross-entropy of the validation clips, in nats, as training watches it."""
+    of_label = proba[np.arange(len(proba)), genre_index]
+    # Clamped where a probability has rounded to 0, whose logarithm no average survives.
+    return float(-np.log(np.maximum(of_label, 1e-12)).mean())
+
+
+LOSS = Metric(
+    "loss",
+    validation_loss,
+    "Loss",
+    "Good (1952), Rational decisions",
+    Options,
+    MetricFacts(higher_is_better=False, may_choose_epoch=True),
 )
-def top_2(genre_index: np.ndarray, proba: np.ndarray) -> float:
-    """The share of clips whose labelled genre is among the two most probable."""
-    if not len(genre_index):
-        return nan
-    first_two = np.argsort(-proba, axis=1, kind="stable")[:, :2]
-    found = (first_two == genre_index[:, None]).any(axis=1)
-    return float((found & (verdicts(proba) >= 0)).mean())
+"""No score of the test, but it may choose the epoch like the metrics that say so."""
 
 
 @METRICS.register(
     "calibration_error",
-    title="Expected calibration error",
+    title="Calibration error",
     source="Naeini et al. (2015), Obtaining well calibrated probabilities; Guo et al. (2017)",
+    format="share",
     higher_is_better=False,
 )
 def calibration_error(genre_index: np.ndarray, proba: np.ndarray) -> float:
-    """The mean distance between how sure the verdicts are and how many of them are right, a share.
+    """The mean distance between certainty and accuracy (expected calibration error), a share.
 
-    Verdicts are put into ten bins of equal width by the probability of the predicted genre, (0,
-    0.1], …, (0.9, 1]; the mean is over the bins, weighted by their clips.
+    Predictions are put into ten bins of equal width by the probability of the predicted genre,
+    (0, 0.1], …, (0.9, 1]; the mean is over the bins, weighted by their clips.
 
     Source: Naeini, Cooper & Hauskrecht (2015), Obtaining well calibrated probabilities using
     Bayesian binning, AAAI; for several classes as Guo, Pleiss, Sun & Weinberger (2017), On
@@ -178,7 +255,7 @@ def calibration_error(genre_index: np.ndarray, proba: np.ndarray) -> float:
     """
     if not len(genre_index) or not np.isfinite(proba).all():
         return nan
-    n_clips, certainty, right = _bins(genre_index, proba, N_BINS)
+    n_clips, certainty, right = _bins(genre_index, proba)
     return float(np.abs(right - certainty).sum() / n_clips.sum())
 
 
@@ -186,41 +263,37 @@ N_BINS = 10
 """Of the calibration error and its curve."""
 
 
-def _bins(
-    genre_index: np.ndarray, proba: np.ndarray, n_bins: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Clips, summed certainty and right verdicts in each bin of certainty, (n_bins,) each."""
+def _bins(genre_index: np.ndarray, proba: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Clips, summed certainty and right predictions in each bin of certainty, (N_BINS,) each."""
     certainty = proba.max(axis=1)
-    place = np.clip(np.ceil(certainty * n_bins).astype(int) - 1, 0, n_bins - 1)
+    index = np.clip(np.ceil(certainty * N_BINS).astype(int) - 1, 0, N_BINS - 1)
     right = proba.argmax(axis=1) == genre_index
-    n_clips = np.bincount(place, minlength=n_bins)
-    sums = [np.bincount(place, values, n_bins) for values in (certainty, right)]
+    n_clips = np.bincount(index, minlength=N_BINS)
+    sums = [np.bincount(index, values, N_BINS) for values in (certainty, right)]
     return n_clips, sums[0], sums[1]
 
 
-def calibration(predictions: pd.DataFrame, genres: list[str], n_bins: int = N_BINS) -> pd.DataFrame:
-    """The reliability diagram as a table, a row a bin of certainty that holds clips: `low, high`
-    (the bin is (low, high]), `n_clips, certainty` (their mean), `accuracy, accuracy_low,
-    accuracy_high` (the share that is right, with its 95 % Wilson interval).
+def reliability(predictions: pd.DataFrame, genres: list[str]) -> pd.DataFrame:
+    """The reliability diagram as a table, a row a bin of certainty that holds clips.
 
-    All rows of the table count (choose the split before), save clips without a verdict.
+    Columns: `low, high` (the bin is (low, high]), `n_clips, certainty` (their mean), `accuracy,
+    accuracy_low, accuracy_high` (with its 95 % Wilson interval). All rows of the table count
+    (choose the split before), except clips without a prediction.
     Source: DeGroot & Fienberg (1983), The comparison and evaluation of forecasters.
     """
     genre_index, proba = as_arrays(predictions, genres)
-    known = verdicts(proba) >= 0
-    n_clips, certainty, right = _bins(genre_index[known], proba[known], n_bins)
+    known = predicted_index(proba) >= 0
+    n_clips, certainty, right = _bins(genre_index[known], proba[known])
     rows = []
-    for place in np.flatnonzero(n_clips):
-        n, k = int(n_clips[place]), int(right[place])
-        low, high = wilson(k, n)
-        rows.append(
-            (place / n_bins, (place + 1) / n_bins, n, certainty[place] / n, k / n, low, high)
-        )
+    for k in np.flatnonzero(n_clips):
+        n, n_right = int(n_clips[k]), int(right[k])
+        ends = wilson(n_right, n)
+        rows.append((k / N_BINS, (k + 1) / N_BINS, n, certainty[k] / n, n_right / n, *ends))
     columns = ["low", "high", "n_clips", "certainty", "accuracy", "accuracy_low", "accuracy_high"]
     return pd.DataFrame(rows, columns=columns)
 
 
-def verdicts(proba: np.ndarray) -> np.ndarray:
+def predicted_index(proba: np.ndarray) -> np.ndarray:
     """The column of the most probable genre of each clip, the first of equals, (n,); -1 where a
     probability is no number.
 
@@ -259,13 +332,12 @@ def scores(
 ) -> dict[str, float]:
     """n_clips, every metric by name, and the ends of accuracy's 95 % Wilson interval, on one split.
 
-    Keys: n_clips, accuracy, accuracy_low, accuracy_high, macro_f1, balanced_accuracy, log_loss,
-    top_2, calibration_error. All but n_clips are nan where the split has no clips.
+    All but n_clips are nan where the split has no clips.
     """
     part = predictions[predictions["split"] == split]
     genre_index, proba = as_arrays(part, genres or genres_in(predictions))
     values = {name: entry.thing(genre_index, proba) for name, entry in METRICS.items()}
-    n_right = int((verdicts(proba) == genre_index).sum()) if len(part) else 0
+    n_right = int((predicted_index(proba) == genre_index).sum()) if len(part) else 0
     low, high = wilson(n_right, len(part))
     interval = {"accuracy": values.pop("accuracy"), "accuracy_low": low, "accuracy_high": high}
     return {"n_clips": len(part), **interval, **values}
@@ -278,7 +350,7 @@ def confusion(predictions: pd.DataFrame, genres: list[str]) -> pd.DataFrame:
     All rows of the table count: choose the split before.
     """
     genre_index, proba = as_arrays(predictions, genres)
-    counts = _counts(genre_index, verdicts(proba), len(genres))
+    counts = _counts(genre_index, predicted_index(proba), len(genres))
     columns = [*genres, NO_VERDICT] if counts[:, -1].any() else genres
     return pd.DataFrame(
         counts[:, : len(columns)],
@@ -294,11 +366,11 @@ def per_genre(predictions: pd.DataFrame, genres: list[str]) -> pd.DataFrame:
     of a genre without clips, precision of one never predicted, F1 of one that is neither.
     All rows of the table count: choose the split before.
     """
-    return per_genre_of(confusion(predictions, genres))
+    return per_genre_scores(confusion(predictions, genres))
 
 
-def per_genre_of(matrix: pd.DataFrame) -> pd.DataFrame:
-    """What `per_genre` gives, of a confusion matrix."""
+def per_genre_scores(matrix: pd.DataFrame) -> pd.DataFrame:
+    """As `per_genre`, from a confusion matrix."""
     genres, counts = list(matrix.index), matrix.to_numpy()
     right, n_clips = np.diag(counts), counts.sum(axis=1)
     ends = [wilson(int(k), int(n)) for k, n in zip(right, n_clips, strict=True)]

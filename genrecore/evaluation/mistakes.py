@@ -50,7 +50,7 @@ def verdicts(run: Run, split: str = "test") -> pd.DataFrame:
     genres = metrics.genres_in(table)
     labelled, proba = metrics.as_arrays(table, genres)
     n = np.arange(len(table))
-    predicted = metrics.verdicts(proba)
+    predicted = metrics.predicted_index(proba)
     others = proba.copy()
     others[n, labelled] = -np.inf
     with np.errstate(divide="ignore", invalid="ignore"):

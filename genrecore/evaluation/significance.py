@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from math import comb, nan, sqrt
+from math import nan, sqrt
 from statistics import NormalDist
 
 import numpy as np
@@ -12,7 +12,8 @@ from numpy.typing import ArrayLike
 def wilson(successes: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
     """Lower and upper end of the score interval of a proportion; (nan, nan) when n is 0.
 
-    Source: Wilson (1927), without continuity correction.
+    Source: Wilson (1927), without continuity correction. By hand, because scipy's needs 2 ms a
+    call, and every genre of every compared run has an interval.
     """
     if n == 0:
         return nan, nan
@@ -28,48 +29,40 @@ def wilson(successes: int, n: int, confidence: float = 0.95) -> tuple[float, flo
 
 
 def mcnemar_mid_p(only_a: int, only_b: int) -> float:
-    """Two-sided mid-p value that systems A and B are right equally often.
+    """Two-sided mid-p value of the hypothesis that systems A and B are right equally often.
 
     `only_a` counts the clips that A alone gets right, `only_b` those that B alone does. 1 when the
     systems never differ. Clips of one artist are not independent, which this test does not know.
 
     Source: Fagerland, Lydersen & Laake (2013), The McNemar test for binary matched-pairs data:
-    mid-p and asymptotic are better than exact conditional. In integers, hence exact.
+    mid-p and asymptotic are better than exact conditional.
     """
-    n = only_a + only_b
+    from scipy.stats import binom
+
+    n, fewer = only_a + only_b, min(only_a, only_b)
     if n == 0:
         return 1.0
-    fewer = min(only_a, only_b)
-    here = comb(n, fewer)
+    probability = float(binom.pmf(fewer, n, 0.5))
     if only_a == only_b:
-        return 1.0 - here / 2 ** (n + 1)
-    below, term = 0, 1  # term runs through comb(n, 0), comb(n, 1), …
-    for k in range(fewer):
-        below += term
-        term = term * (n - k) // (k + 1)
-    return (2 * below + here) / 2**n
+        return 1.0 - probability / 2
+    return 2 * float(binom.cdf(fewer, n, 0.5)) - probability
 
 
 def mcnemar_exact_p(only_a: int, only_b: int) -> float:
-    """Two-sided exact p-value of the same, larger than `mcnemar_mid_p`: the binomial test that a
-    clip which one alone gets right is as often A's as B's. 1 when the systems never differ."""
-    n, fewer = only_a + only_b, min(only_a, only_b)
-    if only_a == only_b:
-        return 1.0
-    below, term = 0, 1
-    for k in range(fewer + 1):
-        below += term
-        term = term * (n - k) // (k + 1)
-    return 2 * below / 2**n
+    """Two-sided exact p-value of the same hypothesis, larger than `mcnemar_mid_p`: the binomial
+    test with only the clips on which the systems differ. 1 when they never differ."""
+    from scipy.stats import binomtest
+
+    n = only_a + only_b
+    return float(binomtest(only_a, n).pvalue) if n else 1.0
 
 
 def paired_difference(
     right_a: ArrayLike, right_b: ArrayLike, confidence: float = 0.95
 ) -> tuple[float, float, float]:
-    """Accuracy of A minus accuracy of B over the same clips, and the ends of its interval.
+    """Accuracy of A minus accuracy of B on the same clips, and the ends of its interval.
 
-    `right_a` and `right_b` (n,) say for each clip whether the system is right. Three nan when n
-    is 0.
+    `right_a` and `right_b` (n,) say whether each clip is recognised. Three nan when n is 0.
 
     Source: Newcombe (1998), Improved confidence intervals for the difference between binomial
     proportions based on paired data, method 10: Wilson's intervals joined by the correlation.

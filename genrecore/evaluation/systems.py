@@ -214,7 +214,7 @@ def compare(
         notes.append(
             f"What another seed would give is not known of {', '.join(alone)}: {many} one seed."
         )
-    return comparison.of_sides(sides, band, on_shared, notes)
+    return comparison.compare_sides(sides, band, on_shared, notes)
 
 
 def side(system: System, title: str) -> tuple[Side, list[str]]:
@@ -222,13 +222,13 @@ def side(system: System, title: str) -> tuple[Side, list[str]]:
     tests, notes = [], [f"{title}: {words}" for words in system.notes]
     for name, members in system.tests:
         if len(members) == 1:
-            tests.append(comparison.predicted(members[0]))
+            tests.append(comparison.test_predictions(members[0]))
             continue
         try:
             tests.append(pooling.pool(members).predictions)
         except GenrecoreError as error:
             notes.append(f"{title}, {name}, not pooled: {error}")
-            tests += [comparison.predicted(run) for run in members]
+            tests += [comparison.test_predictions(run) for run in members]
     return Side(system.signature, title, system.runs, tuple(tests)), notes
 
 

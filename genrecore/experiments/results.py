@@ -10,16 +10,11 @@ from typing import Any
 import pandas as pd
 
 from genrecore.evaluation import comparison
+from genrecore.evaluation.metrics import watched
 from genrecore.experiments.draft import REPEATS
 from genrecore.experiments.plan import PRUNED, Member, Plan
 from genrecore.experiments.values import name_of, shown
 from genrecore.store.run import Run
-
-
-def watched(watch: str) -> str:
-    """What the validation metric that decides is called in a sentence."""
-    words = {"macro_f1": "macro-F1", "top_2": "top-2 accuracy"}
-    return words.get(watch, watch.replace("_", " "))
 
 
 def score(run: Run, watch: str = "accuracy") -> float:
@@ -33,7 +28,7 @@ def score(run: Run, watch: str = "accuracy") -> float:
     values = run.history[column].dropna()
     if values.empty:
         return math.nan
-    return float(values.min() if watch == "loss" else values.max())
+    return float(values.max() if watched(watch).facts.higher_is_better else values.min())
 
 
 def best(plan: Plan) -> Member | None:
@@ -46,7 +41,7 @@ def best(plan: Plan) -> Member | None:
     ]
     if not scored:
         return None
-    pick = min if watch == "loss" else max
+    pick = max if watched(watch).facts.higher_is_better else min
     return pick(scored, key=lambda pair: pair[0])[1]
 
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from genrecore.config import run as configuration
 from genrecore.config.run import RunConfig
 from genrecore.errors import GenrecoreError, UsageError
+from genrecore.evaluation.metrics import noun, watched
 from genrecore.experiments import estimates
 from genrecore.experiments import plan as plans
 from genrecore.experiments import results as plan_results
@@ -142,7 +143,7 @@ class _Driver:
         return sum(trial.state.is_finished() for trial in self._counted())
 
     def best_words(self) -> str:
-        """`best validation accuracy 0.81`, or nothing yet."""
+        """`best validation accuracy 81.0 %`, or nothing yet."""
         from optuna.trial import TrialState
 
         values = [
@@ -152,8 +153,9 @@ class _Driver:
         ]
         if not values:
             return ""
-        best = min(values) if self.watch == "loss" else max(values)
-        return f"best validation {plan_results.watched(self.watch)} {best:.3f}"
+        metric = watched(self.watch)
+        best = max(values) if metric.facts.higher_is_better else min(values)
+        return f"best validation {noun(metric)} {metric.facts.written(best)}"
 
     def look(self) -> bool:
         """One look at everything; returns whether anything is left to do."""
@@ -298,7 +300,9 @@ def _study(plan: Plan) -> optuna.Study:
     return optuna.create_study(
         study_name=plan.plan_id,
         storage=storage,
-        direction="minimize" if plan.base.training.watch == "loss" else "maximize",
+        direction="maximize"
+        if watched(plan.base.training.watch).facts.higher_is_better
+        else "minimize",
         pruner=_pruner(way, plan.base.training.epochs),
         load_if_exists=True,
     )

@@ -24,6 +24,7 @@ from genrecore.inference.probe_effects import PROBES, change
 from genrecore.store.files import write_bytes
 from genrecore.store.progress import Phase, Report, silent
 from genrecore.store.run import Run
+from genrecore.words import points, signed_points
 
 if TYPE_CHECKING:
     from genrecore.inference.loaded import LoadedRun
@@ -238,7 +239,7 @@ def _right(kept: pd.DataFrame) -> dict[str, pd.Series]:
     """For each probe whether each clip is recognised, by clip_id."""
     genres = metrics.genres_in(kept)
     labelled, proba = metrics.as_arrays(kept, genres)
-    right = pd.Series(metrics.verdicts(proba) == labelled, index=kept["clip_id"])
+    right = pd.Series(metrics.predicted_index(proba) == labelled, index=kept["clip_id"])
     return {str(name): right[(kept["probe"] == name).to_numpy()] for name in kept["probe"].unique()}
 
 
@@ -263,9 +264,9 @@ def _word(row: pd.Series, band: float) -> str:
 
 
 def _sentence(row: pd.Series, before: float) -> str:
-    size = verdicts.points(abs(row["difference"]))
+    size = points(abs(row["difference"]))
     side = "below" if row["difference"] < 0 else "above"
-    between = f"95 %: {verdicts.signed(row['low'])} to {verdicts.signed(row['high'])}"
+    between = f"95 %: {signed_points(row['low'])} to {signed_points(row['high'])}"
     start = f"{row['title']}: {100 * row['accuracy']:.1f} %, {size} {side} the unchanged clips"
     if row["difference"] == 0:
         start = f"{row['title']}: {100 * before:.1f} %, as the unchanged clips"
@@ -274,7 +275,7 @@ def _sentence(row: pd.Series, before: float) -> str:
         GAINS: "it does better so.",
         HOLDS: "it makes no difference.",
         OPEN: "whether it makes a difference cannot be told; these clips resolve about "
-        f"{verdicts.points(verdicts.resolvable(row['error']))}.",
+        f"{points(verdicts.resolvable(row['error']))}.",
     }
     return f"{start} ({between}): {endings[row['word']]}"
 
@@ -292,12 +293,12 @@ def _summary(table: pd.DataFrame, band: float) -> str:
         said = (
             f"{len(loses)} of {len(table)} probes lower{'s' if len(loses) == 1 else ''} the "
             "accuracy, most of all "
-            f"“{worst['title']}” ({verdicts.signed(worst['difference'])} points): "
+            f"“{worst['title']}” ({signed_points(worst['difference'])} points): "
             f"this run has listened to {_listed(heard)}."
         )
     holds = int((table["word"] == HOLDS).sum())
     if holds:
-        said += f" {holds} make{'s' if holds == 1 else ''} less than {verdicts.points(band)}."
+        said += f" {holds} make{'s' if holds == 1 else ''} less than {points(band)}."
     if n_open:
         said += f" Of {n_open} it cannot be told."
     return said

@@ -29,6 +29,7 @@ from genrecore.data.datasets.known import with_known_folder
 from genrecore.data.segments import Segmenter
 from genrecore.data.splits import SPLITS
 from genrecore.errors import GenrecoreError, UsageError, describe
+from genrecore.evaluation.metrics import watched
 from genrecore.features import FEATURES, STANDARDISERS
 from genrecore.models import MODELS
 from genrecore.models import fitted as estimators
@@ -192,6 +193,7 @@ def resolve(config: RunConfig) -> RunConfig:
             "genres": Genres(leave_out=leave_out, merge=merge),
         }
     )
+    watched(config.training.watch)
     n_folds = split_schemes.n_folds(config.split.name, config.split.options)
     if config.fold >= n_folds:
         raise UsageError(

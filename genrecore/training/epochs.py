@@ -11,17 +11,8 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from genrecore.evaluation.metrics import METRICS, pooled
+from genrecore.evaluation.metrics import pooled, watchable
 from genrecore.training.distributed import Team
-
-WATCHED = {
-    "accuracy": "accuracy",
-    "loss": "loss",
-    "macro_f1": "macro-F1",
-    "balanced_accuracy": "balanced accuracy",
-    "top_2": "top-2 accuracy",
-}
-"""Validation metrics that may choose the epoch, and what to call them in a sentence."""
 
 _FOLD_EVERY = 64  # steps after which losses are looked at
 _FOLD_S = 0.5
@@ -47,13 +38,10 @@ class Clips:
         """Loss and the metrics that may be watched, as the test judges them: of clips (training's
         loss is of segments)."""
         values = clips.astype(np.float64)
-        # Clamped where a probability has rounded to 0, whose logarithm no average survives.
-        losses = -np.log(np.maximum(values[np.arange(self.n), self._labels], 1e-12))
-        found = {"valid_loss": float(losses.mean())}
-        for name in WATCHED:
-            if name != "loss":
-                found[f"valid_{name}"] = METRICS[name].thing(self._labels, values)
-        return found
+        return {
+            f"valid_{name}": metric.thing(self._labels, values)
+            for name, metric in watchable().items()
+        }
 
 
 def tables(

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 
 from genrecore.config.run import RunConfig
 from genrecore.errors import GenrecoreError
+from genrecore.evaluation.metrics import noun, watched
 from genrecore.store.files import write_bytes
 from genrecore.store.progress import Ended, Phase, Report, Stopped
 from genrecore.store.status import Status
@@ -31,7 +32,7 @@ from genrecore.training import classifier as classifiers
 from genrecore.training.batches import Feed
 from genrecore.training.classifier import Classifier
 from genrecore.training.distributed import Team
-from genrecore.training.epochs import WATCHED, Clips, Sums, tables
+from genrecore.training.epochs import Clips, Sums, tables
 from genrecore.training.examples import Examples, Given
 from genrecore.training.hardware import Hardware, keep_memory
 from genrecore.training.optimisation import Loss, Schedule, optimiser
@@ -120,8 +121,9 @@ class Trainer:
         self.save()
         if self.epoch < self.recipe.epochs:
             return (
-                f"stopped early after epoch {self.epoch}: validation {WATCHED[self.recipe.watch]} "
-                f"had not improved since epoch {self.best['epoch']}"
+                f"stopped early after epoch {self.epoch}: validation "
+                f"{noun(watched(self.recipe.watch))} had not improved since epoch "
+                f"{self.best['epoch']}"
             )
         return ""
 
@@ -244,9 +246,9 @@ class Trainer:
 
     def _key(self, row: dict[str, Any]) -> list[float]:
         """The larger, the better the epoch; of equals the one with the lower loss."""
-        watch = self.recipe.watch
-        value = row.get(f"valid_{watch}", 0.0)
-        return [-value if watch == "loss" else value, -row.get("valid_loss", 0.0)]
+        metric = watched(self.recipe.watch)
+        value = row.get(f"valid_{metric.name}", 0.0)
+        return [value if metric.facts.higher_is_better else -value, -row.get("valid_loss", 0.0)]
 
     def _write_best(self, now: bool) -> None:
         if self._best_unwritten and now and self.team.leads:

@@ -86,7 +86,7 @@ def test_other_clips_are_compared_only_where_asked(store: Path) -> None:
     assert asked.table["n_clips"].tolist() == [30, 30]
     assert [matrix.to_numpy().sum() for matrix in asked.confusions.values()] == [30, 30]
     for run in (a, b):
-        mine = comparison.predicted(run).set_index("clip_id").loc[asked.shared]
+        mine = comparison.test_predictions(run).set_index("clip_id").loc[asked.shared]
         expected = mine[["p_blues", "p_jazz", "p_rock"]].idxmax(axis=1).str[2:] == mine["genre"]
         accuracy = asked.table.set_index("run_id").loc[run.run_id, "accuracy"]
         assert accuracy == expected.mean()
@@ -164,7 +164,7 @@ def test_genres_that_are_absent_or_alone_are_told_and_not_dropped(store: Path) -
     compared = comparison.compare(both)
     said = "\n".join(compared.notes)
     assert "No test clip is labelled rock" in said
-    assert "One test clip is all there is of jazz" in said
+    assert "There is only one test clip of jazz" in said
     recalls = compared.per_genre.set_index("genre")["recall"]
     assert recalls["rock"].isna().all()
     assert set(recalls["jazz"]) <= {0.0, 1.0}

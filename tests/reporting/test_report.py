@@ -18,7 +18,8 @@ from test_comparison import rights, told
 from genrecore.errors import GenrecoreError
 from genrecore.evaluation import comparison, metrics, systems
 from genrecore.reporting import html as report
-from genrecore.reporting.html.formats import Column, Table, latex, markdown, shown
+from genrecore.reporting.columns import Column, written
+from genrecore.reporting.html.table import ReportTable, latex, markdown
 from genrecore.reporting.html.tables import public
 from genrecore.store.run import Run
 
@@ -157,18 +158,18 @@ def test_a_latex_table_has_as_many_cells_as_columns(store: Path) -> None:
 
 
 def test_cells_are_written_for_people() -> None:
-    assert shown(0.8125, "share") == "81.3 %"  # halves go up
-    assert shown(-0.009, "points") == "−0.9"
-    assert shown(0.051, "size") == "5.1"
-    assert shown(11_175_370, "count") == "11\u202f175\u202f370"
-    assert shown(81.5, "count") == "81.5"  # of systems a mean
-    assert shown(3e-7, "p") == "< 0.0001"
-    assert (shown(59, "seconds"), shown(3720, "seconds")) == ("59 s", "1 h 02 min")
-    assert shown(float("nan"), "share") == shown(None, "text") == "–"
+    assert written(0.8125, "share") == "81.3 %"  # halves go up
+    assert written(-0.009, "points") == "−0.9"
+    assert written(0.051, "size") == "5.1"
+    assert written(11_175_370, "count") == "11,175,370"
+    assert written(81.5, "count") == "81.5"  # of systems a mean
+    assert written(3e-7, "p") == "< 0.0001"
+    assert (written(59, "seconds"), written(3720, "seconds")) == ("59 s", "1 h 02 min")
+    assert written(float("nan"), "share") == written(None, "text") == "–"
     assert markdown("") == " "
-    interval = Column("low", "from", "points between", "high")
+    interval = Column("low", "from", "points", "high")
     frame = pd.DataFrame({"low": [-0.01, np.nan], "high": [0.072, np.nan]})
-    assert Table("t", "T", frame, (interval,)).cells == [["−1.0 to +7.2"], ["–"]]
+    assert ReportTable("t", "T", frame, (interval,)).cells == [["−1.0 to +7.2"], ["–"]]
 
 
 def test_no_folder_of_this_machine_is_told(store: Path) -> None:

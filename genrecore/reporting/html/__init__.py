@@ -7,11 +7,12 @@
 from genrecore.reporting.html.figures import Figure, figures
 from genrecore.reporting.html.page import html, write
 from genrecore.reporting.html.pictures import write_figures
-from genrecore.reporting.html.tables import Table, table_files, tables, write_tables
+from genrecore.reporting.html.table import ReportTable
+from genrecore.reporting.html.tables import table_files, tables, write_tables
 
 __all__ = [
     "Figure",
-    "Table",
+    "ReportTable",
     "figures",
     "html",
     "table_files",

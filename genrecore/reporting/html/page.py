@@ -17,13 +17,14 @@ from genrecore import __version__
 from genrecore.config import run as configuration
 from genrecore.config.command import train_command
 from genrecore.errors import GenrecoreError, describe
-from genrecore.evaluation import comparison, systems, verdicts
+from genrecore.evaluation import comparison, systems
 from genrecore.evaluation.comparison import Comparison
 from genrecore.reporting.html.figures import Figure, as_frame, figures, template
-from genrecore.reporting.html.formats import Table
+from genrecore.reporting.html.table import ReportTable
 from genrecore.reporting.html.tables import audit_sentence, members, plain, public, tables
 from genrecore.store.files import read_json, write_text
 from genrecore.store.run import Run
+from genrecore.words import points
 
 _HERE = Path(__file__).parent
 _ALL_SENTENCES = 10  # of more pairs those with the most accurate one come first
@@ -87,7 +88,7 @@ def html(compared: Comparison, title: str = "", command: str = "") -> str:
         tables=by_name,
         confusions=[table for table in by_name.values() if table.name.startswith("confusion-")],
         numbers={one.name: _numbers(one) for one in shown},
-        band=verdicts.points(compared.band),
+        band=points(compared.band),
         of_systems=of_systems,
         method=systems.METHOD,
         runs=[_about(compared, key, run) for key, of_key in members(compared).items()
@@ -141,7 +142,7 @@ def _counted(words: Sequence[str]) -> str:
     return ", ".join(f"{n} {word}" for word, n in counts.items())
 
 
-def _numbers(figure: Figure) -> Table:
+def _numbers(figure: Figure) -> ReportTable:
     return plain(figure.name, figure.chart.alt, as_frame(figure.chart), figure.chart.shares)
 
 

@@ -14,101 +14,34 @@ from genrecore.errors import GenrecoreError, describe
 from genrecore.evaluation import costs, systems
 from genrecore.evaluation import differences as contrasts
 from genrecore.evaluation.comparison import Comparison
-from genrecore.reporting.html.formats import Column, Table
+from genrecore.reporting.columns import (
+    COSTS,
+    DEPENDENCE,
+    GENRES,
+    PAIRS,
+    PROTOCOL,
+    Column,
+    score_columns,
+)
+from genrecore.reporting.html.table import ReportTable
 from genrecore.store.files import read_json, write_text
 from genrecore.store.run import Run
 
 FORMATS = {"csv": "csv", "markdown": "md", "latex": "tex"}
 """Of the tables' files, and their endings."""
 
-_SCORES = (
-    Column("title", "Run"),
-    Column("n_runs", "Runs", "count"),
-    Column("n_clips", "Test clips", "count"),
-    Column("accuracy", "Accuracy", "share"),
-    Column("accuracy_low", "95 % interval", "between", "accuracy_high"),
-    Column("artists_low", "95 %, by artist", "between", "artists_high"),
-    Column("seed_low", "Worst to best run", "between", "seed_high"),
-    Column("macro_f1", "Macro-F1", "number"),
-    Column("balanced_accuracy", "Balanced accuracy", "share"),
-    Column("top_2", "Top-2", "share"),
-    Column("log_loss", "Log loss", "number"),
-    Column("calibration_error", "Calibration error", "number"),
-    Column("badge", "Warning"),
-)
-_COSTS = (
-    Column("title", "Run"),
-    Column("best_epoch", "Epoch kept", "count"),
-    Column("n_epochs", "of", "count"),
-    Column("n_parameters", "Parameters", "count"),
-    Column("n_multiply_adds", "Multiply–adds, 30 s", "count"),
-    Column("train_s", "Training", "seconds"),
-    Column("latency_ms", "Latency, 30 s, ms", "number"),
-    Column("device", "Trained on"),
-    Column("measured_on", "Latency measured on"),
-)
-_PAIRS = (
-    Column("title_a", "A"),
-    Column("title_b", "B"),
-    Column("n_clips", "Shared clips", "count"),
-    Column("both", "Both right", "count"),
-    Column("only_a", "Only A", "count"),
-    Column("only_b", "Only B", "count"),
-    Column("neither", "Both wrong", "count"),
-    Column("difference", "A − B, points", "points"),
-    Column("low", "95 % interval", "points between", "high"),
-    Column("p", "p", "p"),
-    Column("p_exact", "p, exact", "p"),
-    Column("p_holm", "p, all pairs", "p"),
-    Column("verdict", "Verdict"),
-    Column("resolved", "Resolves, points", "size"),
-)
-_GENRES = (
-    Column("title", "Run"),
-    Column("genre", "Genre"),
-    Column("n_clips", "Test clips", "count"),
-    Column("recall", "Recall", "share"),
-    Column("recall_low", "95 % interval", "between", "recall_high"),
-    Column("precision", "Precision", "share"),
-    Column("f1", "F1", "number"),
-)
-_DEPENDENCE = (
-    Column("genre", "Genre"),
-    Column("n_clips", "Test clips", "count"),
-    Column("lowest", "Lowest recall", "share"),
-    Column("worst", "of"),
-    Column("highest", "Highest recall", "share"),
-    Column("best", "of"),
-    Column("p_holm", "p, all genres", "p"),
-    Column("dependence", "Depends on the model"),
-)
-_PROTOCOL = (
-    Column("title", "Run"),
-    Column("run_id", "Folder"),
-    Column("dataset", "Dataset"),
-    Column("split", "Split"),
-    Column("fold", "Fold", "count"),
-    Column("seed", "Seed", "count"),
-    Column("split_seed", "Split seed", "count"),
-    Column("n_train", "Training clips", "count"),
-    Column("n_valid", "Validation clips", "count"),
-    Column("n_test", "Test clips", "count"),
-    Column("choose_epoch", "Epoch kept"),
-    Column("audit", "Audit"),
-)
 
-
-def tables(compared: Comparison) -> list[Table]:
+def tables(compared: Comparison) -> list[ReportTable]:
     """Everything that a comparison counts, in the order in which one reads it."""
-    found = [_scores(compared), Table("pairs", "Every pair of runs", _pairs(compared), _PAIRS)]
-    found.append(Table("genres", "Recall of each genre", compared.per_genre, _GENRES))
+    found = [_scores(compared), ReportTable("pairs", "Every pair of runs", _pairs(compared), PAIRS)]
+    found.append(ReportTable("genres", "Recall of each genre", compared.per_genre, GENRES))
     if len(compared.dependence):
         title = "How much each genre depends on the model"
-        found.append(Table("dependence", title, compared.dependence, _DEPENDENCE))
+        found.append(ReportTable("dependence", title, compared.dependence, DEPENDENCE))
     for key, matrix in compared.confusions.items():
         found.append(_confusion(key, compared.titles[key], matrix))
     found.append(_costs(compared))
-    found.append(Table("protocol", "Data, splits and audit", _protocol(compared), _PROTOCOL))
+    found.append(ReportTable("protocol", "Data, splits and audit", _protocol(compared), PROTOCOL))
     configs = {compared.titles[key]: config for key, config in _configs(compared).items()}
     differing = contrasts.settings(configs)
     if len(differing):
@@ -164,7 +97,7 @@ def write_tables(
     return written
 
 
-def plain(name: str, title: str, frame: pd.DataFrame, shares: Sequence[str] = ()) -> Table:
+def plain(name: str, title: str, frame: pd.DataFrame, shares: Sequence[str] = ()) -> ReportTable:
     """A table whose columns are titled already; numbers keep their digits.
 
     Args:
@@ -179,7 +112,7 @@ def plain(name: str, title: str, frame: pd.DataFrame, shares: Sequence[str] = ()
         whole = pd.api.types.is_integer_dtype(frame[column])
         kind = "share" if column in shares else "count" if whole else "number" if numeric else ""
         columns.append(Column(str(column), str(column), kind or "text"))
-    return Table(name, title, frame, tuple(columns))
+    return ReportTable(name, title, frame, tuple(columns))
 
 
 def members(compared: Comparison) -> dict[str, list[Run]]:
@@ -208,14 +141,14 @@ def _without_folders(value: Any) -> Any:
     return value
 
 
-def _scores(compared: Comparison) -> Table:
+def _scores(compared: Comparison) -> ReportTable:
     frame, left_out = compared.table, set()
     if (frame["n_runs"] <= 1).all():
         left_out |= {"n_runs", "seed_low"}
     if not frame["badge"].any():
         left_out.add("badge")
-    columns = tuple(column for column in _SCORES if column.key not in left_out)
-    return Table("scores", "Scores on the test clips, with 95 % intervals", frame, columns)
+    columns = tuple(column for column in score_columns() if column.key not in left_out)
+    return ReportTable("scores", "Scores on the test clips, with 95 % intervals", frame, columns)
 
 
 def _pairs(compared: Comparison) -> pd.DataFrame:
@@ -228,19 +161,19 @@ def _pairs(compared: Comparison) -> pd.DataFrame:
     return table.assign(**table[counts].where(compared_ones))
 
 
-def _confusion(key: str, title: str, matrix: pd.DataFrame) -> Table:
+def _confusion(key: str, title: str, matrix: pd.DataFrame) -> ReportTable:
     frame = matrix.rename_axis(index="labelled", columns=None).reset_index()
     frame = frame.rename(columns={"labelled": "labelled ↓ predicted →"})
     return plain(f"confusion-{key}", f"Clips by labelled and predicted genre: {title}", frame)
 
 
-def _costs(compared: Comparison) -> Table:
+def _costs(compared: Comparison) -> ReportTable:
     sides = [(key, compared.titles[key], found) for key, found in members(compared).items()]
     epochs = compared.table[["run_id", "best_epoch", "n_epochs"]]
     frame = costs.table(sides).merge(epochs, on="run_id")
-    known = {column.key for column in _COSTS if frame[column.key].replace("", None).notna().any()}
-    columns = tuple(column for column in _COSTS if column.key in known)
-    return Table("costs", "What training and listening cost", frame, columns)
+    known = {column.key for column in COSTS if frame[column.key].replace("", None).notna().any()}
+    columns = tuple(column for column in COSTS if column.key in known)
+    return ReportTable("costs", "What training and listening cost", frame, columns)
 
 
 def _configs(compared: Comparison) -> dict[str, RunConfig]:

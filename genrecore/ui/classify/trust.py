@@ -45,11 +45,11 @@ def _table(folder: str, changed: int, _loaded: LoadedRun) -> pd.DataFrame:
     """The reliability diagram of a run's validation clips after calibration."""
     predictions = Run(Path(folder)).predictions
     if predictions is None:
-        return metrics.calibration(pd.DataFrame({"genre": []}), [])
+        return metrics.reliability(pd.DataFrame({"genre": []}), [])
     valid = predictions[predictions["split"] == "valid"].reset_index(drop=True)
     columns = [f"p_{genre}" for genre in _loaded.genres]
     valid[columns] = _loaded.calibration.apply(valid[columns].to_numpy(dtype=float))
-    return metrics.calibration(valid, list(_loaded.genres))
+    return metrics.reliability(valid, list(_loaded.genres))
 
 
 def _as_sure_as_here(table: pd.DataFrame, certainty: float) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 import streamlit as st
 
-from genrecore.evaluation import costs, verdicts
+from genrecore.evaluation import costs
 from genrecore.evaluation import differences as contrasts
 from genrecore.evaluation.comparison import Comparison
 from genrecore.jobs import actions as jobs
@@ -17,6 +17,7 @@ from genrecore.ui.parts import cells
 from genrecore.ui.parts.choices import choose_one
 from genrecore.ui.parts.frame import chart, command, empty, link_to, pair, plain, section, sentences
 from genrecore.ui.parts.results import side_by_side
+from genrecore.words import p_value
 
 _MOST_BARS = 6  # runs whose bars stay legible beside one another
 _MOST_LARGE = 4  # matrices drawn large
@@ -206,7 +207,7 @@ def show_ranks(compared: Comparison, what: Chosen) -> None:
     titles = [str(name) for name in found.scores.columns]
     p = found.ranks.p
     st.markdown(
-        f"Friedman's test that all are equally good: {verdicts.in_words(p)}"
+        f"Friedman's test that all are equally good: {p_value(p)}"
         + (". They differ." if p < 0.05 else ": no difference is shown.")
     )
     chart(plots.critical_difference(titles, found.ranks, len(found.scores)), "ranks")

@@ -9,6 +9,7 @@ import streamlit as st
 
 from genrecore.evaluation import systems, verdicts
 from genrecore.evaluation.comparison import Comparison
+from genrecore.evaluation.metrics import METRICS, help_on
 from genrecore.reporting import plots
 from genrecore.reporting.plots.chart import percent
 from genrecore.reporting.plots.contrasts import number
@@ -18,6 +19,7 @@ from genrecore.ui.parts import readers
 from genrecore.ui.parts.choices import choose_flag, choose_one
 from genrecore.ui.parts.frame import chart, in_percent, link_to, pair, plain, section, share_column
 from genrecore.ui.parts.results import pair_numbers
+from genrecore.words import points
 
 VIEWS = {
     "verdicts": "Verdicts",
@@ -57,7 +59,7 @@ def warnings(compared: Comparison) -> None:
 
 def show_verdicts(compared: Comparison, what: Chosen) -> None:
     """What may be said of each pair, in sentences; then all pairs at a glance, and two of them."""
-    band = verdicts.points(what.band)
+    band = points(what.band)
     how = (
         systems.METHOD
         if what.unit == SYSTEMS
@@ -180,9 +182,9 @@ def _scores_table(compared: Comparison, what: Chosen) -> None:
     table = compared.table
     cost = compare_readers.cost_table(what.members, compared.titles)
     number = st.column_config.NumberColumn
-    shown = in_percent(
-        table, ["accuracy", "balanced_accuracy", "top_2", "calibration_error"]
-    ).assign(
+    metrics = {name: entry for name, entry in METRICS.items() if name != "accuracy"}
+    shares = [name for name, metric in metrics.items() if metric.facts.format == "share"]
+    shown = in_percent(table, ["accuracy", *shares]).assign(
         interval=_ends(table, "accuracy_low", "accuracy_high"),
         artists=_ends(table, "artists_low", "artists_high"),
         took=[readers.duration(s) if pd.notna(s) else "–" for s in table["train_s"]],
@@ -196,8 +198,8 @@ def _scores_table(compared: Comparison, what: Chosen) -> None:
         height=38 + 35 * len(table),
         placeholder="–",
         column_order=[
-            "title", "accuracy", *(["n_runs"] if several else ["interval"]), "artists", "macro_f1",
-            "balanced_accuracy", "top_2", "log_loss", "calibration_error", "n_clips", "split",
+            "title", "accuracy", *(["n_runs"] if several else ["interval"]), "artists",
+            *metrics, "n_clips", "split",
             "best_epoch", "n_epochs", "n_parameters", "n_multiply_adds", "took", "latency_ms",
             *(["badge"] if table["badge"].any() else []),
         ],
@@ -212,11 +214,13 @@ def _scores_table(compared: Comparison, what: Chosen) -> None:
                 help="Bootstrap: all clips of an artist are drawn together"
                 + (", and seeds as well." if several else "."),
             ),
-            "macro_f1": number("Macro F1", format="%.3f"),
-            "balanced_accuracy": share_column("Balanced"),
-            "top_2": share_column("Top 2"),
-            "log_loss": number("Log loss", format="%.3f"),
-            "calibration_error": share_column("Calibration error"),
+            **{
+                name: number(
+                    metric.title, help=help_on(metric),
+                    format="%.1f %%" if metric.facts.format == "share" else "%.3f",
+                )
+                for name, metric in metrics.items()
+            },
             "n_clips": "Test clips",
             "split": "Split",
             "best_epoch": number("Best epoch", help="Validation chose it, and it was tested."),

@@ -20,6 +20,7 @@ from genrecore.ui.errors.lists import Listed
 from genrecore.ui.parts import readers
 from genrecore.ui.parts.choices import choose, choose_one, chosen
 from genrecore.ui.parts.frame import chart, command, empty, plain, section, sentences
+from genrecore.words import points
 
 
 def probed(run: Run) -> Listed | None:
@@ -59,7 +60,7 @@ def probed(run: Run) -> Listed | None:
     )
     st.caption(
         "Whole artists are drawn for the intervals; p is adjusted for the number of probes. The "
-        f"grey band is a difference of less than {verdicts.points(verdicts.BAND)}."
+        f"grey band is a difference of less than {points(verdicts.BAND)}."
     )
     titles = {name: PROBES[name].title for name in names}
     picked = choose_one("Probe", names, "probe", titles.__getitem__, default=str(lost))

@@ -18,6 +18,7 @@ from pydantic import TypeAdapter
 from pydantic.fields import FieldInfo
 
 from genrecore.config.registry import Registry
+from genrecore.evaluation import metrics
 from genrecore.ui.parts.choices import bound, chosen
 from genrecore.words import thousands
 
@@ -94,7 +95,7 @@ def field(name: str, info: FieldInfo, default: Any, words: Callable[[Any], str] 
         default: Counts where the URL says nothing, or something that does not fit.
         words: How the choices of a select box read.
     """
-    kind = _without_none(info.annotation)
+    kind = _kind(info)
     label = info.title or name.rpartition(".")[2].replace("_", " ").capitalize()
     common: dict[str, Any] = {"name": name, "key": f"field_{name}", "help": info.description}
     is_choice = get_origin(kind) is Literal
@@ -130,7 +131,7 @@ def _parse(text: str, info: FieldInfo) -> Any:
     Raises:
         ValueError: It does not suit the field.
     """
-    kind = _without_none(info.annotation)
+    kind = _kind(info)
     if kind is str:
         return text
     if get_origin(kind) is Literal:
@@ -147,7 +148,11 @@ def _parse(text: str, info: FieldInfo) -> Any:
     return value
 
 
-def _without_none(kind: Any) -> Any:
+def _kind(info: FieldInfo) -> Any:
+    """The type that decides which widget a field gets: without None, choices as a Literal."""
+    kind: Any = info.annotation
+    if metrics.choices(info):
+        return Literal[metrics.choices(info)]
     if get_origin(kind) in (Union, types.UnionType):
         rest = [part for part in get_args(kind) if part is not type(None)]
         return rest[0] if len(rest) == 1 else str

@@ -9,12 +9,12 @@ from datetime import datetime
 import pandas as pd
 import streamlit as st
 
+from genrecore.evaluation.metrics import noun, watched
 from genrecore.experiments import plan as plans
 from genrecore.experiments import results as plan_results
 from genrecore.experiments import search as searching
 from genrecore.experiments.plan import PRUNED, Plan
 from genrecore.experiments.values import in_words, name_of, shown
-from genrecore.reporting.plots.chart import percent
 from genrecore.ui.parts import readers
 from genrecore.ui.parts.choices import choose, choose_one, chosen
 from genrecore.ui.parts.frame import in_percent, link_to, plain, section, sentences, share_column
@@ -166,15 +166,14 @@ def _best(plan: Plan) -> None:
     best = plan_results.best(plan)
     if best is None or best.run is None:
         return
-    watch = plan.base.training.watch
-    score = plan_results.score(best.run, watch)
+    metric = watched(plan.base.training.watch)
+    score = plan_results.score(best.run, metric.name)
     if math.isnan(score):
         return
-    value = f"{score:.3f}" if watch == "loss" else percent(score)
     with st.container(border=True, gap="small"):
         st.markdown(
             f"Best by validation: **{plain(in_words(best.changes))}**, "
-            f"{plan_results.watched(watch)} {plain(value).replace(' ', _NO_BREAK)}."
+            f"{noun(metric)} {plain(metric.facts.written(score)).replace(' ', _NO_BREAK)}."
         )
         if len(plan.done) > 1:
             st.caption(
@@ -217,11 +216,11 @@ def _tested(plan: Plan) -> None:
 
 def _by_score(plan: Plan) -> list[plans.Member]:
     """Finished runs, the best first; those without validation last."""
-    watch = plan.base.training.watch
-    sign = 1 if watch == "loss" else -1
+    metric = watched(plan.base.training.watch)
+    sign = -1 if metric.facts.higher_is_better else 1
 
     def key(one: plans.Member) -> float:
-        score = plan_results.score(one.run, watch) if one.run else math.nan
+        score = plan_results.score(one.run, metric.name) if one.run else math.nan
         return math.inf if math.isnan(score) else sign * score
 
     return sorted((one for one in plan.done if one.run), key=key)
@@ -234,7 +233,7 @@ def _runs(plan: Plan) -> None:
     if not rows:
         st.caption("None has been queued yet.")
         return
-    watch = plan.base.training.watch
+    metric = watched(plan.base.training.watch)
     columns = {f"v_{n}": key for n, key in enumerate(plan.varied)}
     table = pd.DataFrame(
         [
@@ -251,9 +250,9 @@ def _runs(plan: Plan) -> None:
         ]
     )
     number = st.column_config.NumberColumn
-    scored = f"Best validation {plan_results.watched(watch)}"
+    scored = f"Best validation {noun(metric)}"
     st.dataframe(
-        table if watch == "loss" else in_percent(table, ["score"]),
+        in_percent(table, ["score"]) if metric.facts.format == "share" else table,
         hide_index=True,
         height=min(38 + 35 * len(table), 460),
         placeholder="–",
@@ -265,7 +264,9 @@ def _runs(plan: Plan) -> None:
         ],
         column_config={
             **{short: name_of(key).capitalize() for short, key in columns.items()},
-            "score": number(scored, format="%.3f") if watch == "loss" else share_column(scored),
+            "score": share_column(scored)
+            if metric.facts.format == "share"
+            else number(scored, format="%.3f"),
             "state": "State",
             "epochs": "Epochs",
             "note": "Note",
