@@ -55,7 +55,11 @@ def main() -> None:
         report(name, label, ours, theirs, len(x), arguments.rounds)
 
     waves = music(arguments.chain_clips)
-    chain = Chain(PRESETS["belton"], "wave", RATE_HZ)
+    chain = Chain(
+        [AUGMENTATIONS.choose(part.name, part.options) for part in PRESETS["belton"]],
+        "wave",
+        RATE_HZ,
+    )
     seeds = iter(range(10**6))
     report(
         "Belton's chain",

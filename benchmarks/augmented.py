@@ -19,7 +19,8 @@ from training import ours
 
 from genrecore.config.run import RunConfig, with_values
 from genrecore.data import prepare as preparation
-from genrecore.training import classifier, hardware
+from genrecore.training import hardware
+from genrecore.training.resolve import resolve
 
 BELTON = ("noise", "shift", "pitch", "speed", "percussive")
 
@@ -52,9 +53,9 @@ def main() -> None:
     else:
         n_clips = max(10, arguments.steps * arguments.batch // 2)
         values |= {"dataset.n_genres": 4, "dataset.n_clips": n_clips, "dataset.clip_s": 30.0}
-    plain = classifier.resolve(with_values(RunConfig(), values))
+    plain = resolve(with_values(RunConfig(), values)).config
     changed = {"augment": ",".join(BELTON)} | {f"augment.{name}.p": 0.25 for name in BELTON}
-    augmented = classifier.resolve(with_values(plain, changed))
+    augmented = resolve(with_values(plain, changed)).config
     chosen = hardware.choose(plain.device)
     print(f"{chosen.name}, {chosen.n_threads} threads; {chosen.reason}")
     prepared = preparation.with_split(preparation.decode(plain), plain)

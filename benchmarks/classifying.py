@@ -23,6 +23,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from genrecore.training import hardware
+from genrecore.training.parts import ResolvedConfig
 
 hardware.share_cores()  # as the command does, before torch is imported
 
@@ -47,8 +48,9 @@ from genrecore.inference.loaded import LoadedRun
 from genrecore.store import run as runs
 from genrecore.store.run import Run
 from genrecore.store.status import Status
-from genrecore.training import classifier
 from genrecore.training.classifier import Classifier
+from genrecore.training.resolve import resolve
+from genrecore.training.weights import save_classifier, weights_name
 
 GENRES = ["blues", "classical", "country", "disco", "hip hop", "jazz", "metal", "pop", "reggae",
           "rock"]  # fmt: skip
@@ -96,10 +98,10 @@ def linked(paths: list[Path], n: int) -> list[Path]:
 
 def write_run(model: str, store: Path) -> Run:
     """A finished run with random weights: the time does not depend on what was learned."""
-    config = classifier.resolve(with_values(RunConfig(), {"model": model}))
+    config = resolve(with_values(RunConfig(), {"model": model})).config
     run, lock = runs.create_held(config, store)
-    made = Classifier(config, GENRES, pretrained=False).eval()
-    classifier.save(made, run.folder / classifier.file_of(config))
+    made = Classifier(ResolvedConfig(config), GENRES, pretrained=False).eval()
+    save_classifier(made, run.folder / weights_name(made))
     Status(run.folder).move("done")
     os.close(lock)
     return Run(run.folder)

@@ -78,9 +78,10 @@ def fill(store: Path, n: int) -> None:
     """Runs of which the first two are trained here and the others are copies of them."""
     from genrecore.config.run import RunConfig, with_values
     from genrecore.store import run as runs
-    from genrecore.training import classifier, lifecycle
+    from genrecore.training import lifecycle
+    from genrecore.training.resolve import resolve
 
-    config = classifier.resolve(with_values(RunConfig(), SMALL))
+    config = resolve(with_values(RunConfig(), SMALL)).config
     made = []
     for seed in range(2):
         run, lock = runs.create_held(with_values(config, {"seed": seed}), store)

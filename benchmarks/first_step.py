@@ -20,7 +20,7 @@ from pathlib import Path
 from genrecore.config.run import RunConfig
 from genrecore.jobs import actions as jobs
 from genrecore.store.run import Run
-from genrecore.training import classifier
+from genrecore.training.resolve import resolve
 
 
 def main() -> None:
@@ -44,7 +44,7 @@ def main() -> None:
 def to_first_step(store: Path) -> float:
     """Seconds from the click to the first step of a run, which is then stopped."""
     began = time.perf_counter()
-    run = jobs.submit(classifier.resolve(RunConfig()), store)
+    run = jobs.submit(resolve(RunConfig()).config, store)
     while True:
         now = Run(run.folder)
         if now.status.get("phase") == "Training" and int(now.status.get("done", 0)) >= 1:

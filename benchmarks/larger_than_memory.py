@@ -20,8 +20,10 @@ from training import BATCH, bare, ours
 from genrecore.config.run import RunConfig, with_values
 from genrecore.data import prepare as preparation
 from genrecore.features import cache as feature_cache
-from genrecore.training import classifier, hardware
+from genrecore.training import hardware
 from genrecore.training.classifier import Classifier
+from genrecore.training.parts import ResolvedConfig
+from genrecore.training.resolve import resolve
 
 GROUPS = Path("/sys/fs/cgroup/memory")
 
@@ -44,10 +46,10 @@ def main() -> None:
         "training.epochs": 1,
         "training.batch_size": BATCH,
     }
-    config = classifier.resolve(with_values(RunConfig(), values))
+    config = resolve(with_values(RunConfig(), values)).config
     chosen = hardware.choose(config.device)
     prepared = preparation.with_split(preparation.decode(config), config)
-    feature = Classifier(config, prepared.genres).feature
+    feature = Classifier(ResolvedConfig(config), prepared.genres).feature
     n_bytes = feature_cache.compute(prepared.corpus, config, feature).rows.nbytes
     turns = {
         "ours": ours(config, prepared, chosen, everything=True),

@@ -43,13 +43,15 @@ from genrecore.features import cache as feature_cache  # noqa: E402
 from genrecore.models import MODELS  # noqa: E402
 from genrecore.store.progress import Report, Stopped  # noqa: E402
 from genrecore.store.status import Status, stop_asked  # noqa: E402
-from genrecore.training import classifier, model_inputs  # noqa: E402
+from genrecore.training import model_inputs  # noqa: E402
 from genrecore.training import optimisation as recipe  # noqa: E402
 from genrecore.training.batches import Feed  # noqa: E402
 from genrecore.training.classifier import Classifier  # noqa: E402
 from genrecore.training.epochs import Clips  # noqa: E402
 from genrecore.training.examples import Examples  # noqa: E402
 from genrecore.training.loop import Trainer  # noqa: E402
+from genrecore.training.parts import ResolvedConfig  # noqa: E402
+from genrecore.training.resolve import resolve  # noqa: E402
 
 BATCH = 32
 N_GENRES = 4
@@ -171,7 +173,7 @@ def small(arguments: argparse.Namespace) -> RunConfig:
         "training.batch_size": BATCH,
         "device": arguments.device,
     }
-    return classifier.resolve(with_values(RunConfig(), values))
+    return resolve(with_values(RunConfig(), values)).config
 
 
 def studied(arguments: argparse.Namespace) -> RunConfig:
@@ -192,7 +194,7 @@ def studied(arguments: argparse.Namespace) -> RunConfig:
         "split.n_folds": 5,
         "device": arguments.device,
     }
-    return classifier.resolve(with_values(config, values))
+    return resolve(with_values(config, values)).config
 
 
 class _Enough(Exception):
@@ -241,7 +243,7 @@ def built(
 ) -> tuple[Classifier, Examples]:
     """Network and examples as a run makes them."""
     torch.manual_seed(0)
-    net = Classifier(config, prepared.genres, prepared.corpus.shape)
+    net = Classifier(ResolvedConfig(config), prepared.genres, prepared.corpus.shape)
     chosen.prepare(net)
     examples = Examples(
         prepared.corpus, config, net.feature, prepared.clips, prepared.genres, chosen
@@ -288,7 +290,7 @@ class Watch:
 def bare(config: RunConfig, prepared: Prepared, chosen: hardware.Hardware) -> Turn:
     """Turns of nothing but the step on random tensors that lie ready."""
     torch.manual_seed(0)
-    net = Classifier(config, prepared.genres, prepared.corpus.shape)
+    net = Classifier(ResolvedConfig(config), prepared.genres, prepared.corpus.shape)
     chosen.prepare(net)
     size = config.training.batch_size
 
@@ -340,7 +342,7 @@ def tiny(rounds: int, n_epochs: int, device: str) -> None:
         "training.batch_size": 8,
         "device": device,
     }
-    config = classifier.resolve(with_values(RunConfig(), values))
+    config = resolve(with_values(RunConfig(), values)).config
     chosen = hardware.choose(config.device)
     prepared = preparation.with_split(preparation.decode(config), config)
     alone = bare(config, prepared, chosen)
@@ -370,7 +372,7 @@ class Cached(Dataset):
     """Features from the cache, one at a time, standardised, as most projects keep them."""
 
     def __init__(self, config: RunConfig, prepared: Prepared) -> None:
-        net = Classifier(config, prepared.genres, prepared.corpus.shape)
+        net = Classifier(ResolvedConfig(config), prepared.genres, prepared.corpus.shape)
         features = feature_cache.compute(prepared.corpus, config, net.feature)
         self.rows, self.n_channels = features.rows.numpy().copy(), features.channels
         self.rows = (self.rows - self.rows.mean()) / self.rows.std()
@@ -412,7 +414,9 @@ def plain(
     """Turns of the loop that most projects write: float32, channels first, DataLoader, .item()
     each step."""
     torch.manual_seed(0)
-    net = Classifier(config, prepared.genres, prepared.corpus.shape).to(chosen.device)
+    net = Classifier(ResolvedConfig(config), prepared.genres, prepared.corpus.shape).to(
+        chosen.device
+    )
     items, size = dataset(config, prepared), config.training.batch_size
 
     def turn(steps: int) -> Pace:

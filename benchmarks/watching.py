@@ -158,9 +158,10 @@ def template(work: Path) -> Path:
     """A run trained here."""
     from genrecore.config.run import RunConfig, with_values
     from genrecore.store import run as runs
-    from genrecore.training import classifier, lifecycle
+    from genrecore.training import lifecycle
+    from genrecore.training.resolve import resolve
 
-    config = classifier.resolve(with_values(RunConfig(), SMALL))
+    config = resolve(with_values(RunConfig(), SMALL)).config
     run, lock = runs.create_held(config, work / "templates")
     assert lifecycle.execute(run) == "done"
     os.close(lock)

@@ -96,10 +96,10 @@ def tiny() -> Callable[..., RunConfig]:
     """`tiny(**{"seed": 3})`: a resolved configuration that trains in about a second."""
 
     def make(**values: object) -> RunConfig:
-        from genrecore.training import classifier
+        from genrecore.training.resolve import resolve
 
         dotted = {key.replace("__", "."): value for key, value in values.items()}
-        return classifier.resolve(with_values(with_values(RunConfig(), TINY), dotted))
+        return resolve(with_values(with_values(RunConfig(), TINY), dotted)).config
 
     return make
 

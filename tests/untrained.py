@@ -18,8 +18,10 @@ from genrecore.evaluation.calibration import tempered
 from genrecore.store import run as runs
 from genrecore.store.run import Run
 from genrecore.store.status import Status
-from genrecore.training import classifier
 from genrecore.training.classifier import Classifier
+from genrecore.training.parts import ResolvedConfig
+from genrecore.training.resolve import resolve
+from genrecore.training.weights import save_classifier, weights_name
 
 GENRES = ["blues", "hip hop", "jazz", "metal", "pop"]
 
@@ -43,7 +45,7 @@ def untrained(
         values: Settings that differ from those of the tiny run, `__` for a dot.
     """
     dotted = {key.replace("__", "."): value for key, value in values.items()}
-    config = classifier.resolve(with_values(with_values(RunConfig(), TINY), dotted))
+    config = resolve(with_values(with_values(RunConfig(), TINY), dotted)).config
     return of(store, config, genres or GENRES, shape, temperature, seed)
 
 
@@ -59,9 +61,9 @@ def of(
     run, lock = runs.create_held(config, store)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        made = Classifier(config, genres, shape, pretrained=False).eval()
+        made = Classifier(ResolvedConfig(config), genres, shape, pretrained=False).eval()
         _spread(made, config)
-    classifier.save(made, run.folder / classifier.file_of(config))
+    save_classifier(made, run.folder / weights_name(made))
     if temperature:
         _predictions(genres, temperature).to_parquet(run.folder / "predictions.parquet")
     Status(run.folder).move("done")

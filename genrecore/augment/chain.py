@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from genrecore.augment.registered import AUGMENTATIONS
-from genrecore.config.run import Part
+from genrecore.augment.registered import AugmentationFacts
+from genrecore.config.registry import Choice
 
 STAGES = ("wave", "image", "batch")
 
@@ -21,15 +21,14 @@ class Chain:
     gets does not depend on the others' luck.
     """
 
-    def __init__(self, parts: Sequence[Part], on: str, sample_rate_hz: int) -> None:
+    def __init__(
+        self, parts: Sequence[Choice[AugmentationFacts]], on: str, sample_rate_hz: int
+    ) -> None:
         """Those of the parts that change `on`: `wave`, `image` or `batch`."""
         self.steps: list[tuple[float, Any]] = []
         for part in parts:
-            entry = AUGMENTATIONS[part.name]
-            if entry.facts.on == on:
-                options = entry.read_options(part.options, "augmentation")
-                if options.p > 0:
-                    self.steps.append((options.p, entry.thing(options, sample_rate_hz)))
+            if part.facts.on == on and part.options.p > 0:
+                self.steps.append((part.options.p, part.thing(part.options, sample_rate_hz)))
 
     def __bool__(self) -> bool:
         return bool(self.steps)

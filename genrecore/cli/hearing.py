@@ -40,18 +40,18 @@ def hear(
 
     from genrecore.augment import Chain
     from genrecore.config.run import with_values
-    from genrecore.features import FEATURES
     from genrecore.reporting import feature_charts as depiction
-    from genrecore.training import classifier
+    from genrecore.training.resolve import resolve
 
     chosen = settings(None, {"augment": augment} if augment else {}, set_)
-    parts = classifier.resolve(chosen).augment
+    parts = resolve(chosen).config.augment
     chosen = with_values(chosen, {"augment": [part.model_dump() for part in parts]})
     always = {f"augment.{part.name}.p": 1.0 for part in parts}
-    config = classifier.resolve(with_values(chosen, always))
+    resolved = resolve(with_values(chosen, always))
+    config = resolved.config
     rate = config.audio.sample_rate_hz
     decoded = audio.decode(clip, rate, middle_s=config.audio.clip_s)
-    chain = Chain(config.augment, "wave", rate)
+    chain = Chain(resolved.augment, "wave", rate)
     if augment and len(chain.steps) < len(config.augment):
         raise UsageError("Only augmentations of waves can be heard; see 'genrecore list'.")
     if inverse and config.feature.name != "log_mel":
@@ -60,10 +60,9 @@ def hear(
     with torch.inference_mode():
         wave = chain(wave, torch.Generator().manual_seed(seed))
         if inverse:
-            entry = FEATURES[config.feature.name]
-            options, n = entry.read_options(config.feature.options, "feature"), wave.shape[2]
-            image = entry.thing(options, rate, n)(wave)[0]
-            heard = depiction.sound_of(image, options, rate, n)
+            feature, n = resolved.feature, wave.shape[2]
+            image = feature.thing(feature.options, rate, n)(wave)[0]
+            heard = depiction.sound_of(image, feature.options, rate, n)
         else:
             heard = wave[0, 0].numpy()
     try:

@@ -51,10 +51,10 @@ def demo(
     processes and compared, then the dashboard is served with them in it."""
     from genrecore.data import prepare as preparation
     from genrecore.evaluation import comparison
-    from genrecore.training import classifier
+    from genrecore.training.resolve import resolve
 
     wanted = [
-        (title, classifier.resolve(configuration.with_values(RunConfig(), values)))
+        (title, resolve(configuration.with_values(RunConfig(), values)).config)
         for title, values in DEMO_RUNS
     ]
     with reporting(quiet=as_json) as report:

@@ -222,14 +222,14 @@ def _search(
     """A search from the command line; `flags` are dry_run, yes, background, as_json."""
     from genrecore.experiments import search as searching
     from genrecore.experiments import search_ranges
-    from genrecore.training import classifier
+    from genrecore.training.resolve import resolve
 
     dry_run, yes, background, as_json = flags
     base, ranges = search_ranges.read_all(base, texts)
     base = search_ranges.check(base, ranges, way)
     with reporting(quiet=as_json) as report:
         one = search_ranges.typical(base, ranges)
-        estimate = estimated([classifier.resolve(one)] * way.n_trials, report)
+        estimate = estimated([resolve(one).config] * way.n_trials, report)
     if not as_json:
         rows = [
             {"setting": plan_values.name_of(key), "searched": search_ranges.range_words(given)}

@@ -80,9 +80,9 @@ def train(
         else:
             _carry_out(found, as_json)
         return
-    from genrecore.training import classifier  # torch: not on the way to --help
+    from genrecore.training.resolve import resolve
 
-    resolved = classifier.resolve(settings(config, values, set_, preset))
+    resolved = resolve(settings(config, values, set_, preset)).config
     if background:
         queued = jobs.submit(resolved)
         if as_json:

@@ -62,6 +62,29 @@ class Entry(Generic[Facts]):
             raise UsageError(f"{what} {self.name}: {explain(error, self.options)}") from None
 
 
+@dataclass(frozen=True)
+class Choice(Generic[Facts]):
+    """A registered thing and the parsed options with which a configuration uses it."""
+
+    entry: Entry[Facts]
+    options: Any
+
+    @property
+    def name(self) -> str:
+        """As configurations name it."""
+        return self.entry.name
+
+    @property
+    def thing(self) -> Any:
+        """The class or function itself."""
+        return self.entry.thing
+
+    @property
+    def facts(self) -> Facts:
+        """What is particular to it."""
+        return self.entry.facts
+
+
 class Registry(Mapping[str, Entry[Facts]], Generic[Facts]):
     """Registered things of one sort by name; iterating gives the names.
 
@@ -98,6 +121,15 @@ class Registry(Mapping[str, Entry[Facts]], Generic[Facts]):
             return thing
 
         return file
+
+    def choose(self, name: str, options: Mapping[str, Any]) -> Choice[Facts]:
+        """The thing of that name with its options parsed.
+
+        Raises:
+            UsageError: No such name, an unknown option, or a value out of range.
+        """
+        entry = self[name]
+        return Choice(entry, entry.read_options(options, self.what))
 
     def __getitem__(self, name: str) -> Entry[Facts]:
         if name not in self._entries:

@@ -53,7 +53,7 @@ def draft(base: RunConfig, grids: Sequence[Grid]) -> Draft:
     Raises:
         UsageError: There are no values or too many combinations, or none of them can be trained.
     """
-    from genrecore.training import classifier
+    from genrecore.training.resolve import resolve
 
     n = sum(math.prod(len(values) for values in grid.values()) for grid in grids)
     if n > MOST_RUNS:
@@ -78,7 +78,7 @@ def draft(base: RunConfig, grids: Sequence[Grid]) -> Draft:
         key = configuration.signature(made.model_copy(update={"seed": 0}))
         if key not in resolved:
             try:
-                resolved[key] = classifier.resolve(made)
+                resolved[key] = resolve(made).config
             except UsageError as error:
                 resolved[key] = str(error)
         config = resolved[key]
@@ -101,10 +101,10 @@ def draft(base: RunConfig, grids: Sequence[Grid]) -> Draft:
 
 def tidy(base: RunConfig) -> RunConfig:
     """The base without what it says though it is so by default; imports torch."""
-    from genrecore.training import classifier
+    from genrecore.training.resolve import resolve
 
     try:
-        resolved = classifier.resolve(base)
+        resolved = resolve(base).config
     except UsageError:  # not every base is a run: its model may fit only what varies
         return base
     return resolved.model_copy(update={"segments": base.segments})

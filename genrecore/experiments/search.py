@@ -185,13 +185,13 @@ class _Driver:
         """A new trial and its run."""
         from optuna.trial import TrialState
 
-        from genrecore.training import classifier
+        from genrecore.training.resolve import resolve
 
         # A sampler of its own for each trial: after a restart the draws go on, not over.
         self.study.sampler = _sampler(self.way, len(self.study.get_trials(deepcopy=False)))
         trial = self.study.ask(_distributions(self.ranges))
         try:
-            config = classifier.resolve(plan_values.applied(self.base, trial.params))
+            config = resolve(plan_values.applied(self.base, trial.params)).config
         except UsageError as error:
             trial.set_user_attr("reason", str(error))
             self.study.tell(trial, state=TrialState.FAIL)
@@ -205,14 +205,14 @@ class _Driver:
         queued for them, or failed."""
         from optuna.trial import Trial, TrialState
 
-        from genrecore.training import classifier
+        from genrecore.training.resolve import resolve
 
         taken = {t.user_attrs.get("run") for t in self._counted()}
         for frozen in self._counted():
             if frozen.state.is_finished() or "run" in frozen.user_attrs:
                 continue
             trial = Trial(self.study, frozen._trial_id)
-            config = classifier.resolve(plan_values.applied(self.base, frozen.params))
+            config = resolve(plan_values.applied(self.base, frozen.params)).config
             wanted = configuration.signature(config)
             for run in self.plan.own_runs:
                 if run.run_id not in taken and configuration.signature(run.config) == wanted:

@@ -189,10 +189,10 @@ def check(base: RunConfig, ranges: Ranges, way: Way) -> RunConfig:
 
 def _refused(base: RunConfig, changes: Mapping[str, Any]) -> str:
     """Why these values cannot be trained; empty where they can."""
-    from genrecore.training import classifier
+    from genrecore.training.resolve import resolve
 
     try:
-        classifier.resolve(plan_values.applied(base, changes))
+        resolve(plan_values.applied(base, changes))
     except UsageError as error:
         return str(error)
     return ""

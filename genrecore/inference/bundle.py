@@ -22,7 +22,7 @@ from genrecore.inference.loaded import LoadedRun
 from genrecore.models import MODELS
 from genrecore.store.files import new_folder, read_json, write_json, write_text
 from genrecore.store.run import Run
-from genrecore.training import classifier as classifiers
+from genrecore.training.weights import load_classifier
 
 _FORMAT = 1
 
@@ -80,7 +80,7 @@ def load(folder: str | Path) -> LoadedRun:
         calibrated = Calibration.from_json(given["calibration"])
     except (KeyError, TypeError, AttributeError):
         raise GenrecoreError(f"The bundle {place} does not say how it is calibrated.") from None
-    return LoadedRun(Run(place), classifiers.load(weights), calibrated)
+    return LoadedRun(Run(place), load_classifier(weights), calibrated)
 
 
 _WEIGHTS = (".safetensors", ".skops")

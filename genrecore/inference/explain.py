@@ -23,7 +23,6 @@ from torch.nn import functional
 from genrecore.config.registry import Options
 from genrecore.data.corpus import quantise
 from genrecore.errors import GenrecoreError, UsageError
-from genrecore.features import FEATURES
 from genrecore.features.chroma import ChromaOptions
 from genrecore.features.log_mel import LogMelOptions
 from genrecore.features.mfcc import MfccOptions
@@ -106,9 +105,9 @@ class Explainer:
         for parameter in self._classifier.parameters():
             parameter.requires_grad_(False)
         self._lock = threading.Lock()
-        entry = FEATURES[self.config.feature.name]
-        self._options: Options = entry.read_options(self.config.feature.options, "feature")
-        self.kind = entry.facts.kind
+        feature = loaded.classifier.resolved.feature
+        self._options: Options = feature.options
+        self.kind = feature.facts.kind
         self._rate = self.config.audio.sample_rate_hz
         self._segmenter = loaded.segmenter
         gradients = not isinstance(self._classifier.network, Fitted)

@@ -25,9 +25,9 @@ from genrecore.evaluation.calibration import Calibration
 from genrecore.evaluation.metrics import genres_in, pooled
 from genrecore.store import run as runs
 from genrecore.store.run import Run
-from genrecore.training import classifier as classifiers
 from genrecore.training import cores, embedding
 from genrecore.training.classifier import Classifier
+from genrecore.training.weights import load_classifier
 
 _BATCH = 64
 _SAMPLES_AT_ONCE = 2**21  # of a batch: 64 segments of 1.5 s, four of 24 s; spectra are larger
@@ -313,7 +313,7 @@ def load(run: str | Path | Run) -> LoadedRun:
             f"The run {found.run_id} has no weights yet (it is {found.state}); "
             "a finished run can classify."
         )
-    network = classifiers.load(found.weights)
+    network = load_classifier(found.weights)
     tested = found.predictions
     if tested is not None and genres_in(tested) != network.genres:
         raise GenrecoreError(

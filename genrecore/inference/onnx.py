@@ -28,7 +28,6 @@ from genrecore.data.corpus import quantise
 from genrecore.errors import GenrecoreError, describe
 from genrecore.inference.loaded import Excerpt, LoadedRun
 from genrecore.store.progress import Phase, Report, silent
-from genrecore.training import classifier
 
 TOLERANCE = 1e-4
 """How far a probability may lie from the original's."""
@@ -108,7 +107,7 @@ def _refuse(loaded: LoadedRun) -> None:
     reason = ""
     if loaded.medium == "image":
         reason = "it judges pictures, and the graph starts from a waveform"
-    elif classifier.is_classical(config):
+    elif loaded.classifier.resolved.model.facts.classical:
         reason = f"scikit-learn makes its verdicts ({config.model.name})"
     elif config.feature.name.startswith("descriptor"):
         reason = f"its feature {config.feature.name} is computed by NumPy"

@@ -208,9 +208,9 @@ def clone(run: Run, changes: Mapping[str, Any]) -> Run:
     Raises:
         UsageError: A setting that is not there, or a value out of its range.
     """
-    from genrecore.training import classifier  # torch: only for those who clone
+    from genrecore.training.resolve import resolve
 
-    config = classifier.resolve(configuration.with_values(run.config, dict(changes)))
+    config = resolve(configuration.with_values(run.config, dict(changes))).config
     return submit(config, run.folder.parent, origin={"parent": run.run_id, "how": "cloned"})
 
 

@@ -23,7 +23,6 @@ from torch import Tensor
 
 from genrecore.config.run import RunConfig
 from genrecore.errors import GenrecoreError
-from genrecore.models import MODELS
 from genrecore.models.fitted import Fitted
 from genrecore.store.progress import Phase, Report
 from genrecore.store.status import Status
@@ -75,12 +74,11 @@ class Baseline:
             Stopped: A stop was asked for.
             GenrecoreError: Too few training segments for this model.
         """
-        entry = MODELS[self.config.model.name]
-        options = entry.read_options(self.config.model.options, "model")
+        model = self.classifier.resolved.model
         self.status.values |= {"epoch": 0, "n_epochs": 1}
         vectors, labels = self._training_set()
         began = time.perf_counter()
-        estimator = entry.thing(options, self.config.seed)
+        estimator = model.thing(model.options, self.config.seed)
         self._fitted(estimator, vectors.double().numpy(), labels)
         self.network.estimator = estimator
         fit_s = time.perf_counter() - began
@@ -140,7 +138,7 @@ class Baseline:
             )
         if "cv" in given:
             estimator.set_params(cv=self._calibration_folds(labels))
-        facts = MODELS[self.config.model.name].facts
+        facts = self.classifier.resolved.model.facts
         grows = facts.grows
         total, portion = (given[grows], facts.portion) if grows else (1, 1)
         began = time.perf_counter()

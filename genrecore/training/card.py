@@ -23,7 +23,6 @@ from genrecore.models import MODELS, anatomy
 from genrecore.models.anatomy import Anatomy, Layer
 from genrecore.reporting.feature_charts import spaced
 from genrecore.store.caches import size
-from genrecore.training import classifier
 from genrecore.training.model_inputs import (
     CLIP_S,
     Input,
@@ -33,6 +32,7 @@ from genrecore.training.model_inputs import (
     n_genres,
     study_config,
 )
+from genrecore.training.parts import ResolvedConfig
 from genrecore.training.reaches import AXES, Field, in_sound
 
 CLEAR = 0.03
@@ -255,7 +255,7 @@ def _card(name: str, text: str) -> Card:
     fields: tuple[Field, ...] = ()
     if not classical:
         found = _anatomy(name, _key(config.model.options), given.shape, kind, given.n_genres)
-        is_sound = classifier.medium_of(config.dataset) == "wave"
+        is_sound = ResolvedConfig(config).medium == "wave"
         fields = in_sound(found.reaches, feature, config, kind, is_sound)
     return Card(
         name=name,
@@ -298,12 +298,11 @@ def _anatomy(name: str, options: str, shape: Any, kind: str, n_outputs: int) -> 
     Raises:
         UsageError: It cannot take that shape.
     """
-    entry = MODELS[name]
     axes = [AXES.get(one, ()) for one in kind.split("+")]
     try:
         with torch.device("meta"):
-            chosen = entry.read_options(json.loads(options), "model")
-            network = entry.thing(shape, n_outputs, chosen)
+            chosen = MODELS.choose(name, json.loads(options))
+            network = chosen.thing(shape, n_outputs, chosen.options)
         return anatomy.examine(network, shape, axes)
     except GenrecoreError as error:
         raise UsageError(str(error)) from None

@@ -24,10 +24,10 @@ from genrecore.evaluation.embedding import Embedding
 from genrecore.models.fitted import Fitted
 from genrecore.store.progress import Phase, Report, silent
 from genrecore.store.run import Run
-from genrecore.training import classifier as classifiers
 from genrecore.training import hardware
 from genrecore.training.classifier import Classifier, Features
 from genrecore.training.examples import Examples
+from genrecore.training.weights import load_classifier
 
 _BATCH = 64
 _LINEAR = (nn.Linear,)
@@ -146,7 +146,7 @@ def _computed(run: Run, report: Report) -> Embedding:
             f"The run {run.run_id} has no weights yet (it is {run.state}), so it puts clips "
             "nowhere."
         )
-    classifier = classifiers.load(run.weights)
+    classifier = load_classifier(run.weights)
     chosen = hardware.choose("auto", "float32")
     chosen.prepare(classifier)
     # Clips as they are: no changed copies, no excerpts drawn at random.

@@ -14,15 +14,15 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from genrecore.augment import AUGMENTATIONS, Chain
+from genrecore.augment import Chain
 from genrecore.config.run import Part, RunConfig
 from genrecore.data.corpus import Corpus
 from genrecore.data.segments import Segmenter
-from genrecore.features import FEATURES
 from genrecore.features import cache as feature_cache
 from genrecore.features.cache import Variant
 from genrecore.store.progress import Report, silent
 from genrecore.training.hardware import Hardware
+from genrecore.training.parts import ResolvedConfig
 
 Given = Tensor | tuple[Tensor, ...]
 """Features (batch, …), or a pair of them."""
@@ -61,6 +61,7 @@ class Examples:
             hardware: Where the work is done.
             report: Called as `report(phase, done, total)`.
         """
+        resolved = ResolvedConfig(config)
         self._config, self._feature, self._corpus = config, feature, corpus
         self._device, self._channels_last = hardware.device, hardware.channels_last
         table = feature_cache.segments_of(corpus, config, feature)
@@ -74,11 +75,11 @@ class Examples:
 
         rate = corpus.sample_rate_hz
         self._on_waves, self._on_images, self._on_batches = (
-            Chain(config.augment, on, rate) for on in ("wave", "image", "batch")
+            Chain(resolved.augment, on, rate) for on in ("wave", "image", "batch")
         )
         self._random = config.segments.excerpts == "random" and corpus.medium == "audio"
-        self._variants = _variants(config, rate)
-        cached = FEATURES[config.feature.name].facts.cached
+        self._variants = _variants(resolved)
+        cached = resolved.feature.facts.cached
         fresh = bool(self._on_waves) or self._random
         self._rows: list[Tensor] = []
         if cached:
@@ -88,7 +89,7 @@ class Examples:
             self._fetch = [features.fetch for features in found]
             self._channels = found[0].channels
         # Of a pair the picture is worth keeping, the wave is read from the corpus.
-        half = FEATURES[config.feature.name].facts.cached_half
+        half = resolved.feature.facts.cached_half
         self._pair = bool(half) and not fresh and not self._variants
         if self._pair:
             alone = Part(name=half, options=config.feature.options)
@@ -261,12 +262,11 @@ class Examples:
         return made
 
 
-def _variants(config: RunConfig, sample_rate_hz: int) -> list[Variant]:
+def _variants(resolved: ResolvedConfig) -> list[Variant]:
     found: list[Variant] = []
-    for part in config.augment:
-        entry = AUGMENTATIONS[part.name]
-        if entry.facts.on == "variants":
-            made = entry.thing(entry.read_options(part.options, "augmentation"), sample_rate_hz)
+    for part in resolved.augment:
+        if part.facts.on == "variants":
+            made = part.thing(part.options, resolved.config.audio.sample_rate_hz)
             for k, label in enumerate(made.labels):
                 found.append(Variant([part.name, label], partial(made.apply, k=k)))
     return found

@@ -14,17 +14,16 @@ import torch
 from torch import Tensor
 
 from genrecore.config.run import RunConfig
-from genrecore.data.segments import Segmenter
 from genrecore.errors import UsageError
-from genrecore.features import FEATURES
 from genrecore.models import MODELS
 from genrecore.store.files import cache_dir, digest, read_json, write_json
 from genrecore.store.progress import Phase, Report, silent
 from genrecore.training import card as cards
-from genrecore.training import classifier, hardware
+from genrecore.training import hardware
 from genrecore.training.classifier import Classifier
 from genrecore.training.hardware import Hardware
 from genrecore.training.model_inputs import CLIP_S, Input
+from genrecore.training.parts import ResolvedConfig
 
 BUDGET_S = 2.0
 """Slow models are measured fewer times."""
@@ -142,21 +141,20 @@ def newest(name: str, config: RunConfig | None = None) -> Latency | None:
 
 def _ready(config: RunConfig, given: Input, chosen: Hardware) -> tuple[Classifier, list[Tensor]]:
     """The classifier and one clip's segments, on the device."""
-    typical = FEATURES[config.feature.name].facts.typical_shape
+    resolved = ResolvedConfig(config)
     genres = [str(k) for k in range(given.n_genres)]
-    made = Classifier(config, genres, typical, pretrained=False).eval()
+    made = Classifier(resolved, genres, resolved.typical_shape, pretrained=False).eval()
     draw = torch.Generator().manual_seed(0)
-    medium = classifier.medium_of(config.dataset)
-    if medium == "wave":
-        segmenter = Segmenter.from_config(config)
+    if resolved.medium == "wave":
+        segmenter = resolved.segmenter
         n_clip = round(min(CLIP_S, config.audio.clip_s) * config.audio.sample_rate_hz)
         clip = 0.1 * torch.randn(max(segmenter.n_samples, n_clip), generator=draw)
         clips = torch.cat(list(segmenter.batches(clip, _BATCH)))
-    elif medium == "image":
-        clips = torch.randint(0, 256, (1, *typical), generator=draw, dtype=torch.uint8)
+    elif resolved.medium == "image":
+        clips = torch.randint(0, 256, (1, *made.given_shape), generator=draw, dtype=torch.uint8)
     else:
         n_rows = int(getattr(made.feature, "n_rows", 1))
-        clips = torch.randn(1, n_rows, *typical, generator=draw)
+        clips = torch.randn(1, n_rows, *made.given_shape, generator=draw)
     placed = chosen.prepare(made)
     assert isinstance(placed, Classifier)
     return placed, [part.to(chosen.device) for part in clips.split(_BATCH)]
@@ -169,7 +167,7 @@ def _once(made: Classifier, batches: list[Tensor], chosen: Hardware) -> None:
 
 
 def _what(config: RunConfig, given: Input) -> str:
-    medium = classifier.medium_of(config.dataset)
+    medium = ResolvedConfig(config).medium
     if medium == "wave":
         n = given.n_segments
         seconds = f"{min(CLIP_S, config.audio.clip_s):.4g} s of sound"
@@ -201,7 +199,7 @@ def _place(card: cards.Card) -> Path:
         config.standardise.model_dump(),
         [config.audio.sample_rate_hz, config.audio.clip_s],
         [config.segments.segment_s, config.segments.overlap],
-        [classifier.medium_of(config.dataset), card.input.n_genres, config.device],
+        [ResolvedConfig(config).medium, card.input.n_genres, config.device],
         [platform.node(), torch.__version__],
     ]
     return cache_dir() / "answers" / f"latency-{card.name}-{digest(what)}.json"

@@ -24,13 +24,14 @@ from genrecore.store.progress import Ended, Phase, Report, Stopped, silent
 from genrecore.store.run import Run
 from genrecore.store.status import LOG, STOP, Status, ask_to_stop, stop_asked, stop_request
 from genrecore.training import baselines, embedding, hardware
-from genrecore.training import classifier as classifiers
 from genrecore.training.baselines import Baseline
 from genrecore.training.classifier import Classifier
 from genrecore.training.distributed import Team
 from genrecore.training.examples import Examples, Given
 from genrecore.training.hardware import Hardware
 from genrecore.training.loop import Trainer
+from genrecore.training.parts import ResolvedConfig
+from genrecore.training.weights import save_classifier, weights_name
 
 _RESERVE = ".reserve"  # room for the last words of a run that fills the disk
 _RESERVE_BYTES = 256 * 1024
@@ -88,7 +89,7 @@ def execute(run: Run, show: Report = silent, team: Team | None = None) -> str:
 
 
 def _work(run: Run, status: Status, report: Report, team: Team) -> None:
-    config = run.config
+    config, resolved = run.config, ResolvedConfig(run.config)
     started = status.values.get("started_at") or time.time()
     status.move("preparing", started_at=started, phase=Phase.STARTING, **identity())
     resume = team.told(_resume_state(run))
@@ -97,7 +98,7 @@ def _work(run: Run, status: Status, report: Report, team: Team) -> None:
     chosen = hardware.choose(
         config.device, resume["precision"] if resume else config.training.precision
     )
-    classical = classifiers.is_classical(config)
+    classical = resolved.model.facts.classical
     if classical:
         chosen = baselines.suited(chosen)
     write_json(run.folder / "environment.json", environment(chosen))
@@ -116,7 +117,7 @@ def _work(run: Run, status: Status, report: Report, team: Team) -> None:
         _say(run, note)
     torch.manual_seed(config.seed)  # initial weights and dropout
     classifier = Classifier(
-        config, prepared.genres, prepared.corpus.shape, pretrained=resume is None
+        resolved, prepared.genres, prepared.corpus.shape, pretrained=resume is None
     )
     chosen.prepare(classifier)
     examples = Examples(
@@ -157,9 +158,9 @@ def _work(run: Run, status: Status, report: Report, team: Team) -> None:
     status.move("running")
     early = _fitted(run, trainer, team)
     if not classical:
-        classifiers.save(classifier, run.folder / "last.safetensors")
+        save_classifier(classifier, run.folder / "last.safetensors")
     predictions, segments = trainer.predict()
-    classifiers.save(classifier, run.folder / classifiers.file_of(config))
+    save_classifier(classifier, run.folder / weights_name(classifier))
     # Predictions last: a run that has them has everything else.
     for table, name in ((segments, "segments.parquet"), (predictions, "predictions.parquet")):
         write_bytes(run.folder / name, table.to_parquet(index=False))

@@ -28,7 +28,6 @@ from genrecore.store.files import write_bytes
 from genrecore.store.progress import Ended, Phase, Report, Stopped
 from genrecore.store.status import Status
 from genrecore.training import checkpoint, heads, memory
-from genrecore.training import classifier as classifiers
 from genrecore.training.batches import Feed
 from genrecore.training.classifier import Classifier
 from genrecore.training.distributed import Team
@@ -36,6 +35,7 @@ from genrecore.training.epochs import Clips, Sums, tables
 from genrecore.training.examples import Examples, Given
 from genrecore.training.hardware import Hardware, keep_memory
 from genrecore.training.optimisation import Loss, Schedule, optimiser
+from genrecore.training.weights import save_classifier
 
 _PREDICT_BATCH = 128
 _LEAST_BETWEEN_CHECKPOINTS_S = 30.0
@@ -252,9 +252,7 @@ class Trainer:
 
     def _write_best(self, now: bool) -> None:
         if self._best_unwritten and now and self.team.leads:
-            classifiers.save(
-                self.classifier, self.folder / "weights.safetensors", self.best_weights
-            )
+            save_classifier(self.classifier, self.folder / "weights.safetensors", self.best_weights)
             self._best_written_at, self._best_unwritten = time.perf_counter(), False
 
     @torch.no_grad()
@@ -360,7 +358,7 @@ class Trainer:
         index = self.train[:size].repeat(math.ceil(size / len(self.train[:size])))[:size]
         given, targets = self.feed.given(index, self.epoch, 0)
         with self.hardware.autocast():
-            pairs = self.classifier.training_logits(given)
+            pairs = self.classifier.heads(self.classifier.standardised(given))
         self._losses(pairs, targets)[0].backward()
         self.optimiser.step()
         self.optimiser.zero_grad(set_to_none=True)

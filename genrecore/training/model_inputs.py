@@ -11,12 +11,12 @@ from genrecore.config import run as configuration
 from genrecore.config.command import settings_words
 from genrecore.config.run import RunConfig
 from genrecore.data.datasets import DATASETS
-from genrecore.data.segments import Segmenter
 from genrecore.errors import UsageError
 from genrecore.features import FEATURES, PRESETS
 from genrecore.models import MODELS
 from genrecore.reporting.feature_charts import size_in_words
-from genrecore.training import classifier
+from genrecore.training.parts import ResolvedConfig, fits, takes
+from genrecore.training.resolve import resolve
 
 CLIP_S = 30.0
 """Clips of GTZAN and FMA last so long; costs of a clip are of one."""
@@ -80,7 +80,7 @@ def presets_for(name: str) -> list[str]:
     fitting = []
     for preset, entry in PRESETS.items():
         feature = entry.thing.get("feature", RunConfig().feature.name)
-        if not classifier.fits(feature, name):
+        if not fits(feature, name):
             fitting.append(preset)
     return sorted(fitting, key=lambda one: one != preset_of(name))
 
@@ -92,7 +92,7 @@ def default_feature(name: str) -> str:
         UsageError: There is none.
     """
     for feature in FEATURES:
-        if not classifier.fits(feature, name) and classifier.takes(feature, "wave"):
+        if not fits(feature, name) and takes(feature, "wave"):
             return feature
     raise UsageError(f"There is no feature that the model {name} accepts.")
 
@@ -111,30 +111,23 @@ def front_end(config: RunConfig) -> tuple[RunConfig, nn.Module, str]:
     """The configuration resolved, its feature, and the feature's kind.
 
     Raises:
-        UsageError: As `classifier.resolve`.
+        UsageError: As `resolve`.
     """
-    config = classifier.resolve(config)
-    entry = FEATURES[config.feature.name]
-    given: tuple[Any, ...] = (entry.facts.typical_shape,)
-    if classifier.medium_of(config.dataset) == "wave":
-        rate = config.audio.sample_rate_hz
-        given = (rate, Segmenter.from_config(config).n_samples)
-    feature = entry.thing(entry.read_options(config.feature.options, "feature"), *given)
-    return config, feature, entry.facts.kind
+    resolved = resolve(config)
+    feature = resolved.front_end(resolved.typical_shape)
+    return resolved.config, feature, resolved.feature.facts.kind
 
 
 def described(config: RunConfig, feature: Any, kind: str) -> Input:
     """What `front_end` found, as an `Input`."""
-    rate = config.audio.sample_rate_hz
-    entry = FEATURES[config.feature.name]
-    options = entry.read_options(config.feature.options, "feature")
-    what = size_in_words(kind, options, rate, feature.output_shape)
-    words = f"{entry.title.partition(' (')[0]}: {what}"
+    rate, resolved = config.audio.sample_rate_hz, ResolvedConfig(config)
+    what = size_in_words(kind, resolved.feature.options, rate, feature.output_shape)
+    words = f"{resolved.feature.entry.title.partition(' (')[0]}: {what}"
     n_segments = 1  # a dataset's own pictures and rows: one of a clip
-    if classifier.medium_of(config.dataset) == "wave":
+    if resolved.medium == "wave":
         seconds = config.segments.segment_s
         n_clip = round(min(CLIP_S, config.audio.clip_s) * rate)
-        n_segments = len(Segmenter.from_config(config).starts(n_clip))
+        n_segments = len(resolved.segmenter.starts(n_clip))
         words += f", of {seconds:.4g} s of sound"
     return Input(
         preset_like(config), kind, feature.output_shape, words, n_genres(config), n_segments
@@ -152,9 +145,9 @@ def preset_like(config: RunConfig) -> str:
 
 def _made_of(config: RunConfig) -> tuple[Any, ...]:
     """What decides an input, with all options filled in."""
-    feature = FEATURES[config.feature.name].read_options(config.feature.options, "feature")
-    medium = classifier.medium_of(config.dataset)
-    if medium != "wave":  # nothing is decoded or cut
+    resolved = ResolvedConfig(config)
+    feature = resolved.feature.options
+    if resolved.medium != "wave":  # nothing is decoded or cut
         return config.feature.name, feature, config.standardise, config.dataset
     return config.feature.name, feature, config.standardise, config.audio, config.segments
 

@@ -12,16 +12,15 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from genrecore.augment import AUGMENTATIONS, Chain
+from genrecore.augment import Chain
 from genrecore.config.run import RunConfig
-from genrecore.data.segments import Segmenter
 from genrecore.errors import GenrecoreError, UsageError, describe
-from genrecore.features import FEATURES
 from genrecore.store.progress import Phase, Report, silent
-from genrecore.training import classifier, hardware, step_times
+from genrecore.training import hardware, step_times
 from genrecore.training import optimisation as recipe
 from genrecore.training.classifier import Classifier, Features
 from genrecore.training.model_inputs import n_genres
+from genrecore.training.parts import ResolvedConfig
 from genrecore.training.step_times import StepTimes
 
 BUDGET_S = 1.5
@@ -40,20 +39,21 @@ def measure(config: RunConfig, report: Report = silent) -> StepTimes:
         UsageError: The model is fitted at one go: its time depends on what it learns from.
         GenrecoreError: Memory does not hold a batch.
     """
-    if classifier.is_classical(config):
+    resolved = ResolvedConfig(config)
+    if resolved.model.facts.classical:
         raise UsageError(
             f"How long the model {config.model.name} takes depends on what it learns from, so it "
             "is not measured before it is trained."
         )
     chosen = hardware.choose(config.device, config.training.precision)
-    typical = FEATURES[config.feature.name].facts.typical_shape
-    made = Classifier(config, [str(k) for k in range(n_genres(config))], typical, pretrained=False)
+    genres = [str(k) for k in range(n_genres(config))]
+    made = Classifier(resolved, genres, resolved.typical_shape, pretrained=False)
     chosen.prepare(made)
     draw = torch.Generator().manual_seed(0)
     phase = Phase.MEASURING_TIME.on(config.model.name)
     try:
         report(phase, 0, 3)
-        few = _given(made, config, _FEW, draw).to(chosen.device)
+        few = _given(made, _FEW, draw).to(chosen.device)
         with torch.no_grad():
             feature_s = _median_s(lambda: made.feature(few), chosen) / len(few)
             features = made.feature(few)
@@ -68,15 +68,15 @@ def measure(config: RunConfig, report: Report = silent) -> StepTimes:
         raise GenrecoreError(
             f"The model {config.model.name} cannot be measured: {describe(error)}"
         ) from None
-    changes_waves = bool(Chain(config.augment, "wave", config.audio.sample_rate_hz))
+    changes_waves = bool(Chain(resolved.augment, "wave", config.audio.sample_rate_hz))
     random = config.segments.excerpts == "random"
     found = StepTimes(
         train_s=train_s,
         predict_s=predict_s,
         feature_s=feature_s,
         start_s=_start_s(),
-        n_copies=1 + _n_variants(config),
-        cached=FEATURES[config.feature.name].facts.cached and not (changes_waves or random),
+        n_copies=1 + _n_variants(resolved),
+        cached=resolved.feature.facts.cached and not (changes_waves or random),
     )
     step_times.write(config, found)
     return found
@@ -90,14 +90,13 @@ def _start_s() -> float:
     return time.perf_counter() - began
 
 
-def _given(made: Classifier, config: RunConfig, n: int, draw: torch.Generator) -> Tensor:
+def _given(made: Classifier, n: int, draw: torch.Generator) -> Tensor:
     """What the front end takes, of random numbers, (n, …)."""
-    medium = classifier.medium_of(config.dataset)
-    if medium == "wave":
-        n_samples = Segmenter.from_config(config).n_samples
+    if made.resolved.medium == "wave":
+        n_samples = made.resolved.segmenter.n_samples
         n = max(1, min(n, _SAMPLES_AT_ONCE // n_samples))
         return 0.1 * torch.randn(n, 1, n_samples, generator=draw)
-    if medium == "image":
+    if made.resolved.medium == "image":
         return torch.randint(0, 256, (n, *made.given_shape), generator=draw, dtype=torch.uint8)
     n_rows = int(getattr(made.feature, "n_rows", 1))
     return torch.randn(n, n_rows, *made.given_shape, generator=draw)
@@ -133,7 +132,7 @@ def _step(
     optimiser = recipe.optimiser(config.training, made.parameters())
     loss = recipe.Loss(config.training, torch.ones(n))
     targets = torch.eye(n)[torch.arange(size) % n].to(chosen.device)
-    on_images = Chain(config.augment, "image", config.audio.sample_rate_hz)
+    on_images = Chain(made.resolved.augment, "image", config.audio.sample_rate_hz)
 
     def step() -> None:
         given = features
@@ -167,12 +166,8 @@ def _median_s(once: Callable[[], object], chosen: hardware.Hardware) -> float:
     return statistics.median(took) if took else first_s
 
 
-def _n_variants(config: RunConfig) -> int:
+def _n_variants(resolved: ResolvedConfig) -> int:
     """Changed copies that are made of each training segment."""
-    n = 0
-    for part in config.augment:
-        entry = AUGMENTATIONS[part.name]
-        if entry.facts.on == "variants":
-            options = entry.read_options(part.options, "augmentation")
-            n += len(entry.thing(options, config.audio.sample_rate_hz).labels)
-    return n
+    rate = resolved.config.audio.sample_rate_hz
+    copies = [one for one in resolved.augment if one.facts.on == "variants"]
+    return sum(len(one.thing(one.options, rate).labels) for one in copies)

@@ -21,7 +21,6 @@ from augmentations import (
 )
 
 from genrecore.augment import AUGMENTATIONS, PRESETS, Chain
-from genrecore.config.run import Part
 from genrecore.errors import UsageError
 
 # Over the registry
@@ -101,7 +100,7 @@ def test_the_chain_changes_whom_the_probability_picks(name) -> None:
 
     def picked(p: float) -> list[bool]:
         options = {"p": p, **({"n_masks": 20} if "mask" in name else {})}  # one may be 0 wide
-        chain = Chain([Part(name=name, options=options)], stage(name), RATE_HZ)
+        chain = Chain([AUGMENTATIONS.choose(name, options)], stage(name), RATE_HZ)
         after = chain(x, seeded(3))
         return [not torch.equal(a, b) for a, b in zip(after, x, strict=True)]
 
@@ -147,7 +146,7 @@ def test_ends_in_the_wrong_order_are_refused(name, options) -> None:
 
 
 def test_mixup_mixes_features_and_targets_alike() -> None:
-    chain = Chain([Part(name="mixup", options={"alpha": 1.0})], "batch", RATE_HZ)
+    chain = Chain([AUGMENTATIONS.choose("mixup", {"alpha": 1.0})], "batch", RATE_HZ)
     targets = torch.eye(7)
     x = targets[:, None, :, None].repeat(1, 2, 1, 5)
     features, mixed = chain.mixed(x, targets, seeded())
@@ -159,12 +158,12 @@ def test_mixup_mixes_features_and_targets_alike() -> None:
 
 def test_mixup_leaves_alone_whom_it_does_not_pick() -> None:
     targets = torch.eye(50)
-    _, mixed = Chain([Part(name="mixup", options={"p": 0.3, "alpha": 1.0})], "batch", 1).mixed(
+    _, mixed = Chain([AUGMENTATIONS.choose("mixup", {"p": 0.3, "alpha": 1.0})], "batch", 1).mixed(
         targets, targets, seeded()
     )
     untouched = (mixed == targets).all(dim=1)
     assert 25 <= untouched.sum() <= 45  # 35 are expected, with a standard deviation of 3.2
-    none = Chain([Part(name="mixup", options={"p": 0.0})], "batch", 1)
+    none = Chain([AUGMENTATIONS.choose("mixup", {"p": 0.0})], "batch", 1)
     assert torch.equal(none.mixed(targets, targets, seeded())[1], targets)
 
 

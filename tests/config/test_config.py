@@ -108,9 +108,9 @@ def test_the_equivalent_command_gives_the_same_configuration() -> None:
 
 
 def test_options_that_are_text_take_what_looks_like_a_number() -> None:
-    from genrecore.training import classifier
+    from genrecore.training.resolve import resolve
 
     given = {"feature": "descriptors", "model": "mlp", "model.hidden": "32"}
-    config = classifier.resolve(with_values(RunConfig(), given))
+    config = resolve(with_values(RunConfig(), given)).config
     assert config.model.options["hidden"] == "32"
     assert "--set model.hidden=32" in shlex.join(train_command(config))

@@ -20,7 +20,7 @@ from genrecore.errors import GenrecoreError, UsageError
 from genrecore.features import FEATURES
 from genrecore.features import cache as feature_cache
 from genrecore.inference import loaded as inference
-from genrecore.training import classifier
+from genrecore.training.weights import load_classifier
 
 Tiny = Callable[..., RunConfig]
 GENERATOR = np.random.default_rng(7)
@@ -108,7 +108,7 @@ def test_a_run_on_a_table_learns_and_knows_its_clips(
     assert run.history["train_accuracy"].iloc[-1] > 0.9  # the genres lie three sigma apart
     assert len(run.segments) == n_segments * len(run.predictions)
     assert set(run.predictions["clip_id"]) <= set(run.clips["clip_id"])
-    net = classifier.load(run.folder / "weights.safetensors")
+    net = load_classifier(run.folder / "weights.safetensors")
     assert net.given_shape == (57,)
     with pytest.raises(GenrecoreError, match="own tables, not on audio"):
         inference.load(run)
@@ -155,7 +155,7 @@ def test_a_run_on_the_datasets_own_pictures(store: Path, tiny: Tiny, tmp_path: P
     )  # fmt: skip
     run = trained(config, store)
     assert run.state == "done", run.reason
-    assert classifier.load(run.folder / "weights.safetensors").given_shape == (3, 40, 50)
+    assert load_classifier(run.folder / "weights.safetensors").given_shape == (3, 40, 50)
 
 
 def test_a_folder_of_pictures_and_a_list_of_them_are_known_as_pictures(

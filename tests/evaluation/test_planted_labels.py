@@ -13,7 +13,7 @@ from genrecore.config.run import RunConfig, with_values
 from genrecore.data import datasets
 from genrecore.errors import GenrecoreError
 from genrecore.evaluation import mistakes
-from genrecore.training import classifier
+from genrecore.training.resolve import resolve
 
 GENRES = ["blues", "jazz", "rock"]
 
@@ -71,7 +71,7 @@ def test_planted_flips_on_demo_are_among_the_first(store: Path, tmp_path: Path, 
         "feature.n_mels": 64, "model.width": 8, "training.epochs": 8,
         "training.batch_size": 16, "training.lr": 0.003, "device": "cpu",
     }  # fmt: skip
-    config = classifier.resolve(with_values(RunConfig(), values))
+    config = resolve(with_values(RunConfig(), values)).config
     runs = [
         trained(config.model_copy(update={"fold": fold, "seed": again}), store)
         for again in range(2)

@@ -27,12 +27,12 @@ VALUES = TINY | {"split.n_folds": 3, "training.epochs": 1, "dataset.n_clips": 7}
 @pytest.fixture(scope="module")
 def folds(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Run]]:
     """Three folds of one small system, trained for real."""
-    from genrecore.training import classifier
+    from genrecore.training.resolve import resolve
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GENRECORE_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
         store = tmp_path_factory.mktemp("folds")
-        config = classifier.resolve(with_values(RunConfig(), VALUES))
+        config = resolve(with_values(RunConfig(), VALUES)).config
         yield [trained(with_values(config, {"fold": k}), store) for k in range(3)]
 
 

@@ -16,7 +16,7 @@ from genrecore.errors import GenrecoreError
 from genrecore.evaluation import comparison
 from genrecore.experiments import leaks as leaklab
 from genrecore.store.files import read_json
-from genrecore.training import classifier
+from genrecore.training.resolve import resolve
 
 Tiny = Callable[..., RunConfig]
 
@@ -55,7 +55,7 @@ def test_genres_left_out_and_merged_are_trained_so_and_said(store: Path, tiny: T
 
 
 def test_the_leak_laboratory_pairs_every_clip_over_all_folds(store: Path, tiny: Tiny) -> None:
-    planned = [classifier.resolve(one) for one in leaklab.plan(tiny(training__epochs=1), 3)]
+    planned = [resolve(one).config for one in leaklab.plan(tiny(training__epochs=1), 3)]
     assert len(planned) == 6
     done = [trained(config, store) for config in planned]
     found = leaklab.gap(done)

@@ -20,9 +20,10 @@ from genrecore.experiments.papers import Music, Study, reading
 from genrecore.experiments.papers.printed import SHARES, number
 from genrecore.experiments.papers.reading import Row
 from genrecore.experiments.presets import PLANS
-from genrecore.features import FEATURES, PRESETS
+from genrecore.features import PRESETS
 from genrecore.models import MODELS
 from genrecore.training.classifier import Classifier
+from genrecore.training.parts import ResolvedConfig
 
 STUDIES = [papers.study(name) for name in papers.STUDIES]
 HEADING = re.compile(r"^#*\s*([1-9](?:\.\d+)*|[IVX]+)\.?\s+[A-Z]")
@@ -152,8 +153,8 @@ def test_every_row_is_a_configuration_whose_network_takes_what_the_study_prints(
         assert config.rehearsal == 0
         if row.group not in built:
             with torch.device("meta"):
-                typical = FEATURES[config.feature.name].facts.typical_shape
-                made = Classifier(config, genres, typical, pretrained=False)
+                resolved = ResolvedConfig(config)
+                made = Classifier(resolved, genres, resolved.typical_shape, pretrained=False)
             built[row.group] = made.feature.output_shape
         preset = PRESETS[study.groups[row.group].preset]
         assert built[row.group] == preset.facts.shape

@@ -80,10 +80,10 @@ def test_what_is_done_is_not_trained_again(rehearsed: Path, store: Path) -> None
 
 
 def test_statistics_of_all_clips_are_those_of_all_clips(rehearsed: Path) -> None:
-    from genrecore.training import classifier
+    from genrecore.training.weights import load_classifier
 
     (run,) = papers.found(papers.study("qin"), True, rehearsed).of("lstm_64", "published")
-    kept = classifier.load(run.weights).standardise.mean.flatten().numpy()
+    kept = load_classifier(run.weights).standardise.mean.flatten().numpy()
     table = read_table(Path(run.clips["path"].iloc[0]))
     table = table.groupby("clip_id").head(9)  # nine steps of each clip
     by_hand = table[list(DESCRIPTORS)].mean().to_numpy()

@@ -38,11 +38,11 @@ BASE = with_values(RunConfig(), TINY)
 @pytest.fixture(scope="module")
 def earlier(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A tiny run, trained for real."""
-    from genrecore.training import classifier
+    from genrecore.training.resolve import resolve
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GENRECORE_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
-        config = classifier.resolve(with_values(BASE, {"training.epochs": 3}))
+        config = resolve(with_values(BASE, {"training.epochs": 3})).config
         return trained(config, tmp_path_factory.mktemp("plans"))
 
 

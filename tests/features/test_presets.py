@@ -9,7 +9,8 @@ from genrecore.config.run import RunConfig, with_values
 from genrecore.data.segments import Segmenter
 from genrecore.features import FEATURES, PRESETS
 from genrecore.models import MODELS
-from genrecore.training import classifier
+from genrecore.training.parts import ResolvedConfig, fits
+from genrecore.training.resolve import resolve
 
 # As the studies print them; of Benito's segments only "approximately 3 s" and the overlap.
 PRINTED = {
@@ -36,13 +37,9 @@ def configured(name: str) -> RunConfig:
 
 
 def front_end(config: RunConfig) -> torch.nn.Module:
-    entry = FEATURES[config.feature.name]
-    options = entry.read_options(config.feature.options, "feature")
-    medium = classifier.medium_of(config.dataset)
-    if medium == "wave":
-        rate_hz = config.audio.sample_rate_hz
-        return entry.thing(options, rate_hz, round(config.segments.segment_s * rate_hz))
-    return entry.thing(options, (3, 288, 432) if medium == "image" else (57,))
+    resolved = ResolvedConfig(config)
+    shapes = {"wave": (), "image": (3, 288, 432), "table": (57,)}
+    return resolved.front_end(shapes[resolved.medium])
 
 
 def test_every_study_has_its_inputs() -> None:
@@ -53,7 +50,7 @@ def test_every_study_has_its_inputs() -> None:
 def test_presets_make_what_the_studies_print(name: str) -> None:
     made = front_end(configured(name))
     assert made.output_shape == PRINTED[name] == PRESETS[name].facts.shape
-    if classifier.medium_of(configured(name).dataset) == "wave":
+    if ResolvedConfig(configured(name)).medium == "wave":
         config = configured(name)
         n_samples = round(config.segments.segment_s * config.audio.sample_rate_hz)
         found = made.to("meta")(torch.empty(2, 1, n_samples, device="meta"))
@@ -65,10 +62,10 @@ def test_presets_make_what_the_studies_print(name: str) -> None:
 @pytest.mark.parametrize("name", list(PRESETS))
 def test_presets_are_configurations_that_pass_the_door(name: str) -> None:
     config = configured(name)
-    able = [model for model in MODELS if not classifier.fits(config.feature.name, model)]
+    able = [model for model in MODELS if not fits(config.feature.name, model)]
     if not able:
         pytest.skip(f"no model takes {FEATURES[config.feature.name].facts.kind} yet")
-    resolved = classifier.resolve(with_values(config, {"model": able[0]}))
+    resolved = resolve(with_values(config, {"model": able[0]})).config
     assert resolved.feature.name == PRESETS[name].thing["feature"]
     assert resolved.standardise.name == PRESETS[name].thing["standardise"]
 

@@ -33,7 +33,8 @@ from genrecore.inference.loaded import LoadedRun
 from genrecore.inference.service import Limits
 from genrecore.store.files import cache_dir, read_json, write_json
 from genrecore.store.run import Run
-from genrecore.training import classifier, embedding
+from genrecore.training import embedding
+from genrecore.training.resolve import resolve
 
 pytestmark = pytest.mark.xdist_group("doubt")  # one worker trains the run that the tests ask
 
@@ -44,7 +45,7 @@ def heard(tmp_path_factory: pytest.TempPathFactory) -> Run:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GENRECORE_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
         config = with_values(RunConfig(), TINY | {"dataset.n_clips": 15, "training.epochs": 2})
-        return trained(classifier.resolve(config), tmp_path_factory.mktemp("doubt") / "runs")
+        return trained(resolve(config).config, tmp_path_factory.mktemp("doubt") / "runs")
 
 
 def _wav(wave: np.ndarray) -> bytes:
@@ -103,7 +104,7 @@ def test_fifty_noises_and_sentences_on_real_music(real_data: Path, tmp_path: Pat
         "training.epochs": 8,
         "allow_leaks": True,
     }
-    run = trained(classifier.resolve(with_values(RunConfig(), values)), tmp_path / "runs")
+    run = trained(resolve(with_values(RunConfig(), values)).config, tmp_path / "runs")
     assert run.state == "done", run.reason
     shares = _shares(run, 50)
     assert min(shares[name] for name in ("noise", "speech", "silence")) >= 0.95

@@ -21,7 +21,10 @@ from genrecore.inference import loaded as inference
 from genrecore.inference.explain import Explainer
 from genrecore.inference.loaded import LoadedRun
 from genrecore.store.run import Run
-from genrecore.training import classifier
+from genrecore.training.classifier import Classifier
+from genrecore.training.parts import ResolvedConfig
+from genrecore.training.resolve import resolve
+from genrecore.training.weights import save_classifier
 
 pytestmark = pytest.mark.xdist_group("explain")  # one worker trains the run that the tests ask
 
@@ -68,7 +71,7 @@ def taught(tmp_path_factory: pytest.TempPathFactory) -> LoadedRun:
     }
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GENRECORE_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
-        config = classifier.resolve(with_values(RunConfig(), values))
+        config = resolve(with_values(RunConfig(), values)).config
         run = trained(config, tmp_path_factory.mktemp("explain") / "runs")
     assert run.state == "done", run.reason
     return inference.load(run)
@@ -204,12 +207,12 @@ def test_every_kind_of_network_is_explained_over_the_time_of_its_segment(
         "audio.clip_s": SECONDS,
         "segments.segment_s": SECONDS,
     }
-    config = classifier.resolve(with_values(RunConfig(), values))
+    config = resolve(with_values(RunConfig(), values)).config
     torch.manual_seed(1)
-    made = classifier.Classifier(config, ["a", "b", "c"], pretrained=False).eval()
+    made = Classifier(ResolvedConfig(config), ["a", "b", "c"], pretrained=False).eval()
     run = Run(tmp_path / "run")
     run.folder.mkdir()
-    classifier.save(made, run.folder / "weights.safetensors")
+    save_classifier(made, run.folder / "weights.safetensors")
     explainer = Explainer(inference.load(run))
     assert explainer.methods == methods
     wave = clip(np.random.default_rng(1), 0.5)

@@ -22,7 +22,7 @@ from genrecore.inference.probe_effects import PROBES, change
 from genrecore.store import run as runs
 from genrecore.store.progress import Stopped
 from genrecore.store.run import Run
-from genrecore.training import classifier
+from genrecore.training.resolve import resolve
 
 Tiny = Callable[..., RunConfig]
 RATE_HZ = 22_050
@@ -173,7 +173,7 @@ def on_folder(folder: Path, **values: object) -> RunConfig:
         "training.batch_size": 9, "training.precision": "float32", "device": "cpu",
     }  # fmt: skip
     dotted = {key.replace("__", "."): value for key, value in values.items()}
-    return classifier.resolve(with_values(RunConfig(), given | dotted))
+    return resolve(with_values(RunConfig(), given | dotted)).config
 
 
 def test_a_trick_with_the_level_is_found_and_what_hears_no_level_holds(

@@ -28,7 +28,7 @@ from genrecore.errors import GenrecoreError
 from genrecore.inference import loaded as inference
 from genrecore.models import fitted as estimators
 from genrecore.store.run import Run
-from genrecore.training import classifier
+from genrecore.training.weights import load_classifier, save_classifier
 
 pytestmark = pytest.mark.xdist_group("baselines")  # scikit-learn is imported by one worker
 
@@ -59,11 +59,11 @@ def rewritten(path: Path, about: dict[str, str]) -> None:
 def spoiled(run: Run, how: str) -> str:
     """Spoils a forest's file; returns what must be said of it."""
     path = run.weights
-    fitted = classifier.load(path)
+    fitted = load_classifier(path)
     estimator = fitted.network.estimator
 
     def rewrite() -> None:
-        classifier.save(fitted, path)
+        save_classifier(fitted, path)
 
     if how == "cut off":
         path.write_bytes(path.read_bytes()[:-700])
@@ -112,7 +112,7 @@ def test_a_file_that_is_not_the_runs_is_refused_in_one_sentence(
     path = run.weights
     said = spoiled(run, how)
     with pytest.raises(GenrecoreError) as caught:
-        classifier.load(path)
+        load_classifier(path)
     assert said in str(caught.value)
     assert "\n" not in str(caught.value)
 
@@ -141,11 +141,11 @@ def test_trees_that_point_outside_themselves_are_refused(
     store: Path, tiny: Tiny, tables: Path, name: str, value: int
 ) -> None:
     run = trained(on_table(tiny, tables, name), store)
-    fitted = classifier.load(run.weights)
+    fitted = load_classifier(run.weights)
     _outside(fitted.network.estimator)[0] = value  # to itself, or far outside
-    classifier.save(fitted, run.weights)
+    save_classifier(fitted, run.weights)
     with pytest.raises(GenrecoreError, match="nodes point outside it"):
-        classifier.load(run.weights)
+        load_classifier(run.weights)
 
 
 def _spoil_svm(machine: Any) -> None:
@@ -161,15 +161,15 @@ def test_counts_that_do_not_add_up_are_refused(
     store: Path, tiny: Tiny, tables: Path, name: str, said: str
 ) -> None:
     run = trained(on_table(tiny, tables, name), store)
-    fitted = classifier.load(run.weights)
+    fitted = load_classifier(run.weights)
     estimator = fitted.network.estimator
     if name == "svm":
         _spoil_svm(estimator.calibrated_classifiers_[0].estimator)
     else:
         _spoil_knn(estimator)
-    classifier.save(fitted, run.weights)
+    save_classifier(fitted, run.weights)
     with pytest.raises(GenrecoreError, match=said):
-        classifier.load(run.weights)
+        load_classifier(run.weights)
 
 
 def test_types_beyond_scikit_learns_public_ones_are_those_listed(

@@ -38,7 +38,9 @@ from genrecore.models import fitted as estimators
 from genrecore.store import run as runs
 from genrecore.store.progress import Phase, Stopped
 from genrecore.store.run import Run
-from genrecore.training import classifier, lifecycle
+from genrecore.training import lifecycle
+from genrecore.training.resolve import resolve
+from genrecore.training.weights import load_classifier
 
 NAMES = [name for name in MODELS if MODELS[name].facts.classical]
 GENRES = ("blues", "jazz", "metal")
@@ -156,7 +158,7 @@ def test_what_is_loaded_predicts_exactly_what_was_stored(
 ) -> None:
     run = trained(on_table(tiny, tables, name, dataset__form=form), store)
     assert run.segments is not None
-    loaded = classifier.load(run.weights)
+    loaded = load_classifier(run.weights)
     assert loaded.genres == list(GENRES)
     assert loaded.config == run.config
     file = "features_30_sec.csv" if form == "table_30s" else "features_3_sec.csv"
@@ -189,7 +191,7 @@ def test_a_baseline_is_what_scikit_learn_gives_on_the_same_vectors(
 ) -> None:
     # Grown in portions here and at once there: the very same trees.
     run = trained(on_table(tiny, tables, name, seed=5), store)
-    standardise = classifier.load(run.weights).standardise
+    standardise = load_classifier(run.weights).standardise
     (train, genre), (test, _) = vectors_of(run, "train"), vectors_of(run, "test")
     x, x_test = (standardise(torch.tensor(part)).double().numpy() for part in (train, test))
     direct = DIRECT[name]().fit(x, genre)
@@ -205,7 +207,7 @@ def test_the_standardisation_is_that_of_the_training_clips(
     (train, genre), (test, _) = vectors_of(run, "train"), vectors_of(run, "test")
     inner = SVC(C=10.0) if name == "svm" else DIRECT[name]()
     pipeline = make_pipeline(StandardScaler(), inner).fit(train.astype(float), genre)
-    scaler, ours = pipeline[0], classifier.load(run.weights).standardise
+    scaler, ours = pipeline[0], load_classifier(run.weights).standardise
     # float32 against float64
     np.testing.assert_allclose(ours.mean.numpy(), scaler.mean_, rtol=1e-5)
     np.testing.assert_allclose(ours.standard_deviation.numpy(), scaler.scale_, rtol=1e-5)
@@ -285,9 +287,9 @@ def test_what_a_baseline_cannot_do_is_refused_in_one_sentence(
     values: dict[str, object], said: str
 ) -> None:
     config = with_values(RunConfig(), {"feature": "descriptors", "model": "knn"})
-    classifier.resolve(config)
+    resolve(config)
     with pytest.raises(UsageError, match=said) as caught:
-        classifier.resolve(with_values(config, values))
+        resolve(with_values(config, values))
     assert "\n" not in str(caught.value)
 
 
@@ -298,7 +300,7 @@ def test_copies_of_other_pitch_are_learned_from_too(store: Path, tiny: Tiny) -> 
     assert run.state == "done", run.reason
     assert run.clips is not None
     n_segments = 2 * int((run.clips["split"] == "train").sum())
-    estimator = classifier.load(run.weights).network.estimator
+    estimator = load_classifier(run.weights).network.estimator
     assert estimator.n_samples_fit_ == 3 * n_segments  # as they are, a semitone lower and higher
 
 
@@ -377,9 +379,7 @@ def heard(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Run]:
         }
         own |= {"segments.segment_s": 1.5, "feature": "descriptors"}
         configs = {name: with_values(RunConfig(), own | {"model": name}) for name in ("svm", "mlp")}
-        found = {
-            name: trained(classifier.resolve(config), store) for name, config in configs.items()
-        }
+        found = {name: trained(resolve(config).config, store) for name, config in configs.items()}
     assert all(run.state == "done" for run in found.values())
     return found
 

@@ -10,7 +10,7 @@ from conftest import trained
 from genrecore.config.run import RunConfig, with_values
 from genrecore.evaluation import comparison
 from genrecore.evaluation import folds as pooling
-from genrecore.training import classifier
+from genrecore.training.resolve import resolve
 
 pytestmark = pytest.mark.xdist_group("baselines")  # scikit-learn is imported by one worker
 
@@ -47,7 +47,7 @@ def on_gtzan(real_data: Path, name: str, **values: object) -> RunConfig:
         "dataset": "gtzan", "dataset.folder": str(real_data / "gtzan"), "dataset.form": "table_30s",
         "feature": "descriptors", "model": name, "allow_leaks": True, "device": "cpu",
     }  # fmt: skip
-    return classifier.resolve(with_values(RunConfig(), given | values))
+    return resolve(with_values(RunConfig(), given | values)).config
 
 
 @pytest.mark.long

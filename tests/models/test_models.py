@@ -19,8 +19,9 @@ from genrecore.config.run import RunConfig, with_values
 from genrecore.errors import GenrecoreError
 from genrecore.features import FEATURES, PRESETS
 from genrecore.models import MODELS
-from genrecore.training import classifier as classifiers
 from genrecore.training.classifier import Classifier
+from genrecore.training.parts import ResolvedConfig, fits, takes
+from genrecore.training.resolve import resolve
 
 N_GENRES = 7
 GENRES = [f"genre {k}" for k in range(N_GENRES)]
@@ -94,7 +95,7 @@ def test_a_study_s_input_and_recipe_are_a_configuration_that_passes_the_door(nam
     values = PRESETS[facts.preset].thing
     assert FEATURES[values["feature"]].facts.kind in facts.accepts
     config = with_values(RunConfig(), {**values, "model": name, **facts.recipe})
-    resolved = classifiers.resolve(config)
+    resolved = resolve(config).config
     for dotted, value in facts.recipe.items():
         group, _, field = dotted.partition(".")
         if group in ("training", "segments"):
@@ -117,7 +118,7 @@ def configured(feature: str, name: str) -> RunConfig:
     """Segments of 3 s, or what the dataset ships, with the feature's default options; pictures
     smaller than the model's smallest are resized to that."""
     values: dict[str, object] = {"feature": feature, "model": name}
-    if not classifiers.takes(feature, "wave"):
+    if not takes(feature, "wave"):
         form = {"image": "images", "table": "table_3s"}[FEATURES[feature].facts.needs[0]]
         values |= {"dataset": "gtzan", "dataset.form": form}
     config = with_values(RunConfig(), values)
@@ -132,20 +133,15 @@ def configured(feature: str, name: str) -> RunConfig:
 
 def made(config: RunConfig) -> Any:
     """The shape of a feature of 3 s of sound, or of what datasets ship."""
-    entry = FEATURES[config.feature.name]
-    options = entry.read_options(config.feature.options, "feature")
-    if classifiers.medium_of(config.dataset) == "wave":
-        rate_hz = config.audio.sample_rate_hz
-        n_samples = round(config.segments.segment_s * rate_hz)
-        return entry.thing(options, rate_hz, n_samples).output_shape
-    return entry.thing(options, entry.facts.typical_shape).output_shape
+    resolved = ResolvedConfig(config)
+    return resolved.front_end(resolved.typical_shape).output_shape
 
 
 FITTING = [
     pytest.param(name, feature, marks=pytest.mark.xdist_group(f"model {name}"))
     for name in NAMES
     for feature in FEATURES
-    if not classifiers.fits(feature, name)
+    if not fits(feature, name)
 ]
 
 
@@ -153,16 +149,16 @@ FITTING = [
 def test_every_feature_that_a_model_takes_gives_logits_and_gradients(
     name: str, feature: str
 ) -> None:
-    config = configured(feature, name)
+    resolved = ResolvedConfig(configured(feature, name))
     with torch.device("meta"):
         shape = MODELS[name].facts.least
         recurrent = any(isinstance(m, nn.RNNBase) for m in model(name, shape).modules())
     # Without numbers torch walks through recurrent layers step by step in Python, which takes
     # longer than the arithmetic does.
     with torch.device("cpu" if recurrent else "meta"):
-        network = Classifier(config, GENRES, FEATURES[feature].facts.typical_shape)
+        network = Classifier(resolved, GENRES, resolved.typical_shape)
         batch = zeros(3, network.feature.output_shape)
-        pairs = network.training_logits(batch)
+        pairs = network.heads(network.standardised(batch))
         for _, logits in pairs:
             assert logits.shape == (3, N_GENRES)
         loss_of(pairs, torch.zeros(3, dtype=torch.long)).backward()

@@ -20,8 +20,10 @@ from test_torchvision_nets import MOSTLY_SMALL, images, model
 
 from genrecore.config.run import RunConfig, with_values
 from genrecore.errors import GenrecoreError, UsageError
-from genrecore.training import classifier as classifiers
 from genrecore.training.classifier import Classifier
+from genrecore.training.parts import ResolvedConfig
+from genrecore.training.resolve import resolve
+from genrecore.training.weights import load_classifier, save_classifier
 
 # Published weights. torchvision's own are out of reach, so files of their form with random numbers
 # stand for them: nothing but the numbers differs.
@@ -112,7 +114,7 @@ def test_a_file_that_is_not_there_is_refused_before_anything_is_queued(tmp_path:
     nowhere = tmp_path / "none.pth"
     values = {"model": "resnet18", "model.weights_file": str(nowhere)}
     with pytest.raises(UsageError, match=f"no file of weights at {nowhere}"):
-        classifiers.resolve(with_values(RunConfig(), values))
+        resolve(with_values(RunConfig(), values))
 
 
 class Program:
@@ -288,16 +290,16 @@ def test_a_trained_network_is_loaded_without_the_file_it_started_from(
         "model.weights_file": str(start),
         "model.trained": "head",
     }
-    config = classifiers.resolve(with_values(RunConfig(), values))
-    trained = Classifier(config, ["a", "b", "c"])
+    config = resolve(with_values(RunConfig(), values)).config
+    trained = Classifier(ResolvedConfig(config), ["a", "b", "c"])
     assert same_but_for_the_head(trained.network, original)
     assert trained.n_parameters() == 3 * (1280 + 1)
     path = tmp_path / "weights.safetensors"
-    classifiers.save(trained, path)
+    save_classifier(trained, path)
     start.unlink()
-    loaded = classifiers.load(path)
+    loaded = load_classifier(path)
     x = images(2, 1, 22_050)
     with torch.no_grad():
         torch.testing.assert_close(loaded(x), trained.eval()(x), atol=0, rtol=0)
     with pytest.raises(GenrecoreError, match="There is no file of weights at"):
-        Classifier(config, ["a", "b", "c"])
+        Classifier(ResolvedConfig(config), ["a", "b", "c"])

@@ -17,6 +17,7 @@ from genrecore.features import PRESETS
 from genrecore.models import MODELS
 from genrecore.models.recurrent import Gru, Lstm
 from genrecore.training.classifier import Classifier
+from genrecore.training.parts import ResolvedConfig
 
 
 def model(name: str, shape: tuple[int, ...], n_genres: int = 7, **given: Any) -> Any:
@@ -74,7 +75,7 @@ def test_qins_recipe_puts_the_log_sigmoid_after_the_network(name: str) -> None:
     facts = MODELS[name].facts
     values = {**PRESETS[facts.preset].thing, "model": name, **facts.recipe}
     config = with_values(RunConfig(), values)
-    classifier = Classifier(config, ["a", "b", "c"], (57,)).eval()
+    classifier = Classifier(ResolvedConfig(config), ["a", "b", "c"], (57,)).eval()
     features = random(4, *classifier.feature.output_shape)
     with torch.no_grad():
         before = classifier.network(classifier.standardised(features))

@@ -14,16 +14,19 @@ from genrecore.cli.output import plain
 from genrecore.config import run as config
 from genrecore.config.run import RunConfig, with_values
 from genrecore.errors import UsageError
-from genrecore.features import FEATURES, PRESETS
+from genrecore.features import PRESETS
 from genrecore.jobs import actions as jobs
 from genrecore.models import MODELS
 from genrecore.models.anatomy import MOST_ROWS
 from genrecore.store import run as runs
 from genrecore.store.locks import take_lock
 from genrecore.training import card as cards
-from genrecore.training import classifier, latency, model_inputs
+from genrecore.training import latency, model_inputs
 from genrecore.training.classifier import Classifier
+from genrecore.training.parts import ResolvedConfig
 from genrecore.training.reaches import AROUND_HZ
+from genrecore.training.resolve import resolve
+from genrecore.training.weights import save_classifier
 
 NETWORKS = [name for name in MODELS if not MODELS[name].facts.classical]
 CLASSICAL = [name for name in MODELS if name not in NETWORKS]
@@ -33,10 +36,10 @@ Tiny = Callable[..., RunConfig]
 @pytest.mark.parametrize("name", NETWORKS)
 def test_every_network_has_a_card_that_adds_up(name: str) -> None:
     card = cards.card(name)
-    typical = FEATURES[card.config.feature.name].facts.typical_shape
+    resolved = ResolvedConfig(card.config)
     genres = [str(k) for k in range(card.input.n_genres)]
     with torch.device("meta"):
-        built = Classifier(card.config, genres, typical, pretrained=False)
+        built = Classifier(resolved, genres, resolved.typical_shape, pretrained=False)
     assert card.n_parameters == sum(p.numel() for p in built.parameters())
     assert card.n_trainable == built.n_parameters()
     assert card.input.shape == built.feature.output_shape
@@ -131,7 +134,7 @@ def examined_by_hand(width: int, n_genres: int) -> int:
 def test_the_bytes_are_those_of_the_file(tiny: Tiny, tmp_path: Path) -> None:
     settings = tiny()
     file = tmp_path / "weights.safetensors"
-    classifier.save(Classifier(settings, ["a", "b", "c"]), file)
+    save_classifier(Classifier(ResolvedConfig(settings), ["a", "b", "c"]), file)
     expected = cards.card("cnn", settings).n_bytes
     assert expected is not None
     # the header, the standardisation and the configuration come on top: some kilobytes
@@ -141,11 +144,11 @@ def test_the_bytes_are_those_of_the_file(tiny: Tiny, tmp_path: Path) -> None:
 @pytest.mark.parametrize("frames", [0, 31, 197])  # as they are, squeezed, stretched
 def test_a_field_in_seconds_holds_what_the_feature_was_made_of(tiny: Tiny, frames: int) -> None:
     changed = {"segments.segment_s": 3.0, "feature.top_db": 0.0, "feature.frames": frames}
-    settings = classifier.resolve(with_values(tiny(), changed | {"model": "rescnn_2d"}))
+    settings = resolve(with_values(tiny(), changed | {"model": "rescnn_2d"})).config
     (field,) = cards.card("rescnn_2d", settings).fields
     assert field.n_columns == 4 + 3 + 3  # three convolutions of four frames
     assert field.seconds is not None
-    made = Classifier(settings, ["a", "b", "c"])
+    made = Classifier(ResolvedConfig(settings), ["a", "b", "c"])
     n_columns = made.feature.output_shape[2]
     first = n_columns // 2 - (field.n_columns - 1) // 2
     columns = slice(first, first + field.n_columns)
@@ -207,7 +210,7 @@ def test_the_command_of_a_card_trains_what_the_study_trained(name: str, store: P
     assert lock is not None
     command(*words[1:], "--background", "--json")
     (run,) = runs.all_runs(store)
-    wanted = classifier.resolve(model_inputs.study_config(name))
+    wanted = resolve(model_inputs.study_config(name)).config
     assert config.differences(run.config) == config.differences(wanted)
 
 

@@ -28,16 +28,18 @@ from genrecore.store import run as runs
 from genrecore.store.files import cache_dir, read_json
 from genrecore.store.progress import Phase, Stopped
 from genrecore.store.run import Run
-from genrecore.training import classifier, examples, hardware, lifecycle
+from genrecore.training import examples, hardware, lifecycle
 from genrecore.training.classifier import Classifier
 from genrecore.training.examples import Examples
+from genrecore.training.parts import ResolvedConfig
+from genrecore.training.resolve import resolve
 
 Tiny = Callable[..., RunConfig]
 
 
 def examples_of(config: RunConfig) -> tuple[Examples, Prepared, torch.nn.Module]:
     prepared = preparation.with_split(preparation.decode(config), config)
-    feature = Classifier(config, prepared.genres).feature
+    feature = Classifier(ResolvedConfig(config), prepared.genres).feature
     chosen = hardware.choose("cpu", "float32")
     return (
         Examples(prepared.corpus, config, feature, prepared.clips, prepared.genres, chosen),
@@ -242,18 +244,18 @@ def test_what_cannot_be_augmented_or_cut_is_one_sentence(
     values: dict[str, object], words: str
 ) -> None:
     with pytest.raises(UsageError, match="(?i)" + words):
-        classifier.resolve(configuration.with_values(RunConfig(), values))
+        resolve(configuration.with_values(RunConfig(), values))
 
 
 def test_augmentations_are_ordered_and_their_defaults_leave_the_signature(tiny: Tiny) -> None:
     config = tiny(augment="mixup, time_mask, percussive, noise")
     assert [part.name for part in config.augment] == ["noise", "percussive", "time_mask", "mixup"]
     spelled = configuration.with_values(config, {"augment.noise.p": 0.5})
-    assert configuration.signature(classifier.resolve(spelled)) == configuration.signature(config)
+    assert configuration.signature(resolve(spelled).config) == configuration.signature(config)
     read = configuration.read(json.loads(config.model_dump_json()))
     assert configuration.signature(read) == configuration.signature(config)
     other = configuration.with_values(config, {"augment.noise.p": 0.25})
-    assert configuration.signature(classifier.resolve(other)) != configuration.signature(config)
+    assert configuration.signature(resolve(other).config) != configuration.signature(config)
 
 
 def test_the_command_of_a_run_names_its_augmentations(tiny: Tiny) -> None:
@@ -389,7 +391,7 @@ def test_a_large_batch_that_is_made_row_by_row_is_the_same_to_the_network(
     few = {"dataset.n_genres": 3, "dataset.n_clips": 5, "dataset.clip_s": 1.0, "device": "cpu"}
     few |= {"audio.clip_s": 1.0, "segments.segment_s": 1.0, "feature.n_fft": 512}
     few |= {"training.precision": precision, "training.epochs": 1, "training.batch_size": 4}
-    config = classifier.resolve(configuration.with_values(RunConfig(), few | values))
+    config = resolve(configuration.with_values(RunConfig(), few | values)).config
     ends = []
     for large in (10**9, 1):
         monkeypatch.setattr(examples, "_LARGE", large)

@@ -26,13 +26,16 @@ from genrecore.inference import loaded as inference
 from genrecore.store import run as runs
 from genrecore.store.progress import Phase, Stopped
 from genrecore.store.run import Run
-from genrecore.training import classifier, lifecycle
+from genrecore.training import lifecycle
+from genrecore.training.classifier import Classifier
+from genrecore.training.parts import ResolvedConfig
+from genrecore.training.weights import load_classifier
 
 Tiny = Callable[..., RunConfig]
 
 
 def weights(run: Run, name: str = "weights.safetensors") -> dict[str, torch.Tensor]:
-    return classifier.load(run.folder / name).state_dict()
+    return load_classifier(run.folder / name).state_dict()
 
 
 def same(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
@@ -91,7 +94,7 @@ def test_a_saved_run_predicts_what_it_predicted(store: Path, tiny: Tiny) -> None
 
 
 def test_a_batch_equals_its_clips_one_by_one(store: Path, tiny: Tiny) -> None:
-    net = classifier.load(trained(tiny(), store).folder / "weights.safetensors")
+    net = load_classifier(trained(tiny(), store).folder / "weights.safetensors")
     generator = torch.Generator().manual_seed(1)
     waves = torch.rand(5, 1, 22_050, generator=generator) * 2 - 1
     together = net(waves)
@@ -148,7 +151,7 @@ def test_statistics_are_fitted_on_the_training_clips_only(store: Path, tiny: Tin
     run = trained(tiny(), store)
     config = run.config
     prepared = preparation.with_split(preparation.decode(config), config)
-    net = classifier.Classifier(config, prepared.genres)
+    net = Classifier(ResolvedConfig(config), prepared.genres)
     features = feature_cache.compute(prepared.corpus, config, net.feature)
     train = set(prepared.clips.loc[prepared.clips["split"] == "train", "clip_id"])
     rows = features.rows[features.segments["clip_id"].isin(train).to_numpy().copy()]
@@ -280,7 +283,7 @@ def test_weights_that_do_not_belong_are_refused_in_one_sentence(
     torch.save({"a": torch.zeros(3)}, pickled)
     for path in (cut, pickled, tmp_path / "none.safetensors"):
         with pytest.raises(GenrecoreError) as caught:
-            classifier.load(path)
+            load_classifier(path)
         assert "\n" not in str(caught.value)
 
 

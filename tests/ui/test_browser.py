@@ -25,7 +25,8 @@ from genrecore.store import run as runs
 from genrecore.store.processes import is_same_process
 from genrecore.store.run import Run
 from genrecore.store.status import ask_to_stop
-from genrecore.training import classifier, lifecycle
+from genrecore.training import lifecycle
+from genrecore.training.resolve import resolve
 
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
 
@@ -161,7 +162,7 @@ def done(home: Path) -> Run:
     found = [run for run in runs.all_runs(home / "runs") if run.state == "done"]
     if found:
         return found[0]
-    return trained(classifier.resolve(with_values(RunConfig(), TINY)), home / "runs")
+    return trained(resolve(with_values(RunConfig(), TINY)).config, home / "runs")
 
 
 def test_from_an_empty_store_over_training_and_comparing_to_a_verdict(

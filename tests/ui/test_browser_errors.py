@@ -20,7 +20,7 @@ from test_browser import (  # noqa: F401  (fixtures: the same server and browser
 from genrecore.config.run import RunConfig, with_values
 from genrecore.evaluation import metrics, projection
 from genrecore.store.run import Run
-from genrecore.training import classifier
+from genrecore.training.resolve import resolve
 
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
 
@@ -55,7 +55,7 @@ def run(home: Path) -> Run:  # noqa: F811
         patch.setenv("GENRECORE_CACHE", str(home / "cache"))
         patch.setenv("GENRECORE_RUNS", str(home / "runs"))
         values = with_values(with_values(RunConfig(), TINY), {"training.epochs": 1})
-        return trained(classifier.resolve(values), home / "runs")
+        return trained(resolve(values).config, home / "runs")
 
 
 def test_a_click_on_a_cell_lists_its_clips_and_one_plays(

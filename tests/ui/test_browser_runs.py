@@ -29,7 +29,7 @@ from genrecore.store.locks import take_lock
 from genrecore.store.progress import Phase
 from genrecore.store.run import Run
 from genrecore.store.status import LOG, STOP, Status, ask_to_stop, stop_asked
-from genrecore.training import classifier
+from genrecore.training.resolve import resolve
 
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
 
@@ -102,7 +102,7 @@ def template(home: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:  # no
     """A run that is done, with a validation split."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GENRECORE_CACHE", str(home / "cache"))
-        config = classifier.resolve(with_values(RunConfig(), TINY))
+        config = resolve(with_values(RunConfig(), TINY)).config
         return trained(config, tmp_path_factory.mktemp("template"))
 
 

@@ -23,7 +23,7 @@ from genrecore.inference import loaded as inference
 from genrecore.reporting.plots.chart import percent
 from genrecore.store.files import read_json, write_json
 from genrecore.store.run import Run
-from genrecore.training import classifier
+from genrecore.training.resolve import resolve
 
 pytestmark = pytest.mark.xdist_group("pages")  # one worker trains the runs that all tests look at
 
@@ -34,12 +34,12 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Run]:
     store = tmp_path_factory.mktemp("classify") / "runs"
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GENRECORE_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
-        config = classifier.resolve(with_values(RunConfig(), TINY))
+        config = resolve(with_values(RunConfig(), TINY)).config
         fewer = {"seed": 2, "genres.leave_out": "techno", "training.epochs": 1}
         return {
             "first": trained(config, store),
             "second": trained(with_values(config, {"seed": 5}), store),
-            "other": trained(classifier.resolve(with_values(config, fewer)), store),
+            "other": trained(resolve(with_values(config, fewer)).config, store),
         }
 
 

@@ -18,7 +18,7 @@ from genrecore.config.command import train_command
 from genrecore.config.run import Genres, RunConfig
 from genrecore.data import datasets
 from genrecore.data.datasets import known
-from genrecore.training import classifier
+from genrecore.training.resolve import resolve
 from genrecore.ui.datasets.choice import Chosen, SplitChoice, address, config_of
 from genrecore.ui.parts import choices
 
@@ -228,7 +228,7 @@ def test_genres_left_out_and_merged_count_in_split_audit_and_training(
     for key, value in link.items():
         app.query_params[key] = value
     train = app.run()
-    config = classifier.resolve(config_of(chosen, choice))
+    config = resolve(config_of(chosen, choice)).config
     shown = train.code[-1].value.replace(" \\\n  ", " ")  # it goes over several lines
     assert shown == shlex.join(train_command(config))
 

@@ -21,7 +21,7 @@ from genrecore.evaluation import related_clips as kin
 from genrecore.inference import probes
 from genrecore.inference.probe_effects import PROBES
 from genrecore.store.run import Run
-from genrecore.training import classifier
+from genrecore.training.resolve import resolve
 from genrecore.ui.errors import map as error_map
 from genrecore.ui.errors import probes as error_probes
 
@@ -37,8 +37,7 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> list[Run]:
         patch.setenv("GENRECORE_RUNS", str(store))
         config = with_values(with_values(RunConfig(), TINY), {"training.epochs": 1})
         return [
-            trained(classifier.resolve(with_values(config, {"seed": seed})), store)
-            for seed in (0, 1)
+            trained(resolve(with_values(config, {"seed": seed})).config, store) for seed in (0, 1)
         ]
 
 

@@ -17,7 +17,8 @@ from genrecore.jobs import actions as jobs
 from genrecore.models import MODELS
 from genrecore.reporting.plots import models as drawn
 from genrecore.training import card as cards
-from genrecore.training import classifier, model_inputs
+from genrecore.training import model_inputs
+from genrecore.training.resolve import resolve
 from genrecore.ui.datasets.tasks import latest
 
 pytestmark = pytest.mark.xdist_group("page_models")  # one worker takes the models apart
@@ -98,7 +99,7 @@ def test_the_link_opens_the_form_with_input_and_recipe(name: str) -> None:
     app = open_page("train", **address(Chosen(card, "", None, None)))
     assert not app.error
     shown = shlex.split(commands(app)[-1])
-    wanted = classifier.resolve(model_inputs.study_config(name))
+    wanted = resolve(model_inputs.study_config(name)).config
     assert shown == train_command(wanted), differences(wanted)
 
 

@@ -19,7 +19,7 @@ from genrecore.store import run as runs
 from genrecore.store.locks import take_lock
 from genrecore.store.run import Run
 from genrecore.store.status import Status, ask_to_stop, stop_request
-from genrecore.training import classifier
+from genrecore.training.resolve import resolve
 from genrecore.ui.parts import run_rows
 
 pytestmark = pytest.mark.xdist_group("page_runs")  # one worker trains the run that tests copy
@@ -30,7 +30,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Run:
     """A run that is done."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GENRECORE_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
-        config = classifier.resolve(with_values(RunConfig(), {**TINY, "training.epochs": 4}))
+        config = resolve(with_values(RunConfig(), {**TINY, "training.epochs": 4})).config
         return trained(config, tmp_path_factory.mktemp("template"))
 
 

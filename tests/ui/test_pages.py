@@ -24,7 +24,8 @@ from genrecore.store.locks import take_lock
 from genrecore.store.progress import Phase
 from genrecore.store.run import Run
 from genrecore.store.status import STOP, Status, stop_asked
-from genrecore.training import classifier, lifecycle
+from genrecore.training import lifecycle
+from genrecore.training.resolve import resolve
 from genrecore.ui.parts.frame import plain
 
 pytestmark = pytest.mark.xdist_group("pages")  # one worker trains the runs that all tests look at
@@ -39,7 +40,7 @@ def states(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Run]]
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GENRECORE_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
         patch.setenv("GENRECORE_RUNS", str(store))
-        config = classifier.resolve(with_values(RunConfig(), TINY))
+        config = resolve(with_values(RunConfig(), TINY)).config
         found = {
             "first": trained(config, store),
             "second": trained(with_values(config, {"seed": 5}), store),
@@ -289,8 +290,8 @@ def test_a_run_that_ends_while_it_is_watched_is_shown_as_ended(full: dict[str, R
 def test_a_leaky_run_wears_its_badge_on_every_page_that_shows_it(store: Path) -> None:
     config = with_values(RunConfig(), TINY)
     leaky = {"split": "stratified", "allow_leaks": True}
-    run = trained(classifier.resolve(with_values(config, leaky)), store)
-    trained(classifier.resolve(config), store)
+    run = trained(resolve(with_values(config, leaky)).config, store)
+    trained(resolve(config).config, store)
     assert run.badge.startswith("Leak: ")
     for name, query in (("runs", {"run": run.run_id}), ("classify", {"run": run.run_id})):
         app = open_page(name, **query)

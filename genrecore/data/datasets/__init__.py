@@ -2,6 +2,6 @@
 
 # Importing registers what they define; this is the order in which they are offered.
 from genrecore.data.datasets import demo, gtzan, fma, folder, manifest  # isort: skip
-from genrecore.data.datasets.registered import DATASETS, load, medium_of
+from genrecore.data.datasets.registered import DATASETS, load
 
-__all__ = ["DATASETS", "demo", "fma", "folder", "gtzan", "load", "manifest", "medium_of"]
+__all__ = ["DATASETS", "demo", "fma", "folder", "gtzan", "load", "manifest"]

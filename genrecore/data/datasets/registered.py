@@ -9,7 +9,6 @@ from typing import Any
 import pandas as pd
 
 from genrecore.config.registry import Registry
-from genrecore.config.run import Part
 from genrecore.data import clips
 from genrecore.store.progress import Report, silent
 
@@ -37,13 +36,6 @@ DATASETS = Registry("dataset", DatasetFacts)
 """Datasets. The thing is `loader(options, report) -> clip table`."""
 
 
-def medium_of(dataset: Part) -> str:
-    """What a dataset as configured gives: `audio`, `image` or `table`."""
-    entry = DATASETS[dataset.name]
-    medium = entry.facts.medium
-    return medium(entry.read_options(dataset.options, "dataset")) if callable(medium) else medium
-
-
 def load(name: str, options: Mapping[str, Any], report: Report = silent) -> pd.DataFrame:
     """Clip table of a dataset, one row a clip, columns as in `genrecore.data.clips`, no split yet.
 
@@ -56,7 +48,7 @@ def load(name: str, options: Mapping[str, Any], report: Report = silent) -> pd.D
         UsageError: No such dataset, an unknown option or a value out of range.
         GenrecoreError: The files are not there, or cannot be learned from.
     """
-    entry = DATASETS[name]
-    table = entry.thing(entry.read_options(options, "dataset"), report)
+    dataset = DATASETS.choose(name, options)
+    table = dataset.thing(dataset.options, report)
     clips.check(table, name)
     return table

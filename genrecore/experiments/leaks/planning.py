@@ -121,11 +121,11 @@ def plan(config: RunConfig, n_folds: int = 5) -> list[RunConfig]:
     The clean folds come first: where they are refused, nobody has waited for the leaky ones.
 
     Raises:
-        UsageError: What `classifier.resolve` refuses, or a number of folds out of range.
+        UsageError: What `resolve` refuses, or a number of folds out of range.
     """
-    from genrecore.training import classifier
+    from genrecore.training.resolve import resolve
 
-    first = classifier.resolve(_dealt(config, CLEAN, n_folds, 0))
+    first = resolve(_dealt(config, CLEAN, n_folds, 0)).config
     return [_dealt(first, name, n_folds, k) for name in (CLEAN, LEAKY) for k in range(n_folds)]
 
 

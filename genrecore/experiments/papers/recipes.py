@@ -78,7 +78,7 @@ def config_of(
     Raises:
         UsageError: There is no such row, protocol or dataset, or an option that does not fit.
     """
-    from genrecore.training import classifier  # torch
+    from genrecore.training.resolve import resolve
 
     if protocol not in PROTOCOLS:
         raise UsageError(
@@ -91,7 +91,7 @@ def config_of(
     if music.is_rehearsal(study):
         values = _rehearsed(study, values, music)
     values |= {f"dataset.{key}": value for key, value in (music.options or {}).items()}
-    config = classifier.resolve(configuration.with_values(RunConfig(), values))
+    config = resolve(configuration.with_values(RunConfig(), values)).config
     return seeded(study, config, protocol, seed)
 
 

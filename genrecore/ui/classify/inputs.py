@@ -12,8 +12,8 @@ import streamlit as st
 
 from genrecore.audio import decode as audio
 from genrecore.data import recordings
-from genrecore.data.datasets import medium_of
 from genrecore.store.run import Run
+from genrecore.training.parts import ResolvedConfig
 from genrecore.ui.datasets.form import choose_dataset
 from genrecore.ui.parts import readers
 from genrecore.ui.parts.choices import choose, choose_many, choose_one, chosen
@@ -79,7 +79,7 @@ def choose_runs(found: Sequence[Run]) -> list[Run]:
 
 def judges_pictures(run: Run) -> bool:
     """Whether the run was trained on pictures that its dataset ships."""
-    return medium_of(run.config.dataset) == "image"
+    return ResolvedConfig(run.config).medium == "image"
 
 
 def choose_clips(picked: Sequence[Run]) -> list[Given]:

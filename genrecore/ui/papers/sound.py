@@ -67,9 +67,11 @@ def augmented(run: Run) -> None:
     rate = excerpt.sample_rate_hz
     waves = {"Original": excerpt.wave}
     for part in run.config.augment:
-        entry = AUGMENTATIONS[part.name]
-        thing = entry.thing(entry.read_options(part.options, "augmentation"), rate)
-        waves[entry.title] = _changed(excerpt.key, part.model_dump_json(), thing, excerpt.wave)
+        choice = AUGMENTATIONS.choose(part.name, part.options)
+        thing = choice.thing(choice.options, rate)
+        waves[choice.entry.title] = _changed(
+            excerpt.key, part.model_dump_json(), thing, excerpt.wave
+        )
     names = list(waves)
     for first in range(0, len(names), 2):
         for column, name in zip(pair(f"waves_{first}"), names[first : first + 2], strict=False):

@@ -17,21 +17,13 @@ from genrecore.augment import AUGMENTATIONS
 from genrecore.config.registry import Registry
 from genrecore.config.run import Part, RunConfig
 from genrecore.data.datasets import DATASETS, known
-from genrecore.data.splits import SPLITS
 from genrecore.errors import UsageError
-from genrecore.features import FEATURES, PRESETS, STANDARDISERS
+from genrecore.features import FEATURES, PRESETS
 from genrecore.models import MODELS
-from genrecore.training import classifier
+from genrecore.training.parts import REGISTRIES, ResolvedConfig, augments, fits, takes
 from genrecore.ui.parts import fields
 from genrecore.ui.parts.choices import choose, choose_many, choose_one, chosen
 
-REGISTRIES: Mapping[str, Registry[Any]] = {
-    "dataset": DATASETS,
-    "split": SPLITS,
-    "feature": FEATURES,
-    "standardise": STANDARDISERS,
-    "model": MODELS,
-}
 # What stands open; everything else is folded away until it is wanted.
 _OPEN = ("training.epochs", "training.batch_size", "training.lr")
 # Which fold of the form a field of the configuration belongs to; a new one joins the last.
@@ -123,13 +115,13 @@ def model_part(base: RunConfig, data: Mapping[str, Any]) -> dict[str, Any]:
         data: What `data_part` gave: only features of what the dataset gives are offered.
     """
     medium = _medium(data)
-    fitting = [name for name in FEATURES if classifier.takes(name, medium)]
+    fitting = [name for name in FEATURES if takes(name, medium)]
     left, right = st.columns(2, gap="medium")
     with left:
         values = _name("feature", base, "Feature", fitting)
         st.caption(_about(FEATURES, values["feature"]))
     feature = values["feature"]
-    reasons = {name: classifier.fits(feature, name) for name in MODELS}
+    reasons = {name: fits(feature, name) for name in MODELS}
     with right:
         fitting = [name for name, reason in reasons.items() if not reason]
         if not fitting:
@@ -182,7 +174,7 @@ def augment_part(base: RunConfig, values: Mapping[str, Any]) -> dict[str, Any]:
     able = [
         name
         for name in AUGMENTATIONS
-        if not classifier.augments(AUGMENTATIONS[name].facts.on, medium, feature)
+        if not augments(AUGMENTATIONS[name].facts.on, medium, feature)
     ]
     given = {part.name: part.options for part in base.augment}
     picked = choose_many(
@@ -223,7 +215,8 @@ def _medium(data: Mapping[str, Any]) -> str:
         if key.startswith("dataset.")
     }
     try:
-        return classifier.medium_of(Part(name=data["dataset"], options=options))
+        dataset = Part(name=data["dataset"], options=options)
+        return ResolvedConfig(RunConfig(dataset=dataset)).medium
     except UsageError:  # a wrong option has its own sentence beside the Train button
         return "wave"
 

@@ -25,6 +25,8 @@ from genrecore.experiments.search_ranges import Way, check, may_vary, read_all, 
 from genrecore.jobs import actions as jobs
 from genrecore.models import MODELS
 from genrecore.store import run as runs
+from genrecore.training.parts import fits
+from genrecore.training.resolve import resolve
 from genrecore.ui.datasets import readers as reading
 from genrecore.ui.datasets.choice import Chosen
 from genrecore.ui.parts import fields, forms, readers
@@ -151,7 +153,7 @@ def _one_grid(grids: Sequence[Grid]) -> dict[str, list[Any]]:
 def _varied(values: Mapping[str, Any], way: str) -> dict[str, str]:
     """What varies, as typed, by dotted field."""
     texts: dict[str, str] = {}
-    fitting = [name for name in MODELS if not forms.classifier.fits(values["feature"], name)]
+    fitting = [name for name in MODELS if not fits(values["feature"], name)]
     several = choose_many(
         "Models",
         fitting,
@@ -293,7 +295,7 @@ def _search_panel(wanted: Wanted, base: RunConfig, way: Way) -> None:
     base = check(base, ranges, way)
     with st.container(border=True, gap="small"):
         st.markdown(f"**{way.n_trials} runs**, chosen by the search")
-        one = forms.classifier.resolve(typical(base, ranges))
+        one = resolve(typical(base, ranges)).config
         unknown = _expected([one] * way.n_trials)
         if way.pruner != "none":
             st.caption("Pruned runs end earlier.")

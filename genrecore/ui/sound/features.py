@@ -19,7 +19,7 @@ from genrecore.config.registry import Options
 from genrecore.errors import UsageError
 from genrecore.features import FEATURES, PRESETS
 from genrecore.reporting import feature_charts as depiction
-from genrecore.training import classifier
+from genrecore.training.parts import takes
 from genrecore.ui.parts import fields
 from genrecore.ui.parts.choices import choose, choose_many, chosen, hold
 from genrecore.ui.parts.frame import chart, link_to, pair, plain, section, sentences
@@ -80,7 +80,7 @@ def view(picked: Picked) -> None:
 def _default(picked: Picked) -> tuple[str, ...]:
     if picked.medium == "wave":
         return _DEFAULT
-    return tuple(name for name in FEATURES if classifier.takes(name, picked.medium))[:1]
+    return tuple(name for name in FEATURES if takes(name, picked.medium))[:1]
 
 
 def _titles(names: list[str]) -> str:
@@ -99,7 +99,7 @@ def _card(name: str, picked: Picked) -> None:
         with st.expander(f"**{entry.title}**", icon=":material/tune:"):
             st.caption(f"It has no parameters. {about}")
     with sentences():
-        if not classifier.takes(name, picked.medium):
+        if not takes(name, picked.medium):
             listed = " or ".join(_GIVES[medium] for medium in entry.facts.needs)
             raise UsageError(
                 f"This feature takes {listed} that a dataset ships; the clip is "

@@ -18,7 +18,8 @@ from genrecore.jobs import actions as jobs
 from genrecore.jobs.actions import Task
 from genrecore.store import run as runs
 from genrecore.store.run import Run
-from genrecore.training import classifier, hardware
+from genrecore.training import hardware
+from genrecore.training.resolve import resolve
 from genrecore.ui.parts import readers
 from genrecore.ui.parts.choices import chosen
 from genrecore.ui.parts.frame import command, link_to, plain
@@ -35,7 +36,7 @@ def panel(values: dict[str, Any], base: RunConfig) -> None:
     """Checks the values, shows what they make, and offers to prepare and to train."""
     try:
         _check_folder(values)
-        config = classifier.resolve(configuration.with_values(base, values))
+        config = resolve(configuration.with_values(base, values)).config
         chosen = hardware.choose(config.device, config.training.precision)
     except GenrecoreError as error:
         st.error(plain(error), icon=":material/error:")

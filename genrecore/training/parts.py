@@ -1,0 +1,128 @@
+"""The parts of a run's configuration: registries, parsed options, and what fits what."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from genrecore.augment import AUGMENTATIONS
+from genrecore.augment.registered import AugmentationFacts
+from genrecore.config.registry import Choice, Registry
+from genrecore.config.run import RunConfig
+from genrecore.data.datasets import DATASETS
+from genrecore.data.datasets.registered import DatasetFacts
+from genrecore.data.segments import Segmenter
+from genrecore.data.splits import SPLITS
+from genrecore.data.splits.registered import SplitFacts
+from genrecore.features import FEATURES, STANDARDISERS
+from genrecore.features.registered import FeatureFacts
+from genrecore.models import MODELS
+from genrecore.models.registered import ModelFacts
+
+REGISTRIES: Mapping[str, Registry[Any]] = {
+    "dataset": DATASETS,
+    "split": SPLITS,
+    "feature": FEATURES,
+    "standardise": STANDARDISERS,
+    "model": MODELS,
+}
+"""Where each part of a `RunConfig` is registered that is one thing by name."""
+
+MEDIA = {"wave": "audio", "image": "images", "table": "tables of descriptors"}
+"""What a dataset may give a feature, in words."""
+
+
+@dataclass(frozen=True)
+class ResolvedConfig:
+    """A configuration with the parsed options of its parts; `resolve` makes one of what is asked
+    for, and what lies in a run folder is resolved already.
+
+    A part is parsed when it is first read, so a run can be used where the dataset that it learned
+    from is not registered any more.
+    """
+
+    config: RunConfig
+
+    @cached_property
+    def dataset(self) -> Choice[DatasetFacts]:
+        return DATASETS.choose(self.config.dataset.name, self.config.dataset.options)
+
+    @cached_property
+    def split(self) -> Choice[SplitFacts]:
+        return SPLITS.choose(self.config.split.name, self.config.split.options)
+
+    @cached_property
+    def feature(self) -> Choice[FeatureFacts]:
+        return FEATURES.choose(self.config.feature.name, self.config.feature.options)
+
+    @cached_property
+    def standardise(self) -> Choice[Any]:
+        return STANDARDISERS.choose(self.config.standardise.name, self.config.standardise.options)
+
+    @cached_property
+    def model(self) -> Choice[ModelFacts]:
+        return MODELS.choose(self.config.model.name, self.config.model.options)
+
+    @cached_property
+    def augment(self) -> tuple[Choice[AugmentationFacts], ...]:
+        return tuple(AUGMENTATIONS.choose(one.name, one.options) for one in self.config.augment)
+
+    @cached_property
+    def medium(self) -> str:
+        """What the dataset gives a feature: `wave`, `image` or `table`."""
+        medium = self.dataset.facts.medium
+        if callable(medium):  # some datasets come in several forms
+            medium = medium(self.dataset.options)
+        return "wave" if medium == "audio" else medium
+
+    @property
+    def typical_shape(self) -> tuple[int, ...]:
+        """A shape of one image or row such as the dataset may give; empty for waves."""
+        return () if self.medium == "wave" else self.feature.facts.typical_shape
+
+    @property
+    def segmenter(self) -> Segmenter:
+        """How recordings are cut into segments."""
+        return Segmenter.from_config(self.config)
+
+    def front_end(self, shape: tuple[int, ...] = ()) -> Any:
+        """The module that computes the feature.
+
+        Args:
+            shape: Of one image or row that the dataset gives; empty for waves.
+        """
+        rate_and_length = (self.config.audio.sample_rate_hz, self.segmenter.n_samples)
+        given = (shape,) if shape else rate_and_length
+        return self.feature.thing(self.feature.options, *given)
+
+
+def fits(feature: str, model: str) -> str:
+    """Why a model cannot take a feature, as a sentence; empty where it can."""
+    kind, accepts = FEATURES[feature].facts.kind, MODELS[model].facts.accepts
+    if kind in accepts:
+        return ""
+    listed = ", ".join(sorted(accepts))
+    return f"The model {model} takes {listed}; the feature {feature} makes {kind}."
+
+
+def takes(feature: str, medium: str) -> bool:
+    """Whether a feature can be made of this medium: `wave`, `image` or `table`."""
+    return medium in FEATURES[feature].facts.needs
+
+
+def augments(on: str, medium: str, feature: str) -> str:
+    """Why an augmentation has nothing to change, as the end of a sentence; empty where it has.
+
+    Args:
+        on: What it changes, as `AugmentationFacts.on` says.
+        medium: What the dataset gives: `wave`, `image` or `table`.
+        feature: The feature's name.
+    """
+    if on in ("wave", "variants") and medium != "wave":
+        return f"changes waves, but the dataset, as chosen, gives {MEDIA[medium]}"
+    kind = FEATURES[feature].facts.kind
+    if on == "image" and "image" not in kind:
+        return f"changes images, but the feature {feature} makes {kind}"
+    return ""

@@ -1,0 +1,210 @@
+"""Checks a configuration through and through before anything is started with it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from genrecore import augment
+from genrecore.augment import AUGMENTATIONS
+from genrecore.config.registry import Choice
+from genrecore.config.run import Genres, Part, RunConfig
+from genrecore.data import genres, splits
+from genrecore.data.datasets.known import with_known_folder
+from genrecore.errors import GenrecoreError, UsageError, describe
+from genrecore.evaluation.metrics import watched
+from genrecore.features import FEATURES
+from genrecore.models import MODELS
+from genrecore.models.fitted import Fitted
+from genrecore.training.classifier import Classifier, Features
+from genrecore.training.parts import MEDIA, ResolvedConfig, augments, fits, takes
+
+_STAGES = ("variants", "wave", "image", "batch")
+
+
+def resolve(config: RunConfig) -> ResolvedConfig:
+    """The configuration with its parts parsed, after every check that needs no audio. The options
+    in its `config` are reduced to what differs from their defaults, so that equal systems have
+    equal signatures.
+
+    Raises:
+        UsageError: An unknown name, option or value, a model that does not take the feature, or
+            an input too small for the network.
+    """
+    resolved = ResolvedConfig(_canonical(config))
+    watched(config.training.watch)
+    _check_fold(resolved)
+    _check_inputs(resolved)
+    _check_augmentations(resolved)
+    if resolved.model.facts.classical:
+        _check_classical(resolved)
+    _check_statistics(resolved)
+    _check_segments(resolved)
+    _check_weights_file(resolved)
+    _check_network(resolved)
+    return resolved
+
+
+def _canonical(config: RunConfig) -> RunConfig:
+    """The same configuration in the one form that equal systems have in common."""
+    named = config.model_copy(
+        update={
+            "dataset": with_known_folder(config.dataset),
+            "augment": _without_presets(config.augment),
+        }
+    )
+    parsed = ResolvedConfig(named)
+    leave_out, merge = genres.canonical(config.genres.leave_out, config.genres.merge)
+    segments = config.segments
+    parts = {
+        name: _canonical_part(getattr(parsed, name))
+        for name in ("dataset", "split", "feature", "standardise", "model")
+    }
+    # In the order in which they work: copies, waves, images, batches.
+    augmentations = sorted(
+        parsed.augment, key=lambda one: (_STAGES.index(one.facts.on), one.facts.last)
+    )
+    if parsed.medium == "wave" and segments.segment_s == 0:
+        segments = segments.model_copy(update={"segment_s": config.audio.clip_s})
+    return config.model_copy(
+        update={
+            **parts,
+            "augment": tuple(_canonical_part(one) for one in augmentations),
+            "genres": Genres(leave_out=leave_out, merge=merge),
+            "segments": segments,
+        }
+    )
+
+
+def _canonical_part(choice: Choice[Any]) -> Part:
+    options = choice.options.model_dump(mode="json", exclude_defaults=True)
+    return Part(name=choice.name, options=options)
+
+
+def _without_presets(parts: Sequence[Part]) -> tuple[Part, ...]:
+    """Augmentations with those of a preset in the place of its name."""
+    wanted = [one for part in parts for one in augment.PRESETS.get(part.name, (part,))]
+    names = [part.name for part in wanted]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice:
+        raise UsageError(f"The augmentation {twice} is named twice; once is enough.")
+    return tuple(wanted)
+
+
+def _check_fold(resolved: ResolvedConfig) -> None:
+    config = resolved.config
+    n_folds = splits.n_folds(config.split.name, config.split.options)
+    if config.fold >= n_folds:
+        raise UsageError(
+            f"There is no fold {config.fold}: the split {config.split.name} has "
+            + (f"{n_folds} folds, 0 to {n_folds - 1}." if n_folds > 1 else "one fold only, 0.")
+        )
+
+
+def _check_inputs(resolved: ResolvedConfig) -> None:
+    """Dataset, feature and model must fit one another."""
+    feature, model, medium = resolved.feature, resolved.model, resolved.medium
+    reason = fits(feature.name, model.name)
+    if reason:
+        able = [name for name in MODELS if not fits(feature.name, name)]
+        raise UsageError(f"{reason} Models that take it: {', '.join(able) or 'none'}.")
+    if not takes(feature.name, medium):
+        able = [name for name in FEATURES if takes(name, medium)]
+        needs = " or ".join(MEDIA[one] for one in feature.facts.needs)
+        raise UsageError(
+            f"The dataset {resolved.dataset.name}, as chosen, gives {MEDIA[medium]}; the feature "
+            f"{feature.name} takes {needs}. Features for what it gives: "
+            f"{', '.join(able) or 'none yet'}."
+        )
+
+
+def _check_augmentations(resolved: ResolvedConfig) -> None:
+    for one in resolved.augment:
+        reason = augments(one.facts.on, resolved.medium, resolved.feature.name)
+        if reason:
+            raise UsageError(f"The augmentation {one.name} {reason}.")
+
+
+def _check_classical(resolved: ResolvedConfig) -> None:
+    """Refuses what draws anew in every epoch: a classical model has none."""
+    name, config = resolved.model.name, resolved.config
+    copies = [one for one in AUGMENTATIONS if AUGMENTATIONS[one].facts.on == "variants"]
+    for one in resolved.augment:
+        if one.name not in copies:
+            raise UsageError(
+                f"The augmentation {one.name} draws anew in every epoch, but the model {name} is "
+                f"fitted in one call; it can learn from fixed copies: {', '.join(copies)}."
+            )
+    if config.segments.excerpts == "random" and resolved.medium == "wave":
+        raise UsageError(
+            f"Random excerpts are drawn anew in every epoch, but the model {name} is fitted in one "
+            "call; let it train on all segments."
+        )
+    if config.processes > 1:
+        raise UsageError(
+            f"The model {name} is fitted by one process, but {config.processes} are asked for."
+        )
+
+
+def _check_statistics(resolved: ResolvedConfig) -> None:
+    if resolved.config.standardise_on == "all" and not resolved.config.allow_leaks:
+        raise UsageError(
+            "Statistics of all clips let training know something of the test clips; take those of "
+            "the training clips, or allow leaks: the run is then marked."
+        )
+
+
+def _check_segments(resolved: ResolvedConfig) -> None:
+    segment_s, clip_s = resolved.config.segments.segment_s, resolved.config.audio.clip_s
+    if resolved.medium == "wave" and segment_s > clip_s:
+        raise UsageError(
+            f"A segment of {segment_s:g} s is longer than the {clip_s:g} s taken from each clip."
+        )
+
+
+def _check_weights_file(resolved: ResolvedConfig) -> None:
+    """A file of weights must be there now, not only when the run's turn comes."""
+    weights = str(getattr(resolved.model.options, "weights_file", ""))
+    if weights and not Path(weights).expanduser().is_file():
+        raise UsageError(f"There is no file of weights at {Path(weights).expanduser().absolute()}.")
+
+
+def _check_network(resolved: ResolvedConfig) -> None:
+    """Builds the classifier without memory and sends an empty input through.
+
+    Raises:
+        UsageError: The network cannot take it, or cannot be trained with such batches.
+    """
+    name = resolved.model.name
+    try:
+        with torch.device("meta"):
+            classifier = Classifier(
+                resolved, ["a", "b"], resolved.typical_shape, pretrained=False
+            ).eval()
+            if isinstance(classifier.network, Fitted):
+                return
+            classifier.network(_empty(classifier, 2))
+            if resolved.config.training.batch_size == 1:
+                classifier.train().heads(_empty(classifier, 1))
+    except GenrecoreError as error:
+        raise UsageError(str(error)) from None
+    except (RuntimeError, ValueError) as error:
+        if "more than 1 value per channel" in str(error):
+            raise UsageError(
+                f"The model {name} normalises over a batch and cannot learn from batches of one; "
+                "take a batch size of 2 or more."
+            ) from None
+        raise UsageError(
+            f"The model {name} cannot take the input that these settings make: {describe(error)}"
+        ) from None
+
+
+def _empty(classifier: Classifier, n: int) -> Features:
+    """A batch of n examples, on the device that is the default now."""
+    shape: tuple[Any, ...] = tuple(classifier.feature.output_shape)  # type: ignore[arg-type]
+    if isinstance(shape[0], tuple):
+        return tuple(torch.empty(n, *part) for part in shape)
+    return torch.empty(n, *shape)

@@ -1,0 +1,100 @@
+"""A classifier's file: `weights.safetensors`, or `model.skops` where scikit-learn fitted it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from genrecore.config import run as configuration
+from genrecore.errors import GenrecoreError, describe
+from genrecore.models import fitted
+from genrecore.models.fitted import Fitted
+from genrecore.training.classifier import Classifier
+from genrecore.training.parts import ResolvedConfig
+
+
+def weights_name(classifier: Classifier) -> str:
+    """The name of the file, in a run's folder, for the classifier at the chosen epoch."""
+    return "model.skops" if isinstance(classifier.network, Fitted) else "weights.safetensors"
+
+
+def save_classifier(
+    classifier: Classifier, path: Path, weights: Mapping[str, Tensor] | None = None
+) -> None:
+    """Writes the state dict (or `weights` in its place) with genres and configuration as metadata;
+    never half a file."""
+    state = classifier.state_dict() if weights is None else weights
+    tensors = {name: tensor.detach().contiguous() for name, tensor in state.items()}
+    metadata = {
+        "genres": json.dumps(classifier.genres),
+        "config": classifier.config.model_dump_json(),
+        "shape": json.dumps(classifier.given_shape),
+    }
+    if isinstance(classifier.network, Fitted):
+        fitted.write(path, classifier.network.estimator, tensors, metadata)
+        return
+    temporary = path.with_name(f".{path.name}.new")
+    save_file(tensors, temporary, metadata)
+    temporary.rename(path)
+
+
+def load_classifier(path: Path) -> Classifier:
+    """The classifier in a file, in evaluation mode, on the CPU.
+
+    Raises:
+        GenrecoreError: The file is missing, cut off, of another kind, or of another architecture;
+            or a `model.skops` that holds more than a model is made of.
+    """
+    if path.suffix == ".skops":
+        classifier = _built(fitted.read_metadata(path), path)
+        tensors = _read_estimator(classifier, path)
+    else:
+        metadata, tensors = _read_tensors(path)
+        classifier = _built(metadata, path)
+    try:
+        classifier.load_state_dict(tensors)
+    except RuntimeError as error:
+        raise GenrecoreError(
+            f"The weights in {path} do not belong to the model {classifier.config.model.name}: "
+            f"{describe(error)}"
+        ) from None
+    return classifier.eval()
+
+
+def _built(metadata: Mapping[str, str], path: Path) -> Classifier:
+    """The classifier that the metadata describe, its weights not loaded yet."""
+    try:
+        values, genres = json.loads(metadata["config"]), list(json.loads(metadata["genres"]))
+        shape = tuple(json.loads(metadata.get("shape", "[]")))
+    except (KeyError, ValueError, TypeError):
+        raise GenrecoreError(
+            f"{path} holds no genres and configuration: another program's file."
+        ) from None
+    config = configuration.read(values, str(path))
+    return Classifier(ResolvedConfig(config), genres, shape, pretrained=False)
+
+
+def _read_tensors(path: Path) -> tuple[Mapping[str, str], dict[str, Tensor]]:
+    try:
+        with safe_open(path, framework="pt") as stream:
+            tensors = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118
+            return stream.metadata() or {}, tensors
+    except FileNotFoundError:
+        raise GenrecoreError(f"There are no weights at {path}.") from None
+    except (SafetensorError, OSError) as error:
+        raise GenrecoreError(f"{path} is not a readable safetensors file: {error}.") from None
+
+
+def _read_estimator(classifier: Classifier, path: Path) -> Mapping[str, Tensor]:
+    """Puts the estimator of a `model.skops` in its place; returns the other tensors."""
+    model, network = classifier.config.model.name, classifier.network
+    if not isinstance(network, Fitted):
+        raise GenrecoreError(f"{path} says it is of the model {model}, which is kept otherwise.")
+    (n_features,) = classifier.feature.output_shape  # type: ignore[misc]
+    network.estimator, tensors = fitted.read(path, model, len(classifier.genres), n_features)
+    return tensors
