@@ -9,8 +9,9 @@ import typer
 
 from genrecore.cli.app import app
 from genrecore.cli.output import JSON, out, print_json, print_table
-from genrecore.store import caches
+from genrecore.store import cache
 from genrecore.store.files import cache_dir
+from genrecore.words import size
 
 cache_app = typer.Typer(
     help="See how much room decoded audio, features and made music take, and clear them.",
@@ -19,31 +20,31 @@ cache_app = typer.Typer(
 )
 app.add_typer(cache_app, name="cache")
 
-KIND = Annotated[str, typer.Argument(help=f"One of {', '.join(caches.KINDS)}; by default all.")]
+KIND = Annotated[str, typer.Argument(help=f"One of {', '.join(cache.KINDS)}; by default all.")]
 
 
 @cache_app.command("list")
 def list_cached(kind: KIND = "", as_json: JSON = False) -> None:
     """Everything in the cache with its size, the largest first."""
-    found = caches.entries(kind)
+    entries = cache.entries(kind)
     if as_json:
-        print_json({"folder": cache_dir(), "entries": [vars(item) for item in found]})
+        print_json({"folder": cache_dir(), "entries": [vars(entry) for entry in entries]})
         return
     print_table(
         [
             {
-                "kind": item.kind,
-                "name": item.name,
-                "size": caches.size(item.n_bytes),
-                "made": time.strftime("%Y-%m-%d %H:%M", time.localtime(item.made)),
-                "what": item.about,
+                "kind": entry.kind,
+                "name": entry.name,
+                "size": size(entry.n_bytes),
+                "made": time.strftime("%Y-%m-%d %H:%M", time.localtime(entry.made)),
+                "what": entry.about,
             }
-            for item in found
+            for entry in entries
         ],
         "The cache is empty.",
     )
-    total = sum(item.n_bytes for item in found)
-    out.print(f"\n{caches.size(total)} in {cache_dir()}", markup=False)
+    total = sum(entry.n_bytes for entry in entries)
+    out.print(f"\n{size(total)} in {cache_dir()}", markup=False)
 
 
 @cache_app.command("clear")
@@ -54,7 +55,5 @@ def clear_cache(
 ) -> None:
     """Remove what the cache holds, all or of one kind. It is made anew when it is needed; only
     uploads have to be uploaded again, and audits asked for again."""
-    freed = caches.clear(kind, name)
-    print_json({"freed_bytes": freed}) if as_json else out.print(
-        f"{caches.size(freed)} are free again."
-    )
+    freed = cache.clear(kind, name)
+    print_json({"freed_bytes": freed}) if as_json else out.print(f"{size(freed)} are free again.")

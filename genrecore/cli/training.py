@@ -182,8 +182,8 @@ def _watched(run: Run, devices: list[str], locks: list[int], report: Report) -> 
     if state in FINAL:
         return state
     raise GenrecoreError(
-        f"The processes of the run {run.run_id} ended without a word (exit code "
-        f"{child.returncode}); its log says more: genrecore runs show {run.run_id} --log"
+        f"The processes of the run {run.run_id} ended with exit code {child.returncode} and left "
+        f"no message; its log may say more: genrecore runs show {run.run_id} --log"
     )
 
 

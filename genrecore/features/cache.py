@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import mmap
 import os
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +22,8 @@ from genrecore.config.run import RunConfig
 from genrecore.data.corpus import Corpus
 from genrecore.data.segments import Segmenter
 from genrecore.errors import GenrecoreError
-from genrecore.store.files import cache_dir, digest, write_json
+from genrecore.store.cache import write_title
+from genrecore.store.files import cache_dir, digest
 from genrecore.store.locks import make_once
 from genrecore.store.progress import Phase, Report, silent
 
@@ -78,16 +78,24 @@ def compute(
     segments = segments_of(corpus, config, feature)
     shape, channels = _kept_shape(feature)
     cut = config.segments
-    how = {"segment_s": cut.segment_s, "overlap": cut.overlap} if corpus.medium == "audio" else {}
-    options = {k: v for k, v in config.feature.options.items() if k != "channels"}
-    what = [_FORMAT, corpus.key, how, {"name": config.feature.name, "options": options}, shape]
-    what += [variant.what] if variant else []
+    is_cut = corpus.medium == "audio"
+    key = {
+        "format": _FORMAT,
+        "corpus": corpus.key,
+        "segments": [cut.segment_s, cut.overlap] if is_cut else [],
+        "feature": config.feature.name,
+        "options": {k: v for k, v in config.feature.options.items() if k != "channels"},
+        "shape": shape,
+        "variant": variant.what if variant else None,
+    }
+    size = " × ".join(str(n) for n in shape)
+    copy = f", {variant.what[-1]}" if variant else ""
 
     def make(partial: Path) -> None:
         _write_rows(partial / "rows.f32", corpus, config, feature, segments, report, variant)
-        write_json(partial / "what.json", {"what": what, "made": time.time()})
+        write_title(partial, f"{config.feature.name} ({size}){copy} of corpus {corpus.key}")
 
-    final = make_once(cache_dir() / "features" / digest(what), make, report)
+    final = make_once(cache_dir() / "features" / digest(key), make, report)
     rows, fetch = _map(final / "rows.f32", (len(segments), *shape))
     return Features(rows, segments, channels, fetch)
 

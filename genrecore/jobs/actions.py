@@ -153,7 +153,11 @@ def resume(run: Run) -> str:
         status = Status(run.folder)
         for name in ("traceback", "finished_at", "notes"):
             status.values.pop(name, None)
-        status.move("queued", "to go on" if kept else "to start over", starts=0)
+        status.move(
+            "queued",
+            "It goes on from its last checkpoint." if kept else "It starts over.",
+            starts=0,
+        )
     ensure_runner(run.folder.parent)
     if kept:
         return f"The run {run.run_id} is queued and goes on from its last checkpoint."

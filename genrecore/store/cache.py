@@ -1,7 +1,7 @@
 """What lies in the cache folder: how much room it takes, and how to make that room again.
 
-Everything there can be made anew from the datasets' own files, except what was uploaded; answers
-come back when they are asked for again.
+Everything there is made anew when it is needed, except uploads; what preparing and auditing found
+comes back when they run again.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from genrecore.errors import GenrecoreError, UsageError, describe
-from genrecore.store.files import cache_dir, read_json
+from genrecore.store.files import cache_dir, read_json, write_json
 from genrecore.store.locks import held
 
 KINDS = {
     "features": "Features of segments, one row a segment",
-    "embeddings": "Where runs put their clips",
-    "corpora": "Decoded audio, pictures and tables",
+    "embeddings": "Embeddings of clips",
+    "corpora": "Decoded audio, images and tables",
     "fingerprints": "Measurements and acoustic fingerprints of clips",
     "datasets": "Music that genrecore made itself",
     "answers": "What preparing and auditing datasets found",
@@ -27,15 +27,17 @@ KINDS = {
 }
 """The folders of the cache, and what they hold."""
 
+_TITLE = "title.json"
+
 
 @dataclass(frozen=True)
-class Cached:
+class CacheEntry:
     """One thing in the cache.
 
     Attributes:
         kind: A key of `KINDS`.
-        name: Its folder's name.
-        about: What it is, as far as it says so itself.
+        name: The name of its file or folder.
+        about: What it is, where it has a title.
         n_bytes: Room it takes on the disk.
         made: When it was last changed, seconds since 1970.
     """
@@ -47,22 +49,25 @@ class Cached:
     made: float
 
 
-def entries(kind: str = "") -> list[Cached]:
+def write_title(folder: Path, about: str) -> None:
+    """Says in a folder of the cache what it is, for the list of what is there."""
+    write_json(folder / _TITLE, {"about": about})
+
+
+def entries(kind: str = "") -> list[CacheEntry]:
     """Everything in the cache, or of one kind; the largest first.
 
     Raises:
         UsageError: There is no such kind.
     """
-    found = []
-    for one in _kinds(kind):
-        folder = cache_dir() / one
+    listed = []
+    for name in _kinds(kind):
         with contextlib.suppress(OSError):
-            for item in os.scandir(folder):
+            for item in os.scandir(cache_dir() / name):
                 if not item.name.startswith(".") and not item.name.endswith(".lock"):
-                    path = Path(item.path)
-                    made = item.stat().st_mtime
-                    found.append(Cached(one, item.name, _about(path), n_bytes_of(path), made))
-    return sorted(found, key=lambda item: -item.n_bytes)
+                    path, made = Path(item.path), item.stat().st_mtime
+                    listed.append(CacheEntry(name, item.name, _about(path), n_bytes_of(path), made))
+    return sorted(listed, key=lambda entry: -entry.n_bytes)
 
 
 def clear(kind: str = "", name: str = "") -> int:
@@ -75,17 +80,17 @@ def clear(kind: str = "", name: str = "") -> int:
         UsageError: There is no such kind.
         GenrecoreError: Something cannot be removed, or nothing has that name.
     """
-    chosen = [item for item in entries(kind) if name in ("", item.name)]
+    chosen = [entry for entry in entries(kind) if name in ("", entry.name)]
     if name and not chosen:
         raise GenrecoreError(f"There is nothing called {name} in the cache.")
     freed = 0
-    for item in chosen:
-        path = cache_dir() / item.kind / item.name
-        lock = path.with_name(f"{item.name.removesuffix('.partial')}.lock")
+    for entry in chosen:
+        path = cache_dir() / entry.kind / entry.name
+        lock = path.with_name(f"{entry.name.removesuffix('.partial')}.lock")
         with held(lock, patience_s=0.0) as mine:
             if mine:
                 _remove(path)
-                freed += item.n_bytes
+                freed += entry.n_bytes
     return freed
 
 
@@ -101,14 +106,6 @@ def n_bytes_of(path: Path) -> int:
     return total
 
 
-def size(n_bytes: int) -> str:
-    """`3.2 GB`, `12 MB`, `4 kB`."""
-    for unit, name in ((10**9, "GB"), (10**6, "MB")):
-        if n_bytes >= unit:
-            return f"{n_bytes / unit:.{1 if n_bytes < 10 * unit else 0}f} {name}"
-    return f"{n_bytes / 1000:.0f} kB"
-
-
 def _kinds(kind: str) -> list[str]:
     if kind and kind not in KINDS:
         raise UsageError(f"The cache holds no {kind!r}; it holds: {', '.join(KINDS)}.")
@@ -118,12 +115,7 @@ def _kinds(kind: str) -> list[str]:
 def _about(path: Path) -> str:
     if path.name.endswith(".partial"):
         return "unfinished"
-    what = read_json(path / "what.json").get("what", [])
-    if len(what) >= 5:  # as the feature cache writes it
-        rows = " × ".join(str(n) for n in what[4])
-        copy = f", {what[5][-1]}" if len(what) > 5 else ""
-        return f"{what[3]['name']} ({rows}){copy} of corpus {what[1]}"
-    return ""
+    return str(read_json(path / _TITLE).get("about", ""))
 
 
 def _remove(path: Path) -> None:

@@ -56,6 +56,7 @@ from genrecore.store.status import (
     stop_asked,
     stop_request,
 )
+from genrecore.words import plural
 
 STATES = (
     "queued",
@@ -75,9 +76,9 @@ _STALLED_S = 30.0
 
 def store_dir() -> Path:
     """The folder of all runs: `GENRECORE_RUNS`, or `checkpoints/` of the checkout."""
-    given = os.environ.get("GENRECORE_RUNS")
-    if given:
-        return Path(given).expanduser().absolute()
+    chosen = os.environ.get("GENRECORE_RUNS")
+    if chosen:
+        return Path(chosen).expanduser().absolute()
     checkout = Path(__file__).resolve().parents[2]
     if (checkout / "app.py").exists():
         return checkout / "checkpoints"
@@ -155,28 +156,27 @@ class Run:
     @property
     def reason(self) -> str:
         """Why the run is in its state, as a sentence or a word; may be empty."""
-        if self.state == "lost":
-            last = int(self.history["epoch"].max()) if len(self.history) else 0
-            return self._how_it_ended(f"after epoch {last}")
-        return str(self.status.get("reason", ""))
+        return self._why_lost() if self.state == "lost" else str(self.status.get("reason", ""))
 
-    def _how_it_ended(self, when: str) -> str:
+    def _why_lost(self) -> str:
+        last_epoch = int(self.history["epoch"].max()) if len(self.history) else 0
+        when = f"after epoch {last_epoch}"
         ended = read_json(self.folder / ENDED)
         if ended.get("signal") == signal.SIGKILL:
             return (
-                f"Its process was killed by signal 9 {when}, most likely because memory ran out: "
-                "then the system ends the largest process. Smaller batches need less."
+                f"Its process was killed by signal 9 {when}, most likely because memory ran out; "
+                "smaller batches need less."
             )
         if "signal" in ended:
             return f"Its process was ended by signal {ended['signal']} {when}."
         if "code" in ended:
             return (
-                f"Its processes ended without a word (exit code {ended['code']}) {when}; "
-                "the log says more."
+                f"Its processes ended {when} with exit code {ended['code']} and left no message; "
+                "the log may say more."
             )
         return (
-            "The process ended without a word (killed, out of memory, or the machine went down) "
-            f"{when}."
+            f"Its process ended {when} and left no message: it was killed, it ran out of memory, "
+            "or the machine went down."
         )
 
     @cached_property
@@ -241,7 +241,7 @@ class Run:
 
     @property
     def n_epochs(self) -> int:
-        """Epochs planned; one, once it is known, for what is fitted at one go."""
+        """Epochs planned; 1 for a scikit-learn model, once the run has found that it is one."""
         return int(self.status.get("n_epochs") or self.config.training.epochs)
 
     @cached_property
@@ -258,32 +258,28 @@ class Run:
 
     @cached_property
     def badge(self) -> str:
-        """What keeps the run's accuracy from being taken as it stands, in a few words: what leaks,
-        and that it is a rehearsal; empty where nothing does."""
-        return "; ".join(part for part in (self.leak, self._rehearsal) if part)
+        """Why its accuracy must not be taken at face value: a leak, a rehearsal; may be empty."""
+        n = self.config.rehearsal
+        rehearsal = f"Rehearsal: {n} clips a genre" if n else ""
+        return "; ".join(text for text in (self.leak, rehearsal) if text)
 
     @cached_property
     def leak(self) -> str:
         """What training knew of the test clips, in a few words; empty where nothing."""
-        said = []
+        leaks = []
         audit = read_json(self.folder / "audit.json")
         if audit.get("refused"):
             n = int(audit.get("n_crossing_test_clips") or audit.get("n_crossing_clips") or 0)
-            said.append(f"{n} clip{'s' if n != 1 else ''} shared with training")
+            leaks.append(f"{plural(n, 'clip')} shared with training")
         if self.config.standardise_on == "all":
-            said.append("statistics of all clips")
-        return f"Leak: {', '.join(said)}" if said else ""
-
-    @property
-    def _rehearsal(self) -> str:
-        n = self.config.rehearsal
-        return f"Rehearsal: {n} clips a genre" if n else ""
+            leaks.append("statistics of all clips")
+        return f"Leak: {', '.join(leaks)}" if leaks else ""
 
     @property
     def title(self) -> str:
-        """A short name for legends: model, data and what tells runs apart."""
-        what = " · rehearsal" if self.config.rehearsal else ""
-        return f"{self.config.model.name} · {self.config.dataset.name}{what} · {self.run_id[-4:]}"
+        """A short name for legends: model, dataset and the end of the id."""
+        note = " · rehearsal" if self.config.rehearsal else ""
+        return f"{self.config.model.name} · {self.config.dataset.name}{note} · {self.run_id[-4:]}"
 
     @property
     def created(self) -> float:

@@ -1,4 +1,4 @@
-"""`settings.json` in the store: what a user sets once for all runs of it."""
+"""`settings.json` in the store: what a user sets once for all its runs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ FILE = "settings.json"
 
 
 def read(store: Path) -> dict[str, Any]:
-    """What is set; empty where nothing is."""
+    """The settings; empty where nothing is set."""
     return read_json(store / FILE)
 
 
@@ -23,20 +23,20 @@ def change(store: Path, what: str, **values: Any) -> None:
 
     Args:
         store: The folder of the runs.
-        what: What is being set, for the sentence, e.g. "The webhook".
-        **values: By name.
+        what: What is being set, for an error's sentence: "The webhook".
+        **values: The settings by name.
 
     Raises:
         GenrecoreError: The store cannot be written.
     """
     path = store / FILE
-    known = {key: value for key, value in (read(store) | values).items() if value is not None}
+    kept = {key: value for key, value in (read(store) | values).items() if value is not None}
     try:
         store.mkdir(parents=True, exist_ok=True)
         path.touch(mode=0o600, exist_ok=True)
         hidden = path.with_name(f".{FILE}.{os.getpid()}")
         with open(os.open(hidden, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as stream:
-            json.dump(known, stream, indent=1)
+            json.dump(kept, stream, indent=1)
         os.replace(hidden, path)
     except OSError as error:
         raise GenrecoreError(f"{what} cannot be kept: {describe(error)}") from None

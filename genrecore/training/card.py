@@ -22,7 +22,6 @@ from genrecore.errors import GenrecoreError, UsageError, describe
 from genrecore.models import MODELS, anatomy
 from genrecore.models.anatomy import Anatomy, Layer
 from genrecore.reporting.feature_charts import spaced
-from genrecore.store.caches import size
 from genrecore.training.model_inputs import (
     CLIP_S,
     Input,
@@ -34,6 +33,7 @@ from genrecore.training.model_inputs import (
 )
 from genrecore.training.parts import ResolvedConfig
 from genrecore.training.reaches import AXES, Field, in_sound
+from genrecore.words import size
 
 CLEAR = 0.03
 """From this share on, the difference to a printed number needs a reason."""

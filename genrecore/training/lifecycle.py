@@ -212,10 +212,10 @@ def _stop(run: Run, status: Status) -> None:
     request = stop_request(run.folder)
     if request.get("requeue"):
         with contextlib.suppress(OSError):
-            status.move("queued", "paused with the queue", starts=0, time_left_s=None)
+            status.move("queued", "Paused with the queue.", starts=0, time_left_s=None)
         _say(run, "Paused; it goes on when the queue is resumed.")
     else:
-        _end(run, status, "stopped", str(request.get("reason") or "A stop was asked for."))
+        _end(run, status, "stopped", str(request.get("reason") or "Stopped on request."))
 
 
 def _end(run: Run, status: Status, state: str, reason: str, **values: Any) -> None:

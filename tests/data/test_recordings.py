@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from genrecore.data import recordings
-from genrecore.store import caches
+from genrecore.store import cache
 
 
 def test_equal_contents_are_kept_once_and_a_set_is_found_again(own_cache: Path) -> None:
@@ -43,10 +43,10 @@ def test_an_unknown_set_in_an_address_is_empty(own_cache: Path, set_id: str) -> 
 
 def test_clearing_leaves_nothing_and_the_cache_lists_what_is_kept(own_cache: Path) -> None:
     set_id = recordings.keep([("a.wav", b"x" * 5000)])
-    assert any(entry.name.endswith(".clip") for entry in caches.entries("uploads"))
+    assert any(entry.name.endswith(".clip") for entry in cache.entries("uploads"))
     assert recordings.clear() == 1
     assert recordings.kept(set_id) == []
-    assert caches.entries("uploads") == []
+    assert cache.entries("uploads") == []
 
 
 def test_a_file_that_is_gone_leaves_the_others(own_cache: Path) -> None:

@@ -23,7 +23,7 @@ from genrecore.evaluation import projection
 from genrecore.evaluation.embedding import Embedding
 from genrecore.inference import loaded as inference
 from genrecore.models import MODELS
-from genrecore.store import caches
+from genrecore.store import cache
 from genrecore.store import run as runs
 from genrecore.store.progress import Phase
 from genrecore.store.status import STOP, ask_to_stop
@@ -97,7 +97,7 @@ def test_every_clip_is_embedded_once_and_kept(
     assert made.values.dtype == np.float32
     assert Phase.EMBEDDING in phases
     kept = embedding_store.folder(run)
-    assert kept.name in {item.name for item in caches.entries("embeddings")}
+    assert kept.name in {item.name for item in cache.entries("embeddings")}
 
     # What is kept is read without the dataset; new weights are another embedding.
     elsewhere = tmp_path / "cache"

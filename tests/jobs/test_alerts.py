@@ -146,7 +146,7 @@ def test_ends_are_told_with_their_reason(tiny: Tiny, store: Path) -> None:
     (done,) = alerts.of(Run(run.folder))
     assert done.is_good
     assert "75.0 % in epoch 2" in done.words
-    status.move("stopped", "A stop was asked for.")
+    status.move("stopped", "Stopped on request.")
     assert kinds(Run(run.folder)) == []  # who stopped it knows
 
 

@@ -69,7 +69,7 @@ def test_a_stopped_run_is_resumed_where_it_was(paused: Path, tiny: Tiny) -> None
     whole = trained(tiny(training__epochs=3), paused)
     run = jobs.submit(tiny(training__epochs=3), paused)
     stopped = carried_out(run, (Phase.TRAINING, 4))
-    assert (stopped.state, stopped.reason) == ("stopped", "A stop was asked for.")
+    assert (stopped.state, stopped.reason) == ("stopped", "Stopped on request.")
     assert "goes on from its last checkpoint" in jobs.resume(stopped)
     assert Run(run.folder).state == "queued"
     with pytest.raises(GenrecoreError, match="cannot be resumed: it is queued"):

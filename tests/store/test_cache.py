@@ -15,9 +15,10 @@ from streamlit.testing.v1 import AppTest
 from genrecore.config.run import RunConfig, with_values
 from genrecore.data import cached_results as answers
 from genrecore.errors import GenrecoreError, UsageError
-from genrecore.store import caches
+from genrecore.store import cache
 from genrecore.store.files import cache_dir
 from genrecore.store.locks import take_lock
+from genrecore.words import size
 
 
 @pytest.fixture(autouse=True)
@@ -29,7 +30,7 @@ def test_a_run_fills_the_cache_and_a_cleared_cache_is_filled_again(
     store: Path, tiny: Callable[..., RunConfig]
 ) -> None:
     first = trained(tiny(), store)
-    found = {item.kind: item for item in caches.entries()}
+    found = {item.kind: item for item in cache.entries()}
     assert {"features", "corpora", "datasets"} <= found.keys()
     # 30 clips of 3 segments, 33 bands of 44 frames, 4 bytes each, and a few kB about them.
     assert 30 * 3 * 33 * 44 * 4 <= found["features"].n_bytes < 30 * 3 * 33 * 44 * 4 + 50_000
@@ -39,9 +40,9 @@ def test_a_run_fills_the_cache_and_a_cleared_cache_is_filled_again(
     assert {item["kind"] for item in listed["entries"]} == found.keys()
     freed = json.loads(genrecore("cache", "clear", "features", "--json").stdout)["freed_bytes"]
     assert freed == found["features"].n_bytes
-    assert "features" not in {item.kind for item in caches.entries()}
-    assert caches.clear() > 0
-    assert caches.entries() == []
+    assert "features" not in {item.kind for item in cache.entries()}
+    assert cache.clear() > 0
+    assert cache.entries() == []
     assert "The cache is empty." in genrecore("cache", "list").stdout
 
     again = trained(tiny(), store)
@@ -60,8 +61,8 @@ def test_what_an_audit_found_is_listed_and_cleared() -> None:
     freed = json.loads(command("cache", "clear", "answers", "--json"))["freed_bytes"]
     assert freed == listed["n_bytes"]
     assert answers.newest("audit", about) is None
-    assert caches.entries("answers") == []
-    assert caches.entries("datasets") != []
+    assert cache.entries("answers") == []
+    assert cache.entries("datasets") != []
 
 
 def test_what_is_being_made_stays_and_what_is_unknown_is_refused(tmp_path: Path) -> None:
@@ -69,29 +70,21 @@ def test_what_is_being_made_stays_and_what_is_unknown_is_refused(tmp_path: Path)
     for name in ("done", "busy.partial"):
         (features / name).mkdir(parents=True)
         (features / name / "rows.f32").write_bytes(b"x" * 10_000)
-    assert {item.name: item.about for item in caches.entries("features")} == {
+    assert {item.name: item.about for item in cache.entries("features")} == {
         "done": "", "busy.partial": "unfinished"
     }  # fmt: skip
     lock = take_lock(features / "busy.lock")
     assert lock is not None
-    caches.clear("features")
-    assert [item.name for item in caches.entries("features")] == ["busy.partial"]
+    cache.clear("features")
+    assert [item.name for item in cache.entries("features")] == ["busy.partial"]
     os.close(lock)
-    caches.clear("features")
-    assert caches.entries() == []
+    cache.clear("features")
+    assert cache.entries() == []
     with pytest.raises(UsageError, match="holds no 'wine'; it holds: features"):
-        caches.clear("wine")
+        cache.clear("wine")
     with pytest.raises(GenrecoreError, match="nothing called gone"):
-        caches.clear("features", "gone")
+        cache.clear("features", "gone")
     refused(genrecore("cache", "clear", "wine"), 2, "wine", "corpora")
-
-
-@pytest.mark.parametrize(
-    ("n_bytes", "words"),
-    [(0, "0 kB"), (1_400, "1 kB"), (2_340_000, "2.3 MB"), (45_600_000, "46 MB"), (7e9, "7.0 GB")],
-)  # fmt: skip
-def test_sizes_are_told_in_words(n_bytes: float, words: str) -> None:
-    assert caches.size(int(n_bytes)) == words
 
 
 def test_the_page_shows_the_room_and_clears_one_kind(
@@ -101,10 +94,10 @@ def test_the_page_shows_the_room_and_clears_one_kind(
     app = AppTest.from_file(str(ROOT / "app.py"), default_timeout=60).run()
     app.switch_page("pages/datasets.py").run()
     room = next(box.label for box in app.expander if box.label.startswith("Kept on the disk"))
-    assert room.endswith(caches.size(sum(item.n_bytes for item in caches.entries())))
+    assert room.endswith(size(sum(item.n_bytes for item in cache.entries())))
     app.selectbox(key="clear_kind").select("features")
     app.button(key="clear_cache").click().run()
     assert not app.exception
-    assert caches.entries("features") == []
-    assert caches.entries("corpora") != []
+    assert cache.entries("features") == []
+    assert cache.entries("corpora") != []
     assert not [words for words in app.selectbox(key="clear_kind").options if "Features" in words]

@@ -83,7 +83,7 @@ def test_states_are_derived_from_lock_heartbeat_and_stop(store: Path, tiny: Tiny
     assert Run(run.folder).state == "stopping"
     os.close(lock)
     assert Run(run.folder).state == "lost"
-    assert "without a word" in Run(run.folder).reason
+    assert "left no message" in Run(run.folder).reason
     Status(run.folder).move("stopped")
     assert Run(run.folder).state == "stopped"
 

@@ -96,7 +96,7 @@ def test_a_kill_in_any_phase_loses_nothing(name: str, waiting: Path, tiny: Tiny)
     assert in_a_process(work) == -signal.SIGKILL
     lost = Run(run.folder)
     assert lost.state == "lost"
-    assert "without a word" in lost.reason  # no runner was there to see it
+    assert "left no message" in lost.reason  # no runner was there to see it
     jobs.resume(lost)
     done = carried_out(run)
     assert done.state == "done", done.reason

@@ -234,7 +234,7 @@ def stop_on_the_page(page: Page, run: Run) -> None:
     page.get_by_role("button", name="Stop", exact=True).click()
     wait_for(lambda: Run(run.folder).state == "stopped", most_s=10)
     assert (run.folder / "resume.pt").exists()
-    expect(page.get_by_text("It was stopped.")).to_be_visible()
+    expect(page.get_by_text("Stopped on request.")).to_be_visible()
 
 
 def watch_it_end(page: Page, dashboard: Dashboard, config: RunConfig, home: Path) -> Run:

@@ -202,7 +202,7 @@ def test_stop_and_keep_the_best_asks_for_it_and_counts_down(make) -> None:
 
 
 def test_resume_queues_the_run_again(make) -> None:
-    run = make("stopped", "A stop was asked for.")
+    run = make("stopped", "Stopped on request.")
     app = open_page("runs", run=run.run_id)
     app.button(key=f"resume_{run.run_id}").click().run()
     assert Run(run.folder).state == "queued"

@@ -5,17 +5,18 @@ from __future__ import annotations
 import pandas as pd
 import streamlit as st
 
-from genrecore.store import caches
-from genrecore.store.caches import Cached
+from genrecore.store import cache
+from genrecore.store.cache import CacheEntry
 from genrecore.store.files import cache_dir
 from genrecore.ui.parts.frame import command, plain, sentences
+from genrecore.words import size
 
 
 def panel() -> None:
     """A folded list of what is kept, with a button that clears one kind of it."""
     found = _entries()
     total = sum(item.n_bytes for item in found)
-    words = f"Kept on the disk: {caches.size(total)}" if found else "Kept on the disk: nothing yet"
+    words = f"Kept on the disk: {size(total)}" if found else "Kept on the disk: nothing yet"
     with st.expander(words, icon=":material/database:"):
         st.caption(
             f"In {plain(cache_dir())}. Everything is made anew when it is needed; only "
@@ -28,8 +29,8 @@ def panel() -> None:
         room = {str(kind): int(n_bytes) for kind, n_bytes in grouped.sum().items()}
         st.dataframe(
             {
-                "What": [caches.KINDS[kind] for kind in room],
-                "Size": [caches.size(n_bytes) for n_bytes in room.values()],
+                "What": [cache.KINDS[kind] for kind in room],
+                "Size": [size(n_bytes) for n_bytes in room.values()],
                 "Pieces": grouped.size().tolist(),
             },
             hide_index=True,
@@ -38,7 +39,7 @@ def panel() -> None:
             kind = st.selectbox(
                 "What to clear",
                 list(room),
-                format_func=lambda name: f"{caches.KINDS[name]} ({caches.size(room[name])})",
+                format_func=lambda name: f"{cache.KINDS[name]} ({size(room[name])})",
                 key="clear_kind",
             )
             if st.button("Clear", icon=":material/delete_sweep:", key="clear_cache"):
@@ -47,13 +48,13 @@ def panel() -> None:
 
 
 @st.cache_data(ttl=10, show_spinner=False)
-def _entries() -> list[Cached]:
-    return caches.entries()
+def _entries() -> list[CacheEntry]:
+    return cache.entries()
 
 
 def _clear(kind: str) -> None:
     with sentences(), st.spinner("Clearing …"):
-        freed = caches.clear(kind)
+        freed = cache.clear(kind)
         _entries.clear()
-        st.toast(f"{caches.size(freed)} are free again.", icon=":material/check_circle:")
+        st.toast(f"{size(freed)} are free again.", icon=":material/check_circle:")
         st.rerun()

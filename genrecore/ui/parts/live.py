@@ -106,7 +106,7 @@ def run_header(run: Run) -> None:
             title=plain(STATES[run.state][3]),
         )
     elif run.state not in ("running", "preparing"):
-        st.caption(plain(f"{STATES.get(run.state, ('',) * 4)[3]} {sentence(run.reason)}".strip()))
+        st.caption(plain(meaning(run)))
 
 
 def run_progress(run: Run) -> None:
@@ -116,6 +116,13 @@ def run_progress(run: Run) -> None:
         left = readers.time_left(run)
         words = f"{at.words} · about {left} left" if left else at.words
         st.progress(at.share, text=plain(words))
+
+
+def meaning(run: Run) -> str:
+    """What its state means, and why it is in it; a stopped run's reason says both."""
+    if run.state == "stopped" and run.reason:
+        return sentence(run.reason)
+    return f"{STATES[run.state][3]} {sentence(run.reason)}".strip()
 
 
 def sentence(text: str) -> str:

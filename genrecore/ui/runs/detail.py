@@ -9,14 +9,13 @@ from genrecore.ui.parts import readers
 from genrecore.ui.parts.choices import choose_one
 from genrecore.ui.parts.frame import link_to, plain
 from genrecore.ui.parts.live import (
-    STATES,
     TICK_S,
     badge,
     is_live,
     leak_badge,
     live,
+    meaning,
     run_progress,
-    sentence,
 )
 from genrecore.ui.parts.results import run_facts, run_result
 from genrecore.ui.runs.actions import failure_card, run_actions, stopping
@@ -86,8 +85,7 @@ def _head(run_id: str, drawn: tuple[str, bool]) -> None:
     if run.state != "stopping":
         run_progress(run)
     if run.state not in ("running", "preparing", "failed", "lost", "stopping"):
-        meaning = STATES.get(run.state, ("", "", "", ""))[3]
-        st.caption(plain(f"{meaning} {sentence(run.reason)}".strip()))
+        st.caption(plain(meaning(run)))
     warnings(run)
     if run.state != "queued":
         _numbers(run)
