@@ -99,7 +99,7 @@ def linked(paths: list[Path], n: int) -> list[Path]:
 def write_run(model: str, store: Path) -> Run:
     """A finished run with random weights: the time does not depend on what was learned."""
     config = resolve(with_values(RunConfig(), {"model": model})).config
-    run, lock = runs.create_held(config, store)
+    run, lock = runs.create_held_run(config, store)
     made = Classifier(ResolvedConfig(config), GENRES, pretrained=False).eval()
     save_classifier(made, run.folder / weights_name(made))
     Status(run.folder).move("done")

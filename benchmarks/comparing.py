@@ -104,7 +104,7 @@ def run_of(store: Path, k: int, n_clips: int) -> Path:
     from genrecore.store.status import Status
 
     config = with_values(RunConfig(), {"seed": k % 4, "training.epochs": 20 + k // 4})
-    run, lock = runs.create_held(config, store)
+    run, lock = runs.create_held_run(config, store)
     draw = np.random.default_rng(k)
     label = np.arange(n_clips) % len(GENRES)
     proba = draw.dirichlet(np.ones(len(GENRES)) / 2, n_clips)

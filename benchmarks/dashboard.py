@@ -84,7 +84,7 @@ def fill(store: Path, n: int) -> None:
     config = resolve(with_values(RunConfig(), SMALL)).config
     made = []
     for seed in range(2):
-        run, lock = runs.create_held(with_values(config, {"seed": seed}), store)
+        run, lock = runs.create_held_run(with_values(config, {"seed": seed}), store)
         assert lifecycle.execute(run) == "done"
         os.close(lock)
         made.append(run)

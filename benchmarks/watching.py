@@ -65,7 +65,7 @@ class Fed:
         from genrecore.store import run as runs
 
         config = with_values(runs.Run(template).config, {"training.epochs": EPOCHS})
-        self.run, self.lock = runs.create_held(config, store)
+        self.run, self.lock = runs.create_held_run(config, store)
         for name in ("clips.parquet", "environment.json", "audit.json"):
             shutil.copyfile(template / name, self.run.folder / name)
         self.rows = (template / "history.jsonl").read_text().splitlines()
@@ -162,7 +162,7 @@ def template(work: Path) -> Path:
     from genrecore.training.resolve import resolve
 
     config = resolve(with_values(RunConfig(), SMALL)).config
-    run, lock = runs.create_held(config, work / "templates")
+    run, lock = runs.create_held_run(config, work / "templates")
     assert lifecycle.execute(run) == "done"
     os.close(lock)
     return run.folder

@@ -136,7 +136,7 @@ def trained(config: RunConfig, store: Path) -> Run:
     """A run carried out in this process by the real life cycle."""
     from genrecore.training import lifecycle
 
-    run, lock = runs.create_held(config, store)
+    run, lock = runs.create_held_run(config, store)
     try:
         lifecycle.execute(run)
     finally:

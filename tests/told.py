@@ -41,7 +41,7 @@ def told(
         values: Of its configuration; `__` stands for a dot.
     """
     dotted = {name.replace("__", "."): value for name, value in values.items()}
-    run, lock = runs.create_held(with_values(RunConfig(), dotted), store)
+    run, lock = runs.create_held_run(with_values(RunConfig(), dotted), store)
     n, k = len(right), len(genres)
     numbers = first + np.arange(n) if clips is None else clips
     place = (numbers - first if clips is None else numbers) % k

@@ -58,7 +58,7 @@ def of(
     seed: int = 7,
 ) -> Run:
     """As `untrained`, of a resolved configuration."""
-    run, lock = runs.create_held(config, store)
+    run, lock = runs.create_held_run(config, store)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         made = Classifier(ResolvedConfig(config), genres, shape, pretrained=False).eval()

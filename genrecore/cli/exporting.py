@@ -66,7 +66,7 @@ def export_runs(
         )
     from genrecore.reporting import trackers as export
 
-    found = [runs.find(name) for name in names]
+    found = [runs.find_run(name) for name in names]
     made: dict[str, Any] = {}
     if onnx is not None or bundle is not None:
         made |= _as_models(found, onnx, bundle, as_json)

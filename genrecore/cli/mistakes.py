@@ -44,7 +44,7 @@ def errors(
     as_json: JSON = False,
 ) -> None:
     """The clips that a run gets wrong, or on which runs differ; page 'Errors' plays them."""
-    one, several = runs.find(run), [runs.find(name) for name in against or []]
+    one, several = runs.find_run(run), [runs.find_run(name) for name in against or []]
     for other in several:
         if other.config.dataset.name != one.config.dataset.name:
             raise UsageError(

@@ -100,7 +100,7 @@ def compared(
     """What the options of `compare` ask for, and key, title and runs of each.
 
     Args:
-        names: Of runs, as `runs.find` takes them.
+        names: Of runs, as `find_run` takes them.
         as_systems: Whether each stands for its system.
         band: In points.
         on_shared: Whether only on the clips that all share.
@@ -110,7 +110,7 @@ def compared(
     """
     from genrecore.evaluation import comparison, systems
 
-    found = [runs.find(name) for name in names]
+    found = [runs.find_run(name) for name in names]
     if not as_systems:
         made = comparison.compare(found, band / 100, on_shared)
         return made, [(run.run_id, made.titles[run.run_id], [run]) for run in found]

@@ -36,7 +36,7 @@ def probe(
     """Is it the music or a trick? A run judges its test clips again: quieter, filtered, as MP3, a
     little faster or higher. Nothing is trained. What is found stays in the run's folder; page
     'Errors' shows it."""
-    found = runs.find(run)
+    found = runs.find_run(run)
     names = [name.strip() for name in only.split(",") if name.strip()]
     for name in names:
         PROBES[name]
@@ -99,7 +99,7 @@ def embed(
     from genrecore.inference import doubter
     from genrecore.training import embedding
 
-    found = runs.find(run)
+    found = runs.find_run(run)
     with reporting(quiet=as_json) as report:
         made = embedding.embed(found, report)
         drawn = projection.project(found, report)

@@ -37,7 +37,7 @@ def _say(run: Run | None, sentence: str, as_json: bool) -> None:
 @runs_app.command("resume")
 def resume_run(run: RUN, as_json: JSON = False) -> None:
     """Queue a stopped, failed or lost run again: it goes on from its last checkpoint."""
-    found = runs.find(run)
+    found = runs.find_run(run)
     _say(found, jobs.resume(found), as_json)
 
 
@@ -48,7 +48,7 @@ def continue_run(
     as_json: JSON = False,
 ) -> None:
     """Train a finished run on, as a new run that starts where it ended."""
-    found = runs.find(run)
+    found = runs.find_run(run)
     made = jobs.continue_(found, epochs)
     _say(made, f"Queued {made.run_id}, which trains {found.run_id} on to epoch {epochs}.", as_json)
 
@@ -63,7 +63,7 @@ def clone_run(
     as_json: JSON = False,
 ) -> None:
     """Queue a new run with the settings of another one, and say what differs."""
-    found = runs.find(run)
+    found = runs.find_run(run)
     changes = {}
     for item in set_ or []:
         key, equals, value = item.partition("=")
@@ -84,7 +84,7 @@ def clone_run(
 @runs_app.command("delete")
 def delete_run(run: RUN, as_json: JSON = False) -> None:
     """Move a run to the bin; 'genrecore runs restore' brings it back."""
-    found = runs.find(run)
+    found = runs.find_run(run)
     sentence = jobs.delete(found)
     if as_json:
         print_json({"run": found.run_id, "message": sentence})
@@ -178,7 +178,7 @@ def move_run(
     as_json: JSON = False,
 ) -> None:
     """Move a run in the queue."""
-    found = runs.find(run)
+    found = runs.find_run(run)
     if priority is not None:
         _say(found, jobs.prioritise(found, priority), as_json)
     else:
@@ -206,7 +206,7 @@ def resume_queue(as_json: JSON = False) -> None:
 @queue_app.command("cancel")
 def cancel(run: RUN, as_json: JSON = False) -> None:
     """Take a run out of the queue."""
-    found = runs.find(run)
+    found = runs.find_run(run)
     if found.state != "queued":
         raise UsageError(
             f"The run {found.run_id} does not wait, it is {found.state}; "

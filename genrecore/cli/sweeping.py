@@ -116,7 +116,7 @@ def _texts(values: Mapping[str, Any], set_: Sequence[str] | None) -> dict[str, A
 
 
 def _base(config: Path | None, preset: str) -> RunConfig:
-    start = configuration.read_file(config) if config else RunConfig()
+    start = configuration.read_config_file(config) if config else RunConfig()
     if not preset:
         return start
     from genrecore.features import PRESETS  # torch: not on the way to --help

@@ -74,7 +74,7 @@ def train(
     if run is not None:
         if values or set_ or config or preset:
             raise UsageError("--run carries out what its folder says; it takes no other settings.")
-        found = runs.find(str(run))
+        found = runs.find_run(str(run))
         if distributed.rank() > 0:
             _follow_leader(found.config)
         else:
@@ -93,7 +93,7 @@ def train(
     if distributed.rank() > 0:
         _follow_leader(resolved)
         return
-    made, lock = runs.create_held(resolved)
+    made, lock = runs.create_held_run(resolved)
     try:
         _carry_out(made, as_json, lock)
     finally:
@@ -109,7 +109,7 @@ def settings(
         UsageError: An unknown field or preset, a value out of range, or a --set without an equals
             sign.
     """
-    start = configuration.read_file(config) if config else RunConfig()
+    start = configuration.read_config_file(config) if config else RunConfig()
     if preset:
         from genrecore.features import PRESETS
 
@@ -192,7 +192,7 @@ def _follow_leader(config: RunConfig) -> None:
     from genrecore.training import lifecycle
 
     with tempfile.TemporaryDirectory(prefix="genrecore-") as folder:
-        unseen, lock = runs.create_held(config, Path(folder))
+        unseen, lock = runs.create_held_run(config, Path(folder))
         try:
             with distributed.joined() as team:
                 state = lifecycle.execute(unseen, team=team)
@@ -292,7 +292,7 @@ def show_run(
     as_json: JSON = False,
 ) -> None:
     """One run: state, progress, result, what differs from the defaults."""
-    found = runs.find(run)
+    found = runs.find_run(run)
     if as_json:
         print_json(_facts(found))
         return
@@ -332,7 +332,7 @@ def stop_run(
     as_json: JSON = False,
 ) -> None:
     """Ask a run to stop: it finishes its step, keeps a checkpoint and ends as 'stopped'."""
-    found = runs.find(run)
+    found = runs.find_run(run)
     sentence = jobs.stop(found, keep_best=keep_best, within_s=within)
     if as_json:
         print_json({"run": found.run_id, "state": Run(found.folder).state, "message": sentence})

@@ -165,7 +165,7 @@ _WHERE = frozenset({"device", "processes"})
 NOT_SYSTEM = _WHERE | {"seed", "split_seed", "fold"}
 
 
-def read(data: Any, source: str = "the configuration") -> RunConfig:
+def read_config(data: Any, source: str = "the configuration") -> RunConfig:
     """A configuration from parsed JSON.
 
     Raises:
@@ -177,7 +177,7 @@ def read(data: Any, source: str = "the configuration") -> RunConfig:
         raise UsageError(f"In {source}: {explain(error, RunConfig)}") from None
 
 
-def read_file(path: str | Path) -> RunConfig:
+def read_config_file(path: str | Path) -> RunConfig:
     """A configuration from a JSON file.
 
     Raises:
@@ -190,7 +190,7 @@ def read_file(path: str | Path) -> RunConfig:
         raise UsageError(f"Cannot read {path}: {error.strerror}.") from None
     except ValueError as error:
         raise UsageError(f"{path} is not JSON: {error}.") from None
-    return read(data, str(path))
+    return read_config(data, str(path))
 
 
 def with_values(config: RunConfig, values: dict[str, Any]) -> RunConfig:
@@ -232,7 +232,7 @@ def with_values(config: RunConfig, values: dict[str, Any]) -> RunConfig:
             group[rest] = given if kind is str else value
         else:
             data[first] = value
-    return read(data, "the given values")
+    return read_config(data, "the given values")
 
 
 def _with_augmentation(parts: Any, rest: str, value: Any) -> Any:

@@ -129,7 +129,7 @@ class Plan:
     @cached_property
     def base(self) -> RunConfig:
         """What its runs start from."""
-        return configuration.read(self.facts.get("base", {}), f"the plan {self.plan_id}")
+        return configuration.read_config(self.facts.get("base", {}), f"the plan {self.plan_id}")
 
     @property
     def problem(self) -> str:
@@ -163,7 +163,7 @@ class Plan:
             own[key] = max(run, own.get(key, run), key=runs.precedence)
         found = []
         for wanted in self.facts.get("runs", []):
-            config = configuration.read(wanted["config"], f"the plan {self.plan_id}")
+            config = configuration.read_config(wanted["config"], f"the plan {self.plan_id}")
             mine = own.get(configuration.signature(config))
             there = mine or self._elsewhere(str(wanted["reuses"]))
             found.append(Member(wanted["changes"], config, there))

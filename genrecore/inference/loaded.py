@@ -307,7 +307,7 @@ def load(run: str | Path | Run) -> LoadedRun:
         GenrecoreError: It has no weights yet, they cannot be read or are another run's, or it
             judges rows of a table.
     """
-    found = run if isinstance(run, Run) else runs.find(str(run))
+    found = run if isinstance(run, Run) else runs.find_run(str(run))
     if not found.weights.exists():
         raise GenrecoreError(
             f"The run {found.run_id} has no weights yet (it is {found.state}); "

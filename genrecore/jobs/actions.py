@@ -57,7 +57,7 @@ def submit(
         files: Copied into its folder.
     """
     said = dict(origin or {}) | ({"plan": plan} if plan else {})
-    run = runs.create(config, store, priority, said, files)
+    run = runs.create_run(config, store, priority, said, files)
     ensure_runner(run.folder.parent)
     return run
 
@@ -253,7 +253,7 @@ def restore(run_id: str, store: Path | None = None) -> Run:
         GenrecoreError: There is a run of that name.
     """
     store = store or runs.store_dir()
-    found = runs.find(run_id, store / _BIN)
+    found = runs.find_run(run_id, store / _BIN)
     try:
         found.folder.rename(store / found.run_id)
     except OSError as error:

@@ -104,7 +104,7 @@ class Run:
             GenrecoreError: The file is missing or was written by another version.
         """
         try:
-            return configuration.read_file(self.folder / "config.json")
+            return configuration.read_config_file(self.folder / "config.json")
         except UsageError as error:
             raise GenrecoreError(f"The run {self.run_id} cannot be read: {error}") from None
 
@@ -304,7 +304,7 @@ class Run:
             return None
 
 
-def create(
+def create_run(
     config: RunConfig,
     store: Path | None = None,
     priority: int = 0,
@@ -323,19 +323,19 @@ def create(
     Raises:
         GenrecoreError: The store cannot be written.
     """
-    run, lock = create_held(config, store, priority, origin, files)
+    run, lock = create_held_run(config, store, priority, origin, files)
     os.close(lock)
     return run
 
 
-def create_held(
+def create_held_run(
     config: RunConfig,
     store: Path | None = None,
     priority: int = 0,
     origin: Mapping[str, str] | None = None,
     files: Sequence[Path] = (),
 ) -> tuple[Run, int]:
-    """Like `create`, with the run's lock held from before it can be seen: nobody else starts it.
+    """Like `create_run`, but nobody else can start the run: its lock is held from the beginning.
 
     Returns the run and the lock's descriptor.
     """
@@ -381,7 +381,7 @@ def all_runs(store: Path | None = None) -> list[Run]:
     ]
 
 
-def find(name: str, store: Path | None = None) -> Run:
+def find_run(name: str, store: Path | None = None) -> Run:
     """The run of this id, of an unambiguous part of it, or in this folder.
 
     Raises:

@@ -248,7 +248,7 @@ def sizes(config: RunConfig) -> list[Size]:
 @lru_cache(maxsize=256)
 def _card(name: str, text: str) -> Card:
     entry = MODELS[name]
-    config, feature, kind = front_end(configuration.read(json.loads(text)))
+    config, feature, kind = front_end(configuration.read_config(json.loads(text)))
     classical = entry.facts.classical
     given = described(config, feature, kind)
     found: Anatomy | None = None

@@ -75,7 +75,7 @@ def _built(metadata: Mapping[str, str], path: Path) -> Classifier:
         raise GenrecoreError(
             f"{path} holds no genres and configuration: another program's file."
         ) from None
-    config = configuration.read(values, str(path))
+    config = configuration.read_config(values, str(path))
     return Classifier(ResolvedConfig(config), genres, shape, pretrained=False)
 
 

@@ -78,7 +78,7 @@ def test_training_from_the_command_line(store: Path, tmp_path: Path) -> None:
     facts = json.loads(result.stdout)
     assert facts["state"] == "done"
     assert 0 <= facts["scores"]["accuracy"] <= 1
-    run = runs.find(facts["run"], store)
+    run = runs.find_run(facts["run"], store)
     # The same again from its own file gives the same numbers.
     again = genrecore("train", "--config", str(run.folder / "config.json"), "--json")
     assert json.loads(again.stdout)["scores"] == facts["scores"]

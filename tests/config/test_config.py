@@ -18,7 +18,7 @@ def test_json_gives_back_what_went_in(tmp_path: Path) -> None:
     config = with_values(RunConfig(), {"model": "resnet18", "training.lr": 3e-4, "seed": 7})
     path = tmp_path / "config.json"
     path.write_text(config.model_dump_json())
-    assert configuration.read_file(path) == config
+    assert configuration.read_config_file(path) == config
 
 
 def test_every_field_says_what_it_is() -> None:
@@ -84,7 +84,7 @@ def test_a_file_that_is_no_configuration_is_one_sentence(tmp_path: Path, content
     path = tmp_path / "run.json"
     path.write_text(content)
     with pytest.raises(UsageError) as caught:
-        configuration.read_file(path)
+        configuration.read_config_file(path)
     assert "\n" not in str(caught.value)
 
 

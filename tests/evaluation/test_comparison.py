@@ -113,7 +113,7 @@ def test_runs_that_cannot_be_compared_say_why(store: Path) -> None:
         comparison.compare([a])
     with pytest.raises(GenrecoreError, match="with itself"):
         comparison.compare([a, a])
-    waiting = runs.create(RunConfig(), store)
+    waiting = runs.create_run(RunConfig(), store)
     with pytest.raises(GenrecoreError, match="no test predictions"):
         comparison.compare([a, waiting])
 

@@ -188,7 +188,7 @@ def test_of_a_classical_model_it_is_the_standardised_features(
 
 
 def test_a_stop_after_the_test_leaves_a_finished_run(store: Path, tiny: Tiny) -> None:
-    run, lock = runs.create_held(tiny(training__epochs=1), store)
+    run, lock = runs.create_held_run(tiny(training__epochs=1), store)
 
     def stop(phase: str, done: int, total: int) -> None:
         if (run.folder / "predictions.parquet").exists():
@@ -218,4 +218,4 @@ def test_a_cache_that_cannot_be_written_spoils_no_run(
 
 def test_a_run_without_weights_says_so(store: Path) -> None:
     with pytest.raises(GenrecoreError, match="no weights yet"):
-        embedding.embed(runs.create(RunConfig(), store))
+        embedding.embed(runs.create_run(RunConfig(), store))

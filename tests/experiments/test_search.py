@@ -128,7 +128,7 @@ def test_a_search_tries_runs_inside_its_ranges_and_scores_them_by_validation(
     trials = study_of(plan).get_trials()
     assert len(trials) == 3
     for trial, written in zip(trials, searching.trials(plan), strict=True):
-        run = runs.find(trial.user_attrs["run"])
+        run = runs.find_run(trial.user_attrs["run"])
         assert run.plan == plan.plan_id
         assert 1e-3 <= run.config.training.lr <= 1e-1
         assert run.config.model.options["width"] in (2, 3, 4)

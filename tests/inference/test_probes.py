@@ -316,7 +316,7 @@ def test_whole_artists_are_drawn(store: Path) -> None:
 
 
 def test_what_cannot_be_probed_says_why(store: Path, tiny: Tiny, tmp_path: Path) -> None:
-    waiting = runs.create(RunConfig(), store)
+    waiting = runs.create_run(RunConfig(), store)
     assert "has been tested" in probes.why_not(waiting)
     with pytest.raises(GenrecoreError, match="has been tested"):
         probes.probe(waiting)

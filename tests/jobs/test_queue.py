@@ -49,7 +49,7 @@ def quick(store: Path, tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> Callable[
     config = tiny()
 
     def make(steps: int = 10) -> Run:
-        run = runs.create(config, store)
+        run = runs.create_run(config, store)
         (run.folder / "steps").write_text(str(steps))
         return run
 
@@ -64,7 +64,7 @@ def is_running(run: Run) -> bool:
 
 
 def test_runs_are_moved_in_the_order_in_which_they_start(store: Path, tiny: Tiny) -> None:
-    a, b, c, d = (runs.create(tiny(), store) for _ in range(4))
+    a, b, c, d = (runs.create_run(tiny(), store) for _ in range(4))
     assert names(jobs.queued(store)) == names([a, b, c, d])
     assert "number 1 of 4" in jobs.move(Run(d.folder), "first")
     jobs.move(Run(a.folder), "down")
@@ -88,7 +88,7 @@ def test_runs_are_moved_in_the_order_in_which_they_start(store: Path, tiny: Tiny
 
 
 def test_places_run_out_and_are_dealt_anew(store: Path, tiny: Tiny) -> None:
-    a, b, c = (runs.create(tiny(), store) for _ in range(3))
+    a, b, c = (runs.create_run(tiny(), store) for _ in range(3))
     for run, position in ((a, 1.0), (b, 1.0 + 2**-52), (c, 2.0)):
         write_json(run.folder / "queue.json", {"priority": 3, "position": position})
     jobs.move(Run(c.folder), "up")

@@ -236,7 +236,7 @@ def test_deleted_runs_come_back(paused: Path, tiny: Tiny) -> None:
 
 
 def test_a_run_at_work_is_not_deleted(paused: Path, tiny: Tiny) -> None:
-    run, lock = runs.create_held(tiny(), paused)
+    run, lock = runs.create_held_run(tiny(), paused)
     with pytest.raises(GenrecoreError, match="is at work; stop it first"):
         jobs.delete(run)
     os.close(lock)

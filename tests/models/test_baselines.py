@@ -310,7 +310,7 @@ def test_a_stop_is_obeyed_between_portions_and_going_on_starts_over(
 ) -> None:
     config = on_table(tiny, tables, name)
     whole = trained(config, store)
-    run, lock = runs.create_held(config, store)
+    run, lock = runs.create_held_run(config, store)
     seen: list[tuple[int, int]] = []
 
     def stop_at_the_second(phase: str, done: int, total: int) -> None:

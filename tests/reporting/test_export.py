@@ -83,7 +83,7 @@ def test_tensorboard_reads_what_a_run_measured(store: Path, tmp_path: Path) -> N
 
 
 def test_a_run_without_epochs_is_exported_as_far_as_it_is(store: Path, tmp_path: Path) -> None:
-    run = runs.create(RunConfig(), store)
+    run = runs.create_run(RunConfig(), store)
     assert list(export.scalars(run)) == []
     (place,) = export.to_tensorboard([run], tmp_path / "events")
     assert list(place.glob("events.out.tfevents.*"))

@@ -67,7 +67,7 @@ def test_a_reader_sees_the_old_file_or_the_new_one(tmp_path: Path) -> None:
 
 
 def test_states_are_derived_from_lock_heartbeat_and_stop(store: Path, tiny: Tiny) -> None:
-    run, lock = runs.create_held(tiny(), store)
+    run, lock = runs.create_held_run(tiny(), store)
     assert Run(run.folder).state == "queued"
     Status(run.folder).move("running")
     assert Run(run.folder).state == "running"
@@ -89,27 +89,27 @@ def test_states_are_derived_from_lock_heartbeat_and_stop(store: Path, tiny: Tiny
 
 
 def test_an_unfinished_line_of_history_is_not_read(store: Path, tiny: Tiny) -> None:
-    run = runs.create(tiny(), store)
+    run = runs.create_run(tiny(), store)
     (run.folder / "history.jsonl").write_text('{"epoch": 1}\n{"epoch": 2}\n{"epo')
     assert Run(run.folder).history["epoch"].tolist() == [1, 2]
 
 
 def test_runs_are_found_by_any_unambiguous_part(store: Path, tiny: Tiny) -> None:
-    first, second = runs.create(tiny(), store), runs.create(tiny(model="resnet18"), store)
-    assert runs.find("resnet18", store) == second
-    assert runs.find(first.run_id[-4:], store) == first
-    assert runs.find("latest", store).run_id == max(first.run_id, second.run_id)
+    first, second = runs.create_run(tiny(), store), runs.create_run(tiny(model="resnet18"), store)
+    assert runs.find_run("resnet18", store) == second
+    assert runs.find_run(first.run_id[-4:], store) == first
+    assert runs.find_run("latest", store).run_id == max(first.run_id, second.run_id)
     with pytest.raises(UsageError, match="could be any of 2"):
-        runs.find("demo", store)
+        runs.find_run("demo", store)
     with pytest.raises(UsageError, match="There is no run 'nope'"):
-        runs.find("nope", store)
+        runs.find_run("nope", store)
 
 
 def test_a_store_that_cannot_be_written_is_one_sentence(tmp_path: Path, tiny: Tiny) -> None:
     blocked = tmp_path / "file"
     blocked.write_text("not a folder")
     with pytest.raises(GenrecoreError, match="cannot take a new run"):
-        runs.create(tiny(), blocked)
+        runs.create_run(tiny(), blocked)
 
 
 def test_a_process_with_a_reused_pid_is_not_the_same() -> None:
@@ -122,7 +122,7 @@ def test_a_process_with_a_reused_pid_is_not_the_same() -> None:
 
 
 def test_a_waiting_run_is_cancelled_at_once(store: Path, tiny: Tiny) -> None:
-    run = runs.create(tiny(), store)
+    run = runs.create_run(tiny(), store)
     assert "cancelled" in jobs.stop(run)
     stopped = Run(run.folder)
     assert (stopped.state, stopped.reason) == ("stopped", "cancelled")
@@ -132,7 +132,7 @@ def test_a_waiting_run_is_cancelled_at_once(store: Path, tiny: Tiny) -> None:
 
 
 def test_a_run_that_cannot_start_fails_after_three_tries(store: Path, tiny: Tiny) -> None:
-    run = runs.create(tiny(), store)
+    run = runs.create_run(tiny(), store)
     for _ in range(3):
         status = Status(run.folder)
         status.move("starting", starts=int(status.values.get("starts", 0)) + 1)
@@ -223,7 +223,7 @@ def test_a_task_has_status_log_and_stop(store: Path) -> None:
 def test_a_full_disk_is_a_failure_that_says_so(store: Path, tiny: Tiny, name: str) -> None:
     from genrecore.training import lifecycle
 
-    run, lock = runs.create_held(tiny(), store)
+    run, lock = runs.create_held_run(tiny(), store)
     # The name it is written under first leads to where the kernel answers: no space left.
     temporary = f".{name}.{os.getpid()}-{threading.get_ident()}"
     (run.folder / temporary).symlink_to("/dev/full")

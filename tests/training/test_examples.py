@@ -147,7 +147,7 @@ def test_a_stopped_run_with_random_examples_goes_on_as_if_it_had_not(
         augment="noise,time_mask,mixup", segments__excerpts="random", training__batch_size=4
     )
     whole = trained(config, store)
-    run, lock = runs.create_held(config, store)
+    run, lock = runs.create_held_run(config, store)
     seen = 0
 
     def stop_after(phase: str, done: int, total: int) -> None:
@@ -252,7 +252,7 @@ def test_augmentations_are_ordered_and_their_defaults_leave_the_signature(tiny: 
     assert [part.name for part in config.augment] == ["noise", "percussive", "time_mask", "mixup"]
     spelled = configuration.with_values(config, {"augment.noise.p": 0.5})
     assert configuration.signature(resolve(spelled).config) == configuration.signature(config)
-    read = configuration.read(json.loads(config.model_dump_json()))
+    read = configuration.read_config(json.loads(config.model_dump_json()))
     assert configuration.signature(read) == configuration.signature(config)
     other = configuration.with_values(config, {"augment.noise.p": 0.25})
     assert configuration.signature(resolve(other).config) != configuration.signature(config)
@@ -310,7 +310,7 @@ def test_a_preset_fills_in_what_flags_leave_open(store: Path) -> None:
     result = genrecore(
         *words, *[w.replace("n_artists", "dataset.n_artists") for w in small], "--json"
     )
-    run = runs.find(json.loads(result.stdout)["run"], store)
+    run = runs.find_run(json.loads(result.stdout)["run"], store)
     assert run.config.audio.sample_rate_hz == 44_100
     assert (run.config.segments.segment_s, run.config.segments.overlap) == (3.0, 0.5)
     assert run.config.feature.name == "stft"

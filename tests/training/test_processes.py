@@ -54,7 +54,7 @@ def test_two_processes_train_as_one(store: Path, shared: Tiny) -> None:
     one = trained(shared(), store)
     several = shared(processes=2)
     assert Run(one.folder).config != several
-    run = runs.create(several, store)
+    run = runs.create_run(several, store)
     result = genrecore("train", "--run", str(run.folder))
     assert result.returncode == 0, result.stderr + run.log()
     agree(one, Run(run.folder))

@@ -240,7 +240,7 @@ def test_a_run_of_any_recipe_goes_on_as_if_it_had_not_stopped(
     }
     config = tiny(training__epochs=3, **values[recipe])
     whole = trained(config, store)
-    run, lock = runs.create_held(config, store)
+    run, lock = runs.create_held_run(config, store)
     seen = 0
 
     def stop_inside_the_second_epoch(phase: str, done: int, total: int) -> None:
@@ -265,7 +265,7 @@ def test_a_run_of_any_recipe_goes_on_as_if_it_had_not_stopped(
 def test_deterministic_algorithms_are_asked_for_while_the_run_lasts(
     store: Path, tiny: Tiny
 ) -> None:
-    run, lock = runs.create_held(tiny(training__deterministic=True), store)
+    run, lock = runs.create_held_run(tiny(training__deterministic=True), store)
     seen = set()
 
     def look(phase: str, done: int, total: int) -> None:
@@ -314,7 +314,7 @@ def test_a_checkpoint_of_another_run_is_refused(store: Path, tiny: Tiny) -> None
             raise Stopped
 
     def stopped(config: RunConfig) -> tuple[Run, int]:
-        run, lock = runs.create_held(config, store)
+        run, lock = runs.create_held_run(config, store)
         assert lifecycle.execute(run, stop_late) == "stopped"
         return run, lock
 
@@ -341,7 +341,7 @@ def test_without_a_compiler_the_network_trains_as_it_is(
 ) -> None:
     monkeypatch.setenv("CXX", "/nowhere/c++")
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
-    run = runs.create(tiny(training__compile=True), store)
+    run = runs.create_run(tiny(training__compile=True), store)
     result = subprocess.run(
         [sys.executable, "-m", "genrecore", "train", "--run", str(run.folder)],
         capture_output=True, text=True, timeout=120, check=False,
@@ -360,7 +360,7 @@ def test_memory_that_does_not_suffice_is_said_with_a_batch_that_fits(
         training__batch_size=4096, dataset__n_clips=30, segments__overlap=0.9,
         model__width=100, feature__n_mels=256, feature__n_fft=4096,
     )  # fmt: skip
-    run = runs.create(config, store)
+    run = runs.create_run(config, store)
     limit = 6 * 2**30  # of the address space: torch's libraries alone take about four
 
     def limited() -> None:

@@ -58,7 +58,7 @@ def test_a_stopped_run_goes_on_as_if_it_had_not(
     # 18 clips of 3 segments in batches of 7: eight steps an epoch, the last one short.
     config = tiny(training__epochs=2, training__schedule="one_cycle", training__precision=precision)
     whole = trained(config, store)
-    run, lock = runs.create_held(config, store)
+    run, lock = runs.create_held_run(config, store)
     seen = 0
 
     def stop_after(phase: str, done: int, total: int) -> None:
@@ -301,7 +301,7 @@ def test_two_datasets_folders_too_small_are_refused_before_training(
 
 
 def test_a_run_of_a_model_that_is_gone_fails_with_its_name(store: Path, tiny: Tiny) -> None:
-    run, lock = runs.create_held(tiny(), store)
+    run, lock = runs.create_held_run(tiny(), store)
     config = json.loads((run.folder / "config.json").read_text())
     (run.folder / "config.json").write_text(json.dumps(config | {"model": {"name": "gone"}}))
     assert lifecycle.execute(run) == "failed"

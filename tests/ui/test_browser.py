@@ -239,7 +239,7 @@ def stop_on_the_page(page: Page, run: Run) -> None:
 
 def watch_it_end(page: Page, dashboard: Dashboard, config: RunConfig, home: Path) -> Run:
     """Has a run's page open while the run is carried out: its test appears by itself."""
-    run, lock = runs.create_held(config, home / "runs")
+    run, lock = runs.create_held_run(config, home / "runs")
     page.goto(f"{dashboard.address}/runs?run={run.run_id}")
     expect(page.get_by_text(run.title, exact=True)).to_be_visible()
     expect(page.get_by_text("Test accuracy", exact=True)).to_have_count(0)

@@ -47,7 +47,7 @@ class Live:
 
     def __init__(self, template: Run, store: Path, n_epochs: int) -> None:
         config = with_values(template.config, {"training.epochs": n_epochs})
-        self.run, self.lock = runs.create_held(config, store)
+        self.run, self.lock = runs.create_held_run(config, store)
         shutil.copyfile(template.folder / "clips.parquet", self.run.folder / "clips.parquet")
         self.row = template.history.iloc[-1].to_dict()
         self.clips = (template.folder / "epochs.u8").read_bytes()

@@ -216,9 +216,9 @@ def test_the_run_at_work_is_shown_with_its_epoch_and_the_time_left(
 ) -> None:
     for run in finished.leaky.values():
         shutil.rmtree(copied / run.run_id)
-    run, lock = runs.create_held(finished.leaky[0].config, copied)
+    run, lock = runs.create_held_run(finished.leaky[0].config, copied)
     try:
-        runs.create(finished.leaky[2].config, copied)
+        runs.create_run(finished.leaky[2].config, copied)
         status = Status(run.folder)
         status.move("running", phase=Phase.TRAINING, done=5, total=10, epoch=1, time_left_s=240.0)
         app = open_page("leaks")
@@ -251,13 +251,13 @@ def test_earlier_runs_tell_how_long_new_ones_take(done: Experiment) -> None:
 
 
 def test_only_runs_on_both_splits_are_an_experiment(copied: Path, finished: Experiment) -> None:
-    ordinary = runs.create(with_values(finished.config, {"seed": 3}), copied)
+    ordinary = runs.create_run(with_values(finished.config, {"seed": 3}), copied)
     (found,) = leaklab.experiments(runs.all_runs(copied))
     assert found.key == finished.key
     assert ordinary.run_id not in {run.run_id for run in found.runs}
     assert found.complete
     # A newer copy that waits does not take the place of a result.
-    runs.create(finished.config, copied)
+    runs.create_run(finished.config, copied)
     (found,) = leaklab.experiments(runs.all_runs(copied))
     assert found.complete
 

@@ -54,7 +54,7 @@ def make(template: Run, store: Path, no_runner: None) -> Iterator[object]:
             shutil.copytree(template.folder, store / name)
             return Run(store / name)
         settings = {key: values.pop(key) for key in list(values) if "." in key}
-        run, lock = runs.create_held(with_values(template.config, settings), store)
+        run, lock = runs.create_held_run(with_values(template.config, settings), store)
         if state not in ("queued",):
             for name in ("clips.parquet", "history.jsonl", "epochs.u8"):
                 shutil.copyfile(template.folder / name, run.folder / name)

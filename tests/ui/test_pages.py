@@ -45,14 +45,14 @@ def states(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Run]]
             "first": trained(config, store),
             "second": trained(with_values(config, {"seed": 5}), store),
         }
-        broken, lock = runs.create_held(
+        broken, lock = runs.create_held_run(
             with_values(config, {"dataset": "gtzan", "dataset.folder": "/nowhere/at/all"}), store
         )
         lifecycle.execute(broken)
         os.close(lock)
         history = (found["first"].folder / "history.jsonl").read_text()
         for name in ("running", "lost"):
-            run, lock = runs.create_held(with_values(config, {"seed": len(name)}), store)
+            run, lock = runs.create_held_run(with_values(config, {"seed": len(name)}), store)
             status = Status(run.folder)
             status.move(
                 "running", phase=Phase.TRAINING, done=31, total=62, epoch=1, time_left_s=185.0
@@ -271,7 +271,7 @@ def test_pages_that_only_read_import_no_torch(full: dict[str, Run]) -> None:
 
 
 def test_a_run_that_ends_while_it_is_watched_is_shown_as_ended(full: dict[str, Run]) -> None:
-    run, lock = runs.create_held(full["first"].config, full["first"].folder.parent)
+    run, lock = runs.create_held_run(full["first"].config, full["first"].folder.parent)
     try:
         status = Status(run.folder)
         status.move("running", started_at=time.time(), phase=Phase.TRAINING, done=3, total=17)

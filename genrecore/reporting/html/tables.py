@@ -128,7 +128,7 @@ def members(compared: Comparison) -> dict[str, list[Run]]:
 
 def public(config: RunConfig) -> RunConfig:
     """The configuration without the folders of this machine: of a path its last name is left."""
-    return configuration.read(_without_folders(config.model_dump(mode="json")))
+    return configuration.read_config(_without_folders(config.model_dump(mode="json")))
 
 
 def _without_folders(value: Any) -> Any:

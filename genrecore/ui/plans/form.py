@@ -287,7 +287,7 @@ def _words(wanted: Wanted, made: Draft) -> list[str]:
 
 @st.cache_data(show_spinner="Checking the combinations …", max_entries=32)
 def _drafted(base: str, grids: str) -> Draft:
-    return plan_drafts.draft(configuration.read(json.loads(base)), json.loads(grids))
+    return plan_drafts.draft(configuration.read_config(json.loads(base)), json.loads(grids))
 
 
 def _search_panel(wanted: Wanted, base: RunConfig, way: Way) -> None:
