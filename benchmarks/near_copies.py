@@ -15,7 +15,8 @@ import time
 import numpy as np
 import scipy.ndimage
 
-from genrecore.audio.fingerprint import HOP_S, fingerprint, near_copies
+from genrecore.audio.fingerprint import HOP_S, fingerprint
+from genrecore.data.audit.near_copies import near_copies
 
 RATE_HZ = 22_050
 EVERY = 50

@@ -12,8 +12,8 @@ import numpy as np
 import scipy.fft
 
 from genrecore.audio.descriptor_names import N_MFCC
-from genrecore.audio.hpss import HOP_LENGTH, N_FFT, separate, stft
-from genrecore.audio.spectra import AMIN, mel_filters
+from genrecore.audio.effects import HOP_LENGTH, N_FFT, separate, stft
+from genrecore.audio.spectra import AMIN, chroma_filters, mel_filters
 from genrecore.errors import AudioError
 
 N_MELS = 128
@@ -47,7 +47,8 @@ def descriptors(wave: np.ndarray, sample_rate_hz: int) -> np.ndarray:
             or infinite.
     """
     wave = _checked(wave)
-    spectrum = stft(wave)
+    # Beyond both ends the wave is reflected: zeros would be heard as a blow.
+    spectrum = stft(np.pad(wave, N_FFT // 2, mode="reflect"))
     power = np.square(spectrum.real) + np.square(spectrum.imag)
     magnitude = np.sqrt(power)
     filters = np.concatenate(
@@ -204,24 +205,8 @@ def _cosines() -> np.ndarray:
 
 @lru_cache(maxsize=256)
 def _chroma(sample_rate_hz: int, tuning: float) -> np.ndarray:
-    """Chroma filters (1025, 12), float32, from C: Gaussian bumps around each pitch class.
-
-    Source: Ellis, "Chroma feature analysis and synthesis" (2007); librosa.filters.chroma. Bumps are
-    a semitone or a bin wide, whichever is more, and weighted by a Gaussian of two octaves around
-    the fifth.
-    """
-    hz = np.linspace(0, sample_rate_hz, N_FFT, endpoint=False)[1:]
-    a0_hz = 440.0 * 2.0 ** (tuning / N_CHROMA) / 16
-    place = N_CHROMA * np.log2(hz / a0_hz)
-    place = np.concatenate([[place[0] - 1.5 * N_CHROMA], place])  # 0 Hz has none: far below
-    width = np.concatenate([np.maximum(np.diff(place), 1.0), [1.0]])
-    half = N_CHROMA / 2
-    distance = np.remainder(place[:, None] - np.arange(N_CHROMA) + half, N_CHROMA) - half
-    weights = np.exp(-0.5 * (2.0 * distance / width[:, None]) ** 2)
-    weights /= np.linalg.norm(weights, axis=1, keepdims=True)
-    weights *= np.exp(-0.5 * ((place / N_CHROMA - 5.0) / 2.0) ** 2)[:, None]
-    from_c = np.roll(weights, -3, axis=1)  # A comes first before
-    return from_c[: N_FFT // 2 + 1].astype(np.float32)
+    """Chroma filters (1025, 12) float32, from C; there are a hundred tunings."""
+    return chroma_filters(sample_rate_hz, N_FFT, tuning).numpy().T
 
 
 # Tempo.
@@ -263,3 +248,18 @@ def _tempo_bpm(onsets: np.ndarray, sample_rate_hz: int) -> float:
     prior = -0.5 * np.log2(bpm / 120.0) ** 2
     score = np.log1p(1e6 * np.maximum(similarity, 0.0)) + prior
     return float(bpm[np.argmax(np.where(bpm < 320.0, score, -np.inf))])
+
+
+def beat_times(wave: np.ndarray, sample_rate_hz: int) -> tuple[float, np.ndarray]:
+    """Tempo in beats per minute and the times of the beats (n,) in s, of a wave (n_samples,).
+
+    (0.0, nothing) where no beat is heard. The first call in a new environment compiles for up to a
+    minute, because librosa does; it is imported here and not before.
+
+    Source: Ellis (2007), Beat tracking by dynamic programming, as librosa.beat.beat_track.
+    """
+    import librosa
+
+    tempo, times_s = librosa.beat.beat_track(y=wave, sr=sample_rate_hz, units="time")
+    times_s = np.asarray(times_s, dtype=float)
+    return (float(np.asarray(tempo).reshape(-1)[0]) if len(times_s) else 0.0), times_s

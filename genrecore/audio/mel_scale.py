@@ -1,13 +1,14 @@
-"""The mel scale in questions a person asks: which bands answer a tone, how many lie in a range."""
+"""The mel scale: frequencies in mels, bands, and which of them a tone or a range reaches."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Literal
 
 import numpy as np
 
-from genrecore.audio.spectra import MelScale, from_mel, mel_edges, to_mel
+MelScale = Literal["slaney", "htk"]
 
 _HIGH_HZ = 4000.0
 _LOW_HZ = 100.0
@@ -58,3 +59,38 @@ def octave_elsewhere(tone_hz: float, scale: MelScale) -> tuple[float, float]:
     begin_hz = _HIGH_HZ if tone_hz < 1000.0 else _LOW_HZ
     low, high, begin = to_mel(np.array([tone_hz, 2.0 * tone_hz, begin_hz]), scale)
     return begin_hz, float(from_mel(begin + high - low, scale))
+
+
+# Slaney's scale: 3 mel per 200 Hz up to 1 kHz (15 mel), then 27 mel per factor of 6.4.
+_HZ_PER_MEL = 200.0 / 3.0
+_BREAK_HZ = 1000.0
+_BREAK_MEL = _BREAK_HZ / _HZ_PER_MEL
+_LOG_STEP = np.log(6.4) / 27.0
+
+
+def mel_edges(n_mels: int, fmin_hz: float, fmax_hz: float, scale: MelScale) -> np.ndarray:
+    """Where mel bands begin, peak and end, in Hz, shape (n_mels + 2,), float64.
+
+    Band k rises from edge k to edge k + 1, its middle, and falls to edge k + 2.
+    """
+    low, high = to_mel(np.array([fmin_hz, fmax_hz]), scale)
+    return from_mel(np.linspace(low, high, n_mels + 2), scale)
+
+
+def to_mel(hz: np.ndarray, scale: MelScale) -> np.ndarray:
+    """Frequencies in Hz on a mel scale, same shape; 1 000 Hz is 15 mel on Slaney's, 1 000 on HTK's.
+
+    Sources as `spectra.mel_filters`.
+    """
+    if scale == "htk":
+        return 2595.0 * np.log10(1.0 + hz / 700.0)
+    above = _BREAK_MEL + np.log(np.maximum(hz, _BREAK_HZ) / _BREAK_HZ) / _LOG_STEP
+    return np.where(hz < _BREAK_HZ, hz / _HZ_PER_MEL, above)
+
+
+def from_mel(mel: np.ndarray, scale: MelScale) -> np.ndarray:
+    """What `to_mel` came from: frequencies in Hz, same shape."""
+    if scale == "htk":
+        return 700.0 * (10.0 ** (mel / 2595.0) - 1.0)
+    above = _BREAK_HZ * np.exp(_LOG_STEP * (np.maximum(mel, _BREAK_MEL) - _BREAK_MEL))
+    return np.where(mel < _BREAK_MEL, mel * _HZ_PER_MEL, above)

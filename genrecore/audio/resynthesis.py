@@ -1,24 +1,26 @@
-"""Sound from a log-mel spectrogram: what a network is given, to be heard.
+"""Hearing what a network is given: sound from a log-mel spectrogram, and from a part of an image.
 
-What the picture leaves out (the phases, and which of a band's frequencies sounded) is guessed, so
-a poor sound says how much was left out.
+What a spectrogram leaves out (the phases, and which of a band's frequencies sounded) is guessed, so
+a poor sound says how much was left out. A part of an image is heard with the clip's own phases.
 """
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 import torchaudio
+from scipy.ndimage import gaussian_filter
 from torch import Tensor
 
 from genrecore.audio.spectra import AMIN, full_precision
 from genrecore.errors import GenrecoreError
-from genrecore.training import cores
 
 N_ITERATIONS = 16
 """Of Griffin and Lim's; sixteen more lower the error of the spectrum by less than a tenth."""
 
 _N_UPDATES = 20
 _TINY = 1e-20
+_BLUR = 1.0  # rows and columns by which a mask's edges are blurred: hard ones ring
 
 
 def from_log_mel(
@@ -26,8 +28,11 @@ def from_log_mel(
 ) -> Tensor:
     """A wave (n_samples,), float32, whose log-mel spectrogram comes close to db (n_mels, frames).
 
-    Frames are centred on multiples of the hop, as `spectral.power_spectrogram` makes them: there
-    are 1 + n_samples // hop_length. The same picture always gives the same wave.
+    Frames are centred on multiples of the hop, as `spectra.power_spectrogram` makes them: there
+    are 1 + n_samples // hop_length. The same spectrogram always gives the same wave.
+
+    Hundreds of small transforms: where other work keeps the cores busy, torch's threads wait for
+    one another, and one thread alone is ten times as fast.
 
     Args:
         db: Mel energies in dB against a power of 1.
@@ -47,9 +52,7 @@ def from_log_mel(
             f"A hop of {hop_length} samples leaves gaps between windows of {n_fft}, so no sound "
             f"can be made of it; take a hop of at most {n_fft // 2}."
         )
-    # Hundreds of small transforms: where other work keeps the cores busy, threads that wait for one
-    # another take ten times as long as one alone.
-    with full_precision(db), torch.inference_mode(), cores.using(1):
+    with full_precision(db), torch.inference_mode():
         power = power_from_mel(10.0 ** (db.float() / 10.0), filters)
         wave = torchaudio.functional.griffinlim(
             power[None],
@@ -82,3 +85,65 @@ def power_from_mel(mel: Tensor, filters: Tensor) -> Tensor:
     for _ in range(_N_UPDATES):
         power = power * wanted / (filters.T @ (filters @ power)).clamp(min=_TINY)
     return power
+
+
+def strongest(relevance: np.ndarray, share: float) -> np.ndarray:
+    """A mask (rows, columns) float in 0 … 1 of the points that speak most for a genre.
+
+    Args:
+        relevance: (rows, columns); what speaks against the genre is negative and never kept.
+        share: Of the image that is kept, 0 … 1.
+    """
+    positive = np.maximum(relevance, 0.0)
+    n_kept = max(1, round(share * positive.size))
+    least = np.sort(positive, axis=None)[-n_kept]
+    kept = ((positive >= least) & (positive > 0)).astype(np.float64)
+    blur = [_BLUR if n > 4 else 0.0 for n in kept.shape]
+    return np.asarray(gaussian_filter(kept, blur))
+
+
+def kept_and_rest(
+    wave: np.ndarray,
+    sample_rate_hz: int,
+    mask: np.ndarray,
+    times_s: np.ndarray,
+    centres_hz: np.ndarray | None,
+) -> tuple[np.ndarray, np.ndarray]:
+    """What a mask keeps of a mono wave (n_samples,) and the rest, float32; their sum is the wave.
+
+    The clip's own spectrum is masked, and keeps its phases.
+
+    Args:
+        wave: The clip.
+        sample_rate_hz: Of the wave.
+        mask: (rows, columns) in 0 … 1.
+        times_s: The middle of each column in the wave, rising.
+        centres_hz: The middle of each row, rising; None where a row is no frequency, so that a
+            column is kept or not as a whole.
+    """
+    n_fft = 2 ** round(np.log2(0.093 * sample_rate_hz))
+    hop = n_fft // 4
+    window = torch.hann_window(n_fft)
+    samples = torch.from_numpy(np.ascontiguousarray(wave, dtype=np.float32))
+    with torch.no_grad():
+        spectrum = torch.stft(
+            samples, n_fft, hop, window=window, pad_mode="constant", return_complex=True
+        )
+        frames_s = np.arange(spectrum.shape[1]) * hop / sample_rate_hz
+        if centres_hz is None:
+            mask, centres_hz = mask.max(axis=0, keepdims=True), np.zeros(1)
+        over_time = np.stack([np.interp(frames_s, times_s, row) for row in mask])
+        bins_hz = np.arange(spectrum.shape[0]) * sample_rate_hz / n_fft
+        position = np.interp(bins_hz, centres_hz, np.arange(len(centres_hz)))
+        low = np.floor(position).astype(int)
+        high = np.minimum(low + 1, len(centres_hz) - 1)
+        share = (position - low)[:, None]
+        grid = (1 - share) * over_time[low] + share * over_time[high]
+        kept = torch.istft(
+            spectrum * torch.from_numpy(grid.astype(np.float32)),
+            n_fft,
+            hop,
+            window=window,
+            length=len(wave),
+        ).numpy()
+    return kept, (wave - kept).astype(np.float32)

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-MelScale = Literal["slaney", "htk"]
+from genrecore.audio.mel_scale import MelBank, MelScale
 
 AMIN = 1e-10
 """The smallest power that is told from silence (librosa's `amin`): −100 dB."""
@@ -38,16 +38,10 @@ def mel_filters(
     filters of equal area (`norm="slaney"`); O'Shaughnessy (1987) as in HTK for `scale="htk"`.
     Computed in float64, returned in float32.
     """
-    top_hz = fmax_hz or sample_rate_hz / 2
-    bins_hz = np.fft.rfftfreq(n_fft, 1.0 / sample_rate_hz)
-    edges_hz = mel_edges(n_mels, fmin_hz, top_hz, scale)
-    width_hz = np.diff(edges_hz)
-    ramps = edges_hz[:, None] - bins_hz[None, :]
-    rising = -ramps[:-2] / width_hz[:-1, None]
-    falling = ramps[2:] / width_hz[1:, None]
-    weights = np.maximum(0.0, np.minimum(rising, falling))
+    bank = MelBank(n_mels, fmin_hz, fmax_hz or sample_rate_hz / 2, scale)
+    weights = bank.weights(np.fft.rfftfreq(n_fft, 1.0 / sample_rate_hz))
     if norm == "slaney":
-        weights *= (2.0 / (edges_hz[2:] - edges_hz[:-2]))[:, None]
+        weights *= (2.0 / (bank.edges_hz[2:] - bank.edges_hz[:-2]))[:, None]
     return torch.from_numpy(weights.astype(np.float32))
 
 
@@ -212,38 +206,3 @@ def full_precision(tensor: Tensor) -> contextlib.AbstractContextManager[object]:
     if torch.amp.is_autocast_available(kind):
         return torch.autocast(kind, enabled=False)
     return contextlib.nullcontext()  # the meta device computes shapes only
-
-
-# Slaney's scale: 3 mel per 200 Hz up to 1 kHz (15 mel), then 27 mel per factor of 6.4.
-_HZ_PER_MEL = 200.0 / 3.0
-_BREAK_HZ = 1000.0
-_BREAK_MEL = _BREAK_HZ / _HZ_PER_MEL
-_LOG_STEP = np.log(6.4) / 27.0
-
-
-def mel_edges(n_mels: int, fmin_hz: float, fmax_hz: float, scale: MelScale) -> np.ndarray:
-    """Where mel bands begin, peak and end, in Hz, shape (n_mels + 2,), float64.
-
-    Band k rises from edge k to edge k + 1, its middle, and falls to edge k + 2.
-    """
-    low, high = to_mel(np.array([fmin_hz, fmax_hz]), scale)
-    return from_mel(np.linspace(low, high, n_mels + 2), scale)
-
-
-def to_mel(hz: np.ndarray, scale: MelScale) -> np.ndarray:
-    """Frequencies in Hz on a mel scale, same shape; 1 000 Hz is 15 mel on Slaney's, 1 000 on HTK's.
-
-    Sources as `mel_filters`.
-    """
-    if scale == "htk":
-        return 2595.0 * np.log10(1.0 + hz / 700.0)
-    above = _BREAK_MEL + np.log(np.maximum(hz, _BREAK_HZ) / _BREAK_HZ) / _LOG_STEP
-    return np.where(hz < _BREAK_HZ, hz / _HZ_PER_MEL, above)
-
-
-def from_mel(mel: np.ndarray, scale: MelScale) -> np.ndarray:
-    """What `to_mel` came from: frequencies in Hz, same shape."""
-    if scale == "htk":
-        return 700.0 * (10.0 ** (mel / 2595.0) - 1.0)
-    above = _BREAK_HZ * np.exp(_LOG_STEP * (np.maximum(mel, _BREAK_MEL) - _BREAK_MEL))
-    return np.where(mel < _BREAK_MEL, mel * _HZ_PER_MEL, above)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pydantic import Field
 from torch import Tensor, nn
 
+from genrecore.audio.mel_scale import MelScale
 from genrecore.audio.spectra import (
     FilterBank,
-    MelScale,
     full_precision,
     mel_filters,
     n_frames,

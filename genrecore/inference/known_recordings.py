@@ -11,6 +11,7 @@ import pandas as pd
 from genrecore.audio import fingerprint
 from genrecore.data import prepare as preparation
 from genrecore.data.audit import sound
+from genrecore.data.audit.near_copies import near_copies
 from genrecore.errors import GenrecoreError
 from genrecore.evaluation import embedding as embedding_store
 from genrecore.evaluation import related_clips as kin
@@ -77,14 +78,14 @@ def _of(table: pd.DataFrame, prints: Mapping[str, np.ndarray]) -> KnownClips:
 def copies_of(wave: np.ndarray, sample_rate_hz: int, known: KnownClips) -> pd.DataFrame:
     """The clips that hold the recording of a mono wave (n_samples,), longest shared stretch first.
 
-    Columns: `clip_id, genre, split, overlap_s, similarity`, as `fingerprint.near_copies`, which has
+    Columns: `clip_id, genre, split, overlap_s, similarity`, as `near_copies`, which has
     the last word; before, equal frames vote for clips, so that many clips take little time.
     """
     mine = fingerprint.fingerprint(wave, sample_rate_hz)
     likely = {name: known.prints[name] for name in _likely(mine, known.prints)}
     names = {f"clip {name}": name for name in likely}  # none of them may be called like the wave
-    pairs = [fingerprint.near_copies({"": mine, key: likely[name]}) for key, name in names.items()]
-    found = pd.concat(pairs, ignore_index=True) if pairs else fingerprint.near_copies({})
+    pairs = [near_copies({"": mine, key: likely[name]}) for key, name in names.items()]
+    found = pd.concat(pairs, ignore_index=True) if pairs else near_copies({})
     rows = found.assign(clip_id=found["clip_b"].map(names))
     rows = rows.merge(known.clips, on="clip_id")
     rows = rows.sort_values(["overlap_s", "similarity"], ascending=False, ignore_index=True)

@@ -208,6 +208,7 @@ def sound_of(
         GenrecoreError: As `resynthesis.from_log_mel`.
     """
     from genrecore.audio import resynthesis  # imports torchaudio
+    from genrecore.training import cores
 
     db, n = image[0].float(), _n_frames(options, n_samples)
     wanted = (options.n_mels, n if options.fit == "resize" else db.shape[1])
@@ -226,7 +227,7 @@ def sound_of(
         options.fmax_hz,
         options.mel_scale,
     )
-    with torch.inference_mode():
+    with cores.using(1), torch.inference_mode():
         wave = resynthesis.from_log_mel(db, filters, options.n_fft, options.hop_length, n_samples)
     return wave.numpy()
 

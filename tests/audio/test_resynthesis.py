@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 import torch
 
-from genrecore.audio import beats, resynthesis
-from genrecore.audio.mel_scale import MelBank, octave_elsewhere
-from genrecore.audio.spectra import mel_filters, power_spectrogram, power_to_db, to_mel
+from genrecore.audio import resynthesis
+from genrecore.audio.descriptors import beat_times
+from genrecore.audio.mel_scale import MelBank, octave_elsewhere, to_mel
+from genrecore.audio.spectra import mel_filters, power_spectrogram, power_to_db
 from genrecore.errors import GenrecoreError
 
 RATE_HZ, N_FFT, HOP, N_MELS = 22_050, 2048, 512, 128
@@ -120,8 +121,8 @@ def test_the_beat_of_a_metronome_is_found_and_silence_has_none() -> None:
     click = np.exp(-np.arange(900) / 120) * np.sin(np.arange(900) * 0.4)
     for k in range(16):
         wave[k * RATE_HZ // 2 :][:900] += 0.6 * click[: len(wave) - k * RATE_HZ // 2]
-    tempo, times_s = beats.beats(wave, RATE_HZ)
+    tempo, times_s = beat_times(wave, RATE_HZ)
     assert tempo == pytest.approx(120, rel=0.05)  # its grid of tempi has steps of some percent
     to_click = np.abs(times_s - np.round(2 * times_s) / 2)
     assert to_click.max() < 0.06  # s; frames of 23 ms, and an onset is seen a frame or two late
-    assert beats.beats(np.zeros(3 * RATE_HZ, np.float32), RATE_HZ)[0] == 0.0
+    assert beat_times(np.zeros(3 * RATE_HZ, np.float32), RATE_HZ)[0] == 0.0

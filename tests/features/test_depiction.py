@@ -7,8 +7,7 @@ import plotly.graph_objects as go
 import pytest
 import torch
 
-from genrecore.audio.descriptor_meanings import meaning_of, unit_of
-from genrecore.audio.descriptor_names import DESCRIPTORS
+from genrecore.audio.descriptor_names import DESCRIPTORS, meaning_of, unit_of
 from genrecore.audio.mel_scale import MelBank
 from genrecore.features import FEATURES
 from genrecore.reporting import feature_charts as depiction

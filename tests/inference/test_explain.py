@@ -12,7 +12,7 @@ from captum.attr import LayerGradCam
 from conftest import trained
 from torch.nn import functional
 
-from genrecore.audio import masking
+from genrecore.audio import resynthesis
 from genrecore.config.run import RunConfig, with_values
 from genrecore.data.corpus import dequantise, quantise
 from genrecore.errors import UsageError
@@ -103,8 +103,8 @@ def test_a_planted_cue_is_what_explains_the_verdict(taught: LoadedRun) -> None:
 def test_what_decided_sounds_like_the_cue_and_both_parts_add_up(taught: LoadedRun) -> None:
     wave = clip(np.random.default_rng(12), 0.8)
     found = Explainer(taught).explain(wave, "burst", "gradients", 0)
-    mask = masking.strongest(found.relevance, 0.1)
-    kept, rest = masking.split(wave, RATE_HZ, mask, found.times_s, found.centres_hz)
+    mask = resynthesis.strongest(found.relevance, 0.1)
+    kept, rest = resynthesis.kept_and_rest(wave, RATE_HZ, mask, found.times_s, found.centres_hz)
     np.testing.assert_allclose(kept + rest, wave, atol=1e-6)  # float32, one sum
 
     def cue(part: np.ndarray) -> float:

@@ -12,7 +12,7 @@ import soundfile
 from opened import again, open_page, words
 from streamlit.testing.v1 import AppTest
 
-from genrecore.audio.spectra import to_mel
+from genrecore.audio.mel_scale import to_mel
 from genrecore.augment import AUGMENTATIONS
 from genrecore.data import datasets
 from genrecore.features import FEATURES, PRESETS

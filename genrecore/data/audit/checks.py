@@ -14,6 +14,7 @@ from genrecore.audio import decode as audio
 from genrecore.audio import fingerprint
 from genrecore.data.audit import copies, crossings, genres, sound
 from genrecore.data.audit.crossings import Crossing
+from genrecore.data.audit.near_copies import near_copies
 from genrecore.data.audit.verdict import CROSSINGS, Audit, Finding, finding_table, plural
 from genrecore.data.clips import SPLITS
 from genrecore.data.corpus import Corpus
@@ -198,7 +199,7 @@ def _near_pairs(measures: sound.Measures, exact: pd.DataFrame, report: Report) -
     """Near-copies among the clips; of identical ones only the first takes part."""
     again = set(exact["clip_b"])
     prints = {name: p for name, p in measures.fingerprints.items() if name not in again}
-    return fingerprint.near_copies(prints, report)
+    return near_copies(prints, report)
 
 
 def _copies(clips: pd.DataFrame, exact: pd.DataFrame, near: pd.DataFrame) -> list[Finding]:

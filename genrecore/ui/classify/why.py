@@ -8,7 +8,7 @@ import numpy as np
 import streamlit as st
 
 from genrecore.audio import decode as audio
-from genrecore.audio import masking
+from genrecore.audio import resynthesis
 from genrecore.data.corpus import quantise
 from genrecore.inference import explain
 from genrecore.inference.explain import Explainer, Explanation
@@ -90,8 +90,10 @@ def _listen(loaded: LoadedRun, verdict: Verdict, found: Explanation) -> None:
     )
     rate = verdict.sample_rate_hz
     wave = verdict.wave[round(found.begin_s * rate) : round(found.end_s * rate)]
-    mask = masking.strongest(found.relevance, share / 100)
-    kept, rest = masking.split(wave, rate, mask, found.times_s - found.begin_s, found.centres_hz)
+    mask = resynthesis.strongest(found.relevance, share / 100)
+    kept, rest = resynthesis.kept_and_rest(
+        wave, rate, mask, found.times_s - found.begin_s, found.centres_hz
+    )
     k = verdict.genres.index(found.genre)
     parts = (("What decided", kept, "kept"), ("The rest", rest, "rest"))
     for column, (title, part, name) in zip(pair("heard_why"), parts, strict=True):

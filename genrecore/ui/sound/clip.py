@@ -16,7 +16,6 @@ import pandas as pd
 import streamlit as st
 from pydantic.fields import FieldInfo
 
-from genrecore.audio import beats
 from genrecore.audio import decode as audio
 from genrecore.config.run import Audio
 from genrecore.data.datasets import DATASETS
@@ -364,5 +363,7 @@ def _tempo_in_words(bpm: float, times_s: list[float]) -> str:
 
 @st.cache_data(max_entries=32, show_spinner=False)
 def _beats(key: str, _wave: np.ndarray, rate: int) -> tuple[float, list[float]]:
-    bpm, times_s = beats.beats(_wave, rate)
+    from genrecore.audio.descriptors import beat_times  # imports torch
+
+    bpm, times_s = beat_times(_wave, rate)
     return bpm, times_s.tolist()

@@ -13,8 +13,7 @@ import pandas as pd
 import streamlit as st
 import torch
 
-from genrecore.audio.descriptor_meanings import meaning_of, unit_of
-from genrecore.audio.descriptor_names import DESCRIPTORS
+from genrecore.audio.descriptor_names import DESCRIPTORS, meaning_of, unit_of
 from genrecore.config.registry import Options
 from genrecore.errors import UsageError
 from genrecore.features import FEATURES, PRESETS

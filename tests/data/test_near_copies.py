@@ -12,7 +12,8 @@ import pytest
 import soundfile
 import soxr
 
-from genrecore.audio.fingerprint import COLUMNS, HOP_S, fingerprint, is_usable, near_copies
+from genrecore.audio.fingerprint import HOP_S, fingerprint, is_usable
+from genrecore.data.audit.near_copies import COLUMNS, near_copies
 from genrecore.data.datasets import synthesis
 
 RATE_HZ = 22_050
