@@ -75,10 +75,10 @@ def page_of(store: Path, n_runs: int, rounds: int) -> None:
         app.query_params["of"] = unit
         app.run()
         report(f"page with {n_runs} runs in the store, {unit}, whole script", rounds, app.run)
-        shown = compare.SHOWN["verdicts"]
-        compare.SHOWN["verdicts"] = lambda *_: None
+        shown = compare.VIEWS["verdicts"]
+        compare.VIEWS["verdicts"] = ("Verdicts", lambda *_: None)
         report(f"page with {n_runs} runs in the store, {unit}, before figures", rounds, app.run)
-        compare.SHOWN["verdicts"] = shown
+        compare.VIEWS["verdicts"] = shown
         assert not app.exception
 
 

@@ -1,18 +1,22 @@
-"""Datasets: what a dataset holds, how a split deals it out, its faults, its sound."""
+"""Datasets: what a dataset holds, how a split divides it, its faults, its sound."""
 # menu: Work, 50, :material/library_music:
 
 from genrecore import ui
-from genrecore.ui.datasets import storage
+from genrecore.ui.datasets import opening
 from genrecore.ui.datasets import view as datasets
+from genrecore.ui.datasets.choice import choose_dataset
 
-ui.page("Datasets", "See, hear and check the music before anything is learned from it.")
+ui.page("Datasets", "See, hear and check the music before a model learns from it.")
 
 left, right = ui.pair("dataset", left=5, right=3)
 with left:
-    picked = datasets.choose_dataset()
+    dataset = choose_dataset()
 with right:
-    data = datasets.opened(picked)
+    data = opening.open_dataset(dataset)
+    if data is not None:
+        opening.remember(dataset, data)
+        opening.prepare(dataset)
 if data is not None:
-    datasets.facts(picked, data)
-    datasets.view(datasets.choose_view(), picked, data)
-storage.panel()
+    datasets.facts(dataset, data)
+    datasets.view(datasets.choose_view(), dataset, data)
+datasets.storage()

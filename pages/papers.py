@@ -1,11 +1,8 @@
-"""Papers: what five studies print, and what our runs say beside it."""
+"""Papers: five studies as recipes, their printed numbers, and ours beside them."""
 # menu: Work, 110, :material/menu_book:
 
-import streamlit as st
-
 from genrecore import ui
-from genrecore.ui.papers import figures as papers_figures
-from genrecore.ui.papers import numbers as papers_numbers
+from genrecore.ui.papers import figures, numbers, run
 from genrecore.ui.papers import view as papers
 
 ui.page(
@@ -14,22 +11,17 @@ ui.page(
 )
 
 study = papers.choose_study()
-view = papers.choose_view()
+views = {"numbers": "Numbers", "figures": "Figures", "recipe": "Recipe", "run": "Run it"}
+view = ui.choose_one("Show", list(views), "view", words=views.__getitem__, radio=True)
 papers.head(study, in_full=view == "numbers")
 if view == "recipe":
     papers.recipe(study)
-    st.stop()
-if view == "run":
-    # Only making configurations needs torch.
-    with st.spinner("Loading torch …"):
-        from genrecore.ui.papers import run as papers_run
-
-    papers_run.panel(study)
-    st.stop()
-
-with ui.sentences():
-    results = papers_numbers.choose_results(study)
-    if view == "numbers":
-        papers_numbers.show(results)
-    else:
-        papers_figures.show(results)
+elif view == "run":
+    run.panel(study)
+else:
+    with ui.sentences():
+        results = numbers.choose_results(study)
+        if view == "numbers":
+            numbers.show(results)
+        else:
+            figures.show(results)

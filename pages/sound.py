@@ -1,19 +1,35 @@
-"""Sound: what a network is given of a clip, seen and heard, and what augmentation makes of it."""
+"""Sound: the input of a network, seen and heard, and what augmentation does to it."""
 # menu: Work, 60, :material/hearing:
 
 import streamlit as st
 
 from genrecore import ui
-from genrecore.ui.sound import clip as sound_clip
+from genrecore.ui.sound import augment, features, mel, resynthesis
+from genrecore.ui.sound.clip import choose_clip
 
-ui.page(
-    "Sound", "See and hear what a network is given of a clip, and what augmentation makes of it."
-)
+ui.page("Sound", "See and hear what a network gets from a clip, and what augmentation does to it.")
 
-picked = sound_clip.choose_clip()
-
-# What follows computes with torch; the first visit waits for it here.
-with st.spinner("Loading torch …"):
-    from genrecore.ui.sound import view as sound
-
-sound.view(sound.choose_view(), picked)
+clip = choose_clip()
+views = {
+    "features": "Features",
+    "augment": "Augmentation",
+    "heard": "What is left",
+    "mel": "Mel scale",
+}
+view = ui.choose_one("Show", list(views), "view", words=views.__getitem__, radio=True)
+with ui.sentences():
+    if view == "mel":
+        mel.view()
+    elif clip is None:
+        st.caption("This part needs a clip; the mel scale can be heard without one.")
+    elif view == "features":
+        features.view(clip)
+    elif clip.excerpt is None:
+        ui.empty(
+            "This dataset ships no sound.",
+            "Choose its form audio, another dataset, or a file of yours to hear something.",
+        )
+    elif view == "augment":
+        augment.view(clip, clip.excerpt)
+    else:
+        resynthesis.view(clip.excerpt)

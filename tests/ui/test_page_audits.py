@@ -14,7 +14,7 @@ from opened import metrics, open_page, words
 
 from genrecore.jobs import actions as jobs
 from genrecore.ui.datasets.audit import PAGE_FINDINGS
-from genrecore.ui.datasets.choice import Chosen, audit_words
+from genrecore.ui.datasets.choice import DatasetChoice, audit_words
 
 
 @pytest.fixture
@@ -85,7 +85,7 @@ def test_every_finding_about_clips_has_its_players_page_by_page() -> None:
 
 def test_a_failed_audit_says_why_and_shows_its_log(own_cache: Path, gtzan: Path) -> None:
     query = {"dataset": "gtzan", "gtzan.folder": str(gtzan), "view": "audit"}
-    arguments = audit_words(Chosen("gtzan", {"folder": str(gtzan)}), None)
+    arguments = audit_words(DatasetChoice("gtzan", {"folder": str(gtzan)}), None)
     shutil.move(gtzan, gtzan.with_name("elsewhere"))
     task = jobs.start_task(arguments, "Auditing gtzan")
     wait_for(lambda: jobs.Task(task.folder).state == "failed", 60)

@@ -82,7 +82,7 @@ def test_an_uploaded_clip_gets_player_timeline_verdict_and_reasons(runs: dict[st
     (timeline,) = app.get("bidi_component")
     assert f'"duration_s": {len(expected.wave) / 22_050:.3f}'.rstrip("0") in str(timeline.proto)\
         .replace("\\", "").replace(":", ": ").replace(":  ", ": ")  # fmt: skip
-    assert "What speaks for" in [box.label for box in app.selectbox]
+    assert "Support for" in [box.label for box in app.selectbox]
 
 
 def test_every_view_opens_and_the_address_names_clip_and_view(runs: dict[str, Run]) -> None:
@@ -162,7 +162,9 @@ def test_twenty_five_files_are_a_table_and_the_same_file_is_judged_once(
         assert table["Genre"][k] == expected.genre
         # float32 sums in batches of other sizes
         assert table["Probability"][k] == pytest.approx(100 * expected.proba.max(), abs=1e-3)
-    assert "the first again.wav is the same file as clip 0.wav; it is judged once." in words(app)
+    assert "the first again.wav is the same file as clip 0.wav; it is classified once." in words(
+        app
+    )
 
 
 def test_noise_is_doubted_and_a_training_clip_is_known(runs: dict[str, Run]) -> None:
@@ -187,17 +189,19 @@ def test_where_nothing_is_kept_of_a_runs_clips_the_page_offers_to_look(
     shutil.copytree(runs["first"].folder, other)
     try:
         app = given(open_page("classify", run="copied-run"), ("tone.wav", wav(2.9)))
-        assert "or is among it, is not known: its clips have to be looked at first." in words(app)
-        looking = [one.key for one in app.button if one.label == "Look where its clips lie"]
+        assert "or is one of them, is not known: that takes the embeddings of its clips." in words(
+            app
+        )
+        looking = [one.key for one in app.button if one.label == "Compute embeddings"]
         assert looking == ["doubt_start"]
         app = again(app, view="like")
-        assert "It is not known yet where this run puts its clips." in words(app)
-        looking = [one.key for one in app.button if one.label == "Look where its clips lie"]
+        assert "The embeddings of this run's clips have not been computed yet." in words(app)
+        looking = [one.key for one in app.button if one.label == "Compute embeddings"]
         assert looking == ["embed_start"]
     finally:
         shutil.rmtree(other)
     app = given(open_page("classify", run=runs["first"].run_id), ("tone.wav", wav(2.9)))
-    assert "have to be looked at first" not in words(app)
+    assert "that takes the embeddings" not in words(app)
 
 
 def test_uploads_are_kept_until_they_are_cleared(runs: dict[str, Run]) -> None:
@@ -224,9 +228,9 @@ def test_a_run_that_is_deleted_while_the_page_is_open_is_said_to_be_gone(
 
 def test_a_part_of_a_long_clip_is_judged_where_the_address_says(runs: dict[str, Run]) -> None:
     app = given(open_page("classify", run=runs["first"].run_id), ("long.wav", wav(20.0)))
-    assert "Seconds 8.5 to 11.5 of 20.0 were judged" in words(app)
+    assert "Seconds 8.5 to 11.5 of 20.0 were classified" in words(app)
     app = again(app, start="2", length="5")
-    assert "Seconds 2.0 to 7.0 of 20.0 were judged" in words(app)
+    assert "Seconds 2.0 to 7.0 of 20.0 were classified" in words(app)
     expected = inference.load(runs["first"]).classify(wav(20.0), start_s=2.0, length_s=5.0)
     assert percent(expected.proba.max()) in headline(app)
     assert len(expected.segments) == 5
@@ -244,4 +248,4 @@ def test_pictures_are_asked_for_by_a_run_that_was_trained_on_pictures(
     monkeypatch.setenv("GENRECORE_RUNS", str(store))
     app = open_page("classify", run=folder.name)
     assert "How they were drawn from sound is not known" in re.sub(r"\s+", " ", words(app))
-    assert app.file_uploader[0].label == "Pictures"
+    assert app.file_uploader[0].label == "Images"

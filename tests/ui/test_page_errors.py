@@ -22,8 +22,7 @@ from genrecore.inference import probes
 from genrecore.inference.probe_effects import PROBES
 from genrecore.store.run import Run
 from genrecore.training.resolve import resolve
-from genrecore.ui.errors import map as error_map
-from genrecore.ui.errors import probes as error_probes
+from genrecore.ui.datasets import tasks
 
 Tiny = Callable[..., RunConfig]
 
@@ -233,7 +232,7 @@ def test_probes_are_asked_for_shown_and_lead_to_the_clips_they_break(
     app = open_page("errors", run=run.run_id, view="probes")
     assert "This run has not been probed yet." in words(app)
     asked: list[list[str]] = []
-    monkeypatch.setattr(error_probes, "start_task", lambda words, title: asked.append(words))
+    monkeypatch.setattr(tasks, "start_task", lambda words, title: asked.append(words))
     app.button(key="probe_start").click().run()
     assert asked == [["probe", run.run_id]]
 
@@ -267,7 +266,7 @@ def test_the_map_is_asked_for_and_shows_every_clip(
     app = open_page("errors", run=run.run_id, view="map")
     assert "The map has not been drawn yet." in words(app)
     asked: list[list[str]] = []
-    monkeypatch.setattr(error_map, "start_task", lambda words, title: asked.append(words))
+    monkeypatch.setattr(tasks, "start_task", lambda words, title: asked.append(words))
     app.button(key="map_start").click().run()
     assert asked == [["embed", run.run_id]]
 

@@ -91,12 +91,12 @@ def test_another_input_changes_the_figures_and_the_commands() -> None:
 
 @pytest.mark.parametrize("name", ["cnn", "resnet18", "efficientnet_b0", "rescnn_1d2d", "knn"])
 def test_the_link_opens_the_form_with_input_and_recipe(name: str) -> None:
-    from genrecore.ui.models.cards import Chosen, address
+    from genrecore.ui.models.cards import ShownCard, address
 
     card = cards.card(name)
     (link,) = open_page("models", model=name).get("page_link")
     assert link.proto.label == "Train this model"
-    app = open_page("train", **address(Chosen(card, "", None, None)))
+    app = open_page("train", **address(ShownCard(card, "", None, None)))
     assert not app.error
     shown = shlex.split(commands(app)[-1])
     wanted = resolve(model_inputs.study_config(name)).config

@@ -57,7 +57,7 @@ def test_every_feature_shows_its_figure_or_its_sentence(page: AppTest, name: str
         expected = [f"feature_{name}_{place}" for place in range(len(parts))]
         assert charts(app) == ["waveform", *expected]
     else:
-        assert "pictures that a dataset ships" in app.error[0].value
+        assert "images that a dataset ships" in app.error[0].value
         assert charts(app) == ["waveform"]
 
 
@@ -91,7 +91,7 @@ def test_every_augmentation_is_seen_and_heard_before_and_after(page: AppTest, na
     assert not app.error
     before, after = players(app)[-2:]
     assert before != after
-    assert {"before_picture", "after_picture"} < set(charts(app))
+    assert {"before_image", "after_image"} < set(charts(app))
 
 
 def test_drawing_again_draws_anew_and_a_link_shows_the_same(page: AppTest) -> None:
@@ -122,10 +122,10 @@ def test_mixup_says_what_becomes_of_the_target(page: AppTest) -> None:
 
 def test_fewer_mel_bands_are_heard_and_counted(page: AppTest) -> None:
     many = again(page, view="heard", **{"log_mel.n_mels": "128"})
-    assert "66 150 samples became 16 640 numbers" in words(many)  # 128 × 130
+    assert "66,150 samples became 16,640 numbers" in words(many)  # 128 × 130
     heard = players(many)
     few = again(page, **{"log_mel.n_mels": "32"})
-    assert "66 150 samples became 4 160 numbers" in words(few)
+    assert "66,150 samples became 4,160 numbers" in words(few)
     assert players(few)[:-1] == heard[:-1]
     assert players(few)[-1] != heard[-1]
     again(page, **{"log_mel.n_mels": "128"})
@@ -137,12 +137,12 @@ def test_the_numbers_about_a_tone_are_those_of_the_mel_scale(
 ) -> None:
     app = again(page, view="mel", tone=tone, **{"log_mel.mel_scale": scale})
     found = re.search(
-        r"From ([\d ]+) to ([\d ]+) Hz lie ([\d.]+) of 128 bands, as many as from ([\d ]+) to "
-        r"([\d ]+) Hz",
+        r"From ([\d,]+) to ([\d,]+) Hz lie ([\d.]+) of 128 bands, as many as from ([\d,]+) to "
+        r"([\d,]+) Hz",
         words(app),
     )
     assert found is not None
-    low, high, bands, begin, end = (float(text.replace(" ", "")) for text in found.groups())
+    low, high, bands, begin, end = (float(text.replace(",", "")) for text in found.groups())
     assert high == pytest.approx(2 * low, abs=1.5)  # each is rounded to 1 Hz
     mel = to_mel(np.array([low, high, begin, end, 0.0, 11_025.0]), scale)  # type: ignore[arg-type]
     assert bands == pytest.approx(128 * (mel[1] - mel[0]) / (mel[5] - mel[4]), abs=0.25)
@@ -224,8 +224,8 @@ def test_without_music_the_page_says_how_to_get_some(
     monkeypatch.setenv("GENRECORE_CACHE", str(tmp_path))
     app = open_page("sound", **DEMO)
     assert "has not been made yet" in words(app)
-    assert not app.button(key="make").disabled
-    assert len(charts(again(app, view="mel"))) == 2
+    assert not app.button(key="prepare").disabled
+    assert len(charts(again(app, view="mel"))) == 1
     assert "No file has been chosen" in words(again(app, **{"from": "upload"}))
 
 

@@ -213,7 +213,7 @@ def test_a_download_is_stopped_on_the_page_and_goes_on_from_there(tmp_path: Path
     # Whoever comes later finds the folder filled in and the button that goes on.
     app = open_page("datasets", dataset="fma_small")
     button = app.button(key="download")
-    assert button.label == "Go on with the download"
+    assert button.label == "Continue the download"
     fma(tmp_path / "music")
     button.click().run()
     again = jobs.tasks()[0]

@@ -1,155 +1,133 @@
-"""Why a run says what it says of a clip: seen on its picture, and heard."""
+"""Explanations of an answer: parts of the clip that support a genre, seen and heard."""
 
 from __future__ import annotations
-
-from collections.abc import Sequence
 
 import numpy as np
 import streamlit as st
 
-from genrecore.audio import decode as audio
+from genrecore import words
 from genrecore.audio import resynthesis
 from genrecore.data.corpus import quantise
 from genrecore.inference import explain
 from genrecore.inference.explain import Explainer, Explanation
 from genrecore.inference.loaded import Excerpt, LoadedRun, Verdict
 from genrecore.reporting.plots import relevance
-from genrecore.reporting.plots.chart import percent
 from genrecore.store.progress import phase_text
-from genrecore.store.run import Run
-from genrecore.ui.classify.doubts import choose_run
+from genrecore.ui.classify.answers import ClassifiedClip, OpenedRuns
+from genrecore.ui.datasets.excerpts import play
+from genrecore.ui.parts.cache import cached_by_files, no_files
 from genrecore.ui.parts.choices import choose_one
 from genrecore.ui.parts.frame import chart, pair, plain, section
 
-Keys = tuple[tuple[str, int], ...]
-
-_WORDS = {
-    "gradcam": "Grad-CAM shows coarsely where the last layer that still knows places found it.",
-    "gradients": "Integrated gradients add up what each point of the picture does to the verdict, "
-    "on the way from nothing to the picture: fine, and noisy.",
-    "occlusion": "Occlusion covers one place after the other and looks how much less the run "
-    "believes in the genre.",
+_METHODS = {
+    "gradcam": "Grad-CAM shows coarsely which regions raise the genre, at the last layer that "
+    "still has positions.",
+    "gradients": "Integrated gradients add up the effect of each point on the answer, on the way "
+    "from an empty image to the full one: fine, and noisy.",
+    "occlusion": "Occlusion covers one region after the other and measures how much the "
+    "probability of the genre falls.",
 }
-_MOST_KEPT = 48
+_MOST_STORED = 48
 
 
-def why(
-    keys: Keys,
-    runs: Sequence[Run],
-    loaded: Sequence[LoadedRun],
-    verdicts: Sequence[Verdict],
-    clip: str,
-) -> None:
-    """The places that speak for a genre in one piece of the clip, and what they sound like."""
-    section("Why", "Which places of the clip speak for a genre, in the ears of a run.")
-    place = choose_run(runs, "why_run")
-    key, one, verdict = keys[place], loaded[place], verdicts[place]
-    explainer = _explainer(key, one)
+def why(classified: ClassifiedClip) -> None:
+    """The regions of one segment that support a genre, and what they sound like."""
+    section("Why", "Which parts of the clip support a genre, according to the run.")
+    k, _, loaded, verdict = classified.choose_run("why_run")
+    explainer = _explainer(classified.opened, k)
     left, middle, right = st.columns(3, gap="medium")
     with left:
-        order = [verdict.genres[k] for k in np.argsort(-verdict.proba, kind="stable")]
-        genre = choose_one("What speaks for", order, "why_genre")
+        order = [verdict.genres[n] for n in np.argsort(-verdict.proba, kind="stable")]
+        genre = choose_one("Support for", order, "why_genre")
     with middle:
-        method = choose_one(
-            "How it is found", explainer.methods, "why_by", words=explain.METHODS.__getitem__
-        )
-    pieces = explainer.pieces(verdict.wave)
-    surest = int(verdict.segments[f"p_{genre}"].to_numpy().argmax())
+        titles = explain.METHODS
+        method = choose_one("Method", explainer.methods, "why_by", words=titles.__getitem__)
     with right:
-        names = {str(k): f"{low:.1f} to {high:.1f} s" for k, (low, high) in enumerate(pieces)}
-        names[str(surest)] += " (surest)"
-        piece = int(
-            choose_one(
-                "In which segment",
-                list(names),
-                "why_piece",
-                words=names.__getitem__,
-                default=str(surest),
-            )
+        edges = explainer.pieces(verdict.wave)
+        surest = str(int(verdict.segments[f"p_{genre}"].to_numpy().argmax()))
+        names = {str(n): f"{low:.1f} to {high:.1f} s" for n, (low, high) in enumerate(edges)}
+        names[surest] += " (surest)"
+        segment = choose_one(
+            "Segment", list(names), "why_piece", words=names.__getitem__, default=surest
         )
-    found = _explained(key, clip, explainer, verdict, genre, method, piece)
-    st.caption(_WORDS[method])
-    name = explain.METHODS[method]
-    if found.picture is not None and found.rows is not None:
+    key = (classified.key, k, genre, method, segment)
+    explanation = _explain(key, explainer, verdict, genre, method, int(segment))
+    st.caption(_METHODS[method])
+    if explanation.picture is not None and explanation.rows is not None:
         drawn = relevance.over_picture(
-            found.relevance, found.picture, found.times_s, found.rows, found.unit, genre, name
+            explanation.relevance,
+            explanation.picture,
+            explanation.times_s,
+            explanation.rows,
+            explanation.unit,
+            genre,
+            titles[method],
         )
     else:
-        drawn = relevance.over_time(found.relevance[0], found.times_s, genre, name)
-    chart(drawn, "why_picture")
-    if found.relevance.max() <= 0:
-        st.caption(plain(f"In this segment nothing speaks for {genre}."))
-        return
-    _listen(one, verdict, found)
+        times_s = explanation.times_s
+        drawn = relevance.over_time(explanation.relevance[0], times_s, genre, titles[method])
+    chart(drawn, "why_image")
+    if explanation.relevance.max() <= 0:
+        st.caption(plain(f"Nothing in this segment supports {genre}."))
+    else:
+        _listen(loaded, verdict, explanation)
 
 
-def _listen(loaded: LoadedRun, verdict: Verdict, found: Explanation) -> None:
-    """What decided and the rest, with what the run says of each alone."""
-    share = st.slider(
-        "How much of the picture is what decided (%)", 5, 60, 20, step=5, key="why_share"
-    )
-    rate = verdict.sample_rate_hz
-    wave = verdict.wave[round(found.begin_s * rate) : round(found.end_s * rate)]
-    mask = resynthesis.strongest(found.relevance, share / 100)
-    kept, rest = resynthesis.kept_and_rest(
-        wave, rate, mask, found.times_s - found.begin_s, found.centres_hz
-    )
-    k = verdict.genres.index(found.genre)
-    parts = (("What decided", kept, "kept"), ("The rest", rest, "rest"))
-    for column, (title, part, name) in zip(pair("heard_why"), parts, strict=True):
-        excerpt = Excerpt(name, quantise(part), 0.0, len(part) / rate)
-        proba = loaded.judge([excerpt])[0].uncalibrated[k]
+def _listen(loaded: LoadedRun, verdict: Verdict, explanation: Explanation) -> None:
+    """The supporting regions and the rest, with the run's probability for each alone."""
+    share = st.slider("How much of the image counts as support (%)", 5, 60, 20, 5, key="why_share")
+    rate, genre, begin_s = verdict.sample_rate_hz, explanation.genre, explanation.begin_s
+    wave = verdict.wave[round(begin_s * rate) : round(explanation.end_s * rate)]
+    mask = resynthesis.strongest(explanation.relevance, share / 100)
+    times_s = explanation.times_s - begin_s
+    support, rest = resynthesis.kept_and_rest(wave, rate, mask, times_s, explanation.centres_hz)
+    parts = {"The support": support, "The rest": rest}
+    for column, (title, part) in zip(pair("heard_why"), parts.items(), strict=True):
+        excerpt = Excerpt(title, quantise(part), 0.0, len(part) / rate)
+        proba = loaded.judge([excerpt])[0].uncalibrated[verdict.genres.index(genre)]
         with column:
-            st.markdown(
-                f"**{title}** :gray[heard alone, the run gives it {percent(proba)} "
-                f"{plain(found.genre)}]"
-            )
-            st.audio(audio.to_wav_bytes(part, rate), format="audio/wav")
-    whole = verdict.segments.iloc[_segment_at(verdict, found)][f"p_{found.genre}"]
+            st.markdown(f"**{title}** :gray[alone gets {words.percent(proba)} {plain(genre)}]")
+            play(part, rate)
+    starts_s = verdict.segments["start_s"].to_numpy() - verdict.start_s
+    nearest = int(np.abs(starts_s - begin_s).argmin())
+    whole = words.percent(float(verdict.segments[f"p_{genre}"].iloc[nearest]))
     st.caption(
-        f"The whole segment gets {percent(float(whole))}. The two parts add up to it: they are "
-        "cut out of the clip's own spectrum, with its phases. A part alone is unlike any music "
-        "that the run learned from, so it may get little even though it decided."
+        f"The whole segment gets {whole}. The two sounds add up to it: they are cut out of the "
+        "clip's own spectrum, with its phases. One alone is unlike any music in the training "
+        "clips, so it may get little even though it decided."
     )
 
 
-def _segment_at(verdict: Verdict, found: Explanation) -> int:
-    starts = verdict.segments["start_s"].to_numpy() - verdict.start_s
-    return int(np.abs(starts - found.begin_s).argmin())
+@cached_by_files(no_files, max_entries=2, shared=True)
+def _explainer(opened: OpenedRuns, k: int) -> Explainer:
+    return Explainer(opened.panel.loaded[k])
 
 
-@st.cache_resource(max_entries=2, show_spinner=False)
-def _explainer(key: tuple[str, int], _loaded: LoadedRun) -> Explainer:
-    return Explainer(_loaded)
-
-
-@st.cache_resource(max_entries=1, show_spinner=False)
-def _kept() -> dict[tuple[object, ...], Explanation]:
+@cached_by_files(no_files, max_entries=1, shared=True)
+def _stored() -> dict[tuple[object, ...], Explanation]:
     return {}
 
 
-def _explained(
-    key: tuple[str, int],
-    clip: str,
+def _explain(
+    key: tuple[object, ...],
     explainer: Explainer,
     verdict: Verdict,
     genre: str,
     method: str,
-    piece: int,
+    segment: int,
 ) -> Explanation:
-    """The explanation, computed with a bar where it is not one of the last ones."""
-    kept = _kept()
-    what = (key, clip, verdict.start_s, len(verdict.wave), genre, method, piece)
-    if what not in kept:
-        bar = st.progress(0.0, "Looking for what speaks for it …")
+    """The explanation, computed with a progress bar where it is not stored."""
+    stored = _stored()
+    if key in stored:
+        return stored[key]
+    bar = st.progress(0.0, "Computing the explanation …")
 
-        def report(phase: str, done: int, total: int) -> None:
-            bar.progress(min(1.0, done / max(total, 1)), f"{phase_text(phase)}: {done} of {total}")
+    def report(phase: str, done: int, total: int) -> None:
+        bar.progress(min(1.0, done / max(total, 1)), f"{phase_text(phase)}: {done} of {total}")
 
-        made = explainer.explain(verdict.wave, genre, method, piece, report)
-        bar.empty()
-        while len(kept) >= _MOST_KEPT:
-            kept.pop(next(iter(kept)), None)
-        kept[what] = made
-        return made
-    return kept[what]
+    explanation = explainer.explain(verdict.wave, genre, method, segment, report)
+    bar.empty()
+    while len(stored) >= _MOST_STORED:
+        stored.pop(next(iter(stored)), None)
+    stored[key] = explanation
+    return explanation

@@ -7,17 +7,14 @@ from typing import Literal
 import pandas as pd
 import streamlit as st
 
+from genrecore import words
 from genrecore.data.audit import KINDS, Audit
-from genrecore.jobs.actions import start_task
-from genrecore.ui.datasets import readers as reading
-from genrecore.ui.datasets.choice import Chosen, audit_words
-from genrecore.ui.datasets.form import choose_split
+from genrecore.ui.datasets.choice import DatasetChoice, audit_words, choose_split
 from genrecore.ui.datasets.listening import show
-from genrecore.ui.datasets.readers import Dataset
-from genrecore.ui.datasets.tasks import is_working, latest, watch
+from genrecore.ui.datasets.readers import Dataset, stored_audit
+from genrecore.ui.datasets.tasks import is_working, task_button, watch
 from genrecore.ui.parts.choices import choose_one, choose_page
-from genrecore.ui.parts.frame import command, empty, pair, plain, section, sentences
-from genrecore.ui.parts.readers import when
+from genrecore.ui.parts.frame import command, empty, pair, plain, section
 
 _EVERYTHING = "everything"
 _SIGNS: dict[str, tuple[str, Literal["red", "orange", "gray"]]] = {
@@ -25,137 +22,113 @@ _SIGNS: dict[str, tuple[str, Literal["red", "orange", "gray"]]] = {
     "warning": ("▲", "orange"),
     "note": ("○", "gray"),
 }
+_SEVERITIES = {
+    "problem": "Faults that change scores",
+    "warning": "Listen to these before you trust the dataset",
+    "note": "Good to know",
+}
 PAGE_FINDINGS = 8
 """Findings at a time: each brings up to two clips of sound to the browser."""
 
 
-def panel(picked: Chosen, data: Dataset) -> None:
+def panel(dataset: DatasetChoice, data: Dataset) -> None:
     """Button, verdict, findings, and the clips that the chosen finding is about."""
-    section(
-        "Audit",
-        "Faults in the audio, exact copies and near-copies, and what stands on both sides of a "
-        "split.",
-    )
+    section("Audit", "Faults in the audio, exact copies, near-duplicates, and leaks of a split.")
     left, right = pair("audit", left=3, right=2)
     with left:
-        with_split = (
-            choose_one(
-                "Look at",
-                ["clips", "split"],
-                "audit",
-                words={"clips": "The clips", "split": "The clips and a split"}.__getitem__,
-                radio=True,
-            )
-            == "split"
-        )
-        split = choose_split(data) if with_split else None
-    words = audit_words(picked, split)
+        titles = {"clips": "The clips", "split": "The clips and a split"}
+        scope = choose_one("Look at", list(titles), "audit", titles.__getitem__, radio=True)
+        split = choose_split(data.clips) if scope == "split" else None
+    arguments = audit_words(dataset, split)
     with right:
-        working = is_working(latest(words))
-        if st.button(
+        task_button(
             "Audit",
-            type="primary",
-            icon=":material/fact_check:",
-            key="audit_start",
-            width="stretch",
-            disabled=working,
+            arguments,
+            f"Auditing {dataset.name}",
+            "audit_start",
+            ":material/fact_check:",
             help="Measures every clip once, about 0.05 s for 30 s of sound, and keeps the result.",
-        ):
-            with sentences():
-                start_task(words, f"Auditing {picked.name}")
-                st.rerun()
-        command(["genrecore", *(word for word in words if word != "--json")])
-    watch(words)
-    done = reading.audited(picked, data, split)
-    if done is None:
-        if not working:
+            width="stretch",
+        )
+        command(["genrecore", *(word for word in arguments if word != "--json")])
+    watch(arguments)
+    stored = stored_audit(dataset, data, split)
+    if stored is None:
+        if not is_working(arguments):
             empty(
                 "This has not been audited yet.",
                 "Press Audit: it goes on when you close this page, and its findings appear here.",
             )
         return
-    if done.current:
-        st.caption(f"Audited on {when(done.at)}.")
+    if stored.current:
+        st.caption(f"Audited on {words.moment(stored.at)}.")
     else:
         st.warning(
-            f"This was found on {when(done.at)}, in other files than are there now; audit again.",
+            f"This audit of {words.moment(stored.at)} is about other files than are there now; "
+            "audit again.",
             icon=":material/update:",
         )
-    _verdict(done.found, with_split)
-    _findings(done.found, data)
+    _verdict(stored.audit, split is not None)
+    _findings(stored.audit, data.clips)
 
 
-def _verdict(found: Audit, with_split: bool) -> None:
-    if found.refused:
-        st.error(plain(found.reason), icon=":material/block:")
+def _verdict(audit: Audit, with_split: bool) -> None:
+    if audit.refused:
+        st.error(plain(audit.reason), icon=":material/block:")
     elif with_split:
         st.success(
-            "Nothing that can be seen crosses from training to validation or test.",
-            icon=":material/verified:",
+            "No leak from training to validation or test was found.", icon=":material/verified:"
         )
     numbers = st.container(horizontal=True, gap="small")  # wraps where the page is narrow
-    for severity, words in zip(
-        ("problem", "warning", "note"),
-        (
-            "Wrong in a way that changes scores",
-            "To be listened to before it is trusted",
-            "Good to know",
-        ),
-        strict=True,
-    ):
-        name = f"{severity.capitalize()}s"
-        numbers.metric(name, f"{found.n_of(severity):,}", border=True, width=170, help=words)
-    numbers.metric("Clips looked at", f"{found.n_clips:,}", border=True, width=170)
-    for sentence in found.crossings["sentence"]:
+    for severity, help_ in _SEVERITIES.items():
+        count = words.thousands(audit.n_of(severity))
+        numbers.metric(f"{severity.capitalize()}s", count, border=True, width=170, help=help_)
+    numbers.metric("Clips looked at", words.thousands(audit.n_clips), border=True, width=170)
+    for sentence in audit.crossings["sentence"]:
         st.markdown(f"- {plain(sentence)}")
     with st.expander("What was looked at", icon=":material/checklist:"):
-        for sentence in found.checked:
-            st.markdown(f"- {plain(sentence)}")
+        st.markdown("\n".join(f"- {plain(sentence)}" for sentence in audit.checked))
 
 
-def _findings(found: Audit, data: Dataset) -> None:
-    section("Findings", "Worst first, with a player beside every clip in question.")
-    if found.findings.empty:
-        empty("Nothing was found.", "No check found anything worth saying.")
+def _findings(audit: Audit, clips: pd.DataFrame) -> None:
+    section("Findings", "The worst first, with a player for every clip.")
+    if audit.findings.empty:
+        empty("Nothing was found.", "No check found anything to report.")
         return
-    kinds = [kind for kind in KINDS if found.counts.get(kind)]
+    counts = {_EVERYTHING: sum(audit.counts.values())}
+    counts |= {kind: audit.counts[kind] for kind in KINDS if audit.counts.get(kind)}
+    titles = {_EVERYTHING: "Everything", **KINDS}
     kind = choose_one(
         "Kind",
-        [_EVERYTHING, *kinds],
+        list(counts),
         "kind",
-        words=lambda one: (
-            f"Everything ({sum(found.counts.values()):,})"
-            if one == _EVERYTHING
-            else f"{KINDS[one]} ({found.counts[one]:,})"
-        ),
+        words=lambda name: f"{titles[name]} ({words.thousands(counts[name])})",
     )
-    rows = found.findings
+    rows = audit.findings
     if kind != _EVERYTHING:
         rows = rows[rows["kind"] == kind]
-    n_all = sum(found.counts.values()) if kind == _EVERYTHING else found.counts[kind]
-    if len(rows) < n_all:
-        st.caption(f"The first {len(rows):,} of {n_all:,} are kept.")
+    if len(rows) < counts[kind]:
+        first, total = words.thousands(len(rows)), words.thousands(counts[kind])
+        st.caption(f"Only the first {first} of {total} are stored.")
     page = choose_page(-(-len(rows) // PAGE_FINDINGS), "page")
     on_page = rows.iloc[(page - 1) * PAGE_FINDINGS : page * PAGE_FINDINGS]
-    for place, (_, row) in enumerate(on_page.iterrows()):
+    for n, (_, row) in enumerate(on_page.iterrows()):
         with st.container(border=True):
-            _finding(row, data, f"finding_{place}")
+            _finding(row, clips, f"finding_{n}")
 
 
-def _finding(row: pd.Series, data: Dataset, key: str) -> None:
-    """What was found, and a player for each clip it is about beside it."""
-    clips = [clip for clip in (row["clip_id"], row["other_clip_id"]) if clip]
-    left, right = pair(key, left=2, right=3) if clips else (st.container(), None)
+def _finding(row: pd.Series, clips: pd.DataFrame, key: str) -> None:
+    """What was found, and beside it a player for each clip concerned."""
+    clip_ids = [clip_id for clip_id in (row["clip_id"], row["other_clip_id"]) if clip_id]
+    left, right = pair(key, left=2, right=3) if clip_ids else (st.container(), st.container())
     with left:
         sign, colour = _SIGNS[row["severity"]]
         st.badge(f"{sign} {row['severity']}: {KINDS.get(row['kind'], row['kind'])}", color=colour)
         st.markdown(plain(row["sentence"]))
-    if right is None:
+    if not clip_ids:
         return
     with right:
-        if len(clips) == 1:
-            show(data, clips[0], key)
-            return
-        for place, (column, clip) in enumerate(zip(st.columns(2), clips, strict=True)):
+        columns = st.columns(2) if len(clip_ids) > 1 else [st.container()]
+        for n, (column, clip_id) in enumerate(zip(columns, clip_ids, strict=True)):
             with column:
-                show(data, clip, f"{key}_{place}")
+                show(clips, clip_id, f"{key}_{n}")

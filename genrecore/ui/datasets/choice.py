@@ -1,18 +1,28 @@
-"""What is chosen on the page Datasets, as configuration, as commands and as an address."""
+"""The dataset and the split that a page chose: as fields, configuration, command and address."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
+
+import pandas as pd
+import streamlit as st
+from pydantic.fields import FieldInfo
 
 from genrecore.config.command import dataset_words, set_words
+from genrecore.config.registry import Registry
 from genrecore.config.run import Genres, Part, RunConfig
+from genrecore.data.datasets import DATASETS, known
+from genrecore.data.splits import SPLITS
+from genrecore.ui.datasets.sources import own_music, upload
+from genrecore.ui.parts import fields
+from genrecore.ui.parts.choices import choose_one
 
 
 @dataclass(frozen=True)
-class Chosen:
+class DatasetChoice:
     """A dataset with the options that differ from its defaults."""
 
     name: str
@@ -31,7 +41,7 @@ class Chosen:
 
 @dataclass(frozen=True)
 class SplitChoice:
-    """A split scheme with its options that differ from the defaults, and the genres it deals."""
+    """A split scheme with the options that differ from its defaults, and changes of genres."""
 
     name: str
     options: Mapping[str, Any]
@@ -42,64 +52,136 @@ class SplitChoice:
     @property
     def key(self) -> str:
         """Text that names this choice."""
-        what = [self.name, dict(self.options), self.seed, self.fold, self.genres.model_dump()]
-        return json.dumps(what, sort_keys=True)
+        parts = [self.name, dict(self.options), self.seed, self.fold, self.genres.model_dump()]
+        return json.dumps(parts, sort_keys=True)
 
     @property
     def words(self) -> list[str]:
         """As words of a command."""
-        said = ["--split", self.name]
-        if self.fold:
-            said += ["--fold", str(self.fold)]
-        if self.seed:
-            said += ["--split-seed", str(self.seed)]
+        words = ["--split", self.name]
+        words += ["--fold", str(self.fold)] if self.fold else []
+        words += ["--split-seed", str(self.seed)] if self.seed else []
         for key, value in self.options.items():
-            said += set_words(f"split.{key}", value)
+            words += set_words(f"split.{key}", value)
         for key, value in self.changed_genres.items():
-            said += set_words(f"genres.{key}", value)
-        return said
+            words += set_words(f"genres.{key}", value)
+        return words
 
     @property
     def changed_genres(self) -> dict[str, str]:
-        """`leave_out` and `merge` where they say something."""
+        """`leave_out` and `merge` where they are not empty."""
         return self.genres.model_dump(exclude_defaults=True)
 
 
-def config_of(chosen: Chosen, split: SplitChoice | None = None) -> RunConfig:
+def config_of(dataset: DatasetChoice, split: SplitChoice | None = None) -> RunConfig:
     """The configuration of a run on this choice, everything else as by default."""
-    config = RunConfig(dataset=chosen.part)
+    config = RunConfig(dataset=dataset.part)
     if split is None:
         return config
-    part = Part(name=split.name, options=dict(split.options))
-    return config.model_copy(
-        update={
-            "split": part,
-            "fold": split.fold,
-            "split_seed": split.seed,
-            "genres": split.genres,
-        }
-    )
+    values = {
+        "split": Part(name=split.name, options=dict(split.options)),
+        "fold": split.fold,
+        "split_seed": split.seed,
+        "genres": split.genres,
+    }
+    return config.model_copy(update=values)
 
 
-def prepare_words(chosen: Chosen) -> list[str]:
+def prepare_words(dataset: DatasetChoice) -> list[str]:
     """The command after `genrecore` that decodes this dataset."""
-    return ["datasets", "prepare", chosen.name, *dataset_words(chosen.part), "--json"]
+    return ["datasets", "prepare", dataset.name, *dataset_words(dataset.part), "--json"]
 
 
-def audit_words(chosen: Chosen, split: SplitChoice | None) -> list[str]:
-    """The command after `genrecore` that audits this dataset, and its split where one is given."""
-    words = ["datasets", "audit", chosen.name, *dataset_words(chosen.part)]
+def audit_words(dataset: DatasetChoice, split: SplitChoice | None) -> list[str]:
+    """The command after `genrecore` that audits this dataset, with or without a split."""
+    words = ["datasets", "audit", dataset.name, *dataset_words(dataset.part)]
     return [*words, *(split.words if split else []), "--json"]
 
 
-def address(chosen: Chosen, split: SplitChoice | None = None) -> dict[str, str]:
-    """The choices in the address with which the page Train opens on them."""
-    said = {"dataset": chosen.name}
-    said |= {f"{chosen.name}.{key}": str(value) for key, value in chosen.options.items()}
+def address(dataset: DatasetChoice, split: SplitChoice | None = None) -> dict[str, str]:
+    """The choices in the URL with which the page Train opens on them."""
+    query = {"dataset": dataset.name}
+    query |= {f"{dataset.name}.{key}": str(value) for key, value in dataset.options.items()}
     if split is not None:
-        said["split"] = split.name
-        said |= {f"{split.name}.{key}": str(value) for key, value in split.options.items()}
-        said |= {"fold": str(split.fold)} if split.fold else {}
-        said |= {"split_seed": str(split.seed)} if split.seed else {}
-        said |= {f"genres.{key}": value for key, value in split.changed_genres.items()}
-    return said
+        query["split"] = split.name
+        query |= {f"{split.name}.{key}": str(value) for key, value in split.options.items()}
+        query |= {"fold": str(split.fold)} if split.fold else {}
+        query |= {"split_seed": str(split.seed)} if split.seed else {}
+        query |= {f"genres.{key}": value for key, value in split.changed_genres.items()}
+    return query
+
+
+def choose_dataset() -> DatasetChoice:
+    """The dataset of the URL with its options, by default with its remembered ones."""
+    name = choose_one(
+        "Dataset",
+        list(DATASETS),
+        "dataset",
+        words=lambda name: DATASETS[name].title,
+        help="The line below says what the dataset contains.",
+    )
+    entry = DATASETS[name]
+    if name != "folder":
+        about = entry.source or entry.title
+        st.caption(about[:1].upper() + about[1:])
+    remembered = known.known().get(name, {})
+    options: dict[str, Any] = {}
+    if entry.facts.needs_folder:
+        options |= _changed(DATASETS, name, remembered, only=("folder",))
+    if set(entry.options.model_fields) - {"folder"}:
+        with st.expander("Options", icon=":material/tune:"):
+            options |= _changed(DATASETS, name, remembered, leave_out=("folder",))
+    if name == "folder":
+        upload(expanded=not options.get("folder"))
+    else:
+        own_music()
+    return DatasetChoice(name, options)
+
+
+def choose_split(clips: pd.DataFrame) -> SplitChoice:
+    """The split scheme of the URL with its options, and the genres left out or merged.
+
+    Args:
+        clips: The dataset's clip table; one with a split of its own begins with that.
+    """
+    has_split = not clips["split"].isna().all()
+    name = choose_one(
+        "Split",
+        list(SPLITS),
+        "split",
+        words=lambda name: SPLITS[name].title,
+        default="official" if has_split else "stratified",
+        help="Which clips are used for training, for validation and for the test.",
+    )
+    entry = SPLITS[name]
+    st.caption(entry.source[:1].upper() + entry.source[1:])
+    options = _changed(SPLITS, name, {})
+    left, right = st.columns(2, gap="medium")
+    fold = seed = 0
+    if entry.facts.folds:
+        n_folds = int(options.get("n_folds", entry.options.model_fields["n_folds"].get_default()))
+        with left:
+            info = FieldInfo.from_annotation(Literal[tuple(range(n_folds))])  # type: ignore[arg-type]
+            info.title = "Tested fold"
+            info.description = "Fold k tests part k and validates on the next one"
+            fold = int(fields.field("fold", info, 0, words=lambda k: f"{k + 1} of {n_folds}"))
+    if entry.facts.seeded:
+        with right:
+            info = FieldInfo(
+                annotation=int, title="Split seed", description="Another seed, another draw"
+            )
+            seed = int(fields.field("split_seed", info, 0))
+    genres = {
+        key: fields.field(f"genres.{key}", info, "")
+        for key, info in fields.grid(Genres.model_fields)
+    }
+    return SplitChoice(name, options, seed, fold, Genres(**genres))
+
+
+def _changed(
+    registry: Registry[Any], name: str, remembered: Mapping[str, Any], **which: Any
+) -> dict[str, Any]:
+    """A field for each option; returns what differs from the defaults."""
+    infos = registry[name].options.model_fields
+    values = fields.options(registry, name, remembered, **which)
+    return {key: value for key, value in values.items() if value != infos[key].get_default()}

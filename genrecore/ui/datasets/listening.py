@@ -1,54 +1,33 @@
-"""Clips of a dataset to hear and to see: browsing, players, waveform, mel spectrogram."""
+"""Clips of a table to hear and to see: a list to pick from, a player, waveform and spectrogram."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import streamlit as st
+from PIL import Image
 
-from genrecore.errors import GenrecoreError
-from genrecore.reporting import plots
-from genrecore.ui.datasets import readers as reading
-from genrecore.ui.datasets.readers import Dataset, Sound
+from genrecore import words
+from genrecore.data.datasets.tables import read_table
+from genrecore.errors import GenrecoreError, describe
+from genrecore.ui.datasets.excerpts import cut, draw_wave_and_mel, play, recording_of
+from genrecore.ui.datasets.readers import Dataset
+from genrecore.ui.parts.cache import cached_by_files
 from genrecore.ui.parts.choices import choose, choose_one, chosen
-from genrecore.ui.parts.frame import chart, empty, pair, plain, section
+from genrecore.ui.parts.frame import empty, pair, plain, section
 
-PAGE_ROWS = 100
-_ALL = "all genres"
+SAMPLE_RATE_HZ = 22_050
+"""Of the players; also what probes on the page Errors change."""
+MOST_HEARD_S = 60.0
+"""The middle of a longer clip plays: a whole album would be too much for the browser."""
+ALL_GENRES = "all genres"
 
-
-def browse(data: Dataset) -> None:
-    """A list of clips, page by page, and the one that was picked."""
-    section("Browse", f"Pick a clip to {'hear' if data.medium == 'audio' else 'see'} it.")
-    genres = sorted(data.clips["genre"].unique())
-    left, right = pair("browse", left=2, right=3)
-    with left:
-        genre = choose_one("Genre", [_ALL, *genres], "genre")
-    with right:
-        words = st.text_input(
-            "Find", key="find_clip", placeholder="Part of a clip's name, artist or album"
-        ).strip()
-    rows = _matching(data.clips, "" if genre == _ALL else genre, words)
-    if rows.empty:
-        empty("No clip matches.", "Clear the field Find or choose another genre.")
-        return
-    clip_id = pick(rows, f"{genre}_{words}")
-    show(data, clip_id, "browsed", pictures=True)
-
-
-def _matching(clips: pd.DataFrame, genre: str, words: str) -> pd.DataFrame:
-    rows = clips[clips["genre"] == genre] if genre else clips
-    if words:
-        hit = pd.Series(False, index=rows.index)
-        for column in ("clip_id", "artist", "album"):
-            found = rows[column].str.contains(words, case=False, regex=False)
-            hit |= found.fillna(False).astype(bool)
-        rows = rows[hit]
-    return rows.reset_index(drop=True)
-
-
+_PAGE_ROWS = 100
+_MOST_OPTIONS = 400  # of a select box
 _COLUMNS: dict[str, Any] = {
     "clip_id": "Clip",
     "genre": "Genre",
@@ -58,33 +37,75 @@ _COLUMNS: dict[str, Any] = {
 }
 
 
-def pick(rows: pd.DataFrame, what: str, columns: Mapping[str, Any] = _COLUMNS) -> str:
+def browse(data: Dataset) -> None:
+    """A list of clips, page by page, and the one that is picked."""
+    section("Browse", f"Pick a clip to {'hear' if data.medium == 'audio' else 'see'} it.")
+    left, right = pair("browse", left=2, right=3)
+    with left:
+        genres = sorted(data.clips["genre"].unique())
+        genre = choose_one("Genre", [ALL_GENRES, *genres], "genre")
+    with right:
+        text = st.text_input(
+            "Find", key="find_clip", placeholder="Part of a clip's name, artist or album"
+        ).strip()
+    rows = data.clips if genre == ALL_GENRES else data.clips[data.clips["genre"] == genre]
+    if text:
+        columns = rows[["clip_id", "artist", "album"]].fillna("").astype(str)
+        matches = columns.apply(lambda one: one.str.contains(text, case=False, regex=False))
+        rows = rows[matches.any(axis=1)]
+    if rows.empty:
+        empty("No clip matches.", "Clear the field Find or choose another genre.")
+        return
+    clip_id = pick(rows.reset_index(drop=True), f"{genre}_{text}")
+    show(data.clips, clip_id, "browsed", images=True)
+
+
+def choose_row(clips: pd.DataFrame) -> pd.Series | None:
+    """The row of the clip that the URL names, or the first, chosen by genre and name."""
+    left, right = st.columns(2, gap="medium")
+    with left:
+        genre = choose_one("Genre", [ALL_GENRES, *sorted(clips["genre"].unique())], "genre")
+    rows = clips if genre == ALL_GENRES else clips[clips["genre"] == genre]
+    with right:
+        if len(rows) > _MOST_OPTIONS:
+            text = st.text_input("Find", key="find", placeholder="Part of a clip's name").strip()
+            rows = rows[rows["clip_id"].str.contains(text, case=False, regex=False)]
+            named = rows[rows["clip_id"] == chosen("clip")]
+            rows = pd.concat([named, rows.head(_MOST_OPTIONS)]).drop_duplicates("clip_id")
+        if rows.empty:
+            st.caption("No clip has this in its name.")
+            return None
+        clip_id = choose_one("Clip", rows["clip_id"].to_list(), "clip")
+    return rows[rows["clip_id"] == clip_id].iloc[0]
+
+
+def pick(rows: pd.DataFrame, list_name: str, columns: Mapping[str, Any] = _COLUMNS) -> str:
     """The clip picked in the table; only one page of a long list goes to the browser.
 
     Args:
         rows: One a clip, with `clip_id`; at least one.
-        what: Names the list: another one has another table.
-        columns: What is shown, those without any value left out.
+        list_name: Another list has another table.
+        columns: What is shown, except columns without any value.
     """
-    ids = rows["clip_id"]
-    wanted = chosen("clip")
-    at = int(ids.eq(wanted).to_numpy().argmax()) if wanted and ids.eq(wanted).any() else 0
-    n_pages = -(-len(rows) // PAGE_ROWS)
-    page = at // PAGE_ROWS
+    ids = rows["clip_id"].to_list()
+    picked = chosen("clip") if chosen("clip") in ids else ids[0]
+    n_pages = -(-len(rows) // _PAGE_ROWS)
+    page = ids.index(picked) // _PAGE_ROWS
     if n_pages > 1:
-        st.caption(f"{len(rows):,} clips, {PAGE_ROWS} on a page")
-        # It starts where the clip is, and turns freely until another one is picked.
-        page = st.pagination(n_pages, default=page + 1, key=f"page_{what}_{wanted}") - 1
-    shown = rows.iloc[page * PAGE_ROWS : (page + 1) * PAGE_ROWS]
+        st.caption(f"{words.plural(len(rows), 'clip')}, {_PAGE_ROWS} on a page")
+        # The list opens at the picked clip and turns freely until another one is picked.
+        key = f"page_{list_name}_{chosen('clip')}"
+        page = st.pagination(n_pages, default=page + 1, key=key) - 1
+    shown = rows.iloc[page * _PAGE_ROWS : (page + 1) * _PAGE_ROWS]
     on_page = shown["clip_id"].to_list()
-    picked = ids.iloc[at]
-    key = f"clips_{what}_{page}_{picked}"
+    key = f"clips_{list_name}_{page}_{picked}"
 
     def write() -> None:
         selected = st.session_state[key]["selection"]["rows"]
         if selected:
             choose("clip", on_page[selected[0]])
 
+    selected = [on_page.index(picked)] if picked in on_page else []
     st.dataframe(
         shown[[name for name in columns if shown[name].notna().any()]],
         key=key,
@@ -92,57 +113,77 @@ def pick(rows: pd.DataFrame, what: str, columns: Mapping[str, Any] = _COLUMNS) -
         height=min(38 + 35 * len(shown), 320),
         on_select=write,
         selection_mode="single-row",
-        selection_default={
-            "selection": {"rows": [on_page.index(picked)] if picked in on_page else []}
-        },
-        placeholder="–",
+        selection_default={"selection": {"rows": selected}},
+        placeholder=words.DASH,
         column_config=dict(columns),
     )
     return str(picked)
 
 
-def show(data: Dataset, clip_id: str, key: str, pictures: bool = False, play: bool = False) -> None:
-    """One clip: what is known of it, a player, and its pictures where they are wanted.
+def show(
+    clips: pd.DataFrame, clip_id: str, key: str, images: bool = False, now: bool = False
+) -> None:
+    """One clip: its labels, a player, and its waveform and spectrogram where they are wanted.
 
     Args:
-        data: The dataset.
-        clip_id: Of a clip; one that was left out of the table is said to be so.
-        key: Names this place of the page.
-        pictures: Whether waveform and spectrogram are drawn.
-        play: Whether it begins to play by itself.
+        clips: A clip table; for a clip that is not in it a sentence says so.
+        clip_id: Of the clip.
+        key: Names this place on the page.
+        images: Whether waveform and spectrogram are drawn.
+        now: Whether the clip begins to play by itself.
     """
-    found = data.clips[data.clips["clip_id"] == clip_id]
-    if found.empty:
+    rows = clips[clips["clip_id"] == clip_id]
+    if rows.empty:
         st.markdown(f"**{plain(clip_id)}**")
         st.caption("This clip is not in the table of usable clips, so it cannot be played.")
         return
-    clip = found.iloc[0]
-    known = [clip["genre"], *(clip[name] for name in ("artist", "album") if pd.notna(clip[name]))]
-    st.markdown(f"**{plain(clip_id)}** :gray[{plain(' · '.join(map(str, known)))}]")
+    clip = rows.iloc[0]
+    labels = [clip[name] for name in ("genre", "artist", "album") if pd.notna(clip.get(name))]
+    st.markdown(f"**{plain(clip_id)}** :gray[{plain(' · '.join(map(str, labels)))}]")
     try:
-        if clip["medium"] == "image":
-            st.image(reading.picture(str(clip["path"])))
-        elif clip["medium"] == "table":
-            st.dataframe(
-                reading.table_rows(str(clip["path"]), clip_id), hide_index=True, height=320
-            )
+        if clip.get("medium") == "image":
+            st.image(read_image(str(clip["path"])))
+        elif clip.get("medium") == "table":
+            st.dataframe(_descriptors(str(clip["path"]), clip_id), hide_index=True, height=320)
         else:
-            _audio(reading.sound(str(clip["path"])), key, pictures, play)
+            _show_sound(clip, key, images, now)
     except (GenrecoreError, OSError) as error:
-        st.warning(plain(error), icon=":material/music_off:")
+        st.warning(plain(describe(error)), icon=":material/music_off:")
 
 
-def _audio(heard: Sound, key: str, pictures: bool, play: bool) -> None:
-    st.audio(heard.wav, format="audio/wav", autoplay=play)
-    seconds = len(heard.wave) / reading.SAMPLE_RATE_HZ
-    if heard.duration_s > seconds + 0.1:
+def _show_sound(clip: pd.Series, key: str, images: bool, now: bool) -> None:
+    excerpt = cut(recording_of(clip), None, MOST_HEARD_S, SAMPLE_RATE_HZ)
+    play(excerpt.wave, SAMPLE_RATE_HZ, now)
+    if excerpt.total_s > excerpt.seconds + 0.1:
         st.caption(
-            f"Seconds {heard.start_s:.0f} to {heard.start_s + seconds:.0f} of "
-            f"{heard.duration_s:.0f} play."
+            f"You hear seconds {excerpt.start_s:.0f} to {excerpt.start_s + excerpt.seconds:.0f} of "
+            f"{excerpt.total_s:.0f}."
         )
-    if not pictures:
-        return
-    chart(plots.waveform(heard.wave, reading.SAMPLE_RATE_HZ), f"{key}_wave")
-    with st.spinner("Computing the spectrogram …"):  # the first one waits for torch
-        picture = reading.spectrogram(heard)
-    chart(plots.mel_spectrogram(*picture), f"{key}_mel")
+    if images:
+        draw_wave_and_mel(excerpt, key)
+
+
+def read_image(path: str) -> np.ndarray:
+    """An image to look at, (height, width, 3) uint8.
+
+    Raises:
+        GenrecoreError: The file is not an image that can be read.
+    """
+    try:
+        with Image.open(path) as image:
+            return np.asarray(image.convert("RGB"))
+    except (OSError, ValueError, Image.DecompressionBombError):
+        raise GenrecoreError(f"{Path(path).name} is not an image that can be read.") from None
+
+
+def _descriptors(path: str, clip_id: str) -> pd.DataFrame:
+    """A clip's rows of a table of descriptors: a row a descriptor, a column a segment."""
+    table = _table(Path(path))
+    rows = table[table["clip_id"] == clip_id].drop(columns="clip_id").set_index("part").T
+    rows.columns = [f"part {part}" for part in rows.columns]
+    return rows.rename_axis("Descriptor").reset_index()
+
+
+@cached_by_files(lambda path: [path], max_entries=2, shared=True)
+def _table(path: Path) -> pd.DataFrame:
+    return read_table(path)

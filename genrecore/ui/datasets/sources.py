@@ -1,82 +1,80 @@
-"""How a dataset's files get here: a zip that is uploaded, a download that is started."""
+"""How a dataset's files get here: a zip that is uploaded, or a download."""
 
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import streamlit as st
 from pydantic.fields import FieldInfo
 
+from genrecore import words
 from genrecore.data import uploads
 from genrecore.data.datasets import DATASETS
 from genrecore.data.datasets.gtzan import MIRROR
 from genrecore.errors import UsageError
 from genrecore.jobs import actions as jobs
 from genrecore.jobs.actions import Task
-from genrecore.ui.datasets.choice import Chosen
 from genrecore.ui.datasets.tasks import is_working, latest, watch
 from genrecore.ui.parts.choices import choose, chosen
 from genrecore.ui.parts.fields import field
 from genrecore.ui.parts.frame import command, empty, plain, sentences
 
-UNFINISHED = ("stopped", "failed", "lost")
+_RESUMABLE = ("stopped", "failed", "lost")
 
 
-def upload(picked: Chosen) -> None:
+def upload(expanded: bool) -> None:
     """A place for a zip; unpacked, it becomes the folder of the dataset `folder`."""
-    with st.expander(
-        "Upload a zip of genre folders",
-        icon=":material/upload:",
-        expanded=not picked.options.get("folder"),
-    ):
+    with st.expander("Upload a zip of genre folders", icon=":material/upload:", expanded=expanded):
         n = st.session_state.get("_uploads", 0)
         file = st.file_uploader(
-            "A zip with one folder for each genre, audio files or pictures inside",
+            "A zip with one folder for each genre, audio files or images inside",
             type=["zip"],
             key=f"upload_{n}",
-            help="It is unpacked on the machine that runs this dashboard. The same zip is unpacked "
-            "only once. What is larger than the limit is unpacked there by hand, and its path "
-            "given above.",
+            help="It is unpacked on the machine that runs this dashboard; the same zip only once. "
+            "Unpack a larger one there by hand and give its path above.",
         )
         if file is not None:
-            st.session_state["_uploads"] = n + 1  # a fresh uploader, so that it is taken once
-            with sentences(), st.spinner("Taking the zip in …"):
-                _take(file, file.name)
+            st.session_state["_uploads"] = n + 1  # a fresh uploader: the file is taken once
+            with sentences(), st.spinner("Receiving the zip …"):
+                _receive(file, file.name)
                 st.rerun()
         _unpacking()
 
 
-def _take(stream: object, name: str) -> None:
-    received = uploads.receive(stream, name)  # type: ignore[arg-type]
-    if uploads.place_of(received).is_dir():
-        uploads.discard(received)
-        _use(uploads.place_of(received))
-        st.toast("This zip has been uploaded before; it is here already.")
+def _receive(stream: object, name: str) -> None:
+    zip_path = uploads.receive(stream, name)  # type: ignore[arg-type]
+    folder = uploads.place_of(zip_path)
+    if folder.is_dir():
+        uploads.discard(zip_path)
+        _use(folder)
+        st.toast("This zip was uploaded before; its files are here already.")
         return
-    words = ["datasets", "unpack", str(received)]
-    task = latest(words)
-    if task is None or not is_working(task):
-        task = jobs.start_task([*words, "--remove", "--json"], f"Unpacking {received.name}")
+    arguments = ["datasets", "unpack", str(zip_path)]
+    task = latest(arguments)
+    if task is None or not is_working(arguments):
+        task = jobs.start_task([*arguments, "--remove", "--json"], f"Unpacking {zip_path.name}")
     choose("upload", task.task_id)
 
 
 def _unpacking() -> None:
-    """How the upload in the address goes, and what became of it."""
+    """The progress of the upload in the URL, or what became of it."""
     task = next((task for task in jobs.tasks() if task.task_id == chosen("upload")), None)
     arguments = task.status.get("arguments", []) if task else []
     if task is None or arguments[:2] != ["datasets", "unpack"]:
         return
-    if is_working(task):
+    if is_working(arguments):
         watch(arguments)
     elif task.state == "done":
         _use(uploads.place_of(Path(arguments[2])))
         st.rerun()
     elif task.state == "stopped":
-        st.info("Unpacking was stopped; nothing of it was kept.", icon=":material/stop_circle:")
+        st.info("Unpacking was stopped; no file was kept.", icon=":material/stop_circle:")
     else:
-        why = str(task.status.get("reason") or "Unpacking ended without saying why.")
-        st.error(plain(why), icon=":material/error:")
+        reason = str(task.status.get("reason") or "Unpacking ended without a reason.")
+        st.error(plain(reason), icon=":material/error:")
 
 
 def _use(folder: Path) -> None:
@@ -84,62 +82,62 @@ def _use(folder: Path) -> None:
     choose("folder.folder", str(folder))
 
 
-def how_to_get(picked: Chosen) -> None:
-    """What to do where a dataset's files are not known to be anywhere."""
-    entry = DATASETS[picked.name]
-    words = "Give the path, as the machine that runs this dashboard knows it"
-    if picked.name == "folder":
-        words += ", or upload a zip"
-    if entry.facts.archives:
-        words += ", or download it below"
-    words += "."
-    if picked.name == "gtzan":
-        words += (
-            f" GTZAN has no licence, so genrecore does not fetch it; it is mirrored at [this "
-            f"address]({MIRROR})."
+def how_to_get(name: str) -> None:
+    """What to do where nobody knows yet where a dataset's files are."""
+    entry = DATASETS[name]
+    sentence = "Give the path, as the machine that runs this dashboard knows it"
+    sentence += ", or upload a zip" if name == "folder" else ""
+    sentence += ", or download it below." if entry.facts.archives else "."
+    if name == "gtzan":
+        sentence += (
+            " GTZAN has no licence, so genrecore does not fetch it; "
+            f"[this address]({MIRROR}) has a copy."
         )
-    empty(f"{plain(entry.title)} needs to know where its files lie.", words)
-    download(picked)
+    empty(f"{plain(entry.title)} needs to know where its files lie.", sentence)
+    download(name, {})
 
 
-def download(picked: Chosen) -> None:
-    """Fetching a dataset that may be fetched: its size, a folder, a task that can go on later."""
-    entry = DATASETS[picked.name]
+def download(name: str, options: Mapping[str, Any]) -> None:
+    """The download of a dataset that may be downloaded: its size, a folder, a button.
+
+    Args:
+        name: Of the dataset.
+        options: Its options so far; a folder among them is proposed.
+    """
+    entry = DATASETS[name]
     if not entry.facts.archives:
         return
-    words = ["datasets", "download", picked.name]
-    task = latest(words)
+    arguments = ["datasets", "download", name]
+    task = latest(arguments)
     with st.container(border=True, gap="small"):
-        size = f"{entry.facts.download_gib:,.1f} GiB"
-        st.markdown(f"**Download {size}**")
-        wanted = FieldInfo(
+        st.markdown(f"**Download {words.decimals(entry.facts.download_gib)} GiB**")
+        info = FieldInfo(
             annotation=str,
             title="Into this folder",
-            description="A full path on the machine that runs this dashboard; it is made if it is "
-            "not there.",
+            description="A full path on the machine that runs this dashboard; a new folder is "
+            "made.",
         )
-        folder = str(field("into", wanted, str(picked.options.get("folder") or _folder_of(task))))
+        folder = str(field("into", info, str(options.get("folder") or _folder_of(task))))
         st.caption(
-            "Checksums are compared before anything is unpacked, and unpacking needs about the "
-            f"same space again. {_free(folder)}"
+            "Checksums are compared before anything is unpacked. Unpacking needs about the same "
+            f"space again. {_free_space(folder)}"
         )
-        again = task is not None and task.state in UNFINISHED and _folder_of(task) == folder
+        resumes = task is not None and task.state in _RESUMABLE and _folder_of(task) == folder
         if st.button(
-            "Go on with the download" if again else "Download",
+            "Continue the download" if resumes else "Download",
             type="primary",
             icon=":material/download:",
             key="download",
-            disabled=is_working(task),
-            help="It goes on when you close this page, and after an interruption where it broke "
-            "off.",
+            disabled=is_working(arguments),
+            help="It goes on when you close this page, and resumes after an interruption.",
         ):
             with sentences():
-                target = _target(folder)
+                target = str(_target(folder))
                 title = f"Downloading {entry.title}"
-                jobs.start_task([*words, "--folder", str(target), "--json"], title)
+                jobs.start_task([*arguments, "--folder", target, "--json"], title)
                 st.rerun()
-        watch(words)
-        command(["genrecore", *words, "--folder", folder or "FOLDER"])
+        watch(arguments)
+        command(["genrecore", *arguments, "--folder", folder or "FOLDER"])
 
 
 def _target(folder: str) -> Path:
@@ -159,14 +157,14 @@ def _folder_of(task: Task | None) -> str:
     return str(arguments[4]) if len(arguments) > 4 else ""
 
 
-def _free(folder: str) -> str:
+def _free_space(folder: str) -> str:
     path = Path(folder).expanduser()
     if not folder or not path.is_absolute():
         return ""
     try:
-        there = next(place for place in (path, *path.parents) if place.exists())
-        return f"{shutil.disk_usage(there).free / 2**30:,.0f} GiB are free there."
-    except (OSError, ValueError):  # no path that can be; the download will say so
+        existing = next(parent for parent in (path, *path.parents) if parent.exists())
+        return f"{shutil.disk_usage(existing).free / 2**30:,.0f} GiB are free there."
+    except (OSError, ValueError):  # an impossible path; the download will say so
         return ""
 
 

@@ -1,17 +1,19 @@
-"""Tasks of the page Datasets: which one is meant, and how it goes (progress, stop, log)."""
+"""Tasks that a page starts and follows: the button, then progress, a way to stop, and the log."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal
 
 import streamlit as st
 
 from genrecore.jobs import actions as jobs
-from genrecore.jobs.actions import Task
+from genrecore.jobs.actions import Task, start_task
 from genrecore.store import run as runs
+from genrecore.ui.parts.frame import sentences
 from genrecore.ui.parts.live import live, task_list
 
-_SHOWN = ("failed", "lost", "stopped")
+_ENDED_BADLY = ("failed", "lost", "stopped")
 _MOST_TASKS = 200
 
 
@@ -24,25 +26,55 @@ def latest(arguments: Sequence[str]) -> Task | None:
     return None
 
 
-def is_working(task: Task | None) -> bool:
-    """Whether there is something to watch."""
+def is_working(arguments: Sequence[str]) -> bool:
+    """Whether a task of these arguments is at work."""
+    task = latest(arguments)
     return task is not None and task.state in runs.LIVE
 
 
+def task_button(
+    label: str,
+    arguments: Sequence[str],
+    title: str,
+    key: str,
+    icon: str,
+    kind: Literal["primary", "secondary", "tertiary"] = "primary",
+    follows: Sequence[str] = (),
+    help: str | None = None,
+    width: Literal["content", "stretch"] = "content",
+) -> None:
+    """A button that starts `genrecore ARGUMENTS` as a task; disabled while such a task works.
+
+    Args:
+        label: What the button says.
+        arguments: Of the command.
+        title: What lists call the task.
+        key: Names the button.
+        icon: Beside its label.
+        kind: How it looks.
+        follows: First words of the tasks it must wait for, where these are fewer.
+        help: Shown over the button.
+        width: Of the button.
+    """
+    disabled = is_working(follows or arguments)
+    if st.button(label, type=kind, icon=icon, key=key, disabled=disabled, help=help, width=width):
+        with sentences():
+            start_task(list(arguments), title)
+            st.rerun()
+
+
 def watch(arguments: Sequence[str]) -> None:
-    """The newest task of these arguments while it works, or why it ended without an answer."""
+    """Shows the newest task of these arguments while it works, or why it ended badly."""
     task = latest(arguments)
-    if task is None or not (is_working(task) or task.state in _SHOWN):
-        return
-    drawn = is_working(task)
-    live(lambda: _task(arguments, drawn), while_true=drawn)
+    working = is_working(arguments)
+    if task is not None and (working or task.state in _ENDED_BADLY):
+        live(lambda: _panel(arguments, working), while_true=working)
 
 
-def _task(arguments: Sequence[str], drawn: bool) -> None:
-    task: Task | None = latest(arguments)
-    # When it ends, the rest of the page has something new to show.
-    if task is None or is_working(task) != drawn:
-        st.rerun()
+def _panel(arguments: Sequence[str], was_working: bool) -> None:
+    task = latest(arguments)
+    if task is None or (task.state in runs.LIVE) != was_working:
+        st.rerun()  # the rest of the page has something new to show
     task_list([task])
     log = task.log(6000).strip()
     if log:

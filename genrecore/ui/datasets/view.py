@@ -1,169 +1,80 @@
-"""What the page Datasets is made of: choosing and preparing, facts, splits, and the views."""
+"""What the page Datasets shows: facts, splits, and what the cache folder holds."""
 
 from __future__ import annotations
 
+import pandas as pd
 import streamlit as st
 
-from genrecore.data.datasets import DATASETS, known
+from genrecore import words
 from genrecore.data.splits import SPLITS
-from genrecore.errors import GenrecoreError
-from genrecore.jobs.actions import start_task
-from genrecore.reporting.plots import datasets as drawn
-from genrecore.ui.datasets import audit as dataset_audit
-from genrecore.ui.datasets import listening as dataset_listening
-from genrecore.ui.datasets import readers as reading
-from genrecore.ui.datasets.choice import Chosen, address, prepare_words
-from genrecore.ui.datasets.form import choose_dataset, choose_split
+from genrecore.reporting.plots import datasets as plots
+from genrecore.store import cache
+from genrecore.store.cache import CacheEntry
+from genrecore.store.files import cache_dir
+from genrecore.ui.datasets import audit, listening, readers
+from genrecore.ui.datasets.choice import DatasetChoice, address, choose_split
 from genrecore.ui.datasets.readers import Dataset
-from genrecore.ui.datasets.sources import download, how_to_get
-from genrecore.ui.datasets.tasks import is_working, latest, watch
 from genrecore.ui.parts.choices import choose_one
 from genrecore.ui.parts.frame import chart, command, empty, link_to, pair, plain, section, sentences
-from genrecore.ui.parts.readers import when
 
-__all__ = ["VIEWS", "choose_dataset", "choose_view", "facts", "opened", "view"]
-
-VIEWS = {
-    "clips": "Clips",
-    "split": "Split",
-    "audit": "Audit",
-    "listen": "Listen",
+_VIEWS = {"clips": "Clips", "split": "Split", "audit": "Audit", "listen": "Listen"}
+_WITHOUT_LENGTHS = {
+    "audio": "The dataset does not say how long its clips are; the audit names those that are much "
+    "shorter than the others.",
+    "image": "Images have no length.",
+    "table": "Tables of descriptors do not say how long the clips were.",
 }
-
-
-def opened(picked: Chosen) -> Dataset | None:
-    """The dataset of this choice, or None where the page has said what is missing."""
-    needs = DATASETS[picked.name].facts.needs_folder
-    if needs and not picked.options.get("folder"):
-        how_to_get(picked)
-        return None
-    if not reading.is_made(picked):
-        _prepare(picked)
-        if not is_working(latest(prepare_words(picked))):
-            empty(
-                "The demo music has not been made yet.",
-                "Press Prepare: it is composed and decoded once, in a process of its own, and "
-                "then lies in the cache folder.",
-            )
-        return None
-    try:
-        if needs:
-            reading.check_folder(picked)
-        data = reading.read(picked)
-    except GenrecoreError as error:
-        st.error(plain(error), icon=":material/error:")
-        download(picked)
-        return None
-    _accepted(picked, data, needs)
-    _prepare(picked)
-    return data
-
-
-def _accepted(picked: Chosen, data: Dataset, needs: bool) -> None:
-    """What the loader found in the folder, and the offer to remember it."""
-    if not needs:
-        return
-    n_genres = data.clips["genre"].nunique()
-    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        st.markdown(
-            f":material/check_circle: {len(data.clips):,} clips of {n_genres} genres were found.",
-            width="content",
-        )
-        remembered = known.known().get(picked.name, {})
-        if remembered == dict(picked.options):
-            st.caption("This folder is remembered.", width="content")
-        elif st.button(
-            "Remember this folder",
-            icon=":material/bookmark_add:",
-            key="remember",
-            help="Train and the commands then know where the dataset lies.",
-        ):
-            with sentences():
-                known.remember(picked.name, picked.options)
-                st.rerun()
-
-
-def _prepare(picked: Chosen) -> None:
-    words = prepare_words(picked)
-    working, done = is_working(latest(words)), reading.prepared(picked)
-    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        if st.button(
-            "Prepare" if done is None else "Prepare again",
-            type="secondary" if reading.is_made(picked) else "primary",
-            icon=":material/download:",
-            key="prepare",
-            disabled=working,
-            help="Decodes every clip once, so that training starts at once. It goes on when you "
-            "close this page. A run prepares its dataset by itself, too.",
-        ):
-            with sentences():
-                start_task(words, f"Preparing {picked.name}")
-                st.rerun()
-        if done is not None and not working:
-            link_to("train", "Train on it", ":material/model_training:", address(picked))
-    if done is not None and not working:
-        st.caption(f"Prepared on {when(done.at)}: {done.n_clips:,} usable clips.")
-    watch(words)
-    with st.expander("As a command", icon=":material/terminal:"):
-        command(["genrecore", *(word for word in words if word != "--json")])
 
 
 def choose_view() -> str:
     """Which part of the page is shown; only that one is computed."""
-    return choose_one("Show", list(VIEWS), "view", words=VIEWS.__getitem__, radio=True)
+    return choose_one("Show", list(_VIEWS), "view", words=_VIEWS.__getitem__, radio=True)
 
 
-def view(name: str, picked: Chosen, data: Dataset) -> None:
+def view(name: str, dataset: DatasetChoice, data: Dataset) -> None:
     """One part of the page."""
     with sentences():
         if name == "split":
-            _split(picked, data)
+            _split(dataset, data)
         elif name == "audit":
-            dataset_audit.panel(picked, data)
+            audit.panel(dataset, data)
         elif name == "listen":
-            dataset_listening.browse(data)
+            listening.browse(data)
         else:
             _clips(data)
 
 
-def facts(picked: Chosen, data: Dataset) -> None:
-    """Clips, genres, artists, minutes, and who is left out, with the reasons."""
+def facts(dataset: DatasetChoice, data: Dataset) -> None:
+    """Clips, genres, artists, minutes, and the clips left out, with the reasons."""
     clips = data.clips
-    done = reading.prepared(picked)
-    skipped = done.skipped if done else ()
+    last = readers.preparation(dataset)
+    skipped = last.skipped if last else ()
     left_out = {item["clip_id"]: item["reason"] for item in [*data.left_out, *skipped]}
-    numbers = st.container(horizontal=True, gap="small")  # wraps where the page is narrow
-    numbers.metric("Clips", f"{len(clips):,}", border=True, width=144)
-    numbers.metric("Genres", f"{clips['genre'].nunique():,}", border=True, width=144)
     n_unknown = int(clips["artist"].isna().sum())
-    numbers.metric(
-        "Artists",
-        f"{clips['artist'].nunique():,}" if n_unknown < len(clips) else "–",
-        border=True,
-        width=144,
-        help=f"Known ones; {n_unknown:,} clips have none.",
-    )
+    artists = words.thousands(clips["artist"].nunique()) if n_unknown < len(clips) else words.DASH
     minutes = clips["duration_s"].sum() / 60
-    numbers.metric(
-        "Minutes",
-        f"{minutes:,.1f}" if minutes else "–",
-        border=True,
-        width=144,
-        help="Of the files, as far as their lengths are known.",
-    )
-    numbers.metric(
-        "Left out",
-        f"{len(left_out):,}" if left_out or done else "–",
-        border=True,
-        width=144,
-        help="By the dataset's loader, and by the last preparation."
-        if done
-        else "By the dataset's loader; which files cannot be decoded, preparing tells.",
-    )
+    if last:
+        who = "The dataset's loader and the last preparation left these out."
+    else:
+        who = "The dataset's loader left these out; preparing also finds files that do not decode."
+    values = {
+        "Clips": (words.thousands(len(clips)), None),
+        "Genres": (words.thousands(clips["genre"].nunique()), None),
+        "Artists": (artists, f"{words.plural(n_unknown, 'clip')} without a known artist."),
+        "Minutes": (
+            words.decimals(minutes) if minutes else words.DASH,
+            "Of the files whose lengths are known.",
+        ),
+        "Left out": (words.thousands(len(left_out)) if left_out or last else words.DASH, who),
+    }
+    numbers = st.container(horizontal=True, gap="small")  # wraps where the page is narrow
+    for title, (value, help_) in values.items():
+        numbers.metric(title, value, border=True, width=144, help=help_)
     for note in data.notes:
         st.caption(plain(note))
     if left_out:
-        with st.expander(f"Why {len(left_out):,} left out", icon=":material/playlist_remove:"):
+        title = f"Why {words.plural(len(left_out), 'clip')} left out"
+        with st.expander(title, icon=":material/playlist_remove:"):
             st.dataframe(
                 {"Clip": list(left_out), "Reason": list(left_out.values())},
                 hide_index=True,
@@ -173,27 +84,25 @@ def facts(picked: Chosen, data: Dataset) -> None:
 
 def _clips(data: Dataset) -> None:
     clips = data.clips
-    by_artist = clips["artist"].notna().any()
-    options = ["genre", "artist"] if by_artist else ["genre"]
+    has_artists = bool(clips["artist"].notna().any())
+    has_lengths = bool(clips["duration_s"].notna().any())
+    options = ["genre", "artist"] if has_artists else ["genre"]
     by = choose_one("By", options, "by", words=str.capitalize, radio=True)
-    lengths_known = clips["duration_s"].notna().any()
     left, right = pair("clips")
     with left:
-        if by == "artist":
-            chart(drawn.clips_per_artist(clips), "clips_per_artist")
-        else:
-            chart(drawn.clips_per_genre(clips), "clips_per_genre")
+        drawn = plots.clips_per_artist if by == "artist" else plots.clips_per_genre
+        chart(drawn(clips), f"clips_per_{by}")
     with right:
-        if lengths_known:
-            chart(drawn.minutes(clips, by), f"minutes_by_{by}")
+        if has_lengths:
+            chart(plots.minutes(clips, by), f"minutes_by_{by}")
         else:
-            empty("How much music it is cannot be said.", _WITHOUT_LENGTHS[data.medium])
+            empty("The length of the music is not known.", _WITHOUT_LENGTHS[data.medium])
     if by == "artist":
         return
     left, right = pair("clips_more")
     with left:
-        if by_artist:
-            chart(drawn.artists_per_genre(clips), "artists_per_genre")
+        if has_artists:
+            chart(plots.artists_per_genre(clips), "artists_per_genre")
         else:
             empty(
                 "No artist is known.",
@@ -203,37 +112,72 @@ def _clips(data: Dataset) -> None:
     with right:
         shortest, longest = clips["duration_s"].min(), clips["duration_s"].max()
         if longest - shortest > 0.05:
-            chart(drawn.durations(clips), "durations")
-        elif lengths_known:
+            chart(plots.durations(clips), "durations")
+        elif has_lengths:
             empty(f"All clips last {longest:.1f} s.", "There is no longer or shorter one.")
 
 
-_WITHOUT_LENGTHS = {
-    "audio": "The dataset does not say how long its clips are; the audit names those that are much "
-    "shorter than the others.",
-    "image": "Pictures have no length.",
-    "table": "Tables of descriptors do not say how long the clips were.",
-}
-
-
-def _split(picked: Chosen, data: Dataset) -> None:
-    section("Split", "Who is trained on, who chooses the epoch, and who is tested.")
+def _split(dataset: DatasetChoice, data: Dataset) -> None:
+    section("Split", "Which clips train the model, choose its epoch, and test it.")
     left, right = pair("split", left=2, right=3)
     with left:
-        split = choose_split(data)
+        split = choose_split(data.clips)
     with right:
-        done = reading.prepared(picked)
-        unreadable = [item["clip_id"] for item in done.skipped] if done else []
-        found = reading.dealt(picked, data, split, unreadable)
-        st.markdown(plain(found.says))
-        if found.verdict.refused:
-            st.error(plain(found.verdict.reason), icon=":material/block:")
+        last = readers.preparation(dataset)
+        unreadable = sorted(item["clip_id"] for item in last.skipped) if last else []
+        split_facts = readers.split_facts(data, split, tuple(unreadable))
+        st.markdown(plain(split_facts.description))
+        if split_facts.verdict.refused:
+            st.error(plain(split_facts.verdict.reason), icon=":material/block:")
         else:
             st.success("No known artist or album crosses.", icon=":material/verified:")
-        st.caption("Copies are searched by the audit.")
-        for note in found.notes:
+        st.caption("The audit searches for copies.")
+        for note in split_facts.notes:
             st.caption(plain(note))
-        link_to("train", "Train on this split", ":material/model_training:", address(picked, split))
-    chart(drawn.parts_of_split(found.counts, SPLITS[split.name].title), "parts_of_split")
-    if found.lengths["duration_s"].notna().any():
-        chart(drawn.minutes(found.lengths, "split"), "minutes_by_part")
+        query = address(dataset, split)
+        link_to("train", "Train on this split", ":material/model_training:", query)
+    chart(plots.parts_of_split(split_facts.counts, SPLITS[split.name].title), "parts_of_split")
+    if split_facts.lengths["duration_s"].notna().any():
+        chart(plots.minutes(split_facts.lengths, "split"), "minutes_by_part")
+
+
+def storage() -> None:
+    """A folded list of what the cache folder holds, with a button that clears one kind of it."""
+    entries = _cached()
+    total = words.size(sum(entry.n_bytes for entry in entries)) if entries else "nothing yet"
+    with st.expander(f"Kept on the disk: {total}", icon=":material/database:"):
+        st.caption(
+            f"In {plain(cache_dir())}. What you clear is made again when it is needed; only "
+            "uploads and audits are not."
+        )
+        if not entries:
+            return
+        by_kind = pd.DataFrame([vars(entry) for entry in entries]).groupby("kind", sort=False)
+        sizes = {str(kind): words.size(n) for kind, n in by_kind["n_bytes"].sum().items()}
+        st.dataframe(
+            {
+                "What": [cache.KINDS[kind] for kind in sizes],
+                "Size": list(sizes.values()),
+                "Entries": by_kind.size().to_list(),
+            },
+            hide_index=True,
+        )
+        with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
+            kind = st.selectbox(
+                "What to clear",
+                list(sizes),
+                format_func=lambda name: f"{cache.KINDS[name]} ({sizes[name]})",
+                key="clear_kind",
+            )
+            if st.button("Clear", icon=":material/delete_sweep:", key="clear_cache"):
+                with sentences(), st.spinner("Clearing …"):
+                    freed = words.size(cache.clear(kind))
+                    _cached.clear()
+                    st.toast(f"Freed {freed}.", icon=":material/check_circle:")
+                    st.rerun()
+        command(f"genrecore cache clear {kind}")
+
+
+@st.cache_data(ttl=10, show_spinner=False)
+def _cached() -> list[CacheEntry]:
+    return cache.entries()

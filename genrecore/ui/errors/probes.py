@@ -2,111 +2,102 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 import streamlit as st
 
+from genrecore import words
 from genrecore.evaluation import verdicts
 from genrecore.inference import probes
 from genrecore.inference.probe_effects import PROBES
 from genrecore.inference.probes import Probed
-from genrecore.jobs.actions import start_task
-from genrecore.reporting.plots import mistakes as drawn
+from genrecore.reporting.plots import mistakes as plots
 from genrecore.store.run import Run
-from genrecore.ui.datasets.tasks import is_working, latest, watch
-from genrecore.ui.errors import lists as error_lists
-from genrecore.ui.errors.lists import Listed
-from genrecore.ui.parts import readers
+from genrecore.ui.datasets.tasks import is_working, task_button, watch
+from genrecore.ui.errors.lists import ClipList, predictions
+from genrecore.ui.parts.cache import cached_by_files, in_runs
 from genrecore.ui.parts.choices import choose, choose_one, chosen
-from genrecore.ui.parts.frame import chart, command, empty, plain, section, sentences
-from genrecore.words import points
+from genrecore.ui.parts.frame import chart, command, empty, plain, section
 
 
-def probed(run: Run) -> Listed | None:
-    """What probes did to the run's accuracy, and the clips that one of them breaks; None where
-    there is nothing to list."""
+def probed(run: Run, tested: Sequence[Run]) -> ClipList | None:
+    """The effect of probes on the run's accuracy, and the clips that one of them breaks; None
+    where there is nothing to list."""
     section(
         "Is it the music or a trick?",
-        "The test clips again, each changed in a way that leaves its genre alone: quieter, "
-        "filtered, as MP3, a little faster or higher. A run that loses by it has listened to "
-        "something else than the music. Nothing is trained.",
+        "The test clips again, each changed in a way that keeps its genre: quieter, filtered, as "
+        "MP3, a little faster or higher. A run that loses accuracy uses something else than the "
+        "music. Nothing is trained.",
     )
     reason = probes.why_not(run)
     if reason:
         empty("This run cannot be probed.", plain(reason))
         return None
-    found = _stored(str(run.folder), readers.changed(run, probes.FILE))
-    _start(run, found)
-    if found is None or found.table.empty:
+    stored = _stored(run)
+    _start(run, stored)
+    if stored is None or stored.table.empty:
         return None
-    if found.note:
-        st.warning(plain(found.note), icon=":material/update:")
-    st.markdown(plain(found.summary))
-    names = found.table["probe"].to_list()
-    open_ = found.table["word"] != probes.LOSES
-    worst_first = found.table.assign(open=open_).sort_values(["open", "difference"])
-    lost = worst_first["probe"].iloc[0]
-    picked = chosen("probe") if chosen("probe") in names else str(lost)
+    if stored.note:
+        st.warning(plain(stored.note), icon=":material/update:")
+    st.markdown(plain(stored.summary))
+    names = stored.table["probe"].to_list()
+    not_lost = stored.table["word"] != probes.LOSES
+    worst_first = stored.table.assign(not_lost=not_lost).sort_values(["not_lost", "difference"])
+    worst = str(worst_first["probe"].iloc[0])
+    picked = chosen("probe") if chosen("probe") in names else worst
 
-    def heard(data: list[Any]) -> None:
+    def pick(data: list[Any]) -> None:
         choose("probe", str(data[0]))
         choose("clip", "")
 
-    chart(
-        drawn.probe_differences(found.table, found.accuracy, verdicts.BAND, picked),
-        f"probes_{run.run_id}",
-        on_click=heard,
-    )
+    drawn = plots.probe_differences(stored.table, stored.accuracy, verdicts.BAND, picked)
+    chart(drawn, f"probes_{run.run_id}", on_click=pick)
     st.caption(
-        "Whole artists are drawn for the intervals; p is adjusted for the number of probes. The "
-        f"grey band is a difference of less than {points(verdicts.BAND)}."
+        "The intervals resample whole artists; p-values are adjusted for the number of probes. The "
+        f"grey band marks differences below {words.points(verdicts.BAND)}."
     )
     titles = {name: PROBES[name].title for name in names}
-    picked = choose_one("Probe", names, "probe", titles.__getitem__, default=str(lost))
-    row = found.table.set_index("probe").loc[picked]
-    st.markdown(plain(row["sentence"]))
-    broken = probes.broken(run, picked)
-    rows = error_lists.verdicts(run)
-    rows = rows[rows["clip_id"].isin(broken)].sort_values("margin", ignore_index=True)
-    words = (
-        f"{len(rows)} clips that are recognised as they are, and no longer under "
-        f"“{titles[picked]}”. Below is what the run made of the unchanged clip."
+    picked = choose_one("Probe", names, "probe", titles.__getitem__, default=worst)
+    st.markdown(plain(stored.table.set_index("probe").loc[picked, "sentence"]))
+    rows = predictions(run)
+    rows = rows[rows["clip_id"].isin(probes.broken(run, picked))]
+    rows = rows.sort_values("margin", ignore_index=True)
+    description = (
+        f"{words.plural(len(rows), 'clip')} recognised unchanged, but not with the probe "
+        f"“{titles[picked]}”. The predictions below are those of the unchanged clips."
     )
     line = f"genrecore probe {run.run_id} --stored"
-    return Listed(rows, error_lists.COLUMNS, words, line, probe=picked)
+    return ClipList(rows, description, line, {}, probe=picked)
 
 
-def _start(run: Run, found: Probed | None) -> None:
-    """The button that starts it, and how it goes."""
-    words = ["probe", run.run_id]
-    working = is_working(latest(words))
-    done = 0 if found is None else len(found.table)
-    missing = [name for name in PROBES if found is None or name not in set(found.table["probe"])]
-    if not done and not working:
+def _start(run: Run, stored: Probed | None) -> None:
+    """The button that starts the probes, and their progress."""
+    arguments = ["probe", run.run_id]
+    done = [] if stored is None else stored.table["probe"].to_list()
+    missing = [name for name in PROBES if name not in done]
+    if not done and not is_working(arguments):
         empty(
             "This run has not been probed yet.",
-            f"{len(PROBES)} probes judge every test clip once; that goes on when you close this "
-            "page, and what is done stays.",
+            f"{len(PROBES)} probes change and classify every test clip once; that goes on when you "
+            "close this page, and finished probes stay.",
         )
     if missing:
-        asked = words if not done else [*words, "--only", ",".join(missing)]
-        name = "Probe this run" if not done else f"Make the {len(missing)} other probes"
-        if st.button(
-            name,
-            type="primary" if not done else "secondary",
-            icon=":material/science:",
-            key="probe_start",
-            disabled=working,
-        ):
-            with sentences():
-                start_task(asked, f"Probing {run.title}")
-                st.rerun()
-    watch(words)
+        only = ["--only", ",".join(missing)] if done else []
+        task_button(
+            f"Make the {len(missing)} other probes" if done else "Probe this run",
+            [*arguments, *only],
+            f"Probing {run.title}",
+            "probe_start",
+            ":material/science:",
+            "secondary" if done else "primary",
+            follows=arguments,
+        )
+    watch(arguments)
     if not done:
-        command(["genrecore", *words])
+        command(["genrecore", *arguments])
 
 
-@st.cache_data(max_entries=16, show_spinner=False)
-def _stored(folder: str, changed: int) -> Probed | None:
-    return probes.read(Run(Path(folder)))
+@cached_by_files(in_runs(probes.FILE), max_entries=16)
+def _stored(run: Run) -> Probed | None:
+    return probes.read(run)

@@ -15,14 +15,13 @@ from genrecore.experiments import leaks as leaklab
 from genrecore.store import run as runs
 from genrecore.training import hardware
 from genrecore.ui.datasets import readers as reading
-from genrecore.ui.datasets.choice import Chosen
-from genrecore.ui.datasets.form import choose_dataset
+from genrecore.ui.datasets.choice import DatasetChoice, choose_dataset
 from genrecore.ui.leaks.view import open_experiment
 from genrecore.ui.parts import fields, forms, readers
 from genrecore.ui.parts.frame import command, plain, section
 
 
-def choices() -> tuple[Chosen, dict[str, Any], int]:
+def choices() -> tuple[DatasetChoice, dict[str, Any], int]:
     """The dataset, the dotted values of the configuration, and the number of folds."""
     section("1 · Data", "Music by artists with several clips each.")
     picked = choose_dataset()
@@ -40,7 +39,7 @@ def choices() -> tuple[Chosen, dict[str, Any], int]:
     return picked, values, int(n_folds)
 
 
-def panel(picked: Chosen, values: dict[str, Any], n_folds: int) -> None:
+def panel(picked: DatasetChoice, values: dict[str, Any], n_folds: int) -> None:
     """Checks the values, says what they make, and offers to queue it."""
     try:
         config = configuration.with_values(RunConfig(), values)
@@ -78,7 +77,7 @@ def panel(picked: Chosen, values: dict[str, Any], n_folds: int) -> None:
     command(leaklab.command_of(planned[0], n_folds))
 
 
-def _check_folder(picked: Chosen) -> None:
+def _check_folder(picked: DatasetChoice) -> None:
     if not DATASETS[picked.name].facts.needs_folder:
         return
     if not picked.options.get("folder"):
@@ -87,7 +86,7 @@ def _check_folder(picked: Chosen) -> None:
     reading.check_folder(picked)
 
 
-def _check_clips(picked: Chosen, config: RunConfig, n_folds: int) -> int:
+def _check_clips(picked: DatasetChoice, config: RunConfig, n_folds: int) -> int:
     """The number of clips, where they can answer the question; else the sentence that says why
     not."""
     if not reading.is_made(picked):
@@ -101,7 +100,7 @@ def _check_clips(picked: Chosen, config: RunConfig, n_folds: int) -> int:
         return int(options.n_genres * options.n_clips)
     data = reading.read(picked)
     key = f"{picked.key} {config.genres} {config.split_seed}"
-    n_clips, refused = _taking_part(key, data.stamp, n_folds, config, data)
+    n_clips, refused = _taking_part(key, data.key, n_folds, config, data)
     if refused:
         raise UsageError(refused)
     n_unknown = int(data.clips["artist"].isna().sum())

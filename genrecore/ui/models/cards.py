@@ -1,4 +1,4 @@
-"""The parts of the page Models: a model's card, and all models beside it. Imports torch."""
+"""The page Models: a model's card, and all models beside it."""
 
 from __future__ import annotations
 
@@ -6,22 +6,19 @@ from dataclasses import dataclass
 
 import pandas as pd
 import streamlit as st
-from streamlit.delta_generator import DeltaGenerator
 
+from genrecore import words
 from genrecore.config import run as configuration
 from genrecore.config.run import RunConfig
 from genrecore.errors import GenrecoreError
 from genrecore.features import PRESETS
-from genrecore.jobs.actions import start_task
 from genrecore.models import MODELS
-from genrecore.reporting.feature_charts import spaced
-from genrecore.reporting.plots import models as drawn
+from genrecore.reporting.plots import models as plots
 from genrecore.training import card as cards
 from genrecore.training import latency, model_inputs
 from genrecore.training.card import Card, counted
 from genrecore.training.latency import Latency
-from genrecore.training.reaches import Field
-from genrecore.ui.datasets.tasks import is_working, latest, watch
+from genrecore.ui.datasets.tasks import task_button, watch
 from genrecore.ui.parts.choices import choose, choose_one, chosen
 from genrecore.ui.parts.forms import REGISTRIES
 from genrecore.ui.parts.frame import (
@@ -32,275 +29,252 @@ from genrecore.ui.parts.frame import (
     pair,
     plain,
     section,
-    sentences,
     share_column,
 )
-from genrecore.ui.parts.readers import when
 
 _DEFAULT = "default"
 
 
 @dataclass(frozen=True)
-class Chosen:
-    """A card, the input for which it was asked (empty: the first choice), and its time."""
+class ShownCard:
+    """A card, the input for which it was asked (empty: the first choice), and its latency."""
 
     card: Card
     preset: str
     config: RunConfig | None
-    known: Latency | None
+    latency: Latency | None
 
 
-def choose_card() -> Chosen | None:
-    """The model and the input of the address; None where it cannot take that input."""
-    names = list(MODELS)
-    asked = chosen("model")
+def choose_card() -> ShownCard | None:
+    """The model and the input of the URL; None where the model cannot take that input."""
+    wanted = chosen("model")
     left, right = pair("choice", left=1, right=1)
     with left:
-        name = choose_one("Model", names, "model", words=lambda one: MODELS[one].title)
-    if asked and asked not in names:
+        name = choose_one("Model", list(MODELS), "model", words=lambda name: MODELS[name].title)
+    if wanted and wanted not in MODELS:
         st.warning(
-            f"There is no model called {plain(asked)}; {plain(MODELS[name].title)} is shown.",
+            f"There is no model called {plain(wanted)}; {plain(MODELS[name].title)} is shown.",
             icon=":material/search_off:",
         )
     own = model_inputs.preset_of(name)
-    others = [one for one in model_inputs.presets_for(name) if one != own]
+    others = [preset for preset in model_inputs.presets_for(name) if preset != own]
     inputs = [own, _DEFAULT, *others] if own else [_DEFAULT, *others]
+
+    def title(preset: str) -> str:
+        if preset == _DEFAULT:
+            return "The default settings of Train"
+        return ("Its study's · " if preset == own else "") + PRESETS[preset].title
+
     with right:
         picked = choose_one(
             "Input for which sizes are given",
             inputs,
             "input",
-            words=lambda one: _input_title(one, own),
-            help="Multiply–adds and receptive fields depend on it, and of some models the "
-            "parameters, too.",
+            words=title,
+            help="Multiply–adds and receptive fields depend on it; for some models also the "
+            "parameters.",
         )
     preset = "" if picked == inputs[0] else picked
     config = None
     if preset == _DEFAULT:
         config = model_inputs.plain_config(name)
     elif preset:
-        values = PRESETS[preset].thing | {"model": name}
-        config = configuration.with_values(RunConfig(), values)
+        config = configuration.with_values(RunConfig(), PRESETS[preset].thing | {"model": name})
     try:
-        with st.spinner("Taking the model apart …"):
-            return Chosen(cards.card(name, config), preset, config, latency.newest(name, config))
+        with st.spinner("Building the model …"):
+            return ShownCard(cards.card(name, config), preset, config, latency.newest(name, config))
     except GenrecoreError as error:
         st.error(plain(error), icon=":material/error:")
         return None
 
 
-def _input_title(name: str, own: str) -> str:
-    if name == _DEFAULT:
-        return "The default settings of Train"
-    return f"Its study's · {PRESETS[name].title}" if name == own else PRESETS[name].title
-
-
-def headline(picked: Chosen) -> None:
-    """What the model brought, and its figures."""
-    card, known = picked.card, picked.known
+def headline(shown: ShownCard) -> None:
+    """The model's idea, and its figures."""
+    card, measured = shown.card, shown.latency
     section(card.title)
     if card.idea:
         st.markdown(plain(card.idea))
     year = f"{card.year}. " if card.year else ""
-    takes = " or ".join(cards.KINDS.get(kind, kind) for kind in card.accepts)
+    takes = words.listed([cards.KINDS.get(kind, kind) for kind in card.accepts], "or")
     st.caption(plain(f"{year}{card.source}. It takes {takes}."))
     if card.classical:
         return
-    numbers = st.container(horizontal=True, gap="small")  # wraps where the page is narrow
-    of = f"for {card.input.words}, {card.input.n_genres} genres"
     n_frozen = (card.n_parameters or 0) - (card.n_trainable or 0)
-    _number(
-        numbers,
-        "Parameters",
-        counted(card.n_parameters),
-        f"{counted(n_frozen)} frozen" if n_frozen else "all trainable",
-        f"{spaced(card.n_parameters or 0)} numbers that training finds, {of}.",
-    )
-    _number(
-        numbers,
-        "Multiply–adds",
-        counted(card.n_multiply_adds),
-        f"a clip: {counted(card.n_multiply_adds_clip)}",
-        f"{spaced(card.n_multiply_adds or 0)} for one example, {of}, and below for a clip of 30 s. "
-        "Convolutions and matrix products of the network are counted; what the feature costs is "
-        "not.",
-    )
+    of = f"for {card.input.words}, {words.plural(card.input.n_genres, 'genre')}"
     times = [field.time_in_words for field in card.fields]
-    ranges = [_hertz(field) for field in card.fields if field.high_hz is not None]
-    _number(
-        numbers,
-        "Receptive field",
-        times[0] if times else "all",
-        *([f"and {times[1]}"] if times[1:] else ranges or ["" if times else "of the input"]),
-        "How much of the sound one unit of its convolutions sees at most, and from which to which "
-        "frequency around 1 kHz.",
-    )
-    _number(
-        numbers,
-        "On disk",
-        cards.size(card.n_bytes or 0),
-        "float32",
-        "Of a trained run's weights; while it trains, gradients and what the optimiser keeps take "
-        "two to three times as much memory again.",
-    )
-    _number(
-        numbers,
-        "Time for a clip",
-        latency.in_ms(known.median_ms) if known else "–",
-        known.device if known else "not measured",
-        "From 30 s of sound to the verdict, on this machine.",
-    )
+    ranges = [
+        f"{words.thousands(field.low_hz or 0.0)} to {words.thousands(field.high_hz)} Hz"
+        for field in card.fields
+        if field.high_hz is not None
+    ]
+    second = f"and {times[1]}" if times[1:] else next(iter(ranges), "")
+    # Title: (value, line below, help).
+    figures = {
+        "Parameters": (
+            counted(card.n_parameters),
+            f"{counted(n_frozen)} frozen" if n_frozen else "all trainable",
+            f"{words.plural(card.n_parameters or 0, 'number')} that training finds, {of}.",
+        ),
+        "Multiply–adds": (
+            counted(card.n_multiply_adds),
+            f"a clip: {counted(card.n_multiply_adds_clip)}",
+            f"{words.thousands(card.n_multiply_adds or 0)} for one example, {of}; below, for a "
+            "clip of 30 s. Convolutions and matrix products of the network count; the feature "
+            "does not.",
+        ),
+        "Receptive field": (
+            times[0] if times else "all",
+            second if times else "of the input",
+            "How much of the sound one unit of its convolutions sees at most, and which "
+            "frequencies around 1 kHz.",
+        ),
+        "On disk": (
+            words.size(card.n_bytes or 0),
+            "float32",
+            "Of a trained run's weights; training needs two to three times as much memory again "
+            "for gradients and the optimiser.",
+        ),
+        "Time for a clip": (
+            latency.in_ms(measured.median_ms) if measured else words.DASH,
+            measured.device if measured else "not measured",
+            "From 30 s of sound to the prediction, on this machine.",
+        ),
+    }
+    numbers = st.container(horizontal=True, gap="small")  # wraps where the page is narrow
+    for title, (value, below, help_) in figures.items():
+        numbers.metric(
+            title,
+            value,
+            border=True,
+            width=140,
+            height="stretch",
+            help=help_,
+            delta=below or None,
+            delta_color="off",
+            delta_arrow="off",
+        )
 
 
-def _number(place: DeltaGenerator, *words: str) -> None:
-    name, value, below, about = words
-    place.metric(
-        name,
-        value,
-        border=True,
-        width=140,
-        height="stretch",
-        help=about,
-        delta=below or None,
-        delta_color="off",
-        delta_arrow="off",
-    )
-
-
-def _hertz(field: Field) -> str:
-    return f"{spaced(field.low_hz or 0.0)} to {spaced(field.high_hz or 0.0)} Hz"
-
-
-def described(picked: Chosen) -> None:
-    """The figures in sentences, and what else there is to know."""
-    card = picked.card
+def described(shown: ShownCard) -> None:
+    """The figures in sentences, and what studies leave open."""
+    card = shown.card
     section("In words")
-    st.caption(plain(f"For {card.input.words}; {card.input.n_genres} genres."))
-    said = [*cards.sizes_in_words(card), *card.sees]
-    st.markdown("\n".join(f"- {plain(one)}" for one in said))
+    st.caption(plain(f"For {card.input.words}; {words.plural(card.input.n_genres, 'genre')}."))
+    sentences = [*cards.sizes_in_words(card), *card.sees]
+    st.markdown("\n".join(f"- {plain(sentence)}" for sentence in sentences))
     if card.notes:
         with st.expander("What studies leave open, and what is chosen here"):
             st.markdown("\n".join(f"- {plain(note)}" for note in card.notes))
-    words = ["genrecore", "models", "show", card.name]
-    command([*words, *(["--preset", picked.preset] if picked.preset else [])])
+    preset = ["--preset", shown.preset] if shown.preset else []
+    command(["genrecore", "models", "show", card.name, *preset])
 
 
-def measuring(picked: Chosen) -> None:
+def measuring(shown: ShownCard) -> None:
     """How long a clip takes here: the last measurement, and a button for a new one."""
-    card, known = picked.card, picked.known
+    card, measured = shown.card, shown.latency
     if card.classical:  # it depends on what the model has learned from
         return
     section("Time on this machine")
-    words = measure_words(card.name, picked.preset)
-    if known is not None:
-        st.markdown(plain(known.sentence))
-        st.caption(f"Measured on {when(known.at)}.")
+    if measured is not None:
+        st.markdown(plain(measured.sentence))
+        st.caption(f"Measured on {words.moment(measured.at)}.")
     else:
         st.caption("Nobody has measured it here yet. It takes a few seconds.")
-    if st.button(
-        "Measure again" if known else "Measure",
-        icon=":material/timer:",
-        key="measure",
-        disabled=is_working(latest(words)),
+    preset = ["--preset", shown.preset] if shown.preset else []
+    arguments = ["models", "measure", card.name, *preset, "--json"]
+    task_button(
+        "Measure again" if measured else "Measure",
+        arguments,
+        f"Measuring {card.name}",
+        "measure",
+        ":material/timer:",
+        "secondary",
         help="Builds the network with random weights and classifies 30 s of noise several times.",
-    ):
-        with sentences():
-            start_task(words, f"Measuring {card.name}")
-            st.rerun()
-    watch(words)
+    )
+    watch(arguments)
 
 
-def measure_words(name: str, preset: str) -> list[str]:
-    """The command line after `genrecore` that measures a model on an input."""
-    return ["models", "measure", name, *(["--preset", preset] if preset else []), "--json"]
-
-
-def training(picked: Chosen) -> None:
-    """Where to train it, filled in, and the same as a command."""
+def training(shown: ShownCard) -> None:
+    """The link to the form, filled in, and the same as a command."""
     section("Train it")
-    card = picked.card
-    link_to("train", "Train this model", ":material/model_training:", address(picked))
-    command(card.command)
+    link_to("train", "Train this model", ":material/model_training:", address(shown))
+    command(shown.card.command)
 
 
-def address(picked: Chosen) -> dict[str, str]:
+def address(shown: ShownCard) -> dict[str, str]:
     """What the page Train opens with: model, input and, on its study's input, the recipe."""
-    name = picked.card.name
-    preset = picked.preset or model_inputs.preset_of(name)
+    name = shown.card.name
+    preset = shown.preset or model_inputs.preset_of(name)
     preset = "" if preset == _DEFAULT else preset
-    values = dict(PRESETS[preset].thing) if preset else {}
-    values = {"feature": model_inputs.default_feature(name)} | values | {"model": name}
-    if not picked.preset:
+    values = {"feature": model_inputs.default_feature(name)}
+    values |= dict(PRESETS[preset].thing) if preset else {}
+    values |= {"model": name}
+    if not shown.preset:
         values |= model_inputs.recipe_of(name)
     query = {"preset": preset} if preset else {}
     for dotted, value in values.items():
         part, _, option = dotted.partition(".")
-        known = part in REGISTRIES and option
-        query[f"{values.get(part)}.{option}" if known else dotted] = str(value)
+        is_option = part in REGISTRIES and option
+        query[f"{values.get(part)}.{option}" if is_option else dotted] = str(value)
     return query
 
 
-def published(picked: Chosen) -> None:
-    """What studies print of its size, beside ours."""
-    card = picked.card
+def published(shown: ShownCard) -> None:
+    """The sizes that studies print, beside ours."""
+    card = shown.card
     if card.classical:
         return
     section("Printed and counted", "Parameters as studies print them, and ours for the same input.")
     if not card.published:
         empty("No study prints a size.", "There is nothing to compare ours with.")
         return
-    st.table(
-        pd.DataFrame(
-            {
-                "Study": [plain(one.study) for one in card.published],
-                "Printed": [spaced(one.n_printed) for one in card.published],
-                "Ours": [spaced(one.n_ours) for one in card.published],
-                "Difference": [one.percent for one in card.published],
-                "For": [
-                    f"{cards.shape_in_words(one.shape)}, {spaced(one.n_genres)} outputs"
-                    for one in card.published
-                ],
-            }
-        ),
-        hide_index=True,
-    )
-    for one in card.published:
-        if one.why:
-            st.caption(plain(f"{one.study}: {one.why}"))
-
-
-def layers(picked: Chosen) -> None:
-    """The network from its input to its verdict."""
-    card = picked.card
-    if not card.layers:
-        return
-    section("Layers", "From the input to the verdict: what has parameters, and what pools.")
-    total = max(1, card.n_parameters or 1)
-    table = pd.DataFrame(
+    rows = [
         {
-            "Layer": [layer.name for layer in card.layers],
-            "What it is": [layer.what for layer in card.layers],
-            "What comes out": [
-                cards.shape_in_words(layer.shape) or "only in training" for layer in card.layers
-            ],
-            "Parameters": [layer.n_parameters for layer in card.layers],
-            "Share": [100 * layer.n_parameters / total for layer in card.layers],
+            "Study": plain(size.study),
+            "Printed": words.thousands(size.n_printed),
+            "Ours": words.thousands(size.n_ours),
+            "Difference": size.percent,
+            "For": f"{cards.shape_in_words(size.shape)}, {words.plural(size.n_genres, 'output')}",
         }
-    )
-    st.dataframe(
-        table,
-        hide_index=True,
-        height=38 + 35 * len(table),
-        column_config={
-            "Parameters": st.column_config.NumberColumn(format="localized"),
-            "Share": share_column(),
-        },
-    )
+        for size in card.published
+    ]
+    st.table(pd.DataFrame(rows), hide_index=True)
+    for size in card.published:
+        if size.why:
+            st.caption(plain(f"{size.study}: {size.why}"))
 
 
-def beside(picked: Chosen) -> None:
+def layer_table(card: Card) -> None:
+    """The network's layers from its input to its output."""
+    total = max(1, card.n_parameters or 1)
+    rows = [
+        {
+            "Layer": layer.name,
+            "What it is": layer.what,
+            "Output": cards.shape_in_words(layer.shape) or "only in training",
+            "Parameters": layer.n_parameters,
+            "Share": 100 * layer.n_parameters / total,
+        }
+        for layer in card.layers
+    ]
+    numbers = {
+        "Parameters": st.column_config.NumberColumn(format="localized"),
+        "Share": share_column(),
+    }
+    height = 38 + 35 * len(rows)
+    st.dataframe(pd.DataFrame(rows), hide_index=True, height=height, column_config=numbers)
+
+
+def layers(shown: ShownCard) -> None:
+    """The layer table, where the model has layers."""
+    if shown.card.layers:
+        section("Layers", "Those with parameters, and those that pool, from input to output.")
+        layer_table(shown.card)
+
+
+def beside(shown: ShownCard) -> None:
     """All networks that take this kind of input, on this very input; a click opens one."""
-    card = picked.card
+    card = shown.card
     if card.classical:  # it has no size before it is trained
         return
     section(
@@ -308,22 +282,19 @@ def beside(picked: Chosen) -> None:
         "Every network that takes the same kind of input, on this very input. A click on a row "
         "opens its card.",
     )
-    with st.spinner("Taking the other models apart …"):
-        found = cards.sizes(card.config)
-    for one in found:
-        if one.reason:
-            st.caption(plain(one.reason))
-    table = pd.DataFrame([vars(one) for one in found if not one.reason])
+    with st.spinner("Building the other models …"):
+        sizes = cards.sizes(card.config)
+    for size in sizes:
+        if size.reason:
+            st.caption(plain(size.reason))
+    table = pd.DataFrame([vars(size) for size in sizes if not size.reason])
     if len(table) == 1:
         empty("No other network takes this input.", "There is nothing to compare it with.")
         return
-    chart(drawn.sizes(table, card.name), "sizes")
-    _rows(table.sort_values("n_multiply_adds", ignore_index=True), card.name)
-
-
-def _rows(table: pd.DataFrame, name: str) -> None:
+    chart(plots.sizes(table, card.name), "sizes")
+    table = table.sort_values("n_multiply_adds", ignore_index=True)
     names = table["name"].to_list()
-    key = f"beside_{len(names)}_{name}"
+    key = f"beside_{len(names)}_{card.name}"
 
     def pick() -> None:
         rows = st.session_state[key]["selection"]["rows"]
@@ -331,6 +302,7 @@ def _rows(table: pd.DataFrame, name: str) -> None:
             choose("model", names[rows[0]])
             st.session_state["_picked_model"] = True
 
+    number = st.column_config.NumberColumn
     st.dataframe(
         table.drop(columns="reason"),
         key=key,
@@ -338,13 +310,13 @@ def _rows(table: pd.DataFrame, name: str) -> None:
         height=38 + 35 * len(names),
         on_select=pick,
         selection_mode="single-row",
-        selection_default={"selection": {"rows": [names.index(name)]}},
+        selection_default={"selection": {"rows": [names.index(card.name)]}},
         column_order=["name", "n_parameters", "n_multiply_adds", "title"],
         column_config={
             "name": "Model",
             "title": "In full",
-            "n_parameters": st.column_config.NumberColumn("Parameters", format="localized"),
-            "n_multiply_adds": st.column_config.NumberColumn("Multiply–adds", format="localized"),
+            "n_parameters": number("Parameters", format="localized"),
+            "n_multiply_adds": number("Multiply–adds", format="localized"),
         },
     )
     if st.session_state.pop("_picked_model", False):

@@ -1,4 +1,4 @@
-"""The page Papers: which study, what it says of itself, its recipe, its critique. No torch."""
+"""The page Papers: the choice of a study, its question, recipe and critique."""
 
 from __future__ import annotations
 
@@ -13,100 +13,89 @@ from genrecore.experiments.papers.reading import Remark
 from genrecore.ui.parts.choices import choose_one
 from genrecore.ui.parts.frame import pair, plain, section
 
-_VIEWS = {"numbers": "Numbers", "figures": "Figures", "recipe": "Recipe", "run": "Run it"}
+_THREE_LINES = 78  # px of a row
 _DATASETS = {"gtzan": "GTZAN", "fma_small": "FMA-small"}
 
 
 def choose_study() -> Study:
-    """The study of the address."""
-    words = {one.name: one.authors.partition(",")[0] for one in papers.studies()}
-    name = choose_one(
-        "Study", list(papers.STUDIES), "study", words=lambda one: words[one], radio=True
-    )
-    return papers.study(name)
+    """The study of the URL."""
+    names = {study.name: study.authors.partition(",")[0] for study in papers.studies()}
+    options = list(papers.STUDIES)
+    return papers.study(choose_one("Study", options, "study", names.__getitem__, radio=True))
 
 
-def choose_view() -> str:
-    """`numbers`, `figures`, `recipe` or `run`."""
-    return choose_one("Show", list(_VIEWS), "view", words=_VIEWS.__getitem__, radio=True)
-
-
-def where(section_: str) -> str:
+def where(section_name: str) -> str:
     """A section of a study in words."""
-    return "abstract" if section_ == "abstract" else f"section {section_}"
+    return "abstract" if section_name == "abstract" else f"section {section_name}"
 
 
 def head(study: Study, in_full: bool) -> None:
     """The study's question and source; in full also its summary, and what to bear in mind."""
+    source = plain(f"{study.citation}. On {_DATASETS[study.dataset]}.")
     if not in_full:
         section(study.question)
-        st.caption(plain(f"{study.citation}. On {_DATASETS[study.dataset]}."))
+        st.caption(source)
         return
     left, right = pair("study", left=5, right=4)
     with left:
         section(study.question)
-        st.markdown("\n\n".join(plain(one) for one in study.summary))
-        st.caption(plain(f"{study.citation}. On {_DATASETS[study.dataset]}."))
+        st.markdown("\n\n".join(map(plain, study.summary)))
+        st.caption(source)
     with right, st.container(border=True, gap="small"):
         st.markdown("**What to bear in mind**")
-        st.markdown(_listed(study.critique))
+        st.markdown(_bullets(study.critique))
 
 
-def _listed(remarks: Sequence[Remark]) -> str:
+def _bullets(remarks: Sequence[Remark]) -> str:
     return "\n".join(f"- {plain(one.text)} :gray[({where(one.section)})]" for one in remarks)
 
 
 def recipe(study: Study) -> None:
-    """Every value of the recipe with its mark, the systems, and where the study disagrees."""
+    """Every value of the recipe with its source, the systems, and the study's contradictions."""
     section(
         "Recipe",
         "Each value is marked: stated by the study, from a source that it cites, or our choice.",
     )
+    rows = [
+        {
+            "What": one.what,
+            "Value": one.value,
+            "Where from": _capital(one.mark),
+            "For": ", ".join(study.groups[name].title for name in one.groups) or "all",
+            "Protocol": papers.PROTOCOLS[one.protocol] if one.protocol else "both",
+            "In its words": one.words.replace("\t", " | "),
+        }
+        for one in study.settings
+    ]
+    columns = ("Value", "Where from", "In its words")
     st.dataframe(
-        pd.DataFrame(
-            [
-                {
-                    "What": one.what,
-                    "Value": one.value,
-                    "Where from": one.mark[:1].upper() + one.mark[1:],
-                    "For": ", ".join(study.groups[name].title for name in one.groups) or "all",
-                    "Protocol": papers.PROTOCOLS[one.protocol] if one.protocol else "both",
-                    "In its words": one.words.replace("\t", " | "),
-                }
-                for one in study.settings
-            ]
-        ),
+        pd.DataFrame(rows),
         hide_index=True,
-        height=min(38 + 35 * len(study.settings), 720),
-        column_config={
-            "Value": st.column_config.TextColumn(width="medium"),
-            "Where from": st.column_config.TextColumn(width="medium"),
-        },
+        row_height=_THREE_LINES,  # long cells wrap
+        height=min(38 + _THREE_LINES * len(rows), 720),
+        column_config={name: st.column_config.TextColumn(width="medium") for name in columns},
     )
     section("Systems", "Each is a configuration; Run it queues them.")
-    st.dataframe(
-        pd.DataFrame(
-            [
-                {
-                    "Row": one.name,
-                    "System": one.title,
-                    "Input": study.groups[one.group].title,
-                    "Its own values": ", ".join(f"{k} {v}" for k, v in one.values.items()),
-                    "Where from": one.mark[:1].upper() + one.mark[1:],
-                }
-                for one in study.rows
-            ]
-        ),
-        hide_index=True,
-    )
-    if study.choices:
+    rows = [
+        {
+            "Row": one.name,
+            "System": one.title,
+            "Input": study.groups[one.group].title,
+            "Its own values": ", ".join(f"{k} {v}" for k, v in one.values.items()),
+            "Where from": _capital(one.mark),
+        }
+        for one in study.rows
+    ]
+    st.dataframe(pd.DataFrame(rows), hide_index=True)
+    for choice in study.choices:
+        by = "tested" if choice.by == "test" else "validation"
         st.markdown(
-            "\n".join(
-                f"- **{plain(one.title)}**: as published chosen by the "
-                f"{'tested' if one.by == 'test' else 'validation'} clips "
-                f":gray[({plain(one.mark)})], honestly by the validation clips."
-                for one in study.choices
-            )
+            f"- **{plain(choice.title)}**: as published chosen by the {by} clips "
+            f":gray[({plain(choice.mark)})], honestly by the validation clips."
         )
-    section("Where the study disagrees with itself")
-    st.markdown(_listed(study.disagreements))
+    section("Where the study contradicts itself")
+    st.markdown(_bullets(study.disagreements))
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]

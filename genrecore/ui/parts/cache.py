@@ -9,6 +9,8 @@ from typing import Any, ParamSpec, Protocol, TypeVar, runtime_checkable
 
 import streamlit as st
 
+from genrecore.errors import GenrecoreError
+from genrecore.evaluation import embedding
 from genrecore.store.run import Run
 
 P = ParamSpec("P")
@@ -72,6 +74,19 @@ def in_runs(*names: str) -> Callable[..., Iterator[Path]]:
         return (run.folder / name for run in _runs([args, named]) for name in names)
 
     return paths
+
+
+def embedding_files(run: Run, *args: Any, **named: Any) -> list[Path]:
+    """For `cached_by_files`: the embedding and the map of a run."""
+    try:
+        return [embedding.folder(run) / name for name in ("values.npy", "map.parquet")]
+    except GenrecoreError:  # it can have none
+        return []
+
+
+def no_files(*args: Any, **named: Any) -> Iterable[Path]:
+    """For `cached_by_files`: the function reads no files, its arguments say everything."""
+    return ()
 
 
 def changed(path: Path) -> tuple[int, int]:

@@ -28,7 +28,7 @@ from genrecore.store import run as runs
 from genrecore.training.parts import fits
 from genrecore.training.resolve import resolve
 from genrecore.ui.datasets import readers as reading
-from genrecore.ui.datasets.choice import Chosen
+from genrecore.ui.datasets.choice import DatasetChoice
 from genrecore.ui.parts import fields, forms, readers
 from genrecore.ui.parts.choices import choose, choose_many, choose_one, chosen
 from genrecore.ui.parts.frame import command, plain, section
@@ -325,7 +325,7 @@ def _expected(todo: Sequence[RunConfig]) -> bool:
         return False
     known = estimates.Known(readers.all_runs())
     for config in known.unread(todo):
-        picked = Chosen(config.dataset.name, dict(config.dataset.options))
+        picked = DatasetChoice(config.dataset.name, dict(config.dataset.options))
         if reading.is_made(picked):
             known.tell(config, reading.read(picked).clips)
     found = known.of_all(todo)
@@ -374,4 +374,4 @@ def _check_folder(values: Mapping[str, Any]) -> None:
         raise UsageError(
             f"{DATASETS[name].title} needs the folder that holds its files; give it under Data."
         )
-    reading.check_folder(Chosen(name, {"folder": folder}))
+    reading.check_folder(DatasetChoice(name, {"folder": folder}))

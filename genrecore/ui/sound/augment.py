@@ -1,10 +1,9 @@
-"""Augmentations of an excerpt before and after, on the page Sound. Importing this imports torch."""
+"""Augmentations of an excerpt, seen and heard before and after, on the page Sound."""
 
 from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,33 +11,33 @@ import pandas as pd
 import streamlit as st
 import torch
 
+from genrecore import words
 from genrecore.augment import AUGMENTATIONS
+from genrecore.config.registry import Options
 from genrecore.errors import AudioError
-from genrecore.features.log_mel import LogMelOptions
-from genrecore.reporting import feature_charts as depiction
-from genrecore.reporting import plots
-from genrecore.reporting.plots.chart import percent
+from genrecore.ui.datasets.excerpts import SoundExcerpt, cut, play, recording_of
 from genrecore.ui.parts import fields
+from genrecore.ui.parts.cache import cached_by_files, no_files
 from genrecore.ui.parts.choices import choose, choose_one, chosen
-from genrecore.ui.parts.frame import chart, empty, link_to, pair, plain, section
-from genrecore.ui.sound.clip import Excerpt, Picked, excerpt_like, file_of
-from genrecore.ui.sound.features import computed
-from genrecore.ui.sound.heard import log_mel_options, sound_of, wav
+from genrecore.ui.parts.frame import empty, link_to, pair, plain, section
+from genrecore.ui.sound.clip import ClipChoice
+from genrecore.ui.sound.features import compute
+from genrecore.ui.sound.resynthesis import Version, before_and_after, log_mel_options, sound_of
 
-_ON = {
+_CHANGES = {
     "wave": "changes the sound, before the feature is computed",
-    "image": "changes the picture that the feature has made",
-    "batch": "mixes clips with one another, and their genres alike",
+    "image": "changes the image that the feature computes",
+    "batch": "mixes clips with one another, and their genres in the same shares",
     "variants": "adds changed copies of every training segment, once and for all",
 }
 _MOST_DRAWS = 64
 
 
-def view(picked: Picked, excerpt: Excerpt) -> None:
+def view(clip: ClipChoice, excerpt: SoundExcerpt) -> None:
     """One augmentation with its options, and the excerpt before and after it."""
     section(
         "Augmentation",
-        "In training a network is shown changed examples, so that it learns what does not matter.",
+        "Training shows the network changed examples, so that it learns what does not matter.",
     )
     left, right = pair("augment", left=2, right=3)
     with left:
@@ -46,37 +45,38 @@ def view(picked: Picked, excerpt: Excerpt) -> None:
             "Augmentation",
             list(AUGMENTATIONS),
             "augmentation",
-            words=lambda one: AUGMENTATIONS[one].title,
+            words=lambda name: AUGMENTATIONS[name].title,
         )
         entry = AUGMENTATIONS[name]
-        on = entry.facts.on
-        st.caption(f"It {_ON[on]}. {entry.source[:1].upper()}{entry.source[1:]}.")
+        acts_on = entry.facts.on
+        st.caption(f"It {_CHANGES[acts_on]}. {entry.source[:1].upper()}{entry.source[1:]}.")
     with right:
         values: dict[str, Any] = {}
         if set(entry.options.model_fields) - {"p"}:
             values = fields.options(AUGMENTATIONS, name, {}, leave_out=("p",))
-        seed = _seed(on)
-    _explain(entry.thing)
+        seed = 0 if acts_on == "variants" else _choose_seed()
+    _describe(entry.thing)
     options = entry.read_options(values, "augmentation")
-    augmentation = entry.thing(options, excerpt.sample_rate_hz)
-    what = f"{name}|{options.model_dump_json()}|{seed}"
-    if on == "wave":
-        _wave(augmentation, what, seed, excerpt)
-    elif on == "variants":
-        _variants(augmentation, what, excerpt)
-    elif on == "image":
-        _image(augmentation, what, seed, excerpt)
+    if acts_on == "wave":
+        _show_waves(excerpt, changed_wave(excerpt, name, options, seed), "After")
+    elif acts_on == "variants":
+        labels = list(entry.thing(options, excerpt.sample_rate_hz).labels)
+        label = choose_one("Copy", labels, "copy", radio=True)
+        _show_waves(excerpt, _copy(excerpt, name, options, labels.index(label)), f"Copy: {label}")
     else:
-        _mixed(augmentation, what, seed, picked, excerpt)
-    _train(name, values, picked, on, getattr(options, "p", None))
+        augmentation = entry.thing(options, excerpt.sample_rate_hz)
+        generator = torch.Generator().manual_seed(seed)
+        if acts_on == "image":
+            _show_image(augmentation, generator, excerpt)
+        else:
+            _show_mixed(augmentation, generator, clip, excerpt)
+    _link_to_train(name, values, clip, getattr(options, "p", None))
 
 
-def _seed(on: str) -> int:
+def _choose_seed() -> int:
     """The seed of the URL, and the button that takes the next one."""
-    said = chosen("draw")
-    seed = int(said) if said.isdecimal() and len(said) < 10 else 1
-    if on == "variants":
-        return seed
+    text = chosen("draw")
+    seed = int(text) if text.isdecimal() and len(text) < 10 else 1
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         st.button(
             "Draw again",
@@ -84,198 +84,146 @@ def _seed(on: str) -> int:
             key="draw",
             on_click=choose,
             args=("draw", str(seed + 1)),
-            help="What chance decides is decided anew. The number is in the address, so a link "
-            "shows the same.",
+            help="Draws the random values again. The number is in the address, so a link shows the "
+            "same.",
         )
         st.caption(f"Draw {seed}", width="content")
     return seed
 
 
-def _explain(thing: type) -> None:
-    """What the augmentation says of itself, and of what it means for a spectrogram."""
-    text = (inspect.getdoc(thing) or "").partition("\n\nRaises:")[0]
+def _describe(augmentation: type) -> None:
+    """What the augmentation's own description says."""
+    text = (inspect.getdoc(augmentation) or "").partition("\n\nRaises:")[0]
     first, *more = (" ".join(part.split()).replace("`", "") for part in text.split("\n\n"))
     st.markdown(plain(first))
     for part in more:
         st.caption(plain(part))
 
 
-def _wave(augmentation: Any, what: str, seed: int, excerpt: Excerpt) -> None:
-    with st.spinner("Changing the sound …"):
-        after = _changed_wave(excerpt.key, what, augmentation, seed, excerpt.wave)
-    _two_waves(excerpt, after, what, "After")
-
-
-@st.cache_data(max_entries=24, show_spinner=False)
-def _changed_wave(
-    key: str, what: str, _augmentation: Any, seed: int, _wave: np.ndarray
-) -> np.ndarray:
-    x = torch.from_numpy(_wave)[None, None]
+@cached_by_files(no_files, spinner="Changing the sound …", max_entries=24)
+def changed_wave(excerpt: SoundExcerpt, name: str, options: Options, seed: int = 1) -> np.ndarray:
+    """An excerpt's wave after an augmentation of waves, (n_samples,)."""
+    augmentation = AUGMENTATIONS[name].thing(options, excerpt.sample_rate_hz)
+    x = torch.from_numpy(excerpt.wave)[None, None]
     generator = torch.Generator().manual_seed(seed)
     with torch.inference_mode():
-        drawn = _augmentation.draw(1, tuple(x.shape[1:]), generator)
-        return _augmentation.apply(x, drawn)[0, 0].numpy()
+        drawn = augmentation.draw(1, tuple(x.shape[1:]), generator)
+        return np.asarray(augmentation.apply(x, drawn)[0, 0])
 
 
-def _variants(augmentation: Any, what: str, excerpt: Excerpt) -> None:
-    labels = list(augmentation.labels)
-    label = choose_one("Copy", labels, "copy", radio=True)
-    with st.spinner("Making the copy …"):
-        after = _copy(excerpt.key, what, augmentation, labels.index(label), excerpt.wave)
-    _two_waves(excerpt, after, f"{what}|{label}", f"Copy: {label}")
-
-
-@st.cache_data(max_entries=24, show_spinner=False)
-def _copy(key: str, what: str, _augmentation: Any, k: int, _wave: np.ndarray) -> np.ndarray:
+@cached_by_files(no_files, spinner="Making the copy …", max_entries=24)
+def _copy(excerpt: SoundExcerpt, name: str, options: Options, k: int) -> np.ndarray:
+    augmentation = AUGMENTATIONS[name].thing(options, excerpt.sample_rate_hz)
     with torch.inference_mode():
-        return _augmentation.apply(torch.from_numpy(_wave)[None, None], k)[0, 0].numpy()
+        return np.asarray(augmentation.apply(torch.from_numpy(excerpt.wave)[None, None], k)[0, 0])
 
 
-def _two_waves(before: Excerpt, wave: np.ndarray, what: str, title: str) -> None:
-    """Waveform, log-mel spectrogram and player of an excerpt before and after."""
-    options, rate = log_mel_options(), before.sample_rate_hz
-    key = f"{before.key}|{what}"
-    after = Excerpt(key, before.name, before.genre, wave, b"", rate, 0.0)
-    peak = max(1.0, float(np.abs(wave).max(initial=0.0)))
-    made = [computed("log_mel", options, one) for one in (before, after)]
-    limits = _limits([one.parts[0] for one in made])
-    for column, name, one, computed_, slot in zip(
-        pair("waves"), ("Before", title), (before, after), made, ("before", "after"), strict=True
-    ):
-        with column:
-            st.markdown(f"**{plain(name)}**")
-            st.audio(wav(one.wave / peak, rate), format="audio/wav")
-            chart(plots.waveform(one.wave, rate, reach=1.05 * peak), f"{slot}_wave")
-            drawn = depiction.charts("image", options, rate, len(one.wave), computed_.parts, limits)
-            chart(drawn[0][0], f"{slot}_picture")
+def _show_waves(excerpt: SoundExcerpt, wave: np.ndarray, title: str) -> None:
+    options = log_mel_options()
+    after = excerpt.with_wave(wave)
+    peak = before_and_after(
+        Version("Before", excerpt.wave, compute("log_mel", options, excerpt).parts[0]),
+        Version(title, wave, compute("log_mel", options, after).parts[0]),
+        options,
+        excerpt,
+        waveforms=True,
+    )
     if peak > 1.0:
         st.caption(
-            f"Louder than full scale: both players are {20 * np.log10(peak):.1f} dB quieter, so "
-            "that nothing is cut off. The network gets it as it is."
+            f"The result is louder than full scale. Both players are "
+            f"{words.decimals(20 * np.log10(peak))} dB quieter, so that nothing is cut off; the "
+            "network gets it as it is."
         )
 
 
-def _image(augmentation: Any, what: str, seed: int, excerpt: Excerpt) -> None:
-    options = log_mel_options()
-    before = computed("log_mel", options, excerpt)
+def _show_image(augmentation: Any, generator: torch.Generator, excerpt: SoundExcerpt) -> None:
+    before = compute("log_mel", log_mel_options(), excerpt)
     image = torch.from_numpy(before.parts[0])[None, None].expand(1, before.shape[0], -1, -1)
-    generator = torch.Generator().manual_seed(seed)
     with torch.inference_mode():
         drawn = augmentation.draw(1, tuple(image.shape[1:]), generator)
         after = augmentation.apply(image.contiguous(), drawn)[0, 0].numpy()
-    _two_pictures(options, excerpt, before.parts[0], after, what, ("Before", "After"))
+    _show_images(excerpt, before.parts[0], after, "After")
 
 
-@dataclass(frozen=True)
-class _Second:
-    excerpt: Excerpt
-    picture: np.ndarray
-
-
-def _mixed(augmentation: Any, what: str, seed: int, picked: Picked, excerpt: Excerpt) -> None:
-    options = log_mel_options()
-    second = _second(picked, excerpt, options)
-    if second is None:
+def _show_mixed(
+    augmentation: Any, generator: torch.Generator, clip: ClipChoice, excerpt: SoundExcerpt
+) -> None:
+    other = _choose_other(clip, excerpt)
+    if other is None:
         return
-    before = computed("log_mel", options, excerpt).parts[0]
-    images = torch.from_numpy(np.stack([before, second.picture]))[:, None]
-    generator = torch.Generator().manual_seed(seed)
-    targets = torch.eye(2)
+    options = log_mel_options()
+    before = compute("log_mel", options, excerpt).parts[0]
+    second = compute("log_mel", options, other).parts[0]
+    images = torch.from_numpy(np.stack([before, second]))[:, None]
     with torch.inference_mode():
         for _ in range(_MOST_DRAWS):
             drawn = augmentation.draw(2, tuple(images.shape[1:]), generator)
-            shares = augmentation.apply(targets, drawn)[0]
-            # In a batch of two, half of the draws mix a clip with itself: nothing to hear.
-            if float(shares[0]) < 1.0:
+            shares = augmentation.apply(torch.eye(2), drawn)[0].tolist()
+            if shares[0] < 1.0:  # half of the draws mix a clip of such a batch with itself
                 break
         after = augmentation.apply(images, drawn)[0, 0].numpy()
-    names = [excerpt.genre, second.excerpt.genre]
-    if names[0] == names[1]:
-        said = f"Both are {names[0]}, so the target stays {names[0]}."
+    genres = [excerpt.genre, other.genre]
+    if genres[0] == genres[1]:
+        sentence = f"Both are {genres[0]}, so the target stays {genres[0]}."
     else:
-        listed = [f"{percent(float(s))} {name}" for s, name in zip(shares, names, strict=True)]
-        said = f"The target becomes {' and '.join(listed)}."
-    st.markdown(f"**{plain(said)}**")
-    what = f"{what}|{second.excerpt.key}"
+        parts = [f"{words.percent(s)} {genre}" for s, genre in zip(shares, genres, strict=True)]
+        sentence = f"The target becomes {words.listed(parts)}."
+    st.markdown(f"**{plain(sentence)}**")
     with st.expander("The other clip", icon=":material/music_note:"):
-        st.audio(second.excerpt.wav, format="audio/wav")
-    _two_pictures(options, excerpt, before, after, what, ("Before", "Mixed"))
+        play(other.wave, other.sample_rate_hz)
+    _show_images(excerpt, before, after, "Mixed")
 
 
-def _second(picked: Picked, excerpt: Excerpt, options: LogMelOptions) -> _Second | None:
-    """Another clip of the dataset, by default the first of another genre."""
-    if picked.data is None:
+def _choose_other(clip: ClipChoice, excerpt: SoundExcerpt) -> SoundExcerpt | None:
+    """Another clip of the dataset, by default the first of another genre, as long as `excerpt`."""
+    if clip.clips is None:
         empty(
             "Mixing takes two clips.",
             "Choose the clip from a dataset; then another one of it can be mixed in.",
         )
         return None
-    rows = picked.data.clips
-    other = rows[rows["genre"] != excerpt.genre]
-    firsts = other.groupby("genre", sort=True).head(3)
-    listed = pd.concat([firsts, rows[rows["clip_id"] == chosen("with")]])
-    listed = listed.drop_duplicates("clip_id")
-    if listed.empty:
+    others = clip.clips[clip.clips["genre"] != excerpt.genre]
+    firsts = others.groupby("genre", sort=True).head(3)
+    named = clip.clips[clip.clips["clip_id"] == chosen("with")]
+    rows = pd.concat([firsts, named]).drop_duplicates("clip_id").set_index("clip_id", drop=False)
+    if rows.empty:
         empty("There is no other genre.", "Choose a dataset with two or more.")
         return None
-    genres = dict(zip(listed["clip_id"], listed["genre"], strict=True))
+    genres = rows["genre"]
     clip_id = choose_one(
-        "Mixed with", list(genres), "with", words=lambda one: f"{one} ({genres[one]})"
+        "Mixed with", list(rows.index), "with", words=lambda name: f"{name} ({genres[name]})"
     )
     try:
-        row = listed[listed["clip_id"] == clip_id].iloc[0]
-        found = excerpt_like(file_of(row), excerpt)
+        recording = recording_of(rows[rows["clip_id"] == clip_id].iloc[0])
+        other = cut(recording, 0.0, excerpt.seconds, excerpt.sample_rate_hz)
     except AudioError as error:
         st.error(plain(error), icon=":material/error:")
         return None
-    return _Second(found, computed("log_mel", options, found).parts[0])
+    wave = np.zeros_like(excerpt.wave)  # a shorter clip is filled up with silence
+    n = min(len(wave), len(other.wave))
+    wave[:n] = other.wave[:n]
+    return other.with_wave(wave)
 
 
-def _two_pictures(
-    options: LogMelOptions,
-    excerpt: Excerpt,
-    before: np.ndarray,
-    after: np.ndarray,
-    what: str,
-    titles: tuple[str, str],
-) -> None:
-    """Two log-mel pictures with what they sound like."""
-    limits = _limits([before, after])
-    rate, n = excerpt.sample_rate_hz, len(excerpt.wave)
-    columns = pair("pictures")
-    waves = []
-    for column, values, changed in zip(columns, (before, after), ("", what), strict=True):
-        with column, st.spinner("Turning the picture into sound …"):
-            waves.append(sound_of(values, options, excerpt, changed)[0])
-    peak = max(1.0, *(float(np.abs(wave).max(initial=0.0)) for wave in waves))
-    for column, title, values, wave, slot in zip(
-        columns, titles, (before, after), waves, ("before", "after"), strict=True
-    ):
-        with column:
-            st.markdown(f"**{title}**")
-            st.audio(wav(wave / peak, rate), format="audio/wav")
-            drawn = depiction.charts("image", options, rate, n, (values,), limits)
-            chart(drawn[0][0], f"{slot}_picture")
+def _show_images(excerpt: SoundExcerpt, before: np.ndarray, after: np.ndarray, title: str) -> None:
+    """Two log-mel spectrograms with the sounds of them."""
+    options = log_mel_options()
+    with st.spinner("Turning the spectrograms into sound …"):
+        first = Version("Before", sound_of(before, options, excerpt)[0], before)
+        second = Version(title, sound_of(after, options, excerpt)[0], after)
+    before_and_after(first, second, options, excerpt)
     st.caption(
-        "Both are heard as the picture sounds, its phases guessed, so that only the change differs."
+        "Both players play what the spectrogram sounds like, with guessed phases, so that only the "
+        "change differs."
     )
 
 
-def _limits(pictures: list[np.ndarray]) -> tuple[float, float]:
-    """One scale of colours for all, so that louder looks louder."""
-    return min(float(one.min()) for one in pictures), max(float(one.max()) for one in pictures)
-
-
-def _train(name: str, values: Mapping[str, Any], picked: Picked, on: str, p: float | None) -> None:
-    """How often it happens in training, and the way there."""
+def _link_to_train(name: str, values: Mapping[str, Any], clip: ClipChoice, p: float | None) -> None:
     if p is not None:
-        st.caption(
-            f"Here it always happens; in training to {100 * p:g} % of the examples, unless it is "
-            "told otherwise."
-        )
-    if picked.query is None:
+        st.caption(f"Here it always happens; in training by default to {100 * p:g} % of examples.")
+    if clip.query is None:
         return
     infos = AUGMENTATIONS[name].options.model_fields
-    query = dict(picked.query) | {"augment": name}
+    query = dict(clip.query) | {"augment": name}
     query |= {f"{name}.{k}": str(v) for k, v in values.items() if v != infos[k].get_default()}
     link_to("train", "Train with it", ":material/model_training:", query)

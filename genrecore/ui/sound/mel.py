@@ -1,22 +1,23 @@
-"""The mel scale explained with a tone, on the page Sound. Importing this imports torch."""
+"""The mel scale explained with a tone, on the page Sound."""
 
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import streamlit as st
 
-from genrecore.audio import decode as audio
+from genrecore import words
 from genrecore.audio.mel_scale import MelBank, octave_elsewhere
+from genrecore.config.run import Audio
 from genrecore.features import FEATURES
-from genrecore.reporting.feature_charts import mel_bank, spaced
-from genrecore.reporting.plots import mel_scale as drawn
-from genrecore.ui.parts import fields
+from genrecore.reporting.feature_charts import mel_bank
+from genrecore.reporting.plots import mel_scale as plots
+from genrecore.ui.datasets.excerpts import play
 from genrecore.ui.parts.choices import choose, chosen, hold
 from genrecore.ui.parts.frame import chart, pair, section
-from genrecore.ui.sound.clip import sample_rate_hz
-from genrecore.ui.sound.heard import log_mel_options
+from genrecore.ui.sound.resynthesis import log_mel_options
 
 _LOWEST_HZ = 27.5  # the A at the left end of a piano
 _DEFAULT_HZ = 440
@@ -27,120 +28,97 @@ _SCALES = {"slaney": "Slaney", "htk": "HTK"}
 
 
 def view() -> None:
-    """A tone to hear, the bands that answer it, and how many bands lie where."""
+    """A tone to hear, the bands that respond to it, and how many bands lie below it."""
     section(
         "The mel scale",
         "A log-mel spectrogram gives low frequencies many narrow bands and high ones few wide "
-        "bands, about as hearing does.",
+        "bands, similar to human hearing.",
     )
-    rate = sample_rate_hz()
-    left, right = pair("mel", left=3, right=2)
-    with left:
-        tone_hz, name = _tone(rate / 2)
-        st.audio(_wav(tone_hz), format="audio/wav")
-    with right, st.expander("The bands", icon=":material/tune:", expanded=True):
-        fields.options(FEATURES, "log_mel", {}, only=("n_mels", "fmin_hz", "fmax_hz", "mel_scale"))
+    info = Audio.model_fields["sample_rate_hz"]
+    text = chosen("audio.sample_rate_hz")
+    rate = int(text) if text in ("16000", "44100") else int(info.get_default())
     options = log_mel_options()
-    # The feature itself refuses what cannot be, in its own words.
-    FEATURES["log_mel"].thing(options, rate, rate)
+    FEATURES["log_mel"].thing(options, rate, rate)  # refuses bands that are impossible
     bank = mel_bank(options, rate)
+    left, right = pair("mel", left=2, right=3)
     with left:
-        st.markdown(_answer(bank, tone_hz, name))
-        st.markdown(_octave(bank, tone_hz))
-    left, right = pair("mel_charts")
-    with left:
-        hz = np.linspace(0.0, rate / 2, 400)
-        hz = np.unique(np.concatenate([hz, np.geomspace(10.0, rate / 2, 200)]))
-        below = {name: _below(bank, scale, hz) for scale, name in _SCALES.items()}
-        even = (hz - bank.fmin_hz) / (bank.fmax_hz - bank.fmin_hz)
-        below["equally wide bands"] = bank.n_mels * np.clip(even, 0.0, 1.0)
-        chart(drawn.bands_below(hz, below, tone_hz, bank.n_mels), "mel_curves")
+        tone_hz, note = _choose_tone(rate / 2)
+        t = np.arange(round(_SECONDS * _RATE_HZ)) / _RATE_HZ
+        fade = np.clip(np.minimum(t, _SECONDS - t) / 0.03, 0.0, 1.0)  # no clicks
+        play(0.25 * fade * np.sin(2 * np.pi * tone_hz * t), _RATE_HZ)
+        st.markdown(_describe_tone(bank, tone_hz, note))
+        st.markdown(_describe_octave(bank, tone_hz))
     with right:
-        chart(drawn.filter_bank(bank.edges_hz, bank.answering(tone_hz), tone_hz), "mel_filters")
+        hz = np.union1d(np.linspace(0.0, rate / 2, 400), np.geomspace(10.0, rate / 2, 200))
+        n = bank.n_mels
+        below = {
+            title: np.clip(replace(bank, scale=scale).below(hz), 0.0, n)  # type: ignore[arg-type]
+            for scale, title in _SCALES.items()
+        }
+        even = (hz - bank.fmin_hz) / (bank.fmax_hz - bank.fmin_hz)
+        below["equally wide bands"] = n * np.clip(even, 0.0, 1.0)
+        chart(plots.bands_below(hz, below, tone_hz, n), "mel_curves")
 
 
-def _below(bank: MelBank, scale: str, hz: np.ndarray) -> np.ndarray:
-    other = MelBank(bank.n_mels, bank.fmin_hz, bank.fmax_hz, scale)  # type: ignore[arg-type]
-    return np.clip(other.below(hz), 0.0, bank.n_mels)
-
-
-def _tone(top_hz: float) -> tuple[float, str]:
+def _choose_tone(top_hz: float) -> tuple[float, str]:
     """The frequency of the URL, as the nearest semitone, and the note's name."""
     n = math.floor(12 * math.log2(0.999 * top_hz / _LOWEST_HZ)) + 1
-    notes = {_LOWEST_HZ * 2 ** (k / 12): _note(k) for k in range(n)}
+    notes = {_LOWEST_HZ * 2 ** (k / 12): f"{_NOTES[k % 12]}{(k + 9) // 12}" for k in range(n)}
     try:
         wanted = float(chosen("tone") or _DEFAULT_HZ)
     except ValueError:
         wanted = _DEFAULT_HZ
     wanted = wanted if 1.0 <= wanted < math.inf else _DEFAULT_HZ
-    nearest = min(notes, key=lambda hz: abs(math.log(hz / wanted)))
-    key = "slider_tone"
-    hold(key, nearest)
+    hold("slider_tone", min(notes, key=lambda hz: abs(math.log(hz / wanted))))
 
     def write() -> None:
-        value = round(st.session_state[key])
+        value = round(st.session_state["slider_tone"])
         choose("tone", "" if value == _DEFAULT_HZ else str(value))
 
     picked = st.select_slider(
         "A tone",
         list(notes),
-        format_func=lambda hz: f"{spaced(hz)} Hz · {notes[hz]}",
-        key=key,
+        format_func=lambda hz: f"{words.thousands(hz)} Hz · {notes[hz]}",
+        key="slider_tone",
         on_change=write,
         help="In semitones. Turn the volume down before you play high ones.",
     )
     return float(picked), notes[picked]
 
 
-def _note(k: int) -> str:
-    """The name of the note k semitones above the lowest A."""
-    return f"{_NOTES[k % 12]}{(k + 9) // 12}"
-
-
-@st.cache_data(max_entries=32, show_spinner=False)
-def _wav(tone_hz: float) -> bytes:
-    t = np.arange(round(_SECONDS * _RATE_HZ)) / _RATE_HZ
-    fade = np.clip(np.minimum(t, _SECONDS - t) / 0.03, 0.0, 1.0)  # no clicks
-    return audio.to_wav_bytes(0.25 * fade * np.sin(2 * np.pi * tone_hz * t), _RATE_HZ)
-
-
-def _answer(bank: MelBank, tone_hz: float, name: str) -> str:
-    """Which bands a tone reaches, in a sentence."""
-    said = f"**{spaced(tone_hz)} Hz** ({name})"
+def _describe_tone(bank: MelBank, tone_hz: float, note: str) -> str:
+    """The bands that respond to a tone, in a sentence."""
+    tone = f"**{words.thousands(tone_hz)} Hz** ({note})"
     bands = bank.answering(tone_hz)
     if not bands:
-        return (
-            f"{said} reaches none of the {bank.n_mels} bands: they end at "
-            f"{spaced(bank.edges_hz[-1])} Hz."
-            if tone_hz >= bank.edges_hz[-1]
-            else f"{said} reaches none of the {bank.n_mels} bands: they begin at "
-            f"{spaced(bank.edges_hz[0])} Hz."
-        )
+        above = tone_hz >= bank.edges_hz[-1]
+        end = f"they {'end' if above else 'begin'} at {_hz(bank.edges_hz[-1 if above else 0])}"
+        return f"{tone} lies outside the {bank.n_mels} bands: {end}."
     low_hz, high_hz = bank.edges_hz[bands[0]], bank.edges_hz[bands[-1] + 2]
-    which = (
-        f"band {bands[0] + 1}"
-        if len(bands) == 1
-        else f"bands {' and '.join(str(band + 1) for band in bands)}"
-    )
-    reach = "It reaches" if len(bands) == 1 else "Together they reach"
+    names = f"band{'s' if bands[1:] else ''} {words.listed([str(k + 1) for k in bands])}"
     return (
-        f"{said} is heard by {which} of {bank.n_mels}. {reach} from {spaced(low_hz)} to "
-        f"{spaced(high_hz)} Hz: two tones in there can hardly be told apart."
+        f"{tone} falls into {names} of {bank.n_mels}, which {'span' if bands[1:] else 'spans'} "
+        f"{words.thousands(low_hz)} to {_hz(high_hz)}: the network can hardly tell two tones in "
+        "this range apart."
     )
 
 
-def _octave(bank: MelBank, tone_hz: float) -> str:
-    """How many bands the octave at a tone has, and which other range has as many."""
+def _describe_octave(bank: MelBank, tone_hz: float) -> str:
+    """How many bands the octave at a tone has, and another range that has as many."""
     low_hz = tone_hz if 2.0 * tone_hz <= bank.fmax_hz else tone_hz / 2.0
     low_hz = max(low_hz, bank.fmin_hz)
     high_hz = min(2.0 * low_hz, bank.fmax_hz)
-    said = (
-        f"From {spaced(low_hz)} to {spaced(high_hz)} Hz lie {bank.between(low_hz, high_hz):.1f} of "
-        f"{bank.n_mels} bands"
+    n_bands = words.decimals(bank.between(low_hz, high_hz))
+    sentence = (
+        f"From {words.thousands(low_hz)} to {_hz(high_hz)} lie {n_bands} of {bank.n_mels} bands"
     )
     if high_hz < 2.0 * low_hz:
-        return f"{said}."
+        return f"{sentence}."
     begin_hz, end_hz = octave_elsewhere(low_hz, bank.scale)
     if begin_hz < bank.fmin_hz or end_hz > bank.fmax_hz:
-        return f"{said}: one octave."
-    return f"{said}, as many as from {spaced(begin_hz)} to {spaced(end_hz)} Hz."
+        return f"{sentence}: one octave."
+    return f"{sentence}, as many as from {words.thousands(begin_hz)} to {_hz(end_hz)}."
+
+
+def _hz(value: float) -> str:
+    return f"{words.thousands(value)} Hz"

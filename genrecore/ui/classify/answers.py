@@ -1,0 +1,177 @@
+"""Runs in memory and their answers; both stay there for other visitors."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import streamlit as st
+
+from genrecore.errors import GenrecoreError
+from genrecore.inference import ensemble as panel
+from genrecore.inference import known_recordings as recognition
+from genrecore.inference.doubter import Doubter, Told
+from genrecore.inference.ensemble import Answer, Panel
+from genrecore.inference.loaded import LoadedRun, Verdict
+from genrecore.store.run import Run
+from genrecore.ui.classify.inputs import InputClip
+from genrecore.ui.parts.cache import cached_by_files, changed, embedding_files, no_files
+from genrecore.ui.parts.choices import choose_one
+
+
+@dataclass(frozen=True)
+class OpenedRuns:
+    """Runs in memory.
+
+    Attributes:
+        runs: The runs.
+        panel: The same, loaded.
+        key: Names this loading of them.
+    """
+
+    runs: tuple[Run, ...]
+    panel: Panel
+    key: str
+
+    @property
+    def stored_at(self) -> tuple[tuple[int, int], ...]:
+        """When each run's embedding and fingerprints were written; 0 where there is none."""
+        return tuple((embedded_at(run), recognition.kept_at(run)) for run in self.runs)
+
+    @property
+    def doubter(self) -> Doubter:
+        """Finds doubts about answers of these runs."""
+        return _doubter(self, self.stored_at)
+
+    def in_titles(self, text: str) -> str:
+        """The text with titles in place of the runs' ids."""
+        for run in self.runs:
+            text = text.replace(run.run_id, run.title)
+        return text
+
+
+@dataclass(frozen=True)
+class ClassifiedClip:
+    """A clip and the answers of runs, as every part of the page needs them."""
+
+    clip: InputClip
+    opened: OpenedRuns
+    answer: Answer
+
+    @property
+    def key(self) -> str:
+        """Names the clip, the parts of it that were classified, and the runs."""
+        parts = [(one.start_s, len(one.wave)) for one in self.answer.verdicts]
+        return repr((self.opened.key, self.opened.stored_at, self.clip.key, parts))
+
+    @property
+    def longest(self) -> Verdict:
+        """The verdict on the longest part of the clip: the one that plays."""
+        return max(self.answer.verdicts, key=lambda verdict: len(verdict.wave))
+
+    @property
+    def doubts(self) -> list[Told]:
+        """Reasons not to believe the answer."""
+        return _doubts(self)
+
+    def choose_run(self, name: str) -> tuple[int, Run, LoadedRun, Verdict]:
+        """One of the runs, chosen where there are several: (position, run, loaded, verdict).
+
+        Args:
+            name: Of the choice in the URL.
+        """
+        titles = {run.run_id: run.title for run in self.opened.runs}
+        ids = list(titles)
+        k = 0
+        if len(ids) > 1:
+            k = ids.index(choose_one("Run", ids, name, words=titles.__getitem__))
+        return k, self.opened.runs[k], self.opened.panel.loaded[k], self.answer.verdicts[k]
+
+
+def open_runs(runs: Sequence[Run]) -> OpenedRuns:
+    """The runs in memory, loaded where they are not.
+
+    Raises:
+        GenrecoreError: One is gone, cannot be read, or does not go together with the others.
+    """
+    for run in runs:
+        if not run.weights.exists():
+            raise GenrecoreError(f"The run {run.run_id} was deleted meanwhile; pick another one.")
+    return _load(list(runs))
+
+
+@cached_by_files(
+    lambda runs: [run.weights for run in runs],
+    spinner="Loading the networks …",
+    max_entries=4,
+    shared=True,
+)
+def _load(runs: list[Run]) -> OpenedRuns:
+    return OpenedRuns(tuple(runs), panel.load(runs), secrets.token_hex(8))
+
+
+def embedded_at(run: Run) -> int:
+    """When the run's embedding was written, in ns since 1970; 0 where there is none."""
+    return next((changed(path)[0] for path in embedding_files(run)), 0)
+
+
+@cached_by_files(no_files, max_entries=2, shared=True)
+def _doubter(opened: OpenedRuns, stored_at: tuple[tuple[int, int], ...]) -> Doubter:
+    return Doubter(opened.panel.loaded)
+
+
+@cached_by_files(no_files, spinner="Checking the answer …")
+def _doubts(classified: ClassifiedClip) -> list[Told]:
+    return classified.opened.doubter.of(classified.answer)
+
+
+def classify(
+    opened: OpenedRuns, clip: InputClip, start_s: float | None, length_s: float | None
+) -> ClassifiedClip:
+    """The runs' answers on a part of a clip; without numbers each run takes its own middle."""
+    answer = _answer(opened, clip, start_s, length_s)
+    return ClassifiedClip(clip, opened, replace(answer, name=clip.name))
+
+
+@cached_by_files(no_files, spinner="Classifying …", max_entries=24, shared=True)
+def _answer(
+    opened: OpenedRuns, clip: InputClip, start_s: float | None, length_s: float | None
+) -> Answer:
+    return opened.panel.classify(clip.path, clip.name, start_s, length_s)
+
+
+@dataclass(frozen=True)
+class AnswerInShort:
+    """An answer without its sound, and its kinds of doubts."""
+
+    answer: Answer
+    doubts: tuple[str, ...]
+
+
+def classify_all(opened: OpenedRuns, clips: Sequence[InputClip]) -> list[AnswerInShort]:
+    """The answers on every clip, computed once, with a progress bar.
+
+    They are stored without sound: a thousand clips in memory would be gigabytes of it.
+    """
+    stored = _stored_answers(opened, opened.stored_at)
+    waiting = [clip for clip in clips if clip.key not in stored]
+    if waiting:
+        bar = st.progress(0.0, f"Classifying {len(waiting)} clips …")
+        paths, names = [clip.path for clip in waiting], [clip.name for clip in waiting]
+        answers = opened.panel.classify_many(paths, names)
+        for n, (clip, answer) in enumerate(zip(waiting, answers, strict=True), start=1):
+            kinds = tuple(dict.fromkeys(told.doubt.kind for told in opened.doubter.of(answer)))
+            silent = [replace(one, wave=one.wave[:0], picture=None) for one in answer.verdicts]
+            stored[clip.key] = AnswerInShort(replace(answer, verdicts=tuple(silent)), kinds)
+            bar.progress(n / len(waiting), f"{n} of {len(waiting)} clips classified")
+        bar.empty()
+    shown = [(stored[clip.key], clip.name) for clip in clips]
+    return [replace(one, answer=replace(one.answer, name=name)) for one, name in shown]
+
+
+@cached_by_files(no_files, max_entries=4, shared=True)
+def _stored_answers(
+    opened: OpenedRuns, stored_at: tuple[tuple[int, int], ...]
+) -> dict[str, AnswerInShort]:
+    return {}

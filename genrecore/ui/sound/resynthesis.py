@@ -1,0 +1,145 @@
+"""Log-mel spectrograms turned back into sound, and the row that shows a sound before and after."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import streamlit as st
+import torch
+
+from genrecore import words
+from genrecore.features import FEATURES
+from genrecore.features.log_mel import LogMelOptions
+from genrecore.reporting import feature_charts, plots
+from genrecore.ui.datasets.excerpts import SoundExcerpt, play
+from genrecore.ui.parts import fields
+from genrecore.ui.parts.choices import choose_one
+from genrecore.ui.parts.frame import chart, pair, plain, section
+from genrecore.ui.sound.features import compute
+
+_N_MELS = ("16", "32", "64", "128", "256")
+
+
+@dataclass(frozen=True)
+class Version:
+    """A sound before or after a change.
+
+    Attributes:
+        title: Written above.
+        wave: (n_samples,), what the player plays.
+        image: Its log-mel spectrogram (bins, frames); None where the wave is too short for one.
+    """
+
+    title: str
+    wave: np.ndarray
+    image: np.ndarray | None
+
+
+def before_and_after(
+    before: Version,
+    after: Version,
+    options: LogMelOptions,
+    excerpt: SoundExcerpt,
+    waveforms: bool = False,
+) -> float:
+    """Two versions of an excerpt beside each other, with equal loudness, axes and colours.
+
+    Args:
+        before: On the left.
+        after: On the right.
+        options: Of both spectrograms.
+        excerpt: Of which both are versions.
+        waveforms: Whether waveforms are drawn as well.
+
+    Returns:
+        The highest peak; where it exceeds 1, both players are quieter by this factor.
+    """
+    rate = excerpt.sample_rate_hz
+    versions = {"before": before, "after": after}
+    peak = max(1.0, *(float(np.abs(one.wave).max(initial=0.0)) for one in versions.values()))
+    images = [one.image for one in versions.values() if one.image is not None]
+    limits = min(float(one.min()) for one in images), max(float(one.max()) for one in images)
+    for column, (slot, version) in zip(pair("versions"), versions.items(), strict=True):
+        with column:
+            st.markdown(f"**{plain(version.title)}**")
+            play(version.wave / peak, rate)
+            if waveforms:
+                chart(plots.waveform(version.wave, rate, reach=1.05 * peak), f"{slot}_wave")
+            if version.image is not None:
+                n, parts = len(version.wave), (version.image,)
+                drawn = feature_charts.charts("image", options, rate, n, parts, limits)
+                chart(drawn[0][0], f"{slot}_image")
+    return peak
+
+
+def view(excerpt: SoundExcerpt) -> None:
+    """An excerpt and the sound of its log-mel spectrogram."""
+    section(
+        "What is left",
+        "The log-mel spectrogram turned back into sound by Griffin and Lim's method. The method "
+        "guesses the phases, because the network does not get them either.",
+    )
+    n_mels = str(fields.chosen_options(FEATURES, "log_mel")["n_mels"])
+    offered = sorted({*_N_MELS, n_mels}, key=int)
+    choose_one("Mel bands", offered, "log_mel.n_mels", default="128", radio=True)
+    with st.expander("More parameters", icon=":material/tune:"):
+        fields.options(FEATURES, "log_mel", {}, leave_out=("n_mels",))
+    options = log_mel_options()
+    spectrogram = compute("log_mel", options, excerpt)
+    with st.spinner("Turning the spectrogram into sound …"):
+        wave, seconds = sound_of(spectrogram.parts[0], options, excerpt)
+    fine = LogMelOptions()  # both sounds are drawn with these
+    before = Version("Original", excerpt.wave, compute("log_mel", fine, excerpt).parts[0])
+    wave = wave / max(1.0, float(np.abs(wave).max(initial=0.0)))  # the original stays as it is
+    title, image = f"From {options.n_mels} mel bands", None
+    if len(wave) > fine.n_fft:
+        image = compute("log_mel", fine, excerpt.with_wave(wave)).parts[0]
+    before_and_after(before, Version(title, wave, image), fine, excerpt)
+    _, bins, frames = spectrogram.shape
+    n_samples, n_values = len(excerpt.wave), bins * frames
+    st.markdown(
+        f"{words.thousands(n_samples)} samples became {words.plural(n_values, 'number')}, "
+        f"{words.decimals(n_samples / n_values)} samples each. "
+        f":gray[The way back took {words.seconds(seconds)}.]"
+    )
+    st.caption(
+        "Both spectrograms are drawn with 128 bands and 80 dB. What sounds hollow or watery on the "
+        "right is missing in the network's input."
+    )
+
+
+def log_mel_options() -> LogMelOptions:
+    """The parameters of the log-mel spectrogram in the URL.
+
+    Raises:
+        UsageError: They do not fit together.
+    """
+    values: dict[str, Any] = fields.chosen_options(FEATURES, "log_mel")
+    options: LogMelOptions = FEATURES["log_mel"].read_options(values, "feature")
+    return options
+
+
+def sound_of(
+    image: np.ndarray, options: LogMelOptions, excerpt: SoundExcerpt
+) -> tuple[np.ndarray, float]:
+    """The sound of an excerpt's log-mel spectrogram (bins, frames), changed or not: (n_samples,),
+    and the seconds that took.
+
+    Raises:
+        GenrecoreError: Windows that leave gaps.
+    """
+    n_samples, rate = len(excerpt.wave), excerpt.sample_rate_hz
+    return _sound_of(image, options.model_dump_json(), rate, n_samples)
+
+
+@st.cache_data(max_entries=24, show_spinner=False)
+def _sound_of(
+    image: np.ndarray, options_json: str, rate: int, n_samples: int
+) -> tuple[np.ndarray, float]:
+    began = time.perf_counter()
+    options = LogMelOptions.model_validate_json(options_json)
+    wave = feature_charts.sound_of(torch.from_numpy(image)[None], options, rate, n_samples)
+    return wave, time.perf_counter() - began
