@@ -64,7 +64,7 @@ def panel(dataset: DatasetChoice, data: Dataset) -> None:
         st.caption(f"Audited on {words.moment(stored.at)}.")
     else:
         st.warning(
-            f"This audit of {words.moment(stored.at)} is about other files than are there now; "
+            f"This was found on {words.moment(stored.at)}, in other files than are there now; "
             "audit again.",
             icon=":material/update:",
         )
