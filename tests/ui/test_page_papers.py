@@ -70,7 +70,7 @@ def test_a_rehearsal_is_shown_as_one_and_never_as_a_result(shown: Path) -> None:
     assert not any("reproduced" in text for text in table["As published"])
     assert "Printed, as published, and honest" in app.get("plotly_chart")[0].proto.spec
     systems = app.dataframe[-1].value
-    assert systems["Marks"].str.contains("Rehearsal: 10 clips a genre").all()
+    assert systems["marks"].str.contains("Rehearsal: 10 clips a genre").all()
     real = again(app, ours="runs")
     assert "None of its rows has been run here." in words(real)
 

@@ -24,6 +24,7 @@ from genrecore.ui.parts import readers
 from genrecore.ui.parts.cache import cached_by_files, embedding_files, in_runs, no_files
 from genrecore.ui.parts.choices import choose_one, chosen
 from genrecore.ui.parts.frame import chart, empty, plain, section
+from genrecore.ui.parts.tables import show_table
 
 _ICONS = {
     doubt.SILENT: ":material/volume_off:",
@@ -112,15 +113,7 @@ def sounds_like(classified: ClassifiedClip) -> None:
     }
     picked = choose_one("Clip", list(labels), "near", words=labels.__getitem__)
     show(run.clips, picked, "near")
-    st.dataframe(
-        rows[["clip_id", "genre", "distance"]],
-        hide_index=True,
-        column_config={
-            "clip_id": "Clip",
-            "genre": "Genre",
-            "distance": st.column_config.NumberColumn("Distance", format="%.3f"),
-        },
-    )
+    show_table(rows[["clip_id", "genre", "distance"]])
     st.caption(
         "Cosine distance of embeddings: 0 is the same direction in the network's last layer, 1 is "
         "unrelated, 2 opposite."

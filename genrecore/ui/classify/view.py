@@ -30,7 +30,8 @@ from genrecore.ui.classify.why import why
 from genrecore.ui.datasets.excerpts import SoundExcerpt, draw_wave_and_mel
 from genrecore.ui.parts.cache import cached_by_files, no_files
 from genrecore.ui.parts.choices import choose, choose_one, chosen, hold
-from genrecore.ui.parts.frame import chart, in_percent, pair, plain, section, share_column
+from genrecore.ui.parts.frame import chart, pair, plain, section
+from genrecore.ui.parts.tables import Column, show_table
 from genrecore.ui.parts.timeline import Lane, timeline
 
 _MOST_S = 300.0  # the longest part that is classified at once: a player gets all of it
@@ -80,15 +81,9 @@ def _show_table(answers: Sequence[AnswerInShort]) -> None:
             row["Length"] = words.seconds(first.duration_s)
         rows.append(row)
     table = pd.DataFrame(rows)
-    st.dataframe(
-        in_percent(table, ["Probability"]).drop(
-            columns=["Doubts"] if table["Doubts"].isna().all() else []
-        ),
-        hide_index=True,
-        height=min(38 + 35 * len(rows), 330),
-        placeholder="none",
-        column_config={"Probability": share_column()},
-    )
+    if table["Doubts"].isna().all():
+        table = table.drop(columns="Doubts")
+    show_table(table, special={"Probability": Column("Probability", "share")}, tallest=330)
 
 
 def _choose_part(opened: OpenedRuns, clip: InputClip) -> tuple[float | None, float | None]:
@@ -220,12 +215,8 @@ def _play(classified: ClassifiedClip) -> None:
             if len(lanes) > 1:
                 st.markdown(f"**{plain(lane.title)}**")
             table = plots.verdict_over_time(lane.segments).table
-            shares = [str(name) for name in table if name not in ("From (s)", "To (s)")]
-            st.dataframe(
-                in_percent(table, shares),
-                hide_index=True,
-                column_config={name: share_column() for name in shares},
-            )
+            genres = [str(name) for name in table if name not in ("From (s)", "To (s)")]
+            show_table(table, special={name: Column(name, "share") for name in genres})
 
 
 def _bars(classified: ClassifiedClip) -> None:

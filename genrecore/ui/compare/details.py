@@ -16,9 +16,11 @@ from genrecore.ui.parts import cells
 from genrecore.ui.parts.choices import choose_flag, choose_one
 from genrecore.ui.parts.frame import chart, empty, link_to, pair, plain, section, sentences
 from genrecore.ui.parts.results import side_by_side
+from genrecore.ui.parts.tables import Column, show_table
 
 MOST_LINES = 6  # lines, or bars beside one another, that stay legible
 _MOST_LARGE = 4  # matrices drawn large
+_TALLEST = 2000  # px: all rows are in sight
 _OVER = {"epoch": "Epochs", "step": "Steps", "seconds": "Time"}
 
 
@@ -170,23 +172,12 @@ def cost(compared: Comparison, selection: Selection) -> None:
     if name == "train_s" and len(devices) > 1:
         st.caption(plain(f"Trained on different machines: {words.listed(devices)}."))
     _measure(selection)
-    number = st.column_config.NumberColumn
-    st.dataframe(
-        table.drop(columns="run_id"),
-        hide_index=True,
-        height=38 + 35 * len(table),
-        placeholder=words.DASH,
-        column_config={
-            "title": "Run",
-            "n_parameters": number("Parameters", format="compact"),
-            "n_multiply_adds": number("Multiply–adds of 30 s", format="compact"),
-            "train_s": number("Training (s)", format="%.0f"),
-            "latency_ms": number("Latency of 30 s (ms)", format="%.1f"),
-            "device": "Trained on",
-            "measured_on": "Latency measured on",
-            "why": "What is missing",
-        },
-    )
+    special = {
+        "device": "Trained on",
+        "measured_on": "Latency measured on",
+        "why": "What is missing",
+    }
+    show_table(table.drop(columns="run_id"), special=special, tallest=_TALLEST)
 
 
 def _measure(selection: Selection) -> None:
@@ -240,12 +231,8 @@ def ranks(compared: Comparison, selection: Selection) -> None:
         "Folds of one dataset share training clips, so that ranks over them look surer than they "
         "are; several datasets say more."
     )
-    share = st.column_config.NumberColumn(format="%.1f %%")
-    st.dataframe(
-        (100 * blocks.scores).reset_index(),
-        hide_index=True,
-        column_config={"block": "Dataset or fold", **dict.fromkeys(titles, share)},
-    )
+    special: dict[str, Column | str] = {title: Column(title, "share") for title in titles}
+    show_table(blocks.scores.reset_index(), special=special | {"block": "Dataset or fold"})
 
 
 def settings(compared: Comparison, selection: Selection) -> None:
@@ -260,5 +247,4 @@ def settings(compared: Comparison, selection: Selection) -> None:
         return
     if len(configs) > MOST_LINES:  # many columns are hard to read: a row each instead
         table = table.set_index("setting").T.rename_axis("run").reset_index()
-    titles = {"setting": "Setting", "run": "Run"}
-    st.dataframe(table, hide_index=True, height=38 + 35 * len(table), column_config=titles)
+    show_table(table, special={"setting": "Setting", "run": "Run"}, tallest=_TALLEST)

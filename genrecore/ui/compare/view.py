@@ -20,8 +20,9 @@ from genrecore.reporting.plots.contrasts import number
 from genrecore.ui.compare import details, readers
 from genrecore.ui.compare.choice import RUNS, SYSTEMS, Selection, choose_band, choose_two
 from genrecore.ui.parts.choices import choose_one
-from genrecore.ui.parts.frame import chart, in_percent, link_to, pair, plain, section, share_column
+from genrecore.ui.parts.frame import chart, link_to, pair, plain, section
 from genrecore.ui.parts.results import pair_numbers
+from genrecore.ui.parts.tables import Column, show_table
 
 _FEW_PAIRS = 3
 _FEW_NOTES = 3
@@ -171,57 +172,42 @@ def show_scores(compared: Comparison, selection: Selection) -> None:
 def _scores_table(compared: Comparison, selection: Selection) -> None:
     table = compared.table
     cost = readers.cost_table(selection.members, selection.titles)
-    number = st.column_config.NumberColumn
-    metrics = {name: entry for name, entry in METRICS.items() if name != "accuracy"}
-    shares = [name for name, metric in metrics.items() if metric.facts.format == "share"]
     several = bool((table["n_runs"] > 1).any())
-    st.dataframe(
-        in_percent(table, ["accuracy", *shares]).assign(
+    metrics = {name: entry for name, entry in METRICS.items() if name != "accuracy"}
+    columns = [
+        *("title", "accuracy", "n_runs" if several else "interval", "artists", *metrics),
+        *("n_clips", "split", "best_epoch", "n_epochs", "n_parameters", "n_multiply_adds"),
+        *("took", "latency_ms", *(["badge"] if table["badge"].any() else [])),
+    ]
+    and_seeds = " and seeds" if several else ""
+    show_table(
+        table.assign(
             interval=_intervals(table, "accuracy_low", "accuracy_high"),
             artists=_intervals(table, "artists_low", "artists_high"),
             took=table["train_s"].map(words.seconds),
             n_multiply_adds=cost["n_multiply_adds"].to_numpy(),
             latency_ms=cost["latency_ms"].to_numpy(),
-        ),
-        hide_index=True,
-        height=38 + 35 * len(table),
-        placeholder=words.DASH,
-        column_order=[
-            "title", "accuracy", *(["n_runs"] if several else ["interval"]), "artists",
-            *metrics, "n_clips", "split",
-            "best_epoch", "n_epochs", "n_parameters", "n_multiply_adds", "took", "latency_ms",
-            *(["badge"] if table["badge"].any() else []),
-        ],
-        column_config={
-            "title": st.column_config.TextColumn("Run" if selection.unit == RUNS else "System",
-                                                 width="medium", pinned=True),
-            "accuracy": share_column("Accuracy"),
-            "n_runs": number("Tests", help="Seeds, or sets of folds, averaged here."),
-            "interval": st.column_config.TextColumn("95 %", help="Wilson's interval."),
-            "artists": st.column_config.TextColumn(
-                "95 %, artists and seeds" if several else "95 %, by artist",
-                help="Bootstrap that resamples whole artists"
-                + (", and seeds as well." if several else "."),
+        )[columns],
+        special={
+            "title": Column(selection.unit[:-1].capitalize(), width="medium", pinned=True),
+            "n_runs": Column("Tests", help="Seeds, or sets of folds, averaged here."),
+            "interval": Column("95 %", help="Wilson's interval."),
+            "artists": Column(
+                f"95 %, artists{and_seeds}", help=f"Bootstrap that resamples artists{and_seeds}."
             ),
+            "best_epoch": Column("Best epoch", "count", "Chosen by validation, then tested."),
+            "n_epochs": "Epochs",
             **{
-                name: number(
-                    metric.title, help=help_on(metric),
-                    format="%.1f %%" if metric.facts.format == "share" else "%.3f",
+                name: Column(
+                    metric.title,
+                    "share" if metric.facts.format == "share" else "score",
+                    help_on(metric),
                 )
                 for name, metric in metrics.items()
             },
-            "n_clips": "Test clips",
-            "split": "Split",
-            "best_epoch": number("Best epoch", help="Chosen by validation, then tested."),
-            "n_epochs": "Epochs",
-            "n_parameters": number("Parameters", format="compact"),
-            "n_multiply_adds": number("Multiply–adds", format="compact",
-                                      help="Of a clip of 30 s, in the network alone."),
-            "took": "Took",
-            "latency_ms": number("Latency (ms)", format="%.1f", help="Of a clip of 30 s."),
-            "badge": "Warning",
         },
-    )  # fmt: skip
+        tallest=2000,
+    )
 
 
 def _intervals(table: pd.DataFrame, low: str, high: str) -> list[str]:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,6 +18,7 @@ from genrecore.ui.datasets.readers import Dataset
 from genrecore.ui.parts.cache import cached_by_files
 from genrecore.ui.parts.choices import choose, choose_one, chosen
 from genrecore.ui.parts.frame import empty, pair, plain, section
+from genrecore.ui.parts.tables import Column, show_table
 
 SAMPLE_RATE_HZ = 22_050
 """Of the players; also what probes on the page Errors change."""
@@ -28,13 +28,7 @@ ALL_GENRES = "all genres"
 
 _PAGE_ROWS = 100
 _MOST_OPTIONS = 400  # of a select box
-_COLUMNS: dict[str, Any] = {
-    "clip_id": "Clip",
-    "genre": "Genre",
-    "artist": "Artist",
-    "album": "Album",
-    "duration_s": st.column_config.NumberColumn("Length", format="%.1f s"),
-}
+_COLUMNS = ("clip_id", "genre", "artist", "album", "duration_s")
 
 
 def browse(data: Dataset) -> None:
@@ -79,13 +73,19 @@ def choose_row(clips: pd.DataFrame) -> pd.Series | None:
     return rows[rows["clip_id"] == clip_id].iloc[0]
 
 
-def pick(rows: pd.DataFrame, list_name: str, columns: Mapping[str, Any] = _COLUMNS) -> str:
+def pick(
+    rows: pd.DataFrame,
+    list_name: str,
+    columns: Sequence[str] = _COLUMNS,
+    special: Mapping[str, Column | str] | None = None,
+) -> str:
     """The clip picked in the table; only one page of a long list goes to the browser.
 
     Args:
         rows: One a clip, with `clip_id`; at least one.
         list_name: Another list has another table.
         columns: What is shown, except columns without any value.
+        special: As for `show_table`.
     """
     ids = rows["clip_id"].to_list()
     picked = chosen("clip") if chosen("clip") in ids else ids[0]
@@ -106,16 +106,14 @@ def pick(rows: pd.DataFrame, list_name: str, columns: Mapping[str, Any] = _COLUM
             choose("clip", on_page[selected[0]])
 
     selected = [on_page.index(picked)] if picked in on_page else []
-    st.dataframe(
-        shown[[name for name in columns if shown[name].notna().any()]],
+    show_table(
+        shown[[name for name in columns if name in shown and shown[name].notna().any()]],
+        special=special,
+        tallest=320,
         key=key,
-        hide_index=True,
-        height=min(38 + 35 * len(shown), 320),
         on_select=write,
         selection_mode="single-row",
         selection_default={"selection": {"rows": selected}},
-        placeholder=words.DASH,
-        column_config=dict(columns),
     )
     return str(picked)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import zlib
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,7 @@ from genrecore.ui.datasets.excerpts import SoundExcerpt, cut, play, recording_of
 from genrecore.ui.errors.map import CLICKED, neighbours
 from genrecore.ui.parts.cache import cached_by_files, in_runs, no_files
 from genrecore.ui.parts.frame import chart, pair, plain, section
+from genrecore.ui.parts.tables import show_table
 
 _JUDGEMENTS = {
     "right": ("It is right", ":material/check:"),
@@ -178,8 +178,7 @@ def _show_copies(run: Run, clips: pd.DataFrame, clip_id: str) -> None:
     n_other = int((rows["genre"] != own.iloc[0]).sum()) if len(own) else 0
     title = _counted(rows, "copy of this recording", "copies of this recording")
     title += f", {n_other} labelled otherwise" if n_other else ""
-    columns = {"how": "How it is known"}
-    _others(clips, rows, title, "copy", ":material/content_copy:", columns)
+    _others(clips, rows, title, "copy", ":material/content_copy:", "how")
 
 
 def _show_same_artist(clips: pd.DataFrame, clip_id: str) -> None:
@@ -187,7 +186,7 @@ def _show_same_artist(clips: pd.DataFrame, clip_id: str) -> None:
     if len(rows):
         artist = rows["artist"].iloc[0]
         title = _counted(rows, f"other clip of {artist}", f"other clips of {artist}")
-        _others(clips, rows, title, "same_artist", ":material/artist:", {})
+        _others(clips, rows, title, "same_artist", ":material/artist:")
 
 
 def _show_nearest(run: Run, clips: pd.DataFrame, clip: pd.Series) -> None:
@@ -201,8 +200,7 @@ def _show_nearest(run: Run, clips: pd.DataFrame, clip: pd.Series) -> None:
         f"The {len(rows)} nearest training clips: {n_same} {'is' if n_same == 1 else 'are'} "
         f"labelled {clip['genre']}"
     )
-    columns = {"distance": st.column_config.NumberColumn("Distance", format="%.3f")}
-    _others(clips, rows, title, "nearest", ":material/near_me:", columns)
+    _others(clips, rows, title, "nearest", ":material/near_me:", "distance")
 
 
 def _counted(rows: pd.DataFrame, noun: str, nouns: str) -> str:
@@ -215,22 +213,14 @@ def _counted(rows: pd.DataFrame, noun: str, nouns: str) -> str:
 
 
 def _others(
-    clips: pd.DataFrame,
-    rows: pd.DataFrame,
-    title: str,
-    key: str,
-    icon: str,
-    columns: Mapping[str, Any],
+    clips: pd.DataFrame, rows: pd.DataFrame, title: str, key: str, icon: str, *more: str
 ) -> None:
     """Other clips, folded: a list, and a player for the one that is picked."""
     with st.expander(plain(title), icon=icon):
         picked = st.selectbox("Clip", rows["clip_id"].to_list(), key=key)
         _play(clips, str(picked), f"other_{key}")
-        st.dataframe(
-            rows[["clip_id", "genre", "split", *columns]],
-            hide_index=True,
-            column_config={"clip_id": "Clip", "genre": "Labelled", "split": "Split", **columns},
-        )
+        special = {"genre": "Labelled", "how": "How it is known"}
+        show_table(rows[["clip_id", "genre", "split", *more]], special=special)
 
 
 @cached_by_files(in_runs("clips.parquet"), max_entries=8, shared=True)

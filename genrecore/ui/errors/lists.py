@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import pandas as pd
@@ -18,7 +18,8 @@ from genrecore.store.run import Run
 from genrecore.ui.parts import readers
 from genrecore.ui.parts.cache import cached_by_files, in_runs
 from genrecore.ui.parts.choices import choose, choose_many, choose_one, chosen
-from genrecore.ui.parts.frame import chart, empty, link_to, pair, plain, section, share_column
+from genrecore.ui.parts.frame import chart, empty, link_to, pair, plain, section
+from genrecore.ui.parts.tables import Column
 
 _WHO = {
     mistakes.ONLY_A: "Only the first is right",
@@ -26,13 +27,11 @@ _WHO = {
     mistakes.BOTH: "Both right",
     mistakes.NEITHER: "Both wrong",
 }
-_COLUMNS: dict[str, Any] = {
-    "clip_id": "Clip",
-    "genre": "Labelled",
-    "predicted": "Predicted",
-    "certainty": share_column("Certainty"),
-    "artist": "Artist",
+_SUGGESTION: dict[str, Column | str] = {
+    "suggested": "Suggested",
+    "suggested_proba": Column("Probability", "share"),
 }
+_COLUMNS = ("clip_id", "genre", "predicted", "certainty")
 
 
 @dataclass(frozen=True)
@@ -43,8 +42,8 @@ class ClipList:
         rows: One a clip.
         description: What the list is, in a sentence.
         command: The same as a command.
-        more: Columns beside the usual ones: name → title or configuration; None hides one.
-        shares: Columns that are shares.
+        columns: What the list shows, before the artist.
+        special: As for `show_table`.
         with_judgement: Whether labels are judged here.
         probe: How the clips were changed, where they can also be heard changed.
     """
@@ -52,16 +51,10 @@ class ClipList:
     rows: pd.DataFrame
     description: str
     command: str
-    more: dict[str, Any]
-    shares: tuple[str, ...] = ("certainty",)
+    columns: tuple[str, ...] = _COLUMNS
+    special: Mapping[str, Column | str] = field(default_factory=dict)
     with_judgement: bool = False
     probe: str = ""
-
-    @property
-    def columns(self) -> dict[str, Any]:
-        """What the list shows, with titles or configurations."""
-        columns = _COLUMNS | self.more
-        return {name: title for name, title in columns.items() if title and name in self.rows}
 
 
 def cell(run: Run, tested: Sequence[Run]) -> ClipList:
@@ -104,7 +97,6 @@ def cell(run: Run, tested: Sequence[Run]) -> ClipList:
         mistakes.cell(predictions(run), labelled, predicted),
         f"{n} of {total} {labelled} clips {what}{share}.",
         f"genrecore errors {run.run_id} --cell {labelled},{predicted}",
-        {},
     )
 
 
@@ -122,8 +114,7 @@ def one_run(run: Run, tested: Sequence[Run]) -> ClipList:
         rows,
         descriptions[order],
         f"genrecore errors {run.run_id} --order {order}",
-        {"label_proba": share_column("For the label")},
-        ("certainty", "label_proba"),
+        (*_COLUMNS, "label_proba"),
     )
 
 
@@ -154,13 +145,12 @@ def two_runs(run: Run, tested: Sequence[Run]) -> ClipList | None:
         rows,
         f"{_WHO[who]}: {len(rows)} of the {len(joined)} clips on which both were tested.",
         f"genrecore errors {run.run_id} --against {other.run_id}",
+        (*_COLUMNS, "predicted_b", "certainty_b"),
         {
             "predicted": "First run",
-            "certainty": share_column("Certainty"),
             "predicted_b": "Second run",
-            "certainty_b": share_column("Its certainty"),
+            "certainty_b": Column("Its certainty", "share"),
         },
-        ("certainty", "certainty_b"),
     )
 
 
@@ -175,8 +165,8 @@ def runs_differ(run: Run, tested: Sequence[Run]) -> ClipList | None:
         f"{words.plural(len(rows), 'clip')} shared by {len(others) + 1} runs; first those on which "
         "their probabilities differ most.",
         f"genrecore errors {run.run_id}{_flags(others)}",
-        {"n_verdicts": "Different predictions", "spread": share_column("Disagreement")},
-        ("certainty", "spread"),
+        (*_COLUMNS, "n_verdicts", "spread"),
+        {"n_verdicts": "Different predictions", "spread": Column("Disagreement", "share")},
     )
 
 
@@ -193,17 +183,13 @@ def labels(run: Run, tested: Sequence[Run]) -> ClipList:
         "each asked about clips that it did not learn from; first those with the widest margin. "
         "Runs can be wrong as well: listen.",
         f"genrecore errors {run.run_id} --labels{_flags(others)}",
-        {
-            "predicted": None,
-            "certainty": None,
-            "suggested": "Suggested",
-            "suggested_proba": share_column("Probability"),
-            "label_proba": share_column("For the label"),
+        ("clip_id", "genre", *_SUGGESTION, "label_proba", "n_against", "n_runs", "judgement"),
+        _SUGGESTION
+        | {
             "n_against": "Runs against it",
             "n_runs": "Runs asked",
             "judgement": "Your judgement",
         },
-        ("suggested_proba", "label_proba"),
         with_judgement=True,
     )
 

@@ -81,7 +81,7 @@ def clip_map(run: Run, tested: Sequence[Run]) -> ClipList | None:
     choose_one("Clip on the map", ids, "clip", help="A click on a point picks it as well.")
     n_wrong = int((points["mark"] == "wrong").sum())
     description = f"{len(points)} clips on the map, {n_wrong} of them taken for another genre."
-    return ClipList(rows, description, f"genrecore embed {run.run_id}", {})
+    return ClipList(rows, description, f"genrecore embed {run.run_id}")
 
 
 def _compute(run: Run) -> None:

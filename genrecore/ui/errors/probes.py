@@ -68,7 +68,7 @@ def probed(run: Run, tested: Sequence[Run]) -> ClipList | None:
         f"“{titles[picked]}”. The predictions below are those of the unchanged clips."
     )
     line = f"genrecore probe {run.run_id} --stored"
-    return ClipList(rows, description, line, {}, probe=picked)
+    return ClipList(rows, description, line, probe=picked)
 
 
 def _start(run: Run, stored: Probed | None) -> None:

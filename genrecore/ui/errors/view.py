@@ -13,7 +13,7 @@ from genrecore.ui.errors.map import clip_map
 from genrecore.ui.errors.probes import probed
 from genrecore.ui.parts import readers
 from genrecore.ui.parts.choices import choose_one
-from genrecore.ui.parts.frame import command, empty, in_percent, plain, section, sentences
+from genrecore.ui.parts.frame import command, empty, plain, section, sentences
 from genrecore.ui.parts.live import leak_badge
 
 _VIEWS: dict[str, tuple[str, Callable[[Run, Sequence[Run]], ClipList | None]]] = {
@@ -51,8 +51,8 @@ def browse(run: Run, tested: Sequence[Run]) -> None:
         if shown.rows.empty:
             empty("There is no such clip.", "Choose another cell, or another list.")
         else:
-            rows = in_percent(shown.rows, shown.shares)
-            clip_id = pick(rows, f"{view}_{shown.command}", shown.columns)
+            columns, special = (*shown.columns, "artist"), {"genre": "Labelled", **shown.special}
+            clip_id = pick(shown.rows, f"{view}_{shown.command}", columns, special)
             clip = shown.rows[shown.rows["clip_id"] == clip_id].iloc[0]
             show_clip(run, clip, shown.with_judgement, shown.probe)
         command(shown.command)

@@ -19,18 +19,10 @@ from genrecore.training import latency, model_inputs
 from genrecore.training.card import Card, counted
 from genrecore.training.latency import Latency
 from genrecore.ui.datasets.tasks import task_button, watch
-from genrecore.ui.parts.choices import choose, choose_one, chosen
+from genrecore.ui.parts.choices import choose_one, chosen
 from genrecore.ui.parts.forms import REGISTRIES
-from genrecore.ui.parts.frame import (
-    chart,
-    command,
-    empty,
-    link_to,
-    pair,
-    plain,
-    section,
-    share_column,
-)
+from genrecore.ui.parts.frame import chart, command, empty, link_to, pair, plain, section
+from genrecore.ui.parts.tables import Column, show_table, table_to_open
 
 _DEFAULT = "default"
 
@@ -253,16 +245,12 @@ def layer_table(card: Card) -> None:
             "What it is": layer.what,
             "Output": cards.shape_in_words(layer.shape) or "only in training",
             "Parameters": layer.n_parameters,
-            "Share": 100 * layer.n_parameters / total,
+            "Share": layer.n_parameters / total,
         }
         for layer in card.layers
     ]
-    numbers = {
-        "Parameters": st.column_config.NumberColumn(format="localized"),
-        "Share": share_column(),
-    }
-    height = 38 + 35 * len(rows)
-    st.dataframe(pd.DataFrame(rows), hide_index=True, height=height, column_config=numbers)
+    special = {"Parameters": Column("Parameters", "count"), "Share": Column("Share", "share")}
+    show_table(pd.DataFrame(rows), special=special, tallest=2000)
 
 
 def layers(shown: ShownCard) -> None:
@@ -293,31 +281,8 @@ def beside(shown: ShownCard) -> None:
         return
     chart(plots.sizes(table, card.name), "sizes")
     table = table.sort_values("n_multiply_adds", ignore_index=True)
-    names = table["name"].to_list()
-    key = f"beside_{len(names)}_{card.name}"
-
-    def pick() -> None:
-        rows = st.session_state[key]["selection"]["rows"]
-        if rows:
-            choose("model", names[rows[0]])
-            st.session_state["_picked_model"] = True
-
-    number = st.column_config.NumberColumn
-    st.dataframe(
-        table.drop(columns="reason"),
-        key=key,
-        hide_index=True,
-        height=38 + 35 * len(names),
-        on_select=pick,
-        selection_mode="single-row",
-        selection_default={"selection": {"rows": [names.index(card.name)]}},
-        column_order=["name", "n_parameters", "n_multiply_adds", "title"],
-        column_config={
-            "name": "Model",
-            "title": "In full",
-            "n_parameters": number("Parameters", format="localized"),
-            "n_multiply_adds": number("Multiply–adds", format="localized"),
-        },
-    )
-    if st.session_state.pop("_picked_model", False):
-        st.rerun()
+    exact = {"n_parameters": "Parameters", "n_multiply_adds": "Multiply–adds"}
+    special: dict[str, Column | str] = {k: Column(v, "count") for k, v in exact.items()}
+    special |= {"name": "Model", "title": "In full"}
+    columns = ["name", *exact, "title"]
+    table_to_open(table, table["name"].to_list(), card.name, "model", columns, special)

@@ -20,7 +20,8 @@ from genrecore.store.run import Run
 from genrecore.ui.papers.view import where
 from genrecore.ui.parts import readers
 from genrecore.ui.parts.choices import choose, choose_one
-from genrecore.ui.parts.frame import chart, empty, plain, section, share_column
+from genrecore.ui.parts.frame import chart, empty, plain, section
+from genrecore.ui.parts.tables import Column, show_table
 
 _SIGNS = {
     "reproduced": "✓ reproduced",
@@ -342,33 +343,22 @@ def _show_systems(results: Results) -> None:
     if ran.empty:
         return
     section("Every system that was run", "Accuracy on the test clips; warnings stand last.")
-    shares = {
-        "Test accuracy": "accuracy",
-        "from": "low",
-        "to": "high",
-        "Validation": "valid_accuracy",
-    }
-    table = pd.DataFrame(
-        {
-            "System": ran["title"],
-            "Protocol": ran["protocol"].map(papers.PROTOCOLS),
-            "Seeds": ran["runs"],
-            **{title: 100 * ran[name] for title, name in shares.items()},
-            "Best epoch": ran["best_epoch"],
-            "Marks": [
-                "; ".join(part for part in (chosen and f"chose {chosen}", badge) if part)
-                for badge, chosen in zip(ran["badge"], ran["chosen"], strict=True)
-            ],
-        }
-    )
-    st.dataframe(
-        table,
-        hide_index=True,
-        placeholder=words.DASH,
-        column_config={
-            **{title: share_column() for title in shares},
-            "Best epoch": st.column_config.NumberColumn(format="%.0f"),
-            "Marks": st.column_config.TextColumn(width="large"),
+    marks = [
+        "; ".join(part for part in (chosen and f"chose {chosen}", badge) if part)
+        for badge, chosen in zip(ran["badge"], ran["chosen"], strict=True)
+    ]
+    columns = ("title", "protocol", "runs", "accuracy", "low", "high", "valid_accuracy")
+    show_table(
+        ran.assign(protocol=ran["protocol"].map(papers.PROTOCOLS), marks=marks)[
+            [*columns, "best_epoch", "marks"]
+        ],
+        special={
+            "title": "System",
+            "protocol": "Protocol",
+            "runs": "Seeds",
+            "accuracy": Column("Test accuracy", "share"),
+            "valid_accuracy": Column("Validation", "share"),
+            "marks": Column("Marks", width="large"),
         },
     )
     n_leaky = int(ran["badge"].str.contains("Leak").sum())

@@ -24,6 +24,7 @@ class Column:
         help: What the head explains.
         width: In pixels, or a size's name.
         format: In place of the kind's own format of numbers or times.
+        pinned: Whether it stays in sight when a wide table scrolls.
     """
 
     title: str
@@ -31,6 +32,7 @@ class Column:
     help: str | None = None
     width: Any = None
     format: str | None = None
+    pinned: bool = False
 
 
 COLUMNS: Mapping[str, Column] = {
@@ -55,6 +57,21 @@ COLUMNS: Mapping[str, Column] = {
     "took": Column("Training time"),
     "note": Column("Note"),
     "reason": Column("Reason"),
+    "n_multiply_adds": Column(
+        "Multiply–adds", "count", "Of a clip of 30 s, in the network alone.", format="compact"
+    ),
+    "latency_ms": Column("Latency (ms)", "score", "Of a clip of 30 s.", format="%.1f"),
+    "train_s": Column("Training (s)", "count"),
+    # Clips.
+    "clip_id": Column("Clip"),
+    "genre": Column("Genre"),
+    "artist": Column("Artist"),
+    "album": Column("Album"),
+    "duration_s": Column("Length", "score", format="%.1f s"),
+    "predicted": Column("Predicted"),
+    "certainty": Column("Certainty", "share"),
+    "label_proba": Column("For the label", "share"),
+    "distance": Column("Distance", "score"),
     # Two systems on the same clips.
     "title_a": Column("A"),
     "title_b": Column("B"),
@@ -158,6 +175,7 @@ def share_column(title: str | None = None) -> Any:
 
 def _config(column: Column) -> Any:
     about: dict[str, Any] = {"label": column.title, "help": column.help, "width": column.width}
+    about["pinned"] = column.pinned or None
     kinds = st.column_config
     if column.kind in _NUMBERS:
         return kinds.NumberColumn(**about, format=column.format or _NUMBERS[column.kind])
