@@ -78,7 +78,7 @@ def main() -> None:
                     settle(page)
                     if name == "classify" and page.locator("input[type=file]").count():
                         page.set_input_files("input[type=file]", str(clip))
-                        page.get_by_text("were judged").wait_for(timeout=90_000)
+                        page.get_by_text("were classified").wait_for(timeout=90_000)
                         settle(page)
                     shown = "" if given.width == 1280 else f"-{given.width}"
                     shoot(page, given.out / f"{name}-{theme}{shown}.png", given.width)

@@ -170,17 +170,12 @@ def test_a_waveform_grows_with_its_peak_and_marks_beats() -> None:
     assert "2 beats" in chart.alt
 
 
-def test_the_figures_of_the_mel_scale_say_where_a_tone_falls() -> None:
+def test_the_figure_of_the_mel_scale_says_where_a_tone_falls() -> None:
     bank = MelBank(40, 0.0, 8_000.0, "slaney")
     hz = np.linspace(0, 8_000, 161)
     chart = mel_plots.bands_below(hz, {"Slaney": bank.below(hz)}, 1000.0, 40)
     assert f"{bank.below(np.array([1000.0]))[0]:.1f}" in chart.alt
     answering = bank.answering(1000.0)
-    chart = mel_plots.filter_bank(bank.edges_hz, answering, 1000.0)
-    shares = chart.table.set_index("Band")["Share of the tone"]
-    np.testing.assert_allclose(
-        shares[[band + 1 for band in answering]],
-        bank.weights(np.array([1000.0]))[answering, 0],
-    )
-    assert shares.sum() == pytest.approx(1.0)  # neighbouring triangles add up to one
-    assert len(mel_plots.filter_bank(bank.edges_hz, [], 9_000.0).table)
+    shares = bank.weights(np.array([1000.0]))[:, 0]
+    assert shares[answering].sum() == pytest.approx(1.0)  # neighbouring triangles add up to one
+    assert not bank.answering(9_000.0)

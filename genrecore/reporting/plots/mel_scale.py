@@ -1,8 +1,8 @@
-"""The mel scale in figures: bands below a frequency, and which of them a tone meets."""
+"""The mel scale in a figure: the bands below a frequency."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
@@ -13,8 +13,6 @@ from genrecore.reporting.plots.chart import GREY, Chart, label, laid_out, legend
 # Colour and dash say the same twice.
 _LOOKS = (("#606ccc", "solid"), ("#ec7350", "dash"), (GREY, "dot"))
 _TONE = "#00a86c"
-_ANSWERING = ("#606ccc", "#ec7350")
-_EACH_SIDE = 9  # bands drawn left and right of a tone
 
 
 def bands_below(
@@ -62,63 +60,6 @@ def bands_below(
     )
     alt = f"Lines that rise fast at low and slowly at high frequencies. Below {tone_hz:.0f} hertz "
     return Chart(figure, f"{alt}lie of {n_mels} bands {said}.", table)
-
-
-def filter_bank(edges_hz: np.ndarray, answering: Sequence[int], tone_hz: float) -> Chart:
-    """The mel bands around a tone as triangles, those that answer it filled.
-
-    Args:
-        edges_hz: (n_mels + 2,); band k reaches from edge k to edge k + 2.
-        answering: Bands, counted from 0.
-        tone_hz: Marked by a line.
-    """
-    n_mels = len(edges_hz) - 2
-    nearest = int(np.abs(edges_hz[1:-1] - tone_hz).argmin())
-    shown = range(max(0, nearest - _EACH_SIDE), min(n_mels, nearest + _EACH_SIDE + 1))
-    figure = go.Figure()
-    quiet = [band for band in shown if band not in answering]
-    figure.add_scatter(
-        x=[hz for k in quiet for hz in (*edges_hz[k : k + 3].round(2).tolist(), None)],
-        y=[0, 1, 0, None] * len(quiet),
-        mode="lines",
-        line={"color": GREY, "width": 1},
-        name="other bands",
-        hoverinfo="skip",
-    )
-    shares = {}
-    for place, band in enumerate(answering):
-        low, middle, high = edges_hz[band : band + 3]
-        rising, falling = (tone_hz - low) / (middle - low), (high - tone_hz) / (high - middle)
-        shares[band] = float(min(rising, falling))
-        colour = _ANSWERING[place % len(_ANSWERING)]
-        figure.add_scatter(
-            x=[low, middle, high],
-            y=[0, 1, 0],
-            mode="lines",
-            fill="tozeroy",
-            line={"color": colour, "width": 2},
-            name=f"band {band + 1}",
-            hovertemplate=f"Band {band + 1}: {low:.0f} to {high:.0f} Hz<extra></extra>",
-        )
-    _tone(figure, tone_hz, 1.05)
-    laid_out(figure, "Bands around the tone", 340, legend=legend_below_title())
-    figure.update_layout(margin_t=76)
-    figure.update_xaxes(
-        title="Frequency (Hz)", range=[edges_hz[shown[0]], edges_hz[shown[-1] + 2]], showgrid=False
-    )
-    figure.update_yaxes(title="Share of the tone", range=[0, 1.05], tickformat=".0%")
-    table = pd.DataFrame(
-        {
-            "Band": [band + 1 for band in shown],
-            "From (Hz)": [round(float(edges_hz[band]), 1) for band in shown],
-            "Middle (Hz)": [round(float(edges_hz[band + 1]), 1) for band in shown],
-            "To (Hz)": [round(float(edges_hz[band + 2]), 1) for band in shown],
-            "Share of the tone": [shares.get(band, 0.0) for band in shown],
-        }
-    )
-    listed = ", ".join(f"band {band + 1} with {share:.0%}" for band, share in shares.items())
-    alt = f"Overlapping triangles, a mel band each, around {tone_hz:.0f} hertz; the tone meets "
-    return Chart(figure, f"{alt}{listed or 'none'}.", table, ("Share of the tone",))
 
 
 def _tone(figure: go.Figure, tone_hz: float, top: float) -> None:

@@ -115,7 +115,7 @@ def _stored(files: list[Any]) -> list[InputClip]:
     if n_stored := recordings.n_kept():
         with st.container(horizontal=True, vertical_alignment="center", gap="small"):
             count = words.plural(n_stored, "uploaded clip")
-            st.caption(f"This dashboard stores {count} of all its visitors.", width="content")
+            st.caption(f"{count} of all visitors stored on this machine.", width="content")
             if st.button("Clear them all", key="clear", icon=":material/delete:", type="tertiary"):
                 recordings.clear()
                 choose("heard", "")

@@ -249,6 +249,6 @@ def _what_was_classified(verdict: Verdict) -> str:
         )
     return (
         f"{part}, in {words.plural(len(verdict.segments), 'segment')}; it took "
-        f"{words.seconds(verdict.seconds)}. The timeline shows the network's probabilities for "
+        f"{words.decimals(verdict.seconds, 2)} s. The timeline shows the network's probabilities for "
         "each segment, before calibration; click to go there."
     )

@@ -108,7 +108,7 @@ def _choose_excerpt(recording: Recording) -> SoundExcerpt:
     longest_s = min(MOST_S, total_s)
     player = st.empty()  # it stands above the sliders on which it depends
     left, middle, right = st.columns(3, gap="medium")
-    with middle:
+    with left:
         default_s = min(_DEFAULT_S, longest_s)
         length_s = choose_number(
             "Length (s)", "length", _LEAST_S, longest_s, 0.1, default_s, format="%.1f"
@@ -116,9 +116,9 @@ def _choose_excerpt(recording: Recording) -> SoundExcerpt:
     start_s, last_s = 0.0, _tenths(total_s - length_s)
     if last_s > 0:
         middle_s = math.floor(5 * (total_s - length_s)) / 10
-        with left:
+        with right:
             start_s = choose_number("Start (s)", "start", 0.0, last_s, 0.1, middle_s, format="%.1f")
-    with right:
+    with middle:
         info = Audio.model_fields["sample_rate_hz"]
         rate = int(fields.field("audio.sample_rate_hz", info, info.get_default()))
     excerpt = cut(recording, start_s, length_s, rate)
