@@ -240,15 +240,13 @@ def _bars(classified: ClassifiedClip) -> None:
 def _what_was_classified(verdict: Verdict) -> str:
     length_s = len(verdict.wave) / verdict.sample_rate_hz
     if length_s >= verdict.duration_s - 0.1:
-        part = f"All {verdict.duration_s:.1f} s were classified"
+        part = f"All {words.decimals(verdict.duration_s)} s were classified"
     else:
-        end_s = verdict.start_s + length_s
-        part = (
-            f"Seconds {verdict.start_s:.1f} to {end_s:.1f} of {verdict.duration_s:.1f} were "
-            "classified, and this is what plays"
-        )
+        edges_s = (verdict.start_s, verdict.start_s + length_s, verdict.duration_s)
+        start, end, total = map(words.decimals, edges_s)
+        part = f"Seconds {start} to {end} of {total} were classified, and this is what plays"
+    segments, took_s = words.plural(len(verdict.segments), "segment"), verdict.seconds
     return (
-        f"{part}, in {words.plural(len(verdict.segments), 'segment')}; it took "
-        f"{words.decimals(verdict.seconds, 2)} s. The timeline shows the network's probabilities for "
-        "each segment, before calibration; click to go there."
+        f"{part}, in {segments}; it took {words.decimals(took_s, 2)} s. The timeline shows the "
+        "network's probabilities for each segment, before calibration; click to go there."
     )

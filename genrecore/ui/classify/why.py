@@ -45,7 +45,10 @@ def why(classified: ClassifiedClip) -> None:
     with right:
         edges = explainer.pieces(verdict.wave)
         surest = str(int(verdict.segments[f"p_{genre}"].to_numpy().argmax()))
-        names = {str(n): f"{low:.1f} to {high:.1f} s" for n, (low, high) in enumerate(edges)}
+        names = {
+            str(n): f"{words.decimals(low)} to {words.decimals(high)} s"
+            for n, (low, high) in enumerate(edges)
+        }
         names[surest] += " (surest)"
         segment = choose_one(
             "Segment", list(names), "why_piece", words=names.__getitem__, default=surest

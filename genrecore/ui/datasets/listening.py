@@ -153,10 +153,9 @@ def _show_sound(clip: pd.Series, key: str, images: bool, now: bool) -> None:
     excerpt = cut(recording_of(clip), None, MOST_HEARD_S, SAMPLE_RATE_HZ)
     play(excerpt.wave, SAMPLE_RATE_HZ, now)
     if excerpt.total_s > excerpt.seconds + 0.1:
-        st.caption(
-            f"You hear seconds {excerpt.start_s:.0f} to {excerpt.start_s + excerpt.seconds:.0f} of "
-            f"{excerpt.total_s:.0f}."
-        )
+        edges_s = (excerpt.start_s, excerpt.start_s + excerpt.seconds, excerpt.total_s)
+        start, end, total = map(words.thousands, edges_s)
+        st.caption(f"You hear seconds {start} to {end} of {total}.")
     if images:
         draw_wave_and_mel(excerpt, key)
 

@@ -163,7 +163,7 @@ def _free_space(folder: str) -> str:
         return ""
     try:
         existing = next(parent for parent in (path, *path.parents) if parent.exists())
-        return f"{shutil.disk_usage(existing).free / 2**30:,.0f} GiB are free there."
+        return f"{words.thousands(shutil.disk_usage(existing).free / 2**30)} GiB are free there."
     except (OSError, ValueError):  # an impossible path; the download will say so
         return ""
 

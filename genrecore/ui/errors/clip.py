@@ -147,7 +147,7 @@ def _show_prediction(run: Run, clip: pd.Series) -> None:
             st.caption(
                 plain(
                     f"{n_same} of {len(rows)} segments say {predicted}; the surest begins at "
-                    f"{surest_s:.1f} s."
+                    f"{words.decimals(surest_s)} s."
                 )
             )
         elif len(rows):
