@@ -66,10 +66,12 @@ def compare(
 
     result, members = compared(names, systems, band, shared)
     if measure:
+        from genrecore.training import latency  # torch
+
         with reporting(quiet=as_json) as report:
-            for run in costs.missing(members):
-                costs.measure(run, report)
-    cost = costs.table(members)
+            for run in costs.not_measured(members):
+                latency.measure_run(run, report)
+    cost = costs.cost_table(members)
     again = same_again([found[0].run_id for _, _, found in members], systems, band, shared)
     places = (report_to, tables_to, figures_to)
     if as_json:
@@ -130,7 +132,7 @@ def print_comparison(result: Comparison, cost: pd.DataFrame | None = None) -> No
 
     Args:
         result: The comparison.
-        cost: As `costs.table` makes it, in the same order.
+        cost: As `costs.cost_table` makes it, in the same order.
     """
     several = bool((result.table["n_runs"] > 1).any())
     rows = []

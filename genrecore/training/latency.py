@@ -14,9 +14,11 @@ import torch
 from torch import Tensor
 
 from genrecore.config.run import RunConfig
-from genrecore.errors import UsageError
+from genrecore.errors import GenrecoreError, UsageError, describe
+from genrecore.evaluation import costs
 from genrecore.models import MODELS
 from genrecore.store.files import cache_dir, digest, read_json, write_json
+from genrecore.store.run import Run
 from genrecore.store.progress import Phase, Report, silent
 from genrecore.training import card as cards
 from genrecore.training import hardware
@@ -173,6 +175,35 @@ def _what(config: RunConfig, given: Input) -> str:
         seconds = f"{min(CLIP_S, config.audio.clip_s):.4g} s of sound"
         return f"{seconds} in {n} segments" if n > 1 else seconds
     return "a picture of the dataset" if medium == "image" else "a clip's rows of the table"
+
+
+def measure_run(run: Run, report: Report = silent) -> dict[str, Any]:
+    """Counts the multiply–adds of a run's model on its input and measures its latency on this
+    machine; keeps both as `cost.json` in the run's folder and returns them. Where a model cannot
+    be measured, `why` says so.
+
+    Raises:
+        GenrecoreError: The folder cannot be written.
+    """
+    measured: dict[str, Any] = {}
+    try:
+        card = cards.card(run.config.model.name, run.config)
+        measured["n_multiply_adds"] = card.n_multiply_adds_clip
+        if card.classical:
+            measured["why"] = "a classical model has no multiply–adds that could be counted"
+        else:
+            measured["latency"] = dataclasses.asdict(
+                measure(run.config.model.name, run.config, report)
+            )
+    except GenrecoreError as error:
+        measured["why"] = str(error)
+    try:
+        write_json(run.folder / costs.FILE, measured)
+    except OSError as error:
+        raise GenrecoreError(
+            f"The cost of the run {run.run_id} cannot be kept: {describe(error)}"
+        ) from None
+    return measured
 
 
 def in_ms(milliseconds: float) -> str:

@@ -81,21 +81,21 @@ def test_a_pareto_front_by_hand() -> None:
 
 def test_what_was_not_measured_has_no_cost(store: Path) -> None:
     run = told(store, rights(0.6, 30, 1), n_epochs=5)
-    found = costs.of(run)
+    found = costs.read_cost(run)
     assert (found["n_parameters"], found["train_s"]) == (40_000, 300)
     assert np.isnan([found["n_multiply_adds"], found["latency_ms"]]).all()
     sides = [("key", "title", [run])]
-    assert costs.missing(sides) == [run]
-    (row,) = costs.table(sides).to_dict("records")
+    assert costs.not_measured(sides) == [run]
+    (row,) = costs.cost_table(sides).to_dict("records")
     assert (row["title"], row["n_parameters"]) == ("title", 40_000)
     write_json(
         run.folder / costs.FILE, {"n_multiply_adds": 7, "latency": {"median_ms": 3.5,
                                   "machine": "here", "device": "CPU"}},
     )  # fmt: skip
-    found = costs.of(Run(run.folder))
+    found = costs.read_cost(Run(run.folder))
     assert (found["n_multiply_adds"], found["latency_ms"]) == (7, 3.5)
     assert found["measured_on"] == "here (CPU)"
-    assert costs.missing(sides) == []
+    assert costs.not_measured(sides) == []
 
 
 @pytest.mark.long
@@ -107,10 +107,10 @@ def test_measuring_counts_and_times_the_model_of_the_run(store: Path) -> None:
     run = told(store, rights(0.6, 30, 1), **values)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(latency, "BUDGET_S", 0.0)  # one measurement is enough here
-        costs.measure(run)
-    found = costs.of(Run(run.folder))
+        latency.measure_run(run)
+    found = costs.read_cost(Run(run.folder))
     assert found["n_multiply_adds"] == cards.card("cnn", run.config).n_multiply_adds_clip
     assert found["latency_ms"] > 0
     classical = told(store, rights(0.6, 30, 1), model="svm", feature="descriptors")
-    assert "classical" in costs.measure(classical)["why"]
-    assert np.isnan(costs.of(Run(classical.folder))["n_multiply_adds"])
+    assert "classical" in latency.measure_run(classical)["why"]
+    assert np.isnan(costs.read_cost(Run(classical.folder))["n_multiply_adds"])

@@ -158,7 +158,7 @@ def _of_curves(compared: Comparison, styles: Mapping[str, RunStyle]) -> list[Fig
 def _of_costs(compared: Comparison, styles: Mapping[str, RunStyle]) -> list[Figure]:
     """Accuracy against each cost that at least two of them are known to differ in."""
     sides = [(key, compared.titles[key], found) for key, found in members(compared).items()]
-    table = costs.table(sides)
+    table = costs.cost_table(sides)
     scored = compared.table[["run_id", "accuracy", "accuracy_low", "accuracy_high"]]
     table = table.merge(scored, on="run_id")
     found = []
