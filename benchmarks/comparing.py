@@ -54,7 +54,7 @@ def statistics_of(store: Path, n_runs: int, n_clips: int, rounds: int) -> None:
     report(what, rounds, lambda: comparison.compare([Run(folder) for folder in made]))
 
     def pooled() -> None:
-        systems.compare(systems.of([Run(folder) for folder in made]))
+        systems.compare(systems.group_runs([Run(folder) for folder in made]))
 
     report(f"the same as {n_runs // 4} systems of four seeds", rounds, pooled)
 

@@ -11,9 +11,7 @@ import typer
 from genrecore.cli.app import app
 from genrecore.cli.output import JSON, out, print_json, print_table, share
 from genrecore.errors import UsageError
-from genrecore.evaluation import label_reviews as judgements
-from genrecore.evaluation import metrics, mistakes
-from genrecore.evaluation import related_clips as kin
+from genrecore.evaluation import label_reviews, metrics, mistakes, related_clips
 from genrecore.store import run as runs
 from genrecore.store.run import Run
 
@@ -51,7 +49,10 @@ def errors(
                 f"{one.run_id} is of {one.config.dataset.name}, {other.run_id} of "
                 f"{other.config.dataset.name}: give runs on the same dataset."
             )
-    found, others = mistakes.verdicts(one), [mistakes.verdicts(other) for other in several]
+    found, others = (
+        mistakes.clip_predictions(one),
+        [mistakes.clip_predictions(other) for other in several],
+    )
     columns = ["clip_id", "genre", "predicted", "certainty", "label_proba"]
     if clip:
         _one_clip(one, found, clip, as_json)
@@ -86,7 +87,7 @@ def errors(
     else:
         if order not in mistakes.ORDERS:
             raise UsageError(f"--order takes {', '.join(mistakes.ORDERS)}; found {order!r}.")
-        rows = mistakes.ordered(found, order)
+        rows = mistakes.sort_clips(found, order)
     _print(rows[columns].head(most), len(rows), as_json)
 
 
@@ -95,8 +96,10 @@ def _one_clip(run: Run, found: pd.DataFrame, clip_id: str, as_json: bool) -> Non
     rows, clips = found[found["clip_id"] == clip_id], run.clips
     if rows.empty:
         raise UsageError(f"The run {run.run_id} has no test clip {clip_id!r}.")
-    copies = kin.copies(run, clip_id)
-    same = kin.same_artist(clips, clip_id)["clip_id"].tolist() if clips is not None else []
+    copies = related_clips.copies(run, clip_id)
+    same = (
+        related_clips.same_artist(clips, clip_id)["clip_id"].tolist() if clips is not None else []
+    )
     facts = {
         **rows.iloc[0][["clip_id", "genre", "predicted", "certainty", "label_proba"]].to_dict(),
         "proba": {g: float(rows[f"p_{g}"].iloc[0]) for g in metrics.genres_in(rows)},
@@ -140,7 +143,7 @@ def annotate(
     dataset: Annotated[str, typer.Argument(help="A dataset's name; 'list' prints what was said.")],
     clip: Annotated[str, typer.Argument(help="A clip's id.")] = "",
     judgement: Annotated[
-        str, typer.Argument(help=f"Of its label: {', '.join(judgements.JUDGEMENTS)}.")
+        str, typer.Argument(help=f"Of its label: {', '.join(label_reviews.JUDGEMENTS)}.")
     ] = "",
     genre: Annotated[str, typer.Option("--genre", help="The label that is judged.")] = "",
     note: Annotated[str, typer.Option("--note", help="Anything; one line.")] = "",
@@ -151,7 +154,7 @@ def annotate(
 ) -> None:
     """Say after listening whether a clip's label is right, or list and export what was said."""
     if dataset == "list":
-        table = judgements.read()
+        table = label_reviews.read()
         if to is not None:
             table.to_csv(to, index=False)
             out.print(f"{len(table)} judgements written to {to}", markup=False)
@@ -161,12 +164,12 @@ def annotate(
             rows = _records(table.drop(columns="at"))
             print_table(rows, "Nobody has judged a label yet.")
         return
-    if not clip or judgement not in judgements.JUDGEMENTS:
+    if not clip or judgement not in label_reviews.JUDGEMENTS:
         raise UsageError(
             "Give a dataset, a clip and right, wrong or unclear: "
             "genrecore annotate gtzan jazz.00003 wrong."
         )
-    judgements.add(dataset, clip, genre, judgement, note)
+    label_reviews.add(dataset, clip, genre, judgement, note)
     if as_json:
         print_json({"dataset": dataset, "clip_id": clip, "judgement": judgement})
     else:

@@ -116,7 +116,9 @@ def compared(
     if not as_systems:
         made = comparison.compare(found, band / 100, on_shared)
         return made, [(run.run_id, made.titles[run.run_id], [run]) for run in found]
-    every = {one.signature: one for one in systems.of(runs.all_runs(found[0].folder.parent))}
+    every = {
+        one.signature: one for one in systems.group_runs(runs.all_runs(found[0].folder.parent))
+    }
     picked: dict[str, systems.System] = {}
     for run in found:
         comparison.test_predictions(run)

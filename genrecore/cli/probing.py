@@ -95,14 +95,14 @@ def embed(
     """Where a run puts its clips: what stands before its last layer, and a map of it (PCA and
     t-SNE). Computed once and kept in the cache; page 'Errors' draws it, page 'Classify' tells by it
     which recordings are unlike them all, or the same."""
-    from genrecore.evaluation import projection
+    from genrecore.evaluation import embeddings
     from genrecore.inference import doubter
     from genrecore.training import embedding
 
     found = runs.find_run(run)
     with reporting(quiet=as_json) as report:
         made = embedding.embed(found, report)
-        drawn = projection.project(found, report)
+        drawn = embeddings.project(found, report)
         with contextlib.suppress(GenrecoreError):  # without its dataset there is a map as well
             doubter.prepare(found, report)
     if to is not None:

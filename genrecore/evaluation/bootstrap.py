@@ -24,7 +24,7 @@ from statistics import NormalDist
 import numpy as np
 
 N_RESAMPLES = 10_000
-_AT_ONCE = 1_000  # resamples: their counts take a few megabytes
+_BATCH = 1_000  # resamples at a time: their counts take a few megabytes
 
 
 @dataclass(frozen=True)
@@ -56,15 +56,15 @@ class Resamples:
         n_resamples: int = N_RESAMPLES,
         seed: int = 0,
     ) -> None:
-        """Draws.
+        """Draws the resamples.
 
         Args:
             right: For each system whether each of its runs (seeds) is right on each clip,
                 (runs, clips) bool; of one run (1, clips). As float, nan is a clip that the run was
                 not tested on; then a system's accuracy is that over all its tests.
             groups: Each clip's group (its artist, or the clip itself), (clips,).
-            n_resamples: How many.
-            seed: Of the draws: the same comparison gives the same numbers.
+            n_resamples: How many resamples.
+            seed: Seed of the draws: the same comparison gives the same numbers.
 
         Raises:
             ValueError: A system knows another number of clips.
@@ -91,8 +91,8 @@ class Resamples:
         self.values = self._mean_of_runs(whole)[0]
         self._of_runs = (whole[0, : len(owner)] / whole[0, len(owner) :]).astype(float)
         draws = []
-        for first in range(0, n_resamples, _AT_ONCE):
-            n = min(_AT_ONCE, n_resamples - first)
+        for first in range(0, n_resamples, _BATCH):
+            n = min(_BATCH, n_resamples - first)
             drawn = generator.integers(0, n_groups, (n, n_groups))
             drawn += np.arange(n)[:, None] * n_groups
             counts = np.bincount(drawn.ravel(), minlength=n * n_groups).reshape(n, n_groups)
@@ -100,7 +100,7 @@ class Resamples:
         self.draws = np.concatenate(draws)
 
     def accuracy(self, system: int, confidence: float = 0.95) -> Interval:
-        """Of one system."""
+        """Accuracy of one system."""
         return self._interval(
             float(self.values[system]), self.draws[:, system], [system], confidence
         )
@@ -111,8 +111,8 @@ class Resamples:
         return self._interval(value, self.draws[:, a] - self.draws[:, b], [a, b], confidence)
 
     def p(self, a: int, b: int) -> float:
-        """Two-sided p-value that two systems, one of them at least with several seeds, are equally
-        good: of the difference over its standard error, by Student's t. 1 where neither varies."""
+        """Two-sided p-value of the hypothesis that two systems, at least one of them with several
+        seeds, are equally good: Student's t of the difference over its standard error."""
         from scipy import stats
 
         draws = self.draws[:, a] - self.draws[:, b]
@@ -122,8 +122,8 @@ class Resamples:
         return float(2 * stats.t.sf(abs(value) / error, self.freedom([a, b], error)))
 
     def freedom(self, systems: Sequence[int], error: float) -> float:
-        """Degrees of freedom of a standard error, by Satterthwaite: of seeds few, of clips one less
-        than there are groups; infinite where no system has several runs."""
+        """Degrees of freedom of a standard error, by Satterthwaite: few of the seeds, and one less
+        than the groups of the clips; infinite where no system has several runs."""
         seeds, below = 0.0, 0.0
         for system in systems:
             values = self._of_runs[self._runs[system]]
@@ -180,7 +180,7 @@ class Resamples:
 
 
 def accuracy(right: np.ndarray, groups: np.ndarray, n_resamples: int = N_RESAMPLES) -> Interval:
-    """Of one run; `right` (clips,) bool, `groups` (clips,). All nan without clips."""
+    """Accuracy of one run; `right` (clips,) bool, `groups` (clips,). All nan without clips."""
     if not len(right):
         return NOTHING
     return Resamples([right[None]], groups, n_resamples).accuracy(0)

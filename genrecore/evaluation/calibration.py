@@ -1,8 +1,8 @@
-"""How far a run's probabilities may be believed: one temperature, fitted on validation clips.
+"""Temperature scaling: makes a run's probabilities as certain as they are right.
 
-A network is usually surer than it is right. One number, the temperature T, mends most of it and
-changes no verdict: probabilities become proportional to p ** (1 / T). What comes out is measured on
-clips that the temperature was not fitted on; a temperature that does not help there is not used.
+A network is usually more certain than it is right. One number, the temperature T, corrects most of
+it and changes no prediction: probabilities become proportional to p ** (1 / T). The effect is
+measured on clips that the temperature was not fitted on; one that does not help there is not used.
 
 Source: Guo, Pleiss, Sun & Weinberger (2017), On calibration of modern neural networks, section 4.2.
 Ours works on a clip's pooled probabilities, whose logarithms are the logits (up to a constant)
@@ -23,16 +23,17 @@ from genrecore.errors import GenrecoreError
 from genrecore.evaluation import metrics
 from genrecore.store.files import read_json, write_json
 from genrecore.store.run import Run
+from genrecore.words import decimals, percent, plural
 
-LEAST_CLIPS = 30
+MIN_CLIPS = 30
 """Fewer validation clips say too little: the temperature of 30 is uncertain by about a quarter."""
 
 RANGE = (0.1, 10.0)
-"""Temperatures that are looked at."""
+"""Temperatures that are tried."""
 
 _FORMAT = 1
-_PARTS = 5
-_SMALLEST = float(np.finfo(np.float32).tiny)  # what a float32 softmax tells from nothing
+_N_PARTS = 5
+_SMALLEST = float(np.finfo(np.float32).tiny)  # above 0, what a float32 softmax can say
 
 
 @dataclass(frozen=True)
@@ -40,14 +41,13 @@ class Calibration:
     """A run's temperature and what it does to validation clips that it was not fitted on.
 
     Attributes:
-        temperature: Above 1 the run is too sure of itself, below 1 not sure enough; 1 where it is
-            left as it is.
+        temperature: Above 1 the run is overconfident, below 1 underconfident; 1 leaves the
+            probabilities as they are.
         n_clips: Validation clips it was fitted on.
-        log_loss_before: Of those clips, in nats; nan where nothing was measured.
-        log_loss_after: With a temperature fitted on four fifths of the clips and applied to the
-            others, in turns.
-        error_before: Expected calibration error, a share.
-        error_after: Likewise after.
+        log_loss_before: Log loss of those clips, in nats; nan where nothing was measured.
+        log_loss_after: The same with temperatures fitted on the other clips (five-fold).
+        error_before: Calibration error of those clips, a share.
+        error_after: The same with temperatures fitted on the other clips.
         note: Why the probabilities are left as they are; empty where they are not.
     """
 
@@ -64,22 +64,21 @@ class Calibration:
         """What was done, for people."""
         if self.note:
             return self.note
-        sure = "too sure" if self.temperature > 1 else "not sure enough"
+        how = "too sure" if self.temperature > 1 else "not sure enough"
         return (
-            f"On {self.n_clips} validation clips the network was {sure} of itself; a temperature "
-            f"of {self.temperature:.2f} takes the calibration error from "
-            f"{100 * self.error_before:.1f} % to {100 * self.error_after:.1f} %."
+            f"On {plural(self.n_clips, 'validation clip')} the network was {how} of itself; a "
+            f"temperature of {decimals(self.temperature, 2)} takes the calibration error from "
+            f"{percent(self.error_before)} to {percent(self.error_after)}."
         )
 
     def as_json(self) -> dict[str, Any]:
-        """Its values, None for what was not measured: JSON knows no nan."""
+        """Its values, with None for nan, which JSON does not know."""
         return {k: None if v != v else v for k, v in asdict(self).items()}
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> Calibration:
-        """What `as_json` was made of."""
-        known: dict[str, Any] = {k: float("nan") if v is None else v for k, v in values.items()}
-        return cls(**known)
+        """The calibration that `as_json` wrote."""
+        return cls(**{k: float("nan") if v is None else v for k, v in values.items()})
 
     def apply(self, proba: np.ndarray) -> np.ndarray:
         """`tempered` with this temperature."""
@@ -96,7 +95,7 @@ def tempered(proba: np.ndarray, temperature: float) -> np.ndarray:
     return raised / raised.sum(axis=-1, keepdims=True)
 
 
-def fit(genre_index: np.ndarray, proba: np.ndarray) -> float:
+def fit_temperature(genre_index: np.ndarray, proba: np.ndarray) -> float:
     """The temperature within `RANGE` with the least log loss.
 
     Args:
@@ -107,84 +106,85 @@ def fit(genre_index: np.ndarray, proba: np.ndarray) -> float:
     def loss(log_temperature: float) -> float:
         return metrics.log_loss(genre_index, tempered(proba, float(np.exp(log_temperature))))
 
-    # Of 1 / T the loss is convex, so it falls and rises once over log T, too.
-    found = minimize_scalar(loss, bounds=tuple(np.log(RANGE)), method="bounded")
-    return float(np.exp(found.x))
+    # The loss is convex in 1 / T, so over log T, too, it has one minimum.
+    minimum = minimize_scalar(loss, bounds=tuple(np.log(RANGE)), method="bounded")
+    return float(np.exp(minimum.x))
 
 
-def of(run: Run) -> Calibration:
+def calibrate(run: Run) -> Calibration:
     """A run's calibration, from its stored predictions; `calibration.json` there is a cache.
 
     A run without enough validation clips gets the temperature 1 and a note that says so.
     """
-    path = run.folder / "predictions.parquet"
-    try:
-        stat = path.stat()
-    except OSError:
-        return _left("It has no stored predictions, so its probabilities are left as they are.")
+    table = run.predictions
+    if table is None:
+        return _unchanged(
+            "It has no stored predictions, so its probabilities are left as they are."
+        )
+    stat = (run.folder / "predictions.parquet").stat()
     key = [_FORMAT, stat.st_size, stat.st_mtime_ns]
     cached = read_json(run.folder / "calibration.json")
     if cached.get("key") == key:
         return Calibration.from_json(cached["calibration"])
-    table = run.predictions
-    if table is None:
-        return _left("It has no stored predictions, so its probabilities are left as they are.")
-    made = of_predictions(table)
+    calibration = calibrate_predictions(pd.read_parquet(run.folder / "predictions.parquet"))
     with contextlib.suppress(OSError):  # a store that cannot be written is still read
-        write_json(run.folder / "calibration.json", {"key": key, "calibration": made.as_json()})
-    return made
+        content = {"key": key, "calibration": calibration.as_json()}
+        write_json(run.folder / "calibration.json", content)
+    return calibration
 
 
-def of_predictions(predictions: pd.DataFrame) -> Calibration:
-    """The calibration that a predictions table's validation clips allow."""
+def calibrate_predictions(predictions: pd.DataFrame) -> Calibration:
+    """The calibration from the validation clips of a predictions table."""
     valid = predictions[predictions["split"] == "valid"]
     try:
         genre_index, proba = metrics.as_arrays(valid, metrics.genres_in(predictions))
     except GenrecoreError as error:
-        return _left(str(error))
+        return _unchanged(str(error))
     known = np.isfinite(proba).all(axis=1)
     genre_index, proba = genre_index[known], proba[known]
     n = len(proba)
-    if n < LEAST_CLIPS:
-        had = f"only {n} validation clip{'s' if n != 1 else ''}" if n else "no validation clips"
-        return _left(
-            f"It has {had}, and calibrating takes {LEAST_CLIPS}, so its probabilities are left as "
+    if n < MIN_CLIPS:
+        clips = f"only {plural(n, 'validation clip')}" if n else "no validation clips"
+        return _unchanged(
+            f"It has {clips}, and calibrating takes {MIN_CLIPS}, so its probabilities are left as "
             "the network gives them.",
             n,
         )
     if (proba.argmax(axis=1) == genre_index).all():
-        return _left(
+        return _unchanged(
             f"All of its {n} validation clips are recognised, so nothing says how sure is too "
             "sure; its probabilities are left as the network gives them.",
             n,
         )
-    crossed = _crossed(genre_index, proba)
+    crossed = _cross_calibrated(genre_index, proba)
     before = metrics.log_loss(genre_index, proba)
     after = metrics.log_loss(genre_index, crossed)
     errors = [metrics.calibration_error(genre_index, p) for p in (proba, crossed)]
     if after >= before:
-        return Calibration(
-            1.0, n, before, before, errors[0], errors[0],
-            f"As far as its {n} validation clips tell, its probabilities are right as they are: no "
-            "temperature makes them better on clips that it was not fitted on.",
-        )  # fmt: skip
-    return Calibration(fit(genre_index, proba), n, before, after, errors[0], errors[1])
+        note = (
+            f"On its {n} validation clips no temperature makes its probabilities better on clips "
+            "that it was not fitted on, so they are left as they are."
+        )
+        return Calibration(1.0, n, before, before, errors[0], errors[0], note)
+    temperature = fit_temperature(genre_index, proba)
+    return Calibration(temperature, n, before, after, errors[0], errors[1])
 
 
-def _crossed(genre_index: np.ndarray, proba: np.ndarray) -> np.ndarray:
-    """Each clip tempered as the other parts of the clips ask for.
+def _cross_calibrated(genre_index: np.ndarray, proba: np.ndarray) -> np.ndarray:
+    """Each clip's probabilities with the temperature fitted on the other parts of the clips.
 
-    Clips are dealt out in turns within each genre, as a table that is sorted by genre needs.
+    Parts take clips in turns within each genre, because tables may be sorted by genre.
     """
     part = np.empty(len(proba), dtype=np.int64)
-    part[np.argsort(genre_index, kind="stable")] = np.arange(len(proba)) % _PARTS
-    made = np.empty_like(proba, dtype=np.float64)
-    for k in range(_PARTS):
+    part[np.argsort(genre_index, kind="stable")] = np.arange(len(proba)) % _N_PARTS
+    crossed = np.empty_like(proba, dtype=np.float64)
+    for k in range(_N_PARTS):
         rest = part != k
-        made[~rest] = tempered(proba[~rest], fit(genre_index[rest], proba[rest]))
-    return made
+        temperature = fit_temperature(genre_index[rest], proba[rest])
+        crossed[~rest] = tempered(proba[~rest], temperature)
+    return crossed
 
 
-def _left(note: str, n_clips: int = 0) -> Calibration:
+def _unchanged(note: str, n_clips: int = 0) -> Calibration:
     nan = float("nan")
     return Calibration(1.0, n_clips, nan, nan, nan, nan, note)

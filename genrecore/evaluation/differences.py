@@ -1,4 +1,4 @@
-"""What tells compared runs apart: genres, mistakes, settings, and what accuracy costs."""
+"""How compared runs differ: by genre, in their confusions and settings, in accuracy for cost."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ from genrecore.evaluation import verdicts
 from genrecore.evaluation.pairwise import Side
 
 STRONG, WEAK = "strong", "not shown"
-"""How far the accuracy on a genre depends on the model; see `dependence`."""
+"""Whether the accuracy on a genre depends on the model; see `dependence`."""
 
 _LEVEL = 0.05
 
 
 def dependence(sides: Sequence[Side]) -> pd.DataFrame:
-    """How much the accuracy on each genre depends on the model, most first.
+    """How much the accuracy on each genre depends on the model, the most dependent first.
 
     After Hong, section 4.4, who sorts genres by eye into "strong correlation between accuracy and
     the model used" and weak. Here it is measured on the clips that all share: `effect` is the share
-    of the variation within clips that goes with the model (partial eta squared; 0 none, 1 all),
+    of the variation within clips that is explained by the model (partial eta squared, 0 to 1),
     which is Cochran's Q over its greatest value (Serlin, Carr & Marascuilo 1982, A measure of
-    association for selected nonparametric procedures); `p` that of Q (Cochran 1950, The comparison
-    of percentages in matched samples), `p_holm` adjusted for all genres. `dependence` is `STRONG`
-    where that is below 5 %, else `WEAK`: few clips show little. Of systems the mean over their runs
-    counts, so that what p speaks of is these runs, the luck of their seeds included.
+    association for selected nonparametric procedures); `p` is the p-value of Q (Cochran 1950, The
+    comparison of percentages in matched samples), `p_holm` is adjusted for all genres. `dependence`
+    is `STRONG` where that is below 5 %, else `WEAK`: few clips show little. Systems count by the
+    mean over their runs, so p is about these runs, the chance of their seeds included.
 
     Columns: `genre, n_clips, lowest, highest, worst, best, spread, effect, p, p_holm, dependence`;
-    `lowest, highest` are recalls, `worst, best` the titles that have them, `spread` their
+    `lowest, highest` are recalls, `worst, best` the titles of their runs, `spread` is their
     difference. Empty where no clip is shared, or the datasets differ.
     """
     columns = ["genre", "n_clips", "lowest", "highest", "worst", "best", "spread", "effect", "p",
@@ -43,10 +43,8 @@ def dependence(sides: Sequence[Side]) -> pd.DataFrame:
     if not shared or len({side.dataset for side in sides}) > 1:
         return pd.DataFrame(columns=columns)
     clips = pd.Index(sorted(shared))
-    labels = pd.concat([table.set_index("clip_id")["genre"] for table in sides[0].tests]).astype(
-        object
-    )
-    genre_of = labels[~labels.index.duplicated()].reindex(clips).to_numpy()
+    labels = pd.concat([table.set_index("clip_id")["genre"] for table in sides[0].tests])
+    genre_of = labels[~labels.index.duplicated()].reindex(clips).to_numpy(dtype=object)
     shares = np.stack([np.nanmean(side.matrix(clips).astype(float), axis=0) for side in sides])
     rows: list[dict[str, Any]] = []
     for genre in sorted(set(genre_of)):
@@ -72,7 +70,7 @@ def dependence(sides: Sequence[Side]) -> pd.DataFrame:
 
 
 def _cochran(right: np.ndarray) -> tuple[float, float]:
-    """(share of the variation within clips that goes with the model, p of Cochran's Q).
+    """(share of the variation within clips that is explained by the model, p of Cochran's Q).
 
     Args:
         right: Whether, or how often, each model is right on each clip, (models, clips).
@@ -90,39 +88,41 @@ def _cochran(right: np.ndarray) -> tuple[float, float]:
 
 
 def difference(a: pd.DataFrame, b: pd.DataFrame, recall: bool = True) -> pd.DataFrame:
-    """Confusion matrix a minus b: of shares of the labelled genre, or of counts.
+    """Confusion matrix a minus b, in shares of the labelled genre or in clips.
 
     Args:
         a: Labelled × predicted counts.
-        b: Of the same genres; a column that one alone has counts as 0 in the other.
-        recall: Whether each row is a share of its clips, nan where a genre has none.
+        b: The same of another run; a column that only one has counts as 0 in the other.
+        recall: Whether to subtract shares of each row, nan where a genre has no clips.
 
     Raises:
-        GenrecoreError: The matrices are of different genres.
+        GenrecoreError: The matrices have different genres.
     """
     if list(a.index) != list(b.index):
         raise GenrecoreError(
-            "These runs know different genres, so that their confusions cannot be subtracted."
+            "These runs know different genres, so their confusions cannot be subtracted."
         )
     columns = [*a.columns, *(name for name in b.columns if name not in a.columns)]
-    both = [one.reindex(columns=columns, fill_value=0) for one in (a, b)]
+    matrices = [matrix.reindex(columns=columns, fill_value=0) for matrix in (a, b)]
     if recall:
-        both = [one.div(one.sum(axis=1).replace(0, np.nan), axis=0) for one in both]
-    return both[0] - both[1]
+        matrices = [
+            matrix.div(matrix.sum(axis=1).replace(0, np.nan), axis=0) for matrix in matrices
+        ]
+    return matrices[0] - matrices[1]
 
 
 def settings(configs: Mapping[str, RunConfig]) -> pd.DataFrame:
-    """Only the settings in which configurations differ: a row a setting, `setting` and a column
-    each, as texts; a setting that one does not have is an empty text.
+    """The settings in which configurations differ: one row a setting, in `setting` and one column
+    a configuration, as texts; a setting that a configuration does not have is empty.
 
     Args:
-        configs: By what each is called.
+        configs: Configurations by their titles.
     """
     flat = {name: configuration.flat(config) for name, config in configs.items()}
     keys = list(dict.fromkeys(key for values in flat.values() for key in values))
     rows = []
     for key in keys:
-        values = [_shown(one[key]) if key in one else "" for one in flat.values()]
+        values = [_shown(own[key]) if key in own else "" for own in flat.values()]
         if len(set(values)) > 1:
             rows.append({"setting": key} | dict(zip(flat, values, strict=True)))
     return pd.DataFrame(rows, columns=["setting", *flat])
@@ -133,8 +133,8 @@ def _shown(value: Any) -> str:
 
 
 def pareto(accuracy: Sequence[float], cost: Sequence[float]) -> np.ndarray:
-    """Which are on the Pareto front, (n,) bool: nobody is at least as accurate for at most the
-    same cost, and better in one of them. What has no cost (nan) is not on it."""
+    """Which are on the Pareto front, (n,) bool: no other is at least as accurate for at most the
+    same cost, and better in one of the two. One without a cost (nan) is not on it."""
     gain, price = np.asarray(accuracy, dtype=float), np.asarray(cost, dtype=float)
     front = np.isfinite(gain) & np.isfinite(price)
     for k in np.flatnonzero(front):

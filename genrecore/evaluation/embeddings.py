@@ -1,11 +1,19 @@
-"""Embeddings as they are kept: one folder in the cache a run and its weights. No torch here.
+"""Stored embeddings of a run's clips, their nearest neighbours, and a map of them; no torch.
 
-`clips.parquet` and `values.npy`, in the same order; `what.json` names the corpus, too;
-`map.parquet` where the clips were put on a map (`genrecore.evaluation.projection`).
+A run's embedding lies in the cache in a folder of its own: `clips.parquet` and `values.npy` in the
+same order, `what.json` with the key of the corpus, and `map.parquet` once the clips were projected
+onto a plane.
+
+PCA is linear: distances on the map are shares of true ones. t-SNE keeps who is near whom and
+nothing else: neither sizes of groups nor distances between them mean anything (van der Maaten &
+Hinton 2008, Visualizing data using t-SNE, JMLR 9; Wattenberg, Viégas & Johnson 2016, How to use
+t-SNE effectively, Distill).
 """
 
 from __future__ import annotations
 
+import io
+import json
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,21 +22,36 @@ import numpy as np
 import pandas as pd
 
 from genrecore.errors import GenrecoreError
-from genrecore.store.files import cache_dir, digest, read_json, write_json
+from genrecore.store.files import (
+    cache_dir,
+    digest,
+    read_json,
+    write_bytes,
+    write_json,
+    write_text,
+)
 from genrecore.store.locks import make_once
+from genrecore.store.progress import Phase, Report, silent
 from genrecore.store.run import Run
+
+MAX_ON_MAP = 1500
+"""Clips on a map: all test clips come first, then validation clips, then training clips drawn at
+random."""
 
 _FORMAT = 1
 _CLIPS, _VALUES, _WHAT = "clips.parquet", "values.npy", "what.json"
+_MAP, _MAP_FACTS = "map.parquet", "map.json"
+_N_COMPONENTS = 50  # that t-SNE starts from, as its authors did
+_PERPLEXITY = 30.0
 
 
 @dataclass(frozen=True)
 class Embedding:
-    """Where a run puts its clips.
+    """The embedding of a run's clips.
 
     Attributes:
         clips: `clip_id, genre, split`, one row a clip.
-        values: Of the same clips, (clips, n) float32.
+        values: Vectors of the same clips, (clips, n) float32.
     """
 
     clips: pd.DataFrame
@@ -41,7 +64,7 @@ class Embedding:
         split: str | None = "train",
         but: tuple[str, ...] = (),
     ) -> pd.DataFrame:
-        """The clips that lie nearest: `clip_id, genre, split, distance`, the nearest first.
+        """The nearest clips: `clip_id, genre, split, distance`, the nearest first.
 
         Distances are cosine distances about the mean of the training clips, 0 (the same direction)
         to 2 (the opposite one): activations have no unit, but their directions compare.
@@ -49,16 +72,16 @@ class Embedding:
         Args:
             vector: An embedding, (n,).
             n: How many clips.
-            split: Of which part of the split; None is all.
-            but: Clips that do not count.
+            split: Only clips of this split; None takes all.
+            but: Clips that are left out.
 
         Raises:
-            GenrecoreError: The vector is another run's: it has another length.
+            GenrecoreError: The vector has another length, so it is another run's.
         """
         if vector.shape != self.values.shape[1:]:
             raise GenrecoreError(
-                f"This embedding has {self.values.shape[1]} numbers a clip, but "
-                f"{len(vector)} were given: another run's."
+                f"This embedding has {self.values.shape[1]} numbers a clip, but the vector has "
+                f"{len(vector)}: it is another run's."
             )
         wanted = ~self.clips["clip_id"].isin(but).to_numpy(dtype=bool)
         if split is not None:
@@ -76,8 +99,8 @@ class Embedding:
             to: Which clips, (clips,) bool.
         """
         train = self.clips["split"].eq("train").to_numpy(dtype=bool)
-        middle = self.values[train if train.any() else slice(None)].mean(axis=0, dtype=np.float64)
-        return 1.0 - _directions(vectors - middle) @ _directions(self.values[to] - middle).T
+        centre = self.values[train if train.any() else slice(None)].mean(axis=0, dtype=np.float64)
+        return 1.0 - _directions(vectors - centre) @ _directions(self.values[to] - centre).T
 
 
 def _directions(rows: np.ndarray) -> np.ndarray:
@@ -86,7 +109,7 @@ def _directions(rows: np.ndarray) -> np.ndarray:
 
 
 def folder(run: Run) -> Path:
-    """Where a run's embedding is kept, whether it is there or not.
+    """The cache folder of a run's embedding, whether it exists or not.
 
     Raises:
         GenrecoreError: The run has no weights.
@@ -95,39 +118,37 @@ def folder(run: Run) -> Path:
         stat = run.weights.stat()
     except OSError:
         raise GenrecoreError(
-            f"The run {run.run_id} has no weights yet (it is {run.state}), so it puts clips "
-            "nowhere."
+            f"The run {run.run_id} has no weights yet (it is {run.state}), so it has no embedding."
         ) from None
-    what = [_FORMAT, run.run_id, stat.st_size, stat.st_mtime_ns]
-    return cache_dir() / "embeddings" / digest(what)
+    key = digest([_FORMAT, run.run_id, stat.st_size, stat.st_mtime_ns])
+    return cache_dir() / "embeddings" / key
 
 
 def read(run: Run) -> Embedding | None:
     """A run's embedding, or None where it was not computed yet."""
     try:
-        place = folder(run)
-        return Embedding(
-            pd.read_parquet(place / _CLIPS), np.load(place / _VALUES, allow_pickle=False)
-        )
+        path = folder(run)
+        values = np.load(path / _VALUES, allow_pickle=False)
+        return Embedding(pd.read_parquet(path / _CLIPS), values)
     except (GenrecoreError, OSError, ValueError):
         return None
 
 
-def keep(run: Run, made: Embedding, corpus_key: str) -> Embedding:
-    """Keeps a run's embedding, made of the corpus of that key, and returns it."""
+def keep(run: Run, embedding: Embedding, corpus_key: str) -> Embedding:
+    """Stores a run's embedding with the key of the corpus that it was computed from."""
 
     def fill(partial: Path) -> None:
-        made.clips.to_parquet(partial / _CLIPS, index=False)
-        np.save(partial / _VALUES, made.values)
-        what = {"run": run.run_id, "made": time.time(), "corpus": corpus_key}
-        write_json(partial / _WHAT, what)
+        embedding.clips.to_parquet(partial / _CLIPS, index=False)
+        np.save(partial / _VALUES, embedding.values)
+        facts = {"run": run.run_id, "made": time.time(), "corpus": corpus_key}
+        write_json(partial / _WHAT, facts)
 
     make_once(folder(run), fill)
-    return made
+    return embedding
 
 
 def corpus_key(run: Run) -> str:
-    """The key of the corpus that a run's embedding was made of; empty where none is kept."""
+    """The key of the corpus that a run's embedding was computed from; empty where none is kept."""
     try:
         return str(read_json(folder(run) / _WHAT).get("corpus", ""))
     except GenrecoreError:
@@ -135,7 +156,87 @@ def corpus_key(run: Run) -> str:
 
 
 def note_corpus(run: Run, key: str) -> None:
-    """Keeps the key of the run's corpus beside its embedding, where that is kept."""
-    what = folder(run) / _WHAT
-    if what.parent.is_dir():
-        write_json(what, read_json(what) | {"corpus": key})
+    """Keeps the key of the run's corpus beside its embedding, where there is one."""
+    path = folder(run) / _WHAT
+    if path.parent.is_dir():
+        write_json(path, read_json(path) | {"corpus": key})
+
+
+@dataclass(frozen=True)
+class Projection:
+    """A run's clips on two planes.
+
+    Attributes:
+        points: `clip_id, genre, split, pca_x, pca_y, tsne_x, tsne_y`, one row a clip.
+        explained: Shares of the variance along the two axes of PCA.
+        n_left_out: Training clips for which there was no room.
+    """
+
+    points: pd.DataFrame
+    explained: tuple[float, float]
+    n_left_out: int
+
+
+def project(run: Run, report: Report = silent) -> Projection:
+    """The map of a run's clips, from the cache or computed now from its embedding.
+
+    Raises:
+        GenrecoreError: The run's embedding was not computed yet.
+    """
+    kept = read_map(run)
+    if kept is not None:
+        return kept
+    embedding = read(run)
+    if embedding is None:
+        raise GenrecoreError(
+            f"The embedding of the run {run.run_id} was not computed yet: genrecore embed "
+            f"{run.run_id}."
+        )
+    chosen = _choose(embedding.clips["split"])
+    report(Phase.MAPPING, 0, 0)
+    pca, tsne, explained = _planes(embedding.values[chosen].astype(np.float64))
+    points = embedding.clips.iloc[chosen].reset_index(drop=True)
+    points = points.assign(pca_x=pca[:, 0], pca_y=pca[:, 1], tsne_x=tsne[:, 0], tsne_y=tsne[:, 1])
+    clip_map = Projection(points, explained, len(embedding.clips) - len(points))
+    content = io.BytesIO()
+    points.to_parquet(content, index=False)
+    facts = {"explained": list(explained), "n_left_out": clip_map.n_left_out}
+    write_text(folder(run) / _MAP_FACTS, json.dumps(facts))  # before the file that is looked for
+    write_bytes(folder(run) / _MAP, content.getbuffer())
+    return clip_map
+
+
+def read_map(run: Run) -> Projection | None:
+    """The map of a run's clips, or None where it was not computed yet."""
+    try:
+        path = folder(run)
+        points = pd.read_parquet(path / _MAP)
+        facts = json.loads((path / _MAP_FACTS).read_text(encoding="utf-8"))
+        first, second = facts["explained"]
+        return Projection(points, (first, second), int(facts["n_left_out"]))
+    except (GenrecoreError, OSError, ValueError, KeyError):
+        return None
+
+
+def _choose(split: pd.Series) -> np.ndarray:
+    """Indices of the clips that are drawn, in their order."""
+    random = np.random.default_rng(0)
+    rank = split.map({"test": 0, "valid": 1}).fillna(2).to_numpy(dtype=int)
+    order = np.lexsort((random.random(len(rank)), rank))
+    return np.sort(order[:MAX_ON_MAP])
+
+
+def _planes(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, tuple[float, float]]:
+    """((clips, 2) by PCA, (clips, 2) by t-SNE, shares of variance) of (clips, n)."""
+    from sklearn.decomposition import PCA  # takes a second, and only tasks need it
+    from sklearn.manifold import TSNE
+
+    n_components = min(_N_COMPONENTS, *values.shape)
+    pca = PCA(n_components, svd_solver="randomized", random_state=0)
+    components = pca.fit_transform(values)
+    shares = np.nan_to_num([*pca.explained_variance_ratio_, 0.0])
+    plane = np.pad(components, ((0, 0), (0, max(0, 2 - n_components))))[:, :2]
+    perplexity = min(_PERPLEXITY, (len(values) - 1) / 3)
+    start = plane / max(float(plane[:, 0].std()), 1e-12) * 1e-4
+    tsne = TSNE(2, perplexity=perplexity, init=start, random_state=0)
+    return plane, tsne.fit_transform(components), (float(shares[0]), float(shares[1]))

@@ -1,4 +1,4 @@
-"""Runs of all folds as one result: every clip is tested once, by the run that did not know it."""
+"""Runs of all folds as one result: every clip is tested once, by a run not trained on it."""
 
 from __future__ import annotations
 
@@ -13,17 +13,18 @@ from genrecore.data import splits
 from genrecore.errors import GenrecoreError
 from genrecore.evaluation import metrics
 from genrecore.store.run import Run
+from genrecore.words import listed, plural
 
 
 @dataclass(frozen=True)
-class Pooled:
-    """The test predictions of all folds, concatenated.
+class PooledFolds:
+    """The test predictions of all folds in one table.
 
     Attributes:
         runs: One run a fold, in the order of folds.
         predictions: A predictions table (`clip_id, split, genre, p_<genre>…`), split `test`
             throughout, each clip once, sorted by genre and clip_id.
-        folds: The fold by which each row of `predictions` was tested, aligned with it.
+        folds: The fold in which each row of `predictions` was tested, aligned with it.
     """
 
     runs: list[Run]
@@ -32,7 +33,7 @@ class Pooled:
 
     @property
     def system(self) -> str:
-        """The signature of the system that all the runs are of."""
+        """The signature of the system that all the runs belong to."""
         return system_signature(self.runs[0].config)
 
     @property
@@ -50,22 +51,22 @@ class Pooled:
     def scores(self) -> dict[str, float]:
         """As `metrics.scores`, over all clips: one result with one interval, not a mean of folds.
 
-        The interval counts every clip once; that the folds' models share training clips is not in
-        it (Bengio & Grandvalet 2004: no estimator of that variance is unbiased).
+        The interval counts every clip once; it leaves out that the folds' models share training
+        clips (Bengio & Grandvalet 2004: no estimator of that variance is unbiased).
         """
         return metrics.scores(self.predictions)
 
 
 @dataclass(frozen=True)
 class FoldSet:
-    """What there is of one system's folds, at one split seed and one seed.
+    """The finished folds of one system, at one split seed and one seed.
 
     Attributes:
         runs: The newest finished run of each fold, by fold.
         n_folds: How many folds the split has.
-        split_seed: Who lands where.
-        seed: The seed of all the runs.
-        system: The signature of the system.
+        split_seed: Seed of the split.
+        seed: Seed of all the runs.
+        system: Signature of the system.
     """
 
     runs: dict[int, Run]
@@ -86,15 +87,15 @@ class FoldSet:
 
     @property
     def sentence(self) -> str:
-        """How far the set is."""
+        """How many folds are done, and which are missing."""
         if self.complete:
             return f"All {self.n_folds} folds are done."
         return (
             f"{len(self.runs)} of {self.n_folds} folds are done; "
-            f"missing: {_listed(self.missing, 'fold')}."
+            f"missing: {_fold_names(self.missing)}."
         )
 
-    def pool(self) -> Pooled:
+    def pool(self) -> PooledFolds:
         """One result over all clips.
 
         Raises:
@@ -102,10 +103,10 @@ class FoldSet:
         """
         if not self.complete:
             raise GenrecoreError(f"The folds cannot be pooled yet: {self.sentence}")
-        return pool(list(self.runs.values()))
+        return pool_folds(list(self.runs.values()))
 
 
-def pool(runs: Iterable[Run]) -> Pooled:
+def pool_folds(runs: Iterable[Run]) -> PooledFolds:
     """The test predictions of all folds of one system as one result over all clips.
 
     Args:
@@ -113,59 +114,59 @@ def pool(runs: Iterable[Run]) -> Pooled:
 
     Raises:
         GenrecoreError: No runs, several systems or split seeds, a split of one fold, a fold that
-            is missing, there twice or not done, or runs whose clips or genres differ; the sentence
-            says which.
+            is missing, present twice or not done, or runs whose clips or genres differ; the
+            sentence says which.
     """
-    given = list(runs)
-    if not given:
+    runs = list(runs)
+    if not runs:
         raise GenrecoreError("There are no runs to pool.")
-    _check_one_system(given)
-    config = given[0].config
-    n_folds = splits.n_folds(config.split.name, config.split.options)
+    _check_one_system(runs)
+    split = runs[0].config.split
+    n_folds = splits.n_folds(split.name, split.options)
     if n_folds == 1:
         raise GenrecoreError(
-            f"The split {config.split.name} has one fold only: its runs are each a whole result "
-            "and are not pooled."
+            f"The split {split.name} has one fold only: each of its runs is a whole result and is "
+            "not pooled."
         )
-    by_fold = _by_fold(given, n_folds)
-    tables = {fold: _tested(run) for fold, run in by_fold.items()}
-    _check_columns(by_fold, tables)
+    by_fold = _by_fold(runs, n_folds)
+    tables = {fold: _test_predictions(run) for fold, run in by_fold.items()}
+    _check_genres(by_fold, tables)
     joined = pd.concat(
         [table.assign(fold=fold) for fold, table in tables.items()], ignore_index=True
     )
     joined = joined.sort_values(["genre", "clip_id"], ignore_index=True)
     _check_clips(by_fold, joined)
-    return Pooled(list(by_fold.values()), joined.drop(columns="fold"), joined["fold"])
+    return PooledFolds(list(by_fold.values()), joined.drop(columns="fold"), joined["fold"])
 
 
-def pools(all_runs: Iterable[Run]) -> list[FoldSet]:
+def fold_sets(runs: Iterable[Run]) -> list[FoldSet]:
     """The sets of folds among these runs, complete and incomplete, in the order of the runs.
 
     A set is one system at one split seed and one seed. Runs that are not done, or whose split has
     one fold, are in none. Of several finished runs of a fold the newest counts.
     """
-    found: dict[tuple[str, int, int], dict[int, Run]] = {}
-    numbers: dict[tuple[str, int, int], int] = {}
-    for run in all_runs:
+    sets: dict[tuple[str, int, int], dict[int, Run]] = {}
+    n_folds: dict[tuple[str, int, int], int] = {}
+    for run in runs:
         try:
             config = run.config
-            n_folds = splits.n_folds(config.split.name, config.split.options)
-        except GenrecoreError:  # written by another version: it belongs to nothing we know
+            n = splits.n_folds(config.split.name, config.split.options)
+        except GenrecoreError:  # written by another version: it belongs to no known system
             continue
-        if n_folds == 1 or not _done(run):
+        if n == 1 or not _is_done(run):
             continue
         key = (system_signature(config), config.split_seed, config.seed)
-        numbers[key] = n_folds
-        others = found.setdefault(key, {})
-        if config.fold not in others or run.created > others[config.fold].created:
-            others[config.fold] = run
+        n_folds[key] = n
+        by_fold = sets.setdefault(key, {})
+        if config.fold not in by_fold or run.created > by_fold[config.fold].created:
+            by_fold[config.fold] = run
     return [
-        FoldSet(dict(sorted(members.items())), numbers[key], key[1], key[2], key[0])
-        for key, members in found.items()
+        FoldSet(dict(sorted(by_fold.items())), n_folds[key], key[1], key[2], key[0])
+        for key, by_fold in sets.items()
     ]
 
 
-def _done(run: Run) -> bool:
+def _is_done(run: Run) -> bool:
     return run.state == "done" and (run.folder / "predictions.parquet").exists()
 
 
@@ -173,8 +174,8 @@ def _check_one_system(runs: list[Run]) -> None:
     systems = {system_signature(run.config) for run in runs}
     if len(systems) > 1:
         raise GenrecoreError(
-            f"These runs are of {len(systems)} systems (they differ in more than fold and seed); "
-            "only folds of one system are pooled."
+            f"These runs belong to {len(systems)} systems (they differ in more than fold and "
+            "seed); only folds of one system are pooled."
         )
     seeds = sorted({run.config.split_seed for run in runs})
     if len(seeds) > 1:
@@ -194,33 +195,37 @@ def _by_fold(runs: list[Run], n_folds: int) -> dict[int, Run]:
                 "choose one run a fold."
             )
         by_fold[fold] = run
-    unfinished = [run for run in by_fold.values() if not _done(run)]
+    unfinished = [run for run in by_fold.values() if not _is_done(run)]
     if unfinished:
-        named = ", ".join(f"fold {run.config.fold} ({run.state})" for run in unfinished)
-        raise GenrecoreError(f"Folds are pooled when all are done; these are not: {named}.")
+        names = ", ".join(f"fold {run.config.fold} ({run.state})" for run in unfinished)
+        raise GenrecoreError(f"Folds are pooled when all are done; these are not: {names}.")
     missing = [fold for fold in range(n_folds) if fold not in by_fold]
     if missing:
+        verb, them = ("is", "it") if len(missing) == 1 else ("are", "them")
         raise GenrecoreError(
-            f"Of {n_folds} folds {len(missing)} {'is' if len(missing) == 1 else 'are'} missing: "
-            f"{_listed(missing, 'fold')}; train {'it' if len(missing) == 1 else 'them'} first."
+            f"Of {n_folds} folds {len(missing)} {verb} missing: {_fold_names(missing)}; train "
+            f"{them} first."
         )
     return by_fold
 
 
-def _tested(run: Run) -> pd.DataFrame:
+def _test_predictions(run: Run) -> pd.DataFrame:
     table = run.predictions
     if table is None:
         raise GenrecoreError(f"The run {run.run_id} has no test predictions (it is {run.state}).")
     return table[table["split"] == "test"]
 
 
-def _check_columns(by_fold: dict[int, Run], tables: dict[int, pd.DataFrame]) -> None:
+_CHANGED = "the dataset changed between them; train the folds on the same data."
+
+
+def _check_genres(by_fold: dict[int, Run], tables: dict[int, pd.DataFrame]) -> None:
     first = metrics.genres_in(next(iter(tables.values())))
     for fold, table in tables.items():
         if metrics.genres_in(table) != first:
             raise GenrecoreError(
                 f"Fold {fold} ({by_fold[fold].run_id}) knows other genres than the folds before: "
-                "the dataset changed between them; train the folds on the same data."
+                f"{_CHANGED}"
             )
 
 
@@ -229,8 +234,8 @@ def _check_clips(by_fold: dict[int, Run], tested: pd.DataFrame) -> None:
     twice = tested["clip_id"][tested["clip_id"].duplicated()]
     if len(twice):
         raise GenrecoreError(
-            f"{_clips(twice.nunique())} were tested by several folds (the first is "
-            f"{twice.iloc[0]}): the dataset changed between them; train the folds on the same data."
+            f"{plural(twice.nunique(), 'clip')} were tested by several folds (the first is "
+            f"{twice.iloc[0]}): {_CHANGED}"
         )
     known = set(tested["clip_id"])
     for fold, run in by_fold.items():
@@ -240,17 +245,10 @@ def _check_clips(by_fold: dict[int, Run], tested: pd.DataFrame) -> None:
         never = sorted(set(table.loc[table["split"].notna(), "clip_id"]) - known)
         if never:
             raise GenrecoreError(
-                f"{_clips(len(never))} of fold {fold} were tested by no fold (the first is "
-                f"{never[0]}): the dataset changed between them; train the folds on the same data."
+                f"{plural(len(never), 'clip')} of fold {fold} were tested by no fold (the first is "
+                f"{never[0]}): {_CHANGED}"
             )
 
 
-def _clips(n: int) -> str:
-    return f"{n} clip" if n == 1 else f"{n} clips"
-
-
-def _listed(numbers: list[int], what: str) -> str:
-    texts = [str(number) for number in numbers]
-    if len(texts) == 1:
-        return f"{what} {texts[0]}"
-    return f"{what}s {', '.join(texts[:-1])} and {texts[-1]}"
+def _fold_names(folds: list[int]) -> str:
+    return f"{'fold' if len(folds) == 1 else 'folds'} {listed([str(fold) for fold in folds])}"

@@ -1,7 +1,7 @@
-"""What people said of labels after listening: right, wrong or unclear, in one file of the store.
+"""Reviews of labels by listeners: right, wrong or unclear, in one CSV file of the store.
 
-`annotations.csv` grows by a line a judgement, so that nothing said is lost and any program reads
-it; of several judgements of one clip the last counts.
+`annotations.csv` grows by a line a review, so that nothing is lost and any program reads it; of
+several reviews of one clip the last one counts.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from pathlib import Path
 import pandas as pd
 
 from genrecore.errors import GenrecoreError, UsageError, describe
-from genrecore.store import run as runs
 from genrecore.store.locks import held
+from genrecore.store.run import store_dir
 
 FILE = "annotations.csv"
 JUDGEMENTS = ("right", "wrong", "unclear")
@@ -31,15 +31,15 @@ def add(
     note: str = "",
     store: Path | None = None,
 ) -> None:
-    """Adds a judgement of a clip's label.
+    """Adds a review of a clip's label.
 
     Args:
-        dataset: The dataset's name.
+        dataset: Name of the dataset.
         clip_id: The clip.
-        genre: The label that is judged.
-        judgement: One of `JUDGEMENTS`, or an empty text, which takes an earlier one back.
-        note: Anything; one line.
-        store: The folder of the runs.
+        genre: The label that is reviewed.
+        judgement: One of `JUDGEMENTS`, or an empty text, which takes an earlier review back.
+        note: Any text; it becomes one line.
+        store: Folder of the runs.
 
     Raises:
         UsageError: There is no such judgement.
@@ -47,33 +47,33 @@ def add(
     """
     if judgement and judgement not in JUDGEMENTS:
         raise UsageError(f"A label is {', '.join(JUDGEMENTS)}; found {judgement!r}.")
-    path = (store or runs.store_dir()) / FILE
+    path = (store or store_dir()) / FILE
     line = io.StringIO()
     values = (dataset, clip_id, genre, judgement, " ".join(note.split()), f"{time.time():.3f}")
     csv.writer(line, lineterminator="\n").writerow(values)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with held(path.with_name(_LOCK), patience_s=5.0) as mine:
-            if not mine:
-                raise GenrecoreError("Another process writes annotations just now; try again.")
-            fresh = not path.exists() or path.stat().st_size == 0
+        with held(path.with_name(_LOCK), patience_s=5.0) as is_ours:
+            if not is_ours:
+                raise GenrecoreError("Another process is writing annotations; try again.")
+            is_new = not path.exists() or path.stat().st_size == 0
             with open(path, "a", encoding="utf-8") as stream:
-                stream.write((",".join(COLUMNS) + "\n" if fresh else "") + line.getvalue())
+                stream.write((",".join(COLUMNS) + "\n" if is_new else "") + line.getvalue())
     except OSError as error:
-        raise GenrecoreError(f"The judgement cannot be kept: {describe(error)}") from None
+        raise GenrecoreError(f"The review cannot be kept: {describe(error)}") from None
 
 
 def read(store: Path | None = None, dataset: str = "") -> pd.DataFrame:
-    """The last judgement of each clip, in the order in which they were made; `COLUMNS`.
+    """The last review of each clip, in the order in which they were made; columns `COLUMNS`.
 
     Args:
-        store: The folder of the runs.
-        dataset: Only of this one; all without it.
+        store: Folder of the runs.
+        dataset: Only reviews of this dataset; empty for all.
 
     Raises:
-        GenrecoreError: The file is there and is no such table.
+        GenrecoreError: The file exists, but is no such table.
     """
-    path = (store or runs.store_dir()) / FILE
+    path = (store or store_dir()) / FILE
     try:
         table = pd.read_csv(path, dtype=str, keep_default_na=False)
     except FileNotFoundError:

@@ -1,8 +1,7 @@
-"""What runs get wrong, clip by clip: cells of a confusion matrix, certain mistakes, suspect labels.
+"""Mistakes clip by clip: cells of a confusion matrix, certain mistakes, suspect labels.
 
-Everything is read from stored predictions; a verdict is the most probable genre, the first of
-equals, as in `metrics`. A clip whose probabilities are no numbers has none: it counts as not
-recognised.
+Everything is read from stored predictions; the predicted genre is the most probable one, the first
+of equals, as in `metrics`. A clip whose probabilities are no numbers counts as not recognised.
 """
 
 from __future__ import annotations
@@ -23,19 +22,19 @@ ORDERS = {
     "certain": "Most certain mistakes",
     "uncertain": "Most uncertain, right or wrong",
 }
-"""Orders of `ordered`, with what they show."""
+"""Orders of `sort_clips`, with their names for people."""
 
 BOTH, ONLY_A, ONLY_B, NEITHER = "both right", "only A right", "only B right", "both wrong"
 
 
-def verdicts(run: Run, split: str = "test") -> pd.DataFrame:
+def clip_predictions(run: Run, split: str = "test") -> pd.DataFrame:
     """One row a clip: `clip_id, genre, predicted, right, label_proba, certainty, margin, entropy`,
-    the probabilities `p_<genre>…`, and what the clip table knows (`KNOWN`; missing if it does not).
+    the probabilities `p_<genre>…`, and columns of the clip table (`KNOWN`).
 
     `label_proba` and `certainty` are the probabilities of the labelled and of the predicted genre,
     `margin` is the labelled genre's probability minus the largest of the others; `entropy` is that
-    of the probabilities as a share of the largest there is, 0 (certain) to 1 (all alike). Without a
-    verdict `predicted` is `metrics.NO_VERDICT` and these are nan.
+    of the probabilities as a share of the largest possible, 0 (certain) to 1 (all alike). Where
+    probabilities are no numbers, `predicted` is `metrics.NO_VERDICT` and these are nan.
 
     Raises:
         GenrecoreError: The run has no predictions of this split.
@@ -55,7 +54,7 @@ def verdicts(run: Run, split: str = "test") -> pd.DataFrame:
     others[n, labelled] = -np.inf
     with np.errstate(divide="ignore", invalid="ignore"):
         logs = np.where(proba == 0, 0.0, np.log(proba))
-    found = pd.DataFrame(
+    rows = pd.DataFrame(
         {
             "clip_id": table["clip_id"],
             "genre": table["genre"],
@@ -67,41 +66,43 @@ def verdicts(run: Run, split: str = "test") -> pd.DataFrame:
             "entropy": -(proba * logs).sum(axis=1) / np.log(max(len(genres), 2)),
         }
     )
-    found = pd.concat([found, table[[f"p_{genre}" for genre in genres]]], axis=1)
+    rows = pd.concat([rows, table[[f"p_{genre}" for genre in genres]]], axis=1)
     clips = run.clips
     if clips is None:
-        return found.assign(**dict.fromkeys(KNOWN))
+        return rows.assign(**dict.fromkeys(KNOWN))
     known = clips.drop_duplicates("clip_id").set_index("clip_id")
-    columns = {name: found["clip_id"].map(known[name]) if name in known else None for name in KNOWN}
-    return found.assign(**columns)
+    columns = {name: rows["clip_id"].map(known[name]) if name in known else None for name in KNOWN}
+    return rows.assign(**columns)
 
 
-def cell(found: pd.DataFrame, labelled: str, predicted: str) -> pd.DataFrame:
-    """The clips of one cell of the confusion matrix, the most certain verdict first."""
-    rows = found[(found["genre"] == labelled) & (found["predicted"] == predicted)]
-    return rows.sort_values(["certainty", "clip_id"], ascending=[False, True], ignore_index=True)
+def cell(clips: pd.DataFrame, labelled: str, predicted: str) -> pd.DataFrame:
+    """The clips of one cell of the confusion matrix, the most certain prediction first."""
+    rows = clips[(clips["genre"] == labelled) & (clips["predicted"] == predicted)]
+    return _highest_first(rows, "certainty")
 
 
-def ordered(found: pd.DataFrame, order: str) -> pd.DataFrame:
+def sort_clips(clips: pd.DataFrame, order: str) -> pd.DataFrame:
     """Clips in an order of `ORDERS`.
 
     Args:
-        found: As `verdicts` gives them.
-        order: `worst` and `certain` hold mistakes only, `uncertain` all clips.
+        clips: From `clip_predictions`.
+        order: `worst` and `certain` keep mistakes only, `uncertain` all clips.
     """
+    wrong = clips[~clips["right"]]
     if order == "worst":
-        return found[~found["right"]].sort_values(["label_proba", "clip_id"], ignore_index=True)
+        return wrong.sort_values(["label_proba", "clip_id"], ignore_index=True)
     if order == "certain":
-        wrong = found[~found["right"]]
-        return wrong.sort_values(
-            ["certainty", "clip_id"], ascending=[False, True], ignore_index=True
-        )
-    return found.sort_values(["entropy", "clip_id"], ascending=[False, True], ignore_index=True)
+        return _highest_first(wrong, "certainty")
+    return _highest_first(clips, "entropy")
+
+
+def _highest_first(rows: pd.DataFrame, column: str) -> pd.DataFrame:
+    return rows.sort_values([column, "clip_id"], ascending=[False, True], ignore_index=True)
 
 
 def contingency(a: pd.DataFrame, b: pd.DataFrame) -> pd.DataFrame:
-    """The clips that two runs share, each with who is right: `who` is `BOTH`, `ONLY_A`, `ONLY_B` or
-    `NEITHER`, besides the columns of a, and `predicted_b, certainty_b` of b."""
+    """The clips that two runs share: the columns of a, `who` recognises it (`BOTH`, `ONLY_A`,
+    `ONLY_B` or `NEITHER`), and `predicted_b, certainty_b` of b."""
     other = b.drop_duplicates("clip_id").set_index("clip_id")
     rows = a[a["clip_id"].isin(other.index)].reset_index(drop=True)
     right_b = rows["clip_id"].map(other["right"]).astype(bool).to_numpy()
@@ -114,78 +115,79 @@ def contingency(a: pd.DataFrame, b: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def disagreement(several: Sequence[pd.DataFrame]) -> pd.DataFrame:
-    """The clips that all runs share, those on which the runs differ most first: the columns of the
-    first run, `n_verdicts` (different genres said) and `spread`.
+def disagreement(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """The clips that all runs share, those on which the runs disagree most first: the columns of
+    the first run, `n_verdicts` (how many different genres they predict) and `spread`.
 
     `spread` is the mean over all pairs of runs of half the summed distance of their probabilities,
-    0 (all say the same) to 1 (certain of different genres).
+    0 (all the same) to 1 (certain of different genres).
+
+    Args:
+        tables: From `clip_predictions`, one a run.
 
     Raises:
         GenrecoreError: Fewer than two runs, or runs that know different genres.
     """
-    proba, first, said = _shared(several)
-    if len(several) < 2:
+    proba, first, predicted = _shared(tables)
+    if len(tables) < 2:
         raise GenrecoreError("Disagreement takes at least two runs.")
-    # In order, the k-th of n stands above k others and below n - 1 - k: all pairs at one go.
-    n = len(several)
+    # Sorted, the k-th of n lies above k others and below n - 1 - k: this sums over all pairs.
+    n = len(tables)
     above = 2.0 * np.arange(n) - (n - 1)
     between = np.tensordot(above, np.sort(proba, axis=0), axes=1)
     spread = 0.5 * between.sum(axis=1) / (n * (n - 1) / 2)
-    n_verdicts = [len(set(row)) for row in said.T]
-    rows = first.assign(n_verdicts=n_verdicts, spread=spread)
-    return rows.sort_values(["spread", "clip_id"], ascending=[False, True], ignore_index=True)
+    n_verdicts = [len(set(row)) for row in predicted.T]
+    return _highest_first(first.assign(n_verdicts=n_verdicts, spread=spread), "spread")
 
 
-def suspects(several: Sequence[pd.DataFrame]) -> pd.DataFrame:
-    """Clips whose label is most likely wrong first, judged by runs that did not learn from them.
+def suspects(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """All tested clips, those whose label is most likely wrong first, by the normalised margin.
 
-    All clips that any of the runs was tested on: seeds and models are averaged, and the folds of a
-    split together cover the whole dataset. The columns of the first run that knows a clip, but with
-    the mean probabilities over the runs that do (`label_proba, margin, suggested,
-    suggested_proba`), `n_runs` (so many), `n_against` (those that say another genre) and `suspect`:
-    whether the confident joint counts the clip off the diagonal. The order is that of the
-    normalised margin.
+    Seeds and models are averaged, and the folds of a split together cover the whole dataset; no run
+    judges a clip that it learned from. Columns: those of the first run that was tested on a clip,
+    but with mean probabilities over all such runs (`label_proba, margin, suggested,
+    suggested_proba`), `n_runs` (their number), `n_against` (how many of them predict another genre)
+    and `suspect`: whether the confident joint counts the clip off the diagonal.
 
     Source: Northcutt, Jiang & Chuang (2021), Confident learning: estimating uncertainty in dataset
     labels, JAIR 70; sections 3.1 (thresholds: the mean probability of a genre over the clips
     labelled so) and 3.2 (ranking by normalised margin). Ours averages the probabilities of several
-    runs, where they are given, before.
+    runs before.
+
+    Args:
+        tables: From `clip_predictions`, one a run.
 
     Raises:
         GenrecoreError: No run, or runs that know different genres.
     """
-    if not several:
+    if not tables:
         raise GenrecoreError("Suspect labels take the held-out predictions of at least one run.")
-    first = pd.concat(list(several), ignore_index=True).drop_duplicates("clip_id")
+    first = pd.concat(list(tables), ignore_index=True).drop_duplicates("clip_id")
     first = first.reset_index(drop=True)
-    genres = _same_genres(several)
+    genres = _same_genres(tables)
     columns = [f"p_{genre}" for genre in genres]
     sums = np.zeros((len(first), len(genres)))
     n_runs, n_against = np.zeros((2, len(first)), dtype=int)
-    place_of = pd.Index(first["clip_id"])
-    for table in several:
+    clips = pd.Index(first["clip_id"])
+    for table in tables:
         known = table[np.isfinite(table[columns].to_numpy(dtype=float)).all(axis=1)]
-        place = place_of.get_indexer(pd.Index(known["clip_id"]))
-        sums[place] += known[columns].to_numpy(dtype=float)
-        n_runs[place] += 1
-        said = known["predicted"].to_numpy(dtype=object)
-        n_against[place] += said != first["genre"].to_numpy(dtype=object)[place]
-    kept = n_runs > 0  # of clips without any verdict nothing can be said
+        index = clips.get_indexer(pd.Index(known["clip_id"]))
+        sums[index] += known[columns].to_numpy(dtype=float)
+        n_runs[index] += 1
+        predicted = known["predicted"].to_numpy(dtype=object)
+        n_against[index] += predicted != first["genre"].to_numpy(dtype=object)[index]
+    kept = n_runs > 0  # clips without any prediction cannot be judged
     first, sums = first[kept].reset_index(drop=True), sums[kept]
     n_runs, n_against = n_runs[kept], n_against[kept]
     proba = sums / n_runs[:, None]
     labelled = pd.Index(genres).get_indexer(pd.Index(first["genre"].astype(object)))
     n = np.arange(len(first))
-    thresholds = np.array(
-        [
-            proba[labelled == k, k].mean() if (labelled == k).any() else np.inf
-            for k in range(len(genres))
-        ]
-    )
-    sure = np.where(proba >= thresholds, proba, -np.inf)
-    guess = sure.argmax(axis=1)
-    suspect = np.isfinite(sure.max(axis=1)) & (guess != labelled)
+    thresholds = [
+        proba[labelled == k, k].mean() if (labelled == k).any() else np.inf
+        for k in range(len(genres))
+    ]
+    confident = np.where(proba >= np.array(thresholds), proba, -np.inf)
+    suspect = np.isfinite(confident.max(axis=1)) & (confident.argmax(axis=1) != labelled)
     others = proba.copy()
     others[n, labelled] = -np.inf
     suggested = others.argmax(axis=1)
@@ -201,23 +203,23 @@ def suspects(several: Sequence[pd.DataFrame]) -> pd.DataFrame:
     return rows.sort_values(["margin", "clip_id"], ignore_index=True)
 
 
-def _same_genres(several: Sequence[pd.DataFrame]) -> list[str]:
-    genres = metrics.genres_in(several[0])
-    if any(metrics.genres_in(other) != genres for other in several[1:]):
-        raise GenrecoreError("These runs know different genres, so clips cannot be set beside.")
+def _same_genres(tables: Sequence[pd.DataFrame]) -> list[str]:
+    genres = metrics.genres_in(tables[0])
+    if any(metrics.genres_in(other) != genres for other in tables[1:]):
+        raise GenrecoreError("These runs know different genres, so their clips cannot be compared.")
     return genres
 
 
-def _shared(several: Sequence[pd.DataFrame]) -> tuple[np.ndarray, pd.DataFrame, np.ndarray]:
-    """Probabilities (runs, clips, genres) of the clips all share, the first run's rows of them, and
-    what each run says of them, (runs, clips)."""
-    genres, ids = _same_genres(several), several[0]["clip_id"]
-    for other in several[1:]:
+def _shared(tables: Sequence[pd.DataFrame]) -> tuple[np.ndarray, pd.DataFrame, np.ndarray]:
+    """Probabilities (runs, clips, genres) of the clips that all share, the first run's rows of
+    them, and the predicted genres (runs, clips)."""
+    genres, ids = _same_genres(tables), tables[0]["clip_id"]
+    for other in tables[1:]:
         ids = ids[ids.isin(other["clip_id"])]
     if not len(ids):
         raise GenrecoreError("These runs share no test clips.")
     columns = [f"p_{genre}" for genre in genres]
-    aligned = [table.set_index("clip_id").loc[ids] for table in several]
+    aligned = [table.set_index("clip_id").loc[ids] for table in tables]
     proba = np.stack([table[columns].to_numpy(dtype=float) for table in aligned])
-    said = np.stack([table["predicted"].to_numpy(dtype=object) for table in aligned])
-    return proba, aligned[0].reset_index(), said
+    predicted = np.stack([table["predicted"].to_numpy(dtype=object) for table in aligned])
+    return proba, aligned[0].reset_index(), predicted

@@ -1,4 +1,4 @@
-"""Ranks of several systems over several datasets or folds: do they differ, and by how much ranks.
+"""Ranks of several systems over several datasets or folds, and whether they differ.
 
 Source: Demšar (2006), Statistical comparisons of classifiers over multiple data sets, JMLR 7.
 """
@@ -17,9 +17,9 @@ class Ranks:
 
     Attributes:
         mean: Mean rank of each system, 1 the best, ties shared, (systems,).
-        p: Of Friedman's test that all are equally good, in the form of Iman & Davenport (1980).
+        p: p-value of Friedman's test that all are equally good, as by Iman & Davenport (1980).
         critical: Mean ranks that differ by less cannot be told apart (Nemenyi, 5 %).
-        groups: Runs of systems, best first, that cannot be told apart; none within another.
+        groups: Groups of systems, best first, that cannot be told apart; none inside another.
     """
 
     mean: np.ndarray
@@ -62,10 +62,10 @@ def friedman(scores: np.ndarray) -> Ranks:
 
 
 def _groups(mean: np.ndarray, critical: float) -> list[list[int]]:
-    order = [int(place) for place in np.argsort(mean, kind="stable")]
-    found: list[list[int]] = []
-    for first in range(len(order)):
-        reach = [place for place in order[first:] if mean[place] - mean[order[first]] < critical]
-        if len(reach) > 1 and not any(set(reach) <= set(known) for known in found):
-            found.append(reach)
-    return found
+    order = [int(k) for k in np.argsort(mean, kind="stable")]
+    groups: list[list[int]] = []
+    for start, first in enumerate(order):
+        group = [k for k in order[start:] if mean[k] - mean[first] < critical]
+        if len(group) > 1 and not any(set(group) <= set(known) for known in groups):
+            groups.append(group)
+    return groups

@@ -1,4 +1,4 @@
-"""What else there is of a clip: copies of its recording, and other clips of its artist."""
+"""Copies of a clip's recording, and other clips of its artist."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ EXACT, NEAR, PUBLISHED = (
 def copies(run: Run, clip_id: str) -> pd.DataFrame:
     """Other clips that hold the same recording: `clip_id, how`, in clip-table order.
 
-    What the run's audit found (identical samples, acoustic fingerprints) and, for GTZAN, the copies
-    that Sturm lists. Copies of copies count. An audit keeps 300 findings of a kind.
+    From the run's audit (identical samples, acoustic fingerprints; at most 300 findings of a kind)
+    and, for GTZAN, Sturm's list. Copies of copies count.
     """
-    edges = list(_pairs(run))
+    pairs = list(_pairs(run))
     found: dict[str, str] = {}
     waiting = [clip_id]
     while waiting:
-        here = waiting.pop()
-        for a, b, how in edges:
-            other = b if a == here else a if b == here else ""
+        current = waiting.pop()
+        for a, b, how in pairs:
+            other = b if a == current else a if b == current else ""
             if other and other != clip_id and other not in found:
-                found[other] = how if here == clip_id else f"{how}, by way of {here}"
+                found[other] = how if current == clip_id else f"{how}, by way of {current}"
                 waiting.append(other)
     table = run.clips
     known = [] if table is None else table["clip_id"].tolist()
@@ -41,16 +41,13 @@ def copies(run: Run, clip_id: str) -> pd.DataFrame:
 
 
 def _pairs(run: Run) -> Iterator[tuple[str, str, str]]:
-    """(clip, clip, how) that hold the same recording."""
+    """(clip, clip, how) of clips that hold the same recording."""
     audit = read_json(run.folder / "audit.json")
     hows = {"exact_copy": EXACT, "near_copy": NEAR}
     for finding in audit.get("findings", []):
         if finding.get("kind") in hows and finding.get("other_clip_id"):
-            yield (
-                str(finding["clip_id"]),
-                str(finding["other_clip_id"]),
-                hows[finding["kind"]],
-            )
+            how = hows[finding["kind"]]
+            yield str(finding["clip_id"]), str(finding["other_clip_id"]), how
     if run.config.dataset.name == "gtzan":
         listed = gtzan.known_facts()["exact_copy_of"].dropna()
         for clip_id, original in listed.items():
@@ -58,12 +55,12 @@ def _pairs(run: Run) -> Iterator[tuple[str, str, str]]:
 
 
 def same_artist(clips: pd.DataFrame, clip_id: str) -> pd.DataFrame:
-    """Other clips of the same artist, spelled in whatever case; none where nobody knows it."""
+    """Other clips of the same artist, in any spelling of case; none where the artist is unknown."""
     if "artist" not in clips:
         return clips.iloc[:0]
     artists = clip_tables.same_names(clips["artist"])
-    mine = artists[clips["clip_id"] == clip_id].dropna()
-    if mine.empty:
+    own = artists[clips["clip_id"] == clip_id].dropna()
+    if own.empty:
         return clips.iloc[:0]
-    same = artists.eq(mine.iloc[0]).fillna(False).astype(bool)
+    same = artists.eq(own.iloc[0]).fillna(False).astype(bool)
     return clips[same & (clips["clip_id"] != clip_id)]

@@ -1,8 +1,8 @@
-"""Systems: runs that differ in seed, split seed and fold only, pooled and compared as one.
+"""Systems: runs that differ only in seed, split seed and fold, pooled and compared as one.
 
-A system's result is the mean over its tests. A test is a run with its own test clips; where a split
-has folds, all folds of one seed are one test over all clips, once all are done. Between systems
-both clips (by artist) and seeds are resampled: see `resampling` for the method and its sources.
+A system's result is the mean over its tests. A test is a run on its own test clips; where a split
+has folds, all folds of one seed are one test over all clips, once all are done. Comparisons of
+systems resample both clips (by artist) and seeds: see `bootstrap` for the method and its sources.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -19,52 +20,52 @@ from genrecore.config import run as configuration
 from genrecore.config.run import RunConfig, system_signature
 from genrecore.data import splits
 from genrecore.errors import GenrecoreError
-from genrecore.evaluation import comparison, ranks, verdicts
-from genrecore.evaluation import folds as pooling
+from genrecore.evaluation import comparison, verdicts
 from genrecore.evaluation.comparison import Comparison
+from genrecore.evaluation.folds import FoldSet, fold_sets, pool_folds
 from genrecore.evaluation.pairwise import Side
-from genrecore.evaluation.ranks import Ranks
+from genrecore.evaluation.ranks import Ranks, friedman
 from genrecore.store.run import Run
 
 METHOD = (
     "Systems with several seeds are compared by resampling artists and, independently, seeds: the "
     "pigeonhole bootstrap (Owen 2007), with Student's t for the few seeds (Satterthwaite 1946)."
 )
-"""How, in a sentence, with the sources."""
+"""The method in a sentence, with its sources."""
 
-_SETTINGS_NAMED = 2  # in a title, of those that tell systems apart
+_MAX_SETTINGS = 2  # in a title, of those that tell systems apart
 
 
 @dataclass(frozen=True)
 class System:
-    """The tested runs of one system by split seed, seed and fold; of several with the same ones
-    the newest."""
+    """The tested runs of one system, sorted by split seed, seed and fold; of several runs that
+    agree in all three only the newest."""
 
     signature: str
     runs: tuple[Run, ...]
 
     @property
     def config(self) -> RunConfig:
-        """Of its first run."""
+        """The configuration of its first run."""
         return self.runs[0].config
 
     @cached_property
-    def folds(self) -> list[pooling.FoldSet]:
+    def folds(self) -> list[FoldSet]:
         """Its sets of folds, complete or not; none where the split has one fold."""
-        return pooling.pools(self.runs)
+        return fold_sets(self.runs)
 
     @cached_property
     def tests(self) -> list[tuple[str, tuple[Run, ...]]]:
-        """What counts as one test: its name and runs. A set of folds of which some are missing is
-        not pooled: each of its runs is a test of its own."""
-        found: list[tuple[str, tuple[Run, ...]]] = []
-        pooled: set[str] = set()
-        for one in self.folds:
-            if one.complete:
-                found.append((f"{one.n_folds} folds, {_seeds(one)}", tuple(one.runs.values())))
-                pooled |= {run.run_id for run in one.runs.values()}
-        alone = [run for run in self.runs if run.run_id not in pooled]
-        return found + [(_named(run), (run,)) for run in alone]
+        """The name and the runs of each test. Incomplete sets of folds are not pooled: each of
+        their runs is a test of its own."""
+        complete = [folds for folds in self.folds if folds.complete]
+        tests = [
+            (f"{folds.n_folds} folds, {_seeds(folds.seed, folds.split_seed)}",
+             tuple(folds.runs.values()))
+            for folds in complete
+        ]  # fmt: skip
+        pooled = {run.run_id for _, runs in tests for run in runs}
+        return tests + [(_test_name(run), (run,)) for run in self.runs if run.run_id not in pooled]
 
     @property
     def n_seeds(self) -> int:
@@ -74,112 +75,102 @@ class System:
     @property
     def notes(self) -> list[str]:
         """A sentence where folds are missing; a single fold of a seed asks for no others."""
-        begun = [one for one in self.folds if not one.complete and len(one.runs) > 1]
+        begun = [folds for folds in self.folds if not folds.complete and len(folds.runs) > 1]
         if not begun:
             return []
-        said = "; ".join(f"{_seeds(one)}, {one.sentence[:-1]}" for one in begun)
-        return [f"{said}; these folds are not pooled, each is a test of its own."]
+        sets = "; ".join(
+            f"{_seeds(folds.seed, folds.split_seed)}, {folds.sentence[:-1]}" for folds in begun
+        )
+        return [f"{sets}; these folds are not pooled, each is a test of its own."]
 
 
-def _seeds(one: pooling.FoldSet) -> str:
-    return f"seed {one.seed}" + (f", split seed {one.split_seed}" if one.split_seed else "")
+def _seeds(seed: int, split_seed: int) -> str:
+    return f"seed {seed}" + (f", split seed {split_seed}" if split_seed else "")
 
 
-def _named(run: Run) -> str:
-    words = f"seed {run.config.seed}"
-    words += f", split seed {run.config.split_seed}" if run.config.split_seed else ""
-    return words + (f", fold {run.config.fold}" if run.config.fold else "")
+def _test_name(run: Run) -> str:
+    config = run.config
+    fold = f", fold {config.fold}" if config.fold else ""
+    return _seeds(config.seed, config.split_seed) + fold
 
 
-def of(runs: Iterable[Run]) -> list[System]:
-    """The systems that tested runs belong to, in the order of the runs given.
+def group_runs(runs: Iterable[Run]) -> list[System]:
+    """The systems that tested runs belong to, in the order of the runs.
 
     Runs without test predictions belong to none. Of runs that do not even differ in seed or fold
-    the newest counts: the same result twice is not twice as sure.
+    the newest counts: the same result twice is not twice as certain.
     """
-    found: dict[str, dict[tuple[int, int, int], Run]] = {}
+    systems: dict[str, dict[tuple[int, int, int], Run]] = {}
     for run in runs:
         if not (run.folder / "predictions.parquet").exists():
             continue
         try:
             config = run.config
-        except GenrecoreError:  # written by another version: it belongs to nothing we know
+        except GenrecoreError:  # written by another version: it belongs to no known system
             continue
-        place = (config.split_seed, config.seed, config.fold)
-        members = found.setdefault(signature(run), {})
-        if place not in members or run.created > members[place].created:
-            members[place] = run
+        key = (config.split_seed, config.seed, config.fold)
+        members = systems.setdefault(signature(run), {})
+        if key not in members or run.created > members[key].created:
+            members[key] = run
     return [
-        System(name, tuple(run for _, run in sorted(members.items(), key=lambda item: item[0])))
-        for name, members in found.items()
+        System(name, tuple(members[key] for key in sorted(members)))
+        for name, members in systems.items()
     ]
 
 
 def signature(run: Run) -> str:
-    """The signature of the system a run is of; a configuration never changes, so it is kept."""
-    known = _signatures.get(run.folder)
-    if known is None:
-        if len(_signatures) > 20_000:
-            _signatures.clear()
-        known = _signatures[run.folder] = system_signature(run.config)
-    return known
+    """The signature of the system that a run belongs to."""
+    return _signature(run.folder)
 
 
-_signatures: dict[object, str] = {}
+@lru_cache(maxsize=20_000)  # a configuration never changes, and pages ask for all of a store
+def _signature(folder: Path) -> str:
+    return system_signature(Run(folder).config)
 
 
 def titles(systems: Sequence[System]) -> dict[str, str]:
-    """A short name of each system by its signature, all different: model, data, and where that
-    names several, the settings that tell them apart."""
-    alike: dict[str, list[System]] = {}
-    for one in systems:
-        alike.setdefault(f"{one.config.model.name} · {one.config.dataset.name}", []).append(one)
-    found = {}
-    for stem, members in alike.items():
-        own = _apart(members) if len(members) > 1 else {members[0].signature: ""}
-        for one in members:
-            more = own[one.signature]
-            found[one.signature] = f"{stem} · {more}" if more else stem
-    return found
+    """A short name of each system by its signature, all different: model, data, and the settings
+    that tell systems of one model and dataset apart."""
+    by_stem: dict[str, list[System]] = {}
+    for system in systems:
+        stem = f"{system.config.model.name} · {system.config.dataset.name}"
+        by_stem.setdefault(stem, []).append(system)
+    names = {}
+    for stem, members in by_stem.items():
+        settings = _distinguishing(members) if len(members) > 1 else {}
+        for system in members:
+            own = settings.get(system.signature, "")
+            names[system.signature] = f"{stem} · {own}" if own else stem
+    return names
 
 
-def _apart(members: Sequence[System]) -> dict[str, str]:
-    """What tells systems of one model and dataset apart, in a few words each, all different."""
-    flat = {one.signature: _flat(one) for one in members}
+def _distinguishing(members: Sequence[System]) -> dict[str, str]:
+    """The settings that tell systems of one model and dataset apart, all texts different."""
+    flat = {system.signature: _settings(system) for system in members}
     keys = [
         key
         for key in dict.fromkeys(key for values in flat.values() for key in values)
         if len({str(values.get(key)) for values in flat.values()}) > 1
     ]
-    said = {}
+    texts = {}
     for name, values in flat.items():
-        named = [f"{key.rpartition('.')[2]} {_short(values.get(key))}" for key in keys]
-        said[name] = ", ".join(named[:_SETTINGS_NAMED])
-    counts = Counter(said.values())
-    twice = {words for words, n in counts.items() if n > 1}
+        parts = [f"{key.rpartition('.')[2]} {_short(values.get(key))}" for key in keys]
+        texts[name] = ", ".join(parts[:_MAX_SETTINGS])
+    counts = Counter(texts.values())
     return {
-        name: f"{words}, {name[:4]}" if words in twice else words for name, words in said.items()
+        name: f"{text}, {name[:4]}" if counts[text] > 1 else text for name, text in texts.items()
     }
 
 
-def _flat(one: System) -> dict[str, object]:
-    """The settings that make the system what it is, by their dotted fields; kept."""
-    known = _settings.get(one.signature)
-    if known is None:
-        if len(_settings) > 20_000:
-            _settings.clear()
-        values = configuration.flat(one.config)
-        known = {key: value for key, value in values.items() if key not in configuration.NOT_SYSTEM}
-        _settings[one.signature] = known
-    return known
-
-
-_settings: dict[str, dict[str, object]] = {}
+def _settings(system: System) -> dict[str, object]:
+    """The settings that define a system, by their dotted fields."""
+    values = configuration.flat(system.config)
+    return {key: value for key, value in values.items() if key not in configuration.NOT_SYSTEM}
 
 
 def _short(value: object) -> str:
     if isinstance(value, (list, tuple)):
-        names = [str(one["name"]) if isinstance(one, dict) else str(one) for one in value]
+        names = [str(part["name"]) if isinstance(part, dict) else str(part) for part in value]
         return "+".join(names) or "none"
     return "none" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
 
@@ -187,12 +178,12 @@ def _short(value: object) -> str:
 def compare(
     systems: Sequence[System], band: float = verdicts.BAND, on_shared: bool = False
 ) -> Comparison:
-    """Two or more systems, compared; see `METHOD`. A system with one seed is taken as it came out:
-    what another seed would give is not known of it, and a note says so.
+    """Two or more systems, compared; see `METHOD`. Of a system with one seed nobody knows what
+    another seed would give; a note says so.
 
     Args:
-        systems: As `of` finds them.
-        band: Differences smaller than this share count as none in practice.
+        systems: As `group_runs` finds them.
+        band: Smaller differences (a share) make no difference in practice.
         on_shared: As for `comparison.compare`.
 
     Raises:
@@ -200,35 +191,36 @@ def compare(
     """
     if len(systems) < 2:
         raise GenrecoreError(f"A comparison needs at least two systems; found {len(systems)}.")
-    if len({one.signature for one in systems}) < len(systems):
+    if len({system.signature for system in systems}) < len(systems):
         raise GenrecoreError("A system cannot be compared with itself; name each once.")
     names = titles(systems)
     sides, notes = [], []
-    for one in systems:
-        made, said = side(one, names[one.signature])
+    for system in systems:
+        made, own_notes = side(system, names[system.signature])
         sides.append(made)
-        notes += said
-    alone = [one.title for one in sides if len(one.tests) == 1]
-    if alone:
-        many = "these have" if len(alone) > 1 else "it has"
+        notes += own_notes
+    single = [made.title for made in sides if len(made.tests) == 1]
+    if single:
+        verb = "these have" if len(single) > 1 else "it has"
         notes.append(
-            f"What another seed would give is not known of {', '.join(alone)}: {many} one seed."
+            f"What another seed would give is not known of {', '.join(single)}: {verb} one seed."
         )
     return comparison.compare_sides(sides, band, on_shared, notes)
 
 
 def side(system: System, title: str) -> tuple[Side, list[str]]:
-    """A system as a side of a comparison, and what must be known of it, in sentences."""
-    tests, notes = [], [f"{title}: {words}" for words in system.notes]
-    for name, members in system.tests:
-        if len(members) == 1:
-            tests.append(comparison.test_predictions(members[0]))
+    """A system as a side of a comparison, and sentences about folds that are missing or do not fit
+    together."""
+    tests, notes = [], [f"{title}: {note}" for note in system.notes]
+    for name, runs in system.tests:
+        if len(runs) == 1:
+            tests.append(comparison.test_predictions(runs[0]))
             continue
         try:
-            tests.append(pooling.pool(members).predictions)
+            tests.append(pool_folds(runs).predictions)
         except GenrecoreError as error:
             notes.append(f"{title}, {name}, not pooled: {error}")
-            tests += [comparison.test_predictions(run) for run in members]
+            tests += [comparison.test_predictions(run) for run in runs]
     return Side(system.signature, title, system.runs, tuple(tests)), notes
 
 
@@ -238,8 +230,8 @@ class Blocks:
 
     Attributes:
         scores: Accuracy (mean over seeds), a row a block, a column a title.
-        ranks: Of the columns; None with fewer than two blocks or systems.
-        left_out: What was left out because not every system was tested there, in sentences.
+        ranks: Ranks of the columns; None with fewer than two blocks or systems.
+        left_out: Blocks on which not every system was tested, in sentences.
     """
 
     scores: pd.DataFrame
@@ -250,78 +242,79 @@ class Blocks:
 def over_blocks(systems: Sequence[System]) -> Blocks:
     """Systems that are the same but for their data, ranked over datasets, splits and folds.
 
-    A block is a dataset with its split, split seed and fold. The same system on other data is what
-    agrees in everything but dataset, split and genres. Blocks count that every system was tested
-    on. Folds of one dataset share training clips, so ranks over them look surer than they are
-    (Demšar 2006, section 3.1.3); several datasets are the better blocks.
+    A block is a dataset with its split, split seed and fold. Systems that agree in everything but
+    dataset, split and genres count as the same. Only blocks on which every system was tested
+    count. Folds of one dataset share training clips, so ranks over them look more certain than
+    they are (Demšar 2006, section 3.1.3); several datasets are the better blocks.
     """
-    found: dict[str, dict[str, list[float]]] = {}
-    stems: dict[str, System] = {}
-    for one in systems:
-        key = _without_data(one.config)
-        stems.setdefault(key, one)
-        for run in one.runs:
-            block = _block(run)
-            found.setdefault(key, {}).setdefault(block, []).append(
-                float(comparison.scores(run)["accuracy"])
-            )
-    named = titles(list(stems.values()))
-    datasets = {run.config.dataset.name for one in systems for run in one.runs}
+    accuracies: dict[str, dict[str, list[float]]] = {}
+    first: dict[str, System] = {}
+    for system in systems:
+        key = _signature_without_data(system.config)
+        first.setdefault(key, system)
+        for run in system.runs:
+            accuracy = float(comparison.scores(run)["accuracy"])
+            by_block = accuracies.setdefault(key, {})
+            by_block.setdefault(_block(run), []).append(accuracy)
+    names = titles(list(first.values()))
+    datasets = {run.config.dataset.name for system in systems for run in system.runs}
     columns: dict[str, str] = {}
-    for key, one in stems.items():
-        title = named[one.signature]
+    for key, system in first.items():
+        title = names[system.signature]
         if len(datasets) > 1:
             model, _, rest = title.partition(" · ")
             title = " · ".join([model, *rest.split(" · ")[1:]])
         columns[key] = title if title not in columns.values() else f"{title}, {key[:4]}"
-    every = list(dict.fromkeys(block for blocks in found.values() for block in blocks))
-    complete = [block for block in every if all(block in blocks for blocks in found.values())]
+    blocks = dict.fromkeys(block for by_block in accuracies.values() for block in by_block)
+    n_tested = {
+        block: sum(block in by_block for by_block in accuracies.values()) for block in blocks
+    }
+    complete = [block for block, n in n_tested.items() if n == len(accuracies)]
     left_out = [
-        f"{block}: tested by {sum(block in blocks for blocks in found.values())} of {len(found)}."
-        for block in every
-        if block not in complete
+        f"{block}: tested by {n} of {len(accuracies)}."
+        for block, n in n_tested.items()
+        if n < len(accuracies)
     ]
     scores = pd.DataFrame(
         {
-            columns[key]: [float(np.mean(blocks[block])) for block in complete]
-            for key, blocks in found.items()
+            columns[key]: [float(np.mean(by_block[block])) for block in complete]
+            for key, by_block in accuracies.items()
         },
         index=pd.Index(complete, name="block"),
     )
-    enough = min(scores.shape) >= 2
-    return Blocks(scores, ranks.friedman(scores.to_numpy()) if enough else None, left_out)
+    can_rank = min(scores.shape) >= 2
+    return Blocks(scores, friedman(scores.to_numpy()) if can_rank else None, left_out)
 
 
-def _without_data(config: RunConfig) -> str:
-    plain = RunConfig()
-    data = {"dataset": plain.dataset, "split": plain.split, "genres": plain.genres}
+def _signature_without_data(config: RunConfig) -> str:
+    defaults = RunConfig()
+    data = {"dataset": defaults.dataset, "split": defaults.split, "genres": defaults.genres}
     return system_signature(config.model_copy(update=data))
 
 
 def _block(run: Run) -> str:
     config = run.config
-    words = f"{config.dataset.name}, {config.split.name}"
-    words += f", split seed {config.split_seed}" if config.split_seed else ""
-    n = splits.n_folds(config.split.name, config.split.options)
-    return words + (f", fold {config.fold}" if n > 1 else "")
+    name = f"{config.dataset.name}, {config.split.name}"
+    name += f", split seed {config.split_seed}" if config.split_seed else ""
+    n_folds = splits.n_folds(config.split.name, config.split.options)
+    return name + (f", fold {config.fold}" if n_folds > 1 else "")
 
 
 def curve_band(curves: pd.DataFrame) -> pd.DataFrame:
-    """Curves of systems: `run_id, title, epoch, split, loss, accuracy, lr, step, seconds` as means
-    over the runs of each `key` that reached the epoch, and `<measure>_low, <measure>_high`, the
-    least and the greatest of them.
+    """Learning curves of systems: means over the runs of each `key` that reached the epoch.
+
+    Columns: `run_id` (the key), `title, epoch, split, loss, accuracy, lr, step, seconds`, and of
+    loss, accuracy and learning rate `<measure>_low, <measure>_high`, the lowest and the highest.
 
     Args:
         curves: As `Comparison.curves`, with the systems' titles.
     """
-    measures = ["loss", "accuracy", "lr", "step", "seconds"]
     grouped = curves.groupby(["key", "split", "epoch"], sort=False)
-    means = grouped[measures].mean()
+    table = grouped[["loss", "accuracy", "lr", "step", "seconds"]].mean()
     for name in ("loss", "accuracy", "lr"):
-        means[f"{name}_low"] = grouped[name].min()
-        means[f"{name}_high"] = grouped[name].max()
-    means["title"] = grouped["title"].first()
-    table = means.reset_index()
-    order = {key: place for place, key in enumerate(dict.fromkeys(curves["key"]))}
-    table = table.assign(place=table["key"].map(order)).sort_values(["place", "split", "epoch"])
-    return table.drop(columns="place").rename(columns={"key": "run_id"}).reset_index(drop=True)
+        table[f"{name}_low"] = grouped[name].min()
+        table[f"{name}_high"] = grouped[name].max()
+    table = table.assign(title=grouped["title"].first()).reset_index()
+    order = pd.Categorical(table["key"], curves["key"].unique(), ordered=True)
+    table = table.assign(order=order).sort_values(["order", "split", "epoch"])
+    return table.drop(columns="order").rename(columns={"key": "run_id"}).reset_index(drop=True)

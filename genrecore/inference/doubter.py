@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from genrecore.errors import GenrecoreError
-from genrecore.evaluation import embedding as embedding_store
+from genrecore.evaluation import embeddings
 from genrecore.inference import doubt
 from genrecore.inference import known_recordings as recognition
 from genrecore.inference import novelty as familiarity
@@ -118,7 +118,7 @@ def prepare(run: Run, report: Report = silent) -> None:
 
 
 def _familiarity(one: LoadedRun) -> Familiarity | None:
-    kept = embedding_store.read(one.run) if one.medium == "wave" else None
+    kept = embeddings.read(one.run) if one.medium == "wave" else None
     return None if kept is None else familiarity.fit(kept)
 
 

@@ -13,8 +13,7 @@ from genrecore.data import prepare as preparation
 from genrecore.data.audit import sound
 from genrecore.data.audit.near_copies import near_copies
 from genrecore.errors import GenrecoreError
-from genrecore.evaluation import embedding as embedding_store
-from genrecore.evaluation import related_clips as kin
+from genrecore.evaluation import embeddings, related_clips
 from genrecore.store.progress import Report, silent
 from genrecore.store.run import Run
 
@@ -39,7 +38,7 @@ class KnownClips:
 def known_clips(run: Run) -> KnownClips | None:
     """The clips of a run with what the audit before its training measured of them; None where that
     is not kept (`measure` has it back)."""
-    key, table = embedding_store.corpus_key(run), run.clips
+    key, table = embeddings.corpus_key(run), run.clips
     prints = sound.kept_fingerprints(key) if key else None
     if table is None or prints is None:
         return None
@@ -48,7 +47,7 @@ def known_clips(run: Run) -> KnownClips | None:
 
 def kept_at(run: Run) -> int:
     """When what `known_clips` reads was written, in ns since 1970; 0 where nothing is kept."""
-    key = embedding_store.corpus_key(run)
+    key = embeddings.corpus_key(run)
     return sound.kept_at(key) if key else 0
 
 
@@ -66,7 +65,7 @@ def measure(run: Run, report: Report = silent) -> KnownClips:
     if prepared.corpus.medium != "audio":
         return _of(table, {})
     prints = sound.measure(prepared.corpus, report).fingerprints
-    embedding_store.note_corpus(run, prepared.corpus.key)
+    embeddings.note_corpus(run, prepared.corpus.key)
     return _of(table, prints)
 
 
@@ -100,7 +99,7 @@ def learned_from(run: Run, copies: pd.DataFrame) -> pd.DataFrame:
         return pd.DataFrame({"clip_id": [], "genre": []})
     names = list(copies["clip_id"])
     for clip_id in copies["clip_id"]:
-        names += kin.copies(run, clip_id)["clip_id"].tolist()
+        names += related_clips.copies(run, clip_id)["clip_id"].tolist()
     rows = table[table["clip_id"].isin(names) & (table["split"] == "train")]
     return rows[["clip_id", "genre"]].reset_index(drop=True)
 

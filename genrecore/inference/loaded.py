@@ -321,7 +321,7 @@ def load(run: str | Path | Run) -> LoadedRun:
             f"{', '.join(network.genres)}, but the run was tested on "
             f"{', '.join(genres_in(tested))}: it is another run's."
         )
-    return LoadedRun(found, network, calibration.of(found))
+    return LoadedRun(found, network, calibration.calibrate(found))
 
 
 def mel_picture(wave: np.ndarray, sample_rate_hz: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

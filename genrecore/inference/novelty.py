@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.linalg import solve_triangular
 
-from genrecore.evaluation.embedding import Embedding
+from genrecore.evaluation.embeddings import Embedding
 
 MARGIN = 1.2
 """How many times as far as nearly all validation clips a recording must lie to be called unlike the

@@ -18,8 +18,7 @@ import pandas as pd
 
 from genrecore.data import clips as clip_tables
 from genrecore.errors import GenrecoreError
-from genrecore.evaluation import bootstrap as resampling
-from genrecore.evaluation import metrics, significance, verdicts
+from genrecore.evaluation import bootstrap, metrics, significance, verdicts
 from genrecore.inference.probe_effects import PROBES, change
 from genrecore.store.files import write_bytes
 from genrecore.store.progress import Phase, Report, silent
@@ -173,7 +172,7 @@ def read(run: Run, band: float = verdicts.BAND) -> Probed | None:
     groups = _groups(run, before.index)
     names = [name for name in PROBES if name in right]
     drawn = (
-        resampling.Resamples(
+        bootstrap.Resamples(
             [rows[before.index].to_numpy()[None] for rows in (before, *(right[n] for n in names))],
             groups,
         )

@@ -19,8 +19,8 @@ from torch import Tensor, nn
 from genrecore.data import prepare as preparation
 from genrecore.data.corpus import Corpus
 from genrecore.errors import GenrecoreError
-from genrecore.evaluation import embedding as embedding_store
-from genrecore.evaluation.embedding import Embedding
+from genrecore.evaluation import embeddings
+from genrecore.evaluation.embeddings import Embedding
 from genrecore.models.fitted import Fitted
 from genrecore.store.progress import Phase, Report, silent
 from genrecore.store.run import Run
@@ -44,7 +44,7 @@ def embed(run: Run, report: Report = silent) -> Embedding:
     Raises:
         GenrecoreError: The run has no weights or no table of clips yet, or its dataset is gone.
     """
-    kept = embedding_store.read(run)
+    kept = embeddings.read(run)
     return kept if kept is not None else _computed(run, report)
 
 
@@ -74,7 +74,7 @@ def keep(
     known = segments.drop_duplicates("clip_id").set_index("clip_id")
     table = known.loc[names, ["genre", "split"]].rename_axis("clip_id").reset_index()
     made = Embedding(table, values.astype(np.float32))
-    return embedding_store.keep(run, made, corpus.key)
+    return embeddings.keep(run, made, corpus.key)
 
 
 @torch.inference_mode()

@@ -18,8 +18,8 @@ from genrecore.errors import GenrecoreError, UsageError, describe
 from genrecore.evaluation import costs
 from genrecore.models import MODELS
 from genrecore.store.files import cache_dir, digest, read_json, write_json
-from genrecore.store.run import Run
 from genrecore.store.progress import Phase, Report, silent
+from genrecore.store.run import Run
 from genrecore.training import card as cards
 from genrecore.training import hardware
 from genrecore.training.classifier import Classifier

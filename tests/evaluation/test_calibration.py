@@ -11,7 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from genrecore.evaluation import calibration, metrics
-from genrecore.evaluation.calibration import Calibration, fit, of, of_predictions, tempered
+from genrecore.evaluation.calibration import (
+    Calibration,
+    calibrate,
+    calibrate_predictions,
+    fit_temperature,
+    tempered,
+)
 from genrecore.store.files import read_json
 from genrecore.store.run import Run
 
@@ -55,7 +61,7 @@ def test_it_lowers_log_loss_and_calibration_error_on_held_out_clips(
 ) -> None:
     labels, proba = drawn(1400, k, temperature, seed)
     valid, held_out = slice(0, 400), slice(400, None)
-    made = of_predictions(predictions(labels[valid], proba[valid]))
+    made = calibrate_predictions(predictions(labels[valid], proba[valid]))
     assert made.note == ""
     # The estimate of 400 clips: within a third of the truth, some six standard errors.
     assert made.temperature == pytest.approx(temperature, rel=0.33)
@@ -70,7 +76,7 @@ def test_it_lowers_log_loss_and_calibration_error_on_held_out_clips(
 
 def test_what_an_overconfident_network_claims_comes_down_to_what_is_right() -> None:
     labels, proba = drawn(3000, 10, 3.0, 7)
-    made = of_predictions(predictions(labels[:1000], proba[:1000]))
+    made = calibrate_predictions(predictions(labels[:1000], proba[:1000]))
     before = metrics.calibration_error(labels[1000:], proba[1000:])
     after = metrics.calibration_error(labels[1000:], made.apply(proba[1000:]))
     assert before > 0.15
@@ -84,14 +90,18 @@ def test_honest_probabilities_stay_about_as_they_are() -> None:
     for seed in range(5):
         labels, proba = drawn(400, 5, 1.0, seed)
         # Four standard errors of 400 clips.
-        assert of_predictions(predictions(labels, proba)).temperature == pytest.approx(1.0, abs=0.3)
+        assert calibrate_predictions(predictions(labels, proba)).temperature == pytest.approx(
+            1.0, abs=0.3
+        )
 
 
 def test_the_fit_is_where_a_fine_grid_has_its_least_loss() -> None:
     labels, proba = drawn(200, 4, 2.5, 3)
     grid = np.geomspace(*calibration.RANGE, 2000)
     losses = [metrics.log_loss(labels, tempered(proba, t)) for t in grid]
-    assert fit(labels, proba) == pytest.approx(grid[int(np.argmin(losses))], rel=3e-3)  # the step
+    assert fit_temperature(labels, proba) == pytest.approx(
+        grid[int(np.argmin(losses))], rel=3e-3
+    )  # the step
 
 
 def test_a_temperature_divides_logits() -> None:
@@ -108,7 +118,7 @@ def test_a_temperature_divides_logits() -> None:
 def test_too_few_clips_leave_the_probabilities_alone(n: int, said: str) -> None:
     labels, proba = drawn(200, 4, 3.0, 5)
     split = np.where(np.arange(200) < n, "valid", "test")
-    made = of_predictions(predictions(labels, proba).assign(split=split))
+    made = calibrate_predictions(predictions(labels, proba).assign(split=split))
     assert (made.temperature, made.n_clips) == (1.0, n)
     assert said in made.sentence
     np.testing.assert_array_equal(made.apply(proba), proba)
@@ -116,7 +126,7 @@ def test_too_few_clips_leave_the_probabilities_alone(n: int, said: str) -> None:
 
 def test_a_validation_split_without_a_mistake_says_nothing() -> None:
     _, proba = drawn(200, 4, 3.0, 5)
-    made = of_predictions(predictions(proba.argmax(axis=1), proba))
+    made = calibrate_predictions(predictions(proba.argmax(axis=1), proba))
     assert made.temperature == 1.0
     assert "All of its 200 validation clips are recognised" in made.note
 
@@ -126,26 +136,26 @@ def test_clips_without_numbers_and_unknown_genres_do_no_harm() -> None:
     table = predictions(labels, proba)
     spoilt = table.copy()
     spoilt.loc[7, "p_g1"] = np.nan
-    assert of_predictions(spoilt).n_clips == 299
-    assert of_predictions(spoilt).temperature == pytest.approx(
-        of_predictions(table).temperature,
+    assert calibrate_predictions(spoilt).n_clips == 299
+    assert calibrate_predictions(spoilt).temperature == pytest.approx(
+        calibrate_predictions(table).temperature,
         rel=0.05,  # one clip of 300
     )
     other = table.assign(genre="polka")
-    assert "polka" in of_predictions(other).note
+    assert "polka" in calibrate_predictions(other).note
 
 
 def test_it_is_kept_beside_the_run_and_follows_the_predictions(tmp_path: Path) -> None:
     labels, proba = drawn(300, 4, 3.0, 5)
     run = Run(tmp_path)
-    assert "no stored predictions" in of(run).note
+    assert "no stored predictions" in calibrate(run).note
     predictions(labels, proba).to_parquet(tmp_path / "predictions.parquet")
-    made = of(Run(tmp_path))
+    made = calibrate(Run(tmp_path))
     kept = read_json(tmp_path / "calibration.json")
     assert kept["calibration"]["temperature"] == made.temperature
-    assert of(Run(tmp_path)) == made
+    assert calibrate(Run(tmp_path)) == made
     predictions(labels[:20], proba[:20]).to_parquet(tmp_path / "predictions.parquet")
-    assert of(Run(tmp_path)).temperature == 1.0
-    again = of(Run(tmp_path))  # from the file, with what was not measured
+    assert calibrate(Run(tmp_path)).temperature == 1.0
+    again = calibrate(Run(tmp_path))  # from the file, with what was not measured
     assert isinstance(again, Calibration)
     assert np.isnan(again.log_loss_before)

@@ -13,8 +13,7 @@ from told import rights, told
 
 from genrecore.config.run import RunConfig
 from genrecore.errors import GenrecoreError
-from genrecore.evaluation import bootstrap as resampling
-from genrecore.evaluation import comparison, significance, verdicts
+from genrecore.evaluation import bootstrap, comparison, significance, verdicts
 from genrecore.store import run as runs
 from genrecore.store.run import Run
 
@@ -27,7 +26,7 @@ def test_a_pair_is_counted_tested_and_judged(store: Path) -> None:
     assert (pair["both"], pair["only_a"], pair["only_b"], pair["neither"]) == (
         (a & b).sum(), (a & ~b).sum(), (~a & b).sum(), (~a & ~b).sum(),
     )  # fmt: skip
-    expected = resampling.Resamples([a[None], b[None]], artists).difference(0, 1)
+    expected = bootstrap.Resamples([a[None], b[None]], artists).difference(0, 1)
     assert (pair["difference"], pair["error"]) == pytest.approx(
         (a.mean() - b.mean(), expected.error),
         rel=0.03,  # the same draws of groups that are numbered in another order

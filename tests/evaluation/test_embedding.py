@@ -18,9 +18,8 @@ from test_models import LARGE, NAMES, model, of, random
 
 from genrecore.config.run import RunConfig
 from genrecore.errors import GenrecoreError
-from genrecore.evaluation import embedding as embedding_store
-from genrecore.evaluation import projection
-from genrecore.evaluation.embedding import Embedding
+from genrecore.evaluation import embeddings
+from genrecore.evaluation.embeddings import Embedding
 from genrecore.inference import loaded as inference
 from genrecore.models import MODELS
 from genrecore.store import cache
@@ -81,10 +80,10 @@ def test_every_clip_is_embedded_once_and_kept(
     store: Path, tiny: Tiny, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = trained(tiny(training__epochs=1), store)
-    at_the_end = embedding_store.read(run)
+    at_the_end = embeddings.read(run)
     assert at_the_end is not None
-    shutil.rmtree(embedding_store.folder(run))
-    assert embedding_store.read(run) is None
+    shutil.rmtree(embeddings.folder(run))
+    assert embeddings.read(run) is None
     phases: list[str] = []
     made = embedding.embed(run, lambda phase, done, total: phases.append(phase))
     # The same clips in the same batches, by the same arithmetic.
@@ -96,8 +95,8 @@ def test_every_clip_is_embedded_once_and_kept(
     assert (split == run.clips.set_index("clip_id")["split"][split.index]).all()
     assert made.values.dtype == np.float32
     assert Phase.EMBEDDING in phases
-    kept = embedding_store.folder(run)
-    assert kept.name in {item.name for item in cache.entries("embeddings")}
+    kept = embeddings.folder(run)
+    assert kept.name in {item.name for item in caches.entries("embeddings")}
 
     # What is kept is read without the dataset; new weights are another embedding.
     elsewhere = tmp_path / "cache"
@@ -110,9 +109,9 @@ def test_every_clip_is_embedded_once_and_kept(
     weights = run.weights.read_bytes()
     run.weights.unlink()
     with pytest.raises(GenrecoreError, match="no weights yet"):
-        embedding_store.folder(run)
+        embeddings.folder(run)
     run.weights.write_bytes(weights)
-    assert embedding_store.read(run) is None
+    assert embeddings.read(run) is None
 
 
 def test_a_recording_lands_where_the_same_clip_of_the_corpus_lies(store: Path, tiny: Tiny) -> None:
@@ -152,20 +151,20 @@ def test_a_map_has_room_for_test_clips_first(
 ) -> None:
     run = trained(tiny(training__epochs=1), store)
     made = embedding.embed(run)
-    shutil.rmtree(embedding_store.folder(run))
+    shutil.rmtree(embeddings.folder(run))
     with pytest.raises(GenrecoreError, match="genrecore embed"):
-        projection.project(run)
+        embeddings.project(run)
     assert np.array_equal(embedding.embed(run).values, made.values)
-    monkeypatch.setattr(projection, "MOST", 8)
-    drawn = projection.project(run)
+    monkeypatch.setattr(embeddings, "MAX_ON_MAP", 8)
+    drawn = embeddings.project(run)
     split = made.clips["split"].value_counts()
     assert drawn.points["split"].value_counts().to_dict() == {"test": split["test"], "valid": 2}
     assert drawn.n_left_out == len(made.clips) - 8
-    again = projection.read(run)
+    again = embeddings.read_map(run)
     assert again is not None
     pd.testing.assert_frame_equal(again.points, drawn.points)
     assert again.explained == drawn.explained
-    few = projection._planes(np.array([[0.0], [1.0], [3.0]]))
+    few = embeddings._planes(np.array([[0.0], [1.0], [3.0]]))
     assert few[0].shape == few[1].shape == (3, 2)
     assert few[2] == pytest.approx((1.0, 0.0))
     assert np.isfinite(few[1]).all()
@@ -202,7 +201,7 @@ def test_a_stop_after_the_test_leaves_a_finished_run(store: Path, tiny: Tiny) ->
     finished = runs.Run(run.folder)
     assert finished.predictions is not None
     assert not (run.folder / STOP).exists()
-    assert embedding_store.read(finished) is None
+    assert embeddings.read(finished) is None
     assert "where its clips lie is not known yet" in finished.log()
 
 

@@ -13,15 +13,14 @@ from told import rights, told
 
 from genrecore.config.run import RunConfig
 from genrecore.errors import GenrecoreError, UsageError
-from genrecore.evaluation import comparison, metrics, mistakes
-from genrecore.evaluation import label_reviews as judgements
+from genrecore.evaluation import comparison, label_reviews, metrics, mistakes
 from genrecore.store import run as runs
 
 GENRES = ["blues", "jazz", "rock"]
 
 
 def table(proba: np.ndarray, labels: list[str], first: int = 0) -> pd.DataFrame:
-    """Verdicts as `mistakes.verdicts` gives them, from probabilities (clips, 3)."""
+    """Verdicts as `mistakes.clip_predictions` gives them, from probabilities (clips, 3)."""
     said = pd.DataFrame({"clip_id": [f"c{first + k}" for k in range(len(labels))]})
     predicted = np.array(GENRES, dtype=object)[proba.argmax(axis=1)]
     said = said.assign(genre=labels, predicted=predicted, right=predicted == np.array(labels))
@@ -30,7 +29,7 @@ def table(proba: np.ndarray, labels: list[str], first: int = 0) -> pd.DataFrame:
 
 def test_cells_are_the_confusion_matrix(store: Path) -> None:
     run = told(store, rights(0.6, 90, 1), np.arange(90) // 2)
-    found = mistakes.verdicts(run)
+    found = mistakes.clip_predictions(run)
     matrix = metrics.confusion(run.predictions, GENRES)
     for labelled in GENRES:
         for predicted in GENRES:
@@ -47,23 +46,23 @@ def test_numbers_of_a_verdict_by_hand(store: Path) -> None:
     said = pd.read_parquet(path)
     said[["p_blues", "p_jazz", "p_rock"]] = [[0.5, 0.25, 0.25], [1.0, 0.0, 0.0], [1 / 3] * 3]
     said.to_parquet(path)
-    found = mistakes.verdicts(runs.Run(run.folder))
+    found = mistakes.clip_predictions(runs.Run(run.folder))
     assert found["margin"].tolist() == pytest.approx([0.25, -1.0, 0.0])
     assert found["label_proba"].tolist() == pytest.approx([0.5, 0.0, 1 / 3])
     assert found["entropy"].tolist() == pytest.approx([1.5 * np.log(2) / np.log(3), 0.0, 1.0])
-    assert mistakes.ordered(found, "uncertain")["clip_id"].iloc[0] == "clip 0002"
-    assert mistakes.ordered(found, "certain")["clip_id"].tolist() == ["clip 0001", "clip 0002"]
-    assert mistakes.ordered(found, "worst")["clip_id"].tolist() == ["clip 0001", "clip 0002"]
+    assert mistakes.sort_clips(found, "uncertain")["clip_id"].iloc[0] == "clip 0002"
+    assert mistakes.sort_clips(found, "certain")["clip_id"].tolist() == ["clip 0001", "clip 0002"]
+    assert mistakes.sort_clips(found, "worst")["clip_id"].tolist() == ["clip 0001", "clip 0002"]
     with pytest.raises(GenrecoreError, match="no valid predictions"):
-        mistakes.verdicts(run, "valid")
+        mistakes.clip_predictions(run, "valid")
     with pytest.raises(GenrecoreError, match="is queued"):
-        mistakes.verdicts(runs.create_run(RunConfig(), store))
+        mistakes.clip_predictions(runs.create(RunConfig(), store))
 
 
 def test_who_is_right_where_adds_up_to_the_contingency_table(store: Path) -> None:
     a = told(store, rights(0.7, 120, 2))
     b = told(store, rights(0.6, 90, 3), first=30, seed=1)
-    joined = mistakes.contingency(*(mistakes.verdicts(run) for run in (a, b)))
+    joined = mistakes.contingency(*(mistakes.clip_predictions(run) for run in (a, b)))
     pair = comparison.compare([a, b], on_shared=True).pairs.iloc[0]
     counts = joined["who"].value_counts()
     assert counts[mistakes.BOTH] == pair["both"]
@@ -75,7 +74,7 @@ def test_who_is_right_where_adds_up_to_the_contingency_table(store: Path) -> Non
 
 def test_suggestions_are_genres(store: Path) -> None:
     both = [told(store, rights(0.7, 60, k), seed=k) for k in range(2)]
-    found = mistakes.suspects([mistakes.verdicts(run) for run in both])
+    found = mistakes.suspects([mistakes.clip_predictions(run) for run in both])
     assert set(found["suggested"]) <= set(GENRES)
     assert (found["suggested"] != found["genre"]).all()
 
@@ -138,31 +137,31 @@ def test_flipped_labels_are_suspected() -> None:
 
 
 def test_judgements_are_kept_and_the_last_one_counts(store: Path) -> None:
-    assert judgements.read(store).empty
-    judgements.add("gtzan", "jazz.1", "jazz", "unclear", 'a "note",\nof two lines', store)
-    judgements.add("gtzan", "jazz.1", "jazz", "wrong", store=store)
-    judgements.add("fma", "000002", "Hip-Hop", "right", store=store)
-    judgements.add("gtzan", "rock.9", "rock", "right", store=store)
-    judgements.add("gtzan", "rock.9", "rock", "", store=store)  # taken back
-    kept = judgements.read(store)
+    assert label_reviews.read(store).empty
+    label_reviews.add("gtzan", "jazz.1", "jazz", "unclear", 'a "note",\nof two lines', store)
+    label_reviews.add("gtzan", "jazz.1", "jazz", "wrong", store=store)
+    label_reviews.add("fma", "000002", "Hip-Hop", "right", store=store)
+    label_reviews.add("gtzan", "rock.9", "rock", "right", store=store)
+    label_reviews.add("gtzan", "rock.9", "rock", "", store=store)  # taken back
+    kept = label_reviews.read(store)
     assert kept[["clip_id", "judgement"]].values.tolist() == [
         ["jazz.1", "wrong"], ["000002", "right"],
     ]  # fmt: skip
-    assert judgements.read(store, "fma")["clip_id"].tolist() == ["000002"]
-    lines = (store / judgements.FILE).read_text().splitlines()
+    assert label_reviews.read(store, "fma")["clip_id"].tolist() == ["000002"]
+    lines = (store / label_reviews.FILE).read_text().splitlines()
     assert lines[0] == "dataset,clip_id,genre,judgement,note,at"
     assert len(lines) == 6
     assert '"a ""note"", of two lines"' in lines[1]
     with pytest.raises(UsageError, match="right, wrong, unclear"):
-        judgements.add("gtzan", "jazz.1", "jazz", "so so", store=store)
-    (store / judgements.FILE).write_text("no,table\n1,2\n")
+        label_reviews.add("gtzan", "jazz.1", "jazz", "so so", store=store)
+    (store / label_reviews.FILE).write_text("no,table\n1,2\n")
     with pytest.raises(GenrecoreError, match="lacks the columns dataset"):
-        judgements.read(store)
+        label_reviews.read(store)
 
 
 def test_the_commands_list_clips_and_keep_judgements(store: Path, tmp_path: Path) -> None:
     a, b, c = (told(store, rights(0.5, 60, k), seed=k) for k in range(3))
-    found = mistakes.verdicts(a)
+    found = mistakes.clip_predictions(a)
     cell = json.loads(command("errors", a.run_id, "--cell", "blues,jazz", "--json"))
     assert cell["n_clips"] == len(mistakes.cell(found, "blues", "jazz"))
     assert {row["predicted"] for row in cell["clips"]} == {"jazz"}

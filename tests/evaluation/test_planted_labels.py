@@ -19,7 +19,7 @@ GENRES = ["blues", "jazz", "rock"]
 
 
 def judged(ids: list[int], labels: list[str], said: list[list[float]]) -> pd.DataFrame:
-    """Verdicts as `mistakes.verdicts` gives them."""
+    """Verdicts as `mistakes.clip_predictions` gives them."""
     proba = np.array(said)
     predicted = np.array(GENRES, dtype=object)[proba.argmax(axis=1)]
     table = pd.DataFrame({"clip_id": [f"c{k}" for k in ids], "genre": labels})
@@ -78,7 +78,7 @@ def test_planted_flips_on_demo_are_among_the_first(store: Path, tmp_path: Path, 
         for fold in range(5)
     ]
     assert {run.state for run in runs} == {"done"}, runs[0].reason
-    found = mistakes.suspects([mistakes.verdicts(run) for run in runs])
+    found = mistakes.suspects([mistakes.clip_predictions(run) for run in runs])
     assert len(found) == len(clips)
     assert (found["n_runs"] == 2).all()
     planted = {listed["path"].iloc[place] for place in flipped}

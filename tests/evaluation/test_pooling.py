@@ -15,8 +15,8 @@ from conftest import TINY, trained
 
 from genrecore.config.run import RunConfig, with_values
 from genrecore.errors import GenrecoreError
-from genrecore.evaluation import folds as pooling
 from genrecore.evaluation import metrics
+from genrecore.evaluation.folds import fold_sets, pool_folds
 from genrecore.store import run as runs
 from genrecore.store.run import Run
 
@@ -59,7 +59,7 @@ def _rewrite(run: Run, name: str, change: Callable[[pd.DataFrame], pd.DataFrame]
 
 
 def test_pooled_folds_test_every_clip_exactly_once(folds: list[Run]) -> None:
-    pooled = pooling.pool(reversed(folds))
+    pooled = pool_folds(reversed(folds))
     clips = folds[0].clips
     assert clips is not None
     assert pooled.predictions["clip_id"].is_unique
@@ -75,7 +75,7 @@ def test_pooled_folds_test_every_clip_exactly_once(folds: list[Run]) -> None:
 
 
 def test_pooled_scores_are_those_of_all_clips_together(folds: list[Run]) -> None:
-    pooled = pooling.pool(folds)
+    pooled = pool_folds(folds)
     assert pooled.scores == metrics.scores(pooled.predictions)
     assert pooled.scores["n_clips"] == 21
     tables = [run.predictions for run in folds]
@@ -90,34 +90,34 @@ def test_pooled_scores_are_those_of_all_clips_together(folds: list[Run]) -> None
 
 def test_missing_folds_are_named(folds: list[Run]) -> None:
     with pytest.raises(GenrecoreError, match="Of 3 folds 1 is missing: fold 1; train it first"):
-        pooling.pool([folds[0], folds[2]])
+        pool_folds([folds[0], folds[2]])
     with pytest.raises(GenrecoreError, match="2 are missing: folds 0 and 2; train them first"):
-        pooling.pool([folds[1]])
+        pool_folds([folds[1]])
     with pytest.raises(GenrecoreError, match="no runs to pool"):
-        pooling.pool([])
+        pool_folds([])
 
 
 def test_runs_that_do_not_belong_together_are_refused(copies: list[Run], tmp_path: Path) -> None:
     twice = _copy(copies[2], tmp_path, "again")
     with pytest.raises(GenrecoreError, match="Fold 2 is there twice"):
-        pooling.pool([*copies, twice])
+        pool_folds([*copies, twice])
     wider = _copy(copies[2], tmp_path, "wider", model__width=5)
-    with pytest.raises(GenrecoreError, match="of 2 systems"):
-        pooling.pool([*copies[:2], wider])
+    with pytest.raises(GenrecoreError, match="belong to 2 systems"):
+        pool_folds([*copies[:2], wider])
     dealt = _copy(copies[2], tmp_path, "dealt", split_seed=7)
     with pytest.raises(GenrecoreError, match="have the split seeds 0, 7"):
-        pooling.pool([*copies[:2], dealt])
+        pool_folds([*copies[:2], dealt])
     alone = _copy(copies[0], tmp_path, "alone", split="ratio_8_1_1")
     with pytest.raises(GenrecoreError, match="ratio_8_1_1 has one fold only"):
-        pooling.pool([alone])
+        pool_folds([alone])
 
 
 def test_a_fold_that_is_not_done_is_named(copies: list[Run]) -> None:
     path = copies[1].folder / "status.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"state": "stopped"}))
     with pytest.raises(GenrecoreError, match=r"these are not: fold 1 \(stopped\)"):
-        pooling.pool([Run(run.folder) for run in copies])
-    [found] = pooling.pools(Run(run.folder) for run in copies)
+        pool_folds([Run(run.folder) for run in copies])
+    [found] = fold_sets(Run(run.folder) for run in copies)
     assert found.missing == [1]
 
 
@@ -132,15 +132,15 @@ def test_folds_of_data_that_changed_in_between_are_refused(copies: list[Run]) ->
 
     shorter = _rewrite(second, "predictions.parquet", lose)
     with pytest.raises(GenrecoreError, match="2 clips of fold 0 were tested by no fold"):
-        pooling.pool([first, shorter, third])
+        pool_folds([first, shorter, third])
     more = _rewrite(second, "predictions.parquet", lambda table: pd.concat([table, strange]))
     with pytest.raises(GenrecoreError, match="2 clips were tested by several folds"):
-        pooling.pool([first, more, third])
+        pool_folds([first, more, third])
     renamed = _rewrite(
         third, "predictions.parquet", lambda table: table.rename(columns={table.columns[-1]: "p_x"})
     )
     with pytest.raises(GenrecoreError, match=r"Fold 2 .* knows other genres"):
-        pooling.pool([first, second, renamed])
+        pool_folds([first, second, renamed])
 
 
 def test_clips_in_no_split_need_no_test(copies: list[Run]) -> None:
@@ -149,7 +149,7 @@ def test_clips_in_no_split_need_no_test(copies: list[Run]) -> None:
         return pd.concat([table, last], ignore_index=True)
 
     changed = [_rewrite(run, "clips.parquet", put_out) for run in copies]
-    assert pooling.pool(changed).scores["n_clips"] == 21
+    assert pool_folds(changed).scores["n_clips"] == 21
 
 
 def test_sets_of_folds_are_found_among_all_runs(copies: list[Run], tmp_path: Path) -> None:
@@ -163,7 +163,7 @@ def test_sets_of_folds_are_found_among_all_runs(copies: list[Run], tmp_path: Pat
     (broken.folder / "config.json").write_text('{"written": "by another version"}')
     os.makedirs(tmp_path / "no-run")
 
-    found = pooling.pools(runs.all_runs(tmp_path))
+    found = fold_sets(runs.all_runs(tmp_path))
     whole = next(one for one in found if one.seed == 0)
     part = next(one for one in found if one.seed == 9)
     assert len(found) == 2
@@ -180,7 +180,7 @@ def test_sets_of_folds_are_found_among_all_runs(copies: list[Run], tmp_path: Pat
 
 
 def test_probabilities_are_left_as_the_runs_wrote_them(folds: list[Run]) -> None:
-    pooled = pooling.pool(folds)
+    pooled = pool_folds(folds)
     proba = pooled.predictions[[f"p_{genre}" for genre in pooled.genres]].to_numpy()
     assert np.allclose(proba.sum(axis=1), 1, atol=1e-5)  # float32 softmax means
     assert len(pooled.folds) == len(proba)

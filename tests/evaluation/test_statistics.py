@@ -7,8 +7,7 @@ import pytest
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
-from genrecore.evaluation import bootstrap as resampling
-from genrecore.evaluation import ranks, verdicts
+from genrecore.evaluation import bootstrap, ranks, verdicts
 from genrecore.evaluation.bootstrap import Resamples
 from genrecore.evaluation.significance import mcnemar_mid_p
 from genrecore.evaluation.verdicts import BETTER, EQUIVALENT, OPEN, judge
@@ -20,7 +19,7 @@ def rights(share: float, n: int, seed: int) -> np.ndarray:
 
 def test_an_interval_is_scipys_bootstrap_where_clips_are_alone() -> None:
     right = rights(0.7, 300, 1)
-    found = resampling.accuracy(right, np.arange(300))
+    found = bootstrap.accuracy(right, np.arange(300))
     expected = stats.bootstrap(
         (right.astype(float),), np.mean, method="percentile", n_resamples=20_000, rng=2
     )
@@ -34,15 +33,15 @@ def test_an_interval_is_scipys_bootstrap_where_clips_are_alone() -> None:
 def test_clips_of_one_artist_widen_the_interval() -> None:
     artists = np.repeat(np.arange(40), 10)
     right = rights(0.6, 40, 3)[artists]  # an artist's clips are all right or all wrong
-    alone, together = (resampling.accuracy(right, groups) for groups in (np.arange(400), artists))
+    alone, together = (bootstrap.accuracy(right, groups) for groups in (np.arange(400), artists))
     # Ten clips that always agree count as one: the square root of ten.
     assert together.error / alone.error == pytest.approx(np.sqrt(10), rel=0.05)
 
 
 def test_one_artist_or_no_clip_is_no_interval() -> None:
-    one = resampling.accuracy(rights(0.5, 9, 4), np.zeros(9))
+    one = bootstrap.accuracy(rights(0.5, 9, 4), np.zeros(9))
     assert one.low == one.high == one.value
-    assert np.isnan(resampling.accuracy(np.zeros(0, bool), np.zeros(0)).value)
+    assert np.isnan(bootstrap.accuracy(np.zeros(0, bool), np.zeros(0)).value)
     with pytest.raises(ValueError, match="for 3 clips"):
         Resamples([np.zeros((1, 4), bool)], np.arange(3))
 

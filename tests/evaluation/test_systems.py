@@ -27,8 +27,8 @@ def seeds(store: Path, shares: list[float], first: int = 0, **values: object) ->
 def test_runs_that_differ_in_seeds_and_fold_are_one_system(store: Path) -> None:
     mine = seeds(store, [0.6, 0.7, 0.65])
     other = told(store, rights(0.5, 180, 9), ARTISTS, training__lr=0.02)
-    waiting = runs.create_run(mine[0].config, store)
-    found = systems.of([other, *mine, waiting])
+    waiting = runs.create(mine[0].config, store)
+    found = systems.group_runs([other, *mine, waiting])
     assert [len(one.runs) for one in found] == [1, 3]
     assert found[1].n_seeds == 3
     assert [name for name, _ in found[1].tests] == ["seed 0", "seed 1", "seed 2"]
@@ -39,7 +39,7 @@ def test_runs_that_differ_in_seeds_and_fold_are_one_system(store: Path) -> None:
 
 def test_the_same_seed_twice_is_one_test_the_newest(store: Path) -> None:
     twice = [told(store, rights(share, 180, 1), ARTISTS) for share in (0.5, 0.9)]
-    (one,) = systems.of(reversed(twice))
+    (one,) = systems.group_runs(reversed(twice))
     assert one.runs == (max(twice, key=lambda run: run.created),)
 
 
@@ -49,13 +49,13 @@ def test_titles_never_repeat(store: Path) -> None:
              training__weight_decay=decay)
         for lr in (0.1, 0.2) for size in (8, 16) for decay in (0.0, 0.1)
     ]  # fmt: skip
-    names = systems.titles(systems.of(many))
+    names = systems.titles(systems.group_runs(many))
     assert len(set(names.values())) == len(names) == 8
 
 
 def test_a_system_is_the_mean_of_its_seeds_and_sums_agree(store: Path) -> None:
     a, b = seeds(store, [0.7, 0.8, 0.75]), seeds(store, [0.5, 0.6], 50, model="crnn")
-    compared = systems.compare(systems.of([*a, *b]))
+    compared = systems.compare(systems.group_runs([*a, *b]))
     table = compared.table.set_index("run_id")
     for members in (a, b):
         row = table.loc[systems.signature(members[0])]
@@ -84,7 +84,7 @@ def test_a_system_is_the_mean_of_its_seeds_and_sums_agree(store: Path) -> None:
 def test_one_seed_each_is_the_comparison_of_two_runs_with_a_caveat(store: Path) -> None:
     a, b = seeds(store, [0.8])[0], seeds(store, [0.6], 50, model="crnn")[0]
     alone = comparison.compare([a, b]).pairs.iloc[0]
-    pooled = systems.compare(systems.of([a, b]))
+    pooled = systems.compare(systems.group_runs([a, b]))
     for name in ("n_clips", "only_a", "difference", "low", "high", "p", "p_exact"):
         assert pooled.pairs.iloc[0][name] == alone[name]
     (note,) = pooled.notes
@@ -97,7 +97,7 @@ def test_more_seeds_make_surer_of_the_same_difference(store: Path) -> None:
     def error(n: int) -> float:
         a = [told(store, rights(0.7, 180, 100 + k), seed=k, fold=0) for k in range(n)]
         b = [told(store, rights(0.7, 180, 200 + k), seed=k, model="mlp") for k in range(n)]
-        pair = systems.compare(systems.of([*a, *b])).pairs.iloc[0]
+        pair = systems.compare(systems.group_runs([*a, *b])).pairs.iloc[0]
         return float(pair["error"])
 
     # Clips are right by chance alone here, so that each seed says something new.
@@ -114,7 +114,7 @@ def folded(store: Path, model: str, share: float, folds: range, seed: int = 0) -
 
 def test_folds_are_one_test_once_all_are_done(store: Path) -> None:
     a, b = folded(store, "cnn", 0.8, range(3)), folded(store, "mlp", 0.5, range(3))
-    compared = systems.compare(systems.of([*a, *b]))
+    compared = systems.compare(systems.group_runs([*a, *b]))
     assert compared.table["n_clips"].tolist() == [90, 90]
     assert compared.table["n_runs"].tolist() == [1, 1]
     assert compared.pairs["n_clips"].item() == 90
@@ -125,15 +125,15 @@ def test_folds_are_one_test_once_all_are_done(store: Path) -> None:
 
 def test_folds_that_are_missing_are_named_and_shared_folds_compared(store: Path) -> None:
     a, b = folded(store, "cnn", 0.8, range(3)), folded(store, "mlp", 0.5, range(2))
-    compared = systems.compare(systems.of([*a, *b]))
+    compared = systems.compare(systems.group_runs([*a, *b]))
     assert any("2 of 3 folds are done; missing: fold 2" in note for note in compared.notes)
     (pair,) = compared.pairs.to_dict("records")
     assert np.isnan(pair["difference"])  # 90 clips against two thirty
     assert "only if you ask" in pair["sentence"]
-    asked = systems.compare(systems.of([*a, *b]), on_shared=True).pairs.iloc[0]
+    asked = systems.compare(systems.group_runs([*a, *b]), on_shared=True).pairs.iloc[0]
     assert asked["n_clips"] == 60
     c = folded(store, "crnn", 0.5, range(2))
-    both = systems.compare(systems.of([*b, *c])).pairs.iloc[0]
+    both = systems.compare(systems.group_runs([*b, *c])).pairs.iloc[0]
     assert both["n_clips"] == 60
 
 
@@ -142,7 +142,7 @@ def test_only_test_sets_that_both_have_are_compared(store: Path) -> None:
         return told(store, rights(0.6, 60, seed), first=60 * seed, split_seed=seed, model=model)
 
     a, b = [on("cnn", 0), on("cnn", 1), on("cnn", 2)], [on("mlp", 1), on("mlp", 2), on("mlp", 3)]
-    pair = systems.compare(systems.of([*a, *b])).pairs.iloc[0]
+    pair = systems.compare(systems.group_runs([*a, *b])).pairs.iloc[0]
     assert pair["n_clips"] == 120
     assert pair["difference"] == pytest.approx(0.0)  # the same draws of who is right
 
@@ -155,7 +155,7 @@ def test_tests_on_other_clips_count_with_their_clips() -> None:
 
 
 def test_systems_that_cannot_be_compared_say_why(store: Path) -> None:
-    (one,) = systems.of(seeds(store, [0.6]))
+    (one,) = systems.group_runs(seeds(store, [0.6]))
     with pytest.raises(GenrecoreError, match="at least two systems"):
         systems.compare([one])
     with pytest.raises(GenrecoreError, match="with itself"):
@@ -170,7 +170,7 @@ def test_systems_are_ranked_on_the_folds_that_all_have(store: Path) -> None:
         for run in folded(store, model, share, range(2 if model == "mlp" else 3))
     ]
     more = folded(store, "cnn", 0.9, range(1), seed=1)  # a block is the mean over its seeds
-    blocks = systems.over_blocks(systems.of([*found, *more]))
+    blocks = systems.over_blocks(systems.group_runs([*found, *more]))
     assert blocks.scores.shape == (2, 3)
     assert blocks.left_out == ["demo, by_artist, fold 2: tested by 2 of 3."]
     means = [np.mean([comparison.scores(run)["accuracy"] for run in (found[0], more[0])])]
@@ -178,7 +178,7 @@ def test_systems_are_ranked_on_the_folds_that_all_have(store: Path) -> None:
     assert blocks.ranks is not None
     expected = ranks.friedman(blocks.scores.to_numpy())
     assert blocks.ranks.mean.tolist() == expected.mean.tolist() == [1, 2, 3]
-    assert systems.over_blocks(systems.of(found[:3])).ranks is None  # one system
+    assert systems.over_blocks(systems.group_runs(found[:3])).ranks is None  # one system
 
 
 def test_the_same_system_on_two_datasets_is_one_column(store: Path) -> None:
@@ -189,7 +189,7 @@ def test_the_same_system_on_two_datasets_is_one_column(store: Path) -> None:
              ("mlp", "gtzan", 0.4)]
         )
     ]  # fmt: skip
-    blocks = systems.over_blocks(systems.of(found))
+    blocks = systems.over_blocks(systems.group_runs(found))
     assert list(blocks.scores.columns) == ["cnn", "mlp"]
     assert list(blocks.scores.index) == ["demo, by_artist, fold 0", "gtzan, by_artist, fold 0"]
 
@@ -197,7 +197,7 @@ def test_the_same_system_on_two_datasets_is_one_column(store: Path) -> None:
 def test_curves_of_a_system_are_means_in_a_band(store: Path) -> None:
     mine = [told(store, rights(0.6, 30, k), n_epochs=n, seed=k) for k, n in enumerate((4, 6))]
     other = told(store, rights(0.6, 30, 7), n_epochs=3, model="mlp")
-    compared = systems.compare(systems.of([*mine, other]))
+    compared = systems.compare(systems.group_runs([*mine, other]))
     band = systems.curve_band(compared.curves)
     valid = band[(band["run_id"] == systems.signature(mine[0])) & (band["split"] == "valid")]
     assert valid["epoch"].tolist() == [1, 2, 3, 4, 5, 6]

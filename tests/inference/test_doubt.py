@@ -21,7 +21,7 @@ from genrecore.audio import decode as audio
 from genrecore.audio.content import kind_of
 from genrecore.config.run import RunConfig, with_values
 from genrecore.errors import AudioError
-from genrecore.evaluation.embedding import Embedding
+from genrecore.evaluation.embeddings import Embedding
 from genrecore.inference import doubt
 from genrecore.inference import ensemble as panel
 from genrecore.inference import known_recordings as recognition

@@ -211,7 +211,7 @@ def test_a_probe_is_kept_read_printed_and_made_anew(store: Path, tiny: Tiny) -> 
     refused(genrecore("probe", run.run_id, "--only", "reverb"), 2, "quieter", "mp3")
     said = json.loads(command("probe", run.run_id, "--only", "quieter, mp3", "--json"))
     assert [row["probe"] for row in said["probes"]] == ["quieter", "mp3"]
-    found = mistakes.verdicts(run)
+    found = mistakes.clip_predictions(run)
     assert said["n_clips"] == len(found)
     assert said["accuracy"] == found["right"].mean()  # unchanged, they are judged as in the test
     assert said["note"] == ""

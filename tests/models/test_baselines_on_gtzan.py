@@ -61,7 +61,7 @@ def test_accuracy_over_ten_folds_of_gtzan_is_what_is_known(
         trained(on_gtzan(real_data, name, **folds, **values, fold=fold), store)
         for fold in range(10)
     ]
-    pooled = pooling.pool(found).scores
+    pooled = pool_folds(found).scores
     assert pooled["n_clips"] == 1000
     assert pooled["accuracy"] == pytest.approx(expected, abs=within)
 

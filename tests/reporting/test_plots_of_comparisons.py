@@ -9,8 +9,7 @@ import pandas as pd
 import pytest
 from told import GENRES, rights, told
 
-from genrecore.evaluation import comparison, ranks, systems
-from genrecore.evaluation import differences as contrasts
+from genrecore.evaluation import comparison, differences, ranks, systems
 from genrecore.evaluation.comparison import Comparison
 from genrecore.reporting import plots
 
@@ -60,7 +59,7 @@ def test_a_difference_is_drawn_on_a_scale_that_is_the_same_to_both_sides(
     compared: Comparison,
 ) -> None:
     a, b, _ = compared.confusions.values()
-    gap = contrasts.difference(a, b)
+    gap = differences.difference(a, b)
     drawn = plots.difference(gap, "A run", "B run")
     shades = drawn.figure.data[0]
     assert shades.zmin == -shades.zmax == -np.abs(gap.to_numpy()).max()
@@ -168,7 +167,7 @@ def test_seeds_are_a_band_around_their_mean(store: Path) -> None:
         told(store, rights(0.6, 30, k), seed=k % 2, n_epochs=4, model=model)
         for k, model in enumerate(("cnn", "cnn", "mlp"))
     ]
-    pooled = systems.compare(systems.of(found))
+    pooled = systems.compare(systems.group_runs(found))
     curves = systems.curve_band(pooled.curves)
     curves.loc[:, "loss_high"] += 0.5
     styles = plots.run_styles(list(pooled.titles))

@@ -187,7 +187,7 @@ def test_systems_are_reported_over_their_seeds(store: Path) -> None:
              **{"training.lr": 0.1 / (1 + k % 2)})  # fmt: skip
     from genrecore.store import run as runs
 
-    compared = systems.compare(systems.of(runs.all_runs()))
+    compared = systems.compare(systems.group_runs(runs.all_runs()))
     text = report.html(compared)
     assert "pigeonhole bootstrap" in text
     assert "2 systems on" in text

@@ -18,7 +18,7 @@ from test_browser import (  # noqa: F401  (fixtures: the same server and browser
 )
 
 from genrecore.config.run import RunConfig, with_values
-from genrecore.evaluation import metrics, projection
+from genrecore.evaluation import embeddings, metrics
 from genrecore.store.run import Run
 from genrecore.training.resolve import resolve
 
@@ -129,7 +129,7 @@ def test_a_click_on_the_map_plays_the_clip(
     page.wait_for_selector(
         '[role="figure"][aria-label^="Map of"] .js-plotly-plot .nsewdrag', timeout=90_000
     )
-    drawn = projection.read(run)
+    drawn = embeddings.read_map(run)
     assert drawn is not None
     test = drawn.points[drawn.points["split"] == "test"]
     # The clip that lies farthest from the others, so that nothing covers it.

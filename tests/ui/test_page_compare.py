@@ -188,4 +188,6 @@ def test_ranks_take_two_folds_and_say_what_is_missing(store: Path) -> None:
     said = words(again(app))
     assert "There is nothing to rank yet" in said
     assert "Left out" in said
-    assert len(systems.of(Run(one.folder) for one in found if os.path.exists(one.folder))) == 2
+    assert (
+        len(systems.group_runs(Run(one.folder) for one in found if os.path.exists(one.folder))) == 2
+    )

@@ -15,9 +15,7 @@ from opened import again, open_page, words
 from streamlit.testing.v1 import AppTest
 
 from genrecore.config.run import RunConfig, with_values
-from genrecore.evaluation import label_reviews as judgements
-from genrecore.evaluation import metrics, mistakes
-from genrecore.evaluation import related_clips as kin
+from genrecore.evaluation import label_reviews, metrics, mistakes, related_clips
 from genrecore.inference import probes
 from genrecore.inference.probe_effects import PROBES
 from genrecore.store.run import Run
@@ -80,7 +78,7 @@ def test_without_a_choice_it_shows_the_most_frequent_mistake(two: tuple[Run, Run
     labelled, predicted = (
         app.selectbox(key=f"choice_{k}").value for k in ("labelled", "predicted")
     )
-    table = mistakes.verdicts(two[0])
+    table = mistakes.clip_predictions(two[0])
     wrong = table[~table["right"]]
     counts = wrong.groupby(["genre", "predicted"]).size()
     assert counts[(labelled, predicted)] == counts.max()
@@ -88,11 +86,13 @@ def test_without_a_choice_it_shows_the_most_frequent_mistake(two: tuple[Run, Run
 
 def test_every_list_is_what_the_module_says(two: tuple[Run, Run]) -> None:
     a, b = two
-    first, second = mistakes.verdicts(a), mistakes.verdicts(b)
+    first, second = mistakes.clip_predictions(a), mistakes.clip_predictions(b)
     app = open_page("errors", run=a.run_id, view="mistakes")
     for order in mistakes.ORDERS:
         app = again(app, order=order)
-        assert shown(app)["clip_id"].tolist() == mistakes.ordered(first, order)["clip_id"].tolist()
+        assert (
+            shown(app)["clip_id"].tolist() == mistakes.sort_clips(first, order)["clip_id"].tolist()
+        )
     joined = mistakes.contingency(first, second)
     app = again(app, view="against", against=b.run_id)
     for who, n in joined["who"].value_counts().items():
@@ -121,12 +121,12 @@ def test_a_judgement_is_kept_and_taken_back(two: tuple[Run, Run], store: Path) -
     app = open_page("errors", run=two[0].run_id, view="labels")
     clip = shown(app)["clip_id"].iloc[0]
     app.button(key="judge_wrong").click().run()
-    kept = judgements.read(store)
+    kept = label_reviews.read(store)
     assert kept[["dataset", "clip_id", "judgement"]].values.tolist() == [["demo", clip, "wrong"]]
     assert shown(app)["judgement"].iloc[0] == "wrong"
     assert app.get("download_button")
     app.button(key="judge_wrong").click().run()
-    assert judgements.read(store).empty
+    assert label_reviews.read(store).empty
 
 
 def test_where_the_music_is_gone_the_numbers_stay(two: tuple[Run, Run]) -> None:
@@ -181,14 +181,17 @@ def test_copies_and_other_clips_of_the_artist_are_linked(two: tuple[Run, Run]) -
         {"kind": "exact_copy", "clip_id": train[5], "other_clip_id": train[0], "sentence": ""},
     ]
     (run.folder / "audit.json").write_text(json.dumps(audit))
-    found = kin.copies(run, test[0])
+    found = related_clips.copies(run, test[0])
     assert found["clip_id"].tolist() == [train[0], train[5]]
-    assert found["how"].tolist() == [kin.NEAR, f"{kin.EXACT}, by way of {train[0]}"]
-    assert kin.copies(run, train[1]).empty
+    assert found["how"].tolist() == [
+        related_clips.NEAR,
+        f"{related_clips.EXACT}, by way of {train[0]}",
+    ]
+    assert related_clips.copies(run, train[1]).empty
     app = open_page("errors", run=run.run_id, view="mistakes", order="uncertain", clip=test[0])
     labels = [str(one.label).replace("\\", "") for one in app.expander]
     assert any(label.startswith("2 copies of this recording, 2 of them in") for label in labels)
-    same = kin.same_artist(clips, test[0])
+    same = related_clips.same_artist(clips, test[0])
     assert len(same) > 0
     assert any(label.startswith(f"{len(same)} other clip") for label in labels)
     assert app.selectbox(key="copy").options == [train[0], train[5]]
@@ -207,8 +210,8 @@ def test_copies_that_are_published_are_known(two: tuple[Run, Run]) -> None:
     config = json.loads((run.folder / "config.json").read_text())
     config["dataset"] = {"name": "gtzan", "options": {}}
     (run.folder / "config.json").write_text(json.dumps(config))
-    found = kin.copies(Run(run.folder), "disco.00099")
-    assert found.to_dict("records") == [{"clip_id": "disco.00098", "how": kin.PUBLISHED}]
+    found = related_clips.copies(Run(run.folder), "disco.00099")
+    assert found.to_dict("records") == [{"clip_id": "disco.00098", "how": related_clips.PUBLISHED}]
 
 
 def test_the_folds_of_a_split_judge_all_labels_together(store: Path, tiny: Tiny) -> None:
@@ -216,7 +219,7 @@ def test_the_folds_of_a_split_judge_all_labels_together(store: Path, tiny: Tiny)
         trained(tiny(training__epochs=1, split="by_artist", split__n_folds=3, fold=fold), store)
         for fold in range(3)
     ]
-    tested = pd.concat([mistakes.verdicts(run) for run in folds])
+    tested = pd.concat([mistakes.clip_predictions(run) for run in folds])
     app = open_page("errors", run=folds[0].run_id, view="labels")
     table = shown(app)
     assert sorted(table["clip_id"]) == sorted(tested["clip_id"])
@@ -280,7 +283,7 @@ def test_the_map_is_asked_for_and_shows_every_clip(
     spread = ((values - values.mean(axis=0)) ** 2).sum()
     assert (table["pca_x"] ** 2).sum() / spread == pytest.approx(said["pca_share"][0], rel=1e-3)
 
-    found = mistakes.verdicts(run)
+    found = mistakes.clip_predictions(run)
     app = again(app)
     assert sorted(shown(app)["clip_id"]) == sorted(found["clip_id"])
     app = again(app, map="pca", shown="all", clip="")

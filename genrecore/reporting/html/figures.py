@@ -12,8 +12,7 @@ import pandas as pd
 from plotly.utils import PlotlyJSONEncoder
 
 from genrecore.errors import GenrecoreError
-from genrecore.evaluation import costs, systems
-from genrecore.evaluation import differences as contrasts
+from genrecore.evaluation import costs, differences, systems
 from genrecore.evaluation.comparison import Comparison
 from genrecore.reporting import plots
 from genrecore.reporting.html.tables import members
@@ -100,7 +99,7 @@ def _of_pairs(compared: Comparison) -> list[Figure]:
     found = []
     if len(titles) > 2:
         found.append(Figure("pairs", "pairs", plots.pair_matrix(compared.pairs, titles)))
-    systems_ = systems.of(compared.runs)
+    systems_ = systems.group_runs(compared.runs)
     if len(systems_) > 1:
         blocks = systems.over_blocks(systems_)
         if blocks.ranks is not None:
@@ -121,7 +120,7 @@ def _of_differences(compared: Comparison) -> list[Figure]:
     found = []
     for a, b in itertools.combinations(compared.titles, 2):
         try:
-            matrix = contrasts.difference(compared.confusions[a], compared.confusions[b])
+            matrix = differences.difference(compared.confusions[a], compared.confusions[b])
         except GenrecoreError:  # they know different genres, which a note says
             continue
         drawn = plots.difference(matrix, compared.titles[a], compared.titles[b])

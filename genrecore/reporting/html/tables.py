@@ -11,8 +11,7 @@ import pandas as pd
 from genrecore.config import run as configuration
 from genrecore.config.run import RunConfig
 from genrecore.errors import GenrecoreError, describe
-from genrecore.evaluation import costs, systems
-from genrecore.evaluation import differences as contrasts
+from genrecore.evaluation import costs, differences, systems
 from genrecore.evaluation.comparison import Comparison
 from genrecore.reporting.columns import (
     COSTS,
@@ -43,7 +42,7 @@ def tables(compared: Comparison) -> list[ReportTable]:
     found.append(_costs(compared))
     found.append(ReportTable("protocol", "Data, splits and audit", _protocol(compared), PROTOCOL))
     configs = {compared.titles[key]: config for key, config in _configs(compared).items()}
-    differing = contrasts.settings(configs)
+    differing = differences.settings(configs)
     if len(differing):
         differing = differing.rename(columns={"setting": "Setting"})
         differing["Setting"] = differing["Setting"].str.replace(".options.", ".", regex=False)

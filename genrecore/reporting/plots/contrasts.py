@@ -126,7 +126,7 @@ def difference(matrix: pd.DataFrame, a: str, b: str, recall: bool = True) -> Cha
     """The confusions of A minus those of B, blue where A has more of them.
 
     Args:
-        matrix: As `contrasts.difference` makes it.
+        matrix: As `differences.difference` makes it.
         a: Title of A.
         b: Title of B.
         recall: Whether its values are shares of the labelled genre, not counts.
@@ -164,7 +164,7 @@ def dependence(table: pd.DataFrame) -> Chart:
     """From the worst to the best recall of each genre, those that depend most on the model on top.
 
     Args:
-        table: As `contrasts.dependence` makes it.
+        table: As `differences.dependence` makes it.
     """
     names = [f"{label(row['genre'])} ({row['n_clips']})" for _, row in table.iterrows()]
     figure = go.Figure()

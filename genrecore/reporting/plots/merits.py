@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 import plotly.graph_objects as go
 
-from genrecore.evaluation import differences as contrasts
+from genrecore.evaluation import differences
 from genrecore.evaluation.ranks import Ranks
 from genrecore.reporting.plots.chart import GREY, Chart, label, laid_out, percent, with_legend
 from genrecore.reporting.plots.palette import RunStyle
@@ -25,7 +25,7 @@ def cost(table: pd.DataFrame, column: str, name: str, styles: Mapping[str, RunSt
         name: What to call it, with its unit.
         styles: Of each run.
     """
-    front = contrasts.pareto(table["accuracy"].tolist(), table[column].tolist())
+    front = differences.pareto(table["accuracy"].tolist(), table[column].tolist())
     figure = go.Figure()
     line = table[front].sort_values([column, "accuracy"])
     figure.add_scatter(

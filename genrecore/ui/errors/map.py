@@ -87,7 +87,7 @@ def clip_map(run: Run, tested: Sequence[Run]) -> ClipList | None:
 def _compute(run: Run) -> None:
     """The button that computes the map."""
     try:
-        embedding_store.folder(run)
+        embeddings.folder(run)
     except GenrecoreError as error:
         empty("There is no map of this run.", plain(error))
         return
