@@ -53,12 +53,13 @@ def cost_table(sides: Sequence[tuple[str, str, Sequence[Run]]]) -> pd.DataFrame:
     rows = []
     for key, title, runs in sides:
         costs = pd.DataFrame([read_cost(run) for run in runs])
-        texts = {
+        row: dict[str, Any] = {"run_id": key, "title": title}
+        row |= {name: float(costs[name].mean()) for name in COSTS}
+        row |= {
             name: ", ".join(dict.fromkeys(text for text in costs[name] if text))
             for name in ("device", "measured_on", "why")
         }
-        means = {name: float(costs[name].mean()) for name in COSTS}
-        rows.append({"run_id": key, "title": title, **means, **texts})
+        rows.append(row)
     return pd.DataFrame(rows, columns=["run_id", "title", *COSTS, "device", "measured_on", "why"])
 
 

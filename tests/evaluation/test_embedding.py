@@ -96,7 +96,7 @@ def test_every_clip_is_embedded_once_and_kept(
     assert made.values.dtype == np.float32
     assert Phase.EMBEDDING in phases
     kept = embeddings.folder(run)
-    assert kept.name in {item.name for item in caches.entries("embeddings")}
+    assert kept.name in {item.name for item in cache.entries("embeddings")}
 
     # What is kept is read without the dataset; new weights are another embedding.
     elsewhere = tmp_path / "cache"

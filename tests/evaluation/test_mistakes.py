@@ -56,7 +56,7 @@ def test_numbers_of_a_verdict_by_hand(store: Path) -> None:
     with pytest.raises(GenrecoreError, match="no valid predictions"):
         mistakes.clip_predictions(run, "valid")
     with pytest.raises(GenrecoreError, match="is queued"):
-        mistakes.clip_predictions(runs.create(RunConfig(), store))
+        mistakes.clip_predictions(runs.create_run(RunConfig(), store))
 
 
 def test_who_is_right_where_adds_up_to_the_contingency_table(store: Path) -> None:

@@ -17,7 +17,7 @@ from genrecore.errors import UsageError
 from genrecore.evaluation import comparison, metrics
 from genrecore.evaluation.metrics import METRICS
 from genrecore.reporting import html as report
-from genrecore.training.classifier import resolve
+from genrecore.training.resolve import resolve
 
 
 def register_confidence() -> None:
@@ -59,7 +59,7 @@ def test_a_metric_that_may_choose_the_epoch_is_offered_and_taken(confidence: Non
     flag = flags._parameter("watch", "training.watch", Training.model_fields["watch"], False)
     assert "confidence" in str(flag.annotation)
     config = with_values(RunConfig(), TINY | {"training.watch": "confidence"})
-    assert resolve(config).training.watch == "confidence"
+    assert resolve(config).config.training.watch == "confidence"
     with pytest.raises(UsageError, match=r"loss, accuracy, macro_f1.*found 'top_3'"):
         resolve(with_values(config, {"training.watch": "top_3"}))
 

@@ -27,7 +27,7 @@ def seeds(store: Path, shares: list[float], first: int = 0, **values: object) ->
 def test_runs_that_differ_in_seeds_and_fold_are_one_system(store: Path) -> None:
     mine = seeds(store, [0.6, 0.7, 0.65])
     other = told(store, rights(0.5, 180, 9), ARTISTS, training__lr=0.02)
-    waiting = runs.create(mine[0].config, store)
+    waiting = runs.create_run(mine[0].config, store)
     found = systems.group_runs([other, *mine, waiting])
     assert [len(one.runs) for one in found] == [1, 3]
     assert found[1].n_seeds == 3

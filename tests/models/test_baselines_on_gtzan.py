@@ -9,7 +9,7 @@ from conftest import trained
 
 from genrecore.config.run import RunConfig, with_values
 from genrecore.evaluation import comparison
-from genrecore.evaluation import folds as pooling
+from genrecore.evaluation.folds import pool_folds
 from genrecore.training.resolve import resolve
 
 pytestmark = pytest.mark.xdist_group("baselines")  # scikit-learn is imported by one worker

@@ -10,10 +10,9 @@ import streamlit as st
 
 from genrecore import words
 from genrecore.errors import GenrecoreError
-from genrecore.evaluation import embedding as embedding_store
-from genrecore.evaluation import metrics
+from genrecore.evaluation import embeddings, metrics
 from genrecore.evaluation.calibration import Calibration
-from genrecore.evaluation.embedding import Embedding
+from genrecore.evaluation.embeddings import Embedding
 from genrecore.inference import doubt
 from genrecore.reporting import plots
 from genrecore.store.run import Run
@@ -76,7 +75,7 @@ def _embed_button(run: Run, key: str, kind: Literal["primary", "tertiary"]) -> N
 
 @cached_by_files(embedding_files, max_entries=6, shared=True)
 def _embedding(run: Run) -> Embedding:
-    embedding = embedding_store.read(run)
+    embedding = embeddings.read(run)
     if embedding is None:
         raise GenrecoreError("The embeddings of the run's clips are outdated: compute them again.")
     return embedding

@@ -135,7 +135,7 @@ def _everything(unit: str, tested: Sequence[Run]) -> Selection:
     if unit == RUNS:
         members = {run.run_id: [run] for run in tested}
         return Selection(unit, members, readers.titles(tested), readers.styles())
-    by_key = {system.signature: system for system in systems.of(tested)}
+    by_key = {system.signature: system for system in systems.group_runs(tested)}
     names = systems.titles(list(by_key.values()))
     titles = {
         key: f"{names[key]} · {words.plural(system.n_seeds, 'seed')}"

@@ -183,7 +183,7 @@ def cost(compared: Comparison, selection: Selection) -> None:
 def _measure(selection: Selection) -> None:
     """The button that counts multiply–adds and measures latencies."""
     several = [(key, selection.titles[key], runs) for key, runs in selection.members.items()]
-    missing = costs.missing(several)
+    missing = costs.not_measured(several)
     firsts = [runs[0].run_id for runs in selection.members.values()]
     arguments = ["compare", *firsts, "--measure"]
     if missing:

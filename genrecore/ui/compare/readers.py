@@ -38,10 +38,10 @@ def compared(members: Members, band: float, on_shared: bool) -> Comparison:
 @cached_by_files(_SCORED, max_entries=16, shared=True)
 def blocks(members: Members) -> Blocks:
     """The systems ranked over the datasets, splits and folds on which all were tested."""
-    return systems.over_blocks(systems.of(run for runs in members.values() for run in runs))
+    return systems.over_blocks(systems.group_runs(run for runs in members.values() for run in runs))
 
 
 @cached_by_files(in_runs("predictions.parquet", costs.FILE), max_entries=16, shared=True)
 def cost_table(members: Members, titles: Mapping[str, str]) -> pd.DataFrame:
-    """The costs of each, as `costs.table`."""
-    return costs.table([(key, titles[key], runs) for key, runs in members.items()])
+    """The costs of each, as `costs.cost_table`."""
+    return costs.cost_table([(key, titles[key], runs) for key, runs in members.items()])

@@ -38,7 +38,7 @@ def show_clip(run: Run, clip: pd.Series, with_judgement: bool, probe: str = "") 
 
     Args:
         run: Whose prediction it is.
-        clip: A row as `mistakes.verdicts` gives it; for a training clip without a prediction.
+        clip: A row of `mistakes.clip_predictions`; for a training clip without a prediction.
         with_judgement: Whether the listener judges the label here.
         probe: A probe to hear beside the clip; empty for none.
     """

@@ -11,7 +11,8 @@ import streamlit as st
 
 from genrecore import words
 from genrecore.data import splits
-from genrecore.evaluation import folds, label_reviews, mistakes
+from genrecore.evaluation import label_reviews, mistakes
+from genrecore.evaluation.folds import fold_sets
 from genrecore.evaluation.metrics import NO_VERDICT
 from genrecore.reporting import plots
 from genrecore.store.run import Run
@@ -103,7 +104,7 @@ def cell(run: Run, tested: Sequence[Run]) -> ClipList:
 def one_run(run: Run, tested: Sequence[Run]) -> ClipList:
     """A run's mistakes in an order of `mistakes.ORDERS`."""
     order = choose_one("Order", list(mistakes.ORDERS), "order", mistakes.ORDERS.__getitem__)
-    rows = mistakes.ordered(predictions(run), order)
+    rows = mistakes.sort_clips(predictions(run), order)
     clips = words.plural(len(rows), "clip")
     descriptions = {
         "worst": f"{clips} taken for another genre; first those whose own genre got least.",
@@ -203,7 +204,7 @@ def _other_folds(run: Run, tested: Sequence[Run]) -> list[str]:
     if splits.n_folds(run.config.split.name, run.config.split.options) == 1:
         return []
     same = [other for other in tested if other.config.dataset.name == run.config.dataset.name]
-    for pool in folds.pools(same):
+    for pool in fold_sets(same):
         ids = [member.run_id for member in pool.runs.values()]
         if run.run_id in ids:
             return [run_id for run_id in ids if run_id != run.run_id]
@@ -245,5 +246,5 @@ def _need_more(sentence: str) -> None:
 
 @cached_by_files(in_runs("predictions.parquet"), shared=True)
 def predictions(run: Run) -> pd.DataFrame:
-    """`mistakes.verdicts` of a run."""
-    return mistakes.verdicts(run)
+    """`mistakes.clip_predictions` of a run."""
+    return mistakes.clip_predictions(run)

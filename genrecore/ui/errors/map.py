@@ -12,9 +12,8 @@ import streamlit as st
 
 from genrecore import words
 from genrecore.errors import GenrecoreError
-from genrecore.evaluation import embedding as embedding_store
-from genrecore.evaluation import mistakes, projection
-from genrecore.evaluation.projection import Projection
+from genrecore.evaluation import embeddings, mistakes
+from genrecore.evaluation.embeddings import Projection
 from genrecore.reporting.plots import mistakes as plots
 from genrecore.store.run import Run
 from genrecore.ui.datasets.tasks import is_working, task_button, watch
@@ -106,7 +105,7 @@ def _compute(run: Run) -> None:
 @cached_by_files(embedding_files, max_entries=8, shared=True)
 def _stored_map(run: Run) -> Projection | None:
     with contextlib.suppress(GenrecoreError):  # a run that can have none
-        return projection.read(run)
+        return embeddings.read_map(run)
     return None
 
 
@@ -115,7 +114,7 @@ def _rows(run: Run, stored: Projection, parts: list[str]) -> pd.DataFrame:
     tables = [predictions(run)]
     if "valid" in parts:
         try:
-            tables.append(mistakes.verdicts(run, "valid"))
+            tables.append(mistakes.clip_predictions(run, "valid"))
         except GenrecoreError:  # a run without validation clips
             parts = [part for part in parts if part != "valid"]
     table = pd.concat(tables, ignore_index=True).drop(columns="genre")
@@ -133,7 +132,7 @@ def neighbours(run: Run, clip_id: str, n: int = 5) -> pd.DataFrame:
     embeddings are not computed yet."""
     embedding = None
     with contextlib.suppress(GenrecoreError):  # a run that can have none
-        embedding = embedding_store.read(run)
+        embedding = embeddings.read(run)
     ids = [] if embedding is None else embedding.clips["clip_id"].to_list()
     if embedding is None or clip_id not in ids:
         return pd.DataFrame()

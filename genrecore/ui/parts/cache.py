@@ -10,7 +10,7 @@ from typing import Any, ParamSpec, Protocol, TypeVar, runtime_checkable
 import streamlit as st
 
 from genrecore.errors import GenrecoreError
-from genrecore.evaluation import embedding
+from genrecore.evaluation import embeddings
 from genrecore.store.run import Run
 
 P = ParamSpec("P")
@@ -79,7 +79,7 @@ def in_runs(*names: str) -> Callable[..., Iterator[Path]]:
 def embedding_files(run: Run, *args: Any, **named: Any) -> list[Path]:
     """For `cached_by_files`: the embedding and the map of a run."""
     try:
-        return [embedding.folder(run) / name for name in ("values.npy", "map.parquet")]
+        return [embeddings.folder(run) / name for name in ("values.npy", "map.parquet")]
     except GenrecoreError:  # it can have none
         return []
 
