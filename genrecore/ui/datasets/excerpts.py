@@ -19,7 +19,7 @@ from genrecore.ui.parts.frame import chart
 
 
 @dataclass(frozen=True)
-class Recording:
+class AudioSource:
     """A path, or the bytes of an upload; `key` names all of it, `genre` is empty for an upload."""
 
     key: str
@@ -64,37 +64,37 @@ class SoundExcerpt:
         return replace(self, wave=wave)
 
 
-def recording_of(clip: pd.Series) -> Recording:
+def source_of(clip: pd.Series) -> AudioSource:
     """The recording of a row of a clip table."""
     path, clip_id, genre = str(clip["path"]), str(clip["clip_id"]), str(clip["genre"])
-    return Recording(f"{path}|{clip_id}|{genre}", clip_id, genre, path)
+    return AudioSource(f"{path}|{clip_id}|{genre}", clip_id, genre, path)
 
 
-def _files(recording: Recording, *_: object) -> list[Path]:
-    return [Path(recording.content)] if isinstance(recording.content, str) else []
+def _files(source: AudioSource, *_: object) -> list[Path]:
+    return [Path(source.content)] if isinstance(source.content, str) else []
 
 
 @cached_by_files(_files, spinner="Decoding …", max_entries=40, shared=True)
 def cut(
-    recording: Recording, start_s: float | None, length_s: float, sample_rate_hz: int
+    source: AudioSource, start_s: float | None, length_s: float, sample_rate_hz: int
 ) -> SoundExcerpt:
     """An excerpt of a recording; without `start_s` its middle.
 
     Raises:
         AudioError: It cannot be used, and why.
     """
-    name = recording.name
-    if start_s is not None and (start_s > 0.0 or length_s < duration_s(recording)):
+    name = source.name
+    if start_s is not None and (start_s > 0.0 or length_s < duration_s(source)):
         name += f", seconds {start_s:.1f} to {start_s + length_s:.1f},"
     # A dataset's clips are of any length; an upload has the decoder's usual limits.
-    is_path = isinstance(recording.content, str)
+    is_path = isinstance(source.content, str)
     limits: dict[str, Any] = {"least_s": 0.0, "most_s": None} if is_path else {}
     decoded = audio.decode(
-        recording.content, sample_rate_hz, name=name, start_s=start_s, middle_s=length_s, **limits
+        source.content, sample_rate_hz, name=name, start_s=start_s, middle_s=length_s, **limits
     )
     return SoundExcerpt(
-        recording.name,
-        recording.genre,
+        source.name,
+        source.genre,
         decoded.wave,
         sample_rate_hz,
         decoded.start_s,
@@ -103,13 +103,13 @@ def cut(
 
 
 @cached_by_files(_files)
-def duration_s(recording: Recording) -> float:
+def duration_s(source: AudioSource) -> float:
     """How long a recording is by its header.
 
     Raises:
         AudioError: It cannot be read.
     """
-    return audio.inspect(recording.content, recording.name).duration_s
+    return audio.inspect(source.content, source.name).duration_s
 
 
 def play(wave: np.ndarray, sample_rate_hz: int, now: bool = False) -> None:

@@ -13,7 +13,7 @@ from PIL import Image
 from genrecore import words
 from genrecore.data.datasets.tables import read_table
 from genrecore.errors import GenrecoreError, describe
-from genrecore.ui.datasets.excerpts import cut, draw_wave_and_mel, play, recording_of
+from genrecore.ui.datasets.excerpts import cut, draw_wave_and_mel, play, source_of
 from genrecore.ui.datasets.readers import Dataset
 from genrecore.ui.parts.cache import cached_by_files
 from genrecore.ui.parts.choices import choose, choose_one, chosen
@@ -150,7 +150,7 @@ def show(
 
 
 def _show_sound(clip: pd.Series, key: str, images: bool, now: bool) -> None:
-    excerpt = cut(recording_of(clip), None, MOST_HEARD_S, SAMPLE_RATE_HZ)
+    excerpt = cut(source_of(clip), None, MOST_HEARD_S, SAMPLE_RATE_HZ)
     play(excerpt.wave, SAMPLE_RATE_HZ, now)
     if excerpt.total_s > excerpt.seconds + 0.1:
         edges_s = (excerpt.start_s, excerpt.start_s + excerpt.seconds, excerpt.total_s)

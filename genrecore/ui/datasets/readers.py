@@ -100,7 +100,7 @@ def read(dataset: DatasetChoice) -> Dataset:
 
 
 @dataclass(frozen=True)
-class SplitFacts:
+class SplitPreview:
     """A split of a dataset in numbers.
 
     Attributes:
@@ -119,7 +119,9 @@ class SplitFacts:
 
 
 @cached_by_files(no_files, spinner="Splitting the clips …", max_entries=16, shared=True)
-def split_facts(data: Dataset, split: SplitChoice, unreadable: tuple[str, ...] = ()) -> SplitFacts:
+def split_preview(
+    data: Dataset, split: SplitChoice, unreadable: tuple[str, ...] = ()
+) -> SplitPreview:
     """The split applied to the dataset, without `unreadable` clips, as a run leaves them out.
 
     Raises:
@@ -129,7 +131,7 @@ def split_facts(data: Dataset, split: SplitChoice, unreadable: tuple[str, ...] =
     if unreadable:
         table = table[~table["clip_id"].isin(unreadable)].reset_index(drop=True)
     table = splits.apply(table, split.name, split.options, seed=split.seed, fold=split.fold)
-    return SplitFacts(
+    return SplitPreview(
         splits.counts(table),
         table[["split", "duration_s"]].astype({"split": "category"}),
         splits.describe(split.name, split.options, split.fold),

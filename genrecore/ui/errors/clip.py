@@ -19,7 +19,7 @@ from genrecore.inference.probe_effects import PROBES, change
 from genrecore.reporting import plots
 from genrecore.store.run import Run
 from genrecore.ui.datasets import listening
-from genrecore.ui.datasets.excerpts import SoundExcerpt, cut, play, recording_of
+from genrecore.ui.datasets.excerpts import SoundExcerpt, cut, play, source_of
 from genrecore.ui.errors.map import CLICKED, neighbours
 from genrecore.ui.parts.cache import cached_by_files, in_runs, no_files
 from genrecore.ui.parts.frame import chart, pair, plain, section
@@ -88,8 +88,8 @@ def _play_changed(clips: pd.DataFrame, clip_id: str, probe: str) -> None:
     """The clip as a probe changes it; nothing where it cannot be played, which `_play` explains."""
     rows = clips[clips["clip_id"] == clip_id]
     with contextlib.suppress(GenrecoreError, OSError, IndexError):
-        recording = recording_of(rows.iloc[0])
-        excerpt = cut(recording, None, listening.MOST_HEARD_S, listening.SAMPLE_RATE_HZ)
+        source = source_of(rows.iloc[0])
+        excerpt = cut(source, None, listening.MOST_HEARD_S, listening.SAMPLE_RATE_HZ)
         st.markdown(f"**{plain(PROBES[probe].title)}**")
         play(_changed(excerpt, probe), listening.SAMPLE_RATE_HZ)
         st.markdown("**Unchanged**")

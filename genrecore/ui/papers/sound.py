@@ -10,7 +10,7 @@ from genrecore.features import FEATURES
 from genrecore.reporting import feature_charts, plots
 from genrecore.reporting.plots import papers as paper_plots
 from genrecore.store.run import Run
-from genrecore.ui.datasets.excerpts import SoundExcerpt, cut, play, recording_of
+from genrecore.ui.datasets.excerpts import SoundExcerpt, cut, play, source_of
 from genrecore.ui.parts.frame import chart, empty, pair, plain
 from genrecore.ui.sound.augment import changed_wave
 from genrecore.ui.sound.features import compute
@@ -28,7 +28,7 @@ def _excerpt(run: Run) -> SoundExcerpt | None:
     of_genre = clips[clips["genre"] == _GENRE]
     clip = (of_genre if len(of_genre) else clips).iloc[0]
     try:
-        excerpt = cut(recording_of(clip), 0.0, _SHOWN_S, run.config.audio.sample_rate_hz)
+        excerpt = cut(source_of(clip), 0.0, _SHOWN_S, run.config.audio.sample_rate_hz)
     except AudioError as error:
         st.error(plain(error), icon=":material/error:")
         return None

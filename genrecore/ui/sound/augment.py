@@ -15,7 +15,7 @@ from genrecore import words
 from genrecore.augment import AUGMENTATIONS
 from genrecore.config.registry import Options
 from genrecore.errors import AudioError
-from genrecore.ui.datasets.excerpts import SoundExcerpt, cut, play, recording_of
+from genrecore.ui.datasets.excerpts import SoundExcerpt, cut, play, source_of
 from genrecore.ui.parts import fields
 from genrecore.ui.parts.cache import cached_by_files, no_files
 from genrecore.ui.parts.choices import choose, choose_one, chosen
@@ -194,8 +194,8 @@ def _choose_other(clip: ClipChoice, excerpt: SoundExcerpt) -> SoundExcerpt | Non
         "Mixed with", list(rows.index), "with", words=lambda name: f"{name} ({genres[name]})"
     )
     try:
-        recording = recording_of(rows[rows["clip_id"] == clip_id].iloc[0])
-        other = cut(recording, 0.0, excerpt.seconds, excerpt.sample_rate_hz)
+        source = source_of(rows[rows["clip_id"] == clip_id].iloc[0])
+        other = cut(source, 0.0, excerpt.seconds, excerpt.sample_rate_hz)
     except AudioError as error:
         st.error(plain(error), icon=":material/error:")
         return None

@@ -19,12 +19,12 @@ from genrecore.config.run import Audio
 from genrecore.reporting import plots
 from genrecore.ui.datasets.choice import address, choose_dataset
 from genrecore.ui.datasets.excerpts import (
-    Recording,
+    AudioSource,
     SoundExcerpt,
     cut,
     duration_s,
     play,
-    recording_of,
+    source_of,
 )
 from genrecore.ui.datasets.listening import choose_row, read_image, show
 from genrecore.ui.datasets.opening import open_dataset
@@ -73,8 +73,8 @@ def choose_clip() -> ClipChoice | None:
             if upload is not None:
                 content = upload.getvalue()
                 digest = hashlib.sha256(content).hexdigest()
-                recording = Recording(f"{digest}|{upload.name}", upload.name, "", content)
-                return ClipChoice("wave", _choose_excerpt(recording))
+                audio_source = AudioSource(f"{digest}|{upload.name}", upload.name, "", content)
+                return ClipChoice("wave", _choose_excerpt(audio_source))
             empty(
                 "No file has been chosen yet.",
                 "Upload a piece of music; it stays on the machine of this dashboard. Or take a "
@@ -94,7 +94,7 @@ def choose_clip() -> ClipChoice | None:
     query = address(dataset)
     with right, sentences():
         if row["medium"] == "audio":
-            excerpt = _choose_excerpt(recording_of(row))
+            excerpt = _choose_excerpt(source_of(row))
             return ClipChoice("wave", excerpt, clips=data.clips, query=query)
         show(data.clips, str(row["clip_id"]), "ready_made")
         image = read_image(str(row["path"])) if row["medium"] == "image" else None
@@ -102,9 +102,9 @@ def choose_clip() -> ClipChoice | None:
     return None
 
 
-def _choose_excerpt(recording: Recording) -> SoundExcerpt:
+def _choose_excerpt(source: AudioSource) -> SoundExcerpt:
     """Player and sliders of a recording, and the excerpt that they cut out."""
-    total_s = max(2 * _LEAST_S, _tenths(duration_s(recording)))
+    total_s = max(2 * _LEAST_S, _tenths(duration_s(source)))
     longest_s = min(MOST_S, total_s)
     player = st.empty()  # it stands above the sliders on which it depends
     left, middle, right = st.columns(3, gap="medium")
@@ -121,7 +121,7 @@ def _choose_excerpt(recording: Recording) -> SoundExcerpt:
     with middle:
         info = Audio.model_fields["sample_rate_hz"]
         rate = int(fields.field("audio.sample_rate_hz", info, info.get_default()))
-    excerpt = cut(recording, start_s, length_s, rate)
+    excerpt = cut(source, start_s, length_s, rate)
     with player.container(gap="small"):
         genre = f" :gray[{plain(excerpt.genre)}]" if excerpt.genre else ""
         st.markdown(f"**{plain(excerpt.name)}**{genre}")
