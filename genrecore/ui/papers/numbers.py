@@ -31,10 +31,9 @@ _SIGNS = {
     "rehearsal": "◇ rehearsal",
     "": "",
 }
-_TWO_LINES = 58  # px of a row in which long cells wrap
+_ROW, _WRAPPED_ROW = 35, 78  # px; long cells of a high row wrap
+_TALLEST = 720  # px
 _COLUMNS = {
-    "System": st.column_config.TextColumn(width="medium"),
-    "Printed": st.column_config.TextColumn(width="small"),
     "As published": st.column_config.TextColumn(
         "Ours, as published",
         help="The study's protocol, measured as the study measured; 95 % interval.",
@@ -43,7 +42,7 @@ _COLUMNS = {
         "Ours, honest",
         help="Artists kept apart, validation for every choice; test accuracy.",
     ),
-    "In its words": st.column_config.TextColumn(width="large"),
+    "In its words": st.column_config.TextColumn(width=250),
 }
 
 
@@ -219,16 +218,17 @@ def _ours(cell: Cell) -> str:
 
 
 def _show_rows(rows: Sequence[dict[str, str]]) -> None:
-    """Printed numbers beside ours; long cells wrap."""
+    """Printed numbers beside ours; the study's sentences wrap."""
     table = pd.DataFrame(rows)
     if table["Column"].nunique() < 2:
         table = table.drop(columns="Column")
+    row_height = _WRAPPED_ROW if "In its words" in table else _ROW
     st.dataframe(
         table,
         hide_index=True,
         placeholder=words.DASH,
-        row_height=_TWO_LINES,
-        height=min(38 + _TWO_LINES * len(table), 720),
+        row_height=row_height,
+        height=min(38 + row_height * len(table), _TALLEST),
         column_config=_COLUMNS,
     )
 
@@ -262,14 +262,9 @@ def _show_sentences(results: Results) -> None:
         genre = f" ({one.genre})" if one.genre else ""
         for row, cell in _rows(cells, results.study):
             if not cell.printed.missing or cell.printed.printed.strip():
-                rows.append(
-                    row
-                    | {
-                        "Column": papers.MEASURES[one.measure] + genre,
-                        "Where": where(one.section).capitalize(),
-                        "In its words": one.words,
-                    }
-                )
+                measure = papers.MEASURES[one.measure] + genre
+                sentence = f"{one.words} ({where(one.section)})"
+                rows.append({"In its words": sentence} | row | {"Column": measure})
     section("In its sentences")
     if rows:
         _show_rows(rows)

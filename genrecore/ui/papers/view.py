@@ -13,7 +13,7 @@ from genrecore.experiments.papers.reading import Remark
 from genrecore.ui.parts.choices import choose_one
 from genrecore.ui.parts.frame import pair, plain, section
 
-_THREE_LINES = 78  # px of a row
+_FOUR_LINES = 96  # px of a row
 _DATASETS = {"gtzan": "GTZAN", "fma_small": "FMA-small"}
 
 
@@ -67,13 +67,13 @@ def recipe(study: Study) -> None:
         }
         for one in study.settings
     ]
-    columns = ("Value", "Where from", "In its words")
+    widths = {"What": 110, "Value": 170, "Where from": 190, "In its words": 200}
     st.dataframe(
         pd.DataFrame(rows),
         hide_index=True,
-        row_height=_THREE_LINES,  # long cells wrap
-        height=min(38 + _THREE_LINES * len(rows), 720),
-        column_config={name: st.column_config.TextColumn(width="medium") for name in columns},
+        row_height=_FOUR_LINES,  # long cells wrap
+        height=min(38 + _FOUR_LINES * len(rows), 720),
+        column_config={n: st.column_config.TextColumn(width=w) for n, w in widths.items()},
     )
     section("Systems", "Each is a configuration; Run it queues them.")
     rows = [
@@ -86,7 +86,8 @@ def recipe(study: Study) -> None:
         }
         for one in study.rows
     ]
-    st.dataframe(pd.DataFrame(rows), hide_index=True)
+    narrow = {"Its own values": st.column_config.TextColumn(width=250)}
+    st.dataframe(pd.DataFrame(rows), hide_index=True, column_config=narrow)
     for choice in study.choices:
         by = "tested" if choice.by == "test" else "validation"
         st.markdown(
