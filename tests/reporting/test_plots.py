@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 
 from genrecore.reporting import plots
-from genrecore.reporting.plots.chart import percent
 from genrecore.reporting.plots.palette import GENRE_COLOURS
+from genrecore.words import percent
 
 GTZAN = ["blues", "classical", "country", "disco", "hiphop"]
 GTZAN += ["jazz", "metal", "pop", "reggae", "rock"]

@@ -20,13 +20,13 @@ from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 
 from genrecore.config.run import RunConfig, with_values
 from genrecore.inference import loaded as inference
-from genrecore.reporting.plots.chart import percent
 from genrecore.store import run as runs
 from genrecore.store.processes import is_same_process
 from genrecore.store.run import Run
 from genrecore.store.status import ask_to_stop
 from genrecore.training import lifecycle
 from genrecore.training.resolve import resolve
+from genrecore.words import percent
 
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
 

@@ -25,8 +25,8 @@ from test_browser import (  # noqa: F401  (fixtures: the same server and browser
 )
 
 from genrecore.inference import loaded as inference
-from genrecore.reporting.plots.chart import percent
 from genrecore.store.run import Run
+from genrecore.words import percent
 
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
 

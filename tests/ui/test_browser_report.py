@@ -23,7 +23,7 @@ from test_report import NASTY, nasty_runs
 
 from genrecore.evaluation import comparison, metrics
 from genrecore.reporting import html as report
-from genrecore.reporting.plots.chart import percent
+from genrecore.words import percent
 
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
 

@@ -20,10 +20,10 @@ from genrecore.config.run import RunConfig, with_values
 from genrecore.data import recordings
 from genrecore.inference import ensemble as panel
 from genrecore.inference import loaded as inference
-from genrecore.reporting.plots.chart import percent
 from genrecore.store.files import read_json, write_json
 from genrecore.store.run import Run
 from genrecore.training.resolve import resolve
+from genrecore.words import percent
 
 pytestmark = pytest.mark.xdist_group("pages")  # one worker trains the runs that all tests look at
 

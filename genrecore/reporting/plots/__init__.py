@@ -5,18 +5,18 @@ a page (or a notebook) can show all three. Text and grid take their colours from
 them; genres and runs bring their own (`palette`), the same on every page.
 """
 
-from genrecore.reporting.plots.bars import leaderboard, per_genre, verdict
+from genrecore.reporting.plots.bars import leaderboard, per_genre, verdict, verdicts_side_by_side
 from genrecore.reporting.plots.chart import Chart
-from genrecore.reporting.plots.contrasts import (
+from genrecore.reporting.plots.curves import learning_curves, over_epochs
+from genrecore.reporting.plots.matrices import (
     agreement,
-    dependence,
+    confusion,
+    confusions,
     difference,
     pair_matrix,
     recall_map,
 )
-from genrecore.reporting.plots.curves import learning_curves, over_epochs
-from genrecore.reporting.plots.matrices import confusion, confusions
-from genrecore.reporting.plots.merits import calibration, cost, critical_difference
+from genrecore.reporting.plots.merits import calibration, cost, critical_difference, dependence
 from genrecore.reporting.plots.overlaid import overlaid_curves
 from genrecore.reporting.plots.palette import RunStyle, genre_colours, run_styles
 from genrecore.reporting.plots.sound import mel_spectrogram, verdict_over_time, waveform
@@ -44,5 +44,6 @@ __all__ = [
     "run_styles",
     "verdict",
     "verdict_over_time",
+    "verdicts_side_by_side",
     "waveform",
 ]

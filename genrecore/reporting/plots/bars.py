@@ -1,4 +1,4 @@
-"""Bars and dots with intervals: leaderboard, recall per genre, a verdict."""
+"""Bars and dots with intervals: leaderboard, recall per genre, predictions of one clip."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
+from plotly.subplots import make_subplots
 
 from genrecore.reporting.plots.chart import (
     GREY,
@@ -15,9 +16,15 @@ from genrecore.reporting.plots.chart import (
     label,
     laid_out,
     legend_below_title,
-    percent,
+    name_rows,
+    named,
+    pattern,
+    whiskers,
 )
 from genrecore.reporting.plots.palette import RunStyle, genre_colours
+from genrecore.words import percent
+
+_MAX_GENRES = 12  # in charts of several runs side by side
 
 
 def leaderboard(table: pd.DataFrame, styles: Mapping[str, RunStyle]) -> Chart:
@@ -26,39 +33,33 @@ def leaderboard(table: pd.DataFrame, styles: Mapping[str, RunStyle]) -> Chart:
     Args:
         table: `run_id, title, n_clips, accuracy, accuracy_low, accuracy_high`; where `n_runs` says
             that there are several, `seed_low, seed_high` are drawn as a broad band behind.
-        styles: Of each run.
+        styles: Style of each run.
     """
     rows = table.sort_values("accuracy", ascending=False, kind="stable")
     names = _distinct([str(title) for title in rows["title"]])
     traces: list[dict[str, Any]] = []
     for name, row in zip(names, rows.to_dict("records"), strict=True):
-        style = styles[row["run_id"]]
+        style, accuracy = styles[row["run_id"]], row["accuracy"]
+        low, high = row["accuracy_low"], row["accuracy_high"]
         traces.append(
             {
                 "type": "scatter",
-                "x": [row["accuracy"]],
+                "x": [accuracy],
                 "y": [label(name)],
-                "error_x": {
-                    "type": "data",
-                    "array": [row["accuracy_high"] - row["accuracy"]],
-                    "arrayminus": [row["accuracy"] - row["accuracy_low"]],
-                    "thickness": 2,
-                    "width": 6,
-                    "color": style.colour,
-                },
+                "error_x": whiskers([accuracy], [low], [high], style.colour),
                 "mode": "markers+text",
-                "text": [percent(row["accuracy"])],
+                "text": [percent(accuracy)],
                 "textposition": "top center",
                 "textfont": {"size": 12},
                 "marker": {"size": 12, "color": style.colour, "symbol": style.marker},
                 "showlegend": False,
-                "hovertemplate": f"{label(name)}<br>{percent(row['accuracy'])} of "
-                f"{row['n_clips']} clips<br>95 % interval {percent(row['accuracy_low'])} to "
-                f"{percent(row['accuracy_high'])}<extra></extra>",
+                "hovertemplate": f"{label(name)}<br>{percent(accuracy)} of {row['n_clips']} clips"
+                f"<br>95 % interval {percent(low)} to {percent(high)}<extra></extra>",
             }
         )
-        traces += _seeds(row, label(name), style)
-    figure = go.Figure({"data": traces})  # at one go: a store may hold a thousand runs
+        if row.get("n_runs", 1) > 1:
+            traces.append(_seed_band(row, label(name), style))
+    figure = go.Figure({"data": traces})  # in one call: a store may hold a thousand runs
     laid_out(figure, "Test accuracy with 95 % intervals", 116 + 46 * len(rows))
     low = float(rows["accuracy_low"].min()) if len(rows) else 0.0
     figure.update_xaxes(
@@ -69,44 +70,30 @@ def leaderboard(table: pd.DataFrame, styles: Mapping[str, RunStyle]) -> Chart:
     figure.update_yaxes(
         showgrid=False, type="category", range=[len(rows) - 0.5, -0.8], tickfont_size=12
     )
-    shown = pd.DataFrame(
-        {
-            "Run": rows["title"].to_list(),
-            "Clips": rows["n_clips"].to_list(),
-            "Accuracy": rows["accuracy"].to_list(),
-            "from": rows["accuracy_low"].to_list(),
-            "to": rows["accuracy_high"].to_list(),
-        }
-    )
-    listed = "; ".join(
+    titles = {"title": "Run", "n_clips": "Clips", "accuracy": "Accuracy"}
+    shown = named(rows, titles | {"accuracy_low": "from", "accuracy_high": "to"})
+    runs = "; ".join(
         f"{row['Run']} {percent(row['Accuracy'])} ({percent(row['from'])} to {percent(row['to'])})"
-        for _, row in shown.iterrows()
+        for row in shown.to_dict("records")
     )
-    return Chart(
-        figure,
-        f"Test accuracy of each run, best first: {listed}.",
-        shown,
-        ("Accuracy", "from", "to"),
-    )
+    alt = f"Test accuracy of each run, best first: {runs}."
+    return Chart(figure, alt, shown, ("Accuracy", "from", "to"))
 
 
-def _seeds(row: Mapping[Any, Any], name: str, style: RunStyle) -> list[dict[str, Any]]:
-    """From the least to the most accurate run of a system."""
-    if not row.get("n_runs", 1) > 1:
-        return []
-    return [
-        {
-            "type": "scatter",
-            "x": [row["seed_low"], row["seed_high"]],
-            "y": [name, name],
-            "mode": "lines",
-            "line": {"color": style.colour, "width": 14},
-            "opacity": 0.25,
-            "showlegend": False,
-            "hovertemplate": f"{name}<br>its {row['n_runs']} tests: {percent(row['seed_low'])} to "
-            f"{percent(row['seed_high'])}<extra></extra>",
-        }
-    ]
+def _seed_band(row: Mapping[Any, Any], name: str, style: RunStyle) -> dict[str, Any]:
+    """From the least to the most accurate test of a system."""
+    low, high = row["seed_low"], row["seed_high"]
+    return {
+        "type": "scatter",
+        "x": [low, high],
+        "y": [name, name],
+        "mode": "lines",
+        "line": {"color": style.colour, "width": 14},
+        "opacity": 0.25,
+        "showlegend": False,
+        "hovertemplate": f"{name}<br>its {row['n_runs']} tests: {percent(low)} to {percent(high)}"
+        "<extra></extra>",
+    }
 
 
 def per_genre(table: pd.DataFrame, styles: Mapping[str, RunStyle]) -> Chart:
@@ -116,85 +103,62 @@ def per_genre(table: pd.DataFrame, styles: Mapping[str, RunStyle]) -> Chart:
 
     Args:
         table: `run_id, title, genre, n_clips, recall, recall_low, recall_high, f1`.
-        styles: Of each run.
+        styles: Style of each run.
     """
     run_ids = list(dict.fromkeys(table["run_id"]))
     genres = sorted(table["genre"].unique())
     colours = genre_colours(genres)
+    is_single = len(run_ids) == 1
     figure = go.Figure()
+    extremes = []
     for run_id in run_ids:
-        part = table[table["run_id"] == run_id].set_index("genre").reindex(genres)
-        style, title = styles[run_id], str(part["title"].dropna().iloc[0])
-        alone = len(run_ids) == 1
+        rows = table[table["run_id"] == run_id].set_index("genre").reindex(genres)
+        style, title = styles[run_id], str(rows["title"].dropna().iloc[0])
+        ends = rows["recall_low"], rows["recall_high"]
         figure.add_bar(
             x=[label(genre) for genre in genres],
-            y=part["recall"].tolist(),
+            y=rows["recall"].tolist(),
             name=label(title),
             marker={
-                "color": [colours[genre] for genre in genres] if alone else style.colour,
-                "pattern": {
-                    "shape": "" if alone else style.pattern,
-                    "fillmode": "overlay",
-                    "solidity": 0.22,
-                    "size": 7,
-                },
+                "color": [colours[genre] for genre in genres] if is_single else style.colour,
+                "pattern": pattern("" if is_single else style.pattern, 7, 0.22),
                 "cornerradius": 3,
             },
-            error_y={
-                "type": "data",
-                "array": (part["recall_high"] - part["recall"]).tolist(),
-                "arrayminus": (part["recall"] - part["recall_low"]).tolist(),
-                "thickness": 1.4,
-                "width": 4,
-                "color": GREY,
-            },
-            customdata=part[["n_clips", "recall_low", "recall_high", "f1"]].to_numpy().tolist(),
+            error_y=whiskers(rows["recall"], *ends, GREY, thickness=1.4, width=4),
+            customdata=rows[["n_clips", "recall_low", "recall_high", "f1"]].to_numpy().tolist(),
             hovertemplate=f"{label(title)}<br>%{{x}}: recall %{{y:.1%}} of %{{customdata[0]}} clips"
             "<br>95 % interval %{customdata[1]:.1%} to %{customdata[2]:.1%}"
             "<br>F1 %{customdata[3]:.3f}<extra></extra>",
-            showlegend=not alone,
+            showlegend=not is_single,
         )
-    laid_out(
-        figure,
-        "Recall of each genre with 95 % intervals",
-        360,
-        legend=legend_below_title(),
-        barmode="group",
-        bargap=0.28,
-        bargroupgap=0.08,
-    )
-    figure.update_layout(margin_t=46 if len(run_ids) == 1 else 66 + 20 * len(run_ids) // 2)
+        recall = rows["recall"].dropna()
+        if len(recall):
+            best, worst = recall.idxmax(), recall.idxmin()
+            extremes.append(
+                f"{title}: best {best} {percent(recall[best])}, "
+                f"worst {worst} {percent(recall[worst])}"
+            )
+    group_bars(figure, "Recall of each genre with 95 % intervals", 360)
+    figure.update_layout(margin_t=46 if is_single else 66 + 20 * len(run_ids) // 2)
+    titles = {"recall_low": "from", "recall_high": "to", "f1": "F1"}
+    titles |= {name: name.capitalize() for name in ("genre", "recall", "precision")}
+    shown = table.rename(columns={"title": "Run", "n_clips": "Clips"} | titles)
+    alt = f"Recall of each genre. {'; '.join(extremes)}."
+    return Chart(figure, alt, shown.drop(columns=["run_id"]), ("Recall", "from", "to"))
+
+
+def group_bars(figure: go.Figure, title: str, height: int) -> None:
+    """Lays out bars of shares side by side, a group for each genre."""
+    layout = {"legend": legend_below_title(), "barmode": "group", "bargap": 0.28}
+    laid_out(figure, title, height, bargroupgap=0.08, **layout)
     figure.update_xaxes(showgrid=False, type="category")
     figure.update_yaxes(
         title="Share of the genre's clips recognised", tickformat=".0%", range=[0, 1.03]
     )
-    shown = table.rename(
-        columns={
-            "title": "Run",
-            "genre": "Genre",
-            "n_clips": "Clips",
-            "recall": "Recall",
-            "recall_low": "from",
-            "recall_high": "to",
-            "f1": "F1",
-        }
-    ).drop(columns=["run_id"])
-    words = []
-    for run_id in run_ids:
-        part = table[table["run_id"] == run_id].dropna(subset=["recall"])
-        if len(part):
-            best, worst = part.loc[part["recall"].idxmax()], part.loc[part["recall"].idxmin()]
-            words.append(
-                f"{part['title'].iloc[0]}: best {best['genre']} {percent(best['recall'])}, "
-                f"worst {worst['genre']} {percent(worst['recall'])}"
-            )
-    return Chart(
-        figure, f"Recall of each genre. {'; '.join(words)}.", shown, ("Recall", "from", "to")
-    )
 
 
 def verdict(genres: Sequence[str], proba: Sequence[float]) -> Chart:
-    """A verdict as horizontal bars, the most likely genre on top.
+    """The probabilities of one clip as horizontal bars, the most probable genre on top.
 
     Args:
         genres: In the order of `proba`.
@@ -203,34 +167,77 @@ def verdict(genres: Sequence[str], proba: Sequence[float]) -> Chart:
     order = np.argsort(-np.asarray(proba, dtype=float), kind="stable")
     names = [genres[i] for i in order]
     values = [float(proba[i]) for i in order]
-    colours = genre_colours(genres)
-    figure = go.Figure(
-        go.Bar(
-            x=values,
-            y=[label(name) for name in names],
-            orientation="h",
-            marker={"color": [colours[name] for name in names], "cornerradius": 3},
-            text=[percent(value) for value in values],
-            textposition="outside",
-            cliponaxis=False,
-            hovertemplate="%{y}: %{x:.1%}<extra></extra>",
-        )
-    )
+    texts = [percent(value) for value in values]
+    figure = go.Figure(_genre_bars(names, values, texts, genre_colours(genres)))
     laid_out(figure, "Verdict for the whole clip", 90 + 30 * len(names), bargap=0.3)
-    figure.update_xaxes(
-        title="Probability",
-        tickformat=".0%",
-        range=[0, 1.14],
-        tickvals=[0, 0.25, 0.5, 0.75, 1],
-        tickangle=0,
+    ticks = {"tickvals": [0, 0.25, 0.5, 0.75, 1], "tickangle": 0, "tickformat": ".0%"}
+    figure.update_xaxes(title="Probability", range=[0, 1.14], **ticks)
+    name_rows(figure)
+    first = ", ".join(f"{n} {percent(v)}" for n, v in zip(names[:3], values[:3], strict=True))
+    alt = f"Bars of the probability of each genre: {first} and less for the others."
+    table = pd.DataFrame({"Genre": names, "Probability": values})
+    return Chart(figure, alt, table, ("Probability",))
+
+
+def verdicts_side_by_side(
+    genres: Sequence[str], titles: Sequence[str], proba: np.ndarray, average: np.ndarray
+) -> Chart:
+    """The probabilities of one clip by several runs in columns of their own, the average first;
+    genres are in the order of the average.
+
+    Args:
+        genres: The genres of all the runs.
+        titles: Titles of the runs.
+        proba: (runs, genres).
+        average: (genres,).
+    """
+    order = np.argsort(-average, kind="stable")[:_MAX_GENRES]
+    names = [genres[k] for k in order]
+    columns = [("Average", average), *zip(titles, proba, strict=True)]
+    figure = make_subplots(
+        rows=1,
+        cols=len(columns),
+        shared_yaxes=True,
+        horizontal_spacing=0.02,
+        # Columns are narrow: a title takes several lines.
+        subplot_titles=["<br>".join(map(label, title.split(" · "))) for title, _ in columns],
     )
-    figure.update_yaxes(autorange="reversed", showgrid=False, type="category")
-    listed = ", ".join(f"{n} {percent(v)}" for n, v in zip(names[:3], values[:3], strict=True))
-    return Chart(
-        figure,
-        f"Bars of the probability of each genre: {listed} and less for the others.",
-        pd.DataFrame({"Genre": names, "Probability": values}),
-        ("Probability",),
+    for k, (title, values) in enumerate(columns, start=1):
+        shown = [float(values[i]) for i in order]
+        texts = [f"{100 * value:.0f} %" for value in shown]
+        bars = _genre_bars(names, shown, texts, genre_colours(genres), f"{label(title)}<br>")
+        figure.add_trace(bars.update(showlegend=False), row=1, col=k)
+    laid_out(figure, "Verdicts side by side", 130 + 28 * len(names), bargap=0.3)
+    figure.update_layout(margin_t=86)
+    figure.update_xaxes(range=[0, 1.35], tickvals=[0, 0.5, 1], tickformat=".0%")
+    name_rows(figure)
+    figure.update_annotations(font_size=12, yshift=4)
+    best = "; ".join(
+        f"{title} says {genres[int(values.argmax())]} with {percent(values.max())}"
+        for title, values in columns[1:]
+    )
+    table = pd.DataFrame({"Genre": names} | {title: values[order] for title, values in columns})
+    alt = f"Bars of the probability of each genre by run. {best}. On average {names[0]} with "
+    alt += f"{percent(average[order[0]])}."
+    return Chart(figure, alt, table, tuple(title for title, _ in columns))
+
+
+def _genre_bars(
+    names: Sequence[str],
+    values: Sequence[float],
+    texts: Sequence[str],
+    colours: Mapping[str, str],
+    hover: str = "",
+) -> go.Bar:
+    return go.Bar(
+        x=values,
+        y=[label(name) for name in names],
+        orientation="h",
+        marker={"color": [colours[name] for name in names], "cornerradius": 3},
+        text=texts,
+        textposition="outside",
+        cliponaxis=False,
+        hovertemplate=f"{hover}%{{y}}: %{{x:.1%}}<extra></extra>",
     )
 
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import html
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
+from numpy.typing import ArrayLike
 
 GREY = "#8b90a0"  # readable on white and on near-black
 
@@ -28,16 +31,8 @@ def label(text: object) -> str:
     return html.escape(str(text), quote=False)
 
 
-def percent(share: float) -> str:
-    """A share as text: 0.8125 is 81.2 %; what was not measured is a dash."""
-    if pd.isna(share):
-        return "–"
-    # Halves go up, as in the browser's own tables; Python alone would say 81.2 of 81.25.
-    return f"{math.floor(1000 * share + 0.5) / 10:.1f} %"
-
-
 def laid_out(figure: go.Figure, title: str, height: int, **layout: Any) -> go.Figure:
-    """The figure in the common look: title top left, see-through ground, quiet grid."""
+    """The figure in the common look: title top left, transparent background, quiet grid."""
     figure.update_layout(look(title, height) | layout)
     figure.update_xaxes(_AXIS)
     figure.update_yaxes(_AXIS)
@@ -52,16 +47,10 @@ _AXIS: dict[str, Any] = {
 
 
 def look(title: str, height: int) -> dict[str, Any]:
-    """The common look as a layout, for a figure that is built at one go."""
+    """The common look as a layout, for a figure that is built in one call."""
+    top_left = {"x": 0, "xanchor": "left", "y": 0.98, "yanchor": "top"}
     return {
-        "title": {
-            "text": title,
-            "x": 0,
-            "xanchor": "left",
-            "y": 0.98,
-            "yanchor": "top",
-            "font": {"size": 15},
-        },
+        "title": {"text": title, "font": {"size": 15}, **top_left},
         "height": height,
         "paper_bgcolor": "rgba(0,0,0,0)",
         "plot_bgcolor": "rgba(0,0,0,0)",
@@ -73,8 +62,57 @@ def look(title: str, height: int) -> dict[str, Any]:
 
 
 def axis(title: str, **more: Any) -> dict[str, Any]:
-    """An axis in the common look, for a figure that is built at one go."""
+    """An axis in the common look, for a figure that is built in one call."""
     return _AXIS | {"title": {"text": title}} | more
+
+
+def name_rows(figure: go.Figure, names: Sequence[str] = (), **more: Any) -> None:
+    """Makes the vertical axis one of names: in the order `names`, or as drawn, from the top."""
+    order: dict[str, Any] = {"autorange": "reversed"}
+    if names:
+        order = {"categoryorder": "array", "categoryarray": list(names)}
+    figure.update_yaxes({"showgrid": False, "type": "category"} | order | more)
+
+
+def whiskers(
+    values: ArrayLike, lows: ArrayLike, highs: ArrayLike, colour: str, **more: Any
+) -> dict[str, Any]:
+    """Error bars from the lows to the highs."""
+    value, low, high = (np.asarray(part, dtype=float) for part in (values, lows, highs))
+    bars = {"array": (high - value).tolist(), "arrayminus": (value - low).tolist()}
+    return {"type": "data", **bars, "thickness": 2, "width": 6, "color": colour} | more
+
+
+def pattern(shape: str | Sequence[str], size: int = 6, solidity: float = 0.25) -> dict[str, Any]:
+    """The pattern over a bar, which says the same as its colour."""
+    return {"shape": shape, "fillmode": "overlay", "solidity": solidity, "size": size}
+
+
+def colour_bar(title: str, **more: Any) -> dict[str, Any]:
+    """The scale beside a heat map."""
+    small = {"font": {"size": 11}}
+    return {
+        "title": {"text": title} | small, "thickness": 10, "outlinewidth": 0,
+        "tickfont": {"size": 11},
+    } | more  # fmt: skip
+
+
+def ring(x: Sequence[Any], y: Sequence[Any], colour: str, width: float, **more: Any) -> Any:
+    """A ring around points, as a trace: the epoch that was kept, or what was picked."""
+    marker = {"symbol": "circle-open", "size": 16, "color": colour, "line": {"width": width}}
+    return {"type": "scatter", "x": x, "y": y, "mode": "markers", "marker": marker,
+            "showlegend": False, "hoverinfo": "skip"} | more  # fmt: skip
+
+
+def see_through(colour: str, alpha: float) -> str:
+    """A colour `#rrggbb` with an opacity."""
+    red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
+    return f"rgba({red},{green},{blue},{alpha})"
+
+
+def named(table: pd.DataFrame, titles: Mapping[str, str]) -> pd.DataFrame:
+    """The columns of a table that have titles, under these titles and in their order."""
+    return table[list(titles)].rename(columns=dict(titles)).reset_index(drop=True)
 
 
 def legend_below_title(**more: Any) -> dict[str, Any]:
@@ -83,23 +121,19 @@ def legend_below_title(**more: Any) -> dict[str, Any]:
 
 
 def with_legend(figure: go.Figure, n_entries: int, height: int) -> go.Figure:
-    """The figure with its legend: of a few entries below the title, of many below the plot, the
-    figure being so much higher that the plot keeps its size in a window of 800 pixels."""
-    few = n_entries <= 6
+    """The figure with its legend: of a few entries below the title, of many below the plot; the
+    figure grows so much that the plot keeps its size in a window of 800 pixels."""
     rows = math.ceil(n_entries / 2)
-    if few:
+    if n_entries <= 6:
         figure.update_layout(
             legend=legend_below_title(tracegroupgap=0),
             margin_t=50 + 22 * rows,
             height=height + 22 * rows,
         )
         return figure
-    below = {"orientation": "h", "x": 0, "xanchor": "left", "yanchor": "bottom", "y": 0,
-             "tracegroupgap": 0}  # fmt: skip
+    below = {"y": 0, "yref": "container", "tracegroupgap": 0, "font": {"size": 11}}
     figure.update_layout(
-        legend=below | {"yref": "container", "font": {"size": 11}},
-        margin_b=66 + 20 * rows,
-        height=height + 20 * rows,
+        legend=legend_below_title(**below), margin_b=66 + 20 * rows, height=height + 20 * rows
     )
     figure.update_xaxes(automargin=False)  # the room below is there already
     return figure

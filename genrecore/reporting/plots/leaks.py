@@ -14,9 +14,9 @@ from genrecore.reporting.plots.chart import (
     label,
     laid_out,
     legend_below_title,
-    percent,
 )
 from genrecore.reporting.plots.palette import BLUE, RUST, RunStyle
+from genrecore.words import percent
 
 LOOKS = {
     "leaky": ("By clip: artists shared", RunStyle(RUST, "diamond", "/")),

@@ -1,18 +1,29 @@
-"""Confusion matrices, all on one scale: the share of a genre's clips, 0 to 100 %."""
+"""Matrices as shades: confusions, their differences, recalls, pairs of runs, agreement."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from genrecore.reporting.plots.chart import Chart, label, laid_out
+from genrecore.reporting.plots.chart import Chart, colour_bar, label, laid_out, name_rows, named
+from genrecore.words import decimals, percent, signed_points
 
 _FRAME = "#ec7350"  # stands out from every shade in both themes
+# Orange and blue differ for everybody; between them the background shines through.
+_LESS, _MORE, _NONE = "216,84,48", "79,143,224", "139,144,160"
+_DIVERGING = [
+    [0.0, f"rgba({_LESS},1)"],
+    [0.5, f"rgba({_NONE},0.12)"],
+    [1.0, f"rgba({_MORE},1)"],
+]
+_MARKS = {"better": "▲", "equivalent": "=", "cannot be told apart": "?"}
+_CORNER = "Labelled ↓ predicted →"
 
 
 def confusion(
@@ -22,138 +33,131 @@ def confusion(
     targets: bool = False,
     percents: bool = False,
 ) -> Chart:
-    """A confusion matrix: rows are the labels, columns what was predicted.
+    """A confusion matrix: rows are the labels, columns the predictions.
 
     Args:
         matrix: Counts of clips, labelled × predicted, both indexed by genre. A cell's shade is its
             share of the row (0 … 1, the same scale in every matrix), its text the count.
-        title: Written above.
+        title: Heading of the chart.
         picked: Labelled and predicted genre of a cell that is framed.
         targets: Whether a click on a cell selects a point with (labelled, predicted) as its data.
-            A heatmap itself reports no clicks.
+            A heat map itself reports no clicks.
         percents: Whether a cell's text is its share of the row, in per cent, not the count.
     """
-    totals = matrix.sum(axis=1)
-    shares = matrix.div(totals.where(totals > 0), axis=0)
-    genres = [label(name) for name in matrix.columns]
+    shares = _shares(matrix)
     figure = go.Figure(
-        go.Heatmap(
-            z=shares.round(4).to_numpy(dtype=float, na_value=float("nan")).tolist(),
-            x=genres,
-            y=[label(name) for name in matrix.index],
+        _shades(
+            shares.round(4),
+            zmin=0,
+            zmax=1,
             customdata=matrix.to_numpy().tolist(),
             text=_texts(shares if percents else matrix, percents),
             texttemplate="%{text}",
-            zmin=0,
-            zmax=1,
-            xgap=2,
-            ygap=2,
-            colorbar={
-                "title": {"text": "Share of<br>the genre", "font": {"size": 11}},
-                "tickformat": ".0%",
-                "thickness": 10,
-                "outlinewidth": 0,
-                "tickfont": {"size": 11},
-            },
+            colorbar=colour_bar("Share of<br>the genre", tickformat=".0%"),
             hovertemplate="labelled %{y}, predicted %{x}<br>%{customdata} clips,"
             " %{z:.1%} of the genre<extra></extra>",
         )
     )
-    laid_out(figure, label(title), 120 + 34 * max(len(genres), 4))
-    figure.update_xaxes(title="Predicted", showgrid=False, tickangle=-45, type="category")
-    figure.update_yaxes(title="Labelled", showgrid=False, autorange="reversed", type="category")
+    laid_out(figure, label(title), 120 + 34 * max(len(matrix.columns), 4))
+    _name_genres(figure)
     if targets:
         _add_targets(figure, matrix)
     if picked is not None and picked[0] in matrix.index and picked[1] in matrix.columns:
         row, column = list(matrix.index).index(picked[0]), list(matrix.columns).index(picked[1])
-        place = {"x0": column - 0.5, "x1": column + 0.5, "y0": row - 0.5, "y1": row + 0.5}
-        figure.add_shape(type="rect", line={"width": 3, "color": _FRAME}, **place)
-    table = matrix.rename_axis(index="Labelled ↓ predicted →", columns=None).reset_index()
-    return Chart(figure, _in_words(matrix, title), table)
+        box = {"x0": column - 0.5, "x1": column + 0.5, "y0": row - 0.5, "y1": row + 0.5}
+        figure.add_shape(type="rect", line={"width": 3, "color": _FRAME}, **box)
+    return Chart(figure, _confusion_in_words(matrix, title), _with_labels(matrix))
+
+
+def _shares(matrix: pd.DataFrame) -> pd.DataFrame:
+    totals = matrix.sum(axis=1)
+    return matrix.div(totals.where(totals > 0), axis=0)
 
 
 def _texts(values: pd.DataFrame, percents: bool) -> list[list[str]]:
-    scale = 100 if percents else 1
-    rows = np.nan_to_num(values.to_numpy(dtype=float)) * scale
+    rows = np.nan_to_num(values.to_numpy(dtype=float)) * (100 if percents else 1)
     return [[f"{n:.0f}" if n >= 0.5 else "" for n in row] for row in rows.tolist()]
+
+
+def _shades(matrix: pd.DataFrame, gap: int = 2, **more: Any) -> go.Heatmap:
+    return go.Heatmap(
+        z=matrix.to_numpy(dtype=float, na_value=float("nan")).tolist(),
+        x=[label(name) for name in matrix.columns],
+        y=[label(name) for name in matrix.index],
+        xgap=gap,
+        ygap=gap,
+        **more,
+    )
+
+
+def _name_genres(figure: go.Figure) -> None:
+    figure.update_xaxes(title="Predicted", showgrid=False, tickangle=-45, type="category")
+    name_rows(figure, title="Labelled")
+
+
+def _with_labels(matrix: pd.DataFrame) -> pd.DataFrame:
+    return matrix.rename_axis(index=_CORNER, columns=None).reset_index()
 
 
 def confusions(
     matrices: Mapping[str, pd.DataFrame], percents: bool = True, across: int = 4
 ) -> Chart:
-    """Many confusion matrices, small, side by side on one colour scale; rows are the labels.
+    """Many small confusion matrices side by side on one colour scale; rows are the labels.
 
     Args:
-        matrices: Labelled × predicted counts by what each is called.
-        percents: Whether a cell is its share of the row; else the count, the scale reaching to the
-            greatest of all matrices.
-        across: How many beside one another.
+        matrices: Labelled × predicted counts by title.
+        percents: Whether a cell is its share of the row; else the count, on a scale that reaches
+            to the greatest count of all matrices.
+        across: How many in a row.
     """
     n_rows = math.ceil(len(matrices) / across)
     height = 96 + 236 * n_rows
     figure = make_subplots(
         rows=n_rows,
         cols=across,
-        subplot_titles=[label(_folded(title)) for title in matrices],
+        subplot_titles=[label(_shortened(title)) for title in matrices],
         horizontal_spacing=0.025,
         vertical_spacing=min(0.5, 52 / height),
         shared_xaxes=True,
         shared_yaxes="all",
     )
-    tables = []
-    for place, (title, matrix) in enumerate(matrices.items()):
-        totals = matrix.sum(axis=1)
-        values = matrix.div(totals.where(totals > 0), axis=0) if percents else matrix
-        number = "%{z:.1%} of the genre" if percents else "%{z} clips"
-        figure.add_heatmap(
-            z=values.to_numpy(dtype=float, na_value=float("nan")).tolist(),
-            x=[label(name) for name in matrix.columns],
-            y=[label(name) for name in matrix.index],
-            coloraxis="coloraxis",
-            xgap=1,
-            ygap=1,
-            hovertemplate=f"{label(title)}<br>labelled %{{y}}, predicted %{{x}}<br>{number}"
-            "<extra></extra>",
-            row=place // across + 1,
-            col=place % across + 1,
+    unit = "%{z:.1%} of the genre" if percents else "%{z} clips"
+    for k, (title, matrix) in enumerate(matrices.items()):
+        hover = f"{label(title)}<br>labelled %{{y}}, predicted %{{x}}<br>{unit}<extra></extra>"
+        shades = _shades(
+            _shares(matrix) if percents else matrix, 1, coloraxis="coloraxis", hovertemplate=hover
         )
-        tables.append(
-            matrix.rename_axis(index="Labelled ↓ predicted →", columns=None)
-            .reset_index()
-            .assign(Run=title)
-        )
+        figure.add_trace(shades, row=k // across + 1, col=k % across + 1)
     laid_out(figure, f"Confusions, {'share of the genre' if percents else 'clips'}", height)
-    figure.update_layout(
-        margin_t=72,
-        coloraxis={
-            "cmin": 0,
-            "cmax": 1 if percents else max(int(m.to_numpy().max()) for m in matrices.values()),
-            "colorbar": {
-                "title": {"text": "Share of<br>the genre" if percents else "Clips"},
-                "tickformat": ".0%" if percents else "d",
-                "thickness": 10,
-                "outlinewidth": 0,
-                "len": min(1.0, 300 / height),
-                "y": 1,
-                "yanchor": "top",
-            },
-        },
-    )
+    scale = {
+        "title": {"text": "Share of<br>the genre" if percents else "Clips"},
+        "tickformat": ".0%" if percents else "d",
+        "thickness": 10,
+        "outlinewidth": 0,
+        "len": min(1.0, 300 / height),
+        "y": 1,
+        "yanchor": "top",
+    }
+    highest = 1 if percents else max(int(matrix.to_numpy().max()) for matrix in matrices.values())
+    figure.update_layout(margin_t=72, coloraxis={"cmin": 0, "cmax": highest, "colorbar": scale})
     figure.update_xaxes(showgrid=False, tickangle=-60, tickfont_size=10, type="category")
-    figure.update_yaxes(showgrid=False, autorange="reversed", tickfont_size=10, type="category")
+    name_rows(figure, tickfont_size=10)
     figure.update_annotations(font_size=11)
-    table = pd.concat(tables, ignore_index=True)
-    words = "; ".join(
+    right = "; ".join(
         f"{title}: {int(np.trace(matrix.to_numpy()))} of {int(matrix.to_numpy().sum())} right"
         for title, matrix in matrices.items()
     )
-    front = ["Run", *(name for name in table.columns if name != "Run")]
-    return Chart(figure, f"{len(matrices)} confusion matrices. {words}.", table[front])
+    table = pd.concat(
+        [_with_labels(matrix).assign(Run=title) for title, matrix in matrices.items()],
+        ignore_index=True,
+    )
+    columns = ["Run", *(name for name in table.columns if name != "Run")]
+    return Chart(figure, f"{len(matrices)} confusion matrices. {right}.", table[columns])
 
 
-def _folded(title: str, most: int = 26) -> str:
+def _shortened(title: str, longest: int = 26) -> str:
     """A title short enough to stand above a small matrix."""
-    return title if len(title) <= most else f"{title[: most - 7]}…{title[-6:]}"
+    return title if len(title) <= longest else f"{title[: longest - 7]}…{title[-6:]}"
 
 
 def _add_targets(figure: go.Figure, matrix: pd.DataFrame) -> None:
@@ -161,13 +165,14 @@ def _add_targets(figure: go.Figure, matrix: pd.DataFrame) -> None:
     counts = matrix.to_numpy().ravel().tolist()
     shares = [share for line in figure.data[0].z for share in line]
     figure.update_traces({"hoverinfo": "skip", "hovertemplate": None}, selector=0)
+    unseen = {"marker": {"opacity": 0}}
     figure.add_scatter(
         x=[label(column) for _, column in cells],
         y=[label(row) for row, _ in cells],
         mode="markers",
         marker={"size": 22, "opacity": 0, "symbol": "square"},
-        selected={"marker": {"opacity": 0}},
-        unselected={"marker": {"opacity": 0}},
+        selected=unseen,
+        unselected=unseen,
         customdata=[
             [str(row), str(column), n, share]
             for (row, column), n, share in zip(cells, counts, shares, strict=True)
@@ -179,16 +184,187 @@ def _add_targets(figure: go.Figure, matrix: pd.DataFrame) -> None:
     figure.update_layout(hoverdistance=-1, clickmode="event+select", dragmode=False)
 
 
-def _in_words(matrix: pd.DataFrame, title: str) -> str:
+def _confusion_in_words(matrix: pd.DataFrame, title: str) -> str:
     counts = matrix.to_numpy(dtype=int)
     right = int(np.trace(counts))
-    words = f"Confusion matrix, {title}: {right} of {int(counts.sum())} clips are right."
+    text = f"Confusion matrix, {title}: {right} of {int(counts.sum())} clips are right."
     wrong = counts.copy()
     np.fill_diagonal(wrong, 0)
     if wrong.any():
         row, column = divmod(int(wrong.argmax()), wrong.shape[1])
-        words += (
+        text += (
             f" The most frequent mistake: {matrix.index[row]} taken for "
             f"{matrix.columns[column]}, {wrong[row, column]} clips."
         )
-    return words
+    return text
+
+
+def recall_map(table: pd.DataFrame) -> Chart:
+    """Recall of each genre (columns) by each run (rows) as shades: legible for many runs.
+
+    Args:
+        table: `run_id, title, genre, n_clips, recall, recall_low, recall_high`; more is ignored.
+    """
+    titles = list(dict.fromkeys(table["title"]))
+    wide = table.pivot(index="title", columns="genre", values="recall").loc[titles]
+    values = wide.to_numpy(dtype=float)
+    figure = go.Figure(
+        _shades(
+            wide,
+            zmin=0,
+            zmax=1,
+            text=[["" if np.isnan(v) else f"{100 * v:.0f}" for v in row] for row in values],
+            texttemplate="%{text}",
+            colorbar=colour_bar("Recall", tickformat=".0%"),
+            hovertemplate="%{y}<br>%{x}: recall %{z:.1%}<extra></extra>",
+        )
+    )
+    laid_out(figure, "Recall of each genre, in per cent", 120 + 30 * max(3, len(titles)))
+    figure.update_xaxes(showgrid=False, tickangle=-45, type="category")
+    name_rows(figure)
+    low, high = percent(np.nanmin(values)), percent(np.nanmax(values))
+    alt = f"Recall of {wide.shape[1]} genres by {len(titles)} runs, from {low} to {high}."
+    shown = wide.rename_axis(index="Run", columns=None).reset_index()
+    return Chart(figure, alt, shown, tuple(str(name) for name in wide.columns))
+
+
+def pair_matrix(pairs: pd.DataFrame, titles: Sequence[str]) -> Chart:
+    """Every run against every other: the difference in points, row minus column, with the verdict.
+
+    Args:
+        pairs: `Comparison.pairs`.
+        titles: In the order of the rows and columns.
+    """
+    index = {title: k for k, title in enumerate(titles)}
+    n = len(titles)
+    gap, texts = np.full((n, n), np.nan), np.full((n, n), "", dtype=object)
+    for pair in pairs.to_dict("records"):
+        row, column = index[str(pair["title_a"])], index[str(pair["title_b"])]
+        known = pd.notna(pair["difference"])
+        for i, j, sign in ((row, column, 1), (column, row, -1)):
+            gap[i, j] = sign * pair["difference"]
+            mark = _MARKS[pair["verdict"]] if known else "–"
+            if pair["verdict"] == "better" and (pair["better"] == "a") != (sign == 1):
+                mark = "▼"
+            texts[i, j] = f"{mark} {signed_points(gap[i, j])}" if known else "–"
+    numbers = [f"{k + 1}" for k in range(n)]
+    rows = [f"{label(title)}  {k}" for k, title in zip(numbers, titles, strict=True)]
+    most = float(np.nanmax(np.abs(gap))) if np.isfinite(gap).any() else 0.1
+    figure = go.Figure(_diverging(gap, numbers, rows, most, texts.tolist()))
+    marks = [[text.split(" ")[0] for text in row] for row in texts]
+    _write(figure, numbers, rows, marks if n > 8 else texts)
+    laid_out(figure, "Each run against the others, in points", 130 + max(30, 44 - n) * n)
+    figure.update_xaxes(title="Against number", showgrid=False, type="category", side="bottom")
+    name_rows(figure)
+    heads = {"title_a": "A", "title_b": "B", "n_clips": "Clips", "difference": "A − B"}
+    heads |= {"low": "from", "high": "to", "p_holm": "p for all pairs", "verdict": "Verdict"}
+    counts = ", ".join(f"{count} {word}" for word, count in pairs["verdict"].value_counts().items())
+    alt = f"Matrix of differences in accuracy between {n} runs; of {len(pairs)} pairs {counts}."
+    return Chart(figure, alt, named(pairs, heads), ("A − B", "from", "to"))
+
+
+def agreement(pair: Mapping[str, Any]) -> Chart:
+    """Who is right on how many clips: both, only A, only B, neither.
+
+    Args:
+        pair: A row of `Comparison.pairs`.
+    """
+    a, b = str(pair["title_a"]), str(pair["title_b"])
+    counts = np.array([[pair["both"], pair["only_a"]], [pair["only_b"], pair["neither"]]], float)
+    shares = counts / max(1.0, counts.sum())
+    x, y = ["B right", "B wrong"], ["A right", "A wrong"]
+    names = [["both right", "only A right"], ["only B right", "both wrong"]]
+    texts = [[f"<b>{number(counts[i, j])}</b><br>{names[i][j]}" for j in (0, 1)] for i in (0, 1)]
+    figure = go.Figure(
+        _shades(
+            pd.DataFrame(shares, index=y, columns=x),
+            3,
+            zmin=0,
+            zmax=1,
+            showscale=False,
+            colorscale=[[0.0, f"rgba({_MORE},0.06)"], [1.0, f"rgba({_MORE},0.85)"]],
+            customdata=names,
+            hovertemplate="%{customdata}: %{z:.1%} of the clips<extra></extra>",
+        )
+    )
+    _write(figure, x, y, texts, 14)
+    laid_out(figure, "Who is right where", 300)
+    figure.update_xaxes(title=f"B: {label(b)}", showgrid=False, type="category")
+    name_rows(figure, title=f"A: {label(a)}")
+    kinds = [name for row in names for name in row]
+    table = pd.DataFrame(
+        {"Clips on which": kinds, "Clips": counts.ravel(), "Share": shares.ravel()}
+    )
+    listed = ", ".join(f"{k} {number(n)}" for k, n in zip(kinds, counts.ravel(), strict=True))
+    return Chart(figure, f"Agreement of A, {a}, and B, {b}: {listed} clips.", table, ("Share",))
+
+
+def number(count: float) -> str:
+    """A number of clips; a mean over seeds with one decimal."""
+    return decimals(count, 0 if float(count).is_integer() else 1)
+
+
+def difference(matrix: pd.DataFrame, a: str, b: str, recall: bool = True) -> Chart:
+    """The confusions of A minus those of B, blue where A has more of them.
+
+    Args:
+        matrix: From `differences.difference`.
+        a: Title of A.
+        b: Title of B.
+        recall: Whether its values are shares of the labelled genre, not counts.
+    """
+    values = matrix.to_numpy(dtype=float)
+    x, y = [label(name) for name in matrix.columns], [label(name) for name in matrix.index]
+    known = (100 if recall else 1) * np.nan_to_num(values)
+    texts = [
+        [decimals(v, 0, sign=True) if abs(round(v)) >= 1 else "" for v in row] for row in known
+    ]
+    most = float(np.nanmax(np.abs(values))) if np.isfinite(values).any() else 1.0
+    unit = "points of the genre" if recall else "clips"
+    hover = [[f"{decimals(v, sign=True)} {unit}" for v in row] for row in known]
+    figure = go.Figure(_diverging(values, x, y, max(most, 1e-9), hover))
+    _write(figure, x, y, texts)
+    laid_out(figure, f"Confusions of A minus B, in {unit}", 120 + 34 * max(len(x), 4))
+    _name_genres(figure)
+    largest = "no cell differs"
+    if known.any():
+        row, column = divmod(int(np.abs(known).argmax()), values.shape[1])
+        largest = (
+            f"most at labelled {matrix.index[row]}, predicted {matrix.columns[column]}: "
+            f"{hover[row][column]}"
+        )
+    shares = tuple(str(name) for name in matrix.columns) if recall else ()
+    alt = f"Confusions of {a} minus those of {b}; {largest}."
+    return Chart(figure, alt, _with_labels(matrix), shares)
+
+
+def _diverging(
+    values: np.ndarray, x: list[str], y: list[str], most: float, hover: Any
+) -> go.Heatmap:
+    return go.Heatmap(
+        z=values.tolist(),
+        x=x,
+        y=y,
+        zmin=-most,
+        zmax=most,
+        colorscale=_DIVERGING,
+        showscale=False,
+        xgap=2,
+        ygap=2,
+        customdata=hover,
+        hoverongaps=False,
+        hovertemplate="%{y} and %{x}: %{customdata}<extra></extra>",
+    )
+
+
+def _write(figure: go.Figure, x: list[str], y: list[str], texts: Any, size: int = 12) -> None:
+    """Texts over cells, in the page's text colour: a heat map's own suit an opaque background."""
+    figure.add_scatter(
+        x=[name for _ in y for name in x],
+        y=[name for name in y for _ in x],
+        text=[text for row in texts for text in row],
+        mode="text",
+        textfont={"size": size},
+        hoverinfo="skip",
+        showlegend=False,
+    )

@@ -11,8 +11,85 @@ import plotly.graph_objects as go
 
 from genrecore.evaluation import differences
 from genrecore.evaluation.ranks import Ranks
-from genrecore.reporting.plots.chart import GREY, Chart, label, laid_out, percent, with_legend
-from genrecore.reporting.plots.palette import RunStyle
+from genrecore.reporting.plots.chart import (
+    GREY,
+    Chart,
+    label,
+    laid_out,
+    legend_below_title,
+    name_rows,
+    with_legend,
+)
+from genrecore.reporting.plots.palette import CORAL, RunStyle
+from genrecore.words import percent
+
+
+def dependence(table: pd.DataFrame) -> Chart:
+    """From the worst to the best recall of each genre, those that depend most on the model on top.
+
+    Args:
+        table: From `differences.dependence`.
+    """
+    names = [f"{label(row['genre'])} ({row['n_clips']})" for _, row in table.iterrows()]
+    figure = go.Figure()
+    looks = (
+        ("strong", "depends on the model", CORAL, 8, "circle"),
+        ("not shown", "not shown to depend on it", GREY, 4, "circle-open"),
+    )
+    for word, title, colour, width, symbol in looks:
+        part = table[table["dependence"] == word]
+        mine = [names[k] for k in part.index]
+        line_x: list[Any] = []
+        line_y: list[Any] = []
+        for name, (_, row) in zip(mine, part.iterrows(), strict=True):
+            line_x += [row["lowest"], row["highest"], None]
+            line_y += [name, name, None]
+        figure.add_scatter(
+            x=line_x,
+            y=line_y,
+            mode="lines",
+            line={"color": colour, "width": width},
+            opacity=0.6,
+            hoverinfo="skip",
+            showlegend=False,
+        )
+        for end, who in (("lowest", "worst"), ("highest", "best")):
+            figure.add_scatter(
+                x=part[end].tolist(),
+                y=mine,
+                mode="markers",
+                name=title,
+                legendgroup=word,
+                showlegend=end == "lowest" and len(part) > 0,
+                marker={"size": 11, "color": colour, "symbol": symbol, "line": {"width": 2}},
+                customdata=part[[who, "p_holm", "effect"]].to_numpy().tolist(),
+                hovertemplate=f"%{{y}}: {who} recall %{{x:.1%}}<br>%{{customdata[0]}}"
+                "<br>p = %{customdata[1]:.2g} for all genres<extra></extra>",
+            )
+    laid_out(
+        figure, "How much each genre depends on the model", 130 + 34 * max(1, len(table)),
+        legend=legend_below_title(),
+    )  # fmt: skip
+    figure.update_layout(margin_t=76)
+    figure.update_xaxes(title="Recall, worst to best run", tickformat=".0%", range=[-0.03, 1.03])
+    name_rows(figure, names[::-1])
+    shown = table.rename(
+        columns={
+            "n_clips": "Clips",
+            "lowest": "Lowest recall",
+            "highest": "Highest recall",
+            "effect": "Effect (0–1)",
+            "p_holm": "p for all genres",
+            "dependence": "Depends on the model",
+        }
+        | {name: name.capitalize() for name in ("genre", "worst", "best", "spread")}
+    )
+    ranges = "; ".join(
+        f"{row['genre']} {percent(row['lowest'])} to {percent(row['highest'])}, {row['dependence']}"
+        for row in table.to_dict("records")
+    )
+    alt = f"Range of recalls over the runs for each genre, widest first: {ranges}."
+    return Chart(figure, alt, shown, ("Lowest recall", "Highest recall", "Spread"))
 
 
 def cost(table: pd.DataFrame, column: str, name: str, styles: Mapping[str, RunStyle]) -> Chart:

@@ -15,9 +15,9 @@ from genrecore.reporting.plots.chart import (
     label,
     laid_out,
     legend_below_title,
-    percent,
 )
 from genrecore.reporting.plots.palette import BLUE, RUST, genre_colours
+from genrecore.words import percent
 
 MARKS = {
     "right": ("Recognised", "circle", 8, 0.85),

@@ -16,9 +16,9 @@ from genrecore.reporting.plots.chart import (
     label,
     laid_out,
     legend_below_title,
-    percent,
 )
 from genrecore.reporting.plots.palette import BLUE, RUST, RunStyle, run_styles
+from genrecore.words import percent
 
 LOOKS = {
     "printed": ("Printed", RunStyle(GREY, "line-ns", "")),

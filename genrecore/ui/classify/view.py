@@ -16,7 +16,6 @@ from genrecore.errors import GenrecoreError
 from genrecore.inference import doubt
 from genrecore.inference.loaded import Verdict
 from genrecore.reporting import plots
-from genrecore.reporting.plots.panels import panel_verdict
 from genrecore.ui.classify import doubts
 from genrecore.ui.classify.answers import (
     AnswerInShort,
@@ -225,7 +224,9 @@ def _bars(classified: ClassifiedClip) -> None:
     if answer.average is not None:
         proba = np.stack([verdict.proba for verdict in verdicts])
         titles = [run.title for run in runs]
-        chart(panel_verdict(verdicts[0].genres, titles, proba, answer.average), "panel")
+        chart(
+            plots.verdicts_side_by_side(verdicts[0].genres, titles, proba, answer.average), "panel"
+        )
         return
     for first in range(0, len(verdicts), 2):
         columns = pair(f"verdicts_{first}") if len(verdicts) > 1 else [st.container()]

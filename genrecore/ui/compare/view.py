@@ -16,7 +16,7 @@ from genrecore.evaluation import systems, verdicts
 from genrecore.evaluation.comparison import Comparison
 from genrecore.evaluation.metrics import METRICS, help_on
 from genrecore.reporting import html, plots
-from genrecore.reporting.plots.contrasts import number
+from genrecore.reporting.plots.matrices import number
 from genrecore.ui.compare import details, readers
 from genrecore.ui.compare.choice import RUNS, SYSTEMS, Selection, choose_band, choose_two
 from genrecore.ui.parts.choices import choose_one

@@ -15,7 +15,6 @@ from genrecore.experiments import leaks as leaklab
 from genrecore.experiments.leaks import Experiment, Gap
 from genrecore.jobs import actions as jobs
 from genrecore.reporting.plots import leaks as drawn
-from genrecore.reporting.plots.chart import percent
 from genrecore.store.run import Run
 from genrecore.ui.parts import readers
 from genrecore.ui.parts.choices import choose, choose_one, chosen
@@ -30,6 +29,7 @@ from genrecore.ui.parts.frame import (
     share_column,
 )
 from genrecore.ui.parts.live import leak_badge, live, run_card, state_word
+from genrecore.words import percent
 
 _SIDES = {leaklab.LEAKY: "By clip", leaklab.CLEAN: "By artist"}
 # What every title says anyway, or what is no part of an experiment.

@@ -14,7 +14,6 @@ from genrecore.config.command import train_command
 from genrecore.evaluation.metrics import POOLINGS
 from genrecore.reporting import plots
 from genrecore.reporting.plots import Chart
-from genrecore.reporting.plots.chart import percent
 from genrecore.store.run import Run
 from genrecore.ui.parts import cells, readers
 from genrecore.ui.parts.frame import (
@@ -30,6 +29,7 @@ from genrecore.ui.parts.frame import (
     share_column,
 )
 from genrecore.ui.parts.live import again
+from genrecore.words import percent
 
 
 def first_steps() -> None:

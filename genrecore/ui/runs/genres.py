@@ -9,13 +9,13 @@ import streamlit as st
 
 from genrecore.reporting import plots
 from genrecore.reporting.plots import Chart
-from genrecore.reporting.plots.chart import percent
 from genrecore.store import run as runs
 from genrecore.store.run import Run
 from genrecore.ui.parts import readers
 from genrecore.ui.parts.choices import choose, chosen, hold
 from genrecore.ui.parts.frame import in_ink, ink, pair, sentences
 from genrecore.ui.runs.curves import live_chart, paced
+from genrecore.words import percent
 
 
 def run_genres(run: Run) -> None:
