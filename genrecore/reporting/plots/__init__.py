@@ -7,7 +7,12 @@ them; genres and runs bring their own (`palette`), the same on every page.
 
 from genrecore.reporting.plots.bars import leaderboard, per_genre, verdict, verdicts_side_by_side
 from genrecore.reporting.plots.chart import Chart
-from genrecore.reporting.plots.curves import learning_curves, over_epochs
+from genrecore.reporting.plots.curves import (
+    learning_curves,
+    over_epochs,
+    overlaid_curves,
+    study_curves,
+)
 from genrecore.reporting.plots.matrices import (
     agreement,
     confusion,
@@ -17,7 +22,6 @@ from genrecore.reporting.plots.matrices import (
     recall_map,
 )
 from genrecore.reporting.plots.merits import calibration, cost, critical_difference, dependence
-from genrecore.reporting.plots.overlaid import overlaid_curves
 from genrecore.reporting.plots.palette import RunStyle, genre_colours, run_styles
 from genrecore.reporting.plots.sound import mel_spectrogram, verdict_over_time, waveform
 
@@ -42,6 +46,7 @@ __all__ = [
     "per_genre",
     "recall_map",
     "run_styles",
+    "study_curves",
     "verdict",
     "verdict_over_time",
     "verdicts_side_by_side",

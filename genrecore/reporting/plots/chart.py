@@ -63,7 +63,7 @@ def look(title: str, height: int) -> dict[str, Any]:
 
 def axis(title: str, **more: Any) -> dict[str, Any]:
     """An axis in the common look, for a figure that is built in one call."""
-    return _AXIS | {"title": {"text": title}} | more
+    return _AXIS | {"title": _AXIS["title"] | {"text": title}} | more
 
 
 def name_rows(figure: go.Figure, names: Sequence[str] = (), **more: Any) -> None:

@@ -1,21 +1,36 @@
-"""Loss and accuracy over the epochs, of one run or of several over one another."""
+"""Loss, accuracy and learning rate over epochs, steps or time, of one run or of several."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 import plotly.graph_objects as go
 
-from genrecore.reporting.plots.chart import Chart, axis, label, legend_below_title, look
-from genrecore.reporting.plots.palette import RunStyle
+from genrecore.reporting.plots.chart import (
+    Chart,
+    axis,
+    label,
+    legend_below_title,
+    look,
+    ring,
+    see_through,
+    with_legend,
+)
+from genrecore.reporting.plots.palette import RunStyle, run_styles
 
-_MEASURES = {
+MEASURES = {
     "loss": ("Loss", "Cross-entropy (nats)", ".3f"),
     "accuracy": ("Accuracy", "Share recognised", ".1%"),
+    "lr": ("Learning rate", "Step size", ".3~g"),
 }
+"""Title, unit and format (d3's) of what can be drawn."""
+
+OVER = {"epoch": "Epoch", "step": "Steps", "seconds": "Minutes of training"}
+"""What curves can be drawn over, and the title of that axis."""
+
 _SPLITS = {"train": "training", "valid": "validation"}
 
 
@@ -33,69 +48,99 @@ def learning_curves(
     Args:
         curves: `run_id, title, epoch, split (train|valid), loss, accuracy`.
         measure: "loss" or "accuracy".
-        styles: Of each run in `curves`.
+        styles: Style of each run in `curves`.
         best_epochs: The epoch each run keeps; it gets a ring.
-        smoothing: Weight of what came before in an exponential moving average, 0 … 0.99; what was
-            measured stays to be seen, faintly.
+        smoothing: Weight of the values before in an exponential moving average, 0 … 0.99; the
+            measured values stay visible, faintly.
         logarithmic: Whether the measure is drawn on a logarithmic scale.
         epochs: First and last epoch shown; all by default.
     """
-    name, unit, number = _MEASURES[measure]
+    name, unit, number = MEASURES[measure]
     titles = curves.drop_duplicates("run_id").set_index("run_id")["title"]
     several = len(titles) > 1
     traces: list[dict[str, Any]] = []
     for run_id, title in titles.items():
         style = styles[str(run_id)]
-        of_run = curves[curves["run_id"] == run_id]
-        for split, word in _SPLITS.items():
-            part = of_run[of_run["split"] == split].dropna(subset=[measure])
+        rows = curves[curves["run_id"] == run_id]
+        for split, noun in _SPLITS.items():
+            part = rows[rows["split"] == split].dropna(subset=[measure])
             if part.empty:
                 continue
-            solid = split == "valid"
+            is_valid = split == "valid"
+            x, values = part["epoch"].tolist(), part[measure]
             if smoothing:
-                traces.append(_as_measured(part, measure, style, f"{title}, {word}, as measured"))
+                faint = {"width": 1, "color": style.colour}
+                traces.append(
+                    _line(x, values, f"{title}, {noun}, as measured", faint)
+                    | {"opacity": 0.3, "showlegend": False, "hoverinfo": "skip"}
+                )
             traces.append(
-                {
-                    "type": "scatter",
-                    "x": part["epoch"].tolist(),
-                    "y": smoothed(part[measure], smoothing).tolist(),
-                    "name": label(f"{title}, {word}" if several else word.capitalize()),
+                _line(
+                    x,
+                    smoothed(values, smoothing),
+                    f"{title}, {noun}" if several else noun.capitalize(),
+                    _stroke(style, is_valid, 2.4, 1.6),
+                )
+                | {
                     "legendgroup": str(run_id),
-                    "mode": "lines+markers" if solid or len(part) == 1 else "lines",
-                    "line": {
-                        "color": style.colour,
-                        "width": 2.4 if solid else 1.6,
-                        "dash": "solid" if solid else "dot",
-                    },
+                    "mode": "lines+markers" if is_valid or len(part) == 1 else "lines",
                     "marker": {
-                        "symbol": style.marker if solid else f"{style.marker}-open",
+                        "symbol": style.marker if is_valid else f"{style.marker}-open",
                         "size": 7,
                         "maxdisplayed": 24,
                         "color": style.colour,
                     },
-                    "opacity": 1.0 if solid else 0.8,
-                    "showlegend": not several or solid,
-                    "hovertemplate": f"{label(title)}<br>epoch %{{x}}, {word}: %{{y:{number}}}"
+                    "opacity": 1.0 if is_valid else 0.8,
+                    "showlegend": not several or is_valid,
+                    "hovertemplate": f"{label(title)}<br>epoch %{{x}}, {noun}: %{{y:{number}}}"
                     "<extra></extra>",
                 }
             )
-        traces += _ring(of_run, measure, style, (best_epochs or {}).get(str(run_id)))
-    height = axis(unit, tickformat=".0%" if measure == "accuracy" else "~g")
+        best = (best_epochs or {}).get(str(run_id))
+        kept = rows[(rows["epoch"] == best) & (rows["split"] == "valid")]
+        if best is not None and len(kept):
+            traces.append(ring([best], [float(kept[measure].iloc[0])], style.colour, 2))
+    upward = axis(unit, tickformat=".0%" if measure == "accuracy" else "~g")
     if logarithmic:
-        height |= {"type": "log", "tickformat": "~g" if measure == "loss" else ".2~%"}
-        height |= {"dtick": "D2"} if measure == "loss" else {}
+        upward |= {"type": "log", "tickformat": "~g" if measure == "loss" else ".2~%"}
+        upward |= {"dtick": "D2"} if measure == "loss" else {}
     else:
-        height |= {"rangemode": "tozero" if measure == "loss" else "normal"}
+        upward |= {"rangemode": "tozero" if measure == "loss" else "normal"}
     if epochs is not None:
-        height |= _fitted(curves, measure, epochs, logarithmic)
+        upward |= _fitted_range(curves, measure, epochs, logarithmic)
     top = 76 + 20 * max(0, len(titles) - 2 if several else 0)
-    figure = _built(traces, name, 330, top, curves["epoch"], epochs, height)
-    table = _wide(curves, measure, several)
-    shares = tuple(str(name) for name in table.columns[1:]) if measure == "accuracy" else ()
-    return Chart(figure, _in_words(curves, measure, titles), table, shares)
+    figure = _over_epochs(traces, name, 330, top, curves["epoch"], epochs, upward)
+    table = _by_epoch(curves, measure, several)
+    shares = tuple(str(column) for column in table.columns[1:]) if measure == "accuracy" else ()
+    valid = curves[curves["split"] == "valid"].dropna(subset=[measure])
+    changes = "; ".join(
+        f"{title}: validation {measure} {_change(valid[valid['run_id'] == run_id], measure)}"
+        for run_id, title in titles.items()
+        if (valid["run_id"] == run_id).any()
+    )
+    alt = f"Line chart of {measure} over the epochs. {changes or 'no epoch yet'}."
+    return Chart(figure, alt, table, shares)
 
 
-def _built(
+def _line(x: Sequence[Any], y: pd.Series, name: str, line: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "scatter", "x": x, "y": y.tolist(), "name": label(name), "mode": "lines",
+            "line": line}  # fmt: skip
+
+
+def _stroke(style: RunStyle, solid: bool, thick: float, thin: float) -> dict[str, Any]:
+    width, dash = (thick, "solid") if solid else (thin, "dot")
+    return {"color": style.colour, "width": width, "dash": dash}
+
+
+def _change(rows: pd.DataFrame, measure: str) -> str:
+    first, last = rows.iloc[0], rows.iloc[-1]
+    return (
+        f"from {first[measure]:.3g} in epoch {first['epoch']:.0f} to {last[measure]:.3g} "
+        f"in epoch {last['epoch']:.0f}"
+    )
+
+
+def _over_epochs(
     traces: list[dict[str, Any]],
     title: str,
     height: int,
@@ -105,27 +150,17 @@ def _built(
     upward: dict[str, Any],
     showlegend: bool | None = None,
 ) -> go.Figure:
-    """A figure over the epochs. Built at one go, since Plotly checks a figure at every change, and
-    a live chart is built at every epoch."""
+    """A figure over the epochs. Built in one call, since Plotly checks a figure at every change,
+    and a live chart is built at every epoch."""
     layout = look(title, height)
     layout |= {"margin": layout["margin"] | {"t": top}, "legend": legend_below_title()}
     layout |= {"hovermode": "closest", "showlegend": showlegend}
-    layout |= {"xaxis": _epoch_axis(epoch.max() if len(epoch) else 1, epochs), "yaxis": upward}
-    return go.Figure({"data": traces, "layout": layout})
-
-
-def _as_measured(part: pd.DataFrame, measure: str, style: RunStyle, name: str) -> dict[str, Any]:
-    return {
-        "type": "scatter",
-        "x": part["epoch"].tolist(),
-        "y": part[measure].tolist(),
-        "name": label(name),
-        "mode": "lines",
-        "line": {"color": style.colour, "width": 1},
-        "opacity": 0.3,
-        "showlegend": False,
-        "hoverinfo": "skip",
-    }
+    low, high = epochs or (1, max(float(epoch.max()) if len(epoch) else 1.0, 2))
+    along = axis(
+        "Epoch", range=[low - 0.5, high + 0.5], dtick=_tick(high - low + 1), showgrid=False
+    )
+    along |= {"tick0": 0} if epochs else {}
+    return go.Figure({"data": traces, "layout": layout | {"xaxis": along, "yaxis": upward}})
 
 
 def over_epochs(
@@ -137,48 +172,41 @@ def over_epochs(
     epochs: tuple[int, int] | None = None,
     number: str = ",.3~g",
 ) -> Chart:
-    """What was measured in each epoch of one run: learning rate, speed, memory.
+    """A measurement of each epoch of one run: learning rate, speed, memory.
 
     Args:
         history: One row an epoch, with `epoch` and the columns.
-        columns: Names in the history and what to call them.
-        title: Written above.
-        unit: Of the vertical axis.
-        style: Of the run; a second line is dashed.
+        columns: Names in the history, with their titles.
+        title: Heading of the chart.
+        unit: Title of the vertical axis.
+        style: Style of the run; a second line is dashed.
         epochs: First and last epoch shown; all by default.
-        number: How a number is written, in d3's format.
+        number: Format of the numbers (d3's).
     """
     traces: list[dict[str, Any]] = []
-    words = []
+    changes = []
     for dash, (column, name) in zip(("solid", "dash", "dot"), columns.items(), strict=False):
         part = history.dropna(subset=[column]) if column in history else history[:0]
         if part.empty:
             continue
+        line = {"color": style.colour, "width": 2, "dash": dash}
         traces.append(
-            {
-                "type": "scatter",
-                "x": part["epoch"].tolist(),
-                "y": part[column].tolist(),
-                "name": label(name),
+            _line(part["epoch"].tolist(), part[column], name, line)
+            | {
                 "mode": "lines+markers" if len(part) == 1 else "lines",
-                "line": {"color": style.colour, "width": 2, "dash": dash},
                 "hovertemplate": f"epoch %{{x}}, {label(name)}: %{{y:{number}}}<extra></extra>",
             }
         )
-        first, last = part.iloc[0], part.iloc[-1]
-        words.append(
-            f"{name} from {first[column]:.3g} in epoch {first['epoch']:.0f} to {last[column]:.3g} "
-            f"in epoch {last['epoch']:.0f}"
-        )
+        changes.append(f"{name} {_change(part, column)}")
     several = len(traces) > 1
     upward = axis(unit, tickformat="~g", rangemode="tozero")
-    top = 76 if several else 46
     epoch = history["epoch"] if len(history) else pd.Series(dtype=float)
-    figure = _built(traces, title, 250, top, epoch, epochs, upward, showlegend=several)
+    top = 76 if several else 46
+    figure = _over_epochs(traces, title, 250, top, epoch, epochs, upward, showlegend=several)
     present = [column for column in columns if column in history]
     table = history[["epoch", *present]].rename(columns={"epoch": "Epoch", **dict(columns)})
-    drawn = "; ".join(words) or "no epoch yet"
-    return Chart(figure, f"Line chart of {title} over the epochs. {drawn}.", table)
+    alt = f"Line chart of {title} over the epochs. {'; '.join(changes) or 'no epoch yet'}."
+    return Chart(figure, alt, table)
 
 
 def smoothed(values: pd.Series, weight: float) -> pd.Series:
@@ -187,16 +215,10 @@ def smoothed(values: pd.Series, weight: float) -> pd.Series:
     return values.ewm(alpha=1 - weight, adjust=True).mean() if weight else values
 
 
-def _epoch_axis(last: float, epochs: tuple[int, int] | None) -> dict[str, Any]:
-    low, high = epochs or (1, max(float(last), 2))
-    about = {"range": [low - 0.5, high + 0.5], "dtick": _tick(high - low + 1), "showgrid": False}
-    return axis("Epoch", tick0=0, **about) if epochs else axis("Epoch", **about)
-
-
-def _fitted(
+def _fitted_range(
     curves: pd.DataFrame, measure: str, epochs: tuple[int, int], logarithmic: bool
 ) -> dict[str, Any]:
-    """The vertical range of what is shown: Plotly alone fits it to all epochs."""
+    """The vertical range of the shown epochs: Plotly alone fits it to all epochs."""
     shown = curves[curves["epoch"].between(*epochs)][measure].dropna()
     shown = shown[shown > 0] if logarithmic else shown
     if shown.empty:
@@ -208,58 +230,182 @@ def _fitted(
     return {"range": [low - room, high + room]}
 
 
-def _ring(
-    of_run: pd.DataFrame, measure: str, style: RunStyle, epoch: int | None
+def _tick(epochs: float) -> int:
+    """1, 2, 5, 10, 20, 50 …: the least step that labels no more than twelve epochs."""
+    steps = (step * 10**power for power in range(6) for step in (1, 2, 5))
+    return next((step for step in steps if epochs / step <= 12), 10**6)
+
+
+def _by_epoch(curves: pd.DataFrame, measure: str, several: bool) -> pd.DataFrame:
+    """One row an epoch, one column a split, or a title and split."""
+    columns = [
+        f"{title}, {_SPLITS[split]}" if several else _SPLITS[split].capitalize()
+        for title, split in zip(curves["title"], curves["split"], strict=True)
+    ]
+    columns_of = curves.assign(column=columns).drop_duplicates(["epoch", "column"])
+    wide = columns_of.pivot(index="epoch", columns="column", values=measure)
+    wide = wide[[name for name in columns_of["column"].unique() if wide[name].notna().any()]]
+    return wide.rename_axis(index="Epoch", columns=None).reset_index()
+
+
+def overlaid_curves(
+    curves: pd.DataFrame,
+    measure: str,
+    styles: Mapping[str, RunStyle],
+    over: str = "epoch",
+    training: bool = True,
+    best_epochs: Mapping[str, float] | None = None,
+    legend: bool = True,
+) -> Chart:
+    """Curves of several runs; validation solid with markers, training dotted; the learning rate
+    solid. Systems with several runs are drawn as their mean, in a band from lowest to highest.
+
+    Args:
+        curves: `run_id, title, epoch, split (train|valid), loss, accuracy, lr, step, seconds`; of
+            systems from `systems.curve_band`.
+        measure: `loss`, `accuracy` or `lr`.
+        styles: Style of each run.
+        over: A key of `OVER`.
+        training: Whether the training curve is drawn beside that of validation.
+        best_epochs: The epoch each run keeps; it gets a ring.
+        legend: Whether it is drawn; charts above one another need it once.
+    """
+    name, unit, number = MEASURES[measure]
+    splits = ("train",) if measure == "lr" else ("train", "valid") if training else ("valid",)
+    titles = curves.drop_duplicates("run_id").set_index("run_id")["title"]
+    traces: list[dict[str, Any]] = []
+    drawn: dict[str, pd.DataFrame] = {}
+    left_out = []
+    for run_id, title in titles.items():
+        rows = curves[curves["run_id"] == run_id]
+        style, group = styles[str(run_id)], {"legendgroup": str(run_id)}
+        n_before = len(traces)
+        for split in splits:
+            part = rows[rows["split"] == split].dropna(subset=[measure, over])
+            if part.empty:
+                continue
+            solid = split == "valid" or measure == "lr"
+            along = part[over] / 60 if over == "seconds" else part[over]
+            if solid:
+                drawn[str(title)] = part
+                traces += [band | group for band in _band(part, along, measure, style)]
+            what = "" if measure == "lr" else f", {_SPLITS[split]}"
+            traces.append(
+                _line(along.tolist(), part[measure], str(title), _stroke(style, solid, 2.2, 1.4))
+                | group
+                | {
+                    "mode": "lines+markers" if solid else "lines",
+                    "marker": {
+                        "symbol": style.marker,
+                        "size": 7,
+                        "maxdisplayed": 12,
+                        "color": style.colour,
+                    },
+                    "opacity": 1.0 if solid else 0.7,
+                    "showlegend": solid,
+                    "customdata": part["epoch"].tolist(),
+                    "hovertemplate": f"{label(title)}<br>epoch %{{customdata}}{what}: "
+                    f"%{{y:{number}}}<extra></extra>",
+                }
+            )
+            best = (best_epochs or {}).get(str(run_id))
+            if solid and best is not None and best == best and measure != "lr":
+                kept = part["epoch"] == best
+                x, y = along[kept].tolist(), part.loc[kept, measure].tolist()
+                traces.append(ring(x, y, style.colour, 2.5) | group)
+        if len(traces) == n_before:
+            left_out.append(str(title))
+    layout = look(name, 340) | {"hovermode": "closest", "showlegend": legend}
+    whole = {"tickformat": "d"} if over != "seconds" else {}
+    layout |= {"xaxis": axis(OVER[over], showgrid=False, rangemode="tozero", **whole)}
+    floor = {"rangemode": "tozero"} if measure != "accuracy" else {}
+    layout |= {"yaxis": axis(unit, tickformat=".0%" if measure == "accuracy" else "~g", **floor)}
+    figure = go.Figure({"data": traces, "layout": layout})
+    if legend:
+        with_legend(figure, len(drawn), 340)
+    changes = "; ".join(
+        f"{title}: from {part[measure].iloc[0]:.3g} to {part[measure].iloc[-1]:.3g} "
+        f"in epoch {part['epoch'].iloc[-1]:.0f}"
+        for title, part in drawn.items()
+    )
+    alt = f"{name} of {len(drawn)} runs over {OVER[over].lower()}. {changes or 'Nothing to draw'}."
+    if left_out:
+        alt += f" Without such a curve: {', '.join(left_out)}."
+    table = pd.DataFrame({"Epoch": []})
+    if drawn:
+        columns = {title: part.set_index("epoch")[measure] for title, part in drawn.items()}
+        table = pd.DataFrame(columns).rename_axis(index="Epoch").reset_index()
+    return Chart(figure, alt, table, tuple(drawn) if measure == "accuracy" else ())
+
+
+def _band(
+    part: pd.DataFrame, along: pd.Series, measure: str, style: RunStyle
 ) -> list[dict[str, Any]]:
-    here = of_run[(of_run["epoch"] == epoch) & (of_run["split"] == "valid")]
-    if epoch is None or here.empty:
+    low, high = f"{measure}_low", f"{measure}_high"
+    if low not in part or not (part[high] > part[low]).any():
         return []
-    line = {"width": 2, "color": style.colour}
     return [
         {
             "type": "scatter",
-            "x": [epoch],
-            "y": [float(here[measure].iloc[0])],
-            "mode": "markers",
-            "marker": {"symbol": "circle-open", "size": 16, "color": style.colour, "line": line},
-            "showlegend": False,
+            "x": [*along, *along[::-1]],
+            "y": [*part[high], *part[low][::-1]],
+            "fill": "toself",
+            "fillcolor": see_through(style.colour, 0.18),
+            "line": {"width": 0},
+            "mode": "lines",
             "hoverinfo": "skip",
+            "showlegend": False,
         }
     ]
 
 
-def _tick(epochs: float) -> int:
-    """1, 2, 5, 10, 20, 50 …: the least with which no more than twelve epochs are named."""
-    for step in (step * 10**power for power in range(6) for step in (1, 2, 5)):
-        if epochs / step <= 12:
-            return step
-    return 10**6
+def study_curves(table: pd.DataFrame, measure: str, title: str) -> Chart:
+    """Loss or accuracy of the systems of a study over the epochs; validation solid, training
+    dotted.
 
-
-def _wide(curves: pd.DataFrame, measure: str, several: bool) -> pd.DataFrame:
-    named = curves.assign(
-        column=[
-            f"{title}, {_SPLITS[split]}" if several else _SPLITS[split].capitalize()
-            for title, split in zip(curves["title"], curves["split"], strict=True)
-        ]
-    )
-    named = named.drop_duplicates(["epoch", "column"])
-    wide = named.pivot(index="epoch", columns="column", values=measure)
-    wide = wide[[name for name in named["column"].unique() if wide[name].notna().any()]]
-    return wide.rename_axis(index="Epoch", columns=None).reset_index()
-
-
-def _in_words(curves: pd.DataFrame, measure: str, titles: pd.Series) -> str:
-    parts = []
-    for run_id, title in titles.items():
-        valid = curves[(curves["run_id"] == run_id) & (curves["split"] == "valid")]
-        valid = valid.dropna(subset=[measure])
-        if valid.empty:
-            continue
-        first, last = valid.iloc[0], valid.iloc[-1]
-        parts.append(
-            f"{title}: validation {measure} from {first[measure]:.3g} in epoch {first['epoch']:.0f}"
-            f" to {last[measure]:.3g} in epoch {last['epoch']:.0f}"
-        )
-    drawn = "; ".join(parts) or "no epoch yet"
-    return f"Line chart of {measure} over the epochs. {drawn}."
+    Args:
+        table: `system, title, epoch, split (train|valid), loss, accuracy`, one run a system.
+        measure: `loss` or `accuracy`.
+        title: Heading of the chart.
+    """
+    name, unit, number = MEASURES[measure]
+    systems = table.drop_duplicates("system").set_index("system")["title"]
+    styles = run_styles([str(system) for system in systems.index])
+    splits = [split for split in _SPLITS if split in set(table["split"])]
+    both = len(splits) > 1
+    traces: list[dict[str, Any]] = []
+    changes = []
+    for system, titled in systems.items():
+        for split in splits:
+            is_part = (table["system"] == system) & (table["split"] == split)
+            part = table[is_part].dropna(subset=[measure])
+            if part.empty:
+                continue
+            noun, style = _SPLITS[split], styles[str(system)]
+            dotted = both and split == "train"
+            line_name = f"{titled}, {noun}" if both else str(titled)
+            stroke = _stroke(style, not dotted, 2.2, 1.6)
+            traces.append(
+                _line(part["epoch"].tolist(), part[measure], line_name, stroke)
+                | {
+                    "legendgroup": str(system),
+                    "mode": "lines" if len(part) > 1 and dotted else "lines+markers",
+                    "marker": {"symbol": style.marker, "size": 7, "maxdisplayed": 14},
+                    "hovertemplate": f"{label(titled)}<br>epoch %{{x}}, {noun}: "
+                    f"%{{y:{number}}}<extra></extra>",
+                }
+            )
+            changes.append(f"{titled}, {noun}: {_change(part, measure)}")
+    n_lines = -(-len(systems) * len(splits) // 2)  # of the legend, as a narrow page breaks it
+    layout = look(label(title), 310 + 18 * n_lines)
+    layout |= {"margin": layout["margin"] | {"t": 56 + 18 * n_lines}, "hovermode": "closest"}
+    tick = _tick(float(table["epoch"].max()) if len(table) else 1.0)
+    layout |= {
+        "legend": legend_below_title(),
+        "xaxis": axis("Epoch", showgrid=False, tick0=0, dtick=tick),
+        "yaxis": axis(unit, tickformat=".0%" if measure == "accuracy" else "~g"),
+    }
+    wide = _by_epoch(table, measure, several=True)
+    shares = tuple(str(column) for column in wide.columns[1:]) if measure == "accuracy" else ()
+    alt = f"{title}: {name.lower()} over the epochs. {'; '.join(changes) or 'no epoch yet'}."
+    return Chart(go.Figure({"data": traces, "layout": layout}), alt, wide, shares)

@@ -5,15 +5,18 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
-from numpy.typing import ArrayLike
 
 from genrecore.experiments.leaks import Gap, points
+from genrecore.reporting.plots.bars import group_bars
 from genrecore.reporting.plots.chart import (
     GREY,
     Chart,
     label,
     laid_out,
-    legend_below_title,
+    name_rows,
+    named,
+    pattern,
+    whiskers,
 )
 from genrecore.reporting.plots.palette import BLUE, RUST, RunStyle
 from genrecore.words import percent
@@ -40,7 +43,7 @@ def accuracies(found: Gap) -> Chart:
         figure.add_scatter(
             x=[value],
             y=[name],
-            error_x=_whiskers([value], [low], [high], style.colour, 2),
+            error_x=whiskers([value], [low], [high], style.colour),
             mode="markers+text",
             text=[percent(value)],
             textposition="top center",
@@ -65,8 +68,8 @@ def accuracies(found: Gap) -> Chart:
     figure.add_scatter(
         x=[start + found.difference],
         y=[_GAP],
-        error_x=_whiskers(
-            [start + found.difference], [start + found.low], [start + found.high], GREY, 2
+        error_x=whiskers(
+            [start + found.difference], [start + found.low], [start + found.high], GREY
         ),
         mode="markers",
         marker={"size": 1, "color": GREY},
@@ -100,14 +103,7 @@ def accuracies(found: Gap) -> Chart:
         range=[max(0.0, np.floor(10 * low) / 10 - 0.02), high + 0.03],
     )
     names = [*(name for name, _ in LOOKS.values()), _GAP]
-    figure.update_yaxes(
-        showgrid=False,
-        type="category",
-        categoryorder="array",
-        categoryarray=names,
-        range=[2.95, -0.75],
-        tickfont_size=13,
-    )
+    name_rows(figure, names, range=[2.95, -0.75], tickfont_size=13)
     values = [found.leaky, found.clean, found.difference]
     table = pd.DataFrame(
         {
@@ -147,61 +143,22 @@ def genres(found: Gap) -> Chart:
             marker={
                 "color": style.colour,
                 "cornerradius": 3,
-                "pattern": {
-                    "shape": style.pattern,
-                    "fillmode": "overlay",
-                    "solidity": 0.15,
-                    "size": 8,
-                },
+                "pattern": pattern(style.pattern, 8, 0.15),
             },
-            error_y=_whiskers(table[side], low, high, GREY, 1.4),
+            error_y=whiskers(table[side], low, high, GREY, thickness=1.4),
             customdata=np.column_stack([table["n_clips"], low, high]).tolist(),
             hovertemplate=f"%{{x}}, {name}<br>%{{y:.1%}} of %{{customdata[0]}} clips"
             "<br>95 % interval %{customdata[1]:.1%} to %{customdata[2]:.1%}<extra></extra>",
         )
-    laid_out(
-        figure,
-        "Accuracy of each genre with 95 % intervals, the largest gap first",
-        380,
-        legend=legend_below_title(),
-        barmode="group",
-        bargap=0.28,
-        bargroupgap=0.08,
-    )
+    group_bars(figure, "Accuracy of each genre with 95 % intervals, the largest gap first", 380)
     figure.update_layout(margin_t=84)
-    figure.update_xaxes(showgrid=False, type="category")
-    figure.update_yaxes(
-        title="Share of the genre's clips recognised", tickformat=".0%", range=[0, 1.03]
-    )
-    shown = pd.DataFrame(
-        {
-            "Genre": table["genre"],
-            "Clips": table["n_clips"],
-            "By clip": table["leaky"],
-            "By artist": table["clean"],
-            "Gap": table["difference"],
-        }
-    )
+    titles = {"genre": "Genre", "n_clips": "Clips", "leaky": "By clip", "clean": "By artist"}
+    shown = named(table, titles | {"difference": "Gap"})
     first, last = table.iloc[0], table.iloc[-1]
-    return Chart(
-        figure,
-        f"Bars of the accuracy of each genre by clip and by artist. The gap is largest for "
-        f"{first['genre']} ({percent(first['leaky'])} and {percent(first['clean'])}) and smallest "
-        f"for {last['genre']} ({percent(last['leaky'])} and {percent(last['clean'])}).",
-        shown,
-        ("By clip", "By artist", "Gap"),
-    )
+    alt = "Bars of the accuracy of each genre by clip and by artist. The gap is largest for "
+    alt += f"{_both(first)} and smallest for {_both(last)}."
+    return Chart(figure, alt, shown, ("By clip", "By artist", "Gap"))
 
 
-def _whiskers(
-    values: ArrayLike, lows: ArrayLike, highs: ArrayLike, colour: str, thickness: float
-) -> dict[str, object]:
-    value, low, high = (np.asarray(part, dtype=float) for part in (values, lows, highs))
-    return {
-        "type": "data",
-        "array": (high - value).tolist(),
-        "arrayminus": (value - low).tolist(),
-        "thickness": thickness,
-        "width": 6,
-        "color": colour,
-    }
+def _both(row: pd.Series) -> str:
+    return f"{row['genre']} ({percent(row['leaky'])} and {percent(row['clean'])})"

@@ -1,4 +1,4 @@
-"""Accuracy against cost, how sure against how right, and ranks over datasets or folds."""
+"""Accuracy against cost, certainty against accuracy, dependence of genres, and ranks."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ from genrecore.reporting.plots.chart import (
     laid_out,
     legend_below_title,
     name_rows,
+    named,
+    whiskers,
     with_legend,
 )
 from genrecore.reporting.plots.palette import CORAL, RunStyle
@@ -93,14 +95,14 @@ def dependence(table: pd.DataFrame) -> Chart:
 
 
 def cost(table: pd.DataFrame, column: str, name: str, styles: Mapping[str, RunStyle]) -> Chart:
-    """Accuracy against a cost, with its interval, and the Pareto front: those that nobody beats in
-    one without being worse in the other.
+    """Accuracy against a cost, with its interval, and the Pareto front: runs that no other run
+    beats in one without being worse in the other.
 
     Args:
         table: `run_id, title, accuracy, accuracy_low, accuracy_high` and the cost.
-        column: Of the cost.
-        name: What to call it, with its unit.
-        styles: Of each run.
+        column: Column of the cost.
+        name: Title of the cost, with its unit.
+        styles: Style of each run.
     """
     front = differences.pareto(table["accuracy"].tolist(), table[column].tolist())
     figure = go.Figure()
@@ -120,14 +122,14 @@ def cost(table: pd.DataFrame, column: str, name: str, styles: Mapping[str, RunSt
         figure.add_scatter(
             x=[row[column]],
             y=[row["accuracy"]],
-            error_y={
-                "type": "data",
-                "array": [row["accuracy_high"] - row["accuracy"]],
-                "arrayminus": [row["accuracy"] - row["accuracy_low"]],
-                "thickness": 1.2,
-                "width": 4,
-                "color": style.colour,
-            },
+            error_y=whiskers(
+                [row["accuracy"]],
+                [row["accuracy_low"]],
+                [row["accuracy_high"]],
+                style.colour,
+                thickness=1.2,
+                width=4,
+            ),
             mode="markers",
             name=label(row["title"]),
             marker={
@@ -143,31 +145,19 @@ def cost(table: pd.DataFrame, column: str, name: str, styles: Mapping[str, RunSt
     with_legend(figure, len(known) + 1, 400)
     figure.update_xaxes(title=label(name), type="log", tickformat="~s", **_decades(known[column]))
     figure.update_yaxes(title="Share of test clips recognised", tickformat=".0%")
-    shown = pd.DataFrame(
-        {
-            "Run": table["title"].to_list(),
-            name: table[column].to_list(),
-            "Accuracy": table["accuracy"].to_list(),
-            "from": table["accuracy_low"].to_list(),
-            "to": table["accuracy_high"].to_list(),
-            "On the front": front.tolist(),
-        }
-    )
+    titles = {"title": "Run", column: name, "accuracy": "Accuracy", "accuracy_low": "from"}
+    shown = named(table, titles | {"accuracy_high": "to"}).assign(**{"On the front": front})
     best = "; ".join(f"{row['title']} {percent(row['accuracy'])}" for _, row in line.iterrows())
-    return Chart(
-        figure,
-        f"Accuracy of {len(known)} runs against {name}; on the Pareto front: {best or 'none'}.",
-        shown,
-        ("Accuracy", "from", "to"),
-    )
+    alt = f"Accuracy of {len(known)} runs against {name}; on the Pareto front: {best or 'none'}."
+    return Chart(figure, alt, shown, ("Accuracy", "from", "to"))
 
 
 def calibration(table: pd.DataFrame, styles: Mapping[str, RunStyle]) -> Chart:
-    """How many verdicts are right against how sure they were; on the diagonal both agree.
+    """The share of right predictions by their certainty; on the diagonal both agree.
 
     Args:
-        table: `run_id, title` and what `metrics.calibration` gives.
-        styles: Of each run.
+        table: `run_id, title` and the columns of `metrics.reliability`.
+        styles: Style of each run.
     """
     figure = go.Figure()
     figure.add_scatter(
@@ -189,15 +179,15 @@ def calibration(table: pd.DataFrame, styles: Mapping[str, RunStyle]) -> Chart:
             name=label(title),
             line={"color": style.colour, "width": 2},
             marker={"symbol": style.marker, "color": style.colour, "size": _sizes(part["n_clips"])},
-            error_y={
-                "type": "data",
-                "array": (part["accuracy_high"] - part["accuracy"]).tolist(),
-                "arrayminus": (part["accuracy"] - part["accuracy_low"]).tolist(),
-                "thickness": 1.2,
-                "width": 3,
-                "color": style.colour,
-                "visible": few,
-            },
+            error_y=whiskers(
+                part["accuracy"],
+                part["accuracy_low"],
+                part["accuracy_high"],
+                style.colour,
+                thickness=1.2,
+                width=3,
+                visible=few,
+            ),
             customdata=part[["n_clips"]].to_numpy().tolist(),
             hovertemplate=f"{label(title)}<br>%{{customdata[0]}} clips, mean certainty %{{x:.1%}}"
             "<br>right: %{y:.1%}<extra></extra>",
@@ -208,25 +198,18 @@ def calibration(table: pd.DataFrame, styles: Mapping[str, RunStyle]) -> Chart:
                         range=[0, 1.02])  # fmt: skip
     figure.update_yaxes(title="Share of verdicts that are right", tickformat=".0%",
                         range=[-0.02, 1.04])  # fmt: skip
-    shown = table[["title", "low", "high", "n_clips", "certainty", "accuracy", "accuracy_low",
-                   "accuracy_high"]].rename(
-        columns={"title": "Run", "low": "Bin from", "high": "Bin to", "n_clips": "Clips",
-                 "certainty": "Mean certainty", "accuracy": "Right", "accuracy_low": "from",
-                 "accuracy_high": "to"}
-    )  # fmt: skip
-    words = []
+    titles_of = {"title": "Run", "low": "Bin from", "high": "Bin to", "n_clips": "Clips"}
+    titles_of |= {"certainty": "Mean certainty", "accuracy": "Right"}
+    shown = named(table, titles_of | {"accuracy_low": "from", "accuracy_high": "to"})
+    means = []
     for run_id, title in titles.items():
         part = table[table["run_id"] == run_id]
         n = max(1, int(part["n_clips"].sum()))
-        sure = float((part["certainty"] * part["n_clips"]).sum()) / n
+        certainty = float((part["certainty"] * part["n_clips"]).sum()) / n
         right = float((part["accuracy"] * part["n_clips"]).sum()) / n
-        words.append(f"{title} is {percent(sure)} sure and {percent(right)} right on average")
-    return Chart(
-        figure,
-        f"Calibration curves. {'; '.join(words)}.",
-        shown,
-        ("Bin from", "Bin to", "Mean certainty", "Right", "from", "to"),
-    )
+        means.append(f"{title} is {percent(certainty)} sure and {percent(right)} right on average")
+    shares = ("Bin from", "Bin to", "Mean certainty", "Right", "from", "to")
+    return Chart(figure, f"Calibration curves. {'; '.join(means)}.", shown, shares)
 
 
 def critical_difference(
@@ -237,15 +220,15 @@ def critical_difference(
     Source: Demšar (2006), Figure 1.
 
     Args:
-        titles: Of the systems, in the order of the ranks.
-        ranks: As `ranks.friedman` finds them.
-        n_blocks: Over how many.
-        blocks: Of what, in words.
+        titles: Titles of the systems, in the order of the ranks.
+        ranks: From `ranks.friedman`.
+        n_blocks: Number of blocks.
+        blocks: What they are, in words.
     """
     order = sorted(range(len(titles)), key=lambda k: (ranks.mean[k], k))
     n = len(order)
     figure = go.Figure()
-    # Names stand below one another, each led to its place on the line.
+    # Names are below one another, each joined to its mean rank on the line.
     for row, k in enumerate(order):
         rank, depth = float(ranks.mean[k]), -(row + 1.0)
         figure.add_scatter(
@@ -309,12 +292,8 @@ def critical_difference(
     )
     joined = "; ".join(" and ".join(titles[k] for k in group) for group in ranks.groups)
     listed = ", ".join(f"{titles[k]} {ranks.mean[k]:.2f}" for k in order)
-    return Chart(
-        figure,
-        f"Mean ranks: {listed}. Critical difference {ranks.critical:.2f}; cannot be told apart: "
-        f"{joined or 'none'}.",
-        shown,
-    )
+    alt = f"Mean ranks: {listed}. Critical difference {ranks.critical:.2f}; cannot be told apart: "
+    return Chart(figure, f"{alt}{joined or 'none'}.", shown)
 
 
 def _sizes(n_clips: pd.Series) -> list[float]:

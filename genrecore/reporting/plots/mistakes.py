@@ -1,9 +1,8 @@
-"""Where a run puts its clips, and what probes do to its accuracy."""
+"""The map of a run's clips, and its accuracy under probes."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,9 +14,13 @@ from genrecore.reporting.plots.chart import (
     label,
     laid_out,
     legend_below_title,
+    name_rows,
+    named,
+    ring,
+    whiskers,
 )
 from genrecore.reporting.plots.palette import BLUE, RUST, genre_colours
-from genrecore.words import percent
+from genrecore.words import percent, signed_points
 
 MARKS = {
     "right": ("Recognised", "circle", 8, 0.85),
@@ -80,34 +83,18 @@ def clip_map(points: pd.DataFrame, title: str, axes: tuple[str, str], picked: st
             hovertemplate="%{text}<br>click to hear it<extra></extra>",
             showlegend=False,
         )
-    one = points[points["clip_id"] == picked]
-    if len(one):
-        figure.add_scatter(
-            x=one["x"].tolist(),
-            y=one["y"].tolist(),
-            mode="markers",
-            name="Picked",
-            marker={
-                "symbol": "circle-open",
-                "size": 20,
-                "color": _PICKED,
-                "line": {"width": 3, "color": _PICKED},
-            },
-            hoverinfo="skip",
-        )
+    chosen = points[points["clip_id"] == picked]
+    if len(chosen):
+        mark = ring(chosen["x"].tolist(), chosen["y"].tolist(), _PICKED, 3, name="Picked")
+        mark["marker"] |= {"size": 20}
+        figure.add_trace(mark | {"showlegend": True})
     _name_genres(figure, points, colours)
     laid_out(figure, label(title), 560, legend=legend_below_title(), clickmode="event+select")
     figure.update_layout(margin_t=78)
     for update, words in zip((figure.update_xaxes, figure.update_yaxes), axes, strict=True):
         update(title=words, showticklabels=False, showgrid=True)
-    table = points[["clip_id", "genre", "split", "predicted", "x", "y"]].rename(
-        columns={
-            "clip_id": "Clip",
-            "genre": "Labelled",
-            "split": "Split",
-            "predicted": "Taken for",
-        }
-    )
+    titles = {"clip_id": "Clip", "genre": "Labelled", "split": "Split", "predicted": "Taken for"}
+    table = named(points, titles | {"x": "x", "y": "y"})
     return Chart(figure, _map_in_words(points, title), table)
 
 
@@ -183,21 +170,14 @@ def probe_differences(table: pd.DataFrame, accuracy: float, band: float, picked:
         figure.add_scatter(
             x=rows["difference"].tolist(),
             y=[label(title) for title in rows["title"]],
-            error_x={
-                "type": "data",
-                "array": (rows["high"] - rows["difference"]).tolist(),
-                "arrayminus": (rows["difference"] - rows["low"]).tolist(),
-                "thickness": 2,
-                "width": 6,
-                "color": colour,
-            },
+            error_x=whiskers(rows["difference"], rows["low"], rows["high"], colour),
             mode="markers",
             name=said,
             marker={"size": 13, "color": colour, "symbol": symbol, "opacity": 1.0},
             selected={"marker": {"opacity": 1.0}},
             unselected={"marker": {"opacity": 1.0}},
             customdata=[
-                [str(row["probe"]), _points(row["difference"]), percent(row["accuracy"]),
+                [str(row["probe"]), signed_points(row["difference"]), percent(row["accuracy"]),
                  int(row["n_broken"]), int(row["n_mended"])]
                 for _, row in rows.iterrows()
             ],
@@ -221,42 +201,15 @@ def probe_differences(table: pd.DataFrame, accuracy: float, band: float, picked:
         f"<b>{name}</b>" if probe == picked else name
         for name, probe in zip(names, table["probe"], strict=True)
     ]
-    figure.update_yaxes(
-        showgrid=False,
-        type="category",
-        categoryorder="array",
-        categoryarray=names,
-        tickvals=names,
-        ticktext=ticks,
-        range=[len(names) - 0.5, -0.5],
-        tickfont_size=12,
+    ends = {"range": [len(names) - 0.5, -0.5], "tickfont_size": 12}
+    name_rows(figure, names, tickvals=names, ticktext=ticks, **ends)
+    titles = {"title": "Probe", "accuracy": "Accuracy", "difference": "Difference", "low": "from"}
+    titles |= {"high": "to", "p": "p (adjusted)", "n_broken": "Clips lost", "n_mended": "Clips won"}
+    shown = named(table, titles).assign(Verdict=[_WORDS[word][0] for word in table["word"]])
+    changes = "; ".join(
+        f"{row['title']} {signed_points(row['difference'])} ({signed_points(row['low'])} to "
+        f"{signed_points(row['high'])})"
+        for row in table.to_dict("records")
     )
-    shown = pd.DataFrame(
-        {
-            "Probe": table["title"],
-            "Accuracy": table["accuracy"],
-            "Difference": table["difference"],
-            "from": table["low"],
-            "to": table["high"],
-            "p (adjusted)": table["p"],
-            "Clips lost": table["n_broken"],
-            "Clips won": table["n_mended"],
-            "Verdict": [_WORDS[word][0] for word in table["word"]],
-        }
-    )
-    listed = "; ".join(
-        f"{row['title']} {_points(row['difference'])} ({_points(row['low'])} to "
-        f"{_points(row['high'])})"
-        for _, row in table.iterrows()
-    )
-    return Chart(
-        figure,
-        f"Difference in accuracy under each probe in points, unchanged {percent(accuracy)}: "
-        f"{listed}.",
-        shown,
-        ("Accuracy", "Difference", "from", "to"),
-    )
-
-
-def _points(share: Any) -> str:
-    return f"{100 * float(share):+.1f}".replace("-", "−")
+    alt = f"Difference in accuracy under each probe in points, unchanged {percent(accuracy)}: "
+    return Chart(figure, f"{alt}{changes}.", shown, ("Accuracy", "Difference", "from", "to"))

@@ -12,23 +12,19 @@ from genrecore.experiments.papers import Gap, Ours
 from genrecore.reporting.plots.chart import (
     GREY,
     Chart,
-    axis,
     label,
     laid_out,
     legend_below_title,
+    name_rows,
+    whiskers,
 )
-from genrecore.reporting.plots.palette import BLUE, RUST, RunStyle, run_styles
+from genrecore.reporting.plots.palette import BLUE, RUST, RunStyle
 from genrecore.words import percent
 
 LOOKS = {
     "printed": ("Printed", RunStyle(GREY, "line-ns", "")),
     "published": ("As published", RunStyle(RUST, "diamond", "/")),
     "honest": ("Honest", RunStyle(BLUE, "circle", "")),
-}
-_SPLITS = {"train": "training", "valid": "validation"}
-_MEASURES = {
-    "loss": ("Loss", "Cross-entropy (nats)", ".3f"),
-    "accuracy": ("Accuracy", "Share recognised", ".1%"),
 }
 
 
@@ -61,14 +57,7 @@ def gaps(found: Sequence[Gap], title: str) -> Chart:
         figure.add_scatter(
             x=values,
             y=[label(one.title) for one in shown],
-            error_x={
-                "type": "data",
-                "array": (np.array(highs) - values).tolist(),
-                "arrayminus": (np.array(values) - lows).tolist(),
-                "thickness": 2,
-                "width": 5,
-                "color": style.colour,
-            }
+            error_x=whiskers(values, lows, highs, style.colour, width=5)
             if side != "printed"
             else None,
             mode="markers",
@@ -94,14 +83,7 @@ def gaps(found: Sequence[Gap], title: str) -> Chart:
         tickformat=".0%",
         range=[max(-0.02, float(low) - 0.04), min(1.02, float(high) + 0.04)],
     )
-    figure.update_yaxes(
-        showgrid=False,
-        type="category",
-        categoryorder="array",
-        categoryarray=names,
-        range=[len(names) - 0.4, -0.6],
-        tickfont_size=12,
-    )
+    name_rows(figure, names, range=[len(names) - 0.4, -0.6], tickfont_size=12)
     listed = "; ".join(
         f"{row['System']} printed {percent(row['Printed'])}, as published "
         f"{percent(row['As published'])}, honest {percent(row['Honest'])}"
@@ -153,67 +135,6 @@ def _hover(one: Gap, side: str) -> str:
         f"{percent(ours.value)}, {ours.shows}<br>95 % interval {percent(ours.low)} to "
         f"{percent(ours.high)}, {runs}"
     )
-
-
-def curves(table: pd.DataFrame, measure: str, title: str) -> Chart:
-    """Loss or accuracy of several systems over the epochs; validation solid, training dotted.
-
-    Args:
-        table: `system, title, epoch, split (train|valid), loss, accuracy`, one run a system.
-        measure: `loss` or `accuracy`.
-        title: Written above.
-    """
-    name, unit, number = _MEASURES[measure]
-    systems = list(dict.fromkeys(table["system"]))
-    styles = run_styles(systems)
-    splits = [one for one in _SPLITS if one in set(table["split"])]
-    figure = go.Figure()
-    words = []
-    for system in systems:
-        of_system = table[table["system"] == system]
-        titled = str(of_system["title"].iloc[0])
-        for split in splits:
-            part = of_system[of_system["split"] == split].dropna(subset=[measure])
-            if part.empty:
-                continue
-            both = len(splits) > 1
-            dotted = both and split == "train"
-            figure.add_scatter(
-                x=part["epoch"].tolist(),
-                y=part[measure].tolist(),
-                name=label(f"{titled}, {_SPLITS[split]}" if both else titled),
-                legendgroup=system,
-                mode="lines" if len(part) > 1 and dotted else "lines+markers",
-                line={
-                    "color": styles[system].colour,
-                    "width": 1.6 if dotted else 2.2,
-                    "dash": "dot" if dotted else "solid",
-                },
-                marker={"symbol": styles[system].marker, "size": 7, "maxdisplayed": 14},
-                hovertemplate=f"{label(titled)}<br>epoch %{{x}}, {_SPLITS[split]}: "
-                f"%{{y:{number}}}<extra></extra>",
-            )
-            first, last = part.iloc[0], part.iloc[-1]
-            words.append(
-                f"{titled}, {_SPLITS[split]}: {first[measure]:.3g} in epoch {first['epoch']:.0f}, "
-                f"{last[measure]:.3g} in epoch {last['epoch']:.0f}"
-            )
-    n_names = len(systems) * len(splits)
-    n_lines = -(-n_names // 2)  # of the legend, as a narrow page breaks it
-    laid_out(figure, label(title), 310 + 18 * n_lines, legend=legend_below_title())
-    figure.update_layout(margin_t=56 + 18 * n_lines, hovermode="closest")
-    last = int(table["epoch"].max()) if len(table) else 1
-    tick = next(k for k in (1, 2, 5, 10, 20, 50, 100, 500, 5000) if last / k <= 12)
-    figure.update_xaxes(axis("Epoch", showgrid=False, tick0=0, dtick=tick))
-    figure.update_yaxes(axis(unit, tickformat=".0%" if measure == "accuracy" else "~g"))
-    wide = table.assign(
-        column=[f"{t}, {_SPLITS[s]}" for t, s in zip(table["title"], table["split"], strict=True)]
-    )
-    wide = wide.pivot(index="epoch", columns="column", values=measure)
-    wide = wide.rename_axis(index="Epoch", columns=None).reset_index()
-    shares = tuple(str(one) for one in wide.columns[1:]) if measure == "accuracy" else ()
-    said = "; ".join(words) or "no epoch yet"
-    return Chart(figure, f"{title}: {name.lower()} over the epochs. {said}.", wide, shares)
 
 
 def spectrum(wave: np.ndarray, sample_rate_hz: int, title: str) -> Chart:

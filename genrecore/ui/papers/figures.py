@@ -135,7 +135,7 @@ def _draw_curves(figure: Figure, results: Results, runs: dict[str, Run]) -> None
     titles = {"train": "training", "valid": "validation", "both": "training and validation"}
     for measure in ("loss", "accuracy") if figure.measure == "both" else (figure.measure,):
         title = f"{measure.capitalize()} in {titles[figure.split]}"
-        chart(paper_plots.curves(table, measure, title), f"curves_{measure}")
+        chart(plots.study_curves(table, measure, title), f"curves_{measure}")
 
 
 def _draw_genres(results: Results, runs: dict[str, Run]) -> None:
