@@ -12,7 +12,7 @@ ui.page(
 
 study = papers.choose_study()
 views = {"numbers": "Numbers", "figures": "Figures", "recipe": "Recipe", "run": "Run it"}
-view = ui.choose_one("Show", list(views), "view", words=views.__getitem__, radio=True)
+view = ui.choose_one("Show", views, "view", radio=True)
 papers.head(study, in_full=view == "numbers")
 if view == "recipe":
     papers.recipe(study)

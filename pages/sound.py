@@ -16,7 +16,7 @@ views = {
     "heard": "What is left",
     "mel": "Mel scale",
 }
-view = ui.choose_one("Show", list(views), "view", words=views.__getitem__, radio=True)
+view = ui.choose_one("Show", views, "view", radio=True)
 with ui.sentences():
     if view == "mel":
         mel.view()

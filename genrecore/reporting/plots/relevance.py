@@ -43,7 +43,7 @@ def over_picture(
     positive = np.maximum(relevance, 0.0)
     top = float(np.quantile(positive, 0.998)) or float(positive.max()) or 1.0
     share = np.minimum(positive / top, 1.0)
-    title = f"What speaks for {genre}, by {method}"
+    title = f"Support for {genre}, by {method}"
     base = picture(shown, times_s, rows, title, unit, height=340)
     over = picture(share, times_s, rows, title, "", height=340)
     base.figure.data[0].update(colorscale=_GREYS, showscale=False, hoverinfo="skip")
@@ -91,7 +91,7 @@ def over_time(relevance: np.ndarray, times_s: np.ndarray, genre: str, method: st
             hovertemplate="%{x:.2f} s: %{y:.2f}<extra></extra>",
         )
     )
-    title = f"What speaks for {genre}, by {method}"
+    title = f"Support for {genre}, by {method}"
     laid_out(figure, label(title), 260, bargap=0.05)
     figure.update_xaxes(title="Time (s)", showgrid=False)
     figure.update_yaxes(title="Evidence (for: up)", range=[-1.05, 1.05])

@@ -76,16 +76,11 @@ class ClassifiedClip:
         return _doubts(self)
 
     def choose_run(self, name: str) -> tuple[int, Run, LoadedRun, Verdict]:
-        """One of the runs, chosen where there are several: (position, run, loaded, verdict).
-
-        Args:
-            name: Of the choice in the URL.
-        """
+        """One of the runs, chosen under this name in the URL: (position, run, loaded, verdict)."""
         titles = {run.run_id: run.title for run in self.opened.runs}
-        ids = list(titles)
         k = 0
-        if len(ids) > 1:
-            k = ids.index(choose_one("Run", ids, name, words=titles.__getitem__))
+        if len(titles) > 1:
+            k = list(titles).index(choose_one("Run", titles, name))
         return k, self.opened.runs[k], self.opened.panel.loaded[k], self.answer.verdicts[k]
 
 

@@ -110,7 +110,7 @@ def sounds_like(classified: ClassifiedClip) -> None:
         str(row.clip_id): f"{row.clip_id} · {row.genre} · distance {row.distance:.3f}"
         for row in rows.itertuples()
     }
-    picked = choose_one("Clip", list(labels), "near", words=labels.__getitem__)
+    picked = choose_one("Clip", labels, "near")
     show(run.clips, picked, "near")
     show_table(rows[["clip_id", "genre", "distance"]])
     st.caption(
@@ -121,10 +121,7 @@ def sounds_like(classified: ClassifiedClip) -> None:
 
 def reliability(classified: ClassifiedClip) -> None:
     """What calibration did to each run, and how often it is right when it is as sure as here."""
-    section(
-        "How far to trust it",
-        "The network's outputs are calibrated on its validation clips.",
-    )
+    section("How far to trust it", "The network's outputs are calibrated on its validation clips.")
     opened, tables = classified.opened, []
     several = zip(opened.runs, opened.panel.loaded, classified.answer.verdicts, strict=True)
     for run, loaded, verdict in several:

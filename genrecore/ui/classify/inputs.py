@@ -84,7 +84,7 @@ def choose_clips(runs: Sequence[Run]) -> list[InputClip]:
             icon=":material/image:",
         )
         return _stored(_upload("Images", _IMAGES, "images"))
-    source = choose_one("From", list(_SOURCES), "from", words=_SOURCES.__getitem__, radio=True)
+    source = choose_one("From", _SOURCES, "from", radio=True)
     if source == "dataset":
         return _choose_from_dataset()
     if source == "microphone":

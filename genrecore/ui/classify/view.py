@@ -160,8 +160,7 @@ def _show(classified: ClassifiedClip) -> None:
     }
     if longest.picture is not None:
         views = {"trust": views["trust"]}
-    titles = views.__getitem__
-    name = choose_one("Show", list(views), "view", words=titles, radio=True, hide_label=True)
+    name = choose_one("Show", views, "view", radio=True, hide_label=True)
     if name == "why":
         why(classified)
     elif name == "like":

@@ -50,9 +50,7 @@ def why(classified: ClassifiedClip) -> None:
             for n, (low, high) in enumerate(edges)
         }
         names[surest] += " (surest)"
-        segment = choose_one(
-            "Segment", list(names), "why_piece", words=names.__getitem__, default=surest
-        )
+        segment = choose_one("Segment", names, "why_piece", default=surest)
     key = (classified.key, k, genre, method, segment)
     explanation = _explain(key, explainer, verdict, genre, method, int(segment))
     st.caption(_METHODS[method])

@@ -74,13 +74,8 @@ class Selection:
 
 
 def choose_selection(tested: Sequence[Run]) -> Selection:
-    """The filter, the runs or systems picked, and how they are judged.
-
-    Args:
-        tested: Tested runs, the newest first.
-    """
-    units = list(_UNITS)
-    unit = choose_one("Compare", units, "of", _UNITS.__getitem__, radio=True, hide_label=True)
+    """The filter, the runs or systems picked of the tested ones, and how they are judged."""
+    unit = choose_one("Compare", _UNITS, "of", radio=True, hide_label=True)
     fitting_ids = {run.run_id for run in _choose_filter(tested)}
     all_ = _everything(unit, tested)
     fitting = [
@@ -210,10 +205,9 @@ def choose_two(compared: Comparison) -> tuple[str, str] | None:
     if len(keys) == 2:
         return keys[0], keys[1]
     order = compared.table.sort_values("accuracy", ascending=False, kind="stable")["run_id"]
-    titles = compared.titles.__getitem__
     with st.container(horizontal=True, gap="medium"):
-        a = choose_one("A", keys, "a", titles, default=str(order.iloc[0]))
-        b = choose_one("B", keys, "b", titles, default=str(order.iloc[1]))
+        a = choose_one("A", compared.titles, "a", default=str(order.iloc[0]))
+        b = choose_one("B", compared.titles, "b", default=str(order.iloc[1]))
     if a == b:
         st.info("Pick two different ones as A and B.", icon=":material/balance:")
         return None

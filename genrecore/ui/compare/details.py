@@ -34,8 +34,7 @@ def curves(compared: Comparison, selection: Selection) -> None:
            if pooled else ""),
     )  # fmt: skip
     with st.container(horizontal=True, vertical_alignment="center", gap="large", key="scales"):
-        keys = list(_OVER)
-        over = choose_one("Over", keys, "over", _OVER.__getitem__, radio=True, hide_label=True)
+        over = choose_one("Over", _OVER, "over", radio=True, hide_label=True)
         if len(compared.titles) > MOST_LINES:
             training = choose_flag("Training as well", "training")
         else:
@@ -103,9 +102,7 @@ def confusions(compared: Comparison, selection: Selection) -> None:
     sums = " Counts are sums over seeds." if pooled else ""
     section("Confusions", f"Rows are labels, columns predictions; one colour scale for all.{sums}")
     titles = {"counts": "Clips", "recall": "Share of the genre"}
-    unit = choose_one(
-        "Cells", list(titles), "cells", titles.__getitem__, radio=True, hide_label=True
-    )
+    unit = choose_one("Cells", titles, "cells", radio=True, hide_label=True)
     shares = unit == "recall"
     matrices = compared.confusions
     named = {compared.titles[key]: matrix for key, matrix in matrices.items()}
@@ -153,9 +150,7 @@ def cost(compared: Comparison, selection: Selection) -> None:
     )
     table = readers.cost_table(selection.members, selection.titles)
     short = {name: title.partition(" of a clip")[0] for name, title in costs.COSTS.items()}
-    name = choose_one(
-        "Cost", list(costs.COSTS), "cost", short.__getitem__, radio=True, hide_label=True
-    )
+    name = choose_one("Cost", short, "cost", radio=True, hide_label=True)
     scores = compared.table[["run_id", "accuracy", "accuracy_low", "accuracy_high"]]
     joined = table.merge(scores, on="run_id")
     if joined[name].notna().any():

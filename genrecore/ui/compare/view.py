@@ -37,7 +37,7 @@ _ICONS = {
 def show(compared: Comparison, selection: Selection) -> None:
     """The view of the URL."""
     titles = {name: title for name, (title, _) in VIEWS.items()}
-    view = choose_one("View", list(titles), "view", titles.__getitem__, radio=True, hide_label=True)
+    view = choose_one("View", titles, "view", radio=True, hide_label=True)
     VIEWS[view][1](compared, selection)
 
 
@@ -216,12 +216,7 @@ def _intervals(table: pd.DataFrame, low: str, high: str) -> list[str]:
 
 
 def download_buttons(compared: Comparison, command: str) -> None:
-    """The report as one HTML file, and its tables in an archive; made when they are clicked.
-
-    Args:
-        compared: What the page shows.
-        command: That compares the same.
-    """
+    """The report as one HTML file, and its tables in an archive; made when they are clicked."""
     name = f"genrecore-{time.strftime('%Y-%m-%d')}"
     with st.container(horizontal=True, gap="small", vertical_alignment="center"):
         st.download_button(

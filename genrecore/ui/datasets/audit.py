@@ -37,7 +37,7 @@ def panel(dataset: DatasetChoice, data: Dataset) -> None:
     left, right = pair("audit", left=3, right=2)
     with left:
         titles = {"clips": "The clips", "split": "The clips and a split"}
-        scope = choose_one("Look at", list(titles), "audit", titles.__getitem__, radio=True)
+        scope = choose_one("Look at", titles, "audit", radio=True)
         split = choose_split(data.clips) if scope == "split" else None
     arguments = audit_words(dataset, split)
     with right:

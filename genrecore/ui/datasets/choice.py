@@ -141,8 +141,7 @@ def choose_dataset() -> DatasetChoice:
 def choose_split(clips: pd.DataFrame) -> SplitChoice:
     """The split scheme of the URL with its options, and the genres left out or merged.
 
-    Args:
-        clips: The dataset's clip table; one with a split of its own begins with that.
+    Of a clip table with a split of its own, that is the default.
     """
     has_split = not clips["split"].isna().all()
     name = choose_one(

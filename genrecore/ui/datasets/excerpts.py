@@ -93,12 +93,7 @@ def cut(
         source.content, sample_rate_hz, name=name, start_s=start_s, middle_s=length_s, **limits
     )
     return SoundExcerpt(
-        source.name,
-        source.genre,
-        decoded.wave,
-        sample_rate_hz,
-        decoded.start_s,
-        decoded.duration_s,
+        source.name, source.genre, decoded.wave, sample_rate_hz, decoded.start_s, decoded.duration_s
     )
 
 

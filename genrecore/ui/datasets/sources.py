@@ -100,9 +100,7 @@ def how_to_get(name: str) -> None:
 def download(name: str, options: Mapping[str, Any]) -> None:
     """The download of a dataset that may be downloaded: its size, a folder, a button.
 
-    Args:
-        name: Of the dataset.
-        options: Its options so far; a folder among them is proposed.
+    A folder among its options so far is proposed.
     """
     entry = DATASETS[name]
     if not entry.facts.archives:

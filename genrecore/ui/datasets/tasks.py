@@ -46,15 +46,11 @@ def task_button(
     """A button that starts `genrecore ARGUMENTS` as a task; disabled while such a task works.
 
     Args:
-        label: What the button says.
+        label: On the button.
         arguments: Of the command.
-        title: What lists call the task.
-        key: Names the button.
-        icon: Beside its label.
-        kind: How it looks.
-        follows: First words of the tasks it must wait for, where these are fewer.
-        help: Shown over the button.
-        width: Of the button.
+        title: Of the task.
+        key: Of the button; icon, kind, help and width as for `st.button`.
+        follows: First words of the tasks it waits for, where these are fewer.
     """
     disabled = is_working(follows or arguments)
     if st.button(label, type=kind, icon=icon, key=key, disabled=disabled, help=help, width=width):

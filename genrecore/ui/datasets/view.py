@@ -28,7 +28,7 @@ _WITHOUT_LENGTHS = {
 
 def choose_view() -> str:
     """Which part of the page is shown; only that one is computed."""
-    return choose_one("Show", list(_VIEWS), "view", words=_VIEWS.__getitem__, radio=True)
+    return choose_one("Show", _VIEWS, "view", radio=True)
 
 
 def view(name: str, dataset: DatasetChoice, data: Dataset) -> None:

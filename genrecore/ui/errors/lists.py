@@ -103,7 +103,7 @@ def cell(run: Run, tested: Sequence[Run]) -> ClipList:
 
 def one_run(run: Run, tested: Sequence[Run]) -> ClipList:
     """A run's mistakes in an order of `mistakes.ORDERS`."""
-    order = choose_one("Order", list(mistakes.ORDERS), "order", mistakes.ORDERS.__getitem__)
+    order = choose_one("Order", mistakes.ORDERS, "order")
     rows = mistakes.sort_clips(predictions(run), order)
     clips = words.plural(len(rows), "clip")
     descriptions = {
@@ -127,8 +127,7 @@ def two_runs(run: Run, tested: Sequence[Run]) -> ClipList | None:
         return None
     left, right = pair("against")
     with left:
-        titles = readers.titles(tested)
-        other = others[choose_one("Against", list(others), "against", titles.__getitem__)]
+        other = others[choose_one("Against", readers.titles(list(others.values())), "against")]
     joined = mistakes.contingency(predictions(run), predictions(other))
     if joined.empty:
         empty("These runs share no test clips.", "Choose a run that was tested on the same clips.")
@@ -186,11 +185,7 @@ def labels(run: Run, tested: Sequence[Run]) -> ClipList:
         f"genrecore errors {run.run_id} --labels{_flags(others)}",
         ("clip_id", "genre", *_SUGGESTION, "label_proba", "n_against", "n_runs", "judgement"),
         _SUGGESTION
-        | {
-            "n_against": "Runs against it",
-            "n_runs": "Runs asked",
-            "judgement": "Your judgement",
-        },
+        | {"n_against": "Runs against it", "n_runs": "Runs asked", "judgement": "Your judgement"},
         with_judgement=True,
     )
 

@@ -46,7 +46,7 @@ def clip_map(run: Run, tested: Sequence[Run]) -> ClipList | None:
         return None
     left, right = pair("map", left=2, right=3)
     with left:
-        method = choose_one("Map", list(_METHODS), "map", _METHODS.__getitem__, radio=True)
+        method = choose_one("Map", _METHODS, "map", radio=True)
     with right:
         shown = choose_one("Clips", list(_SHOWN), "shown", lambda key: _SHOWN[key][0], radio=True)
     rows = _rows(run, stored, _SHOWN[shown][1])

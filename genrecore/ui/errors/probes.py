@@ -58,7 +58,7 @@ def probed(run: Run, tested: Sequence[Run]) -> ClipList | None:
         f"grey band marks differences below {words.points(verdicts.BAND)}."
     )
     titles = {name: PROBES[name].title for name in names}
-    picked = choose_one("Probe", names, "probe", titles.__getitem__, default=worst)
+    picked = choose_one("Probe", titles, "probe", default=worst)
     st.markdown(plain(stored.table.set_index("probe").loc[picked, "sentence"]))
     rows = predictions(run)
     rows = rows[rows["clip_id"].isin(probes.broken(run, picked))]

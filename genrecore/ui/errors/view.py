@@ -31,8 +31,7 @@ def choose_run(tested: Sequence[Run]) -> Run:
     """The run whose mistakes are shown; the best by default."""
     by_id = {run.run_id: run for run in tested}
     best = str(readers.leaderboard(tested)["run_id"].iloc[0])
-    titles = readers.titles(tested).__getitem__
-    run = by_id[choose_one("Run", list(by_id), "run", titles, default=best)]
+    run = by_id[choose_one("Run", readers.titles(tested), "run", default=best)]
     leak_badge(run)
     return run
 
@@ -40,9 +39,7 @@ def choose_run(tested: Sequence[Run]) -> Run:
 def browse(run: Run, tested: Sequence[Run]) -> None:
     """A list of clips, and the clip that is picked in it."""
     titles = {name: title for name, (title, _) in _VIEWS.items()}
-    view = choose_one(
-        "What to show", list(titles), "view", titles.__getitem__, radio=True, hide_label=True
-    )
+    view = choose_one("What to show", titles, "view", radio=True, hide_label=True)
     with sentences():
         shown = _VIEWS[view][1](run, tested)
         if shown is None:

@@ -46,9 +46,7 @@ def show(results: Results) -> None:
         )
     with right:
         protocols = {key: title.capitalize() for key, title in papers.PROTOCOLS.items()}
-        protocol = choose_one(
-            "Runs", list(protocols), "protocol", words=protocols.__getitem__, radio=True
-        )
+        protocol = choose_one("Runs", protocols, "protocol", radio=True)
     section(f"{place}: {titles[place]}")
     _show_text(figures[place])
     _draw(figures[place], results, protocol)

@@ -39,8 +39,7 @@ _COLUMNS = {
         help="The study's protocol, measured as the study measured; 95 % interval.",
     ),
     "Honest": st.column_config.TextColumn(
-        "Ours, honest",
-        help="Artists kept apart, validation for every choice; test accuracy.",
+        "Ours, honest", help="Artists kept apart, validation for every choice; test accuracy."
     ),
     "In its words": st.column_config.TextColumn(width=250),
 }

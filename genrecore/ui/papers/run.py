@@ -74,7 +74,7 @@ def _choose(study: Study) -> _Request | None:
     left, right = st.columns(2, gap="medium")
     with left:
         titles = {"both": "Both", **{k: v.capitalize() for k, v in papers.PROTOCOLS.items()}}
-        protocol = choose_one("Protocol", list(titles), "run_protocol", words=titles.__getitem__)
+        protocol = choose_one("Protocol", titles, "run_protocol")
     with right:
         info = FieldInfo(
             annotation=int,
@@ -82,10 +82,10 @@ def _choose(study: Study) -> _Request | None:
             description="Runs of each row; an honest result takes several.",
         )
         n_seeds = max(1, min(20, int(fields.field("seeds", info, 1))))
-    on = choose_one("On", list(_ON), "on", words=_ON.__getitem__, radio=True)
+    on = choose_one("On", _ON, "on", radio=True)
     protocols = list(papers.PROTOCOLS) if protocol == "both" else [protocol]
     if on == "demo":
-        scale = choose_one("Scale", list(_SCALES), "scale", words=_SCALES.__getitem__, radio=True)
+        scale = choose_one("Scale", _SCALES, "scale", radio=True)
         st.caption(
             "The whole recipe in minutes, with fewer and shorter clips and fewer epochs, on music "
             "that genrecore makes itself. Such runs are marked as rehearsals."

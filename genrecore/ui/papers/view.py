@@ -19,9 +19,9 @@ _DATASETS = {"gtzan": "GTZAN", "fma_small": "FMA-small"}
 
 def choose_study() -> Study:
     """The study of the URL."""
-    names = {study.name: study.authors.partition(",")[0] for study in papers.studies()}
-    options = list(papers.STUDIES)
-    return papers.study(choose_one("Study", options, "study", names.__getitem__, radio=True))
+    authors = {study.name: study.authors.partition(",")[0] for study in papers.studies()}
+    titles = {name: authors[name] for name in papers.STUDIES}
+    return papers.study(choose_one("Study", titles, "study", radio=True))
 
 
 def where(section_name: str) -> str:

@@ -8,7 +8,7 @@ state may then still be there, but the browser shows it as new.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -142,7 +142,7 @@ def bound(
 
 def choose_one(
     label: str,
-    options: Sequence[str],
+    options: Sequence[str] | Mapping[str, str],
     name: str,
     words: Callable[[str], str] = str,
     default: str = "",
@@ -152,8 +152,11 @@ def choose_one(
 ) -> str:
     """A select box (or a row of buttons, where there are several) bound to the URL.
 
-    Options must not be empty.
+    Options must not be empty; a mapping gives each its title.
     """
+    if isinstance(options, Mapping):
+        titles = options
+        options, words = list(titles), lambda option: titles[option]
     first = default if default in options else options[0]
     if radio and len(options) == 1:  # nothing to choose
         return first

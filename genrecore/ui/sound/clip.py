@@ -64,8 +64,7 @@ def choose_clip() -> ClipChoice | None:
     """The clip of the URL or an upload, with its player; None where the page says what to do."""
     left, right = pair("clip", left=2, right=3)
     with left:
-        names = list(_SOURCES)
-        source = choose_one("Clip from", names, "from", words=_SOURCES.__getitem__, radio=True)
+        source = choose_one("Clip from", _SOURCES, "from", radio=True)
         if source == "upload":
             upload = st.file_uploader("File", type=upload_types(audio.FORMATS), key="sound_file")
     if source == "upload":

@@ -47,15 +47,7 @@ def before_and_after(
 ) -> float:
     """Two versions of an excerpt beside each other, with equal loudness, axes and colours.
 
-    Args:
-        before: On the left.
-        after: On the right.
-        options: Of both spectrograms.
-        excerpt: Of which both are versions.
-        waveforms: Whether waveforms are drawn as well.
-
-    Returns:
-        The highest peak; where it exceeds 1, both players are quieter by this factor.
+    Returns the highest peak; where it exceeds 1, both players are quieter by this factor.
     """
     rate = excerpt.sample_rate_hz
     versions = {"before": before, "after": after}
