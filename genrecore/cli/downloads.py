@@ -11,8 +11,6 @@ from genrecore.cli.data import NAME, datasets_app
 from genrecore.cli.output import JSON, out, print_json, reporting
 from genrecore.data import download, uploads
 from genrecore.data.datasets import DATASETS, known
-from genrecore.data.datasets.fma import ARCHIVES
-from genrecore.data.datasets.gtzan import MIRROR
 from genrecore.errors import GenrecoreError, UsageError
 
 
@@ -31,12 +29,12 @@ def download_dataset(
     Interrupted, the same command goes on where it broke off; checksums are compared before
     anything is unpacked."""
     entry = DATASETS[name]
-    if name == "gtzan":
+    if entry.facts.not_fetched:
         raise GenrecoreError(
-            "GTZAN has no licence that would let genrecore fetch it for you; it is mirrored at "
-            f"{MIRROR}: unpack it yourself, then run 'genrecore datasets prepare gtzan --folder'."
+            f"{entry.facts.not_fetched}; it is mirrored at {entry.facts.mirror}: unpack it "
+            f"yourself, then run 'genrecore datasets prepare {name} --folder'."
         )
-    archives = [ARCHIVES[archive] for archive in entry.facts.archives]
+    archives = entry.facts.archives
     if not archives:
         possible = ", ".join(other for other in DATASETS if DATASETS[other].facts.archives)
         raise UsageError(f"There is nothing to download for {name}; there is for {possible}.")

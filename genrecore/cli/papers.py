@@ -11,11 +11,10 @@ from genrecore.cli.app import app
 from genrecore.cli.output import JSON, out, print_json, print_table, reporting
 from genrecore.cli.planned import BACKGROUND, DRY_RUN, YES, follow_plan
 from genrecore.cli.sweeping import agreed, estimate_facts, estimated, print_summary
-from genrecore.data.datasets import DATASETS, known
+from genrecore.data.datasets import DATASETS, how_to_get, known
 from genrecore.errors import UsageError
 from genrecore.experiments import papers
 from genrecore.experiments.papers import Music, Study, Wanted, report
-from genrecore.experiments.papers.recipes import how_to_get
 from genrecore.store import run as runs
 
 papers_app = typer.Typer(

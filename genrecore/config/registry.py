@@ -6,7 +6,9 @@ feature is known everywhere once it is registered where it is defined.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import importlib
+import pkgutil
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -146,6 +148,17 @@ class Registry(Mapping[str, Entry[Facts]], Generic[Facts]):
 
     def __len__(self) -> int:
         return len(self._entries)
+
+
+def import_modules(package: str, folder: Iterable[str]) -> None:
+    """Imports every module of a package, by name, so that they register what they define.
+
+    Args:
+        package: Its dotted name, `__name__`.
+        folder: Where its modules lie, `__path__`.
+    """
+    for module in pkgutil.iter_modules(folder):
+        importlib.import_module(f"{package}.{module.name}")
 
 
 def explain(error: ValidationError, model: type[BaseModel]) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pandas as pd
 
 from genrecore.data import clips as clip_tables
-from genrecore.data.datasets import gtzan
+from genrecore.data.datasets import DATASETS
 from genrecore.store.files import read_json
 from genrecore.store.run import Run
 
@@ -22,7 +22,7 @@ def copies(run: Run, clip_id: str) -> pd.DataFrame:
     """Other clips that hold the same recording: `clip_id, how`, in clip-table order.
 
     From the run's audit (identical samples, acoustic fingerprints; at most 300 findings of a kind)
-    and, for GTZAN, Sturm's list. Copies of copies count.
+    and from what is published for the dataset. Copies of copies count.
     """
     pairs = list(_pairs(run))
     found: dict[str, str] = {}
@@ -48,9 +48,9 @@ def _pairs(run: Run) -> Iterator[tuple[str, str, str]]:
         if finding.get("kind") in hows and finding.get("other_clip_id"):
             how = hows[finding["kind"]]
             yield str(finding["clip_id"]), str(finding["other_clip_id"]), how
-    if run.config.dataset.name == "gtzan":
-        listed = gtzan.known_facts()["exact_copy_of"].dropna()
-        for clip_id, original in listed.items():
+    known_copies = DATASETS[run.config.dataset.name].facts.known_copies
+    if known_copies is not None:
+        for clip_id, original in known_copies().items():
             yield str(clip_id), str(original), PUBLISHED
 
 

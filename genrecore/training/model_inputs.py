@@ -10,7 +10,6 @@ from torch import nn
 from genrecore.config import run as configuration
 from genrecore.config.command import settings_words
 from genrecore.config.run import RunConfig
-from genrecore.data.datasets import DATASETS
 from genrecore.errors import UsageError
 from genrecore.features import FEATURES, PRESETS
 from genrecore.models import MODELS
@@ -100,11 +99,9 @@ def default_feature(name: str) -> str:
 def n_genres(config: RunConfig) -> int:
     """Outputs that a model gets: GTZAN has ten genres, FMA-small eight, the demo as many as it is
     told to make; eight where only the files could tell."""
-    if config.dataset.name == "gtzan":
-        return 10
-    field = DATASETS[config.dataset.name].options.model_fields.get("n_genres")
-    given = config.dataset.options.get("n_genres", field.default if field else None)
-    return int(given) if given else 8
+    dataset = ResolvedConfig(config).dataset
+    n = dataset.facts.n_genres
+    return (n(dataset.options) if callable(n) else n) or 8
 
 
 def front_end(config: RunConfig) -> tuple[RunConfig, nn.Module, str]:

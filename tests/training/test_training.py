@@ -166,7 +166,7 @@ def test_a_configuration_that_fits_nothing_is_refused_with_the_choices(tiny: Tin
     for values, said in (
         ({"model": "cnnn"}, "There is no model called 'cnnn'; there are: cnn, "),
         ({"feature": "log_mell"}, "There is no feature called"),
-        ({"dataset": "gtzann"}, "there are: demo, gtzan"),
+        ({"dataset": "gtzann"}, "there are: demo, "),
         ({"split": "by_song"}, "there are:"),
         ({"model__dept": 3}, "no field 'dept'; there are: "),
         ({"segments__segment_s": 9.0}, "longer than the 3 s taken from each clip"),

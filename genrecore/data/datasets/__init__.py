@@ -1,7 +1,11 @@
-"""Datasets: each loader returns a clip table (`genrecore.data.clips`) and nothing else."""
+"""Datasets: each loader returns a clip table (`genrecore.data.clips`) and nothing else.
 
-# Importing registers what they define; this is the order in which they are offered.
-from genrecore.data.datasets import demo, gtzan, fma, folder, manifest  # isort: skip
-from genrecore.data.datasets.registered import DATASETS, load
+A dataset is a file here that registers its loader; the files of this folder are all imported.
+"""
 
-__all__ = ["DATASETS", "demo", "fma", "folder", "gtzan", "load", "manifest"]
+from genrecore.config.registry import import_modules
+from genrecore.data.datasets.registered import DATASETS, check_folder, how_to_get, load
+
+import_modules(__name__, __path__)
+
+__all__ = ["DATASETS", "check_folder", "how_to_get", "load"]

@@ -72,9 +72,10 @@ class DemoOptions(Options):
     title="Demo (synthesised music)",
     source="made by genrecore itself; free to use for anything",
     options=DemoOptions,
-    needs_folder=False,
     medium=medium_of_form,
+    n_genres=lambda options: options.n_genres,
     made_up=True,
+    is_made=lambda options: (demo_folder(options) / "clips.csv").is_file(),
 )
 def demo(options: DemoOptions, report: Report) -> pd.DataFrame:
     """Clip table of synthesised music, mono 16-bit wav at 22 050 Hz, made if it is not there yet.

@@ -18,9 +18,9 @@ from pydantic import Field
 
 from genrecore.config.registry import Options
 from genrecore.data.clips import COLUMNS
-from genrecore.data.datasets.registered import DATASETS
+from genrecore.data.datasets.registered import DATASETS, given_folder
 from genrecore.data.download import Archive
-from genrecore.errors import GenrecoreError, UsageError
+from genrecore.errors import GenrecoreError
 from genrecore.store.progress import Phase, Report
 
 Subset = Literal["small", "medium", "large", "full"]
@@ -141,12 +141,7 @@ def load_subset(subset: Subset, options: FmaOptions, report: Report) -> pd.DataF
     """
     name = f"fma_{subset}"
     expected = f"a folder that holds {name}/000/000002.mp3 and so on, and fma_metadata/tracks.csv"
-    if not options.folder.strip():
-        raise UsageError(f"The dataset {name} needs its option 'folder': {expected}.")
-    folder = Path(options.folder).expanduser().absolute()
-    if not folder.is_dir():
-        found = "a file" if folder.exists() else "nothing"
-        raise GenrecoreError(f"The dataset {name} found {found} at {folder}; it needs {expected}.")
+    folder = given_folder(name, options.folder, expected)
     report(Phase.READING_METADATA, 0, 0)
     places = [
         place / "tracks.csv"
@@ -185,7 +180,8 @@ def _register(subset: Subset, title: str) -> None:
         "ISMIR 2017; metadata CC BY 4.0, audio under the licence each artist chose",
         options=FmaOptions,
         needs_folder=True,
-        archives=tuple(names),
+        n_genres=8 if subset == "small" else 16,
+        archives=tuple(ARCHIVES[archive] for archive in names),
         download_gib=sum(_PUBLISHED_GIB[archive] for archive in names),
     )(loader)
 

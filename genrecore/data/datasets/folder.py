@@ -14,8 +14,8 @@ from genrecore.audio.decode import FORMATS
 from genrecore.config.registry import Options
 from genrecore.data.clips import clip_table
 from genrecore.data.datasets.headers import durations_s
-from genrecore.data.datasets.registered import DATASETS
-from genrecore.errors import GenrecoreError, UsageError
+from genrecore.data.datasets.registered import DATASETS, given_folder
+from genrecore.errors import GenrecoreError
 from genrecore.store.progress import Phase, Report
 
 PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff")
@@ -50,6 +50,7 @@ def _first_medium(options: FolderOptions) -> str:
     source="yours",
     options=FolderOptions,
     needs_folder=True,
+    takes_zip=True,
     medium=_first_medium,
 )
 def folder(options: FolderOptions, report: Report) -> pd.DataFrame:
@@ -64,13 +65,7 @@ def folder(options: FolderOptions, report: Report) -> pd.DataFrame:
         UsageError: No folder given.
         GenrecoreError: No such folder, no genre folders with clips, or audio next to pictures.
     """
-    if not options.folder.strip():
-        raise UsageError(f"The dataset folder needs its option 'folder': {_EXPECTED}.")
-    top = Path(options.folder).expanduser().absolute()
-    if not top.is_dir():
-        found = "a file" if top.exists() else "nothing"
-        raise GenrecoreError(f"The dataset folder found {found} at {top}; it needs {_EXPECTED}.")
-    top = _inner(top)
+    top = _inner(given_folder("folder", options.folder, _EXPECTED))
     left_out: list[dict[str, str]] = []
     outside: list[str] = []
     others: list[str] = []

@@ -13,13 +13,12 @@ from genrecore.data.clips import clip_table
 from genrecore.data.datasets.gtzan_forms import (
     TABLES,
     Form,
-    folder_of,
     image_rows,
     medium_of_form,
     table_rows,
 )
 from genrecore.data.datasets.headers import durations_s
-from genrecore.data.datasets.registered import DATASETS
+from genrecore.data.datasets.registered import DATASETS, given_folder
 from genrecore.errors import GenrecoreError
 from genrecore.store.progress import Report
 
@@ -42,7 +41,7 @@ class GtzanOptions(Options):
     form: Form = Field(
         "audio",
         title="Form",
-        description="The clips themselves, the published pictures of their spectrograms, or the "
+        description="The clips themselves, the published images of their spectrograms, or the "
         "published tables of 57 descriptors with one row a clip or ten",
     )
 
@@ -55,6 +54,10 @@ class GtzanOptions(Options):
     options=GtzanOptions,
     needs_folder=True,
     medium=medium_of_form,
+    n_genres=10,
+    mirror=MIRROR,
+    not_fetched="GTZAN has no licence that would let genrecore fetch it for you",
+    known_copies=lambda: annotations()["exact_copy_of"].dropna(),
 )
 def gtzan(options: GtzanOptions, report: Report) -> pd.DataFrame:
     """Clip table of what the folder holds of GTZAN in one form: all 1 000 clips or any part.
@@ -64,7 +67,7 @@ def gtzan(options: GtzanOptions, report: Report) -> pd.DataFrame:
     the headers and are NaN where a header cannot be read. `jazz.00054` cannot be decoded in the
     widely mirrored copy, but can in others, so it stays in the table; building the corpus skips any
     unreadable file with a sentence. Of a table (`medium` is `table`), every clip it has rows for is
-    one clip here, whether or not its audio is there; of `images` (`image`), every picture.
+    one clip here, whether or not its audio is there; of `images` (`image`), every image.
 
     Raises:
         UsageError: No folder given.
@@ -76,20 +79,20 @@ def gtzan(options: GtzanOptions, report: Report) -> pd.DataFrame:
         rows = image_rows(options.folder)
     else:
         rows = _audio_rows(options.folder, report)
-    artists = known_facts()["artist"]
+    artists = annotations()["artist"]
     return clip_table(row | {"artist": artists.get(str(row["clip_id"]))} for row in rows)
 
 
-def known_facts() -> pd.DataFrame:
+def annotations() -> pd.DataFrame:
     """Facts about GTZAN's 1 000 clips: index `clip_id`, text columns `artist`, `filtered_split`
     and `exact_copy_of`, missing where there is nothing to say; sources beside the file."""
-    place = importlib.resources.files("genrecore.data") / "tables" / "gtzan_annotations.csv"
-    with importlib.resources.as_file(place) as path:
+    table = importlib.resources.files("genrecore.data") / "tables" / "gtzan_annotations.csv"
+    with importlib.resources.as_file(table) as path:
         return pd.read_csv(path, dtype="string").set_index("clip_id")
 
 
-def _audio_rows(given: str, report: Report) -> list[dict[str, object]]:
-    folder, ending = _layout(given)
+def _audio_rows(folder_option: str, report: Report) -> list[dict[str, object]]:
+    folder, ending = _layout(folder_option)
     files = sorted(
         path
         for path in folder.glob(f"*/*{ending}")
@@ -111,13 +114,13 @@ def _audio_rows(given: str, report: Report) -> list[dict[str, object]]:
     ]
 
 
-def _layout(given: str) -> tuple[Path, str]:
+def _layout(folder_option: str) -> tuple[Path, str]:
     """The folder with one folder a genre in it, and the ending of its files."""
     expected = (
         "a folder that holds genres_original/<genre>/<genre>.NNNNN.wav or "
         "genres/<genre>/<genre>.NNNNN.au"
     )
-    folder = folder_of(given, expected)
+    folder = given_folder("gtzan", folder_option, expected)
     for top in (folder, folder / "Data"):  # the mirrored copy unpacks into a folder Data
         for name, ending in LAYOUTS:
             if (top / name).is_dir():

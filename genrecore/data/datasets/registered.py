@@ -1,35 +1,51 @@
-"""The registry of datasets, filled by the modules beside this one, and the door to them."""
+"""The registry of datasets: what each one says of itself, and how to load one."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from genrecore.config.registry import Registry
 from genrecore.data import clips
+from genrecore.data.download import Archive
+from genrecore.errors import GenrecoreError, UsageError
 from genrecore.store.progress import Report, silent
 
 
 @dataclass(frozen=True)
 class DatasetFacts:
-    """What there is to know of a dataset.
+    """What a dataset says of itself. Functions take its parsed options.
 
     Attributes:
         needs_folder: Whether its files must lie in a folder already.
-        medium: What it gives: `audio`, `image` or `table`; or a function of its options that says.
+        takes_zip: Whether a zip of it may be uploaded.
+        medium: What it gives: `audio`, `image` or `table`; or a function that says.
+        n_genres: How many genres it has, or a function that says; 0 where only its files can tell.
         made_up: Whether it is synthetic, not real music.
-        archives: What can be downloaded of it, names in `ARCHIVES`; empty where nothing can.
+        is_made: Whether the files are there, of a dataset whose loader makes them; None where
+            loading only reads.
+        archives: What can be downloaded of it; empty where nothing can.
         download_gib: How much that is.
+        mirror: Address of a copy, where genrecore may not fetch it.
+        not_fetched: Why it may not, as half a sentence.
+        known_copies: Published exact copies: a series of clip_id (the original) by clip_id.
     """
 
     needs_folder: bool = False
+    takes_zip: bool = False
     medium: str | Callable[[Any], str] = "audio"
+    n_genres: int | Callable[[Any], int] = 0
     made_up: bool = False
-    archives: tuple[str, ...] = ()
+    is_made: Callable[[Any], bool] | None = None
+    archives: tuple[Archive, ...] = ()
     download_gib: float = 0.0
+    mirror: str = ""
+    not_fetched: str = ""
+    known_copies: Callable[[], pd.Series] | None = None
 
 
 DATASETS = Registry("dataset", DatasetFacts)
@@ -42,7 +58,7 @@ def load(name: str, options: Mapping[str, Any], report: Report = silent) -> pd.D
     Args:
         name: A name in `DATASETS`.
         options: Values for the dataset's options; what is absent takes its default.
-        report: Told about the progress of what takes long.
+        report: Called with the progress of what takes long.
 
     Raises:
         UsageError: No such dataset, an unknown option or a value out of range.
@@ -52,3 +68,57 @@ def load(name: str, options: Mapping[str, Any], report: Report = silent) -> pd.D
     table = dataset.thing(dataset.options, report)
     clips.check(table, name)
     return table
+
+
+def check_folder(name: str, options: Mapping[str, Any]) -> None:
+    """Refuses a dataset whose files need a folder that is not given or not there.
+
+    Raises:
+        UsageError: What is missing, in a sentence.
+    """
+    if not DATASETS[name].facts.needs_folder:
+        return
+    folder = str(options.get("folder") or "")
+    if not folder:
+        raise UsageError(
+            f"{DATASETS[name].title} needs the folder that holds its files; give it under Data."
+        )
+    if not Path(folder).expanduser().exists():
+        raise UsageError(
+            f"There is nothing at {folder} on the machine that runs this dashboard; "
+            "give the path as that machine knows it."
+        )
+
+
+def how_to_get(name: str) -> str:
+    """What to do where it is not known in which folder a dataset lies, in a sentence."""
+    entry = DATASETS[name]
+    if entry.facts.archives:
+        return (
+            f"{entry.title} is not known to be here; 'genrecore datasets download {name} --folder "
+            f"DIR' fetches it ({entry.facts.download_gib:,.1f} GiB), or name its folder: "
+            "--folder DIR."
+        )
+    where = f"; it is mirrored at {entry.facts.mirror}" if entry.facts.mirror else ""
+    return f"{entry.title} is not known to be here; name its folder: --folder DIR{where}."
+
+
+def given_folder(name: str, folder: str, expected: str) -> Path:
+    """The folder that a dataset's option `folder` names, as an absolute path.
+
+    Args:
+        name: The dataset.
+        folder: The option's value.
+        expected: What the folder should be, as half a sentence.
+
+    Raises:
+        UsageError: None is given.
+        GenrecoreError: There is no such folder.
+    """
+    if not folder.strip():
+        raise UsageError(f"The dataset {name} needs its option 'folder': {expected}.")
+    path = Path(folder).expanduser().absolute()
+    if not path.is_dir():
+        found = "a file" if path.exists() else "nothing"
+        raise GenrecoreError(f"The dataset {name} found {found} at {path}; it needs {expected}.")
+    return path

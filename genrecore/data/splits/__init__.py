@@ -13,11 +13,13 @@ from typing import Any
 
 import pandas as pd
 
+from genrecore.config.registry import import_modules
 from genrecore.data.clips import SPLITS as PARTS
 from genrecore.data.clips import genres_of
-from genrecore.data.splits import folds, given, ratios, studies  # noqa: F401  registers the schemes
 from genrecore.data.splits.registered import SPLITS, FoldOptions
 from genrecore.errors import UsageError
+
+import_modules(__name__, __path__)
 
 __all__ = ["SPLITS", "FoldOptions", "apply", "counts", "describe", "n_folds", "notes"]
 

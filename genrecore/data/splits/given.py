@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.resources
-
 import pandas as pd
 
 from genrecore.config.registry import Options
 from genrecore.data.clips import SPLITS as PARTS
+from genrecore.data.datasets.gtzan import annotations
 from genrecore.data.splits.registered import SPLITS
 from genrecore.errors import GenrecoreError
 
@@ -93,9 +92,7 @@ def fault_filtered(clips: pd.DataFrame, options: Options, seed: int, fold: int) 
     Raises:
         GenrecoreError: Clips that are not GTZAN's.
     """
-    place = importlib.resources.files("genrecore.data") / "tables" / "gtzan_annotations.csv"
-    with importlib.resources.as_file(place) as path:
-        known = pd.read_csv(path, dtype="string").set_index("clip_id")["filtered_split"]
+    known = annotations()["filtered_split"]
     foreign = clips.loc[~clips["clip_id"].isin(known.index), "clip_id"]
     if len(foreign):
         raise GenrecoreError(

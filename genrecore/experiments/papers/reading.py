@@ -11,11 +11,19 @@ import importlib.resources
 import tomllib
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 
 from genrecore.config.registry import explain
+from genrecore.data.datasets import DATASETS
 from genrecore.errors import GenrecoreError, UsageError
 from genrecore.experiments.papers.printed import MEASURES, Printed
 
@@ -271,6 +279,10 @@ class Measured(_Read):
     how: str
 
 
+def _registered(dataset: str) -> str:
+    return DATASETS[dataset].name
+
+
 class Study(_Read):
     """A study as a recipe; see the module.
 
@@ -293,7 +305,7 @@ class Study(_Read):
     authors: str
     citation: str
     text: str
-    dataset: Literal["gtzan", "fma_small"]
+    dataset: Annotated[str, AfterValidator(_registered)]
     clips_a_genre: int
     question: str
     summary: tuple[str, ...]

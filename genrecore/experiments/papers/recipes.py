@@ -13,7 +13,6 @@ from typing import Any
 from genrecore.config import run as configuration
 from genrecore.config.run import RunConfig
 from genrecore.data.datasets import DATASETS, known
-from genrecore.data.datasets.gtzan import MIRROR
 from genrecore.errors import UsageError
 from genrecore.experiments.papers.reading import PROTOCOLS, Study
 
@@ -201,19 +200,6 @@ def wanted(
         for seed in range(n_seeds)
         for (row, protocol), first in firsts.items()
     ]
-
-
-def how_to_get(name: str) -> str:
-    """What to do where a dataset's files are not known to be anywhere, in a sentence."""
-    entry = DATASETS[name]
-    if entry.facts.archives:
-        return (
-            f"{entry.title} is not known to be here; 'genrecore datasets download {name} --folder "
-            f"DIR' fetches it ({entry.facts.download_gib:,.1f} GiB), or name its folder: "
-            "--folder DIR."
-        )
-    where = f"; it is mirrored at {MIRROR}" if name == "gtzan" else ""
-    return f"{entry.title} is not known to be here; name its folder: --folder DIR{where}."
 
 
 def _first(study: Study, row: str, protocol: str, music: Music) -> RunConfig:

@@ -131,7 +131,7 @@ def choose_dataset() -> DatasetChoice:
     if set(entry.options.model_fields) - {"folder"}:
         with st.expander("Options", icon=":material/tune:"):
             options |= _changed(DATASETS, name, remembered, leave_out=("folder",))
-    if name == "folder":
+    if entry.facts.takes_zip:
         upload(expanded=not options.get("folder"))
     else:
         own_music()

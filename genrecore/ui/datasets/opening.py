@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from genrecore import words
-from genrecore.data.datasets import DATASETS, known
+from genrecore.data.datasets import DATASETS, check_folder, known
 from genrecore.errors import GenrecoreError
 from genrecore.ui.datasets import readers
 from genrecore.ui.datasets.choice import DatasetChoice, address, prepare_words
@@ -31,8 +31,7 @@ def open_dataset(dataset: DatasetChoice) -> Dataset | None:
             )
         return None
     try:
-        if needs_folder:
-            readers.check_folder(dataset)
+        check_folder(dataset.name, dataset.options)
         return readers.read(dataset)
     except GenrecoreError as error:
         st.error(plain(error), icon=":material/error:")

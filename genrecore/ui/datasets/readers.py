@@ -13,9 +13,7 @@ import pandas as pd
 from genrecore.data import cached_results, datasets, splits
 from genrecore.data import genres as relabel
 from genrecore.data.audit import Audit, audit
-from genrecore.data.datasets import DATASETS, demo
-from genrecore.data.datasets.demo import DemoOptions
-from genrecore.errors import UsageError
+from genrecore.data.datasets import DATASETS
 from genrecore.ui.datasets.choice import DatasetChoice, SplitChoice, config_of
 from genrecore.ui.parts.cache import cached_by_files, no_files
 
@@ -46,24 +44,8 @@ class Dataset:
 
 def is_made(dataset: DatasetChoice) -> bool:
     """Whether the dataset's files exist; demo music has to be made first."""
-    if dataset.name != "demo":
-        return True
-    options: DemoOptions = DATASETS["demo"].read_options(dataset.options, "dataset")
-    return (demo.demo_folder(options) / "clips.csv").is_file()
-
-
-def check_folder(dataset: DatasetChoice) -> None:
-    """Refuses a folder that is not there.
-
-    Raises:
-        UsageError: What is missing, in a sentence.
-    """
-    folder = str(dataset.options.get("folder") or "")
-    if not Path(folder).expanduser().exists():
-        raise UsageError(
-            f"There is nothing at {folder} on the machine that runs this dashboard; "
-            "give the path as that machine knows it."
-        )
+    choice = DATASETS.choose(dataset.name, dataset.options)
+    return choice.facts.is_made is None or choice.facts.is_made(choice.options)
 
 
 def _files_of(dataset: DatasetChoice) -> Iterator[Path]:

@@ -13,7 +13,6 @@ from pydantic.fields import FieldInfo
 from genrecore import words
 from genrecore.data import uploads
 from genrecore.data.datasets import DATASETS
-from genrecore.data.datasets.gtzan import MIRROR
 from genrecore.errors import UsageError
 from genrecore.jobs import actions as jobs
 from genrecore.jobs.actions import Task
@@ -86,13 +85,10 @@ def how_to_get(name: str) -> None:
     """What to do where nobody knows yet where a dataset's files are."""
     entry = DATASETS[name]
     sentence = "Give the path, as the machine that runs this dashboard knows it"
-    sentence += ", or upload a zip" if name == "folder" else ""
+    sentence += ", or upload a zip" if entry.facts.takes_zip else ""
     sentence += ", or download it below." if entry.facts.archives else "."
-    if name == "gtzan":
-        sentence += (
-            " GTZAN has no licence, so genrecore does not fetch it; "
-            f"[this address]({MIRROR}) has a copy."
-        )
+    if entry.facts.not_fetched:
+        sentence += f" {entry.facts.not_fetched}; [this address]({entry.facts.mirror}) has a copy."
     empty(f"{plain(entry.title)} needs to know where its files lie.", sentence)
     download(name, {})
 

@@ -8,7 +8,7 @@ import streamlit as st
 
 from genrecore.config import run as configuration
 from genrecore.config.run import Genres, RunConfig
-from genrecore.data.datasets import DATASETS
+from genrecore.data.datasets import DATASETS, check_folder
 from genrecore.data.splits import SPLITS
 from genrecore.errors import GenrecoreError, UsageError
 from genrecore.experiments import leaks as leaklab
@@ -43,7 +43,7 @@ def panel(picked: DatasetChoice, values: dict[str, Any], n_folds: int) -> None:
     """Checks the values, says what they make, and offers to queue it."""
     try:
         config = configuration.with_values(RunConfig(), values)
-        _check_folder(picked)
+        check_folder(picked.name, picked.options)
         planned = leaklab.plan(config, n_folds)
         n_clips = _check_clips(picked, planned[0], n_folds)
     except GenrecoreError as error:
@@ -75,15 +75,6 @@ def panel(picked: DatasetChoice, values: dict[str, Any], n_folds: int) -> None:
             return
         open_experiment(configuration.signature(planned[0]))
     command(leaklab.command_of(planned[0], n_folds))
-
-
-def _check_folder(picked: DatasetChoice) -> None:
-    if not DATASETS[picked.name].facts.needs_folder:
-        return
-    if not picked.options.get("folder"):
-        title = DATASETS[picked.name].title
-        raise UsageError(f"{title} needs the folder that holds its files; give it under Data.")
-    reading.check_folder(picked)
 
 
 def _check_clips(picked: DatasetChoice, config: RunConfig, n_folds: int) -> int:

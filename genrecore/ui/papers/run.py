@@ -9,7 +9,7 @@ import streamlit as st
 from pydantic.fields import FieldInfo
 
 from genrecore import words
-from genrecore.data.datasets import DATASETS, known
+from genrecore.data.datasets import DATASETS, check_folder, known
 from genrecore.errors import GenrecoreError
 from genrecore.experiments import estimates, papers
 from genrecore.experiments import plan as plans
@@ -104,8 +104,7 @@ def _queue(request: _Request) -> None:
     study, music = request.study, request.music
     try:
         wanted = papers.wanted(study, request.rows, request.protocols, request.n_seeds, music)
-        if DATASETS[music.name_for(study)].facts.needs_folder:
-            dataset_readers.check_folder(DatasetChoice(study.dataset, dict(music.options or {})))
+        check_folder(music.name_for(study), music.options or {})
     except GenrecoreError as error:
         st.error(plain(error), icon=":material/error:")
         st.button("Queue the runs", type="primary", width="stretch", disabled=True, key="queue")

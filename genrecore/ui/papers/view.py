@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import pandas as pd
 import streamlit as st
 
+from genrecore.data.datasets import DATASETS
 from genrecore.experiments import papers
 from genrecore.experiments.papers import Study
 from genrecore.experiments.papers.reading import Remark
@@ -14,7 +15,6 @@ from genrecore.ui.parts.choices import choose_one
 from genrecore.ui.parts.frame import pair, plain, section
 
 _FOUR_LINES = 96  # px of a row
-_DATASETS = {"gtzan": "GTZAN", "fma_small": "FMA-small"}
 
 
 def choose_study() -> Study:
@@ -31,7 +31,7 @@ def where(section_name: str) -> str:
 
 def head(study: Study, in_full: bool) -> None:
     """The study's question and source; in full also its summary, and what to bear in mind."""
-    source = plain(f"{study.citation}. On {_DATASETS[study.dataset]}.")
+    source = plain(f"{study.citation}. On {DATASETS[study.dataset].title}.")
     if not in_full:
         section(study.question)
         st.caption(source)

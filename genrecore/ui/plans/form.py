@@ -12,9 +12,9 @@ from pydantic.fields import FieldInfo
 
 from genrecore.config import run as configuration
 from genrecore.config.run import RunConfig
-from genrecore.data.datasets import DATASETS
+from genrecore.data.datasets import check_folder
 from genrecore.data.splits import SPLITS
-from genrecore.errors import GenrecoreError, UsageError
+from genrecore.errors import GenrecoreError
 from genrecore.experiments import draft as plan_drafts
 from genrecore.experiments import estimates
 from genrecore.experiments import plan as plans
@@ -233,7 +233,8 @@ def _way(way: str) -> Way:
 def panel(wanted: Wanted) -> None:
     """Checks what is wanted, says how many runs it makes and how long they take, and begins."""
     try:
-        _check_folder(wanted.values)
+        folder = wanted.values.get("dataset.folder")
+        check_folder(str(wanted.values["dataset"]), {"folder": folder})
         base = configuration.with_values(RunConfig(), dict(wanted.values))
         if wanted.search:
             _search_panel(wanted, base, wanted.search)
@@ -363,15 +364,3 @@ def _measured() -> None:
     if not any(task.state in runs.LIVE for task in shown):
         st.rerun()
     task_list(shown)
-
-
-def _check_folder(values: Mapping[str, Any]) -> None:
-    name = str(values["dataset"])
-    if not DATASETS[name].facts.needs_folder:
-        return
-    folder = str(values.get("dataset.folder") or "")
-    if not folder:
-        raise UsageError(
-            f"{DATASETS[name].title} needs the folder that holds its files; give it under Data."
-        )
-    reading.check_folder(DatasetChoice(name, {"folder": folder}))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -12,8 +11,8 @@ import streamlit as st
 from genrecore.config import run as configuration
 from genrecore.config.command import dataset_words, train_command
 from genrecore.config.run import RunConfig
-from genrecore.data.datasets import DATASETS
-from genrecore.errors import GenrecoreError, UsageError
+from genrecore.data.datasets import check_folder
+from genrecore.errors import GenrecoreError
 from genrecore.jobs import actions as jobs
 from genrecore.jobs.actions import Task
 from genrecore.store import run as runs
@@ -35,7 +34,7 @@ def base_configuration(run_id: str) -> RunConfig:
 def panel(values: dict[str, Any], base: RunConfig) -> None:
     """Checks the values, shows what they make, and offers to prepare and to train."""
     try:
-        _check_folder(values)
+        check_folder(values["dataset"], {"folder": values.get("dataset.folder")})
         config = resolve(configuration.with_values(base, values)).config
         chosen = hardware.choose(config.device, config.training.precision)
     except GenrecoreError as error:
@@ -68,17 +67,6 @@ def panel(values: dict[str, Any], base: RunConfig) -> None:
     _queued()
     command(train_command(config))
     _tasks()
-
-
-def _check_folder(values: dict[str, Any]) -> None:
-    if not DATASETS[values["dataset"]].facts.needs_folder:
-        return
-    given = str(values.get("dataset.folder") or "")
-    title = DATASETS[values["dataset"]].title
-    if not given:
-        raise UsageError(f"{title} needs the folder that holds its files; give it under Data.")
-    if not Path(given).expanduser().exists():
-        raise UsageError(f"There is no {given} on the machine that runs this dashboard.")
 
 
 def _parent() -> Run | None:
