@@ -155,7 +155,7 @@ def test_wrong_demo_options_are_refused(options: dict[str, int], message: str) -
 
 
 def test_an_unknown_dataset_is_refused_with_the_choices() -> None:
-    with pytest.raises(UsageError, match="demo, .*gtzan"):
+    with pytest.raises(UsageError, match="there are: demo"):
         datasets.load("gztan", {})
 
 
@@ -414,7 +414,7 @@ def test_a_form_that_the_folder_does_not_hold_is_refused(tmp_path: Path) -> None
     with pytest.raises(GenrecoreError, match=r"holds no features_3_sec\.csv"):
         datasets.load("gtzan", {"folder": str(tmp_path), "form": "table_3s"})
     (tmp_path / "images_original").mkdir()
-    with pytest.raises(GenrecoreError, match="There are no pictures"):
+    with pytest.raises(GenrecoreError, match="There are no images"):
         datasets.load("gtzan", {"folder": str(tmp_path), "form": "images"})
     with pytest.raises(UsageError, match="form"):
         datasets.load("gtzan", {"folder": str(tmp_path), "form": "midi"})
