@@ -12,7 +12,7 @@ import soundfile
 
 from genrecore.data import clips, datasets
 from genrecore.data.datasets.demo import DemoOptions, demo_folder
-from genrecore.data.datasets.gtzan import GtzanOptions, annotations, gtzan
+from genrecore.data.datasets.gtzan import GtzanOptions, gtzan, published_facts
 from genrecore.data.datasets.tables import DESCRIPTORS, read_table
 from genrecore.errors import GenrecoreError, UsageError
 from genrecore.store.progress import Phase, Stopped, silent
@@ -186,7 +186,7 @@ def test_gtzan_reads_the_real_clips_with_artists_and_durations(real_data: Path) 
 
 
 def test_the_packaged_annotations_cover_a_thousand_clips() -> None:
-    facts = annotations()
+    facts = published_facts()
     assert len(facts) == 1_000
     assert facts["artist"].isna().sum() == 81
     assert facts["filtered_split"].value_counts().to_dict() == {
@@ -270,7 +270,7 @@ def test_the_published_table_has_57_descriptors_of_a_thousand_clips(real_data: P
     assert len(DESCRIPTORS) == 57
     assert table.columns.tolist() == ["clip_id", "part", *DESCRIPTORS]
     assert list(DESCRIPTORS) == list(pd.read_csv(path, nrows=0).columns[2:-1])
-    assert table["clip_id"].tolist() == annotations().index.tolist()
+    assert table["clip_id"].tolist() == published_facts().index.tolist()
     assert (table["part"] == 0).all()
     assert {str(dtype) for dtype in table.dtypes[2:]} == {"float64"}
 
@@ -281,7 +281,7 @@ def test_the_identical_rows_of_the_published_table_are_the_known_exact_copies(
     table = read_table(real_data / "gtzan" / "features_30_sec.csv")
     alike = table[table.duplicated(list(DESCRIPTORS), keep=False)]
     pairs = alike.groupby(list(DESCRIPTORS))["clip_id"].agg(frozenset)
-    known = annotations()["exact_copy_of"].dropna()
+    known = published_facts()["exact_copy_of"].dropna()
     assert set(pairs) == {frozenset(pair) for pair in known.items()}
     assert len(pairs) == 14
 
@@ -303,7 +303,7 @@ def test_gtzans_table_gives_a_thousand_clips_where_a_hundred_have_audio(real_dat
 
 def test_the_fault_filtered_split_covers_the_table(real_data: Path) -> None:
     table = datasets.load("gtzan", {"folder": str(real_data / "gtzan"), "form": "table_30s"})
-    split = table["clip_id"].map(annotations()["filtered_split"])
+    split = table["clip_id"].map(published_facts()["filtered_split"])
     assert split.value_counts().to_dict() == {"train": 443, "test": 290, "valid": 197}
 
 

@@ -57,7 +57,7 @@ class GtzanOptions(Options):
     n_genres=10,
     mirror=MIRROR,
     not_fetched="GTZAN has no licence that would let genrecore fetch it for you",
-    known_copies=lambda: annotations()["exact_copy_of"].dropna(),
+    known_copies=lambda: published_facts()["exact_copy_of"].dropna(),
 )
 def gtzan(options: GtzanOptions, report: Report) -> pd.DataFrame:
     """Clip table of what the folder holds of GTZAN in one form: all 1 000 clips or any part.
@@ -79,11 +79,11 @@ def gtzan(options: GtzanOptions, report: Report) -> pd.DataFrame:
         rows = image_rows(options.folder)
     else:
         rows = _audio_rows(options.folder, report)
-    artists = annotations()["artist"]
+    artists = published_facts()["artist"]
     return clip_table(row | {"artist": artists.get(str(row["clip_id"]))} for row in rows)
 
 
-def annotations() -> pd.DataFrame:
+def published_facts() -> pd.DataFrame:
     """Facts about GTZAN's 1 000 clips: index `clip_id`, text columns `artist`, `filtered_split`
     and `exact_copy_of`, missing where there is nothing to say; sources beside the file."""
     table = importlib.resources.files("genrecore.data") / "tables" / "gtzan_annotations.csv"

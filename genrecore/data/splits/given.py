@@ -6,7 +6,7 @@ import pandas as pd
 
 from genrecore.config.registry import Options
 from genrecore.data.clips import SPLITS as PARTS
-from genrecore.data.datasets.gtzan import annotations
+from genrecore.data.datasets.gtzan import published_facts
 from genrecore.data.splits.registered import SPLITS
 from genrecore.errors import GenrecoreError
 
@@ -92,7 +92,7 @@ def fault_filtered(clips: pd.DataFrame, options: Options, seed: int, fold: int) 
     Raises:
         GenrecoreError: Clips that are not GTZAN's.
     """
-    known = annotations()["filtered_split"]
+    known = published_facts()["filtered_split"]
     foreign = clips.loc[~clips["clip_id"].isin(known.index), "clip_id"]
     if len(foreign):
         raise GenrecoreError(
