@@ -41,16 +41,16 @@ from genrecore.data import prepare as preparation  # noqa: E402
 from genrecore.data.prepare import Prepared  # noqa: E402
 from genrecore.features import cache as feature_cache  # noqa: E402
 from genrecore.models import MODELS  # noqa: E402
-from genrecore.store.progress import Report, Stopped  # noqa: E402
-from genrecore.store.status import Status, stop_asked  # noqa: E402
+from genrecore.store.progress import Report  # noqa: E402
+from genrecore.store.run import Run  # noqa: E402
 from genrecore.training import model_inputs  # noqa: E402
 from genrecore.training import optimisation as recipe  # noqa: E402
-from genrecore.training.batches import Feed  # noqa: E402
 from genrecore.training.classifier import Classifier  # noqa: E402
-from genrecore.training.epochs import Clips  # noqa: E402
+from genrecore.training.epochs import PooledClips  # noqa: E402
 from genrecore.training.examples import Examples  # noqa: E402
 from genrecore.training.loop import Trainer  # noqa: E402
 from genrecore.training.parts import ResolvedConfig  # noqa: E402
+from genrecore.training.progress import RunProgress  # noqa: E402
 from genrecore.training.resolve import resolve  # noqa: E402
 
 BATCH = 32
@@ -213,21 +213,16 @@ def ours(
     folder = Path(tempfile.mkdtemp(prefix="genrecore-benchmark-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     draws = torch.Generator().manual_seed(0)
-    feed: Feed | None = None
 
     def turn(steps: int) -> Pace:
-        nonlocal feed
-        status = Status(folder)
-        trainer = Trainer(config, net, examples, chosen, status, reporting(status, steps))
-        feed = feed or trainer.feed  # a run has one: what it looks at first it looks at once
-        trainer.feed = feed
+        trainer = Trainer(net, examples, chosen, RunProgress(Run(folder), enough_at(steps)))
         keep = steps * size
         many = everywhere.repeat(math.ceil(keep / len(everywhere)))
         if everything:
             many = many[torch.randperm(len(many), generator=draws)]
         trainer.train, trainer.n_steps = many[:keep], steps
         trainer.valid = trainer.valid[:size]
-        trainer.clips = Clips(examples.segments, trainer.valid, net.genres)
+        trainer.valid_clips = PooledClips(examples.segments, trainer.valid, net.genres)
         watch = Watch(chosen)
         try:
             trainer.fit()
@@ -246,28 +241,19 @@ def built(
     net = Classifier(ResolvedConfig(config), prepared.genres, prepared.corpus.shape)
     chosen.prepare(net)
     examples = Examples(
-        prepared.corpus, config, net.feature, prepared.clips, prepared.genres, chosen
+        prepared.corpus, net.resolved, net.feature, prepared.clips, prepared.genres, chosen
     )
-    train = examples.of("train")
+    train = examples.in_split("train")
     net.fit_standardisation(lambda: map(examples.features, train.split(examples.most)))
     return net, examples
 
 
-def reporting(status: Status, enough: int = 0) -> Report:
-    """What a run's steps are told to: its status, and whether a stop was asked for; it ends the
-    training after so many steps."""
-    asked_at = 0.0
+def enough_at(n_steps: int) -> Report:
+    """A report that ends the training after so many steps."""
 
     def report(phase: str, done: int, total: int) -> None:
-        nonlocal asked_at
-        status.beat(phase=phase, done=done, total=total)
-        if enough and done >= enough:
+        if done >= n_steps:
             raise _Enough
-        now = time.monotonic()
-        if now - asked_at > 0.02:
-            asked_at = now
-            if stop_asked(status.folder):
-                raise Stopped
 
     return report
 
@@ -352,8 +338,7 @@ def tiny(rounds: int, n_epochs: int, device: str) -> None:
         found["bare"].append(alone(steps * n_epochs))
         net, examples = built(config, prepared, chosen)
         with tempfile.TemporaryDirectory(prefix="genrecore-benchmark-") as folder:
-            status = Status(Path(folder))
-            trainer = Trainer(config, net, examples, chosen, status, reporting(status))
+            trainer = Trainer(net, examples, chosen, RunProgress(Run(Path(folder))))
             assert len(trainer.train) == TINY
             watch = Watch(chosen)
             trainer.fit()

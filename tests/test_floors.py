@@ -96,7 +96,7 @@ def test_these_packages_import_no_torch(room: str) -> None:
         if _room(path) == room
     ]
     code = f"import sys, {', '.join(modules)}\n"
-    code += "sys.exit(' '.join(sys.modules.keys() & {'torch', 'librosa'}))"
+    code += "sys.exit(' '.join(sys.modules.keys() & {'torch', 'librosa'}) or 0)"
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False
     )

@@ -82,7 +82,7 @@ def main() -> None:
     """Runs the command: exit code 0 done, 2 wrong usage, 1 failed with one clear sentence."""
     hardware.share_cores()
     # Held until this process ends; of several processes, torchrun holds them.
-    locks = [] if distributed.asked() else inherited_locks()
+    locks = [] if distributed.by_torchrun() else inherited_locks()
     folder = os.environ.get(jobs.TASK)
     status = Status(Path(folder)) if folder else None
     if status is not None:

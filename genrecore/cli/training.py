@@ -130,7 +130,7 @@ def _carry_out(run: Run, as_json: bool, lock: int | None = None) -> None:
     born_held = "GENRECORE_DEVICE" in os.environ
     held: list[int] = []
     own_lock = None
-    several = run.config.processes > 1 and not distributed.asked()
+    several = run.config.processes > 1 and not distributed.by_torchrun()
     try:
         if not born_held:
             if lock is None:

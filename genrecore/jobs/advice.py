@@ -55,7 +55,8 @@ def advice(run: Run) -> list[Advice]:
 def _killed(run: Run, config: RunConfig) -> list[Advice]:
     """SIGKILL without a word is what Linux does to a process that takes too much memory."""
     signal = read_json(run.folder / ENDED).get("signal")
-    if signal != _KILLED or "fitted at one go" in run.log():
+    classical = re.search("fitted (in one call|at one go)", run.log())  # as earlier versions wrote
+    if signal != _KILLED or classical:
         return []
     return _less_memory(run, config, "")
 

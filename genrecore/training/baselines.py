@@ -1,4 +1,4 @@
-"""Classical models beside the networks: fitted at one go by scikit-learn, told of like a training.
+"""Classical models: fitted in one call by scikit-learn, reported like a training run.
 
 A baseline has one epoch. It learns from the training segments (and their fixed copies, where the
 configuration asks for some), standardised as for a network, and fills the same files.
@@ -21,23 +21,22 @@ import torch
 from threadpoolctl import threadpool_limits
 from torch import Tensor
 
-from genrecore.config.run import RunConfig
 from genrecore.errors import GenrecoreError
 from genrecore.models.fitted import Fitted
-from genrecore.store.progress import Phase, Report
-from genrecore.store.status import Status
-from genrecore.training.classifier import Classifier
-from genrecore.training.epochs import Clips, tables
+from genrecore.store.progress import Phase
+from genrecore.training.classifier import Classifier, tensors_of
+from genrecore.training.epochs import PooledClips, prediction_tables
 from genrecore.training.examples import Examples
 from genrecore.training.hardware import Hardware
+from genrecore.training.progress import RunProgress
 
-_AT_ONCE = 256  # segments that are judged between two reports
+_AT_ONCE = 256  # segments that are classified between two reports
 _CALIBRATION_FOLDS = 5
-_TELL_EVERY_S = 0.1
+_REPORT_EVERY_S = 0.1
 
 
 def suited(hardware: Hardware) -> Hardware:
-    """The hardware as a baseline uses it: features where networks have theirs, in float32."""
+    """The hardware as a classical model uses it: features on the same device, in float32."""
     return dataclasses.replace(
         hardware,
         precision="float32",
@@ -48,26 +47,25 @@ def suited(hardware: Hardware) -> Hardware:
 
 
 class Baseline:
-    """One run of a classical model: `fit`, then `predict`, as a `Trainer`. What is stopped starts
+    """One run of a classical model: `fit`, then `predict`, as a `Trainer`. A stopped one starts
     over."""
 
     def __init__(
-        self,
-        config: RunConfig,
-        classifier: Classifier,
-        examples: Examples,
-        status: Status,
-        report: Report,
+        self, classifier: Classifier, network: Fitted, examples: Examples, progress: RunProgress
     ) -> None:
-        """Takes a classifier whose standardisation is fitted."""
-        assert isinstance(classifier.network, Fitted)
-        self.config, self.classifier, self.examples = config, classifier, examples
-        self.folder, self.status, self.report = status.folder, status, report
-        self.network = classifier.network
-        self.train, self.valid = examples.trained_on(), examples.of("valid")
+        """
+        Args:
+            classifier: Its standardisation is fitted.
+            network: The classifier's, still without an estimator.
+            examples: What it learns from.
+            progress: Of the run.
+        """
+        self.classifier, self.network, self.examples = classifier, network, examples
+        self.config, self.progress = classifier.config, progress
+        self.train, self.valid = examples.trained_on(), examples.in_split("valid")
 
     def fit(self) -> str:
-        """Fits the estimator and writes the one row of the histories; returns an empty text, for
+        """Fits the estimator and writes the one row of the histories; returns an empty text, since
         it never ends early.
 
         Raises:
@@ -75,11 +73,11 @@ class Baseline:
             GenrecoreError: Too few training segments for this model.
         """
         model = self.classifier.resolved.model
-        self.status.values |= {"epoch": 0, "n_epochs": 1}
+        self.progress.show(epoch=0, n_epochs=1)
         vectors, labels = self._training_set()
         began = time.perf_counter()
         estimator = model.thing(model.options, self.config.seed)
-        self._fitted(estimator, vectors.double().numpy(), labels)
+        self._fit_in_portions(estimator, vectors.double().numpy(), labels)
         self.network.estimator = estimator
         fit_s = time.perf_counter() - began
         logs = self._logs(vectors)
@@ -91,16 +89,16 @@ class Baseline:
         }
         predicted = np.zeros(0, np.uint8)
         if len(self.valid):
-            valid = Clips(self.examples.segments, self.valid, self.classifier.genres)
+            valid = PooledClips(self.examples.segments, self.valid, self.classifier.genres)
             proba = self._proba(self.valid, "Validating")
             clips = valid.pooled(proba, self.config.segments.pooling)
             row |= valid.scores(clips)
             predicted = clips.argmax(1).astype(np.uint8)
         row |= {"seconds": time.perf_counter() - began, "best": True}
-        (self.folder / "epochs.u8").write_bytes(predicted.tobytes())
-        with open(self.folder / "history.jsonl", "w", encoding="utf-8") as stream:
+        (self.progress.folder / "epochs.u8").write_bytes(predicted.tobytes())
+        with open(self.progress.folder / "history.jsonl", "w", encoding="utf-8") as stream:
             stream.write(json.dumps(row) + "\n")
-        self.status.update(
+        self.progress.status.update(
             epoch=1,
             best_epoch=1,
             samples_per_s=row["samples_per_s"],
@@ -110,26 +108,25 @@ class Baseline:
 
     def predict(self) -> tuple[pd.DataFrame, pd.DataFrame]:
         """(predictions, segments) of validation and test."""
-        index = torch.cat([self.valid, self.examples.of("test")])
+        index = torch.cat([self.valid, self.examples.in_split("test")])
         proba = self._proba(index, Phase.TESTING)
-        pooling = self.config.segments.pooling
-        return tables(self.examples.segments, index, self.classifier.genres, proba, pooling)
+        genres, pooling = self.classifier.genres, self.config.segments.pooling
+        return prediction_tables(self.examples.segments, index, genres, proba, pooling)
 
     def _training_set(self) -> tuple[Tensor, np.ndarray]:
         """Standardised vectors (segments, features) on the CPU, and the genre of each."""
         generator = torch.Generator().manual_seed(self.config.seed)  # fixed copies draw nothing
-        parts, labels = [], []
+        vectors, labels = [], []
         for index in self._batches(self.train, Phase.READING_SEGMENTS, self.examples.most):
-            given, targets = self.examples.training(index, generator)
+            features, targets = self.examples.training(index, generator)
             with torch.no_grad():
-                standardised = self.classifier.standardised(given)
-            assert isinstance(standardised, Tensor)
-            parts.append(standardised.float().cpu())
+                (standardised,) = tensors_of(self.classifier.standardised(features))
+            vectors.append(standardised.float().cpu())
             labels.append(targets.argmax(1).cpu())
-        return torch.cat(parts), torch.cat(labels).numpy()
+        return torch.cat(vectors), torch.cat(labels).numpy()
 
-    def _fitted(self, estimator: Any, vectors: np.ndarray, labels: np.ndarray) -> None:
-        """Fits it, in portions where it grows by them, and says how far that is."""
+    def _fit_in_portions(self, estimator: Any, vectors: np.ndarray, labels: np.ndarray) -> None:
+        """Fits the estimator, a forest some trees at a time, and reports how far it is."""
         given = estimator.get_params()
         if given.get("n_neighbors", 1) > len(labels):
             raise GenrecoreError(
@@ -143,30 +140,25 @@ class Baseline:
         total, portion = (given[grows], facts.portion) if grows else (1, 1)
         began = time.perf_counter()
         for done in range(0, total, portion):
-            self.report(Phase.TRAINING, done, total)
+            report = functools.partial(self.progress.report, Phase.TRAINING, done, total)
+            report()
             if grows:
                 estimator.set_params(**{grows: min(done + portion, total), "warm_start": done > 0})
-            tell = functools.partial(self.report, Phase.TRAINING, done, total)
-            self._fit_beside(estimator, vectors, labels, tell)
+            self._fit_in_thread(estimator, vectors, labels, report)
             pace_s = (time.perf_counter() - began) / (done + portion)
-            self.status.values |= {
-                "time_left_s": pace_s * max(0, total - done - portion),
-                "median_step_s": pace_s * portion,
-            }
-        self.report(Phase.TRAINING, total, total)
+            self.progress.show(
+                time_left_s=pace_s * max(0, total - done - portion),
+                median_step_s=pace_s * portion,
+            )
+        self.progress.report(Phase.TRAINING, total, total)
         # What is kept must not depend on this machine, nor a sum on which thread is first.
-        estimator.set_params(
-            **{
-                name: value
-                for name, value in (("n_jobs", None), ("cv", None), ("warm_start", False))
-                if name in given
-            }
-        )
+        reset = {"n_jobs": None, "cv": None, "warm_start": False}
+        estimator.set_params(**{name: value for name, value in reset.items() if name in given})
 
-    def _fit_beside(
-        self, estimator: Any, vectors: np.ndarray, labels: np.ndarray, tell: Callable[[], None]
+    def _fit_in_thread(
+        self, estimator: Any, vectors: np.ndarray, labels: np.ndarray, report: Callable[[], None]
     ) -> None:
-        """Fits in a thread beside, so that the run can say that it lives and see a stop.
+        """Fits in a thread, so that the run can report that it lives and see a stop.
 
         Nothing can end the thread: after a stop it goes on until the process ends.
         """
@@ -184,8 +176,8 @@ class Baseline:
         thread = threading.Thread(target=fit, daemon=True)
         thread.start()
         while thread.is_alive():
-            thread.join(_TELL_EVERY_S)
-            tell()
+            thread.join(_REPORT_EVERY_S)
+            report()
         if raised:
             raise raised[0]
 
@@ -196,17 +188,14 @@ class Baseline:
         with warnings.catch_warnings(record=True) as caught, joblib.parallel_config("threading"):
             warnings.simplefilter("always", ConvergenceWarning)
             estimator.fit(vectors, labels)
-        if any(issubclass(one.category, ConvergenceWarning) for one in caught):
-            self._note(
-                f"The model {self.config.model.name} had not settled when its iterations ended; "
+        if any(issubclass(warning.category, ConvergenceWarning) for warning in caught):
+            self.progress.note(
+                f"The model {self.config.model.name} had not converged when its iterations ended; "
                 "standardise the features, or choose a smaller C."
             )
 
-    def _note(self, sentence: str) -> None:
-        self.status.update(notes=[*self.status.values.get("notes", []), sentence])
-
     def _calibration_folds(self, labels: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
-        """Places (trained on, held out) of each fold; all segments of a clip are on one side."""
+        """Indices (trained on, held out) of each fold; all segments of a clip are on one side."""
         from sklearn.model_selection import StratifiedKFold
 
         rows = self.train.numpy() % len(self.examples.segments)
@@ -219,10 +208,10 @@ class Baseline:
                 f"The model {self.config.model.name} needs two training clips of each genre for "
                 "its probabilities, but of one genre there is only one."
             )
-        dealt = StratifiedKFold(n_folds, shuffle=True, random_state=self.config.seed)
+        folds = StratifiedKFold(n_folds, shuffle=True, random_state=self.config.seed)
         return [
             (np.flatnonzero(np.isin(clip_of, rest)), np.flatnonzero(np.isin(clip_of, held_out)))
-            for rest, held_out in dealt.split(genre_of, genre_of)
+            for rest, held_out in folds.split(genre_of, genre_of)
         ]
 
     def _logs(self, vectors: Tensor) -> Tensor:
@@ -244,5 +233,5 @@ class Baseline:
 
     def _batches(self, index: Tensor, phase: str, size: int) -> Iterator[Tensor]:
         for n_done, part in enumerate(index.split(size)):
-            self.report(phase, n_done * size, len(index))
+            self.progress.report(phase, n_done * size, len(index))
             yield part

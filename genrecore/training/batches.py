@@ -1,104 +1,64 @@
-"""What the steps of an epoch are fed: batches of examples, ready for the network."""
+"""A run's training batches, in an order that its seed alone decides, wherever it was stopped."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from operator import itemgetter
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from genrecore.config.run import RunConfig
-from genrecore.training.classifier import Classifier
+from genrecore.training.classifier import Classifier, Features, each
 from genrecore.training.distributed import Team
-from genrecore.training.examples import Examples, Given
-from genrecore.training.hardware import Hardware
+from genrecore.training.examples import Examples
 
-_AHEAD = 2**18  # numbers that are fetched at once: for tiny examples several batches
+_NUMBERS_AT_ONCE = 2**18
 
 
-class Feed:
-    """Batches of a run's training examples, one a step."""
+class Batches:
+    """Batches of training examples, one a step."""
 
-    def __init__(
-        self,
-        config: RunConfig,
-        classifier: Classifier,
-        examples: Examples,
-        hardware: Hardware,
-        team: Team,
-    ) -> None:
-        self.size, self.seed = config.training.batch_size, config.seed
-        self.classifier, self.examples = classifier, examples
-        self.hardware, self.team = hardware, team
+    def __init__(self, classifier: Classifier, examples: Examples, team: Team) -> None:
+        self._classifier, self._examples, self._team = classifier, examples, team
+        self._size, self._seed = classifier.config.training.batch_size, classifier.config.seed
         self._unused = torch.Generator()
-        self._precision: torch.dtype | None = None  # looked at before it is first needed
 
-    def batches(
-        self, order: Tensor, epoch: int, first: int, n_steps: int
-    ) -> Iterator[tuple[Given, Tensor]]:
-        """(features, soft targets) of an epoch's steps.
+    def of_epoch(
+        self, order: Tensor, epoch: int, step: int, n_steps: int
+    ) -> Iterator[tuple[Features, Tensor]]:
+        """(standardised features, soft targets) of the steps of an epoch that are left.
 
         Args:
             order: Training examples of all processes, in the order in which they come.
             epoch: Finished epochs.
-            first: Finished steps of this one.
+            step: Finished steps of this one.
             n_steps: Steps of an epoch.
         """
-        step, ahead, size = first, 1, self.size
-        alike = self.team.size == 1 and not self.examples.change
         while step < n_steps:
-            ahead = min(ahead, n_steps - step)
-            index = order[step * size : (step + ahead) * size]
-            if not alike:
-                index = self.team.share(index)
-            features, targets = self._made(index, epoch, step)
-            if ahead == 1:
-                yield features, targets
-            else:
-                assert isinstance(features, Tensor)  # of pairs nothing is fetched ahead
-                yield from zip(features.split(size), targets.split(size), strict=True)
-            step += ahead
-            if alike and isinstance(features, Tensor):
-                batch_numbers = max(1, features.numel() // ahead)
-                ahead = max(1, min(_AHEAD // batch_numbers, self.examples.most // size))
+            n = min(self._steps_at_once(), n_steps - step)
+            index = self._team.share(order[step * self._size : (step + n) * self._size])
+            features, targets = self.batch(index, epoch, step)
+            for first in range(0, len(targets), self._size):
+                rows = slice(first, first + self._size)
+                yield each(itemgetter(rows), features), targets[rows]
+            step += n
 
-    def given(self, index: Tensor, epoch: int, step: int) -> tuple[Given, Tensor]:
-        """Examples as they are before they are standardised, and their soft targets."""
-        return self.examples.training(index, self._generator(epoch, step))
+    def batch(self, index: Tensor, epoch: int, step: int) -> tuple[Features, Tensor]:
+        """(standardised features, soft targets) of these examples in one step."""
+        return self._examples.batch(index, self._generator(epoch, step), self._classifier)
 
-    @torch.no_grad()
-    def _made(self, index: Tensor, epoch: int, step: int) -> tuple[Given, Tensor]:
-        if self.examples.row_by_row(index):
-            if self._precision is None:
-                self._precision = self._rounded_first(index[:2])
-            modules = self.classifier.standardise
-            parts = list(modules) if isinstance(modules, nn.ModuleList) else [modules]
-            made = self.examples.standardised(index, parts, self._precision)
-            return made, self.examples.targets(index)
-        given, targets = self.given(index, epoch, step)
-        return self.examples.laid_out(self.classifier.standardised(given)), targets
-
-    def _rounded_first(self, index: Tensor) -> torch.dtype:
-        """The precision in which rows from the cache may be given: the training's own where to
-        round them is the first thing that the network does anyway."""
-        precision: torch.dtype = getattr(torch, self.hardware.precision)
-        if precision == torch.float32:
-            return precision
-        given = self.classifier.standardised(self.examples.features(index))
-        rounded = (
-            (given[0], given[1].to(precision)) if isinstance(given, tuple) else given.to(precision)
-        )
-        self.classifier.eval()
-        with self.hardware.autocast():
-            plain = self.classifier.heads(given)[0][1]
-            other = self.classifier.heads(rounded)[0][1]
-        self.classifier.train()
-        return precision if torch.equal(plain, other) else torch.float32
+    def _steps_at_once(self) -> int:
+        """How many steps' examples are fetched together. More than one where nothing is drawn for
+        them and they are tiny: eight rows of 57 descriptors take as long to fetch as their step."""
+        if self._team.size > 1 or self._examples.changes:
+            return 1
+        n_fitting = _NUMBERS_AT_ONCE // (self._size * self._examples.n_numbers)
+        return max(1, min(n_fitting, self._examples.most // self._size))
 
     def _generator(self, epoch: int, step: int) -> torch.Generator:
-        """Random numbers for the examples of this very step: going on draws the same ones."""
-        if not self.examples.change:
+        """Random numbers for the examples of this very step: a resumed run draws the same ones."""
+        if not self._examples.changes:
             return self._unused
-        place = np.random.SeedSequence([self.seed, epoch, step, 7 + self.team.rank])
-        return torch.Generator().manual_seed(int(place.generate_state(1, np.uint64)[0] >> 1))
+        seeds = np.random.SeedSequence([self._seed, epoch, step, 7 + self._team.rank])
+        return torch.Generator().manual_seed(int(seeds.generate_state(1, np.uint64)[0] >> 1))

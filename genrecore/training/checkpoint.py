@@ -1,89 +1,94 @@
-"""What `resume.pt` holds: all that going on needs, and nothing that a pickle could hide in."""
+"""The files a network run is resumed from: `resume.pt` and its best weights, and when to write."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import io
+import math
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from genrecore.errors import GenrecoreError
-from genrecore.training.epochs import Sums
+from genrecore.store.files import write_bytes
+from genrecore.training.classifier import Classifier
+from genrecore.training.weights import save_classifier
 
-if TYPE_CHECKING:
-    from genrecore.training.loop import Trainer
-
-
-def state_of(trainer: Trainer) -> dict[str, Any]:
-    """Where a trainer stands, between two steps: tensors, numbers and text only."""
-    between = trainer.step % trainer.recipe.accumulate != 0
-    return {
-        "model": trainer.config.model.name,
-        "genres": trainer.classifier.genres,
-        "classifier": trainer.classifier.state_dict(),
-        "best_weights": trainer.best_weights,
-        "best": trainer.best,
-        "optimiser": trainer.optimiser.state_dict(),
-        # Of batches whose common step is still to come.
-        "gradients": [p.grad for p in trainer.classifier.parameters()] if between else [],
-        "schedule": trainer.schedule.state_dict(),
-        "scaler": trainer.scaler.state_dict(),
-        "epoch": trainer.epoch,
-        "step": trainer.step,
-        "sums": trainer.sums.state(),
-        "epoch_generator": trainer.epoch_generator,
-        "generator": trainer.generator.get_state(),
-        "torch_generator": torch.get_rng_state(),
-        "device_generator": _device_generator(trainer.hardware.device),
-        "n_threads": torch.get_num_threads(),
-        "precision": trainer.hardware.precision,
-    }
+_LEAST_BETWEEN_CHECKPOINTS_S = 30.0
+_CHECKPOINT_SHARE = 0.05  # of the run's time, at most
+_LEAST_BETWEEN_BEST_S = 2.0  # between two writes of the best weights
 
 
-def put_back(trainer: Trainer, state: dict[str, Any]) -> None:
-    """Puts a trainer where another one of the same configuration stood.
+class Checkpoints:
+    """The files of one run, each written as often as a small share of its time allows."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._saved_at, self._save_cost_s = time.perf_counter(), 0.0
+        self._best_written_at, self._best_waits = -math.inf, False
+
+    def due(self) -> bool:
+        """Whether enough time has passed since the last checkpoint."""
+        apart_s = max(_LEAST_BETWEEN_CHECKPOINTS_S, self._save_cost_s / _CHECKPOINT_SHARE)
+        return time.perf_counter() - self._saved_at > apart_s
+
+    def write(self, state: Mapping[str, Any]) -> None:
+        """Writes `resume.pt`: tensors, numbers and text, nothing that a pickle could hide in."""
+        began = time.perf_counter()
+        buffer = io.BytesIO()  # so that a full disk is the operating system's clear error
+        torch.save(dict(state), buffer)
+        write_bytes(self._folder / "resume.pt", buffer.getbuffer())
+        self._saved_at = time.perf_counter()
+        self._save_cost_s = self._saved_at - began
+
+    def best_is_new(self, waits: bool = True) -> None:
+        """Says that the best weights are others than those in the folder."""
+        self._best_waits = waits
+
+    def write_best(
+        self, classifier: Classifier, weights: Mapping[str, Tensor], now: bool = False
+    ) -> None:
+        """Writes the best weights where they are new: at once, or when the last write is a while
+        ago, since epochs may be short."""
+        late = time.perf_counter() - self._best_written_at > _LEAST_BETWEEN_BEST_S
+        if self._best_waits and (now or late):
+            save_classifier(classifier, self._folder / "weights.safetensors", weights)
+            self._best_written_at, self._best_waits = time.perf_counter(), False
+
+
+def read_checkpoint(folder: Path) -> dict[str, Any] | None:
+    """What is in a run's `resume.pt`; None where there is none.
 
     Raises:
-        GenrecoreError: The state is of another architecture or knows other genres.
+        GenrecoreError: It cannot be read.
     """
-    mine = {"model": trainer.config.model.name, "genres": trainer.classifier.genres}
-    for key, one in mine.items():
-        found = state.get(key, one)  # earlier versions said neither
-        if found != one:
-            raise GenrecoreError(
-                f"The checkpoint belongs to another run: its {key} {_words(found)} where this run "
-                f"has {_words(one, '')}; start a new run."
-            )
+    path = folder / "resume.pt"
+    if not path.exists():
+        return None
     try:
-        trainer.classifier.load_state_dict(state["classifier"])
-        trainer.optimiser.load_state_dict(state["optimiser"])
-    except (RuntimeError, ValueError) as error:
-        raise GenrecoreError(
-            f"The checkpoint's weights do not fit the model {mine['model']} with these options; "
-            "start a new run."
-        ) from error
-    trainer.schedule.load_state_dict(state["schedule"])
-    trainer.scaler.load_state_dict(state.get("scaler", {}))
-    for parameter, gradient in zip(
-        trainer.classifier.parameters(), state.get("gradients", []), strict=False
-    ):
-        parameter.grad = None if gradient is None else gradient.to(parameter.device)
-    trainer.best, trainer.best_weights = state["best"], state["best_weights"]
-    trainer.epoch, trainer.step = state["epoch"], state["step"]
-    trainer.sums = Sums(state["sums"])
-    trainer.epoch_generator = state["epoch_generator"]
-    trainer.generator.set_state(state["generator"])
-    torch.set_rng_state(state["torch_generator"])
-    device = trainer.hardware.device
-    if state["device_generator"] is not None and device.startswith("cuda"):
-        torch.cuda.set_rng_state(state["device_generator"], device)
+        return dict(torch.load(path, weights_only=True, map_location="cpu"))
+    except Exception as error:
+        raise GenrecoreError(f"{path.name} cannot be read, start a new run: {error}") from error
 
 
-def _words(found: Any, verb: str = "is ") -> str:
-    if isinstance(found, list):
-        return f"{'are ' if verb else ''}{', '.join(map(str, found))}"
-    return f"{verb}{found}"
+def check_checkpoint(state: Mapping[str, Any], classifier: Classifier) -> None:
+    """
+    Raises:
+        GenrecoreError: The checkpoint is of another model or of other genres.
+    """
+    own = {"model": classifier.config.model.name, "genres": classifier.genres}
+    for key, expected in own.items():
+        found = state.get(key, expected)  # earlier versions wrote neither
+        if found != expected:
+            verb = "are" if isinstance(found, list) else "is"
+            raise GenrecoreError(
+                f"The checkpoint belongs to another run: its {key} {verb} {_text(found)} where "
+                f"this run has {_text(expected)}; start a new run."
+            )
 
 
-def _device_generator(device: str) -> Tensor | None:
-    return torch.cuda.get_rng_state(device) if device.startswith("cuda") else None
+def _text(value: Any) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)

@@ -23,6 +23,11 @@ def tensors_of(features: Features) -> tuple[Tensor, ...]:
     return features if isinstance(features, tuple) else (features,)
 
 
+def each(change: Callable[[Tensor], Tensor], features: Features) -> Features:
+    """Features with each of their tensors changed."""
+    return tuple(map(change, features)) if isinstance(features, tuple) else change(features)
+
+
 class Classifier(nn.Module):
     """wave (batch, 1, samples), or a dataset's own images (batch, 3, height, width) or rows
     (batch, rows, descriptors) → logits (batch, genres), genres sorted by name.

@@ -1,4 +1,4 @@
-"""Several processes that train one network: the one place that knows of ranks.
+"""Several processes that train one network; nothing else knows of ranks.
 
 The processes are started by torchrun, here or on several machines. Every process holds the whole
 network, takes its share of each batch, and torch's DistributedDataParallel averages the gradients,
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 NAMES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
-"""What torchrun tells a process of its place."""
+"""The environment in which torchrun starts a process."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Team:
         return index[self.rank :: self.size]
 
     def total(self, values: Tensor) -> Tensor:
-        """The sum over all processes, in place; on the device the processes talk through."""
+        """The sum over all processes, in place."""
         if self.size > 1:
             import torch
 
@@ -58,15 +58,15 @@ class Team:
         return values
 
     def any(self, flag: bool, device: str) -> bool:
-        """Whether any process says yes; all must ask."""
+        """Whether the flag is set in any process; all processes must call this."""
         if self.size == 1:
             return flag
         import torch
 
         return bool(self.total(torch.tensor(float(flag), device=device)))
 
-    def told(self, value: Any) -> Any:
-        """What the leader has, for everyone."""
+    def broadcast(self, value: Any) -> Any:
+        """Rank 0's value, in every process."""
         if self.size == 1:
             return value
         import torch
@@ -90,20 +90,20 @@ class Team:
         )
 
 
-def asked() -> bool:
+def by_torchrun() -> bool:
     """Whether torchrun started this process."""
     return "RANK" in os.environ and "WORLD_SIZE" in os.environ
 
 
 def rank() -> int:
-    """This process's rank as torchrun says it, 0 where it did not start it."""
-    return int(os.environ["RANK"]) if asked() else 0
+    """This process's rank; 0 where torchrun did not start it."""
+    return int(os.environ["RANK"]) if by_torchrun() else 0
 
 
 @contextlib.contextmanager
 def joined() -> Iterator[Team]:
-    """The team that torchrun's environment names; alone where there is none."""
-    if not asked():
+    """Joins the processes that torchrun started; a team of one where it did not."""
+    if not by_torchrun():
         yield Team()
         return
     import torch
@@ -130,19 +130,23 @@ def torchrun(n_processes: int, arguments: list[str]) -> list[str]:
 
 
 def environment(n_processes: int, devices: list[str]) -> dict[str, str]:
-    """What `torchrun` needs in its environment: the devices, talk over loopback, shared cores."""
+    """What `torchrun` needs in its environment: devices, the loopback interface, shared cores."""
     n_threads = max(1, (os.cpu_count() or 1) // n_processes)
     values = {"GENRECORE_DEVICE": devices[0]}
     wanted = {"OMP_NUM_THREADS": str(n_threads)}
     if sys.platform == "linux":
         wanted |= {"GLOO_SOCKET_IFNAME": "lo", "NCCL_SOCKET_IFNAME": "lo"}
     if devices[0].startswith("cuda"):
-        values["CUDA_VISIBLE_DEVICES"] = ",".join(one.partition(":")[2] for one in devices)
-    return values | {key: one for key, one in wanted.items() if key not in os.environ}
+        values["CUDA_VISIBLE_DEVICES"] = ",".join(device.partition(":")[2] for device in devices)
+    return values | {key: value for key, value in wanted.items() if key not in os.environ}
 
 
 def _end_with_parent() -> None:
-    """Asks the kernel (Linux) to end this process when the one that started it is gone."""
+    """Has the kernel (Linux) end this process with the one that started it.
+
+    torchrun starts its processes in sessions of their own, so a kill of torchrun's group does not
+    reach them, and they would go on writing the run.
+    """
     if sys.platform == "linux":
         with contextlib.suppress(OSError, AttributeError):
             ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # 1: PR_SET_PDEATHSIG

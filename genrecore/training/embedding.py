@@ -1,9 +1,9 @@
-"""Where a run puts clips: what its network makes of them right before the last linear layer.
+"""A run's embedding of clips: the input of the last linear layer of its network.
 
-One row a clip, the mean over its segments, float32. Clips that lie together look alike to the run.
-A run's own clips are computed once, at the end of its training or when they are asked for, in
-batches from the feature cache, and kept in the cache folder, keyed by the run and its weights; a
-fresh recording is embedded by `LoadedRun.embed`.
+One row a clip, the mean over its segments, float32. Clips that are near to one another look alike
+to the run. The embedding of a run's own clips is computed once, at the end of its training or when
+it is asked for, in batches from the feature cache, and kept in the cache folder, keyed by the run
+and its weights; a fresh recording is embedded by `LoadedRun.embed`.
 """
 
 from __future__ import annotations
@@ -24,9 +24,10 @@ from genrecore.evaluation.embeddings import Embedding
 from genrecore.models.fitted import Fitted
 from genrecore.store.progress import Phase, Report, silent
 from genrecore.store.run import Run
-from genrecore.training import hardware
 from genrecore.training.classifier import Classifier, Features
 from genrecore.training.examples import Examples
+from genrecore.training.hardware import choose
+from genrecore.training.parts import ResolvedConfig
 from genrecore.training.weights import load_classifier
 
 _BATCH = 64
@@ -44,14 +45,14 @@ def embed(run: Run, report: Report = silent) -> Embedding:
     Raises:
         GenrecoreError: The run has no weights or no table of clips yet, or its dataset is gone.
     """
-    kept = embeddings.read(run)
-    return kept if kept is not None else _computed(run, report)
+    cached = embeddings.read(run)
+    return cached if cached is not None else _compute_anew(run, report)
 
 
-def keep(
+def compute(
     run: Run, classifier: Classifier, examples: Examples, corpus: Corpus, report: Report = silent
 ) -> Embedding:
-    """Computes a run's embedding from what is in memory, and keeps it.
+    """Computes a run's embedding from what is in memory, and caches it.
 
     Args:
         run: The run, with the weights of the classifier.
@@ -65,7 +66,8 @@ def keep(
     segments = examples.segments.iloc[index.numpy()]
     clip_of, names = pd.factorize(segments["clip_id"])
     values, n_done = np.zeros((len(names), 0)), 0
-    for rows in _in_batches(classifier, examples, index, report):  # all segments' may be gigabytes
+    # Batch by batch: the embeddings of all segments may take gigabytes.
+    for rows in _in_batches(classifier, examples, index, report):
         if not n_done:
             values = np.zeros((len(names), rows.shape[1]))
         np.add.at(values, clip_of[n_done : n_done + len(rows)], rows)
@@ -73,8 +75,7 @@ def keep(
     values /= np.bincount(clip_of)[:, None]
     known = segments.drop_duplicates("clip_id").set_index("clip_id")
     table = known.loc[names, ["genre", "split"]].rename_axis("clip_id").reset_index()
-    made = Embedding(table, values.astype(np.float32))
-    return embeddings.keep(run, made, corpus.key)
+    return embeddings.keep(run, Embedding(table, values.astype(np.float32)), corpus.key)
 
 
 @torch.inference_mode()
@@ -86,9 +87,9 @@ def embed_features(classifier: Classifier, features: Features) -> Tensor:
     """
     standardised = classifier.standardised(features)
     if not isinstance(classifier.network, Fitted):
-        made = last_layer_input(classifier.network, standardised)
-        if made is not None:
-            return made
+        embedding = last_layer_input(classifier.network, standardised)
+        if embedding is not None:
+            return embedding
     parts = standardised if isinstance(standardised, tuple) else (standardised,)
     return torch.cat([part.float().flatten(1) for part in parts], dim=1)
 
@@ -96,15 +97,15 @@ def embed_features(classifier: Classifier, features: Features) -> Tensor:
 def last_layer_input(network: nn.Module, standardised: Features) -> Tensor | None:
     """(batch, n) float32: the input of the last linear layer that a network in evaluation calls.
 
-    Where none is linear it is the last layer with weights; inputs with steps or places are
-    averaged over them. None where a network has no layers.
+    Where none is linear it is the last layer with weights; inputs with steps or positions
+    are averaged over them. None where a network has no layers.
     """
     with _layers_called(network) as called:
         network(standardised)
     for kinds in (_LINEAR, _WEIGHTED):
-        given = [tensor for layer, tensor in called if isinstance(layer, kinds)]
-        if given:
-            return _flat(given[-1], kinds is _LINEAR)
+        inputs = [tensor for layer, tensor in called if isinstance(layer, kinds)]
+        if inputs:
+            return _flat(inputs[-1], kinds is _LINEAR)
     return None
 
 
@@ -116,8 +117,8 @@ def _layers_called(network: nn.Module) -> Iterator[list[tuple[nn.Module, Tensor]
     """
     called: list[tuple[nn.Module, Tensor]] = []
 
-    def note(layer: nn.Module, given: tuple[Tensor, ...]) -> None:
-        called.append((layer, given[0]))
+    def note(layer: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        called.append((layer, inputs[0]))
 
     hooks = [
         layer.register_forward_pre_hook(note)
@@ -131,28 +132,27 @@ def _layers_called(network: nn.Module) -> Iterator[list[tuple[nn.Module, Tensor]
             hook.remove()
 
 
-def _flat(given: Tensor, linear: bool) -> Tensor:
+def _flat(tensor: Tensor, linear: bool) -> Tensor:
     """(batch, n) of a layer's input: (batch, …, n) of a linear one, else (batch, n, …)."""
-    given = given.float()
-    if given.ndim < 3:
-        return given
-    return given.flatten(1, -2).mean(dim=1) if linear else given.flatten(2).mean(dim=2)
+    tensor = tensor.float()
+    if tensor.ndim < 3:
+        return tensor
+    return tensor.flatten(1, -2).mean(dim=1) if linear else tensor.flatten(2).mean(dim=2)
 
 
-def _computed(run: Run, report: Report) -> Embedding:
+def _compute_anew(run: Run, report: Report) -> Embedding:
     clips = run.clips
     if clips is None or not run.weights.exists():
         raise GenrecoreError(
-            f"The run {run.run_id} has no weights yet (it is {run.state}), so it puts clips "
-            "nowhere."
+            f"The run {run.run_id} has no weights yet (it is {run.state}), so it has no embedding."
         )
     classifier = load_classifier(run.weights)
-    chosen = hardware.choose("auto", "float32")
-    chosen.prepare(classifier)
+    hardware = choose("auto", "float32")
+    hardware.prepare(classifier)
     # Clips as they are: no changed copies, no excerpts drawn at random.
     config = run.config.model_copy(
         update={
-            "augment": [],
+            "augment": (),
             "segments": run.config.segments.model_copy(update={"excerpts": "all"}),
         }
     )
@@ -161,9 +161,15 @@ def _computed(run: Run, report: Report) -> Embedding:
     if there.empty:
         raise GenrecoreError(f"None of the clips of the run {run.run_id} are there any more.")
     examples = Examples(
-        prepared.corpus, config, classifier.feature, there, classifier.genres, chosen, report
+        prepared.corpus,
+        ResolvedConfig(config),
+        classifier.feature,
+        there,
+        classifier.genres,
+        hardware,
+        report,
     )
-    return keep(run, classifier, examples, prepared.corpus, report)
+    return compute(run, classifier, examples, prepared.corpus, report)
 
 
 def _in_batches(

@@ -1,4 +1,4 @@
-"""What an epoch comes to: sums over its training steps, scores of its validation clips."""
+"""Totals over an epoch's training steps, and predictions of segments pooled to clips."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from torch import Tensor
 from genrecore.evaluation.metrics import pooled, watchable
 from genrecore.training.distributed import Team
 
-_FOLD_EVERY = 64  # steps after which losses are looked at
-_FOLD_S = 0.5
+_READ_AFTER_STEPS = 64
+_READ_AFTER_S = 0.5
 
 
-class Clips:
-    """The clips that segments belong to, in their order."""
+class PooledClips:
+    """The clips of some segments, in the order of the segments."""
 
     def __init__(self, segments: pd.DataFrame, index: Tensor, genres: list[str]) -> None:
         rows = segments.iloc[index.numpy()]
@@ -35,7 +35,7 @@ class Clips:
         return pooled(proba, self._clip_of, self.n, pooling)
 
     def scores(self, clips: np.ndarray) -> dict[str, float]:
-        """Loss and the metrics that may be watched, as the test judges them: of clips (training's
+        """Loss and the metrics that may be watched, as the test scores them: of clips (training's
         loss is of segments)."""
         values = clips.astype(np.float64)
         return {
@@ -44,7 +44,7 @@ class Clips:
         }
 
 
-def tables(
+def prediction_tables(
     segments: pd.DataFrame, index: Tensor, genres: list[str], proba: np.ndarray, pooling: str
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """(predictions, segments) as a run folder keeps them.
@@ -56,7 +56,7 @@ def tables(
         proba: Of those rows, (segments, genres).
         pooling: How they become clips, a key of `POOLINGS`.
     """
-    rows, clips = segments.iloc[index.numpy()], Clips(segments, index, genres)
+    rows, clips = segments.iloc[index.numpy()], PooledClips(segments, index, genres)
     clip = ["clip_id", "split", "genre"]
     columns = [f"p_{genre}" for genre in genres]
 
@@ -68,29 +68,43 @@ def tables(
     return predictions, joined(rows[[*clip, "start_s"]], proba)
 
 
-class Sums:
-    """Sums of an epoch. What steps give is collected and added up now and then: to read it at once
-    would make every step wait for the device."""
+class EpochTotals:
+    """Loss and accuracy over the steps of an epoch.
+
+    What steps give is collected and read now and then: to read it at once would make every step
+    wait for the device.
+    """
 
     def __init__(self, state: dict[str, Any] | None = None) -> None:
         state = state or {"loss": 0.0, "right": 0, "seen": 0, "seconds": 0.0}
         self.loss, self.right = float(state["loss"]), int(state["right"])
         self.seen, self.seconds = int(state["seen"]), float(state["seconds"])
         self._collected: list[tuple[Tensor, Tensor, Tensor, Tensor]] = []
-        self._folded_at = time.perf_counter()
+        self._read_at = time.perf_counter()
+
+    def state(self) -> dict[str, Any]:
+        """For a checkpoint: everything that was read."""
+        return {
+            "loss": self.loss,
+            "right": self.right,
+            "seen": self.seen,
+            "seconds": self.seconds,
+        }
 
     def add(self, main: Tensor, loss: Tensor, logits: Tensor, targets: Tensor) -> None:
+        """Collects a step: the main head's loss, what was minimised, logits and targets."""
         self._collected.append((main.detach(), loss.detach(), logits.detach(), targets))
 
     def due(self, by_time: bool) -> bool:
-        full = len(self._collected) >= _FOLD_EVERY
-        return full or (by_time and time.perf_counter() - self._folded_at > _FOLD_S)
+        """Whether what was collected should be read now."""
+        late = by_time and time.perf_counter() - self._read_at > _READ_AFTER_S
+        return late or len(self._collected) >= _READ_AFTER_STEPS
 
-    def fold(self) -> tuple[int, float] | None:
+    def read(self) -> tuple[int, float] | None:
         """Adds up what was collected. Where a loss is no finite number: how many steps ago that
         was, and the number."""
         collected, self._collected = self._collected, []
-        self._folded_at = time.perf_counter()
+        self._read_at = time.perf_counter()
         if not collected:
             return None
         mains = torch.stack([main for main, _, _, _ in collected]).tolist()
@@ -101,24 +115,17 @@ class Sums:
         logits = torch.cat([logits for _, _, logits, _ in collected])
         targets = torch.cat([targets for _, _, _, targets in collected])
         self.right += int((logits.argmax(1) == targets.argmax(1)).sum())
-        for main, (_, _, _, some) in zip(mains, collected, strict=True):
-            self.loss += main * len(some)  # one after the other: stops change no rounding
-            self.seen += len(some)
+        for main, (_, _, _, of_step) in zip(mains, collected, strict=True):
+            self.loss += main * len(of_step)  # one by one, so that a stop changes no rounding
+            self.seen += len(of_step)
         return None
 
     def means(self, team: Team) -> dict[str, float]:
+        """The epoch's training loss and accuracy over all processes, and its pace."""
         sums = torch.tensor([self.loss, self.right, self.seen], dtype=torch.float64)
         loss, right, seen = team.total(sums).tolist()
         return {
             "train_loss": loss / max(seen, 1),
             "train_accuracy": right / max(seen, 1),
             "samples_per_s": seen / max(self.seconds, 1e-9),
-        }
-
-    def state(self) -> dict[str, Any]:
-        return {
-            "loss": self.loss,
-            "right": self.right,
-            "seen": self.seen,
-            "seconds": self.seconds,
         }

@@ -1,4 +1,4 @@
-"""The life of one run in this process: prepare, train, test, and always say how it ended."""
+"""One run in this process, from its preparation to its test; however it ends, it says so."""
 
 from __future__ import annotations
 
@@ -15,28 +15,32 @@ from typing import Any
 
 import torch
 
+from genrecore import words
 from genrecore.data import prepare as preparation
 from genrecore.data.corpus import Corpus
+from genrecore.data.prepare import Prepared
 from genrecore.errors import GenrecoreError, describe
+from genrecore.models.fitted import Fitted
 from genrecore.store.files import write_bytes, write_json
 from genrecore.store.processes import identity
 from genrecore.store.progress import Ended, Phase, Report, Stopped, silent
 from genrecore.store.run import Run
-from genrecore.store.status import LOG, STOP, Status, ask_to_stop, stop_asked, stop_request
-from genrecore.training import baselines, embedding, hardware
+from genrecore.store.status import ask_to_stop, stop_asked
+from genrecore.training import baselines, embedding
 from genrecore.training.baselines import Baseline
-from genrecore.training.classifier import Classifier
+from genrecore.training.checkpoint import read_checkpoint
+from genrecore.training.classifier import Classifier, Features
 from genrecore.training.distributed import Team
-from genrecore.training.examples import Examples, Given
-from genrecore.training.hardware import Hardware
+from genrecore.training.examples import Examples
+from genrecore.training.hardware import Hardware, choose
 from genrecore.training.loop import Trainer
 from genrecore.training.parts import ResolvedConfig
+from genrecore.training.progress import RunProgress
 from genrecore.training.weights import save_classifier, weights_name
 
 _RESERVE = ".reserve"  # room for the last words of a run that fills the disk
 _RESERVE_BYTES = 256 * 1024
 _FORCED = "It was ended before its step was finished; its last checkpoint is kept."
-_ASK_EVERY_S = 0.02  # whether a stop was asked for: steps may be much shorter
 
 
 def execute(run: Run, show: Report = silent, team: Team | None = None) -> str:
@@ -50,114 +54,68 @@ def execute(run: Run, show: Report = silent, team: Team | None = None) -> str:
         team: The processes that train it together; each calls this, those that do not lead with
             a run of their own that nobody sees.
     """
-    status = Status(run.folder)
-
-    asked_at = 0.0
-
-    def report(phase: str, done: int, total: int) -> None:
-        nonlocal asked_at
-        status.beat(phase=phase, done=done, total=total)
-        show(phase, done, total)
-        now = time.monotonic()
-        if now - asked_at > _ASK_EVERY_S:
-            asked_at = now
-            if stop_asked(run.folder):
-                if phase != Phase.TESTING or not stop_request(run.folder).get("keep_best"):
-                    raise Stopped
-                (run.folder / STOP).unlink(missing_ok=True)  # just what is being done
-
+    progress = RunProgress(run, show)
     with _signals_ask_to_stop(run):
         try:
             (run.folder / _RESERVE).write_bytes(b"\0" * _RESERVE_BYTES)
             with _deterministic(run.config.training.deterministic):
-                _work(run, status, report, team or Team())
+                _work(run, progress, team or Team())
         except Ended:
-            _end(run, status, "stopped", _FORCED)
+            progress.end("stopped", _FORCED)
         except Stopped:
-            _stop(run, status)
+            progress.stop()
         except BaseException as error:
-            _say(run, traceback.format_exc())
+            progress.log(traceback.format_exc())
             (run.folder / _RESERVE).unlink(missing_ok=True)
-            _end(run, status, "failed", describe(error), traceback=traceback.format_exc())
+            progress.end("failed", describe(error), traceback=traceback.format_exc())
             if not isinstance(error, Exception):
                 raise
         finally:
             with contextlib.suppress(OSError):
                 (run.folder / _RESERVE).unlink(missing_ok=True)
-                (run.folder / STOP).unlink(missing_ok=True)
-    return str(status.values["state"])
+                progress.forget_stop()
+    return str(progress.status.values["state"])
 
 
-def _work(run: Run, status: Status, report: Report, team: Team) -> None:
-    config, resolved = run.config, ResolvedConfig(run.config)
+def _work(run: Run, progress: RunProgress, team: Team) -> None:
+    resolved, status = ResolvedConfig(run.config), progress.status
     started = status.values.get("started_at") or time.time()
     status.move("preparing", started_at=started, phase=Phase.STARTING, **identity())
-    resume = team.told(_resume_state(run))
-    if resume:
-        torch.set_num_threads(resume["n_threads"])
-    chosen = hardware.choose(
-        config.device, resume["precision"] if resume else config.training.precision
-    )
-    classical = resolved.model.facts.classical
-    if classical:
-        chosen = baselines.suited(chosen)
-    write_json(run.folder / "environment.json", environment(chosen))
-    _say(run, f"Device: {chosen.name}. Precision: {chosen.reason}")
+    checkpoint = team.broadcast(read_checkpoint(run.folder))
+    if checkpoint:
+        torch.set_num_threads(checkpoint["n_threads"])
+    hardware = _hardware(resolved, checkpoint)
+    write_json(run.folder / "environment.json", environment(hardware))
+    progress.log(f"Device: {hardware.name}. Precision: {hardware.reason}")
 
-    prepared = preparation.with_split(preparation.decode(config, report), config)
-    write_bytes(run.folder / "clips.parquet", prepared.clips.to_parquet(index=False))
-    verdict = preparation.audited(prepared, report)
-    write_json(run.folder / "audit.json", verdict.as_dict())
-    if verdict.refused and not config.allow_leaks:
-        raise GenrecoreError(
-            f"{verdict.reason} Choose a split that keeps them apart, or allow leaks: the run is "
-            "then marked."
-        )
-    for note in prepared.notes:
-        _say(run, note)
-    torch.manual_seed(config.seed)  # initial weights and dropout
+    prepared = _prepared(run, progress)
+    torch.manual_seed(run.config.seed)  # initial weights and dropout
     classifier = Classifier(
-        resolved, prepared.genres, prepared.corpus.shape, pretrained=resume is None
+        resolved, prepared.genres, prepared.corpus.shape, pretrained=checkpoint is None
     )
-    chosen.prepare(classifier)
+    hardware.prepare(classifier)
     examples = Examples(
         prepared.corpus,
-        config,
+        resolved,
         classifier.feature,
         prepared.clips,
         prepared.genres,
-        chosen,
-        report,
+        hardware,
+        progress.report,
     )
-    if resume is None:
-        plain = examples.standardised_on().split(examples.most)
-
-        def batches() -> Iterator[Given]:
-            for n_done, part in enumerate(plain):
-                report(Phase.STANDARDISATION, n_done, len(plain))
-                yield examples.features(part)
-
-        classifier.fit_standardisation(batches)
+    if checkpoint is None:
+        _fit_standardisation(classifier, examples, progress)
     status.update(skipped=prepared.skipped, notes=prepared.notes)
-    n_segments = f"{len(examples.trained_on()):,} training segments"
-    trainer: Trainer | Baseline
-    if classical:
-        _say(run, f"{n_segments}, fitted at one go.")
-        trainer = Baseline(config, classifier, examples, status, report)
-    else:
-        n_parameters = classifier.n_parameters()
-        status.update(n_parameters=n_parameters)
-        _say(run, f"{n_segments}, {n_parameters:,} parameters, {config.training.epochs} epochs.")
-        trainer = Trainer(config, classifier, examples, chosen, status, report, team)
-    if resume is None:  # traces of a try that ended before its first checkpoint
+    trainer = _trainer(classifier, examples, hardware, progress, team)
+    if checkpoint is None:  # traces of a try that ended before its first checkpoint
         for name in ("history.jsonl", "epochs.u8"):
             (run.folder / name).unlink(missing_ok=True)
     elif isinstance(trainer, Trainer):
-        trainer.restore(resume)
-        _say(run, f"Going on after epoch {trainer.epoch}, step {trainer.step}.")
+        trainer.load_state_dict(checkpoint)
+        progress.log(f"Going on after epoch {trainer.epoch}, step {trainer.step}.")
     status.move("running")
-    early = _fitted(run, trainer, team)
-    if not classical:
+    ended_early = _fit(trainer, progress, team)
+    if isinstance(trainer, Trainer):
         save_classifier(classifier, run.folder / "last.safetensors")
     predictions, segments = trainer.predict()
     save_classifier(classifier, run.folder / weights_name(classifier))
@@ -165,78 +123,102 @@ def _work(run: Run, status: Status, report: Report, team: Team) -> None:
     for table, name in ((segments, "segments.parquet"), (predictions, "predictions.parquet")):
         write_bytes(run.folder / name, table.to_parquet(index=False))
     if team.leads:
-        _keep_embedding(run, status, report, classifier, examples, prepared.corpus)
-    _end(run, status, "done", early)
+        _cache_embedding(run, progress, classifier, examples, prepared.corpus)
+    progress.end("done", ended_early)
 
 
-def _keep_embedding(
-    run: Run,
-    status: Status,
-    report: Report,
+def _hardware(resolved: ResolvedConfig, checkpoint: dict[str, Any] | None) -> Hardware:
+    """Device and precision: those asked for, or the precision that the run began with."""
+    config = resolved.config
+    precision = checkpoint["precision"] if checkpoint else config.training.precision
+    hardware = choose(config.device, precision)
+    return baselines.suited(hardware) if resolved.model.facts.classical else hardware
+
+
+def _prepared(run: Run, progress: RunProgress) -> Prepared:
+    """Clips with their split, and their corpus.
+
+    Raises:
+        GenrecoreError: The split leaks, and leaks are not allowed.
+    """
+    config = run.config
+    prepared = preparation.with_split(preparation.decode(config, progress.report), config)
+    write_bytes(run.folder / "clips.parquet", prepared.clips.to_parquet(index=False))
+    audit = preparation.audited(prepared, progress.report)
+    write_json(run.folder / "audit.json", audit.as_dict())
+    if audit.refused and not config.allow_leaks:
+        raise GenrecoreError(
+            f"{audit.reason} Choose a split that keeps them apart, or allow leaks: the run is "
+            "then marked."
+        )
+    for note in prepared.notes:
+        progress.log(note)
+    return prepared
+
+
+def _fit_standardisation(classifier: Classifier, examples: Examples, progress: RunProgress) -> None:
+    indices = examples.standardised_on().split(examples.most)
+
+    def batches() -> Iterator[Features]:
+        for n_done, index in enumerate(indices):
+            progress.report(Phase.STANDARDISATION, n_done, len(indices))
+            yield examples.features(index)
+
+    classifier.fit_standardisation(batches)
+
+
+def _trainer(
     classifier: Classifier,
     examples: Examples,
-    corpus: Corpus,
-) -> None:
-    """Looks where the run's clips lie, so that a clip unlike all of them is told at once; without
-    it the run is done as well."""
-
-    def tell(phase: str, *_: int) -> None:
-        # The counts stay those of the steps: pages read from them how many an epoch has.
-        report(phase, status.values.get("done", 0), status.values.get("total", 0))
-
-    try:
-        embedding.keep(run, classifier.eval(), examples, corpus, tell)
-    except Stopped:
-        _say(run, "Asked to stop: where its clips lie is not known yet.")
-    except Exception as error:
-        _say(run, f"Where its clips lie is not known: {describe(error)}")
+    hardware: Hardware,
+    progress: RunProgress,
+    team: Team,
+) -> Trainer | Baseline:
+    n_segments = f"{words.thousands(len(examples.trained_on()))} training segments"
+    if isinstance(classifier.network, Fitted):
+        progress.log(f"{n_segments}, fitted in one call.")
+        return Baseline(classifier, classifier.network, examples, progress)
+    n_parameters, n_epochs = classifier.n_parameters(), classifier.config.training.epochs
+    progress.status.update(n_parameters=n_parameters)
+    progress.log(f"{n_segments}, {words.thousands(n_parameters)} parameters, {n_epochs} epochs.")
+    return Trainer(classifier, examples, hardware, progress, team)
 
 
-def _fitted(run: Run, trainer: Trainer | Baseline, team: Team) -> str:
+def _fit(trainer: Trainer | Baseline, progress: RunProgress, team: Team) -> str:
     """Trains to the end, or to where a stop was asked for that keeps the best epoch so far."""
     try:
         return trainer.fit()
     except Ended:
         raise
     except Stopped:
-        keep = team.told(bool(stop_request(run.folder).get("keep_best")))
-        if not keep or not isinstance(trainer, Trainer) or not trainer.best:
+        keeps_best = team.broadcast(progress.stop_keeps_best())
+        if not keeps_best or not isinstance(trainer, Trainer) or not trainer.best:
             raise
         if team.leads:
-            (run.folder / STOP).unlink(missing_ok=True)
+            progress.forget_stop()
         return f"stopped early after epoch {trainer.epoch}, as asked; its best epoch was tested"
 
 
-def _stop(run: Run, status: Status) -> None:
-    """Says why a run stopped, or has it wait for the queue to go on."""
-    request = stop_request(run.folder)
-    if request.get("requeue"):
-        with contextlib.suppress(OSError):
-            status.move("queued", "Paused with the queue.", starts=0, time_left_s=None)
-        _say(run, "Paused; it goes on when the queue is resumed.")
-    else:
-        _end(run, status, "stopped", str(request.get("reason") or "Stopped on request."))
-
-
-def _end(run: Run, status: Status, state: str, reason: str, **values: Any) -> None:
-    with contextlib.suppress(OSError):  # then the run is found lost, which is true as well
-        status.move(state, reason, finished_at=time.time(), time_left_s=None, **values)
-    _say(run, f"{state}. {reason}".strip())
-
-
-def _resume_state(run: Run) -> dict[str, Any] | None:
-    path = run.folder / "resume.pt"
-    if not path.exists():
-        return None
+def _cache_embedding(
+    run: Run,
+    progress: RunProgress,
+    classifier: Classifier,
+    examples: Examples,
+    corpus: Corpus,
+) -> None:
+    """Caches the run's clip embeddings for out-of-distribution checks; a failure here does not
+    fail the run."""
     try:
-        return dict(torch.load(path, weights_only=True, map_location="cpu"))
+        embedding.compute(run, classifier.eval(), examples, corpus, progress.report_phase)
+    except Stopped:
+        progress.log("Asked to stop: the embeddings of its clips are not computed yet.")
     except Exception as error:
-        raise GenrecoreError(f"{path.name} cannot be read, start a new run: {error}") from error
+        progress.log(f"The embeddings of its clips cannot be computed: {describe(error)}")
 
 
 @contextlib.contextmanager
 def _deterministic(wanted: bool) -> Iterator[None]:
-    """Inside, torch refuses what does not give the same result twice, if that is wanted."""
+    """Inside, torch refuses operations that may give another result the next time, if wanted."""
     if wanted:
         # cuBLAS reads this when it is first used; its other buffers may change sums.
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
@@ -250,9 +232,9 @@ def _deterministic(wanted: bool) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _signals_ask_to_stop(run: Run) -> Iterator[None]:
-    """TERM and INT become the request to stop: the step is finished, a checkpoint kept.
+    """Inside, TERM and INT become the request to stop: the step is finished, a checkpoint kept.
 
-    Where one was asked for already it leaves at once, with the last checkpoint.
+    Where a stop was asked for already, the process ends at once, with the last checkpoint.
     """
     before = {}
 
@@ -272,7 +254,7 @@ def _signals_ask_to_stop(run: Run) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def environment(chosen: Hardware) -> dict[str, Any]:
+def environment(hardware: Hardware) -> dict[str, Any]:
     """What a run ran on: device, precision with its reason, threads, versions."""
     packages = ("genrecore", "torch", "torchvision", "torchaudio", "numpy", "scikit-learn",
                 "skops", "soundfile", "soxr")  # fmt: skip
@@ -281,20 +263,12 @@ def environment(chosen: Hardware) -> dict[str, Any]:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):
             versions[package] = importlib.metadata.version(package)
     return {
-        "device": chosen.device,
-        "device_name": chosen.name,
-        "precision": chosen.precision,
-        "precision_reason": chosen.reason,
-        "n_threads": chosen.n_threads,
+        "device": hardware.device,
+        "device_name": hardware.name,
+        "precision": hardware.precision,
+        "precision_reason": hardware.reason,
+        "n_threads": hardware.n_threads,
         "versions": versions,
         "host": socket.gethostname(),
         "platform": platform.platform(),
     }
-
-
-def _say(run: Run, text: str) -> None:
-    with (
-        contextlib.suppress(OSError),  # a full disk must not end the run from its log
-        open(run.folder / LOG, "a", encoding="utf-8") as log,
-    ):
-        log.write(f"{time.strftime('%H:%M:%S')} {text}\n")

@@ -1,19 +1,17 @@
-"""The training loop: draw, forward, backward, step, log; then the test with the chosen epoch.
+"""The training loop: draw, augment, forward, backward, step, log; then the test.
 
 The trainer writes raw predictions, not scores. The only scores it computes are the validation ones,
-to choose the epoch. It can be stopped between any two steps and goes on, on the CPU bit for bit,
-as if it had not been.
+to choose the epoch. It can be stopped between any two steps; a resumed run gives, on the CPU bit
+for bit, what an uninterrupted one gives.
 """
 
 from __future__ import annotations
 
-import io
 import json
 import math
 import os
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,26 +19,22 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from genrecore.config.run import RunConfig
 from genrecore.errors import GenrecoreError
 from genrecore.evaluation.metrics import noun, watched
-from genrecore.store.files import write_bytes
-from genrecore.store.progress import Ended, Phase, Report, Stopped
-from genrecore.store.status import Status
-from genrecore.training import checkpoint, heads, memory
-from genrecore.training.batches import Feed
-from genrecore.training.classifier import Classifier
+from genrecore.store.progress import Ended, Phase, Stopped
+from genrecore.training import memory
+from genrecore.training.batches import Batches
+from genrecore.training.checkpoint import Checkpoints, check_checkpoint
+from genrecore.training.classifier import Classifier, Features
 from genrecore.training.distributed import Team
-from genrecore.training.epochs import Clips, Sums, tables
-from genrecore.training.examples import Examples, Given
+from genrecore.training.epochs import EpochTotals, PooledClips, prediction_tables
+from genrecore.training.examples import Examples
 from genrecore.training.hardware import Hardware, keep_memory
-from genrecore.training.optimisation import Loss, Schedule, optimiser
-from genrecore.training.weights import save_classifier
+from genrecore.training.optimisation import Loss, Schedule, optimiser, training_heads
+from genrecore.training.progress import RunProgress
 
 _PREDICT_BATCH = 128
-_LEAST_BETWEEN_CHECKPOINTS_S = 30.0
-_CHECKPOINT_SHARE = 0.05  # of the run's time, at most
-_LEAST_BETWEEN_BEST_S = 2.0  # between two writes of the best weights
+_SHOW_EVERY_S = 0.1
 
 
 class Trainer:
@@ -48,20 +42,18 @@ class Trainer:
 
     def __init__(
         self,
-        config: RunConfig,
         classifier: Classifier,
         examples: Examples,
         hardware: Hardware,
-        status: Status,
-        report: Report,
+        progress: RunProgress,
         team: Team | None = None,
     ) -> None:
-        self.config, self.recipe = config, config.training
         self.classifier, self.examples, self.hardware = classifier, examples, hardware
-        self.folder, self.status, self.report = status.folder, status, report
-        self.team = team or Team()
-        self.train, self.valid = examples.trained_on(), examples.of("valid")
-        self.clips = Clips(examples.segments, self.valid, classifier.genres)
+        self.config, self.recipe = classifier.config, classifier.config.training
+        self.progress, self.team = progress, team or Team()
+        self.train, self.valid = examples.trained_on(), examples.in_split("valid")
+        self.valid_clips = PooledClips(examples.segments, self.valid, classifier.genres)
+        self.last_counts = self.recipe.choose_epoch == "last" or not len(self.valid)
         size = self.recipe.batch_size
         # A last batch of one segment has no spread to normalise by, so it is left out; and of a
         # batch that processes share, each needs two.
@@ -70,29 +62,23 @@ class Trainer:
         self.optimiser = optimiser(self.recipe, classifier.parameters())
         n_updates = math.ceil(self.n_steps / self.recipe.accumulate)
         self.schedule = Schedule(self.recipe, self.optimiser, n_updates)
-        self.loss = Loss(self.recipe, _counts(examples, self.train, len(classifier.genres)))
+        self.loss = Loss(self.recipe, examples.targets(self.train).sum(0))
         self.scaler = torch.amp.GradScaler(
             hardware.device.split(":")[0], enabled=hardware.precision == "float16"
         )
-        self.heads = heads.build(
-            classifier, self.team, hardware.device, self.recipe.compile, self._note
-        )
-        self.feed = Feed(config, classifier, examples, hardware, self.team)
-        self.generator = torch.Generator().manual_seed(config.seed)
+        self.heads = training_heads(classifier, self.team, hardware.device, progress.note)
+        self.batches = Batches(classifier, examples, self.team)
+        self.checkpoints = Checkpoints(progress.folder)
+        self.generator = torch.Generator().manual_seed(self.config.seed)
+        self.epoch_generator = self.generator.get_state()  # as the epoch under way began
         self.epoch = 0  # finished epochs
         self.step = 0  # finished steps of the epoch under way
-        self.sums = Sums()
+        self.totals = EpochTotals()
         self.best: dict[str, Any] = {}
         self.best_weights: dict[str, Tensor] = {}
-        self.epoch_generator = self.generator.get_state()
-        self._saved_at, self._save_cost_s = time.perf_counter(), 0.0
-        self._best_written_at, self._best_unwritten = -math.inf, False
-        self._told_at = -math.inf
+        self._began, self._began_at_step, self._shown_at = 0.0, 0, -math.inf
         self._stop_wanted = False
-        self._wrong: tuple[int, float] | None = None  # step and loss that is no number
-
-    def _note(self, sentence: str) -> None:
-        self.status.update(notes=[*self.status.values.get("notes", []), sentence])
+        self._diverged_at: tuple[int, float] | None = None  # step, and its loss that is no number
 
     def fit(self) -> str:
         """Trains to the end; returns why it ended early, or an empty text.
@@ -101,12 +87,12 @@ class Trainer:
             Stopped: A stop was asked for; `resume.pt` holds where it stood.
             GenrecoreError: The loss is no number any more, or memory does not hold a batch.
         """
-        started, done_before = time.perf_counter(), self.epoch * self.n_steps + self.step
+        self._began, self._began_at_step = time.perf_counter(), self._steps_done()
         keep_memory()
         try:
             while self.epoch < self.recipe.epochs and not self._out_of_patience():
                 try:
-                    self._train_epoch(started, done_before)
+                    self._train_epoch()
                 except Exception as error:
                     if not memory.ran_out(error):
                         raise
@@ -119,51 +105,64 @@ class Trainer:
             self.save()
             raise
         self.save()
-        if self.epoch < self.recipe.epochs:
-            return (
-                f"stopped early after epoch {self.epoch}: validation "
-                f"{noun(watched(self.recipe.watch))} had not improved since epoch "
-                f"{self.best['epoch']}"
-            )
-        return ""
+        if self.epoch == self.recipe.epochs:
+            return ""
+        metric = noun(watched(self.recipe.watch))
+        return (
+            f"stopped early after epoch {self.epoch}: validation {metric} "
+            f"had not improved since epoch {self.best['epoch']}"
+        )
 
-    def _train_epoch(self, started: float, done_before: int) -> None:
+    def _train_epoch(self) -> None:
         self.classifier.train()
         if self.step == 0:
-            self.sums = Sums()
-        total, many = self.n_steps * self.recipe.epochs, self.recipe.accumulate
+            self.totals = EpochTotals()
         began = time.perf_counter()
-        for features, targets in self._batches():
-            self._tell(Phase.TRAINING, total, started, done_before)
-            self._checkpoint_by_time()
+        for features, targets in self._draw():  # augmented and standardised
+            self._report_step()
+            if self.checkpoints.due():
+                self.save()
             with self.hardware.autocast():
-                pairs = self.heads(features)
-            loss, main = self._losses(pairs, targets)
-            group = min(many, self.n_steps - self.step // many * many)
-            share = len(targets) * self.team.size / self._batch_size() / group
-            self.scaler.scale(loss if share == 1.0 else loss * share).backward()
+                heads = self.heads(features)
+            loss, main_loss = self._losses(heads, targets)
+            self.scaler.scale(self._share_of(loss, targets)).backward()
             self.step += 1
-            if self.step % many == 0 or self.step == self.n_steps:
-                self._update()
-            self.sums.add(main, loss, pairs[0][1], targets)
-            if self.sums.due(by_time=self.team.size == 1):  # processes must look together
-                self._look_at_losses()
-            self.sums.seconds += (now := time.perf_counter()) - began
+            if self.step % self.recipe.accumulate == 0 or self.step == self.n_steps:
+                self._update_weights()
+            self.totals.add(main_loss, loss, heads[0][1], targets)
+            if self.totals.due(by_time=self.team.size == 1):  # processes must read together
+                self._read_totals()
+            self.totals.seconds += (now := time.perf_counter()) - began
             began = now
         self.hardware.synchronize()
-        self._look_at_losses()
-        self.sums.seconds += time.perf_counter() - began
+        self._read_totals()
+        self.totals.seconds += time.perf_counter() - began
 
-    def _losses(self, pairs: list[tuple[float, Tensor]], targets: Tensor) -> tuple[Tensor, Tensor]:
+    def _draw(self) -> Iterator[tuple[Features, Tensor]]:
+        """This epoch's batches from where it stands: (standardised features, soft targets)."""
+        self.generator.set_state(self.epoch_generator)
+        order = self.train[torch.randperm(len(self.train), generator=self.generator)]
+        return self.batches.of_epoch(order, self.epoch, self.step, self.n_steps)
+
+    def _losses(self, heads: list[tuple[float, Tensor]], targets: Tensor) -> tuple[Tensor, Tensor]:
         """(what is minimised, the main head's loss)."""
-        weight, logits = pairs[0]
+        weight, logits = heads[0]
         main = self.loss(logits, targets)
         loss = main if weight == 1.0 else weight * main
-        for weight, logits in pairs[1:]:
+        for weight, logits in heads[1:]:
             loss = loss + weight * self.loss(logits, targets)
         return loss, main
 
-    def _update(self) -> None:
+    def _share_of(self, loss: Tensor, targets: Tensor) -> Tensor:
+        """The loss as it counts in the mean over all processes and over the batches that make one
+        update together."""
+        size, many = self.recipe.batch_size, self.recipe.accumulate
+        n_examples = min(size, len(self.train) - self.step * size)
+        n_batches = min(many, self.n_steps - self.step // many * many)
+        share = len(targets) * self.team.size / n_examples / n_batches
+        return loss if share == 1.0 else loss * share
+
+    def _update_weights(self) -> None:
         if self.recipe.clip_norm:
             self.scaler.unscale_(self.optimiser)
             nn.utils.clip_grad_norm_(self.classifier.parameters(), self.recipe.clip_norm)
@@ -172,22 +171,17 @@ class Trainer:
         self.optimiser.zero_grad(set_to_none=True)
         self.schedule.step()
 
-    def _batch_size(self) -> int:
-        """Examples of the batch under way, in all processes together."""
-        size = self.recipe.batch_size
-        return min(size, len(self.train) - self.step * size)
-
-    def _look_at_losses(self) -> None:
+    def _read_totals(self) -> None:
         """Adds up what was collected; a loss that is no number ends the run, for every process."""
-        self._fold()
-        if self.team.any(self._wrong is not None, self.hardware.device):
-            step, loss = self._wrong or (self.step, math.nan)
+        self._add_up()
+        if self.team.any(self._diverged_at is not None, self.hardware.device):
+            step, loss = self._diverged_at or (self.step, math.nan)
             raise self._diverged(f"The loss became {loss} in", step)
 
-    def _fold(self) -> None:
-        wrong = self.sums.fold()
-        if wrong is not None and self._wrong is None:
-            self._wrong = self.step - wrong[0], wrong[1]
+    def _add_up(self) -> None:
+        wrong = self.totals.read()
+        if wrong is not None and self._diverged_at is None:
+            self._diverged_at = self.step - wrong[0], wrong[1]
 
     def _diverged(self, what: str, step: int) -> GenrecoreError:
         advice = [f"a lower learning rate (it was {self.optimiser.param_groups[0]['lr']:g})"]
@@ -200,60 +194,68 @@ class Trainer:
             f"try {' or '.join(advice)}."
         )
 
-    def _batches(self) -> Iterator[tuple[Given, Tensor]]:
-        """This epoch's batches from where the epoch stands: (features, soft targets)."""
-        self.generator.set_state(self.epoch_generator)
-        order = self.train[torch.randperm(len(self.train), generator=self.generator)]
-        return self.feed.batches(order, self.epoch, self.step, self.n_steps)
-
     def _finish_epoch(self) -> None:
+        """Validates, notes whether the epoch is the best so far, and adds it to the histories."""
         began = time.perf_counter()
-        row: dict[str, Any] = {"epoch": self.epoch + 1, **self.sums.means(self.team)}
+        row: dict[str, Any] = {"epoch": self.epoch + 1, **self.totals.means(self.team)}
         row["lr"] = self.optimiser.param_groups[0]["lr"]
         predicted = np.zeros(0, np.uint8)
         if len(self.valid):
-            with self.hardware.autocast():
-                proba = self._proba(self.valid, Phase.TRAINING).numpy()
-            if not np.isfinite(proba).all():
-                raise self._diverged("Validation probabilities became nan after", self.n_steps)
-            clips = self.clips.pooled(proba, self.config.segments.pooling)
-            row |= self.clips.scores(clips)
-            predicted = clips.argmax(1)
+            clips = self._validate()
+            row |= self.valid_clips.scores(clips)
+            predicted = clips.argmax(1).astype(np.uint8)
         self.schedule.end_epoch(row.get("valid_loss", row["train_loss"]))
         row |= memory.in_use(self.hardware.device)
-        row["seconds"] = self.sums.seconds + time.perf_counter() - began
+        row["seconds"] = self.totals.seconds + time.perf_counter() - began
         self.epoch, self.step = self.epoch + 1, 0
         self.epoch_generator = self.generator.get_state()  # a stop before its first step keeps it
-        key = self._key(row)
-        last_counts = self.recipe.choose_epoch == "last" or not len(self.valid)
-        row["best"] = last_counts or not self.best or key > self.best["key"]
-        if row["best"]:
-            self.best = {"epoch": self.epoch, "key": key, "accuracy": row.get("valid_accuracy")}
-            state = self.classifier.state_dict()
-            self.best_weights = {name: tensor.detach().clone() for name, tensor in state.items()}
-            self._best_unwritten = not last_counts
-        self._write_best(time.perf_counter() - self._best_written_at > _LEAST_BETWEEN_BEST_S)
+        row["best"] = self._note_best(row)
         if not self.team.leads:
             return
-        with open(self.folder / "epochs.u8", "ab") as stream:
-            stream.write(predicted.astype(np.uint8).tobytes())
-        with open(self.folder / "history.jsonl", "a", encoding="utf-8") as stream:
+        self.checkpoints.write_best(self.classifier, self.best_weights)
+        with open(self.progress.folder / "epochs.u8", "ab") as stream:
+            stream.write(predicted.tobytes())
+        with open(self.progress.folder / "history.jsonl", "a", encoding="utf-8") as stream:
             stream.write(json.dumps(row) + "\n")
         known = {"best_epoch": self.best["epoch"], "samples_per_s": row["samples_per_s"]}
         if len(self.valid):
             known["best_valid_accuracy"] = self.best.get("accuracy")
-        self.status.update(epoch=self.epoch, **known)
+        self.progress.status.update(epoch=self.epoch, **known)
 
-    def _key(self, row: dict[str, Any]) -> list[float]:
-        """The larger, the better the epoch; of equals the one with the lower loss."""
+    def _validate(self) -> np.ndarray:
+        """Probabilities (clips, genres) of the validation clips."""
+        with self.hardware.autocast():
+            proba = self._proba(self.valid, Phase.TRAINING).numpy()
+        if not np.isfinite(proba).all():
+            raise self._diverged("Validation probabilities became nan after", self.n_steps)
+        return self.valid_clips.pooled(proba, self.config.segments.pooling)
+
+    def _note_best(self, row: dict[str, Any]) -> bool:
+        """Keeps the weights of an epoch that is the best so far; of equals, that with the lower
+        loss is the better one."""
         metric = watched(self.recipe.watch)
         value = row.get(f"valid_{metric.name}", 0.0)
-        return [value if metric.facts.higher_is_better else -value, -row.get("valid_loss", 0.0)]
+        key = [value if metric.facts.higher_is_better else -value, -row.get("valid_loss", 0.0)]
+        if not (self.last_counts or not self.best or key > self.best["key"]):
+            return False
+        self.best = {"epoch": self.epoch, "key": key, "accuracy": row.get("valid_accuracy")}
+        state = self.classifier.state_dict()
+        self.best_weights = {name: tensor.detach().clone() for name, tensor in state.items()}
+        self.checkpoints.best_is_new(not self.last_counts)
+        return True
 
-    def _write_best(self, now: bool) -> None:
-        if self._best_unwritten and now and self.team.leads:
-            save_classifier(self.classifier, self.folder / "weights.safetensors", self.best_weights)
-            self._best_written_at, self._best_unwritten = time.perf_counter(), False
+    def _out_of_patience(self) -> bool:
+        patience = self.recipe.patience
+        return bool(patience and self.best and self.epoch - self.best["epoch"] >= patience)
+
+    def predict(self) -> tuple[pd.DataFrame, pd.DataFrame]:
+        """(predictions, segments) of validation and test with the chosen epoch, in float32: the
+        arithmetic in which the run will be used."""
+        self.classifier.load_state_dict(self.best_weights)
+        index = torch.cat([self.valid, self.examples.in_split("test")])
+        proba = self._proba(index, Phase.TESTING).numpy()
+        genres, pooling = self.classifier.genres, self.config.segments.pooling
+        return prediction_tables(self.examples.segments, index, genres, proba, pooling)
 
     @torch.no_grad()
     def _proba(self, index: Tensor, phase: str) -> Tensor:
@@ -264,86 +266,118 @@ class Trainer:
         for k, batch in enumerate(index.split(size)):
             if k % self.team.size != self.team.rank:
                 continue
-            self._ask(phase)
+            self._report(phase)
             logits = self.classifier.logits(self.examples.features(batch))
             proba[k * size : k * size + len(batch)] = logits.float().softmax(1).cpu()
         return self.team.total(proba)
 
-    def predict(self) -> tuple[pd.DataFrame, pd.DataFrame]:
-        """(predictions, segments) of validation and test with the chosen epoch, in float32: the
-        arithmetic in which the run will be used."""
-        self.classifier.load_state_dict(self.best_weights)
-        index = torch.cat([self.valid, self.examples.of("test")])
-        proba = self._proba(index, Phase.TESTING).numpy()
-        pooling = self.config.segments.pooling
-        return tables(self.examples.segments, index, self.classifier.genres, proba, pooling)
+    def _steps_done(self) -> int:
+        return self.epoch * self.n_steps + self.step
 
-    def _out_of_patience(self) -> bool:
-        patience = self.recipe.patience
-        return bool(patience and self.best and self.epoch - self.best["epoch"] >= patience)
-
-    def _tell(self, phase: str, total: int, started: float, done_before: int) -> None:
+    def _report_step(self) -> None:
         """Reports a step about to be taken; every process stops here if one is to."""
         now = time.perf_counter()
-        if now - self._told_at > 0.1:
-            self._told_at = now
-            done = self.epoch * self.n_steps + self.step
-            pace_s = (now - started) / max(1, done - done_before)
-            self.status.values |= {
-                "epoch": self.epoch,
-                "n_epochs": self.recipe.epochs,
-                "time_left_s": pace_s * (total - done) if done > done_before else None,
-                "median_step_s": pace_s,
-            }
-        self._ask(phase)
+        if now - self._shown_at > _SHOW_EVERY_S:
+            self._shown_at = now
+            done, n_taken = self._steps_done(), self._steps_done() - self._began_at_step
+            pace_s = (now - self._began) / max(1, n_taken)
+            n_left = self.n_steps * self.recipe.epochs - done
+            self.progress.show(
+                epoch=self.epoch,
+                n_epochs=self.recipe.epochs,
+                time_left_s=pace_s * n_left if n_taken else None,
+                median_step_s=pace_s,
+            )
+        self._report(Phase.TRAINING)
         if self.team.any(self._stop_wanted, self.hardware.device):
             self._stop_wanted = False
             raise Stopped
 
-    def _ask(self, phase: str) -> None:
-        done = self.epoch * self.n_steps + self.step
+    def _report(self, phase: str) -> None:
         try:
-            self.report(phase, done, self.n_steps * self.recipe.epochs)
+            self.progress.report(phase, self._steps_done(), self.n_steps * self.recipe.epochs)
         except Stopped:
             if self.team.size == 1:
                 raise
             self._stop_wanted = True  # at the next step, together
 
-    def _checkpoint_by_time(self) -> None:
-        apart_s = max(_LEAST_BETWEEN_CHECKPOINTS_S, self._save_cost_s / _CHECKPOINT_SHARE)
-        if time.perf_counter() - self._saved_at > apart_s:
-            self.save()
-
     def save(self) -> None:
-        """Writes `resume.pt`: everything that going on needs, nothing a pickle could hide in."""
+        """Writes `resume.pt` and the best weights."""
         if self.team.size == 1:
-            self._look_at_losses()
+            self._read_totals()
         if not self.team.leads:
             return
-        began = time.perf_counter()
-        self._fold()
-        self._write_best(True)
-        state = checkpoint.state_of(self)
-        buffer = io.BytesIO()  # so that a full disk is the operating system's clear error
-        torch.save(state, buffer)
-        write_bytes(self.folder / "resume.pt", buffer.getbuffer())
-        self._saved_at = time.perf_counter()
-        self._save_cost_s = self._saved_at - began
+        self._add_up()
+        self.checkpoints.write_best(self.classifier, self.best_weights, now=True)
+        self.checkpoints.write(self.state_dict())
 
-    def restore(self, state: dict[str, Any]) -> None:
-        """Goes back to where `resume.pt` stands; histories are cut to it.
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that going on from here needs: tensors, numbers and text only."""
+        device, between = self.hardware.device, self.step % self.recipe.accumulate != 0
+        on_gpu = device.startswith("cuda")
+        return {
+            "model": self.config.model.name,
+            "genres": self.classifier.genres,
+            "classifier": self.classifier.state_dict(),
+            "best_weights": self.best_weights,
+            "best": self.best,
+            "optimiser": self.optimiser.state_dict(),
+            # Of batches whose common update is still to come.
+            "gradients": [p.grad for p in self.classifier.parameters()] if between else [],
+            "schedule": self.schedule.state_dict(),
+            "scaler": self.scaler.state_dict(),
+            "epoch": self.epoch,
+            "step": self.step,
+            "sums": self.totals.state(),
+            "epoch_generator": self.epoch_generator,
+            "generator": self.generator.get_state(),
+            "torch_generator": torch.get_rng_state(),
+            "device_generator": torch.cuda.get_rng_state(device) if on_gpu else None,
+            "n_threads": torch.get_num_threads(),
+            "precision": self.hardware.precision,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Goes to where `state_dict` was taken; the histories are cut to it.
 
         Raises:
             GenrecoreError: It belongs to another run.
         """
-        checkpoint.put_back(self, state)
-        if not self.team.leads:
-            return
-        _keep_lines(self.folder / "history.jsonl", self.epoch)
-        if (self.folder / "epochs.u8").exists():
-            os.truncate(self.folder / "epochs.u8", self.epoch * self.clips.n)
-        self._best_unwritten = bool(self.best) and self.recipe.choose_epoch == "best"
-        self._write_best(bool(self.clips.n))
+        check_checkpoint(state, self.classifier)
+        try:
+            self.classifier.load_state_dict(state["classifier"])
+            self.optimiser.load_state_dict(state["optimiser"])
+        except (RuntimeError, ValueError) as error:
+            raise GenrecoreError(
+                f"The checkpoint's weights do not fit the model {self.config.model.name} with "
+                "these options; start a new run."
+            ) from error
+        self.schedule.load_state_dict(state["schedule"])
+        self.scaler.load_state_dict(state.get("scaler", {}))
+        gradients = state.get("gradients", [])
+        for parameter, gradient in zip(self.classifier.parameters(), gradients, strict=False):
+            parameter.grad = None if gradient is None else gradient.to(parameter.device)
+        self.best, self.best_weights = state["best"], state["best_weights"]
+        self.epoch, self.step = state["epoch"], state["step"]
+        self.totals = EpochTotals(state["sums"])
+        self.epoch_generator = state["epoch_generator"]
+        self.generator.set_state(state["generator"])
+        torch.set_rng_state(state["torch_generator"])
+        if state["device_generator"] is not None and self.hardware.device.startswith("cuda"):
+            torch.cuda.set_rng_state(state["device_generator"], self.hardware.device)
+        if self.team.leads:
+            self._cut_histories()
+            self.checkpoints.best_is_new(bool(self.best) and not self.last_counts)
+            self.checkpoints.write_best(self.classifier, self.best_weights, now=True)
+
+    def _cut_histories(self) -> None:
+        """Drops epochs that were finished after the checkpoint: they come again."""
+        history, predicted = (self.progress.folder / n for n in ("history.jsonl", "epochs.u8"))
+        if history.exists():
+            lines = history.read_text(encoding="utf-8").splitlines(keepends=True)
+            os.truncate(history, sum(len(line.encode()) for line in lines[: self.epoch]))
+        if predicted.exists():
+            os.truncate(predicted, self.epoch * self.valid_clips.n)
 
     def _too_large(self) -> GenrecoreError:
         """What to say when memory did not hold a batch: the size that would have fitted."""
@@ -356,21 +390,9 @@ class Trainer:
     def _try_batch(self, size: int) -> None:
         """A whole step of that size; the run is over anyway."""
         index = self.train[:size].repeat(math.ceil(size / len(self.train[:size])))[:size]
-        given, targets = self.feed.given(index, self.epoch, 0)
+        features, targets = self.batches.batch(index, self.epoch, 0)
         with self.hardware.autocast():
-            pairs = self.classifier.heads(self.classifier.standardised(given))
-        self._losses(pairs, targets)[0].backward()
+            heads = self.classifier.heads(features)
+        self._losses(heads, targets)[0].backward()
         self.optimiser.step()
         self.optimiser.zero_grad(set_to_none=True)
-
-
-def _counts(examples: Examples, index: Tensor, n_genres: int) -> Tensor:
-    """Examples of each genre among `index`, (genres,) on the device."""
-    labels = examples.labels[(index % len(examples.segments)).to(examples.labels.device)]
-    return torch.bincount(labels, minlength=n_genres)
-
-
-def _keep_lines(path: Path, n: int) -> None:
-    if path.exists():
-        lines = path.read_text(encoding="utf-8").splitlines(keepends=True)
-        os.truncate(path, sum(len(line.encode()) for line in lines[:n]))

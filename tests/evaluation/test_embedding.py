@@ -202,7 +202,7 @@ def test_a_stop_after_the_test_leaves_a_finished_run(store: Path, tiny: Tiny) ->
     assert finished.predictions is not None
     assert not (run.folder / STOP).exists()
     assert embeddings.read(finished) is None
-    assert "where its clips lie is not known yet" in finished.log()
+    assert "the embeddings of its clips are not computed yet" in finished.log()
 
 
 def test_a_cache_that_cannot_be_written_spoils_no_run(
@@ -212,7 +212,7 @@ def test_a_cache_that_cannot_be_written_spoils_no_run(
     (tmp_path / "embeddings").write_text("in the way")
     run = trained(tiny(training__epochs=1), store)
     assert run.state == "done", run.reason
-    assert "Where its clips lie is not known: " in run.log()
+    assert "The embeddings of its clips cannot be computed: " in run.log()
 
 
 def test_a_run_without_weights_says_so(store: Path) -> None:

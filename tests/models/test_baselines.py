@@ -275,7 +275,7 @@ def test_too_few_clips_are_refused_in_one_sentence(store: Path, tiny: Tiny, tabl
 @pytest.mark.parametrize(
     ("values", "said"),
     [
-        ({"augment": "mixup"}, "mixup draws anew in every epoch, but the model knn is fitted at"),
+        ({"augment": "mixup"}, "mixup draws anew in every epoch, but the model knn is fitted in"),
         ({"augment": "noise"}, "fixed copies: pitch_variants, tempo_variants"),
         ({"segments.excerpts": "random"}, "let it train on all segments"),
         ({"processes": 2}, "fitted by one process"),

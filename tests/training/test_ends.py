@@ -72,7 +72,7 @@ def in_a_process(work: Callable[[], object]) -> int:
 def test_a_stop_is_obeyed_in_every_phase(name: str, waiting: Path, tiny: Tiny) -> None:
     run = jobs.submit(settings_of(name, tiny), waiting)
     stopped = carried_out(run, PHASES[name])
-    assert (stopped.state, stopped.reason) == ("stopped", "A stop was asked for.")
+    assert (stopped.state, stopped.reason) == ("stopped", "Stopped on request.")
     assert not stopped.alive
     jobs.resume(stopped)
     assert carried_out(run).state == "done", Run(run.folder).reason

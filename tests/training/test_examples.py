@@ -28,7 +28,7 @@ from genrecore.store import cache
 from genrecore.store import run as runs
 from genrecore.store.progress import Phase, Stopped
 from genrecore.store.run import Run
-from genrecore.training import examples, hardware, lifecycle
+from genrecore.training import hardware, lifecycle, sources
 from genrecore.training.classifier import Classifier
 from genrecore.training.examples import Examples
 from genrecore.training.parts import ResolvedConfig
@@ -39,10 +39,11 @@ Tiny = Callable[..., RunConfig]
 
 def examples_of(config: RunConfig) -> tuple[Examples, Prepared, torch.nn.Module]:
     prepared = preparation.with_split(preparation.decode(config), config)
-    feature = Classifier(ResolvedConfig(config), prepared.genres).feature
+    resolved = ResolvedConfig(config)
+    feature = Classifier(resolved, prepared.genres).feature
     chosen = hardware.choose("cpu", "float32")
     return (
-        Examples(prepared.corpus, config, feature, prepared.clips, prepared.genres, chosen),
+        Examples(prepared.corpus, resolved, feature, prepared.clips, prepared.genres, chosen),
         prepared,
         feature,
     )
@@ -55,11 +56,11 @@ def numbers(seed: int) -> torch.Generator:
 def test_without_augmentation_training_sees_the_features_as_they_are(tiny: Tiny) -> None:
     examples, _, _ = examples_of(tiny())
     index = examples.trained_on()
-    assert torch.equal(index, examples.of("train"))
+    assert torch.equal(index, examples.in_split("train"))
     features, targets = examples.training(index[:9], numbers(0))
     assert torch.equal(features, examples.features(index[:9]))
     assert torch.equal(targets.argmax(1), examples.labels[index[:9]])
-    assert not examples.change
+    assert not examples.changes
 
 
 @pytest.mark.parametrize("names", ["gain", "time_mask", "gain,time_mask"])
@@ -67,7 +68,7 @@ def test_augmentation_changes_training_and_nothing_else(tiny: Tiny, names: str) 
     values = {f"augment.{name}.p": 1.0 for name in names.split(",")}
     plain, _, _ = examples_of(tiny())
     examples, _, _ = examples_of(tiny(augment=names, **values))
-    assert examples.change
+    assert examples.changes
     index = examples.trained_on()[:9]
     as_they_are = plain.features(index)
     # Batches of another size round differently in the last bits.
@@ -100,13 +101,13 @@ def test_a_random_excerpt_is_drawn_inside_each_clip_anew(tiny: Tiny) -> None:
     made = feature(wave[start : start + n_segment][None, None])
     torch.testing.assert_close(one[3:4], made, atol=1e-3, rtol=0)  # rounding of batches
     # All of validation and test is looked at, as ever.
-    assert len(examples.of("test")) == 3 * (prepared.clips["split"] == "test").sum()
+    assert len(examples.in_split("test")) == 3 * (prepared.clips["split"] == "test").sum()
 
 
 def test_variants_multiply_the_training_set_and_only_that(tiny: Tiny, store: Path) -> None:
     config = tiny(augment="pitch_variants,tempo_variants")
     examples, _, _ = examples_of(config)
-    n = len(examples.of("train"))
+    n = len(examples.in_split("train"))
     index = examples.trained_on()
     assert len(index) == 5 * n
     labels = examples.targets(index).argmax(1).reshape(5, n)
@@ -337,7 +338,7 @@ def test_of_a_pair_the_picture_is_kept_and_the_wave_is_read(tiny: Tiny, channels
     values = {"feature": "waveform+stft", "feature.channels": channels, "model": "rescnn_1d2d"}
     config = tiny(**values)
     examples, _, feature = examples_of(config)
-    index = torch.cat([examples.of("valid")[:3], examples.of("train")[-3:]])
+    index = torch.cat([examples.in_split("valid")[:3], examples.in_split("train")[-3:]])
     wave, image = examples.features(index)
     fresh, _, _ = examples_of(tiny(**values, augment="gain", **{"augment.gain.p": 0.0}))
     computed = fresh.features(index)  # where waves are changed the whole pair is computed
@@ -392,7 +393,7 @@ def test_a_large_batch_that_is_made_row_by_row_is_the_same_to_the_network(
     config = resolve(configuration.with_values(RunConfig(), few | values)).config
     ends = []
     for large in (10**9, 1):
-        monkeypatch.setattr(examples, "_LARGE", large)
+        monkeypatch.setattr(sources, "_LARGE", large)
         ends.append(trained(config, store))
     mine, others = (run.history.drop(columns=MEASURED).to_dict("records") for run in ends)
     assert mine == others
