@@ -6,7 +6,7 @@
 
 from genrecore.reporting.html.figures import Figure, figures
 from genrecore.reporting.html.page import html, write
-from genrecore.reporting.html.pictures import write_figures
+from genrecore.reporting.html.figure_files import write_figures
 from genrecore.reporting.html.table import ReportTable
 from genrecore.reporting.html.tables import table_files, tables, write_tables
 
