@@ -17,7 +17,7 @@ from genrecore.words import DASH, decimals, p_value, percent, seconds, signed_po
 
 
 @dataclass(frozen=True)
-class Column:
+class TableColumn:
     """A column of a table.
 
     Attributes:
@@ -70,102 +70,112 @@ def written(value: Any, format: str) -> str:
     return str(value)
 
 
-def find(columns: Iterable[Column], key: str) -> Column:
+def find(columns: Iterable[TableColumn], key: str) -> TableColumn:
     """The column with this name in the data."""
     return next(column for column in columns if column.key == key)
 
 
-def metric_columns() -> tuple[Column, ...]:
+def metric_columns() -> tuple[TableColumn, ...]:
     """A column for each registered metric besides the accuracy."""
     return tuple(
-        Column(name, metric.title, metric.facts.format, help=help_on(metric))
+        TableColumn(name, metric.title, metric.facts.format, help=help_on(metric))
         for name, metric in METRICS.items()
         if name != "accuracy"
     )
 
 
-def score_columns() -> tuple[Column, ...]:
+def score_columns() -> tuple[TableColumn, ...]:
     """Columns of `Comparison.table`, and of a leaderboard as far as it has them."""
     return (
-        Column("title", "Run"),
-        Column("n_runs", "Tests", "count", help="Seeds, or sets of folds, that are averaged."),
-        Column("n_clips", "Test clips", "count"),
-        Column("accuracy", "Accuracy", "share", help=help_on(METRICS["accuracy"])),
-        Column("accuracy_low", "95 % interval", "share", "accuracy_high", "Wilson's interval."),
-        Column(
+        TableColumn("title", "Run"),
+        TableColumn("n_runs", "Tests", "count", help="Seeds, or sets of folds, that are averaged."),
+        TableColumn("n_clips", "Test clips", "count"),
+        TableColumn("accuracy", "Accuracy", "share", help=help_on(METRICS["accuracy"])),
+        TableColumn(
+            "accuracy_low", "95 % interval", "share", "accuracy_high", "Wilson's interval."
+        ),
+        TableColumn(
             "artists_low", "95 %, by artist", "share", "artists_high",
             "Bootstrap: all clips of an artist are drawn together; seeds, where there are several, "
             "are drawn as well.",
         ),
-        Column("seed_low", "Worst to best test", "share", "seed_high"),
+        TableColumn("seed_low", "Worst to best test", "share", "seed_high"),
         *metric_columns(),
-        Column("badge", "Warning"),
+        TableColumn("badge", "Warning"),
     )  # fmt: skip
 
 
 COSTS = (
-    Column("title", "Run"),
-    Column("best_epoch", "Epoch kept", "count", help="Chosen on the validation clips, and tested."),
-    Column("n_epochs", "of", "count"),
-    Column("n_parameters", "Parameters", "count"),
-    Column(
+    TableColumn("title", "Run"),
+    TableColumn(
+        "best_epoch", "Epoch kept", "count", help="Chosen on the validation clips, and tested."
+    ),
+    TableColumn("n_epochs", "of", "count"),
+    TableColumn("n_parameters", "Parameters", "count"),
+    TableColumn(
         "n_multiply_adds", "Multiply–adds, 30 s", "count",
         help="Of a clip of 30 s, in products of the network.",
     ),
-    Column("train_s", "Training", "seconds", help="Without the time in which it was stopped."),
-    Column("latency_ms", "Latency, 30 s, ms", "number", help="Of a clip of 30 s."),
-    Column("device", "Trained on"),
-    Column("measured_on", "Latency measured on"),
+    TableColumn("train_s", "Training", "seconds", help="Without the time in which it was stopped."),
+    TableColumn("latency_ms", "Latency, 30 s, ms", "number", help="Of a clip of 30 s."),
+    TableColumn("device", "Trained on"),
+    TableColumn("measured_on", "Latency measured on"),
 )  # fmt: skip
 PAIRS = (
-    Column("title_a", "A"),
-    Column("title_b", "B"),
-    Column("n_clips", "Shared clips", "count"),
-    Column("both", "Both right", "count"),
-    Column("only_a", "Only A", "count"),
-    Column("only_b", "Only B", "count"),
-    Column("neither", "Both wrong", "count"),
-    Column("difference", "A − B, points", "points"),
-    Column("low", "95 % interval", "points", "high"),
-    Column("p", "p", "p", help="McNemar's test, mid-p; of several seeds Student's t."),
-    Column("p_exact", "p, exact", "p", help="McNemar's exact test."),
-    Column("p_holm", "p, all pairs", "p", help="Adjusted for the number of pairs (Holm)."),
-    Column("verdict", "Verdict"),
-    Column(
+    TableColumn("title_a", "A"),
+    TableColumn("title_b", "B"),
+    TableColumn("n_clips", "Shared clips", "count"),
+    TableColumn("both", "Both right", "count"),
+    TableColumn("only_a", "Only A", "count"),
+    TableColumn("only_b", "Only B", "count"),
+    TableColumn("neither", "Both wrong", "count"),
+    TableColumn("difference", "A − B, points", "points"),
+    TableColumn("low", "95 % interval", "points", "high"),
+    TableColumn("p", "p", "p", help="McNemar's test, mid-p; of several seeds Student's t."),
+    TableColumn("p_exact", "p, exact", "p", help="McNemar's exact test."),
+    TableColumn("p_holm", "p, all pairs", "p", help="Adjusted for the number of pairs (Holm)."),
+    TableColumn("verdict", "Verdict"),
+    TableColumn(
         "resolved", "Resolves, points", "size",
         help="The smallest true difference that these clips would show four times in five.",
     ),
 )  # fmt: skip
 GENRES = (
-    Column("title", "Run"),
-    Column("genre", "Genre"),
-    Column("n_clips", "Test clips", "count"),
-    Column("recall", "Recall", "share", help="The share of the genre's clips that is recognised."),
-    Column("recall_low", "95 % interval", "share", "recall_high"),
-    Column("precision", "Precision", "share", help="The share of right predictions of the genre."),
-    Column("f1", "F1", "number", help="The harmonic mean of precision and recall."),
+    TableColumn("title", "Run"),
+    TableColumn("genre", "Genre"),
+    TableColumn("n_clips", "Test clips", "count"),
+    TableColumn(
+        "recall", "Recall", "share", help="The share of the genre's clips that is recognised."
+    ),
+    TableColumn("recall_low", "95 % interval", "share", "recall_high"),
+    TableColumn(
+        "precision", "Precision", "share", help="The share of right predictions of the genre."
+    ),
+    TableColumn("f1", "F1", "number", help="The harmonic mean of precision and recall."),
 )
 DEPENDENCE = (
-    Column("genre", "Genre"),
-    Column("n_clips", "Test clips", "count"),
-    Column("lowest", "Lowest recall", "share"),
-    Column("worst", "of"),
-    Column("highest", "Highest recall", "share"),
-    Column("best", "of"),
-    Column("p_holm", "p, all genres", "p", help="Cochran's Q, adjusted for the number of genres."),
-    Column("dependence", "Depends on the model"),
+    TableColumn("genre", "Genre"),
+    TableColumn("n_clips", "Test clips", "count"),
+    TableColumn("lowest", "Lowest recall", "share"),
+    TableColumn("worst", "of"),
+    TableColumn("highest", "Highest recall", "share"),
+    TableColumn("best", "of"),
+    TableColumn(
+        "p_holm", "p, all genres", "p", help="Cochran's Q, adjusted for the number of genres."
+    ),
+    TableColumn("dependence", "Depends on the model"),
 )
 PROTOCOL = (
-    Column("title", "Run"),
-    Column("run_id", "Folder"),
-    Column("dataset", "Dataset"),
-    Column("split", "Split"),
-    Column("fold", "Fold", "count"),
-    Column("seed", "Seed", "count"),
-    Column("split_seed", "Split seed", "count"),
-    Column("n_train", "Training clips", "count"),
-    Column("n_valid", "Validation clips", "count"),
-    Column("n_test", "Test clips", "count"),
-    Column("choose_epoch", "Epoch kept"),
-    Column("audit", "Audit"),
+    TableColumn("title", "Run"),
+    TableColumn("run_id", "Folder"),
+    TableColumn("dataset", "Dataset"),
+    TableColumn("split", "Split"),
+    TableColumn("fold", "Fold", "count"),
+    TableColumn("seed", "Seed", "count"),
+    TableColumn("split_seed", "Split seed", "count"),
+    TableColumn("n_train", "Training clips", "count"),
+    TableColumn("n_valid", "Validation clips", "count"),
+    TableColumn("n_test", "Test clips", "count"),
+    TableColumn("choose_epoch", "Epoch kept"),
+    TableColumn("audit", "Audit"),
 )

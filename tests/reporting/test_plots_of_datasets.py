@@ -58,8 +58,8 @@ def test_minutes_and_clips_of_artists_and_parts_add_up() -> None:
     table.loc[50:149, "duration_s"] = np.nan
     clips = drawn.clips_per_artist(table)
     assert clips.table["Clips"].sum() == 2_003 - 100
-    assert "100 clips are by nobody known" in clips.alt
-    assert len(clips.figure.data[0].y) == drawn.MOST_ARTISTS
+    assert "100 clips are of unknown artists" in clips.alt
+    assert len(clips.figure.data[0].y) == drawn.MAX_ARTISTS
     for by, group in (("genre", "Genre"), ("artist", "Artist")):
         chart = drawn.minutes(table, by)
         known = table.dropna(subset=["duration_s", by])

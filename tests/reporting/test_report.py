@@ -18,7 +18,7 @@ from test_comparison import rights, told
 from genrecore.errors import GenrecoreError
 from genrecore.evaluation import comparison, metrics, systems
 from genrecore.reporting import html as report
-from genrecore.reporting.columns import Column, written
+from genrecore.reporting.columns import TableColumn, written
 from genrecore.reporting.html.table import ReportTable, latex, markdown
 from genrecore.reporting.html.tables import public
 from genrecore.store.run import Run
@@ -167,7 +167,7 @@ def test_cells_are_written_for_people() -> None:
     assert (written(59, "seconds"), written(3720, "seconds")) == ("59 s", "1 h 02 min")
     assert written(float("nan"), "share") == written(None, "text") == "–"
     assert markdown("") == " "
-    interval = Column("low", "from", "points", "high")
+    interval = TableColumn("low", "from", "points", "high")
     frame = pd.DataFrame({"low": [-0.01, np.nan], "high": [0.072, np.nan]})
     assert ReportTable("t", "T", frame, (interval,)).cells == [["−1.0 to +7.2"], ["–"]]
 

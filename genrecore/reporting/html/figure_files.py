@@ -1,4 +1,4 @@
-"""The figures of a comparison as files, drawn by a browser without a window."""
+"""The figures of a comparison as image files, drawn by a headless browser."""
 
 from __future__ import annotations
 
@@ -23,43 +23,43 @@ def write_figures(
     """Every figure of a comparison as `<name>.svg` and `<name>.png`, on white.
 
     Args:
-        compared: What to draw.
-        folder: It is made where it is not there.
-        formats: Of `FORMATS`; Plotly's others work as well.
+        compared: The comparison.
+        folder: Folder of the files; created if missing.
+        formats: From `FORMATS`; Plotly's others work as well.
 
     Raises:
         GenrecoreError: No Chromium or Chrome is found, or the folder cannot be written.
     """
-    place = folder.expanduser().absolute()
+    target = folder.expanduser().absolute()
     try:
-        place.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".drawing-", dir=place) as drawing:
-            wanted = _wanted(compared, Path(drawing), formats)
-            _draw(wanted)
-            return [one["path"].replace(place / one["path"].name) for one in wanted]
+        target.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".drawing-", dir=target) as drawing:
+            images = _images(compared, Path(drawing), formats)
+            _draw(images)
+            return [image["path"].replace(target / image["path"].name) for image in images]
     except OSError as error:
         raise GenrecoreError(f"{folder} cannot take the figures: {describe(error)}") from None
 
 
-def _wanted(compared: Comparison, folder: Path, formats: Sequence[str]) -> list[dict[str, Any]]:
-    """What the browser is asked for: a figure, a path and a size each."""
-    wanted = []
-    for one in figures(compared):
-        spec = one.spec
+def _images(compared: Comparison, folder: Path, formats: Sequence[str]) -> list[dict[str, Any]]:
+    """Figure, path and size of each image that the browser draws."""
+    images = []
+    for figure in figures(compared):
+        spec = figure.spec
         layout = spec["layout"]
         layout |= {"template": template("light"), "paper_bgcolor": "#ffffff"}
         layout["margin"] = layout.get("margin", {}) | {"l": _EDGE, "r": _EDGE, "b": _EDGE}
         layout["title"] = layout.get("title", {}) | {"pad": {"l": _EDGE}}
         height = int(layout.get("height", 400))
-        name = re.sub(r"[^A-Za-z0-9._-]+", "-", one.name)
+        name = re.sub(r"[^A-Za-z0-9._-]+", "-", figure.name)
         for format_ in formats:
             size = {"width": _WIDTH, "height": height, "scale": 2 if format_ == "png" else 1}
             path = folder / f"{name}.{format_}"
-            wanted.append({"fig": spec, "path": path, "opts": {"format": format_, **size}})
-    return wanted
+            images.append({"fig": spec, "path": path, "opts": {"format": format_, **size}})
+    return images
 
 
-def _draw(wanted: list[dict[str, Any]]) -> None:
+def _draw(images: list[dict[str, Any]]) -> None:
     import kaleido
     from choreographer import errors
 
@@ -68,12 +68,12 @@ def _draw(wanted: list[dict[str, Any]]) -> None:
         errors.ChannelClosedError, errors.DevtoolsProtocolError, TimeoutError,
     )  # fmt: skip
     try:
-        # Without MathJax, which it would fetch from the net.
-        kaleido.write_fig_from_object_sync(wanted, kopts={"mathjax": False}, cancel_on_error=True)
+        # Without MathJax, which it would download.
+        kaleido.write_fig_from_object_sync(images, kopts={"mathjax": False}, cancel_on_error=True)
     except errors.ChromeNotFoundError:
         raise GenrecoreError(
             "Figures are drawn by Chromium or Chrome, and none is installed; 'apt-get install "
-            "chromium' brings it. In the report each figure saves itself by its own button."
+            "chromium' installs it. In the report each figure has a button that saves it."
         ) from None
     except failures as error:
         raise GenrecoreError(

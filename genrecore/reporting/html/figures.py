@@ -1,4 +1,4 @@
-"""The figures of a comparison, and how they look outside the dashboard."""
+"""The figures of a comparison, and their colours outside the dashboard."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from genrecore.evaluation.comparison import Comparison
 from genrecore.reporting import plots
 from genrecore.reporting.html.tables import members
 from genrecore.reporting.plots import Chart, RunStyle
-from genrecore.store import run as runs
+from genrecore.store.run import all_runs
 
-FEW = 6
-"""Up to so many runs each gets its bars and its own large matrix."""
+MAX_LARGE = 6
+"""Up to so many runs each get bars and a large matrix of their own."""
 
-_FEW_PAIRS = 3  # whose agreement and difference are drawn
+_MAX_PAIRS = 3  # whose agreement and difference are drawn
 _FONT = 'system-ui, -apple-system, "Segoe UI", Roboto, Helvetica, Arial, sans-serif'
 # The same steps as in the dashboard's theme, from nothing to all.
 _STEPS = {
@@ -37,9 +37,9 @@ _GROUND = {"light": "#ffffff", "dark": "#1d202c"}
 
 
 @dataclass(frozen=True)
-class Figure:
-    """A chart and its name, which is that of its files; `section` says to what it belongs:
-    `scores`, `pairs`, `curves`, `genres`, `confusions`, `calibration` or `cost`."""
+class ReportFigure:
+    """A chart with the name of its files and its section of the report: `scores`, `pairs`,
+    `curves`, `genres`, `confusions`, `calibration` or `cost`."""
 
     name: str
     section: str
@@ -47,95 +47,92 @@ class Figure:
 
     @property
     def spec(self) -> dict[str, Any]:
-        """The figure as plain JSON values, without a look of its own."""
-        found: dict[str, Any] = json.loads(
+        """The figure as plain JSON values, without a template of its own."""
+        spec: dict[str, Any] = json.loads(
             json.dumps(self.chart.figure.to_plotly_json(), cls=PlotlyJSONEncoder)
         )
-        found["layout"].pop("template", None)
-        return found
+        spec["layout"].pop("template", None)
+        return spec
 
 
-def figures(compared: Comparison, styles: Mapping[str, RunStyle] | None = None) -> list[Figure]:
-    """Everything of a comparison that is drawn, in the order in which one looks at it.
+def figures(
+    compared: Comparison, styles: Mapping[str, RunStyle] | None = None
+) -> list[ReportFigure]:
+    """All figures of a comparison, in the order of the report.
 
     Args:
-        compared: What to draw.
-        styles: Of each key; by default those that the dashboard gives.
+        compared: The comparison.
+        styles: Style of each key; by default as on the pages.
     """
     styles = styles or run_styles(compared)
     titles = compared.titles
-    found = [Figure("scores", "scores", plots.leaderboard(compared.table, styles))]
-    found += _of_pairs(compared)
-    found += _of_curves(compared, styles)
+    drawings = [ReportFigure("scores", "scores", plots.leaderboard(compared.table, styles))]
+    drawings += _of_pairs(compared)
+    drawings += _of_curves(compared, styles)
     genres = plots.per_genre(compared.per_genre, styles)
-    if len(titles) > FEW:
+    if len(titles) > MAX_LARGE:
         genres = plots.recall_map(compared.per_genre)
-    found.append(Figure("genres", "genres", genres))
+    drawings.append(ReportFigure("genres", "genres", genres))
     if len(compared.dependence):
-        found.append(Figure("dependence", "genres", plots.dependence(compared.dependence)))
-    if len(titles) > FEW:
+        drawings.append(ReportFigure("dependence", "genres", plots.dependence(compared.dependence)))
+    if len(titles) > MAX_LARGE:
         every = plots.confusions({titles[k]: matrix for k, matrix in compared.confusions.items()})
-        found.append(Figure("confusions", "confusions", every))
+        drawings.append(ReportFigure("confusions", "confusions", every))
     else:
-        found += [
-            Figure(f"confusion-{key}", "confusions", plots.confusion(matrix, titles[key]))
+        drawings += [
+            ReportFigure(f"confusion-{key}", "confusions", plots.confusion(matrix, titles[key]))
             for key, matrix in compared.confusions.items()
         ]
     drawn = plots.calibration(compared.calibration, styles)
-    found.append(Figure("calibration", "calibration", drawn))
-    return found + _of_costs(compared, styles)
+    drawings.append(ReportFigure("calibration", "calibration", drawn))
+    return drawings + _of_costs(compared, styles)
 
 
 def run_styles(compared: Comparison) -> dict[str, RunStyle]:
-    """How each key is drawn on the pages: as its first run is among all runs of the store."""
-    of_keys = members(compared)
-    known = [run.run_id for run in runs.all_runs()]
-    every = plots.run_styles(list({*known, *(run.run_id for run in compared.runs)}))
-    return {key: every[of_key[0].run_id] for key, of_key in of_keys.items()}
+    """The style of each key on the pages: that of its first run among all runs of the store."""
+    run_ids = {run.run_id for run in [*all_runs(), *compared.runs]}
+    styles = plots.run_styles(list(run_ids))
+    return {key: styles[runs[0].run_id] for key, runs in members(compared).items()}
 
 
-def _of_pairs(compared: Comparison) -> list[Figure]:
+def _of_pairs(compared: Comparison) -> list[ReportFigure]:
     titles = list(compared.titles.values())
-    found = []
+    drawings = []
     if len(titles) > 2:
-        found.append(Figure("pairs", "pairs", plots.pair_matrix(compared.pairs, titles)))
-    systems_ = systems.group_runs(compared.runs)
-    if len(systems_) > 1:
-        blocks = systems.over_blocks(systems_)
+        drawings.append(ReportFigure("pairs", "pairs", plots.pair_matrix(compared.pairs, titles)))
+    groups = systems.group_runs(compared.runs)
+    if len(groups) > 1:
+        blocks = systems.over_blocks(groups)
         if blocks.ranks is not None:
             names, n_blocks = [str(name) for name in blocks.scores.columns], len(blocks.scores)
             ranks = plots.critical_difference(names, blocks.ranks, n_blocks)
-            found.append(Figure("ranks", "pairs", ranks))
+            drawings.append(ReportFigure("ranks", "pairs", ranks))
     for pair in compared.pairs.to_dict(orient="records"):
-        if len(compared.pairs) <= _FEW_PAIRS and pd.notna(pair["difference"]):
+        if len(compared.pairs) <= _MAX_PAIRS and pd.notna(pair["difference"]):
             name = f"{pair['run_a']}-{pair['run_b']}"
-            shown = {str(key): value for key, value in pair.items()}
-            found.append(Figure(f"agreement-{name}", "pairs", plots.agreement(shown)))
-    return found + _of_differences(compared)
+            counts = {str(key): value for key, value in pair.items()}
+            drawings.append(ReportFigure(f"agreement-{name}", "pairs", plots.agreement(counts)))
+    return drawings + _of_differences(compared)
 
 
-def _of_differences(compared: Comparison) -> list[Figure]:
-    if len(compared.pairs) > _FEW_PAIRS:
+def _of_differences(compared: Comparison) -> list[ReportFigure]:
+    if len(compared.pairs) > _MAX_PAIRS:
         return []
-    found = []
+    drawings = []
     for a, b in itertools.combinations(compared.titles, 2):
         try:
             matrix = differences.difference(compared.confusions[a], compared.confusions[b])
-        except GenrecoreError:  # they know different genres, which a note says
+        except GenrecoreError:  # they know different genres; a note says so
             continue
-        drawn = plots.difference(matrix, compared.titles[a], compared.titles[b])
-        drawn = _named(drawn, f"A: {compared.titles[a]}, B: {compared.titles[b]}")
-        found.append(Figure(f"difference-{a}-{b}", "confusions", drawn))
-    return found
+        title_a, title_b = compared.titles[a], compared.titles[b]
+        drawn = plots.difference(matrix, title_a, title_b)
+        subtitle = plots.chart.label(f"A: {title_a}, B: {title_b}")
+        drawn.figure.update_layout(title_subtitle={"text": subtitle}, margin_t=66)
+        drawings.append(ReportFigure(f"difference-{a}-{b}", "confusions", drawn))
+    return drawings
 
 
-def _named(chart: Chart, words: str) -> Chart:
-    """The chart with a line that says of what it is below its title."""
-    chart.figure.update_layout(title_subtitle={"text": plots.chart.label(words)}, margin_t=66)
-    return chart
-
-
-def _of_curves(compared: Comparison, styles: Mapping[str, RunStyle]) -> list[Figure]:
+def _of_curves(compared: Comparison, styles: Mapping[str, RunStyle]) -> list[ReportFigure]:
     curves = compared.curves
     if curves.empty:
         return []
@@ -144,32 +141,36 @@ def _of_curves(compared: Comparison, styles: Mapping[str, RunStyle]) -> list[Fig
         curves = systems.curve_band(curves)
     kept = compared.table.set_index("run_id")["best_epoch"].dropna()
     best = {str(key): float(epoch) for key, epoch in kept.items()}
-    found = []
+    drawings = []
     for measure in ("accuracy", "loss", "lr"):
         if curves[measure].notna().any():
             drawn = plots.overlaid_curves(
-                curves, measure, styles, training=len(compared.titles) <= FEW, best_epochs=best
+                curves,
+                measure,
+                styles,
+                training=len(compared.titles) <= MAX_LARGE,
+                best_epochs=best,
             )
-            found.append(Figure(f"curves-{measure}", "curves", drawn))
-    return found
+            drawings.append(ReportFigure(f"curves-{measure}", "curves", drawn))
+    return drawings
 
 
-def _of_costs(compared: Comparison, styles: Mapping[str, RunStyle]) -> list[Figure]:
-    """Accuracy against each cost that at least two of them are known to differ in."""
-    sides = [(key, compared.titles[key], found) for key, found in members(compared).items()]
+def _of_costs(compared: Comparison, styles: Mapping[str, RunStyle]) -> list[ReportFigure]:
+    """Accuracy against each cost in which at least two of them are known to differ."""
+    sides = [(key, compared.titles[key], runs) for key, runs in members(compared).items()]
     table = costs.cost_table(sides)
     scored = compared.table[["run_id", "accuracy", "accuracy_low", "accuracy_high"]]
     table = table.merge(scored, on="run_id")
-    found = []
+    drawings = []
     for column, name in costs.COSTS.items():
         if table[column].nunique() > 1:
             drawn = plots.cost(table, column, name, styles)
-            found.append(Figure(f"cost-{column.replace('_', '-')}", "cost", drawn))
-    return found
+            drawings.append(ReportFigure(f"cost-{column.replace('_', '-')}", "cost", drawn))
+    return drawings
 
 
 def template(theme: str) -> dict[str, Any]:
-    """What a figure takes from the page around it: ink, lines, shades.
+    """Colours that a figure takes from the page around it: text, lines, shades.
 
     Args:
         theme: `light` or `dark`.
@@ -187,8 +188,3 @@ def template(theme: str) -> dict[str, Any]:
         },
         "data": {"heatmap": [{"colorscale": steps}]},
     }
-
-
-def as_frame(chart: Chart) -> pd.DataFrame:
-    """A chart's numbers with columns that are all texts."""
-    return chart.table.rename(columns=str)

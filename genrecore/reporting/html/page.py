@@ -1,4 +1,4 @@
-"""A comparison as one HTML file that needs nothing besides itself."""
+"""A comparison as one self-contained HTML file."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
+import pandas as pd
 from plotly.offline import get_plotlyjs
 
 from genrecore import __version__
@@ -19,7 +20,7 @@ from genrecore.config.command import train_command
 from genrecore.errors import GenrecoreError, describe
 from genrecore.evaluation import comparison, systems
 from genrecore.evaluation.comparison import Comparison
-from genrecore.reporting.html.figures import Figure, as_frame, figures, template
+from genrecore.reporting.html.figures import ReportFigure, figures, template
 from genrecore.reporting.html.table import ReportTable
 from genrecore.reporting.html.tables import audit_sentence, members, plain, public, tables
 from genrecore.store.files import read_json, write_text
@@ -27,51 +28,51 @@ from genrecore.store.run import Run
 from genrecore.words import points
 
 _HERE = Path(__file__).parent
-_ALL_SENTENCES = 10  # of more pairs those with the most accurate one come first
+_MAX_SENTENCES = 10  # of more pairs those with the most accurate run come first
 
 
 def write(
     compared: Comparison | Sequence[Run], path: str | Path, title: str = "", command: str = ""
 ) -> Path:
-    """Writes a comparison as one HTML file and returns where it lies.
+    """Writes a comparison as one HTML file and returns its path.
 
     The file opens without network in any browser, its figures can be zoomed and saved, and it
-    prints. It holds no audio, no folder of this machine, and asks no server for anything.
+    prints. It holds no audio and no folder of this machine, and contacts no server.
 
     Args:
         compared: A comparison, or the runs to compare.
-        path: Of the file; folders above it are made.
-        title: Its heading; by default what is compared.
-        command: That makes the same comparison; by default of these runs or systems.
+        path: Path of the file; missing folders are created.
+        title: Heading; by default the number of runs and their datasets.
+        command: Command that makes the same comparison; by default of these runs or systems.
 
     Raises:
         GenrecoreError: The runs cannot be compared, or the file cannot be written.
     """
     if not isinstance(compared, Comparison):
         compared = comparison.compare(list(compared))
-    place = Path(path).expanduser().absolute()
+    target = Path(path).expanduser().absolute()
     text = html(compared, title, command)
     try:
-        place.parent.mkdir(parents=True, exist_ok=True)
-        write_text(place, text)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        write_text(target, text)
     except OSError as error:
         raise GenrecoreError(f"The report cannot be written to {path}: {describe(error)}") from None
-    return place
+    return target
 
 
 def html(compared: Comparison, title: str = "", command: str = "") -> str:
     """The report as text.
 
     Args:
-        compared: What it is of.
-        title: Its heading; by default what is compared.
-        command: That makes the same comparison; by default of these runs or systems.
+        compared: The comparison.
+        title: As for `write`.
+        command: As for `write`.
     """
     shown = figures(compared)
     by_name = {table.name: table for table in tables(compared)}
     pairs, table = compared.pairs, compared.table
     best = str(table.sort_values("accuracy", ascending=False, kind="stable")["run_id"].iloc[0])
-    first = (pairs["run_a"] == best) | (pairs["run_b"] == best) | (len(pairs) <= _ALL_SENTENCES)
+    first = (pairs["run_a"] == best) | (pairs["run_b"] == best) | (len(pairs) <= _MAX_SENTENCES)
     of_systems = not set(compared.titles) <= {run.run_id for run in compared.runs}
     return _environment().get_template("report.html").render(
         title=title or _title(compared),
@@ -83,7 +84,7 @@ def html(compared: Comparison, title: str = "", command: str = "") -> str:
         first=pairs.loc[first, "sentence"].tolist(),
         others=pairs.loc[~first, "sentence"].tolist(),
         best=compared.titles[best],
-        verdicts=_counted(pairs["verdict"].tolist()),
+        verdicts=_counts(pairs["verdict"]),
         figures={name: [one for one in shown if one.section == name] for name in _sections(shown)},
         tables=by_name,
         confusions=[table for table in by_name.values() if table.name.startswith("confusion-")],
@@ -114,7 +115,7 @@ def _environment() -> jinja2.Environment:
 
 
 def _as_script(value: Any) -> str:
-    """JSON that cannot end the element it stands in."""
+    """JSON that cannot end the script element around it."""
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
     for sign in "<>&\u2028\u2029":
         text = text.replace(sign, f"\\u{ord(sign):04x}")
@@ -132,22 +133,23 @@ def _command(compared: Comparison, of_systems: bool) -> str:
     return f"genrecore compare {named}{' --systems' if of_systems else ''}"
 
 
-def _sections(shown: Sequence[Figure]) -> list[str]:
+def _sections(shown: Sequence[ReportFigure]) -> list[str]:
     every = ("scores", "pairs", "curves", "genres", "confusions", "calibration", "cost")
     return [*dict.fromkeys([*every, *(one.section for one in shown)])]
 
 
-def _counted(words: Sequence[str]) -> str:
-    counts = {word: words.count(word) for word in dict.fromkeys(words)}
-    return ", ".join(f"{n} {word}" for word, n in counts.items())
+def _counts(verdicts: pd.Series) -> str:
+    return ", ".join(f"{n} {verdict}" for verdict, n in verdicts.value_counts(sort=False).items())
 
 
-def _numbers(figure: Figure) -> ReportTable:
-    return plain(figure.name, figure.chart.alt, as_frame(figure.chart), figure.chart.shares)
+def _numbers(figure: ReportFigure) -> ReportTable:
+    return plain(
+        figure.name, figure.chart.alt, figure.chart.table.rename(columns=str), figure.chart.shares
+    )
 
 
 def _about(compared: Comparison, key: str, run: Run) -> dict[str, Any]:
-    """What stands about a run below its name."""
+    """Command, settings and audit of a run."""
     config = public(run.config)
     title = compared.titles[key]
     settings = {

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from genrecore.reporting.columns import Column
+from genrecore.reporting.columns import TableColumn
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class ReportTable:
     name: str
     title: str
     frame: pd.DataFrame
-    columns: tuple[Column, ...]
+    columns: tuple[TableColumn, ...]
 
     @property
     def cells(self) -> list[list[str]]:

@@ -19,7 +19,7 @@ from genrecore.reporting.columns import (
     GENRES,
     PAIRS,
     PROTOCOL,
-    Column,
+    TableColumn,
     score_columns,
 )
 from genrecore.reporting.html.table import ReportTable
@@ -27,11 +27,11 @@ from genrecore.store.files import read_json, write_text
 from genrecore.store.run import Run
 
 FORMATS = {"csv": "csv", "markdown": "md", "latex": "tex"}
-"""Of the tables' files, and their endings."""
+"""Formats of tables, with the suffixes of their files."""
 
 
 def tables(compared: Comparison) -> list[ReportTable]:
-    """Everything that a comparison counts, in the order in which one reads it."""
+    """All tables of a comparison, in the order of the report."""
     found = [_scores(compared), ReportTable("pairs", "Every pair of runs", _pairs(compared), PAIRS)]
     found.append(ReportTable("genres", "Recall of each genre", compared.per_genre, GENRES))
     if len(compared.dependence):
@@ -62,8 +62,8 @@ def table_files(
     CSV alone.
 
     Args:
-        compared: What to write.
-        formats: Of `FORMATS`.
+        compared: The comparison.
+        formats: From `FORMATS`.
     """
     for table in tables(compared):
         for name in formats:
@@ -74,23 +74,23 @@ def table_files(
 def write_tables(
     compared: Comparison, folder: Path, formats: Sequence[str] = tuple(FORMATS)
 ) -> list[Path]:
-    """Writes `table_files` and returns where they lie.
+    """Writes `table_files` and returns their paths.
 
     Args:
-        compared: What to write.
-        folder: It is made where it is not there.
-        formats: Of `FORMATS`.
+        compared: The comparison.
+        folder: Folder of the files; created if missing.
+        formats: From `FORMATS`.
 
     Raises:
         GenrecoreError: The folder cannot be written.
     """
-    place = folder.expanduser().absolute()
+    target = folder.expanduser().absolute()
     written = []
     try:
-        place.mkdir(parents=True, exist_ok=True)
+        target.mkdir(parents=True, exist_ok=True)
         for name, text in table_files(compared, formats):
-            write_text(place / name, text)
-            written.append(place / name)
+            write_text(target / name, text)
+            written.append(target / name)
     except OSError as error:
         raise GenrecoreError(f"{folder} cannot take the tables: {describe(error)}") from None
     return written
@@ -100,17 +100,17 @@ def plain(name: str, title: str, frame: pd.DataFrame, shares: Sequence[str] = ()
     """A table whose columns are titled already; numbers keep their digits.
 
     Args:
-        name: Of its files.
-        title: A caption.
+        name: Name of its files.
+        title: Caption.
         frame: The table.
-        shares: Columns to be read as per cent.
+        shares: Columns that are written as per cent.
     """
     columns = []
     for column in frame.columns:
         numeric = pd.api.types.is_numeric_dtype(frame[column])
         whole = pd.api.types.is_integer_dtype(frame[column])
         kind = "share" if column in shares else "count" if whole else "number" if numeric else ""
-        columns.append(Column(str(column), str(column), kind or "text"))
+        columns.append(TableColumn(str(column), str(column), kind or "text"))
     return ReportTable(name, title, frame, tuple(columns))
 
 
@@ -126,7 +126,7 @@ def members(compared: Comparison) -> dict[str, list[Run]]:
 
 
 def public(config: RunConfig) -> RunConfig:
-    """The configuration without the folders of this machine: of a path its last name is left."""
+    """The configuration without the folders of this machine: only the last part of a path stays."""
     return configuration.read_config(_without_folders(config.model_dump(mode="json")))
 
 
@@ -151,13 +151,10 @@ def _scores(compared: Comparison) -> ReportTable:
 
 
 def _pairs(compared: Comparison) -> pd.DataFrame:
-    """The pairs; of those that were not compared nothing was counted either."""
+    """The pairs, without counts where a pair was not compared."""
     counts = ["both", "only_a", "only_b", "neither"]
     table = compared.pairs
-    compared_ones = table["difference"].notna()
-    if compared_ones.all():
-        return table
-    return table.assign(**table[counts].where(compared_ones))
+    return table.assign(**table[counts].where(table["difference"].notna()))
 
 
 def _confusion(key: str, title: str, matrix: pd.DataFrame) -> ReportTable:
@@ -176,7 +173,7 @@ def _costs(compared: Comparison) -> ReportTable:
 
 
 def _configs(compared: Comparison) -> dict[str, RunConfig]:
-    """A configuration of each key; of a system without what its runs differ in."""
+    """The configuration of each key; of a system without the seeds and fold of its runs."""
     found = {}
     for key, of_key in members(compared).items():
         config = public(of_key[0].config)
@@ -187,8 +184,9 @@ def _configs(compared: Comparison) -> dict[str, RunConfig]:
 
 
 def _protocol(compared: Comparison) -> pd.DataFrame:
-    titles = {run.run_id: compared.titles[key] for key, all_ in members(compared).items()
-              for run in all_}  # fmt: skip
+    titles = {
+        run.run_id: compared.titles[key] for key, runs in members(compared).items() for run in runs
+    }
     rows = []
     for run in compared.runs:
         config, clips = run.config, run.clips
@@ -214,13 +212,13 @@ def _protocol(compared: Comparison) -> pd.DataFrame:
 def _epoch_kept(run: Run) -> str:
     best = run.status.get("best_epoch")
     if best is None:
-        return "fitted at one go"
+        return "fitted in one call"
     how = "best on validation" if run.config.training.choose_epoch == "best" else "the last"
     return f"{best}, {how}"
 
 
 def audit_sentence(run: Run) -> str:
-    """What the audit of a run's split found, in a sentence."""
+    """The result of the audit of a run's split, in a sentence."""
     audit = read_json(run.folder / "audit.json")
     if not audit:
         return "Not audited."
@@ -228,8 +226,8 @@ def audit_sentence(run: Run) -> str:
 
 
 def _versions(compared: Comparison) -> pd.DataFrame:
-    """A row a fact (device, precision, versions), a column for all runs that agree in all of them;
-    empty where nothing is known."""
+    """One row a fact (device, precision, versions), one column for all runs that agree in all of
+    them; empty where nothing is known."""
     known: dict[tuple[tuple[str, str], ...], list[str]] = {}
     for key, of_key in members(compared).items():
         for run in of_key:
