@@ -50,6 +50,6 @@ def rehearsals(store: Path) -> Path:
     for name, row in ROWS.items():
         study = papers.study(name)
         protocols = list(papers.PROTOCOLS) if name == "liu" else ["published"]
-        papers.start(study, papers.wanted(study, [row], protocols, 1, ON_DEMO), ON_DEMO, store)
+        papers.start(study, papers.study_runs(study, [row], protocols, 1, ON_DEMO), ON_DEMO, store)
     carry_out(store)
     return store

@@ -27,19 +27,22 @@ def leaklab(
     """Measure what a leaky split adds: train the same system on every fold of a split by clip and
     of one by artist, and show the gap with its interval. Runs that are there already are used."""
     from genrecore.data import datasets
-    from genrecore.experiments import leaks as leaklab  # torch: not on the way to --help
+    from genrecore.experiments import leaks
+    from genrecore.experiments.leak_gap import leak_gap
 
-    planned = leaklab.plan(settings(config, values, set_, preset), n_folds)
+    base = settings(config, values, set_, preset)
+    first = leaks.draft(base, n_folds).base
     with reporting(quiet=as_json) as report:
-        dataset = planned[0].dataset
-        clips = datasets.load(dataset.name, dataset.options, report)
-        leaklab.check(planned[0], clips, n_folds)
-        begun = leaklab.submit(planned)
+        clips = datasets.load(first.dataset.name, first.dataset.options, report)
+        leaks.check(first, clips, n_folds)
+        members = leaks.start(base, n_folds).members
         done: list[Run] = []
-        for number, run in enumerate(begun, start=1):
-            title = f"{run.config.split.name} fold {run.config.fold} ({number} of {len(begun)})"
-            done.append(follow(run, report, title))
-    found = leaklab.gap(done)
+        for number, member in enumerate(members, start=1):
+            split, fold = member.config.split.name, member.config.fold
+            title = f"{split} fold {fold} ({number} of {len(members)})"
+            if member.run is not None:
+                done.append(follow(member.run, report, title))
+    found = leak_gap(done)
     if as_json:
         facts = {name: getattr(found, name) for name in found.__dataclass_fields__}
         print_json({**facts, "sentence": found.sentence, "runs": [run.run_id for run in done]})

@@ -14,7 +14,7 @@ from genrecore.cli.sweeping import agreed, estimate_facts, estimated, print_summ
 from genrecore.data.datasets import DATASETS, how_to_get, known
 from genrecore.errors import UsageError
 from genrecore.experiments import papers
-from genrecore.experiments.papers import Music, Study, Wanted, report
+from genrecore.experiments.papers import Music, Study, StudyRun, report
 from genrecore.store import run as runs
 
 papers_app = typer.Typer(
@@ -24,7 +24,7 @@ papers_app = typer.Typer(
 )
 app.add_typer(papers_app, name="papers")
 
-STUDY = Annotated[str, typer.Argument(help=f"One of {', '.join(papers.STUDIES)}.")]
+STUDY = Annotated[str, typer.Argument(help=f"One of {', '.join(papers.study_names())}.")]
 N_SEEDS = {"published": 1, "honest": 3}
 """Seeds unless told otherwise: the studies ran one, an honest result takes several."""
 
@@ -38,7 +38,7 @@ def list_papers(as_json: JSON = False) -> None:
             "by": one.authors,
             "dataset": one.dataset,
             "systems": len(one.rows),
-            "numbers": sum(bool(n.measure and n.system) for n in one.printed),
+            "numbers": sum(bool(n.measure and n.system) for n in one.numbers),
             "question": one.question,
         }
         for one in papers.studies()
@@ -55,7 +55,7 @@ def show_paper(study: STUDY, as_json: JSON = False) -> None:
     found = papers.study(study)
     if as_json:
         facts = found.model_dump()
-        print_json(facts | {"numbers": [one.model_dump() for one in found.printed]})
+        print_json(facts | {"numbers": [one.model_dump() for one in found.numbers]})
         return
     out.print(found.citation, style="bold", markup=False)
     for sentence in found.summary:
@@ -84,7 +84,7 @@ def show_paper(study: STUDY, as_json: JSON = False) -> None:
                 "measure": papers.MEASURES[one.measure],
                 "in": one.words.replace("\t", " | "),
             }
-            for one in found.printed
+            for one in found.numbers
             if one.printed.strip()
         ]
     )
@@ -166,7 +166,7 @@ def report_paper(
     chosen = [papers.study(study)] if study else papers.studies()
     texts = {}
     for one in chosen:
-        there = papers.found(one, rehearsal)
+        there = papers.find_runs(one, rehearsal)
         if as_json:
             texts[one.name] = report.facts(one, there, rehearsal)
         else:
@@ -187,7 +187,7 @@ def _options(folder: Path | None, set_: list[str] | None) -> dict[str, Any]:
     return options
 
 
-def _wanted(study: Study, rows: str, protocol: str, n_seeds: int, music: Music) -> list[Wanted]:
+def _wanted(study: Study, rows: str, protocol: str, n_seeds: int, music: Music) -> list[StudyRun]:
     named = [name.strip() for name in rows.split(",") if name.strip()]
     protocols = list(papers.PROTOCOLS) if protocol == "both" else [protocol]
     for one in named:
@@ -199,11 +199,11 @@ def _wanted(study: Study, rows: str, protocol: str, n_seeds: int, music: Music) 
     return [
         one
         for name in protocols
-        for one in papers.wanted(study, named, [name], n_seeds or N_SEEDS[name], music)
+        for one in papers.study_runs(study, named, [name], n_seeds or N_SEEDS[name], music)
     ]
 
 
-def _print_wanted(study: Study, todo: list[Wanted], music: Music) -> None:
+def _print_wanted(study: Study, todo: list[StudyRun], music: Music) -> None:
     if music.is_rehearsal(study):
         n = todo[0].config.rehearsal
         out.print(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import shlex
 import time
@@ -13,11 +12,11 @@ import typer
 
 from genrecore.cli.app import app
 from genrecore.cli.output import JSON, duration, err, out, print_json, print_table, reporting, share
+from genrecore.config.dotted import in_words, name_of, shown
 from genrecore.errors import GenrecoreError
 from genrecore.evaluation.metrics import noun, watched
 from genrecore.experiments import plan as plans
 from genrecore.experiments import results as plan_results
-from genrecore.experiments import values as plan_values
 from genrecore.experiments.plan import Plan
 
 plans_app = typer.Typer(
@@ -108,11 +107,11 @@ def _show(plan: Plan, as_json: bool) -> None:
     if as_json:
         print_json(facts_of(plan))
         return
-    out.print(f"{plan.title}: {plan_results.in_short(plan)}", markup=False)
+    out.print(f"{plan.title}: {plan_results.summary(plan)}", markup=False)
     metric = watched(plan.base.training.watch)
     rows = [
         {
-            **{plan_values.name_of(key): plan_values.shown(row[key]) for key in plan.varied},
+            **{name_of(key): shown(row[key]) for key in plan.varied},
             f"validation {noun(metric)}": metric.facts.written(row["score"]),
             "epochs": row["epochs"],
             "state": row["state"],
@@ -138,9 +137,7 @@ def _show(plan: Plan, as_json: bool) -> None:
     best = plan_results.best(plan)
     if best and best.run:
         value = metric.facts.written(plan_results.score(best.run, metric.name))
-        out.print(
-            f"Best by validation: {plan_values.in_words(best.changes)} ({value})", markup=False
-        )
+        out.print(f"Best by validation: {in_words(best.changes)} ({value})", markup=False)
     done = [one.run.run_id for one in plan.done if one.run]
     if len(done) > 1 and not plan.search:
         out.print(f"Compare them: genrecore compare {shlex.join(done[:8])}", markup=False)
@@ -177,13 +174,13 @@ def list_plans(as_json: JSON = False) -> None:
 @plans_app.command("show")
 def show_plan(plan: PLAN, as_json: JSON = False) -> None:
     """One plan: how far it is, and its runs with their validation scores."""
-    _show(plans.find(plan), as_json)
+    _show(plans.find_plan(plan), as_json)
 
 
 @plans_app.command("stop")
 def stop_plan(plan: PLAN, as_json: JSON = False) -> None:
     """Take its waiting runs out of the queue and stop those at work; what is done stays."""
-    found = plans.find(plan)
+    found = plans.find_plan(plan)
     sentence = plans.stop(found)
     if as_json:
         print_json({"plan": found.plan_id, "message": sentence})
@@ -198,7 +195,7 @@ def resume_plan(
     as_json: JSON = False,
 ) -> None:
     """Queue what is missing, stopped, failed or lost; let a search go on."""
-    found = plans.find(plan)
+    found = plans.find_plan(plan)
     if not found.search:
         plans.queue_missing(found)
         follow_plan(Plan(found.folder), background, as_json)
@@ -209,37 +206,34 @@ def resume_plan(
         searching.start(found)
         said_begun(found, as_json, "The search goes on")
     else:
-        searching.unstop(found)
+        searching.withdraw_stop(found)
         drive(found, as_json)
 
 
 @plans_app.command("tables")
 def list_tables(as_json: JSON = False) -> None:
     """The tables of the studies that are there as plans: for 'genrecore sweep --table NAME'."""
-    from genrecore.experiments.presets import PLANS
+    from genrecore.experiments.papers.recipes import sweep_values, sweeps
 
     if as_json:
         print_json(
             [
                 {
-                    "name": entry.name,
-                    "title": entry.title,
-                    "source": entry.source,
-                    "values": entry.thing.values,
-                    "grids": entry.thing.grids,
-                    **dataclasses.asdict(entry.facts),
+                    **sweep.model_dump(),
+                    "source": f"{study.citation}, {sweep.source}",
+                    "values": sweep_values(name),
                 }
-                for entry in PLANS.values()
+                for name, (study, sweep) in sweeps().items()
             ]
         )
         return
-    for entry in PLANS.values():
-        out.print(f"{entry.name}: {entry.title}", style="bold", markup=False)
-        for grid in entry.thing.grids:
-            varied = "; ".join(f"{plan_values.name_of(k)} {json.dumps(v)}" for k, v in grid.items())
+    for name, (study, sweep) in sweeps().items():
+        out.print(f"{name}: {sweep.title}", style="bold", markup=False)
+        for grid in sweep.grids:
+            varied = "; ".join(f"{name_of(k)} {json.dumps(v)}" for k, v in grid.items())
             out.print(f"  varies {varied}", markup=False)
-        out.print(f"  {entry.source}. {entry.facts.published}", markup=False)
-        for note in entry.facts.notes:
+        out.print(f"  {study.citation}, {sweep.source}. {sweep.published}", markup=False)
+        for note in sweep.notes:
             out.print(f"  – {note}", markup=False)
 
 

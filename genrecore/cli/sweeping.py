@@ -12,21 +12,21 @@ import typer
 
 from genrecore.cli.app import app
 from genrecore.cli.flags import with_flags
-from genrecore.cli.output import JSON, duration, err, out, print_json, print_table, reporting
+from genrecore.cli.output import JSON, err, out, print_json, print_table, reporting
 from genrecore.cli.planned import BACKGROUND, DRY_RUN, YES, drive, follow_plan, said_begun
 from genrecore.cli.training import CONFIG, PRESET
 from genrecore.config import run as configuration
+from genrecore.config.dotted import name_of, shown
 from genrecore.config.run import RunConfig
 from genrecore.errors import GenrecoreError, UsageError
 from genrecore.experiments import plan as plans
-from genrecore.experiments import values as plan_values
 from genrecore.experiments.draft import Draft, Grid, draft, spread
 from genrecore.store import run as runs
 from genrecore.store.progress import Report
 
 if TYPE_CHECKING:
     from genrecore.experiments.estimates import PlanEstimate
-    from genrecore.experiments.search_ranges import Way
+    from genrecore.experiments.search import Strategy
 
 
 @app.command()
@@ -77,11 +77,11 @@ def sweep(
     """
     texts = _texts(values, set_)
     if search:
-        from genrecore.experiments.search_ranges import Way
+        from genrecore.experiments.search import Strategy
 
         if table:
             raise UsageError("--table names all its runs; a search chooses them. Take one of both.")
-        how = Way(search, trials, pruner if prune else "none", search_seed)
+        how = Strategy(search, trials, pruner if prune else "none", search_seed)
         _search(_base(config, preset), texts, how, title, (dry_run, yes, background, as_json))
         return
     base, grids, named, source = _with_table(_base(config, preset), table)
@@ -128,11 +128,11 @@ def _with_table(base: RunConfig, name: str) -> tuple[RunConfig, list[Grid], str,
     """The base with a table's values, its grids, its title and its source."""
     if not name:
         return base, [{}], "", ""
-    from genrecore.experiments.presets import PLANS, source_of
+    from genrecore.experiments.papers.recipes import find_sweep, sweep_source, sweep_values
 
-    entry = PLANS[name]
-    base = configuration.with_values(base, entry.thing.values)
-    return base, list(entry.thing.grids), entry.title, source_of(name)
+    _, table = find_sweep(name)
+    base = configuration.with_values(base, sweep_values(name))
+    return base, list(table.grids), table.title, sweep_source(name)
 
 
 def estimated(configs: Sequence[RunConfig], report: Report) -> PlanEstimate:
@@ -141,26 +141,26 @@ def estimated(configs: Sequence[RunConfig], report: Report) -> PlanEstimate:
     from genrecore.experiments import estimates
     from genrecore.training import timing
 
-    known = estimates.Known(runs.all_runs())
-    for config in known.unread(configs):
+    known = estimates.Estimator(runs.all_runs())
+    for config in known.uncounted(configs):
         try:
             table = datasets.load(config.dataset.name, config.dataset.options, report)
         except GenrecoreError:  # its runs will say so
             continue
-        known.tell(config, table)
+        known.add_clips(config, table)
     for config in known.unmeasured(configs):
         try:
             timing.measure(config, report)
         except GenrecoreError:  # counted as not known
             continue
-    return known.of_all(configs)
+    return known.total(configs)
 
 
 def _print_draft(made: Draft, there: Sequence[str]) -> None:
     rows = [
         {
             "run": str(number),
-            **{plan_values.name_of(key): plan_values.shown(value) for key, value in change.items()},
+            **{name_of(key): shown(value) for key, value in change.items()},
             "there already": run_id,
         }
         for number, (change, run_id) in enumerate(zip(made.changes, there, strict=True), start=1)
@@ -176,7 +176,7 @@ def print_summary(n: int, n_todo: int, estimate: PlanEstimate) -> None:
     words = f"{n} run{'s' if n != 1 else ''}"
     if n_todo < n:
         words += f", of which {n - n_todo} {'is' if n - n_todo == 1 else 'are'} there already"
-    out.print(f"{words}. {estimate.sentence(duration(estimate.seconds))}", markup=False)
+    out.print(f"{words}. {estimate.sentence}", markup=False)
 
 
 def _draft_facts(made: Draft, there: Sequence[Any], estimate: PlanEstimate) -> dict[str, Any]:
@@ -198,7 +198,7 @@ def estimate_facts(estimate: PlanEstimate) -> dict[str, Any]:
         "n_at_once": estimate.n_at_once,
         "n_by_runs": estimate.n_by_runs,
         "n_by_steps": estimate.n_by_steps,
-        "sentence": estimate.sentence(duration(estimate.seconds)),
+        "sentence": estimate.sentence,
     }
 
 
@@ -215,33 +215,33 @@ def agreed(yes: bool, as_json: bool, question: str) -> bool:
 def _search(
     base: RunConfig,
     texts: Mapping[str, Any],
-    way: Way,
+    way: Strategy,
     title: str,
     flags: tuple[bool, bool, bool, bool],
 ) -> None:
     """A search from the command line; `flags` are dry_run, yes, background, as_json."""
     from genrecore.experiments import search as searching
-    from genrecore.experiments import search_ranges
+    from genrecore.experiments.values import read_ranges, typed_range
     from genrecore.training.resolve import resolve
 
     dry_run, yes, background, as_json = flags
-    base, ranges = search_ranges.read_all(base, texts)
-    base = search_ranges.check(base, ranges, way)
+    base, ranges = read_ranges(base, texts)
+    base = searching.check(base, ranges, way)
     with reporting(quiet=as_json) as report:
-        one = search_ranges.typical(base, ranges)
+        one = searching.typical(base, ranges)
         estimate = estimated([resolve(one).config] * way.n_trials, report)
     if not as_json:
         rows = [
-            {"setting": plan_values.name_of(key), "searched": search_ranges.range_words(given)}
+            {"setting": name_of(key), "searched": typed_range(given)}
             for key, given in ranges.items()
         ]
         print_table(rows)
-        sentence = estimate.sentence(duration(estimate.seconds))
+        sentence = estimate.sentence
         early = " Pruned runs end earlier." if way.pruner != "none" else ""
         out.print(f"{way.n_trials} trials. {sentence}{early}", markup=False)
     if dry_run:
         if as_json:
-            words = {key: search_ranges.range_words(given) for key, given in ranges.items()}
+            words = {key: typed_range(given) for key, given in ranges.items()}
             print_json({"ranges": words, "estimate": estimate_facts(estimate)})
         return
     if not agreed(yes, as_json, f"Start {way.n_trials} trials?"):

@@ -1,16 +1,16 @@
-"""Plans: every combination of the values given for some settings is a run, queued all at once.
+"""Plans: every combination of the values of some settings is a run, queued all at once.
 
 A plan is a folder of the store, `.plans/<plan id>/`, written before its first run is queued:
 
 | file | what |
 |---|---|
-| `plan.json` | title, base configuration, what varies, the runs wanted, the combinations left out |
+| `plan.json` | title, base configuration, what varies, the runs, the combinations left out |
 | `study.db` | of a search: its trials, as Optuna keeps them (`genrecore.experiments.search`) |
 | `trials.json` | of a search: the same for readers, rewritten whenever a trial changes |
-| `lock`, `stop` | held by whoever queues its runs; present when its end was asked for |
+| `lock`, `stop` | held by whoever queues its runs; present when a stop was asked for |
 
-How far it is, is read from its runs: those that were queued for it, and those that were there
-already with the same configuration. Importing this imports no torch; drafting a plan does.
+How far it is, is read from its runs: those queued for it, and those that were there before with
+the same configuration.
 """
 
 from __future__ import annotations
@@ -20,23 +20,26 @@ import os
 import secrets
 import statistics
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from genrecore.config import run as configuration
-from genrecore.config.run import RunConfig
+from genrecore.config.dotted import value_of
+from genrecore.config.run import RunConfig, signature
 from genrecore.errors import GenrecoreError, describe
-from genrecore.experiments.draft import Draft, title_of
-from genrecore.experiments.values import value_of
+from genrecore.experiments.draft import Draft
 from genrecore.jobs import actions as jobs
+from genrecore.jobs import slots
 from genrecore.store import run as runs
 from genrecore.store.files import new_folder, read_json, write_json
 from genrecore.store.locks import LOCK, held, is_locked
 from genrecore.store.run import Run
 from genrecore.store.status import STOP, ask_to_stop, stop_asked
+from genrecore.training import hardware
+from genrecore.words import plural
 
 STOPPED = "its plan was stopped"
 PRUNED = "pruned"
@@ -45,7 +48,7 @@ PRUNED = "pruned"
 
 @dataclass(frozen=True)
 class Member:
-    """One run that a plan wants.
+    """One run that a plan needs.
 
     Attributes:
         changes: What it changes in the base, by dotted field.
@@ -59,8 +62,95 @@ class Member:
 
     @property
     def state(self) -> str:
-        """The run's, or `missing`."""
+        """The run's state, or `missing`."""
         return self.run.state if self.run else "missing"
+
+
+class Progress:
+    """How far several runs are that belong together."""
+
+    @property
+    def members(self) -> Sequence[Member]:
+        """The runs, in the order in which they are queued."""
+        raise NotImplementedError
+
+    @property
+    def n_runs(self) -> int:
+        """How many runs there are in all."""
+        return len(self.members)
+
+    @property
+    def n_over(self) -> int:
+        """Runs that nothing is left to do for."""
+        return len(self.done)
+
+    @cached_property
+    def done(self) -> list[Member]:
+        """Those that are trained and tested."""
+        return [member for member in self.members if member.state == "done"]
+
+    @cached_property
+    def active(self) -> list[Member]:
+        """Those that work or wait."""
+        return [member for member in self.members if member.run and member.run.is_active]
+
+    @cached_property
+    def ended(self) -> list[Member]:
+        """Those that ended without a result: stopped, pruned, failed or lost."""
+        others = ("done", "missing", "queued", *runs.LIVE)
+        return [member for member in self.members if member.state not in others]
+
+    @property
+    def share(self) -> float:
+        """How far they are, from 0 to 1; a run at work counts in part."""
+        at_work = 0.0
+        for member in self.active:
+            status = member.run.status if member.run else {}
+            if status.get("total"):
+                at_work += min(1.0, float(status.get("done") or 0) / float(status["total"]))
+        return min(1.0, (self.n_over + at_work) / max(1, self.n_runs))
+
+    @property
+    def left_s(self) -> float | None:
+        """Seconds until they are through; None while nothing is known.
+
+        Runs that wait are expected to take as long as the median run that is done.
+        """
+        live = [member.run for member in self.active if member.run and member.state != "queued"]
+        left = [float(run.status["time_left_s"]) for run in live if run.status.get("time_left_s")]
+        worked = [member.run.worked_s for member in self.done if member.run]
+        if not worked and left:
+            worked = [run.worked_s + rest_s for run, rest_s in zip(live, left, strict=False)]
+        if not worked or not self._n_to_come:
+            return None
+        n_waiting = max(0, self._n_to_come - len(left))
+        return (sum(left) + n_waiting * statistics.median(worked)) / max(1, len(live))
+
+    @property
+    def _n_to_come(self) -> int:
+        """Runs that work, wait, or will be asked for."""
+        return len(self.active)
+
+    def stop_runs(self, plan_id: str = "") -> tuple[int, int]:
+        """Takes waiting runs out of the queue and asks those at work to stop.
+
+        Args:
+            plan_id: Only runs that were queued for this plan.
+
+        Returns:
+            How many waited, and how many worked.
+        """
+        active = [member.run for member in self.active if member.run]
+        n_waiting = n_working = 0
+        # Those at work last: otherwise a waiting one takes the free slot.
+        for run in sorted(active, key=lambda run: run.state != "queued"):
+            waits = run.state == "queued"
+            if run.state == "stopping" or (plan_id and run.plan != plan_id):
+                continue
+            with contextlib.suppress(GenrecoreError):  # it ended by itself meanwhile
+                jobs.stop(run, reason=STOPPED)
+                n_waiting, n_working = n_waiting + waits, n_working + (not waits)
+        return n_waiting, n_working
 
 
 class _Scan:
@@ -72,15 +162,15 @@ class _Scan:
     @cached_property
     def by_plan(self) -> dict[str, list[Run]]:
         """The oldest first."""
-        found: dict[str, list[Run]] = {}
+        by_plan: dict[str, list[Run]] = {}
         for run in reversed(runs.all_runs(self._store)):
             if run.plan:
-                found.setdefault(run.plan, []).append(run)
-        return found
+                by_plan.setdefault(run.plan, []).append(run)
+        return by_plan
 
 
 @dataclass(frozen=True)
-class Plan:
+class Plan(Progress):
     """A plan's folder; each instance is a snapshot of the moment it was read."""
 
     folder: Path
@@ -103,12 +193,12 @@ class Plan:
 
     @property
     def title(self) -> str:
-        """What it varies, in words."""
+        """For people: what varies."""
         return str(self.facts.get("title") or self.plan_id)
 
     @property
     def source(self) -> str:
-        """The table of a study that it repeats; may be empty."""
+        """The table of a paper that it repeats; may be empty."""
         return str(self.facts.get("source", ""))
 
     @property
@@ -154,58 +244,56 @@ class Plan:
 
     @cached_property
     def members(self) -> list[Member]:
-        """The runs it wants, in the order in which they are queued; of a search, those it tried."""
+        """The runs it needs, in the order in which they are queued; of a search, those it tried."""
         if self.search:
             return self._tried()
         own: dict[str, Run] = {}
         for run in self.own_runs:
-            key = configuration.signature(run.config)
+            key = signature(run.config)
             own[key] = max(run, own.get(key, run), key=runs.precedence)
-        found = []
-        for wanted in self.facts.get("runs", []):
-            config = configuration.read_config(wanted["config"], f"the plan {self.plan_id}")
-            mine = own.get(configuration.signature(config))
-            there = mine or self._elsewhere(str(wanted["reuses"]))
-            found.append(Member(wanted["changes"], config, there))
-        return found
+        members = []
+        for entry in self.facts.get("runs", []):
+            config = configuration.read_config(entry["config"], f"the plan {self.plan_id}")
+            own_run = own.get(signature(config))
+            counting = own_run or self._earlier_run(str(entry["reuses"]))
+            members.append(Member(entry["changes"], config, counting))
+        return members
 
     def _tried(self) -> list[Member]:
         """A search's trials that have a run, and runs that no trial is known of yet."""
-        listed = read_json(self.folder / "trials.json").get("trials", [])
-        found = [self._elsewhere(str(trial.get("run", ""))) for trial in listed]
-        known = {run.run_id for run in found if run}
+        trials = read_json(self.folder / "trials.json").get("trials", [])
+        listed = [self._earlier_run(str(trial.get("run", ""))) for trial in trials]
+        known = {run.run_id for run in listed if run}
         unlisted = [run for run in self.own_runs if run.run_id not in known]
         return [
             Member({key: value_of(run.config, key) for key in self.varied}, run.config, run)
-            for run in (*found, *unlisted)
+            for run in (*listed, *unlisted)
             if run is not None
         ]
 
-    def _elsewhere(self, run_id: str) -> Run | None:
-        """A run that was there before the plan, unless it has been deleted since."""
-        there = run_id and (self.store / run_id / "config.json").is_file()
-        return Run(self.store / run_id) if there else None
+    def _earlier_run(self, run_id: str) -> Run | None:
+        """A run that was there before, unless it has been deleted since."""
+        exists = run_id and (self.store / run_id / "config.json").is_file()
+        return Run(self.store / run_id) if exists else None
 
     @property
     def n_runs(self) -> int:
         """How many it takes in all."""
         return int(self.search["n_trials"]) if self.search else len(self.members)
 
-    @cached_property
-    def done(self) -> list[Member]:
-        """Those that are trained and tested."""
-        return [one for one in self.members if one.state == "done"]
+    @property
+    def n_over(self) -> int:
+        """Runs that nothing is left to do for; a search does not repeat those without a result."""
+        return len(self.done) + (len(self.ended) if self.search else 0)
 
-    @cached_property
-    def active(self) -> list[Member]:
-        """Those that work or wait."""
-        return [one for one in self.members if one.state in runs.LIVE or one.state == "queued"]
+    @property
+    def left_s(self) -> float | None:
+        """Seconds until it is through; None while nothing is known, or nothing goes on."""
+        return super().left_s if self.state == "running" else None
 
-    @cached_property
-    def ended(self) -> list[Member]:
-        """Those that ended without a result: stopped, pruned, failed or lost."""
-        others = ("done", "missing", "queued", *runs.LIVE)
-        return [one for one in self.members if one.state not in others]
+    @property
+    def _n_to_come(self) -> int:
+        return self.n_runs - self.n_over if self.search else len(self.active)
 
     @property
     def is_driven(self) -> bool:
@@ -217,71 +305,56 @@ class Plan:
         """`running`, `done`, `stopped` (somebody stopped it) or `incomplete` (runs are missing)."""
         if self.active or self.is_driven:
             return "running"
-        if self.search:
-            over = len(self.done) + len(self.ended) >= self.n_runs
-        else:
-            over = len(self.done) == self.n_runs
-        if over:
+        if self.n_over >= self.n_runs:
             return "done"
         return "stopped" if stop_asked(self.folder) else "incomplete"
 
-    @property
-    def share(self) -> float:
-        """How far it is, 0 … 1, runs at work in part."""
-        at_work = 0.0
-        for one in self.active:
-            status = one.run.status if one.run else {}
-            if status.get("total"):
-                at_work += min(1.0, float(status.get("done") or 0) / float(status["total"]))
-        over = len(self.done) + (len(self.ended) if self.search else 0)
-        return min(1.0, (over + at_work) / max(1, self.n_runs))
 
-    @property
-    def left_s(self) -> float | None:
-        """Seconds until it is through, judged by its own runs; None while nothing is known."""
-        live = [one.run for one in self.active if one.run and one.run.state != "queued"]
-        left = [float(run.status["time_left_s"]) for run in live if run.status.get("time_left_s")]
-        took = [one.run.worked_s for one in self.done if one.run]
-        if not took and left:
-            took = [run.worked_s + s for run, s in zip(live, left, strict=False)]
-        if not took or self.state != "running":
-            return None
-        over = len(self.done) + (len(self.ended) if self.search else 0)
-        n_waiting = (self.n_runs - over if self.search else len(self.active)) - len(left)
-        rest_s = sum(left) + max(0, n_waiting) * statistics.median(took)
-        return rest_s / max(1, len(live))
+def n_at_once(configs: Sequence[RunConfig], store: Path | None = None) -> int:
+    """How many of these runs work at the same time on this machine."""
+    gpus = hardware.accelerators()
+    if gpus and any(config.device in ("auto", "cuda") for config in configs):
+        return len(gpus)
+    return slots.n_on_cpu(store or runs.store_dir())
 
 
 def start(
-    made: Draft, store: Path | None = None, title: str = "", source: str = "", again: bool = False
+    draft: Draft,
+    store: Path | None = None,
+    title: str = "",
+    source: str = "",
+    again: bool = False,
+    facts: Mapping[str, Any] | None = None,
 ) -> Plan:
     """Writes a plan and queues its runs.
 
     Args:
-        made: What `draft` gave.
+        draft: What it trains.
         store: The folder of runs.
         title: By default what varies.
-        source: The table of a study that it repeats.
+        source: The table of a paper that it repeats.
         again: Whether to train also what is done, or at work, with the same configuration.
+        facts: What else `plan.json` is to say.
 
     Raises:
         GenrecoreError: The store cannot be written.
     """
-    there = [None] * len(made.configs) if again else runs.find_same(made.configs, store)
-    listed = [
+    same = [None] * len(draft.configs) if again else runs.find_same(draft.configs, store)
+    entries = [
         {
             "changes": dict(change),
             "config": config.model_dump(),
             "reuses": run.run_id if run else "",
         }
-        for change, config, run in zip(made.changes, made.configs, there, strict=True)
+        for change, config, run in zip(draft.changes, draft.configs, same, strict=True)
     ]
-    facts = {
-        "grids": [{key: list(values) for key, values in grid.items()} for grid in made.grids],
-        "runs": listed,
-        "left_out": list(made.left_out),
+    content = {
+        "grids": [{key: list(values) for key, values in grid.items()} for grid in draft.grids],
+        "runs": entries,
+        "left_out": list(draft.left_out),
+        **(facts or {}),
     }
-    plan = write(made.base, title or title_of(made), facts, store, source)
+    plan = write(draft.base, title or draft.title, content, store, source)
     queue_missing(plan)
     return Plan(plan.folder)
 
@@ -293,27 +366,28 @@ def write(
     store: Path | None = None,
     source: str = "",
 ) -> Plan:
-    """The folder of a new plan, complete before it can be seen under its name.
+    """Makes the folder of a new plan, complete before it can be seen under its name.
 
     Raises:
         GenrecoreError: The store cannot be written.
     """
-    folder = (store or runs.store_dir()) / ".plans"
     kind = "search" if "search" in facts else "plan"
     plan_id = f"{time.strftime('%Y%m%d-%H%M%S')}-{kind}-{secrets.token_hex(2)}"
-    said = {"title": title, "source": source, "made_at": time.time(), "base": base.model_dump()}
+    folder = (store or runs.store_dir()) / ".plans" / plan_id
+    head = {"title": title, "source": source, "made_at": time.time(), "base": base.model_dump()}
     try:
-        with new_folder(folder / plan_id) as hidden:
-            write_json(hidden / "plan.json", {**said, **facts})
+        with new_folder(folder) as hidden:
+            write_json(hidden / "plan.json", {**head, **facts})
             (hidden / LOCK).touch()
     except OSError as error:
         raise GenrecoreError(f"The store cannot take a new plan: {describe(error)}") from None
-    return Plan(folder / plan_id)
+    return Plan(folder)
 
 
 def queue_missing(plan: Plan) -> list[Run]:
-    """Queues what nobody has done or works on: new runs, and those that were stopped, failed or
-    lost, which go on from their checkpoint.
+    """Queues what nobody has done or works on.
+
+    Runs that were stopped, failed or lost go on from their checkpoint; others are new.
 
     Raises:
         GenrecoreError: It is a search, or the store cannot be written.
@@ -324,25 +398,28 @@ def queue_missing(plan: Plan) -> list[Run]:
             f"with: genrecore plans resume {plan.plan_id}"
         )
     queued = []
-    with held(plan.folder / LOCK, patience_s=60.0) as mine:
-        if not mine:
-            raise GenrecoreError(f"Somebody else is queueing the plan {plan.plan_id}.")
+    with held(plan.folder / LOCK, patience_s=60.0) as locked:
+        if not locked:
+            raise GenrecoreError(f"Another process is queueing the plan {plan.plan_id}.")
         (plan.folder / STOP).unlink(missing_ok=True)
-        for one in Plan(plan.folder).members:
+        for member in Plan(plan.folder).members:
             if stop_asked(plan.folder):
                 break
-            if one.run is None:
-                queued.append(jobs.submit(one.config, plan.store, plan=plan.plan_id))
-            elif one.state in ("stopped", "failed", "lost"):
-                jobs.resume(one.run)
-                queued.append(Run(one.run.folder))
+            if member.run is None:
+                queued.append(jobs.submit(member.config, plan.store, plan=plan.plan_id))
+            elif member.state in ("stopped", "failed", "lost"):
+                jobs.resume(member.run)
+                queued.append(Run(member.run.folder))
     return queued
 
 
 def stop(plan: Plan) -> str:
-    """Takes the waiting runs of a plan out of the queue and asks those at work to stop; says so.
+    """Takes the waiting runs of a plan out of the queue and asks those at work to stop.
 
     Runs that were there before the plan are left alone.
+
+    Returns:
+        A sentence that says how many.
 
     Raises:
         GenrecoreError: The plan is over.
@@ -350,31 +427,11 @@ def stop(plan: Plan) -> str:
     if plan.state not in ("running", "incomplete"):
         raise GenrecoreError(f"The plan {plan.plan_id} is over already: {plan.state}.")
     ask_to_stop(plan.folder)
-    n_waiting, n_working = stop_runs(plan)
+    n_waiting, n_working = plan.stop_runs(plan.plan_id)
     return (
-        f"The plan is stopped: {_n_runs(n_waiting)} taken out of the queue, "
-        f"{_n_runs(n_working)} asked to stop; what is done stays."
+        f"The plan is stopped: {plural(n_waiting, 'run')} taken out of the queue, "
+        f"{plural(n_working, 'run')} asked to stop; what is done stays."
     )
-
-
-def stop_runs(plan: Plan) -> tuple[int, int]:
-    """Cancels the waiting runs that were queued for a plan and asks those at work to stop; returns
-    how many of either."""
-    own = [one.run for one in plan.active if one.run and one.run.plan == plan.plan_id]
-    n_waiting = n_working = 0
-    # Those at work last: otherwise a waiting one takes the free place.
-    for run in sorted(own, key=lambda one: one.state != "queued"):
-        waiting = run.state == "queued"
-        if run.state == "stopping":
-            continue
-        with contextlib.suppress(GenrecoreError):  # it ended by itself in between
-            jobs.stop(run, reason=STOPPED)
-            n_waiting, n_working = n_waiting + waiting, n_working + (not waiting)
-    return n_waiting, n_working
-
-
-def _n_runs(n: int) -> str:
-    return f"{n} run{'s' if n != 1 else ''}"
 
 
 def all_plans(store: Path | None = None) -> list[Plan]:
@@ -392,7 +449,7 @@ def all_plans(store: Path | None = None) -> list[Plan]:
     ]
 
 
-def find(name: str, store: Path | None = None) -> Plan:
+def find_plan(name: str, store: Path | None = None) -> Plan:
     """The plan of this id, of an unambiguous part of it, or the `latest`.
 
     Raises:

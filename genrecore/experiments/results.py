@@ -1,5 +1,5 @@
-"""What a plan's runs have come to: which did best, by the validation clips; and, of plans that name
-their runs, the table of test accuracies."""
+"""What a plan's runs have reached: the best by the validation clips, a table of all of them, and,
+of plans that name their runs, the table of test accuracies."""
 
 from __future__ import annotations
 
@@ -9,17 +9,18 @@ from typing import Any
 
 import pandas as pd
 
+from genrecore.config.dotted import name_of, shown
 from genrecore.evaluation import comparison
 from genrecore.evaluation.metrics import watched
 from genrecore.experiments.draft import REPEATS
 from genrecore.experiments.plan import PRUNED, Member, Plan
-from genrecore.experiments.values import name_of, shown
 from genrecore.store.run import Run
+from genrecore.words import plural
 
 
 def score(run: Run, watch: str = "accuracy") -> float:
-    """The best validation value of a run so far, by the metric that is watched; nan before its
-    first epoch. The test clips are not looked at."""
+    """A run's best validation value so far, by the metric that is watched; nan before its first
+    epoch. The test clips are not looked at."""
     if watch == "accuracy" and run.status.get("best_valid_accuracy") is not None:
         return float(run.status["best_valid_accuracy"])
     column = f"valid_{watch}"
@@ -31,91 +32,105 @@ def score(run: Run, watch: str = "accuracy") -> float:
     return float(values.max() if watched(watch).facts.higher_is_better else values.min())
 
 
+def by_score(plan: Plan) -> list[Member]:
+    """The finished runs, the best by validation first, those without validation last."""
+    watch = plan.base.training.watch
+    sign = -1 if watched(watch).facts.higher_is_better else 1
+
+    def key(member: Member) -> float:
+        value = score(member.run, watch) if member.run else math.nan
+        return math.inf if math.isnan(value) else sign * value
+
+    return sorted((member for member in plan.done if member.run), key=key)
+
+
 def best(plan: Plan) -> Member | None:
     """The finished run with the best validation score, or None before there is one."""
-    watch = plan.base.training.watch
-    scored = [
-        (value, one)
-        for one in plan.done
-        if one.run and not math.isnan(value := score(one.run, watch))
-    ]
-    if not scored:
+    first = next(iter(by_score(plan)), None)
+    if first is None or first.run is None or math.isnan(score(first.run, plan.base.training.watch)):
         return None
-    pick = max if watched(watch).facts.higher_is_better else min
-    return pick(scored, key=lambda pair: pair[0])[1]
+    return first
 
 
-def in_short(plan: Plan) -> str:
+def summary(plan: Plan) -> str:
     """How far a plan is, as a sentence."""
-    words = f"{len(plan.done)} of {plan.n_runs} run{'s' if plan.n_runs != 1 else ''} done"
-    for n, what in (
-        (len(plan.active), "at work or waiting"),
-        (sum(one.run is not None and one.run.reason == PRUNED for one in plan.ended), PRUNED),
-        (
-            sum(one.run is None or one.run.reason != PRUNED for one in plan.ended),
-            "ended without a result",
-        ),
-    ):
-        words += f", {n} {what}" if n else ""
-    return f"{words}."
+    n_pruned = sum(member.run is not None and member.run.reason == PRUNED for member in plan.ended)
+    counts = {
+        "at work or waiting": len(plan.active),
+        PRUNED: n_pruned,
+        "ended without a result": len(plan.ended) - n_pruned,
+    }
+    text = f"{len(plan.done)} of {plural(plan.n_runs, 'run')} done"
+    return text + "".join(f", {n} {what}" for what, n in counts.items() if n) + "."
 
 
 def table(plan: Plan) -> list[dict[str, Any]]:
     """A row a run: what it changes, its state and reason, epochs, and best validation score."""
     watch = plan.base.training.watch
     rows: list[dict[str, Any]] = []
-    for one in plan.members:
-        run = one.run
-        run_id = run.run_id if run else ""
-        drawn_again = bool(run_id) and any(row["run"] == run_id for row in rows)
-        elsewhere = run is not None and run.plan != plan.plan_id
+    listed: set[str] = set()
+    for member in plan.members:
+        run = member.run
+        note = ""
+        if run and run.run_id in listed:
+            note = "drawn again"
+        elif run and run.plan != plan.plan_id:
+            note = "there already"
         rows.append(
             {
-                **{key: one.changes.get(key) for key in plan.varied},
-                "run": run_id,
-                "state": one.state,
+                **{dotted: member.changes.get(dotted) for dotted in plan.varied},
+                "run": run.run_id if run else "",
+                "state": member.state,
                 "reason": run.reason if run else "",
                 "epochs": f"{int(run.status.get('epoch') or 0)} of {run.n_epochs}" if run else "",
                 "score": score(run, watch) if run else math.nan,
-                "note": "drawn again" if drawn_again else "there already" if elsewhere else "",
+                "note": note,
             }
         )
+        listed.add(run.run_id if run else "")
     return rows
 
 
 def tested(plan: Plan) -> pd.DataFrame:
-    """The accuracy on the test clips as studies print it: a row a value of one setting, a column a
+    """The accuracy on the test clips as papers print it: a row a value of one setting, a column a
     value of the other; the mean over seeds and folds, nan where nothing is done yet.
 
-    Empty where one or two settings are not what varies, and for a search, whose choice the test
-    clips must not be part of.
+    Empty unless one or two settings vary, and for a search, whose choice the test clips must not
+    be part of.
     """
-    axes = [key for key in plan.varied if key not in REPEATS and len(_values(plan, key)) > 1]
+    axes = [
+        dotted for dotted in plan.varied if dotted not in REPEATS and len(_values(plan, dotted)) > 1
+    ]
     if plan.search or len(axes) not in (1, 2) or not plan.done:
         return pd.DataFrame()
-    axes.sort(key=lambda key: key != "model")
-    rows, across = axes[0], axes[1] if len(axes) > 1 else None
-    columns = _values(plan, across) if across else [""]
-    found: dict[tuple[str, str], list[float]] = {}
-    for one in plan.done:
-        place = shown(one.changes.get(rows)), shown(one.changes.get(across)) if across else ""
-        if one.run is not None:
-            found.setdefault(place, []).append(float(comparison.scores(one.run)["accuracy"]))
-    head = name_of(across).capitalize() if across else "Test accuracy"
+    axes.sort(key=lambda dotted: dotted != "model")
+    rows, columns = axes[0], axes[1] if len(axes) > 1 else ""
+    accuracies: dict[tuple[str, str], list[float]] = {}
+    for member in plan.done:
+        if member.run is not None:
+            accuracy = float(comparison.scores(member.run)["accuracy"])
+            accuracies.setdefault((_shown(member, rows), _shown(member, columns)), []).append(
+                accuracy
+            )
+    head = name_of(columns).capitalize() if columns else "Test accuracy"
+    names = _values(plan, rows)
     return pd.DataFrame(
         {
-            name_of(rows).capitalize(): _values(plan, rows),
+            name_of(rows).capitalize(): names,
             **{
                 f"{head} {column}".strip(): [
-                    statistics.mean(found.get((row, column), [math.nan]))
-                    for row in _values(plan, rows)
+                    statistics.mean(accuracies.get((row, column), [math.nan])) for row in names
                 ]
-                for column in columns
+                for column in _values(plan, columns)
             },
         }
     )
 
 
-def _values(plan: Plan, key: str) -> list[str]:
-    """A field's values in a plan, in words, in their order."""
-    return list(dict.fromkeys(shown(one.changes.get(key)) for one in plan.members))
+def _values(plan: Plan, dotted: str) -> list[str]:
+    """The values of a field in a plan, as text, in their order."""
+    return list(dict.fromkeys(_shown(member, dotted) for member in plan.members))
+
+
+def _shown(member: Member, dotted: str) -> str:
+    return shown(member.changes.get(dotted)) if dotted else ""

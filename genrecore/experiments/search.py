@@ -1,9 +1,9 @@
 """Searches: plans whose runs Optuna chooses, at random or by what earlier ones scored (TPE).
 
-A trial is a run like any other, queued through `jobs`. What a search maximises is the best
-validation score; the test clips are never looked at. Trials are kept in `study.db` in the plan's
-folder, a study that Optuna's own dashboard opens. Whoever drives a search holds the plan's lock;
-killed and started anew, it goes on with the same study: a trial under way is adopted by its run.
+A trial is a run like any other, queued through `jobs`. A search maximises the best validation
+score and never looks at the test clips. Its trials are kept in `study.db` in the plan's folder, a
+study that Optuna's own dashboard opens. Whoever drives a search holds the plan's lock; killed and
+started again, it goes on with the same study: a trial under way is found again by its run.
 """
 
 from __future__ import annotations
@@ -11,59 +11,171 @@ from __future__ import annotations
 import contextlib
 import math
 import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
-from genrecore.config import run as configuration
-from genrecore.config.run import RunConfig
+from genrecore.config.dotted import in_words, name_of
+from genrecore.config.run import RunConfig, signature
+from genrecore.data.splits import SPLITS
 from genrecore.errors import GenrecoreError, UsageError
 from genrecore.evaluation.metrics import noun, watched
-from genrecore.experiments import estimates
 from genrecore.experiments import plan as plans
-from genrecore.experiments import results as plan_results
-from genrecore.experiments import values as plan_values
+from genrecore.experiments.draft import without_defaults
 from genrecore.experiments.plan import PRUNED, Plan
-from genrecore.experiments.search_ranges import Range, Ranges, Way, check, ranges_of, way_of
+from genrecore.experiments.results import score
+from genrecore.experiments.values import Range, Ranges, applied
 from genrecore.jobs import actions as jobs
-from genrecore.store import run as runs
 from genrecore.store.files import read_json, write_json
 from genrecore.store.locks import LOCK, held
 from genrecore.store.progress import Phase, Report, Stopped, silent
-from genrecore.store.run import Run
+from genrecore.store.run import Run, find_same
 from genrecore.store.status import STOP, stop_asked
 
 if TYPE_CHECKING:
     import optuna
 
-SAMPLERS = ("random", "tpe")
-PRUNERS = ("none", "median", "hyperband")
 _LOOK_EVERY_S = 0.3
+# Scores on other music, or on other clips of it, do not compare; and a lucky seed is no setting.
+_NOT_SEARCHED = ("dataset", "genres", "split", "split_seed", "fold", "seed", "device", "processes",
+                 "allow_leaks", "rehearsal", "standardise_on")  # fmt: skip
+_NOT_SEARCHED_IN = ("training.watch", "training.choose_epoch")
+
+
+@dataclass(frozen=True)
+class Strategy:
+    """How a search chooses.
+
+    Attributes:
+        sampler: `random`, or `tpe` (tree-structured Parzen estimators, Bergstra 2011).
+        n_trials: How many runs it tries.
+        pruner: `none`, `median` (a run ends where its score is below the median of earlier trials
+            at the same epoch) or `hyperband` (Li 2018).
+        seed: Of the sampler.
+    """
+
+    sampler: Literal["random", "tpe"] = "tpe"
+    n_trials: int = 20
+    pruner: Literal["none", "median", "hyperband"] = "none"
+    seed: int = 0
+
+
+def may_vary(dotted: str) -> bool:
+    """Whether a search may choose a field: whether scores compare whatever its value is."""
+    return dotted.partition(".")[0] not in _NOT_SEARCHED and dotted not in _NOT_SEARCHED_IN
+
+
+def check(base: RunConfig, ranges: Ranges, strategy: Strategy) -> RunConfig:
+    """Refuses what cannot be searched; returns the base. Imports torch.
+
+    Raises:
+        UsageError: Why it cannot be searched.
+    """
+    if not ranges:
+        raise UsageError("A search needs a setting to vary, e.g. --lr 1e-5..1e-2:log.")
+    if strategy.n_trials < 1:
+        raise UsageError(f"A search needs at least one trial; found {strategy.n_trials}.")
+    for dotted in ranges:
+        if not may_vary(dotted):
+            raise UsageError(
+                f"A search does not vary {dotted}: scores would not compare. Give it one value, or "
+                "make a plan of every combination."
+            )
+    if not SPLITS[base.split.name].facts.validates:
+        raise UsageError(
+            f"A search judges by validation clips, and the split {base.split.name} has none; "
+            "choose another split."
+        )
+    tried = {
+        dotted: values.ends if isinstance(values, Range) else list(values)
+        for dotted, values in ranges.items()
+    }
+    # Each value on its own, since an option may belong to one of several models only.
+    for dotted, values in tried.items():
+        models = tried.get("model", [base.model.name]) if dotted != "model" else [None]
+        for value in values:
+            refusals = [
+                _refusal(base, ({"model": model} if model else {}) | {dotted: value})
+                for model in models
+            ]
+            if all(refusals):
+                raise UsageError(f"{in_words({dotted: value})}: {refusals[0]}")
+    return without_defaults(base)
+
+
+def typical(base: RunConfig, ranges: Ranges) -> RunConfig:
+    """A configuration from the middle of the ranges, to judge how long a trial takes."""
+    middle = {
+        dotted: values.middle if isinstance(values, Range) else values[len(values) // 2]
+        for dotted, values in ranges.items()
+    }
+    for dotted in [*middle]:  # an option of a model that is not in the middle
+        if dotted.startswith("model.") and _refusal(base, middle):
+            del middle[dotted]
+    return applied(base, middle)
+
+
+def _refusal(base: RunConfig, changes: Mapping[str, Any]) -> str:
+    """Why these values cannot be trained; empty where they can."""
+    from genrecore.training.resolve import resolve
+
+    try:
+        resolve(applied(base, changes))
+    except UsageError as error:
+        return str(error)
+    return ""
 
 
 def create(
-    base: RunConfig, ranges: Ranges, way: Way, store: Path | None = None, title: str = ""
+    base: RunConfig, ranges: Ranges, strategy: Strategy, store: Path | None = None, title: str = ""
 ) -> Plan:
-    """The plan of a search, with its empty study. Nobody drives it yet. Imports torch.
+    """Writes the plan of a search, with its empty study. Nobody drives it yet. Imports torch.
 
     Raises:
         UsageError: What `check` refuses.
         GenrecoreError: The store cannot be written.
     """
-    base = check(base, ranges, way)
-    kind = {"random": "Random search", "tpe": "TPE search"}[way.sampler]
-    named = ", ".join(plan_values.name_of(dotted) for dotted in ranges)
-    written = {
-        dotted: {"low": given.low, "high": given.high, "log": given.log, "whole": given.whole}
-        if isinstance(given, Range)
-        else list(given)
-        for dotted, given in ranges.items()
-    }
-    facts = {"search": {**way.__dict__, "ranges": written}}
+    base = check(base, ranges, strategy)
+    kind = {"random": "Random search", "tpe": "TPE search"}[strategy.sampler]
     model = "" if "model" in ranges else f" · {base.model.name}"
-    words = title or f"{kind}: {named}{model} · {base.dataset.name}"
-    plan = plans.write(base, words, facts, store)
+    varied = ", ".join(map(name_of, ranges))
+    written = {
+        dotted: asdict(values) if isinstance(values, Range) else list(values)
+        for dotted, values in ranges.items()
+    }
+    facts = {"search": {**asdict(strategy), "ranges": written}}
+    title = title or f"{kind}: {varied}{model} · {base.dataset.name}"
+    plan = plans.write(base, title, facts, store)
     _study(plan)
     return plan
+
+
+def strategy_of(plan: Plan) -> Strategy:
+    """How a search chooses."""
+    return Strategy(**{key: value for key, value in plan.search.items() if key != "ranges"})
+
+
+def ranges_of(plan: Plan) -> dict[str, Range | list[Any]]:
+    """What a search chooses from."""
+    return {
+        dotted: Range(**values) if isinstance(values, dict) else list(values)
+        for dotted, values in plan.search["ranges"].items()
+    }
+
+
+def trials(plan: Plan) -> list[dict[str, Any]]:
+    """The trials of a search as its driver last wrote them: `number, params, run, state, reason`,
+    with Optuna's states (running, complete, pruned, fail)."""
+    return list(read_json(plan.folder / "trials.json").get("trials", []))
+
+
+def n_not_begun(plan: Plan) -> int:
+    """Trials that a search has not begun yet."""
+    begun = [trial for trial in trials(plan) if trial["run"] or trial["state"] != "running"]
+    known = {trial["run"] for trial in begun}
+    unlisted = [run for run in plan.own_runs if run.run_id not in known]
+    return max(0, plan.n_runs - len(begun) - len(unlisted))
 
 
 def start(plan: Plan) -> jobs.Task:
@@ -74,81 +186,81 @@ def start(plan: Plan) -> jobs.Task:
     """
     if plan.is_driven:
         raise GenrecoreError(f"The search {plan.plan_id} is at work already.")
-    unstop(plan)
-    return jobs.start_task(["plans", "drive", str(plan.folder)], f"Search: {plan.title}")
+    withdraw_stop(plan)
+    return jobs.start_task(_drive_words(plan), f"Search: {plan.title}")
 
 
-def what_went_wrong(plan: Plan) -> str:
+def _drive_words(plan: Plan) -> list[str]:
+    return ["plans", "drive", str(plan.folder)]
+
+
+def problem(plan: Plan) -> str:
     """Why the task that drove a search last ended early, as a sentence; empty where it did not."""
     for task in jobs.tasks():
-        if task.status.get("arguments") == ["plans", "drive", str(plan.folder)]:
+        if task.status.get("arguments") == _drive_words(plan):
             if task.state == "lost":
                 return "Its process was killed, or the machine went down."
             return str(task.status.get("reason", "")) if task.state == "failed" else ""
     return ""
 
 
-def unstop(plan: Plan) -> None:
+def withdraw_stop(plan: Plan) -> None:
     """Withdraws the request to stop a search."""
     (plan.folder / STOP).unlink(missing_ok=True)
 
 
 def drive(plan: Plan, report: Report = silent) -> Plan:
-    """Tries runs until as many trials as planned are over, or a stop was asked for.
+    """Tries runs until as many trials as planned are over, or a stop is asked for.
 
     As many runs are under way as the machine takes at the same time. Can be killed at any moment
     and called again.
 
-    Args:
-        plan: Of a search.
-        report: Told of the trials that are over.
-
     Raises:
-        GenrecoreError: Somebody else drives it, or a run cannot be queued.
+        GenrecoreError: Another process drives it, or a run cannot be queued.
     """
     if not plan.search:
-        raise GenrecoreError(f"The plan {plan.plan_id} is no search: it names all its runs.")
-    with held(plan.folder / LOCK, patience_s=1.0) as mine:
-        if not mine:
+        raise GenrecoreError(f"The plan {plan.plan_id} is not a search: it names all its runs.")
+    with held(plan.folder / LOCK, patience_s=1.0) as locked:
+        if not locked:
             raise GenrecoreError(f"The search {plan.plan_id} is at work already.")
-        driver = _Driver(plan)
-        while driver.look():
-            best = driver.best_words()
+        driver = Driver(plan)
+        while driver.step():
             try:
+                best = driver.best_so_far()
                 phase = Phase.SEARCHING.on(best) if best else Phase.SEARCHING
-                report(phase, driver.n_over, driver.way.n_trials)
+                report(phase, driver.n_over, driver.strategy.n_trials)
             except Stopped:
                 plans.stop(Plan(plan.folder))
-                driver.look()
+                driver.step()
                 raise
             time.sleep(_LOOK_EVERY_S)
     return Plan(plan.folder)
 
 
-class _Driver:
+class Driver:
     """The trials of one search and the runs that carry them out."""
 
     def __init__(self, plan: Plan) -> None:
-        self.plan, self.way, self.ranges = plan, way_of(plan), ranges_of(plan)
+        self.plan, self.strategy, self.ranges = plan, strategy_of(plan), ranges_of(plan)
         self.base = plan.base
         self.watch = self.base.training.watch
         self.study = _study(plan)
-        self.n_slots = estimates.n_slots([self.base], plan.store)
-        self._written = ""
-        self._adopt()
+        self.n_slots = plans.n_at_once([self.base], plan.store)
+        self._written: list[dict[str, Any]] = []
+        self._find_runs_again()
 
     @property
     def n_over(self) -> int:
         """Trials that have ended, in whatever way."""
-        return sum(trial.state.is_finished() for trial in self._counted())
+        return sum(trial.state.is_finished() for trial in self._tried())
 
-    def best_words(self) -> str:
+    def best_so_far(self) -> str:
         """`best validation accuracy 81.0 %`, or nothing yet."""
         from optuna.trial import TrialState
 
         values = [
             trial.value
-            for trial in self._counted()
+            for trial in self._tried()
             if trial.state == TrialState.COMPLETE and trial.value is not None
         ]
         if not values:
@@ -157,83 +269,85 @@ class _Driver:
         best = max(values) if metric.facts.higher_is_better else min(values)
         return f"best validation {noun(metric)} {metric.facts.written(best)}"
 
-    def look(self) -> bool:
-        """One look at everything; returns whether anything is left to do."""
-        for trial in self._counted():
+    def step(self) -> bool:
+        """Follows the runs at work and asks for further ones; returns whether anything is left."""
+        for trial in self._tried():
             if not trial.state.is_finished():
                 self._follow(trial)
-        asked = stop_asked(self.plan.folder)
-        while not asked and self._wants_more():
+        stopping = stop_asked(self.plan.folder)
+        while not stopping and self._wants_more():
             self._ask()
-        if asked:
-            plans.stop_runs(Plan(self.plan.folder))  # one may have been queued just meanwhile
+        if stopping:  # a run may have been queued just meanwhile
+            Plan(self.plan.folder).stop_runs(self.plan.plan_id)
         self._write()
-        at_work = any(not trial.state.is_finished() for trial in self._counted())
-        return at_work or (not asked and len(self._counted()) < self.way.n_trials)
+        at_work = any(not trial.state.is_finished() for trial in self._tried())
+        return at_work or (not stopping and len(self._tried()) < self.strategy.n_trials)
 
-    def _counted(self) -> list[optuna.trial.FrozenTrial]:
-        """Trials but those that a killed driver left without a run: they were never tried."""
+    def _tried(self) -> list[optuna.trial.FrozenTrial]:
+        """All trials but those that a killed driver left without a run."""
         trials = self.study.get_trials(deepcopy=False)
         return [trial for trial in trials if not trial.user_attrs.get("never_begun")]
 
     def _wants_more(self) -> bool:
-        counted = self._counted()
-        at_work = sum(not trial.state.is_finished() for trial in counted)
-        return len(counted) < self.way.n_trials and at_work < self.n_slots
+        tried = self._tried()
+        n_at_work = sum(not trial.state.is_finished() for trial in tried)
+        return len(tried) < self.strategy.n_trials and n_at_work < self.n_slots
 
     def _ask(self) -> None:
-        """A new trial and its run."""
-        from optuna.trial import TrialState
-
-        from genrecore.training.resolve import resolve
-
+        """Begins a new trial and queues its run."""
         # A sampler of its own for each trial: after a restart the draws go on, not over.
-        self.study.sampler = _sampler(self.way, len(self.study.get_trials(deepcopy=False)))
+        n_asked = len(self.study.get_trials(deepcopy=False))
+        self.study.sampler = _sampler(self.strategy, n_asked)
         trial = self.study.ask(_distributions(self.ranges))
         try:
-            config = resolve(plan_values.applied(self.base, trial.params)).config
+            config = self._config(trial.params)
         except UsageError as error:
-            trial.set_user_attr("reason", str(error))
-            self.study.tell(trial, state=TrialState.FAIL)
+            self._fail(trial, str(error))
             return
-        there = runs.find_same([config], self.plan.store)[0]
-        run = there or jobs.submit(config, self.plan.store, plan=self.plan.plan_id)
+        run = find_same([config], self.plan.store)[0]
+        run = run or jobs.submit(config, self.plan.store, plan=self.plan.plan_id)
         trial.set_user_attr("run", run.run_id)
 
-    def _adopt(self) -> None:
-        """Trials that a killed driver left between asking and queueing: given the run that was
-        queued for them, or failed."""
-        from optuna.trial import Trial, TrialState
-
+    def _config(self, params: Mapping[str, Any]) -> RunConfig:
         from genrecore.training.resolve import resolve
 
-        taken = {t.user_attrs.get("run") for t in self._counted()}
-        for frozen in self._counted():
+        return resolve(applied(self.base, params)).config
+
+    def _fail(self, trial: optuna.Trial, reason: str) -> None:
+        from optuna.trial import TrialState
+
+        trial.set_user_attr("reason", reason)
+        self.study.tell(trial, state=TrialState.FAIL)
+
+    def _find_runs_again(self) -> None:
+        """Gives trials that a killed driver left between asking and queueing the run that was
+        queued for them; those without one fail."""
+        from optuna.trial import Trial
+
+        taken = {trial.user_attrs.get("run") for trial in self._tried()}
+        for frozen in self._tried():
             if frozen.state.is_finished() or "run" in frozen.user_attrs:
                 continue
             trial = Trial(self.study, frozen._trial_id)
-            config = resolve(plan_values.applied(self.base, frozen.params)).config
-            wanted = configuration.signature(config)
-            for run in self.plan.own_runs:
-                if run.run_id not in taken and configuration.signature(run.config) == wanted:
-                    trial.set_user_attr("run", run.run_id)
-                    break
+            wanted = signature(self._config(frozen.params))
+            free = (run for run in self.plan.own_runs if run.run_id not in taken)
+            run = next((run for run in free if signature(run.config) == wanted), None)
+            if run is not None:
+                trial.set_user_attr("run", run.run_id)
             else:
                 trial.set_user_attr("never_begun", True)
-                trial.set_user_attr("reason", "the search was ended before its run was queued")
-                self.study.tell(trial, state=TrialState.FAIL)
+                self._fail(trial, "the search was ended before its run was queued")
 
     def _follow(self, frozen: optuna.trial.FrozenTrial) -> None:
-        """Reports the epochs of a trial's run; prunes it or tells how it ended."""
-        from optuna.trial import Trial, TrialState
+        """Reports the epochs of a trial's run, prunes it, or says how it ended."""
+        from optuna.trial import Trial
 
         trial = Trial(self.study, frozen._trial_id)
         run = Run(self.plan.store / str(frozen.user_attrs["run"]))
         if not (run.folder / "config.json").is_file():
-            trial.set_user_attr("reason", "its run was deleted")
-            self.study.tell(trial, state=TrialState.FAIL)
+            self._fail(trial, "its run was deleted")
             return
-        state = run.state  # before the history: what is over says everything
+        state = run.state  # before the history: what is over has a complete one
         column = f"valid_{self.watch}"
         prune = PRUNED in frozen.user_attrs
         reported = set(frozen.intermediate_values)
@@ -243,16 +357,16 @@ class _Driver:
                 trial.report(float(value), epoch)
                 prune = prune or trial.should_prune()
         if state in ("done", "stopped", "failed", "lost"):
-            self._tell(trial, run, state)
+            self._end(trial, run, state)
         elif prune and state != "stopping" and run.plan == self.plan.plan_id:
             trial.set_user_attr(PRUNED, True)  # first: a driver killed here asks once more
-            with contextlib.suppress(GenrecoreError):  # it ended in between: the next look says how
+            with contextlib.suppress(GenrecoreError):  # it ended meanwhile: the next step says how
                 jobs.stop(run, reason=PRUNED)
 
-    def _tell(self, trial: optuna.Trial, run: Run, state: str) -> None:
+    def _end(self, trial: optuna.Trial, run: Run, state: str) -> None:
         from optuna.trial import TrialState
 
-        value = plan_results.score(run, self.watch)
+        value = score(run, self.watch)
         if state == "done" and not math.isnan(value):
             self.study.tell(trial, value)
         elif state == "stopped" and trial.user_attrs.get(PRUNED):
@@ -260,11 +374,10 @@ class _Driver:
             self.study.tell(trial, state=TrialState.PRUNED)
         else:
             reason = "it has no validation clips" if state == "done" else run.reason
-            trial.set_user_attr("reason", f"{state}: {reason}")
-            self.study.tell(trial, state=TrialState.FAIL)
+            self._fail(trial, f"{state}: {reason}")
 
     def _write(self) -> None:
-        """`trials.json`: the study for readers without Optuna."""
+        """Writes `trials.json`: the study for readers without Optuna."""
         listed = [
             {
                 "number": trial.number,
@@ -275,15 +388,9 @@ class _Driver:
             }
             for trial in self.study.get_trials(deepcopy=False)
         ]
-        if repr(listed) != self._written:
+        if listed != self._written:
             write_json(self.plan.folder / "trials.json", {"trials": listed})
-            self._written = repr(listed)
-
-
-def trials(plan: Plan) -> list[dict[str, Any]]:
-    """The trials of a search as its driver last wrote them: `number, params, run, state, reason`,
-    with Optuna's states (running, complete, pruned, fail)."""
-    return list(read_json(plan.folder / "trials.json").get("trials", []))
+            self._written = listed
 
 
 def _study(plan: Plan) -> optuna.Study:
@@ -292,7 +399,6 @@ def _study(plan: Plan) -> optuna.Study:
     from optuna.storages import RDBStorage
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    way = way_of(plan)
     storage = RDBStorage(
         f"sqlite:///{plan.folder / 'study.db'}",
         engine_kwargs={"connect_args": {"timeout": 30}},  # seconds, while a dashboard reads
@@ -303,29 +409,29 @@ def _study(plan: Plan) -> optuna.Study:
         direction="maximize"
         if watched(plan.base.training.watch).facts.higher_is_better
         else "minimize",
-        pruner=_pruner(way, plan.base.training.epochs),
+        pruner=_pruner(strategy_of(plan), plan.base.training.epochs),
         load_if_exists=True,
     )
 
 
-def _sampler(way: Way, number: int) -> optuna.samplers.BaseSampler:
+def _sampler(strategy: Strategy, number: int) -> optuna.samplers.BaseSampler:
     from optuna.samplers import RandomSampler, TPESampler
 
-    seed = way.seed * 1_000_003 + number
-    if way.sampler == "random":
+    seed = strategy.seed * 1_000_003 + number
+    if strategy.sampler == "random":
         return RandomSampler(seed=seed)
     # Optuna's ten random trials first are too many of a short search.
-    return TPESampler(seed=seed, n_startup_trials=max(3, min(10, way.n_trials // 4)))
+    return TPESampler(seed=seed, n_startup_trials=max(3, min(10, strategy.n_trials // 4)))
 
 
-def _pruner(way: Way, n_epochs: int) -> optuna.pruners.BasePruner:
+def _pruner(strategy: Strategy, n_epochs: int) -> optuna.pruners.BasePruner:
     from optuna.pruners import HyperbandPruner, MedianPruner, NopPruner
 
-    if way.pruner == "median":
-        # Three trials make a median; nobody is judged by the first tenth of the epochs.
-        warm = max(1, n_epochs // 10)
-        return MedianPruner(n_startup_trials=max(2, min(5, way.n_trials // 4)), n_warmup_steps=warm)
-    if way.pruner == "hyperband":
+    if strategy.pruner == "median":
+        # A median needs two trials or more; nobody is judged by the first tenth of the epochs.
+        n_startup = max(2, min(5, strategy.n_trials // 4))
+        return MedianPruner(n_startup_trials=n_startup, n_warmup_steps=max(1, n_epochs // 10))
+    if strategy.pruner == "hyperband":
         return HyperbandPruner(min_resource=1, max_resource=n_epochs, reduction_factor=3)
     return NopPruner()
 
@@ -337,25 +443,13 @@ def _distributions(ranges: Ranges) -> dict[str, Any]:
         IntDistribution,
     )
 
-    found: dict[str, Any] = {}
-    for dotted, given in ranges.items():
-        if not isinstance(given, Range):
-            found[dotted] = CategoricalDistribution(list(given))
-        elif given.whole:
-            found[dotted] = IntDistribution(int(given.low), int(given.high), log=given.log)
+    distributions: dict[str, Any] = {}
+    for dotted, values in ranges.items():
+        if not isinstance(values, Range):
+            distributions[dotted] = CategoricalDistribution(list(values))
+        elif values.whole:
+            low, high = int(values.low), int(values.high)
+            distributions[dotted] = IntDistribution(low, high, log=values.log)
         else:
-            found[dotted] = FloatDistribution(given.low, given.high, log=given.log)
-    return found
-
-
-def pruned(run: Run) -> bool:
-    """Whether a search ended this run because others did better."""
-    return run.state == "stopped" and run.reason == PRUNED
-
-
-def left(plan: Plan) -> int:
-    """Trials that a search has not begun yet."""
-    begun = [trial for trial in trials(plan) if trial["run"] or trial["state"] != "running"]
-    known = {trial["run"] for trial in begun}
-    unlisted = [run for run in plan.own_runs if run.run_id not in known]
-    return max(0, plan.n_runs - len(begun) - len(unlisted))
+            distributions[dotted] = FloatDistribution(values.low, values.high, log=values.log)
+    return distributions

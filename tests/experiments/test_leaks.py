@@ -15,8 +15,8 @@ from genrecore.data.audit import Audit
 from genrecore.errors import GenrecoreError
 from genrecore.evaluation import comparison
 from genrecore.experiments import leaks as leaklab
+from genrecore.experiments.leak_gap import CLEAN, leak_gap
 from genrecore.store.files import read_json
-from genrecore.training.resolve import resolve
 
 Tiny = Callable[..., RunConfig]
 
@@ -55,10 +55,10 @@ def test_genres_left_out_and_merged_are_trained_so_and_said(store: Path, tiny: T
 
 
 def test_the_leak_laboratory_pairs_every_clip_over_all_folds(store: Path, tiny: Tiny) -> None:
-    planned = [resolve(one).config for one in leaklab.plan(tiny(training__epochs=1), 3)]
+    planned = leaklab.draft(tiny(training__epochs=1), 3).configs
     assert len(planned) == 6
     done = [trained(config, store) for config in planned]
-    found = leaklab.gap(done)
+    found = leak_gap(done)
     assert found.n_clips == 30
     assert found.n_artists == 15
     assert found.per_genre["n_clips"].tolist() == [10, 10, 10]
@@ -67,13 +67,13 @@ def test_the_leak_laboratory_pairs_every_clip_over_all_folds(store: Path, tiny: 
     by_hand = sum(
         (run.predictions.query("split == 'test'").filter(regex="^p_").idxmax(axis=1).str[2:]
          == run.predictions.query("split == 'test'")["genre"]).sum()
-        for run in done if run.config.split.name == leaklab.CLEAN
+        for run in done if run.config.split.name == CLEAN
     )  # fmt: skip
     assert found.clean == pytest.approx(by_hand / 30)
     with pytest.raises(GenrecoreError, match="finish every fold"):
-        leaklab.gap(done[:-1])
+        leak_gap(done[:-1])
     with pytest.raises(GenrecoreError, match="tested by several"):
-        leaklab.gap([*done, done[0]])
+        leak_gap([*done, done[0]])
 
 
 def test_clips_in_no_part_of_the_split_take_no_part(

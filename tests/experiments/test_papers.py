@@ -16,16 +16,16 @@ from genrecore.config.run import RunConfig
 from genrecore.errors import GenrecoreError, UsageError
 from genrecore.experiments import papers
 from genrecore.experiments.draft import draft
-from genrecore.experiments.papers import Music, Study, reading
+from genrecore.experiments.papers import Music, Study
 from genrecore.experiments.papers.printed import SHARES, number
-from genrecore.experiments.papers.reading import Row
-from genrecore.experiments.presets import PLANS
+from genrecore.experiments.papers.recipes import find_sweep, sweep_values
+from genrecore.experiments.papers.study import PrintedFigure, Row
 from genrecore.features import PRESETS
 from genrecore.models import MODELS
 from genrecore.training.classifier import Classifier
 from genrecore.training.parts import ResolvedConfig
 
-STUDIES = [papers.study(name) for name in papers.STUDIES]
+STUDIES = papers.studies()
 HEADING = re.compile(r"^#*\s*([1-9](?:\.\d+)*|[IVX]+)\.?\s+[A-Z]")
 
 
@@ -61,11 +61,11 @@ def texts_of(study: Study) -> list[tuple[str, str]]:
     """(section, words) of everything that is said to stand in the text literally."""
     marked = [*study.settings, *study.rows, *study.choices]
     found = [(one.stated, one.words) for one in marked if one.stated]
-    found += [(one.section, one.words) for one in (*study.sentences, *study.printed)]
+    found += [(one.section, one.words) for one in (*study.sentences, *study.numbers)]
     found += [(one.section, one.caption) for one in (*study.tables, *study.figures)]
     remarks = [*study.disagreements, *study.critique, *study.figures]
     for remark in remarks:
-        places = remark.said if isinstance(remark, reading.Figure) else remark.places
+        places = remark.said if isinstance(remark, PrintedFigure) else remark.places
         found += [(place.section, place.words) for place in places]
     found += [(table.section, line.words) for table in study.tables for line in table.lines]
     return found
@@ -118,7 +118,7 @@ def test_every_value_has_exactly_one_mark(study: Study) -> None:
         )
     titles = list(study.systems.values())
     assert len(set(titles)) == len(titles)
-    for printed in study.printed:
+    for printed in study.numbers:
         if printed.measure and not printed.missing:
             assert printed.value > 0, printed.words
             if printed.measure in SHARES:
@@ -132,8 +132,8 @@ def test_what_no_text_prints_is_nowhere_reconstructed() -> None:
         assert drawn.isdisjoint({one.place for one in study.tables})
     liu = papers.study("liu")
     adam_only = {"cnn_sgd", "dcnn_rmsprop", "crnn_adadelta"}
-    assert not any(one.system in adam_only for one in liu.printed)
-    empty = [one for one in papers.study("benito").printed if one.missing]
+    assert not any(one.system in adam_only for one in liu.numbers)
+    empty = [one for one in papers.study("benito").numbers if one.missing]
     assert [one.printed for one in empty] == ["0.00", "0.00"]
     assert all(one.value != one.value and one.shown == "not reported" for one in empty)
 
@@ -144,7 +144,7 @@ def test_every_row_is_a_configuration_whose_network_takes_what_the_study_prints(
 ) -> None:
     genres = [f"genre {k}" for k in range(10 if study.dataset == "gtzan" else 8)]
     built: dict[str, object] = {}
-    for one in papers.wanted(study, protocols=["published"]):  # refuses what does not build
+    for one in papers.study_runs(study, protocols=["published"]):  # refuses what does not build
         row, config = study.row(one.row), one.config
         check_values(study, row, config, "published")
         assert config.dataset.name == study.dataset
@@ -185,7 +185,7 @@ def check_values(study: Study, row: Row, config: RunConfig, protocol: str) -> No
 @pytest.mark.parametrize("study", STUDIES, ids=lambda one: one.name)
 def test_an_honest_run_keeps_artists_apart_and_lets_validation_choose(study: Study) -> None:
     first_of_groups = {row.group: row.name for row in study.rows}.values()
-    for one in papers.wanted(study, first_of_groups, ["honest"]):
+    for one in papers.study_runs(study, first_of_groups, ["honest"]):
         check_values(study, study.row(one.row), one.config, "honest")
         assert not one.config.allow_leaks
         assert one.config.standardise_on == "train"
@@ -198,7 +198,7 @@ def test_an_honest_run_keeps_artists_apart_and_lets_validation_choose(study: Stu
 def test_seeds_draw_the_split_anew_only_where_the_study_does_not_say_it() -> None:
     for study in STUDIES:
         for protocol in papers.PROTOCOLS:
-            runs = papers.wanted(study, [study.rows[0].name], [protocol], 3)
+            runs = papers.study_runs(study, [study.rows[0].name], [protocol], 3)
             assert [one.config.seed for one in runs] == [0, 1, 2]
             drawn = protocol == "published" and study.name in ("qin", "liu", "hong")
             expected = [0, 1, 2] if drawn else [0, 0, 0]
@@ -212,23 +212,23 @@ def test_liu_and_belton_are_the_tables_that_plans_know() -> None:
         ("belton", "belton_mlp", ["mlp_32_b32", "mlp_100_b32", "mlp_128_64_b32", "mlp_32_b8",
                                   "mlp_100_b8", "mlp_128_64_b8", "mlp_32_b8_1e-4"]),
     ):  # fmt: skip
-        thing = PLANS[table].thing
-        base = configuration.with_values(configuration.RunConfig(), thing.values)
-        theirs = {configuration.signature(one) for one in draft(base, thing.grids).configs}
+        base = configuration.with_values(RunConfig(), sweep_values(table))
+        grids = find_sweep(table)[1].grids
+        theirs = {configuration.signature(one) for one in draft(base, grids).configs}
         ours = {
             configuration.signature(one.config)
-            for one in papers.wanted(papers.study(study), names, ["published"])
+            for one in papers.study_runs(papers.study(study), names, ["published"])
         }
         assert ours == theirs
 
 
 def test_a_choice_stands_for_the_rows_it_chooses_among() -> None:
     qin = papers.study("qin")
-    runs = papers.wanted(qin, ["mlp_best", "mlp_1e-5"], ["honest"], 2)
+    runs = papers.study_runs(qin, ["mlp_best", "mlp_1e-5"], ["honest"], 2)
     assert [one.row for one in runs] == list(qin.rows_of("mlp_best")) * 2
     with pytest.raises(UsageError, match="no row 'mlp_2e-5' in qin"):
-        papers.wanted(qin, ["mlp_2e-5"])
-    with pytest.raises(UsageError, match="no study 'smith'; there are: hong"):
+        papers.study_runs(qin, ["mlp_2e-5"])
+    with pytest.raises(UsageError, match="no study 'smith'; there are: belton"):
         papers.study("smith")
     with pytest.raises(UsageError, match="share above 0"):
         papers.config_of(qin, "lstm_64", "published", music=Music(scale=0.0))
@@ -241,7 +241,9 @@ def test_a_rehearsal_is_less_of_everything_and_says_so(study: Study) -> None:
     first_of_groups = {row.group: row.name for row in study.rows}.values()
 
     def made(protocol: str, music: Music | None) -> list[RunConfig]:
-        return [one.config for one in papers.wanted(study, first_of_groups, [protocol], 1, music)]
+        return [
+            one.config for one in papers.study_runs(study, first_of_groups, [protocol], 1, music)
+        ]
 
     wholes = made("published", None)
     shrunk = made("published", Music(scale=0.1))

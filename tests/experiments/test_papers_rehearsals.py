@@ -25,7 +25,7 @@ from genrecore.errors import UsageError
 from genrecore.evaluation import comparison, metrics
 from genrecore.experiments import papers
 from genrecore.experiments import plan as plans
-from genrecore.experiments.papers import Found, Music, findings, report
+from genrecore.experiments.papers import Music, RunsOfStudy, findings, report
 from genrecore.experiments.papers.findings import Ours
 from genrecore.jobs import actions as jobs
 from genrecore.jobs import queue as queueing
@@ -45,11 +45,11 @@ def rehearsed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield rehearsals(base / "rehearsals")
 
 
-@pytest.mark.parametrize("name", papers.STUDIES)
+@pytest.mark.parametrize("name", papers.study_names())
 def test_a_row_of_each_study_is_rehearsed_and_marked_everywhere(name: str, rehearsed: Path) -> None:
     study = papers.study(name)
-    there = papers.found(study, rehearsal=True, store=rehearsed)
-    (run,) = there.of(ROWS[name], "published")
+    there = papers.find_runs(study, rehearsal=True, store=rehearsed)
+    (run,) = there.of_row(ROWS[name], "published")
     assert run.state == "done", run.reason
     assert "Rehearsal: 10 clips a genre" in run.badge
     assert " · rehearsal · " in run.title
@@ -58,7 +58,7 @@ def test_a_row_of_each_study_is_rehearsed_and_marked_everywhere(name: str, rehea
     (plan,) = (one for one in plans.all_plans(rehearsed) if one.plan_id == run.plan)
     assert plan.title.startswith(f"Rehearsal of {study.authors} on demo, scale 0.02: as publ")
     assert plan.source == study.citation
-    assert not papers.found(study, store=rehearsed).done  # no results of the study itself
+    assert not papers.find_runs(study, store=rehearsed).done  # no results of the study itself
     run_cells = [cell for cell in papers.cells(study, there, True) if cell.ours.n_runs]
     assert {cell.verdict for cell in run_cells if not cell.printed.missing} <= {"rehearsal"}
     text = report.markdown(study, there, True)
@@ -68,21 +68,21 @@ def test_a_row_of_each_study_is_rehearsed_and_marked_everywhere(name: str, rehea
 
 def test_what_is_done_is_not_trained_again(rehearsed: Path, store: Path) -> None:
     study = papers.study("liu")
-    for run in papers.found(study, True, rehearsed).of("cnn_cyclic", "published"):
+    for run in papers.find_runs(study, True, rehearsed).of_row("cnn_cyclic", "published"):
         shutil.copytree(run.folder, store / run.run_id)
-    todo = papers.wanted(study, ["cnn_cyclic"], ["published"], 2, ON_DEMO)
+    todo = papers.study_runs(study, ["cnn_cyclic"], ["published"], 2, ON_DEMO)
     there = runs.find_same([one.config for one in todo], store)
     assert [run is None for run in there] == [False, True]
     plan = papers.start(study, todo[:1], ON_DEMO, store)
     assert len(runs.all_runs(store)) == 1
     assert plan.state == "done"
-    assert papers.found(study, True, store).of("cnn_cyclic", "published")
+    assert papers.find_runs(study, True, store).of_row("cnn_cyclic", "published")
 
 
 def test_statistics_of_all_clips_are_those_of_all_clips(rehearsed: Path) -> None:
     from genrecore.training.weights import load_classifier
 
-    (run,) = papers.found(papers.study("qin"), True, rehearsed).of("lstm_64", "published")
+    (run,) = papers.find_runs(papers.study("qin"), True, rehearsed).of_row("lstm_64", "published")
     kept = load_classifier(run.weights).standardise.mean.flatten().numpy()
     table = read_table(Path(run.clips["path"].iloc[0]))
     table = table.groupby("clip_id").head(9)  # nine steps of each clip
@@ -99,7 +99,7 @@ def ours(value: float, error: float, n_runs: int = 1) -> Ours:
 
 def test_a_verdict_takes_the_studys_own_sampling_error_into_account() -> None:
     study = papers.study("qin")
-    printed = next(one for one in study.printed if one.printed == "0.565")
+    printed = next(one for one in study.numbers if one.printed == "0.565")
     # 0.565 of 200 clips has a standard error of 3.5 points; ours adds 3 points: 9.0 to either side.
     for value, word in (
         (0.56, "reproduced"),
@@ -111,7 +111,7 @@ def test_a_verdict_takes_the_studys_own_sampling_error_into_account() -> None:
     assert findings.verdict(study, printed, ours(0.56, 0.03, 0), False) == "not run"
     assert findings.verdict(study, printed, ours(0.56, 0.03), True) == "rehearsal"
     hong = papers.study("hong")  # on how many clips is not said, so our interval alone decides
-    printed = next(one for one in hong.printed if one.printed == "79.58%")
+    printed = next(one for one in hong.numbers if one.printed == "79.58%")
     assert findings.verdict(hong, printed, ours(0.77, 0.01), False) == "below"
     assert findings.verdict(hong, printed, ours(0.79, 0.01), False) == "reproduced"
 
@@ -138,7 +138,7 @@ def test_a_choice_looks_at_test_clips_only_where_the_study_did(
     rehearsed: Path, tmp_path: Path
 ) -> None:
     qin = papers.study("qin")
-    (some,) = papers.found(qin, True, rehearsed).of("lstm_64", "published")
+    (some,) = papers.find_runs(qin, True, rehearsed).of_row("lstm_64", "published")
     table = some.predictions
     test = table[table["split"] == "test"]
 
@@ -161,7 +161,7 @@ def test_a_choice_looks_at_test_clips_only_where_the_study_did(
 
     made = {"mlp_1e-5": run_of(4, 1), "mlp_3e-5": run_of(2, 4)}
     others = {row: run_of(0, 0) for row in qin.rows_of("mlp_best") if row not in made}
-    there = Found(
+    there = RunsOfStudy(
         {(row, one): {0: run} for row, run in (made | others).items() for one in papers.PROTOCOLS},
         {}, {},
     )  # fmt: skip
@@ -178,8 +178,10 @@ def test_a_choice_looks_at_test_clips_only_where_the_study_did(
 
 
 def test_badges_tell_rehearsals_from_leaks(rehearsed: Path) -> None:
-    (hong,) = papers.found(papers.study("hong"), True, rehearsed).of("resnet18", "published")
-    (benito,) = papers.found(papers.study("benito"), True, rehearsed).of(
+    (hong,) = papers.find_runs(papers.study("hong"), True, rehearsed).of_row(
+        "resnet18", "published"
+    )
+    (benito,) = papers.find_runs(papers.study("benito"), True, rehearsed).of_row(
         "2d_segmented", "published"
     )
     assert hong.leak.startswith("Leak: ")
@@ -216,7 +218,7 @@ def test_the_command_says_what_is_needed_and_queues_nothing_before(
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("name", papers.STUDIES)
+@pytest.mark.parametrize("name", papers.study_names())
 def test_the_whole_study_runs_to_its_end(
     name: str, store: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
@@ -225,10 +227,10 @@ def test_the_whole_study_runs_to_its_end(
     study = papers.study(name)
     queueing.pause(store)
     began = time.process_time()
-    papers.start(study, papers.wanted(study, music=music), music, store)
+    papers.start(study, papers.study_runs(study, music=music), music, store)
     for run in carry_out(store):
         assert run.state == "done", f"{run.run_id}: {run.reason}"
-    there = papers.found(study, True, store)
+    there = papers.find_runs(study, True, store)
     assert len(there.done) == 2 * len(study.rows)
     cells = [one for one in papers.cells(study, there, True) if not one.printed.genre]
     assert not [one for one in cells if one.verdict == "not run"]  # no demo music is rock
@@ -241,10 +243,10 @@ def test_a_study_runs_as_a_command_through_the_queue(store: Path) -> None:
     words += ["--set", "n_genres=3", "--set", "n_artists=5", "--yes", "--background", "--json"]
     told = json.loads(command(*words))
     assert told["n_runs"] == 4  # once as published, three times honestly
-    wait_for(lambda: plans.find(told["plan"]).state != "running", 300.0)
-    assert plans.find(told["plan"]).state == "done"
+    wait_for(lambda: plans.find_plan(told["plan"]).state != "running", 300.0)
+    assert plans.find_plan(told["plan"]).state == "done"
     assert jobs.queued(store) == []
-    assert len(papers.found(papers.study("liu"), True).of("cnn_cyclic", "honest")) == 3
+    assert len(papers.find_runs(papers.study("liu"), True).of_row("cnn_cyclic", "honest")) == 3
 
 
 def test_fewer_clips_are_of_every_artist_and_part() -> None:

@@ -15,14 +15,13 @@ from conftest import TINY, trained
 from genrecore.config import run as configuration
 from genrecore.config.run import RunConfig, with_values
 from genrecore.errors import UsageError
-from genrecore.experiments import draft as plan_drafts
-from genrecore.experiments import estimates
 from genrecore.experiments import plan as plans
 from genrecore.experiments import results as plan_results
-from genrecore.experiments import values as plan_values
-from genrecore.experiments.draft import draft
+from genrecore.experiments.draft import draft, spread, sweep_command
+from genrecore.experiments.estimates import Estimator
+from genrecore.experiments.papers.recipes import sweep_values, sweeps
 from genrecore.experiments.plan import Plan
-from genrecore.experiments.presets import PLANS
+from genrecore.experiments.values import read_values
 from genrecore.jobs import actions as jobs
 from genrecore.store import run as runs
 from genrecore.store.locks import LOCK, take_lock
@@ -71,13 +70,13 @@ def carry_out(run: Run) -> Run:
     ],
 )
 def test_values_are_read_as_they_are_meant(text: str, kind: object, values: list[object]) -> None:
-    assert plan_values.read_values(text, kind) == values
+    assert read_values(text, kind) == values
 
 
 @pytest.mark.parametrize("text", ["", " , ", "1e-5..1e-2", "4..0", "[1, 2", "0..99999"])
 def test_what_is_no_list_of_values_is_refused(text: str) -> None:
     with pytest.raises(UsageError):
-        plan_values.read_values(text)
+        read_values(text)
 
 
 def test_every_combination_is_a_run_and_every_system_has_one_before_any_has_two() -> None:
@@ -111,11 +110,12 @@ def test_a_plan_that_makes_no_run_is_refused() -> None:
 
 def test_every_table_of_a_study_makes_its_runs() -> None:
     counts = {}
-    for name, entry in PLANS.items():
-        made = draft(with_values(RunConfig(), entry.thing.values), entry.thing.grids)
+    for name, (study, sweep) in sweeps().items():
+        made = draft(with_values(RunConfig(), sweep_values(name)), sweep.grids)
         assert not made.left_out, name
-        assert entry.source
-        assert entry.facts.published
+        assert study.citation
+        assert sweep.source
+        assert sweep.published
         counts[name] = len(made.configs)
         for config in made.configs:
             assert config.allow_leaks, name  # the studies' splits keep no artists apart
@@ -140,7 +140,7 @@ def test_the_runs_of_a_plan_are_queued_in_its_order_and_know_it(nobody_starts: P
     assert [configuration.signature(run.config) for run in waiting] == wanted
     assert [one.run.run_id for one in plan.members if one.run] == [r.run_id for r in waiting]
     assert (plan.state, plan.share, plan.n_runs) == ("running", 0.0, 4)
-    assert plans.find("latest").plan_id == plan.plan_id
+    assert plans.find_plan("latest").plan_id == plan.plan_id
     assert not plans.queue_missing(plan)  # nothing is queued twice
 
 
@@ -207,7 +207,7 @@ def test_segments_are_counted_as_the_run_had_them(earlier: Run) -> None:
             if "training segments" in line
         ).replace(",", "")
     )
-    for known in (estimates.Known([earlier]), estimates.Known([])):  # its clips; the demo's options
+    for known in (Estimator([earlier]), Estimator([])):  # its clips; the demo's options
         counts = known.counts(earlier.config)
         assert counts is not None
         assert counts.n_train == trained_on
@@ -215,9 +215,9 @@ def test_segments_are_counted_as_the_run_had_them(earlier: Run) -> None:
 
 
 def test_an_estimate_grows_with_epochs_as_the_earlier_run_says(earlier: Run) -> None:
-    known = estimates.Known([earlier])
+    known = Estimator([earlier])
     short, long_ = (
-        known.of(with_values(earlier.config, {"training.epochs": n})) for n in (3, 1003)
+        known.estimate(with_values(earlier.config, {"training.epochs": n})) for n in (3, 1003)
     )
     assert short.source == long_.source == "runs"
     pace_s = earlier.history["seconds"].median()
@@ -226,7 +226,7 @@ def test_an_estimate_grows_with_epochs_as_the_earlier_run_says(earlier: Run) -> 
     assert short.seconds == pytest.approx(
         earlier.worked_s + 3 * pace_s - earlier.history["seconds"].sum()
     )
-    assert known.of(with_values(earlier.config, {"model": "crnn"})).source == ""
+    assert known.estimate(with_values(earlier.config, {"model": "crnn"})).source == ""
 
 
 def test_without_earlier_runs_steps_are_measured_and_kept(
@@ -234,24 +234,24 @@ def test_without_earlier_runs_steps_are_measured_and_kept(
 ) -> None:
     monkeypatch.setattr(timing, "BUDGET_S", 0.1)
     config = tiny()
-    known = estimates.Known([])
+    known = Estimator([])
     assert known.unmeasured([config, with_values(config, {"seed": 3})]) == [
         with_values(config, {"seed": 3})
     ]
-    assert known.of(config).source == ""
+    assert known.estimate(config).source == ""
     found = timing.measure(config)
     assert step_times.read(config) == found
     assert min(found.train_s, found.predict_s, found.feature_s) > 0
     assert known.unmeasured([config]) == []
-    one, two = known.of(config), known.of(with_values(config, {"training.epochs": 4}))
+    one, two = known.estimate(config), known.estimate(with_values(config, {"training.epochs": 4}))
     assert one.source == "steps"
     counts = known.counts(config)
     assert counts is not None
     epoch_s = counts.n_train * found.train_s + counts.n_valid * found.predict_s
     assert two.seconds - one.seconds == pytest.approx(2 * epoch_s)
-    both = known.of_all([config, tiny(model="crnn")])
+    both = known.total([config, tiny(model="crnn")])
     assert (both.n_by_steps, both.n_unknown) == (1, 1)
-    assert "1 more run is not counted" in both.sentence("1 min")
+    assert "1 more run is not counted" in both.sentence
 
 
 def test_changed_copies_and_uncached_features_are_counted(tiny: Tiny) -> None:
@@ -264,11 +264,11 @@ def test_changed_copies_and_uncached_features_are_counted(tiny: Tiny) -> None:
 def test_a_plans_command_makes_the_same_plan(nobody_starts: Path, earlier: Run, tiny: Tiny) -> None:
     shutil.copytree(earlier.folder, nobody_starts / earlier.run_id)
     texts = {"seed": "0..1", "training.lr": "1e-3,1e-2", "model.depth": "3,4"}
-    words = plan_drafts.command_of(tiny(), texts)
+    words = sweep_command(tiny(), texts)
     result = genrecore(*words[1:], "--dry-run", "--json")
     assert result.returncode == 0, result.stderr
     facts = json.loads(result.stdout)
-    base, grids = plan_drafts.spread(tiny(), [{}], texts)
+    base, grids = spread(tiny(), [{}], texts)
     assert [run["changes"] for run in facts["runs"]] == list(draft(base, grids).changes)
     assert len(facts["runs"]) == 8
     assert facts["estimate"]["n_runs"] == 8
@@ -276,7 +276,7 @@ def test_a_plans_command_makes_the_same_plan(nobody_starts: Path, earlier: Run, 
 
 
 def test_sweep_queues_lists_shows_and_stops(nobody_starts: Path, tiny: Tiny) -> None:
-    words = plan_drafts.command_of(tiny(), {"seed": "0,1"}, ["--background"])
+    words = sweep_command(tiny(), {"seed": "0,1"}, ["--background"])
     result = genrecore(*words[1:])
     assert result.returncode == 0, result.stderr
     assert "2 runs." in result.stdout
@@ -303,7 +303,7 @@ def test_every_command_explains_itself(words: str) -> None:
 
 def test_tables_are_listed_with_what_the_studies_print(store: Path) -> None:
     listed = {one["name"]: one for one in json.loads(genrecore("plans", "tables", "--json").stdout)}
-    assert set(listed) == set(PLANS)
+    assert set(listed) == set(sweeps())
     assert listed["liu_batch_sizes"]["grids"][0]["training.batch_size"] == [4, 16, 32, 64]
     assert listed["qin_resnet18_rates"]["grids"] == [{"training.lr": [6e-6, 8e-6, 1e-5, 3e-5]}]
     assert "Table 1" in genrecore("plans", "tables").stdout
@@ -320,7 +320,7 @@ def test_wrong_sweeps_are_refused_in_one_sentence(store: Path) -> None:
 
 @pytest.mark.long
 def test_a_sweep_in_the_foreground_trains_everything(store: Path, tiny: Tiny) -> None:
-    words = plan_drafts.command_of(tiny(), {"seed": "0,1"}, ["--json"])
+    words = sweep_command(tiny(), {"seed": "0,1"}, ["--json"])
     result = genrecore(*words[1:])
     assert result.returncode == 0, result.stderr
     facts = json.loads(result.stdout)

@@ -17,13 +17,13 @@ from conftest import TINY, wait_for
 from genrecore.config import run as configuration
 from genrecore.config.run import RunConfig, with_values
 from genrecore.errors import GenrecoreError, UsageError
-from genrecore.experiments import draft as plan_drafts
 from genrecore.experiments import plan as plans
 from genrecore.experiments import results as plan_results
 from genrecore.experiments import search as searching
+from genrecore.experiments.draft import sweep_command
 from genrecore.experiments.plan import Plan
-from genrecore.experiments.search import _Driver
-from genrecore.experiments.search_ranges import Range, Way, check, read_range
+from genrecore.experiments.search import Driver, Strategy, check
+from genrecore.experiments.values import Range, read_range
 from genrecore.jobs import actions as jobs
 from genrecore.jobs import slots
 from genrecore.store import run as runs
@@ -55,11 +55,11 @@ def carry_out(run: Run, at_every_epoch: Callable[[], object] = lambda: None) -> 
     return Run(run.folder)
 
 
-def finish(driver: _Driver) -> Plan:
+def finish(driver: Driver) -> Plan:
     """Carries out whatever a search asks for, until nothing is left."""
-    while driver.look():
+    while driver.step():
         for run in jobs.queued(driver.plan.store):
-            carry_out(run, driver.look)
+            carry_out(run, driver.step)
     return Plan(driver.plan.folder)
 
 
@@ -109,12 +109,12 @@ def test_what_cannot_be_searched_is_refused(
     changes: dict[str, Any], ranges: dict[str, Any], said: str
 ) -> None:
     with pytest.raises(UsageError, match=said):
-        check(with_values(BASE, changes), ranges, Way())
+        check(with_values(BASE, changes), ranges, Strategy())
 
 
 def test_an_option_of_one_of_several_models_may_be_searched() -> None:
     both = {"model": ["cnn", "crnn"], "model.hidden": [8, 16]}  # only the second one has it
-    assert check(BASE, both, Way()).training == BASE.training
+    assert check(BASE, both, Strategy()).training == BASE.training
 
 
 @pytest.mark.parametrize("sampler", ["random", "tpe"])
@@ -122,8 +122,8 @@ def test_a_search_tries_runs_inside_its_ranges_and_scores_them_by_validation(
     sampler: Any, nobody_starts: Path
 ) -> None:
     ranges = {"training.lr": Range(1e-3, 1e-1, log=True), "model.width": Range(2, 4, whole=True)}
-    plan = searching.create(BASE, ranges, Way(sampler, n_trials=3))
-    done = finish(_Driver(plan))
+    plan = searching.create(BASE, ranges, Strategy(sampler, n_trials=3))
+    done = finish(Driver(plan))
     assert (done.state, len(done.done), done.n_runs) == ("done", 3, 3)
     trials = study_of(plan).get_trials()
     assert len(trials) == 3
@@ -145,14 +145,14 @@ def test_a_search_tries_runs_inside_its_ranges_and_scores_them_by_validation(
 
 
 def test_test_predictions_are_not_looked_at(nobody_starts: Path) -> None:
-    plan = searching.create(BASE, {"training.lr": [1e-2, 1e-3]}, Way("random", n_trials=1))
-    driver = _Driver(plan)
-    driver.look()
+    plan = searching.create(BASE, {"training.lr": [1e-2, 1e-3]}, Strategy("random", n_trials=1))
+    driver = Driver(plan)
+    driver.step()
     (queued,) = jobs.queued(nobody_starts)
     run = carry_out(queued)
     for name in ("predictions.parquet", "segments.parquet"):
         (run.folder / name).unlink()
-    assert not driver.look()
+    assert not driver.step()
     assert study_of(plan).best_value == run.history["valid_accuracy"].max()
 
 
@@ -160,11 +160,11 @@ def test_a_hopeless_run_is_pruned_and_says_so(nobody_starts: Path) -> None:
     base = with_values(BASE, {"training.epochs": 6, "training.watch": "loss"})
     # At a rate of 1 the first epochs throw the weights far off: losses of 18 against about 1.
     rates = [0.003, 0.002, 0.001, 1.0]
-    plan = searching.create(base, {"training.lr": rates}, Way("random", 5, "median", seed=1))
+    plan = searching.create(base, {"training.lr": rates}, Strategy("random", 5, "median", seed=1))
     tried = [trial.params["training.lr"] for trial in _dry(plan)]
     assert 1.0 not in tried[:2]  # two others first, which make the median
     assert 1.0 in tried
-    done = finish(_Driver(plan))
+    done = finish(Driver(plan))
     assert done.state == "done"
     hopeless = [one for one in done.members if one.changes["training.lr"] == 1.0]
     assert hopeless
@@ -177,7 +177,7 @@ def test_a_hopeless_run_is_pruned_and_says_so(nobody_starts: Path) -> None:
     states = {trial.params["training.lr"]: trial.state.name for trial in study_of(plan).trials}
     assert states[1.0] == "PRUNED"
     assert "COMPLETE" in states.values()
-    assert "pruned" in plan_results.in_short(done)
+    assert "pruned" in plan_results.summary(done)
     assert "pruned" in genrecore("plans", "show", "latest").stdout
     best = plan_results.best(done)
     assert best is not None
@@ -189,7 +189,7 @@ def _dry(plan: Plan) -> list[optuna.trial.Trial]:
     study = optuna.create_study()
     found = []
     for number in range(plan.n_runs):
-        study.sampler = searching._sampler(searching.way_of(plan), number)
+        study.sampler = searching._sampler(searching.strategy_of(plan), number)
         ranges = searching.ranges_of(plan)
         found.append(study.ask(searching._distributions(ranges)))
     return found
@@ -198,11 +198,11 @@ def _dry(plan: Plan) -> list[optuna.trial.Trial]:
 def test_a_run_that_fails_or_is_stopped_by_hand_counts_as_failed_with_its_reason(
     nobody_starts: Path,
 ) -> None:
-    plan = searching.create(BASE, {"training.lr": [1e-2, 1e-3]}, Way("random", n_trials=1))
-    driver = _Driver(plan)
-    driver.look()
+    plan = searching.create(BASE, {"training.lr": [1e-2, 1e-3]}, Strategy("random", n_trials=1))
+    driver = Driver(plan)
+    driver.step()
     jobs.stop(jobs.queued(nobody_starts)[0])
-    assert not driver.look()
+    assert not driver.step()
     (trial,) = searching.trials(plan)
     assert (trial["state"], trial["reason"]) == ("fail", "stopped: cancelled")
     assert not Plan(plan.folder).done
@@ -211,8 +211,8 @@ def test_a_run_that_fails_or_is_stopped_by_hand_counts_as_failed_with_its_reason
 def test_the_same_settings_are_trained_once_and_scored_as_often_as_they_are_drawn(
     nobody_starts: Path,
 ) -> None:
-    plan = searching.create(BASE, {"model.width": [3, 4]}, Way("random", n_trials=6))
-    finish(_Driver(plan))
+    plan = searching.create(BASE, {"model.width": [3, 4]}, Strategy("random", n_trials=6))
+    finish(Driver(plan))
     assert len(study_of(plan).trials) == 6
     widths = {run.config.model.options["width"] for run in runs.all_runs(nobody_starts)}
     assert len(runs.all_runs(nobody_starts)) == len(widths) <= 2
@@ -220,14 +220,14 @@ def test_the_same_settings_are_trained_once_and_scored_as_often_as_they_are_draw
 
 def test_a_search_over_two_slots_asks_for_two_runs_at_a_time(nobody_starts: Path) -> None:
     slots.share_cpu(2, nobody_starts)
-    plan = searching.create(BASE, {"training.lr": Range(1e-3, 1e-1)}, Way("tpe", n_trials=3))
-    driver = _Driver(plan)
-    driver.look()
+    plan = searching.create(BASE, {"training.lr": Range(1e-3, 1e-1)}, Strategy("tpe", n_trials=3))
+    driver = Driver(plan)
+    driver.step()
     first, second = jobs.queued(nobody_starts)
-    driver.look()
+    driver.step()
     assert len(jobs.queued(nobody_starts)) == 2  # no more than work at a time
-    carry_out(second, driver.look)  # the later one ends first
-    driver.look()
+    carry_out(second, driver.step)  # the later one ends first
+    driver.step()
     assert {run.run_id for run in jobs.queued(nobody_starts)} > {first.run_id}
     assert len(jobs.queued(nobody_starts)) == 2
     done = finish(driver)
@@ -236,16 +236,18 @@ def test_a_search_over_two_slots_asks_for_two_runs_at_a_time(nobody_starts: Path
 
 
 def test_a_driver_that_comes_back_adopts_what_was_under_way(nobody_starts: Path) -> None:
-    plan = searching.create(BASE, {"training.lr": Range(1e-3, 1e-1)}, Way("random", n_trials=3))
-    driver = _Driver(plan)
-    driver.look()
+    plan = searching.create(
+        BASE, {"training.lr": Range(1e-3, 1e-1)}, Strategy("random", n_trials=3)
+    )
+    driver = Driver(plan)
+    driver.step()
     (first,) = jobs.queued(nobody_starts)
     del driver  # killed while the first trial's run waits
 
-    driver = _Driver(plan)
-    driver.look()
+    driver = Driver(plan)
+    driver.step()
     assert [run.run_id for run in jobs.queued(nobody_starts)] == [first.run_id]
-    carry_out(first, driver.look)
+    carry_out(first, driver.step)
     # Killed after asking and before queueing: that trial was never begun, and is not counted.
     study = study_of(plan)
     study.ask(searching._distributions(searching.ranges_of(plan)))
@@ -254,7 +256,7 @@ def test_a_driver_that_comes_back_adopts_what_was_under_way(nobody_starts: Path)
     config = configuration.with_values(plan.base, dict(asked.params))
     orphan = jobs.submit(config, nobody_starts, plan=plan.plan_id)
 
-    done = finish(_Driver(plan))
+    done = finish(Driver(plan))
     assert done.state == "done"
     trials = study_of(plan).get_trials()
     begun = [trial for trial in trials if not trial.user_attrs.get("never_begun")]
@@ -270,17 +272,17 @@ def test_a_driver_that_comes_back_adopts_what_was_under_way(nobody_starts: Path)
 def test_only_one_drives_a_search_and_a_stopped_one_asks_for_nothing_more(
     nobody_starts: Path,
 ) -> None:
-    plan = searching.create(BASE, {"model.width": [3, 4]}, Way("random", n_trials=5))
+    plan = searching.create(BASE, {"model.width": [3, 4]}, Strategy("random", n_trials=5))
     with held(plan.folder / LOCK), pytest.raises(GenrecoreError, match="work"):
         searching.drive(plan)
-    driver = _Driver(plan)
-    driver.look()
+    driver = Driver(plan)
+    driver.step()
     assert "1 run taken out" in plans.stop(Plan(plan.folder))
-    assert not driver.look()
+    assert not driver.step()
     assert len(runs.all_runs(nobody_starts)) == 1
     stopped = Plan(plan.folder)
     assert stopped.state == "stopped"
-    assert searching.left(stopped) == 4
+    assert searching.n_not_begun(stopped) == 4
     with pytest.raises(GenrecoreError, match="search"):
         plans.queue_missing(stopped)
 
@@ -288,18 +290,18 @@ def test_only_one_drives_a_search_and_a_stopped_one_asks_for_nothing_more(
 def test_a_run_that_was_queued_while_the_search_was_stopped_is_taken_back(
     nobody_starts: Path,
 ) -> None:
-    plan = searching.create(BASE, {"model.width": [3, 4]}, Way("random", n_trials=5))
-    driver = _Driver(plan)
-    driver.look()
+    plan = searching.create(BASE, {"model.width": [3, 4]}, Strategy("random", n_trials=5))
+    driver = Driver(plan)
+    driver.step()
     ask_to_stop(plan.folder)  # after the driver had looked whether it was
-    driver.look()
-    assert not driver.look()
+    driver.step()
+    assert not driver.step()
     (run,) = runs.all_runs(nobody_starts)
     assert (run.state, run.reason) == ("stopped", plans.STOPPED)
 
 
 def test_a_search_from_the_command_line_says_what_it_tries(store: Path) -> None:
-    words = plan_drafts.command_of(BASE, {"training.lr": "1e-4..1e-2:log"})[1:]
+    words = sweep_command(BASE, {"training.lr": "1e-4..1e-2:log"})[1:]
     result = genrecore(*words, "--search", "tpe", "--trials", "7", "--dry-run", "--json")
     assert result.returncode == 0, result.stderr
     facts = json.loads(result.stdout)
@@ -313,7 +315,9 @@ def test_a_search_from_the_command_line_says_what_it_tries(store: Path) -> None:
 @pytest.mark.long
 def test_a_search_goes_on_after_its_driver_was_killed(store: Path) -> None:
     base = with_values(BASE, {"training.epochs": 4})
-    plan = searching.create(base, {"training.lr": Range(1e-3, 1e-1)}, Way("random", n_trials=3))
+    plan = searching.create(
+        base, {"training.lr": Range(1e-3, 1e-1)}, Strategy("random", n_trials=3)
+    )
     task = searching.start(plan)
     wait_for(lambda: any(run.status.get("epoch") for run in runs.all_runs(store)), 240)
     os.kill(int(jobs.Task(task.folder).status["pid"]), signal.SIGKILL)

@@ -21,7 +21,9 @@ from genrecore.data import datasets
 from genrecore.errors import GenrecoreError
 from genrecore.evaluation import metrics
 from genrecore.experiments import leaks as leaklab
-from genrecore.experiments.leaks import Experiment
+from genrecore.experiments.estimates import Estimator
+from genrecore.experiments.leak_gap import leak_gap
+from genrecore.experiments.leaks import LeakExperiment
 from genrecore.reporting.plots import leaks as drawn
 from genrecore.store import run as runs
 from genrecore.store.progress import Phase
@@ -46,13 +48,13 @@ FORM = {
 @pytest.fixture(scope="module")
 def plan() -> list[RunConfig]:
     """The configurations of one small experiment."""
-    return leaklab.plan(with_values(RunConfig(), VALUES), N_FOLDS)
+    return list(leaklab.draft(with_values(RunConfig(), VALUES), N_FOLDS).configs)
 
 
 @pytest.fixture(scope="module")
 def finished(
     plan: list[RunConfig], tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Experiment]:
+) -> Iterator[LeakExperiment]:
     """The same, trained for real."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GENRECORE_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
@@ -64,14 +66,14 @@ def finished(
 
 
 @pytest.fixture
-def done(finished: Experiment, monkeypatch: pytest.MonkeyPatch) -> Experiment:
+def done(finished: LeakExperiment, monkeypatch: pytest.MonkeyPatch) -> LeakExperiment:
     """The trained experiment, in the store that pages and commands read. Nothing is added to it."""
     monkeypatch.setenv("GENRECORE_RUNS", str(finished.runs[0].folder.parent))
     return finished
 
 
 @pytest.fixture
-def copied(finished: Experiment, store: Path) -> Path:
+def copied(finished: LeakExperiment, store: Path) -> Path:
     """A store of this test's own with copies of the trained runs."""
     for run in finished.runs:
         shutil.copytree(run.folder, store / run.run_id)
@@ -104,14 +106,16 @@ def test_queueing_makes_the_runs_of_the_plan_and_stopping_cancels_them(
 
     app.button(key="stop_experiment").click().run()
     assert not app.exception
-    assert {(run.state, run.reason) for run in runs.all_runs(store)} == {("stopped", "cancelled")}
+    assert {(run.state, run.reason) for run in runs.all_runs(store)} == {
+        ("stopped", "its plan was stopped")
+    }
     assert "0 of 6 runs are done, 6 are missing." in words(app)
     app.button(key="queue_missing").click().run()
     assert not app.exception
     assert [run.state for run in runs.all_runs(store)].count("queued") == 6
 
 
-def test_runs_that_are_done_are_not_trained_again(done: Experiment) -> None:
+def test_runs_that_are_done_are_not_trained_again(done: LeakExperiment) -> None:
     app = open_page("leaks", **FORM)
     assert "6 of them are there already" in words(app)
     app.button(key="queue").click().run()
@@ -121,7 +125,7 @@ def test_runs_that_are_done_are_not_trained_again(done: Experiment) -> None:
 
 
 def test_a_lost_fold_alone_is_queued_anew(
-    copied: Path, finished: Experiment, nobody_starts: Path
+    copied: Path, finished: LeakExperiment, nobody_starts: Path
 ) -> None:
     gone = finished.leaky[1]
     Status(copied / gone.run_id).move("failed", "The disk is full.")
@@ -135,9 +139,9 @@ def test_a_lost_fold_alone_is_queued_anew(
     assert "judged by" not in words(app)
 
 
-def test_a_finished_experiment_says_what_the_command_says(done: Experiment) -> None:
+def test_a_finished_experiment_says_what_the_command_says(done: LeakExperiment) -> None:
     app = open_page("leaks")
-    found = leaklab.gap(done.runs)
+    found = leak_gap(done.runs)
     assert f"### {found.headline}" in words(app)
     by_hand = {
         name: sum(
@@ -151,7 +155,7 @@ def test_a_finished_experiment_says_what_the_command_says(done: Experiment) -> N
     assert found.clean == pytest.approx(by_hand["clean"])
     assert f"By clip {100 * by_hand['leaky']:.1f} %" in words(app)
 
-    line = shlex.join(leaklab.command_of(done.config, N_FOLDS))
+    line = shlex.join(leaklab.leaklab_command(done.config, N_FOLDS))
     result = genrecore(*line.split()[1:], "--json")
     assert result.returncode == 0, result.stderr
     said = json.loads(result.stdout)
@@ -161,7 +165,7 @@ def test_a_finished_experiment_says_what_the_command_says(done: Experiment) -> N
 
 
 def test_every_fold_is_listed_with_its_accuracy_its_badge_and_the_way_to_its_run(
-    done: Experiment,
+    done: LeakExperiment,
 ) -> None:
     app = open_page("leaks")
     table = app.dataframe[-1].value.set_index("run_id")
@@ -176,8 +180,8 @@ def test_every_fold_is_listed_with_its_accuracy_its_badge_and_the_way_to_its_run
     assert not any(run.badge for run in done.clean.values())
 
 
-def test_the_figures_show_the_numbers_of_the_gap(done: Experiment) -> None:
-    found = leaklab.gap(done.runs)
+def test_the_figures_show_the_numbers_of_the_gap(done: LeakExperiment) -> None:
+    found = leak_gap(done.runs)
     charts = [drawn.accuracies(found), drawn.genres(found)]
     shown = charts[0].table
     assert shown["Share"].to_list() == [found.leaky, found.clean, found.difference]
@@ -195,13 +199,13 @@ def test_the_figures_show_the_numbers_of_the_gap(done: Experiment) -> None:
 
 
 def test_an_address_opens_its_experiment_and_the_list_leads_to_others(
-    copied: Path, finished: Experiment, nobody_starts: Path
+    copied: Path, finished: LeakExperiment, nobody_starts: Path
 ) -> None:
-    newer = leaklab.submit(leaklab.plan(with_values(finished.config, {"seed": 7}), 4))
+    newer = leaklab.start(with_values(finished.config, {"seed": 7}), 4).members
     first = open_page("leaks")
     assert "0 of 8 runs are done" in words(first)
     asked = open_page("leaks", experiment=finished.key)
-    assert leaklab.gap(finished.runs).headline in words(asked)
+    assert leak_gap(finished.runs).headline in words(asked)
     rows = asked.dataframe[-1].value
     assert rows["state"].to_list() == ["0 of 8 runs", "6 of 6 runs"]
     assert "seed 7" in rows["title"][0]
@@ -212,7 +216,7 @@ def test_an_address_opens_its_experiment_and_the_list_leads_to_others(
 
 
 def test_the_run_at_work_is_shown_with_its_epoch_and_the_time_left(
-    copied: Path, finished: Experiment
+    copied: Path, finished: LeakExperiment
 ) -> None:
     for run in finished.leaky.values():
         shutil.rmtree(copied / run.run_id)
@@ -234,23 +238,23 @@ def test_the_run_at_work_is_shown_with_its_epoch_and_the_time_left(
         os.close(lock)
 
 
-def test_earlier_runs_tell_how_long_new_ones_take(done: Experiment) -> None:
+def test_earlier_runs_tell_how_long_new_ones_take(done: LeakExperiment) -> None:
     there = runs.all_runs()
-    short = leaklab.run_s(done.config, 30, N_FOLDS, there)
-    long = leaklab.run_s(with_values(done.config, {"training.epochs": 101}), 30, N_FOLDS, there)
+    estimator = Estimator(there)
+    short = estimator.estimate(done.config)
+    long = estimator.estimate(with_values(done.config, {"training.epochs": 101}))
     other = with_values(done.config, {"model.width": 5})
-    assert short is not None
-    assert long is not None
-    pace_s = sorted(run.history["seconds"].median() / 10 for run in there[:5])[2]
-    assert long - short == pytest.approx(100 * 10 * pace_s)  # 10 of 30 clips are trained on
-    assert leaklab.run_s(other, 30, N_FOLDS, there) is None
+    assert short.source == long.source == "runs"
+    epoch_s = there[0].history["seconds"].median()  # every fold trains on 10 of 30 clips
+    assert long.seconds - short.seconds == pytest.approx(100 * epoch_s)
+    assert estimator.estimate(other).source != "runs"
     assert "judged by earlier runs" in words(
         open_page("leaks", **(FORM | {"training.epochs": "9"}))
     )
     assert "judged by earlier runs" not in words(open_page("leaks", **(FORM | {"cnn.width": "5"})))
 
 
-def test_only_runs_on_both_splits_are_an_experiment(copied: Path, finished: Experiment) -> None:
+def test_only_runs_on_both_splits_are_an_experiment(copied: Path, finished: LeakExperiment) -> None:
     ordinary = runs.create_run(with_values(finished.config, {"seed": 3}), copied)
     (found,) = leaklab.experiments(runs.all_runs(copied))
     assert found.key == finished.key
@@ -334,6 +338,6 @@ def test_the_command_refuses_before_anything_is_trained(store: Path, tmp_path: P
         leaklab.check(RunConfig(), clips)
 
 
-def test_showing_an_experiment_imports_no_torch(done: Experiment) -> None:
+def test_showing_an_experiment_imports_no_torch(done: LeakExperiment) -> None:
     steps = "app.run()\nassert len(app.get('plotly_chart')) == 2"
     assert large_modules("leaks", "Leaks", steps) == []

@@ -12,7 +12,7 @@ from rehearsed import rehearsals
 
 from genrecore.experiments import papers
 from genrecore.experiments import plan as plans
-from genrecore.experiments.papers import Gap, findings
+from genrecore.experiments.papers import ProtocolGap, findings
 from genrecore.reporting.plots import papers as drawn
 from genrecore.store import run as runs
 
@@ -123,18 +123,18 @@ def test_without_the_dataset_it_says_what_to_download(store: Path, own_cache: Pa
 
 def test_the_gap_is_drawn_with_all_its_numbers(shown: Path) -> None:
     study = papers.study("liu")
-    there = papers.found(study, True, shown)
+    there = papers.find_runs(study, True, shown)
     (gap,) = papers.gaps(study, there, papers.cells(study, there, True))
     chart = drawn.gaps([gap], "Title")
     row = chart.table.iloc[0]
-    runs_ = {one: there.of("cnn_cyclic", one) for one in papers.PROTOCOLS}
+    runs_ = {one: there.of_row("cnn_cyclic", one) for one in papers.PROTOCOLS}
     for protocol, column in (("published", "As published"), ("honest", "Honest")):
         (run,) = runs_[protocol]
         assert row[column] == findings.measure([run], "test_accuracy", protocol).value
     assert row["Printed"] == 0.3663  # test accuracy counts before validation accuracy
     assert row["Gap"] == pytest.approx(row["As published"] - row["Honest"])
     assert len(chart.alt) > 40
-    only = Gap(
+    only = ProtocolGap(
         gap.system, gap.title, float("nan"), gap.published, findings.measure([], "", "honest")
     )
     assert len(drawn.gaps([only], "Title").figure.data) == 1  # nothing stands for what is missing

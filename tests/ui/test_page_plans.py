@@ -18,7 +18,7 @@ from genrecore.experiments import draft as plan_drafts
 from genrecore.experiments import plan as plans
 from genrecore.experiments import search
 from genrecore.experiments.plan import Plan
-from genrecore.experiments.search_ranges import Way
+from genrecore.experiments.search import Strategy
 from genrecore.jobs import actions as jobs
 from genrecore.store import run as runs
 from genrecore.store.files import read_json, write_json
@@ -86,7 +86,7 @@ def test_queueing_opens_the_plan_and_stopping_and_going_on_work(nobody_starts: P
     app = open_page("plans", **FORM, **VARIED)
     app.button(key="queue").click().run()
     assert not app.exception, app.exception[0].message
-    plan = plans.find("latest")
+    plan = plans.find_plan("latest")
     assert app.query_params["plan"] in ([plan.plan_id], plan.plan_id)
     wanted = [configuration.signature(one) for one in plan_drafts.draft(BASE, [GRID]).configs]
     assert [configuration.signature(r.config) for r in jobs.queued(nobody_starts)] == wanted
@@ -148,7 +148,7 @@ def test_combinations_that_do_not_fit_are_named_and_wrong_values_refused(store: 
     assert "n_trees" in app.error[0].value.replace("\\", "")
     assert app.button(key="queue").disabled
     again(app, vary="training.lr", **{"values.training.lr": "1e-2..1e-3"})
-    assert "no range" in app.error[0].value.replace("\\", "")
+    assert "is not a range" in app.error[0].value.replace("\\", "")
 
 
 def test_a_search_is_set_up_and_its_trials_are_shown(copied: Path, finished: list[Run]) -> None:
@@ -158,7 +158,7 @@ def test_a_search_is_set_up_and_its_trials_are_shown(copied: Path, finished: lis
     assert app.button(key="queue").label == "Start 3 trials"
     assert "--search tpe" in app.code[-1].value
     # Nobody drives this one: its first trial was pruned, as its driver wrote it down.
-    plan = search.create(BASE, {"training.lr": [1e-2, 1e-3]}, Way("random", n_trials=3))
+    plan = search.create(BASE, {"training.lr": [1e-2, 1e-3]}, Strategy("random", n_trials=3))
     pruned = jobs.submit(finished[0].config, copied, plan=plan.plan_id)
     jobs.stop(pruned, reason=plans.PRUNED)
     trial = {"number": 0, "params": {"training.lr": 1e-2}, "run": pruned.run_id, "state": "pruned",
@@ -226,7 +226,7 @@ def test_train_says_what_differs_from_the_run_it_was_opened_with(
 def test_a_search_whose_driver_failed_says_why_and_a_plan_that_cannot_be_read_is_named(
     nobody_starts: Path, own_cache: Path
 ) -> None:
-    plan = search.create(BASE, {"training.lr": [1e-2, 1e-3]}, Way("random", n_trials=3))
+    plan = search.create(BASE, {"training.lr": [1e-2, 1e-3]}, Strategy("random", n_trials=3))
     (plan.folder / "study.db").write_text("This is no database, so nobody can drive it.\n" * 50)
     task = search.start(plan)
     wait_for(lambda: jobs.Task(task.folder).state == "failed", 60)

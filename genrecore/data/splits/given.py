@@ -18,6 +18,7 @@ from genrecore.errors import GenrecoreError
     "dataset for music analysis, ISMIR 2017 (8 : 1 : 1 in every genre, no artist crosses)",
     folds=False,
     seeded=False,
+    published_with=True,
     keeps=(),
     says="The split the dataset was published with",
 )
@@ -78,6 +79,7 @@ def manifest(clips: pd.DataFrame, options: Options, seed: int, fold: int) -> pd.
     "Multimedia 17(11), 2015",
     folds=False,
     seeded=False,
+    published_with=True,
     keeps=("artist",),
     says="GTZAN's fault-filtered split: 443 clips train, 197 validate, 290 test, 70 faulty ones "
     "take no part",

@@ -94,6 +94,7 @@ def ratio_8_1_1(clips: pd.DataFrame, options: ThreeWayOptions, seed: int, fold: 
     folds=False,
     seeded=True,
     keeps=(),
+    validates=False,
     says="By clip, {train} : {test} (training : test) of every genre, no validation, so that the "
     "last epoch is tested: clips of one artist may stand on both sides",
 )

@@ -22,6 +22,8 @@ class SplitFacts:
         keeps: Columns whose values never lie on both sides, as far as they are known.
         says: What it does, for `describe`; the options' names in braces.
         says_albums: The same where albums stand in for artists.
+        validates: Whether it has validation clips.
+        published_with: Whether it comes with one dataset and is no procedure for others.
     """
 
     folds: bool
@@ -29,6 +31,8 @@ class SplitFacts:
     keeps: tuple[str, ...]
     says: str
     says_albums: str = ""
+    validates: bool = True
+    published_with: bool = False
 
 
 SPLITS = Registry("split", SplitFacts)

@@ -65,6 +65,7 @@ def belton(clips: pd.DataFrame, options: Options, seed: int, fold: int) -> pd.Se
     folds=False,
     seeded=True,
     keeps=(),
+    validates=False,
     says="Qin's procedure: 8 : 2 of every genre by clip, no validation, so that the last epoch is "
     "tested; clips of one artist may stand on both sides",
 )
@@ -120,6 +121,7 @@ def liu(clips: pd.DataFrame, options: Options, seed: int, fold: int) -> pd.Serie
     folds=False,
     seeded=False,
     keeps=(),
+    published_with=True,
     says="Benito's procedure: the split the dataset was published with",
 )
 def benito(clips: pd.DataFrame, options: Options, seed: int, fold: int) -> pd.Series:

@@ -1,14 +1,12 @@
-"""What our runs say beside what a study prints: values, intervals, verdicts, the gap.
-
-Nothing here imports torch.
-"""
+"""What our runs say beside what a study prints: values, intervals, verdicts, the gap between both
+protocols."""
 
 from __future__ import annotations
 
 import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import nan, sqrt
+from math import isnan, nan, sqrt
 from typing import Any
 
 import numpy as np
@@ -18,11 +16,12 @@ from genrecore.data import clips as clip_tables
 from genrecore.evaluation import metrics
 from genrecore.evaluation.bootstrap import NOTHING, Interval
 from genrecore.experiments.papers.printed import MEASURES, SHARES, Printed
-from genrecore.experiments.papers.reading import PROTOCOLS, Study
-from genrecore.experiments.papers.running import Found
+from genrecore.experiments.papers.runs import RunsOfStudy
+from genrecore.experiments.papers.study import PROTOCOLS, Study
 from genrecore.store.run import Run
 
 VERDICTS = ("reproduced", "above", "below", "not run", "rehearsal")
+_ACCURACIES = ("test_accuracy", "valid_accuracy", "accuracy")
 _N_RESAMPLES = 2_000
 _AT_ONCE = 250  # resamples: their counts take a few megabytes
 _Z = 1.96
@@ -68,7 +67,7 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Gap:
+class ProtocolGap:
     """A system under both protocols.
 
     Attributes:
@@ -93,35 +92,38 @@ class Gap:
         return Interval(value, value - _Z * error, value + _Z * error, error)
 
 
-def runs_of(study: Study, there: Found, system: str, protocol: str) -> list[Run]:
+def runs_of(study: Study, runs: RunsOfStudy, system: str, protocol: str) -> list[Run]:
     """The finished runs of a row; of a choice, for each seed the run that it chooses.
 
-    As published a choice looks at the clips at which the study looked, honestly at the validation
+    As published, a choice looks at the clips at which the study looked; honestly, at the validation
     clips. Seeds that not all of its rows have are left out.
     """
-    choice = next((one for one in study.choices if one.name == system), None)
+    choice = next((choice for choice in study.choices if choice.name == system), None)
     if choice is None:
-        return there.of(system, protocol)
-    by = choice.by if protocol == "published" else "valid"
-    rows = [there.done.get((row, protocol), {}) for row in choice.among]
-    seeds = sorted(set.intersection(*(set(row) for row in rows))) if rows else []
-    return [max((row[seed] for row in rows), key=lambda run: _accuracy(run, by)) for seed in seeds]
+        return runs.of_row(system, protocol)
+    split = choice.by if protocol == "published" else "valid"
+    rows = [runs.done.get((row, protocol), {}) for row in choice.among]
+    seeds = sorted(set.intersection(*(set(by_seed) for by_seed in rows))) if rows else []
+    return [
+        max((by_seed[seed] for by_seed in rows), key=lambda run: _accuracy(run, split))
+        for seed in seeds
+    ]
 
 
-def chosen_rows(study: Study, there: Found, system: str, protocol: str) -> list[str]:
+def chosen_rows(study: Study, runs: RunsOfStudy, system: str, protocol: str) -> list[str]:
     """Which row a choice took for each seed."""
-    picked = {run.run_id for run in runs_of(study, there, system, protocol)}
+    chosen = {run.run_id for run in runs_of(study, runs, system, protocol)}
     return [
         row
         for row in study.rows_of(system)
-        for run in there.of(row, protocol)
-        if run.run_id in picked
+        for run in runs.of_row(row, protocol)
+        if run.run_id in chosen
     ]
 
 
 def _accuracy(run: Run, split: str) -> float:
-    table = run.predictions
-    return nan if table is None else metrics.scores(table, split=split)["accuracy"]
+    predictions = run.predictions
+    return nan if predictions is None else metrics.scores(predictions, split=split)["accuracy"]
 
 
 def measure(runs: Sequence[Run], what: str, protocol: str, genre: str = "") -> Ours:
@@ -131,17 +133,17 @@ def measure(runs: Sequence[Run], what: str, protocol: str, genre: str = "") -> O
 
     Args:
         runs: Of one system.
-        what: A key of `reading.MEASURES`.
+        what: A key of `MEASURES`.
         protocol: A key of `PROTOCOLS`.
         genre: Of a recall.
     """
     if what in SHARES and what != "train_accuracy":
         split = "valid" if what == "valid_accuracy" and protocol == "published" else "test"
-        found, n_runs = _share(runs, split, genre)
+        accuracy, n_runs = _accuracy_of_all(runs, split, genre)
         shows = f"{'validation' if split == 'valid' else 'test'} accuracy"
         shows = f"test recall of {genre}" if what == "recall" else shows
-        return Ours(found.value, found.low, found.high, found.error, n_runs, shows)
-    values = [one for one in (_number(run, what) for run in runs) if one == one]
+        return Ours(accuracy.value, accuracy.low, accuracy.high, accuracy.error, n_runs, shows)
+    values = [value for run in runs if not isnan(value := _number(run, what))]
     if not values:
         return Ours(nan, nan, nan, nan, 0, MEASURES[what])
     middle = statistics.median(values) if what == "minutes" else statistics.fmean(values)
@@ -153,37 +155,39 @@ def _number(run: Run, what: str) -> float:
         return run.worked_s / 60
     if what == "parameters":
         return float(run.status.get("n_parameters") or nan)
-    best = run.status.get("best_epoch")
-    if what == "best_epoch" or best is None:
-        return float(best if best is not None else nan)
+    best_epoch = run.status.get("best_epoch")
+    if what == "best_epoch" or best_epoch is None:
+        return nan if best_epoch is None else float(best_epoch)
     history = run.history
-    at = history[history["epoch"] == best] if "train_accuracy" in history else history[:0]
-    return float(at["train_accuracy"].iloc[0]) if len(at) else nan
+    if "train_accuracy" not in history:
+        return nan
+    best = history.loc[history["epoch"] == best_epoch, "train_accuracy"]
+    return float(best.iloc[0]) if len(best) else nan
 
 
-def _share(runs: Sequence[Run], split: str, genre: str) -> tuple[Interval, int]:
-    tables = []
+def _accuracy_of_all(runs: Sequence[Run], split: str, genre: str) -> tuple[Interval, int]:
+    """The mean accuracy of runs with its interval, on clips of a genre only where one is named."""
+    right: list[pd.Series] = []
     artists: dict[str, str] = {}
     for run in runs:
-        table, clips = run.predictions, run.clips
-        if table is None:
+        predictions, clips = run.predictions, run.clips
+        if predictions is None:
             continue
-        part = table[table["split"] == split]
+        table = predictions[predictions["split"] == split]
         if genre:
-            part = part[part["genre"].map(_plain) == _plain(genre)]
-        if part.empty:
+            table = table[table["genre"].map(_letters) == _letters(genre)]
+        if table.empty:
             continue
-        genre_index, proba = metrics.as_arrays(part, metrics.genres_in(table))
-        tables.append(pd.Series(proba.argmax(axis=1) == genre_index, index=part["clip_id"]))
+        labels, proba = metrics.as_arrays(table, metrics.genres_in(predictions))
+        right.append(pd.Series(proba.argmax(axis=1) == labels, index=table["clip_id"]))
         if clips is not None:
             known = clips.dropna(subset=["artist"])
-            artists |= dict(
-                zip(known["clip_id"], clip_tables.same_names(known["artist"]), strict=True)
-            )
-    return interval(tables, artists), len(tables)
+            names = clip_tables.same_names(known["artist"])
+            artists |= dict(zip(known["clip_id"], names, strict=True))
+    return interval(right, artists), len(right)
 
 
-def _plain(genre: str) -> str:
+def _letters(genre: str) -> str:
     return "".join(letter for letter in str(genre).lower() if letter.isalnum())
 
 
@@ -200,17 +204,16 @@ def interval(right: Sequence[pd.Series], artists: Mapping[str, str]) -> Interval
     if not right:
         return NOTHING
     clips = sorted(set().union(*(set(rows.index) for rows in right)))
-    _, member = np.unique([artists.get(c, f"\0{c}") for c in clips], return_inverse=True)
+    _, member = np.unique([artists.get(clip, f"\0{clip}") for clip in clips], return_inverse=True)
     n_groups = int(member.max()) + 1
     group = dict(zip(clips, member, strict=True))
     sums, sizes = [], []
     for rows in right:
-        of_clip = np.array([group[clip] for clip in rows.index])
-        weights = rows.to_numpy(dtype=float)
-        sums.append(np.bincount(of_clip, weights=weights, minlength=n_groups))
-        sizes.append(np.bincount(of_clip, minlength=n_groups).astype(float))
-    right_of, size_of = np.stack(sums, axis=1), np.stack(sizes, axis=1)  # (groups, runs)
-    value = float((right_of.sum(axis=0) / size_of.sum(axis=0)).mean())
+        groups = np.array([group[clip] for clip in rows.index])
+        sums.append(np.bincount(groups, weights=rows.to_numpy(dtype=float), minlength=n_groups))
+        sizes.append(np.bincount(groups, minlength=n_groups).astype(float))
+    n_right, n_tested = np.stack(sums, axis=1), np.stack(sizes, axis=1)  # (groups, runs)
+    value = float((n_right.sum(axis=0) / n_tested.sum(axis=0)).mean())
     generator, n = np.random.default_rng(0), len(right)
     draws = []
     for _ in range(_N_RESAMPLES // _AT_ONCE):
@@ -219,16 +222,16 @@ def interval(right: Sequence[pd.Series], artists: Mapping[str, str]) -> Interval
         counts = np.bincount(drawn.ravel(), minlength=_AT_ONCE * n_groups)
         counts = counts.reshape(_AT_ONCE, n_groups).astype(float)
         with np.errstate(invalid="ignore"):
-            shares = (counts @ right_of) / (counts @ size_of)  # (resamples, runs)
+            shares = (counts @ n_right) / (counts @ n_tested)  # (resamples, runs)
         mean = np.nanmean(shares, axis=1)
-        if n > 1:  # as `resampling`: few runs spread their mean too little
+        if n > 1:  # as in `evaluation.bootstrap`: few runs spread their mean too little
             picked = generator.integers(0, n, shares.shape)
             deviation = np.nanmean(np.take_along_axis(shares, picked, axis=1), axis=1) - mean
             mean = mean + sqrt(n / (n - 1)) * deviation
         draws.append(mean)
-    all_draws = np.concatenate(draws)
-    low, high = np.nanpercentile(all_draws, [2.5, 97.5])
-    return Interval(value, float(low), float(high), float(np.nanstd(all_draws, ddof=1)))
+    means = np.concatenate(draws)
+    low, high = np.nanpercentile(means, [2.5, 97.5])
+    return Interval(value, float(low), float(high), float(np.nanstd(means, ddof=1)))
 
 
 def verdict(study: Study, printed: Printed, ours: Ours, rehearsal: bool) -> str:
@@ -244,37 +247,39 @@ def verdict(study: Study, printed: Printed, ours: Ours, rehearsal: bool) -> str:
     if rehearsal:
         return "rehearsal"
     theirs = printed.value
-    if printed.measure not in SHARES or ours.error != ours.error or theirs != theirs:
+    if printed.measure not in SHARES or isnan(ours.error) or isnan(theirs):
         return ""
-    at = study.measured.get(printed.measure)
-    if at is None:
-        near = ours.low <= theirs <= ours.high
+    measured = study.measured.get(printed.measure)
+    if measured is None:
+        agrees = ours.low <= theirs <= ours.high
     else:
-        own = sqrt(theirs * (1 - theirs) / at.n_clips)
-        near = abs(ours.value - theirs) <= _Z * sqrt(ours.error**2 + own**2)
-    if near:
+        error = sqrt(theirs * (1 - theirs) / measured.n_clips)
+        agrees = abs(ours.value - theirs) <= _Z * sqrt(ours.error**2 + error**2)
+    if agrees:
         return "reproduced"
     return "above" if ours.value > theirs else "below"
 
 
-def cells(study: Study, there: Found, rehearsal: bool = False) -> list[Cell]:
+def cells(study: Study, runs: RunsOfStudy, rehearsal: bool = False) -> list[Cell]:
     """Every printed number that a system has, with ours under each protocol."""
-    known: dict[tuple[str, ...], Ours] = {}
-    found = []
-    for printed in study.printed:
+    measured: dict[tuple[str, ...], Ours] = {}
+    all_cells = []
+    for printed in study.numbers:
         if not printed.measure or not printed.system:
             continue
         for protocol in PROTOCOLS:
             key = (printed.system, printed.measure, protocol, printed.genre)
-            if key not in known:
-                runs = runs_of(study, there, printed.system, protocol)
-                known[key] = measure(runs, printed.measure, protocol, printed.genre)
-            word = verdict(study, printed, known[key], rehearsal)
-            found.append(Cell(printed, protocol, known[key], "" if printed.missing else word))
-    return found
+            if key not in measured:
+                of_system = runs_of(study, runs, printed.system, protocol)
+                measured[key] = measure(of_system, printed.measure, protocol, printed.genre)
+            word = verdict(study, printed, measured[key], rehearsal)
+            all_cells.append(
+                Cell(printed, protocol, measured[key], "" if printed.missing else word)
+            )
+    return all_cells
 
 
-def gaps(study: Study, there: Found, all_cells: Sequence[Cell]) -> list[Gap]:
+def gaps(study: Study, runs: RunsOfStudy, all_cells: Sequence[Cell]) -> list[ProtocolGap]:
     """Systems that were run under both protocols, in the order of the study.
 
     Of several printed accuracies of a system the one on test clips counts, else the first; a system
@@ -282,61 +287,60 @@ def gaps(study: Study, there: Found, all_cells: Sequence[Cell]) -> list[Gap]:
 
     Args:
         study: The study.
-        there: Its runs.
-        all_cells: What `cells` gave for them.
+        runs: Its runs.
+        all_cells: What `cells` returned for them.
     """
-    wanted = ("test_accuracy", "valid_accuracy", "accuracy")
     accuracies = [
-        one
-        for one in all_cells
-        if one.printed.measure in wanted and not one.printed.missing and one.ours.n_runs
+        cell
+        for cell in all_cells
+        if cell.printed.measure in _ACCURACIES and not cell.printed.missing and cell.ours.n_runs
     ]
     by_system: dict[tuple[str, str], Cell] = {}
-    for cell in sorted(accuracies, key=lambda one: wanted.index(one.printed.measure)):
+    for cell in sorted(accuracies, key=lambda cell: _ACCURACIES.index(cell.printed.measure)):
         by_system.setdefault((cell.printed.system, cell.protocol), cell)
-    found = []
+    both = []
     for system, title in study.systems.items():
-        printed, honest = (by_system.get((system, one)) for one in PROTOCOLS)
-        if printed is not None and honest is not None:
-            found.append(Gap(system, title, printed.printed.value, printed.ours, honest.ours))
+        published, honest = (by_system.get((system, protocol)) for protocol in PROTOCOLS)
+        if published is not None and honest is not None:
+            printed = published.printed.value
+            both.append(ProtocolGap(system, title, printed, published.ours, honest.ours))
             continue
-        runs = {one: runs_of(study, there, system, one) for one in PROTOCOLS}
-        if all(runs.values()):
-            both = (measure(runs[one], "test_accuracy", one) for one in PROTOCOLS)
-            found.append(Gap(system, title, nan, *both))
-    return found
+        of_system = {name: runs_of(study, runs, system, name) for name in PROTOCOLS}
+        if all(of_system.values()):
+            ours = [measure(of_system[name], "test_accuracy", name) for name in PROTOCOLS]
+            both.append(ProtocolGap(system, title, nan, *ours))
+    return both
 
 
-def rows_table(study: Study, there: Found) -> pd.DataFrame:
+def rows_table(study: Study, runs: RunsOfStudy) -> pd.DataFrame:
     """A row a system and protocol; accuracy is of test clips, nan where nothing was run.
 
     Columns: `system, title, protocol, runs, accuracy, low, high, valid_accuracy, best_epoch,
     minutes, badge, chosen`.
     """
     rows: list[dict[str, Any]] = []
-    choices = {one.name: one.by for one in study.choices}
-    for name, title in study.systems.items():
+    choices = {choice.name: choice.by for choice in study.choices}
+    for system, title in study.systems.items():
         for protocol in PROTOCOLS:
-            runs = runs_of(study, there, name, protocol)
-            test = measure(runs, "test_accuracy", protocol)
-            valid = measure(runs, "valid_accuracy", "published")
-            badge = next((run.badge for run in runs if run.badge), "")
-            flattered = runs and protocol == "published" and choices.get(name) == "test"
-            by_test = "Leak: chosen by the tested clips" if flattered else ""
-            chosen = chosen_rows(study, there, name, protocol) if name in choices else []
+            of_system = runs_of(study, runs, system, protocol)
+            test = measure(of_system, "test_accuracy", protocol)
+            badges = [next((run.badge for run in of_system if run.badge), "")]
+            if of_system and protocol == "published" and choices.get(system) == "test":
+                badges.append("Leak: chosen by the tested clips")
+            chosen = chosen_rows(study, runs, system, protocol) if system in choices else []
             rows.append(
                 {
-                    "system": name,
+                    "system": system,
                     "title": title,
                     "protocol": protocol,
-                    "runs": len(runs),
+                    "runs": len(of_system),
                     "accuracy": test.value,
                     "low": test.low,
                     "high": test.high,
-                    "valid_accuracy": valid.value,
-                    "best_epoch": measure(runs, "best_epoch", protocol).value,
-                    "minutes": measure(runs, "minutes", protocol).value,
-                    "badge": "; ".join(part for part in (badge, by_test) if part),
+                    "valid_accuracy": measure(of_system, "valid_accuracy", "published").value,
+                    "best_epoch": measure(of_system, "best_epoch", protocol).value,
+                    "minutes": measure(of_system, "minutes", protocol).value,
+                    "badge": "; ".join(filter(None, badges)),
                     "chosen": ", ".join(
                         f"{chosen.count(row)} × {row}" for row in dict.fromkeys(chosen)
                     ),
@@ -345,11 +349,11 @@ def rows_table(study: Study, there: Found) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def devices_of(study: Study, there: Found) -> str:
+def devices(runs: RunsOfStudy) -> str:
     """On what our runs were trained, for people."""
     names = {
         str(run.environment.get("device_name") or run.environment.get("device") or "")
-        for by_seed in there.done.values()
+        for by_seed in runs.done.values()
         for run in by_seed.values()
     }
-    return ", ".join(sorted(name for name in names if name))
+    return ", ".join(sorted(filter(None, names)))

@@ -6,29 +6,43 @@ from collections.abc import Sequence
 from math import isnan
 from typing import Any
 
-from genrecore.experiments.papers.findings import Cell, Ours, cells, devices_of, gaps, rows_table
+from genrecore.experiments.papers.findings import (
+    Cell,
+    Ours,
+    ProtocolGap,
+    cells,
+    devices,
+    gaps,
+    rows_table,
+)
 from genrecore.experiments.papers.printed import MEASURES
-from genrecore.experiments.papers.reading import PROTOCOLS, Study
-from genrecore.experiments.papers.running import Found
+from genrecore.experiments.papers.runs import RunsOfStudy
+from genrecore.experiments.papers.study import PROTOCOLS, Study
+from genrecore.words import decimals, percent, signed_points
+
+_DIGITS = {"minutes": 1, "best_epoch": 0, "parameters": 0}
 
 
 def in_words(ours: Ours, measure: str) -> str:
     """Ours for people: `36.1 % (33.0 to 39.3)`; empty where nothing was measured."""
     if not ours.n_runs or isnan(ours.value):
         return ""
-    if measure in ("minutes", "best_epoch", "parameters"):
-        digits = {"minutes": 1, "best_epoch": 0, "parameters": 0}[measure]
-        value, low, high = (f"{x:,.{digits}f}".replace(",", " ") for x in
-                            (ours.value, ours.low, ours.high))  # fmt: skip
+    if measure in _DIGITS:
+        ends = (ours.value, ours.low, ours.high)
+        value, low, high = (decimals(number, _DIGITS[measure]) for number in ends)
         return value if low == high else f"{value} ({low} to {high})"
     if isnan(ours.low) or measure == "train_accuracy":
-        return f"{100 * ours.value:.1f} %"
-    return f"{100 * ours.value:.1f} % ({100 * ours.low:.1f} to {100 * ours.high:.1f})"
+        return percent(ours.value)
+    return _with_interval(ours.value, ours.low, ours.high)
 
 
-def facts(study: Study, there: Found, rehearsal: bool = False) -> dict[str, Any]:
+def _with_interval(value: float, low: float, high: float) -> str:
+    return f"{percent(value)} ({decimals(100 * low)} to {decimals(100 * high)})"
+
+
+def facts(study: Study, runs: RunsOfStudy, rehearsal: bool = False) -> dict[str, Any]:
     """For JSON: the printed numbers with ours, the systems, the gaps."""
-    found = cells(study, there, rehearsal)
+    all_cells = cells(study, runs, rehearsal)
     return {
         "study": study.name,
         "rehearsal": rehearsal,
@@ -47,114 +61,108 @@ def facts(study: Study, there: Found, rehearsal: bool = False) -> dict[str, Any]
                 "shows": cell.ours.shows,
                 "verdict": cell.verdict,
             }
-            for cell in found
+            for cell in all_cells
         ],
-        "systems": rows_table(study, there).to_dict("records"),
+        "systems": rows_table(study, runs).to_dict("records"),
         "gaps": [
             {
-                "system": one.system,
-                "printed": one.printed,
-                "published": one.published.value,
-                "honest": one.honest.value,
-                "gap": one.difference.value,
-                "low": one.difference.low,
-                "high": one.difference.high,
+                "system": gap.system,
+                "printed": gap.printed,
+                "published": gap.published.value,
+                "honest": gap.honest.value,
+                "gap": gap.difference.value,
+                "low": gap.difference.low,
+                "high": gap.difference.high,
             }
-            for one in gaps(study, there, found)
+            for gap in gaps(study, runs, all_cells)
         ],
     }
 
 
-def markdown(study: Study, there: Found, rehearsal: bool = False) -> str:
+def markdown(study: Study, runs: RunsOfStudy, rehearsal: bool = False) -> str:
     """Tables of the printed numbers that were run, of the gap, and of all systems."""
-    found = cells(study, there, rehearsal)
-    parts = [f"## {study.authors}", study.citation + "."]
+    parts = [f"## {study.authors}", f"{study.citation}."]
     if rehearsal:
         parts.append("**Rehearsal**: fewer and shorter clips, fewer epochs; nothing to compare.")
-    run = [cell for cell in found if cell.ours.n_runs and cell.printed.shown]
-    if not there.done:
+    if not runs.done:
         parts.append("No row of it has been run here.")
         return "\n\n".join(parts) + "\n"
-    devices = devices_of(study, there)
-    parts.append(f"Trained on: {devices}." if devices else "")
-    if run:
-        parts.append(_numbers(study, run))
-    both = gaps(study, there, found)
+    all_cells = cells(study, runs, rehearsal)
+    if devices(runs):
+        parts.append(f"Trained on: {devices(runs)}.")
+    measured = [cell for cell in all_cells if cell.ours.n_runs and cell.printed.shown]
+    if measured:
+        parts.append(_table(_number_rows(study, measured)))
+    both = gaps(study, runs, all_cells)
     if both:
         parts.append(
             "As published, measured as the study measured, against honest, measured on test clips:"
         )
-        parts.append(
-            _table(
-                ("System", "Printed", "As published", "Honest", "Gap in points"),
-                [
-                    (
-                        one.title,
-                        "" if isnan(one.printed) else f"{100 * one.printed:.1f} %",
-                        f"{in_words(one.published, 'accuracy')}, {one.published.shows}",
-                        in_words(one.honest, "accuracy"),
-                        f"{100 * one.difference.value:+.1f} ({100 * one.difference.low:+.1f} to "
-                        f"{100 * one.difference.high:+.1f})",
-                    )
-                    for one in both
-                ],
-            )
-        )
+        parts.append(_table([_gap_row(gap) for gap in both]))
     parts.append("All systems that were run:")
-    table = rows_table(study, there)
-    parts.append(
-        _table(
-            ("System", "Protocol", "Runs", "Test accuracy", "Validation", "Best epoch",
-             "Minutes a run", "Marks"),
-            [
-                (
-                    row["title"],
-                    PROTOCOLS[row["protocol"]],
-                    str(row["runs"]),
-                    f"{100 * row['accuracy']:.1f} % ({100 * row['low']:.1f} to "
-                    f"{100 * row['high']:.1f})",
-                    "" if isnan(row["valid_accuracy"]) else f"{100 * row['valid_accuracy']:.1f} %",
-                    f"{row['best_epoch']:.0f}",
-                    f"{row['minutes']:.1f}",
-                    "; ".join(part for part in (row["badge"], row["chosen"]) if part),
-                )
-                for row in table[table["runs"] > 0].to_dict("records")
-            ],
-        )
-    )  # fmt: skip
-    return "\n\n".join(part for part in parts if part) + "\n"
+    table = rows_table(study, runs)
+    systems = table[table["runs"] > 0].to_dict("records")
+    parts.append(_table([_system_row(row) for row in systems]))
+    return "\n\n".join(parts) + "\n"
 
 
-def _numbers(study: Study, found: Sequence[Cell]) -> str:
+def _number_rows(study: Study, measured: Sequence[Cell]) -> list[dict[str, str]]:
     """A row a number and protocol; one that is printed in several places stands once."""
-    places: dict[tuple[str, ...], list[Cell]] = {}
-    for cell in found:
+    same: dict[tuple[str, ...], list[Cell]] = {}
+    for cell in measured:
         printed = cell.printed
         key = (printed.system, printed.measure, printed.genre, printed.shown, cell.protocol)
-        places.setdefault(key, []).append(cell)
+        same.setdefault(key, []).append(cell)
     rows = []
-    for cells_ in places.values():
-        cell, measure = cells_[0], cells_[0].printed.measure
+    for cells_of_number in same.values():
+        cell = cells_of_number[0]
+        measure = cell.printed.measure
         ours = in_words(cell.ours, measure)
         if ours and cell.ours.shows != MEASURES[measure]:
             ours += f", {cell.ours.shows}"
         rows.append(
-            (
-                ", ".join(dict.fromkeys(one.printed.place for one in cells_)),
-                study.title_of(cell.printed.system),
-                MEASURES[measure],
-                cell.printed.shown,
-                PROTOCOLS[cell.protocol],
-                ours,
-                str(cell.ours.n_runs),
-                cell.verdict or "–",
-            )
+            {
+                "Place": ", ".join(dict.fromkeys(c.printed.place for c in cells_of_number)),
+                "System": study.systems[cell.printed.system],
+                "Measure": MEASURES[measure],
+                "Printed": cell.printed.shown,
+                "Protocol": PROTOCOLS[cell.protocol],
+                "Ours": ours,
+                "Runs": str(cell.ours.n_runs),
+                "Verdict": cell.verdict or "–",
+            }
         )
-    head = ("Place", "System", "Measure", "Printed", "Protocol", "Ours", "Runs", "Verdict")
-    return _table(head, rows)
+    return rows
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
-    lines += ["| " + " | ".join(row) + " |" for row in rows]
-    return "\n".join(lines)
+def _gap_row(gap: ProtocolGap) -> dict[str, str]:
+    value, low, high = (
+        signed_points(share)
+        for share in (gap.difference.value, gap.difference.low, gap.difference.high)
+    )
+    return {
+        "System": gap.title,
+        "Printed": "" if isnan(gap.printed) else percent(gap.printed),
+        "As published": f"{in_words(gap.published, 'accuracy')}, {gap.published.shows}",
+        "Honest": in_words(gap.honest, "accuracy"),
+        "Gap in points": f"{value} ({low} to {high})",
+    }
+
+
+def _system_row(row: dict[Any, Any]) -> dict[str, str]:
+    return {
+        "System": row["title"],
+        "Protocol": PROTOCOLS[row["protocol"]],
+        "Runs": str(row["runs"]),
+        "Test accuracy": _with_interval(row["accuracy"], row["low"], row["high"]),
+        "Validation": "" if isnan(row["valid_accuracy"]) else percent(row["valid_accuracy"]),
+        "Best epoch": decimals(row["best_epoch"], 0),
+        "Minutes a run": decimals(row["minutes"]),
+        "Marks": "; ".join(filter(None, (row["badge"], row["chosen"]))),
+    }
+
+
+def _table(rows: Sequence[dict[str, str]]) -> str:
+    lines = [list(rows[0]), *(list(row.values()) for row in rows)]
+    head, *body = (f"| {' | '.join(cells)} |" for cells in lines)
+    return "\n".join([head, "|" + "---|" * len(rows[0]), *body])

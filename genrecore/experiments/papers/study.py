@@ -1,8 +1,9 @@
 """What a study's TOML holds, read and checked.
 
-A study is its `settings` (each with the mark where it comes from), its `rows` (systems that it
-trained), `choices` among rows, and what it prints: `tables` line by line and `sentences`, word by
-word. What only a figure shows stands in no table: its entry under `figures` says so.
+A study has `settings` (each with a mark that says where it comes from), `rows` (systems that it
+trained), `choices` among rows, `sweeps` (tables that vary a setting), and what it prints: `tables`
+line by line and `sentences`, word by word. What only a figure shows stands in no table: its entry
+under `figures` says so. Every `<name>.toml` beside this file is a study.
 """
 
 from __future__ import annotations
@@ -27,17 +28,17 @@ from genrecore.data.datasets import DATASETS
 from genrecore.errors import GenrecoreError, UsageError
 from genrecore.experiments.papers.printed import MEASURES, Printed
 
-STUDIES = ("hong", "belton", "qin", "liu", "benito")
 PROTOCOLS = {"published": "as published", "honest": "honest"}
 Protocol = Literal["published", "honest"]
+_FOLDER = importlib.resources.files("genrecore.experiments.papers")
 
 
-class _Read(BaseModel):
+class _Record(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class Marked(_Read):
-    """Where something comes from: exactly one of the three.
+class Marked(_Record):
+    """Something with a mark that says where it comes from: exactly one of the three.
 
     Attributes:
         stated: The section that states it.
@@ -87,7 +88,7 @@ class Setting(Marked):
     protocol: Literal["", "published", "honest"] = ""
 
 
-class Group(_Read):
+class Group(_Record):
     """Rows that share an input.
 
     Attributes:
@@ -102,14 +103,7 @@ class Group(_Read):
 
 
 class Row(Marked):
-    """One system that the study trained.
-
-    Attributes:
-        name: Within the study.
-        title: For people.
-        group: The group whose input and settings it has.
-        values: Dotted fields of its own.
-    """
+    """One system that the study trained; `values` are the dotted fields of its own."""
 
     name: str
     title: str
@@ -134,14 +128,38 @@ class Choice(Marked):
     by: Literal["test", "valid"]
 
 
-class Place(_Read):
+class Sweep(_Record):
+    """A table of the study that varies settings, for `genrecore sweep --table`.
+
+    Attributes:
+        name: Unique among all studies.
+        title: For people.
+        source: Where it stands.
+        group: Its input and settings are those of this group's rows, as published.
+        values: Dotted fields that all its runs share besides.
+        grids: What varies, by dotted field; several where the table is not a full product.
+        published: What the study prints in it, in a sentence.
+        notes: A sentence on each thing that the study leaves open, and on what is chosen here.
+    """
+
+    name: str
+    title: str
+    source: str
+    group: str
+    values: Mapping[str, Any] = Field(default_factory=dict)
+    grids: tuple[Mapping[str, list[Any]], ...]
+    published: str
+    notes: tuple[str, ...]
+
+
+class Quotation(_Record):
     """Words and the section in which they stand."""
 
     section: str
     words: str
 
 
-class Line(_Read):
+class Line(_Record):
     """A line of a table, literally, its cells divided by tabs.
 
     Attributes:
@@ -158,7 +176,7 @@ class Line(_Read):
     remark: str = ""
 
 
-class Table(_Read):
+class PrintedTable(_Record):
     """A table as it is printed.
 
     Attributes:
@@ -167,6 +185,7 @@ class Table(_Read):
         caption: Literally, the caption or a part of it.
         columns: Names of the columns.
         measures: A key of `MEASURES` for each column, empty for one that names the line.
+        lines: From top to bottom.
         remark: What is to be said of it.
     """
 
@@ -179,10 +198,10 @@ class Table(_Read):
     remark: str = ""
 
     @model_validator(mode="after")
-    def _fits(self) -> Table:
+    def _fits(self) -> PrintedTable:
         if len(self.measures) != len(self.columns):
             raise ValueError(f"{self.place}: as many measures as columns are needed")
-        unknown = [one for one in self.measures if one not in MEASURES]
+        unknown = [measure for measure in self.measures if measure not in MEASURES]
         if unknown:
             raise ValueError(f"{self.place}: there is no measure {unknown[0]!r}")
         for line in self.lines:
@@ -193,8 +212,29 @@ class Table(_Read):
                 raise ValueError(f"{self.place}: {line.words!r} needs {n} systems or one")
         return self
 
+    @property
+    def numbers(self) -> list[Printed]:
+        """Its measured cells."""
+        measured = [column for column, measure in enumerate(self.measures) if measure]
+        numbers = []
+        for line in self.lines:
+            cells, systems = line.words.split("\t"), line.systems
+            for index, column in enumerate(measured):
+                numbers.append(
+                    Printed(
+                        section=self.section,
+                        place=self.place,
+                        words=line.words,
+                        printed=cells[column],
+                        measure=self.measures[column],
+                        system=systems if isinstance(systems, str) else systems[index],
+                        missing=column in line.missing or not cells[column].strip(),
+                    )
+                )
+        return numbers
 
-class Sentence(_Read):
+
+class Sentence(_Record):
     """A number printed in a sentence.
 
     Attributes:
@@ -223,19 +263,24 @@ class Sentence(_Read):
             raise ValueError(f"there is no measure {self.measure!r}")
         return self
 
+    @property
+    def number(self) -> Printed:
+        """The number that it prints."""
+        fields = self.model_dump(exclude={"remark"})
+        return Printed(place=f"section {self.section}", **fields)
 
-class Figure(_Read):
+
+class PrintedFigure(_Record):
     """A figure, redrawn from our runs where it can be.
 
     Attributes:
         place: `Figure 5`.
         section: Where it stands.
         caption: Literally.
-        draws: What is drawn of our runs: curves, bars of genres, bars of systems, and so on; empty
-            where nothing is.
+        draws: What is drawn of our runs; empty where nothing is.
         systems: Rows and choices that it shows.
-        measure: Of curves: `loss` or `accuracy`.
-        split: Of curves: `train`, `valid` or both.
+        measure: Of curves.
+        split: Of curves.
         said: What sentences say of it.
         not_printed: What it shows that the text does not print; never reconstructed.
     """
@@ -249,11 +294,11 @@ class Figure(_Read):
     systems: tuple[str, ...] = ()
     measure: Literal["loss", "accuracy", "both"] = "accuracy"
     split: Literal["train", "valid", "both"] = "both"
-    said: tuple[Place, ...] = ()
+    said: tuple[Quotation, ...] = ()
     not_printed: str = ""
 
 
-class Remark(_Read):
+class Remark(_Record):
     """A fact about the study, with the places in its text that show it.
 
     Attributes:
@@ -264,16 +309,11 @@ class Remark(_Read):
 
     text: str
     section: str
-    places: tuple[Place, ...] = ()
+    places: tuple[Quotation, ...] = ()
 
 
-class Measured(_Read):
-    """On how many clips the study measured.
-
-    Attributes:
-        n_clips: The number.
-        how: Where it comes from, in words.
-    """
+class Measured(_Record):
+    """On how many clips the study measured, and how that is known."""
 
     n_clips: int
     how: str
@@ -283,7 +323,7 @@ def _registered(dataset: str) -> str:
     return DATASETS[dataset].name
 
 
-class Study(_Read):
+class Study(_Record):
     """A study as a recipe; see the module.
 
     Attributes:
@@ -291,7 +331,7 @@ class Study(_Read):
         authors: In short.
         citation: In full.
         text: The file of its text.
-        dataset: That it is on.
+        dataset: A registered name: the data that it is on.
         clips_a_genre: Of that dataset.
         question: What it asks, in a sentence.
         summary: What it did and found, in sentences.
@@ -316,25 +356,28 @@ class Study(_Read):
     settings: tuple[Setting, ...]
     rows: tuple[Row, ...]
     choices: tuple[Choice, ...] = ()
-    tables: tuple[Table, ...]
+    sweeps: tuple[Sweep, ...] = ()
+    tables: tuple[PrintedTable, ...]
     sentences: tuple[Sentence, ...]
-    figures: tuple[Figure, ...] = ()
+    figures: tuple[PrintedFigure, ...] = ()
     disagreements: tuple[Remark, ...] = ()
     critique: tuple[Remark, ...]
 
     @model_validator(mode="after")
     def _names_exist(self) -> Study:
         rows = [row.name for row in self.rows]
-        names = [*rows, *(choice.name for choice in self.choices)]
-        if len(set(names)) < len(names):
+        systems = [*rows, *(choice.name for choice in self.choices)]
+        if len(set(systems)) < len(systems):
             raise ValueError("a row or choice is there twice")
-        wanted = [name for choice in self.choices for name in choice.among if name not in rows]
-        wanted += [row.group for row in self.rows if row.group not in self.groups]
-        wanted += [one for s in self.settings for one in s.groups if one not in self.groups]
-        wanted += [n.system for n in self.printed if n.system and n.system not in names]
-        wanted += [one for f in self.figures for one in f.systems if one not in names]
-        if wanted:
-            raise ValueError(f"there is no row, choice or group {wanted[0]!r}")
+        named = [row.group for row in self.rows] + [sweep.group for sweep in self.sweeps]
+        named += [group for setting in self.settings for group in setting.groups]
+        unknown = [group for group in named if group not in self.groups]
+        unknown += [name for choice in self.choices for name in choice.among if name not in rows]
+        named = [number.system for number in self.numbers if number.system]
+        named += [name for figure in self.figures for name in figure.systems]
+        unknown += [name for name in named if name not in systems]
+        if unknown:
+            raise ValueError(f"there is no row, choice or group {unknown[0]!r}")
         return self
 
     def row(self, name: str) -> Row:
@@ -349,69 +392,45 @@ class Study(_Read):
         listed = ", ".join(row.name for row in self.rows)
         raise UsageError(f"There is no row {name!r} in {self.name}; there are: {listed}.")
 
-    def title_of(self, name: str) -> str:
-        """The title of a row or choice."""
-        return self.systems[name]
-
     @property
     def systems(self) -> dict[str, str]:
         """The titles of its rows and choices by name, in their order."""
-        rows = {one.name: one.title for one in self.rows}
-        return rows | {one.name: one.title for one in self.choices}
+        rows = {row.name: row.title for row in self.rows}
+        return rows | {choice.name: choice.title for choice in self.choices}
 
-    def rows_of(self, name: str) -> tuple[str, ...]:
+    def title_of(self, system: str) -> str:
+        """The title of a row or choice."""
+        return self.systems[system]
+
+    def rows_of(self, system: str) -> tuple[str, ...]:
         """The rows that a row or choice needs.
 
         Raises:
             UsageError: There is none of that name.
         """
-        choice = next((one for one in self.choices if one.name == name), None)
-        return choice.among if choice else (self.row(name).name,)
+        choice = next((choice for choice in self.choices if choice.name == system), None)
+        return choice.among if choice else (self.row(system).name,)
 
     def settings_of(self, group: str, protocol: str) -> list[Setting]:
         """The settings of a group's rows under a protocol, in their order."""
         return [
-            one
-            for one in self.settings
-            if (not one.groups or group in one.groups) and one.protocol in ("", protocol)
+            setting
+            for setting in self.settings
+            if (not setting.groups or group in setting.groups)
+            and setting.protocol in ("", protocol)
         ]
 
     @property
-    def printed(self) -> list[Printed]:
+    def numbers(self) -> list[Printed]:
         """Every number of its tables and sentences that measures something."""
-        found = []
-        for table in self.tables:
-            measured = [k for k, one in enumerate(table.measures) if one]
-            for line in table.lines:
-                cells = line.words.split("\t")
-                for place, k in enumerate(measured):
-                    systems = line.systems
-                    system = systems if isinstance(systems, str) else systems[place]
-                    missing = k in line.missing or not cells[k].strip()
-                    found.append(
-                        Printed(
-                            section=table.section,
-                            place=table.place,
-                            words=line.words,
-                            printed=cells[k],
-                            measure=table.measures[k],
-                            system=system,
-                            missing=missing,
-                        )
-                    )
-        found += [
-            Printed(
-                section=one.section,
-                place=f"section {one.section}",
-                words=one.words,
-                printed=one.printed,
-                measure=one.measure,
-                system=one.system,
-                genre=one.genre,
-            )
-            for one in self.sentences
-        ]
-        return found
+        of_tables = [number for table in self.tables for number in table.numbers]
+        return of_tables + [sentence.number for sentence in self.sentences]
+
+
+def study_names() -> list[str]:
+    """The names of all studies."""
+    files = (path.name for path in _FOLDER.iterdir())
+    return sorted(name.removesuffix(".toml") for name in files if name.endswith(".toml"))
 
 
 @lru_cache
@@ -422,15 +441,15 @@ def study(name: str) -> Study:
         UsageError: There is none.
         GenrecoreError: Its file does not say what it must.
     """
-    if name not in STUDIES:
-        raise UsageError(f"There is no study {name!r}; there are: {', '.join(STUDIES)}.")
-    place = importlib.resources.files("genrecore.experiments.papers") / f"{name}.toml"
+    if name not in study_names():
+        raise UsageError(f"There is no study {name!r}; there are: {', '.join(study_names())}.")
+    text = (_FOLDER / f"{name}.toml").read_text(encoding="utf-8")
     try:
-        return Study.model_validate(tomllib.loads(place.read_text(encoding="utf-8")))
+        return Study.model_validate(tomllib.loads(text))
     except ValidationError as error:
         raise GenrecoreError(f"In papers/{name}.toml: {explain(error, Study)}") from None
 
 
 def studies() -> list[Study]:
-    """All studies, in the order in which they are named."""
-    return [study(name) for name in STUDIES]
+    """All studies, by name."""
+    return [study(name) for name in study_names()]

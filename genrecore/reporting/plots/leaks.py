@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from genrecore.experiments.leaks import Gap, points
+from genrecore.experiments.leak_gap import LeakGap
 from genrecore.reporting.plots.bars import group_bars
 from genrecore.reporting.plots.chart import (
     GREY,
@@ -19,7 +19,7 @@ from genrecore.reporting.plots.chart import (
     whiskers,
 )
 from genrecore.reporting.plots.palette import BLUE, RUST, RunStyle
-from genrecore.words import percent
+from genrecore.words import percent, points, signed_points
 
 LOOKS = {
     "leaky": ("By clip: artists shared", RunStyle(RUST, "diamond", "/")),
@@ -28,7 +28,7 @@ LOOKS = {
 _GAP = "What the leak adds"
 
 
-def accuracies(found: Gap) -> Chart:
+def accuracies(found: LeakGap) -> Chart:
     """Both accuracies with their intervals, and the gap as a bar from the one to the other.
 
     The gap's interval is drawn where the bar would end, so that all three share one axis.
@@ -53,7 +53,8 @@ def accuracies(found: Gap) -> Chart:
             hovertemplate=f"{name}<br>{percent(value)} of {found.n_clips} clips"
             f"<br>95 % interval {percent(low)} to {percent(high)}<extra></extra>",
         )
-    words, ends = points(found.difference), f"{points(found.low)} to {points(found.high)}"
+    words = points(found.difference)
+    ends = f"{signed_points(found.low)} to {signed_points(found.high)}"
     figure.add_bar(
         x=[found.difference],
         base=[found.clean],
@@ -62,7 +63,7 @@ def accuracies(found: Gap) -> Chart:
         width=0.34,
         marker={"color": RUST, "opacity": 0.5, "cornerradius": 3},  # so that whiskers are seen
         showlegend=False,
-        hovertemplate=f"{_GAP}<br>{words} points<br>95 % interval {ends}<extra></extra>",
+        hovertemplate=f"{_GAP}<br>{words}<br>95 % interval {ends}<extra></extra>",
     )
     start = found.clean  # the whiskers of a bar that does not start at 0 would be misplaced
     figure.add_scatter(
@@ -79,7 +80,7 @@ def accuracies(found: Gap) -> Chart:
     figure.add_annotation(
         x=(found.clean + found.leaky) / 2,
         y=_GAP,
-        text=f"{words} points ({ends})",
+        text=f"{words} ({ends})",
         yshift=-27,  # below the bar, where no line crosses it
         showarrow=False,
         font_size=13,
@@ -118,14 +119,14 @@ def accuracies(found: Gap) -> Chart:
         figure,
         f"Accuracy by clip {percent(found.leaky)} ({percent(found.leaky_low)} to "
         f"{percent(found.leaky_high)}), by artist {percent(found.clean)} "
-        f"({percent(found.clean_low)} to {percent(found.clean_high)}); the gap is {words} points "
+        f"({percent(found.clean_low)} to {percent(found.clean_high)}); the gap is {words} "
         f"({ends}).",
         table,
         ("Share", "from", "to"),
     )
 
 
-def genres(found: Gap) -> Chart:
+def genres(found: LeakGap) -> Chart:
     """Both accuracies of each genre as bars with 95 % intervals, the largest gap first.
 
     Args:

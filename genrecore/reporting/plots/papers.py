@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from genrecore.experiments.papers import Gap, Ours
+from genrecore.experiments.papers import Ours, ProtocolGap
 from genrecore.reporting.plots.chart import (
     GREY,
     Chart,
@@ -28,7 +28,7 @@ LOOKS = {
 }
 
 
-def gaps(found: Sequence[Gap], title: str) -> Chart:
+def gaps(found: Sequence[ProtocolGap], title: str) -> Chart:
     """Every system as the study prints it, as published and honest, with 95 % intervals.
 
     Args:
@@ -93,7 +93,7 @@ def gaps(found: Sequence[Gap], title: str) -> Chart:
     return Chart(figure, f"{title}. {listed}.", table, shares)
 
 
-def gap_table(found: Sequence[Gap]) -> pd.DataFrame:
+def gap_table(found: Sequence[ProtocolGap]) -> pd.DataFrame:
     """The numbers of `gaps`: shares, and what ours as published is measured on."""
     return pd.DataFrame(
         {
@@ -112,21 +112,21 @@ def gap_table(found: Sequence[Gap]) -> pd.DataFrame:
     )
 
 
-def _side(one: Gap, side: str) -> Ours:
+def _side(one: ProtocolGap, side: str) -> Ours:
     return one.published if side == "published" else one.honest
 
 
-def _value(one: Gap, side: str) -> float:
+def _value(one: ProtocolGap, side: str) -> float:
     return one.printed if side == "printed" else _side(one, side).value
 
 
-def _ends(one: Gap, side: str) -> tuple[float, float]:
+def _ends(one: ProtocolGap, side: str) -> tuple[float, float]:
     if side == "printed":
         return one.printed, one.printed
     return _side(one, side).low, _side(one, side).high
 
 
-def _hover(one: Gap, side: str) -> str:
+def _hover(one: ProtocolGap, side: str) -> str:
     if side == "printed":
         return percent(one.printed)
     ours = _side(one, side)

@@ -12,8 +12,9 @@ from genrecore.data.datasets import DATASETS, check_folder
 from genrecore.data.splits import SPLITS
 from genrecore.errors import GenrecoreError, UsageError
 from genrecore.experiments import leaks as leaklab
+from genrecore.experiments.estimates import Estimator
+from genrecore.experiments.leak_gap import CLEAN
 from genrecore.store import run as runs
-from genrecore.training import hardware
 from genrecore.ui.datasets import readers as reading
 from genrecore.ui.datasets.choice import DatasetChoice, choose_dataset
 from genrecore.ui.leaks.view import open_experiment
@@ -34,7 +35,7 @@ def choices() -> tuple[DatasetChoice, dict[str, Any], int]:
     values |= {f"dataset.{key}": value for key, value in picked.options.items()}
     values |= forms.model_part(RunConfig(), values)
     section("3 · Training", "More folds leave more clips to learn from, and take longer.")
-    n_folds = fields.options(SPLITS, leaklab.CLEAN, {}, only=("n_folds",))["n_folds"]
+    n_folds = fields.options(SPLITS, CLEAN, {}, only=("n_folds",))["n_folds"]
     values |= forms.training_part(RunConfig())
     return picked, values, int(n_folds)
 
@@ -44,20 +45,21 @@ def panel(picked: DatasetChoice, values: dict[str, Any], n_folds: int) -> None:
     try:
         config = configuration.with_values(RunConfig(), values)
         check_folder(picked.name, picked.options)
-        planned = leaklab.plan(config, n_folds)
-        n_clips = _check_clips(picked, planned[0], n_folds)
+        planned = leaklab.draft(config, n_folds).configs
+        _check_clips(picked, planned[0], n_folds)
     except GenrecoreError as error:
         st.error(plain(error), icon=":material/error:")
         st.button("Queue the runs", type="primary", width="stretch", disabled=True, key="queue")
         return
     there = runs.find_same(planned)
-    n_new = there.count(None)
+    new = [c for c, run in zip(planned, there, strict=True) if run is None]
+    n_new = len(new)
     with st.container(border=True, gap="small"):
         st.markdown(f"**{len(planned)} runs**: {n_folds} folds by artist and {n_folds} by clip.")
         if n_new < len(planned):
             n = len(planned) - n_new
             st.caption(f"{n} of them {'is' if n == 1 else 'are'} there already and not run again.")
-        expected = _expected(planned, n_clips, n_new)
+        expected = _expected(picked, new)
         if expected:
             st.caption(expected)
         st.caption("They go on when you close this page.")
@@ -69,12 +71,13 @@ def panel(picked: DatasetChoice, values: dict[str, Any], n_folds: int) -> None:
         key="queue",
     ):
         try:
-            leaklab.submit(planned)
+            if n_new:
+                leaklab.start(config, n_folds)
         except GenrecoreError as error:
             st.error(plain(error), icon=":material/error:")
             return
         open_experiment(configuration.signature(planned[0]))
-    command(leaklab.command_of(planned[0], n_folds))
+    command(leaklab.leaklab_command(planned[0], n_folds))
 
 
 def _check_clips(picked: DatasetChoice, config: RunConfig, n_folds: int) -> int:
@@ -114,11 +117,10 @@ def _taking_part(
         return 0, str(error)
 
 
-def _expected(planned: list[RunConfig], n_clips: int, n_new: int) -> str:
-    """About how long the new runs take, where earlier runs tell."""
-    one_s = leaklab.run_s(planned[0], n_clips, len(planned) // 2, readers.all_runs())
-    if one_s is None or not n_new:
-        return ""
-    n_at_once = max(1, len(hardware.accelerators()))
-    words = readers.duration(one_s * -(-n_new // n_at_once))
-    return f"About {words}, judged by earlier runs like these."
+def _expected(picked: DatasetChoice, new: list[RunConfig]) -> str:
+    """About how long the new runs take, where earlier runs or measured steps tell."""
+    estimator = Estimator(readers.all_runs())
+    if new and reading.is_made(picked):
+        estimator.add_clips(new[0], reading.read(picked).clips)
+    estimate = estimator.total(new)
+    return estimate.sentence if estimate.n_unknown < len(new) else ""

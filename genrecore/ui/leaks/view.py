@@ -12,8 +12,8 @@ import streamlit as st
 from genrecore.config import run as configuration
 from genrecore.errors import GenrecoreError
 from genrecore.experiments import leaks as leaklab
-from genrecore.experiments.leaks import Experiment, Gap
-from genrecore.jobs import actions as jobs
+from genrecore.experiments.leak_gap import CLEAN, LEAKY, LeakGap, leak_gap
+from genrecore.experiments.leaks import LeakExperiment
 from genrecore.reporting.plots import leaks as drawn
 from genrecore.store.run import Run
 from genrecore.ui.parts import readers
@@ -31,7 +31,7 @@ from genrecore.ui.parts.frame import (
 from genrecore.ui.parts.live import leak_badge, live, run_card, state_word
 from genrecore.words import percent
 
-_SIDES = {leaklab.LEAKY: "By clip", leaklab.CLEAN: "By artist"}
+_SIDES = {LEAKY: "By clip", CLEAN: "By artist"}
 # What every title says anyway, or what is no part of an experiment.
 _SAID = ("dataset.name", "model.name", "training.epochs", "device")
 _MOST_SETTINGS = 4
@@ -49,12 +49,12 @@ def explanation() -> None:
     )
 
 
-def all_experiments() -> list[Experiment]:
+def all_experiments() -> list[LeakExperiment]:
     """The experiments of the store, the newest first."""
     return leaklab.experiments(readers.all_runs())
 
 
-def choose_view(found: Sequence[Experiment]) -> str:
+def choose_view(found: Sequence[LeakExperiment]) -> str:
     """`experiments` or `new`; in a store without experiments there is only the form."""
     words = {"experiments": "Experiments", "new": "New experiment"}
     options = list(words) if found else ["new"]
@@ -68,7 +68,7 @@ def open_experiment(key: str) -> None:
     st.rerun()
 
 
-def show(found: Sequence[Experiment]) -> None:
+def show(found: Sequence[LeakExperiment]) -> None:
     """The experiment of the address, as it goes or what it found, and the list of all.
 
     Args:
@@ -97,7 +97,7 @@ def show(found: Sequence[Experiment]) -> None:
         _list(found, titles, key)
 
 
-def _titles(found: Sequence[Experiment]) -> dict[str, str]:
+def _titles(found: Sequence[LeakExperiment]) -> dict[str, str]:
     """A title by key, with the settings that tell these experiments apart."""
     changed = [configuration.differences(one.config) for one in found]
     apart = [
@@ -121,23 +121,22 @@ def _titles(found: Sequence[Experiment]) -> dict[str, str]:
     return titles
 
 
-def _stage(experiment: Experiment) -> list[str]:
+def _stage(experiment: LeakExperiment) -> list[str]:
     """What decides the parts of the page: the state of every run."""
     return [run.state for run in experiment.runs]
 
 
-def _progress(experiment: Experiment, drawn_at: list[str]) -> None:
+def _progress(experiment: LeakExperiment, drawn_at: list[str]) -> None:
     """How far the experiment is; at another stage the page is drawn anew."""
     now = experiment.again()
     if _stage(now) != drawn_at:
         st.rerun()
-    at_work = [run for run in now.active if run.state != "queued"]
-    shares = [readers.progress(run.status, run.state).share for run in at_work]
+    at_work = [member.run for member in now.active if member.run and member.state != "queued"]
     words = f"{len(now.done)} of {now.n_runs} runs are done"
     if now.left_s is not None:
         words += f" · about {readers.duration(now.left_s)} left"
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
-        st.progress((len(now.done) + sum(shares)) / now.n_runs, text=words, width="stretch")
+        st.progress(now.share, text=words, width="stretch")
         if st.button(
             "Stop",
             icon=":material/stop_circle:",
@@ -153,25 +152,23 @@ def _progress(experiment: Experiment, drawn_at: list[str]) -> None:
         st.caption("Waiting for a free place to run. You can close this page meanwhile.")
 
 
-def _stop(experiment: Experiment) -> None:
-    for run in reversed(experiment.active):  # the one at work last: no waiting one takes its place
-        with sentences():
-            jobs.stop(run)
+def _stop(experiment: LeakExperiment) -> None:
+    experiment.stop_runs()
     st.rerun()
 
 
-def _place(run: Run, experiment: Experiment) -> str:
+def _place(run: Run, experiment: LeakExperiment) -> str:
     side = _SIDES[run.config.split.name]
     return f"{side}, fold {run.config.fold + 1} of {experiment.n_folds}"
 
 
-def _missing(experiment: Experiment) -> None:
+def _missing(experiment: LeakExperiment) -> None:
     """Which folds nobody works on and why, and the button that queues them."""
     n = experiment.n_missing
     reasons = {
-        run.reason: _place(run, experiment)
-        for run in experiment.ended
-        if run.state in ("failed", "lost")
+        member.run.reason: _place(member.run, experiment)
+        for member in experiment.ended
+        if member.run and member.state in ("failed", "lost")
     }
     for reason, place in reasons.items():
         st.error(plain(f"{place}: {reason or 'It did not say why.'}"), icon=":material/error:")
@@ -188,11 +185,11 @@ def _missing(experiment: Experiment) -> None:
             key="queue_missing",
         ):
             with sentences(), st.spinner("Queueing …"):
-                leaklab.submit(leaklab.plan(experiment.config, experiment.n_folds))
+                leaklab.start(experiment.config, experiment.n_folds)
                 st.rerun()
 
 
-def _result(experiment: Experiment) -> None:
+def _result(experiment: LeakExperiment) -> None:
     """The headline, both accuracies and the gap, every genre, and the runs behind them."""
     found = _gap(_keys(experiment))
     st.space("small")
@@ -211,17 +208,17 @@ def _result(experiment: Experiment) -> None:
     _run_table(experiment)
 
 
-def _keys(experiment: Experiment) -> tuple[tuple[str, int], ...]:
+def _keys(experiment: LeakExperiment) -> tuple[tuple[str, int], ...]:
     files = [run.folder / "predictions.parquet" for run in experiment.runs]
     return tuple((str(f.parent), f.stat().st_mtime_ns if f.exists() else 0) for f in files)
 
 
 @st.cache_data(show_spinner="Counting …", max_entries=500)
-def _gap(keys: tuple[tuple[str, int], ...]) -> Gap:
-    return leaklab.gap([Run(Path(folder)) for folder, _ in keys])
+def _gap(keys: tuple[tuple[str, int], ...]) -> LeakGap:
+    return leak_gap([Run(Path(folder)) for folder, _ in keys])
 
 
-def _run_table(experiment: Experiment) -> None:
+def _run_table(experiment: LeakExperiment) -> None:
     """A row a run: state, accuracy, warning, and the way to it."""
     rows = [
         {
@@ -234,7 +231,7 @@ def _run_table(experiment: Experiment) -> None:
         }
         for run in experiment.runs
     ]
-    scored = readers.leaderboard(experiment.done)
+    scored = readers.leaderboard([member.run for member in experiment.done if member.run])
     scored = scored.assign(
         interval=[
             f"{percent(low)} to {percent(high)}"
@@ -265,17 +262,17 @@ def _run_table(experiment: Experiment) -> None:
     )
 
 
-def _ways_on(experiment: Experiment) -> None:
+def _ways_on(experiment: LeakExperiment) -> None:
     dataset, genres = experiment.config.dataset, experiment.config.genres
     query = {f"{dataset.name}.{key}": str(value) for key, value in dataset.options.items()}
     query |= {f"genres.{key}": value for key, value in genres.model_dump().items() if value}
-    query |= {"dataset": dataset.name, "view": "split", "split": leaklab.LEAKY}
+    query |= {"dataset": dataset.name, "view": "split", "split": LEAKY}
     link_to("datasets", "See who stands on both sides", ":material/library_music:", query)
     with st.expander("As a command", icon=":material/terminal:"):
-        command(leaklab.command_of(experiment.config, experiment.n_folds))
+        command(leaklab.leaklab_command(experiment.config, experiment.n_folds))
 
 
-def _list(found: Sequence[Experiment], titles: dict[str, str], key: str) -> None:
+def _list(found: Sequence[LeakExperiment], titles: dict[str, str], key: str) -> None:
     """All experiments, for comparing systems; a click on a row opens one."""
     section("All experiments", "How much each system leans on its artists. Pick a row to open it.")
     rows = []
@@ -288,7 +285,7 @@ def _list(found: Sequence[Experiment], titles: dict[str, str], key: str) -> None
                 "leaky": at.leaky if at else float("nan"),
                 "clean": at.clean if at else float("nan"),
                 "gap": 100 * at.difference if at else float("nan"),
-                "interval": f"{leaklab.points(at.low)} to {leaklab.points(at.high)}" if at else "",
+                "interval": f"{signed_points(at.low)} to {signed_points(at.high)}" if at else "",
             }
         )
     keys = [one.key for one in found]
@@ -318,7 +315,7 @@ def _list(found: Sequence[Experiment], titles: dict[str, str], key: str) -> None
     )
 
 
-def _found(experiment: Experiment) -> Gap | None:
+def _found(experiment: LeakExperiment) -> LeakGap | None:
     """What a finished experiment says; None where it is not finished or cannot be read."""
     if not experiment.complete:
         return None

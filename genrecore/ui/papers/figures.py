@@ -9,8 +9,8 @@ from genrecore import words
 from genrecore.data import splits
 from genrecore.evaluation import metrics
 from genrecore.experiments import papers
-from genrecore.experiments.papers import Gap, findings
-from genrecore.experiments.papers.reading import Figure
+from genrecore.experiments.papers import ProtocolGap, findings
+from genrecore.experiments.papers.study import PrintedFigure
 from genrecore.reporting import plots
 from genrecore.reporting.plots import papers as paper_plots
 from genrecore.reporting.plots.datasets import parts_of_split
@@ -52,7 +52,7 @@ def show(results: Results) -> None:
     _draw(figures[place], results, protocol)
 
 
-def _short_caption(figure: Figure) -> str:
+def _short_caption(figure: PrintedFigure) -> str:
     """The caption without the figure's own name."""
     text = figure.caption
     if text.startswith("Figure"):
@@ -64,14 +64,14 @@ def _short_caption(figure: Figure) -> str:
     return text[:1].upper() + text[1:]
 
 
-def _show_text(figure: Figure) -> None:
+def _show_text(figure: PrintedFigure) -> None:
     """What the study says about the figure, and what it does not print."""
     for one in figure.said:
         st.markdown(f"“{plain(one.words)}” :gray[({where(one.section)})]")
     st.caption(f"Not printed, and not reconstructed here: {plain(figure.not_printed)}")
 
 
-def _draw(figure: Figure, results: Results, protocol: str) -> None:
+def _draw(figure: PrintedFigure, results: Results, protocol: str) -> None:
     study = results.study
     if figure.draws == "layers":  # of the study's own input: that needs no run
         row = figure.systems[0]
@@ -115,7 +115,7 @@ def _draw(figure: Figure, results: Results, protocol: str) -> None:
     st.caption(f"Drawn from our runs with seed 0, {papers.PROTOCOLS[protocol]}{rehearsal}.")
 
 
-def _draw_curves(figure: Figure, results: Results, runs: dict[str, Run]) -> None:
+def _draw_curves(figure: PrintedFigure, results: Results, runs: dict[str, Run]) -> None:
     parts = []
     for name, run in runs.items():
         history = run.history
@@ -154,6 +154,6 @@ def _draw_systems(results: Results, names: list[str], protocol: str) -> None:
         runs = findings.runs_of(results.study, results.there, name, protocol)
         ours = findings.measure(runs, "valid_accuracy", protocol)
         sides = (ours, nothing) if protocol == "published" else (nothing, ours)
-        gaps.append(Gap(name, results.study.title_of(name), float("nan"), *sides))
+        gaps.append(ProtocolGap(name, results.study.title_of(name), float("nan"), *sides))
     shows = gaps[0].published.shows if protocol == "published" else gaps[0].honest.shows
     chart(paper_plots.gaps(gaps, shows.capitalize()), "systems")

@@ -12,9 +12,9 @@ import streamlit as st
 
 from genrecore import words
 from genrecore.experiments import papers
-from genrecore.experiments.papers import Cell, Found, Gap, Study, findings, running
-from genrecore.experiments.papers.reading import Table
+from genrecore.experiments.papers import Cell, ProtocolGap, RunsOfStudy, Study, find_runs, findings
 from genrecore.experiments.papers.report import in_words
+from genrecore.experiments.papers.study import PrintedTable
 from genrecore.reporting.plots import papers as plots
 from genrecore.store.run import Run
 from genrecore.ui.papers.view import where
@@ -59,16 +59,16 @@ class Results:
     """
 
     study: Study
-    there: Found
+    there: RunsOfStudy
     rehearsal: bool
     cells: list[Cell]
-    gaps: list[Gap]
+    gaps: list[ProtocolGap]
     rows: pd.DataFrame
 
 
 def choose_results(study: Study) -> Results:
     """The runs of the study on its dataset, or its rehearsals."""
-    found = {name: running.found(study, name == "rehearsals") for name in ("runs", "rehearsals")}
+    found = {name: find_runs(study, name == "rehearsals") for name in ("runs", "rehearsals")}
     sizes = {name: sum(map(len, one.done.values())) for name, one in found.items()}
     picked = choose_one(
         "Ours",
@@ -96,9 +96,9 @@ def choose_results(study: Study) -> Results:
     return Results(study, there, rehearsal, cells, gaps, rows)
 
 
-def _say_what_is_missing(study: Study, there: Found) -> None:
+def _say_what_is_missing(study: Study, there: RunsOfStudy) -> None:
     pairs = [(row.name, protocol) for row in study.rows for protocol in papers.PROTOCOLS]
-    n_done = sum(bool(there.of(*pair)) for pair in pairs)
+    n_done = sum(bool(there.of_row(*pair)) for pair in pairs)
     if n_done == len(pairs):
         return
     sentence = f"{n_done} of {len(pairs)} rows and protocols have a result."
@@ -119,7 +119,7 @@ def _say_what_is_missing(study: Study, there: Found) -> None:
 Key = tuple[tuple[str, str, int, str, int], ...]
 
 
-def _key(there: Found) -> Key:
+def _key(there: RunsOfStudy) -> Key:
     """Changes with the runs."""
     return tuple(
         (row, protocol, seed, str(run.folder), readers.changed(run, "predictions.parquet"))
@@ -129,11 +129,13 @@ def _key(there: Found) -> Key:
 
 
 @st.cache_data(show_spinner="Reading the runs …", max_entries=16)
-def _read(name: str, rehearsal: bool, key: Key) -> tuple[list[Cell], list[Gap], pd.DataFrame]:
+def _read(
+    name: str, rehearsal: bool, key: Key
+) -> tuple[list[Cell], list[ProtocolGap], pd.DataFrame]:
     done: dict[tuple[str, str], dict[int, Run]] = {}
     for row, protocol, seed, folder, _ in key:
         done.setdefault((row, protocol), {})[seed] = Run(Path(folder))
-    study, there = papers.study(name), Found(done, {}, {})
+    study, there = papers.study(name), RunsOfStudy(done, {}, {})
     cells = findings.cells(study, there, rehearsal)
     return cells, findings.gaps(study, there, cells), findings.rows_table(study, there)
 
@@ -160,7 +162,7 @@ def show(results: Results) -> None:
                 _show_as_printed(table)
 
 
-def _show_table(table: Table, results: Results) -> None:
+def _show_table(table: PrintedTable, results: Results) -> None:
     section(f"{table.place}: {_caption(table)}")
     if table.remark:
         st.caption(plain(table.remark))
@@ -232,14 +234,14 @@ def _show_rows(rows: Sequence[dict[str, str]]) -> None:
     )
 
 
-def _show_as_printed(table: Table) -> None:
+def _show_as_printed(table: PrintedTable) -> None:
     rows = [[_without_markup(part) for part in line.words.split("\t")] for line in table.lines]
     columns = [name or " " for name in table.columns]
     st.caption(f"As printed ({where(table.section)})")
     st.dataframe(pd.DataFrame(rows, columns=columns), hide_index=True, placeholder="")
 
 
-def _caption(table: Table) -> str:
+def _caption(table: PrintedTable) -> str:
     """The caption without the name of the table."""
     text = table.caption.removeprefix(table.place).lstrip(":. ").rstrip(".").replace("*", "")
     return text[:1].upper() + text[1:]
@@ -302,7 +304,7 @@ def _show_times(results: Results) -> None:
     """How long each row took, beside what the study says."""
     study, ran = results.study, results.rows[results.rows["runs"] > 0]
     printed = {
-        one.system: one.shown for one in study.printed if one.measure == "minutes" and one.system
+        one.system: one.shown for one in study.numbers if one.measure == "minutes" and one.system
     }
     if ran.empty and not printed:
         return
@@ -312,7 +314,7 @@ def _show_times(results: Results) -> None:
         if study.hardware
         else "The study does not say on what it trained"
     )
-    devices = findings.devices_of(study, results.there)
+    devices = findings.devices(results.there)
     ours = f"ours on {devices}" if devices else "none of ours has run"
     st.caption(plain(f"{theirs}; {ours}. In minutes a run, with the start of its process."))
     minutes = ran.set_index(["system", "protocol"])["minutes"]

@@ -13,7 +13,7 @@ from genrecore.data.datasets import DATASETS, check_folder, known
 from genrecore.errors import GenrecoreError
 from genrecore.experiments import estimates, papers
 from genrecore.experiments import plan as plans
-from genrecore.experiments.papers import Music, Study, Wanted
+from genrecore.experiments.papers import Music, Study, StudyRun
 from genrecore.jobs import actions as jobs
 from genrecore.store import run as runs
 from genrecore.ui.datasets import readers as dataset_readers
@@ -103,7 +103,7 @@ def _choose(study: Study) -> _Request | None:
 def _queue(request: _Request) -> None:
     study, music = request.study, request.music
     try:
-        wanted = papers.wanted(study, request.rows, request.protocols, request.n_seeds, music)
+        wanted = papers.study_runs(study, request.rows, request.protocols, request.n_seeds, music)
         check_folder(music.name_for(study), music.options or {})
     except GenrecoreError as error:
         st.error(plain(error), icon=":material/error:")
@@ -160,19 +160,19 @@ def _show_queued() -> None:
         link_to("plans", "Watch them", ":material/grid_view:", {"plan": plan_id})
 
 
-def _show_estimate(new: Sequence[Wanted]) -> bool:
+def _show_estimate(new: Sequence[StudyRun]) -> bool:
     """Says how long these runs take; returns whether measuring could tell more."""
     if not new:
         return False
     configs = [one.config for one in new]
-    earlier = estimates.Known(readers.all_runs())
-    for config in earlier.unread(configs):
+    earlier = estimates.Estimator(readers.all_runs())
+    for config in earlier.uncounted(configs):
         dataset = DatasetChoice(config.dataset.name, dict(config.dataset.options))
         if dataset_readers.is_made(dataset):
             with sentences():
-                earlier.tell(config, dataset_readers.read(dataset).clips)
-    estimate = earlier.of_all(configs)
+                earlier.add_clips(config, dataset_readers.read(dataset).clips)
+    estimate = earlier.total(configs)
     can_measure = bool(earlier.unmeasured(configs))
     more = " Measure a few training steps to find out." if can_measure else ""
-    st.caption(plain(estimate.sentence(words.seconds(estimate.seconds)) + more))
+    st.caption(plain(estimate.sentence + more))
     return can_measure

@@ -10,7 +10,7 @@ import streamlit as st
 from genrecore.data.datasets import DATASETS
 from genrecore.experiments import papers
 from genrecore.experiments.papers import Study
-from genrecore.experiments.papers.reading import Remark
+from genrecore.experiments.papers.study import Remark
 from genrecore.ui.parts.choices import choose_one
 from genrecore.ui.parts.frame import pair, plain, section
 
@@ -20,7 +20,7 @@ _FOUR_LINES = 96  # px of a row
 def choose_study() -> Study:
     """The study of the URL."""
     authors = {study.name: study.authors.partition(",")[0] for study in papers.studies()}
-    titles = {name: authors[name] for name in papers.STUDIES}
+    titles = {name: authors[name] for name in papers.study_names()}
     return papers.study(choose_one("Study", titles, "study", radio=True))
 
 

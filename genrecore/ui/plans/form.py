@@ -16,12 +16,13 @@ from genrecore.data.datasets import check_folder
 from genrecore.data.splits import SPLITS
 from genrecore.errors import GenrecoreError
 from genrecore.experiments import draft as plan_drafts
-from genrecore.experiments import estimates
 from genrecore.experiments import plan as plans
 from genrecore.experiments import search as searching
 from genrecore.experiments.draft import Draft, Grid
-from genrecore.experiments.presets import PLANS, source_of
-from genrecore.experiments.search_ranges import Way, check, may_vary, read_all, typical
+from genrecore.experiments.estimates import Estimator
+from genrecore.experiments.papers.recipes import find_sweep, sweep_source, sweep_values, sweeps
+from genrecore.experiments.search import Strategy, check, may_vary, typical
+from genrecore.experiments.values import read_ranges, typed_list
 from genrecore.jobs import actions as jobs
 from genrecore.models import MODELS
 from genrecore.store import run as runs
@@ -56,7 +57,7 @@ class Wanted:
     values: Mapping[str, Any]
     texts: Mapping[str, str]
     way: str
-    search: Way | None
+    search: Strategy | None
     table: str
     again: bool
 
@@ -104,7 +105,7 @@ def choices() -> Wanted:
 
 def _table_part() -> str:
     """Offers the tables of the studies: choosing one fills the form in."""
-    titles = {"": "None", **{name: entry.title for name, entry in PLANS.items()}}
+    titles = {"": "None", **{name: sweep.title for name, (_, sweep) in sweeps().items()}}
     at = chosen("table") if chosen("table") in titles else ""
     st.selectbox(
         "Start from a table of a study",
@@ -117,11 +118,12 @@ def _table_part() -> str:
         "all of it can still be changed.",
     )
     if at:
-        facts = PLANS[at].facts
+        study, sweep = find_sweep(at)
+        source = f"{study.citation}, {sweep.source}"
         with st.expander("What the study prints, what it leaves open, and what is chosen here"):
-            st.markdown(f"**{plain(PLANS[at].source)}**")
-            st.markdown("\n".join(f"- {plain(t)}" for t in (facts.published, *facts.notes)))
-        if len(PLANS[at].thing.grids) > 1:
+            st.markdown(f"**{plain(source)}**")
+            st.markdown("\n".join(f"- {plain(t)}" for t in (sweep.published, *sweep.notes)))
+        if len(sweep.grids) > 1:
             st.caption(
                 "The table is no full product: what this form cannot say, the command does: "
                 f"`genrecore sweep --table {at}`"
@@ -134,14 +136,13 @@ def _fill_in() -> None:
     choose("table", picked)
     if not picked:
         return
-    table = PLANS[picked].thing
-    grid = _one_grid(table.grids)
+    grid = _one_grid(find_sweep(picked)[1].grids)
     models = [str(name) for name in grid.pop("model", [])]
-    forms.fill_in(({"model": models[0]} if models else {}) | table.values)
+    forms.fill_in(({"model": models[0]} if models else {}) | sweep_values(picked))
     choose("models", models)
     choose("vary", list(grid))
     for dotted, listed in grid.items():
-        choose(_VALUES + dotted, plan_drafts.typed(listed))
+        choose(_VALUES + dotted, typed_list(listed))
     choose("way", "")
 
 
@@ -203,7 +204,7 @@ def _text(dotted: str, title: str, hint: str) -> str:
     return str(fields.field(_VALUES + dotted, info, ""))
 
 
-def _way(way: str) -> Way:
+def _way(way: str) -> Strategy:
     left, right = st.columns(2, gap="medium")
     with left:
         number = FieldInfo(
@@ -227,7 +228,7 @@ def _way(way: str) -> Way:
             help="Runs whose validation score falls behind that of earlier ones at the same epoch "
             "are stopped and marked as pruned.",
         )
-    return Way("random" if way == "random" else "tpe", int(n), pruner)  # type: ignore[arg-type]
+    return Strategy("random" if way == "random" else "tpe", int(n), pruner)  # type: ignore[arg-type]
 
 
 def panel(wanted: Wanted) -> None:
@@ -273,7 +274,7 @@ def _plan_panel(wanted: Wanted, base: RunConfig) -> None:
     ):
         named, source = "", ""
         if wanted.table:
-            named, source = PLANS[wanted.table].title, source_of(wanted.table)
+            named, source = find_sweep(wanted.table)[1].title, sweep_source(wanted.table)
         plan = plans.start(made, title=named, source=source, again=wanted.again)
         open_plan(plan.plan_id)
     _measure_button(words, unknown)
@@ -283,7 +284,7 @@ def _plan_panel(wanted: Wanted, base: RunConfig) -> None:
 def _words(wanted: Wanted, made: Draft) -> list[str]:
     several = {key for grid in made.grids for key in grid}
     texts = {key: text for key, text in wanted.texts.items() if key in several}
-    return plan_drafts.command_of(made.base, texts, ["--again"] if wanted.again else [])
+    return plan_drafts.sweep_command(made.base, texts, ["--again"] if wanted.again else [])
 
 
 @st.cache_data(show_spinner="Checking the combinations …", max_entries=32)
@@ -291,8 +292,8 @@ def _drafted(base: str, grids: str) -> Draft:
     return plan_drafts.draft(configuration.read_config(json.loads(base)), json.loads(grids))
 
 
-def _search_panel(wanted: Wanted, base: RunConfig, way: Way) -> None:
-    base, ranges = read_all(base, wanted.texts)
+def _search_panel(wanted: Wanted, base: RunConfig, way: Strategy) -> None:
+    base, ranges = read_ranges(base, wanted.texts)
     base = check(base, ranges, way)
     with st.container(border=True, gap="small"):
         st.markdown(f"**{way.n_trials} runs**, chosen by the search")
@@ -305,7 +306,7 @@ def _search_panel(wanted: Wanted, base: RunConfig, way: Way) -> None:
     if way.pruner != "none":
         more += ["--prune", "--pruner", way.pruner]
     texts = {key: text for key, text in wanted.texts.items() if key in ranges}
-    words = plan_drafts.command_of(base, texts, more)
+    words = plan_drafts.sweep_command(base, texts, more)
     if st.button(
         f"Start {way.n_trials} trials",
         type="primary",
@@ -324,15 +325,15 @@ def _expected(todo: Sequence[RunConfig]) -> bool:
     """Says how long these runs take; returns whether measuring could tell more."""
     if not todo:
         return False
-    known = estimates.Known(readers.all_runs())
-    for config in known.unread(todo):
+    known = Estimator(readers.all_runs())
+    for config in known.uncounted(todo):
         picked = DatasetChoice(config.dataset.name, dict(config.dataset.options))
         if reading.is_made(picked):
-            known.tell(config, reading.read(picked).clips)
-    found = known.of_all(todo)
+            known.add_clips(config, reading.read(picked).clips)
+    found = known.total(todo)
     unknown = bool(known.unmeasured(todo))
     more = " Measuring a few training steps tells." if unknown else ""
-    st.caption(plain(found.sentence(readers.duration(found.seconds)) + more))
+    st.caption(plain(found.sentence + more))
     return unknown
 
 

@@ -9,12 +9,12 @@ from datetime import datetime
 import pandas as pd
 import streamlit as st
 
+from genrecore.config.dotted import in_words, name_of, shown
 from genrecore.evaluation.metrics import noun, watched
 from genrecore.experiments import plan as plans
 from genrecore.experiments import results as plan_results
 from genrecore.experiments import search as searching
 from genrecore.experiments.plan import PRUNED, Plan
-from genrecore.experiments.values import in_words, name_of, shown
 from genrecore.ui.parts import readers
 from genrecore.ui.parts.choices import choose, choose_one, chosen
 from genrecore.ui.parts.frame import in_percent, link_to, plain, section, sentences, share_column
@@ -86,7 +86,7 @@ def _one(plan: Plan) -> None:
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         word, icon, colour = _STATES[plan.state]
         st.badge(word, icon=icon, color=colour)  # type: ignore[arg-type]
-        st.caption(plain(plan_results.in_short(plan)))
+        st.caption(plain(plan_results.summary(plan)))
     if plan.state == "running":
         live(lambda: _progress(plan.plan_id, stage), while_true=True)
     elif plan.state in ("incomplete", "stopped"):
@@ -107,7 +107,7 @@ def _stage(plan: Plan) -> list[str]:
 
 def _progress(plan_id: str, drawn_at: list[str]) -> None:
     """How far a plan at work is; at another stage the page is drawn anew."""
-    plan = plans.find(plan_id)
+    plan = plans.find_plan(plan_id)
     if _stage(plan) != drawn_at:
         st.rerun()
     over = len(plan.done) + (len(plan.ended) if plan.search else 0)
@@ -142,10 +142,10 @@ def _go_on(plan: Plan) -> None:
             reason = one.run.reason or "It did not say why."
             st.error(plain(f"{in_words(one.changes)}: {reason}"), icon=":material/error:")
     if plan.search:
-        wrong = searching.what_went_wrong(plan)
+        wrong = searching.problem(plan)
         if wrong:
             st.error(plain(f"The search ended: {wrong}"), icon=":material/error:")
-        n = searching.left(plan)
+        n = searching.n_not_begun(plan)
         words, button = f"{n} of {plan.n_runs} trials have not begun.", "Let the search go on"
     else:
         n = plan.n_runs - len(plan.done)
@@ -182,7 +182,7 @@ def _best(plan: Plan) -> None:
             )
         with st.container(horizontal=True, gap="medium"):
             link_to("runs", "Open it", ":material/monitoring:", {"run": best.run.run_id})
-            done = [one.run.run_id for one in _by_score(plan) if one.run]
+            done = [one.run.run_id for one in plan_results.by_score(plan) if one.run]
             if len(done) > 1:
                 words = "Compare the two best" if len(done) > _MOST_COMPARED else "Compare them"
                 few = done[:2] if len(done) > _MOST_COMPARED else done
@@ -212,18 +212,6 @@ def _tested(plan: Plan) -> None:
         "Accuracy on the test clips, the mean over seeds and folds. Whether two of them differ "
         "is told under Compare."
     )
-
-
-def _by_score(plan: Plan) -> list[plans.Member]:
-    """Finished runs, the best first; those without validation last."""
-    metric = watched(plan.base.training.watch)
-    sign = -1 if metric.facts.higher_is_better else 1
-
-    def key(one: plans.Member) -> float:
-        score = plan_results.score(one.run, metric.name) if one.run else math.nan
-        return math.inf if math.isnan(score) else sign * score
-
-    return sorted((one for one in plan.done if one.run), key=key)
 
 
 def _runs(plan: Plan) -> None:

@@ -1,0 +1,70 @@
+"""Dotted settings (`training.lr`, `model.width`): their value in a configuration, and their name
+and value as people read them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from genrecore.config.run import Part, RunConfig
+from genrecore.errors import UsageError
+
+_PARTS = ("dataset", "split", "feature", "standardise", "model")
+
+
+def value_of(config: RunConfig, dotted: str) -> Any:
+    """The value of a dotted field; None for an option of a part that is left at its default."""
+    first, _, rest = dotted.partition(".")
+    value: Any = getattr(config, first)
+    if first == "augment":
+        name, _, option = rest.partition(".")
+        if not name:
+            return ",".join(part.name for part in value)
+        chosen = next((part for part in value if part.name == name), None)
+        return chosen.options.get(option.removeprefix("options.")) if chosen else None
+    if isinstance(value, Part):
+        if rest in ("", "name"):
+            return value.name
+        return value.options.get(rest.removeprefix("options."))
+    return getattr(value, rest) if rest else value
+
+
+def name_of(dotted: str) -> str:
+    """What people call a dotted field: `training.lr` is `learning rate`."""
+    first, _, rest = dotted.partition(".")
+    field: Any = RunConfig.model_fields.get(first)
+    fields_inside = getattr(getattr(field, "annotation", None), "model_fields", {})
+    if rest and rest in fields_inside and first not in _PARTS:
+        field = fields_inside[rest]
+    elif rest:
+        return f"{first} {rest.removeprefix('options.').replace('_', ' ')}"
+    return str(field.title or dotted).lower() if field else dotted
+
+
+def shown(value: Any) -> str:
+    """A value as a person writes it: 0.001, true, cnn."""
+    if isinstance(value, float):
+        return f"{value:g}"
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def in_words(changes: Mapping[str, Any]) -> str:
+    """Changed settings as text: `model cnn, learning rate 0.001`; `the base` for no change."""
+    settings = [f"{name_of(dotted)} {shown(value)}" for dotted, value in changes.items()]
+    return ", ".join(settings) or "the base"
+
+
+def read_assignments(items: list[str] | None, example: str) -> dict[str, str]:
+    """What several `--set name=value` say, by name.
+
+    Raises:
+        UsageError: One has no equals sign; the sentence shows `example`.
+    """
+    values: dict[str, str] = {}
+    for item in items or []:
+        name, equals, value = item.partition("=")
+        if not equals:
+            raise UsageError(f"--set takes name=value, e.g. {example}; found {item!r}.")
+        values[name] = value
+    return values

@@ -1,0 +1,223 @@
+"""Leak experiments: what a split that shares artists adds to the accuracy of the same system.
+
+A leak experiment is a plan with two splits: the same configuration on every fold of a clean split
+(by artist) and of a leaky one (by clip) of the same clips. It is recognised in the store by its
+runs, whoever queued them; `leak_gap` says what they show.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import pandas as pd
+
+from genrecore.config.command import settings_words
+from genrecore.config.run import Part, RunConfig, signature
+from genrecore.data import clips as clip_tables
+from genrecore.data import genres, splits
+from genrecore.data.splits import SPLITS
+from genrecore.errors import GenrecoreError
+from genrecore.experiments import plan as plans
+from genrecore.experiments.draft import Draft, Grid
+from genrecore.experiments.leak_gap import CLEAN, LEAKY
+from genrecore.experiments.plan import Member, Plan, Progress
+from genrecore.store import run as runs
+from genrecore.store.run import Run
+
+_FEWEST_FOLDS = 3  # one to train on, one to validate, one to test
+_FACT = "leak_experiment"  # in a plan's facts: the key of its experiment
+
+
+@dataclass(frozen=True)
+class LeakExperiment(Progress):
+    """The runs of one system on the leaky and on the clean folds of the same clips.
+
+    Attributes:
+        config: The clean configuration, fold 0.
+        n_folds: Of either split.
+        leaky: By fold the run that counts: a done one, else one that works or waits, else the
+            newest. Folds that were never queued are absent.
+        clean: The same for the clean folds.
+    """
+
+    config: RunConfig
+    n_folds: int
+    leaky: Mapping[int, Run]
+    clean: Mapping[int, Run]
+
+    @property
+    def key(self) -> str:
+        """Ten hex digits that name the experiment."""
+        return signature(self.config)
+
+    @cached_property
+    def members(self) -> list[Member]:
+        """A run for every fold of both splits, the clean folds first, as they are queued."""
+        return [
+            Member(
+                {"split": split, "fold": fold},
+                on_fold(self.config, split, self.n_folds, fold),
+                by_fold.get(fold),
+            )
+            for split, by_fold in ((CLEAN, self.clean), (LEAKY, self.leaky))
+            for fold in range(self.n_folds)
+        ]
+
+    @property
+    def runs(self) -> list[Run]:
+        """The runs that were ever queued, in the order of `members`."""
+        return [member.run for member in self.members if member.run]
+
+    @property
+    def n_missing(self) -> int:
+        """Folds that nobody has done or works on."""
+        return self.n_runs - len(self.done) - len(self.active)
+
+    @property
+    def complete(self) -> bool:
+        """Whether every fold of both splits is done."""
+        return len(self.done) == self.n_runs
+
+    @property
+    def title(self) -> str:
+        """Model, data and folds."""
+        return f"{self.config.model.name} · {self.config.dataset.name} · {self.n_folds} folds"
+
+    def again(self) -> LeakExperiment:
+        """The same runs as they are now; runs that came since are not looked for."""
+        leaky, clean = (
+            {fold: Run(run.folder) for fold, run in by_fold.items()}
+            for by_fold in (self.leaky, self.clean)
+        )
+        return LeakExperiment(self.config, self.n_folds, leaky, clean)
+
+
+def draft(config: RunConfig, n_folds: int = 5) -> Draft:
+    """The plan of an experiment: every fold of the clean and of the leaky split, resolved.
+
+    The clean folds come first: where they are refused, nobody has waited for the leaky ones.
+    Imports torch.
+
+    Raises:
+        UsageError: What `classifier.resolve` refuses, or a number of folds out of range.
+    """
+    from genrecore.training.resolve import resolve
+
+    base = resolve(on_fold(config, CLEAN, n_folds, 0)).config
+    changes = [{"split": s, "fold": fold} for s in (CLEAN, LEAKY) for fold in range(n_folds)]
+    configs = [on_fold(base, s, n_folds, fold) for s in (CLEAN, LEAKY) for fold in range(n_folds)]
+    grid: Grid = {"split": [CLEAN, LEAKY], "fold": list(range(n_folds))}
+    return Draft(base, [grid], changes, configs, [])
+
+
+def on_fold(config: RunConfig, split: str, n_folds: int, fold: int) -> RunConfig:
+    """The configuration on one fold of one of the two splits; resolved where it was before."""
+    options = config.split.options if config.split.name == split else {}
+    read = SPLITS[split].read_options({**options, "n_folds": n_folds}, "split")
+    part = Part(name=split, options=read.model_dump(mode="json", exclude_defaults=True))
+    return config.model_copy(update={"split": part, "fold": fold, "allow_leaks": split == LEAKY})
+
+
+def check(config: RunConfig, clips: pd.DataFrame, n_folds: int = 5) -> int:
+    """Refuses an experiment that these clips cannot answer; returns how many take part.
+
+    Args:
+        config: What is to be trained; its genres and split seed count.
+        clips: The dataset's clip table.
+        n_folds: Of either split.
+
+    Raises:
+        GenrecoreError: No artist is known, none has two clips, or a genre has too few of them.
+    """
+    table, _ = genres.apply(clips, config.genres.leave_out, config.genres.merge)
+    artists = clip_tables.same_names(table["artist"])
+    if artists.isna().all():
+        raise GenrecoreError(
+            f"None of the {len(table)} clips names its artist, so nobody can tell who would be on "
+            "both sides; give the artists in a list of files (CSV) with a column artist."
+        )
+    if not artists.dropna().duplicated().any():
+        raise GenrecoreError(
+            f"No two of the {len(table)} clips are known to be by one artist, so a split by clip "
+            "shares none; the experiment needs artists with several clips."
+        )
+    # A clip whose artist is not known counts as an artist of its own, as in the split.
+    n_artists = artists.fillna("\0" + table["clip_id"]).groupby(table["genre"]).nunique()
+    few = n_artists[n_artists < n_folds].sort_index()
+    if len(few):
+        named = ", ".join(f"{genre} ({n})" for genre, n in few.items())
+        least = int(few.min())
+        fewer = f"choose at most {least} folds or " if least >= _FEWEST_FOLDS else ""
+        raise GenrecoreError(
+            f"There are too few artists in {named} to keep artists apart: {n_folds} folds need "
+            f"{n_folds} artists a genre; {fewer}leave these genres out."
+        )
+    for name in (CLEAN, LEAKY):
+        split = on_fold(config, name, n_folds, 0).split
+        splits.apply(table, name, split.options, seed=config.split_seed, fold=0)
+    return len(table)
+
+
+def start(config: RunConfig, n_folds: int = 5, store: Path | None = None) -> Plan:
+    """Queues what is missing of an experiment, as a plan; runs that are there are not repeated.
+
+    Raises:
+        UsageError: As `draft`.
+        GenrecoreError: The store cannot be written.
+    """
+    made = draft(config, n_folds)
+    key = signature(made.base)
+    for plan in plans.all_plans(store):
+        if plan.facts.get(_FACT) == key:
+            plans.queue_missing(plan)
+            return Plan(plan.folder)
+    title = f"Leak experiment: {made.base.model.name} · {made.base.dataset.name}, {n_folds} folds"
+    return plans.start(made, store, title, facts={_FACT: key})
+
+
+def experiments(all_runs: Iterable[Run]) -> list[LeakExperiment]:
+    """The experiments among these runs, in whatever state, the one with the newest run first.
+
+    Runs of one system, seed and split seed on folds of both splits are an experiment, whoever
+    queued them.
+    """
+    by_split: dict[str, dict[str, dict[int, Run]]] = {LEAKY: {}, CLEAN: {}}
+    first_folds: dict[str, RunConfig] = {}
+    for run in all_runs:
+        try:
+            config = run.config
+        except GenrecoreError:  # written by another version: it belongs to nothing we know
+            continue
+        split = config.split.name
+        if split not in by_split or config.allow_leaks != (split == LEAKY):
+            continue
+        first_fold = config.model_copy(update={"fold": 0})
+        key = signature(first_fold)
+        first_folds[key] = first_fold
+        by_fold = by_split[split].setdefault(key, {})
+        by_fold[config.fold] = max(run, by_fold.get(config.fold, run), key=runs.precedence)
+    complete = []
+    for key, clean in by_split[CLEAN].items():
+        config = first_folds[key]
+        n_folds = splits.n_folds(CLEAN, config.split.options)
+        leaky = by_split[LEAKY].get(signature(on_fold(config, LEAKY, n_folds, 0)))
+        if leaky:
+            complete.append(LeakExperiment(config, n_folds, leaky, clean))
+    # Ids begin with the time.
+    return sorted(complete, key=lambda e: max(run.run_id for run in e.runs), reverse=True)
+
+
+def leaklab_command(config: RunConfig, n_folds: int) -> list[str]:
+    """The command that carries an experiment out.
+
+    Args:
+        config: Its clean configuration, any fold.
+        n_folds: Of either split.
+    """
+    options = {key: value for key, value in config.split.options.items() if key != "n_folds"}
+    split = Part(name=config.split.name, options=options)
+    base = config.model_copy(update={"split": split, "fold": 0})
+    return ["genrecore", "leaklab", *settings_words(base), "--n-folds", str(n_folds)]
