@@ -45,7 +45,7 @@ def test_each_study_says_what_it_prints_before_anything_is_run(name: str, store:
     for remark in study.critique:
         assert remark.text.replace("$", "") in said
     cells = "\n".join(frame.value.to_string() for frame in app.dataframe)
-    for one in study.printed:
+    for one in study.numbers:
         if one.measure and one.system and not one.missing:
             assert one.shown in cells, one.words
     assert "○ not run" in cells
