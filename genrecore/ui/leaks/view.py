@@ -29,7 +29,7 @@ from genrecore.ui.parts.frame import (
     share_column,
 )
 from genrecore.ui.parts.live import leak_badge, live, run_card, state_word
-from genrecore.words import percent
+from genrecore.words import percent, signed_points
 
 _SIDES = {LEAKY: "By clip", CLEAN: "By artist"}
 # What every title says anyway, or what is no part of an experiment.
