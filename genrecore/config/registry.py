@@ -124,6 +124,11 @@ class Registry(Mapping[str, Entry[Facts]], Generic[Facts]):
 
         return file
 
+    @property
+    def titles(self) -> dict[str, str]:
+        """The title of every entry, by its name."""
+        return {name: entry.title for name, entry in self.items()}
+
     def choose(self, name: str, options: Mapping[str, Any]) -> Choice[Facts]:
         """The thing of that name with its options parsed.
 

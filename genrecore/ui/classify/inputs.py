@@ -61,9 +61,8 @@ def choose_runs(usable: Sequence[Run]) -> list[Run]:
             )
     picked = choose_many(
         "Runs",
-        list(by_id),
+        readers.titles(usable),
         "runs",
-        words=readers.titles(usable).__getitem__,
         default=[chosen("run") if chosen("run") in by_id else usable[0].run_id],
         placeholder="One to six runs",
     )

@@ -114,11 +114,7 @@ def address(dataset: DatasetChoice, split: SplitChoice | None = None) -> dict[st
 def choose_dataset() -> DatasetChoice:
     """The dataset of the URL with its options, by default with its remembered ones."""
     name = choose_one(
-        "Dataset",
-        list(DATASETS),
-        "dataset",
-        words=lambda name: DATASETS[name].title,
-        help="The line below says what the dataset contains.",
+        "Dataset", DATASETS.titles, "dataset", help="The line below says what the dataset contains."
     )
     entry = DATASETS[name]
     if name != "folder":
@@ -146,9 +142,8 @@ def choose_split(clips: pd.DataFrame) -> SplitChoice:
     has_split = not clips["split"].isna().all()
     name = choose_one(
         "Split",
-        list(SPLITS),
+        SPLITS.titles,
         "split",
-        words=lambda name: SPLITS[name].title,
         default="official" if has_split else "stratified",
         help="Which clips are used for training, for validation and for the test.",
     )

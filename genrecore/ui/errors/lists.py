@@ -225,9 +225,9 @@ def _choose_others(
     if len(others) < at_least:
         _need_more("This takes a second tested run on the same dataset.")
         return None
-    titles, ids = readers.titles(tested), list(others)
-    default = list(default) or ids[:3]
-    picked = choose_many("With these runs", ids, "with", titles.__getitem__, default=default)
+    titles = readers.titles(list(others.values()))
+    default = list(default) or list(others)[:3]
+    picked = choose_many("With these runs", titles, "with", default=default)
     if len(picked) < at_least:
         st.info("Pick at least one other run.", icon=":material/group_add:")
         return None

@@ -42,7 +42,7 @@ def choose_card() -> ShownCard | None:
     wanted = chosen("model")
     left, right = pair("choice", left=1, right=1)
     with left:
-        name = choose_one("Model", list(MODELS), "model", words=lambda name: MODELS[name].title)
+        name = choose_one("Model", MODELS.titles, "model")
     if wanted and wanted not in MODELS:
         st.warning(
             f"There is no model called {plain(wanted)}; {plain(MODELS[name].title)} is shown.",

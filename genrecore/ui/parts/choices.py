@@ -178,13 +178,16 @@ def choose_one(
 
 def choose_many(
     label: str,
-    options: Sequence[str],
+    options: Sequence[str] | Mapping[str, str],
     name: str,
     words: Callable[[str], str] = str,
     default: Sequence[str] = (),
     placeholder: str | None = None,
 ) -> list[str]:
-    """A multiple choice bound to the URL, in the order of picking."""
+    """A multiple choice bound to the URL, in the order of picking; a mapping gives titles."""
+    if isinstance(options, Mapping):
+        titles = options
+        options, words = list(titles), lambda option: titles[option]
 
     def known(values: Iterable[str]) -> list[str]:
         return [value for value in values if value in options]

@@ -41,12 +41,7 @@ def view(clip: ClipChoice, excerpt: SoundExcerpt) -> None:
     )
     left, right = pair("augment", left=2, right=3)
     with left:
-        name = choose_one(
-            "Augmentation",
-            list(AUGMENTATIONS),
-            "augmentation",
-            words=lambda name: AUGMENTATIONS[name].title,
-        )
+        name = choose_one("Augmentation", AUGMENTATIONS.titles, "augmentation")
         entry = AUGMENTATIONS[name]
         acts_on = entry.facts.on
         st.caption(f"It {_CHANGES[acts_on]}. {entry.source[:1].upper()}{entry.source[1:]}.")

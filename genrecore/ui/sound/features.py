@@ -60,12 +60,7 @@ def view(clip: ClipChoice) -> None:
     left, right = pair("which", left=3, right=2)
     with left:
         names = choose_many(
-            "Features",
-            list(FEATURES),
-            "features",
-            words=lambda name: FEATURES[name].title,
-            default=default,
-            placeholder="Pick up to four",
+            "Features", FEATURES.titles, "features", default=default, placeholder="Pick up to four"
         )
     with right:
         _choose_study()
