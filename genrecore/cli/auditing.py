@@ -10,8 +10,7 @@ import typer
 from genrecore.cli.data import CLIP_S, FOLDER, NAME, SAMPLE_RATE_HZ, SET, asked_for, datasets_app
 from genrecore.cli.output import JSON, out, plain, print_json, print_table, reporting
 from genrecore.config.run import RunConfig
-from genrecore.data import cached_results as answers
-from genrecore.data import datasets
+from genrecore.data import cached_results, datasets
 from genrecore.data.audit import KINDS, Audit, audit
 from genrecore.store.progress import Report
 
@@ -51,7 +50,7 @@ def audit_dataset(
         found = _audited(clips, config, bool(split), headers, table_only, report)
     document = {"dataset": name, "split": split or None, "fold": fold, **plain(found.as_dict())}
     flags = {"headers": headers, "table_only": table_only}
-    answers.keep("audit", config, document, bool(split), clips, **flags)
+    cached_results.keep("audit", config, document, bool(split), clips, **flags)
     if as_json:
         print_json(document)
     else:

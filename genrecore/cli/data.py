@@ -14,7 +14,7 @@ from genrecore.cli.output import JSON, out, plain, print_json, print_table, repo
 from genrecore.config import run as configuration
 from genrecore.config.registry import Registry
 from genrecore.config.run import Part, RunConfig
-from genrecore.data import cached_results as answers
+from genrecore.data import cached_results
 from genrecore.data.datasets import DATASETS, known
 from genrecore.data.splits import SPLITS
 from genrecore.errors import UsageError
@@ -190,7 +190,7 @@ def prepare(
     if DATASETS[name].facts.needs_folder:
         known.remember(name, checked.model_dump(mode="json", exclude_defaults=True))
     facts = plain(preparation.summary(prepared))
-    answers.keep("prepare", config, facts)
+    cached_results.keep("prepare", config, facts)
     if as_json:
         print_json({"dataset": name, **facts})
         return

@@ -1,6 +1,6 @@
 """What commands found out about datasets, kept so that a page shows it whoever asked.
 
-An answer is the JSON document that the command prints. It lies in the cache folder under what it
+A result is the JSON document that the command prints. It lies in the cache folder under what it
 is about (dataset, genres, split) and how it was found out (audio settings, flags), one file each.
 """
 
@@ -18,8 +18,8 @@ import numpy as np
 import pandas as pd
 
 from genrecore.config.run import RunConfig
-from genrecore.data import genres as relabel
 from genrecore.data.datasets import DATASETS
+from genrecore.data.genres import canonical
 from genrecore.data.splits import SPLITS
 from genrecore.store.files import cache_dir, digest, read_json, write_json
 
@@ -27,7 +27,7 @@ Kind = Literal["prepare", "audit"]
 
 
 @dataclass(frozen=True)
-class Answer:
+class CachedResult:
     """What a command found.
 
     Attributes:
@@ -49,7 +49,7 @@ def keep(
     clips: pd.DataFrame | None = None,
     **how: bool,
 ) -> None:
-    """Stores an answer in place of the last one to the same question.
+    """Stores a result in place of the last one of the same question.
 
     Args:
         kind: The command.
@@ -67,18 +67,18 @@ def keep(
         write_json(place, found | {"document": document})
 
 
-def newest(kind: Kind, config: RunConfig, with_split: bool = False) -> Answer | None:
-    """The last answer about these clips, with whatever audio settings and flags it was found."""
+def newest(kind: Kind, config: RunConfig, with_split: bool = False) -> CachedResult | None:
+    """The last result about these clips, with any audio settings and flags."""
     found = [
-        Answer(stored["document"], float(stored["at"]), str(stored["stamp"]))
+        CachedResult(stored["document"], float(stored["at"]), str(stored["stamp"]))
         for place in _folder().glob(f"{kind}-{digest(subject(config, with_split))}-*.json")
         if "document" in (stored := read_json(place))
     ]
-    return max(found, key=lambda answer: answer.at, default=None)
+    return max(found, key=lambda result: result.at, default=None)
 
 
 def subject(config: RunConfig, with_split: bool) -> dict[str, Any]:
-    """What an answer is about, the same however it was written: defaults filled, paths absolute.
+    """What a result is about, the same however it was written: defaults filled, paths absolute.
 
     Raises:
         UsageError: An option that does not exist or is out of range, or genres that cannot be read.
@@ -87,7 +87,7 @@ def subject(config: RunConfig, with_split: bool) -> dict[str, Any]:
     values = options.model_dump(mode="json")
     if values.get("folder"):
         values["folder"] = str(Path(values["folder"]).expanduser().absolute())
-    genres = relabel.canonical(config.genres.leave_out, config.genres.merge)
+    genres = canonical(config.genres.leave_out, config.genres.merge)
     about = {"dataset": config.dataset.name, "options": values, "genres": genres}
     if with_split:
         scheme = SPLITS[config.split.name]

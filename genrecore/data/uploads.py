@@ -1,26 +1,34 @@
-"""Archives that were uploaded: unpacked once, in the cache, under a name made of their content.
+"""What visitors upload, kept in the cache folder by its content: archives, and clips to classify.
 
-What is unpacked is looked at as the dataset `folder` before it gets its name, so that a folder in
-`uploads` is always one that can be trained on.
+An archive is unpacked once and checked as the dataset `folder` before it gets its name, so that a
+folder in `uploads` is always one that can be trained on. `uploads/<digest>.clip` is a clip as it
+came; `uploads/<id>.clips` says which clips were uploaded together, and what they were called. Names
+are never paths.
 """
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
+import re
 import shutil
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
 from genrecore.data import archives, datasets
 from genrecore.errors import GenrecoreError, describe
-from genrecore.store.files import cache_dir
+from genrecore.store.files import cache_dir, digest, write_bytes, write_text
 from genrecore.store.locks import make_once
 from genrecore.store.progress import Phase, Report, silent
 
 _INCOMING = ".incoming"
 _BLOCK = 2**20
 _LONGEST_NAME = 200  # bytes; file systems take 255
+_LONGEST_SHOWN = 200  # characters
+_ID = re.compile(r"[0-9a-f]{16}")
 
 
 def receive(stream: IO[bytes], name: str) -> Path:
@@ -67,8 +75,8 @@ def unpack(archive: Path, report: Report = silent) -> Path:
     """The folder with the archive's content, a dataset `folder`; made once for equal contents.
 
     Args:
-        archive: A zip or tar of genre folders with audio files or pictures.
-        report: Told about megabytes and files; may raise `Stopped`, which leaves nothing.
+        archive: A zip or tar of genre folders with audio files or images.
+        report: Called with the progress; may raise `Stopped`, which leaves nothing.
 
     Raises:
         GenrecoreError: The archive is none or not to be trusted (`archives.extract`), or what it
@@ -87,9 +95,9 @@ def unpack(archive: Path, report: Report = silent) -> Path:
             datasets.load("folder", {"folder": str(partial)}, report)
         except GenrecoreError as error:
             shutil.rmtree(partial, ignore_errors=True)
-            said = str(error).replace(str(partial), archive.name)
+            why = str(error).replace(str(partial), archive.name)
             raise GenrecoreError(
-                f"{archive.name} cannot be used: {said[:1].lower()}{said[1:]}"
+                f"{archive.name} cannot be used: {why[:1].lower()}{why[1:]}"
             ) from None
         except BaseException:  # a stop
             shutil.rmtree(partial, ignore_errors=True)
@@ -98,19 +106,88 @@ def unpack(archive: Path, report: Report = silent) -> Path:
     return make_once(final, make, report)
 
 
+@dataclass(frozen=True)
+class UploadedClip:
+    """A kept file of a visitor.
+
+    Attributes:
+        digest: Names its content, 16 hexadecimal digits.
+        name: What its owner calls it, for display only.
+    """
+
+    digest: str
+    name: str
+
+    @property
+    def path(self) -> Path:
+        """Where it lies; it may have been cleared away."""
+        return _store() / f"{self.digest}.clip"
+
+
+def keep_clips(files: Iterable[tuple[str, bytes]]) -> str:
+    """Keeps files (name, content) that were given together; returns the id of the set.
+
+    Equal contents are kept once; the same set has the same id.
+
+    Raises:
+        GenrecoreError: They cannot be written.
+    """
+    clips: list[UploadedClip] = []
+    try:
+        _store().mkdir(parents=True, exist_ok=True)
+        for name, content in files:
+            clip = UploadedClip(hashlib.sha256(content).hexdigest()[:16], _display_name(name))
+            if not clip.path.exists():
+                write_bytes(clip.path, content)
+            clips.append(clip)
+        names = [[clip.digest, clip.name] for clip in clips]
+        set_id = digest(names)
+        write_text(_store() / f"{set_id}.clips", json.dumps(names, ensure_ascii=False))
+    except OSError as error:
+        raise GenrecoreError(f"The clips cannot be kept: {describe(error)}") from None
+    return set_id
+
+
+def kept_clips(set_id: str) -> list[UploadedClip]:
+    """The files of a set that are still there; empty where there is no such set."""
+    if not _ID.fullmatch(set_id):  # it comes out of an address
+        return []
+    try:
+        names = json.loads((_store() / f"{set_id}.clips").read_text(encoding="utf-8"))
+        clips = [UploadedClip(str(digest), str(name)) for digest, name in names]
+    except (OSError, ValueError, TypeError):
+        return []
+    return [clip for clip in clips if _ID.fullmatch(clip.digest) and clip.path.is_file()]
+
+
+def clear_clips() -> int:
+    """Removes every kept file and set; returns how many files there were."""
+    n = 0
+    for path in [*_store().glob("*.clip"), *_store().glob("*.clips")]:
+        with contextlib.suppress(OSError):
+            path.unlink()
+            n += path.suffix == ".clip"
+    return n
+
+
+def n_kept_clips() -> int:
+    """How many files are kept."""
+    return sum(1 for _ in _store().glob("*.clip"))
+
+
 def _store() -> Path:
     return cache_dir() / "uploads"
 
 
 def _digest(stream: IO[bytes], report: Report = silent, n_bytes: int = 0) -> str:
     """Sixteen hex digits of the stream's content, from its beginning."""
-    digest, done = hashlib.sha256(), 0
+    content, done = hashlib.sha256(), 0
     stream.seek(0)
     while block := stream.read(_BLOCK):
-        digest.update(block)
+        content.update(block)
         done += len(block)
         report(Phase.READING_ARCHIVE, done // _BLOCK, n_bytes // _BLOCK)
-    return digest.hexdigest()[:16]
+    return content.hexdigest()[:16]
 
 
 def _file_name(name: str) -> str:
@@ -118,3 +195,9 @@ def _file_name(name: str) -> str:
     last = name.replace("\\", "/").rpartition("/")[2]
     shown = "".join(letter for letter in last if letter.isprintable()).strip(". ")
     return shown.encode(errors="replace")[-_LONGEST_NAME:].decode(errors="ignore") or "archive"
+
+
+def _display_name(name: str) -> str:
+    """The last part of a name, without what cannot be printed."""
+    last = re.split(r"[/\\]", name)[-1]
+    return "".join(letter for letter in last if letter.isprintable())[-_LONGEST_SHOWN:] or "clip"

@@ -13,8 +13,7 @@ import soundfile
 from commands import command
 
 from genrecore.config.run import RunConfig, with_values
-from genrecore.data import cached_results as answers
-from genrecore.data import datasets
+from genrecore.data import cached_results, datasets
 
 DEMO = ["--set", "n_genres=3", "--set", "n_clips=10", "--set", "clip_s=2.0", "--set", "n_artists=5"]
 OPTIONS = {"n_genres": 3, "n_clips": 10, "clip_s": 2.0, "n_artists": 5}
@@ -27,7 +26,7 @@ def asked(**values: object) -> RunConfig:
 
 @pytest.fixture(autouse=True)
 def _no_answers_yet() -> None:
-    for file in answers._folder().glob("*.json"):
+    for file in cached_results._folder().glob("*.json"):
         file.unlink()
 
 
@@ -35,10 +34,10 @@ def test_an_audit_is_kept_as_it_was_printed_and_found_under_what_was_asked() -> 
     printed = command(
         "datasets", "audit", "demo", *DEMO, "--split", "stratified", "--table-only", "--json"
     )
-    kept = answers.newest("audit", asked(split="stratified"), with_split=True)
+    kept = cached_results.newest("audit", asked(split="stratified"), with_split=True)
     assert kept is not None
     assert kept.document == json.loads(printed)
-    assert kept.stamp == answers.stamp(datasets.load("demo", OPTIONS))
+    assert kept.stamp == cached_results.stamp(datasets.load("demo", OPTIONS))
     others = (
         (asked(split="stratified"), False),
         (asked(split="by_artist"), True),
@@ -48,27 +47,31 @@ def test_an_audit_is_kept_as_it_was_printed_and_found_under_what_was_asked() -> 
         (asked(split="stratified", dataset__seed=1), True),
         (asked(split="stratified", genres__leave_out="waltz"), True),
     )
-    assert all(answers.newest("audit", *other) is None for other in others)
-    assert answers.newest("prepare", asked()) is None
+    assert all(cached_results.newest("audit", *other) is None for other in others)
+    assert cached_results.newest("prepare", asked()) is None
 
 
 def test_the_newest_of_several_ways_to_find_out_counts() -> None:
     command("datasets", "prepare", "demo", *DEMO)
-    first = answers.newest("prepare", asked())
+    first = cached_results.newest("prepare", asked())
     command("datasets", "prepare", "demo", *DEMO, "--clip-s", "1")
-    second = answers.newest("prepare", asked())
+    second = cached_results.newest("prepare", asked())
     assert first is not None
     assert second is not None
     assert (first.document["minutes"], second.document["minutes"]) == (1.0, 0.5)
     assert first.at < second.at
-    assert len(list(answers._folder().iterdir())) == 2  # one file for each way, none left over
+    assert (
+        len(list(cached_results._folder().iterdir())) == 2
+    )  # one file for each way, none left over
 
 
 def test_the_same_question_written_otherwise_is_the_same(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def about(**values: object) -> dict[str, object]:
-        return answers.subject(with_values(RunConfig(dataset={"name": "gtzan"}), values), True)  # type: ignore[arg-type]
+        return cached_results.subject(
+            with_values(RunConfig(dataset={"name": "gtzan"}), values), True
+        )  # type: ignore[arg-type]
 
     monkeypatch.setenv("HOME", str(tmp_path))
     home = about(**{"dataset.folder": str(tmp_path / "music")})
@@ -95,13 +98,13 @@ def test_the_stamp_changes_with_the_files(tmp_path: Path, change: Callable[[Path
         for number in range(4):
             soundfile.write(tmp_path / genre / f"{number}.wav", np.zeros(7_001), 8_000)
     options = {"folder": str(tmp_path)}
-    before = answers.stamp(datasets.load("folder", options))
-    assert answers.stamp(datasets.load("folder", options)) == before
+    before = cached_results.stamp(datasets.load("folder", options))
+    assert cached_results.stamp(datasets.load("folder", options)) == before
     change(tmp_path)
-    assert answers.stamp(datasets.load("folder", options)) != before
+    assert cached_results.stamp(datasets.load("folder", options)) != before
 
 
 def test_an_option_without_a_dot_is_the_datasets_own() -> None:
     command("datasets", "audit", "demo", *DEMO, "--set", "seed=5", "--table-only")
-    assert answers.newest("audit", asked(dataset__seed=5)) is not None
-    assert answers.newest("audit", asked()) is None
+    assert cached_results.newest("audit", asked(dataset__seed=5)) is not None
+    assert cached_results.newest("audit", asked()) is None

@@ -149,7 +149,7 @@ def test_the_command_unpacks_and_names_the_next_one(tmp_path: Path, store: Path)
 
 def test_two_at_once_make_one(tmp_path: Path, store: Path) -> None:
     archive = zipped(tmp_path / "songs.zip", MUSIC)
-    program = "import sys; from genrecore import uploads; from pathlib import Path; print("
+    program = "import sys; from genrecore.data import uploads; from pathlib import Path; print("
     program += "uploads.unpack(Path(sys.argv[1])))"
     command = [sys.executable, "-c", program, str(archive)]
     both = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]

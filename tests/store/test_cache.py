@@ -13,7 +13,7 @@ from conftest import ROOT, trained
 from streamlit.testing.v1 import AppTest
 
 from genrecore.config.run import RunConfig, with_values
-from genrecore.data import cached_results as answers
+from genrecore.data import cached_results
 from genrecore.errors import GenrecoreError, UsageError
 from genrecore.store import cache
 from genrecore.store.files import cache_dir
@@ -54,13 +54,13 @@ def test_what_an_audit_found_is_listed_and_cleared() -> None:
     words = [f"--set={key.removeprefix('dataset.')}={value}" for key, value in music.items()]
     command("datasets", "audit", "demo", *words, "--table-only")
     about = with_values(RunConfig(), music)
-    assert answers.newest("audit", about) is not None
+    assert cached_results.newest("audit", about) is not None
     (listed,) = json.loads(command("cache", "list", "answers", "--json"))["entries"]
     assert listed["name"].startswith("audit-")
     assert listed["n_bytes"] > 0
     freed = json.loads(command("cache", "clear", "answers", "--json"))["freed_bytes"]
     assert freed == listed["n_bytes"]
-    assert answers.newest("audit", about) is None
+    assert cached_results.newest("audit", about) is None
     assert cache.entries("answers") == []
     assert cache.entries("datasets") != []
 

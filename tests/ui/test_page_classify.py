@@ -17,7 +17,7 @@ from sounds import noises
 from streamlit.testing.v1 import AppTest
 
 from genrecore.config.run import RunConfig, with_values
-from genrecore.data import recordings
+from genrecore.data import uploads
 from genrecore.inference import ensemble as panel
 from genrecore.inference import loaded as inference
 from genrecore.store.files import read_json, write_json
@@ -48,7 +48,7 @@ def runs(made: dict[str, Run], monkeypatch: pytest.MonkeyPatch) -> Iterator[dict
     """The runs, in the store that the page reads; no uploads are left over."""
     monkeypatch.setenv("GENRECORE_RUNS", str(made["first"].folder.parent))
     yield made
-    recordings.clear()
+    uploads.clear_clips()
 
 
 def wav(seconds: float, sample_rate_hz: int = 22_051) -> bytes:
@@ -206,10 +206,10 @@ def test_where_nothing_is_kept_of_a_runs_clips_the_page_offers_to_look(
 
 def test_uploads_are_kept_until_they_are_cleared(runs: dict[str, Run]) -> None:
     app = given(open_page("classify", run=runs["first"].run_id), ("tone.wav", wav(2.9)))
-    assert recordings.n_kept() == 1
+    assert uploads.n_kept_clips() == 1
     heard = app.query_params["heard"]
     app.button(key="clear").click().run()
-    assert recordings.n_kept() == 0
+    assert uploads.n_kept_clips() == 0
     assert "cleared away" in words(open_page("classify", heard=heard))
 
 

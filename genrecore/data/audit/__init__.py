@@ -6,6 +6,6 @@ crosses the split, and whether the split is refused.
 
 from genrecore.data.audit.checks import audit
 from genrecore.data.audit.copies import identical
-from genrecore.data.audit.verdict import KINDS, SEVERITIES, Audit
+from genrecore.data.audit.findings import KINDS, SEVERITIES, Audit
 
 __all__ = ["KINDS", "SEVERITIES", "Audit", "audit", "identical"]

@@ -14,12 +14,13 @@ from genrecore.audio import decode as audio
 from genrecore.audio import fingerprint
 from genrecore.data.audit import copies, crossings, genres, sound
 from genrecore.data.audit.crossings import Crossing
+from genrecore.data.audit.findings import CROSSINGS, Audit, Finding, finding_table
 from genrecore.data.audit.near_copies import near_copies
-from genrecore.data.audit.verdict import CROSSINGS, Audit, Finding, finding_table, plural
 from genrecore.data.clips import SPLITS
 from genrecore.data.corpus import Corpus
 from genrecore.errors import AudioError
 from genrecore.store.progress import Phase, Report, silent
+from genrecore.words import plural
 
 TEST = SPLITS.index("test")
 
@@ -113,7 +114,7 @@ def audit(
         checked.append("No split was given, so nothing crosses one.")
         return _verdict(clips, found, [], checked)
     checked.append("What crosses the split: artists, albums, exact copies and near-copies.")
-    crossing = [crossings.of_artists(clips), crossings.of_albums(clips)]
+    crossing = [crossings.artist_crossings(clips), crossings.album_crossings(clips)]
     for kind, pairs in (("copy_crosses", exact), ("near_copy_crosses", near_pairs)):
         if len(pairs):
             family, titles = copies.families(clips["clip_id"], pairs)

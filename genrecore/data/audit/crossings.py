@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from genrecore.data.audit.verdict import Finding, plural
+from genrecore.data.audit.findings import Finding
 from genrecore.data.clips import SPLITS, same_names
+from genrecore.words import plural
 
 PAIRS = (("train", "test", True), ("train", "valid", True), ("valid", "test", False))
 """Parts that may share something, and whether that is a leak. What validation and test share makes
@@ -91,7 +92,7 @@ def crossing(kind: str, clips: pd.DataFrame, group: pd.Series, titles: Sequence[
     return Crossing(kind, findings, summary, touched)
 
 
-def of_artists(clips: pd.DataFrame) -> Crossing:
+def artist_crossings(clips: pd.DataFrame) -> Crossing:
     """Artists on both sides; a clip of an unknown artist crosses nothing that can be seen."""
     names = known(clips["artist"])
     number, keys = pd.factorize(same_names(names))
@@ -100,7 +101,7 @@ def of_artists(clips: pd.DataFrame) -> Crossing:
     return crossing("artist_crosses", clips, pd.Series(number), titles)
 
 
-def of_albums(clips: pd.DataFrame) -> Crossing:
+def album_crossings(clips: pd.DataFrame) -> Crossing:
     """Albums on both sides: the same title of the same artist, or of unknown artists."""
     album = known(clips["album"])
     name = known(clips["artist"]).fillna("") + "\0" + album

@@ -138,8 +138,3 @@ def finding_table(rows: Iterable[tuple[Any, ...]]) -> pd.DataFrame:
         }
     ).sort_values(["severity", "kind", "value"], kind="stable")
     return table.loc[order.index].reset_index(drop=True)
-
-
-def plural(n: int, one: str, many: str = "") -> str:
-    """`1 clip`, `3 clips`."""
-    return f"{n} {one if n == 1 else many or one + 's'}"

@@ -6,8 +6,9 @@ import numpy as np
 import pandas as pd
 
 from genrecore.data.audit.crossings import known
-from genrecore.data.audit.verdict import Finding, plural
+from genrecore.data.audit.findings import Finding
 from genrecore.data.clips import same_names
+from genrecore.words import plural
 
 UNEVEN = 2.0
 """From which ratio of the largest to the smallest genre on accuracy says little by itself."""

@@ -21,7 +21,7 @@ import scipy.fft
 
 from genrecore.audio import fingerprint
 from genrecore.data.audit.copies import digest
-from genrecore.data.audit.verdict import Finding
+from genrecore.data.audit.findings import Finding
 from genrecore.data.corpus import Corpus
 from genrecore.store.files import cache_dir, read_json, write_bytes, write_json
 from genrecore.store.progress import Phase, Report, silent

@@ -64,7 +64,7 @@ class Instrument:
     _tables: dict[int, Wave] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, family: str, rng: np.random.Generator, spread: float) -> Instrument:
+    def draw(cls, family: str, rng: np.random.Generator, spread: float) -> Instrument:
         """A variant of `family`; `spread` 0 is the family itself, 1 differs clearly."""
         base = VOICINGS[family]
 

@@ -68,9 +68,9 @@ def make_artist(genre: int, artist: int, seed: int) -> Artist:
     def one_of(names: tuple[str, ...]) -> str:
         return names[rng.integers(len(names))]
 
-    chords = Instrument.of(one_of(source().chord_sounds), rng, SPREAD)
-    bass = Instrument.of(one_of(source().bass_sounds), rng, SPREAD)
-    melody = Instrument.of(one_of(source().melody_sounds), rng, SPREAD)
+    chords = Instrument.draw(one_of(source().chord_sounds), rng, SPREAD)
+    bass = Instrument.draw(one_of(source().bass_sounds), rng, SPREAD)
+    melody = Instrument.draw(one_of(source().melody_sounds), rng, SPREAD)
     strokes = drum_strokes(one_of(source().kits), rng, SPREAD)
 
     octaves = np.log2(_CURVE_HZ / _CURVE_HZ[0])

@@ -1,6 +1,6 @@
 """Split schemes: which clips a model learns from, is chosen by, and is tested on.
 
-Fold schemes deal the clips into `n_folds` parts: fold k tests part k, validates on part
+Fold schemes divide the clips into `n_folds` parts: fold k tests part k, validates on part
 (k + 1) % n_folds and trains on the rest, so over all folds every clip is tested exactly once.
 Ratio schemes, splits given with the data and the procedures of published studies have one fold.
 A clip that a scheme puts nowhere has a missing split and takes no part.
@@ -59,16 +59,16 @@ def notes(clips: pd.DataFrame) -> list[str]:
     """Sentences on a table with its split filled: who takes no part, and what is not there."""
     found = clips["split"].value_counts()
     n_out = int(clips["split"].isna().sum())
-    said = []
+    sentences = []
     if n_out:
         one = n_out == 1
-        said.append(
+        sentences.append(
             f"{n_out} of {len(clips)} clips {'is' if one else 'are'} in none of training, "
             f"validation and test and {'takes' if one else 'take'} no part."
         )
     if "valid" not in found:
-        said.append("This split has no validation clips: the last epoch is the one tested.")
-    return said
+        sentences.append("This split has no validation clips: the last epoch is the one tested.")
+    return sentences
 
 
 def n_folds(name: str, options: Mapping[str, Any]) -> int:

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from pydantic import Field
 
-from genrecore.data.splits.groups import deal, in_groups
+from genrecore.data.splits.groups import assign, in_groups
 from genrecore.data.splits.registered import SPLITS, FoldOptions, as_fold, check_fold, refuse_small
 
 
@@ -28,12 +28,12 @@ class ArtistFoldOptions(FoldOptions):
     folds=True,
     seeded=True,
     keeps=(),
-    says="By clip: every genre is dealt evenly, and clips of one artist may stand on both sides",
+    says="By clip: every genre is divided evenly, and clips of one artist may stand on both sides",
 )
 def stratified(clips: pd.DataFrame, options: FoldOptions, seed: int, fold: int) -> pd.Series:
     """`train`, `valid` or `test` for every clip, aligned with `clips.index`; artists may cross.
 
-    The clips of each genre are shuffled and dealt out in turn, so the parts of a genre differ by
+    The clips of each genre are shuffled and assigned in turn, so the parts of a genre differ by
     one clip at most, and so do the parts as a whole.
 
     Raises:
@@ -110,5 +110,5 @@ def by_album(clips: pd.DataFrame, options: FoldOptions, seed: int, fold: int) ->
 def _grouped(clips: pd.DataFrame, by: str, n_folds: int, seed: int, fold: int) -> pd.Series:
     check_fold(fold, n_folds)
     rng = np.random.default_rng([seed, 2])
-    part = deal(in_groups(clips, by), np.ones(n_folds), rng, by, part="folds")
+    part = assign(in_groups(clips, by), np.ones(n_folds), rng, by, part="folds")
     return as_fold(part.reindex(clips.index), fold, n_folds)

@@ -1,4 +1,4 @@
-"""Groups of clips that must stay together (artists, albums), and how they are dealt into parts."""
+"""Groups of clips that must stay together (artists, albums), and how they are assigned to parts."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def _connected(artist: pd.Series, album: pd.Series) -> np.ndarray:
     return connected_components(edges, directed=False)[1][artists]
 
 
-def deal(
+def assign(
     table: pd.DataFrame, shares: np.ndarray, rng: np.random.Generator, by: str, *, part: str
 ) -> pd.Series:
     """The part 0 … len(shares) - 1 of every row of `in_groups`' table; no group crosses.

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from pydantic import Field
 
-from genrecore.data.splits.groups import deal, in_groups
+from genrecore.data.splits.groups import assign, in_groups
 from genrecore.data.splits.registered import (
     SPLITS,
     ThreeWayOptions,
@@ -47,7 +47,7 @@ def by_artist_ratio(
 ) -> pd.Series:
     """`train`, `valid` or `test` for every clip, aligned with `clips.index`; no artist crosses.
 
-    Dealt as `by_artist` does it, each part filled in proportion to its share; how near the shares
+    As `by_artist` does it, with each part filled in proportion to its share; how near the shares
     are reached depends on the artists' sizes. Every part gets at least one artist of each genre.
     Unknown artists, copies and `albums` are treated as in `by_artist`.
 
@@ -59,7 +59,7 @@ def by_artist_ratio(
     names = [name for name, share in shares.items() if share > 0]
     weights = np.array([shares[name] for name in names])
     rng = np.random.default_rng([seed, 4])
-    part = deal(in_groups(clips, by), weights, rng, by, part="parts").reindex(clips.index)
+    part = assign(in_groups(clips, by), weights, rng, by, part="parts").reindex(clips.index)
     return as_split(np.array(names, dtype=object)[part.to_numpy()], clips.index)
 
 

@@ -42,7 +42,7 @@ SPLITS = Registry("split", SplitFacts)
 
 
 class FoldOptions(Options):
-    """Into how many parts the clips are dealt."""
+    """Into how many parts the clips are divided."""
 
     n_folds: int = Field(
         5,

@@ -12,7 +12,7 @@ import streamlit as st
 
 from genrecore import words
 from genrecore.audio import decode as audio
-from genrecore.data import recordings
+from genrecore.data import uploads
 from genrecore.store.run import Run
 from genrecore.training.parts import ResolvedConfig
 from genrecore.ui.datasets.choice import choose_dataset
@@ -106,17 +106,17 @@ def _stored(files: list[Any]) -> list[InputClip]:
     if ids != st.session_state.get("_classified", ()):
         st.session_state["_classified"] = ids
         with sentences():
-            uploads = [(file.name, file.getvalue()) for file in files]
-            choose("heard", recordings.keep(uploads) if uploads else "")
-    stored = recordings.kept(chosen("heard"))
+            received = [(file.name, file.getvalue()) for file in files]
+            choose("heard", uploads.keep_clips(received) if received else "")
+    stored = uploads.kept_clips(chosen("heard"))
     if chosen("heard") and not stored:
         st.info("The clips of this address have been cleared away.", icon=":material/delete:")
-    if n_stored := recordings.n_kept():
+    if n_stored := uploads.n_kept_clips():
         with st.container(horizontal=True, vertical_alignment="center", gap="small"):
             count = words.plural(n_stored, "uploaded clip")
             st.caption(f"{count} of all visitors stored on this machine.", width="content")
             if st.button("Clear them all", key="clear", icon=":material/delete:", type="tertiary"):
-                recordings.clear()
+                uploads.clear_clips()
                 choose("heard", "")
                 st.rerun()
     clips: dict[str, InputClip] = {}
