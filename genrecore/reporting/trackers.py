@@ -1,7 +1,7 @@
-"""Runs in the files of other tools: TensorBoard's event files, an MLflow tracking server.
+"""Export of runs to other tools: TensorBoard's event files, an MLflow tracking server.
 
-Both are written from the run folder, at any time, as often as wanted: a run that still trains is
-told as far as it is, and the next export goes on from there.
+Both are written from the run folder, at any time and as often as wanted: of a run that still trains
+the epochs so far are exported, and the next export adds the others.
 """
 
 from __future__ import annotations
@@ -31,19 +31,18 @@ ARTIFACTS = (
     "config.json", "status.json", "environment.json", "audit.json", "history.jsonl", "log.txt",
     "clips.parquet", "predictions.parquet", "segments.parquet",
 )  # fmt: skip
-"""Files of a run that go along to MLflow, besides its weights."""
+"""Files of a run that are logged to MLflow, besides its weights."""
 
-_ANSWER_S = 5.0  # for a server to say anything at all
-_BATCH = 900  # MLflow takes a thousand values at once, a hundred parameters and tags
-_FEW = 90
-_LONGEST = 5000  # characters of a parameter or a tag
+_TIMEOUT_S = 5.0  # for a server to answer at all
+_MAX_METRICS, _MAX_PARAMS = 900, 90  # in a batch; MLflow takes 1,000 metrics and 100 parameters
+_MAX_CHARACTERS = 5000  # of a parameter or a tag
 _STATES = {"done": "FINISHED", "failed": "FAILED", "lost": "FAILED", "stopped": "KILLED"}
 
 
 @dataclass(frozen=True)
 class Scalar:
-    """A number of a run: its tag (`loss/train`), the epoch, and when it was measured, in seconds
-    since 1970."""
+    """A number of a run: tag (`loss/train`), epoch, and time of measurement, in seconds since
+    1970."""
 
     tag: str
     value: float
@@ -52,13 +51,13 @@ class Scalar:
 
 
 def scalars(run: Run) -> Iterator[Scalar]:
-    """Every number of every epoch of a run, then the scores of its test at the epoch it kept.
+    """Every number of every epoch of a run, then its test scores at the kept epoch.
 
     Tags are `<measure>/<split>` (`accuracy/valid`), so that tools draw training and validation
-    together; what belongs to no split (`lr`, `samples_per_s`, `memory_mb`) is named alone. Epochs
-    are dated by the seconds each took, from the start of training on.
+    together; numbers without a split (`lr`, `samples_per_s`, `memory_mb`) have their own name as
+    tag. Epochs are dated by the seconds each took, from the start of training on.
     """
-    at = _began(run)
+    at = _training_start(run)
     for row in run.history.to_dict(orient="records"):
         measured = {
             str(name): float(value)
@@ -71,73 +70,71 @@ def scalars(run: Run) -> Iterator[Scalar]:
             yield Scalar(_tag(name), value, epoch, at)
     kept = int(run.status.get("best_epoch") or run.status.get("epoch") or 0)
     finished = float(run.status.get("finished_at") or at)
-    for name, value in tested(run).items():
+    for name, value in test_scores(run).items():
         yield Scalar(f"{name}/test", value, kept, finished)
 
 
-def tested(run: Run) -> dict[str, float]:
-    """The scores of a run's test that were measured; empty before it."""
+def test_scores(run: Run) -> dict[str, float]:
+    """The test scores of a run without nan; empty before the test."""
     if not (run.folder / "predictions.parquet").exists():
         return {}
-    found = {name: float(value) for name, value in comparison.scores(run).items()}
-    return {name: value for name, value in found.items() if not math.isnan(value)}
+    return {k: float(v) for k, v in comparison.scores(run).items() if not math.isnan(v)}
 
 
 def settings(run: Run) -> dict[str, str | float | bool]:
     """Every setting of a run by its dotted name, as numbers, truth values or text."""
-    found: dict[str, str | float | bool] = {}
-    for name, value in configuration.flat(run.config).items():
-        plain = isinstance(value, (str, int, float, bool))
-        found[name.replace(".options.", ".")] = (
-            value if plain else json.dumps(value, ensure_ascii=False)
-        )
-    return found
+    return {
+        name.replace(".options.", "."): value
+        if isinstance(value, (str, int, float, bool))
+        else json.dumps(value, ensure_ascii=False)
+        for name, value in configuration.flat(run.config).items()
+    }
 
 
 def to_tensorboard(runs: Sequence[Run], folder: Path) -> list[Path]:
-    """Event files for TensorBoard, a folder a run; those of an earlier export are replaced.
+    """Writes event files for TensorBoard, one folder a run; an earlier export is replaced.
 
-    A run's folder holds its `scalars`, its `settings` as hyperparameters beside the test's scores,
-    and as text the configuration, the audit's verdict and the environment.
+    A run's folder holds its `scalars`, its `settings` as hyperparameters with the test scores, and
+    as text the configuration, the result of the audit and the environment.
 
     Args:
-        runs: Of any state.
-        folder: What `tensorboard --logdir` is given; it is made where it is not there.
+        runs: Runs in any state.
+        folder: The folder for `tensorboard --logdir`; created if missing.
 
     Raises:
         GenrecoreError: tensorboard is not installed, or the folder cannot be written.
     """
-    _needed("tensorboard", "tensorboard", "Event files are written")
-    made = []
+    _require("tensorboard", "tensorboard", "Event files are written")
+    written = []
     for run in runs:
-        place = folder.expanduser().absolute() / run.run_id
+        target = folder.expanduser().absolute() / run.run_id
         try:
-            place.mkdir(parents=True, exist_ok=True)
-            for old in place.glob("events.out.tfevents.*"):
+            target.mkdir(parents=True, exist_ok=True)
+            for old in target.glob("events.out.tfevents.*"):
                 old.unlink()
-            _write_events(run, place)
+            _write_events(run, target)
         except OSError as error:
             raise GenrecoreError(
                 f"{folder} cannot take the event files: {describe(error)}"
             ) from None
-        made.append(place)
-    return made
+        written.append(target)
+    return written
 
 
-def _write_events(run: Run, place: Path) -> None:
+def _write_events(run: Run, target: Path) -> None:
     from torch.utils.tensorboard import SummaryWriter
 
-    with SummaryWriter(str(place)) as writer:
-        for one in scalars(run):
-            writer.add_scalar(one.tag, one.value, one.epoch, walltime=one.at)
+    with SummaryWriter(str(target)) as writer:
+        for scalar in scalars(run):
+            writer.add_scalar(scalar.tag, scalar.value, scalar.epoch, walltime=scalar.at)
         for title, text in _texts(run).items():
             writer.add_text(title, text, 0, walltime=run.created)
-        scored = {f"hparam/{name}": value for name, value in tested(run).items()}
-        writer.add_hparams(settings(run), scored, run_name=".")
+        scores = {f"hparam/{name}": value for name, value in test_scores(run).items()}
+        writer.add_hparams(settings(run), scores, run_name=".")
 
 
 def _texts(run: Run) -> dict[str, str]:
-    """What there is to read about a run, as Markdown by title."""
+    """Texts about a run, as Markdown by title."""
     texts = {"configuration": _as_code(run.config.model_dump(mode="json"))}
     audit = read_json(run.folder / "audit.json")
     if audit:
@@ -149,13 +146,13 @@ def _texts(run: Run) -> dict[str, str]:
 
 def _as_code(value: Any) -> str:
     lines = json.dumps(value, indent=1, ensure_ascii=False).splitlines()
-    return "\n".join(f"    {line}" for line in lines)  # indented, Markdown shows it as it is
+    return "\n".join(f"    {line}" for line in lines)  # a code block of Markdown
 
 
 @dataclass(frozen=True)
 class Logged:
     """A run on an MLflow server: its id there, the address of its page, and whether it was there
-    before and got only what is new."""
+    before, so that only new epochs were added."""
 
     run_id: str
     mlflow_id: str
@@ -171,73 +168,71 @@ def to_mlflow(
     report: Report = silent,
 ) -> list[Logged]:
     """Logs runs to an MLflow tracking server: settings as parameters, `scalars` as metrics, the
-    run's files as artifacts, and tags by which it is found again.
+    run's files as artifacts, and tags to find them by.
 
     A run that is on the server already (by the tag `genrecore.run_id`) is continued: later epochs
     are added, files replaced.
 
     Args:
-        runs: Of any state.
-        uri: The server's address, `http://127.0.0.1:5000`.
-        experiment: Its name on the server; it is made where it is not there.
-        weights: Whether the weights go along.
-        report: Told how many runs are done.
+        runs: Runs in any state.
+        uri: Address of the server, `http://127.0.0.1:5000`.
+        experiment: Name of the experiment on the server; created if missing.
+        weights: Whether to log the weights, too.
+        report: Progress callback.
 
     Raises:
-        UsageError: The address is none of a server.
-        GenrecoreError: MLflow is not installed, the server does not answer or refuses.
+        UsageError: The address is not one of a server.
+        GenrecoreError: MLflow is not installed, or the server does not answer or refuses.
     """
     shown = without_password(uri)
-    _needed("mlflow", "mlflow", "Runs are logged to an MLflow server")
-    _ask(uri, shown)
+    _require("mlflow", "mlflow", "Runs are logged to an MLflow server")
+    _check_reachable(uri, shown)
     from mlflow import MlflowClient
     from mlflow.exceptions import MlflowException
 
-    # It answers; so what fails is told soon, and not after minutes of trying again.
+    # It answers; so failures are reported soon, and not after minutes of retries.
     os.environ.setdefault("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "2")
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
     client = MlflowClient(tracking_uri=uri)
     logged = []
     try:
         known = client.get_experiment_by_name(experiment)
-        place = known.experiment_id if known else client.create_experiment(experiment)
+        experiment_id = known.experiment_id if known else client.create_experiment(experiment)
         for number, run in enumerate(runs):
             report(Phase.LOGGING, number, len(runs))
-            mlflow_id, again = _log(client, place, run, weights)
-            address = f"{shown.rstrip('/')}/#/experiments/{place}/runs/{mlflow_id}"
-            logged.append(Logged(run.run_id, mlflow_id, address, again))
+            mlflow_id, again = _log(client, experiment_id, run, weights)
+            page = f"#/experiments/{experiment_id}/runs/{mlflow_id}"
+            logged.append(Logged(run.run_id, mlflow_id, f"{shown.rstrip('/')}/{page}", again))
     except (MlflowException, OSError) as error:
-        words = " ".join(str(error).replace(uri, shown).split())[:300]
-        raise GenrecoreError(f"The MLflow server at {shown} refused: {words}") from None
+        reason = " ".join(str(error).replace(uri, shown).split())[:300]
+        raise GenrecoreError(f"The MLflow server at {shown} refused: {reason}") from None
     return logged
 
 
 def _log(client: Any, experiment: str, run: Run, weights: bool) -> tuple[str, bool]:
-    """The id of the run on the server, and whether it was there."""
+    """Logs a run and returns its id on the server and whether it was there before."""
     from mlflow.entities import Metric, Param, RunTag
 
-    there = client.search_runs([experiment], f"tags.`genrecore.run_id` = '{run.run_id}'")
-    if there:
-        mlflow_id = there[0].info.run_id
-    else:
-        began_ms = round(1000 * (_began(run) or run.created))
-        made = client.create_run(experiment, began_ms, _tags(run), run.run_id)
-        mlflow_id = made.info.run_id
-        given = [Param(name, str(value)[:_LONGEST]) for name, value in settings(run).items()]
-        for some in _batches(given, _FEW):
-            client.log_batch(mlflow_id, params=some)
-    values = list(scalars(run))
-    done = _epochs_there(client, mlflow_id, values) if there else {}
-    fresh = [
-        Metric(one.tag, one.value, round(1000 * one.at), one.epoch)
-        for one in values
-        if one.epoch > done.get(one.tag, -1)
-    ]
-    for some in _batches(fresh, _BATCH):
-        client.log_batch(mlflow_id, metrics=some)
-    if there:
+    existing = client.search_runs([experiment], f"tags.`genrecore.run_id` = '{run.run_id}'")
+    if existing:
+        mlflow_id = existing[0].info.run_id
         tags = [RunTag(name, value) for name, value in _tags(run).items()]
         client.log_batch(mlflow_id, tags=tags)
+    else:
+        start_ms = round(1000 * (_training_start(run) or run.created))
+        mlflow_id = client.create_run(experiment, start_ms, _tags(run), run.run_id).info.run_id
+        params = [Param(name, str(v)[:_MAX_CHARACTERS]) for name, v in settings(run).items()]
+        for batch in _batches(params, _MAX_PARAMS):
+            client.log_batch(mlflow_id, params=batch)
+    values = list(scalars(run))
+    logged = _logged_epochs(client, mlflow_id, values) if existing else {}
+    metrics = [
+        Metric(scalar.tag, scalar.value, round(1000 * scalar.at), scalar.epoch)
+        for scalar in values
+        if scalar.epoch > logged.get(scalar.tag, -1)
+    ]
+    for batch in _batches(metrics, _MAX_METRICS):
+        client.log_batch(mlflow_id, metrics=batch)
     for file in [*(run.folder / name for name in ARTIFACTS), *([run.weights] if weights else [])]:
         with contextlib.suppress(FileNotFoundError):
             if file.exists():
@@ -245,20 +240,20 @@ def _log(client: Any, experiment: str, run: Run, weights: bool) -> tuple[str, bo
     if run.state in _STATES:
         end_s = float(run.status.get("finished_at") or run.status.get("heartbeat") or run.created)
         client.set_terminated(mlflow_id, _STATES[run.state], round(1000 * end_s))
-    return mlflow_id, bool(there)
+    return mlflow_id, bool(existing)
 
 
-def _epochs_there(client: Any, mlflow_id: str, values: list[Scalar]) -> dict[str, int]:
-    """The last epoch that the server knows of each metric."""
-    found = {}
-    for tag in dict.fromkeys(one.tag for one in values):
+def _logged_epochs(client: Any, mlflow_id: str, values: list[Scalar]) -> dict[str, int]:
+    """The last epoch of each metric on the server."""
+    epochs = {}
+    for tag in dict.fromkeys(scalar.tag for scalar in values):
         steps = [metric.step for metric in client.get_metric_history(mlflow_id, tag)]
-        found[tag] = max(steps, default=-1)
-    return found
+        epochs[tag] = max(steps, default=-1)
+    return epochs
 
 
 def _tags(run: Run) -> dict[str, str]:
-    """By what a run is found on the server, and what a reader must know of it."""
+    """Tags to find a run by on the server, and warnings about it."""
     tags = {
         "genrecore.run_id": run.run_id,
         "genrecore.system": configuration.system_signature(run.config),
@@ -271,36 +266,35 @@ def _tags(run: Run) -> dict[str, str]:
         "mlflow.note.content": run.badge or run.reason,
     }
     tags |= {f"version.{name}": v for name, v in run.environment.get("versions", {}).items()}
-    return {name: str(value)[:_LONGEST] for name, value in tags.items() if value}
+    return {name: str(value)[:_MAX_CHARACTERS] for name, value in tags.items() if value}
 
 
 def without_password(uri: str) -> str:
-    """The address of a server as it may be shown.
+    """The address of a server without user and password.
 
     Raises:
-        UsageError: It is no http or https address.
+        UsageError: It is not an http or https address.
     """
     parts = urlsplit(uri)
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise UsageError(
-            f"MLflow's address is one of a tracking server, such as http://127.0.0.1:5000; "
+            f"MLflow needs the address of a tracking server, such as http://127.0.0.1:5000; "
             f"found {uri!r}."
         )
     return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
 
 
-def _ask(uri: str, shown: str) -> None:
-    """Whether a server is there at all: MLflow's own client tries for minutes before it says so.
+def _check_reachable(uri: str, shown: str) -> None:
+    """Checks that a server answers: MLflow's own client retries for minutes before it fails.
 
     Raises:
         GenrecoreError: Nothing answers.
     """
-    bare = urlsplit(uri)
-    address = urlunsplit(bare._replace(netloc=bare.netloc.rpartition("@")[2])).rstrip("/")
+    address = without_password(uri).rstrip("/")
     try:
-        urllib.request.urlopen(f"{address}/health", timeout=_ANSWER_S).close()
+        urllib.request.urlopen(f"{address}/health", timeout=_TIMEOUT_S).close()
     except urllib.error.HTTPError:
-        pass  # it answers; whether it lets us in, its client finds out
+        pass  # it answers; MLflow's client checks the permission
     except (OSError, ValueError) as error:
         why = getattr(error, "reason", error)
         raise GenrecoreError(
@@ -309,8 +303,8 @@ def _ask(uri: str, shown: str) -> None:
         ) from None
 
 
-def _needed(module: str, extra: str, what: str) -> None:
-    """Says how to install what an extra brings.
+def _require(module: str, extra: str, what: str) -> None:
+    """Checks that an optional package is installed.
 
     Raises:
         GenrecoreError: It is not installed.
@@ -324,10 +318,11 @@ def _needed(module: str, extra: str, what: str) -> None:
         ) from None
 
 
-def _began(run: Run) -> float:
-    """When the run began to train, in seconds since 1970; when it was queued where it did not."""
-    moments = [one["at"] for one in run.status.get("states", []) if one["state"] == "running"]
-    return float(moments[0] if moments else run.status.get("started_at") or run.created)
+def _training_start(run: Run) -> float:
+    """When training began, in seconds since 1970; before that, when the run was queued."""
+    states = run.status.get("states", [])
+    running = [entry["at"] for entry in states if entry["state"] == "running"]
+    return float(running[0] if running else run.status.get("started_at") or run.created)
 
 
 def _tag(column: str) -> str:
