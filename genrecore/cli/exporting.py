@@ -64,21 +64,21 @@ def export_runs(
         raise UsageError(
             "Say where to: --tensorboard DIR, --mlflow URI, --onnx FILE, --bundle DIR."
         )
-    from genrecore.reporting import trackers as export
+    from genrecore.reporting import trackers
 
     found = [runs.find_run(name) for name in names]
     made: dict[str, Any] = {}
     if onnx is not None or bundle is not None:
         made |= _as_models(found, onnx, bundle, as_json)
     if tensorboard is not None:
-        folders = export.to_tensorboard(found, tensorboard)
+        folders = trackers.to_tensorboard(found, tensorboard)
         made["tensorboard"] = folders
         if not as_json:
             out.print(f"Written to {tensorboard}; 'tensorboard --logdir {tensorboard}' shows it.",
                       markup=False)  # fmt: skip
     if mlflow:
         with reporting(quiet=as_json) as report:
-            logged = export.to_mlflow(found, mlflow, experiment, weights, report)
+            logged = trackers.to_mlflow(found, mlflow, experiment, weights, report)
         made["mlflow"] = [vars(one) for one in logged]
         if not as_json:
             for one in logged:

@@ -21,7 +21,7 @@ from test_comparison import rights, told
 from genrecore.config.run import RunConfig
 from genrecore.errors import GenrecoreError, UsageError
 from genrecore.evaluation import comparison
-from genrecore.reporting import trackers as export
+from genrecore.reporting import trackers
 from genrecore.store import run as runs
 from genrecore.store.run import Run
 
@@ -38,14 +38,14 @@ def test_every_number_of_every_epoch_has_a_tag_and_a_date(store: Path) -> None:
         {"train_loss": 1.5, "valid_macro_f1": None, "lr": 1e-3, "seconds": 2.0, "best": True},
         {"train_loss": 1.25, "valid_macro_f1": 0.5, "lr": 1e-4, "seconds": 3.0, "best": False},
     )
-    found = [(one.tag, one.epoch, one.value) for one in export.scalars(run)]
+    found = [(one.tag, one.epoch, one.value) for one in trackers.scalars(run)]
     trained_ = [row for row in found if not row[0].endswith("/test")]
     assert trained_ == [
         ("loss/train", 1, 1.5), ("lr", 1, 1e-3), ("seconds", 1, 2.0),
         ("loss/train", 2, 1.25), ("macro_f1/valid", 2, 0.5), ("lr", 2, 1e-4), ("seconds", 2, 3.0),
     ]  # fmt: skip
     assert ("accuracy/test", 0, comparison.scores(run)["accuracy"]) in found
-    at = {one.epoch: one.at for one in export.scalars(run) if one.tag == "lr"}
+    at = {one.epoch: one.at for one in trackers.scalars(run) if one.tag == "lr"}
     assert at[2] - at[1] == pytest.approx(3.0)
 
 
@@ -84,8 +84,8 @@ def test_tensorboard_reads_what_a_run_measured(store: Path, tmp_path: Path) -> N
 
 def test_a_run_without_epochs_is_exported_as_far_as_it_is(store: Path, tmp_path: Path) -> None:
     run = runs.create_run(RunConfig(), store)
-    assert list(export.scalars(run)) == []
-    (place,) = export.to_tensorboard([run], tmp_path / "events")
+    assert list(trackers.scalars(run)) == []
+    (place,) = trackers.to_tensorboard([run], tmp_path / "events")
     assert list(place.glob("events.out.tfevents.*"))
 
 
@@ -98,8 +98,8 @@ def test_what_cannot_be_exported_says_why(store: Path, tmp_path: Path) -> None:
     taken.write_text("")
     refused(genrecore("export", "latest", "--tensorboard", str(taken)), 1, "cannot take the event")
     with pytest.raises(UsageError, match="tracking server"):
-        export.to_mlflow([], "127.0.0.1:5000")
-    assert export.without_password("https://me:secret@host:8/x") == "https://host:8/x"
+        trackers.to_mlflow([], "127.0.0.1:5000")
+    assert trackers.without_password("https://me:secret@host:8/x") == "https://host:8/x"
 
 
 @pytest.mark.parametrize("module", ["tensorboard", "mlflow"])
@@ -208,4 +208,4 @@ def test_a_server_that_is_not_there_is_said_at_once(store: Path) -> None:
     pytest.importorskip("mlflow", reason="pip install -e '.[mlflow]' lets this test run")
     run = told(store, np.ones(6, dtype=bool))
     with pytest.raises(GenrecoreError, match="cannot be reached"):
-        export.to_mlflow([run], f"http://127.0.0.1:{free_port()}")
+        trackers.to_mlflow([run], f"http://127.0.0.1:{free_port()}")
