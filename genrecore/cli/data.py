@@ -16,7 +16,6 @@ from genrecore.config.registry import Registry
 from genrecore.config.run import Part, RunConfig
 from genrecore.data import cached_results
 from genrecore.data.datasets import DATASETS, known
-from genrecore.data.splits import SPLITS
 from genrecore.errors import UsageError
 from genrecore.evaluation import metrics
 from genrecore.jobs import actions as jobs
@@ -55,12 +54,12 @@ WHAT = ("datasets", "splits", "features", "standardisers", "augmentations", "pre
 
 def _registries() -> dict[str, Registry[Any]]:
     from genrecore.augment import AUGMENTATIONS  # torch
-    from genrecore.features import FEATURES, PRESETS, STANDARDISERS
-    from genrecore.models import MODELS
+    from genrecore.features import PRESETS
+    from genrecore.training.parts import REGISTRIES
 
-    parts = (DATASETS, SPLITS, FEATURES, STANDARDISERS, AUGMENTATIONS, PRESETS, MODELS)
-    all_of_them = (*parts, metrics.METRICS)
-    return dict(zip(WHAT, all_of_them, strict=True))
+    others = {"augmentations": AUGMENTATIONS, "presets": PRESETS, "metrics": metrics.METRICS}
+    known = others | {f"{registry.what}s": registry for registry in REGISTRIES.values()}
+    return {name: known[name] for name in WHAT}
 
 
 @app.command("list")

@@ -254,22 +254,12 @@ def kind_of(dotted: str, base: RunConfig, models: Iterable[str] = ()) -> Any:
 
 
 def _option_kind(part: str, option: str, base: RunConfig, models: Iterable[str]) -> Any:
-    from genrecore.data.datasets import DATASETS
-    from genrecore.data.splits import SPLITS
-    from genrecore.features import FEATURES, STANDARDISERS
-    from genrecore.models import MODELS
+    from genrecore.training.parts import REGISTRIES
 
-    registries: dict[str, Any] = {
-        "dataset": DATASETS,
-        "split": SPLITS,
-        "feature": FEATURES,
-        "standardise": STANDARDISERS,
-        "model": MODELS,
-    }
     names = [getattr(base, part).name, *(models if part == "model" else ())]
     for name in names:
-        if name in registries[part]:
-            field = registries[part][name].options.model_fields.get(option)
+        if name in REGISTRIES[part]:
+            field = REGISTRIES[part][name].options.model_fields.get(option)
             if field is not None and field.annotation in (int, float, str, bool):
                 return field.annotation
     return None
