@@ -57,8 +57,12 @@ def _registries() -> dict[str, Registry[Any]]:
     from genrecore.features import PRESETS
     from genrecore.training.parts import REGISTRIES
 
-    others = {"augmentations": AUGMENTATIONS, "presets": PRESETS, "metrics": metrics.METRICS}
-    known = others | {f"{registry.what}s": registry for registry in REGISTRIES.values()}
+    known: dict[str, Registry[Any]] = {
+        "augmentations": AUGMENTATIONS,
+        "presets": PRESETS,
+        "metrics": metrics.METRICS,
+    }
+    known |= {f"{registry.what}s": registry for registry in REGISTRIES.values()}
     return {name: known[name] for name in WHAT}
 
 
