@@ -1,178 +1,175 @@
-"""`genrecore compare`: finished runs side by side."""
+"""`genrecore models`: what each model is, how large it is, and how long it takes here."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from genrecore.cli.app import app
-from genrecore.cli.output import JSON, duration, out, print_json, print_table, reporting, share
-from genrecore.cli.reports import FIGURES, REPORT, TABLES, same_again, write_files
-from genrecore.evaluation.metrics import METRICS, noun
-from genrecore.store import run as runs
-from genrecore.store.run import Run
+from genrecore.cli.output import JSON, out, print_json, print_table, reporting
+from genrecore.cli.training import SET, settings
+from genrecore.config.run import RunConfig
 
 if TYPE_CHECKING:
-    import pandas as pd
+    from genrecore.training.card import Card
+    from genrecore.training.latency import Latency
 
-    from genrecore.evaluation.comparison import Comparison
+models_app = typer.Typer(
+    help="What each model is, how large it is, and how long it takes.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+app.add_typer(models_app, name="models")
+
+NAME = Annotated[str, typer.Argument(help="A model's name; see 'genrecore models list'.")]
+PRESET = Annotated[
+    str,
+    typer.Option(
+        "--preset",
+        help="The input of a study for which sizes are given; by default of the model's own, and "
+        "'default' is none.",
+    ),
+]
 
 
-@app.command()
-def compare(
-    names: Annotated[
-        list[str], typer.Argument(metavar="RUN RUN…", help="Ids of runs, or parts of them.")
-    ],
-    systems: Annotated[
-        bool,
-        typer.Option(
-            "--systems",
-            help="Each run stands for its system: all tested runs that differ from it in seed, "
-            "split seed and fold only, pooled.",
-        ),
-    ] = False,
-    band: Annotated[
-        float,
-        typer.Option(
-            "--band",
-            min=0.0,
-            max=100.0,
-            metavar="POINTS",
-            help="Differences smaller than this make no difference in practice.",
-        ),
-    ] = 1.0,
-    shared: Annotated[
-        bool,
-        typer.Option(
-            "--shared", help="Compare on the clips that all were tested on, and only those."
-        ),
-    ] = False,
-    measure: Annotated[
-        bool,
-        typer.Option(
-            "--measure", help="Count multiply–adds and measure latency on this machine first."
-        ),
-    ] = False,
-    report_to: REPORT = None,
-    tables_to: TABLES = None,
-    figures_to: FIGURES = None,
-    as_json: JSON = False,
-) -> None:
-    """Compare finished runs, or systems over their seeds, on their test clips: accuracies with
-    intervals, and every pair on the clips that both were tested on."""
-    from genrecore.evaluation import costs
+@models_app.command("list")
+def list_models(as_json: JSON = False) -> None:
+    """Every model with its size on the input of its study, or on the default one."""
+    from genrecore.models import MODELS
+    from genrecore.training import card as cards  # torch: not on the way to --help
 
-    result, members = compared(names, systems, band, shared)
-    if measure:
-        from genrecore.training import latency  # torch
-
-        with reporting(quiet=as_json) as report:
-            for run in costs.not_measured(members):
-                latency.measure_run(run, report)
-    cost = costs.cost_table(members)
-    again = same_again([found[0].run_id for _, _, found in members], systems, band, shared)
-    places = (report_to, tables_to, figures_to)
+    found = [cards.card(name) for name in MODELS]
     if as_json:
-        print_json(
-            {
-                "runs": result.table,
-                "notes": result.notes,
-                "pairs": result.pairs,
-                "per_genre": result.per_genre,
-                "dependence": result.dependence,
-                "calibration": result.calibration,
-                "costs": cost,
-                "confusions": {
-                    run_id: matrix.to_dict(orient="index")
-                    for run_id, matrix in result.confusions.items()
-                },
-                "written": write_files(result, again, *places, quiet=True),
-            }
-        )
+        print_json([card.as_dict() for card in found])
         return
-    print_comparison(result, cost)
-    write_files(result, again, *places, quiet=False)
-
-
-def compared(
-    names: Sequence[str], as_systems: bool, band: float, on_shared: bool
-) -> tuple[Comparison, list[tuple[str, str, list[Run]]]]:
-    """What the options of `compare` ask for, and key, title and runs of each.
-
-    Args:
-        names: Of runs, as `find_run` takes them.
-        as_systems: Whether each stands for its system.
-        band: In points.
-        on_shared: Whether only on the clips that all share.
-
-    Raises:
-        GenrecoreError: As `comparison.compare` and `systems.compare`.
-    """
-    from genrecore.evaluation import comparison, systems
-
-    found = [runs.find_run(name) for name in names]
-    if not as_systems:
-        made = comparison.compare(found, band / 100, on_shared)
-        return made, [(run.run_id, made.titles[run.run_id], [run]) for run in found]
-    every = {
-        one.signature: one for one in systems.group_runs(runs.all_runs(found[0].folder.parent))
-    }
-    picked: dict[str, systems.System] = {}
-    for run in found:
-        comparison.test_predictions(run)
-        signature = systems.signature(run)
-        # A run from elsewhere is not among those of the store.
-        picked[signature] = every.get(signature) or systems.System(signature, (run,))
-    made = systems.compare(list(picked.values()), band / 100, on_shared)
-    return made, [(key, made.titles[key], list(one.runs)) for key, one in picked.items()]
-
-
-def print_comparison(result: Comparison, cost: pd.DataFrame | None = None) -> None:
-    """A comparison as a table, the recalls of each genre, and one sentence a pair.
-
-    Args:
-        result: The comparison.
-        cost: As `costs.cost_table` makes it, in the same order.
-    """
-    several = bool((result.table["n_runs"] > 1).any())
-    rows = []
-    for place, row in enumerate(result.table.to_dict(orient="records")):
-        shown = {
-            "system" if several else "run": row["title"],
-            "accuracy": share(row["accuracy"]),
-            "95 % interval": f"{share(row['accuracy_low'])} to {share(row['accuracy_high'])}",
-        }
-        if several:
-            shown["tests"] = row["n_runs"]
-            shown["from, to"] = f"{share(row['seed_low'])} to {share(row['seed_high'])}"
-        shown |= {
-            **{
-                noun(metric): metric.facts.written(row[name])
-                for name, metric in METRICS.items()
-                if name != "accuracy"
-            },
-            "best epoch": row["best_epoch"],
-            "took": duration(row["train_s"]),
-        }
-        if cost is not None and cost[["n_multiply_adds", "latency_ms"]].notna().any().any():
-            adds, ms = (cost[name].iloc[place] for name in ("n_multiply_adds", "latency_ms"))
-            shown["multiply–adds"] = "–" if adds != adds else f"{adds:.3g}"
-            shown["latency"] = "–" if ms != ms else f"{ms:.3g} ms"
-        rows.append(shown)
-    print_table(rows)
-    out.print()
-    recalls = result.per_genre.pivot(index="genre", columns="run_id", values="recall")
     print_table(
         [
-            {"recall by genre": genre}
-            | {title: share(recalls.loc[genre, key]) for key, title in result.titles.items()}
-            for genre in recalls.index
+            {
+                "name": card.name,
+                "title": card.title,
+                "year": card.year or "",
+                "takes": ", ".join(card.accepts),
+                "parameters": _parameters(card),
+                "multiply–adds": cards.counted(card.n_multiply_adds),
+                "on": card.input.preset or card.config.feature.name,
+            }
+            for card in found
         ]
     )
+
+
+@models_app.command("show")
+def show_model(
+    name: NAME,
+    preset: PRESET = "",
+    set_: SET = None,
+    measure: Annotated[
+        bool, typer.Option("--measure", help="Measure how long a clip takes on this machine.")
+    ] = False,
+    as_json: JSON = False,
+) -> None:
+    """The card of a model: idea, sizes, what it sees of the sound, its layers, what studies print
+    of it, and the command that trains it."""
+    from genrecore.training import card as cards
+    from genrecore.training import latency
+
+    config = _config(name, preset, set_)
+    card = cards.card(name, config)
+    if measure:
+        with reporting(quiet=as_json) as report:
+            latency.measure(name, config, report)
+    known = latency.newest(name, config)
+    if as_json:
+        print_json({**card.as_dict(), "latency": _facts(known)})
+    else:
+        _print(card, known)
+
+
+@models_app.command("measure")
+def measure_model(name: NAME, preset: PRESET = "", set_: SET = None, as_json: JSON = False) -> None:
+    """Measure how long feature and network take for a clip of 30 s on this machine. The page Models
+    and 'genrecore models show' know it from then on."""
+    from genrecore.training import latency
+
+    with reporting(quiet=as_json) as report:
+        found = latency.measure(name, _config(name, preset, set_), report)
+    print_json(_facts(found)) if as_json else out.print(found.sentence, markup=False)
+
+
+def _config(name: str, preset: str, set_: list[str] | None) -> RunConfig | None:
+    """The input asked for; None for the study's own.
+
+    Raises:
+        UsageError: An unknown model, preset or field, or a --set without an equals sign.
+    """
+    from genrecore.training import model_inputs
+
+    if not preset and not set_:
+        return None
+    values: dict[str, Any] = {"model": name}
+    if preset == "default":
+        values["feature"] = model_inputs.default_feature(name)
+        return settings(None, values, set_)
+    preset = preset or model_inputs.preset_of(name)
+    if not preset:
+        values["feature"] = model_inputs.default_feature(name)
+    return settings(None, values, set_, preset)
+
+
+def _facts(found: Latency | None) -> dict[str, Any] | None:
+    return None if found is None else {**vars(found), "sentence": found.sentence}
+
+
+def _parameters(card: Card) -> str:
+    from genrecore.training import card as cards
+
+    return "depends on the data" if card.classical else cards.counted(card.n_parameters)
+
+
+def _print(card: Card, known: Latency | None) -> None:
+    from genrecore.reporting.feature_charts import spaced
+    from genrecore.training import card as cards
+
+    out.print(card.title, style="bold")
+    year = f" ({card.year})" if card.year else ""
+    out.print(f"{card.idea}{year}".strip() or "–", markup=False)
+    out.print(f"Source: {card.source}", markup=False)
+    out.print(f"Takes {' or '.join(cards.KINDS.get(kind, kind) for kind in card.accepts)}.")
+    out.print(f"Sizes for {card.input.words}; {card.input.n_genres} genres.", markup=False)
     out.print()
-    for note in result.notes:
-        out.print(f"Note: {note}", markup=False)
-    for sentence in result.pairs["sentence"]:
+    for sentence in cards.sizes_in_words(card):
         out.print(sentence, markup=False)
+    for sentence in card.sees:
+        out.print(sentence, markup=False)
+    if known is not None:
+        out.print(f"It takes {known.sentence}", markup=False)
+    elif not card.classical:
+        out.print("Not measured here yet; --measure does so.")
+    if card.layers:
+        out.print()
+        print_table(
+            [
+                {
+                    "layer": layer.name,
+                    "what": layer.what,
+                    "shape": " × ".join(map(str, layer.shape)),
+                    "parameters": spaced(layer.n_parameters),
+                }
+                for layer in card.layers
+            ]
+        )
+    for one in card.published:
+        out.print()
+        out.print(
+            f"{one.study} prints {spaced(one.n_printed)} parameters; ours has "
+            f"{spaced(one.n_ours)} ({one.percent}), both for "
+            f"{cards.shape_in_words(one.shape)} and {spaced(one.n_genres)} outputs. "
+            f"{one.why}".strip(),
+            markup=False,
+        )
+    if card.notes:
+        out.print()
+    for note in card.notes:
+        out.print(f"Note: {note}", markup=False)
+    out.print(f"\nTrain it: {card.command}", markup=False)

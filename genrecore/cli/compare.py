@@ -1,0 +1,178 @@
+"""`genrecore compare`: finished runs side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from genrecore.cli.app import app
+from genrecore.cli.output import JSON, duration, out, print_json, print_table, reporting, share
+from genrecore.cli.reports import FIGURES, REPORT, TABLES, same_again, write_files
+from genrecore.evaluation.metrics import METRICS, noun
+from genrecore.store import run as runs
+from genrecore.store.run import Run
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from genrecore.evaluation.comparison import Comparison
+
+
+@app.command()
+def compare(
+    names: Annotated[
+        list[str], typer.Argument(metavar="RUN RUN…", help="Ids of runs, or parts of them.")
+    ],
+    systems: Annotated[
+        bool,
+        typer.Option(
+            "--systems",
+            help="Each run stands for its system: all tested runs that differ from it in seed, "
+            "split seed and fold only, pooled.",
+        ),
+    ] = False,
+    band: Annotated[
+        float,
+        typer.Option(
+            "--band",
+            min=0.0,
+            max=100.0,
+            metavar="POINTS",
+            help="Differences smaller than this make no difference in practice.",
+        ),
+    ] = 1.0,
+    shared: Annotated[
+        bool,
+        typer.Option(
+            "--shared", help="Compare on the clips that all were tested on, and only those."
+        ),
+    ] = False,
+    measure: Annotated[
+        bool,
+        typer.Option(
+            "--measure", help="Count multiply–adds and measure latency on this machine first."
+        ),
+    ] = False,
+    report_to: REPORT = None,
+    tables_to: TABLES = None,
+    figures_to: FIGURES = None,
+    as_json: JSON = False,
+) -> None:
+    """Compare finished runs, or systems over their seeds, on their test clips: accuracies with
+    intervals, and every pair on the clips that both were tested on."""
+    from genrecore.evaluation import costs
+
+    result, members = compared(names, systems, band, shared)
+    if measure:
+        from genrecore.training import latency  # torch
+
+        with reporting(quiet=as_json) as report:
+            for run in costs.not_measured(members):
+                latency.measure_run(run, report)
+    cost = costs.cost_table(members)
+    again = same_again([found[0].run_id for _, _, found in members], systems, band, shared)
+    places = (report_to, tables_to, figures_to)
+    if as_json:
+        print_json(
+            {
+                "runs": result.table,
+                "notes": result.notes,
+                "pairs": result.pairs,
+                "per_genre": result.per_genre,
+                "dependence": result.dependence,
+                "calibration": result.calibration,
+                "costs": cost,
+                "confusions": {
+                    run_id: matrix.to_dict(orient="index")
+                    for run_id, matrix in result.confusions.items()
+                },
+                "written": write_files(result, again, *places, quiet=True),
+            }
+        )
+        return
+    print_comparison(result, cost)
+    write_files(result, again, *places, quiet=False)
+
+
+def compared(
+    names: Sequence[str], as_systems: bool, band: float, on_shared: bool
+) -> tuple[Comparison, list[tuple[str, str, list[Run]]]]:
+    """What the options of `compare` ask for, and key, title and runs of each.
+
+    Args:
+        names: Of runs, as `find_run` takes them.
+        as_systems: Whether each stands for its system.
+        band: In points.
+        on_shared: Whether only on the clips that all share.
+
+    Raises:
+        GenrecoreError: As `comparison.compare` and `systems.compare`.
+    """
+    from genrecore.evaluation import comparison, systems
+
+    found = [runs.find_run(name) for name in names]
+    if not as_systems:
+        made = comparison.compare(found, band / 100, on_shared)
+        return made, [(run.run_id, made.titles[run.run_id], [run]) for run in found]
+    every = {
+        one.signature: one for one in systems.group_runs(runs.all_runs(found[0].folder.parent))
+    }
+    picked: dict[str, systems.System] = {}
+    for run in found:
+        comparison.test_predictions(run)
+        signature = systems.signature(run)
+        # A run from elsewhere is not among those of the store.
+        picked[signature] = every.get(signature) or systems.System(signature, (run,))
+    made = systems.compare(list(picked.values()), band / 100, on_shared)
+    return made, [(key, made.titles[key], list(one.runs)) for key, one in picked.items()]
+
+
+def print_comparison(result: Comparison, cost: pd.DataFrame | None = None) -> None:
+    """A comparison as a table, the recalls of each genre, and one sentence a pair.
+
+    Args:
+        result: The comparison.
+        cost: As `costs.cost_table` makes it, in the same order.
+    """
+    several = bool((result.table["n_runs"] > 1).any())
+    rows = []
+    for place, row in enumerate(result.table.to_dict(orient="records")):
+        shown = {
+            "system" if several else "run": row["title"],
+            "accuracy": share(row["accuracy"]),
+            "95 % interval": f"{share(row['accuracy_low'])} to {share(row['accuracy_high'])}",
+        }
+        if several:
+            shown["tests"] = row["n_runs"]
+            shown["from, to"] = f"{share(row['seed_low'])} to {share(row['seed_high'])}"
+        shown |= {
+            **{
+                noun(metric): metric.facts.written(row[name])
+                for name, metric in METRICS.items()
+                if name != "accuracy"
+            },
+            "best epoch": row["best_epoch"],
+            "took": duration(row["train_s"]),
+        }
+        if cost is not None and cost[["n_multiply_adds", "latency_ms"]].notna().any().any():
+            adds, ms = (cost[name].iloc[place] for name in ("n_multiply_adds", "latency_ms"))
+            shown["multiply–adds"] = "–" if adds != adds else f"{adds:.3g}"
+            shown["latency"] = "–" if ms != ms else f"{ms:.3g} ms"
+        rows.append(shown)
+    print_table(rows)
+    out.print()
+    recalls = result.per_genre.pivot(index="genre", columns="run_id", values="recall")
+    print_table(
+        [
+            {"recall by genre": genre}
+            | {title: share(recalls.loc[genre, key]) for key, title in result.titles.items()}
+            for genre in recalls.index
+        ]
+    )
+    out.print()
+    for note in result.notes:
+        out.print(f"Note: {note}", markup=False)
+    for sentence in result.pairs["sentence"]:
+        out.print(sentence, markup=False)
