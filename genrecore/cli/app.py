@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import os
 import sys
 import time
 import traceback
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from genrecore import __version__
 from genrecore.cli.output import err
@@ -22,8 +24,52 @@ from genrecore.store.progress import Stopped
 from genrecore.store.status import Status
 from genrecore.training import distributed, hardware
 
+_FILES = {
+    "demo": "serve",
+    "dashboard": "serve",
+    "doctor": "serve",
+    "list": "models",
+    "datasets": "datasets",
+    "train": "train",
+    "runs": "runs",
+    "queue": "runs",
+    "compare": "compare",
+    "errors": "errors",
+    "annotate": "errors",
+    "classify": "classify",
+    "sweep": "plans",
+    "plans": "plans",
+    "papers": "papers",
+    "leaklab": "leaklab",
+    "probe": "probe",
+    "embed": "probe",
+    "hear": "probe",
+    "models": "models",
+    "export": "export",
+    "serve": "serve",
+    "cache": "cache",
+}
+"""The file of this package that holds each command, in the order in which help lists them."""
+
+
+class CommandsByName(TyperGroup):
+    """Commands whose files are imported when they are named: `runs list` answers at once."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """The names of all commands."""
+        return list(_FILES)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """The command of this name, or None."""
+        if cmd_name not in _FILES:
+            return None
+        module = importlib.import_module(f"genrecore.cli.{_FILES[cmd_name]}")
+        return typer.main.get_group(module.commands).commands[cmd_name]
+
+
 app = typer.Typer(
     name="genrecore",
+    cls=CommandsByName,
     help="Train, watch, compare and hear music genre classifiers. "
     "Start with 'genrecore demo', or open the dashboard with 'genrecore dashboard'.",
     no_args_is_help=True,
@@ -52,30 +98,6 @@ def root(
     ] = False,
 ) -> None:
     """Options before the command."""
-
-
-# Importing the modules files their commands under `app`.
-from genrecore.cli import (  # noqa: E402
-    alerting,  # noqa: F401
-    auditing,  # noqa: F401
-    cache,  # noqa: F401
-    classifying,  # noqa: F401
-    data,  # noqa: F401
-    downloads,  # noqa: F401
-    exporting,  # noqa: F401
-    hearing,  # noqa: F401
-    laboratory,  # noqa: F401
-    mistakes,  # noqa: F401
-    model_cards,  # noqa: F401
-    models,  # noqa: F401
-    papers,  # noqa: F401
-    probing,  # noqa: F401
-    queueing,  # noqa: F401
-    serving,  # noqa: F401
-    sweeping,  # noqa: F401
-    training,  # noqa: F401
-    writing,  # noqa: F401
-)
 
 
 def main() -> None:

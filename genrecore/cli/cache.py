@@ -7,18 +7,19 @@ from typing import Annotated
 
 import typer
 
-from genrecore.cli.app import app
 from genrecore.cli.output import JSON, out, print_json, print_table
 from genrecore.store import cache
 from genrecore.store.files import cache_dir
 from genrecore.words import size
+
+commands = typer.Typer(rich_markup_mode=None)
 
 cache_app = typer.Typer(
     help="See how much room decoded audio, features and made music take, and clear them.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
-app.add_typer(cache_app, name="cache")
+commands.add_typer(cache_app, name="cache")
 
 KIND = Annotated[str, typer.Argument(help=f"One of {', '.join(cache.KINDS)}; by default all.")]
 

@@ -12,14 +12,15 @@ from typing import Annotated, Any
 import typer
 
 from genrecore.audio import decode as audio
-from genrecore.cli.app import app
 from genrecore.cli.output import JSON, err, out, print_json, reporting, share
 from genrecore.errors import GenrecoreError, UsageError
+
+commands = typer.Typer(rich_markup_mode=None)
 
 _PICTURES = (".png", ".jpg", ".jpeg")
 
 
-@app.command()
+@commands.command()
 def classify(
     files: Annotated[
         list[Path],

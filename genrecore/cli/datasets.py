@@ -1,31 +1,33 @@
-"""`genrecore list` and `genrecore datasets`."""
+"""`genrecore datasets`: list, download, prepare and audit datasets."""
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from pathlib import Path
 from typing import Annotated, Any
 
+import pandas as pd
 import typer
 
-from genrecore.cli.app import app
 from genrecore.cli.output import JSON, out, plain, print_json, print_table, reporting
 from genrecore.config import run as configuration
-from genrecore.config.registry import Registry
-from genrecore.config.run import Part, RunConfig
-from genrecore.data import cached_results
-from genrecore.data.datasets import DATASETS, known
-from genrecore.errors import UsageError
-from genrecore.evaluation import metrics
+from genrecore.config.run import Part, RunConfig, with_values
+from genrecore.data import cached_results, datasets, download, uploads
+from genrecore.data.audit import KINDS, Audit, audit
+from genrecore.data.datasets import DATASETS, demo, known
+from genrecore.errors import GenrecoreError, UsageError
 from genrecore.jobs import actions as jobs
+from genrecore.store.progress import Report
+
+commands = typer.Typer(rich_markup_mode=None)
+
 
 datasets_app = typer.Typer(
     help="List datasets and prepare them for training.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
-app.add_typer(datasets_app, name="datasets")
+commands.add_typer(datasets_app, name="datasets")
 
 NAME = Annotated[str, typer.Argument(help="A dataset's name; see 'genrecore datasets list'.")]
 FOLDER = Annotated[
@@ -47,72 +49,6 @@ SAMPLE_RATE_HZ = Annotated[
 CLIP_S = Annotated[
     float, typer.Option("--clip-s", help="Seconds taken from the middle of each clip.")
 ]
-
-WHAT = ("datasets", "splits", "features", "standardisers", "augmentations", "presets", "models",
-        "metrics")  # fmt: skip
-
-
-def _registries() -> dict[str, Registry[Any]]:
-    from genrecore.augment import AUGMENTATIONS  # torch
-    from genrecore.features import PRESETS
-    from genrecore.training.parts import REGISTRIES
-
-    known: dict[str, Registry[Any]] = {
-        "augmentations": AUGMENTATIONS,
-        "presets": PRESETS,
-        "metrics": metrics.METRICS,
-    }
-    known |= {f"{registry.what}s": registry for registry in REGISTRIES.values()}
-    return {name: known[name] for name in WHAT}
-
-
-@app.command("list")
-def list_registered(
-    what: Annotated[str, typer.Argument(help=f"One of {', '.join(WHAT)}; by default all.")] = "",
-    as_json: JSON = False,
-) -> None:
-    """Everything that can be chosen: datasets, splits, features, augmentations, models, metrics,
-    with options."""
-    if what and what not in WHAT:
-        raise UsageError(f"There is nothing called {what!r} to list; there are: {', '.join(WHAT)}.")
-    chosen = {name: reg for name, reg in _registries().items() if what in ("", name)}
-    if as_json:
-        print_json(
-            {
-                kind: {name: _entry(registry, name) for name in registry}
-                for kind, registry in chosen.items()
-            }
-        )
-        return
-    for kind, registry in chosen.items():
-        out.print(kind.capitalize(), style="bold")
-        print_table(
-            [
-                {
-                    "name": name,
-                    "title": registry[name].title,
-                    "options": ", ".join(
-                        f"{key}={value['default']}" if "default" in value else key
-                        for key, value in _entry(registry, name)["options"].items()
-                    ),
-                }
-                for name in registry
-            ]
-        )
-        out.print()
-
-
-def _entry(registry: Registry[Any], name: str) -> dict[str, Any]:
-    entry = registry[name]
-    facts = dataclasses.asdict(entry.facts)
-    facts = {k: sorted(v) if isinstance(v, frozenset) else v for k, v in facts.items()}
-    schema = entry.options.model_json_schema(mode="serialization")
-    return {
-        "title": entry.title,
-        "source": entry.source,
-        "options": schema.get("properties", {}),
-        **json.loads(json.dumps(facts, default=str)),
-    }
 
 
 @datasets_app.command("list")
@@ -204,3 +140,197 @@ def prepare(
     )
     for skipped in facts["skipped"]:
         out.print(f"Left out {skipped['clip_id']}: {skipped['reason']}", markup=False)
+
+
+SHOWN = 10
+"""Findings of a kind that are printed; `--all` prints every one."""
+
+
+@datasets_app.command("audit")
+def audit_dataset(
+    name: NAME,
+    folder: FOLDER = None,
+    split: Annotated[
+        str, typer.Option(help="A split scheme to audit as well; see 'genrecore list splits'.")
+    ] = "",
+    fold: Annotated[int, typer.Option(help="Which fold of the split.")] = 0,
+    split_seed: Annotated[int, typer.Option(help="Seed of the split.")] = 0,
+    set_: SET = None,
+    sample_rate_hz: SAMPLE_RATE_HZ = 22_050,
+    clip_s: CLIP_S = 30.0,
+    headers: Annotated[
+        bool, typer.Option("--headers", help="Read the sample rates of all files as well.")
+    ] = False,
+    table_only: Annotated[
+        bool, typer.Option("--table-only", help="Look at the clip table alone, decode nothing.")
+    ] = False,
+    everything: Annotated[
+        bool, typer.Option("--all", help=f"Print all findings, not {SHOWN} of each kind.")
+    ] = False,
+    as_json: JSON = False,
+) -> None:
+    """Faults, exact copies and near-copies in a dataset, and what crosses a split of it. Findings
+    are no failure: the exit code is 0."""
+    chosen = {"split": split or None, "fold": fold, "split_seed": split_seed}
+    config = asked_for(name, folder, set_, sample_rate_hz, clip_s, **chosen)
+    with reporting(quiet=as_json) as report:
+        clips = datasets.load(name, config.dataset.options, report)
+        found = _audited(clips, config, bool(split), headers, table_only, report)
+    document = {"dataset": name, "split": split or None, "fold": fold, **plain(found.as_dict())}
+    flags = {"headers": headers, "table_only": table_only}
+    cached_results.keep("audit", config, document, bool(split), clips, **flags)
+    if as_json:
+        print_json(document)
+    else:
+        _print(found, name, split, everything)
+
+
+def _audited(
+    clips: pd.DataFrame,
+    config: RunConfig,
+    with_split: bool,
+    headers: bool,
+    table_only: bool,
+    report: Report,
+) -> Audit:
+    """The audit of what a run with this configuration would use, and of what it would leave out."""
+    from genrecore.data import corpus, splits
+    from genrecore.data import corpus_images as provided
+    from genrecore.data import genres as relabel
+
+    left_out = clips.attrs.get("left_out", [])
+    clips, _ = relabel.apply(clips, config.genres.leave_out, config.genres.merge)
+    media, made = set(clips["medium"]), None
+    if not table_only and media == {"audio"}:
+        made = corpus.build(clips, config.audio.sample_rate_hz, config.audio.clip_s, report)
+    elif not table_only and media == {"image"}:
+        made = provided.build_images(clips, report)
+    elif not table_only and media == {"table"}:
+        made = provided.build_tables(clips, report)
+    if made is not None:
+        # The split deals out what can be read, as it does for a run.
+        clips = clips[clips["clip_id"].isin(made.index["clip_id"])].reset_index(drop=True)
+    if with_split:
+        chosen = config.split
+        clips = splits.apply(
+            clips, chosen.name, chosen.options, seed=config.split_seed, fold=config.fold
+        )
+    clips.attrs["left_out"] = left_out
+    return audit(clips, made, report, headers=headers and media == {"audio"})
+
+
+def _print(found: Audit, name: str, split: str, everything: bool) -> None:
+    out.print(f"Audit of {name}: {found.n_clips} clips" + (f", split {split}" if split else ""))
+    if found.refused:
+        out.print(f"REFUSED. {found.reason}", style="bold red", markup=False)
+    elif split:
+        out.print("Nothing that can be seen crosses from training to validation or test.")
+    out.print()
+    if not found.counts:
+        out.print("Nothing was found.")
+    by_kind = {str(kind): rows for kind, rows in found.findings.groupby("kind", sort=False)}
+    print_rows = [
+        {"found": found.counts[kind], "what": KINDS[kind], "severity": rows["severity"].iloc[0]}
+        for kind, rows in by_kind.items()
+    ]
+    if print_rows:
+        print_table(print_rows)
+    if len(found.crossings):
+        out.print()
+        for sentence in found.crossings["sentence"]:
+            out.print(f"{sentence}", markup=False)
+    for kind, rows in by_kind.items():
+        out.print()
+        out.print(KINDS[kind], style="bold")
+        _print_sentences(rows, found.counts[kind], everything)
+    out.print()
+    out.print("Looked at", style="bold")
+    for sentence in found.checked:
+        out.print(f"  {sentence}", markup=False)
+
+
+def _print_sentences(rows: pd.DataFrame, n: int, everything: bool) -> None:
+    shown = rows if everything else rows.head(SHOWN)
+    for sentence in shown["sentence"]:
+        out.print(f"  {sentence}", markup=False)
+    if n > len(shown):
+        out.print(f"  … and {n - len(shown)} more; --all prints them.", markup=False)
+
+
+@datasets_app.command("download")
+def download_dataset(
+    name: NAME,
+    folder: Annotated[
+        Path, typer.Option(help="Where it goes; remembered for training. Needs the space twice.")
+    ],
+    keep: Annotated[
+        bool, typer.Option("--keep", help="Keep the archive beside what was unpacked from it.")
+    ] = False,
+    as_json: JSON = False,
+) -> None:
+    """Fetch a dataset that may be downloaded: the four sizes of FMA (7.2, 22, 93 and 879 GiB).
+    Interrupted, the same command goes on where it broke off; checksums are compared before
+    anything is unpacked."""
+    entry = DATASETS[name]
+    if entry.facts.not_fetched:
+        raise GenrecoreError(
+            f"{entry.facts.not_fetched}; it is mirrored at {entry.facts.mirror}: unpack it "
+            f"yourself, then run 'genrecore datasets prepare {name} --folder'."
+        )
+    archives = entry.facts.archives
+    if not archives:
+        possible = ", ".join(other for other in DATASETS if DATASETS[other].facts.archives)
+        raise UsageError(f"There is nothing to download for {name}; there is for {possible}.")
+    folder = folder.expanduser().absolute()
+    with reporting(quiet=as_json) as report:
+        unpacked = [download.obtain(archive, folder, report, keep) for archive in archives]
+    known.remember(name, {"folder": str(folder)})
+    if as_json:
+        print_json({"dataset": name, "folder": folder, "unpacked": unpacked})
+        return
+    out.print(f"{name} is in {folder} and ready to be prepared.", markup=False)
+
+
+@datasets_app.command("unpack")
+def unpack_archive(
+    archive: Annotated[Path, typer.Argument(help="A zip or tar of genre folders.")],
+    remove: Annotated[
+        bool, typer.Option("--remove", help="Delete the archive afterwards, taken or not.")
+    ] = False,
+    as_json: JSON = False,
+) -> None:
+    """Unpack an archive of genre folders with audio files or pictures into the cache folder, as
+    uploads on the page Datasets are. Nothing is trusted: paths that lead elsewhere, links and
+    archives that swell without measure are refused. The same archive is unpacked once."""
+    archive = archive.expanduser().absolute()
+    try:
+        with reporting(quiet=as_json) as report:
+            folder = uploads.unpack(archive, report)
+    finally:
+        if remove:
+            uploads.discard(archive)
+    if as_json:
+        print_json({"archive": archive.name, "folder": folder})
+        return
+    out.print(f"{archive.name} is in {folder}. Prepare it:", markup=False)
+    out.print(f"genrecore datasets prepare folder --folder {folder}", markup=False)
+
+
+@datasets_app.command("write")
+def write(
+    folder: Annotated[Path, typer.Argument(help="Where to; it is made if it is not there.")],
+    set_: SET = None,
+    as_json: JSON = False,
+) -> None:
+    """Write the demo music into a folder in all forms in which GTZAN is published: wav files, both
+    tables of descriptors, and pictures. The dataset gtzan reads it from there."""
+    values = dict(item.partition("=")[::2] for item in set_ or [])
+    config = with_values(RunConfig(), {f"dataset.{key}": value for key, value in values.items()})
+    options = DATASETS["demo"].read_options(config.dataset.options, "dataset")
+    with reporting(quiet=as_json) as report:
+        demo.write_as_gtzan(options, folder, report)
+    place = folder.expanduser().absolute()
+    if as_json:
+        print_json({"folder": place})
+    else:
+        out.print(f"Written to {place}.", markup=False)

@@ -8,18 +8,19 @@ from typing import Annotated, Any
 import pandas as pd
 import typer
 
-from genrecore.cli.app import app
 from genrecore.cli.output import JSON, out, print_json, print_table, share
 from genrecore.errors import UsageError
 from genrecore.evaluation import label_reviews, metrics, mistakes, related_clips
 from genrecore.store import run as runs
 from genrecore.store.run import Run
 
+commands = typer.Typer(rich_markup_mode=None)
+
 RUN = Annotated[str, typer.Argument(help="A tested run's id, a part of it, or 'latest'.")]
 _SHARES = ("certainty", "label_proba", "suggested_proba", "spread")
 
 
-@app.command("errors")
+@commands.command("errors")
 def errors(
     run: RUN,
     cell: Annotated[
@@ -138,7 +139,7 @@ def _print(table: pd.DataFrame, n: int, as_json: bool) -> None:
         out.print(f"{n - len(rows)} more; --most {n} prints them all.")
 
 
-@app.command("annotate")
+@commands.command("annotate")
 def annotate(
     dataset: Annotated[str, typer.Argument(help="A dataset's name; 'list' prints what was said.")],
     clip: Annotated[str, typer.Argument(help="A clip's id.")] = "",

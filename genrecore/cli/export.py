@@ -7,14 +7,15 @@ from typing import Annotated, Any
 
 import typer
 
-from genrecore.cli.app import app
 from genrecore.cli.output import JSON, out, print_json, reporting
 from genrecore.errors import UsageError
 from genrecore.store import run as runs
 from genrecore.store.run import Run
 
+commands = typer.Typer(rich_markup_mode=None)
 
-@app.command("export")
+
+@commands.command("export")
 def export_runs(
     names: Annotated[
         list[str], typer.Argument(metavar="RUN…", help="Ids of runs, parts of them, or 'latest'.")

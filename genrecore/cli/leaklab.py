@@ -6,15 +6,17 @@ from typing import Annotated, Any
 
 import typer
 
-from genrecore.cli.app import app
 from genrecore.cli.flags import with_flags
 from genrecore.cli.output import JSON, out, print_json, print_table, reporting, share
-from genrecore.cli.training import CONFIG, PRESET, SET, follow, settings
+from genrecore.cli.runs import follow
+from genrecore.cli.settings import CONFIG, PRESET, SET, settings
 from genrecore.config.run import RunConfig
 from genrecore.store.run import Run
 
+commands = typer.Typer(rich_markup_mode=None)
 
-@app.command()
+
+@commands.command()
 @with_flags(RunConfig)
 def leaklab(
     values: dict[str, Any],

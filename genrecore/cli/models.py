@@ -1,26 +1,33 @@
-"""`genrecore models`: what each model is, how large it is, and how long it takes here."""
+"""`genrecore list` and `genrecore models`: what can be chosen, and what each model is."""
 
 from __future__ import annotations
 
+import dataclasses
+import json
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from genrecore.cli.app import app
 from genrecore.cli.output import JSON, out, print_json, print_table, reporting
-from genrecore.cli.training import SET, settings
+from genrecore.cli.settings import SET, settings
+from genrecore.config.registry import Registry
 from genrecore.config.run import RunConfig
+from genrecore.errors import UsageError
+from genrecore.evaluation import metrics
 
 if TYPE_CHECKING:
     from genrecore.training.card import Card
     from genrecore.training.latency import Latency
+
+commands = typer.Typer(rich_markup_mode=None)
+
 
 models_app = typer.Typer(
     help="What each model is, how large it is, and how long it takes.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
-app.add_typer(models_app, name="models")
+commands.add_typer(models_app, name="models")
 
 NAME = Annotated[str, typer.Argument(help="A model's name; see 'genrecore models list'.")]
 PRESET = Annotated[
@@ -173,3 +180,70 @@ def _print(card: Card, known: Latency | None) -> None:
     for note in card.notes:
         out.print(f"Note: {note}", markup=False)
     out.print(f"\nTrain it: {card.command}", markup=False)
+
+
+WHAT = ("datasets", "splits", "features", "standardisers", "augmentations", "presets", "models",
+        "metrics")  # fmt: skip
+
+
+def _registries() -> dict[str, Registry[Any]]:
+    from genrecore.augment import AUGMENTATIONS  # torch
+    from genrecore.features import PRESETS
+    from genrecore.training.parts import REGISTRIES
+
+    known: dict[str, Registry[Any]] = {
+        "augmentations": AUGMENTATIONS,
+        "presets": PRESETS,
+        "metrics": metrics.METRICS,
+    }
+    known |= {f"{registry.what}s": registry for registry in REGISTRIES.values()}
+    return {name: known[name] for name in WHAT}
+
+
+@commands.command("list")
+def list_registered(
+    what: Annotated[str, typer.Argument(help=f"One of {', '.join(WHAT)}; by default all.")] = "",
+    as_json: JSON = False,
+) -> None:
+    """Everything that can be chosen: datasets, splits, features, augmentations, models, metrics,
+    with options."""
+    if what and what not in WHAT:
+        raise UsageError(f"There is nothing called {what!r} to list; there are: {', '.join(WHAT)}.")
+    chosen = {name: reg for name, reg in _registries().items() if what in ("", name)}
+    if as_json:
+        print_json(
+            {
+                kind: {name: _entry(registry, name) for name in registry}
+                for kind, registry in chosen.items()
+            }
+        )
+        return
+    for kind, registry in chosen.items():
+        out.print(kind.capitalize(), style="bold")
+        print_table(
+            [
+                {
+                    "name": name,
+                    "title": registry[name].title,
+                    "options": ", ".join(
+                        f"{key}={value['default']}" if "default" in value else key
+                        for key, value in _entry(registry, name)["options"].items()
+                    ),
+                }
+                for name in registry
+            ]
+        )
+        out.print()
+
+
+def _entry(registry: Registry[Any], name: str) -> dict[str, Any]:
+    entry = registry[name]
+    facts = dataclasses.asdict(entry.facts)
+    facts = {k: sorted(v) if isinstance(v, frozenset) else v for k, v in facts.items()}
+    schema = entry.options.model_json_schema(mode="serialization")
+    return {
+        "title": entry.title,
+        "source": entry.source,
+        "options": schema.get("properties", {}),
+        **json.loads(json.dumps(facts, default=str)),
+    }

@@ -7,22 +7,31 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from genrecore.cli.app import app
 from genrecore.cli.output import JSON, out, print_json, print_table, reporting
-from genrecore.cli.planned import BACKGROUND, DRY_RUN, YES, follow_plan
-from genrecore.cli.sweeping import agreed, estimate_facts, estimated, print_summary
+from genrecore.cli.plans import (
+    BACKGROUND,
+    DRY_RUN,
+    YES,
+    agreed,
+    estimate_facts,
+    estimated,
+    follow_plan,
+    print_summary,
+)
 from genrecore.data.datasets import DATASETS, how_to_get, known
 from genrecore.errors import UsageError
 from genrecore.experiments import papers
 from genrecore.experiments.papers import Music, Study, StudyRun, report
 from genrecore.store import run as runs
 
+commands = typer.Typer(rich_markup_mode=None)
+
 papers_app = typer.Typer(
     help="The five studies: what they did and print, and what our runs say beside it.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
-app.add_typer(papers_app, name="papers")
+commands.add_typer(papers_app, name="papers")
 
 STUDY = Annotated[str, typer.Argument(help=f"One of {', '.join(papers.study_names())}.")]
 N_SEEDS = {"published": 1, "honest": 3}

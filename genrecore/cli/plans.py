@@ -1,30 +1,46 @@
-"""`genrecore plans`: what becomes of plans and searches."""
+"""`genrecore sweep`, `genrecore plans`: many runs as one command, and what becomes of them."""
 
 from __future__ import annotations
 
 import json
+import math
 import shlex
+import sys
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from genrecore.cli.app import app
+from genrecore.cli.flags import with_flags
 from genrecore.cli.output import JSON, duration, err, out, print_json, print_table, reporting, share
+from genrecore.cli.settings import CONFIG, PRESET
+from genrecore.config import run as configuration
 from genrecore.config.dotted import in_words, name_of, shown
-from genrecore.errors import GenrecoreError
+from genrecore.config.run import RunConfig
+from genrecore.errors import GenrecoreError, UsageError
 from genrecore.evaluation.metrics import noun, watched
 from genrecore.experiments import plan as plans
 from genrecore.experiments import results as plan_results
+from genrecore.experiments.draft import Draft, Grid, draft, spread
 from genrecore.experiments.plan import Plan
+from genrecore.store import run as runs
+from genrecore.store.progress import Report
+
+if TYPE_CHECKING:
+    from genrecore.experiments.estimates import PlanEstimate
+    from genrecore.experiments.search import Strategy
+
+commands = typer.Typer(rich_markup_mode=None)
+
 
 plans_app = typer.Typer(
     help="Plans of many runs: list, show, stop, go on.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
-app.add_typer(plans_app, name="plans")
+commands.add_typer(plans_app, name="plans")
 
 PLAN = Annotated[str, typer.Argument(help="A plan's id, a part of it, or 'latest'.")]
 DRY_RUN = Annotated[
@@ -244,3 +260,228 @@ def drive_search(folder: Annotated[Path, typer.Argument()]) -> None:
 
     with reporting() as report:
         searching.drive(Plan(folder), report)
+
+
+@commands.command()
+@with_flags(RunConfig, as_text=True)
+def sweep(
+    values: dict[str, Any],
+    config: CONFIG = None,
+    set_: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Values of any field, e.g. --set model.width=8,16."),
+    ] = None,
+    preset: PRESET = "",
+    table: Annotated[
+        str,
+        typer.Option("--table", help="The table of a study to start from; see 'plans tables'."),
+    ] = "",
+    title: Annotated[str, typer.Option("--title", help="What the plan is called.")] = "",
+    search: Annotated[
+        Literal["", "random", "tpe"],
+        typer.Option(
+            "--search",
+            help="Try some combinations, at random or by what earlier ones scored; fields then "
+            "take ranges, too: --lr 1e-5..1e-2:log. Validation decides.",
+        ),
+    ] = "",
+    trials: Annotated[int, typer.Option("--trials", min=1, help="Runs of a search.")] = 20,
+    prune: Annotated[
+        bool, typer.Option("--prune", help="End runs of a search that others outdo.")
+    ] = False,
+    pruner: Annotated[
+        Literal["median", "hyperband"], typer.Option("--pruner", help="How --prune judges.")
+    ] = "median",
+    search_seed: Annotated[int, typer.Option("--search-seed", help="Of a search's draws.")] = 0,
+    again: Annotated[
+        bool, typer.Option("--again", help="Train also what is done with the same settings.")
+    ] = False,
+    dry_run: DRY_RUN = False,
+    yes: YES = False,
+    background: BACKGROUND = False,
+    as_json: JSON = False,
+) -> None:
+    """Train every combination of several values: models, seeds, splits, any field.
+
+    Every flag takes values with commas between (--model cnn,crnn --seed 0,1,2 --lr 1e-3,1e-4), and
+    whole numbers as a range (--seed 0..4); | stands between values that hold commas themselves
+    (--augment "noise,shift|mixup"). The number of runs and the time they take is said before
+    anything is queued. What is done with the same settings is not trained again.
+    """
+    texts = _texts(values, set_)
+    if search:
+        from genrecore.experiments.search import Strategy
+
+        if table:
+            raise UsageError("--table names all its runs; a search chooses them. Take one of both.")
+        how = Strategy(search, trials, pruner if prune else "none", search_seed)
+        _search(_base(config, preset), texts, how, title, (dry_run, yes, background, as_json))
+        return
+    base, grids, named, source = _with_table(_base(config, preset), table)
+    base, grids = spread(base, grids, texts)
+    made = draft(base, grids)
+    there = [None] * len(made.configs) if again else runs.find_same(made.configs)
+    todo = [c for c, run in zip(made.configs, there, strict=True) if run is None]
+    with reporting(quiet=as_json) as report:
+        estimate = estimated(todo, report)
+    if not as_json:
+        _print_draft(made, [run.run_id if run else "" for run in there])
+        print_summary(len(made.configs), len(todo), estimate)
+    if dry_run:
+        if as_json:
+            print_json(_draft_facts(made, there, estimate))
+        return
+    if not agreed(yes, as_json, f"Queue {len(todo)} runs?"):
+        return
+    plan = plans.start(made, title=title or named, source=source, again=again)
+    follow_plan(plan, background, as_json)
+
+
+def _texts(values: Mapping[str, Any], set_: Sequence[str] | None) -> dict[str, Any]:
+    """What flags and --set say, by dotted field."""
+    texts = dict(values)
+    for item in set_ or []:
+        key, equals, text = item.partition("=")
+        if not equals:
+            raise UsageError(f"--set takes field=values, e.g. model.width=8,16; found {item!r}.")
+        texts[key] = text
+    return texts
+
+
+def _base(config: Path | None, preset: str) -> RunConfig:
+    start = configuration.read_config_file(config) if config else RunConfig()
+    if not preset:
+        return start
+    from genrecore.features import PRESETS  # torch: not on the way to --help
+
+    return configuration.with_values(start, PRESETS[preset].thing)
+
+
+def _with_table(base: RunConfig, name: str) -> tuple[RunConfig, list[Grid], str, str]:
+    """The base with a table's values, its grids, its title and its source."""
+    if not name:
+        return base, [{}], "", ""
+    from genrecore.experiments.papers.recipes import find_sweep, sweep_source, sweep_values
+
+    _, table = find_sweep(name)
+    base = configuration.with_values(base, sweep_values(name))
+    return base, list(table.grids), table.title, sweep_source(name)
+
+
+def estimated(configs: Sequence[RunConfig], report: Report) -> PlanEstimate:
+    """How long the runs take: by earlier ones, else by steps that are measured now."""
+    from genrecore.data import datasets
+    from genrecore.experiments import estimates
+    from genrecore.training import timing
+
+    known = estimates.Estimator(runs.all_runs())
+    for config in known.uncounted(configs):
+        try:
+            table = datasets.load(config.dataset.name, config.dataset.options, report)
+        except GenrecoreError:  # its runs will say so
+            continue
+        known.add_clips(config, table)
+    for config in known.unmeasured(configs):
+        try:
+            timing.measure(config, report)
+        except GenrecoreError:  # counted as not known
+            continue
+    return known.total(configs)
+
+
+def _print_draft(made: Draft, there: Sequence[str]) -> None:
+    rows = [
+        {
+            "run": str(number),
+            **{name_of(key): shown(value) for key, value in change.items()},
+            "there already": run_id,
+        }
+        for number, (change, run_id) in enumerate(zip(made.changes, there, strict=True), start=1)
+    ]
+    columns = list(dict.fromkeys(key for row in rows for key in row if key != "there already"))
+    columns += ["there already"] if any(there) else []
+    print_table([{key: row.get(key, "") for key in columns} for row in rows])
+    for sentence in made.left_out:
+        err.print(f"Left out: {sentence}", markup=False)
+
+
+def print_summary(n: int, n_todo: int, estimate: PlanEstimate) -> None:
+    words = f"{n} run{'s' if n != 1 else ''}"
+    if n_todo < n:
+        words += f", of which {n - n_todo} {'is' if n - n_todo == 1 else 'are'} there already"
+    out.print(f"{words}. {estimate.sentence}", markup=False)
+
+
+def _draft_facts(made: Draft, there: Sequence[Any], estimate: PlanEstimate) -> dict[str, Any]:
+    return {
+        "runs": [
+            {"changes": change, "there": run.run_id if run else None}
+            for change, run in zip(made.changes, there, strict=True)
+        ],
+        "left_out": made.left_out,
+        "estimate": estimate_facts(estimate),
+    }
+
+
+def estimate_facts(estimate: PlanEstimate) -> dict[str, Any]:
+    known = estimate.n_unknown < estimate.n_runs or not estimate.n_runs
+    return {
+        "seconds": estimate.seconds if known else math.nan,
+        "n_runs": estimate.n_runs,
+        "n_at_once": estimate.n_at_once,
+        "n_by_runs": estimate.n_by_runs,
+        "n_by_steps": estimate.n_by_steps,
+        "sentence": estimate.sentence,
+    }
+
+
+def agreed(yes: bool, as_json: bool, question: str) -> bool:
+    """Asks on a terminal; where nobody can answer, the command is the answer."""
+    if yes or as_json or not sys.stdin.isatty():
+        return True
+    if typer.confirm(question, default=True):
+        return True
+    out.print("Nothing is queued.")
+    return False
+
+
+def _search(
+    base: RunConfig,
+    texts: Mapping[str, Any],
+    way: Strategy,
+    title: str,
+    flags: tuple[bool, bool, bool, bool],
+) -> None:
+    """A search from the command line; `flags` are dry_run, yes, background, as_json."""
+    from genrecore.experiments import search as searching
+    from genrecore.experiments.values import read_ranges, typed_range
+    from genrecore.training.resolve import resolve
+
+    dry_run, yes, background, as_json = flags
+    base, ranges = read_ranges(base, texts)
+    base = searching.check(base, ranges, way)
+    with reporting(quiet=as_json) as report:
+        one = searching.typical(base, ranges)
+        estimate = estimated([resolve(one).config] * way.n_trials, report)
+    if not as_json:
+        rows = [
+            {"setting": name_of(key), "searched": typed_range(given)}
+            for key, given in ranges.items()
+        ]
+        print_table(rows)
+        sentence = estimate.sentence
+        early = " Pruned runs end earlier." if way.pruner != "none" else ""
+        out.print(f"{way.n_trials} trials. {sentence}{early}", markup=False)
+    if dry_run:
+        if as_json:
+            words = {key: typed_range(given) for key, given in ranges.items()}
+            print_json({"ranges": words, "estimate": estimate_facts(estimate)})
+        return
+    if not agreed(yes, as_json, f"Start {way.n_trials} trials?"):
+        return
+    plan = searching.create(base, ranges, way, title=title)
+    if background:
+        searching.start(plan)
+        said_begun(plan, as_json, "The search is at work")
+        return
+    drive(plan, as_json)

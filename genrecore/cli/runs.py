@@ -1,29 +1,181 @@
-"""`genrecore queue`, and what `genrecore runs` does with runs that are there."""
+"""`genrecore runs`, `genrecore queue`: runs that are there, and those that wait."""
 
 from __future__ import annotations
 
 import json
+import shlex
+import time
 from typing import Annotated, Any
+from urllib.parse import urlsplit
 
 import typer
 
-from genrecore.cli.app import app
-from genrecore.cli.output import JSON, out, print_json, print_table
-from genrecore.cli.training import runs_app
+from genrecore.cli.output import JSON, duration, out, print_json, print_table, share
 from genrecore.config import run as configuration
+from genrecore.config.command import train_command
 from genrecore.config.run import RunConfig
-from genrecore.errors import UsageError
+from genrecore.errors import GenrecoreError, UsageError
+from genrecore.evaluation import metrics
 from genrecore.jobs import actions as jobs
-from genrecore.jobs import slots
+from genrecore.jobs import alerts, slots
 from genrecore.store import run as runs
+from genrecore.store.progress import Report, phase_text
 from genrecore.store.run import Run
+from genrecore.store.status import FINAL, STOP_WITHIN_S
+
+commands = typer.Typer(rich_markup_mode=None)
+runs_app = typer.Typer(
+    help="List, show and stop runs.", no_args_is_help=True, rich_markup_mode=None
+)
+commands.add_typer(runs_app, name="runs")
+
 
 queue_app = typer.Typer(
     help="The runs that wait: order, pause, cancel.", no_args_is_help=True, rich_markup_mode=None
 )
-app.add_typer(queue_app, name="queue")
+commands.add_typer(queue_app, name="queue")
 
 RUN = Annotated[str, typer.Argument(help="A run's id, a part of it, or 'latest'.")]
+
+
+def run_facts(run: Run) -> dict[str, Any]:
+    from genrecore.evaluation import comparison
+
+    facts: dict[str, Any] = {
+        "run": run.run_id,
+        "folder": str(run.folder),
+        "state": run.state,
+        "reason": run.reason,
+        "badge": run.badge,
+        "status": {k: v for k, v in run.status.items() if k not in ("states", "traceback")},
+        "config": run.config.model_dump(),
+        "signature": configuration.signature(run.config),
+        "system": configuration.system_signature(run.config),
+        "environment": run.environment,
+    }
+    if run.predictions is not None:
+        facts["scores"] = comparison.scores(run)
+        facts["accuracy_by_pooling"] = comparison.pooled_accuracies(run)
+    return facts
+
+
+def print_result(run: Run) -> None:
+    from genrecore.evaluation import comparison
+
+    scores = comparison.scores(run)
+    out.print(
+        f"Tested on {scores['n_clips']} clips: accuracy {share(scores['accuracy'])} "
+        f"(95 %: {share(scores['accuracy_low'])} to {share(scores['accuracy_high'])}), "
+        f"macro-F1 {share(scores['macro_f1'])}, epoch {run.status.get('best_epoch')}."
+    )
+    ways = comparison.pooled_accuracies(run)
+    if ways:
+        listed = ", ".join(f"{metrics.POOLINGS[name]} {share(a)}" for name, a in ways.items())
+        out.print(f"A clip's verdict from its segments: {listed}.")
+
+
+@runs_app.command("list")
+def list_runs(as_json: JSON = False) -> None:
+    """Every run in the store, the newest first, with its state and validation accuracy."""
+    rows: list[dict[str, Any]] = []
+    for run in runs.all_runs():
+        status = run.status
+        rows.append(
+            {
+                "run": run.run_id,
+                "state": run.state,
+                "model": run.config.model.name,
+                "dataset": run.config.dataset.name,
+                "split": run.config.split.name,
+                "epoch": f"{status.get('epoch', 0)} of {run.n_epochs}",
+                "validation accuracy": status.get("best_valid_accuracy"),
+                "left": status.get("time_left_s") if run.alive else None,
+                "warning": run.badge,
+            }
+        )
+    if as_json:
+        print_json(rows)
+        return
+    for row in rows:
+        accuracy = row["validation accuracy"]
+        row["validation accuracy"] = share(accuracy) if accuracy is not None else ""
+        row["left"] = duration(row["left"]) if row["left"] is not None else ""
+    print_table(rows, f"No runs in {runs.store_dir()} yet; 'genrecore demo' makes two.")
+
+
+@runs_app.command("show")
+def show_run(
+    run: Annotated[str, typer.Argument(help="A run's id, a part of it, or 'latest'.")],
+    log: Annotated[bool, typer.Option("--log", help="Print the end of its log as well.")] = False,
+    as_json: JSON = False,
+) -> None:
+    """One run: state, progress, result, what differs from the defaults."""
+    found = runs.find_run(run)
+    if as_json:
+        print_json(run_facts(found))
+        return
+    status = found.status
+    out.print(f"{found.run_id}: {found.state}. {found.reason}".strip())
+    out.print(f"Folder: {found.folder}", markup=False)
+    if status.get("phase") and found.state not in FINAL:
+        left = duration(status.get("time_left_s"))
+        out.print(
+            f"{phase_text(status['phase'])}, epoch {status.get('epoch', 0)} of "
+            f"{found.n_epochs}, time left {left}"
+        )
+    if found.leak:
+        out.print(f"{found.leak}: its accuracy is flattered.", style="bold red")
+    if found.config.rehearsal:
+        out.print(f"{found.badge.rpartition('; ')[2]}.", style="bold")
+    if found.predictions is not None:
+        print_result(found)
+    out.print("Differs from the defaults in: ", end="")
+    out.print(json.dumps(configuration.differences(found.config)), markup=False)
+    out.print(f"Same again: {shlex.join(train_command(found.config))}", markup=False)
+    if log:
+        out.print(found.log(), markup=False)
+
+
+@runs_app.command("stop")
+def stop_run(
+    run: Annotated[str, typer.Argument(help="A run's id, a part of it, or 'latest'.")],
+    keep_best: Annotated[
+        bool,
+        typer.Option("--keep-best", help="Test its best epoch so far; it ends as 'done'."),
+    ] = False,
+    within: Annotated[
+        float,
+        typer.Option("--within", min=0.0, help="Seconds after which it is ended by force."),
+    ] = STOP_WITHIN_S,
+    as_json: JSON = False,
+) -> None:
+    """Ask a run to stop: it finishes its step, keeps a checkpoint and ends as 'stopped'."""
+    found = runs.find_run(run)
+    sentence = jobs.stop(found, keep_best=keep_best, within_s=within)
+    if as_json:
+        print_json({"run": found.run_id, "state": Run(found.folder).state, "message": sentence})
+    else:
+        out.print(sentence)
+
+
+def follow(run: Run, report: Report, title: str) -> Run:
+    """Waits for a run in the background, reporting its progress; returns it finished.
+
+    Raises:
+        GenrecoreError: It did not end well.
+    """
+    while True:
+        now = Run(run.folder)
+        if now.state in ("done", "failed", "stopped", "lost"):
+            if now.state != "done":
+                raise GenrecoreError(f"The run {run.run_id} is {now.state}: {now.reason}")
+            return now
+        phase = phase_text(now.status.get("phase") or "Waiting for a free device")
+        done, total = int(now.status.get("done", 0)), int(now.status.get("total", 0))
+        accuracy = now.status.get("best_valid_accuracy")
+        best = f", best validation accuracy {share(accuracy)}" if accuracy is not None else ""
+        report(f"{title}: {phase.lower()}{best}", done, total)
+        time.sleep(0.3)
 
 
 def _say(run: Run | None, sentence: str, as_json: bool) -> None:
@@ -213,3 +365,53 @@ def cancel(run: RUN, as_json: JSON = False) -> None:
             "'genrecore runs stop' stops a run at work."
         )
     _say(found, jobs.stop(found), as_json)
+
+
+@runs_app.command("alerts")
+def list_alerts(
+    run: Annotated[
+        str, typer.Argument(help="A run's id, a part of it, or 'latest'; by default all.")
+    ] = "",
+    as_json: JSON = False,
+) -> None:
+    """What there is to tell: runs that are done, failed or lost, losses that run away, runs that
+    stand still."""
+    found = [runs.find_run(run)] if run else runs.all_runs()
+    rows = [
+        {"run": one.run_id, "kind": alert.kind, "at": alert.at, "words": alert.words}
+        for one in found
+        for alert in alerts.of(one)
+    ]
+    if as_json:
+        print_json(rows)
+        return
+    for row in rows:
+        row["at"] = time.strftime("%Y-%m-%d %H:%M", time.localtime(float(str(row["at"]))))
+    print_table(rows, "Nothing to tell.")
+
+
+@runs_app.command("webhook")
+def webhook(
+    url: Annotated[
+        str, typer.Argument(help="Where alerts are posted as JSON; by default nothing changes.")
+    ] = "",
+    off: Annotated[bool, typer.Option("--off", help="Post alerts nowhere any more.")] = False,
+    test: Annotated[bool, typer.Option("--test", help="Post a test message now.")] = False,
+    as_json: JSON = False,
+) -> None:
+    """Where alerts are posted, besides the dashboard: `{"text": …, "kind": …, "run": …}` as Slack,
+    Mattermost, Discord and most others read it. Kept in the store's settings.json."""
+    if off or url:
+        alerts.set_webhook("" if off else url)
+    address = alerts.webhook()
+    host = urlsplit(address).hostname or ""
+    if test:
+        problem = alerts.try_out(address) if address else "No webhook is set."
+        if problem:
+            raise GenrecoreError(f"The test message did not arrive: {problem}")
+    if as_json:
+        print_json({"host": host, "tested": test})
+    else:
+        arrived = " The test message arrived." if test else ""
+        where = f"to {host}" if host else "nowhere"
+        out.print(f"Alerts are posted {where}.{arrived}", markup=False)

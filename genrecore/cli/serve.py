@@ -15,10 +15,9 @@ from typing import Annotated, Any
 
 import typer
 
-from genrecore.cli.app import app
-from genrecore.cli.models import print_comparison
+from genrecore.cli.compare import print_comparison
 from genrecore.cli.output import JSON, out, print_json, print_table, reporting
-from genrecore.cli.training import follow
+from genrecore.cli.runs import follow
 from genrecore.config import run as configuration
 from genrecore.config.run import RunConfig
 from genrecore.errors import GenrecoreError, describe
@@ -26,6 +25,8 @@ from genrecore.jobs import actions as jobs
 from genrecore.store import run as runs
 from genrecore.store.files import cache_dir
 from genrecore.training import hardware
+
+commands = typer.Typer(rich_markup_mode=None)
 
 PORT = Annotated[
     int, typer.Option(help="Port of the dashboard on this machine; 0 takes a free one.", min=0)
@@ -39,7 +40,7 @@ DEMO_RUNS: tuple[tuple[str, dict[str, Any]], ...] = (
 )
 
 
-@app.command()
+@commands.command()
 def demo(
     no_serve: Annotated[
         bool, typer.Option("--no-serve", help="Stop before the dashboard is served.")
@@ -75,7 +76,7 @@ def demo(
         _serve(port)
 
 
-@app.command()
+@commands.command()
 def dashboard(
     port: PORT = 8501,
 ) -> None:
@@ -83,7 +84,7 @@ def dashboard(
     _serve(port)
 
 
-@app.command()
+@commands.command()
 def serve(
     run: Annotated[
         list[str],
@@ -204,7 +205,7 @@ _PACKAGES = (
 )  # fmt: skip
 
 
-@app.command()
+@commands.command()
 def doctor(as_json: JSON = False) -> None:
     """What this machine offers: versions, devices, the precision chosen and why, disk, and what is
     missing. Exit code 1 when something needed is missing."""

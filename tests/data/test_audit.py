@@ -405,7 +405,6 @@ def test_106_574_clips_are_audited_in_seconds() -> None:
 
 def command(*words: str) -> tuple[int, str]:
     """Exit code and standard output of the command."""
-    import genrecore.cli.auditing  # noqa: F401
     from genrecore.cli.app import main
 
     out, argv = io.StringIO(), sys.argv

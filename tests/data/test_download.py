@@ -298,8 +298,6 @@ def test_an_archive_is_fetched_checked_unpacked_and_removed(server: Server, tmp_
 def _command(*words: str) -> tuple[int, str]:
     from commands import genrecore as command
 
-    import genrecore.cli.downloads  # noqa: F401
-
     result = command("datasets", "download", *words)
     assert "Traceback" not in result.stderr
     return result.returncode, result.stdout + result.stderr

@@ -1,0 +1,46 @@
+"""The configuration that the flags of a command make."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from genrecore.config import run as configuration
+from genrecore.config.run import RunConfig
+from genrecore.errors import UsageError
+
+CONFIG = Annotated[
+    Path | None, typer.Option("--config", help="A configuration in JSON to start from.")
+]
+SET = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="An option of a part, e.g. --set feature.n_mels=64."),
+]
+PRESET = Annotated[
+    str,
+    typer.Option("--preset", help="The input of a study to start from; see 'genrecore list'."),
+]
+
+
+def settings(
+    config: Path | None, values: dict[str, Any], set_: list[str] | None, preset: str = ""
+) -> RunConfig:
+    """The configuration of a command: defaults, then --config, --preset, then flags and --set.
+
+    Raises:
+        UsageError: An unknown field or preset, a value out of range, or a --set without an equals
+            sign.
+    """
+    start = configuration.read_config_file(config) if config else RunConfig()
+    if preset:
+        from genrecore.features import PRESETS
+
+        values = PRESETS[preset].thing | values
+    for item in set_ or []:
+        key, equals, value = item.partition("=")
+        if not equals:
+            raise UsageError(f"--set takes field=value, e.g. feature.n_mels=64; found {item!r}.")
+        values[key] = value
+    return configuration.with_values(start, values)
