@@ -6,13 +6,13 @@ import contextlib
 import ctypes
 import os
 import platform
-from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from genrecore import words
 from genrecore.errors import UsageError
 
 if TYPE_CHECKING:
@@ -60,9 +60,10 @@ class Hardware:
 def share_cores() -> None:
     """Lets other processes have a core while torch's threads wait for one another.
 
-    By default they spin for milliseconds. That is fine on an idle machine; where a dashboard or a
-    second run wants a core it costs a factor of ten. Takes effect if called before torch is
-    imported; a value that is set already stays.
+    By default they spin for milliseconds. That is fine on an idle machine; with one busy process
+    beside it on two cores, a step of ResNet-18 fell from 99 to 9 images/s, and to 75 with this
+    (docs/performance.md). Takes effect if called before torch is imported; a value that is set
+    already stays.
     """
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
@@ -71,7 +72,8 @@ def keep_memory() -> None:
     """Has the C library keep what large tensors leave behind for the next ones (Linux).
 
     By default it hands blocks of megabytes back to the system, which clears every page of them
-    anew for the next step. What this process once needed it keeps to its end.
+    anew for the next step; with this, steps on large images take about three quarters of the
+    processor time (docs/performance.md). What this process once needed it keeps to its end.
     """
     with contextlib.suppress(OSError, AttributeError):
         libc = ctypes.CDLL("libc.so.6")
@@ -97,10 +99,10 @@ def devices() -> list[str]:
     """Devices torch can use here, the fastest first; always ends with `cpu`."""
     import torch
 
-    found = [f"cuda:{index}" for index in range(torch.cuda.device_count())]
+    gpus = [f"cuda:{index}" for index in range(torch.cuda.device_count())]
     if torch.backends.mps.is_available():
-        found.append("mps")
-    return [*found, "cpu"]
+        gpus.append("mps")
+    return [*gpus, "cpu"]
 
 
 @lru_cache(maxsize=1)
@@ -135,29 +137,24 @@ def choose(device: str = "auto", precision: str = "auto") -> Hardware:
     n_threads = torch.get_num_threads()
     if device.startswith("cuda"):
         name = torch.cuda.get_device_name(device)
-        able = torch.cuda.get_device_capability(device) >= (8, 0)
-        why_able = f"{name} has bfloat16 matrix units"
-        why_not = f"{name} has no bfloat16 matrix units"
+        has_units = torch.cuda.get_device_capability(device) >= (8, 0)
+        reason = f"{name} has {'' if has_units else 'no '}bfloat16 matrix units"
     elif device == "mps":
-        name, able, why_able = "Apple GPU", False, ""
-        why_not = "bfloat16 is not reliable on Apple GPUs"
+        name, has_units = "Apple GPU", False
+        reason = "bfloat16 is not reliable on Apple GPUs"
     else:
-        name = f"CPU, {n_threads} thread{'s' if n_threads != 1 else ''}"
-        able = "amx_bf16" in cpu_flags()
-        why_able = "this processor has bfloat16 matrix units (AMX)"
-        why_not = "this processor has no bfloat16 matrix units"
-    choices: dict[str, Callable[[], tuple[str, str]]] = {
-        "auto": lambda: ("bfloat16", why_able) if able else ("float32", why_not),
-        "float32": lambda: ("float32", "it was asked for"),
-        "bfloat16": lambda: ("bfloat16", "it was asked for"),
-        "float16": lambda: ("float16", "it was asked for"),
-    }
-    chosen, why = choices[precision]()
+        name, has_units = f"CPU, {words.plural(n_threads, 'thread')}", "amx_bf16" in cpu_flags()
+        units = "bfloat16 matrix units (AMX)" if has_units else "no bfloat16 matrix units"
+        reason = f"this processor has {units}"
+    if precision == "auto":
+        precision = "bfloat16" if has_units else "float32"
+    else:
+        reason = "it was asked for"
     return Hardware(
         device=device,
-        precision=chosen,
-        channels_last=chosen != "float32",
-        reason=f"{chosen}, because {why}.",
+        precision=precision,
+        channels_last=precision != "float32",
+        reason=f"{precision}, because {reason}.",
         name=name,
         n_threads=n_threads,
     )

@@ -1,4 +1,4 @@
-"""Memory: what a process uses, and what to say when it did not suffice."""
+"""Memory: how much a process uses, and what to say when it was not enough."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def in_use(device: str) -> dict[str, float]:
 
 
 def ran_out(error: BaseException) -> bool:
-    """Whether an error of any library says that memory did not suffice."""
+    """Whether an error of any library says that there was not enough memory."""
     import torch
 
     if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
@@ -43,7 +43,7 @@ def largest_that_fits(attempt: Callable[[int], None], size: int, device: str) ->
     """The largest of size/2, size/4, … with which `attempt` does not run out of memory, or 0."""
     while size > 1:
         size //= 2
-        _let_go(device)
+        _free(device)
         try:
             attempt(size)
         except Exception as error:
@@ -55,26 +55,25 @@ def largest_that_fits(attempt: Callable[[int], None], size: int, device: str) ->
 
 
 def too_large(batch_size: int, fitting: int, hardware: Hardware) -> GenrecoreError:
-    """The sentence for a batch that did not fit."""
+    """What to tell the user about a batch that did not fit."""
     if hardware.device.startswith("cuda"):
         import torch
 
         total = torch.cuda.mem_get_info(hardware.device)[1]
-        holder = f"The {total / 2**30:.0f} GiB of {hardware.name}"
+        holds_not = f"The {total / 2**30:.0f} GiB of {hardware.name} do not hold"
     else:
-        holder = "The memory that this process may use"
+        holds_not = "The memory that this process may use does not hold"
     if not fitting:
         return GenrecoreError(
-            f"{holder} do{'' if 'GiB' in holder else 'es'} not hold even a small batch of this "
-            "network and input; take shorter segments, fewer bands or a smaller model."
+            f"{holds_not} even a small batch of this network and input; take shorter segments, "
+            "fewer bands or a smaller model."
         )
     return GenrecoreError(
-        f"{holder} do{'' if 'GiB' in holder else 'es'} not hold a batch of {batch_size}; "
-        f"{fitting} fits, so take a batch size of {fitting}."
+        f"{holds_not} a batch of {batch_size}; {fitting} fits, so take a batch size of {fitting}."
     )
 
 
-def _let_go(device: str) -> None:
+def _free(device: str) -> None:
     gc.collect()
     if device.startswith("cuda"):
         import torch

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,7 +13,7 @@ import pandas as pd
 import pytest
 import soundfile
 import torch
-from conftest import MEASURED, trained
+from conftest import MEASURED, ROOT, trained
 
 from genrecore.audio import decode as audio
 from genrecore.config.run import RunConfig
@@ -316,3 +317,16 @@ def test_training_on_a_gpu_gives_what_the_processor_gives(store: Path, tiny: Tin
     columns = [name for name in on_cpu.predictions if name.startswith("p_")]
     # float32 with other sums: two epochs of a tiny network drift apart by this much at most.
     np.testing.assert_allclose(on_gpu.predictions[columns], on_cpu.predictions[columns], atol=0.05)
+
+
+def test_a_run_that_an_earlier_version_stopped_mid_epoch_is_resumed(store: Path) -> None:
+    old = ROOT / "tests" / "store" / "old_runs" / "20261128-220801-demo-cnn-c77b"
+    folder = store / old.name
+    shutil.copytree(old, folder)
+    before = Run(folder)
+    assert before.state == "stopped"
+    assert lifecycle.execute(before) == "done"
+    run = Run(folder)
+    assert run.history.head(len(before.history)).equals(before.history)
+    assert run.history["epoch"].tolist() == list(range(1, run.config.training.epochs + 1))
+    assert run.predictions is not None
