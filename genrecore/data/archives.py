@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import bz2
 import gzip
-import io
 import lzma
 import os
 import shutil
@@ -19,11 +18,12 @@ import tarfile
 import tempfile
 import zipfile
 import zlib
-from contextlib import ExitStack
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, NoReturn
 
+from genrecore import words
 from genrecore.errors import GenrecoreError
 from genrecore.store.progress import Phase, Report, silent
 
@@ -47,13 +47,13 @@ class Limits:
 
 UPLOAD = Limits(n_files=20_000, total_bytes=20 * GIB, ratio=100.0)
 """For archives of strangers: twenty times GTZAN. Music hardly shrinks, tables by ten, silence and
-flat pictures by a hundred at most; a bomb of deflate alone reaches 1 000."""
+flat images by a hundred at most; a bomb of deflate alone reaches 1 000."""
 
 PUBLISHED = Limits(n_files=500_000, total_bytes=1_500 * GIB, ratio=100.0)
 """For archives whose checksum was published: FMA-full is 106 574 files, 879 GiB."""
 
 SMALL = 16 * 2**20
-"""The ratio is not asked of what unpacks to less: a few text files may shrink by any factor."""
+"""The ratio does not matter for what unpacks to less: a few text files may shrink by any factor."""
 
 _BLOCK = 2**20
 _LONGEST_PATH = 1_000  # characters; beyond, file systems and players give up anyway
@@ -72,7 +72,7 @@ def extract(
     Args:
         archive: A zip, or a tar that may be packed with gzip, bzip2 or xz; the content decides.
         target: A folder that is not there yet.
-        report: Told about files and megabytes; may raise `Stopped`.
+        report: Called with files so far and in all; may raise `Stopped`.
         limits: What it may unpack to.
         unwrap: Whether a single folder that holds everything becomes the target itself.
 
@@ -156,7 +156,7 @@ class _Unpacking:
             free = shutil.disk_usage(self.folder).free
             if claimed > free:
                 self._refuse(
-                    f"unpacks to {_size(claimed)}, but only {_size(free)} are free at "
+                    f"unpacks to {words.size(claimed)}, but only {words.size(free)} are free at "
                     f"{self.folder.parent}"
                 )
             self.n_files_total = sum(not entry.is_dir() for entry in entries)
@@ -164,42 +164,52 @@ class _Unpacking:
                 kind = stat.S_IFMT(entry.external_attr >> 16)
                 if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
                     self._refuse_special(entry.filename, kind == stat.S_IFLNK)
-                path = self._path(entry.filename)
-                if entry.is_dir():
-                    self._make_folder(path)
-                    continue
                 if entry.flag_bits & 0x1:
                     self._refuse("is encrypted; unpack it yourself and give the folder")
-                try:
-                    content = archive.open(entry)
-                except NotImplementedError:
-                    self._refuse("is packed by a method that is not supported; use deflate")
-                with content:
-                    self._write(path, content)
+                content = None if entry.is_dir() else self._open(archive, entry)
+                self._make(entry.filename, content)
+
+    def _open(self, archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> IO[bytes]:
+        try:
+            return archive.open(entry)
+        except NotImplementedError:
+            self._refuse("is packed by a method that is not supported; use deflate")
 
     def _tar(self, start: bytes) -> None:
-        with ExitStack() as stack:
-            unpacked: Any = self.raw
-            for magic, opener in _PACKERS:
-                if start.startswith(magic):
-                    unpacked = stack.enter_context(opener(self.raw))
-            bounded = _Bounded(unpacked, self)
-            try:
-                archive = stack.enter_context(tarfile.open(fileobj=bounded, mode="r:"))
-            except (tarfile.ReadError, EOFError, zlib.error, lzma.LZMAError):
-                self._refuse("is neither a zip nor a tar archive, or damaged at its beginning")
+        unpacked = next((open_(self.raw) for magic, open_ in _PACKERS if start[:3] == magic), None)
+        bounded: Any = _Bounded(unpacked or self.raw, self)
+        try:
+            archive = tarfile.open(fileobj=bounded, mode="r:")  # noqa: SIM115  closed below
+        except (tarfile.ReadError, EOFError, zlib.error, lzma.LZMAError):
+            self._refuse("is neither a zip nor a tar archive, or damaged at its beginning")
+        with archive:
             for entry in archive:
                 if not (entry.isreg() or entry.isdir()):
                     self._refuse_special(entry.name, entry.issym() or entry.islnk())
-                path = self._path(entry.name)
-                if entry.isdir():
-                    self._make_folder(path)
-                    continue
                 self._check_amount(self.n_entries, self.n_bytes + entry.size)
-                content = archive.extractfile(entry)
-                assert content is not None  # it is a regular file
-                with content:
-                    self._write(path, content)
+                self._make(entry.name, archive.extractfile(entry))
+
+    def _make(self, name: str, content: IO[bytes] | None) -> None:
+        """Makes a file with this content, or a folder where there is none."""
+        path = self._path(name)
+        try:
+            (path if content is None else path.parent).mkdir(parents=True, exist_ok=True)
+            if content is None:
+                return
+            if path == self.folder:
+                self._refuse("holds a file without a name")
+            # Nothing is followed or overwritten; bits of mode and owner are not taken over.
+            with content, open(path, "xb") as file:
+                while block := content.read(_BLOCK):
+                    self.n_bytes += len(block)
+                    self._check_amount(self.n_entries, self.n_bytes)
+                    file.write(block)
+                    self.report(Phase.UNPACKING, self.n_files, self.n_files_total)
+        except (FileExistsError, NotADirectoryError, IsADirectoryError):
+            shown = _shown(path.relative_to(self.folder).as_posix())
+            self._refuse(f"holds {shown} twice, or as a file and as a folder")
+        self.n_files += 1
+        self.report(Phase.UNPACKING, self.n_files, self.n_files_total)
 
     def _path(self, name: str) -> Path:
         """Where an entry goes: inside the folder, or refused."""
@@ -213,39 +223,14 @@ class _Unpacking:
             self._refuse(f"holds a path that no file can have ({_shown(name)})")
         return self.folder.joinpath(*parts)
 
-    def _make_folder(self, path: Path) -> None:
-        try:
-            path.mkdir(parents=True, exist_ok=True)
-        except (FileExistsError, NotADirectoryError):
-            self._refuse_twice(path)
-
-    def _write(self, path: Path, content: IO[bytes]) -> None:
-        if path == self.folder:
-            self._refuse("holds a file without a name")
-        self._make_folder(path.parent)
-        try:
-            # Nothing is followed or overwritten; bits of mode and owner are not taken over.
-            file = open(path, "xb")  # noqa: SIM115
-        except (FileExistsError, IsADirectoryError):
-            self._refuse_twice(path)
-        with file:
-            while block := content.read(_BLOCK):
-                self.n_bytes += len(block)
-                self._check_amount(self.n_entries, self.n_bytes)
-                file.write(block)
-                self.report(Phase.UNPACKING, self.n_files, self.n_files_total)
-        self.n_files += 1
-        self.report(Phase.UNPACKING, self.n_files, self.n_files_total)
-
     def _check_amount(self, n_entries: int, n_bytes: int) -> None:
-        """Refuses what is beyond the limits, promised or already there."""
+        """Refuses what is beyond the limits, claimed or already there."""
         limits = self.limits
         if n_entries > limits.n_files:
             self._refuse(f"holds more than {limits.n_files:,} files, the most that are unpacked")
         if n_bytes > limits.total_bytes:
-            self._refuse(
-                f"unpacks to more than {_size(limits.total_bytes)}, the most that is unpacked"
-            )
+            most = words.size(limits.total_bytes)
+            self._refuse(f"unpacks to more than {most}, the most that is unpacked")
         self.check_ratio(n_bytes)
 
     def check_ratio(self, n_bytes: int) -> None:
@@ -253,23 +238,22 @@ class _Unpacking:
         if n_bytes > max(SMALL, self.limits.ratio * self.packed_bytes):
             self._refuse(
                 f"unpacks to more than {self.limits.ratio:g} times its own size "
-                f"({_size(self.packed_bytes)}), as only archives made to do harm do"
+                f"({words.size(self.packed_bytes)}), as only archives made to do harm do"
             )
 
     def _refuse_special(self, name: str, link: bool) -> NoReturn:
         what = "a link" if link else "neither a file nor a folder"
         self._refuse(f"holds {_shown(name)}, which is {what}; only plain files are unpacked")
 
-    def _refuse_twice(self, path: Path) -> NoReturn:
-        name = path.relative_to(self.folder).as_posix()
-        self._refuse(f"holds {_shown(name)} twice, or as a file and as a folder")
-
     def _refuse(self, what: str) -> NoReturn:
         raise GenrecoreError(f"The archive {self.name} {what}.")
 
 
-class _Bounded(io.RawIOBase):
-    """The unpacked bytes of a tar: counted as they pass, and never a huge header at once."""
+class _Bounded:
+    """The unpacked bytes of a tar: counted as they pass, and never a huge header at once.
+
+    tarfile's own filter for archives of strangers (`data`) bounds neither, and lets links through.
+    """
 
     def __init__(self, stream: IO[bytes], unpacking: _Unpacking) -> None:
         self.stream, self.unpacking = stream, unpacking
@@ -284,38 +268,21 @@ class _Bounded(io.RawIOBase):
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         """Moves to a position, which unpacks what lies before it."""
-        place = self.stream.seek(offset, whence)
-        self.unpacking.check_ratio(place)
-        return place
+        position = self.stream.seek(offset, whence)
+        self.unpacking.check_ratio(position)
+        return position
 
     def tell(self) -> int:
         """Bytes unpacked so far."""
         return self.stream.tell()
 
-    def readable(self) -> bool:
-        return True
 
-    def seekable(self) -> bool:
-        return True
-
-
-def _gzip(raw: IO[bytes]) -> Any:
-    return gzip.GzipFile(fileobj=raw)
-
-
-_PACKERS: tuple[tuple[bytes, Any], ...] = (
-    (b"\x1f\x8b", _gzip),
+_PACKERS: tuple[tuple[bytes, Callable[[IO[bytes]], Any]], ...] = (
+    (b"\x1f\x8b\x08", lambda raw: gzip.GzipFile(fileobj=raw)),
     (b"BZh", bz2.BZ2File),
-    (b"\xfd7zXZ\x00", lzma.LZMAFile),
+    (b"\xfd7z", lzma.LZMAFile),
 )
 
 
 def _shown(name: str) -> str:
     return repr(name if len(name) <= 80 else f"{name[:77]}…")
-
-
-def _size(n_bytes: float) -> str:
-    for unit, one in (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10)):
-        if n_bytes >= one:
-            return f"{n_bytes / one:,.{0 if n_bytes >= 10 * one else 1}f} {unit}"
-    return f"{n_bytes:.0f} bytes"

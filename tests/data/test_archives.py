@@ -142,7 +142,7 @@ def test_amounts_beyond_the_limits_are_refused(tmp_path: Path) -> None:
     for kind, pack in PACKERS.items():
         archive = pack(tmp_path / kind, {f"{n}.wav": bytes([n]) * 211 for n in range(7)})
         _refused(archive, "more than 6 files", Limits(6, 2**30, 100.0))
-        _refused(archive, "unpacks to more than 1.4 KiB", Limits(7, 1_476, 100.0))
+        _refused(archive, "unpacks to more than 1.5 kB", Limits(7, 1_476, 100.0))
         archive.unlink()
 
 
