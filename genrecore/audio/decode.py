@@ -20,6 +20,7 @@ import numpy as np
 import soundfile
 import soxr
 
+from genrecore import words
 from genrecore.audio.aac import AacFile, Damaged, adts_length_s
 from genrecore.audio.containers import READABLE, Prefixed, claimed_length, missing_count, sniff
 from genrecore.errors import AudioError
@@ -336,6 +337,5 @@ def _truncated(label: str, found_s: float, announced_s: float) -> str:
 
 
 def _spoken(seconds: float) -> str:
-    if seconds < 120:
-        return f"{seconds:.1f} s"
-    return f"{seconds / 60:.1f} min" if seconds < 36_000 else f"{seconds / 3600:,.0f} h"
+    """Tenths of a second up to two minutes: what is missing of a file is often less than one."""
+    return f"{words.decimals(seconds)} s" if seconds < 120 else words.seconds(seconds)

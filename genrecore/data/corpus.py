@@ -51,12 +51,12 @@ class Corpus:
     Attributes:
         folder: Where it lies.
         key: Names its content.
-        sample_rate_hz: Rate of the samples; 0 for pictures and tables.
-        index: One row a clip: `clip_id, start, n_samples`; in samples for audio, in pictures or
+        sample_rate_hz: Rate of the samples; 0 for images and tables.
+        index: One row a clip: `clip_id, start, n_samples`; in samples for audio, in images or
             rows of the table otherwise.
         skipped: What cannot be used: `clip_id, reason`.
         medium: `audio`, `image` or `table`.
-        shape: Of one picture (channels, height, width) or one row (descriptors,).
+        shape: Of one image (channels, height, width) or one row (descriptors,).
     """
 
     folder: Path
@@ -76,7 +76,7 @@ class Corpus:
 
     @cached_property
     def values(self) -> np.ndarray:
-        """All pictures (clips, 3, height, width) uint8 or rows (rows, descriptors) float32."""
+        """All images (clips, 3, height, width) uint8 or rows (rows, descriptors) float32."""
         kind = np.uint8 if self.medium == "image" else np.float32
         n = int(self.index["n_samples"].sum())
         return np.memmap(self.folder / "values", dtype=kind, mode="c", shape=(n, *self.shape))

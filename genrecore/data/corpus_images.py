@@ -27,13 +27,13 @@ _MOST_PIXELS = 16_000_000  # 4 000 × 4 000: no rendered spectrogram needs more,
 
 
 def build_images(clips: pd.DataFrame, report: Report = silent) -> Corpus:
-    """The pictures of these clips as one uint8 array (clips, 3, height, width), red green blue.
+    """The images of these clips as one uint8 array (clips, 3, height, width), red green blue.
 
     Transparency is dropped, palettes and grey are spread over three channels, 16 bits are scaled to
-    8. Pictures that cannot be read are left out with their reason.
+    8. Images that cannot be read are left out with their reason.
 
     Raises:
-        GenrecoreError: Pictures of different sizes, named with both.
+        GenrecoreError: Images of different sizes, named with both.
     """
     what = [
         _FORMAT,
@@ -46,53 +46,53 @@ def build_images(clips: pd.DataFrame, report: Report = silent) -> Corpus:
         skipped: list[dict[str, str]] = []
         shape: tuple[int, ...] = ()
         with open(folder / "values", "wb") as stream:
-            pictures = in_order(read_picture, clips["path"].tolist())
-            for n_done, (clip_id, path, picture) in enumerate(
-                zip(clips["clip_id"], clips["path"], pictures, strict=True)
+            images = in_order(read_image, clips["path"].tolist())
+            for n_done, (clip_id, path, image) in enumerate(
+                zip(clips["clip_id"], clips["path"], images, strict=True)
             ):
                 report(Phase.READING_IMAGES, n_done, len(clips))
-                if isinstance(picture, str):
-                    skipped.append({"clip_id": clip_id, "reason": picture})
+                if isinstance(image, str):
+                    skipped.append({"clip_id": clip_id, "reason": image})
                     continue
-                if shape and picture.shape != shape:
+                if shape and image.shape != shape:
                     raise GenrecoreError(
-                        f"{Path(path).name} has {picture.shape[2]} × {picture.shape[1]} pixels, "
-                        f"the pictures before it {shape[2]} × {shape[1]}; all must have one size."
+                        f"{Path(path).name} has {image.shape[2]} × {image.shape[1]} pixels, "
+                        f"the images before it {shape[2]} × {shape[1]}; all must have one size."
                     )
-                shape = picture.shape
-                stream.write(picture.tobytes())
+                shape = image.shape
+                stream.write(image.tobytes())
                 kept.append(clip_id)
         return {"clip_ids": kept, "counts": [1] * len(kept), "shape": shape, "skipped": skipped}
 
     return _cached(what, "image", fill, report)
 
 
-def read_picture(source: str | Path | bytes | BinaryIO, name: str = "") -> np.ndarray | str:
-    """A picture as (3, height, width) uint8, or the sentence that says why it cannot be used.
+def read_image(source: str | Path | bytes | BinaryIO, name: str = "") -> np.ndarray | str:
+    """An image as (3, height, width) uint8, or the sentence that says why it cannot be used.
 
     Args:
         source: A path, a file's bytes, or an open file.
         name: What the sentence calls it; by default the path's last part.
     """
     if not name:
-        name = Path(source).name if isinstance(source, (str, Path)) else "The picture"
+        name = Path(source).name if isinstance(source, (str, Path)) else "The image"
     given = io.BytesIO(source) if isinstance(source, bytes) else source
     try:
-        with Image.open(given) as picture:
-            if picture.width * picture.height > _MOST_PIXELS:
-                return f"{name} has {picture.width} × {picture.height} pixels: too large."
-            if picture.mode.startswith("I"):  # 16 bits: Pillow would cut them off at 255
-                values = np.asarray(picture, dtype=np.float64) / 257.0
+        with Image.open(given) as image:
+            if image.width * image.height > _MOST_PIXELS:
+                return f"{name} has {image.width} × {image.height} pixels: too large."
+            if image.mode.startswith("I"):  # 16 bits: Pillow would cut them off at 255
+                values = np.asarray(image, dtype=np.float64) / 257.0
                 grey = np.clip(np.rint(values), 0, 255).astype(np.uint8)
                 return np.ascontiguousarray(np.broadcast_to(grey, (3, *grey.shape)))
-            rgb = np.asarray(picture.convert("RGBA").convert("RGB"), dtype=np.uint8)
+            rgb = np.asarray(image.convert("RGBA").convert("RGB"), dtype=np.uint8)
             return np.ascontiguousarray(rgb.transpose(2, 0, 1))
     except FileNotFoundError:
         return f"There is no file {source}."  # type: ignore[str-bytes-safe]
     except UnidentifiedImageError:
-        return f"{name} cannot be read as a picture: its content is of no kind that is known."
+        return f"{name} cannot be read as an image: its content is of no kind that is known."
     except (OSError, ValueError, Image.DecompressionBombError) as error:
-        return f"{name} cannot be read as a picture: {str(error).split(chr(10))[0]}."
+        return f"{name} cannot be read as an image: {str(error).split(chr(10))[0]}."
 
 
 def build_tables(clips: pd.DataFrame, report: Report = silent) -> Corpus:

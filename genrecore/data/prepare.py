@@ -116,6 +116,6 @@ def summary(prepared: Prepared) -> dict[str, Any]:
         "n_artists": int(prepared.clips["artist"].nunique()),
         "minutes": round(float(prepared.corpus.index["n_samples"].sum()) / rate / 60, 1)
         if rate
-        else None,  # pictures and rows have no length
+        else None,  # images and rows have no length
         "skipped": prepared.skipped,
     }

@@ -280,7 +280,7 @@ class LoadedRun:
     def _picture(self, source: str | Path | bytes | BinaryIO, name: str) -> np.ndarray:
         _, height, width = self.classifier.given_shape
         wanted = f"{width} × {height} pixels"
-        found = provided.read_picture(source, name)
+        found = provided.read_image(source, name)
         if isinstance(found, np.ndarray) and found.shape[1:] == (height, width):
             return found
         if isinstance(found, np.ndarray):

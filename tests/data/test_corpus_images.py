@@ -57,12 +57,12 @@ def test_a_picture_that_cannot_be_read_is_left_out_with_its_reason(tmp_path: Pat
     made = provided.build_images(table)
     assert made.index["clip_id"].tolist() == ["p0", "p2"]
     assert [line["clip_id"] for line in made.skipped] == ["p1"]
-    assert "cannot be read as a picture" in made.skipped[0]["reason"]
+    assert "cannot be read as an image" in made.skipped[0]["reason"]
 
 
 def test_pictures_of_different_sizes_are_refused_with_both(tmp_path: Path) -> None:
     table = _pictures(tmp_path, np.zeros((9, 7, 3), np.uint8), np.zeros((9, 8, 3), np.uint8))
-    with pytest.raises(GenrecoreError, match="8 × 9 pixels, the pictures before it 7 × 9"):
+    with pytest.raises(GenrecoreError, match="8 × 9 pixels, the images before it 7 × 9"):
         provided.build_images(table)
 
 
@@ -135,9 +135,9 @@ def test_the_rows_of_a_clip_are_one_sequence_in_order(tmp_path: Path, tiny: Tiny
 def test_a_feature_that_does_not_take_what_the_dataset_gives_is_refused(
     tiny: Tiny, tmp_path: Path
 ) -> None:
-    with pytest.raises(UsageError, match="gives audio; the feature image takes pictures"):
+    with pytest.raises(UsageError, match="gives audio; the feature image takes images"):
         tiny(feature="image")
-    with pytest.raises(UsageError, match=r"gives pictures; .* Features for what it gives: image"):
+    with pytest.raises(UsageError, match=r"gives images; .* Features for what it gives: image"):
         tiny(dataset="gtzan", dataset__folder=str(tmp_path), dataset__form="images")
 
 

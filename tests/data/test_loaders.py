@@ -282,7 +282,7 @@ def test_pictures_are_a_dataset_and_mixing_is_refused(tmp_path: Path) -> None:
     table = datasets.load("folder", {"folder": str(tmp_path)})
     assert set(table["medium"]) == {"image"}
     _wav(tmp_path / "b" / "0.wav")
-    assert "audio files (1, e.g. 'b/0.wav') next to pictures (6, e.g. 'a/0.PNG')" in _said(
+    assert "audio files (1, e.g. 'b/0.wav') next to images (6, e.g. 'a/0.PNG')" in _said(
         "folder", folder=str(tmp_path)
     )
 
@@ -337,7 +337,7 @@ def test_a_manifest_gives_genres_artists_and_parts_in_any_order(listed: Path) ->
         (";rock", "Row 3 of the manifest manifest.csv has no path"),
         ("./audio/0, ä.wav;rock", "lists './audio/0, ä.wav' again, after row 2"),
         ("audio/9.wav;rock", "no such file"),
-        ("audio;rock", "neither audio nor a picture"),
+        ("audio;rock", "neither audio nor an image"),
         ("/etc/passwd.wav;rock", "leads out"),
         ("C:\\music\\a.wav;rock", "leads out"),
         ("audio/../../a.wav;rock", "leads out"),
@@ -363,6 +363,6 @@ def test_manifests_with_other_faults_are_refused(listed: Path) -> None:
     assert "has the split 'middle'; expected train" in _said("manifest", folder=str(listed))
     (listed / "a.png").write_bytes(b"")
     _manifest(listed, "audio/0, ä.wav;a", "a.png;b")
-    assert "next to pictures" in _said("manifest", folder=str(listed))
+    assert "next to images" in _said("manifest", folder=str(listed))
     (listed / "manifest.csv").write_bytes("path,genre\nü,a\n".encode("latin-1"))
     assert "not text in UTF-8" in _said("manifest", folder=str(listed))

@@ -206,7 +206,7 @@ def test_a_run_on_pictures_takes_pictures_and_says_why_not_audio(
     with pytest.raises(AudioError, match=r"50 × 30 pixels; .* pictures of 50 × 40 pixels"):
         loaded.classify(tmp_path / "small.png")
     (tmp_path / "text.png").write_text("words")
-    with pytest.raises(AudioError, match=r"^text\.png cannot be read as a picture: its content"):
+    with pytest.raises(AudioError, match=r"^text\.png cannot be read as an image: its content"):
         loaded.classify(tmp_path / "text.png")
     said = genrecore("classify", str(tmp_path / "p.png"), "--run", run.run_id, "--doubts", "--json")
     assert said.stderr == ""  # of pictures nothing is doubted

@@ -45,7 +45,7 @@ def audit(
 
     Args:
         clips: A clip table. Its column `split` may be empty: then nothing is said about a split.
-        corpus: The decoded audio, pictures or rows; only the clips of the table are looked at.
+        corpus: The decoded audio, images or rows; only the clips of the table are looked at.
         report: Called as `report(phase, done, total)`.
         skipped: `clip_id, reason` of what could not be used, where the corpus does not know it.
         contents: By clip_id the numbers of a table's rows or the pixels of images: identical ones

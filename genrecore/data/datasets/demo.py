@@ -62,7 +62,7 @@ class DemoOptions(Options):
     form: Form = Field(
         "audio",
         title="Form",
-        description="The music itself, or what GTZAN is also published as: pictures of its "
+        description="The music itself, or what GTZAN is also published as: images of its "
         "spectrograms, or tables of 57 descriptors with one row a clip or ten",
     )
 
@@ -84,7 +84,7 @@ def demo(options: DemoOptions, report: Report) -> pd.DataFrame:
     sound colours all their clips, so a model tested on artists it was trained on looks better
     than it is. The same options give the same samples, and shorter lists begin like longer ones.
 
-    In the other forms the clips are the same, with the same names: pictures and tables are made of
+    In the other forms the clips are the same, with the same names: images and tables are made of
     the audio, laid out as GTZAN's are.
 
     Raises:
@@ -122,7 +122,7 @@ def write_as_gtzan(options: DemoOptions, folder: Path, report: Report) -> None:
 
 
 def _in_form(form: str, audio: pd.DataFrame, folder: Path, report: Report) -> Path:
-    """The folder with the pictures or the table of this music, made if it is not there yet."""
+    """The folder with the images or the table of this music, made if it is not there yet."""
     return make_once(
         folder.with_name(f"{folder.name}-{form}"),
         lambda partial: demo_forms.write(audio, form, partial, report),

@@ -1,4 +1,4 @@
-"""The demo music in GTZAN's published forms: wav files, both tables of descriptors, pictures."""
+"""The demo music in GTZAN's published forms: wav files, both tables of descriptors, images."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from genrecore.store.progress import Phase, Report
 FORMS = ("audio", "images", *TABLES)
 """As GTZAN's option `form` names them."""
 
-PICTURE = (432, 288)
-"""Width and height of GTZAN's pictures, in pixels."""
+IMAGE_SIZE = (432, 288)
+"""Width and height of GTZAN's images, in pixels."""
 
 N_PARTS = 10
 """Rows of a clip in the table of parts."""
 
-# From quiet to loud; lightness rises all the way, so that grey pictures say the same.
+# From quiet to loud; lightness rises all the way, so that grey images say the same.
 _COLOURS = ((0, 0, 4), (81, 18, 124), (183, 55, 121), (252, 137, 97), (252, 253, 191))
 _TOP_DB = 80.0
 
@@ -37,7 +37,7 @@ T = TypeVar("T")
 def write(clips: pd.DataFrame, form: str, folder: Path, report: Report) -> None:
     """Writes these clips in one form below a folder, laid out and named as GTZAN is.
 
-    Pictures are log-mel spectrograms (128 bands, 432 × 288 pixels, RGBA) without axes. The table
+    Images are log-mel spectrograms (128 bands, 432 × 288 pixels, RGBA) without axes. The table
     of parts has ten rows a clip, each of a tenth of it.
 
     Args:
@@ -56,12 +56,12 @@ def write(clips: pd.DataFrame, form: str, folder: Path, report: Report) -> None:
             place.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(str(clip.path), place)
     elif form == "images":
-        _write_pictures(clips, folder / IMAGES, report)
+        _write_images(clips, folder / IMAGES, report)
     else:
         _write_table(clips, folder / TABLES[form], 1 if form == "table_30s" else N_PARTS, report)
 
 
-def _write_pictures(clips: pd.DataFrame, folder: Path, report: Report) -> None:
+def _write_images(clips: pd.DataFrame, folder: Path, report: Report) -> None:
     for genre in clips["genre"].unique():
         (folder / str(genre)).mkdir(parents=True, exist_ok=True)
 
@@ -69,13 +69,13 @@ def _write_pictures(clips: pd.DataFrame, folder: Path, report: Report) -> None:
         clip_id, path, genre = clip
         wave, rate_hz = soundfile.read(path, dtype="float32")
         name = f"{clip_id.replace('.', '')}.png"  # blues00000.png, as GTZAN's are named
-        _picture(wave, rate_hz).save(folder / genre / name, compress_level=3)
+        _drawn(wave, rate_hz).save(folder / genre / name, compress_level=3)
 
     for _ in _each(clips, draw, Phase.DRAWING_IMAGES, report):
         pass
 
 
-def _picture(wave: np.ndarray, rate_hz: int) -> Image.Image:
+def _drawn(wave: np.ndarray, rate_hz: int) -> Image.Image:
     import torch  # late: listing datasets must not wait for it
 
     from genrecore.audio import spectra as spectral
@@ -88,7 +88,7 @@ def _picture(wave: np.ndarray, rate_hz: int) -> Image.Image:
     stops = np.linspace(0.0, 1.0, len(_COLOURS))
     channels = [np.interp(share, stops, [colour[k] for colour in _COLOURS]) for k in range(3)]
     rgb = np.rint(np.stack(channels, axis=2)).astype(np.uint8)
-    return Image.fromarray(rgb).resize(PICTURE, Image.Resampling.BILINEAR).convert("RGBA")
+    return Image.fromarray(rgb).resize(IMAGE_SIZE, Image.Resampling.BILINEAR).convert("RGBA")
 
 
 def _write_table(clips: pd.DataFrame, path: Path, n_parts: int, report: Report) -> None:

@@ -18,10 +18,10 @@ from genrecore.data.datasets.registered import DATASETS, given_folder
 from genrecore.errors import GenrecoreError
 from genrecore.store.progress import Phase, Report
 
-PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff")
-"""Extensions of pictures."""
+IMAGE_FORMATS = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff")
+"""Extensions of images."""
 
-_EXPECTED = "a folder that holds one folder of audio files or of pictures for each genre"
+_EXPECTED = "a folder that holds one folder of audio files or of images for each genre"
 
 
 class FolderOptions(Options):
@@ -30,7 +30,7 @@ class FolderOptions(Options):
     folder: str = Field(
         "",
         title="Folder",
-        description="Folder that holds one folder for each genre, with audio files or pictures",
+        description="Folder that holds one folder for each genre, with audio files or images",
         max_length=4_096,
     )
 
@@ -54,7 +54,7 @@ def _first_medium(options: FolderOptions) -> str:
     medium=_first_medium,
 )
 def folder(options: FolderOptions, report: Report) -> pd.DataFrame:
-    """Clip table of the audio files, or of the pictures, in a folder of genre folders.
+    """Clip table of the audio files, or of the images, in a folder of genre folders.
 
     A genre is named as its folder; folders inside it belong to it. `clip_id` is the path relative
     to the folder. Where the folder holds nothing but one folder of genre folders (as archives do),
@@ -63,7 +63,7 @@ def folder(options: FolderOptions, report: Report) -> pd.DataFrame:
 
     Raises:
         UsageError: No folder given.
-        GenrecoreError: No such folder, no genre folders with clips, or audio next to pictures.
+        GenrecoreError: No such folder, no genre folders with clips, or audio next to images.
     """
     top = _inner(given_folder("folder", options.folder, _EXPECTED))
     left_out: list[dict[str, str]] = []
@@ -85,7 +85,7 @@ def folder(options: FolderOptions, report: Report) -> pd.DataFrame:
     if not clips:
         raise GenrecoreError(
             f"There are no clips in {top}: expected {_EXPECTED} ({', '.join(FORMATS)} or "
-            f"{', '.join(PICTURES)})."
+            f"{', '.join(IMAGE_FORMATS)})."
         )
     refuse_mixed(clips, str(top))
     paths = [f"{top}/{name}" for name in clips]
@@ -118,11 +118,11 @@ def medium_of(path: str) -> str | None:
     ending = os.path.splitext(path)[1].lower()
     if ending in FORMATS:
         return "audio"
-    return "image" if ending in PICTURES else None
+    return "image" if ending in IMAGE_FORMATS else None
 
 
 def refuse_mixed(media: dict[str, str], where: str) -> None:
-    """Refuses audio files next to pictures.
+    """Refuses audio files next to images.
 
     Args:
         media: `audio` or `image` by name.
@@ -135,7 +135,7 @@ def refuse_mixed(media: dict[str, str], where: str) -> None:
     if len(counts) > 1:
         first = {medium: next(n for n, m in media.items() if m == medium) for medium in counts}
         raise GenrecoreError(
-            f"There are audio files ({counts['audio']}, e.g. {first['audio']!r}) next to pictures "
+            f"There are audio files ({counts['audio']}, e.g. {first['audio']!r}) next to images "
             f"({counts['image']}, e.g. {first['image']!r}) in {where}; a dataset is of one kind."
         )
 

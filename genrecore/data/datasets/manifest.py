@@ -64,7 +64,7 @@ def _first_medium(options: ManifestOptions) -> str:
     medium=_first_medium,
 )
 def manifest(options: ManifestOptions, report: Report) -> pd.DataFrame:
-    """Clip table of the files that a CSV lists, audio or pictures.
+    """Clip table of the files that a CSV lists, audio or images.
 
     `clip_id` is the path as listed, without detours. Rows without a part in the column `split` stay
     without one. Other columns are passed over; comma, semicolon and tab separate. Sentences name
@@ -74,7 +74,7 @@ def manifest(options: ManifestOptions, report: Report) -> pd.DataFrame:
         UsageError: No file given.
         GenrecoreError: No such file, no CSV, columns missing; a row without genre, with an absolute
             path or one that leaves the folder, an absent file, one listed twice or of another kind
-            than audio and pictures, an unknown part; audio next to pictures.
+            than audio and images, an unknown part; audio next to images.
     """
     file = _file(options.folder)
     base = str(file.parent)
@@ -98,7 +98,7 @@ def manifest(options: ManifestOptions, report: Report) -> pd.DataFrame:
         seen[name] = number
         medium = medium_of(name)
         if medium is None:
-            _refuse(file, number, f"lists {path!r}, which is neither audio nor a picture by name")
+            _refuse(file, number, f"lists {path!r}, which is neither audio nor an image by name")
         if "\0" in name or not os.path.isfile(f"{base}/{name}"):
             _refuse(file, number, f"lists {path!r}, but there is no such file in {base}")
         split = cells["split"].lower()
