@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import Annotated
 
 import typer
@@ -10,7 +9,7 @@ import typer
 from genrecore.cli.output import JSON, out, print_json, print_table
 from genrecore.store import cache
 from genrecore.store.files import cache_dir
-from genrecore.words import size
+from genrecore.words import moment, size
 
 commands = typer.Typer(rich_markup_mode=None)
 
@@ -37,7 +36,7 @@ def list_cached(kind: KIND = "", as_json: JSON = False) -> None:
                 "kind": entry.kind,
                 "name": entry.name,
                 "size": size(entry.n_bytes),
-                "made": time.strftime("%Y-%m-%d %H:%M", time.localtime(entry.made)),
+                "made": moment(entry.made),
                 "what": entry.about,
             }
             for entry in entries

@@ -12,8 +12,9 @@ from typing import Annotated, Any
 import typer
 
 from genrecore.audio import decode as audio
-from genrecore.cli.output import JSON, err, out, print_json, reporting, share
+from genrecore.cli.output import JSON, err, out, print_json, reporting
 from genrecore.errors import GenrecoreError, UsageError
+from genrecore.words import percent
 
 commands = typer.Typer(rich_markup_mode=None)
 
@@ -155,7 +156,7 @@ def _say_doubts(result: dict[str, Any]) -> None:
 
 def _likeliest(proba: dict[str, float]) -> str:
     best = sorted(proba.items(), key=lambda item: -item[1])[:3]
-    return ", ".join(f"{genre} {share(p)}" for genre, p in best)
+    return ", ".join(f"{genre} {percent(p)}" for genre, p in best)
 
 
 class _Table:

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from genrecore.cli.output import JSON, duration, out, print_json, print_table, reporting, share
+from genrecore.cli.output import JSON, out, print_json, print_table, reporting
 from genrecore.evaluation import verdicts
 from genrecore.evaluation.metrics import METRICS, noun
 from genrecore.store import run as runs
 from genrecore.store.progress import Phase
 from genrecore.store.run import Run
+from genrecore.words import percent, seconds
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -144,12 +145,12 @@ def print_comparison(result: Comparison, cost: pd.DataFrame | None = None) -> No
     for place, row in enumerate(result.table.to_dict(orient="records")):
         shown = {
             "system" if several else "run": row["title"],
-            "accuracy": share(row["accuracy"]),
-            "95 % interval": f"{share(row['accuracy_low'])} to {share(row['accuracy_high'])}",
+            "accuracy": percent(row["accuracy"]),
+            "95 % interval": f"{percent(row['accuracy_low'])} to {percent(row['accuracy_high'])}",
         }
         if several:
             shown["tests"] = row["n_runs"]
-            shown["from, to"] = f"{share(row['seed_low'])} to {share(row['seed_high'])}"
+            shown["from, to"] = f"{percent(row['seed_low'])} to {percent(row['seed_high'])}"
         shown |= {
             **{
                 noun(metric): metric.facts.written(row[name])
@@ -157,7 +158,7 @@ def print_comparison(result: Comparison, cost: pd.DataFrame | None = None) -> No
                 if name != "accuracy"
             },
             "best epoch": row["best_epoch"],
-            "took": duration(row["train_s"]),
+            "took": seconds(row["train_s"]),
         }
         if cost is not None and cost[["n_multiply_adds", "latency_ms"]].notna().any().any():
             adds, ms = (cost[name].iloc[place] for name in ("n_multiply_adds", "latency_ms"))
@@ -170,7 +171,7 @@ def print_comparison(result: Comparison, cost: pd.DataFrame | None = None) -> No
     print_table(
         [
             {"recall by genre": genre}
-            | {title: share(recalls.loc[genre, key]) for key, title in result.titles.items()}
+            | {title: percent(recalls.loc[genre, key]) for key, title in result.titles.items()}
             for genre in recalls.index
         ]
     )

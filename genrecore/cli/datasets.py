@@ -9,8 +9,9 @@ from typing import Annotated, Any
 import pandas as pd
 import typer
 
-from genrecore.cli.output import JSON, out, plain, print_json, print_table, reporting
+from genrecore.cli.output import JSON, answer, out, plain, print_json, print_table, reporting
 from genrecore.config import run as configuration
+from genrecore.config.dotted import read_assignments
 from genrecore.config.run import Part, RunConfig, with_values
 from genrecore.data import cached_results, datasets, download, uploads
 from genrecore.data.audit import KINDS, Audit, audit
@@ -84,10 +85,7 @@ def asked_for(
     """
     values: dict[str, Any] = {"audio.sample_rate_hz": sample_rate_hz, "audio.clip_s": clip_s}
     values |= {key: value for key, value in more.items() if value is not None}
-    for item in set_ or []:
-        key, equals, value = item.partition("=")
-        if not equals:
-            raise UsageError(f"--set takes option=value, e.g. n_genres=4; found {item!r}.")
+    for key, value in read_assignments(set_, "n_genres=4").items():
         # Without a dot it is the dataset's: the demo music has a seed of its own, for one.
         values[key if "." in key else f"dataset.{key}"] = value
     if folder is not None:
@@ -285,10 +283,11 @@ def download_dataset(
     with reporting(quiet=as_json) as report:
         unpacked = [download.obtain(archive, folder, report, keep) for archive in archives]
     known.remember(name, {"folder": str(folder)})
-    if as_json:
-        print_json({"dataset": name, "folder": folder, "unpacked": unpacked})
-        return
-    out.print(f"{name} is in {folder} and ready to be prepared.", markup=False)
+    answer(
+        as_json,
+        {"dataset": name, "folder": folder, "unpacked": unpacked},
+        f"{name} is in {folder} and ready to be prepared.",
+    )
 
 
 @datasets_app.command("unpack")
@@ -324,13 +323,10 @@ def write(
 ) -> None:
     """Write the demo music into a folder in all forms in which GTZAN is published: wav files, both
     tables of descriptors, and pictures. The dataset gtzan reads it from there."""
-    values = dict(item.partition("=")[::2] for item in set_ or [])
+    values = read_assignments(set_, "n_genres=4")
     config = with_values(RunConfig(), {f"dataset.{key}": value for key, value in values.items()})
     options = DATASETS["demo"].read_options(config.dataset.options, "dataset")
     with reporting(quiet=as_json) as report:
         demo.write_as_gtzan(options, folder, report)
     place = folder.expanduser().absolute()
-    if as_json:
-        print_json({"folder": place})
-    else:
-        out.print(f"Written to {place}.", markup=False)
+    answer(as_json, {"folder": place}, f"Written to {place}.")

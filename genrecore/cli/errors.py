@@ -8,11 +8,12 @@ from typing import Annotated, Any
 import pandas as pd
 import typer
 
-from genrecore.cli.output import JSON, out, print_json, print_table, share
+from genrecore.cli.output import JSON, answer, out, print_json, print_table
 from genrecore.errors import UsageError
 from genrecore.evaluation import label_reviews, metrics, mistakes, related_clips
 from genrecore.store import run as runs
 from genrecore.store.run import Run
+from genrecore.words import percent
 
 commands = typer.Typer(rich_markup_mode=None)
 
@@ -112,7 +113,7 @@ def _one_clip(run: Run, found: pd.DataFrame, clip_id: str, as_json: bool) -> Non
         return
     out.print(
         f"{clip_id}: labelled {facts['genre']}, taken for {facts['predicted']} with "
-        f"{share(facts['certainty'])}; the label got {share(facts['label_proba'])}.",
+        f"{percent(facts['certainty'])}; the label got {percent(facts['label_proba'])}.",
         markup=False,
     )
     for row in facts["copies"]:
@@ -133,7 +134,7 @@ def _print(table: pd.DataFrame, n: int, as_json: bool) -> None:
     for row in rows:
         for name in _SHARES:
             if name in row:
-                row[name] = share(row[name])
+                row[name] = percent(row[name])
     print_table(rows, "No such clip.")
     if n > len(rows):
         out.print(f"{n - len(rows)} more; --most {n} prints them all.")
@@ -171,7 +172,8 @@ def annotate(
             "genrecore annotate gtzan jazz.00003 wrong."
         )
     label_reviews.add(dataset, clip, genre, judgement, note)
-    if as_json:
-        print_json({"dataset": dataset, "clip_id": clip, "judgement": judgement})
-    else:
-        out.print(f"{clip}: its label is {judgement}.", markup=False)
+    answer(
+        as_json,
+        {"dataset": dataset, "clip_id": clip, "judgement": judgement},
+        f"{clip}: its label is {judgement}.",
+    )

@@ -7,11 +7,12 @@ from typing import Annotated, Any
 import typer
 
 from genrecore.cli.flags import with_flags
-from genrecore.cli.output import JSON, out, print_json, print_table, reporting, share
+from genrecore.cli.output import JSON, out, print_json, print_table, reporting
 from genrecore.cli.runs import follow
 from genrecore.cli.settings import CONFIG, PRESET, SET, settings
 from genrecore.config.run import RunConfig
 from genrecore.store.run import Run
+from genrecore.words import percent
 
 commands = typer.Typer(rich_markup_mode=None)
 
@@ -54,8 +55,8 @@ def leaklab(
             {
                 "genre": row["genre"],
                 "clips": row["n_clips"],
-                "artists shared": share(row["leaky"]),
-                "artists apart": share(row["clean"]),
+                "artists shared": percent(row["leaky"]),
+                "artists apart": percent(row["clean"]),
             }
             for row in found.per_genre.to_dict(orient="records")
         ]

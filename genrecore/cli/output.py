@@ -64,18 +64,20 @@ def print_table(rows: Sequence[Mapping[str, Any]], empty: str = "Nothing yet.") 
     wide.print(table)
 
 
-def share(value: float | None) -> str:
-    """A share as per cent with one decimal, or a dash where nothing was measured."""
-    return "–" if value is None or math.isnan(value) else f"{100 * value:.1f} %"
+def answer(as_json: bool, facts: Any, sentence: str) -> None:
+    """The answer of a command: JSON for scripts, else a sentence."""
+    if as_json:
+        print_json(facts)
+    else:
+        out.print(sentence, markup=False)
 
 
-def duration(seconds: float | None) -> str:
-    """Seconds in words a person reads at a glance."""
-    if seconds is None or not math.isfinite(seconds):
-        return "–"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"
+def print_rows(as_json: bool, rows: Sequence[Mapping[str, Any]], empty: str = "") -> None:
+    """Rows as JSON for scripts, else as a table; `empty` is said where there are none."""
+    if as_json:
+        print_json(rows)
+    else:
+        print_table(rows, empty)
 
 
 @contextlib.contextmanager

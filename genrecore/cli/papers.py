@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from genrecore.cli.output import JSON, out, print_json, print_table, reporting
+from genrecore.cli.output import JSON, out, print_json, print_rows, print_table, reporting
 from genrecore.cli.plans import (
     BACKGROUND,
     DRY_RUN,
@@ -18,6 +18,7 @@ from genrecore.cli.plans import (
     follow_plan,
     print_summary,
 )
+from genrecore.config.dotted import read_assignments
 from genrecore.data.datasets import DATASETS, how_to_get, known
 from genrecore.errors import UsageError
 from genrecore.experiments import papers
@@ -52,10 +53,7 @@ def list_papers(as_json: JSON = False) -> None:
         }
         for one in papers.studies()
     ]
-    if as_json:
-        print_json(rows)
-        return
-    print_table(rows)
+    print_rows(as_json, rows)
 
 
 @papers_app.command("show")
@@ -185,12 +183,8 @@ def report_paper(
 
 
 def _options(folder: Path | None, set_: list[str] | None) -> dict[str, Any]:
-    options: dict[str, Any] = {}
-    for item in set_ or []:
-        key, equals, value = item.partition("=")
-        if not equals:
-            raise UsageError(f"--set takes option=value, e.g. n_genres=4; found {item!r}.")
-        options[key.removeprefix("dataset.")] = value
+    assignments = read_assignments(set_, "n_genres=4")
+    options = {key.removeprefix("dataset."): value for key, value in assignments.items()}
     if folder is not None:
         options["folder"] = str(folder.expanduser().absolute())
     return options

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from genrecore.cli.flags import with_flags
-from genrecore.cli.output import JSON, duration, err, out, print_json, print_table, reporting, share
+from genrecore.cli.output import JSON, err, out, print_json, print_table, reporting
 from genrecore.cli.settings import CONFIG, PRESET
 from genrecore.config import run as configuration
-from genrecore.config.dotted import in_words, name_of, shown
+from genrecore.config.dotted import in_words, name_of, read_assignments, shown
 from genrecore.config.run import RunConfig
 from genrecore.errors import GenrecoreError, UsageError
 from genrecore.evaluation.metrics import noun, watched
@@ -27,6 +27,7 @@ from genrecore.experiments.draft import Draft, Grid, draft, spread
 from genrecore.experiments.plan import Plan
 from genrecore.store import run as runs
 from genrecore.store.progress import Report
+from genrecore.words import percent, seconds
 
 if TYPE_CHECKING:
     from genrecore.experiments.estimates import PlanEstimate
@@ -144,7 +145,7 @@ def _show(plan: Plan, as_json: bool) -> None:
         out.print("Accuracy on the test clips, the mean over seeds and folds:")
         print_table(
             [
-                {str(key): share(v) if isinstance(v, float) else v for key, v in row.items()}
+                {str(key): percent(v) if isinstance(v, float) else v for key, v in row.items()}
                 for row in tested.to_dict("records")
             ]
         )
@@ -180,7 +181,7 @@ def list_plans(as_json: JSON = False) -> None:
             "title": plan.title,
             "state": plan.state,
             "runs": f"{len(plan.done)} of {plan.n_runs} done",
-            "left": duration(plan.left_s) if plan.left_s is not None else "",
+            "left": seconds(plan.left_s) if plan.left_s is not None else "",
         }
         for plan in found
     ]
@@ -339,13 +340,7 @@ def sweep(
 
 def _texts(values: Mapping[str, Any], set_: Sequence[str] | None) -> dict[str, Any]:
     """What flags and --set say, by dotted field."""
-    texts = dict(values)
-    for item in set_ or []:
-        key, equals, text = item.partition("=")
-        if not equals:
-            raise UsageError(f"--set takes field=values, e.g. model.width=8,16; found {item!r}.")
-        texts[key] = text
-    return texts
+    return dict(values) | read_assignments(list(set_ or []), "model.width=8,16")
 
 
 def _base(config: Path | None, preset: str) -> RunConfig:

@@ -12,14 +12,14 @@ import soundfile
 import typer
 
 from genrecore.audio import decode as audio
-from genrecore.cli.output import JSON, out, print_json, print_table, reporting, share
+from genrecore.cli.output import JSON, answer, out, print_json, print_table, reporting
 from genrecore.cli.settings import SET, settings
 from genrecore.errors import GenrecoreError, UsageError, describe
 from genrecore.inference import probes
 from genrecore.inference.probe_effects import PROBES
 from genrecore.inference.probes import Probed
 from genrecore.store import run as runs
-from genrecore.words import signed_points
+from genrecore.words import percent, signed_points
 
 commands = typer.Typer(rich_markup_mode=None)
 
@@ -74,7 +74,7 @@ def _print(kept: Probed) -> None:
     rows = [
         {
             "probe": row["probe"],
-            "accuracy": share(row["accuracy"]),
+            "accuracy": percent(row["accuracy"]),
             "difference": signed_points(row["difference"]),
             "95 %": f"{signed_points(row['low'])} to {signed_points(row['high'])}",
             "p": f"{row['p']:.2g}",
@@ -82,7 +82,7 @@ def _print(kept: Probed) -> None:
         }
         for row in kept.table.to_dict("records")
     ]
-    out.print(f"{kept.n_clips} test clips, unchanged {share(kept.accuracy)}.", markup=False)
+    out.print(f"{kept.n_clips} test clips, unchanged {percent(kept.accuracy)}.", markup=False)
     print_table(rows)
     out.print(kept.summary, markup=False)
     if kept.note:
@@ -200,7 +200,4 @@ def hear(
     except (OSError, soundfile.LibsndfileError) as error:
         raise GenrecoreError(f"{to} cannot be written: {describe(error)}") from None
     facts = {"file": to.absolute(), "seconds": round(len(heard) / rate, 3), "sample_rate_hz": rate}
-    if as_json:
-        print_json(facts)
-    else:
-        out.print(f"Wrote {facts['seconds']:g} s to {to}.", markup=False)
+    answer(as_json, facts, f"Wrote {facts['seconds']:g} s to {to}.")

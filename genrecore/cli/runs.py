@@ -10,9 +10,10 @@ from urllib.parse import urlsplit
 
 import typer
 
-from genrecore.cli.output import JSON, duration, out, print_json, print_table, share
+from genrecore.cli.output import JSON, answer, out, print_json, print_rows, print_table
 from genrecore.config import run as configuration
 from genrecore.config.command import train_command
+from genrecore.config.dotted import read_assignments
 from genrecore.config.run import RunConfig
 from genrecore.errors import GenrecoreError, UsageError
 from genrecore.evaluation import metrics
@@ -22,6 +23,7 @@ from genrecore.store import run as runs
 from genrecore.store.progress import Report, phase_text
 from genrecore.store.run import Run
 from genrecore.store.status import FINAL, STOP_WITHIN_S
+from genrecore.words import moment, percent, seconds
 
 commands = typer.Typer(rich_markup_mode=None)
 runs_app = typer.Typer(
@@ -64,13 +66,13 @@ def print_result(run: Run) -> None:
 
     scores = comparison.scores(run)
     out.print(
-        f"Tested on {scores['n_clips']} clips: accuracy {share(scores['accuracy'])} "
-        f"(95 %: {share(scores['accuracy_low'])} to {share(scores['accuracy_high'])}), "
-        f"macro-F1 {share(scores['macro_f1'])}, epoch {run.status.get('best_epoch')}."
+        f"Tested on {scores['n_clips']} clips: accuracy {percent(scores['accuracy'])} "
+        f"(95 %: {percent(scores['accuracy_low'])} to {percent(scores['accuracy_high'])}), "
+        f"macro-F1 {percent(scores['macro_f1'])}, epoch {run.status.get('best_epoch')}."
     )
     ways = comparison.pooled_accuracies(run)
     if ways:
-        listed = ", ".join(f"{metrics.POOLINGS[name]} {share(a)}" for name, a in ways.items())
+        listed = ", ".join(f"{metrics.POOLINGS[name]} {percent(a)}" for name, a in ways.items())
         out.print(f"A clip's verdict from its segments: {listed}.")
 
 
@@ -98,8 +100,8 @@ def list_runs(as_json: JSON = False) -> None:
         return
     for row in rows:
         accuracy = row["validation accuracy"]
-        row["validation accuracy"] = share(accuracy) if accuracy is not None else ""
-        row["left"] = duration(row["left"]) if row["left"] is not None else ""
+        row["validation accuracy"] = percent(accuracy) if accuracy is not None else ""
+        row["left"] = seconds(row["left"]) if row["left"] is not None else ""
     print_table(rows, f"No runs in {runs.store_dir()} yet; 'genrecore demo' makes two.")
 
 
@@ -118,7 +120,7 @@ def show_run(
     out.print(f"{found.run_id}: {found.state}. {found.reason}".strip())
     out.print(f"Folder: {found.folder}", markup=False)
     if status.get("phase") and found.state not in FINAL:
-        left = duration(status.get("time_left_s"))
+        left = seconds(status.get("time_left_s"))
         out.print(
             f"{phase_text(status['phase'])}, epoch {status.get('epoch', 0)} of "
             f"{found.n_epochs}, time left {left}"
@@ -152,10 +154,7 @@ def stop_run(
     """Ask a run to stop: it finishes its step, keeps a checkpoint and ends as 'stopped'."""
     found = runs.find_run(run)
     sentence = jobs.stop(found, keep_best=keep_best, within_s=within)
-    if as_json:
-        print_json({"run": found.run_id, "state": Run(found.folder).state, "message": sentence})
-    else:
-        out.print(sentence)
+    _answer(found, sentence, as_json)
 
 
 def follow(run: Run, report: Report, title: str) -> Run:
@@ -173,24 +172,21 @@ def follow(run: Run, report: Report, title: str) -> Run:
         phase = phase_text(now.status.get("phase") or "Waiting for a free device")
         done, total = int(now.status.get("done", 0)), int(now.status.get("total", 0))
         accuracy = now.status.get("best_valid_accuracy")
-        best = f", best validation accuracy {share(accuracy)}" if accuracy is not None else ""
+        best = f", best validation accuracy {percent(accuracy)}" if accuracy is not None else ""
         report(f"{title}: {phase.lower()}{best}", done, total)
         time.sleep(0.3)
 
 
-def _say(run: Run | None, sentence: str, as_json: bool) -> None:
-    if as_json:
-        known = {"run": run.run_id, "state": Run(run.folder).state} if run else {}
-        print_json(known | {"message": sentence})
-    else:
-        out.print(sentence, markup=False)
+def _answer(run: Run | None, sentence: str, as_json: bool) -> None:
+    facts = {"run": run.run_id, "state": Run(run.folder).state} if run else {}
+    answer(as_json, facts | {"message": sentence}, sentence)
 
 
 @runs_app.command("resume")
 def resume_run(run: RUN, as_json: JSON = False) -> None:
     """Queue a stopped, failed or lost run again: it goes on from its last checkpoint."""
     found = runs.find_run(run)
-    _say(found, jobs.resume(found), as_json)
+    _answer(found, jobs.resume(found), as_json)
 
 
 @runs_app.command("continue")
@@ -202,7 +198,9 @@ def continue_run(
     """Train a finished run on, as a new run that starts where it ended."""
     found = runs.find_run(run)
     made = jobs.continue_(found, epochs)
-    _say(made, f"Queued {made.run_id}, which trains {found.run_id} on to epoch {epochs}.", as_json)
+    _answer(
+        made, f"Queued {made.run_id}, which trains {found.run_id} on to epoch {epochs}.", as_json
+    )
 
 
 @runs_app.command("clone")
@@ -216,13 +214,7 @@ def clone_run(
 ) -> None:
     """Queue a new run with the settings of another one, and say what differs."""
     found = runs.find_run(run)
-    changes = {}
-    for item in set_ or []:
-        key, equals, value = item.partition("=")
-        if not equals:
-            raise UsageError(f"--set takes field=value, e.g. training.lr=1e-4; found {item!r}.")
-        changes[key] = value
-    made = jobs.clone(found, changes)
+    made = jobs.clone(found, read_assignments(set_, "training.lr=1e-4"))
     before = configuration.differences(found.config, made.config)
     after = configuration.differences(made.config, found.config)
     if as_json:
@@ -238,10 +230,7 @@ def delete_run(run: RUN, as_json: JSON = False) -> None:
     """Move a run to the bin; 'genrecore runs restore' brings it back."""
     found = runs.find_run(run)
     sentence = jobs.delete(found)
-    if as_json:
-        print_json({"run": found.run_id, "message": sentence})
-    else:
-        out.print(sentence)
+    answer(as_json, {"run": found.run_id, "message": sentence}, sentence)
 
 
 @runs_app.command("restore")
@@ -254,21 +243,18 @@ def restore_run(
     """Bring a run back from the bin, or list what is in it."""
     if run:
         made = jobs.restore(run)
-        _say(made, f"The run {made.run_id} is back.", as_json)
+        _answer(made, f"The run {made.run_id} is back.", as_json)
         return
     rows: list[dict[str, Any]] = [
         {"run": one.run_id, "state": one.status.get("state", "")} for one in jobs.deleted()
     ]
-    if as_json:
-        print_json(rows)
-    else:
-        print_table(rows, "The bin is empty.")
+    print_rows(as_json, rows, "The bin is empty.")
 
 
 @runs_app.command("empty-bin")
 def empty_bin(as_json: JSON = False) -> None:
     """Remove for good what is in the bin."""
-    _say(None, jobs.empty_bin(), as_json)
+    _answer(None, jobs.empty_bin(), as_json)
 
 
 @queue_app.command("list")
@@ -332,9 +318,9 @@ def move_run(
     """Move a run in the queue."""
     found = runs.find_run(run)
     if priority is not None:
-        _say(found, jobs.prioritise(found, priority), as_json)
+        _answer(found, jobs.prioritise(found, priority), as_json)
     else:
-        _say(found, jobs.move(found, to), as_json)
+        _answer(found, jobs.move(found, to), as_json)
 
 
 @queue_app.command("pause")
@@ -346,13 +332,13 @@ def pause_queue(
     as_json: JSON = False,
 ) -> None:
     """Start no further run; runs at work go on to their end."""
-    _say(None, jobs.pause(now=now), as_json)
+    _answer(None, jobs.pause(now=now), as_json)
 
 
 @queue_app.command("resume")
 def resume_queue(as_json: JSON = False) -> None:
     """Let runs start again."""
-    _say(None, jobs.unpause(), as_json)
+    _answer(None, jobs.unpause(), as_json)
 
 
 @queue_app.command("cancel")
@@ -364,7 +350,7 @@ def cancel(run: RUN, as_json: JSON = False) -> None:
             f"The run {found.run_id} does not wait, it is {found.state}; "
             "'genrecore runs stop' stops a run at work."
         )
-    _say(found, jobs.stop(found), as_json)
+    _answer(found, jobs.stop(found), as_json)
 
 
 @runs_app.command("alerts")
@@ -386,7 +372,7 @@ def list_alerts(
         print_json(rows)
         return
     for row in rows:
-        row["at"] = time.strftime("%Y-%m-%d %H:%M", time.localtime(float(str(row["at"]))))
+        row["at"] = moment(float(str(row["at"])))
     print_table(rows, "Nothing to tell.")
 
 
@@ -409,9 +395,6 @@ def webhook(
         problem = alerts.try_out(address) if address else "No webhook is set."
         if problem:
             raise GenrecoreError(f"The test message did not arrive: {problem}")
-    if as_json:
-        print_json({"host": host, "tested": test})
-    else:
-        arrived = " The test message arrived." if test else ""
-        where = f"to {host}" if host else "nowhere"
-        out.print(f"Alerts are posted {where}.{arrived}", markup=False)
+    arrived = " The test message arrived." if test else ""
+    sentence = f"Alerts are posted {f'to {host}' if host else 'nowhere'}.{arrived}"
+    answer(as_json, {"host": host, "tested": test}, sentence)

@@ -8,8 +8,8 @@ from typing import Annotated, Any
 import typer
 
 from genrecore.config import run as configuration
+from genrecore.config.dotted import read_assignments
 from genrecore.config.run import RunConfig
-from genrecore.errors import UsageError
 
 CONFIG = Annotated[
     Path | None, typer.Option("--config", help="A configuration in JSON to start from.")
@@ -38,9 +38,5 @@ def settings(
         from genrecore.features import PRESETS
 
         values = PRESETS[preset].thing | values
-    for item in set_ or []:
-        key, equals, value = item.partition("=")
-        if not equals:
-            raise UsageError(f"--set takes field=value, e.g. feature.n_mels=64; found {item!r}.")
-        values[key] = value
+    values |= read_assignments(set_, "feature.n_mels=64")
     return configuration.with_values(start, values)
