@@ -1,4 +1,4 @@
-"""What a leak adds, in figures: both accuracies with the gap between them, and every genre's."""
+"""What a leak adds to accuracy: both accuracies with the gap between them, also by genre."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ LOOKS = {
 _GAP = "What the leak adds"
 
 
-def accuracies(found: LeakGap) -> Chart:
+def accuracies(gap: LeakGap) -> Chart:
     """Both accuracies with their intervals, and the gap as a bar from the one to the other.
 
     The gap's interval is drawn where the bar would end, so that all three share one axis.
 
     Args:
-        found: What an experiment says.
+        gap: Result of a leak experiment.
     """
     figure = go.Figure()
     for side, (name, style) in LOOKS.items():
-        value = getattr(found, side)
-        low, high = getattr(found, f"{side}_low"), getattr(found, f"{side}_high")
+        value = getattr(gap, side)
+        low, high = getattr(gap, f"{side}_low"), getattr(gap, f"{side}_high")
         figure.add_scatter(
             x=[value],
             y=[name],
@@ -50,14 +50,14 @@ def accuracies(found: LeakGap) -> Chart:
             textfont_size=13,
             marker={"size": 13, "color": style.colour, "symbol": style.marker},
             showlegend=False,
-            hovertemplate=f"{name}<br>{percent(value)} of {found.n_clips} clips"
+            hovertemplate=f"{name}<br>{percent(value)} of {gap.n_clips} clips"
             f"<br>95 % interval {percent(low)} to {percent(high)}<extra></extra>",
         )
-    words = points(found.difference)
-    ends = f"{signed_points(found.low)} to {signed_points(found.high)}"
+    words = points(gap.difference)
+    ends = f"{signed_points(gap.low)} to {signed_points(gap.high)}"
     figure.add_bar(
-        x=[found.difference],
-        base=[found.clean],
+        x=[gap.difference],
+        base=[gap.clean],
         y=[_GAP],
         orientation="h",
         width=0.34,
@@ -65,27 +65,25 @@ def accuracies(found: LeakGap) -> Chart:
         showlegend=False,
         hovertemplate=f"{_GAP}<br>{words}<br>95 % interval {ends}<extra></extra>",
     )
-    start = found.clean  # the whiskers of a bar that does not start at 0 would be misplaced
+    start = gap.clean  # the whiskers of a bar that does not start at 0 would be misplaced
     figure.add_scatter(
-        x=[start + found.difference],
+        x=[start + gap.difference],
         y=[_GAP],
-        error_x=whiskers(
-            [start + found.difference], [start + found.low], [start + found.high], GREY
-        ),
+        error_x=whiskers([start + gap.difference], [start + gap.low], [start + gap.high], GREY),
         mode="markers",
         marker={"size": 1, "color": GREY},
         showlegend=False,
         hoverinfo="skip",
     )
     figure.add_annotation(
-        x=(found.clean + found.leaky) / 2,
+        x=(gap.clean + gap.leaky) / 2,
         y=_GAP,
         text=f"{words} ({ends})",
         yshift=-27,  # below the bar, where no line crosses it
         showarrow=False,
         font_size=13,
     )
-    for row, value in enumerate((found.leaky, found.clean)):  # down to the bar between the two
+    for row, value in enumerate((gap.leaky, gap.clean)):  # down to the bar between the two
         figure.add_shape(
             type="line",
             x0=value,
@@ -95,9 +93,9 @@ def accuracies(found: LeakGap) -> Chart:
             line={"color": GREY, "width": 1, "dash": "dot"},
             layer="below",
         )
-    laid_out(figure, "Accuracy on the same clips, dealt in two ways, with 95 % intervals", 310)
-    low = min(found.clean_low, found.leaky_low, found.clean + min(0.0, found.low))
-    high = max(1.0, found.clean + found.high)
+    laid_out(figure, "Accuracy on the same clips, split in two ways, with 95 % intervals", 310)
+    low = min(gap.clean_low, gap.leaky_low, gap.clean + min(0.0, gap.low))
+    high = max(1.0, gap.clean + gap.high)
     figure.update_xaxes(
         title="Share of all clips recognised, each tested once",
         tickformat=".0%",
@@ -105,34 +103,34 @@ def accuracies(found: LeakGap) -> Chart:
     )
     names = [*(name for name, _ in LOOKS.values()), _GAP]
     name_rows(figure, names, range=[2.95, -0.75], tickfont_size=13)
-    values = [found.leaky, found.clean, found.difference]
+    values = [gap.leaky, gap.clean, gap.difference]
     table = pd.DataFrame(
         {
             "What": names,
-            "Clips": found.n_clips,
+            "Clips": gap.n_clips,
             "Share": values,
-            "from": [found.leaky_low, found.clean_low, found.low],
-            "to": [found.leaky_high, found.clean_high, found.high],
+            "from": [gap.leaky_low, gap.clean_low, gap.low],
+            "to": [gap.leaky_high, gap.clean_high, gap.high],
         }
     )
     return Chart(
         figure,
-        f"Accuracy by clip {percent(found.leaky)} ({percent(found.leaky_low)} to "
-        f"{percent(found.leaky_high)}), by artist {percent(found.clean)} "
-        f"({percent(found.clean_low)} to {percent(found.clean_high)}); the gap is {words} "
+        f"Accuracy by clip {percent(gap.leaky)} ({percent(gap.leaky_low)} to "
+        f"{percent(gap.leaky_high)}), by artist {percent(gap.clean)} "
+        f"({percent(gap.clean_low)} to {percent(gap.clean_high)}); the gap is {words} "
         f"({ends}).",
         table,
         ("Share", "from", "to"),
     )
 
 
-def genres(found: LeakGap) -> Chart:
+def genres(gap: LeakGap) -> Chart:
     """Both accuracies of each genre as bars with 95 % intervals, the largest gap first.
 
     Args:
-        found: What an experiment says.
+        gap: Result of a leak experiment.
     """
-    table = found.per_genre.assign(difference=found.per_genre["leaky"] - found.per_genre["clean"])
+    table = gap.per_genre.assign(difference=gap.per_genre["leaky"] - gap.per_genre["clean"])
     table = table.sort_values(["difference", "genre"], ascending=[False, True], ignore_index=True)
     figure = go.Figure()
     for side, (name, style) in LOOKS.items():

@@ -27,7 +27,7 @@ MARKS = {
     "wrong": ("Taken for another genre", "x", 9, 1.0),
     "learned": ("Learned from", "circle-open", 6, 0.55),
 }
-"""What became of a clip: words, symbol, size in pixels, opacity."""
+"""Whether a clip was recognised: name, symbol, size in pixels, opacity."""
 
 _PICKED = "#ec7350"
 _ON_LABEL, _LABEL_GROUND = "#22252f", "rgba(245,246,250,0.86)"  # readable in both themes
@@ -35,14 +35,14 @@ _LABEL = (0.12, 0.06)  # shares of width and height that a genre's name takes
 
 
 def clip_map(points: pd.DataFrame, title: str, axes: tuple[str, str], picked: str = "") -> Chart:
-    """Clips as points: colour and a name beside its clips say the genre, the shape what the run
-    made of it. A click selects a point with the clip's id as its data.
+    """Clips as points: colour and a name beside its clips show the genre, the shape whether the run
+    recognised it. A click selects a point with the clip's id as its data.
 
     Args:
         points: `clip_id, genre, split, predicted` (missing where the run learned from it), `mark`
             (a key of `MARKS`), `x`, `y`.
-        title: Written above.
-        axes: What stands along the axes.
+        title: Heading of the chart.
+        axes: Titles of the axes.
         picked: A clip that is ringed.
     """
     colours = genre_colours(points["genre"])

@@ -1,4 +1,4 @@
-"""Models beside one another: how many parameters, how many multiply–adds."""
+"""Models by their numbers of parameters and multiply–adds."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from collections.abc import Sequence
 import pandas as pd
 import plotly.graph_objects as go
 
-from genrecore.reporting.plots.chart import GREY, Chart, label, laid_out
+from genrecore.reporting.plots.chart import GREY, Chart, label, laid_out, named
 from genrecore.reporting.plots.palette import CORAL
+from genrecore.words import thousands
 
 _HEIGHT = 430
 # The plot's size for which labels are kept apart: that of a window of 800 pixels.
@@ -22,21 +23,20 @@ def sizes(table: pd.DataFrame, chosen: str) -> Chart:
 
     Args:
         table: `name, title, n_parameters, n_multiply_adds`, a row a model.
-        chosen: The name of the one that stands out.
+        chosen: Name of the highlighted model.
     """
     table = table.sort_values("name", key=lambda names: names == chosen, kind="stable")  # on top
     x = [math.log10(max(1, n)) for n in table["n_parameters"]]
     y = [math.log10(max(1, n)) for n in table["n_multiply_adds"]]
     names = table["name"].to_list()
     spans = (_padded(x), _padded(y))
-    places = _placed(x, y, names, spans, chosen)
     figure = go.Figure()
     figure.add_scatter(
         x=table["n_parameters"].to_list(),
         y=table["n_multiply_adds"].to_list(),
         mode="markers+text",
         text=[f"<b>{label(name)}</b>" if name == chosen else label(name) for name in names],
-        textposition=places,
+        textposition=_label_positions(x, y, names, spans, chosen),
         textfont_size=12,
         marker={
             "size": [15 if name == chosen else 9 for name in names],
@@ -56,20 +56,12 @@ def sizes(table: pd.DataFrame, chosen: str) -> Chart:
     figure.update_yaxes(
         title="Multiply–adds of one example", type="log", range=spans[1], tickformat="~s", dtick=1
     )
-    shown = pd.DataFrame(
-        {
-            "Model": table["title"].to_list(),
-            "Name": names,
-            "Parameters": table["n_parameters"].to_list(),
-            "Multiply–adds": table["n_multiply_adds"].to_list(),
-        }
-    )
-    one = shown[shown["Name"] == chosen]
-    said = "".join(
-        f" {row['Model']} has {row['Parameters']:,} and {row['Multiply–adds']:,}."
-        for _, row in one.iterrows()
-    )
-    alt = f"Points of {len(shown)} models by parameters and multiply–adds.{said}"
+    titles = {"title": "Model", "name": "Name", "n_parameters": "Parameters"}
+    shown = named(table, titles | {"n_multiply_adds": "Multiply–adds"})
+    alt = f"Points of {len(shown)} models by parameters and multiply–adds."
+    for row in shown[shown["Name"] == chosen].to_dict("records"):
+        alt += f" {row['Model']} has {thousands(row['Parameters'])} and "
+        alt += f"{thousands(row['Multiply–adds'])}."
     return Chart(figure, alt, shown)
 
 
@@ -80,14 +72,14 @@ def _padded(values: Sequence[float]) -> tuple[float, float]:
     return low - more, high + more
 
 
-def _placed(
+def _label_positions(
     x: Sequence[float],
     y: Sequence[float],
     names: Sequence[str],
     spans: tuple[tuple[float, float], tuple[float, float]],
     chosen: str,
 ) -> list[str]:
-    """Where each label stands: beside, above or below its point, where it covers least."""
+    """The position of each label: beside, above or below its point, where it covers least."""
     points = [
         tuple(
             size * (value - low) / (high - low)
@@ -96,8 +88,8 @@ def _placed(
         for pair in zip(x, y, strict=True)
     ]
     taken = [(a - _GAP / 2, b - _GAP / 2, a + _GAP / 2, b + _GAP / 2) for a, b in points]
-    places = [""] * len(names)
-    for k in sorted(range(len(names)), key=lambda k: names[k] != chosen):  # that one's is free
+    positions = [""] * len(names)
+    for k in sorted(range(len(names)), key=lambda k: names[k] != chosen):  # it chooses first
         (a, b), name = points[k], names[k]
         wide = _LETTER * len(name)
         boxes = {
@@ -110,11 +102,11 @@ def _placed(
             "top left": (a - 4 - wide, b + 4, a - 4, b + 4 + _LINE),
             "bottom left": (a - 4 - wide, b - 4 - _LINE, a - 4, b - 4),
         }
-        costs = {place: _cost(box, taken) for place, box in boxes.items()}
+        costs = {position: _cost(box, taken) for position, box in boxes.items()}
         best = min(costs, key=costs.__getitem__)
-        places[k] = best
+        positions[k] = best
         taken.append(boxes[best])
-    return places
+    return positions
 
 
 _Box = tuple[float, float, float, float]

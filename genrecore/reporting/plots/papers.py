@@ -1,4 +1,4 @@
-"""Studies in figures: printed accuracies beside ours, the gap, curves of several systems."""
+"""Studies: printed accuracies beside ours, with the gap, and spectra of waves."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from genrecore.reporting.plots.chart import (
     whiskers,
 )
 from genrecore.reporting.plots.palette import BLUE, RUST, RunStyle
-from genrecore.words import percent
+from genrecore.words import percent, plural
 
 LOOKS = {
     "printed": ("Printed", RunStyle(GREY, "line-ns", "")),
@@ -28,19 +28,19 @@ LOOKS = {
 }
 
 
-def gaps(found: Sequence[ProtocolGap], title: str) -> Chart:
+def gaps(systems: Sequence[ProtocolGap], title: str) -> Chart:
     """Every system as the study prints it, as published and honest, with 95 % intervals.
 
     Args:
-        found: What `papers.gaps` gave; an honest or published side may be missing.
-        title: Written above.
+        systems: From `papers.gaps`; an honest or published side may be missing.
+        title: Heading of the chart.
     """
     figure = go.Figure()
-    names = [label(one.title) for one in found]
-    for one, name in zip(found, names, strict=True):
-        if one.published.n_runs and one.honest.n_runs:
+    names = [label(gap.title) for gap in systems]
+    for gap, name in zip(systems, names, strict=True):
+        if gap.published.n_runs and gap.honest.n_runs:
             figure.add_scatter(
-                x=[one.published.value, one.honest.value],
+                x=[gap.published.value, gap.honest.value],
                 y=[name, name],
                 mode="lines",
                 line={"color": GREY, "width": 5},
@@ -48,32 +48,32 @@ def gaps(found: Sequence[ProtocolGap], title: str) -> Chart:
                 showlegend=False,
                 hoverinfo="skip",
             )
-    for side, (words, style) in LOOKS.items():
-        shown = [one for one in found if _value(one, side) == _value(one, side)]
+    for side, (noun, style) in LOOKS.items():
+        shown = [gap for gap in systems if _value(gap, side) == _value(gap, side)]
         if not shown:
             continue
-        values = [_value(one, side) for one in shown]
-        lows, highs = zip(*(_ends(one, side) for one in shown), strict=True)
+        values = [_value(gap, side) for gap in shown]
+        lows, highs = zip(*(_ends(gap, side) for gap in shown), strict=True)
         figure.add_scatter(
             x=values,
-            y=[label(one.title) for one in shown],
+            y=[label(gap.title) for gap in shown],
             error_x=whiskers(values, lows, highs, style.colour, width=5)
             if side != "printed"
             else None,
             mode="markers",
-            name=words,
+            name=noun,
             marker={
                 "size": 20 if side == "printed" else 11,
                 "color": style.colour,
                 "symbol": style.marker,
                 "line": {"width": 3, "color": style.colour} if side == "printed" else {"width": 0},
             },
-            customdata=[_hover(one, side) for one in shown],
-            hovertemplate=f"%{{y}}<br>{words}: %{{customdata}}<extra></extra>",
+            customdata=[_hover(gap, side) for gap in shown],
+            hovertemplate=f"%{{y}}<br>{noun}: %{{customdata}}<extra></extra>",
         )
-    laid_out(figure, label(title), 130 + 40 * len(found), legend=legend_below_title())
+    laid_out(figure, label(title), 130 + 40 * len(systems), legend=legend_below_title())
     figure.update_layout(margin_t=86)
-    table = gap_table(found)
+    table = gap_table(systems)
     drawn = ["Printed", "As published", "from", "to", "Honest", "from ", "to "]
     numbers = table[drawn].to_numpy(dtype=float)
     known = np.isfinite(numbers).any()
@@ -93,57 +93,60 @@ def gaps(found: Sequence[ProtocolGap], title: str) -> Chart:
     return Chart(figure, f"{title}. {listed}.", table, shares)
 
 
-def gap_table(found: Sequence[ProtocolGap]) -> pd.DataFrame:
-    """The numbers of `gaps`: shares, and what ours as published is measured on."""
-    return pd.DataFrame(
+def gap_table(systems: Sequence[ProtocolGap]) -> pd.DataFrame:
+    """The numbers of `gaps`; `Measured` says what ours as published was measured on."""
+    rows = [
         {
-            "System": [one.title for one in found],
-            "Printed": [one.printed for one in found],
-            "As published": [one.published.value for one in found],
-            "from": [one.published.low for one in found],
-            "to": [one.published.high for one in found],
-            "Measured": [one.published.shows for one in found],
-            "Honest": [one.honest.value for one in found],
-            "from ": [one.honest.low for one in found],
-            "to ": [one.honest.high for one in found],
-            "Gap": [one.difference.value for one in found],
-            "Seeds": [f"{one.published.n_runs} and {one.honest.n_runs}" for one in found],
+            "System": gap.title,
+            "Printed": gap.printed,
+            "As published": gap.published.value,
+            "from": gap.published.low,
+            "to": gap.published.high,
+            "Measured": gap.published.shows,
+            "Honest": gap.honest.value,
+            "from ": gap.honest.low,
+            "to ": gap.honest.high,
+            "Gap": gap.difference.value,
+            "Seeds": f"{gap.published.n_runs} and {gap.honest.n_runs}",
         }
-    )
+        for gap in systems
+    ]
+    columns = ["System", "Printed", "As published", "from", "to", "Measured", "Honest", "from ",
+               "to ", "Gap", "Seeds"]  # fmt: skip
+    return pd.DataFrame(rows, columns=columns)
 
 
-def _side(one: ProtocolGap, side: str) -> Ours:
-    return one.published if side == "published" else one.honest
+def _side(gap: ProtocolGap, side: str) -> Ours:
+    return gap.published if side == "published" else gap.honest
 
 
-def _value(one: ProtocolGap, side: str) -> float:
-    return one.printed if side == "printed" else _side(one, side).value
+def _value(gap: ProtocolGap, side: str) -> float:
+    return gap.printed if side == "printed" else _side(gap, side).value
 
 
-def _ends(one: ProtocolGap, side: str) -> tuple[float, float]:
+def _ends(gap: ProtocolGap, side: str) -> tuple[float, float]:
     if side == "printed":
-        return one.printed, one.printed
-    return _side(one, side).low, _side(one, side).high
+        return gap.printed, gap.printed
+    return _side(gap, side).low, _side(gap, side).high
 
 
-def _hover(one: ProtocolGap, side: str) -> str:
+def _hover(gap: ProtocolGap, side: str) -> str:
     if side == "printed":
-        return percent(one.printed)
-    ours = _side(one, side)
-    runs = f"{ours.n_runs} run{'s' if ours.n_runs != 1 else ''}"
+        return percent(gap.printed)
+    ours = _side(gap, side)
     return (
         f"{percent(ours.value)}, {ours.shows}<br>95 % interval {percent(ours.low)} to "
-        f"{percent(ours.high)}, {runs}"
+        f"{percent(ours.high)}, {plural(ours.n_runs, 'run')}"
     )
 
 
 def spectrum(wave: np.ndarray, sample_rate_hz: int, title: str) -> Chart:
-    """The magnitudes of a wave's frequencies, the largest of each of some hundred bands.
+    """Magnitudes over frequency, the largest in each of up to 400 bands.
 
     Args:
         wave: (n_samples,) float.
-        sample_rate_hz: Of the wave.
-        title: Written above.
+        sample_rate_hz: Sample rate of the wave.
+        title: Heading of the chart.
     """
     magnitude = np.abs(np.fft.rfft(wave)) / max(1, len(wave))
     hz = np.fft.rfftfreq(len(wave), 1 / sample_rate_hz)
