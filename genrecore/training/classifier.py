@@ -59,19 +59,19 @@ class Classifier(nn.Module):
         self.resolved, self.config, self.genres = resolved, resolved.config, list(genres)
         self.given_shape = tuple(shape)
         self.feature: nn.Module = resolved.front_end(self.given_shape)
-        made: tuple[Any, ...] = tuple(self.feature.output_shape)
-        is_pair = isinstance(made[0], tuple)
+        made_shape: tuple[Any, ...] = tuple(self.feature.output_shape)
+        is_pair = isinstance(made_shape[0], tuple)
         kinds, standardise = resolved.feature.facts.kinds, resolved.standardise
         modules = [
             standardise.thing(standardise.options, part, kind)
-            for part, kind in zip(made if is_pair else (made,), kinds, strict=True)
+            for part, kind in zip(made_shape if is_pair else (made_shape,), kinds, strict=True)
         ]
         self.standardise: nn.Module = nn.ModuleList(modules) if is_pair else modules[0]
         model, options = resolved.model, resolved.model.options
         if not pretrained and hasattr(options, "without_weights"):
             options = options.without_weights()
         self.network: nn.Module = (
-            Fitted() if model.facts.classical else model.thing(made, len(genres), options)
+            Fitted() if model.facts.classical else model.thing(made_shape, len(genres), options)
         )
 
     @property

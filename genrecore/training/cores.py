@@ -1,7 +1,7 @@
-"""How many cores torch works with, and work that is shared out to one core each.
+"""How many threads torch uses, and batches whose parts run on one core each.
 
-torch's threads meet after every layer. Where another process (a browser, a second run) wants a core
-they wait for one another there; pieces of a batch with a core each meet once, at the end.
+torch's threads wait for one another after every layer, and long where another process (a browser, a
+second run) wants a core; parts of a batch with a core each wait once, at the end.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ R = TypeVar("R")
 
 @contextmanager
 def using(n_threads: int, later: int | None = None) -> Iterator[None]:
-    """Inside, what this thread asks of torch is worked on by so many threads.
+    """Inside, torch uses this many threads for the calls of this thread.
 
     Args:
         n_threads: Inside.
-        later: Afterwards; by default as many as before. torch gives threads that begin later what
-            was set last by any, so one of a pool should say how many all of them have.
+        later: Afterwards; by default as many as before. torch gives a new thread the number that
+            any thread set last, so a thread of a pool should name the number for all of them.
     """
     later = torch.get_num_threads() if later is None else later
     torch.set_num_threads(n_threads)
@@ -36,16 +36,16 @@ def using(n_threads: int, later: int | None = None) -> Iterator[None]:
 
 
 def pieces(n: int, largest: int) -> list[range]:
-    """0 … n - 1 in equal pieces: at least one for each of torch's threads, none above `largest`."""
+    """0 … n - 1 in equal ranges: at least one for each of torch's threads, none above `largest`."""
     n_threads = torch.get_num_threads()
     n_pieces = min(n, n_threads * math.ceil(n / (n_threads * largest)))
     return [range(k * n // n_pieces, (k + 1) * n // n_pieces) for k in range(n_pieces)]
 
 
 def side_by_side(work: Callable[[T], R], items: Sequence[T]) -> list[R]:
-    """What the work makes of each item, in order; torch's threads are shared out among items.
+    """`work(item)` of every item, in order, in parallel, each on a share of torch's threads.
 
-    Inference mode, like everything of torch that counts for one thread, is the work's own affair.
+    Inference mode, like every state that torch keeps per thread, must be entered inside `work`.
     """
     n_threads = torch.get_num_threads()
     if n_threads == 1 or len(items) < 2:

@@ -65,14 +65,14 @@ def _canonical(config: RunConfig) -> RunConfig:
     }
     # In the order in which they work: copies, waves, images, batches.
     augmentations = sorted(
-        parsed.augment, key=lambda one: (_STAGES.index(one.facts.on), one.facts.last)
+        parsed.augment, key=lambda choice: (_STAGES.index(choice.facts.on), choice.facts.last)
     )
     if parsed.medium == "wave" and segments.segment_s == 0:
         segments = segments.model_copy(update={"segment_s": config.audio.clip_s})
     return config.model_copy(
         update={
             **parts,
-            "augment": tuple(_canonical_part(one) for one in augmentations),
+            "augment": tuple(_canonical_part(choice) for choice in augmentations),
             "genres": Genres(leave_out=leave_out, merge=merge),
             "segments": segments,
         }
@@ -86,12 +86,12 @@ def _canonical_part(choice: Choice[Any]) -> Part:
 
 def _without_presets(parts: Sequence[Part]) -> tuple[Part, ...]:
     """Augmentations with those of a preset in the place of its name."""
-    wanted = [one for part in parts for one in augment.PRESETS.get(part.name, (part,))]
-    names = [part.name for part in wanted]
-    twice = next((name for name in names if names.count(name) > 1), None)
-    if twice:
-        raise UsageError(f"The augmentation {twice} is named twice; once is enough.")
-    return tuple(wanted)
+    single = [each for part in parts for each in augment.PRESETS.get(part.name, (part,))]
+    names = [part.name for part in single]
+    double = next((name for name in names if names.count(name) > 1), None)
+    if double:
+        raise UsageError(f"The augmentation {double} is named twice; once is enough.")
+    return tuple(single)
 
 
 def _check_fold(resolved: ResolvedConfig) -> None:
@@ -113,7 +113,7 @@ def _check_inputs(resolved: ResolvedConfig) -> None:
         raise UsageError(f"{reason} Models that take it: {', '.join(able) or 'none'}.")
     if not takes(feature.name, medium):
         able = [name for name in FEATURES if takes(name, medium)]
-        needs = " or ".join(MEDIA[one] for one in feature.facts.needs)
+        needs = " or ".join(MEDIA[need] for need in feature.facts.needs)
         raise UsageError(
             f"The dataset {resolved.dataset.name}, as chosen, gives {MEDIA[medium]}; the feature "
             f"{feature.name} takes {needs}. Features for what it gives: "
@@ -122,21 +122,22 @@ def _check_inputs(resolved: ResolvedConfig) -> None:
 
 
 def _check_augmentations(resolved: ResolvedConfig) -> None:
-    for one in resolved.augment:
-        reason = augments(one.facts.on, resolved.medium, resolved.feature.name)
+    for augmentation in resolved.augment:
+        reason = augments(augmentation.facts.on, resolved.medium, resolved.feature.name)
         if reason:
-            raise UsageError(f"The augmentation {one.name} {reason}.")
+            raise UsageError(f"The augmentation {augmentation.name} {reason}.")
 
 
 def _check_classical(resolved: ResolvedConfig) -> None:
     """Refuses what draws anew in every epoch: a classical model has none."""
     name, config = resolved.model.name, resolved.config
-    copies = [one for one in AUGMENTATIONS if AUGMENTATIONS[one].facts.on == "variants"]
-    for one in resolved.augment:
-        if one.name not in copies:
+    copies = [key for key, entry in AUGMENTATIONS.items() if entry.facts.on == "variants"]
+    for augmentation in resolved.augment:
+        if augmentation.name not in copies:
             raise UsageError(
-                f"The augmentation {one.name} draws anew in every epoch, but the model {name} is "
-                f"fitted in one call; it can learn from fixed copies: {', '.join(copies)}."
+                f"The augmentation {augmentation.name} draws anew in every epoch, but the model "
+                f"{name} is fitted in one call; it can learn from fixed copies: "
+                f"{', '.join(copies)}."
             )
     if config.segments.excerpts == "random" and resolved.medium == "wave":
         raise UsageError(
