@@ -7,13 +7,14 @@ import http.client
 import os
 import re
 import shutil
+import ssl
 import time
 import urllib.error
 import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 
-from genrecore import __version__
+from genrecore import __version__, words
 from genrecore.data import archives
 from genrecore.errors import GenrecoreError
 from genrecore.store.locks import held
@@ -61,7 +62,7 @@ def obtain(
     Args:
         archive: What to fetch.
         folder: Where archive and unpacked folder go.
-        report: Told about megabytes and files; may raise `Stopped`, and the next call goes on.
+        report: Called with the progress; may raise `Stopped`, and the next call goes on.
         keep: Whether the archive stays beside the unpacked folder.
         limits: What it may unpack to.
 
@@ -98,7 +99,7 @@ def fetch(
         target: Where the file goes; folders are made.
         size: Bytes, None where not known.
         sha1: 40 hexadecimal digits, None where not known.
-        report: Told about megabytes; may raise `Stopped`.
+        report: Called with the progress; may raise `Stopped`.
         pause_s: Seconds between one connection and the next.
         timeout_s: Seconds of silence after which a connection counts as broken.
 
@@ -168,6 +169,17 @@ class _Again(Exception):
     """This connection failed in a way that the next one may not."""
 
 
+# What a connection may fail with; a full disk is none of these.
+_MAY_SUCCEED_AGAIN = (
+    _Again,
+    urllib.error.URLError,
+    TimeoutError,
+    ConnectionError,
+    ssl.SSLError,
+    http.client.HTTPException,
+)
+
+
 class _Download:
     """One file on its way, over as many connections as it takes."""
 
@@ -192,8 +204,8 @@ class _Download:
                 if self._connect(self._have()):
                     return
                 reason = "the server broke off before the end"
-            except _Again as error:
-                reason = str(error)
+            except _MAY_SUCCEED_AGAIN as error:
+                reason = _reason(error)
             # A connection that brought something was worth it: long downloads break off often.
             failures = 0 if self._have() >= most + PROGRESS else failures + 1
             most = max(most, self._have())
@@ -238,10 +250,6 @@ class _Download:
         except urllib.error.HTTPError as error:
             with error:
                 return self._answered(error, have)
-        except urllib.error.URLError as error:
-            raise _Again(_words(error.reason)) from None
-        except (OSError, http.client.HTTPException) as error:
-            raise _Again(_words(error)) from None
         with response:
             offset, total = self._announced(response, have)
             return self._receive(response, offset, total)
@@ -286,8 +294,8 @@ class _Download:
             free = shutil.disk_usage(self.target.parent).free
             if expected - offset > free:
                 raise GenrecoreError(
-                    f"{self.target.name} needs {(expected - offset) / 2**30:,.1f} GiB, but only "
-                    f"{free / 2**30:,.1f} GiB are free at {self.target.parent}."
+                    f"{self.target.name} needs {words.size(expected - offset)}, but only "
+                    f"{words.size(free)} are free at {self.target.parent}."
                 )
         return offset, expected
 
@@ -296,13 +304,7 @@ class _Download:
         done = offset
         # A server that ignores the range sends everything: start anew.
         with open(self.part, "ab" if offset else "wb") as file:
-            while True:
-                try:
-                    block = response.read(_BLOCK)
-                except (OSError, http.client.HTTPException) as error:
-                    raise _Again(_words(error)) from None
-                if not block:
-                    break
+            while block := response.read(_BLOCK):
                 file.write(block)
                 done += len(block)
                 if total is not None and done > total:
@@ -317,8 +319,10 @@ class _Download:
         return total is None or done == total
 
 
-def _words(error: object) -> str:
-    """What went wrong with a connection."""
+def _reason(error: object) -> str:
+    """Why a connection failed, as half a sentence."""
+    if isinstance(error, urllib.error.URLError):
+        error = error.reason
     if isinstance(error, TimeoutError):
         return "the server fell silent"
     if isinstance(error, http.client.IncompleteRead):
