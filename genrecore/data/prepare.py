@@ -8,11 +8,9 @@ from typing import Any
 import pandas as pd
 
 from genrecore.config.run import RunConfig
-from genrecore.data import clips as clip_tables
-from genrecore.data import corpus, datasets, splits
-from genrecore.data import corpus_images as provided
-from genrecore.data import genres as relabel
+from genrecore.data import corpus, corpus_images, datasets, genres, splits
 from genrecore.data.audit import Audit, audit
+from genrecore.data.clips import check, genres_of
 from genrecore.data.corpus import Corpus
 from genrecore.errors import GenrecoreError
 from genrecore.store.progress import Report, silent
@@ -30,7 +28,7 @@ class Prepared:
     @property
     def genres(self) -> list[str]:
         """Sorted names."""
-        return clip_tables.genres_of(self.clips)
+        return genres_of(self.clips)
 
 
 def decode(config: RunConfig, report: Report = silent) -> Prepared:
@@ -42,26 +40,26 @@ def decode(config: RunConfig, report: Report = silent) -> Prepared:
     name = config.dataset.name
     table = datasets.load(name, config.dataset.options, report)
     left_out = list(table.attrs.get("left_out", []))
-    said = list(table.attrs.get("notes", []))
-    table, changes = relabel.apply(table, config.genres.leave_out, config.genres.merge)
-    notes = said + changes
+    notes = list(table.attrs.get("notes", []))
+    table, changes = genres.apply(table, config.genres.leave_out, config.genres.merge)
+    notes += changes
     if config.rehearsal:
         parts = splits.apply(
             table, config.split.name, config.split.options, config.split_seed, config.fold
         )
-        table = relabel.fewer(parts, config.rehearsal)
+        table = genres.fewer(parts, config.rehearsal)
         notes.append(f"A rehearsal: {len(table)} of {len(parts)} clips take part.")
     media = sorted(table["medium"].unique())
     if len(media) != 1:
         raise GenrecoreError(f"The dataset {name} mixes {' and '.join(media)}; give it one medium.")
     if media[0] == "audio":
-        made = corpus.build(table, config.audio.sample_rate_hz, config.audio.clip_s, report)
+        built = corpus.build(table, config.audio.sample_rate_hz, config.audio.clip_s, report)
     elif media[0] == "image":
-        made = provided.build_images(table, report)
+        built = corpus_images.build_images(table, report)
     else:
-        made = provided.build_tables(table, report)
-    readable = table[table["clip_id"].isin(made.index["clip_id"])].reset_index(drop=True)
-    skipped = left_out + made.skipped
+        built = corpus_images.build_tables(table, report)
+    readable = table[table["clip_id"].isin(built.index["clip_id"])].reset_index(drop=True)
+    skipped = left_out + built.skipped
     if skipped:
         n, first = len(skipped), skipped[0]
         notes.append(
@@ -71,8 +69,8 @@ def decode(config: RunConfig, report: Report = silent) -> Prepared:
         )
     if readable.empty:
         raise GenrecoreError(f"None of the {len(table)} clips of {name} can be used. {notes[-1]}")
-    clip_tables.check(readable, name)
-    return Prepared(readable, made, skipped, notes)
+    check(readable, name)
+    return Prepared(readable, built, skipped, notes)
 
 
 def with_split(prepared: Prepared, config: RunConfig) -> Prepared:
