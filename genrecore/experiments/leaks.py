@@ -23,7 +23,7 @@ from genrecore.errors import GenrecoreError
 from genrecore.experiments import plan as plans
 from genrecore.experiments.draft import Draft, Grid
 from genrecore.experiments.leak_gap import CLEAN, LEAKY
-from genrecore.experiments.plan import Member, Plan, Progress
+from genrecore.experiments.plan import Member, Plan, RunsProgress
 from genrecore.store import run as runs
 from genrecore.store.run import Run
 
@@ -32,7 +32,7 @@ _FACT = "leak_experiment"  # in a plan's facts: the key of its experiment
 
 
 @dataclass(frozen=True)
-class LeakExperiment(Progress):
+class LeakExperiment(RunsProgress):
     """The runs of one system on the leaky and on the clean folds of the same clips.
 
     Attributes:

@@ -66,7 +66,7 @@ class Member:
         return self.run.state if self.run else "missing"
 
 
-class Progress:
+class RunsProgress:
     """How far several runs are that belong together."""
 
     @property
@@ -170,7 +170,7 @@ class _Scan:
 
 
 @dataclass(frozen=True)
-class Plan(Progress):
+class Plan(RunsProgress):
     """A plan's folder; each instance is a snapshot of the moment it was read."""
 
     folder: Path

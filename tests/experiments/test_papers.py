@@ -19,7 +19,7 @@ from genrecore.experiments.draft import draft
 from genrecore.experiments.papers import Music, Study
 from genrecore.experiments.papers.printed import SHARES, number
 from genrecore.experiments.papers.recipes import find_sweep, sweep_values
-from genrecore.experiments.papers.study import PrintedFigure, Row
+from genrecore.experiments.papers.study import PrintedFigure, StudyRow
 from genrecore.features import PRESETS
 from genrecore.models import MODELS
 from genrecore.training.classifier import Classifier
@@ -165,7 +165,7 @@ def _tuples(shape: tuple[object, ...]) -> tuple[object, ...]:
     return tuple(tuple(one) if isinstance(one, list) else one for one in shape)
 
 
-def check_values(study: Study, row: Row, config: RunConfig, protocol: str) -> None:
+def check_values(study: Study, row: StudyRow, config: RunConfig, protocol: str) -> None:
     """What is marked is what is trained."""
     wanted: dict[str, object] = {}
     for setting in study.settings_of(row.group, protocol):

@@ -35,7 +35,7 @@ from genrecore.inference.loaded import LoadedRun
 from genrecore.inference.service import Limits
 from genrecore.models import MODELS
 from genrecore.store.run import Run
-from genrecore.training.classifier import fits
+from genrecore.training.parts import fits
 
 Tiny = Callable[..., RunConfig]
 

@@ -88,7 +88,7 @@ class Setting(Marked):
     protocol: Literal["", "published", "honest"] = ""
 
 
-class Group(_Record):
+class RowGroup(_Record):
     """Rows that share an input.
 
     Attributes:
@@ -102,7 +102,7 @@ class Group(_Record):
     shape: tuple[Any, ...] = ()
 
 
-class Row(Marked):
+class StudyRow(Marked):
     """One system that the study trained; `values` are the dotted fields of its own."""
 
     name: str
@@ -111,7 +111,7 @@ class Row(Marked):
     values: Mapping[str, Any] = Field(default_factory=dict)
 
 
-class Choice(Marked):
+class RowChoice(Marked):
     """The best of several rows, as the study chose it.
 
     Attributes:
@@ -352,10 +352,10 @@ class Study(_Record):
     hardware: str
     redrawn: bool
     measured: Mapping[str, Measured]
-    groups: Mapping[str, Group]
+    groups: Mapping[str, RowGroup]
     settings: tuple[Setting, ...]
-    rows: tuple[Row, ...]
-    choices: tuple[Choice, ...] = ()
+    rows: tuple[StudyRow, ...]
+    choices: tuple[RowChoice, ...] = ()
     sweeps: tuple[Sweep, ...] = ()
     tables: tuple[PrintedTable, ...]
     sentences: tuple[Sentence, ...]
@@ -380,7 +380,7 @@ class Study(_Record):
             raise ValueError(f"there is no row, choice or group {unknown[0]!r}")
         return self
 
-    def row(self, name: str) -> Row:
+    def row(self, name: str) -> StudyRow:
         """The row of this name.
 
         Raises:
