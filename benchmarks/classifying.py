@@ -118,7 +118,7 @@ def one_clip(loaded: LoadedRun, path: Path) -> None:
     for _ in range(14):
         marks.append([])
         mark()
-        verdict = loaded.classify(data)
+        prediction = loaded.classify(data)
         mark()
         wave = decode(data, rate, middle_s=loaded.config.audio.clip_s).wave
         mark()
@@ -129,7 +129,7 @@ def one_clip(loaded: LoadedRun, path: Path) -> None:
                 loaded.classifier(some)
         mark()
     took_ms = 1000 * np.diff(np.array(marks[2:]), axis=1)  # the first ones warm up
-    print(f"one clip, {len(verdict.segments)} segments ({torch.get_num_threads()} threads)")
+    print(f"one clip, {len(prediction.segments)} segments ({torch.get_num_threads()} threads)")
     for which, name in enumerate(("the clock", "processor time")):
         whole, decoded, _, network = (took_ms[:, k, which] for k in range(4))
         ours = float(np.median(whole - decoded - network))
@@ -146,7 +146,7 @@ def in_segments(loaded: LoadedRun, samples: np.ndarray) -> torch.Tensor:
 
 def folder(loaded: LoadedRun, paths: list[Path], rounds: int) -> None:
     """Files a second of a folder, against bare decoding in threads and full batches."""
-    rate, asked = loaded.config.audio.sample_rate_hz, panel.Panel([loaded])
+    rate, asked = loaded.config.audio.sample_rate_hz, panel.Ensemble([loaded])
 
     def bare_clip(path: Path) -> np.ndarray:
         wave, source_rate = soundfile.read(path, dtype="float32", always_2d=True)

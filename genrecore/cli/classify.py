@@ -57,7 +57,7 @@ def classify(
     paths, failures = _files(files, asked.loaded[0].medium)
     results: list[dict[str, Any]] = []
     writer = _Table(asked, with_doubts) if as_csv else None
-    doubter = _doubter(asked, quiet=as_json or as_csv) if with_doubts else None
+    finder = _doubter(asked, quiet=as_json or as_csv) if with_doubts else None
     with reporting(quiet=as_json or as_csv or len(paths) < 2) as report:
         answers = asked.classify_many(paths, [path.name for path in paths], report)
         for path, answer in zip(paths, answers, strict=True):
@@ -65,8 +65,8 @@ def classify(
                 failures.append({"path": str(path), "name": answer.name, "error": answer.problem})
                 continue
             result = {"path": str(path), **answer.as_dict()}
-            if doubter:
-                result["doubts"] = [told.as_dict() for told in doubter.of(answer)]
+            if finder:
+                result["doubts"] = [told.as_dict() for told in finder.doubts_about(answer)]
             if writer:
                 writer.write(result)
             results.append(result if as_json else {})  # text and tables need no more than a count
@@ -90,19 +90,19 @@ def classify(
 
 def _doubter(asked: Any, quiet: bool) -> Any:
     """What doubts; of runs whose clips cannot be looked at any more it knows less, and says so."""
-    from genrecore.inference import doubter
+    from genrecore.inference import doubts
 
     with reporting(quiet=quiet) as report:
         for one in asked.loaded if asked.loaded[0].medium == "wave" else []:
             try:
-                doubter.prepare(one.run, report)
+                doubts.prepare(one.run, report)
             except GenrecoreError as error:
                 err.print(
                     f"Whether a file is unlike what {one.run.run_id} learned from, or among it, "
                     f"cannot be told: {error}",
                     markup=False,
                 )
-    return doubter.Doubter(asked.loaded)
+    return doubts.DoubtFinder(asked.loaded)
 
 
 def _files(given: Iterable[Path], medium: str) -> tuple[list[Path], list[dict[str, str]]]:

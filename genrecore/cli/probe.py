@@ -102,7 +102,7 @@ def embed(
     t-SNE). Computed once and kept in the cache; page 'Errors' draws it, page 'Classify' tells by it
     which recordings are unlike them all, or the same."""
     from genrecore.evaluation import embeddings
-    from genrecore.inference import doubter
+    from genrecore.inference import doubts
     from genrecore.training import embedding
 
     found = runs.find_run(run)
@@ -110,7 +110,7 @@ def embed(
         made = embedding.embed(found, report)
         drawn = embeddings.project(found, report)
         with contextlib.suppress(GenrecoreError):  # without its dataset there is a map as well
-            doubter.prepare(found, report)
+            doubts.prepare(found, report)
     if to is not None:
         columns = [f"e{k}" for k in range(made.values.shape[1])]
         values = pd.DataFrame(made.values, columns=columns)

@@ -16,7 +16,7 @@ from genrecore.data.corpus import in_order
 from genrecore.data.datasets import DATASETS
 from genrecore.errors import GenrecoreError, UsageError, describe
 from genrecore.inference import loaded as inference
-from genrecore.inference.loaded import Excerpt, LoadedRun, Verdict, by_genre
+from genrecore.inference.loaded import Excerpt, LoadedRun, Prediction, by_genre
 from genrecore.store.progress import Phase, Report, silent
 from genrecore.store.run import Run
 from genrecore.training import cores
@@ -25,58 +25,61 @@ Source = str | Path | bytes | BinaryIO
 
 
 @dataclass(frozen=True)
-class Answer:
+class EnsemblePrediction:
     """What the runs say of one file.
 
     Attributes:
         name: What the file is called.
-        verdicts: One a run, in their order; empty where there is a problem.
+        predictions: One a run, in their order; empty where there is a problem.
         average: Mean of the calibrated probabilities, (genres,); None where the runs tell other
             genres apart, or there is one alone.
         problem: Why the file cannot be used; empty where it can.
     """
 
     name: str
-    verdicts: tuple[Verdict, ...] = ()
+    predictions: tuple[Prediction, ...] = ()
     average: np.ndarray | None = None
     problem: str = ""
 
     @property
     def agreement(self) -> str:
         """In words how far the runs agree; empty for one run."""
-        if len(self.verdicts) < 2:
+        if len(self.predictions) < 2:
             return ""
         sayers: dict[str, list[str]] = {}
-        for verdict in self.verdicts:
-            sayers.setdefault(verdict.genre, []).append(verdict.run_id)
-        n = len(self.verdicts)
+        for prediction in self.predictions:
+            sayers.setdefault(prediction.genre, []).append(prediction.run_id)
+        n = len(self.predictions)
         if len(sayers) == 1:
             (genre,) = sayers
             return f"{'Both' if n == 2 else f'All {n}'} runs say {genre}."
         first, *others = sorted(sayers, key=lambda genre: -len(sayers[genre]))
         if len(sayers[first]) == 1:
-            listed = ", ".join(f"{v.run_id} says {v.genre}" for v in self.verdicts)
+            listed = ", ".join(f"{v.run_id} says {v.genre}" for v in self.predictions)
             return f"No two runs agree: {listed}." if n > 2 else f"The runs disagree: {listed}."
         rest = ", ".join(f"{', '.join(sayers[g])}: {g}" for g in others)
         return f"{len(sayers[first])} of {n} runs say {first}; {rest}."
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON: one run's verdict, or every run's under `runs` with their average."""
-        if len(self.verdicts) == 1:
-            return {**self.verdicts[0].as_dict(), "run": self.verdicts[0].run_id}
+        if len(self.predictions) == 1:
+            return {**self.predictions[0].as_dict(), "run": self.predictions[0].run_id}
         made: dict[str, Any] = {
             "name": self.name,
             "agreement": self.agreement,
-            "runs": [{"run": verdict.run_id, **verdict.as_dict()} for verdict in self.verdicts],
+            "runs": [
+                {"run": prediction.run_id, **prediction.as_dict()}
+                for prediction in self.predictions
+            ],
         }
         if self.average is not None:
-            genres = self.verdicts[0].genres
+            genres = self.predictions[0].genres
             made["genre"] = genres[int(self.average.argmax())]
             made["proba"] = by_genre(genres, self.average)
         return made
 
 
-class Panel:
+class Ensemble:
     """Loaded runs that are asked together.
 
     Attributes:
@@ -117,18 +120,18 @@ class Panel:
         name: str | None = None,
         start_s: float | None = None,
         length_s: float | None = None,
-    ) -> Answer:
+    ) -> EnsemblePrediction:
         """What each run says of one file; arguments as of `LoadedRun.classify`.
 
         Raises:
             AudioError: The file cannot be used; the sentence says why.
         """
-        (answer,) = self.judge([self.read(source, name, start_s, length_s)])
+        (answer,) = self.predict([self.read_excerpts(source, name, start_s, length_s)])
         return answer
 
     def classify_many(
         self, sources: Sequence[Source], names: Sequence[str] = (), report: Report = silent
-    ) -> Iterator[Answer]:
+    ) -> Iterator[EnsemblePrediction]:
         """What each run says of each file, in order; a file that cannot be used has a `problem`.
 
         A core takes a few files at a time, from decoding to the verdict: threads that share a
@@ -145,16 +148,16 @@ class Panel:
         groups = [range(first, min(first + size, n_files)) for first in range(0, n_files, size)]
         n_threads = max(1, n_cores // max(1, len(groups)))
 
-        def read(place: int) -> list[Excerpt] | Answer:
+        def read(place: int) -> list[Excerpt] | EnsemblePrediction:
             try:
-                return self.read(sources[place], names[place])
+                return self.read_excerpts(sources[place], names[place])
             except (GenrecoreError, OSError) as error:
-                return Answer(names[place], problem=describe(error))
+                return EnsemblePrediction(names[place], problem=describe(error))
 
-        def answers(places: range) -> list[Answer]:
+        def answers(places: range) -> list[EnsemblePrediction]:
             with cores.using(n_threads, later=n_cores):
                 found = [read(place) for place in places]
-                judged = iter(self.judge([one for one in found if isinstance(one, list)]))
+                judged = iter(self.predict([one for one in found if isinstance(one, list)]))
             return [next(judged) if isinstance(one, list) else one for one in found]
 
         n_done = 0
@@ -168,30 +171,30 @@ class Panel:
         """Files of a training clip's length whose segments fill a batch of every run's."""
         return min(one.batch_size // one.n_segments_a_clip for one in self.loaded)
 
-    def judge(self, files: list[list[Excerpt]]) -> list[Answer]:
+    def predict(self, files: list[list[Excerpt]]) -> list[EnsemblePrediction]:
         """Answers on files, of each of which `read` gave the excerpts."""
         if not files:
             return []
         of_runs = [
-            one.judge([excerpts[k] for excerpts in files]) for k, one in enumerate(self.loaded)
+            one.predict([excerpts[k] for excerpts in files]) for k, one in enumerate(self.loaded)
         ]
         answers = []
-        for verdicts in zip(*of_runs, strict=True):
+        for predictions in zip(*of_runs, strict=True):
             average = None
-            if self.genres and len(verdicts) > 1:
-                average = np.mean([verdict.proba for verdict in verdicts], axis=0)
-            answers.append(Answer(verdicts[0].name, verdicts, average))
+            if self.genres and len(predictions) > 1:
+                average = np.mean([prediction.proba for prediction in predictions], axis=0)
+            answers.append(EnsemblePrediction(predictions[0].name, predictions, average))
         return answers
 
-    def read(
+    def read_excerpts(
         self,
         source: Source,
         name: str | None = None,
         start_s: float | None = None,
         length_s: float | None = None,
     ) -> list[Excerpt]:
-        """What `judge` takes of a file, an excerpt for each run; runs of one rate and length share
-        theirs. Arguments and errors as of `classify`."""
+        """What `predict` takes of a file: an excerpt for each run; runs of one rate and length
+        share theirs. Arguments and errors as of `classify`."""
         made: dict[Any, Excerpt] = {}
         excerpts = []
         for one in self.loaded:
@@ -201,7 +204,7 @@ class Panel:
                 else (one.config.audio.sample_rate_hz, one.config.audio.clip_s)
             )
             if wanted not in made:
-                made[wanted] = one.read(source, name, start_s, length_s)
+                made[wanted] = one.read_excerpt(source, name, start_s, length_s)
             excerpts.append(made[wanted])
         return excerpts
 
@@ -216,14 +219,14 @@ def _caution(loaded: Sequence[LoadedRun]) -> str:
     )
 
 
-def load(names: Sequence[str | Path | Run]) -> Panel:
+def load(names: Sequence[str | Path | Run]) -> Ensemble:
     """The runs of these ids, folders or `Run`s as a panel.
 
     Raises:
         UsageError: As `Panel` and `inference.load`.
         GenrecoreError: As `inference.load`.
     """
-    return Panel([inference.load(name) for name in names])
+    return Ensemble([inference.load(name) for name in names])
 
 
 def _name_of(source: Source) -> str:

@@ -34,7 +34,7 @@ _SAMPLES_AT_ONCE = 2**21  # of a batch: 64 segments of 1.5 s, four of 24 s; spec
 
 
 @dataclass(frozen=True)
-class Verdict:
+class Prediction:
     """What a run says of one clip.
 
     Attributes:
@@ -138,7 +138,7 @@ class LoadedRun:
         name: str | None = None,
         start_s: float | None = None,
         length_s: float | None = None,
-    ) -> Verdict:
+    ) -> Prediction:
         """The verdict on one file, decoded exactly as the training clips were.
 
         Args:
@@ -152,17 +152,17 @@ class LoadedRun:
             AudioError: The file cannot be used; the sentence says why.
         """
         began = time.perf_counter()
-        (verdict,) = self.judge([self.read(source, name, start_s, length_s)])
-        return replace(verdict, seconds=time.perf_counter() - began)
+        (prediction,) = self.predict([self.read_excerpt(source, name, start_s, length_s)])
+        return replace(prediction, seconds=time.perf_counter() - began)
 
-    def read(
+    def read_excerpt(
         self,
         source: str | Path | bytes | BinaryIO,
         name: str | None = None,
         start_s: float | None = None,
         length_s: float | None = None,
     ) -> Excerpt:
-        """What `judge` takes of a file; arguments and errors as of `classify`."""
+        """What `predict` takes of a file; arguments and errors as of `classify`."""
         if name is None:
             name = Path(source).name if isinstance(source, (str, Path)) else "clip"
         if self.medium == "image":
@@ -178,7 +178,7 @@ class LoadedRun:
         # The corpus holds 16 bits, so that is what the network was taught on.
         return Excerpt(name, quantise(decoded.wave), decoded.start_s, decoded.duration_s)
 
-    def judge(self, excerpts: list[Excerpt]) -> list[Verdict]:
+    def predict(self, excerpts: list[Excerpt]) -> list[Prediction]:
         """The verdict on each excerpt, their segments together in batches."""
         began = time.perf_counter()
         if self.medium == "image":
@@ -192,7 +192,7 @@ class LoadedRun:
         parts = np.split(wide, np.cumsum([len(some) for some in starts])[:-1])
         seconds = (time.perf_counter() - began) / max(1, len(excerpts))
         return [
-            Verdict(
+            Prediction(
                 name=one.name,
                 genres=self.genres,
                 proba=calibrated[k],

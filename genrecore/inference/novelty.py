@@ -31,7 +31,7 @@ _SHRUNK = 0.5
 
 
 @dataclass(frozen=True)
-class Familiarity:
+class NoveltyDetector:
     """What lies near to a run.
 
     Attributes:
@@ -78,7 +78,7 @@ def _solved(lower: np.ndarray, given: np.ndarray) -> np.ndarray:
     return solved
 
 
-def fit(embedding: Embedding) -> Familiarity:
+def fit(embedding: Embedding) -> NoveltyDetector:
     """What a run's training clips say is near, and its validation clips how far that reaches."""
     split = embedding.clips["split"].to_numpy(dtype=object)
     genre = embedding.clips["genre"].to_numpy(dtype=object)
@@ -91,10 +91,10 @@ def fit(embedding: Embedding) -> Familiarity:
     # Factors, not axes: with thousands of clips and of numbers these take a minute.
     if n_train < n:
         inner = away @ away.T + np.eye(n_train) * (n_train * ground / _SHRUNK)
-        made = Familiarity(means, ground, away, np.linalg.cholesky(inner), float("nan"), 0)
+        made = NoveltyDetector(means, ground, away, np.linalg.cholesky(inner), float("nan"), 0)
     else:
         shrunk = away.T @ away * (_SHRUNK / n_train) + np.eye(n) * ground
-        made = Familiarity(means, ground, None, np.linalg.cholesky(shrunk), float("nan"), 0)
+        made = NoveltyDetector(means, ground, None, np.linalg.cholesky(shrunk), float("nan"), 0)
     held = embedding.values[split == "valid"]
     if len(held) < LEAST_CLIPS:
         return made

@@ -310,13 +310,13 @@ def _compare(loaded: LoadedRun, path: Path) -> tuple[float, int]:
         waves = level * (tone + 0.3 * generator.standard_normal((n_waves, n)))
         waves = np.clip(waves, -1.0, 1.0).astype(np.float32)
         found, rows = session.run(["proba", "segment_proba"], {"waveform": waves})
-        verdicts = loaded.judge([Excerpt("", quantise(wave), 0.0, 0.0) for wave in waves])
+        predictions = loaded.predict([Excerpt("", quantise(wave), 0.0, 0.0) for wave in waves])
         columns = [f"p_{genre}" for genre in loaded.genres]
-        for verdict, proba, parts in zip(verdicts, found, rows, strict=True):
-            timeline = verdict.segments[columns].to_numpy()
+        for prediction, proba, parts in zip(predictions, found, rows, strict=True):
+            timeline = prediction.segments[columns].to_numpy()
             if parts.shape != timeline.shape:
                 return float("inf"), n_checked
-            differences = (np.abs(proba - verdict.proba), np.abs(parts - timeline))
+            differences = (np.abs(proba - prediction.proba), np.abs(parts - timeline))
             worst = max(worst, *(float(d.max()) for d in differences))
             n_checked += 1
     return worst, n_checked

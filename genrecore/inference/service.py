@@ -31,8 +31,8 @@ from starlette.types import Message
 
 from genrecore.errors import GenrecoreError
 from genrecore.inference import service_description
-from genrecore.inference.doubter import Doubter
-from genrecore.inference.ensemble import Panel
+from genrecore.inference.doubts import DoubtFinder
+from genrecore.inference.ensemble import Ensemble
 from genrecore.training import cores
 
 _IN_MEMORY = 2**23  # bytes of an upload; a longer one lies on the disk while it is judged
@@ -64,7 +64,7 @@ class _Refused(Exception):
         self.code, self.sentence, self.headers = code, sentence, dict(headers or {})
 
 
-def app(asked: Panel, limits: Limits) -> Starlette:
+def app(asked: Ensemble, limits: Limits) -> Starlette:
     """The application that answers with these runs, within these limits."""
     service = _Service(asked, limits)
     return Starlette(
@@ -84,7 +84,7 @@ def app(asked: Panel, limits: Limits) -> Starlette:
 
 
 class _Service:
-    def __init__(self, asked: Panel, limits: Limits) -> None:
+    def __init__(self, asked: Ensemble, limits: Limits) -> None:
         self.asked, self.limits = asked, limits
         self.described = service_description.describe(
             asked, bool(limits.token), limits.most_bytes, limits.within_s
@@ -148,11 +148,11 @@ class _Service:
         with_doubts: bool,
     ) -> dict[str, Any]:
         with self._some_cores():
-            excerpts = self.asked.read(file, name, start_s, length_s)  # type: ignore[arg-type]
-            (answer,) = self.asked.judge([excerpts])
+            excerpts = self.asked.read_excerpts(file, name, start_s, length_s)  # type: ignore[arg-type]
+            (answer,) = self.asked.predict([excerpts])
             if not with_doubts:
                 return answer.as_dict()
-            doubts = [told.as_dict() for told in self.doubter.of(answer)]
+            doubts = [told.as_dict() for told in self.finder.doubts_about(answer)]
         return {**answer.as_dict(), "doubts": doubts}
 
     @contextmanager
@@ -169,9 +169,9 @@ class _Service:
                 self.n_judged_now -= 1
 
     @cached_property
-    def doubter(self) -> Doubter:
+    def finder(self) -> DoubtFinder:
         """Read when it is first asked for: what is kept of a run's clips may be large."""
-        return Doubter(self.asked.loaded)
+        return DoubtFinder(self.asked.loaded)
 
     def _done(self, file: IO[bytes]) -> None:
         self.n_working -= 1

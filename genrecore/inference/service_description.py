@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from genrecore import __version__
-from genrecore.inference import doubt
-from genrecore.inference.ensemble import Panel
+from genrecore.inference import doubts
+from genrecore.inference.ensemble import Ensemble
 
 MOST_S = 1200.0
 """The longest file, and so the latest place and the longest excerpt, in seconds."""
 
 
-def describe(asked: Panel, with_token: bool, most_bytes: int, within_s: float) -> dict[str, Any]:
+def describe(asked: Ensemble, with_token: bool, most_bytes: int, within_s: float) -> dict[str, Any]:
     """The description of a server with these runs and limits (`service.Limits`)."""
     ids = [one.run.run_id for one in asked.loaded]
     picture = asked.loaded[0].medium == "image"
@@ -130,7 +130,7 @@ _DOUBT: dict[str, Any] = {
     "properties": {
         "kind": {
             "type": "string",
-            "enum": [*doubt.KINDS],
+            "enum": [*doubts.KINDS],
             "description": "'held out' is none, but worth knowing",
         },
         "sentence": {"type": "string"},

@@ -22,13 +22,13 @@ from genrecore.audio.content import kind_of
 from genrecore.config.run import RunConfig, with_values
 from genrecore.errors import AudioError
 from genrecore.evaluation.embeddings import Embedding
-from genrecore.inference import doubt
+from genrecore.inference import doubts
 from genrecore.inference import ensemble as panel
 from genrecore.inference import known_recordings as recognition
 from genrecore.inference import loaded as inference
 from genrecore.inference import novelty as familiarity
-from genrecore.inference.doubter import Doubter, prepare
-from genrecore.inference.ensemble import Panel
+from genrecore.inference.doubts import DoubtFinder, prepare
+from genrecore.inference.ensemble import Ensemble
 from genrecore.inference.loaded import LoadedRun
 from genrecore.inference.service import Limits
 from genrecore.store.files import cache_dir, read_json, write_json
@@ -54,15 +54,15 @@ def _wav(wave: np.ndarray) -> bytes:
     return stream.getvalue()
 
 
-def _flagged(loaded: LoadedRun, familiar: familiarity.Familiarity, wave: np.ndarray) -> bool:
+def _flagged(loaded: LoadedRun, familiar: familiarity.NoveltyDetector, wave: np.ndarray) -> bool:
     """Whether a recording is refused or doubted, as a visitor meets it."""
     try:
-        verdict = loaded.classify(_wav(wave))
+        prediction = loaded.classify(_wav(wave))
     except AudioError as error:
         return "is silent" in str(error)
-    doubts = doubt.of_sound(verdict.wave, verdict.sample_rate_hz)
-    doubts += doubt.of_place(loaded.embed(verdict.wave), familiar)
-    return doubt.flagged(doubts)
+    found = doubts.sound_doubts(prediction.wave, prediction.sample_rate_hz)
+    found += doubts.novelty_doubts(loaded.embed(prediction.wave), familiar)
+    return any(doubt.kind != doubts.HELD_OUT for doubt in found)
 
 
 def _held_out(run: Run) -> list[np.ndarray]:
@@ -140,8 +140,8 @@ def test_a_second_of_music_in_a_minute_of_silence_is_mostly_silent() -> None:
     wave = np.zeros(60 * RATE_HZ, np.float32)
     t = np.arange(RATE_HZ) / RATE_HZ
     wave[:RATE_HZ] = 0.9 * np.sin(2 * np.pi * 440 * t)
-    (one,) = doubt.of_sound(wave, RATE_HZ)
-    assert one.kind == doubt.SILENT
+    (one,) = doubts.sound_doubts(wave, RATE_HZ)
+    assert one.kind == doubts.SILENT
     assert "98 % of this recording" in one.sentence
 
 
@@ -179,10 +179,10 @@ def test_what_lies_far_away_is_unlike_and_with_few_clips_nothing_is_said() -> No
     assert not any(found.is_unlike(value) for value in values[split == "valid"])
     far = np.full(11, 9.0, np.float32)
     assert found.is_unlike(far)
-    (one,) = doubt.of_place(far, found)
-    assert one.kind == doubt.UNLIKE
+    (one,) = doubts.novelty_doubts(far, found)
+    assert one.kind == doubts.UNLIKE
     few = table.assign(split=np.where(np.arange(90) < 5, "valid", "train"))
-    assert doubt.of_place(far, familiarity.fit(Embedding(few, values))) == []
+    assert doubts.novelty_doubts(far, familiarity.fit(Embedding(few, values))) == []
 
 
 def test_the_recording_of_a_clip_is_known_whatever_was_done_to_it(heard: Run) -> None:
@@ -198,61 +198,61 @@ def test_the_recording_of_a_clip_is_known_whatever_was_done_to_it(heard: Run) ->
         copies = recognition.copies_of(again, RATE_HZ, known)
         assert copies["clip_id"].iloc[0] == row["clip_id"]
         learned = recognition.learned_from(heard, copies)
-        (one,) = doubt.of_copies(copies, learned)
-        assert one.kind == (doubt.LEARNED if split == "train" else doubt.HELD_OUT)
+        (one,) = doubts.copy_doubts(copies, learned)
+        assert one.kind == (doubts.LEARNED if split == "train" else doubts.HELD_OUT)
         assert row["clip_id"] in one.sentence
     other = noises(1)[0]
     assert recognition.copies_of(other, RATE_HZ, known).empty
-    assert doubt.of_copies(recognition.copies_of(other, RATE_HZ, known), known.clips[:0]) == []
+    assert doubts.copy_doubts(recognition.copies_of(other, RATE_HZ, known), known.clips[:0]) == []
 
 
-def _told(doubter: Doubter, asked: Panel, source: bytes | str) -> dict[str, tuple[str, ...]]:
-    return {told.doubt.kind: told.runs for told in doubter.of(asked.classify(source))}
+def _told(finder: DoubtFinder, asked: Ensemble, source: bytes | str) -> dict[str, tuple[str, ...]]:
+    return {told.doubt.kind: told.runs for told in finder.doubts_about(asked.classify(source))}
 
 
 def test_a_finished_run_knows_its_clips_until_that_is_cleared_away(
     heard: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked = panel.load([heard])
-    doubter = Doubter(asked.loaded)
-    assert doubter.lacking == ()
+    finder = DoubtFinder(asked.loaded)
+    assert finder.lacking == ()
     assert heard.clips is not None
     paths = heard.clips.groupby("split")["path"].first()
     mine = (heard.run_id,)
-    assert _told(doubter, asked, paths["train"]) == {doubt.LEARNED: mine}
-    assert _told(doubter, asked, paths["test"]) == {doubt.HELD_OUT: mine}
-    hiss = _told(doubter, asked, _wav(noises(1)[0]))
-    assert hiss[doubt.NOISE] == ()
+    assert _told(finder, asked, paths["train"]) == {doubts.LEARNED: mine}
+    assert _told(finder, asked, paths["test"]) == {doubts.HELD_OUT: mine}
+    hiss = _told(finder, asked, _wav(noises(1)[0]))
+    assert hiss[doubts.NOISE] == ()
 
     everything = cache_dir()
     monkeypatch.setenv("GENRECORE_CACHE", str(tmp_path / "cache"))
     shutil.copytree(everything / "datasets", tmp_path / "cache" / "datasets")
-    nothing = Doubter(asked.loaded)
+    nothing = DoubtFinder(asked.loaded)
     assert nothing.lacking == (heard,)
     assert _told(nothing, asked, paths["train"]) == {}
     prepare(heard)
-    again = Doubter(asked.loaded)
+    again = DoubtFinder(asked.loaded)
     assert again.lacking == ()
-    assert _told(again, asked, paths["train"]) == {doubt.LEARNED: mine}
+    assert _told(again, asked, paths["train"]) == {doubts.LEARNED: mine}
     # Fingerprints alone may be cleared, too.
     shutil.rmtree(tmp_path / "cache" / "fingerprints")
-    assert Doubter(asked.loaded).lacking == (heard,)
+    assert DoubtFinder(asked.loaded).lacking == (heard,)
     prepare(heard)
-    assert Doubter(asked.loaded).lacking == ()
+    assert DoubtFinder(asked.loaded).lacking == ()
 
 
 def test_doubts_never_look_into_the_network_that_other_threads_ask(heard: Run) -> None:
     asked = panel.load([heard])
-    doubter = Doubter(asked.loaded)
+    finder = DoubtFinder(asked.loaded)
     answer = asked.classify(_wav(noises(1)[0]))
     calls: list[object] = []
     asked.loaded[0].classifier.network.register_forward_hook(lambda *given: calls.append(given))
-    assert doubter.of(answer)
+    assert finder.doubts_about(answer)
     assert not calls
     asked.classify(_wav(noises(1)[0]))
     assert calls
-    vector = doubter.vector(0, answer.verdicts[0].wave)
-    assert np.array_equal(vector, asked.loaded[0].embed(answer.verdicts[0].wave))
+    vector = finder.vector(0, answer.predictions[0].wave)
+    assert np.array_equal(vector, asked.loaded[0].embed(answer.predictions[0].wave))
 
 
 def test_command_and_service_tell_the_same_doubts(
@@ -264,8 +264,10 @@ def test_command_and_service_tell_the_same_doubts(
     (tmp_path / "hiss.wav").write_bytes(_wav(noises(1)[0]))
     files = [str(tmp_path / "hiss.wav"), learned]
     asked = panel.load([heard])
-    doubter = Doubter(asked.loaded)
-    expected = [[one.as_dict() for one in doubter.of(asked.classify(path))] for path in files]
+    finder = DoubtFinder(asked.loaded)
+    expected = [
+        [one.as_dict() for one in finder.doubts_about(asked.classify(path))] for path in files
+    ]
     assert all(expected)
 
     words = ("classify", *files, "--run", heard.run_id, "--doubts")

@@ -70,14 +70,14 @@ def test_many_files_get_the_verdicts_they_get_alone(three: list[Run], music: Pat
     answers = list(together.classify_many(paths))
     assert [answer.name for answer in answers] == [path.name for path in paths]
     for path, answer in zip(paths, answers, strict=True):
-        for loaded, verdict in zip(together.loaded, answer.verdicts, strict=True):
+        for loaded, prediction in zip(together.loaded, answer.predictions, strict=True):
             alone = loaded.classify(path)
             # The same float32 arithmetic in batches of another size: rounding only.
-            np.testing.assert_allclose(verdict.proba, alone.proba, atol=2e-5)
-            np.testing.assert_allclose(verdict.segments, alone.segments, atol=2e-5)
-            np.testing.assert_array_equal(verdict.wave, alone.wave)
-            assert verdict.proba.sum() == pytest.approx(1.0)
-        mean = np.mean([verdict.proba for verdict in answer.verdicts], axis=0)
+            np.testing.assert_allclose(prediction.proba, alone.proba, atol=2e-5)
+            np.testing.assert_allclose(prediction.segments, alone.segments, atol=2e-5)
+            np.testing.assert_array_equal(prediction.wave, alone.wave)
+            assert prediction.proba.sum() == pytest.approx(1.0)
+        mean = np.mean([prediction.proba for prediction in answer.predictions], axis=0)
         np.testing.assert_allclose(answer.average, mean, atol=1e-12)
 
 
@@ -103,10 +103,10 @@ def test_the_timeline_is_what_the_network_says_of_each_window_alone(
     rate_hz = run.config.audio.sample_rate_hz
     n_window = round(run.config.segments.segment_s * rate_hz)
     for path in paths_in(music):
-        verdict = loaded.classify(path)
+        prediction = loaded.classify(path)
         decoded = audio.decode(path, rate_hz, middle_s=run.config.audio.clip_s)
         wave = np.rint(decoded.wave * 32768).clip(-32768, 32767) / 32768  # as of 16 bits
-        rows = verdict.segments
+        rows = prediction.segments
         assert len(rows) == 1 or (rows["start_s"].diff().dropna() > 0).all()
         said = []
         for row in rows.itertuples():
@@ -120,22 +120,22 @@ def test_the_timeline_is_what_the_network_says_of_each_window_alone(
         # float32 in batches of another size: rounding only.
         shown = rows[[f"p_{genre}" for genre in GENRES]].to_numpy()
         np.testing.assert_allclose(shown, said, atol=2e-5)
-        np.testing.assert_allclose(verdict.uncalibrated, np.mean(said, axis=0), atol=2e-5)
+        np.testing.assert_allclose(prediction.uncalibrated, np.mean(said, axis=0), atol=2e-5)
 
 
 def test_probabilities_are_calibrated_and_verdicts_are_as_they_were(
     three: list[Run], music: Path
 ) -> None:
     plain, calibrated = (package.load(run.run_id) for run in three[:2])
-    verdict = calibrated.classify(music / "a.wav")
-    assert verdict.temperature == pytest.approx(2.5, rel=0.3)  # of 400 clips
+    prediction = calibrated.classify(music / "a.wav")
+    assert prediction.temperature == pytest.approx(2.5, rel=0.3)  # of 400 clips
     np.testing.assert_allclose(
-        verdict.proba, tempered(verdict.uncalibrated, verdict.temperature), atol=1e-12
+        prediction.proba, tempered(prediction.uncalibrated, prediction.temperature), atol=1e-12
     )
-    assert verdict.proba.argmax() == verdict.uncalibrated.argmax()
-    assert verdict.proba.max() < verdict.uncalibrated.max()
-    pooled = verdict.segments[[f"p_{g}" for g in GENRES]].mean().to_numpy()
-    np.testing.assert_allclose(verdict.uncalibrated, pooled, atol=1e-12)
+    assert prediction.proba.argmax() == prediction.uncalibrated.argmax()
+    assert prediction.proba.max() < prediction.uncalibrated.max()
+    pooled = prediction.segments[[f"p_{g}" for g in GENRES]].mean().to_numpy()
+    np.testing.assert_allclose(prediction.uncalibrated, pooled, atol=1e-12)
     assert plain.classify(music / "a.wav").temperature == 1.0
     assert "no stored predictions" in plain.calibration.note
 
@@ -147,7 +147,7 @@ def test_runs_of_other_genres_stand_side_by_side_and_are_not_averaged(
     asked = panel.load([three[0], other])
     assert asked.genres is None
     answer = asked.classify(music / "a.wav")
-    assert [verdict.genres for verdict in answer.verdicts] == [GENRES, ["loud", "quiet"]]
+    assert [prediction.genres for prediction in answer.predictions] == [GENRES, ["loud", "quiet"]]
     assert answer.average is None
     assert "not averaged" in asked.note
     assert "disagree" in answer.agreement
@@ -156,7 +156,7 @@ def test_runs_of_other_genres_stand_side_by_side_and_are_not_averaged(
 def test_agreement_is_said_in_words(three: list[Run], music: Path) -> None:
     again = untrained(three[0].folder.parent)  # the same weights
     answer = panel.load([three[0], again]).classify(music / "a.wav")
-    assert answer.agreement == f"Both runs say {answer.verdicts[0].genre}."
+    assert answer.agreement == f"Both runs say {answer.predictions[0].genre}."
     assert panel.load([three[0]]).classify(music / "a.wav").agreement == ""
 
 
@@ -193,13 +193,13 @@ def test_a_run_on_pictures_takes_pictures_and_says_why_not_audio(
     tmp_path.mkdir()
     values = np.random.default_rng(7).integers(0, 256, (40, 50, 3), dtype=np.uint8)
     Image.fromarray(values).save(tmp_path / "p.png")
-    verdict = loaded.classify(tmp_path / "p.png")
-    assert verdict.picture is not None
-    np.testing.assert_array_equal(verdict.picture, values.transpose(2, 0, 1))
-    assert verdict.proba.sum() == pytest.approx(1.0)
-    assert "duration_s" not in verdict.as_dict()
+    prediction = loaded.classify(tmp_path / "p.png")
+    assert prediction.picture is not None
+    np.testing.assert_array_equal(prediction.picture, values.transpose(2, 0, 1))
+    assert prediction.proba.sum() == pytest.approx(1.0)
+    assert "duration_s" not in prediction.as_dict()
     again = loaded.classify((tmp_path / "p.png").read_bytes(), name="upload.png")
-    np.testing.assert_array_equal(again.proba, verdict.proba)
+    np.testing.assert_array_equal(again.proba, prediction.proba)
     with pytest.raises(AudioError, match=r"a\.wav is audio, but the run .* how they were drawn"):
         loaded.classify(music / "a.wav")
     Image.fromarray(values[:30]).save(tmp_path / "small.png")
@@ -270,7 +270,7 @@ def test_a_trained_runs_own_clips_come_out_as_stored(store: Path, tiny: Tiny) ->
     predicted = run.predictions.set_index("clip_id")
     paths = run.clips.set_index("clip_id")["path"].loc[predicted.index].tolist()
     answers = list(asked.classify_many(paths))
-    made = np.stack([answer.verdicts[0].uncalibrated for answer in answers])
+    made = np.stack([answer.predictions[0].uncalibrated for answer in answers])
     # The same float32 arithmetic in batches of another size: rounding only.
     columns = [f"p_{genre}" for genre in asked.genres]
     np.testing.assert_allclose(made, predicted[columns].to_numpy(float), atol=2e-6)

@@ -120,7 +120,7 @@ def test_what_decided_sounds_like_the_cue_and_both_parts_add_up(taught: LoadedRu
     # Of the clip's energy a small part is kept, of the cue's most.
     assert cue(kept) > 2 * cue(rest)
     assert all_of(kept) < 0.6 * all_of(wave)
-    proba = [taught.judge([_excerpt(part)])[0].proba[0] for part in (kept, rest)]
+    proba = [taught.predict([_excerpt(part)])[0].proba[0] for part in (kept, rest)]
     assert proba[0] > proba[1]
 
 
@@ -168,9 +168,9 @@ def test_integrated_gradients_add_up_to_what_they_explain(taught: LoadedRun) -> 
 def test_pieces_are_the_segments_that_are_judged(taught: LoadedRun) -> None:
     wave = np.tile(clip(np.random.default_rng(1), 0.5), 3)
     explainer = Explainer(taught)
-    verdict = taught.judge([_excerpt(wave)])[0]
+    prediction = taught.predict([_excerpt(wave)])[0]
     pieces = explainer.pieces(wave)
-    assert [low for low, _ in pieces] == verdict.segments["start_s"].tolist()
+    assert [low for low, _ in pieces] == prediction.segments["start_s"].tolist()
     found = explainer.explain(wave, "burst", "occlusion", len(pieces) - 1)
     assert found.times_s[0] >= pieces[-1][0]
     assert found.times_s[-1] <= pieces[-1][1] + 1e-6

@@ -97,10 +97,10 @@ def test_any_number_of_waves_of_any_length(written: tuple[Run, Path]) -> None:
         waves = 0.1 * np.random.default_rng(n).standard_normal((n_waves, n))
         proba, parts = asked(path, waves)
         samples = [quantise(wave.astype(np.float32)) for wave in waves]
-        verdicts = loaded.judge([inference.Excerpt("", one, 0.0, 0.0) for one in samples])
+        predictions = loaded.predict([inference.Excerpt("", one, 0.0, 0.0) for one in samples])
         # float32 in another program
-        np.testing.assert_allclose(proba, [one.proba for one in verdicts], atol=1e-5)
-        assert parts.shape == (n_waves, len(verdicts[0].segments), len(GENRES))
+        np.testing.assert_allclose(proba, [one.proba for one in predictions], atol=1e-5)
+        assert parts.shape == (n_waves, len(predictions[0].segments), len(GENRES))
         again = asked(path, np.stack([dequantise(one) for one in samples]))[0]
         np.testing.assert_array_equal(again, proba)  # rounding to 16 bits is part of it
 

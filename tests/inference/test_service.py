@@ -32,7 +32,7 @@ from untrained import GENRES, untrained
 
 from genrecore.inference import ensemble as panel
 from genrecore.inference import service
-from genrecore.inference.ensemble import Panel
+from genrecore.inference.ensemble import Ensemble
 from genrecore.inference.service import Limits
 
 pytestmark = pytest.mark.xdist_group("service")  # one worker starts the servers
@@ -46,7 +46,7 @@ class Server:
 
     address: str
     port: int
-    asked: Panel
+    asked: Ensemble
 
     def post(self, content: bytes = WAV, **how: Any) -> requests.Response:
         return requests.post(f"{self.address}/classify", data=content, timeout=30, **how)
@@ -56,7 +56,7 @@ class Server:
 
 
 @contextlib.contextmanager
-def served(asked: Panel, limits: Limits) -> Iterator[Server]:
+def served(asked: Ensemble, limits: Limits) -> Iterator[Server]:
     listening = socket.create_server(("127.0.0.1", 0))
     port = listening.getsockname()[1]
     server = uvicorn.Server(
@@ -248,14 +248,14 @@ def test_what_takes_too_long_is_given_up_and_the_server_goes_on(
     several: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     loaded = several.asked.loaded[0]
-    judge = loaded.judge
+    predict = loaded.predict
 
     def slow(excerpts: Any) -> Any:
         time.sleep(2.5)
-        return judge(excerpts)
+        return predict(excerpts)
 
     headers = {"Authorization": "Bearer schlüssel".encode()}
-    monkeypatch.setattr(loaded, "judge", slow)
+    monkeypatch.setattr(loaded, "predict", slow)
     refused(several.post(headers=headers), 503, "could not be judged within 1.5 s")
     monkeypatch.undo()
     time.sleep(1.2)  # the late one still holds the networks
@@ -396,7 +396,7 @@ def test_the_command_serves_until_it_is_ended(tmp_path: Path) -> None:
         refused(requests.post(address, data=WAV, timeout=30), 401)
         headers = {"Authorization": "Bearer abc"}
         answer = requests.post(address, data=WAV, headers=headers, timeout=30)
-        expected = panel.load([run]).classify(WAV).verdicts[0]
+        expected = panel.load([run]).classify(WAV).predictions[0]
         assert answer.json()["genre"] == expected.genre
         # Another number of threads sums in another order.
         np.testing.assert_allclose([*answer.json()["proba"].values()], expected.proba, atol=2e-5)

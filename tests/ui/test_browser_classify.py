@@ -101,9 +101,11 @@ def test_every_format_is_heard_and_the_timeline_steers_the_player(
     slider.click(position={"x": 0.5 * box["width"], "y": box["height"] / 2})
     seconds = float(slider.get_attribute("aria-valuemax") or 0)
     assert player.evaluate("audio => audio.currentTime") == pytest.approx(seconds / 2, abs=0.05)
-    verdict = loaded.classify(files[5])
-    middle = verdict.segments[verdict.segments["start_s"] - verdict.start_s <= seconds / 2].iloc[-1]
-    best = max(verdict.genres, key=lambda genre: float(middle[f"p_{genre}"]))
+    prediction = loaded.classify(files[5])
+    middle = prediction.segments[
+        prediction.segments["start_s"] - prediction.start_s <= seconds / 2
+    ].iloc[-1]
+    best = max(prediction.genres, key=lambda genre: float(middle[f"p_{genre}"]))
     expect(slider).to_have_attribute("aria-valuetext", re.compile(re.escape(best)))
     slider.press("Home")
     slider.press("ArrowRight")

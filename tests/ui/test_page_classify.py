@@ -106,7 +106,7 @@ def test_several_runs_stand_side_by_side_with_their_average(runs: dict[str, Run]
     app = given(app, ("tone.wav", wav(3.1)))
     answer = panel.load(pair).classify(wav(3.1), "tone.wav")
     assert answer.average is not None
-    genre = answer.verdicts[0].genres[int(answer.average.argmax())]
+    genre = answer.predictions[0].genres[int(answer.average.argmax())]
     assert f"### {genre} :gray[with {percent(answer.average.max())} on average" in headline(app)
     said = answer.agreement
     for run in pair:

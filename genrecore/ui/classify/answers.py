@@ -11,9 +11,9 @@ import streamlit as st
 from genrecore.errors import GenrecoreError
 from genrecore.inference import ensemble as panel
 from genrecore.inference import known_recordings as recognition
-from genrecore.inference.doubter import Doubter, Told
-from genrecore.inference.ensemble import Answer, Panel
-from genrecore.inference.loaded import LoadedRun, Verdict
+from genrecore.inference.doubts import DoubtFinder, RunDoubt
+from genrecore.inference.ensemble import Ensemble, EnsemblePrediction
+from genrecore.inference.loaded import LoadedRun, Prediction
 from genrecore.store.run import Run
 from genrecore.ui.classify.inputs import InputClip
 from genrecore.ui.parts.cache import cached_by_files, changed, embedding_files, no_files
@@ -31,7 +31,7 @@ class OpenedRuns:
     """
 
     runs: tuple[Run, ...]
-    panel: Panel
+    panel: Ensemble
     key: str
 
     @property
@@ -40,7 +40,7 @@ class OpenedRuns:
         return tuple((embedded_at(run), recognition.kept_at(run)) for run in self.runs)
 
     @property
-    def doubter(self) -> Doubter:
+    def finder(self) -> DoubtFinder:
         """Finds doubts about answers of these runs."""
         return _doubter(self, self.stored_at)
 
@@ -57,31 +57,31 @@ class ClassifiedClip:
 
     clip: InputClip
     opened: OpenedRuns
-    answer: Answer
+    answer: EnsemblePrediction
 
     @property
     def key(self) -> str:
         """Names the clip, the parts of it that were classified, and the runs."""
-        parts = [(one.start_s, len(one.wave)) for one in self.answer.verdicts]
+        parts = [(one.start_s, len(one.wave)) for one in self.answer.predictions]
         return repr((self.opened.key, self.opened.stored_at, self.clip.key, parts))
 
     @property
-    def longest(self) -> Verdict:
+    def longest(self) -> Prediction:
         """The verdict on the longest part of the clip: the one that plays."""
-        return max(self.answer.verdicts, key=lambda verdict: len(verdict.wave))
+        return max(self.answer.predictions, key=lambda prediction: len(prediction.wave))
 
     @property
-    def doubts(self) -> list[Told]:
+    def doubts(self) -> list[RunDoubt]:
         """Reasons not to believe the answer."""
         return _doubts(self)
 
-    def choose_run(self, name: str) -> tuple[int, Run, LoadedRun, Verdict]:
+    def choose_run(self, name: str) -> tuple[int, Run, LoadedRun, Prediction]:
         """One of the runs, chosen under this name in the URL: (position, run, loaded, verdict)."""
         titles = {run.run_id: run.title for run in self.opened.runs}
         k = 0
         if len(titles) > 1:
             k = list(titles).index(choose_one("Run", titles, name))
-        return k, self.opened.runs[k], self.opened.panel.loaded[k], self.answer.verdicts[k]
+        return k, self.opened.runs[k], self.opened.panel.loaded[k], self.answer.predictions[k]
 
 
 def open_runs(runs: Sequence[Run]) -> OpenedRuns:
@@ -112,13 +112,13 @@ def embedded_at(run: Run) -> int:
 
 
 @cached_by_files(no_files, max_entries=2, shared=True)
-def _doubter(opened: OpenedRuns, stored_at: tuple[tuple[int, int], ...]) -> Doubter:
-    return Doubter(opened.panel.loaded)
+def _doubter(opened: OpenedRuns, stored_at: tuple[tuple[int, int], ...]) -> DoubtFinder:
+    return DoubtFinder(opened.panel.loaded)
 
 
 @cached_by_files(no_files, spinner="Checking the answer …")
-def _doubts(classified: ClassifiedClip) -> list[Told]:
-    return classified.opened.doubter.of(classified.answer)
+def _doubts(classified: ClassifiedClip) -> list[RunDoubt]:
+    return classified.opened.finder.doubts_about(classified.answer)
 
 
 def classify(
@@ -132,7 +132,7 @@ def classify(
 @cached_by_files(no_files, spinner="Classifying …", max_entries=24, shared=True)
 def _answer(
     opened: OpenedRuns, clip: InputClip, start_s: float | None, length_s: float | None
-) -> Answer:
+) -> EnsemblePrediction:
     return opened.panel.classify(clip.path, clip.name, start_s, length_s)
 
 
@@ -140,7 +140,7 @@ def _answer(
 class AnswerInShort:
     """An answer without its sound, and its kinds of doubts."""
 
-    answer: Answer
+    answer: EnsemblePrediction
     doubts: tuple[str, ...]
 
 
@@ -156,9 +156,11 @@ def classify_all(opened: OpenedRuns, clips: Sequence[InputClip]) -> list[AnswerI
         paths, names = [clip.path for clip in waiting], [clip.name for clip in waiting]
         answers = opened.panel.classify_many(paths, names)
         for n, (clip, answer) in enumerate(zip(waiting, answers, strict=True), start=1):
-            kinds = tuple(dict.fromkeys(told.doubt.kind for told in opened.doubter.of(answer)))
-            silent = [replace(one, wave=one.wave[:0], picture=None) for one in answer.verdicts]
-            stored[clip.key] = AnswerInShort(replace(answer, verdicts=tuple(silent)), kinds)
+            kinds = tuple(
+                dict.fromkeys(told.doubt.kind for told in opened.finder.doubts_about(answer))
+            )
+            silent = [replace(one, wave=one.wave[:0], picture=None) for one in answer.predictions]
+            stored[clip.key] = AnswerInShort(replace(answer, predictions=tuple(silent)), kinds)
             bar.progress(n / len(waiting), f"{n} of {len(waiting)} clips classified")
         bar.empty()
     shown = [(stored[clip.key], clip.name) for clip in clips]

@@ -13,7 +13,7 @@ from genrecore.errors import GenrecoreError
 from genrecore.evaluation import embeddings, metrics
 from genrecore.evaluation.calibration import Calibration
 from genrecore.evaluation.embeddings import Embedding
-from genrecore.inference import doubt
+from genrecore.inference import doubts
 from genrecore.reporting import plots
 from genrecore.store.run import Run
 from genrecore.ui.classify.answers import ClassifiedClip, embedded_at
@@ -26,12 +26,12 @@ from genrecore.ui.parts.frame import chart, empty, plain, section
 from genrecore.ui.parts.tables import show_table
 
 _ICONS = {
-    doubt.SILENT: ":material/volume_off:",
-    doubt.NOISE: ":material/grain:",
-    doubt.SPEECH: ":material/record_voice_over:",
-    doubt.UNLIKE: ":material/explore_off:",
-    doubt.LEARNED: ":material/content_copy:",
-    doubt.HELD_OUT: ":material/library_music:",
+    doubts.SILENT: ":material/volume_off:",
+    doubts.NOISE: ":material/grain:",
+    doubts.SPEECH: ":material/record_voice_over:",
+    doubts.UNLIKE: ":material/explore_off:",
+    doubts.LEARNED: ":material/content_copy:",
+    doubts.HELD_OUT: ":material/library_music:",
 }
 
 
@@ -41,15 +41,15 @@ def show_doubts(classified: ClassifiedClip) -> None:
     if opened.panel.loaded[0].medium != "wave":
         return
     caution = opened.in_titles(opened.panel.caution)
-    of_a_dataset = (doubt.LEARNED, doubt.HELD_OUT)
+    of_a_dataset = (doubts.LEARNED, doubts.HELD_OUT)
     if caution and not any(one.doubt.kind in of_a_dataset for one in classified.doubts):
         st.info(plain(caution), icon=":material/toys:")
     for one in classified.doubts:
         about = opened.in_titles(", ".join(one.runs))
         head = f"{about}: " if about and len(opened.runs) > 1 else ""
-        box = st.info if one.doubt.kind == doubt.HELD_OUT else st.warning
+        box = st.info if one.doubt.kind == doubts.HELD_OUT else st.warning
         box(plain(head + one.doubt.sentence), icon=_ICONS[one.doubt.kind])
-    lacking = opened.doubter.lacking
+    lacking = opened.finder.lacking
     if lacking and chosen("view") != "like":  # that view has a button of its own
         run = lacking[0]
         if not is_working(_arguments(run)):
@@ -83,7 +83,7 @@ def _embedding(run: Run) -> Embedding:
 
 @cached_by_files(no_files)
 def _vector(classified: ClassifiedClip, k: int) -> np.ndarray:
-    return classified.opened.doubter.vector(k, classified.answer.verdicts[k].wave)
+    return classified.opened.finder.vector(k, classified.answer.predictions[k].wave)
 
 
 def sounds_like(classified: ClassifiedClip) -> None:
@@ -123,11 +123,11 @@ def reliability(classified: ClassifiedClip) -> None:
     """What calibration did to each run, and how often it is right when it is as sure as here."""
     section("How far to trust it", "The network's outputs are calibrated on its validation clips.")
     opened, tables = classified.opened, []
-    several = zip(opened.runs, opened.panel.loaded, classified.answer.verdicts, strict=True)
-    for run, loaded, verdict in several:
+    several = zip(opened.runs, opened.panel.loaded, classified.answer.predictions, strict=True)
+    for run, loaded, prediction in several:
         table = _diagram(run, loaded.calibration)
         head = f"**{plain(run.title)}**  \n" if len(opened.runs) > 1 else ""
-        how_often = _as_sure_as_here(table, float(verdict.proba.max()))
+        how_often = _as_sure_as_here(table, float(prediction.proba.max()))
         st.markdown(head + plain(f"{loaded.calibration.sentence} {how_often}".strip()))
         tables.append(table.assign(run_id=run.run_id, title=run.title))
     diagram = pd.concat(tables, ignore_index=True)

@@ -13,8 +13,8 @@ import streamlit as st
 from genrecore import words
 from genrecore.audio import decode as audio
 from genrecore.errors import GenrecoreError
-from genrecore.inference import doubt
-from genrecore.inference.loaded import Verdict
+from genrecore.inference.doubts import HELD_OUT
+from genrecore.inference.loaded import Prediction
 from genrecore.reporting import plots
 from genrecore.ui.classify import doubts
 from genrecore.ui.classify.answers import (
@@ -67,15 +67,15 @@ def _choose_clip(opened: OpenedRuns, clips: Sequence[InputClip]) -> InputClip | 
 def _show_table(answers: Sequence[AnswerInShort]) -> None:
     rows = []
     for one in answers:
-        answer, first = one.answer, one.answer.verdicts[0]
+        answer, first = one.answer, one.answer.predictions[0]
         proba = first.proba if answer.average is None else answer.average
         genre = first.genres[int(proba.argmax())]
         row: dict[str, Any] = {"Clip": answer.name, "Genre": genre}
         row["Probability"] = float(proba.max())
-        if len(answer.verdicts) > 1:
-            n_agreeing = sum(verdict.genre == genre for verdict in answer.verdicts)
-            row["Runs that agree"] = f"{n_agreeing} of {len(answer.verdicts)}"
-        row["Doubts"] = ", ".join(kind for kind in one.doubts if kind != doubt.HELD_OUT) or None
+        if len(answer.predictions) > 1:
+            n_agreeing = sum(prediction.genre == genre for prediction in answer.predictions)
+            row["Runs that agree"] = f"{n_agreeing} of {len(answer.predictions)}"
+        row["Doubts"] = ", ".join(kind for kind in one.doubts if kind != HELD_OUT) or None
         if first.duration_s:
             row["Length"] = words.seconds(first.duration_s)
         rows.append(row)
@@ -174,8 +174,8 @@ def _show(classified: ClassifiedClip) -> None:
 
 def _headline(classified: ClassifiedClip) -> None:
     answer, opened = classified.answer, classified.opened
-    first = answer.verdicts[0]
-    if len(answer.verdicts) == 1:
+    first = answer.predictions[0]
+    if len(answer.predictions) == 1:
         st.markdown(_two_first(first.genres, first.proba))
         return
     agreement = plain(opened.in_titles(answer.agreement))
@@ -200,9 +200,9 @@ def _play(classified: ClassifiedClip) -> None:
     with st.container(key="player_verdict"):
         st.audio(audio.to_wav_bytes(longest.wave, longest.sample_rate_hz), format="audio/wav")
     lanes = []
-    for verdict, run in zip(classified.answer.verdicts, classified.opened.runs, strict=True):
+    for prediction, run in zip(classified.answer.predictions, classified.opened.runs, strict=True):
         # Times count from the start of what the player plays.
-        segments = verdict.segments.copy()
+        segments = prediction.segments.copy()
         segments[["start_s", "end_s"]] -= longest.start_s
         lanes.append(Lane(run.title, segments))
     duration_s = len(longest.wave) / longest.sample_rate_hz
@@ -219,33 +219,34 @@ def _play(classified: ClassifiedClip) -> None:
 
 def _bars(classified: ClassifiedClip) -> None:
     answer, runs = classified.answer, classified.opened.runs
-    verdicts = answer.verdicts
+    predictions = answer.predictions
     if answer.average is not None:
-        proba = np.stack([verdict.proba for verdict in verdicts])
+        proba = np.stack([prediction.proba for prediction in predictions])
         titles = [run.title for run in runs]
         chart(
-            plots.verdicts_side_by_side(verdicts[0].genres, titles, proba, answer.average), "panel"
+            plots.verdicts_side_by_side(predictions[0].genres, titles, proba, answer.average),
+            "panel",
         )
         return
-    for first in range(0, len(verdicts), 2):
-        columns = pair(f"verdicts_{first}") if len(verdicts) > 1 else [st.container()]
-        for k, column in enumerate(columns[: len(verdicts) - first], start=first):
+    for first in range(0, len(predictions), 2):
+        columns = pair(f"verdicts_{first}") if len(predictions) > 1 else [st.container()]
+        for k, column in enumerate(columns[: len(predictions) - first], start=first):
             with column:
-                if len(verdicts) > 1:
+                if len(predictions) > 1:
                     st.markdown(f"**{plain(runs[k].title)}**")
-                drawn = plots.verdict(verdicts[k].genres, verdicts[k].proba.tolist())
-                chart(drawn, f"verdict_{k}" if len(verdicts) > 1 else "verdict")
+                drawn = plots.verdict(predictions[k].genres, predictions[k].proba.tolist())
+                chart(drawn, f"verdict_{k}" if len(predictions) > 1 else "verdict")
 
 
-def _what_was_classified(verdict: Verdict) -> str:
-    length_s = len(verdict.wave) / verdict.sample_rate_hz
-    if length_s >= verdict.duration_s - 0.1:
-        part = f"All {words.decimals(verdict.duration_s)} s were classified"
+def _what_was_classified(prediction: Prediction) -> str:
+    length_s = len(prediction.wave) / prediction.sample_rate_hz
+    if length_s >= prediction.duration_s - 0.1:
+        part = f"All {words.decimals(prediction.duration_s)} s were classified"
     else:
-        edges_s = (verdict.start_s, verdict.start_s + length_s, verdict.duration_s)
+        edges_s = (prediction.start_s, prediction.start_s + length_s, prediction.duration_s)
         start, end, total = map(words.decimals, edges_s)
         part = f"Seconds {start} to {end} of {total} were classified, and this is what plays"
-    segments, took_s = words.plural(len(verdict.segments), "segment"), verdict.seconds
+    segments, took_s = words.plural(len(prediction.segments), "segment"), prediction.seconds
     return (
         f"{part}, in {segments}; it took {words.decimals(took_s, 2)} s. The timeline shows the "
         "network's probabilities for each segment, before calibration; click to go there."

@@ -10,7 +10,7 @@ from genrecore.audio import resynthesis
 from genrecore.data.corpus import quantise
 from genrecore.inference import explain
 from genrecore.inference.explain import Explainer, Explanation
-from genrecore.inference.loaded import Excerpt, LoadedRun, Verdict
+from genrecore.inference.loaded import Excerpt, LoadedRun, Prediction
 from genrecore.reporting.plots import relevance
 from genrecore.store.progress import phase_text
 from genrecore.ui.classify.answers import ClassifiedClip, OpenedRuns
@@ -33,18 +33,18 @@ _MOST_STORED = 48
 def why(classified: ClassifiedClip) -> None:
     """The regions of one segment that support a genre, and what they sound like."""
     section("Why", "Which parts of the clip support a genre, according to the run.")
-    k, _, loaded, verdict = classified.choose_run("why_run")
+    k, _, loaded, prediction = classified.choose_run("why_run")
     explainer = _explainer(classified.opened, k)
     left, middle, right = st.columns(3, gap="medium")
     with left:
-        order = [verdict.genres[n] for n in np.argsort(-verdict.proba, kind="stable")]
+        order = [prediction.genres[n] for n in np.argsort(-prediction.proba, kind="stable")]
         genre = choose_one("Support for", order, "why_genre")
     with middle:
         titles = explain.METHODS
         method = choose_one("Method", explainer.methods, "why_by", words=titles.__getitem__)
     with right:
-        edges = explainer.pieces(verdict.wave)
-        surest = str(int(verdict.segments[f"p_{genre}"].to_numpy().argmax()))
+        edges = explainer.pieces(prediction.wave)
+        surest = str(int(prediction.segments[f"p_{genre}"].to_numpy().argmax()))
         names = {
             str(n): f"{words.decimals(low)} to {words.decimals(high)} s"
             for n, (low, high) in enumerate(edges)
@@ -52,7 +52,7 @@ def why(classified: ClassifiedClip) -> None:
         names[surest] += " (surest)"
         segment = choose_one("Segment", names, "why_piece", default=surest)
     key = (classified.key, k, genre, method, segment)
-    explanation = _explain(key, explainer, verdict, genre, method, int(segment))
+    explanation = _explain(key, explainer, prediction, genre, method, int(segment))
     st.caption(_METHODS[method])
     if explanation.picture is not None and explanation.rows is not None:
         drawn = relevance.over_picture(
@@ -71,27 +71,27 @@ def why(classified: ClassifiedClip) -> None:
     if explanation.relevance.max() <= 0:
         st.caption(plain(f"Nothing in this segment supports {genre}."))
     else:
-        _listen(loaded, verdict, explanation)
+        _listen(loaded, prediction, explanation)
 
 
-def _listen(loaded: LoadedRun, verdict: Verdict, explanation: Explanation) -> None:
+def _listen(loaded: LoadedRun, prediction: Prediction, explanation: Explanation) -> None:
     """The supporting regions and the rest, with the run's probability for each alone."""
     share = st.slider("How much of the image counts as support (%)", 5, 60, 20, 5, key="why_share")
-    rate, genre, begin_s = verdict.sample_rate_hz, explanation.genre, explanation.begin_s
-    wave = verdict.wave[round(begin_s * rate) : round(explanation.end_s * rate)]
+    rate, genre, begin_s = prediction.sample_rate_hz, explanation.genre, explanation.begin_s
+    wave = prediction.wave[round(begin_s * rate) : round(explanation.end_s * rate)]
     mask = resynthesis.strongest(explanation.relevance, share / 100)
     times_s = explanation.times_s - begin_s
     support, rest = resynthesis.kept_and_rest(wave, rate, mask, times_s, explanation.centres_hz)
     parts = {"The support": support, "The rest": rest}
     for column, (title, part) in zip(pair("heard_why"), parts.items(), strict=True):
         excerpt = Excerpt(title, quantise(part), 0.0, len(part) / rate)
-        proba = loaded.judge([excerpt])[0].uncalibrated[verdict.genres.index(genre)]
+        proba = loaded.predict([excerpt])[0].uncalibrated[prediction.genres.index(genre)]
         with column:
             st.markdown(f"**{title}** :gray[alone gets {words.percent(proba)} {plain(genre)}]")
             play(part, rate)
-    starts_s = verdict.segments["start_s"].to_numpy() - verdict.start_s
+    starts_s = prediction.segments["start_s"].to_numpy() - prediction.start_s
     nearest = int(np.abs(starts_s - begin_s).argmin())
-    whole = words.percent(float(verdict.segments[f"p_{genre}"].iloc[nearest]))
+    whole = words.percent(float(prediction.segments[f"p_{genre}"].iloc[nearest]))
     st.caption(
         f"The whole segment gets {whole}. The two sounds add up to it: they are cut out of the "
         "clip's own spectrum, with its phases. One alone is unlike any music in the training "
@@ -112,7 +112,7 @@ def _stored() -> dict[tuple[object, ...], Explanation]:
 def _explain(
     key: tuple[object, ...],
     explainer: Explainer,
-    verdict: Verdict,
+    prediction: Prediction,
     genre: str,
     method: str,
     segment: int,
@@ -126,7 +126,7 @@ def _explain(
     def report(phase: str, done: int, total: int) -> None:
         bar.progress(min(1.0, done / max(total, 1)), f"{phase_text(phase)}: {done} of {total}")
 
-    explanation = explainer.explain(verdict.wave, genre, method, segment, report)
+    explanation = explainer.explain(prediction.wave, genre, method, segment, report)
     bar.empty()
     while len(stored) >= _MOST_STORED:
         stored.pop(next(iter(stored)), None)
