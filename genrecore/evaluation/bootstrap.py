@@ -74,16 +74,16 @@ class Resamples:
         self.n_groups = n_groups = int(member.max()) + 1 if len(member) else 0
         sums, sizes, owner = [], [], []
         everything = np.bincount(member, minlength=n_groups).astype(float)
-        for place, rows in enumerate(right):
+        for system, rows in enumerate(right):
             if rows.ndim != 2 or rows.shape[1] != len(groups):
-                raise ValueError(f"system {place}: shape {rows.shape} for {len(groups)} clips")
+                raise ValueError(f"system {system}: shape {rows.shape} for {len(groups)} clips")
             for row in rows:
                 tested = ~np.isnan(row)
                 sums.append(np.bincount(member, np.where(tested, row, 0.0), n_groups))
                 complete = bool(tested.all())
                 sizes.append(everything if complete else np.bincount(member, tested, n_groups))
-                owner.append(place)
-        self._runs = [np.flatnonzero(np.array(owner) == place) for place in range(len(right))]
+                owner.append(system)
+        self._runs = [np.flatnonzero(np.array(owner) == system) for system in range(len(right))]
         # Where all runs know all clips one column of sizes does for all.
         shared = all(size is everything for size in sizes)
         table = np.stack([*sums, *([everything] if shared else sizes)], axis=1)

@@ -178,8 +178,8 @@ def _short(value: object) -> str:
 def compare(
     systems: Sequence[System], band: float = verdicts.BAND, on_shared: bool = False
 ) -> Comparison:
-    """Two or more systems, compared; see `METHOD`. Of a system with one seed nobody knows what
-    another seed would give; a note says so.
+    """Two or more systems, compared; see `METHOD`. A note names systems with one
+    seed: what another seed would give is not known.
 
     Args:
         systems: As `group_runs` finds them.
@@ -199,7 +199,7 @@ def compare(
         made, own_notes = side(system, names[system.signature])
         sides.append(made)
         notes += own_notes
-    single = [made.title for made in sides if len(made.tests) == 1]
+    single = [other.title for other in sides if len(other.tests) == 1]
     if single:
         verb = "these have" if len(single) > 1 else "it has"
         notes.append(

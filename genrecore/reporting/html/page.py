@@ -80,22 +80,25 @@ def html(compared: Comparison, title: str = "", command: str = "") -> str:
         version=__version__,
         n_shared=len(compared.shared),
         n_tested=compared.n_tested,
-        notes=[{"words": words, "grave": "leak" in words.lower()} for words in compared.notes],
+        notes=[{"text": note, "grave": "leak" in note.lower()} for note in compared.notes],
         first=pairs.loc[first, "sentence"].tolist(),
         others=pairs.loc[~first, "sentence"].tolist(),
         best=compared.titles[best],
         verdicts=_counts(pairs["verdict"]),
-        figures={name: [one for one in shown if one.section == name] for name in _sections(shown)},
+        figures={
+            name: [figure for figure in shown if figure.section == name]
+            for name in _sections(shown)
+        },
         tables=by_name,
         confusions=[table for table in by_name.values() if table.name.startswith("confusion-")],
-        numbers={one.name: _numbers(one) for one in shown},
+        numbers={figure.name: _numbers(figure) for figure in shown},
         band=points(compared.band),
         of_systems=of_systems,
         method=systems.METHOD,
         runs=[_about(compared, key, run) for key, of_key in members(compared).items()
               for run in of_key],
         command=command or _command(compared, of_systems),
-        specs=_as_script({one.name: one.spec for one in shown}),
+        specs=_as_script({figure.name: figure.spec for figure in shown}),
         templates=_as_script({name: template(name) for name in ("light", "dark")}),
         plotly=get_plotlyjs(),
         style=(_HERE / "report.css").read_text(encoding="utf-8"),
@@ -129,13 +132,13 @@ def _title(compared: Comparison) -> str:
 
 
 def _command(compared: Comparison, of_systems: bool) -> str:
-    named = " ".join(found[0].run_id for found in members(compared).values())
+    named = " ".join(runs[0].run_id for runs in members(compared).values())
     return f"genrecore compare {named}{' --systems' if of_systems else ''}"
 
 
 def _sections(shown: Sequence[ReportFigure]) -> list[str]:
     every = ("scores", "pairs", "curves", "genres", "confusions", "calibration", "cost")
-    return [*dict.fromkeys([*every, *(one.section for one in shown)])]
+    return [*dict.fromkeys([*every, *(figure.section for figure in shown)])]
 
 
 def _counts(verdicts: pd.Series) -> str:
@@ -166,6 +169,6 @@ def _about(compared: Comparison, key: str, run: Run) -> dict[str, Any]:
         "changed": changed,
         "audit": audit_sentence(run),
         "leaks": bool(run.badge),
-        "crossings": [one["sentence"] for one in audit.get("crossings", [])],
-        "checked": [str(one) for one in audit.get("checked", [])],
+        "crossings": [crossing["sentence"] for crossing in audit.get("crossings", [])],
+        "checked": [str(check) for check in audit.get("checked", [])],
     }

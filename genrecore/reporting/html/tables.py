@@ -164,7 +164,7 @@ def _confusion(key: str, title: str, matrix: pd.DataFrame) -> ReportTable:
 
 
 def _costs(compared: Comparison) -> ReportTable:
-    sides = [(key, compared.titles[key], found) for key, found in members(compared).items()]
+    sides = [(key, compared.titles[key], runs) for key, runs in members(compared).items()]
     epochs = compared.table[["run_id", "best_epoch", "n_epochs"]]
     frame = costs.cost_table(sides).merge(epochs, on="run_id")
     known = {column.key for column in COSTS if frame[column.key].replace("", None).notna().any()}
