@@ -45,10 +45,10 @@ def leaklab(
             title = f"{split} fold {fold} ({number} of {len(members)})"
             if member.run is not None:
                 done.append(follow(member.run, report, title))
-    found = leak_gap(done)
+    gap = leak_gap(done)
     if as_json:
-        facts = {name: getattr(found, name) for name in found.__dataclass_fields__}
-        print_json({**facts, "sentence": found.sentence, "runs": [run.run_id for run in done]})
+        facts = {name: getattr(gap, name) for name in gap.__dataclass_fields__}
+        print_json({**facts, "sentence": gap.sentence, "runs": [run.run_id for run in done]})
         return
     print_table(
         [
@@ -58,7 +58,7 @@ def leaklab(
                 "artists shared": percent(row["leaky"]),
                 "artists apart": percent(row["clean"]),
             }
-            for row in found.per_genre.to_dict(orient="records")
+            for row in gap.per_genre.to_dict(orient="records")
         ]
     )
-    out.print(f"\n{found.sentence}", markup=False)
+    out.print(f"\n{gap.sentence}", markup=False)

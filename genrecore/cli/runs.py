@@ -362,10 +362,10 @@ def list_alerts(
 ) -> None:
     """What there is to tell: runs that are done, failed or lost, losses that run away, runs that
     stand still."""
-    found = [runs.find_run(run)] if run else runs.all_runs()
+    listed = [runs.find_run(run)] if run else runs.all_runs()
     rows = [
         {"run": one.run_id, "kind": alert.kind, "at": alert.at, "words": alert.words}
-        for one in found
+        for one in listed
         for alert in alerts.of(one)
     ]
     if as_json:

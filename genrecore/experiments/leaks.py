@@ -168,14 +168,16 @@ def start(config: RunConfig, n_folds: int = 5, store: Path | None = None) -> Pla
         UsageError: As `draft`.
         GenrecoreError: The store cannot be written.
     """
-    made = draft(config, n_folds)
-    key = signature(made.base)
+    drafted = draft(config, n_folds)
+    key = signature(drafted.base)
     for plan in plans.all_plans(store):
         if plan.facts.get(_FACT) == key:
             plans.queue_missing(plan)
             return Plan(plan.folder)
-    title = f"Leak experiment: {made.base.model.name} · {made.base.dataset.name}, {n_folds} folds"
-    return plans.start(made, store, title, facts={_FACT: key})
+    title = (
+        f"Leak experiment: {drafted.base.model.name} · {drafted.base.dataset.name}, {n_folds} folds"
+    )
+    return plans.start(drafted, store, title, facts={_FACT: key})
 
 
 def experiments(all_runs: Iterable[Run]) -> list[LeakExperiment]:
