@@ -5,25 +5,26 @@ import streamlit as st
 
 from genrecore import ui
 from genrecore.reporting import plots
+from genrecore.ui.overview import view
 from genrecore.ui.parts import readers
 
 ui.page("Overview", "What is being trained, and how well each finished run recognises genres.")
 
-found = readers.all_runs()
-if not found:
-    ui.first_steps()
+runs = readers.all_runs()
+if not runs:
+    view.first_steps()
     st.stop()
 
-active = readers.active(found)
-ui.live(lambda: ui.running_now(active), while_true=bool(active), idle_s=20)
+active = [run for run in runs if run.is_active]
+ui.live(lambda: view.running_now(active), while_true=bool(active), idle_s=20)
 
-table = readers.leaderboard(found)
+table = readers.leaderboard(runs)
 if table.empty:
     ui.section("Leaderboard")
     ui.empty(
         "No run has been tested yet.",
         "A run is tested when its training ends; its accuracy then appears here, "
-        "with the interval that tells how sure it is.",
+        "with its 95 % interval.",
     )
     st.stop()
 
@@ -35,4 +36,4 @@ dataset = ui.choose_one("Dataset", readers.datasets_in(table), "dataset", radio=
 shown = readers.of_dataset(table, dataset)
 ui.chart(plots.leaderboard(shown, readers.styles()), "leaderboard")
 ui.leaderboard_table(shown)
-ui.leaderboard_links(shown)
+view.leaderboard_links(shown)

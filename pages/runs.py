@@ -4,32 +4,37 @@
 import streamlit as st
 
 from genrecore import ui
-from genrecore.ui.parts import readers, run_rows
+from genrecore.ui.parts import readers
+from genrecore.ui.runs import table
+from genrecore.ui.runs.actions import run_bin
+from genrecore.ui.runs.alerts import webhook
+from genrecore.ui.runs.detail import run_detail
+from genrecore.ui.runs.queue import run_queue
 
-ui.page("Runs", "Every run and how it goes; closing this page stops nothing.")
+ui.page("Runs", "Every run and how it goes. Closing this page stops nothing.")
 ui.show_announced()
 
-found = run_rows.rows()
+rows = readers.run_rows()
 for problem in readers.unreadable():
     st.warning(ui.plain(problem))
-if not found:
+if not rows:
     ui.empty("There are no runs yet.", "Train a model, and it appears here while it works.")
     ui.link_to("train", "Train a model", ":material/model_training:")
-    ui.run_bin()
+    run_bin()
     st.stop()
 
-active = any(row.is_live or row.state == "queued" for row in found)
-ui.run_filters(found)
-tick_s = ui.table_tick_s(len(found))
-ui.live(ui.run_list, while_true=active, idle_s=20, tick_s=tick_s)
-ui.run_bin()
-ui.live(ui.run_queue, while_true=active, tick_s=tick_s)
+active = any(row.is_active for row in rows)
+tick_s = table.table_tick_s(len(rows))
+table.run_filters(rows)
+ui.live(table.run_list, while_true=active, idle_s=20, tick_s=tick_s)
+run_bin()
+ui.live(run_queue, while_true=active, tick_s=tick_s)
 
-chosen = ui.opened_run(found)
-if chosen is None:
+run = table.opened_run(rows)
+if run is None:
     st.stop()
-if ui.chosen("run") not in ("", chosen.run_id):
+if ui.chosen("run") not in ("", run.run_id):
     st.warning(f"There is no run {ui.plain(ui.chosen('run'))}; another one is shown.")
 ui.section("The run")
-ui.run_detail(chosen)
-ui.webhook()
+run_detail(run)
+webhook()

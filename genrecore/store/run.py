@@ -34,7 +34,7 @@ import signal
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -85,6 +85,21 @@ def store_dir() -> Path:
     return Path.cwd() / "checkpoints"
 
 
+def _read_config(path: Path) -> RunConfig:
+    """The configuration in this file; read once, since it never changes and tables of a thousand
+    runs ask for each at every look."""
+    try:
+        changed_ns = path.stat().st_mtime_ns
+    except OSError:
+        changed_ns = 0
+    return _read_config_as_of(path, changed_ns)
+
+
+@lru_cache(maxsize=5000)
+def _read_config_as_of(path: Path, changed_ns: int) -> RunConfig:
+    return configuration.read_config_file(path)
+
+
 @dataclass(frozen=True)
 class Run:
     """A run folder, read lazily; each instance is a snapshot of the moment it was read."""
@@ -104,7 +119,7 @@ class Run:
             GenrecoreError: The file is missing or was written by another version.
         """
         try:
-            return configuration.read_config_file(self.folder / "config.json")
+            return _read_config(self.folder / "config.json")
         except UsageError as error:
             raise GenrecoreError(f"The run {self.run_id} cannot be read: {error}") from None
 

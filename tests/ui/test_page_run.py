@@ -12,13 +12,15 @@ import pytest
 from opened import again, open_page, words
 from test_page_runs import keys, make, no_runner, opened, template  # noqa: F401  (fixtures)
 
+from genrecore import words as written
 from genrecore.config.run import with_values
-from genrecore.reporting import plots
+from genrecore.evaluation import metrics
 from genrecore.store.files import write_json
 from genrecore.store.processes import ENDED, identity
 from genrecore.store.run import Run
 from genrecore.store.status import LOG, Status
 from genrecore.ui.parts import readers
+from genrecore.ui.runs import charts
 from genrecore.ui.runs import log as run_log
 from genrecore.ui.runs import machine as run_machine
 
@@ -69,7 +71,7 @@ def test_the_newest_epoch_is_followed_and_any_other_can_be_shown(make, template:
         app = open_page("runs", run=run.run_id, view="genres", **query)
         share = float(history.set_index("epoch").loc[number, "valid_accuracy"])
         assert f"Epoch {number}: " in words(app)
-        assert f"({plots.chart.percent(share)})" in words(app)
+        assert f"({written.percent(share)})" in words(app)
         assert len(app.get("plotly_chart")) == 2
     slider = app.slider(key="choice_epoch_9")
     assert (slider.value, slider.max) == (2, 9)  # to the last planned one, while it works
@@ -83,14 +85,16 @@ def test_an_epochs_tables_are_those_of_its_predictions(template: Run) -> None:
     assert clips is not None
     labels = clips.loc[clips["split"] == "valid", "genre"].to_numpy()
     genres = sorted(clips["genre"].unique())
-    assert readers.n_validated(template) == 4
+    found = charts.validation(template)
+    assert found is not None
+    assert len(found.predicted) == 4
     for number in (1, 4):
-        found = readers.epoch(template, number)
         predicted = np.array(genres)[template.epoch_predictions[number - 1]]
-        assert found.confusion.to_numpy().sum() == len(labels) == found.n_clips
-        assert np.trace(found.confusion.to_numpy()) == (predicted == labels).sum()
+        confusion = metrics.confusion(found.predictions(number), genres).to_numpy()
+        assert confusion.sum() == len(labels) == len(found.labels)
+        assert np.trace(confusion) == (predicted == labels).sum()
         valid = template.history["valid_accuracy"].iloc[number - 1]
-        assert found.accuracy == pytest.approx(valid)
+        assert np.trace(confusion) / confusion.sum() == pytest.approx(valid)
 
 
 def test_the_zoom_and_the_scale_are_in_the_address_and_in_the_chart(make) -> None:
@@ -137,10 +141,9 @@ def test_the_log_shows_its_end_finds_lines_anywhere_and_is_downloaded(make) -> N
     assert len(app.get("download_button")) == 1
 
 
-def test_a_search_finds_the_last_lines_over_the_borders_of_its_blocks(
+def test_a_search_finds_the_last_lines_of_what_was_written_so_far(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(run_log, "_BLOCK", 61)
     path = tmp_path / "log.txt"
     generator = np.random.default_rng(3)
     lines = [
@@ -149,24 +152,24 @@ def test_a_search_finds_the_last_lines_over_the_borders_of_its_blocks(
     lines[11] = "progress 1\rprogress 2 Needle é"
     path.write_text("\n".join(lines), encoding="utf-8")
     expected = [line.rsplit("\r", 1)[-1] for line in lines if "needle" in line.lower()]
-    found, all_of_them = run_log.search(str(path), "Needle", path.stat().st_size)
+    found, all_of_them = run_log.search(path, "Needle", path.stat().st_size)
     assert list(found) == expected
     assert all_of_them
     monkeypatch.setattr(run_log, "_MOST", 5)
-    found, all_of_them = run_log.search(str(path), "needle", path.stat().st_size)
+    found, all_of_them = run_log.search(path, "needle", path.stat().st_size)
     assert list(found) == expected[-5:]
     assert not all_of_them
-    half, _ = run_log.search(str(path), "é", 3)
+    half, _ = run_log.search(path, "é", 3)
     assert half == ()
 
 
 def test_what_a_process_takes_is_measured_by_its_own_identity_only(make) -> None:
     run = make("running", **identity())
-    assert run_machine.use_of(run) is None or run_machine.use_of(run).memory_mb > 0  # type: ignore[union-attr]
+    assert run_machine.use_of(run) is None or run_machine.use_of(run).memory > 0  # type: ignore[union-attr]
     stranger = make("running", pid=1, create_time=0.0, boot_id="x", host="elsewhere")
     assert run_machine.use_of(stranger) is None
     app = open_page("runs", run=stranger.run_id, view="machine")
-    assert "works on another machine" in words(app)
+    assert "runs on another machine" in words(app)
     assert len(app.get("plotly_chart")) == 3
 
 

@@ -20,7 +20,9 @@ from genrecore.store.locks import take_lock
 from genrecore.store.run import Run
 from genrecore.store.status import Status, ask_to_stop, stop_request
 from genrecore.training.resolve import resolve
-from genrecore.ui.parts import run_rows
+from genrecore.ui.parts import readers
+from genrecore.ui.parts.readers import RunRow
+from genrecore.ui.runs.table import filtered
 
 pytestmark = pytest.mark.xdist_group("page_runs")  # one worker trains the run that tests copy
 
@@ -94,7 +96,7 @@ def table_of(app: AppTest) -> pd.DataFrame:
 def test_rows_say_what_runs_say_and_follow_every_change(make, store: Path) -> None:
     done, live = make("done"), make("running", time_left_s=61.0)
     lost, waiting = make("lost"), make("queued")
-    rows = {row.run_id: row for row in run_rows.rows()}
+    rows = {row.run_id: row for row in readers.run_rows()}
     assert {run_id: row.state for run_id, row in rows.items()} == {
         done.run_id: "done",
         live.run_id: "running",
@@ -105,27 +107,25 @@ def test_rows_say_what_runs_say_and_follow_every_change(make, store: Path) -> No
     assert (row.epoch, row.n_epochs, row.best, row.left_s) == (4, 9, 0.5, 61.0)
     assert rows[lost.run_id].left_s != rows[lost.run_id].left_s  # nobody knows
     ask_to_stop(live.folder)  # nothing in its status changed
-    assert {r.run_id: r.state for r in run_rows.rows()}[live.run_id] == "stopping"
+    assert {r.run_id: r.state for r in readers.run_rows()}[live.run_id] == "stopping"
     Status(live.folder).move("done", epoch=9)
-    row = {r.run_id: r for r in run_rows.rows()}[live.run_id]
+    row = {r.run_id: r for r in readers.run_rows()}[live.run_id]
     assert (row.state, row.epoch) == ("done", 9)
     shutil.rmtree(done.folder)
-    assert done.run_id not in {r.run_id for r in run_rows.rows()}
+    assert done.run_id not in {r.run_id for r in readers.run_rows()}
     (lost.folder / "config.json").write_text("{}x")
-    run_rows._configs.clear()  # as a server that starts now
-    run_rows._rows.clear()
-    assert lost.run_id not in {r.run_id for r in run_rows.rows()}
-    assert any(lost.run_id in words for words in run_rows.problems())
+    assert lost.run_id not in {r.run_id for r in readers.run_rows()}
+    assert any(lost.run_id in words for words in readers.unreadable())
 
 
-def row(run_id: str, **values: object) -> run_rows.Row:
+def row(run_id: str, **values: object) -> RunRow:
     nan = float("nan")
     base: dict[str, object] = {
         "run_id": run_id, "title": run_id, "state": "done", "model": "cnn", "dataset": "demo",
         "split": "by_artist", "badge": "", "epoch": 1, "n_epochs": 2, "best": nan, "left_s": nan,
         "created": 1.0, "plan": "",
     }  # fmt: skip
-    return run_rows.Row(**(base | values))  # type: ignore[arg-type]
+    return RunRow(**(base | values))  # type: ignore[arg-type]
 
 
 def test_filters_and_orders_of_the_table() -> None:
@@ -136,7 +136,7 @@ def test_filters_and_orders_of_the_table() -> None:
     ]
 
     def ids(**given: object) -> str:
-        return "".join(r.run_id for r in run_rows.chosen_rows(found, **given))  # type: ignore[arg-type]
+        return "".join(r.run_id for r in filtered(found, **given))  # type: ignore[arg-type]
 
     assert ids() == "cba"
     assert ids(sort="oldest") == "abc"

@@ -24,7 +24,7 @@ from genrecore.ui.parts.choices import (
     chosen_many,
 )
 from genrecore.ui.parts.frame import plain
-from genrecore.ui.parts.results import leaderboard_table
+from genrecore.ui.parts.tables import leaderboard_table
 
 MOST = 20
 """No figure stays legible with more."""

@@ -12,10 +12,9 @@ from genrecore.reporting import plots
 from genrecore.ui.compare import readers
 from genrecore.ui.compare.choice import SYSTEMS, Selection, choose_two
 from genrecore.ui.datasets.tasks import task_button, watch
-from genrecore.ui.parts import cells
+from genrecore.ui.parts.charts import confusion, side_by_side
 from genrecore.ui.parts.choices import choose_flag, choose_one
 from genrecore.ui.parts.frame import chart, empty, link_to, pair, plain, section, sentences
-from genrecore.ui.parts.results import side_by_side
 from genrecore.ui.parts.tables import Column, show_table
 
 MOST_LINES = 6  # lines, or bars beside one another, that stay legible
@@ -119,7 +118,7 @@ def confusions(compared: Comparison, selection: Selection) -> None:
             ):
                 with column:
                     title = compared.titles[key]
-                    cells.confusion(matrices[key], title, key, f"confusion_{key}", shares)
+                    confusion(matrices[key], title, key, f"confusion_{key}", shares)
     if not pooled:
         st.caption("Click a cell of a large matrix to hear its clips, or open a run's mistakes:")
         with st.container(horizontal=True, gap="small"):

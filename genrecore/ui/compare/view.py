@@ -21,8 +21,7 @@ from genrecore.ui.compare import details, readers
 from genrecore.ui.compare.choice import RUNS, SYSTEMS, Selection, choose_band, choose_two
 from genrecore.ui.parts.choices import choose_one
 from genrecore.ui.parts.frame import chart, link_to, pair, plain, section
-from genrecore.ui.parts.results import pair_numbers
-from genrecore.ui.parts.tables import Column, show_table
+from genrecore.ui.parts.tables import Column, pair_numbers, show_table
 
 _FEW_PAIRS = 3
 _FEW_NOTES = 3

@@ -9,6 +9,7 @@ from pathlib import Path
 import pandas as pd
 import streamlit as st
 
+from genrecore import words
 from genrecore.config import run as configuration
 from genrecore.errors import GenrecoreError
 from genrecore.experiments import leaks as leaklab
@@ -21,14 +22,13 @@ from genrecore.ui.parts.choices import choose, choose_one, chosen
 from genrecore.ui.parts.frame import (
     chart,
     command,
-    in_percent,
     link_to,
     plain,
     section,
     sentences,
-    share_column,
 )
 from genrecore.ui.parts.live import leak_badge, live, run_card, state_word
+from genrecore.ui.parts.tables import in_percent, share_column
 from genrecore.words import percent, signed_points
 
 _SIDES = {LEAKY: "By clip", CLEAN: "By artist"}
@@ -56,9 +56,9 @@ def all_experiments() -> list[LeakExperiment]:
 
 def choose_view(found: Sequence[LeakExperiment]) -> str:
     """`experiments` or `new`; in a store without experiments there is only the form."""
-    words = {"experiments": "Experiments", "new": "New experiment"}
-    options = list(words) if found else ["new"]
-    return choose_one("Show", options, "view", words=words.__getitem__, radio=True)
+    text = {"experiments": "Experiments", "new": "New experiment"}
+    options = list(text) if found else ["new"]
+    return choose_one("Show", options, "view", words=text.__getitem__, radio=True)
 
 
 def open_experiment(key: str) -> None:
@@ -132,11 +132,11 @@ def _progress(experiment: LeakExperiment, drawn_at: list[str]) -> None:
     if _stage(now) != drawn_at:
         st.rerun()
     at_work = [member.run for member in now.active if member.run and member.state != "queued"]
-    words = f"{len(now.done)} of {now.n_runs} runs are done"
+    text = f"{len(now.done)} of {now.n_runs} runs are done"
     if now.left_s is not None:
-        words += f" · about {readers.duration(now.left_s)} left"
+        text += f" · about {words.seconds(now.left_s)} left"
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
-        st.progress(now.share, text=words, width="stretch")
+        st.progress(now.share, text=text, width="stretch")
         if st.button(
             "Stop",
             icon=":material/stop_circle:",

@@ -1,40 +1,50 @@
-"""A confusion matrix on any page whose cells lead to their clips on the page Errors."""
+"""Charts that lead somewhere, and charts beside one another."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
 import streamlit as st
 
 from genrecore.reporting import plots
-from genrecore.ui.parts.frame import chart, go_to
+from genrecore.reporting.plots import Chart
+from genrecore.ui.parts.frame import chart, go_to, pair
 
-_WANTED = "_cell"
+_CLICKED = "_clicked_cell"
 
 
 def confusion(
     matrix: pd.DataFrame, title: str, run_id: str, key: str, percents: bool = False
 ) -> None:
-    """The matrix of a run; a click on a cell opens its clips. Give the page a link to Errors as
-    well: that is the way by keyboard.
+    """A run's confusion matrix; a click on a cell opens its clips on the page Errors.
+
+    Give the page a link to Errors as well: that is the way by keyboard.
 
     Args:
         matrix: Counts, labelled × predicted.
         title: Written above.
-        run_id: Whose it is.
+        run_id: Of the run.
         key: Names the chart on the page.
         percents: Whether a cell says its share of the row, not the count.
     """
 
-    def clicked(data: list[Any]) -> None:
-        st.session_state[_WANTED] = {
-            "run": run_id,
-            "labelled": str(data[0]),
-            "predicted": str(data[1]),
-        }
+    def click(data: list[Any]) -> None:
+        labelled, predicted = map(str, data[:2])
+        cell = {"run": run_id, "labelled": labelled, "predicted": predicted}
+        st.session_state[_CLICKED] = cell
 
-    chart(plots.confusion(matrix, title, targets=True, percents=percents), key, on_click=clicked)
-    wanted = st.session_state.pop(_WANTED, None)  # inside the callback no page can be opened
-    if wanted is not None:
-        go_to("errors", wanted)
+    chart(plots.confusion(matrix, title, targets=True, percents=percents), key, on_click=click)
+    cell = st.session_state.pop(_CLICKED, None)  # inside the callback no page can be opened
+    if cell is not None:
+        go_to("errors", cell)
+
+
+def side_by_side(charts: Sequence[Chart], key: str) -> None:
+    """Charts in a grid of two columns."""
+    for first in range(0, len(charts), 2):
+        columns = pair(f"{key}_{first}")
+        for column, drawn in enumerate(charts[first : first + 2]):
+            with columns[column]:
+                chart(drawn, f"{key}_{first + column}")

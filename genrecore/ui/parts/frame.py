@@ -19,7 +19,9 @@ from genrecore.store import run as runs
 from genrecore.training import hardware
 from genrecore.ui.parts import sockets
 from genrecore.ui.parts.choices import new_run
-from genrecore.ui.parts.tables import in_percent, share_column
+from genrecore.ui.parts.tables import Column, show_table
+from genrecore.ui.parts.tables import in_percent as in_percent
+from genrecore.ui.parts.tables import share_column as share_column
 
 _PAGES = Path(__file__).parents[3] / "pages"
 # A page says in its first lines where it stands in the menu: group, order, icon.
@@ -131,22 +133,35 @@ def command(words: Sequence[str] | str) -> None:
     st.code(line, language="bash", wrap_lines=True)
 
 
-def chart(drawn: Chart, key: str, on_click: Callable[[list[Any]], None] | None = None) -> None:
+def chart(
+    drawn: Chart,
+    key: str,
+    on_click: Callable[[list[Any]], None] | None = None,
+    on_range: Callable[[float, float], None] | None = None,
+    is_live: bool = False,
+) -> None:
     """A chart with its alternative text, and its numbers one click away.
 
     Args:
         drawn: The chart.
         key: Names it on the page.
         on_click: Told the data of the point that is clicked, before the page is drawn anew.
+        on_range: Told from where to where a drag over the chart reaches, in the same way.
+        is_live: Whether it is drawn again and again: then its numbers are sent only while they are
+            open.
     """
     in_ink(drawn, ink())
 
-    def clicked() -> None:
-        points = st.session_state[key]["selection"]["points"]
-        if points and on_click is not None:
-            on_click(list(points[0]["customdata"]))
+    def select() -> None:
+        selection = st.session_state[key]["selection"]
+        if on_click is not None and selection["points"]:
+            on_click(list(selection["points"][0]["customdata"]))
+        if on_range is not None and selection.get("box"):
+            on_range(min(selection["box"][0]["x"]), max(selection["box"][0]["x"]))
 
-    select: dict[str, Any] = {"on_select": clicked, "selection_mode": "points"}
+    settings: dict[str, Any] = {}
+    if on_click or on_range:
+        settings = {"on_select": select, "selection_mode": "box" if on_range else "points"}
     with st.container(gap=None):
         st.plotly_chart(
             drawn.figure,
@@ -158,15 +173,19 @@ def chart(drawn: Chart, key: str, on_click: Callable[[list[Any]], None] | None =
                 "toImageButtonOptions": {"format": "svg", "filename": f"genrecore-{key}"},
                 "responsive": True,
             },
-            **(select if on_click is not None else {}),
+            **settings,
         )
-        with st.popover("Numbers", type="tertiary", icon=":material/table:", key=f"{key}_numbers"):
-            st.dataframe(
-                in_percent(drawn.table, drawn.shares),
-                hide_index=True,
-                placeholder="–",
-                column_config={name: share_column() for name in drawn.shares},
-            )
+        numbers = st.popover(
+            "Numbers",
+            type="tertiary",
+            icon=":material/table:",
+            key=f"{key}_numbers",
+            on_change="rerun" if is_live else "ignore",
+        )
+        if numbers.open or not is_live:
+            with numbers:
+                special = {name: Column(name, "share") for name in drawn.shares}
+                show_table(drawn.table, special=special, catalogue={}, key=f"{key}_table")
 
 
 def ink() -> str:
@@ -174,12 +193,13 @@ def ink() -> str:
     return _INK.get(st.context.theme.type or "light", _INK["light"])
 
 
-def in_ink(drawn: Chart, colour: str) -> None:
-    """Gives a chart's text this colour."""
+def in_ink(drawn: Chart, colour: str) -> Chart:
+    """The chart, with its text in this colour."""
     drawn.figure.layout.font.color = colour
     for axis in (*drawn.figure.select_xaxes(), *drawn.figure.select_yaxes()):
         axis.tickfont.color = colour
         axis.title.font.color = colour
+    return drawn
 
 
 def link_to(
@@ -225,3 +245,9 @@ def show_announced() -> None:
     """Shows the toasts that were announced since the page was drawn."""
     for sentence, icon in st.session_state.pop("_announced", []):
         st.toast(plain(sentence), icon=icon)
+
+
+def capitalised(text: str) -> str:
+    """The text as a sentence: with a capital letter and a full stop."""
+    text = text.strip()
+    return text if not text else text[:1].upper() + text[1:] + ("" if text[-1] in ".!?" else ".")

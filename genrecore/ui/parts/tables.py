@@ -9,6 +9,7 @@ from typing import Any, Literal
 import pandas as pd
 import streamlit as st
 
+from genrecore import words
 from genrecore.ui.parts.choices import choose
 
 Kind = Literal["text", "share", "score", "p", "count", "duration", "moment", "link", "flag"]
@@ -98,6 +99,7 @@ def show_table(
     columns: Sequence[str] = (),
     special: Mapping[str, Column | str] | None = None,
     tallest: int = _TALLEST,
+    catalogue: Mapping[str, Column] = COLUMNS,
     **settings: Any,
 ) -> None:
     """Shows a table with the catalogue's titles and formats.
@@ -107,12 +109,13 @@ def show_table(
         columns: Those to show, in this order; by default all. The others stay in the data.
         special: Columns, or only titles, that count before the catalogue's.
         tallest: In pixels; a longer table scrolls.
+        catalogue: How the other columns are shown.
         **settings: What else `st.dataframe` takes.
     """
     special = special or {}
     known = {}
     for name in map(str, rows.columns):
-        column = special.get(name, COLUMNS.get(name, name))
+        column = special.get(name, catalogue.get(name, name))
         known[name] = Column(column) if isinstance(column, str) else column
     shares = [name for name, column in known.items() if column.kind == "share"]
     st.dataframe(
@@ -161,6 +164,29 @@ def table_to_open(
         selection_mode="single-row",
         selection_default={"selection": {"rows": opened}},
     )
+
+
+def leaderboard_table(table: pd.DataFrame) -> None:
+    """The leaderboard with everything worth knowing about a run."""
+    rows = table.assign(
+        interval=interval(table["accuracy_low"], table["accuracy_high"]),
+        took=[words.seconds(seconds) for seconds in table["train_s"]],
+    )
+    columns = ["title", "accuracy", "interval", "macro_f1", "n_clips", "split", "best_epoch",
+               "took", "n_parameters"]  # fmt: skip
+    show_table(rows, [*columns, *(["badge"] if table["badge"].any() else [])])
+
+
+def pair_numbers(pairs: pd.DataFrame) -> None:
+    """The numbers behind the verdicts on pairs, one click away."""
+    unsaid = ["run_a", "run_b", "sentence", "better", "error", "seeds"]
+    with st.popover("Numbers", type="tertiary", icon=":material/table:", key="pairs_numbers"):
+        show_table(pairs.drop(columns=unsaid), special={"n_clips": Column("Shared clips", "count")})
+
+
+def interval(low: Iterable[float], high: Iterable[float]) -> list[str]:
+    """Intervals of shares as text: `70.1 % to 81.3 %`."""
+    return [f"{words.percent(a)} to {words.percent(b)}" for a, b in zip(low, high, strict=True)]
 
 
 def in_percent(table: pd.DataFrame, shares: Iterable[str]) -> pd.DataFrame:

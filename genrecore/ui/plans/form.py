@@ -214,16 +214,16 @@ def _way(way: str) -> Strategy:
         )
         n = fields.field("trials", number, 20)
     with right:
-        words = {
+        line = {
             "none": "No run is ended early",
             "median": "End runs below the median",
             "hyperband": "Hyperband",
         }
         pruner = choose_one(
             "Pruning",
-            list(words),
+            list(line),
             "prune",
-            words=words.__getitem__,
+            words=line.__getitem__,
             default="median",
             help="Runs whose validation score falls behind that of earlier ones at the same epoch "
             "are stopped and marked as pruned.",
@@ -264,7 +264,7 @@ def _plan_panel(wanted: Wanted, base: RunConfig) -> None:
             st.caption(f":material/block: Left out: {plain(sentence)}")
         if len(made.left_out) > _MOST_LEFT_OUT:
             st.caption(f"… and {len(made.left_out) - _MOST_LEFT_OUT} more reasons.")
-    words = _words(wanted, made)
+    line = _words(wanted, made)
     if st.button(
         f"Queue {n_new} run{'s' if n_new != 1 else ''}" if n_new else "Keep them as a plan",
         type="primary",
@@ -277,8 +277,8 @@ def _plan_panel(wanted: Wanted, base: RunConfig) -> None:
             named, source = find_sweep(wanted.table)[1].title, sweep_source(wanted.table)
         plan = plans.start(made, title=named, source=source, again=wanted.again)
         open_plan(plan.plan_id)
-    _measure_button(words, unknown)
-    command(words)
+    _measure_button(line, unknown)
+    command(line)
 
 
 def _words(wanted: Wanted, made: Draft) -> list[str]:
@@ -306,7 +306,7 @@ def _search_panel(wanted: Wanted, base: RunConfig, way: Strategy) -> None:
     if way.pruner != "none":
         more += ["--prune", "--pruner", way.pruner]
     texts = {key: text for key, text in wanted.texts.items() if key in ranges}
-    words = plan_drafts.sweep_command(base, texts, more)
+    line = plan_drafts.sweep_command(base, texts, more)
     if st.button(
         f"Start {way.n_trials} trials",
         type="primary",
@@ -317,8 +317,8 @@ def _search_panel(wanted: Wanted, base: RunConfig, way: Strategy) -> None:
         plan = searching.create(base, ranges, way)
         searching.start(plan)
         open_plan(plan.plan_id)
-    _measure_button(words, unknown)
-    command(words)
+    _measure_button(line, unknown)
+    command(line)
 
 
 def _expected(todo: Sequence[RunConfig]) -> bool:
@@ -337,7 +337,7 @@ def _expected(todo: Sequence[RunConfig]) -> bool:
     return unknown
 
 
-def _measure_button(words: list[str], unknown: bool) -> None:
+def _measure_button(line: list[str], unknown: bool) -> None:
     if unknown and st.button(
         "Measure how long it takes",
         icon=":material/timer:",
@@ -345,7 +345,7 @@ def _measure_button(words: list[str], unknown: bool) -> None:
         key="measure",
         help="Takes a few training steps of each model on random numbers; nothing is queued.",
     ):
-        task = jobs.start_task([*words[1:], "--dry-run"], "Measuring training steps")
+        task = jobs.start_task([*line[1:], "--dry-run"], "Measuring training steps")
         st.session_state["measuring"] = task.task_id
 
 

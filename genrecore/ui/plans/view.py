@@ -9,16 +9,17 @@ from datetime import datetime
 import pandas as pd
 import streamlit as st
 
+from genrecore import words
 from genrecore.config.dotted import in_words, name_of, shown
 from genrecore.evaluation.metrics import noun, watched
 from genrecore.experiments import plan as plans
 from genrecore.experiments import results as plan_results
 from genrecore.experiments import search as searching
 from genrecore.experiments.plan import PRUNED, Plan
-from genrecore.ui.parts import readers
 from genrecore.ui.parts.choices import choose, choose_one, chosen
-from genrecore.ui.parts.frame import in_percent, link_to, plain, section, sentences, share_column
+from genrecore.ui.parts.frame import link_to, plain, section, sentences
 from genrecore.ui.parts.live import live, run_card, state_word
+from genrecore.ui.parts.tables import in_percent, share_column
 
 _MOST_COMPARED = 8
 _NO_BREAK = "\u00a0"
@@ -43,9 +44,9 @@ def explanation() -> None:
 
 def choose_view(found: Sequence[Plan]) -> str:
     """`plans` or `new`; in a store without plans there is only the form."""
-    words = {"plans": "Plans", "new": "New plan"}
-    options = list(words) if found else ["new"]
-    return choose_one("Show", options, "view", words=words.__getitem__, radio=True)
+    text = {"plans": "Plans", "new": "New plan"}
+    options = list(text) if found else ["new"]
+    return choose_one("Show", options, "view", words=text.__getitem__, radio=True)
 
 
 def open_plan(plan_id: str) -> None:
@@ -71,10 +72,8 @@ def show(found: Sequence[Plan]) -> None:
     wanted = chosen("plan")
     if wanted and wanted not in by_id:
         st.warning(f"There is no plan {plain(wanted)}; the newest is shown.")
-    words = {
-        plan.plan_id: f"{plan.title} · {readers.when(plan.made_at)}" for plan in by_id.values()
-    }
-    plan = by_id[choose_one("Plan", list(by_id), "plan", words=words.__getitem__)]
+    text = {plan.plan_id: f"{plan.title} · {words.moment(plan.made_at)}" for plan in by_id.values()}
+    plan = by_id[choose_one("Plan", list(by_id), "plan", words=text.__getitem__)]
     with sentences():
         _one(plan)
     if len(found) > 1:
@@ -111,11 +110,11 @@ def _progress(plan_id: str, drawn_at: list[str]) -> None:
     if _stage(plan) != drawn_at:
         st.rerun()
     over = len(plan.done) + (len(plan.ended) if plan.search else 0)
-    words = f"{over} of {plan.n_runs} runs are over"
+    text = f"{over} of {plan.n_runs} runs are over"
     if plan.left_s is not None:
-        words += f" · about {readers.duration(plan.left_s)} left"
+        text += f" · about {words.seconds(plan.left_s)} left"
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
-        st.progress(plan.share, text=words, width="stretch")
+        st.progress(plan.share, text=text, width="stretch")
         if st.button(
             "Stop",
             icon=":material/stop_circle:",
@@ -146,13 +145,13 @@ def _go_on(plan: Plan) -> None:
         if wrong:
             st.error(plain(f"The search ended: {wrong}"), icon=":material/error:")
         n = searching.n_not_begun(plan)
-        words, button = f"{n} of {plan.n_runs} trials have not begun.", "Let the search go on"
+        text, button = f"{n} of {plan.n_runs} trials have not begun.", "Let the search go on"
     else:
         n = plan.n_runs - len(plan.done)
-        words = f"{n} of {plan.n_runs} runs {'has' if n == 1 else 'have'} no result."
+        text = f"{n} of {plan.n_runs} runs {'has' if n == 1 else 'have'} no result."
         button = "Queue the missing run" if n == 1 else f"Queue the {n} missing runs"
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        st.markdown(words, width="content")
+        st.markdown(text, width="content")
         if st.button(button, type="primary", icon=":material/play_arrow:", key="go_on"):
             with sentences(), st.spinner("Queueing …"):
                 if plan.search:
@@ -184,9 +183,9 @@ def _best(plan: Plan) -> None:
             link_to("runs", "Open it", ":material/monitoring:", {"run": best.run.run_id})
             done = [one.run.run_id for one in plan_results.by_score(plan) if one.run]
             if len(done) > 1:
-                words = "Compare the two best" if len(done) > _MOST_COMPARED else "Compare them"
+                text = "Compare the two best" if len(done) > _MOST_COMPARED else "Compare them"
                 few = done[:2] if len(done) > _MOST_COMPARED else done
-                link_to("compare", words, ":material/balance:", {"runs": ",".join(few)})
+                link_to("compare", text, ":material/balance:", {"runs": ",".join(few)})
             link_to("train", "Clone it with edits", ":material/replay:", {"from": best.run.run_id})
 
 

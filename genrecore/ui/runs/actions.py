@@ -1,30 +1,37 @@
-"""What can be done to one run: stop with its countdown, resume, continue, clone, delete; and the
-card that a failed run gets."""
+"""What can be done to runs: stop, resume, continue, clone, delete and restore, one or several."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import streamlit as st
 
+from genrecore.errors import GenrecoreError
 from genrecore.jobs import actions as jobs
-from genrecore.jobs import advice as advices
-from genrecore.store import run as runs
-from genrecore.store.run import Run
+from genrecore.jobs.advice import advice
+from genrecore.store.run import LIVE, Run
 from genrecore.store.status import stop_request
+from genrecore.ui.parts import readers
 from genrecore.ui.parts.choices import choose
-from genrecore.ui.parts.frame import act, announce, plain, sentences
-from genrecore.ui.parts.live import STATES, again, sentence
+from genrecore.ui.parts.frame import act, announce, capitalised, plain, sentences
+from genrecore.ui.parts.live import again, state_meaning
+from genrecore.ui.parts.readers import RunRow
 from genrecore.ui.runs.queue import queue_buttons
-from genrecore.ui.runs.table import ENDED, deleted_just_now
+from genrecore.words import plural
+
+ENDED = ("stopped", "failed", "lost")
+TICKED = "_ticked"  # in the session: ids of the runs that are ticked in the table
+UNTICKED = "_unticked"  # in the session: how often all of them were unticked
+_UNDO = "_undo"  # in the session: ids of the runs that Undo would bring back
 
 
 def run_actions(run: Run) -> None:
     """The buttons of a run, those that its state allows."""
     state, run_id = run.state, run.run_id
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-        if state in runs.LIVE and state != "stopping":
+        if state in LIVE and state != "stopping":
             _stop(run)
         if state == "queued":
             if st.button("Take out of the queue", icon=":material/close:", key=f"stop_{run_id}"):
@@ -42,7 +49,7 @@ def run_actions(run: Run) -> None:
         if state == "done" and (run.folder / "resume.pt").exists():
             _continue(run)
         _clone(run)
-        if state not in runs.LIVE and st.button(
+        if state not in LIVE and st.button(
             "Delete",
             icon=":material/delete:",
             type="tertiary",
@@ -50,10 +57,10 @@ def run_actions(run: Run) -> None:
             help="It goes to the bin, from where it can be restored.",
         ):
             with sentences():
-                said = jobs.delete(run)
-                deleted_just_now([run_id])
+                sentence = jobs.delete(run)
+                st.session_state[_UNDO] = [run_id]
                 choose("run", "")
-                announce(said, ":material/delete:")
+                announce(sentence, ":material/delete:")
                 st.rerun()
 
 
@@ -62,7 +69,7 @@ def _stop(run: Run) -> None:
         "Stop",
         icon=":material/stop_circle:",
         key=f"stop_{run.run_id}",
-        help="It finishes its step and keeps a checkpoint; it can be resumed.",
+        help="It finishes its step and saves a checkpoint; it can be resumed.",
     ):
         act(lambda: jobs.stop(run))
     if run.status.get("best_epoch") and st.button(
@@ -85,7 +92,7 @@ def _continue(run: Run) -> None:
             key=f"epochs_{run.run_id}",
             help=f"It has {done}. A new run goes on from there; this one stays as it is.",
         )
-        if st.button("Go on", type="primary", key=f"go_on_{run.run_id}"):
+        if st.button("Continue in a new run", type="primary", key=f"go_on_{run.run_id}"):
             with sentences():
                 _open(jobs.continue_(run, int(epochs)), "continues it and is in the queue")
 
@@ -94,32 +101,32 @@ def _clone(run: Run) -> None:
     with st.popover("Clone", icon=":material/content_copy:", key=f"clone_{run.run_id}"):
         seed = run.config.seed
         if st.button(
-            "The same again",
+            "With the same settings",
             key=f"clone_same_{run.run_id}",
             width="stretch",
             help="A new run with exactly these settings is queued.",
         ):
-            queue_changed(run, {})
+            _queue_changed(run, {})
         if st.button(
             f"With seed {seed + 1}",
             key=f"clone_seed_{run.run_id}",
             width="stretch",
-            help="The same settings with other initial weights and another order of examples: "
-            "shows how much chance there is in a score.",
+            help="The same settings with other initial weights and another order of examples: it "
+            "shows how much of a score is chance.",
         ):
-            queue_changed(run, {"seed": seed + 1})
-        again(run, "With edits, in the form")
+            _queue_changed(run, {"seed": seed + 1})
+        again(run, "With other settings, in the form")
 
 
-def queue_changed(run: Run, changes: dict[str, Any]) -> None:
+def _queue_changed(run: Run, changes: dict[str, Any]) -> None:
     """Queues a clone of the run with these changes and opens it."""
     with sentences(), st.spinner("Checking the settings …"):
         _open(jobs.clone(run, changes), "is in the queue")
 
 
-def _open(new: Run, words: str) -> None:
+def _open(new: Run, what: str) -> None:
     choose("run", new.run_id)
-    announce(f"{new.title} {words}.")
+    announce(f"{new.title} {what}.")
     st.rerun()
 
 
@@ -130,21 +137,18 @@ def stopping(run: Run) -> None:
         return
     request, now = stop_request(run.folder), time.time()
     left_s = max(0.0, by - now)
+    text = "Its time is up: it is being ended by force, and keeps its last checkpoint."
     if left_s > 0:
-        then = (
-            "its best epoch so far is tested" if request.get("keep_best") else "keeps a checkpoint"
-        )
-        words = (
-            f"It finishes its step, and {then}; if that takes longer, it is ended by force in "
+        then = "tests its best epoch so far" if request.get("keep_best") else "saves a checkpoint"
+        text = (
+            f"It finishes its step and {then}; if that takes longer, it is ended by force in "
             f"{left_s:.0f} s."
         )
         silent_s = now - float(run.status.get("heartbeat") or now)
         if silent_s > 5:
-            words += f" Its last sign of life was {silent_s:.0f} s ago."
-    else:
-        words = "Its time is up: it is being ended by force, and keeps its last checkpoint."
+            text += f" Its last sign of life was {silent_s:.0f} s ago."
     whole_s = max(1.0, by - float(request.get("at") or now))
-    st.progress(min(1.0, left_s / whole_s), text=words)
+    st.progress(min(1.0, left_s / whole_s), text=text)
 
 
 def failure_card(run: Run) -> None:
@@ -153,42 +157,148 @@ def failure_card(run: Run) -> None:
         return
     with st.container(border=True, gap="small", key="failure"):
         st.error(
-            plain(sentence(run.reason) or "It did not say why."),
+            plain(capitalised(run.reason) or "It gave no reason."),
             icon=":material/error:",
-            title=plain(STATES[run.state][3]),
+            title=plain(state_meaning(run.state)),
         )
         trace = run.status.get("traceback") if run.state == "failed" else None
         if trace:
             with st.expander("Where in the program", icon=":material/code:", key="trace"):
                 st.code(str(trace), language="text")
-        given = advices.advice(run)
-        if not given:
-            st.caption(
-                "The log below may say more. Resume tries once more from the last checkpoint."
-            )
-            return
-        st.markdown("**What to try**")
-        changes: dict[str, Any] = {}
-        places: list[int] = []
-        for place, one in enumerate(given):
-            if not one.changes:
-                st.markdown(f":material/lightbulb: {plain(one.words)}")
-                continue
-            ticked = st.checkbox(
-                plain(one.words),
-                value=not places,
-                key=f"advice_{run.run_id}_{place}",
-                help=", ".join(f"{name} = {value}" for name, value in one.changes.items()),
-            )
-            places.append(place)
-            if ticked:
-                changes |= one.changes
-        if places and st.button(
-            "Queue the changed run",
-            type="primary",
-            icon=":material/play_arrow:",
-            key=f"advised_{run.run_id}",
-            disabled=not changes,
-            help="A new run with these changes; this one stays as it is.",
+        _advice(run)
+
+
+def _advice(run: Run) -> None:
+    """What to try: the first change is ticked, and all ticked ones are tried in a new run."""
+    suggestions = advice(run)
+    if not suggestions:
+        st.caption("The log below may say more. Resume tries again from the last checkpoint.")
+        return
+    st.markdown("**What to try**")
+    changes: dict[str, Any] = {}
+    is_first = True
+    for n, suggestion in enumerate(suggestions):
+        if not suggestion.changes:
+            st.markdown(f":material/lightbulb: {plain(suggestion.words)}")
+            continue
+        ticked = st.checkbox(
+            plain(suggestion.words),
+            value=is_first,
+            key=f"advice_{run.run_id}_{n}",
+            help=", ".join(f"{name} = {value}" for name, value in suggestion.changes.items()),
+        )
+        changes |= suggestion.changes if ticked else {}
+        is_first = False
+    if not is_first and st.button(
+        "Queue the changed run",
+        type="primary",
+        icon=":material/play_arrow:",
+        key=f"advised_{run.run_id}",
+        disabled=not changes,
+        help="A new run with these changes; this one stays as it is.",
+    ):
+        _queue_changed(run, changes)
+
+
+def actions_on_several(ticked: Sequence[RunRow]) -> None:
+    """What can be done to the ticked runs, each with the number of runs that it would reach."""
+    ended = [row for row in ticked if row.state in ENDED]
+    active = [row for row in ticked if row.is_active]
+    resting = [row for row in ticked if not row.is_live]
+    stop_help = "Running ones save a checkpoint; waiting ones are cancelled."
+    resume_help = "Stopped, failed and lost runs go on from their last checkpoint."
+    clone_help = "The same settings are queued again."
+    delete_help = (
+        "They go to the bin, from where they can be restored. Running ones must be stopped first."
+    )
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        st.markdown(f"**{plural(len(ticked), 'run')} ticked**", width="content")
+        for name, label, icon, rows, help_ in (
+            ("stop", "Stop", ":material/stop_circle:", active, stop_help),
+            ("resume", "Resume", ":material/play_arrow:", ended, resume_help),
+            ("clone", "Clone", ":material/content_copy:", ticked, clone_help),
+            ("delete", "Delete", ":material/delete:", resting, delete_help),
         ):
-            queue_changed(run, changes)
+            if st.button(
+                f"{label} {len(rows)}" if 0 < len(rows) < len(ticked) else label,
+                icon=icon,
+                key=f"rows_{name}",
+                disabled=not rows,
+                help=help_,
+            ):
+                _to_all(name, [row.run_id for row in rows])
+        if st.button("Untick", type="tertiary", key="rows_untick"):
+            _untick()
+            st.rerun()
+
+
+def _untick() -> None:
+    st.session_state[TICKED] = []
+    st.session_state[UNTICKED] = st.session_state.get(UNTICKED, 0) + 1
+
+
+def _to_all(name: str, run_ids: Sequence[str]) -> None:
+    """Does one thing to several runs; says for how many it was done, and why not for the others."""
+    deeds: dict[str, tuple[Callable[[Run], object], str]] = {
+        "stop": (jobs.stop, "asked to stop"),
+        "resume": (jobs.resume, "queued again"),
+        "clone": (lambda run: jobs.clone(run, {}), "cloned and queued"),
+        "delete": (jobs.delete, "moved to the bin"),
+    }
+    deed, outcome = deeds[name]
+    done, problems = [], []
+    with st.spinner("Working …", show_time=True):
+        for run in filter(None, map(readers.find, run_ids)):
+            try:
+                deed(run)
+                done.append(run.run_id)
+            except GenrecoreError as error:
+                problems.append(str(error))
+    for problem in problems[:3]:
+        st.error(plain(problem), icon=":material/error:")
+    if name == "delete" and done:
+        st.session_state[_UNDO] = done
+    if not problems:
+        _untick()
+        act(lambda: f"{plural(len(done), 'run')} {outcome}.")
+
+
+def run_bin() -> None:
+    """After a deletion: Undo. Below it the runs in the bin, to be restored or removed."""
+    deleted = [run.run_id for run in jobs.deleted()]
+    undo = [run_id for run_id in deleted if run_id in st.session_state.get(_UNDO, [])]
+    if undo:
+        with st.container(
+            border=True, horizontal=True, vertical_alignment="center", key="bin_undo"
+        ):
+            moved = f"{plural(len(undo), 'run')} moved to the bin."
+            st.markdown(f":material/delete: {moved}", width="content")
+            if st.button("Undo", icon=":material/undo:", key="undo"):
+                _restore(undo)
+            if st.button("Dismiss", type="tertiary", key="undo_no"):
+                del st.session_state[_UNDO]
+                st.rerun()
+    if not deleted:
+        return
+    with st.expander(f"Bin ({len(deleted)})", icon=":material/delete:", key="bin"):
+        picked = st.multiselect("Deleted runs", deleted, key="bin_picked", placeholder="All")
+        picked = picked or deleted
+        with st.container(horizontal=True, vertical_alignment="center"):
+            label = f"Restore {plural(len(picked), 'run')}"
+            if st.button(label, icon=":material/undo:", key="bin_restore"):
+                _restore(picked)
+            with st.popover("Empty the bin", icon=":material/delete_forever:", key="bin_empty"):
+                runs = plural(len(deleted), "run")
+                st.markdown(f"{runs}, weights and all, will be removed for good.")
+                if st.button("Remove for good", type="primary", key="bin_empty_yes"):
+                    act(jobs.empty_bin)
+
+
+def _restore(run_ids: Sequence[str]) -> None:
+    def restore_all() -> str:
+        for run_id in run_ids:
+            jobs.restore(run_id)
+        return f"{plural(len(run_ids), 'run')} restored."
+
+    st.session_state.pop(_UNDO, None)
+    act(restore_all)

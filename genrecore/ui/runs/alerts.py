@@ -9,14 +9,14 @@ import streamlit as st
 
 from genrecore.jobs import alerts
 from genrecore.jobs.alerts import Alert
-from genrecore.store import run as runs
-from genrecore.store.run import Run
+from genrecore.store.run import LIVE, Run
 from genrecore.ui.parts import readers
+from genrecore.ui.parts.cache import cached_by_files, in_runs
 from genrecore.ui.parts.frame import act, plain
-from genrecore.ui.parts.run_rows import Row
+from genrecore.ui.parts.readers import RunRow
 
-_TOLD = "_told"
-_WATCHED = frozenset({*runs.LIVE, "lost", "failed", "done"})
+_SEEN = "_alerts_seen"
+_WATCHED = frozenset({*LIVE, "lost", "failed", "done"})
 _ICONS = {
     "done": ":material/check_circle:",
     "failed": ":material/error:",
@@ -28,45 +28,38 @@ _ICONS = {
 }
 
 
-def toasts(found: Sequence[Row]) -> None:
-    """Says what became true since this visitor came: a run is done, failed, runs away, stands
-    still. What was so before is on the page anyway."""
-    told: dict[str, tuple[str, list[str]]] | None = st.session_state.get(_TOLD)
-    first = told is None
-    told = {} if told is None else told
-    for row in found:
-        before = told.get(row.run_id)
-        changed = before is None or before[0] != row.state
-        if not (changed or row.is_live) or row.state not in _WATCHED:
-            if changed:
-                told[row.run_id] = (row.state, [])
+def toasts(rows: Sequence[RunRow]) -> None:
+    """Shows alerts that came up since this visitor opened the page: a run is done, failed, stands
+    still, or its loss diverges. Older ones are on the page anyway."""
+    seen: dict[str, tuple[str, list[str]]] | None = st.session_state.get(_SEEN)
+    is_first = seen is None
+    seen = {} if seen is None else seen
+    for row in rows:
+        state, known = seen.get(row.run_id, ("", []))
+        if state == row.state and not row.is_live:
             continue
-        if first and not row.is_live:  # nobody asks about those that were over already
-            told[row.run_id] = (row.state, [])
-            continue
-        run = readers.find(row.run_id)
-        now = readers.alerts_of(run) if run else []
-        known = before[1] if before else []
-        new = [alert for alert in now if alert.key not in known]
-        told[row.run_id] = (row.state, [*known, *(alert.key for alert in new)])
-        if run and not first:
-            for alert in new:
-                toast(run, alert)
-    st.session_state[_TOLD] = told
+        is_news = row.state in _WATCHED and (row.is_live or not is_first)
+        run = readers.find(row.run_id) if is_news else None
+        new = [a for a in alerts_of(run, row.state) if a.key not in known] if run else []
+        seen[row.run_id] = (row.state, [*known, *(alert.key for alert in new)])
+        for alert in new if not is_first else []:
+            st.toast(
+                f"**{plain(row.title)}**  \n{plain(alert.words)}",
+                icon=_ICONS[alert.kind],
+                duration="long" if alert.is_good else "infinite",
+            )
+    st.session_state[_SEEN] = seen
 
 
-def toast(run: Run, alert: Alert) -> None:
-    """Shows an alert for a while; a bad one stays until it is put away."""
-    st.toast(
-        f"**{plain(run.title)}**  \n{plain(alert.words)}",
-        icon=_ICONS[alert.kind],
-        duration="long" if alert.is_good else "infinite",
-    )
+@cached_by_files(in_runs("history.jsonl"))
+def alerts_of(run: Run, state: str) -> list[Alert]:
+    """The alerts of a run in this state."""
+    return alerts.of(run)
 
 
 def warnings(run: Run) -> None:
     """What a person who looks at a live run should know."""
-    for alert in readers.alerts_of(run) if run.state in runs.LIVE else []:
+    for alert in alerts_of(run, run.state) if run.state in LIVE else []:
         if alert.kind in ("divergence", "no progress", "not a number"):
             st.warning(plain(alert.words), icon=_ICONS[alert.kind])
 
@@ -81,15 +74,16 @@ def webhook() -> None:
         key="webhook",
     ):
         st.markdown(
-            "When a run is done, fails, is lost, stands still or its loss runs away, a sentence is "
+            "When a run is done, fails, is lost, stands still or its loss diverges, a sentence is "
             "posted to this address as JSON. Slack, Mattermost and Discord give you such an "
-            "address under *incoming webhook*. It is kept in the store; who knows it can post."
+            "address under *incoming webhook*. It is kept in the store; anybody who knows it can "
+            "post."
         )
         typed = st.text_input(
             "Webhook",
             type="password",
             key="webhook_url",
-            placeholder="Set already; type another one to replace it" if address else "https://…",
+            placeholder="Already set; type another one to replace it" if address else "https://…",
         )
         with st.container(horizontal=True, gap="small"):
             if st.button("Keep", key="webhook_keep", disabled=not typed):
@@ -100,6 +94,6 @@ def webhook() -> None:
                     st.error(plain(problem), icon=":material/error:")
                 else:
                     st.success("It arrived.", icon=":material/check_circle:")
-            if address and st.button("Send nothing any more", key="webhook_off", type="tertiary"):
+            if address and st.button("Stop sending", key="webhook_off", type="tertiary"):
                 act(lambda: alerts.set_webhook(""))
         st.code("genrecore runs webhook https://… --test", language="bash")

@@ -1,99 +1,70 @@
-"""Loss, accuracy and learning rate of one run over its epochs, smoothed, scaled and zoomed."""
+"""What one run learned, epoch by epoch: its curves, and which genres it confuses."""
 
 from __future__ import annotations
 
-import time
+from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
-from pathlib import Path
-from typing import Any, TypeVar, cast
 
+import numpy as np
+import pandas as pd
 import streamlit as st
 
-from genrecore.evaluation import comparison
+from genrecore.data import clips
+from genrecore.evaluation import comparison, metrics
 from genrecore.reporting import plots
 from genrecore.reporting.plots import Chart
-from genrecore.store import run as runs
-from genrecore.store.run import Run
+from genrecore.store.run import LIVE, Run
 from genrecore.ui.parts import readers
-from genrecore.ui.parts.choices import choose, choose_flag, choose_number, chosen, hold
-from genrecore.ui.parts.frame import in_ink, in_percent, ink, pair, share_column
+from genrecore.ui.parts.cache import cached_by_files, in_runs
+from genrecore.ui.parts.choices import bound, choose, choose_flag, choose_number, chosen
+from genrecore.ui.parts.frame import chart, in_ink, ink, pair, sentences
+from genrecore.words import percent
 
 _LEAST_ZOOM = 3  # epochs from which on a part of them can be shown
-Seen = TypeVar("Seen")
-_LEAST_APART_S = 6.0  # between two drawings of a run at work
-_EPOCHS_A_SECOND = 200  # curves of many epochs are drawn less often
-
-
-@dataclass(frozen=True)
-class Drawn:
-    """The charts of a history as it stood at a time; `n` epochs, none of them without `n`."""
-
-    n: int
-    classical: bool
-    charts: tuple[Chart, ...] = ()
 
 
 def run_curves(run: Run) -> None:
-    """The curves of a run as far as it is; a drag over a chart shows those epochs larger."""
-    state = _as_of(run)
-    smoothing, logarithmic, epochs = 0.0, False, None
-    known = _drawn(str(run.folder), *state, ink(), 0.0, False, None)
-    if not known.n:
-        st.caption("The first point appears when the first epoch is done.")
+    """Loss, accuracy and learning rate so far; a drag over a chart zooms in on those epochs."""
+    history = readers.history(run)
+    if history.empty:
+        st.caption("The first point appears after the first epoch.")
         return
-    if not known.classical:
-        most = max(known.n, run.n_epochs) if run.state in runs.LIVE else known.n
-        smoothing, logarithmic, epochs = _controls(known.n, most)
-    drawn = _drawn(str(run.folder), *state, ink(), smoothing, logarithmic, epochs)
-    zoom = not drawn.classical and drawn.n >= _LEAST_ZOOM
-    for column, place, measure in zip(pair("curves"), (0, 1), ("accuracy", "loss"), strict=True):
+    n = int(history["epoch"].max())
+    best = int(run.status.get("best_epoch") or 0)
+    is_classical = "lr" not in history
+    smoothing, logarithmic, epochs = 0.0, False, None
+    if not is_classical:
+        most = max(n, run.n_epochs) if run.state in LIVE else n
+        smoothing, logarithmic, epochs = _controls(n, most)
+
+    def zoom(low: float, high: float) -> None:
+        first, last = max(1, round(low)), min(n, round(high))
+        if first < last:
+            choose("epochs", _range_text(first, last, n))
+
+    for column, measure in zip(pair("curves"), ("accuracy", "loss"), strict=True):
         with column:
-            live_chart(drawn.charts[place], f"{measure}_{run.run_id}", zoom)
-    if drawn.classical:
+            log = logarithmic and measure == "loss"
+            chart(
+                _curve(run, measure, best, ink(), smoothing, log, epochs),
+                f"{measure}_{run.run_id}",
+                on_range=zoom if n >= _LEAST_ZOOM and not is_classical else None,
+                is_live=True,
+            )
+    if is_classical:
         st.caption(
-            "It was fitted at one go, so there is one point each: hollow of the segments it was "
-            "fitted to, filled of the whole clips of validation."
+            "This model is fitted in one call, so there is one point each: hollow for the segments "
+            "it was fitted to, filled for the whole validation clips."
         )
         return
     st.caption(
-        "Validation is drawn with markers, training dotted; a ring marks the best epoch. Training "
-        "is measured on segments while they are learned from, as augmented; validation on whole "
+        "Lines with markers are validation, dotted lines training; a ring marks the best epoch. "
+        "Training is measured on augmented segments while they are learned, validation on whole "
         "clips."
     )
-    live_chart(drawn.charts[2], f"lr_{run.run_id}")
-
-
-def _as_of(run: Run) -> tuple[int, int]:
-    """(time of change of the history, best epoch) to draw."""
-    now = (readers.changed(run, "history.jsonl"), int(run.status.get("best_epoch") or 0))
-    return paced(run, "history", now) if now[0] else now
-
-
-_shown: dict[tuple[str, str], tuple[float, Any]] = {}
-
-
-def paced(run: Run, name: str, now: Seen) -> Seen:
-    """What is to be drawn of a run: what is true now, but while it works for some seconds the same.
-    Streamlit replaces a chart as a whole, which costs and flickers.
-
-    Args:
-        run: The run.
-        name: Of what is drawn.
-        now: What decides how it looks, as it is now.
-    """
-    if run.state not in runs.LIVE:
-        return now
-    place, clock = (str(run.folder), name), time.monotonic()
-    drawn_at, shown = _shown.get(place, (0.0, None))
-    apart_s = max(_LEAST_APART_S, int(run.status.get("epoch") or 0) / _EPOCHS_A_SECOND)
-    if shown is not None and clock - drawn_at < apart_s:
-        return cast(Seen, shown)
-    if shown != now:
-        if len(_shown) > 256:
-            _shown.clear()
-        _shown[place] = (clock, now)
-    return now
+    rate = {"lr": "Learning rate"}
+    drawn = over_epochs(run, rate, "Learning rate", "Step size", ink(), epochs)
+    chart(drawn, f"lr_{run.run_id}", is_live=True)
 
 
 def _controls(n: int, most: int) -> tuple[float, bool, tuple[int, int] | None]:
@@ -105,169 +76,200 @@ def _controls(n: int, most: int) -> tuple[float, bool, tuple[int, int] | None]:
                 0.0,
                 0.95,
                 0.05,
-                help="An exponential moving average: so much of each point is what came before. "
-                "What was measured stays to be seen, faintly.",
+                help="An exponential moving average: this share of each point comes from the "
+                "points before it. The measured values stay visible, faintly.",
             )
         logarithmic = choose_flag("Logarithmic loss", "log_loss")
-        epochs = _zoom(n, most)
+        epochs = _zoom(n, most) if n >= _LEAST_ZOOM else None
     return smoothing, logarithmic, epochs
 
 
 def _zoom(n: int, most: int) -> tuple[int, int] | None:
-    """The epochs that are shown larger, from the URL; an open range moves along.
+    """The epochs to show, from the URL; None for all of them.
 
     Args:
         n: Epochs done.
-        most: Epochs that there will be: a slider whose end moved would be another one each time.
+        most: Epochs planned: a slider whose end moved would be a new widget each time.
     """
-    if n < _LEAST_ZOOM:
-        return None
-    first, _, last = chosen("epochs").partition("-")
-    low = min(int(first), most - 1) if first.isdecimal() and int(first) else 1
-    high = min(int(last), most) if last.isdecimal() else most
-    low, high = (low, high) if low < high else (1, most)
-    key = f"choice_epochs_{most}"
-    hold(key, (low, high))
 
-    def write() -> None:
-        picked: Any = st.session_state.get(key) or (1, most)
-        _show(int(picked[0]), int(picked[1]), most)
+    def parse(text: str) -> tuple[int, int]:
+        first, _, last = text.partition("-")
+        low, high = int(first or 1), min(int(last or most), most)
+        if not 1 <= low < high:
+            raise ValueError(text)
+        return low, high
 
     with st.container(width=300):
-        st.slider(
+        low, high = bound(
+            st.slider,
             "Epochs shown",
             1,
             most,
-            key=key,
-            on_change=write,
-            help="Or drag over a chart. What is shown stays as new epochs come.",
+            name="epochs",
+            key=f"choice_epochs_{most}",
+            default=(1, most),
+            parse=parse,
+            to_text=lambda epochs: _range_text(*epochs, most),
+            help="Or drag over a chart. The range stays as new epochs come.",
         )
-    shown = (low, min(high, n))
-    return None if shown == (1, n) or low >= n else shown
+    epochs = (low, min(high, n))
+    return None if epochs == (1, n) or low >= n else epochs
 
 
-def _show(low: int, high: int, most: int) -> None:
-    """Writes what is shown into the URL; without an end it reaches to the newest epoch."""
-    if low <= 1 and high >= most:
-        choose("epochs", "")
-    else:
-        choose("epochs", f"{low}-" if high >= most else f"{low}-{high}")
+def _range_text(low: int, high: int, most: int) -> str:
+    """A range of epochs as the URL has it; without an end it reaches to the newest epoch."""
+    return "" if low <= 1 and high >= most else f"{low}-" if high >= most else f"{low}-{high}"
 
 
-def live_chart(drawn: Chart, key: str, zoom: bool = False) -> None:
-    """A chart that is drawn at every tick: it must come from a cache, and its numbers are sent only
-    while they are open.
-
-    Args:
-        drawn: In its ink already.
-        key: Of the widget.
-        zoom: Whether a drag over it chooses the epochs shown.
-    """
-    config = {"displaylogo": False, "modeBarButtons": [["toImage"]], "responsive": True}
-
-    def pick() -> None:
-        boxes = st.session_state[key]["selection"].get("box") or []
-        if boxes:
-            low, high = sorted(boxes[0]["x"])
-            n = int(drawn.table.iloc[:, 0].max())
-            low, high = max(1, round(low)), min(n, round(high))
-            if low < high:
-                _show(low, high, n)
-
-    with st.container(gap=None):
-        if zoom:
-            st.plotly_chart(
-                drawn.figure,
-                key=key,
-                alt=drawn.alt,
-                config=config,
-                on_select=pick,
-                selection_mode="box",
-            )
-        else:
-            st.plotly_chart(drawn.figure, key=key, alt=drawn.alt, config=config)
-        numbers = st.popover(
-            "Numbers",
-            type="tertiary",
-            icon=":material/table:",
-            key=f"{key}_numbers",
-            on_change="rerun",
-        )
-        if numbers.open:
-            with numbers:
-                st.dataframe(
-                    in_percent(drawn.table, drawn.shares),
-                    hide_index=True,
-                    placeholder="–",
-                    column_config={name: share_column() for name in drawn.shares},
-                    key=f"{key}_table",
-                )
-
-
-@lru_cache(maxsize=16)
-def _drawn(
-    folder: str,
-    changed: int,
+@cached_by_files(in_runs("history.jsonl"), max_entries=32, shared=True)
+def _curve(
+    run: Run,
+    measure: str,
     best: int,
     colour: str,
     smoothing: float,
     logarithmic: bool,
     epochs: tuple[int, int] | None,
-) -> Drawn:
-    """The charts of a history as it stood at a time; drawn once for all ticks and visitors."""
-    run = Run(Path(folder))
-    history = run.history
-    if history.empty:
-        return Drawn(0, False)
-    classical = "lr" not in history
-    styles = readers.styles()
-    curves = comparison.curves(run)
-    charts = [
-        plots.learning_curves(
-            curves,
-            measure,
-            styles,
-            {run.run_id: best},
-            smoothing,
-            logarithmic and measure == "loss",
-            epochs,
-        )
-        for measure in ("accuracy", "loss")
-    ]
-    for drawn in charts:
-        drawn.figure.layout.dragmode = "select"
-        drawn.figure.layout.selectdirection = "h"
-    if not classical:
-        style = styles[run.run_id]
-        named = {"lr": "Learning rate"}
-        charts.append(
-            plots.over_epochs(history, named, "Learning rate", "Step size", style, epochs)
-        )
-    for drawn in charts:
-        in_ink(drawn, colour)
-    return Drawn(int(history["epoch"].max()), classical, tuple(charts))
+) -> Chart:
+    drawn = plots.learning_curves(
+        comparison.curves(run),
+        measure,
+        readers.styles(),
+        {run.run_id: best},
+        smoothing,
+        logarithmic,
+        epochs,
+    )
+    drawn.figure.layout.dragmode = "select"
+    drawn.figure.layout.selectdirection = "h"
+    return in_ink(drawn, colour)
 
 
-def over_epochs(run: Run, columns: str, title: str, unit: str) -> Chart:
-    """What was measured in each epoch, from a cache.
+@cached_by_files(in_runs("history.jsonl"), max_entries=32, shared=True)
+def over_epochs(
+    run: Run,
+    columns: Mapping[str, str],
+    title: str,
+    unit: str,
+    colour: str,
+    epochs: tuple[int, int] | None = None,
+) -> Chart:
+    """What was measured in each epoch.
 
     Args:
         run: The run.
-        columns: `column=name;column=name` of its history.
+        columns: Of its history, with their names in the legend.
         title: Written above.
         unit: Of the vertical axis.
+        colour: Of its text.
+        epochs: The first and the last one shown; by default all.
     """
-    return _over_epochs(str(run.folder), _as_of(run)[0], ink(), columns, title, unit)
-
-
-@lru_cache(maxsize=16)
-def _over_epochs(
-    folder: str, changed: int, colour: str, columns: str, title: str, unit: str
-) -> Chart:
-    run = Run(Path(folder))
-    parts = [part.partition("=") for part in columns.split(";")]
-    named = {name: words or title for name, _, words in parts}
     style = readers.styles()[run.run_id]
-    drawn = plots.over_epochs(run.history, named, title, unit, style)
-    in_ink(drawn, colour)
-    return drawn
+    drawn = plots.over_epochs(run.history, columns, title, unit, style, epochs)
+    return in_ink(drawn, colour)
+
+
+@dataclass(frozen=True)
+class Validation:
+    """The validation clips as each epoch predicted them.
+
+    Attributes:
+        labels: Genre of each clip, in clip-table order.
+        genres: Sorted genres of all clips.
+        predicted: Index into `genres`, (epochs, clips) uint8.
+    """
+
+    labels: np.ndarray
+    genres: list[str]
+    predicted: np.ndarray
+
+    def predictions(self, epoch: int) -> pd.DataFrame:
+        """The predictions of an epoch, counted from 1: `genre, p_<genre>…`, each 0 or 1."""
+        one_hot = np.eye(len(self.genres))[self.predicted[epoch - 1]]
+        table = pd.DataFrame(one_hot, columns=[f"p_{genre}" for genre in self.genres])
+        table.insert(0, "genre", self.labels)
+        return table
+
+
+@cached_by_files(in_runs("epochs.u8", "clips.parquet"), max_entries=8, shared=True)
+def validation(run: Run) -> Validation | None:
+    """How the run's epochs predicted its validation clips; None where it has none yet."""
+    table, predicted = run.clips, run.epoch_predictions
+    if table is None or not len(predicted):
+        return None
+    labels = table.loc[table["split"] == "valid", "genre"].to_numpy(dtype=object)
+    return Validation(labels, clips.genres_of(table), predicted)
+
+
+def run_genres(run: Run) -> None:
+    """Confusions and recall of each genre on the validation clips, by the epoch on the slider."""
+    found = validation(run)
+    if found is None:
+        st.caption(
+            "This run has no validation clips."
+            if run.state == "done"
+            else "The first epoch is not done yet."
+        )
+        return
+    number = _choose_epoch(run, len(found.predicted))
+    predicted = np.array(found.genres, dtype=object)[found.predicted[number - 1]]
+    n_right, n = int((predicted == found.labels).sum()), len(found.labels)
+    st.caption(
+        f"Epoch {number}: {n_right:,} of {n:,} validation clips are recognised "
+        f"({percent(n_right / n)})."
+    )
+    with sentences():
+        for column, which in zip(pair("epoch"), ("confusion", "genres"), strict=True):
+            with column:
+                drawn = _epoch_chart(run, number, which, ink())
+                chart(drawn, f"epoch_{which}_{run.run_id}", is_live=True)
+
+
+def _choose_epoch(run: Run, n: int) -> int:
+    """The epoch to show: the slider's, or the newest as long as nobody moved it."""
+    if n == 1:
+        return 1
+    # While the run works, the slider reaches to its last planned epoch: one whose end moved would
+    # be a new widget each time.
+    most = max(n, run.n_epochs) if run.state in LIVE else n
+    best = int(run.status.get("best_epoch") or 0)
+    with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
+        with st.container(width=420):
+            picked = bound(
+                st.slider,
+                "Epoch",
+                1,
+                most,
+                name="epoch",
+                key=f"choice_epoch_{most}",
+                default=most,
+                parse=lambda text: min(max(1, int(text)), most),
+                to_text=lambda epoch: "" if epoch >= n else str(epoch),
+                help="At the right end it follows the newest epoch.",
+            )
+        number = min(picked, n)
+        if 1 <= best <= n and st.button(
+            f"Best ({best})", key="epoch_best", type="tertiary", disabled=number == best
+        ):
+            choose("epoch", str(best))
+            st.rerun(scope="fragment")
+        if chosen("epoch") and st.button("Follow the newest", key="epoch_newest", type="tertiary"):
+            choose("epoch", "")
+            st.rerun(scope="fragment")
+    return number
+
+
+@cached_by_files(in_runs("epochs.u8", "clips.parquet"), max_entries=32, shared=True)
+def _epoch_chart(run: Run, number: int, which: str, colour: str) -> Chart:
+    found = validation(run)
+    if found is None:
+        raise ValueError(f"{run.run_id} has predicted no validation clips.")
+    predictions = found.predictions(number)
+    if which == "confusion":
+        matrix = metrics.confusion(predictions, found.genres)
+        drawn = plots.confusion(matrix, f"Validation confusions, epoch {number}")
+    else:
+        scores = metrics.per_genre(predictions, found.genres)
+        named = scores.assign(run_id=run.run_id, title=f"Epoch {number}")
+        drawn = plots.per_genre(named, readers.styles())
+    return in_ink(drawn, colour)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 import subprocess
 import time
@@ -10,64 +11,64 @@ from dataclasses import dataclass
 import psutil
 import streamlit as st
 
-from genrecore.store import run as runs
+from genrecore import words
 from genrecore.store.processes import living_processes
-from genrecore.store.run import Run
+from genrecore.store.run import LIVE, Run
 from genrecore.ui.parts import readers
-from genrecore.ui.parts.frame import pair, plain
-from genrecore.ui.runs.curves import live_chart, over_epochs
+from genrecore.ui.parts.frame import chart, ink, pair, plain
+from genrecore.ui.runs.charts import over_epochs
 
 _LEAST_APART_S = 1.0  # between two looks at a processor
+_MIB = 2**20
 
 
 @dataclass(frozen=True)
 class Use:
-    """What processes take now: cores, memory in MB, and how many there are."""
+    """What processes take now: cores, memory in bytes, and how many there are."""
 
     cores: float
-    memory_mb: float
+    memory: int
     n_processes: int
 
 
-_looks: dict[str, tuple[float, float, Use]] = {}  # time, processor seconds so far, what was found
+_looks: dict[str, tuple[float, float, Use]] = {}  # by folder: time, processor seconds, what it saw
 
 
 def use_of(run: Run) -> Use | None:
     """What the run's processes take on this machine; None where none of them lives here.
 
-    The cores are those since the last look, at least a second ago, or since it started.
+    The cores are the mean since the last look, at least a second ago, or since the run started.
     """
-    place, now = str(run.folder), time.time()
-    known = _looks.get(place)
-    if known is not None and now - known[0] < _LEAST_APART_S:
-        return known[2]
-    busy_s, memory, born, found = 0.0, 0, now, 0
+    folder, now = str(run.folder), time.time()
+    last = _looks.get(folder)
+    if last is not None and now - last[0] < _LEAST_APART_S:
+        return last[2]
+    busy_s, memory, started, n = 0.0, 0, now, 0
     for process in living_processes(run.folder):
         try:
             with process.oneshot():
                 times = process.cpu_times()
                 busy_s += times.user + times.system
                 memory += process.memory_info().rss
-                born = min(born, process.create_time())
-                found += 1
+                started = min(started, process.create_time())
+                n += 1
         except psutil.Error:
             continue
-    if not found:
-        _looks.pop(place, None)
+    if not n:
+        _looks.pop(folder, None)
         return None
-    since, before = (known[0], known[1]) if known else (born, 0.0)
-    # A process that ended takes its seconds along.
-    cores = max(0.0, busy_s - before) / max(now - since, 0.1)
-    use = Use(cores, memory / 2**20, found)
+    since, before_s = (last[0], last[1]) if last else (started, 0.0)
+    # A process that ended takes its seconds along, hence no less than 0.
+    use = Use(max(0.0, busy_s - before_s) / max(now - since, 0.1), memory, n)
     if len(_looks) > 64:
         _looks.clear()
-    _looks[place] = (now, busy_s, use)
+    _looks[folder] = (now, busy_s, use)
     return use
 
 
 @dataclass(frozen=True)
 class Gpu:
-    """What a GPU does now: share of the time it works, memory in MB."""
+    """What a GPU does now: share of the time it works, memory in MiB."""
 
     name: str
     busy: float
@@ -77,34 +78,29 @@ class Gpu:
 
 @st.cache_data(ttl=4, max_entries=1, show_spinner=False)
 def gpus() -> list[Gpu]:
-    """The NVIDIA GPUs of this machine, as their driver's tool tells; empty where there is none."""
+    """The NVIDIA GPUs of this machine, as `nvidia-smi` reports them; empty where there is none."""
     tool = shutil.which("nvidia-smi")
     if tool is None:
         return []
     fields = "name,utilization.gpu,memory.used,memory.total"
+    command = [tool, f"--query-gpu={fields}", "--format=csv,noheader,nounits"]
     try:
-        said = subprocess.run(
-            [tool, f"--query-gpu={fields}", "--format=csv,noheader,nounits"],
-            capture_output=True,
-            text=True,
-            timeout=3,
-            check=True,
-        ).stdout
+        done = subprocess.run(command, capture_output=True, text=True, timeout=3, check=True)
     except (OSError, subprocess.SubprocessError):
         return []
-    return parsed_gpus(said)
+    return parsed_gpus(done.stdout)
 
 
-def parsed_gpus(said: str) -> list[Gpu]:
-    """GPUs from the lines of `nvidia-smi`; what a GPU does not tell is nan."""
+def parsed_gpus(lines: str) -> list[Gpu]:
+    """GPUs from the lines of `nvidia-smi`; what a GPU does not report is nan."""
 
     def number(text: str) -> float:
         try:
             return float(text)
         except ValueError:  # [N/A]
-            return float("nan")
+            return math.nan
 
-    rows = [[part.strip() for part in line.rsplit(",", 3)] for line in said.splitlines()]
+    rows = [[cell.strip() for cell in line.rsplit(",", 3)] for line in lines.splitlines()]
     return [
         Gpu(row[0], number(row[1]) / 100, number(row[2]), number(row[3]))
         for row in rows
@@ -112,63 +108,59 @@ def parsed_gpus(said: str) -> list[Gpu]:
     ]
 
 
-def run_machine(run: Run) -> None:
-    """Tiles of what the run takes now, and charts of its speed and memory."""
-    if run.state in runs.LIVE:
-        _now(run)
-    history = readers.history(run)
-    if history.empty or "samples_per_s" not in history:
-        st.caption("Speed and memory by epoch appear when the first epoch is done.")
+def run_use(run: Run) -> None:
+    """Tiles of what a live run takes now."""
+    if run.state not in LIVE:
         return
-    left, right = pair("machine")
-    with left:
-        speed = over_epochs(run, "samples_per_s", "Training speed", "Segments per second")
-        live_chart(speed, f"speed_{run.run_id}")
-    with right:
-        if "memory_mb" in history:
-            columns = "memory_mb=Process"
-            if "device_memory_mb" in history:
-                columns += ";device_memory_mb=GPU, at most"
-            memory = over_epochs(run, columns, "Memory", "MB")
-            live_chart(memory, f"memory_{run.run_id}")
-    took = over_epochs(run, "seconds", "Time of an epoch", "Seconds")
-    live_chart(took, f"seconds_{run.run_id}")
-
-
-def _now(run: Run) -> None:
     use = use_of(run)
-    n_cores = psutil.cpu_count() or 1
     if use is None:
-        st.caption("Its process works on another machine, or none lives: nothing to measure here.")
+        st.caption("Its process runs on another machine, or has ended: nothing to measure here.")
         return
     processes = f" in {use.n_processes} processes" if use.n_processes > 1 else ""
-    cores = f"{use.cores:.1f} of {n_cores} cores"
-    tiles = [("Processor", cores, f"Since the last look{processes}.")]
-    total = psutil.virtual_memory()
-    tiles.append(
+    memory = psutil.virtual_memory()
+    cores = f"{words.decimals(use.cores)} of {words.plural(psutil.cpu_count() or 1, 'core')}"
+    tiles = [
+        ("Processor", cores, f"Mean since the last look{processes}."),
         (
             "Memory",
-            _gib(use.memory_mb),
-            f"Of the process; of the machine's {_gib(total.total / 2**20)}, "
-            f"{_gib(total.available / 2**20)} are free.",
-        )
-    )
+            words.size(use.memory),
+            f"Of this run. The machine has {words.size(memory.total)}, of which "
+            f"{words.size(memory.available)} are free.",
+        ),
+    ]
     device = str(run.environment.get("device", ""))
-    if device.startswith("cuda"):
-        index = int(device.partition(":")[2] or 0)
-        found = gpus()
-        if index < len(found):
-            gpu = found[index]
-            busy = "–" if gpu.busy != gpu.busy else f"{gpu.busy:.0%} busy"
-            tiles.append(("GPU", busy, plain(gpu.name)))
-            tiles.append(
-                ("GPU memory", _gib(gpu.used_mb), f"In use of {_gib(gpu.total_mb)}, by anybody.")
-            )
+    index = int(device.partition(":")[2] or 0)
+    if device.startswith("cuda") and index < len(gpus()):
+        gpu = gpus()[index]
+        used, total = (words.size(_MIB * mb) if mb == mb else "–" for mb in
+                       (gpu.used_mb, gpu.total_mb))  # fmt: skip
+        tiles += [
+            ("GPU", f"{words.percent(gpu.busy)} busy", plain(gpu.name)),
+            ("GPU memory", used, f"Used of {total}, by all programs."),
+        ]
     with st.container(key="tiles_machine"):
         columns = st.columns(len(tiles), gap="small")
     for column, (name, value, help_) in zip(columns, tiles, strict=True):
         column.metric(name, value, border=True, help=help_, height="stretch")
 
 
-def _gib(mb: float) -> str:
-    return f"{mb / 1024:.1f} GB" if mb >= 1000 else f"{mb:.0f} MB"
+def run_speed(run: Run) -> None:
+    """Charts of speed, memory and time by epoch."""
+    history = readers.history(run)
+    if history.empty or "samples_per_s" not in history:
+        st.caption("Speed and memory by epoch appear after the first epoch.")
+        return
+    memory = {"memory_mb": "Process", "device_memory_mb": "GPU, at most"}
+    memory = {column: name for column, name in memory.items() if column in history}
+    left, right = pair("machine")
+    with left:
+        _chart(run, {"samples_per_s": "Training speed"}, "Training speed", "Segments per second")
+    with right:
+        if memory:
+            _chart(run, memory, "Memory", "MB")
+    _chart(run, {"seconds": "Time of an epoch"}, "Time of an epoch", "Seconds")
+
+
+def _chart(run: Run, columns: dict[str, str], title: str, unit: str) -> None:
+    key = f"{next(iter(columns))}_{run.run_id}"
+    chart(over_epochs(run, columns, title, unit, ink()), key, is_live=True)

@@ -1,4 +1,4 @@
-"""The runs that wait: in which order they start, and whether any starts at all."""
+"""The queue: in which order waiting runs start, and whether any starts at all."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from functools import partial
 
 import streamlit as st
 
+from genrecore import words
 from genrecore.jobs import actions as jobs
-from genrecore.store import run as runs
-from genrecore.store.run import Run
-from genrecore.ui.parts import readers, run_rows
+from genrecore.store.run import Run, store_dir
+from genrecore.ui.parts import readers
 from genrecore.ui.parts.frame import act, plain, section
-from genrecore.ui.parts.run_rows import Row
+from genrecore.ui.parts.readers import RunRow
 
 _SHOWN = 8  # rows with buttons; the others wait in the table
 _PRIORITIES = {10: "High", 0: "Normal", -10: "Low"}
@@ -24,11 +24,11 @@ _WAYS = {
 
 
 def run_queue() -> None:
-    """What waits, in the order in which it starts, with what changes that order; nothing where
-    nothing waits or works."""
-    found = run_rows.rows()
-    n_at_work = sum(row.is_live for row in found)
-    waiting = [row for row in found if row.state == "queued"]
+    """The waiting runs in the order in which they start, and what changes that order; nothing
+    where no run waits or works."""
+    rows = readers.run_rows()
+    n_at_work = sum(row.is_live for row in rows)
+    waiting = [row for row in rows if row.state == "queued"]
     paused = jobs.paused()
     if not (waiting or paused or n_at_work):
         return
@@ -38,9 +38,9 @@ def run_queue() -> None:
         st.space("stretch")
         _pausing(bool(paused), n_at_work)
     if paused:
-        when = readers.when(float(paused.get("at", 0.0)))
+        when = words.moment(float(paused.get("at", 0.0)))
         st.info(
-            f"The queue is paused since {when}: runs that wait do not start.",
+            f"The queue is paused since {when}: waiting runs do not start.",
             icon=":material/pause_circle:",
         )
     if not waiting:
@@ -56,11 +56,11 @@ def _pausing(paused: bool, n_at_work: int) -> None:
         return
     with st.popover("Pause", icon=":material/pause:", key="queue_pause"):
         if st.button(
-            "After the runs at work" if n_at_work else "Start no run",
+            "After the running ones" if n_at_work else "Start no run",
             key="queue_pause_after",
             icon=":material/pause:",
             width="stretch",
-            help="What works goes on to its end; nothing else starts until you resume.",
+            help="Running ones finish; no other run starts until you resume.",
         ):
             act(jobs.pause)
         if n_at_work and st.button(
@@ -68,26 +68,28 @@ def _pausing(paused: bool, n_at_work: int) -> None:
             key="queue_pause_now",
             icon=":material/pause_circle:",
             width="stretch",
-            help="What works keeps a checkpoint and waits at the head of the queue.",
+            help="Running ones save a checkpoint and wait at the head of the queue.",
         ):
             act(lambda: jobs.pause(now=True))
 
 
-def _list(waiting: list[Row], n_at_work: int, paused: bool) -> None:
+def _list(waiting: list[RunRow], n_at_work: int, paused: bool) -> None:
     by_id = {row.run_id: row for row in waiting}
-    order = [run for run in jobs.queued(runs.store_dir()) if run.run_id in by_id]
+    order = [run for run in jobs.queued(store_dir()) if run.run_id in by_id]
     for place, run in enumerate(order[:_SHOWN]):
         _line(place, run, by_id[run.run_id], len(order))
     if len(order) > _SHOWN:
-        st.caption(f"… and {len(order) - _SHOWN:,} more behind them; open one to move it here.")
+        st.caption(f"… and {len(order) - _SHOWN:,} more behind them; open one to move it.")
 
 
-def _line(place: int, run: Run, row: Row, n: int) -> None:
+def _line(place: int, run: Run, row: RunRow, n: int) -> None:
     with st.container(
         horizontal=True, vertical_alignment="center", gap="xsmall", key=f"queue_{row.run_id}"
     ):
         st.markdown(f":gray[{place + 1}]", width=22)
-        st.markdown(f"{plain(row.title)} :gray[· {row.n_epochs} epochs]", width="content")
+        st.markdown(
+            f"{plain(row.title)} :gray[· {words.plural(row.n_epochs, 'epoch')}]", width="content"
+        )
         st.space("stretch")
         with st.container(
             horizontal=True, vertical_alignment="center", gap="xsmall", width="content"
