@@ -266,5 +266,5 @@ def test_what_cannot_be_shown_is_refused_in_one_sentence() -> None:
     refused(genrecore("models", "show", "resnet19"), 2, "no model called 'resnet19'", "resnet18")
     refused(genrecore("models", "show", "cnn", "--preset", "nobody"), 2, "nobody", "liu_mel")
     refused(genrecore("models", "show", "cnn", "--preset", "qin_table"), 2, "The model cnn takes")
-    refused(genrecore("models", "show", "cnn", "--set", "model.width"), 2, "field=value")
+    refused(genrecore("models", "show", "cnn", "--set", "model.width"), 2, "name=value")
     refused(genrecore("models", "measure", "svm"), 2, "before it is trained")

@@ -118,7 +118,7 @@ def test_without_the_dataset_it_says_what_to_download(store: Path, own_cache: Pa
     assert "needs to know where its files lie" in fma
     assert "Download 7." in fma
     gtzan = words(open_page("papers", study="qin", view="run"))
-    assert "GTZAN has no licence, so genrecore does not fetch it" in gtzan
+    assert "GTZAN has no licence that would let genrecore fetch it" in gtzan
 
 
 def test_the_gap_is_drawn_with_all_its_numbers(shown: Path) -> None:
