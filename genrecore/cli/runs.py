@@ -366,7 +366,7 @@ def list_alerts(
     rows = [
         {"run": one.run_id, "kind": alert.kind, "at": alert.at, "words": alert.words}
         for one in listed
-        for alert in alerts.of(one)
+        for alert in alerts.find_alerts(one)
     ]
     if as_json:
         print_json(rows)

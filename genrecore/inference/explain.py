@@ -215,7 +215,8 @@ class Explainer:
     def _gradcam(self, features: Tensor, target: int) -> Tensor:
         """(rows, columns) of a picture, (1, n_samples) of a wave: the layer's maps, each weighted
         by the mean of its gradient, of their sum what is positive, brought to the input's size."""
-        assert self._layer is not None
+        if self._layer is None:
+            raise GenrecoreError("Grad-CAM needs a convolution, and this network has none.")
         maps: list[Tensor] = []
         hook = self._layer.register_forward_hook(lambda layer, given, made: maps.append(made))
         try:

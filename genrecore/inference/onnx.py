@@ -152,7 +152,8 @@ def _exported(loaded: LoadedRun) -> Any:
             f"The model {loaded.config.model.name} with the feature {loaded.config.feature.name} "
             f"cannot be written as ONNX by torch {torch.__version__}: {describe(cause)}"
         ) from error
-    assert made is not None
+    if made is None:
+        raise GenrecoreError(f"torch {torch.__version__} wrote no ONNX model.")
     return made.model_proto
 
 

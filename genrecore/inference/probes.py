@@ -97,7 +97,8 @@ def probe(run: Run, only: Sequence[str] = (), report: Report = silent) -> Probed
     loaded = inference.load(run)
     corpus = preparation.decode(run.config, report).corpus
     tested = run.predictions
-    assert tested is not None  # `why_not` looked
+    if tested is None:
+        raise GenrecoreError(f"The run {run.run_id} has no test predictions yet.")
     tested = tested[(tested["split"] == "test") & tested["clip_id"].isin(corpus.index["clip_id"])]
     if tested.empty:
         raise GenrecoreError(f"None of the test clips of the run {run.run_id} are there any more.")
@@ -122,7 +123,8 @@ def probe(run: Run, only: Sequence[str] = (), report: Report = silent) -> Probed
         write_bytes(run.folder / FILE, kept.to_parquet(index=False))
     report(Phase.PROBING, len(names) * n_clips, len(names) * n_clips)
     found = read(run)
-    assert found is not None
+    if found is None:
+        raise GenrecoreError(f"The probes of the run {run.run_id} cannot be read.")
     return found
 
 

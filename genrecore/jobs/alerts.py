@@ -57,7 +57,7 @@ class Alert:
         return self.kind == "done"
 
 
-def of(run: Run) -> list[Alert]:
+def find_alerts(run: Run) -> list[Alert]:
     """What there is to tell about a run now, the most important first."""
     state, status = run.state, run.status
     at = float(status.get("finished_at") or status.get("heartbeat") or 0.0)
@@ -260,7 +260,7 @@ def _look(run: Run, url: str) -> None:
     elif _seen.get(place) == seen:
         return
     told = read_json(run.folder / SENT).get("sent", [])
-    new = [alert for alert in of(run) if alert.key not in told]
+    new = [alert for alert in find_alerts(run) if alert.key not in told]
     if new:
         # Remembered first: told twice is worse than not told.
         keys = [*told, *(alert.key for alert in new)]

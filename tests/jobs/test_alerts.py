@@ -92,20 +92,20 @@ def live(tiny: Tiny, store: Path) -> Iterator[Callable[..., Run]]:
 
 
 def kinds(run: Run) -> list[str]:
-    return [alert.kind for alert in alerts.of(run)]
+    return [alert.kind for alert in alerts.find_alerts(run)]
 
 
 def test_a_run_that_learns_gives_no_alert(live: Callable[..., Run]) -> None:
-    assert alerts.of(live([2.1, 1.4, 1.5, 0.9, 1.1, 0.8])) == []
-    assert alerts.of(live([])) == []
+    assert alerts.find_alerts(live([2.1, 1.4, 1.5, 0.9, 1.1, 0.8])) == []
+    assert alerts.find_alerts(live([])) == []
 
 
 def test_a_loss_that_climbs_back_for_three_epochs_diverges_once(live: Callable[..., Run]) -> None:
     climbing = [2.1, 1.0, 0.5, 1.2, 1.9, 2.4]
-    (found,) = alerts.of(live(climbing))
+    (found,) = alerts.find_alerts(live(climbing))
     assert found.kind == "divergence"
     assert "2.4 in epoch 6, after 0.5 in epoch 3" in found.words
-    (later,) = alerts.of(live([*climbing, 3.3]))
+    (later,) = alerts.find_alerts(live([*climbing, 3.3]))
     assert later.key == found.key
     assert kinds(live(climbing[:-1])) == []  # two epochs may be chance
     assert kinds(live([2.1, 0.9, 0.01, 0.03, 0.04, 0.05])) == []  # near zero a double is nothing
@@ -115,7 +115,7 @@ def test_standing_still_counts_from_the_best_epoch_and_by_the_length_of_the_run(
     live: Callable[..., Run],
 ) -> None:
     falling = [2.0 - 0.01 * k for k in range(37)]
-    (found,) = alerts.of(live(falling, best_epoch=12, epochs=100))
+    (found,) = alerts.find_alerts(live(falling, best_epoch=12, epochs=100))
     assert found.kind == "no progress"
     assert "for 25 epochs" in found.words
     assert "61.3 % in epoch 12" in found.words
@@ -125,7 +125,7 @@ def test_standing_still_counts_from_the_best_epoch_and_by_the_length_of_the_run(
 
 
 def test_a_loss_that_is_no_number_says_since_when(live: Callable[..., Run]) -> None:
-    (found,) = alerts.of(live([2.0, float("nan"), float("nan")]))
+    (found,) = alerts.find_alerts(live([2.0, float("nan"), float("nan")]))
     assert found.kind == "not a number"
     assert "since epoch 2" in found.words
 
@@ -139,11 +139,11 @@ def test_ends_are_told_with_their_reason(tiny: Tiny, store: Path) -> None:
     status.move("failed", "The loss became nan in epoch 1.", finished_at=1e9)
     assert kinds(Run(run.folder)) == ["not a number"]
     status.move("failed", "The disk is full.", finished_at=1e9)
-    assert [(a.kind, a.words) for a in alerts.of(Run(run.folder))] == [
+    assert [(a.kind, a.words) for a in alerts.find_alerts(Run(run.folder))] == [
         ("failed", "The disk is full.")
     ]
     status.move("done", "", finished_at=2e9, epoch=3, best_epoch=2, best_valid_accuracy=0.75)
-    (done,) = alerts.of(Run(run.folder))
+    (done,) = alerts.find_alerts(Run(run.folder))
     assert done.is_good
     assert "75.0 % in epoch 2" in done.words
     status.move("stopped", "Stopped on request.")

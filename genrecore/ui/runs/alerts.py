@@ -54,7 +54,7 @@ def toasts(rows: Sequence[RunRow]) -> None:
 @cached_by_files(in_runs("history.jsonl"))
 def alerts_of(run: Run, state: str) -> list[Alert]:
     """The alerts of a run in this state."""
-    return alerts.of(run)
+    return alerts.find_alerts(run)
 
 
 def warnings(run: Run) -> None:
