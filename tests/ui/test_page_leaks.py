@@ -227,7 +227,7 @@ def test_the_run_at_work_is_shown_with_its_epoch_and_the_time_left(
         status.move("running", phase=Phase.TRAINING, done=5, total=10, epoch=1, time_left_s=240.0)
         app = open_page("leaks")
         said = words(app)
-        assert "3 of 6 runs are done · about 4 min left" in said  # the tiny ones take seconds
+        assert "3 of 6 runs are done · about 4 min 0" in said  # the tiny ones take seconds
         assert "At work: by clip, fold 1 of 3" in said
         assert "Epoch 1 of 1" in said
         assert "3 of 6 runs are done, 1 is missing." in said

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from pathlib import Path
 
 import pandas as pd
 import streamlit as st
@@ -18,6 +17,7 @@ from genrecore.experiments.leaks import LeakExperiment
 from genrecore.reporting.plots import leaks as drawn
 from genrecore.store.run import Run
 from genrecore.ui.parts import readers
+from genrecore.ui.parts.cache import cached_by_files, in_runs
 from genrecore.ui.parts.choices import choose, choose_one, chosen
 from genrecore.ui.parts.frame import (
     chart,
@@ -28,8 +28,8 @@ from genrecore.ui.parts.frame import (
     sentences,
 )
 from genrecore.ui.parts.live import leak_badge, live, run_card, state_word
-from genrecore.ui.parts.tables import in_percent, share_column
-from genrecore.words import percent, signed_points
+from genrecore.ui.parts.tables import Column, interval, show_table, table_to_open
+from genrecore.words import signed_points
 
 _SIDES = {LEAKY: "By clip", CLEAN: "By artist"}
 # What every title says anyway, or what is no part of an experiment.
@@ -191,7 +191,7 @@ def _missing(experiment: LeakExperiment) -> None:
 
 def _result(experiment: LeakExperiment) -> None:
     """The headline, both accuracies and the gap, every genre, and the runs behind them."""
-    found = _gap(_keys(experiment))
+    found = _gap(experiment.runs)
     st.space("small")
     st.markdown(f"### {plain(found.headline.replace(' %', _NO_BREAK + '%'))}")
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
@@ -208,14 +208,9 @@ def _result(experiment: LeakExperiment) -> None:
     _run_table(experiment)
 
 
-def _keys(experiment: LeakExperiment) -> tuple[tuple[str, int], ...]:
-    files = [run.folder / "predictions.parquet" for run in experiment.runs]
-    return tuple((str(f.parent), f.stat().st_mtime_ns if f.exists() else 0) for f in files)
-
-
-@st.cache_data(show_spinner="Counting …", max_entries=500)
-def _gap(keys: tuple[tuple[str, int], ...]) -> LeakGap:
-    return leak_gap([Run(Path(folder)) for folder, _ in keys])
+@cached_by_files(in_runs("predictions.parquet"), spinner="Computing the gap …", max_entries=500)
+def _gap(runs: Sequence[Run]) -> LeakGap:
+    return leak_gap(list(runs))
 
 
 def _run_table(experiment: LeakExperiment) -> None:
@@ -232,34 +227,12 @@ def _run_table(experiment: LeakExperiment) -> None:
         for run in experiment.runs
     ]
     scored = readers.leaderboard([member.run for member in experiment.done if member.run])
-    scored = scored.assign(
-        interval=[
-            f"{percent(low)} to {percent(high)}"
-            for low, high in zip(scored["accuracy_low"], scored["accuracy_high"], strict=True)
-        ]
-    )
+    scored = scored.assign(interval=interval(scored["accuracy_low"], scored["accuracy_high"]))
     scores = scored[["run_id", "accuracy", "interval", "n_clips"]]
     table = pd.DataFrame(rows).merge(scores, on="run_id", how="left")
-    st.dataframe(
-        in_percent(table, ["accuracy"]),
-        hide_index=True,
-        height=min(38 + 35 * len(table), 460),
-        placeholder="–",
-        column_order=[
-            *("dealt", "fold", "run", "state", "accuracy", "interval", "n_clips"),
-            *(["badge"] if table["badge"].any() else []),
-        ],
-        column_config={
-            "dealt": "Dealt",
-            "fold": "Fold",
-            "state": "State",
-            "accuracy": share_column("Accuracy"),
-            "interval": "95 % interval",
-            "n_clips": "Test clips",
-            "badge": st.column_config.TextColumn("Warning", width=230),
-            "run": st.column_config.LinkColumn("Run", display_text="Open"),
-        },
-    )
+    columns = ["dealt", "fold", "run", "state", "accuracy", "interval", "n_clips"]
+    warning = ["badge"] if table["badge"].any() else []
+    show_table(table, [*columns, *warning], {"dealt": "Split"})
 
 
 def _ways_on(experiment: LeakExperiment) -> None:
@@ -289,28 +262,17 @@ def _list(found: Sequence[LeakExperiment], titles: dict[str, str], key: str) -> 
             }
         )
     keys = [one.key for one in found]
-    name = f"experiments_{len(keys)}_{key}"
-
-    def pick() -> None:
-        picked = st.session_state[name]["selection"]["rows"]
-        if picked:
-            choose("experiment", keys[picked[0]])
-
-    st.dataframe(
-        in_percent(pd.DataFrame(rows), ["leaky", "clean"]),
-        key=name,
-        hide_index=True,
-        on_select=pick,
-        selection_mode="single-row",
-        selection_default={"selection": {"rows": [keys.index(key)]}},
-        placeholder="–",
-        column_config={
+    table_to_open(
+        pd.DataFrame(rows),
+        keys,
+        key,
+        "experiment",
+        special={
             "title": "System",
             "state": "Done",
-            "leaky": share_column("By clip"),
-            "clean": share_column("By artist"),
-            "gap": st.column_config.NumberColumn("Gap (points)", format="%.1f"),
-            "interval": "95 % interval",
+            "leaky": Column("By clip", "share"),
+            "clean": Column("By artist", "share"),
+            "gap": Column("Gap (points)", "score", format="%.1f"),
         },
     )
 
@@ -320,6 +282,6 @@ def _found(experiment: LeakExperiment) -> LeakGap | None:
     if not experiment.complete:
         return None
     try:
-        return _gap(_keys(experiment))
+        return _gap(experiment.runs)
     except GenrecoreError:
         return None

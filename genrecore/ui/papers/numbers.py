@@ -18,7 +18,7 @@ from genrecore.experiments.papers.study import PrintedTable
 from genrecore.reporting.plots import papers as plots
 from genrecore.store.run import Run
 from genrecore.ui.papers.view import where
-from genrecore.ui.parts import readers
+from genrecore.ui.parts.cache import changed
 from genrecore.ui.parts.choices import choose, choose_one
 from genrecore.ui.parts.frame import chart, empty, plain, section
 from genrecore.ui.parts.tables import Column, show_table
@@ -122,7 +122,7 @@ Key = tuple[tuple[str, str, int, str, int], ...]
 def _key(there: RunsOfStudy) -> Key:
     """Changes with the runs."""
     return tuple(
-        (row, protocol, seed, str(run.folder), readers.changed(run, "predictions.parquet"))
+        (row, protocol, seed, str(run.folder), changed(run.folder / "predictions.parquet")[0])
         for (row, protocol), by_seed in sorted(there.done.items())
         for seed, run in sorted(by_seed.items())
     )

@@ -20,8 +20,6 @@ from genrecore.training import hardware
 from genrecore.ui.parts import sockets
 from genrecore.ui.parts.choices import new_run
 from genrecore.ui.parts.tables import Column, show_table
-from genrecore.ui.parts.tables import in_percent as in_percent
-from genrecore.ui.parts.tables import share_column as share_column
 
 _PAGES = Path(__file__).parents[3] / "pages"
 # A page says in its first lines where it stands in the menu: group, order, icon.

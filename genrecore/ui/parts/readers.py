@@ -10,15 +10,13 @@ from pathlib import Path
 
 import pandas as pd
 
-from genrecore import words
 from genrecore.errors import GenrecoreError
 from genrecore.evaluation import comparison, metrics
 from genrecore.reporting import plots
 from genrecore.reporting.plots import RunStyle
 from genrecore.store.run import LIVE, Run, store_dir
 from genrecore.store.status import FINAL, STATUS
-from genrecore.ui.parts.cache import cached_by_files, in_runs
-from genrecore.ui.parts.cache import changed as time_and_size
+from genrecore.ui.parts.cache import cached_by_files, changed, in_runs
 
 _TO_THE_END = LIVE - {"stopping"}  # states in which a run goes on to its last epoch
 _AS_WRITTEN = frozenset({*FINAL, "queued"})  # states that need no living process
@@ -66,11 +64,11 @@ def unreadable() -> list[str]:
 def _rows() -> Iterator[RunRow | GenrecoreError]:
     store = str(store_dir())
     for run_id in _run_ids():
-        config = time_and_size(Path(store, run_id, "config.json"))
+        config = changed(Path(store, run_id, "config.json"))
         if config == (0, 0):
             continue
         try:
-            row = _row_as_written(store, run_id, config, time_and_size(Path(store, run_id, STATUS)))
+            row = _row_as_written(store, run_id, config, changed(Path(store, run_id, STATUS)))
         except GenrecoreError as error:
             yield error
             continue
@@ -218,12 +216,3 @@ def two_best(found: Sequence[Run]) -> list[str]:
     if table.empty:
         return []
     return of_dataset(table, datasets_in(table)[0])["run_id"].head(2).to_list()
-
-
-# Until the other pages call these themselves.
-duration, when = words.seconds, words.moment
-
-
-def changed(run: Run, name: str) -> int:
-    """When a file of the run was changed last, in nanoseconds; 0 where there is none."""
-    return time_and_size(run.folder / name)[0]

@@ -119,7 +119,7 @@ def show_table(
         known[name] = Column(column) if isinstance(column, str) else column
     shares = [name for name, column in known.items() if column.kind == "share"]
     st.dataframe(
-        in_percent(rows, shares),
+        rows.assign(**{name: 100 * rows[name].astype(float) for name in shares}),
         hide_index=True,
         placeholder="–",
         height=min(_HEAD + _ROW * max(1, len(rows)), tallest),
@@ -187,16 +187,6 @@ def pair_numbers(pairs: pd.DataFrame) -> None:
 def interval(low: Iterable[float], high: Iterable[float]) -> list[str]:
     """Intervals of shares as text: `70.1 % to 81.3 %`."""
     return [f"{words.percent(a)} to {words.percent(b)}" for a, b in zip(low, high, strict=True)]
-
-
-def in_percent(table: pd.DataFrame, shares: Iterable[str]) -> pd.DataFrame:
-    """The table with its shares (0 … 1) times 100, as `share_column` shows them."""
-    return table.assign(**{name: 100 * table[name].astype(float) for name in shares})
-
-
-def share_column(title: str | None = None) -> Any:
-    """A column of percentages with one decimal."""
-    return st.column_config.NumberColumn(title, format=_NUMBERS["share"])
 
 
 def _config(column: Column) -> Any:

@@ -19,7 +19,7 @@ from genrecore.experiments.plan import PRUNED, Plan
 from genrecore.ui.parts.choices import choose, choose_one, chosen
 from genrecore.ui.parts.frame import link_to, plain, section, sentences
 from genrecore.ui.parts.live import live, run_card, state_word
-from genrecore.ui.parts.tables import in_percent, share_column
+from genrecore.ui.parts.tables import Column, Kind, show_table, table_to_open
 
 _MOST_COMPARED = 8
 _NO_BREAK = "\u00a0"
@@ -200,13 +200,7 @@ def _tested(plan: Plan) -> None:
     if table.empty:
         st.caption("Nothing has been tested yet.")
         return
-    measured = list(table.columns[1:])
-    st.dataframe(
-        in_percent(table, measured),
-        hide_index=True,
-        placeholder="–",
-        column_config={name: share_column() for name in measured},
-    )
+    show_table(table, special={name: Column(name, "share") for name in table.columns[1:]})
     st.caption(
         "Accuracy on the test clips, the mean over seeds and folds. Whether two of them differ "
         "is told under Compare."
@@ -236,37 +230,27 @@ def _runs(plan: Plan) -> None:
             for row in rows
         ]
     )
-    number = st.column_config.NumberColumn
-    scored = f"Best validation {noun(metric)}"
-    st.dataframe(
-        in_percent(table, ["score"]) if metric.facts.format == "share" else table,
-        hide_index=True,
-        height=min(38 + 35 * len(table), 460),
-        placeholder="–",
-        column_order=[
+    kind: Kind = "share" if metric.facts.format == "share" else "score"
+    show_table(
+        table,
+        [
             *columns,
             *("score", "state", "epochs", "run"),
             *(["note"] if table["note"].any() else []),
             *(["reason"] if table["reason"].any() else []),
         ],
-        column_config={
+        {
             **{short: name_of(key).capitalize() for short, key in columns.items()},
-            "score": share_column(scored)
-            if metric.facts.format == "share"
-            else number(scored, format="%.3f"),
-            "state": "State",
+            "score": Column(f"Best validation {noun(metric)}", kind),
             "epochs": "Epochs",
-            "note": "Note",
-            "reason": "Why",
-            "run": st.column_config.LinkColumn("Run", display_text="Open"),
         },
     )
 
 
 def _cell(value: object) -> object:
-    return (
-        value if isinstance(value, (int, float)) and not isinstance(value, bool) else shown(value)
-    )
+    """Numbers stay numbers, so that a click on the column's head sorts them."""
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return value if is_number else shown(value)
 
 
 def _without_run(plan: Plan) -> None:
@@ -297,25 +281,16 @@ def _list(found: Sequence[Plan], picked: str) -> None:
                 "best": in_words(best.changes) if best else "",
             }
         )
-    name = f"plans_{len(ids)}_{picked}"
-
-    def pick() -> None:
-        chosen_rows = st.session_state[name]["selection"]["rows"]
-        if chosen_rows:
-            choose("plan", ids[chosen_rows[0]])
-
-    st.dataframe(
+    table_to_open(
         pd.DataFrame(rows),
-        key=name,
-        hide_index=True,
-        on_select=pick,
-        selection_mode="single-row",
-        selection_default={"selection": {"rows": [ids.index(picked)]}},
-        column_config={
+        ids,
+        picked,
+        "plan",
+        special={
             "title": "Plan",
             "state": "State",
             "done": "Runs done",
             "best": "Best by validation",
-            "made": st.column_config.DatetimeColumn("Made", format="D MMM YYYY, HH:mm"),
+            "made": Column("Made", "moment", format="D MMM YYYY, HH:mm"),
         },
     )
