@@ -190,7 +190,7 @@ def test_two_tabs_follow_one_run_and_both_say_that_it_is_done(
     for tab in (page, other):
         toast = tab.get_by_test_id("stToast").filter(has_text="Done after")
         expect(toast).to_contain_text(live.run.title)
-        expect(tab.get_by_text("It has been trained and tested.")).to_be_visible()
+        expect(tab.get_by_text("It is trained and tested.")).to_be_visible()
     other.close()
 
 

@@ -243,7 +243,7 @@ def _to_all(name: str, run_ids: Sequence[str]) -> None:
         "stop": (jobs.stop, "asked to stop"),
         "resume": (jobs.resume, "queued again"),
         "clone": (lambda run: jobs.clone(run, {}), "cloned and queued"),
-        "delete": (jobs.delete, "moved to the bin"),
+        "delete": (jobs.delete, "now in the bin"),
     }
     deed, outcome = deeds[name]
     done, problems = [], []
