@@ -1,7 +1,7 @@
 """Augmentations: what a network is shown in training instead of the plain examples."""
 
 # Importing registers them; lists show them in this order.
-from genrecore.augment import waves, masks, pictures, batches, variants  # isort: skip
+from genrecore.augment import waves, masks, images, batches, variants  # isort: skip
 from genrecore.augment.chain import STAGES, Chain
 from genrecore.augment.presets import PRESETS
 from genrecore.augment.registered import AUGMENTATIONS
@@ -12,8 +12,8 @@ __all__ = [
     "STAGES",
     "Chain",
     "batches",
+    "images",
     "masks",
-    "pictures",
     "variants",
     "waves",
 ]

@@ -135,8 +135,8 @@ def _parameters(card: Card) -> str:
 
 
 def _print(card: Card, known: Latency | None) -> None:
-    from genrecore.reporting.feature_charts import spaced
     from genrecore.training import card as cards
+    from genrecore.words import thousands
 
     out.print(card.title, style="bold")
     year = f" ({card.year})" if card.year else ""
@@ -161,7 +161,7 @@ def _print(card: Card, known: Latency | None) -> None:
                     "layer": layer.name,
                     "what": layer.what,
                     "shape": " × ".join(map(str, layer.shape)),
-                    "parameters": spaced(layer.n_parameters),
+                    "parameters": thousands(layer.n_parameters),
                 }
                 for layer in card.layers
             ]
@@ -169,9 +169,9 @@ def _print(card: Card, known: Latency | None) -> None:
     for one in card.published:
         out.print()
         out.print(
-            f"{one.study} prints {spaced(one.n_printed)} parameters; ours has "
-            f"{spaced(one.n_ours)} ({one.percent}), both for "
-            f"{cards.shape_in_words(one.shape)} and {spaced(one.n_genres)} outputs. "
+            f"{one.study} prints {thousands(one.n_printed)} parameters; ours has "
+            f"{thousands(one.n_ours)} ({one.percent}), both for "
+            f"{cards.shape_in_words(one.shape)} and {thousands(one.n_genres)} outputs. "
             f"{one.why}".strip(),
             markup=False,
         )

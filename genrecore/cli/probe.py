@@ -170,7 +170,6 @@ def hear(
 
     from genrecore.augment import Chain
     from genrecore.config.run import with_values
-    from genrecore.reporting import feature_charts as depiction
     from genrecore.training.resolve import resolve
 
     chosen = settings(None, {"augment": augment} if augment else {}, set_)
@@ -190,9 +189,9 @@ def hear(
     with torch.inference_mode():
         wave = chain(wave, torch.Generator().manual_seed(seed))
         if inverse:
-            feature, n = resolved.feature, wave.shape[2]
-            image = feature.thing(feature.options, rate, n)(wave)[0]
-            heard = depiction.sound_of(image, feature.options, rate, n)
+            part = resolved.feature
+            feature = part.thing(part.options, rate, wave.shape[2])
+            heard = feature.to_wave(feature(wave)[0]).numpy()
         else:
             heard = wave[0, 0].numpy()
     try:

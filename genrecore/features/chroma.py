@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import torch
 from pydantic import Field
-from torch import Tensor, nn
+from torch import Tensor
 
-from genrecore.audio.spectra import FilterBank, chroma_filters, full_precision, n_frames
-from genrecore.features.picture import FftOptions, Picture, PictureOptions, refuse_short
+from genrecore.audio.axes import Axes, Rows
+from genrecore.audio.spectra import FilterBank, chroma_filters, full_precision
+from genrecore.features.image import FftOptions, ImageOptions, SpectralImage
 from genrecore.features.registered import FEATURES
+
+_PITCHES = ("C", "C♯", "D", "D♯", "E", "F", "F♯", "G", "G♯", "A", "A♯", "B")
 
 
 class _Tuned(FftOptions):
@@ -21,7 +24,7 @@ class _Tuned(FftOptions):
     )
 
 
-class ChromaOptions(PictureOptions, _Tuned):
+class ChromaOptions(ImageOptions, _Tuned):
     """How a chromagram is made."""
 
     bins: int = Field(
@@ -43,7 +46,7 @@ class ChromaOptions(PictureOptions, _Tuned):
     kind="image",
     needs=("wave",),
 )
-class Chroma(nn.Module):
+class Chroma(SpectralImage):
     """Power of the pitch classes C, C♯, … B from 0 to 1, the strongest of every frame being 1,
     shape (batch, channels, bins, frames), of wave (batch, 1, n_samples).
 
@@ -56,17 +59,20 @@ class Chroma(nn.Module):
     """
 
     def __init__(self, options: ChromaOptions, sample_rate_hz: int, n_samples: int) -> None:
-        super().__init__()
-        refuse_short(n_samples, options.n_fft)
+        super().__init__(options, sample_rate_hz, n_samples, len(_PITCHES))
         filters = chroma_filters(sample_rate_hz, options.n_fft, options.tuning)
         self.bank = FilterBank(filters, options.n_fft, options.hop_length)
-        n = n_frames(n_samples, options.n_fft, options.hop_length)
-        self.picture = Picture(options, len(filters), n)
-        self.output_shape = self.picture.output_shape
+
+    def axes(self) -> tuple[Axes, ...]:
+        """Pitch classes over time."""
+        ticks = {pitch: float(row) for row, pitch in enumerate(_PITCHES)}
+        rows = Rows("Pitch class", _PITCHES, ticks, "pitch classes")
+        note = "1 is the pitch class that sounds strongest in a frame."
+        return self.described(Axes("Chroma", "share", rows, silence="row_mean", note=note))
 
     def forward(self, wave: Tensor) -> Tensor:
-        power = self.picture.with_silence(self.bank(wave.squeeze(1)))
+        power = self.with_silence(self.bank(wave.squeeze(1)))
         with full_precision(power):
             strongest = power.amax(dim=1, keepdim=True)
             audible = strongest >= torch.finfo(torch.float32).tiny
-            return self.picture(power / torch.where(audible, strongest, 1.0))
+            return self.resized(power / torch.where(audible, strongest, 1.0))

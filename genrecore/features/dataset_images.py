@@ -1,6 +1,6 @@
-"""Pictures that a dataset ships ready-made enter as they are.
+"""Images that a dataset ships ready-made.
 
-Their front end takes the shape of one picture instead of a sample rate and a length.
+Their front end takes the shape of one image instead of a sample rate and a length.
 """
 
 from __future__ import annotations
@@ -11,12 +11,13 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from genrecore.audio.axes import Axes, Rows
 from genrecore.config.registry import Options
 from genrecore.features.registered import FEATURES
 
 
-class ImageOptions(Options):
-    """How a picture becomes numbers."""
+class DatasetImageOptions(Options):
+    """How an image becomes numbers."""
 
     colour: Literal["colour", "grey"] = Field(
         "colour",
@@ -32,23 +33,23 @@ class ImageOptions(Options):
 
 @FEATURES.register(
     "image",
-    title="The dataset's own pictures",
+    title="The dataset's own images",
     source="Belton, section 4.3.3 (divided by 255); Qin, Zhuo & Ren (standardised per channel: "
     "the standardisation z_score)",
-    options=ImageOptions,
+    options=DatasetImageOptions,
     kind="image",
     needs=("image",),
     typical_shape=(3, 288, 432),
 )
-class ProvidedImage(nn.Module):
-    """Pictures (batch, 3, height, width) uint8 as (batch, 3 or 1, height, width) float32.
+class DatasetImage(nn.Module):
+    """Images (batch, 3, height, width) uint8 as (batch, 3 or 1, height, width) float32.
 
     Grey is the luminance of ITU-R BT.601, as Pillow's. The standardisation follows after it.
     """
 
     weights: Tensor
 
-    def __init__(self, options: ImageOptions, shape: tuple[int, ...]) -> None:
+    def __init__(self, options: DatasetImageOptions, shape: tuple[int, ...]) -> None:
         super().__init__()
         self.options = options
         grey = options.colour == "grey"
@@ -56,8 +57,13 @@ class ProvidedImage(nn.Module):
         self.register_buffer("weights", torch.tensor([0.299, 0.587, 0.114]), persistent=False)
         self.output_shape = (1 if grey else shape[0], *shape[1:])
 
-    def forward(self, picture: Tensor) -> Tensor:
-        values = picture.float()
+    def axes(self) -> tuple[Axes, ...]:
+        """Points: how a dataset drew its images, its files do not tell."""
+        names = [f"row {row + 1}" for row in range(self.output_shape[1])]
+        return (Axes("Image", "", Rows("Row", names, {}, ""), "points"),)
+
+    def forward(self, image: Tensor) -> Tensor:
+        values = image.float()
         if self.options.scale == "0 to 1":
             values = values / 255.0
         if self.options.colour == "grey":

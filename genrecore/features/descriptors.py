@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,14 +15,72 @@ from pydantic import Field
 from threadpoolctl import threadpool_limits
 from torch import Tensor, nn
 
+from genrecore.audio.axes import Axes, Rows
 from genrecore.audio.descriptor_names import DESCRIPTORS
 from genrecore.audio.descriptors import descriptors
 from genrecore.config.registry import Options
 from genrecore.errors import GenrecoreError
 from genrecore.features.registered import FEATURES
+from genrecore.words import plural
 
 LEAST_S = 0.1
-"""Shorter pieces of a wave hold too few frames to say anything of spectrum or rhythm."""
+"""Shorter parts of a wave hold too few frames to say anything of spectrum or rhythm."""
+
+_LABELLED = {
+    "chroma": "chroma_stft_mean",
+    "centroid": "spectral_centroid_mean",
+    "crossings": "zero_crossing_rate_mean",
+    "tempo": "tempo",
+} | {f"mfcc {k}": f"mfcc{k}_mean" for k in (5, 10, 15, 20)}
+
+
+class _DescriptorRows(nn.Module):
+    """Rows of descriptors, of a table or of equal parts of a wave.
+
+    Waves are computed on the processor, as many at a time as it has cores.
+    """
+
+    def __init__(self, n_rows: int, given: tuple[Any, ...]) -> None:
+        """
+        Args:
+            n_rows: Rows of one input.
+            given: The shape of one row of a table; or of a wave its sample rate and its length.
+
+        Raises:
+            GenrecoreError: Parts of a wave too short.
+        """
+        super().__init__()
+        self.n_rows = n_rows
+        self.sample_rate_hz, n_samples = given if len(given) == 2 else (0, 0)
+        self.width = len(DESCRIPTORS) if self.sample_rate_hz else given[0][0]
+        self.duration_s = n_samples / self.sample_rate_hz if self.sample_rate_hz else None
+        if n_samples // n_rows < LEAST_S * self.sample_rate_hz:
+            part_s = n_samples / n_rows / self.sample_rate_hz
+            raise GenrecoreError(
+                f"Descriptors need at least {LEAST_S:g} s of sound, but {plural(n_rows, 'part')} "
+                f"of {self.duration_s:g} s last {part_s:.2g} s; take longer segments"
+                + (" or fewer steps." if n_rows > 1 else ".")
+            )
+
+    def axes(self) -> tuple[Axes, ...]:
+        """Descriptors, and the parts of the sound as steps."""
+        names: tuple[str, ...] = DESCRIPTORS
+        if self.width != len(names):
+            names = tuple(f"number {k + 1}" for k in range(self.width))
+        ticks = {
+            label: float(names.index(name)) for label, name in _LABELLED.items() if name in names
+        }
+        rows = Rows("Descriptor", names, ticks, "numbers")
+        return (Axes("Descriptors", "", rows, "steps", self.duration_s, is_level=False),)
+
+    def rows_of(self, given: Tensor) -> Tensor:
+        """(batch, rows, descriptors) of rows of a table, or of waves (batch, 1, n_samples)."""
+        if not self.sample_rate_hz:
+            return given.float()
+        waves = given[:, 0]
+        length = waves.shape[1] // self.n_rows
+        parts = waves[:, : length * self.n_rows].reshape(len(waves), self.n_rows, length)
+        return _of_waves(parts, self.sample_rate_hz)
 
 
 @FEATURES.register(
@@ -33,25 +92,20 @@ LEAST_S = 0.1
     needs=("table", "wave"),
     typical_shape=(57,),
 )
-class Descriptors(nn.Module):
+class Descriptors(_DescriptorRows):
     """Vectors (batch, descriptors), float32, of rows (batch, 1, descriptors) of a table, or of
     waves (batch, 1, n_samples) by `genrecore.audio.descriptors`, in their published order.
-
-    Waves are computed on the processor, as many at a time as it has cores.
 
     Raises:
         GenrecoreError: A wave too short.
     """
 
     def __init__(self, options: Options, *given: int | tuple[int, ...]) -> None:
-        super().__init__()
-        self.sample_rate_hz = _rate(given, 1)
-        self.output_shape = (len(DESCRIPTORS),) if self.sample_rate_hz else tuple(given[0])  # type: ignore[arg-type]
+        super().__init__(1, given)
+        self.output_shape = (self.width,)
 
     def forward(self, given: Tensor) -> Tensor:
-        if self.sample_rate_hz:
-            return _of_waves(given, self.sample_rate_hz)[:, 0]
-        return given[:, 0].float()
+        return self.rows_of(given)[:, 0]
 
 
 class SequenceOptions(Options):
@@ -76,7 +130,7 @@ class SequenceOptions(Options):
     needs=("table", "wave"),
     typical_shape=(57,),
 )
-class DescriptorSequence(nn.Module):
+class DescriptorSequence(_DescriptorRows):
     """Sequences (batch, steps, descriptors), float32, of a clip's rows (batch, rows, descriptors)
     of a table, or of waves (batch, 1, n_samples) cut into `n_steps` equal parts.
 
@@ -87,41 +141,16 @@ class DescriptorSequence(nn.Module):
     whole_clip = True  # all rows of a clip are one input
 
     def __init__(self, options: SequenceOptions, *given: int | tuple[int, ...]) -> None:
-        super().__init__()
-        self.n_rows = options.n_steps
-        self.sample_rate_hz = _rate(given, options.n_steps)
-        width = (len(DESCRIPTORS),) if self.sample_rate_hz else tuple(given[0])  # type: ignore[arg-type]
-        self.output_shape = (options.n_steps, *width)
+        super().__init__(options.n_steps, given)
+        self.output_shape = (options.n_steps, self.width)
 
     def forward(self, given: Tensor) -> Tensor:
-        if not self.sample_rate_hz:
-            return given.float()
-        waves = given[:, 0]
-        length = waves.shape[1] // self.n_rows
-        parts = waves[:, : length * self.n_rows].reshape(len(waves), self.n_rows, length)
-        return _of_waves(parts, self.sample_rate_hz)
-
-
-def _rate(given: tuple[int | tuple[int, ...], ...], n_parts: int) -> int:
-    """The sample rate where waves are given, 0 where rows are; refuses waves too short."""
-    if len(given) == 1:
-        return 0
-    rate, n_samples = given
-    assert isinstance(rate, int)
-    assert isinstance(n_samples, int)
-    if n_samples // n_parts < LEAST_S * rate:
-        raise GenrecoreError(
-            f"Descriptors need at least {LEAST_S:g} s of sound, but {n_parts} "
-            f"part{'s' if n_parts > 1 else ''} of {n_samples / rate:g} s last "
-            f"{n_samples / n_parts / rate:.2g} s; take longer segments"
-            + (" or fewer steps." if n_parts > 1 else ".")
-        )
-    return rate
+        return self.rows_of(given)
 
 
 def _of_waves(waves: Tensor, sample_rate_hz: int) -> Tensor:
     """(batch, parts, 57) on the waves' device, of waves (batch, parts, n_samples)."""
-    lying = np.ascontiguousarray(waves.detach().float().cpu().numpy())
+    arrays = np.ascontiguousarray(waves.detach().float().cpu().numpy())
     n_threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 
     def of_clip(parts: np.ndarray) -> np.ndarray:
@@ -129,5 +158,5 @@ def _of_waves(waves: Tensor, sample_rate_hz: int) -> Tensor:
 
     # One thread a clip: numpy's matrix products would start threads of their own beside them.
     with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(n_threads) as pool:
-        rows = np.stack(list(pool.map(of_clip, lying)))
+        rows = np.stack(list(pool.map(of_clip, arrays)))
     return torch.from_numpy(rows.astype(np.float32)).to(waves.device)

@@ -1,13 +1,17 @@
-"""What all pictures of sound share: the analysis window, and the size and channels they get."""
+"""What all images of sound share: the analysis window, and the size and channels they get."""
 
 from __future__ import annotations
 
-from typing import Literal
+from dataclasses import replace
+from typing import Any, Literal
 
+import numpy as np
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from genrecore.audio.axes import Axes, resized_places
+from genrecore.audio.spectra import n_frames
 from genrecore.config.registry import Options
 from genrecore.errors import GenrecoreError
 
@@ -31,8 +35,8 @@ class FftOptions(Options):
     )
 
 
-class PictureOptions(Options):
-    """Which size and how many channels a picture has."""
+class ImageOptions(Options):
+    """Which size and how many channels an image has."""
 
     frames: int = Field(
         0,
@@ -57,16 +61,17 @@ class PictureOptions(Options):
     channels: Literal[1, 3] = Field(
         1,
         title="Channels",
-        description="3 is the same picture three times, as networks trained on colour pictures "
+        description="3 is the same image three times, as networks trained on colour images "
         "expect; those here take 1 as well",
     )
 
 
-class Picture(nn.Module):
-    """Brings a spectrogram to the size and the channels of its options.
+class SpectralImage(nn.Module):
+    """Base of features that turn a wave (batch, 1, n_samples) into an image, a column a frame.
 
-    Resizing is bilinear, averaging over all rows or columns that fall into one when the picture
-    shrinks. Padding is silence, not zeros: 0 dB is a loud sound.
+    Columns are 1 + n_samples // hop_length, or the option's number. Resizing is bilinear and
+    averages over all rows or columns that fall into one when the image shrinks. Padding is silence,
+    not zeros: 0 dB is a loud sound.
 
     Attributes:
         output_shape: (channels, bins, frames).
@@ -75,11 +80,26 @@ class Picture(nn.Module):
     columns: Tensor | None
     rows: Tensor | None
 
-    def __init__(self, options: PictureOptions, n_rows: int, n_frames: int) -> None:
+    def __init__(self, options: Any, sample_rate_hz: int, n_samples: int, n_rows: int) -> None:
+        """
+        Args:
+            options: Both `FftOptions` and `ImageOptions`.
+            sample_rate_hz: Of the wave.
+            n_samples: Of the wave.
+            n_rows: As they are computed, before they are resized.
+
+        Raises:
+            GenrecoreError: A segment of fewer than n_fft // 2 + 1 samples.
+        """
         super().__init__()
-        frames = options.frames or n_frames
-        self.n_added = frames - n_frames if options.fit == "pad" else 0
-        columns = _resize_matrix(n_frames, options.frames) if options.fit == "resize" else None
+        refuse_short(n_samples, options.n_fft)
+        self.sample_rate_hz, self.n_samples = sample_rate_hz, n_samples
+        self.n_frames = n_frames(n_samples, options.n_fft, options.hop_length)
+        self._size = options
+        frames = options.frames or self.n_frames
+        pads = options.fit == "pad"
+        self.n_added = frames - self.n_frames if pads else 0
+        columns = None if pads else _resize_matrix(self.n_frames, options.frames)
         rows = _resize_matrix(n_rows, options.bins)
         # Both follow from the options, so they stay out of the saved weights.
         self.register_buffer("columns", columns, persistent=False)
@@ -92,14 +112,39 @@ class Picture(nn.Module):
         makes of any silence."""
         return nn.functional.pad(power, (0, self.n_added)) if self.n_added else power
 
-    def forward(self, values: Tensor) -> Tensor:
-        """Pictures (batch, *output_shape) of values (batch, rows, frames); channels are copies
-        that share their memory."""
+    def resized(self, values: Tensor) -> Tensor:
+        """Images (batch, *output_shape) of values (batch, rows, frames); channels are copies that
+        share their memory."""
         if self.columns is not None:
             values = values @ self.columns
         if self.rows is not None:
             values = self.rows @ values
         return values.unsqueeze(1).expand(-1, self.output_shape[0], -1, -1)
+
+    def described(self, axes: Axes) -> tuple[Axes, ...]:
+        """Axes of the image: those given, of the rows as computed, resized and with times.
+
+        Columns of padding go on behind the end of the sound.
+        """
+        size, rate = self._size, self.sample_rate_hz
+        columns = np.arange(self.output_shape[2])
+        places = columns if self.columns is None else resized_places(self.n_frames, len(columns))
+        sources = _sources(self.columns, len(columns))
+        begins = sources[:, 0] * size.hop_length - size.n_fft / 2
+        ends = sources[:, 1] * size.hop_length + size.n_fft / 2
+        rows = axes.rows
+        if rows is not None and self.rows is not None:
+            rows = rows.resized(_sources(self.rows.T, self.output_shape[1]))
+        return (
+            replace(
+                axes,
+                rows=rows,
+                columns="frames",
+                duration_s=self.n_samples / rate,
+                times_s=places * size.hop_length / rate,
+                windows_s=np.stack([begins, ends], axis=1) / rate,
+            ),
+        )
 
 
 def refuse_short(n_samples: int, n_fft: int) -> None:
@@ -133,3 +178,11 @@ def _resize_matrix(n: int, wanted: int) -> Tensor | None:
         align_corners=False,
         antialias=True,
     )[0, 0]
+
+
+def _sources(weights: Tensor | None, n: int) -> np.ndarray:
+    """The first and the last original that each of n resized rows or columns is made of, (n, 2)."""
+    if weights is None:
+        return np.repeat(np.arange(n)[:, None], 2, axis=1)
+    used = weights.cpu().numpy() != 0
+    return np.stack([used.argmax(axis=0), len(used) - 1 - used[::-1].argmax(axis=0)], axis=1)

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import torch
 from pydantic import Field
-from torch import Tensor, nn
+from torch import Tensor
+from torch.nn import functional
 
-from genrecore.audio.mel_scale import MelScale
+from genrecore.audio.axes import Axes, band_rows
+from genrecore.audio.mel_scale import MelBank, MelScale
 from genrecore.audio.spectra import (
     FilterBank,
     full_precision,
     mel_filters,
-    n_frames,
     power_to_db,
 )
 from genrecore.errors import GenrecoreError
-from genrecore.features.picture import FftOptions, Picture, PictureOptions, refuse_short
+from genrecore.features.image import FftOptions, ImageOptions, SpectralImage, refuse_short
 from genrecore.features.registered import FEATURES
 
 
@@ -47,8 +49,13 @@ class MelOptions(FftOptions):
         le=200,
     )
 
+    def mel_bank(self, sample_rate_hz: int) -> MelBank:
+        """The bands of these options."""
+        top_hz = self.fmax_hz or sample_rate_hz / 2
+        return MelBank(self.n_mels, self.fmin_hz, top_hz, self.mel_scale)
 
-class LogMelOptions(PictureOptions, MelOptions):
+
+class LogMelOptions(ImageOptions, MelOptions):
     """How a log-mel spectrogram is made."""
 
 
@@ -60,11 +67,11 @@ class LogMelOptions(PictureOptions, MelOptions):
     kind="image",
     needs=("wave",),
 )
-class LogMel(nn.Module):
+class LogMel(SpectralImage):
     """Log-mel energies in dB, shape (batch, channels, bins, frames), of wave (batch, 1, n_samples).
 
     frames is 1 + n_samples // hop_length, or the option's number. Columns of padding hold what
-    silence there would give: the floor of the example's picture.
+    silence there would give: the floor of the example's image.
 
     Raises:
         GenrecoreError: A highest frequency above half the sample rate or not above the lowest,
@@ -72,17 +79,44 @@ class LogMel(nn.Module):
     """
 
     def __init__(self, options: LogMelOptions, sample_rate_hz: int, n_samples: int) -> None:
-        super().__init__()
+        super().__init__(options, sample_rate_hz, n_samples, options.n_mels)
         self.options = options
         self.bank = mel_bank(options, sample_rate_hz, n_samples)
-        n = n_frames(n_samples, options.n_fft, options.hop_length)
-        self.picture = Picture(options, options.n_mels, n)
-        self.output_shape = self.picture.output_shape
+
+    def axes(self) -> tuple[Axes, ...]:
+        """Mel bands in Hz over time."""
+        edges_hz = self.options.mel_bank(self.sample_rate_hz).edges_hz
+        rows = band_rows("mel bands", edges_hz[:-2], edges_hz[1:-1], edges_hz[2:])
+        return self.described(Axes("Log-mel spectrogram", "dB", rows))
 
     def forward(self, wave: Tensor) -> Tensor:
-        power = self.picture.with_silence(self.bank(wave.squeeze(1)))
+        power = self.with_silence(self.bank(wave.squeeze(1)))
         with full_precision(power):
-            return self.picture(power_to_db(power, self.options.top_db))
+            return self.resized(power_to_db(power, self.options.top_db))
+
+    def to_wave(self, image: Tensor) -> Tensor:
+        """What an image (channels, bins, frames) sounds like, (n_samples,) float32; shorter where
+        the image cuts the wave off.
+
+        Of all channels the first. A resized image is resized back.
+
+        Raises:
+            GenrecoreError: As `resynthesis.from_log_mel`.
+        """
+        from genrecore.audio.resynthesis import from_log_mel  # imports torchaudio
+
+        options, db, n_samples = self.options, image[0].float(), self.n_samples
+        wanted = (options.n_mels, db.shape[1] if self.columns is None else self.n_frames)
+        if db.shape != wanted:
+            db = functional.interpolate(
+                db[None, None], wanted, mode="bilinear", align_corners=False, antialias=True
+            )[0, 0]
+        db = db[:, : self.n_frames]
+        if db.shape[1] < self.n_frames:
+            n_samples = (db.shape[1] - 1) * options.hop_length
+        filters = _filters(options, self.sample_rate_hz, options.n_mels)
+        with torch.inference_mode():
+            return from_log_mel(db, filters, options.n_fft, options.hop_length, n_samples)
 
 
 def mel_bank(options: MelOptions, sample_rate_hz: int, n_samples: int) -> FilterBank:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from genrecore.audio.axes import Axes
 from genrecore.config.registry import Options
 from genrecore.features.registered import FEATURES
 from genrecore.features.stft import Stft, StftOptions
@@ -19,7 +20,13 @@ class Waveform(nn.Module):
 
     def __init__(self, options: Options, sample_rate_hz: int, n_samples: int) -> None:
         super().__init__()
+        self.sample_rate_hz, self.n_samples = sample_rate_hz, n_samples
         self.output_shape = (1, n_samples)
+
+    def axes(self) -> tuple[Axes, ...]:
+        """Samples."""
+        duration_s = self.n_samples / self.sample_rate_hz
+        return (Axes("Waveform", columns="samples", duration_s=duration_s),)
 
     def forward(self, wave: Tensor) -> Tensor:
         return wave.float()
@@ -48,6 +55,10 @@ class WaveformAndStft(nn.Module):
         self.waveform = Waveform(Options(), sample_rate_hz, n_samples)
         self.stft = Stft(options, sample_rate_hz, n_samples)
         self.output_shape = (self.waveform.output_shape, self.stft.output_shape)
+
+    def axes(self) -> tuple[Axes, ...]:
+        """Those of both."""
+        return self.waveform.axes() + self.stft.axes()
 
     def forward(self, wave: Tensor) -> tuple[Tensor, Tensor]:
         return self.waveform(wave), self.stft(wave)

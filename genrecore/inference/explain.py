@@ -20,17 +20,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from genrecore.config.registry import Options
+from genrecore.audio.axes import Rows
 from genrecore.data.corpus import quantise
 from genrecore.errors import GenrecoreError, UsageError
-from genrecore.features.chroma import ChromaOptions
-from genrecore.features.log_mel import LogMelOptions
-from genrecore.features.mfcc import MfccOptions
-from genrecore.features.stft import StftOptions
 from genrecore.inference.loaded import LoadedRun
 from genrecore.models.fitted import Fitted
-from genrecore.reporting import feature_charts as depiction
-from genrecore.reporting.plots.pictures import Rows
 from genrecore.store.progress import Phase, Report, silent
 
 METHODS = {
@@ -105,9 +99,9 @@ class Explainer:
         for parameter in self._classifier.parameters():
             parameter.requires_grad_(False)
         self._lock = threading.Lock()
-        feature = loaded.classifier.resolved.feature
-        self._options: Options = feature.options
-        self.kind = feature.facts.kind
+        feature: Any = self._classifier.feature
+        self._axes = feature.axes()[0]
+        self.kind = loaded.classifier.resolved.feature.facts.kind
         self._rate = self.config.audio.sample_rate_hz
         self._segmenter = loaded.segmenter
         gradients = not isinstance(self._classifier.network, Fitted)
@@ -164,12 +158,9 @@ class Explainer:
         rows, unit, centres_hz, picture = None, "", None, None
         if self.kind == "image":
             picture = features[0, 0].numpy().astype(np.float64)
-            way = depiction.look(self._options, self._rate, len(picture))
-            rows, unit = way.rows, way.unit
-            centres_hz = row_centres_hz(self._options, self._rate, len(picture))
-            times_s = depiction.times_s(
-                self._options, self._rate, self._segmenter.n_samples, picture.shape[1]
-            )
+            rows, unit = self._axes.rows, self._axes.unit
+            centres_hz = rows.centre_hz if rows else None
+            times_s = self._axes.column_times_s(picture.shape[1])
         else:
             n_columns = relevance.shape[1]
             times_s = (
@@ -287,7 +278,7 @@ class Explainer:
         mean over time, of a wave silence."""
         if self.kind == "wave":
             return torch.zeros_like(features)
-        if isinstance(self._options, (MfccOptions, ChromaOptions)):
+        if self._axes.silence == "row_mean":
             return features.mean(dim=3, keepdim=True).expand_as(features).contiguous()
         return features.amin(dim=(1, 2, 3), keepdim=True).expand_as(features).contiguous()
 
@@ -330,16 +321,3 @@ class _Counted:
         self._report(Phase.ATTRIBUTING, min(self._n_done, self._n_calls), self._n_calls)
         self._n_done += 1
         return self._forward(features)
-
-
-def row_centres_hz(options: Options, sample_rate_hz: int, n_rows: int) -> np.ndarray | None:
-    """The middle of each row (n_rows,) of a picture in Hz; None where rows are no frequencies."""
-    if isinstance(options, LogMelOptions):
-        centres = depiction.mel_bank(options, sample_rate_hz).edges_hz[1:-1]
-    elif isinstance(options, StftOptions):
-        n = options.n_fft // 2 + 1
-        centres = np.arange(n) * sample_rate_hz / options.n_fft
-    else:
-        return None
-    places = (np.arange(n_rows) + 0.5) * len(centres) / n_rows - 0.5  # of resized rows
-    return np.interp(places, np.arange(len(centres)), centres)

@@ -21,7 +21,6 @@ from genrecore.config.run import RunConfig
 from genrecore.errors import GenrecoreError, UsageError, describe
 from genrecore.models import MODELS, anatomy
 from genrecore.models.anatomy import Anatomy, Layer
-from genrecore.reporting.feature_charts import spaced
 from genrecore.training.model_inputs import (
     CLIP_S,
     Input,
@@ -31,9 +30,8 @@ from genrecore.training.model_inputs import (
     n_genres,
     study_config,
 )
-from genrecore.training.parts import ResolvedConfig
 from genrecore.training.reaches import AXES, Field, in_sound
-from genrecore.words import size
+from genrecore.words import size, thousands
 
 CLEAR = 0.03
 """From this share on, the difference to a printed number needs a reason."""
@@ -188,7 +186,7 @@ def shape_in_words(shape: Any) -> str:
     """`3 × 224 × 224`; of a pair, both."""
     if shape and isinstance(shape[0], tuple):
         return " and ".join(shape_in_words(one) for one in shape)
-    return " × ".join(spaced(n) for n in shape)
+    return " × ".join(thousands(n) for n in shape)
 
 
 def sizes_in_words(found: Card) -> list[str]:
@@ -201,8 +199,8 @@ def sizes_in_words(found: Card) -> list[str]:
     n = found.input.n_segments
     frozen = found.n_parameters - (found.n_trainable or 0)
     said = [
-        f"{spaced(found.n_parameters)} parameters"
-        + (f", {spaced(frozen)} of them frozen." if frozen else ", all of them trainable."),
+        f"{thousands(found.n_parameters)} parameters"
+        + (f", {thousands(frozen)} of them frozen." if frozen else ", all of them trainable."),
         f"{counted(found.n_multiply_adds)} multiply–adds an example, in convolutions and matrix "
         f"products of the network; {counted(found.n_multiply_adds_clip)} for a clip of "
         f"{CLIP_S:.0f} s ({n} {'segments' if n > 1 else 'segment'}).",
@@ -255,8 +253,7 @@ def _card(name: str, text: str) -> Card:
     fields: tuple[Field, ...] = ()
     if not classical:
         found = _anatomy(name, _key(config.model.options), given.shape, kind, given.n_genres)
-        is_sound = ResolvedConfig(config).medium == "wave"
-        fields = in_sound(found.reaches, feature, config, kind, is_sound)
+        fields = in_sound(found.reaches, feature, kind)
     return Card(
         name=name,
         title=entry.title,
@@ -286,7 +283,7 @@ def _idle(found: Anatomy | None) -> tuple[str, ...]:
     if not n or found is None:
         return ()
     return (
-        f"{spaced(n)} of its {spaced(found.n_parameters)} parameters are of parts that only "
+        f"{thousands(n)} of its {thousands(found.n_parameters)} parameters are of parts that only "
         "training uses.",
     )
 

@@ -7,13 +7,13 @@ from typing import Any
 
 from torch import nn
 
+from genrecore.audio.axes import size_in_words
 from genrecore.config import run as configuration
 from genrecore.config.command import settings_words
 from genrecore.config.run import RunConfig
 from genrecore.errors import UsageError
 from genrecore.features import FEATURES, PRESETS
 from genrecore.models import MODELS
-from genrecore.reporting.feature_charts import size_in_words
 from genrecore.training.parts import ResolvedConfig, fits, takes
 from genrecore.training.resolve import resolve
 
@@ -118,8 +118,9 @@ def front_end(config: RunConfig) -> tuple[RunConfig, nn.Module, str]:
 def described(config: RunConfig, feature: Any, kind: str) -> Input:
     """What `front_end` found, as an `Input`."""
     rate, resolved = config.audio.sample_rate_hz, ResolvedConfig(config)
-    what = size_in_words(kind, resolved.feature.options, rate, feature.output_shape)
-    words = f"{resolved.feature.entry.title.partition(' (')[0]}: {what}"
+    shapes = feature.output_shape if "+" in kind else (feature.output_shape,)
+    sizes = (size_in_words(*part) for part in zip(feature.axes(), shapes, strict=True))
+    words = f"{resolved.feature.entry.title.partition(' (')[0]}: {'; '.join(sizes)}"
     n_segments = 1  # a dataset's own pictures and rows: one of a clip
     if resolved.medium == "wave":
         seconds = config.segments.segment_s

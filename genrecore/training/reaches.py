@@ -7,23 +7,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from torch import Tensor, nn
+from torch import nn
 
-from genrecore.config.run import RunConfig
-from genrecore.features.log_mel import LogMelOptions
-from genrecore.features.mfcc import MfccOptions
-from genrecore.features.stft import StftOptions
+from genrecore.audio.axes import Axes, Rows
 from genrecore.models.receptive import Reach
-from genrecore.reporting.feature_charts import mel_bank, spaced
+from genrecore.words import thousands
 
 AROUND_HZ = 1000.0
 """Bands lie denser at low frequencies, so a field is told where it is centred here."""
-
-_ROWS: dict[type, str] = {
-    LogMelOptions: "mel bands",
-    StftOptions: "frequencies",
-    MfccOptions: "coefficients",
-}
 
 AXES: dict[str, tuple[int, ...]] = {
     "image": (1, 2),
@@ -79,14 +70,14 @@ class Field:
     def sentence(self) -> str:
         """All of it, for people."""
         names = {"image": "frames", "wave": "samples", "sequence": "steps"}
-        columns = f"{spaced(self.n_columns)} of {spaced(self.of_columns)} {names[self.part]}"
+        columns = f"{thousands(self.n_columns)} of {thousands(self.of_columns)} {names[self.part]}"
         time = f"{self.time_in_words} ({columns})" if self.seconds is not None else columns
         said = f"A unit of its convolutions sees at most {time}"
         if self.of_rows:
-            said += f" and {spaced(self.n_rows)} of {spaced(self.of_rows)} {self.rows}"
+            said += f" and {thousands(self.n_rows)} of {thousands(self.of_rows)} {self.rows}"
         if self.low_hz is not None and self.high_hz is not None:
-            which = f"around {spaced(AROUND_HZ)} Hz those " if self.n_rows < self.of_rows else ""
-            said += f", {which}from {spaced(self.low_hz)} to {spaced(self.high_hz)} Hz"
+            which = f"around {thousands(AROUND_HZ)} Hz those " if self.n_rows < self.of_rows else ""
+            said += f", {which}from {thousands(self.low_hz)} to {thousands(self.high_hz)} Hz"
         if self.is_whole:
             said += ": all there is"
         elif self.everything:
@@ -94,55 +85,40 @@ class Field:
         return f"{said}."
 
 
-def in_sound(
-    reaches: Sequence[Reach], feature: nn.Module, config: RunConfig, kind: str, is_sound: bool
-) -> tuple[Field, ...]:
+def in_sound(reaches: Sequence[Reach], feature: nn.Module, kind: str) -> tuple[Field, ...]:
     """Receptive fields in the units of a feature's input; none for a network without convolutions.
 
     Args:
         reaches: What `anatomy.examine` found.
-        feature: The front end, with `output_shape`.
-        config: Names the sample rate.
+        feature: The front end, with `output_shape` and `axes`.
         kind: The feature's.
-        is_sound: Whether the feature is made of waves.
     """
-    shapes: Any = feature.output_shape
+    front: Any = feature
+    shapes = front.output_shape if "+" in kind else (front.output_shape,)
     fields = []
-    for part, name in enumerate(kind.split("+")):
+    for part, (name, shape, axes) in enumerate(
+        zip(kind.split("+"), shapes, front.axes(), strict=True)
+    ):
         own = [reach for reach in reaches if reach.axis[0] == part]
-        shape = shapes[part] if "+" in kind else shapes
         if name in AXES and own:
-            fields.append(_field(name, own, shape, feature, config, is_sound))
+            fields.append(_field(name, own, shape, axes))
     return tuple(fields)
 
 
-def _field(
-    part: str,
-    own: Sequence[Reach],
-    shape: tuple[int, ...],
-    feature: nn.Module,
-    config: RunConfig,
-    is_sound: bool,
-) -> Field:
-    *rows, time = own
+def _field(part: str, own: Sequence[Reach], shape: tuple[int, ...], axes: Axes) -> Field:
+    *along_rows, time = own
     n_columns, of_columns = _size(time, shape), shape[time.axis[1]]
-    n_rows, of_rows = (_size(rows[0], shape), shape[rows[0].axis[1]]) if rows else (0, 0)
-    segment_s = config.segments.segment_s
-    seconds, low_hz, high_hz = None, None, None
-    own_part: Any = getattr(feature, "stft", feature)  # of a pair, the one that makes the picture
-    named = "rows"
-    if part == "image" and is_sound and hasattr(own_part, "picture"):
-        seconds = _seconds(own_part, n_columns, config)
-        low_hz, high_hz = _hertz(own_part, n_rows, of_rows, config)
-        if own_part.picture.rows is None:  # as they were computed
-            named = _ROWS.get(type(own_part.options), named)
-    elif is_sound:
-        seconds = segment_s * n_columns / of_columns
+    n_rows, of_rows, low_hz, high_hz, named = 0, 0, None, None, "rows"
+    if along_rows and axes.rows is not None:
+        n_rows, of_rows = _size(along_rows[0], shape), shape[along_rows[0].axis[1]]
+        low_hz, high_hz = _hertz(axes.rows, n_rows)
+        if not axes.rows.n_computed:
+            named = axes.rows.counted or named
     return Field(
         part=part,
         n_columns=n_columns,
         of_columns=of_columns,
-        seconds=seconds,
+        seconds=_seconds(axes, n_columns, of_columns),
         n_rows=n_rows,
         of_rows=of_rows,
         rows=named,
@@ -157,50 +133,28 @@ def _size(reach: Reach, shape: tuple[int, ...]) -> int:
     return whole if reach.size is None else min(reach.size, whole)
 
 
-def _seconds(feature: nn.Module, n_columns: int, config: RunConfig) -> float:
-    """From the first sample under the first window to the last one under the last."""
-    options: Any = feature.options
-    picture: Any = feature.picture
-    wanted = picture.output_shape[2]
-    first, last = _about(wanted / 2, n_columns, wanted)
-    frames = _sources(picture.columns, first, last)
-    n_samples = (frames[1] - frames[0]) * options.hop_length + options.n_fft
-    return float(min(n_samples / config.audio.sample_rate_hz, config.segments.segment_s))
+def _seconds(axes: Axes, n_columns: int, of_columns: int) -> float | None:
+    """How long the sound under so many columns is; None where they are not made of sound."""
+    if axes.duration_s is None:
+        return None
+    if axes.windows_s is None:
+        return axes.duration_s * n_columns / of_columns
+    first, last = _around(of_columns // 2, n_columns, of_columns)
+    return float(min(axes.windows_s[last, 1] - axes.windows_s[first, 0], axes.duration_s))
 
 
-def _hertz(
-    feature: nn.Module, n_rows: int, of_rows: int, config: RunConfig
-) -> tuple[float | None, float | None]:
-    options: Any = feature.options
-    picture: Any = feature.picture
-    rate = config.audio.sample_rate_hz
-    if isinstance(options, LogMelOptions):
-        edges_hz = mel_bank(options, rate).edges_hz
-        lows, middles, highs = edges_hz[:-2], edges_hz[1:-1], edges_hz[2:]
-    elif isinstance(options, StftOptions):
-        middles = np.arange(options.n_fft // 2 + 1) * rate / options.n_fft
-        half = 0.5 * rate / options.n_fft
-        lows, highs = np.maximum(middles - half, 0.0), np.minimum(middles + half, rate / 2)
-    else:  # cepstral coefficients and pitch classes are no frequencies
+def _hertz(rows: Rows, n_rows: int) -> tuple[float | None, float | None]:
+    """Where so many rows around `AROUND_HZ` begin and end; None where they are no frequencies."""
+    if rows.centre_hz is None or rows.low_hz is None or rows.high_hz is None:
         return None, None
-    nearest = int(np.abs(middles - AROUND_HZ).argmin())
-    first, last = _about((nearest + 0.5) * of_rows / len(middles), n_rows, of_rows)
-    rows = _sources(None if picture.rows is None else picture.rows.T, first, last)
-    return float(lows[rows[0]]), float(highs[rows[1]])
+    nearest = int(np.abs(rows.centre_hz - AROUND_HZ).argmin())
+    first, last = _around(nearest, n_rows, len(rows.centre_hz))
+    return float(rows.low_hz[first]), float(rows.high_hz[last])
 
 
-def _about(place: float, n: int, of: int) -> tuple[int, int]:
-    """The first and the last of n places around one, less those beyond the edges."""
-    middle = min(int(place), of - 1)
-    first = middle - (n - 1) // 2
+def _around(middle: int, n: int, of: int) -> tuple[int, int]:
+    """The first and the last of n places around one of `of`, less those beyond the edges."""
     if n >= of:
         return 0, of - 1
+    first = middle - (n - 1) // 2
     return max(0, first), min(of - 1, first + n - 1)
-
-
-def _sources(weights: Tensor | None, first: int, last: int) -> tuple[int, int]:
-    """The first and the last row or column before resizing that these are made of."""
-    if weights is None:
-        return first, last
-    used = (weights[:, first : last + 1] != 0).any(dim=1).nonzero()[:, 0]
-    return int(used[0]), int(used[-1])

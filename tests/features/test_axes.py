@@ -1,4 +1,4 @@
-"""Pictures of features name the seconds and frequencies that their numbers came from."""
+"""Features describe their axes: the seconds and frequencies that their numbers came from."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import plotly.graph_objects as go
 import pytest
 import torch
 
+from genrecore.audio.axes import size_in_words
 from genrecore.audio.descriptor_names import DESCRIPTORS, meaning_of, unit_of
 from genrecore.audio.mel_scale import MelBank
 from genrecore.features import FEATURES
-from genrecore.reporting import feature_charts as depiction
-from genrecore.reporting.feature_charts import charts, size_in_words
+from genrecore.reporting.feature_charts import charts
 from genrecore.reporting.plots import Chart
 from genrecore.reporting.plots import mel_scale as mel_plots
 from genrecore.reporting.plots.sound import waveform
@@ -33,16 +33,14 @@ def drawn(name: str, wave: np.ndarray, **given: object) -> tuple[list[Chart], st
     feature = entry.thing(options, RATE_HZ, len(wave))
     with torch.inference_mode():
         made = feature(torch.from_numpy(wave)[None, None])
-    kinds = entry.facts.kind.split("+")
+    kinds, axes = entry.facts.kinds, feature.axes()
     parts = tuple(
         (part[0, 0] if kind in ("image", "wave") else part[0]).numpy()
         for kind, part in zip(kinds, made if isinstance(made, tuple) else (made,), strict=True)
     )
-    kind = entry.facts.kind
-    found = charts(kind, options, RATE_HZ, len(wave), parts)
-    return [chart for chart, _ in found], size_in_words(
-        kind, options, RATE_HZ, feature.output_shape
-    )
+    shapes = feature.output_shape if len(axes) > 1 else (feature.output_shape,)
+    sizes = [size_in_words(*part) for part in zip(axes, shapes, strict=True)]
+    return [chart for chart, _ in charts(kinds, axes, parts)], "; ".join(sizes)
 
 
 def brightest(chart: Chart) -> tuple[float, str, float]:
@@ -101,7 +99,7 @@ def test_a_note_is_brightest_in_its_pitch_class(given: dict[str, int]) -> None:
 def test_every_feature_of_sound_has_charts_with_words_and_numbers(name: str) -> None:
     rng = np.random.default_rng(3)
     found, size = drawn(name, (0.1 * rng.standard_normal(N)).astype(np.float32))
-    assert len(found) == len(FEATURES[name].facts.kind.split("+"))
+    assert len(found) == len(FEATURES[name].facts.kinds)
     for chart in found:
         assert chart.alt.endswith(".")
         assert chart.figure.layout.title.text
@@ -113,13 +111,17 @@ def test_every_feature_of_sound_has_charts_with_words_and_numbers(name: str) -> 
 @pytest.mark.parametrize(
     ("name", "given", "said"),
     [
-        ("log_mel", {}, "128 bands × 130 frames, 1 channel"),
-        ("log_mel", {"bins": 224, "channels": 3}, "224 rows made of 128 bands × 130 frames, 3 ch"),
+        ("log_mel", {}, "128 mel bands × 130 frames, 1 channel"),
+        (
+            "log_mel",
+            {"bins": 224, "channels": 3},
+            "224 rows made of 128 mel bands × 130 frames, 3 ch",
+        ),
         ("mfcc", {"n_mfcc": 21, "frames": 77}, "21 coefficients × 77 frames, 1 channel"),
         ("chroma", {"bins": 0}, "12 pitch classes × 130 frames, 1 channel"),
-        ("stft", {}, "1\u202f025 frequencies × 65 frames, 1 channel"),
-        ("waveform", {}, "66\u202f151 samples, 1 channel"),
-        ("waveform+stft", {}, "66\u202f151 samples, 1 channel; 1\u202f025 frequencies × 65"),
+        ("stft", {}, "1,025 frequencies × 65 frames, 1 channel"),
+        ("waveform", {}, "66,151 samples, 1 channel"),
+        ("waveform+stft", {}, "66,151 samples, 1 channel; 1,025 frequencies × 65"),
         ("descriptors", {}, "57 numbers"),
         ("descriptor_sequence", {"n_steps": 7}, "7 steps × 57 numbers"),
     ],
@@ -137,7 +139,7 @@ def test_a_picture_of_any_size_is_heard_at_its_pitch(given: dict[str, object]) -
     feature = entry.thing(options, RATE_HZ, N)
     wave = tone(600.0)
     image = feature(torch.from_numpy(wave)[None, None])[0]
-    heard = depiction.sound_of(image, options, RATE_HZ, N)
+    heard = feature.to_wave(image).numpy()
     assert heard.shape == (N,)
     peak_hz = np.fft.rfftfreq(N, 1 / RATE_HZ)[np.abs(np.fft.rfft(heard)).argmax()]
     assert abs(peak_hz - 600.0) < 45  # Hz; a band at 600 Hz is 43 Hz wide
@@ -150,8 +152,9 @@ def test_a_picture_of_any_size_is_heard_at_its_pitch(given: dict[str, object]) -
 def test_a_picture_that_cuts_the_wave_off_is_heard_that_far() -> None:
     entry = FEATURES["log_mel"]
     options = entry.read_options({"frames": 51, "fit": "pad"}, "feature")
-    image = entry.thing(options, RATE_HZ, N)(torch.from_numpy(tone(600.0))[None, None])[0]
-    assert depiction.sound_of(image, options, RATE_HZ, N).shape == (50 * 512,)
+    feature = entry.thing(options, RATE_HZ, N)
+    image = feature(torch.from_numpy(tone(600.0))[None, None])[0]
+    assert feature.to_wave(image).shape == (50 * 512,)
 
 
 def test_every_descriptor_has_a_meaning_of_its_own() -> None:

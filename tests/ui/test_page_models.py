@@ -77,12 +77,12 @@ def test_an_unknown_model_or_input_in_the_address_is_one_sentence() -> None:
 def test_another_input_changes_the_figures_and_the_commands() -> None:
     app = open_page("models", model="cnn", input="belton_mel")
     assert app.selectbox(key="choice_input").value == "belton_mel"
-    assert "256 bands × 1 320 frames" in words(app)
+    assert "256 mel bands × 1,320 frames" in words(app)
     assert "genrecore train --preset belton_mel --model cnn" in commands(app)
     assert "genrecore models show cnn --preset belton_mel" in commands(app)
     app.selectbox(key="choice_input").select("default").run()
     assert app.query_params["input"] == "default"
-    assert "128 bands × 130 frames" in words(app)
+    assert "128 mel bands × 130 frames" in words(app)
     # What does not fit the next model gives way to that one's own.
     app = open_page("models", model="mlp", input="belton_mel")
     assert app.selectbox(key="choice_input").value == model_inputs.preset_of("mlp")

@@ -63,10 +63,10 @@ def test_every_feature_shows_its_figure_or_its_sentence(page: AppTest, name: str
 
 def test_a_parameter_changes_the_picture_and_its_size_in_words(page: AppTest) -> None:
     app = again(page, view="features", features="log_mel,stft")
-    assert "128 bands × 130 frames, 1 channel" in words(app)
+    assert "128 mel bands × 130 frames, 1 channel" in words(app)
     widget(app, "Mel bands").set_value(61).run()
     assert app.query_params["log_mel.n_mels"] == "61"
-    assert "61 bands × 130 frames, 1 channel" in words(app)
+    assert "61 mel bands × 130 frames, 1 channel" in words(app)
     widget(app, "Mel bands").set_value(128).run()
 
 
@@ -193,7 +193,7 @@ def test_a_study_is_taken_over_and_a_change_is_noticed(page: AppTest) -> None:
     assert not app.exception
     assert app.multiselect[0].value == ["log_mel"]
     assert app.query_params["audio.sample_rate_hz"] == "16000"
-    assert "128 bands × 128 frames" in words(app)
+    assert "128 mel bands × 128 frames" in words(app)
     for note in PRESETS["liu_mel"].facts.notes:
         assert note in words(app)
     assert "changed something" not in words(app)

@@ -6,9 +6,10 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
+from genrecore.audio.axes import Rows
 from genrecore.audio.descriptor_names import DESCRIPTORS, N_MFCC
 from genrecore.reporting.plots.chart import Chart, laid_out
-from genrecore.reporting.plots.pictures import Rows, picture
+from genrecore.reporting.plots.pictures import picture
 
 _COLOUR = "#7a6cc0"
 
@@ -43,35 +44,29 @@ def cepstrum(values: np.ndarray) -> Chart:
     return Chart(figure, f"{alt}{means[0]:.0f} decibels and not drawn.", table)
 
 
-def over_time(values: np.ndarray, duration_s: float) -> Chart:
-    """Descriptors of the parts of an excerpt, each between its own lowest and highest value.
+def over_time(values: np.ndarray, times_s: np.ndarray, rows: Rows, title: str) -> Chart:
+    """The numbers of a sequence over time, each between its own lowest and highest value.
 
     Args:
-        values: (steps, 57), in the order of `DESCRIPTORS`.
-        duration_s: Of all parts together.
+        values: (steps, numbers).
+        times_s: The middle of each step.
+        rows: What the numbers are.
+        title: What they are together.
     """
     low, high = values.min(axis=0), values.max(axis=0)
     relative = (values - low) / np.where(high > low, high - low, 1.0)
-    n_steps = len(values)
-    times_s = (np.arange(n_steps) + 0.5) * duration_s / n_steps
-    labelled = {
-        "chroma": "chroma_stft_mean",
-        "centroid": "spectral_centroid_mean",
-        "crossings": "zero_crossing_rate_mean",
-        "tempo": "tempo",
-    } | {f"mfcc {k}": f"mfcc{k}_mean" for k in (5, 10, 15, 20)}
-    ticks = {words: float(DESCRIPTORS.index(name)) for words, name in labelled.items()}
-    rows = Rows("Descriptor", DESCRIPTORS, ticks)
+    n_steps, n_numbers = values.shape
     drawn = picture(
         relative.T,
         times_s,
         rows,
-        "Descriptors over time",
+        f"{title} over time",
         "of range",
         limits=(0.0, 1.0),
         height=420,
     )
     table = pd.DataFrame(values.T.round(4), columns=[f"part {k + 1}" for k in range(n_steps)])
-    table.insert(0, "Descriptor", list(DESCRIPTORS))
-    alt = f"Heat map of 57 descriptors in {n_steps} parts, each between its lowest and highest."
+    table.insert(0, rows.title, list(rows.names))
+    alt = f"Heat map of {n_numbers} numbers in {n_steps} parts, each between its lowest and "
+    alt += "highest value."
     return Chart(drawn.figure, alt, table)

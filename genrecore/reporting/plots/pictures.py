@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
+from genrecore.audio.axes import Rows
 from genrecore.reporting.plots.chart import Chart, label, laid_out
 
 # Magma without its first colour, #000004: Streamlit reads that as a placeholder of its theme.
@@ -22,42 +22,6 @@ INTENSITY = [
 ]
 _COLUMNS = 640  # about as many as a screen shows; more only makes the page heavy
 _ROWS = 256
-_TICKS_HZ = (100, 200, 500, 1000, 2000, 4000, 8000, 16000)
-
-
-@dataclass(frozen=True)
-class Rows:
-    """What the rows of a picture are, from the lowest.
-
-    Attributes:
-        title: Of the axis, with its unit.
-        names: One a row.
-        ticks: Rows that are labelled: label → row, counted from 0, fractions allowed.
-    """
-
-    title: str
-    names: Sequence[str]
-    ticks: Mapping[str, float]
-
-
-def frequency_rows(centre_hz: np.ndarray) -> Rows:
-    """Rows with these middles in Hz, rising, labelled at round frequencies.
-
-    Args:
-        centre_hz: (bins,).
-    """
-    n = len(centre_hz)
-    even = n > 2 and np.allclose(np.diff(centre_hz), centre_hz[1] - centre_hz[0], rtol=1e-3)
-    step = 2000 if n and centre_hz[-1] < 12_500 else 5000
-    wanted = range(0, 10**5, step) if even else _TICKS_HZ
-    ticks: dict[str, float] = {}
-    last = -float(n)
-    for hz in wanted:
-        if n and centre_hz[0] - 1 <= hz <= centre_hz[-1] * 1.05:
-            row = float(np.interp(hz, centre_hz, np.arange(n)))
-            if row - last > n / 14:
-                ticks[f"{hz / 1000:g}k" if hz >= 1000 else f"{hz:g}"] = last = row
-    return Rows("Frequency (Hz)", [f"{hz:.1f} Hz" for hz in centre_hz], ticks)
 
 
 def picture(

@@ -6,8 +6,9 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
+from genrecore.audio.axes import Rows
 from genrecore.reporting.plots.chart import Chart, label, laid_out
-from genrecore.reporting.plots.pictures import Rows, picture
+from genrecore.reporting.plots.pictures import picture
 
 # Lighter where there is more of it; on greys it can be told from the picture in any kind of sight.
 _GREYS = [[0.0, "#0b0d14"], [1.0, "#e9ebf2"]]

@@ -8,9 +8,10 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
+from genrecore.audio.axes import frequency_rows
 from genrecore.reporting.plots.chart import Chart, label, laid_out
 from genrecore.reporting.plots.palette import PATTERNS, genre_colours
-from genrecore.reporting.plots.pictures import frequency_rows, picture
+from genrecore.reporting.plots.pictures import picture
 from genrecore.words import percent
 
 _WAVE_COLOUR = "#7a6cc0"

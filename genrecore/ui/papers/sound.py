@@ -48,8 +48,8 @@ def three_ways(run: Run) -> None:
     values = run.config.feature.options
     values = {key: value for key, value in values.items() if key not in ("frames", "fit")}
     options = FEATURES["log_mel"].read_options(values, "feature")
-    parts = compute("log_mel", options, excerpt).parts
-    chart(feature_charts.charts("image", options, rate, len(wave), parts)[0][0], "figure_mel")
+    output = compute("log_mel", options, excerpt)
+    chart(feature_charts.charts(("image",), output.axes, output.parts)[0][0], "figure_mel")
 
 
 def augmented(run: Run) -> None:

@@ -14,6 +14,7 @@ import streamlit as st
 import torch
 
 from genrecore import words
+from genrecore.audio.axes import Axes, size_in_words
 from genrecore.audio.descriptor_names import DESCRIPTORS, meaning_of, unit_of
 from genrecore.config.registry import Options
 from genrecore.errors import UsageError
@@ -38,11 +39,13 @@ class FeatureOutput:
     Attributes:
         parts: Arrays without the batch, of several channels the first; two for a pair.
         shape: As the network gets it, without the batch.
+        axes: What rows and columns mean, one for each part.
         seconds: How long it took.
     """
 
     parts: tuple[np.ndarray, ...]
     shape: tuple[Any, ...]
+    axes: tuple[Axes, ...]
     seconds: float
 
 
@@ -105,20 +108,23 @@ def _card(name: str, clip: ClipChoice) -> None:
 
 
 def _show_excerpt(name: str, options: Options, excerpt: SoundExcerpt) -> None:
-    kind, rate, n_samples = FEATURES[name].facts.kind, excerpt.sample_rate_hz, len(excerpt.wave)
+    kinds = FEATURES[name].facts.kinds
     with st.spinner("Computing …"):
         output = compute(name, options, excerpt)
-    drawn = feature_charts.charts(kind, options, rate, n_samples, output.parts)
+    drawn = feature_charts.charts(kinds, output.axes, output.parts)
     for n, (figure, note) in enumerate(drawn):
         chart(figure, f"feature_{name}_{n}")
         if note:
             st.caption(note)
-    if kind == "vector":
+    if kinds == ("vector",):
         _table(output.parts[0])
-    if kind == "sequence":
+    if kinds == ("sequence",):
         st.caption("Each descriptor is scaled from its lowest (0) to its highest value (1).")
-    size = feature_charts.size_in_words(kind, options, rate, output.shape)
-    st.markdown(f"{size} :gray[{_cost(output, n_samples)}]")
+    sizes = [
+        size_in_words(axes, shape)
+        for axes, shape in zip(output.axes, _shapes(output.shape), strict=True)
+    ]
+    st.markdown(f"{'; '.join(sizes)} :gray[{_cost(output, len(excerpt.wave))}]")
 
 
 def _cost(output: FeatureOutput, n_samples: int) -> str:
@@ -153,9 +159,9 @@ def compute(name: str, options: Options, excerpt: SoundExcerpt) -> FeatureOutput
     arrays = tuple(
         # Channels are copies of one another, so the first is all there is to see.
         (part[0, 0] if kind in ("image", "wave") else part[0]).float().numpy().copy()
-        for kind, part in zip(entry.facts.kind.split("+"), parts, strict=True)
+        for kind, part in zip(entry.facts.kinds, parts, strict=True)
     )
-    return FeatureOutput(arrays, tuple(feature.output_shape), seconds)
+    return FeatureOutput(arrays, tuple(feature.output_shape), feature.axes(), seconds)
 
 
 def _table(values: np.ndarray) -> None:
@@ -181,8 +187,7 @@ def _show_image(name: str, options: Options, image: np.ndarray) -> None:
     scale = 255.0 if float(output.max()) > 1.0 else 1.0
     shown = (output / scale).clamp(0.0, 1.0).permute(1, 2, 0).numpy()
     st.image(shown if shown.shape[2] == 3 else shown[:, :, 0])
-    kind = FEATURES[name].facts.kind
-    st.markdown(feature_charts.size_in_words(kind, options, 0, tuple(feature.output_shape)))
+    st.markdown(size_in_words(feature.axes()[0], tuple(feature.output_shape)))
     st.caption(f"Values from {float(output.min()):.3g} to {float(output.max()):.3g}.")
 
 

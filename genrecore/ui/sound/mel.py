@@ -12,7 +12,6 @@ from genrecore import words
 from genrecore.audio.mel_scale import MelBank, octave_elsewhere
 from genrecore.config.run import Audio
 from genrecore.features import FEATURES
-from genrecore.reporting.feature_charts import mel_bank
 from genrecore.reporting.plots import mel_scale as plots
 from genrecore.ui.datasets.excerpts import play
 from genrecore.ui.parts.choices import choose, chosen, hold
@@ -39,7 +38,7 @@ def view() -> None:
     rate = int(text) if text in ("16000", "44100") else int(info.get_default())
     options = log_mel_options()
     FEATURES["log_mel"].thing(options, rate, rate)  # refuses bands that are impossible
-    bank = mel_bank(options, rate)
+    bank = options.mel_bank(rate)
     left, right = pair("mel", left=2, right=3)
     with left:
         tone_hz, note = _choose_tone(rate / 2)

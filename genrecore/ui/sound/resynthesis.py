@@ -12,7 +12,7 @@ import torch
 
 from genrecore import words
 from genrecore.features import FEATURES
-from genrecore.features.log_mel import LogMelOptions
+from genrecore.features.log_mel import LogMel, LogMelOptions
 from genrecore.reporting import feature_charts, plots
 from genrecore.ui.datasets.excerpts import SoundExcerpt, play
 from genrecore.ui.parts import fields
@@ -61,8 +61,8 @@ def before_and_after(
             if waveforms:
                 chart(plots.waveform(version.wave, rate, reach=1.05 * peak), f"{slot}_wave")
             if version.image is not None:
-                n, parts = len(version.wave), (version.image,)
-                drawn = feature_charts.charts("image", options, rate, n, parts, limits)
+                axes = LogMel(options, rate, len(version.wave)).axes()
+                drawn = feature_charts.charts(("image",), axes, (version.image,), limits)
                 chart(drawn[0][0], f"{slot}_image")
     return peak
 
@@ -133,5 +133,5 @@ def _sound_of(
 ) -> tuple[np.ndarray, float]:
     began = time.perf_counter()
     options = LogMelOptions.model_validate_json(options_json)
-    wave = feature_charts.sound_of(torch.from_numpy(image)[None], options, rate, n_samples)
-    return wave, time.perf_counter() - began
+    wave = LogMel(options, rate, n_samples).to_wave(torch.from_numpy(image)[None])
+    return wave.numpy(), time.perf_counter() - began
