@@ -170,6 +170,7 @@ def hear(
 
     from genrecore.augment import Chain
     from genrecore.config.run import with_values
+    from genrecore.training import cores
     from genrecore.training.resolve import resolve
 
     chosen = settings(None, {"augment": augment} if augment else {}, set_)
@@ -191,7 +192,8 @@ def hear(
         if inverse:
             part = resolved.feature
             feature = part.thing(part.options, rate, wave.shape[2])
-            heard = feature.to_wave(feature(wave)[0]).numpy()
+            with cores.using(1):
+                heard = feature.to_wave(feature(wave)[0]).numpy()
         else:
             heard = wave[0, 0].numpy()
     try:

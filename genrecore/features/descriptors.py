@@ -51,7 +51,8 @@ class _DescriptorRows(nn.Module):
         """
         super().__init__()
         self.n_rows = n_rows
-        self.sample_rate_hz, n_samples = given if len(given) == 2 else (0, 0)
+        self.sample_rate_hz: int = given[0] if len(given) == 2 else 0
+        n_samples: int = given[1] if len(given) == 2 else 0
         self.width = len(DESCRIPTORS) if self.sample_rate_hz else given[0][0]
         self.duration_s = n_samples / self.sample_rate_hz if self.sample_rate_hz else None
         if n_samples // n_rows < LEAST_S * self.sample_rate_hz:

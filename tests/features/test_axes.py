@@ -6,15 +6,19 @@ import numpy as np
 import plotly.graph_objects as go
 import pytest
 import torch
+from torch import nn
 
-from genrecore.audio.axes import size_in_words
+from genrecore.audio.axes import Axes, band_rows, size_in_words
 from genrecore.audio.descriptor_names import DESCRIPTORS, meaning_of, unit_of
 from genrecore.audio.mel_scale import MelBank
+from genrecore.config.registry import Options
 from genrecore.features import FEATURES
+from genrecore.models.receptive import Reach
 from genrecore.reporting.feature_charts import charts
 from genrecore.reporting.plots import Chart
 from genrecore.reporting.plots import mel_scale as mel_plots
 from genrecore.reporting.plots.sound import waveform
+from genrecore.training.reaches import in_sound
 
 RATE_HZ, N = 22_050, 66_151
 OF_WAVES = [name for name in FEATURES if "wave" in FEATURES[name].facts.needs]
@@ -182,3 +186,35 @@ def test_the_figure_of_the_mel_scale_says_where_a_tone_falls() -> None:
     shares = bank.weights(np.array([1000.0]))[:, 0]
     assert shares[answering].sum() == pytest.approx(1.0)  # neighbouring triangles add up to one
     assert not bank.answering(9_000.0)
+
+
+class Octaves(nn.Module):
+    """A feature from outside: five octaves from 125 Hz, eleven columns."""
+
+    def __init__(self, options: Options, sample_rate_hz: int, n_samples: int) -> None:
+        super().__init__()
+        self.output_shape = (1, 5, 11)
+        self.duration_s = n_samples / sample_rate_hz
+
+    def axes(self) -> tuple[Axes, ...]:
+        middle_hz = 125.0 * 2.0 ** np.arange(5)
+        rows = band_rows("octaves", middle_hz / 2**0.5, middle_hz, middle_hz * 2**0.5)
+        return (Axes("Octaves", "level", rows, "columns", self.duration_s),)
+
+
+def test_a_feature_from_outside_is_drawn_and_measured_by_its_own_axes() -> None:
+    feature = Octaves(Options(), RATE_HZ, N)
+    (chart, _), *others = charts(("image",), feature.axes(), (np.eye(5, 11),))
+    assert not others
+    assert chart.figure.layout.yaxis.title.text == "Frequency (Hz)"
+    assert list(chart.figure.data[0].y)[3] == "1000.0 Hz"
+    assert chart.figure.data[0].x[0] == pytest.approx(N / RATE_HZ / 22, abs=1e-3)
+    assert (
+        size_in_words(feature.axes()[0], feature.output_shape)
+        == "5 octaves × 11 columns, 1 channel"
+    )
+    reaches = (Reach((0, 1), 3, 1, False), Reach((0, 2), 4, 1, False))
+    (field,) = in_sound(reaches, feature, "image")
+    assert field.seconds == pytest.approx(N / RATE_HZ * 4 / 11)
+    assert (field.low_hz, field.high_hz) == pytest.approx((500 / 2**0.5, 2000 * 2**0.5))
+    assert "3 of 5 octaves" in field.sentence

@@ -14,6 +14,7 @@ from genrecore import words
 from genrecore.features import FEATURES
 from genrecore.features.log_mel import LogMel, LogMelOptions
 from genrecore.reporting import feature_charts, plots
+from genrecore.training import cores
 from genrecore.ui.datasets.excerpts import SoundExcerpt, play
 from genrecore.ui.parts import fields
 from genrecore.ui.parts.choices import choose_one
@@ -133,5 +134,6 @@ def _sound_of(
 ) -> tuple[np.ndarray, float]:
     began = time.perf_counter()
     options = LogMelOptions.model_validate_json(options_json)
-    wave = LogMel(options, rate, n_samples).to_wave(torch.from_numpy(image)[None])
+    with cores.using(1):
+        wave = LogMel(options, rate, n_samples).to_wave(torch.from_numpy(image)[None])
     return wave.numpy(), time.perf_counter() - began
