@@ -36,8 +36,8 @@ class FeatureFacts:
 FEATURES = Registry("feature", FeatureFacts)
 """Features. The thing is an nn.Module class: of waves `F(options, sample_rate_hz, n_samples)`, else
 `F(options, shape)` with the shape of one image or row. It has the attribute `output_shape` (without
-the batch), `forward(input (batch, …)) -> (batch, *shape)`, and `axes() -> tuple of Axes`, which says
-what rows and columns are (`genrecore.audio.axes`). Of a pair, `output_shape` is a tuple of two
+the batch), `forward(input (batch, …)) -> (batch, *shape)`, and `axes() -> tuple of Axes`: what rows
+and columns are (`genrecore.audio.axes`). Of a pair, `output_shape` is a tuple of two
 shapes, `forward` gives a tuple of two tensors, and there are two `Axes`; else there is one.
 """
 
