@@ -118,7 +118,7 @@ def serve(
     from genrecore.inference import service
 
     asked = panel.load(run)
-    limits = service.Limits(token, round(most_mb * 1e6), within_s)
+    limits = service.ServiceLimits(token, round(most_mb * 1e6), within_s)
     listening = _listening(host, port)
     shown = f"[{host}]" if ":" in host else host
     address = f"http://{shown}:{listening.getsockname()[1]}"

@@ -31,7 +31,7 @@ GIB = 2**30
 
 
 @dataclass(frozen=True)
-class Limits:
+class ArchiveLimits:
     """What an archive may unpack to.
 
     Attributes:
@@ -45,11 +45,11 @@ class Limits:
     ratio: float
 
 
-UPLOAD = Limits(n_files=20_000, total_bytes=20 * GIB, ratio=100.0)
+UPLOAD = ArchiveLimits(n_files=20_000, total_bytes=20 * GIB, ratio=100.0)
 """For archives of strangers: twenty times GTZAN. Music hardly shrinks, tables by ten, silence and
 flat images by a hundred at most; a bomb of deflate alone reaches 1 000."""
 
-PUBLISHED = Limits(n_files=500_000, total_bytes=1_500 * GIB, ratio=100.0)
+PUBLISHED = ArchiveLimits(n_files=500_000, total_bytes=1_500 * GIB, ratio=100.0)
 """For archives whose checksum was published: FMA-full is 106 574 files, 879 GiB."""
 
 SMALL = 16 * 2**20
@@ -64,7 +64,7 @@ def extract(
     archive: Path,
     target: Path,
     report: Report = silent,
-    limits: Limits = UPLOAD,
+    limits: ArchiveLimits = UPLOAD,
     unwrap: bool = False,
 ) -> Path:
     """The folder `target` with the archive's files, made in one go: a stop leaves nothing.
@@ -129,7 +129,7 @@ class _Unpacking:
     """One archive on its way into a folder, with the count of what came out so far."""
 
     def __init__(
-        self, archive: Path, raw: IO[bytes], folder: Path, report: Report, limits: Limits
+        self, archive: Path, raw: IO[bytes], folder: Path, report: Report, limits: ArchiveLimits
     ) -> None:
         self.name, self.raw, self.folder = archive.name, raw, folder
         self.report, self.limits = report, limits

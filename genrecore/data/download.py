@@ -55,7 +55,7 @@ def obtain(
     folder: Path,
     report: Report = silent,
     keep: bool = False,
-    limits: archives.Limits = archives.PUBLISHED,
+    limits: archives.ArchiveLimits = archives.PUBLISHED,
 ) -> Path:
     """The unpacked archive in `folder`: downloaded, checked and unpacked unless it is there.
 

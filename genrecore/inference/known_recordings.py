@@ -42,7 +42,7 @@ def known_clips(run: Run) -> KnownClips | None:
     prints = sound.kept_fingerprints(key) if key else None
     if table is None or prints is None:
         return None
-    return _of(table, prints)
+    return _known_clips(table, prints)
 
 
 def kept_at(run: Run) -> int:
@@ -63,13 +63,13 @@ def measure(run: Run, report: Report = silent) -> KnownClips:
     if table is None:
         raise GenrecoreError(f"The run {run.run_id} has no clips yet (it is {run.state}).")
     if prepared.corpus.medium != "audio":
-        return _of(table, {})
+        return _known_clips(table, {})
     prints = sound.measure(prepared.corpus, report).fingerprints
     embeddings.note_corpus(run, prepared.corpus.key)
-    return _of(table, prints)
+    return _known_clips(table, prints)
 
 
-def _of(table: pd.DataFrame, prints: Mapping[str, np.ndarray]) -> KnownClips:
+def _known_clips(table: pd.DataFrame, prints: Mapping[str, np.ndarray]) -> KnownClips:
     mine = {name: prints[name] for name in table["clip_id"] if name in prints}
     return KnownClips(table[["clip_id", "genre", "split"]].reset_index(drop=True), mine)
 

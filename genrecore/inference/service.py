@@ -41,7 +41,7 @@ _LONGEST_NAME = 200
 
 
 @dataclass(frozen=True)
-class Limits:
+class ServiceLimits:
     """What a server takes.
 
     Attributes:
@@ -64,7 +64,7 @@ class _Refused(Exception):
         self.code, self.sentence, self.headers = code, sentence, dict(headers or {})
 
 
-def app(asked: Ensemble, limits: Limits) -> Starlette:
+def app(asked: Ensemble, limits: ServiceLimits) -> Starlette:
     """The application that answers with these runs, within these limits."""
     service = _Service(asked, limits)
     return Starlette(
@@ -84,7 +84,7 @@ def app(asked: Ensemble, limits: Limits) -> Starlette:
 
 
 class _Service:
-    def __init__(self, asked: Ensemble, limits: Limits) -> None:
+    def __init__(self, asked: Ensemble, limits: ServiceLimits) -> None:
         self.asked, self.limits = asked, limits
         self.described = service_description.describe(
             asked, bool(limits.token), limits.most_bytes, limits.within_s

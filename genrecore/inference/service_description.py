@@ -13,7 +13,7 @@ MOST_S = 1200.0
 
 
 def describe(asked: Ensemble, with_token: bool, most_bytes: int, within_s: float) -> dict[str, Any]:
-    """The description of a server with these runs and limits (`service.Limits`)."""
+    """The description of a server with these runs and limits (`service.ServiceLimits`)."""
     ids = [one.run.run_id for one in asked.loaded]
     picture = asked.loaded[0].medium == "image"
     what = "a picture like those the run was trained on" if picture else "an audio file"

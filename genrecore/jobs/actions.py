@@ -181,7 +181,7 @@ def continue_(run: Run, epochs: int) -> Run:
     if not (run.folder / "resume.pt").exists():
         raise GenrecoreError(
             f"The run {run.run_id} cannot be continued: it keeps no checkpoint"
-            + ("." if config.training.epochs > 1 and done > 1 else "; it was fitted at one go.")
+            + ("." if config.training.epochs > 1 and done > 1 else "; it was fitted in one call.")
         )
     if epochs <= done:
         raise GenrecoreError(

@@ -18,7 +18,7 @@ from genrecore.models.cnn import (
     convolutions,
 )
 from genrecore.models.dcnn import ROUTES_NOTE, DcnnOptions, Routes
-from genrecore.models.recurrent import Gru
+from genrecore.models.recurrent import GruLayer
 from genrecore.models.registered import MODELS, Published, check_image
 
 _READOUT_NOTE = (
@@ -173,7 +173,7 @@ class OverTime(nn.Module):
     ) -> None:
         super().__init__()
         self.maps = maps
-        self.recurrent = Gru(
+        self.recurrent = GruLayer(
             n_features,
             options.hidden,
             options.n_layers,

@@ -92,7 +92,7 @@ class Lstm(nn.Module):
 
     def __init__(self, n_features: int, n_genres: int, options: LstmOptions) -> None:
         super().__init__()
-        self.recurrent = recurrent.Lstm(
+        self.recurrent = recurrent.LstmLayer(
             n_features,
             options.hidden,
             options.n_layers,

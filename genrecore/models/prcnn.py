@@ -7,7 +7,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from genrecore.config.registry import Options
-from genrecore.models.recurrent import Gru
+from genrecore.models.recurrent import GruLayer
 from genrecore.models.registered import MODELS, check_image
 
 _LEAST = 32
@@ -120,7 +120,7 @@ class Prcnn(nn.Module):
         self.convolutions = nn.Sequential(*layers, nn.AdaptiveMaxPool2d((_N_ROWS, 1)), nn.Flatten())
         self.pooling = nn.MaxPool2d((4, 2))
         self.embedding = nn.Linear(shape[0] * (shape[1] // 4), _N_EMBEDDED)
-        self.recurrent = Gru(_N_EMBEDDED, options.hidden, batch_first=True, bidirectional=True)
+        self.recurrent = GruLayer(_N_EMBEDDED, options.hidden, batch_first=True, bidirectional=True)
         self.dropout = nn.Dropout(options.dropout)
         self.output = nn.Linear(n_in * _N_ROWS + 2 * options.hidden, n_genres)
 

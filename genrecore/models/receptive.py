@@ -189,7 +189,7 @@ def _convolution(args: Any, inputs: _Inputs, made: Tensor) -> _Seen:
     known = frozenset() if each_alone else _axes(seen.spans[1])
     spans = [seen.spans[0], seen.spans[1] if each_alone else ()]
     for k, one in enumerate(seen.spans[2:]):
-        spans.append(_through(one, weight.shape[2 + k], _of(stride, k), _of(dilation, k)))
+        spans.append(_through(one, weight.shape[2 + k], _entry(stride, k), _entry(dilation, k)))
     return _Seen(tuple(spans), seen.everything | known)
 
 
@@ -199,7 +199,9 @@ def _pooling(args: Any, inputs: _Inputs, made: Tensor) -> _Seen:
     n = 1 if isinstance(kernel, int) else len(kernel)
     spans = list(seen.spans)
     for k in range(n):
-        spans[x.ndim - n + k] = _through(spans[x.ndim - n + k], _of(kernel, k), _of(stride, k))
+        spans[x.ndim - n + k] = _through(
+            spans[x.ndim - n + k], _entry(kernel, k), _entry(stride, k)
+        )
     return _Seen(tuple(spans), seen.everything)
 
 
@@ -278,7 +280,7 @@ def _same_dimensions(args: Any, inputs: _Inputs, made: Tensor) -> _Seen:
     return _together([seen for _, seen in inputs])
 
 
-def _of(value: Any, k: int) -> int:
+def _entry(value: Any, k: int) -> int:
     return int(value if isinstance(value, int) else value[k % len(value)])
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import torch
@@ -9,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.functional import linear
 
 
-class Gru(nn.GRU):
+class GruLayer(nn.GRU):
     """torch's GRU, batch first; see `_on_shapes`."""
 
     def forward(self, steps: Tensor, state: Any = None) -> Any:
@@ -19,7 +20,7 @@ class Gru(nn.GRU):
         return super().forward(steps, state)  # type: ignore[has-type]
 
 
-class Lstm(nn.LSTM):
+class LstmLayer(nn.LSTM):
     """torch's LSTM, batch first; see `_on_shapes`."""
 
     def forward(self, steps: Tensor, state: Any = None) -> Any:
@@ -27,10 +28,25 @@ class Lstm(nn.LSTM):
         if steps.device.type == "meta":
             made, last = _on_shapes(self, steps)
             return made, (last, last)
+        if steps.device.type == "cpu" and torch.is_autocast_enabled("cpu") and not _in_bfloat16():
+            with torch.autocast("cpu", enabled=False):
+                return super().forward(steps.float(), state)  # type: ignore[has-type]
         made, kept = super().forward(steps, state)  # type: ignore[has-type]
         if torch.compiler.is_compiling():  # torch 2.11 tells exporters of an axis too many
             kept = tuple(part.reshape(part.shape[0], -1, self.hidden_size) for part in kept)
         return made, kept
+
+
+@functools.cache
+def _in_bfloat16() -> bool:
+    """Whether this processor has torch's LSTM in bfloat16; those without AVX-512 have not."""
+    layer = nn.LSTM(1, 1)
+    try:
+        with torch.enable_grad(), torch.autocast("cpu", torch.bfloat16):
+            layer(torch.zeros(1, 1, 1))
+    except RuntimeError:  # oneDNN: "could not create a primitive descriptor"
+        return False
+    return True
 
 
 def _on_shapes(layer: nn.RNNBase, steps: Tensor) -> tuple[Tensor, Tensor]:

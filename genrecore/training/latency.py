@@ -8,7 +8,7 @@ import statistics
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -157,8 +157,7 @@ def _ready(config: RunConfig, given: Input, chosen: Hardware) -> tuple[Classifie
     else:
         n_rows = int(getattr(made.feature, "n_rows", 1))
         clips = torch.randn(1, n_rows, *made.given_shape, generator=draw)
-    placed = chosen.prepare(made)
-    assert isinstance(placed, Classifier)
+    placed = cast("Classifier", chosen.prepare(made))
     return placed, [part.to(chosen.device) for part in clips.split(_BATCH)]
 
 

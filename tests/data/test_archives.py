@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from genrecore.data.archives import SMALL, UPLOAD, Limits, extract
+from genrecore.data.archives import SMALL, UPLOAD, ArchiveLimits, extract
 from genrecore.errors import GenrecoreError
 from genrecore.store.progress import Stopped
 
@@ -48,7 +48,7 @@ PACKERS = {"zip": zipped} | {
 }
 
 
-def _refused(archive: Path, said: str, limits: Limits = UPLOAD) -> None:
+def _refused(archive: Path, said: str, limits: ArchiveLimits = UPLOAD) -> None:
     """Refused in one sentence; beside the archive nothing is left, above all not the target."""
     before = sorted(archive.parent.iterdir())
     with pytest.raises(GenrecoreError, match=said) as caught:
@@ -141,8 +141,8 @@ def test_a_zip_that_lies_about_sizes_is_refused(tmp_path: Path) -> None:
 def test_amounts_beyond_the_limits_are_refused(tmp_path: Path) -> None:
     for kind, pack in PACKERS.items():
         archive = pack(tmp_path / kind, {f"{n}.wav": bytes([n]) * 211 for n in range(7)})
-        _refused(archive, "more than 6 files", Limits(6, 2**30, 100.0))
-        _refused(archive, "unpacks to more than 1.5 kB", Limits(7, 1_476, 100.0))
+        _refused(archive, "more than 6 files", ArchiveLimits(6, 2**30, 100.0))
+        _refused(archive, "unpacks to more than 1.5 kB", ArchiveLimits(7, 1_476, 100.0))
         archive.unlink()
 
 

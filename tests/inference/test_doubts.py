@@ -30,7 +30,7 @@ from genrecore.inference import novelty as familiarity
 from genrecore.inference.doubts import DoubtFinder, prepare
 from genrecore.inference.ensemble import Ensemble
 from genrecore.inference.loaded import LoadedRun
-from genrecore.inference.service import Limits
+from genrecore.inference.service import ServiceLimits
 from genrecore.store.files import cache_dir, read_json, write_json
 from genrecore.store.run import Run
 from genrecore.training import embedding
@@ -282,7 +282,7 @@ def test_command_and_service_tell_the_same_doubts(
             assert f"    {one['sentence']}" in text
     assert "doubts" not in json.loads(command(*words[:-1], "--json"))["clips"][0]
 
-    with served(asked, Limits()) as server:
+    with served(asked, ServiceLimits()) as server:
         for path, some in zip(files, expected, strict=True):
             content = Path(path).read_bytes()
             answer = server.post(content, params={"doubts": "true"}).json()

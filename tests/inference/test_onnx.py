@@ -18,7 +18,7 @@ from commands import command, genrecore, refused
 from conftest import trained
 from safetensors import safe_open
 from test_audio import noise, wav_bytes
-from test_panel import of_pictures
+from test_ensemble import of_pictures
 from test_service import served
 from untrained import GENRES, untrained
 
@@ -32,7 +32,7 @@ from genrecore.inference import ensemble as panel
 from genrecore.inference import loaded as inference
 from genrecore.inference import onnx as onnx_export
 from genrecore.inference.loaded import LoadedRun
-from genrecore.inference.service import Limits
+from genrecore.inference.service import ServiceLimits
 from genrecore.models import MODELS
 from genrecore.store.run import Run
 from genrecore.training.parts import fits
@@ -72,7 +72,7 @@ def test_command_python_http_bundle_and_onnx_agree(
     found = {}
     data = json.loads(command("classify", str(clip), "--run", run.run_id, "--json"))
     found["command"] = data["clips"][0]["proba"]
-    with served(panel.load([run]), Limits()) as server:
+    with served(panel.load([run]), ServiceLimits()) as server:
         answer = requests.post(f"{server.address}/classify", data=clip.read_bytes(), timeout=30)
         found["http"] = answer.json()["proba"]
     command("export", run.run_id, "--bundle", str(tmp_path / "bundle"))

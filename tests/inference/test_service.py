@@ -33,7 +33,7 @@ from untrained import GENRES, untrained
 from genrecore.inference import ensemble as panel
 from genrecore.inference import service
 from genrecore.inference.ensemble import Ensemble
-from genrecore.inference.service import Limits
+from genrecore.inference.service import ServiceLimits
 
 pytestmark = pytest.mark.xdist_group("service")  # one worker starts the servers
 
@@ -56,7 +56,7 @@ class Server:
 
 
 @contextlib.contextmanager
-def served(asked: Ensemble, limits: Limits) -> Iterator[Server]:
+def served(asked: Ensemble, limits: ServiceLimits) -> Iterator[Server]:
     listening = socket.create_server(("127.0.0.1", 0))
     port = listening.getsockname()[1]
     server = uvicorn.Server(
@@ -76,7 +76,7 @@ def served(asked: Ensemble, limits: Limits) -> Iterator[Server]:
 def one(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """Asks one calibrated run; takes no more than 2 MB."""
     run = untrained(tmp_path_factory.mktemp("one"), temperature=2.0)
-    with served(panel.load([run]), Limits(most_bytes=2_000_000)) as server:
+    with served(panel.load([run]), ServiceLimits(most_bytes=2_000_000)) as server:
         yield server
 
 
@@ -85,7 +85,7 @@ def several(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """Asks two runs, and for a token; nothing may take longer than a second and a half."""
     store = tmp_path_factory.mktemp("several")
     asked = panel.load([untrained(store), untrained(store, seed=8)])
-    with served(asked, Limits(token="schlüssel", within_s=1.5)) as server:
+    with served(asked, ServiceLimits(token="schlüssel", within_s=1.5)) as server:
         yield server
 
 
@@ -280,7 +280,7 @@ def test_sixteen_clients_at_once_get_their_own_answers(one: Server) -> None:
 
 def test_more_than_it_can_hold_is_sent_away(one: Server) -> None:
     asked = one.asked
-    with served(asked, Limits(at_once=2, within_s=5)) as server:
+    with served(asked, ServiceLimits(at_once=2, within_s=5)) as server:
         waiting = [half_sent(server, len(WAV), WAV[:1000]) for _ in range(2)]
         time.sleep(0.3)
         answer = server.post()

@@ -412,7 +412,7 @@ def test_pages_show_a_baseline(heard: dict[str, Run], monkeypatch: pytest.Monkey
     app = open_page("runs", run=run.run_id)
     assert numbers(app)["Epochs"] == "1 of 1"
     assert run.title in words(app)
-    assert "fitted at one go, so there is one point each" in words(app)
+    assert "fitted in one call, so there is one point each" in words(app)
     assert set(open_page("overview").dataframe[-1].value["run_id"]) == {run.run_id, other.run_id}
     app = open_page("compare", runs=f"{run.run_id},{other.run_id}", view="cost")
     assert not app.error
@@ -433,5 +433,5 @@ def test_pages_show_a_baseline(heard: dict[str, Run], monkeypatch: pytest.Monkey
 
 def test_the_form_says_that_a_baseline_has_no_epochs(store: Path) -> None:
     app = open_page("train", feature="descriptors", model="knn")
-    assert "fitted at one go, without epochs" in words(app)
+    assert "fitted in one call, without epochs" in words(app)
     assert "--model knn" in app.code[-1].value

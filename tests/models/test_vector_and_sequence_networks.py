@@ -15,7 +15,7 @@ from genrecore.config.run import RunConfig, with_values
 from genrecore.errors import GenrecoreError
 from genrecore.features import PRESETS
 from genrecore.models import MODELS
-from genrecore.models.recurrent import Gru, Lstm
+from genrecore.models.recurrent import GruLayer, LstmLayer
 from genrecore.training.classifier import Classifier
 from genrecore.training.parts import ResolvedConfig
 
@@ -168,7 +168,7 @@ def test_on_shapes_alone_a_recurrent_layer_makes_and_costs_what_torchs_own_does(
 ) -> None:
     found = []
     with torch.device("meta"):
-        for layer in (getattr(nn, kind), {"GRU": Gru, "LSTM": Lstm}[kind]):
+        for layer in (getattr(nn, kind), {"GRU": GruLayer, "LSTM": LstmLayer}[kind]):
             one = layer(11, 16, n_layers, batch_first=True, bidirectional=bidirectional)
             with FlopCounterMode(display=False) as counter:
                 made, last = one(torch.empty(3, 9, 11))

@@ -137,7 +137,7 @@ def model_part(base: RunConfig, data: Mapping[str, Any]) -> dict[str, Any]:
         st.caption(_about(MODELS, model))
         if MODELS[model].facts.classical:
             st.caption(
-                "It is fitted at one go, without epochs: of the settings under Training, only seed "
+                "It is fitted in one call, without epochs: of the settings under Training, only seed "
                 "and device matter to it."
             )
         values["model"] = model
