@@ -137,8 +137,8 @@ def model_part(base: RunConfig, data: Mapping[str, Any]) -> dict[str, Any]:
         st.caption(_about(MODELS, model))
         if MODELS[model].facts.classical:
             st.caption(
-                "It is fitted in one call, without epochs: of the settings under Training, only seed "
-                "and device matter to it."
+                "It is fitted in one call, without epochs: of the settings under Training, only "
+                "seed and device matter to it."
             )
         values["model"] = model
     unfit = {name: reason for name, reason in reasons.items() if reason}
