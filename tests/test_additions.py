@@ -1,0 +1,68 @@
+"""Adding a thing takes one place: toys registered outside the package are used everywhere."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import ROOT
+
+TOYS = ("toy_tones", "toy_halves", "toy_octaves", "toy_flip", "toy_linear")
+
+
+@pytest.fixture(scope="module")
+def facts(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What the product says after `toys.py` has added its things."""
+    folder = tmp_path_factory.mktemp("toys")
+    environment = os.environ | {
+        "GENRECORE_RUNS": str(folder / "runs"),
+        "GENRECORE_CACHE": str(folder / "cache"),
+        "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "tests")]),
+    }
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "tests" / "toys.py"), str(folder)],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return dict(json.loads((Path(folder) / "facts.json").read_text(encoding="utf-8")))
+
+
+def test_the_command_lists_them(facts: dict[str, Any]) -> None:
+    listed = json.dumps(facts["list"])
+    assert all(f'"{name}"' in listed for name in TOYS)
+
+
+def test_a_run_made_of_them_trains_and_classifies(facts: dict[str, Any]) -> None:
+    assert facts["states"] == ["done", "done"]
+    assert json.loads(facts["classified"])
+
+
+def test_the_form_offers_them(facts: dict[str, Any]) -> None:
+    for title in ("Toy tones", "Toy halves", "Toy octaves", "Toy linear", "Toy flip"):
+        assert title in facts["train_page"], title
+
+
+def test_the_model_has_a_card(facts: dict[str, Any]) -> None:
+    assert json.loads(facts["card"])["title"] == "Toy linear"
+    assert "Toy linear" in facts["models_page"]
+
+
+def test_the_metric_shows_for_runs_that_were_there_before_it(facts: dict[str, Any]) -> None:
+    assert "toy_hits" not in facts["compared_before"]
+    assert "toy_hits" in facts["compared"]
+    assert "toy_hits" in facts["compare_page"]
+    assert "Toy hits" in facts["report"]
+
+
+def test_the_page_opens(facts: dict[str, Any]) -> None:
+    assert "It was added by one script." in facts["toy_page"]
