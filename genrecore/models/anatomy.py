@@ -1,26 +1,29 @@
-"""What a network is made of, found out by running it once on shapes: sizes, costs, layers.
+"""What a network is made of, found by running it once on shapes: sizes, costs, receptive fields.
 
-Everything here runs on torch's meta device, which holds shapes and no numbers, so that VGG16 takes
-milliseconds.
+Everything runs on torch's meta device, which holds shapes and no numbers, so that VGG16 takes
+milliseconds. Forward hooks see what each layer is given and gives; torch's own record of where a
+tensor comes from (its gradient's graph) leads from a layer's input to the layers before it.
+
+A convolution or pooling of kernel k, dilation d and stride s turns a receptive field (size, step)
+into (size + (k - 1) · d · step, step · s); where branches meet, the larger counts. Zeros beyond the
+edges count as part of the field.
+
+Source: Araujo, Norris & Sim (2019), Computing Receptive Fields of Convolutional Neural Networks.
 """
 
 from __future__ import annotations
 
-import contextlib
-import functools
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.flop_counter import flop_registry
-
-from genrecore.models.receptive import Reach, ReceptiveFields
 
 Shape = tuple[int, ...]
+Axis = tuple[int, int]
+"""Which input (0, of a pair also 1) and which of its dimensions, counted without the batch."""
 
 MOST_ROWS = 25
 """Of the outline: what a person takes in at a glance."""
@@ -33,7 +36,7 @@ class Layer:
     Attributes:
         name: Where in the network it stands.
         what: What it is, in words.
-        shape: What comes out, without the batch; empty where it takes no part in a verdict.
+        shape: What comes out, without the batch; empty where only training uses it.
         n_parameters: Trainable or not.
     """
 
@@ -44,15 +47,32 @@ class Layer:
 
 
 @dataclass(frozen=True)
+class Reach:
+    """What one unit sees along an axis of the input.
+
+    Attributes:
+        axis: Of the input.
+        size: Positions through convolutions and local pooling; None where the axis has been mixed.
+        step: Positions between the middles of neighbouring units.
+        everything: Whether it also knows the whole axis: through a pooling over all of it, a
+            recurrent layer or a dense one.
+    """
+
+    axis: Axis
+    size: int | None
+    step: int | None
+    everything: bool
+
+
+@dataclass(frozen=True)
 class Anatomy:
     """What a network is made of.
 
     Attributes:
         n_parameters: Numbers that are learned, those that are frozen included.
         n_trainable: Without the frozen ones.
-        n_multiply_adds: Of the verdict on one example, in convolutions and matrix products (dense
-            and recurrent layers, attention); biases, normalisation, activations and pooling, one
-            or two per cent more, are not counted.
+        n_multiply_adds: For one example, in convolutions, dense and recurrent layers; biases,
+            normalisation, activations and pooling, one or two per cent more, are not counted.
         n_bytes: Of its parameters and buffers in a file, as they are (float32).
         layers: `MOST_ROWS` at most where the network can be told in so many.
         reaches: What its farthest-seeing convolutions see of each axis of the input.
@@ -74,30 +94,32 @@ def examine(network: nn.Module, shape: Any, axes: Sequence[Sequence[int]]) -> An
     Args:
         network: Maps (batch, *shape) to logits; of a pair of shapes, a pair of such inputs.
         shape: Of one example, or a pair of shapes.
-        axes: For each input the dimensions of its shape along which receptive fields are told.
+        axes: For each input the dimensions of its shape along which receptive fields are told: of
+            an image bins and frames, of other inputs time alone.
     """
-    network.eval()
-    is_pair = isinstance(shape[0], tuple)
-    inputs = tuple(torch.empty(1, *one, device="meta") for one in (shape if is_pair else (shape,)))
+    shapes = shape if isinstance(shape[0], tuple) else (shape,)
+    fields = _Fields(axes)
     outputs: dict[nn.Module, Shape] = {}
+    n_multiply_adds = 0
 
-    def note(module: nn.Module, given: Any, made: Any) -> None:
-        first = made
-        while isinstance(first, (tuple, list)) and first:
-            first = first[0]
-        if isinstance(first, Tensor):
-            outputs.setdefault(module, tuple(first.shape[1:]))
+    def note(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+        nonlocal n_multiply_adds
+        while isinstance(output, (tuple, list)) and output:
+            output = output[0]
+        if isinstance(output, Tensor):
+            outputs.setdefault(module, tuple(output.shape[1:]))
+            n_multiply_adds += _multiply_adds(module, output)
+            if inputs and isinstance(inputs[0], Tensor):
+                fields.pass_through(module, inputs[0], output)
 
+    network.eval()
     handles = [module.register_forward_hook(note) for module in network.modules()]
     try:
-        with (
-            torch.no_grad(),
-            torch.device("meta"),
-            _Products() as products,
-            ReceptiveFields(inputs, axes) as fields,
-            _at_one_go(network) as recurrent,
-        ):
-            network(inputs if is_pair else inputs[0])
+        with torch.enable_grad(), torch.device("meta"):
+            examples = tuple(
+                fields.enter(part, torch.empty(1, *one)) for part, one in enumerate(shapes)
+            )
+            network(examples if len(shapes) > 1 else examples[0])
     finally:
         for handle in handles:
             handle.remove()
@@ -105,7 +127,7 @@ def examine(network: nn.Module, shape: Any, axes: Sequence[Sequence[int]]) -> An
     return Anatomy(
         n_parameters=sum(one.numel() for one in parameters),
         n_trainable=sum(one.numel() for one in parameters if one.requires_grad),
-        n_multiply_adds=products.n_flops // 2 + sum(recurrent),
+        n_multiply_adds=n_multiply_adds,
         n_bytes=sum(one.numel() * one.element_size() for one in network.state_dict().values()),
         layers=tuple(_outline(network, outputs)),
         reaches=tuple(fields.of_convolutions()),
@@ -113,56 +135,119 @@ def examine(network: nn.Module, shape: Any, axes: Sequence[Sequence[int]]) -> An
     )
 
 
-class _Products(TorchDispatchMode):
-    """Counts floating-point operations by torch's own formulas, two for a multiply–add.
-
-    torch's FlopCounterMode does the same, but hooks into the modules of all threads at once.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.n_flops = 0
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs = kwargs or {}
-        out = func(*args, **kwargs)
-        formula = flop_registry.get(func._overloadpacket)
-        if formula is not None:
-            self.n_flops += int(formula(*args, **kwargs, out_val=out))
-        return out
+def _multiply_adds(module: nn.Module, output: Tensor) -> int:
+    """Of one layer that makes this output (batch of 1, …)."""
+    if isinstance(module, _CONVOLUTIONS):
+        return output.numel() * module.weight[0].numel()
+    if isinstance(module, nn.Linear):
+        return output.numel() * module.in_features
+    if isinstance(module, nn.RNNBase):
+        weights = [p for name, p in module.named_parameters() if name.startswith("weight")]
+        return output.shape[1 if module.batch_first else 0] * sum(p.numel() for p in weights)
+    return 0
 
 
-@contextlib.contextmanager
-def _at_one_go(network: nn.Module) -> Iterator[list[int]]:
-    """Inside the block recurrent layers give the right shapes without going from step to step,
-    which takes seconds for long inputs; yields the multiply–adds that they would have needed."""
-    counted: list[int] = []
-    changed = [
-        one for one in network.modules() if isinstance(one, nn.RNNBase) and not one.proj_size
-    ]
-    for layer in changed:
-        layer.forward = functools.partial(_recurrence, layer, counted)
-    try:
-        yield counted
-    finally:
-        for layer in changed:
-            del layer.forward
+@dataclass(frozen=True)
+class _Field:
+    """Of one tensor: (size, step) along each axis of the input that it still runs along, and the
+    axes that each of its elements knows as a whole."""
+
+    local: dict[Axis, tuple[int, int]] = field(default_factory=dict)
+    everything: frozenset[Axis] = frozenset()
+
+    def keeping(self, local: dict[Axis, tuple[int, int]]) -> _Field:
+        """With these local fields; the other axes are known as a whole."""
+        return _Field(local, self.everything | (self.local.keys() - local.keys()))
 
 
-def _recurrence(layer: nn.RNNBase, counted: list[int], x: Tensor, state: Any = None) -> Any:
-    """What a recurrent layer gives for x (batch, steps, features), or with the first two axes the
-    other way round; every element of it depends on all of x."""
-    n_batch, n_steps = (x.shape[0], x.shape[1]) if layer.batch_first else (x.shape[1], x.shape[0])
-    n, n_ways, n_in = layer.hidden_size, 2 if layer.bidirectional else 1, layer.input_size
-    for _ in range(layer.num_layers):
-        counted.append(n_batch * n_steps * n_ways * _GATES[layer.mode] * n * (n_in + n))
-        n_in = n * n_ways
-    out = torch.empty(*x.shape[:-1], n * n_ways) + x.sum()
-    last = torch.empty(layer.num_layers * n_ways, n_batch, n) + x.sum()
-    return out, ((last, last.clone()) if layer.mode == "LSTM" else last)
+class _Fields:
+    """The receptive fields of a network's layers, filled in while it runs."""
+
+    def __init__(self, axes: Sequence[Sequence[int]]) -> None:
+        self._axes = [tuple((part, k) for k in dims) for part, dims in enumerate(axes)]
+        self._known: dict[Any, _Field] = {}  # by the node of a tensor in the gradient's graph
+        self._convolutions: list[_Field] = []
+
+    def enter(self, part: int, example: Tensor) -> Tensor:
+        """An input of the network, prepared so that what is made of it can be traced back."""
+        example = example.requires_grad_().view_as(example)
+        self._known[example.grad_fn] = _Field(dict.fromkeys(self._axes[part], (1, 1)))
+        return example
+
+    def pass_through(self, module: nn.Module, given: Tensor, output: Tensor) -> None:
+        """Notes what a layer's output sees, if the layer changes what its input sees."""
+        if hasattr(module, "kernel_size") and hasattr(module, "stride"):
+            seen = self._window(module, self._field(given.grad_fn))
+        elif isinstance(module, _ADAPTIVE):
+            seen = self._adaptive(self._field(given.grad_fn), given.shape, output.shape)
+        elif isinstance(module, nn.Linear) and given.ndim == 3:  # (batch, steps, numbers)
+            seen = self._field(given.grad_fn)
+            seen = seen.keeping({a: one for a, one in seen.local.items() if self._from_end(a) == 1})
+        elif isinstance(module, (nn.Linear, nn.RNNBase)):
+            seen = self._field(given.grad_fn).keeping({})
+        else:
+            return
+        self._known[output.grad_fn] = seen
+        if isinstance(module, _CONVOLUTIONS):
+            self._convolutions.append(seen)
+
+    def of_convolutions(self) -> list[Reach]:
+        """What the unit sees that sees farthest along an axis, for every axis; of several alike,
+        the last. Empty for a network without convolutions."""
+        reaches = []
+        for axis in (axis for own in self._axes for axis in own if self._convolutions):
+            best = Reach(axis, None, None, True)
+            for seen in self._convolutions:
+                size, step = seen.local.get(axis, (0, 0))
+                if size and size >= (best.size or 0):
+                    best = Reach(axis, size, step, axis in seen.everything)
+            reaches.append(best)
+        return reaches
+
+    def _from_end(self, axis: Axis) -> int:
+        """1 for the last axis of its input (time), 2 for the one before (frequency)."""
+        own = self._axes[axis[0]]
+        return len(own) - own.index(axis)
+
+    def _window(self, module: Any, seen: _Field) -> _Field:
+        """After a convolution or pooling; along axes that became channels it knows everything."""
+        n = 2 if type(module).__name__.endswith("2d") else 1
+        sizes = (module.kernel_size, module.stride, getattr(module, "dilation", 1))
+        kernel, stride, dilation = (one if isinstance(one, tuple) else (one,) * n for one in sizes)
+        local = {}
+        for axis, (size, step) in seen.local.items():
+            if (k := self._from_end(axis)) <= n:
+                wider = size + (kernel[-k] - 1) * dilation[-k] * step
+                local[axis] = wider, step * stride[-k]
+        return seen.keeping(local)
+
+    def _adaptive(self, seen: _Field, before: Shape, after: Shape) -> _Field:
+        local = {}
+        for axis, (size, step) in seen.local.items():
+            k = self._from_end(axis)
+            if (width := before[-k] // after[-k]) == 1 or after[-k] > 1:
+                local[axis] = size + (width - 1) * step, step * width
+        return seen.keeping(local)
+
+    def _field(self, node: Any) -> _Field:
+        """What a tensor sees, from the layers that it comes from."""
+        if node is None:
+            return _Field()
+        if node not in self._known:
+            merged = _Field()
+            for before in (self._field(parent) for parent, _ in node.next_functions):
+                for axis, one in before.local.items():
+                    merged.local[axis] = max(one, merged.local.get(axis, one))
+                merged = _Field(merged.local, merged.everything | before.everything)
+            if _MIXES.match(node.name()):
+                merged = merged.keeping({})
+            self._known[node] = merged
+        return self._known[node]
 
 
-_GATES = {"LSTM": 4, "GRU": 3, "RNN_TANH": 1, "RNN_RELU": 1}
+_CONVOLUTIONS = (nn.Conv1d, nn.Conv2d)
+# Sums and products outside of layers: each element of what they give knows all that came in.
+_MIXES = re.compile("(Mean|Sum|Amax|Amin|Max|Min|Logsumexp|Mm|Bmm|Addmm|Baddbmm)Backward")
 
 
 def _outline(network: nn.Module, outputs: dict[nn.Module, Shape]) -> list[Layer]:
@@ -232,7 +317,7 @@ def _opens(part: nn.Module) -> bool:
 
 def in_words(module: nn.Module) -> str:
     """What a layer is, as a person says it: "Convolution 3 × 3, 64 filters, step 2"."""
-    if isinstance(module, nn.modules.conv._ConvNd):
+    if isinstance(module, _CONVOLUTIONS):
         words = f"Convolution {_times(module.kernel_size)}, {module.out_channels} filters"
         words += _step(module.stride, 1)
         if module.groups > 1:
@@ -245,7 +330,7 @@ def in_words(module: nn.Module) -> str:
         words = f"{module.mode.split('_')[0]}, {module.hidden_size} units"
         words += f", {module.num_layers} layers" if module.num_layers > 1 else ""
         return words + (", both directions" if module.bidirectional else "")
-    if isinstance(module, nn.modules.batchnorm._BatchNorm):
+    if isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d)):
         return "Batch normalisation"
     for kind, name in ((_MAX, "Max pooling"), (_AVERAGE, "Average pooling")):
         if isinstance(module, kind):

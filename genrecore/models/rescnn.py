@@ -283,14 +283,14 @@ class _Layer(nn.Sequential):
 
 
 class _Windows(nn.Module):
-    """Windows of waves: (batch, channels, samples) → (batch, steps, channels * kernel)."""
+    """Windows of waves: (batch, channels, samples) → (batch, steps, channels * kernel_size)."""
 
-    def __init__(self, kernel: int, stride: int) -> None:
+    def __init__(self, kernel_size: int, stride: int) -> None:
         super().__init__()
-        self.kernel, self.stride = kernel, stride
+        self.kernel_size, self.stride = kernel_size, stride
 
     def forward(self, wave: Tensor) -> Tensor:
-        return wave.unfold(2, self.kernel, self.stride).transpose(1, 2).flatten(2)
+        return wave.unfold(2, self.kernel_size, self.stride).transpose(1, 2).flatten(2)
 
 
 class _Transpose(nn.Module):

@@ -10,7 +10,7 @@ import numpy as np
 from torch import nn
 
 from genrecore.audio.axes import Axes, Rows
-from genrecore.models.receptive import Reach
+from genrecore.models.anatomy import Reach
 from genrecore.words import thousands
 
 AROUND_HZ = 1000.0

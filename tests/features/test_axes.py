@@ -13,7 +13,7 @@ from genrecore.audio.descriptor_names import DESCRIPTORS, meaning_of, unit_of
 from genrecore.audio.mel_scale import MelBank
 from genrecore.config.registry import Options
 from genrecore.features import FEATURES
-from genrecore.models.receptive import Reach
+from genrecore.models.anatomy import Reach
 from genrecore.reporting.feature_charts import charts
 from genrecore.reporting.plots import Chart
 from genrecore.reporting.plots import mel_scale as mel_plots

@@ -9,8 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from genrecore.models.anatomy import MOST_ROWS, Anatomy, examine
-from genrecore.models.receptive import Reach
+from genrecore.models.anatomy import MOST_ROWS, Anatomy, Reach, examine
 
 
 def examined(make: Callable[[], nn.Module], shape: tuple, *axes: tuple[int, ...]) -> Anatomy:
@@ -247,14 +246,22 @@ def test_bins_that_are_channels_are_seen_as_a_whole() -> None:
 
 
 def test_windows_times_a_matrix_see_what_the_same_convolution_sees() -> None:
+    class Cut(nn.Module):
+        """Whatever has a kernel size and a stride is taken for a window."""
+
+        kernel_size, stride = 6, 3
+
+        def forward(self, x: Tensor) -> Tensor:
+            return x.unfold(2, 6, 3).transpose(1, 2).flatten(2)
+
     class Windows(nn.Module):
         def __init__(self) -> None:
             super().__init__()
+            self.cut = Cut()
             self.weights, self.after = nn.Linear(2 * 6, 5), nn.Conv1d(5, 3, 4)
 
         def forward(self, x: Tensor) -> Tensor:
-            windows = x.unfold(2, 6, 3).transpose(1, 2).flatten(2)
-            return self.after(self.weights(windows).transpose(1, 2)).mean(2)
+            return self.after(self.weights(self.cut(x)).transpose(1, 2)).mean(2)
 
     def same() -> nn.Module:
         return nn.Sequential(nn.Conv1d(2, 5, 6, 3), nn.Conv1d(5, 3, 4))
