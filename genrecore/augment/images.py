@@ -76,11 +76,11 @@ class Crop(Configured[CropOptions]):
     def draw(self, n: int, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
         smallest = self.options.smallest
         sides = smallest + (1.0 - smallest) * torch.rand(n, 2, generator=generator)
-        places = (1.0 - sides) * (2.0 * torch.rand(n, 2, generator=generator) - 1.0)
-        return torch.cat([sides, places], dim=1)
+        offsets = (1.0 - sides) * (2.0 * torch.rand(n, 2, generator=generator) - 1.0)
+        return torch.cat([sides, offsets], dim=1)
 
     def apply(self, x: Tensor, drawn: Tensor) -> Tensor:
-        """`drawn` holds the sides in time and frequency and the middle's places from −1 to 1."""
+        """`drawn` holds the sides in time and frequency and the middle's offsets from −1 to 1."""
         zero = torch.zeros(len(drawn))
         across, up, middle, height = drawn.unbind(1)
         return _resampled(x, [[across, zero, middle], [zero, up, height]])

@@ -43,13 +43,13 @@ class _Mask(Configured[TimeMaskOptions]):
         return torch.rand(n, 2 * self.options.n_masks, generator=generator)
 
     def apply(self, x: Tensor, drawn: Tensor) -> Tensor:
-        """`drawn` holds widths as shares of the widest, and places as shares of what is left."""
+        """`drawn` holds widths as shares of the widest, and sources as shares of what is left."""
         length = x.shape[self.axis]
         shares = drawn.double().unflatten(1, (-1, 2))
         widths = (shares[..., 0] * (round(self.options.widest * length) + 1)).long()
         starts = (shares[..., 1] * (length - widths + 1)).long()
-        places = torch.arange(length)
-        inside = (places >= starts[..., None]) & (places < (starts + widths)[..., None])
+        positions = torch.arange(length)
+        inside = (positions >= starts[..., None]) & (positions < (starts + widths)[..., None])
         masked = inside.any(dim=1).to(x.device)  # (batch, length)
         masked = masked[:, None, None, :] if self.axis == -1 else masked[:, None, :, None]
         mean = x.float().mean(dim=(1, 2, 3), keepdim=True)
@@ -95,5 +95,5 @@ class RollTime(Configured[AugmentOptions]):
         """`drawn` holds shares of the length."""
         n_frames = x.shape[-1]
         starts = (drawn.double() * n_frames).long()
-        places = (torch.arange(n_frames) + starts).remainder(n_frames).to(x.device)
-        return x.float().gather(-1, places[:, None, None].expand(x.shape))
+        sources = (torch.arange(n_frames) + starts).remainder(n_frames).to(x.device)
+        return x.float().gather(-1, sources[:, None, None].expand(x.shape))

@@ -47,14 +47,14 @@ class Noise(Configured[NoiseOptions]):
 
     def apply(self, x: Tensor, drawn: Tensor) -> Tensor:
         bank = _normal_numbers(x.device)
-        made = x.float().clone()
-        for wave, (place, sign) in zip(made[:, 0], drawn.tolist(), strict=True):
+        noisy = x.float().clone()
+        for wave, (share, sign) in zip(noisy[:, 0], drawn.tolist(), strict=True):
             amount = self.options.amount * (1.0 if sign < 0.5 else -1.0)
-            position = int(place * len(bank))
+            position = int(share * len(bank))
             for part in _around(wave, position, len(bank)):
                 part.add_(bank[position : position + len(part)], alpha=amount)
                 position = (position + len(part)) % len(bank)
-        return made
+        return noisy
 
 
 @lru_cache(maxsize=8)
@@ -285,9 +285,9 @@ class Roll(Configured[AugmentOptions]):
 
     def apply(self, x: Tensor, drawn: Tensor) -> Tensor:
         """`drawn` holds shares of the length."""
-        places = (drawn[:, 0].double() * x.shape[-1]).long().tolist()
+        shifts = (drawn[:, 0].double() * x.shape[-1]).long().tolist()
         return torch.stack(
-            [one.roll(-place, -1) for one, place in zip(x.float(), places, strict=True)]
+            [wave.roll(-shift, -1) for wave, shift in zip(x.float(), shifts, strict=True)]
         )
 
 

@@ -1,4 +1,4 @@
-"""Features of every segment, computed once: one memory-mapped float32 row a segment.
+"""Features of every segment, computed once: memory-mapped float32, one row per segment.
 
 Keyed by the corpus, the segments and the feature's parameters. Rows are computed by the very
 module that serves predictions, so the cache and the device cannot disagree.
@@ -37,8 +37,8 @@ _LARGE = 2**30  # bytes; a smaller file stays in memory once it was read
 class Features:
     """`rows` (n_segments, *shape) float32 and, in the same order, the segment table.
 
-    Of pictures whose channels are copies of one another, `rows` has one; `channels` says how many
-    the network is shown. `fetch(index)` has the disk read rows ahead that are about to be used.
+    Where an image's channels are copies of one another, `rows` keeps one; `channels` says how many
+    the network gets. `fetch(index)` has the disk read these rows ahead.
     """
 
     rows: Tensor
@@ -108,7 +108,7 @@ def _kept_shape(feature: nn.Module) -> tuple[tuple[int, ...], int]:
 
 
 def segments_of(corpus: Corpus, config: RunConfig, feature: nn.Module) -> pd.DataFrame:
-    """The segment table; of pictures and rows each is a segment, or all rows of a clip are one."""
+    """The segment table; every image or row of a table is one, or all rows of a clip together."""
     if corpus.medium == "audio":
         return Segmenter.from_config(config).table(corpus)
     index = corpus.index
@@ -190,11 +190,11 @@ def _write_rows(
         for first in range(0, len(segments), size):
             report(phase, first, len(segments))
             batch = slice(first, first + size)
-            given = read(starts[batch], lengths[batch]).to(device)
-            made = feature(variant.apply(given) if variant else given).float()
-            made = made[:, :1] if channels > 1 else made
-            _refuse_nan(made, segments.iloc[batch], config.feature.name)
-            stream.write(made.contiguous().cpu().numpy().data)
+            inputs = read(starts[batch], lengths[batch]).to(device)
+            rows = feature(variant.apply(inputs) if variant else inputs).float()
+            rows = rows[:, :1] if channels > 1 else rows
+            _refuse_nan(rows, segments.iloc[batch], config.feature.name)
+            stream.write(rows.contiguous().cpu().numpy().data)
         stream.flush()
         os.fsync(stream.fileno())
     report(phase, len(segments), len(segments))
@@ -207,8 +207,8 @@ def at_once(corpus: Corpus, config: RunConfig) -> int:
     return max(1, min(_BATCH, _SAMPLES_AT_ONCE // Segmenter.from_config(config).n_samples))
 
 
-def _refuse_nan(made: Tensor, segments: pd.DataFrame, name: str) -> None:
-    finite = made.isfinite().flatten(1).all(1)
+def _refuse_nan(rows: Tensor, segments: pd.DataFrame, name: str) -> None:
+    finite = rows.isfinite().flatten(1).all(1)
     if not bool(finite.all()):
         row = segments.iloc[int((~finite).nonzero()[0])]
         raise GenrecoreError(

@@ -24,7 +24,7 @@ from genrecore.features.registered import FEATURES
 from genrecore.words import plural
 
 LEAST_S = 0.1
-"""Shorter parts of a wave hold too few frames to say anything of spectrum or rhythm."""
+"""Shorter parts of a wave have too few frames for a spectrum or a rhythm."""
 
 _LABELLED = {
     "chroma": "chroma_stft_mean",
@@ -40,20 +40,20 @@ class _DescriptorRows(nn.Module):
     Waves are computed on the processor, as many at a time as it has cores.
     """
 
-    def __init__(self, n_rows: int, given: tuple[Any, ...]) -> None:
+    def __init__(self, n_rows: int, size: tuple[Any, ...]) -> None:
         """
         Args:
             n_rows: Rows of one input.
-            given: The shape of one row of a table; or of a wave its sample rate and its length.
+            size: The shape of one row of a table; or of a wave its sample rate and its length.
 
         Raises:
             GenrecoreError: Parts of a wave too short.
         """
         super().__init__()
         self.n_rows = n_rows
-        self.sample_rate_hz: int = given[0] if len(given) == 2 else 0
-        n_samples: int = given[1] if len(given) == 2 else 0
-        self.width = len(DESCRIPTORS) if self.sample_rate_hz else given[0][0]
+        self.sample_rate_hz: int = size[0] if len(size) == 2 else 0
+        n_samples: int = size[1] if len(size) == 2 else 0
+        self.width = len(DESCRIPTORS) if self.sample_rate_hz else size[0][0]
         self.duration_s = n_samples / self.sample_rate_hz if self.sample_rate_hz else None
         if n_samples // n_rows < LEAST_S * self.sample_rate_hz:
             part_s = n_samples / n_rows / self.sample_rate_hz
@@ -74,14 +74,14 @@ class _DescriptorRows(nn.Module):
         rows = Rows("Descriptor", names, ticks, "numbers")
         return (Axes("Descriptors", "", rows, "steps", self.duration_s, is_level=False),)
 
-    def rows_of(self, given: Tensor) -> Tensor:
+    def rows_of(self, inputs: Tensor) -> Tensor:
         """(batch, rows, descriptors) of rows of a table, or of waves (batch, 1, n_samples)."""
         if not self.sample_rate_hz:
-            return given.float()
-        waves = given[:, 0]
+            return inputs.float()
+        waves = inputs[:, 0]
         length = waves.shape[1] // self.n_rows
         parts = waves[:, : length * self.n_rows].reshape(len(waves), self.n_rows, length)
-        return _of_waves(parts, self.sample_rate_hz)
+        return _descriptors_of_waves(parts, self.sample_rate_hz)
 
 
 @FEATURES.register(
@@ -101,12 +101,12 @@ class Descriptors(_DescriptorRows):
         GenrecoreError: A wave too short.
     """
 
-    def __init__(self, options: Options, *given: int | tuple[int, ...]) -> None:
-        super().__init__(1, given)
+    def __init__(self, options: Options, *size: int | tuple[int, ...]) -> None:
+        super().__init__(1, size)
         self.output_shape = (self.width,)
 
-    def forward(self, given: Tensor) -> Tensor:
-        return self.rows_of(given)[:, 0]
+    def forward(self, inputs: Tensor) -> Tensor:
+        return self.rows_of(inputs)[:, 0]
 
 
 class SequenceOptions(Options):
@@ -141,23 +141,23 @@ class DescriptorSequence(_DescriptorRows):
 
     whole_clip = True  # all rows of a clip are one input
 
-    def __init__(self, options: SequenceOptions, *given: int | tuple[int, ...]) -> None:
-        super().__init__(options.n_steps, given)
+    def __init__(self, options: SequenceOptions, *size: int | tuple[int, ...]) -> None:
+        super().__init__(options.n_steps, size)
         self.output_shape = (options.n_steps, self.width)
 
-    def forward(self, given: Tensor) -> Tensor:
-        return self.rows_of(given)
+    def forward(self, inputs: Tensor) -> Tensor:
+        return self.rows_of(inputs)
 
 
-def _of_waves(waves: Tensor, sample_rate_hz: int) -> Tensor:
+def _descriptors_of_waves(waves: Tensor, sample_rate_hz: int) -> Tensor:
     """(batch, parts, 57) on the waves' device, of waves (batch, parts, n_samples)."""
     arrays = np.ascontiguousarray(waves.detach().float().cpu().numpy())
     n_threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 
-    def of_clip(parts: np.ndarray) -> np.ndarray:
+    def compute(parts: np.ndarray) -> np.ndarray:
         return np.stack([descriptors(part, sample_rate_hz) for part in parts])
 
     # One thread a clip: numpy's matrix products would start threads of their own beside them.
     with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(n_threads) as pool:
-        rows = np.stack(list(pool.map(of_clip, arrays)))
+        rows = np.stack(list(pool.map(compute, arrays)))
     return torch.from_numpy(rows.astype(np.float32)).to(waves.device)

@@ -117,7 +117,7 @@ def examine(network: nn.Module, shape: Any, axes: Sequence[Sequence[int]]) -> An
     try:
         with torch.enable_grad(), torch.device("meta"):
             examples = tuple(
-                fields.enter(part, torch.empty(1, *one)) for part, one in enumerate(shapes)
+                fields.enter(part, torch.empty(1, *size)) for part, size in enumerate(shapes)
             )
             network(examples if len(shapes) > 1 else examples[0])
     finally:
@@ -125,13 +125,13 @@ def examine(network: nn.Module, shape: Any, axes: Sequence[Sequence[int]]) -> An
             handle.remove()
     parameters = list(network.parameters())
     return Anatomy(
-        n_parameters=sum(one.numel() for one in parameters),
-        n_trainable=sum(one.numel() for one in parameters if one.requires_grad),
+        n_parameters=sum(p.numel() for p in parameters),
+        n_trainable=sum(p.numel() for p in parameters if p.requires_grad),
         n_multiply_adds=n_multiply_adds,
-        n_bytes=sum(one.numel() * one.element_size() for one in network.state_dict().values()),
+        n_bytes=sum(t.numel() * t.element_size() for t in network.state_dict().values()),
         layers=tuple(_outline(network, outputs)),
         reaches=tuple(fields.of_convolutions()),
-        is_recurrent=any(isinstance(one, nn.RNNBase) for one in network.modules()),
+        is_recurrent=any(isinstance(part, nn.RNNBase) for part in network.modules()),
     )
 
 
@@ -174,17 +174,19 @@ class _Fields:
         self._known[example.grad_fn] = _Field(dict.fromkeys(self._axes[part], (1, 1)))
         return example
 
-    def pass_through(self, module: nn.Module, given: Tensor, output: Tensor) -> None:
+    def pass_through(self, module: nn.Module, x: Tensor, output: Tensor) -> None:
         """Notes what a layer's output sees, if the layer changes what its input sees."""
         if hasattr(module, "kernel_size") and hasattr(module, "stride"):
-            seen = self._window(module, self._field(given.grad_fn))
+            seen = self._window(module, self._field(x.grad_fn))
         elif isinstance(module, _ADAPTIVE):
-            seen = self._adaptive(self._field(given.grad_fn), given.shape, output.shape)
-        elif isinstance(module, nn.Linear) and given.ndim == 3:  # (batch, steps, numbers)
-            seen = self._field(given.grad_fn)
-            seen = seen.keeping({a: one for a, one in seen.local.items() if self._from_end(a) == 1})
+            seen = self._adaptive(self._field(x.grad_fn), x.shape, output.shape)
+        elif isinstance(module, nn.Linear) and x.ndim == 3:  # (batch, steps, numbers)
+            seen = self._field(x.grad_fn)
+            seen = seen.keeping(
+                {a: local for a, local in seen.local.items() if self._from_end(a) == 1}
+            )
         elif isinstance(module, (nn.Linear, nn.RNNBase)):
-            seen = self._field(given.grad_fn).keeping({})
+            seen = self._field(x.grad_fn).keeping({})
         else:
             return
         self._known[output.grad_fn] = seen
@@ -213,7 +215,7 @@ class _Fields:
         """After a convolution or pooling; along axes that became channels it knows everything."""
         n = 2 if type(module).__name__.endswith("2d") else 1
         sizes = (module.kernel_size, module.stride, getattr(module, "dilation", 1))
-        kernel, stride, dilation = (one if isinstance(one, tuple) else (one,) * n for one in sizes)
+        kernel, stride, dilation = (s if isinstance(s, tuple) else (s,) * n for s in sizes)
         local = {}
         for axis, (size, step) in seen.local.items():
             if (k := self._from_end(axis)) <= n:
@@ -236,8 +238,8 @@ class _Fields:
         if node not in self._known:
             merged = _Field()
             for before in (self._field(parent) for parent, _ in node.next_functions):
-                for axis, one in before.local.items():
-                    merged.local[axis] = max(one, merged.local.get(axis, one))
+                for axis, local in before.local.items():
+                    merged.local[axis] = max(local, merged.local.get(axis, local))
                 merged = _Field(merged.local, merged.everything | before.everything)
             if _MIXES.match(node.name()):
                 merged = merged.keeping({})
@@ -258,7 +260,7 @@ def _outline(network: nn.Module, outputs: dict[nn.Module, Shape]) -> list[Layer]
         kinds = {type(part) for _, part in rows if _opens(part)} - closed
         if not kinds:
             break
-        kind = min(kinds, key=lambda one: (not issubclass(one, nn.Sequential), one.__name__))
+        kind = min(kinds, key=lambda kind: (not issubclass(kind, nn.Sequential), kind.__name__))
         opened = [
             row
             for name, part in rows
@@ -268,7 +270,7 @@ def _outline(network: nn.Module, outputs: dict[nn.Module, Shape]) -> list[Layer]
             rows = opened
         else:
             closed.add(kind)
-    finished = {module: place for place, module in enumerate(outputs)}
+    finished = {module: index for index, module in enumerate(outputs)}
     last = {id(part): _last_of(part, finished) for _, part in rows}
     first = {name.partition(".")[0] for name, _ in rows}
     n_common = len(first.pop()) + 1 if len(first) == 1 < len(rows) else 0
@@ -276,7 +278,7 @@ def _outline(network: nn.Module, outputs: dict[nn.Module, Shape]) -> list[Layer]
     layers = [
         Layer(
             name[n_common:],
-            in_words(part),
+            describe_layer(part),
             outputs.get(last[id(part)][1], ()),
             _size(part),
         )
@@ -289,14 +291,14 @@ def _outline(network: nn.Module, outputs: dict[nn.Module, Shape]) -> list[Layer]
 
 
 def _size(part: nn.Module) -> int:
-    return sum(one.numel() for one in part.parameters())
+    return sum(parameter.numel() for parameter in part.parameters())
 
 
 def _last_of(part: nn.Module, finished: dict[nn.Module, int]) -> tuple[int, nn.Module]:
     """When a part is done, and the module in it that is done last; idle parts come at the end."""
     if part in finished:
         return finished[part], part
-    done = [(finished[one], one) for one in part.modules() if one in finished]
+    done = [(finished[module], module) for module in part.modules() if module in finished]
     return max(done, key=lambda pair: pair[0], default=(len(finished), part))
 
 
@@ -306,7 +308,7 @@ def _children(name: str, part: nn.Module) -> list[tuple[str, nn.Module]]:
     return [
         (prefix + key, child)
         for key, child in part.named_children()
-        if _size(child) or any(isinstance(one, _POOLS) for one in child.modules())
+        if _size(child) or any(isinstance(module, _POOLS) for module in child.modules())
     ]
 
 
@@ -315,8 +317,8 @@ def _opens(part: nn.Module) -> bool:
     return own is None and bool(_children("", part))
 
 
-def in_words(module: nn.Module) -> str:
-    """What a layer is, as a person says it: "Convolution 3 × 3, 64 filters, step 2"."""
+def describe_layer(module: nn.Module) -> str:
+    """A layer in words: "Convolution 3 × 3, 64 filters, step 2"."""
     if isinstance(module, _CONVOLUTIONS):
         words = f"Convolution {_times(module.kernel_size)}, {module.out_channels} filters"
         words += _step(module.stride, 1)
@@ -365,9 +367,9 @@ def _times(size: Any, n_dimensions: int = 1) -> str:
 
 
 def _step(stride: Any, usual: Any) -> str:
-    given = [one if isinstance(one, tuple) else (one,) for one in (stride, usual)]
-    n = max(map(len, given))
-    steps, expected = (one * n if len(one) == 1 else one for one in given)
+    pair = [s if isinstance(s, tuple) else (s,) for s in (stride, usual)]
+    n = max(map(len, pair))
+    steps, expected = (s * n if len(s) == 1 else s for s in pair)
     if steps == expected:
         return ""
     return f", step {_times(steps) if len(set(steps)) > 1 else steps[0]}"

@@ -188,5 +188,5 @@ class OverTime(nn.Module):
         """Logits (batch, n_genres) of images (batch, channels, bins, frames)."""
         maps = self.maps(image)
         steps = maps.permute(0, 3, 2, 1).flatten(2)  # (batch, steps, bands · filters)
-        said, _ = self.recurrent(steps)
-        return self.output(self.dropout(said.mean(dim=1)))
+        outputs, _ = self.recurrent(steps)
+        return self.output(self.dropout(outputs.mean(dim=1)))

@@ -69,7 +69,7 @@ def read(file: Path, sha256: str = "", source: str = "") -> dict[str, Tensor]:
         raise GenrecoreError(f"There is no file of weights at {file}.")
     try:
         problem = _wrong_checksum(file, sha256)
-        found = None if problem else _opened(file)
+        state = None if problem else _load(file)
     except pickle.UnpicklingError as error:
         raise GenrecoreError(
             f"The weights in {file} cannot be read, for the file holds other things than tensors, "
@@ -87,9 +87,9 @@ def read(file: Path, sha256: str = "", source: str = "") -> dict[str, Tensor]:
         ) from error
     if problem:
         raise GenrecoreError(f"The weights in {file} cannot be read, for {problem}; {advice}.")
-    if not (isinstance(found, Mapping) and all(isinstance(key, str) for key in found)):
+    if not (isinstance(state, Mapping) and all(isinstance(key, str) for key in state)):
         raise GenrecoreError(f"{file} holds no state dict (tensors by their names); {advice}.")
-    return dict(found)
+    return dict(state)
 
 
 def fill(
@@ -108,23 +108,25 @@ def fill(
         GenrecoreError: They are another network's.
     """
     kept = tuple(f"{part}." for part in but)
-    given = {name: tensor for name, tensor in tensors.items() if not name.startswith(kept)}
+    wanted = {name: tensor for name, tensor in tensors.items() if not name.startswith(kept)}
     try:
-        odd = network.load_state_dict(given, strict=False)
+        mismatch = network.load_state_dict(wanted, strict=False)
     except RuntimeError as error:  # tensors of other sizes, or no tensors
         raise GenrecoreError(
             f"The weights in {file} are not those of {title}: the same names, but other sizes."
         ) from error
-    missing = [name for name in odd.missing_keys if not name.startswith(kept)]
-    if missing or odd.unexpected_keys:
-        one = f"{missing[0]} is missing" if missing else f"{odd.unexpected_keys[0]} is too many"
+    missing = [name for name in mismatch.missing_keys if not name.startswith(kept)]
+    if missing or mismatch.unexpected_keys:
+        example = (
+            f"{missing[0]} is missing" if missing else f"{mismatch.unexpected_keys[0]} is too many"
+        )
         raise GenrecoreError(
             f"The weights in {file} are not those of {title}: of its tensors {len(missing)} are "
-            f"missing, and {len(odd.unexpected_keys)} are too many, for instance {one}."
+            f"missing, and {len(mismatch.unexpected_keys)} are too many, for instance {example}."
         )
 
 
-def _opened(file: Path) -> Any:
+def _load(file: Path) -> Any:
     if file.suffix == ".safetensors":
         return load_file(file)
     return torch.load(file, map_location="cpu", weights_only=True)
@@ -136,12 +138,12 @@ def _wrong_checksum(file: Path, sha256: str) -> str:
     if not (sha256 or named):
         return ""
     with open(file, "rb") as stream:
-        found = hashlib.file_digest(stream, "sha256").hexdigest()
-    if sha256 and found != sha256:
-        return f"their SHA-256 checksum is {found}, not {sha256} as given"
-    if named and not found.startswith(named[1]):
+        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    if sha256 and digest != sha256:
+        return f"their SHA-256 checksum is {digest}, not {sha256} as given"
+    if named and not digest.startswith(named[1]):
         return (
-            f"their SHA-256 checksum begins with {found[:8]}, not with {named[1]} as the file's "
+            f"their SHA-256 checksum begins with {digest[:8]}, not with {named[1]} as the file's "
             "name says"
         )
     return ""

@@ -104,10 +104,10 @@ class Lstm(nn.Module):
         self.dropout = nn.Dropout(options.dropout)
         self.output = nn.Linear(self.n_directions * options.hidden, n_genres)
 
-    def forward(self, given: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Tensor:
         """Logits (batch, n_genres) of sequences (batch, steps, features) or images
         (batch, channels, bins, frames)."""
-        steps = given.permute(0, 3, 1, 2).flatten(2) if given.ndim == 4 else given
+        steps = x.permute(0, 3, 1, 2).flatten(2) if x.ndim == 4 else x
         _, (last, _) = self.recurrent(steps)  # (layers · directions, batch, hidden)
-        said = last[-self.n_directions :].transpose(0, 1).flatten(1)
-        return self.output(self.dropout(said))
+        summary = last[-self.n_directions :].transpose(0, 1).flatten(1)
+        return self.output(self.dropout(summary))

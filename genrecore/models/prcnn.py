@@ -128,8 +128,8 @@ class Prcnn(nn.Module):
         """Logits (batch, n_genres) of images (batch, channels, bins, frames)."""
         frames = self.pooling(image).permute(0, 3, 1, 2).flatten(2)
         _, last = self.recurrent(self.embedding(frames))  # (directions, batch, hidden)
-        said = torch.cat([self.convolutions(image), last[0], last[1]], dim=1)
-        return self.output(self.dropout(said))
+        summary = torch.cat([self.convolutions(image), last[0], last[1]], dim=1)
+        return self.output(self.dropout(summary))
 
 
 def _pooling(wanted: int, size: int, least: int) -> int:

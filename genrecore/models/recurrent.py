@@ -1,4 +1,4 @@
-"""Recurrent layers that know their shapes at once where there is nothing else to know."""
+"""Recurrent layers that are fast on the meta device and run in bfloat16 only where they can."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ class LstmLayer(nn.LSTM):
     def forward(self, steps: Tensor, state: Any = None) -> Any:
         """(batch, steps, directions · units) and twice (layers · directions, batch, units)."""
         if steps.device.type == "meta":
-            made, last = _on_shapes(self, steps)
-            return made, (last, last)
+            output, last = _on_shapes(self, steps)
+            return output, (last, last)
         if steps.device.type == "cpu" and torch.is_autocast_enabled("cpu") and not _in_bfloat16():
             with torch.autocast("cpu", enabled=False):
                 return super().forward(steps.float(), state)  # type: ignore[has-type]
-        made, kept = super().forward(steps, state)  # type: ignore[has-type]
+        output, state = super().forward(steps, state)  # type: ignore[has-type]
         if torch.compiler.is_compiling():  # torch 2.11 tells exporters of an axis too many
-            kept = tuple(part.reshape(part.shape[0], -1, self.hidden_size) for part in kept)
-        return made, kept
+            state = tuple(part.reshape(part.shape[0], -1, self.hidden_size) for part in state)
+        return output, state
 
 
 @functools.cache
@@ -58,7 +58,7 @@ def _on_shapes(layer: nn.RNNBase, steps: Tensor) -> tuple[Tensor, Tensor]:
     """
     last = []
     for k in range(layer.num_layers):
-        said = []
+        directions = []
         for direction in ("", "_reverse")[: 2 if layer.bidirectional else 1]:
             weights = [
                 getattr(layer, f"{part}_l{k}{direction}")
@@ -66,7 +66,7 @@ def _on_shapes(layer: nn.RNNBase, steps: Tensor) -> tuple[Tensor, Tensor]:
             ]
             of_input = linear(steps, weights[0], weights[2])[..., : layer.hidden_size]
             of_state = linear(of_input, weights[1], weights[3])[..., : layer.hidden_size]
-            said.append(of_state)
+            directions.append(of_state)
             last.append(of_state[:, -1])
-        steps = torch.cat(said, dim=2)
+        steps = torch.cat(directions, dim=2)
     return steps, torch.stack(last)

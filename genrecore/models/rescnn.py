@@ -267,8 +267,8 @@ class ResCnn(nn.Module):
             nn.Linear(options.dense_2, n_genres),
         )
 
-    def forward(self, given: Tensor | tuple[Tensor, Tensor]) -> Tensor:
-        first = self.first(given)
+    def forward(self, inputs: Tensor | tuple[Tensor, Tensor]) -> Tensor:
+        first = self.first(inputs)
         maps = first + self.rest(first)
         return self.dense(torch.cat([maps.amax(dim=2), maps.mean(dim=2)], dim=1))
 
@@ -334,8 +334,8 @@ class _Both(nn.Module):
         super().__init__()
         self.wave, self.image = wave, image
 
-    def forward(self, given: tuple[Tensor, Tensor]) -> Tensor:
-        wave, image = self.wave(given[0]), self.image(given[1])
+    def forward(self, inputs: tuple[Tensor, Tensor]) -> Tensor:
+        wave, image = self.wave(inputs[0]), self.image(inputs[1])
         n = min(wave.shape[2], image.shape[2])
         return torch.cat([wave[:, :, :n], image[:, :, :n]], dim=1)
 

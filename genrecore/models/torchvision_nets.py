@@ -145,8 +145,8 @@ def alexnet(shape: tuple[int, ...], n_genres: int, options: AlexNetOptions) -> n
 
     network = models.alexnet(dropout=options.dropout)
     published = models.AlexNet_Weights.IMAGENET1K_V1
-    places = ("features.0", "classifier.6")
-    return fitted("alexnet", network, published, shape, n_genres, options, *places)
+    layers = ("features.0", "classifier.6")
+    return fitted("alexnet", network, published, shape, n_genres, options, *layers)
 
 
 class Vgg16Options(TorchvisionOptions):
@@ -191,8 +191,8 @@ def vgg16(shape: tuple[int, ...], n_genres: int, options: Vgg16Options) -> nn.Mo
 
     network = models.vgg16(dropout=options.dropout)
     published = models.VGG16_Weights.IMAGENET1K_V1
-    places = ("features.0", "classifier.6")
-    return fitted("vgg16", network, published, shape, n_genres, options, *places)
+    layers = ("features.0", "classifier.6")
+    return fitted("vgg16", network, published, shape, n_genres, options, *layers)
 
 
 class GoogLeNetOptions(TorchvisionOptions):
@@ -263,8 +263,8 @@ def googlenet(shape: tuple[int, ...], n_genres: int, options: GoogLeNetOptions) 
     auxiliary = options.auxiliary and options.trained == "all"
     network = models.googlenet(aux_logits=auxiliary, init_weights=True, dropout=options.dropout)
     published = models.GoogLeNet_Weights.IMAGENET1K_V1
-    places = ("conv1.conv", "fc", "aux1", "aux2")
-    return GoogLeNet(fitted("googlenet", network, published, shape, n_genres, options, *places))
+    layers = ("conv1.conv", "fc", "aux1", "aux2")
+    return GoogLeNet(fitted("googlenet", network, published, shape, n_genres, options, *layers))
 
 
 class GoogLeNet(nn.Module):
@@ -284,10 +284,10 @@ class GoogLeNet(nn.Module):
 
     def training_logits(self, image: Tensor) -> list[tuple[float, Tensor]]:
         """(weight, logits) of the last layer and, in training mode, of the auxiliary heads."""
-        made = self.network(image)
-        if isinstance(made, Tensor):
-            return [(1.0, made)]
-        return [(1.0, made.logits), (0.3, made.aux_logits2), (0.3, made.aux_logits1)]
+        outputs = self.network(image)
+        if isinstance(outputs, Tensor):
+            return [(1.0, outputs)]
+        return [(1.0, outputs.logits), (0.3, outputs.aux_logits2), (0.3, outputs.aux_logits1)]
 
 
 class EfficientNetOptions(TorchvisionOptions):
@@ -330,5 +330,5 @@ def efficientnet_b0(
 
     network = models.efficientnet_b0(dropout=options.dropout)
     published = models.EfficientNet_B0_Weights.IMAGENET1K_V1
-    places = ("features.0.0", "classifier.1")
-    return fitted("efficientnet_b0", network, published, shape, n_genres, options, *places)
+    layers = ("features.0.0", "classifier.1")
+    return fitted("efficientnet_b0", network, published, shape, n_genres, options, *layers)
