@@ -6,6 +6,7 @@ import csv
 import os
 import sys
 from collections.abc import Iterable, Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -66,7 +67,7 @@ def classify(
                 continue
             result = {"path": str(path), **answer.as_dict()}
             if finder:
-                result["doubts"] = [told.as_dict() for told in finder.doubts_about(answer)]
+                result["doubts"] = [asdict(doubt) for doubt in finder.doubts_about(answer)]
             if writer:
                 writer.write(result)
             results.append(result if as_json else {})  # text and tables need no more than a count

@@ -50,7 +50,7 @@ class Prediction:
         seconds: Time from file to verdict.
         run_id: Of the run that says so.
         temperature: By which the probabilities were calibrated (`calibration`).
-        picture: The judged picture, (3, height, width) uint8; None for a recording.
+        image: The judged image, (3, height, width) uint8; None for a recording.
     """
 
     name: str
@@ -65,7 +65,7 @@ class Prediction:
     seconds: float
     run_id: str
     temperature: float
-    picture: np.ndarray | None = None
+    image: np.ndarray | None = None
 
     @property
     def genre(self) -> str:
@@ -81,7 +81,7 @@ class Prediction:
             "uncalibrated": by_genre(self.genres, self.uncalibrated),
             "temperature": self.temperature,
         }
-        if self.picture is None:
+        if self.image is None:
             made["duration_s"] = self.duration_s
             made["start_s"] = self.start_s
             made["judged_s"] = len(self.wave) / self.sample_rate_hz
@@ -102,7 +102,7 @@ class Excerpt:
     samples: np.ndarray
     start_s: float
     duration_s: float
-    picture: np.ndarray | None = None
+    image: np.ndarray | None = None
 
 
 class LoadedRun:
@@ -205,7 +205,7 @@ class LoadedRun:
                 seconds=seconds,
                 run_id=self.run.run_id,
                 temperature=self.calibration.temperature,
-                picture=one.picture,
+                image=one.image,
             )
             for k, one in enumerate(excerpts)
         ]
@@ -261,7 +261,7 @@ class LoadedRun:
 
     @torch.inference_mode()
     def _judge_pictures(self, excerpts: list[Excerpt]) -> tuple[list[np.ndarray], np.ndarray]:
-        given = [one.picture for one in excerpts if one.picture is not None]
+        given = [one.image for one in excerpts if one.image is not None]
         pictures = torch.from_numpy(np.stack(given))
         parts = [self.classifier(some).softmax(1) for some in pictures.split(_BATCH)]
         return [np.zeros(1, np.int64)] * len(excerpts), torch.cat(parts).numpy()

@@ -1,9 +1,8 @@
 """Classifying over HTTP: `POST /classify` with a file, `GET /healthz`, `GET /openapi.json`.
 
-Whatever goes wrong is answered with one sentence as JSON and the code that belongs to it. A file is
-received to its end, or to the limit of size or time, before anything is decoded. As many files are
-worked on at once as there are cores, each with its share of them: one alone gets them all, and
-threads of several would only wait for one another.
+Every error is answered with one sentence as JSON and its status code. A file is received to its
+end, or to the limit of size or time, before anything is decoded. As many files are classified at
+once as there are cores, each with its share of them: a single one gets all.
 """
 
 from __future__ import annotations
@@ -11,43 +10,77 @@ from __future__ import annotations
 import asyncio
 import hmac
 import threading
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from tempfile import SpooledTemporaryFile
-from typing import IO, Any
+from typing import IO, Annotated, Any
 
 import torch
-from starlette.applications import Starlette
+from fastapi import Depends, FastAPI, Query, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
+from pydantic import BaseModel, Field, create_model
 from starlette.datastructures import UploadFile
 from starlette.exceptions import HTTPException
-from starlette.formparsers import MultiPartException
-from starlette.requests import ClientDisconnect, Request
-from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
+from starlette.requests import ClientDisconnect
 from starlette.types import Message
 
+from genrecore import __version__
 from genrecore.errors import GenrecoreError
-from genrecore.inference import service_description
-from genrecore.inference.doubts import DoubtFinder
+from genrecore.inference.doubts import Doubt, DoubtFinder
 from genrecore.inference.ensemble import Ensemble
 from genrecore.training import cores
+from genrecore.words import listed
 
-_IN_MEMORY = 2**23  # bytes of an upload; a longer one lies on the disk while it is judged
+_LONGEST_S = 1200.0  # of any file, and so of what can be asked for
+_IN_MEMORY = 2**23  # bytes of an upload; a longer one lies on the disk while it is classified
 _DRAINED = 2**24  # bytes read and dropped, so that who sends too much still hears why
 _LONGEST_NAME = 200
+
+Seconds = Annotated[float | None, Query(ge=0, le=_LONGEST_S, allow_inf_nan=False)]
+AtLeastASecond = Annotated[float | None, Query(ge=1, le=_LONGEST_S, allow_inf_nan=False)]
+Token = Annotated[
+    HTTPAuthorizationCredentials | None, Depends(HTTPBearer(scheme_name="token", auto_error=False))
+]
+_EXPECTED = {
+    "start_s": f"a number of seconds from 0 to {_LONGEST_S:g}",
+    "length_s": f"a number of seconds from 1 to {_LONGEST_S:g}",
+    "doubts": "true or false",
+}
+_FORM = {
+    "type": "object",
+    "properties": {"file": {"type": "string", "format": "binary"}},
+    "required": ["file"],
+}
+_BODY = {
+    "required": True,
+    "content": {
+        "application/octet-stream": {"schema": _FORM["properties"]["file"]},
+        "multipart/form-data": {"schema": _FORM},
+    },
+}
+_ERRORS = {
+    400: "No file, a form that cannot be read, or a wrong parameter",
+    401: "The token is missing or wrong",
+    408: "The upload took too long",
+    413: "The upload is too large",
+    422: "The file cannot be used; the sentence says why",
+    503: "Too many requests at once, or classifying took too long",
+}
 
 
 @dataclass(frozen=True)
 class ServiceLimits:
-    """What a server takes.
+    """What a server accepts.
 
     Attributes:
-        token: Asked for as `Authorization: Bearer …`; empty asks for none.
+        token: Expected as `Authorization: Bearer …`; empty for a server without one.
         most_bytes: The largest upload.
-        within_s: How long receiving may take, and how long judging.
+        within_s: How long receiving a file may take, and how long classifying it.
         at_once: Requests that are worked on or wait; more are sent away.
     """
 
@@ -57,89 +90,154 @@ class ServiceLimits:
     at_once: int = 64
 
 
-class _Refused(Exception):
-    """Answered with this code and sentence."""
-
-    def __init__(self, code: int, sentence: str, headers: Mapping[str, str] | None = None) -> None:
-        self.code, self.sentence, self.headers = code, sentence, dict(headers or {})
+class ErrorMessage(BaseModel):
+    error: str = Field(description="One sentence for a person")
 
 
-def app(asked: Ensemble, limits: ServiceLimits) -> Starlette:
-    """The application that answers with these runs, within these limits."""
-    service = _Service(asked, limits)
-    return Starlette(
-        routes=[
-            Route("/classify", service.classify, methods=["POST"]),
-            Route("/healthz", service.health, methods=["GET"]),
-            Route("/openapi.json", service.description, methods=["GET"]),
-        ],
+class _Answer(JSONResponse):
+    def init_headers(self, headers: Any = None) -> None:
+        fixed = {"X-Content-Type-Options": "nosniff", "Cache-Control": "no-store"}
+        super().init_headers({**fixed, **(headers or {})})
+
+
+def app(ensemble: Ensemble, limits: ServiceLimits) -> FastAPI:
+    """The application that classifies with these runs, within these limits."""
+    service = _Service(ensemble, limits)
+    application = FastAPI(
+        title="genrecore",
+        version=__version__,
+        description="Music genre classification by trained runs.",
+        openapi_url=None,
+        default_response_class=_Answer,
+        lifespan=service.lifespan,
         exception_handlers={
-            _Refused: _refusal,
-            HTTPException: _not_served,
-            ClientDisconnect: _gone,
-            Exception: _broken,
+            HTTPException: _http_error,
+            RequestValidationError: _wrong_parameter,
+            GenrecoreError: lambda _, error: _error(422, str(error)),
+            # Nobody is there any more to read it.
+            ClientDisconnect: lambda *_: _error(400, "The upload was cut off."),
+            Exception: lambda *_: _error(500, "The server failed; its log says how."),
         },
-        lifespan=service.life,
+    )
+    file = "an image" if ensemble.loaded[0].medium == "image" else "an audio file"
+    runs = listed([loaded.run.run_id for loaded in ensemble.loaded])
+    application.post(
+        "/classify",
+        operation_id="classify",
+        summary="Classify one file",
+        description=f"Send {file}, as it is or as the one file of a form; {runs} classify it. "
+        "start_s and length_s say which part, by default the middle, as long as a training clip; "
+        "name says what to call a file that is sent as it is; with doubts=true the answer holds "
+        "reasons to distrust it.",
+        response_model=_response_model(ensemble),
+        response_model_exclude_unset=True,
+        responses={code: {"model": ErrorMessage, "description": _ERRORS[code]} for code in _ERRORS},
+        dependencies=[Depends(service.check_token)] if limits.token else [],
+        openapi_extra={"requestBody": _BODY},
+    )(service.classify)
+
+    @application.head("/healthz", include_in_schema=False)
+    @application.get("/healthz", operation_id="health")
+    async def health() -> dict[str, str]:
+        return {"status": "ok"}
+
+    @application.head("/openapi.json", include_in_schema=False)
+    @application.get("/openapi.json", operation_id="description")
+    async def description() -> dict[str, Any]:
+        return application.openapi()
+
+    return application
+
+
+def _response_model(ensemble: Ensemble) -> type[BaseModel]:
+    """The form of an answer: a prediction, or the predictions of several runs."""
+    genres = sorted({genre for loaded in ensemble.loaded for genre in loaded.genres})
+    genre: Any = Annotated[str, Field(json_schema_extra={"enum": [*genres]})]
+    proba: Any = dict[str, Annotated[float, Field(ge=0, le=1)]]
+    second = Annotated[float, Field(ge=0)]
+    doubts: Any = (list[Doubt], [])
+    fields: dict[str, Any] = {
+        "name": str, "run": str, "genre": genre, "proba": proba, "uncalibrated": proba,
+        "temperature": Annotated[float, Field(gt=0)],
+    }  # fmt: skip
+    if ensemble.loaded[0].medium != "image":
+        fields |= {"duration_s": second, "start_s": second, "judged_s": second}
+    if len(ensemble.loaded) == 1:
+        return create_model("Prediction", **fields, doubts=doubts)
+    runs: Any = list[create_model("Prediction", **fields)]  # type: ignore[misc]
+    average = {"genre": genre, "proba": proba} if ensemble.genres else {}
+    return create_model(
+        "EnsemblePrediction", name=str, agreement=str, runs=runs, **average, doubts=doubts
     )
 
 
 class _Service:
-    def __init__(self, asked: Ensemble, limits: ServiceLimits) -> None:
-        self.asked, self.limits = asked, limits
-        self.described = service_description.describe(
-            asked, bool(limits.token), limits.most_bytes, limits.within_s
-        )
-        self.n_working = 0
+    def __init__(self, ensemble: Ensemble, limits: ServiceLimits) -> None:
+        self.ensemble, self.limits = ensemble, limits
+        self.n_requests = 0
         self.n_cores = torch.get_num_threads()
-        self.gate = threading.Lock()
-        self.n_judged_now = 0
+        self.lock = threading.Lock()
+        self.n_classifying = 0
         self.threads = ThreadPoolExecutor(self.n_cores, thread_name_prefix="classify")
 
     @asynccontextmanager
-    async def life(self, _: Starlette) -> AsyncIterator[None]:
+    async def lifespan(self, _: FastAPI) -> AsyncIterator[None]:
         yield
         self.threads.shutdown(wait=False, cancel_futures=True)
 
-    async def health(self, _: Request) -> Response:
-        return _json({"status": "ok"})
+    @cached_property
+    def doubt_finder(self) -> DoubtFinder:
+        """Made when it is first needed: what is kept of a run's clips may be large."""
+        return DoubtFinder(self.ensemble.loaded)
 
-    async def description(self, _: Request) -> Response:
-        return _json(self.described)
+    async def check_token(self, token: Token) -> None:
+        sent = token.credentials.strip().encode("latin-1") if token else b""  # headers are bytes
+        # In a time that does not tell how much of it is right.
+        if not hmac.compare_digest(sent, self.limits.token.encode()):
+            raise HTTPException(
+                401,
+                "This server asks for its token: send the header 'Authorization: Bearer …'.",
+                {"WWW-Authenticate": "Bearer"},
+            )
 
-    async def classify(self, request: Request) -> Response:
-        self._check_token(request)
-        if self.n_working >= self.limits.at_once:
-            raise _Refused(
+    async def classify(
+        self,
+        request: Request,
+        name: str = "",
+        start_s: Seconds = None,
+        length_s: AtLeastASecond = None,
+        doubts: bool = False,
+    ) -> Any:
+        if self.n_requests >= self.limits.at_once:
+            raise HTTPException(
                 503, "The server is busy; try again in a few seconds.", {"Retry-After": "3"}
             )
-        start_s, length_s = _seconds(request, "start_s", 0.0), _seconds(request, "length_s", 1.0)
-        with_doubts = _yes(request, "doubts")
-        self.n_working += 1
-        file: IO[bytes] | None = None
+        self.n_requests += 1
         try:
-            file, name = await self._received(request)
-            answer = asyncio.get_running_loop().run_in_executor(
-                self.threads, self._judged, file, name, start_s, length_s, with_doubts
-            )
+            file, form_name = await _receive(request, self.limits)
         except BaseException:
-            self.n_working -= 1
-            if file is not None:
-                file.close()
+            self.n_requests -= 1
             raise
-        answer.add_done_callback(lambda _: self._done(file))
+        name = _display_name(form_name or name)
+
+        def done(_: Any) -> None:
+            self.n_requests -= 1
+            file.close()
+
+        answer = asyncio.get_running_loop().run_in_executor(
+            self.threads, self._classified, file, name, start_s, length_s, doubts
+        )
+        answer.add_done_callback(done)
         try:
             # Shielded: a thread cannot be stopped, and its place is taken until it ends.
-            made = await asyncio.wait_for(asyncio.shield(answer), self.limits.within_s)
+            return await asyncio.wait_for(asyncio.shield(answer), self.limits.within_s)
         except TimeoutError:
             answer.add_done_callback(lambda late: late.exception())
-            raise _Refused(
-                503, f"{name} could not be judged within {self.limits.within_s:g} s."
+            raise HTTPException(
+                503, f"{name} could not be classified within {self.limits.within_s:g} s."
             ) from None
-        except GenrecoreError as error:
-            raise _Refused(422, str(error)) from None
-        return _json(made)
 
-    def _judged(
+    def _classified(
         self,
         file: IO[bytes],
         name: str,
@@ -147,133 +245,89 @@ class _Service:
         length_s: float | None,
         with_doubts: bool,
     ) -> dict[str, Any]:
-        with self._some_cores():
-            excerpts = self.asked.read_excerpts(file, name, start_s, length_s)  # type: ignore[arg-type]
-            (answer,) = self.asked.predict([excerpts])
+        with self._share_of_cores():
+            prediction = self.ensemble.classify(file, name, start_s, length_s)  # type: ignore[arg-type]
             if not with_doubts:
-                return answer.as_dict()
-            doubts = [told.as_dict() for told in self.finder.doubts_about(answer)]
-        return {**answer.as_dict(), "doubts": doubts}
+                return prediction.as_dict()
+            doubts = self.doubt_finder.doubts_about(prediction)
+        return {**prediction.as_dict(), "doubts": [asdict(doubt) for doubt in doubts]}
 
     @contextmanager
-    def _some_cores(self) -> Iterator[None]:
+    def _share_of_cores(self) -> Iterator[None]:
         """Inside, this thread's networks use its share of the cores."""
-        with self.gate:
-            self.n_judged_now += 1
-            n_threads = max(1, self.n_cores // self.n_judged_now)
+        with self.lock:
+            self.n_classifying += 1
+            n_threads = max(1, self.n_cores // self.n_classifying)
         try:
             with cores.using(n_threads, later=self.n_cores):
                 yield
         finally:
-            with self.gate:
-                self.n_judged_now -= 1
+            with self.lock:
+                self.n_classifying -= 1
 
-    @cached_property
-    def finder(self) -> DoubtFinder:
-        """Read when it is first asked for: what is kept of a run's clips may be large."""
-        return DoubtFinder(self.asked.loaded)
 
-    def _done(self, file: IO[bytes]) -> None:
-        self.n_working -= 1
-        file.close()
+async def _receive(request: Request, limits: ServiceLimits) -> tuple[IO[bytes], str]:
+    """The whole upload as an open file, and its name in a form."""
+    too_large = HTTPException(
+        413, f"The upload is larger than the {limits.most_bytes / 1e6:g} MB that this server takes."
+    )
+    n_received = 0
 
-    def _check_token(self, request: Request) -> None:
-        if not self.limits.token:
-            return
-        kind, _, given = request.headers.get("authorization", "").partition(" ")
-        # In a time that does not tell how much of it is right.
-        right = hmac.compare_digest(
-            given.strip().encode("latin-1"),
-            self.limits.token.encode(),  # headers are bytes
-        )
-        if kind.lower() != "bearer" or not right:
-            raise _Refused(
-                401,
-                "This server asks for its token: send the header 'Authorization: Bearer …'.",
-                {"WWW-Authenticate": "Bearer"},
-            )
-
-    async def _received(self, request: Request) -> tuple[IO[bytes], str]:
-        """The whole upload as an open file, and what to call it."""
-        most = self.limits.most_bytes
-        announced = request.headers.get("content-length", "")
-        if announced.isdecimal() and int(announced) > most:
-            await _drain(request)
-            raise self._too_large()
-        multipart = request.headers.get("content-type", "").lower().startswith("multipart/")
-        counted = Request(request.scope, _counted(request.receive, most))
-        try:
-            async with asyncio.timeout(self.limits.within_s):
-                return await (self._part(counted) if multipart else self._body(counted))
-        except TimeoutError:
-            raise _Refused(
-                408, f"The upload was not complete after {self.limits.within_s:g} s."
-            ) from None
-        except _TooLarge as error:
-            if error.more:
+    async def receive() -> Message:
+        nonlocal n_received
+        message = await request.receive()
+        n_received += len(message.get("body", b""))
+        if n_received > limits.most_bytes:
+            if message.get("more_body"):
                 await _drain(request)
-            raise self._too_large() from None
-
-    def _too_large(self) -> _Refused:
-        return _Refused(
-            413,
-            f"The upload is larger than the {self.limits.most_bytes / 1e6:g} MB that this server "
-            "takes.",
-        )
-
-    async def _body(self, request: Request) -> tuple[IO[bytes], str]:
-        file = SpooledTemporaryFile(_IN_MEMORY)  # noqa: SIM115  (closed by who judges it)
-        try:
-            n = 0
-            async for block in request.stream():
-                n += len(block)
-                file.write(block)
-            if not n:
-                raise _Refused(
-                    400, "The request has no body; send a file as it is, or as multipart/form-data."
-                )
-        except BaseException:
-            file.close()
-            raise
-        return file, _shown(request.query_params.get("name", "") or "clip")
-
-    async def _part(self, request: Request) -> tuple[IO[bytes], str]:
-        try:
-            form = await request.form(max_files=1, max_fields=20)
-        except HTTPException as error:
-            raise _Refused(
-                400, f"The form cannot be read: {str(error.detail).rstrip('.')}."
-            ) from None
-        except (MultiPartException, ValueError) as error:
-            raise _Refused(400, f"The form cannot be read: {str(error).rstrip('.')}.") from None
-        files = [value for value in form.values() if isinstance(value, UploadFile)]
-        if not files:
-            await form.close()
-            raise _Refused(
-                400, "The form holds no file, or it was cut off; send one file as multipart part."
-            )
-        return files[0].file, _shown(files[0].filename or "clip")
-
-
-class _TooLarge(Exception):
-    """More came than is taken; `more` says whether there is still something to come."""
-
-    def __init__(self, more: bool) -> None:
-        self.more = more
-
-
-def _counted(receive: Any, most: int) -> Any:
-    n = 0
-
-    async def counting() -> Message:
-        nonlocal n
-        message: Message = await receive()
-        n += len(message.get("body", b""))
-        if n > most:
-            raise _TooLarge(bool(message.get("more_body")))
+            raise too_large
         return message
 
-    return counting
+    announced = request.headers.get("content-length", "")
+    if announced.isdecimal() and int(announced) > limits.most_bytes:
+        await _drain(request)
+        raise too_large
+    is_form = request.headers.get("content-type", "").lower().startswith("multipart/")
+    counted = Request(request.scope, receive)
+    try:
+        async with asyncio.timeout(limits.within_s):
+            return await (_form_file(counted) if is_form else _body(counted))
+    except TimeoutError:
+        raise HTTPException(
+            408, f"The upload was not complete after {limits.within_s:g} s."
+        ) from None
+
+
+async def _body(request: Request) -> tuple[IO[bytes], str]:
+    file = SpooledTemporaryFile(_IN_MEMORY)  # noqa: SIM115  (closed when it is classified)
+    try:
+        async for block in request.stream():
+            file.write(block)
+        if not file.tell():
+            raise HTTPException(
+                400, "The request has no body; send a file as it is, or as multipart/form-data."
+            )
+    except BaseException:
+        file.close()
+        raise
+    return file, ""
+
+
+async def _form_file(request: Request) -> tuple[IO[bytes], str]:
+    try:
+        form = await request.form(max_files=1, max_fields=20)
+    except (HTTPException, ValueError) as error:
+        if getattr(error, "status_code", 400) != 400:
+            raise
+        reason = error.detail if isinstance(error, HTTPException) else str(error)
+        raise HTTPException(400, f"The form cannot be read: {reason.rstrip('.')}.") from None
+    files = [value for value in form.values() if isinstance(value, UploadFile)]
+    if not files:
+        await form.close()
+        raise HTTPException(
+            400, "The form holds no file, or it was cut off; send one file as multipart part."
+        )
+    return files[0].file, files[0].filename or "clip"
 
 
 async def _drain(request: Request) -> None:
@@ -284,64 +338,35 @@ async def _drain(request: Request) -> None:
             while n < _DRAINED:
                 message = await request.receive()
                 n += len(message.get("body", b""))
-                if message["type"] != "http.request" or not message.get("more_body"):
+                if not message.get("more_body"):
                     return
     except TimeoutError:
         return
 
 
-def _seconds(request: Request, field: str, least: float) -> float | None:
-    given = request.query_params.get(field)
-    if given is None:
-        return None
-    try:
-        value = float(given)
-    except ValueError:
-        value = float("nan")
-    if not least <= value <= service_description.MOST_S:  # nan is in no range
-        raise _Refused(
-            400,
-            f"The parameter {field} is {given[:40]!r}; expected a number of seconds from "
-            f"{least:g} to {service_description.MOST_S:g}.",
-        )
-    return value
-
-
-def _yes(request: Request, field: str) -> bool:
-    given = request.query_params.get(field, "false")
-    if given not in ("true", "false"):
-        raise _Refused(400, f"The parameter {field} is {given[:40]!r}; expected true or false.")
-    return given == "true"
-
-
-def _shown(name: str) -> str:
-    """The last part of a name as something to print: never a path, never control characters."""
+def _display_name(name: str) -> str:
+    """The last part of a name, without control characters."""
     last = name.replace("\\", "/").rpartition("/")[2]
     return "".join(letter for letter in last if letter.isprintable())[-_LONGEST_NAME:] or "clip"
 
 
-def _json(value: Any, code: int = 200, headers: Mapping[str, str] | None = None) -> Response:
-    fixed = {"X-Content-Type-Options": "nosniff", "Cache-Control": "no-store"}
-    return JSONResponse(value, code, {**fixed, **(headers or {})})
+def _error(code: int, sentence: str, headers: Any = None) -> _Answer:
+    return _Answer({"error": sentence}, code, headers)
 
 
-async def _refusal(_: Request, error: Any) -> Response:
-    return _json({"error": error.sentence}, error.code, error.headers)
+def _wrong_parameter(_: Request, error: Any) -> _Answer:
+    first = error.errors()[0]
+    name = first["loc"][-1]
+    return _error(
+        400, f"The parameter {name} is {first['input'][:40]!r}; expected {_EXPECTED[name]}."
+    )
 
 
-async def _not_served(request: Request, error: Any) -> Response:
+def _http_error(request: Request, error: Any) -> _Answer:
+    path = request.url.path[:200]
     sentences = {
-        404: f"There is nothing at {request.url.path[:200]}; see /openapi.json.",
-        405: f"{request.method[:20]} is not answered at {request.url.path[:200]}; see "
-        "/openapi.json.",
+        404: f"There is nothing at {path}; see /openapi.json.",
+        405: f"{request.method[:20]} is not answered at {path}; see /openapi.json.",
     }
-    sentence = sentences.get(error.status_code, str(error.detail))
-    return _json({"error": sentence}, error.status_code, error.headers)
-
-
-async def _gone(_: Request, error: Exception) -> Response:
-    return _json({"error": "The upload was cut off."}, 400)  # nobody is there to hear it
-
-
-async def _broken(_: Request, error: Exception) -> Response:
-    return _json({"error": "The server failed; its log says how."}, 500)
+    sentence = sentences.get(error.status_code, error.detail)
+    return _error(error.status_code, sentence, error.headers)

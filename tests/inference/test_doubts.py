@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import shutil
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -207,7 +208,7 @@ def test_the_recording_of_a_clip_is_known_whatever_was_done_to_it(heard: Run) ->
 
 
 def _told(finder: DoubtFinder, asked: Ensemble, source: bytes | str) -> dict[str, tuple[str, ...]]:
-    return {told.doubt.kind: told.runs for told in finder.doubts_about(asked.classify(source))}
+    return {doubt.kind: doubt.runs for doubt in finder.doubts_about(asked.classify(source))}
 
 
 def test_a_finished_run_knows_its_clips_until_that_is_cleared_away(
@@ -266,7 +267,8 @@ def test_command_and_service_tell_the_same_doubts(
     asked = panel.load([heard])
     finder = DoubtFinder(asked.loaded)
     expected = [
-        [one.as_dict() for one in finder.doubts_about(asked.classify(path))] for path in files
+        [json.loads(json.dumps(asdict(one))) for one in finder.doubts_about(asked.classify(path))]
+        for path in files
     ]
     assert all(expected)
 

@@ -194,8 +194,8 @@ def test_a_run_on_pictures_takes_pictures_and_says_why_not_audio(
     values = np.random.default_rng(7).integers(0, 256, (40, 50, 3), dtype=np.uint8)
     Image.fromarray(values).save(tmp_path / "p.png")
     prediction = loaded.classify(tmp_path / "p.png")
-    assert prediction.picture is not None
-    np.testing.assert_array_equal(prediction.picture, values.transpose(2, 0, 1))
+    assert prediction.image is not None
+    np.testing.assert_array_equal(prediction.image, values.transpose(2, 0, 1))
     assert prediction.proba.sum() == pytest.approx(1.0)
     assert "duration_s" not in prediction.as_dict()
     again = loaded.classify((tmp_path / "p.png").read_bytes(), name="upload.png")

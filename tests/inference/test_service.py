@@ -256,7 +256,7 @@ def test_what_takes_too_long_is_given_up_and_the_server_goes_on(
 
     headers = {"Authorization": "Bearer schlüssel".encode()}
     monkeypatch.setattr(loaded, "predict", slow)
-    refused(several.post(headers=headers), 503, "could not be judged within 1.5 s")
+    refused(several.post(headers=headers), 503, "could not be classified within 1.5 s")
     monkeypatch.undo()
     time.sleep(1.2)  # the late one still holds the networks
     assert several.post(headers=headers).status_code == 200

@@ -11,7 +11,7 @@ import streamlit as st
 from genrecore.errors import GenrecoreError
 from genrecore.inference import ensemble as panel
 from genrecore.inference import known_recordings as recognition
-from genrecore.inference.doubts import DoubtFinder, RunDoubt
+from genrecore.inference.doubts import Doubt, DoubtFinder
 from genrecore.inference.ensemble import Ensemble, EnsemblePrediction
 from genrecore.inference.loaded import LoadedRun, Prediction
 from genrecore.store.run import Run
@@ -71,7 +71,7 @@ class ClassifiedClip:
         return max(self.answer.predictions, key=lambda prediction: len(prediction.wave))
 
     @property
-    def doubts(self) -> list[RunDoubt]:
+    def doubts(self) -> list[Doubt]:
         """Reasons not to believe the answer."""
         return _doubts(self)
 
@@ -117,7 +117,7 @@ def _doubter(opened: OpenedRuns, stored_at: tuple[tuple[int, int], ...]) -> Doub
 
 
 @cached_by_files(no_files, spinner="Checking the answer …")
-def _doubts(classified: ClassifiedClip) -> list[RunDoubt]:
+def _doubts(classified: ClassifiedClip) -> list[Doubt]:
     return classified.opened.finder.doubts_about(classified.answer)
 
 
@@ -156,10 +156,8 @@ def classify_all(opened: OpenedRuns, clips: Sequence[InputClip]) -> list[AnswerI
         paths, names = [clip.path for clip in waiting], [clip.name for clip in waiting]
         answers = opened.panel.classify_many(paths, names)
         for n, (clip, answer) in enumerate(zip(waiting, answers, strict=True), start=1):
-            kinds = tuple(
-                dict.fromkeys(told.doubt.kind for told in opened.finder.doubts_about(answer))
-            )
-            silent = [replace(one, wave=one.wave[:0], picture=None) for one in answer.predictions]
+            kinds = tuple(dict.fromkeys(doubt.kind for doubt in opened.finder.doubts_about(answer)))
+            silent = [replace(one, wave=one.wave[:0], image=None) for one in answer.predictions]
             stored[clip.key] = AnswerInShort(replace(answer, predictions=tuple(silent)), kinds)
             bar.progress(n / len(waiting), f"{n} of {len(waiting)} clips classified")
         bar.empty()

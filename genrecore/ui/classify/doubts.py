@@ -42,13 +42,13 @@ def show_doubts(classified: ClassifiedClip) -> None:
         return
     caution = opened.in_titles(opened.panel.caution)
     of_a_dataset = (doubts.LEARNED, doubts.HELD_OUT)
-    if caution and not any(one.doubt.kind in of_a_dataset for one in classified.doubts):
+    if caution and not any(one.kind in of_a_dataset for one in classified.doubts):
         st.info(plain(caution), icon=":material/toys:")
     for one in classified.doubts:
         about = opened.in_titles(", ".join(one.runs))
         head = f"{about}: " if about and len(opened.runs) > 1 else ""
-        box = st.info if one.doubt.kind == doubts.HELD_OUT else st.warning
-        box(plain(head + one.doubt.sentence), icon=_ICONS[one.doubt.kind])
+        box = st.info if one.kind == doubts.HELD_OUT else st.warning
+        box(plain(head + one.sentence), icon=_ICONS[one.kind])
     lacking = opened.finder.lacking
     if lacking and chosen("view") != "like":  # that view has a button of its own
         run = lacking[0]

@@ -144,8 +144,8 @@ def _show(classified: ClassifiedClip) -> None:
     st.markdown(f":gray[{plain(answer.name)}{label}]")
     doubts_above = st.container(gap="small")  # they stand first and take longest
     _headline(classified)
-    if longest.picture is not None:
-        st.image(longest.picture.transpose(1, 2, 0))
+    if longest.image is not None:
+        st.image(longest.image.transpose(1, 2, 0))
     else:
         _play(classified)
         st.caption(_what_was_classified(longest))
@@ -158,7 +158,7 @@ def _show(classified: ClassifiedClip) -> None:
         "trust": "How far to trust it",
         "sound": "The sound itself",
     }
-    if longest.picture is not None:
+    if longest.image is not None:
         views = {"trust": views["trust"]}
     name = choose_one("Show", views, "view", radio=True, hide_label=True)
     if name == "why":
