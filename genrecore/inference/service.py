@@ -21,7 +21,7 @@ from typing import IO, Annotated, Any
 import torch
 from fastapi import Depends, FastAPI, Query, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, Response
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 from pydantic import BaseModel, Field, create_model
 from starlette.datastructures import UploadFile
@@ -51,15 +51,12 @@ _EXPECTED = {
     "length_s": f"a number of seconds from 1 to {_LONGEST_S:g}",
     "doubts": "true or false",
 }
-_FORM = {
-    "type": "object",
-    "properties": {"file": {"type": "string", "format": "binary"}},
-    "required": ["file"],
-}
+_FILE = {"type": "string", "format": "binary"}
+_FORM = {"type": "object", "properties": {"file": _FILE}, "required": ["file"]}
 _BODY = {
     "required": True,
     "content": {
-        "application/octet-stream": {"schema": _FORM["properties"]["file"]},
+        "application/octet-stream": {"schema": _FILE},
         "multipart/form-data": {"schema": _FORM},
     },
 }
@@ -110,14 +107,10 @@ def app(ensemble: Ensemble, limits: ServiceLimits) -> FastAPI:
         openapi_url=None,
         default_response_class=_Answer,
         lifespan=service.lifespan,
-        exception_handlers={
-            HTTPException: _http_error,
-            RequestValidationError: _wrong_parameter,
-            GenrecoreError: lambda _, error: _error(422, str(error)),
-            # Nobody is there any more to read it.
-            ClientDisconnect: lambda *_: _error(400, "The upload was cut off."),
-            Exception: lambda *_: _error(500, "The server failed; its log says how."),
-        },
+        exception_handlers=dict.fromkeys(
+            (HTTPException, RequestValidationError, GenrecoreError, ClientDisconnect, Exception),
+            _error_answer,
+        ),
     )
     file = "an image" if ensemble.loaded[0].medium == "image" else "an audio file"
     runs = listed([loaded.run.run_id for loaded in ensemble.loaded])
@@ -350,23 +343,25 @@ def _display_name(name: str) -> str:
     return "".join(letter for letter in last if letter.isprintable())[-_LONGEST_NAME:] or "clip"
 
 
-def _error(code: int, sentence: str, headers: Any = None) -> _Answer:
+async def _error_answer(request: Request, error: Any) -> Response:
+    headers = None
+    match error:
+        case HTTPException():
+            path = request.url.path[:200]
+            sentences = {
+                404: f"There is nothing at {path}; see /openapi.json.",
+                405: f"{request.method[:20]} is not answered at {path}; see /openapi.json.",
+            }
+            code, headers = error.status_code, error.headers
+            sentence = sentences.get(code, error.detail)
+        case RequestValidationError():
+            first = error.errors()[0]
+            name, value = first["loc"][-1], first["input"][:40]
+            code, sentence = 400, f"The parameter {name} is {value!r}; expected {_EXPECTED[name]}."
+        case GenrecoreError():
+            code, sentence = 422, str(error)
+        case ClientDisconnect():
+            code, sentence = 400, "The upload was cut off."  # nobody is there to read it
+        case _:
+            code, sentence = 500, "The server failed; its log says how."
     return _Answer({"error": sentence}, code, headers)
-
-
-def _wrong_parameter(_: Request, error: Any) -> _Answer:
-    first = error.errors()[0]
-    name = first["loc"][-1]
-    return _error(
-        400, f"The parameter {name} is {first['input'][:40]!r}; expected {_EXPECTED[name]}."
-    )
-
-
-def _http_error(request: Request, error: Any) -> _Answer:
-    path = request.url.path[:200]
-    sentences = {
-        404: f"There is nothing at {path}; see /openapi.json.",
-        405: f"{request.method[:20]} is not answered at {path}; see /openapi.json.",
-    }
-    sentence = sentences.get(error.status_code, error.detail)
-    return _error(error.status_code, sentence, error.headers)
