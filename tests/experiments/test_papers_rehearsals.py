@@ -128,7 +128,7 @@ def test_an_interval_of_one_run_is_as_wide_as_the_binomial_one_without_artists()
     }
     wide = findings.interval([right], by_artist)
     assert wide.error > 2 * found.error  # an artist is right throughout or wrong throughout
-    other = pd.Series(True, index=[f"clip {k}" for k in range(100, 200)])
+    other = pd.Series(True, index=[f"clip {k}" for k in range(100, 500)])
     both = findings.interval([right, other], {})
     assert both.value == 0.75
     assert both.error > found.error  # two runs that differ say little of a third

@@ -1,9 +1,9 @@
-"""What our runs say beside what a study prints: values, intervals, verdicts, the gap between both
-protocols."""
+"""Our runs beside what a study prints: values, intervals, verdicts, the gap between protocols."""
 
 from __future__ import annotations
 
 import statistics
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import isnan, nan, sqrt
@@ -14,7 +14,7 @@ import pandas as pd
 
 from genrecore.data import clips as clip_tables
 from genrecore.evaluation import metrics
-from genrecore.evaluation.bootstrap import NOTHING, Interval
+from genrecore.evaluation.bootstrap import NOTHING, Interval, Resamples
 from genrecore.experiments.papers.printed import MEASURES, SHARES, Printed
 from genrecore.experiments.papers.runs import RunsOfStudy
 from genrecore.experiments.papers.study import PROTOCOLS, Study
@@ -23,7 +23,6 @@ from genrecore.store.run import Run
 VERDICTS = ("reproduced", "above", "below", "not run", "rehearsal")
 _ACCURACIES = ("test_accuracy", "valid_accuracy", "accuracy")
 _N_RESAMPLES = 2_000
-_AT_ONCE = 250  # resamples: their counts take a few megabytes
 _Z = 1.96
 
 
@@ -32,13 +31,13 @@ class Ours:
     """What runs of one system have measured.
 
     Attributes:
-        value: The mean over the runs (of a time the median); nan where nothing was measured.
-        low: Lower end of its 95 % interval, clips of one artist and runs drawn together; of epochs
-            and minutes the least of the runs.
-        high: Upper end, or the most.
-        error: Standard error; nan for what has no interval.
-        n_runs: Runs that it is of.
-        shows: What it measures, in words.
+        value: The accuracy over the runs, the median of times, else the mean; nan without any.
+        low: Lower end of its 95 % interval, artists and runs resampled; for numbers other than
+            accuracies the smallest of the runs.
+        high: Upper end, or the largest.
+        error: Standard error; nan without an interval.
+        n_runs: Over how many runs.
+        shows: What was measured, for people.
     """
 
     value: float
@@ -51,13 +50,9 @@ class Ours:
 
 @dataclass(frozen=True)
 class Cell:
-    """A printed number with ours beside it.
+    """A printed number beside ours under a protocol.
 
-    Attributes:
-        printed: The number.
-        protocol: Under which ours was measured.
-        ours: Ours.
-        verdict: One of `VERDICTS`, or empty where the two are not compared.
+    `verdict` is one of `VERDICTS`, or empty where the two are not compared.
     """
 
     printed: Printed
@@ -68,14 +63,12 @@ class Cell:
 
 @dataclass(frozen=True)
 class ProtocolGap:
-    """A system under both protocols.
+    """A row or choice under both protocols.
 
     Attributes:
-        system: A row or choice.
-        title: For people.
         printed: What the study prints, as a share; nan where it prints nothing.
         published: Ours, measured as the study did.
-        honest: Ours, on test clips that took no part in any choice.
+        honest: Ours, on test clips that no choice looked at.
     """
 
     system: str
@@ -86,7 +79,7 @@ class ProtocolGap:
 
     @property
     def difference(self) -> Interval:
-        """As published minus honest; the two are of different clips, so errors add up."""
+        """As published minus honest; the clips differ, so the two errors are independent."""
         value = self.published.value - self.honest.value
         error = sqrt(self.published.error**2 + self.honest.error**2)
         return Interval(value, value - _Z * error, value + _Z * error, error)
@@ -96,29 +89,23 @@ def runs_of(study: Study, runs: RunsOfStudy, system: str, protocol: str) -> list
     """The finished runs of a row; of a choice, for each seed the run that it chooses.
 
     As published, a choice looks at the clips at which the study looked; honestly, at the validation
-    clips. Seeds that not all of its rows have are left out.
+    clips. Seeds that some of its rows lack are left out.
     """
-    choice = next((choice for choice in study.choices if choice.name == system), None)
-    if choice is None:
-        return runs.of_row(system, protocol)
-    split = choice.by if protocol == "published" else "valid"
-    rows = [runs.done.get((row, protocol), {}) for row in choice.among]
-    seeds = sorted(set.intersection(*(set(by_seed) for by_seed in rows))) if rows else []
-    return [
-        max((by_seed[seed] for by_seed in rows), key=lambda run: _accuracy(run, split))
-        for seed in seeds
-    ]
+    return list(_by_row(study, runs, system, protocol).values())
 
 
-def chosen_rows(study: Study, runs: RunsOfStudy, system: str, protocol: str) -> list[str]:
-    """Which row a choice took for each seed."""
-    chosen = {run.run_id for run in runs_of(study, runs, system, protocol)}
-    return [
-        row
-        for row in study.rows_of(system)
-        for run in runs.of_row(row, protocol)
-        if run.run_id in chosen
-    ]
+def _by_row(
+    study: Study, runs: RunsOfStudy, system: str, protocol: str
+) -> dict[tuple[int, str], Run]:
+    """The same by seed and row."""
+    rows = {row: runs.done.get((row, protocol), {}) for row in study.rows_of(system)}
+    choice = study.choice(system)
+    split = choice.by if choice and protocol == "published" else "valid"
+    chosen = {}
+    for seed in sorted(set.intersection(*(set(by_seed) for by_seed in rows.values()))):
+        row = max(rows, key=lambda row: _accuracy(rows[row][seed], split)) if choice else system
+        chosen[seed, row] = rows[row][seed]
+    return chosen
 
 
 def _accuracy(run: Run, split: str) -> float:
@@ -127,9 +114,9 @@ def _accuracy(run: Run, split: str) -> float:
 
 
 def measure(runs: Sequence[Run], what: str, protocol: str, genre: str = "") -> Ours:
-    """What these runs have measured of one thing.
+    """What runs of one system have measured of one thing.
 
-    The honest protocol measures accuracies on test clips whatever the study measured them on.
+    The honest protocol measures accuracies on test clips, whatever clips the study took.
 
     Args:
         runs: Of one system.
@@ -155,14 +142,11 @@ def _number(run: Run, what: str) -> float:
         return run.worked_s / 60
     if what == "parameters":
         return float(run.status.get("n_parameters") or nan)
-    best_epoch = run.status.get("best_epoch")
-    if what == "best_epoch" or best_epoch is None:
-        return nan if best_epoch is None else float(best_epoch)
+    best_epoch = float(run.status.get("best_epoch") or nan)
     history = run.history
-    if "train_accuracy" not in history:
-        return nan
-    best = history.loc[history["epoch"] == best_epoch, "train_accuracy"]
-    return float(best.iloc[0]) if len(best) else nan
+    if what == "best_epoch" or "train_accuracy" not in history:
+        return best_epoch if what == "best_epoch" else nan
+    return float(history.loc[history["epoch"] == best_epoch, "train_accuracy"].mean())
 
 
 def _accuracy_of_all(runs: Sequence[Run], split: str, genre: str) -> tuple[Interval, int]:
@@ -192,10 +176,7 @@ def _letters(genre: str) -> str:
 
 
 def interval(right: Sequence[pd.Series], artists: Mapping[str, str]) -> Interval:
-    """The mean accuracy of runs of one system and its 95 % interval.
-
-    The pigeonhole bootstrap of `evaluation.bootstrap` (artists and runs are drawn, each for
-    itself), for runs that need not have been tested on the same clips.
+    """The accuracy of runs of one system, whose test clips may differ, and its 95 % interval.
 
     Args:
         right: For each run whether it is right, by clip_id.
@@ -203,44 +184,18 @@ def interval(right: Sequence[pd.Series], artists: Mapping[str, str]) -> Interval
     """
     if not right:
         return NOTHING
-    clips = sorted(set().union(*(set(rows.index) for rows in right)))
-    _, member = np.unique([artists.get(clip, f"\0{clip}") for clip in clips], return_inverse=True)
-    n_groups = int(member.max()) + 1
-    group = dict(zip(clips, member, strict=True))
-    sums, sizes = [], []
-    for rows in right:
-        groups = np.array([group[clip] for clip in rows.index])
-        sums.append(np.bincount(groups, weights=rows.to_numpy(dtype=float), minlength=n_groups))
-        sizes.append(np.bincount(groups, minlength=n_groups).astype(float))
-    n_right, n_tested = np.stack(sums, axis=1), np.stack(sizes, axis=1)  # (groups, runs)
-    value = float((n_right.sum(axis=0) / n_tested.sum(axis=0)).mean())
-    generator, n = np.random.default_rng(0), len(right)
-    draws = []
-    for _ in range(_N_RESAMPLES // _AT_ONCE):
-        drawn = generator.integers(0, n_groups, (_AT_ONCE, n_groups))
-        drawn += np.arange(_AT_ONCE)[:, None] * n_groups
-        counts = np.bincount(drawn.ravel(), minlength=_AT_ONCE * n_groups)
-        counts = counts.reshape(_AT_ONCE, n_groups).astype(float)
-        with np.errstate(invalid="ignore"):
-            shares = (counts @ n_right) / (counts @ n_tested)  # (resamples, runs)
-        mean = np.nanmean(shares, axis=1)
-        if n > 1:  # as in `evaluation.bootstrap`: few runs spread their mean too little
-            picked = generator.integers(0, n, shares.shape)
-            deviation = np.nanmean(np.take_along_axis(shares, picked, axis=1), axis=1) - mean
-            mean = mean + sqrt(n / (n - 1)) * deviation
-        draws.append(mean)
-    means = np.concatenate(draws)
-    low, high = np.nanpercentile(means, [2.5, 97.5])
-    return Interval(value, float(low), float(high), float(np.nanstd(means, ddof=1)))
+    table = pd.concat(right, axis=1).astype(float)  # (clips, runs), nan where a run did not test
+    groups = np.array([artists.get(clip, f"\0{clip}") for clip in table.index])
+    return Resamples([table.to_numpy().T], groups, _N_RESAMPLES).accuracy(0)
 
 
 def verdict(study: Study, printed: Printed, ours: Ours, rehearsal: bool) -> str:
     """Whether ours agrees with a printed number.
 
-    `reproduced` where the two differ by no more than chance explains: 1.96 standard errors of the
-    difference, of which the printed number has its own, the binomial one of the clips that it was
-    measured on; where it is not said how many these are, where it lies within our interval.
-    Numbers other than shares of clips, and those of training clips, have no verdict.
+    `reproduced` where the two differ by no more than 1.96 standard errors of the difference; the
+    printed number has the binomial error of the clips that it was measured on. Where the study does
+    not say how many these are, the number must lie within our interval. Accuracies on training
+    clips, and numbers other than shares of clips, have no verdict.
     """
     if not ours.n_runs:
         return "not run"
@@ -270,12 +225,11 @@ def cells(study: Study, runs: RunsOfStudy, rehearsal: bool = False) -> list[Cell
         for protocol in PROTOCOLS:
             key = (printed.system, printed.measure, protocol, printed.genre)
             if key not in measured:
-                of_system = runs_of(study, runs, printed.system, protocol)
-                measured[key] = measure(of_system, printed.measure, protocol, printed.genre)
-            word = verdict(study, printed, measured[key], rehearsal)
-            all_cells.append(
-                Cell(printed, protocol, measured[key], "" if printed.missing else word)
-            )
+                system_runs = runs_of(study, runs, printed.system, protocol)
+                measured[key] = measure(system_runs, printed.measure, protocol, printed.genre)
+            ours = measured[key]
+            word = "" if printed.missing else verdict(study, printed, ours, rehearsal)
+            all_cells.append(Cell(printed, protocol, ours, word))
     return all_cells
 
 
@@ -300,15 +254,19 @@ def gaps(study: Study, runs: RunsOfStudy, all_cells: Sequence[Cell]) -> list[Pro
         by_system.setdefault((cell.printed.system, cell.protocol), cell)
     both = []
     for system, title in study.systems.items():
-        published, honest = (by_system.get((system, protocol)) for protocol in PROTOCOLS)
-        if published is not None and honest is not None:
-            printed = published.printed.value
-            both.append(ProtocolGap(system, title, printed, published.ours, honest.ours))
-            continue
-        of_system = {name: runs_of(study, runs, system, name) for name in PROTOCOLS}
-        if all(of_system.values()):
-            ours = [measure(of_system[name], "test_accuracy", name) for name in PROTOCOLS]
-            both.append(ProtocolGap(system, title, nan, *ours))
+        pair = [by_system.get((system, protocol)) for protocol in PROTOCOLS]
+        if pair[0] is not None and pair[1] is not None:
+            printed, ours = pair[0].printed.value, [pair[0].ours, pair[1].ours]
+        else:
+            printed, ours = (
+                nan,
+                [
+                    measure(runs_of(study, runs, system, protocol), "test_accuracy", protocol)
+                    for protocol in PROTOCOLS
+                ],
+            )
+        if ours[0].n_runs and ours[1].n_runs:
+            both.append(ProtocolGap(system, title, printed, *ours))
     return both
 
 
@@ -319,30 +277,31 @@ def rows_table(study: Study, runs: RunsOfStudy) -> pd.DataFrame:
     minutes, badge, chosen`.
     """
     rows: list[dict[str, Any]] = []
-    choices = {choice.name: choice.by for choice in study.choices}
     for system, title in study.systems.items():
+        choice = study.choice(system)
         for protocol in PROTOCOLS:
-            of_system = runs_of(study, runs, system, protocol)
-            test = measure(of_system, "test_accuracy", protocol)
-            badges = [next((run.badge for run in of_system if run.badge), "")]
-            if of_system and protocol == "published" and choices.get(system) == "test":
+            by_row = _by_row(study, runs, system, protocol)
+            system_runs = list(by_row.values())
+            test = measure(system_runs, "test_accuracy", protocol)
+            badges = [next((run.badge for run in system_runs if run.badge), "")]
+            if system_runs and protocol == "published" and choice and choice.by == "test":
                 badges.append("Leak: chosen by the tested clips")
-            chosen = chosen_rows(study, runs, system, protocol) if system in choices else []
+            chosen = Counter(row for _, row in by_row) if choice else Counter()
             rows.append(
                 {
                     "system": system,
                     "title": title,
                     "protocol": protocol,
-                    "runs": len(of_system),
+                    "runs": len(system_runs),
                     "accuracy": test.value,
                     "low": test.low,
                     "high": test.high,
-                    "valid_accuracy": measure(of_system, "valid_accuracy", "published").value,
-                    "best_epoch": measure(of_system, "best_epoch", protocol).value,
-                    "minutes": measure(of_system, "minutes", protocol).value,
+                    "valid_accuracy": measure(system_runs, "valid_accuracy", "published").value,
+                    "best_epoch": measure(system_runs, "best_epoch", protocol).value,
+                    "minutes": measure(system_runs, "minutes", protocol).value,
                     "badge": "; ".join(filter(None, badges)),
                     "chosen": ", ".join(
-                        f"{chosen.count(row)} × {row}" for row in dict.fromkeys(chosen)
+                        f"{chosen[row]} × {row}" for row in study.rows_of(system) if chosen[row]
                     ),
                 }
             )
@@ -350,7 +309,7 @@ def rows_table(study: Study, runs: RunsOfStudy) -> pd.DataFrame:
 
 
 def devices(runs: RunsOfStudy) -> str:
-    """On what our runs were trained, for people."""
+    """The devices on which our runs were trained, for people."""
     names = {
         str(run.environment.get("device_name") or run.environment.get("device") or "")
         for by_seed in runs.done.values()

@@ -19,20 +19,17 @@ MEASURES = {
     "parameters": "trainable parameters",
     "": "",
 }
-"""What a printed number measures, in words."""
+"""What a printed number measures."""
 
 SHARES = ("test_accuracy", "valid_accuracy", "train_accuracy", "accuracy", "recall")
 """Measures that are shares of clips."""
 
 
 class Printed(BaseModel):
-    """One printed number.
+    """One printed number; `words` is the line or sentence with it, literally like `printed`.
 
     Attributes:
-        section: Where it stands.
         place: `Table 1` or `section 5`.
-        words: What it stands in, literally.
-        printed: The number, literally.
         measure: A key of `MEASURES`.
         system: A row or choice, or empty.
         genre: Of a recall.
@@ -57,7 +54,7 @@ class Printed(BaseModel):
 
     @property
     def shown(self) -> str:
-        """The number as it is printed, without marks of typesetting."""
+        """The printed number without marks of typesetting."""
         if self.missing:
             return "not reported" if self.printed.strip() else ""
         return re.sub(r"</?b>|\$|\\approx\s*", "", self.printed).strip()

@@ -13,8 +13,8 @@ from genrecore.data.splits import SPLITS
 from genrecore.errors import UsageError
 from genrecore.experiments.papers.study import PROTOCOLS, Study, Sweep, studies, study
 
-_DEMO_CLIPS = 100
-"""Clips a genre of the demo music that stand for a whole dataset: as many as GTZAN has."""
+_MADE_CLIPS = 100
+"""Clips a genre of synthetic music that stand for a whole dataset: as many as GTZAN has."""
 _CLIP_S = 30.0
 """Length of the clips of GTZAN and FMA."""
 _FEWEST_CLIPS = 10
@@ -29,7 +29,7 @@ class Music:
     Attributes:
         dataset: A registered name; empty for the study's own.
         options: Of the dataset, `folder` for example.
-        scale: Below 1, a rehearsal: so much of the clips, of their length and of the epochs.
+        scale: Below 1, a rehearsal: this share of the clips, of their length and of the epochs.
     """
 
     dataset: str = ""
@@ -47,14 +47,7 @@ class Music:
 
 @dataclass(frozen=True)
 class StudyRun:
-    """One run of a study.
-
-    Attributes:
-        row: The row's name.
-        protocol: A key of `PROTOCOLS`.
-        seed: Of the run.
-        config: Resolved.
-    """
+    """One run of a study: a row under a protocol (a key of `PROTOCOLS`), resolved."""
 
     row: str
     protocol: str
@@ -63,7 +56,7 @@ class StudyRun:
 
     @property
     def changes(self) -> dict[str, Any]:
-        """What a plan says of it."""
+        """What sets it apart from the other runs of its plan."""
         return {"row": self.row, "protocol": self.protocol, "seed": self.seed}
 
 
@@ -74,12 +67,11 @@ def study_runs(
     n_seeds: int = 1,
     music: Music | None = None,
 ) -> list[StudyRun]:
-    """The runs of rows under protocols, every system once before any has a second seed.
+    """The runs of rows under protocols; every system has one seed before any has a second.
 
     Args:
         study: The study.
-        rows: Names of rows, or of choices, which stand for the rows they choose among; all by
-            default.
+        rows: Rows, or choices, which stand for the rows they choose among; all by default.
         protocols: Keys of `PROTOCOLS`.
         n_seeds: Seeds 0, 1, …
         music: As `config_of`.
@@ -89,30 +81,26 @@ def study_runs(
     """
     systems = list(rows) or [row.name for row in study.rows]
     names = dict.fromkeys(row for system in systems for row in study.rows_of(system))
-    first_seeds = {
-        (row, protocol): _first_seed(study, row, protocol, music or Music())
+    music = music or Music()
+    folder = known.known().get(music.name_for(study), {}).get("folder")
+    options = ({"folder": folder} if folder else {}) | dict(music.options or {})
+    key = (music.dataset, tuple(sorted(options.items())), music.scale)
+    configs = {
+        (row, protocol): _cached_config(study.name, row, protocol, *key)
         for row in names
         for protocol in protocols
     }
     return [
         StudyRun(row, protocol, seed, with_seed(study, config, protocol, seed))
         for seed in range(n_seeds)
-        for (row, protocol), config in first_seeds.items()
+        for (row, protocol), config in configs.items()
     ]
 
 
-def _first_seed(study: Study, row: str, protocol: str, music: Music) -> RunConfig:
-    remembered = known.known().get(music.name_for(study), {})
-    folder = {"folder": remembered["folder"]} if "folder" in remembered else {}
-    options = tuple(sorted((folder | dict(music.options or {})).items()))
-    return _cached(study.name, row, protocol, music.dataset, options, music.scale)
-
-
-@lru_cache(maxsize=512)
-def _cached(
+@lru_cache(maxsize=512)  # resolving builds a network, and a page needs the same rows at every click
+def _cached_config(
     name: str, row: str, protocol: str, dataset: str, options: Any, scale: float
 ) -> RunConfig:
-    """Resolving builds a network, and a page asks for the same rows again and again."""
     return config_of(study(name), row, protocol, 0, Music(dataset, dict(options), scale))
 
 
@@ -125,7 +113,7 @@ def config_of(
         study: The study.
         row: Its name.
         protocol: A key of `PROTOCOLS`.
-        seed: Of the run; where the study does not say which clips it tested, of the split, too.
+        seed: Of the run; also of the split where the study does not name its test clips.
         music: By default the study's dataset, whole.
 
     Raises:
@@ -142,14 +130,14 @@ def config_of(
         raise UsageError(f"The scale is a share above 0, at most 1; found {music.scale:g}.")
     values = _group_values(study, study.row(row).group, protocol) | dict(study.row(row).values)
     if music.is_rehearsal(study):
-        values = _rehearsed(study, values, music)
+        values |= _rehearsal_values(study, values, music)
     values |= {f"dataset.{key}": value for key, value in (music.options or {}).items()}
     config = resolve(with_values(RunConfig(), values)).config
     return with_seed(study, config, protocol, seed)
 
 
 def with_seed(study: Study, config: RunConfig, protocol: str, seed: int) -> RunConfig:
-    """The same with another seed, which decides nothing that could be refused."""
+    """The same with another seed, which resolving does not look at."""
     redrawn = study.redrawn and protocol == "published"
     split_seed = seed if redrawn else config.split_seed
     return config.model_copy(update={"seed": seed, "split_seed": split_seed})
@@ -164,6 +152,49 @@ def _group_values(study: Study, group: str, protocol: str) -> dict[str, Any]:
     for setting in study.settings_of(group, protocol):
         values.update(setting.values)
     return values
+
+
+def _rehearsal_values(study: Study, values: Mapping[str, Any], music: Music) -> dict[str, Any]:
+    """What changes in a rehearsal: less of everything, and no published weights to download."""
+    scale, name = music.scale, music.name_for(study)
+    facts, defaults = DATASETS[name].facts, RunConfig()
+    n_clips = _MADE_CLIPS if facts.is_made else study.clips_a_genre
+    n_epochs = values.get("training.epochs", defaults.training.epochs)
+    less: dict[str, Any] = {
+        "rehearsal": max(_FEWEST_CLIPS, round(scale * n_clips)),
+        "training.epochs": max(1, round(scale * n_epochs)),
+    }
+    if values.get("training.schedule") == "cyclic":
+        less["training.cycle_epochs"] = max(1, round(scale * values["training.cycle_epochs"]))
+    if values.get("model.pretrained"):
+        less["model.pretrained"] = False
+    if "dataset.form" not in values:
+        clip_s = float(values.get("audio.clip_s", defaults.audio.clip_s))
+        segment_s = float(values.get("segments.segment_s", defaults.segments.segment_s))
+        whole = segment_s >= clip_s
+        less["audio.clip_s"] = max(1.0, round(scale * clip_s, 4))
+        less["segments.segment_s"] = 0.0 if whole else max(0.25, round(scale * segment_s, 4))
+    if values.get("feature.fit") == "pad":
+        less["feature.frames"] = max(_FEWEST_FRAMES, round(scale * values["feature.frames"]))
+    if name != study.dataset:
+        _check_form(study, values, name)
+        less["dataset"] = name
+        if "split" in values and SPLITS[values["split"]].facts.published_with:
+            less["split"] = "by_artist"
+    if facts.is_made:  # as much music as the rehearsal needs
+        less["dataset.n_clips"] = less["rehearsal"]
+        less["dataset.clip_s"] = max(_SHORTEST_CLIP_S, round(scale * _CLIP_S, 4))
+    return less
+
+
+def _check_form(study: Study, values: Mapping[str, Any], name: str) -> None:
+    """Refuses a dataset without the form (images, a table) that a row needs."""
+    with_forms = [other for other in DATASETS if "form" in DATASETS[other].options.model_fields]
+    if "dataset.form" in values and name not in with_forms:
+        raise UsageError(
+            f"The study {study.name} needs a dataset with the form {values['dataset.form']}, "
+            f"and {name} has none; there are: {', '.join(with_forms)}."
+        )
 
 
 def sweeps() -> dict[str, tuple[Study, Sweep]]:
@@ -192,45 +223,3 @@ def sweep_source(name: str) -> str:
     """Where a table stands and what the study prints in it, as sentences."""
     study, sweep = find_sweep(name)
     return f"{study.citation}, {sweep.source}. {sweep.published}"
-
-
-def _rehearsed(study: Study, values: dict[str, Any], music: Music) -> dict[str, Any]:
-    """The values with less of everything, without published weights: nothing is to be fetched."""
-    scale, name = music.scale, music.name_for(study)
-    values = dict(values)
-    defaults = RunConfig()
-    n_clips = _DEMO_CLIPS if name == "demo" else study.clips_a_genre
-    values["rehearsal"] = max(_FEWEST_CLIPS, round(scale * n_clips))
-    n_epochs = values.get("training.epochs", defaults.training.epochs)
-    values["training.epochs"] = max(1, round(scale * n_epochs))
-    if values.get("training.schedule") == "cyclic":
-        values["training.cycle_epochs"] = max(1, round(scale * values["training.cycle_epochs"]))
-    if values.get("model.pretrained"):
-        values["model.pretrained"] = False
-    if "dataset.form" not in values:
-        clip_s = float(values.get("audio.clip_s", defaults.audio.clip_s))
-        segment_s = float(values.get("segments.segment_s", defaults.segments.segment_s))
-        values["audio.clip_s"] = max(1.0, round(scale * clip_s, 4))
-        whole = segment_s >= clip_s
-        values["segments.segment_s"] = 0.0 if whole else max(0.25, round(scale * segment_s, 4))
-    if values.get("feature.fit") == "pad":
-        values["feature.frames"] = max(_FEWEST_FRAMES, round(scale * values["feature.frames"]))
-    if name != study.dataset:
-        _check_form(study, values, name)
-        values["dataset"] = name
-        if "split" in values and SPLITS[values["split"]].facts.published_with:
-            values["split"] = "by_artist"
-    if name == "demo":
-        values["dataset.n_clips"] = values["rehearsal"]
-        values["dataset.clip_s"] = max(_SHORTEST_CLIP_S, round(scale * _CLIP_S, 4))
-    return values
-
-
-def _check_form(study: Study, values: Mapping[str, Any], name: str) -> None:
-    """Refuses a dataset without the form (pictures, a table) that a row needs."""
-    with_forms = [other for other in DATASETS if "form" in DATASETS[other].options.model_fields]
-    if "dataset.form" in values and name not in with_forms:
-        raise UsageError(
-            f"The study {study.name} needs a dataset with the form {values['dataset.form']}, "
-            f"and {name} has none; there are: {', '.join(with_forms)}."
-        )

@@ -6,15 +6,7 @@ from collections.abc import Sequence
 from math import isnan
 from typing import Any
 
-from genrecore.experiments.papers.findings import (
-    Cell,
-    Ours,
-    ProtocolGap,
-    cells,
-    devices,
-    gaps,
-    rows_table,
-)
+from genrecore.experiments.papers.findings import Cell, Ours, cells, devices, gaps, rows_table
 from genrecore.experiments.papers.printed import MEASURES
 from genrecore.experiments.papers.runs import RunsOfStudy
 from genrecore.experiments.papers.study import PROTOCOLS, Study
@@ -48,10 +40,7 @@ def facts(study: Study, runs: RunsOfStudy, rehearsal: bool = False) -> dict[str,
         "rehearsal": rehearsal,
         "cells": [
             {
-                "place": cell.printed.place,
-                "section": cell.printed.section,
-                "system": cell.printed.system,
-                "measure": cell.printed.measure,
+                **cell.printed.model_dump(include={"place", "section", "system", "measure"}),
                 "printed": cell.printed.value,
                 "protocol": cell.protocol,
                 "ours": cell.ours.value,
@@ -93,73 +82,65 @@ def markdown(study: Study, runs: RunsOfStudy, rehearsal: bool = False) -> str:
     measured = [cell for cell in all_cells if cell.ours.n_runs and cell.printed.shown]
     if measured:
         parts.append(_table(_number_rows(study, measured)))
-    both = gaps(study, runs, all_cells)
-    if both:
-        parts.append(
-            "As published, measured as the study measured, against honest, measured on test clips:"
-        )
-        parts.append(_table([_gap_row(gap) for gap in both]))
-    parts.append("All systems that were run:")
+    gap_rows = [
+        {
+            "System": gap.title,
+            "Printed": "" if isnan(gap.printed) else percent(gap.printed),
+            "As published": f"{in_words(gap.published, 'accuracy')}, {gap.published.shows}",
+            "Honest": in_words(gap.honest, "accuracy"),
+            "Gap in points": f"{signed_points(gap.difference.value)} "
+            f"({signed_points(gap.difference.low)} to {signed_points(gap.difference.high)})",
+        }
+        for gap in gaps(study, runs, all_cells)
+    ]
+    if gap_rows:
+        parts += [
+            "As published, measured as the study measured, against honest, measured on test clips:",
+            _table(gap_rows),
+        ]
     table = rows_table(study, runs)
-    systems = table[table["runs"] > 0].to_dict("records")
-    parts.append(_table([_system_row(row) for row in systems]))
+    system_rows = [
+        {
+            "System": row["title"],
+            "Protocol": PROTOCOLS[row["protocol"]],
+            "Runs": str(row["runs"]),
+            "Test accuracy": _with_interval(row["accuracy"], row["low"], row["high"]),
+            "Validation": "" if isnan(row["valid_accuracy"]) else percent(row["valid_accuracy"]),
+            "Best epoch": decimals(row["best_epoch"], 0),
+            "Minutes a run": decimals(row["minutes"]),
+            "Marks": "; ".join(filter(None, (row["badge"], row["chosen"]))),
+        }
+        for row in table[table["runs"] > 0].to_dict("records")
+    ]
+    parts += ["All systems that were run:", _table(system_rows)]
     return "\n\n".join(parts) + "\n"
 
 
 def _number_rows(study: Study, measured: Sequence[Cell]) -> list[dict[str, str]]:
-    """A row a number and protocol; one that is printed in several places stands once."""
+    """A row a number and protocol, with every place that prints it."""
     same: dict[tuple[str, ...], list[Cell]] = {}
     for cell in measured:
         printed = cell.printed
         key = (printed.system, printed.measure, printed.genre, printed.shown, cell.protocol)
         same.setdefault(key, []).append(cell)
     rows = []
-    for cells_of_number in same.values():
-        cell = cells_of_number[0]
-        measure = cell.printed.measure
-        ours = in_words(cell.ours, measure)
-        if ours and cell.ours.shows != MEASURES[measure]:
-            ours += f", {cell.ours.shows}"
+    for (system, measure, _, shown, protocol), same_cells in same.items():
+        ours, word = same_cells[0].ours, same_cells[0].verdict
+        shows = f", {ours.shows}" if ours.shows != MEASURES[measure] else ""
+        text = in_words(ours, measure)
         rows.append(
             {
-                "Place": ", ".join(dict.fromkeys(c.printed.place for c in cells_of_number)),
-                "System": study.systems[cell.printed.system],
+                "Place": ", ".join(dict.fromkeys(cell.printed.place for cell in same_cells)),
+                "System": study.title_of(system),
                 "Measure": MEASURES[measure],
-                "Printed": cell.printed.shown,
-                "Protocol": PROTOCOLS[cell.protocol],
-                "Ours": ours,
-                "Runs": str(cell.ours.n_runs),
-                "Verdict": cell.verdict or "–",
+                "Printed": shown,
+                "Protocol": PROTOCOLS[protocol],
+                "Ours": text + shows if text else "",
+                "Runs": str(ours.n_runs),
+                "Verdict": word or "–",
             }
         )
     return rows
-
-
-def _gap_row(gap: ProtocolGap) -> dict[str, str]:
-    value, low, high = (
-        signed_points(share)
-        for share in (gap.difference.value, gap.difference.low, gap.difference.high)
-    )
-    return {
-        "System": gap.title,
-        "Printed": "" if isnan(gap.printed) else percent(gap.printed),
-        "As published": f"{in_words(gap.published, 'accuracy')}, {gap.published.shows}",
-        "Honest": in_words(gap.honest, "accuracy"),
-        "Gap in points": f"{value} ({low} to {high})",
-    }
-
-
-def _system_row(row: dict[Any, Any]) -> dict[str, str]:
-    return {
-        "System": row["title"],
-        "Protocol": PROTOCOLS[row["protocol"]],
-        "Runs": str(row["runs"]),
-        "Test accuracy": _with_interval(row["accuracy"], row["low"], row["high"]),
-        "Validation": "" if isnan(row["valid_accuracy"]) else percent(row["valid_accuracy"]),
-        "Best epoch": decimals(row["best_epoch"], 0),
-        "Minutes a run": decimals(row["minutes"]),
-        "Marks": "; ".join(filter(None, (row["badge"], row["chosen"]))),
-    }
 
 
 def _table(rows: Sequence[dict[str, str]]) -> str:

@@ -7,46 +7,39 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from genrecore.experiments import plan as plans
 from genrecore.experiments.draft import Draft
 from genrecore.experiments.papers.recipes import Music, StudyRun
 from genrecore.experiments.papers.study import PROTOCOLS, Study
-from genrecore.experiments.plan import Plan
+from genrecore.experiments.plan import Plan, all_plans
+from genrecore.experiments.plan import start as start_plan
 from genrecore.store.run import Run
 
 _FACT = "paper"  # what `plan.json` says of a study's plan
 
 
 def start(
-    study: Study, todo: Sequence[StudyRun], music: Music | None = None, store: Path | None = None
+    study: Study,
+    study_runs: Sequence[StudyRun],
+    music: Music | None = None,
+    store: Path | None = None,
 ) -> Plan:
-    """Writes a plan of these runs and queues those that are not there yet.
-
-    Args:
-        study: The study.
-        todo: What `study_runs` returned.
-        music: On what.
-        store: The folder of runs.
+    """Writes a plan of these runs, made for `music`, and queues those that are not there yet.
 
     Raises:
         GenrecoreError: The store cannot be written.
     """
     music = music or Music()
-    changes = [run.changes for run in todo]
+    changes = [run.changes for run in study_runs]
     grid = {key: list(dict.fromkeys(change[key] for change in changes)) for key in changes[0]}
-    draft = Draft(todo[0].config, [grid], changes, [run.config for run in todo], [])
+    configs = [run.config for run in study_runs]
     facts = {_FACT: {"study": study.name, "rehearsal": music.is_rehearsal(study)}}
-    title = plan_title(study, music, grid["protocol"])
-    return plans.start(draft, store, title, study.citation, facts=facts)
-
-
-def plan_title(study: Study, music: Music, protocols: Sequence[str]) -> str:
-    """What a plan of a study is called."""
-    named = " and ".join(PROTOCOLS[protocol] for protocol in protocols)
-    where = f" on {music.name_for(study)}" if music.dataset not in ("", study.dataset) else ""
+    title = f"{study.authors}: "
     if music.is_rehearsal(study):
-        return f"Rehearsal of {study.authors}{where}, scale {music.scale:g}: {named}"
-    return f"{study.authors}: {named}"
+        where = f" on {music.dataset}" if music.dataset not in ("", study.dataset) else ""
+        title = f"Rehearsal of {study.authors}{where}, scale {music.scale:g}: "
+    title += " and ".join(PROTOCOLS[protocol] for protocol in grid["protocol"])
+    draft = Draft(configs[0], [grid], changes, configs, [])
+    return start_plan(draft, store, title, study.citation, facts=facts)
 
 
 @dataclass(frozen=True)
@@ -65,29 +58,22 @@ class RunsOfStudy:
 
     def of_row(self, row: str, protocol: str) -> list[Run]:
         """Finished runs of a row, by seed."""
-        by_seed = self.done.get((row, protocol), {})
-        return [by_seed[seed] for seed in sorted(by_seed)]
+        return [run for _, run in sorted(self.done.get((row, protocol), {}).items())]
 
 
 def find_runs(study: Study, rehearsal: bool = False, store: Path | None = None) -> RunsOfStudy:
-    """The runs of a study that its plans name, whoever trained them.
-
-    Args:
-        study: The study.
-        rehearsal: Whether to look for rehearsals instead.
-        store: The folder of runs.
-    """
+    """The runs that a study's plans name, or its rehearsals, whoever trained them."""
     done: dict[tuple[str, str], dict[int, Run]] = {}
     newest: dict[tuple[str, str, int], Run] = {}
-    for plan in reversed(plans.all_plans(store)):  # the oldest first: the newest run counts
+    for plan in reversed(all_plans(store)):  # the oldest first: the newest run counts
         fact = plan.facts.get(_FACT, {})
         if fact.get("study") != study.name or bool(fact.get("rehearsal")) != rehearsal:
             continue
         for member in plan.members:
-            row, protocol = str(member.changes["row"]), str(member.changes["protocol"])
-            seed = int(member.changes["seed"])
             if member.run is None:
                 continue
+            row, protocol = str(member.changes["row"]), str(member.changes["protocol"])
+            seed = int(member.changes["seed"])
             newest[row, protocol, seed] = member.run
             if member.state == "done":
                 done.setdefault((row, protocol), {})[seed] = member.run

@@ -1,9 +1,9 @@
-"""What a study's TOML holds, read and checked.
+"""Studies as recipes: what the TOML files beside this one hold, read and checked.
 
 A study has `settings` (each with a mark that says where it comes from), `rows` (systems that it
 trained), `choices` among rows, `sweeps` (tables that vary a setting), and what it prints: `tables`
-line by line and `sentences`, word by word. What only a figure shows stands in no table: its entry
-under `figures` says so. Every `<name>.toml` beside this file is a study.
+line by line and `sentences` word by word. Numbers that only a figure shows are in neither; the
+figure's entry under `figures` says so.
 """
 
 from __future__ import annotations
@@ -14,14 +14,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Annotated, Any, Literal
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Field,
-    ValidationError,
-    model_validator,
-)
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from genrecore.config.registry import explain
 from genrecore.data.datasets import DATASETS
@@ -29,7 +22,6 @@ from genrecore.errors import GenrecoreError, UsageError
 from genrecore.experiments.papers.printed import MEASURES, Printed
 
 PROTOCOLS = {"published": "as published", "honest": "honest"}
-Protocol = Literal["published", "honest"]
 _FOLDER = importlib.resources.files("genrecore.experiments.papers")
 
 
@@ -38,13 +30,13 @@ class _Record(BaseModel):
 
 
 class Marked(_Record):
-    """Something with a mark that says where it comes from: exactly one of the three.
+    """Something with a mark that says where it comes from: exactly one of the first three.
 
     Attributes:
         stated: The section that states it.
-        cited: The cited source that it is from.
-        ours: Why it is our choice, after the word because.
-        words: Literally in the section that states it.
+        cited: The source that the study cites for it.
+        ours: Why we chose it, after the word because.
+        words: The quotation from the section that states it.
     """
 
     stated: str = ""
@@ -53,16 +45,16 @@ class Marked(_Record):
     words: str = ""
 
     @model_validator(mode="after")
-    def _one_mark(self) -> Marked:
+    def _check_mark(self) -> Marked:
         if sum(map(bool, (self.stated, self.cited, self.ours))) != 1:
-            raise ValueError("say exactly one of stated, cited and ours")
+            raise ValueError("give exactly one of stated, cited and ours")
         if bool(self.stated) != bool(self.words):
             raise ValueError("what is stated needs its words, and nothing else has any")
         return self
 
     @property
     def mark(self) -> str:
-        """The mark in words."""
+        """The mark for people."""
         if self.stated:
             return f"stated in section {self.stated}"
         if self.cited:
@@ -71,13 +63,11 @@ class Marked(_Record):
 
 
 class Setting(Marked):
-    """A part of the recipe.
+    """A setting of the recipe: `what` is its name and `value` its value, for people.
 
     Attributes:
-        what: Its name for people.
-        value: What the study has, or what is chosen, for people.
-        values: The same as dotted fields of a configuration; empty where nothing is to be set.
-        groups: Those whose rows it holds for; all where empty.
+        values: The same as dotted fields of a configuration.
+        groups: The groups of rows that it holds for; all where empty.
         protocol: The only protocol that it holds for; both where empty.
     """
 
@@ -89,13 +79,7 @@ class Setting(Marked):
 
 
 class RowGroup(_Record):
-    """Rows that share an input.
-
-    Attributes:
-        title: For people.
-        preset: The input, a name in `features.PRESETS`.
-        shape: What the network sees, as the study prints it; empty where it does not.
-    """
+    """Rows that share an input: a preset of features, and its shape where the study prints one."""
 
     title: str
     preset: str
@@ -103,7 +87,7 @@ class RowGroup(_Record):
 
 
 class StudyRow(Marked):
-    """One system that the study trained; `values` are the dotted fields of its own."""
+    """One system that the study trained; `values` are dotted fields of its own."""
 
     name: str
     title: str
@@ -114,12 +98,8 @@ class StudyRow(Marked):
 class RowChoice(Marked):
     """The best of several rows, as the study chose it.
 
-    Attributes:
-        name: Within the study.
-        title: For people.
-        among: Rows.
-        by: The clips by which the study chose: `test` or `valid`; the honest protocol always takes
-            the validation clips.
+    `by` are the clips by which the study chose; the honest protocol always takes those of
+    validation.
     """
 
     name: str
@@ -133,13 +113,12 @@ class Sweep(_Record):
 
     Attributes:
         name: Unique among all studies.
-        title: For people.
-        source: Where it stands.
-        group: Its input and settings are those of this group's rows, as published.
-        values: Dotted fields that all its runs share besides.
+        source: The table's number in the study.
+        group: Its runs have the input and the published settings of this group's rows.
+        values: Further dotted fields that all its runs share.
         grids: What varies, by dotted field; several where the table is not a full product.
         published: What the study prints in it, in a sentence.
-        notes: A sentence on each thing that the study leaves open, and on what is chosen here.
+        notes: What the study leaves open and what we chose, in sentences.
     """
 
     name: str
@@ -153,7 +132,7 @@ class Sweep(_Record):
 
 
 class Quotation(_Record):
-    """Words and the section in which they stand."""
+    """Words of the study and their section."""
 
     section: str
     words: str
@@ -163,11 +142,9 @@ class Line(_Record):
     """A line of a table, literally, its cells divided by tabs.
 
     Attributes:
-        words: The line.
         systems: The row or choice of each measured column, or one for all of them; empty where a
-            number is of no system.
-        missing: Columns whose number is no result (`0.00` for not reported), from 0.
-        remark: What is to be said of it.
+            number belongs to no system.
+        missing: Columns, from 0, whose number is no result (`0.00` for not reported).
     """
 
     words: str
@@ -177,16 +154,9 @@ class Line(_Record):
 
 
 class PrintedTable(_Record):
-    """A table as it is printed.
+    """A table, or a figure that shows a table.
 
-    Attributes:
-        place: `Table 1`, or a figure that shows a table.
-        section: Where it stands.
-        caption: Literally, the caption or a part of it.
-        columns: Names of the columns.
-        measures: A key of `MEASURES` for each column, empty for one that names the line.
-        lines: From top to bottom.
-        remark: What is to be said of it.
+    `measures` holds a key of `MEASURES` for each column, empty for a column that names the line.
     """
 
     place: str
@@ -198,23 +168,23 @@ class PrintedTable(_Record):
     remark: str = ""
 
     @model_validator(mode="after")
-    def _fits(self) -> PrintedTable:
+    def _check_columns(self) -> PrintedTable:
         if len(self.measures) != len(self.columns):
             raise ValueError(f"{self.place}: as many measures as columns are needed")
         unknown = [measure for measure in self.measures if measure not in MEASURES]
         if unknown:
             raise ValueError(f"{self.place}: there is no measure {unknown[0]!r}")
+        n = sum(map(bool, self.measures))
         for line in self.lines:
             if len(line.words.split("\t")) != len(self.columns):
                 raise ValueError(f"{self.place}: {line.words!r} has not {len(self.columns)} cells")
-            n = sum(map(bool, self.measures))
             if not isinstance(line.systems, str) and len(line.systems) != n:
                 raise ValueError(f"{self.place}: {line.words!r} needs {n} systems or one")
         return self
 
     @property
     def numbers(self) -> list[Printed]:
-        """Its measured cells."""
+        """The numbers in its measured columns."""
         measured = [column for column, measure in enumerate(self.measures) if measure]
         numbers = []
         for line in self.lines:
@@ -235,16 +205,10 @@ class PrintedTable(_Record):
 
 
 class Sentence(_Record):
-    """A number printed in a sentence.
+    """A number in a sentence: `printed` is a part of `words`, both literal.
 
-    Attributes:
-        section: Where it stands.
-        words: The part of the sentence, literally.
-        printed: The number, literally, a part of the words.
-        measure: A key of `MEASURES`; empty where it is of no measure that a run has.
-        system: The row or choice that it is of; empty where it is of none.
-        genre: Of a recall.
-        remark: What is to be said of it.
+    `measure` and `system` are empty where the number is of no measure or system that a run has;
+    `genre` is that of a recall.
     """
 
     section: str
@@ -256,7 +220,7 @@ class Sentence(_Record):
     remark: str = ""
 
     @model_validator(mode="after")
-    def _fits(self) -> Sentence:
+    def _check_number(self) -> Sentence:
         if self.printed not in self.words:
             raise ValueError(f"{self.printed!r} does not stand in {self.words!r}")
         if self.measure not in MEASURES:
@@ -274,14 +238,10 @@ class PrintedFigure(_Record):
     """A figure, redrawn from our runs where it can be.
 
     Attributes:
-        place: `Figure 5`.
-        section: Where it stands.
-        caption: Literally.
         draws: What is drawn of our runs; empty where nothing is.
         systems: Rows and choices that it shows.
-        measure: Of curves.
-        split: Of curves.
-        said: What sentences say of it.
+        measure: Of curves; so is `split`.
+        said: What the text says about it.
         not_printed: What it shows that the text does not print; never reconstructed.
     """
 
@@ -299,13 +259,7 @@ class PrintedFigure(_Record):
 
 
 class Remark(_Record):
-    """A fact about the study, with the places in its text that show it.
-
-    Attributes:
-        text: In a sentence.
-        section: Where to look.
-        places: Literal evidence; empty where the fact is that something is said nowhere.
-    """
+    """A fact about the study, and quotations that show it; none where the study is silent."""
 
     text: str
     section: str
@@ -313,7 +267,7 @@ class Remark(_Record):
 
 
 class Measured(_Record):
-    """On how many clips the study measured, and how that is known."""
+    """On how many clips the study measured, and how we know."""
 
     n_clips: int
     how: str
@@ -328,17 +282,13 @@ class Study(_Record):
 
     Attributes:
         name: As commands take it.
-        authors: In short.
-        citation: In full.
+        authors: In short; `citation` names the study in full.
         text: The file of its text.
-        dataset: A registered name: the data that it is on.
-        clips_a_genre: Of that dataset.
-        question: What it asks, in a sentence.
-        summary: What it did and found, in sentences.
+        clips_a_genre: Of its dataset.
         hardware: On what it trained; empty where it does not say.
-        redrawn: Whether its split, as published, is drawn anew with every seed: where it says
-            neither which clips nor which seed.
-        measured: On how many clips, by measure.
+        redrawn: Whether every seed draws its published split anew, because the study names neither
+            the clips nor a seed.
+        measured: On how many clips it measured, by measure.
     """
 
     name: str
@@ -364,20 +314,19 @@ class Study(_Record):
     critique: tuple[Remark, ...]
 
     @model_validator(mode="after")
-    def _names_exist(self) -> Study:
-        rows = [row.name for row in self.rows]
-        systems = [*rows, *(choice.name for choice in self.choices)]
-        if len(set(systems)) < len(systems):
+    def _check_names(self) -> Study:
+        rows = {row.name for row in self.rows}
+        if len(self.systems) < len(self.rows) + len(self.choices):
             raise ValueError("a row or choice is there twice")
-        named = [row.group for row in self.rows] + [sweep.group for sweep in self.sweeps]
-        named += [group for setting in self.settings for group in setting.groups]
-        unknown = [group for group in named if group not in self.groups]
-        unknown += [name for choice in self.choices for name in choice.among if name not in rows]
-        named = [number.system for number in self.numbers if number.system]
-        named += [name for figure in self.figures for name in figure.systems]
-        unknown += [name for name in named if name not in systems]
+        unknown = {row.group for row in self.rows} | {sweep.group for sweep in self.sweeps}
+        unknown |= {group for setting in self.settings for group in setting.groups}
+        unknown -= self.groups.keys()
+        unknown |= {name for choice in self.choices for name in choice.among} - rows
+        systems = {number.system for number in self.numbers if number.system}
+        systems |= {name for figure in self.figures for name in figure.systems}
+        unknown |= systems - self.systems.keys()
         if unknown:
-            raise ValueError(f"there is no row, choice or group {unknown[0]!r}")
+            raise ValueError(f"there is no row, choice or group {min(unknown)!r}")
         return self
 
     def row(self, name: str) -> StudyRow:
@@ -386,21 +335,25 @@ class Study(_Record):
         Raises:
             UsageError: There is none.
         """
-        for row in self.rows:
-            if row.name == name:
-                return row
-        listed = ", ".join(row.name for row in self.rows)
-        raise UsageError(f"There is no row {name!r} in {self.name}; there are: {listed}.")
+        rows = {row.name: row for row in self.rows}
+        if name not in rows:
+            raise UsageError(
+                f"There is no row {name!r} in {self.name}; there are: {', '.join(rows)}."
+            )
+        return rows[name]
 
     @property
     def systems(self) -> dict[str, str]:
         """The titles of its rows and choices by name, in their order."""
-        rows = {row.name: row.title for row in self.rows}
-        return rows | {choice.name: choice.title for choice in self.choices}
+        return {system.name: system.title for system in (*self.rows, *self.choices)}
 
     def title_of(self, system: str) -> str:
         """The title of a row or choice."""
         return self.systems[system]
+
+    def choice(self, name: str) -> RowChoice | None:
+        """The choice of this name; None for a row."""
+        return next((choice for choice in self.choices if choice.name == name), None)
 
     def rows_of(self, system: str) -> tuple[str, ...]:
         """The rows that a row or choice needs.
@@ -408,7 +361,7 @@ class Study(_Record):
         Raises:
             UsageError: There is none of that name.
         """
-        choice = next((choice for choice in self.choices if choice.name == system), None)
+        choice = self.choice(system)
         return choice.among if choice else (self.row(system).name,)
 
     def settings_of(self, group: str, protocol: str) -> list[Setting]:
@@ -423,8 +376,8 @@ class Study(_Record):
     @property
     def numbers(self) -> list[Printed]:
         """Every number of its tables and sentences that measures something."""
-        of_tables = [number for table in self.tables for number in table.numbers]
-        return of_tables + [sentence.number for sentence in self.sentences]
+        in_tables = [number for table in self.tables for number in table.numbers]
+        return in_tables + [sentence.number for sentence in self.sentences]
 
 
 def study_names() -> list[str]:
@@ -439,7 +392,7 @@ def study(name: str) -> Study:
 
     Raises:
         UsageError: There is none.
-        GenrecoreError: Its file does not say what it must.
+        GenrecoreError: Its file is not a valid study.
     """
     if name not in study_names():
         raise UsageError(f"There is no study {name!r}; there are: {', '.join(study_names())}.")
