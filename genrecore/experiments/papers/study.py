@@ -345,7 +345,8 @@ class Study(_Record):
     @property
     def systems(self) -> dict[str, str]:
         """The titles of its rows and choices by name, in their order."""
-        return {system.name: system.title for system in (*self.rows, *self.choices)}
+        rows = {row.name: row.title for row in self.rows}
+        return rows | {choice.name: choice.title for choice in self.choices}
 
     def title_of(self, system: str) -> str:
         """The title of a row or choice."""
