@@ -1,8 +1,7 @@
 """Zip and tar archives unpacked without trusting them.
 
-Nothing leaves the target folder, nothing but plain files and folders is made, what comes out is
-bounded while it is written (sizes in headers are only claims), and the target appears complete or
-not at all.
+Nothing is written outside the target folder and only plain files and folders are made. Sizes are
+bounded while files are written, since headers only claim them.
 """
 
 from __future__ import annotations
@@ -15,16 +14,15 @@ import shutil
 import stat
 import struct
 import tarfile
-import tempfile
 import zipfile
 import zlib
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, NoReturn
 
 from genrecore import words
 from genrecore.errors import GenrecoreError
+from genrecore.store.files import new_folder
 from genrecore.store.progress import Phase, Report, silent
 
 GIB = 2**30
@@ -32,28 +30,22 @@ GIB = 2**30
 
 @dataclass(frozen=True)
 class ArchiveLimits:
-    """What an archive may unpack to.
+    """The most that an archive may unpack to."""
 
-    Attributes:
-        n_files: Files and folders.
-        total_bytes: Of all files together.
-        ratio: Of what comes out to the archive's own size.
-    """
-
-    n_files: int
+    n_files: int  # files and folders
     total_bytes: int
-    ratio: float
+    ratio: float  # unpacked bytes to the archive's own size
 
 
 UPLOAD = ArchiveLimits(n_files=20_000, total_bytes=20 * GIB, ratio=100.0)
-"""For archives of strangers: twenty times GTZAN. Music hardly shrinks, tables by ten, silence and
-flat images by a hundred at most; a bomb of deflate alone reaches 1 000."""
+"""For archives of strangers: twenty times GTZAN. Music hardly shrinks, tables shrink tenfold,
+silence and flat images a hundredfold at most; a bomb made by deflate alone reaches 1,000."""
 
 PUBLISHED = ArchiveLimits(n_files=500_000, total_bytes=1_500 * GIB, ratio=100.0)
-"""For archives whose checksum was published: FMA-full is 106 574 files, 879 GiB."""
+"""For archives whose checksum was published: FMA-full is 106,574 files, 879 GiB."""
 
 SMALL = 16 * 2**20
-"""The ratio does not matter for what unpacks to less: a few text files may shrink by any factor."""
+"""The ratio is not checked below this size: a few text files may shrink by any factor."""
 
 _BLOCK = 2**20
 _LONGEST_PATH = 1_000  # characters; beyond, file systems and players give up anyway
@@ -67,34 +59,30 @@ def extract(
     limits: ArchiveLimits = UPLOAD,
     unwrap: bool = False,
 ) -> Path:
-    """The folder `target` with the archive's files, made in one go: a stop leaves nothing.
+    """Unpacks an archive into the new folder `target`, which appears complete or not at all.
 
     Args:
         archive: A zip, or a tar that may be packed with gzip, bzip2 or xz; the content decides.
-        target: A folder that is not there yet.
-        report: Called with files so far and in all; may raise `Stopped`.
-        limits: What it may unpack to.
+        target: A folder that does not exist yet.
+        report: Called with the files so far and in all; may raise `Stopped`.
+        limits: The most it may unpack to.
         unwrap: Whether a single folder that holds everything becomes the target itself.
 
     Raises:
         GenrecoreError: Not such an archive, damaged or encrypted; a path that leaves the folder, a
-            link or a device in it; too many files, too much data or too little of it packed; the
-            target is there already or cannot be written.
+            link or a device in it; too many files, too much data or suspiciously well packed data;
+            the target exists or cannot be written.
     """
     if target.exists():
         raise GenrecoreError(f"There is something at {target} already; nothing was unpacked.")
-    temporary: Path | None = None
     try:
-        with open(archive, "rb") as raw:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
-            _Unpacking(archive, raw, temporary, report, limits).run()
-        found = temporary
-        if unwrap:
-            inside = list(temporary.iterdir())
-            found = inside[0] if len(inside) == 1 and inside[0].is_dir() else temporary
-        found.chmod(0o755)  # mkdtemp's folders are closed to everybody else
-        found.rename(target)
+        with open(archive, "rb") as raw, new_folder(target) as folder:
+            _Unpacking(archive, raw, folder, report, limits).run()
+            inside = list(folder.iterdir())
+            if unwrap and len(inside) == 1 and inside[0].is_dir():
+                only = inside[0].rename(folder.with_name(f"{folder.name}-only"))
+                folder.rmdir()
+                only.rename(folder)
     except FileNotFoundError as error:
         raise GenrecoreError(f"There is no file {error.filename or archive}.") from None
     except _DAMAGE as error:
@@ -106,9 +94,6 @@ def extract(
         raise GenrecoreError(
             f"{archive.name} could not be unpacked into {target.parent}: {error.strerror or error}."
         ) from None
-    finally:
-        if temporary is not None:
-            shutil.rmtree(temporary, ignore_errors=True)
     return target
 
 
@@ -126,7 +111,7 @@ _DAMAGE = (
 
 
 class _Unpacking:
-    """One archive on its way into a folder, with the count of what came out so far."""
+    """Unpacks one archive into a folder and counts what has come out so far."""
 
     def __init__(
         self, archive: Path, raw: IO[bytes], folder: Path, report: Report, limits: ArchiveLimits
@@ -138,7 +123,7 @@ class _Unpacking:
 
     def run(self) -> None:
         """Unpacks everything."""
-        start = self.raw.read(6)
+        start = self.raw.read(3)
         self.raw.seek(0)
         # Not is_zipfile(), which also believes in a zip at the end of a tar.
         if start.startswith(b"PK"):
@@ -166,18 +151,21 @@ class _Unpacking:
                     self._refuse_special(entry.filename, kind == stat.S_IFLNK)
                 if entry.flag_bits & 0x1:
                     self._refuse("is encrypted; unpack it yourself and give the folder")
-                content = None if entry.is_dir() else self._open(archive, entry)
+                try:
+                    content = None if entry.is_dir() else archive.open(entry)
+                except NotImplementedError:
+                    self._refuse("is packed by a method that is not supported; use deflate")
                 self._make(entry.filename, content)
 
-    def _open(self, archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> IO[bytes]:
-        try:
-            return archive.open(entry)
-        except NotImplementedError:
-            self._refuse("is packed by a method that is not supported; use deflate")
-
     def _tar(self, start: bytes) -> None:
-        unpacked = next((open_(self.raw) for magic, open_ in _PACKERS if start[:3] == magic), None)
-        bounded: Any = _Bounded(unpacked or self.raw, self)
+        unpacked: Any = self.raw
+        if start == b"\x1f\x8b\x08":
+            unpacked = gzip.GzipFile(fileobj=self.raw)
+        elif start == b"BZh":
+            unpacked = bz2.BZ2File(self.raw)
+        elif start == b"\xfd7z":
+            unpacked = lzma.LZMAFile(self.raw)  # noqa: SIM115
+        bounded: Any = _Bounded(unpacked, self)
         try:
             archive = tarfile.open(fileobj=bounded, mode="r:")  # noqa: SIM115  closed below
         except (tarfile.ReadError, EOFError, zlib.error, lzma.LZMAError):
@@ -190,7 +178,7 @@ class _Unpacking:
                 self._make(entry.name, archive.extractfile(entry))
 
     def _make(self, name: str, content: IO[bytes] | None) -> None:
-        """Makes a file with this content, or a folder where there is none."""
+        """Makes a file with this content, or a folder without any."""
         path = self._path(name)
         try:
             (path if content is None else path.parent).mkdir(parents=True, exist_ok=True)
@@ -198,7 +186,7 @@ class _Unpacking:
                 return
             if path == self.folder:
                 self._refuse("holds a file without a name")
-            # Nothing is followed or overwritten; bits of mode and owner are not taken over.
+            # Follows and overwrites nothing, and takes over no mode or owner.
             with content, open(path, "xb") as file:
                 while block := content.read(_BLOCK):
                     self.n_bytes += len(block)
@@ -212,7 +200,7 @@ class _Unpacking:
         self.report(Phase.UNPACKING, self.n_files, self.n_files_total)
 
     def _path(self, name: str) -> Path:
-        """Where an entry goes: inside the folder, or refused."""
+        """The path of an entry, refused unless it lies inside the folder."""
         self.n_entries += 1
         self._check_amount(self.n_entries, self.n_bytes)
         parts = [part for part in name.replace("\\", "/").split("/") if part not in ("", ".")]
@@ -224,7 +212,7 @@ class _Unpacking:
         return self.folder.joinpath(*parts)
 
     def _check_amount(self, n_entries: int, n_bytes: int) -> None:
-        """Refuses what is beyond the limits, claimed or already there."""
+        """Refuses amounts beyond the limits, claimed or unpacked."""
         limits = self.limits
         if n_entries > limits.n_files:
             self._refuse(f"holds more than {limits.n_files:,} files, the most that are unpacked")
@@ -250,16 +238,17 @@ class _Unpacking:
 
 
 class _Bounded:
-    """The unpacked bytes of a tar: counted as they pass, and never a huge header at once.
+    """The unpacked bytes of a tar, counted as they pass, with headers of bounded size.
 
-    tarfile's own filter for archives of strangers (`data`) bounds neither, and lets links through.
+    tarfile's own filter for untrusted archives (`data`) bounds neither, lets links within the
+    folder through and unpacks absolute paths after cutting off their beginning.
     """
 
     def __init__(self, stream: IO[bytes], unpacking: _Unpacking) -> None:
         self.stream, self.unpacking = stream, unpacking
 
     def read(self, size: int = -1) -> bytes:
-        """At most `size` bytes."""
+        """Reads at most `size` bytes."""
         if not 0 <= size <= _LARGEST_HEADER:
             raise tarfile.ReadError("a header claims to be larger than any name")
         block = self.stream.read(size)
@@ -267,21 +256,14 @@ class _Bounded:
         return block
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        """Moves to a position, which unpacks what lies before it."""
+        """Moves to a position, unpacking everything before it."""
         position = self.stream.seek(offset, whence)
         self.unpacking.check_ratio(position)
         return position
 
     def tell(self) -> int:
-        """Bytes unpacked so far."""
+        """The number of bytes unpacked so far."""
         return self.stream.tell()
-
-
-_PACKERS: tuple[tuple[bytes, Callable[[IO[bytes]], Any]], ...] = (
-    (b"\x1f\x8b\x08", lambda raw: gzip.GzipFile(fileobj=raw)),
-    (b"BZh", bz2.BZ2File),
-    (b"\xfd7z", lzma.LZMAFile),
-)
 
 
 def _shown(name: str) -> str:

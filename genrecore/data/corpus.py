@@ -9,18 +9,16 @@ from __future__ import annotations
 
 import json
 import os
-from collections import deque
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from genrecore.audio import decode as audio
+from genrecore.data.parallel import in_order
 from genrecore.errors import AudioError, GenrecoreError
 from genrecore.store.files import cache_dir, digest, read_json, write_text
 from genrecore.store.locks import make_once
@@ -29,9 +27,6 @@ from genrecore.store.progress import Phase, Report, silent
 _FORMAT = 1  # raised when what is stored changes
 FULL_SCALE = 32768.0
 """Samples of the corpus are int16: full scale is 1."""
-
-T = TypeVar("T")
-R = TypeVar("R")
 
 
 def quantise(wave: np.ndarray) -> np.ndarray:
@@ -103,30 +98,27 @@ def build(
         clip_s: Seconds taken from the middle of each clip.
         report: Called as `report(phase, done, total)`.
     """
-    store = cache_dir() / "corpora"
     contents = content_digests(clips, report)
-    what = [_FORMAT, sample_rate_hz, clip_s, list(zip(clips["clip_id"], contents, strict=True))]
-    key = digest(what)
-    final = store / key
-    make_once(
-        final,
+    pairs = list(zip(clips["clip_id"], contents, strict=True))
+    key = digest([_FORMAT, sample_rate_hz, clip_s, pairs])
+    folder = make_once(
+        cache_dir() / "corpora" / key,
         lambda partial: _build_into(partial, clips, sample_rate_hz, clip_s, report),
         report,
         resume=True,
     )
-    return _open(final, key, sample_rate_hz)
-
-
-def _open(folder: Path, key: str, sample_rate_hz: int) -> Corpus:
     lines = _index_lines(folder)
     kept = [line for line in lines if "n_samples" in line]
-    lengths = np.array([line["n_samples"] for line in kept], dtype=np.int64)
-    starts = np.concatenate([[0], np.cumsum(lengths)[:-1]]) if kept else lengths
-    index = pd.DataFrame(
-        {"clip_id": [line["clip_id"] for line in kept], "start": starts, "n_samples": lengths}
-    )
+    index = index_table([line["clip_id"] for line in kept], [line["n_samples"] for line in kept])
     skipped = [line for line in lines if "reason" in line]
     return Corpus(folder, key, sample_rate_hz, index, skipped)
+
+
+def index_table(clip_ids: list[str], counts: list[int]) -> pd.DataFrame:
+    """The index of clips that lie one after another: `clip_id, start, n_samples`."""
+    n_samples = np.array(counts, dtype=np.int64)
+    starts = np.cumsum(n_samples) - n_samples
+    return pd.DataFrame({"clip_id": clip_ids, "start": starts, "n_samples": n_samples})
 
 
 def _index_lines(folder: Path) -> list[dict[str, Any]]:
@@ -157,11 +149,10 @@ def _build_into(
         open(folder / "samples.i16", "ab") as samples,
         open(folder / "index.jsonl", "a", encoding="utf-8") as index,
     ):
-        decoded = in_order(decode, rest["path"].tolist())
-        for n_done, (clip_id, result) in enumerate(
-            zip(rest["clip_id"], decoded, strict=True), start=len(finished)
-        ):
-            report(Phase.DECODING, n_done, len(clips))
+        decoded = in_order(
+            decode, rest["path"].tolist(), report, Phase.DECODING, n_before=len(finished)
+        )
+        for clip_id, result in zip(rest["clip_id"], decoded, strict=True):
             if isinstance(result, str):
                 line: dict[str, Any] = {"clip_id": clip_id, "reason": result}
             else:
@@ -170,23 +161,6 @@ def _build_into(
                 line = {"clip_id": clip_id, "n_samples": len(result)}
             index.write(json.dumps(line) + "\n")
             index.flush()
-    report(Phase.DECODING, len(clips), len(clips))
-
-
-def in_order(work: Callable[[T], R], items: list[T]) -> Iterator[R]:
-    """Results in order from as many threads as there are cores, a bounded number in flight."""
-    n_threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    pool = ThreadPoolExecutor(n_threads, thread_name_prefix="decode")
-    waiting: deque[Future[R]] = deque()
-    try:
-        for item in items:
-            waiting.append(pool.submit(work, item))
-            if len(waiting) > 4 * (n_threads or 1):
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
 
 
 def content_digests(clips: pd.DataFrame, report: Report) -> list[str]:
@@ -200,20 +174,17 @@ def content_digests(clips: pd.DataFrame, report: Report) -> list[str]:
             stamps.append(f"{path}|{stat.st_size}|{stat.st_mtime_ns}")
         except OSError:
             stamps.append("")
+
+    def digest_of(stamp: str) -> str:
+        try:
+            return audio.digest(stamp.rsplit("|", 2)[0])
+        except OSError:
+            return "unreadable"
+
     missing = sorted({stamp for stamp in stamps if stamp and stamp not in memo})
     if missing:
-
-        def digest(stamp: str) -> str:
-            try:
-                return audio.digest(stamp.rsplit("|", 2)[0])
-            except OSError:
-                return "unreadable"
-
-        for n_done, (stamp, value) in enumerate(
-            zip(missing, in_order(digest, missing), strict=True)
-        ):
-            report(Phase.READING_FILES, n_done, len(missing))
-            memo[stamp] = value
+        digests = in_order(digest_of, missing, report, Phase.READING_FILES)
+        memo.update(zip(missing, digests, strict=True))
         memo_file.parent.mkdir(parents=True, exist_ok=True)
         write_text(memo_file, json.dumps(memo))
     return [memo[stamp] if stamp else "missing" for stamp in stamps]

@@ -15,8 +15,9 @@ import numpy as np
 import pandas as pd
 from PIL import Image, UnidentifiedImageError
 
-from genrecore.data.corpus import Corpus, content_digests, in_order
+from genrecore.data.corpus import Corpus, content_digests, index_table
 from genrecore.data.datasets.tables import read_table
+from genrecore.data.parallel import in_order
 from genrecore.errors import GenrecoreError
 from genrecore.store.files import cache_dir, digest, read_json, write_json
 from genrecore.store.locks import make_once
@@ -35,22 +36,16 @@ def build_images(clips: pd.DataFrame, report: Report = silent) -> Corpus:
     Raises:
         GenrecoreError: Images of different sizes, named with both.
     """
-    what = [
-        _FORMAT,
-        "images",
-        list(zip(clips["clip_id"], content_digests(clips, report), strict=True)),
-    ]
+    clip_ids, paths = clips["clip_id"].tolist(), clips["path"].tolist()
+    contents = content_digests(clips, report)
 
     def fill(folder: Path) -> dict[str, Any]:
         kept: list[str] = []
         skipped: list[dict[str, str]] = []
         shape: tuple[int, ...] = ()
+        images = in_order(read_image, paths, report, Phase.READING_IMAGES)
         with open(folder / "values", "wb") as stream:
-            images = in_order(read_image, clips["path"].tolist())
-            for n_done, (clip_id, path, image) in enumerate(
-                zip(clips["clip_id"], clips["path"], images, strict=True)
-            ):
-                report(Phase.READING_IMAGES, n_done, len(clips))
+            for clip_id, path, image in zip(clip_ids, paths, images, strict=True):
                 if isinstance(image, str):
                     skipped.append({"clip_id": clip_id, "reason": image})
                     continue
@@ -64,6 +59,7 @@ def build_images(clips: pd.DataFrame, report: Report = silent) -> Corpus:
                 kept.append(clip_id)
         return {"clip_ids": kept, "counts": [1] * len(kept), "shape": shape, "skipped": skipped}
 
+    what = [_FORMAT, "images", list(zip(clip_ids, contents, strict=True))]
     return _cached(what, "image", fill, report)
 
 
@@ -76,9 +72,8 @@ def read_image(source: str | Path | bytes | BinaryIO, name: str = "") -> np.ndar
     """
     if not name:
         name = Path(source).name if isinstance(source, (str, Path)) else "The image"
-    given = io.BytesIO(source) if isinstance(source, bytes) else source
     try:
-        with Image.open(given) as image:
+        with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
             if image.width * image.height > _MOST_PIXELS:
                 return f"{name} has {image.width} × {image.height} pixels: too large."
             if image.mode.startswith("I"):  # 16 bits: Pillow would cut them off at 255
@@ -109,22 +104,19 @@ def build_tables(clips: pd.DataFrame, report: Report = silent) -> Corpus:
         report(Phase.READING_TABLES, 0, len(paths))
         table = pd.concat([read_table(Path(path)) for path in paths], ignore_index=True)
         names = [name for name in table.columns if name not in ("clip_id", "part")]
-        order = {clip_id: index for index, clip_id in enumerate(clips["clip_id"])}
+        order = {clip_id: row for row, clip_id in enumerate(clips["clip_id"])}
         table = table[table["clip_id"].isin(order)]
-        place = table["clip_id"].map(order)
-        table = table.assign(place=place).sort_values(["place", "part"], kind="stable")
-        counts = table.groupby("place", sort=True).size()
-        kept = [clips["clip_id"].iloc[int(index)] for index in counts.index]
+        table = table.assign(row=table["clip_id"].map(order)).sort_values(["row", "part"])
+        counts = table.groupby("clip_id", sort=False).size()
         skipped = [
             {"clip_id": clip_id, "reason": f"{clip_id} has no row in the table."}
             for clip_id in clips["clip_id"]
-            if clip_id not in set(kept)
+            if clip_id not in counts.index
         ]
-        values = table[names].to_numpy(np.float32)
-        (folder / "values").write_bytes(values.tobytes())
+        (folder / "values").write_bytes(table[names].to_numpy(np.float32).tobytes())
         return {
-            "clip_ids": kept,
-            "counts": [int(n) for n in counts],
+            "clip_ids": counts.index.tolist(),
+            "counts": counts.tolist(),
             "shape": [len(names)],
             "skipped": skipped,
             "names": names,
@@ -144,16 +136,11 @@ def _cached(
 
     final = make_once(cache_dir() / "corpora" / key, make, report)
     about = read_json(final / "about.json")
-    counts = np.array(about["counts"], dtype=np.int64)
-    starts = (
-        np.concatenate([[0], np.cumsum(counts)[:-1]]).astype(np.int64) if len(counts) else counts
-    )
-    index = pd.DataFrame({"clip_id": about["clip_ids"], "start": starts, "n_samples": counts})
     return Corpus(
         folder=final,
         key=key,
         sample_rate_hz=0,
-        index=index,
+        index=index_table(about["clip_ids"], about["counts"]),
         skipped=about["skipped"],
         medium=medium,
         shape=tuple(about["shape"]),

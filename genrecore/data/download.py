@@ -30,19 +30,12 @@ _BLOCK = 2**18
 
 @dataclass(frozen=True)
 class Archive:
-    """A published archive: the folder it unpacks to is named as the file without its ending.
-
-    Attributes:
-        name: File name.
-        url: Address.
-        size: Bytes, or None where only a rounded figure was published.
-        sha1: 40 hexadecimal digits.
-    """
+    """A published archive; it unpacks to a folder with the file's name without its extension."""
 
     name: str
     url: str
-    size: int | None
-    sha1: str
+    size: int | None  # bytes; None where only a rounded figure was published
+    sha1: str  # 40 hexadecimal digits
 
     @property
     def folder(self) -> str:
@@ -50,21 +43,11 @@ class Archive:
         return self.name.split(".")[0]
 
 
-def obtain(
-    archive: Archive,
-    folder: Path,
-    report: Report = silent,
-    keep: bool = False,
-    limits: archives.ArchiveLimits = archives.PUBLISHED,
-) -> Path:
-    """The unpacked archive in `folder`: downloaded, checked and unpacked unless it is there.
+def obtain(archive: Archive, folder: Path, report: Report = silent, keep: bool = False) -> Path:
+    """Downloads, checks and unpacks an archive below `folder` unless its unpacked folder exists.
 
-    Args:
-        archive: What to fetch.
-        folder: Where archive and unpacked folder go.
-        report: Called with the progress; may raise `Stopped`, and the next call goes on.
-        keep: Whether the archive stays beside the unpacked folder.
-        limits: What it may unpack to.
+    `keep` leaves the archive beside the unpacked folder. After a `Stopped` raised by `report`, the
+    next call resumes the download.
 
     Raises:
         GenrecoreError: It cannot be fetched, is not what was published, or cannot be unpacked.
@@ -73,7 +56,7 @@ def obtain(
     if unpacked.is_dir():
         return unpacked
     file = fetch(archive.url, folder / archive.name, archive.size, archive.sha1, report)
-    archives.extract(file, unpacked, report, limits, unwrap=True)
+    archives.extract(file, unpacked, report, archives.PUBLISHED, unwrap=True)
     if not keep:
         file.unlink()
     return unpacked
@@ -89,233 +72,205 @@ def fetch(
     pause_s: float = 2.0,
     timeout_s: float = 30.0,
 ) -> Path:
-    """The file `target` with the content of `url`, which must have this size and checksum.
+    """Fetches `url` into the file `target`, which must have this size and SHA-1 where known.
 
-    What arrives is kept in `<target>.part`, so that an interrupted download goes on where it broke
-    off if the server can, and starts anew if not. A target that is there already is only checked.
+    What has arrived is kept in `<target>.part`; an interrupted download resumes there if the server
+    supports it and starts again if not. A target that exists already is only checked.
 
     Args:
         url: An http or https address.
-        target: Where the file goes; folders are made.
-        size: Bytes, None where not known.
-        sha1: 40 hexadecimal digits, None where not known.
+        target: Where the file goes; missing folders are made.
+        size: In bytes.
+        sha1: 40 hexadecimal digits.
         report: Called with the progress; may raise `Stopped`.
         pause_s: Seconds between one connection and the next.
         timeout_s: Seconds of silence after which a connection counts as broken.
 
     Raises:
-        GenrecoreError: No network, a refusal by the server, a wrong length or checksum (what was
-            fetched is removed then), a full disk, or another process that fetches the same.
+        GenrecoreError: No network, a refusal by the server, a wrong length or checksum (the
+            download is removed then), a full disk, or another process that fetches the same file.
     """
     if not url.startswith(("http://", "https://")):
         raise GenrecoreError(f"Only http and https addresses can be fetched, not {url}.")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         if target.is_file():
-            _check(target, target, url, size, sha1, report, "delete it to fetch it again")
+            if problem := _problem(target, size, sha1, report):
+                raise GenrecoreError(
+                    f"{target.name} from {url} {problem}: delete it to fetch it again."
+                )
             return target
         lock = target.with_name(f".{target.name}.lock")
-        with held(lock) as mine:
-            if not mine:
+        with held(lock) as is_mine:
+            if not is_mine:
                 raise GenrecoreError(f"Another process is fetching {target} already.")
             try:
-                part = target.with_name(f"{target.name}.part")
-                _Download(url, target, part, size, report, pause_s, timeout_s).run()
-                _check(part, target, url, size, sha1, report, "it was removed; fetch it again")
-                os.replace(part, target)
+                download = _Download(url, target, size, report, pause_s, timeout_s)
+                download.run()
+                if problem := _problem(download.part, size, sha1, report):
+                    download.part.unlink()
+                    raise GenrecoreError(
+                        f"{target.name} from {url} {problem}: it was removed; fetch it again."
+                    )
+                os.replace(download.part, target)
             finally:
                 lock.unlink(missing_ok=True)
     except OSError as error:
-        what = error.strerror or str(error)
-        raise GenrecoreError(f"{target} cannot be written: {what}.") from None
+        raise GenrecoreError(f"{target} cannot be written: {error.strerror or error}.") from None
     return target
 
 
-def _check(
-    file: Path,
-    target: Path,
-    url: str,
-    size: int | None,
-    sha1: str | None,
-    report: Report,
-    advice: str,
-) -> None:
-    """Refuses a file of another size or checksum; a fetched one is removed."""
-    found_size = file.stat().st_size
-    if size is not None and found_size != size:
-        problem = f"has {found_size:,} bytes; {size:,} were expected"
-    else:
-        found = _sha1(file, report) if sha1 else None
-        if found == (sha1.lower() if sha1 else None):
-            return
-        problem = f"has the SHA-1 {found}; {sha1} was published"
-    if file != target:
-        file.unlink()
-    raise GenrecoreError(f"{target.name} from {url} {problem}: {advice}.")
-
-
-def _sha1(file: Path, report: Report) -> str:
-    digest, done, total = hashlib.sha1(), 0, file.stat().st_size
+def _problem(file: Path, size: int | None, sha1: str | None, report: Report) -> str:
+    """How a file differs from the expected size and checksum, as half a sentence; or nothing."""
+    n_bytes = file.stat().st_size
+    if size is not None and n_bytes != size:
+        return f"has {n_bytes:,} bytes; {size:,} were expected"
+    if not sha1:
+        return ""
+    digest = hashlib.sha1()
     phase = Phase.CHECKING.on(file.name.removesuffix(".part"))
     with open(file, "rb") as stream:
         while block := stream.read(_MIB):
             digest.update(block)
-            done += len(block)
-            report(phase, done // _MIB, total // _MIB)
-    return digest.hexdigest()
+            report(phase, stream.tell() // _MIB, n_bytes // _MIB)
+    if digest.hexdigest() == sha1.lower():
+        return ""
+    return f"has the SHA-1 {digest.hexdigest()}; {sha1} was published"
 
 
-class _Again(Exception):
-    """This connection failed in a way that the next one may not."""
+class _ConnectionFailed(Exception):
+    """A connection failed in a way that the next one may not."""
 
 
-# What a connection may fail with; a full disk is none of these.
-_MAY_SUCCEED_AGAIN = (
-    _Again,
-    urllib.error.URLError,
-    TimeoutError,
-    ConnectionError,
-    ssl.SSLError,
-    http.client.HTTPException,
-)
-
-
+@dataclass
 class _Download:
-    """One file on its way, over as many connections as it takes."""
+    """One file, fetched over as many connections as it takes."""
 
-    def __init__(
-        self,
-        url: str,
-        target: Path,
-        part: Path,
-        size: int | None,
-        report: Report,
-        pause_s: float,
-        timeout_s: float,
-    ) -> None:
-        self.url, self.target, self.part, self.size = url, target, part, size
-        self.report, self.pause_s, self.timeout_s = report, pause_s, timeout_s
+    url: str
+    target: Path
+    size: int | None
+    report: Report
+    pause_s: float
+    timeout_s: float
+
+    @property
+    def part(self) -> Path:
+        """The file that grows."""
+        return self.target.with_name(f"{self.target.name}.part")
 
     def run(self) -> None:
         """Leaves the whole file in `part`."""
-        failures, reason, most = 0, "", self._have()
-        while failures < ATTEMPTS:
+        n_failures, reason, most = 0, "", self._n_bytes()
+        while n_failures < ATTEMPTS:
             try:
-                if self._connect(self._have()):
+                if self._connect(self._n_bytes()):
                     return
                 reason = "the server broke off before the end"
-            except _MAY_SUCCEED_AGAIN as error:
+            # A full disk is an OSError too, but none of these.
+            except (
+                _ConnectionFailed,
+                urllib.error.URLError,
+                TimeoutError,
+                ConnectionError,
+                ssl.SSLError,
+                http.client.HTTPException,
+            ) as error:
                 reason = _reason(error)
-            # A connection that brought something was worth it: long downloads break off often.
-            failures = 0 if self._have() >= most + PROGRESS else failures + 1
-            most = max(most, self._have())
-            if failures < ATTEMPTS:
-                self._wait()
-        kept = (
-            f" {self._have():,} bytes are kept and the next attempt goes on from there;"
-            if self._have()
-            else ""
-        )
+            # Long downloads break off often: a connection that brought something is no failure.
+            n_failures = 0 if self._n_bytes() >= most + PROGRESS else n_failures + 1
+            most = max(most, self._n_bytes())
+            if n_failures < ATTEMPTS:
+                until = time.monotonic() + self.pause_s
+                while time.monotonic() < until:
+                    self._show(self._n_bytes(), self.size)
+                    time.sleep(min(0.1, self.pause_s))
+        n_bytes = self._n_bytes()
+        kept = f" {n_bytes:,} bytes are kept and the next attempt resumes there;" if n_bytes else ""
         raise GenrecoreError(
             f"{self.url} could not be fetched ({reason});{kept} without a network, fetch it "
             f"elsewhere and put it at {self.target}."
         )
 
-    def _have(self) -> int:
+    def _n_bytes(self) -> int:
         return self.part.stat().st_size if self.part.exists() else 0
 
-    def _wait(self) -> None:
-        until = time.monotonic() + self.pause_s
-        while time.monotonic() < until:
-            self._tell(self._have(), self.size)
-            time.sleep(min(0.1, self.pause_s))
-
-    def _tell(self, done: int, total: int | None) -> None:
+    def _show(self, done: int, total: int | None) -> None:
         self.report(Phase.FETCHING.on(self.target.name), done // _MIB, (total or 0) // _MIB)
 
-    def _connect(self, have: int) -> bool:
+    def _connect(self, start: int) -> bool:
         """Fetches what is missing over one connection; whether the file is complete then."""
-        if self.size is not None and have > self.size:
+        if self.size is not None and start > self.size:
             self.part.unlink()
-            have = 0
-        if have and have == self.size:
+            start = 0
+        if start and start == self.size:
             return True
-        self._tell(have, self.size)
+        self._show(start, self.size)
         headers = {"User-Agent": f"genrecore/{__version__}", "Accept-Encoding": "identity"}
-        if have:
-            headers["Range"] = f"bytes={have}-"
+        if start:
+            headers["Range"] = f"bytes={start}-"
         request = urllib.request.Request(self.url, headers=headers)
         try:
-            response = urllib.request.urlopen(request, timeout=self.timeout_s)
+            with urllib.request.urlopen(request, timeout=self.timeout_s) as response:
+                if response.status != 206:
+                    start = 0  # a server that ignores the range sends everything
+                total = self._announced_size(response, start)
+                return self._receive(response, start, total)
         except urllib.error.HTTPError as error:
-            with error:
-                return self._answered(error, have)
-        with response:
-            offset, total = self._announced(response, have)
-            return self._receive(response, offset, total)
-
-    def _answered(self, error: urllib.error.HTTPError, have: int) -> bool:
-        """What an error of the server means: start anew, try again, or give up."""
-        if error.code == 416 and have:
-            # "Not satisfiable": there is nothing after what we have. Whole, if so announced.
-            total = re.fullmatch(r"bytes \*/(\d+)", error.headers.get("Content-Range", ""))
-            if total and int(total[1]) == have and self.size in (None, have):
+            code, reason, content_range = error.code, error.reason, error.headers["Content-Range"]
+            error.close()
+        if code == 416 and start:
+            # "Range not satisfiable": nothing follows what we have. So it may be complete.
+            if content_range == f"bytes */{start}" and self.size in (None, start):
                 return True
             self.part.unlink()
-            raise _Again("the server does not know the part that is missing")
-        if error.code in (408, 425, 429) or error.code >= 500:
-            raise _Again(f"the server answered {error.code} {error.reason}")
+            raise _ConnectionFailed("the server does not know the part that is missing")
+        if code in (408, 425, 429) or code >= 500:
+            raise _ConnectionFailed(f"the server answered {code} {reason}")
         raise GenrecoreError(
-            f"The server answered {error.code} {error.reason} to {self.url}; fetch the file "
-            f"elsewhere and put it at {self.target}."
+            f"The server answered {code} {reason} to {self.url}; fetch the file elsewhere and put "
+            f"it at {self.target}."
         )
 
-    def _announced(self, response: http.client.HTTPResponse, have: int) -> tuple[int, int | None]:
-        """Where in the file the answer begins, and how long the file is by the server's word."""
-        offset = 0
-        given = response.headers.get("Content-Length", "")
-        total = int(given) if given.isdecimal() else None
+    def _announced_size(self, response: http.client.HTTPResponse, start: int) -> int | None:
+        """The size of the whole file in bytes, by the server's word or as published."""
+        length = response.headers.get("Content-Length", "")
+        total = start + int(length) if length.isdecimal() else None
         if response.status == 206:
-            pattern = r"bytes (\d+)-\d+/(\d+|\*)"
-            found = re.fullmatch(pattern, response.headers.get("Content-Range", ""))
-            if found is None or int(found[1]) != have:
-                # Another part than the one asked for: nothing can be made of it.
+            header = response.headers.get("Content-Range", "")
+            match = re.fullmatch(r"bytes (\d+)-\d+/(\d+|\*)", header)
+            if match is None or int(match[1]) != start:
                 self.part.unlink(missing_ok=True)
-                raise _Again("the server sent another part of the file than was asked for")
-            offset = have
-            total = int(found[2]) if found[2] != "*" else (total + have if total else None)
-        if total is not None and self.size is not None and total != self.size:
+                raise _ConnectionFailed("the server sent another part of the file than asked for")
+            if match[2] != "*":
+                total = int(match[2])
+        if total is None:
+            total = self.size
+        elif self.size not in (None, total):
             raise GenrecoreError(
                 f"{self.url} announces {total:,} bytes; {self.size:,} were published, so it is not "
                 "the same file and was not fetched."
             )
-        expected = total if total is not None else self.size
-        if expected is not None:
-            free = shutil.disk_usage(self.target.parent).free
-            if expected - offset > free:
-                raise GenrecoreError(
-                    f"{self.target.name} needs {words.size(expected - offset)}, but only "
-                    f"{words.size(free)} are free at {self.target.parent}."
-                )
-        return offset, expected
+        free = shutil.disk_usage(self.target.parent).free
+        if total is not None and total - start > free:
+            raise GenrecoreError(
+                f"{self.target.name} needs {words.size(total - start)}, but only "
+                f"{words.size(free)} are free at {self.target.parent}."
+            )
+        return total
 
-    def _receive(self, response: http.client.HTTPResponse, offset: int, total: int | None) -> bool:
+    def _receive(self, response: http.client.HTTPResponse, done: int, total: int | None) -> bool:
         """Appends what arrives; whether the file is complete then."""
-        done = offset
-        # A server that ignores the range sends everything: start anew.
-        with open(self.part, "ab" if offset else "wb") as file:
+        with open(self.part, "ab" if done else "wb") as file:
             while block := response.read(_BLOCK):
                 file.write(block)
                 done += len(block)
                 if total is not None and done > total:
-                    break
-                self._tell(done, total)
-        if total is not None and done > total:
-            self.part.unlink()
-            raise GenrecoreError(
-                f"{self.url} sent more than the {total:,} bytes it should have; what was fetched "
-                "is removed."
-            )
+                    self.part.unlink()
+                    raise GenrecoreError(
+                        f"{self.url} sent more than the {total:,} bytes it should have; what was "
+                        "fetched is removed."
+                    )
+                self._show(done, total)
         return total is None or done == total
 
 

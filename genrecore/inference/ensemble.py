@@ -12,8 +12,8 @@ from typing import Any, BinaryIO
 import numpy as np
 import torch
 
-from genrecore.data.corpus import in_order
 from genrecore.data.datasets import DATASETS
+from genrecore.data.parallel import in_order
 from genrecore.errors import GenrecoreError, UsageError, describe
 from genrecore.inference import loaded as inference
 from genrecore.inference.loaded import Excerpt, LoadedRun, Prediction, by_genre

@@ -130,7 +130,7 @@ def probe(run: Run, only: Sequence[str] = (), report: Report = silent) -> Probed
 
 def _judged(loaded: LoadedRun, corpus: Any, clip_ids: list[str], name: str) -> Any:
     """Probabilities (genres,) of each clip as a probe changes it, in order."""
-    from genrecore.data.corpus import in_order
+    from genrecore.data.parallel import in_order
 
     rate = loaded.config.audio.sample_rate_hz
 
