@@ -19,6 +19,7 @@ from pathlib import Path
 
 from genrecore.config.run import RunConfig
 from genrecore.jobs import actions as jobs
+from genrecore.store.progress import Phase
 from genrecore.store.run import Run
 from genrecore.training.resolve import resolve
 
@@ -47,7 +48,7 @@ def to_first_step(store: Path) -> float:
     run = jobs.submit(resolve(RunConfig()).config, store)
     while True:
         now = Run(run.folder)
-        if now.status.get("phase") == "Training" and int(now.status.get("done", 0)) >= 1:
+        if now.status.get("phase") == Phase.TRAINING and int(now.status.get("done", 0)) >= 1:
             break
         if now.state in ("failed", "lost", "done"):
             raise SystemExit(f"{now.state}: {now.reason}")

@@ -93,7 +93,7 @@ class Fed:
         status = Status(self.run.folder)
         values = {
             "epoch": self.epoch, "n_epochs": EPOCHS, "samples_per_s": row["samples_per_s"],
-            "best_epoch": 1, "best_valid_accuracy": 0.5, "time_left_s": 60.0, "phase": "Training",
+            "best_epoch": 1, "best_valid_accuracy": 0.5, "time_left_s": 60.0, "phase": Phase.TRAINING,
             "done": self.epoch, "total": EPOCHS,
         }  # fmt: skip
         if self.epoch == 1:
