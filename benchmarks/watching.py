@@ -79,6 +79,7 @@ class Fed:
 
     def next(self) -> None:
         """One more epoch."""
+        from genrecore.store.progress import Phase
         from genrecore.store.status import Status
 
         row = json.loads(self.rows[self.epoch % len(self.rows)]) | {"epoch": self.epoch + 1}
@@ -93,8 +94,8 @@ class Fed:
         status = Status(self.run.folder)
         values = {
             "epoch": self.epoch, "n_epochs": EPOCHS, "samples_per_s": row["samples_per_s"],
-            "best_epoch": 1, "best_valid_accuracy": 0.5, "time_left_s": 60.0, "phase": Phase.TRAINING,
-            "done": self.epoch, "total": EPOCHS,
+            "best_epoch": 1, "best_valid_accuracy": 0.5, "time_left_s": 60.0,
+            "phase": Phase.TRAINING, "done": self.epoch, "total": EPOCHS,
         }  # fmt: skip
         if self.epoch == 1:
             status.move("running", started_at=time.time(), **values)
