@@ -1,4 +1,4 @@
-"""The door through which pages and commands start, stop and list work; the state is on disk.
+"""How pages and commands start, stop and list work; the state is on disk.
 
 Runs are queued as run folders (`genrecore.store.run`); the runner starts them. Everything else that
 takes long (preparing a dataset, a download, an audit) is a task (`genrecore.jobs.tasks`).
@@ -14,18 +14,17 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from genrecore.config import run as configuration
-from genrecore.config.run import RunConfig
+from genrecore.config.run import RunConfig, with_values
 from genrecore.errors import GenrecoreError, describe
-from genrecore.jobs import queue as queueing
+from genrecore.jobs import queue
 from genrecore.jobs.queue import move, pause, paused, prioritise, queued
 from genrecore.jobs.spawn import TASK, spawn
 from genrecore.jobs.tasks import Task, start_task, stop_task, tasks
-from genrecore.store import run as runs
 from genrecore.store.locks import LOCK, held, is_locked, take_lock
 from genrecore.store.processes import ENDED
-from genrecore.store.run import Run
+from genrecore.store.run import Run, all_runs, create_run, find_run, store_dir
 from genrecore.store.status import FINAL, STOP, STOP_WITHIN_S, Status, ask_to_stop
+from genrecore.words import plural
 
 __all__ = [
     "TASK", "Task", "clone", "continue_", "delete", "deleted", "empty_bin",
@@ -46,18 +45,12 @@ def submit(
     origin: Mapping[str, str] | None = None,
     files: Sequence[Path] = (),
 ) -> Run:
-    """Queues a resolved configuration and sees to it that somebody starts it.
+    """Queues a resolved configuration, as `create_run` does, and starts a runner for it.
 
-    Args:
-        config: What to train.
-        store: The folder of the runs.
-        priority: The higher, the earlier it starts.
-        plan: The id of the plan it belongs to.
-        origin: `parent` and `how`, where it is made from another run.
-        files: Copied into its folder.
+    `plan` is the id of the plan that the run belongs to.
     """
-    said = dict(origin or {}) | ({"plan": plan} if plan else {})
-    run = runs.create_run(config, store, priority, said, files)
+    origin = dict(origin or {}) | ({"plan": plan} if plan else {})
+    run = create_run(config, store, priority, origin, files)
     ensure_runner(run.folder.parent)
     return run
 
@@ -67,11 +60,11 @@ def ensure_runner(store: Path | None = None) -> None:
 
     There is something to do while a run lives, and while one waits and the queue is not paused.
     """
-    store = store or runs.store_dir()
+    store = store or store_dir()
     if is_locked(store / RUNNER_LOCK):
         return
-    at_rest = {*FINAL, *(("queued",) if paused(store) else ())}
-    unfinished = [run for run in runs.all_runs(store) if run.status.get("state") not in at_rest]
+    at_rest = FINAL | {"queued"} if paused(store) else FINAL
+    unfinished = [run for run in all_runs(store) if run.status.get("state") not in at_rest]
     if not any(
         run.status.get("state") in ("queued", "starting") or run.alive for run in unfinished
     ):
@@ -89,10 +82,10 @@ def ensure_runner(store: Path | None = None) -> None:
 
 def unpause(store: Path | None = None) -> str:
     """Lets runs start again; returns a sentence."""
-    store = store or runs.store_dir()
-    queueing.unpause(store)
+    store = store or store_dir()
+    queue.unpause(store)
     ensure_runner(store)
-    return "Runs that wait are started again, one after the other."
+    return "Waiting runs start again, one after the other."
 
 
 def stop(
@@ -101,33 +94,31 @@ def stop(
     reason: str = "",
     within_s: float = STOP_WITHIN_S,
 ) -> str:
-    """Asks a run to stop and returns what will happen, as a sentence.
+    """Asks a run that waits or lives to stop; returns what will happen, as a sentence.
 
     A queued run is cancelled at once; a living one finishes its step, writes a checkpoint and ends.
-    One that does not within the time is ended by force and keeps its last checkpoint.
+    One that does not do so within `within_s` is ended by force and keeps its last checkpoint.
 
     Args:
-        run: A run that waits or lives.
-        keep_best: The best epoch so far is tested, and the run is done.
+        run: The run.
+        keep_best: Whether the best epoch so far is tested and the run counts as done.
         reason: A word for why, for example `pruned`.
-        within_s: Until it is ended by force.
+        within_s: Seconds.
 
     Raises:
         GenrecoreError: The run is over.
     """
     with held(run.folder / LOCK, patience_s=0.2) as mine:
-        fresh = Run(run.folder)
-        written = fresh.status.get("state", "queued")
+        written = Run(run.folder).status.get("state", "queued")
         if written in FINAL:
             raise GenrecoreError(f"The run {run.run_id} is over already: {written}.")
         if mine and written == "queued":
-            why = reason or "cancelled"
-            Status(run.folder).move("stopped", why, finished_at=time.time())
+            Status(run.folder).move("stopped", reason or "cancelled", finished_at=time.time())
             return f"The run {run.run_id} was waiting and is cancelled."
         if mine:
             raise GenrecoreError(f"The run {run.run_id} is lost: no process works on it.")
     ask_to_stop(run.folder, within_s=within_s, keep_best=keep_best, reason=reason)
-    ensure_runner(run.folder.parent)  # it sees to it that the run really ends
+    ensure_runner(run.folder.parent)  # which ends the run by force if need be
     if keep_best:
         return f"The run {run.run_id} finishes its step, and its best epoch so far is tested."
     return f"The run {run.run_id} finishes its step, keeps a checkpoint and stops."
@@ -143,7 +134,7 @@ def resume(run: Run) -> str:
         GenrecoreError: The run lives, waits or is done.
     """
     with held(run.folder / LOCK, patience_s=0.2) as mine:
-        state = Run(run.folder).state if not mine else _written(run)
+        state = _written(run) if mine else Run(run.folder).state
         if not mine or state in ("queued", "done"):
             advice = "; continue it for more epochs instead" if state == "done" else ""
             raise GenrecoreError(f"The run {run.run_id} cannot be resumed: it is {state}{advice}.")
@@ -167,8 +158,8 @@ def resume(run: Run) -> str:
 def continue_(run: Run, epochs: int) -> Run:
     """A new run that trains a finished one on, from its last epoch to `epochs` in all.
 
-    The finished run stays as it is. Patience is switched off in the new one if it ended the old
-    one, and a schedule that led to a last epoch (one cycle, cosine) is over: its last rate stays.
+    The finished run stays as it is. In the new one, patience is off if it ended the old one, and
+    the last learning rate stays where the schedule (one cycle, cosine) has come to its end.
 
     Raises:
         GenrecoreError: The run is not done, has that many epochs already, or cannot go on.
@@ -179,9 +170,9 @@ def continue_(run: Run, epochs: int) -> Run:
         advice = "; resume it instead" if state in ("stopped", "failed", "lost") else ""
         raise GenrecoreError(f"The run {run.run_id} is {state}, not done{advice}.")
     if not (run.folder / "resume.pt").exists():
+        why = "" if config.training.epochs > 1 and done > 1 else "; it was fitted in one call"
         raise GenrecoreError(
-            f"The run {run.run_id} cannot be continued: it keeps no checkpoint"
-            + ("." if config.training.epochs > 1 and done > 1 else "; it was fitted in one call.")
+            f"The run {run.run_id} cannot be continued: it keeps no checkpoint{why}."
         )
     if epochs <= done:
         raise GenrecoreError(
@@ -193,28 +184,23 @@ def continue_(run: Run, epochs: int) -> Run:
     if config.training.schedule in ("one_cycle", "cosine"):
         last = float(run.history["lr"].iloc[-1])
         changes |= {"training.schedule": "constant", "training.lr": max(last, 1e-7)}
-    files = [run.folder / name for name in ("resume.pt", "history.jsonl", "epochs.u8")]
     return submit(
-        configuration.with_values(config, changes),
+        with_values(config, changes),
         run.folder.parent,
         origin={"parent": run.run_id, "how": "continued"},
-        files=files,
+        files=[run.folder / name for name in ("resume.pt", "history.jsonl", "epochs.u8")],
     )
 
 
 def clone(run: Run, changes: Mapping[str, Any]) -> Run:
-    """A new run with the settings of another one and some changed.
-
-    Args:
-        run: Any run.
-        changes: Dotted settings and their values, for example `{"training.lr": 1e-4}`.
+    """A new run with the settings of any other one and some changed, as `{"training.lr": 1e-4}`.
 
     Raises:
-        UsageError: A setting that is not there, or a value out of its range.
+        UsageError: A setting that does not exist, or a value out of its range.
     """
     from genrecore.training.resolve import resolve
 
-    config = resolve(configuration.with_values(run.config, dict(changes))).config
+    config = resolve(with_values(run.config, dict(changes))).config
     return submit(config, run.folder.parent, origin={"parent": run.run_id, "how": "cloned"})
 
 
@@ -234,15 +220,14 @@ def delete(run: Run) -> str:
             bin_.mkdir(exist_ok=True)
             run.folder.rename(bin_ / run.run_id)
         except OSError as error:
-            raise GenrecoreError(
-                f"The run {run.run_id} cannot be deleted: {describe(error)}"
-            ) from None
+            reason = describe(error)
+            raise GenrecoreError(f"The run {run.run_id} cannot be deleted: {reason}") from None
     return f"The run {run.run_id} is in the bin and can be restored from there."
 
 
 def deleted(store: Path | None = None) -> list[Run]:
     """The runs in the bin, the newest first."""
-    return runs.all_runs((store or runs.store_dir()) / _BIN)
+    return all_runs((store or store_dir()) / _BIN)
 
 
 def restore(run_id: str, store: Path | None = None) -> Run:
@@ -252,26 +237,25 @@ def restore(run_id: str, store: Path | None = None) -> Run:
         UsageError: It is not there, or several match.
         GenrecoreError: There is a run of that name.
     """
-    store = store or runs.store_dir()
-    found = runs.find_run(run_id, store / _BIN)
+    store = store or store_dir()
+    run = find_run(run_id, store / _BIN)
     try:
-        found.folder.rename(store / found.run_id)
+        run.folder.rename(store / run.run_id)
     except OSError as error:
-        raise GenrecoreError(
-            f"The run {found.run_id} cannot be restored: {describe(error)}"
-        ) from None
-    return Run(store / found.run_id)
+        reason = describe(error)
+        raise GenrecoreError(f"The run {run.run_id} cannot be restored: {reason}") from None
+    return Run(store / run.run_id)
 
 
 def empty_bin(store: Path | None = None) -> str:
     """Removes what is in the bin for good; returns a sentence."""
-    found = deleted(store)
-    for run in found:
+    in_bin = deleted(store)
+    for run in in_bin:
         shutil.rmtree(run.folder, ignore_errors=True)
-    return f"{len(found)} run{'s' if len(found) != 1 else ''} removed for good."
+    return f"{plural(len(in_bin), 'run')} removed for good."
 
 
 def _written(run: Run) -> str:
-    """The state in the file, read while the run's lock is held: the derived one would be mine."""
+    """The state in the file: while this process holds the run's lock, `Run.state` says it lives."""
     state = str(Run(run.folder).status.get("state", "queued"))
     return state if state in (*FINAL, "queued") else "lost"

@@ -1,7 +1,8 @@
-"""What to try after a run has failed: settings that may help, drawn from why it ended.
+"""What to try after a run has failed: settings that may help, chosen by why it ended.
 
-Every piece of advice is a sentence and the settings it would change, so that a page or a script
-can queue the changed run (`jobs.clone(run, advice.changes)`).
+Each piece of advice is a sentence and the settings it changes, so that a page or a script can queue
+the changed run (`actions.clone(run, advice.changes)`). The reason is read as text: most failures
+are errors of libraries, and runs of earlier versions hold nothing else.
 """
 
 from __future__ import annotations
@@ -9,15 +10,15 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from signal import SIGKILL
 from typing import Any
 
 from genrecore.config.run import RunConfig
 from genrecore.errors import GenrecoreError
+from genrecore.jobs.alerts import NOT_A_NUMBER
 from genrecore.store.files import read_json
 from genrecore.store.processes import ENDED
 from genrecore.store.run import Run
-
-_KILLED = 9
 
 
 @dataclass(frozen=True)
@@ -36,52 +37,35 @@ class Advice:
 
 def advice(run: Run) -> list[Advice]:
     """What may help a run that failed or was lost, the likeliest first; empty for any other run
-    and where nothing sensible is known."""
+    and where nothing is known to help."""
     try:
         config, state = run.config, run.state
     except GenrecoreError:
         return []
     if state == "lost":
-        return _killed(run, config)
-    if state != "failed":
-        return []
-    reason = run.reason
-    for suits, give in _RULES:
-        if re.search(suits, reason):
-            return give(run, config, reason)
+        # Linux kills a process that takes too much memory. Only networks have batches to shrink,
+        # and only of them the status counts the parameters.
+        killed = read_json(run.folder / ENDED).get("signal") == SIGKILL
+        return _less_memory(run, config, "") if killed and "n_parameters" in run.status else []
+    if state == "failed":
+        for pattern, help_ in _RULES.items():
+            if re.search(pattern, run.reason):
+                return help_(run, config, run.reason) if callable(help_) else [help_]
     return []
 
 
-def _killed(run: Run, config: RunConfig) -> list[Advice]:
-    """SIGKILL without a word is what Linux does to a process that takes too much memory."""
-    signal = read_json(run.folder / ENDED).get("signal")
-    classical = re.search("fitted (in one call|at one go)", run.log())  # as earlier versions wrote
-    if signal != _KILLED or classical:
-        return []
-    return _less_memory(run, config, "")
-
-
 def _less_memory(run: Run, config: RunConfig, reason: str) -> list[Advice]:
-    size = config.training.batch_size
+    size, options = config.training.batch_size, []
     named = re.search(r"take a batch size of (\d+)", reason)
     smaller = int(named[1]) if named else size // 2
-    found = []
     if 1 <= smaller < size:
         why = "which fits" if named else "which needs about half the memory"
-        found.append(
-            Advice(
-                f"A smaller batch: {smaller} instead of {size}, {why}.",
-                {"training.batch_size": smaller},
-            )
-        )
-    if _precision(run, config) == "float32" and str(run.environment.get("device", "")) != "mps":
-        found.append(
-            Advice(
-                "bfloat16 in place of float32: what the network computes takes half the room.",
-                {"training.precision": "bfloat16"},
-            )
-        )
-    return found
+        words = f"A smaller batch: {smaller} instead of {size}, {why}."
+        options.append(Advice(words, {"training.batch_size": smaller}))
+    if _precision(run, config) == "float32" and run.environment.get("device") != "mps":
+        words = "bfloat16 instead of float32: what the network computes takes half the memory."
+        options.append(Advice(words, {"training.precision": "bfloat16"}))
+    return options
 
 
 def _smaller_input(run: Run, config: RunConfig, reason: str) -> list[Advice]:
@@ -89,62 +73,47 @@ def _smaller_input(run: Run, config: RunConfig, reason: str) -> list[Advice]:
     shorter_s = round(length_s / 2, 2)
     if shorter_s < 0.25:
         return []
-    return [
-        Advice(
-            f"Shorter segments: {shorter_s:g} s instead of {length_s:g} s.",
-            {"segments.segment_s": shorter_s},
-        )
-    ]
+    words = f"Shorter segments: {shorter_s:g} s instead of {length_s:g} s."
+    return [Advice(words, {"segments.segment_s": shorter_s})]
 
 
 def _steadier(run: Run, config: RunConfig, reason: str) -> list[Advice]:
-    recipe = config.training
-    lower = float(f"{recipe.lr / 10:.3g}")
+    rate, lower = config.training.lr, float(f"{config.training.lr / 10:.3g}")
     changes = {"training.lr": lower}
-    if recipe.lr_low > lower:
+    if config.training.lr_low > lower:
         changes["training.lr_low"] = lower
-    found = [Advice(f"A lower learning rate: {lower:g} instead of {recipe.lr:g}.", changes)]
-    if not recipe.clip_norm:
-        found.append(
-            Advice(
-                "Gradient clipping: no step longer than a norm of 1.", {"training.clip_norm": 1.0}
-            )
-        )
+    options = [Advice(f"A lower learning rate: {lower:g} instead of {rate:g}.", changes)]
+    if not config.training.clip_norm:
+        words = "Gradient clipping: no step longer than a norm of 1."
+        options.append(Advice(words, {"training.clip_norm": 1.0}))
     precision = _precision(run, config)
     if precision != "float32":
-        found.append(
-            Advice(
-                f"float32 in place of {precision}: slower, and without its rounding.",
-                {"training.precision": "float32"},
-            )
-        )
-    return found
+        words = f"float32 instead of {precision}: slower, but rounds less."
+        options.append(Advice(words, {"training.precision": "float32"}))
+    return options
 
 
 def _without_those_genres(run: Run, config: RunConfig, reason: str) -> list[Advice]:
-    named = re.search(r"leaves no \w+ clips of (.+)\.$", reason)
-    missing = named[1] if named else ""
-    before = config.genres.leave_out
+    missing, before = reason.rpartition(" clips of ")[2].removesuffix("."), config.genres.leave_out
+    left_out = f"{before}, {missing}" if before else missing
     return [
         Advice(
-            f"Leave out the genres with too few clips: {missing}.",
-            {"genres.leave_out": f"{before}, {missing}" if before else missing},
+            f"Leave out the genres with too few clips: {missing}.", {"genres.leave_out": left_out}
         ),
-        Advice("Another draw of the split.", {"split_seed": config.split_seed + 1}),
+        Advice("Another random split.", {"split_seed": config.split_seed + 1}),
     ]
 
 
-def _apart(run: Run, config: RunConfig, reason: str) -> list[Advice]:
+def _no_leak(run: Run, config: RunConfig, reason: str) -> list[Advice]:
+    by_artist = Advice(
+        "Split by artist: no artist is in both training and test.",
+        {"split": "by_artist", "fold": 0},
+    )
     allowed = Advice(
         "Train although the split leaks; the run is marked wherever it appears.",
         {"allow_leaks": True},
     )
-    if config.split.name == "by_artist":
-        return [allowed]
-    apart = Advice(
-        "Split by artist: nobody is trained on and tested on.", {"split": "by_artist", "fold": 0}
-    )
-    return [apart, allowed]
+    return [allowed] if config.split.name == "by_artist" else [by_artist, allowed]
 
 
 def _fewer_neighbours(run: Run, config: RunConfig, reason: str) -> list[Advice]:
@@ -153,49 +122,32 @@ def _fewer_neighbours(run: Run, config: RunConfig, reason: str) -> list[Advice]:
     return [Advice(f"Ask for {n} neighbours, as many as there are.", {"model.n_neighbors": n})]
 
 
-def _only(words: str, **changes: Any) -> Callable[[Run, RunConfig, str], list[Advice]]:
-    dotted = {name.replace("__", "."): value for name, value in changes.items()}
-
-    def give(run: Run, config: RunConfig, reason: str) -> list[Advice]:
-        return [Advice(words, dotted)]
-
-    return give
-
-
 def _precision(run: Run, config: RunConfig) -> str:
-    """What it ran in, or was to run in."""
+    """The precision in which it ran or was to run."""
     return str(run.environment.get("precision") or config.training.precision)
 
 
-_RULES: list[tuple[str, Callable[[Run, RunConfig, str], list[Advice]]]] = [
-    (r"not hold even a small batch", _smaller_input),
-    (
-        r"not hold a batch|MemoryError|[Oo]ut of memory|OutOfMemory|not enough memory"
-        r"|[Cc]annot allocate memory|can't allocate memory|could not create a memory",
-        _less_memory,
+_RULES: dict[str, Advice | Callable[[Run, RunConfig, str], list[Advice]]] = {
+    r"not hold even a small batch": _smaller_input,
+    r"not hold a batch|MemoryError|[Oo]ut of memory|OutOfMemory|not enough memory"
+    r"|[Cc]annot allocate memory|can't allocate memory|could not create a memory": _less_memory,
+    NOT_A_NUMBER: _steadier,
+    r"leaves no \w+ clips of .+\.$": _without_those_genres,
+    r"or allow leaks": _no_leak,
+    r"neighbours are asked for": _fewer_neighbours,
+    r"There is no device": Advice("Any available device.", {"device": "auto"}),
+    r"does not have a deterministic implementation": Advice(
+        "Allow algorithms whose last bits may differ from run to run.",
+        {"training.deterministic": False},
     ),
-    (r"became -?(nan|inf)", _steadier),
-    (r"leaves no \w+ clips of .+\.$", _without_those_genres),
-    (r"or allow leaks", _apart),
-    (r"neighbours are asked for", _fewer_neighbours),
-    (r"There is no device", _only("Any device that is there.", device="auto")),
-    (
-        r"does not have a deterministic implementation",
-        _only(
-            "Allow algorithms whose last bits may differ from run to run.",
-            training__deterministic=False,
-        ),
+    r"torch\._dynamo|torch\._inductor|Inductor|C\+\+ compiler": Advice(
+        "Do not compile the network.", {"training.compile": False}
     ),
-    (
-        r"torch\._dynamo|torch\._inductor|Inductor|C\+\+ compiler",
-        _only("Do not compile the network.", training__compile=False),
+    r"clips of .+ can be used": Advice(
+        "Look at the dataset under Datasets: it lists every clip with what is wrong."
     ),
-    (
-        r"clips of .+ can be used",
-        _only("Look at the dataset under Datasets: it lists every clip with what is wrong."),
+    r"disk is full|disk quota": Advice(
+        "Make room first; 'genrecore cache clear' removes what can be made anew."
     ),
-    (
-        r"disk is full|disk quota",
-        _only("Make room first; 'genrecore cache clear' removes what can be made anew."),
-    ),
-]
+}
+"""The first pattern found in the reason of a failed run decides."""

@@ -1,9 +1,9 @@
 """The runner: a stateless reconciler between the queue on disk and the device slots.
 
-It is single by a lock, reads the run folders, gives the next queued run a free slot and a process
-of its own, ends what was asked to stop and did not in time, writes down how a process ended that
-could not say so itself, and goes when nothing is left. Nothing is lost when it is killed: whoever
-looks next starts another one, which finds living runs by the locks they hold.
+A lock makes it the only one. It reads the run folders, starts the next queued run in a free slot
+and a process of its own, ends runs that did not stop in time, writes down how a process ended that
+could not do so itself, and ends when nothing is left. Nothing is lost when it is killed: any page
+or command starts another one, which finds living runs by the locks they hold.
 """
 
 from __future__ import annotations
@@ -21,10 +21,11 @@ from pathlib import Path
 import psutil
 
 from genrecore.errors import describe
-from genrecore.jobs import actions as jobs
 from genrecore.jobs import alerts, slots
-from genrecore.jobs import queue as queueing
-from genrecore.jobs import spawn as spawning
+from genrecore.jobs.actions import RUNNER_LOCK
+from genrecore.jobs.queue import in_order, paused
+from genrecore.jobs.queue import queued as queued_runs
+from genrecore.jobs.spawn import PROGRAM, spawn_run
 from genrecore.store.files import write_json
 from genrecore.store.locks import LOCK, held, inherited_locks, is_locked, take_lock
 from genrecore.store.processes import ENDED, living_processes
@@ -41,17 +42,17 @@ _FORCED = (
 )
 
 
-def work(store: Path, program: Sequence[str] = spawning.PROGRAM, lock: int | None = None) -> None:
-    """Starts queued runs and sees running ones to their end, unless another runner is at it.
+def work(store: Path, program: Sequence[str] = PROGRAM, lock: int | None = None) -> None:
+    """Starts queued runs and watches them to their end, unless another runner is at work.
 
     Args:
         store: The folder of the runs.
-        program: What carries out a run, told `train --run FOLDER`.
+        program: Carries out a run when called with `train --run FOLDER`.
         lock: The descriptor of the runner's lock, where it is held already.
     """
     while True:
         if lock is None:
-            lock = take_lock(store / jobs.RUNNER_LOCK, patience_s=0.3)
+            lock = take_lock(store / RUNNER_LOCK, patience_s=0.3)
         if lock is None:
             return
         try:
@@ -62,7 +63,7 @@ def work(store: Path, program: Sequence[str] = spawning.PROGRAM, lock: int | Non
             os.close(lock)
             lock = None
         # Something may have been queued between the last look and the release.
-        if jobs.paused(store) or not jobs.queued(store):
+        if paused(store) or not queued_runs(store):
             return
 
 
@@ -80,30 +81,25 @@ class _Runner:
     def look(self) -> bool:
         """One look at everything; returns whether anything is left to do."""
         self._note_ends()
-        found = self._unfinished()
-        _mend_false_starts([run for run in found if run.status.get("state") == "starting"])
-        held_back = bool(jobs.paused(self.store))
-        left, living = False, set()
-        waiting = [Run(run.folder) for run in found if run.status.get("state") == "queued"]
+        unfinished = self._unfinished()
+        queued = [run for run in unfinished if run.status.get("state") == "queued"]
+        starting = [run for run in unfinished if run.status.get("state") == "starting"]
+        _mend_false_starts(starting)
+        waiting = [] if paused(self.store) else [Run(run.folder) for run in queued]
         busy: set[str] = set()
-        for run in queueing.in_order(waiting):  # read anew: their places change by themselves
-            left = left or not held_back
-            if not held_back:
-                self._start_if_free(run, busy)
-        for run in found:
-            if run.status.get("state") == "queued":
-                continue
-            alive = is_locked(run.folder / LOCK)
-            left = left or alive or run.status.get("state") == "starting"
-            living |= {run.run_id} if alive else set()
-            if alive and stop_asked(run.folder):
-                self._see_to_the_end(run)
-        left = left or bool(self.children)
-        self._tell_news(living, at_once=not left)
+        for run in in_order(waiting):  # read anew: the order changes while statuses do not
+            self._start_if_free(run, busy)
+        at_work = [run for run in unfinished if run.status.get("state") != "queued"]
+        living = [run for run in at_work if is_locked(run.folder / LOCK)]
+        for run in living:
+            if stop_asked(run.folder):
+                self._end_by_force_if_late(run)
+        left = bool(waiting or living or starting or self.children)
+        self._post_alerts({run.run_id for run in living}, at_once=not left)
         return left
 
-    def _tell_news(self, living: set[str], at_once: bool) -> None:
-        """Has alerts posted of runs that live, and once more of those that have ended since."""
+    def _post_alerts(self, living: set[str], at_once: bool) -> None:
+        """Posts alerts about runs that live, and once more about those that have ended since."""
         self.watched |= living
         if time.monotonic() - self.watched_at < _WATCH_EVERY_S and not at_once:
             return
@@ -113,33 +109,33 @@ class _Runner:
 
     def _unfinished(self) -> list[Run]:
         """Runs that wait or have not said how they ended; a status is read when it has changed."""
-        seen: dict[str, tuple[tuple[int, int], Run]] = {}
+        snapshots: dict[str, tuple[tuple[int, int], Run]] = {}
         with contextlib.suppress(OSError), os.scandir(self.store) as entries:
             for entry in entries:
                 if entry.name.startswith("."):
                     continue
                 with contextlib.suppress(OSError):
-                    at = os.stat(os.path.join(entry.path, STATUS))
-                    stamp = (at.st_mtime_ns, at.st_ino)
+                    file = os.stat(os.path.join(entry.path, STATUS))
+                    stamp = (file.st_mtime_ns, file.st_ino)
                     known = self.read.get(entry.name)
                     if known is None or known[0] != stamp:
                         known = (stamp, Run(Path(entry.path)))
-                    seen[entry.name] = known
-        self.read = seen
-        everything = [run for _, run in seen.values()]
+                    snapshots[entry.name] = known
+        self.read = snapshots
+        everything = [run for _, run in snapshots.values()]
         return [run for run in everything if run.status.get("state") not in FINAL]
 
     def _start_if_free(self, run: Run, busy: set[str]) -> None:
-        """Starts a run where it finds its slots; else they become `busy` for all behind it, even
-        if they are free a moment later: nobody overtakes."""
+        """Starts a run if its slots are free; else they are `busy` for all behind it, even if they
+        are free a moment later: no run overtakes another."""
         try:
-            mine = set(slots.wanted(run))
-            taken = None if mine <= busy else slots.take(run)
+            wanted = set(slots.wanted(run))
+            taken = None if wanted <= busy else slots.take(run)
         except Exception as error:  # an unreadable configuration must not stop the others
             _fail(run, describe(error))
             return
         if taken is None:
-            busy |= mine
+            busy |= wanted
             return
         devices, held = taken
         try:
@@ -152,7 +148,7 @@ class _Runner:
                     return
                 status.move("starting", starts=int(status.values.get("starts", 0)) + 1)
                 with open(run.folder / LOG, "ab") as log:
-                    child = spawning.spawn_run(run, log, devices, [lock, *held], self.program)
+                    child = spawn_run(run, log, devices, [lock, *held], self.program)
                 self.children[run.run_id] = child
                 self.watched.add(run.run_id)
             finally:
@@ -170,16 +166,14 @@ class _Runner:
             del self.children[run_id]
             self.ended_by_force.discard(run_id)
             folder = self.store / run_id
-            said = Run(folder).status.get("state")
-            if code != 0 and said not in (*FINAL, "queued"):
+            if code != 0 and Run(folder).status.get("state") not in (*FINAL, "queued"):
                 how = {"signal": -code} if code < 0 else {"code": code}
                 with contextlib.suppress(OSError):
                     write_json(folder / ENDED, how | {"at": time.time()})
 
-    def _see_to_the_end(self, run: Run) -> None:
-        """Ends a run by force that was asked to stop and did not in time: TERM, later KILL."""
-        by = run.stop_by
-        late_s = time.time() - by if by is not None else -1.0
+    def _end_by_force_if_late(self, run: Run) -> None:
+        """Ends a run that was asked to stop and did not in time: TERM, later KILL."""
+        late_s = time.time() - (run.stop_by or math.inf)
         if late_s < 0:
             return
         if run.run_id not in self.ended_by_force:
@@ -219,14 +213,11 @@ def _mend_false_starts(starting: list[Run]) -> None:
 
 
 def _fail(run: Run, reason: str) -> None:
-    with (
-        held(run.folder / LOCK, patience_s=0.0) as mine,
-        contextlib.suppress(OSError),
-    ):
+    with held(run.folder / LOCK, patience_s=0.0) as mine, contextlib.suppress(OSError):
         if mine:
             Status(run.folder).move("failed", reason, finished_at=time.time())
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C is not meant for it
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal's Ctrl-C is for the command
     work(Path(sys.argv[1]), lock=next(iter(inherited_locks()), None))

@@ -13,6 +13,7 @@ from genrecore.store import settings
 from genrecore.store.locks import take_lock
 from genrecore.store.run import Run
 from genrecore.training import hardware
+from genrecore.words import plural
 
 MOST_ON_CPU = 64
 
@@ -29,12 +30,12 @@ def device_of(slot: str) -> str:
 
 def n_on_cpu(store: Path) -> int:
     """How many runs share the CPU."""
-    found = settings.read(store).get("cpu_slots", 1)
-    return found if isinstance(found, int) and 1 <= found <= MOST_ON_CPU else 1
+    n = settings.read(store).get("cpu_slots", 1)
+    return n if isinstance(n, int) and 1 <= n <= MOST_ON_CPU else 1
 
 
 def share_cpu(n: int, store: Path) -> str:
-    """Sets how many runs may share the CPU and says so in a sentence; running ones go on.
+    """Sets how many runs may share the CPU; returns a sentence. Runs at work go on.
 
     Raises:
         UsageError: It is not between 1 and `MOST_ON_CPU`.
@@ -43,20 +44,20 @@ def share_cpu(n: int, store: Path) -> str:
     if not 1 <= n <= MOST_ON_CPU:
         raise UsageError(f"The CPU takes between 1 and {MOST_ON_CPU} runs at a time, not {n}.")
     settings.change(store, "The number of slots", cpu_slots=None if n == 1 else n)
-    return f"The CPU takes {n} run{'s' if n > 1 else ''} at a time."
+    return f"The CPU takes {plural(n, 'run')} at a time."
 
 
 def wanted(run: Run) -> list[str]:
-    """The slots a run can use, the best first; the CPU's where its processes find too few GPUs."""
-    device, n, store = run.config.device, run.config.processes, run.folder.parent
-    found = [device]
+    """The slots a run can use, the best first; the CPU's where there are too few GPUs for it."""
+    device, n = run.config.device, run.config.processes
+    slots = [device]
     if device == "auto":
-        found = hardware.accelerators()
+        slots = hardware.accelerators()
     elif device == "cuda":
-        found = [name for name in hardware.accelerators() if name.startswith("cuda")][:n]
-    if device == "cpu" or len(found) < n:
-        return _on_cpu(store)
-    return found
+        slots = [name for name in hardware.accelerators() if name.startswith("cuda")][:n]
+    if device == "cpu" or len(slots) < n:
+        return _on_cpu(run.folder.parent)
+    return slots
 
 
 def take(run: Run) -> tuple[list[str], list[int]] | None:
@@ -64,15 +65,16 @@ def take(run: Run) -> tuple[list[str], list[int]] | None:
 
     A run of several processes takes a GPU for each, or one slot of the CPU.
     """
-    store, places = run.folder.parent, wanted(run)
-    n = run.config.processes if device_of(places[0]) != "cpu" else 1
+    slots = wanted(run)
+    n = run.config.processes if device_of(slots[0]) != "cpu" else 1
     taken: dict[str, int] = {}
-    for place in places:
-        lock = take_lock(_lock(store, place), patience_s=0.0)
+    for slot in slots:
+        path = run.folder.parent / ".slots" / f"{slot.replace(':', '-')}.lock"
+        lock = take_lock(path, patience_s=0.0)
         if lock is not None:
-            taken[place] = lock
+            taken[slot] = lock
         if len(taken) == n:
-            return [device_of(one) for one in taken], list(taken.values())
+            return [device_of(slot) for slot in taken], list(taken.values())
     for lock in taken.values():
         os.close(lock)
     return None
@@ -80,7 +82,3 @@ def take(run: Run) -> tuple[list[str], list[int]] | None:
 
 def _on_cpu(store: Path) -> list[str]:
     return ["cpu", *(f"cpu-{k}" for k in range(2, n_on_cpu(store) + 1))]
-
-
-def _lock(store: Path, slot: str) -> Path:
-    return store / ".slots" / f"{slot.replace(':', '-')}.lock"

@@ -1,4 +1,4 @@
-"""Processes that outlive whoever starts them, and hold the locks they are given until they end."""
+"""Processes that outlive the one that starts them and hold their locks to their end."""
 
 from __future__ import annotations
 
@@ -18,9 +18,7 @@ from genrecore.store.processes import ENDED, LEADER, identity
 from genrecore.store.run import Run
 from genrecore.training import distributed
 
-TASK = "GENRECORE_TASK"  # tells a command that it runs as the task in this folder
-
-
+TASK = "GENRECORE_TASK"  # the environment variable with a task's folder, in its process
 PROGRAM = (sys.executable, "-m", "genrecore")
 
 
@@ -31,26 +29,25 @@ def spawn_run(
     locks: list[int],
     program: Sequence[str] = PROGRAM,
 ) -> subprocess.Popen[bytes]:
-    """The process that carries a run out, or torchrun with as many as the run asks for.
+    """The process that carries out a run, or torchrun with as many as the run asks for.
 
     Args:
-        run: Whose lock is among `locks`.
-        log: Where output goes.
+        run: Its lock is among `locks`.
+        log: An open file for the output.
         devices: Those of the slots among `locks`.
         locks: Held until the process ends.
-        program: What understands `train --run FOLDER`, where it is one process.
+        program: Understands `train --run FOLDER`, where it is one process.
     """
-    words = ["train", "--run", str(run.folder)]
-    n_processes = run.config.processes
+    arguments = ["train", "--run", str(run.folder)]
+    n_processes, sharing = run.config.processes, slots.n_on_cpu(run.folder.parent)
     extra = {"GENRECORE_DEVICE": devices[0], "GENRECORE_RUNS": str(run.folder.parent)}
-    sharing = slots.n_on_cpu(run.folder.parent)
     if devices[0] == "cpu" and sharing > 1:  # more threads than cores would wait for one another
         n_threads = max(1, (os.cpu_count() or 1) // sharing)
         extra["OMP_NUM_THREADS"] = os.environ.get("OMP_NUM_THREADS", str(n_threads))
-    command = [*program, *words]
+    command = [*program, *arguments]
     if n_processes > 1:
         extra |= distributed.environment(n_processes, devices)
-        command = distributed.torchrun(n_processes, words)
+        command = distributed.torchrun(n_processes, arguments)
     (run.folder / ENDED).unlink(missing_ok=True)
     child = spawn(command, log, locks, extra)
     with contextlib.suppress(psutil.Error, OSError):  # it may be over already
@@ -64,17 +61,11 @@ _children: list[subprocess.Popen[bytes]] = []
 def spawn(
     command: list[str], log: Any, locks: list[int], extra: dict[str, str]
 ) -> subprocess.Popen[bytes]:
-    """A process in a session of its own that holds the given locks until it ends.
-
-    It outlives whoever started it: no pipe and no terminal connects them.
-    """
+    """A process in a session of its own, without pipe or terminal, that holds these locks."""
     _children[:] = [child for child in _children if child.poll() is None]  # no zombies
     environment = os.environ | extra | {"PYTHONUNBUFFERED": "1"}
-    environment.pop(INHERITED, None)
-    for name in distributed.NAMES:  # what this process is to others is nothing to its children
-        environment.pop(name, None)
-    if TASK not in extra:
-        environment.pop(TASK, None)
+    for name in (INHERITED, *distributed.NAMES, *((TASK,) if TASK not in extra else ())):
+        environment.pop(name, None)  # these concern this process alone
     if locks:
         environment[INHERITED] = ",".join(map(str, locks))
     child = subprocess.Popen(

@@ -47,7 +47,7 @@ class Task:
     @cached_property
     def state(self) -> str:
         """starting, running, stopping, lost, done, stopped or failed."""
-        alive = is_locked(self.folder / LOCK)
+        alive = is_locked(self.folder / LOCK)  # before the status is read, as in `Run.state`
         written = str(self.status.get("state", "starting"))
         if written in FINAL:
             return written
@@ -74,12 +74,7 @@ def tasks() -> list[Task]:
 
 
 def start_task(arguments: list[str], title: str) -> Task:
-    """Starts a genrecore command as a task in a process of its own.
-
-    Args:
-        arguments: The command line after `genrecore`.
-        title: What it does, for people.
-    """
+    """Starts a command, given as the words after `genrecore`, as a task in its own process."""
     name = f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}"
     folder = tasks_dir() / name
     try:

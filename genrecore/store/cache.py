@@ -1,7 +1,7 @@
-"""What lies in the cache folder: how much room it takes, and how to make that room again.
+"""What lies in the cache folder, how much room it takes, and removing it.
 
-Everything there is made anew when it is needed, except uploads; what preparing and auditing found
-comes back when they run again.
+Everything there is made anew when it is needed, except uploads; the results of preparing and
+auditing come back when they run again.
 """
 
 from __future__ import annotations
@@ -32,25 +32,17 @@ _TITLE = "title.json"
 
 @dataclass(frozen=True)
 class CacheEntry:
-    """One thing in the cache.
+    """One file or folder in the cache."""
 
-    Attributes:
-        kind: A key of `KINDS`.
-        name: The name of its file or folder.
-        about: What it is, where it has a title.
-        n_bytes: Room it takes on the disk.
-        made: When it was last changed, seconds since 1970.
-    """
-
-    kind: str
+    kind: str  # a key of `KINDS`
     name: str
-    about: str
-    n_bytes: int
-    made: float
+    about: str  # its title, where it has one
+    n_bytes: int  # on the disk
+    made: float  # when it was last changed, in seconds since 1970
 
 
 def write_title(folder: Path, about: str) -> None:
-    """Says in a folder of the cache what it is, for the list of what is there."""
+    """Gives a folder of the cache a title, for the list of what is there."""
     write_json(folder / _TITLE, {"about": about})
 
 
@@ -60,21 +52,25 @@ def entries(kind: str = "") -> list[CacheEntry]:
     Raises:
         UsageError: There is no such kind.
     """
+    if kind and kind not in KINDS:
+        raise UsageError(f"The cache holds no {kind!r}; it holds: {', '.join(KINDS)}.")
     listed = []
-    for name in _kinds(kind):
+    for name in [kind] if kind else KINDS:
         with contextlib.suppress(OSError):
-            for item in os.scandir(cache_dir() / name):
-                if not item.name.startswith(".") and not item.name.endswith(".lock"):
-                    path, made = Path(item.path), item.stat().st_mtime
-                    listed.append(CacheEntry(name, item.name, _about(path), n_bytes_of(path), made))
+            for path in (cache_dir() / name).iterdir():
+                if not path.name.startswith(".") and path.suffix != ".lock":
+                    about = str(read_json(path / _TITLE).get("about", ""))
+                    about = "unfinished" if path.suffix == ".partial" else about
+                    made = path.stat().st_mtime
+                    listed.append(CacheEntry(name, path.name, about, n_bytes_of(path), made))
     return sorted(listed, key=lambda entry: -entry.n_bytes)
 
 
 def clear(kind: str = "", name: str = "") -> int:
     """Removes what `entries(kind)` lists, or the one of that name; returns the bytes set free.
 
-    What another process is making at this moment stays. A run that has a file of the cache open
-    keeps it to its end.
+    What another process is making at this moment stays, and a file that a run has open remains
+    readable for it.
 
     Raises:
         UsageError: There is no such kind.
@@ -89,7 +85,13 @@ def clear(kind: str = "", name: str = "") -> int:
         lock = path.with_name(f"{entry.name.removesuffix('.partial')}.lock")
         with held(lock, patience_s=0.0) as mine:
             if mine:
-                _remove(path)
+                hidden = path.with_name(f".gone-{path.name}")
+                try:  # hidden first: nobody may open what is half gone
+                    path.rename(hidden)
+                    shutil.rmtree(hidden) if hidden.is_dir() else hidden.unlink()
+                except OSError as error:
+                    reason = describe(error)
+                    raise GenrecoreError(f"{path.name} cannot be removed: {reason}") from None
                 freed += entry.n_bytes
     return freed
 
@@ -104,25 +106,3 @@ def n_bytes_of(path: Path) -> int:
             with contextlib.suppress(OSError):  # gone meanwhile
                 total += os.lstat(os.path.join(folder, name)).st_blocks * 512
     return total
-
-
-def _kinds(kind: str) -> list[str]:
-    if kind and kind not in KINDS:
-        raise UsageError(f"The cache holds no {kind!r}; it holds: {', '.join(KINDS)}.")
-    return [kind] if kind else list(KINDS)
-
-
-def _about(path: Path) -> str:
-    if path.name.endswith(".partial"):
-        return "unfinished"
-    return str(read_json(path / _TITLE).get("about", ""))
-
-
-def _remove(path: Path) -> None:
-    # Renamed first: nobody may open what is half gone.
-    gone = path.with_name(f".gone-{path.name}")
-    try:
-        path.rename(gone)
-        shutil.rmtree(gone) if gone.is_dir() else gone.unlink()
-    except OSError as error:
-        raise GenrecoreError(f"{path.name} cannot be removed: {describe(error)}") from None

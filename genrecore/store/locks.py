@@ -70,16 +70,9 @@ def held(path: Path, patience_s: float = 1.0) -> Iterator[bool]:
 def make_once(
     final: Path, make: Callable[[Path], object], report: Report = silent, resume: bool = False
 ) -> Path:
-    """The folder `final`, made by `make(partial folder)` unless it is there: by one process only.
-
-    Others wait meanwhile. The folder gets its name when it is complete.
-
-    Args:
-        final: The folder, in a store of folders like it.
-        make: Fills an empty folder, or goes on with a partial one if `resume`.
-        report: Told while waiting.
-        resume: Whether what an interrupted process left is kept.
-    """
+    """The folder `final`, made by `make(partial folder)` unless it exists: by one process only, for
+    which others wait. The folder gets its name when it is complete. With `resume`, `make` goes on
+    with what an interrupted process left."""
     final.parent.mkdir(parents=True, exist_ok=True)
     partial = final.with_name(f"{final.name}.partial")
     while not final.is_dir():

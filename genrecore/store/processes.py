@@ -13,13 +13,12 @@ import psutil
 from genrecore.store.files import read_json
 from genrecore.store.status import STATUS
 
-LEADER = "process.json"  # whose process group a job is; see `identity`
+LEADER = "process.json"  # the `identity` of the process that leads a job's process group
 ENDED = "ended.json"  # how its process ended, where somebody saw it
 
 
 def identity(pid: int | None = None) -> dict[str, Any]:
-    """A process, by default this one: pid, create time, boot and host; they guard signals and
-    nothing else."""
+    """What tells a process, by default this one, from every other: pid, create time, boot, host."""
     process = psutil.Process(pid)
     return {
         "pid": process.pid,
@@ -39,36 +38,31 @@ def boot_id() -> str:
 
 def is_same_process(status: dict[str, Any]) -> bool:
     """Whether the process that wrote this status lives on this host; signal nothing else."""
-    if status.get("host") != socket.gethostname() or status.get("boot_id") != boot_id():
-        return False
-    try:
-        process = psutil.Process(int(status["pid"]))
-        return (
-            abs(process.create_time() - float(status["create_time"])) < 0.01
-            and process.status() != psutil.STATUS_ZOMBIE
-        )
-    except (psutil.Error, KeyError, TypeError, ValueError):
-        return False
+    with contextlib.suppress(psutil.Error):
+        return _owns_pid(status, if_gone=False) and _lives(psutil.Process(int(status["pid"])))
+    return False
 
 
 def living_processes(folder: Path) -> list[psutil.Process]:
-    """The living processes of a job: its group's where a process of our own leads one, else the
-    one that writes the status; with all descendants. Never a stranger that has the pid by now.
+    """The living processes of a job with all descendants: its process group, where one of our own
+    processes leads it, and the one that writes the status. Never a stranger with the same pid.
     """
-    found: dict[int, psutil.Process] = {}
+    processes: dict[int, psutil.Process] = {}
     leader, writer = read_json(folder / LEADER), read_json(folder / STATUS)
     for known in (leader, writer):
         if is_same_process(known):
             with contextlib.suppress(psutil.Error):
-                process = psutil.Process(int(known["pid"]))
-                for one in (process, *process.children(recursive=True)):
-                    found[one.pid] = one
-    if _may_lead(leader):
+                parent = psutil.Process(int(known["pid"]))
+                for process in (parent, *parent.children(recursive=True)):
+                    processes[process.pid] = process
+    # The system gives no process the number of a group that still has members: the group is ours
+    # unless another process has its leader's number.
+    if _owns_pid(leader, if_gone=True):
         for process in psutil.process_iter():
             with contextlib.suppress(psutil.Error, OSError):
                 if os.getpgid(process.pid) == leader["pid"]:
-                    found[process.pid] = process
-    return [one for one in found.values() if one.pid != os.getpid() and _lives(one)]
+                    processes[process.pid] = process
+    return [item for item in processes.values() if item.pid != os.getpid() and _lives(item)]
 
 
 def _lives(process: psutil.Process) -> bool:
@@ -78,18 +72,15 @@ def _lives(process: psutil.Process) -> bool:
         return False
 
 
-def _may_lead(leader: dict[str, Any]) -> bool:
-    """Whether a group of this process's number can only be its own.
-
-    The system gives no process the number of a group that still has members: it is ours if the
-    process is the same, a zombie or gone, and a stranger's if another one has the number.
-    """
-    if leader.get("host") != socket.gethostname() or leader.get("boot_id") != boot_id():
+def _owns_pid(known: dict[str, Any], if_gone: bool) -> bool:
+    """Whether the pid of this `identity` is still its own, a zombie's too; `if_gone` where no
+    process has it any more."""
+    if known.get("host") != socket.gethostname() or known.get("boot_id") != boot_id():
         return False
     try:
-        born = psutil.Process(int(leader["pid"])).create_time()
-        return abs(born - float(leader["create_time"])) < 0.01
+        created = psutil.Process(int(known["pid"])).create_time()
+        return abs(created - float(known["create_time"])) < 0.01
     except psutil.NoSuchProcess:
-        return True
+        return if_gone
     except (psutil.Error, KeyError, TypeError, ValueError):
         return False

@@ -36,13 +36,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-import numpy as np
-import pandas as pd
-
-from genrecore.config import run as configuration
-from genrecore.config.run import RunConfig
+from genrecore.config.run import RunConfig, read_config_file, signature
 from genrecore.errors import GenrecoreError, UsageError, describe
 from genrecore.store.files import new_folder, read_json, write_json
 from genrecore.store.locks import LOCK, is_locked, take_lock
@@ -58,18 +54,10 @@ from genrecore.store.status import (
 )
 from genrecore.words import plural
 
-STATES = (
-    "queued",
-    "starting",
-    "preparing",
-    "running",
-    "done",
-    "stopped",
-    "failed",
-    "stopping",
-    "stalled",
-    "lost",
-)
+if TYPE_CHECKING:  # pandas is imported when a table is read: listing runs needs none
+    import numpy as np
+    import pandas as pd
+
 LIVE = frozenset({"starting", "preparing", "running", "stopping", "stalled"})
 _STALLED_S = 30.0
 
@@ -85,19 +73,10 @@ def store_dir() -> Path:
     return Path.cwd() / "checkpoints"
 
 
-def _read_config(path: Path) -> RunConfig:
-    """The configuration in this file; read once, since it never changes and tables of a thousand
-    runs ask for each at every look."""
-    try:
-        changed_ns = path.stat().st_mtime_ns
-    except OSError:
-        changed_ns = 0
-    return _read_config_as_of(path, changed_ns)
-
-
 @lru_cache(maxsize=5000)
-def _read_config_as_of(path: Path, changed_ns: int) -> RunConfig:
-    return configuration.read_config_file(path)
+def _read_config(path: Path, changed_ns: int) -> RunConfig:
+    """Read once, since pages ask for the configurations of a thousand runs at every look."""
+    return read_config_file(path)
 
 
 @dataclass(frozen=True)
@@ -118,8 +97,9 @@ class Run:
         Raises:
             GenrecoreError: The file is missing or was written by another version.
         """
+        path = self.folder / "config.json"
         try:
-            return _read_config(self.folder / "config.json")
+            return _read_config(path, path.stat().st_mtime_ns if path.exists() else 0)
         except UsageError as error:
             raise GenrecoreError(f"The run {self.run_id} cannot be read: {error}") from None
 
@@ -171,11 +151,9 @@ class Run:
     @property
     def reason(self) -> str:
         """Why the run is in its state, as a sentence or a word; may be empty."""
-        return self._why_lost() if self.state == "lost" else str(self.status.get("reason", ""))
-
-    def _why_lost(self) -> str:
-        last_epoch = int(self.history["epoch"].max()) if len(self.history) else 0
-        when = f"after epoch {last_epoch}"
+        if self.state != "lost":
+            return str(self.status.get("reason", ""))
+        when = f"after epoch {int(self.history['epoch'].max()) if len(self.history) else 0}"
         ended = read_json(self.folder / ENDED)
         if ended.get("signal") == signal.SIGKILL:
             return (
@@ -220,12 +198,14 @@ class Run:
     @cached_property
     def history(self) -> pd.DataFrame:
         """One row an epoch; an unfinished last line is left out."""
+        import pandas as pd
+
         rows = []
-        try:
-            with open(self.folder / "history.jsonl", encoding="utf-8") as lines:
-                rows = [json.loads(line) for line in lines if line.endswith("\n")]
-        except OSError:
-            pass
+        with (
+            contextlib.suppress(OSError),
+            open(self.folder / "history.jsonl", encoding="utf-8") as lines,
+        ):
+            rows = [json.loads(line) for line in lines if line.endswith("\n")]
         return pd.DataFrame(rows)
 
     @cached_property
@@ -262,6 +242,8 @@ class Run:
     @cached_property
     def epoch_predictions(self) -> np.ndarray:
         """Predicted genre of each validation clip, (epochs, clips) uint8, clip-table order."""
+        import numpy as np
+
         clips = self.clips
         n_valid = 0 if clips is None else int((clips["split"] == "valid").sum())
         try:
@@ -281,8 +263,7 @@ class Run:
     @cached_property
     def leak(self) -> str:
         """What training knew of the test clips, in a few words; empty where nothing."""
-        leaks = []
-        audit = read_json(self.folder / "audit.json")
+        audit, leaks = read_json(self.folder / "audit.json"), []
         if audit.get("refused"):
             n = int(audit.get("n_crossing_test_clips") or audit.get("n_crossing_clips") or 0)
             leaks.append(f"{plural(n, 'clip')} shared with training")
@@ -313,6 +294,8 @@ class Run:
         return "\n".join(line.rsplit("\r", 1)[-1] for line in text.split("\n"))
 
     def _table(self, name: str) -> pd.DataFrame | None:
+        import pandas as pd
+
         try:
             return pd.read_parquet(self.folder / name)
         except (FileNotFoundError, NotADirectoryError):
@@ -332,8 +315,8 @@ def create_run(
         config: A resolved configuration.
         store: The folder of the runs.
         priority: The higher, the earlier it starts.
-        origin: What `Run.origin` says.
-        files: Copied into its folder, where there are such files.
+        origin: The content of `Run.origin`.
+        files: Copied into its folder, where they exist.
 
     Raises:
         GenrecoreError: The store cannot be written.
@@ -350,10 +333,8 @@ def create_held_run(
     origin: Mapping[str, str] | None = None,
     files: Sequence[Path] = (),
 ) -> tuple[Run, int]:
-    """Like `create_run`, but nobody else can start the run: its lock is held from the beginning.
-
-    Returns the run and the lock's descriptor.
-    """
+    """Like `create_run`, but returns the descriptor of the run's lock too, held from the beginning,
+    so that nobody else can start the run."""
     store = store or store_dir()
     stamp = time.strftime("%Y%m%d-%H%M%S")
     run_id = f"{stamp}-{config.dataset.name}-{config.model.name}-{secrets.token_hex(2)}"
@@ -436,23 +417,20 @@ def find_by_id(name: str, newest_first: Sequence[T], noun: str, store: Path) -> 
 def find_same(
     configs: Sequence[RunConfig], store: Path | None = None, only_done: bool = False
 ) -> list[Run | None]:
-    """For each configuration the run of exactly this one that is done, or else works or waits.
+    """For each resolved configuration its run: a done one, or else one that works or waits.
 
-    Args:
-        configs: Resolved configurations.
-        store: The folder of the runs.
-        only_done: Whether runs that work or wait do not count.
+    With `only_done`, runs that work or wait do not count.
     """
-    wanted = [configuration.signature(config) for config in configs]
+    wanted = [signature(config) for config in configs]
     same: dict[str, Run] = {}
     for run in all_runs(store):
         try:
-            signature = configuration.signature(run.config)
+            key = signature(run.config)
         except GenrecoreError:  # written by another version: it is none of these
             continue
-        if signature in wanted and (run.state == "done" or (run.is_active and not only_done)):
-            same[signature] = max(run, same.get(signature, run), key=precedence)
-    return [same.get(signature) for signature in wanted]
+        if key in wanted and (run.state == "done" or (run.is_active and not only_done)):
+            same[key] = max(run, same.get(key, run), key=precedence)
+    return [same.get(key) for key in wanted]
 
 
 def precedence(run: Run) -> tuple[int, str]:

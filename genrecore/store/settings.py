@@ -21,13 +21,8 @@ def read(store: Path) -> dict[str, Any]:
 def change(store: Path, what: str, **values: Any) -> None:
     """Sets values, or forgets those that are None. Only the owner may read the file.
 
-    Args:
-        store: The folder of the runs.
-        what: What is being set, for an error's sentence: "The webhook".
-        **values: The settings by name.
-
     Raises:
-        GenrecoreError: The store cannot be written.
+        GenrecoreError: The store cannot be written; the sentence begins with `what`.
     """
     path = store / FILE
     kept = {key: value for key, value in (read(store) | values).items() if value is not None}

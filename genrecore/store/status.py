@@ -59,9 +59,9 @@ def ask_to_stop(folder: Path, **wishes: Any) -> None:
 
     Args:
         folder: The job's.
-        wishes: `within_s` until it is ended by force; `reason`, a word for why; `keep_best`: the
-            best epoch so far is tested; `requeue`: it waits and goes on later. A later request
-            replaces an earlier one, but its time counts from the first.
+        wishes: `within_s` until it is ended by force; `reason`, a word; `keep_best`: the best epoch
+            so far is tested; `requeue`: it waits and goes on later. A later request replaces an
+            earlier one, but its time counts from the first.
     """
     at = stop_request(folder).get("at", time.time())
     write_json(folder / STOP, {"at": at, "within_s": STOP_WITHIN_S} | wishes)

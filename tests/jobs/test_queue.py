@@ -124,7 +124,7 @@ def test_pausing_at_once_has_runs_wait_and_go_on(quick: Callable[..., Run], stor
     first, second = quick(1000), quick(1)
     jobs.ensure_runner(store)
     wait_for(lambda: is_running(first))
-    assert "waits as well" in jobs.pause(store, now=True)
+    assert "wait as well" in jobs.pause(store, now=True)
     wait_for(lambda: Run(first.folder).state == "queued")
     before = int((first.folder / "done-steps").read_text())
     (first.folder / "steps").write_text(str(before + 1))
