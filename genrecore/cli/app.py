@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from typer import Option
 from typer.core import TyperGroup
 
 from genrecore import __version__
@@ -88,13 +89,10 @@ def _print_version(wanted: bool) -> None:
 @app.callback()
 def root(
     debug: Annotated[
-        bool, typer.Option("--debug", help="Show the traceback when something fails.")
+        bool, Option("--debug", help="Show the traceback when something fails.")
     ] = False,
     version: Annotated[
-        bool,
-        typer.Option(
-            "--version", help="Print the version.", callback=_print_version, is_eager=True
-        ),
+        bool, Option("--version", help="Print the version.", callback=_print_version, is_eager=True)
     ] = False,
 ) -> None:
     """Options before the command."""
@@ -126,9 +124,9 @@ def main() -> None:
         code, state = (2 if isinstance(error, UsageError) else 1), "failed"
         sentence, trace = describe(error), traceback.format_exc()
         if "--debug" in sys.argv:
-            err.print(trace, markup=False)
+            err.print(trace)
     if sentence:
-        err.print(sentence, markup=False)
+        err.print(sentence)
     if status is not None:
         with contextlib.suppress(OSError):
             status.move(state, sentence, finished_at=time.time(), traceback=trace)

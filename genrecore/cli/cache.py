@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
+from typer import Argument, Option
 
 from genrecore.cli.output import JSON, out, print_json, print_table
 from genrecore.store import cache
@@ -20,7 +21,7 @@ cache_app = typer.Typer(
 )
 commands.add_typer(cache_app, name="cache")
 
-KIND = Annotated[str, typer.Argument(help=f"One of {', '.join(cache.KINDS)}; by default all.")]
+KIND = Annotated[str, Argument(help=f"One of {', '.join(cache.KINDS)}; by default all.")]
 
 
 @cache_app.command("list")
@@ -44,13 +45,13 @@ def list_cached(kind: KIND = "", as_json: JSON = False) -> None:
         "The cache is empty.",
     )
     total = sum(entry.n_bytes for entry in entries)
-    out.print(f"\n{size(total)} in {cache_dir()}", markup=False)
+    out.print(f"\n{size(total)} in {cache_dir()}")
 
 
 @cache_app.command("clear")
 def clear_cache(
     kind: KIND = "",
-    name: Annotated[str, typer.Option(help="Only the one of this name.")] = "",
+    name: Annotated[str, Option(help="Only the one of this name.")] = "",
     as_json: JSON = False,
 ) -> None:
     """Remove what the cache holds, all or of one kind. It is made anew when it is needed; only

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from typer import Argument, Option
 
 from genrecore.audio import decode as audio
 from genrecore.cli.output import JSON, err, out, print_json, reporting
@@ -26,22 +27,19 @@ _PICTURES = (".png", ".jpg", ".jpeg")
 def classify(
     files: Annotated[
         list[Path],
-        typer.Argument(metavar="FILE…", help="Audio files, and folders with audio files in them."),
+        Argument(metavar="FILE…", help="Audio files, and folders with audio files in them."),
     ],
     run: Annotated[
         list[str],
-        typer.Option(
-            "--run",
-            help="A finished run: its id, a part of it, or 'latest'. Several are averaged.",
-        ),
+        Option(help="A finished run: its id, a part of it, or 'latest'. Several are averaged."),
     ],
     as_json: JSON = False,
     as_csv: Annotated[
-        bool, typer.Option("--csv", help="Print a table: a line for each file and run.")
+        bool, Option("--csv", help="Print a table: a line for each file and run.")
     ] = False,
     with_doubts: Annotated[
         bool,
-        typer.Option(
+        Option(
             "--doubts",
             help="Say of each file why not to believe it: no music, unlike what a run learned "
             "from, or among it. Takes about as long again.",
@@ -78,11 +76,11 @@ def classify(
         which = {"run": ids[0]} if len(ids) == 1 else {"runs": ids, "note": asked.note}
         print_json({**which, "clips": results, "failures": failures})
     elif not as_csv and asked.note and results:
-        out.print(asked.note, markup=False)
+        out.print(asked.note)
     for failure in failures:
-        err.print(failure["error"], markup=False)
+        err.print(failure["error"])
     if asked.caution and results:
-        err.print(asked.caution, markup=False)
+        err.print(asked.caution)
     if failures and not results:
         raise GenrecoreError(
             "The clip could not be used." if len(failures) == 1 else "No clip could be used."
@@ -100,8 +98,7 @@ def _doubter(asked: Any, quiet: bool) -> Any:
             except GenrecoreError as error:
                 err.print(
                     f"Whether a file is unlike what {one.run.run_id} learned from, or among it, "
-                    f"cannot be told: {error}",
-                    markup=False,
+                    f"cannot be told: {error}"
                 )
     return doubts.DoubtFinder(asked.loaded)
 
@@ -139,20 +136,20 @@ def _within(folder: Path, endings: tuple[str, ...]) -> Iterator[Path]:
 def _say(result: dict[str, Any]) -> None:
     """The verdict as a line, and one a run where there are several."""
     if "runs" not in result:
-        out.print(f"{result['path']}: {_likeliest(result['proba'])}", markup=False)
+        out.print(f"{result['path']}: {_likeliest(result['proba'])}")
         _say_doubts(result)
         return
     average = f"{_likeliest(result['proba'])} on average. " if "proba" in result else ""
-    out.print(f"{result['path']}: {average}{result['agreement']}", markup=False)
+    out.print(f"{result['path']}: {average}{result['agreement']}")
     for one in result["runs"]:
-        out.print(f"    {one['run']}: {_likeliest(one['proba'])}", markup=False)
+        out.print(f"    {one['run']}: {_likeliest(one['proba'])}")
     _say_doubts(result)
 
 
 def _say_doubts(result: dict[str, Any]) -> None:
     for one in result.get("doubts", []):
         whose = f"{', '.join(one['runs'])}: " if one["runs"] and "runs" in result else ""
-        out.print(f"    {whose}{one['sentence']}", markup=False)
+        out.print(f"    {whose}{one['sentence']}")
 
 
 def _likeliest(proba: dict[str, float]) -> str:

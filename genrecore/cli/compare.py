@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from typer import Argument, Option
 
 from genrecore.cli.output import JSON, out, print_json, print_table, reporting
 from genrecore.evaluation import verdicts
@@ -27,11 +28,11 @@ commands = typer.Typer(rich_markup_mode=None)
 @commands.command()
 def compare(
     names: Annotated[
-        list[str], typer.Argument(metavar="RUN RUN…", help="Ids of runs, or parts of them.")
+        list[str], Argument(metavar="RUN RUN…", help="Ids of runs, or parts of them.")
     ],
     systems: Annotated[
         bool,
-        typer.Option(
+        Option(
             "--systems",
             help="Each run stands for its system: all tested runs that differ from it in seed, "
             "split seed and fold only, pooled.",
@@ -39,8 +40,7 @@ def compare(
     ] = False,
     band: Annotated[
         float,
-        typer.Option(
-            "--band",
+        Option(
             min=0.0,
             max=100.0,
             metavar="POINTS",
@@ -49,15 +49,11 @@ def compare(
     ] = 1.0,
     shared: Annotated[
         bool,
-        typer.Option(
-            "--shared", help="Compare on the clips that all were tested on, and only those."
-        ),
+        Option("--shared", help="Compare on the clips that all were tested on, and only those."),
     ] = False,
     measure: Annotated[
         bool,
-        typer.Option(
-            "--measure", help="Count multiply–adds and measure latency on this machine first."
-        ),
+        Option("--measure", help="Count multiply–adds and measure latency on this machine first."),
     ] = False,
     report_to: REPORT = None,
     tables_to: TABLES = None,
@@ -177,14 +173,14 @@ def print_comparison(result: Comparison, cost: pd.DataFrame | None = None) -> No
     )
     out.print()
     for note in result.notes:
-        out.print(f"Note: {note}", markup=False)
+        out.print(f"Note: {note}")
     for sentence in result.pairs["sentence"]:
-        out.print(sentence, markup=False)
+        out.print(sentence)
 
 
 REPORT = Annotated[
     Path | None,
-    typer.Option(
+    Option(
         "--report",
         metavar="FILE",
         help="Write all of it as one HTML file that opens offline and can be sent.",
@@ -192,13 +188,11 @@ REPORT = Annotated[
 ]
 TABLES = Annotated[
     Path | None,
-    typer.Option("--tables", metavar="DIR", help="Write its tables as CSV, Markdown and LaTeX."),
+    Option("--tables", metavar="DIR", help="Write its tables as CSV, Markdown and LaTeX."),
 ]
 FIGURES = Annotated[
     Path | None,
-    typer.Option(
-        "--figures", metavar="DIR", help="Draw its figures as SVG and PNG; needs Chromium."
-    ),
+    Option("--figures", metavar="DIR", help="Draw its figures as SVG and PNG; needs Chromium."),
 ]
 
 
@@ -252,5 +246,5 @@ def write_files(
         places = {"Report": report_to, "Tables": tables_to, "Figures": figures_to}
         for name, place in places.items():
             if place is not None:
-                out.print(f"{name}: {place}", markup=False)
+                out.print(f"{name}: {place}")
     return written

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import pandas as pd
 import typer
+from typer import Argument, Option
 
 from genrecore.cli.output import JSON, answer, out, plain, print_json, print_table, reporting
 from genrecore.config import run as configuration
@@ -24,32 +25,26 @@ commands = typer.Typer(rich_markup_mode=None)
 
 
 datasets_app = typer.Typer(
-    help="List datasets and prepare them for training.",
-    no_args_is_help=True,
-    rich_markup_mode=None,
+    help="List datasets and prepare them for training.", no_args_is_help=True, rich_markup_mode=None
 )
 commands.add_typer(datasets_app, name="datasets")
 
-NAME = Annotated[str, typer.Argument(help="A dataset's name; see 'genrecore datasets list'.")]
+NAME = Annotated[str, Argument(help="A dataset's name; see 'genrecore datasets list'.")]
 FOLDER = Annotated[
-    Path | None,
-    typer.Option("--folder", help="Where its files lie, if not where they lay last time."),
+    Path | None, Option("--folder", help="Where its files lie, if not where they lay last time.")
 ]
 SET = Annotated[
     list[str] | None,
-    typer.Option(
+    Option(
         "--set",
         help="An option, e.g. --set n_genres=4, or a field of a run's configuration, "
         "e.g. --set split.n_folds=3.",
     ),
 ]
 SAMPLE_RATE_HZ = Annotated[
-    int,
-    typer.Option("--sample-rate-hz", help="Rate of the decoded audio: 16000, 22050 or 44100."),
+    int, Option("--sample-rate-hz", help="Rate of the decoded audio: 16000, 22050 or 44100.")
 ]
-CLIP_S = Annotated[
-    float, typer.Option("--clip-s", help="Seconds taken from the middle of each clip.")
-]
+CLIP_S = Annotated[float, Option("--clip-s", help="Seconds taken from the middle of each clip.")]
 
 
 @datasets_app.command("list")
@@ -102,7 +97,7 @@ def prepare(
     sample_rate_hz: SAMPLE_RATE_HZ = 22_050,
     clip_s: CLIP_S = 30.0,
     background: Annotated[
-        bool, typer.Option("--background", help="Run it as a task of its own and return.")
+        bool, Option("--background", help="Run it as a task of its own and return.")
     ] = False,
     as_json: JSON = False,
 ) -> None:
@@ -119,7 +114,7 @@ def prepare(
         words += [word for item in set_ or [] for word in ("--set", item)]
         task = jobs.start_task(words, f"Preparing {name}")
         print_json({"task": task.task_id, "folder": str(task.folder)}) if as_json else out.print(
-            f"Started as task {task.task_id}.", markup=False
+            f"Started as task {task.task_id}."
         )
         return
     with reporting(quiet=as_json) as report:
@@ -137,7 +132,7 @@ def prepare(
         + f"{facts['n_artists']} known artists."
     )
     for skipped in facts["skipped"]:
-        out.print(f"Left out {skipped['clip_id']}: {skipped['reason']}", markup=False)
+        out.print(f"Left out {skipped['clip_id']}: {skipped['reason']}")
 
 
 SHOWN = 10
@@ -149,21 +144,21 @@ def audit_dataset(
     name: NAME,
     folder: FOLDER = None,
     split: Annotated[
-        str, typer.Option(help="A split scheme to audit as well; see 'genrecore list splits'.")
+        str, Option(help="A split scheme to audit as well; see 'genrecore list splits'.")
     ] = "",
-    fold: Annotated[int, typer.Option(help="Which fold of the split.")] = 0,
-    split_seed: Annotated[int, typer.Option(help="Seed of the split.")] = 0,
+    fold: Annotated[int, Option(help="Which fold of the split.")] = 0,
+    split_seed: Annotated[int, Option(help="Seed of the split.")] = 0,
     set_: SET = None,
     sample_rate_hz: SAMPLE_RATE_HZ = 22_050,
     clip_s: CLIP_S = 30.0,
     headers: Annotated[
-        bool, typer.Option("--headers", help="Read the sample rates of all files as well.")
+        bool, Option("--headers", help="Read the sample rates of all files as well.")
     ] = False,
     table_only: Annotated[
-        bool, typer.Option("--table-only", help="Look at the clip table alone, decode nothing.")
+        bool, Option("--table-only", help="Look at the clip table alone, decode nothing.")
     ] = False,
     everything: Annotated[
-        bool, typer.Option("--all", help=f"Print all findings, not {SHOWN} of each kind.")
+        bool, Option("--all", help=f"Print all findings, not {SHOWN} of each kind.")
     ] = False,
     as_json: JSON = False,
 ) -> None:
@@ -220,7 +215,7 @@ def _audited(
 def _print(found: Audit, name: str, split: str, everything: bool) -> None:
     out.print(f"Audit of {name}: {found.n_clips} clips" + (f", split {split}" if split else ""))
     if found.refused:
-        out.print(f"REFUSED. {found.reason}", style="bold red", markup=False)
+        out.print(f"REFUSED. {found.reason}", style="bold red")
     elif split:
         out.print("Nothing that can be seen crosses from training to validation or test.")
     out.print()
@@ -236,7 +231,7 @@ def _print(found: Audit, name: str, split: str, everything: bool) -> None:
     if len(found.crossings):
         out.print()
         for sentence in found.crossings["sentence"]:
-            out.print(f"{sentence}", markup=False)
+            out.print(f"{sentence}")
     for kind, rows in by_kind.items():
         out.print()
         out.print(KINDS[kind], style="bold")
@@ -244,25 +239,25 @@ def _print(found: Audit, name: str, split: str, everything: bool) -> None:
     out.print()
     out.print("Looked at", style="bold")
     for sentence in found.checked:
-        out.print(f"  {sentence}", markup=False)
+        out.print(f"  {sentence}")
 
 
 def _print_sentences(rows: pd.DataFrame, n: int, everything: bool) -> None:
     shown = rows if everything else rows.head(SHOWN)
     for sentence in shown["sentence"]:
-        out.print(f"  {sentence}", markup=False)
+        out.print(f"  {sentence}")
     if n > len(shown):
-        out.print(f"  … and {n - len(shown)} more; --all prints them.", markup=False)
+        out.print(f"  … and {n - len(shown)} more; --all prints them.")
 
 
 @datasets_app.command("download")
 def download_dataset(
     name: NAME,
     folder: Annotated[
-        Path, typer.Option(help="Where it goes; remembered for training. Needs the space twice.")
+        Path, Option(help="Where it goes; remembered for training. Needs the space twice.")
     ],
     keep: Annotated[
-        bool, typer.Option("--keep", help="Keep the archive beside what was unpacked from it.")
+        bool, Option("--keep", help="Keep the archive beside what was unpacked from it.")
     ] = False,
     as_json: JSON = False,
 ) -> None:
@@ -292,9 +287,9 @@ def download_dataset(
 
 @datasets_app.command("unpack")
 def unpack_archive(
-    archive: Annotated[Path, typer.Argument(help="A zip or tar of genre folders.")],
+    archive: Annotated[Path, Argument(help="A zip or tar of genre folders.")],
     remove: Annotated[
-        bool, typer.Option("--remove", help="Delete the archive afterwards, taken or not.")
+        bool, Option("--remove", help="Delete the archive afterwards, taken or not.")
     ] = False,
     as_json: JSON = False,
 ) -> None:
@@ -311,13 +306,13 @@ def unpack_archive(
     if as_json:
         print_json({"archive": archive.name, "folder": folder})
         return
-    out.print(f"{archive.name} is in {folder}. Prepare it:", markup=False)
-    out.print(f"genrecore datasets prepare folder --folder {folder}", markup=False)
+    out.print(f"{archive.name} is in {folder}. Prepare it:")
+    out.print(f"genrecore datasets prepare folder --folder {folder}")
 
 
 @datasets_app.command("write")
 def write(
-    folder: Annotated[Path, typer.Argument(help="Where to; it is made if it is not there.")],
+    folder: Annotated[Path, Argument(help="Where to; it is made if it is not there.")],
     set_: SET = None,
     as_json: JSON = False,
 ) -> None:

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import pandas as pd
 import typer
+from typer import Argument, Option
 
 from genrecore.cli.output import JSON, answer, out, print_json, print_table
 from genrecore.errors import UsageError
@@ -17,30 +18,25 @@ from genrecore.words import percent
 
 commands = typer.Typer(rich_markup_mode=None)
 
-RUN = Annotated[str, typer.Argument(help="A tested run's id, a part of it, or 'latest'.")]
+RUN = Annotated[str, Argument(help="A tested run's id, a part of it, or 'latest'.")]
 _SHARES = ("certainty", "label_proba", "suggested_proba", "spread")
 
 
 @commands.command("errors")
 def errors(
     run: RUN,
-    cell: Annotated[
-        str, typer.Option("--cell", help="LABELLED,PREDICTED: the clips of that cell.")
-    ] = "",
-    order: Annotated[
-        str, typer.Option("--order", help=f"{', '.join(mistakes.ORDERS)}.")
-    ] = "certain",
+    cell: Annotated[str, Option(help="LABELLED,PREDICTED: the clips of that cell.")] = "",
+    order: Annotated[str, Option(help=f"{', '.join(mistakes.ORDERS)}.")] = "certain",
     against: Annotated[
-        list[str] | None,
-        typer.Option("--against", help="Another run: who is right where. Several: disagreement."),
+        list[str] | None, Option(help="Another run: who is right where. Several: disagreement.")
     ] = None,
     labels: Annotated[
-        bool, typer.Option("--labels", help="The labels that are most likely wrong.")
+        bool, Option("--labels", help="The labels that are most likely wrong.")
     ] = False,
     clip: Annotated[
-        str, typer.Option("--clip", help="One clip: its verdict, its copies, its artist's clips.")
+        str, Option(help="One clip: its verdict, its copies, its artist's clips.")
     ] = "",
-    most: Annotated[int, typer.Option("--most", min=1, help="So many clips.")] = 20,
+    most: Annotated[int, Option(min=1, help="So many clips.")] = 20,
     as_json: JSON = False,
 ) -> None:
     """The clips that a run gets wrong, or on which runs differ; page 'Errors' plays them."""
@@ -113,13 +109,12 @@ def _one_clip(run: Run, found: pd.DataFrame, clip_id: str, as_json: bool) -> Non
         return
     out.print(
         f"{clip_id}: labelled {facts['genre']}, taken for {facts['predicted']} with "
-        f"{percent(facts['certainty'])}; the label got {percent(facts['label_proba'])}.",
-        markup=False,
+        f"{percent(facts['certainty'])}; the label got {percent(facts['label_proba'])}."
     )
     for row in facts["copies"]:
-        out.print(f"{row['clip_id']}: {row['how']}.", markup=False)
+        out.print(f"{row['clip_id']}: {row['how']}.")
     if same:
-        out.print(f"Of the same artist: {', '.join(same)}.", markup=False)
+        out.print(f"Of the same artist: {', '.join(same)}.")
 
 
 def _records(table: pd.DataFrame) -> list[dict[str, Any]]:
@@ -142,15 +137,15 @@ def _print(table: pd.DataFrame, n: int, as_json: bool) -> None:
 
 @commands.command("annotate")
 def annotate(
-    dataset: Annotated[str, typer.Argument(help="A dataset's name; 'list' prints what was said.")],
-    clip: Annotated[str, typer.Argument(help="A clip's id.")] = "",
+    dataset: Annotated[str, Argument(help="A dataset's name; 'list' prints what was said.")],
+    clip: Annotated[str, Argument(help="A clip's id.")] = "",
     judgement: Annotated[
-        str, typer.Argument(help=f"Of its label: {', '.join(label_reviews.JUDGEMENTS)}.")
+        str, Argument(help=f"Of its label: {', '.join(label_reviews.JUDGEMENTS)}.")
     ] = "",
-    genre: Annotated[str, typer.Option("--genre", help="The label that is judged.")] = "",
-    note: Annotated[str, typer.Option("--note", help="Anything; one line.")] = "",
+    genre: Annotated[str, Option(help="The label that is judged.")] = "",
+    note: Annotated[str, Option(help="Anything; one line.")] = "",
     to: Annotated[
-        Path | None, typer.Option("--out", help="With 'list': writes the table as CSV.")
+        Path | None, Option("--out", help="With 'list': writes the table as CSV.")
     ] = None,
     as_json: JSON = False,
 ) -> None:
@@ -159,7 +154,7 @@ def annotate(
         table = label_reviews.read()
         if to is not None:
             table.to_csv(to, index=False)
-            out.print(f"{len(table)} judgements written to {to}", markup=False)
+            out.print(f"{len(table)} judgements written to {to}")
         elif as_json:
             print_json(table)
         else:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from typer import Argument, Option
 
 from genrecore.cli.output import JSON, out, print_json, reporting
 from genrecore.errors import UsageError
@@ -18,44 +19,32 @@ commands = typer.Typer(rich_markup_mode=None)
 @commands.command("export")
 def export_runs(
     names: Annotated[
-        list[str], typer.Argument(metavar="RUN…", help="Ids of runs, parts of them, or 'latest'.")
+        list[str], Argument(metavar="RUN…", help="Ids of runs, parts of them, or 'latest'.")
     ],
     tensorboard: Annotated[
         Path | None,
-        typer.Option(
-            "--tensorboard",
-            metavar="DIR",
-            help="Write event files there, for 'tensorboard --logdir DIR'.",
-        ),
+        Option(metavar="DIR", help="Write event files there, for 'tensorboard --logdir DIR'."),
     ] = None,
     mlflow: Annotated[
-        str,
-        typer.Option(
-            "--mlflow", metavar="URI", help="Log to the MLflow tracking server at this address."
-        ),
+        str, Option(metavar="URI", help="Log to the MLflow tracking server at this address.")
     ] = "",
     experiment: Annotated[
-        str, typer.Option("--experiment", help="With --mlflow: the experiment's name there.")
+        str, Option(help="With --mlflow: the experiment's name there.")
     ] = "genrecore",
     onnx: Annotated[
         Path | None,
-        typer.Option(
-            "--onnx",
-            metavar="FILE",
-            help="Write one run as an ONNX file: waveform in, probabilities out.",
+        Option(
+            metavar="FILE", help="Write one run as an ONNX file: waveform in, probabilities out."
         ),
     ] = None,
     bundle: Annotated[
         Path | None,
-        typer.Option(
-            "--bundle",
+        Option(
             metavar="DIR",
             help="Write one run as a folder for others: weights, configuration, model card.",
         ),
     ] = None,
-    weights: Annotated[
-        bool, typer.Option(help="With --mlflow: whether the weights go along.")
-    ] = True,
+    weights: Annotated[bool, Option(help="With --mlflow: whether the weights go along.")] = True,
     as_json: JSON = False,
 ) -> None:
     """Write runs for other tools: settings, every epoch's numbers, the test's scores. A run that
@@ -75,8 +64,7 @@ def export_runs(
         folders = trackers.to_tensorboard(found, tensorboard)
         made["tensorboard"] = folders
         if not as_json:
-            out.print(f"Written to {tensorboard}; 'tensorboard --logdir {tensorboard}' shows it.",
-                      markup=False)  # fmt: skip
+            out.print(f"Written to {tensorboard}; 'tensorboard --logdir {tensorboard}' shows it.")
     if mlflow:
         with reporting(quiet=as_json) as report:
             logged = trackers.to_mlflow(found, mlflow, experiment, weights, report)
@@ -84,7 +72,7 @@ def export_runs(
         if not as_json:
             for one in logged:
                 how = "Continued" if one.again else "Logged"
-                out.print(f"{how} {one.run_id}: {one.address}", markup=False)
+                out.print(f"{how} {one.run_id}: {one.address}")
     if as_json:
         print_json(made)
 
@@ -107,11 +95,10 @@ def _as_models(
         if not as_json:
             out.print(
                 f"Written to {onnx} ({written.n_bytes / 1e6:.1f} MB); of {written.n_checked} waves "
-                f"no probability differs by more than {written.difference:.1e} from the original.",
-                markup=False,
+                f"no probability differs by more than {written.difference:.1e} from the original."
             )
     if bundle is not None:
         made["bundle"] = bundles.to_bundle(loaded, bundle)
         if not as_json:
-            out.print(f"Written to {bundle}, with a model card.", markup=False)
+            out.print(f"Written to {bundle}, with a model card.")
     return made

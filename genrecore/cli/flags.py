@@ -6,9 +6,9 @@ import inspect
 from collections.abc import Callable
 from typing import Annotated, Any, Literal, get_args, get_origin
 
-import typer
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
+from typer import Option
 
 from genrecore.config.run import Part
 from genrecore.evaluation import metrics
@@ -94,7 +94,7 @@ def _parameter(flag: str, dotted: str, info: FieldInfo, as_text: bool) -> inspec
         kind, limits = str, {}
     words = f"{info.title}. {info.description or ''}".strip()
     panel = dotted.split(".")[0] if "." in dotted else "what"
-    option = typer.Option(
+    option = Option(
         f"--{flag.replace('_', '-')}",
         help=f"{words} [default: {default}]",
         rich_help_panel=f"Configuration: {panel}",

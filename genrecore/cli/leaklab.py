@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 import typer
+from typer import Option
 
 from genrecore.cli.flags import with_flags
 from genrecore.cli.output import JSON, out, print_json, print_table, reporting
@@ -24,7 +25,7 @@ def leaklab(
     config: CONFIG = None,
     set_: SET = None,
     preset: PRESET = "",
-    n_folds: Annotated[int, typer.Option(help="Folds of either split.", min=3, max=20)] = 5,
+    n_folds: Annotated[int, Option(help="Folds of either split.", min=3, max=20)] = 5,
     as_json: JSON = False,
 ) -> None:
     """Measure what a leaky split adds: train the same system on every fold of a split by clip and
@@ -61,4 +62,4 @@ def leaklab(
             for row in gap.per_genre.to_dict(orient="records")
         ]
     )
-    out.print(f"\n{gap.sentence}", markup=False)
+    out.print(f"\n{gap.sentence}")

@@ -7,6 +7,7 @@ import json
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer import Argument, Option
 
 from genrecore.cli.output import JSON, out, print_json, print_table, reporting
 from genrecore.cli.settings import SET, settings
@@ -29,10 +30,10 @@ models_app = typer.Typer(
 )
 commands.add_typer(models_app, name="models")
 
-NAME = Annotated[str, typer.Argument(help="A model's name; see 'genrecore models list'.")]
+NAME = Annotated[str, Argument(help="A model's name; see 'genrecore models list'.")]
 PRESET = Annotated[
     str,
-    typer.Option(
+    Option(
         "--preset",
         help="The input of a study for which sizes are given; by default of the model's own, and "
         "'default' is none.",
@@ -72,7 +73,7 @@ def show_model(
     preset: PRESET = "",
     set_: SET = None,
     measure: Annotated[
-        bool, typer.Option("--measure", help="Measure how long a clip takes on this machine.")
+        bool, Option("--measure", help="Measure how long a clip takes on this machine.")
     ] = False,
     as_json: JSON = False,
 ) -> None:
@@ -101,7 +102,7 @@ def measure_model(name: NAME, preset: PRESET = "", set_: SET = None, as_json: JS
 
     with reporting(quiet=as_json) as report:
         found = latency.measure(name, _config(name, preset, set_), report)
-    print_json(_facts(found)) if as_json else out.print(found.sentence, markup=False)
+    print_json(_facts(found)) if as_json else out.print(found.sentence)
 
 
 def _config(name: str, preset: str, set_: list[str] | None) -> RunConfig | None:
@@ -140,17 +141,17 @@ def _print(card: Card, known: Latency | None) -> None:
 
     out.print(card.title, style="bold")
     year = f" ({card.year})" if card.year else ""
-    out.print(f"{card.idea}{year}".strip() or "–", markup=False)
-    out.print(f"Source: {card.source}", markup=False)
+    out.print(f"{card.idea}{year}".strip() or "–")
+    out.print(f"Source: {card.source}")
     out.print(f"Takes {' or '.join(cards.KINDS.get(kind, kind) for kind in card.accepts)}.")
-    out.print(f"Sizes for {card.input.words}; {card.input.n_genres} genres.", markup=False)
+    out.print(f"Sizes for {card.input.words}; {card.input.n_genres} genres.")
     out.print()
     for sentence in cards.sizes_in_words(card):
-        out.print(sentence, markup=False)
+        out.print(sentence)
     for sentence in card.sees:
-        out.print(sentence, markup=False)
+        out.print(sentence)
     if known is not None:
-        out.print(f"It takes {known.sentence}", markup=False)
+        out.print(f"It takes {known.sentence}")
     elif not card.classical:
         out.print("Not measured here yet; --measure does so.")
     if card.layers:
@@ -172,14 +173,13 @@ def _print(card: Card, known: Latency | None) -> None:
             f"{one.study} prints {thousands(one.n_printed)} parameters; ours has "
             f"{thousands(one.n_ours)} ({one.percent}), both for "
             f"{cards.shape_in_words(one.shape)} and {thousands(one.n_genres)} outputs. "
-            f"{one.why}".strip(),
-            markup=False,
+            f"{one.why}".strip()
         )
     if card.notes:
         out.print()
     for note in card.notes:
-        out.print(f"Note: {note}", markup=False)
-    out.print(f"\nTrain it: {card.command}", markup=False)
+        out.print(f"Note: {note}")
+    out.print(f"\nTrain it: {card.command}")
 
 
 WHAT = ("datasets", "splits", "features", "standardisers", "augmentations", "presets", "models",
@@ -202,7 +202,7 @@ def _registries() -> dict[str, Registry[Any]]:
 
 @commands.command("list")
 def list_registered(
-    what: Annotated[str, typer.Argument(help=f"One of {', '.join(WHAT)}; by default all.")] = "",
+    what: Annotated[str, Argument(help=f"One of {', '.join(WHAT)}; by default all.")] = "",
     as_json: JSON = False,
 ) -> None:
     """Everything that can be chosen: datasets, splits, features, augmentations, models, metrics,

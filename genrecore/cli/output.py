@@ -13,19 +13,19 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import pandas as pd
-import typer
 from rich import progress as bars
 from rich.console import Console
 from rich.table import Table
+from typer import Option
 
 from genrecore.jobs import actions as jobs
 from genrecore.store.progress import Phase, Report, Stopped, phase_text
 from genrecore.store.status import Status, stop_asked
 
-JSON = Annotated[bool, typer.Option("--json", help="Print JSON for scripts instead of text.")]
+JSON = Annotated[bool, Option("--json", help="Print JSON for scripts instead of text.")]
 
-out = Console(highlight=False, soft_wrap=True)
-err = Console(stderr=True, highlight=False, soft_wrap=True)
+out = Console(highlight=False, soft_wrap=True, markup=False)
+err = Console(stderr=True, highlight=False, soft_wrap=True, markup=False)
 
 
 def print_json(value: Any) -> None:
@@ -60,7 +60,7 @@ def print_table(rows: Sequence[Mapping[str, Any]], empty: str = "Nothing yet.") 
         table.add_column(column, overflow="fold", no_wrap=index == 0)
     for row in rows:
         table.add_row(*("" if value is None else str(value) for value in row.values()))
-    wide = out if out.is_terminal else Console(highlight=False, width=160)
+    wide = out if out.is_terminal else Console(highlight=False, width=160, markup=False)
     wide.print(table)
 
 
@@ -69,7 +69,7 @@ def answer(as_json: bool, facts: Any, sentence: str) -> None:
     if as_json:
         print_json(facts)
     else:
-        out.print(sentence, markup=False)
+        out.print(sentence)
 
 
 def print_rows(as_json: bool, rows: Sequence[Mapping[str, Any]], empty: str = "") -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
+from typer import Argument, Option
 
 from genrecore.cli.output import JSON, out, print_json, print_rows, print_table, reporting
 from genrecore.cli.plans import (
@@ -34,7 +35,7 @@ papers_app = typer.Typer(
 )
 commands.add_typer(papers_app, name="papers")
 
-STUDY = Annotated[str, typer.Argument(help=f"One of {', '.join(papers.study_names())}.")]
+STUDY = Annotated[str, Argument(help=f"One of {', '.join(papers.study_names())}.")]
 N_SEEDS = {"published": 1, "honest": 3}
 """Seeds unless told otherwise: the studies ran one, an honest result takes several."""
 
@@ -64,16 +65,16 @@ def show_paper(study: STUDY, as_json: JSON = False) -> None:
         facts = found.model_dump()
         print_json(facts | {"numbers": [one.model_dump() for one in found.numbers]})
         return
-    out.print(found.citation, style="bold", markup=False)
+    out.print(found.citation, style="bold")
     for sentence in found.summary:
-        out.print(sentence, markup=False)
+        out.print(sentence)
     out.print("\nRecipe", style="bold")
     for setting in found.settings:
         where = ", ".join(found.groups[one].title for one in setting.groups)
         where = f" ({where})" if where else ""
         when = f", {papers.PROTOCOLS[setting.protocol]}" if setting.protocol else ""
         line = f"– {setting.what}{where}{when}: {setting.value} ({setting.mark})"
-        out.print(line, markup=False)
+        out.print(line)
     out.print("\nSystems", style="bold")
     print_table(
         [
@@ -102,35 +103,30 @@ def show_paper(study: STUDY, as_json: JSON = False) -> None:
         out.print(f"\n{title}", style="bold")
         for remark in remarks:
             section = "abstract" if remark.section == "abstract" else f"section {remark.section}"
-            out.print(f"– {remark.text} ({section})", markup=False)
+            out.print(f"– {remark.text} ({section})")
 
 
 @papers_app.command("run")
 def run_paper(
     study: STUDY,
     rows: Annotated[
-        str, typer.Option("--rows", help="Rows, with commas between; all by default. See 'show'.")
+        str, Option(help="Rows, with commas between; all by default. See 'show'.")
     ] = "",
     protocol: Annotated[
-        Literal["published", "honest", "both"],
-        typer.Option("--protocol", help="As published, honest, or both."),
+        Literal["published", "honest", "both"], Option(help="As published, honest, or both.")
     ] = "both",
-    seeds: Annotated[
-        int, typer.Option("--seeds", help="Runs a row; 0 is 1 as published and 3 honest.", min=0)
-    ] = 0,
+    seeds: Annotated[int, Option(help="Runs a row; 0 is 1 as published and 3 honest.", min=0)] = 0,
     scale: Annotated[
-        float,
-        typer.Option("--scale", help="Below 1 a rehearsal: so much of clips, length and epochs."),
+        float, Option(help="Below 1 a rehearsal: so much of clips, length and epochs.")
     ] = 1.0,
     dataset: Annotated[
-        str, typer.Option("--dataset", help="Other music, a rehearsal as well: demo, for example.")
+        str, Option(help="Other music, a rehearsal as well: demo, for example.")
     ] = "",
     folder: Annotated[
-        Path | None,
-        typer.Option("--folder", help="Where the dataset lies, if not where it lay last time."),
+        Path | None, Option(help="Where the dataset lies, if not where it lay last time.")
     ] = None,
     set_: Annotated[
-        list[str] | None, typer.Option("--set", help="An option of the dataset: --set n_genres=4.")
+        list[str] | None, Option("--set", help="An option of the dataset: --set n_genres=4.")
     ] = None,
     dry_run: DRY_RUN = False,
     yes: YES = False,
@@ -163,9 +159,9 @@ def run_paper(
 
 @papers_app.command("report")
 def report_paper(
-    study: Annotated[str, typer.Argument(help="A study; all by default.")] = "",
+    study: Annotated[str, Argument(help="A study; all by default.")] = "",
     rehearsal: Annotated[
-        bool, typer.Option("--rehearsal", help="Of rehearsals instead of the study's dataset.")
+        bool, Option("--rehearsal", help="Of rehearsals instead of the study's dataset.")
     ] = False,
     as_json: JSON = False,
 ) -> None:
@@ -177,7 +173,7 @@ def report_paper(
         if as_json:
             texts[one.name] = report.facts(one, there, rehearsal)
         else:
-            out.print(report.markdown(one, there, rehearsal), markup=False)
+            out.print(report.markdown(one, there, rehearsal))
     if as_json:
         print_json(texts)
 

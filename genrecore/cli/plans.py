@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
+from typer import Argument, Option
 
 from genrecore.cli.flags import with_flags
 from genrecore.cli.output import JSON, err, out, print_json, print_table, reporting
@@ -37,20 +38,16 @@ commands = typer.Typer(rich_markup_mode=None)
 
 
 plans_app = typer.Typer(
-    help="Plans of many runs: list, show, stop, go on.",
-    no_args_is_help=True,
-    rich_markup_mode=None,
+    help="Plans of many runs: list, show, stop, go on.", no_args_is_help=True, rich_markup_mode=None
 )
 commands.add_typer(plans_app, name="plans")
 
-PLAN = Annotated[str, typer.Argument(help="A plan's id, a part of it, or 'latest'.")]
+PLAN = Annotated[str, Argument(help="A plan's id, a part of it, or 'latest'.")]
 DRY_RUN = Annotated[
-    bool, typer.Option("--dry-run", help="Show the runs and the time they take; queue none.")
+    bool, Option("--dry-run", help="Show the runs and the time they take; queue none.")
 ]
-YES = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before queueing.")]
-BACKGROUND = Annotated[
-    bool, typer.Option("--background", help="Queue the runs and return at once.")
-]
+YES = Annotated[bool, Option("--yes", "-y", help="Do not ask before queueing.")]
+BACKGROUND = Annotated[bool, Option("--background", help="Queue the runs and return at once.")]
 
 
 def said_begun(plan: Plan, as_json: bool, words: str) -> None:
@@ -124,7 +121,7 @@ def _show(plan: Plan, as_json: bool) -> None:
     if as_json:
         print_json(facts_of(plan))
         return
-    out.print(f"{plan.title}: {plan_results.summary(plan)}", markup=False)
+    out.print(f"{plan.title}: {plan_results.summary(plan)}")
     metric = watched(plan.base.training.watch)
     rows = [
         {
@@ -139,7 +136,7 @@ def _show(plan: Plan, as_json: bool) -> None:
     ]
     print_table(rows, "No run of it has been queued yet.")
     if plan.source:
-        out.print(f"\nAfter {plan.source}", markup=False)
+        out.print(f"\nAfter {plan.source}")
     tested = plan_results.tested(plan)
     if len(tested):
         out.print("Accuracy on the test clips, the mean over seeds and folds:")
@@ -150,14 +147,14 @@ def _show(plan: Plan, as_json: bool) -> None:
             ]
         )
     for sentence in plan.left_out:
-        err.print(f"Left out: {sentence}", markup=False)
+        err.print(f"Left out: {sentence}")
     best = plan_results.best(plan)
     if best and best.run:
         value = metric.facts.written(plan_results.score(best.run, metric.name))
-        out.print(f"Best by validation: {in_words(best.changes)} ({value})", markup=False)
+        out.print(f"Best by validation: {in_words(best.changes)} ({value})")
     done = [one.run.run_id for one in plan.done if one.run]
     if len(done) > 1 and not plan.search:
-        out.print(f"Compare them: genrecore compare {shlex.join(done[:8])}", markup=False)
+        out.print(f"Compare them: genrecore compare {shlex.join(done[:8])}")
 
 
 @plans_app.command("list")
@@ -165,7 +162,7 @@ def list_plans(as_json: JSON = False) -> None:
     """Every plan, the newest first."""
     found = plans.all_plans()
     for problem in [plan.problem for plan in found if plan.problem]:
-        err.print(problem, markup=False)
+        err.print(problem)
     found = [plan for plan in found if not plan.problem]
     if as_json:
         print_json(
@@ -208,7 +205,7 @@ def stop_plan(plan: PLAN, as_json: JSON = False) -> None:
 @plans_app.command("resume")
 def resume_plan(
     plan: PLAN,
-    background: Annotated[bool, typer.Option("--background", help="Return at once.")] = False,
+    background: Annotated[bool, Option("--background", help="Return at once.")] = False,
     as_json: JSON = False,
 ) -> None:
     """Queue what is missing, stopped, failed or lost; let a search go on."""
@@ -245,17 +242,17 @@ def list_tables(as_json: JSON = False) -> None:
         )
         return
     for name, (study, sweep) in sweeps().items():
-        out.print(f"{name}: {sweep.title}", style="bold", markup=False)
+        out.print(f"{name}: {sweep.title}", style="bold")
         for grid in sweep.grids:
             varied = "; ".join(f"{name_of(k)} {json.dumps(v)}" for k, v in grid.items())
-            out.print(f"  varies {varied}", markup=False)
-        out.print(f"  {study.citation}, {sweep.source}. {sweep.published}", markup=False)
+            out.print(f"  varies {varied}")
+        out.print(f"  {study.citation}, {sweep.source}. {sweep.published}")
         for note in sweep.notes:
-            out.print(f"  – {note}", markup=False)
+            out.print(f"  – {note}")
 
 
 @plans_app.command("drive", hidden=True)
-def drive_search(folder: Annotated[Path, typer.Argument()]) -> None:
+def drive_search(folder: Annotated[Path, Argument()]) -> None:
     """Carry a search on in this process; what a task runs."""
     from genrecore.experiments import search as searching
 
@@ -269,33 +266,30 @@ def sweep(
     values: dict[str, Any],
     config: CONFIG = None,
     set_: Annotated[
-        list[str] | None,
-        typer.Option("--set", help="Values of any field, e.g. --set model.width=8,16."),
+        list[str] | None, Option("--set", help="Values of any field, e.g. --set model.width=8,16.")
     ] = None,
     preset: PRESET = "",
     table: Annotated[
-        str,
-        typer.Option("--table", help="The table of a study to start from; see 'plans tables'."),
+        str, Option(help="The table of a study to start from; see 'plans tables'.")
     ] = "",
-    title: Annotated[str, typer.Option("--title", help="What the plan is called.")] = "",
+    title: Annotated[str, Option(help="What the plan is called.")] = "",
     search: Annotated[
         Literal["", "random", "tpe"],
-        typer.Option(
-            "--search",
+        Option(
             help="Try some combinations, at random or by what earlier ones scored; fields then "
-            "take ranges, too: --lr 1e-5..1e-2:log. Validation decides.",
+            "take ranges, too: --lr 1e-5..1e-2:log. Validation decides."
         ),
     ] = "",
-    trials: Annotated[int, typer.Option("--trials", min=1, help="Runs of a search.")] = 20,
+    trials: Annotated[int, Option(min=1, help="Runs of a search.")] = 20,
     prune: Annotated[
-        bool, typer.Option("--prune", help="End runs of a search that others outdo.")
+        bool, Option("--prune", help="End runs of a search that others outdo.")
     ] = False,
     pruner: Annotated[
-        Literal["median", "hyperband"], typer.Option("--pruner", help="How --prune judges.")
+        Literal["median", "hyperband"], Option(help="How --prune judges.")
     ] = "median",
-    search_seed: Annotated[int, typer.Option("--search-seed", help="Of a search's draws.")] = 0,
+    search_seed: Annotated[int, Option(help="Of a search's draws.")] = 0,
     again: Annotated[
-        bool, typer.Option("--again", help="Train also what is done with the same settings.")
+        bool, Option("--again", help="Train also what is done with the same settings.")
     ] = False,
     dry_run: DRY_RUN = False,
     yes: YES = False,
@@ -397,14 +391,14 @@ def _print_draft(made: Draft, there: Sequence[str]) -> None:
     columns += ["there already"] if any(there) else []
     print_table([{key: row.get(key, "") for key in columns} for row in rows])
     for sentence in made.left_out:
-        err.print(f"Left out: {sentence}", markup=False)
+        err.print(f"Left out: {sentence}")
 
 
 def print_summary(n: int, n_todo: int, estimate: PlanEstimate) -> None:
     words = f"{n} run{'s' if n != 1 else ''}"
     if n_todo < n:
         words += f", of which {n - n_todo} {'is' if n - n_todo == 1 else 'are'} there already"
-    out.print(f"{words}. {estimate.sentence}", markup=False)
+    out.print(f"{words}. {estimate.sentence}")
 
 
 def _draft_facts(made: Draft, there: Sequence[Any], estimate: PlanEstimate) -> dict[str, Any]:
@@ -466,7 +460,7 @@ def _search(
         print_table(rows)
         sentence = estimate.sentence
         early = " Pruned runs end earlier." if way.pruner != "none" else ""
-        out.print(f"{way.n_trials} trials. {sentence}{early}", markup=False)
+        out.print(f"{way.n_trials} trials. {sentence}{early}")
     if dry_run:
         if as_json:
             words = {key: typed_range(given) for key, given in ranges.items()}

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import soundfile
 import typer
+from typer import Argument, Option
 
 from genrecore.audio import decode as audio
 from genrecore.cli.output import JSON, answer, out, print_json, print_table, reporting
@@ -25,17 +26,15 @@ commands = typer.Typer(rich_markup_mode=None)
 
 
 _WORDS = {"open": "cannot be told", "holds": "no difference"}
-RUN = Annotated[str, typer.Argument(help="A tested run's id, a part of it, or 'latest'.")]
+RUN = Annotated[str, Argument(help="A tested run's id, a part of it, or 'latest'.")]
 
 
 @commands.command("probe")
 def probe(
     run: RUN,
-    only: Annotated[
-        str, typer.Option("--only", help=f"Names with commas between: {', '.join(PROBES)}.")
-    ] = "",
+    only: Annotated[str, Option(help=f"Names with commas between: {', '.join(PROBES)}.")] = "",
     stored: Annotated[
-        bool, typer.Option("--stored", help="Judge nothing, show what was found before.")
+        bool, Option("--stored", help="Judge nothing, show what was found before.")
     ] = False,
     as_json: JSON = False,
 ) -> None:
@@ -82,19 +81,18 @@ def _print(kept: Probed) -> None:
         }
         for row in kept.table.to_dict("records")
     ]
-    out.print(f"{kept.n_clips} test clips, unchanged {percent(kept.accuracy)}.", markup=False)
+    out.print(f"{kept.n_clips} test clips, unchanged {percent(kept.accuracy)}.")
     print_table(rows)
-    out.print(kept.summary, markup=False)
+    out.print(kept.summary)
     if kept.note:
-        out.print(kept.note, style="bold", markup=False)
+        out.print(kept.note, style="bold")
 
 
 @commands.command("embed")
 def embed(
     run: RUN,
     to: Annotated[
-        Path | None,
-        typer.Option("--out", help="Writes map and embedding as a table, .csv or .parquet."),
+        Path | None, Option("--out", help="Writes map and embedding as a table, .csv or .parquet.")
     ] = None,
     as_json: JSON = False,
 ) -> None:
@@ -131,8 +129,7 @@ def embed(
         return
     out.print(
         f"{facts['n_clips']} clips of {found.run_id}, {facts['n_numbers']} numbers each"
-        + (f", written to {to}." if to else "."),
-        markup=False,
+        + (f", written to {to}." if to else ".")
     )
 
 
@@ -148,19 +145,17 @@ def _write(table: pd.DataFrame, to: Path) -> None:
 
 @commands.command()
 def hear(
-    clip: Annotated[Path, typer.Argument(help="An audio file.")],
-    to: Annotated[Path, typer.Option("--out", help="The wav file to write.")],
-    augment: Annotated[
-        str, typer.Option(help="Augmentations of waves, names with commas between.")
-    ] = "",
+    clip: Annotated[Path, Argument(help="An audio file.")],
+    to: Annotated[Path, Option("--out", help="The wav file to write.")],
+    augment: Annotated[str, Option(help="Augmentations of waves, names with commas between.")] = "",
     inverse: Annotated[
         bool,
-        typer.Option(
+        Option(
             "--inverse", help="Turn the log-mel spectrogram of it back into sound (Griffin-Lim)."
         ),
     ] = False,
     set_: SET = None,
-    seed: Annotated[int, typer.Option(help="Of the random numbers.")] = 0,
+    seed: Annotated[int, Option(help="Of the random numbers.")] = 0,
     as_json: JSON = False,
 ) -> None:
     """Write a clip as training would change it, or as its log-mel spectrogram keeps it. Every

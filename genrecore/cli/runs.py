@@ -9,6 +9,7 @@ from typing import Annotated, Any
 from urllib.parse import urlsplit
 
 import typer
+from typer import Argument, Option
 
 from genrecore.cli.output import JSON, answer, out, print_json, print_rows, print_table
 from genrecore.config import run as configuration
@@ -37,7 +38,7 @@ queue_app = typer.Typer(
 )
 commands.add_typer(queue_app, name="queue")
 
-RUN = Annotated[str, typer.Argument(help="A run's id, a part of it, or 'latest'.")]
+RUN = Annotated[str, Argument(help="A run's id, a part of it, or 'latest'.")]
 
 
 def run_facts(run: Run) -> dict[str, Any]:
@@ -107,8 +108,8 @@ def list_runs(as_json: JSON = False) -> None:
 
 @runs_app.command("show")
 def show_run(
-    run: Annotated[str, typer.Argument(help="A run's id, a part of it, or 'latest'.")],
-    log: Annotated[bool, typer.Option("--log", help="Print the end of its log as well.")] = False,
+    run: Annotated[str, Argument(help="A run's id, a part of it, or 'latest'.")],
+    log: Annotated[bool, Option("--log", help="Print the end of its log as well.")] = False,
     as_json: JSON = False,
 ) -> None:
     """One run: state, progress, result, what differs from the defaults."""
@@ -118,7 +119,7 @@ def show_run(
         return
     status = found.status
     out.print(f"{found.run_id}: {found.state}. {found.reason}".strip())
-    out.print(f"Folder: {found.folder}", markup=False)
+    out.print(f"Folder: {found.folder}")
     if status.get("phase") and found.state not in FINAL:
         left = seconds(status.get("time_left_s"))
         out.print(
@@ -132,22 +133,20 @@ def show_run(
     if found.predictions is not None:
         print_result(found)
     out.print("Differs from the defaults in: ", end="")
-    out.print(json.dumps(configuration.differences(found.config)), markup=False)
-    out.print(f"Same again: {shlex.join(train_command(found.config))}", markup=False)
+    out.print(json.dumps(configuration.differences(found.config)))
+    out.print(f"Same again: {shlex.join(train_command(found.config))}")
     if log:
-        out.print(found.log(), markup=False)
+        out.print(found.log())
 
 
 @runs_app.command("stop")
 def stop_run(
-    run: Annotated[str, typer.Argument(help="A run's id, a part of it, or 'latest'.")],
+    run: Annotated[str, Argument(help="A run's id, a part of it, or 'latest'.")],
     keep_best: Annotated[
-        bool,
-        typer.Option("--keep-best", help="Test its best epoch so far; it ends as 'done'."),
+        bool, Option("--keep-best", help="Test its best epoch so far; it ends as 'done'.")
     ] = False,
     within: Annotated[
-        float,
-        typer.Option("--within", min=0.0, help="Seconds after which it is ended by force."),
+        float, Option(min=0.0, help="Seconds after which it is ended by force.")
     ] = STOP_WITHIN_S,
     as_json: JSON = False,
 ) -> None:
@@ -191,9 +190,7 @@ def resume_run(run: RUN, as_json: JSON = False) -> None:
 
 @runs_app.command("continue")
 def continue_run(
-    run: RUN,
-    epochs: Annotated[int, typer.Option("--epochs", min=1, help="Epochs in all.")],
-    as_json: JSON = False,
+    run: RUN, epochs: Annotated[int, Option(min=1, help="Epochs in all.")], as_json: JSON = False
 ) -> None:
     """Train a finished run on, as a new run that starts where it ended."""
     found = runs.find_run(run)
@@ -207,8 +204,7 @@ def continue_run(
 def clone_run(
     run: RUN,
     set_: Annotated[
-        list[str] | None,
-        typer.Option("--set", help="A setting to change, e.g. --set training.lr=1e-4."),
+        list[str] | None, Option("--set", help="A setting to change, e.g. --set training.lr=1e-4.")
     ] = None,
     as_json: JSON = False,
 ) -> None:
@@ -222,7 +218,7 @@ def clone_run(
         return
     out.print(f"Queued {made.run_id}, like {found.run_id}" + (" but:" if after else "."))
     for key in after:
-        out.print(f"  {key}: {json.dumps(before[key])} → {json.dumps(after[key])}", markup=False)
+        out.print(f"  {key}: {json.dumps(before[key])} → {json.dumps(after[key])}")
 
 
 @runs_app.command("delete")
@@ -235,9 +231,7 @@ def delete_run(run: RUN, as_json: JSON = False) -> None:
 
 @runs_app.command("restore")
 def restore_run(
-    run: Annotated[
-        str, typer.Argument(help="The id, or a part of it; without it: the bin's list.")
-    ] = "",
+    run: Annotated[str, Argument(help="The id, or a part of it; without it: the bin's list.")] = "",
     as_json: JSON = False,
 ) -> None:
     """Bring a run back from the bin, or list what is in it."""
@@ -282,7 +276,7 @@ def list_queue(as_json: JSON = False) -> None:
 @queue_app.command("slots")
 def slots_of_cpu(
     n: Annotated[
-        int, typer.Argument(help="Runs that the CPU takes at a time; by default nothing changes.")
+        int, Argument(help="Runs that the CPU takes at a time; by default nothing changes.")
     ] = 0,
     as_json: JSON = False,
 ) -> None:
@@ -298,7 +292,7 @@ def slots_of_cpu(
     gpus = [one for one in found if slots.device_of(one) != "cpu"]
     on_cpu = len(found) - len(gpus)
     said = f"{on_cpu} on the CPU" + (f", one on each of {', '.join(gpus)}" if gpus else "")
-    out.print(f"Runs that work at the same time: {said}.", markup=False)
+    out.print(f"Runs that work at the same time: {said}.")
 
 
 def _config(run: Run, part: str) -> str:
@@ -309,9 +303,9 @@ def _config(run: Run, part: str) -> str:
 @queue_app.command("move")
 def move_run(
     run: RUN,
-    to: Annotated[str, typer.Argument(help="first, up, down or last.")] = "first",
+    to: Annotated[str, Argument(help="first, up, down or last.")] = "first",
     priority: Annotated[
-        int | None, typer.Option("--priority", help="Instead: of two, the higher starts first.")
+        int | None, Option(help="Instead: of two, the higher starts first.")
     ] = None,
     as_json: JSON = False,
 ) -> None:
@@ -326,8 +320,7 @@ def move_run(
 @queue_app.command("pause")
 def pause_queue(
     now: Annotated[
-        bool,
-        typer.Option("--now", help="Runs at work keep a checkpoint and wait too."),
+        bool, Option("--now", help="Runs at work keep a checkpoint and wait too.")
     ] = False,
     as_json: JSON = False,
 ) -> None:
@@ -356,7 +349,7 @@ def cancel(run: RUN, as_json: JSON = False) -> None:
 @runs_app.command("alerts")
 def list_alerts(
     run: Annotated[
-        str, typer.Argument(help="A run's id, a part of it, or 'latest'; by default all.")
+        str, Argument(help="A run's id, a part of it, or 'latest'; by default all.")
     ] = "",
     as_json: JSON = False,
 ) -> None:
@@ -379,10 +372,10 @@ def list_alerts(
 @runs_app.command("webhook")
 def webhook(
     url: Annotated[
-        str, typer.Argument(help="Where alerts are posted as JSON; by default nothing changes.")
+        str, Argument(help="Where alerts are posted as JSON; by default nothing changes.")
     ] = "",
-    off: Annotated[bool, typer.Option("--off", help="Post alerts nowhere any more.")] = False,
-    test: Annotated[bool, typer.Option("--test", help="Post a test message now.")] = False,
+    off: Annotated[bool, Option("--off", help="Post alerts nowhere any more.")] = False,
+    test: Annotated[bool, Option("--test", help="Post a test message now.")] = False,
     as_json: JSON = False,
 ) -> None:
     """Where alerts are posted, besides the dashboard: `{"text": …, "kind": …, "run": …}` as Slack,

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from typer import Option
 
 from genrecore.cli.compare import print_comparison
 from genrecore.cli.output import JSON, out, print_json, print_table, reporting
@@ -29,7 +30,7 @@ from genrecore.training import hardware
 commands = typer.Typer(rich_markup_mode=None)
 
 PORT = Annotated[
-    int, typer.Option(help="Port of the dashboard on this machine; 0 takes a free one.", min=0)
+    int, Option(help="Port of the dashboard on this machine; 0 takes a free one.", min=0)
 ]
 
 # What the demonstration trains: the small network of the studies and the strong one, both on the
@@ -43,7 +44,7 @@ DEMO_RUNS: tuple[tuple[str, dict[str, Any]], ...] = (
 @commands.command()
 def demo(
     no_serve: Annotated[
-        bool, typer.Option("--no-serve", help="Stop before the dashboard is served.")
+        bool, Option("--no-serve", help="Stop before the dashboard is served.")
     ] = False,
     port: PORT = 8501,
     as_json: JSON = False,
@@ -77,9 +78,7 @@ def demo(
 
 
 @commands.command()
-def dashboard(
-    port: PORT = 8501,
-) -> None:
+def dashboard(port: PORT = 8501) -> None:
     """Serve the dashboard on this machine. Training goes on when it is closed."""
     _serve(port)
 
@@ -87,27 +86,26 @@ def dashboard(
 @commands.command()
 def serve(
     run: Annotated[
-        list[str],
-        typer.Option("--run", help="A finished run; several are asked together and averaged."),
+        list[str], Option(help="A finished run; several are asked together and averaged.")
     ],
     host: Annotated[
-        str, typer.Option(help="Address to listen at; 0.0.0.0 is all of this machine's.")
+        str, Option(help="Address to listen at; 0.0.0.0 is all of this machine's.")
     ] = "127.0.0.1",
     port: Annotated[
-        int, typer.Option(help="Port to listen at; 0 takes a free one.", min=0, max=65535)
+        int, Option(help="Port to listen at; 0 takes a free one.", min=0, max=65535)
     ] = 8600,
     token: Annotated[
         str,
-        typer.Option(
+        Option(
             envvar="GENRECORE_TOKEN",
             show_envvar=True,
             help="What clients must send as 'Authorization: Bearer …'; as an option, other users "
             "of this machine can see it.",
         ),
     ] = "",
-    most_mb: Annotated[float, typer.Option(help="The largest upload, in MB.", min=0.001)] = 100.0,
+    most_mb: Annotated[float, Option(help="The largest upload, in MB.", min=0.001)] = 100.0,
     within_s: Annotated[
-        float, typer.Option(help="How long an upload and judging it may take.", min=0.1)
+        float, Option(help="How long an upload and judging it may take.", min=0.1)
     ] = 60.0,
 ) -> None:
     """Classify files over HTTP: POST /classify with a file as it is, or as multipart form; GET
@@ -123,13 +121,10 @@ def serve(
     shown = f"[{host}]" if ":" in host else host
     address = f"http://{shown}:{listening.getsockname()[1]}"
     ids = ", ".join(one.run.run_id for one in asked.loaded)
-    out.print(f"Classifying with {ids}", markup=False)
+    out.print(f"Classifying with {ids}")
     if host not in ("127.0.0.1", "::1", "localhost") and not token:
-        out.print(
-            "Anybody who can reach this machine may use it: GENRECORE_TOKEN sets a token.",
-            markup=False,
-        )
-    out.print(f"{address}/classify  (Ctrl-C ends it)", markup=False)
+        out.print("Anybody who can reach this machine may use it: GENRECORE_TOKEN sets a token.")
+    out.print(f"{address}/classify  (Ctrl-C ends it)")
     sys.stdout.flush()
     server = uvicorn.Server(
         uvicorn.Config(
@@ -166,7 +161,7 @@ def _serve(port: int) -> None:
             "installation has none; install with 'pip install -e .' in the checkout."
         )
     port = port if _is_free(port) and port else _free_port()
-    out.print(f"\nDashboard: http://127.0.0.1:{port}  (Ctrl-C ends it; runs go on)", markup=False)
+    out.print(f"\nDashboard: http://127.0.0.1:{port}  (Ctrl-C ends it; runs go on)")
     sys.stdout.flush()
     command = [
         sys.executable, "-m", "streamlit", "run", str(app_file),

@@ -5,22 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any
 
-import typer
+from typer import Option
 
 from genrecore.config import run as configuration
 from genrecore.config.dotted import read_assignments
 from genrecore.config.run import RunConfig
 
-CONFIG = Annotated[
-    Path | None, typer.Option("--config", help="A configuration in JSON to start from.")
-]
+CONFIG = Annotated[Path | None, Option("--config", help="A configuration in JSON to start from.")]
 SET = Annotated[
-    list[str] | None,
-    typer.Option("--set", help="An option of a part, e.g. --set feature.n_mels=64."),
+    list[str] | None, Option("--set", help="An option of a part, e.g. --set feature.n_mels=64.")
 ]
 PRESET = Annotated[
-    str,
-    typer.Option("--preset", help="The input of a study to start from; see 'genrecore list'."),
+    str, Option("--preset", help="The input of a study to start from; see 'genrecore list'.")
 ]
 
 

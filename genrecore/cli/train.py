@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from typer import Option
 
 from genrecore.cli.flags import with_flags
 from genrecore.cli.output import JSON, err, out, print_json, reporting
@@ -37,11 +38,10 @@ def train(
     set_: SET = None,
     preset: PRESET = "",
     background: Annotated[
-        bool, typer.Option("--background", help="Queue the run and return at once.")
+        bool, Option("--background", help="Queue the run and return at once.")
     ] = False,
     run: Annotated[
-        Path | None,
-        typer.Option("--run", help="Carry out (or go on with) the run in this folder."),
+        Path | None, Option(help="Carry out (or go on with) the run in this folder.")
     ] = None,
     as_json: JSON = False,
 ) -> None:

@@ -263,5 +263,5 @@ def test_the_commands_say_what_they_do(paused: Path, tiny: Tiny) -> None:
     assert json.loads(command("queue", "pause", "--json"))["message"].startswith("The queue is")
     for run in jobs.queued(paused):
         jobs.stop(run)
-    assert "started again" in command("queue", "resume")
+    assert "start again" in command("queue", "resume")
     assert command("queue", "list").strip() == "No run waits."
