@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import nan
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -29,7 +30,7 @@ class MetricFacts:
             so that it may choose the epoch (`training.watch`).
     """
 
-    format: str = "number"
+    format: Literal["share", "number"] = "number"
     higher_is_better: bool = True
     may_choose_epoch: bool = False
 

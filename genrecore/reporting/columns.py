@@ -6,176 +6,204 @@ has one name and one spelling everywhere. The columns of metrics come from their
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import pandas as pd
 
-from genrecore.evaluation.metrics import METRICS, help_on
+from genrecore.evaluation.metrics import METRICS, Metric, help_on
 from genrecore.words import DASH, decimals, p_value, percent, seconds, signed_points, thousands
+
+Format = Literal[
+    "text", "count", "number", "decimal", "share", "points", "size", "p", "seconds", "length",
+    "moment", "date", "link", "flag",
+]  # fmt: skip
+"""`number` has three decimals, `decimal` one; `share` is 0 … 1 and written as per cent, `points` a
+difference of shares with its sign, `size` the same without it; `seconds` is a duration, `length`
+that of a clip; `moment` and `date` are times of day, the latter with its year."""
 
 
 @dataclass(frozen=True)
-class TableColumn:
+class Column:
     """A column of a table.
 
     Attributes:
-        key: Its name in the data; for an interval the name of the lower end.
         title: Its heading.
-        format: `text`, `count`, `number` (three decimals), `share` (0 … 1, written as per cent),
-            `points` (a difference of shares, with its sign), `size` (the same without a sign),
-            `p` or `seconds`; of an interval that of its ends.
-        upper: The name of an interval's upper end.
+        format: How its values are written; of an interval, how its ends are.
         help: A sentence about what it means.
+        upper: Of an interval the name of the upper end; the column itself holds the lower one.
+        width: On a page, in pixels or a size's name of Streamlit.
+        pinned: Whether it stays in sight when a wide table scrolls on a page.
     """
 
-    key: str
     title: str
-    format: str = "text"
-    upper: str = ""
+    format: Format = "text"
     help: str = ""
+    upper: str = ""
+    width: Any = None
+    pinned: bool = False
 
     @property
     def is_text(self) -> bool:
         """Whether it is aligned to the left."""
         return self.format == "text"
 
-    def cell(self, row: Any) -> str:
-        """The text of this column in a row (a mapping by name)."""
-        value = row[self.key]
+    def written(self, row: Mapping[Any, Any], name: str) -> str:
+        """The text of this column, called `name` in the data, in a row."""
+        value = row[name]
         if not self.upper or pd.isna(value):
             return written(value, self.format)
         return f"{written(value, self.format)} to {written(row[self.upper], self.format)}"
 
 
-def written(value: Any, format: str) -> str:
+def written(value: Any, format: Format) -> str:
     """A value as people read it; a dash where nothing was measured."""
     if value is None or (not isinstance(value, str) and pd.isna(value)):
         return DASH
-    if format == "share":
-        return percent(float(value))
-    if format == "points":
-        return signed_points(float(value))
-    if format == "size":
-        return decimals(100 * float(value))
-    if format == "number":
-        return decimals(float(value), 3)
-    if format == "count":  # of systems with several seeds a count may be a mean
-        return thousands(value) if float(value).is_integer() else decimals(float(value))
-    if format == "p":
-        return p_value(float(value)).removeprefix("p ").removeprefix("= ")
-    if format == "seconds":
-        return seconds(float(value))
+    match format:
+        case "share":
+            return percent(float(value))
+        case "points":
+            return signed_points(float(value))
+        case "size":
+            return decimals(100 * float(value))
+        case "number":
+            return decimals(float(value), 3)
+        case "decimal":
+            return decimals(float(value))
+        case "count":  # of systems with several seeds a count may be a mean
+            return thousands(value) if float(value).is_integer() else decimals(float(value))
+        case "p":
+            return p_value(float(value)).removeprefix("p ").removeprefix("= ")
+        case "seconds":
+            return seconds(float(value))
     return str(value)
 
 
-def find(columns: Iterable[TableColumn], key: str) -> TableColumn:
-    """The column with this name in the data."""
-    return next(column for column in columns if column.key == key)
-
-
-def metric_columns() -> tuple[TableColumn, ...]:
-    """A column for each registered metric besides the accuracy."""
-    return tuple(
-        TableColumn(name, metric.title, metric.facts.format, help=help_on(metric))
-        for name, metric in METRICS.items()
-        if name != "accuracy"
-    )
-
-
-def score_columns() -> tuple[TableColumn, ...]:
-    """Columns of `Comparison.table`, and of a leaderboard as far as it has them."""
-    return (
-        TableColumn("title", "Run"),
-        TableColumn("n_runs", "Tests", "count", help="Seeds, or sets of folds, that are averaged."),
-        TableColumn("n_clips", "Test clips", "count"),
-        TableColumn("accuracy", "Accuracy", "share", help=help_on(METRICS["accuracy"])),
-        TableColumn(
-            "accuracy_low", "95 % interval", "share", "accuracy_high", "Wilson's interval."
-        ),
-        TableColumn(
-            "artists_low", "95 %, by artist", "share", "artists_high",
-            "Bootstrap: all clips of an artist are drawn together; seeds, where there are several, "
-            "are drawn as well.",
-        ),
-        TableColumn("seed_low", "Worst to best test", "share", "seed_high"),
-        *metric_columns(),
-        TableColumn("badge", "Warning"),
-    )  # fmt: skip
-
-
-COSTS = (
-    TableColumn("title", "Run"),
-    TableColumn(
-        "best_epoch", "Epoch kept", "count", help="Chosen on the validation clips, and tested."
+COLUMNS: Mapping[str, Column] = {
+    # Runs and systems.
+    "title": Column("Run"),
+    "run": Column("Run", "link"),
+    "run_id": Column("Folder"),
+    "state": Column("State", width=104),
+    "model": Column("Model"),
+    "dataset": Column("Dataset"),
+    "split": Column("Split"),
+    "fold": Column("Fold", "count"),
+    "seed": Column("Seed", "count"),
+    "split_seed": Column("Split seed", "count"),
+    "badge": Column("Warning", width=230),
+    "created": Column("Queued", "moment"),
+    "note": Column("Note"),
+    "reason": Column("Reason"),
+    "audit": Column("Audit"),
+    "n_train": Column("Training clips", "count"),
+    "n_valid": Column("Validation clips", "count"),
+    "n_test": Column("Test clips", "count"),
+    "choose_epoch": Column("Epoch kept"),
+    # Scores.
+    "n_runs": Column("Tests", "count", "Seeds, or sets of folds, that are averaged."),
+    "n_clips": Column("Test clips", "count"),
+    "accuracy_low": Column("95 % interval", "share", "Wilson's interval.", "accuracy_high"),
+    "artists_low": Column(
+        "95 %, by artist", "share",
+        "Bootstrap: all clips of an artist are drawn together; seeds, where there are several, "
+        "are drawn as well.",
+        "artists_high",
     ),
-    TableColumn("n_epochs", "of", "count"),
-    TableColumn("n_parameters", "Parameters", "count"),
-    TableColumn(
-        "n_multiply_adds", "Multiply–adds, 30 s", "count",
-        help="Of a clip of 30 s, in products of the network.",
+    "seed_low": Column("Worst to best test", "share", upper="seed_high"),
+    "recall": Column("Recall", "share", "The share of the genre's clips that is recognised."),
+    "recall_low": Column("95 % interval", "share", upper="recall_high"),
+    "precision": Column("Precision", "share", "The share of right predictions of the genre."),
+    "f1": Column("F1", "number", "The harmonic mean of precision and recall."),
+    # Training and cost.
+    "epochs": Column("Epoch", width=96),
+    "n_epochs": Column("Epochs", "count"),
+    "best_epoch": Column("Best epoch", "count", "Chosen on the validation clips, and tested."),
+    "best": Column("Best", "share", "Best accuracy on the validation clips so far."),
+    "left_s": Column("Time left", "seconds", width=96),
+    "train_s": Column("Training time", "seconds", "Without the time in which it was stopped."),
+    "n_parameters": Column("Parameters", "count"),
+    "n_multiply_adds": Column(
+        "Multiply–adds, 30 s", "count", "Of a clip of 30 s, in the network alone."
     ),
-    TableColumn("train_s", "Training", "seconds", help="Without the time in which it was stopped."),
-    TableColumn("latency_ms", "Latency, 30 s, ms", "number", help="Of a clip of 30 s."),
-    TableColumn("device", "Trained on"),
-    TableColumn("measured_on", "Latency measured on"),
-)  # fmt: skip
-PAIRS = (
-    TableColumn("title_a", "A"),
-    TableColumn("title_b", "B"),
-    TableColumn("n_clips", "Shared clips", "count"),
-    TableColumn("both", "Both right", "count"),
-    TableColumn("only_a", "Only A", "count"),
-    TableColumn("only_b", "Only B", "count"),
-    TableColumn("neither", "Both wrong", "count"),
-    TableColumn("difference", "A − B, points", "points"),
-    TableColumn("low", "95 % interval", "points", "high"),
-    TableColumn("p", "p", "p", help="McNemar's test, mid-p; of several seeds Student's t."),
-    TableColumn("p_exact", "p, exact", "p", help="McNemar's exact test."),
-    TableColumn("p_holm", "p, all pairs", "p", help="Adjusted for the number of pairs (Holm)."),
-    TableColumn("verdict", "Verdict"),
-    TableColumn(
-        "resolved", "Resolves, points", "size",
-        help="The smallest true difference that these clips would show four times in five.",
+    "latency_ms": Column("Latency, 30 s, ms", "decimal", "Of a clip of 30 s."),
+    "device": Column("Trained on"),
+    "measured_on": Column("Latency measured on"),
+    # Clips.
+    "clip_id": Column("Clip"),
+    "genre": Column("Genre"),
+    "artist": Column("Artist"),
+    "album": Column("Album"),
+    "duration_s": Column("Length", "length"),
+    "predicted": Column("Predicted"),
+    "certainty": Column("Certainty", "share"),
+    "label_proba": Column("For the label", "share"),
+    "distance": Column("Distance", "number"),
+    # Two runs or systems on the same clips.
+    "title_a": Column("A"),
+    "title_b": Column("B"),
+    "both": Column("Both right", "count"),
+    "neither": Column("Both wrong", "count"),
+    "only_a": Column("Only A right", "count"),
+    "only_b": Column("Only B right", "count"),
+    "difference": Column("A − B, points", "points"),
+    "low": Column("95 % interval", "points", upper="high"),
+    "p": Column("p", "p", "McNemar's test, mid-p; of several seeds Student's t."),
+    "p_exact": Column("p, exact", "p", "McNemar's exact test."),
+    "p_holm": Column("p, all pairs", "p", "Adjusted for the number of pairs (Holm)."),
+    "verdict": Column("Verdict"),
+    "resolved": Column(
+        "Resolves, points", "size",
+        "The smallest true difference that these clips would show four times in five.",
     ),
-)  # fmt: skip
-GENRES = (
-    TableColumn("title", "Run"),
-    TableColumn("genre", "Genre"),
-    TableColumn("n_clips", "Test clips", "count"),
-    TableColumn(
-        "recall", "Recall", "share", help="The share of the genre's clips that is recognised."
-    ),
-    TableColumn("recall_low", "95 % interval", "share", "recall_high"),
-    TableColumn(
-        "precision", "Precision", "share", help="The share of right predictions of the genre."
-    ),
-    TableColumn("f1", "F1", "number", help="The harmonic mean of precision and recall."),
+    # How much a genre depends on the model.
+    "lowest": Column("Lowest recall", "share"),
+    "worst": Column("of"),
+    "highest": Column("Highest recall", "share"),
+    "dependence": Column("Depends on the model"),
+}  # fmt: skip
+
+
+def find_column(name: str) -> Column | None:
+    """The column of this name in the data: the catalogue's or a metric's, None where unknown."""
+    if name in METRICS:
+        return metric_column(METRICS[name])
+    return COLUMNS.get(name)
+
+
+def metric_column(metric: Metric) -> Column:
+    """The column with the values of a metric."""
+    return Column(metric.title, metric.facts.format, help_on(metric))
+
+
+def _columns(names: str, **special: Column) -> dict[str, Column]:
+    return {name: special.get(name) or COLUMNS[name] for name in names.split()}
+
+
+def score_columns() -> dict[str, Column]:
+    """Columns of `Comparison.table`, with those of all metrics registered by now."""
+    metrics = {name: metric_column(metric) for name, metric in METRICS.items()}
+    accuracy = {"accuracy": metrics.pop("accuracy")}
+    first, second = _columns("title n_runs n_clips"), _columns("accuracy_low artists_low seed_low")
+    return first | accuracy | second | metrics | _columns("badge")
+
+
+COSTS = _columns(
+    "title best_epoch n_epochs n_parameters n_multiply_adds train_s latency_ms device measured_on"
 )
-DEPENDENCE = (
-    TableColumn("genre", "Genre"),
-    TableColumn("n_clips", "Test clips", "count"),
-    TableColumn("lowest", "Lowest recall", "share"),
-    TableColumn("worst", "of"),
-    TableColumn("highest", "Highest recall", "share"),
-    TableColumn("best", "of"),
-    TableColumn(
-        "p_holm", "p, all genres", "p", help="Cochran's Q, adjusted for the number of genres."
-    ),
-    TableColumn("dependence", "Depends on the model"),
+PAIRS = _columns(
+    "title_a title_b n_clips both only_a only_b neither difference low p p_exact p_holm verdict "
+    "resolved",
+    n_clips=Column("Shared clips", "count"),
 )
-PROTOCOL = (
-    TableColumn("title", "Run"),
-    TableColumn("run_id", "Folder"),
-    TableColumn("dataset", "Dataset"),
-    TableColumn("split", "Split"),
-    TableColumn("fold", "Fold", "count"),
-    TableColumn("seed", "Seed", "count"),
-    TableColumn("split_seed", "Split seed", "count"),
-    TableColumn("n_train", "Training clips", "count"),
-    TableColumn("n_valid", "Validation clips", "count"),
-    TableColumn("n_test", "Test clips", "count"),
-    TableColumn("choose_epoch", "Epoch kept"),
-    TableColumn("audit", "Audit"),
+GENRES = _columns("title genre n_clips recall recall_low precision f1")
+DEPENDENCE = _columns(
+    "genre n_clips lowest worst highest best p_holm dependence",
+    best=COLUMNS["worst"],
+    p_holm=Column("p, all genres", "p", "Cochran's Q, adjusted for the number of genres."),
+)
+PROTOCOL = _columns(
+    "title run_id dataset split fold seed split_seed n_train n_valid n_test choose_epoch audit"
 )

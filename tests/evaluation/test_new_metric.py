@@ -48,7 +48,7 @@ def test_a_new_metric_shows_for_runs_whose_scores_are_cached(
     compared = comparison.compare(runs)
     assert compared.table["confidence"].tolist() == pytest.approx([0.8] * 2)
     table = next(table for table in report.tables(compared) if table.name == "scores")
-    position = [column.title for column in table.columns].index("Mean confidence")
+    position = [column.title for column in table.heads].index("Mean confidence")
     assert [row[position] for row in table.cells] == ["80.0 %"] * 2
 
 

@@ -18,7 +18,7 @@ from test_comparison import rights, told
 from genrecore.errors import GenrecoreError
 from genrecore.evaluation import comparison, metrics, systems
 from genrecore.reporting import html as report
-from genrecore.reporting.columns import TableColumn, written
+from genrecore.reporting.columns import Column, written
 from genrecore.reporting.html.table import ReportTable, latex, markdown
 from genrecore.reporting.html.tables import public
 from genrecore.store.run import Run
@@ -126,7 +126,7 @@ def test_markdown_tables_say_what_their_cells_say(store: Path) -> None:
             for k, token in enumerate(tokens)
             if token.type in ("td_open", "th_open")
         ]
-        said = [[column.title for column in table.columns], *table.cells]
+        said = [[column.title for column in table.heads], *table.cells]
         assert cells == [" ".join(text.split()) for row in said for text in row]
         kinds = {part.type for token in tokens for part in token.children or []}
         assert kinds <= {"text", "text_special", "strong_open", "strong_close"}
@@ -167,9 +167,9 @@ def test_cells_are_written_for_people() -> None:
     assert (written(59, "seconds"), written(3720, "seconds")) == ("59 s", "1 h 02 min")
     assert written(float("nan"), "share") == written(None, "text") == "–"
     assert markdown("") == " "
-    interval = TableColumn("low", "from", "points", "high")
+    interval = Column("from", "points", upper="high")
     frame = pd.DataFrame({"low": [-0.01, np.nan], "high": [0.072, np.nan]})
-    assert ReportTable("t", "T", frame, (interval,)).cells == [["−1.0 to +7.2"], ["–"]]
+    assert ReportTable("t", "T", frame, {"low": interval}).cells == [["−1.0 to +7.2"], ["–"]]
 
 
 def test_no_folder_of_this_machine_is_told(store: Path) -> None:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import pandas as pd
 
-from genrecore.reporting.columns import TableColumn
+from genrecore.reporting.columns import Column
 
 
 @dataclass(frozen=True)
@@ -19,19 +19,26 @@ class ReportTable:
         name: Name of its files, and of its place in the page.
         title: Caption.
         frame: The numbers.
-        columns: The columns that are shown, in this order.
+        columns: Those that are shown, by their name in the numbers, in this order.
     """
 
     name: str
     title: str
     frame: pd.DataFrame
-    columns: tuple[TableColumn, ...]
+    columns: Mapping[str, Column]
+
+    @property
+    def heads(self) -> list[Column]:
+        """The columns that are shown, without their names."""
+        return list(self.columns.values())
 
     @property
     def cells(self) -> list[list[str]]:
         """The texts of all cells, row by row."""
         rows = self.frame.to_dict(orient="records")
-        return [[column.cell(row) for column in self.columns] for row in rows]
+        return [
+            [column.written(row, name) for name, column in self.columns.items()] for row in rows
+        ]
 
     @property
     def csv(self) -> str:
@@ -44,7 +51,7 @@ class ReportTable:
         table = self._escaped(markdown).to_markdown(
             index=False,
             disable_numparse=True,
-            colalign=["left" if column.is_text else "right" for column in self.columns],
+            colalign=["left" if column.is_text else "right" for column in self.heads],
         )
         return f"**{markdown(self.title)}**\n\n{table}\n"
 
@@ -53,14 +60,14 @@ class ReportTable:
         """A `table` that any LaTeX takes without packages."""
         text = self._escaped(latex).to_latex(
             index=False,
-            column_format="".join("l" if column.is_text else "r" for column in self.columns),
+            column_format="".join("l" if column.is_text else "r" for column in self.heads),
             caption=latex(self.title),
             label=f"tab:{self.name}",
         )
         return re.sub(r"\\(top|mid|bottom)rule", r"\\hline", text)  # those are a package's
 
     def _escaped(self, escape: Callable[[object], str]) -> pd.DataFrame:
-        titles = [escape(column.title) for column in self.columns]
+        titles = [escape(column.title) for column in self.heads]
         rows = [[escape(text) for text in row] for row in self.cells]
         return pd.DataFrame(rows, columns=titles, dtype=object)
 

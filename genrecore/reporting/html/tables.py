@@ -19,7 +19,8 @@ from genrecore.reporting.columns import (
     GENRES,
     PAIRS,
     PROTOCOL,
-    TableColumn,
+    Column,
+    Format,
     score_columns,
 )
 from genrecore.reporting.html.table import ReportTable
@@ -105,13 +106,15 @@ def plain(name: str, title: str, frame: pd.DataFrame, shares: Sequence[str] = ()
         frame: The table.
         shares: Columns that are written as per cent.
     """
-    columns = []
-    for column in frame.columns:
-        numeric = pd.api.types.is_numeric_dtype(frame[column])
-        whole = pd.api.types.is_integer_dtype(frame[column])
-        kind = "share" if column in shares else "count" if whole else "number" if numeric else ""
-        columns.append(TableColumn(str(column), str(column), kind or "text"))
-    return ReportTable(name, title, frame, tuple(columns))
+    columns = {}
+    for column in map(str, frame.columns):
+        format_: Format = "text"
+        if column in shares:
+            format_ = "share"
+        elif pd.api.types.is_numeric_dtype(frame[column]):
+            format_ = "count" if pd.api.types.is_integer_dtype(frame[column]) else "number"
+        columns[column] = Column(column, format_)
+    return ReportTable(name, title, frame, columns)
 
 
 def members(compared: Comparison) -> dict[str, list[Run]]:
@@ -146,7 +149,7 @@ def _scores(compared: Comparison) -> ReportTable:
         left_out |= {"n_runs", "seed_low"}
     if not frame["badge"].any():
         left_out.add("badge")
-    columns = tuple(column for column in score_columns() if column.key not in left_out)
+    columns = {name: column for name, column in score_columns().items() if name not in left_out}
     return ReportTable("scores", "Scores on the test clips, with 95 % intervals", frame, columns)
 
 
@@ -167,8 +170,11 @@ def _costs(compared: Comparison) -> ReportTable:
     sides = [(key, compared.titles[key], runs) for key, runs in members(compared).items()]
     epochs = compared.table[["run_id", "best_epoch", "n_epochs"]]
     frame = costs.cost_table(sides).merge(epochs, on="run_id")
-    known = {column.key for column in COSTS if frame[column.key].replace("", None).notna().any()}
-    columns = tuple(column for column in COSTS if column.key in known)
+    columns = {
+        name: column
+        for name, column in COSTS.items()
+        if frame[name].replace("", None).notna().any()
+    }
     return ReportTable("costs", "What training and listening cost", frame, columns)
 
 

@@ -16,6 +16,7 @@ from genrecore.errors import GenrecoreError
 from genrecore.inference.doubts import HELD_OUT
 from genrecore.inference.loaded import Prediction
 from genrecore.reporting import plots
+from genrecore.reporting.columns import Column
 from genrecore.ui.classify import doubts
 from genrecore.ui.classify.answers import (
     AnswerInShort,
@@ -30,7 +31,7 @@ from genrecore.ui.datasets.excerpts import SoundExcerpt, draw_wave_and_mel
 from genrecore.ui.parts.cache import cached_by_files, no_files
 from genrecore.ui.parts.choices import choose, choose_one, chosen, hold
 from genrecore.ui.parts.frame import chart, pair, plain, section
-from genrecore.ui.parts.tables import Column, show_table
+from genrecore.ui.parts.tables import show_table
 from genrecore.ui.parts.timeline import Lane, timeline
 
 _MOST_S = 300.0  # the longest part that is classified at once: a player gets all of it

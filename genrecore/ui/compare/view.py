@@ -14,14 +14,15 @@ import streamlit as st
 from genrecore import words
 from genrecore.evaluation import systems, verdicts
 from genrecore.evaluation.comparison import Comparison
-from genrecore.evaluation.metrics import METRICS, help_on
+from genrecore.evaluation.metrics import METRICS
 from genrecore.reporting import html, plots
+from genrecore.reporting.columns import Column
 from genrecore.reporting.plots.matrices import number
 from genrecore.ui.compare import details, readers
 from genrecore.ui.compare.choice import RUNS, SYSTEMS, Selection, choose_band, choose_two
 from genrecore.ui.parts.choices import choose_one
 from genrecore.ui.parts.frame import chart, link_to, pair, plain, section
-from genrecore.ui.parts.tables import Column, pair_numbers, show_table
+from genrecore.ui.parts.tables import pair_numbers, show_table
 
 _FEW_PAIRS = 3
 _FEW_NOTES = 3
@@ -172,46 +173,21 @@ def _scores_table(compared: Comparison, selection: Selection) -> None:
     table = compared.table
     cost = readers.cost_table(selection.members, selection.titles)
     several = bool((table["n_runs"] > 1).any())
-    metrics = {name: entry for name, entry in METRICS.items() if name != "accuracy"}
+    metrics = [name for name in METRICS if name != "accuracy"]
     columns = [
-        *("title", "accuracy", "n_runs" if several else "interval", "artists", *metrics),
+        *("title", "accuracy", "n_runs" if several else "accuracy_low", "artists_low", *metrics),
         *("n_clips", "split", "best_epoch", "n_epochs", "n_parameters", "n_multiply_adds"),
-        *("took", "latency_ms", *(["badge"] if table["badge"].any() else [])),
+        *("train_s", "latency_ms", *(["badge"] if table["badge"].any() else [])),
     ]
-    and_seeds = " and seeds" if several else ""
     show_table(
         table.assign(
-            interval=_intervals(table, "accuracy_low", "accuracy_high"),
-            artists=_intervals(table, "artists_low", "artists_high"),
-            took=table["train_s"].map(words.seconds),
             n_multiply_adds=cost["n_multiply_adds"].to_numpy(),
             latency_ms=cost["latency_ms"].to_numpy(),
-        )[columns],
-        special={
-            "title": Column(selection.unit[:-1].capitalize(), width="medium", pinned=True),
-            "n_runs": Column("Tests", help="Seeds, or sets of folds, averaged here."),
-            "interval": Column("95 %", help="Wilson's interval."),
-            "artists": Column(
-                f"95 %, artists{and_seeds}", help=f"Bootstrap that resamples artists{and_seeds}."
-            ),
-            "best_epoch": Column("Best epoch", "count", "Chosen by validation, then tested."),
-            "n_epochs": "Epochs",
-            **{
-                name: Column(
-                    metric.title,
-                    "share" if metric.facts.format == "share" else "score",
-                    help_on(metric),
-                )
-                for name, metric in metrics.items()
-            },
-        },
+        ),
+        columns,
+        {"title": Column(selection.unit[:-1].capitalize(), width="medium", pinned=True)},
         tallest=2000,
     )
-
-
-def _intervals(table: pd.DataFrame, low: str, high: str) -> list[str]:
-    both = zip(table[low].map(words.percent), table[high].map(words.percent), strict=True)
-    return [f"{a} to {b}" for a, b in both]
 
 
 def download_buttons(compared: Comparison, command: str) -> None:

@@ -13,12 +13,13 @@ from PIL import Image
 from genrecore import words
 from genrecore.data.datasets.tables import read_table
 from genrecore.errors import GenrecoreError, describe
+from genrecore.reporting.columns import Column
 from genrecore.ui.datasets.excerpts import cut, draw_wave_and_mel, play, source_of
 from genrecore.ui.datasets.readers import Dataset
 from genrecore.ui.parts.cache import cached_by_files
 from genrecore.ui.parts.choices import choose, choose_one, chosen
 from genrecore.ui.parts.frame import empty, pair, plain, section
-from genrecore.ui.parts.tables import Column, show_table
+from genrecore.ui.parts.tables import show_table
 
 SAMPLE_RATE_HZ = 22_050
 """Of the players; also what probes on the page Errors change."""

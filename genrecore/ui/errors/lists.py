@@ -15,12 +15,12 @@ from genrecore.evaluation import label_reviews, mistakes
 from genrecore.evaluation.folds import fold_sets
 from genrecore.evaluation.metrics import NO_VERDICT
 from genrecore.reporting import plots
+from genrecore.reporting.columns import Column
 from genrecore.store.run import Run
 from genrecore.ui.parts import readers
 from genrecore.ui.parts.cache import cached_by_files, in_runs
 from genrecore.ui.parts.choices import choose, choose_many, choose_one, chosen
 from genrecore.ui.parts.frame import chart, empty, link_to, pair, plain, section
-from genrecore.ui.parts.tables import Column
 
 _WHO = {
     mistakes.ONLY_A: "Only the first is right",

@@ -14,6 +14,7 @@ from genrecore.errors import GenrecoreError
 from genrecore.experiments import leaks as leaklab
 from genrecore.experiments.leak_gap import CLEAN, LEAKY, LeakGap, leak_gap
 from genrecore.experiments.leaks import LeakExperiment
+from genrecore.reporting.columns import Column
 from genrecore.reporting.plots import leaks as drawn
 from genrecore.store.run import Run
 from genrecore.ui.parts import readers
@@ -28,7 +29,7 @@ from genrecore.ui.parts.frame import (
     sentences,
 )
 from genrecore.ui.parts.live import leak_badge, live, run_card, state_word
-from genrecore.ui.parts.tables import Column, interval, show_table, table_to_open
+from genrecore.ui.parts.tables import show_table, table_to_open
 from genrecore.words import signed_points
 
 _SIDES = {LEAKY: "By clip", CLEAN: "By artist"}
@@ -227,10 +228,9 @@ def _run_table(experiment: LeakExperiment) -> None:
         for run in experiment.runs
     ]
     scored = readers.leaderboard([member.run for member in experiment.done if member.run])
-    scored = scored.assign(interval=interval(scored["accuracy_low"], scored["accuracy_high"]))
-    scores = scored[["run_id", "accuracy", "interval", "n_clips"]]
+    scores = scored[["run_id", "accuracy", "accuracy_low", "accuracy_high", "n_clips"]]
     table = pd.DataFrame(rows).merge(scores, on="run_id", how="left")
-    columns = ["dealt", "fold", "run", "state", "accuracy", "interval", "n_clips"]
+    columns = ["dealt", "fold", "run", "state", "accuracy", "accuracy_low", "n_clips"]
     warning = ["badge"] if table["badge"].any() else []
     show_table(table, [*columns, *warning], {"dealt": "Split"})
 
@@ -257,7 +257,7 @@ def _list(found: Sequence[LeakExperiment], titles: dict[str, str], key: str) -> 
                 "state": f"{len(one.done)} of {one.n_runs} runs",
                 "leaky": at.leaky if at else float("nan"),
                 "clean": at.clean if at else float("nan"),
-                "gap": 100 * at.difference if at else float("nan"),
+                "gap": at.difference if at else float("nan"),
                 "interval": f"{signed_points(at.low)} to {signed_points(at.high)}" if at else "",
             }
         )
@@ -272,7 +272,7 @@ def _list(found: Sequence[LeakExperiment], titles: dict[str, str], key: str) -> 
             "state": "Done",
             "leaky": Column("By clip", "share"),
             "clean": Column("By artist", "share"),
-            "gap": Column("Gap (points)", "score", format="%.1f"),
+            "gap": Column("Gap (points)", "points"),
         },
     )
 

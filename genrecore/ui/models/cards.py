@@ -13,6 +13,7 @@ from genrecore.config.run import RunConfig
 from genrecore.errors import GenrecoreError
 from genrecore.features import PRESETS
 from genrecore.models import MODELS
+from genrecore.reporting.columns import Column
 from genrecore.reporting.plots import models as plots
 from genrecore.training import card as cards
 from genrecore.training import latency, model_inputs
@@ -22,7 +23,7 @@ from genrecore.ui.datasets.tasks import task_button, watch
 from genrecore.ui.parts.choices import choose_one, chosen
 from genrecore.ui.parts.forms import REGISTRIES
 from genrecore.ui.parts.frame import chart, command, empty, link_to, pair, plain, section
-from genrecore.ui.parts.tables import Column, show_table, table_to_open
+from genrecore.ui.parts.tables import show_table, table_to_open
 
 _DEFAULT = "default"
 

@@ -15,13 +15,14 @@ from genrecore.experiments import papers
 from genrecore.experiments.papers import Cell, ProtocolGap, RunsOfStudy, Study, find_runs, findings
 from genrecore.experiments.papers.report import in_words
 from genrecore.experiments.papers.study import PrintedTable
+from genrecore.reporting.columns import Column
 from genrecore.reporting.plots import papers as plots
 from genrecore.store.run import Run
 from genrecore.ui.papers.view import where
 from genrecore.ui.parts.cache import changed
 from genrecore.ui.parts.choices import choose, choose_one
 from genrecore.ui.parts.frame import chart, empty, plain, section
-from genrecore.ui.parts.tables import Column, show_table
+from genrecore.ui.parts.tables import show_table
 
 _SIGNS = {
     "reproduced": "✓ reproduced",
@@ -343,16 +344,16 @@ def _show_systems(results: Results) -> None:
         "; ".join(part for part in (chosen and f"chose {chosen}", badge) if part)
         for badge, chosen in zip(ran["badge"], ran["chosen"], strict=True)
     ]
-    columns = ("title", "protocol", "runs", "accuracy", "low", "high", "valid_accuracy")
+    columns = ["title", "protocol", "runs", "accuracy", "low", "valid_accuracy", "best_epoch"]
     show_table(
-        ran.assign(protocol=ran["protocol"].map(papers.PROTOCOLS), marks=marks)[
-            [*columns, "best_epoch", "marks"]
-        ],
+        ran.assign(protocol=ran["protocol"].map(papers.PROTOCOLS), marks=marks),
+        [*columns, "marks"],
         special={
             "title": "System",
             "protocol": "Protocol",
             "runs": "Seeds",
             "accuracy": Column("Test accuracy", "share"),
+            "low": Column("95 % interval", "share", upper="high"),
             "valid_accuracy": Column("Validation", "share"),
             "marks": Column("Marks", width="large"),
         },

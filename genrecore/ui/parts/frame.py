@@ -14,12 +14,13 @@ from streamlit.delta_generator import DeltaGenerator
 
 from genrecore.errors import GenrecoreError
 from genrecore.jobs import actions as jobs
+from genrecore.reporting.columns import Column
 from genrecore.reporting.plots import Chart
 from genrecore.store import run as runs
 from genrecore.training import hardware
 from genrecore.ui.parts import sockets
 from genrecore.ui.parts.choices import new_run
-from genrecore.ui.parts.tables import Column, show_table
+from genrecore.ui.parts.tables import show_table
 
 _PAGES = Path(__file__).parents[3] / "pages"
 # A page says in its first lines where it stands in the menu: group, order, icon.
@@ -183,7 +184,7 @@ def chart(
         if numbers.open or not is_live:
             with numbers:
                 special = {name: Column(name, "share") for name in drawn.shares}
-                show_table(drawn.table, special=special, catalogue={}, key=f"{key}_table")
+                show_table(drawn.table, special=special, from_catalogue=False, key=f"{key}_table")
 
 
 def ink() -> str:

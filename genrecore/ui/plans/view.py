@@ -16,10 +16,11 @@ from genrecore.experiments import plan as plans
 from genrecore.experiments import results as plan_results
 from genrecore.experiments import search as searching
 from genrecore.experiments.plan import PRUNED, Plan
+from genrecore.reporting.columns import Column
 from genrecore.ui.parts.choices import choose, choose_one, chosen
 from genrecore.ui.parts.frame import link_to, plain, section, sentences
 from genrecore.ui.parts.live import live, run_card, state_word
-from genrecore.ui.parts.tables import Column, Kind, show_table, table_to_open
+from genrecore.ui.parts.tables import show_table, table_to_open
 
 _MOST_COMPARED = 8
 _NO_BREAK = "\u00a0"
@@ -230,7 +231,6 @@ def _runs(plan: Plan) -> None:
             for row in rows
         ]
     )
-    kind: Kind = "share" if metric.facts.format == "share" else "score"
     show_table(
         table,
         [
@@ -241,7 +241,7 @@ def _runs(plan: Plan) -> None:
         ],
         {
             **{short: name_of(key).capitalize() for short, key in columns.items()},
-            "score": Column(f"Best validation {noun(metric)}", kind),
+            "score": Column(f"Best validation {noun(metric)}", metric.facts.format),
             "epochs": "Epochs",
         },
     )
@@ -291,6 +291,6 @@ def _list(found: Sequence[Plan], picked: str) -> None:
             "state": "State",
             "done": "Runs done",
             "best": "Best by validation",
-            "made": Column("Made", "moment", format="D MMM YYYY, HH:mm"),
+            "made": Column("Made", "date"),
         },
     )

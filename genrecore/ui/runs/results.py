@@ -13,12 +13,13 @@ from genrecore.config import run as configuration
 from genrecore.config.command import train_command
 from genrecore.evaluation.metrics import POOLINGS
 from genrecore.reporting import plots
+from genrecore.reporting.columns import COLUMNS, Column
 from genrecore.store.run import Run
 from genrecore.ui.parts import readers
 from genrecore.ui.parts.charts import confusion
 from genrecore.ui.parts.frame import chart, command, link_to, pair, plain, section, sentences
 from genrecore.ui.parts.live import again
-from genrecore.ui.parts.tables import Column, interval, show_table
+from genrecore.ui.parts.tables import show_table
 
 
 def run_result(run: Run) -> None:
@@ -33,7 +34,7 @@ def run_result(run: Run) -> None:
             (
                 "Test accuracy",
                 words.percent(row["accuracy"]),
-                interval([row["accuracy_low"]], [row["accuracy_high"]])[0],
+                COLUMNS["accuracy_low"].written(dict(row), "accuracy_low"),
                 "Below it the 95 % interval: how far chance in the choice of test clips reaches.",
             ),
             (

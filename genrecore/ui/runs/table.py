@@ -8,6 +8,7 @@ from datetime import datetime
 import pandas as pd
 import streamlit as st
 
+from genrecore.reporting.columns import Column
 from genrecore.store.run import Run
 from genrecore.ui.parts import readers
 from genrecore.ui.parts.choices import (
@@ -20,7 +21,7 @@ from genrecore.ui.parts.choices import (
 )
 from genrecore.ui.parts.live import STATES, state_word
 from genrecore.ui.parts.readers import RunRow
-from genrecore.ui.parts.tables import Column, show_table
+from genrecore.ui.parts.tables import show_table
 from genrecore.ui.runs.actions import TICKED, UNTICKED, actions_on_several
 from genrecore.ui.runs.alerts import toasts
 from genrecore.words import plural, thousands
