@@ -1,4 +1,4 @@
-"""Finished run folders of which only the predictions are told: who is right on which clip."""
+"""Finished run folders without a network: their predictions say who is right on which clip."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from genrecore.store.status import Status
 GENRES = ["blues", "jazz", "rock"]
 
 
-def told(
+def fake_run(
     store: Path,
     right: np.ndarray,
     artists: np.ndarray | None = None,
@@ -31,7 +31,7 @@ def told(
     """A finished run whose test says of each clip whether it was right.
 
     Args:
-        store: Where.
+        store: Folder of the runs.
         right: (n,) bool.
         artists: Of the clips; unknown by default.
         first: Number of the first clip, in its id; the k-th clip has genre k mod number of genres.
@@ -44,12 +44,12 @@ def told(
     run, lock = runs.create_held_run(with_values(RunConfig(), dotted), store)
     n, k = len(right), len(genres)
     numbers = first + np.arange(n) if clips is None else clips
-    place = (numbers - first if clips is None else numbers) % k
-    predicted = np.where(right, place, (place + 1) % k)
+    labelled = (numbers - first if clips is None else numbers) % k
+    predicted = np.where(right, labelled, (labelled + 1) % k)
     proba = np.full((n, k), 0.2 / (k - 1))
     proba[np.arange(n), predicted] = 0.8
     ids = [f"clip {number:04}" for number in numbers]
-    table = pd.DataFrame({"clip_id": ids, "split": "test", "genre": np.array(genres)[place]})
+    table = pd.DataFrame({"clip_id": ids, "split": "test", "genre": np.array(genres)[labelled]})
     for column, genre in enumerate(genres):
         table[f"p_{genre}"] = proba[:, column]
     table.to_parquet(run.folder / "predictions.parquet", index=False)
@@ -76,6 +76,6 @@ def told(
     return Run(run.folder)
 
 
-def rights(share: float, n: int, seed: int) -> np.ndarray:
-    """Which of n clips are right, drawn."""
+def draw_right(share: float, n: int, seed: int) -> np.ndarray:
+    """Which of n clips are right, drawn at random with this share."""
     return np.random.default_rng(seed).random(n) < share

@@ -26,7 +26,7 @@ from genrecore.training.weights import save_classifier, weights_name
 GENRES = ["blues", "hip hop", "jazz", "metal", "pop"]
 
 
-def untrained(
+def untrained_run(
     store: Path,
     genres: list[str] | None = None,
     shape: tuple[int, ...] = (),
@@ -39,17 +39,17 @@ def untrained(
     Args:
         store: The folder of the runs.
         genres: Sorted names.
-        shape: Of a picture, where the run takes those.
+        shape: Of an image, where the run takes those.
         temperature: Of stored validation predictions that ask for about this one; 0 stores none.
         seed: Of the weights.
         values: Settings that differ from those of the tiny run, `__` for a dot.
     """
     dotted = {key.replace("__", "."): value for key, value in values.items()}
     config = resolve(with_values(with_values(RunConfig(), TINY), dotted)).config
-    return of(store, config, genres or GENRES, shape, temperature, seed)
+    return untrained_run_of(store, config, genres or GENRES, shape, temperature, seed)
 
 
-def of(
+def untrained_run_of(
     store: Path,
     config: RunConfig,
     genres: list[str],
@@ -57,7 +57,7 @@ def of(
     temperature: float = 0.0,
     seed: int = 7,
 ) -> Run:
-    """As `untrained`, of a resolved configuration."""
+    """As `untrained_run`, of a resolved configuration."""
     run, lock = runs.create_held_run(config, store)
     with torch.random.fork_rng():
         torch.manual_seed(seed)

@@ -50,8 +50,9 @@ counts as not recognised, and metrics of the probabilities themselves (log loss,
 nan. The first sentence of a function's docstring is its help in forms and tables.
 """
 
-NO_VERDICT = "no verdict"
-"""Column of a confusion matrix with clips whose probabilities are no numbers."""
+NO_PREDICTION = "no verdict"
+"""Column of a confusion matrix with clips whose probabilities are no numbers; stored files and the
+output of commands call it so."""
 
 
 def noun(metric: Metric) -> str:
@@ -346,13 +347,13 @@ def scores(
 
 def confusion(predictions: pd.DataFrame, genres: list[str]) -> pd.DataFrame:
     """Numbers of clips, labelled genre (rows) × predicted genre (columns), both in genres' order;
-    a last column `NO_VERDICT` only where there are such clips.
+    a last column `NO_PREDICTION` only where there are such clips.
 
     All rows of the table count: choose the split before.
     """
     genre_index, proba = as_arrays(predictions, genres)
     counts = _counts(genre_index, predicted_index(proba), len(genres))
-    columns = [*genres, NO_VERDICT] if counts[:, -1].any() else genres
+    columns = [*genres, NO_PREDICTION] if counts[:, -1].any() else genres
     return pd.DataFrame(
         counts[:, : len(columns)],
         index=pd.Index(genres, name="labelled"),
@@ -389,7 +390,7 @@ def per_genre_scores(matrix: pd.DataFrame) -> pd.DataFrame:
 
 
 def _counts(labelled: np.ndarray, predicted: np.ndarray, k: int) -> np.ndarray:
-    """Clips (k, k + 1) by labelled (rows) and predicted (columns) genre; last, no verdict."""
+    """Clips (k, k + 1) by labelled (rows) and predicted (columns) genre; last, no prediction."""
     column = np.where(predicted < 0, k, predicted)
     return np.bincount(labelled * (k + 1) + column, minlength=k * (k + 1)).reshape(k, k + 1)
 

@@ -34,7 +34,7 @@ def clip_predictions(run: Run, split: str = "test") -> pd.DataFrame:
     `label_proba` and `certainty` are the probabilities of the labelled and of the predicted genre,
     `margin` is the labelled genre's probability minus the largest of the others; `entropy` is that
     of the probabilities as a share of the largest possible, 0 (certain) to 1 (all alike). Where
-    probabilities are no numbers, `predicted` is `metrics.NO_VERDICT` and these are nan.
+    probabilities are no numbers, `predicted` is `metrics.NO_PREDICTION` and these are nan.
 
     Raises:
         GenrecoreError: The run has no predictions of this split.
@@ -58,7 +58,7 @@ def clip_predictions(run: Run, split: str = "test") -> pd.DataFrame:
         {
             "clip_id": table["clip_id"],
             "genre": table["genre"],
-            "predicted": np.array([*genres, metrics.NO_VERDICT], dtype=object)[predicted],
+            "predicted": np.array([*genres, metrics.NO_PREDICTION], dtype=object)[predicted],
             "right": predicted == labelled,
             "label_proba": proba[n, labelled],
             "certainty": np.where(predicted < 0, np.nan, proba[n, predicted]),

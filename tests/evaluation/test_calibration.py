@@ -1,4 +1,4 @@
-"""Calibration: it helps on clips it has not seen, changes no verdict, and says where it cannot."""
+"""Calibration: helps on clips it has not seen, changes no prediction, says where it cannot."""
 
 from __future__ import annotations
 

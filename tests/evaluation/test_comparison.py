@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from commands import command, genrecore, refused
-from told import rights, told
+from fake_runs import draw_right, fake_run
 
 from genrecore.config.run import RunConfig
 from genrecore.errors import GenrecoreError
@@ -20,8 +20,10 @@ from genrecore.store.run import Run
 
 def test_a_pair_is_counted_tested_and_judged(store: Path) -> None:
     artists = np.arange(300) // 3  # whose three clips are all right or all wrong
-    a, b = rights(0.9, 100, 1)[artists], rights(0.6, 100, 2)[artists]
-    compared = comparison.compare([told(store, a, artists), told(store, b, artists, seed=1)])
+    a, b = draw_right(0.9, 100, 1)[artists], draw_right(0.6, 100, 2)[artists]
+    compared = comparison.compare(
+        [fake_run(store, a, artists), fake_run(store, b, artists, seed=1)]
+    )
     (pair,) = compared.pairs.to_dict("records")
     assert (pair["both"], pair["only_a"], pair["only_b"], pair["neither"]) == (
         (a & b).sum(), (a & ~b).sum(), (~a & b).sum(), (~a & ~b).sum(),
@@ -40,7 +42,7 @@ def test_a_pair_is_counted_tested_and_judged(store: Path) -> None:
 
 
 def test_tests_of_many_pairs_are_adjusted(store: Path) -> None:
-    found = [told(store, rights(0.7 - k / 20, 200, k), seed=k) for k in range(4)]
+    found = [fake_run(store, draw_right(0.7 - k / 20, 200, k), seed=k) for k in range(4)]
     pairs = comparison.compare(found).pairs
     assert len(pairs) == 6
     assert pairs["p_holm"].tolist() == verdicts.holm(pairs["p"].tolist())
@@ -48,26 +50,29 @@ def test_tests_of_many_pairs_are_adjusted(store: Path) -> None:
 
 
 def test_a_band_makes_runs_equivalent(store: Path) -> None:
-    right = rights(0.7, 900, 5)
+    right = draw_right(0.7, 900, 5)
     other = right.copy()
     other[:5] = ~other[:5]
-    both = [told(store, right), told(store, other, seed=1)]
+    both = [fake_run(store, right), fake_run(store, other, seed=1)]
     assert comparison.compare(both).pairs["verdict"].item() == verdicts.EQUIVALENT
     assert comparison.compare(both, band=0.0).pairs["verdict"].item() == verdicts.OPEN
 
 
 def test_few_clips_without_disagreement_say_little(store: Path) -> None:
-    right = rights(0.7, 30, 6)
-    (pair,) = comparison.compare([told(store, right), told(store, right, seed=1)]).pairs.to_dict(
-        "records"
-    )
+    right = draw_right(0.7, 30, 6)
+    (pair,) = comparison.compare(
+        [fake_run(store, right), fake_run(store, right, seed=1)]
+    ).pairs.to_dict("records")
     assert pair["difference"] == 0
     assert (pair["p_holm"], pair["verdict"]) == (1.0, verdicts.OPEN)
     assert pair["resolved"] > 0.05
 
 
 def test_other_clips_are_compared_only_where_asked(store: Path) -> None:
-    a, b = told(store, rights(0.6, 90, 7)), told(store, rights(0.6, 90, 8), first=60, seed=1)
+    a, b = (
+        fake_run(store, draw_right(0.6, 90, 7)),
+        fake_run(store, draw_right(0.6, 90, 8), first=60, seed=1),
+    )
     compared = comparison.compare([a, b])
     assert (compared.differ, len(compared.shared), compared.n_tested) == (True, 30, 150)
     (pair,) = compared.pairs.to_dict("records")
@@ -92,8 +97,11 @@ def test_other_clips_are_compared_only_where_asked(store: Path) -> None:
 
 
 def test_what_shares_no_clip_is_not_compared_and_not_dropped(store: Path) -> None:
-    a, b = told(store, rights(0.6, 90, 7)), told(store, rights(0.6, 90, 8), seed=1)
-    far = told(store, rights(0.6, 90, 9), first=1000, seed=2)
+    a, b = (
+        fake_run(store, draw_right(0.6, 90, 7)),
+        fake_run(store, draw_right(0.6, 90, 8), seed=1),
+    )
+    far = fake_run(store, draw_right(0.6, 90, 9), first=1000, seed=2)
     for asked in (False, True):
         compared = comparison.compare([a, b, far], on_shared=asked)
         assert compared.pairs["n_clips"].tolist() == [90, 0, 0]
@@ -107,7 +115,7 @@ def test_what_shares_no_clip_is_not_compared_and_not_dropped(store: Path) -> Non
 
 
 def test_runs_that_cannot_be_compared_say_why(store: Path) -> None:
-    a = told(store, rights(0.6, 30, 1))
+    a = fake_run(store, draw_right(0.6, 30, 1))
     with pytest.raises(GenrecoreError, match="at least two runs"):
         comparison.compare([a])
     with pytest.raises(GenrecoreError, match="with itself"):
@@ -134,8 +142,8 @@ def spoilt(run: Run, change: Callable[[pd.DataFrame], pd.DataFrame]) -> Run:
 
 
 def test_probabilities_that_are_no_numbers_count_as_mistakes_and_are_told(store: Path) -> None:
-    right = rights(0.7, 60, 1)
-    a, b = told(store, right), told(store, right, seed=1)
+    right = draw_right(0.7, 60, 1)
+    a, b = fake_run(store, right), fake_run(store, right, seed=1)
 
     def blind(table: pd.DataFrame) -> pd.DataFrame:
         table.loc[:3, ["p_blues", "p_jazz", "p_rock"]] = np.nan
@@ -159,7 +167,7 @@ def test_genres_that_are_absent_or_alone_are_told_and_not_dropped(store: Path) -
         jazz = table["genre"].eq("jazz") & (table.index != first)
         return table[~table["genre"].eq("rock") & ~jazz]
 
-    both = [spoilt(told(store, rights(0.7, 60, k), seed=k), cut) for k in range(2)]
+    both = [spoilt(fake_run(store, draw_right(0.7, 60, k), seed=k), cut) for k in range(2)]
     compared = comparison.compare(both)
     said = "\n".join(compared.notes)
     assert "No test clip is labelled rock" in said
@@ -173,8 +181,8 @@ def test_genres_that_are_absent_or_alone_are_told_and_not_dropped(store: Path) -
 
 
 def test_runs_of_other_genres_are_compared_on_who_is_right(store: Path) -> None:
-    a = told(store, rights(0.7, 60, 1))
-    b = told(store, rights(0.7, 60, 2), genres=["blues", "jazz", "metal"], seed=1)
+    a = fake_run(store, draw_right(0.7, 60, 1))
+    b = fake_run(store, draw_right(0.7, 60, 2), genres=["blues", "jazz", "metal"], seed=1)
     compared = comparison.compare([a, b])
     assert any("these genres: metal, rock" in note for note in compared.notes)
     assert compared.pairs["n_clips"].item() == 60
@@ -182,15 +190,15 @@ def test_runs_of_other_genres_are_compared_on_who_is_right(store: Path) -> None:
 
 def test_a_dataset_that_is_gone_changes_no_number(store: Path, tmp_path: Path) -> None:
     values = {"dataset": "folder", "dataset__folder": str(tmp_path / "gone")}
-    both = [told(store, rights(0.7, 60, k), seed=k, **values) for k in range(2)]
+    both = [fake_run(store, draw_right(0.7, 60, k), seed=k, **values) for k in range(2)]
     compared = comparison.compare(both)
-    accuracies = [rights(0.7, 60, k).mean() for k in range(2)]
+    accuracies = [draw_right(0.7, 60, k).mean() for k in range(2)]
     assert compared.table["accuracy"].tolist() == pytest.approx(accuracies)
 
 
 def test_other_datasets_are_not_compared_even_if_their_clips_are_named_alike(store: Path) -> None:
-    a = told(store, rights(0.7, 60, 1))
-    b = told(store, rights(0.7, 60, 2), dataset="gtzan")
+    a = fake_run(store, draw_right(0.7, 60, 1))
+    b = fake_run(store, draw_right(0.7, 60, 2), dataset="gtzan")
     compared = comparison.compare([a, b], on_shared=True)
     assert compared.pairs["n_clips"].item() == 0
     assert any("different datasets: demo, gtzan" in note for note in compared.notes)
@@ -198,7 +206,7 @@ def test_other_datasets_are_not_compared_even_if_their_clips_are_named_alike(sto
 
 def test_the_systems_command_pools_and_says_so(store: Path) -> None:
     ids = [
-        told(store, rights(share, 90, seed), model=model, seed=seed).run_id
+        fake_run(store, draw_right(share, 90, seed), model=model, seed=seed).run_id
         for model, share in (("cnn", 0.8), ("mlp", 0.5))
         for seed in range(2)
     ]

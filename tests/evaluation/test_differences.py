@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import TINY
+from fake_runs import GENRES, draw_right, fake_run
 from statsmodels.stats.contingency_tables import cochrans_q
-from told import GENRES, rights, told
 
 from genrecore.config.run import RunConfig, with_values
 from genrecore.errors import GenrecoreError
@@ -19,11 +19,16 @@ from genrecore.store.run import Run
 
 
 def test_genres_depend_on_the_model_as_cochrans_q_says(store: Path) -> None:
-    found = [told(store, rights(share, 210, k), seed=k) for k, share in enumerate((0.8, 0.7, 0.4))]
+    found = [
+        fake_run(store, draw_right(share, 210, k), seed=k)
+        for k, share in enumerate((0.8, 0.7, 0.4))
+    ]
     table = comparison.compare(found).dependence.set_index("genre")
     for place, genre in enumerate(GENRES):
         mine = np.arange(210) % 3 == place
-        right = np.stack([rights(share, 210, k)[mine] for k, share in enumerate((0.8, 0.7, 0.4))])
+        right = np.stack(
+            [draw_right(share, 210, k)[mine] for k, share in enumerate((0.8, 0.7, 0.4))]
+        )
         expected = cochrans_q(right.T.astype(int))
         row = table.loc[genre]
         assert row["p"] == pytest.approx(expected.pvalue)
@@ -33,10 +38,10 @@ def test_genres_depend_on_the_model_as_cochrans_q_says(store: Path) -> None:
 
 
 def test_a_genre_that_one_model_alone_knows_depends_on_it(store: Path) -> None:
-    right = rights(0.7, 240, 1)
+    right = draw_right(0.7, 240, 1)
     other = right.copy()
     other[np.arange(240) % 3 == 2] = False  # never rock
-    compared = comparison.compare([told(store, right), told(store, other, seed=1)])
+    compared = comparison.compare([fake_run(store, right), fake_run(store, other, seed=1)])
     first, *rest = compared.dependence.to_dict("records")
     assert (first["genre"], first["dependence"], first["best"]) == (
         "rock", differences.STRONG, compared.runs[0].title,
@@ -79,7 +84,7 @@ def test_a_pareto_front_by_hand() -> None:
 
 
 def test_what_was_not_measured_has_no_cost(store: Path) -> None:
-    run = told(store, rights(0.6, 30, 1), n_epochs=5)
+    run = fake_run(store, draw_right(0.6, 30, 1), n_epochs=5)
     found = costs.read_cost(run)
     assert (found["n_parameters"], found["train_s"]) == (40_000, 60)
     assert np.isnan([found["n_multiply_adds"], found["latency_ms"]]).all()
@@ -103,13 +108,13 @@ def test_measuring_counts_and_times_the_model_of_the_run(store: Path) -> None:
     from genrecore.training import latency
 
     values = {name: value for name, value in TINY.items() if not name.startswith("dataset.")}
-    run = told(store, rights(0.6, 30, 1), **values)
+    run = fake_run(store, draw_right(0.6, 30, 1), **values)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(latency, "BUDGET_S", 0.0)  # one measurement is enough here
         latency.measure_run(run)
     found = costs.read_cost(Run(run.folder))
     assert found["n_multiply_adds"] == cards.card("cnn", run.config).n_multiply_adds_clip
     assert found["latency_ms"] > 0
-    classical = told(store, rights(0.6, 30, 1), model="svm", feature="descriptors")
+    classical = fake_run(store, draw_right(0.6, 30, 1), model="svm", feature="descriptors")
     assert "classical" in latency.measure_run(classical)["why"]
     assert np.isnan(costs.read_cost(Run(classical.folder))["n_multiply_adds"])

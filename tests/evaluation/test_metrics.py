@@ -15,7 +15,7 @@ from sklearn.calibration import calibration_curve
 from genrecore.errors import GenrecoreError
 from genrecore.evaluation.metrics import (
     METRICS,
-    NO_VERDICT,
+    NO_PREDICTION,
     confusion,
     genres_in,
     per_genre,
@@ -135,7 +135,7 @@ def test_a_genre_without_clips_has_nan_recall_not_0() -> None:
 
 
 def test_a_calibration_curve_by_hand() -> None:
-    # Ten verdicts at 0.8, eight of them right, and four at 0.65, one of them right.
+    # Ten predictions at 0.8, eight of them right, and four at 0.65, one of them right.
     certainty = np.array([0.8] * 10 + [0.65] * 4)
     proba = np.stack([certainty, 1 - certainty], axis=1)
     labelled = np.array([0] * 8 + [1] * 2 + [0] + [1] * 3)
@@ -150,9 +150,9 @@ def test_a_calibration_curve_by_hand() -> None:
     assert METRICS["calibration_error"].thing(labelled, proba) == pytest.approx(expected)
 
 
-def test_a_clip_without_numbers_has_no_verdict_and_is_not_dropped() -> None:
+def test_a_clip_without_numbers_has_no_prediction_and_is_not_dropped() -> None:
     labelled, proba = drawn(50)
-    labelled[3] = 0  # where a plain argmax would take the missing number for a verdict
+    labelled[3] = 0  # where a plain argmax would take the missing number for a prediction
     proba[3] = np.nan
     rest = np.arange(50) != 3
     predictions = table(labelled, proba)
@@ -162,8 +162,8 @@ def test_a_clip_without_numbers_has_no_verdict_and_is_not_dropped() -> None:
     assert isnan(found["log_loss"])
     assert isnan(found["calibration_error"])
     counts = confusion(predictions, GENRES)
-    assert counts.columns[-1] == NO_VERDICT
-    assert (counts[NO_VERDICT].sum(), counts.to_numpy().sum()) == (1, 50)
+    assert counts.columns[-1] == NO_PREDICTION
+    assert (counts[NO_PREDICTION].sum(), counts.to_numpy().sum()) == (1, 50)
     recalls = per_genre(predictions, GENRES).set_index("genre")["recall"]
     assert recalls["blues"] == (counts.loc["blues", "blues"] / counts.loc["blues"].sum())
     assert reliability(predictions, GENRES)["n_clips"].sum() == 49

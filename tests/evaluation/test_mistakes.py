@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from commands import command, genrecore, refused
-from told import rights, told
+from fake_runs import draw_right, fake_run
 
 from genrecore.config.run import RunConfig
 from genrecore.errors import GenrecoreError, UsageError
@@ -20,7 +20,7 @@ GENRES = ["blues", "jazz", "rock"]
 
 
 def table(proba: np.ndarray, labels: list[str], first: int = 0) -> pd.DataFrame:
-    """Verdicts as `mistakes.clip_predictions` gives them, from probabilities (clips, 3)."""
+    """Predictions as `mistakes.clip_predictions` gives them, from probabilities (clips, 3)."""
     said = pd.DataFrame({"clip_id": [f"c{first + k}" for k in range(len(labels))]})
     predicted = np.array(GENRES, dtype=object)[proba.argmax(axis=1)]
     said = said.assign(genre=labels, predicted=predicted, right=predicted == np.array(labels))
@@ -28,7 +28,7 @@ def table(proba: np.ndarray, labels: list[str], first: int = 0) -> pd.DataFrame:
 
 
 def test_cells_are_the_confusion_matrix(store: Path) -> None:
-    run = told(store, rights(0.6, 90, 1), np.arange(90) // 2)
+    run = fake_run(store, draw_right(0.6, 90, 1), np.arange(90) // 2)
     found = mistakes.clip_predictions(run)
     matrix = metrics.confusion(run.predictions, GENRES)
     for labelled in GENRES:
@@ -40,8 +40,8 @@ def test_cells_are_the_confusion_matrix(store: Path) -> None:
     assert found["path"].isna().all()  # that table knows none
 
 
-def test_numbers_of_a_verdict_by_hand(store: Path) -> None:
-    run = told(store, np.array([True, False, True]))
+def test_numbers_of_a_prediction_by_hand(store: Path) -> None:
+    run = fake_run(store, np.array([True, False, True]))
     path = run.folder / "predictions.parquet"
     said = pd.read_parquet(path)
     said[["p_blues", "p_jazz", "p_rock"]] = [[0.5, 0.25, 0.25], [1.0, 0.0, 0.0], [1 / 3] * 3]
@@ -60,8 +60,8 @@ def test_numbers_of_a_verdict_by_hand(store: Path) -> None:
 
 
 def test_who_is_right_where_adds_up_to_the_contingency_table(store: Path) -> None:
-    a = told(store, rights(0.7, 120, 2))
-    b = told(store, rights(0.6, 90, 3), first=30, seed=1)
+    a = fake_run(store, draw_right(0.7, 120, 2))
+    b = fake_run(store, draw_right(0.6, 90, 3), first=30, seed=1)
     joined = mistakes.contingency(*(mistakes.clip_predictions(run) for run in (a, b)))
     pair = comparison.compare([a, b], on_shared=True).pairs.iloc[0]
     counts = joined["who"].value_counts()
@@ -73,7 +73,7 @@ def test_who_is_right_where_adds_up_to_the_contingency_table(store: Path) -> Non
 
 
 def test_suggestions_are_genres(store: Path) -> None:
-    both = [told(store, rights(0.7, 60, k), seed=k) for k in range(2)]
+    both = [fake_run(store, draw_right(0.7, 60, k), seed=k) for k in range(2)]
     found = mistakes.suspects([mistakes.clip_predictions(run) for run in both])
     assert set(found["suggested"]) <= set(GENRES)
     assert (found["suggested"] != found["genre"]).all()
@@ -160,7 +160,7 @@ def test_judgements_are_kept_and_the_last_one_counts(store: Path) -> None:
 
 
 def test_the_commands_list_clips_and_keep_judgements(store: Path, tmp_path: Path) -> None:
-    a, b, c = (told(store, rights(0.5, 60, k), seed=k) for k in range(3))
+    a, b, c = (fake_run(store, draw_right(0.5, 60, k), seed=k) for k in range(3))
     found = mistakes.clip_predictions(a)
     cell = json.loads(command("errors", a.run_id, "--cell", "blues,jazz", "--json"))
     assert cell["n_clips"] == len(mistakes.cell(found, "blues", "jazz"))
@@ -179,7 +179,7 @@ def test_the_commands_list_clips_and_keep_judgements(store: Path, tmp_path: Path
     assert sum(one["proba"].values()) == pytest.approx(1.0)
     assert "taken for" in command("errors", a.run_id, "--clip", "clip 0003")
     refused(genrecore("errors", a.run_id, "--clip", "nobody"), 2, "no test clip")
-    other = told(store, rights(0.5, 60, 0), **{"dataset": "gtzan"})
+    other = fake_run(store, draw_right(0.5, 60, 0), **{"dataset": "gtzan"})
     refused(genrecore("errors", a.run_id, "--against", other.run_id), 2, "the same dataset")
     assert "its label is wrong" in command("annotate", "demo", "clip 1", "wrong")
     assert json.loads(command("annotate", "list", "--json"))[0]["clip_id"] == "clip 1"

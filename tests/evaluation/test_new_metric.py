@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import TINY
-from told import rights, told
+from fake_runs import draw_right, fake_run
 
 from genrecore.cli import flags
 from genrecore.config.run import RunConfig, with_values
@@ -37,12 +37,12 @@ def confidence() -> Iterator[None]:
 def test_a_new_metric_shows_for_runs_whose_scores_are_cached(
     store: Path, request: pytest.FixtureRequest
 ) -> None:
-    runs = [told(store, rights(0.7, 60, k), seed=k) for k in range(2)]
+    runs = [fake_run(store, draw_right(0.7, 60, k), seed=k) for k in range(2)]
     before = [comparison.scores(run) for run in runs]
     assert "confidence" not in before[0]
     request.getfixturevalue("confidence")
     for run, scores in zip(runs, before, strict=True):
-        # Of each clip one genre has 0.8, as `told` writes it.
+        # Of each clip one genre has 0.8, as `fake_run` writes it.
         assert comparison.scores(run) == scores | {"confidence": pytest.approx(0.8)}
     assert comparison.leaderboard(runs)["confidence"].tolist() == pytest.approx([0.8] * 2)
     compared = comparison.compare(runs)

@@ -19,7 +19,7 @@ GENRES = ["blues", "jazz", "rock"]
 
 
 def judged(ids: list[int], labels: list[str], said: list[list[float]]) -> pd.DataFrame:
-    """Verdicts as `mistakes.clip_predictions` gives them."""
+    """Predictions as `mistakes.clip_predictions` gives them."""
     proba = np.array(said)
     predicted = np.array(GENRES, dtype=object)[proba.argmax(axis=1)]
     table = pd.DataFrame({"clip_id": [f"c{k}" for k in ids], "genre": labels})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from fake_runs import draw_right
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
@@ -13,12 +14,8 @@ from genrecore.evaluation.significance import mcnemar_mid_p
 from genrecore.evaluation.verdicts import BETTER, EQUIVALENT, OPEN, judge
 
 
-def rights(share: float, n: int, seed: int) -> np.ndarray:
-    return np.random.default_rng(seed).random(n) < share
-
-
 def test_an_interval_is_scipys_bootstrap_where_clips_are_alone() -> None:
-    right = rights(0.7, 300, 1)
+    right = draw_right(0.7, 300, 1)
     found = bootstrap.accuracy(right, np.arange(300))
     expected = stats.bootstrap(
         (right.astype(float),), np.mean, method="percentile", n_resamples=20_000, rng=2
@@ -32,14 +29,14 @@ def test_an_interval_is_scipys_bootstrap_where_clips_are_alone() -> None:
 
 def test_clips_of_one_artist_widen_the_interval() -> None:
     artists = np.repeat(np.arange(40), 10)
-    right = rights(0.6, 40, 3)[artists]  # an artist's clips are all right or all wrong
+    right = draw_right(0.6, 40, 3)[artists]  # an artist's clips are all right or all wrong
     alone, together = (bootstrap.accuracy(right, groups) for groups in (np.arange(400), artists))
     # Ten clips that always agree count as one: the square root of ten.
     assert together.error / alone.error == pytest.approx(np.sqrt(10), rel=0.05)
 
 
 def test_one_artist_or_no_clip_is_no_interval() -> None:
-    one = bootstrap.accuracy(rights(0.5, 9, 4), np.zeros(9))
+    one = bootstrap.accuracy(draw_right(0.5, 9, 4), np.zeros(9))
     assert one.low == one.high == one.value
     assert np.isnan(bootstrap.accuracy(np.zeros(0, bool), np.zeros(0)).value)
     with pytest.raises(ValueError, match="for 3 clips"):
@@ -47,7 +44,7 @@ def test_one_artist_or_no_clip_is_no_interval() -> None:
 
 
 def test_a_difference_of_pairs_is_scipys() -> None:
-    a, b = rights(0.7, 250, 5), rights(0.6, 250, 6)
+    a, b = draw_right(0.7, 250, 5), draw_right(0.6, 250, 6)
     found = Resamples([a[None], b[None]], np.arange(250)).difference(0, 1)
     expected = stats.bootstrap(
         (a.astype(float) - b.astype(float),), np.mean, method="percentile", rng=7

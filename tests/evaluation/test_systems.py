@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from told import rights, told
+from fake_runs import draw_right, fake_run
 
 from genrecore.errors import GenrecoreError
 from genrecore.evaluation import comparison, ranks, systems, verdicts
@@ -19,14 +19,14 @@ ARTISTS = np.arange(180) // 2
 def seeds(store: Path, shares: list[float], first: int = 0, **values: object) -> list[runs.Run]:
     """A run a share: so many of 180 clips are right."""
     return [
-        told(store, rights(share, 180, first + k), ARTISTS, seed=k, **values)
+        fake_run(store, draw_right(share, 180, first + k), ARTISTS, seed=k, **values)
         for k, share in enumerate(shares)
     ]
 
 
 def test_runs_that_differ_in_seeds_and_fold_are_one_system(store: Path) -> None:
     mine = seeds(store, [0.6, 0.7, 0.65])
-    other = told(store, rights(0.5, 180, 9), ARTISTS, training__lr=0.02)
+    other = fake_run(store, draw_right(0.5, 180, 9), ARTISTS, training__lr=0.02)
     waiting = runs.create_run(mine[0].config, store)
     found = systems.group_runs([other, *mine, waiting])
     assert [len(one.runs) for one in found] == [1, 3]
@@ -38,14 +38,14 @@ def test_runs_that_differ_in_seeds_and_fold_are_one_system(store: Path) -> None:
 
 
 def test_the_same_seed_twice_is_one_test_the_newest(store: Path) -> None:
-    twice = [told(store, rights(share, 180, 1), ARTISTS) for share in (0.5, 0.9)]
+    twice = [fake_run(store, draw_right(share, 180, 1), ARTISTS) for share in (0.5, 0.9)]
     (one,) = systems.group_runs(reversed(twice))
     assert one.runs == (max(twice, key=lambda run: run.created),)
 
 
 def test_titles_never_repeat(store: Path) -> None:
     many = [
-        told(store, rights(0.5, 9, 1), training__lr=lr, training__batch_size=size,
+        fake_run(store, draw_right(0.5, 9, 1), training__lr=lr, training__batch_size=size,
              training__weight_decay=decay)
         for lr in (0.1, 0.2) for size in (8, 16) for decay in (0.0, 0.1)
     ]  # fmt: skip
@@ -95,8 +95,8 @@ def test_one_seed_each_is_the_comparison_of_two_runs_with_a_caveat(store: Path) 
 
 def test_more_seeds_make_surer_of_the_same_difference(store: Path) -> None:
     def error(n: int) -> float:
-        a = [told(store, rights(0.7, 180, 100 + k), seed=k, fold=0) for k in range(n)]
-        b = [told(store, rights(0.7, 180, 200 + k), seed=k, model="mlp") for k in range(n)]
+        a = [fake_run(store, draw_right(0.7, 180, 100 + k), seed=k, fold=0) for k in range(n)]
+        b = [fake_run(store, draw_right(0.7, 180, 200 + k), seed=k, model="mlp") for k in range(n)]
         pair = systems.compare(systems.group_runs([*a, *b])).pairs.iloc[0]
         return float(pair["error"])
 
@@ -105,11 +105,13 @@ def test_more_seeds_make_surer_of_the_same_difference(store: Path) -> None:
 
 
 def folded(store: Path, model: str, share: float, folds: range, seed: int = 0) -> list[runs.Run]:
+    values = {"seed": seed, "model": model, "split__n_folds": 3}
     return [
-        told(store, rights(share, 30, 10 * fold + seed), first=30 * fold, fold=fold, seed=seed,
-             model=model, split__n_folds=3)
+        fake_run(
+            store, draw_right(share, 30, 10 * fold + seed), first=30 * fold, fold=fold, **values
+        )
         for fold in folds
-    ]  # fmt: skip
+    ]
 
 
 def test_folds_are_one_test_once_all_are_done(store: Path) -> None:
@@ -139,7 +141,9 @@ def test_folds_that_are_missing_are_named_and_shared_folds_compared(store: Path)
 
 def test_only_test_sets_that_both_have_are_compared(store: Path) -> None:
     def on(model: str, seed: int) -> runs.Run:
-        return told(store, rights(0.6, 60, seed), first=60 * seed, split_seed=seed, model=model)
+        return fake_run(
+            store, draw_right(0.6, 60, seed), first=60 * seed, split_seed=seed, model=model
+        )
 
     a, b = [on("cnn", 0), on("cnn", 1), on("cnn", 2)], [on("mlp", 1), on("mlp", 2), on("mlp", 3)]
     pair = systems.compare(systems.group_runs([*a, *b])).pairs.iloc[0]
@@ -183,7 +187,7 @@ def test_systems_are_ranked_on_the_folds_that_all_have(store: Path) -> None:
 
 def test_the_same_system_on_two_datasets_is_one_column(store: Path) -> None:
     found = [
-        told(store, rights(share, 60, k), model=model, dataset=dataset)
+        fake_run(store, draw_right(share, 60, k), model=model, dataset=dataset)
         for k, (model, dataset, share) in enumerate(
             [("cnn", "demo", 0.8), ("cnn", "gtzan", 0.7), ("mlp", "demo", 0.5),
              ("mlp", "gtzan", 0.4)]
@@ -195,8 +199,10 @@ def test_the_same_system_on_two_datasets_is_one_column(store: Path) -> None:
 
 
 def test_curves_of_a_system_are_means_in_a_band(store: Path) -> None:
-    mine = [told(store, rights(0.6, 30, k), n_epochs=n, seed=k) for k, n in enumerate((4, 6))]
-    other = told(store, rights(0.6, 30, 7), n_epochs=3, model="mlp")
+    mine = [
+        fake_run(store, draw_right(0.6, 30, k), n_epochs=n, seed=k) for k, n in enumerate((4, 6))
+    ]
+    other = fake_run(store, draw_right(0.6, 30, 7), n_epochs=3, model="mlp")
     compared = systems.compare(systems.group_runs([*mine, other]))
     band = systems.curve_band(compared.curves)
     valid = band[(band["run_id"] == systems.signature(mine[0])) & (band["split"] == "valid")]

@@ -18,7 +18,7 @@ from conftest import trained
 from PIL import Image
 from test_audio import noise, tone, write
 from test_audio_aac import encode
-from untrained import GENRES, untrained
+from untrained_runs import GENRES, untrained_run
 
 import genrecore as package
 from genrecore.audio import decode as audio
@@ -36,9 +36,9 @@ Tiny = Callable[..., RunConfig]
 def three(store: Path) -> list[Run]:
     """Runs of the same genres: one is calibrated, one hears at another rate."""
     return [
-        untrained(store),
-        untrained(store, temperature=2.5, seed=8),
-        untrained(store, seed=9, audio__sample_rate_hz=16_000, segments__overlap=0.5),
+        untrained_run(store),
+        untrained_run(store, temperature=2.5, seed=8),
+        untrained_run(store, seed=9, audio__sample_rate_hz=16_000, segments__overlap=0.5),
     ]
 
 
@@ -143,7 +143,7 @@ def test_probabilities_are_calibrated_and_verdicts_are_as_they_were(
 def test_runs_of_other_genres_stand_side_by_side_and_are_not_averaged(
     three: list[Run], store: Path, music: Path
 ) -> None:
-    other = untrained(store, genres=["loud", "quiet"])
+    other = untrained_run(store, genres=["loud", "quiet"])
     asked = panel.load([three[0], other])
     assert asked.genres is None
     answer = asked.classify(music / "a.wav")
@@ -154,7 +154,7 @@ def test_runs_of_other_genres_stand_side_by_side_and_are_not_averaged(
 
 
 def test_agreement_is_said_in_words(three: list[Run], music: Path) -> None:
-    again = untrained(three[0].folder.parent)  # the same weights
+    again = untrained_run(three[0].folder.parent)  # the same weights
     answer = panel.load([three[0], again]).classify(music / "a.wav")
     assert answer.agreement == f"Both runs say {answer.predictions[0].genre}."
     assert panel.load([three[0]]).classify(music / "a.wav").agreement == ""
@@ -177,7 +177,7 @@ def of_pictures(store: Path) -> Run:
         (folder / genre).mkdir(parents=True, exist_ok=True)
         for n in range(3):
             Image.new("RGB", (50, 40)).save(folder / genre / f"{n}.png")
-    return untrained(
+    return untrained_run(
         store, shape=(3, 40, 50), dataset="folder", dataset__folder=str(folder), feature="image",
         split="stratified", model="cnn", model__width=3,
     )  # fmt: skip
@@ -214,7 +214,7 @@ def test_a_run_on_pictures_takes_pictures_and_says_why_not_audio(
     data = json.loads(command("classify", str(tmp_path), "--run", run.run_id, "--json"))
     assert [clip["name"] for clip in data["clips"]] == ["p.png"]
     with pytest.raises(AudioError, match="its content looks like a picture"):
-        inference.load(untrained(store)).classify(tmp_path / "p.png")
+        inference.load(untrained_run(store)).classify(tmp_path / "p.png")
 
 
 def test_the_command_goes_through_folders_and_reports_bad_files_at_the_end(
@@ -279,9 +279,9 @@ def test_a_trained_runs_own_clips_come_out_as_stored(store: Path, tiny: Tiny) ->
 def test_a_run_on_made_up_music_says_so_and_one_on_real_music_does_not(
     store: Path, music: Path, real_data: Path
 ) -> None:
-    made_up = untrained(store)
+    made_up = untrained_run(store)
     folder = str(real_data / "gtzan")
-    real = untrained(store, seed=8, dataset="gtzan", dataset__folder=folder)
+    real = untrained_run(store, seed=8, dataset="gtzan", dataset__folder=folder)
     assert panel.load([real]).caution == ""
     both = panel.load([made_up, real])
     assert f"genrecore makes itself: {made_up.run_id}. Real music" in both.caution

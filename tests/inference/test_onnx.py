@@ -20,7 +20,7 @@ from safetensors import safe_open
 from test_audio import noise, wav_bytes
 from test_ensemble import of_pictures
 from test_service import served
-from untrained import GENRES, untrained
+from untrained_runs import GENRES, untrained_run
 
 from genrecore.audio import decode as audio
 from genrecore.config.run import RunConfig
@@ -48,7 +48,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, Path]:
     folder = tmp_path_factory.mktemp("onnx")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("GENRECORE_RUNS", str(folder / "runs"))
-        run = untrained(folder / "runs", temperature=2.0, segments__overlap=0.4)
+        run = untrained_run(folder / "runs", temperature=2.0, segments__overlap=0.4)
         data = json.loads(command("export", run.run_id, "--onnx", f"{folder}/m.onnx", "--json"))
         assert data["onnx"]["difference"] <= onnx_export.TOLERANCE
         assert data["onnx"]["n_checked"] == 7
@@ -138,9 +138,9 @@ def test_what_cannot_be_exported_says_why(
     pictures = of_pictures(store)
     path = str(tmp_path / "m.onnx")
     refused(genrecore("export", pictures.run_id, "--onnx", path), 1, "judges pictures", "--bundle")
-    numpy_made = untrained(store, model="mlp", feature="descriptors")
+    numpy_made = untrained_run(store, model="mlp", feature="descriptors")
     refused(genrecore("export", numpy_made.run_id, "--onnx", path), 1, "computed by NumPy")
-    plain = untrained(store)
+    plain = untrained_run(store)
     refused(
         genrecore("export", plain.run_id, pictures.run_id, "--onnx", path), 2, "take one run, but 2"
     )
@@ -168,7 +168,7 @@ def test_every_feature_and_pooling_is_exported(
 ) -> None:
     able = next(name for name in ("cnn", "rescnn_1d", "rescnn_1d2d") if not fits(feature, name))
     values = {"feature__hop_length": 512} if feature == "stft" else {}
-    run = untrained(
+    run = untrained_run(
         store, temperature=2.0, feature=feature, model=able, segments__pooling=pooling, **values
     )
     made = onnx_export.to_onnx(inference.load(run), tmp_path / "m.onnx")
@@ -188,7 +188,7 @@ def test_every_network_is_exported(store: Path, tmp_path: Path, name: str) -> No
         values = {"feature": "waveform+stft"}
     else:
         pytest.skip("takes descriptors alone, which NumPy computes")
-    run = untrained(store, temperature=2.0, model=name, **values)
+    run = untrained_run(store, temperature=2.0, model=name, **values)
     made = onnx_export.to_onnx(inference.load(run), tmp_path / "m.onnx")
     assert made.difference <= onnx_export.TOLERANCE
 
@@ -199,7 +199,7 @@ def same_weights(a: LoadedRun, b: LoadedRun) -> bool:
 
 
 def test_a_bundle_has_the_forms_of_a_hub_and_is_loaded_again(store: Path, tmp_path: Path) -> None:
-    run = untrained(store, temperature=2.0)
+    run = untrained_run(store, temperature=2.0)
     loaded = inference.load(run)
     folder = bundle.to_bundle(loaded, tmp_path / "mine")
     names = ["README.md", "config.json", "model.safetensors", "preprocessor_config.json"]
@@ -222,7 +222,7 @@ def test_a_bundle_has_the_forms_of_a_hub_and_is_loaded_again(store: Path, tmp_pa
 
 
 def test_a_bundle_replaces_a_bundle_and_nothing_else(store: Path, tmp_path: Path) -> None:
-    loaded = inference.load(untrained(store))
+    loaded = inference.load(untrained_run(store))
     folder = bundle.to_bundle(loaded, tmp_path / "mine")
     (folder / "old").write_text("of an older version")
     bundle.to_bundle(loaded, folder)

@@ -12,7 +12,7 @@ import pytest
 import soundfile
 from commands import command, genrecore, refused
 from conftest import trained
-from told import rights, told
+from fake_runs import draw_right, fake_run
 
 from genrecore.config.run import RunConfig, with_values
 from genrecore.errors import GenrecoreError, UsageError
@@ -259,7 +259,7 @@ def by_hand(run: Run, before: np.ndarray, **after: np.ndarray) -> None:
 
 def test_differences_and_verdicts_by_hand(store: Path) -> None:
     n = 400
-    run = told(store, rights(0.7, n, 1), np.arange(n) // 2)
+    run = fake_run(store, draw_right(0.7, n, 1), np.arange(n) // 2)
     path = run.folder / "predictions.parquet"
     table = pd.read_parquet(path)
     table["genre"] = np.where(np.arange(n) % 2, "rock", "jazz")
@@ -299,8 +299,8 @@ def test_whole_artists_are_drawn(store: Path) -> None:
     """Ten clips an artist that fall together say less than a hundred that fall alone."""
     n = 200
     artist = np.arange(n) // 10
-    alone = told(store, rights(0.7, n, 1))
-    together = told(store, rights(0.7, n, 1), artist)
+    alone = fake_run(store, draw_right(0.7, n, 1))
+    together = fake_run(store, draw_right(0.7, n, 1), artist)
     before = np.ones(n, bool)
     widths = []
     for run in (alone, together):

@@ -28,7 +28,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from test_audio import noise, wav_bytes
 from test_audio_aac import encode
-from untrained import GENRES, untrained
+from untrained_runs import GENRES, untrained_run
 
 from genrecore.inference import ensemble as panel
 from genrecore.inference import service
@@ -75,7 +75,7 @@ def served(asked: Ensemble, limits: ServiceLimits) -> Iterator[Server]:
 @pytest.fixture(scope="module")
 def one(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """Asks one calibrated run; takes no more than 2 MB."""
-    run = untrained(tmp_path_factory.mktemp("one"), temperature=2.0)
+    run = untrained_run(tmp_path_factory.mktemp("one"), temperature=2.0)
     with served(panel.load([run]), ServiceLimits(most_bytes=2_000_000)) as server:
         yield server
 
@@ -84,7 +84,7 @@ def one(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 def several(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """Asks two runs, and for a token; nothing may take longer than a second and a half."""
     store = tmp_path_factory.mktemp("several")
-    asked = panel.load([untrained(store), untrained(store, seed=8)])
+    asked = panel.load([untrained_run(store), untrained_run(store, seed=8)])
     with served(asked, ServiceLimits(token="schlüssel", within_s=1.5)) as server:
         yield server
 
@@ -382,7 +382,7 @@ def test_the_command_says_where_it_cannot_listen_and_what_it_cannot_serve(
 
 @pytest.mark.long
 def test_the_command_serves_until_it_is_ended(tmp_path: Path) -> None:
-    run = untrained(tmp_path / "runs", temperature=2.0)
+    run = untrained_run(tmp_path / "runs", temperature=2.0)
     environment = os.environ | {"GENRECORE_RUNS": str(tmp_path / "runs"), "GENRECORE_TOKEN": "abc"}
     process = subprocess.Popen(
         [sys.executable, "-m", "genrecore", "serve", "--run", run.run_id, "--port", "0"],
@@ -413,7 +413,7 @@ def test_the_command_serves_until_it_is_ended(tmp_path: Path) -> None:
 def test_memory_stays_flat_over_many_requests(tmp_path: Path) -> None:
     import psutil
 
-    run = untrained(tmp_path / "runs")
+    run = untrained_run(tmp_path / "runs")
     environment = os.environ | {"GENRECORE_RUNS": str(tmp_path / "runs")}
     process = subprocess.Popen(
         [sys.executable, "-m", "genrecore", "serve", "--run", run.run_id, "--port", "0"],

@@ -139,19 +139,19 @@ def test_genre_bars_wear_genre_colours_for_one_run_and_run_patterns_for_several(
     assert two[0].marker.pattern.shape != two[1].marker.pattern.shape
 
 
-def test_a_verdict_is_sorted_and_its_colours_follow_the_genres() -> None:
-    chart = plots.verdict(["dub", "march", "waltz"], [0.2, 0.7, 0.1])
+def test_a_prediction_is_sorted_and_its_colours_follow_the_genres() -> None:
+    chart = plots.probabilities(["dub", "march", "waltz"], [0.2, 0.7, 0.1])
     bars = chart.figure.data[0]
     assert list(bars.y) == ["march", "dub", "waltz"]
     assert bars.marker.color[0] == plots.genre_colours(DEMO)["march"]
     assert "march 70.0 %" in chart.alt
 
 
-def test_a_verdict_over_time_holds_each_segment_until_its_end() -> None:
+def test_probabilities_over_time_hold_each_segment_until_its_end() -> None:
     segments = pd.DataFrame(
         {"start_s": [0.0, 3.0], "end_s": [3.0, 5.5], "p_dub": [0.25, 0.6], "p_march": [0.75, 0.4]}
     )
-    chart = plots.verdict_over_time(segments)
+    chart = plots.probabilities_over_time(segments)
     assert list(chart.figure.data[0].x) == [0.0, 3.0, 5.5]
     assert list(chart.figure.data[0].y) == [0.25, 0.6, 0.6]
     tops = np.sum([trace.y for trace in chart.figure.data], axis=0)

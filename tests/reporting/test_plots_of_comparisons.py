@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from told import GENRES, rights, told
+from fake_runs import GENRES, draw_right, fake_run
 
 from genrecore.evaluation import comparison, differences, ranks, systems
 from genrecore.evaluation.comparison import Comparison
@@ -20,7 +20,8 @@ SHARES = (0.85, 0.7, 0.4)
 def compared(tmp_path_factory: pytest.TempPathFactory) -> Comparison:
     store = tmp_path_factory.mktemp("drawn")
     found = [
-        told(store, rights(share, 90, k), seed=k, n_epochs=4) for k, share in enumerate(SHARES)
+        fake_run(store, draw_right(share, 90, k), seed=k, n_epochs=4)
+        for k, share in enumerate(SHARES)
     ]
     return comparison.compare(found)
 
@@ -123,7 +124,7 @@ def test_calibration_is_drawn_bin_by_bin(
     first = compared.calibration[compared.calibration["run_id"] == next(iter(compared.titles))]
     assert list(drawn.figure.data[1].x) == first["certainty"].tolist()
     assert list(drawn.figure.data[1].y) == first["accuracy"].tolist()
-    assert "80.0 % sure" in drawn.alt  # what `told` says of every verdict
+    assert "80.0 % sure" in drawn.alt  # of every prediction of `fake_run`
 
 
 def test_ranks_stand_at_their_places_and_bars_join_groups() -> None:
@@ -164,7 +165,7 @@ def test_the_best_epoch_gets_a_ring_and_the_learning_rate_none(
 
 def test_seeds_are_a_band_around_their_mean(store: Path) -> None:
     found = [
-        told(store, rights(0.6, 30, k), seed=k % 2, n_epochs=4, model=model)
+        fake_run(store, draw_right(0.6, 30, k), seed=k % 2, n_epochs=4, model=model)
         for k, model in enumerate(("cnn", "cnn", "mlp"))
     ]
     pooled = systems.compare(systems.group_runs(found))

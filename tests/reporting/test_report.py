@@ -11,9 +11,9 @@ import numpy as np
 import pandas as pd
 import pytest
 from commands import command, genrecore, refused
+from fake_runs import draw_right, fake_run
 from markdown_it import MarkdownIt
 from opened import open_page
-from test_comparison import rights, told
 
 from genrecore.errors import GenrecoreError
 from genrecore.evaluation import comparison, metrics, systems
@@ -58,7 +58,7 @@ def watched(run: Run, n_epochs: int = 3) -> Run:
 
 def nasty_runs(store: Path, n: int = 2) -> list[Run]:
     artists = np.arange(120) // 4
-    found = [told(store, rights(0.8 - k / 10, 120, k), artists, seed=k) for k in range(n)]
+    found = [fake_run(store, draw_right(0.8 - k / 10, 120, k), artists, seed=k) for k in range(n)]
     return [watched(called(run, NASTY)) for run in found]
 
 
@@ -174,7 +174,7 @@ def test_cells_are_written_for_people() -> None:
 
 def test_no_folder_of_this_machine_is_told(store: Path) -> None:
     where = {"dataset": "folder", "dataset.folder": "/home/somebody/my music"}
-    both = [told(store, rights(0.7, 60, k), seed=k, **where) for k in range(2)]
+    both = [fake_run(store, draw_right(0.7, 60, k), seed=k, **where) for k in range(2)]
     text = report.html(comparison.compare(both))
     assert "somebody" not in text
     assert "…/my music" in text
@@ -183,7 +183,7 @@ def test_no_folder_of_this_machine_is_told(store: Path) -> None:
 
 def test_systems_are_reported_over_their_seeds(store: Path) -> None:
     for k in range(6):
-        told(store, rights(0.5 + 0.05 * (k % 2), 90, k), seed=k // 2,
+        fake_run(store, draw_right(0.5 + 0.05 * (k % 2), 90, k), seed=k // 2,
              **{"training.lr": 0.1 / (1 + k % 2)})  # fmt: skip
     from genrecore.store import run as runs
 
@@ -198,9 +198,9 @@ def test_systems_are_reported_over_their_seeds(store: Path) -> None:
 
 
 def test_what_is_missing_or_differs_is_said_and_nothing_breaks(store: Path) -> None:
-    a = told(store, rights(0.6, 90, 1))
-    b = watched(told(store, rights(0.6, 90, 2), first=60, seed=1))
-    c = called(told(store, rights(0.6, 90, 3), first=1000, seed=2), NASTY)
+    a = fake_run(store, draw_right(0.6, 90, 1))
+    b = watched(fake_run(store, draw_right(0.6, 90, 2), first=60, seed=1))
+    c = called(fake_run(store, draw_right(0.6, 90, 3), first=1000, seed=2), NASTY)
     table = pd.read_parquet(a.folder / "predictions.parquet")
     table.loc[:3, ["p_blues", "p_jazz", "p_rock"]] = np.nan
     table.to_parquet(a.folder / "predictions.parquet", index=False)
@@ -218,7 +218,7 @@ def test_what_is_missing_or_differs_is_said_and_nothing_breaks(store: Path) -> N
 
 
 def test_many_runs_get_fewer_figures(store: Path) -> None:
-    many = [told(store, rights(0.5 + k / 30, 30, k), seed=k) for k in range(7)]
+    many = [fake_run(store, draw_right(0.5 + k / 30, 30, k), seed=k) for k in range(7)]
     compared = comparison.compare(many)
     names = [figure.name for figure in report.figures(compared)]
     assert len(names) == len(set(names)) < 10
@@ -229,7 +229,7 @@ def test_many_runs_get_fewer_figures(store: Path) -> None:
 def test_what_cannot_be_written_is_one_sentence(
     store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    both = [told(store, rights(0.7, 30, k), seed=k) for k in range(2)]
+    both = [fake_run(store, draw_right(0.7, 30, k), seed=k) for k in range(2)]
     with pytest.raises(GenrecoreError, match="at least two runs"):
         report.write(both[:1], tmp_path / "out.html")
     (tmp_path / "file").write_text("")
@@ -263,7 +263,7 @@ def test_the_command_writes_what_it_compares(store: Path, tmp_path: Path) -> Non
 
 
 def test_the_page_hands_out_report_and_tables(store: Path) -> None:
-    a, b = (told(store, rights(0.7, 60, k), seed=k) for k in range(2))
+    a, b = (fake_run(store, draw_right(0.7, 60, k), seed=k) for k in range(2))
     app = open_page("compare", runs=f"{a.run_id},{b.run_id}")
     labels = [button.proto.label for button in app.get("download_button")]
     assert labels == ["Report", "Tables"]

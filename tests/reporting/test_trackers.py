@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from commands import command, genrecore, refused
 from conftest import trained, wait_for
-from test_comparison import rights, told
+from fake_runs import draw_right, fake_run
 
 from genrecore.config.run import RunConfig
 from genrecore.errors import GenrecoreError, UsageError
@@ -34,7 +34,7 @@ def with_epochs(run: Run, *rows: dict[str, Any]) -> Run:
 
 def test_every_number_of_every_epoch_has_a_tag_and_a_date(store: Path) -> None:
     run = with_epochs(
-        told(store, rights(0.6, 30, 1)),
+        fake_run(store, draw_right(0.6, 30, 1)),
         {"train_loss": 1.5, "valid_macro_f1": None, "lr": 1e-3, "seconds": 2.0, "best": True},
         {"train_loss": 1.25, "valid_macro_f1": 0.5, "lr": 1e-4, "seconds": 3.0, "best": False},
     )
@@ -56,7 +56,7 @@ def test_tensorboard_reads_what_a_run_measured(store: Path, tmp_path: Path) -> N
     columns = ["train_loss", "valid_loss", "train_accuracy", "valid_accuracy", "lr"]
     columns += ["samples_per_s", "seconds"]
     rows = [dict(zip(columns, generator.random(7).tolist(), strict=True)) for _ in range(5)]
-    run = with_epochs(told(store, rights(0.6, 30, 1)), *rows)
+    run = with_epochs(fake_run(store, draw_right(0.6, 30, 1)), *rows)
     (run.folder / "environment.json").write_text('{"device": "cpu"}')
     folder = tmp_path / "events"
     for _ in range(2):  # an export again replaces the first
@@ -90,7 +90,7 @@ def test_a_run_without_epochs_is_exported_as_far_as_it_is(store: Path, tmp_path:
 
 
 def test_what_cannot_be_exported_says_why(store: Path, tmp_path: Path) -> None:
-    told(store, rights(0.6, 30, 1))
+    fake_run(store, draw_right(0.6, 30, 1))
     refused(genrecore("export", "latest"), 2, "--tensorboard DIR, --mlflow URI")
     refused(genrecore("export", "nobody", "--mlflow", "http://127.0.0.1:1"), 2, "no run 'nobody'")
     refused(genrecore("export", "latest", "--mlflow", "file:///tmp"), 2, "http://127.0.0.1:5000")
@@ -104,7 +104,7 @@ def test_what_cannot_be_exported_says_why(store: Path, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("module", ["tensorboard", "mlflow"])
 def test_a_missing_extra_is_named(store: Path, module: str) -> None:
-    told(store, rights(0.6, 30, 1))
+    fake_run(store, draw_right(0.6, 30, 1))
     # None in the list of modules is how Python itself remembers that there is no such module.
     program = f"import sys; sys.modules[{module!r}] = None; from genrecore.cli import main; main()"
     where = {"tensorboard": "events", "mlflow": "http://127.0.0.1:1"}[module]
@@ -163,7 +163,7 @@ def test_an_mlflow_server_holds_what_a_run_measured(
     from mlflow import MlflowClient
 
     run = trained(tiny(), store)
-    half = told(store, rights(0.6, 30, 1))
+    half = fake_run(store, draw_right(0.6, 30, 1))
     with_epochs(half, {"train_loss": 1.5, "lr": 1e-3})
     said = command("export", run.run_id, half.run_id, "--mlflow", mlflow_server)
     assert said.count("Logged") == 2
@@ -206,6 +206,6 @@ def test_an_mlflow_server_holds_what_a_run_measured(
 
 def test_a_server_that_is_not_there_is_said_at_once(store: Path) -> None:
     pytest.importorskip("mlflow", reason="pip install -e '.[mlflow]' lets this test run")
-    run = told(store, np.ones(6, dtype=bool))
+    run = fake_run(store, np.ones(6, dtype=bool))
     with pytest.raises(GenrecoreError, match="cannot be reached"):
         trackers.to_mlflow([run], f"http://127.0.0.1:{free_port()}")

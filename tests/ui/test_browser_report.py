@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from fake_runs import draw_right, fake_run
 from playwright.sync_api import Browser, Page, expect
 from test_browser import (  # noqa: F401  (fixtures: the same server and browser)
     Dashboard,
@@ -18,7 +19,6 @@ from test_browser import (  # noqa: F401  (fixtures: the same server and browser
     home,
     page,
 )
-from test_comparison import rights, told
 from test_report import NASTY, nasty_runs
 
 from genrecore.evaluation import comparison, metrics
@@ -121,7 +121,7 @@ def test_the_page_compare_hands_out_report_tables_and_figures(
     home: Path,  # noqa: F811
     tmp_path: Path,
 ) -> None:
-    a, b = (told(home / "runs", rights(0.7, 90, k), seed=k) for k in range(2))
+    a, b = (fake_run(home / "runs", draw_right(0.7, 90, k), seed=k) for k in range(2))
     page.goto(f"{dashboard.address}/compare?runs={a.run_id},{b.run_id}&view=scores")
     with page.expect_download() as awaited:
         page.get_by_role("button", name="Report").click()
@@ -146,7 +146,7 @@ def test_the_page_compare_hands_out_report_tables_and_figures(
 
 @pytest.mark.long
 def test_figures_are_drawn_by_command(home: Path, tmp_path: Path, chromium: str) -> None:  # noqa: F811
-    found = [told(home / "runs", rights(0.7, 90, k), seed=k) for k in range(2)]
+    found = [fake_run(home / "runs", draw_right(0.7, 90, k), seed=k) for k in range(2)]
     compared = comparison.compare(found)
     drawn = report.write_figures(compared, tmp_path / "figures")
     names = [figure.name for figure in report.figures(compared)]

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from fake_runs import draw_right, fake_run
 from opened import again, open_page, words
-from told import rights, told
 
 from genrecore.evaluation import comparison, systems
 from genrecore.store.files import write_json
@@ -28,13 +28,15 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> list[Run]:
     folder = tmp_path_factory.mktemp("compare") / "runs"
     folder.mkdir()
     found = [
-        told(folder, rights(share, 90, 10 * k + seed), ARTISTS, seed=seed, n_epochs=3, **values)
+        fake_run(
+            folder, draw_right(share, 90, 10 * k + seed), ARTISTS, seed=seed, n_epochs=3, **values
+        )
         for k, (share, values) in enumerate(
             [(0.8, {"model": "cnn"}), (0.4, {"model": "mlp", "split": "stratified"})]
         )
         for seed in range(3)
     ]
-    found.append(told(folder, rights(0.6, 90, 99), first=30, model="crnn", dataset="gtzan"))
+    found.append(fake_run(folder, draw_right(0.6, 90, 99), first=30, model="crnn", dataset="gtzan"))
     return found
 
 
@@ -105,8 +107,8 @@ def test_the_band_is_adjusted_and_lives_in_the_address(full: list[Run]) -> None:
 
 
 def test_other_clips_are_compared_only_after_the_question(store: Path) -> None:
-    a = told(store, rights(0.8, 90, 1))
-    b = told(store, rights(0.6, 90, 2), first=60, seed=1)
+    a = fake_run(store, draw_right(0.8, 90, 1))
+    b = fake_run(store, draw_right(0.6, 90, 2), first=60, seed=1)
     app = open_page("compare", runs=picked(a, b))
     assert "compared on those alone only if you ask" in app.info[0].value
     assert "30 of 150 are shared" in words(app)
@@ -117,7 +119,7 @@ def test_other_clips_are_compared_only_after_the_question(store: Path) -> None:
 
 
 def test_a_leak_and_spoilt_numbers_are_warned_of(store: Path) -> None:
-    a, b = (told(store, rights(0.7, 60, k), seed=k) for k in range(2))
+    a, b = (fake_run(store, draw_right(0.7, 60, k), seed=k) for k in range(2))
     write_json(a.folder / "audit.json", {"refused": True, "n_crossing_test_clips": 5})
     path = b.folder / "predictions.parquet"
     table = pd.read_parquet(path)
@@ -134,7 +136,7 @@ def test_a_leak_and_spoilt_numbers_are_warned_of(store: Path) -> None:
 
 
 def test_too_many_for_figures_are_all_listed(store: Path) -> None:
-    first = told(store, rights(0.7, 30, 1), n_epochs=2)
+    first = fake_run(store, draw_right(0.7, 30, 1), n_epochs=2)
     copied(first, 24)
     app = open_page("compare", all="on")
     said = words(app)
@@ -147,7 +149,7 @@ def test_too_many_for_figures_are_all_listed(store: Path) -> None:
 @pytest.mark.long
 def test_a_thousand_runs_chosen_are_borne(store: Path) -> None:
     app = open_page("compare")  # before they are there: this is about no other page
-    run = told(store, rights(0.7, 30, 1), n_epochs=2)
+    run = fake_run(store, draw_right(0.7, 30, 1), n_epochs=2)
     comparison.scores(run)  # copied as well: a store that was looked at before
     copied(run, 999)
     again(app, all="on")
@@ -173,7 +175,7 @@ def test_what_was_not_measured_is_told_and_can_be(full: list[Run]) -> None:
 
 def test_ranks_take_two_folds_and_say_what_is_missing(store: Path) -> None:
     found = [
-        told(store, rights(share, 30, fold), first=30 * fold, model=model, fold=fold,
+        fake_run(store, draw_right(share, 30, fold), first=30 * fold, model=model, fold=fold,
              split__n_folds=3)
         for model, share in (("cnn", 0.9), ("mlp", 0.4)) for fold in range(3)
     ]  # fmt: skip

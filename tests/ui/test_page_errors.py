@@ -157,10 +157,10 @@ def test_a_clip_without_a_verdict_has_a_cell_and_a_sentence(two: tuple[Run, Run]
     table.loc[table.index[place], f"p_{genres[0]}"] = float("nan")
     table.to_parquet(path)
     clip, genre = table["clip_id"].iloc[place], table["genre"].iloc[place]
-    query = {"run": run.run_id, "labelled": genre, "predicted": metrics.NO_VERDICT}
+    query = {"run": run.run_id, "labelled": genre, "predicted": metrics.NO_PREDICTION}
     app = open_page("errors", **query)
     assert shown(app)["clip_id"].tolist() == [clip]
-    assert "have no verdict" in words(app)
+    assert "have no prediction" in words(app)
     assert "its probabilities are no numbers" in words(app)
     assert not again(app, view="against", who="neither").error
     for view in ("mistakes", "differ", "labels"):

@@ -5,7 +5,12 @@ a page (or a notebook) can show all three. Text and grid take their colours from
 them; genres and runs bring their own (`palette`), the same on every page.
 """
 
-from genrecore.reporting.plots.bars import leaderboard, per_genre, verdict, verdicts_side_by_side
+from genrecore.reporting.plots.bars import (
+    leaderboard,
+    per_genre,
+    probabilities,
+    probabilities_side_by_side,
+)
 from genrecore.reporting.plots.chart import Chart
 from genrecore.reporting.plots.curves import (
     learning_curves,
@@ -23,7 +28,7 @@ from genrecore.reporting.plots.matrices import (
 )
 from genrecore.reporting.plots.merits import calibration, cost, critical_difference, dependence
 from genrecore.reporting.plots.palette import RunStyle, genre_colours, run_styles
-from genrecore.reporting.plots.sound import mel_spectrogram, verdict_over_time, waveform
+from genrecore.reporting.plots.sound import mel_spectrogram, probabilities_over_time, waveform
 
 __all__ = [
     "Chart",
@@ -44,11 +49,11 @@ __all__ = [
     "overlaid_curves",
     "pair_matrix",
     "per_genre",
+    "probabilities",
+    "probabilities_over_time",
+    "probabilities_side_by_side",
     "recall_map",
     "run_styles",
     "study_curves",
-    "verdict",
-    "verdict_over_time",
-    "verdicts_side_by_side",
     "waveform",
 ]

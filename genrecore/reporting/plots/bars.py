@@ -157,7 +157,7 @@ def group_bars(figure: go.Figure, title: str, height: int) -> None:
     )
 
 
-def verdict(genres: Sequence[str], proba: Sequence[float]) -> Chart:
+def probabilities(genres: Sequence[str], proba: Sequence[float]) -> Chart:
     """The probabilities of one clip as horizontal bars, the most probable genre on top.
 
     Args:
@@ -169,7 +169,7 @@ def verdict(genres: Sequence[str], proba: Sequence[float]) -> Chart:
     values = [float(proba[i]) for i in order]
     texts = [percent(value) for value in values]
     figure = go.Figure(_genre_bars(names, values, texts, genre_colours(genres)))
-    laid_out(figure, "Verdict for the whole clip", 90 + 30 * len(names), bargap=0.3)
+    laid_out(figure, "Prediction for the whole clip", 90 + 30 * len(names), bargap=0.3)
     ticks = {"tickvals": [0, 0.25, 0.5, 0.75, 1], "tickangle": 0, "tickformat": ".0%"}
     figure.update_xaxes(title="Probability", range=[0, 1.14], **ticks)
     name_rows(figure)
@@ -179,7 +179,7 @@ def verdict(genres: Sequence[str], proba: Sequence[float]) -> Chart:
     return Chart(figure, alt, table, ("Probability",))
 
 
-def verdicts_side_by_side(
+def probabilities_side_by_side(
     genres: Sequence[str], titles: Sequence[str], proba: np.ndarray, average: np.ndarray
 ) -> Chart:
     """The probabilities of one clip by several runs in columns of their own, the average first;
@@ -207,7 +207,7 @@ def verdicts_side_by_side(
         texts = [f"{100 * value:.0f} %" for value in shown]
         bars = _genre_bars(names, shown, texts, genre_colours(genres), f"{label(title)}<br>")
         figure.add_trace(bars.update(showlegend=False), row=1, col=k)
-    laid_out(figure, "Verdicts side by side", 130 + 28 * len(names), bargap=0.3)
+    laid_out(figure, "Predictions side by side", 130 + 28 * len(names), bargap=0.3)
     figure.update_layout(margin_t=86)
     figure.update_xaxes(range=[0, 1.35], tickvals=[0, 0.5, 1], tickformat=".0%")
     name_rows(figure)

@@ -192,11 +192,11 @@ def calibration(table: pd.DataFrame, styles: Mapping[str, RunStyle]) -> Chart:
             hovertemplate=f"{label(title)}<br>%{{customdata[0]}} clips, mean certainty %{{x:.1%}}"
             "<br>right: %{y:.1%}<extra></extra>",
         )
-    laid_out(figure, "How right the verdicts are, by how sure they were", 400)
+    laid_out(figure, "How right the predictions are, by how sure they were", 400)
     with_legend(figure, len(titles) + 1, 400)
     figure.update_xaxes(title="Probability of the predicted genre", tickformat=".0%",
                         range=[0, 1.02])  # fmt: skip
-    figure.update_yaxes(title="Share of verdicts that are right", tickformat=".0%",
+    figure.update_yaxes(title="Share of predictions that are right", tickformat=".0%",
                         range=[-0.02, 1.04])  # fmt: skip
     titles_of = {"title": "Run", "low": "Bin from", "high": "Bin to", "n_clips": "Clips"}
     titles_of |= {"certainty": "Mean certainty", "accuracy": "Right"}

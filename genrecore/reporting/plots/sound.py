@@ -1,4 +1,4 @@
-"""What a clip sounds like, to the eye: waveform, mel spectrogram, the verdict over time."""
+"""What a clip sounds like, to the eye: waveform, mel spectrogram, the prediction over time."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def mel_spectrogram(db: np.ndarray, times_s: np.ndarray, centre_hz: np.ndarray) 
     return picture(db, times_s, rows, "Mel spectrogram", "dB", said=said)
 
 
-def verdict_over_time(segments: pd.DataFrame) -> Chart:
+def probabilities_over_time(segments: pd.DataFrame) -> Chart:
     """The probabilities of each segment as stacked areas over time.
 
     Args:
@@ -101,7 +101,7 @@ def verdict_over_time(segments: pd.DataFrame) -> Chart:
             x=x,
             y=[*values, values[-1]] if values else [],
             name=label(genre),
-            stackgroup="verdict",
+            stackgroup="probabilities",
             mode="lines",
             line={"width": 0.6, "color": colours[genre], "shape": "hv"},
             fillcolor=_see_through(colours[genre], 0.85),
@@ -115,7 +115,7 @@ def verdict_over_time(segments: pd.DataFrame) -> Chart:
         )
     laid_out(
         figure,
-        "Verdict over time",
+        "Prediction over time",
         380,
         hovermode="x unified",
         legend={

@@ -213,7 +213,7 @@ def _play(classified: ClassifiedClip) -> None:
         for lane in lanes:
             if len(lanes) > 1:
                 st.markdown(f"**{plain(lane.title)}**")
-            table = plots.verdict_over_time(lane.segments).table
+            table = plots.probabilities_over_time(lane.segments).table
             genres = [str(name) for name in table if name not in ("From (s)", "To (s)")]
             show_table(table, special={name: Column(name, "share") for name in genres})
 
@@ -225,7 +225,7 @@ def _bars(classified: ClassifiedClip) -> None:
         proba = np.stack([prediction.proba for prediction in predictions])
         titles = [run.title for run in runs]
         chart(
-            plots.verdicts_side_by_side(predictions[0].genres, titles, proba, answer.average),
+            plots.probabilities_side_by_side(predictions[0].genres, titles, proba, answer.average),
             "panel",
         )
         return
@@ -235,7 +235,7 @@ def _bars(classified: ClassifiedClip) -> None:
             with column:
                 if len(predictions) > 1:
                     st.markdown(f"**{plain(runs[k].title)}**")
-                drawn = plots.verdict(predictions[k].genres, predictions[k].proba.tolist())
+                drawn = plots.probabilities(predictions[k].genres, predictions[k].proba.tolist())
                 chart(drawn, f"verdict_{k}" if len(predictions) > 1 else "verdict")
 
 

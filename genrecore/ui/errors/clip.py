@@ -14,7 +14,7 @@ import streamlit as st
 from genrecore import words
 from genrecore.errors import GenrecoreError
 from genrecore.evaluation import label_reviews, related_clips
-from genrecore.evaluation.metrics import NO_VERDICT
+from genrecore.evaluation.metrics import NO_PREDICTION
 from genrecore.inference.probe_effects import PROBES, change
 from genrecore.reporting import plots
 from genrecore.store.run import Run
@@ -133,13 +133,13 @@ def _show_prediction(run: Run, clip: pd.Series) -> None:
     left, right = pair("decided", left=2, right=3)
     with left:
         proba = [float(clip[f"p_{genre}"]) for genre in genres]
-        chart(plots.verdict(genres, proba), "mistake_verdict")
+        chart(plots.probabilities(genres, proba), "mistake_verdict")
     table = _segments(run)
     rows = table[table["clip_id"] == clip["clip_id"]].sort_values("start_s", ignore_index=True)
     rows = rows.assign(end_s=rows["start_s"] + run.config.segments.segment_s)
     with right:
         if len(rows) > 1:
-            chart(plots.verdict_over_time(rows), "mistake_over_time")
+            chart(plots.probabilities_over_time(rows), "mistake_over_time")
             predicted = str(clip["predicted"])
             votes = rows[[f"p_{genre}" for genre in genres]].to_numpy().argmax(axis=1)
             n_same = int((votes == genres.index(predicted)).sum())
@@ -159,8 +159,8 @@ def _show_prediction(run: Run, clip: pd.Series) -> None:
 def _describe(clip: pd.Series) -> str:
     genre = clip["genre"]
     if pd.isna(clip["certainty"]):
-        if clip["predicted"] == NO_VERDICT:
-            return f"Labelled {genre}; its probabilities are no numbers, so it has no verdict."
+        if clip["predicted"] == NO_PREDICTION:
+            return f"Labelled {genre}; its probabilities are no numbers, so it has no prediction."
         return f"Labelled {genre}; the run learned from this clip."
     certainty = words.percent(float(clip["certainty"]))
     if clip["right"]:

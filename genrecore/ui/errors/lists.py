@@ -13,7 +13,7 @@ from genrecore import words
 from genrecore.data import splits
 from genrecore.evaluation import label_reviews, mistakes
 from genrecore.evaluation.folds import fold_sets
-from genrecore.evaluation.metrics import NO_VERDICT
+from genrecore.evaluation.metrics import NO_PREDICTION
 from genrecore.reporting import plots
 from genrecore.reporting.columns import Column
 from genrecore.store.run import Run
@@ -91,8 +91,8 @@ def cell(run: Run, tested: Sequence[Run]) -> ClipList:
     what = f"are taken for {predicted}"
     if labelled == predicted:
         what = "are recognised"
-    elif predicted == NO_VERDICT:
-        what = "have no verdict, because their probabilities are no numbers"
+    elif predicted == NO_PREDICTION:
+        what = "have no prediction, because their probabilities are no numbers"
     share = f" ({words.percent(n / total)})" if total else ""
     return ClipList(
         mistakes.cell(predictions(run), labelled, predicted),
