@@ -12,6 +12,7 @@ from typer import Argument, Option
 from genrecore.cli.output import JSON, out, print_json, print_table, reporting
 from genrecore.evaluation import verdicts
 from genrecore.evaluation.metrics import METRICS, noun
+from genrecore.evaluation.scores import read_test_predictions
 from genrecore.store import run as runs
 from genrecore.store.progress import Phase
 from genrecore.store.run import Run
@@ -121,7 +122,7 @@ def compared(
     }
     picked: dict[str, systems.System] = {}
     for run in found:
-        comparison.test_predictions(run)
+        read_test_predictions(run)
         signature = systems.signature(run)
         # A run from elsewhere is not among those of the store.
         picked[signature] = every.get(signature) or systems.System(signature, (run,))

@@ -17,7 +17,8 @@ from genrecore.config.command import train_command
 from genrecore.config.dotted import read_assignments
 from genrecore.config.run import RunConfig
 from genrecore.errors import GenrecoreError, UsageError
-from genrecore.evaluation import metrics
+from genrecore.evaluation.pooling import POOLINGS, accuracy_by_pooling
+from genrecore.evaluation.scores import run_scores
 from genrecore.jobs import actions as jobs
 from genrecore.jobs import alerts, slots
 from genrecore.store import run as runs
@@ -42,7 +43,6 @@ RUN = Annotated[str, Argument(help="A run's id, a part of it, or 'latest'.")]
 
 
 def run_facts(run: Run) -> dict[str, Any]:
-    from genrecore.evaluation import comparison
 
     facts: dict[str, Any] = {
         "run": run.run_id,
@@ -57,23 +57,22 @@ def run_facts(run: Run) -> dict[str, Any]:
         "environment": run.environment,
     }
     if run.predictions is not None:
-        facts["scores"] = comparison.scores(run)
-        facts["accuracy_by_pooling"] = comparison.pooled_accuracies(run)
+        facts["scores"] = run_scores(run)
+        facts["accuracy_by_pooling"] = accuracy_by_pooling(run)
     return facts
 
 
 def print_result(run: Run) -> None:
-    from genrecore.evaluation import comparison
 
-    scores = comparison.scores(run)
+    scores = run_scores(run)
     out.print(
         f"Tested on {scores['n_clips']} clips: accuracy {percent(scores['accuracy'])} "
         f"(95 %: {percent(scores['accuracy_low'])} to {percent(scores['accuracy_high'])}), "
         f"macro-F1 {percent(scores['macro_f1'])}, epoch {run.status.get('best_epoch')}."
     )
-    ways = comparison.pooled_accuracies(run)
+    ways = accuracy_by_pooling(run)
     if ways:
-        listed = ", ".join(f"{metrics.POOLINGS[name]} {percent(a)}" for name, a in ways.items())
+        listed = ", ".join(f"{POOLINGS[name]} {percent(a)}" for name, a in ways.items())
         out.print(f"A clip's verdict from its segments: {listed}.")
 
 

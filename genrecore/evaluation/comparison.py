@@ -1,32 +1,23 @@
-"""Runs or systems compared on their test clips: scores, pairs, genres, confusions, curves, notes.
-
-Scores are computed from stored predictions when they are read; `scores.json` in a run folder is a
-cache keyed by the predictions file and the names of the metrics, so that a new metric applies to
-old runs.
-"""
+"""Runs or systems compared on their test clips: scores, pairs, genres, confusions, curves."""
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import nan
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from genrecore.errors import GenrecoreError
 from genrecore.evaluation import differences, metrics, pairwise, verdicts
 from genrecore.evaluation.bootstrap import Interval
+from genrecore.evaluation.curves import read_curves
 from genrecore.evaluation.metrics import METRICS
 from genrecore.evaluation.pairwise import Side
-from genrecore.store.files import read_json, write_json
-from genrecore.store.progress import Phase
+from genrecore.evaluation.scores import read_test_predictions, score_columns, score_row
 from genrecore.store.run import Run
 from genrecore.words import listed, plural, thousands
-
-_FORMAT = 3  # raised when the definition of a metric changes
 
 
 @dataclass(frozen=True)
@@ -38,8 +29,8 @@ class Comparison:
     Attributes:
         runs: The compared runs; of a system all its runs.
         titles: Title by key.
-        table: One row a key, as `leaderboard` makes it, and `artists_low, artists_high`: the 95 %
-            interval of the accuracy, artists resampled; `n_runs`; `seed_low, seed_high`: the
+        table: One row a key, with the columns of a leaderboard and `artists_low, artists_high`: the
+            95 % interval of the accuracy, artists resampled; `n_runs`; `seed_low, seed_high`: the
             lowest and the highest accuracy of its runs.
         notes: Sentences to read first: differing test clips, datasets or splits, leaks.
         pairs: One row a pair: `run_a, run_b, title_a, title_b, n_clips`; how many clips both, only
@@ -52,7 +43,7 @@ class Comparison:
         confusions: Labelled × predicted counts by key; of systems the sum over their runs.
         calibration: `run_id, title` and the columns of `metrics.reliability`.
         dependence: As `differences.dependence`.
-        curves: As `curves`, of each run; `run_id` is the run's, `key` the system's.
+        curves: As `curves.read_curves`, of each run; `run_id` is the run's, `key` the system's.
         shared: The clips that all were tested on, sorted.
         n_tested: How many clips any of them was tested on.
         band: Smaller differences (a share) make no difference in practice.
@@ -83,87 +74,6 @@ class Comparison:
         return bool(((self.pairs["n_clips"] > 0) & self.pairs["difference"].isna()).any())
 
 
-def scores(run: Run) -> dict[str, Any]:
-    """Every metric on a run's test predictions, with the interval of the accuracy.
-
-    Raises:
-        GenrecoreError: The run has no test predictions.
-    """
-    path = run.folder / "predictions.parquet"
-    try:
-        stat = path.stat()
-    except OSError:
-        raise GenrecoreError(
-            f"The run {run.run_id} has no test predictions (it is {run.state})."
-        ) from None
-    key = [_FORMAT, stat.st_size, stat.st_mtime_ns, sorted(METRICS)]
-    cached = read_json(run.folder / "scores.json")
-    if cached.get("key") == key:
-        return {k: float("nan") if v is None else v for k, v in cached["scores"].items()}
-    table = run.predictions
-    if table is None:
-        raise GenrecoreError(f"The run {run.run_id} has no test predictions.")
-    computed = metrics.scores(table)
-    plain = {k: None if v != v else v for k, v in computed.items()}  # JSON knows no nan
-    with contextlib.suppress(OSError):  # a store that cannot be written is still read
-        write_json(run.folder / "scores.json", {"key": key, "scores": plain})
-    return computed
-
-
-def pooled_accuracies(run: Run) -> dict[str, float]:
-    """Test accuracy by each way of pooling segments (a key of `metrics.POOLINGS`); empty where
-    every clip is one segment."""
-    table = run.segments
-    if table is None:
-        return {}
-    test = table[table["split"] == "test"]
-    if test["clip_id"].is_unique:
-        return {}
-    return {
-        name: metrics.scores(metrics.clip_proba(test, name).reset_index())["accuracy"]
-        for name in metrics.POOLINGS
-    }
-
-
-def leaderboard(runs: list[Run]) -> pd.DataFrame:
-    """One row a tested run, the most accurate first.
-
-    Columns: `run_id, title, model, dataset, split, n_clips, accuracy, accuracy_low, accuracy_high`,
-    every other metric by its name, `best_epoch, n_epochs, train_s, n_parameters, created, badge`.
-    """
-    rows = [_row(run) for run in runs if (run.folder / "predictions.parquet").exists()]
-    table = pd.DataFrame(rows, columns=_columns())
-    return table.sort_values("accuracy", ascending=False, kind="stable", ignore_index=True)
-
-
-_INTERVAL = ("accuracy", "accuracy_low", "accuracy_high")
-
-
-def _columns() -> list[str]:
-    other = [name for name in METRICS if name != "accuracy"]
-    return [
-        *("run_id", "title", "model", "dataset", "split", "n_clips", *_INTERVAL, *other),
-        *("best_epoch", "n_epochs", "train_s", "n_parameters", "created", "badge"),
-    ]
-
-
-def _row(run: Run) -> dict[str, Any]:
-    status = run.status
-    return scores(run) | {
-        "run_id": run.run_id,
-        "title": run.title,
-        "model": run.config.model.name,
-        "dataset": run.config.dataset.name,
-        "split": f"{run.config.split.name}, fold {run.config.fold}",
-        "best_epoch": status.get("best_epoch"),
-        "n_epochs": status.get("epoch"),
-        "train_s": run.worked_s,
-        "n_parameters": status.get("n_parameters"),
-        "created": run.created,
-        "badge": run.badge,
-    }
-
-
 def compare(runs: list[Run], band: float = verdicts.BAND, on_shared: bool = False) -> Comparison:
     """Two or more tested runs, compared.
 
@@ -186,7 +96,7 @@ def compare(runs: list[Run], band: float = verdicts.BAND, on_shared: bool = Fals
     for run in runs:
         n = seen[run.title] = seen.get(run.title, 0) + 1
         title = run.title if n == 1 else f"{run.title} ({n})"
-        sides.append(Side(run.run_id, title, (run,), (test_predictions(run),)))
+        sides.append(Side(run.run_id, title, (run,), (read_test_predictions(run),)))
     return compare_sides(sides, band, on_shared)
 
 
@@ -221,14 +131,16 @@ def compare_sides(
     return Comparison(
         runs=[run for side in sides for run in side.runs],
         titles={side.key: side.title for side in sides},
-        table=pd.DataFrame(rows, columns=[*_columns(), *more]),
+        table=pd.DataFrame(rows, columns=[*score_columns(), *more]),
         notes=notes,
         pairs=pairs.table,
         per_genre=_joined(_per_genre(side, confusions[side.key], artists) for side in sides),
         confusions=confusions,
         calibration=_joined(_titled(side, metrics.reliability(*_pooled(side))) for side in sides),
         dependence=differences.dependence(sides),
-        curves=_joined(curves(run).assign(key=side.key) for side in sides for run in side.runs),
+        curves=_joined(
+            read_curves(run).assign(key=side.key) for side in sides for run in side.runs
+        ),
         shared=sorted(shared),
         n_tested=len(shared) if is_cut else len(tested),
         band=band,
@@ -252,7 +164,7 @@ def _side_row(side: Side, interval: Interval, is_cut: bool) -> dict[str, Any]:
         interval: Its accuracy, artists and seeds resampled.
         is_cut: Whether its tests were cut to the shared clips.
     """
-    rows = [_row(run) for run in side.runs]
+    rows = [score_row(run) for run in side.runs]
     row = rows[0]
     if is_cut or len(side.tests) > 1 or len(side.runs) > 1:
         tests = [metrics.scores(table) for table in side.tests]
@@ -319,63 +231,6 @@ def _per_genre(side: Side, matrix: pd.DataFrame, artists: pd.Series) -> pd.DataF
         table["n_clips"] = table["n_clips"].fillna(0).astype(int)
     columns = ["genre", "n_clips", "recall", "recall_low", "recall_high", "precision", "f1"]
     return _titled(side, table[columns])
-
-
-_COUNT_STEPS = (Phase.TRAINING, Phase.TESTING, Phase.EMBEDDING)  # their total counts steps
-
-
-def curves(run: Run) -> pd.DataFrame:
-    """`run_id, title, epoch, split, loss, accuracy, lr, step, seconds` of one run, train and
-    validation: `step` counts optimiser steps (nan where their number is not known), `seconds` the
-    time since training began, both to the end of the epoch."""
-    history = run.history
-    total, phase = run.status.get("total"), str(run.status.get("phase"))
-    n_steps = float(total or nan) / run.n_epochs if phase in _COUNT_STEPS else nan
-    splits = [split for split in ("train", "valid") if f"{split}_loss" in history]
-    n = len(history)
-
-    def of_run(name: str) -> np.ndarray:
-        values = history[name].to_numpy(dtype=float) if name in history else np.full(n, nan)
-        return np.tile(values, len(splits))
-
-    def of_split(name: str) -> np.ndarray:
-        if not splits:
-            return np.zeros(0)
-        return np.concatenate(
-            [history[f"{split}_{name}"].to_numpy(dtype=float) for split in splits]
-        )
-
-    epoch = np.tile(history["epoch"].to_numpy() if n else np.zeros(0, int), len(splits))
-    seconds = history["seconds"].to_numpy(dtype=float).cumsum() if "seconds" in history else nan
-    # In one call, which is fast: twenty runs are read for one figure.
-    return pd.DataFrame(
-        {
-            "run_id": run.run_id,
-            "title": run.title,
-            "epoch": epoch,
-            "split": np.repeat(np.array(splits, dtype=object), n),
-            "loss": of_split("loss"),
-            "accuracy": of_split("accuracy"),
-            "lr": of_run("lr"),
-            "step": epoch * n_steps,
-            "seconds": np.tile(np.broadcast_to(seconds, n), len(splits)),
-        }
-    )
-
-
-def test_predictions(run: Run) -> pd.DataFrame:
-    """The test predictions of a run.
-
-    Raises:
-        GenrecoreError: It has none.
-    """
-    table = run.predictions
-    if table is None:
-        raise GenrecoreError(
-            f"The run {run.run_id} has no test predictions (it is {run.state}); "
-            "only finished runs can be compared."
-        )
-    return table[table["split"] == "test"].reset_index(drop=True)
 
 
 def _notes(sides: Sequence[Side], shared: frozenset[str], on_shared: bool) -> list[str]:

@@ -12,6 +12,7 @@ from genrecore.config.run import system_signature
 from genrecore.data import splits
 from genrecore.errors import GenrecoreError
 from genrecore.evaluation import metrics
+from genrecore.evaluation.scores import read_test_predictions
 from genrecore.store.run import Run
 from genrecore.words import listed, plural
 
@@ -129,7 +130,7 @@ def pool_folds(runs: Iterable[Run]) -> PooledFolds:
             "not pooled."
         )
     by_fold = _by_fold(runs, n_folds)
-    tables = {fold: _test_predictions(run) for fold, run in by_fold.items()}
+    tables = {fold: read_test_predictions(run) for fold, run in by_fold.items()}
     _check_genres(by_fold, tables)
     joined = pd.concat(
         [table.assign(fold=fold) for fold, table in tables.items()], ignore_index=True
@@ -207,13 +208,6 @@ def _by_fold(runs: list[Run], n_folds: int) -> dict[int, Run]:
             f"{them} first."
         )
     return by_fold
-
-
-def _test_predictions(run: Run) -> pd.DataFrame:
-    table = run.predictions
-    if table is None:
-        raise GenrecoreError(f"The run {run.run_id} has no test predictions (it is {run.state}).")
-    return table[table["split"] == "test"]
 
 
 _CHANGED = "the dataset changed between them; train the folds on the same data."

@@ -92,59 +92,6 @@ def choices(info: FieldInfo) -> tuple[str, ...]:
     return tuple(watchable()) if is_metric else ()
 
 
-POOLINGS = {
-    "probabilities": "summed probabilities",
-    "logits": "mean logits",
-    "majority": "majority of the segments",
-}
-"""How a clip's prediction is made from its segments', and its name inside a sentence."""
-
-
-def clip_proba(segments: pd.DataFrame, pooling: str = "probabilities") -> pd.DataFrame:
-    """A clip's probabilities from its segments'; index `clip_id, split, genre`, in segment order.
-
-    Args:
-        segments: `clip_id, split, genre, p_<genre>…`, one row a segment.
-        pooling: A key of `POOLINGS`.
-    """
-    columns = [name for name in segments.columns if name.startswith("p_")]
-    keys = segments[["clip_id", "split", "genre"]]
-    clip_of, _ = pd.factorize(pd.MultiIndex.from_frame(keys))
-    clips = pd.MultiIndex.from_frame(keys[~keys.duplicated()])
-    values = pooled(segments[columns].to_numpy(), clip_of, len(clips), pooling)
-    return pd.DataFrame(values, columns=columns, index=clips)
-
-
-def pooled(values: np.ndarray, clip_of: np.ndarray, n_clips: int, pooling: str) -> np.ndarray:
-    """Probabilities of clips (clips, genres) from their segments', in the type of the latter.
-
-    `probabilities` is their mean. `logits` is the softmax of the mean logits, which follows from
-    the probabilities alone: a segment's logits are their logarithms up to a constant, which the
-    softmax forgets. `majority` is each genre's share of the segments that are most probably of it;
-    of genres with equally many, the one with the higher mean probability comes first.
-
-    Args:
-        values: Probabilities (segments, genres).
-        clip_of: Index of each segment's clip, (segments,).
-        n_clips: How many clips there are.
-        pooling: A key of `POOLINGS`.
-    """
-    dtype = values.dtype
-    if pooling == "logits":
-        # The smallest that float32 tells from nothing; below it no logarithm is known.
-        values = np.log(np.maximum(values, np.finfo(np.float32).tiny))
-    elif pooling == "majority":
-        votes = np.eye(values.shape[1], dtype=values.dtype)[values.argmax(axis=1)]
-        values = values * 1e-6 + votes * (1 - 1e-6)
-    counts = np.bincount(clip_of, minlength=n_clips)[:, None]
-    sums = [np.bincount(clip_of, column, n_clips) for column in values.T]
-    means = np.stack(sums, axis=1) / counts
-    if pooling == "logits":
-        raised = np.exp(means - means.max(axis=1, keepdims=True))
-        means = raised / raised.sum(axis=1, keepdims=True)
-    return means.astype(dtype)
-
-
 @METRICS.register(
     "accuracy",
     title="Accuracy",

@@ -25,6 +25,7 @@ from genrecore.evaluation.comparison import Comparison
 from genrecore.evaluation.folds import FoldSet, fold_sets, pool_folds
 from genrecore.evaluation.pairwise import Side
 from genrecore.evaluation.ranks import Ranks, friedman
+from genrecore.evaluation.scores import read_test_predictions, run_scores
 from genrecore.store.run import Run
 
 METHOD = (
@@ -214,13 +215,13 @@ def side(system: System, title: str) -> tuple[Side, list[str]]:
     tests, notes = [], [f"{title}: {note}" for note in system.notes]
     for name, runs in system.tests:
         if len(runs) == 1:
-            tests.append(comparison.test_predictions(runs[0]))
+            tests.append(read_test_predictions(runs[0]))
             continue
         try:
             tests.append(pool_folds(runs).predictions)
         except GenrecoreError as error:
             notes.append(f"{title}, {name}, not pooled: {error}")
-            tests += [comparison.test_predictions(run) for run in runs]
+            tests += [read_test_predictions(run) for run in runs]
     return Side(system.signature, title, system.runs, tuple(tests)), notes
 
 
@@ -253,7 +254,7 @@ def over_blocks(systems: Sequence[System]) -> Blocks:
         key = _signature_without_data(system.config)
         first.setdefault(key, system)
         for run in system.runs:
-            accuracy = float(comparison.scores(run)["accuracy"])
+            accuracy = float(run_scores(run)["accuracy"])
             by_block = accuracies.setdefault(key, {})
             by_block.setdefault(_block(run), []).append(accuracy)
     names = titles(list(first.values()))
@@ -298,23 +299,3 @@ def _block(run: Run) -> str:
     name += f", split seed {config.split_seed}" if config.split_seed else ""
     n_folds = splits.n_folds(config.split.name, config.split.options)
     return name + (f", fold {config.fold}" if n_folds > 1 else "")
-
-
-def curve_band(curves: pd.DataFrame) -> pd.DataFrame:
-    """Learning curves of systems: means over the runs of each `key` that reached the epoch.
-
-    Columns: `run_id` (the key), `title, epoch, split, loss, accuracy, lr, step, seconds`, and of
-    loss, accuracy and learning rate `<measure>_low, <measure>_high`, the lowest and the highest.
-
-    Args:
-        curves: As `Comparison.curves`, with the systems' titles.
-    """
-    grouped = curves.groupby(["key", "split", "epoch"], sort=False)
-    table = grouped[["loss", "accuracy", "lr", "step", "seconds"]].mean()
-    for name in ("loss", "accuracy", "lr"):
-        table[f"{name}_low"] = grouped[name].min()
-        table[f"{name}_high"] = grouped[name].max()
-    table = table.assign(title=grouped["title"].first()).reset_index()
-    order = pd.Categorical(table["key"], curves["key"].unique(), ordered=True)
-    table = table.assign(order=order).sort_values(["order", "split", "epoch"])
-    return table.drop(columns="order").rename(columns={"key": "run_id"}).reset_index(drop=True)

@@ -10,8 +10,8 @@ from typing import Any
 import pandas as pd
 
 from genrecore.config.dotted import name_of, shown
-from genrecore.evaluation import comparison
 from genrecore.evaluation.metrics import watched
+from genrecore.evaluation.scores import run_scores
 from genrecore.experiments.draft import REPEATS
 from genrecore.experiments.plan import PRUNED, Member, Plan
 from genrecore.store.run import Run
@@ -108,7 +108,7 @@ def tested(plan: Plan) -> pd.DataFrame:
     accuracies: dict[tuple[str, str], list[float]] = {}
     for member in plan.done:
         if member.run is not None:
-            accuracy = float(comparison.scores(member.run)["accuracy"])
+            accuracy = float(run_scores(member.run)["accuracy"])
             accuracies.setdefault((_shown(member, rows), _shown(member, columns)), []).append(
                 accuracy
             )

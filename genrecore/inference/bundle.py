@@ -16,8 +16,8 @@ from typing import Any
 
 from genrecore import __version__
 from genrecore.errors import GenrecoreError, describe
-from genrecore.evaluation import comparison
 from genrecore.evaluation.calibration import Calibration
+from genrecore.evaluation.scores import run_scores
 from genrecore.inference.loaded import LoadedRun
 from genrecore.models import MODELS
 from genrecore.store.files import new_folder, read_json, write_json, write_text
@@ -177,7 +177,7 @@ def card(loaded: LoadedRun, name: str = "model") -> str:
 
 def _measured(run: Run) -> dict[str, float]:
     try:
-        found = comparison.scores(run)
+        found = run_scores(run)
     except GenrecoreError:
         return {}
     return found if found["n_clips"] else {}

@@ -22,7 +22,8 @@ from genrecore.data.segments import Segmenter
 from genrecore.errors import AudioError, GenrecoreError
 from genrecore.evaluation import calibration
 from genrecore.evaluation.calibration import Calibration
-from genrecore.evaluation.metrics import genres_in, pooled
+from genrecore.evaluation.metrics import genres_in
+from genrecore.evaluation.pooling import pool_segments
 from genrecore.store import run as runs
 from genrecore.store.run import Run
 from genrecore.training import cores, embedding
@@ -187,7 +188,7 @@ class LoadedRun:
             starts, proba = self._judge_waves(excerpts)
         of_clip = np.repeat(np.arange(len(excerpts)), [len(some) for some in starts])
         wide = proba.astype(np.float64)
-        clips = pooled(wide, of_clip, len(excerpts), self.config.segments.pooling)
+        clips = pool_segments(wide, of_clip, len(excerpts), self.config.segments.pooling)
         calibrated = self.calibration.apply(clips)
         parts = np.split(wide, np.cumsum([len(some) for some in starts])[:-1])
         seconds = (time.perf_counter() - began) / max(1, len(excerpts))

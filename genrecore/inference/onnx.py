@@ -277,7 +277,7 @@ def _before(nodes: _Nodes, loaded: LoadedRun) -> None:
 
 def _after(nodes: _Nodes, loaded: LoadedRun) -> None:
     """`segment_rows` (batch · segments, genres) to `segment_proba` and `proba`, as
-    `metrics.pooled` and `calibration.tempered` do."""
+    `pooling.pool_segments` and `calibration.tempered` do."""
     n_genres, add = len(loaded.genres), nodes.add
     batch = add("Slice", add("Shape", "waveform"), [0], [1])
     shape = add("Concat", batch, [-1, n_genres], axis=0)

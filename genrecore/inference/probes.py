@@ -19,6 +19,7 @@ import pandas as pd
 from genrecore.data import clips as clip_tables
 from genrecore.errors import GenrecoreError
 from genrecore.evaluation import bootstrap, metrics, significance, verdicts
+from genrecore.evaluation.pooling import pool_segments
 from genrecore.inference.probe_effects import PROBES, change
 from genrecore.store.files import write_bytes
 from genrecore.store.progress import Phase, Report, silent
@@ -153,7 +154,7 @@ def _proba(loaded: LoadedRun, wave: np.ndarray) -> np.ndarray:
         parts = [loaded.classifier(some).softmax(1) for some in waves]
     proba = torch.cat(parts).numpy()
     one = np.zeros(len(proba), np.int64)
-    return metrics.pooled(proba, one, 1, loaded.config.segments.pooling)[0]
+    return pool_segments(proba, one, 1, loaded.config.segments.pooling)[0]
 
 
 def read(run: Run, band: float = verdicts.BAND) -> Probed | None:

@@ -21,7 +21,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from genrecore.config import run as configuration
 from genrecore.errors import GenrecoreError, UsageError, describe
-from genrecore.evaluation import comparison
+from genrecore.evaluation.scores import run_scores
 from genrecore.store.files import read_json
 from genrecore.store.progress import Phase, Report, silent
 from genrecore.store.run import Run
@@ -78,7 +78,7 @@ def test_scores(run: Run) -> dict[str, float]:
     """The test scores of a run without nan; empty before the test."""
     if not (run.folder / "predictions.parquet").exists():
         return {}
-    return {k: float(v) for k, v in comparison.scores(run).items() if not math.isnan(v)}
+    return {k: float(v) for k, v in run_scores(run).items() if not math.isnan(v)}
 
 
 def settings(run: Run) -> dict[str, str | float | bool]:

@@ -11,7 +11,8 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from genrecore.evaluation.metrics import pooled, watchable
+from genrecore.evaluation.metrics import watchable
+from genrecore.evaluation.pooling import pool_segments
 from genrecore.training.distributed import Team
 
 _READ_AFTER_STEPS = 64
@@ -32,7 +33,7 @@ class PooledClips:
 
     def pooled(self, proba: np.ndarray, pooling: str) -> np.ndarray:
         """Probabilities (clips, genres) from (segments, genres)."""
-        return pooled(proba, self._clip_of, self.n, pooling)
+        return pool_segments(proba, self._clip_of, self.n, pooling)
 
     def scores(self, clips: np.ndarray) -> dict[str, float]:
         """Loss and the metrics that may be watched, as the test scores them: of clips (training's

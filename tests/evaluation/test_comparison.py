@@ -14,6 +14,7 @@ from fake_runs import draw_right, fake_run
 from genrecore.config.run import RunConfig
 from genrecore.errors import GenrecoreError
 from genrecore.evaluation import bootstrap, comparison, significance, verdicts
+from genrecore.evaluation.scores import read_test_predictions
 from genrecore.store import run as runs
 from genrecore.store.run import Run
 
@@ -90,7 +91,7 @@ def test_other_clips_are_compared_only_where_asked(store: Path) -> None:
     assert asked.table["n_clips"].tolist() == [30, 30]
     assert [matrix.to_numpy().sum() for matrix in asked.confusions.values()] == [30, 30]
     for run in (a, b):
-        mine = comparison.test_predictions(run).set_index("clip_id").loc[asked.shared]
+        mine = read_test_predictions(run).set_index("clip_id").loc[asked.shared]
         expected = mine[["p_blues", "p_jazz", "p_rock"]].idxmax(axis=1).str[2:] == mine["genre"]
         accuracy = asked.table.set_index("run_id").loc[run.run_id, "accuracy"]
         assert accuracy == expected.mean()

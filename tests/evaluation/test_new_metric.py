@@ -16,6 +16,7 @@ from genrecore.config.training import Training
 from genrecore.errors import UsageError
 from genrecore.evaluation import comparison, metrics
 from genrecore.evaluation.metrics import METRICS
+from genrecore.evaluation.scores import rank_runs, run_scores
 from genrecore.reporting import html as report
 from genrecore.training.resolve import resolve
 
@@ -38,13 +39,13 @@ def test_a_new_metric_shows_for_runs_whose_scores_are_cached(
     store: Path, request: pytest.FixtureRequest
 ) -> None:
     runs = [fake_run(store, draw_right(0.7, 60, k), seed=k) for k in range(2)]
-    before = [comparison.scores(run) for run in runs]
+    before = [run_scores(run) for run in runs]
     assert "confidence" not in before[0]
     request.getfixturevalue("confidence")
     for run, scores in zip(runs, before, strict=True):
         # Of each clip one genre has 0.8, as `fake_run` writes it.
-        assert comparison.scores(run) == scores | {"confidence": pytest.approx(0.8)}
-    assert comparison.leaderboard(runs)["confidence"].tolist() == pytest.approx([0.8] * 2)
+        assert run_scores(run) == scores | {"confidence": pytest.approx(0.8)}
+    assert rank_runs(runs)["confidence"].tolist() == pytest.approx([0.8] * 2)
     compared = comparison.compare(runs)
     assert compared.table["confidence"].tolist() == pytest.approx([0.8] * 2)
     table = next(table for table in report.tables(compared) if table.name == "scores")

@@ -11,6 +11,8 @@ from fake_runs import draw_right, fake_run
 from genrecore.errors import GenrecoreError
 from genrecore.evaluation import comparison, ranks, systems, verdicts
 from genrecore.evaluation.bootstrap import Resamples
+from genrecore.evaluation.curves import curve_band
+from genrecore.evaluation.scores import run_scores
 from genrecore.store import run as runs
 
 ARTISTS = np.arange(180) // 2
@@ -59,7 +61,7 @@ def test_a_system_is_the_mean_of_its_seeds_and_sums_agree(store: Path) -> None:
     table = compared.table.set_index("run_id")
     for members in (a, b):
         row = table.loc[systems.signature(members[0])]
-        each = [comparison.scores(run)["accuracy"] for run in members]
+        each = [run_scores(run)["accuracy"] for run in members]
         assert row["accuracy"] == pytest.approx(np.mean(each))
         assert (row["seed_low"], row["seed_high"]) == (min(each), max(each))
         assert (row["n_runs"], row["n_clips"]) == (len(members), 180)
@@ -120,7 +122,7 @@ def test_folds_are_one_test_once_all_are_done(store: Path) -> None:
     assert compared.table["n_clips"].tolist() == [90, 90]
     assert compared.table["n_runs"].tolist() == [1, 1]
     assert compared.pairs["n_clips"].item() == 90
-    accuracy = np.mean([comparison.scores(run)["accuracy"] for run in a])
+    accuracy = np.mean([run_scores(run)["accuracy"] for run in a])
     row = compared.table.set_index("run_id").loc[systems.signature(a[0])]
     assert row["accuracy"] == pytest.approx(accuracy)
 
@@ -177,7 +179,7 @@ def test_systems_are_ranked_on_the_folds_that_all_have(store: Path) -> None:
     blocks = systems.over_blocks(systems.group_runs([*found, *more]))
     assert blocks.scores.shape == (2, 3)
     assert blocks.left_out == ["demo, by_artist, fold 2: tested by 2 of 3."]
-    means = [np.mean([comparison.scores(run)["accuracy"] for run in (found[0], more[0])])]
+    means = [np.mean([run_scores(run)["accuracy"] for run in (found[0], more[0])])]
     assert blocks.scores["cnn · demo"].iloc[0] == pytest.approx(means[0])
     assert blocks.ranks is not None
     expected = ranks.friedman(blocks.scores.to_numpy())
@@ -204,7 +206,7 @@ def test_curves_of_a_system_are_means_in_a_band(store: Path) -> None:
     ]
     other = fake_run(store, draw_right(0.6, 30, 7), n_epochs=3, model="mlp")
     compared = systems.compare(systems.group_runs([*mine, other]))
-    band = systems.curve_band(compared.curves)
+    band = curve_band(compared.curves)
     valid = band[(band["run_id"] == systems.signature(mine[0])) & (band["split"] == "valid")]
     assert valid["epoch"].tolist() == [1, 2, 3, 4, 5, 6]
     assert (valid["loss_low"] == valid["loss_high"]).all()  # both histories are the same

@@ -14,6 +14,7 @@ from genrecore.config.run import RunConfig
 from genrecore.data.audit import Audit
 from genrecore.errors import GenrecoreError
 from genrecore.evaluation import comparison
+from genrecore.evaluation.scores import rank_runs
 from genrecore.experiments import leaks as leaklab
 from genrecore.experiments.leak_gap import CLEAN, leak_gap
 from genrecore.store.files import read_json
@@ -37,7 +38,7 @@ def test_a_run_on_a_leaky_split_is_marked_everywhere(store: Path, tiny: Tiny) ->
     assert audit.refused
     assert leaky.badge == f"Leak: {audit.n_crossing_test_clips} clips shared with training"
     assert clean.badge == ""
-    board = comparison.leaderboard([leaky, clean]).set_index("run_id")
+    board = rank_runs([leaky, clean]).set_index("run_id")
     assert board.loc[leaky.run_id, "badge"] == leaky.badge
     assert not board.loc[clean.run_id, "badge"]
     notes = comparison.compare([leaky, clean]).notes

@@ -8,8 +8,8 @@ import pytest
 from conftest import trained
 
 from genrecore.config.run import RunConfig, with_values
-from genrecore.evaluation import comparison
 from genrecore.evaluation.folds import pool_folds
+from genrecore.evaluation.scores import run_scores
 from genrecore.training.resolve import resolve
 
 pytestmark = pytest.mark.xdist_group("baselines")  # scikit-learn is imported by one worker
@@ -74,6 +74,6 @@ def test_accuracy_falls_where_no_artist_and_no_copy_crosses(
     run = trained(on_gtzan(real_data, name, split="fault_filtered", **values), store)
     assert run.clips is not None
     assert int((run.clips["split"] == "train").sum()) == 443
-    found = comparison.scores(run)
+    found = run_scores(run)
     assert found["n_clips"] == 290
     assert low <= found["accuracy"] <= high

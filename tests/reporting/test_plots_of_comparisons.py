@@ -11,6 +11,7 @@ from fake_runs import GENRES, draw_right, fake_run
 
 from genrecore.evaluation import comparison, differences, ranks, systems
 from genrecore.evaluation.comparison import Comparison
+from genrecore.evaluation.curves import curve_band
 from genrecore.reporting import plots
 
 SHARES = (0.85, 0.7, 0.4)
@@ -169,7 +170,7 @@ def test_seeds_are_a_band_around_their_mean(store: Path) -> None:
         for k, model in enumerate(("cnn", "cnn", "mlp"))
     ]
     pooled = systems.compare(systems.group_runs(found))
-    curves = systems.curve_band(pooled.curves)
+    curves = curve_band(pooled.curves)
     curves.loc[:, "loss_high"] += 0.5
     styles = plots.run_styles(list(pooled.titles))
     drawn = plots.overlaid_curves(curves, "loss", styles)

@@ -17,6 +17,7 @@ from opened import open_page
 
 from genrecore.errors import GenrecoreError
 from genrecore.evaluation import comparison, metrics, systems
+from genrecore.evaluation.scores import run_scores
 from genrecore.reporting import html as report
 from genrecore.reporting.columns import Column, written
 from genrecore.reporting.html.table import ReportTable, latex, markdown
@@ -101,8 +102,8 @@ def test_tables_read_back_as_what_the_store_holds(store: Path, tmp_path: Path) -
     assert {path.suffix for path in written} == {".csv", ".md", ".tex"}
     read = {path.stem: pd.read_csv(path) for path in written if path.suffix == ".csv"}
     for run, (_, row) in zip(found, read["scores"].iterrows(), strict=True):
-        assert row["accuracy"] == comparison.scores(run)["accuracy"]
-        assert row["accuracy_low"] == comparison.scores(run)["accuracy_low"]
+        assert row["accuracy"] == run_scores(run)["accuracy"]
+        assert row["accuracy_low"] == run_scores(run)["accuracy_low"]
         counts = read[f"confusion-{run.run_id}"]
         expected = metrics.confusion(run.predictions, list(NASTY.values()))
         assert counts.iloc[:, 0].tolist() == list(NASTY.values()) == list(counts.columns[1:])

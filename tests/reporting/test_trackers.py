@@ -20,7 +20,7 @@ from fake_runs import draw_right, fake_run
 
 from genrecore.config.run import RunConfig
 from genrecore.errors import GenrecoreError, UsageError
-from genrecore.evaluation import comparison
+from genrecore.evaluation.scores import run_scores
 from genrecore.reporting import trackers
 from genrecore.store import run as runs
 from genrecore.store.run import Run
@@ -44,7 +44,7 @@ def test_every_number_of_every_epoch_has_a_tag_and_a_date(store: Path) -> None:
         ("loss/train", 1, 1.5), ("lr", 1, 1e-3), ("seconds", 1, 2.0),
         ("loss/train", 2, 1.25), ("macro_f1/valid", 2, 0.5), ("lr", 2, 1e-4), ("seconds", 2, 3.0),
     ]  # fmt: skip
-    assert ("accuracy/test", 0, comparison.scores(run)["accuracy"]) in found
+    assert ("accuracy/test", 0, run_scores(run)["accuracy"]) in found
     at = {one.epoch: one.at for one in trackers.scalars(run) if one.tag == "lr"}
     assert at[2] - at[1] == pytest.approx(3.0)
 
@@ -70,7 +70,7 @@ def test_tensorboard_reads_what_a_run_measured(store: Path, tmp_path: Path) -> N
         # Event files hold float32.
         assert [one.value for one in read] == pytest.approx([r[column] for r in rows], rel=1e-6)
     (accuracy,) = events.Scalars("accuracy/test")
-    assert accuracy.value == pytest.approx(comparison.scores(run)["accuracy"], rel=1e-6)
+    assert accuracy.value == pytest.approx(run_scores(run)["accuracy"], rel=1e-6)
     assert {"configuration/text_summary", "environment/text_summary"} <= set(
         events.Tags()["tensors"]
     )
@@ -182,7 +182,7 @@ def test_an_mlflow_server_holds_what_a_run_measured(
         assert {one.step: one.value for one in read} == pytest.approx(
             dict(zip(run.history["epoch"], run.history[column], strict=True))
         )
-    assert there.data.metrics["accuracy/test"] == comparison.scores(run)["accuracy"]
+    assert there.data.metrics["accuracy/test"] == run_scores(run)["accuracy"]
     files = {one.path for one in client.list_artifacts(there.info.run_id)}
     assert {"config.json", "predictions.parquet", "weights.safetensors", "log.txt"} <= files
     client.download_artifacts(there.info.run_id, "config.json", str(tmp_path))

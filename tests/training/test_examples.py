@@ -21,7 +21,7 @@ from genrecore.config.run import RunConfig
 from genrecore.data import prepare as preparation
 from genrecore.data.prepare import Prepared
 from genrecore.errors import GenrecoreError, UsageError
-from genrecore.evaluation import metrics
+from genrecore.evaluation.pooling import clip_proba
 from genrecore.features import cache as feature_cache
 from genrecore.inference import loaded as inference
 from genrecore.store import cache
@@ -178,16 +178,16 @@ def test_segments_are_pooled_in_three_ways() -> None:
         ("x", [0.98, 0.01, 0.01]), ("x", [0.3, 0.6, 0.1]), ("x", [0.3, 0.6, 0.1]),
         ("y", [0.0, 0.5, 0.5]),
     )  # fmt: skip
-    summed = metrics.clip_proba(table)
+    summed = clip_proba(table)
     assert summed.loc["x"].to_numpy()[0] == pytest.approx([1.58 / 3, 1.21 / 3, 0.21 / 3])
-    votes = metrics.clip_proba(table, "majority").loc["x"].to_numpy()[0]
+    votes = clip_proba(table, "majority").loc["x"].to_numpy()[0]
     assert votes == pytest.approx([1 / 3, 2 / 3, 0], abs=2e-6)  # a millionth breaks ties
     product = np.array([0.98 * 0.09, 0.01 * 0.36, 0.01 * 0.01]) ** (1 / 3)
-    logits = metrics.clip_proba(table, "logits")
+    logits = clip_proba(table, "logits")
     assert logits.loc["x"].to_numpy()[0] == pytest.approx(product / product.sum())
     assert logits.loc["y"].to_numpy()[0] == pytest.approx([0, 0.5, 0.5], abs=1e-12)
     tied = segments(("z", [0.5, 0.4, 0.1]), ("z", [0.1, 0.9, 0.0]))
-    assert metrics.clip_proba(tied, "majority").to_numpy().argmax() == 1
+    assert clip_proba(tied, "majority").to_numpy().argmax() == 1
 
 
 @pytest.mark.parametrize("pooling", ["logits", "majority"])
@@ -195,7 +195,7 @@ def test_a_run_pools_as_it_was_told_and_so_does_the_loaded_one(
     store: Path, tiny: Tiny, pooling: str
 ) -> None:
     run = trained(tiny(segments__pooling=pooling), store)
-    pooled = metrics.clip_proba(run.segments, pooling).reset_index()
+    pooled = clip_proba(run.segments, pooling).reset_index()
     pd.testing.assert_frame_equal(pooled, run.predictions)
     clip = run.clips.set_index("clip_id").loc[run.predictions["clip_id"].iloc[0]]
     verdict = inference.load(run).classify(clip["path"])

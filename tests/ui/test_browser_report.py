@@ -22,6 +22,7 @@ from test_browser import (  # noqa: F401  (fixtures: the same server and browser
 from test_report import NASTY, nasty_runs
 
 from genrecore.evaluation import comparison, metrics
+from genrecore.evaluation.scores import run_scores
 from genrecore.reporting import html as report
 from genrecore.words import percent
 
@@ -67,7 +68,7 @@ def test_a_report_opens_offline_and_its_numbers_are_the_stores(
     assert sentences == compared.pairs["sentence"].tolist()
     rows = offline.evaluate(ROWS, "table-scores")
     for run, row in zip(found, rows, strict=True):
-        scores = comparison.scores(run)
+        scores = run_scores(run)
         low, high = percent(scores["accuracy_low"]), percent(scores["accuracy_high"])
         assert row[:4] == [run.title, "120", percent(scores["accuracy"]), f"{low} to {high}"]
         counts = metrics.confusion(run.predictions, list(NASTY.values()))
@@ -132,7 +133,7 @@ def test_the_page_compare_hands_out_report_tables_and_figures(
         page.get_by_role("button", name="Tables").click()
     with zipfile.ZipFile(awaited.value.path()) as archive:
         scores = pd.read_csv(io.BytesIO(archive.read("scores.csv")))
-    assert scores["accuracy"].tolist() == [comparison.scores(run)["accuracy"] for run in (a, b)]
+    assert scores["accuracy"].tolist() == [run_scores(run)["accuracy"] for run in (a, b)]
 
     # The figure's own button.
     figure = page.locator('[role="figure"][aria-label^="Test accuracy"]')
@@ -160,4 +161,4 @@ def test_figures_are_drawn_by_command(home: Path, tmp_path: Path, chromium: str)
     scores = (tmp_path / "figures" / "scores.svg").read_text(encoding="utf-8")
     for run in found:
         assert run.title in scores
-        assert percent(comparison.scores(run)["accuracy"]) in scores
+        assert percent(run_scores(run)["accuracy"]) in scores

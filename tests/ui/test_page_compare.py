@@ -13,6 +13,7 @@ from fake_runs import draw_right, fake_run
 from opened import again, open_page, words
 
 from genrecore.evaluation import comparison, systems
+from genrecore.evaluation.scores import run_scores
 from genrecore.store.files import write_json
 from genrecore.store.run import Run
 from genrecore.ui.parts.frame import plain
@@ -150,7 +151,7 @@ def test_too_many_for_figures_are_all_listed(store: Path) -> None:
 def test_a_thousand_runs_chosen_are_borne(store: Path) -> None:
     app = open_page("compare")  # before they are there: this is about no other page
     run = fake_run(store, draw_right(0.7, 30, 1), n_epochs=2)
-    comparison.scores(run)  # copied as well: a store that was looked at before
+    run_scores(run)  # copied as well: a store that was looked at before
     copied(run, 999)
     again(app, all="on")
     assert "1,000 runs are chosen" in words(app)

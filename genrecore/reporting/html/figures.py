@@ -14,6 +14,7 @@ from plotly.utils import PlotlyJSONEncoder
 from genrecore.errors import GenrecoreError
 from genrecore.evaluation import costs, differences, systems
 from genrecore.evaluation.comparison import Comparison
+from genrecore.evaluation.curves import curve_band
 from genrecore.reporting import plots
 from genrecore.reporting.html.tables import members
 from genrecore.reporting.plots import Chart, RunStyle
@@ -138,7 +139,7 @@ def _of_curves(compared: Comparison, styles: Mapping[str, RunStyle]) -> list[Rep
         return []
     curves = curves.assign(title=curves["key"].map(compared.titles))
     if not set(compared.titles) <= {run.run_id for run in compared.runs}:
-        curves = systems.curve_band(curves)
+        curves = curve_band(curves)
     kept = compared.table.set_index("run_id")["best_epoch"].dropna()
     best = {str(key): float(epoch) for key, epoch in kept.items()}
     drawings = []

@@ -262,7 +262,7 @@ def overlaid_curves(
 
     Args:
         curves: `run_id, title, epoch, split (train|valid), loss, accuracy, lr, step, seconds`; of
-            systems from `systems.curve_band`.
+            systems from `curves.curve_band`.
         measure: `loss`, `accuracy` or `lr`.
         styles: Style of each run.
         over: A key of `OVER`.

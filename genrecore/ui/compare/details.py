@@ -6,8 +6,9 @@ import pandas as pd
 import streamlit as st
 
 from genrecore import words
-from genrecore.evaluation import costs, differences, systems
+from genrecore.evaluation import costs, differences
 from genrecore.evaluation.comparison import Comparison
+from genrecore.evaluation.curves import curve_band
 from genrecore.reporting import plots
 from genrecore.reporting.columns import Column
 from genrecore.ui.compare import readers
@@ -44,7 +45,7 @@ def curves(compared: Comparison, selection: Selection) -> None:
         st.caption("None of these was trained in epochs, so there are no curves.")
         return
     if pooled:
-        table = systems.curve_band(table.assign(title=table["key"].map(compared.titles)))
+        table = curve_band(table.assign(title=table["key"].map(compared.titles)))
     else:
         table = table.assign(title=table["run_id"].map(compared.titles))
     if over == "step" and table["step"].isna().all():

@@ -11,7 +11,9 @@ from pathlib import Path
 import pandas as pd
 
 from genrecore.errors import GenrecoreError
-from genrecore.evaluation import comparison, metrics
+from genrecore.evaluation import metrics
+from genrecore.evaluation.pooling import accuracy_by_pooling
+from genrecore.evaluation.scores import rank_runs
 from genrecore.reporting import plots
 from genrecore.reporting.plots import RunStyle
 from genrecore.store.run import LIVE, Run, store_dir
@@ -168,13 +170,13 @@ def leaderboard(found: Sequence[Run]) -> pd.DataFrame:
 
 @cached_by_files(in_runs("predictions.parquet"), max_entries=8)
 def _leaderboard(found: Sequence[Run]) -> pd.DataFrame:
-    return comparison.leaderboard(list(found))
+    return rank_runs(list(found))
 
 
 @cached_by_files(in_runs("segments.parquet"), max_entries=500)
 def pooled_accuracies(run: Run) -> dict[str, float]:
     """Test accuracy by each way of pooling the segments of a clip."""
-    return comparison.pooled_accuracies(run)
+    return accuracy_by_pooling(run)
 
 
 @cached_by_files(in_runs("predictions.parquet"))

@@ -10,7 +10,8 @@ import pandas as pd
 import streamlit as st
 
 from genrecore.data import clips
-from genrecore.evaluation import comparison, metrics
+from genrecore.evaluation import metrics
+from genrecore.evaluation.curves import read_curves
 from genrecore.reporting import plots
 from genrecore.reporting.plots import Chart
 from genrecore.store.run import LIVE, Run
@@ -132,7 +133,7 @@ def _curve(
     epochs: tuple[int, int] | None,
 ) -> Chart:
     drawn = plots.learning_curves(
-        comparison.curves(run),
+        read_curves(run),
         measure,
         readers.styles(),
         {run.run_id: best},

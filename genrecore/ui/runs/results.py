@@ -11,7 +11,7 @@ import streamlit as st
 from genrecore import words
 from genrecore.config import run as configuration
 from genrecore.config.command import train_command
-from genrecore.evaluation.metrics import POOLINGS
+from genrecore.evaluation.pooling import POOLINGS
 from genrecore.reporting import plots
 from genrecore.reporting.columns import COLUMNS, Column
 from genrecore.store.run import Run

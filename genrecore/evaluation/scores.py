@@ -1,0 +1,93 @@
+"""What single runs' tests gave: their predictions, their scores, the leaderboard.
+
+Scores are computed from stored predictions when they are read; `scores.json` in a run folder is a
+cache keyed by the predictions file and the names of the metrics, so that a new metric applies to
+old runs.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any
+
+import pandas as pd
+
+from genrecore.errors import GenrecoreError
+from genrecore.evaluation import metrics
+from genrecore.evaluation.metrics import METRICS
+from genrecore.store.files import read_json, write_json
+from genrecore.store.run import Run
+
+_FORMAT = 3  # raised when the definition of a metric changes
+
+
+def read_test_predictions(run: Run) -> pd.DataFrame:
+    """The test predictions of a run.
+
+    Raises:
+        GenrecoreError: It has none.
+    """
+    table = run.predictions
+    if table is None:
+        raise _untested(run)
+    return table[table["split"] == "test"].reset_index(drop=True)
+
+
+def _untested(run: Run) -> GenrecoreError:
+    return GenrecoreError(f"The run {run.run_id} has no test predictions (it is {run.state}).")
+
+
+def run_scores(run: Run) -> dict[str, Any]:
+    """Every metric on a run's test predictions, with the interval of the accuracy.
+
+    Raises:
+        GenrecoreError: The run has no test predictions.
+    """
+    try:
+        stat = (run.folder / "predictions.parquet").stat()
+    except OSError:
+        raise _untested(run) from None
+    key = [_FORMAT, stat.st_size, stat.st_mtime_ns, sorted(METRICS)]
+    cached = read_json(run.folder / "scores.json")
+    if cached.get("key") == key:
+        return {k: float("nan") if v is None else v for k, v in cached["scores"].items()}
+    computed = metrics.scores(read_test_predictions(run))
+    plain = {k: None if v != v else v for k, v in computed.items()}  # JSON knows no nan
+    with contextlib.suppress(OSError):  # a store that cannot be written is still read
+        write_json(run.folder / "scores.json", {"key": key, "scores": plain})
+    return computed
+
+
+def rank_runs(runs: list[Run]) -> pd.DataFrame:
+    """The leaderboard: one row a tested run, the most accurate first, with `score_columns`."""
+    rows = [score_row(run) for run in runs if (run.folder / "predictions.parquet").exists()]
+    table = pd.DataFrame(rows, columns=score_columns())
+    return table.sort_values("accuracy", ascending=False, kind="stable", ignore_index=True)
+
+
+def score_columns() -> list[str]:
+    """Names of the columns of a leaderboard; the metrics are those registered by now."""
+    other = [name for name in METRICS if name != "accuracy"]
+    return [
+        *("run_id", "title", "model", "dataset", "split", "n_clips"),
+        *("accuracy", "accuracy_low", "accuracy_high", *other),
+        *("best_epoch", "n_epochs", "train_s", "n_parameters", "created", "badge"),
+    ]
+
+
+def score_row(run: Run) -> dict[str, Any]:
+    """The scores and facts of a tested run, by the names of `score_columns`."""
+    status = run.status
+    return run_scores(run) | {
+        "run_id": run.run_id,
+        "title": run.title,
+        "model": run.config.model.name,
+        "dataset": run.config.dataset.name,
+        "split": f"{run.config.split.name}, fold {run.config.fold}",
+        "best_epoch": status.get("best_epoch"),
+        "n_epochs": status.get("epoch"),
+        "train_s": run.worked_s,
+        "n_parameters": status.get("n_parameters"),
+        "created": run.created,
+        "badge": run.badge,
+    }
