@@ -1,16 +1,11 @@
-"""Configurations as words of commands: what a button does as what a user can type.
-
-Commands are lists of words; `shlex.join` makes the text where one is shown.
-"""
+"""Commands that do what a button does, as lists of words; `shlex.join` makes a text of one."""
 
 from __future__ import annotations
 
 import json
 from typing import Any
 
-from genrecore.config.run import Part, RunConfig, differences
-
-_PARTS = frozenset({"dataset", "split", "feature", "standardise", "model"})
+from genrecore.config.run import PARTS, Part, RunConfig, differences
 
 
 def train_command(config: RunConfig) -> list[str]:
@@ -19,7 +14,7 @@ def train_command(config: RunConfig) -> list[str]:
 
 
 def settings_words(config: RunConfig) -> list[str]:
-    """The flags that make this configuration out of the default one."""
+    """The flags that turn the default configuration into this one."""
     words: list[str] = []
     for dotted, value in differences(config).items():
         first, _, rest = dotted.partition(".")
@@ -28,9 +23,9 @@ def settings_words(config: RunConfig) -> list[str]:
             for part in value:
                 for option, setting in part["options"].items():
                     words += set_words(f"augment.{part['name']}.{option}", setting)
-        elif first in _PARTS and rest == "name":
+        elif first in PARTS and rest == "name":
             words += [f"--{first}", str(value)]
-        elif first in _PARTS:
+        elif first in PARTS:
             words += set_words(f"{first}.{rest.removeprefix('options.')}", value)
         else:
             flag = f"--{(rest or first).replace('_', '-')}"
@@ -39,7 +34,7 @@ def settings_words(config: RunConfig) -> list[str]:
 
 
 def dataset_words(dataset: Part) -> list[str]:
-    """A dataset's options as the commands below `genrecore datasets` take them."""
+    """A dataset's options as flags of the commands of `genrecore datasets`."""
     words: list[str] = []
     for option, value in dataset.options.items():
         words += ["--folder", str(value)] if option == "folder" else set_words(option, value)

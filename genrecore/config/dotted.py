@@ -1,5 +1,4 @@
-"""Dotted settings (`training.lr`, `model.width`): their value in a configuration, and their name
-and value as people read them."""
+"""Dotted settings (`training.lr`, `model.width`): their values, and names and values for people."""
 
 from __future__ import annotations
 
@@ -7,14 +6,12 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from genrecore.config.run import Part, RunConfig
+from genrecore.config.run import PARTS, Part, RunConfig
 from genrecore.errors import UsageError
-
-_PARTS = ("dataset", "split", "feature", "standardise", "model")
 
 
 def value_of(config: RunConfig, dotted: str) -> Any:
-    """The value of a dotted field; None for an option of a part that is left at its default."""
+    """The value of a dotted field; None for an option of a part that has its default."""
     first, _, rest = dotted.partition(".")
     value: Any = getattr(config, first)
     if first == "augment":
@@ -31,11 +28,11 @@ def value_of(config: RunConfig, dotted: str) -> Any:
 
 
 def name_of(dotted: str) -> str:
-    """What people call a dotted field: `training.lr` is `learning rate`."""
+    """The name of a dotted field for people: `training.lr` is `learning rate`."""
     first, _, rest = dotted.partition(".")
     field: Any = RunConfig.model_fields.get(first)
     fields_inside = getattr(getattr(field, "annotation", None), "model_fields", {})
-    if rest and rest in fields_inside and first not in _PARTS:
+    if rest and rest in fields_inside and first not in PARTS:
         field = fields_inside[rest]
     elif rest:
         return f"{first} {rest.removeprefix('options.').replace('_', ' ')}"
@@ -43,7 +40,7 @@ def name_of(dotted: str) -> str:
 
 
 def shown(value: Any) -> str:
-    """A value as a person writes it: 0.001, true, cnn."""
+    """A value as people write it: 0.001, true, cnn."""
     if isinstance(value, float):
         return f"{value:g}"
     return value if isinstance(value, str) else json.dumps(value)
@@ -56,10 +53,10 @@ def in_words(changes: Mapping[str, Any]) -> str:
 
 
 def read_assignments(items: list[str] | None, example: str) -> dict[str, str]:
-    """What several `--set name=value` say, by name.
+    """The values of several `--set name=value`, by name.
 
     Raises:
-        UsageError: One has no equals sign; the sentence shows `example`.
+        UsageError: One has no equals sign; the message shows `example`.
     """
     values: dict[str, str] = {}
     for item in items or []:

@@ -1,7 +1,7 @@
-"""A registry: names, the thing behind each, its title, source, options and facts.
+"""Registries: things by name, each with its title, source, options and facts.
 
-Forms, flags, tables, tests and documentation read what there is from here, so a new model or
-feature is known everywhere once it is registered where it is defined.
+Forms, flags, tables, tests and documentation read them, so a new model or feature needs only to be
+registered where it is defined.
 """
 
 from __future__ import annotations
@@ -21,28 +21,26 @@ Facts = TypeVar("Facts")
 
 
 class Options(BaseModel):
-    """Base of the option classes beside registered things. Unknown fields are refused."""
+    """Base class of the options of registered things. Unknown fields are refused."""
 
-    # A list of one width is text as much as one of two: `--set model.hidden=32`.
+    # Options that list numbers are text, also when there is only one: `--set model.hidden=32`.
     model_config = ConfigDict(extra="forbid", frozen=True, coerce_numbers_to_str=True)
 
 
 @dataclass(frozen=True)
 class NoFacts:
-    """The facts of a registry whose entries have none."""
+    """For registries whose entries have no facts."""
 
 
 @dataclass(frozen=True)
 class Entry(Generic[Facts]):
-    """One registered thing.
+    """A registered thing: a class, function or value.
 
     Attributes:
-        name: As configurations name it.
-        thing: The class, function or value itself.
-        title: For people.
+        name: Its name in configurations.
+        title: Its name for people.
         source: Who published it.
-        options: The class that its options are read with.
-        facts: What is particular to entries of this registry: a feature's kind, for example.
+        facts: What entries of this registry tell of themselves, a feature's kind for example.
     """
 
     name: str
@@ -52,28 +50,28 @@ class Entry(Generic[Facts]):
     options: type[Options]
     facts: Facts
 
-    def read_options(self, given: Mapping[str, Any], what: str) -> Any:
-        """Options filled with their defaults.
+    def read_options(self, values: Mapping[str, Any], what: str) -> Any:
+        """The options with these values, and defaults for the others.
 
         Raises:
             UsageError: An unknown option or a value out of range, with what was expected.
         """
         try:
-            return self.options.model_validate(dict(given))
+            return self.options.model_validate(dict(values))
         except ValidationError as error:
             raise UsageError(f"{what} {self.name}: {explain(error, self.options)}") from None
 
 
 @dataclass(frozen=True)
 class Choice(Generic[Facts]):
-    """A registered thing and the parsed options with which a configuration uses it."""
+    """A registered thing with the options that a configuration gives it."""
 
     entry: Entry[Facts]
     options: Any
 
     @property
     def name(self) -> str:
-        """As configurations name it."""
+        """Its name in configurations."""
         return self.entry.name
 
     @property
@@ -83,16 +81,14 @@ class Choice(Generic[Facts]):
 
     @property
     def facts(self) -> Facts:
-        """What is particular to it."""
+        """What it tells of itself."""
         return self.entry.facts
 
 
 class Registry(Mapping[str, Entry[Facts]], Generic[Facts]):
-    """Registered things of one sort by name; iterating gives the names.
+    """Registered things of one sort ("model", "feature", …) by name.
 
-    Args:
-        what: The sort: "model", "feature", ….
-        facts: The frozen dataclass that every entry's facts are kept in.
+    `facts` is the frozen dataclass of the entries' facts.
     """
 
     def __init__(self, what: str, facts: type[Facts]) -> None:
@@ -109,20 +105,21 @@ class Registry(Mapping[str, Entry[Facts]], Generic[Facts]):
         options: type[Options] = Options,
         **facts: Any,
     ) -> Callable[[Thing], Thing]:
-        """Decorator that files the thing under `name`; a name can be taken only once.
+        """Decorator that registers a class, function or value under `name`.
 
         Raises:
-            TypeError: A fact that the registry does not know, or one that is missing.
+            TypeError: A fact is unknown or missing.
+            ValueError: The name is taken.
         """
-        checked = self._facts(**facts)
+        entry_facts = self._facts(**facts)
 
-        def file(thing: Thing) -> Thing:
+        def add(thing: Thing) -> Thing:
             if name in self._entries:
                 raise ValueError(f"{self.what} {name!r} is registered twice")
-            self._entries[name] = Entry(name, thing, title, source, options, checked)
+            self._entries[name] = Entry(name, thing, title, source, options, entry_facts)
             return thing
 
-        return file
+        return add
 
     @property
     def titles(self) -> dict[str, str]:
@@ -130,7 +127,7 @@ class Registry(Mapping[str, Entry[Facts]], Generic[Facts]):
         return {name: entry.title for name, entry in self.items()}
 
     def choose(self, name: str, options: Mapping[str, Any]) -> Choice[Facts]:
-        """The thing of that name with its options parsed.
+        """The thing of this name with its options parsed.
 
         Raises:
             UsageError: No such name, an unknown option, or a value out of range.
@@ -156,12 +153,7 @@ class Registry(Mapping[str, Entry[Facts]], Generic[Facts]):
 
 
 def import_modules(package: str, folder: Iterable[str]) -> None:
-    """Imports every module of a package, by name, so that they register what they define.
-
-    Args:
-        package: Its dotted name, `__name__`.
-        folder: Where its modules lie, `__path__`.
-    """
+    """Imports the modules of a package (its `__name__` and `__path__`), which register things."""
     for module in pkgutil.iter_modules(folder):
         importlib.import_module(f"{package}.{module.name}")
 
@@ -170,20 +162,20 @@ def explain(error: ValidationError, model: type[BaseModel]) -> str:
     """A pydantic error as one sentence: field, what was found, what was expected, the choices."""
     problems = []
     for item in error.errors():
-        place = ".".join(str(part) for part in item["loc"]) or "the value"
+        field = ".".join(str(part) for part in item["loc"]) or "the value"
         if item["type"] == "extra_forbidden":
             fields = ", ".join(_fields_at(model, item["loc"][:-1])) or "no fields"
-            problems.append(f"there is no field {place!r}; there are: {fields}")
+            problems.append(f"there is no field {field!r}; there are: {fields}")
         else:
             message = item["msg"].removeprefix("Value error, ")
-            found = item.get("input")
-            shown = "" if isinstance(found, (dict, list)) else f" (found {found!r})"
-            problems.append(f"{place}: {message[:1].lower()}{message[1:]}{shown}")
+            value = item.get("input")
+            shown = "" if isinstance(value, (dict, list)) else f" (found {value!r})"
+            problems.append(f"{field}: {message[:1].lower()}{message[1:]}{shown}")
     return "; ".join(problems) + "."
 
 
-def _fields_at(model: type[BaseModel], place: tuple[int | str, ...]) -> list[str]:
-    for part in place:
+def _fields_at(model: type[BaseModel], path: tuple[int | str, ...]) -> list[str]:
+    for part in path:
         if not isinstance(part, str) or part not in model.model_fields:
             return []
         inner = model.model_fields[part].annotation

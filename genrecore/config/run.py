@@ -1,7 +1,7 @@
-"""A run's configuration: one pydantic model, the same for form, flags and JSON.
+"""A run's configuration: one pydantic model for form, flags and JSON.
 
-A default here is never changed and a registered name never used again: a configuration's
-signature is a hash of what differs from the defaults, so that old runs keep theirs.
+A default is never changed and a registered name never reused: a configuration's signature is a hash
+of what differs from the defaults, and old runs must keep theirs.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Part(Group):
 
 
 class Audio(Group):
-    """What is decoded from the files into the corpus."""
+    """How audio files are decoded."""
 
     sample_rate_hz: Literal[16_000, 22_050, 44_100] = Field(
         22_050, title="Sample rate (Hz)", description="Every clip is resampled to this rate."
@@ -41,52 +41,56 @@ class Audio(Group):
 
 
 class Segments(Group):
-    """How a clip is cut into what the network sees at once."""
+    """How clips are cut into segments, the network's inputs."""
 
     segment_s: float = Field(
         3.0,
         title="Segment length (s)",
-        description="The network sees this much at once; 0 is the whole clip.",
+        description="Length of one input of the network; 0 is the whole clip.",
         ge=0.0,
         le=120.0,
     )
     overlap: float = Field(
-        0.0, title="Overlap of neighbouring segments", description="As a share.", ge=0.0, le=0.9
+        0.0,
+        title="Overlap of neighbouring segments",
+        description="As a share of their length.",
+        ge=0.0,
+        le=0.9,
     )
     excerpts: Literal["all", "random"] = Field(
         "all",
-        title="Segments trained on",
-        description="All segments of a clip in every epoch, or one excerpt of each clip from "
-        "anywhere in it, drawn anew every epoch.",
+        title="Training segments",
+        description="All segments of a clip in every epoch, or one excerpt of each clip from a "
+        "random position, a new one every epoch.",
     )
     pooling: Literal["probabilities", "logits", "majority"] = Field(
         "probabilities",
-        title="A clip's verdict",
-        description="From its segments: their probabilities summed, their logits averaged, or "
-        "one vote each.",
+        title="Pooling of segments",
+        description="A clip's prediction from its segments: their probabilities summed, their "
+        "logits averaged, or one vote each.",
     )
 
     @field_validator("segment_s")
     @classmethod
-    def _long_enough(cls, value: float) -> float:
+    def _check_length(cls, value: float) -> float:
         if 0 < value < 0.25:
             raise ValueError("a segment lasts at least 0.25 s; 0 is the whole clip")
         return value
 
 
 class Genres(Group):
-    """Which of the dataset's genres are told apart."""
+    """Which of the dataset's genres are classified."""
 
     leave_out: str = Field(
         "",
         title="Genres left out",
-        description="Names with commas between; their clips take no part.",
+        description="Names, divided by commas; their clips are not used.",
         max_length=2_000,
     )
     merge: str = Field(
         "",
         title="Genres merged",
-        description="New name = genres with commas between; semicolons between several merges: "
+        description="New name = genres, divided by commas; semicolons divide several merges: "
         "Vocal = Pop, Folk; Beats = Hip-Hop, Electronic.",
         max_length=2_000,
     )
@@ -99,14 +103,14 @@ class RunConfig(Group):
     split: Part = Field(
         Part(name="by_artist"),
         title="Split",
-        description="Who is trained on, validated on and tested on.",
+        description="Which clips are for training, validation and test.",
     )
     genres: Genres = Field(Genres(), title="Genres")
     rehearsal: int = Field(
         0,
         title="Rehearsal: clips a genre",
-        description="Only so many clips of each genre take part, to see a recipe through quickly; "
-        "such a run is marked as a rehearsal wherever it appears. 0 takes all clips.",
+        description="Uses only this many clips of each genre, to try a recipe quickly; such a run "
+        "is marked as a rehearsal everywhere. 0 uses all clips.",
         ge=0,
         le=100_000,
     )
@@ -116,39 +120,41 @@ class RunConfig(Group):
     standardise: Part = Field(Part(name="z_score"), title="Standardisation")
     standardise_on: Literal["train", "all"] = Field(
         "train",
-        title="Clips whose statistics are used",
-        description="Those of training, or all: then something of the test clips is known in "
-        "training, as in some studies, which takes allowed leaks and marks the run.",
+        title="Standardise by the statistics of",
+        description="The training clips, or all clips as in some studies: then training knows "
+        "something of the test clips, which needs allowed leaks and marks the run.",
     )
     augment: tuple[Part, ...] = Field(
         (),
         title="Augmentation",
-        description="What is changed in training, names with commas between, in their order.",
+        description="Random changes of training data, in this order; names, divided by commas.",
     )
     model: Part = Field(Part(name="cnn"), title="Model")
     training: Training = Field(Training(), title="Training")
     allow_leaks: bool = Field(
         False,
         title="Train although the split leaks",
-        description="Artists or copies on both sides of the split flatter a model, so such a split "
-        "is refused; allowed, the run is marked wherever it appears.",
+        description="Artists or copies on both sides of a split make accuracies too high, so "
+        "such a split is refused; if you allow it, the run is marked everywhere.",
     )
     fold: int = Field(
         0,
         title="Fold",
-        description="Fold k is tested on part k and validated on part k + 1.",
+        description="Fold k tests on part k and validates on part k + 1.",
         ge=0,
         le=99,
     )
-    split_seed: int = Field(0, title="Split seed", description="Who lands where.", ge=0, le=2**31)
+    split_seed: int = Field(
+        0, title="Split seed", description="Another seed, another random split.", ge=0, le=2**31
+    )
     seed: int = Field(
         0, title="Seed", description="Initial weights and the order of examples.", ge=0, le=2**31
     )
     processes: int = Field(
         1,
         title="Processes",
-        description="Share every batch among so many processes, one a GPU; not part of a run's "
-        "identity.",
+        description="Divides every batch among this many processes, one per GPU; not part of a "
+        "run's identity.",
         ge=1,
         le=64,
     )
@@ -160,8 +166,11 @@ class RunConfig(Group):
     )
 
 
+PARTS = tuple(name for name, info in RunConfig.model_fields.items() if info.annotation is Part)
+"""The fields that hold one part; `augment` holds several."""
+
 _WHERE = frozenset({"device", "processes"})
-# What does not make another system: the same system is run over seeds, splits and folds, anywhere.
+# Runs that differ only in these are of one system.
 NOT_SYSTEM = _WHERE | {"seed", "split_seed", "fold"}
 
 
@@ -196,26 +205,25 @@ def read_config_file(path: str | Path) -> RunConfig:
 def with_values(config: RunConfig, values: dict[str, Any]) -> RunConfig:
     """The configuration with dotted fields replaced: `{"training.lr": 1e-4, "feature.n_mels": 64}`.
 
-    A dotted name below a part reaches its options, except `name`. Replacing a part's name drops
-    the options that stood there. Text that is JSON (numbers, true, null) is read as such, except
-    for fields that hold text: a genre may be called 1980, and quotes around a name belong to it.
-    `augment` takes names with commas between, and `augment.noise.p` an option of one of them.
+    A dotted name below a part is an option, except `name`; another name drops the part's options.
+    Text is read as JSON if it is (numbers, true, null), except for fields that hold text: a genre
+    may be called 1980, and quotes around a name belong to it. `augment` takes names, divided by
+    commas, and `augment.noise.p` is an option of one of them.
 
     Raises:
         UsageError: There is no such field, or the value is out of range.
     """
     data = config.model_dump()
-    parts = {name for name, info in RunConfig.model_fields.items() if info.annotation is Part}
-    for dotted, given in sorted(values.items(), key=lambda item: item[0].count(".")):
+    for dotted, text in sorted(values.items(), key=lambda item: item[0].count(".")):
         first, _, rest = dotted.partition(".")
         if first not in data:
             raise UsageError(
                 f"There is no field {first!r} in a configuration; there are: {', '.join(data)}."
             )
-        value = _as_json(given) if isinstance(given, str) else given
+        value = _as_json(text) if isinstance(text, str) else text
         if first == "augment":
             data[first] = _with_augmentation(data[first], rest, value)
-        elif first in parts:
+        elif first in PARTS:
             if rest in ("", "name"):
                 if str(value) != data[first]["name"]:
                     data[first] = {"name": str(value), "options": {}}
@@ -229,14 +237,14 @@ def with_values(config: RunConfig, values: dict[str, Any]) -> RunConfig:
                     f"There is no field {dotted!r}; below {first} there are: {fields}."
                 )
             kind = getattr(config, first).__class__.model_fields[rest].annotation
-            group[rest] = given if kind is str else value
+            group[rest] = text if kind is str else value
         else:
             data[first] = value
     return read_config(data, "the given values")
 
 
 def _with_augmentation(parts: Any, rest: str, value: Any) -> Any:
-    """The list of augmentations given anew, or with one option of one of them replaced."""
+    """The augmentations of these names, or with one option of one of them replaced."""
     if not rest:
         if not isinstance(value, str):
             return value
@@ -263,24 +271,24 @@ def _as_json(text: str) -> Any:
 
 
 def flat(config: RunConfig) -> dict[str, Any]:
-    """All values by their dotted fields, in the order of the fields."""
+    """All values by dotted field, in the order of the fields."""
     return _flat(config.model_dump())
 
 
 def differences(config: RunConfig, base: RunConfig | None = None) -> dict[str, Any]:
-    """Dotted fields whose value differs from `base` (by default from the defaults)."""
+    """The dotted fields that differ from `base`, by default from the defaults, and their values."""
     mine, theirs = flat(config), flat(base or RunConfig())
     keys = sorted(mine.keys() | theirs.keys())
     return {key: mine.get(key) for key in keys if mine.get(key) != theirs.get(key)}
 
 
 def signature(config: RunConfig) -> str:
-    """Ten hex digits that name what is trained, wherever: equal for equal configurations."""
+    """Ten hex digits, equal for configurations that train the same, on whatever device."""
     return _hash({k: v for k, v in differences(config).items() if k not in _WHERE})
 
 
 def system_signature(config: RunConfig) -> str:
-    """Ten hex digits that name the system: the configuration without seeds, fold and device."""
+    """Ten hex digits, equal for configurations of one system: without seeds, fold and device."""
     return _hash({k: v for k, v in differences(config).items() if k not in NOT_SYSTEM})
 
 

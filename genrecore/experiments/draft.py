@@ -1,4 +1,4 @@
-"""A plan before it is written: every combination of the values is a run, resolved and checked."""
+"""A plan before it is written: each combination of values is a run, resolved and checked."""
 
 from __future__ import annotations
 
@@ -21,20 +21,19 @@ Grid = Mapping[str, Sequence[Any]]
 """Values by dotted field; each combination of them is a run."""
 
 REPEATS = ("split_seed", "fold", "seed")
-"""Fields that repeat a system; they vary slowest, so every system has one result before any has
-two."""
+"""Fields that repeat a system; they vary slowest, so that every system has one result first."""
 
 
 @dataclass(frozen=True)
 class Draft:
-    """What a plan will be; nothing is written yet.
+    """A plan that is not written yet.
 
     Attributes:
         base: What all its runs start from.
-        grids: What varies: one grid, or several where a table is not a full product.
+        grids: What varies; several grids where a table is not a full product.
         changes: What each run changes in the base.
         configs: The runs, resolved, no two alike.
-        left_out: A sentence for each combination that cannot be trained or stands there twice.
+        left_out: Combinations that cannot be trained or are there twice, in sentences.
     """
 
     base: RunConfig
@@ -57,13 +56,15 @@ class Draft:
 
 
 def draft(base: RunConfig, grids: Sequence[Grid]) -> Draft:
-    """Resolves every combination; those that cannot be trained are left out and named.
+    """Resolves every combination; those that cannot be trained are left out, with the reason.
 
     Imports torch.
 
     Raises:
         UsageError: There are no values or too many combinations, or none of them can be trained.
     """
+    from genrecore.training.resolve import resolve
+
     n = sum(math.prod(len(values) for values in grid.values()) for grid in grids)
     if n > MOST_RUNS:
         raise UsageError(
@@ -72,26 +73,28 @@ def draft(base: RunConfig, grids: Sequence[Grid]) -> Draft:
         )
     if n == 0:
         raise UsageError("A setting that varies needs at least one value.")
-    changes: list[dict[str, Any]] = []
-    configs: list[RunConfig] = []
+    by_signature: dict[str, tuple[dict[str, Any], RunConfig]] = {}
     refused: dict[str, list[dict[str, Any]]] = {}
-    signatures: set[str] = set()
-    resolved: dict[str, RunConfig] = {}
+    resolved: dict[str, RunConfig] = {}  # with seed 0: the seed cannot be refused
     for change in itertools.chain.from_iterable(map(_combinations, grids)):
         try:
-            config = _resolved(base, change, resolved)
+            config = applied(base, change)
+            without_seed = config.model_copy(update={"seed": 0})
+            key = signature(without_seed)
+            if key not in resolved:
+                resolved[key] = resolve(without_seed).config
         except UsageError as error:
             refused.setdefault(str(error), []).append(change)
             continue
-        if signature(config) in signatures:
+        config = resolved[key].model_copy(update={"seed": config.seed})
+        if signature(config) in by_signature:
             refused.setdefault("It is the same as another run of the plan.", []).append(change)
-            continue
-        signatures.add(signature(config))
-        changes.append(change)
-        configs.append(config)
+        else:
+            by_signature[signature(config)] = change, config
     left_out = [_refusal(combinations, reason) for reason, combinations in refused.items()]
-    if not configs:
+    if not by_signature:
         raise UsageError(f"None of the {n} combinations can be trained. {left_out[0]}")
+    changes, configs = zip(*by_signature.values(), strict=True)
     return Draft(without_defaults(base), list(grids), changes, configs, left_out)
 
 
@@ -101,24 +104,8 @@ def _combinations(grid: Grid) -> Iterator[dict[str, Any]]:
         yield dict(zip(keys, values, strict=True))
 
 
-def _resolved(base: RunConfig, change: Mapping[str, Any], known: dict[str, RunConfig]) -> RunConfig:
-    """The base with a change, resolved; `known` keeps what was resolved before.
-
-    Raises:
-        UsageError: It cannot be trained.
-    """
-    from genrecore.training.resolve import resolve
-
-    config = applied(base, change)
-    # The seed decides nothing that could be refused.
-    key = signature(config.model_copy(update={"seed": 0}))
-    if key not in known:
-        known[key] = resolve(config).config
-    return known[key].model_copy(update={"seed": config.seed})
-
-
 def _refusal(combinations: Sequence[Mapping[str, Any]], reason: str) -> str:
-    """One sentence for combinations refused for the same reason: what they share, and why."""
+    """A sentence on combinations refused for the same reason: what they share, and why."""
     shared = {
         dotted: value
         for dotted, value in combinations[0].items()
@@ -129,12 +116,12 @@ def _refusal(combinations: Sequence[Mapping[str, Any]], reason: str) -> str:
 
 
 def without_defaults(base: RunConfig) -> RunConfig:
-    """The base without options that are given as they are by default. Imports torch."""
+    """The base without options that have their default values. Imports torch."""
     from genrecore.training.resolve import resolve
 
     try:
         resolved = resolve(base).config
-    except UsageError:  # not every base is a run: its model may fit only what varies
+    except UsageError:  # its model may fit only what varies
         return base
     return resolved.model_copy(update={"segments": base.segments})
 
@@ -142,9 +129,8 @@ def without_defaults(base: RunConfig) -> RunConfig:
 def spread(
     base: RunConfig, grids: Sequence[Grid], texts: Mapping[str, Any]
 ) -> tuple[RunConfig, list[Grid]]:
-    """Base and grids with what was typed: a single value goes into the base, several vary.
-
-    Values of a field that a grid varies replace the grid's.
+    """Base and grids with what was typed: a single value goes into the base, several vary and
+    replace those that a grid has.
 
     Raises:
         UsageError: What cannot be read.
@@ -169,27 +155,20 @@ def sweep_command(
         varied: Values by dotted field, as they are typed.
         more: Further words.
     """
-    # What varies is said once: a field goes back to its default, an option is taken out.
+    values: list[str] = []
     defaults = RunConfig()
-    flags = {dotted: value_of(defaults, dotted) for dotted in varied if _has_flag(dotted)}
-    base = with_values(base, {key: value for key, value in flags.items() if value is not None})
-    for dotted in varied.keys() - flags.keys():
-        name, _, option = dotted.partition(".")
-        part = getattr(base, name)
-        if isinstance(part, Part):
-            options = {key: value for key, value in part.options.items() if key != option}
-            base = base.model_copy(update={name: part.model_copy(update={"options": options})})
-    words = settings_words(base)
     for dotted, text in varied.items():
-        if dotted in flags and kind_of(dotted, base) is not bool:
-            words += [f"--{dotted.rpartition('.')[2].replace('_', '-')}", text]
+        group, dot, name = dotted.partition(".")
+        part = getattr(base, group)
+        # What varies must not be in the base too: an option is taken out, a field gets its default.
+        if isinstance(part, Part) and dot:
+            options = {key: value for key, value in part.options.items() if key != name}
+            base = base.model_copy(update={group: part.model_copy(update={"options": options})})
+        elif (default := value_of(defaults, dotted)) is not None:
+            base = with_values(base, {dotted: default})
+        has_flag = not dot or (hasattr(part, name) and not isinstance(part, Part))
+        if has_flag and kind_of(dotted, base) is not bool:
+            values += [f"--{(name or group).replace('_', '-')}", text]
         else:
-            words += set_words(dotted, text)
-    return ["genrecore", "sweep", *words, *more]
-
-
-def _has_flag(dotted: str) -> bool:
-    """Whether a field has a flag of its own: it is not an option of a part."""
-    group, dot, name = dotted.partition(".")
-    value = getattr(RunConfig(), group)
-    return not dot or (hasattr(value, name) and not isinstance(value, Part))
+            values += set_words(dotted, text)
+    return ["genrecore", "sweep", *settings_words(base), *values, *more]

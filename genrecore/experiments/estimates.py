@@ -1,8 +1,7 @@
-"""How long runs will take: as long as the last run like them, else by a few measured steps.
+"""How long runs will take: as the last run like them, else by a few measured steps, else unknown.
 
-A run is like another one if it has the same model, feature, segments and augmentation and was
-trained on the same device. Where there is none, what `genrecore.training.timing` measured on this
-machine counts; else the time is not known. Nothing here imports torch.
+A run is like another one if both have the same model, feature, segments and augmentation and train
+on the same device. Steps are measured by `genrecore.training.timing`. Nothing here imports torch.
 """
 
 from __future__ import annotations
@@ -10,16 +9,15 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from itertools import islice
+from typing import NamedTuple
 
 import pandas as pd
 
 from genrecore.config.run import RunConfig
-from genrecore.data import clips as clip_tables
 from genrecore.data import genres, splits
 from genrecore.data.datasets import DATASETS
 from genrecore.data.segments import Segmenter
-from genrecore.data.splits import SPLITS
 from genrecore.errors import GenrecoreError
 from genrecore.experiments.plan import n_at_once
 from genrecore.store.run import Run
@@ -31,26 +29,19 @@ _MOST_READ = 400  # newest runs of the store among which one like a planned run 
 _COUNTED = {"dataset", "genres", "rehearsal", "split", "split_seed", "fold", "audio", "segments"}
 
 
-@dataclass(frozen=True)
-class Counts:
-    """Segments of a dataset in each part of its split."""
+class Counts(NamedTuple):
+    """Segments in each part of a split."""
 
     n_train: int
     n_valid: int
     n_test: int
 
 
-@dataclass(frozen=True)
-class Estimate:
-    """How long one run may take.
+class Estimate(NamedTuple):
+    """The time of one run; `source` is `runs`, `steps`, or empty where nothing is known."""
 
-    Attributes:
-        seconds: nan where nothing is known.
-        source: `runs`, `steps`, or empty where nothing is known.
-    """
-
-    seconds: float
-    source: str
+    seconds: float = math.nan
+    source: str = ""
 
 
 @dataclass(frozen=True)
@@ -58,11 +49,9 @@ class PlanEstimate:
     """How long several runs may take.
 
     Attributes:
-        seconds: Until the last one is through, of those for which something is known.
-        n_runs: How many runs there are.
-        n_at_once: How many of them run at the same time.
-        n_by_runs: Those judged by earlier runs.
-        n_by_steps: Those judged by measured steps.
+        seconds: Until the last one ends, of those that can be estimated.
+        n_by_runs: Runs estimated from earlier ones.
+        n_by_steps: Runs estimated from measured steps.
         early: Whether some may stop before their last epoch.
     """
 
@@ -75,7 +64,7 @@ class PlanEstimate:
 
     @property
     def n_unknown(self) -> int:
-        """Runs of which nothing is known."""
+        """Runs that cannot be estimated."""
         return self.n_runs - self.n_by_runs - self.n_by_steps
 
     @property
@@ -102,33 +91,36 @@ class PlanEstimate:
 
 
 class Estimator:
-    """Judges how long runs take by earlier runs, read once, and by measured steps."""
+    """Estimates run times from runs of the store, the newest first, and from measured steps."""
 
     def __init__(self, earlier: Iterable[Run]) -> None:
-        """Takes runs of the store, the newest first."""
-        self._runs: list[tuple[Run, RunConfig]] = []
-        for run, _ in zip(earlier, range(_MOST_READ), strict=False):
+        self._runs: list[Run] = []
+        self._by_cost: dict[str, list[Run]] = {}
+        for run in islice(earlier, _MOST_READ):
             try:
-                self._runs.append((run, run.config))
-            except GenrecoreError:  # written by another version: it tells nothing
+                key = cost_key(run.config)
+            except GenrecoreError:  # written by another version
                 continue
-        self._like: dict[tuple[str, int], tuple[Run, RunConfig] | None] = {}
+            self._runs.append(run)
+            self._by_cost.setdefault(key, []).append(run)
+        self._like: dict[tuple[str, int], Run | None] = {}
         self._counts: dict[str, Counts | None] = {}
         self._clips: dict[str, pd.DataFrame] = {}
 
     def add_clips(self, config: RunConfig, clips: pd.DataFrame) -> None:
-        """Takes note of the clip table of a configuration's dataset."""
-        self._clips[_dataset(config)] = clips
+        """Adds the clip table of a configuration's dataset."""
+        self._clips[config.dataset.model_dump_json()] = clips
         self._counts.clear()
 
     def uncounted(self, configs: Iterable[RunConfig]) -> list[RunConfig]:
-        """One configuration of each dataset whose clips nobody has counted yet."""
-        return list({_dataset(c): c for c in configs if self.counts(c) is None}.values())
+        """One configuration of each dataset whose clip table is needed to count segments."""
+        unknown = [config for config in configs if self.counts(config) is None]
+        return list({config.dataset.model_dump_json(): config for config in unknown}.values())
 
     def unmeasured(self, configs: Iterable[RunConfig]) -> list[RunConfig]:
         """One configuration of each kind without an earlier run and without measured steps."""
         unknown = [c for c in configs if self._run_like(c) is None and step_times.read(c) is None]
-        return list({_kind(config): config for config in unknown}.values())
+        return list({(cost_key(c), c.training.batch_size): c for c in unknown}.values())
 
     def total(self, configs: Sequence[RunConfig]) -> PlanEstimate:
         """How long these runs, resolved, may take together."""
@@ -148,13 +140,20 @@ class Estimator:
         """How long one run, resolved, may take."""
         counts = self.counts(config)
         if counts is None or not counts.n_train:
-            return Estimate(math.nan, "")
-        by_run = self._by_run(config, counts)
-        if by_run is not None:
-            return Estimate(by_run, "runs")
+            return Estimate()
+        run = self._run_like(config)
+        run_counts = self.counts(run.config) if run else None
+        if run and run_counts and run_counts.n_train:
+            n_epochs = config.training.epochs
+            if run.n_epochs < run.config.training.epochs:  # it is fitted in a single step
+                n_epochs = min(n_epochs, run.n_epochs)
+            epochs_s = run.history["seconds"]
+            rest_s = max(0.0, run.worked_s - float(epochs_s.sum()))
+            epoch_s = float(epochs_s.median()) * counts.n_train / run_counts.n_train
+            return Estimate(rest_s + n_epochs * epoch_s, "runs")
         times = step_times.read(config)
         if times is None:
-            return Estimate(math.nan, "")
+            return Estimate()
         n_examples = counts.n_train * times.n_copies
         n_each = n_examples + counts.n_valid
         epoch_s = n_examples * times.train_s + counts.n_valid * times.predict_s
@@ -165,70 +164,53 @@ class Estimator:
         total_s = times.start_s + features_s + config.training.epochs * epoch_s + tested_s
         return Estimate(total_s, "steps")
 
-    def _by_run(self, config: RunConfig, counts: Counts) -> float | None:
-        """Seconds as the last run like it took: its epochs for each segment, and all the rest."""
-        like = self._run_like(config)
-        if like is None:
-            return None
-        run, run_config = like
-        run_counts, epochs_s = self.counts(run_config), run.history["seconds"]
-        if run_counts is None or not run_counts.n_train:
-            return None
-        n_epochs = config.training.epochs
-        if run.n_epochs < run_config.training.epochs:  # it is fitted in a single step
-            n_epochs = min(n_epochs, run.n_epochs)
-        rest_s = max(0.0, run.worked_s - float(epochs_s.sum()))
-        epoch_s = float(epochs_s.median()) * counts.n_train / run_counts.n_train
-        return rest_s + n_epochs * epoch_s
-
-    def _run_like(self, config: RunConfig) -> tuple[Run, RunConfig] | None:
-        """The last run like this one; larger batches are faster, so the nearest size counts."""
-        kind = _kind(config)
+    def _run_like(self, config: RunConfig) -> Run | None:
+        """The last run like this one, of the nearest batch size: larger batches are faster."""
+        kind = cost_key(config), config.training.batch_size
         if kind not in self._like:
-            like = [
-                (run, other)
-                for run, other in self._runs
-                if _kind(other)[0] == kind[0]
-                and run.state == "done"
-                and _trained_on(run) == device_for(config)
-                and "seconds" in run.history
-            ]
             size = math.log(config.training.batch_size)
             self._like[kind] = min(
-                like,
-                key=lambda pair: abs(math.log(pair[1].training.batch_size) - size),
+                (
+                    run
+                    for run in self._by_cost.get(kind[0], [])
+                    if run.state == "done"
+                    and _trained_on(run) == device_for(config)
+                    and "seconds" in run.history
+                ),
+                key=lambda run: abs(math.log(run.config.training.batch_size) - size),
                 default=None,
             )
         return self._like[kind]
 
     def counts(self, config: RunConfig) -> Counts | None:
-        """Segments in each part of a configuration's split, or None where nobody has counted."""
+        """Segments in each part of a configuration's split; None without a clip table."""
         key = config.model_dump_json(include=_COUNTED)
         if key not in self._counts:
-            clips = self._clips_like(config)
-            if clips is None and _dataset(config) in self._clips:
-                table = self._clips[_dataset(config)]
-                clips, _ = genres.apply(table, config.genres.leave_out, config.genres.merge)
-            self._counts[key] = _counts_of_demo(config) if clips is None else _counts(config, clips)
+            clips = self._clip_table(config)
+            self._counts[key] = None if clips is None else _counts(config, clips)
         return self._counts[key]
 
-    def _clips_like(self, config: RunConfig) -> pd.DataFrame | None:
-        """The clip table of an earlier run on the same music.
-
-        Its split is filled in: where a split is given with the data, only a run on that split
-        tells it.
-        """
-        same_split = config.split.name in ("official", "manifest")
-        for run, other in self._runs:
+    def _clip_table(self, config: RunConfig) -> pd.DataFrame | None:
+        """The clips of the configuration: those of an earlier run on the same music, else of its
+        dataset, else those that the dataset will make."""
+        published = splits.SPLITS[config.split.name].facts.published_with
+        for run in self._runs:
+            other = run.config
             if (
-                other.dataset == config.dataset
-                and other.genres == config.genres
+                (other.dataset, other.genres) == (config.dataset, config.genres)
                 and other.rehearsal == config.rehearsal
-                and (not same_split or other.split == config.split)
-                and (clips := run.clips) is not None
+                # A run's table has its own split filled in, which a published one reads.
+                and (not published or other.split == config.split)
+                and run.clips is not None
             ):
-                return clips
-        return None
+                return run.clips
+        clips = self._clips.get(config.dataset.model_dump_json())
+        if clips is None:
+            dataset = DATASETS.choose(config.dataset.name, config.dataset.options)
+            if dataset.facts.expected is None:
+                return None
+            clips = dataset.facts.expected(dataset.options)
+        return genres.apply(clips, config.genres.leave_out, config.genres.merge)[0]
 
 
 def _counts(config: RunConfig, clips: pd.DataFrame) -> Counts | None:
@@ -240,56 +222,17 @@ def _counts(config: RunConfig, clips: pd.DataFrame) -> Counts | None:
         return None
     if config.rehearsal:
         table = genres.fewer(table, config.rehearsal)
-    of_clip = table["duration_s"].map(lambda duration_s: _n_segments(duration_s, config))
-    if (table["medium"] != "audio").any():
-        of_clip = pd.Series(1, index=table.index)
-    n = of_clip.groupby(table["split"]).sum()
-    n_train = int(n.get("train", 0))
-    if config.segments.excerpts == "random":
-        n_train = int((table["split"] == "train").sum())
-    return Counts(n_train, int(n.get("valid", 0)), int(n.get("test", 0)))
-
-
-def _n_segments(duration_s: Any, config: RunConfig) -> int:
-    known_s = config.audio.clip_s if pd.isna(duration_s) else float(duration_s)
-    n_samples = round(min(known_s, config.audio.clip_s) * config.audio.sample_rate_hz)
-    return len(Segmenter.from_config(config).starts(n_samples))
-
-
-def _counts_of_demo(config: RunConfig) -> Counts | None:
-    """Segments of the demo music by its options, before it has been made; None for other music."""
-    if config.dataset.name != "demo":
-        return None
-    options = DATASETS["demo"].read_options(config.dataset.options, "dataset")
-    n_clips = options.n_genres * min(options.n_clips, config.rehearsal or options.n_clips)
-    if options.form == "audio" and config.segments.excerpts == "all":
-        n_clips *= _n_segments(options.clip_s, config)
-    return Counts(*(round(share * n_clips) for share in _shares(config)))
-
-
-def _shares(config: RunConfig) -> tuple[float, float, float]:
-    """About which shares of the clips are for training, validation and test."""
-    entry = SPLITS[config.split.name]
-    options = entry.read_options(config.split.options, "split")
-    if entry.facts.folds:
-        fold = 1 / options.n_folds
-        return 1 - 2 * fold, fold, fold
-    ratio = [float(getattr(options, name, 0.0)) for name in clip_tables.SPLITS]
-    if not sum(ratio):
-        return 0.8, 0.1, 0.1
-    train, valid, test = (part / sum(ratio) for part in ratio)
-    return train, valid, test
+    n = pd.Series(1, index=table.index)
+    if (table["medium"] == "audio").all():
+        segmenter, rate_hz = Segmenter.from_config(config), config.audio.sample_rate_hz
+        lengths_s = table["duration_s"].fillna(config.audio.clip_s).clip(upper=config.audio.clip_s)
+        n = lengths_s.map(lambda length_s: len(segmenter.starts(round(length_s * rate_hz))))
+    sums = n.groupby(table["split"]).sum()
+    if config.segments.excerpts == "random":  # of each training clip one excerpt
+        sums["train"] = int((table["split"] == "train").sum())
+    return Counts(*(int(sums.get(part, 0)) for part in splits.PARTS))
 
 
 def _trained_on(run: Run) -> str:
     device = str(run.environment.get("device", ""))
     return "cuda:0" if device.startswith("cuda") else device
-
-
-def _dataset(config: RunConfig) -> str:
-    return config.dataset.model_dump_json()
-
-
-def _kind(config: RunConfig) -> tuple[str, int]:
-    """Equal for configurations whose steps take the same time here."""
-    return cost_key(config), config.training.batch_size

@@ -1,4 +1,4 @@
-"""The gap between a leaky and a clean split: accuracies pooled over folds, and their difference.
+"""The gap between a leaky and a clean split: the difference of accuracies pooled over folds.
 
 Over all folds every clip is tested once in each split, so the gap is a paired difference on all
 clips. Its interval resamples artists, because clips of one artist are not independent.
@@ -26,19 +26,13 @@ LEAKY, CLEAN = "stratified", "by_artist"
 class LeakGap:
     """Accuracy on the leaky split minus accuracy on the clean one, as shares of all clips.
 
+    `leaky` and `clean` are accuracies pooled over the folds, with 95 % Wilson intervals; the
+    interval of the difference resamples artists.
+
     Attributes:
-        leaky: Pooled accuracy on the leaky folds.
-        leaky_low: Lower end of its 95 % Wilson interval.
-        leaky_high: Upper end.
-        clean: Pooled accuracy on the clean folds.
-        clean_low: Lower end of its 95 % Wilson interval.
-        clean_high: Upper end.
-        difference: leaky − clean.
-        low: Lower end of its 95 % interval, artists resampled.
-        high: Upper end.
         n_clips: Clips, each tested once in either split.
         n_artists: Artists resampled; a clip of unknown artist counts as an artist of its own.
-        per_genre: `genre, n_clips`, and `leaky, clean` with `_low` and `_high` as above.
+        per_genre: `genre, n_clips`, and `leaky, clean` with `_low` and `_high`.
     """
 
     leaky: float
@@ -83,7 +77,7 @@ class LeakGap:
 
 
 def leak_gap(runs: Sequence[Run]) -> LeakGap:
-    """The gap that the finished runs of a leak experiment show.
+    """The gap between the finished runs of a leak experiment.
 
     Raises:
         GenrecoreError: A clip is not tested exactly once in either split.
@@ -117,7 +111,7 @@ def leak_gap(runs: Sequence[Run]) -> LeakGap:
 
 
 def _accuracies(leaky: pd.Series, clean: pd.Series) -> dict[str, float]:
-    """`leaky, leaky_low, leaky_high, clean, clean_low, clean_high` of who is right, by clip."""
+    """`leaky, leaky_low, leaky_high, clean, clean_low, clean_high`, of correctness by clip."""
     accuracies: dict[str, float] = {}
     for name, right in (("leaky", leaky), ("clean", clean)):
         low, high = significance.wilson(int(right.sum()), len(right))
@@ -126,7 +120,7 @@ def _accuracies(leaky: pd.Series, clean: pd.Series) -> dict[str, float]:
 
 
 def _tested(runs: Sequence[Run]) -> pd.DataFrame:
-    """`right, genre, artist` by clip_id over the test clips of several folds."""
+    """`right, genre, artist` of the test clips of several folds, by clip_id."""
     tables = []
     for run in runs:
         predictions, clips = run.predictions, run.clips

@@ -1,8 +1,8 @@
-"""Leak experiments: what a split that shares artists adds to the accuracy of the same system.
+"""Leak experiments: how much a split that shares artists adds to a system's accuracy.
 
 A leak experiment is a plan with two splits: the same configuration on every fold of a clean split
-(by artist) and of a leaky one (by clip) of the same clips. It is recognised in the store by its
-runs, whoever queued them; `leak_gap` says what they show.
+(by artist) and of a leaky one (by clip) of the same clips. It is recognised by its runs, whoever
+queued them; `leak_gap` computes the result.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -20,12 +21,11 @@ from genrecore.data import clips as clip_tables
 from genrecore.data import genres, splits
 from genrecore.data.splits import SPLITS
 from genrecore.errors import GenrecoreError
-from genrecore.experiments import plan as plans
 from genrecore.experiments.draft import Draft, Grid
 from genrecore.experiments.leak_gap import CLEAN, LEAKY
-from genrecore.experiments.plan import Member, Plan, RunsProgress
-from genrecore.store import run as runs
-from genrecore.store.run import Run
+from genrecore.experiments.plan import Member, Plan, RunsProgress, all_plans, queue_missing
+from genrecore.experiments.plan import start as start_plan
+from genrecore.store.run import Run, precedence
 
 _FEWEST_FOLDS = 3  # one to train on, one to validate, one to test
 _FACT = "leak_experiment"  # in a plan's facts: the key of its experiment
@@ -38,8 +38,7 @@ class LeakExperiment(RunsProgress):
     Attributes:
         config: The clean configuration, fold 0.
         n_folds: Of either split.
-        leaky: By fold the run that counts: a done one, else one that works or waits, else the
-            newest. Folds that were never queued are absent.
+        leaky: By fold the run that counts, as `precedence` has it; folds without a run are absent.
         clean: The same for the clean folds.
     """
 
@@ -55,25 +54,21 @@ class LeakExperiment(RunsProgress):
 
     @cached_property
     def members(self) -> list[Member]:
-        """A run for every fold of both splits, the clean folds first, as they are queued."""
+        """A run for every fold of both splits, in the order of the queue."""
+        by_split = {CLEAN: self.clean, LEAKY: self.leaky}
         return [
-            Member(
-                {"split": split, "fold": fold},
-                on_fold(self.config, split, self.n_folds, fold),
-                by_fold.get(fold),
-            )
-            for split, by_fold in ((CLEAN, self.clean), (LEAKY, self.leaky))
-            for fold in range(self.n_folds)
+            Member(change, config, by_split[change["split"]].get(change["fold"]))
+            for change, config in _folds(self.config, self.n_folds)
         ]
 
     @property
     def runs(self) -> list[Run]:
-        """The runs that were ever queued, in the order of `members`."""
+        """The runs that were queued, in the order of `members`."""
         return [member.run for member in self.members if member.run]
 
     @property
     def n_missing(self) -> int:
-        """Folds that nobody has done or works on."""
+        """Folds without a run that is done, works or waits."""
         return self.n_runs - len(self.done) - len(self.active)
 
     @property
@@ -87,7 +82,7 @@ class LeakExperiment(RunsProgress):
         return f"{self.config.model.name} · {self.config.dataset.name} · {self.n_folds} folds"
 
     def again(self) -> LeakExperiment:
-        """The same runs as they are now; runs that came since are not looked for."""
+        """The same runs, read anew; runs that were queued since are not looked for."""
         leaky, clean = (
             {fold: Run(run.folder) for fold, run in by_fold.items()}
             for by_fold in (self.leaky, self.clean)
@@ -95,26 +90,36 @@ class LeakExperiment(RunsProgress):
         return LeakExperiment(self.config, self.n_folds, leaky, clean)
 
 
+def _folds(config: RunConfig, n_folds: int) -> list[tuple[dict[str, Any], RunConfig]]:
+    """What each run of an experiment changes, and its configuration.
+
+    The clean folds come first: where they fail, nobody has waited for the leaky ones.
+    """
+    return [
+        ({"split": split, "fold": fold}, on_fold(config, split, n_folds, fold))
+        for split in (CLEAN, LEAKY)
+        for fold in range(n_folds)
+    ]
+
+
 def draft(config: RunConfig, n_folds: int = 5) -> Draft:
     """The plan of an experiment: every fold of the clean and of the leaky split, resolved.
 
-    The clean folds come first: where they are refused, nobody has waited for the leaky ones.
     Imports torch.
 
     Raises:
-        UsageError: What `classifier.resolve` refuses, or a number of folds out of range.
+        UsageError: The configuration or the number of folds is refused.
     """
     from genrecore.training.resolve import resolve
 
     base = resolve(on_fold(config, CLEAN, n_folds, 0)).config
-    changes = [{"split": s, "fold": fold} for s in (CLEAN, LEAKY) for fold in range(n_folds)]
-    configs = [on_fold(base, s, n_folds, fold) for s in (CLEAN, LEAKY) for fold in range(n_folds)]
+    changes, configs = zip(*_folds(base, n_folds), strict=True)
     grid: Grid = {"split": [CLEAN, LEAKY], "fold": list(range(n_folds))}
     return Draft(base, [grid], changes, configs, [])
 
 
 def on_fold(config: RunConfig, split: str, n_folds: int, fold: int) -> RunConfig:
-    """The configuration on one fold of one of the two splits; resolved where it was before."""
+    """The configuration on a fold of one of the two splits; a resolved one stays resolved."""
     options = config.split.options if config.split.name == split else {}
     read = SPLITS[split].read_options({**options, "n_folds": n_folds}, "split")
     part = Part(name=split, options=read.model_dump(mode="json", exclude_defaults=True))
@@ -122,12 +127,7 @@ def on_fold(config: RunConfig, split: str, n_folds: int, fold: int) -> RunConfig
 
 
 def check(config: RunConfig, clips: pd.DataFrame, n_folds: int = 5) -> int:
-    """Refuses an experiment that these clips cannot answer; returns how many take part.
-
-    Args:
-        config: What is to be trained; its genres and split seed count.
-        clips: The dataset's clip table.
-        n_folds: Of either split.
+    """Refuses an experiment that the dataset's clips cannot answer; returns how many take part.
 
     Raises:
         GenrecoreError: No artist is known, none has two clips, or a genre has too few of them.
@@ -136,8 +136,8 @@ def check(config: RunConfig, clips: pd.DataFrame, n_folds: int = 5) -> int:
     artists = clip_tables.same_names(table["artist"])
     if artists.isna().all():
         raise GenrecoreError(
-            f"None of the {len(table)} clips names its artist, so nobody can tell who would be on "
-            "both sides; give the artists in a list of files (CSV) with a column artist."
+            f"None of the {len(table)} clips names its artist, so shared artists cannot be found; "
+            "give the artists in a list of files (CSV) with a column artist."
         )
     if not artists.dropna().duplicated().any():
         raise GenrecoreError(
@@ -162,7 +162,7 @@ def check(config: RunConfig, clips: pd.DataFrame, n_folds: int = 5) -> int:
 
 
 def start(config: RunConfig, n_folds: int = 5, store: Path | None = None) -> Plan:
-    """Queues what is missing of an experiment, as a plan; runs that are there are not repeated.
+    """Queues the missing runs of an experiment, as a plan.
 
     Raises:
         UsageError: As `draft`.
@@ -170,28 +170,27 @@ def start(config: RunConfig, n_folds: int = 5, store: Path | None = None) -> Pla
     """
     drafted = draft(config, n_folds)
     key = signature(drafted.base)
-    for plan in plans.all_plans(store):
+    for plan in all_plans(store):
         if plan.facts.get(_FACT) == key:
-            plans.queue_missing(plan)
+            queue_missing(plan)
             return Plan(plan.folder)
     title = (
         f"Leak experiment: {drafted.base.model.name} · {drafted.base.dataset.name}, {n_folds} folds"
     )
-    return plans.start(drafted, store, title, facts={_FACT: key})
+    return start_plan(drafted, store, title, facts={_FACT: key})
 
 
 def experiments(all_runs: Iterable[Run]) -> list[LeakExperiment]:
-    """The experiments among these runs, in whatever state, the one with the newest run first.
+    """The experiments among these runs, in any state, the one with the newest run first.
 
-    Runs of one system, seed and split seed on folds of both splits are an experiment, whoever
-    queued them.
+    Runs of one system, seed and split seed on folds of both splits are an experiment.
     """
     by_split: dict[str, dict[str, dict[int, Run]]] = {LEAKY: {}, CLEAN: {}}
     first_folds: dict[str, RunConfig] = {}
     for run in all_runs:
         try:
             config = run.config
-        except GenrecoreError:  # written by another version: it belongs to nothing we know
+        except GenrecoreError:  # written by another version
             continue
         split = config.split.name
         if split not in by_split or config.allow_leaks != (split == LEAKY):
@@ -200,7 +199,7 @@ def experiments(all_runs: Iterable[Run]) -> list[LeakExperiment]:
         key = signature(first_fold)
         first_folds[key] = first_fold
         by_fold = by_split[split].setdefault(key, {})
-        by_fold[config.fold] = max(run, by_fold.get(config.fold, run), key=runs.precedence)
+        by_fold[config.fold] = max(run, by_fold.get(config.fold, run), key=precedence)
     complete = []
     for key, clean in by_split[CLEAN].items():
         config = first_folds[key]
@@ -213,12 +212,7 @@ def experiments(all_runs: Iterable[Run]) -> list[LeakExperiment]:
 
 
 def leaklab_command(config: RunConfig, n_folds: int) -> list[str]:
-    """The command that carries an experiment out.
-
-    Args:
-        config: Its clean configuration, any fold.
-        n_folds: Of either split.
-    """
+    """The command that trains an experiment; `config` is its clean configuration, any fold."""
     options = {key: value for key, value in config.split.options.items() if key != "n_folds"}
     split = Part(name=config.split.name, options=options)
     base = config.model_copy(update={"split": split, "fold": 0})

@@ -1,4 +1,4 @@
-"""Plans: every combination of the values of some settings is a run, queued all at once.
+"""Plans: each combination of the values of some settings is a run, all queued at once.
 
 A plan is a folder of the store, `.plans/<plan id>/`, written before its first run is queued:
 
@@ -6,11 +6,10 @@ A plan is a folder of the store, `.plans/<plan id>/`, written before its first r
 |---|---|
 | `plan.json` | title, base configuration, what varies, the runs, the combinations left out |
 | `study.db` | of a search: its trials, as Optuna keeps them (`genrecore.experiments.search`) |
-| `trials.json` | of a search: the same for readers, rewritten whenever a trial changes |
-| `lock`, `stop` | held by whoever queues its runs; present when a stop was asked for |
+| `trials.json` | of a search: the same without Optuna, rewritten whenever a trial changes |
+| `lock`, `stop` | held by the process that queues its runs; present when a stop was asked for |
 
-How far it is, is read from its runs: those queued for it, and those that were there before with
-the same configuration.
+Its progress is read from its runs: those queued for it, and earlier ones of the same configuration.
 """
 
 from __future__ import annotations
@@ -20,23 +19,29 @@ import os
 import secrets
 import statistics
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cache, cached_property, partial
 from pathlib import Path
 from typing import Any
 
-from genrecore.config import run as configuration
 from genrecore.config.dotted import value_of
-from genrecore.config.run import RunConfig, signature
+from genrecore.config.run import RunConfig, read_config, signature
 from genrecore.errors import GenrecoreError, describe
 from genrecore.experiments.draft import Draft
 from genrecore.jobs import actions as jobs
 from genrecore.jobs import slots
-from genrecore.store import run as runs
 from genrecore.store.files import new_folder, read_json, write_json
 from genrecore.store.locks import LOCK, held, is_locked
-from genrecore.store.run import Run
+from genrecore.store.run import (
+    LIVE,
+    Run,
+    all_runs,
+    find_by_id,
+    find_same,
+    precedence,
+    store_dir,
+)
 from genrecore.store.status import STOP, ask_to_stop, stop_asked
 from genrecore.training import hardware
 from genrecore.words import plural
@@ -48,13 +53,8 @@ PRUNED = "pruned"
 
 @dataclass(frozen=True)
 class Member:
-    """One run that a plan needs.
-
-    Attributes:
-        changes: What it changes in the base, by dotted field.
-        config: What is trained.
-        run: The run that counts, or None as long as nothing was queued for it.
-    """
+    """A run that a plan needs: what it changes in the base, by dotted field, its configuration, and
+    the run itself, None until it is queued."""
 
     changes: Mapping[str, Any]
     config: RunConfig
@@ -67,7 +67,7 @@ class Member:
 
 
 class RunsProgress:
-    """How far several runs are that belong together."""
+    """The progress of runs that belong together."""
 
     @property
     def members(self) -> Sequence[Member]:
@@ -81,28 +81,28 @@ class RunsProgress:
 
     @property
     def n_over(self) -> int:
-        """Runs that nothing is left to do for."""
+        """Runs that are over."""
         return len(self.done)
 
     @cached_property
     def done(self) -> list[Member]:
-        """Those that are trained and tested."""
+        """Runs that are trained and tested."""
         return [member for member in self.members if member.state == "done"]
 
     @cached_property
     def active(self) -> list[Member]:
-        """Those that work or wait."""
+        """Runs that work or wait."""
         return [member for member in self.members if member.run and member.run.is_active]
 
     @cached_property
     def ended(self) -> list[Member]:
-        """Those that ended without a result: stopped, pruned, failed or lost."""
-        others = ("done", "missing", "queued", *runs.LIVE)
+        """Runs that ended without a result: stopped, pruned, failed or lost."""
+        others = ("done", "missing", "queued", *LIVE)
         return [member for member in self.members if member.state not in others]
 
     @property
     def share(self) -> float:
-        """How far they are, from 0 to 1; a run at work counts in part."""
+        """How much of the work is done, from 0 to 1; a run at work counts in part."""
         at_work = 0.0
         for member in self.active:
             status = member.run.status if member.run else {}
@@ -112,10 +112,8 @@ class RunsProgress:
 
     @property
     def left_s(self) -> float | None:
-        """Seconds until they are through; None while nothing is known.
-
-        Runs that wait are expected to take as long as the median run that is done.
-        """
+        """Seconds until the last one ends, if those that wait take as long as the median run that
+        is done; None while that is not known."""
         live = [member.run for member in self.active if member.run and member.state != "queued"]
         left = [float(run.status["time_left_s"]) for run in live if run.status.get("time_left_s")]
         worked = [member.run.worked_s for member in self.done if member.run]
@@ -128,7 +126,7 @@ class RunsProgress:
 
     @property
     def _n_to_come(self) -> int:
-        """Runs that work, wait, or will be asked for."""
+        """Runs that work, wait, or will be queued."""
         return len(self.active)
 
     def stop_runs(self, plan_id: str = "") -> tuple[int, int]:
@@ -141,40 +139,37 @@ class RunsProgress:
             How many waited, and how many worked.
         """
         active = [member.run for member in self.active if member.run]
-        n_waiting = n_working = 0
-        # Those at work last: otherwise a waiting one takes the free slot.
+        stopped: list[str] = []
+        # Runs at work last: otherwise a waiting one takes the free slot.
         for run in sorted(active, key=lambda run: run.state != "queued"):
-            waits = run.state == "queued"
-            if run.state == "stopping" or (plan_id and run.plan != plan_id):
-                continue
-            with contextlib.suppress(GenrecoreError):  # it ended by itself meanwhile
-                jobs.stop(run, reason=STOPPED)
-                n_waiting, n_working = n_waiting + waits, n_working + (not waits)
-        return n_waiting, n_working
+            if run.state != "stopping" and plan_id in ("", run.plan):
+                with contextlib.suppress(GenrecoreError):  # it ended by itself meanwhile
+                    jobs.stop(run, reason=STOPPED)
+                    stopped.append(run.state)
+        n_waiting = stopped.count("queued")
+        return n_waiting, len(stopped) - n_waiting
 
 
-class _Scan:
-    """The runs of a store by the plan they were queued for, read once for several plans."""
-
-    def __init__(self, store: Path) -> None:
-        self._store = store
-
-    @cached_property
-    def by_plan(self) -> dict[str, list[Run]]:
-        """The oldest first."""
-        by_plan: dict[str, list[Run]] = {}
-        for run in reversed(runs.all_runs(self._store)):
-            if run.plan:
-                by_plan.setdefault(run.plan, []).append(run)
-        return by_plan
+def _runs_by_plan(store: Path) -> dict[str, list[Run]]:
+    """The runs of a store by the plan they were queued for, the oldest first."""
+    by_plan: dict[str, list[Run]] = {}
+    for run in reversed(all_runs(store)):
+        if run.plan:
+            by_plan.setdefault(run.plan, []).append(run)
+    return by_plan
 
 
 @dataclass(frozen=True)
 class Plan(RunsProgress):
-    """A plan's folder; each instance is a snapshot of the moment it was read."""
+    """A plan's folder; each instance is a snapshot of the moment it was read.
+
+    Plans that are read together share `runs_by_plan`, which reads the store once.
+    """
 
     folder: Path
-    scan: _Scan | None = field(default=None, repr=False, compare=False)
+    runs_by_plan: Callable[[], dict[str, list[Run]]] | None = field(
+        default=None, repr=False, compare=False
+    )
 
     @property
     def plan_id(self) -> str:
@@ -193,12 +188,12 @@ class Plan(RunsProgress):
 
     @property
     def title(self) -> str:
-        """For people: what varies."""
+        """What varies, for people."""
         return str(self.facts.get("title") or self.plan_id)
 
     @property
     def source(self) -> str:
-        """The table of a paper that it repeats; may be empty."""
+        """The table of a study that it repeats; may be empty."""
         return str(self.facts.get("source", ""))
 
     @property
@@ -208,7 +203,7 @@ class Plan(RunsProgress):
 
     @property
     def left_out(self) -> list[str]:
-        """A sentence for each combination without a run."""
+        """The combinations without a run, and why, in sentences."""
         return list(self.facts.get("left_out", []))
 
     @property
@@ -219,11 +214,11 @@ class Plan(RunsProgress):
     @cached_property
     def base(self) -> RunConfig:
         """What its runs start from."""
-        return configuration.read_config(self.facts.get("base", {}), f"the plan {self.plan_id}")
+        return read_config(self.facts.get("base", {}), f"the plan {self.plan_id}")
 
     @property
     def problem(self) -> str:
-        """Why it cannot be read, as a sentence; empty where it can."""
+        """Why it cannot be read, as a sentence; empty if it can."""
         try:
             _ = self.base, self.members
         except GenrecoreError as error:
@@ -240,29 +235,29 @@ class Plan(RunsProgress):
     @cached_property
     def own_runs(self) -> list[Run]:
         """The runs that were queued for it, the oldest first."""
-        return (self.scan or _Scan(self.store)).by_plan.get(self.plan_id, [])
+        by_plan = self.runs_by_plan() if self.runs_by_plan else _runs_by_plan(self.store)
+        return by_plan.get(self.plan_id, [])
 
     @cached_property
     def members(self) -> list[Member]:
-        """The runs it needs, in the order in which they are queued; of a search, those it tried."""
+        """The runs that it needs, in the order of the queue; of a search, those that it tried."""
         if self.search:
             return self._tried()
         own: dict[str, Run] = {}
         for run in self.own_runs:
             key = signature(run.config)
-            own[key] = max(run, own.get(key, run), key=runs.precedence)
+            own[key] = max(run, own.get(key, run), key=precedence)
         members = []
         for entry in self.facts.get("runs", []):
-            config = configuration.read_config(entry["config"], f"the plan {self.plan_id}")
-            own_run = own.get(signature(config))
-            counting = own_run or self._earlier_run(str(entry["reuses"]))
-            members.append(Member(entry["changes"], config, counting))
+            config = read_config(entry["config"], f"the plan {self.plan_id}")
+            counted = own.get(signature(config)) or self._find_run(str(entry["reuses"]))
+            members.append(Member(entry["changes"], config, counted))
         return members
 
     def _tried(self) -> list[Member]:
-        """A search's trials that have a run, and runs that no trial is known of yet."""
+        """The runs of a search's trials, and runs that no written trial names yet."""
         trials = read_json(self.folder / "trials.json").get("trials", [])
-        listed = [self._earlier_run(str(trial.get("run", ""))) for trial in trials]
+        listed = [self._find_run(str(trial.get("run", ""))) for trial in trials]
         known = {run.run_id for run in listed if run}
         unlisted = [run for run in self.own_runs if run.run_id not in known]
         return [
@@ -271,24 +266,24 @@ class Plan(RunsProgress):
             if run is not None
         ]
 
-    def _earlier_run(self, run_id: str) -> Run | None:
-        """A run that was there before, unless it has been deleted since."""
+    def _find_run(self, run_id: str) -> Run | None:
+        """The run of this id, unless it has been deleted."""
         exists = run_id and (self.store / run_id / "config.json").is_file()
         return Run(self.store / run_id) if exists else None
 
     @property
     def n_runs(self) -> int:
-        """How many it takes in all."""
+        """How many runs it has in all."""
         return int(self.search["n_trials"]) if self.search else len(self.members)
 
     @property
     def n_over(self) -> int:
-        """Runs that nothing is left to do for; a search does not repeat those without a result."""
+        """Runs that are over; a search does not repeat those without a result."""
         return len(self.done) + (len(self.ended) if self.search else 0)
 
     @property
     def left_s(self) -> float | None:
-        """Seconds until it is through; None while nothing is known, or nothing goes on."""
+        """Seconds until the last run ends; None while that is not known, or nothing runs."""
         return super().left_s if self.state == "running" else None
 
     @property
@@ -302,7 +297,7 @@ class Plan(RunsProgress):
 
     @property
     def state(self) -> str:
-        """`running`, `done`, `stopped` (somebody stopped it) or `incomplete` (runs are missing)."""
+        """`running`, `done`, `stopped` by somebody, or `incomplete`: runs are missing."""
         if self.active or self.is_driven:
             return "running"
         if self.n_over >= self.n_runs:
@@ -311,11 +306,11 @@ class Plan(RunsProgress):
 
 
 def n_at_once(configs: Sequence[RunConfig], store: Path | None = None) -> int:
-    """How many of these runs work at the same time on this machine."""
+    """How many of these runs train at the same time on this machine."""
     gpus = hardware.accelerators()
     if gpus and any(config.device in ("auto", "cuda") for config in configs):
         return len(gpus)
-    return slots.n_on_cpu(store or runs.store_dir())
+    return slots.n_on_cpu(store or store_dir())
 
 
 def start(
@@ -332,25 +327,24 @@ def start(
         draft: What it trains.
         store: The folder of runs.
         title: By default what varies.
-        source: The table of a paper that it repeats.
-        again: Whether to train also what is done, or at work, with the same configuration.
-        facts: What else `plan.json` is to say.
+        source: The table of a study that it repeats.
+        again: Whether to train configurations again that are done or at work.
+        facts: Further entries of `plan.json`.
 
     Raises:
         GenrecoreError: The store cannot be written.
     """
-    same = [None] * len(draft.configs) if again else runs.find_same(draft.configs, store)
-    entries = [
-        {
-            "changes": dict(change),
-            "config": config.model_dump(),
-            "reuses": run.run_id if run else "",
-        }
-        for change, config, run in zip(draft.changes, draft.configs, same, strict=True)
-    ]
+    same = [None] * len(draft.configs) if again else find_same(draft.configs, store)
     content = {
         "grids": [{key: list(values) for key, values in grid.items()} for grid in draft.grids],
-        "runs": entries,
+        "runs": [
+            {
+                "changes": dict(change),
+                "config": config.model_dump(),
+                "reuses": run.run_id if run else "",
+            }
+            for change, config, run in zip(draft.changes, draft.configs, same, strict=True)
+        ],
         "left_out": list(draft.left_out),
         **(facts or {}),
     }
@@ -366,14 +360,14 @@ def write(
     store: Path | None = None,
     source: str = "",
 ) -> Plan:
-    """Makes the folder of a new plan, complete before it can be seen under its name.
+    """Writes the folder of a new plan; it appears under its name when it is complete.
 
     Raises:
         GenrecoreError: The store cannot be written.
     """
     kind = "search" if "search" in facts else "plan"
     plan_id = f"{time.strftime('%Y%m%d-%H%M%S')}-{kind}-{secrets.token_hex(2)}"
-    folder = (store or runs.store_dir()) / ".plans" / plan_id
+    folder = (store or store_dir()) / ".plans" / plan_id
     head = {"title": title, "source": source, "made_at": time.time(), "base": base.model_dump()}
     try:
         with new_folder(folder) as hidden:
@@ -385,16 +379,14 @@ def write(
 
 
 def queue_missing(plan: Plan) -> list[Run]:
-    """Queues what nobody has done or works on.
-
-    Runs that were stopped, failed or lost go on from their checkpoint; others are new.
+    """Queues the missing runs; stopped, failed and lost ones go on from their checkpoints.
 
     Raises:
         GenrecoreError: It is a search, or the store cannot be written.
     """
     if plan.search:
         raise GenrecoreError(
-            f"The plan {plan.plan_id} is a search, which chooses its runs itself; let it go on "
+            f"The plan {plan.plan_id} is a search, which chooses its runs itself; continue it "
             f"with: genrecore plans resume {plan.plan_id}"
         )
     queued = []
@@ -414,12 +406,8 @@ def queue_missing(plan: Plan) -> list[Run]:
 
 
 def stop(plan: Plan) -> str:
-    """Takes the waiting runs of a plan out of the queue and asks those at work to stop.
-
-    Runs that were there before the plan are left alone.
-
-    Returns:
-        A sentence that says how many.
+    """Takes the plan's waiting runs out of the queue and asks those at work to stop; earlier runs
+    that it reuses are left alone. Returns a sentence with the numbers.
 
     Raises:
         GenrecoreError: The plan is over.
@@ -436,14 +424,14 @@ def stop(plan: Plan) -> str:
 
 def all_plans(store: Path | None = None) -> list[Plan]:
     """Every plan of the store, the newest first."""
-    folder = (store or runs.store_dir()) / ".plans"
+    folder = (store or store_dir()) / ".plans"
     try:
         names = sorted(os.listdir(folder), reverse=True)
     except OSError:
         return []
-    scan = _Scan(folder.parent)
+    by_plan = cache(partial(_runs_by_plan, folder.parent))
     return [
-        Plan(folder / name, scan)
+        Plan(folder / name, by_plan)
         for name in names
         if not name.startswith(".") and (folder / name / "plan.json").is_file()
     ]
@@ -455,4 +443,4 @@ def find_plan(name: str, store: Path | None = None) -> Plan:
     Raises:
         UsageError: There is none, or there are several.
     """
-    return runs.find_by_id(name, all_plans(store), "plan", store or runs.store_dir())
+    return find_by_id(name, all_plans(store), "plan", store or store_dir())

@@ -1,9 +1,9 @@
-"""Searches: plans whose runs Optuna chooses, at random or by what earlier ones scored (TPE).
+"""Searches: plans whose runs Optuna chooses, at random or by the scores of earlier ones (TPE).
 
-A trial is a run like any other, queued through `jobs`. A search maximises the best validation
-score and never looks at the test clips. Its trials are kept in `study.db` in the plan's folder, a
-study that Optuna's own dashboard opens. Whoever drives a search holds the plan's lock; killed and
-started again, it goes on with the same study: a trial under way is found again by its run.
+A trial is a run like any other, queued through `jobs`. Only validation scores count; the test clips
+take no part. The trials are in the plan's folder in `study.db`, which Optuna's own dashboard opens.
+The driver of a search holds the plan's lock. A driver that was killed and started again continues
+the same study and finds the runs of its trials again.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     import optuna
 
 _LOOK_EVERY_S = 0.3
-# Scores on other music, or on other clips of it, do not compare; and a lucky seed is no setting.
+# Scores on other music or other clips are not comparable; and a lucky seed is no setting.
 _NOT_SEARCHED = ("dataset", "genres", "split", "split_seed", "fold", "seed", "device", "processes",
                  "allow_leaks", "rehearsal", "standardise_on")  # fmt: skip
 _NOT_SEARCHED_IN = ("training.watch", "training.choose_epoch")
@@ -49,8 +49,7 @@ class Strategy:
 
     Attributes:
         sampler: `random`, or `tpe` (tree-structured Parzen estimators, Bergstra 2011).
-        n_trials: How many runs it tries.
-        pruner: `none`, `median` (a run ends where its score is below the median of earlier trials
+        pruner: `none`, `median` (a run ends when its score is below the median of earlier trials
             at the same epoch) or `hyperband` (Li 2018).
         seed: Of the sampler.
     """
@@ -62,7 +61,7 @@ class Strategy:
 
 
 def may_vary(dotted: str) -> bool:
-    """Whether a search may choose a field: whether scores compare whatever its value is."""
+    """Whether a search may choose a field: scores of all its values must be comparable."""
     return dotted.partition(".")[0] not in _NOT_SEARCHED and dotted not in _NOT_SEARCHED_IN
 
 
@@ -91,33 +90,29 @@ def check(base: RunConfig, ranges: Ranges, strategy: Strategy) -> RunConfig:
         dotted: values.ends if isinstance(values, Range) else list(values)
         for dotted, values in ranges.items()
     }
-    # Each value on its own, since an option may belong to one of several models only.
+    models = tried.get("model", [base.model.name])
     for dotted, values in tried.items():
-        models = tried.get("model", [base.model.name]) if dotted != "model" else [None]
-        for value in values:
-            refusals = [
-                _refusal(base, ({"model": model} if model else {}) | {dotted: value})
-                for model in models
-            ]
+        for value in values:  # an option needs to fit only one of several models
+            refusals = [_refusal(base, {"model": model, dotted: value}) for model in models]
             if all(refusals):
                 raise UsageError(f"{in_words({dotted: value})}: {refusals[0]}")
     return without_defaults(base)
 
 
 def typical(base: RunConfig, ranges: Ranges) -> RunConfig:
-    """A configuration from the middle of the ranges, to judge how long a trial takes."""
+    """A configuration in the middle of the ranges, to estimate the time of a trial."""
     middle = {
         dotted: values.middle if isinstance(values, Range) else values[len(values) // 2]
         for dotted, values in ranges.items()
     }
-    for dotted in [*middle]:  # an option of a model that is not in the middle
+    for dotted in [*middle]:  # it may be an option of another model
         if dotted.startswith("model.") and _refusal(base, middle):
             del middle[dotted]
     return applied(base, middle)
 
 
 def _refusal(base: RunConfig, changes: Mapping[str, Any]) -> str:
-    """Why these values cannot be trained; empty where they can."""
+    """Why these values cannot be trained; empty if they can."""
     from genrecore.training.resolve import resolve
 
     try:
@@ -130,7 +125,7 @@ def _refusal(base: RunConfig, changes: Mapping[str, Any]) -> str:
 def create(
     base: RunConfig, ranges: Ranges, strategy: Strategy, store: Path | None = None, title: str = ""
 ) -> Plan:
-    """Writes the plan of a search, with its empty study. Nobody drives it yet. Imports torch.
+    """Writes the plan of a search, which `start` or `drive` then carries out. Imports torch.
 
     Raises:
         UsageError: What `check` refuses.
@@ -147,7 +142,7 @@ def create(
     facts = {"search": {**asdict(strategy), "ranges": written}}
     title = title or f"{kind}: {varied}{model} · {base.dataset.name}"
     plan = plans.write(base, title, facts, store)
-    _study(plan)
+    _study(plan, _storage(plan))
     return plan
 
 
@@ -165,8 +160,8 @@ def ranges_of(plan: Plan) -> dict[str, Range | list[Any]]:
 
 
 def trials(plan: Plan) -> list[dict[str, Any]]:
-    """The trials of a search as its driver last wrote them: `number, params, run, state, reason`,
-    with Optuna's states (running, complete, pruned, fail)."""
+    """`number, params, run, state, reason` of each trial, as the driver last wrote them; the states
+    are Optuna's: running, complete, pruned, fail."""
     return list(read_json(plan.folder / "trials.json").get("trials", []))
 
 
@@ -182,7 +177,7 @@ def start(plan: Plan) -> jobs.Task:
     """Drives a search in a process of its own, as a task.
 
     Raises:
-        GenrecoreError: It is at work or over, or the task cannot be started.
+        GenrecoreError: It is driven already, or the task cannot be started.
     """
     if plan.is_driven:
         raise GenrecoreError(f"The search {plan.plan_id} is at work already.")
@@ -195,7 +190,7 @@ def _drive_words(plan: Plan) -> list[str]:
 
 
 def problem(plan: Plan) -> str:
-    """Why the task that drove a search last ended early, as a sentence; empty where it did not."""
+    """Why the last task that drove a search ended early, as a sentence; empty if it did not."""
     for task in jobs.tasks():
         if task.status.get("arguments") == _drive_words(plan):
             if task.state == "lost":
@@ -210,10 +205,8 @@ def withdraw_stop(plan: Plan) -> None:
 
 
 def drive(plan: Plan, report: Report = silent) -> Plan:
-    """Tries runs until as many trials as planned are over, or a stop is asked for.
-
-    As many runs are under way as the machine takes at the same time. Can be killed at any moment
-    and called again.
+    """Carries out the trials of a search, as many at a time as the machine trains, until all are
+    over or a stop is asked for. Can be killed at any moment and called again.
 
     Raises:
         GenrecoreError: Another process drives it, or a run cannot be queued.
@@ -244,54 +237,60 @@ class Driver:
         self.plan, self.strategy, self.ranges = plan, strategy_of(plan), ranges_of(plan)
         self.base = plan.base
         self.watch = self.base.training.watch
-        self.study = _study(plan)
+        self._storage = _storage(plan)
+        self.study = _study(plan, self._storage)
+        self._study_id = self._storage.get_study_id_from_name(plan.plan_id)
         self.n_slots = plans.n_at_once([self.base], plan.store)
         self._written: list[dict[str, Any]] = []
-        self._find_runs_again()
+        self._adopt_runs()
 
     @property
     def n_over(self) -> int:
-        """Trials that have ended, in whatever way."""
+        """Trials that have ended, in any state."""
         return sum(trial.state.is_finished() for trial in self._tried())
 
     def best_so_far(self) -> str:
-        """`best validation accuracy 81.0 %`, or nothing yet."""
-        from optuna.trial import TrialState
-
-        values = [
-            trial.value
-            for trial in self._tried()
-            if trial.state == TrialState.COMPLETE and trial.value is not None
-        ]
-        if not values:
+        """`best validation accuracy 81.0 %`; empty before the first score."""
+        try:
+            best = self.study.best_value
+        except ValueError:  # no trial is complete
             return ""
         metric = watched(self.watch)
-        best = max(values) if metric.facts.higher_is_better else min(values)
         return f"best validation {noun(metric)} {metric.facts.written(best)}"
 
     def step(self) -> bool:
-        """Follows the runs at work and asks for further ones; returns whether anything is left."""
+        """Follows the runs at work and queues further ones; returns whether anything is left."""
         for trial in self._tried():
             if not trial.state.is_finished():
                 self._follow(trial)
         stopping = stop_asked(self.plan.folder)
-        while not stopping and self._wants_more():
+        while not stopping and self._n_at_work < self.n_slots and self._n_left:
             self._ask()
-        if stopping:  # a run may have been queued just meanwhile
+        if stopping:  # a run may have been queued meanwhile
             Plan(self.plan.folder).stop_runs(self.plan.plan_id)
         self._write()
-        at_work = any(not trial.state.is_finished() for trial in self._tried())
-        return at_work or (not stopping and len(self._tried()) < self.strategy.n_trials)
+        return self._n_at_work > 0 or (not stopping and self._n_left > 0)
 
     def _tried(self) -> list[optuna.trial.FrozenTrial]:
-        """All trials but those that a killed driver left without a run."""
+        """All trials except those for which a killed driver had not queued a run."""
         trials = self.study.get_trials(deepcopy=False)
         return [trial for trial in trials if not trial.user_attrs.get("never_begun")]
 
-    def _wants_more(self) -> bool:
-        tried = self._tried()
-        n_at_work = sum(not trial.state.is_finished() for trial in tried)
-        return len(tried) < self.strategy.n_trials and n_at_work < self.n_slots
+    @property
+    def _n_at_work(self) -> int:
+        return len(self._tried()) - self.n_over
+
+    @property
+    def _n_left(self) -> int:
+        """Trials that have not begun."""
+        return max(0, self.strategy.n_trials - len(self._tried()))
+
+    def _trial(self, frozen: optuna.trial.FrozenTrial) -> optuna.Trial:
+        """The trial itself, to report to; another driver may have asked for it."""
+        from optuna.trial import Trial
+
+        of_study = self._storage.get_trial_id_from_study_id_trial_number
+        return Trial(self.study, of_study(self._study_id, frozen.number))
 
     def _ask(self) -> None:
         """Begins a new trial and queues its run."""
@@ -319,17 +318,14 @@ class Driver:
         trial.set_user_attr("reason", reason)
         self.study.tell(trial, state=TrialState.FAIL)
 
-    def _find_runs_again(self) -> None:
-        """Gives trials that a killed driver left between asking and queueing the run that was
-        queued for them; those without one fail."""
-        from optuna.trial import Trial
-
+    def _adopt_runs(self) -> None:
+        """Finds the runs of trials whose driver was killed before it noted them; trials for which
+        no run was queued fail."""
         taken = {trial.user_attrs.get("run") for trial in self._tried()}
         for frozen in self._tried():
             if frozen.state.is_finished() or "run" in frozen.user_attrs:
                 continue
-            trial = Trial(self.study, frozen._trial_id)
-            wanted = signature(self._config(frozen.params))
+            trial, wanted = self._trial(frozen), signature(self._config(frozen.params))
             free = (run for run in self.plan.own_runs if run.run_id not in taken)
             run = next((run for run in free if signature(run.config) == wanted), None)
             if run is not None:
@@ -340,14 +336,12 @@ class Driver:
 
     def _follow(self, frozen: optuna.trial.FrozenTrial) -> None:
         """Reports the epochs of a trial's run, prunes it, or says how it ended."""
-        from optuna.trial import Trial
-
-        trial = Trial(self.study, frozen._trial_id)
+        trial = self._trial(frozen)
         run = Run(self.plan.store / str(frozen.user_attrs["run"]))
         if not (run.folder / "config.json").is_file():
             self._fail(trial, "its run was deleted")
             return
-        state = run.state  # before the history: what is over has a complete one
+        state = run.state  # before the history: that of a run that is over is complete
         column = f"valid_{self.watch}"
         prune = PRUNED in frozen.user_attrs
         reported = set(frozen.intermediate_values)
@@ -359,8 +353,8 @@ class Driver:
         if state in ("done", "stopped", "failed", "lost"):
             self._end(trial, run, state)
         elif prune and state != "stopping" and run.plan == self.plan.plan_id:
-            trial.set_user_attr(PRUNED, True)  # first: a driver killed here asks once more
-            with contextlib.suppress(GenrecoreError):  # it ended meanwhile: the next step says how
+            trial.set_user_attr(PRUNED, True)  # first: a driver killed here asks again
+            with contextlib.suppress(GenrecoreError):  # it ended meanwhile; the next step sees it
                 jobs.stop(run, reason=PRUNED)
 
     def _end(self, trial: optuna.Trial, run: Run, state: str) -> None:
@@ -377,7 +371,7 @@ class Driver:
             self._fail(trial, f"{state}: {reason}")
 
     def _write(self) -> None:
-        """Writes `trials.json`: the study for readers without Optuna."""
+        """Writes `trials.json`."""
         listed = [
             {
                 "number": trial.number,
@@ -393,22 +387,25 @@ class Driver:
             self._written = listed
 
 
-def _study(plan: Plan) -> optuna.Study:
-    """The study in the plan's folder, made if it is not there yet."""
-    import optuna
+def _storage(plan: Plan) -> optuna.storages.RDBStorage:
     from optuna.storages import RDBStorage
 
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    storage = RDBStorage(
+    return RDBStorage(
         f"sqlite:///{plan.folder / 'study.db'}",
         engine_kwargs={"connect_args": {"timeout": 30}},  # seconds, while a dashboard reads
     )
+
+
+def _study(plan: Plan, storage: optuna.storages.RDBStorage) -> optuna.Study:
+    """The study in the plan's folder, created if it is not there yet."""
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    larger_is_better = watched(plan.base.training.watch).facts.higher_is_better
     return optuna.create_study(
         study_name=plan.plan_id,
         storage=storage,
-        direction="maximize"
-        if watched(plan.base.training.watch).facts.higher_is_better
-        else "minimize",
+        direction="maximize" if larger_is_better else "minimize",
         pruner=_pruner(strategy_of(plan), plan.base.training.epochs),
         load_if_exists=True,
     )
@@ -420,7 +417,7 @@ def _sampler(strategy: Strategy, number: int) -> optuna.samplers.BaseSampler:
     seed = strategy.seed * 1_000_003 + number
     if strategy.sampler == "random":
         return RandomSampler(seed=seed)
-    # Optuna's ten random trials first are too many of a short search.
+    # Optuna's ten random trials are too many for a short search.
     return TPESampler(seed=seed, n_startup_trials=max(3, min(10, strategy.n_trials // 4)))
 
 
@@ -428,7 +425,7 @@ def _pruner(strategy: Strategy, n_epochs: int) -> optuna.pruners.BasePruner:
     from optuna.pruners import HyperbandPruner, MedianPruner, NopPruner
 
     if strategy.pruner == "median":
-        # A median needs two trials or more; nobody is judged by the first tenth of the epochs.
+        # A median needs two trials; the first tenth of the epochs does not count.
         n_startup = max(2, min(5, strategy.n_trials // 4))
         return MedianPruner(n_startup_trials=n_startup, n_warmup_steps=max(1, n_epochs // 10))
     if strategy.pruner == "hyperband":
@@ -437,11 +434,7 @@ def _pruner(strategy: Strategy, n_epochs: int) -> optuna.pruners.BasePruner:
 
 
 def _distributions(ranges: Ranges) -> dict[str, Any]:
-    from optuna.distributions import (
-        CategoricalDistribution,
-        FloatDistribution,
-        IntDistribution,
-    )
+    from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
     distributions: dict[str, Any] = {}
     for dotted, values in ranges.items():

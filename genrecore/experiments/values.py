@@ -1,32 +1,27 @@
-"""What a person types into the fields of a plan or a search: lists of values, and ranges."""
+"""Lists of values and ranges, as people type them into the fields of a plan or a search."""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from genrecore.config.dotted import shown
-from genrecore.config.run import RunConfig, with_values
+from genrecore.config.run import PARTS, RunConfig, with_values
 from genrecore.data import splits
 from genrecore.errors import UsageError
 from genrecore.words import thousands
 
 MOST_VALUES = 2000
-_PARTS = ("dataset", "split", "feature", "standardise", "model")
 
 
 @dataclass(frozen=True)
 class Range:
-    """Every number from `low` to `high`, both included.
+    """The numbers from `low` to `high`, both included; only whole ones if `whole`.
 
-    Attributes:
-        low: The smallest.
-        high: The largest.
-        log: Whether every factor of ten gets as many trials.
-        whole: Whether only whole numbers count.
+    On a logarithmic scale (`log`) every factor of ten gets as many trials.
     """
 
     low: float
@@ -52,18 +47,14 @@ class Range:
 
 
 Ranges = Mapping[str, Range | Sequence[Any]]
-"""By dotted field a range, or a list of values to choose from."""
+"""A range or a list of values to choose from, by dotted field."""
 
 
 def read_values(text: str, kind: Any = None) -> list[Any]:
     """The values that a text lists, each once.
 
-    Commas stand between values, or `|` where values hold commas themselves; `0..4` is every whole
-    number from 0 to 4; a JSON list is taken as it is.
-
-    Args:
-        text: As typed.
-        kind: The field's type, where it is known: free text is not cut at commas.
+    Commas divide values, or `|` where values hold commas; `0..4` are the whole numbers from 0 to 4;
+    a JSON list is read as JSON. Free text (kind `str`) is not cut at commas.
 
     Raises:
         UsageError: There is no value in it, or a range that is none.
@@ -83,7 +74,7 @@ def read_values(text: str, kind: Any = None) -> list[Any]:
     else:
         values = [_read(item, kind) for item in text.split(",") if item.strip()]
     if not values:
-        raise UsageError("There is no value; list some with commas between.")
+        raise UsageError("There is no value; list some, divided by commas.")
     return list({json.dumps(value): value for value in values}.values())
 
 
@@ -112,9 +103,7 @@ def _read(text: str, kind: Any) -> Any:
 def read_range(text: str, kind: Any = None) -> Range | list[Any]:
     """A range of numbers (`1e-5..1e-2:log`, `2..6`), or a list as `read_values` reads it.
 
-    Args:
-        text: As typed.
-        kind: The field's type; whole numbers are searched only where it holds whole numbers.
+    A range is one of whole numbers if the field's kind is, or if it is not known and looks so.
 
     Raises:
         UsageError: What is wrong with it.
@@ -147,24 +136,7 @@ def read_lists(base: RunConfig, texts: Mapping[str, Any]) -> dict[str, list[Any]
     Raises:
         UsageError: As `read_values`, with the field's name.
     """
-    values: dict[str, list[Any]] = {}
-    for dotted, text in texts.items():
-        if not isinstance(text, str):
-            values[dotted] = [text]
-        elif dotted == "fold" and text.strip() == "all":
-            values[dotted] = _all_folds(base, texts)
-        else:
-            try:
-                values[dotted] = read_values(text, kind_of(dotted, base, _models(texts)))
-            except UsageError as error:
-                raise UsageError(f"{dotted}: {error}") from None
-    return values
-
-
-def _all_folds(base: RunConfig, texts: Mapping[str, Any]) -> list[int]:
-    changes = {key: text for key, text in texts.items() if key.partition(".")[0] == "split"}
-    split = with_values(base, changes).split
-    return list(range(splits.n_folds(split.name, split.options)))
+    return {dotted: _read_field(read_values, base, dotted, texts) for dotted in texts}
 
 
 def read_ranges(
@@ -175,27 +147,35 @@ def read_ranges(
     Raises:
         UsageError: As `read_range`, with the field's name.
     """
-    single: dict[str, Any] = {}
-    ranges: dict[str, Range | list[Any]] = {}
-    for dotted, text in texts.items():
-        try:
-            kind = kind_of(dotted, base, _models(texts))
-            value = read_range(text, kind) if isinstance(text, str) else [text]
-        except UsageError as error:
-            raise UsageError(f"{dotted}: {error}") from None
-        if isinstance(value, list) and len(value) == 1:
-            single[dotted] = value[0]
-        else:
-            ranges[dotted] = value
-    return applied(base, single), ranges
+    ranges = {dotted: _read_field(read_range, base, dotted, texts) for dotted in texts}
+    single = {
+        dotted: values[0]
+        for dotted, values in ranges.items()
+        if isinstance(values, list) and len(values) == 1
+    }
+    several = {dotted: values for dotted, values in ranges.items() if dotted not in single}
+    return applied(base, single), several
 
 
-def _models(texts: Mapping[str, Any]) -> list[str]:
-    return [name.strip() for name in str(texts.get("model", "")).split(",") if name.strip()]
+def _read_field(
+    read: Callable[[str, Any], Any], base: RunConfig, dotted: str, texts: Mapping[str, Any]
+) -> Any:
+    text = texts[dotted]
+    if not isinstance(text, str):
+        return [text]
+    if dotted == "fold" and text.strip() == "all":
+        changes = {key: value for key, value in texts.items() if key.partition(".")[0] == "split"}
+        split = with_values(base, changes).split
+        return list(range(splits.n_folds(split.name, split.options)))
+    models = [name.strip() for name in str(texts.get("model", "")).split(",") if name.strip()]
+    try:
+        return read(text, kind_of(dotted, base, models))
+    except UsageError as error:
+        raise UsageError(f"{dotted}: {error}") from None
 
 
 def typed_list(values: Sequence[Any]) -> str:
-    """Values as `read_values` reads them."""
+    """Values as a text that `read_values` reads."""
     texts = [value if isinstance(value, str) else json.dumps(value) for value in values]
     if any("," in text or "|" in text for text in texts):
         return json.dumps(list(values))
@@ -203,63 +183,57 @@ def typed_list(values: Sequence[Any]) -> str:
 
 
 def typed_range(values: Range | Sequence[Any]) -> str:
-    """A range or a list as `read_range` reads it."""
+    """A range or a list as a text that `read_range` reads."""
     return values.text if isinstance(values, Range) else ", ".join(map(shown, values))
 
 
 def applied(base: RunConfig, changes: Mapping[str, Any]) -> RunConfig:
     """The base with dotted fields replaced.
 
-    Text stays text where an option takes text, also where it looks like a number (one hidden
-    layer of 32).
+    Text stays text where an option takes text, even if it looks like a number (one hidden layer of
+    32).
 
     Raises:
         UsageError: There is no such field, or the value is out of range.
     """
     models = [str(changes["model"])] if "model" in changes else []
-    values = {
-        dotted: json.dumps(value)
-        if isinstance(value, str) and _is_free_text_option(dotted, base, models)
-        else value
-        for dotted, value in changes.items()
-    }
+    values = dict(changes)
+    for dotted, value in changes.items():
+        part, dot, _ = dotted.partition(".")
+        if (
+            isinstance(value, str)
+            and dot
+            and part in PARTS
+            and kind_of(dotted, base, models) is str
+        ):
+            values[dotted] = json.dumps(value)
     return with_values(base, values)
 
 
-def _is_free_text_option(dotted: str, base: RunConfig, models: Iterable[str]) -> bool:
-    part, dot, _ = dotted.partition(".")
-    return bool(dot) and part in _PARTS and kind_of(dotted, base, models) is str
-
-
 def kind_of(dotted: str, base: RunConfig, models: Iterable[str] = ()) -> Any:
-    """The type of a dotted field: int, float, bool, str for free text, None where it is not known.
+    """The type of a dotted field: int, float, bool, str for free text; None if it is not known.
 
     Args:
-        dotted: The field.
-        base: The configuration whose parts' options are looked at.
+        dotted: The field; it may be an option of one of the base's parts.
+        base: The configuration.
         models: Further models whose options count.
     """
     first, _, rest = dotted.partition(".")
+    option = rest.removeprefix("options.")
+    fields: Any = RunConfig.model_fields
+    kinds = [getattr(fields.get(first), "annotation", None)]
     if first == "augment":
-        return str if not rest else None
-    if first in _PARTS:
-        if rest in ("", "name"):
-            return None
-        return _option_kind(first, rest.removeprefix("options."), base, models)
-    field: Any = RunConfig.model_fields.get(first)
-    kind = getattr(field, "annotation", None)
-    if rest:
-        kind = getattr(getattr(kind, "model_fields", {}).get(rest), "annotation", None)
-    return kind if kind in (int, float, str, bool) else None
+        kinds = [None if rest else str]
+    elif first in PARTS and option in ("", "name"):
+        kinds = []
+    elif first in PARTS:
+        from genrecore.training.parts import REGISTRIES
 
-
-def _option_kind(part: str, option: str, base: RunConfig, models: Iterable[str]) -> Any:
-    from genrecore.training.parts import REGISTRIES
-
-    names = [getattr(base, part).name, *(models if part == "model" else ())]
-    for name in names:
-        if name in REGISTRIES[part]:
-            field = REGISTRIES[part][name].options.model_fields.get(option)
-            if field is not None and field.annotation in (int, float, str, bool):
-                return field.annotation
-    return None
+        names = [getattr(base, first).name, *(models if first == "model" else ())]
+        entries = [REGISTRIES[first][name] for name in names if name in REGISTRIES[first]]
+        options = [entry.options.model_fields.get(option) for entry in entries]
+        kinds = [field.annotation for field in options if field is not None]
+    elif rest:
+        fields = getattr(kinds[0], "model_fields", {})
+        kinds = [getattr(fields.get(rest), "annotation", None)]
+    return next((kind for kind in kinds if kind in (int, float, str, bool)), None)

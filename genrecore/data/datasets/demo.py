@@ -29,8 +29,6 @@ from genrecore.store.progress import Phase, Report
 RECIPE = 1
 """Raised whenever the music changes, so that nobody trains on what an older version made."""
 
-_COLUMNS = ("clip_id", "genre", "artist", "album")
-
 
 class DemoOptions(Options):
     """How much demo music there is."""
@@ -76,6 +74,9 @@ class DemoOptions(Options):
     n_genres=lambda options: options.n_genres,
     made_up=True,
     is_made=lambda options: (demo_folder(options) / "clips.csv").is_file(),
+    expected=lambda options: _audio_clips(
+        options, demo_folder(options), _clip_list(options)
+    ).assign(medium=medium_of_form(options)),
 )
 def demo(options: DemoOptions, report: Report) -> pd.DataFrame:
     """Clip table of synthesised music, mono 16-bit wav at 22 050 Hz, made if it is not there yet.
@@ -144,6 +145,21 @@ def _audio_clips(options: DemoOptions, folder: Path, listed: pd.DataFrame) -> pd
     )
 
 
+def _clip_list(options: DemoOptions) -> pd.DataFrame:
+    """`clip_id, genre, artist, album` of every clip, as in `clips.csv`."""
+    rows = [
+        (
+            f"{rule.name}.{clip:05d}",
+            rule.name,
+            f"{rule.name} artist {clip % options.n_artists + 1}",
+            f"{rule.name} album {clip % options.n_artists + 1}.{1 + clip // options.n_artists % 2}",
+        )
+        for rule in GENRES[: options.n_genres]
+        for clip in range(options.n_clips)
+    ]
+    return pd.DataFrame(sorted(rows), columns=["clip_id", "genre", "artist", "album"])
+
+
 def demo_folder(options: DemoOptions) -> Path:
     """Where demo music with these options lies, or will."""
     key = digest([RECIPE, options.model_dump(mode="json", exclude={"form"})])
@@ -160,8 +176,8 @@ def _make(options: DemoOptions, folder: Path, report: Report) -> None:
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-        rows = _write_clips(options, temporary, report)
-        pd.DataFrame(rows, columns=list(_COLUMNS)).to_csv(temporary / "clips.csv", index=False)
+        _write_clips(options, temporary, report)
+        _clip_list(options).to_csv(temporary / "clips.csv", index=False)
         temporary.chmod(0o755)  # mkdtemp's folders are closed to everybody else
         _rename(temporary, folder)
     except (OSError, soundfile.LibsndfileError) as error:
@@ -183,14 +199,14 @@ def _rename(temporary: Path, folder: Path) -> None:
             raise
 
 
-def _write_clips(options: DemoOptions, folder: Path, report: Report) -> list[tuple[str, ...]]:
-    """Writes the clips of every artist, several artists at a time; rows of `clips.csv`."""
+def _write_clips(options: DemoOptions, folder: Path, report: Report) -> None:
+    """Writes the clips of every artist, several artists at a time."""
     total = options.n_genres * options.n_clips
     report(Phase.MAKING_DEMO, 0, total)
     for rule in GENRES[: options.n_genres]:
         (folder / rule.name).mkdir()
 
-    made: queue.SimpleQueue[tuple[str, ...] | BaseException] = queue.SimpleQueue()
+    written: queue.SimpleQueue[BaseException | None] = queue.SimpleQueue()  # an item a clip
     given_up = threading.Event()
 
     def play(genre: int, number: int) -> None:
@@ -201,28 +217,24 @@ def _write_clips(options: DemoOptions, folder: Path, report: Report) -> list[tup
             for clip in range(number, options.n_clips, options.n_artists):
                 if given_up.is_set():
                     return
-                clip_id = f"{name}.{clip:05d}"
                 wave = synthesis.make_clip(artist, genre, clip, options.seed, options.clip_s)
-                soundfile.write(_place(folder, name, clip_id), wave, SAMPLE_RATE_HZ, "PCM_16")
-                album = f"{name} album {number + 1}.{1 + clip // options.n_artists % 2}"
-                made.put((clip_id, name, f"{name} artist {number + 1}", album))
+                path = _place(folder, name, f"{name}.{clip:05d}")
+                soundfile.write(path, wave, SAMPLE_RATE_HZ, "PCM_16")
+                written.put(None)
         except BaseException as error:
-            made.put(error)
+            written.put(error)
 
-    rows: list[tuple[str, ...]] = []
     # Threads: numpy and libsndfile release the lock in what takes long.
     with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
         for genre in range(options.n_genres):
             for number in range(min(options.n_artists, options.n_clips)):
                 pool.submit(play, genre, number)
         try:
-            while len(rows) < total:
-                item = made.get()
-                if isinstance(item, BaseException):
-                    raise item
-                rows.append(item)
-                report(Phase.MAKING_DEMO, len(rows), total)
+            for n in range(1, total + 1):
+                error = written.get()
+                if error is not None:
+                    raise error
+                report(Phase.MAKING_DEMO, n, total)
         except BaseException:
             given_up.set()  # the artists still waiting leave at once
             raise
-    return sorted(rows)

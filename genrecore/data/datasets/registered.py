@@ -28,6 +28,7 @@ class DatasetFacts:
         made_up: Whether it is synthetic, not real music.
         is_made: Whether the files are there, of a dataset whose loader makes them; None where
             loading only reads.
+        expected: The clip table that such a loader will make; its paths need not exist yet.
         archives: What can be downloaded of it; empty where nothing can.
         download_gib: How much that is.
         mirror: Address of a copy, where genrecore may not fetch it.
@@ -41,6 +42,7 @@ class DatasetFacts:
     n_genres: int | Callable[[Any], int] = 0
     made_up: bool = False
     is_made: Callable[[Any], bool] | None = None
+    expected: Callable[[Any], pd.DataFrame] | None = None
     archives: tuple[Archive, ...] = ()
     download_gib: float = 0.0
     mirror: str = ""
