@@ -6,14 +6,14 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-import plotly.graph_objects as go
 
 from genrecore.audio.axes import Axes, Rows
-from genrecore.audio.descriptor_names import DESCRIPTORS
+from genrecore.audio.descriptor_names import DESCRIPTORS, N_MFCC
 from genrecore.reporting.plots import Chart, waveform
-from genrecore.reporting.plots.chart import laid_out
-from genrecore.reporting.plots.descriptors import cepstrum, over_time
-from genrecore.reporting.plots.pictures import picture
+from genrecore.reporting.plots.chart import draw
+from genrecore.reporting.plots.images import image_chart
+
+_COLOUR = "#7a6cc0"
 
 
 def charts(
@@ -42,13 +42,13 @@ def _chart(kind: str, axes: Axes, values: np.ndarray, limits: tuple[float, float
         return waveform(values, round(len(values) / (axes.duration_s or 1.0)), title=axes.title)
     if kind == "vector":
         is_descriptors = tuple(axes.rows.names) == DESCRIPTORS
-        return cepstrum(values) if is_descriptors else _bars(values, axes.rows, axes)
+        return _cepstrum(values) if is_descriptors else _bars(values, axes.rows, axes)
     if kind == "sequence":
-        return over_time(values, axes.column_times_s(len(values)), axes.rows, axes.title)
+        return _over_time(values, axes.column_times_s(len(values)), axes.rows, axes.title)
     if limits is None and axes.shown_percent != (0.0, 100.0) and len(values) > 1:
         low, high = np.percentile(values, axes.shown_percent)
         limits = (float(low), float(high))
-    return picture(
+    return image_chart(
         values,
         axes.column_times_s(values.shape[1]),
         axes.rows,
@@ -56,16 +56,73 @@ def _chart(kind: str, axes: Axes, values: np.ndarray, limits: tuple[float, float
         axes.unit,
         limits=limits,
         pool=np.max if axes.is_level else np.mean,
-        said=axes.note,
+        ending=axes.note,
     )
 
 
 def _bars(values: np.ndarray, rows: Rows, axes: Axes) -> Chart:
     """The numbers of a vector, a bar each."""
-    figure = go.Figure(go.Bar(x=list(rows.names), y=values.round(4).tolist(), showlegend=False))
-    laid_out(figure, axes.title, 300)
-    figure.update_xaxes(title=rows.title, showgrid=False)
-    figure.update_yaxes(title=axes.unit or "Value")
+    names, heights = list(rows.names), values.round(4).tolist()
+    bars = {"type": "bar", "x": names, "y": heights, "showlegend": False}
+    along, upward = {"title": rows.title, "showgrid": False}, {"title": axes.unit or "Value"}
+    figure = draw([bars], axes.title, 300, along, upward)
     table = pd.DataFrame({rows.title: list(rows.names), "Value": values.round(4)})
     alt = f"Bars of {len(values)} numbers, from {values.min():.3g} to {values.max():.3g}."
     return Chart(figure, alt, table)
+
+
+def _cepstrum(values: np.ndarray) -> Chart:
+    """The means of the cepstral coefficients among the descriptors, with their spread.
+
+    Args:
+        values: (57,), in the order of `DESCRIPTORS`.
+    """
+    by_name = dict(zip(DESCRIPTORS, values.tolist(), strict=True))
+    numbers = list(range(1, N_MFCC + 1))
+    means = np.array([by_name[f"mfcc{k}_mean"] for k in numbers])
+    spreads = np.sqrt(np.maximum([by_name[f"mfcc{k}_var"] for k in numbers], 0.0))
+    bars = {
+        "type": "bar",
+        "x": numbers[1:],
+        "y": means[1:].round(2).tolist(),
+        "error_y": {"type": "data", "array": spreads[1:].round(2).tolist(), "thickness": 1.2},
+        "marker": {"color": _COLOUR, "cornerradius": 2},
+        "hovertemplate": "Coefficient %{x}: %{y:.1f} dB<extra></extra>",
+        "showlegend": False,
+    }
+    along = {"title": "Cepstral coefficient", "showgrid": False, "dtick": 2, "tick0": 2}
+    upward = {"title": "Mean ± standard deviation (dB)"}
+    figure = draw([bars], "Shape of the spectrum: coefficients 2 to 20", 300, along, upward)
+    table = pd.DataFrame(
+        {"Coefficient": numbers, "Mean (dB)": means.round(2), "Deviation (dB)": spreads.round(2)}
+    )
+    alt = f"Bars of the cepstral coefficients 2 to {N_MFCC}. The first, the loudness, is "
+    return Chart(figure, f"{alt}{means[0]:.0f} decibels and not drawn.", table)
+
+
+def _over_time(values: np.ndarray, times_s: np.ndarray, rows: Rows, title: str) -> Chart:
+    """The numbers of a sequence over time, each between its own lowest and highest value.
+
+    Args:
+        values: (steps, numbers).
+        times_s: The middle of each step.
+        rows: What the numbers are.
+        title: What they are together.
+    """
+    low, high = values.min(axis=0), values.max(axis=0)
+    relative = (values - low) / np.where(high > low, high - low, 1.0)
+    n_steps, n_numbers = values.shape
+    drawn = image_chart(
+        relative.T,
+        times_s,
+        rows,
+        f"{title} over time",
+        "of range",
+        limits=(0.0, 1.0),
+        height=420,
+    )
+    table = pd.DataFrame(values.T.round(4), columns=[f"part {k + 1}" for k in range(n_steps)])
+    table.insert(0, rows.title, list(rows.names))
+    alt = f"Heat map of {n_numbers} numbers in {n_steps} parts, each between its lowest and "
+    alt += "highest value."
+    return Chart(drawn.figure, alt, table)

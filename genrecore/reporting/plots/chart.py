@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,6 +36,30 @@ def laid_out(figure: go.Figure, title: str, height: int, **layout: Any) -> go.Fi
     figure.update_layout(look(title, height) | layout)
     figure.update_xaxes(_AXIS)
     figure.update_yaxes(_AXIS)
+    return figure
+
+
+def draw(
+    traces: Iterable[Any],
+    title: str,
+    height: int,
+    x: Mapping[str, Any],
+    y: Mapping[str, Any],
+    **layout: Any,
+) -> go.Figure:
+    """A figure in the common look.
+
+    Args:
+        traces: As Plotly's or as dictionaries.
+        title: Heading, with names in it written by `label`.
+        height: In pixels.
+        x: What the horizontal axis has besides: title, range, format.
+        y: The same of the vertical axis.
+        **layout: What the layout has besides.
+    """
+    figure = laid_out(go.Figure({"data": list(traces)}), title, height, **layout)
+    figure.update_xaxes(x)
+    figure.update_yaxes(y)
     return figure
 
 
@@ -105,7 +129,7 @@ def ring(x: Sequence[Any], y: Sequence[Any], colour: str, width: float, **more: 
 
 
 def see_through(colour: str, alpha: float) -> str:
-    """A colour `#rrggbb` with an opacity."""
+    """A colour `#rrggbb` with an opacity, 0 … 1."""
     red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
     return f"rgba({red},{green},{blue},{alpha})"
 

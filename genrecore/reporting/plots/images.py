@@ -1,4 +1,4 @@
-"""Pictures with time across: what a network is given of a sound, with its rows named."""
+"""Images with time across: what a network is given of a sound, with its rows named."""
 
 from __future__ import annotations
 
@@ -6,13 +6,12 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import pandas as pd
-import plotly.graph_objects as go
 
 from genrecore.audio.axes import Rows
-from genrecore.reporting.plots.chart import Chart, label, laid_out
+from genrecore.reporting.plots.chart import Chart, colour_bar, draw, label
 
 # Magma without its first colour, #000004: Streamlit reads that as a placeholder of its theme.
-INTENSITY = [
+_INTENSITY = [
     [0.0, "#06051a"],
     [0.2, "#3b0f70"],
     [0.4, "#8c2981"],
@@ -24,7 +23,7 @@ _COLUMNS = 640  # about as many as a screen shows; more only makes the page heav
 _ROWS = 256
 
 
-def picture(
+def image_chart(
     values: np.ndarray,
     times_s: np.ndarray,
     rows: Rows,
@@ -34,9 +33,9 @@ def picture(
     limits: tuple[float, float] | None = None,
     pool: Callable[..., np.ndarray] = np.max,
     height: int = 300,
-    said: str = "",
+    ending: str = "",
 ) -> Chart:
-    """A picture as a heat map, its first row at the bottom.
+    """An image as a heat map, its first row at the bottom.
 
     What has more rows or columns than a screen shows is drawn by groups of them.
 
@@ -50,42 +49,36 @@ def picture(
         pool: What stands for a group: the loudest, because averages would wash attacks out, or
             `numpy.mean` where values are no strengths.
         height: In pixels.
-        said: Ends the alternative text.
+        ending: Last sentence of the alternative text.
     """
     shown, times_s, names, row_step = _shrunk(values, times_s, rows.names, pool)
     low, high = limits or (float(shown.min()), float(shown.max()))
-    figure = go.Figure(
-        go.Heatmap(
-            z=_short(shown),
-            x=np.round(times_s, 3).tolist(),
-            y=names,
-            zmin=low,
-            zmax=high if high > low else low + 1.0,
-            colorscale=INTENSITY,
-            colorbar={
-                "title": {"text": unit, "font": {"size": 11}},
-                "thickness": 10,
-                "outlinewidth": 0,
-                "tickfont": {"size": 11},
-            },
-            hovertemplate="%{x:.2f} s, %{y}: %{z:.4~g} " + unit + "<extra></extra>",
-        )
-    )
-    laid_out(figure, label(title), height)
-    figure.update_xaxes(title="Time (s)", showgrid=False)
+    heat_map = {
+        "type": "heatmap",
+        "z": _rounded(shown),
+        "x": np.round(times_s, 3).tolist(),
+        "y": names,
+        "zmin": low,
+        "zmax": high if high > low else low + 1.0,
+        "colorscale": _INTENSITY,
+        "colorbar": colour_bar(unit),
+        "hovertemplate": "%{x:.2f} s, %{y}: %{z:.4~g} " + unit + "<extra></extra>",
+    }
     # Names, not numbers: a category axis keeps the rows equally high, as the network has them.
-    figure.update_yaxes(
-        title=rows.title,
-        type="category",
-        showgrid=False,
-        tickvals=[(row - (row_step - 1) / 2) / row_step for row in rows.ticks.values()],
-        ticktext=list(rows.ticks),
-    )
+    upward = {
+        "title": rows.title,
+        "type": "category",
+        "showgrid": False,
+        "tickvals": [(row - (row_step - 1) / 2) / row_step for row in rows.ticks.values()],
+        "ticktext": list(rows.ticks),
+    }
+    along = {"title": "Time (s)", "showgrid": False}
+    figure = draw([heat_map], label(title), height, along, upward)
     table = _by_second(shown, times_s, rows.title, names, pool)
     n_bins, n_frames = values.shape
     alt = f"{title}: {n_bins} rows, {n_frames} columns, from {values.min():.3g} to "
     alt += f"{values.max():.3g} {unit}."
-    return Chart(figure, f"{alt} {said}".strip(), table)
+    return Chart(figure, f"{alt} {ending}".strip(), table)
 
 
 def _shrunk(
@@ -104,13 +97,13 @@ def _shrunk(
     middles = [names[min(at + up // 2, n_bins - 1)] for at in begins]
     # Two rows of one name would be drawn as one.
     seen: set[str] = set()
-    for place, name in enumerate(middles):
-        middles[place] = f"{name} (row {place})" if name in seen else name
+    for row, name in enumerate(middles):
+        middles[row] = f"{name} (row {row})" if name in seen else name
         seen.add(name)
     return values, times_s, middles, up
 
 
-def _short(values: np.ndarray) -> np.ndarray:
+def _rounded(values: np.ndarray) -> np.ndarray:
     """Values with so many digits as colours can show: a page is lighter for it."""
     spread = float(np.ptp(values)) if values.size else 0.0
     digits = 0 if spread > 20 else max(0, 3 - int(np.floor(np.log10(spread or 1.0))))
@@ -125,7 +118,7 @@ def _by_second(
     names: list[str],
     pool: Callable[..., np.ndarray],
 ) -> pd.DataFrame:
-    """One number a row a second: it says what the picture says and can still be read."""
+    """One number a row a second: few enough to be read."""
     seconds = np.floor(times_s + 1e-9).astype(int)
     kept = np.unique(seconds)
     table = pd.DataFrame(

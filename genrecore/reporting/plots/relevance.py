@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-import plotly.graph_objects as go
 
 from genrecore.audio.axes import Rows
-from genrecore.reporting.plots.chart import Chart, label, laid_out
-from genrecore.reporting.plots.pictures import picture
+from genrecore.reporting.plots.chart import Chart, colour_bar, draw, label
+from genrecore.reporting.plots.images import image_chart
 
-# Lighter where there is more of it; on greys it can be told from the picture in any kind of sight.
+# Lighter where there is more of it; on greys it can be told from the image in any kind of sight.
 _GREYS = [[0.0, "#0b0d14"], [1.0, "#e9ebf2"]]
 _GLOW = [
     [0.0, "rgba(236,115,80,0)"],
@@ -21,7 +20,7 @@ _GLOW = [
 _FOR, _AGAINST = "#d85430", "#606ccc"
 
 
-def over_picture(
+def over_image(
     relevance: np.ndarray,
     shown: np.ndarray,
     times_s: np.ndarray,
@@ -30,44 +29,38 @@ def over_picture(
     genre: str,
     method: str,
 ) -> Chart:
-    """A picture in greys, and over it in orange what speaks for a genre.
+    """An image in greys, and over it in orange what speaks for a genre.
 
     Args:
         relevance: (rows, columns); what is negative is not drawn.
-        shown: (rows, columns), the picture.
+        shown: (rows, columns), the image.
         times_s: The middle of each column.
         rows: What the rows are.
-        unit: Of the picture.
+        unit: Of the image.
         genre: The genre.
-        method: What people call it.
+        method: Title of the method of explanation.
     """
     positive = np.maximum(relevance, 0.0)
     top = float(np.quantile(positive, 0.998)) or float(positive.max()) or 1.0
     share = np.minimum(positive / top, 1.0)
     title = f"Support for {genre}, by {method}"
-    base = picture(shown, times_s, rows, title, unit, height=340)
-    over = picture(share, times_s, rows, title, "", height=340)
-    base.figure.data[0].update(colorscale=_GREYS, showscale=False, hoverinfo="skip")
-    base.figure.data[0].update(hovertemplate=None)
+    base = image_chart(shown, times_s, rows, title, unit, height=340)
+    over = image_chart(share, times_s, rows, title, "", height=340)
+    base.figure.update_traces(
+        colorscale=_GREYS, showscale=False, hoverinfo="skip", hovertemplate=None
+    )
     glow = over.figure.data[0]
     glow.update(
         colorscale=_GLOW,
         zmin=0.0,
         zmax=1.0,
-        colorbar={
-            "title": {"text": "evidence", "font": {"size": 11}},
-            "thickness": 10,
-            "outlinewidth": 0,
-            "tickvals": [0.03, 1.0],
-            "ticktext": ["little", "most"],
-            "tickfont": {"size": 11},
-        },
+        colorbar=colour_bar("evidence", tickvals=[0.03, 1.0], ticktext=["little", "most"]),
         hovertemplate="%{x:.2f} s, %{y}: %{z:.0%} of the strongest<extra></extra>",
     )
     base.figure.add_trace(glow)
     row, column = divmod(int(positive.argmax()), positive.shape[1])
     alt = (
-        f"{title}: over the picture, evidence is strongest at {times_s[column]:.2f} seconds, "
+        f"{title}: over the image, evidence is strongest at {times_s[column]:.2f} seconds, "
         f"{rows.names[row]}."
     )
     return Chart(base.figure, alt, over.table)
@@ -80,22 +73,21 @@ def over_time(relevance: np.ndarray, times_s: np.ndarray, genre: str, method: st
         relevance: (columns,).
         times_s: The middle of each column.
         genre: The genre.
-        method: What people call it.
+        method: Title of the method of explanation.
     """
     largest = float(np.abs(relevance).max()) or 1.0
     values = (relevance / largest).round(4)
-    figure = go.Figure(
-        go.Bar(
-            x=np.round(times_s, 3).tolist(),
-            y=values.tolist(),
-            marker={"color": [_FOR if value >= 0 else _AGAINST for value in values]},
-            hovertemplate="%{x:.2f} s: %{y:.2f}<extra></extra>",
-        )
-    )
+    bars = {
+        "type": "bar",
+        "x": np.round(times_s, 3).tolist(),
+        "y": values.tolist(),
+        "marker": {"color": [_FOR if value >= 0 else _AGAINST for value in values]},
+        "hovertemplate": "%{x:.2f} s: %{y:.2f}<extra></extra>",
+    }
     title = f"Support for {genre}, by {method}"
-    laid_out(figure, label(title), 260, bargap=0.05)
-    figure.update_xaxes(title="Time (s)", showgrid=False)
-    figure.update_yaxes(title="Evidence (for: up)", range=[-1.05, 1.05])
+    along = {"title": "Time (s)", "showgrid": False}
+    upward = {"title": "Evidence (for: up)", "range": [-1.05, 1.05]}
+    figure = draw([bars], label(title), 260, along, upward, bargap=0.05)
     best = float(times_s[int(values.argmax())])
     return Chart(
         figure,

@@ -6,12 +6,11 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-import plotly.graph_objects as go
 
 from genrecore.audio.axes import frequency_rows
-from genrecore.reporting.plots.chart import Chart, label, laid_out
+from genrecore.reporting.plots.chart import Chart, draw, label, legend_below_title, see_through
+from genrecore.reporting.plots.images import image_chart
 from genrecore.reporting.plots.palette import PATTERNS, genre_colours
-from genrecore.reporting.plots.pictures import picture
 from genrecore.words import percent
 
 _WAVE_COLOUR = "#7a6cc0"
@@ -33,34 +32,36 @@ def waveform(
         sample_rate_hz: Of the wave.
         beats_s: Times of beats, drawn as lines.
         title: Written above.
-        reach: Of the axis of amplitudes, either way, at least.
+        reach: Least amplitude at which the vertical axis ends, either way.
     """
     n_columns = max(1, min(_COLUMNS, len(wave)))
     edges = np.linspace(0, len(wave), n_columns + 1).astype(int)[:-1]
     low = np.minimum.reduceat(wave, edges) if len(wave) else np.zeros(1)
     high = np.maximum.reduceat(wave, edges) if len(wave) else np.zeros(1)
     times_s = np.round(edges / sample_rate_hz, 3)
-    figure = go.Figure()
-    for values, fill in ((low, None), (high, "tonexty")):
-        figure.add_scatter(
-            x=times_s.tolist(),
-            y=np.round(values.astype(float), 4).tolist(),
-            mode="lines",
-            line={"width": 0.8, "color": _WAVE_COLOUR},
-            fill=fill,
-            fillcolor=_see_through(_WAVE_COLOUR, 0.55),
-            showlegend=False,
-            hovertemplate="%{x:.2f} s: %{y:.2f}<extra></extra>",
-        )
-    for beat_s in beats_s:
-        figure.add_vline(x=round(float(beat_s), 3), line={"width": 1.2, "color": _BEAT_COLOUR})
-    laid_out(figure, label(title), 190)
-    figure.update_layout(margin_r=74)  # as wide as the spectrogram beside its colour bar
+    envelope = [
+        {
+            "type": "scatter",
+            "x": times_s.tolist(),
+            "y": np.round(values.astype(float), 4).tolist(),
+            "mode": "lines",
+            "line": {"width": 0.8, "color": _WAVE_COLOUR},
+            "fill": fill,
+            "fillcolor": see_through(_WAVE_COLOUR, 0.55),
+            "showlegend": False,
+            "hovertemplate": "%{x:.2f} s: %{y:.2f}<extra></extra>",
+        }
+        for values, fill in ((low, None), (high, "tonexty"))
+    ]
     duration_s = len(wave) / sample_rate_hz
-    figure.update_xaxes(title="Time (s)", range=[0, duration_s], showgrid=False)
     peak = float(np.abs(wave).max()) if len(wave) else 0.0
     reach = max(reach, 1.05 * peak)
-    figure.update_yaxes(title="Amplitude", range=[-reach, reach], tickvals=[-1, 0, 1])
+    along = {"title": "Time (s)", "range": [0, duration_s], "showgrid": False}
+    upward = {"title": "Amplitude", "range": [-reach, reach], "tickvals": [-1, 0, 1]}
+    figure = draw(envelope, label(title), 190, along, upward)
+    figure.update_layout(margin_r=74)  # as wide as the spectrogram beside its colour bar
+    for beat_s in beats_s:
+        figure.add_vline(x=round(float(beat_s), 3), line={"width": 1.2, "color": _BEAT_COLOUR})
     table = pd.DataFrame({"Time (s)": times_s, "Lowest": low, "Highest": high})
     alt = f"{title}, {duration_s:.1f} seconds; the loudest sample is {peak:.2f} of full scale."
     if len(beats_s):
@@ -77,9 +78,9 @@ def mel_spectrogram(db: np.ndarray, times_s: np.ndarray, centre_hz: np.ndarray) 
         centre_hz: (bins,) the centre of each mel band.
     """
     loudest = int(np.argmax(db.max(axis=1))) if db.size else 0
-    said = f"The loudest band is around {centre_hz[loudest]:.0f} hertz."
+    ending = f"The loudest band is around {centre_hz[loudest]:.0f} hertz."
     rows = frequency_rows(centre_hz)
-    return picture(db, times_s, rows, "Mel spectrogram", "dB", said=said)
+    return image_chart(db, times_s, rows, "Mel spectrogram", "dB", ending=ending)
 
 
 def probabilities_over_time(segments: pd.DataFrame) -> Chart:
@@ -94,55 +95,46 @@ def probabilities_over_time(segments: pd.DataFrame) -> Chart:
     # A step for each segment: its values hold from start_s to end_s.
     starts, ends = segments["start_s"].to_list(), segments["end_s"].to_list()
     x = [*starts, ends[-1]] if starts else []
-    figure = go.Figure()
+    areas = []
     for position, (column, genre) in enumerate(zip(columns, genres, strict=True)):
         values = segments[column].astype(float).round(4).to_list()
-        figure.add_scatter(
-            x=x,
-            y=[*values, values[-1]] if values else [],
-            name=label(genre),
-            stackgroup="probabilities",
-            mode="lines",
-            line={"width": 0.6, "color": colours[genre], "shape": "hv"},
-            fillcolor=_see_through(colours[genre], 0.85),
-            fillpattern={
+        fill = see_through(colours[genre], 0.85)
+        area = {
+            "type": "scatter",
+            "x": x,
+            "y": [*values, values[-1]] if values else [],
+            "name": label(genre),
+            "stackgroup": "probabilities",
+            "mode": "lines",
+            "line": {"width": 0.6, "color": colours[genre], "shape": "hv"},
+            "fillcolor": fill,
+            "fillpattern": {
                 "shape": PATTERNS[position % len(PATTERNS)],
                 "solidity": 0.14,
                 "fgcolor": "rgba(0,0,0,0.55)",
-                "bgcolor": _see_through(colours[genre], 0.85),
+                "bgcolor": fill,
             },
-            hovertemplate=f"{label(genre)}: %{{y:.1%}}<extra></extra>",
-        )
-    laid_out(
-        figure,
+            "hovertemplate": f"{label(genre)}: %{{y:.1%}}<extra></extra>",
+        }
+        areas.append(area)
+    figure = draw(
+        areas,
         "Prediction over time",
         380,
+        {"title": "Time (s)", "showgrid": False, "range": [0, x[-1] if x else 1]},
+        {"title": "Probability", "tickformat": ".0%", "range": [0, 1]},
         hovermode="x unified",
-        legend={
-            "orientation": "h",
-            "x": 0,
-            "xanchor": "left",
-            "y": -0.32,
-            "yanchor": "top",
-            "traceorder": "normal",
-        },
+        legend=legend_below_title(y=-0.32, yanchor="top", traceorder="normal"),
     )
-    figure.update_xaxes(title="Time (s)", showgrid=False, range=[0, x[-1] if x else 1])
-    figure.update_yaxes(title="Probability", tickformat=".0%", range=[0, 1])
     shown = segments[["start_s", "end_s", *columns]].rename(
         columns={"start_s": "From (s)", "end_s": "To (s)"} | dict(zip(columns, genres, strict=True))
     )
-    words = "no segment"
+    leader = "no segment"
     if len(segments):
         mean = segments[columns].mean()
         top = str(mean.idxmax()).removeprefix("p_")
         leads = (segments[columns].idxmax(axis=1) == f"p_{top}").mean()
-        words = f"{top} leads in {percent(leads)} of {len(segments)} segments"
+        leader = f"{top} leads in {percent(leads)} of {len(segments)} segments"
     return Chart(
-        figure, f"Stacked areas of the probability of each genre over time: {words}.", shown
+        figure, f"Stacked areas of the probability of each genre over time: {leader}.", shown
     )
-
-
-def _see_through(colour: str, alpha: float) -> str:
-    red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
-    return f"rgba({red},{green},{blue},{alpha})"

@@ -55,7 +55,7 @@ def why(classified: ClassifiedClip) -> None:
     explanation = _explain(key, explainer, prediction, genre, method, int(segment))
     st.caption(_METHODS[method])
     if explanation.picture is not None and explanation.rows is not None:
-        drawn = relevance.over_picture(
+        drawn = relevance.over_image(
             explanation.relevance,
             explanation.picture,
             explanation.times_s,
