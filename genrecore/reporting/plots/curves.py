@@ -74,26 +74,17 @@ def learning_curves(
                     _line(x, values, f"{title}, {noun}, as measured", faint)
                     | {"opacity": 0.3, "showlegend": False, "hoverinfo": "skip"}
                 )
+            line_name = f"{title}, {noun}" if several else noun.capitalize()
+            symbol = style.marker if is_valid else f"{style.marker}-open"
+            stroke = _stroke(style, is_valid, 2.4, 1.6)
             traces.append(
-                _line(
-                    x,
-                    smoothed(values, smoothing),
-                    f"{title}, {noun}" if several else noun.capitalize(),
-                    _stroke(style, is_valid, 2.4, 1.6),
-                )
+                _line(x, smoothed(values, smoothing), line_name, stroke)
+                | _marked(style, symbol, 24, with_markers=is_valid or len(part) == 1)
                 | {
                     "legendgroup": str(run_id),
-                    "mode": "lines+markers" if is_valid or len(part) == 1 else "lines",
-                    "marker": {
-                        "symbol": style.marker if is_valid else f"{style.marker}-open",
-                        "size": 7,
-                        "maxdisplayed": 24,
-                        "color": style.colour,
-                    },
                     "opacity": 1.0 if is_valid else 0.8,
                     "showlegend": not several or is_valid,
-                    "hovertemplate": f"{label(title)}<br>epoch %{{x}}, {noun}: %{{y:{number}}}"
-                    "<extra></extra>",
+                    "hovertemplate": _hover(title, f", {noun}", number),
                 }
             )
         best = (best_epochs or {}).get(str(run_id))
@@ -111,7 +102,6 @@ def learning_curves(
     top = 76 + 20 * max(0, len(titles) - 2 if several else 0)
     figure = _over_epochs(traces, name, 330, top, curves["epoch"], epochs, upward)
     table = _by_epoch(curves, measure, several)
-    shares = tuple(str(column) for column in table.columns[1:]) if measure == "accuracy" else ()
     valid = curves[curves["split"] == "valid"].dropna(subset=[measure])
     changes = "; ".join(
         f"{title}: validation {measure} {_change(valid[valid['run_id'] == run_id], measure)}"
@@ -119,7 +109,7 @@ def learning_curves(
         if (valid["run_id"] == run_id).any()
     )
     alt = f"Line chart of {measure} over the epochs. {changes or 'no epoch yet'}."
-    return Chart(figure, alt, table, shares)
+    return Chart(figure, alt, table, _shares(table, measure))
 
 
 def _line(x: Sequence[Any], y: pd.Series, name: str, line: dict[str, Any]) -> dict[str, Any]:
@@ -130,6 +120,21 @@ def _line(x: Sequence[Any], y: pd.Series, name: str, line: dict[str, Any]) -> di
 def _stroke(style: RunStyle, solid: bool, thick: float, thin: float) -> dict[str, Any]:
     width, dash = (thick, "solid") if solid else (thin, "dot")
     return {"color": style.colour, "width": width, "dash": dash}
+
+
+def _marked(style: RunStyle, symbol: str, most: int, with_markers: bool) -> dict[str, Any]:
+    """Mode and markers of a line, at most so many of them."""
+    marker = {"symbol": symbol, "size": 7, "maxdisplayed": most, "color": style.colour}
+    return {"mode": "lines+markers" if with_markers else "lines", "marker": marker}
+
+
+def _hover(title: object, split: str, number: str, epoch: str = "x") -> str:
+    return f"{label(title)}<br>epoch %{{{epoch}}}{split}: %{{y:{number}}}<extra></extra>"
+
+
+def _shares(table: pd.DataFrame, measure: str) -> tuple[str, ...]:
+    """The columns of a table of `_by_epoch` that are shares."""
+    return tuple(str(name) for name in table.columns[1:]) if measure == "accuracy" else ()
 
 
 def _change(rows: pd.DataFrame, measure: str) -> str:
@@ -288,24 +293,17 @@ def overlaid_curves(
             along = part[over] / 60 if over == "seconds" else part[over]
             if solid:
                 drawn[str(title)] = part
-                traces += [band | group for band in _band(part, along, measure, style)]
-            what = "" if measure == "lr" else f", {_SPLITS[split]}"
+                traces += _band(part, along, measure, style, str(run_id))
+            split_name = "" if measure == "lr" else f", {_SPLITS[split]}"
             traces.append(
                 _line(along.tolist(), part[measure], str(title), _stroke(style, solid, 2.2, 1.4))
                 | group
+                | _marked(style, style.marker, 12, with_markers=solid)
                 | {
-                    "mode": "lines+markers" if solid else "lines",
-                    "marker": {
-                        "symbol": style.marker,
-                        "size": 7,
-                        "maxdisplayed": 12,
-                        "color": style.colour,
-                    },
                     "opacity": 1.0 if solid else 0.7,
                     "showlegend": solid,
                     "customdata": part["epoch"].tolist(),
-                    "hovertemplate": f"{label(title)}<br>epoch %{{customdata}}{what}: "
-                    f"%{{y:{number}}}<extra></extra>",
+                    "hovertemplate": _hover(title, split_name, number, "customdata"),
                 }
             )
             best = (best_epochs or {}).get(str(run_id))
@@ -339,24 +337,25 @@ def overlaid_curves(
 
 
 def _band(
-    part: pd.DataFrame, along: pd.Series, measure: str, style: RunStyle
+    part: pd.DataFrame, along: pd.Series, measure: str, style: RunStyle, group: str
 ) -> list[dict[str, Any]]:
+    """The area from the lowest to the highest run of a system; nothing of a single run."""
     low, high = f"{measure}_low", f"{measure}_high"
     if low not in part or not (part[high] > part[low]).any():
         return []
-    return [
-        {
-            "type": "scatter",
-            "x": [*along, *along[::-1]],
-            "y": [*part[high], *part[low][::-1]],
-            "fill": "toself",
-            "fillcolor": see_through(style.colour, 0.18),
-            "line": {"width": 0},
-            "mode": "lines",
-            "hoverinfo": "skip",
-            "showlegend": False,
-        }
-    ]
+    band = {
+        "type": "scatter",
+        "x": [*along, *along[::-1]],
+        "y": [*part[high], *part[low][::-1]],
+        "fill": "toself",
+        "fillcolor": see_through(style.colour, 0.18),
+        "line": {"width": 0},
+        "mode": "lines",
+        "hoverinfo": "skip",
+        "showlegend": False,
+        "legendgroup": group,
+    }
+    return [band]
 
 
 def study_curves(table: pd.DataFrame, measure: str, title: str) -> Chart:
@@ -385,14 +384,13 @@ def study_curves(table: pd.DataFrame, measure: str, title: str) -> Chart:
             dotted = both and split == "train"
             line_name = f"{titled}, {noun}" if both else str(titled)
             stroke = _stroke(style, not dotted, 2.2, 1.6)
+            with_markers = len(part) == 1 or not dotted
             traces.append(
                 _line(part["epoch"].tolist(), part[measure], line_name, stroke)
+                | _marked(style, style.marker, 14, with_markers)
                 | {
                     "legendgroup": str(system),
-                    "mode": "lines" if len(part) > 1 and dotted else "lines+markers",
-                    "marker": {"symbol": style.marker, "size": 7, "maxdisplayed": 14},
-                    "hovertemplate": f"{label(titled)}<br>epoch %{{x}}, {noun}: "
-                    f"%{{y:{number}}}<extra></extra>",
+                    "hovertemplate": _hover(titled, f", {noun}", number),
                 }
             )
             changes.append(f"{titled}, {noun}: {_change(part, measure)}")
@@ -406,6 +404,6 @@ def study_curves(table: pd.DataFrame, measure: str, title: str) -> Chart:
         "yaxis": axis(unit, tickformat=".0%" if measure == "accuracy" else "~g"),
     }
     wide = _by_epoch(table, measure, several=True)
-    shares = tuple(str(column) for column in wide.columns[1:]) if measure == "accuracy" else ()
     alt = f"{title}: {name.lower()} over the epochs. {'; '.join(changes) or 'no epoch yet'}."
-    return Chart(go.Figure({"data": traces, "layout": layout}), alt, wide, shares)
+    figure = go.Figure({"data": traces, "layout": layout})
+    return Chart(figure, alt, wide, _shares(wide, measure))
