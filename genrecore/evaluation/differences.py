@@ -43,8 +43,7 @@ def dependence(sides: Sequence[Side]) -> pd.DataFrame:
     if not shared or len({side.dataset for side in sides}) > 1:
         return pd.DataFrame(columns=columns)
     clips = pd.Index(sorted(shared))
-    labels = pd.concat([table.set_index("clip_id")["genre"] for table in sides[0].tests])
-    genre_of = labels[~labels.index.duplicated()].reindex(clips).to_numpy(dtype=object)
+    genre_of = sides[0].genres(clips)
     shares = np.stack([np.nanmean(side.matrix(clips).astype(float), axis=0) for side in sides])
     rows: list[dict[str, Any]] = []
     for genre in sorted(set(genre_of)):

@@ -60,15 +60,8 @@ class PooledFolds:
 
 @dataclass(frozen=True)
 class FoldSet:
-    """The finished folds of one system, at one split seed and one seed.
-
-    Attributes:
-        runs: The newest finished run of each fold, by fold.
-        n_folds: How many folds the split has.
-        split_seed: Seed of the split.
-        seed: Seed of all the runs.
-        system: Signature of the system.
-    """
+    """The finished folds of one system at one split seed and one seed: the newest run of each fold,
+    by fold, and how many folds the split has."""
 
     runs: dict[int, Run]
     n_folds: int

@@ -64,6 +64,11 @@ class Side:
         """Whether all its tests are on the same clips."""
         return len(set(self.sets)) == 1
 
+    def genres(self, clips: pd.Index) -> np.ndarray:
+        """The labelled genre of each of these clips, (clips,) of text."""
+        labels = pd.concat([table.set_index("clip_id")["genre"] for table in self.tests])
+        return labels[~labels.index.duplicated()].reindex(clips).to_numpy(dtype=object)
+
     def on(self, clips: frozenset[str]) -> Side:
         """The same side with only these clips; tests on none of them are left out."""
         cut = [table[table["clip_id"].isin(clips)].reset_index(drop=True) for table in self.tests]
@@ -250,8 +255,7 @@ def recalls(side: Side, artists: pd.Series) -> pd.DataFrame:
         artists: The artist of each clip.
     """
     clips = pd.Index(sorted(side.clips))
-    labels = pd.concat([table.set_index("clip_id")["genre"] for table in side.tests])
-    genre_of = labels[~labels.index.duplicated()].reindex(clips).to_numpy(dtype=object)
+    genre_of = side.genres(clips)
     right, groups = side.matrix(clips).astype(float), _groups(clips, artists)
     rows = {}
     for genre in sorted(set(genre_of)):

@@ -25,28 +25,28 @@ def copies(run: Run, clip_id: str) -> pd.DataFrame:
     and from what is published for the dataset. Copies of copies count.
     """
     pairs = list(_pairs(run))
-    found: dict[str, str] = {}
+    hows: dict[str, str] = {}
     waiting = [clip_id]
     while waiting:
         current = waiting.pop()
         for a, b, how in pairs:
             other = b if a == current else a if b == current else ""
-            if other and other != clip_id and other not in found:
-                found[other] = how if current == clip_id else f"{how}, by way of {current}"
+            if other and other != clip_id and other not in hows:
+                hows[other] = how if current == clip_id else f"{how}, by way of {current}"
                 waiting.append(other)
     table = run.clips
     known = [] if table is None else table["clip_id"].tolist()
-    rows = [name for name in known if name in found]
-    return pd.DataFrame({"clip_id": rows, "how": [found[name] for name in rows]})
+    rows = [name for name in known if name in hows]
+    return pd.DataFrame({"clip_id": rows, "how": [hows[name] for name in rows]})
 
 
 def _pairs(run: Run) -> Iterator[tuple[str, str, str]]:
     """(clip, clip, how) of clips that hold the same recording."""
     audit = read_json(run.folder / "audit.json")
-    hows = {"exact_copy": EXACT, "near_copy": NEAR}
+    by_kind = {"exact_copy": EXACT, "near_copy": NEAR}
     for finding in audit.get("findings", []):
-        if finding.get("kind") in hows and finding.get("other_clip_id"):
-            how = hows[finding["kind"]]
+        if finding.get("kind") in by_kind and finding.get("other_clip_id"):
+            how = by_kind[finding["kind"]]
             yield str(finding["clip_id"]), str(finding["other_clip_id"]), how
     known_copies = DATASETS[run.config.dataset.name].facts.known_copies
     if known_copies is not None:

@@ -197,8 +197,8 @@ def compare(
     names = titles(systems)
     sides, notes = [], []
     for system in systems:
-        made, own_notes = side(system, names[system.signature])
-        sides.append(made)
+        own_side, own_notes = side(system, names[system.signature])
+        sides.append(own_side)
         notes += own_notes
     single = [other.title for other in sides if len(other.tests) == 1]
     if single:

@@ -33,27 +33,32 @@ FORMATS = {"csv": "csv", "markdown": "md", "latex": "tex"}
 
 def tables(compared: Comparison) -> list[ReportTable]:
     """All tables of a comparison, in the order of the report."""
-    found = [_scores(compared), ReportTable("pairs", "Every pair of runs", _pairs(compared), PAIRS)]
-    found.append(ReportTable("genres", "Recall of each genre", compared.per_genre, GENRES))
+    collected = [
+        _scores(compared),
+        ReportTable("pairs", "Every pair of runs", _pairs(compared), PAIRS),
+    ]
+    collected.append(ReportTable("genres", "Recall of each genre", compared.per_genre, GENRES))
     if len(compared.dependence):
         title = "How much each genre depends on the model"
-        found.append(ReportTable("dependence", title, compared.dependence, DEPENDENCE))
+        collected.append(ReportTable("dependence", title, compared.dependence, DEPENDENCE))
     for key, matrix in compared.confusions.items():
-        found.append(_confusion(key, compared.titles[key], matrix))
-    found.append(_costs(compared))
-    found.append(ReportTable("protocol", "Data, splits and audit", _protocol(compared), PROTOCOL))
+        collected.append(_confusion(key, compared.titles[key], matrix))
+    collected.append(_costs(compared))
+    collected.append(
+        ReportTable("protocol", "Data, splits and audit", _protocol(compared), PROTOCOL)
+    )
     configs = {compared.titles[key]: config for key, config in _configs(compared).items()}
     differing = differences.settings(configs)
     if len(differing):
         differing = differing.rename(columns={"setting": "Setting"})
         differing["Setting"] = differing["Setting"].str.replace(".options.", ".", regex=False)
-        found.append(plain("settings", "Settings that differ", differing))
+        collected.append(plain("settings", "Settings that differ", differing))
     versions = _versions(compared)
     if len(versions):
-        found.append(plain("environment", "What the runs were trained with", versions))
+        collected.append(plain("environment", "What the runs were trained with", versions))
     if len(compared.curves):
-        found.append(plain("curves", "Every epoch of every run", compared.curves))
-    return found
+        collected.append(plain("curves", "Every epoch of every run", compared.curves))
+    return collected
 
 
 def table_files(
@@ -122,10 +127,10 @@ def members(compared: Comparison) -> dict[str, list[Run]]:
     by_id = {run.run_id: [run] for run in compared.runs}
     if set(compared.titles) <= set(by_id):
         return {key: by_id[key] for key in compared.titles}
-    found: dict[str, list[Run]] = {key: [] for key in compared.titles}
+    runs_of: dict[str, list[Run]] = {key: [] for key in compared.titles}
     for run in compared.runs:
-        found[systems.signature(run)].append(run)
-    return found
+        runs_of[systems.signature(run)].append(run)
+    return runs_of
 
 
 def public(config: RunConfig) -> RunConfig:
@@ -180,13 +185,13 @@ def _costs(compared: Comparison) -> ReportTable:
 
 def _configs(compared: Comparison) -> dict[str, RunConfig]:
     """The configuration of each key; of a system without the seeds and fold of its runs."""
-    found = {}
+    configs = {}
     for key, of_key in members(compared).items():
         config = public(of_key[0].config)
         if len(of_key) > 1:
             config = config.model_copy(update={"seed": 0, "split_seed": 0, "fold": 0})
-        found[key] = config
-    return found
+        configs[key] = config
+    return configs
 
 
 def _protocol(compared: Comparison) -> pd.DataFrame:

@@ -128,6 +128,15 @@ def ring(x: Sequence[Any], y: Sequence[Any], colour: str, width: float, **more: 
             "showlegend": False, "hoverinfo": "skip"} | more  # fmt: skip
 
 
+def quiet_line(
+    x: Sequence[Any], y: Sequence[Any], width: float, colour: str = GREY, **more: Any
+) -> dict[str, Any]:
+    """A line, as a trace, that only guides the eye: without hover text and entry of the legend."""
+    line = {"color": colour, "width": width}
+    return {"type": "scatter", "x": x, "y": y, "mode": "lines", "line": line,
+            "showlegend": False, "hoverinfo": "skip"} | more  # fmt: skip
+
+
 def see_through(colour: str, alpha: float) -> str:
     """A colour `#rrggbb` with an opacity, 0 … 1."""
     red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))

@@ -53,7 +53,7 @@ def accuracies(gap: LeakGap) -> Chart:
             hovertemplate=f"{name}<br>{percent(value)} of {gap.n_clips} clips"
             f"<br>95 % interval {percent(low)} to {percent(high)}<extra></extra>",
         )
-    words = points(gap.difference)
+    gap_points = points(gap.difference)
     ends = f"{signed_points(gap.low)} to {signed_points(gap.high)}"
     figure.add_bar(
         x=[gap.difference],
@@ -63,7 +63,7 @@ def accuracies(gap: LeakGap) -> Chart:
         width=0.34,
         marker={"color": RUST, "opacity": 0.5, "cornerradius": 3},  # so that whiskers are seen
         showlegend=False,
-        hovertemplate=f"{_GAP}<br>{words}<br>95 % interval {ends}<extra></extra>",
+        hovertemplate=f"{_GAP}<br>{gap_points}<br>95 % interval {ends}<extra></extra>",
     )
     start = gap.clean  # the whiskers of a bar that does not start at 0 would be misplaced
     figure.add_scatter(
@@ -78,7 +78,7 @@ def accuracies(gap: LeakGap) -> Chart:
     figure.add_annotation(
         x=(gap.clean + gap.leaky) / 2,
         y=_GAP,
-        text=f"{words} ({ends})",
+        text=f"{gap_points} ({ends})",
         yshift=-27,  # below the bar, where no line crosses it
         showarrow=False,
         font_size=13,
@@ -117,7 +117,7 @@ def accuracies(gap: LeakGap) -> Chart:
         figure,
         f"Accuracy by clip {percent(gap.leaky)} ({percent(gap.leaky_low)} to "
         f"{percent(gap.leaky_high)}), by artist {percent(gap.clean)} "
-        f"({percent(gap.clean_low)} to {percent(gap.clean_high)}); the gap is {words} "
+        f"({percent(gap.clean_low)} to {percent(gap.clean_high)}); the gap is {gap_points} "
         f"({ends}).",
         table,
         ("Share", "from", "to"),

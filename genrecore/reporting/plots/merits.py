@@ -19,6 +19,7 @@ from genrecore.reporting.plots.chart import (
     legend_below_title,
     name_rows,
     named,
+    quiet_line,
     whiskers,
     with_legend,
 )
@@ -46,15 +47,7 @@ def dependence(table: pd.DataFrame) -> Chart:
         for name, (_, row) in zip(mine, part.iterrows(), strict=True):
             line_x += [row["lowest"], row["highest"], None]
             line_y += [name, name, None]
-        figure.add_scatter(
-            x=line_x,
-            y=line_y,
-            mode="lines",
-            line={"color": colour, "width": width},
-            opacity=0.6,
-            hoverinfo="skip",
-            showlegend=False,
-        )
+        figure.add_trace(quiet_line(line_x, line_y, width, colour, opacity=0.6))
         for end, who in (("lowest", "worst"), ("highest", "best")):
             figure.add_scatter(
                 x=part[end].tolist(),
@@ -107,29 +100,17 @@ def cost(table: pd.DataFrame, column: str, name: str, styles: Mapping[str, RunSt
     front = differences.pareto(table["accuracy"].tolist(), table[column].tolist())
     figure = go.Figure()
     line = table[front].sort_values([column, "accuracy"])
-    figure.add_scatter(
-        x=line[column].tolist(),
-        y=line["accuracy"].tolist(),
-        mode="lines",
-        name="Pareto front",
-        line={"color": GREY, "width": 2, "dash": "dot", "shape": "hv"},
-        hoverinfo="skip",
-        showlegend=len(line) > 1,
-    )
+    steps = {"color": GREY, "width": 2, "dash": "dot", "shape": "hv"}
+    x, y = line[column].tolist(), line["accuracy"].tolist()
+    has_front = len(line) > 1
+    figure.add_trace(quiet_line(x, y, 2, name="Pareto front", line=steps, showlegend=has_front))
     known = table[table[column].notna()]
-    for on_front, (_, row) in zip(front[table[column].notna()], known.iterrows(), strict=True):
+    for on_front, (k, row) in zip(front[table[column].notna()], known.iterrows(), strict=True):
         style = styles[row["run_id"]]
         figure.add_scatter(
             x=[row[column]],
             y=[row["accuracy"]],
-            error_y=whiskers(
-                [row["accuracy"]],
-                [row["accuracy_low"]],
-                [row["accuracy_high"]],
-                style.colour,
-                thickness=1.2,
-                width=4,
-            ),
+            error_y=whiskers(*_interval(known.loc[[k]]), style.colour, thickness=1.2, width=4),
             mode="markers",
             name=label(row["title"]),
             marker={
@@ -171,7 +152,7 @@ def calibration(table: pd.DataFrame, styles: Mapping[str, RunStyle]) -> Chart:
     titles = table.drop_duplicates("run_id").set_index("run_id")["title"]
     for run_id, title in titles.items():
         part, style = table[table["run_id"] == run_id], styles[str(run_id)]
-        few = len(titles) <= 3
+        bars = {"thickness": 1.2, "width": 3, "visible": len(titles) <= 3}
         figure.add_scatter(
             x=part["certainty"].tolist(),
             y=part["accuracy"].tolist(),
@@ -179,15 +160,7 @@ def calibration(table: pd.DataFrame, styles: Mapping[str, RunStyle]) -> Chart:
             name=label(title),
             line={"color": style.colour, "width": 2},
             marker={"symbol": style.marker, "color": style.colour, "size": _sizes(part["n_clips"])},
-            error_y=whiskers(
-                part["accuracy"],
-                part["accuracy_low"],
-                part["accuracy_high"],
-                style.colour,
-                thickness=1.2,
-                width=3,
-                visible=few,
-            ),
+            error_y=whiskers(*_interval(part), style.colour, **bars),
             customdata=part[["n_clips"]].to_numpy().tolist(),
             hovertemplate=f"{label(title)}<br>%{{customdata[0]}} clips, mean certainty %{{x:.1%}}"
             "<br>right: %{y:.1%}<extra></extra>",
@@ -231,14 +204,7 @@ def critical_difference(
     # Names are below one another, each joined to its mean rank on the line.
     for row, k in enumerate(order):
         rank, depth = float(ranks.mean[k]), -(row + 1.0)
-        figure.add_scatter(
-            x=[rank, rank, n + 0.15],
-            y=[0, depth, depth],
-            mode="lines",
-            line={"color": GREY, "width": 1},
-            hoverinfo="skip",
-            showlegend=False,
-        )
+        figure.add_trace(quiet_line([rank, rank, n + 0.15], [0, depth, depth], 1))
         figure.add_scatter(
             x=[n + 0.2],
             y=[depth],
@@ -259,25 +225,13 @@ def critical_difference(
         showlegend=False,
     )
     for level, group in enumerate(ranks.groups):
-        figure.add_scatter(
-            x=[float(ranks.mean[group[0]]) - 0.03, float(ranks.mean[group[-1]]) + 0.03],
-            y=[0.35 + 0.3 * level] * 2,
-            mode="lines",
-            line={"width": 6, "color": "#4f8fe0"},
-            hovertemplate="cannot be told apart<extra></extra>",
-            showlegend=False,
-        )
+        x = [float(ranks.mean[group[0]]) - 0.03, float(ranks.mean[group[-1]]) + 0.03]
+        hover = {"hoverinfo": None, "hovertemplate": "cannot be told apart<extra></extra>"}
+        figure.add_trace(quiet_line(x, [0.35 + 0.3 * level] * 2, 6, "#4f8fe0", **hover))
     top = 0.8 + 0.3 * len(ranks.groups)
-    figure.add_scatter(
-        x=[1, 1 + ranks.critical],
-        y=[top, top],
-        mode="lines+text",
-        text=[f"critical difference {ranks.critical:.2f}", ""],
-        textposition="top right",
-        line={"width": 2, "color": "#e39400"},
-        hoverinfo="skip",
-        showlegend=False,
-    )
+    text = {"text": [f"critical difference {ranks.critical:.2f}", ""], "textposition": "top right"}
+    x = [1, 1 + ranks.critical]
+    figure.add_trace(quiet_line(x, [top, top], 2, "#e39400", mode="lines+text", **text))
     laid_out(figure, f"Mean ranks over {n_blocks} {blocks}", 150 + 30 * n)
     # Room for names on the right of the line.
     figure.update_xaxes(
@@ -294,6 +248,10 @@ def critical_difference(
     listed = ", ".join(f"{titles[k]} {ranks.mean[k]:.2f}" for k in order)
     alt = f"Mean ranks: {listed}. Critical difference {ranks.critical:.2f}; cannot be told apart: "
     return Chart(figure, f"{alt}{joined or 'none'}.", shown)
+
+
+def _interval(table: pd.DataFrame) -> tuple[pd.Series, pd.Series, pd.Series]:
+    return table["accuracy"], table["accuracy_low"], table["accuracy_high"]
 
 
 def _sizes(n_clips: pd.Series) -> list[float]:

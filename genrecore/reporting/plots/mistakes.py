@@ -47,7 +47,7 @@ def clip_map(points: pd.DataFrame, title: str, axes: tuple[str, str], picked: st
     """
     colours = genre_colours(points["genre"])
     figure = go.Figure()
-    for mark, (words, symbol, size, opacity) in MARKS.items():
+    for mark, (name, symbol, size, opacity) in MARKS.items():
         rows = points[points["mark"] == mark]
         if rows.empty:
             continue
@@ -55,16 +55,16 @@ def clip_map(points: pd.DataFrame, title: str, axes: tuple[str, str], picked: st
             x=[None],
             y=[None],
             mode="markers",
-            name=words,
+            name=name,
             marker={"symbol": symbol, "size": 9, "color": GREY},
             hoverinfo="skip",
         )
-        said = rows["predicted"].fillna("").astype(str)
+        predicted = rows["predicted"].fillna("").astype(str)
         lines = [
             f"{label(clip)}<br>labelled {label(genre)}"
             + (f", taken for {label(other)}" if mark == "wrong" else "")
             + (", in training" if mark == "learned" else "")
-            for clip, genre, other in zip(rows["clip_id"], rows["genre"], said, strict=True)
+            for clip, genre, other in zip(rows["clip_id"], rows["genre"], predicted, strict=True)
         ]
         figure.add_scatter(
             x=rows["x"].tolist(),
@@ -91,8 +91,8 @@ def clip_map(points: pd.DataFrame, title: str, axes: tuple[str, str], picked: st
     _name_genres(figure, points, colours)
     laid_out(figure, label(title), 560, legend=legend_below_title(), clickmode="event+select")
     figure.update_layout(margin_t=78)
-    for update, words in zip((figure.update_xaxes, figure.update_yaxes), axes, strict=True):
-        update(title=words, showticklabels=False, showgrid=True)
+    for update, axis_title in zip((figure.update_xaxes, figure.update_yaxes), axes, strict=True):
+        update(title=axis_title, showticklabels=False, showgrid=True)
     titles = {"clip_id": "Clip", "genre": "Labelled", "split": "Split", "predicted": "Taken for"}
     table = named(points, titles | {"x": "x", "y": "y"})
     return Chart(figure, _map_in_words(points, title), table)
@@ -101,11 +101,11 @@ def clip_map(points: pd.DataFrame, title: str, axes: tuple[str, str], picked: st
 def _name_genres(figure: go.Figure, points: pd.DataFrame, colours: Mapping[str, str]) -> None:
     """Each genre's name above the middle of its clips, moved where two would cover one another."""
     grouped = points.groupby("genre")
-    places = grouped[["x", "y"]].median()
+    middles = grouped[["x", "y"]].median()
     width = float(np.ptp(points["x"])) or 1.0
     height = float(np.ptp(points["y"])) or 1.0
     taken: list[tuple[float, float]] = []
-    for genre, (x, y) in places.sort_values("y").iterrows():
+    for genre, (x, y) in middles.sort_values("y").iterrows():
         near = [other for at, other in taken if abs(at - x) < _LABEL[0] * width]
         for other in sorted(near):
             if abs(y - other) < _LABEL[1] * height:
@@ -128,19 +128,19 @@ def _name_genres(figure: go.Figure, points: pd.DataFrame, colours: Mapping[str, 
 def _map_in_words(points: pd.DataFrame, title: str) -> str:
     counts = points["mark"].value_counts()
     parts = [
-        f"{counts[mark]} {words[0].lower()}" for mark, words in MARKS.items() if mark in counts
+        f"{counts[mark]} {name.lower()}" for mark, (name, *_) in MARKS.items() if mark in counts
     ]
     spread = points.groupby("genre")[["x", "y"]].std().mean(axis=1)
-    words = f"Map of clips, {title}: {', '.join(parts)}."
+    sentences = f"Map of clips, {title}: {', '.join(parts)}."
     if len(spread.dropna()) > 1:
-        words += (
+        sentences += (
             f" The clips of {spread.idxmin()} lie closest together, those of {spread.idxmax()} "
             "are spread most."
         )
-    return words
+    return sentences
 
 
-_WORDS = {
+_OUTCOMES = {
     "loses": ("Lower", "triangle-left", RUST),
     "gains": ("Higher", "triangle-right", BLUE),
     "holds": ("No difference", "circle", GREY),
@@ -163,7 +163,7 @@ def probe_differences(table: pd.DataFrame, accuracy: float, band: float, picked:
     names = [label(title) for title in table["title"]]
     figure.add_vrect(x0=-band, x1=band, fillcolor=GREY, opacity=0.18, line_width=0, layer="below")
     figure.add_vline(x=0, line={"width": 1, "color": GREY})
-    for word, (said, symbol, colour) in _WORDS.items():
+    for word, (outcome, symbol, colour) in _OUTCOMES.items():
         rows = table[table["word"] == word]
         if rows.empty:
             continue
@@ -172,7 +172,7 @@ def probe_differences(table: pd.DataFrame, accuracy: float, band: float, picked:
             y=[label(title) for title in rows["title"]],
             error_x=whiskers(rows["difference"], rows["low"], rows["high"], colour),
             mode="markers",
-            name=said,
+            name=outcome,
             marker={"size": 13, "color": colour, "symbol": symbol, "opacity": 1.0},
             selected={"marker": {"opacity": 1.0}},
             unselected={"marker": {"opacity": 1.0}},
@@ -205,7 +205,7 @@ def probe_differences(table: pd.DataFrame, accuracy: float, band: float, picked:
     name_rows(figure, names, tickvals=names, ticktext=ticks, **ends)
     titles = {"title": "Probe", "accuracy": "Accuracy", "difference": "Difference", "low": "from"}
     titles |= {"high": "to", "p": "p (adjusted)", "n_broken": "Clips lost", "n_mended": "Clips won"}
-    shown = named(table, titles).assign(Verdict=[_WORDS[word][0] for word in table["word"]])
+    shown = named(table, titles).assign(Verdict=[_OUTCOMES[word][0] for word in table["word"]])
     changes = "; ".join(
         f"{row['title']} {signed_points(row['difference'])} ({signed_points(row['low'])} to "
         f"{signed_points(row['high'])})"

@@ -12,10 +12,12 @@ from genrecore.experiments.papers import Ours, ProtocolGap
 from genrecore.reporting.plots.chart import (
     GREY,
     Chart,
+    draw,
     label,
     laid_out,
     legend_below_title,
     name_rows,
+    quiet_line,
     whiskers,
 )
 from genrecore.reporting.plots.palette import BLUE, RUST, RunStyle
@@ -39,15 +41,8 @@ def gaps(systems: Sequence[ProtocolGap], title: str) -> Chart:
     names = [label(gap.title) for gap in systems]
     for gap, name in zip(systems, names, strict=True):
         if gap.published.n_runs and gap.honest.n_runs:
-            figure.add_scatter(
-                x=[gap.published.value, gap.honest.value],
-                y=[name, name],
-                mode="lines",
-                line={"color": GREY, "width": 5},
-                opacity=0.35,
-                showlegend=False,
-                hoverinfo="skip",
-            )
+            ends = [gap.published.value, gap.honest.value]
+            figure.add_trace(quiet_line(ends, [name, name], 5, opacity=0.35))
     for side, (noun, style) in LOOKS.items():
         shown = [gap for gap in systems if _value(gap, side) == _value(gap, side)]
         if not shown:
@@ -153,18 +148,16 @@ def spectrum(wave: np.ndarray, sample_rate_hz: int, title: str) -> Chart:
     n = max(1, min(400, len(hz)))
     edges = np.linspace(0, len(hz), n + 1).astype(int)[:-1]
     shown = np.maximum.reduceat(magnitude, edges)
-    figure = go.Figure(
-        go.Scatter(
-            x=hz[edges].round(1).tolist(),
-            y=shown.tolist(),
-            mode="lines",
-            line={"color": "#7a6cc0", "width": 1.2},
-            hovertemplate="%{x:.0f} Hz: %{y:.2~g}<extra></extra>",
-        )
-    )
-    laid_out(figure, label(title), 230)
-    figure.update_xaxes(title="Frequency (Hz)", showgrid=False)
-    figure.update_yaxes(title="Magnitude", tickformat="~g", rangemode="tozero")
+    line = {
+        "x": hz[edges].round(1).tolist(),
+        "y": shown.tolist(),
+        "mode": "lines",
+        "line": {"color": "#7a6cc0", "width": 1.2},
+        "hovertemplate": "%{x:.0f} Hz: %{y:.2~g}<extra></extra>",
+    }
+    along = {"title": "Frequency (Hz)", "showgrid": False}
+    upward = {"title": "Magnitude", "tickformat": "~g", "rangemode": "tozero"}
+    figure = draw([line], label(title), 230, along, upward)
     loudest = float(hz[edges][int(shown.argmax())]) if len(shown) else 0.0
     return Chart(
         figure,
