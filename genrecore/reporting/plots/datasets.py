@@ -9,8 +9,8 @@ import plotly.graph_objects as go
 from genrecore.data.clips import SPLITS, genres_of
 from genrecore.reporting.plots.chart import (
     Chart,
+    draw,
     label,
-    laid_out,
     legend_below_title,
     name_rows,
     pattern,
@@ -35,6 +35,7 @@ _PART_LOOKS = {
     "test": ("test", "#00a86c", "x"),
 }
 
+_CLIPS_AXIS = {"title": "Clips", "rangemode": "tozero"}
 # By column of a clip table: title, noun, plural, and how many are drawn.
 _GROUPS = {
     "genre": ("Genre", "genre", "genres", MAX_BARS),
@@ -156,20 +157,18 @@ def durations(clips: pd.DataFrame) -> Chart:
     known = clips["duration_s"].dropna().to_numpy(dtype=float)
     counts, edges = _histogram(known)
     centre = (edges[:-1] + edges[1:]) / 2
-    figure = go.Figure(
-        go.Bar(
-            x=centre.round(4).tolist(),
-            y=counts.tolist(),
-            width=(np.diff(edges) * 0.94).round(5).tolist(),
-            marker={"color": _LENGTH_COLOUR, "cornerradius": 2},
-            customdata=np.column_stack([edges[:-1], edges[1:]]).round(2).tolist(),
-            hovertemplate="%{customdata[0]} to %{customdata[1]} s: %{y:,} clips<extra></extra>",
-            showlegend=False,
-        )
-    )
-    laid_out(figure, "Length of the clips", 320)
-    figure.update_xaxes(title="Length (s)", showgrid=False)
-    figure.update_yaxes(title="Clips", rangemode="tozero")
+    bars = {
+        "type": "bar",
+        "x": centre.round(4).tolist(),
+        "y": counts.tolist(),
+        "width": (np.diff(edges) * 0.94).round(5).tolist(),
+        "marker": {"color": _LENGTH_COLOUR, "cornerradius": 2},
+        "customdata": np.column_stack([edges[:-1], edges[1:]]).round(2).tolist(),
+        "hovertemplate": "%{customdata[0]} to %{customdata[1]} s: %{y:,} clips<extra></extra>",
+        "showlegend": False,
+    }
+    along, upward = {"title": "Length (s)", "showgrid": False}, _CLIPS_AXIS
+    figure = draw([bars], "Length of the clips", 320, along, upward)
     table = pd.DataFrame(
         {"From (s)": edges[:-1].round(3), "To (s)": edges[1:].round(3), "Clips": counts}
     )
@@ -196,25 +195,26 @@ def parts_of_split(counts: pd.DataFrame, title: str) -> Chart:
     """
     order = counts.sum(axis=1).sort_values(ascending=False, kind="stable").index[:MAX_BARS]
     shown = counts.loc[sorted(order)]
-    figure = go.Figure()
     totals = counts[list(SPLITS)].sum()
-    for part in SPLITS:
-        name, colour, shape = _PART_LOOKS[part]
-        figure.add_bar(
-            x=[label(genre) for genre in shown.index],
-            y=shown[part].tolist(),
-            name=f"{name} ({thousands(totals[part])})",
-            marker={"color": colour, "cornerradius": 2, "pattern": pattern(shape)},
-            text=shown[part].tolist() if len(shown) <= 10 else None,
-            textposition="outside",
-            cliponaxis=False,
-            hovertemplate=f"%{{x}}, {name}: %{{y:,}} clips<extra></extra>",
-        )
+    bars = [
+        {
+            "type": "bar",
+            "x": [label(genre) for genre in shown.index],
+            "y": shown[part].tolist(),
+            "name": f"{name} ({thousands(totals[part])})",
+            "marker": {"color": colour, "cornerradius": 2, "pattern": pattern(shape)},
+            "text": shown[part].tolist() if len(shown) <= 10 else None,
+            "textposition": "outside",
+            "cliponaxis": False,
+            "hovertemplate": f"%{{x}}, {name}: %{{y:,}} clips<extra></extra>",
+        }
+        for part, (name, colour, shape) in _PART_LOOKS.items()
+    ]
     group = {"legend": legend_below_title(), "barmode": "group", "bargroupgap": 0.06}
-    laid_out(figure, f"Clips of each genre and part: {label(title)}", 400, bargap=0.26, **group)
+    heading = f"Clips of each genre and part: {label(title)}"
+    along = {"showgrid": False, "type": "category"}
+    figure = draw(bars, heading, 400, along, _CLIPS_AXIS, bargap=0.26, **group)
     figure.update_layout(margin_t=84)
-    figure.update_xaxes(showgrid=False, type="category")
-    figure.update_yaxes(title="Clips", rangemode="tozero")
     table = counts[list(SPLITS)].rename(columns={part: _PART_LOOKS[part][0] for part in SPLITS})
     table = table.assign(all=table.sum(axis=1))
     table.insert(0, "Genre", table.index.astype(str))
@@ -243,25 +243,24 @@ def _bars(
     shown = table.head(most)
     colours = _colours_of(table[group]) if colours is None else colours
     highest = float(shown[column].max()) if len(shown) else 0.0
-    figure = go.Figure(
-        go.Bar(
-            x=shown[column].tolist(),
-            y=[label(name) for name in shown[group]],
-            orientation="h",
-            marker={"color": colours[: len(shown)], "cornerradius": 3},
-            text=[_number(value) for value in shown[column]],
-            textposition="outside",
-            cliponaxis=False,
-            hovertemplate=f"%{{y}}: %{{x:,}} {column.lower()}<extra></extra>",
-        )
-    )
+    bars = {
+        "type": "bar",
+        "x": shown[column].tolist(),
+        "y": [label(name) for name in shown[group]],
+        "orientation": "h",
+        "marker": {"color": colours[: len(shown)], "cornerradius": 3},
+        "text": [_number(value) for value in shown[column]],
+        "textposition": "outside",
+        "cliponaxis": False,
+        "hovertemplate": f"%{{y}}: %{{x:,}} {column.lower()}<extra></extra>",
+    }
     if len(table) > len(shown):
         title += f" (the {most} largest of {len(table)})"
-    laid_out(figure, title, max(200, 96 + 24 * len(shown)), bargap=0.28)
     unit = {"Artists": "Known artists"}.get(column, column)
-    figure.update_xaxes(title=unit, range=[0, 1.14 * (highest or 1)], tickformat=",")
+    along = {"title": unit, "range": [0, 1.14 * (highest or 1)], "tickformat": ","}
     if highest <= 5 and column != "Minutes":
-        figure.update_xaxes(dtick=1)  # there are no half clips
+        along["dtick"] = 1  # there are no half clips
+    figure = draw([bars], title, max(200, 96 + 24 * len(shown)), along, {}, bargap=0.28)
     name_rows(figure)
     return figure
 

@@ -6,9 +6,8 @@ import math
 from collections.abc import Sequence
 
 import pandas as pd
-import plotly.graph_objects as go
 
-from genrecore.reporting.plots.chart import GREY, Chart, label, laid_out, named
+from genrecore.reporting.plots.chart import GREY, Chart, draw, label, named
 from genrecore.reporting.plots.palette import CORAL
 from genrecore.words import thousands
 
@@ -30,32 +29,29 @@ def sizes(table: pd.DataFrame, chosen: str) -> Chart:
     y = [math.log10(max(1, n)) for n in table["n_multiply_adds"]]
     names = table["name"].to_list()
     spans = (_padded(x), _padded(y))
-    figure = go.Figure()
-    figure.add_scatter(
-        x=table["n_parameters"].to_list(),
-        y=table["n_multiply_adds"].to_list(),
-        mode="markers+text",
-        text=[f"<b>{label(name)}</b>" if name == chosen else label(name) for name in names],
-        textposition=_label_positions(x, y, names, spans, chosen),
-        textfont_size=12,
-        marker={
+    points = {
+        "x": table["n_parameters"].to_list(),
+        "y": table["n_multiply_adds"].to_list(),
+        "mode": "markers+text",
+        "text": [f"<b>{label(name)}</b>" if name == chosen else label(name) for name in names],
+        "textposition": _label_positions(x, y, names, spans, chosen),
+        "textfont": {"size": 12},
+        "marker": {
             "size": [15 if name == chosen else 9 for name in names],
             "symbol": ["diamond" if name == chosen else "circle" for name in names],
             "color": [CORAL if name == chosen else GREY for name in names],
         },
-        cliponaxis=False,
-        customdata=table["title"].map(label).to_list(),
-        hovertemplate="%{customdata}<br>%{x:.3s} parameters<br>%{y:.3s} multiply–adds"
+        "cliponaxis": False,
+        "customdata": table["title"].map(label).to_list(),
+        "hovertemplate": "%{customdata}<br>%{x:.3s} parameters<br>%{y:.3s} multiply–adds"
         "<extra></extra>",
-        showlegend=False,
-    )
-    laid_out(figure, "Parameters and multiply–adds on this input", _HEIGHT)
-    figure.update_xaxes(
-        title="Parameters", type="log", range=spans[0], tickformat="~s", dtick=1, showgrid=True
-    )
-    figure.update_yaxes(
-        title="Multiply–adds of one example", type="log", range=spans[1], tickformat="~s", dtick=1
-    )
+        "showlegend": False,
+    }
+    decades = {"type": "log", "tickformat": "~s", "dtick": 1}
+    along = decades | {"title": "Parameters", "range": spans[0], "showgrid": True}
+    upward = decades | {"title": "Multiply–adds of one example", "range": spans[1]}
+    title = "Parameters and multiply–adds on this input"
+    figure = draw([points], title, _HEIGHT, along, upward)
     titles = {"title": "Model", "name": "Name", "n_parameters": "Parameters"}
     shown = named(table, titles | {"n_multiply_adds": "Multiply–adds"})
     alt = f"Points of {len(shown)} models by parameters and multiply–adds."
