@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from math import nan
@@ -91,13 +92,21 @@ def compare(runs: list[Run], band: float = verdicts.BAND, on_shared: bool = Fals
         raise GenrecoreError(f"A comparison needs at least two runs; found {len(runs)}.")
     if len({run.run_id for run in runs}) < len(runs):
         raise GenrecoreError("A run cannot be compared with itself; name each run once.")
-    seen: dict[str, int] = {}
-    sides = []
-    for run in runs:
-        n = seen[run.title] = seen.get(run.title, 0) + 1
-        title = run.title if n == 1 else f"{run.title} ({n})"
-        sides.append(Side(run.run_id, title, (run,), (read_test_predictions(run),)))
+    sides = [
+        Side(run.run_id, title, (run,), (read_test_predictions(run),))
+        for run, title in zip(runs, distinct([run.title for run in runs]), strict=True)
+    ]
     return compare_sides(sides, band, on_shared)
+
+
+def distinct(titles: Sequence[str]) -> list[str]:
+    """Titles of which no two are the same: the second `cnn` becomes `cnn (2)`."""
+    counts: Counter[str] = Counter()
+    names = []
+    for title in titles:
+        counts[title] += 1
+        names.append(title if counts[title] == 1 else f"{title} ({counts[title]})")
+    return names
 
 
 def compare_sides(
@@ -157,13 +166,7 @@ def _titled(side: Side, table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _side_row(side: Side, interval: Interval, is_cut: bool) -> dict[str, Any]:
-    """A row of `Comparison.table`.
-
-    Args:
-        side: The run or system.
-        interval: Its accuracy, artists and seeds resampled.
-        is_cut: Whether its tests were cut to the shared clips.
-    """
+    """A row of `Comparison.table`; `is_cut` says that the tests were cut to the shared clips."""
     rows = [score_row(run) for run in side.runs]
     row = rows[0]
     if is_cut or len(side.tests) > 1 or len(side.runs) > 1:
@@ -234,13 +237,7 @@ def _per_genre(side: Side, matrix: pd.DataFrame, artists: pd.Series) -> pd.DataF
 
 
 def _notes(sides: Sequence[Side], shared: frozenset[str], on_shared: bool) -> list[str]:
-    """Sentences to read before the numbers, the most serious first.
-
-    Args:
-        sides: The compared runs or systems.
-        shared: Clips that all of them were tested on.
-        on_shared: Whether they are compared on those alone.
-    """
+    """Sentences to read before the numbers, the most serious first."""
     notes = []
     datasets = sorted({side.dataset for side in sides})
     if len(datasets) > 1:
@@ -294,15 +291,12 @@ def _note_on_leaks(side: Side) -> str:
     return f"{side.title}: {marked}; its accuracy is flattered."
 
 
-def _training_data(side: Side) -> tuple[Any, ...]:
+def _training_data(side: Side) -> frozenset[tuple[str, int, int]]:
     """What decides which clips the runs of a side learned from."""
-    return tuple(
-        sorted(
-            {
-                (str(sorted(config.split.options.items())), config.split_seed, config.fold)
-                for config in (run.config for run in side.runs)
-            }
-        )
+    configs = [run.config for run in side.runs]
+    return frozenset(
+        (str(sorted(config.split.options.items())), config.split_seed, config.fold)
+        for config in configs
     )
 
 

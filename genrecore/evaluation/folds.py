@@ -19,14 +19,8 @@ from genrecore.words import listed, plural
 
 @dataclass(frozen=True)
 class PooledFolds:
-    """The test predictions of all folds in one table.
-
-    Attributes:
-        runs: One run a fold, in the order of folds.
-        predictions: A predictions table (`clip_id, split, genre, p_<genre>…`), split `test`
-            throughout, each clip once, sorted by genre and clip_id.
-        folds: The fold in which each row of `predictions` was tested, aligned with it.
-    """
+    """The test predictions of all folds (a run each) in one table, each clip once, sorted by genre
+    and clip_id; `folds` says in which fold each row was tested."""
 
     runs: list[Run]
     predictions: pd.DataFrame

@@ -192,15 +192,8 @@ def _statistics_of_uneven(a: Side, b: Side, artists: pd.Series, on_shared: bool)
 def _statistics(
     right_a: np.ndarray, right_b: np.ndarray, resamples: Resamples, i: int, j: int
 ) -> dict[str, Any]:
-    """Counts, interval and test of a pair.
-
-    Args:
-        right_a: Whether each test of a recognises each clip, (tests, clips).
-        right_b: The same of b.
-        resamples: Resamples of both.
-        i: Index of a in them.
-        j: Index of b.
-    """
+    """Counts, interval and test of a pair: whether each test of A and of B recognises each clip,
+    (tests, clips), and their indices in the resamples."""
     gap = resamples.difference(i, j)
     if len(right_a) == len(right_b) == 1:
         a, b = right_a[0].astype(bool), right_b[0].astype(bool)

@@ -72,11 +72,7 @@ def _bars(values: np.ndarray, rows: Rows, axes: Axes) -> Chart:
 
 
 def _cepstrum(values: np.ndarray) -> Chart:
-    """The means of the cepstral coefficients among the descriptors, with their spread.
-
-    Args:
-        values: (57,), in the order of `DESCRIPTORS`.
-    """
+    """The means of the cepstral coefficients among the descriptors (57,), with their spread."""
     by_name = dict(zip(DESCRIPTORS, values.tolist(), strict=True))
     numbers = list(range(1, N_MFCC + 1))
     means = np.array([by_name[f"mfcc{k}_mean"] for k in numbers])
@@ -101,26 +97,12 @@ def _cepstrum(values: np.ndarray) -> Chart:
 
 
 def _over_time(values: np.ndarray, times_s: np.ndarray, rows: Rows, title: str) -> Chart:
-    """The numbers of a sequence over time, each between its own lowest and highest value.
-
-    Args:
-        values: (steps, numbers).
-        times_s: The middle of each step.
-        rows: What the numbers are.
-        title: What they are together.
-    """
+    """The numbers of a sequence (steps, numbers), each between its own lowest and highest value."""
     low, high = values.min(axis=0), values.max(axis=0)
     relative = (values - low) / np.where(high > low, high - low, 1.0)
     n_steps, n_numbers = values.shape
-    drawn = image_chart(
-        relative.T,
-        times_s,
-        rows,
-        f"{title} over time",
-        "of range",
-        limits=(0.0, 1.0),
-        height=420,
-    )
+    title, limits = f"{title} over time", (0.0, 1.0)
+    drawn = image_chart(relative.T, times_s, rows, title, "of range", limits=limits, height=420)
     table = pd.DataFrame(values.T.round(4), columns=[f"part {k + 1}" for k in range(n_steps)])
     table.insert(0, rows.title, list(rows.names))
     alt = f"Heat map of {n_numbers} numbers in {n_steps} parts, each between its lowest and "

@@ -10,6 +10,7 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
+from genrecore.evaluation.comparison import distinct
 from genrecore.reporting.plots.chart import (
     GREY,
     Chart,
@@ -36,7 +37,7 @@ def leaderboard(table: pd.DataFrame, styles: Mapping[str, RunStyle]) -> Chart:
         styles: Style of each run.
     """
     rows = table.sort_values("accuracy", ascending=False, kind="stable")
-    names = _distinct([str(title) for title in rows["title"]])
+    names = distinct([str(title) for title in rows["title"]])  # of one name they would share a row
     traces: list[dict[str, Any]] = []
     for name, row in zip(names, rows.to_dict("records"), strict=True):
         style, accuracy = styles[row["run_id"]], row["accuracy"]
@@ -239,13 +240,3 @@ def _genre_bars(
         cliponaxis=False,
         hovertemplate=f"{hover}%{{y}}: %{{x:.1%}}<extra></extra>",
     )
-
-
-def _distinct(names: list[str]) -> list[str]:
-    """Names made distinct, since bars and dots of one name would share a row."""
-    seen: dict[str, int] = {}
-    distinct = []
-    for name in names:
-        seen[name] = seen.get(name, 0) + 1
-        distinct.append(name if seen[name] == 1 else f"{name} ({seen[name]})")
-    return distinct
