@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
@@ -257,7 +259,7 @@ def _bars(
     if len(table) > len(shown):
         title += f" (the {most} largest of {len(table)})"
     unit = {"Artists": "Known artists"}.get(column, column)
-    along = {"title": unit, "range": [0, 1.14 * (highest or 1)], "tickformat": ","}
+    along: dict[str, Any] = {"title": unit, "range": [0, 1.14 * (highest or 1)], "tickformat": ","}
     if highest <= 5 and column != "Minutes":
         along["dtick"] = 1  # there are no half clips
     figure = draw([bars], title, max(200, 96 + 24 * len(shown)), along, {}, bargap=0.28)
