@@ -1,4 +1,4 @@
-"""Axes: what the rows and columns of features mean, in Hz and in s.
+"""Axes: the meaning of the rows and columns of features, in Hz and in s.
 
 Every feature describes its own axes where it is defined; charts, explanations and receptive fields
 read the description and do not ask which feature it is.
@@ -19,34 +19,21 @@ _TICKS_HZ = (100, 200, 500, 1000, 2000, 4000, 8000, 16000)
 
 @dataclass(frozen=True, eq=False)
 class Rows:
-    """What the rows of an image are, from the lowest; or the numbers of a vector.
+    """The meaning of the rows of an image, from the lowest, or of the numbers of a vector."""
 
-    Attributes:
-        title: Of the axis, with its unit.
-        names: One a row.
-        ticks: Rows that are labelled: label → row, counted from 0, fractions allowed.
-        counted: What rows are called where they are counted, e.g. `mel bands`; may be empty.
-        n_computed: How many were computed, where an image was resized since; 0 where it was not.
-        low_hz: Where each row begins (n_rows,); None where rows are no frequencies.
-        centre_hz: The middle of each, rising.
-        high_hz: Where each ends.
-    """
-
-    title: str
-    names: Sequence[str]
-    ticks: Mapping[str, float]
-    counted: str = "rows"
-    n_computed: int = 0
+    title: str  # of the axis, with its unit
+    names: Sequence[str]  # one a row
+    ticks: Mapping[str, float]  # label → row, counted from 0, fractions allowed
+    counted: str = "rows"  # the plural noun where rows are counted, e.g. `mel bands`
+    n_computed: int = 0  # rows before the image was resized; 0 where it was not
+    # Where each row begins, its middle and its end (n_rows,), rising; None without frequencies.
     low_hz: np.ndarray | None = None
     centre_hz: np.ndarray | None = None
     high_hz: np.ndarray | None = None
 
     def resized(self, sources: np.ndarray) -> Rows:
-        """Rows of the same image after it was resized.
-
-        Args:
-            sources: The first and the last row that each new row is made of, (n_rows, 2).
-        """
+        """Rows of the image after resizing; `sources` are the first and the last old row under each
+        new one, (n_rows, 2)."""
         n, n_rows = len(self.names), len(sources)
         if n == n_rows:
             return self
@@ -62,14 +49,13 @@ class Rows:
 
 @dataclass(frozen=True, eq=False)
 class Axes:
-    """What the numbers of a feature mean; of a pair, of one part.
+    """The meaning of a feature's numbers; of a pair, of one part.
 
     Attributes:
-        title: What it is, above a chart.
+        title: Above a chart.
         unit: Of the values; empty for plain numbers.
-        rows: Rows of an image, the numbers of a vector or of each step of a sequence; None of a
-            wave.
-        columns: What columns are called where they are counted: `frames`, `samples`, `steps`.
+        rows: Rows of an image, or the numbers of a vector or of a sequence's step; None of a wave.
+        columns: The plural noun of the columns: `frames`, `samples`, `steps`.
         duration_s: Length of the sound that it is made of; None where it is not made of sound.
         times_s: The middle of each column of an image (n_columns,); None where columns share the
             duration equally.
@@ -117,19 +103,12 @@ def frequency_rows(centre_hz: np.ndarray) -> Rows:
 
 
 def band_rows(counted: str, low_hz: np.ndarray, centre_hz: np.ndarray, high_hz: np.ndarray) -> Rows:
-    """Rows that are bands of frequencies, called `counted` where they are counted.
-
-    Args:
-        counted: Their plural noun.
-        low_hz: Where each begins, (n_rows,).
-        centre_hz: The middle of each.
-        high_hz: Where each ends.
-    """
+    """Rows that are bands of frequencies, each array (n_rows,); `counted` is their plural noun."""
     return replace(frequency_rows(centre_hz), counted=counted, low_hz=low_hz, high_hz=high_hz)
 
 
 def size_in_words(axes: Axes, shape: tuple[Any, ...]) -> str:
-    """An output shape as a person says it: `128 mel bands × 431 frames, 1 channel`."""
+    """An output shape in words: `128 mel bands × 431 frames, 1 channel`."""
     rows = axes.rows
     if rows is None:
         return f"{thousands(shape[1])} {axes.columns}, {plural(shape[0], 'channel')}"

@@ -37,23 +37,14 @@ _TINY = 1e-14
 
 @dataclass(frozen=True)
 class Kind:
-    """What a recording is like.
+    """What a recording is like."""
 
-    Attributes:
-        name: `silent`, `mostly silent`, `noise`, `speech`, or empty where it may be music.
-        level_db: Mean level in dB of full scale.
-        silent: Share of half seconds that are pauses.
-        flatness: How flat the spectrum is within third octaves, 0 … 1; 1 is noise of any colour.
-        movement_db: How much the level of a third octave moves from frame to frame.
-        syllables: Energy of the bands' modulation at 2 to 8 Hz, of their squared mean.
-    """
-
-    name: str
-    level_db: float
-    silent: float
-    flatness: float
-    movement_db: float
-    syllables: float
+    name: str  # `silent`, `mostly silent`, `noise`, `speech`, or empty where it may be music
+    level_db: float  # mean level in dB of full scale
+    silent: float  # share of half seconds that are pauses
+    flatness: float  # of the spectrum within third octaves, 0 … 1; 1 is noise of any colour
+    movement_db: float  # how much the level of a third octave moves from frame to frame
+    syllables: float  # energy of the bands' modulation at 2 to 8 Hz, of their squared mean
 
 
 def kind_of(wave: np.ndarray, sample_rate_hz: int) -> Kind:

@@ -187,29 +187,23 @@ def _audited(
     report: Report,
 ) -> Audit:
     """The audit of what a run with this configuration would use, and of what it would leave out."""
-    from genrecore.data import corpus, splits
-    from genrecore.data import corpus_images as provided
-    from genrecore.data import genres as relabel
+    from genrecore.data import genres, splits
+    from genrecore.data.prepare import build_corpus
 
     left_out = clips.attrs.get("left_out", [])
-    clips, _ = relabel.apply(clips, config.genres.leave_out, config.genres.merge)
-    media, made = set(clips["medium"]), None
-    if not table_only and media == {"audio"}:
-        made = corpus.build(clips, config.audio.sample_rate_hz, config.audio.clip_s, report)
-    elif not table_only and media == {"image"}:
-        made = provided.build_images(clips, report)
-    elif not table_only and media == {"table"}:
-        made = provided.build_tables(clips, report)
-    if made is not None:
+    clips, _ = genres.apply(clips, config.genres.leave_out, config.genres.merge)
+    is_audio = set(clips["medium"]) == {"audio"}
+    corpus = None if table_only else build_corpus(clips, config, report)
+    if corpus is not None:
         # The split deals out what can be read, as it does for a run.
-        clips = clips[clips["clip_id"].isin(made.index["clip_id"])].reset_index(drop=True)
+        clips = clips[clips["clip_id"].isin(corpus.index["clip_id"])].reset_index(drop=True)
     if with_split:
         chosen = config.split
         clips = splits.apply(
             clips, chosen.name, chosen.options, seed=config.split_seed, fold=config.fold
         )
     clips.attrs["left_out"] = left_out
-    return audit(clips, made, report, headers=headers and media == {"audio"})
+    return audit(clips, corpus, report, headers=headers and is_audio)
 
 
 def _print(found: Audit, name: str, split: str, everything: bool) -> None:

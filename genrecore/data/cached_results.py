@@ -1,7 +1,7 @@
-"""What commands found out about datasets, kept so that a page shows it whoever asked.
+"""Results of commands about datasets, kept in the cache folder so that pages show them too.
 
-A result is the JSON document that the command prints. It lies in the cache folder under what it
-is about (dataset, genres, split) and how it was found out (audio settings, flags), one file each.
+A result is the JSON document that the command prints, in one file for each subject (dataset,
+genres, split) and method (audio settings, flags).
 """
 
 from __future__ import annotations
@@ -28,17 +28,11 @@ Kind = Literal["prepare", "audit"]
 
 @dataclass(frozen=True)
 class CachedResult:
-    """What a command found.
-
-    Attributes:
-        document: The JSON that it prints.
-        at: When, in seconds since the epoch.
-        stamp: `stamp` of the clip table that it was found in; empty where that is not known.
-    """
+    """The JSON that a command printed, and when."""
 
     document: Mapping[str, Any]
-    at: float
-    stamp: str = ""
+    at: float  # seconds since the epoch
+    stamp: str = ""  # of its clip table; empty where that is not known
 
 
 def keep(
@@ -47,38 +41,38 @@ def keep(
     document: Mapping[str, Any],
     with_split: bool = False,
     clips: pd.DataFrame | None = None,
-    **how: bool,
+    **flags: bool,
 ) -> None:
-    """Stores a result in place of the last one of the same question.
+    """Stores a result instead of the last one with the same subject and method.
 
     Args:
         kind: The command.
-        config: What it was asked about.
+        config: Its subject.
         document: Plain JSON.
-        with_split: Whether the split was part of the question.
+        with_split: Whether the split is part of the subject.
         clips: The clip table as the dataset gave it.
-        how: Flags of the command that change what it looks at.
+        flags: Flags of the command that change what it examines.
     """
-    where = digest({"audio": config.audio.model_dump(), **how})
-    place = _folder() / f"{kind}-{digest(subject(config, with_split))}-{where}.json"
-    with contextlib.suppress(OSError):  # it was printed; only the page does without
-        place.parent.mkdir(parents=True, exist_ok=True)
-        found = {"at": time.time(), "stamp": "" if clips is None else stamp(clips)}
-        write_json(place, found | {"document": document})
+    method = digest({"audio": config.audio.model_dump(), **flags})
+    path = _folder() / f"{kind}-{digest(subject(config, with_split))}-{method}.json"
+    result = {"at": time.time(), "stamp": "" if clips is None else stamp(clips)}
+    with contextlib.suppress(OSError):  # it was printed; only the page lacks it
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_json(path, result | {"document": document})
 
 
 def newest(kind: Kind, config: RunConfig, with_split: bool = False) -> CachedResult | None:
     """The last result about these clips, with any audio settings and flags."""
-    found = [
+    results = [
         CachedResult(stored["document"], float(stored["at"]), str(stored["stamp"]))
-        for place in _folder().glob(f"{kind}-{digest(subject(config, with_split))}-*.json")
-        if "document" in (stored := read_json(place))
+        for path in _folder().glob(f"{kind}-{digest(subject(config, with_split))}-*.json")
+        if "document" in (stored := read_json(path))
     ]
-    return max(found, key=lambda result: result.at, default=None)
+    return max(results, key=lambda result: result.at, default=None)
 
 
 def subject(config: RunConfig, with_split: bool) -> dict[str, Any]:
-    """What a result is about, the same however it was written: defaults filled, paths absolute.
+    """What a result is about: the same for all spellings, with defaults filled, paths absolute.
 
     Raises:
         UsageError: An option that does not exist or is out of range, or genres that cannot be read.
@@ -88,7 +82,7 @@ def subject(config: RunConfig, with_split: bool) -> dict[str, Any]:
     if values.get("folder"):
         values["folder"] = str(Path(values["folder"]).expanduser().absolute())
     genres = canonical(config.genres.leave_out, config.genres.merge)
-    about = {"dataset": config.dataset.name, "options": values, "genres": genres}
+    about: dict[str, Any] = {"dataset": config.dataset.name, "options": values, "genres": genres}
     if with_split:
         scheme = SPLITS[config.split.name]
         chosen = scheme.read_options(config.split.options, "split").model_dump(mode="json")
@@ -98,7 +92,7 @@ def subject(config: RunConfig, with_split: bool) -> dict[str, Any]:
 
 
 def stamp(clips: pd.DataFrame) -> str:
-    """Sixteen hex digits that change with any cell of a clip table: its files are others now."""
+    """Sixteen hex digits that change with any cell of a clip table."""
     rows = pd.util.hash_pandas_object(clips, index=False).to_numpy(np.uint64)
     return hashlib.sha256(rows.tobytes()).hexdigest()[:16]
 

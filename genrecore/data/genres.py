@@ -1,8 +1,8 @@
-"""Leaving genres out and merging them in a clip table, and the sentences that say so.
+"""Leaving genres out and merging them in a clip table, and sentences about it.
 
-Both are written as a person would in a form: `Rock, Folk` leaves two genres out;
-`Vocal = Pop, Folk; Beats = Hip-Hop, Electronic` merges four into two. A name that holds a comma,
-a semicolon, an equals sign or a quote stands in double quotes, quotes in it doubled.
+Both are written as in a form: `Rock, Folk` leaves two genres out; `Vocal = Pop, Folk; Beats =
+Hip-Hop, Electronic` merges four into two. A name that holds a comma, a semicolon, an equals sign or
+a quote stands in double quotes, with quotes in it doubled.
 """
 
 from __future__ import annotations
@@ -11,18 +11,23 @@ import re
 
 import pandas as pd
 
+from genrecore import words
 from genrecore.data.clips import genres_of
 from genrecore.errors import UsageError
+from genrecore.words import plural
 
-_TOKEN = re.compile(r'\s*(?:"((?:[^"]|"")*)"|([,;=])|([^",;=]+))')
 _SPECIAL = frozenset(',;="')
+_NAME = r'\s*(?:"(?:[^"]|"")*"\s*|[^\s",;=][^",;=]*)'
+_NAMES = rf"{_NAME}(?:,{_NAME})*"
+_MERGE = rf"({_NAME})=({_NAMES})"
+_MERGES = rf"{_NAME}={_NAMES}(?:;{_NAME}={_NAMES})*(?:;\s*)?"
 
 
 def apply(clips: pd.DataFrame, leave_out: str, merge: str) -> tuple[pd.DataFrame, list[str]]:
-    """The clip table with genres left out and merged, and a sentence on each thing done.
+    """The clip table with genres left out, then merged, and a sentence about each change.
 
-    Genres are left out first, then merged. The table is a copy, sorted by genre and clip_id as
-    clip tables are; `attrs` stay. With both texts empty it comes back as it was, without notes.
+    The table is a copy, sorted by genre and clip_id; `attrs` stay. With both texts empty it comes
+    back as it was, without notes.
 
     Args:
         clips: A clip table (`genrecore.data.clips`).
@@ -30,7 +35,7 @@ def apply(clips: pd.DataFrame, leave_out: str, merge: str) -> tuple[pd.DataFrame
         merge: `New = Old, Other; …`; a new name may be that of a genre it merges.
 
     Raises:
-        UsageError: A text that cannot be read, a genre that is not there (with those that are),
+        UsageError: A text that cannot be read, a genre that does not exist (with those that do),
             one named twice, a new name that another genre bears, or fewer than two genres left.
     """
     gone, merges = parse_leave_out(leave_out), parse_merge(merge)
@@ -45,13 +50,13 @@ def apply(clips: pd.DataFrame, leave_out: str, merge: str) -> tuple[pd.DataFrame
     if gone:
         n_gone = sum(int(numbers[genre]) for genre in gone)
         verb = "is" if len(gone) == 1 else "are"
-        listed = _listed(gone, numbers)
         notes.append(
-            f"{len(gone)} of {len(genres)} genres {verb} left out with {_clips(n_gone)}: {listed}."
+            f"{len(gone)} of {len(genres)} genres {verb} left out with {plural(n_gone, 'clip')}: "
+            f"{_listed(gone, numbers)}."
         )
     notes += [
         f"{_listed(olds, numbers)} are merged into {new} "
-        f"({_clips(sum(int(numbers[old]) for old in olds))})."
+        f"({plural(sum(int(numbers[old]) for old in olds), 'clip')})."
         for new, olds in merges.items()
     ]
     table = clips[~clips["genre"].isin(gone)]
@@ -61,14 +66,10 @@ def apply(clips: pd.DataFrame, leave_out: str, merge: str) -> tuple[pd.DataFrame
 
 
 def fewer(clips: pd.DataFrame, n: int) -> pd.DataFrame:
-    """About `n` clips of each genre, by as many artists as there are, each part of the split in its
-    share and with one clip of each genre at least; clips in no part stay away.
+    """About `n` clips of each genre, by as many artists as possible.
 
-    Nothing is drawn: the same table gives the same clips.
-
-    Args:
-        clips: A clip table with its split.
-        n: Clips of each genre.
+    Each part of the split keeps its share and at least one clip of each genre; clips without a part
+    are dropped. Nothing is drawn: the same table gives the same clips.
     """
     clips = clips[clips["split"].notna()]
     artist = clips["artist"].fillna("\0" + clips["clip_id"])
@@ -81,9 +82,8 @@ def fewer(clips: pd.DataFrame, n: int) -> pd.DataFrame:
 
 
 def canonical(leave_out: str, merge: str) -> tuple[str, str]:
-    """Both texts as they are written once and for all: names sorted, quotes only where needed.
-
-    Texts that mean the same become equal, so that equal configurations have equal signatures.
+    """Both texts in one spelling (names sorted, quotes only where needed), so that configurations
+    that mean the same have the same signature.
 
     Raises:
         UsageError: A text that cannot be read, or a genre named twice.
@@ -102,8 +102,13 @@ def parse_leave_out(text: str) -> list[str]:
     Raises:
         UsageError: Something else than names and commas, or a genre named twice.
     """
-    tokens = _tokens(text, "leave_out")
-    names = [] if not tokens else _names(tokens, "leave_out", text)
+    if not text.strip():
+        return []
+    names = _names(text) if re.fullmatch(_NAMES, text) else []
+    if not all(names) or not names:
+        raise UsageError(
+            f"genres.leave_out is {text!r}; it needs genres with commas between, as in Rock, Folk."
+        )
     _refuse_twice(names, "left out")
     return names
 
@@ -115,26 +120,35 @@ def parse_merge(text: str) -> dict[str, list[str]]:
         UsageError: A text of another form, a new name used twice, fewer than two genres under one,
             or a genre merged twice.
     """
+    if not text.strip():
+        return {}
+    pairs = re.findall(_MERGE, text) if re.fullmatch(_MERGES, text) else []
     merges: dict[str, list[str]] = {}
-    tokens = _tokens(text, "merge")
-    if len(tokens) > 1 and tokens[-1] == (False, ";"):
-        tokens = tokens[:-1]
-    for one in _between(tokens, ";") if tokens else []:
-        sides = _between(one, "=")
-        if len(sides) != 2:
-            raise _unreadable("merge", text)
-        (new, *more), olds = _names(sides[0], "merge", text), _names(sides[1], "merge", text)
-        if more:
-            raise _unreadable("merge", text)
+    for left, right in pairs:
+        (new,), olds = _names(left), _names(right)
         if new in merges:
             raise UsageError(f"The merged genre {new!r} is defined twice; list its genres once.")
+        merges[new] = olds
+    if not pairs or not all(all([new, *olds]) for new, olds in merges.items()):
+        raise UsageError(
+            f"genres.merge is {text!r}; it needs a new name, an equals sign and genres with commas "
+            "between, as in Vocal = Pop, Folk; Beats = Hip-Hop, Electronic."
+        )
+    for new, olds in merges.items():
         if len(olds) < 2:
             raise UsageError(
                 f"The merged genre {new!r} has one genre only ({olds[0]}); merging needs two."
             )
-        merges[new] = olds
     _refuse_twice([old for olds in merges.values() for old in olds], "merged")
     return merges
+
+
+def _names(text: str) -> list[str]:
+    """The names in a text of names and commas, without their quotes."""
+    names = [name.strip() for name in re.findall(_NAME, text)]
+    return [
+        name[1:-1].replace('""', '"').strip() if name.startswith('"') else name for name in names
+    ]
 
 
 def _check(
@@ -164,55 +178,6 @@ def _check(
         )
 
 
-Token = tuple[bool, str]  # whether it is a name, and the name or the sign
-
-
-def _tokens(text: str, field: str) -> list[Token]:
-    found: list[Token] = []
-    place = 0
-    while text[place:].strip():
-        match = _TOKEN.match(text, place)
-        if match is None:  # a quote that is never closed
-            raise _unreadable(field, text)
-        quoted, sign, plain = match.groups()
-        if sign:
-            found.append((False, sign))
-        else:
-            name = plain if quoted is None else quoted.replace('""', '"')
-            found.append((True, name.strip()))
-        place = match.end()
-    return found
-
-
-def _between(tokens: list[Token], sign: str) -> list[list[Token]]:
-    parts: list[list[Token]] = [[]]
-    for token in tokens:
-        if token == (False, sign):
-            parts.append([])
-        else:
-            parts[-1].append(token)
-    return parts
-
-
-def _names(tokens: list[Token], field: str, text: str) -> list[str]:
-    """Names with single commas between them."""
-    names = []
-    for part in _between(tokens, ","):
-        if len(part) != 1 or not part[0][0] or not part[0][1]:
-            raise _unreadable(field, text)
-        names.append(part[0][1])
-    return names
-
-
-def _unreadable(field: str, text: str) -> UsageError:
-    expected = {
-        "leave_out": "genres with commas between, as in Rock, Folk",
-        "merge": "a new name, an equals sign and genres with commas between, as in "
-        "Vocal = Pop, Folk; Beats = Hip-Hop, Electronic",
-    }[field]
-    return UsageError(f"genres.{field} is {text!r}; it needs {expected}.")
-
-
 def _refuse_twice(names: list[str], what: str) -> None:
     for name in names:
         if names.count(name) > 1:
@@ -227,9 +192,4 @@ def _quoted(name: str) -> str:
 
 
 def _listed(names: list[str], numbers: pd.Series) -> str:
-    texts = [f"{name} ({_clips(int(numbers[name]))})" for name in names]
-    return texts[0] if len(texts) == 1 else f"{', '.join(texts[:-1])} and {texts[-1]}"
-
-
-def _clips(n: int) -> str:
-    return f"{n} clip" if n == 1 else f"{n} clips"
+    return words.listed([f"{name} ({plural(int(numbers[name]), 'clip')})" for name in names])

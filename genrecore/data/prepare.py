@@ -1,8 +1,8 @@
-"""From a configuration to what the trainer draws from: clips with a split, corpus, features."""
+"""From a configuration to what the trainer draws from: clips with a split, and their corpus."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pandas as pd
@@ -44,20 +44,10 @@ def decode(config: RunConfig, report: Report = silent) -> Prepared:
     table, changes = genres.apply(table, config.genres.leave_out, config.genres.merge)
     notes += changes
     if config.rehearsal:
-        parts = splits.apply(
-            table, config.split.name, config.split.options, config.split_seed, config.fold
-        )
-        table = genres.fewer(parts, config.rehearsal)
-        notes.append(f"A rehearsal: {len(table)} of {len(parts)} clips take part.")
-    media = sorted(table["medium"].unique())
-    if len(media) != 1:
-        raise GenrecoreError(f"The dataset {name} mixes {' and '.join(media)}; give it one medium.")
-    if media[0] == "audio":
-        built = corpus.build(table, config.audio.sample_rate_hz, config.audio.clip_s, report)
-    elif media[0] == "image":
-        built = corpus_images.build_images(table, report)
-    else:
-        built = corpus_images.build_tables(table, report)
+        whole = _split(table, config)
+        table = genres.fewer(whole, config.rehearsal)
+        notes.append(f"A rehearsal: {len(table)} of {len(whole)} clips take part.")
+    built = build_corpus(table, config, report)
     readable = table[table["clip_id"].isin(built.index["clip_id"])].reset_index(drop=True)
     skipped = left_out + built.skipped
     if skipped:
@@ -73,19 +63,37 @@ def decode(config: RunConfig, report: Report = silent) -> Prepared:
     return Prepared(readable, built, skipped, notes)
 
 
+def build_corpus(clips: pd.DataFrame, config: RunConfig, report: Report = silent) -> Corpus:
+    """The corpus of a clip table of any medium.
+
+    Raises:
+        GenrecoreError: Several media, images of different sizes, or a table that cannot be read.
+    """
+    media = sorted(clips["medium"].unique())
+    if media == ["audio"]:
+        return corpus.build(clips, config.audio.sample_rate_hz, config.audio.clip_s, report)
+    if media == ["image"]:
+        return corpus_images.build_images(clips, report)
+    if media == ["table"]:
+        return corpus_images.build_tables(clips, report)
+    raise GenrecoreError(
+        f"The dataset {config.dataset.name} mixes {' and '.join(media)}; give it one medium."
+    )
+
+
+def _split(clips: pd.DataFrame, config: RunConfig) -> pd.DataFrame:
+    return splits.apply(
+        clips, config.split.name, config.split.options, config.split_seed, config.fold
+    )
+
+
 def with_split(prepared: Prepared, config: RunConfig) -> Prepared:
-    """The same with the configuration's split applied to the readable clips.
+    """Applies the configuration's split to the readable clips.
 
     Raises:
         GenrecoreError: The split cannot be made, or leaves training or test without clips.
     """
-    table = splits.apply(
-        prepared.clips,
-        config.split.name,
-        config.split.options,
-        seed=config.split_seed,
-        fold=config.fold,
-    )
+    table = _split(prepared.clips, config)
     for split in ("train", "test"):
         missing = set(prepared.genres) - set(table.loc[table["split"] == split, "genre"])
         if missing:
@@ -93,8 +101,7 @@ def with_split(prepared: Prepared, config: RunConfig) -> Prepared:
             raise GenrecoreError(
                 f"The split {config.split.name} leaves no {split} clips of {named}."
             )
-    notes = prepared.notes + splits.notes(table)
-    return Prepared(table, prepared.corpus, prepared.skipped, notes)
+    return replace(prepared, clips=table, notes=prepared.notes + splits.notes(table))
 
 
 def audited(prepared: Prepared, report: Report = silent) -> Audit:
@@ -106,7 +113,7 @@ def audited(prepared: Prepared, report: Report = silent) -> Audit:
 
 
 def summary(prepared: Prepared) -> dict[str, Any]:
-    """Counts a person wants after preparing: clips, genres, artists, minutes, what was left out."""
+    """Counts of clips, genres, artists and minutes, and what was left out."""
     rate = prepared.corpus.sample_rate_hz
     return {
         "n_clips": len(prepared.clips),

@@ -1,9 +1,8 @@
-"""What visitors upload, kept in the cache folder by its content: archives, and clips to classify.
+"""Uploads of visitors, kept in the cache folder by content: archives, and clips to classify.
 
-An archive is unpacked once and checked as the dataset `folder` before it gets its name, so that a
-folder in `uploads` is always one that can be trained on. `uploads/<digest>.clip` is a clip as it
-came; `uploads/<id>.clips` says which clips were uploaded together, and what they were called. Names
-are never paths.
+An archive is unpacked once and checked as the dataset `folder` before its folder gets its name, so
+that a folder in `uploads` can always be trained on. `uploads/<digest>.clip` is a clip as it came;
+`uploads/<id>.clips` lists the clips uploaded together with their names, which are never paths.
 """
 
 from __future__ import annotations
@@ -32,11 +31,11 @@ _ID = re.compile(r"[0-9a-f]{16}")
 
 
 def receive(stream: IO[bytes], name: str) -> Path:
-    """The path of an archive stored as it came, to be unpacked by a task and then removed.
+    """Stores an archive as it comes, to be unpacked by a task and then removed; returns its path.
 
     Args:
-        stream: Its content, from the beginning; it is left at its end.
-        name: What its owner calls it; messages name it so.
+        stream: Its content; read from the beginning to the end.
+        name: Its owner's name for it, for messages.
 
     Raises:
         GenrecoreError: It cannot be written.
@@ -56,8 +55,8 @@ def receive(stream: IO[bytes], name: str) -> Path:
     return path
 
 
-def place_of(received: Path) -> Path:
-    """Where an archive that `receive` stored is unpacked to."""
+def unpacked_folder(received: Path) -> Path:
+    """The folder that an archive stored by `receive` is unpacked to."""
     return _store() / received.parent.name.removesuffix(_INCOMING)
 
 
@@ -72,15 +71,15 @@ def discard(received: Path) -> None:
 
 
 def unpack(archive: Path, report: Report = silent) -> Path:
-    """The folder with the archive's content, a dataset `folder`; made once for equal contents.
+    """Unpacks an archive into a folder for the dataset `folder`, once for equal contents.
 
     Args:
         archive: A zip or tar of genre folders with audio files or images.
         report: Called with the progress; may raise `Stopped`, which leaves nothing.
 
     Raises:
-        GenrecoreError: The archive is none or not to be trusted (`archives.extract`), or what it
-            holds cannot be learned from; nothing is left then.
+        GenrecoreError: The archive is refused (`archives.extract`), or a model cannot learn from
+            its content; nothing is left then.
     """
     try:
         with open(archive, "rb") as stream:
@@ -89,38 +88,32 @@ def unpack(archive: Path, report: Report = silent) -> Path:
         raise GenrecoreError(f"{archive} cannot be read: {describe(error)}") from None
 
     def make(partial: Path) -> None:
-        partial.rmdir()  # it comes back with everything in it, or not at all
+        partial.rmdir()  # `extract` makes it with everything in it, or not at all
         archives.extract(archive, partial, report)
         try:
             datasets.load("folder", {"folder": str(partial)}, report)
-        except GenrecoreError as error:
+        except BaseException as error:  # a stop, too
             shutil.rmtree(partial, ignore_errors=True)
+            if not isinstance(error, GenrecoreError):
+                raise
             why = str(error).replace(str(partial), archive.name)
             raise GenrecoreError(
                 f"{archive.name} cannot be used: {why[:1].lower()}{why[1:]}"
             ) from None
-        except BaseException:  # a stop
-            shutil.rmtree(partial, ignore_errors=True)
-            raise
 
     return make_once(final, make, report)
 
 
 @dataclass(frozen=True)
 class UploadedClip:
-    """A kept file of a visitor.
+    """A kept file of a visitor."""
 
-    Attributes:
-        digest: Names its content, 16 hexadecimal digits.
-        name: What its owner calls it, for display only.
-    """
-
-    digest: str
-    name: str
+    digest: str  # of its content, 16 hexadecimal digits
+    name: str  # for display only
 
     @property
     def path(self) -> Path:
-        """Where it lies; it may have been cleared away."""
+        """The stored file; it may have been cleared away."""
         return _store() / f"{self.digest}.clip"
 
 
@@ -136,7 +129,10 @@ def keep_clips(files: Iterable[tuple[str, bytes]]) -> str:
     try:
         _store().mkdir(parents=True, exist_ok=True)
         for name, content in files:
-            clip = UploadedClip(hashlib.sha256(content).hexdigest()[:16], _display_name(name))
+            clip = UploadedClip(
+                hashlib.sha256(content).hexdigest()[:16],
+                _printable(name)[-_LONGEST_SHOWN:] or "clip",
+            )
             if not clip.path.exists():
                 write_bytes(clip.path, content)
             clips.append(clip)
@@ -191,13 +187,12 @@ def _digest(stream: IO[bytes], report: Report = silent, n_bytes: int = 0) -> str
 
 
 def _file_name(name: str) -> str:
-    """The name as one that a file can have, its ending kept."""
-    last = name.replace("\\", "/").rpartition("/")[2]
-    shown = "".join(letter for letter in last if letter.isprintable()).strip(". ")
+    """The name as a file can have it, with its extension."""
+    shown = _printable(name).strip(". ")
     return shown.encode(errors="replace")[-_LONGEST_NAME:].decode(errors="ignore") or "archive"
 
 
-def _display_name(name: str) -> str:
-    """The last part of a name, without what cannot be printed."""
+def _printable(name: str) -> str:
+    """The last part of a path, without characters that cannot be printed."""
     last = re.split(r"[/\\]", name)[-1]
-    return "".join(letter for letter in last if letter.isprintable())[-_LONGEST_SHOWN:] or "clip"
+    return "".join(letter for letter in last if letter.isprintable())

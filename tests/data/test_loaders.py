@@ -256,7 +256,7 @@ def test_what_is_no_clip_of_a_genre_is_said(own: Path) -> None:
     assert len(table) == 9
     assert [note.split(";")[0] for note in table.attrs["notes"]] == [
         "1 file outside every genre folder left out",
-        "2 files of other kinds passed over",
+        "2 files of other kinds ignored",
     ]
 
 

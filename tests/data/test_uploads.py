@@ -123,7 +123,7 @@ def test_an_upload_is_stored_under_a_name_that_leads_nowhere(
     assert path.name == kept
     assert path.parent.parent == store
     assert path.read_bytes() == b"content"
-    assert uploads.place_of(path).parent == store
+    assert uploads.unpacked_folder(path).parent == store
     uploads.discard(path)
     assert left(store) == []
 

@@ -1,4 +1,4 @@
-"""What stands on both sides of a split: artists, albums, copies. All over arrays: no row loops."""
+"""What lies on both sides of a split: artists, albums, copies. Arrays only, no loops over rows."""
 
 from __future__ import annotations
 
@@ -13,55 +13,52 @@ from genrecore.data.clips import SPLITS, same_names
 from genrecore.words import plural
 
 PAIRS = (("train", "test", True), ("train", "valid", True), ("valid", "test", False))
-"""Parts that may share something, and whether that is a leak. What validation and test share makes
-the chosen epoch look better on the test than it is, but the network never learned from it."""
+"""Parts that may share something, and whether that is a leak. Sharing between validation and test
+makes the chosen epoch look better than it is, but the network never learned from it."""
 
-WORDS = {
+NOUNS = {
     "artist_crosses": ("artist", "artists"),
     "album_crosses": ("album", "albums"),
     "copy_crosses": ("recording with exact copies", "recordings with exact copies"),
-    "near_copy_crosses": ("recording with near-copies", "recordings with near-copies"),
+    "near_copy_crosses": ("recording with near-duplicates", "recordings with near-duplicates"),
 }
 _PART = {"train": "training", "valid": "validation", "test": "test"}
 
 
 @dataclass(frozen=True)
 class Crossing:
-    """What one kind of group does: findings, rows of the summary, and which clips it concerns."""
+    """Findings and summary of one kind of group, and which clips are concerned."""
 
     kind: str
     findings: list[Finding]
-    summary: list[tuple[str, str, int, int, bool, str]]
+    summary: list[tuple[str, str, int, int, bool, str]]  # rows with the columns `CROSSINGS`
     touched: np.ndarray  # per clip: in validation or test, with a training clip of the same group
 
 
-def crossing(kind: str, clips: pd.DataFrame, group: pd.Series, titles: Sequence[str]) -> Crossing:
-    """Groups whose clips stand in more than one part of the split.
+def crossing(kind: str, clips: pd.DataFrame, group: np.ndarray, titles: Sequence[str]) -> Crossing:
+    """Groups whose clips lie in more than one part of the split.
 
     Args:
-        kind: A key of `WORDS`.
+        kind: A key of `NOUNS`.
         clips: A clip table with its split.
         group: The number of each clip's group, in its order; negative where it is in none.
-        titles: What to call each group in a sentence.
+        titles: What sentences call each group.
     """
     part = parts(clips)
-    number = group.to_numpy()
-    used = (part >= 0) & (number >= 0)
+    used = (part >= 0) & (group >= 0)
     n_parts = len(SPLITS)
-    flat = number[used].astype(np.int64) * n_parts + part[used]
+    flat = group[used].astype(np.int64) * n_parts + part[used]
     counts = np.bincount(flat, minlength=len(titles) * n_parts).reshape(len(titles), n_parts)
 
-    one, many = WORDS[kind]
     summary = []
     for first, second, leak in PAIRS:
         i, j = SPLITS.index(first), SPLITS.index(second)
         both = (counts[:, i] > 0) & (counts[:, j] > 0)
         if both.any():
             n_groups, n_clips = int(both.sum()), int(counts[both, j].sum())
-            n_all = int((part == j).sum())
             sentence = (
-                f"{plural(n_groups, one, many)} in {_PART[first]} and {_PART[second]}: "
-                f"{n_clips} of {n_all} {_PART[second]} clips "
+                f"{plural(n_groups, *NOUNS[kind])} in {_PART[first]} and {_PART[second]}: "
+                f"{n_clips} of {(part == j).sum()} {_PART[second]} clips "
                 f"{'is' if n_clips == 1 else 'are'} concerned."
             )
             summary.append((kind, f"{first}–{second}", n_groups, n_clips, leak, sentence))
@@ -69,36 +66,36 @@ def crossing(kind: str, clips: pd.DataFrame, group: pd.Series, titles: Sequence[
     # An example of each group in each part, for a person to listen to.
     clip_ids = clips["clip_id"].to_numpy()
     examples = np.full((len(titles), n_parts), -1)
-    at = np.flatnonzero(used)[::-1]  # the last one written is the first clip
-    examples[number[at], part[at]] = at
+    rows = np.flatnonzero(used)[::-1]  # the last one written is the first clip
+    examples[group[rows], part[rows]] = rows
     findings: list[Finding] = []
-    for row in np.flatnonzero((counts > 0).sum(axis=1) > 1).tolist():
-        there = [i for i in (0, 2, 1) if counts[row, i]]  # train, test, valid
-        first_part, *rest = sorted(there)
-        listed = plural(int(counts[row, first_part]), "clip") + f" in {_PART[SPLITS[first_part]]}"
-        listed += "".join(f", {counts[row, i]} in {_PART[SPLITS[i]]}" for i in rest)
+    for k in np.flatnonzero((counts > 0).sum(axis=1) > 1).tolist():
+        first_part, *others = np.flatnonzero(counts[k]).tolist()
+        listed = plural(int(counts[k, first_part]), "clip") + f" in {_PART[SPLITS[first_part]]}"
+        listed += "".join(f", {counts[k, i]} in {_PART[SPLITS[i]]}" for i in others)
+        example, other = [examples[k, i] for i in (0, 2, 1) if counts[k, i]][:2]
         findings.append(
             (
                 kind,
-                "problem" if counts[row, 0] else "warning",
-                str(clip_ids[examples[row, there[0]]]),
-                str(clip_ids[examples[row, there[1]]]),
-                float(counts[row, 1:].sum()),
-                f"{titles[row]} is on both sides: {listed}.",
+                "problem" if counts[k, 0] else "warning",
+                str(clip_ids[example]),
+                str(clip_ids[other]),
+                float(counts[k, 1:].sum()),
+                f"{titles[k]} is on both sides: {listed}.",
             )
         )
     touched = np.zeros(len(clips), bool)
-    touched[used] = (part[used] > 0) & (counts[number[used], 0] > 0)
+    touched[used] = (part[used] > 0) & (counts[group[used], 0] > 0)
     return Crossing(kind, findings, summary, touched)
 
 
 def artist_crossings(clips: pd.DataFrame) -> Crossing:
-    """Artists on both sides; a clip of an unknown artist crosses nothing that can be seen."""
+    """Artists on both sides; clips of unknown artists are ignored."""
     names = known(clips["artist"])
     number, keys = pd.factorize(same_names(names))
     first = names.groupby(number).first()  # of several spellings
     titles = [f"The artist {first[k]}" for k in range(len(keys))]
-    return crossing("artist_crosses", clips, pd.Series(number), titles)
+    return crossing("artist_crosses", clips, number, titles)
 
 
 def album_crossings(clips: pd.DataFrame) -> Crossing:
@@ -111,13 +108,13 @@ def album_crossings(clips: pd.DataFrame) -> Crossing:
     for k in range(len(keys)):
         artist, _, title = str(first[k]).partition("\0")
         titles.append(f"The album {title}" + (f" of {artist}" if artist else ""))
-    return crossing("album_crosses", clips, pd.Series(number), titles)
+    return crossing("album_crosses", clips, number, titles)
 
 
 def shared_albums(clips: pd.DataFrame) -> list[Finding]:
-    """Titles that several artists share and that stand in training and elsewhere.
+    """Album titles of several artists that lie in training and elsewhere.
 
-    A compilation, or one title ("Greatest Hits") of several records: no ground to refuse a split.
+    A compilation, or one title ("Greatest Hits") of several records: no reason to refuse a split.
     """
     table = pd.DataFrame(
         {"album": known(clips["album"]), "artist": known(clips["artist"]), "split": clips["split"]}
@@ -144,7 +141,7 @@ def shared_albums(clips: pd.DataFrame) -> list[Finding]:
 
 
 def parts(clips: pd.DataFrame) -> np.ndarray:
-    """Each clip's part as a place in `SPLITS`, -1 where it has none."""
+    """Each clip's part as an index into `SPLITS`, -1 where it has none."""
     return pd.Categorical(clips["split"], categories=list(SPLITS)).codes
 
 
@@ -154,17 +151,17 @@ def known(names: pd.Series) -> pd.Series:
     return stripped.mask(stripped == "")
 
 
-def reason(found: Sequence[Crossing], clips: pd.DataFrame) -> tuple[str, np.ndarray]:
+def reason(crossings: Sequence[Crossing], clips: pd.DataFrame) -> tuple[str, np.ndarray]:
     """Why the split is refused ("" where it is not), and which clips share with training."""
     touched = np.zeros(len(clips), bool)
-    what = []
-    for item in found:
+    nouns = []
+    for item in crossings:
         if not item.touched.any():
             continue
         touched |= item.touched
         n_groups = sum(severity == "problem" for _, severity, *_ in item.findings)
-        what.append(plural(n_groups, *WORDS[item.kind]))
-    if not what:
+        nouns.append(plural(n_groups, *NOUNS[item.kind]))
+    if not nouns:
         return "", touched
     part = parts(clips)
     shares = []
@@ -173,9 +170,8 @@ def reason(found: Sequence[Crossing], clips: pd.DataFrame) -> tuple[str, np.ndar
         if (touched & inside).any():
             n_touched, n_all = int((touched & inside).sum()), int(inside.sum())
             shares.append(f"{n_touched} of {n_all} {_PART[name]} clips")
-    listed = ", ".join(what)
     return (
         f"The split leaks: {' and '.join(shares)} share an artist, an album or a recording with "
-        f"training clips ({listed}).",
+        f"training clips ({', '.join(nouns)}).",
         touched,
     )

@@ -14,10 +14,10 @@ KINDS = {
     "artist_crosses": "Artists on both sides of the split",
     "album_crosses": "Albums on both sides of the split",
     "copy_crosses": "Exact copies on both sides of the split",
-    "near_copy_crosses": "Near-copies on both sides of the split",
+    "near_copy_crosses": "Near-duplicates on both sides of the split",
     "unseen_genre": "Genres tested but not trained",
     "exact_copy": "Exact copies",
-    "near_copy": "Near-copies",
+    "near_copy": "Near-duplicates",
     "unreadable": "Files that cannot be read",
     "truncated": "Truncated files",
     "silent": "Silent clips",
@@ -51,17 +51,16 @@ MOST_STORED = 300
 
 @dataclass(frozen=True)
 class Audit:
-    """What an audit found.
+    """The result of an audit.
 
     Attributes:
-        findings: One row a finding, worst first. `kind` (a key of `KINDS`), `severity` (`problem`,
-            `warning`, `note`), `clip_id` and `other_clip_id` (empty where it is about no single
-            clip), `value` (what was measured, in the sentence with its unit; may be NaN) and
-            `sentence`.
+        findings: One row a finding, worst first. `kind` (a key of `KINDS`), `severity`, `clip_id`
+            and `other_clip_id` (empty where it is about no single clip), `value` (what was
+            measured, in the sentence with its unit; may be NaN) and `sentence`.
         crossings: One row a kind and pair of parts that share something. `kind`, `between`
             (`train–test`, `train–valid`, `valid–test`), `n_groups` (artists, albums or recordings
-            on both sides), `n_clips` (clips of theirs in the second part), `leak` (whether it
-            touches training) and `sentence`.
+            on both sides), `n_clips` (their clips in the second part), `leak` (whether it touches
+            training) and `sentence`.
         counts: Findings by kind, also those that a stored audit no longer lists.
         n_clips: Clips audited.
         n_crossing_clips: Validation and test clips that share an artist, an album or a recording
@@ -69,7 +68,7 @@ class Audit:
         n_crossing_test_clips: Those of them in the test part.
         refused: Whether the split leaks, so that training on it needs to be overridden.
         reason: Why, in one sentence; empty where it is not refused.
-        checked: What was looked at and what could not be, in sentences.
+        checked: What was checked and what could not be, in sentences.
     """
 
     findings: pd.DataFrame
@@ -124,16 +123,11 @@ class Audit:
 
 def finding_table(rows: Iterable[tuple[Any, ...]]) -> pd.DataFrame:
     """Findings as a table, worst first: by severity, kind, and the larger value."""
-    table = pd.DataFrame(list(rows), columns=list(COLUMNS))
-    table["value"] = table["value"].astype("float64")
-    ranks = {
-        "severity": {name: rank for rank, name in enumerate(SEVERITIES)},
-        "kind": {name: rank for rank, name in enumerate(KINDS)},
-    }
+    table = pd.DataFrame(list(rows), columns=list(COLUMNS)).astype({"value": "float64"})
     order = pd.DataFrame(
         {
-            "severity": table["severity"].map(ranks["severity"]),
-            "kind": table["kind"].map(ranks["kind"]),
+            "severity": table["severity"].map(SEVERITIES.index),
+            "kind": table["kind"].map(list(KINDS).index),
             "value": -table["value"],
         }
     ).sort_values(["severity", "kind", "value"], kind="stable")

@@ -1,4 +1,4 @@
-"""What the clip table says by itself: sizes of genres, artists, lengths."""
+"""What the clip table alone shows: sizes of genres, artists, lengths."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from genrecore.data.clips import same_names
 from genrecore.words import plural
 
 UNEVEN = 2.0
-"""From which ratio of the largest to the smallest genre on accuracy says little by itself."""
+"""Ratio of the largest to the smallest genre from which accuracy alone says little."""
 
 VERY_UNEVEN = 5.0
 
 
 def findings(clips: pd.DataFrame) -> list[Finding]:
     """Everything about genres, artists and lengths; about parts where the clips have a split."""
-    found = _sizes(clips) + _artists(clips) + _lengths(clips)
-    return found + (_parts(clips) if clips["split"].notna().any() else [])
+    parts = _parts(clips) if clips["split"].notna().any() else []
+    return _sizes(clips) + _artists(clips) + _lengths(clips) + parts
 
 
 def _sizes(clips: pd.DataFrame) -> list[Finding]:
@@ -43,14 +43,14 @@ def _artists(clips: pd.DataFrame) -> list[Finding]:
     if missing.all():
         sentence = "No clip has an artist, so artists that cross a split cannot be seen."
         return [("artist_unknown", "warning", "", "", float(len(clips)), sentence)]
-    found: list[Finding] = []
+    rows: list[Finding] = []
     if missing.any():
         n = int(missing.sum())
         sentence = (
             f"{plural(n, 'clip')} of {len(clips)} {'has' if n == 1 else 'have'} no artist; "
             "whether the artist of such a clip crosses the split cannot be seen."
         )
-        found.append(("artist_unknown", "note", "", "", float(n), sentence))
+        rows.append(("artist_unknown", "note", "", "", float(n), sentence))
 
     genre = clips["genre"].reset_index(drop=True)
     table = pd.DataFrame({"genre": genre, "artist": artist, "key": same_names(artist)})
@@ -62,21 +62,21 @@ def _artists(clips: pd.DataFrame) -> list[Finding]:
             f"{name} has a single artist ({only}): training and test cannot both have {name} "
             "without sharing that artist, so artist-grouped folds are impossible."
         )
-        found.append(("single_artist", "warning", "", "", 1.0, sentence))
+        rows.append(("single_artist", "warning", "", "", 1.0, sentence))
     for name in n_known.index[(n_known + n_missing == 2)]:
         sentence = (
             f"{name} has only two artists: too few for training, validation and test to have one "
             "each, so artist-grouped folds with a validation part are impossible."
         )
-        found.append(("few_artists", "warning", "", "", 2.0, sentence))
+        rows.append(("few_artists", "warning", "", "", 2.0, sentence))
 
     names = pd.Series(artist.dropna().unique())
     same = same_names(names)
     for _, variants in names[same.duplicated(keep=False)].groupby(same, sort=True):
         listed = " and ".join(repr(str(name)) for name in variants)
         sentence = f"{listed} differ in case or spaces only and count as one artist."
-        found.append(("artist_spelling", "warning", "", "", float(len(variants)), sentence))
-    return found
+        rows.append(("artist_spelling", "warning", "", "", float(len(variants)), sentence))
+    return rows
 
 
 def _lengths(clips: pd.DataFrame) -> list[Finding]:
@@ -100,27 +100,26 @@ def _lengths(clips: pd.DataFrame) -> list[Finding]:
 
 
 def _parts(clips: pd.DataFrame) -> list[Finding]:
-    found: list[Finding] = []
+    rows: list[Finding] = []
     sizes = pd.crosstab(clips["genre"], clips["split"]).reindex(
         columns=["train", "valid", "test"], fill_value=0
     )
-    for name, row in sizes.iterrows():
-        if row["test"] and not row["train"]:
+    for name, n in sizes.iterrows():
+        if n["test"] and not n["train"]:
             sentence = (
-                f"{name} has {plural(row['test'], 'clip')} in the test part and none in the "
+                f"{name} has {plural(n['test'], 'clip')} in the test part and none in the "
                 "training part: nothing can be right about it."
             )
-            found.append(("unseen_genre", "problem", "", "", float(row["test"]), sentence))
-        elif row["train"] and not row["test"]:
+            rows.append(("unseen_genre", "problem", "", "", float(n["test"]), sentence))
+        elif n["train"] and not n["test"]:
             sentence = (
-                f"{name} has {plural(row['train'], 'clip')} in the training part and none in the "
+                f"{name} has {plural(n['train'], 'clip')} in the training part and none in the "
                 "test part: what was learned about it is not tested."
             )
-            found.append(("untested_genre", "warning", "", "", float(row["train"]), sentence))
+            rows.append(("untested_genre", "warning", "", "", float(n["train"]), sentence))
     n_unused = int(clips["split"].isna().sum())
     if n_unused:
-        sentence = f"{plural(n_unused, 'clip')} of {len(clips)} stand in no part of the split."
-        if n_unused == 1:
-            sentence = sentence.replace("stand", "stands")
-        found.append(("unused", "note", "", "", float(n_unused), sentence))
-    return found
+        verb = "is" if n_unused == 1 else "are"
+        sentence = f"{plural(n_unused, 'clip')} of {len(clips)} {verb} in no part of the split."
+        rows.append(("unused", "note", "", "", float(n_unused), sentence))
+    return rows

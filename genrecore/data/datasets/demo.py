@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import queue
-import shutil
-import tempfile
-import threading
-from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
 from pathlib import Path
 
 import pandas as pd
@@ -21,13 +16,14 @@ from genrecore.data.datasets.demo_genres import GENRES
 from genrecore.data.datasets.gtzan_forms import TABLES, Form, image_rows, medium_of_form, table_rows
 from genrecore.data.datasets.instruments import SAMPLE_RATE_HZ
 from genrecore.data.datasets.registered import DATASETS
+from genrecore.data.parallel import in_order
 from genrecore.errors import GenrecoreError, describe
-from genrecore.store.files import cache_dir, digest
+from genrecore.store.files import cache_dir, digest, new_folder
 from genrecore.store.locks import make_once
 from genrecore.store.progress import Phase, Report
 
 RECIPE = 1
-"""Raised whenever the music changes, so that nobody trains on what an older version made."""
+"""Raised whenever the music changes, so that nobody trains on music of an older version."""
 
 
 class DemoOptions(Options):
@@ -49,8 +45,8 @@ class DemoOptions(Options):
     n_artists: int = Field(
         8,
         title="Artists a genre",
-        description="Clips are dealt out to the artists of their genre in turn; with fewer clips "
-        "than artists, only so many artists have any",
+        description="The artists of a genre get its clips in turn; with fewer clips than artists, "
+        "only so many artists have any",
         ge=5,
         le=50,
     )
@@ -74,9 +70,9 @@ class DemoOptions(Options):
     n_genres=lambda options: options.n_genres,
     made_up=True,
     is_made=lambda options: (demo_folder(options) / "clips.csv").is_file(),
-    expected=lambda options: _audio_clips(
-        options, demo_folder(options), _clip_list(options)
-    ).assign(medium=medium_of_form(options)),
+    expected=lambda options: _clips(options, _clip_list(options)).assign(
+        medium=medium_of_form(options)
+    ),
 )
 def demo(options: DemoOptions, report: Report) -> pd.DataFrame:
     """Clip table of synthesised music, mono 16-bit wav at 22 050 Hz, made if it is not there yet.
@@ -85,8 +81,7 @@ def demo(options: DemoOptions, report: Report) -> pd.DataFrame:
     sound colours all their clips, so a model tested on artists it was trained on looks better
     than it is. The same options give the same samples, and shorter lists begin like longer ones.
 
-    In the other forms the clips are the same, with the same names: images and tables are made of
-    the audio, laid out as GTZAN's are.
+    In the other forms, images and tables are made from the same clips, laid out as GTZAN's are.
 
     Raises:
         GenrecoreError: The cache folder cannot be written.
@@ -95,11 +90,17 @@ def demo(options: DemoOptions, report: Report) -> pd.DataFrame:
     if not (folder / "clips.csv").is_file():
         _make(options, folder, report)
     listed = pd.read_csv(folder / "clips.csv", dtype="string")
-    audio = _audio_clips(options, folder, listed)
-    if options.form == "audio":
+    audio = _clips(options, listed)
+    form = options.form
+    if form == "audio":
         return audio
-    made = str(_in_form(options.form, audio, folder, report))
-    rows = image_rows(made) if options.form == "images" else table_rows(made, TABLES[options.form])
+    form_folder = make_once(
+        folder.with_name(f"{folder.name}-{form}"),
+        lambda partial: demo_forms.write(audio, form, partial, report),
+        report,
+    )
+    path = str(form_folder)
+    rows = image_rows(path) if form == "images" else table_rows(path, TABLES[form])
     named = listed.set_index("clip_id")
     return clip_table(
         row | {name: named.at[row["clip_id"], name] for name in ("artist", "album")} for row in rows
@@ -122,20 +123,13 @@ def write_as_gtzan(options: DemoOptions, folder: Path, report: Report) -> None:
         raise GenrecoreError(f"{folder} cannot be written: {describe(error)}") from error
 
 
-def _in_form(form: str, audio: pd.DataFrame, folder: Path, report: Report) -> Path:
-    """The folder with the images or the table of this music, made if it is not there yet."""
-    return make_once(
-        folder.with_name(f"{folder.name}-{form}"),
-        lambda partial: demo_forms.write(audio, form, partial, report),
-        report,
-    )
-
-
-def _audio_clips(options: DemoOptions, folder: Path, listed: pd.DataFrame) -> pd.DataFrame:
+def _clips(options: DemoOptions, listed: pd.DataFrame) -> pd.DataFrame:
+    """The clip table of the audio of the listed clips."""
+    folder = demo_folder(options)
     return clip_table(
         {
             "clip_id": row.clip_id,
-            "path": str(_place(folder, str(row.genre), str(row.clip_id))),
+            "path": str(folder / str(row.genre) / f"{row.clip_id}.wav"),
             "genre": row.genre,
             "artist": row.artist,
             "album": row.album,
@@ -161,80 +155,46 @@ def _clip_list(options: DemoOptions) -> pd.DataFrame:
 
 
 def demo_folder(options: DemoOptions) -> Path:
-    """Where demo music with these options lies, or will."""
+    """The folder of demo music with these options, made or not."""
     key = digest([RECIPE, options.model_dump(mode="json", exclude={"form"})])
     return cache_dir() / "datasets" / f"demo-{key}"
 
 
-def _place(folder: Path, genre: str, clip_id: str) -> Path:
-    return folder / genre / f"{clip_id}.wav"
-
-
 def _make(options: DemoOptions, folder: Path, report: Report) -> None:
-    """Makes everything in a temporary folder and renames it: whoever is first wins."""
-    temporary = None
+    """Makes the folder in one go; of two processes at once the first one's stays."""
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-        _write_clips(options, temporary, report)
-        _clip_list(options).to_csv(temporary / "clips.csv", index=False)
-        temporary.chmod(0o755)  # mkdtemp's folders are closed to everybody else
-        _rename(temporary, folder)
+        with new_folder(folder) as hidden:
+            _write_clips(options, hidden, report)
+            _clip_list(options).to_csv(hidden / "clips.csv", index=False)
     except (OSError, soundfile.LibsndfileError) as error:
-        raise GenrecoreError(
-            f"The demo music could not be written to {folder.parent}: {error}; free some space "
-            "there or name another folder in GENRECORE_CACHE."
-        ) from error
-    finally:
-        if temporary is not None:
-            shutil.rmtree(temporary, ignore_errors=True)
-
-
-def _rename(temporary: Path, folder: Path) -> None:
-    try:
-        os.rename(temporary, folder)
-    except OSError:
-        # Somebody else finished first and made the same; what is complete stays.
         if not (folder / "clips.csv").is_file():
-            raise
+            raise GenrecoreError(
+                f"The demo music could not be written to {folder.parent}: {error}; free some space "
+                "there or name another folder in GENRECORE_CACHE."
+            ) from error
 
 
 def _write_clips(options: DemoOptions, folder: Path, report: Report) -> None:
-    """Writes the clips of every artist, several artists at a time."""
-    total = options.n_genres * options.n_clips
-    report(Phase.MAKING_DEMO, 0, total)
+    """Writes all clips, several at a time."""
+
+    @lru_cache(maxsize=32)  # clips of one artist follow each other
+    def artist(genre: int, number: int) -> synthesis.Artist:
+        return synthesis.make_artist(genre, number, options.seed)
+
+    def write(item: tuple[int, int, int]) -> None:
+        genre, number, clip = item
+        name = GENRES[genre].name
+        wave = synthesis.make_clip(artist(genre, number), genre, clip, options.seed, options.clip_s)
+        path = folder / name / f"{name}.{clip:05d}.wav"
+        soundfile.write(path, wave, SAMPLE_RATE_HZ, "PCM_16")
+
     for rule in GENRES[: options.n_genres]:
         (folder / rule.name).mkdir()
-
-    written: queue.SimpleQueue[BaseException | None] = queue.SimpleQueue()  # an item a clip
-    given_up = threading.Event()
-
-    def play(genre: int, number: int) -> None:
-        """All clips of one artist."""
-        name = GENRES[genre].name
-        try:
-            artist = synthesis.make_artist(genre, number, options.seed)
-            for clip in range(number, options.n_clips, options.n_artists):
-                if given_up.is_set():
-                    return
-                wave = synthesis.make_clip(artist, genre, clip, options.seed, options.clip_s)
-                path = _place(folder, name, f"{name}.{clip:05d}")
-                soundfile.write(path, wave, SAMPLE_RATE_HZ, "PCM_16")
-                written.put(None)
-        except BaseException as error:
-            written.put(error)
-
-    # Threads: numpy and libsndfile release the lock in what takes long.
-    with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as pool:
-        for genre in range(options.n_genres):
-            for number in range(min(options.n_artists, options.n_clips)):
-                pool.submit(play, genre, number)
-        try:
-            for n in range(1, total + 1):
-                error = written.get()
-                if error is not None:
-                    raise error
-                report(Phase.MAKING_DEMO, n, total)
-        except BaseException:
-            given_up.set()  # the artists still waiting leave at once
-            raise
+    items = [
+        (genre, number, clip)
+        for genre in range(options.n_genres)
+        for number in range(options.n_artists)
+        for clip in range(number, options.n_clips, options.n_artists)
+    ]
+    for _ in in_order(write, items, report, Phase.MAKING_DEMO):
+        pass

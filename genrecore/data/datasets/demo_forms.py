@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 import pandas as pd
@@ -16,6 +12,7 @@ from PIL import Image
 
 from genrecore.data.datasets.gtzan_forms import IMAGES, TABLES
 from genrecore.data.datasets.tables import DESCRIPTORS
+from genrecore.data.parallel import in_order
 from genrecore.store.progress import Phase, Report
 
 FORMS = ("audio", "images", *TABLES)
@@ -31,20 +28,13 @@ N_PARTS = 10
 _COLOURS = ((0, 0, 4), (81, 18, 124), (183, 55, 121), (252, 137, 97), (252, 253, 191))
 _TOP_DB = 80.0
 
-T = TypeVar("T")
-
 
 def write(clips: pd.DataFrame, form: str, folder: Path, report: Report) -> None:
-    """Writes these clips in one form below a folder, laid out and named as GTZAN is.
+    """Writes clips (wav files named `<genre>.NNNNN`) in one of `FORMS` into an existing folder,
+    laid out and named as GTZAN is.
 
     Images are log-mel spectrograms (128 bands, 432 × 288 pixels, RGBA) without axes. The table
     of parts has ten rows a clip, each of a tenth of it.
-
-    Args:
-        clips: A clip table of wav files whose names are `<genre>.NNNNN`.
-        form: One of `FORMS`.
-        folder: Where to; it is there.
-        report: Called as `report(phase, done, total)`.
 
     Raises:
         OSError: The folder cannot be written.
@@ -52,9 +42,9 @@ def write(clips: pd.DataFrame, form: str, folder: Path, report: Report) -> None:
     if form == "audio":
         for n_done, clip in enumerate(clips.itertuples()):
             report(Phase.WRITING_AUDIO, n_done, len(clips))
-            place = folder / "genres_original" / str(clip.genre) / f"{clip.clip_id}.wav"
-            place.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(str(clip.path), place)
+            copy = folder / "genres_original" / str(clip.genre) / f"{clip.clip_id}.wav"
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(str(clip.path), copy)
     elif form == "images":
         _write_images(clips, folder / IMAGES, report)
     else:
@@ -71,8 +61,7 @@ def _write_images(clips: pd.DataFrame, folder: Path, report: Report) -> None:
         name = f"{clip_id.replace('.', '')}.png"  # blues00000.png, as GTZAN's are named
         _drawn(wave, rate_hz).save(folder / genre / name, compress_level=3)
 
-    for _ in _each(clips, draw, Phase.DRAWING_IMAGES, report):
-        pass
+    list(in_order(draw, _items(clips), report, Phase.DRAWING_IMAGES))
 
 
 def _drawn(wave: np.ndarray, rate_hz: int) -> Image.Image:
@@ -106,20 +95,9 @@ def _write_table(clips: pd.DataFrame, path: Path, n_parts: int, report: Report) 
             rows.append({"filename": name, "length": length, **numbers, "label": genre})
         return rows
 
-    made = _each(clips, rows_of, Phase.DESCRIPTORS, report)
-    pd.DataFrame([row for rows in made for row in rows]).to_csv(path, index=False)
+    results = in_order(rows_of, _items(clips), report, Phase.DESCRIPTORS)
+    pd.DataFrame([row for rows in results for row in rows]).to_csv(path, index=False)
 
 
-def _each(
-    clips: pd.DataFrame, work: Callable[[tuple[str, str, str]], T], phase: str, report: Report
-) -> Iterable[T]:
-    """Results for every clip in order, several at a time: numpy and torch release the lock."""
-    items = list(clips[["clip_id", "path", "genre"]].itertuples(index=False, name=None))
-    pool = ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1))
-    try:
-        for n_done, result in enumerate(pool.map(work, items)):
-            report(phase, n_done, len(items))
-            yield result
-        report(phase, len(items), len(items))
-    finally:
-        pool.shutdown(cancel_futures=True)
+def _items(clips: pd.DataFrame) -> list[tuple[str, str, str]]:
+    return list(clips[["clip_id", "path", "genre"]].itertuples(index=False, name=None))

@@ -41,14 +41,6 @@ ARCHIVES = {
     )
 }
 
-_PUBLISHED_GIB = {
-    "fma_metadata": 342 / 1024,
-    "fma_small": 7.2,
-    "fma_medium": 22.0,
-    "fma_large": 93.0,
-    "fma_full": 879.0,
-}
-
 _REPORTED = "reported in issues 8, 41 and 44 of https://github.com/mdeff/fma"
 UNUSABLE = {
     **{
@@ -60,7 +52,7 @@ UNUSABLE = {
         for track in (99134, 108925, 133297)
     },
 }
-"""Tracks whose excerpt was cut by a wrong length; `fma_full` holds no excerpts."""
+"""Tracks whose excerpt was cut by a wrong length; `fma_full` holds whole tracks."""
 
 _WANTED = {
     ("set", "split"): "split",
@@ -73,7 +65,7 @@ _SPLIT = {"training": "train", "validation": "valid", "test": "test"}
 
 
 class FmaOptions(Options):
-    """Where FMA lies."""
+    """The folder of FMA."""
 
     folder: str = Field(
         "",
@@ -93,12 +85,12 @@ def tracks(subset: Subset, metadata: Path | None = None) -> pd.DataFrame:
 
     Args:
         subset: Each contains the ones before it: small, medium, large, full.
-        metadata: FMA's `tracks.csv`. Without it, `small` comes from the packaged facts, which know
+        metadata: FMA's `tracks.csv`. Without it, `small` comes from the packaged table, which has
             no albums.
 
     Raises:
-        GenrecoreError: The file is not there or cannot be read, or lacks columns; no metadata for a
-            subset other than small.
+        GenrecoreError: The file cannot be read or lacks columns; no metadata for a subset other
+            than small.
     """
     if metadata is not None:
         table = _read_tracks(metadata)
@@ -116,14 +108,13 @@ def tracks(subset: Subset, metadata: Path | None = None) -> pd.DataFrame:
     if subset != "full":
         left_out = [{"clip_id": str(track), "reason": UNUSABLE[track]} for track in UNUSABLE]
         table = table[~table.index.isin(list(UNUSABLE))]
-    without = int(table["genre"].isna().sum())
-    if without:
+    n_without = int(table["genre"].isna().sum())
+    if n_without:
         notes.append(
-            f"{without} of {len(table)} tracks have no top genre and are left out, as in "
+            f"{n_without} of {len(table)} tracks have no top genre and are left out, as in "
             "Defferrard et al. 2017."
         )
-        table = table[table["genre"].notna()]
-    table = table.sort_index()
+    table = table[table["genre"].notna()].sort_index()
     table.attrs = {"left_out": left_out, "notes": notes}
     return table
 
@@ -131,34 +122,31 @@ def tracks(subset: Subset, metadata: Path | None = None) -> pd.DataFrame:
 def load_subset(subset: Subset, options: FmaOptions, report: Report) -> pd.DataFrame:
     """Clip table of a subset: the tracks whose mp3 is there, with the official split.
 
-    `clip_id` is the track's number as text; durations are not known before decoding.
-    `attrs["left_out"]` names the unusable tracks with the reference, `attrs["notes"]` holds
-    sentences about tracks without a top genre or without a file.
+    `clip_id` is the track's number as text; durations are not known before decoding. `attrs` as in
+    `tracks`, with a sentence about tracks without a file.
 
     Raises:
         UsageError: No folder given.
-        GenrecoreError: No such folder, no audio of this subset in it, or metadata with faults.
+        GenrecoreError: No such folder, no audio of this subset in it, or faulty metadata.
     """
     name = f"fma_{subset}"
     expected = f"a folder that holds {name}/000/000002.mp3 and so on, and fma_metadata/tracks.csv"
     folder = given_folder(name, options.folder, expected)
     report(Phase.READING_METADATA, 0, 0)
-    places = [
-        place / "tracks.csv"
-        for place in (folder / "fma_metadata", folder, folder.parent / "fma_metadata")
-    ]
-    table = tracks(subset, next((place for place in places if place.is_file()), None))
+    parents = (folder / "fma_metadata", folder, folder.parent / "fma_metadata")
+    files = (parent / "tracks.csv" for parent in parents)
+    table = tracks(subset, next((file for file in files if file.is_file()), None))
     audio = _audio_folder(folder, subset)
-    there = np.zeros(0, dtype=np.int64) if audio is None else _scan(audio, report)
-    present = table[table.index.isin(there)]
+    is_there = table.index.isin(_scan(audio, report) if audio else [])
+    present = table[is_there]
     if audio is None or present.empty:
         raise GenrecoreError(
             f"The folder {folder} holds none of the {len(table)} tracks of {name}; the dataset "
             f"needs {expected}."
         )
     notes = list(table.attrs["notes"])
-    if len(present) < len(table):
-        absent = table.index[~table.index.isin(there)]
+    absent = table.index[~is_there]
+    if len(absent):
         notes.append(
             f"{len(absent)} of the {len(table)} tracks of {name} are not in {audio} and are left "
             f"out; the first is {_file_name(int(absent[0]))}."
@@ -168,11 +156,14 @@ def load_subset(subset: Subset, options: FmaOptions, report: Report) -> pd.DataF
     return clips
 
 
-def _register(subset: Subset, title: str) -> None:
+def _register(subset: Subset, title: str, published_gib: float) -> None:
     def loader(options: FmaOptions, report: Report) -> pd.DataFrame:
         return load_subset(subset, options, report)
 
-    names = ["fma_small"] if subset == "small" else ["fma_metadata", f"fma_{subset}"]
+    archives = [ARCHIVES[f"fma_{subset}"]]
+    if subset != "small":
+        archives.insert(0, ARCHIVES["fma_metadata"])
+        published_gib += 342 / 1024
     DATASETS.register(
         f"fma_{subset}",
         title=title,
@@ -181,20 +172,20 @@ def _register(subset: Subset, title: str) -> None:
         options=FmaOptions,
         needs_folder=True,
         n_genres=8 if subset == "small" else 16,
-        archives=tuple(ARCHIVES[archive] for archive in names),
-        download_gib=sum(_PUBLISHED_GIB[archive] for archive in names),
+        archives=tuple(archives),
+        download_gib=published_gib,
     )(loader)
 
 
-_register("small", "FMA small (8 genres, 30 s)")
-_register("medium", "FMA medium (16 genres, 30 s)")
-_register("large", "FMA large (16 genres, 30 s)")
-_register("full", "FMA full (16 genres, whole tracks)")
+_register("small", "FMA small (8 genres, 30 s)", 7.2)
+_register("medium", "FMA medium (16 genres, 30 s)", 22.0)
+_register("large", "FMA large (16 genres, 30 s)", 93.0)
+_register("full", "FMA full (16 genres, whole tracks)", 879.0)
 
 
 def _packaged() -> pd.DataFrame:
-    place = importlib.resources.files("genrecore.data") / "tables" / "fma_small_tracks.csv"
-    with importlib.resources.as_file(place) as path:
+    packaged = importlib.resources.files("genrecore.data") / "tables" / "fma_small_tracks.csv"
+    with importlib.resources.as_file(packaged) as path:
         read = pd.read_csv(path, dtype="string")
     return pd.DataFrame(
         {
@@ -208,9 +199,9 @@ def _packaged() -> pd.DataFrame:
 
 def _read_tracks(path: Path) -> pd.DataFrame:
     """All rows of `tracks.csv`: index `track_id`, text columns as in `_WANTED`."""
-    n_columns, places = _header(path)
+    n_columns, indices = _header(path)
     names = [f"column {number}" for number in range(n_columns)]
-    wanted = [names[0], *(names[places[key]] for key in _WANTED)]
+    wanted = [names[0], *(names[index] for index in indices)]
     try:
         # Only six of the 53 columns; pandas' own parser takes five times as long for them.
         read = arrow_csv.read_csv(
@@ -238,12 +229,12 @@ def _read_tracks(path: Path) -> pd.DataFrame:
         twice = table.index[table.index.duplicated()][0]
         raise GenrecoreError(f"The table {path} lists the track {twice} twice.")
     for column, known in (("split", set(_SPLIT)), ("subset", set(SUBSETS))):
-        unknown = table[~table[column].isin(known)]
+        unknown = table.loc[~table[column].isin(known), column]
         if len(unknown):
-            found = unknown[column].iloc[0]
+            value = unknown.iloc[0]
             raise GenrecoreError(
                 f"The table {path} gives track {unknown.index[0]} the {column} "
-                f"{'nothing' if pd.isna(found) else repr(found)}; expected {', '.join(known)}."
+                f"{'nothing' if pd.isna(value) else repr(value)}; expected {', '.join(known)}."
             )
     for column in ("artist", "album"):
         # -1 stands for unknown; where some are missing, numbers may have been written as 54.0.
@@ -253,8 +244,8 @@ def _read_tracks(path: Path) -> pd.DataFrame:
     return table
 
 
-def _header(path: Path) -> tuple[int, dict[tuple[str, str], int]]:
-    """How many columns there are, and where the wanted ones stand."""
+def _header(path: Path) -> tuple[int, list[int]]:
+    """The number of columns, and the indices of the columns in `_WANTED`."""
     try:
         head = pd.read_csv(path, header=None, nrows=3, dtype="string", keep_default_na=False)
     except FileNotFoundError:
@@ -263,8 +254,7 @@ def _header(path: Path) -> tuple[int, dict[tuple[str, str], int]]:
         what = str(error).strip().split("\n")[0]
         raise GenrecoreError(f"The table {path} cannot be read as CSV: {what}.") from None
     pairs = list(zip(head.iloc[0], head.iloc[1], strict=True)) if len(head) == 3 else []
-    places = {key: pairs.index(key) for key in _WANTED if key in pairs}
-    missing = [f"({', '.join(key)})" for key in _WANTED if key not in places]
+    missing = [f"({', '.join(key)})" for key in _WANTED if key not in pairs]
     if missing:
         raise GenrecoreError(
             f"The table {path} lacks the column{'s' if missing[1:] else ''} {', '.join(missing)}; "
@@ -275,11 +265,11 @@ def _header(path: Path) -> tuple[int, dict[tuple[str, str], int]]:
             f"The table {path} has {head.iloc[2, 0]!r} at the beginning of its third row; "
             "expected 'track_id', as in FMA's tracks.csv with its three header rows."
         )
-    return len(pairs), places
+    return len(pairs), [pairs.index(key) for key in _WANTED]
 
 
 def _audio_folder(folder: Path, subset: Subset) -> Path | None:
-    """Where the subset's mp3 lie; a larger subset of the same excerpts will do."""
+    """The folder of the subset's mp3 files, or of a larger subset of the same excerpts."""
     last = len(SUBSETS) if subset == "full" else SUBSETS.index("full")
     names = [f"fma_{name}" for name in SUBSETS[SUBSETS.index(subset) : last]]
     for name in names:
@@ -292,22 +282,22 @@ def _audio_folder(folder: Path, subset: Subset) -> Path | None:
 
 
 def _scan(folder: Path, report: Report) -> np.ndarray:
-    """Numbers of the tracks that have a file, int64: 156 listings instead of 106 574 questions."""
+    """Numbers (int64) of the tracks that have a file; 156 listings instead of 106,574 queries."""
     groups = sorted(
         entry.path
         for entry in os.scandir(folder)
         if len(entry.name) == 3 and entry.name.isdecimal() and entry.is_dir()
     )
-    found: list[str] = []
+    stems: list[str] = []
     for done, group in enumerate(groups):
         report(Phase.FINDING_AUDIO, done, len(groups))
         prefix = os.path.basename(group)
-        found += [
+        stems += [
             stem
             for stem, ending in map(os.path.splitext, os.listdir(group))
             if ending == ".mp3" and len(stem) == 6 and stem.isdecimal() and stem[:3] == prefix
         ]
-    return np.array(found, dtype=np.str_).astype(np.int64)
+    return np.array(stems, dtype=np.str_).astype(np.int64)
 
 
 def _file_name(track: int) -> str:

@@ -17,6 +17,7 @@ from genrecore.data.datasets.headers import durations_s
 from genrecore.data.datasets.registered import DATASETS, given_folder
 from genrecore.errors import GenrecoreError
 from genrecore.store.progress import Phase, Report
+from genrecore.words import plural
 
 IMAGE_FORMATS = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff")
 """Extensions of images."""
@@ -25,7 +26,7 @@ _EXPECTED = "a folder that holds one folder of audio files or of images for each
 
 
 class FolderOptions(Options):
-    """Where your music lies."""
+    """Which folder it is."""
 
     folder: str = Field(
         "",
@@ -56,9 +57,9 @@ def _first_medium(options: FolderOptions) -> str:
 def folder(options: FolderOptions, report: Report) -> pd.DataFrame:
     """Clip table of the audio files, or of the images, in a folder of genre folders.
 
-    A genre is named as its folder; folders inside it belong to it. `clip_id` is the path relative
-    to the folder. Where the folder holds nothing but one folder of genre folders (as archives do),
-    that one is taken. Hidden files are passed over; a folder reached twice by links counts once.
+    A genre is named as its folder and includes the folders inside it. `clip_id` is the path
+    relative to the folder. If the folder holds nothing but one folder of genre folders (as archives
+    do), that one is taken. Hidden files are ignored; a folder reached twice by links counts once.
     `attrs["left_out"]` and `attrs["notes"]` name what cannot be a clip.
 
     Raises:
@@ -69,48 +70,51 @@ def folder(options: FolderOptions, report: Report) -> pd.DataFrame:
     left_out: list[dict[str, str]] = []
     outside: list[str] = []
     others: list[str] = []
-    clips: dict[str, str] = {}  # clip_id -> medium
+    media: dict[str, str] = {}  # by clip_id
     for path in _files(top):
-        report(Phase.FINDING_CLIPS, len(clips), 0)
-        name = path[len(str(top)) + 1 :]
+        report(Phase.FINDING_CLIPS, len(media), 0)
+        name = path.removeprefix(f"{top}/")
         medium = medium_of(path)
         if medium is None:
             others.append(name)
         elif "/" not in name:
             outside.append(name)
-        elif (reason := _unusable(path, name)) is not None:
-            left_out.append({"clip_id": _as_text(name), "reason": reason})
+        elif reason := _unusable(path, name):
+            text = name.encode(errors="backslashreplace").decode()
+            left_out.append({"clip_id": text, "reason": reason})
         else:
-            clips[name] = medium
-    if not clips:
+            media[name] = medium
+    if not media:
         raise GenrecoreError(
             f"There are no clips in {top}: expected {_EXPECTED} ({', '.join(FORMATS)} or "
             f"{', '.join(IMAGE_FORMATS)})."
         )
-    refuse_mixed(clips, str(top))
-    paths = [f"{top}/{name}" for name in clips]
-    audio = next(iter(clips.values())) == "audio"
-    seconds = durations_s(paths, report) if audio else [float("nan")] * len(paths)
-    table = clip_table(
-        {
-            "clip_id": name,
-            "path": path,
-            "medium": clips[name],
-            "genre": name.split("/")[0],
-            "duration_s": duration_s,
-        }
-        for name, path, duration_s in zip(clips, paths, seconds, strict=True)
-    )
-    notes = [
-        f"{len(names)} file{'s' if names[1:] else ''} {what}; the first is {names[0]!r}."
-        for names, what in (
-            (outside, "outside every genre folder left out"),
-            (others, "of other kinds passed over"),
-        )
-        if names
+    refuse_mixed(media, str(top))
+    rows: list[dict[str, object]] = [
+        {"clip_id": name, "path": f"{top}/{name}", "medium": medium, "genre": name.split("/")[0]}
+        for name, medium in media.items()
     ]
-    table.attrs = {"left_out": left_out, "notes": notes}
+    table = with_durations(rows, report)
+    table.attrs = {
+        "left_out": left_out,
+        "notes": [
+            f"{plural(len(names), 'file')} {what}; the first is {names[0]!r}."
+            for names, what in (
+                (outside, "outside every genre folder left out"),
+                (others, "of other kinds ignored"),
+            )
+            if names
+        ],
+    }
     return table
+
+
+def with_durations(rows: list[dict[str, object]], report: Report) -> pd.DataFrame:
+    """The clip table of rows of one medium, with the durations of audio by its headers."""
+    if rows[0]["medium"] == "audio":
+        seconds = durations_s([str(row["path"]) for row in rows], report)
+        rows = [row | {"duration_s": s} for row, s in zip(rows, seconds, strict=True)]
+    return clip_table(rows)
 
 
 def medium_of(path: str) -> str | None:
@@ -122,15 +126,7 @@ def medium_of(path: str) -> str | None:
 
 
 def refuse_mixed(media: dict[str, str], where: str) -> None:
-    """Refuses audio files next to images.
-
-    Args:
-        media: `audio` or `image` by name.
-        where: What messages call the place.
-
-    Raises:
-        GenrecoreError: Both occur.
-    """
+    """Refuses audio files next to images; `media` is `audio` or `image` by the files' names."""
     counts = Counter(media.values())
     if len(counts) > 1:
         first = {medium: next(n for n, m in media.items() if m == medium) for medium in counts}
@@ -140,12 +136,12 @@ def refuse_mixed(media: dict[str, str], where: str) -> None:
         )
 
 
-def _visible(place: str) -> tuple[list[os.DirEntry[str]], list[os.DirEntry[str]]]:
-    """Folders and others that a folder shows, by name; what may not be read is empty."""
+def _visible(folder: str) -> tuple[list[os.DirEntry[str]], list[os.DirEntry[str]]]:
+    """Visible folders and other entries of a folder, by name; none where it may not be read."""
     folders: list[os.DirEntry[str]] = []
     others: list[os.DirEntry[str]] = []
     try:
-        entries = sorted(os.scandir(place), key=lambda entry: entry.name)
+        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
     except PermissionError:
         return [], []
     for entry in entries:
@@ -170,35 +166,30 @@ def _inner(top: Path) -> Path:
 
 
 def _files(top: Path) -> Iterator[str]:
-    """Paths below `top`, every real folder once: links may lead in circles.
+    """Paths below `top`; every real folder once, since links may lead in circles.
 
-    Links come last, so that a file is named by where it lies and not by a link to it.
+    Links come last, so that a file is named by its own path and not by that of a link to it.
     """
     seen: set[tuple[int, int]] = set()
     waiting, links = [str(top)], deque[str]()
     while waiting or links:
-        place = waiting.pop() if waiting else links.popleft()
-        facts = os.stat(place)
+        folder = waiting.pop() if waiting else links.popleft()
+        facts = os.stat(folder)
         if (facts.st_dev, facts.st_ino) in seen:
             continue
         seen.add((facts.st_dev, facts.st_ino))
-        folders, others = _visible(place)
+        folders, others = _visible(folder)
         yield from (entry.path for entry in others)
         links.extend(entry.path for entry in folders if entry.is_symlink())
         waiting += [entry.path for entry in reversed(folders) if not entry.is_symlink()]
 
 
-def _as_text(name: str) -> str:
-    """A file's name with bytes that are not UTF-8 spelt out."""
-    return name.encode(errors="backslashreplace").decode()
-
-
-def _unusable(path: str, name: str) -> str | None:
-    """Why a file cannot be a clip although its name says so."""
+def _unusable(path: str, name: str) -> str:
+    """Why a file with the right extension cannot be a clip; empty where it can."""
     try:
         name.encode()
     except UnicodeEncodeError:
         return "Its name is not text in UTF-8; rename it."
     if not os.path.isfile(path):
         return f"{name} is a link that leads nowhere, or no regular file."
-    return None
+    return ""

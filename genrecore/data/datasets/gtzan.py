@@ -29,7 +29,7 @@ MIRROR = "https://www.kaggle.com/datasets/andradaolteanu/gtzan-dataset-music-gen
 
 
 class GtzanOptions(Options):
-    """Where GTZAN lies, and which of its forms is meant."""
+    """The folder of GTZAN and one of its forms."""
 
     folder: str = Field(
         "",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, Literal
 
 from genrecore.data.datasets.registered import given_folder
@@ -22,38 +23,42 @@ def medium_of_form(options: Any) -> str:
 def image_rows(folder_option: str) -> list[dict[str, object]]:
     """Images named without the dot: `images_original/blues/blues00000.png` is `blues.00000`."""
     expected = f"a folder that holds {IMAGES}/<genre>/<genre>NNNNN.png"
-    folder = given_folder("gtzan", folder_option, expected)
-    tops = (folder, folder / "Data", folder.parent)  # the mirrored copy unpacks into a folder Data
-    found = [top / IMAGES for top in tops if (top / IMAGES).is_dir()]
-    if not found:
-        raise GenrecoreError(
-            f"The folder {folder} holds no {IMAGES}; the form images of the dataset gtzan needs "
-            f"{expected}."
-        )
+    folder = _in_folder(
+        folder_option, IMAGES, expected, f"the form images of the dataset gtzan needs {expected}"
+    )
     rows: list[dict[str, object]] = []
-    for path in sorted(found[0].glob("*/*.png")):
+    for path in sorted(folder.glob("*/*.png")):
         genre, number = path.parent.name, path.stem[-5:]
         if path.stem == f"{genre}{number}" and len(number) == 5 and number.isdecimal():
             row = {"clip_id": f"{genre}.{number}", "path": str(path), "genre": genre}
             rows.append({**row, "medium": "image"})
     if not rows:
         raise GenrecoreError(
-            f"There are no images in {found[0]}: expected files like blues/blues00000.png."
+            f"There are no images in {folder}: expected files like blues/blues00000.png."
         )
     return rows
 
 
 def table_rows(folder_option: str, name: str) -> list[dict[str, object]]:
     """One row of a clip table for every clip that the table of this name has rows for."""
-    folder = given_folder("gtzan", folder_option, f"a folder that holds {name}")
-    tops = (folder, folder / "Data", folder.parent)
-    found = [top / name for top in tops if (top / name).is_file()]
-    if not found:
-        raise GenrecoreError(
-            f"The folder {folder} holds no {name}; this form of the dataset gtzan needs that table."
-        )
-    clip_ids = read_table(found[0])["clip_id"].drop_duplicates()
+    file = _in_folder(
+        folder_option,
+        name,
+        f"a folder that holds {name}",
+        "this form of the dataset gtzan needs that table",
+    )
+    clip_ids = read_table(file)["clip_id"].drop_duplicates()
     return [
-        {"clip_id": clip_id, "path": str(found[0]), "genre": genre, "medium": "table"}
+        {"clip_id": clip_id, "path": str(file), "genre": genre, "medium": "table"}
         for clip_id, genre in zip(clip_ids, genre_of(clip_ids), strict=True)
     ]
+
+
+def _in_folder(folder_option: str, name: str, expected: str, advice: str) -> Path:
+    """The file or folder of this name in the given folder, or beside it."""
+    folder = given_folder("gtzan", folder_option, expected)
+    # The mirrored copy unpacks into a folder Data.
+    for parent in (folder, folder / "Data", folder.parent):
+        if (parent / name).exists():
+            return parent / name
+    raise GenrecoreError(f"The folder {folder} holds no {name}; {advice}.")

@@ -12,9 +12,7 @@ import pandas as pd
 from pydantic import Field
 
 from genrecore.config.registry import Options
-from genrecore.data.clips import clip_table
-from genrecore.data.datasets.folder import medium_of, refuse_mixed
-from genrecore.data.datasets.headers import durations_s
+from genrecore.data.datasets.folder import medium_of, refuse_mixed, with_durations
 from genrecore.data.datasets.registered import DATASETS
 from genrecore.errors import GenrecoreError, UsageError
 from genrecore.store.progress import Phase, Report
@@ -25,7 +23,7 @@ SPLIT_WORDS = {
     **dict.fromkeys(("valid", "validation", "validate", "val", "dev", "development"), "valid"),
     **dict.fromkeys(("test", "testing", "eval", "evaluation"), "test"),
 }
-"""Words for the parts of a split, in small letters, and the part each means."""
+"""Words for the parts of a split, in lower case, and the part each means."""
 
 _EXPECTED = (
     "a CSV with the columns path and genre, and artist, album or split where they are known; paths "
@@ -66,9 +64,9 @@ def _first_medium(options: ManifestOptions) -> str:
 def manifest(options: ManifestOptions, report: Report) -> pd.DataFrame:
     """Clip table of the files that a CSV lists, audio or images.
 
-    `clip_id` is the path as listed, without detours. Rows without a part in the column `split` stay
-    without one. Other columns are passed over; comma, semicolon and tab separate. Sentences name
-    rows as a spreadsheet shows them: the header is row 1.
+    `clip_id` is the normalised path. Rows with an empty column `split` keep a missing split. Other
+    columns are ignored; comma, semicolon and tab separate. Messages count rows as a spreadsheet
+    does: the header is row 1.
 
     Raises:
         UsageError: No file given.
@@ -80,62 +78,55 @@ def manifest(options: ManifestOptions, report: Report) -> pd.DataFrame:
     base = str(file.parent)
     rows: list[dict[str, object]] = []
     media: dict[str, str] = {}
-    seen: dict[str, int] = {}
+    row_numbers: dict[str, int] = {}
     for number, cells in _rows(file):
         report(Phase.READING_LIST, len(rows), 0)
-        path = cells["path"]
-        if not path:
-            _refuse(file, number, "has no path")
-        if not cells["genre"]:
-            _refuse(file, number, f"has no genre for {path!r}")
+        path, split = cells["path"], cells["split"].lower()
         name = os.path.normpath(path)
-        if os.path.isabs(path) or path[1:3] == ":\\" or name.split("/")[0] == "..":
-            _refuse(
-                file, number, f"has the path {path!r}, which leads out of the manifest's folder"
-            )
-        if name in seen:
-            _refuse(file, number, f"lists {path!r} again, after row {seen[name]}")
-        seen[name] = number
         medium = medium_of(name)
-        if medium is None:
-            _refuse(file, number, f"lists {path!r}, which is neither audio nor an image by name")
-        if "\0" in name or not os.path.isfile(f"{base}/{name}"):
-            _refuse(file, number, f"lists {path!r}, but there is no such file in {base}")
-        split = cells["split"].lower()
-        if split and split not in SPLIT_WORDS:
-            _refuse(
-                file, number, f"has the split {cells['split']!r}; expected train, valid or test"
+        if not path:
+            problem = "has no path"
+        elif not cells["genre"]:
+            problem = f"has no genre for {path!r}"
+        elif os.path.isabs(path) or path[1:3] == ":\\" or name.split("/")[0] == "..":
+            problem = f"has the path {path!r}, which leads out of the manifest's folder"
+        elif name in row_numbers:
+            problem = f"lists {path!r} again, after row {row_numbers[name]}"
+        elif medium is None:
+            problem = f"lists {path!r}, which is neither audio nor an image by name"
+        elif "\0" in name or not os.path.isfile(f"{base}/{name}"):
+            problem = f"lists {path!r}, but there is no such file in {base}"
+        elif split and split not in SPLIT_WORDS:
+            problem = f"has the split {cells['split']!r}; expected train, valid or test"
+        else:
+            row_numbers[name], media[name] = number, medium
+            rows.append(
+                {
+                    "clip_id": name,
+                    "path": f"{base}/{name}",
+                    "medium": medium,
+                    "genre": cells["genre"],
+                    "artist": cells["artist"] or None,
+                    "album": cells["album"] or None,
+                    "split": SPLIT_WORDS.get(split),
+                }
             )
-        media[name] = medium
-        rows.append(
-            {
-                "clip_id": name,
-                "path": f"{base}/{name}",
-                "medium": medium,
-                "genre": cells["genre"],
-                "artist": cells["artist"] or None,
-                "album": cells["album"] or None,
-                "split": SPLIT_WORDS.get(split),
-            }
-        )
+            continue
+        _refuse(file, number, problem)
     if not rows:
         raise GenrecoreError(f"The manifest {file} lists no files; expected {_EXPECTED}.")
     refuse_mixed(media, f"the manifest {file.name}")
-    if rows[0]["medium"] == "audio":
-        seconds = durations_s([str(row["path"]) for row in rows], report)
-        for row, duration_s in zip(rows, seconds, strict=True):
-            row["duration_s"] = duration_s
-    return clip_table(rows)
+    return with_durations(rows, report)
 
 
 def _refuse(file: Path, number: int, what: str) -> NoReturn:
     raise GenrecoreError(f"Row {number} of the manifest {file.name} {what}.")
 
 
-def _file(given: str) -> Path:
-    if not given.strip():
+def _file(option: str) -> Path:
+    if not option.strip():
         raise UsageError(f"The dataset manifest needs its option 'folder': {_EXPECTED}.")
-    file = Path(given).expanduser().absolute()
+    file = Path(option).expanduser().absolute()
     if file.is_dir():
         file = file / "manifest.csv"
     if not file.is_file():
@@ -144,11 +135,10 @@ def _file(given: str) -> Path:
 
 
 def _rows(file: Path) -> Iterator[tuple[int, dict[str, str]]]:
-    """Row number (the header is 1) and cells without surrounding blanks; empty rows are skipped."""
+    """Row number (the header is 1) and stripped cells by column; empty rows are skipped."""
     try:
         with open(file, encoding="utf-8-sig", newline="") as stream:
-            first = stream.readline()
-            separator = max(",;\t", key=first.count)
+            separator = max(",;\t", key=stream.readline().count)
             stream.seek(0)
             reader = csv.reader(stream, delimiter=separator, strict=True)
             header = [cell.strip().lower() for cell in next(reader, [])]
@@ -161,7 +151,6 @@ def _rows(file: Path) -> Iterator[tuple[int, dict[str, str]]]:
             twice = next((name for name in COLUMNS if header.count(name) > 1), None)
             if twice is not None:
                 raise GenrecoreError(f"The manifest {file.name} has the column {twice} twice.")
-            places = {name: header.index(name) for name in COLUMNS if name in header}
             for number, cells in enumerate(reader, 2):
                 if not any(cell.strip() for cell in cells):
                     continue
@@ -172,14 +161,12 @@ def _rows(file: Path) -> Iterator[tuple[int, dict[str, str]]]:
                         f"has {len(cells)} cells, the header {len(header)}; put quotes around text "
                         "that holds the separator",
                     )
-                filled = cells + [""] * (len(header) - len(cells))
+                row = dict(zip(header, cells, strict=False))  # a short row lacks its last cells
+                # Line breaks may belong to a file's name, not to other cells.
                 yield (
                     number,
                     {
-                        # Blanks and line breaks may belong to a file's name, not to the rest.
-                        name: filled[places[name]].strip(" " if name == "path" else None)
-                        if name in places
-                        else ""
+                        name: row.get(name, "").strip(" " if name == "path" else None)
                         for name in COLUMNS
                     },
                 )

@@ -1,4 +1,4 @@
-"""The registry of datasets: what each one says of itself, and how to load one."""
+"""The registry of datasets, and how to load one."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from genrecore.store.progress import Report, silent
 
 @dataclass(frozen=True)
 class DatasetFacts:
-    """What a dataset says of itself. Functions take its parsed options.
+    """Facts about a dataset. Functions take its parsed options.
 
     Attributes:
         needs_folder: Whether its files must lie in a folder already.
@@ -93,7 +93,7 @@ def check_folder(name: str, options: Mapping[str, Any]) -> None:
 
 
 def how_to_get(name: str) -> str:
-    """What to do where it is not known in which folder a dataset lies, in a sentence."""
+    """How to get a dataset whose folder is not known, in a sentence."""
     entry = DATASETS[name]
     if entry.facts.archives:
         return (
@@ -106,12 +106,9 @@ def how_to_get(name: str) -> str:
 
 
 def given_folder(name: str, folder: str, expected: str) -> Path:
-    """The folder that a dataset's option `folder` names, as an absolute path.
+    """The absolute path of the folder in the option `folder` of the dataset `name`.
 
-    Args:
-        name: The dataset.
-        folder: The option's value.
-        expected: What the folder should be, as half a sentence.
+    `expected` says what the folder should be, as half a sentence.
 
     Raises:
         UsageError: None is given.
@@ -121,6 +118,6 @@ def given_folder(name: str, folder: str, expected: str) -> Path:
         raise UsageError(f"The dataset {name} needs its option 'folder': {expected}.")
     path = Path(folder).expanduser().absolute()
     if not path.is_dir():
-        found = "a file" if path.exists() else "nothing"
-        raise GenrecoreError(f"The dataset {name} found {found} at {path}; it needs {expected}.")
+        what = "a file" if path.exists() else "nothing"
+        raise GenrecoreError(f"The dataset {name} found {what} at {path}; it needs {expected}.")
     return path

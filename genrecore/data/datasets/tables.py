@@ -1,4 +1,4 @@
-"""Tables of descriptors: the columns that were published for GTZAN, and how such a CSV is read."""
+"""Reading tables of descriptors with the columns published for GTZAN."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import pandas as pd
 from genrecore.audio.descriptor_names import DESCRIPTORS
 from genrecore.errors import GenrecoreError
 
-# <genre>.<five digits>, then the part's number (of a table with several rows a clip), then the
-# ending of the file it was computed from.
+# <genre>.<five digits>, the part's number (in a table with several rows a clip), the extension of
+# the file it was computed from.
 _NAME = r"^(?P<clip_id>(?P<genre>.+)\.\d{5})(?:\.(?P<part>\d{1,6}))?(?:\.[A-Za-z]\w*)?$"
 
 
@@ -22,7 +22,7 @@ def read_table(path: Path) -> pd.DataFrame:
     Columns: `clip_id` (text, `blues.00000`), `part` (int64, 0 in a table of one row a clip), then
     the 57 `DESCRIPTORS` (float64) in the published order. The published columns `filename` (it
     names clip and part: `blues.00000.wav`, `blues.00000.3.wav`), `length` (samples, no descriptor)
-    and `label` need not stand in this order; columns of other names are left alone.
+    and `label` need not stand in this order; other columns are ignored.
 
     Raises:
         GenrecoreError: The file is not there or no CSV, has no rows or lacks columns; a name that
@@ -88,12 +88,12 @@ def _read(path: Path) -> pd.DataFrame:
 
 
 def _values(path: Path, table: pd.DataFrame, names: pd.Series) -> pd.DataFrame:
-    """The descriptors as float64, or the first cell that is none by row and column."""
+    """The descriptors as float64; refuses the first cell that is no number."""
     columns = list(DESCRIPTORS)
     values = table[columns].apply(pd.to_numeric, errors="coerce").astype("float64")
     bad = ~np.isfinite(values.to_numpy())
     if bad.any():
-        row, column = (int(place) for place in np.argwhere(bad)[0])
+        row, column = np.argwhere(bad)[0].tolist()
         cell = table[columns[column]].iloc[[row]]
         shown = "no value (empty or NaN)" if cell.isna().any() else repr(str(cell.iloc[0]))
         more = f" ({int(bad.sum())} such cells in all)" if bad.sum() > 1 else ""

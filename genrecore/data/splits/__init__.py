@@ -56,38 +56,29 @@ def counts(clips: pd.DataFrame) -> pd.DataFrame:
 
 
 def notes(clips: pd.DataFrame) -> list[str]:
-    """Sentences on a table with its split filled: who takes no part, and what is not there."""
-    found = clips["split"].value_counts()
+    """Sentences about clips without a split and about a missing validation split."""
     n_out = int(clips["split"].isna().sum())
     sentences = []
     if n_out:
-        one = n_out == 1
+        verbs = ("is", "takes") if n_out == 1 else ("are", "take")
         sentences.append(
-            f"{n_out} of {len(clips)} clips {'is' if one else 'are'} in none of training, "
-            f"validation and test and {'takes' if one else 'take'} no part."
+            f"{n_out} of {len(clips)} clips {verbs[0]} in none of training, validation and test "
+            f"and {verbs[1]} no part."
         )
-    if "valid" not in found:
+    if not (clips["split"] == "valid").any():
         sentences.append("This split has no validation clips: the last epoch is the one tested.")
     return sentences
 
 
 def n_folds(name: str, options: Mapping[str, Any]) -> int:
-    """How many folds there are: over all of them every clip is tested once; 1 for one fold.
-
-    Raises:
-        UsageError: No such scheme, or a wrong option.
-    """
+    """How many folds there are; over all of them every clip is tested once."""
     entry = SPLITS[name]
     read = entry.read_options(options, "split")
     return int(read.n_folds) if entry.facts.folds else 1
 
 
 def describe(name: str, options: Mapping[str, Any], fold: int = 0) -> str:
-    """What the scheme does with these options, in one sentence for people.
-
-    Raises:
-        UsageError: No such scheme, or a wrong option.
-    """
+    """What the scheme does with these options, in one sentence for people."""
     entry = SPLITS[name]
     read = entry.read_options(options, "split")
     says = entry.facts.says

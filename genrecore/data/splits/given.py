@@ -16,17 +16,14 @@ from genrecore.errors import GenrecoreError
     title="The dataset's own",
     source="whoever published the dataset; FMA: Defferrard, Benzi, Vandergheynst & Bresson, FMA: a "
     "dataset for music analysis, ISMIR 2017 (8 : 1 : 1 in every genre, no artist crosses)",
-    folds=False,
     seeded=False,
     published_with=True,
-    keeps=(),
     says="The split the dataset was published with",
 )
 def official(clips: pd.DataFrame, options: Options, seed: int, fold: int) -> pd.Series:
     """The table's own `split`, missing where it has none: such clips take no part.
 
-    Nothing is drawn: seed and fold do not matter. The dataset may have no validation split; then
-    the last epoch is tested (`notes` says so).
+    The dataset may have no validation split; then the last epoch is tested (`notes` says so).
 
     Raises:
         GenrecoreError: The dataset has no split of its own, one without training or test, or a
@@ -45,16 +42,13 @@ def official(clips: pd.DataFrame, options: Options, seed: int, fold: int) -> pd.
     "manifest",
     title="From the manifest",
     source="the column `split` of your own table",
-    folds=False,
     seeded=False,
-    keeps=(),
     says="As the column split of the manifest says",
 )
 def manifest(clips: pd.DataFrame, options: Options, seed: int, fold: int) -> pd.Series:
     """The table's own `split`, which every clip must have.
 
-    Nothing is drawn: seed and fold do not matter. Without validation clips the last epoch is
-    tested (`notes` says so).
+    Without validation clips the last epoch is tested (`notes` says so).
 
     Raises:
         GenrecoreError: Rows without a split, and how many; no training or test clips, or a word
@@ -77,7 +71,6 @@ def manifest(clips: pd.DataFrame, options: Options, seed: int, fold: int) -> pd.
     title="GTZAN, fault-filtered",
     source="Kereliuk, Sturm & Larsen, Deep learning and music adversaries, IEEE Transactions on "
     "Multimedia 17(11), 2015",
-    folds=False,
     seeded=False,
     published_with=True,
     keeps=("artist",),
@@ -89,7 +82,7 @@ def fault_filtered(clips: pd.DataFrame, options: Options, seed: int, fold: int) 
 
     443 clips train, 197 validate, 290 test; 70 are in none: their split is missing and they take
     no part. Of a folder with fewer clips, those that are there (jazz.00054, unreadable in the
-    widely mirrored copy, is a training clip). Nothing is drawn: seed and fold do not matter.
+    widely mirrored copy, is a training clip).
 
     Raises:
         GenrecoreError: Clips that are not GTZAN's.
@@ -110,19 +103,19 @@ def _own(clips: pd.DataFrame) -> pd.Series:
 
 
 def _complete(split: pd.Series, what: str) -> pd.Series:
-    """The split, where it can be trained and tested on."""
-    words = set(split.dropna().unique())
-    unknown = sorted(words - set(PARTS))
+    """The split, refused unless it has training and test clips and no unknown parts."""
+    names = set(split.dropna().unique())
+    unknown = sorted(names - set(PARTS))
     if unknown:
         raise GenrecoreError(
             f"{what} says {unknown[0]!r}, and only train, valid and test are understood."
         )
     for needed in ("train", "test"):
-        if needed not in words:
+        if needed not in names:
             raise GenrecoreError(f"{what} has no {needed} clips; training and test are needed.")
     return split
 
 
 def _drawn() -> str:
-    """Names of the schemes that any clip table can be split by."""
+    """Names of schemes that can split any clip table."""
     return ", ".join(name for name in ("by_artist", "stratified", "ratio_8_1_1") if name in SPLITS)

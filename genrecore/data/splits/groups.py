@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+from pydantic import Field
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
@@ -11,27 +12,33 @@ from genrecore.data.clips import same_names
 from genrecore.data.splits.registered import refuse_small
 from genrecore.errors import GenrecoreError
 
-WORDS = {"artist": "artists", "album": "albums", "both": "groups of artists and albums"}
+NOUNS = {"artist": "artists", "album": "albums", "both": "groups of artists and albums"}
+
+ALBUMS = Field(
+    False,
+    title="Albums too",
+    description="Keep clips of one album together as well, across artists",
+)
+"""The option of schemes by artist that keeps albums together too."""
 
 
 def in_groups(clips: pd.DataFrame, by: str) -> pd.DataFrame:
-    """`clip_id, genre, group` by clip_id, with the index of `clips`.
+    """`clip_id, genre, group`, sorted by clip_id, with the index of `clips`.
 
     `by` is `artist`, `album`, or `both`: then clips that share the artist or the album, directly
     or through other clips, are one group. A clip whose artist (or album) is not known counts as
-    one of its own: two such clips may be by the same artist and still cross. Spellings that differ
-    in case and spaces only are one artist. Albums are told apart by what the column says alone, so
-    albums of the same name count as one.
+    one of its own. Spellings that differ in case and spaces only are one artist. Albums of the same
+    title count as one.
 
     Raises:
         GenrecoreError: Albums are asked for and no clip names one.
     """
-    table = clips[["clip_id", "genre"]]
+    clips = clips.sort_values("clip_id")
     if by == "both":
-        table = table.assign(artist=_keys(clips, "artist"), album=_keys(clips, "album"))
-        table = table.sort_values("clip_id")
-        return table[["clip_id", "genre"]].assign(group=_connected(table["artist"], table["album"]))
-    return table.assign(group=_keys(clips, by)).sort_values("clip_id")
+        group: np.ndarray | pd.Series = _connected(_keys(clips, "artist"), _keys(clips, "album"))
+    else:
+        group = _keys(clips, by)
+    return clips[["clip_id", "genre"]].assign(group=group)
 
 
 def _keys(clips: pd.DataFrame, column: str) -> pd.Series:
@@ -75,7 +82,7 @@ def assign(
         GenrecoreError: A genre with so few groups that a part would be without it.
     """
     n_parts = len(shares)
-    refuse_small(table.groupby("genre")["group"].nunique(), n_parts, WORDS[by], part)
+    refuse_small(table.groupby("genre")["group"].nunique(), n_parts, NOUNS[by], part)
     sizes = table.groupby(["group", "genre"]).size().unstack(fill_value=0)  # group × genre
     sizes = sizes.iloc[rng.permutation(len(sizes))]
     order = pd.DataFrame(
@@ -105,7 +112,7 @@ def assign(
     if bare:
         fewer = "fewer folds" if part == "folds" else "other shares"
         raise GenrecoreError(
-            f"{WORDS[by].capitalize()} of several genres leave one of {n_parts} parts without "
+            f"{NOUNS[by].capitalize()} of several genres leave one of {n_parts} parts without "
             f"{', '.join(bare)}; another split seed, {fewer} or the split by clip may help."
         )
     return table["group"].map(home)

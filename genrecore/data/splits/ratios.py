@@ -6,11 +6,12 @@ from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
-from pydantic import Field
 
-from genrecore.data.splits.groups import assign, in_groups
+from genrecore.data.splits.groups import ALBUMS, assign, in_groups
 from genrecore.data.splits.registered import (
+    ARTIST_FILTER,
     SPLITS,
+    USUAL,
     ThreeWayOptions,
     TwoWayOptions,
     as_split,
@@ -19,23 +20,16 @@ from genrecore.data.splits.registered import (
 
 
 class ArtistRatioOptions(ThreeWayOptions):
-    """The ratio, and whether albums stay together too."""
+    """The ratio, and whether albums stay together as well."""
 
-    albums: bool = Field(
-        False,
-        title="Albums too",
-        description="Keep clips of one album together as well, across artists",
-    )
+    albums: bool = ALBUMS
 
 
 @SPLITS.register(
     "by_artist_ratio",
     title="By artist, by shares",
-    source="Pampalk, Flexer & Widmer, Improvements of audio-based music similarity and genre "
-    "classification, ISMIR 2005 (the artist filter)",
+    source=ARTIST_FILTER,
     options=ArtistRatioOptions,
-    folds=False,
-    seeded=True,
     keeps=("artist",),
     says="By artist, {train} : {valid} : {test} (training : validation : test) of every genre: "
     "clips of one artist stay on one side",
@@ -45,11 +39,10 @@ class ArtistRatioOptions(ThreeWayOptions):
 def by_artist_ratio(
     clips: pd.DataFrame, options: ArtistRatioOptions, seed: int, fold: int
 ) -> pd.Series:
-    """`train`, `valid` or `test` for every clip, aligned with `clips.index`; no artist crosses.
+    """The split of every clip, aligned with `clips.index`; no artist crosses.
 
-    As `by_artist` does it, with each part filled in proportion to its share; how near the shares
-    are reached depends on the artists' sizes. Every part gets at least one artist of each genre.
-    Unknown artists, copies and `albums` are treated as in `by_artist`.
+    As `by_artist`, with each part filled in proportion to its share; how near the shares are
+    reached depends on the artists' sizes. Every part gets at least one artist of each genre.
 
     Raises:
         GenrecoreError: A genre with so few artists that a part would be without it.
@@ -66,22 +59,13 @@ def by_artist_ratio(
 @SPLITS.register(
     "ratio_8_1_1",
     title="By clip, 8 : 1 : 1",
-    source="usual practice: clips of one artist, even of one recording, may stand on both sides",
+    source=USUAL,
     options=ThreeWayOptions,
-    folds=False,
-    seeded=True,
-    keeps=(),
     says="By clip, {train} : {valid} : {test} (training : validation : test) of every genre: "
     "clips of one artist may stand on both sides",
 )
 def ratio_8_1_1(clips: pd.DataFrame, options: ThreeWayOptions, seed: int, fold: int) -> pd.Series:
-    """`train`, `valid` or `test` for every clip, aligned with `clips.index`; artists may cross.
-
-    See `by_ratio`.
-
-    Raises:
-        GenrecoreError: A genre with fewer clips than parts.
-    """
+    """The split of every clip as by `by_ratio`; artists may cross."""
     shares = {"train": options.train, "valid": options.valid, "test": options.test}
     return by_ratio(clips, shares, seed)
 
@@ -89,24 +73,14 @@ def ratio_8_1_1(clips: pd.DataFrame, options: ThreeWayOptions, seed: int, fold: 
 @SPLITS.register(
     "ratio_8_2",
     title="By clip, 8 : 2, without validation",
-    source="usual practice: clips of one artist, even of one recording, may stand on both sides",
+    source=USUAL,
     options=TwoWayOptions,
-    folds=False,
-    seeded=True,
-    keeps=(),
     validates=False,
     says="By clip, {train} : {test} (training : test) of every genre, no validation, so that the "
     "last epoch is tested: clips of one artist may stand on both sides",
 )
 def ratio_8_2(clips: pd.DataFrame, options: TwoWayOptions, seed: int, fold: int) -> pd.Series:
-    """`train` or `test` for every clip, aligned with `clips.index`; artists may cross.
-
-    There is no validation split, so nothing chooses an epoch: the last one is tested. See
-    `by_ratio`.
-
-    Raises:
-        GenrecoreError: A genre with fewer than two clips.
-    """
+    """The split of every clip as by `by_ratio`; without validation, the last epoch is tested."""
     return by_ratio(clips, {"train": options.train, "test": options.test}, seed)
 
 
@@ -131,7 +105,7 @@ def by_ratio(clips: pd.DataFrame, shares: Mapping[str, float], seed: int) -> pd.
 
 
 def numbers_of(n: int, shares: np.ndarray) -> np.ndarray:
-    """n in whole numbers in these shares, by largest remainders; none is 0 (n ≥ len(shares))."""
+    """n divided into whole numbers in these shares, by largest remainders; none is 0."""
     exact = n * shares / shares.sum()
     numbers = np.floor(exact + 1e-9).astype(int)  # 0.1 + 0.2 is not quite 0.3
     left = n - int(numbers.sum())

@@ -14,23 +14,23 @@ from genrecore.errors import GenrecoreError, UsageError
 
 @dataclass(frozen=True)
 class SplitFacts:
-    """What there is to know of a split scheme.
+    """Facts about a split scheme.
 
     Attributes:
+        says: What it does, for `describe`; the options' names in braces.
+        says_albums: The same where albums are kept together as well.
         folds: Whether its options have `n_folds`; otherwise fold 0 is the only one.
         seeded: Whether the split seed matters.
-        keeps: Columns whose values never lie on both sides, as far as they are known.
-        says: What it does, for `describe`; the options' names in braces.
-        says_albums: The same where albums stand in for artists.
+        keeps: Columns whose known values never lie on both sides.
         validates: Whether it has validation clips.
         published_with: Whether it comes with one dataset and is no procedure for others.
     """
 
-    folds: bool
-    seeded: bool
-    keeps: tuple[str, ...]
     says: str
     says_albums: str = ""
+    folds: bool = False
+    seeded: bool = True
+    keeps: tuple[str, ...] = ()
     validates: bool = True
     published_with: bool = False
 
@@ -41,8 +41,15 @@ SPLITS = Registry("split", SplitFacts)
 """
 
 
+USUAL = "usual practice: clips of one artist, even of one recording, may stand on both sides"
+ARTIST_FILTER = (
+    "Pampalk, Flexer & Widmer, Improvements of audio-based music similarity and genre "
+    "classification, ISMIR 2005 (the artist filter)"
+)
+
+
 class FoldOptions(Options):
-    """Into how many parts the clips are divided."""
+    """The number of parts."""
 
     n_folds: int = Field(
         5,
@@ -53,33 +60,28 @@ class FoldOptions(Options):
     )
 
 
+_RELATIVE = "Relative to the other shares"
+
+
 class TwoWayOptions(Options):
     """The ratio of training to test."""
 
-    train: float = Field(
-        8.0, title="Training share", description="Relative to the other shares", gt=0, le=100
-    )
-    test: float = Field(
-        2.0, title="Test share", description="Relative to the other shares", gt=0, le=100
-    )
+    train: float = Field(8.0, title="Training share", description=_RELATIVE, gt=0, le=100)
+    test: float = Field(2.0, title="Test share", description=_RELATIVE, gt=0, le=100)
 
 
 class ThreeWayOptions(Options):
     """The ratio of training to validation to test."""
 
-    train: float = Field(
-        8.0, title="Training share", description="Relative to the other shares", gt=0, le=100
-    )
+    train: float = Field(8.0, title="Training share", description=_RELATIVE, gt=0, le=100)
     valid: float = Field(
         1.0,
         title="Validation share",
-        description="Relative to the other shares; 0 for no validation: the last epoch is tested",
+        description=f"{_RELATIVE}; 0 for no validation: the last epoch is tested",
         ge=0,
         le=100,
     )
-    test: float = Field(
-        1.0, title="Test share", description="Relative to the other shares", gt=0, le=100
-    )
+    test: float = Field(1.0, title="Test share", description=_RELATIVE, gt=0, le=100)
 
 
 def check_fold(fold: int, n_folds: int) -> None:
@@ -90,10 +92,16 @@ def check_fold(fold: int, n_folds: int) -> None:
         )
 
 
-def refuse_small(found: pd.Series, n_parts: int, what: str, part: str = "folds") -> None:
-    """Refuses genres that cannot be in every part; `found` counts `what` (clips, artists) by
-    genre, `part` is what the parts are called (folds, parts)."""
-    small = found[found < n_parts].sort_index()
+def refuse_small(numbers: pd.Series, n_parts: int, what: str, part: str = "folds") -> None:
+    """Refuses genres that cannot be in every part.
+
+    Args:
+        numbers: How many `what` (clips, artists) each genre has.
+        n_parts: How many parts there are.
+        what: Plural noun of what is counted.
+        part: What the parts are called (folds, parts).
+    """
+    small = numbers[numbers < n_parts].sort_index()
     if small.empty:
         return
     named = ", ".join(f"{genre} ({n})" for genre, n in small.items())

@@ -21,14 +21,11 @@ from genrecore.errors import GenrecoreError
     title="Belton's study: unstratified 3 : 1 : 1",
     source="Belton, COMP47650 Deep Learning Project (music genre classification on GTZAN), "
     "University College Dublin, section 4.1 and Figure 1",
-    folds=False,
-    seeded=True,
-    keeps=(),
     says="Belton's procedure: all clips shuffled, the last fifth tests, the fifth before it "
     "validates, genres left uneven; clips of one artist may stand on both sides",
 )
 def belton(clips: pd.DataFrame, options: Options, seed: int, fold: int) -> pd.Series:
-    """`train`, `valid` or `test` for every clip, 3 : 1 : 1, genres as uneven as they fall.
+    """The split of every clip, 3 : 1 : 1, genres as uneven as they fall.
 
     The study says: the ratio is 3 : 1 : 1; "the data was shuffled with a random seed equal to
     zero and the last 20 % of the data was used as the test set. Another 20 % was used as the
@@ -62,15 +59,12 @@ def belton(clips: pd.DataFrame, options: Options, seed: int, fold: int) -> pd.Se
     title="Qin's study: balanced 8 : 2",
     source="Qin, Zhuo & Ren, Research of RNNs: LSTM, CNNs: ResNet-18, and MNNs applying on music "
     "genre classification problem, UMass Amherst, section 3.3",
-    folds=False,
-    seeded=True,
-    keeps=(),
     validates=False,
     says="Qin's procedure: 8 : 2 of every genre by clip, no validation, so that the last epoch is "
     "tested; clips of one artist may stand on both sides",
 )
 def qin(clips: pd.DataFrame, options: Options, seed: int, fold: int) -> pd.Series:
-    """`train` or `test` for every clip: 8 : 2 in every genre, no validation split.
+    """The split of every clip: 8 : 2 in every genre, no validation split.
 
     The study says: training and test in the ratio 8 : 2, 800 clips and 200, "a equal number of
     songs were selected for each category". Of GTZAN's 1 000 clips that is 80 and 20 a genre; it
@@ -91,14 +85,11 @@ def qin(clips: pd.DataFrame, options: Options, seed: int, fold: int) -> pd.Serie
     title="Liu's study: 8 : 1 : 1",
     source="Liu, Vetshchaizer & Yip, Music Genre Classification using CNN-Hybrid Architectures, "
     "section 3.2",
-    folds=False,
-    seeded=True,
-    keeps=(),
     says="Liu's procedure: 8 : 1 : 1 of every genre by clip; clips of one artist may stand on both "
     "sides",
 )
 def liu(clips: pd.DataFrame, options: Options, seed: int, fold: int) -> pd.Series:
-    """`train`, `valid` or `test` for every clip: 8 : 1 : 1 in every genre.
+    """The split of every clip: 8 : 1 : 1 in every genre.
 
     The study says: "we divided the dataset into 80% training, 10% validation and 10% testing";
     the training set has 6 400 of FMA-small's 8 000 clips.
@@ -118,9 +109,7 @@ def liu(clips: pd.DataFrame, options: Options, seed: int, fold: int) -> pd.Serie
     title="Benito's study: FMA's official split",
     source="Benito Calvino & Pacheco Garcia, Data Input Approaches for CNNs towards Music Genre "
     "Recognition, University of Padova, section IV",
-    folds=False,
     seeded=False,
-    keeps=(),
     published_with=True,
     says="Benito's procedure: the split the dataset was published with",
 )

@@ -45,7 +45,7 @@ def upload(expanded: bool) -> None:
 
 def _receive(stream: object, name: str) -> None:
     zip_path = uploads.receive(stream, name)  # type: ignore[arg-type]
-    folder = uploads.place_of(zip_path)
+    folder = uploads.unpacked_folder(zip_path)
     if folder.is_dir():
         uploads.discard(zip_path)
         _use(folder)
@@ -67,7 +67,7 @@ def _unpacking() -> None:
     if is_working(arguments):
         watch(arguments)
     elif task.state == "done":
-        _use(uploads.place_of(Path(arguments[2])))
+        _use(uploads.unpacked_folder(Path(arguments[2])))
         st.rerun()
     elif task.state == "stopped":
         st.info("Unpacking was stopped; no file was kept.", icon=":material/stop_circle:")
