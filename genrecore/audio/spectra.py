@@ -206,3 +206,22 @@ def full_precision(tensor: Tensor) -> contextlib.AbstractContextManager[object]:
     if torch.amp.is_autocast_available(kind):
         return torch.autocast(kind, enabled=False)
     return contextlib.nullcontext()  # the meta device computes shapes only
+
+
+def log_mel_image(
+    wave: np.ndarray, sample_rate_hz: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """A log-mel spectrogram to look at: (dB (bins, frames), times_s (frames,), centre_hz (bins,)).
+
+    128 bands; at most about 1,500 frames, so that long clips stay light.
+    """
+    n_fft, n_mels = 2048, 128
+    hop = max(512, len(wave) // 1500)
+    with torch.inference_mode():
+        power = power_spectrogram(torch.from_numpy(wave)[None], n_fft, hop)
+        filters = mel_filters(sample_rate_hz, n_fft, n_mels, 0.0, sample_rate_hz / 2)
+        decibels = power_to_db(filters @ power, 80.0)[0]
+        frequencies = torch.linspace(0.0, sample_rate_hz / 2, n_fft // 2 + 1)
+        centres = (filters * frequencies).sum(1) / filters.sum(1)
+    times = np.arange(decibels.shape[1]) * hop / sample_rate_hz
+    return decibels.numpy(), times, centres.numpy()

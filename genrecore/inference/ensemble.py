@@ -1,5 +1,5 @@
-"""Several runs asked at once, one file or many: each file is decoded once for runs that want the
-same rate and length, and segments of many files go through a network together."""
+"""Several runs classify the same files: each file is decoded once for runs that want the same rate
+and length, and segments of many files go through a network together."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,23 +16,28 @@ from genrecore.data.datasets import DATASETS
 from genrecore.data.parallel import in_order
 from genrecore.errors import GenrecoreError, UsageError, describe
 from genrecore.inference import loaded as inference
-from genrecore.inference.loaded import Excerpt, LoadedRun, Prediction, by_genre
+from genrecore.inference.loaded import (
+    Excerpt,
+    LoadedRun,
+    Prediction,
+    Source,
+    by_genre,
+    display_name,
+)
 from genrecore.store.progress import Phase, Report, silent
 from genrecore.store.run import Run
 from genrecore.training import cores
 
-Source = str | Path | bytes | BinaryIO
-
 
 @dataclass(frozen=True)
 class EnsemblePrediction:
-    """What the runs say of one file.
+    """The runs' predictions for one file.
 
     Attributes:
         name: What the file is called.
         predictions: One a run, in their order; empty where there is a problem.
-        average: Mean of the calibrated probabilities, (genres,); None where the runs tell other
-            genres apart, or there is one alone.
+        average: Mean of the calibrated probabilities, (genres,); None for a single run, or where
+            the runs have different genres.
         problem: Why the file cannot be used; empty where it can.
     """
 
@@ -43,76 +48,77 @@ class EnsemblePrediction:
 
     @property
     def agreement(self) -> str:
-        """In words how far the runs agree; empty for one run."""
-        if len(self.predictions) < 2:
-            return ""
-        sayers: dict[str, list[str]] = {}
-        for prediction in self.predictions:
-            sayers.setdefault(prediction.genre, []).append(prediction.run_id)
+        """How far the runs agree, as a sentence; empty for one run."""
         n = len(self.predictions)
-        if len(sayers) == 1:
-            (genre,) = sayers
-            return f"{'Both' if n == 2 else f'All {n}'} runs say {genre}."
-        first, *others = sorted(sayers, key=lambda genre: -len(sayers[genre]))
-        if len(sayers[first]) == 1:
-            listed = ", ".join(f"{v.run_id} says {v.genre}" for v in self.predictions)
-            return f"No two runs agree: {listed}." if n > 2 else f"The runs disagree: {listed}."
-        rest = ", ".join(f"{', '.join(sayers[g])}: {g}" for g in others)
-        return f"{len(sayers[first])} of {n} runs say {first}; {rest}."
+        if n < 2:
+            return ""
+        runs: dict[str, list[str]] = {}
+        for prediction in self.predictions:
+            runs.setdefault(prediction.genre, []).append(prediction.run_id)
+        first, *others = sorted(runs, key=lambda genre: -len(runs[genre]))
+        if not others:
+            return f"{'Both' if n == 2 else f'All {n}'} runs say {first}."
+        if len(runs[first]) == 1:
+            each = ", ".join(f"{p.run_id} says {p.genre}" for p in self.predictions)
+            return f"No two runs agree: {each}." if n > 2 else f"The runs disagree: {each}."
+        rest = ", ".join(f"{', '.join(runs[genre])}: {genre}" for genre in others)
+        return f"{len(runs[first])} of {n} runs say {first}; {rest}."
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON: one run's verdict, or every run's under `runs` with their average."""
-        if len(self.predictions) == 1:
-            return {**self.predictions[0].as_dict(), "run": self.predictions[0].run_id}
-        made: dict[str, Any] = {
-            "name": self.name,
-            "agreement": self.agreement,
-            "runs": [
-                {"run": prediction.run_id, **prediction.as_dict()}
-                for prediction in self.predictions
-            ],
-        }
+        """For JSON: a single run's prediction, or every run's under `runs` with their average."""
+        runs = [
+            {**prediction.as_dict(), "run": prediction.run_id} for prediction in self.predictions
+        ]
+        if len(runs) == 1:
+            return runs[0]
+        values: dict[str, Any] = {"name": self.name, "agreement": self.agreement, "runs": runs}
         if self.average is not None:
             genres = self.predictions[0].genres
-            made["genre"] = genres[int(self.average.argmax())]
-            made["proba"] = by_genre(genres, self.average)
-        return made
+            values["genre"] = genres[int(self.average.argmax())]
+            values["proba"] = by_genre(genres, self.average)
+        return values
 
 
 class Ensemble:
-    """Loaded runs that are asked together.
+    """Loaded runs that classify the same files.
 
     Attributes:
         loaded: The runs.
-        genres: What all of them tell apart; None where they differ, and nothing is averaged.
+        genres: The genres of all runs; None where they differ, and nothing is averaged.
         note: Why nothing is averaged; empty where it is, or for one run.
-        caution: That runs know music alone that was made up, in a sentence; else empty.
+        caution: A sentence about runs that were trained on generated music alone; else empty.
     """
 
     def __init__(self, loaded: Sequence[LoadedRun]) -> None:
         """
         Raises:
-            UsageError: No run, one twice, or some that judge pictures beside some that judge audio.
+            UsageError: No run, one twice, or some that classify images and some recordings.
         """
         self.loaded = list(loaded)
-        ids = [one.run.run_id for one in self.loaded]
+        ids = [run.run.run_id for run in self.loaded]
         if not ids:
             raise UsageError("No run is named; classifying takes one at least.")
-        twice = next((name for name in ids if ids.count(name) > 1), None)
+        twice = next((run_id for run_id in ids if ids.count(run_id) > 1), None)
         if twice:
             raise UsageError(f"The run {twice} is named twice; once is enough.")
-        media = {one.medium: one.run.run_id for one in self.loaded}
+        media = {run.medium: run.run.run_id for run in self.loaded}
         if len(media) > 1:
             raise UsageError(
-                f"The run {media['image']} judges pictures and the run {media['wave']} recordings; "
-                "ask them one after the other."
+                f"The run {media['image']} classifies images and the run {media['wave']} "
+                "recordings; use them one after the other."
             )
-        alike = all(one.genres == self.loaded[0].genres for one in self.loaded)
+        alike = all(run.genres == self.loaded[0].genres for run in self.loaded)
         self.genres = self.loaded[0].genres if alike else None
-        self.note = (
-            "" if alike else "The runs tell different genres apart, so they are not averaged."
-        )
-        self.caution = _caution(self.loaded)
+        self.note = "" if alike else "The runs have different genres, so they are not averaged."
+        made_up = [
+            run.run.run_id for run in self.loaded if DATASETS[run.config.dataset.name].facts.made_up
+        ]
+        self.caution = ""
+        if made_up:
+            self.caution = (
+                f"Trained on music that genrecore makes itself: {', '.join(made_up)}. Real music "
+                "belongs to none of its genres, whatever the prediction."
+            )
 
     def classify(
         self,
@@ -121,113 +127,95 @@ class Ensemble:
         start_s: float | None = None,
         length_s: float | None = None,
     ) -> EnsemblePrediction:
-        """What each run says of one file; arguments as of `LoadedRun.classify`.
+        """Each run's prediction for one file; arguments as for `LoadedRun.classify`.
 
         Raises:
             AudioError: The file cannot be used; the sentence says why.
         """
-        (answer,) = self.predict([self.read_excerpts(source, name, start_s, length_s)])
-        return answer
+        return self._predict([self._read(source, name, start_s, length_s)])[0]
 
     def classify_many(
         self, sources: Sequence[Source], names: Sequence[str] = (), report: Report = silent
     ) -> Iterator[EnsemblePrediction]:
-        """What each run says of each file, in order; a file that cannot be used has a `problem`.
+        """The predictions for each file, in order; a file that cannot be used has a `problem`.
 
-        A core takes a few files at a time, from decoding to the verdict: threads that share a
-        network wait for one another. A bounded number is in memory, however many there are.
+        A core takes a few files at a time, from decoding to the prediction: threads that share a
+        network wait for one another. However many files there are, only a few are in memory.
 
         Args:
             sources: Paths, files' bytes or open files.
             names: What to call them; by default paths' last parts.
-            report: Told of the files.
+            report: Called with the number of files that are done.
         """
-        names = names or [_name_of(source) for source in sources]
+        names = names or [display_name(source) for source in sources]
         n_cores, n_files = torch.get_num_threads(), len(sources)
-        size = max(1, min(self._files_a_batch(), math.ceil(n_files / n_cores)))
-        groups = [range(first, min(first + size, n_files)) for first in range(0, n_files, size)]
-        n_threads = max(1, n_cores // max(1, len(groups)))
+        files_a_batch = min(run.clips_a_batch for run in self.loaded)
+        size = max(1, min(files_a_batch, math.ceil(n_files / n_cores)))
+        batches = [range(first, min(first + size, n_files)) for first in range(0, n_files, size)]
+        n_threads = max(1, n_cores // max(1, len(batches)))
 
-        def read(place: int) -> list[Excerpt] | EnsemblePrediction:
+        def read(n: int) -> list[Excerpt] | str:
             try:
-                return self.read_excerpts(sources[place], names[place])
+                return self._read(sources[n], names[n])
             except (GenrecoreError, OSError) as error:
-                return EnsemblePrediction(names[place], problem=describe(error))
+                return describe(error)
 
-        def answers(places: range) -> list[EnsemblePrediction]:
+        def classified(batch: range) -> list[EnsemblePrediction]:
             with cores.using(n_threads, later=n_cores):
-                found = [read(place) for place in places]
-                judged = iter(self.predict([one for one in found if isinstance(one, list)]))
-            return [next(judged) if isinstance(one, list) else one for one in found]
+                files = [read(n) for n in batch]
+                predictions = iter(
+                    self._predict([file for file in files if isinstance(file, list)])
+                )
+            return [
+                EnsemblePrediction(names[n], problem=file)
+                if isinstance(file, str)
+                else next(predictions)
+                for n, file in zip(batch, files, strict=True)
+            ]
 
-        n_done = 0
-        report(Phase.CLASSIFYING, n_done, n_files)
-        for some in in_order(answers, groups):
-            n_done += len(some)
-            yield from some
-            report(Phase.CLASSIFYING, n_done, n_files)
+        report(Phase.CLASSIFYING, 0, n_files)
+        for batch, predictions in zip(batches, in_order(classified, batches), strict=True):
+            yield from predictions
+            report(Phase.CLASSIFYING, batch.stop, n_files)
 
-    def _files_a_batch(self) -> int:
-        """Files of a training clip's length whose segments fill a batch of every run's."""
-        return min(one.batch_size // one.n_segments_a_clip for one in self.loaded)
-
-    def predict(self, files: list[list[Excerpt]]) -> list[EnsemblePrediction]:
-        """Answers on files, of each of which `read` gave the excerpts."""
-        if not files:
-            return []
-        of_runs = [
-            one.predict([excerpts[k] for excerpts in files]) for k, one in enumerate(self.loaded)
-        ]
-        answers = []
-        for predictions in zip(*of_runs, strict=True):
-            average = None
-            if self.genres and len(predictions) > 1:
-                average = np.mean([prediction.proba for prediction in predictions], axis=0)
-            answers.append(EnsemblePrediction(predictions[0].name, predictions, average))
-        return answers
-
-    def read_excerpts(
+    def _read(
         self,
         source: Source,
         name: str | None = None,
         start_s: float | None = None,
         length_s: float | None = None,
     ) -> list[Excerpt]:
-        """What `predict` takes of a file: an excerpt for each run; runs of one rate and length
-        share theirs. Arguments and errors as of `classify`."""
-        made: dict[Any, Excerpt] = {}
-        excerpts = []
-        for one in self.loaded:
-            wanted = (
-                one.classifier.given_shape
-                if one.medium == "image"
-                else (one.config.audio.sample_rate_hz, one.config.audio.clip_s)
-            )
-            if wanted not in made:
-                made[wanted] = one.read_excerpt(source, name, start_s, length_s)
-            excerpts.append(made[wanted])
-        return excerpts
+        """An excerpt of a file for each run; runs of one rate and length share theirs."""
+        excerpts: dict[Any, Excerpt] = {}
+        keys = [
+            run.classifier.given_shape or (run.config.audio.sample_rate_hz, run.config.audio.clip_s)
+            for run in self.loaded
+        ]
+        for key, run in zip(keys, self.loaded, strict=True):
+            if key not in excerpts:
+                excerpts[key] = run.read_excerpt(source, name, start_s, length_s)
+        return [excerpts[key] for key in keys]
 
-
-def _caution(loaded: Sequence[LoadedRun]) -> str:
-    made_up = [one.run.run_id for one in loaded if DATASETS[one.config.dataset.name].facts.made_up]
-    if not made_up:
-        return ""
-    return (
-        f"Trained on music that genrecore makes itself: {', '.join(made_up)}. Real music belongs "
-        "to none of its genres, whatever the verdict."
-    )
+    def _predict(self, files: list[list[Excerpt]]) -> list[EnsemblePrediction]:
+        if not files:
+            return []
+        of_runs = [
+            run.predict([excerpts[k] for excerpts in files]) for k, run in enumerate(self.loaded)
+        ]
+        predictions = []
+        for of_file in zip(*of_runs, strict=True):
+            average = None
+            if self.genres and len(of_file) > 1:
+                average = np.mean([prediction.proba for prediction in of_file], axis=0)
+            predictions.append(EnsemblePrediction(of_file[0].name, of_file, average))
+        return predictions
 
 
 def load(names: Sequence[str | Path | Run]) -> Ensemble:
-    """The runs of these ids, folders or `Run`s as a panel.
+    """The ensemble of these runs, named by id, by folder or as `Run`s.
 
     Raises:
-        UsageError: As `Panel` and `inference.load`.
-        GenrecoreError: As `inference.load`.
+        UsageError: As for `Ensemble` and `loaded.load`.
+        GenrecoreError: As for `loaded.load`.
     """
     return Ensemble([inference.load(name) for name in names])
-
-
-def _name_of(source: Source) -> str:
-    return Path(source).name if isinstance(source, (str, Path)) else "clip"

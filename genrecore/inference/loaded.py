@@ -1,12 +1,8 @@
-"""A trained run at work: any audio file in, probabilities of the genres out.
-
-`panel` asks several runs at once, and many files.
-"""
+"""A trained run in memory: an audio file in, probabilities of the genres out."""
 
 from __future__ import annotations
 
-import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -15,20 +11,19 @@ import pandas as pd
 import torch
 
 from genrecore.audio import decode as audio
-from genrecore.audio import spectra as spectral
-from genrecore.data import corpus_images as provided
 from genrecore.data.corpus import dequantise, quantise
+from genrecore.data.corpus_images import read_image
 from genrecore.data.segments import Segmenter
 from genrecore.errors import AudioError, GenrecoreError
-from genrecore.evaluation import calibration
-from genrecore.evaluation.calibration import Calibration
+from genrecore.evaluation.calibration import Calibration, calibrate
 from genrecore.evaluation.metrics import genres_in
 from genrecore.evaluation.pooling import pool_segments
-from genrecore.store import run as runs
-from genrecore.store.run import Run
+from genrecore.store.run import Run, find_run
 from genrecore.training import cores, embedding
 from genrecore.training.classifier import Classifier
 from genrecore.training.weights import load_classifier
+
+Source = str | Path | bytes | BinaryIO
 
 _BATCH = 64
 _SAMPLES_AT_ONCE = 2**21  # of a batch: 64 segments of 1.5 s, four of 24 s; spectra are larger
@@ -36,22 +31,21 @@ _SAMPLES_AT_ONCE = 2**21  # of a batch: 64 segments of 1.5 s, four of 24 s; spec
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a run says of one clip.
+    """A run's prediction for one clip.
 
     Attributes:
         name: The file's name, for display only.
         genres: Sorted names.
         proba: Calibrated probabilities, (genres,) float64, sum to 1.
-        uncalibrated: As the run's stored predictions are made: pooled of the segments'.
+        uncalibrated: Pooled over the segments, as in the run's stored predictions.
         segments: `start_s, end_s` in the file and `p_<genre>…`, uncalibrated, one row a segment.
-        start_s: Where the judged excerpt starts in the file.
-        duration_s: Length of the whole file; 0 for a picture.
-        wave: The judged excerpt, (samples,) float32 in [-1, 1]; empty for a picture.
+        start_s: Where the classified excerpt starts in the file.
+        duration_s: Length of the whole file; 0 for an image.
+        wave: The classified excerpt, (samples,) float32 in [-1, 1]; empty for an image.
         sample_rate_hz: Its rate.
-        seconds: Time from file to verdict.
-        run_id: Of the run that says so.
-        temperature: By which the probabilities were calibrated (`calibration`).
-        image: The judged image, (3, height, width) uint8; None for a recording.
+        run_id: The run.
+        temperature: With which the probabilities are calibrated.
+        image: The classified image, (3, height, width) uint8; None for a recording.
     """
 
     name: str
@@ -63,7 +57,6 @@ class Prediction:
     duration_s: float
     wave: np.ndarray
     sample_rate_hz: int
-    seconds: float
     run_id: str
     temperature: float
     image: np.ndarray | None = None
@@ -75,7 +68,7 @@ class Prediction:
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON: name, genre, probabilities, duration and excerpt."""
-        made: dict[str, Any] = {
+        values: dict[str, Any] = {
             "name": self.name,
             "genre": self.genre,
             "proba": by_genre(self.genres, self.proba),
@@ -83,20 +76,20 @@ class Prediction:
             "temperature": self.temperature,
         }
         if self.image is None:
-            made["duration_s"] = self.duration_s
-            made["start_s"] = self.start_s
-            made["judged_s"] = len(self.wave) / self.sample_rate_hz
-        return made
+            values["duration_s"] = self.duration_s
+            values["start_s"] = self.start_s
+            values["judged_s"] = len(self.wave) / self.sample_rate_hz
+        return values
 
 
 def by_genre(genres: list[str], proba: np.ndarray) -> dict[str, float]:
     """Probabilities (genres,) under the genres' names."""
-    return {genre: float(p) for genre, p in zip(genres, proba, strict=True)}
+    return dict(zip(genres, proba.tolist(), strict=True))
 
 
 @dataclass(frozen=True)
 class Excerpt:
-    """What of a file is judged: `samples` (n,) int16 as the corpus holds them, or a `picture`
+    """The part of a file that is classified: `samples` (n,) int16 as in the corpus, or an `image`
     (3, height, width) uint8."""
 
     name: str
@@ -107,68 +100,69 @@ class Excerpt:
 
 
 class LoadedRun:
-    """A run's classifier in memory, in float32: the arithmetic of its stored predictions."""
+    """A run's classifier in memory, in float32: the arithmetic of its stored predictions.
 
-    def __init__(self, run: Run, network: Classifier, calibrated: Calibration) -> None:
+    Attributes:
+        medium: What it classifies: `wave` or `image`.
+        batch_size: Segments that go through the network at a time.
+    """
+
+    def __init__(self, run: Run, network: Classifier, calibration: Calibration) -> None:
         """
         Args:
-            run: Where it comes from.
+            run: The run.
             network: Its classifier, in evaluation mode on the CPU.
-            calibrated: Its temperature.
+            calibration: Its temperature.
 
         Raises:
-            GenrecoreError: It judges rows of a table.
+            GenrecoreError: It classifies rows of a table.
         """
         # So most networks take a processor 0.4 to 0.9 of the time (docs/performance.md).
         network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        self.run, self.classifier, self.calibration = run, network, calibrated
+        self.run, self.classifier, self.calibration = run, network, calibration
         self.config, self.genres = network.config, network.genres
         self.segmenter = Segmenter.from_config(network.config)
-        # By what it was built for: a folder of pictures may be gone by now.
-        shape = network.given_shape
-        self.medium = "image" if len(shape) == 3 else "table" if shape else "wave"
-        if self.medium == "table":
+        if len(network.given_shape) == 1:
             raise GenrecoreError(
                 f"The run {run.run_id} was trained on a dataset's own tables, not on audio, so it "
-                "cannot judge a recording."
+                "cannot classify a recording."
             )
+        # By what it was built for: the dataset may be gone by now.
+        self.medium = "image" if network.given_shape else "wave"
+        self.batch_size = max(1, min(_BATCH, _SAMPLES_AT_ONCE // self.segmenter.n_samples))
 
     def classify(
         self,
-        source: str | Path | bytes | BinaryIO,
+        source: Source,
         name: str | None = None,
         start_s: float | None = None,
         length_s: float | None = None,
     ) -> Prediction:
-        """The verdict on one file, decoded exactly as the training clips were.
+        """The prediction for one file, decoded exactly as the training clips were.
 
         Args:
-            source: A path, a file's bytes, or an open file; audio, or a picture where the run was
-                trained on those.
+            source: A path, a file's bytes, or an open file; audio, or an image where the run was
+                trained on images.
             name: What to call it; by default the path's last part.
-            start_s: Where to start; by default the middle of the file is judged.
-            length_s: How much to judge; by default as much as was taken from training clips.
+            start_s: Where to start; by default the middle of the file is classified.
+            length_s: How much to classify; by default as much as of a training clip.
 
         Raises:
             AudioError: The file cannot be used; the sentence says why.
         """
-        began = time.perf_counter()
-        (prediction,) = self.predict([self.read_excerpt(source, name, start_s, length_s)])
-        return replace(prediction, seconds=time.perf_counter() - began)
+        return self.predict([self.read_excerpt(source, name, start_s, length_s)])[0]
 
     def read_excerpt(
         self,
-        source: str | Path | bytes | BinaryIO,
+        source: Source,
         name: str | None = None,
         start_s: float | None = None,
         length_s: float | None = None,
     ) -> Excerpt:
-        """What `predict` takes of a file; arguments and errors as of `classify`."""
-        if name is None:
-            name = Path(source).name if isinstance(source, (str, Path)) else "clip"
+        """What `predict` takes of a file; arguments and errors as for `classify`."""
+        name = display_name(source) if name is None else name
         if self.medium == "image":
-            picture = self._picture(source, name)
-            return Excerpt(name, np.zeros(0, np.int16), 0.0, 0.0, picture)
+            return Excerpt(name, np.zeros(0, np.int16), 0.0, 0.0, self._read_image(source, name))
         decoded = audio.decode(
             source,
             self.config.audio.sample_rate_hz,
@@ -176,167 +170,145 @@ class LoadedRun:
             middle_s=length_s or self.config.audio.clip_s,
             start_s=start_s,
         )
-        # The corpus holds 16 bits, so that is what the network was taught on.
+        # The corpus holds 16 bits, so that is what the network was trained on.
         return Excerpt(name, quantise(decoded.wave), decoded.start_s, decoded.duration_s)
 
     def predict(self, excerpts: list[Excerpt]) -> list[Prediction]:
-        """The verdict on each excerpt, their segments together in batches."""
-        began = time.perf_counter()
+        """The prediction for each excerpt, their segments together in batches."""
         if self.medium == "image":
-            starts, proba = self._judge_pictures(excerpts)
+            starts, segments = self._predict_images(excerpts)
         else:
-            starts, proba = self._judge_waves(excerpts)
-        of_clip = np.repeat(np.arange(len(excerpts)), [len(some) for some in starts])
-        wide = proba.astype(np.float64)
-        clips = pool_segments(wide, of_clip, len(excerpts), self.config.segments.pooling)
+            starts, segments = self._predict_waves(excerpts)
+        counts = [len(some) for some in starts]
+        of_clip = np.repeat(np.arange(len(excerpts)), counts)
+        clips = pool_segments(segments, of_clip, len(excerpts), self.config.segments.pooling)
         calibrated = self.calibration.apply(clips)
-        parts = np.split(wide, np.cumsum([len(some) for some in starts])[:-1])
-        seconds = (time.perf_counter() - began) / max(1, len(excerpts))
+        parts = np.split(segments, np.cumsum(counts)[:-1])
         return [
             Prediction(
-                name=one.name,
+                name=excerpt.name,
                 genres=self.genres,
                 proba=calibrated[k],
                 uncalibrated=clips[k],
-                segments=self._timeline(one, starts[k], parts[k]),
-                start_s=one.start_s,
-                duration_s=one.duration_s,
-                wave=dequantise(one.samples),
+                segments=self._timeline(excerpt, starts[k], parts[k]),
+                start_s=excerpt.start_s,
+                duration_s=excerpt.duration_s,
+                wave=dequantise(excerpt.samples),
                 sample_rate_hz=self.config.audio.sample_rate_hz,
-                seconds=seconds,
                 run_id=self.run.run_id,
                 temperature=self.calibration.temperature,
-                image=one.image,
+                image=excerpt.image,
             )
-            for k, one in enumerate(excerpts)
+            for k, excerpt in enumerate(excerpts)
         ]
 
     def embed(self, wave: np.ndarray) -> np.ndarray:
-        """The embedding (n,) float32 of a recording, comparable with those of the run's clips.
+        """The embedding (n,) float32 of an excerpt, comparable with those of the run's clips.
 
         Args:
-            wave: The judged excerpt as `Verdict.wave` holds it: (samples,) in [-1, 1] at the run's
-                sample rate.
+            wave: As in `Prediction.wave`: (samples,) in [-1, 1] at the run's sample rate.
         """
         batches = self.segmenter.batches(torch.from_numpy(quantise(wave)), _BATCH)
         with torch.inference_mode():
-            features = (self.classifier.feature(waves) for waves in batches)
-            made = [embedding.embed_features(self.classifier, one) for one in features]
-        return torch.cat(made).double().mean(dim=0).float().numpy()
+            vectors = [
+                embedding.embed_features(self.classifier, self.classifier.feature(waves))
+                for waves in batches
+            ]
+        return torch.cat(vectors).double().mean(dim=0).float().numpy()
 
     @property
-    def n_segments_a_clip(self) -> int:
-        """How many pieces the network is shown of what is judged of a long file."""
-        if self.medium == "image":
-            return 1
-        n_samples = round(self.config.audio.clip_s * self.config.audio.sample_rate_hz)
-        return len(self.segmenter.starts(n_samples))
-
-    @property
-    def batch_size(self) -> int:
-        """Segments that go through the network at a time."""
+    def clips_a_batch(self) -> int:
+        """How many clips as long as in training fill a batch; 0 where one is more than that."""
         if self.medium == "image":
             return _BATCH
-        return max(1, min(_BATCH, _SAMPLES_AT_ONCE // self.segmenter.n_samples))
+        n_samples = round(self.config.audio.clip_s * self.config.audio.sample_rate_hz)
+        return self.batch_size // len(self.segmenter.starts(n_samples))
 
-    def _judge_waves(self, excerpts: list[Excerpt]) -> tuple[list[np.ndarray], np.ndarray]:
-        """Starts (segments,) of each excerpt's segments in samples, and the probabilities
-        (segments of all, genres)."""
-        starts, places, lengths, begin = [], [], [], 0
-        for one in excerpts:
-            some = self.segmenter.starts(len(one.samples))
-            starts.append(some)
-            places.append(some + begin)
-            lengths.append(np.minimum(len(one.samples) - some, self.segmenter.n_samples))
-            begin += len(one.samples)
-        flat = torch.from_numpy(np.concatenate([one.samples for one in excerpts]))
-        at, n = (torch.from_numpy(np.concatenate(one)) for one in (places, lengths))
+    def _predict_waves(self, excerpts: list[Excerpt]) -> tuple[list[np.ndarray], np.ndarray]:
+        """Where each excerpt's segments start (segments,), in samples, and the probabilities of all
+        segments (all segments, genres) float64."""
+        n_samples = [len(excerpt.samples) for excerpt in excerpts]
+        starts = [self.segmenter.starts(n) for n in n_samples]
+        offsets = np.cumsum([0, *n_samples])
+        flat = torch.from_numpy(np.concatenate([excerpt.samples for excerpt in excerpts]))
+        first = torch.from_numpy(
+            np.concatenate([some + offset for some, offset in zip(starts, offsets, strict=False)])
+        )
+        ends = torch.from_numpy(np.repeat(offsets[1:], [len(some) for some in starts]))
+        lengths = (ends - first).clamp(max=self.segmenter.n_samples)
 
         @torch.inference_mode()
-        def judged(some: range) -> torch.Tensor:
-            of = slice(some.start, some.stop)
-            return self.classifier(self.segmenter.cut(flat, at[of], n[of])).softmax(1)
+        def proba(batch: range) -> torch.Tensor:
+            rows = slice(batch.start, batch.stop)
+            return self.classifier(self.segmenter.cut(flat, first[rows], lengths[rows])).softmax(1)
 
-        parts = cores.side_by_side(judged, cores.pieces(len(at), self.batch_size))
-        return starts, torch.cat(parts).numpy()
+        batches = cores.side_by_side(proba, cores.pieces(len(first), self.batch_size))
+        return starts, torch.cat(batches).double().numpy()
 
     @torch.inference_mode()
-    def _judge_pictures(self, excerpts: list[Excerpt]) -> tuple[list[np.ndarray], np.ndarray]:
-        given = [one.image for one in excerpts if one.image is not None]
-        pictures = torch.from_numpy(np.stack(given))
-        parts = [self.classifier(some).softmax(1) for some in pictures.split(_BATCH)]
-        return [np.zeros(1, np.int64)] * len(excerpts), torch.cat(parts).numpy()
+    def _predict_images(self, excerpts: list[Excerpt]) -> tuple[list[np.ndarray], np.ndarray]:
+        images = np.stack([excerpt.image for excerpt in excerpts if excerpt.image is not None])
+        batches = torch.from_numpy(images).split(_BATCH)
+        proba = torch.cat([self.classifier(batch).softmax(1) for batch in batches])
+        return [np.zeros(1, np.int64)] * len(excerpts), proba.double().numpy()
 
     def _timeline(self, excerpt: Excerpt, starts: np.ndarray, proba: np.ndarray) -> pd.DataFrame:
         rate = self.config.audio.sample_rate_hz
-        at_s = excerpt.start_s + starts / rate
+        start_s = excerpt.start_s + starts / rate
         end_s = excerpt.start_s + len(excerpt.samples) / rate
         columns: dict[str, np.ndarray] = {
-            "start_s": at_s,
-            "end_s": np.minimum(at_s + self.config.segments.segment_s, end_s),
+            "start_s": start_s,
+            "end_s": np.minimum(start_s + self.config.segments.segment_s, end_s),
         }
         columns |= {f"p_{genre}": proba[:, k] for k, genre in enumerate(self.genres)}
         return pd.DataFrame(columns)
 
-    def _picture(self, source: str | Path | bytes | BinaryIO, name: str) -> np.ndarray:
+    def _read_image(self, source: Source, name: str) -> np.ndarray:
         _, height, width = self.classifier.given_shape
-        wanted = f"{width} × {height} pixels"
-        found = provided.read_image(source, name)
-        if isinstance(found, np.ndarray) and found.shape[1:] == (height, width):
-            return found
-        if isinstance(found, np.ndarray):
+        size = f"{width} × {height} pixels"
+        image = read_image(source, name)
+        if isinstance(image, np.ndarray):
+            if image.shape[1:] == (height, width):
+                return image
             raise AudioError(
-                f"{name} has {found.shape[2]} × {found.shape[1]} pixels; the run "
-                f"{self.run.run_id} was trained on pictures of {wanted}."
+                f"{name} has {image.shape[2]} × {image.shape[1]} pixels; the run "
+                f"{self.run.run_id} was trained on images of {size}."
             )
         try:
             audio.inspect(source, name)
         except AudioError:
-            raise AudioError(found) from None
+            raise AudioError(image) from None
         raise AudioError(
-            f"{name} is audio, but the run {self.run.run_id} was trained on pictures that came "
-            f"with its dataset, and how they were drawn is not known; give it such a picture of "
-            f"{wanted}, or take a run that was trained on audio."
+            f"{name} is audio, but the run {self.run.run_id} was trained on images that came with "
+            "its dataset, and how they were drawn is not known; give it such an image of "
+            f"{size}, or take a run that was trained on audio."
         )
 
 
 def load(run: str | Path | Run) -> LoadedRun:
-    """The classifier of a run at the chosen epoch, given by id, by folder or as a `Run`.
+    """The classifier of a run, named by id, by folder or as a `Run`.
 
     Raises:
         UsageError: There is no such run.
         GenrecoreError: It has no weights yet, they cannot be read or are another run's, or it
-            judges rows of a table.
+            classifies rows of a table.
     """
-    found = run if isinstance(run, Run) else runs.find_run(str(run))
-    if not found.weights.exists():
+    run = run if isinstance(run, Run) else find_run(str(run))
+    if not run.weights.exists():
         raise GenrecoreError(
-            f"The run {found.run_id} has no weights yet (it is {found.state}); "
+            f"The run {run.run_id} has no weights yet (it is {run.state}); "
             "a finished run can classify."
         )
-    network = load_classifier(found.weights)
-    tested = found.predictions
-    if tested is not None and genres_in(tested) != network.genres:
+    network = load_classifier(run.weights)
+    if run.predictions is not None and genres_in(run.predictions) != network.genres:
         raise GenrecoreError(
-            f"The file {found.weights.name} of the run {found.run_id} tells apart "
+            f"The file {run.weights.name} of the run {run.run_id} tells apart "
             f"{', '.join(network.genres)}, but the run was tested on "
-            f"{', '.join(genres_in(tested))}: it is another run's."
+            f"{', '.join(genres_in(run.predictions))}: it is another run's."
         )
-    return LoadedRun(found, network, calibration.calibrate(found))
+    return LoadedRun(run, network, calibrate(run))
 
 
-def mel_picture(wave: np.ndarray, sample_rate_hz: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """A log-mel spectrogram to look at: (dB (bins, frames), times_s (frames,), centre_hz (bins,)).
-
-    128 bands; at most about 1 500 frames, so that long clips stay light.
-    """
-    n_fft, n_mels = 2048, 128
-    hop = max(512, len(wave) // 1500)
-    with torch.inference_mode():
-        power = spectral.power_spectrogram(torch.from_numpy(wave)[None], n_fft, hop)
-        filters = spectral.mel_filters(sample_rate_hz, n_fft, n_mels, 0.0, sample_rate_hz / 2)
-        decibels = spectral.power_to_db(filters @ power, 80.0)[0]
-        frequencies = torch.linspace(0.0, sample_rate_hz / 2, n_fft // 2 + 1)
-        centres = (filters * frequencies).sum(1) / filters.sum(1)
-    times = np.arange(decibels.shape[1]) * hop / sample_rate_hz
-    return decibels.numpy(), times, centres.numpy()
+def display_name(source: Source) -> str:
+    """What to call a file that was given no name."""
+    return Path(source).name if isinstance(source, (str, Path)) else "clip"

@@ -146,15 +146,14 @@ def _response_model(ensemble: Ensemble) -> type[BaseModel]:
     """The form of an answer: a prediction, or the predictions of several runs."""
     genres = sorted({genre for loaded in ensemble.loaded for genre in loaded.genres})
     genre: Any = Annotated[str, Field(json_schema_extra={"enum": [*genres]})]
-    proba: Any = dict[str, Annotated[float, Field(ge=0, le=1)]]
-    second = Annotated[float, Field(ge=0)]
+    proba: Any = dict[str, float]
     doubts: Any = (list[Doubt], [])
     fields: dict[str, Any] = {
         "name": str, "run": str, "genre": genre, "proba": proba, "uncalibrated": proba,
-        "temperature": Annotated[float, Field(gt=0)],
+        "temperature": float,
     }  # fmt: skip
     if ensemble.loaded[0].medium != "image":
-        fields |= {"duration_s": second, "start_s": second, "judged_s": second}
+        fields |= {"duration_s": float, "start_s": float, "judged_s": float}
     if len(ensemble.loaded) == 1:
         return create_model("Prediction", **fields, doubts=doubts)
     runs: Any = list[create_model("Prediction", **fields)]  # type: ignore[misc]

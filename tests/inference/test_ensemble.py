@@ -167,7 +167,7 @@ def test_a_panel_of_nobody_of_one_twice_and_of_mixed_media_is_refused(
         panel.load([])
     with pytest.raises(UsageError, match="is named twice"):
         panel.load([three[0], three[0].run_id])
-    with pytest.raises(UsageError, match=r"judges pictures and the run .* recordings"):
+    with pytest.raises(UsageError, match=r"classifies images and the run .* recordings"):
         panel.load([three[0], of_pictures(store)])
 
 
@@ -203,7 +203,7 @@ def test_a_run_on_pictures_takes_pictures_and_says_why_not_audio(
     with pytest.raises(AudioError, match=r"a\.wav is audio, but the run .* how they were drawn"):
         loaded.classify(music / "a.wav")
     Image.fromarray(values[:30]).save(tmp_path / "small.png")
-    with pytest.raises(AudioError, match=r"50 × 30 pixels; .* pictures of 50 × 40 pixels"):
+    with pytest.raises(AudioError, match=r"50 × 30 pixels; .* images of 50 × 40 pixels"):
         loaded.classify(tmp_path / "small.png")
     (tmp_path / "text.png").write_text("words")
     with pytest.raises(AudioError, match=r"^text\.png cannot be read as an image: its content"):

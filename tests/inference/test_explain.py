@@ -137,9 +137,7 @@ def test_grad_cam_is_captums(taught: LoadedRun) -> None:
     explainer = Explainer(taught)
     found = explainer.explain(wave, "burst", "gradcam", 0)
     own = explainer._classifier
-    given = own.feature(
-        torch.from_numpy(inference.dequantise(inference.quantise(wave)))[None, None]
-    )
+    given = own.feature(torch.from_numpy(dequantise(quantise(wave)))[None, None])
     made = LayerGradCam(lambda x: own.network(own.standardised(x)), explainer._layer).attribute(
         given.clone().requires_grad_(), target=0, relu_attributions=True
     )
@@ -159,17 +157,17 @@ def test_integrated_gradients_add_up_to_what_they_explain(taught: LoadedRun) -> 
     own = explainer._classifier
     with torch.no_grad():
         given = own.feature(_as_judged(wave))
-        floor = explainer._floor(given)
+        floor = explainer._silence(given)
         difference = float((own.logits(given) - own.logits(floor))[0, 0])
     # The axiom of completeness; 24 steps of a curved path leave a few per cent.
     assert found.relevance.sum() == pytest.approx(difference, rel=0.1)
 
 
-def test_pieces_are_the_segments_that_are_judged(taught: LoadedRun) -> None:
+def test_segments_are_those_that_are_classified(taught: LoadedRun) -> None:
     wave = np.tile(clip(np.random.default_rng(1), 0.5), 3)
     explainer = Explainer(taught)
     prediction = taught.predict([_excerpt(wave)])[0]
-    pieces = explainer.pieces(wave)
+    pieces = explainer.segments(wave)
     assert [low for low, _ in pieces] == prediction.segments["start_s"].tolist()
     found = explainer.explain(wave, "burst", "occlusion", len(pieces) - 1)
     assert found.times_s[0] >= pieces[-1][0]
@@ -226,7 +224,7 @@ def test_every_kind_of_network_is_explained_over_the_time_of_its_segment(
         assert (np.diff(found.times_s) > 0).all()
         # Frames are centred on multiples of the hop, the last one on the end.
         assert 0 <= found.times_s[0] < found.times_s[-1] <= SECONDS + 1e-6
-        assert (found.picture is None) == (explainer.kind != "image")
+        assert (found.image is None) == (explainer.kind != "image")
         if method != "gradcam":
             assert all(done <= total for done, total in told)
             assert told

@@ -43,7 +43,7 @@ def why(classified: ClassifiedClip) -> None:
         titles = explain.METHODS
         method = choose_one("Method", explainer.methods, "why_by", words=titles.__getitem__)
     with right:
-        edges = explainer.pieces(prediction.wave)
+        edges = explainer.segments(prediction.wave)
         surest = str(int(prediction.segments[f"p_{genre}"].to_numpy().argmax()))
         names = {
             str(n): f"{words.decimals(low)} to {words.decimals(high)} s"
@@ -54,10 +54,10 @@ def why(classified: ClassifiedClip) -> None:
     key = (classified.key, k, genre, method, segment)
     explanation = _explain(key, explainer, prediction, genre, method, int(segment))
     st.caption(_METHODS[method])
-    if explanation.picture is not None and explanation.rows is not None:
+    if explanation.image is not None and explanation.rows is not None:
         drawn = relevance.over_image(
             explanation.relevance,
-            explanation.picture,
+            explanation.image,
             explanation.times_s,
             explanation.rows,
             explanation.unit,

@@ -12,7 +12,7 @@ import pandas as pd
 import streamlit as st
 
 from genrecore.audio import decode as audio
-from genrecore.inference import loaded as inference
+from genrecore.audio.spectra import log_mel_image
 from genrecore.reporting import plots
 from genrecore.ui.parts.cache import cached_by_files, no_files
 from genrecore.ui.parts.frame import chart
@@ -123,4 +123,4 @@ def draw_wave_and_mel(excerpt: SoundExcerpt, name: str) -> None:
 
 @cached_by_files(no_files, spinner="Computing the spectrogram …", max_entries=24, shared=True)
 def _mel_image(excerpt: SoundExcerpt) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    return inference.mel_picture(excerpt.wave, excerpt.sample_rate_hz)
+    return log_mel_image(excerpt.wave, excerpt.sample_rate_hz)
