@@ -17,8 +17,7 @@ from genrecore.cli.output import JSON, answer, out, print_json, print_table, rep
 from genrecore.cli.settings import SET, settings
 from genrecore.errors import GenrecoreError, UsageError, describe
 from genrecore.inference import probes
-from genrecore.inference.probe_effects import PROBES
-from genrecore.inference.probes import Probed
+from genrecore.inference.probes import PROBES, ProbeResults
 from genrecore.store import run as runs
 from genrecore.words import percent, signed_points
 
@@ -69,7 +68,7 @@ def probe(
     _print(kept)
 
 
-def _print(kept: Probed) -> None:
+def _print(kept: ProbeResults) -> None:
     rows = [
         {
             "probe": row["probe"],

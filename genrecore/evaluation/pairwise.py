@@ -124,7 +124,7 @@ def judge_pairs(
     resamples, right = None, []
     if is_level and len(clips):
         right = [side.matrix(clips) for side in sides]
-        resamples = Resamples(right, _groups(clips, artists))
+        resamples = Resamples(right, clip_groups(clips, artists))
     rows: list[dict[str, Any]] = []
     for (k, a), (m, b) in itertools.combinations(enumerate(sides), 2):
         row: dict[str, Any] = {
@@ -156,7 +156,7 @@ def _accuracy(side: Side, artists: pd.Series) -> Interval:
     if not side.clips:
         return NOTHING
     clips = pd.Index(sorted(side.clips))
-    return Resamples([side.matrix(clips)], _groups(clips, artists)).accuracy(0)
+    return Resamples([side.matrix(clips)], clip_groups(clips, artists)).accuracy(0)
 
 
 _NOT_COMPARED: dict[str, Any] = {
@@ -185,7 +185,7 @@ def _statistics_of_uneven(a: Side, b: Side, artists: pd.Series, on_shared: bool)
             "those alone only if you ask for it.",
         }
     right_a, right_b = a.matrix(clips, tests[0]), b.matrix(clips, tests[1])
-    resamples = Resamples([right_a, right_b], _groups(clips, artists))
+    resamples = Resamples([right_a, right_b], clip_groups(clips, artists))
     return _statistics(right_a, right_b, resamples, 0, 1)
 
 
@@ -204,7 +204,7 @@ def _statistics(
         }  # fmt: skip
         p = significance.mcnemar_mid_p(only_a, only_b)
         exact = significance.mcnemar_exact_p(only_a, only_b)
-        gap = _not_too_narrow(gap, a, b)
+        gap = at_least_newcombe(gap, a, b)
         seeds = ""
     else:
         a, b = _over_tests(right_a), _over_tests(right_b)
@@ -214,7 +214,7 @@ def _statistics(
         }  # fmt: skip
         p, exact = resamples.p(i, j), nan
         if not counts["only_a"] and not counts["only_b"]:
-            gap = _not_too_narrow(gap, a > 0, b > 0)
+            gap = at_least_newcombe(gap, a > 0, b > 0)
         n, m = len(right_a), len(right_b)
         seeds = f"over {n} seeds each" if n == m else f"over {n} and {m} seeds"
     values = {"difference": gap.value, "low": gap.low, "high": gap.high, "error": gap.error}
@@ -228,8 +228,8 @@ def _over_tests(right: np.ndarray) -> np.ndarray:
     return np.asarray(np.nansum(right, axis=0) / np.maximum(n_tests, 1), dtype=float)
 
 
-def _not_too_narrow(gap: Interval, right_a: np.ndarray, right_b: np.ndarray) -> Interval:
-    """The interval, made at least as wide as Newcombe's.
+def at_least_newcombe(gap: Interval, right_a: np.ndarray, right_b: np.ndarray) -> Interval:
+    """The interval of a difference, made at least as wide as Newcombe's.
 
     Where two runs never disagree, every resample says that they are equal, however few the clips
     are; Newcombe's interval knows that few clips say little.
@@ -249,7 +249,7 @@ def recalls(side: Side, artists: pd.Series) -> pd.DataFrame:
     """
     clips = pd.Index(sorted(side.clips))
     genre_of = side.genres(clips)
-    right, groups = side.matrix(clips).astype(float), _groups(clips, artists)
+    right, groups = side.matrix(clips).astype(float), clip_groups(clips, artists)
     rows = {}
     for genre in sorted(set(genre_of)):
         in_genre = genre_of == genre
@@ -262,7 +262,7 @@ def recalls(side: Side, artists: pd.Series) -> pd.DataFrame:
     return pd.DataFrame.from_dict(rows, orient="index", columns=columns)
 
 
-def _groups(clips: pd.Index, artists: pd.Series) -> np.ndarray:
+def clip_groups(clips: pd.Index, artists: pd.Series) -> np.ndarray:
     """The artist of each clip, or the clip itself where the artist is not known."""
     known = artists.reindex(clips).to_numpy(dtype=object)
     own = [f"\0{clip}" for clip in clips]

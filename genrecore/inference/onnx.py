@@ -1,9 +1,8 @@
 """A trained run as one ONNX file: waveform in, calibrated probabilities out, nothing else needed.
 
-The network with its front end is exported by torch for segments of fixed length, any number of
-them. Around it stand a few nodes that do what `LoadedRun` does before and after: rounding to 16
-bits, cutting into segments, pooling, temperature. Before a file gets its name, it is run through
-onnxruntime and compared with the original.
+torch exports the network with its front end for any number of segments of fixed length. The nodes
+before and after it do what `LoadedRun` does: rounding to 16 bits, cutting into segments, pooling,
+temperature. A file is kept only if onnxruntime computes with it what the run computes.
 """
 
 from __future__ import annotations
@@ -36,15 +35,8 @@ _TINY = float(np.finfo(np.float32).tiny)
 
 
 @dataclass(frozen=True)
-class Written:
-    """An exported file.
-
-    Attributes:
-        path: Where it lies.
-        n_bytes: How large it is.
-        difference: The largest from the original in any probability of `n_checked` waves.
-        n_checked: Waves of several lengths, one by one and together.
-    """
+class OnnxFile:
+    """An exported file; `difference` is the largest in any probability of `n_checked` waves."""
 
     path: Path
     n_bytes: int
@@ -52,27 +44,34 @@ class Written:
     n_checked: int
 
 
-def to_onnx(loaded: LoadedRun, path: Path, report: Report = silent) -> Written:
-    """Writes a run as ONNX and checks it against the original.
+def to_onnx(loaded: LoadedRun, path: Path, report: Report = silent) -> OnnxFile:
+    """Writes a run as ONNX and compares it with the original.
 
     The graph takes `waveform` (batch, samples) float32 in [-1, 1], mono, at the run's sample rate,
     of any length; it gives `proba` (batch, genres), calibrated, and `segment_proba` (batch,
-    segments, genres) as the network says them. Genres, rate and the rest stand in the metadata.
+    segments, genres), uncalibrated. Genres, rate and the rest stand in the metadata.
 
     Raises:
-        GenrecoreError: A package is missing, the run judges pictures, is a classical one or has a
+        GenrecoreError: A package is missing, the run classifies images, is a classical one or has a
             feature that no ONNX graph can hold, the file cannot be written, or it differs from the
             original by more than `TOLERANCE`; nothing is left then.
     """
-    _needed("onnx", "onnxscript", "onnxruntime")
-    _refuse(loaded)
+    for package in ("onnx", "onnxscript", "onnxruntime"):
+        try:
+            importlib.import_module(package)
+        except ImportError:
+            raise GenrecoreError(
+                f"Writing ONNX needs the package {package}: pip install -c constraints.txt "
+                "'genrecore[onnx]'."
+            ) from None
+    import onnx
+
+    _check_exportable(loaded)
     report(Phase.EXPORTING, 0, 0)
-    model = _exported(loaded)
-    _surround(model, loaded)
+    model = _export_network(loaded)
+    _add_surroundings(model, loaded)
     temporary = path.with_name(f".{path.name}.new")
     try:
-        import onnx
-
         path.parent.mkdir(parents=True, exist_ok=True)
         onnx.save(model, temporary)
         report(Phase.COMPARING_EXPORT, 0, 0)
@@ -88,58 +87,36 @@ def to_onnx(loaded: LoadedRun, path: Path, report: Report = silent) -> Written:
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink()
-    return Written(path, path.stat().st_size, difference, n_checked)
+    return OnnxFile(path, path.stat().st_size, difference, n_checked)
 
 
-def _needed(*packages: str) -> None:
-    for package in packages:
-        try:
-            importlib.import_module(package)
-        except ImportError:
-            raise GenrecoreError(
-                f"Writing ONNX needs the package {package}: pip install -c constraints.txt "
-                "'genrecore[onnx]'."
-            ) from None
-
-
-def _refuse(loaded: LoadedRun) -> None:
-    config, run_id = loaded.config, loaded.run.run_id
+def _check_exportable(loaded: LoadedRun) -> None:
+    config = loaded.config
     reason = ""
     if loaded.medium == "image":
-        reason = "it judges pictures, and the graph starts from a waveform"
+        reason = "it classifies images, and the graph starts from a waveform"
     elif loaded.classifier.resolved.model.facts.classical:
-        reason = f"scikit-learn makes its verdicts ({config.model.name})"
+        reason = f"scikit-learn makes its predictions ({config.model.name})"
     elif config.feature.name.startswith("descriptor"):
         reason = f"its feature {config.feature.name} is computed by NumPy"
     if reason:
         raise GenrecoreError(
-            f"The run {run_id} cannot be written as ONNX: {reason}; --bundle takes it."
+            f"The run {loaded.run.run_id} cannot be written as ONNX: {reason}; --bundle takes it."
         )
 
 
-class _Segments(nn.Module):
-    """Probabilities (segments, genres) of waves (segments, 1, n_samples)."""
-
-    def __init__(self, loaded: LoadedRun) -> None:
-        super().__init__()
-        self.classifier = loaded.classifier
-
-    def forward(self, waves: Tensor) -> Tensor:
-        return self.classifier(waves).softmax(1)
-
-
-def _exported(loaded: LoadedRun) -> Any:
-    """The network as an ONNX model: `waves` to `segment_rows`."""
-    net = _Segments(loaded).eval()
-    waves = 0.1 * torch.randn(
-        3, 1, loaded.segmenter.n_samples, generator=torch.Generator().manual_seed(0)
-    )
+def _export_network(loaded: LoadedRun) -> Any:
+    """The network as an ONNX model: `waves` (segments, 1, n_samples) to `segment_rows` (segments,
+    genres), probabilities."""
+    net = nn.Sequential(loaded.classifier, nn.Softmax(dim=1)).eval()
+    generator = torch.Generator().manual_seed(0)
+    waves = 0.1 * torch.randn(3, 1, loaded.segmenter.n_samples, generator=generator)
     any_number = {0: torch.export.Dim("segments", min=1, max=2**20)}
     try:
         with _quiet():
             program = torch.export.export(net, (waves,), dynamic_shapes=(any_number,))
-            program = program.run_decompositions(_DECOMPOSED)
-            made = torch.onnx.export(
+            program = program.run_decompositions(_DECOMPOSITIONS)
+            exported = torch.onnx.export(
                 program,
                 dynamo=True,
                 input_names=["waves"],
@@ -147,14 +124,14 @@ def _exported(loaded: LoadedRun) -> Any:
                 verbose=False,
             )
     except (RuntimeError, ValueError, TypeError, AssertionError) as error:
-        cause = error.__cause__ or error
         raise GenrecoreError(
             f"The model {loaded.config.model.name} with the feature {loaded.config.feature.name} "
-            f"cannot be written as ONNX by torch {torch.__version__}: {describe(cause)}"
+            f"cannot be written as ONNX by torch {torch.__version__}: "
+            f"{describe(error.__cause__ or error)}"
         ) from error
-    if made is None:
+    if exported is None:
         raise GenrecoreError(f"torch {torch.__version__} wrote no ONNX model.")
-    return made.model_proto
+    return exported.model_proto
 
 
 @contextlib.contextmanager
@@ -171,52 +148,42 @@ def _quiet() -> Iterator[None]:
 
 
 def _adaptive_max_pool2d(x: Tensor, output_size: list[int]) -> tuple[Tensor, Tensor]:
-    """The maxima of as many places as asked for, by slices; torch's exporter does not know it.
-
-    The second result, where the maxima were, is asked for by nobody here.
-    """
+    """Maxima by slices, because torch's exporter does not know this pooling. The second result, the
+    positions of the maxima, is used by no network."""
     for axis, n in ((-2, output_size[0]), (-1, output_size[1])):
         size = x.shape[axis]
-        parts = [
-            x.narrow(axis, k * size // n, -(-(k + 1) * size // n) - k * size // n).amax(
-                dim=axis, keepdim=True
-            )
-            for k in range(n)
+        edges = [(k * size // n, -(-(k + 1) * size // n)) for k in range(n)]
+        maxima = [
+            x.narrow(axis, begin, end - begin).amax(dim=axis, keepdim=True) for begin, end in edges
         ]
-        x = torch.cat(parts, dim=axis)
+        x = torch.cat(maxima, dim=axis)
     return x, torch.empty_like(x, dtype=torch.int64)
 
 
-_DECOMPOSED: dict[Any, Any] = {torch.ops.aten.adaptive_max_pool2d.default: _adaptive_max_pool2d}
+_DECOMPOSITIONS: dict[Any, Any] = {torch.ops.aten.adaptive_max_pool2d.default: _adaptive_max_pool2d}
 
 
-def _surround(model: Any, loaded: LoadedRun) -> None:
-    """Puts the nodes before and after the network into its model."""
+def _add_surroundings(model: Any, loaded: LoadedRun) -> None:
+    """Puts the nodes before and after the network, inputs, outputs and metadata into its model."""
     from onnx import TensorProto, helper
 
-    graph = model.graph
+    graph, config, n_genres = model.graph, loaded.config, len(loaded.genres)
     nodes = _Nodes()
-    _before(nodes, loaded)
-    nodes.made += graph.node
-    _after(nodes, loaded)
+    _add_before(nodes, loaded)
+    nodes.nodes += graph.node
+    _add_after(nodes, loaded)
     del graph.node[:]
-    graph.node.extend(nodes.made)
+    graph.node.extend(nodes.nodes)
     graph.initializer.extend(nodes.constants)
-    for part in (graph.input, graph.output, graph.value_info):  # shapes follow from the nodes
-        del part[:]
-    n_genres, number = len(loaded.genres), TensorProto.FLOAT
-    tensor = helper.make_tensor_value_info
+    for values in (graph.input, graph.output, graph.value_info):  # shapes follow from the nodes
+        del values[:]
+    tensor, number = helper.make_tensor_value_info, TensorProto.FLOAT
     graph.input.append(tensor("waveform", number, ["batch", "samples"]))
     graph.output.append(tensor("proba", number, ["batch", n_genres]))
     graph.output.append(tensor("segment_proba", number, ["batch", "segments", n_genres]))
     graph.name = "genrecore"
     model.producer_name, model.producer_version = "genrecore", __version__
-    helper.set_model_props(model, _facts(loaded))
-
-
-def _facts(loaded: LoadedRun) -> dict[str, str]:
-    config = loaded.config
-    return {
+    metadata = {
         "genres": json.dumps(loaded.genres, ensure_ascii=False),
         "sample_rate_hz": str(config.audio.sample_rate_hz),
         "clip_s": str(config.audio.clip_s),
@@ -227,22 +194,23 @@ def _facts(loaded: LoadedRun) -> dict[str, str]:
         "run": loaded.run.run_id,
         "config": config.model_dump_json(),
     }
+    helper.set_model_props(model, metadata)
 
 
 class _Nodes:
-    """Nodes and constants of a graph in the making."""
+    """Nodes and constants of a graph that is being built."""
 
     def __init__(self) -> None:
-        self.made: list[Any] = []
+        self.nodes: list[Any] = []
         self.constants: list[Any] = []
 
     def add(self, kind: str, *inputs: Any, to: str = "", **attributes: Any) -> str:
         """The name of the output of a new node; inputs are names, or numbers to be constants."""
         from onnx import helper
 
-        names = [one if isinstance(one, str) else self.constant(one) for one in inputs]
-        output = to or f"clip_{len(self.made)}_{kind.lower()}"
-        self.made.append(helper.make_node(kind, names, [output], f"node_{output}", **attributes))
+        names = [value if isinstance(value, str) else self.constant(value) for value in inputs]
+        output = to or f"clip_{len(self.nodes)}_{kind.lower()}"
+        self.nodes.append(helper.make_node(kind, names, [output], f"node_{output}", **attributes))
         return output
 
     def constant(self, value: Any) -> str:
@@ -256,7 +224,7 @@ class _Nodes:
         return name
 
 
-def _before(nodes: _Nodes, loaded: LoadedRun) -> None:
+def _add_before(nodes: _Nodes, loaded: LoadedRun) -> None:
     """`waveform` (batch, samples) to `waves` (batch · segments, 1, n_segment), as
     `corpus.quantise` and `Segmenter` do."""
     n_segment, add = loaded.segmenter.n_samples, nodes.add
@@ -275,7 +243,7 @@ def _before(nodes: _Nodes, loaded: LoadedRun) -> None:
     add("Reshape", segments, [-1, 1, n_segment], to="waves")
 
 
-def _after(nodes: _Nodes, loaded: LoadedRun) -> None:
+def _add_after(nodes: _Nodes, loaded: LoadedRun) -> None:
     """`segment_rows` (batch · segments, genres) to `segment_proba` and `proba`, as
     `pooling.pool_segments` and `calibration.tempered` do."""
     n_genres, add = len(loaded.genres), nodes.add
@@ -297,11 +265,13 @@ def _after(nodes: _Nodes, loaded: LoadedRun) -> None:
 
 
 def _compare(loaded: LoadedRun, path: Path) -> tuple[float, int]:
-    """The largest difference between the file's probabilities and the original's, of how many."""
+    """The largest difference between the file's probabilities and the run's, and the number of
+    waves that were compared."""
     import onnxruntime
 
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     generator = np.random.default_rng(0)
+    columns = [f"p_{genre}" for genre in loaded.genres]
     worst, n_checked = 0.0, 0
     # Shorter than a segment, one exactly, two that overlap, many; alone and together.
     for n_waves, length in ((1, 0.7), (1, 1.0), (3, 1.6), (2, 4.3)):
@@ -310,14 +280,13 @@ def _compare(loaded: LoadedRun, path: Path) -> tuple[float, int]:
         tone = np.sin(np.arange(n) * generator.uniform(0.01, 0.5, (n_waves, 1)))
         waves = level * (tone + 0.3 * generator.standard_normal((n_waves, n)))
         waves = np.clip(waves, -1.0, 1.0).astype(np.float32)
-        found, rows = session.run(["proba", "segment_proba"], {"waveform": waves})
+        outputs = session.run(["proba", "segment_proba"], {"waveform": waves})
         predictions = loaded.predict([Excerpt("", quantise(wave), 0.0, 0.0) for wave in waves])
-        columns = [f"p_{genre}" for genre in loaded.genres]
-        for prediction, proba, parts in zip(predictions, found, rows, strict=True):
-            timeline = prediction.segments[columns].to_numpy()
-            if parts.shape != timeline.shape:
+        for prediction, proba, segments in zip(predictions, *outputs, strict=True):
+            expected = prediction.segments[columns].to_numpy()
+            if segments.shape != expected.shape:
                 return float("inf"), n_checked
-            differences = (np.abs(proba - prediction.proba), np.abs(parts - timeline))
+            differences = (np.abs(proba - prediction.proba), np.abs(segments - expected))
             worst = max(worst, *(float(d.max()) for d in differences))
             n_checked += 1
     return worst, n_checked

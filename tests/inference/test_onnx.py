@@ -14,6 +14,7 @@ import onnxruntime
 import pytest
 import requests
 import torch
+import yaml
 from commands import command, genrecore, refused
 from conftest import trained
 from safetensors import safe_open
@@ -137,7 +138,9 @@ def test_what_cannot_be_exported_says_why(
 ) -> None:
     pictures = of_pictures(store)
     path = str(tmp_path / "m.onnx")
-    refused(genrecore("export", pictures.run_id, "--onnx", path), 1, "judges pictures", "--bundle")
+    refused(
+        genrecore("export", pictures.run_id, "--onnx", path), 1, "classifies images", "--bundle"
+    )
     numpy_made = untrained_run(store, model="mlp", feature="descriptors")
     refused(genrecore("export", numpy_made.run_id, "--onnx", path), 1, "computed by NumPy")
     plain = untrained_run(store)
@@ -215,7 +218,9 @@ def test_a_bundle_has_the_forms_of_a_hub_and_is_loaded_again(store: Path, tmp_pa
     assert same_weights(loaded, again)
     assert again.calibration == loaded.calibration
     card = (folder / "README.md").read_text()
-    assert card.startswith("---\nlibrary_name: genrecore\npipeline_tag: audio-classification\n")
+    header = yaml.safe_load(card.split("---\n")[1])
+    assert header["library_name"] == "genrecore"
+    assert header["pipeline_tag"] == "audio-classification"
     assert run.run_id in card
     assert "It was not tested" in card
     assert "too sure of itself" in card

@@ -17,8 +17,8 @@ from fake_runs import draw_right, fake_run
 from genrecore.config.run import RunConfig, with_values
 from genrecore.errors import GenrecoreError, UsageError
 from genrecore.evaluation import mistakes
-from genrecore.inference import probe_effects, probes
-from genrecore.inference.probe_effects import PROBES, change
+from genrecore.inference import probes
+from genrecore.inference.probes import PROBES, change
 from genrecore.store import run as runs
 from genrecore.store.progress import Stopped
 from genrecore.store.run import Run
@@ -123,7 +123,7 @@ def test_mp3_has_64_kbit_and_neither_shifts_nor_silences(
     monkeypatch.setattr(soundfile, "write", measured)
     for gain in (1.0, 8.0):  # beyond full scale too
         loud = (gain * wave).astype(np.float32)
-        made = probe_effects.mp3(loud, rate_hz, 0)
+        made = probes.mp3(loud, rate_hz, 0)
         assert len(made) == n
         inside = slice(n // 4, -n // 4)
         error = made[inside] - loud[inside]
@@ -291,7 +291,7 @@ def test_differences_and_verdicts_by_hand(store: Path) -> None:
     assert found.summary.startswith(
         "1 of 3 probes lowers the accuracy, most of all “10 dB quieter”"
     )
-    assert "Of 1 it cannot be told." in found.summary
+    assert "1 remains undecided." in found.summary
     assert len(probes.broken(run, "quieter")) == 80
 
 
@@ -327,6 +327,6 @@ def test_what_cannot_be_probed_says_why(store: Path, tiny: Tiny, tmp_path: Path)
     clips = run.clips
     assert clips is not None
     clips.assign(medium="image").to_parquet(run.folder / "clips.parquet")
-    assert "own pictures: there is no sound" in probes.why_not(Run(run.folder))
+    assert "own images: there is no sound" in probes.why_not(Run(run.folder))
     clips.assign(medium="table").to_parquet(run.folder / "clips.parquet")
     refused(genrecore("probe", run.run_id), 1, "own tables: there is no sound")

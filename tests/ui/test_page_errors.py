@@ -17,7 +17,7 @@ from streamlit.testing.v1 import AppTest
 from genrecore.config.run import RunConfig, with_values
 from genrecore.evaluation import label_reviews, metrics, mistakes, related_clips
 from genrecore.inference import probes
-from genrecore.inference.probe_effects import PROBES
+from genrecore.inference.probes import PROBES
 from genrecore.store.run import Run
 from genrecore.training.resolve import resolve
 from genrecore.ui.datasets import tasks

@@ -15,7 +15,7 @@ from genrecore import words
 from genrecore.errors import GenrecoreError
 from genrecore.evaluation import label_reviews, related_clips
 from genrecore.evaluation.metrics import NO_PREDICTION
-from genrecore.inference.probe_effects import PROBES, change
+from genrecore.inference.probes import PROBES, change
 from genrecore.reporting import plots
 from genrecore.store.run import Run
 from genrecore.ui.datasets import listening

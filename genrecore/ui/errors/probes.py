@@ -10,8 +10,7 @@ import streamlit as st
 from genrecore import words
 from genrecore.evaluation import verdicts
 from genrecore.inference import probes
-from genrecore.inference.probe_effects import PROBES
-from genrecore.inference.probes import Probed
+from genrecore.inference.probes import PROBES, ProbeResults
 from genrecore.reporting.plots import mistakes as plots
 from genrecore.store.run import Run
 from genrecore.ui.datasets.tasks import is_working, task_button, watch
@@ -71,7 +70,7 @@ def probed(run: Run, tested: Sequence[Run]) -> ClipList | None:
     return ClipList(rows, description, line, probe=picked)
 
 
-def _start(run: Run, stored: Probed | None) -> None:
+def _start(run: Run, stored: ProbeResults | None) -> None:
     """The button that starts the probes, and their progress."""
     arguments = ["probe", run.run_id]
     done = [] if stored is None else stored.table["probe"].to_list()
@@ -99,5 +98,5 @@ def _start(run: Run, stored: Probed | None) -> None:
 
 
 @cached_by_files(in_runs(probes.FILE), max_entries=16)
-def _stored(run: Run) -> Probed | None:
+def _stored(run: Run) -> ProbeResults | None:
     return probes.read(run)
