@@ -10,9 +10,9 @@ from __future__ import annotations
 import asyncio
 import hmac
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from tempfile import SpooledTemporaryFile
@@ -72,19 +72,12 @@ _ERRORS = {
 
 @dataclass(frozen=True)
 class ServiceLimits:
-    """What a server accepts.
+    """What a server accepts."""
 
-    Attributes:
-        token: Expected as `Authorization: Bearer …`; empty for a server without one.
-        most_bytes: The largest upload.
-        within_s: How long receiving a file may take, and how long classifying it.
-        at_once: Requests that are worked on or wait; more are sent away.
-    """
-
-    token: str = ""
+    token: str = ""  # expected as `Authorization: Bearer …`; empty for a server without one
     most_bytes: int = 100_000_000
-    within_s: float = 60.0
-    at_once: int = 64
+    within_s: float = 60.0  # for receiving a file, and again for classifying it
+    at_once: int = 64  # requests that are worked on or wait; more are sent away
 
 
 class ErrorMessage(BaseModel):
@@ -119,9 +112,9 @@ def app(ensemble: Ensemble, limits: ServiceLimits) -> FastAPI:
         operation_id="classify",
         summary="Classify one file",
         description=f"Send {file}, as it is or as the one file of a form; {runs} classify it. "
-        "start_s and length_s say which part, by default the middle, as long as a training clip; "
-        "name says what to call a file that is sent as it is; with doubts=true the answer holds "
-        "reasons to distrust it.",
+        "start_s and length_s choose a part, by default the middle, as long as a training clip; "
+        "name is that of a file sent as it is; with doubts=true the answer holds reasons to "
+        "distrust it.",
         response_model=_response_model(ensemble),
         response_model_exclude_unset=True,
         responses={code: {"model": ErrorMessage, "description": _ERRORS[code]} for code in _ERRORS},
@@ -217,7 +210,7 @@ class _Service:
             file.close()
 
         answer = asyncio.get_running_loop().run_in_executor(
-            self.threads, self._classified, file, name, start_s, length_s, doubts
+            self.threads, self._classified, file, name, (start_s, length_s), doubts
         )
         answer.add_done_callback(done)
         try:
@@ -230,32 +223,21 @@ class _Service:
             ) from None
 
     def _classified(
-        self,
-        file: IO[bytes],
-        name: str,
-        start_s: float | None,
-        length_s: float | None,
-        with_doubts: bool,
+        self, file: IO[bytes], name: str, excerpt: tuple[float | None, ...], with_doubts: bool
     ) -> dict[str, Any]:
-        with self._share_of_cores():
-            prediction = self.ensemble.classify(file, name, start_s, length_s)  # type: ignore[arg-type]
-            if not with_doubts:
-                return prediction.as_dict()
-            doubts = self.doubt_finder.doubts_about(prediction)
-        return {**prediction.as_dict(), "doubts": [asdict(doubt) for doubt in doubts]}
-
-    @contextmanager
-    def _share_of_cores(self) -> Iterator[None]:
-        """Inside, this thread's networks use its share of the cores."""
         with self.lock:
             self.n_classifying += 1
             n_threads = max(1, self.n_cores // self.n_classifying)
         try:
             with cores.using(n_threads, later=self.n_cores):
-                yield
+                prediction = self.ensemble.classify(file, name, *excerpt)  # type: ignore[arg-type]
+                if not with_doubts:
+                    return prediction.as_dict()
+                doubts = self.doubt_finder.doubts_about(prediction)
         finally:
             with self.lock:
                 self.n_classifying -= 1
+        return {**prediction.as_dict(), "doubts": [asdict(doubt) for doubt in doubts]}
 
 
 async def _receive(request: Request, limits: ServiceLimits) -> tuple[IO[bytes], str]:
