@@ -114,6 +114,18 @@ def test_a_changed_copy_of_real_music_is_found_and_nothing_else(
     check_found(real_music, change)
 
 
+def test_one_recording_has_the_copies_that_it_has_among_all_pairs(music: Waves) -> None:
+    prints = {name: fingerprint(wave, RATE_HZ) for name, wave in music.items()}
+    prints |= {f"{name} again": fingerprint(as_mp3(wave), RATE_HZ) for name, wave in music.items()}
+    name = "0.0.0"
+    pairs = near_copies(prints)
+    expected = pairs[pairs["clip_a"] == name].reset_index(drop=True)
+    assert expected["clip_b"].tolist() == [f"{name} again"]
+    others = {other: print_ for other, print_ in prints.items() if other != name}
+    found = near_copies({name: prints[name], **others}, only_first=True)
+    assert found.equals(expected)
+
+
 @pytest.mark.parametrize("rate_hz", [16_000, 44_100])
 def test_the_sample_rate_of_the_wave_hardly_matters(music: Waves, rate_hz: int) -> None:
     wave = music["0.0.0"]

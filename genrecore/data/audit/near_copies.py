@@ -40,7 +40,9 @@ _STRETCH = round(SHORTEST_S / HOP_S)
 COLUMNS = ("clip_a", "clip_b", "offset_s", "overlap_s", "similarity")
 
 
-def near_copies(fingerprints: Mapping[str, np.ndarray], report: Report = silent) -> pd.DataFrame:
+def near_copies(
+    fingerprints: Mapping[str, np.ndarray], report: Report = silent, only_first: bool = False
+) -> pd.DataFrame:
     """Pairs of clips that share a recording: one row a pair, longest shared stretch first.
 
     Columns: `clip_a, clip_b` (in the order of `fingerprints`), `offset_s` (the shared sound comes
@@ -51,12 +53,14 @@ def near_copies(fingerprints: Mapping[str, np.ndarray], report: Report = silent)
     their three best offsets. Each entry of the index is paired with its 16 neighbours at most, so
     time grows with the number of clips and common values cannot blow it up; of a family of many
     copies, not every pair may be listed, but the pairs listed connect it.
+
+    With `only_first` only copies of the first clip are searched for, which is much quicker.
     """
     names = list(fingerprints)
     prints = [np.asarray(fingerprints[name], np.uint32) for name in names]
     report(Phase.FINDING_COPIES, 0, 0)
     rows = []
-    found = _candidates(prints)
+    found = _candidates(prints, only_first)
     seen: tuple[int, int] | None = None
     for n_done, (a, b, first_offset) in enumerate(found):
         if n_done % 64 == 0:
@@ -73,13 +77,14 @@ def near_copies(fingerprints: Mapping[str, np.ndarray], report: Report = silent)
     return table.sort_values(["overlap_s", "similarity"], ascending=False, ignore_index=True)
 
 
-def _candidates(prints: list[np.ndarray]) -> list[tuple[int, int, int]]:
+def _candidates(prints: list[np.ndarray], only_first: bool) -> list[tuple[int, int, int]]:
     """(a, b, offset) worth verifying, a < b, frame_a - frame_b in [offset, offset + 4); the offsets
     of a pair stand together, most votes first."""
-    value, clip, frame = _index(prints)
+    value, clip, frame = _index(prints, only_first)
     keys = []
     for step in range(1, _NEIGHBOURS + 1):
         same = np.flatnonzero((value[step:] == value[:-step]) & (clip[step:] != clip[:-step]))
+        same = same[clip[same] == 0] if only_first else same
         if not len(same):
             continue
         a, b = clip[same], clip[same + step]  # sorted within a value, so a < b
@@ -110,19 +115,22 @@ def _candidates(prints: list[np.ndarray]) -> list[tuple[int, int, int]]:
     return list(zip(a.tolist(), b.tolist(), offset.tolist(), strict=True))
 
 
-def _index(prints: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _index(prints: list[np.ndarray], only_first: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Value, clip and frame (int64) of the indexed frames, sorted by value, clip and frame.
 
-    Where there are too many, a sample of them; which ones depends on their value alone, so that
-    copies keep the same.
+    With `only_first` frames whose value the first clip holds. Where there are too many others, a
+    sample of them; which ones depends on their value alone, so that copies keep the same.
     """
     values, clips, frames = [], [], []
-    one_of = 1 + sum(map(len, prints)) // _MOST_INDEXED
+    one_of = 1 if only_first else 1 + sum(map(len, prints)) // _MOST_INDEXED
+    first = np.unique(prints[0]) if only_first else None
     for number, print_ in enumerate(prints):
         # Fibonacci hashing: the sample must not favour any bit.
         mixed = (print_ * np.uint32(2_654_435_769)) >> np.uint32(16)
         taken = (mixed % np.uint32(one_of) == 0) & (print_ != 0)
         taken[1:] &= print_[1:] != print_[:-1]  # slow music repeats a value frame after frame
+        if first is not None:
+            taken &= first[np.searchsorted(first, print_).clip(max=len(first) - 1)] == print_
         at = np.flatnonzero(taken)
         values.append(print_[at])
         frames.append(at)
