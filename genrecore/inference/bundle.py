@@ -15,7 +15,6 @@ from typing import Any
 
 from genrecore import __version__
 from genrecore.errors import GenrecoreError, describe
-
 from genrecore.evaluation.calibration import Calibration
 from genrecore.evaluation.scores import run_scores
 from genrecore.inference.loaded import LoadedRun
