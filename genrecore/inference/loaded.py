@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -43,6 +44,7 @@ class Prediction:
         duration_s: Length of the whole file; 0 for an image.
         wave: The classified excerpt, (samples,) float32 in [-1, 1]; empty for an image.
         sample_rate_hz: Its rate.
+        seconds: Time that the network took.
         run_id: The run.
         temperature: With which the probabilities are calibrated.
         image: The classified image, (3, height, width) uint8; None for a recording.
@@ -57,6 +59,7 @@ class Prediction:
     duration_s: float
     wave: np.ndarray
     sample_rate_hz: int
+    seconds: float
     run_id: str
     temperature: float
     image: np.ndarray | None = None
@@ -175,6 +178,7 @@ class LoadedRun:
 
     def predict(self, excerpts: list[Excerpt]) -> list[Prediction]:
         """The prediction for each excerpt, their segments together in batches."""
+        began = time.perf_counter()
         if self.medium == "image":
             starts, segments = self._predict_images(excerpts)
         else:
@@ -184,6 +188,7 @@ class LoadedRun:
         clips = pool_segments(segments, of_clip, len(excerpts), self.config.segments.pooling)
         calibrated = self.calibration.apply(clips)
         parts = np.split(segments, np.cumsum(counts)[:-1])
+        seconds = (time.perf_counter() - began) / len(excerpts)
         return [
             Prediction(
                 name=excerpt.name,
@@ -195,6 +200,7 @@ class LoadedRun:
                 duration_s=excerpt.duration_s,
                 wave=dequantise(excerpt.samples),
                 sample_rate_hz=self.config.audio.sample_rate_hz,
+                seconds=seconds,
                 run_id=self.run.run_id,
                 temperature=self.calibration.temperature,
                 image=excerpt.image,
