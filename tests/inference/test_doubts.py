@@ -23,14 +23,12 @@ from genrecore.audio.content import kind_of
 from genrecore.config.run import RunConfig, with_values
 from genrecore.errors import AudioError
 from genrecore.evaluation.embeddings import Embedding
-from genrecore.inference import doubts
-from genrecore.inference import ensemble as panel
-from genrecore.inference import known_recordings as recognition
-from genrecore.inference import loaded as inference
-from genrecore.inference import novelty as familiarity
+from genrecore.inference import doubts, known_recordings, novelty
 from genrecore.inference.doubts import DoubtFinder, prepare
 from genrecore.inference.ensemble import Ensemble
+from genrecore.inference.ensemble import load as load_ensemble
 from genrecore.inference.loaded import LoadedRun
+from genrecore.inference.loaded import load as load_run
 from genrecore.inference.service import ServiceLimits
 from genrecore.store.files import cache_dir, read_json, write_json
 from genrecore.store.run import Run
@@ -55,7 +53,7 @@ def _wav(wave: np.ndarray) -> bytes:
     return stream.getvalue()
 
 
-def _flagged(loaded: LoadedRun, familiar: familiarity.NoveltyDetector, wave: np.ndarray) -> bool:
+def _flagged(loaded: LoadedRun, familiar: novelty.NoveltyDetector, wave: np.ndarray) -> bool:
     """Whether a recording is refused or doubted, as a visitor meets it."""
     try:
         prediction = loaded.classify(_wav(wave))
@@ -74,8 +72,8 @@ def _held_out(run: Run) -> list[np.ndarray]:
 
 def _shares(run: Run, n: int) -> dict[str, float]:
     """The share that is flagged of n noises, n sentences, silences and the run's test clips."""
-    loaded = inference.load(run)
-    familiar = familiarity.fit(embedding.embed(run))
+    loaded = load_run(run)
+    familiar = novelty.fit(embedding.embed(run))
     quiet = [10 ** (db / 20) * noises(1)[0] for db in (-55, -65, -75, -100)]
     waves = {
         "noise": noises(n),
@@ -153,7 +151,7 @@ def test_distances_are_those_of_the_shrunk_covariance(n_clips: int, n: int) -> N
     values = generator.normal(size=(n_clips, n)) + 3.0 * (genre == "b")[:, None]
     split = np.where(np.arange(n_clips) % 6 < 3, "train", "valid")
     table = pd.DataFrame({"clip_id": range(n_clips), "genre": genre, "split": split})
-    found = familiarity.fit(Embedding(table, values.astype(np.float32)))
+    found = novelty.fit(Embedding(table, values.astype(np.float32)))
     train = split == "train"
     means = [values[train & (genre == name)].mean(axis=0) for name in "abc"]
     away = np.concatenate(
@@ -161,12 +159,12 @@ def test_distances_are_those_of_the_shrunk_covariance(n_clips: int, n: int) -> N
     )
     covariance = away.T @ away / len(away)
     shrunk = 0.5 * covariance + 0.5 * np.trace(covariance) / n * np.eye(n)
-    asked = generator.normal(size=(5, n))
+    ensemble = generator.normal(size=(5, n))
     expected = [
-        min(np.sqrt((x - m) @ np.linalg.inv(shrunk) @ (x - m) / n) for m in means) for x in asked
+        min(np.sqrt((x - m) @ np.linalg.inv(shrunk) @ (x - m) / n) for m in means) for x in ensemble
     ]
     # float32 values against float64 ones
-    np.testing.assert_allclose(found.distances(asked), expected, rtol=1e-4)
+    np.testing.assert_allclose(found.distances(ensemble), expected, rtol=1e-4)
     held = found.distances(values[split == "valid"].astype(np.float32))
     assert found.n_clips == (split == "valid").sum() if len(held) >= 8 else np.isnan(found.limit)
 
@@ -176,18 +174,18 @@ def test_what_lies_far_away_is_unlike_and_with_few_clips_nothing_is_said() -> No
     values = generator.normal(size=(90, 11)).astype(np.float32)
     split = np.array(["train", "train", "valid"] * 30)
     table = pd.DataFrame({"clip_id": range(90), "genre": ["a", "b"] * 45, "split": split})
-    found = familiarity.fit(Embedding(table, values))
+    found = novelty.fit(Embedding(table, values))
     assert not any(found.is_unlike(value) for value in values[split == "valid"])
     far = np.full(11, 9.0, np.float32)
     assert found.is_unlike(far)
     (one,) = doubts.novelty_doubts(far, found)
     assert one.kind == doubts.UNLIKE
     few = table.assign(split=np.where(np.arange(90) < 5, "valid", "train"))
-    assert doubts.novelty_doubts(far, familiarity.fit(Embedding(few, values))) == []
+    assert doubts.novelty_doubts(far, novelty.fit(Embedding(few, values))) == []
 
 
 def test_the_recording_of_a_clip_is_known_whatever_was_done_to_it(heard: Run) -> None:
-    known = recognition.known_clips(heard)
+    known = known_recordings.known_clips(heard)
     assert known is not None
     assert heard.clips is not None
     rows = heard.clips.groupby("split").first()
@@ -196,64 +194,68 @@ def test_the_recording_of_a_clip_is_known_whatever_was_done_to_it(heard: Run) ->
         stream = io.BytesIO()
         soundfile.write(stream, 0.5 * wave[1000:], RATE_HZ, format="MP3")
         again = audio.decode(stream.getvalue(), RATE_HZ).wave
-        copies = recognition.copies_of(again, RATE_HZ, known)
+        copies = known_recordings.copies_of(again, RATE_HZ, known)
         assert copies["clip_id"].iloc[0] == row["clip_id"]
-        learned = recognition.learned_from(heard, copies)
+        learned = known_recordings.learned_from(heard, copies)
         (one,) = doubts.copy_doubts(copies, learned)
         assert one.kind == (doubts.LEARNED if split == "train" else doubts.HELD_OUT)
         assert row["clip_id"] in one.sentence
     other = noises(1)[0]
-    assert recognition.copies_of(other, RATE_HZ, known).empty
-    assert doubts.copy_doubts(recognition.copies_of(other, RATE_HZ, known), known.clips[:0]) == []
+    assert known_recordings.copies_of(other, RATE_HZ, known).empty
+    assert (
+        doubts.copy_doubts(known_recordings.copies_of(other, RATE_HZ, known), known.clips[:0]) == []
+    )
 
 
-def _told(finder: DoubtFinder, asked: Ensemble, source: bytes | str) -> dict[str, tuple[str, ...]]:
-    return {doubt.kind: doubt.runs for doubt in finder.doubts_about(asked.classify(source))}
+def _doubts(
+    finder: DoubtFinder, ensemble: Ensemble, source: bytes | str
+) -> dict[str, tuple[str, ...]]:
+    return {doubt.kind: doubt.runs for doubt in finder.doubts_about(ensemble.classify(source))}
 
 
 def test_a_finished_run_knows_its_clips_until_that_is_cleared_away(
     heard: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked = panel.load([heard])
-    finder = DoubtFinder(asked.loaded)
+    ensemble = load_ensemble([heard])
+    finder = DoubtFinder(ensemble.loaded)
     assert finder.lacking == ()
     assert heard.clips is not None
     paths = heard.clips.groupby("split")["path"].first()
     mine = (heard.run_id,)
-    assert _told(finder, asked, paths["train"]) == {doubts.LEARNED: mine}
-    assert _told(finder, asked, paths["test"]) == {doubts.HELD_OUT: mine}
-    hiss = _told(finder, asked, _wav(noises(1)[0]))
+    assert _doubts(finder, ensemble, paths["train"]) == {doubts.LEARNED: mine}
+    assert _doubts(finder, ensemble, paths["test"]) == {doubts.HELD_OUT: mine}
+    hiss = _doubts(finder, ensemble, _wav(noises(1)[0]))
     assert hiss[doubts.NOISE] == ()
 
     everything = cache_dir()
     monkeypatch.setenv("GENRECORE_CACHE", str(tmp_path / "cache"))
     shutil.copytree(everything / "datasets", tmp_path / "cache" / "datasets")
-    nothing = DoubtFinder(asked.loaded)
+    nothing = DoubtFinder(ensemble.loaded)
     assert nothing.lacking == (heard,)
-    assert _told(nothing, asked, paths["train"]) == {}
+    assert _doubts(nothing, ensemble, paths["train"]) == {}
     prepare(heard)
-    again = DoubtFinder(asked.loaded)
+    again = DoubtFinder(ensemble.loaded)
     assert again.lacking == ()
-    assert _told(again, asked, paths["train"]) == {doubts.LEARNED: mine}
+    assert _doubts(again, ensemble, paths["train"]) == {doubts.LEARNED: mine}
     # Fingerprints alone may be cleared, too.
     shutil.rmtree(tmp_path / "cache" / "fingerprints")
-    assert DoubtFinder(asked.loaded).lacking == (heard,)
+    assert DoubtFinder(ensemble.loaded).lacking == (heard,)
     prepare(heard)
-    assert DoubtFinder(asked.loaded).lacking == ()
+    assert DoubtFinder(ensemble.loaded).lacking == ()
 
 
 def test_doubts_never_look_into_the_network_that_other_threads_ask(heard: Run) -> None:
-    asked = panel.load([heard])
-    finder = DoubtFinder(asked.loaded)
-    answer = asked.classify(_wav(noises(1)[0]))
+    ensemble = load_ensemble([heard])
+    finder = DoubtFinder(ensemble.loaded)
+    answer = ensemble.classify(_wav(noises(1)[0]))
     calls: list[object] = []
-    asked.loaded[0].classifier.network.register_forward_hook(lambda *given: calls.append(given))
+    ensemble.loaded[0].classifier.network.register_forward_hook(lambda *given: calls.append(given))
     assert finder.doubts_about(answer)
     assert not calls
-    asked.classify(_wav(noises(1)[0]))
+    ensemble.classify(_wav(noises(1)[0]))
     assert calls
     vector = finder.vector(0, answer.predictions[0].wave)
-    assert np.array_equal(vector, asked.loaded[0].embed(answer.predictions[0].wave))
+    assert np.array_equal(vector, ensemble.loaded[0].embed(answer.predictions[0].wave))
 
 
 def test_command_and_service_tell_the_same_doubts(
@@ -264,10 +266,13 @@ def test_command_and_service_tell_the_same_doubts(
     learned = heard.clips.loc[heard.clips["split"] == "train", "path"].iloc[0]
     (tmp_path / "hiss.wav").write_bytes(_wav(noises(1)[0]))
     files = [str(tmp_path / "hiss.wav"), learned]
-    asked = panel.load([heard])
-    finder = DoubtFinder(asked.loaded)
+    ensemble = load_ensemble([heard])
+    finder = DoubtFinder(ensemble.loaded)
     expected = [
-        [json.loads(json.dumps(asdict(one))) for one in finder.doubts_about(asked.classify(path))]
+        [
+            json.loads(json.dumps(asdict(one)))
+            for one in finder.doubts_about(ensemble.classify(path))
+        ]
         for path in files
     ]
     assert all(expected)
@@ -284,7 +289,7 @@ def test_command_and_service_tell_the_same_doubts(
             assert f"    {one['sentence']}" in text
     assert "doubts" not in json.loads(command(*words[:-1], "--json"))["clips"][0]
 
-    with served(asked, ServiceLimits()) as server:
+    with served(ensemble, ServiceLimits()) as server:
         for path, some in zip(files, expected, strict=True):
             content = Path(path).read_bytes()
             answer = server.post(content, params={"doubts": "true"}).json()

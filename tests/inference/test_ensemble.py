@@ -25,8 +25,8 @@ from genrecore.audio import decode as audio
 from genrecore.config.run import RunConfig
 from genrecore.errors import AudioError, UsageError
 from genrecore.evaluation.calibration import tempered
-from genrecore.inference import ensemble as panel
-from genrecore.inference import loaded as inference
+from genrecore.inference.ensemble import load as load_ensemble
+from genrecore.inference.loaded import load as load_run
 from genrecore.store.run import Run
 
 Tiny = Callable[..., RunConfig]
@@ -64,8 +64,8 @@ def paths_in(music: Path) -> list[Path]:
     return sorted(path for path in music.rglob("[a-d].*"))
 
 
-def test_many_files_get_the_verdicts_they_get_alone(three: list[Run], music: Path) -> None:
-    together = panel.load(three)
+def test_many_files_get_the_predictions_they_get_alone(three: list[Run], music: Path) -> None:
+    together = load_ensemble(three)
     paths = paths_in(music)
     answers = list(together.classify_many(paths))
     assert [answer.name for answer in answers] == [path.name for path in paths]
@@ -89,7 +89,7 @@ def test_threads_that_begin_later_have_all_cores_again(three: list[Run], music: 
     before = torch.get_num_threads()
     torch.set_num_threads(2)
     try:
-        assert len(list(panel.load(three).classify_many(paths_in(music)))) == 4
+        assert len(list(load_ensemble(three).classify_many(paths_in(music)))) == 4
         assert (torch.get_num_threads(), of_a_new_thread()) == (2, 2)
     finally:
         torch.set_num_threads(before)
@@ -99,7 +99,7 @@ def test_the_timeline_is_what_the_network_says_of_each_window_alone(
     three: list[Run], music: Path
 ) -> None:
     run = three[2]  # windows overlap by half
-    loaded = inference.load(run)
+    loaded = load_run(run)
     rate_hz = run.config.audio.sample_rate_hz
     n_window = round(run.config.segments.segment_s * rate_hz)
     for path in paths_in(music):
@@ -123,9 +123,7 @@ def test_the_timeline_is_what_the_network_says_of_each_window_alone(
         np.testing.assert_allclose(prediction.uncalibrated, np.mean(said, axis=0), atol=2e-5)
 
 
-def test_probabilities_are_calibrated_and_verdicts_are_as_they_were(
-    three: list[Run], music: Path
-) -> None:
+def test_probabilities_are_calibrated_and_genres_stay(three: list[Run], music: Path) -> None:
     plain, calibrated = (package.load(run.run_id) for run in three[:2])
     prediction = calibrated.classify(music / "a.wav")
     assert prediction.temperature == pytest.approx(2.5, rel=0.3)  # of 400 clips
@@ -144,34 +142,34 @@ def test_runs_of_other_genres_stand_side_by_side_and_are_not_averaged(
     three: list[Run], store: Path, music: Path
 ) -> None:
     other = untrained_run(store, genres=["loud", "quiet"])
-    asked = panel.load([three[0], other])
-    assert asked.genres is None
-    answer = asked.classify(music / "a.wav")
+    ensemble = load_ensemble([three[0], other])
+    assert ensemble.genres is None
+    answer = ensemble.classify(music / "a.wav")
     assert [prediction.genres for prediction in answer.predictions] == [GENRES, ["loud", "quiet"]]
     assert answer.average is None
-    assert "not averaged" in asked.note
+    assert "not averaged" in ensemble.note
     assert "disagree" in answer.agreement
 
 
 def test_agreement_is_said_in_words(three: list[Run], music: Path) -> None:
     again = untrained_run(three[0].folder.parent)  # the same weights
-    answer = panel.load([three[0], again]).classify(music / "a.wav")
+    answer = load_ensemble([three[0], again]).classify(music / "a.wav")
     assert answer.agreement == f"Both runs say {answer.predictions[0].genre}."
-    assert panel.load([three[0]]).classify(music / "a.wav").agreement == ""
+    assert load_ensemble([three[0]]).classify(music / "a.wav").agreement == ""
 
 
-def test_a_panel_of_nobody_of_one_twice_and_of_mixed_media_is_refused(
+def test_an_ensemble_of_no_run_of_one_twice_and_of_mixed_media_is_refused(
     three: list[Run], store: Path
 ) -> None:
     with pytest.raises(UsageError, match="No run is named"):
-        panel.load([])
+        load_ensemble([])
     with pytest.raises(UsageError, match="is named twice"):
-        panel.load([three[0], three[0].run_id])
+        load_ensemble([three[0], three[0].run_id])
     with pytest.raises(UsageError, match=r"classifies images and the run .* recordings"):
-        panel.load([three[0], of_pictures(store)])
+        load_ensemble([three[0], image_run(store)])
 
 
-def of_pictures(store: Path) -> Run:
+def image_run(store: Path) -> Run:
     folder = store.parent / "drawn"
     for genre in ("blues", "jazz"):
         (folder / genre).mkdir(parents=True, exist_ok=True)
@@ -183,12 +181,12 @@ def of_pictures(store: Path) -> Run:
     )  # fmt: skip
 
 
-def test_a_run_on_pictures_takes_pictures_and_says_why_not_audio(
+def test_a_run_on_images_takes_images_and_says_why_not_audio(
     store: Path, music: Path, tmp_path: Path
 ) -> None:
-    run = of_pictures(store)
+    run = image_run(store)
     shutil.rmtree(store.parent / "drawn")  # the dataset is not needed any more
-    loaded = inference.load(run)
+    loaded = load_run(run)
     tmp_path = tmp_path / "mine"
     tmp_path.mkdir()
     values = np.random.default_rng(7).integers(0, 256, (40, 50, 3), dtype=np.uint8)
@@ -214,7 +212,7 @@ def test_a_run_on_pictures_takes_pictures_and_says_why_not_audio(
     data = json.loads(command("classify", str(tmp_path), "--run", run.run_id, "--json"))
     assert [clip["name"] for clip in data["clips"]] == ["p.png"]
     with pytest.raises(AudioError, match="its content looks like a picture"):
-        inference.load(untrained_run(store)).classify(tmp_path / "p.png")
+        load_run(untrained_run(store)).classify(tmp_path / "p.png")
 
 
 def test_the_command_goes_through_folders_and_reports_bad_files_at_the_end(
@@ -228,7 +226,7 @@ def test_the_command_goes_through_folders_and_reports_bad_files_at_the_end(
     assert [clip["path"] for clip in data["clips"]] == [str(path) for path in paths_in(music)]
     assert sorted(failure["name"] for failure in data["failures"]) == ["bad <b>.wav", "empty.ogg"]
     assert "empty.ogg is empty" in result.stderr
-    loaded = inference.load(run)
+    loaded = load_run(run)
     for clip in data["clips"]:
         expected = loaded.classify(clip["path"])
         assert clip["genre"] == expected.genre
@@ -236,7 +234,7 @@ def test_the_command_goes_through_folders_and_reports_bad_files_at_the_end(
         np.testing.assert_allclose([*clip["proba"].values()], expected.proba, atol=2e-5)
 
 
-def test_the_command_asks_several_runs_and_averages_them(three: list[Run], music: Path) -> None:
+def test_the_command_takes_several_runs_and_averages_them(three: list[Run], music: Path) -> None:
     words = [word for run in three for word in ("--run", run.run_id)]
     data = json.loads(command("classify", str(music / "a.wav"), *words, "--json"))
     (clip,) = data["clips"]
@@ -266,13 +264,13 @@ def test_the_commands_exit_codes(three: list[Run], music: Path, tmp_path: Path) 
 
 def test_a_trained_runs_own_clips_come_out_as_stored(store: Path, tiny: Tiny) -> None:
     run = trained(tiny(segments__pooling="logits"), store)
-    asked = panel.load([run])
+    ensemble = load_ensemble([run])
     predicted = run.predictions.set_index("clip_id")
     paths = run.clips.set_index("clip_id")["path"].loc[predicted.index].tolist()
-    answers = list(asked.classify_many(paths))
+    answers = list(ensemble.classify_many(paths))
     made = np.stack([answer.predictions[0].uncalibrated for answer in answers])
     # The same float32 arithmetic in batches of another size: rounding only.
-    columns = [f"p_{genre}" for genre in asked.genres]
+    columns = [f"p_{genre}" for genre in ensemble.genres]
     np.testing.assert_allclose(made, predicted[columns].to_numpy(float), atol=2e-6)
 
 
@@ -282,10 +280,10 @@ def test_a_run_on_made_up_music_says_so_and_one_on_real_music_does_not(
     made_up = untrained_run(store)
     folder = str(real_data / "gtzan")
     real = untrained_run(store, seed=8, dataset="gtzan", dataset__folder=folder)
-    assert panel.load([real]).caution == ""
-    both = panel.load([made_up, real])
+    assert load_ensemble([real]).caution == ""
+    both = load_ensemble([made_up, real])
     assert f"genrecore makes itself: {made_up.run_id}. Real music" in both.caution
     said = genrecore("classify", str(music / "a.wav"), "--run", str(made_up.folder))
-    assert panel.load([made_up]).caution in said.stderr
+    assert load_ensemble([made_up]).caution in said.stderr
     said = genrecore("classify", str(music / "a.wav"), "--run", str(real.folder))
     assert said.stderr == ""

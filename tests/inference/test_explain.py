@@ -17,9 +17,9 @@ from genrecore.config.run import RunConfig, with_values
 from genrecore.data.corpus import dequantise, quantise
 from genrecore.errors import UsageError
 from genrecore.inference import explain
-from genrecore.inference import loaded as inference
 from genrecore.inference.explain import Explainer
-from genrecore.inference.loaded import LoadedRun
+from genrecore.inference.loaded import Excerpt, LoadedRun
+from genrecore.inference.loaded import load as load_run
 from genrecore.store.run import Run
 from genrecore.training.classifier import Classifier
 from genrecore.training.parts import ResolvedConfig
@@ -74,7 +74,7 @@ def taught(tmp_path_factory: pytest.TempPathFactory) -> LoadedRun:
         config = resolve(with_values(RunConfig(), values)).config
         run = trained(config, tmp_path_factory.mktemp("explain") / "runs")
     assert run.state == "done", run.reason
-    return inference.load(run)
+    return load_run(run)
 
 
 def test_a_planted_cue_is_what_explains_the_verdict(taught: LoadedRun) -> None:
@@ -128,8 +128,8 @@ def _as_judged(wave: np.ndarray) -> torch.Tensor:
     return torch.from_numpy(dequantise(quantise(wave)))[None, None]
 
 
-def _excerpt(wave: np.ndarray) -> inference.Excerpt:
-    return inference.Excerpt("part", quantise(wave), 0.0, len(wave) / RATE_HZ)
+def _excerpt(wave: np.ndarray) -> Excerpt:
+    return Excerpt("part", quantise(wave), 0.0, len(wave) / RATE_HZ)
 
 
 def test_grad_cam_is_captums(taught: LoadedRun) -> None:
@@ -211,7 +211,7 @@ def test_every_kind_of_network_is_explained_over_the_time_of_its_segment(
     run = Run(tmp_path / "run")
     run.folder.mkdir()
     save_classifier(made, run.folder / "weights.safetensors")
-    explainer = Explainer(inference.load(run))
+    explainer = Explainer(load_run(run))
     assert explainer.methods == methods
     wave = clip(np.random.default_rng(1), 0.5)
     for method in methods:

@@ -19,7 +19,7 @@ from commands import command, genrecore, refused
 from conftest import trained
 from safetensors import safe_open
 from test_audio import noise, wav_bytes
-from test_ensemble import of_pictures
+from test_ensemble import image_run
 from test_service import served
 from untrained_runs import GENRES, untrained_run
 
@@ -29,10 +29,10 @@ from genrecore.data.corpus import dequantise, quantise
 from genrecore.errors import GenrecoreError
 from genrecore.features import FEATURES
 from genrecore.inference import bundle
-from genrecore.inference import ensemble as panel
-from genrecore.inference import loaded as inference
-from genrecore.inference import onnx as onnx_export
-from genrecore.inference.loaded import LoadedRun
+from genrecore.inference.ensemble import load as load_ensemble
+from genrecore.inference.loaded import Excerpt, LoadedRun
+from genrecore.inference.loaded import load as load_run
+from genrecore.inference.onnx import TOLERANCE, _compare, to_onnx
 from genrecore.inference.service import ServiceLimits
 from genrecore.models import MODELS
 from genrecore.store.run import Run
@@ -51,12 +51,12 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> tuple[Run, Path]:
         patch.setenv("GENRECORE_RUNS", str(folder / "runs"))
         run = untrained_run(folder / "runs", temperature=2.0, segments__overlap=0.4)
         data = json.loads(command("export", run.run_id, "--onnx", f"{folder}/m.onnx", "--json"))
-        assert data["onnx"]["difference"] <= onnx_export.TOLERANCE
+        assert data["onnx"]["difference"] <= TOLERANCE
         assert data["onnx"]["n_checked"] == 7
     return run, folder / "m.onnx"
 
 
-def asked(path: Path, waves: np.ndarray) -> list[np.ndarray]:
+def session_proba(path: Path, waves: np.ndarray) -> list[np.ndarray]:
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     return session.run(["proba", "segment_proba"], {"waveform": waves.astype(np.float32)})
 
@@ -68,19 +68,19 @@ def test_command_python_http_bundle_and_onnx_agree(
     monkeypatch.setenv("GENRECORE_RUNS", str(run.folder.parent))
     clip = tmp_path / "clip.wav"
     clip.write_bytes(wav_bytes(noise(2.73, 22_050)))
-    expected = inference.load(run).classify(clip)
+    expected = load_run(run).classify(clip)
     assert expected.temperature != 1.0
     found = {}
     data = json.loads(command("classify", str(clip), "--run", run.run_id, "--json"))
     found["command"] = data["clips"][0]["proba"]
-    with served(panel.load([run]), ServiceLimits()) as server:
+    with served(load_ensemble([run]), ServiceLimits()) as server:
         answer = requests.post(f"{server.address}/classify", data=clip.read_bytes(), timeout=30)
         found["http"] = answer.json()["proba"]
     command("export", run.run_id, "--bundle", str(tmp_path / "bundle"))
     other = bundle.load(tmp_path / "bundle").classify(clip)
     found["bundle"] = dict(zip(other.genres, other.proba, strict=True))
     wave = audio.decode(clip, expected.sample_rate_hz, middle_s=3.0).wave
-    proba, parts = asked(path, wave[None])
+    proba, parts = session_proba(path, wave[None])
     found["onnx"] = dict(zip(GENRES, proba[0], strict=True))
     for name, share in found.items():
         assert [*share] == GENRES, name
@@ -93,16 +93,16 @@ def test_command_python_http_bundle_and_onnx_agree(
 
 def test_any_number_of_waves_of_any_length(written: tuple[Run, Path]) -> None:
     run, path = written
-    loaded = inference.load(run)
+    loaded = load_run(run)
     for n_waves, n in ((1, 1), (1, 999), (1, 22_050), (5, 22_051), (2, 47_777), (1, 300_001)):
         waves = 0.1 * np.random.default_rng(n).standard_normal((n_waves, n))
-        proba, parts = asked(path, waves)
+        proba, parts = session_proba(path, waves)
         samples = [quantise(wave.astype(np.float32)) for wave in waves]
-        predictions = loaded.predict([inference.Excerpt("", one, 0.0, 0.0) for one in samples])
+        predictions = loaded.predict([Excerpt("", one, 0.0, 0.0) for one in samples])
         # float32 in another program
         np.testing.assert_allclose(proba, [one.proba for one in predictions], atol=1e-5)
         assert parts.shape == (n_waves, len(predictions[0].segments), len(GENRES))
-        again = asked(path, np.stack([dequantise(one) for one in samples]))[0]
+        again = session_proba(path, np.stack([dequantise(one) for one in samples]))[0]
         np.testing.assert_array_equal(again, proba)  # rounding to 16 bits is part of it
 
 
@@ -118,34 +118,32 @@ def test_the_file_says_what_it_takes_and_gives(written: tuple[Run, Path]) -> Non
     assert json.loads(facts["genres"]) == GENRES
     assert facts["sample_rate_hz"] == str(run.config.audio.sample_rate_hz)
     assert facts["run"] == run.run_id
-    assert float(facts["temperature"]) == inference.load(run).calibration.temperature
+    assert float(facts["temperature"]) == load_run(run).calibration.temperature
 
 
 def test_a_file_that_differs_is_not_kept(written: tuple[Run, Path], tmp_path: Path) -> None:
-    loaded = inference.load(written[0])
+    loaded = load_run(written[0])
     model = onnx.load(written[1])
     (bias,) = [one for one in model.graph.initializer if list(one.dims) == [len(GENRES)]]
     values = onnx.numpy_helper.to_array(bias).copy()
     values[0] += 0.01  # as of an exporter with a bug
     bias.CopyFrom(onnx.numpy_helper.from_array(values, bias.name))
     onnx.save(model, tmp_path / "wrong.onnx")
-    difference, _ = onnx_export._compare(loaded, tmp_path / "wrong.onnx")
-    assert difference > onnx_export.TOLERANCE
+    difference, _ = _compare(loaded, tmp_path / "wrong.onnx")
+    assert difference > TOLERANCE
 
 
 def test_what_cannot_be_exported_says_why(
     store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pictures = of_pictures(store)
+    images = image_run(store)
     path = str(tmp_path / "m.onnx")
-    refused(
-        genrecore("export", pictures.run_id, "--onnx", path), 1, "classifies images", "--bundle"
-    )
+    refused(genrecore("export", images.run_id, "--onnx", path), 1, "classifies images", "--bundle")
     numpy_made = untrained_run(store, model="mlp", feature="descriptors")
     refused(genrecore("export", numpy_made.run_id, "--onnx", path), 1, "computed by NumPy")
     plain = untrained_run(store)
     refused(
-        genrecore("export", plain.run_id, pictures.run_id, "--onnx", path), 2, "take one run, but 2"
+        genrecore("export", plain.run_id, images.run_id, "--onnx", path), 2, "take one run, but 2"
     )
     refused(genrecore("export", plain.run_id), 2, "--onnx FILE")
     without(monkeypatch, "onnxruntime")
@@ -174,8 +172,8 @@ def test_every_feature_and_pooling_is_exported(
     run = untrained_run(
         store, temperature=2.0, feature=feature, model=able, segments__pooling=pooling, **values
     )
-    made = onnx_export.to_onnx(inference.load(run), tmp_path / "m.onnx")
-    assert made.difference <= onnx_export.TOLERANCE
+    made = to_onnx(load_run(run), tmp_path / "m.onnx")
+    assert made.difference <= TOLERANCE
 
 
 @pytest.mark.long
@@ -192,8 +190,8 @@ def test_every_network_is_exported(store: Path, tmp_path: Path, name: str) -> No
     else:
         pytest.skip("takes descriptors alone, which NumPy computes")
     run = untrained_run(store, temperature=2.0, model=name, **values)
-    made = onnx_export.to_onnx(inference.load(run), tmp_path / "m.onnx")
-    assert made.difference <= onnx_export.TOLERANCE
+    made = to_onnx(load_run(run), tmp_path / "m.onnx")
+    assert made.difference <= TOLERANCE
 
 
 def same_weights(a: LoadedRun, b: LoadedRun) -> bool:
@@ -203,7 +201,7 @@ def same_weights(a: LoadedRun, b: LoadedRun) -> bool:
 
 def test_a_bundle_has_the_forms_of_a_hub_and_is_loaded_again(store: Path, tmp_path: Path) -> None:
     run = untrained_run(store, temperature=2.0)
-    loaded = inference.load(run)
+    loaded = load_run(run)
     folder = bundle.to_bundle(loaded, tmp_path / "mine")
     names = ["README.md", "config.json", "model.safetensors", "preprocessor_config.json"]
     assert sorted(path.name for path in folder.iterdir()) == names
@@ -227,7 +225,7 @@ def test_a_bundle_has_the_forms_of_a_hub_and_is_loaded_again(store: Path, tmp_pa
 
 
 def test_a_bundle_replaces_a_bundle_and_nothing_else(store: Path, tmp_path: Path) -> None:
-    loaded = inference.load(untrained_run(store))
+    loaded = load_run(untrained_run(store))
     folder = bundle.to_bundle(loaded, tmp_path / "mine")
     (folder / "old").write_text("of an older version")
     bundle.to_bundle(loaded, folder)
@@ -248,8 +246,8 @@ def test_a_bundle_replaces_a_bundle_and_nothing_else(store: Path, tmp_path: Path
         bundle.load(folder)
 
 
-def test_a_bundle_of_pictures(store: Path, tmp_path: Path) -> None:
-    folder = bundle.to_bundle(inference.load(of_pictures(store)), tmp_path / "others")
+def test_a_bundle_image_run(store: Path, tmp_path: Path) -> None:
+    folder = bundle.to_bundle(load_run(image_run(store)), tmp_path / "others")
     assert not (folder / "preprocessor_config.json").exists()
     assert "image-classification" in (folder / "README.md").read_text()
 
@@ -257,7 +255,7 @@ def test_a_bundle_of_pictures(store: Path, tmp_path: Path) -> None:
 def test_a_bundle_of_a_classical_model(store: Path, tiny: Tiny, tmp_path: Path) -> None:
     run = trained(tiny(feature="descriptors", model="logistic_regression"), store)
     assert run.state == "done", run.reason
-    loaded = inference.load(run)
+    loaded = load_run(run)
     folder = bundle.to_bundle(loaded, tmp_path / "mine")
     assert (folder / "model.skops").exists()
     assert not (folder / "model.safetensors").exists()

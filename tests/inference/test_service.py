@@ -30,9 +30,9 @@ from test_audio import noise, wav_bytes
 from test_audio_aac import encode
 from untrained_runs import GENRES, untrained_run
 
-from genrecore.inference import ensemble as panel
 from genrecore.inference import service
 from genrecore.inference.ensemble import Ensemble
+from genrecore.inference.ensemble import load as load_ensemble
 from genrecore.inference.service import ServiceLimits
 
 pytestmark = pytest.mark.xdist_group("service")  # one worker starts the servers
@@ -46,7 +46,7 @@ class Server:
 
     address: str
     port: int
-    asked: Ensemble
+    ensemble: Ensemble
 
     def post(self, content: bytes = WAV, **how: Any) -> requests.Response:
         return requests.post(f"{self.address}/classify", data=content, timeout=30, **how)
@@ -56,16 +56,16 @@ class Server:
 
 
 @contextlib.contextmanager
-def served(asked: Ensemble, limits: ServiceLimits) -> Iterator[Server]:
+def served(ensemble: Ensemble, limits: ServiceLimits) -> Iterator[Server]:
     listening = socket.create_server(("127.0.0.1", 0))
     port = listening.getsockname()[1]
     server = uvicorn.Server(
-        uvicorn.Config(service.app(asked, limits), log_level="error", access_log=False)
+        uvicorn.Config(service.app(ensemble, limits), log_level="error", access_log=False)
     )
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
     thread.start()
     try:
-        yield Server(f"http://127.0.0.1:{port}", port, asked)
+        yield Server(f"http://127.0.0.1:{port}", port, ensemble)
     finally:
         server.should_exit = True
         thread.join(timeout=10)
@@ -76,7 +76,7 @@ def served(asked: Ensemble, limits: ServiceLimits) -> Iterator[Server]:
 def one(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """Asks one calibrated run; takes no more than 2 MB."""
     run = untrained_run(tmp_path_factory.mktemp("one"), temperature=2.0)
-    with served(panel.load([run]), ServiceLimits(most_bytes=2_000_000)) as server:
+    with served(load_ensemble([run]), ServiceLimits(most_bytes=2_000_000)) as server:
         yield server
 
 
@@ -84,8 +84,8 @@ def one(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 def several(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """Asks two runs, and for a token; nothing may take longer than a second and a half."""
     store = tmp_path_factory.mktemp("several")
-    asked = panel.load([untrained_run(store), untrained_run(store, seed=8)])
-    with served(asked, ServiceLimits(token="schlüssel", within_s=1.5)) as server:
+    ensemble = load_ensemble([untrained_run(store), untrained_run(store, seed=8)])
+    with served(ensemble, ServiceLimits(token="schlüssel", within_s=1.5)) as server:
         yield server
 
 
@@ -98,14 +98,14 @@ def refused(answer: requests.Response, code: int, *said: str) -> None:
         assert words in sentence
 
 
-def test_the_answer_is_the_verdict_in_python(one: Server) -> None:
-    expected = one.asked.loaded[0].classify(WAV, name="song.wav")
+def test_the_answer_is_the_prediction_in_python(one: Server) -> None:
+    expected = one.ensemble.loaded[0].classify(WAV, name="song.wav")
     raw = one.post(params={"name": "song.wav"})
     form = requests.post(f"{one.address}/classify", files={"file": ("song.wav", WAV)}, timeout=30)
     for answer in (raw, form):
         assert answer.status_code == 200
         found = answer.json()
-        assert found == {**expected.as_dict(), "run": one.asked.loaded[0].run.run_id}
+        assert found == {**expected.as_dict(), "run": one.ensemble.loaded[0].run.run_id}
         assert [*found["proba"]] == GENRES
     assert found["temperature"] != 1.0
     assert one.get("/healthz") == {"status": "ok"}
@@ -134,7 +134,7 @@ def test_several_runs_are_averaged_and_a_token_is_asked_for(several: Server) -> 
         assert answer.headers["WWW-Authenticate"] == "Bearer"
     right = {"Authorization": "Bearer schlüssel".encode()}
     found = requests.post(url, data=WAV, headers=right, timeout=30).json()
-    expected = several.asked.classify(WAV, name="clip")
+    expected = several.ensemble.classify(WAV, name="clip")
     assert found == json.loads(json.dumps(expected.as_dict()))
     assert len(found["runs"]) == 2
     assert several.get("/healthz") == {"status": "ok"}  # who watches over it needs no token
@@ -247,7 +247,7 @@ def test_an_upload_that_stalls_is_ended(several: Server) -> None:
 def test_what_takes_too_long_is_given_up_and_the_server_goes_on(
     several: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    loaded = several.asked.loaded[0]
+    loaded = several.ensemble.loaded[0]
     predict = loaded.predict
 
     def slow(excerpts: Any) -> Any:
@@ -264,7 +264,7 @@ def test_what_takes_too_long_is_given_up_and_the_server_goes_on(
 
 def test_sixteen_clients_at_once_get_their_own_answers(one: Server) -> None:
     files = [wav_bytes(noise(1.5 + 0.1 * k, 22_050, seed=k)) for k in range(16)]
-    expected = [one.asked.loaded[0].classify(content).as_dict() for content in files]
+    expected = [one.ensemble.loaded[0].classify(content).as_dict() for content in files]
 
     def client(k: int) -> list[dict[str, Any]]:
         with requests.Session() as session:
@@ -279,8 +279,8 @@ def test_sixteen_clients_at_once_get_their_own_answers(one: Server) -> None:
 
 
 def test_more_than_it_can_hold_is_sent_away(one: Server) -> None:
-    asked = one.asked
-    with served(asked, ServiceLimits(at_once=2, within_s=5)) as server:
+    ensemble = one.ensemble
+    with served(ensemble, ServiceLimits(at_once=2, within_s=5)) as server:
         waiting = [half_sent(server, len(WAV), WAV[:1000]) for _ in range(2)]
         time.sleep(0.3)
         answer = server.post()
@@ -370,7 +370,7 @@ def test_the_description_is_openapi_and_describes_itself(one: Server, several: S
 def test_the_command_says_where_it_cannot_listen_and_what_it_cannot_serve(
     one: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run = one.asked.loaded[0].run
+    run = one.ensemble.loaded[0].run
     monkeypatch.setenv("GENRECORE_RUNS", str(run.folder.parent))
     taken = genrecore("serve", "--run", run.run_id, "--port", str(one.port))
     assert taken.returncode == 1
@@ -396,7 +396,7 @@ def test_the_command_serves_until_it_is_ended(tmp_path: Path) -> None:
         refused(requests.post(address, data=WAV, timeout=30), 401)
         headers = {"Authorization": "Bearer abc"}
         answer = requests.post(address, data=WAV, headers=headers, timeout=30)
-        expected = panel.load([run]).classify(WAV).predictions[0]
+        expected = load_ensemble([run]).classify(WAV).predictions[0]
         assert answer.json()["genre"] == expected.genre
         # Another number of threads sums in another order.
         np.testing.assert_allclose([*answer.json()["proba"].values()], expected.proba, atol=2e-5)

@@ -117,7 +117,7 @@ def test_several_runs_stand_side_by_side_with_their_average(runs: dict[str, Run]
 def test_runs_of_other_genres_are_shown_and_not_averaged(runs: dict[str, Run]) -> None:
     both = f"{runs['first'].run_id},{runs['other'].run_id}"
     app = given(open_page("classify", runs=both), ("tone.wav", wav(3.1)))
-    assert "The runs tell different genres apart, so they are not averaged." in words(app)
+    assert "The runs have different genres, so they are not averaged." in words(app)
     assert "on average" not in words(app)
     assert len(app.get("plotly_chart")) == 3  # the bars of each, and the reasons
 
