@@ -13,7 +13,7 @@ import pytest
 import soundfile
 from commands import genrecore
 from conftest import TINY, trained
-from opened import large_modules, open_page, words
+from opened import open_page, words
 
 from genrecore.config import run as configuration
 from genrecore.config.run import RunConfig, with_values
@@ -336,8 +336,3 @@ def test_the_command_refuses_before_anything_is_trained(store: Path, tmp_path: P
     clips = datasets.load("folder", {"folder": address["folder.folder"]})
     with pytest.raises(GenrecoreError, match="names its artist"):
         leaklab.check(RunConfig(), clips)
-
-
-def test_showing_an_experiment_imports_no_torch(done: LeakExperiment) -> None:
-    steps = "app.run()\nassert len(app.get('plotly_chart')) == 2"
-    assert large_modules("leaks", "Leaks", steps) == []

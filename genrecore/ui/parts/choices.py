@@ -228,7 +228,7 @@ def choose_flag(label: str, name: str, help: str | None = None) -> bool:
         label,
         name=name,
         default=False,
-        parse=lambda text: text == "on",
+        parse=lambda text: text in ("on", "True"),
         to_text=lambda value: "on" if value else "",
         help=help,
     )

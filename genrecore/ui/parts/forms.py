@@ -1,12 +1,13 @@
 """The form of a run, built from `RunConfig`'s fields and the registries' option classes.
 
 A new field or a newly registered part appears here by itself: its title is the label, its
-description the help, its range the limits. Importing this imports torch.
+description the help, its range the limits. Train, Plans and Leaks are made of these parts.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import contextlib
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import streamlit as st
@@ -14,20 +15,22 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from genrecore.augment import AUGMENTATIONS
-from genrecore.config.registry import Registry
-from genrecore.config.run import Part, RunConfig
-from genrecore.data.datasets import DATASETS, known
-from genrecore.errors import UsageError
+from genrecore.config.dotted import value_of
+from genrecore.config.run import Part, RunConfig, with_values
+from genrecore.data.datasets import DATASETS, check_folder, known
+from genrecore.errors import GenrecoreError, UsageError
 from genrecore.features import FEATURES, PRESETS
 from genrecore.models import MODELS
 from genrecore.training.parts import REGISTRIES, ResolvedConfig, augments, fits, takes
 from genrecore.ui.parts import fields
 from genrecore.ui.parts.choices import choose, choose_many, choose_one, chosen
+from genrecore.ui.parts.frame import plain
+from genrecore.words import plural
 
-# What stands open; everything else is folded away until it is wanted.
+# These fields stand open; all others are folded away.
 _OPEN = ("training.epochs", "training.batch_size", "training.lr")
-# Which fold of the form a field of the configuration belongs to; a new one joins the last.
-_FOLD = {
+# The section of the form that a field of the configuration belongs to; by default training.
+_SECTION = {
     "genres": "data",
     "allow_leaks": "data",
     "rehearsal": "data",
@@ -39,116 +42,113 @@ _FOLD = {
 }
 
 
-def preset_part() -> None:
-    """Offers the inputs of the studies: choosing one fills the form in, and its notes are shown."""
-    titles = {"": "None", **{name: entry.title for name, entry in PRESETS.items()}}
+def start_from(
+    label: str, titles: Mapping[str, str], name: str, fill: Callable[[str], None], help: str
+) -> str:
+    """A select box that fills the form in when something is chosen; returns the choice."""
+    titles = {"": "None", **titles}
+    current = chosen(name) if chosen(name) in titles else ""
+
+    def write() -> None:
+        choose(name, st.session_state[name])
+        if st.session_state[name]:
+            fill(st.session_state[name])
+
     st.selectbox(
-        "Start from the input of a study",
+        label,
         list(titles),
-        index=list(titles).index(chosen("preset")) if chosen("preset") in titles else 0,
+        index=list(titles).index(current),
         format_func=titles.__getitem__,
-        key="preset",
-        on_change=_fill_in,
-        help="Fills in dataset, audio, segments, feature and standardisation as the study had "
-        "them; everything can still be changed.",
+        key=name,
+        on_change=write,
+        help=help,
     )
-    notes = PRESETS[chosen("preset")].facts.notes if chosen("preset") in PRESETS else ()
-    if notes:
+    return current
+
+
+def preset_part() -> None:
+    """Offers the inputs that studies used, and says what they leave open."""
+    preset = start_from(
+        "Start from the input of a study",
+        PRESETS.titles,
+        "preset",
+        lambda name: fill_in(PRESETS[name].thing),
+        "Fills in dataset, audio, segments, feature and standardisation as the study had them. "
+        "You can still change everything.",
+    )
+    if preset and PRESETS[preset].facts.notes:
         with st.expander("What the study leaves open, and what is chosen here"):
-            st.markdown("\n".join(f"- {note}" for note in notes))
-
-
-def _fill_in() -> None:
-    """Writes a preset's values into the address, where the fields read them."""
-    picked = str(st.session_state.get("preset") or "")
-    choose("preset", picked)
-    fill_in(PRESETS[picked].thing if picked else {})
+            st.markdown("\n".join(f"- {note}" for note in PRESETS[preset].facts.notes))
 
 
 def fill_in(values: Mapping[str, Any]) -> None:
-    """Writes dotted values into the address, where the fields read them; an option of a part needs
-    the part's name among them."""
+    """Writes dotted values into the URL, where the fields read them; an option of a part needs the
+    part's name among them."""
     for dotted, value in values.items():
         part, _, option = dotted.partition(".")
         choose(f"{values[part]}.{option}" if part in REGISTRIES and option else dotted, str(value))
 
 
-def varying() -> dict[str, str]:
-    """Every field of a run that takes a value, by dotted name, with its title; options of parts are
-    those of the parts that the address chooses, of models all."""
-    titles = {dotted: info.title or dotted for dotted, info in _flat_fields(RunConfig).items()}
-    for part, registry in REGISTRIES.items():
-        titles[part] = RunConfig.model_fields[part].title or part
-        default = getattr(RunConfig(), part).name
-        names = list(registry) if part == "model" else [chosen(part) or default]
-        for name in names:
-            if name in registry:
-                for key, info in registry[name].options.model_fields.items():
-                    words = info.title or key.replace("_", " ").capitalize()
-                    titles[f"{part}.{key}"] = f"{titles[part]}: {words}"
-    return titles | {"augment": RunConfig.model_fields["augment"].title or "augment"}
-
-
 def data_part(base: RunConfig) -> dict[str, Any]:
-    """Dataset, split and what belongs to them, as dotted values."""
+    """Dataset and split with their options, as dotted values."""
     left, right = st.columns(2, gap="medium")
     with left:
-        values = _name("dataset", base, "Dataset")
+        values = _choose_part("dataset", base, "Dataset")
     with right:
-        values |= _name("split", base, "Split")
-    dataset, split = values["dataset"], values["split"]
-    st.caption(_about(DATASETS, dataset))
-    needed = _needed(DATASETS, dataset)
-    values |= _options("dataset", dataset, base, only=needed)
+        values |= _choose_part("split", base, "Split")
+    dataset = values["dataset"]
+    st.caption(_about(DATASETS[dataset]))
+    open_fields = {
+        key for key, info in DATASETS[dataset].options.model_fields.items() if info.is_required()
+    }
+    if DATASETS[dataset].facts.needs_folder:
+        open_fields.add("folder")
+    values |= _options("dataset", dataset, base, only=open_fields)
     with st.expander("More about the data", icon=":material/tune:"):
-        values |= _options("dataset", dataset, base, leave_out=needed)
-        values |= _options("split", split, base)
-        values |= _fold("data", base)
+        values |= _options("dataset", dataset, base, leave_out=open_fields)
+        values |= _options("split", values["split"], base)
+        values |= _more_fields("data", base)
     return values
 
 
 def model_part(base: RunConfig, data: Mapping[str, Any]) -> dict[str, Any]:
-    """Feature, model and what belongs to them, as dotted values.
+    """Feature and model with their options, as dotted values.
 
     Args:
         base: What the form starts from.
-        data: What `data_part` gave: only features of what the dataset gives are offered.
+        data: What `data_part` returned: only features of what the dataset holds are offered.
     """
     medium = _medium(data)
-    fitting = [name for name in FEATURES if takes(name, medium)]
     left, right = st.columns(2, gap="medium")
     with left:
-        values = _name("feature", base, "Feature", fitting)
-        st.caption(_about(FEATURES, values["feature"]))
-    feature = values["feature"]
+        values = _choose_part(
+            "feature", base, "Feature", [name for name in FEATURES if takes(name, medium)]
+        )
+        feature = values["feature"]
+        st.caption(_about(FEATURES[feature]))
     reasons = {name: fits(feature, name) for name in MODELS}
+    unfit = {name: reason for name, reason in reasons.items() if reason}
     with right:
-        fitting = [name for name, reason in reasons.items() if not reason]
-        if not fitting:
+        if len(unfit) == len(MODELS):
             st.error("No model takes this feature; choose another feature.")
             st.stop()
-        model = choose_one(
-            "Model",
-            fitting,
-            "model",
-            words=lambda name: MODELS[name].title,
-            default=base.model.name,
+        values |= _choose_part(
+            "model", base, "Model", [name for name in MODELS if name not in unfit]
         )
-        st.caption(_about(MODELS, model))
+        model = values["model"]
+        st.caption(_about(MODELS[model]))
         if MODELS[model].facts.classical:
             st.caption(
-                "It is fitted in one call, without epochs: of the settings under Training, only "
-                "seed and device matter to it."
+                "It is fitted in one call, without epochs: of the settings under Training, it uses "
+                "only seed and device."
             )
-        values["model"] = model
-    unfit = {name: reason for name, reason in reasons.items() if reason}
     if unfit:
-        n = f"{len(unfit)} model{'s' if len(unfit) > 1 else ''}"
-        with st.expander(f"{n} cannot take this feature", icon=":material/block:"):
+        title = f"{plural(len(unfit), 'model')} cannot take this feature"
+        with st.expander(title, icon=":material/block:"):
             st.radio(
                 "Models that cannot take this feature",
                 list(unfit),
-                format_func=lambda name: MODELS[name].title,
+                format_func=MODELS.titles.__getitem__,
                 captions=list(unfit.values()),
                 index=None,
                 disabled=True,
@@ -157,138 +157,168 @@ def model_part(base: RunConfig, data: Mapping[str, Any]) -> dict[str, Any]:
     with st.expander("More about feature and model", icon=":material/tune:"):
         values |= _options("model", model, base)
         values |= _options("feature", feature, base)
-        values |= _name("standardise", base, RunConfig.model_fields["standardise"].title or "")
+        values |= _choose_part(
+            "standardise", base, RunConfig.model_fields["standardise"].title or ""
+        )
         values |= _options("standardise", values["standardise"], base)
-        values |= _fold("model", base)
+        values |= _more_fields("model", base)
     return values
 
 
 def augment_part(base: RunConfig, values: Mapping[str, Any]) -> dict[str, Any]:
-    """What is changed in training, as dotted values; only what suits data and feature is offered.
+    """Augmentations with their options, as dotted values; only those that suit data and feature.
 
     Args:
         base: What the form starts from.
-        values: What `data_part` and `model_part` gave.
+        values: What `data_part` and `model_part` returned.
     """
     medium, feature = _medium(values), str(values["feature"])
-    able = [
+    suitable = [
         name
-        for name in AUGMENTATIONS
-        if not augments(AUGMENTATIONS[name].facts.on, medium, feature)
+        for name, entry in AUGMENTATIONS.items()
+        if not augments(entry.facts.on, medium, feature)
     ]
-    given = {part.name: part.options for part in base.augment}
+    defaults = {part.name: part.options for part in base.augment}
     picked = choose_many(
         "Augmentation",
-        able,
+        suitable,
         "augment",
-        words=lambda name: AUGMENTATIONS[name].title,
-        default=list(given),
+        words=AUGMENTATIONS.titles.__getitem__,
+        default=list(defaults),
         placeholder="None: every epoch shows the same examples",
     )
-    values = {"augment": ",".join(picked)}
+    chosen_values = {"augment": ",".join(picked)}
     if picked:
         with st.expander("More about augmentation", icon=":material/tune:"):
             for name in picked:
-                st.caption(f"{AUGMENTATIONS[name].title}: {_about(AUGMENTATIONS, name)}")
-                found = fields.options(AUGMENTATIONS, name, given.get(name, {}))
-                values |= {f"augment.{name}.{key}": value for key, value in found.items()}
-    return values
+                st.caption(f"{AUGMENTATIONS[name].title}: {_about(AUGMENTATIONS[name])}")
+                options = fields.options(AUGMENTATIONS, name, defaults.get(name, {}))
+                chosen_values |= {f"augment.{name}.{key}": v for key, v in options.items()}
+    return chosen_values
 
 
 def training_part(base: RunConfig) -> dict[str, Any]:
-    """The recipe, seeds and device, as dotted values."""
-    given = _flat_fields(RunConfig)
-    places = [dotted for dotted in _OPEN if dotted in given]
+    """Epochs, optimisation, seeds and device, as dotted values."""
+    infos = flat_fields()
     values: dict[str, Any] = {}
-    for column, dotted in zip(st.columns(len(places), gap="medium"), places, strict=True):
+    for column, dotted in zip(st.columns(len(_OPEN), gap="medium"), _OPEN, strict=True):
         with column:
-            values[dotted] = fields.field(dotted, given[dotted], _value(base, dotted))
+            values[dotted] = fields.field(dotted, infos[dotted], value_of(base, dotted))
     with st.expander("More about training", icon=":material/tune:"):
-        values |= _fold("training", base)
+        values |= _more_fields("training", base)
     return values
 
 
-def _medium(data: Mapping[str, Any]) -> str:
+def configuration(values: Mapping[str, Any], base: RunConfig | None = None) -> RunConfig:
+    """The configuration of a filled form.
+
+    Raises:
+        UsageError: The dataset's folder is missing, or a value is out of range.
+    """
+    check_folder(str(values["dataset"]), {"folder": values.get("dataset.folder")})
+    return with_values(base or RunConfig(), dict(values))
+
+
+@contextlib.contextmanager
+def checked(label: str, key: str) -> Iterator[None]:
+    """Shows why the block refuses a form, above a button that cannot be pressed."""
+    try:
+        yield
+    except GenrecoreError as error:
+        st.error(plain(error), icon=":material/error:")
+        st.button(label, type="primary", width="stretch", disabled=True, key=key)
+
+
+def start_button(label: str, key: str, help: str | None = None) -> bool:
+    """The button that sends a form off."""
+    return st.button(
+        label,
+        type="primary",
+        icon=":material/play_arrow:",
+        width="stretch",
+        key=key,
+        help=help,
+    )
+
+
+def flat_fields(model: type[BaseModel] = RunConfig, prefix: str = "") -> dict[str, FieldInfo]:
+    """The fields of a configuration by dotted name, without its parts."""
+    flat: dict[str, FieldInfo] = {}
+    for key, info in model.model_fields.items():
+        kind = info.annotation
+        if kind in (Part, tuple[Part, ...]):
+            continue
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            flat |= flat_fields(kind, f"{prefix}{key}.")
+        else:
+            flat[prefix + key] = info
+    return flat
+
+
+def _medium(values: Mapping[str, Any]) -> str:
+    """What the dataset gives a feature: `wave`, `image` or `table`."""
     options = {
         key.removeprefix("dataset."): value
-        for key, value in data.items()
+        for key, value in values.items()
         if key.startswith("dataset.")
     }
     try:
-        dataset = Part(name=data["dataset"], options=options)
+        dataset = Part(name=values["dataset"], options=options)
         return ResolvedConfig(RunConfig(dataset=dataset)).medium
-    except UsageError:  # a wrong option has its own sentence beside the Train button
+    except UsageError:  # the panel beside the form says which option is wrong
         return "wave"
 
 
-def _name(
-    part: str, base: RunConfig, label: str, choices: Sequence[str] | None = None
+def _choose_part(
+    part: str, base: RunConfig, label: str, names: Sequence[str] | None = None
 ) -> dict[str, Any]:
     registry = REGISTRIES[part]
-    choices = list(registry) if choices is None else choices
-    default = getattr(base, part).name
     picked = choose_one(
         label,
-        list(choices),
+        {name: registry[name].title for name in (registry if names is None else names)},
         part,
-        words=lambda name: registry[name].title,
-        default=default if default in choices else choices[0],
+        default=getattr(base, part).name,
         help=RunConfig.model_fields[part].description,
     )
     return {part: picked}
 
 
-def _about(registry: Registry[Any], name: str) -> str:
-    entry = registry[name]
-    about = entry.source or entry.title
-    return about[:1].upper() + about[1:]
-
-
-def _needed(registry: Registry[Any], name: str) -> set[str]:
-    """Options that have no usable default: they stand open."""
-    infos = registry[name].options.model_fields
-    folder = {"folder"} if registry is DATASETS and DATASETS[name].facts.needs_folder else set()
-    return {key for key, info in infos.items() if info.is_required() or key in folder}
+def _about(entry: Any) -> str:
+    text = str(entry.source or entry.title)
+    return text[:1].upper() + text[1:]
 
 
 def _options(
     part: str,
     name: str,
     base: RunConfig,
-    only: set[str] | None = None,
-    leave_out: Iterable[str] = (),
+    only: Collection[str] | None = None,
+    leave_out: Collection[str] = (),
 ) -> dict[str, Any]:
-    stored = getattr(base, part)
-    given = stored.options if stored.name == name else {}
+    registry, stored = REGISTRIES[part], getattr(base, part)
+    options = dict(stored.options) if stored.name == name else {}
     if part == "dataset":
-        given = known.with_known_folder(Part(name=name, options=dict(given))).options
-    if only is None and set(REGISTRIES[part][name].options.model_fields) - set(leave_out):
-        st.caption(REGISTRIES[part][name].title)
-    values = fields.options(REGISTRIES[part], name, given, only, set(leave_out))
+        options = known.with_known_folder(Part(name=name, options=options)).options
+    if only is None and set(registry[name].options.model_fields) - set(leave_out):
+        st.caption(registry[name].title)
+    values = fields.options(registry, name, options, only, leave_out)
     return {f"{part}.{key}": value for key, value in values.items()}
 
 
-def _fold(which: str, base: RunConfig) -> dict[str, Any]:
-    infos = {
-        dotted: info
-        for dotted, info in _flat_fields(RunConfig).items()
-        if dotted not in _OPEN
-        and _FOLD.get(dotted.partition(".")[0], "training") == which
-        and _matters(dotted, info, base)
-    }
+def _more_fields(section: str, base: RunConfig) -> dict[str, Any]:
+    """The folded fields of a section under the titles of their groups, as dotted values."""
     groups: dict[str, dict[str, FieldInfo]] = {}
-    for dotted, info in infos.items():
-        first = dotted.partition(".")[0] if "." in dotted else ""
-        groups.setdefault(first, {})[dotted] = info
+    for dotted, info in flat_fields().items():
+        first, dot, _ = dotted.partition(".")
+        belongs = _SECTION.get(first, "training") == section and dotted not in _OPEN
+        if belongs and _matters(dotted, info, base):
+            groups.setdefault(first if dot else "", {})[dotted] = info
     values: dict[str, Any] = {}
-    for first, inside in groups.items():
-        alone = "Standardisation" if which == "model" else "Repetitions"
-        title = RunConfig.model_fields[first].title if first else alone
-        st.caption(title or first.capitalize())
-        values |= {
-            dotted: fields.field(dotted, info, _value(base, dotted))
-            for dotted, info in fields.grid(inside)
-        }
+    for first, infos in groups.items():
+        alone = "Standardisation" if section == "model" else "Repetitions"
+        st.caption((RunConfig.model_fields[first].title if first else alone) or first.capitalize())
+        for dotted, info in fields.grid(infos):
+            values[dotted] = fields.field(dotted, info, value_of(base, dotted))
     return values
 
 
@@ -298,27 +328,6 @@ def _matters(dotted: str, info: FieldInfo, base: RunConfig) -> bool:
     group = dotted.rpartition(".")[0]
     neighbours: Any = extra.get("only_for", {})
     return all(
-        (chosen(f"{group}.{name}") or str(_value(base, f"{group}.{name}"))) in values
+        (chosen(f"{group}.{name}") or str(value_of(base, f"{group}.{name}"))) in values
         for name, values in neighbours.items()
     )
-
-
-def _flat_fields(model: type[BaseModel], prefix: str = "") -> dict[str, FieldInfo]:
-    """Fields by dotted name, groups opened; parts are left to their registries."""
-    flat: dict[str, FieldInfo] = {}
-    for key, info in model.model_fields.items():
-        kind = info.annotation
-        if kind in (Part, tuple[Part, ...]):
-            continue
-        if isinstance(kind, type) and issubclass(kind, BaseModel):
-            flat |= _flat_fields(kind, f"{prefix}{key}.")
-        else:
-            flat[prefix + key] = info
-    return flat
-
-
-def _value(config: RunConfig, dotted: str) -> Any:
-    value: Any = config
-    for key in dotted.split("."):
-        value = getattr(value, key)
-    return value

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import functools
+import importlib
 import re
 import shlex
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -48,7 +51,7 @@ _ICON = """<svg xmlns="http://www.w3.org/2000/svg" width="32" height="32" viewBo
 def navigation() -> st.Page:
     """The page that the address asks for, inside the common frame; `app.py` runs it."""
     st.session_state["_framed"] = True
-    hardware.share_cores()  # before any page imports torch
+    _begin_to_load_torch()
     sockets.send_at_once()
     st.set_page_config(
         page_title="genrecore",
@@ -57,6 +60,17 @@ def navigation() -> st.Page:
     )
     st.logo(_LOGO, size="large", icon_image=_ICON)
     return st.navigation(menu())
+
+
+@functools.cache
+def _begin_to_load_torch() -> None:
+    """Imports torch while the visitor looks at the first page; once a process is enough.
+
+    The import takes seconds. It is torch alone, not modules of ours: a page that imports those
+    meanwhile waits for torch, and neither thread sees a module that is half imported.
+    """
+    hardware.share_cores()  # works only before torch is imported
+    threading.Thread(target=importlib.import_module, args=("torch",), daemon=True).start()
 
 
 def menu() -> dict[str, list[st.Page]]:
