@@ -3,12 +3,13 @@
 
 from genrecore import ui
 from genrecore.ui.leaks import form, view
+from genrecore.ui.plans.progress import choose_view
 
 ui.page("Leaks", "How much of an accuracy comes from a leak between training and test?")
 
 view.explanation()
 experiments = view.all_experiments()
-if view.choose_view(experiments) == "experiments":
+if choose_view("experiments", "Experiments", bool(experiments)) == "experiments":
     view.show(experiments)
 else:
     form.new_experiment()

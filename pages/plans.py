@@ -4,12 +4,13 @@
 from genrecore import ui
 from genrecore.experiments.plan import all_plans
 from genrecore.ui.plans import form, view
+from genrecore.ui.plans.progress import choose_view
 
 ui.page("Plans", "Models, seeds, splits and any list of values, trained as one plan.")
 
 view.explanation()
 plans = all_plans()
-if view.choose_view(plans) == "plans":
+if choose_view("plans", "Plans", bool(plans)) == "plans":
     view.show(plans)
 else:
     form.new_plan()

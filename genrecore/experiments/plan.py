@@ -101,6 +101,11 @@ class RunsProgress:
         return [member for member in self.members if member.state not in others]
 
     @property
+    def goes_on(self) -> bool:
+        """Whether any of them works or waits."""
+        return bool(self.active)
+
+    @property
     def share(self) -> float:
         """How much of the work is done, from 0 to 1; a run at work counts in part."""
         at_work = 0.0
@@ -296,9 +301,14 @@ class Plan(RunsProgress):
         return is_locked(self.folder / LOCK)
 
     @property
+    def goes_on(self) -> bool:
+        """Whether a run works or waits, or a search is being driven."""
+        return bool(self.active) or self.is_driven
+
+    @property
     def state(self) -> str:
         """`running`, `done`, `stopped` by somebody, or `incomplete`: runs are missing."""
-        if self.active or self.is_driven:
+        if self.goes_on:
             return "running"
         if self.n_over >= self.n_runs:
             return "done"

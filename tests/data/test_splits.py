@@ -213,7 +213,9 @@ def test_every_scheme_is_deterministic_and_says_what_it_does(scheme: str) -> Non
 
 
 def test_options_and_fold_are_in_the_sentence() -> None:
-    assert splits.describe("by_artist", {"n_folds": 7}, 2).endswith("; fold 3 of 7.")
+    assert splits.describe("by_artist", {"n_folds": 7}, 2).endswith(
+        "; fold 2 of 7, counted from 0."
+    )
     assert "share either" in splits.describe("by_artist", {"albums": True})
     assert "7 : 1.5 : 2 " in splits.describe("ratio_8_1_1", {"train": 7, "valid": 1.5, "test": 2})
 

@@ -101,7 +101,7 @@ def test_queueing_makes_the_runs_of_the_plan_and_stopping_cancels_them(
         assert run.state == "queued"
         assert run.config.allow_leaks == (run.config.split.name == "stratified")
     assert app.query_params["experiment"] == configuration.signature(plan[0])
-    assert "0 of 6 runs are done" in words(app)
+    assert "0 of 6 runs have ended" in words(app)
     assert "Waiting for a free place" in words(app)
 
     app.button(key="stop_experiment").click().run()
@@ -109,7 +109,7 @@ def test_queueing_makes_the_runs_of_the_plan_and_stopping_cancels_them(
     assert {(run.state, run.reason) for run in runs.all_runs(store)} == {
         ("stopped", "its plan was stopped")
     }
-    assert "0 of 6 runs are done, 6 are missing." in words(app)
+    assert "6 of 6 runs have no result." in words(app)
     app.button(key="queue_missing").click().run()
     assert not app.exception
     assert [run.state for run in runs.all_runs(store)].count("queued") == 6
@@ -130,12 +130,12 @@ def test_a_lost_fold_alone_is_queued_anew(
     gone = finished.leaky[1]
     Status(copied / gone.run_id).move("failed", "The disk is full.")
     app = open_page("leaks")
-    assert "By clip, fold 2 of 3: The disk is full." in app.error[0].value.replace("\\", "")
+    assert "By clip, fold 1: The disk is full." in app.error[0].value.replace("\\", "")
     assert app.button(key="queue_missing").label == "Queue the missing run"
     app.button(key="queue_missing").click().run()
     (new,) = [run for run in runs.all_runs() if run.state == "queued"]
     assert configuration.signature(new.config) == configuration.signature(gone.config)
-    assert "5 of 6 runs are done" in words(app)
+    assert "5 of 6 runs have ended" in words(app)
     assert "judged by" not in words(app)
 
 
@@ -203,7 +203,7 @@ def test_an_address_opens_its_experiment_and_the_list_leads_to_others(
 ) -> None:
     newer = leaklab.start(with_values(finished.config, {"seed": 7}), 4).members
     first = open_page("leaks")
-    assert "0 of 8 runs are done" in words(first)
+    assert "0 of 8 runs have ended" in words(first)
     asked = open_page("leaks", experiment=finished.key)
     assert leak_gap(finished.runs).headline in words(asked)
     rows = asked.dataframe[-1].value
@@ -211,7 +211,7 @@ def test_an_address_opens_its_experiment_and_the_list_leads_to_others(
     assert "seed 7" in rows["title"][0]
     unknown = open_page("leaks", experiment="0123456789")
     assert "There is no experiment 0123456789" in words(unknown)
-    assert "0 of 8 runs are done" in words(unknown)
+    assert "0 of 8 runs have ended" in words(unknown)
     assert len(newer) == 8
 
 
@@ -227,10 +227,10 @@ def test_the_run_at_work_is_shown_with_its_epoch_and_the_time_left(
         status.move("running", phase=Phase.TRAINING, done=5, total=10, epoch=1, time_left_s=240.0)
         app = open_page("leaks")
         said = words(app)
-        assert "3 of 6 runs are done · about 4 min 0" in said  # the tiny ones take seconds
-        assert "At work: by clip, fold 1 of 3" in said
+        assert "3 of 6 runs have ended · about 4 min 0" in said  # the tiny ones take seconds
+        assert "Running: By clip, fold 0" in said
         assert "Epoch 1 of 1" in said
-        assert "3 of 6 runs are done, 1 is missing." in said
+        assert "1 of 6 runs has no result." in said
         (found,) = leaklab.experiments(runs.all_runs())
         took = [one.worked_s for one in finished.clean.values()]
         assert found.left_s == pytest.approx(240 + sorted(took)[1])

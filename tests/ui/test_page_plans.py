@@ -90,7 +90,7 @@ def test_queueing_opens_the_plan_and_stopping_and_going_on_work(nobody_starts: P
     assert app.query_params["plan"] in ([plan.plan_id], plan.plan_id)
     wanted = [configuration.signature(one) for one in plan_drafts.draft(BASE, [GRID]).configs]
     assert [configuration.signature(r.config) for r in jobs.queued(nobody_starts)] == wanted
-    assert "0 of 4 runs are over" in words(app)
+    assert "0 of 4 runs have ended" in words(app)
     assert "Waiting for a free place" in words(app)
 
     app.button(key="stop_plan").click().run()

@@ -87,5 +87,5 @@ def describe(name: str, options: Mapping[str, Any], fold: int = 0) -> str:
     values = {key: f"{v:g}" if isinstance(v, float) else v for key, v in read}
     text = str(says).format(**values)
     if entry.facts.folds:
-        text += f"; fold {fold + 1} of {read.n_folds}"
+        text += f"; fold {fold} of {read.n_folds}, counted from 0"
     return f"{text}."

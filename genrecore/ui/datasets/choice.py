@@ -158,7 +158,7 @@ def choose_split(clips: pd.DataFrame) -> SplitChoice:
             info = FieldInfo.from_annotation(Literal[tuple(range(n_folds))])  # type: ignore[arg-type]
             info.title = "Tested fold"
             info.description = "Fold k tests part k and validates on the next one"
-            fold = int(fields.field("fold", info, 0, words=lambda k: f"{k + 1} of {n_folds}"))
+            fold = int(fields.field("fold", info, 0))
     if entry.facts.seeded:
         with right:
             info = FieldInfo(

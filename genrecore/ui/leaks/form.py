@@ -15,11 +15,11 @@ from genrecore.experiments import leaks
 from genrecore.experiments.leak_gap import CLEAN
 from genrecore.ui.datasets import readers
 from genrecore.ui.datasets.choice import DatasetChoice, choose_dataset
-from genrecore.ui.leaks.view import open_experiment
 from genrecore.ui.parts import fields, forms
 from genrecore.ui.parts.cache import cached_by_files, no_files
 from genrecore.ui.parts.frame import pair, section
 from genrecore.ui.plans.panel import plan_panel
+from genrecore.ui.plans.progress import open_entry
 from genrecore.words import thousands
 
 
@@ -49,7 +49,7 @@ def new_experiment() -> None:
             def start(new: Sequence[RunConfig]) -> None:
                 if new:
                     leaks.start(config, n_folds)
-                open_experiment(signature(first))
+                open_entry("experiment", signature(first))
 
             plan_panel(
                 plan,

@@ -29,6 +29,8 @@ _PAGES = Path(__file__).parents[3] / "pages"
 # A page says in its first lines where it stands in the menu: group, order, icon.
 _IN_MENU = re.compile(r"^# menu: (?P<group>[^,]+), (?P<order>\d+), (?P<icon>\S+)$", re.MULTILINE)
 _LOOK_EVERY_S = 20.0
+NO_BREAK = "\u00a0"
+"""A blank at which no line ends."""
 # Streamlit's own colour of labels in charts is too faint on white to be read easily.
 _INK = {"light": "#454a5c", "dark": "#d3d7e5"}
 # Five bars of a spectrum and the name; a grey that stands out from both grounds.

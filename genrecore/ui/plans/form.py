@@ -25,7 +25,7 @@ from genrecore.ui.parts import fields, forms
 from genrecore.ui.parts.choices import choose, choose_flag, choose_many, choose_one, chosen
 from genrecore.ui.parts.frame import pair, plain, section
 from genrecore.ui.plans.panel import buttons, measurement, plan_panel, show_estimate
-from genrecore.ui.plans.view import open_plan
+from genrecore.ui.plans.progress import open_entry
 
 _WAYS = {"all": "Every combination", "random": "Random search", "tpe": "TPE search"}
 _VALIDATION_DECIDES = " The validation clips decide; the search never sees the test clips."
@@ -194,7 +194,7 @@ def _plan(config: RunConfig, texts: Mapping[str, str], table: str, again: bool) 
 
     def start(_: object) -> None:
         title, source = (find_sweep(table)[1].title, sweep_source(table)) if table else ("", "")
-        open_plan(plans.start(plan, title=title, source=source, again=again).plan_id)
+        open_entry("plan", plans.start(plan, title=title, source=source, again=again).plan_id)
 
     plan_panel(plan, start, words, again=again)
 
@@ -222,7 +222,7 @@ def _search(config: RunConfig, texts: Mapping[str, str], strategy: Strategy) -> 
     def start() -> None:
         plan = search.create(config, ranges, strategy)
         search.start(plan)
-        open_plan(plan.plan_id)
+        open_entry("plan", plan.plan_id)
 
     line = drafts.sweep_command(config, varied, words)
     buttons(f"Start {strategy.n_trials} trials", start, line, can_measure)

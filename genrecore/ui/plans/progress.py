@@ -1,0 +1,107 @@
+"""How far runs are that belong together: what the pages of plans and of leak experiments share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import streamlit as st
+
+from genrecore import words
+from genrecore.experiments.plan import Member, RunsProgress
+from genrecore.ui.parts.choices import choose, choose_one
+from genrecore.ui.parts.frame import plain, sentences
+from genrecore.ui.parts.live import live, run_card
+
+_MOST_CARDS = 3
+
+
+def choose_view(name: str, title: str, there_are_any: bool) -> str:
+    """`name` or `new`; where there are none yet there is only the form."""
+    titles = {name: title} if there_are_any else {}
+    new = f"New {name.removesuffix('s')}"
+    return choose_one("Show", {**titles, "new": new}, "view", radio=True)
+
+
+def open_entry(name: str, key: str) -> None:
+    """Shows a plan or an experiment from now on, also in the address."""
+    choose(name, key)
+    choose("view", "")
+    st.rerun()
+
+
+def follow(
+    read: Callable[[], RunsProgress],
+    title: Callable[[Member], str],
+    stop: Callable[[], str],
+    key: str,
+) -> None:
+    """How far runs are that go on, and the button that stops them.
+
+    Args:
+        read: Reads the runs anew.
+        title: What one of them is called.
+        stop: Stops them and says so in a sentence.
+        key: Of the button.
+    """
+
+    def stage(runs: RunsProgress) -> list[object]:
+        return [runs.goes_on, *(member.state for member in runs.members)]
+
+    drawn = stage(read())
+
+    def draw() -> None:
+        runs = read()
+        if stage(runs) != drawn:  # the other parts of the page change as well
+            st.rerun()
+        text = f"{runs.n_over} of {runs.n_runs} runs have ended"
+        if runs.left_s is not None:
+            text += f" · about {words.seconds(runs.left_s)} left"
+        with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
+            st.progress(runs.share, text=text, width="stretch")
+            if st.button(
+                "Stop",
+                icon=":material/stop_circle:",
+                key=key,
+                help="Running ones save a checkpoint and stop; waiting ones leave the queue. "
+                "Finished ones stay.",
+            ):
+                with sentences():
+                    st.toast(plain(stop()), icon=":material/stop_circle:")
+                st.rerun()
+        at_work = [member for member in runs.active if member.state != "queued"]
+        for member in at_work[:_MOST_CARDS]:
+            if member.run:
+                st.caption(f"Running: {plain(title(member))}")
+                run_card(member.run)
+        if not at_work:
+            st.caption("Waiting for a free place to run. You can close this page meanwhile.")
+
+    live(draw, while_true=True)
+
+
+def failures(runs: RunsProgress, title: Callable[[Member], str]) -> None:
+    """Why runs failed or were lost, every reason once."""
+    reasons = {
+        member.run.reason: title(member)
+        for member in runs.ended
+        if member.run and member.state in ("failed", "lost")
+    }
+    for reason, name in reasons.items():
+        st.error(plain(f"{name}: {reason or 'It gave no reason.'}"), icon=":material/error:")
+
+
+def queue_missing(n: int, n_runs: int, queue: Callable[[], object], key: str) -> None:
+    """How many runs are missing, and the button that queues them."""
+    text = f"{n} of {n_runs} runs {'has' if n == 1 else 'have'} no result."
+    label = "Queue the missing run" if n == 1 else f"Queue the {n} missing runs"
+    go_on(text, label, queue, key)
+
+
+def go_on(text: str, label: str, start: Callable[[], object], key: str) -> None:
+    """What is missing, and the button that goes on."""
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        st.markdown(text, width="content")
+        if st.button(label, type="primary", icon=":material/play_arrow:", key=key):
+            with sentences(), st.spinner("Queueing …"):
+                start()
+                st.rerun()
