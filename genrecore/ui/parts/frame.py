@@ -134,6 +134,23 @@ def empty(title: str, words: str) -> None:
         st.markdown(words)
 
 
+def tiles(numbers: Sequence[tuple[str, str, str, str]], key: str) -> None:
+    """Numbers in frames beside one another: title, value, what stands below it, help."""
+    with st.container(key=f"tiles_{key}"):
+        columns = st.columns(len(numbers), gap="small")
+    for column, (title, value, below, help) in zip(columns, numbers, strict=True):
+        column.metric(
+            title,
+            value,
+            delta=below or None,
+            delta_color="off",
+            delta_arrow="off",
+            border=True,
+            height="stretch",
+            help=help or None,
+        )
+
+
 def upload_types(formats: Iterable[str]) -> list[str]:
     """File name endings for an uploader."""
     return sorted({str(name).lower().lstrip(".") for name in formats})

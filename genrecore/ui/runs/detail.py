@@ -10,7 +10,7 @@ from genrecore import words
 from genrecore.store.run import Run
 from genrecore.ui.parts import readers
 from genrecore.ui.parts.choices import choose_one
-from genrecore.ui.parts.frame import link_to, plain
+from genrecore.ui.parts.frame import link_to, plain, tiles
 from genrecore.ui.parts.live import (
     TICK_S,
     epochs_of,
@@ -53,13 +53,21 @@ def run_detail(run: Run) -> None:
 
         live(draw, while_true=run.is_active, tick_s=tick_s)
 
+    def head() -> None:
+        fresh = readers.find(run.run_id)
+        if fresh is None or _stage(fresh) != drawn:
+            st.rerun()  # the other parts of the page change as well
+        _show_head(fresh)
+
     live(
-        lambda: _head(run.run_id, drawn),
+        head,
         while_true=run.is_active,
         tick_s=_COUNTDOWN_TICK_S if run.state == "stopping" else TICK_S,
     )
     failure_card(run)
-    view = _choose_view(run)
+    ended_at_once = run.state in ("failed", "lost") and readers.history(run).empty
+    default = "log" if ended_at_once else ""
+    view = choose_one("What to see", _VIEWS, "view", radio=True, default=default, hide_label=True)
     if view == "learning":
         part(run_curves, chart_tick_s)
         run_result(run)
@@ -74,33 +82,16 @@ def run_detail(run: Run) -> None:
         run_facts(run)
 
 
-def _choose_view(run: Run) -> str:
-    ended_at_once = run.state in ("failed", "lost") and readers.history(run).empty
-    return choose_one(
-        "What to see",
-        list(_VIEWS),
-        "view",
-        words=_VIEWS.__getitem__,
-        radio=True,
-        default="log" if ended_at_once else "",
-        hide_label=True,
-    )
-
-
 def _stage(run: Run) -> Sequence[object]:
     """What decides which parts a run's page has: its state, and whether it has begun."""
     return run.state, bool(run.environment)
 
 
-def _head(run_id: str, drawn: Sequence[object]) -> None:
-    """Title, state, what can be done, progress and numbers; at another stage the whole page is
-    drawn anew, since its other parts change as well."""
-    run = readers.find(run_id)
-    if run is None or _stage(run) != drawn:
-        st.rerun()
+def _show_head(run: Run) -> None:
+    """Title, state, what can be done, progress and numbers."""
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         run_title(run)
-        _origin(run)
+        _show_origin(run)
     run_actions(run)
     stopping(run)
     if run.state != "stopping":
@@ -109,10 +100,10 @@ def _head(run_id: str, drawn: Sequence[object]) -> None:
         st.caption(plain(meaning(run)))
     warnings(run)
     if run.state != "queued":
-        _numbers(run)
+        _show_numbers(run)
 
 
-def _origin(run: Run) -> None:
+def _show_origin(run: Run) -> None:
     """Links to the plan it belongs to and to the run it was made from."""
     if run.plan:
         link_to("plans", "Its plan", ":material/account_tree:", {"plan": run.plan})
@@ -123,34 +114,26 @@ def _origin(run: Run) -> None:
         link_to("runs", f"{how} {parent[-4:]}", ":material/link:", {"run": parent})
 
 
-def _numbers(run: Run) -> None:
-    """Epoch, best score, speed and time as tiles."""
+def _show_numbers(run: Run) -> None:
+    """Epoch, best score, speed and time."""
     status = run.status
-    best, epoch, speed = (
-        status.get(name) for name in ("best_valid_accuracy", "best_epoch", "samples_per_s")
+    epoch, speed = status.get("best_epoch"), status.get("samples_per_s")
+    tiles(
+        [
+            ("Epochs", epochs_of(run), "", ""),
+            (
+                "Best validation",
+                words.percent(status.get("best_valid_accuracy")),
+                f"in epoch {epoch}" if epoch else "",
+                "Accuracy on the validation clips; the epoch that reaches it is the one tested.",
+            ),
+            (
+                "Speed",
+                f"{words.thousands(speed)} /s" if speed else words.DASH,
+                "",
+                "Training segments per second.",
+            ),
+            ("Time", words.seconds(run.worked_s), time_left(run), ""),
+        ],
+        "run",
     )
-    best_help = "Accuracy on the validation clips; the epoch that reaches it is the one tested."
-    tiles = [
-        ("Epochs", epochs_of(run), None, None),
-        ("Best validation", words.percent(best), f"in epoch {epoch}" if epoch else None, best_help),
-        (
-            "Speed",
-            f"{words.thousands(speed)} /s" if speed else words.DASH,
-            None,
-            "Training segments per second.",
-        ),
-        ("Time", words.seconds(run.worked_s), time_left(run) or None, None),
-    ]
-    with st.container(key="tiles_run"):
-        columns = st.columns(len(tiles), gap="small")
-    for column, (name, value, delta, help_) in zip(columns, tiles, strict=True):
-        column.metric(
-            name,
-            value,
-            delta=delta,
-            delta_color="off",
-            delta_arrow="off",
-            border=True,
-            height="stretch",
-            help=help_,
-        )

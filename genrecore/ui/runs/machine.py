@@ -15,7 +15,7 @@ from genrecore import words
 from genrecore.store.processes import living_processes
 from genrecore.store.run import LIVE, Run
 from genrecore.ui.parts import readers
-from genrecore.ui.parts.frame import chart, ink, pair, plain
+from genrecore.ui.parts.frame import chart, ink, pair, plain, tiles
 from genrecore.ui.runs.charts import over_epochs
 
 _LEAST_APART_S = 1.0  # between two looks at a processor
@@ -109,7 +109,7 @@ def parsed_gpus(lines: str) -> list[Gpu]:
 
 
 def run_use(run: Run) -> None:
-    """Tiles of what a live run takes now."""
+    """What a live run takes of its machine now."""
     if run.state not in LIVE:
         return
     use = use_of(run)
@@ -119,29 +119,24 @@ def run_use(run: Run) -> None:
     processes = f" in {use.n_processes} processes" if use.n_processes > 1 else ""
     memory = psutil.virtual_memory()
     cores = f"{words.decimals(use.cores)} of {words.plural(psutil.cpu_count() or 1, 'core')}"
-    tiles = [
-        ("Processor", cores, f"Mean since the last look{processes}."),
-        (
-            "Memory",
-            words.size(use.memory),
-            f"Of this run. The machine has {words.size(memory.total)}, of which "
-            f"{words.size(memory.available)} are free.",
-        ),
+    free = f"{words.size(memory.available)} of {words.size(memory.total)}"
+    numbers = [
+        ("Processor", cores, "", f"Mean since the last measurement{processes}."),
+        ("Memory", words.size(use.memory), "", f"Of this run. The machine has {free} free."),
     ]
     device = str(run.environment.get("device", ""))
     index = int(device.partition(":")[2] or 0)
     if device.startswith("cuda") and index < len(gpus()):
         gpu = gpus()[index]
-        used, total = (words.size(_MIB * mb) if mb == mb else "–" for mb in
-                       (gpu.used_mb, gpu.total_mb))  # fmt: skip
-        tiles += [
-            ("GPU", f"{words.percent(gpu.busy)} busy", plain(gpu.name)),
-            ("GPU memory", used, f"Used of {total}, by all programs."),
+        used, total = (
+            words.DASH if math.isnan(mb) else words.size(_MIB * mb)
+            for mb in (gpu.used_mb, gpu.total_mb)
+        )
+        numbers += [
+            ("GPU", f"{words.percent(gpu.busy)} busy", "", plain(gpu.name)),
+            ("GPU memory", used, "", f"Used of {total}, by all programs."),
         ]
-    with st.container(key="tiles_machine"):
-        columns = st.columns(len(tiles), gap="small")
-    for column, (name, value, help_) in zip(columns, tiles, strict=True):
-        column.metric(name, value, border=True, help=help_, height="stretch")
+    tiles(numbers, "machine")
 
 
 def run_speed(run: Run) -> None:

@@ -9,15 +9,15 @@ import pandas as pd
 import streamlit as st
 
 from genrecore import words
-from genrecore.config import run as configuration
 from genrecore.config.command import train_command
+from genrecore.config.run import differences
 from genrecore.evaluation.pooling import POOLINGS
 from genrecore.reporting import plots
 from genrecore.reporting.columns import COLUMNS, Column
 from genrecore.store.run import Run
 from genrecore.ui.parts import readers
 from genrecore.ui.parts.charts import confusion
-from genrecore.ui.parts.frame import chart, command, link_to, pair, plain, section, sentences
+from genrecore.ui.parts.frame import chart, command, link_to, pair, plain, section, sentences, tiles
 from genrecore.ui.parts.live import again
 from genrecore.ui.parts.tables import show_table
 
@@ -30,34 +30,25 @@ def run_result(run: Run) -> None:
         row = readers.leaderboard([run]).iloc[0]
         n_clips = words.thousands(row["n_clips"])
         section("Test", f"On {n_clips} clips that took no part in training and validation.")
-        tiles = [
-            (
-                "Test accuracy",
-                words.percent(row["accuracy"]),
-                COLUMNS["accuracy_low"].written(dict(row), "accuracy_low"),
-                "Below it the 95 % interval: how far chance in the choice of test clips reaches.",
-            ),
-            (
-                "Macro F1",
-                f"{row['macro_f1']:.3f}",
-                None,
-                "The mean over the genres of the harmonic mean of precision and recall.",
-            ),
-            ("Test clips", n_clips, None, None),
-        ]
-        for column, (name, value, delta, help_) in zip(
-            st.columns(3, gap="small"), tiles, strict=True
-        ):
-            column.metric(
-                name,
-                value,
-                delta=delta,
-                delta_color="off",
-                delta_arrow="off",
-                border=True,
-                height="stretch",
-                help=help_,
-            )
+        tiles(
+            [
+                (
+                    "Test accuracy",
+                    words.percent(row["accuracy"]),
+                    COLUMNS["accuracy_low"].written(dict(row), "accuracy_low"),
+                    "Below it the 95 % interval: how far it may be off because the test clips are "
+                    "a sample.",
+                ),
+                (
+                    "Macro F1",
+                    words.decimals(row["macro_f1"], 3),
+                    "",
+                    "The mean over the genres of the harmonic mean of precision and recall.",
+                ),
+                ("Test clips", n_clips, "", ""),
+            ],
+            "test",
+        )
         pooled = readers.pooled_accuracies(run)
         if pooled:
             ways = ", ".join(f"{POOLINGS[name]} {words.percent(a)}" for name, a in pooled.items())
@@ -67,17 +58,13 @@ def run_result(run: Run) -> None:
             confusion(readers.confusion(run), "Confusions", run.run_id, "run_confusion")
         with right:
             chart(plots.per_genre(readers.per_genre(run), readers.styles()), "run_genres")
-        _ways_on(run)
-
-
-def _ways_on(run: Run) -> None:
-    query = {"run": run.run_id}
-    with st.container(horizontal=True, gap="medium"):
-        link_to("errors", "Hear its mistakes", ":material/hearing_disabled:", query)
-        probes = query | {"view": "probes"}
-        link_to("errors", "Is it the music or a trick?", ":material/science:", probes)
-        link_to("classify", "Classify with it", ":material/graphic_eq:", query)
-        again(run)
+        query = {"run": run.run_id}
+        with st.container(horizontal=True, gap="medium"):
+            link_to("errors", "Hear its mistakes", ":material/hearing_disabled:", query)
+            probes = query | {"view": "probes"}
+            link_to("errors", "Is it the music or a trick?", ":material/science:", probes)
+            link_to("classify", "Classify with it", ":material/graphic_eq:", query)
+            again(run)
 
 
 def run_facts(run: Run) -> None:
@@ -95,8 +82,12 @@ def run_facts(run: Run) -> None:
     with left:
         st.markdown("**Settings**")
         st.caption("Those that differ from the defaults are marked.")
+        settings = _flat(run.config.model_dump())
+        differing = differences(run.config)
+        table = pd.DataFrame({"Setting": settings.keys(), "Value": settings.values()})
+        table["changed"] = table["Setting"].isin(list(differing))
         changed = Column("Changed", "flag", width="small")
-        show_table(_settings(run), special={"changed": changed}, tallest=320)
+        show_table(table, special={"changed": changed}, tallest=320)
     with right:
         st.markdown("**Environment**")
         st.caption("The software and hardware it ran on.")
@@ -104,18 +95,6 @@ def run_facts(run: Run) -> None:
         show_table(pd.DataFrame({"Name": flat.keys(), "Value": flat.values()}), tallest=320)
     command(train_command(run.config))
     st.caption(f"Run {plain(run.run_id)}, queued {words.moment(run.created)}.")
-
-
-def _settings(run: Run) -> pd.DataFrame:
-    changed = configuration.differences(run.config)
-    flat = _flat(run.config.model_dump())
-    return pd.DataFrame(
-        {
-            "Setting": flat.keys(),
-            "Value": flat.values(),
-            "changed": [name in changed for name in flat],
-        }
-    )
 
 
 def _flat(values: dict[str, Any], prefix: str = "") -> dict[str, str]:
