@@ -202,29 +202,38 @@ def _advice(run: Run) -> None:
 
 def actions_on_several(ticked: Sequence[RunRow]) -> None:
     """What can be done to the ticked runs, each with the number of runs that it would reach."""
-    ended = [row for row in ticked if row.state in ENDED]
-    active = [row for row in ticked if row.is_active]
-    resting = [row for row in ticked if not row.is_live]
-    stop_help = "Running ones save a checkpoint; waiting ones are cancelled."
-    resume_help = "Stopped, failed and lost runs go on from their last checkpoint."
-    clone_help = "The same settings are queued again."
-    delete_help = (
-        "They go to the bin, from where they can be restored. Running ones must be stopped first."
+    actions = (
+        (
+            "stop",
+            ":material/stop_circle:",
+            [row for row in ticked if row.is_active],
+            "Running ones save a checkpoint; waiting ones are cancelled.",
+        ),
+        (
+            "resume",
+            ":material/play_arrow:",
+            [row for row in ticked if row.state in ENDED],
+            "Stopped, failed and lost runs go on from their last checkpoint.",
+        ),
+        ("clone", ":material/content_copy:", ticked, "The same settings are queued again."),
+        (
+            "delete",
+            ":material/delete:",
+            [row for row in ticked if not row.is_live],
+            "They go to the bin, from where they can be restored. Running ones must be stopped "
+            "first.",
+        ),
     )
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         st.markdown(f"**{plural(len(ticked), 'run')} ticked**", width="content")
-        for name, label, icon, rows, help_ in (
-            ("stop", "Stop", ":material/stop_circle:", active, stop_help),
-            ("resume", "Resume", ":material/play_arrow:", ended, resume_help),
-            ("clone", "Clone", ":material/content_copy:", ticked, clone_help),
-            ("delete", "Delete", ":material/delete:", resting, delete_help),
-        ):
+        for name, icon, rows, help in actions:
+            label = name.capitalize()
             if st.button(
                 f"{label} {len(rows)}" if 0 < len(rows) < len(ticked) else label,
                 icon=icon,
                 key=f"rows_{name}",
                 disabled=not rows,
-                help=help_,
+                help=help,
             ):
                 _to_all(name, [row.run_id for row in rows])
         if st.button("Untick", type="tertiary", key="rows_untick"):
@@ -239,18 +248,18 @@ def _untick() -> None:
 
 def _to_all(name: str, run_ids: Sequence[str]) -> None:
     """Does one thing to several runs; says for how many it was done, and why not for the others."""
-    deeds: dict[str, tuple[Callable[[Run], object], str]] = {
+    actions: dict[str, tuple[Callable[[Run], object], str]] = {
         "stop": (jobs.stop, "asked to stop"),
         "resume": (jobs.resume, "queued again"),
         "clone": (lambda run: jobs.clone(run, {}), "cloned and queued"),
         "delete": (jobs.delete, "now in the bin"),
     }
-    deed, outcome = deeds[name]
+    action, outcome = actions[name]
     done, problems = [], []
     with st.spinner("Working …", show_time=True):
         for run in filter(None, map(readers.find, run_ids)):
             try:
-                deed(run)
+                action(run)
                 done.append(run.run_id)
             except GenrecoreError as error:
                 problems.append(str(error))

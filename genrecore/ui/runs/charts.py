@@ -35,8 +35,21 @@ def run_curves(run: Run) -> None:
     is_classical = "lr" not in history
     smoothing, logarithmic, epochs = 0.0, False, None
     if not is_classical:
-        most = max(n, run.n_epochs) if run.state in LIVE else n
-        smoothing, logarithmic, epochs = _controls(n, most)
+        with st.container(
+            horizontal=True, vertical_alignment="center", gap="large", key="run_scale"
+        ):
+            with st.container(width=230):
+                smoothing = choose_number(
+                    "Smoothing",
+                    "smooth",
+                    0.0,
+                    0.95,
+                    0.05,
+                    help="An exponential moving average: this share of each point comes from the "
+                    "points before it. The measured values stay visible, faintly.",
+                )
+            logarithmic = choose_flag("Logarithmic loss", "log_loss")
+            epochs = _zoom(n, _n_on_slider(run, n)) if n >= _LEAST_ZOOM else None
 
     def zoom(low: float, high: float) -> None:
         first, last = max(1, round(low)), min(n, round(high))
@@ -68,21 +81,10 @@ def run_curves(run: Run) -> None:
     chart(drawn, f"lr_{run.run_id}", is_live=True)
 
 
-def _controls(n: int, most: int) -> tuple[float, bool, tuple[int, int] | None]:
-    with st.container(horizontal=True, vertical_alignment="center", gap="large", key="run_scale"):
-        with st.container(width=230):
-            smoothing = choose_number(
-                "Smoothing",
-                "smooth",
-                0.0,
-                0.95,
-                0.05,
-                help="An exponential moving average: this share of each point comes from the "
-                "points before it. The measured values stay visible, faintly.",
-            )
-        logarithmic = choose_flag("Logarithmic loss", "log_loss")
-        epochs = _zoom(n, most) if n >= _LEAST_ZOOM else None
-    return smoothing, logarithmic, epochs
+def _n_on_slider(run: Run, n: int) -> int:
+    """The last epoch on a slider: of a live run the last one planned, since a slider whose end
+    moved would be a new widget each time."""
+    return max(n, run.n_epochs) if run.state in LIVE else n
 
 
 def _zoom(n: int, most: int) -> tuple[int, int] | None:
@@ -90,7 +92,7 @@ def _zoom(n: int, most: int) -> tuple[int, int] | None:
 
     Args:
         n: Epochs done.
-        most: Epochs planned: a slider whose end moved would be a new widget each time.
+        most: The last epoch on the slider.
     """
 
     def parse(text: str) -> tuple[int, int]:
@@ -230,9 +232,7 @@ def _choose_epoch(run: Run, n: int) -> int:
     """The epoch to show: the slider's, or the newest as long as nobody moved it."""
     if n == 1:
         return 1
-    # While the run works, the slider reaches to its last planned epoch: one whose end moved would
-    # be a new widget each time.
-    most = max(n, run.n_epochs) if run.state in LIVE else n
+    most = _n_on_slider(run, n)
     best = int(run.status.get("best_epoch") or 0)
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
         with st.container(width=420):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
+from typing import Any
 
 import pandas as pd
 import streamlit as st
@@ -39,6 +41,12 @@ _SORTS = {
 }
 _STATE_ORDER = ("running", "preparing", "starting", "stopping", "stalled", "queued", "lost",
                 "failed", "stopped", "done")  # fmt: skip
+_SORT_KEYS: Mapping[str, Callable[[RunRow], Any]] = {  # what is not known comes last
+    "best": lambda row: (math.isnan(row.best), -row.best),
+    "left": lambda row: (math.isnan(row.left_s), row.left_s),
+    "state": lambda row: _STATE_ORDER.index(row.state),
+    "model": lambda row: (row.model, row.dataset),
+}
 
 
 def table_tick_s(n: int) -> float:
@@ -77,15 +85,7 @@ def filtered(
     kept = [row for row in rows if fits(row)]
     if sort == "oldest":
         return kept[::-1]
-    if sort == "best":
-        return sorted(kept, key=lambda row: -row.best if row.best == row.best else 2.0)
-    if sort == "left":
-        return sorted(kept, key=lambda row: row.left_s if row.left_s == row.left_s else 1e12)
-    if sort == "state":
-        return sorted(kept, key=lambda row: _STATE_ORDER.index(row.state))
-    if sort == "model":
-        return sorted(kept, key=lambda row: (row.model, row.dataset))
-    return kept
+    return sorted(kept, key=_SORT_KEYS[sort]) if sort in _SORT_KEYS else kept
 
 
 def run_filters(rows: Sequence[RunRow]) -> None:
@@ -104,7 +104,7 @@ def run_filters(rows: Sequence[RunRow]) -> None:
                 values = {getattr(row, name) for row in rows} | set(chosen_many(name))
                 choose_many(label, sorted(values), name, placeholder="Any")
         with st.container(width=190):
-            choose_one("Order", list(_SORTS), "sort", words=_SORTS.__getitem__, hide_label=True)
+            choose_one("Order", _SORTS, "sort", hide_label=True)
         if any(chosen(name) for name in _FILTERS) and st.button(
             "Show all", icon=":material/filter_list_off:", type="tertiary", key="run_filter_off"
         ):
