@@ -51,7 +51,7 @@ def test_the_failure_card_says_why_and_queues_the_changed_run(make) -> None:
 
 
 def test_a_killed_run_is_offered_a_smaller_batch_and_an_unknown_failure_the_log(make) -> None:
-    run = make("lost", **{"training.batch_size": 32})
+    run = make("lost", n_parameters=999, **{"training.batch_size": 32})
     write_json(run.folder / ENDED, {"signal": 9})
     app = open_page("runs", run=run.run_id)
     assert any("16 instead of 32" in box.label for box in app.checkbox)
