@@ -14,8 +14,7 @@ import numpy as np
 import scipy.fft
 
 NEARLY_SILENT_DB = -55.0
-"""Mean level below which there is next to nothing to judge; the quietest of 100 clips of
-GTZAN has −31."""
+"""Mean level below which a clip is nearly silent; the quietest of 100 clips of GTZAN has −31."""
 
 QUIET_DB = -60.0
 """A half second below this is a pause."""
@@ -163,8 +162,8 @@ def syllable_energy(wave: np.ndarray, sample_rate_hz: int) -> float:
     wanted = (rates_hz >= 2.0) & (rates_hz < 8.0)
     energies = []
     for at in range(0, len(amplitude) - n_window + 1, max(1, n_window // 2)):
-        part = amplitude[at : at + n_window]
-        moved = np.abs(scipy.fft.rfft((part - part.mean(axis=0)) * window, axis=0)) ** 2
+        segment = amplitude[at : at + n_window]
+        moved = np.abs(scipy.fft.rfft((segment - segment.mean(axis=0)) * window, axis=0)) ** 2
         # Twice for the negative frequencies, 8 / 3 for what the window takes away.
         energies.append(moved[wanted].sum(axis=0).mean() * 2 * 8 / 3 / n_window**2)
     return float(np.mean(energies))

@@ -58,7 +58,7 @@ class Decoded:
 
 @dataclass(frozen=True)
 class Info:
-    """What a file's header says; nothing has been decoded."""
+    """Facts from a file's header, without decoding."""
 
     duration_s: float
     sample_rate_hz: int
@@ -129,7 +129,7 @@ def decode(
     _check_level(label, peak, peak_mono)
     seconds = middle_s if middle_s and n_wanted == round(middle_s * rate_hz) else n_wanted / rate_hz
     return Decoded(
-        wave=_of_length(np.frombuffer(wave, np.float32), round(seconds * sample_rate_hz)),
+        wave=_fit_length(np.frombuffer(wave, np.float32), round(seconds * sample_rate_hz)),
         duration_s=n_frames / rate_hz,
         source_rate_hz=rate_hz,
         n_channels=n_channels,
@@ -183,7 +183,7 @@ SoundFile = _Stream | AacFile
 def _opened(
     source: str | Path | bytes | BinaryIO, name: str | None
 ) -> Iterator[tuple[SoundFile, str, float]]:
-    """The sound file, what to call it, and how many frames its header claims."""
+    """The sound file, its name in messages, and how many frames its header claims."""
     label = name or (Path(source).name if isinstance(source, (str, Path)) else "The clip")
     with contextlib.ExitStack() as stack:
         if isinstance(source, (str, Path)):
@@ -322,7 +322,7 @@ def _check_end(file: SoundFile, label: str) -> None:
     )
 
 
-def _of_length(wave: np.ndarray, n: int) -> np.ndarray:
+def _fit_length(wave: np.ndarray, n: int) -> np.ndarray:
     """Exactly n samples, cut to [-1, 1]: a resampler's count may be off by a rounding."""
     if len(wave) < n:
         wave = np.concatenate([wave, np.zeros(n - len(wave), np.float32)])

@@ -35,8 +35,7 @@ class MelBank:
         return np.maximum(0.0, np.minimum(-ramps[:-2] / width_hz[:-1], ramps[2:] / width_hz[1:]))
 
     def answering(self, tone_hz: float) -> list[int]:
-        """The bands, counted from 0, that a tone reaches: two, but one at either end and on a
-        band's middle, and none beyond."""
+        """The bands, counted from 0, that a tone reaches: at most two."""
         return np.flatnonzero(self.weights(np.array([tone_hz]))[:, 0]).tolist()
 
     def below(self, hz: np.ndarray) -> np.ndarray:
@@ -69,10 +68,8 @@ _LOG_STEP = np.log(6.4) / 27.0
 
 
 def mel_edges(n_mels: int, fmin_hz: float, fmax_hz: float, scale: MelScale) -> np.ndarray:
-    """Where mel bands begin, peak and end, in Hz, shape (n_mels + 2,), float64.
-
-    Band k rises from edge k to edge k + 1, its middle, and falls to edge k + 2.
-    """
+    """Edges of mel bands in Hz, (n_mels + 2,) float64: band k rises from edge k to edge k + 1 and
+    falls to edge k + 2."""
     low, high = to_mel(np.array([fmin_hz, fmax_hz]), scale)
     return from_mel(np.linspace(low, high, n_mels + 2), scale)
 
@@ -89,7 +86,7 @@ def to_mel(hz: np.ndarray, scale: MelScale) -> np.ndarray:
 
 
 def from_mel(mel: np.ndarray, scale: MelScale) -> np.ndarray:
-    """What `to_mel` came from: frequencies in Hz, same shape."""
+    """The inverse of `to_mel`: frequencies in Hz, same shape."""
     if scale == "htk":
         return 700.0 * (10.0 ** (mel / 2595.0) - 1.0)
     above = _BREAK_HZ * np.exp(_LOG_STEP * (np.maximum(mel, _BREAK_MEL) - _BREAK_MEL))

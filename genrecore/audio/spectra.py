@@ -32,7 +32,7 @@ def mel_filters(
     """Triangular mel filters over power bins, shape (n_mels, n_fft // 2 + 1), float32.
 
     `fmax_hz` of 0 means the Nyquist frequency. A filter narrower than the distance of two bins
-    may come out empty (all zero); who needs every band checks for that.
+    may be empty (all zero); callers that need every band check for that.
 
     Source: Slaney, "Auditory Toolbox" (1998) for the scale that is linear below 1 kHz and for
     filters of equal area (`norm="slaney"`); O'Shaughnessy (1987) as in HTK for `scale="htk"`.
@@ -68,8 +68,8 @@ def chroma_filters(sample_rate_hz: int, n_fft: int, tuning: float = 0.0) -> Tens
 
 def cosines(n_kept: int, n: int) -> Tensor:
     """The first rows of the orthonormal cosine transform DCT-II, shape (n_kept, n), float32."""
-    order, place = np.arange(n_kept)[:, None], np.arange(n) + 0.5
-    rows = np.sqrt(2.0 / n) * np.cos(np.pi / n * order * place)
+    order, position = np.arange(n_kept)[:, None], np.arange(n) + 0.5
+    rows = np.sqrt(2.0 / n) * np.cos(np.pi / n * order * position)
     rows[0] /= np.sqrt(2.0)
     return torch.from_numpy(rows.astype(np.float32))
 

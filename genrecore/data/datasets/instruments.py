@@ -150,9 +150,9 @@ def _scan(table: Wave, cycles: Wave, time_s: Wave) -> Wave:
     low = row.astype(np.int64)
     weight = row - low
     flat = table.ravel()
-    place = low * table.shape[1] + column
-    below = flat[place]
-    return below + weight * (flat[place + table.shape[1]] - below)
+    index = low * table.shape[1] + column
+    below = flat[index]
+    return below + weight * (flat[index + table.shape[1]] - below)
 
 
 @dataclass(frozen=True)

@@ -39,7 +39,7 @@ _ROOM_S = 2.5  # the longest room, where its impulse response is cut
 
 @dataclass
 class Artist:
-    """Somebody who plays one genre, with a sound that is the same on all their clips."""
+    """An artist of one genre, with the same sound on all their clips."""
 
     rule: GenreRule
     chords: Instrument
@@ -228,25 +228,25 @@ def _motif(n_steps: int, density: float, rng: np.random.Generator) -> list[tuple
     steps = np.sort(
         rng.choice(n_steps, size=min(n_notes, n_steps), replace=False, p=weights / weights.sum())
     )
-    motif, place = [], int(rng.choice([0, 2, 4, 7]))
+    motif, degree = [], int(rng.choice([0, 2, 4, 7]))
     for index, step in enumerate(steps):
         following = steps[index + 1] if index + 1 < len(steps) else n_steps
-        place += int(rng.choice([-2, -1, -1, 0, 1, 1, 2]))
+        degree += int(rng.choice([-2, -1, -1, 0, 1, 1, 2]))
         if step % 4 == 0:
-            place = min((0, 2, 4, 7), key=lambda tone: abs(tone - place))
-        place = int(np.clip(place, -2, 9))
-        motif.append((int(step), int(following - step), place))
+            degree = min((0, 2, 4, 7), key=lambda tone: abs(tone - degree))
+        degree = int(np.clip(degree, -2, 9))
+        motif.append((int(step), int(following - step), degree))
     return motif
 
 
 def _strokes(pattern: str) -> list[tuple[int, int, str]]:
     """(step, length in steps, character) of every note in a pattern."""
-    found = []
+    notes = []
     for step, what in enumerate(pattern):
         if what not in ".-":
             held = pattern[step + 1 :]
-            found.append((step, 1 + len(held) - len(held.lstrip("-")), what))
-    return found
+            notes.append((step, 1 + len(held) - len(held.lstrip("-")), what))
+    return notes
 
 
 def _mix(out: Wave, sound: Wave, at_s: float, gain: float) -> None:
