@@ -10,7 +10,7 @@ from typer import Option
 from genrecore.cli.flags import with_flags
 from genrecore.cli.output import JSON, out, print_json, print_table, reporting
 from genrecore.cli.runs import follow
-from genrecore.cli.settings import CONFIG, PRESET, SET, settings
+from genrecore.cli.options import CONFIG, PRESET, SET, settings
 from genrecore.config.run import RunConfig
 from genrecore.store.run import Run
 from genrecore.words import percent

@@ -10,7 +10,7 @@ import typer
 from typer import Argument, Option
 
 from genrecore.cli.output import JSON, out, print_json, print_table, reporting
-from genrecore.cli.settings import SET, settings
+from genrecore.cli.options import SET, settings
 from genrecore.config.registry import Registry
 from genrecore.config.run import RunConfig
 from genrecore.errors import UsageError

@@ -16,7 +16,7 @@ from typer import Argument, Option
 
 from genrecore.cli.flags import with_flags
 from genrecore.cli.output import JSON, err, out, print_json, print_table, reporting
-from genrecore.cli.settings import CONFIG, PRESET
+from genrecore.cli.options import CONFIG, PRESET
 from genrecore.config import run as configuration
 from genrecore.config.dotted import in_words, name_of, read_assignments, shown
 from genrecore.config.run import RunConfig

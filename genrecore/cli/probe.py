@@ -14,7 +14,7 @@ from typer import Argument, Option
 
 from genrecore.audio import decode as audio
 from genrecore.cli.output import JSON, answer, out, print_json, print_table, reporting
-from genrecore.cli.settings import SET, settings
+from genrecore.cli.options import SET, settings
 from genrecore.errors import GenrecoreError, UsageError, describe
 from genrecore.inference import probes
 from genrecore.inference.probes import PROBES, ProbeResults

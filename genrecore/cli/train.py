@@ -14,7 +14,7 @@ from typer import Option
 from genrecore.cli.flags import with_flags
 from genrecore.cli.output import JSON, err, out, print_json, reporting
 from genrecore.cli.runs import print_result, run_facts
-from genrecore.cli.settings import CONFIG, PRESET, SET, settings
+from genrecore.cli.options import CONFIG, PRESET, SET, settings
 from genrecore.config.run import RunConfig
 from genrecore.errors import GenrecoreError, UsageError
 from genrecore.jobs import actions as jobs
