@@ -1,4 +1,4 @@
-"""The command's root: subcommands, exit codes, and life as a task."""
+"""The root of the command: its subcommands, its exit codes, its status when it runs as a task."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from typer.core import TyperGroup
 from genrecore import __version__
 from genrecore.cli.output import err
 from genrecore.errors import UsageError, describe
-from genrecore.jobs import actions as jobs
+from genrecore.jobs.spawn import TASK
 from genrecore.store.locks import inherited_locks
 from genrecore.store.processes import identity
 from genrecore.store.progress import Stopped
@@ -54,7 +54,7 @@ _FILES = {
 
 
 class CommandsByName(TyperGroup):
-    """Commands whose files are imported when they are named: `runs list` answers at once."""
+    """Commands whose files are imported when they are called: `runs list` needs no torch."""
 
     def list_commands(self, ctx: Any) -> list[str]:
         """The names of all commands."""
@@ -88,9 +88,7 @@ def _print_version(wanted: bool) -> None:
 
 @app.callback()
 def root(
-    debug: Annotated[
-        bool, Option("--debug", help="Show the traceback when something fails.")
-    ] = False,
+    debug: Annotated[bool, Option("--debug", help="Show the traceback of an error.")] = False,
     version: Annotated[
         bool, Option("--version", help="Print the version.", callback=_print_version, is_eager=True)
     ] = False,
@@ -103,7 +101,7 @@ def main() -> None:
     hardware.share_cores()
     # Held until this process ends; of several processes, torchrun holds them.
     locks = [] if distributed.by_torchrun() else inherited_locks()
-    folder = os.environ.get(jobs.TASK)
+    folder = os.environ.get(TASK)
     status = Status(Path(folder)) if folder else None
     if status is not None:
         status.move("running", **identity())
@@ -114,7 +112,7 @@ def main() -> None:
         code = exit_.code if isinstance(exit_.code, int) else 0 if exit_.code is None else 1
         state = "done" if code == 0 else "failed"
     except Stopped:
-        code, sentence, state = 1, "Stopped, as asked.", "stopped"
+        code, sentence, state = 1, "Stopped on request.", "stopped"
     except KeyboardInterrupt:
         code, sentence, state = 130, "Interrupted.", "stopped"
     except BrokenPipeError:  # the reader of our output has seen enough

@@ -1,4 +1,4 @@
-"""`genrecore classify`: what trained runs say of files and folders of them."""
+"""`genrecore classify`: genres of audio files and folders of them, by trained runs."""
 
 from __future__ import annotations
 
@@ -13,14 +13,15 @@ from typing import Annotated, Any
 import typer
 from typer import Argument, Option
 
-from genrecore.audio import decode as audio
-from genrecore.cli.output import JSON, err, out, print_json, reporting
+from genrecore.audio.decode import FORMATS
+from genrecore.cli.options import JsonOption, RunsOption, switch
+from genrecore.cli.output import err, out, print_json, reporting
 from genrecore.errors import GenrecoreError, UsageError
 from genrecore.words import percent
 
 commands = typer.Typer(rich_markup_mode=None)
 
-_PICTURES = (".png", ".jpg", ".jpeg")
+_IMAGES = (".png", ".jpg", ".jpeg")
 
 
 @commands.command()
@@ -29,20 +30,15 @@ def classify(
         list[Path],
         Argument(metavar="FILE…", help="Audio files, and folders with audio files in them."),
     ],
-    run: Annotated[
-        list[str],
-        Option(help="A finished run: its id, a part of it, or 'latest'. Several are averaged."),
-    ],
-    as_json: JSON = False,
-    as_csv: Annotated[
-        bool, Option("--csv", help="Print a table: a line for each file and run.")
-    ] = False,
+    run: RunsOption,
+    as_json: JsonOption = False,
+    as_csv: Annotated[bool, switch("csv", "Print a table: a line for each file and run.")] = False,
     with_doubts: Annotated[
         bool,
         Option(
             "--doubts",
-            help="Say of each file why not to believe it: no music, unlike what a run learned "
-            "from, or among it. Takes about as long again.",
+            help="Give reasons to doubt each answer: no music, unlike all training clips, or one "
+            "of them. Takes about twice as long.",
         ),
     ] = False,
 ) -> None:
@@ -50,106 +46,99 @@ def classify(
     be used are reported at the end; the exit code is 1 only if none could be used."""
     if as_json and as_csv:
         raise UsageError("--json and --csv were both given; one of them says how to print.")
-    from genrecore.inference import ensemble as panel
+    from genrecore.inference import ensemble as ensembles
 
-    asked = panel.load(run)
-    paths, failures = _files(files, asked.loaded[0].medium)
+    ensemble = ensembles.load(run)
+    paths, failures = _files(files, ensemble.loaded[0].medium)
     results: list[dict[str, Any]] = []
-    writer = _Table(asked, with_doubts) if as_csv else None
-    finder = _doubter(asked, quiet=as_json or as_csv) if with_doubts else None
+    table = _CsvTable(ensemble, with_doubts) if as_csv else None
+    finder = _doubt_finder(ensemble, quiet=as_json or as_csv) if with_doubts else None
     with reporting(quiet=as_json or as_csv or len(paths) < 2) as report:
-        answers = asked.classify_many(paths, [path.name for path in paths], report)
-        for path, answer in zip(paths, answers, strict=True):
-            if answer.problem:
-                failures.append({"path": str(path), "name": answer.name, "error": answer.problem})
+        predictions = ensemble.classify_many(paths, [path.name for path in paths], report)
+        for path, prediction in zip(paths, predictions, strict=True):
+            if prediction.problem:
+                failures.append(_failure(path, prediction.name, prediction.problem))
                 continue
-            result = {"path": str(path), **answer.as_dict()}
+            result = {"path": str(path), **prediction.as_dict()}
             if finder:
-                result["doubts"] = [asdict(doubt) for doubt in finder.doubts_about(answer)]
-            if writer:
-                writer.write(result)
+                result["doubts"] = [asdict(doubt) for doubt in finder.doubts_about(prediction)]
+            if table:
+                table.write(result)
+            elif not as_json:
+                _print(result)
             results.append(result if as_json else {})  # text and tables need no more than a count
-            if not as_json and not as_csv:
-                _say(result)
     if as_json:
-        ids = [one.run.run_id for one in asked.loaded]
-        which = {"run": ids[0]} if len(ids) == 1 else {"runs": ids, "note": asked.note}
+        ids = [loaded.run.run_id for loaded in ensemble.loaded]
+        which = {"run": ids[0]} if len(ids) == 1 else {"runs": ids, "note": ensemble.note}
         print_json({**which, "clips": results, "failures": failures})
-    elif not as_csv and asked.note and results:
-        out.print(asked.note)
+    elif not as_csv and ensemble.note and results:
+        out.print(ensemble.note)
     for failure in failures:
         err.print(failure["error"])
-    if asked.caution and results:
-        err.print(asked.caution)
+    if ensemble.caution and results:
+        err.print(ensemble.caution)
     if failures and not results:
         raise GenrecoreError(
             "The clip could not be used." if len(failures) == 1 else "No clip could be used."
         )
 
 
-def _doubter(asked: Any, quiet: bool) -> Any:
-    """What doubts; of runs whose clips cannot be looked at any more it knows less, and says so."""
+def _doubt_finder(ensemble: Any, quiet: bool) -> Any:
+    """Finds doubts; where a run's clips cannot be read any more it finds fewer, and says so."""
     from genrecore.inference import doubts
 
     with reporting(quiet=quiet) as report:
-        for one in asked.loaded if asked.loaded[0].medium == "wave" else []:
+        for loaded in ensemble.loaded if ensemble.loaded[0].medium == "wave" else []:
             try:
-                doubts.prepare(one.run, report)
+                doubts.prepare(loaded.run, report)
             except GenrecoreError as error:
                 err.print(
-                    f"Whether a file is unlike what {one.run.run_id} learned from, or among it, "
-                    f"cannot be told: {error}"
+                    f"Files cannot be compared with the training clips of {loaded.run.run_id}: "
+                    f"{error}"
                 )
-    return doubts.DoubtFinder(asked.loaded)
+    return doubts.DoubtFinder(ensemble.loaded)
 
 
-def _files(given: Iterable[Path], medium: str) -> tuple[list[Path], list[dict[str, str]]]:
-    """The files named and those in folders, in order, each once; and folders without any."""
-    endings = _PICTURES if medium == "image" else audio.FORMATS
-    found: dict[Path, None] = {}
+def _failure(path: Path, name: str, problem: str) -> dict[str, str]:
+    return {"path": str(path), "name": name, "error": problem}
+
+
+def _files(paths: Iterable[Path], medium: str) -> tuple[list[Path], list[dict[str, str]]]:
+    """The named files and those in folders, in order, each once; and a failure for each folder
+    without any."""
+    endings = _IMAGES if medium == "image" else FORMATS
+    files: dict[Path, None] = {}
     failures = []
-    for path in given:
-        if not path.is_dir():
-            found[path] = None
-            continue
-        inside = sorted(_within(path, endings))
-        found.update(dict.fromkeys(inside))
+    for path in paths:
+        inside = sorted(_within(path, endings)) if path.is_dir() else [path]
+        files.update(dict.fromkeys(inside))
         if not inside:
-            failures.append(
-                {
-                    "path": str(path),
-                    "name": path.name,
-                    "error": f"There are no clips in the folder {path} ({', '.join(endings)}).",
-                }
-            )
-    return list(found), failures
+            problem = f"There are no clips in the folder {path} ({', '.join(endings)})."
+            failures.append(_failure(path, path.name, problem))
+    return list(files), failures
 
 
 def _within(folder: Path, endings: tuple[str, ...]) -> Iterator[Path]:
-    for place, folders, names in os.walk(folder):
+    for parent, folders, names in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith(".")]
         for name in names:  # some systems keep a ghost beside each file, called ._name
             if name.lower().endswith(endings) and not name.startswith("."):
-                yield Path(place) / name
+                yield Path(parent) / name
 
 
-def _say(result: dict[str, Any]) -> None:
-    """The verdict as a line, and one a run where there are several."""
-    if "runs" not in result:
+def _print(result: dict[str, Any]) -> None:
+    """The prediction as a line, and one for each run where there are several."""
+    several = "runs" in result
+    if several:
+        average = f"{_likeliest(result['proba'])} on average. " if "proba" in result else ""
+        out.print(f"{result['path']}: {average}{result['agreement']}")
+        for prediction in result["runs"]:
+            out.print(f"    {prediction['run']}: {_likeliest(prediction['proba'])}")
+    else:
         out.print(f"{result['path']}: {_likeliest(result['proba'])}")
-        _say_doubts(result)
-        return
-    average = f"{_likeliest(result['proba'])} on average. " if "proba" in result else ""
-    out.print(f"{result['path']}: {average}{result['agreement']}")
-    for one in result["runs"]:
-        out.print(f"    {one['run']}: {_likeliest(one['proba'])}")
-    _say_doubts(result)
-
-
-def _say_doubts(result: dict[str, Any]) -> None:
-    for one in result.get("doubts", []):
-        whose = f"{', '.join(one['runs'])}: " if one["runs"] and "runs" in result else ""
-        out.print(f"    {whose}{one['sentence']}")
+    for doubt in result.get("doubts", []):
+        whose = f"{', '.join(doubt['runs'])}: " if doubt["runs"] and several else ""
+        out.print(f"    {whose}{doubt['sentence']}")
 
 
 def _likeliest(proba: dict[str, float]) -> str:
@@ -157,30 +146,30 @@ def _likeliest(proba: dict[str, float]) -> str:
     return ", ".join(f"{genre} {percent(p)}" for genre, p in best)
 
 
-class _Table:
-    """Lines of `path, run, genre, p_<genre>…`, and `doubts` where they are asked for: their kinds;
-    the run `average` where there are several."""
+class _CsvTable:
+    """Lines of `path, run, genre, p_<genre>…` and, if asked for, the kinds of `doubts`; the run is
+    `average` for the mean of several."""
 
-    def __init__(self, asked: Any, with_doubts: bool) -> None:
+    def __init__(self, ensemble: Any, with_doubts: bool) -> None:
         self.with_doubts = with_doubts
-        self.genres = sorted({genre for one in asked.loaded for genre in one.genres})
+        self.genres = sorted({genre for loaded in ensemble.loaded for genre in loaded.genres})
         self.lines = csv.writer(sys.stdout, lineterminator="\n")
-        shares = [f"p_{genre}" for genre in self.genres]
         doubts = ["doubts"] if with_doubts else []
-        self.lines.writerow(["path", "run", "genre", *shares, *doubts])
+        self.lines.writerow(["path", "run", "genre", *(f"p_{g}" for g in self.genres), *doubts])
 
     def write(self, result: dict[str, Any]) -> None:
-        for one in result.get("runs", [result]):
-            about = [
-                d for d in result.get("doubts", []) if not d["runs"] or one["run"] in d["runs"]
-            ]
-            self._line(result["path"], one["run"], one, about)
+        for prediction in result.get("runs", [result]):
+            self._line(result, prediction, prediction["run"])
         if "runs" in result and "proba" in result:
-            about = [d for d in result.get("doubts", []) if not d["runs"]]
-            self._line(result["path"], "average", result, about)
+            self._line(result, result, "average")
 
-    def _line(self, path: str, run: str, said: dict[str, Any], about: list[dict[str, Any]]) -> None:
-        proba = said["proba"]
+    def _line(self, result: dict[str, Any], prediction: dict[str, Any], run: str) -> None:
+        proba = prediction["proba"]
         shares = [f"{proba[genre]:.6f}" if genre in proba else "" for genre in self.genres]
-        kinds = [", ".join(one["kind"] for one in about)] if self.with_doubts else []
-        self.lines.writerow([path, run, said["genre"], *shares, *kinds])
+        kinds = [
+            doubt["kind"]
+            for doubt in result.get("doubts", [])
+            if not doubt["runs"] or run in doubt["runs"]
+        ]
+        doubts = [", ".join(kinds)] if self.with_doubts else []
+        self.lines.writerow([result["path"], run, prediction["genre"], *shares, *doubts])

@@ -4,36 +4,30 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-import pandas as pd
 import typer
 from typer import Argument, Option
 
-from genrecore.cli.output import JSON, answer, out, plain, print_json, print_table, reporting
-from genrecore.config import run as configuration
+from genrecore.cli.options import BackgroundOption, FolderOption, JsonOption, add_group, switch
+from genrecore.cli.output import answer, out, plain, print_json, print_rows, print_table, reporting
 from genrecore.config.dotted import read_assignments
 from genrecore.config.run import Part, RunConfig, with_values
 from genrecore.data import cached_results, datasets, download, uploads
 from genrecore.data.audit import KINDS, Audit, audit
 from genrecore.data.datasets import DATASETS, demo, known
 from genrecore.errors import GenrecoreError, UsageError
-from genrecore.jobs import actions as jobs
+from genrecore.jobs.tasks import start_task
 from genrecore.store.progress import Report
 
+if TYPE_CHECKING:
+    import pandas as pd
+
 commands = typer.Typer(rich_markup_mode=None)
+group = add_group(commands, "datasets", "List datasets and prepare them for training.")
 
-
-datasets_app = typer.Typer(
-    help="List datasets and prepare them for training.", no_args_is_help=True, rich_markup_mode=None
-)
-commands.add_typer(datasets_app, name="datasets")
-
-NAME = Annotated[str, Argument(help="A dataset's name; see 'genrecore datasets list'.")]
-FOLDER = Annotated[
-    Path | None, Option("--folder", help="Where its files lie, if not where they lay last time.")
-]
-SET = Annotated[
+NameArgument = Annotated[str, Argument(help="A dataset's name; see 'genrecore datasets list'.")]
+DatasetSetOption = Annotated[
     list[str] | None,
     Option(
         "--set",
@@ -41,141 +35,123 @@ SET = Annotated[
         "e.g. --set split.n_folds=3.",
     ),
 ]
-SAMPLE_RATE_HZ = Annotated[
-    int, Option("--sample-rate-hz", help="Rate of the decoded audio: 16000, 22050 or 44100.")
-]
-CLIP_S = Annotated[float, Option("--clip-s", help="Seconds taken from the middle of each clip.")]
+SampleRateOption = Annotated[int, Option(help="Rate of the decoded audio: 16000, 22050 or 44100.")]
+ClipLengthOption = Annotated[float, Option(help="Seconds taken from the middle of each clip.")]
 
 
-@datasets_app.command("list")
-def list_datasets(as_json: JSON = False) -> None:
-    """The datasets genrecore can read, and where yours lie."""
-    remembered = known.known()
+@group.command("list")
+def list_datasets(as_json: JsonOption = False) -> None:
+    """The datasets genrecore can read, and where yours are."""
+    folders = {name: options.get("folder") for name, options in known.known().items()}
     rows = [
         {
             "name": name,
-            "title": DATASETS[name].title,
-            "folder": remembered.get(name, {}).get("folder")
-            or ("needs --folder" if DATASETS[name].facts.needs_folder else "built in"),
+            "title": entry.title,
+            "folder": folders.get(name)
+            or ("needs --folder" if entry.facts.needs_folder else "built in"),
         }
-        for name in DATASETS
+        for name, entry in DATASETS.items()
     ]
-    print_json(rows) if as_json else print_table(rows)
+    print_rows(as_json, rows)
 
 
-def asked_for(
+def _config(
     name: str,
     folder: Path | None,
     set_: list[str] | None,
     sample_rate_hz: int,
     clip_s: float,
-    **more: Any,
+    **values: Any,
 ) -> RunConfig:
-    """The configuration that the flags of a command under `genrecore datasets` make.
-
-    A folder that is not given is the remembered one.
+    """The configuration that these options make; without a folder, with the remembered one.
 
     Raises:
         UsageError: An unknown field, a value out of range, or a --set without an equals sign.
     """
-    values: dict[str, Any] = {"audio.sample_rate_hz": sample_rate_hz, "audio.clip_s": clip_s}
-    values |= {key: value for key, value in more.items() if value is not None}
+    values |= {"audio.sample_rate_hz": sample_rate_hz, "audio.clip_s": clip_s}
     for key, value in read_assignments(set_, "n_genres=4").items():
         # Without a dot it is the dataset's: the demo music has a seed of its own, for one.
         values[key if "." in key else f"dataset.{key}"] = value
     if folder is not None:
         values["dataset.folder"] = json.dumps(str(folder.expanduser().absolute()))
-    base = RunConfig(dataset=known.with_known_folder(Part(name=name)))
-    return configuration.with_values(base, values)
+    return with_values(RunConfig(dataset=known.with_known_folder(Part(name=name))), values)
 
 
-@datasets_app.command("prepare")
+@group.command("prepare")
 def prepare(
-    name: NAME,
-    folder: FOLDER = None,
-    set_: SET = None,
-    sample_rate_hz: SAMPLE_RATE_HZ = 22_050,
-    clip_s: CLIP_S = 30.0,
-    background: Annotated[
-        bool, Option("--background", help="Run it as a task of its own and return.")
-    ] = False,
-    as_json: JSON = False,
+    name: NameArgument,
+    folder: FolderOption = None,
+    set_: DatasetSetOption = None,
+    sample_rate_hz: SampleRateOption = 22_050,
+    clip_s: ClipLengthOption = 30.0,
+    background: BackgroundOption = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Read a dataset and decode its audio, so that training starts at once. Unusable files are
-    named with their reason; the rest goes on. The folder is remembered for the next time."""
+    named with their reason and left out. The folder is remembered for the next time."""
     from genrecore.data import prepare as preparation
 
-    config = asked_for(name, folder, set_, sample_rate_hz, clip_s)
-    checked = DATASETS[name].read_options(config.dataset.options, "dataset")
+    config = _config(name, folder, set_, sample_rate_hz, clip_s)
+    options = DATASETS[name].read_options(config.dataset.options, "dataset")
     if background:
         words = ["datasets", "prepare", name, "--sample-rate-hz", str(sample_rate_hz)]
         words += ["--clip-s", f"{clip_s:g}"]
         words += ["--folder", str(folder.expanduser().absolute())] if folder else []
         words += [word for item in set_ or [] for word in ("--set", item)]
-        task = jobs.start_task(words, f"Preparing {name}")
-        print_json({"task": task.task_id, "folder": str(task.folder)}) if as_json else out.print(
-            f"Started as task {task.task_id}."
-        )
+        task = start_task(words, f"Preparing {name}")
+        facts = {"task": task.task_id, "folder": task.folder}
+        answer(as_json, facts, f"Started as task {task.task_id}.")
         return
     with reporting(quiet=as_json) as report:
         prepared = preparation.decode(config, report)
     if DATASETS[name].facts.needs_folder:
-        known.remember(name, checked.model_dump(mode="json", exclude_defaults=True))
+        known.remember(name, options.model_dump(mode="json", exclude_defaults=True))
     facts = plain(preparation.summary(prepared))
     cached_results.keep("prepare", config, facts)
-    if as_json:
-        print_json({"dataset": name, **facts})
-        return
-    out.print(
-        f"{name}: {facts['n_clips']} clips of {len(facts['clips_per_genre'])} genres, "
-        + (f"{facts['minutes']} minutes, " if facts["minutes"] is not None else "")
-        + f"{facts['n_artists']} known artists."
-    )
-    for skipped in facts["skipped"]:
-        out.print(f"Left out {skipped['clip_id']}: {skipped['reason']}")
+    minutes = f"{facts['minutes']} minutes, " if facts["minutes"] is not None else ""
+    sentences = [
+        f"{name}: {facts['n_clips']} clips of {len(facts['clips_per_genre'])} genres, {minutes}"
+        f"{facts['n_artists']} known artists.",
+        *(f"Left out {skipped['clip_id']}: {skipped['reason']}" for skipped in facts["skipped"]),
+    ]
+    answer(as_json, {"dataset": name, **facts}, "\n".join(sentences))
 
 
 SHOWN = 10
 """Findings of a kind that are printed; `--all` prints every one."""
 
 
-@datasets_app.command("audit")
+@group.command("audit")
 def audit_dataset(
-    name: NAME,
-    folder: FOLDER = None,
-    split: Annotated[
-        str, Option(help="A split scheme to audit as well; see 'genrecore list splits'.")
-    ] = "",
+    name: NameArgument,
+    folder: FolderOption = None,
+    split: Annotated[str, Option(help="A split to audit too; see 'genrecore list splits'.")] = "",
     fold: Annotated[int, Option(help="Which fold of the split.")] = 0,
     split_seed: Annotated[int, Option(help="Seed of the split.")] = 0,
-    set_: SET = None,
-    sample_rate_hz: SAMPLE_RATE_HZ = 22_050,
-    clip_s: CLIP_S = 30.0,
-    headers: Annotated[
-        bool, Option("--headers", help="Read the sample rates of all files as well.")
-    ] = False,
+    set_: DatasetSetOption = None,
+    sample_rate_hz: SampleRateOption = 22_050,
+    clip_s: ClipLengthOption = 30.0,
+    headers: Annotated[bool, switch("headers", "Read the sample rates of all files too.")] = False,
     table_only: Annotated[
-        bool, Option("--table-only", help="Look at the clip table alone, decode nothing.")
+        bool, switch("table-only", "Use the clip table, decode nothing.")
     ] = False,
-    everything: Annotated[
-        bool, Option("--all", help=f"Print all findings, not {SHOWN} of each kind.")
-    ] = False,
-    as_json: JSON = False,
+    everything: Annotated[bool, switch("all", f"Print all findings, not {SHOWN} a kind.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Faults, exact copies and near-copies in a dataset, and what crosses a split of it. Findings
     are no failure: the exit code is 0."""
-    chosen = {"split": split or None, "fold": fold, "split_seed": split_seed}
-    config = asked_for(name, folder, set_, sample_rate_hz, clip_s, **chosen)
+    chosen = {"fold": fold, "split_seed": split_seed} | ({"split": split} if split else {})
+    config = _config(name, folder, set_, sample_rate_hz, clip_s, **chosen)
     with reporting(quiet=as_json) as report:
         clips = datasets.load(name, config.dataset.options, report)
-        found = _audited(clips, config, bool(split), headers, table_only, report)
-    document = {"dataset": name, "split": split or None, "fold": fold, **plain(found.as_dict())}
+        result = _audited(clips, config, bool(split), headers, table_only, report)
+    document = {"dataset": name, "split": split or None, "fold": fold, **plain(result.as_dict())}
     flags = {"headers": headers, "table_only": table_only}
     cached_results.keep("audit", config, document, bool(split), clips, **flags)
     if as_json:
         print_json(document)
     else:
-        _print(found, name, split, everything)
+        _print(result, name, split, everything)
 
 
 def _audited(
@@ -186,7 +162,7 @@ def _audited(
     table_only: bool,
     report: Report,
 ) -> Audit:
-    """The audit of what a run with this configuration would use, and of what it would leave out."""
+    """The audit of what a run with this configuration would use and leave out."""
     from genrecore.data import genres, splits
     from genrecore.data.prepare import build_corpus
 
@@ -195,101 +171,85 @@ def _audited(
     is_audio = set(clips["medium"]) == {"audio"}
     corpus = None if table_only else build_corpus(clips, config, report)
     if corpus is not None:
-        # The split deals out what can be read, as it does for a run.
+        # Only readable clips are split, as in a run.
         clips = clips[clips["clip_id"].isin(corpus.index["clip_id"])].reset_index(drop=True)
     if with_split:
-        chosen = config.split
-        clips = splits.apply(
-            clips, chosen.name, chosen.options, seed=config.split_seed, fold=config.fold
-        )
+        split, seed = config.split, config.split_seed
+        clips = splits.apply(clips, split.name, split.options, seed=seed, fold=config.fold)
     clips.attrs["left_out"] = left_out
     return audit(clips, corpus, report, headers=headers and is_audio)
 
 
-def _print(found: Audit, name: str, split: str, everything: bool) -> None:
-    out.print(f"Audit of {name}: {found.n_clips} clips" + (f", split {split}" if split else ""))
-    if found.refused:
-        out.print(f"REFUSED. {found.reason}", style="bold red")
+def _print(result: Audit, name: str, split: str, everything: bool) -> None:
+    out.print(f"Audit of {name}: {result.n_clips} clips" + (f", split {split}" if split else ""))
+    if result.refused:
+        out.print(f"REFUSED. {result.reason}", style="bold red")
     elif split:
         out.print("Nothing that can be seen crosses from training to validation or test.")
     out.print()
-    if not found.counts:
-        out.print("Nothing was found.")
-    by_kind = {str(kind): rows for kind, rows in found.findings.groupby("kind", sort=False)}
-    print_rows = [
-        {"found": found.counts[kind], "what": KINDS[kind], "severity": rows["severity"].iloc[0]}
-        for kind, rows in by_kind.items()
-    ]
-    if print_rows:
-        print_table(print_rows)
-    if len(found.crossings):
-        out.print()
-        for sentence in found.crossings["sentence"]:
-            out.print(f"{sentence}")
+    counts = result.counts
+    by_kind = {str(kind): rows for kind, rows in result.findings.groupby("kind", sort=False)}
+    print_table(
+        [
+            {
+                "found": result.counts[kind],
+                "what": KINDS[kind],
+                "severity": rows["severity"].iloc[0],
+            }
+            for kind, rows in by_kind.items()
+        ],
+        "Nothing was found.",
+    )
+    if len(result.crossings):
+        out.print("", *result.crossings["sentence"], sep="\n")
     for kind, rows in by_kind.items():
-        out.print()
-        out.print(KINDS[kind], style="bold")
-        _print_sentences(rows, found.counts[kind], everything)
-    out.print()
-    out.print("Looked at", style="bold")
-    for sentence in found.checked:
+        out.print(f"\n{KINDS[kind]}", style="bold")
+        shown = rows if everything else rows.head(SHOWN)
+        for sentence in shown["sentence"]:
+            out.print(f"  {sentence}")
+        if counts[kind] > len(shown):
+            out.print(f"  … and {counts[kind] - len(shown)} more; --all prints them.")
+    out.print("\nChecked", style="bold")
+    for sentence in result.checked:
         out.print(f"  {sentence}")
 
 
-def _print_sentences(rows: pd.DataFrame, n: int, everything: bool) -> None:
-    shown = rows if everything else rows.head(SHOWN)
-    for sentence in shown["sentence"]:
-        out.print(f"  {sentence}")
-    if n > len(shown):
-        out.print(f"  … and {n - len(shown)} more; --all prints them.")
-
-
-@datasets_app.command("download")
+@group.command("download")
 def download_dataset(
-    name: NAME,
-    folder: Annotated[
-        Path, Option(help="Where it goes; remembered for training. Needs the space twice.")
-    ],
-    keep: Annotated[
-        bool, Option("--keep", help="Keep the archive beside what was unpacked from it.")
-    ] = False,
-    as_json: JSON = False,
+    name: NameArgument,
+    folder: Annotated[Path, Option(help="Where it goes; remembered. Needs the space twice.")],
+    keep: Annotated[bool, switch("keep", "Keep the archive beside its content.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Fetch a dataset that may be downloaded: the four sizes of FMA (7.2, 22, 93 and 879 GiB).
-    Interrupted, the same command goes on where it broke off; checksums are compared before
+    After an interruption, the same command goes on from there; checksums are compared before
     anything is unpacked."""
-    entry = DATASETS[name]
-    if entry.facts.not_fetched:
+    facts = DATASETS[name].facts
+    if facts.not_fetched:
         raise GenrecoreError(
-            f"{entry.facts.not_fetched}; it is mirrored at {entry.facts.mirror}: unpack it "
-            f"yourself, then run 'genrecore datasets prepare {name} --folder'."
+            f"{facts.not_fetched}; it is mirrored at {facts.mirror}: unpack it yourself, then run "
+            f"'genrecore datasets prepare {name} --folder'."
         )
-    archives = entry.facts.archives
-    if not archives:
+    if not facts.archives:
         possible = ", ".join(other for other in DATASETS if DATASETS[other].facts.archives)
         raise UsageError(f"There is nothing to download for {name}; there is for {possible}.")
     folder = folder.expanduser().absolute()
     with reporting(quiet=as_json) as report:
-        unpacked = [download.obtain(archive, folder, report, keep) for archive in archives]
+        unpacked = [download.obtain(archive, folder, report, keep) for archive in facts.archives]
     known.remember(name, {"folder": str(folder)})
-    answer(
-        as_json,
-        {"dataset": name, "folder": folder, "unpacked": unpacked},
-        f"{name} is in {folder} and ready to be prepared.",
-    )
+    result = {"dataset": name, "folder": folder, "unpacked": unpacked}
+    answer(as_json, result, f"{name} is in {folder} and ready to be prepared.")
 
 
-@datasets_app.command("unpack")
+@group.command("unpack")
 def unpack_archive(
     archive: Annotated[Path, Argument(help="A zip or tar of genre folders.")],
-    remove: Annotated[
-        bool, Option("--remove", help="Delete the archive afterwards, taken or not.")
-    ] = False,
-    as_json: JSON = False,
+    remove: Annotated[bool, switch("remove", "Delete the archive, whether used or not.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
-    """Unpack an archive of genre folders with audio files or pictures into the cache folder, as
-    uploads on the page Datasets are. Nothing is trusted: paths that lead elsewhere, links and
-    archives that swell without measure are refused. The same archive is unpacked once."""
+    """Unpack an archive of genre folders with audio files or images into the cache folder, like
+    uploads on the page Datasets. Nothing is trusted: paths that lead elsewhere, links and archives
+    that expand without limit are refused. The same archive is unpacked once."""
     archive = archive.expanduser().absolute()
     try:
         with reporting(quiet=as_json) as report:
@@ -297,25 +257,26 @@ def unpack_archive(
     finally:
         if remove:
             uploads.discard(archive)
-    if as_json:
-        print_json({"archive": archive.name, "folder": folder})
-        return
-    out.print(f"{archive.name} is in {folder}. Prepare it:")
-    out.print(f"genrecore datasets prepare folder --folder {folder}")
+    answer(
+        as_json,
+        {"archive": archive.name, "folder": folder},
+        f"{archive.name} is in {folder}. Prepare it:\n"
+        f"genrecore datasets prepare folder --folder {folder}",
+    )
 
 
-@datasets_app.command("write")
+@group.command("write")
 def write(
-    folder: Annotated[Path, Argument(help="Where to; it is made if it is not there.")],
-    set_: SET = None,
-    as_json: JSON = False,
+    folder: Annotated[Path, Argument(help="The folder to write; it may be a new one.")],
+    set_: DatasetSetOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Write the demo music into a folder in all forms in which GTZAN is published: wav files, both
-    tables of descriptors, and pictures. The dataset gtzan reads it from there."""
+    tables of descriptors, and images. The dataset gtzan reads it from there."""
     values = read_assignments(set_, "n_genres=4")
     config = with_values(RunConfig(), {f"dataset.{key}": value for key, value in values.items()})
     options = DATASETS["demo"].read_options(config.dataset.options, "dataset")
     with reporting(quiet=as_json) as report:
         demo.write_as_gtzan(options, folder, report)
-    place = folder.expanduser().absolute()
-    answer(as_json, {"folder": place}, f"Written to {place}.")
+    folder = folder.expanduser().absolute()
+    answer(as_json, {"folder": folder}, f"Written to {folder}.")

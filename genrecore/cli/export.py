@@ -8,19 +8,18 @@ from typing import Annotated, Any
 import typer
 from typer import Argument, Option
 
-from genrecore.cli.output import JSON, out, print_json, reporting
+from genrecore.cli.options import JsonOption
+from genrecore.cli.output import out, print_json, reporting
 from genrecore.errors import UsageError
-from genrecore.store import run as runs
-from genrecore.store.run import Run
+from genrecore.store.run import find_run
+from genrecore.words import size
 
 commands = typer.Typer(rich_markup_mode=None)
 
 
 @commands.command("export")
 def export_runs(
-    names: Annotated[
-        list[str], Argument(metavar="RUN…", help="Ids of runs, parts of them, or 'latest'.")
-    ],
+    names: Annotated[list[str], Argument(metavar="RUN…", help="Ids or parts of ids, or 'latest'.")],
     tensorboard: Annotated[
         Path | None,
         Option(metavar="DIR", help="Write event files there, for 'tensorboard --logdir DIR'."),
@@ -33,9 +32,7 @@ def export_runs(
     ] = "genrecore",
     onnx: Annotated[
         Path | None,
-        Option(
-            metavar="FILE", help="Write one run as an ONNX file: waveform in, probabilities out."
-        ),
+        Option(metavar="FILE", help="Write one run as ONNX: waveform in, probabilities out."),
     ] = None,
     bundle: Annotated[
         Path | None,
@@ -44,8 +41,8 @@ def export_runs(
             help="Write one run as a folder for others: weights, configuration, model card.",
         ),
     ] = None,
-    weights: Annotated[bool, Option(help="With --mlflow: whether the weights go along.")] = True,
-    as_json: JSON = False,
+    weights: Annotated[bool, Option(help="With --mlflow: whether to log the weights.")] = True,
+    as_json: JsonOption = False,
 ) -> None:
     """Write runs for other tools: settings, every epoch's numbers, the test's scores. A run that
     still trains is written as far as it is; exporting it again adds what is new. Or write one
@@ -56,49 +53,41 @@ def export_runs(
         )
     from genrecore.reporting import trackers
 
-    found = [runs.find_run(name) for name in names]
-    made: dict[str, Any] = {}
-    if onnx is not None or bundle is not None:
-        made |= _as_models(found, onnx, bundle, as_json)
-    if tensorboard is not None:
-        folders = trackers.to_tensorboard(found, tensorboard)
-        made["tensorboard"] = folders
+    runs = [find_run(name) for name in names]
+    written: dict[str, Any] = {}
+
+    def say(sentence: str) -> None:
         if not as_json:
-            out.print(f"Written to {tensorboard}; 'tensorboard --logdir {tensorboard}' shows it.")
+            out.print(sentence)
+
+    if onnx is not None or bundle is not None:
+        if len(runs) != 1:
+            raise UsageError(f"--onnx and --bundle take one run, but {len(runs)} are named.")
+        from genrecore.inference import bundle as bundles
+        from genrecore.inference import loaded as inference
+        from genrecore.inference import onnx as onnx_export
+
+        loaded = inference.load(runs[0])
+        if onnx is not None:
+            with reporting(quiet=as_json) as report:
+                file = onnx_export.to_onnx(loaded, onnx, report)
+            written["onnx"] = vars(file)
+            say(
+                f"Written to {onnx} ({size(file.n_bytes)}); of {file.n_checked} waves no "
+                f"probability differs by more than {file.difference:.1e} from the original."
+            )
+        if bundle is not None:
+            written["bundle"] = bundles.to_bundle(loaded, bundle)
+            say(f"Written to {bundle}, with a model card.")
+    if tensorboard is not None:
+        written["tensorboard"] = trackers.to_tensorboard(runs, tensorboard)
+        say(f"Written to {tensorboard}; 'tensorboard --logdir {tensorboard}' shows it.")
     if mlflow:
         with reporting(quiet=as_json) as report:
-            logged = trackers.to_mlflow(found, mlflow, experiment, weights, report)
-        made["mlflow"] = [vars(one) for one in logged]
-        if not as_json:
-            for one in logged:
-                how = "Continued" if one.again else "Logged"
-                out.print(f"{how} {one.run_id}: {one.address}")
+            logged = trackers.to_mlflow(runs, mlflow, experiment, weights, report)
+        written["mlflow"] = [vars(entry) for entry in logged]
+        for entry in logged:
+            how = "Continued" if entry.again else "Logged"
+            say(f"{how} {entry.run_id}: {entry.address}")
     if as_json:
-        print_json(made)
-
-
-def _as_models(
-    found: list[Run], onnx: Path | None, bundle: Path | None, as_json: bool
-) -> dict[str, Any]:
-    if len(found) != 1:
-        raise UsageError(f"--onnx and --bundle take one run, but {len(found)} are named.")
-    from genrecore.inference import bundle as bundles
-    from genrecore.inference import loaded as inference
-    from genrecore.inference import onnx as onnx_export
-
-    loaded = inference.load(found[0])
-    made: dict[str, Any] = {}
-    if onnx is not None:
-        with reporting(quiet=as_json) as report:
-            written = onnx_export.to_onnx(loaded, onnx, report)
-        made["onnx"] = vars(written)
-        if not as_json:
-            out.print(
-                f"Written to {onnx} ({written.n_bytes / 1e6:.1f} MB); of {written.n_checked} waves "
-                f"no probability differs by more than {written.difference:.1e} from the original."
-            )
-    if bundle is not None:
-        made["bundle"] = bundles.to_bundle(loaded, bundle)
-        if not as_json:
-            out.print(f"Written to {bundle}, with a model card.")
-    return made
+        print_json(written)

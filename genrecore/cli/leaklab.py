@@ -8,9 +8,9 @@ import typer
 from typer import Option
 
 from genrecore.cli.flags import with_flags
-from genrecore.cli.output import JSON, out, print_json, print_table, reporting
+from genrecore.cli.options import ConfigOption, JsonOption, PresetOption, SetOption, settings
+from genrecore.cli.output import out, print_json, print_table, records, reporting
 from genrecore.cli.runs import follow
-from genrecore.cli.options import CONFIG, PRESET, SET, settings
 from genrecore.config.run import RunConfig
 from genrecore.store.run import Run
 from genrecore.words import percent
@@ -22,14 +22,14 @@ commands = typer.Typer(rich_markup_mode=None)
 @with_flags(RunConfig)
 def leaklab(
     values: dict[str, Any],
-    config: CONFIG = None,
-    set_: SET = None,
-    preset: PRESET = "",
+    config: ConfigOption = None,
+    set_: SetOption = None,
+    preset: PresetOption = "",
     n_folds: Annotated[int, Option(help="Folds of either split.", min=3, max=20)] = 5,
-    as_json: JSON = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Measure what a leaky split adds: train the same system on every fold of a split by clip and
-    of one by artist, and show the gap with its interval. Runs that are there already are used."""
+    of one by artist, and show the gap with its interval. Runs that exist already are used."""
     from genrecore.data import datasets
     from genrecore.experiments import leaks
     from genrecore.experiments.leak_gap import leak_gap
@@ -48,8 +48,8 @@ def leaklab(
                 done.append(follow(member.run, report, title))
     gap = leak_gap(done)
     if as_json:
-        facts = {name: getattr(gap, name) for name in gap.__dataclass_fields__}
-        print_json({**facts, "sentence": gap.sentence, "runs": [run.run_id for run in done]})
+        run_ids = [run.run_id for run in done]
+        print_json({**vars(gap), "sentence": gap.sentence, "runs": run_ids})
         return
     print_table(
         [
@@ -59,7 +59,7 @@ def leaklab(
                 "artists shared": percent(row["leaky"]),
                 "artists apart": percent(row["clean"]),
             }
-            for row in gap.per_genre.to_dict(orient="records")
+            for row in records(gap.per_genre)
         ]
     )
     out.print(f"\n{gap.sentence}")

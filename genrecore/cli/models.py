@@ -9,47 +9,40 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer import Argument, Option
 
-from genrecore.cli.output import JSON, out, print_json, print_table, reporting
-from genrecore.cli.options import SET, settings
-from genrecore.config.registry import Registry
+from genrecore.cli.options import JsonOption, SetOption, add_group, settings, switch
+from genrecore.cli.output import answer, out, print_json, print_table, reporting
+from genrecore.config.registry import Entry, Registry
 from genrecore.config.run import RunConfig
 from genrecore.errors import UsageError
-from genrecore.evaluation import metrics
+from genrecore.words import thousands
 
 if TYPE_CHECKING:
     from genrecore.training.card import Card
     from genrecore.training.latency import Latency
 
 commands = typer.Typer(rich_markup_mode=None)
+group = add_group(commands, "models", "What each model is, how large it is, and how long it takes.")
 
-
-models_app = typer.Typer(
-    help="What each model is, how large it is, and how long it takes.",
-    no_args_is_help=True,
-    rich_markup_mode=None,
-)
-commands.add_typer(models_app, name="models")
-
-NAME = Annotated[str, Argument(help="A model's name; see 'genrecore models list'.")]
-PRESET = Annotated[
+NameArgument = Annotated[str, Argument(help="A model's name; see 'genrecore models list'.")]
+InputOption = Annotated[
     str,
     Option(
         "--preset",
-        help="The input of a study for which sizes are given; by default of the model's own, and "
-        "'default' is none.",
+        help="The input of a study for which sizes are given; by default that of the model's own "
+        "study; 'default' is none.",
     ),
 ]
 
 
-@models_app.command("list")
-def list_models(as_json: JSON = False) -> None:
+@group.command("list")
+def list_models(as_json: JsonOption = False) -> None:
     """Every model with its size on the input of its study, or on the default one."""
     from genrecore.models import MODELS
     from genrecore.training import card as cards  # torch: not on the way to --help
 
-    found = [cards.card(name) for name in MODELS]
+    models = [cards.card(name) for name in MODELS]
     if as_json:
-        print_json([card.as_dict() for card in found])
+        print_json([card.as_dict() for card in models])
         return
     print_table(
         [
@@ -58,24 +51,24 @@ def list_models(as_json: JSON = False) -> None:
                 "title": card.title,
                 "year": card.year or "",
                 "takes": ", ".join(card.accepts),
-                "parameters": _parameters(card),
+                "parameters": "depends on the data"
+                if card.classical
+                else cards.counted(card.n_parameters),
                 "multiply–adds": cards.counted(card.n_multiply_adds),
                 "on": card.input.preset or card.config.feature.name,
             }
-            for card in found
+            for card in models
         ]
     )
 
 
-@models_app.command("show")
+@group.command("show")
 def show_model(
-    name: NAME,
-    preset: PRESET = "",
-    set_: SET = None,
-    measure: Annotated[
-        bool, Option("--measure", help="Measure how long a clip takes on this machine.")
-    ] = False,
-    as_json: JSON = False,
+    name: NameArgument,
+    preset: InputOption = "",
+    set_: SetOption = None,
+    measure: Annotated[bool, switch("measure", "First measure how long a clip takes.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """The card of a model: idea, sizes, what it sees of the sound, its layers, what studies print
     of it, and the command that trains it."""
@@ -94,19 +87,24 @@ def show_model(
         _print(card, known)
 
 
-@models_app.command("measure")
-def measure_model(name: NAME, preset: PRESET = "", set_: SET = None, as_json: JSON = False) -> None:
+@group.command("measure")
+def measure_model(
+    name: NameArgument,
+    preset: InputOption = "",
+    set_: SetOption = None,
+    as_json: JsonOption = False,
+) -> None:
     """Measure how long feature and network take for a clip of 30 s on this machine. The page Models
     and 'genrecore models show' know it from then on."""
     from genrecore.training import latency
 
     with reporting(quiet=as_json) as report:
-        found = latency.measure(name, _config(name, preset, set_), report)
-    print_json(_facts(found)) if as_json else out.print(found.sentence)
+        measured = latency.measure(name, _config(name, preset, set_), report)
+    answer(as_json, _facts(measured), measured.sentence)
 
 
 def _config(name: str, preset: str, set_: list[str] | None) -> RunConfig | None:
-    """The input asked for; None for the study's own.
+    """The chosen input; None for that of the model's own study.
 
     Raises:
         UsageError: An unknown model, preset or field, or a --set without an equals sign.
@@ -125,19 +123,12 @@ def _config(name: str, preset: str, set_: list[str] | None) -> RunConfig | None:
     return settings(None, values, set_, preset)
 
 
-def _facts(found: Latency | None) -> dict[str, Any] | None:
-    return None if found is None else {**vars(found), "sentence": found.sentence}
-
-
-def _parameters(card: Card) -> str:
-    from genrecore.training import card as cards
-
-    return "depends on the data" if card.classical else cards.counted(card.n_parameters)
+def _facts(measured: Latency | None) -> dict[str, Any] | None:
+    return None if measured is None else {**vars(measured), "sentence": measured.sentence}
 
 
 def _print(card: Card, known: Latency | None) -> None:
     from genrecore.training import card as cards
-    from genrecore.words import thousands
 
     out.print(card.title, style="bold")
     year = f" ({card.year})" if card.year else ""
@@ -145,11 +136,7 @@ def _print(card: Card, known: Latency | None) -> None:
     out.print(f"Source: {card.source}")
     out.print(f"Takes {' or '.join(cards.KINDS.get(kind, kind) for kind in card.accepts)}.")
     out.print(f"Sizes for {card.input.words}; {card.input.n_genres} genres.")
-    out.print()
-    for sentence in cards.sizes_in_words(card):
-        out.print(sentence)
-    for sentence in card.sees:
-        out.print(sentence)
+    out.print("", *cards.sizes_in_words(card), *card.sees, sep="\n")
     if known is not None:
         out.print(f"It takes {known.sentence}")
     elif not card.classical:
@@ -167,18 +154,15 @@ def _print(card: Card, known: Latency | None) -> None:
                 for layer in card.layers
             ]
         )
-    for one in card.published:
-        out.print()
+    for size in card.published:
         out.print(
-            f"{one.study} prints {thousands(one.n_printed)} parameters; ours has "
-            f"{thousands(one.n_ours)} ({one.percent}), both for "
-            f"{cards.shape_in_words(one.shape)} and {thousands(one.n_genres)} outputs. "
-            f"{one.why}".strip()
+            f"\n{size.study} prints {thousands(size.n_printed)} parameters; ours has "
+            f"{thousands(size.n_ours)} ({size.percent}), both for "
+            f"{cards.shape_in_words(size.shape)} and {thousands(size.n_genres)} outputs. "
+            f"{size.why}".rstrip()
         )
     if card.notes:
-        out.print()
-    for note in card.notes:
-        out.print(f"Note: {note}")
+        out.print("", *(f"Note: {note}" for note in card.notes), sep="\n")
     out.print(f"\nTrain it: {card.command}")
 
 
@@ -188,56 +172,50 @@ WHAT = ("datasets", "splits", "features", "standardisers", "augmentations", "pre
 
 def _registries() -> dict[str, Registry[Any]]:
     from genrecore.augment import AUGMENTATIONS  # torch
+    from genrecore.evaluation.metrics import METRICS
     from genrecore.features import PRESETS
     from genrecore.training.parts import REGISTRIES
 
-    known: dict[str, Registry[Any]] = {
-        "augmentations": AUGMENTATIONS,
-        "presets": PRESETS,
-        "metrics": metrics.METRICS,
-    }
-    known |= {f"{registry.what}s": registry for registry in REGISTRIES.values()}
-    return {name: known[name] for name in WHAT}
+    registries = (*REGISTRIES.values(), AUGMENTATIONS, PRESETS, METRICS)
+    by_name = {f"{registry.what}s": registry for registry in registries}
+    return {name: by_name[name] for name in WHAT}
 
 
 @commands.command("list")
 def list_registered(
     what: Annotated[str, Argument(help=f"One of {', '.join(WHAT)}; by default all.")] = "",
-    as_json: JSON = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Everything that can be chosen: datasets, splits, features, augmentations, models, metrics,
     with options."""
     if what and what not in WHAT:
         raise UsageError(f"There is nothing called {what!r} to list; there are: {', '.join(WHAT)}.")
-    chosen = {name: reg for name, reg in _registries().items() if what in ("", name)}
+    chosen = {
+        kind: {name: _facts_of_entry(entry) for name, entry in registry.items()}
+        for kind, registry in _registries().items()
+        if what in ("", kind)
+    }
     if as_json:
-        print_json(
-            {
-                kind: {name: _entry(registry, name) for name in registry}
-                for kind, registry in chosen.items()
-            }
-        )
+        print_json(chosen)
         return
-    for kind, registry in chosen.items():
+    for kind, entries in chosen.items():
         out.print(kind.capitalize(), style="bold")
-        print_table(
-            [
-                {
-                    "name": name,
-                    "title": registry[name].title,
-                    "options": ", ".join(
-                        f"{key}={value['default']}" if "default" in value else key
-                        for key, value in _entry(registry, name)["options"].items()
-                    ),
-                }
-                for name in registry
-            ]
-        )
+        rows = [
+            {
+                "name": name,
+                "title": facts["title"],
+                "options": ", ".join(
+                    f"{key}={value['default']}" if "default" in value else key
+                    for key, value in facts["options"].items()
+                ),
+            }
+            for name, facts in entries.items()
+        ]
+        print_table(rows)
         out.print()
 
 
-def _entry(registry: Registry[Any], name: str) -> dict[str, Any]:
-    entry = registry[name]
+def _facts_of_entry(entry: Entry[Any]) -> dict[str, Any]:
     facts = dataclasses.asdict(entry.facts)
     facts = {k: sorted(v) if isinstance(v, frozenset) else v for k, v in facts.items()}
     schema = entry.options.model_json_schema(mode="serialization")

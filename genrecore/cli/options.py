@@ -1,23 +1,53 @@
-"""The configuration that the flags of a command make."""
+"""Options and arguments that several commands share, and the configuration that options make."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Annotated, Any
 
-from typer import Option
+import typer
+from typer import Argument, Option
 
-from genrecore.config import run as configuration
 from genrecore.config.dotted import read_assignments
-from genrecore.config.run import RunConfig
+from genrecore.config.run import RunConfig, read_config_file, with_values
 
-CONFIG = Annotated[Path | None, Option("--config", help="A configuration in JSON to start from.")]
-SET = Annotated[
+JsonOption = Annotated[bool, Option("--json", help="Print JSON for scripts instead of text.")]
+RunArgument = Annotated[str, Argument(help="A run's id, a part of it, or 'latest'.")]
+RunsOption = Annotated[
+    list[str],
+    Option("--run", help="A finished run: its id, a part of it, or 'latest'. Several: averaged."),
+]
+ConfigOption = Annotated[
+    Path | None, Option("--config", help="A configuration in JSON to start from.")
+]
+SetOption = Annotated[
     list[str] | None, Option("--set", help="An option of a part, e.g. --set feature.n_mels=64.")
 ]
-PRESET = Annotated[
-    str, Option("--preset", help="The input of a study to start from; see 'genrecore list'.")
+PresetOption = Annotated[
+    str, Option(help="The input of a study to start from; see 'genrecore list'.")
 ]
+FolderOption = Annotated[
+    Path | None, Option(help="Where the dataset's files are, if not where they were last time.")
+]
+BackgroundOption = Annotated[
+    bool, Option("--background", help="Queue or start the work and return at once.")
+]
+DryRunOption = Annotated[
+    bool, Option("--dry-run", help="Show the runs and the time they take; queue none.")
+]
+YesOption = Annotated[bool, Option("--yes", "-y", help="Do not ask before queueing.")]
+
+
+def add_group(commands: typer.Typer, name: str, help: str) -> typer.Typer:
+    """A group of commands: `genrecore NAME …`."""
+    group = typer.Typer(help=help, no_args_is_help=True, rich_markup_mode=None)
+    commands.add_typer(group, name=name)
+    return group
+
+
+def switch(name: str, help: str) -> Any:
+    """An option without a value: `--name`, and no `--no-name`."""
+    return Option(f"--{name}", help=help)
 
 
 def settings(
@@ -29,10 +59,9 @@ def settings(
         UsageError: An unknown field or preset, a value out of range, or a --set without an equals
             sign.
     """
-    start = configuration.read_config_file(config) if config else RunConfig()
+    base = read_config_file(config) if config else RunConfig()
     if preset:
-        from genrecore.features import PRESETS
+        from genrecore.features import PRESETS  # torch: not on the way to --help
 
         values = PRESETS[preset].thing | values
-    values |= read_assignments(set_, "feature.n_mels=64")
-    return configuration.with_values(start, values)
+    return with_values(base, values | read_assignments(set_, "feature.n_mels=64"))

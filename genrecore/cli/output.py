@@ -10,22 +10,24 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
 from rich import progress as bars
 from rich.console import Console
 from rich.table import Table
-from typer import Option
 
-from genrecore.jobs import actions as jobs
+from genrecore.errors import GenrecoreError, describe
+from genrecore.jobs.spawn import TASK
 from genrecore.store.progress import Phase, Report, Stopped, phase_text
 from genrecore.store.status import Status, stop_asked
 
-JSON = Annotated[bool, Option("--json", help="Print JSON for scripts instead of text.")]
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from genrecore.reporting.columns import Column
 
 out = Console(highlight=False, soft_wrap=True, markup=False)
-err = Console(stderr=True, highlight=False, soft_wrap=True, markup=False)
+err = Console(highlight=False, soft_wrap=True, markup=False, stderr=True)
 
 
 def print_json(value: Any) -> None:
@@ -34,8 +36,8 @@ def print_json(value: Any) -> None:
 
 
 def plain(value: Any) -> Any:
-    """The value as JSON can hold it; not-a-number and missing values become None."""
-    if isinstance(value, pd.DataFrame):
+    """The value as JSON can hold it: tables become lists of rows, not-a-number and NA None."""
+    if hasattr(value, "iterrows"):
         return plain(value.to_dict(orient="records"))
     if isinstance(value, Mapping):
         return {str(key): plain(item) for key, item in value.items()}
@@ -45,23 +47,43 @@ def plain(value: Any) -> Any:
         value = value.item()
     if isinstance(value, float) and not math.isfinite(value):
         return None
-    if value is pd.NA or isinstance(value, Path):
-        return None if value is pd.NA else str(value)
-    return value
+    if isinstance(value, Path):
+        return str(value)
+    return None if type(value).__name__ == "NAType" else value
+
+
+def records(table: pd.DataFrame) -> list[dict[str, Any]]:
+    """The rows of a table."""
+    return [{str(key): value for key, value in row.items()} for row in table.to_dict("records")]
 
 
 def print_table(rows: Sequence[Mapping[str, Any]], empty: str = "Nothing yet.") -> None:
-    """Rows as a table that fits the terminal; a sentence where there are none."""
+    """Rows as a table that fits the terminal; a sentence where there are none.
+
+    A column for each key of any row; a cell is empty where a row has no such key or None.
+    """
     if not rows:
         out.print(empty)
         return
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for index, column in enumerate(rows[0]):
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    for index, column in enumerate(columns):
         table.add_column(column, overflow="fold", no_wrap=index == 0)
     for row in rows:
-        table.add_row(*("" if value is None else str(value) for value in row.values()))
-    wide = out if out.is_terminal else Console(highlight=False, width=160, markup=False)
+        cells = [row.get(column) for column in columns]
+        table.add_row(*("" if cell is None else str(cell) for cell in cells))
+    wide = out if out.is_terminal else Console(highlight=False, markup=False, width=160)
     wide.print(table)
+
+
+def print_columns(table: pd.DataFrame, columns: Mapping[str, Column]) -> None:
+    """A table in columns of the catalogue, `reporting.columns`."""
+    print_table(
+        [
+            {column.title: column.written(row, name) for name, column in columns.items()}
+            for row in records(table)
+        ]
+    )
 
 
 def answer(as_json: bool, facts: Any, sentence: str) -> None:
@@ -73,7 +95,7 @@ def answer(as_json: bool, facts: Any, sentence: str) -> None:
 
 
 def print_rows(as_json: bool, rows: Sequence[Mapping[str, Any]], empty: str = "") -> None:
-    """Rows as JSON for scripts, else as a table; `empty` is said where there are none."""
+    """Rows as JSON for scripts, else as a table; `empty` is printed where there are none."""
     if as_json:
         print_json(rows)
     else:
@@ -81,15 +103,24 @@ def print_rows(as_json: bool, rows: Sequence[Mapping[str, Any]], empty: str = ""
 
 
 @contextlib.contextmanager
-def reporting(quiet: bool = False) -> Iterator[Report]:
-    """A report that shows what is going on: a bar on a terminal, else a line now and then.
+def writing(file: Path) -> Iterator[None]:
+    """Inside, an error of the system or of libsndfile says that this file cannot be written."""
+    try:
+        yield
+    except (OSError, RuntimeError) as error:
+        raise GenrecoreError(f"{file} cannot be written: {describe(error)}") from None
 
-    Run as a task, it also keeps the task's status and obeys its stop request.
+
+@contextlib.contextmanager
+def reporting(quiet: bool = False) -> Iterator[Report]:
+    """A report that shows the progress: a bar on a terminal, else a line now and then.
+
+    In a task it also keeps the task's status and obeys its stop request.
     """
-    folder = os.environ.get(jobs.TASK)
+    folder = os.environ.get(TASK)
     status = Status(Path(folder)) if folder else None
     columns = (
-        bars.TextColumn("{task.description}"),
+        bars.TextColumn("{task.description}", markup=False),
         bars.BarColumn(),
         bars.MofNCompleteColumn(),
         bars.TimeElapsedColumn(),

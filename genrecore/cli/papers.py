@@ -2,103 +2,99 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated, Any, Literal
+from collections import Counter
+from typing import Annotated, Literal
 
 import typer
 from typer import Argument, Option
 
-from genrecore.cli.output import JSON, out, print_json, print_rows, print_table, reporting
-from genrecore.cli.plans import (
-    BACKGROUND,
-    DRY_RUN,
-    YES,
-    agreed,
-    estimate_facts,
-    estimated,
-    follow_plan,
-    print_summary,
+from genrecore.cli.options import (
+    BackgroundOption,
+    DryRunOption,
+    FolderOption,
+    JsonOption,
+    YesOption,
+    add_group,
+    switch,
 )
+from genrecore.cli.output import out, print_json, print_rows, print_table, reporting
+from genrecore.cli.plans import agreed, estimate_facts, estimated, follow_plan, print_summary
 from genrecore.config.dotted import read_assignments
 from genrecore.data.datasets import DATASETS, how_to_get, known
 from genrecore.errors import UsageError
 from genrecore.experiments import papers
 from genrecore.experiments.papers import Music, Study, StudyRun, report
-from genrecore.store import run as runs
+from genrecore.store.run import find_same
+from genrecore.words import plural
 
 commands = typer.Typer(rich_markup_mode=None)
-
-papers_app = typer.Typer(
-    help="The five studies: what they did and print, and what our runs say beside it.",
-    no_args_is_help=True,
-    rich_markup_mode=None,
+group = add_group(
+    commands, "papers", "The five studies: what they did and print, and our results beside it."
 )
-commands.add_typer(papers_app, name="papers")
 
-STUDY = Annotated[str, Argument(help=f"One of {', '.join(papers.study_names())}.")]
+StudyArgument = Annotated[str, Argument(help=f"One of {', '.join(papers.study_names())}.")]
 N_SEEDS = {"published": 1, "honest": 3}
-"""Seeds unless told otherwise: the studies ran one, an honest result takes several."""
+"""Seeds by default: the studies ran one, an honest result takes several."""
 
 
-@papers_app.command("list")
-def list_papers(as_json: JSON = False) -> None:
+@group.command("list")
+def list_papers(as_json: JsonOption = False) -> None:
     """The studies: dataset, systems, and how many numbers they print."""
     rows = [
         {
-            "study": one.name,
-            "by": one.authors,
-            "dataset": one.dataset,
-            "systems": len(one.rows),
-            "numbers": sum(bool(n.measure and n.system) for n in one.numbers),
-            "question": one.question,
+            "study": study.name,
+            "by": study.authors,
+            "dataset": study.dataset,
+            "systems": len(study.rows),
+            "numbers": sum(bool(n.measure and n.system) for n in study.numbers),
+            "question": study.question,
         }
-        for one in papers.studies()
+        for study in papers.studies()
     ]
     print_rows(as_json, rows)
 
 
-@papers_app.command("show")
-def show_paper(study: STUDY, as_json: JSON = False) -> None:
+@group.command("show")
+def show_paper(study: StudyArgument, as_json: JsonOption = False) -> None:
     """A study's recipe with the mark of every value, its systems, its numbers, its critique."""
-    found = papers.study(study)
+    paper = papers.study(study)
     if as_json:
-        facts = found.model_dump()
-        print_json(facts | {"numbers": [one.model_dump() for one in found.numbers]})
+        facts = paper.model_dump()
+        print_json(facts | {"numbers": [number.model_dump() for number in paper.numbers]})
         return
-    out.print(found.citation, style="bold")
-    for sentence in found.summary:
+    out.print(paper.citation, style="bold")
+    for sentence in paper.summary:
         out.print(sentence)
     out.print("\nRecipe", style="bold")
-    for setting in found.settings:
-        where = ", ".join(found.groups[one].title for one in setting.groups)
+    for setting in paper.settings:
+        where = ", ".join(paper.groups[name].title for name in setting.groups)
         where = f" ({where})" if where else ""
         when = f", {papers.PROTOCOLS[setting.protocol]}" if setting.protocol else ""
-        line = f"– {setting.what}{where}{when}: {setting.value} ({setting.mark})"
-        out.print(line)
+        out.print(f"– {setting.what}{where}{when}: {setting.value} ({setting.mark})")
     out.print("\nSystems", style="bold")
     print_table(
         [
-            {"row": row.name, "system": row.title, "input": found.groups[row.group].title}
-            for row in found.rows
+            {"row": row.name, "system": row.title, "input": paper.groups[row.group].title}
+            for row in paper.rows
         ]
     )
     out.print("\nNumbers", style="bold")
     print_table(
         [
             {
-                "place": one.place,
-                "printed": one.shown,
-                "of": found.title_of(one.system) if one.system else "",
-                "measure": papers.MEASURES[one.measure],
-                "in": one.words.replace("\t", " | "),
+                "place": number.place,
+                "printed": number.shown,
+                "of": paper.title_of(number.system) if number.system else "",
+                "measure": papers.MEASURES[number.measure],
+                "in": number.words.replace("\t", " | "),
             }
-            for one in found.numbers
-            if one.printed.strip()
+            for number in paper.numbers
+            if number.printed.strip()
         ]
     )
     for title, remarks in (
-        ("Where text and tables disagree", found.disagreements),
-        ("What to bear in mind", found.critique),
+        ("Where text and tables disagree", paper.disagreements),
+        ("What to bear in mind", paper.critique),
     ):
         out.print(f"\n{title}", style="bold")
         for remark in remarks:
@@ -106,120 +102,103 @@ def show_paper(study: STUDY, as_json: JSON = False) -> None:
             out.print(f"– {remark.text} ({section})")
 
 
-@papers_app.command("run")
+@group.command("run")
 def run_paper(
-    study: STUDY,
-    rows: Annotated[
-        str, Option(help="Rows, with commas between; all by default. See 'show'.")
-    ] = "",
+    study: StudyArgument,
+    rows: Annotated[str, Option(help="Rows with commas between; by default all. See 'show'.")] = "",
     protocol: Annotated[
         Literal["published", "honest", "both"], Option(help="As published, honest, or both.")
     ] = "both",
     seeds: Annotated[int, Option(help="Runs a row; 0 is 1 as published and 3 honest.", min=0)] = 0,
-    scale: Annotated[
-        float, Option(help="Below 1 a rehearsal: so much of clips, length and epochs.")
-    ] = 1.0,
-    dataset: Annotated[
-        str, Option(help="Other music, a rehearsal as well: demo, for example.")
-    ] = "",
-    folder: Annotated[
-        Path | None, Option(help="Where the dataset lies, if not where it lay last time.")
-    ] = None,
+    scale: Annotated[float, Option(help="Below 1: this share of clips, length and epochs.")] = 1.0,
+    dataset: Annotated[str, Option(help="Other music, e.g. demo; a rehearsal as well.")] = "",
+    folder: FolderOption = None,
     set_: Annotated[
         list[str] | None, Option("--set", help="An option of the dataset: --set n_genres=4.")
     ] = None,
-    dry_run: DRY_RUN = False,
-    yes: YES = False,
-    background: BACKGROUND = False,
-    as_json: JSON = False,
+    dry_run: DryRunOption = False,
+    yes: YesOption = False,
+    background: BackgroundOption = False,
+    as_json: JsonOption = False,
 ) -> None:
-    """Train a study's rows: all of them, under both protocols, unless told otherwise. What is done
+    """Train a study's rows: all of them, under both protocols, by default. What is done
     already is not trained again."""
-    found = papers.study(study)
-    music = Music(dataset, _options(folder, set_), scale)
-    todo = _wanted(found, rows, protocol, seeds, music)
-    there = runs.find_same([one.config for one in todo])
-    new = [one for one, run in zip(todo, there, strict=True) if run is None]
-    with reporting(quiet=as_json) as progress:
-        estimate = estimated([one.config for one in new], progress)
-    if not as_json:
-        _print_wanted(found, todo, music)
-        print_summary(len(todo), len(new), estimate)
-    if dry_run:
-        if as_json:
-            listed = [
-                one.changes | {"there": run.run_id if run else None}
-                for one, run in zip(todo, there, strict=True)
-            ]
-            print_json({"runs": listed, "estimate": estimate_facts(estimate)})
-        return
-    if agreed(yes, as_json, f"Queue {len(new)} runs?"):
-        follow_plan(papers.start(found, todo, music), background, as_json)
-
-
-@papers_app.command("report")
-def report_paper(
-    study: Annotated[str, Argument(help="A study; all by default.")] = "",
-    rehearsal: Annotated[
-        bool, Option("--rehearsal", help="Of rehearsals instead of the study's dataset.")
-    ] = False,
-    as_json: JSON = False,
-) -> None:
-    """What the studies print and what the runs here say, as Markdown."""
-    chosen = [papers.study(study)] if study else papers.studies()
-    texts = {}
-    for one in chosen:
-        there = papers.find_runs(one, rehearsal)
-        if as_json:
-            texts[one.name] = report.facts(one, there, rehearsal)
-        else:
-            out.print(report.markdown(one, there, rehearsal))
-    if as_json:
-        print_json(texts)
-
-
-def _options(folder: Path | None, set_: list[str] | None) -> dict[str, Any]:
-    assignments = read_assignments(set_, "n_genres=4")
-    options = {key.removeprefix("dataset."): value for key, value in assignments.items()}
+    paper, options = papers.study(study), read_assignments(set_, "n_genres=4")
+    options = {key.removeprefix("dataset."): value for key, value in options.items()}
     if folder is not None:
         options["folder"] = str(folder.expanduser().absolute())
-    return options
+    music = Music(dataset, options, scale)
+    study_runs = _study_runs(paper, rows, protocol, seeds, music)
+    same = find_same([study_run.config for study_run in study_runs])
+    new = [study_run.config for study_run, run in zip(study_runs, same, strict=True) if not run]
+    with reporting(quiet=as_json) as progress:
+        estimate = estimated(new, progress)
+    if not as_json:
+        _print_runs(paper, study_runs, music)
+        print_summary(len(study_runs), len(new), estimate)
+    elif dry_run:
+        listed = [
+            study_run.changes | {"there": run.run_id if run else None}
+            for study_run, run in zip(study_runs, same, strict=True)
+        ]
+        print_json({"runs": listed, "estimate": estimate_facts(estimate)})
+    if not dry_run and agreed(yes, as_json, f"Queue {plural(len(new), 'run')}?"):
+        follow_plan(papers.start(paper, study_runs, music), background, as_json)
 
 
-def _wanted(study: Study, rows: str, protocol: str, n_seeds: int, music: Music) -> list[StudyRun]:
-    named = [name.strip() for name in rows.split(",") if name.strip()]
-    protocols = list(papers.PROTOCOLS) if protocol == "both" else [protocol]
-    for one in named:
-        study.rows_of(one)
+@group.command("report")
+def report_paper(
+    study: Annotated[str, Argument(help="A study; by default all.")] = "",
+    rehearsal: Annotated[bool, switch("rehearsal", "Of rehearsals, not of studies.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """The printed numbers of the studies and the results of the runs here, as Markdown."""
+    facts = {}
+    for paper in [papers.study(study)] if study else papers.studies():
+        runs = papers.find_runs(paper, rehearsal)
+        if as_json:
+            facts[paper.name] = report.facts(paper, runs, rehearsal)
+        else:
+            out.print(report.markdown(paper, runs, rehearsal))
+    if as_json:
+        print_json(facts)
+
+
+def _study_runs(
+    study: Study, rows: str, protocol: str, n_seeds: int, music: Music
+) -> list[StudyRun]:
+    names = [name.strip() for name in rows.split(",") if name.strip()]
+    for name in names:
+        study.rows_of(name)  # refuses an unknown one
     dataset = music.name_for(study)
-    given = known.known().get(dataset, {}) | dict(music.options or {})
-    if DATASETS[dataset].facts.needs_folder and not given.get("folder"):
+    options = known.known().get(dataset, {}) | dict(music.options or {})
+    if DATASETS[dataset].facts.needs_folder and not options.get("folder"):
         raise UsageError(how_to_get(dataset))
     return [
-        one
-        for name in protocols
-        for one in papers.study_runs(study, named, [name], n_seeds or N_SEEDS[name], music)
+        study_run
+        for name in (papers.PROTOCOLS if protocol == "both" else [protocol])
+        for study_run in papers.study_runs(study, names, [name], n_seeds or N_SEEDS[name], music)
     ]
 
 
-def _print_wanted(study: Study, todo: list[StudyRun], music: Music) -> None:
+def _print_runs(study: Study, study_runs: list[StudyRun], music: Music) -> None:
     if music.is_rehearsal(study):
-        n = todo[0].config.rehearsal
+        n = study_runs[0].config.rehearsal
         out.print(
             f"A rehearsal: {n} clips a genre, not for comparison with the study.", style="bold"
         )
-    rows: dict[tuple[str, str], dict[str, str]] = {}
-    for one in todo:
-        row = rows.setdefault(
-            (one.row, one.protocol),
+    n_seeds = Counter((study_run.row, study_run.protocol) for study_run in study_runs)
+    firsts = {(study_run.row, study_run.protocol): study_run for study_run in study_runs[::-1]}
+    print_table(
+        [
             {
-                "row": one.row,
-                "protocol": papers.PROTOCOLS[one.protocol],
-                "model": one.config.model.name,
-                "split": one.config.split.name,
-                "epochs": str(one.config.training.epochs),
-                "seeds": "0",
-            },
-        )
-        row["seeds"] = str(int(row["seeds"]) + 1)
-    print_table(list(rows.values()))
+                "row": row,
+                "protocol": papers.PROTOCOLS[protocol],
+                "model": firsts[row, protocol].config.model.name,
+                "split": firsts[row, protocol].config.split.name,
+                "epochs": firsts[row, protocol].config.training.epochs,
+                "seeds": n,
+            }
+            for (row, protocol), n in n_seeds.items()
+        ]
+    )

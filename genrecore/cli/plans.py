@@ -1,4 +1,4 @@
-"""`genrecore sweep`, `genrecore plans`: many runs as one command, and what becomes of them."""
+"""`genrecore sweep`, `genrecore plans`: many runs as one command, and their results."""
 
 from __future__ import annotations
 
@@ -15,55 +15,53 @@ import typer
 from typer import Argument, Option
 
 from genrecore.cli.flags import with_flags
-from genrecore.cli.output import JSON, err, out, print_json, print_table, reporting
-from genrecore.cli.options import CONFIG, PRESET
-from genrecore.config import run as configuration
+from genrecore.cli.options import (
+    BackgroundOption,
+    ConfigOption,
+    DryRunOption,
+    JsonOption,
+    PresetOption,
+    YesOption,
+    add_group,
+    settings,
+    switch,
+)
+from genrecore.cli.output import answer, err, out, print_json, print_table, records, reporting
 from genrecore.config.dotted import in_words, name_of, read_assignments, shown
-from genrecore.config.run import RunConfig
+from genrecore.config.run import RunConfig, with_values
 from genrecore.errors import GenrecoreError, UsageError
 from genrecore.evaluation.metrics import noun, watched
 from genrecore.experiments import plan as plans
-from genrecore.experiments import results as plan_results
-from genrecore.experiments.draft import Draft, Grid, draft, spread
+from genrecore.experiments import results
+from genrecore.experiments.draft import Grid, draft, spread
 from genrecore.experiments.plan import Plan
-from genrecore.store import run as runs
 from genrecore.store.progress import Report
-from genrecore.words import percent, seconds
+from genrecore.store.run import all_runs, find_same
+from genrecore.words import percent, plural, seconds
 
 if TYPE_CHECKING:
     from genrecore.experiments.estimates import PlanEstimate
     from genrecore.experiments.search import Strategy
 
 commands = typer.Typer(rich_markup_mode=None)
+group = add_group(commands, "plans", "Plans of many runs: list, show, stop, go on.")
+
+PlanArgument = Annotated[str, Argument(help="A plan's id, a part of it, or 'latest'.")]
 
 
-plans_app = typer.Typer(
-    help="Plans of many runs: list, show, stop, go on.", no_args_is_help=True, rich_markup_mode=None
-)
-commands.add_typer(plans_app, name="plans")
-
-PLAN = Annotated[str, Argument(help="A plan's id, a part of it, or 'latest'.")]
-DRY_RUN = Annotated[
-    bool, Option("--dry-run", help="Show the runs and the time they take; queue none.")
-]
-YES = Annotated[bool, Option("--yes", "-y", help="Do not ask before queueing.")]
-BACKGROUND = Annotated[bool, Option("--background", help="Queue the runs and return at once.")]
-
-
-def said_begun(plan: Plan, as_json: bool, words: str) -> None:
-    if as_json:
-        print_json({"plan": plan.plan_id, "folder": str(plan.folder), "n_runs": plan.n_runs})
-    else:
-        out.print(f"{words}: {plan.plan_id}. Watch it: genrecore plans show {plan.plan_id}")
+def _print_started(plan: Plan, as_json: bool, what: str) -> None:
+    facts = {"plan": plan.plan_id, "folder": plan.folder, "n_runs": plan.n_runs}
+    sentence = f"{what}: {plan.plan_id}. Watch it: genrecore plans show {plan.plan_id}"
+    answer(as_json, facts, sentence)
 
 
 def follow_plan(plan: Plan, background: bool, as_json: bool) -> None:
-    """Waits for a plan whose runs are queued, unless it is to go on by itself."""
+    """Waits for a plan whose runs are queued, unless it goes on in the background."""
     if background:
-        said_begun(plan, as_json, f"Queued {plan.n_runs} runs")
+        _print_started(plan, as_json, f"Queued {plural(plan.n_runs, 'run')}")
         return
     if not as_json:
-        out.print(f"Plan {plan.plan_id}. Ctrl-C leaves it to itself; its runs go on.")
+        out.print(f"Plan {plan.plan_id}. After Ctrl-C its runs go on.")
     with reporting(quiet=as_json) as report:
         while plan.active:
             report(plan.title, len(plan.done), plan.n_runs)
@@ -78,7 +76,8 @@ def follow_plan(plan: Plan, background: bool, as_json: bool) -> None:
         )
 
 
-def drive(plan: Plan, as_json: bool) -> None:
+def _drive(plan: Plan, as_json: bool) -> None:
+    """Carries out a search in this process."""
     from genrecore.experiments import search as searching
 
     if not as_json:
@@ -88,17 +87,9 @@ def drive(plan: Plan, as_json: bool) -> None:
     _show(Plan(plan.folder), as_json)
 
 
-def facts_of(plan: Plan) -> dict[str, Any]:
-    """A plan for scripts."""
-    return {
-        **_in_short(plan),
-        "runs": plan_results.table(plan),
-        "tested": plan_results.tested(plan),
-    }
-
-
-def _in_short(plan: Plan) -> dict[str, Any]:
-    best = plan_results.best(plan)
+def _facts(plan: Plan) -> dict[str, Any]:
+    """A plan for scripts, without its runs."""
+    best = results.best(plan)
     return {
         "plan": plan.plan_id,
         "folder": str(plan.folder),
@@ -118,59 +109,52 @@ def _in_short(plan: Plan) -> dict[str, Any]:
 
 
 def _show(plan: Plan, as_json: bool) -> None:
+    table, tested = results.table(plan), results.tested(plan)
     if as_json:
-        print_json(facts_of(plan))
+        print_json({**_facts(plan), "runs": table, "tested": tested})
         return
-    out.print(f"{plan.title}: {plan_results.summary(plan)}")
+    out.print(f"{plan.title}: {results.summary(plan)}")
     metric = watched(plan.base.training.watch)
     rows = [
         {
             **{name_of(key): shown(row[key]) for key in plan.varied},
             f"validation {noun(metric)}": metric.facts.written(row["score"]),
-            "epochs": row["epochs"],
-            "state": row["state"],
-            "reason": row["reason"],
-            "run": row["run"],
+            **{key: row[key] for key in ("epochs", "state", "reason", "run")},
         }
-        for row in plan_results.table(plan)
+        for row in table
     ]
     print_table(rows, "No run of it has been queued yet.")
     if plan.source:
         out.print(f"\nAfter {plan.source}")
-    tested = plan_results.tested(plan)
     if len(tested):
         out.print("Accuracy on the test clips, the mean over seeds and folds:")
         print_table(
             [
-                {str(key): percent(v) if isinstance(v, float) else v for key, v in row.items()}
-                for row in tested.to_dict("records")
+                {key: percent(v) if isinstance(v, float) else v for key, v in row.items()}
+                for row in records(tested)
             ]
         )
     for sentence in plan.left_out:
         err.print(f"Left out: {sentence}")
-    best = plan_results.best(plan)
+    best = results.best(plan)
     if best and best.run:
-        value = metric.facts.written(plan_results.score(best.run, metric.name))
+        value = metric.facts.written(results.score(best.run, metric.name))
         out.print(f"Best by validation: {in_words(best.changes)} ({value})")
-    done = [one.run.run_id for one in plan.done if one.run]
+    done = [member.run.run_id for member in plan.done if member.run]
     if len(done) > 1 and not plan.search:
         out.print(f"Compare them: genrecore compare {shlex.join(done[:8])}")
 
 
-@plans_app.command("list")
-def list_plans(as_json: JSON = False) -> None:
+@group.command("list")
+def list_plans(as_json: JsonOption = False) -> None:
     """Every plan, the newest first."""
-    found = plans.all_plans()
-    for problem in [plan.problem for plan in found if plan.problem]:
-        err.print(problem)
-    found = [plan for plan in found if not plan.problem]
+    listed = plans.all_plans()
+    for plan in listed:
+        if plan.problem:
+            err.print(plan.problem)
+    listed = [plan for plan in listed if not plan.problem]
     if as_json:
-        print_json(
-            [
-                {k: v for k, v in facts_of(plan).items() if k not in ("runs", "tested")}
-                for plan in found
-            ]
-        )
+        print_json([_facts(plan) for plan in listed])
         return
     rows = [
         {
@@ -180,53 +164,50 @@ def list_plans(as_json: JSON = False) -> None:
             "runs": f"{len(plan.done)} of {plan.n_runs} done",
             "left": seconds(plan.left_s) if plan.left_s is not None else "",
         }
-        for plan in found
+        for plan in listed
     ]
     print_table(rows, "No plans yet; 'genrecore sweep --help' says how to make one.")
 
 
-@plans_app.command("show")
-def show_plan(plan: PLAN, as_json: JSON = False) -> None:
+@group.command("show")
+def show_plan(plan: PlanArgument, as_json: JsonOption = False) -> None:
     """One plan: how far it is, and its runs with their validation scores."""
     _show(plans.find_plan(plan), as_json)
 
 
-@plans_app.command("stop")
-def stop_plan(plan: PLAN, as_json: JSON = False) -> None:
+@group.command("stop")
+def stop_plan(plan: PlanArgument, as_json: JsonOption = False) -> None:
     """Take its waiting runs out of the queue and stop those at work; what is done stays."""
-    found = plans.find_plan(plan)
-    sentence = plans.stop(found)
-    if as_json:
-        print_json({"plan": found.plan_id, "message": sentence})
-    else:
-        out.print(sentence)
+    stopped = plans.find_plan(plan)
+    sentence = plans.stop(stopped)
+    answer(as_json, {"plan": stopped.plan_id, "message": sentence}, sentence)
 
 
-@plans_app.command("resume")
+@group.command("resume")
 def resume_plan(
-    plan: PLAN,
+    plan: PlanArgument,
     background: Annotated[bool, Option("--background", help="Return at once.")] = False,
-    as_json: JSON = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Queue what is missing, stopped, failed or lost; let a search go on."""
-    found = plans.find_plan(plan)
-    if not found.search:
-        plans.queue_missing(found)
-        follow_plan(Plan(found.folder), background, as_json)
+    resumed = plans.find_plan(plan)
+    if not resumed.search:
+        plans.queue_missing(resumed)
+        follow_plan(Plan(resumed.folder), background, as_json)
         return
     from genrecore.experiments import search as searching
 
     if background:
-        searching.start(found)
-        said_begun(found, as_json, "The search goes on")
+        searching.start(resumed)
+        _print_started(resumed, as_json, "The search goes on")
     else:
-        searching.withdraw_stop(found)
-        drive(found, as_json)
+        searching.withdraw_stop(resumed)
+        _drive(resumed, as_json)
 
 
-@plans_app.command("tables")
-def list_tables(as_json: JSON = False) -> None:
-    """The tables of the studies that are there as plans: for 'genrecore sweep --table NAME'."""
+@group.command("tables")
+def list_tables(as_json: JsonOption = False) -> None:
+    """The tables of the studies that can be run as plans: 'genrecore sweep --table NAME'."""
     from genrecore.experiments.papers.recipes import sweep_values, sweeps
 
     if as_json:
@@ -251,7 +232,7 @@ def list_tables(as_json: JSON = False) -> None:
             out.print(f"  – {note}")
 
 
-@plans_app.command("drive", hidden=True)
+@group.command("drive", hidden=True)
 def drive_search(folder: Annotated[Path, Argument()]) -> None:
     """Carry a search on in this process; what a task runs."""
     from genrecore.experiments import search as searching
@@ -264,14 +245,12 @@ def drive_search(folder: Annotated[Path, Argument()]) -> None:
 @with_flags(RunConfig, as_text=True)
 def sweep(
     values: dict[str, Any],
-    config: CONFIG = None,
+    config: ConfigOption = None,
     set_: Annotated[
         list[str] | None, Option("--set", help="Values of any field, e.g. --set model.width=8,16.")
     ] = None,
-    preset: PRESET = "",
-    table: Annotated[
-        str, Option(help="The table of a study to start from; see 'plans tables'.")
-    ] = "",
+    preset: PresetOption = "",
+    table: Annotated[str, Option(help="A study's table to start from; see 'plans tables'.")] = "",
     title: Annotated[str, Option(help="What the plan is called.")] = "",
     search: Annotated[
         Literal["", "random", "tpe"],
@@ -281,138 +260,103 @@ def sweep(
         ),
     ] = "",
     trials: Annotated[int, Option(min=1, help="Runs of a search.")] = 20,
-    prune: Annotated[
-        bool, Option("--prune", help="End runs of a search that others outdo.")
-    ] = False,
-    pruner: Annotated[
-        Literal["median", "hyperband"], Option(help="How --prune judges.")
-    ] = "median",
+    prune: Annotated[bool, switch("prune", "End runs of a search that others outdo.")] = False,
+    pruner: Annotated[Literal["median", "hyperband"], Option(help="Rule of --prune.")] = "median",
     search_seed: Annotated[int, Option(help="Of a search's draws.")] = 0,
-    again: Annotated[
-        bool, Option("--again", help="Train also what is done with the same settings.")
-    ] = False,
-    dry_run: DRY_RUN = False,
-    yes: YES = False,
-    background: BACKGROUND = False,
-    as_json: JSON = False,
+    again: Annotated[bool, switch("again", "Train again what is done already.")] = False,
+    dry_run: DryRunOption = False,
+    yes: YesOption = False,
+    background: BackgroundOption = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Train every combination of several values: models, seeds, splits, any field.
 
     Every flag takes values with commas between (--model cnn,crnn --seed 0,1,2 --lr 1e-3,1e-4), and
     whole numbers as a range (--seed 0..4); | stands between values that hold commas themselves
-    (--augment "noise,shift|mixup"). The number of runs and the time they take is said before
+    (--augment "noise,shift|mixup"). The number of runs and the time they take are shown before
     anything is queued. What is done with the same settings is not trained again.
     """
-    texts = _texts(values, set_)
+    texts = values | read_assignments(set_, "model.width=8,16")
+    base = settings(config, {}, None, preset)
     if search:
         from genrecore.experiments.search import Strategy
 
         if table:
             raise UsageError("--table names all its runs; a search chooses them. Take one of both.")
-        how = Strategy(search, trials, pruner if prune else "none", search_seed)
-        _search(_base(config, preset), texts, how, title, (dry_run, yes, background, as_json))
+        strategy = Strategy(search, trials, pruner if prune else "none", search_seed)
+        _search(base, texts, strategy, title, (dry_run, yes, background, as_json))
         return
-    base, grids, named, source = _with_table(_base(config, preset), table)
-    base, grids = spread(base, grids, texts)
-    made = draft(base, grids)
-    there = [None] * len(made.configs) if again else runs.find_same(made.configs)
-    todo = [c for c, run in zip(made.configs, there, strict=True) if run is None]
+    grids: list[Grid] = [{}]
+    source = ""
+    if table:
+        from genrecore.experiments.papers.recipes import find_sweep, sweep_source, sweep_values
+
+        _, printed = find_sweep(table)
+        base = with_values(base, sweep_values(table))
+        grids, title, source = list(printed.grids), title or printed.title, sweep_source(table)
+    drafted = draft(*spread(base, grids, texts))
+    same = [None] * len(drafted.configs) if again else find_same(drafted.configs)
+    ids = [run.run_id if run else None for run in same]
+    new = [config for config, run_id in zip(drafted.configs, ids, strict=True) if not run_id]
     with reporting(quiet=as_json) as report:
-        estimate = estimated(todo, report)
+        estimate = estimated(new, report)
+    changes = list(zip(drafted.changes, ids, strict=True))
     if not as_json:
-        _print_draft(made, [run.run_id if run else "" for run in there])
-        print_summary(len(made.configs), len(todo), estimate)
-    if dry_run:
-        if as_json:
-            print_json(_draft_facts(made, there, estimate))
-        return
-    if not agreed(yes, as_json, f"Queue {len(todo)} runs?"):
-        return
-    plan = plans.start(made, title=title or named, source=source, again=again)
-    follow_plan(plan, background, as_json)
-
-
-def _texts(values: Mapping[str, Any], set_: Sequence[str] | None) -> dict[str, Any]:
-    """What flags and --set say, by dotted field."""
-    return dict(values) | read_assignments(list(set_ or []), "model.width=8,16")
-
-
-def _base(config: Path | None, preset: str) -> RunConfig:
-    start = configuration.read_config_file(config) if config else RunConfig()
-    if not preset:
-        return start
-    from genrecore.features import PRESETS  # torch: not on the way to --help
-
-    return configuration.with_values(start, PRESETS[preset].thing)
-
-
-def _with_table(base: RunConfig, name: str) -> tuple[RunConfig, list[Grid], str, str]:
-    """The base with a table's values, its grids, its title and its source."""
-    if not name:
-        return base, [{}], "", ""
-    from genrecore.experiments.papers.recipes import find_sweep, sweep_source, sweep_values
-
-    _, table = find_sweep(name)
-    base = configuration.with_values(base, sweep_values(name))
-    return base, list(table.grids), table.title, sweep_source(name)
+        print_table(
+            [
+                {"run": number}
+                | ({"there already": run_id} if any(ids) else {})
+                | {name_of(key): shown(value) for key, value in change.items()}
+                for number, (change, run_id) in enumerate(changes, start=1)
+            ]
+        )
+        for sentence in drafted.left_out:
+            err.print(f"Left out: {sentence}")
+        print_summary(len(ids), len(new), estimate)
+    elif dry_run:
+        print_json(
+            {
+                "runs": [{"changes": change, "there": run_id} for change, run_id in changes],
+                "left_out": drafted.left_out,
+                "estimate": estimate_facts(estimate),
+            }
+        )
+    if not dry_run and agreed(yes, as_json, f"Queue {plural(len(new), 'run')}?"):
+        plan = plans.start(drafted, title=title, source=source, again=again)
+        follow_plan(plan, background, as_json)
 
 
 def estimated(configs: Sequence[RunConfig], report: Report) -> PlanEstimate:
-    """How long the runs take: by earlier ones, else by steps that are measured now."""
+    """How long the runs take: by earlier runs, else by steps that are measured now."""
     from genrecore.data import datasets
     from genrecore.experiments import estimates
     from genrecore.training import timing
 
-    known = estimates.Estimator(runs.all_runs())
+    known = estimates.Estimator(all_runs())
     for config in known.uncounted(configs):
         try:
             table = datasets.load(config.dataset.name, config.dataset.options, report)
-        except GenrecoreError:  # its runs will say so
+        except GenrecoreError:  # the runs themselves will fail with it
             continue
         known.add_clips(config, table)
     for config in known.unmeasured(configs):
         try:
             timing.measure(config, report)
-        except GenrecoreError:  # counted as not known
+        except GenrecoreError:  # its time stays unknown
             continue
     return known.total(configs)
 
 
-def _print_draft(made: Draft, there: Sequence[str]) -> None:
-    rows = [
-        {
-            "run": str(number),
-            **{name_of(key): shown(value) for key, value in change.items()},
-            "there already": run_id,
-        }
-        for number, (change, run_id) in enumerate(zip(made.changes, there, strict=True), start=1)
-    ]
-    columns = list(dict.fromkeys(key for row in rows for key in row if key != "there already"))
-    columns += ["there already"] if any(there) else []
-    print_table([{key: row.get(key, "") for key in columns} for row in rows])
-    for sentence in made.left_out:
-        err.print(f"Left out: {sentence}")
-
-
-def print_summary(n: int, n_todo: int, estimate: PlanEstimate) -> None:
-    words = f"{n} run{'s' if n != 1 else ''}"
-    if n_todo < n:
-        words += f", of which {n - n_todo} {'is' if n - n_todo == 1 else 'are'} there already"
-    out.print(f"{words}. {estimate.sentence}")
-
-
-def _draft_facts(made: Draft, there: Sequence[Any], estimate: PlanEstimate) -> dict[str, Any]:
-    return {
-        "runs": [
-            {"changes": change, "there": run.run_id if run else None}
-            for change, run in zip(made.changes, there, strict=True)
-        ],
-        "left_out": made.left_out,
-        "estimate": estimate_facts(estimate),
-    }
+def print_summary(n: int, n_new: int, estimate: PlanEstimate) -> None:
+    """How many runs there will be, how many exist already, and how long the others take."""
+    sentence = plural(n, "run")
+    if n_new < n:
+        sentence += f", of which {n - n_new} {'is' if n - n_new == 1 else 'are'} there already"
+    out.print(f"{sentence}. {estimate.sentence}")
 
 
 def estimate_facts(estimate: PlanEstimate) -> dict[str, Any]:
+    """An estimate for scripts."""
     known = estimate.n_unknown < estimate.n_runs or not estimate.n_runs
     return {
         "seconds": estimate.seconds if known else math.nan,
@@ -437,7 +381,7 @@ def agreed(yes: bool, as_json: bool, question: str) -> bool:
 def _search(
     base: RunConfig,
     texts: Mapping[str, Any],
-    way: Strategy,
+    strategy: Strategy,
     title: str,
     flags: tuple[bool, bool, bool, bool],
 ) -> None:
@@ -448,29 +392,22 @@ def _search(
 
     dry_run, yes, background, as_json = flags
     base, ranges = read_ranges(base, texts)
-    base = searching.check(base, ranges, way)
+    base = searching.check(base, ranges, strategy)
     with reporting(quiet=as_json) as report:
-        one = searching.typical(base, ranges)
-        estimate = estimated([resolve(one).config] * way.n_trials, report)
+        typical = resolve(searching.typical(base, ranges)).config
+        estimate = estimated([typical] * strategy.n_trials, report)
+    typed = {key: typed_range(values) for key, values in ranges.items()}
     if not as_json:
-        rows = [
-            {"setting": name_of(key), "searched": typed_range(given)}
-            for key, given in ranges.items()
-        ]
-        print_table(rows)
-        sentence = estimate.sentence
-        early = " Pruned runs end earlier." if way.pruner != "none" else ""
-        out.print(f"{way.n_trials} trials. {sentence}{early}")
-    if dry_run:
-        if as_json:
-            words = {key: typed_range(given) for key, given in ranges.items()}
-            print_json({"ranges": words, "estimate": estimate_facts(estimate)})
+        print_table([{"setting": name_of(key), "searched": text} for key, text in typed.items()])
+        early = " Pruned runs end earlier." if strategy.pruner != "none" else ""
+        out.print(f"{strategy.n_trials} trials. {estimate.sentence}{early}")
+    elif dry_run:
+        print_json({"ranges": typed, "estimate": estimate_facts(estimate)})
+    if dry_run or not agreed(yes, as_json, f"Start {strategy.n_trials} trials?"):
         return
-    if not agreed(yes, as_json, f"Start {way.n_trials} trials?"):
-        return
-    plan = searching.create(base, ranges, way, title=title)
+    plan = searching.create(base, ranges, strategy, title=title)
     if background:
         searching.start(plan)
-        said_begun(plan, as_json, "The search is at work")
-        return
-    drive(plan, as_json)
+        _print_started(plan, as_json, "The search is at work")
+    else:
+        _drive(plan, as_json)

@@ -13,133 +13,116 @@ import typer
 from typer import Argument, Option
 
 from genrecore.audio import decode as audio
-from genrecore.cli.output import JSON, answer, out, print_json, print_table, reporting
-from genrecore.cli.options import SET, settings
-from genrecore.errors import GenrecoreError, UsageError, describe
+from genrecore.cli.options import JsonOption, RunArgument, SetOption, settings, switch
+from genrecore.cli.output import answer, out, print_json, print_table, records, reporting, writing
+from genrecore.errors import GenrecoreError, UsageError
 from genrecore.inference import probes
-from genrecore.inference.probes import PROBES, ProbeResults
-from genrecore.store import run as runs
+from genrecore.inference.probes import PROBES
+from genrecore.reporting.columns import written
+from genrecore.store.run import find_run
 from genrecore.words import percent, signed_points
 
 commands = typer.Typer(rich_markup_mode=None)
 
-
-_WORDS = {"open": "cannot be told", "holds": "no difference"}
-RUN = Annotated[str, Argument(help="A tested run's id, a part of it, or 'latest'.")]
+_VERDICTS = {"open": "cannot be told", "holds": "no difference"}
 
 
 @commands.command("probe")
 def probe(
-    run: RUN,
+    run: RunArgument,
     only: Annotated[str, Option(help=f"Names with commas between: {', '.join(PROBES)}.")] = "",
-    stored: Annotated[
-        bool, Option("--stored", help="Judge nothing, show what was found before.")
-    ] = False,
-    as_json: JSON = False,
+    stored: Annotated[bool, switch("stored", "Classify nothing, show the last result.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
-    """Is it the music or a trick? A run judges its test clips again: quieter, filtered, as MP3, a
-    little faster or higher. Nothing is trained. What is found stays in the run's folder; page
+    """Does a run hear music or a trick? It classifies its test clips again: quieter, filtered, as
+    MP3, a little faster or higher. Nothing is trained. The result is kept in the run's folder; page
     'Errors' shows it."""
-    found = runs.find_run(run)
+    run_to_probe = find_run(run)
     names = [name.strip() for name in only.split(",") if name.strip()]
     for name in names:
-        PROBES[name]
+        PROBES[name]  # refuses an unknown one
     if stored:
-        kept = probes.read(found)
-        if kept is None:
+        result = probes.read(run_to_probe)
+        if result is None:
+            run_id = run_to_probe.run_id
             raise GenrecoreError(
-                f"The run {found.run_id} has not been probed yet: genrecore probe {found.run_id}."
+                f"The run {run_id} has not been probed yet: genrecore probe {run_id}."
             )
     else:
         with reporting(quiet=as_json) as report:
-            kept = probes.probe(found, names, report)
+            result = probes.probe(run_to_probe, names, report)
     if as_json:
         print_json(
             {
-                "run": found.run_id,
-                "n_clips": kept.n_clips,
-                "accuracy": kept.accuracy,
-                "summary": kept.summary,
-                "note": kept.note,
-                "probes": kept.table,
+                "run": run_to_probe.run_id,
+                "n_clips": result.n_clips,
+                "accuracy": result.accuracy,
+                "summary": result.summary,
+                "note": result.note,
+                "probes": result.table,
             }
         )
         return
-    _print(kept)
-
-
-def _print(kept: ProbeResults) -> None:
+    out.print(f"{result.n_clips} test clips, unchanged {percent(result.accuracy)}.")
     rows = [
         {
             "probe": row["probe"],
             "accuracy": percent(row["accuracy"]),
             "difference": signed_points(row["difference"]),
             "95 %": f"{signed_points(row['low'])} to {signed_points(row['high'])}",
-            "p": f"{row['p']:.2g}",
-            "verdict": _WORDS.get(row["word"], row["word"]),
+            "p": written(row["p"], "p"),
+            "verdict": _VERDICTS.get(row["word"], row["word"]),
         }
-        for row in kept.table.to_dict("records")
+        for row in records(result.table)
     ]
-    out.print(f"{kept.n_clips} test clips, unchanged {percent(kept.accuracy)}.")
     print_table(rows)
-    out.print(kept.summary)
-    if kept.note:
-        out.print(kept.note, style="bold")
+    out.print(result.summary)
+    if result.note:
+        out.print(result.note, style="bold")
 
 
 @commands.command("embed")
 def embed(
-    run: RUN,
+    run: RunArgument,
     to: Annotated[
         Path | None, Option("--out", help="Writes map and embedding as a table, .csv or .parquet.")
     ] = None,
-    as_json: JSON = False,
+    as_json: JsonOption = False,
 ) -> None:
-    """Where a run puts its clips: what stands before its last layer, and a map of it (PCA and
-    t-SNE). Computed once and kept in the cache; page 'Errors' draws it, page 'Classify' tells by it
-    which recordings are unlike them all, or the same."""
+    """The embedding of a run's clips, the values before its last layer, and a map of it (PCA and
+    t-SNE). Computed once and kept in the cache; page 'Errors' draws it, page 'Classify' finds by it
+    recordings that are unlike all clips, or among them."""
     from genrecore.evaluation import embeddings
     from genrecore.inference import doubts
     from genrecore.training import embedding
 
-    found = runs.find_run(run)
+    run_to_embed = find_run(run)
     with reporting(quiet=as_json) as report:
-        made = embedding.embed(found, report)
-        drawn = embeddings.project(found, report)
-        with contextlib.suppress(GenrecoreError):  # without its dataset there is a map as well
-            doubts.prepare(found, report)
+        embedded = embedding.embed(run_to_embed, report)
+        drawn = embeddings.project(run_to_embed, report)
+        with contextlib.suppress(GenrecoreError):  # the map needs no dataset
+            doubts.prepare(run_to_embed, report)
     if to is not None:
-        columns = [f"e{k}" for k in range(made.values.shape[1])]
-        values = pd.DataFrame(made.values, columns=columns)
-        table = pd.concat([made.clips, values], axis=1).merge(
+        columns = [f"e{k}" for k in range(embedded.values.shape[1])]
+        values = pd.DataFrame(embedded.values, columns=columns)
+        table = pd.concat([embedded.clips, values], axis=1).merge(
             drawn.points.drop(columns=["genre", "split"]), on="clip_id", how="left"
         )
-        _write(table, to)
+        with writing(to):
+            if to.suffix == ".parquet":
+                table.to_parquet(to, index=False)
+            else:
+                table.to_csv(to, index=False)
     facts = {
-        "run": found.run_id,
-        "n_clips": len(made.clips),
-        "n_numbers": made.values.shape[1],
+        "run": run_to_embed.run_id,
+        "n_clips": len(embedded.clips),
+        "n_numbers": embedded.values.shape[1],
         "n_on_map": len(drawn.points),
         "pca_share": list(drawn.explained),
         "file": str(to.absolute()) if to else None,
     }
-    if as_json:
-        print_json(facts)
-        return
-    out.print(
-        f"{facts['n_clips']} clips of {found.run_id}, {facts['n_numbers']} numbers each"
-        + (f", written to {to}." if to else ".")
-    )
-
-
-def _write(table: pd.DataFrame, to: Path) -> None:
-    try:
-        if to.suffix == ".parquet":
-            table.to_parquet(to, index=False)
-        else:
-            table.to_csv(to, index=False)
-    except OSError as error:
-        raise GenrecoreError(f"{to} cannot be written: {describe(error)}") from None
+    sentence = f"{facts['n_clips']} clips of {facts['run']}, {facts['n_numbers']} numbers each"
+    answer(as_json, facts, f"{sentence}, written to {to}." if to else f"{sentence}.")
 
 
 @commands.command()
@@ -147,15 +130,10 @@ def hear(
     clip: Annotated[Path, Argument(help="An audio file.")],
     to: Annotated[Path, Option("--out", help="The wav file to write.")],
     augment: Annotated[str, Option(help="Augmentations of waves, names with commas between.")] = "",
-    inverse: Annotated[
-        bool,
-        Option(
-            "--inverse", help="Turn the log-mel spectrogram of it back into sound (Griffin-Lim)."
-        ),
-    ] = False,
-    set_: SET = None,
+    inverse: Annotated[bool, switch("inverse", "Its log-mel spectrogram as sound.")] = False,
+    set_: SetOption = None,
     seed: Annotated[int, Option(help="Of the random numbers.")] = 0,
-    as_json: JSON = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Write a clip as training would change it, or as its log-mel spectrogram keeps it. Every
     augmentation named is applied; options as in 'genrecore train', e.g. --set
@@ -190,9 +168,7 @@ def hear(
                 heard = feature.to_wave(feature(wave)[0]).numpy()
         else:
             heard = wave[0, 0].numpy()
-    try:
+    with writing(to):
         soundfile.write(to, np.clip(heard, -1.0, 1.0), rate, "PCM_16")
-    except (OSError, soundfile.LibsndfileError) as error:
-        raise GenrecoreError(f"{to} cannot be written: {describe(error)}") from None
     facts = {"file": to.absolute(), "seconds": round(len(heard) / rate, 3), "sample_rate_hz": rate}
     answer(as_json, facts, f"Wrote {facts['seconds']:g} s to {to}.")

@@ -11,38 +11,27 @@ from urllib.parse import urlsplit
 import typer
 from typer import Argument, Option
 
-from genrecore.cli.output import JSON, answer, out, print_json, print_rows, print_table
-from genrecore.config import run as configuration
+from genrecore.cli.options import JsonOption, RunArgument, SetOption, add_group, switch
+from genrecore.cli.output import answer, out, print_json, print_rows, print_table
 from genrecore.config.command import train_command
 from genrecore.config.dotted import read_assignments
-from genrecore.config.run import RunConfig
+from genrecore.config.run import differences, signature, system_signature
 from genrecore.errors import GenrecoreError, UsageError
-from genrecore.evaluation.pooling import POOLINGS, accuracy_by_pooling
-from genrecore.evaluation.scores import run_scores
-from genrecore.jobs import actions as jobs
-from genrecore.jobs import alerts, slots
-from genrecore.store import run as runs
+from genrecore.jobs import actions, alerts, slots
 from genrecore.store.progress import Report, phase_text
-from genrecore.store.run import Run
+from genrecore.store.run import Run, all_runs, find_run, store_dir
 from genrecore.store.status import FINAL, STOP_WITHIN_S
 from genrecore.words import moment, percent, seconds
 
 commands = typer.Typer(rich_markup_mode=None)
-runs_app = typer.Typer(
-    help="List, show and stop runs.", no_args_is_help=True, rich_markup_mode=None
-)
-commands.add_typer(runs_app, name="runs")
-
-
-queue_app = typer.Typer(
-    help="The runs that wait: order, pause, cancel.", no_args_is_help=True, rich_markup_mode=None
-)
-commands.add_typer(queue_app, name="queue")
-
-RUN = Annotated[str, Argument(help="A run's id, a part of it, or 'latest'.")]
+runs_group = add_group(commands, "runs", "List, show and stop runs.")
+queue_group = add_group(commands, "queue", "The runs that wait: order, pause, cancel.")
 
 
 def run_facts(run: Run) -> dict[str, Any]:
+    """A run for scripts."""
+    from genrecore.evaluation.pooling import accuracy_by_pooling
+    from genrecore.evaluation.scores import run_scores
 
     facts: dict[str, Any] = {
         "run": run.run_id,
@@ -52,8 +41,8 @@ def run_facts(run: Run) -> dict[str, Any]:
         "badge": run.badge,
         "status": {k: v for k, v in run.status.items() if k not in ("states", "traceback")},
         "config": run.config.model_dump(),
-        "signature": configuration.signature(run.config),
-        "system": configuration.system_signature(run.config),
+        "signature": signature(run.config),
+        "system": system_signature(run.config),
         "environment": run.environment,
     }
     if run.predictions is not None:
@@ -63,6 +52,9 @@ def run_facts(run: Run) -> dict[str, Any]:
 
 
 def print_result(run: Run) -> None:
+    """The scores on the test clips, in sentences."""
+    from genrecore.evaluation.pooling import POOLINGS, accuracy_by_pooling
+    from genrecore.evaluation.scores import run_scores
 
     scores = run_scores(run)
     out.print(
@@ -70,93 +62,85 @@ def print_result(run: Run) -> None:
         f"(95 %: {percent(scores['accuracy_low'])} to {percent(scores['accuracy_high'])}), "
         f"macro-F1 {percent(scores['macro_f1'])}, epoch {run.status.get('best_epoch')}."
     )
-    ways = accuracy_by_pooling(run)
-    if ways:
-        listed = ", ".join(f"{POOLINGS[name]} {percent(a)}" for name, a in ways.items())
-        out.print(f"A clip's verdict from its segments: {listed}.")
+    pooled = accuracy_by_pooling(run)
+    if pooled:
+        listed = ", ".join(f"{POOLINGS[name]} {percent(a)}" for name, a in pooled.items())
+        out.print(f"Accuracy by how a clip's segments are pooled: {listed}.")
 
 
-@runs_app.command("list")
-def list_runs(as_json: JSON = False) -> None:
+@runs_group.command("list")
+def list_runs(as_json: JsonOption = False) -> None:
     """Every run in the store, the newest first, with its state and validation accuracy."""
-    rows: list[dict[str, Any]] = []
-    for run in runs.all_runs():
-        status = run.status
-        rows.append(
-            {
-                "run": run.run_id,
-                "state": run.state,
-                "model": run.config.model.name,
-                "dataset": run.config.dataset.name,
-                "split": run.config.split.name,
-                "epoch": f"{status.get('epoch', 0)} of {run.n_epochs}",
-                "validation accuracy": status.get("best_valid_accuracy"),
-                "left": status.get("time_left_s") if run.alive else None,
-                "warning": run.badge,
-            }
-        )
-    if as_json:
-        print_json(rows)
-        return
-    for row in rows:
-        accuracy = row["validation accuracy"]
-        row["validation accuracy"] = percent(accuracy) if accuracy is not None else ""
-        row["left"] = seconds(row["left"]) if row["left"] is not None else ""
-    print_table(rows, f"No runs in {runs.store_dir()} yet; 'genrecore demo' makes two.")
+    rows: list[dict[str, Any]] = [
+        {
+            "run": run.run_id,
+            "state": run.state,
+            "model": run.config.model.name,
+            "dataset": run.config.dataset.name,
+            "split": run.config.split.name,
+            "epoch": f"{run.status.get('epoch', 0)} of {run.n_epochs}",
+            "validation accuracy": run.status.get("best_valid_accuracy"),
+            "left": run.status.get("time_left_s") if run.alive else None,
+            "warning": run.badge,
+        }
+        for run in all_runs()
+    ]
+    for row in [] if as_json else rows:
+        for key, written in (("validation accuracy", percent), ("left", seconds)):
+            row[key] = "" if row[key] is None else written(row[key])
+    print_rows(as_json, rows, f"No runs in {store_dir()} yet; 'genrecore demo' makes two.")
 
 
-@runs_app.command("show")
+@runs_group.command("show")
 def show_run(
-    run: Annotated[str, Argument(help="A run's id, a part of it, or 'latest'.")],
-    log: Annotated[bool, Option("--log", help="Print the end of its log as well.")] = False,
-    as_json: JSON = False,
+    run: RunArgument,
+    log: Annotated[bool, switch("log", "Print the end of its log as well.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """One run: state, progress, result, what differs from the defaults."""
-    found = runs.find_run(run)
+    shown = find_run(run)
     if as_json:
-        print_json(run_facts(found))
+        print_json(run_facts(shown))
         return
-    status = found.status
-    out.print(f"{found.run_id}: {found.state}. {found.reason}".strip())
-    out.print(f"Folder: {found.folder}")
-    if status.get("phase") and found.state not in FINAL:
-        left = seconds(status.get("time_left_s"))
+    status = shown.status
+    out.print(f"{shown.run_id}: {shown.state}. {shown.reason}".strip())
+    out.print(f"Folder: {shown.folder}")
+    if status.get("phase") and shown.state not in FINAL:
         out.print(
-            f"{phase_text(status['phase'])}, epoch {status.get('epoch', 0)} of "
-            f"{found.n_epochs}, time left {left}"
+            f"{phase_text(status['phase'])}, epoch {status.get('epoch', 0)} of {shown.n_epochs}, "
+            f"time left {seconds(status.get('time_left_s'))}"
         )
-    if found.leak:
-        out.print(f"{found.leak}: its accuracy is flattered.", style="bold red")
-    if found.config.rehearsal:
-        out.print(f"{found.badge.rpartition('; ')[2]}.", style="bold")
-    if found.predictions is not None:
-        print_result(found)
-    out.print("Differs from the defaults in: ", end="")
-    out.print(json.dumps(configuration.differences(found.config)))
-    out.print(f"Same again: {shlex.join(train_command(found.config))}")
+    if shown.leak:
+        out.print(f"{shown.leak}: its accuracy is flattered.", style="bold red")
+    if shown.config.rehearsal:
+        out.print(f"{shown.badge.rpartition('; ')[2]}.", style="bold")
+    if shown.predictions is not None:
+        print_result(shown)
+    out.print(f"Differs from the defaults in: {json.dumps(differences(shown.config))}")
+    out.print(f"Same again: {shlex.join(train_command(shown.config))}")
     if log:
-        out.print(found.log())
+        out.print(shown.log())
 
 
-@runs_app.command("stop")
+@runs_group.command("stop")
 def stop_run(
-    run: Annotated[str, Argument(help="A run's id, a part of it, or 'latest'.")],
+    run: RunArgument,
     keep_best: Annotated[
-        bool, Option("--keep-best", help="Test its best epoch so far; it ends as 'done'.")
+        bool, switch("keep-best", "Test its best epoch and end as 'done'.")
     ] = False,
     within: Annotated[
         float, Option(min=0.0, help="Seconds after which it is ended by force.")
     ] = STOP_WITHIN_S,
-    as_json: JSON = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Ask a run to stop: it finishes its step, keeps a checkpoint and ends as 'stopped'."""
-    found = runs.find_run(run)
-    sentence = jobs.stop(found, keep_best=keep_best, within_s=within)
-    _answer(found, sentence, as_json)
+    stopped = find_run(run)
+    sentence = actions.stop(stopped, keep_best=keep_best, within_s=within)
+    _answer(stopped, sentence, as_json)
 
 
 def follow(run: Run, report: Report, title: str) -> Run:
-    """Waits for a run in the background, reporting its progress; returns it finished.
+    """Waits for a run in the background and reports its progress; returns it finished.
 
     Raises:
         GenrecoreError: It did not end well.
@@ -180,89 +164,83 @@ def _answer(run: Run | None, sentence: str, as_json: bool) -> None:
     answer(as_json, facts | {"message": sentence}, sentence)
 
 
-@runs_app.command("resume")
-def resume_run(run: RUN, as_json: JSON = False) -> None:
+@runs_group.command("resume")
+def resume_run(run: RunArgument, as_json: JsonOption = False) -> None:
     """Queue a stopped, failed or lost run again: it goes on from its last checkpoint."""
-    found = runs.find_run(run)
-    _answer(found, jobs.resume(found), as_json)
+    resumed = find_run(run)
+    _answer(resumed, actions.resume(resumed), as_json)
 
 
-@runs_app.command("continue")
+@runs_group.command("continue")
 def continue_run(
-    run: RUN, epochs: Annotated[int, Option(min=1, help="Epochs in all.")], as_json: JSON = False
+    run: RunArgument,
+    epochs: Annotated[int, Option(min=1, help="Epochs in all.")],
+    as_json: JsonOption = False,
 ) -> None:
     """Train a finished run on, as a new run that starts where it ended."""
-    found = runs.find_run(run)
-    made = jobs.continue_(found, epochs)
-    _answer(
-        made, f"Queued {made.run_id}, which trains {found.run_id} on to epoch {epochs}.", as_json
-    )
+    old = find_run(run)
+    new = actions.continue_(old, epochs)
+    _answer(new, f"Queued {new.run_id}, which trains {old.run_id} on to epoch {epochs}.", as_json)
 
 
-@runs_app.command("clone")
-def clone_run(
-    run: RUN,
-    set_: Annotated[
-        list[str] | None, Option("--set", help="A setting to change, e.g. --set training.lr=1e-4.")
-    ] = None,
-    as_json: JSON = False,
-) -> None:
+@runs_group.command("clone")
+def clone_run(run: RunArgument, set_: SetOption = None, as_json: JsonOption = False) -> None:
     """Queue a new run with the settings of another one, and say what differs."""
-    found = runs.find_run(run)
-    made = jobs.clone(found, read_assignments(set_, "training.lr=1e-4"))
-    before = configuration.differences(found.config, made.config)
-    after = configuration.differences(made.config, found.config)
-    if as_json:
-        print_json({"run": made.run_id, "state": Run(made.folder).state, "changed": after})
-        return
-    out.print(f"Queued {made.run_id}, like {found.run_id}" + (" but:" if after else "."))
-    for key in after:
-        out.print(f"  {key}: {json.dumps(before[key])} → {json.dumps(after[key])}")
+    old = find_run(run)
+    new = actions.clone(old, read_assignments(set_, "training.lr=1e-4"))
+    before, after = differences(old.config, new.config), differences(new.config, old.config)
+    sentences = [f"Queued {new.run_id}, like {old.run_id}" + (" but:" if after else ".")]
+    sentences += [f"  {key}: {json.dumps(before[key])} → {json.dumps(after[key])}" for key in after]
+    facts = {"run": new.run_id, "state": Run(new.folder).state, "changed": after}
+    answer(as_json, facts, "\n".join(sentences))
 
 
-@runs_app.command("delete")
-def delete_run(run: RUN, as_json: JSON = False) -> None:
+@runs_group.command("delete")
+def delete_run(run: RunArgument, as_json: JsonOption = False) -> None:
     """Move a run to the bin; 'genrecore runs restore' brings it back."""
-    found = runs.find_run(run)
-    sentence = jobs.delete(found)
-    answer(as_json, {"run": found.run_id, "message": sentence}, sentence)
+    deleted = find_run(run)
+    sentence = actions.delete(deleted)
+    answer(as_json, {"run": deleted.run_id, "message": sentence}, sentence)
 
 
-@runs_app.command("restore")
+@runs_group.command("restore")
 def restore_run(
-    run: Annotated[str, Argument(help="The id, or a part of it; without it: the bin's list.")] = "",
-    as_json: JSON = False,
+    run: Annotated[
+        str, Argument(help="The id or a part of it; by default the bin is listed.")
+    ] = "",
+    as_json: JsonOption = False,
 ) -> None:
     """Bring a run back from the bin, or list what is in it."""
     if run:
-        made = jobs.restore(run)
-        _answer(made, f"The run {made.run_id} is back.", as_json)
+        restored = actions.restore(run)
+        _answer(restored, f"The run {restored.run_id} is back.", as_json)
         return
-    rows: list[dict[str, Any]] = [
-        {"run": one.run_id, "state": one.status.get("state", "")} for one in jobs.deleted()
+    rows = [
+        {"run": deleted.run_id, "state": deleted.status.get("state", "")}
+        for deleted in actions.deleted()
     ]
     print_rows(as_json, rows, "The bin is empty.")
 
 
-@runs_app.command("empty-bin")
-def empty_bin(as_json: JSON = False) -> None:
+@runs_group.command("empty-bin")
+def empty_bin(as_json: JsonOption = False) -> None:
     """Remove for good what is in the bin."""
-    _answer(None, jobs.empty_bin(), as_json)
+    _answer(None, actions.empty_bin(), as_json)
 
 
-@queue_app.command("list")
-def list_queue(as_json: JSON = False) -> None:
+@queue_group.command("list")
+def list_queue(as_json: JsonOption = False) -> None:
     """The runs that wait, the next one first."""
-    paused = jobs.paused()
-    rows: list[dict[str, Any]] = [
+    paused = actions.paused()
+    rows = [
         {
             "place": place,
             "run": run.run_id,
-            "model": _config(run, "model"),
-            "dataset": _config(run, "dataset"),
+            "model": run.config.model.name,
+            "dataset": run.config.dataset.name,
             "priority": run.queue.get("priority", 0),
         }
-        for place, run in enumerate(jobs.queued(runs.store_dir()), 1)
+        for place, run in enumerate(actions.queued(store_dir()), 1)
     ]
     if as_json:
         print_json({"paused": bool(paused), "runs": rows})
@@ -272,110 +250,93 @@ def list_queue(as_json: JSON = False) -> None:
     print_table(rows, "No run waits.")
 
 
-@queue_app.command("slots")
+@queue_group.command("slots")
 def slots_of_cpu(
-    n: Annotated[
-        int, Argument(help="Runs that the CPU takes at a time; by default nothing changes.")
-    ] = 0,
-    as_json: JSON = False,
+    n: Annotated[int, Argument(help="How many runs share the CPU; by default no change.")] = 0,
+    as_json: JsonOption = False,
 ) -> None:
     """How many runs work at the same time: one on each GPU, and on the CPU one or as many as set
-    here. Kept in the store's settings.json; runs that work go on."""
-    store = runs.store_dir()
+    here. Kept in the store's settings.json; runs at work go on."""
+    store = store_dir()
     if n:
         slots.share_cpu(n, store)
-    found = slots.names(store)
-    if as_json:
-        print_json({"slots": found})
-        return
-    gpus = [one for one in found if slots.device_of(one) != "cpu"]
-    on_cpu = len(found) - len(gpus)
-    said = f"{on_cpu} on the CPU" + (f", one on each of {', '.join(gpus)}" if gpus else "")
-    out.print(f"Runs that work at the same time: {said}.")
+    names = slots.names(store)
+    gpus = [name for name in names if slots.device_of(name) != "cpu"]
+    sentence = f"Runs that work at the same time: {len(names) - len(gpus)} on the CPU"
+    sentence += f", one on each of {', '.join(gpus)}." if gpus else "."
+    answer(as_json, {"slots": names}, sentence)
 
 
-def _config(run: Run, part: str) -> str:
-    config: RunConfig = run.config
-    return str(getattr(config, part).name)
-
-
-@queue_app.command("move")
+@queue_group.command("move")
 def move_run(
-    run: RUN,
+    run: RunArgument,
     to: Annotated[str, Argument(help="first, up, down or last.")] = "first",
-    priority: Annotated[
-        int | None, Option(help="Instead: of two, the higher starts first.")
-    ] = None,
-    as_json: JSON = False,
+    priority: Annotated[int | None, Option(help="Instead; the higher starts first.")] = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Move a run in the queue."""
-    found = runs.find_run(run)
-    if priority is not None:
-        _answer(found, jobs.prioritise(found, priority), as_json)
+    waiting = find_run(run)
+    if priority is None:
+        sentence = actions.move(waiting, to)
     else:
-        _answer(found, jobs.move(found, to), as_json)
+        sentence = actions.prioritise(waiting, priority)
+    _answer(waiting, sentence, as_json)
 
 
-@queue_app.command("pause")
+@queue_group.command("pause")
 def pause_queue(
-    now: Annotated[
-        bool, Option("--now", help="Runs at work keep a checkpoint and wait too.")
-    ] = False,
-    as_json: JSON = False,
+    now: Annotated[bool, switch("now", "Runs at work keep a checkpoint and wait too.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Start no further run; runs at work go on to their end."""
-    _answer(None, jobs.pause(now=now), as_json)
+    _answer(None, actions.pause(now=now), as_json)
 
 
-@queue_app.command("resume")
-def resume_queue(as_json: JSON = False) -> None:
+@queue_group.command("resume")
+def resume_queue(as_json: JsonOption = False) -> None:
     """Let runs start again."""
-    _answer(None, jobs.unpause(), as_json)
+    _answer(None, actions.unpause(), as_json)
 
 
-@queue_app.command("cancel")
-def cancel(run: RUN, as_json: JSON = False) -> None:
+@queue_group.command("cancel")
+def cancel(run: RunArgument, as_json: JsonOption = False) -> None:
     """Take a run out of the queue."""
-    found = runs.find_run(run)
-    if found.state != "queued":
+    waiting = find_run(run)
+    if waiting.state != "queued":
         raise UsageError(
-            f"The run {found.run_id} does not wait, it is {found.state}; "
+            f"The run {waiting.run_id} does not wait, it is {waiting.state}; "
             "'genrecore runs stop' stops a run at work."
         )
-    _answer(found, jobs.stop(found), as_json)
+    _answer(waiting, actions.stop(waiting), as_json)
 
 
-@runs_app.command("alerts")
+@runs_group.command("alerts")
 def list_alerts(
     run: Annotated[
         str, Argument(help="A run's id, a part of it, or 'latest'; by default all.")
     ] = "",
-    as_json: JSON = False,
+    as_json: JsonOption = False,
 ) -> None:
-    """What there is to tell: runs that are done, failed or lost, losses that run away, runs that
-    stand still."""
-    listed = [runs.find_run(run)] if run else runs.all_runs()
+    """Alerts: runs that are done, failed or lost, losses that diverge, runs without progress."""
     rows = [
-        {"run": one.run_id, "kind": alert.kind, "at": alert.at, "words": alert.words}
-        for one in listed
-        for alert in alerts.find_alerts(one)
+        {
+            "run": listed.run_id,
+            "kind": alert.kind,
+            "at": alert.at if as_json else moment(alert.at),
+            "words": alert.words,
+        }
+        for listed in ([find_run(run)] if run else all_runs())
+        for alert in alerts.find_alerts(listed)
     ]
-    if as_json:
-        print_json(rows)
-        return
-    for row in rows:
-        row["at"] = moment(float(str(row["at"])))
-    print_table(rows, "Nothing to tell.")
+    print_rows(as_json, rows, "There are no alerts.")
 
 
-@runs_app.command("webhook")
+@runs_group.command("webhook")
 def webhook(
-    url: Annotated[
-        str, Argument(help="Where alerts are posted as JSON; by default nothing changes.")
-    ] = "",
-    off: Annotated[bool, Option("--off", help="Post alerts nowhere any more.")] = False,
-    test: Annotated[bool, Option("--test", help="Post a test message now.")] = False,
-    as_json: JSON = False,
+    url: Annotated[str, Argument(help="The address to post to; by default no change.")] = "",
+    off: Annotated[bool, switch("off", "Post alerts nowhere any more.")] = False,
+    test: Annotated[bool, switch("test", "Post a test message now.")] = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Where alerts are posted, besides the dashboard: `{"text": …, "kind": …, "run": …}` as Slack,
     Mattermost, Discord and most others read it. Kept in the store's settings.json."""

@@ -17,19 +17,19 @@ import typer
 from typer import Option
 
 from genrecore.cli.compare import print_comparison
-from genrecore.cli.output import JSON, out, print_json, print_table, reporting
+from genrecore.cli.options import JsonOption, RunsOption, switch
+from genrecore.cli.output import out, print_json, print_table, reporting
 from genrecore.cli.runs import follow
-from genrecore.config import run as configuration
-from genrecore.config.run import RunConfig
+from genrecore.config.run import RunConfig, with_values
 from genrecore.errors import GenrecoreError, describe
-from genrecore.jobs import actions as jobs
-from genrecore.store import run as runs
+from genrecore.jobs.actions import ensure_runner, submit
 from genrecore.store.files import cache_dir
+from genrecore.store.run import find_same, store_dir
 from genrecore.training import hardware
 
 commands = typer.Typer(rich_markup_mode=None)
 
-PORT = Annotated[
+PortOption = Annotated[
     int, Option(help="Port of the dashboard on this machine; 0 takes a free one.", min=0)
 ]
 
@@ -43,11 +43,9 @@ DEMO_RUNS: tuple[tuple[str, dict[str, Any]], ...] = (
 
 @commands.command()
 def demo(
-    no_serve: Annotated[
-        bool, Option("--no-serve", help="Stop before the dashboard is served.")
-    ] = False,
-    port: PORT = 8501,
-    as_json: JSON = False,
+    no_serve: Annotated[bool, switch("no-serve", "Stop before the dashboard is served.")] = False,
+    port: PortOption = 8501,
+    as_json: JsonOption = False,
 ) -> None:
     """See the whole product on music that it makes itself: two models are trained in background
     processes and compared, then the dashboard is served with them in it."""
@@ -55,19 +53,16 @@ def demo(
     from genrecore.evaluation import comparison
     from genrecore.training.resolve import resolve
 
-    wanted = [
-        (title, resolve(configuration.with_values(RunConfig(), values)).config)
-        for title, values in DEMO_RUNS
-    ]
+    configs = [resolve(with_values(RunConfig(), values)).config for _, values in DEMO_RUNS]
     with reporting(quiet=as_json) as report:
-        preparation.decode(wanted[0][1], report)
-        configs = [config for _, config in wanted]
-        there = runs.find_same(configs, only_done=True)
-        started = [
-            (title, run or jobs.submit(config))
-            for (title, config), run in zip(wanted, there, strict=True)
+        preparation.decode(configs[0], report)
+        same = find_same(configs, only_done=True)
+        started = [run or submit(config) for config, run in zip(configs, same, strict=True)]
+        titles = [title for title, _ in DEMO_RUNS]
+        done = [
+            follow(run, report, f"Training {title}")
+            for title, run in zip(titles, started, strict=True)
         ]
-        done = [follow(run, report, f"Training {title}") for title, run in started]
     result = comparison.compare(done)
     if as_json:
         print_json({"runs": result.table, "notes": result.notes, "pairs": result.pairs})
@@ -78,19 +73,15 @@ def demo(
 
 
 @commands.command()
-def dashboard(port: PORT = 8501) -> None:
+def dashboard(port: PortOption = 8501) -> None:
     """Serve the dashboard on this machine. Training goes on when it is closed."""
     _serve(port)
 
 
 @commands.command()
 def serve(
-    run: Annotated[
-        list[str], Option(help="A finished run; several are asked together and averaged.")
-    ],
-    host: Annotated[
-        str, Option(help="Address to listen at; 0.0.0.0 is all of this machine's.")
-    ] = "127.0.0.1",
+    run: RunsOption,
+    host: Annotated[str, Option(help="Address to listen at; 0.0.0.0 is all.")] = "127.0.0.1",
     port: Annotated[
         int, Option(help="Port to listen at; 0 takes a free one.", min=0, max=65535)
     ] = 8600,
@@ -104,23 +95,21 @@ def serve(
         ),
     ] = "",
     most_mb: Annotated[float, Option(help="The largest upload, in MB.", min=0.001)] = 100.0,
-    within_s: Annotated[
-        float, Option(help="How long an upload and judging it may take.", min=0.1)
-    ] = 60.0,
+    within_s: Annotated[float, Option(help="The most that an upload may take.", min=0.1)] = 60.0,
 ) -> None:
     """Classify files over HTTP: POST /classify with a file as it is, or as multipart form; GET
     /healthz; GET /openapi.json describes both."""
     import uvicorn
 
-    from genrecore.inference import ensemble as panel
+    from genrecore.inference import ensemble as ensembles
     from genrecore.inference import service
 
-    asked = panel.load(run)
+    ensemble = ensembles.load(run)
     limits = service.ServiceLimits(token, round(most_mb * 1e6), within_s)
     listening = _listening(host, port)
     shown = f"[{host}]" if ":" in host else host
     address = f"http://{shown}:{listening.getsockname()[1]}"
-    ids = ", ".join(one.run.run_id for one in asked.loaded)
+    ids = ", ".join(loaded.run.run_id for loaded in ensemble.loaded)
     out.print(f"Classifying with {ids}")
     if host not in ("127.0.0.1", "::1", "localhost") and not token:
         out.print("Anybody who can reach this machine may use it: GENRECORE_TOKEN sets a token.")
@@ -128,7 +117,7 @@ def serve(
     sys.stdout.flush()
     server = uvicorn.Server(
         uvicorn.Config(
-            service.app(asked, limits),
+            service.app(ensemble, limits),
             log_level="warning",
             access_log=False,
             server_header=False,
@@ -142,15 +131,15 @@ def serve(
 def _listening(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        made = socket.create_server((host, port), family=family, backlog=128)
+        listener = socket.create_server((host, port), family=family, backlog=128)
     except OSError as error:
         raise GenrecoreError(
-            f"{host}, port {port} cannot be listened at: {describe(error)}; --port 0 "
-            "takes a free port."
+            f"{host}, port {port} cannot be listened at: {describe(error)}; --port 0 takes a free "
+            "port."
         ) from None
-    # Else an answer's body waits for the client's acknowledgement of its head (`ui.sockets`).
-    made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    return made
+    # Else a response's body waits for the client's acknowledgement of its head (`ui.sockets`).
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listener
 
 
 def _serve(port: int) -> None:
@@ -160,17 +149,17 @@ def _serve(port: int) -> None:
             "The dashboard runs from a checkout (app.py and pages/ are at its top level), and this "
             "installation has none; install with 'pip install -e .' in the checkout."
         )
-    port = port if _is_free(port) and port else _free_port()
+    port = _free_port(port)
     out.print(f"\nDashboard: http://127.0.0.1:{port}  (Ctrl-C ends it; runs go on)")
     sys.stdout.flush()
     command = [
         sys.executable, "-m", "streamlit", "run", str(app_file),
         "--server.address", "127.0.0.1", "--server.port", str(port), "--server.headless", "true",
     ]  # fmt: skip
-    jobs.ensure_runner()
+    ensure_runner()
     try:
         # In the checkout, where the dashboard's settings and theme lie; the store stays ours.
-        environment = os.environ | {"GENRECORE_RUNS": str(runs.store_dir())}
+        environment = os.environ | {"GENRECORE_RUNS": str(store_dir())}
         code = subprocess.call(command, cwd=app_file.parent, env=environment)
     except KeyboardInterrupt:
         code = 0
@@ -178,20 +167,14 @@ def _serve(port: int) -> None:
         raise GenrecoreError(f"The dashboard ended with exit code {code}.")
 
 
-def _is_free(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
+def _free_port(wanted: int) -> int:
+    """The wanted port of this machine if it is free, else any."""
+    for port in (wanted, 0):
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+            return int(probe.getsockname()[1])
+    raise GenrecoreError("This machine has no free port.")
 
 
 _PACKAGES = (
@@ -201,7 +184,7 @@ _PACKAGES = (
 
 
 @commands.command()
-def doctor(as_json: JSON = False) -> None:
+def doctor(as_json: JsonOption = False) -> None:
     """What this machine offers: versions, devices, the precision chosen and why, disk, and what is
     missing. Exit code 1 when something needed is missing."""
     import torch
@@ -213,14 +196,14 @@ def doctor(as_json: JSON = False) -> None:
             versions[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
             versions[package] = None
-    folders = {"runs": runs.store_dir(), "cache": cache_dir()}
+    folders = {"runs": store_dir(), "cache": cache_dir()}
     disk = {name: _disk(folder) for name, folder in folders.items()}
     missing = [f"The package {name} is not installed." for name, v in versions.items() if v is None]
     missing += [item["problem"] for item in disk.values() if item["problem"]]
     for package, need in (("torchvision", "0.26"), ("torchaudio", "2.11"), ("torch", "2.11")):
-        found = versions[package]
-        if found and not found.startswith(need):
-            missing.append(f"{package} {found} was found; this package is built on {need}.")
+        version = versions[package]
+        if version and not version.startswith(need):
+            missing.append(f"{package} {version} was found; this package is built on {need}.")
     ffmpeg, chromium = shutil.which("ffmpeg"), shutil.which("chromium")
     facts: dict[str, Any] = {
         "versions": versions,
@@ -245,10 +228,10 @@ def doctor(as_json: JSON = False) -> None:
             {"what": "a run would use", "found": f"{chosen.name}; {chosen.reason}"},
             {"what": "ffmpeg", "found": ffmpeg or "not found; not needed: av brings its decoders"},
             {"what": "chromium", "found": chromium or "not found; for browser tests and figures"},
-        ]
-        rows += [
-            {"what": f"{name} folder", "found": f"{folders[name]} ({item['free_gb']} GB free)"}
-            for name, item in disk.items()
+            *(
+                {"what": f"{name} folder", "found": f"{folders[name]} ({item['free_gb']} GB free)"}
+                for name, item in disk.items()
+            ),
         ]
         print_table(rows)
         out.print("\nNothing is missing." if not missing else "")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import tempfile
 import time
@@ -12,18 +13,23 @@ import typer
 from typer import Option
 
 from genrecore.cli.flags import with_flags
-from genrecore.cli.output import JSON, err, out, print_json, reporting
+from genrecore.cli.options import (
+    BackgroundOption,
+    ConfigOption,
+    JsonOption,
+    PresetOption,
+    SetOption,
+    settings,
+)
+from genrecore.cli.output import answer, err, out, print_json, reporting
 from genrecore.cli.runs import print_result, run_facts
-from genrecore.cli.options import CONFIG, PRESET, SET, settings
 from genrecore.config.run import RunConfig
 from genrecore.errors import GenrecoreError, UsageError
-from genrecore.jobs import actions as jobs
-from genrecore.jobs import alerts
-from genrecore.jobs import spawn as spawning
-from genrecore.store import run as runs
+from genrecore.jobs import actions, alerts, slots
+from genrecore.jobs.spawn import spawn_run
 from genrecore.store.locks import LOCK, take_lock
 from genrecore.store.progress import Phase, Report
-from genrecore.store.run import Run
+from genrecore.store.run import Run, create_held_run, find_run
 from genrecore.store.status import FINAL, LOG, ask_to_stop, stop_asked
 from genrecore.training import distributed
 
@@ -34,16 +40,14 @@ commands = typer.Typer(rich_markup_mode=None)
 @with_flags(RunConfig)
 def train(
     values: dict[str, Any],
-    config: CONFIG = None,
-    set_: SET = None,
-    preset: PRESET = "",
-    background: Annotated[
-        bool, Option("--background", help="Queue the run and return at once.")
-    ] = False,
+    config: ConfigOption = None,
+    set_: SetOption = None,
+    preset: PresetOption = "",
+    background: BackgroundOption = False,
     run: Annotated[
         Path | None, Option(help="Carry out (or go on with) the run in this folder.")
     ] = None,
-    as_json: JSON = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Train one model and test it: decode, split, train, choose the epoch, predict.
 
@@ -54,28 +58,27 @@ def train(
     if run is not None:
         if values or set_ or config or preset:
             raise UsageError("--run carries out what its folder says; it takes no other settings.")
-        found = runs.find_run(str(run))
+        existing = find_run(str(run))
         if distributed.rank() > 0:
-            _follow_leader(found.config)
+            _follow_leader(existing.config)
         else:
-            _carry_out(found, as_json)
+            _carry_out(existing, as_json)
         return
     from genrecore.training.resolve import resolve
 
     resolved = resolve(settings(config, values, set_, preset)).config
     if background:
-        queued = jobs.submit(resolved)
-        if as_json:
-            print_json({"run": queued.run_id, "folder": str(queued.folder), "state": "queued"})
-        else:
-            out.print(f"Queued {queued.run_id}. Watch it: genrecore runs show {queued.run_id}")
+        queued = actions.submit(resolved)
+        facts = {"run": queued.run_id, "folder": queued.folder, "state": "queued"}
+        sentence = f"Queued {queued.run_id}. Watch it: genrecore runs show {queued.run_id}"
+        answer(as_json, facts, sentence)
         return
     if distributed.rank() > 0:
         _follow_leader(resolved)
         return
-    made, lock = runs.create_held_run(resolved)
+    created, lock = create_held_run(resolved)
     try:
-        _carry_out(made, as_json, lock)
+        _carry_out(created, as_json, lock)
     finally:
         os.close(lock)
 
@@ -84,36 +87,33 @@ def _carry_out(run: Run, as_json: bool, lock: int | None = None) -> None:
     """Executes a run in this process, holding its lock and a slot."""
     from genrecore.training import lifecycle
 
-    # Whoever started this process gave it the locks, or holds them for it.
+    # The process that started this one gave it the locks, or holds them for it.
     born_held = "GENRECORE_DEVICE" in os.environ
-    held: list[int] = []
-    own_lock = None
     several = run.config.processes > 1 and not distributed.by_torchrun()
-    try:
+    with contextlib.ExitStack() as at_end:
+        # No runner watches a run in the foreground. Called last, when its locks are free.
+        at_end.callback(lambda: alerts.look(Run(run.folder)))
+        at_end.callback(actions.ensure_runner, run.folder.parent)
         if not born_held:
             if lock is None:
-                lock = own_lock = take_lock(run.folder / LOCK)
+                lock = take_lock(run.folder / LOCK)
                 if lock is None:
                     raise GenrecoreError(f"Another process works on the run {run.run_id}.")
+                at_end.callback(os.close, lock)
             if run.status.get("state") == "done":
                 raise GenrecoreError(f"The run {run.run_id} is done already.")
-            devices, held = _take_slots(run)
+            devices, slot_locks = _take_slots(run)
+            for slot_lock in slot_locks:
+                at_end.callback(os.close, slot_lock)
             os.environ["GENRECORE_DEVICE"] = devices[0]
-        with reporting(quiet=as_json or born_held) as report:
-            if not as_json:
-                out.print(f"Run {run.run_id}")
-            if several and lock is not None:
-                state = _watched(run, devices, [lock, *held], report)
-            else:
-                with distributed.joined() as team:
-                    state = lifecycle.execute(run, report, team)
-    finally:
-        if not born_held:
-            os.environ.pop("GENRECORE_DEVICE", None)
-        for descriptor in (*held, *([own_lock] if own_lock is not None else [])):
-            os.close(descriptor)
-        jobs.ensure_runner(run.folder.parent)
-        alerts.look(Run(run.folder))  # no runner watched it
+            at_end.callback(os.environ.pop, "GENRECORE_DEVICE", None)
+        report = at_end.enter_context(reporting(quiet=as_json or born_held))
+        if not as_json:
+            out.print(f"Run {run.run_id}")
+        if several and lock is not None:
+            state = _watch_processes(run, devices, [lock, *slot_locks], report)
+        else:
+            state = lifecycle.execute(run, report, at_end.enter_context(distributed.joined()))
     finished = Run(run.folder)
     if as_json:
         print_json(run_facts(finished))
@@ -123,10 +123,10 @@ def _carry_out(run: Run, as_json: bool, lock: int | None = None) -> None:
         raise GenrecoreError(f"The run {run.run_id} failed: {finished.reason}")
 
 
-def _watched(run: Run, devices: list[str], locks: list[int], report: Report) -> str:
+def _watch_processes(run: Run, devices: list[str], locks: list[int], report: Report) -> str:
     """Starts a run's processes and waits for them; Ctrl-C asks them to stop."""
     with open(run.folder / LOG, "ab") as log:
-        child = spawning.spawn_run(run, log, devices, locks)
+        child = spawn_run(run, log, devices, locks)
     while child.poll() is None:
         try:
             status = Run(run.folder).status
@@ -135,8 +135,7 @@ def _watched(run: Run, devices: list[str], locks: list[int], report: Report) -> 
             time.sleep(0.2)
         except KeyboardInterrupt:
             ask_to_stop(run.folder)
-    status = Run(run.folder).status
-    state = str(status.get("state", "queued"))
+    state = str(Run(run.folder).status.get("state", "queued"))
     if state in FINAL:
         return state
     raise GenrecoreError(
@@ -146,11 +145,11 @@ def _watched(run: Run, devices: list[str], locks: list[int], report: Report) -> 
 
 
 def _follow_leader(config: RunConfig) -> None:
-    """Trains along with the process that writes the run: this one keeps nothing."""
+    """Trains along with the process that writes the run; this one keeps nothing."""
     from genrecore.training import lifecycle
 
     with tempfile.TemporaryDirectory(prefix="genrecore-") as folder:
-        unseen, lock = runs.create_held_run(config, Path(folder))
+        unseen, lock = create_held_run(config, Path(folder))
         try:
             with distributed.joined() as team:
                 state = lifecycle.execute(unseen, team=team)
@@ -163,16 +162,12 @@ def _follow_leader(config: RunConfig) -> None:
 
 def _take_slots(run: Run) -> tuple[list[str], list[int]]:
     """Free devices for a run and their locks; waits for them while other runs train."""
-    from genrecore.jobs import slots
-
-    told = False
-    while True:
-        taken = slots.take(run)
-        if taken is not None:
-            return taken
+    taken = slots.take(run)
+    if taken is None:
+        err.print("Waiting for a free device: another run trains. Ctrl-C gives up.")
+    while taken is None:
         if stop_asked(run.folder):
             raise GenrecoreError(f"The run {run.run_id} was cancelled while it waited.")
-        if not told:
-            err.print("Waiting for a free device: another run trains. Ctrl-C gives up.")
-            told = True
         time.sleep(0.3)
+        taken = slots.take(run)
+    return taken

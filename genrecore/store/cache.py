@@ -21,7 +21,7 @@ KINDS = {
     "embeddings": "Embeddings of clips",
     "corpora": "Decoded audio, images and tables",
     "fingerprints": "Measurements and acoustic fingerprints of clips",
-    "datasets": "Music that genrecore made itself",
+    "datasets": "Generated demo music",
     "answers": "What preparing and auditing datasets found",
     "uploads": "Archives and clips that were uploaded",
 }

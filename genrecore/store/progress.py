@@ -15,8 +15,8 @@ class Stopped(Exception):
 
 
 class Ended(Stopped):
-    """The process was told to end before the loop came to a safe point: nothing is saved any more,
-    what was saved earlier stays."""
+    """The process must end before the loop comes to a safe point: only what was saved earlier
+    stays."""
 
 
 def silent(phase: str, done: int, total: int) -> None:

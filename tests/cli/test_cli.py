@@ -16,8 +16,7 @@ from commands import genrecore, refused
 from conftest import ROOT, TINY, trained, wait_for, wait_for_epoch
 
 from genrecore.config.run import RunConfig
-from genrecore.store import run as runs
-from genrecore.store.run import Run
+from genrecore.store.run import Run, all_runs, find_run
 
 Tiny = Callable[..., RunConfig]
 _PARTS = ("dataset", "feature", "model")
@@ -69,7 +68,7 @@ def test_wrong_usage_is_exit_code_2(store: Path) -> None:
     refused(genrecore("train", "--no-such-flag"), 2, "--no-such-flag")
     refused(genrecore("runs", "show", "nothing"), 2, "nothing")
     refused(genrecore("list", "modells"), 2, "modells", "models")
-    assert runs.all_runs(store) == []
+    assert all_runs(store) == []
 
 
 def test_training_from_the_command_line(store: Path, tmp_path: Path) -> None:
@@ -78,7 +77,7 @@ def test_training_from_the_command_line(store: Path, tmp_path: Path) -> None:
     facts = json.loads(result.stdout)
     assert facts["state"] == "done"
     assert 0 <= facts["scores"]["accuracy"] <= 1
-    run = runs.find_run(facts["run"], store)
+    run = find_run(facts["run"], store)
     # The same again from its own file gives the same numbers.
     again = genrecore("train", "--config", str(run.folder / "config.json"), "--json")
     assert json.loads(again.stdout)["scores"] == facts["scores"]

@@ -10,13 +10,11 @@ from pathlib import Path
 import pytest
 from conftest import trained
 
-from genrecore.config import run as configuration
-from genrecore.config.run import RunConfig
+from genrecore.config.run import RunConfig, with_values
 from genrecore.jobs.advice import advice
-from genrecore.store import run as runs
 from genrecore.store.files import write_json
 from genrecore.store.processes import ENDED
-from genrecore.store.run import Run
+from genrecore.store.run import Run, create_held_run, create_run
 from genrecore.store.status import Status
 from genrecore.training import memory
 from genrecore.training.hardware import Hardware
@@ -27,7 +25,7 @@ CPU = Hardware("cpu", "bfloat16", True, "", "a processor", 1)
 
 def ended(config: RunConfig, store: Path, reason: str, precision: str = "bfloat16") -> Run:
     """A run that failed for this reason, in this precision."""
-    run = runs.create_run(config, store)
+    run = create_run(config, store)
     Status(run.folder).move("failed", reason, finished_at=time.time(), n_parameters=99)
     write_json(run.folder / "environment.json", {"precision": precision})
     return Run(run.folder)
@@ -97,7 +95,7 @@ def test_what_the_trainer_really_says_of_a_loss_that_is_no_number_is_understood(
 def test_a_run_killed_by_the_kernel_gets_a_smaller_batch_and_one_lost_otherwise_nothing(
     tiny: Tiny, store: Path
 ) -> None:
-    run = runs.create_run(tiny(training__batch_size=32), store)
+    run = create_run(tiny(training__batch_size=32), store)
     Status(run.folder).move("running", n_parameters=99)
     write_json(run.folder / "environment.json", {"precision": "bfloat16"})
     assert Run(run.folder).state == "lost"
@@ -127,14 +125,14 @@ def test_genres_without_clips_are_left_out_beside_those_already_left_out(
 
 @pytest.mark.parametrize("state", ["done", "stopped", "queued"])
 def test_a_run_that_did_not_fail_needs_no_advice(state: str, tiny: Tiny, store: Path) -> None:
-    run = runs.create_run(tiny(), store)
+    run = create_run(tiny(), store)
     Status(run.folder).move(state, "MemoryError")
     assert advice(Run(run.folder)) == []
 
 
 def test_nothing_is_advised_where_nothing_is_known(tiny: Tiny, store: Path) -> None:
     assert advice(ended(tiny(), store, "KeyError: 'strange'")) == []
-    run, lock = runs.create_held_run(tiny(), store)
+    run, lock = create_held_run(tiny(), store)
     os.close(lock)
     Status(run.folder).move("failed", "MemoryError")
     (run.folder / "config.json").write_text("{}x")
@@ -157,6 +155,6 @@ def test_every_change_makes_a_configuration_that_differs(
 ) -> None:
     config = tiny(training__deterministic=True, device="cuda:3")
     for one in advice(ended(config, store, reason, precision="float32")):
-        changed = configuration.with_values(config, dict(one.changes))
+        changed = with_values(config, dict(one.changes))
         assert changed != config
         assert one.words.endswith(".")

@@ -18,10 +18,9 @@ from conftest import wait_for
 from genrecore.config.run import RunConfig
 from genrecore.errors import UsageError
 from genrecore.jobs import alerts
-from genrecore.store import run as runs
 from genrecore.store import settings
 from genrecore.store.files import read_json, write_json
-from genrecore.store.run import Run
+from genrecore.store.run import Run, create_held_run, create_run
 from genrecore.store.status import STATUS, Status
 
 Tiny = Callable[..., RunConfig]
@@ -73,7 +72,7 @@ def live(tiny: Tiny, store: Path) -> Iterator[Callable[..., Run]]:
     held: list[int] = []
 
     def make(losses: list[float], best_epoch: int = 0, epochs: int = 100) -> Run:
-        run, lock = runs.create_held_run(tiny(training__epochs=epochs), store)
+        run, lock = create_held_run(tiny(training__epochs=epochs), store)
         held.append(lock)
         rows = [{"epoch": k, "train_loss": loss} for k, loss in enumerate(losses, 1)]
         (run.folder / "history.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
@@ -131,7 +130,7 @@ def test_a_loss_that_is_no_number_says_since_when(live: Callable[..., Run]) -> N
 
 
 def test_ends_are_told_with_their_reason(tiny: Tiny, store: Path) -> None:
-    run = runs.create_run(tiny(), store)
+    run = create_run(tiny(), store)
     assert kinds(Run(run.folder)) == []  # queued
     status = Status(run.folder)
     status.move("running")
@@ -154,7 +153,7 @@ def test_each_alert_is_posted_once_over_looks_of_several_processes(
     tiny: Tiny, store: Path, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     alerts.set_webhook(receiver.url, store)
-    run = runs.create_run(tiny(), store)
+    run = create_run(tiny(), store)
     status = Status(run.folder)
     now = time.time()
     status.move("failed", "No such file (/home/me/my data/x.wav).", finished_at=now, epoch=3)
@@ -177,14 +176,14 @@ def test_each_alert_is_posted_once_over_looks_of_several_processes(
 def test_what_happened_long_ago_or_without_a_webhook_is_not_posted(
     tiny: Tiny, store: Path, receiver: Receiver
 ) -> None:
-    run = runs.create_run(tiny(), store)
+    run = create_run(tiny(), store)
     Status(run.folder).move("done", "", finished_at=time.time() - 7200)
     alerts.look(Run(run.folder))
     assert not (run.folder / alerts.SENT).exists()
     alerts.set_webhook(receiver.url, store)
     alerts.look(Run(run.folder))
     assert read_json(run.folder / alerts.SENT)["sent"]
-    fresh = runs.create_run(tiny(), store)
+    fresh = create_run(tiny(), store)
     Status(fresh.folder).move("done", "", finished_at=time.time())
     alerts.look(Run(fresh.folder))
     wait_for(lambda: receiver.got)
@@ -194,7 +193,7 @@ def test_what_happened_long_ago_or_without_a_webhook_is_not_posted(
 def test_a_receiver_that_fails_is_a_sentence_without_its_address(
     tiny: Tiny, store: Path, receiver: Receiver
 ) -> None:
-    run = Run(runs.create_run(tiny(), store).folder)
+    run = Run(create_run(tiny(), store).folder)
     alert = alerts.Alert("k", "done", "Done.", 0.0)
     absent = receiver.url.replace("/hook", "/absent")
     assert alerts.notify(absent, run, alert) == "The receiver answered 404."
@@ -208,7 +207,7 @@ def test_a_receiver_that_fails_is_a_sentence_without_its_address(
 def test_an_alert_goes_to_no_other_address_than_the_one_that_was_set(
     tiny: Tiny, store: Path, receiver: Receiver
 ) -> None:
-    run = Run(runs.create_run(tiny(), store).folder)
+    run = Run(create_run(tiny(), store).folder)
     away = receiver.url.replace("/hook", "/away")
     assert alerts.notify(away, run, alerts.Alert("k", "done", "Done.", 0.0))
     assert receiver.paths == ["/away/s3cret"]
@@ -216,7 +215,7 @@ def test_an_alert_goes_to_no_other_address_than_the_one_that_was_set(
 
 def test_looking_at_a_run_never_raises(tiny: Tiny, store: Path) -> None:
     alerts.set_webhook("http://127.0.0.1:1/", store)
-    run = runs.create_run(tiny(), store)
+    run = create_run(tiny(), store)
     (run.folder / STATUS).unlink()
     alerts.look(Run(run.folder))
     (store / settings.FILE).write_text("no json")
@@ -243,7 +242,7 @@ def test_commands_set_try_and_forget_the_webhook_and_list_alerts(
     assert "127.0.0.1" in said
     assert "s3cret" not in said
     assert [post["kind"] for post in receiver.got] == ["test"]
-    run = runs.create_run(tiny(), store)
+    run = create_run(tiny(), store)
     Status(run.folder).move("failed", "The disk is full.", finished_at=1e9)
     listed = json.loads(command("runs", "alerts", "--json"))
     assert [(row["run"], row["kind"]) for row in listed] == [(run.run_id, "failed")]

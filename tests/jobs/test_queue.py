@@ -20,13 +20,11 @@ from conftest import wait_for
 
 from genrecore.config.run import RunConfig
 from genrecore.errors import GenrecoreError, UsageError
-from genrecore.jobs import actions as jobs
-from genrecore.jobs import alerts, runner, slots
-from genrecore.store import run as runs
+from genrecore.jobs import actions, alerts, runner, slots
 from genrecore.store.files import read_json, write_json
 from genrecore.store.locks import is_locked
 from genrecore.store.processes import LEADER, identity, living_processes
-from genrecore.store.run import Run
+from genrecore.store.run import Run, all_runs, create_run
 from genrecore.store.status import STATUS
 
 Tiny = Callable[..., RunConfig]
@@ -35,7 +33,7 @@ RUNNER = (sys.executable, str(Path(__file__).with_name("queue_runner.py")))
 
 
 def states(store: Path) -> dict[str, str]:
-    return {run.run_id: run.state for run in runs.all_runs(store)}
+    return {run.run_id: run.state for run in all_runs(store)}
 
 
 def names(found: list[Run]) -> list[str]:
@@ -45,11 +43,11 @@ def names(found: list[Run]) -> list[str]:
 @pytest.fixture
 def quick(store: Path, tiny: Tiny, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Run]:
     """`quick(steps=10)`: a queued run that the small program carries out once there is a runner."""
-    monkeypatch.setattr(jobs, "RUNNER", RUNNER)
+    monkeypatch.setattr(actions, "RUNNER", RUNNER)
     config = tiny()
 
     def make(steps: int = 10) -> Run:
-        run = runs.create_run(config, store)
+        run = create_run(config, store)
         (run.folder / "steps").write_text(str(steps))
         return run
 
@@ -64,56 +62,56 @@ def is_running(run: Run) -> bool:
 
 
 def test_runs_are_moved_in_the_order_in_which_they_start(store: Path, tiny: Tiny) -> None:
-    a, b, c, d = (runs.create_run(tiny(), store) for _ in range(4))
-    assert names(jobs.queued(store)) == names([a, b, c, d])
-    assert "number 1 of 4" in jobs.move(Run(d.folder), "first")
-    jobs.move(Run(a.folder), "down")
-    jobs.move(Run(c.folder), "up")
-    assert names(jobs.queued(store)) == names([d, b, c, a])
-    jobs.move(Run(d.folder), "last")
-    assert names(jobs.queued(store)) == names([b, c, a, d])
-    jobs.prioritise(Run(a.folder), 5)
-    assert names(jobs.queued(store)) == names([a, b, c, d])
-    jobs.move(Run(a.folder), "down")  # past one of lower priority: it takes that one's
-    assert names(jobs.queued(store)) == names([b, a, c, d])
+    a, b, c, d = (create_run(tiny(), store) for _ in range(4))
+    assert names(actions.queued(store)) == names([a, b, c, d])
+    assert "number 1 of 4" in actions.move(Run(d.folder), "first")
+    actions.move(Run(a.folder), "down")
+    actions.move(Run(c.folder), "up")
+    assert names(actions.queued(store)) == names([d, b, c, a])
+    actions.move(Run(d.folder), "last")
+    assert names(actions.queued(store)) == names([b, c, a, d])
+    actions.prioritise(Run(a.folder), 5)
+    assert names(actions.queued(store)) == names([a, b, c, d])
+    actions.move(Run(a.folder), "down")  # past one of lower priority: it takes that one's
+    assert names(actions.queued(store)) == names([b, a, c, d])
     for _ in range(200):  # numbers between two neighbours run out and are dealt anew
-        jobs.move(Run(a.folder), "down")
-        jobs.move(Run(a.folder), "up")
-    assert names(jobs.queued(store)) == names([b, a, c, d])
-    jobs.stop(Run(a.folder))
+        actions.move(Run(a.folder), "down")
+        actions.move(Run(a.folder), "up")
+    assert names(actions.queued(store)) == names([b, a, c, d])
+    actions.stop(Run(a.folder))
     with pytest.raises(GenrecoreError, match="does not wait in the queue: it is stopped"):
-        jobs.move(Run(a.folder), "up")
+        actions.move(Run(a.folder), "up")
     with pytest.raises(UsageError, match="first, up, down or last"):
-        jobs.move(Run(b.folder), "sideways")
+        actions.move(Run(b.folder), "sideways")
 
 
 def test_places_run_out_and_are_dealt_anew(store: Path, tiny: Tiny) -> None:
-    a, b, c = (runs.create_run(tiny(), store) for _ in range(3))
+    a, b, c = (create_run(tiny(), store) for _ in range(3))
     for run, position in ((a, 1.0), (b, 1.0 + 2**-52), (c, 2.0)):
         write_json(run.folder / "queue.json", {"priority": 3, "position": position})
-    jobs.move(Run(c.folder), "up")
-    assert names(jobs.queued(store)) == names([a, c, b])
-    assert [run.queue["priority"] for run in jobs.queued(store)] == [3, 3, 3]
+    actions.move(Run(c.folder), "up")
+    assert names(actions.queued(store)) == names([a, c, b])
+    assert [run.queue["priority"] for run in actions.queued(store)] == [3, 3, 3]
 
 
 def test_nothing_starts_while_the_queue_is_paused(quick: Callable[..., Run], store: Path) -> None:
-    jobs.pause(store)
-    assert jobs.paused(store)["at"] <= time.time()
+    actions.pause(store)
+    assert actions.paused(store)["at"] <= time.time()
     run = quick()
-    jobs.ensure_runner(store)
-    assert not is_locked(store / jobs.RUNNER_LOCK)  # nobody waits in vain
+    actions.ensure_runner(store)
+    assert not is_locked(store / actions.RUNNER_LOCK)  # nobody waits in vain
     runner.work(store)  # and one that is there goes away
     assert Run(run.folder).state == "queued"
-    jobs.unpause(store)
+    actions.unpause(store)
     wait_for(lambda: Run(run.folder).state == "done")
 
 
 @processes
 def test_ten_runs_on_one_slot_end_in_their_order(quick: Callable[..., Run], store: Path) -> None:
     queued = [quick(2) for _ in range(10)]
-    jobs.move(Run(queued[9].folder), "first")
-    jobs.ensure_runner(store)
-    jobs.ensure_runner(store)  # a second one goes away at once
+    actions.move(Run(queued[9].folder), "first")
+    actions.ensure_runner(store)
+    actions.ensure_runner(store)  # a second one goes away at once
     wait_for(lambda: set(states(store).values()) == {"done"})
     ended = sorted(queued, key=lambda run: Run(run.folder).status["finished_at"])
     assert names(ended) == names([queued[9], *queued[:9]])
@@ -122,13 +120,13 @@ def test_ten_runs_on_one_slot_end_in_their_order(quick: Callable[..., Run], stor
 @processes
 def test_pausing_at_once_has_runs_wait_and_go_on(quick: Callable[..., Run], store: Path) -> None:
     first, second = quick(1000), quick(1)
-    jobs.ensure_runner(store)
+    actions.ensure_runner(store)
     wait_for(lambda: is_running(first))
-    assert "wait as well" in jobs.pause(store, now=True)
+    assert "wait as well" in actions.pause(store, now=True)
     wait_for(lambda: Run(first.folder).state == "queued")
     before = int((first.folder / "done-steps").read_text())
     (first.folder / "steps").write_text(str(before + 1))
-    jobs.unpause(store)
+    actions.unpause(store)
     wait_for(lambda: set(states(store).values()) == {"done"})
     assert len((first.folder / "begun").read_text().split()) == 2
     assert Run(first.folder).status["finished_at"] < Run(second.folder).status["finished_at"]
@@ -141,13 +139,13 @@ def test_pausing_at_once_has_runs_wait_and_go_on(quick: Callable[..., Run], stor
 def test_a_run_that_does_not_stop_in_time_is_ended_by_force(
     quick: Callable[..., Run], store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(jobs, "RUNNER", (*RUNNER, "--deaf"))
+    monkeypatch.setattr(actions, "RUNNER", (*RUNNER, "--deaf"))
     run, other = quick(100_000), quick(1)
-    monkeypatch.setattr(jobs, "RUNNER", (*RUNNER, "--deaf"))
-    jobs.ensure_runner(store)
+    monkeypatch.setattr(actions, "RUNNER", (*RUNNER, "--deaf"))
+    actions.ensure_runner(store)
     wait_for(lambda: is_running(run))
     pid = Run(run.folder).status["pid"]
-    jobs.stop(run, within_s=0.3)
+    actions.stop(run, within_s=0.3)
     now = Run(run.folder)
     assert now.state == "stopping"
     assert now.stop_by == pytest.approx(time.time() + 0.3, abs=0.3)  # s; some time has passed
@@ -162,7 +160,7 @@ def test_a_run_killed_by_the_system_says_that_memory_is_the_likely_cause(
     quick: Callable[..., Run], store: Path
 ) -> None:
     run = quick(100_000)
-    jobs.ensure_runner(store)
+    actions.ensure_runner(store)
     wait_for(lambda: is_running(run))
     os.kill(Run(run.folder).status["pid"], signal.SIGKILL)
     wait_for(lambda: (run.folder / "ended.json").exists())
@@ -171,7 +169,7 @@ def test_a_run_killed_by_the_system_says_that_memory_is_the_likely_cause(
     assert "killed by signal 9" in lost.reason
     assert "memory ran out" in lost.reason
     (run.folder / "steps").write_text("1")
-    jobs.resume(lost)
+    actions.resume(lost)
     wait_for(lambda: Run(run.folder).state == "done")
 
 
@@ -180,13 +178,13 @@ def test_a_killed_runner_is_replaced_and_living_runs_are_adopted(
     quick: Callable[..., Run], store: Path
 ) -> None:
     first, second = quick(200), quick(1)
-    jobs.ensure_runner(store)
+    actions.ensure_runner(store)
     wait_for(lambda: is_running(first))
     for process in runners(store):
         process.kill()
-    wait_for(lambda: not is_locked(store / jobs.RUNNER_LOCK))
+    wait_for(lambda: not is_locked(store / actions.RUNNER_LOCK))
     assert is_running(first)
-    jobs.ensure_runner(store)  # as a page or a command does
+    actions.ensure_runner(store)  # as a page or a command does
     wait_for(lambda: set(states(store).values()) == {"done"})
     for run in (first, second):
         assert len((run.folder / "begun").read_text().split()) == 1
@@ -244,7 +242,7 @@ def test_the_group_of_a_leader_that_is_gone_is_still_found(quick: Callable[..., 
 @processes
 def test_a_stopped_process_stalls_and_runs_on(quick: Callable[..., Run], store: Path) -> None:
     run = quick(100_000)
-    jobs.ensure_runner(store)
+    actions.ensure_runner(store)
     wait_for(lambda: is_running(run))
     process = psutil.Process(Run(run.folder).status["pid"])
     process.suspend()
@@ -254,7 +252,7 @@ def test_a_stopped_process_stalls_and_runs_on(quick: Callable[..., Run], store: 
     assert Run(run.folder).state == "stalled"
     process.resume()
     wait_for(lambda: is_running(run))
-    jobs.stop(run)
+    actions.stop(run)
     wait_for(lambda: Run(run.folder).state == "stopped")
 
 
@@ -276,12 +274,12 @@ def test_the_runner_posts_what_becomes_of_a_run(quick: Callable[..., Run], store
     try:
         alerts.set_webhook(f"http://127.0.0.1:{server.server_port}/hook", store)
         done, killed = quick(2), quick(100_000)
-        jobs.ensure_runner(store)
+        actions.ensure_runner(store)
         wait_for(lambda: is_running(killed))
         for process in living_processes(killed.folder):
             process.kill()
         wait_for(lambda: len(heard) == 2)
-        wait_for(lambda: not is_locked(store / jobs.RUNNER_LOCK))
+        wait_for(lambda: not is_locked(store / actions.RUNNER_LOCK))
     finally:
         server.shutdown()
         server.server_close()
@@ -300,7 +298,7 @@ def test_the_cpu_takes_as_many_runs_as_is_set(quick: Callable[..., Run], store: 
     assert json.loads(command("queue", "slots", "--json"))["slots"][-2:] == ["cpu", "cpu-2"]
     refused(genrecore("queue", "slots", "65"), 2, "takes between 1 and 64 runs")
     made = [quick(steps=60) for _ in range(2)] + [quick(steps=5)]
-    jobs.ensure_runner(store)
+    actions.ensure_runner(store)
     wait_for(lambda: is_running(made[0]) and is_running(made[1]))
     assert Run(made[2].folder).state == "queued"
     wait_for(lambda: {Run(run.folder).state for run in made} == {"done"})

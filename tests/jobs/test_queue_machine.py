@@ -18,13 +18,10 @@ from test_queue import RUNNER, names, runners
 
 from genrecore.config.run import RunConfig, with_values
 from genrecore.errors import GenrecoreError
-from genrecore.jobs import actions as jobs
-from genrecore.jobs import queue as queueing
-from genrecore.jobs import slots
-from genrecore.store import run as runs
+from genrecore.jobs import actions, queue, slots
 from genrecore.store.locks import is_locked
 from genrecore.store.processes import living_processes
-from genrecore.store.run import Run
+from genrecore.store.run import Run, all_runs
 
 processes = pytest.mark.xdist_group("processes")  # one at a time: they share two cores
 
@@ -39,7 +36,7 @@ class Queue(RuleBasedStateMachine):
         self.store = Path(tempfile.mkdtemp(prefix="genrecore-queue-"))
         slots.share_cpu(self.n_slots, self.store)
         self.made: list[Run] = []
-        self.before, jobs.RUNNER = jobs.RUNNER, RUNNER
+        self.before, actions.RUNNER = actions.RUNNER, RUNNER
 
     def one(self, data: st.DataObject, *allowed: str) -> Run | None:
         fitting = [run for run in self.made if Run(run.folder).state in allowed]
@@ -48,40 +45,40 @@ class Queue(RuleBasedStateMachine):
     @rule(n=st.integers(1, 3))
     def submit(self, n: int) -> None:
         for _ in range(n):
-            self.made.append(jobs.submit(CONFIG, self.store))
+            self.made.append(actions.submit(CONFIG, self.store))
 
-    @rule(to=st.sampled_from(queueing.WAYS), data=st.data())
+    @rule(to=st.sampled_from(queue.WAYS), data=st.data())
     def move(self, to: str, data: st.DataObject) -> None:
         run = self.one(data, "queued")
         if run is not None:
-            self.unless_it_began(lambda: jobs.move(Run(run.folder), to))
+            self.unless_it_began(lambda: actions.move(Run(run.folder), to))
 
     @rule(now=st.booleans())
     def pause(self, now: bool) -> None:
-        jobs.pause(self.store, now)
+        actions.pause(self.store, now)
 
     @rule()
     def unpause(self) -> None:
-        jobs.unpause(self.store)
+        actions.unpause(self.store)
 
     @rule(data=st.data())
     def stop_or_cancel(self, data: st.DataObject) -> None:
         run = self.one(data, "queued", "running")
         if run is not None:
-            self.unless_it_began(lambda: jobs.stop(Run(run.folder)))
+            self.unless_it_began(lambda: actions.stop(Run(run.folder)))
 
     @rule(data=st.data())
     def resume(self, data: st.DataObject) -> None:
         run = self.one(data, "stopped", "lost")
         if run is not None:
-            self.unless_it_began(lambda: jobs.resume(Run(run.folder)))
+            self.unless_it_began(lambda: actions.resume(Run(run.folder)))
 
     @rule(data=st.data())
     def throw_away_and_restore(self, data: st.DataObject) -> None:
         run = self.one(data, "stopped", "lost", "queued", "done")
         if run is not None:
             self.unless_it_began(
-                lambda: (jobs.delete(Run(run.folder)), jobs.restore(run.run_id, self.store))
+                lambda: (actions.delete(Run(run.folder)), actions.restore(run.run_id, self.store))
             )
 
     def unless_it_began(self, act: Callable[[], object]) -> None:
@@ -107,26 +104,26 @@ class Queue(RuleBasedStateMachine):
 
     @rule()
     def a_dashboard_opens(self) -> None:
-        jobs.ensure_runner(self.store)
+        actions.ensure_runner(self.store)
 
     def teardown(self) -> None:
         try:
-            jobs.unpause(self.store)
+            actions.unpause(self.store)
 
             def settled() -> bool:
                 now = [Run(run.folder).state for run in self.made]
-                jobs.ensure_runner(self.store)
+                actions.ensure_runner(self.store)
                 return not set(now) - {"done", "stopped", "lost"}
 
             wait_for(settled, most_s=30 + 5 * len(self.made))  # one after the other, beside others
-            assert {run.run_id for run in runs.all_runs(self.store)} == set(names(self.made))
+            assert {run.run_id for run in all_runs(self.store)} == set(names(self.made))
             for run in self.made:
                 assert not (run.folder / "twice").exists(), (run.folder / "twice").read_text()
                 states = [one["state"] for one in Run(run.folder).status["states"]]
                 assert states.count("done") <= 1
-            wait_for(lambda: not is_locked(self.store / jobs.RUNNER_LOCK))
+            wait_for(lambda: not is_locked(self.store / actions.RUNNER_LOCK))
         finally:
-            jobs.RUNNER = self.before
+            actions.RUNNER = self.before
             for process in runners(self.store):
                 process.kill()
             shutil.rmtree(self.store, ignore_errors=True)

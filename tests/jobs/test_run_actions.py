@@ -15,14 +15,12 @@ from commands import command, genrecore, refused
 from conftest import MEASURED, trained
 from safetensors.torch import load_file
 
-from genrecore.config import run as configuration
-from genrecore.config.run import RunConfig
+from genrecore.config.run import RunConfig, differences, signature
 from genrecore.errors import GenrecoreError, UsageError
-from genrecore.jobs import actions as jobs
-from genrecore.store import run as runs
+from genrecore.jobs import actions
 from genrecore.store.locks import LOCK, take_lock
 from genrecore.store.progress import Ended, Phase, Stopped
-from genrecore.store.run import Run
+from genrecore.store.run import Run, all_runs, create_held_run
 from genrecore.store.status import ask_to_stop
 from genrecore.training import lifecycle
 
@@ -33,7 +31,7 @@ processes = pytest.mark.xdist_group("processes")  # one at a time: they share tw
 @pytest.fixture
 def paused(store: Path) -> Path:
     """A store whose queue is paused, so that what is queued there waits for this process."""
-    jobs.pause(store)
+    actions.pause(store)
     return store
 
 
@@ -67,13 +65,13 @@ def alike(a: Run, b: Run) -> None:
 
 def test_a_stopped_run_is_resumed_where_it_was(paused: Path, tiny: Tiny) -> None:
     whole = trained(tiny(training__epochs=3), paused)
-    run = jobs.submit(tiny(training__epochs=3), paused)
+    run = actions.submit(tiny(training__epochs=3), paused)
     stopped = carried_out(run, (Phase.TRAINING, 4))
     assert (stopped.state, stopped.reason) == ("stopped", "Stopped on request.")
-    assert "goes on from its last checkpoint" in jobs.resume(stopped)
+    assert "goes on from its last checkpoint" in actions.resume(stopped)
     assert Run(run.folder).state == "queued"
     with pytest.raises(GenrecoreError, match="cannot be resumed: it is queued"):
-        jobs.resume(Run(run.folder))
+        actions.resume(Run(run.folder))
     again = carried_out(run)
     assert again.state == "done"
     alike(again, whole)
@@ -81,7 +79,7 @@ def test_a_stopped_run_is_resumed_where_it_was(paused: Path, tiny: Tiny) -> None
         "queued", "preparing", "running", "stopped", "queued", "preparing", "running", "done",
     ]  # fmt: skip
     with pytest.raises(GenrecoreError, match="done; continue it for more epochs instead"):
-        jobs.resume(again)
+        actions.resume(again)
 
 
 @pytest.mark.parametrize("n_reports", [1, 9, 10, 11, 12])
@@ -90,7 +88,7 @@ def test_a_stop_around_an_epochs_end_changes_nothing(
 ) -> None:
     config = tiny(training__epochs=2)
     whole = trained(config, paused)
-    run = jobs.submit(config, paused)
+    run = actions.submit(config, paused)
     seen = []
 
     def watch(phase: str, done: int, _total: int) -> None:
@@ -104,26 +102,26 @@ def test_a_stop_around_an_epochs_end_changes_nothing(
     os.close(lock)
     # Eight steps, a validation of one batch, then the second epoch.
     assert seen[-1] == [*range(8), 8, 8, 9, 10][n_reports - 1]
-    jobs.resume(Run(run.folder))
+    actions.resume(Run(run.folder))
     alike(carried_out(run), whole)
 
 
 def test_a_failed_run_without_a_checkpoint_starts_over(
     paused: Path, tiny: Tiny, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run = jobs.submit(tiny(), paused)
+    run = actions.submit(tiny(), paused)
     (run.folder / "clips.parquet").mkdir()  # where a file is to be
     failed = carried_out(run)
     assert failed.state == "failed"
     assert "Traceback" in failed.status["traceback"]
     (run.folder / "clips.parquet").rmdir()
-    assert "starts over" in jobs.resume(failed)
+    assert "starts over" in actions.resume(failed)
     assert "traceback" not in Run(run.folder).status
     assert carried_out(run).state == "done"
 
 
 def test_a_stop_that_keeps_the_best_tests_the_best_epoch_so_far(paused: Path, tiny: Tiny) -> None:
-    run = jobs.submit(tiny(training__epochs=50), paused)
+    run = actions.submit(tiny(training__epochs=50), paused)
     n_steps = 3  # of the tiny set's epoch at least
     done = carried_out(run, (Phase.TRAINING, 4 * n_steps), keep_best=True)
     assert done.state == "done", done.reason
@@ -135,25 +133,25 @@ def test_a_stop_that_keeps_the_best_tests_the_best_epoch_so_far(paused: Path, ti
 
 
 def test_before_the_first_epoch_there_is_no_best_to_keep(paused: Path, tiny: Tiny) -> None:
-    run = jobs.submit(tiny(), paused)
+    run = actions.submit(tiny(), paused)
     assert carried_out(run, (Phase.TRAINING, 0), keep_best=True).state == "stopped"
 
 
 def test_a_wish_to_keep_the_best_lets_the_test_go_on(paused: Path, tiny: Tiny) -> None:
-    run = jobs.submit(tiny(), paused)
+    run = actions.submit(tiny(), paused)
     assert carried_out(run, (Phase.TESTING, 0), keep_best=True).state == "done"
 
 
 def test_why_a_run_was_stopped_is_kept(paused: Path, tiny: Tiny) -> None:
-    run = jobs.submit(tiny(), paused)
+    run = actions.submit(tiny(), paused)
     assert carried_out(run, (Phase.TRAINING, 1), reason="pruned").reason == "pruned"
 
 
 def test_what_is_told_to_end_leaves_its_last_checkpoint_alone(paused: Path, tiny: Tiny) -> None:
-    run = jobs.submit(tiny(training__epochs=3), paused)
+    run = actions.submit(tiny(training__epochs=3), paused)
     stopped = carried_out(run, (Phase.TRAINING, 2))
     checkpoint = (run.folder / "resume.pt").read_bytes()
-    jobs.resume(stopped)
+    actions.resume(stopped)
 
     def end(phase: str, done: int, total: int) -> None:
         if phase == Phase.TRAINING and done > 5:
@@ -171,9 +169,9 @@ def test_a_run_is_continued_as_if_it_had_been_longer_from_the_start(
     paused: Path, tiny: Tiny
 ) -> None:
     short, whole = (trained(tiny(training__epochs=n), paused) for n in (2, 4))
-    more = jobs.continue_(short, 4)
+    more = actions.continue_(short, 4)
     assert more.origin == {"parent": short.run_id, "how": "continued"}
-    assert configuration.signature(more.config) == configuration.signature(whole.config)
+    assert signature(more.config) == signature(whole.config)
     done = carried_out(more)
     assert done.state == "done", done.reason
     alike(done, whole)
@@ -182,7 +180,7 @@ def test_a_run_is_continued_as_if_it_had_been_longer_from_the_start(
 
 def test_continuing_ends_what_had_an_end(paused: Path, tiny: Tiny) -> None:
     cosine = trained(tiny(training__schedule="cosine", training__lr_low=1e-5), paused)
-    more = jobs.continue_(cosine, 3)
+    more = actions.continue_(cosine, 3)
     assert more.config.training.schedule == "constant"
     assert more.config.training.lr == cosine.history["lr"].iloc[-1]
     done = carried_out(more)
@@ -190,60 +188,60 @@ def test_continuing_ends_what_had_an_end(paused: Path, tiny: Tiny) -> None:
 
     impatient = trained(tiny(training__epochs=30, training__patience=1, training__lr=0.05), paused)
     assert len(impatient.history) < 30
-    more = jobs.continue_(impatient, len(impatient.history) + 2)
+    more = actions.continue_(impatient, len(impatient.history) + 2)
     assert more.config.training.patience == 0
     assert len(carried_out(more).history) == len(impatient.history) + 2
 
 
 def test_what_cannot_be_continued_says_why(paused: Path, tiny: Tiny) -> None:
-    waiting = jobs.submit(tiny(), paused)
+    waiting = actions.submit(tiny(), paused)
     with pytest.raises(GenrecoreError, match="is queued, not done"):
-        jobs.continue_(waiting, 9)
+        actions.continue_(waiting, 9)
     done = trained(tiny(), paused)
     with pytest.raises(GenrecoreError, match="has 2 epochs already; give a larger number than 2"):
-        jobs.continue_(done, 2)
+        actions.continue_(done, 2)
     (done.folder / "resume.pt").unlink()
     with pytest.raises(GenrecoreError, match="keeps no checkpoint"):
-        jobs.continue_(done, 9)
+        actions.continue_(done, 9)
 
 
 def test_a_clone_differs_in_what_was_asked_for(paused: Path, tiny: Tiny) -> None:
     run = trained(tiny(), paused)
-    made = jobs.clone(run, {"training.lr": "0.01", "seed": 4})
+    made = actions.clone(run, {"training.lr": "0.01", "seed": 4})
     assert made.origin == {"parent": run.run_id, "how": "cloned"}
-    assert configuration.differences(made.config, run.config) == {"training.lr": 0.01, "seed": 4}
+    assert differences(made.config, run.config) == {"training.lr": 0.01, "seed": 4}
     with pytest.raises(UsageError, match=r"training\.speed"):
-        jobs.clone(run, {"training.speed": 4})
+        actions.clone(run, {"training.speed": 4})
 
 
 def test_deleted_runs_come_back(paused: Path, tiny: Tiny) -> None:
-    run, other = jobs.submit(tiny(), paused), jobs.submit(tiny(), paused)
-    assert "can be restored" in jobs.delete(run)
-    assert [one.run_id for one in runs.all_runs(paused)] == [other.run_id]
-    assert [one.run_id for one in jobs.queued(paused)] == [other.run_id]
-    assert [one.run_id for one in jobs.deleted(paused)] == [run.run_id]
-    back = jobs.restore(run.run_id[-4:], paused)
+    run, other = actions.submit(tiny(), paused), actions.submit(tiny(), paused)
+    assert "can be restored" in actions.delete(run)
+    assert [one.run_id for one in all_runs(paused)] == [other.run_id]
+    assert [one.run_id for one in actions.queued(paused)] == [other.run_id]
+    assert [one.run_id for one in actions.deleted(paused)] == [run.run_id]
+    back = actions.restore(run.run_id[-4:], paused)
     assert (back.state, back.reason) == ("stopped", "cancelled")
     with pytest.raises(UsageError, match="There is no run"):
-        jobs.restore(run.run_id, paused)
+        actions.restore(run.run_id, paused)
 
-    jobs.delete(back)
+    actions.delete(back)
     shutil.copytree(other.folder, paused / run.run_id)
     with pytest.raises(GenrecoreError, match="cannot be restored"):
-        jobs.restore(run.run_id, paused)
-    assert jobs.empty_bin(paused) == "1 run removed for good."
-    assert jobs.deleted(paused) == []
+        actions.restore(run.run_id, paused)
+    assert actions.empty_bin(paused) == "1 run removed for good."
+    assert actions.deleted(paused) == []
 
 
 def test_a_run_at_work_is_not_deleted(paused: Path, tiny: Tiny) -> None:
-    run, lock = runs.create_held_run(tiny(), paused)
+    run, lock = create_held_run(tiny(), paused)
     with pytest.raises(GenrecoreError, match="is at work; stop it first"):
-        jobs.delete(run)
+        actions.delete(run)
     os.close(lock)
 
 
 def test_the_commands_say_what_they_do(paused: Path, tiny: Tiny) -> None:
-    a, b = jobs.submit(tiny(), paused), jobs.submit(tiny(model="crnn"), paused)
+    a, b = actions.submit(tiny(), paused), actions.submit(tiny(model="crnn"), paused)
     assert "The queue is paused" in command("queue", "list")
     assert "number 1 of 2" in command("queue", "move", b.run_id, "first")
     listed = json.loads(command("queue", "list", "--json"))
@@ -261,7 +259,7 @@ def test_the_commands_say_what_they_do(paused: Path, tiny: Tiny) -> None:
     assert b.run_id in command("runs", "restore")
     assert "is back" in command("runs", "restore", b.run_id)
     assert json.loads(command("queue", "pause", "--json"))["message"].startswith("The queue is")
-    for run in jobs.queued(paused):
-        jobs.stop(run)
+    for run in actions.queued(paused):
+        actions.stop(run)
     assert "start again" in command("queue", "resume")
     assert command("queue", "list").strip() == "No run waits."

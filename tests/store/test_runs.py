@@ -17,13 +17,11 @@ from conftest import trained, wait_for, wait_for_epoch
 
 from genrecore.config.run import RunConfig
 from genrecore.errors import GenrecoreError, UsageError
-from genrecore.jobs import actions as jobs
-from genrecore.jobs import runner
-from genrecore.store import run as runs
+from genrecore.jobs import actions, runner
 from genrecore.store.files import read_json, write_json
 from genrecore.store.locks import is_locked, take_lock
 from genrecore.store.processes import identity, is_same_process
-from genrecore.store.run import Run
+from genrecore.store.run import Run, create_held_run, create_run, find_run
 from genrecore.store.status import Status, ask_to_stop
 
 Tiny = Callable[..., RunConfig]
@@ -67,7 +65,7 @@ def test_a_reader_sees_the_old_file_or_the_new_one(tmp_path: Path) -> None:
 
 
 def test_states_are_derived_from_lock_heartbeat_and_stop(store: Path, tiny: Tiny) -> None:
-    run, lock = runs.create_held_run(tiny(), store)
+    run, lock = create_held_run(tiny(), store)
     assert Run(run.folder).state == "queued"
     Status(run.folder).move("running")
     assert Run(run.folder).state == "running"
@@ -89,27 +87,27 @@ def test_states_are_derived_from_lock_heartbeat_and_stop(store: Path, tiny: Tiny
 
 
 def test_an_unfinished_line_of_history_is_not_read(store: Path, tiny: Tiny) -> None:
-    run = runs.create_run(tiny(), store)
+    run = create_run(tiny(), store)
     (run.folder / "history.jsonl").write_text('{"epoch": 1}\n{"epoch": 2}\n{"epo')
     assert Run(run.folder).history["epoch"].tolist() == [1, 2]
 
 
 def test_runs_are_found_by_any_unambiguous_part(store: Path, tiny: Tiny) -> None:
-    first, second = runs.create_run(tiny(), store), runs.create_run(tiny(model="resnet18"), store)
-    assert runs.find_run("resnet18", store) == second
-    assert runs.find_run(first.run_id[-4:], store) == first
-    assert runs.find_run("latest", store).run_id == max(first.run_id, second.run_id)
+    first, second = create_run(tiny(), store), create_run(tiny(model="resnet18"), store)
+    assert find_run("resnet18", store) == second
+    assert find_run(first.run_id[-4:], store) == first
+    assert find_run("latest", store).run_id == max(first.run_id, second.run_id)
     with pytest.raises(UsageError, match="could be any of 2"):
-        runs.find_run("demo", store)
+        find_run("demo", store)
     with pytest.raises(UsageError, match="There is no run 'nope'"):
-        runs.find_run("nope", store)
+        find_run("nope", store)
 
 
 def test_a_store_that_cannot_be_written_is_one_sentence(tmp_path: Path, tiny: Tiny) -> None:
     blocked = tmp_path / "file"
     blocked.write_text("not a folder")
     with pytest.raises(GenrecoreError, match="cannot take a new run"):
-        runs.create_run(tiny(), blocked)
+        create_run(tiny(), blocked)
 
 
 def test_a_process_with_a_reused_pid_is_not_the_same() -> None:
@@ -122,17 +120,17 @@ def test_a_process_with_a_reused_pid_is_not_the_same() -> None:
 
 
 def test_a_waiting_run_is_cancelled_at_once(store: Path, tiny: Tiny) -> None:
-    run = runs.create_run(tiny(), store)
-    assert "cancelled" in jobs.stop(run)
+    run = create_run(tiny(), store)
+    assert "cancelled" in actions.stop(run)
     stopped = Run(run.folder)
     assert (stopped.state, stopped.reason) == ("stopped", "cancelled")
     with pytest.raises(GenrecoreError, match="over already"):
-        jobs.stop(run)
-    assert jobs.queued(store) == []
+        actions.stop(run)
+    assert actions.queued(store) == []
 
 
 def test_a_run_that_cannot_start_fails_after_three_tries(store: Path, tiny: Tiny) -> None:
-    run = runs.create_run(tiny(), store)
+    run = create_run(tiny(), store)
     for _ in range(3):
         status = Status(run.folder)
         status.move("starting", starts=int(status.values.get("starts", 0)) + 1)
@@ -144,7 +142,7 @@ def test_a_run_that_cannot_start_fails_after_three_tries(store: Path, tiny: Tiny
 
 @processes
 def test_a_killed_trainer_is_lost_and_the_next_run_takes_its_slot(store: Path, tiny: Tiny) -> None:
-    first, second = (jobs.submit(tiny(seed=1, training__epochs=n), store) for n in (5000, 2))
+    first, second = (actions.submit(tiny(seed=1, training__epochs=n), store) for n in (5000, 2))
     wait_for_epoch(first)
     assert Run(second.folder).state == "queued"  # the processor is one slot
     status = Run(first.folder).status
@@ -168,10 +166,10 @@ def test_a_killed_trainer_is_lost_and_the_next_run_takes_its_slot(store: Path, t
 @pytest.mark.long  # the browser test presses the page's Stop, every time
 @processes
 def test_a_stop_keeps_a_checkpoint_within_ten_seconds(store: Path, tiny: Tiny) -> None:
-    run = jobs.submit(tiny(training__epochs=5000), store)
+    run = actions.submit(tiny(training__epochs=5000), store)
     wait_for_epoch(run)
     pid = Run(run.folder).status["pid"]
-    jobs.stop(run)
+    actions.stop(run)
     wait_for(lambda: Run(run.folder).state == "stopped", most_s=10)
     stopped = Run(run.folder)
     assert (stopped.folder / "resume.pt").stat().st_size > 1000
@@ -183,8 +181,8 @@ def test_a_stop_keeps_a_checkpoint_within_ten_seconds(store: Path, tiny: Tiny) -
 @pytest.mark.long
 @processes
 def test_a_killed_runner_loses_nothing(store: Path, tiny: Tiny) -> None:
-    first = jobs.submit(tiny(training__epochs=400), store)
-    second = jobs.submit(tiny(seed=5), store)
+    first = actions.submit(tiny(training__epochs=400), store)
+    second = actions.submit(tiny(seed=5), store)
     wait_for_epoch(first)
     found = [
         process
@@ -195,7 +193,7 @@ def test_a_killed_runner_loses_nothing(store: Path, tiny: Tiny) -> None:
     assert len(found) == 1
     found[0].kill()
     assert Run(first.folder).state == "running"  # the run does not know
-    jobs.stop(first)
+    actions.stop(first)
     # The finishing run starts another runner, which takes up what waits.
     wait_for(lambda: Run(second.folder).state == "done", most_s=60)
     assert Run(first.folder).state == "stopped"
@@ -205,25 +203,25 @@ def test_a_killed_runner_loses_nothing(store: Path, tiny: Tiny) -> None:
 def test_a_task_has_status_log_and_stop(store: Path) -> None:
     words = ["datasets", "prepare", "demo", "--set", "n_genres=2", "--set", "n_clips=6",
              "--set", "n_artists=5", "--set", "clip_s=2"]  # fmt: skip
-    task = jobs.start_task(words, "Preparing the demo")
-    wait_for(lambda: jobs.Task(task.folder).state not in ("starting", "running"), most_s=60)
-    done = jobs.Task(task.folder)
+    task = actions.start_task(words, "Preparing the demo")
+    wait_for(lambda: actions.Task(task.folder).state not in ("starting", "running"), most_s=60)
+    done = actions.Task(task.folder)
     assert done.state == "done", done.log()
     assert "12 clips of 2 genres" in done.log()
     assert done.title == "Preparing the demo"
-    assert task.task_id in [known.task_id for known in jobs.tasks()]
+    assert task.task_id in [known.task_id for known in actions.tasks()]
 
-    big = jobs.start_task(["datasets", "prepare", "demo", "--set", "seed=77"], "A long one")
-    wait_for(lambda: jobs.Task(big.folder).status.get("total"))
-    jobs.stop_task(big)
-    wait_for(lambda: jobs.Task(big.folder).state == "stopped", most_s=10)
+    big = actions.start_task(["datasets", "prepare", "demo", "--set", "seed=77"], "A long one")
+    wait_for(lambda: actions.Task(big.folder).status.get("total"))
+    actions.stop_task(big)
+    wait_for(lambda: actions.Task(big.folder).state == "stopped", most_s=10)
 
 
 @pytest.mark.parametrize("name", ["resume.pt", "predictions.parquet"])
 def test_a_full_disk_is_a_failure_that_says_so(store: Path, tiny: Tiny, name: str) -> None:
     from genrecore.training import lifecycle
 
-    run, lock = runs.create_held_run(tiny(), store)
+    run, lock = create_held_run(tiny(), store)
     # The name it is written under first leads to where the kernel answers: no space left.
     temporary = f".{name}.{os.getpid()}-{threading.get_ident()}"
     (run.folder / temporary).symlink_to("/dev/full")
