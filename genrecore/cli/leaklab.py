@@ -32,7 +32,6 @@ def leaklab(
     of one by artist, and show the gap with its interval. Runs that exist already are used."""
     from genrecore.data import datasets
     from genrecore.experiments import leaks
-    from genrecore.experiments.leak_gap import leak_gap
 
     base = settings(config, values, set_, preset)
     first = leaks.draft(base, n_folds).base
@@ -46,7 +45,7 @@ def leaklab(
             title = f"{split} fold {fold} ({number} of {len(members)})"
             if member.run is not None:
                 done.append(follow(member.run, report, title))
-    gap = leak_gap(done)
+    gap = leaks.leak_gap(done)
     if as_json:
         run_ids = [run.run_id for run in done]
         print_json({**vars(gap), "sentence": gap.sentence, "runs": run_ids})

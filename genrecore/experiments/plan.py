@@ -33,15 +33,7 @@ from genrecore.jobs import actions as jobs
 from genrecore.jobs import slots
 from genrecore.store.files import new_folder, read_json, write_json
 from genrecore.store.locks import LOCK, held, is_locked
-from genrecore.store.run import (
-    LIVE,
-    Run,
-    all_runs,
-    find_by_id,
-    find_same,
-    precedence,
-    store_dir,
-)
+from genrecore.store.run import LIVE, Run, all_runs, find_by_id, find_same, precedence, store_dir
 from genrecore.store.status import STOP, ask_to_stop, stop_asked
 from genrecore.training import hardware
 from genrecore.words import plural

@@ -1,10 +1,8 @@
-"""What a plan's runs have reached: the best by the validation clips, a table of all of them, and,
-of plans that name their runs, the table of test accuracies."""
+"""Results of a plan: its best run by validation, all its runs, a table of test accuracies."""
 
 from __future__ import annotations
 
 import math
-import statistics
 from typing import Any
 
 import pandas as pd
@@ -19,8 +17,7 @@ from genrecore.words import plural
 
 
 def score(run: Run, watch: str = "accuracy") -> float:
-    """A run's best validation value so far, by the metric that is watched; nan before its first
-    epoch. The test clips are not looked at."""
+    """A run's best validation value of the watched metric so far; nan before its first epoch."""
     if watch == "accuracy" and run.status.get("best_valid_accuracy") is not None:
         return float(run.status["best_valid_accuracy"])
     column = f"valid_{watch}"
@@ -53,7 +50,7 @@ def best(plan: Plan) -> Member | None:
 
 
 def summary(plan: Plan) -> str:
-    """How far a plan is, as a sentence."""
+    """A plan's progress as a sentence."""
     n_pruned = sum(member.run is not None and member.run.reason == PRUNED for member in plan.ended)
     counts = {
         "at work or waiting": len(plan.active),
@@ -65,7 +62,7 @@ def summary(plan: Plan) -> str:
 
 
 def table(plan: Plan) -> list[dict[str, Any]]:
-    """A row a run: what it changes, its state and reason, epochs, and best validation score."""
+    """A row a run: the settings that vary, state, reason, epochs, best validation score."""
     watch = plan.base.training.watch
     rows: list[dict[str, Any]] = []
     listed: set[str] = set()
@@ -92,11 +89,10 @@ def table(plan: Plan) -> list[dict[str, Any]]:
 
 
 def tested(plan: Plan) -> pd.DataFrame:
-    """The accuracy on the test clips as papers print it: a row a value of one setting, a column a
-    value of the other; the mean over seeds and folds, nan where nothing is done yet.
+    """Test accuracies as papers print them: a row for each value of one setting, a column for each
+    of the other; means over seeds and folds, nan where no run is done.
 
-    Empty unless one or two settings vary, and for a search, whose choice the test clips must not
-    be part of.
+    Empty unless one or two settings vary, and for a search, which must not see test clips.
     """
     axes = [
         dotted for dotted in plan.varied if dotted not in REPEATS and len(_values(plan, dotted)) > 1
@@ -105,26 +101,19 @@ def tested(plan: Plan) -> pd.DataFrame:
         return pd.DataFrame()
     axes.sort(key=lambda dotted: dotted != "model")
     rows, columns = axes[0], axes[1] if len(axes) > 1 else ""
-    accuracies: dict[tuple[str, str], list[float]] = {}
-    for member in plan.done:
-        if member.run is not None:
-            accuracy = float(run_scores(member.run)["accuracy"])
-            accuracies.setdefault((_shown(member, rows), _shown(member, columns)), []).append(
-                accuracy
-            )
-    head = name_of(columns).capitalize() if columns else "Test accuracy"
-    names = _values(plan, rows)
-    return pd.DataFrame(
+    done = [member for member in plan.done if member.run]
+    cells = pd.DataFrame(
         {
-            name_of(rows).capitalize(): names,
-            **{
-                f"{head} {column}".strip(): [
-                    statistics.mean(accuracies.get((row, column), [math.nan])) for row in names
-                ]
-                for column in _values(plan, columns)
-            },
+            "row": [_shown(member, rows) for member in done],
+            "column": [_shown(member, columns) for member in done],
+            "accuracy": [float(run_scores(m.run)["accuracy"]) for m in done if m.run],
         }
     )
+    table = cells.pivot_table("accuracy", "row", "column", aggfunc="mean")
+    table = table.reindex(index=_values(plan, rows), columns=_values(plan, columns))
+    head = name_of(columns).capitalize() if columns else "Test accuracy"
+    table.columns = pd.Index([f"{head} {column}".strip() for column in table.columns])
+    return table.rename_axis(name_of(rows).capitalize()).reset_index()
 
 
 def _values(plan: Plan, dotted: str) -> list[str]:

@@ -440,9 +440,7 @@ def _distributions(ranges: Ranges) -> dict[str, Any]:
     for dotted, values in ranges.items():
         if not isinstance(values, Range):
             distributions[dotted] = CategoricalDistribution(list(values))
-        elif values.whole:
-            low, high = int(values.low), int(values.high)
-            distributions[dotted] = IntDistribution(low, high, log=values.log)
         else:
-            distributions[dotted] = FloatDistribution(values.low, values.high, log=values.log)
+            kind = IntDistribution if values.whole else FloatDistribution
+            distributions[dotted] = kind(*values.ends, log=values.log)
     return distributions

@@ -56,7 +56,7 @@ def test_another_part_drops_the_options_of_the_one_before() -> None:
 
 
 @pytest.mark.parametrize(
-    ("values", "said"),
+    ("values", "message"),
     [
         ({"trainig.lr": 1}, "no field 'trainig'"),
         ({"training.rate": 1}, "no field 'training.rate'; below training there are: epochs"),
@@ -67,10 +67,10 @@ def test_another_part_drops_the_options_of_the_one_before() -> None:
         ({"device": "gpu"}, "pattern"),
     ],
 )
-def test_wrong_values_are_refused_with_what_was_expected(values: dict, said: str) -> None:
+def test_wrong_values_are_refused_with_what_was_expected(values: dict, message: str) -> None:
     with pytest.raises(UsageError) as caught:
         with_values(RunConfig(), values)
-    assert said in str(caught.value)
+    assert message in str(caught.value)
 
 
 @pytest.mark.parametrize("text", ["1980", '"Hip-Hop, Rap"', "null", "Rock, Folk"])
@@ -110,7 +110,7 @@ def test_the_equivalent_command_gives_the_same_configuration() -> None:
 def test_options_that_are_text_take_what_looks_like_a_number() -> None:
     from genrecore.training.resolve import resolve
 
-    given = {"feature": "descriptors", "model": "mlp", "model.hidden": "32"}
-    config = resolve(with_values(RunConfig(), given)).config
+    values = {"feature": "descriptors", "model": "mlp", "model.hidden": "32"}
+    config = resolve(with_values(RunConfig(), values)).config
     assert config.model.options["hidden"] == "32"
     assert "--set model.hidden=32" in shlex.join(train_command(config))

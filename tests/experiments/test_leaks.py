@@ -16,7 +16,7 @@ from genrecore.errors import GenrecoreError
 from genrecore.evaluation import comparison
 from genrecore.evaluation.scores import rank_runs
 from genrecore.experiments import leaks as leaklab
-from genrecore.experiments.leak_gap import CLEAN, leak_gap
+from genrecore.experiments.leaks import CLEAN, leak_gap
 from genrecore.store.files import read_json
 
 Tiny = Callable[..., RunConfig]
@@ -59,18 +59,18 @@ def test_the_leak_laboratory_pairs_every_clip_over_all_folds(store: Path, tiny: 
     planned = leaklab.draft(tiny(training__epochs=1), 3).configs
     assert len(planned) == 6
     done = [trained(config, store) for config in planned]
-    found = leak_gap(done)
-    assert found.n_clips == 30
-    assert found.n_artists == 15
-    assert found.per_genre["n_clips"].tolist() == [10, 10, 10]
-    assert found.difference == pytest.approx(found.leaky - found.clean)
-    assert found.low <= found.difference <= found.high
+    gap = leak_gap(done)
+    assert gap.n_clips == 30
+    assert gap.n_artists == 15
+    assert gap.per_genre["n_clips"].tolist() == [10, 10, 10]
+    assert gap.difference == pytest.approx(gap.leaky - gap.clean)
+    assert gap.low <= gap.difference <= gap.high
     by_hand = sum(
         (run.predictions.query("split == 'test'").filter(regex="^p_").idxmax(axis=1).str[2:]
          == run.predictions.query("split == 'test'")["genre"]).sum()
         for run in done if run.config.split.name == CLEAN
     )  # fmt: skip
-    assert found.clean == pytest.approx(by_hand / 30)
+    assert gap.clean == pytest.approx(by_hand / 30)
     with pytest.raises(GenrecoreError, match="finish every fold"):
         leak_gap(done[:-1])
     with pytest.raises(GenrecoreError, match="tested by several"):

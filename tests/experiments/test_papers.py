@@ -42,7 +42,7 @@ def study_texts() -> Path:
 def sections(text: str) -> dict[str, str]:
     """The text of each section by its number, subsections included; `abstract` is what is before
     the first one."""
-    found: dict[str, str] = {"abstract": ""}
+    by_section: dict[str, str] = {"abstract": ""}
     now = "abstract"
     for line in text.splitlines():
         heading = HEADING.match(line)
@@ -53,25 +53,27 @@ def sections(text: str) -> dict[str, str]:
         parts = now.split(".")
         for depth in range(1, len(parts) + 1):
             key = ".".join(parts[:depth])
-            found[key] = found.get(key, "") + line + "\n"
-    return found
+            by_section[key] = by_section.get(key, "") + line + "\n"
+    return by_section
 
 
 def texts_of(study: Study) -> list[tuple[str, str]]:
     """(section, words) of everything that is said to stand in the text literally."""
     marked = [*study.settings, *study.rows, *study.choices]
-    found = [(one.stated, one.words) for one in marked if one.stated]
-    found += [(one.section, one.words) for one in (*study.sentences, *study.numbers)]
-    found += [(one.section, one.caption) for one in (*study.tables, *study.figures)]
+    quotations = [(entry.stated, entry.words) for entry in marked if entry.stated]
+    quotations += [(number.section, number.words) for number in (*study.sentences, *study.numbers)]
+    quotations += [
+        (printed.section, printed.caption) for printed in (*study.tables, *study.figures)
+    ]
     remarks = [*study.disagreements, *study.critique, *study.figures]
     for remark in remarks:
         places = remark.said if isinstance(remark, PrintedFigure) else remark.places
-        found += [(place.section, place.words) for place in places]
-    found += [(table.section, line.words) for table in study.tables for line in table.lines]
-    return found
+        quotations += [(place.section, place.words) for place in places]
+    quotations += [(table.section, line.words) for table in study.tables for line in table.lines]
+    return quotations
 
 
-@pytest.mark.parametrize("study", STUDIES, ids=lambda one: one.name)
+@pytest.mark.parametrize("study", STUDIES, ids=lambda study: study.name)
 def test_every_number_and_every_quotation_stands_in_the_section_named(
     study: Study, study_texts: Path
 ) -> None:
@@ -79,8 +81,8 @@ def test_every_number_and_every_quotation_stands_in_the_section_named(
     for section, words in texts_of(study):
         assert section in by_section, f"{study.name} has no section {section}"
         assert words in by_section[section], f"{words!r} is not in section {section}"
-    for one in study.critique:
-        assert one.section in by_section, one.text
+    for remark in study.critique:
+        assert remark.section in by_section, remark.text
 
 
 NOT_RESULTS = {
@@ -94,7 +96,7 @@ NOT_RESULTS = {
 RESULT = re.compile(r"\d+(?:\.\d+)?%|\b0\.\d+\b")
 
 
-@pytest.mark.parametrize("study", STUDIES, ids=lambda one: one.name)
+@pytest.mark.parametrize("study", STUDIES, ids=lambda study: study.name)
 def test_no_printed_share_is_left_out(study: Study, study_texts: Path) -> None:
     by_section = sections((study_texts / study.text).read_text(encoding="utf-8"))
     recorded = "\n".join(words for _, words in texts_of(study))
@@ -105,15 +107,15 @@ def test_no_printed_share_is_left_out(study: Study, study_texts: Path) -> None:
         ):
             continue
         for line in text.splitlines():
-            for found in RESULT.findall(line):
-                assert found in recorded, f"{found} of section {section} is not recorded: {line}"
+            for share in RESULT.findall(line):
+                assert share in recorded, f"{share} of section {section} is not recorded: {line}"
 
 
-@pytest.mark.parametrize("study", STUDIES, ids=lambda one: one.name)
+@pytest.mark.parametrize("study", STUDIES, ids=lambda study: study.name)
 def test_every_value_has_exactly_one_mark(study: Study) -> None:
-    for one in (*study.settings, *study.rows, *study.choices):
-        said = one.mark
-        assert said.startswith(
+    for entry in (*study.settings, *study.rows, *study.choices):
+        mark = entry.mark
+        assert mark.startswith(
             ("stated in section ", "from the cited source ", "our choice because")
         )
     titles = list(study.systems.values())
@@ -127,25 +129,25 @@ def test_every_value_has_exactly_one_mark(study: Study) -> None:
 
 def test_what_no_text_prints_is_nowhere_reconstructed() -> None:
     for study in STUDIES:
-        drawn = {one.place for one in study.figures if one.draws}
-        assert all(one.not_printed for one in study.figures), study.name
-        assert drawn.isdisjoint({one.place for one in study.tables})
+        drawn = {figure.place for figure in study.figures if figure.draws}
+        assert all(figure.not_printed for figure in study.figures), study.name
+        assert drawn.isdisjoint({table.place for table in study.tables})
     liu = papers.study("liu")
     adam_only = {"cnn_sgd", "dcnn_rmsprop", "crnn_adadelta"}
-    assert not any(one.system in adam_only for one in liu.numbers)
-    empty = [one for one in papers.study("benito").numbers if one.missing]
-    assert [one.printed for one in empty] == ["0.00", "0.00"]
-    assert all(one.value != one.value and one.shown == "not reported" for one in empty)
+    assert not any(number.system in adam_only for number in liu.numbers)
+    empty = [number for number in papers.study("benito").numbers if number.missing]
+    assert [number.printed for number in empty] == ["0.00", "0.00"]
+    assert all(number.value != number.value and number.shown == "not reported" for number in empty)
 
 
-@pytest.mark.parametrize("study", STUDIES, ids=lambda one: one.name)
+@pytest.mark.parametrize("study", STUDIES, ids=lambda study: study.name)
 def test_every_row_is_a_configuration_whose_network_takes_what_the_study_prints(
     study: Study,
 ) -> None:
     genres = [f"genre {k}" for k in range(10 if study.dataset == "gtzan" else 8)]
     built: dict[str, object] = {}
-    for one in papers.study_runs(study, protocols=["published"]):  # refuses what does not build
-        row, config = study.row(one.row), one.config
+    for run in papers.study_runs(study, protocols=["published"]):  # refuses what does not build
+        row, config = study.row(run.row), run.config
         check_values(study, row, config, "published")
         assert config.dataset.name == study.dataset
         assert config.allow_leaks
@@ -154,15 +156,15 @@ def test_every_row_is_a_configuration_whose_network_takes_what_the_study_prints(
         if row.group not in built:
             with torch.device("meta"):
                 resolved = ResolvedConfig(config)
-                made = Classifier(resolved, genres, resolved.typical_shape, pretrained=False)
-            built[row.group] = made.feature.output_shape
+                classifier = Classifier(resolved, genres, resolved.typical_shape, pretrained=False)
+            built[row.group] = classifier.feature.output_shape
         preset = PRESETS[study.groups[row.group].preset]
         assert built[row.group] == preset.facts.shape
         assert _tuples(study.groups[row.group].shape) in ((), built[row.group])
 
 
 def _tuples(shape: tuple[object, ...]) -> tuple[object, ...]:
-    return tuple(tuple(one) if isinstance(one, list) else one for one in shape)
+    return tuple(tuple(item) if isinstance(item, list) else item for item in shape)
 
 
 def check_values(study: Study, row: StudyRow, config: RunConfig, protocol: str) -> None:
@@ -182,27 +184,27 @@ def check_values(study: Study, row: StudyRow, config: RunConfig, protocol: str) 
             assert getattr(config, first).name == value, (row.name, dotted)
 
 
-@pytest.mark.parametrize("study", STUDIES, ids=lambda one: one.name)
+@pytest.mark.parametrize("study", STUDIES, ids=lambda study: study.name)
 def test_an_honest_run_keeps_artists_apart_and_lets_validation_choose(study: Study) -> None:
     first_of_groups = {row.group: row.name for row in study.rows}.values()
-    for one in papers.study_runs(study, first_of_groups, ["honest"]):
-        check_values(study, study.row(one.row), one.config, "honest")
-        assert not one.config.allow_leaks
-        assert one.config.standardise_on == "train"
-        assert one.config.split.name == (
+    for run in papers.study_runs(study, first_of_groups, ["honest"]):
+        check_values(study, study.row(run.row), run.config, "honest")
+        assert not run.config.allow_leaks
+        assert run.config.standardise_on == "train"
+        assert run.config.split.name == (
             "fault_filtered" if study.dataset == "gtzan" else "official"
         )
-        assert one.config.training.choose_epoch == "best"
+        assert run.config.training.choose_epoch == "best"
 
 
 def test_seeds_draw_the_split_anew_only_where_the_study_does_not_say_it() -> None:
     for study in STUDIES:
         for protocol in papers.PROTOCOLS:
             runs = papers.study_runs(study, [study.rows[0].name], [protocol], 3)
-            assert [one.config.seed for one in runs] == [0, 1, 2]
+            assert [run.config.seed for run in runs] == [0, 1, 2]
             drawn = protocol == "published" and study.name in ("qin", "liu", "hong")
             expected = [0, 1, 2] if drawn else [0, 0, 0]
-            assert [one.config.split_seed for one in runs] == expected, (study.name, protocol)
+            assert [run.config.split_seed for run in runs] == expected, (study.name, protocol)
 
 
 def test_liu_and_belton_are_the_tables_that_plans_know() -> None:
@@ -214,10 +216,10 @@ def test_liu_and_belton_are_the_tables_that_plans_know() -> None:
     ):  # fmt: skip
         base = configuration.with_values(RunConfig(), sweep_values(table))
         grids = find_sweep(table)[1].grids
-        theirs = {configuration.signature(one) for one in draft(base, grids).configs}
+        theirs = {configuration.signature(config) for config in draft(base, grids).configs}
         ours = {
-            configuration.signature(one.config)
-            for one in papers.study_runs(papers.study(study), names, ["published"])
+            configuration.signature(run.config)
+            for run in papers.study_runs(papers.study(study), names, ["published"])
         }
         assert ours == theirs
 
@@ -225,7 +227,7 @@ def test_liu_and_belton_are_the_tables_that_plans_know() -> None:
 def test_a_choice_stands_for_the_rows_it_chooses_among() -> None:
     qin = papers.study("qin")
     runs = papers.study_runs(qin, ["mlp_best", "mlp_1e-5"], ["honest"], 2)
-    assert [one.row for one in runs] == list(qin.rows_of("mlp_best")) * 2
+    assert [run.row for run in runs] == list(qin.rows_of("mlp_best")) * 2
     with pytest.raises(UsageError, match="no row 'mlp_2e-5' in qin"):
         papers.study_runs(qin, ["mlp_2e-5"])
     with pytest.raises(UsageError, match="no study 'smith'; there are: belton"):
@@ -236,18 +238,18 @@ def test_a_choice_stands_for_the_rows_it_chooses_among() -> None:
         papers.config_of(qin, "mlp_1e-5", "published", music=Music(dataset="fma_small"))
 
 
-@pytest.mark.parametrize("study", STUDIES, ids=lambda one: one.name)
+@pytest.mark.parametrize("study", STUDIES, ids=lambda study: study.name)
 def test_a_rehearsal_is_less_of_everything_and_says_so(study: Study) -> None:
     first_of_groups = {row.group: row.name for row in study.rows}.values()
 
-    def made(protocol: str, music: Music | None) -> list[RunConfig]:
+    def configs(protocol: str, music: Music | None) -> list[RunConfig]:
         return [
-            one.config for one in papers.study_runs(study, first_of_groups, [protocol], 1, music)
+            run.config for run in papers.study_runs(study, first_of_groups, [protocol], 1, music)
         ]
 
-    wholes = made("published", None)
-    shrunk = made("published", Music(scale=0.1))
-    on_demo = made("honest", Music("demo", {}, 0.1))
+    wholes = configs("published", None)
+    shrunk = configs("published", Music(scale=0.1))
+    on_demo = configs("honest", Music("demo", {}, 0.1))
     for whole, less, demo in zip(wholes, shrunk, on_demo, strict=True):
         assert less.rehearsal == max(10, study.clips_a_genre // 10)
         assert less.training.epochs == max(1, round(0.1 * whole.training.epochs))
@@ -275,7 +277,7 @@ def test_qins_first_table_is_not_of_the_file_that_it_names(real_data: Path) -> N
     table = pd.read_csv(real_data / "gtzan" / "features_30_sec.csv")
     first = table.loc[0, ["chroma_stft_mean", "chroma_stft_var"]].astype(float)
     assert first.round(4).to_list() == [0.3501, 0.0888]
-    (printed,) = (one for one in papers.study("qin").tables if one.place == "Table 1")
+    (printed,) = (table for table in papers.study("qin").tables if table.place == "Table 1")
     assert printed.lines[0].words.split("\t")[1:] == ["0.3354", "0.0910"]
 
 

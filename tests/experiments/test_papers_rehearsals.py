@@ -55,7 +55,7 @@ def test_a_row_of_each_study_is_rehearsed_and_marked_everywhere(name: str, rehea
     assert " · rehearsal · " in run.title
     assert len(run.clips) == 20
     assert ("statistics of all clips" in run.badge) == (name == "qin")
-    (plan,) = (one for one in plans.all_plans(rehearsed) if one.plan_id == run.plan)
+    (plan,) = (plan for plan in plans.all_plans(rehearsed) if plan.plan_id == run.plan)
     assert plan.title.startswith(f"Rehearsal of {study.authors} on demo, scale 0.02: as publ")
     assert plan.source == study.citation
     assert not papers.find_runs(study, store=rehearsed).done  # no results of the study itself
@@ -71,7 +71,7 @@ def test_what_is_done_is_not_trained_again(rehearsed: Path, store: Path) -> None
     for run in papers.find_runs(study, True, rehearsed).of_row("cnn_cyclic", "published"):
         shutil.copytree(run.folder, store / run.run_id)
     todo = papers.study_runs(study, ["cnn_cyclic"], ["published"], 2, ON_DEMO)
-    there = runs.find_same([one.config for one in todo], store)
+    there = runs.find_same([run.config for run in todo], store)
     assert [run is None for run in there] == [False, True]
     plan = papers.start(study, todo[:1], ON_DEMO, store)
     assert len(runs.all_runs(store)) == 1
@@ -99,7 +99,7 @@ def ours(value: float, error: float, n_runs: int = 1) -> Ours:
 
 def test_a_verdict_takes_the_studys_own_sampling_error_into_account() -> None:
     study = papers.study("qin")
-    printed = next(one for one in study.numbers if one.printed == "0.565")
+    printed = next(number for number in study.numbers if number.printed == "0.565")
     # 0.565 of 200 clips has a standard error of 3.5 points; ours adds 3 points: 9.0 to either side.
     for value, word in (
         (0.56, "reproduced"),
@@ -111,27 +111,27 @@ def test_a_verdict_takes_the_studys_own_sampling_error_into_account() -> None:
     assert findings.verdict(study, printed, ours(0.56, 0.03, 0), False) == "not run"
     assert findings.verdict(study, printed, ours(0.56, 0.03), True) == "rehearsal"
     hong = papers.study("hong")  # on how many clips is not said, so our interval alone decides
-    printed = next(one for one in hong.numbers if one.printed == "79.58%")
+    printed = next(number for number in hong.numbers if number.printed == "79.58%")
     assert findings.verdict(hong, printed, ours(0.77, 0.01), False) == "below"
     assert findings.verdict(hong, printed, ours(0.79, 0.01), False) == "reproduced"
 
 
 def test_an_interval_of_one_run_is_as_wide_as_the_binomial_one_without_artists() -> None:
     right = pd.Series(np.arange(400) % 2 == 0, index=[f"clip {k}" for k in range(400)])
-    found = findings.interval([right], {})
-    assert found.value == 0.5
-    assert found.error == pytest.approx(0.025, rel=0.06)  # 2 000 resamples know it to 2 %
+    alone = findings.interval([right], {})
+    assert alone.value == 0.5
+    assert alone.error == pytest.approx(0.025, rel=0.06)  # 2 000 resamples know it to 2 %
     together = findings.interval([right], {c: str(k // 2 // 10) for k, c in enumerate(right.index)})
     assert together.value == 0.5
     by_artist = {
         clip: str(bool(good)) + str(k // 40) for k, (clip, good) in enumerate(right.items())
     }
     wide = findings.interval([right], by_artist)
-    assert wide.error > 2 * found.error  # an artist is right throughout or wrong throughout
+    assert wide.error > 2 * alone.error  # an artist is right throughout or wrong throughout
     other = pd.Series(True, index=[f"clip {k}" for k in range(100, 500)])
     both = findings.interval([right, other], {})
     assert both.value == 0.75
-    assert both.error > found.error  # two runs that differ say little of a third
+    assert both.error > alone.error  # two runs that differ say little of a third
 
 
 def test_a_choice_looks_at_test_clips_only_where_the_study_did(
@@ -152,23 +152,25 @@ def test_a_choice_looks_at_test_clips_only_where_the_study_did(
             part = test.assign(split=split).reset_index(drop=True)
             wrong = {genre: genres[(k + 1) % len(genres)] for k, genre in enumerate(genres)}
             for k, row in part.iterrows():
-                said = row["genre"] if int(str(k)) < n_right else wrong[row["genre"]]
-                rows.append(row.to_dict() | {f"p_{g}": float(g == said) for g in genres})
+                predicted = row["genre"] if int(str(k)) < n_right else wrong[row["genre"]]
+                rows.append(row.to_dict() | {f"p_{g}": float(g == predicted) for g in genres})
         pd.DataFrame(rows).to_parquet(folder / "predictions.parquet")
         some.clips.to_parquet(folder / "clips.parquet")
         write_json(folder / "config.json", some.config.model_dump())
         return Run(folder)
 
-    made = {"mlp_1e-5": run_of(4, 1), "mlp_3e-5": run_of(2, 4)}
-    others = {row: run_of(0, 0) for row in qin.rows_of("mlp_best") if row not in made}
-    there = RunsOfStudy(
-        {(row, one): {0: run} for row, run in (made | others).items() for one in papers.PROTOCOLS},
-        {}, {},
-    )  # fmt: skip
-    assert findings.runs_of(qin, there, "mlp_best", "published") == [made["mlp_1e-5"]]
-    assert findings.runs_of(qin, there, "mlp_best", "honest") == [made["mlp_3e-5"]]
+    best_runs = {"mlp_1e-5": run_of(4, 1), "mlp_3e-5": run_of(2, 4)}
+    others = {row: run_of(0, 0) for row in qin.rows_of("mlp_best") if row not in best_runs}
+    done = {
+        (row, protocol): {0: run}
+        for row, run in (best_runs | others).items()
+        for protocol in papers.PROTOCOLS
+    }
+    there = RunsOfStudy(done, {})
+    assert findings.runs_of(qin, there, "mlp_best", "published") == [best_runs["mlp_1e-5"]]
+    assert findings.runs_of(qin, there, "mlp_best", "honest") == [best_runs["mlp_3e-5"]]
     (gap,) = (
-        one for one in papers.gaps(qin, there, papers.cells(qin, there)) if one.system == "mlp_best"
+        gap for gap in papers.gaps(qin, there, papers.cells(qin, there)) if gap.system == "mlp_best"
     )
     n = len(test)
     assert gap.published.value == pytest.approx(4 / n)
@@ -196,14 +198,14 @@ def test_the_command_lists_shows_and_reports(
     rehearsed: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("GENRECORE_RUNS", str(rehearsed))
-    listed = {one["study"]: one for one in json.loads(command("papers", "list", "--json"))}
+    listed = {entry["study"]: entry for entry in json.loads(command("papers", "list", "--json"))}
     assert listed["liu"]["systems"] == 32
     shown = command("papers", "show", "belton")
     assert "77.39%" in shown
     assert "our choice because the study says a random amount of steps and no range" in shown
     facts = json.loads(command("papers", "report", "qin", "--rehearsal", "--json"))["qin"]
-    lstm = [one for one in facts["cells"] if one["system"] == "lstm_64" and one["n_runs"]]
-    assert {one["verdict"] for one in lstm} == {"rehearsal"}
+    lstm = [cell for cell in facts["cells"] if cell["system"] == "lstm_64" and cell["n_runs"]]
+    assert {cell["verdict"] for cell in lstm} == {"rehearsal"}
     assert "No row of it has been run here." in command("papers", "report", "liu")
 
 
@@ -232,8 +234,8 @@ def test_the_whole_study_runs_to_its_end(
         assert run.state == "done", f"{run.run_id}: {run.reason}"
     there = papers.find_runs(study, True, store)
     assert len(there.done) == 2 * len(study.rows)
-    cells = [one for one in papers.cells(study, there, True) if not one.printed.genre]
-    assert not [one for one in cells if one.verdict == "not run"]  # no demo music is rock
+    cells = [cell for cell in papers.cells(study, there, True) if not cell.printed.genre]
+    assert not [cell for cell in cells if cell.verdict == "not run"]  # no demo music is rock
     print(f"{name}: {time.process_time() - began:.0f} s of processor time")  # noqa: T201
 
 
@@ -241,10 +243,10 @@ def test_the_whole_study_runs_to_its_end(
 def test_a_study_runs_as_a_command_through_the_queue(store: Path) -> None:
     words = ["papers", "run", "liu", "--rows", "cnn_cyclic", "--dataset", "demo", "--scale", "0.02"]
     words += ["--set", "n_genres=3", "--set", "n_artists=5", "--yes", "--background", "--json"]
-    told = json.loads(command(*words))
-    assert told["n_runs"] == 4  # once as published, three times honestly
-    wait_for(lambda: plans.find_plan(told["plan"]).state != "running", 300.0)
-    assert plans.find_plan(told["plan"]).state == "done"
+    facts = json.loads(command(*words))
+    assert facts["n_runs"] == 4  # once as published, three times honestly
+    wait_for(lambda: plans.find_plan(facts["plan"]).state != "running", 300.0)
+    assert plans.find_plan(facts["plan"]).state == "done"
     assert jobs.queued(store) == []
     assert len(papers.find_runs(papers.study("liu"), True).of_row("cnn_cyclic", "honest")) == 3
 

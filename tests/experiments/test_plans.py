@@ -81,20 +81,20 @@ def test_what_is_no_list_of_values_is_refused(text: str) -> None:
 
 def test_every_combination_is_a_run_and_every_system_has_one_before_any_has_two() -> None:
     grid = {"training.lr": [1e-3, 1e-4], "seed": [0, 1, 2], "model": ["cnn", "crnn"]}
-    made = draft(BASE, [grid])
-    assert len({configuration.signature(config) for config in made.configs}) == 2 * 3 * 2
-    assert [config.seed for config in made.configs] == [0] * 4 + [1] * 4 + [2] * 4
-    assert not made.left_out
-    for change, config in zip(made.changes, made.configs, strict=True):
+    drafted = draft(BASE, [grid])
+    assert len({configuration.signature(config) for config in drafted.configs}) == 2 * 3 * 2
+    assert [config.seed for config in drafted.configs] == [0] * 4 + [1] * 4 + [2] * 4
+    assert not drafted.left_out
+    for change, config in zip(drafted.changes, drafted.configs, strict=True):
         assert config.model.name == change["model"]
         assert config.training.lr == change["training.lr"]
         assert config.training.batch_size == 7
 
 
 def test_combinations_that_do_not_fit_are_named_once_with_what_they_share() -> None:
-    made = draft(BASE, [{"model": ["cnn", "mlp"], "seed": [0, 1], "model.width": [3, 5]}])
-    assert len(made.configs) == 4
-    (sentence,) = made.left_out  # the perceptron has no width
+    drafted = draft(BASE, [{"model": ["cnn", "mlp"], "seed": [0, 1], "model.width": [3, 5]}])
+    assert len(drafted.configs) == 4
+    (sentence,) = drafted.left_out  # the perceptron has no width
     assert sentence.startswith("model mlp (4 combinations):")
     twice = draft(BASE, [{"seed": [1]}, {"seed": [1, 2]}])
     assert len(twice.configs) == 2
@@ -111,13 +111,13 @@ def test_a_plan_that_makes_no_run_is_refused() -> None:
 def test_every_table_of_a_study_makes_its_runs() -> None:
     counts = {}
     for name, (study, sweep) in sweeps().items():
-        made = draft(with_values(RunConfig(), sweep_values(name)), sweep.grids)
-        assert not made.left_out, name
+        drafted = draft(with_values(RunConfig(), sweep_values(name)), sweep.grids)
+        assert not drafted.left_out, name
         assert study.citation
         assert sweep.source
         assert sweep.published
-        counts[name] = len(made.configs)
-        for config in made.configs:
+        counts[name] = len(drafted.configs)
+        for config in drafted.configs:
             assert config.allow_leaks, name  # the studies' splits keep no artists apart
     # Four networks by four batch sizes, two schedules, four optimisers; four and five rates; and
     # the seven rows of Belton's Figure 2.
@@ -132,13 +132,15 @@ def test_every_table_of_a_study_makes_its_runs() -> None:
 
 
 def test_the_runs_of_a_plan_are_queued_in_its_order_and_know_it(nobody_starts: Path) -> None:
-    made = draft(BASE, [{"seed": [0, 1], "training.lr": [1e-2, 1e-3]}])
-    plan = plans.start(made)
+    drafted = draft(BASE, [{"seed": [0, 1], "training.lr": [1e-2, 1e-3]}])
+    plan = plans.start(drafted)
     waiting = jobs.queued(nobody_starts)
     assert [run.plan for run in waiting] == [plan.plan_id] * 4
-    wanted = [configuration.signature(config) for config in made.configs]
+    wanted = [configuration.signature(config) for config in drafted.configs]
     assert [configuration.signature(run.config) for run in waiting] == wanted
-    assert [one.run.run_id for one in plan.members if one.run] == [r.run_id for r in waiting]
+    assert [member.run.run_id for member in plan.members if member.run] == [
+        r.run_id for r in waiting
+    ]
     assert (plan.state, plan.share, plan.n_runs) == ("running", 0.0, 4)
     assert plans.find_plan("latest").plan_id == plan.plan_id
     assert not plans.queue_missing(plan)  # nothing is queued twice
@@ -153,8 +155,8 @@ def test_stopping_a_plan_cancels_what_waits_and_going_on_queues_the_same_runs(
     assert "2 runs taken out of the queue" in sentence
     stopped = Plan(plan.folder)
     assert stopped.state == "stopped"
-    assert [one.state for one in stopped.members] == ["done", "stopped", "stopped"]
-    assert {one.run.reason for one in stopped.ended if one.run} == {plans.STOPPED}
+    assert [member.state for member in stopped.members] == ["done", "stopped", "stopped"]
+    assert {member.run.reason for member in stopped.ended if member.run} == {plans.STOPPED}
 
     again = plans.queue_missing(stopped)
     assert len(again) == 2
@@ -163,7 +165,7 @@ def test_stopping_a_plan_cancels_what_waits_and_going_on_queues_the_same_runs(
         carry_out(run)
     over = Plan(plan.folder)
     assert (over.state, over.share, len(over.done)) == ("done", 1.0, 3)
-    assert done.run_id in {one.run.run_id for one in over.done if one.run}
+    assert done.run_id in {member.run.run_id for member in over.done if member.run}
     with pytest.raises(Exception, match="over already"):
         plans.stop(over)
 
@@ -172,9 +174,9 @@ def test_a_run_that_is_there_is_not_trained_twice_unless_asked(
     nobody_starts: Path, earlier: Run
 ) -> None:
     shutil.copytree(earlier.folder, nobody_starts / earlier.run_id)
-    made = draft(with_values(BASE, {"training.epochs": 3}), [{"seed": [0, 1]}])
-    plan = plans.start(made)
-    assert [one.state for one in plan.members] == ["done", "queued"]
+    drafted = draft(with_values(BASE, {"training.epochs": 3}), [{"seed": [0, 1]}])
+    plan = plans.start(drafted)
+    assert [member.state for member in plan.members] == ["done", "queued"]
     assert [row["note"] for row in plan_results.table(plan)] == ["there already", ""]
     best = plan_results.best(plan)
     assert best is not None
@@ -183,7 +185,10 @@ def test_a_run_that_is_there_is_not_trained_twice_unless_asked(
     plans.stop(plan)
     assert Run(nobody_starts / earlier.run_id).state == "done"  # it was there before: left alone
 
-    assert [one.state for one in plans.start(made, again=True).members] == ["queued", "queued"]
+    assert [member.state for member in plans.start(drafted, again=True).members] == [
+        "queued",
+        "queued",
+    ]
     shutil.rmtree(nobody_starts / earlier.run_id)
     gone = Plan(plan.folder)
     assert gone.members[0].state == "missing"
@@ -239,16 +244,19 @@ def test_without_earlier_runs_steps_are_measured_and_kept(
         with_values(config, {"seed": 3})
     ]
     assert known.estimate(config).source == ""
-    found = timing.measure(config)
-    assert step_times.read(config) == found
-    assert min(found.train_s, found.predict_s, found.feature_s) > 0
+    times = timing.measure(config)
+    assert step_times.read(config) == times
+    assert min(times.train_s, times.predict_s, times.feature_s) > 0
     assert known.unmeasured([config]) == []
-    one, two = known.estimate(config), known.estimate(with_values(config, {"training.epochs": 4}))
-    assert one.source == "steps"
+    two_epochs, four_epochs = (
+        known.estimate(config),
+        known.estimate(with_values(config, {"training.epochs": 4})),
+    )
+    assert two_epochs.source == "steps"
     counts = known.counts(config)
     assert counts is not None
-    epoch_s = counts.n_train * found.train_s + counts.n_valid * found.predict_s
-    assert two.seconds - one.seconds == pytest.approx(2 * epoch_s)
+    epoch_s = counts.n_train * times.train_s + counts.n_valid * times.predict_s
+    assert four_epochs.seconds - two_epochs.seconds == pytest.approx(2 * epoch_s)
     both = known.total([config, tiny(model="crnn")])
     assert (both.n_by_steps, both.n_unknown) == (1, 1)
     assert "1 more run is not counted" in both.sentence
@@ -282,7 +290,9 @@ def test_sweep_queues_lists_shows_and_stops(nobody_starts: Path, tiny: Tiny) -> 
     assert "2 runs." in result.stdout
     assert "Queued 2 runs" in result.stdout
     listed = json.loads(genrecore("plans", "list", "--json").stdout)
-    assert [(one["n_runs"], one["n_active"], one["state"]) for one in listed] == [(2, 2, "running")]
+    assert [(plan["n_runs"], plan["n_active"], plan["state"]) for plan in listed] == [
+        (2, 2, "running")
+    ]
     assert "seed" in genrecore("plans", "show", "latest").stdout
     assert "2 runs taken out" in genrecore("plans", "stop", "latest").stdout
     assert json.loads(genrecore("plans", "show", "latest", "--json").stdout)["state"] == "stopped"
@@ -302,7 +312,9 @@ def test_every_command_explains_itself(words: str) -> None:
 
 
 def test_tables_are_listed_with_what_the_studies_print(store: Path) -> None:
-    listed = {one["name"]: one for one in json.loads(genrecore("plans", "tables", "--json").stdout)}
+    listed = {
+        table["name"]: table for table in json.loads(genrecore("plans", "tables", "--json").stdout)
+    }
     assert set(listed) == set(sweeps())
     assert listed["liu_batch_sizes"]["grids"][0]["training.batch_size"] == [4, 16, 32, 64]
     assert listed["qin_resnet18_rates"]["grids"] == [{"training.lr": [6e-6, 8e-6, 1e-5, 3e-5]}]

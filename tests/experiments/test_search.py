@@ -94,7 +94,7 @@ def test_what_is_no_range_is_refused(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "ranges", "said"),
+    ("changes", "ranges", "message"),
     [
         ({}, {}, "needs a setting"),
         ({}, {"seed": [0, 1]}, "would not compare"),
@@ -106,9 +106,9 @@ def test_what_is_no_range_is_refused(text: str) -> None:
     ],
 )
 def test_what_cannot_be_searched_is_refused(
-    changes: dict[str, Any], ranges: dict[str, Any], said: str
+    changes: dict[str, Any], ranges: dict[str, Any], message: str
 ) -> None:
-    with pytest.raises(UsageError, match=said):
+    with pytest.raises(UsageError, match=message):
         check(with_values(BASE, changes), ranges, Strategy())
 
 
@@ -166,14 +166,14 @@ def test_a_hopeless_run_is_pruned_and_says_so(nobody_starts: Path) -> None:
     assert 1.0 in tried
     done = finish(Driver(plan))
     assert done.state == "done"
-    hopeless = [one for one in done.members if one.changes["training.lr"] == 1.0]
+    hopeless = [member for member in done.members if member.changes["training.lr"] == 1.0]
     assert hopeless
-    for one in hopeless:
-        assert one.run is not None
-        assert (one.run.state, one.run.reason) == ("stopped", "pruned")
-        assert 0 < len(one.run.history) < 6
-        assert (one.run.folder / "resume.pt").exists()
-        assert not (one.run.folder / "predictions.parquet").exists()
+    for member in hopeless:
+        assert member.run is not None
+        assert (member.run.state, member.run.reason) == ("stopped", "pruned")
+        assert 0 < len(member.run.history) < 6
+        assert (member.run.folder / "resume.pt").exists()
+        assert not (member.run.folder / "predictions.parquet").exists()
     states = {trial.params["training.lr"]: trial.state.name for trial in study_of(plan).trials}
     assert states[1.0] == "PRUNED"
     assert "COMPLETE" in states.values()
@@ -187,12 +187,12 @@ def test_a_hopeless_run_is_pruned_and_says_so(nobody_starts: Path) -> None:
 def _dry(plan: Plan) -> list[optuna.trial.Trial]:
     """What the search will draw at random, in a study of its own in memory."""
     study = optuna.create_study()
-    found = []
+    trials = []
     for number in range(plan.n_runs):
         study.sampler = searching._sampler(searching.strategy_of(plan), number)
         ranges = searching.ranges_of(plan)
-        found.append(study.ask(searching._distributions(ranges)))
-    return found
+        trials.append(study.ask(searching._distributions(ranges)))
+    return trials
 
 
 def test_a_run_that_fails_or_is_stopped_by_hand_counts_as_failed_with_its_reason(
@@ -332,4 +332,6 @@ def test_a_search_goes_on_after_its_driver_was_killed(store: Path) -> None:
     trials = searching.trials(plan)
     assert len(trials) == len(runs.all_runs(store)) == 3
     assert trials[0]["run"] == first.run_id
-    assert all(one.run and one.run.status.get("starts") == 1 for one in Plan(plan.folder).done)
+    assert all(
+        member.run and member.run.status.get("starts") == 1 for member in Plan(plan.folder).done
+    )

@@ -22,8 +22,7 @@ from genrecore.errors import GenrecoreError
 from genrecore.evaluation import metrics
 from genrecore.experiments import leaks as leaklab
 from genrecore.experiments.estimates import Estimator
-from genrecore.experiments.leak_gap import leak_gap
-from genrecore.experiments.leaks import LeakExperiment
+from genrecore.experiments.leaks import LeakExperiment, leak_gap
 from genrecore.reporting.plots import leaks as drawn
 from genrecore.store import run as runs
 from genrecore.store.progress import Phase

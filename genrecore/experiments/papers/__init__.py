@@ -1,10 +1,10 @@
 """The studies that the models and presets come from, as recipes with their printed numbers.
 
-Each `<study>.toml` beside this file holds a study: what it states, with the section or the reason
-of our choice; every system of its tables and figures; every number that its text prints. A row
-becomes a run under one of two protocols: *as published*, which breaks this package's rules where
-the study did and then wears the red badge, and *honest*: artists kept apart, validation clips for
-every choice, test clips for every report.
+Each `<study>.toml` beside this file is a study: its settings, each with the section that states it
+or the reason of our choice; every system of its tables and figures; every number that its text
+prints. A row becomes a run under one of two protocols: *as published*, which leaks where the study
+did, and then is marked, and *honest*: artists kept apart, validation clips for every choice, test
+clips for every report.
 """
 
 from genrecore.experiments.papers.findings import (
@@ -17,8 +17,15 @@ from genrecore.experiments.papers.findings import (
     runs_of,
 )
 from genrecore.experiments.papers.printed import MEASURES, Printed
-from genrecore.experiments.papers.recipes import Music, StudyRun, config_of, study_runs
-from genrecore.experiments.papers.runs import RunsOfStudy, find_runs, start
+from genrecore.experiments.papers.recipes import (
+    Music,
+    RunsOfStudy,
+    StudyRun,
+    config_of,
+    find_runs,
+    start,
+    study_runs,
+)
 from genrecore.experiments.papers.study import PROTOCOLS, Study, studies, study, study_names
 
 __all__ = [

@@ -16,7 +16,7 @@ from genrecore.data import clips as clip_tables
 from genrecore.evaluation import metrics
 from genrecore.evaluation.bootstrap import NOTHING, Interval, Resamples
 from genrecore.experiments.papers.printed import MEASURES, SHARES, Printed
-from genrecore.experiments.papers.runs import RunsOfStudy
+from genrecore.experiments.papers.recipes import RunsOfStudy
 from genrecore.experiments.papers.study import PROTOCOLS, Study
 from genrecore.store.run import Run
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from genrecore.experiments.papers.findings import Cell, Ours, cells, devices, gaps, rows_table
 from genrecore.experiments.papers.printed import MEASURES
-from genrecore.experiments.papers.runs import RunsOfStudy
+from genrecore.experiments.papers.recipes import RunsOfStudy
 from genrecore.experiments.papers.study import PROTOCOLS, Study
 from genrecore.words import decimals, percent, signed_points
 

@@ -249,7 +249,7 @@ class PrintedFigure(_Record):
     section: str
     caption: str
     draws: Literal[
-        "", "curves", "genres", "systems", "balance", "sound", "augmentations", "layers", "settings"
+        "", "curves", "genres", "systems", "balance", "sound", "augmentations", "layers"
     ] = ""
     systems: tuple[str, ...] = ()
     measure: Literal["loss", "accuracy", "both"] = "accuracy"

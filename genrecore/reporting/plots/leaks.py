@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import plotly.graph_objects as go
 
-from genrecore.experiments.leak_gap import LeakGap
+from genrecore.experiments.leaks import LeakGap
 from genrecore.reporting.plots.bars import group_bars
 from genrecore.reporting.plots.chart import (
     GREY,

@@ -12,7 +12,7 @@ from genrecore.data.datasets import DATASETS
 from genrecore.data.splits import SPLITS
 from genrecore.errors import GenrecoreError, UsageError
 from genrecore.experiments import leaks
-from genrecore.experiments.leak_gap import CLEAN
+from genrecore.experiments.leaks import CLEAN
 from genrecore.ui.datasets import readers
 from genrecore.ui.datasets.choice import DatasetChoice, choose_dataset
 from genrecore.ui.parts import fields, forms

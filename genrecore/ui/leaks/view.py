@@ -12,8 +12,7 @@ import streamlit as st
 from genrecore.config.run import differences
 from genrecore.errors import GenrecoreError
 from genrecore.experiments import leaks
-from genrecore.experiments.leak_gap import CLEAN, LEAKY, LeakGap, leak_gap
-from genrecore.experiments.leaks import LeakExperiment
+from genrecore.experiments.leaks import CLEAN, LEAKY, LeakExperiment, LeakGap, leak_gap
 from genrecore.experiments.plan import Member
 from genrecore.reporting.columns import Column
 from genrecore.reporting.plots import leaks as plots

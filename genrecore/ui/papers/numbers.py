@@ -136,7 +136,7 @@ def _read(
     done: dict[tuple[str, str], dict[int, Run]] = {}
     for row, protocol, seed, folder, _ in key:
         done.setdefault((row, protocol), {})[seed] = Run(Path(folder))
-    study, there = papers.study(name), RunsOfStudy(done, {}, {})
+    study, there = papers.study(name), RunsOfStudy(done, {})
     cells = findings.cells(study, there, rehearsal)
     return cells, findings.gaps(study, there, cells), findings.rows_table(study, there)
 
