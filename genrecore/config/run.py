@@ -51,11 +51,7 @@ class Segments(Group):
         le=120.0,
     )
     overlap: float = Field(
-        0.0,
-        title="Overlap of neighbouring segments",
-        description="As a share of their length.",
-        ge=0.0,
-        le=0.9,
+        0.0, title="Overlap of segments", description="Share of their length.", ge=0.0, le=0.9
     )
     excerpts: Literal["all", "random"] = Field(
         "all",
@@ -144,9 +140,7 @@ class RunConfig(Group):
         ge=0,
         le=99,
     )
-    split_seed: int = Field(
-        0, title="Split seed", description="Another seed, another random split.", ge=0, le=2**31
-    )
+    split_seed: int = Field(0, title="Split seed", description="Of random splits.", ge=0, le=2**31)
     seed: int = Field(
         0, title="Seed", description="Initial weights and the order of examples.", ge=0, le=2**31
     )
@@ -220,7 +214,7 @@ def with_values(config: RunConfig, values: dict[str, Any]) -> RunConfig:
             raise UsageError(
                 f"There is no field {first!r} in a configuration; there are: {', '.join(data)}."
             )
-        value = _as_json(text) if isinstance(text, str) else text
+        value = json_or_text(text) if isinstance(text, str) else text
         if first == "augment":
             data[first] = _with_augmentation(data[first], rest, value)
         elif first in PARTS:
@@ -263,7 +257,8 @@ def _with_augmentation(parts: Any, rest: str, value: Any) -> Any:
     )
 
 
-def _as_json(text: str) -> Any:
+def json_or_text(text: str) -> Any:
+    """The value of text that is JSON (a number, true, null, …), else the text."""
     try:
         return json.loads(text)
     except ValueError:

@@ -286,15 +286,17 @@ class Driver:
         return max(0, self.strategy.n_trials - len(self._tried()))
 
     def _trial(self, frozen: optuna.trial.FrozenTrial) -> optuna.Trial:
-        """The trial itself, to report to; another driver may have asked for it."""
+        """The trial to report to; an earlier driver may have begun it."""
         from optuna.trial import Trial
 
-        of_study = self._storage.get_trial_id_from_study_id_trial_number
-        return Trial(self.study, of_study(self._study_id, frozen.number))
+        trial_id = self._storage.get_trial_id_from_study_id_trial_number(
+            self._study_id, frozen.number
+        )
+        return Trial(self.study, trial_id)
 
     def _ask(self) -> None:
         """Begins a new trial and queues its run."""
-        # A sampler of its own for each trial: after a restart the draws go on, not over.
+        # A sampler seeded by the trial's number: a restarted driver continues the draws.
         n_asked = len(self.study.get_trials(deepcopy=False))
         self.study.sampler = _sampler(self.strategy, n_asked)
         trial = self.study.ask(_distributions(self.ranges))

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from genrecore.config.dotted import shown
-from genrecore.config.run import PARTS, RunConfig, with_values
+from genrecore.config.run import PARTS, RunConfig, json_or_text, with_values
 from genrecore.data import splits
 from genrecore.errors import UsageError
 from genrecore.words import thousands
@@ -91,13 +91,7 @@ def _whole_numbers(text: str) -> list[int]:
 
 
 def _read(text: str, kind: Any) -> Any:
-    text = text.strip()
-    if kind is str:
-        return text
-    try:
-        return json.loads(text)
-    except ValueError:
-        return text
+    return text.strip() if kind is str else json_or_text(text.strip())
 
 
 def read_range(text: str, kind: Any = None) -> Range | list[Any]:
