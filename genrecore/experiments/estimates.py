@@ -204,13 +204,13 @@ class Estimator:
                 and run.clips is not None
             ):
                 return run.clips
-        clips = self._clips.get(config.dataset.model_dump_json())
-        if clips is None:
+        key = config.dataset.model_dump_json()
+        if key not in self._clips:
             dataset = DATASETS.choose(config.dataset.name, config.dataset.options)
             if dataset.facts.expected is None:
                 return None
-            clips = dataset.facts.expected(dataset.options)
-        return genres.apply(clips, config.genres.leave_out, config.genres.merge)[0]
+            self._clips[key] = dataset.facts.expected(dataset.options)
+        return genres.apply(self._clips[key], config.genres.leave_out, config.genres.merge)[0]
 
 
 def _counts(config: RunConfig, clips: pd.DataFrame) -> Counts | None:
