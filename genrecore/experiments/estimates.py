@@ -183,11 +183,14 @@ class Estimator:
         return self._like[kind]
 
     def counts(self, config: RunConfig) -> Counts | None:
-        """Segments in each part of a configuration's split; None without a clip table."""
+        """Segments in each part of a configuration's split; None if they cannot be counted."""
         key = config.model_dump_json(include=_COUNTED)
         if key not in self._counts:
-            clips = self._clip_table(config)
-            self._counts[key] = None if clips is None else _counts(config, clips)
+            try:
+                clips = self._clip_table(config)
+                self._counts[key] = None if clips is None else _counts(config, clips)
+            except GenrecoreError:  # these clips do not have such genres or such a split
+                self._counts[key] = None
         return self._counts[key]
 
     def _clip_table(self, config: RunConfig) -> pd.DataFrame | None:
@@ -213,13 +216,10 @@ class Estimator:
         return genres.apply(self._clips[key], config.genres.leave_out, config.genres.merge)[0]
 
 
-def _counts(config: RunConfig, clips: pd.DataFrame) -> Counts | None:
-    """Segments in each part of a clip table; None where it cannot be split so."""
+def _counts(config: RunConfig, clips: pd.DataFrame) -> Counts:
+    """Segments in each part of a clip table."""
     split = config.split
-    try:
-        table = splits.apply(clips, split.name, split.options, config.split_seed, config.fold)
-    except GenrecoreError:
-        return None
+    table = splits.apply(clips, split.name, split.options, config.split_seed, config.fold)
     if config.rehearsal:
         table = genres.fewer(table, config.rehearsal)
     n = pd.Series(1, index=table.index)
