@@ -443,6 +443,7 @@ def _distributions(ranges: Ranges) -> dict[str, Any]:
         if not isinstance(values, Range):
             distributions[dotted] = CategoricalDistribution(list(values))
         else:
-            kind = IntDistribution if values.whole else FloatDistribution
-            distributions[dotted] = kind(*values.ends, log=values.log)
+            low, high = values.ends
+            kind: Any = IntDistribution if values.whole else FloatDistribution
+            distributions[dotted] = kind(low, high, log=values.log)
     return distributions
