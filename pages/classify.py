@@ -5,7 +5,7 @@ import streamlit as st
 
 from genrecore import ui
 from genrecore.ui.classify import inputs
-from genrecore.ui.classify.answers import open_runs
+from genrecore.ui.classify.predictions import open_runs
 from genrecore.ui.classify.view import view
 from genrecore.ui.parts import readers
 

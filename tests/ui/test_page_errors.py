@@ -20,7 +20,7 @@ from genrecore.inference import probes
 from genrecore.inference.probes import PROBES
 from genrecore.store.run import Run
 from genrecore.training.resolve import resolve
-from genrecore.ui.datasets import tasks
+from genrecore.ui.parts import tasks
 
 Tiny = Callable[..., RunConfig]
 

@@ -19,7 +19,7 @@ from genrecore.reporting.plots import models as drawn
 from genrecore.training import card as cards
 from genrecore.training import model_inputs
 from genrecore.training.resolve import resolve
-from genrecore.ui.datasets.tasks import latest
+from genrecore.ui.parts.tasks import latest
 
 pytestmark = pytest.mark.xdist_group("page_models")  # one worker takes the models apart
 

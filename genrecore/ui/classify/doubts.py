@@ -16,14 +16,14 @@ from genrecore.evaluation.embeddings import Embedding
 from genrecore.inference import doubts
 from genrecore.reporting import plots
 from genrecore.store.run import Run
-from genrecore.ui.classify.answers import ClassifiedClip, embedded_at
+from genrecore.ui.classify.predictions import ClassifiedClip, embedded_at
 from genrecore.ui.datasets.listening import show
-from genrecore.ui.datasets.tasks import is_working, task_button, watch
 from genrecore.ui.parts import readers
 from genrecore.ui.parts.cache import cached_by_files, embedding_files, in_runs, no_files
 from genrecore.ui.parts.choices import choose_one, chosen
 from genrecore.ui.parts.frame import chart, empty, plain, section
 from genrecore.ui.parts.tables import show_table
+from genrecore.ui.parts.tasks import is_working, task_button, watch
 
 _ICONS = {
     doubts.SILENT: ":material/volume_off:",

@@ -18,14 +18,14 @@ from genrecore.inference.loaded import Prediction
 from genrecore.reporting import plots
 from genrecore.reporting.columns import Column
 from genrecore.ui.classify import doubts
-from genrecore.ui.classify.answers import (
+from genrecore.ui.classify.inputs import InputClip
+from genrecore.ui.classify.predictions import (
     AnswerInShort,
     ClassifiedClip,
     OpenedRuns,
     classify,
     classify_all,
 )
-from genrecore.ui.classify.inputs import InputClip
 from genrecore.ui.classify.why import why
 from genrecore.ui.datasets.excerpts import SoundExcerpt, draw_wave_and_mel
 from genrecore.ui.parts.cache import cached_by_files, no_files

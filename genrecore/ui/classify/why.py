@@ -13,7 +13,7 @@ from genrecore.inference.explain import Explainer, Explanation
 from genrecore.inference.loaded import Excerpt, LoadedRun, Prediction
 from genrecore.reporting.plots import relevance
 from genrecore.store.progress import phase_text
-from genrecore.ui.classify.answers import ClassifiedClip, OpenedRuns
+from genrecore.ui.classify.predictions import ClassifiedClip, OpenedRuns
 from genrecore.ui.datasets.excerpts import play
 from genrecore.ui.parts.cache import cached_by_files, no_files
 from genrecore.ui.parts.choices import choose_one

@@ -13,11 +13,11 @@ from genrecore.reporting import plots
 from genrecore.reporting.columns import Column
 from genrecore.ui.compare import readers
 from genrecore.ui.compare.choice import SYSTEMS, Selection, choose_two
-from genrecore.ui.datasets.tasks import task_button, watch
 from genrecore.ui.parts.charts import confusion, side_by_side
 from genrecore.ui.parts.choices import choose_flag, choose_one
 from genrecore.ui.parts.frame import chart, empty, link_to, pair, plain, section, sentences
 from genrecore.ui.parts.tables import show_table
+from genrecore.ui.parts.tasks import task_button, watch
 
 MOST_LINES = 6  # lines, or bars beside one another, that stay legible
 _MOST_LARGE = 4  # matrices drawn large

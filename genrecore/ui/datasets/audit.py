@@ -12,9 +12,9 @@ from genrecore.data.audit import KINDS, Audit
 from genrecore.ui.datasets.choice import DatasetChoice, audit_words, choose_split
 from genrecore.ui.datasets.listening import show
 from genrecore.ui.datasets.readers import Dataset, stored_audit
-from genrecore.ui.datasets.tasks import is_working, task_button, watch
 from genrecore.ui.parts.choices import choose_one, choose_page
 from genrecore.ui.parts.frame import command, empty, pair, plain, section
+from genrecore.ui.parts.tasks import is_working, task_button, watch
 
 _EVERYTHING = "everything"
 _SIGNS: dict[str, tuple[str, Literal["red", "orange", "gray"]]] = {

@@ -11,8 +11,8 @@ from genrecore.ui.datasets import readers
 from genrecore.ui.datasets.choice import DatasetChoice, address, prepare_words
 from genrecore.ui.datasets.readers import Dataset
 from genrecore.ui.datasets.sources import download, how_to_get
-from genrecore.ui.datasets.tasks import is_working, task_button, watch
 from genrecore.ui.parts.frame import command, empty, link_to, plain, sentences
+from genrecore.ui.parts.tasks import is_working, task_button, watch
 
 
 def open_dataset(dataset: DatasetChoice) -> Dataset | None:

@@ -16,10 +16,10 @@ from genrecore.data.datasets import DATASETS
 from genrecore.errors import UsageError
 from genrecore.jobs import actions as jobs
 from genrecore.jobs.actions import Task
-from genrecore.ui.datasets.tasks import is_working, latest, watch
 from genrecore.ui.parts.choices import choose, chosen
 from genrecore.ui.parts.fields import field
 from genrecore.ui.parts.frame import command, empty, plain, sentences
+from genrecore.ui.parts.tasks import is_working, latest, watch
 
 _RESUMABLE = ("stopped", "failed", "lost")
 

@@ -13,11 +13,11 @@ from genrecore.inference import probes
 from genrecore.inference.probes import PROBES, ProbeResults
 from genrecore.reporting.plots import mistakes as plots
 from genrecore.store.run import Run
-from genrecore.ui.datasets.tasks import is_working, task_button, watch
 from genrecore.ui.errors.lists import ClipList, predictions
 from genrecore.ui.parts.cache import cached_by_files, in_runs
 from genrecore.ui.parts.choices import choose, choose_one, chosen
 from genrecore.ui.parts.frame import chart, command, empty, plain, section
+from genrecore.ui.parts.tasks import is_working, task_button, watch
 
 
 def probed(run: Run, tested: Sequence[Run]) -> ClipList | None:

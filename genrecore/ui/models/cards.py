@@ -20,10 +20,10 @@ from genrecore.training import latency, model_inputs
 from genrecore.training.card import Card, counted
 from genrecore.training.latency import Latency
 from genrecore.training.parts import REGISTRIES
-from genrecore.ui.datasets.tasks import task_button, watch
 from genrecore.ui.parts.choices import choose_one, chosen
 from genrecore.ui.parts.frame import chart, command, empty, link_to, pair, plain, section
 from genrecore.ui.parts.tables import show_table, table_to_open
+from genrecore.ui.parts.tasks import task_button, watch
 
 _DEFAULT = "default"
 
