@@ -1,8 +1,6 @@
-"""Doubts about an answer, the nearest training clips, and how far to trust a run."""
+"""Doubts about a prediction, the nearest training clips, and how far to trust a run."""
 
 from __future__ import annotations
-
-from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -21,9 +19,9 @@ from genrecore.ui.datasets.listening import show
 from genrecore.ui.parts import readers
 from genrecore.ui.parts.cache import cached_by_files, embedding_files, in_runs, no_files
 from genrecore.ui.parts.choices import choose_one, chosen
-from genrecore.ui.parts.frame import chart, empty, plain, section
+from genrecore.ui.parts.frame import chart, plain, section
 from genrecore.ui.parts.tables import show_table
-from genrecore.ui.parts.tasks import is_working, task_button, watch
+from genrecore.ui.parts.tasks import ButtonKind, is_working, task_panel
 
 _ICONS = {
     doubts.SILENT: ":material/volume_off:",
@@ -33,44 +31,45 @@ _ICONS = {
     doubts.LEARNED: ":material/content_copy:",
     doubts.HELD_OUT: ":material/library_music:",
 }
+_NOT_EMBEDDED = (
+    "The embeddings of this run's clips have not been computed yet.",
+    "Every clip goes through the network once. Then you can hear the nearest ones, and the page "
+    "warns of clips unlike all of them. It goes on when you close this page.",
+)
 
 
 def show_doubts(classified: ClassifiedClip) -> None:
-    """Reasons not to believe an answer, each once, with the runs concerned."""
+    """Reasons not to believe a prediction, each once, with the runs concerned."""
     opened = classified.opened
-    if opened.panel.loaded[0].medium != "wave":
+    if opened.ensemble.loaded[0].medium != "wave":
         return
-    caution = opened.in_titles(opened.panel.caution)
-    of_a_dataset = (doubts.LEARNED, doubts.HELD_OUT)
-    if caution and not any(one.kind in of_a_dataset for one in classified.doubts):
+    caution = opened.in_titles(opened.ensemble.caution)
+    known = (doubts.LEARNED, doubts.HELD_OUT)
+    if caution and not any(doubt.kind in known for doubt in classified.doubts):
         st.info(plain(caution), icon=":material/toys:")
-    for one in classified.doubts:
-        about = opened.in_titles(", ".join(one.runs))
+    for doubt in classified.doubts:
+        about = opened.in_titles(", ".join(doubt.runs))
         head = f"{about}: " if about and len(opened.runs) > 1 else ""
-        box = st.info if one.kind == doubts.HELD_OUT else st.warning
-        box(plain(head + one.sentence), icon=_ICONS[one.kind])
+        box = st.info if doubt.kind == doubts.HELD_OUT else st.warning
+        box(plain(head + doubt.sentence), icon=_ICONS[doubt.kind])
     lacking = opened.finder.lacking
     if lacking and chosen("view") != "like":  # that view has a button of its own
         run = lacking[0]
-        if not is_working(_arguments(run)):
+        if not is_working(["embed", run.run_id]):
             st.caption(
                 plain(
                     f"Whether the clip is unlike the training clips of {run.title}, or is one of "
                     "them, is not known: that takes the embeddings of its clips."
                 )
             )
-        _embed_button(run, "doubt_start", "tertiary")
+        _embed(run, "doubt_start", kind="tertiary")
 
 
-def _arguments(run: Run) -> list[str]:
-    return ["embed", run.run_id]
-
-
-def _embed_button(run: Run, key: str, kind: Literal["primary", "tertiary"]) -> None:
-    title = f"Computing embeddings of {run.title}"
-    icon = ":material/scatter_plot:"
-    task_button("Compute embeddings", _arguments(run), title, key, icon, kind)
-    watch(_arguments(run))
+def _embed(
+    run: Run, key: str, kind: ButtonKind = "primary", absent: tuple[str, str] | None = None
+) -> None:
+    title, icon = f"Computing embeddings of {run.title}", ":material/scatter_plot:"
+    task_panel("Compute embeddings", ["embed", run.run_id], title, key, icon, kind, absent)
 
 
 @cached_by_files(embedding_files, max_entries=6, shared=True)
@@ -83,7 +82,7 @@ def _embedding(run: Run) -> Embedding:
 
 @cached_by_files(no_files)
 def _vector(classified: ClassifiedClip, k: int) -> np.ndarray:
-    return classified.opened.finder.vector(k, classified.answer.predictions[k].wave)
+    return classified.opened.finder.vector(k, classified.result.predictions[k].wave)
 
 
 def sounds_like(classified: ClassifiedClip) -> None:
@@ -91,13 +90,7 @@ def sounds_like(classified: ClassifiedClip) -> None:
     section("Sounds like", "The training clips that are most similar to this clip for a run.")
     k, run, _, _ = classified.choose_run("like_run")
     if not embedded_at(run):
-        if not is_working(_arguments(run)):
-            empty(
-                "The embeddings of this run's clips have not been computed yet.",
-                "Every clip goes through the network once. Then you can hear the nearest ones, and "
-                "the page warns of clips unlike all of them. It goes on when you close this page.",
-            )
-        _embed_button(run, "embed_start", "primary")
+        _embed(run, "embed_start", absent=_NOT_EMBEDDED)
         return
     rows = _embedding(run).nearest(_vector(classified, k))
     if rows.empty or run.clips is None:
@@ -110,8 +103,7 @@ def sounds_like(classified: ClassifiedClip) -> None:
         str(row.clip_id): f"{row.clip_id} · {row.genre} · distance {row.distance:.3f}"
         for row in rows.itertuples()
     }
-    picked = choose_one("Clip", labels, "near")
-    show(run.clips, picked, "near")
+    show(run.clips, choose_one("Clip", labels, "near"), "near")
     show_table(rows[["clip_id", "genre", "distance"]])
     st.caption(
         "Cosine distance of embeddings: 0 is the same direction in the network's last layer, 1 is "
@@ -120,15 +112,17 @@ def sounds_like(classified: ClassifiedClip) -> None:
 
 
 def reliability(classified: ClassifiedClip) -> None:
-    """What calibration did to each run, and how often it is right when it is as sure as here."""
+    """How each run was calibrated, and how often it is right when it is as sure as here."""
     section("How far to trust it", "The network's outputs are calibrated on its validation clips.")
     opened, tables = classified.opened, []
-    several = zip(opened.runs, opened.panel.loaded, classified.answer.predictions, strict=True)
-    for run, loaded, prediction in several:
+    predictions = classified.result.predictions
+    for run, loaded, prediction in zip(
+        opened.runs, opened.ensemble.loaded, predictions, strict=True
+    ):
         table = _diagram(run, loaded.calibration)
         head = f"**{plain(run.title)}**  \n" if len(opened.runs) > 1 else ""
         how_often = _as_sure_as_here(table, float(prediction.proba.max()))
-        st.markdown(head + plain(f"{loaded.calibration.sentence} {how_often}".strip()))
+        st.markdown(head + plain(f"{loaded.calibration.sentence} {how_often}"))
         tables.append(table.assign(run_id=run.run_id, title=run.title))
     diagram = pd.concat(tables, ignore_index=True)
     if len(diagram):
@@ -145,9 +139,10 @@ def _diagram(run: Run, calibration: Calibration) -> pd.DataFrame:
     if run.predictions is None:
         return metrics.reliability(pd.DataFrame({"genre": []}), [])
     valid = run.predictions[run.predictions["split"] == "valid"].reset_index(drop=True)
-    columns = [str(name) for name in valid if str(name).startswith("p_")]
+    genres = metrics.genres_in(valid)
+    columns = [f"p_{genre}" for genre in genres]
     valid[columns] = calibration.apply(valid[columns].to_numpy(dtype=float))
-    return metrics.reliability(valid, [name.removeprefix("p_") for name in columns])
+    return metrics.reliability(valid, genres)
 
 
 def _as_sure_as_here(table: pd.DataFrame, certainty: float) -> str:

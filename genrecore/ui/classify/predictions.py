@@ -1,4 +1,4 @@
-"""Runs in memory and their answers; both stay there for other visitors."""
+"""Runs in memory and their predictions; both stay there for other visitors."""
 
 from __future__ import annotations
 
@@ -9,8 +9,7 @@ from dataclasses import dataclass, replace
 import streamlit as st
 
 from genrecore.errors import GenrecoreError
-from genrecore.inference import ensemble as panel
-from genrecore.inference import known_recordings as recognition
+from genrecore.inference import ensemble, known_recordings
 from genrecore.inference.doubts import Doubt, DoubtFinder
 from genrecore.inference.ensemble import Ensemble, EnsemblePrediction
 from genrecore.inference.loaded import LoadedRun, Prediction
@@ -22,27 +21,21 @@ from genrecore.ui.parts.choices import choose_one
 
 @dataclass(frozen=True)
 class OpenedRuns:
-    """Runs in memory.
-
-    Attributes:
-        runs: The runs.
-        panel: The same, loaded.
-        key: Names this loading of them.
-    """
+    """Runs and the same loaded; `key` names this loading of them."""
 
     runs: tuple[Run, ...]
-    panel: Ensemble
+    ensemble: Ensemble
     key: str
 
     @property
     def stored_at(self) -> tuple[tuple[int, int], ...]:
         """When each run's embedding and fingerprints were written; 0 where there is none."""
-        return tuple((embedded_at(run), recognition.kept_at(run)) for run in self.runs)
+        return tuple((embedded_at(run), known_recordings.kept_at(run)) for run in self.runs)
 
     @property
     def finder(self) -> DoubtFinder:
-        """Finds doubts about answers of these runs."""
-        return _doubter(self, self.stored_at)
+        """Finds doubts about predictions of these runs."""
+        return _doubt_finder(self, self.stored_at)
 
     def in_titles(self, text: str) -> str:
         """The text with titles in place of the runs' ids."""
@@ -53,42 +46,43 @@ class OpenedRuns:
 
 @dataclass(frozen=True)
 class ClassifiedClip:
-    """A clip and the answers of runs, as every part of the page needs them."""
+    """A clip and the predictions of runs, as every part of the page needs them."""
 
     clip: InputClip
     opened: OpenedRuns
-    answer: EnsemblePrediction
+    result: EnsemblePrediction
 
     @property
     def key(self) -> str:
-        """Names the clip, the parts of it that were classified, and the runs."""
-        parts = [(one.start_s, len(one.wave)) for one in self.answer.predictions]
+        """Names the clip, its part that each run classified, and the runs."""
+        parts = [(each.start_s, len(each.wave)) for each in self.result.predictions]
         return repr((self.opened.key, self.opened.stored_at, self.clip.key, parts))
 
     @property
     def longest(self) -> Prediction:
-        """The verdict on the longest part of the clip: the one that plays."""
-        return max(self.answer.predictions, key=lambda prediction: len(prediction.wave))
+        """The prediction on the longest part of the clip: the part that plays."""
+        return max(self.result.predictions, key=lambda prediction: len(prediction.wave))
 
     @property
     def doubts(self) -> list[Doubt]:
-        """Reasons not to believe the answer."""
+        """Reasons not to believe the predictions."""
         return _doubts(self)
 
     def choose_run(self, name: str) -> tuple[int, Run, LoadedRun, Prediction]:
-        """One of the runs, chosen under this name in the URL: (position, run, loaded, verdict)."""
+        """A run chosen under this name in the URL: (position, run, loaded, prediction)."""
         titles = {run.run_id: run.title for run in self.opened.runs}
         k = 0
         if len(titles) > 1:
             k = list(titles).index(choose_one("Run", titles, name))
-        return k, self.opened.runs[k], self.opened.panel.loaded[k], self.answer.predictions[k]
+        loaded, prediction = self.opened.ensemble.loaded[k], self.result.predictions[k]
+        return k, self.opened.runs[k], loaded, prediction
 
 
 def open_runs(runs: Sequence[Run]) -> OpenedRuns:
     """The runs in memory, loaded where they are not.
 
     Raises:
-        GenrecoreError: One is gone, cannot be read, or does not go together with the others.
+        GenrecoreError: A run is gone, cannot be read, or does not go together with the others.
     """
     for run in runs:
         if not run.weights.exists():
@@ -103,7 +97,7 @@ def open_runs(runs: Sequence[Run]) -> OpenedRuns:
     shared=True,
 )
 def _load(runs: list[Run]) -> OpenedRuns:
-    return OpenedRuns(tuple(runs), panel.load(runs), secrets.token_hex(8))
+    return OpenedRuns(tuple(runs), ensemble.load(runs), secrets.token_hex(8))
 
 
 def embedded_at(run: Run) -> int:
@@ -112,61 +106,57 @@ def embedded_at(run: Run) -> int:
 
 
 @cached_by_files(no_files, max_entries=2, shared=True)
-def _doubter(opened: OpenedRuns, stored_at: tuple[tuple[int, int], ...]) -> DoubtFinder:
-    return DoubtFinder(opened.panel.loaded)
+def _doubt_finder(opened: OpenedRuns, stored_at: tuple[tuple[int, int], ...]) -> DoubtFinder:
+    return DoubtFinder(opened.ensemble.loaded)
 
 
-@cached_by_files(no_files, spinner="Checking the answer …")
+@cached_by_files(no_files, spinner="Checking the prediction …")
 def _doubts(classified: ClassifiedClip) -> list[Doubt]:
-    return classified.opened.finder.doubts_about(classified.answer)
+    return classified.opened.finder.doubts_about(classified.result)
 
 
 def classify(
     opened: OpenedRuns, clip: InputClip, start_s: float | None, length_s: float | None
 ) -> ClassifiedClip:
-    """The runs' answers on a part of a clip; without numbers each run takes its own middle."""
-    answer = _answer(opened, clip, start_s, length_s)
-    return ClassifiedClip(clip, opened, replace(answer, name=clip.name))
+    """The runs' predictions on a part of a clip; by default each run takes its own middle."""
+    result = _classify(opened, clip, start_s, length_s)
+    return ClassifiedClip(clip, opened, replace(result, name=clip.name))
 
 
 @cached_by_files(no_files, spinner="Classifying …", max_entries=24, shared=True)
-def _answer(
+def _classify(
     opened: OpenedRuns, clip: InputClip, start_s: float | None, length_s: float | None
 ) -> EnsemblePrediction:
-    return opened.panel.classify(clip.path, clip.name, start_s, length_s)
+    return opened.ensemble.classify(clip.path, clip.name, start_s, length_s)
 
 
-@dataclass(frozen=True)
-class AnswerInShort:
-    """An answer without its sound, and its kinds of doubts."""
-
-    answer: EnsemblePrediction
-    doubts: tuple[str, ...]
+SilentResult = tuple[EnsemblePrediction, list[str]]
+"""Predictions without their sound, and the kinds of doubts about them."""
 
 
-def classify_all(opened: OpenedRuns, clips: Sequence[InputClip]) -> list[AnswerInShort]:
-    """The answers on every clip, computed once, with a progress bar.
+def classify_all(opened: OpenedRuns, clips: Sequence[InputClip]) -> list[SilentResult]:
+    """The predictions on every clip, computed once, with a progress bar.
 
     They are stored without sound: a thousand clips in memory would be gigabytes of it.
     """
-    stored = _stored_answers(opened, opened.stored_at)
+    stored = _silent_results(opened, opened.stored_at)
     waiting = [clip for clip in clips if clip.key not in stored]
     if waiting:
         bar = st.progress(0.0, f"Classifying {len(waiting)} clips …")
         paths, names = [clip.path for clip in waiting], [clip.name for clip in waiting]
-        answers = opened.panel.classify_many(paths, names)
-        for n, (clip, answer) in enumerate(zip(waiting, answers, strict=True), start=1):
-            kinds = tuple(dict.fromkeys(doubt.kind for doubt in opened.finder.doubts_about(answer)))
-            silent = [replace(one, wave=one.wave[:0], image=None) for one in answer.predictions]
-            stored[clip.key] = AnswerInShort(replace(answer, predictions=tuple(silent)), kinds)
+        results = opened.ensemble.classify_many(paths, names)
+        for n, (clip, result) in enumerate(zip(waiting, results, strict=True), start=1):
+            kinds = dict.fromkeys(doubt.kind for doubt in opened.finder.doubts_about(result))
+            silent = [replace(each, wave=each.wave[:0], image=None) for each in result.predictions]
+            stored[clip.key] = replace(result, predictions=tuple(silent)), list(kinds)
             bar.progress(n / len(waiting), f"{n} of {len(waiting)} clips classified")
         bar.empty()
-    shown = [(stored[clip.key], clip.name) for clip in clips]
-    return [replace(one, answer=replace(one.answer, name=name)) for one, name in shown]
+    shown = [(*stored[clip.key], clip.name) for clip in clips]
+    return [(replace(result, name=name), kinds) for result, kinds, name in shown]
 
 
 @cached_by_files(no_files, max_entries=4, shared=True)
-def _stored_answers(
+def _silent_results(
     opened: OpenedRuns, stored_at: tuple[tuple[int, int], ...]
-) -> dict[str, AnswerInShort]:
+) -> dict[str, SilentResult]:
     return {}

@@ -1,4 +1,4 @@
-"""The answers of runs on the page Classify: table of clips, player, timeline, bars."""
+"""The predictions of runs on the page Classify: table of clips, player, timeline, bars."""
 
 from __future__ import annotations
 
@@ -20,20 +20,21 @@ from genrecore.reporting.columns import Column
 from genrecore.ui.classify import doubts
 from genrecore.ui.classify.inputs import InputClip
 from genrecore.ui.classify.predictions import (
-    AnswerInShort,
     ClassifiedClip,
     OpenedRuns,
+    SilentResult,
     classify,
     classify_all,
 )
 from genrecore.ui.classify.why import why
-from genrecore.ui.datasets.excerpts import SoundExcerpt, draw_wave_and_mel
+from genrecore.ui.datasets.listening import SoundExcerpt, draw_wave_and_mel
 from genrecore.ui.parts.cache import cached_by_files, no_files
 from genrecore.ui.parts.choices import choose, choose_one, chosen, hold
-from genrecore.ui.parts.frame import chart, pair, plain, section
+from genrecore.ui.parts.frame import chart, in_pairs, plain, section
 from genrecore.ui.parts.tables import show_table
 from genrecore.ui.parts.timeline import Lane, timeline
 
+_PLAYER = "player_verdict"  # key of the player that the timeline follows
 _MOST_S = 300.0  # the longest part that is classified at once: a player gets all of it
 
 
@@ -42,41 +43,41 @@ def view(opened: OpenedRuns, clips: Sequence[InputClip]) -> None:
     clip = clips[0] if len(clips) == 1 else _choose_clip(opened, clips)
     if clip is None:
         return
-    is_image = opened.panel.loaded[0].medium == "image"
+    is_image = opened.ensemble.loaded[0].medium == "image"
     start_s, length_s = (None, None) if is_image else _choose_part(opened, clip)
     _show(classify(opened, clip, start_s, length_s))
 
 
 def _choose_clip(opened: OpenedRuns, clips: Sequence[InputClip]) -> InputClip | None:
     """The table of several clips, and the picked one; None where none can be used."""
-    answers = classify_all(opened, clips)
-    problems = [one.answer.problem for one in answers if one.answer.problem]
+    results = classify_all(opened, clips)
+    problems = [result.problem for result, _ in results if result.problem]
     for problem in problems[:3]:
         st.error(plain(problem), icon=":material/error:")
     if len(problems) > 3:
         with st.expander(f"{len(problems) - 3} more files cannot be used"):
             for problem in problems[3:]:
                 st.markdown(plain(problem))
-    both = zip(clips, answers, strict=True)
-    good = {clip.key: clip for clip, one in both if not one.answer.problem}
+    both = zip(clips, results, strict=True)
+    good = {clip.key: clip for clip, (result, _) in both if not result.problem}
     if len(good) < 2:
         return next(iter(good.values()), None)
-    _show_table([one for one in answers if not one.answer.problem])
+    _show_table([silent for silent in results if not silent[0].problem])
     return good[choose_one("Show", list(good), "clip", words=lambda key: good[key].name)]
 
 
-def _show_table(answers: Sequence[AnswerInShort]) -> None:
+def _show_table(results: Sequence[SilentResult]) -> None:
     rows = []
-    for one in answers:
-        answer, first = one.answer, one.answer.predictions[0]
-        proba = first.proba if answer.average is None else answer.average
+    for result, kinds in results:
+        first, n_runs = result.predictions[0], len(result.predictions)
+        proba = first.proba if result.average is None else result.average
         genre = first.genres[int(proba.argmax())]
-        row: dict[str, Any] = {"Clip": answer.name, "Genre": genre}
+        row: dict[str, Any] = {"Clip": result.name, "Genre": genre}
         row["Probability"] = float(proba.max())
-        if len(answer.predictions) > 1:
-            n_agreeing = sum(prediction.genre == genre for prediction in answer.predictions)
-            row["Runs that agree"] = f"{n_agreeing} of {len(answer.predictions)}"
-        row["Doubts"] = ", ".join(kind for kind in one.doubts if kind != HELD_OUT) or None
+        if n_runs > 1:
+            n_agreeing = sum(prediction.genre == genre for prediction in result.predictions)
+            row["Runs that agree"] = f"{n_agreeing} of {n_runs}"
+        row["Doubts"] = ", ".join(kind for kind in kinds if kind != HELD_OUT) or None
         if first.duration_s:
             row["Length"] = words.seconds(first.duration_s)
         rows.append(row)
@@ -89,7 +90,7 @@ def _show_table(answers: Sequence[AnswerInShort]) -> None:
 def _choose_part(opened: OpenedRuns, clip: InputClip) -> tuple[float | None, float | None]:
     """(start, length) in s of the part to classify; (None, None) for each run's own middle."""
     total_s = _duration_s(clip)
-    own_s = max(loaded.config.audio.clip_s for loaded in opened.panel.loaded)
+    own_s = max(loaded.config.audio.clip_s for loaded in opened.ensemble.loaded)
     if total_s <= own_s + 1.0:
         return None, None
     section(
@@ -139,10 +140,10 @@ def _number(name: str, default: float) -> float:
 
 
 def _show(classified: ClassifiedClip) -> None:
-    """Doubts, the answer in a sentence, player and timeline, the bars, and what explains it."""
-    clip, answer, longest = classified.clip, classified.answer, classified.longest
+    """Doubts, the prediction in a sentence, player and timeline, bars, and what explains it."""
+    clip, longest = classified.clip, classified.longest
     label = f" · labelled {plain(clip.genre)}" if clip.genre else ""
-    st.markdown(f":gray[{plain(answer.name)}{label}]")
+    st.markdown(f":gray[{plain(clip.name)}{label}]")
     doubts_above = st.container(gap="small")  # they stand first and take longest
     _headline(classified)
     if longest.image is not None:
@@ -174,18 +175,18 @@ def _show(classified: ClassifiedClip) -> None:
 
 
 def _headline(classified: ClassifiedClip) -> None:
-    answer, opened = classified.answer, classified.opened
-    first = answer.predictions[0]
-    if len(answer.predictions) == 1:
+    result, opened = classified.result, classified.opened
+    first = result.predictions[0]
+    if len(result.predictions) == 1:
         st.markdown(_two_first(first.genres, first.proba))
         return
-    agreement = plain(opened.in_titles(answer.agreement))
-    if answer.average is not None:
-        st.markdown(_two_first(first.genres, answer.average, " on average"))
+    agreement = plain(opened.in_titles(result.agreement))
+    if result.average is not None:
+        st.markdown(_two_first(first.genres, result.average, " on average"))
         st.markdown(agreement)
     else:
         st.markdown(f"### {agreement}")
-        st.caption(plain(opened.panel.note))
+        st.caption(plain(opened.ensemble.note))
 
 
 def _two_first(genres: Sequence[str], proba: np.ndarray, how: str = "") -> str:
@@ -198,16 +199,16 @@ def _two_first(genres: Sequence[str], proba: np.ndarray, how: str = "") -> str:
 
 def _play(classified: ClassifiedClip) -> None:
     longest = classified.longest
-    with st.container(key="player_verdict"):
+    with st.container(key=_PLAYER):
         st.audio(audio.to_wav_bytes(longest.wave, longest.sample_rate_hz), format="audio/wav")
     lanes = []
-    for prediction, run in zip(classified.answer.predictions, classified.opened.runs, strict=True):
+    for prediction, run in zip(classified.result.predictions, classified.opened.runs, strict=True):
         # Times count from the start of what the player plays.
         segments = prediction.segments.copy()
         segments[["start_s", "end_s"]] -= longest.start_s
         lanes.append(Lane(run.title, segments))
     duration_s = len(longest.wave) / longest.sample_rate_hz
-    timeline("player_verdict", lanes, duration_s, "timeline")
+    timeline(_PLAYER, lanes, duration_s, "timeline")
     with st.popover("Numbers", type="tertiary", icon=":material/table:", key="timeline_numbers"):
         st.caption("Each run's probabilities for each segment, before calibration.")
         for lane in lanes:
@@ -219,24 +220,19 @@ def _play(classified: ClassifiedClip) -> None:
 
 
 def _bars(classified: ClassifiedClip) -> None:
-    answer, runs = classified.answer, classified.opened.runs
-    predictions = answer.predictions
-    if answer.average is not None:
+    titles = [run.title for run in classified.opened.runs]
+    predictions, average = classified.result.predictions, classified.result.average
+    if average is not None:
         proba = np.stack([prediction.proba for prediction in predictions])
-        titles = [run.title for run in runs]
-        chart(
-            plots.probabilities_side_by_side(predictions[0].genres, titles, proba, answer.average),
-            "panel",
-        )
+        drawn = plots.probabilities_side_by_side(predictions[0].genres, titles, proba, average)
+        chart(drawn, "panel")
         return
-    for first in range(0, len(predictions), 2):
-        columns = pair(f"verdicts_{first}") if len(predictions) > 1 else [st.container()]
-        for k, column in enumerate(columns[: len(predictions) - first], start=first):
-            with column:
-                if len(predictions) > 1:
-                    st.markdown(f"**{plain(runs[k].title)}**")
-                drawn = plots.probabilities(predictions[k].genres, predictions[k].proba.tolist())
-                chart(drawn, f"verdict_{k}" if len(predictions) > 1 else "verdict")
+    several = len(predictions) > 1
+    for k, prediction in in_pairs(list(enumerate(predictions)), "verdicts"):
+        if several:
+            st.markdown(f"**{plain(titles[k])}**")
+        drawn = plots.probabilities(prediction.genres, prediction.proba.tolist())
+        chart(drawn, f"verdict_{k}" if several else "verdict")
 
 
 def _what_was_classified(prediction: Prediction) -> str:

@@ -1,4 +1,4 @@
-"""Explanations of an answer: parts of the clip that support a genre, seen and heard."""
+"""Explanations of a prediction: parts of the clip that support a genre, seen and heard."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from genrecore.inference.loaded import Excerpt, LoadedRun, Prediction
 from genrecore.reporting.plots import relevance
 from genrecore.store.progress import phase_text
 from genrecore.ui.classify.predictions import ClassifiedClip, OpenedRuns
-from genrecore.ui.datasets.excerpts import play
+from genrecore.ui.datasets.listening import play
 from genrecore.ui.parts.cache import cached_by_files, no_files
 from genrecore.ui.parts.choices import choose_one
-from genrecore.ui.parts.frame import chart, pair, plain, section
+from genrecore.ui.parts.frame import chart, in_pairs, plain, section
 
 _METHODS = {
     "gradcam": "Grad-CAM shows coarsely which regions raise the genre, at the last layer that "
     "still has positions.",
-    "gradients": "Integrated gradients add up the effect of each point on the answer, on the way "
-    "from an empty image to the full one: fine, and noisy.",
+    "gradients": "Integrated gradients add up the effect of each point on the prediction, on the "
+    "way from an empty image to the full one: fine, and noisy.",
     "occlusion": "Occlusion covers one region after the other and measures how much the "
     "probability of the genre falls.",
 }
@@ -82,13 +82,11 @@ def _listen(loaded: LoadedRun, prediction: Prediction, explanation: Explanation)
     mask = resynthesis.strongest(explanation.relevance, share / 100)
     times_s = explanation.times_s - begin_s
     support, rest = resynthesis.kept_and_rest(wave, rate, mask, times_s, explanation.centres_hz)
-    parts = {"The support": support, "The rest": rest}
-    for column, (title, part) in zip(pair("heard_why"), parts.items(), strict=True):
+    for title, part in in_pairs([("The support", support), ("The rest", rest)], "heard_why"):
         excerpt = Excerpt(title, quantise(part), 0.0, len(part) / rate)
         proba = loaded.predict([excerpt])[0].uncalibrated[prediction.genres.index(genre)]
-        with column:
-            st.markdown(f"**{title}** :gray[alone gets {words.percent(proba)} {plain(genre)}]")
-            play(part, rate)
+        st.markdown(f"**{title}** :gray[alone gets {words.percent(proba)} {plain(genre)}]")
+        play(part, rate)
     starts_s = prediction.segments["start_s"].to_numpy() - prediction.start_s
     nearest = int(np.abs(starts_s - begin_s).argmin())
     whole = words.percent(float(prediction.segments[f"p_{genre}"].iloc[nearest]))
@@ -101,7 +99,7 @@ def _listen(loaded: LoadedRun, prediction: Prediction, explanation: Explanation)
 
 @cached_by_files(no_files, max_entries=2, shared=True)
 def _explainer(opened: OpenedRuns, k: int) -> Explainer:
-    return Explainer(opened.panel.loaded[k])
+    return Explainer(opened.ensemble.loaded[k])
 
 
 @cached_by_files(no_files, max_entries=1, shared=True)

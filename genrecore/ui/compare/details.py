@@ -13,9 +13,18 @@ from genrecore.reporting import plots
 from genrecore.reporting.columns import Column
 from genrecore.ui.compare import readers
 from genrecore.ui.compare.choice import SYSTEMS, Selection, choose_two
-from genrecore.ui.parts.charts import confusion, side_by_side
+from genrecore.ui.parts.charts import confusion
 from genrecore.ui.parts.choices import choose_flag, choose_one
-from genrecore.ui.parts.frame import chart, empty, link_to, pair, plain, section, sentences
+from genrecore.ui.parts.frame import (
+    chart,
+    empty,
+    in_pairs,
+    link_to,
+    pair,
+    plain,
+    section,
+    sentences,
+)
 from genrecore.ui.parts.tables import show_table
 from genrecore.ui.parts.tasks import task_button, watch
 
@@ -109,18 +118,14 @@ def confusions(compared: Comparison, selection: Selection) -> None:
     named = {compared.titles[key]: matrix for key, matrix in matrices.items()}
     if len(named) > _MOST_LARGE:
         chart(plots.confusions(named, shares), "confusions")
-    elif pooled:
-        drawn = [plots.confusion(m, title, percents=shares) for title, m in named.items()]
-        side_by_side(drawn, "confusion")
     else:
-        ids = list(matrices)
-        for first in range(0, len(ids), 2):
-            for column, key in zip(
-                pair(f"confusion_{first}"), ids[first : first + 2], strict=False
-            ):
-                with column:
-                    title = compared.titles[key]
-                    confusion(matrices[key], title, key, f"confusion_{key}", shares)
+        for key in in_pairs(list(matrices), "confusion"):
+            matrix, title = matrices[key], compared.titles[key]
+            if pooled:
+                drawn = plots.confusion(matrix, title, percents=shares)
+                chart(drawn, f"confusion_{key}")
+            else:
+                confusion(matrix, title, key, f"confusion_{key}", shares)
     if not pooled:
         st.caption("Click a cell of a large matrix to hear its clips, or open a run's mistakes:")
         with st.container(horizontal=True, gap="small"):

@@ -19,7 +19,7 @@ from genrecore.inference.probes import PROBES, change
 from genrecore.reporting import plots
 from genrecore.store.run import Run
 from genrecore.ui.datasets import listening
-from genrecore.ui.datasets.excerpts import SoundExcerpt, cut, play, source_of
+from genrecore.ui.datasets.listening import SoundExcerpt, cut, play, source_of
 from genrecore.ui.errors.map import CLICKED, neighbours
 from genrecore.ui.parts.cache import cached_by_files, in_runs, no_files
 from genrecore.ui.parts.frame import chart, pair, plain, section

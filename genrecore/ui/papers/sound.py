@@ -10,7 +10,7 @@ from genrecore.features import FEATURES
 from genrecore.reporting import feature_charts, plots
 from genrecore.reporting.plots import papers as paper_plots
 from genrecore.store.run import Run
-from genrecore.ui.datasets.excerpts import SoundExcerpt, cut, play, source_of
+from genrecore.ui.datasets.listening import SoundExcerpt, cut, play, source_of
 from genrecore.ui.parts.frame import chart, empty, pair, plain
 from genrecore.ui.sound.augment import changed_wave
 from genrecore.ui.sound.features import compute

@@ -1,16 +1,14 @@
-"""Charts that lead somewhere, and charts beside one another."""
+"""Charts that lead to another page."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
 import streamlit as st
 
 from genrecore.reporting import plots
-from genrecore.reporting.plots import Chart
-from genrecore.ui.parts.frame import chart, go_to, pair
+from genrecore.ui.parts.frame import chart, go_to
 
 _CLICKED = "_clicked_cell"
 
@@ -39,12 +37,3 @@ def confusion(
     cell = st.session_state.pop(_CLICKED, None)  # inside the callback no page can be opened
     if cell is not None:
         go_to("errors", cell)
-
-
-def side_by_side(charts: Sequence[Chart], key: str) -> None:
-    """Charts in a grid of two columns."""
-    for first in range(0, len(charts), 2):
-        columns = pair(f"{key}_{first}")
-        for column, drawn in enumerate(charts[first : first + 2]):
-            with columns[column]:
-                chart(drawn, f"{key}_{first + column}")

@@ -24,7 +24,7 @@ from genrecore.models import MODELS
 from genrecore.training.parts import REGISTRIES, ResolvedConfig, augments, fits, takes
 from genrecore.ui.parts import fields
 from genrecore.ui.parts.choices import choose, choose_many, choose_one, chosen
-from genrecore.ui.parts.frame import plain
+from genrecore.ui.parts.frame import capital, plain
 from genrecore.words import plural
 
 # These fields stand open; all others are folded away.
@@ -284,8 +284,7 @@ def _choose_part(
 
 
 def _about(entry: Any) -> str:
-    text = str(entry.source or entry.title)
-    return text[:1].upper() + text[1:]
+    return capital(entry.source or entry.title)
 
 
 def _options(

@@ -10,7 +10,7 @@ import shlex
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
@@ -25,6 +25,7 @@ from genrecore.ui.parts import sockets
 from genrecore.ui.parts.choices import new_run
 from genrecore.ui.parts.tables import show_table
 
+T = TypeVar("T")
 _PAGES = Path(__file__).parents[3] / "pages"
 # A page says in its first lines where it stands in the menu: group, order, icon.
 _IN_MENU = re.compile(r"^# menu: (?P<group>[^,]+), (?P<order>\d+), (?P<icon>\S+)$", re.MULTILINE)
@@ -125,6 +126,42 @@ def pair(key: str, left: int = 1, right: int = 1) -> Sequence[DeltaGenerator]:
     """Two columns of the given widths, one below the other where the page is narrow."""
     with st.container(key=f"pair_{key}"):
         return st.columns([left, right], gap="large")
+
+
+def in_pairs(items: Sequence[T], key: str) -> Iterator[T]:
+    """Yields each item inside its place of two columns; a single one takes the whole width."""
+    for first in range(0, len(items), 2):
+        columns = pair(f"{key}_{first}") if len(items) > 1 else [st.container()]
+        for column, item in zip(columns, items[first : first + 2], strict=False):
+            with column:
+                yield item
+
+
+def figures(
+    values: Mapping[str, tuple[str, str | None]],
+    width: int,
+    below: Mapping[str, str] | None = None,
+) -> None:
+    """Large figures in a row that wraps where the page is narrow.
+
+    Args:
+        values: By title the figure and its help.
+        width: Of each, in pixels.
+        below: By title a line below the figure.
+    """
+    row = st.container(horizontal=True, gap="small")
+    for title, (value, help_) in values.items():
+        row.metric(
+            title,
+            value,
+            delta=(below or {}).get(title),
+            delta_color="off",
+            delta_arrow="off",
+            help=help_,
+            border=True,
+            width=width,
+            height="stretch",
+        )
 
 
 def empty(title: str, words: str) -> None:
@@ -281,5 +318,10 @@ def show_announced() -> None:
 
 def capitalised(text: str) -> str:
     """The text as a sentence: with a capital letter and a full stop."""
-    text = text.strip()
-    return text if not text else text[:1].upper() + text[1:] + ("" if text[-1] in ".!?" else ".")
+    text = capital(text.strip())
+    return text + ("" if not text or text[-1] in ".!?" else ".")
+
+
+def capital(text: str) -> str:
+    """The text with a capital letter at its beginning."""
+    return text[:1].upper() + text[1:]

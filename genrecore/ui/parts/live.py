@@ -11,7 +11,7 @@ from genrecore import words
 from genrecore.jobs.tasks import Task, stop_task
 from genrecore.store.progress import phase_text
 from genrecore.store.run import LIVE, Run
-from genrecore.ui.parts.frame import capitalised, go_to, link_to, plain
+from genrecore.ui.parts.frame import capital, capitalised, go_to, link_to, plain
 
 TICK_S = 2.0
 
@@ -91,7 +91,7 @@ def progress(status: Mapping[str, Any], state: str) -> tuple[float, str]:
         return 1.0, "Finished"
     done, total = int(status.get("done") or 0), int(status.get("total") or 0)
     phase = phase_text(str(status.get("phase") or ""))
-    phase = phase[:1].upper() + phase[1:]
+    phase = capital(phase)
     if not (phase and total):
         return 0.0, phase or "Waiting to start"
     share = min(1.0, done / total)

@@ -10,9 +10,10 @@ import streamlit as st
 from genrecore.jobs import actions as jobs
 from genrecore.jobs.actions import Task, start_task
 from genrecore.store import run as runs
-from genrecore.ui.parts.frame import sentences
+from genrecore.ui.parts.frame import empty, sentences
 from genrecore.ui.parts.live import live, task_list
 
+ButtonKind = Literal["primary", "secondary", "tertiary"]
 _ENDED_BADLY = ("failed", "lost", "stopped")
 _MOST_TASKS = 200
 
@@ -38,7 +39,7 @@ def task_button(
     title: str,
     key: str,
     icon: str,
-    kind: Literal["primary", "secondary", "tertiary"] = "primary",
+    kind: ButtonKind = "primary",
     follows: Sequence[str] = (),
     help: str | None = None,
     width: Literal["content", "stretch"] = "content",
@@ -57,6 +58,34 @@ def task_button(
         with sentences():
             start_task(list(arguments), title)
             st.rerun()
+
+
+def task_panel(
+    label: str,
+    arguments: Sequence[str],
+    title: str,
+    key: str,
+    icon: str,
+    kind: ButtonKind = "primary",
+    absent: tuple[str, str] | None = None,
+    help: str | None = None,
+) -> None:
+    """The button that starts a task, its progress, and what is missing before it was started.
+
+    Args:
+        label: On the button; the others up to the icon as for `task_button`.
+        arguments: Of the command.
+        title: Of the task.
+        key: Of the button.
+        icon: On the button.
+        kind: Of the button.
+        absent: Title and sentence of an empty place that stands above until the task works.
+        help: Of the button.
+    """
+    if absent and not is_working(arguments):
+        empty(*absent)
+    task_button(label, arguments, title, key, icon, kind, help=help)
+    watch(arguments)
 
 
 def watch(arguments: Sequence[str]) -> None:

@@ -15,7 +15,7 @@ from genrecore import words
 from genrecore.augment import AUGMENTATIONS
 from genrecore.config.registry import Options
 from genrecore.errors import AudioError
-from genrecore.ui.datasets.excerpts import SoundExcerpt, cut, play, source_of
+from genrecore.ui.datasets.listening import SoundExcerpt, cut, play, source_of
 from genrecore.ui.parts import fields
 from genrecore.ui.parts.cache import cached_by_files, no_files
 from genrecore.ui.parts.choices import choose, choose_one, chosen

@@ -18,15 +18,17 @@ from genrecore.audio.descriptors import beat_times
 from genrecore.config.run import Audio
 from genrecore.reporting import plots
 from genrecore.ui.datasets.choice import address, choose_dataset
-from genrecore.ui.datasets.excerpts import (
+from genrecore.ui.datasets.listening import (
     AudioSource,
     SoundExcerpt,
+    choose_row,
     cut,
     duration_s,
     play,
+    read_image,
+    show,
     source_of,
 )
-from genrecore.ui.datasets.listening import choose_row, read_image, show
 from genrecore.ui.datasets.opening import open_dataset
 from genrecore.ui.parts import fields
 from genrecore.ui.parts.cache import cached_by_files, no_files

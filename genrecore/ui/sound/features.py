@@ -21,7 +21,7 @@ from genrecore.errors import UsageError
 from genrecore.features import FEATURES, PRESETS
 from genrecore.reporting import feature_charts
 from genrecore.training.parts import takes
-from genrecore.ui.datasets.excerpts import SoundExcerpt
+from genrecore.ui.datasets.listening import SoundExcerpt
 from genrecore.ui.parts import fields
 from genrecore.ui.parts.cache import cached_by_files, no_files
 from genrecore.ui.parts.choices import choose, choose_many, chosen, hold

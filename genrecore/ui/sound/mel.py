@@ -13,7 +13,7 @@ from genrecore.audio.mel_scale import MelBank, octave_elsewhere
 from genrecore.config.run import Audio
 from genrecore.features import FEATURES
 from genrecore.reporting.plots import mel_scale as plots
-from genrecore.ui.datasets.excerpts import play
+from genrecore.ui.datasets.listening import play
 from genrecore.ui.parts.choices import choose, chosen, hold
 from genrecore.ui.parts.frame import chart, pair, section
 from genrecore.ui.sound.resynthesis import log_mel_options

@@ -15,7 +15,7 @@ from genrecore.features import FEATURES
 from genrecore.features.log_mel import LogMel, LogMelOptions
 from genrecore.reporting import feature_charts, plots
 from genrecore.training import cores
-from genrecore.ui.datasets.excerpts import SoundExcerpt, play
+from genrecore.ui.datasets.listening import SoundExcerpt, play
 from genrecore.ui.parts import fields
 from genrecore.ui.parts.choices import choose_one
 from genrecore.ui.parts.frame import chart, pair, plain, section
