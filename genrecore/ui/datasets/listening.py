@@ -15,9 +15,9 @@ from PIL import Image
 
 from genrecore import words
 from genrecore.audio import decode as audio
+from genrecore.audio.spectra import log_mel_image
 from genrecore.data.datasets.tables import read_table
 from genrecore.errors import GenrecoreError, describe
-from genrecore.audio.spectra import log_mel_image
 from genrecore.reporting import plots
 from genrecore.reporting.columns import Column
 from genrecore.ui.datasets.readers import Dataset

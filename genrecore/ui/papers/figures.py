@@ -2,29 +2,59 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
 import pandas as pd
 import streamlit as st
 
 from genrecore import words
+from genrecore.augment import AUGMENTATIONS
 from genrecore.data import splits
+from genrecore.errors import AudioError
 from genrecore.evaluation import metrics
 from genrecore.experiments import papers
 from genrecore.experiments.papers import ProtocolGap, findings
 from genrecore.experiments.papers.study import PrintedFigure
-from genrecore.reporting import plots
+from genrecore.features import FEATURES
+from genrecore.reporting import feature_charts, plots
 from genrecore.reporting.plots import papers as paper_plots
 from genrecore.reporting.plots.datasets import parts_of_split
 from genrecore.reporting.plots.palette import run_styles
 from genrecore.store.run import Run
 from genrecore.training import card as cards
+from genrecore.ui.datasets.listening import SoundExcerpt, cut, play, source_of
 from genrecore.ui.models.cards import layer_table
-from genrecore.ui.papers import sound
 from genrecore.ui.papers.numbers import Results
 from genrecore.ui.papers.view import where
 from genrecore.ui.parts.choices import choose_one
-from genrecore.ui.parts.frame import chart, empty, pair, plain, section
+from genrecore.ui.parts.frame import capital, chart, empty, in_pairs, pair, plain, section
+from genrecore.ui.sound.augment import changed_wave
+from genrecore.ui.sound.features import compute
 
 _MOST_SYSTEMS = 6  # in a figure of genres
+_GENRE = "blues"  # of the clip that a figure shows
+_SHOWN_S = 30.0
+_CURVES = {"train": "training", "valid": "validation", "both": "training and validation"}
+
+
+@dataclass(frozen=True)
+class _Drawing:
+    """A figure, what our runs show, and the first run of each of its systems by name."""
+
+    figure: PrintedFigure
+    results: Results
+    protocol: str
+    runs: dict[str, Run]
+
+    @property
+    def run(self) -> Run:
+        """The run of the first system."""
+        return next(iter(self.runs.values()))
+
+    def title(self, system: str) -> str:
+        """Of a system in the study's words."""
+        return self.results.study.title_of(system)
 
 
 def show(results: Results) -> None:
@@ -38,21 +68,22 @@ def show(results: Results) -> None:
         for figure in results.study.figures:
             _show_text(figure)
         return
-    titles = {place: _short_caption(figure) for place, figure in figures.items()}
+    titles = {place: f"{place}: {_caption(figure)}" for place, figure in figures.items()}
     left, right = pair("figure", left=2, right=1)
     with left:
-        place = choose_one(
-            "Figure", list(figures), "figure", words=lambda place: f"{place}: {titles[place]}"
-        )
+        place = choose_one("Figure", titles, "figure")
     with right:
         protocols = {key: title.capitalize() for key, title in papers.PROTOCOLS.items()}
         protocol = choose_one("Runs", protocols, "protocol", radio=True)
-    section(f"{place}: {titles[place]}")
+    section(titles[place])
     _show_text(figures[place])
-    _draw(figures[place], results, protocol)
+    if figures[place].draws == "layers":
+        _draw_layers(figures[place], results)
+    else:
+        _draw(figures[place], results, protocol)
 
 
-def _short_caption(figure: PrintedFigure) -> str:
+def _caption(figure: PrintedFigure) -> str:
     """The caption without the figure's own name."""
     text = figure.caption
     if text.startswith("Figure"):
@@ -60,31 +91,31 @@ def _short_caption(figure: PrintedFigure) -> str:
     letter = figure.place[-3:]
     if letter in ("(a)", "(b)", "(c)"):
         text = text.partition(letter)[2].partition("(")[0]
-    text = text.strip().rstrip(".")
-    return text[:1].upper() + text[1:]
+    return capital(text.strip().rstrip("."))
 
 
 def _show_text(figure: PrintedFigure) -> None:
     """What the study says about the figure, and what it does not print."""
-    for one in figure.said:
-        st.markdown(f"“{plain(one.words)}” :gray[({where(one.section)})]")
+    for quotation in figure.said:
+        st.markdown(f"“{plain(quotation.words)}” :gray[({where(quotation.section)})]")
     st.caption(f"Not printed, and not reconstructed here: {plain(figure.not_printed)}")
+
+
+def _draw_layers(figure: PrintedFigure, results: Results) -> None:
+    """The layers of a network on the study's own input, which needs no run."""
+    row = figure.systems[0]
+    config = papers.config_of(results.study, row, "published")
+    card = cards.card(config.model.name, config)
+    st.caption(plain(f"{results.study.title_of(row)}, on {card.input.words}"))
+    layer_table(card)
 
 
 def _draw(figure: PrintedFigure, results: Results, protocol: str) -> None:
     study = results.study
-    if figure.draws == "layers":  # of the study's own input: that needs no run
-        row = figure.systems[0]
-        config = papers.config_of(study, row, "published")
-        card = cards.card(config.model.name, config)
-        st.caption(plain(f"{study.title_of(row)}, on {card.input.words}"))
-        layer_table(card)
-        return
-    runs = {
-        name: found[0]
-        for name in figure.systems
-        if (found := findings.runs_of(study, results.there, name, protocol))
+    by_system = {
+        name: findings.runs_of(study, results.there, name, protocol) for name in figure.systems
     }
+    runs = {name: runs[0] for name, runs in by_system.items() if runs}
     missing = words.listed([study.title_of(name) for name in figure.systems if name not in runs])
     if not runs:
         empty(
@@ -92,68 +123,111 @@ def _draw(figure: PrintedFigure, results: Results, protocol: str) -> None:
             f"Run it queues them: {plain(missing)}.",
         )
         return
-    first = next(iter(runs.values()))
     if missing and figure.draws != "sound":
         st.caption(f"Not run yet: {plain(missing)}.")
-    if figure.draws == "curves":
-        _draw_curves(figure, results, runs)
-    elif figure.draws == "genres":
-        _draw_genres(results, runs)
-    elif figure.draws == "systems":
-        _draw_systems(results, list(runs), protocol)
-    elif figure.draws == "balance":
-        if first.clips is not None:
-            title = f"split {first.config.split.name}"
-            chart(parts_of_split(splits.counts(first.clips), title), "balance")
-    elif figure.draws == "sound":
-        sound.three_ways(first)
-        return
-    else:
-        sound.augmented(first)
-        return
-    rehearsal = ", rehearsals" if results.rehearsal else ""
-    st.caption(f"Drawn from our runs with seed 0, {papers.PROTOCOLS[protocol]}{rehearsal}.")
+    _DRAWERS[figure.draws](_Drawing(figure, results, protocol, runs))
+    if figure.draws != "sound":  # that is the music alone
+        rehearsal = ", rehearsals" if results.rehearsal else ""
+        st.caption(f"Drawn from our runs with seed 0, {papers.PROTOCOLS[protocol]}{rehearsal}.")
 
 
-def _draw_curves(figure: PrintedFigure, results: Results, runs: dict[str, Run]) -> None:
-    parts = []
-    for name, run in runs.items():
-        history = run.history
+def _draw_curves(drawing: _Drawing) -> None:
+    figure, parts = drawing.figure, []
+    for name, run in drawing.runs.items():
         for split in ("train", "valid"):
-            if figure.split not in (split, "both") or f"{split}_loss" not in history:
-                continue
             columns = {f"{split}_loss": "loss", f"{split}_accuracy": "accuracy"}
-            part = history[["epoch", *columns]].rename(columns=columns)
-            title = results.study.title_of(name)
-            parts.append(part.assign(system=name, title=title, split=split))
+            if figure.split in (split, "both") and f"{split}_loss" in run.history:
+                part = run.history[["epoch", *columns]].rename(columns=columns)
+                parts.append(part.assign(system=name, title=drawing.title(name), split=split))
     if not parts:
         empty("These runs have no such curve.", "Their split has no validation clips.")
         return
     table = pd.concat(parts, ignore_index=True)
-    titles = {"train": "training", "valid": "validation", "both": "training and validation"}
     for measure in ("loss", "accuracy") if figure.measure == "both" else (figure.measure,):
-        title = f"{measure.capitalize()} in {titles[figure.split]}"
+        title = f"{measure.capitalize()} in {_CURVES[figure.split]}"
         chart(plots.study_curves(table, measure, title), f"curves_{measure}")
 
 
-def _draw_genres(results: Results, runs: dict[str, Run]) -> None:
+def _draw_genres(drawing: _Drawing) -> None:
     tables = []
-    for name, run in list(runs.items())[:_MOST_SYSTEMS]:
+    for name, run in list(drawing.runs.items())[:_MOST_SYSTEMS]:
         if run.predictions is not None:
             test = run.predictions[run.predictions["split"] == "test"]
             table = metrics.per_genre(test, metrics.genres_in(test))
-            tables.append(table.assign(run_id=name, title=results.study.title_of(name)))
+            tables.append(table.assign(run_id=name, title=drawing.title(name)))
     table = pd.concat(tables, ignore_index=True).drop(columns="precision")
-    chart(plots.per_genre(table, run_styles(list(results.study.systems))), "genres")
+    chart(plots.per_genre(table, run_styles(list(drawing.results.study.systems))), "genres")
 
 
-def _draw_systems(results: Results, names: list[str], protocol: str) -> None:
-    gaps = []
-    nothing = findings.measure([], "test_accuracy", protocol)
-    for name in names:
-        runs = findings.runs_of(results.study, results.there, name, protocol)
+def _draw_systems(drawing: _Drawing) -> None:
+    study, protocol = drawing.results.study, drawing.protocol
+    gaps, nothing = [], findings.measure([], "test_accuracy", protocol)
+    for name in drawing.runs:
+        runs = findings.runs_of(study, drawing.results.there, name, protocol)
         ours = findings.measure(runs, "valid_accuracy", protocol)
         sides = (ours, nothing) if protocol == "published" else (nothing, ours)
-        gaps.append(ProtocolGap(name, results.study.title_of(name), float("nan"), *sides))
-    shows = gaps[0].published.shows if protocol == "published" else gaps[0].honest.shows
-    chart(paper_plots.gaps(gaps, shows.capitalize()), "systems")
+        gaps.append(ProtocolGap(name, study.title_of(name), float("nan"), *sides))
+    chart(paper_plots.gaps(gaps, ours.shows.capitalize()), "systems")
+
+
+def _draw_balance(drawing: _Drawing) -> None:
+    clips = drawing.run.clips
+    if clips is not None:
+        title = f"split {drawing.run.config.split.name}"
+        chart(parts_of_split(splits.counts(clips), title), "balance")
+
+
+def _draw_sound(drawing: _Drawing) -> None:
+    """Waveform, spectrum and mel spectrogram of one clip."""
+    excerpt = _excerpt(drawing.run)
+    if excerpt is None:
+        return
+    wave, rate = excerpt.wave, excerpt.sample_rate_hz
+    play(wave, rate)
+    chart(plots.waveform(wave, rate, title="(a) Raw audio signal"), "figure_wave")
+    chart(paper_plots.spectrum(wave, rate, "(b) Magnitude of frequencies"), "figure_spectrum")
+    values = drawing.run.config.feature.options
+    values = {key: value for key, value in values.items() if key not in ("frames", "fit")}
+    options = FEATURES["log_mel"].read_options(values, "feature")
+    output = compute("log_mel", options, excerpt)
+    chart(feature_charts.charts(("image",), output.axes, output.parts)[0][0], "figure_mel")
+
+
+def _draw_augmentations(drawing: _Drawing) -> None:
+    """The waveforms of one clip before and after each of the run's augmentations."""
+    excerpt = _excerpt(drawing.run)
+    if excerpt is None:
+        return
+    waves = {"Original": excerpt.wave}
+    for part in drawing.run.config.augment:
+        choice = AUGMENTATIONS.choose(part.name, part.options)
+        waves[choice.entry.title] = changed_wave(excerpt, part.name, choice.options)
+    for title, wave in in_pairs(list(waves.items()), "waves"):
+        chart(plots.waveform(wave, excerpt.sample_rate_hz, title=title), f"wave_{title}")
+
+
+def _excerpt(run: Run) -> SoundExcerpt | None:
+    """A clip of blues, or of the first genre there is, of the run's own music."""
+    clips = run.clips
+    if clips is None or (clips["medium"] != "audio").any():
+        empty("This run has no sound.", "It was trained on images or tables.")
+        return None
+    of_genre = clips[clips["genre"] == _GENRE]
+    clip = (of_genre if len(of_genre) else clips).iloc[0]
+    try:
+        excerpt = cut(source_of(clip), 0.0, _SHOWN_S, run.config.audio.sample_rate_hz)
+    except AudioError as error:
+        st.error(plain(error), icon=":material/error:")
+        return None
+    st.caption(f"The clip {plain(clip['clip_id'])} ({plain(clip['genre'])}).")
+    return excerpt
+
+
+_DRAWERS: Mapping[str, Callable[[_Drawing], None]] = {
+    "curves": _draw_curves,
+    "genres": _draw_genres,
+    "systems": _draw_systems,
+    "balance": _draw_balance,
+    "sound": _draw_sound,
+    "augmentations": _draw_augmentations,
+}

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import isnan
-from pathlib import Path
 
 import pandas as pd
 import streamlit as st
@@ -14,14 +13,14 @@ from genrecore import words
 from genrecore.experiments import papers
 from genrecore.experiments.papers import Cell, ProtocolGap, RunsOfStudy, Study, find_runs, findings
 from genrecore.experiments.papers.report import in_words
-from genrecore.experiments.papers.study import PrintedTable
+from genrecore.experiments.papers.study import Printed, PrintedTable
 from genrecore.reporting.columns import Column
 from genrecore.reporting.plots import papers as plots
 from genrecore.store.run import Run
 from genrecore.ui.papers.view import where
-from genrecore.ui.parts.cache import changed
+from genrecore.ui.parts.cache import cached_by_files, in_runs
 from genrecore.ui.parts.choices import choose, choose_one
-from genrecore.ui.parts.frame import chart, empty, plain, section
+from genrecore.ui.parts.frame import capital, chart, empty, plain, section
 from genrecore.ui.parts.tables import show_table
 
 _SIGNS = {
@@ -48,16 +47,7 @@ _COLUMNS = {
 
 @dataclass(frozen=True)
 class Results:
-    """A study's runs and what they show.
-
-    Attributes:
-        study: The study.
-        there: Its runs.
-        rehearsal: Whether they are rehearsals.
-        cells: Printed numbers with ours.
-        gaps: Systems under both protocols.
-        rows: As `findings.rows_table`.
-    """
+    """A study's runs and what they show; `rows` as of `findings.rows_table`."""
 
     study: Study
     there: RunsOfStudy
@@ -69,17 +59,17 @@ class Results:
 
 def choose_results(study: Study) -> Results:
     """The runs of the study on its dataset, or its rehearsals."""
-    found = {name: find_runs(study, name == "rehearsals") for name in ("runs", "rehearsals")}
-    sizes = {name: sum(map(len, one.done.values())) for name, one in found.items()}
+    by_kind = {name: find_runs(study, name == "rehearsals") for name in ("runs", "rehearsals")}
+    sizes = {name: sum(map(len, runs.done.values())) for name, runs in by_kind.items()}
     picked = choose_one(
         "Ours",
-        list(found) if sizes["rehearsals"] else ["runs"],
+        list(by_kind) if sizes["rehearsals"] else ["runs"],
         "ours",
         words=lambda name: f"{name.capitalize()} ({sizes[name]})",
         default="rehearsals" if sizes["rehearsals"] and not sizes["runs"] else "runs",
         radio=True,
     )
-    there, rehearsal = found[picked], picked == "rehearsals"
+    there, rehearsal = by_kind[picked], picked == "rehearsals"
     if rehearsal:
         st.warning(
             "Rehearsals: fewer and shorter clips, fewer epochs or other music. They show that the "
@@ -93,8 +83,7 @@ def choose_results(study: Study) -> Results:
         )
     else:
         _say_what_is_missing(study, there)
-    cells, gaps, rows = _read(study.name, rehearsal, _key(there))
-    return Results(study, there, rehearsal, cells, gaps, rows)
+    return Results(study, there, rehearsal, *_read(study.name, rehearsal, there.done))
 
 
 def _say_what_is_missing(study: Study, there: RunsOfStudy) -> None:
@@ -117,25 +106,10 @@ def _say_what_is_missing(study: Study, there: RunsOfStudy) -> None:
         )
 
 
-Key = tuple[tuple[str, str, int, str, int], ...]
-
-
-def _key(there: RunsOfStudy) -> Key:
-    """Changes with the runs."""
-    return tuple(
-        (row, protocol, seed, str(run.folder), changed(run.folder / "predictions.parquet")[0])
-        for (row, protocol), by_seed in sorted(there.done.items())
-        for seed, run in sorted(by_seed.items())
-    )
-
-
-@st.cache_data(show_spinner="Reading the runs …", max_entries=16)
+@cached_by_files(in_runs("predictions.parquet"), spinner="Reading the runs …", max_entries=16)
 def _read(
-    name: str, rehearsal: bool, key: Key
+    name: str, rehearsal: bool, done: dict[tuple[str, str], dict[int, Run]]
 ) -> tuple[list[Cell], list[ProtocolGap], pd.DataFrame]:
-    done: dict[tuple[str, str], dict[int, Run]] = {}
-    for row, protocol, seed, folder, _ in key:
-        done.setdefault((row, protocol), {})[seed] = Run(Path(folder))
     study, there = papers.study(name), RunsOfStudy(done, {})
     cells = findings.cells(study, there, rehearsal)
     return cells, findings.gaps(study, there, cells), findings.rows_table(study, there)
@@ -175,15 +149,15 @@ def _show_table(table: PrintedTable, results: Results) -> None:
             st.caption(plain(f"{parts[0]}: {line.remark}"))
         cells = _cells(results, table.place, line.words)
         measured = [k for k, measure in enumerate(table.measures) if measure]
-        for row, cell in _rows(cells, results.study):
+        for row, printed in _rows(cells, results.study):
             # A line may print the same measure in several columns, in their order.
             k = next(
                 k
                 for k in measured
-                if table.measures[k] == cell.printed.measure and parts[k] == cell.printed.printed
+                if table.measures[k] == printed.measure and parts[k] == printed.printed
             )
             measured = [later for later in measured if later > k]
-            if not cell.printed.missing or cell.printed.printed.strip():
+            if not printed.missing or printed.printed.strip():
                 rows.append(row | {"Column": table.columns[k]})
     if rows:
         st.caption("Ours beside it")
@@ -191,27 +165,26 @@ def _show_table(table: PrintedTable, results: Results) -> None:
 
 
 def _cells(results: Results, place: str, text: str) -> list[Cell]:
-    cells = [cell for cell in results.cells if cell.printed.place == place]
-    return [cell for cell in cells if cell.printed.words == text]
+    return [
+        cell for cell in results.cells if (cell.printed.place, cell.printed.words) == (place, text)
+    ]
 
 
-def _rows(cells: Sequence[Cell], study: Study) -> list[tuple[dict[str, str], Cell]]:
-    """A row for each printed number, with ours under both protocols, and its published cell."""
+def _rows(cells: Sequence[Cell], study: Study) -> list[tuple[dict[str, str], Printed]]:
+    """A row for each printed number, with ours under both protocols; and that number."""
     published = [cell for cell in cells if cell.protocol == "published"]
     honest = [cell for cell in cells if cell.protocol == "honest"]
-    return [
-        (
-            {
-                "System": study.title_of(one.printed.system),
-                "Column": "",
-                "Printed": _without_markup(one.printed.shown),
-                "As published": _ours(one),
-                "Honest": _ours(other),
-            },
-            one,
-        )
-        for one, other in zip(published, honest, strict=True)
-    ]
+    rows = []
+    for cell, other in zip(published, honest, strict=True):
+        row = {
+            "System": study.title_of(cell.printed.system),
+            "Column": "",
+            "Printed": _without_markup(cell.printed.shown),
+            "As published": _ours(cell),
+            "Honest": _ours(other),
+        }
+        rows.append((row, cell.printed))
+    return rows
 
 
 def _ours(cell: Cell) -> str:
@@ -245,7 +218,7 @@ def _show_as_printed(table: PrintedTable) -> None:
 def _caption(table: PrintedTable) -> str:
     """The caption without the name of the table."""
     text = table.caption.removeprefix(table.place).lstrip(":. ").rstrip(".").replace("*", "")
-    return text[:1].upper() + text[1:]
+    return capital(text)
 
 
 def _without_markup(cell: str) -> str:
@@ -256,17 +229,18 @@ def _without_markup(cell: str) -> str:
 
 def _show_sentences(results: Results) -> None:
     rows, others = [], []
-    for one in results.study.sentences:
-        cells = _cells(results, f"section {one.section}", one.words)
-        cells = [cell for cell in cells if cell.printed.printed == one.printed]
+    for sentence in results.study.sentences:
+        place = where(sentence.section)
+        cells = _cells(results, f"section {sentence.section}", sentence.words)
+        cells = [cell for cell in cells if cell.printed.printed == sentence.printed]
         if not cells:
-            others.append(f"- “{plain(one.words)}” :gray[({where(one.section)})]")
-        genre = f" ({one.genre})" if one.genre else ""
-        for row, cell in _rows(cells, results.study):
-            if not cell.printed.missing or cell.printed.printed.strip():
-                measure = papers.MEASURES[one.measure] + genre
-                sentence = f"{one.words} ({where(one.section)})"
-                rows.append({"In its words": sentence} | row | {"Column": measure})
+            others.append(f"- “{plain(sentence.words)}” :gray[({place})]")
+        genre = f" ({sentence.genre})" if sentence.genre else ""
+        for row, printed in _rows(cells, results.study):
+            if not printed.missing or printed.printed.strip():
+                measure = papers.MEASURES[sentence.measure] + genre
+                quotation = {"In its words": f"{sentence.words} ({place})"}
+                rows.append(quotation | row | {"Column": measure})
     section("In its sentences")
     if rows:
         _show_rows(rows)
@@ -305,7 +279,9 @@ def _show_times(results: Results) -> None:
     """How long each row took, beside what the study says."""
     study, ran = results.study, results.rows[results.rows["runs"] > 0]
     printed = {
-        one.system: one.shown for one in study.numbers if one.measure == "minutes" and one.system
+        number.system: number.shown
+        for number in study.numbers
+        if number.measure == "minutes" and number.system
     }
     if ran.empty and not printed:
         return

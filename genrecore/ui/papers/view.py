@@ -12,7 +12,7 @@ from genrecore.experiments import papers
 from genrecore.experiments.papers import Study
 from genrecore.experiments.papers.study import Remark
 from genrecore.ui.parts.choices import choose_one
-from genrecore.ui.parts.frame import pair, plain, section
+from genrecore.ui.parts.frame import capital, pair, plain, section
 
 _FOUR_LINES = 96  # px of a row
 
@@ -60,7 +60,7 @@ def recipe(study: Study) -> None:
         {
             "What": one.what,
             "Value": one.value,
-            "Where from": _capital(one.mark),
+            "Where from": capital(one.mark),
             "For": ", ".join(study.groups[name].title for name in one.groups) or "all",
             "Protocol": papers.PROTOCOLS[one.protocol] if one.protocol else "both",
             "In its words": one.words.replace("\t", " | "),
@@ -82,7 +82,7 @@ def recipe(study: Study) -> None:
             "System": one.title,
             "Input": study.groups[one.group].title,
             "Its own values": ", ".join(f"{k} {v}" for k, v in one.values.items()),
-            "Where from": _capital(one.mark),
+            "Where from": capital(one.mark),
         }
         for one in study.rows
     ]
@@ -96,7 +96,3 @@ def recipe(study: Study) -> None:
         )
     section("Where the study contradicts itself")
     st.markdown(_bullets(study.disagreements))
-
-
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]
