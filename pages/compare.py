@@ -5,7 +5,6 @@ import streamlit as st
 
 from genrecore import ui
 from genrecore.ui.compare import choice, view
-from genrecore.ui.compare import readers as compare_readers
 from genrecore.ui.parts import readers
 from genrecore.ui.parts.frame import command
 
@@ -30,7 +29,7 @@ if len(selection.members) < 2:
 
 selection = choice.legible(selection)
 with ui.sentences():
-    compared = compare_readers.compared(selection.members, selection.band, selection.on_shared)
+    compared = choice.compare(selection.members, selection.band, selection.on_shared)
     view.warnings(compared)
     choice.ask_for_shared(compared, selection)
     view.show(compared, selection)

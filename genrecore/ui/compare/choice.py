@@ -1,4 +1,4 @@
-"""The runs or systems that the page Compare compares; the whole choice lives in the URL."""
+"""The runs or systems that the page Compare compares, chosen in the URL, and their results."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ import pandas as pd
 import streamlit as st
 
 from genrecore import words
-from genrecore.evaluation import systems, verdicts
+from genrecore.evaluation import comparison, costs, systems, verdicts
 from genrecore.evaluation.comparison import Comparison
+from genrecore.evaluation.systems import Blocks, System
 from genrecore.reporting import plots
 from genrecore.reporting.plots import RunStyle
 from genrecore.store.run import Run
 from genrecore.ui.parts import readers
+from genrecore.ui.parts.cache import cached_by_files, in_runs
 from genrecore.ui.parts.choices import (
     bound,
     choose_flag,
@@ -30,6 +32,10 @@ MOST = 20
 """No figure stays legible with more."""
 
 RUNS, SYSTEMS = "runs", "systems"
+Members = Mapping[str, list[Run]]
+"""The runs of each that is compared: one run by its own id, or those of a system."""
+
+_SCORED = in_runs("predictions.parquet", "history.jsonl")
 _UNITS = {RUNS: "Single runs", SYSTEMS: "Systems, over their seeds"}
 _USUAL_BAND, _MOST_BAND = 100 * verdicts.BAND, 20.0  # points
 
@@ -153,8 +159,6 @@ def _accuracies(selection: Selection) -> dict[str, float]:
 
 def _two_best(selection: Selection) -> list[str]:
     """The two most accurate of the dataset with most runs."""
-    if not selection.members:
-        return []
     table = readers.leaderboard(selection.runs)
     if table.empty:
         return []
@@ -246,3 +250,30 @@ def choose_band() -> None:
             help="Two are equivalent where the whole interval of their difference lies within "
             "this band.",
         )
+
+
+# Visitors share what is read below: never change it.
+
+
+@cached_by_files(_SCORED, spinner="Comparing …", max_entries=16, shared=True)
+def compare(members: Members, band: float, on_shared: bool) -> Comparison:
+    """Runs or systems compared; `band` is a share, `on_shared` as of `Selection`."""
+    if all(len(runs) == 1 and runs[0].run_id == key for key, runs in members.items()):
+        result = comparison.compare([runs[0] for runs in members.values()], band, on_shared)
+    else:
+        several = [System(key, tuple(runs)) for key, runs in members.items()]
+        result = systems.compare(several, band, on_shared)
+    # Fresh runs: what was read of these need not stay in memory.
+    return replace(result, runs=[Run(run.folder) for run in result.runs])
+
+
+@cached_by_files(_SCORED, max_entries=16, shared=True)
+def ranked_blocks(members: Members) -> Blocks:
+    """The systems ranked over the datasets, splits and folds on which all were tested."""
+    return systems.over_blocks(systems.group_runs(run for runs in members.values() for run in runs))
+
+
+@cached_by_files(in_runs("predictions.parquet", costs.FILE), max_entries=16, shared=True)
+def cost_table(members: Members, titles: Mapping[str, str]) -> pd.DataFrame:
+    """The costs of each, as `costs.cost_table`."""
+    return costs.cost_table([(key, titles[key], runs) for key, runs in members.items()])

@@ -11,8 +11,7 @@ from genrecore.evaluation.comparison import Comparison
 from genrecore.evaluation.curves import curve_band
 from genrecore.reporting import plots
 from genrecore.reporting.columns import Column
-from genrecore.ui.compare import readers
-from genrecore.ui.compare.choice import SYSTEMS, Selection, choose_two
+from genrecore.ui.compare.choice import SYSTEMS, Selection, choose_two, cost_table, ranked_blocks
 from genrecore.ui.parts.charts import confusion
 from genrecore.ui.parts.choices import choose_flag, choose_one
 from genrecore.ui.parts.frame import (
@@ -154,7 +153,7 @@ def cost(compared: Comparison, selection: Selection) -> None:
         "Those on the dotted front are the best trade-offs: no other is better in one and not "
         "worse in the other.",
     )
-    table = readers.cost_table(selection.members, selection.titles)
+    table = cost_table(selection.members, selection.titles)
     short = {name: title.partition(" of a clip")[0] for name, title in costs.COSTS.items()}
     name = choose_one("Cost", short, "cost", radio=True, hide_label=True)
     scores = compared.table[["run_id", "accuracy", "accuracy_low", "accuracy_high"]]
@@ -208,7 +207,7 @@ def ranks(compared: Comparison, selection: Selection) -> None:
         "Friedman's test and Nemenyi's critical difference (Demšar 2006): systems joined by a bar "
         "cannot be told apart.",
     )
-    blocks = readers.blocks(selection.members)
+    blocks = ranked_blocks(selection.members)
     for block in blocks.left_out:
         st.caption(plain(f"Left out, because not all were tested there: {block}"))
     if blocks.ranks is None:

@@ -18,7 +18,7 @@ from genrecore.evaluation.metrics import METRICS
 from genrecore.reporting import html, plots
 from genrecore.reporting.columns import Column
 from genrecore.reporting.plots.matrices import number
-from genrecore.ui.compare import details, readers
+from genrecore.ui.compare import choice, details
 from genrecore.ui.compare.choice import RUNS, SYSTEMS, Selection, choose_band, choose_two
 from genrecore.ui.parts.choices import choose_one
 from genrecore.ui.parts.frame import chart, link_to, pair, plain, section
@@ -171,7 +171,7 @@ def show_scores(compared: Comparison, selection: Selection) -> None:
 
 def _scores_table(compared: Comparison, selection: Selection) -> None:
     table = compared.table
-    cost = readers.cost_table(selection.members, selection.titles)
+    cost = choice.cost_table(selection.members, selection.titles)
     several = bool((table["n_runs"] > 1).any())
     metrics = [name for name in METRICS if name != "accuracy"]
     columns = [

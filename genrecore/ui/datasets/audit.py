@@ -13,7 +13,7 @@ from genrecore.ui.datasets.choice import DatasetChoice, audit_words, choose_spli
 from genrecore.ui.datasets.listening import show
 from genrecore.ui.datasets.readers import Dataset, stored_audit
 from genrecore.ui.parts.choices import choose_one, choose_page
-from genrecore.ui.parts.frame import command, empty, pair, plain, section
+from genrecore.ui.parts.frame import command, empty, figures, pair, plain, section
 from genrecore.ui.parts.tasks import is_working, task_button, watch
 
 _EVERYTHING = "everything"
@@ -79,11 +79,12 @@ def _verdict(audit: Audit, with_split: bool) -> None:
         st.success(
             "No leak from training to validation or test was found.", icon=":material/verified:"
         )
-    numbers = st.container(horizontal=True, gap="small")  # wraps where the page is narrow
-    for severity, help_ in _SEVERITIES.items():
-        count = words.thousands(audit.n_of(severity))
-        numbers.metric(f"{severity.capitalize()}s", count, border=True, width=170, help=help_)
-    numbers.metric("Clips looked at", words.thousands(audit.n_clips), border=True, width=170)
+    values: dict[str, tuple[str, str | None]] = {
+        f"{severity.capitalize()}s": (words.thousands(audit.n_of(severity)), meaning)
+        for severity, meaning in _SEVERITIES.items()
+    }
+    values["Clips looked at"] = words.thousands(audit.n_clips), None
+    figures(values, 170)
     for sentence in audit.crossings["sentence"]:
         st.markdown(f"- {plain(sentence)}")
     with st.expander("What was looked at", icon=":material/checklist:"):

@@ -19,6 +19,7 @@ from genrecore.data.splits import SPLITS
 from genrecore.ui.datasets.sources import own_music, upload
 from genrecore.ui.parts import fields
 from genrecore.ui.parts.choices import choose_one
+from genrecore.ui.parts.frame import capital
 
 
 @dataclass(frozen=True)
@@ -100,14 +101,12 @@ def audit_words(dataset: DatasetChoice, split: SplitChoice | None) -> list[str]:
 
 def address(dataset: DatasetChoice, split: SplitChoice | None = None) -> dict[str, str]:
     """The choices in the URL with which the page Train opens on them."""
-    query = {"dataset": dataset.name}
-    query |= {f"{dataset.name}.{key}": str(value) for key, value in dataset.options.items()}
+    query = {"dataset": dataset.name} | fields.query(dataset.name, dataset.options)
     if split is not None:
-        query["split"] = split.name
-        query |= {f"{split.name}.{key}": str(value) for key, value in split.options.items()}
+        query |= {"split": split.name} | fields.query(split.name, split.options)
         query |= {"fold": str(split.fold)} if split.fold else {}
         query |= {"split_seed": str(split.seed)} if split.seed else {}
-        query |= {f"genres.{key}": value for key, value in split.changed_genres.items()}
+        query |= fields.query("genres", split.changed_genres)
     return query
 
 
@@ -118,8 +117,7 @@ def choose_dataset() -> DatasetChoice:
     )
     entry = DATASETS[name]
     if name != "folder":
-        about = entry.source or entry.title
-        st.caption(about[:1].upper() + about[1:])
+        st.caption(capital(entry.source or entry.title))
     remembered = known.known().get(name, {})
     options: dict[str, Any] = {}
     if entry.facts.needs_folder:
@@ -148,7 +146,7 @@ def choose_split(clips: pd.DataFrame) -> SplitChoice:
         help="Which clips are used for training, for validation and for the test.",
     )
     entry = SPLITS[name]
-    st.caption(entry.source[:1].upper() + entry.source[1:])
+    st.caption(capital(entry.source))
     options = _changed(SPLITS, name, {})
     left, right = st.columns(2, gap="medium")
     fold = seed = 0
@@ -176,6 +174,4 @@ def _changed(
     registry: Registry[Any], name: str, remembered: Mapping[str, Any], **which: Any
 ) -> dict[str, Any]:
     """A field for each option; returns what differs from the defaults."""
-    infos = registry[name].options.model_fields
-    values = fields.options(registry, name, remembered, **which)
-    return {key: value for key, value in values.items() if value != infos[key].get_default()}
+    return fields.changed(registry, name, fields.options(registry, name, remembered, **which))

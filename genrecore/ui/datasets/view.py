@@ -15,7 +15,17 @@ from genrecore.ui.datasets import audit, listening, readers
 from genrecore.ui.datasets.choice import DatasetChoice, address, choose_split
 from genrecore.ui.datasets.readers import Dataset
 from genrecore.ui.parts.choices import choose_one
-from genrecore.ui.parts.frame import chart, command, empty, link_to, pair, plain, section, sentences
+from genrecore.ui.parts.frame import (
+    chart,
+    command,
+    empty,
+    figures,
+    link_to,
+    pair,
+    plain,
+    section,
+    sentences,
+)
 
 _VIEWS = {"clips": "Clips", "split": "Split", "audit": "Audit", "listen": "Listen"}
 _WITHOUT_LENGTHS = {
@@ -57,7 +67,7 @@ def facts(dataset: DatasetChoice, data: Dataset) -> None:
         who = "The dataset's loader and the last preparation left these out."
     else:
         who = "The dataset's loader left these out; preparing also finds files that do not decode."
-    values = {
+    values: dict[str, tuple[str, str | None]] = {
         "Clips": (words.thousands(len(clips)), None),
         "Genres": (words.thousands(clips["genre"].nunique()), None),
         "Artists": (artists, f"{words.plural(n_unknown, 'clip')} without a known artist."),
@@ -67,9 +77,7 @@ def facts(dataset: DatasetChoice, data: Dataset) -> None:
         ),
         "Left out": (words.thousands(len(left_out)) if left_out or last else words.DASH, who),
     }
-    numbers = st.container(horizontal=True, gap="small")  # wraps where the page is narrow
-    for title, (value, help_) in values.items():
-        numbers.metric(title, value, border=True, width=144, help=help_)
+    figures(values, 144)
     for note in data.notes:
         st.caption(plain(note))
     if left_out:

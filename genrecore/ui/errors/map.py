@@ -20,11 +20,15 @@ from genrecore.ui.errors.lists import ClipList, predictions
 from genrecore.ui.parts.cache import cached_by_files, embedding_files
 from genrecore.ui.parts.choices import choose, choose_one, chosen
 from genrecore.ui.parts.frame import chart, command, empty, pair, plain, section
-from genrecore.ui.parts.tasks import is_working, task_button, watch
+from genrecore.ui.parts.tasks import task_panel
 
 CLICKED = "_clicked_clip"
 """Where the session stores a clip that was clicked on the map and is to be played."""
 
+_NOT_DRAWN = (
+    "The map has not been drawn yet.",
+    "Every clip goes through the network once; that goes on when you close this page.",
+)
 _METHODS = {"tsne": "t-SNE", "pca": "PCA"}
 _SHOWN = {
     "test": ("Test clips", ["test"]),
@@ -91,14 +95,8 @@ def _compute(run: Run) -> None:
         empty("There is no map of this run.", plain(error))
         return
     arguments = ["embed", run.run_id]
-    if not is_working(arguments):
-        empty(
-            "The map has not been drawn yet.",
-            "Every clip goes through the network once; that goes on when you close this page.",
-        )
     title, icon = f"Drawing the map of {run.title}", ":material/scatter_plot:"
-    task_button("Draw the map", arguments, title, "map_start", icon)
-    watch(arguments)
+    task_panel("Draw the map", arguments, title, "map_start", icon, absent=_NOT_DRAWN)
     command(["genrecore", *arguments])
 
 

@@ -21,9 +21,18 @@ from genrecore.training.card import Card, counted
 from genrecore.training.latency import Latency
 from genrecore.training.parts import REGISTRIES
 from genrecore.ui.parts.choices import choose_one, chosen
-from genrecore.ui.parts.frame import chart, command, empty, link_to, pair, plain, section
+from genrecore.ui.parts.frame import (
+    chart,
+    command,
+    empty,
+    figures,
+    link_to,
+    pair,
+    plain,
+    section,
+)
 from genrecore.ui.parts.tables import show_table, table_to_open
-from genrecore.ui.parts.tasks import task_button, watch
+from genrecore.ui.parts.tasks import task_panel
 
 _DEFAULT = "default"
 
@@ -101,51 +110,40 @@ def headline(shown: ShownCard) -> None:
         if field.high_hz is not None
     ]
     second = f"and {times[1]}" if times[1:] else next(iter(ranges), "")
-    # Title: (value, line below, help).
-    figures = {
+    below = {
+        "Parameters": f"{counted(n_frozen)} frozen" if n_frozen else "all trainable",
+        "Multiply–adds": f"a clip: {counted(card.n_multiply_adds_clip)}",
+        "Receptive field": second if times else "of the input",
+        "On disk": "float32",
+        "Time for a clip": measured.device if measured else "not measured",
+    }
+    values = {
         "Parameters": (
             counted(card.n_parameters),
-            f"{counted(n_frozen)} frozen" if n_frozen else "all trainable",
             f"{words.plural(card.n_parameters or 0, 'number')} that training finds, {of}.",
         ),
         "Multiply–adds": (
             counted(card.n_multiply_adds),
-            f"a clip: {counted(card.n_multiply_adds_clip)}",
             f"{words.thousands(card.n_multiply_adds or 0)} for one example, {of}; below, for a "
             "clip of 30 s. Convolutions and matrix products of the network count; the feature "
             "does not.",
         ),
         "Receptive field": (
             times[0] if times else "all",
-            second if times else "of the input",
             "How much of the sound one unit of its convolutions sees at most, and which "
             "frequencies around 1 kHz.",
         ),
         "On disk": (
             words.size(card.n_bytes or 0),
-            "float32",
             "Of a trained run's weights; training needs two to three times as much memory again "
             "for gradients and the optimiser.",
         ),
         "Time for a clip": (
             latency.in_ms(measured.median_ms) if measured else words.DASH,
-            measured.device if measured else "not measured",
             "From 30 s of sound to the prediction, on this machine.",
         ),
     }
-    numbers = st.container(horizontal=True, gap="small")  # wraps where the page is narrow
-    for title, (value, below, help_) in figures.items():
-        numbers.metric(
-            title,
-            value,
-            border=True,
-            width=140,
-            height="stretch",
-            help=help_,
-            delta=below or None,
-            delta_color="off",
-            delta_arrow="off",
-        )
+    figures(values, 140, {title: text for title, text in below.items() if text})
 
 
 def described(shown: ShownCard) -> None:
@@ -175,7 +173,7 @@ def measuring(shown: ShownCard) -> None:
         st.caption("Nobody has measured it here yet. It takes a few seconds.")
     preset = ["--preset", shown.preset] if shown.preset else []
     arguments = ["models", "measure", card.name, *preset, "--json"]
-    task_button(
+    task_panel(
         "Measure again" if measured else "Measure",
         arguments,
         f"Measuring {card.name}",
@@ -184,7 +182,6 @@ def measuring(shown: ShownCard) -> None:
         "secondary",
         help="Builds the network with random weights and classifies 30 s of noise several times.",
     )
-    watch(arguments)
 
 
 def training(shown: ShownCard) -> None:

@@ -12,8 +12,9 @@ import streamlit as st
 from genrecore import words
 from genrecore.experiments import papers
 from genrecore.experiments.papers import Cell, ProtocolGap, RunsOfStudy, Study, find_runs, findings
+from genrecore.experiments.papers.printed import Printed
 from genrecore.experiments.papers.report import in_words
-from genrecore.experiments.papers.study import Printed, PrintedTable
+from genrecore.experiments.papers.study import PrintedTable
 from genrecore.reporting.columns import Column
 from genrecore.reporting.plots import papers as plots
 from genrecore.store.run import Run

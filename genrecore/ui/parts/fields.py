@@ -63,6 +63,17 @@ def options(
     return values
 
 
+def changed(registry: Registry[Any], name: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Those of the options that differ from the defaults."""
+    infos = registry[name].options.model_fields
+    return {key: value for key, value in values.items() if value != infos[key].get_default()}
+
+
+def query(name: str, values: Mapping[str, Any]) -> dict[str, str]:
+    """The options of a registered thing as choices in the URL."""
+    return {f"{name}.{key}": str(value) for key, value in values.items()}
+
+
 def chosen_options(registry: Registry[Any], name: str) -> dict[str, Any]:
     """The options of a registered thing as the URL says them, without drawing a field."""
     values = {}

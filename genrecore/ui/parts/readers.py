@@ -210,11 +210,3 @@ def of_dataset(table: pd.DataFrame, dataset: str) -> pd.DataFrame:
     """The rows of one dataset, the best first: accuracies on different music do not compare."""
     rows = table[table["dataset"] == dataset]
     return rows.sort_values("accuracy", ascending=False, ignore_index=True)
-
-
-def two_best(found: Sequence[Run]) -> list[str]:
-    """The two best runs of the dataset with most runs, to begin with."""
-    table = leaderboard(found)
-    if table.empty:
-        return []
-    return of_dataset(table, datasets_in(table)[0])["run_id"].head(2).to_list()

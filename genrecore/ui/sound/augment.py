@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -19,7 +18,7 @@ from genrecore.ui.datasets.listening import SoundExcerpt, cut, play, source_of
 from genrecore.ui.parts import fields
 from genrecore.ui.parts.cache import cached_by_files, no_files
 from genrecore.ui.parts.choices import choose, choose_one, chosen
-from genrecore.ui.parts.frame import empty, link_to, pair, plain, section
+from genrecore.ui.parts.frame import capital, empty, pair, plain, section
 from genrecore.ui.sound.clip import ClipChoice
 from genrecore.ui.sound.features import compute
 from genrecore.ui.sound.resynthesis import Version, before_and_after, log_mel_options, sound_of
@@ -44,7 +43,7 @@ def view(clip: ClipChoice, excerpt: SoundExcerpt) -> None:
         name = choose_one("Augmentation", AUGMENTATIONS.titles, "augmentation")
         entry = AUGMENTATIONS[name]
         acts_on = entry.facts.on
-        st.caption(f"It {_CHANGES[acts_on]}. {entry.source[:1].upper()}{entry.source[1:]}.")
+        st.caption(f"It {_CHANGES[acts_on]}. {capital(entry.source)}.")
     with right:
         values: dict[str, Any] = {}
         if set(entry.options.model_fields) - {"p"}:
@@ -65,7 +64,10 @@ def view(clip: ClipChoice, excerpt: SoundExcerpt) -> None:
             _show_image(augmentation, generator, excerpt)
         else:
             _show_mixed(augmentation, generator, clip, excerpt)
-    _link_to_train(name, values, clip, getattr(options, "p", None))
+    p = getattr(options, "p", None)
+    if p is not None:
+        st.caption(f"Here it always happens; in training by default to {100 * p:g} % of examples.")
+    clip.link_to_train("Train with it", "augment", AUGMENTATIONS, name, values)
 
 
 def _choose_seed() -> int:
@@ -211,14 +213,3 @@ def _show_images(excerpt: SoundExcerpt, before: np.ndarray, after: np.ndarray, t
         "Both players play what the spectrogram sounds like, with guessed phases, so that only the "
         "change differs."
     )
-
-
-def _link_to_train(name: str, values: Mapping[str, Any], clip: ClipChoice, p: float | None) -> None:
-    if p is not None:
-        st.caption(f"Here it always happens; in training by default to {100 * p:g} % of examples.")
-    if clip.query is None:
-        return
-    infos = AUGMENTATIONS[name].options.model_fields
-    query = dict(clip.query) | {"augment": name}
-    query |= {f"{name}.{k}": str(v) for k, v in values.items() if v != infos[k].get_default()}
-    link_to("train", "Train with it", ":material/model_training:", query)

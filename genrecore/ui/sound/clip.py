@@ -6,6 +6,7 @@ import hashlib
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,6 +16,7 @@ from pydantic.fields import FieldInfo
 from genrecore import words
 from genrecore.audio import decode as audio
 from genrecore.audio.descriptors import beat_times
+from genrecore.config.registry import Registry
 from genrecore.config.run import Audio
 from genrecore.reporting import plots
 from genrecore.ui.datasets.choice import address, choose_dataset
@@ -32,8 +34,8 @@ from genrecore.ui.datasets.listening import (
 from genrecore.ui.datasets.opening import open_dataset
 from genrecore.ui.parts import fields
 from genrecore.ui.parts.cache import cached_by_files, no_files
-from genrecore.ui.parts.choices import choose_number, choose_one
-from genrecore.ui.parts.frame import chart, empty, pair, plain, sentences, upload_types
+from genrecore.ui.parts.choices import choose_number, choose_one, chosen
+from genrecore.ui.parts.frame import chart, empty, link_to, pair, plain, sentences, upload_types
 
 MOST_S = 31.0
 """The longest excerpt: nobody can read the image of a longer one."""
@@ -60,6 +62,18 @@ class ClipChoice:
     image: np.ndarray | None = None
     clips: pd.DataFrame | None = None
     query: Mapping[str, str] | None = None
+
+    def link_to_train(
+        self, label: str, part: str, registry: Registry[Any], name: str, values: Mapping[str, Any]
+    ) -> None:
+        """A link to Train on the clip's dataset with this feature or augmentation."""
+        if self.query is None:
+            return
+        query = {**self.query, part: name}
+        query |= fields.query(name, fields.changed(registry, name, values))
+        if rate := chosen("audio.sample_rate_hz"):
+            query["audio.sample_rate_hz"] = rate
+        link_to("train", label, ":material/model_training:", query)
 
 
 def choose_clip() -> ClipChoice | None:

@@ -25,7 +25,15 @@ from genrecore.ui.datasets.listening import SoundExcerpt
 from genrecore.ui.parts import fields
 from genrecore.ui.parts.cache import cached_by_files, no_files
 from genrecore.ui.parts.choices import choose, choose_many, chosen, hold
-from genrecore.ui.parts.frame import chart, link_to, pair, plain, section, sentences
+from genrecore.ui.parts.frame import (
+    capital,
+    chart,
+    in_pairs,
+    pair,
+    plain,
+    section,
+    sentences,
+)
 from genrecore.ui.sound.clip import ClipChoice
 
 _MOST = 4
@@ -39,7 +47,7 @@ class FeatureOutput:
     Attributes:
         parts: Arrays without the batch, of several channels the first; two for a pair.
         shape: As the network gets it, without the batch.
-        axes: What rows and columns mean, one for each part.
+        axes: Of each part.
         seconds: How long it took.
     """
 
@@ -73,17 +81,14 @@ def view(clip: ClipChoice) -> None:
         titles = words.listed([FEATURES[name].title for name in names[_MOST:]])
         st.caption(f"Four fit beside one another; take one away to see {titles}.")
     names = names[:_MOST]
-    for first in range(0, len(names), 2):
-        columns = pair(f"features_{first}") if len(names) > 1 else [st.container()]
-        for column, name in zip(columns, names[first : first + 2], strict=False):
-            with column:
-                _card(name, clip)
+    for name in in_pairs(names, "features"):
+        _card(name, clip)
 
 
 def _card(name: str, clip: ClipChoice) -> None:
     entry = FEATURES[name]
     values: dict[str, Any] = {}
-    about = entry.source[:1].upper() + entry.source[1:]
+    about = capital(entry.source)
     title = f"**{entry.title}**" + (": parameters" if entry.options.model_fields else "")
     with st.expander(title, icon=":material/tune:"):
         if entry.options.model_fields:
@@ -104,15 +109,14 @@ def _card(name: str, clip: ClipChoice) -> None:
             _show_image(name, options, clip.image)
         else:
             st.caption("The network is given the numbers above.")
-        _link_to_train(name, values, clip)
+        clip.link_to_train("Train on it", "feature", FEATURES, name, values)
 
 
 def _show_excerpt(name: str, options: Options, excerpt: SoundExcerpt) -> None:
     kinds = FEATURES[name].facts.kinds
     with st.spinner("Computing …"):
         output = compute(name, options, excerpt)
-    drawn = feature_charts.charts(kinds, output.axes, output.parts)
-    for n, (figure, note) in enumerate(drawn):
+    for n, (figure, note) in enumerate(feature_charts.charts(kinds, output.axes, output.parts)):
         chart(figure, f"feature_{name}_{n}")
         if note:
             st.caption(note)
@@ -189,18 +193,6 @@ def _show_image(name: str, options: Options, image: np.ndarray) -> None:
     st.image(shown if shown.shape[2] == 3 else shown[:, :, 0])
     st.markdown(size_in_words(feature.axes()[0], tuple(feature.output_shape)))
     st.caption(f"Values from {float(output.min()):.3g} to {float(output.max()):.3g}.")
-
-
-def _link_to_train(name: str, values: Mapping[str, Any], clip: ClipChoice) -> None:
-    if clip.query is None:
-        return
-    infos = FEATURES[name].options.model_fields
-    changed = {k: v for k, v in values.items() if v != infos[k].get_default()}
-    query = dict(clip.query) | {"feature": name}
-    query |= {f"{name}.{key}": str(value) for key, value in changed.items()}
-    if rate := chosen("audio.sample_rate_hz"):
-        query["audio.sample_rate_hz"] = rate
-    link_to("train", "Train on it", ":material/model_training:", query)
 
 
 def _choose_study() -> None:
