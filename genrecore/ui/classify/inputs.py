@@ -36,14 +36,7 @@ _IMAGES = (".png", ".jpg", ".jpeg")
 
 @dataclass(frozen=True)
 class InputClip:
-    """A clip to classify.
-
-    Attributes:
-        key: Names its content.
-        name: What its owner calls it.
-        path: Of the file.
-        genre: Its label in a dataset; empty for any other clip.
-    """
+    """A clip to classify; `key` names its content, `genre` is its label where there is one."""
 
     key: str
     name: str
@@ -89,9 +82,8 @@ def choose_clips(runs: Sequence[Run]) -> list[InputClip]:
     if source == "microphone":
         recorded = st.audio_input("Record", sample_rate=_MICROPHONE_HZ, key="microphone")
         return _stored([recorded] if recorded else [])
-    if source == "folder":
-        return _stored(_upload("A folder", audio.FORMATS, "folder"))
-    return _stored(_upload("Clips", audio.FORMATS, "clips"))
+    label, key = ("A folder", "folder") if source == "folder" else ("Clips", "clips")
+    return _stored(_upload(label, audio.FORMATS, key))
 
 
 def _upload(label: str, formats: Sequence[str], key: str) -> list[Any]:

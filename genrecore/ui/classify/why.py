@@ -51,8 +51,7 @@ def why(classified: ClassifiedClip) -> None:
         }
         names[surest] += " (surest)"
         segment = choose_one("Segment", names, "why_piece", default=surest)
-    key = (classified.key, k, genre, method, segment)
-    explanation = _explain(key, explainer, prediction, genre, method, int(segment))
+    explanation = _explain(classified, k, genre, method, int(segment))
     st.caption(_METHODS[method])
     if explanation.image is not None and explanation.rows is not None:
         drawn = relevance.over_image(
@@ -103,20 +102,15 @@ def _explainer(opened: OpenedRuns, k: int) -> Explainer:
 
 
 @cached_by_files(no_files, max_entries=1, shared=True)
-def _stored() -> dict[tuple[object, ...], Explanation]:
+def _stored() -> dict[str, Explanation]:
     return {}
 
 
 def _explain(
-    key: tuple[object, ...],
-    explainer: Explainer,
-    prediction: Prediction,
-    genre: str,
-    method: str,
-    segment: int,
+    classified: ClassifiedClip, k: int, genre: str, method: str, segment: int
 ) -> Explanation:
     """The explanation, computed with a progress bar where it is not stored."""
-    stored = _stored()
+    stored, key = _stored(), repr((classified.key, k, genre, method, segment))
     if key in stored:
         return stored[key]
     bar = st.progress(0.0, "Computing the explanation …")
@@ -124,7 +118,8 @@ def _explain(
     def report(phase: str, done: int, total: int) -> None:
         bar.progress(min(1.0, done / max(total, 1)), f"{phase_text(phase)}: {done} of {total}")
 
-    explanation = explainer.explain(prediction.wave, genre, method, segment, report)
+    wave = classified.result.predictions[k].wave
+    explanation = _explainer(classified.opened, k).explain(wave, genre, method, segment, report)
     bar.empty()
     while len(stored) >= _MOST_STORED:
         stored.pop(next(iter(stored)), None)

@@ -46,9 +46,8 @@ class Selection:
 
     Attributes:
         unit: `RUNS` or `SYSTEMS`.
-        members: The runs of each by its key, a run's id or a system's signature.
-        titles: Of each.
-        styles: How each is drawn.
+        members: By a run's id or a system's signature.
+        titles: Of each by the same key; so are `styles`.
         band: Smaller differences (as a share) count as none in practice.
         on_shared: Whether only on the clips that all share.
     """

@@ -52,10 +52,8 @@ class SoundExcerpt:
     """A part of a recording.
 
     Attributes:
-        name: Of the recording.
-        genre: Its label; empty for an upload.
+        name: Of the recording; `genre` is empty for an upload.
         wave: (n_samples,) float32 in [-1, 1].
-        sample_rate_hz: Of the wave.
         start_s: Where in the recording it begins.
         total_s: How long the whole recording is.
         key: Names the wave; made from it.
@@ -159,7 +157,7 @@ def browse(data: Dataset) -> None:
     rows = data.clips if genre == ALL_GENRES else data.clips[data.clips["genre"] == genre]
     if text:
         columns = rows[["clip_id", "artist", "album"]].fillna("").astype(str)
-        matches = columns.apply(lambda one: one.str.contains(text, case=False, regex=False))
+        matches = columns.apply(lambda column: column.str.contains(text, case=False, regex=False))
         rows = rows[matches.any(axis=1)]
     if rows.empty:
         empty("No clip matches.", "Clear the field Find or choose another genre.")

@@ -12,7 +12,8 @@ import pandas as pd
 
 from genrecore.data import cached_results, datasets, splits
 from genrecore.data import genres as relabel
-from genrecore.data.audit import Audit, audit
+from genrecore.data.audit import Audit
+from genrecore.data.audit import audit as audit_clips
 from genrecore.data.datasets import DATASETS
 from genrecore.ui.datasets.choice import DatasetChoice, SplitChoice, config_of
 from genrecore.ui.parts.cache import cached_by_files, no_files
@@ -22,13 +23,11 @@ _MOST_ENTRIES = 5_000
 
 @dataclass(frozen=True)
 class Dataset:
-    """A clip table as a loader gave it. Visitors share it: never change it.
+    """A clip table as a loader gave it, named by `key`. Visitors share it: never change it.
 
     Attributes:
-        clips: The table.
         left_out: `clip_id, reason` of what the loader left out.
         notes: What else the loader says, in sentences.
-        key: Names the table's content.
     """
 
     clips: pd.DataFrame
@@ -89,15 +88,14 @@ class SplitPreview:
         counts: Clips by genre and split.
         lengths: `split, duration_s` of each clip.
         description: What the split does, in a sentence.
-        notes: What else there is to say.
-        verdict: The leaks that the clip table alone shows.
+        leaks: Those that the clip table alone shows.
     """
 
     counts: pd.DataFrame
     lengths: pd.DataFrame
     description: str
     notes: tuple[str, ...]
-    verdict: Audit
+    leaks: Audit
 
 
 @cached_by_files(no_files, spinner="Splitting the clips …", max_entries=16, shared=True)
@@ -118,19 +116,13 @@ def split_preview(
         table[["split", "duration_s"]].astype({"split": "category"}),
         splits.describe(split.name, split.options, split.fold),
         (*changes, *splits.notes(table)),
-        audit(table),
+        audit_clips(table),
     )
 
 
 @dataclass(frozen=True)
 class Preparation:
-    """The result of preparing a dataset.
-
-    Attributes:
-        n_clips: Usable clips.
-        skipped: `clip_id, reason` of the others.
-        at: When, in seconds since the epoch.
-    """
+    """Usable clips, `clip_id, reason` of the others, and when, in seconds since 1970."""
 
     n_clips: int
     skipped: tuple[Mapping[str, str], ...]
@@ -171,7 +163,7 @@ def stored_audit(
     if result is None:
         return None
     try:
-        found = Audit.from_dict(result.document)
-        return StoredAudit(found, result.at, result.stamp == data.key)
+        audit = Audit.from_dict(result.document)
+        return StoredAudit(audit, result.at, result.stamp == data.key)
     except (KeyError, TypeError, ValueError):  # of another version
         return None

@@ -135,20 +135,20 @@ def _split(dataset: DatasetChoice, data: Dataset) -> None:
     with right:
         last = readers.preparation(dataset)
         unreadable = sorted(item["clip_id"] for item in last.skipped) if last else []
-        split_preview = readers.split_preview(data, split, tuple(unreadable))
-        st.markdown(plain(split_preview.description))
-        if split_preview.verdict.refused:
-            st.error(plain(split_preview.verdict.reason), icon=":material/block:")
+        preview = readers.split_preview(data, split, tuple(unreadable))
+        st.markdown(plain(preview.description))
+        if preview.leaks.refused:
+            st.error(plain(preview.leaks.reason), icon=":material/block:")
         else:
             st.success("No known artist or album crosses.", icon=":material/verified:")
         st.caption("The audit searches for copies.")
-        for note in split_preview.notes:
+        for note in preview.notes:
             st.caption(plain(note))
         query = address(dataset, split)
         link_to("train", "Train on this split", ":material/model_training:", query)
-    chart(plots.parts_of_split(split_preview.counts, SPLITS[split.name].title), "parts_of_split")
-    if split_preview.lengths["duration_s"].notna().any():
-        chart(plots.minutes(split_preview.lengths, "split"), "minutes_by_part")
+    chart(plots.parts_of_split(preview.counts, SPLITS[split.name].title), "parts_of_split")
+    if preview.lengths["duration_s"].notna().any():
+        chart(plots.minutes(preview.lengths, "split"), "minutes_by_part")
 
 
 def storage() -> None:

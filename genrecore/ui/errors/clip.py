@@ -33,8 +33,7 @@ _JUDGEMENTS = {
 
 
 def show_clip(run: Run, clip: pd.Series, with_judgement: bool, probe: str = "") -> None:
-    """Player, waveform, probabilities, segments, copies, the artist's other clips and the nearest
-    training clips.
+    """Player, probabilities, segments, copies, the artist's other clips and the nearest ones.
 
     Args:
         run: Whose prediction it is.
@@ -62,26 +61,19 @@ def show_clip(run: Run, clip: pd.Series, with_judgement: bool, probe: str = "") 
 def _play(
     clips: pd.DataFrame | None, clip_id: str, key: str, images: bool = False, now: bool = False
 ) -> None:
-    """A clip's player; or why there is nothing to play any more. Arguments as of
-    `listening.show`."""
-    path = None if clips is None else _path(clips, clip_id)
-    if clips is None:
-        problem = "The run's table of clips is gone, so nothing can be played; the numbers stay."
-    elif path is None or not path.exists():
-        file = "its file" if path is None else f"its file {path.name}"
+    """A clip's player, or why it cannot be played any more; arguments as of `listening.show`."""
+    problem = "The run's table of clips is gone, so nothing can be played; the numbers stay."
+    if clips is not None:
+        path = next(iter(clips.loc[clips["clip_id"] == clip_id, "path"].dropna()), None)
+        if path is not None and Path(str(path)).exists():
+            listening.show(clips, clip_id, key, images, now)
+            return
+        file = "its file" if path is None else f"its file {Path(str(path)).name}"
         problem = (
             f"{clip_id} cannot be played: {file} is not there any more. The numbers stay; put the "
             "dataset back to hear it."
         )
-    else:
-        listening.show(clips, clip_id, key, images, now)
-        return
     st.warning(plain(problem), icon=":material/music_off:")
-
-
-def _path(clips: pd.DataFrame, clip_id: str) -> Path | None:
-    paths = clips.loc[clips["clip_id"] == clip_id, "path"].dropna()
-    return Path(str(paths.iloc[0])) if len(paths) else None
 
 
 def _play_changed(clips: pd.DataFrame, clip_id: str, probe: str) -> None:

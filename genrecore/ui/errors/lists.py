@@ -37,14 +37,10 @@ _COLUMNS = ("clip_id", "genre", "predicted", "certainty")
 
 @dataclass(frozen=True)
 class ClipList:
-    """Clips to browse.
+    """Clips to browse, with a sentence about them and the command that lists them.
 
     Attributes:
-        rows: One a clip.
-        description: What the list is, in a sentence.
-        command: The same as a command.
-        columns: What the list shows, before the artist.
-        special: As for `show_table`.
+        columns: What the list shows, before the artist; `special` as for `show_table`.
         with_judgement: Whether labels are judged here.
         probe: How the clips were changed, where they can also be heard changed.
     """
@@ -172,7 +168,7 @@ def runs_differ(run: Run, tested: Sequence[Run]) -> ClipList | None:
 
 def labels(run: Run, tested: Sequence[Run]) -> ClipList:
     """Labels that may be wrong, with the judgements of listeners."""
-    others = _choose_others(run, tested, at_least=0, default=_other_folds(run, tested)) or []
+    others = _choose_others(run, tested, 0, _other_folds(run, tested)) or []
     rows = mistakes.suspects([predictions(run), *map(predictions, others)])
     reviews = label_reviews.read(dataset=run.config.dataset.name).set_index("clip_id")
     rows = rows.assign(judgement=rows["clip_id"].map(reviews["judgement"]))
@@ -209,14 +205,7 @@ def _other_folds(run: Run, tested: Sequence[Run]) -> list[str]:
 def _choose_others(
     run: Run, tested: Sequence[Run], at_least: int, default: Sequence[str] = ()
 ) -> list[Run] | None:
-    """Other runs on the same dataset; None where there are too few.
-
-    Args:
-        run: The run.
-        tested: Runs to choose from.
-        at_least: How many it takes.
-        default: Ids of those taken without a choice; the newest three where it is empty.
-    """
+    """Other runs on the same dataset, by default the newest three; None where they are too few."""
     others = {
         other.run_id: other
         for other in tested

@@ -56,7 +56,8 @@ def view(clip: ClipChoice, excerpt: SoundExcerpt) -> None:
     elif acts_on == "variants":
         labels = list(entry.thing(options, excerpt.sample_rate_hz).labels)
         label = choose_one("Copy", labels, "copy", radio=True)
-        _show_waves(excerpt, _copy(excerpt, name, options, labels.index(label)), f"Copy: {label}")
+        wave = changed_wave(excerpt, name, options, variant=labels.index(label))
+        _show_waves(excerpt, wave, f"Copy: {label}")
     else:
         augmentation = entry.thing(options, excerpt.sample_rate_hz)
         generator = torch.Generator().manual_seed(seed)
@@ -98,21 +99,18 @@ def _describe(augmentation: type) -> None:
 
 
 @cached_by_files(no_files, spinner="Changing the sound …", max_entries=24)
-def changed_wave(excerpt: SoundExcerpt, name: str, options: Options, seed: int = 1) -> np.ndarray:
-    """An excerpt's wave after an augmentation of waves, (n_samples,)."""
+def changed_wave(
+    excerpt: SoundExcerpt, name: str, options: Options, seed: int = 1, variant: int | None = None
+) -> np.ndarray:
+    """An excerpt's wave after an augmentation, (n_samples,): drawn at random, or a variant."""
     augmentation = AUGMENTATIONS[name].thing(options, excerpt.sample_rate_hz)
     x = torch.from_numpy(excerpt.wave)[None, None]
-    generator = torch.Generator().manual_seed(seed)
     with torch.inference_mode():
-        drawn = augmentation.draw(1, tuple(x.shape[1:]), generator)
-        return np.asarray(augmentation.apply(x, drawn)[0, 0])
-
-
-@cached_by_files(no_files, spinner="Making the copy …", max_entries=24)
-def _copy(excerpt: SoundExcerpt, name: str, options: Options, k: int) -> np.ndarray:
-    augmentation = AUGMENTATIONS[name].thing(options, excerpt.sample_rate_hz)
-    with torch.inference_mode():
-        return np.asarray(augmentation.apply(torch.from_numpy(excerpt.wave)[None, None], k)[0, 0])
+        how = variant
+        if variant is None:
+            generator = torch.Generator().manual_seed(seed)
+            how = augmentation.draw(1, tuple(x.shape[1:]), generator)
+        return np.asarray(augmentation.apply(x, how)[0, 0])
 
 
 def _show_waves(excerpt: SoundExcerpt, wave: np.ndarray, title: str) -> None:

@@ -51,8 +51,7 @@ class ClipChoice:
 
     Attributes:
         medium: `wave`, `image` or `table`, as features take it.
-        excerpt: Where the medium is `wave`.
-        image: (height, width, 3) uint8 where it is `image`.
+        image: (height, width, 3) uint8.
         clips: The dataset's clip table, where the clip belongs to one.
         query: The choices in the URL with which other pages open on the dataset.
     """

@@ -18,7 +18,7 @@ from genrecore.training import cores
 from genrecore.ui.datasets.listening import SoundExcerpt, play
 from genrecore.ui.parts import fields
 from genrecore.ui.parts.choices import choose_one
-from genrecore.ui.parts.frame import chart, pair, plain, section
+from genrecore.ui.parts.frame import chart, in_pairs, plain, section
 from genrecore.ui.sound.features import compute
 
 _N_MELS = ("16", "32", "64", "128", "256")
@@ -26,17 +26,11 @@ _N_MELS = ("16", "32", "64", "128", "256")
 
 @dataclass(frozen=True)
 class Version:
-    """A sound before or after a change.
-
-    Attributes:
-        title: Written above.
-        wave: (n_samples,), what the player plays.
-        image: Its log-mel spectrogram (bins, frames); None where the wave is too short for one.
-    """
+    """A sound (n_samples,) before or after a change, and its log-mel spectrogram (bins, frames)."""
 
     title: str
     wave: np.ndarray
-    image: np.ndarray | None
+    image: np.ndarray | None  # a very short wave has none
 
 
 def before_and_after(
@@ -52,19 +46,18 @@ def before_and_after(
     """
     rate = excerpt.sample_rate_hz
     versions = {"before": before, "after": after}
-    peak = max(1.0, *(float(np.abs(one.wave).max(initial=0.0)) for one in versions.values()))
-    images = [one.image for one in versions.values() if one.image is not None]
-    limits = min(float(one.min()) for one in images), max(float(one.max()) for one in images)
-    for column, (slot, version) in zip(pair("versions"), versions.items(), strict=True):
-        with column:
-            st.markdown(f"**{plain(version.title)}**")
-            play(version.wave / peak, rate)
-            if waveforms:
-                chart(plots.waveform(version.wave, rate, reach=1.05 * peak), f"{slot}_wave")
-            if version.image is not None:
-                axes = LogMel(options, rate, len(version.wave)).axes()
-                drawn = feature_charts.charts(("image",), axes, (version.image,), limits)
-                chart(drawn[0][0], f"{slot}_image")
+    peak = max(1.0, *(float(np.abs(each.wave).max(initial=0.0)) for each in (before, after)))
+    images = [each.image for each in (before, after) if each.image is not None]
+    limits = min(float(each.min()) for each in images), max(float(each.max()) for each in images)
+    for slot, version in in_pairs(list(versions.items()), "versions"):
+        st.markdown(f"**{plain(version.title)}**")
+        play(version.wave / peak, rate)
+        if waveforms:
+            chart(plots.waveform(version.wave, rate, reach=1.05 * peak), f"{slot}_wave")
+        if version.image is not None:
+            axes = LogMel(options, rate, len(version.wave)).axes()
+            drawn = feature_charts.charts(("image",), axes, (version.image,), limits)
+            chart(drawn[0][0], f"{slot}_image")
     return peak
 
 
