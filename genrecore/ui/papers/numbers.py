@@ -109,7 +109,7 @@ def _say_what_is_missing(study: Study, there: RunsOfStudy) -> None:
 
 @cached_by_files(in_runs("predictions.parquet"), spinner="Reading the runs …", max_entries=16)
 def _read(
-    name: str, rehearsal: bool, done: dict[tuple[str, str], dict[int, Run]]
+    name: str, rehearsal: bool, done: Mapping[tuple[str, str], Mapping[int, Run]]
 ) -> tuple[list[Cell], list[ProtocolGap], pd.DataFrame]:
     study, there = papers.study(name), RunsOfStudy(done, {})
     cells = findings.cells(study, there, rehearsal)
