@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -89,6 +90,19 @@ def test_training_from_the_command_line(store: Path, tmp_path: Path) -> None:
     assert "cannot be told apart" in compared.stdout
     data = json.loads(genrecore("compare", *[row["run"] for row in listed], "--json").stdout)
     assert data["pairs"][0]["only_a"] == 0
+
+
+def test_listing_runs_loads_nothing_heavy(store: Path) -> None:
+    shutil.copytree(ROOT / "tests" / "store" / "old_runs", store, dirs_exist_ok=True)
+    timed = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "genrecore", "runs", "list", "--json"],
+        cwd=ROOT, env=os.environ, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert len(json.loads(timed.stdout)) == 3
+    imported = {line.rpartition("|")[2].strip() for line in timed.stderr.splitlines()}
+    assert "genrecore.jobs.actions" in imported
+    heavy = {"torch", "torchvision", "librosa", "sklearn", "scipy", "pandas", "numpy", "plotly"}
+    assert not heavy & imported
 
 
 @pytest.mark.long
