@@ -3,7 +3,7 @@
 Writes stereo MP3 clips of 30 s at 44.1 kHz and a run folder with random weights. A folder takes
 turns with the bare work: threads that decode and resample, and the network on full batches. Of one
 clip it is told what decoding and the network take of it. The service is asked by clients at once.
-On the page clips are uploaded until the server has sent the verdict, and until a real browser has
+On the page clips are uploaded until the server has sent the prediction, and until a real browser has
 drawn it.
 """
 
@@ -108,7 +108,7 @@ def write_run(model: str, store: Path) -> Run:
 
 
 def one_clip(loaded: LoadedRun, path: Path) -> None:
-    """From the bytes of an upload to the verdict, and what of it is ours."""
+    """From the bytes of an upload to the prediction, and what of it is ours."""
     data, rate = path.read_bytes(), loaded.config.audio.sample_rate_hz
     marks: list[list[tuple[float, float]]] = []  # by the clock, by processor time
 
@@ -134,7 +134,7 @@ def one_clip(loaded: LoadedRun, path: Path) -> None:
         whole, decoded, _, network = (took_ms[:, k, which] for k in range(4))
         ours = float(np.median(whole - decoded - network))
         print(
-            f"  by {name}: upload to verdict {np.median(whole):.0f} ms, of it decode "
+            f"  by {name}: upload to prediction {np.median(whole):.0f} ms, of it decode "
             f"{np.median(decoded):.0f}, network {np.median(network):.0f}, ours {ours:.0f}"
         )
 
@@ -240,7 +240,7 @@ def service(run: Run, contents: list[bytes], n_clients: int, n_requests: int) ->
 
 
 def on_page(run: Run, paths: list[Path], rounds: int, chromium: str) -> None:
-    """From an upload to the verdict, on the page: what the server takes, and what a person waits
+    """From an upload to the prediction, on the page: what the server takes, and what a person waits
     whose browser has to share the server's cores. The first clip on a fresh server, whose page was
     open for two seconds and for ten, and the clips after it."""
     query = f"run={run.run_id}"
@@ -265,7 +265,7 @@ def on_page(run: Run, paths: list[Path], rounds: int, chromium: str) -> None:
                     server.terminate()
                     server.wait(timeout=20)
         browser.close()
-    print("on the page, from an upload to the verdict")
+    print("on the page, from an upload to the prediction")
     print(f"  until the server has sent it: {in_ms(sent)}")
     print(f"  until a browser on the same cores has drawn it: {in_ms(seen)}")
     for open_s, took in first.items():
@@ -275,7 +275,7 @@ def on_page(run: Run, paths: list[Path], rounds: int, chromium: str) -> None:
 
 
 def sent_ms(address: str, query: str, path: Path) -> float:
-    """Milliseconds from an upload until a visitor without a browser has been sent the verdict."""
+    """Milliseconds from an upload until a visitor without a browser has been sent the prediction."""
     visitor = Visitor(address, "classify", query)
     visitor.open()
     began = time.perf_counter()
@@ -305,7 +305,7 @@ _WATCH = """() => {
 
 def seen_ms(context: BrowserContext, address: str, path: Path, open_s: float) -> float:
     """Milliseconds from choosing a file, on a page that has been open for a while, until the
-    verdict is drawn, by the browser's own clock."""
+    prediction is drawn, by the browser's own clock."""
     page = context.new_page()
     page.goto(address)
     page.locator("input[type=file]").wait_for(state="attached", timeout=60_000)

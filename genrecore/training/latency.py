@@ -69,7 +69,7 @@ class Latency:
             span = f"{in_ms(self.low_ms)} to {in_ms(self.high_ms)}"
             how = f"the median of {self.n_runs} runs from {span}"
         return (
-            f"{in_ms(self.median_ms)} from {self.of} to its verdict, {how}; on {self.machine} "
+            f"{in_ms(self.median_ms)} from {self.of} to its prediction, {how}; on {self.machine} "
             f"({self.device}) in {self.precision}."
             + (" The runs differ much: other work kept it busy." if self.is_unsteady else "")
         )

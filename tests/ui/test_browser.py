@@ -278,18 +278,18 @@ def classify_on_the_page(page: Page, run: Run, home: Path, tmp_path: Path) -> No
             page.get_by_role("option", name=path.name).click()
         expected = heard.classify(path)
         words = f"{expected.genre} with {percent(expected.proba.max())}"
-        expect(verdict_on(page)).to_contain_text(words)
+        expect(prediction_on(page)).to_contain_text(words)
     # Both may be heard as the same genre: the second is there when the player has its length.
     # 0.1 s: an encoder's frames do not fit the length.
     page.wait_for_function("() => Math.abs(document.querySelector('audio').duration - 2) < 0.1")
-    player = page.locator(".st-key-player_verdict audio")
+    player = page.locator(".st-key-player_prediction audio")
     assert player.evaluate("audio => audio.paused")
     player.click(position={"x": 22, "y": 20})  # the button of the browser's own controls
     page.wait_for_function("() => document.querySelector('audio').currentTime > 0.2")
 
 
-def verdict_on(page: Page) -> Locator:
-    """The headline that says the genre."""
+def prediction_on(page: Page) -> Locator:
+    """The headline that names the genre."""
     return page.get_by_role("heading", level=3, name=re.compile(r" with \d"))
 
 
@@ -305,7 +305,7 @@ def test_a_bad_upload_is_one_sentence_and_names_with_markup_are_only_names(
             {"name": good, "mimeType": "audio/wav", "buffer": clip},
         ]
     )
-    expect(verdict_on(page)).to_contain_text(re.compile(r"with \d+\.\d %"))
+    expect(prediction_on(page)).to_contain_text(re.compile(r"with \d+\.\d %"))
     expect(page.get_by_test_id("stMarkdown").get_by_text(good, exact=True)).to_be_visible()
     problem = page.get_by_role("alert").filter(has_text="<img")
     expect(problem).to_have_count(1)

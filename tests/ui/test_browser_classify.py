@@ -21,7 +21,7 @@ from test_browser import (  # noqa: F401  (fixtures: the same server and browser
     done,
     home,
     page,
-    verdict_on,
+    prediction_on,
 )
 
 from genrecore.inference import loaded as inference
@@ -78,7 +78,7 @@ def test_every_format_is_heard_and_the_timeline_steers_the_player(
     page.goto(f"{dashboard.address}/classify?run={done.run_id}")
     page.locator("input[type=file]").set_input_files(files)
     loaded = inference.load(done)
-    expect(verdict_on(page)).to_contain_text(re.compile(r"with \d+\.\d %"))
+    expect(prediction_on(page)).to_contain_text(re.compile(r"with \d+\.\d %"))
     expect(page.get_by_text(f"{len(files)} uploaded clips")).to_be_visible()
     expect(page.get_by_role("alert").filter(has_text="song.")).to_have_count(0)
     for path in (files[-1], files[5]):  # m4a, and au, which chromium itself does not play
@@ -90,10 +90,10 @@ def test_every_format_is_heard_and_the_timeline_steers_the_player(
         page.get_by_role("option", name=path.name).click()
         expected = loaded.classify(path)
         words = f"{expected.genre} with {percent(expected.proba.max())}"
-        expect(verdict_on(page)).to_contain_text(words)
-    player = page.locator(".st-key-player_verdict audio")
+        expect(prediction_on(page)).to_contain_text(words)
+    player = page.locator(".st-key-player_prediction audio")
     page.wait_for_function(
-        "() => document.querySelector('.st-key-player_verdict audio').duration > 2.5"
+        "() => document.querySelector('.st-key-player_prediction audio').duration > 2.5"
     )
     slider = page.get_by_role("slider", name="Place in the clip")
     box = slider.bounding_box()
@@ -112,7 +112,7 @@ def test_every_format_is_heard_and_the_timeline_steers_the_player(
     assert player.evaluate("audio => audio.currentTime") == pytest.approx(1.0, abs=0.01)
     slider.press(" ")
     page.wait_for_function(
-        "() => document.querySelector('.st-key-player_verdict audio').currentTime > 1.2"
+        "() => document.querySelector('.st-key-player_prediction audio').currentTime > 1.2"
     )
     slider.press(" ")
     assert player.evaluate("audio => audio.paused")
@@ -131,7 +131,7 @@ def microphone(chromium: str, browser: Browser) -> Iterator[Page]:  # noqa: F811
     alone.close()
 
 
-def test_what_the_microphone_hears_is_judged(
+def test_a_recording_of_the_microphone_is_classified(
     microphone: Page,
     dashboard: Dashboard,  # noqa: F811
     done: Run,  # noqa: F811
@@ -142,7 +142,7 @@ def test_what_the_microphone_hears_is_judged(
     page.get_by_role("button", name="Record", exact=True).click()
     page.wait_for_timeout(2500)
     page.get_by_role("button", name="Stop recording", exact=True).click()
-    expect(verdict_on(page)).to_contain_text(re.compile(r"with \d+\.\d %"))
+    expect(prediction_on(page)).to_contain_text(re.compile(r"with \d+\.\d %"))
     (kept,) = [
         path
         for path in (home / "cache" / "uploads").glob("*.clip")

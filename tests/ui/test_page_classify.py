@@ -67,11 +67,11 @@ def given(app: AppTest, *files: tuple[str, bytes]) -> AppTest:
 
 
 def headline(app: AppTest) -> str:
-    """The verdict in words."""
+    """The prediction in words."""
     return next(str(text.value) for text in app.markdown if str(text.value).startswith("### "))
 
 
-def test_an_uploaded_clip_gets_player_timeline_verdict_and_reasons(runs: dict[str, Run]) -> None:
+def test_an_uploaded_clip_gets_player_timeline_prediction_and_reasons(runs: dict[str, Run]) -> None:
     run = runs["first"]
     app = given(open_page("classify", run=run.run_id), ("tone.wav", wav(3.7)))
     expected = inference.load(run).classify(wav(3.7))

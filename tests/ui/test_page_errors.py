@@ -139,7 +139,7 @@ def test_where_the_music_is_gone_the_numbers_stay(two: tuple[Run, Run]) -> None:
     assert len(shown(app))
     assert "is not there any more. The numbers stay" in words(app)
     assert not app.get("audio")
-    assert len(app.get("plotly_chart")) == 2  # the verdict, of the clip and over time
+    assert len(app.get("plotly_chart")) == 2  # the prediction, of the clip and over time
     (run.folder / "clips.parquet").unlink()
     app = open_page("errors", run=run.run_id, view="mistakes")
     assert len(shown(app))
@@ -148,7 +148,7 @@ def test_where_the_music_is_gone_the_numbers_stay(two: tuple[Run, Run]) -> None:
     assert not app.error
 
 
-def test_a_clip_without_a_verdict_has_a_cell_and_a_sentence(two: tuple[Run, Run]) -> None:
+def test_a_clip_without_a_prediction_has_a_cell_and_a_sentence(two: tuple[Run, Run]) -> None:
     run = two[0]
     path = run.folder / "predictions.parquet"
     table = pd.read_parquet(path)

@@ -115,7 +115,7 @@ def test_measuring_is_a_task_whose_result_the_page_shows(store: Path) -> None:
     assert jobs.Task(task.folder).state == "done", task.log()
     app = open_page("models", model="mlp")
     assert "ms" in metrics(app)["Time for a clip"]
-    assert "from a clip's rows of the table to its verdict" in words(app)
+    assert "from a clip's rows of the table to its prediction" in words(app)
     assert "Measured on" in words(app)
     # Of another input nothing is known yet.
     assert metrics(again(app, model="mlp", input="default"))["Time for a clip"] == "–"

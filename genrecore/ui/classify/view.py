@@ -34,7 +34,7 @@ from genrecore.ui.parts.frame import chart, in_pairs, plain, section
 from genrecore.ui.parts.tables import show_table
 from genrecore.ui.parts.timeline import Lane, timeline
 
-_PLAYER = "player_verdict"  # key of the player that the timeline follows
+_PLAYER = "player_prediction"  # key of the player that the timeline follows
 _MOST_S = 300.0  # the longest part that is classified at once: a player gets all of it
 
 
@@ -228,11 +228,11 @@ def _bars(classified: ClassifiedClip) -> None:
         chart(drawn, "panel")
         return
     several = len(predictions) > 1
-    for k, prediction in in_pairs(list(enumerate(predictions)), "verdicts"):
+    for k, prediction in in_pairs(list(enumerate(predictions)), "predictions"):
         if several:
             st.markdown(f"**{plain(titles[k])}**")
         drawn = plots.probabilities(prediction.genres, prediction.proba.tolist())
-        chart(drawn, f"verdict_{k}" if several else "verdict")
+        chart(drawn, f"prediction_{k}" if several else "prediction")
 
 
 def _what_was_classified(prediction: Prediction) -> str:

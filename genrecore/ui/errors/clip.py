@@ -125,7 +125,7 @@ def _show_prediction(run: Run, clip: pd.Series) -> None:
     left, right = pair("decided", left=2, right=3)
     with left:
         proba = [float(clip[f"p_{genre}"]) for genre in genres]
-        chart(plots.probabilities(genres, proba), "mistake_verdict")
+        chart(plots.probabilities(genres, proba), "mistake_prediction")
     table = _segments(run)
     rows = table[table["clip_id"] == clip["clip_id"]].sort_values("start_s", ignore_index=True)
     rows = rows.assign(end_s=rows["start_s"] + run.config.segments.segment_s)

@@ -1,4 +1,4 @@
-"""A timeline that follows a player: the verdict of every moment, to click and to steer by keys."""
+"""A timeline that follows a player: the prediction for every moment, to click and to steer by keys."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _LEAST_NAMED = 0.12  # of the clip's length that a genre must lead to have its n
 
 @dataclass(frozen=True)
 class Lane:
-    """One run's verdict over time.
+    """One run's prediction over time.
 
     Attributes:
         title: Of the run; shown where there are several lanes.
