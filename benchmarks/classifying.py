@@ -3,7 +3,7 @@
 Writes stereo MP3 clips of 30 s at 44.1 kHz and a run folder with random weights. A folder takes
 turns with the bare work: threads that decode and resample, and the network on full batches. Of one
 clip it is told what decoding and the network take of it. The service is asked by clients at once.
-On the page clips are uploaded until the server has sent the prediction, and until a real browser has
+On the page clips are uploaded until the server has sent the prediction, and until a browser has
 drawn it.
 """
 
@@ -275,7 +275,7 @@ def on_page(run: Run, paths: list[Path], rounds: int, chromium: str) -> None:
 
 
 def sent_ms(address: str, query: str, path: Path) -> float:
-    """Milliseconds from an upload until a visitor without a browser has been sent the prediction."""
+    """Milliseconds from an upload until a visitor without a browser has the prediction."""
     visitor = Visitor(address, "classify", query)
     visitor.open()
     began = time.perf_counter()

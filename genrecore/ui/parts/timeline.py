@@ -1,4 +1,4 @@
-"""A timeline that follows a player: the prediction for every moment, to click and to steer by keys."""
+"""A timeline that follows a player: predictions over time, to click and to steer by keys."""
 
 from __future__ import annotations
 
