@@ -30,6 +30,7 @@ _PAGES = Path(__file__).parents[3] / "pages"
 # A page says in its first lines where it stands in the menu: group, order, icon.
 _IN_MENU = re.compile(r"^# menu: (?P<group>[^,]+), (?P<order>\d+), (?P<icon>\S+)$", re.MULTILINE)
 _LOOK_EVERY_S = 20.0
+_TORCH_WAITS_S = 2.0
 NO_BREAK = "\u00a0"
 """A blank at which no line ends."""
 # Streamlit's own colour of labels in charts is too faint on white to be read easily.
@@ -67,13 +68,16 @@ def navigation() -> st.Page:
 
 @functools.cache
 def _begin_to_load_torch() -> None:
-    """Imports torch while the visitor looks at the first page; once a process is enough.
+    """Imports torch in the background once the first page is out; once a process is enough.
 
-    The import takes seconds. It is torch alone, not modules of ours: a page that imports those
-    meanwhile waits for torch, and neither thread sees a module that is half imported.
+    The import takes seconds; begun at once, it held the first page up by 1 s. It is torch alone,
+    not modules of ours: a page that imports those meanwhile waits for torch, and neither thread
+    sees a module that is half imported.
     """
     hardware.share_cores()  # works only before torch is imported
-    threading.Thread(target=importlib.import_module, args=("torch",), daemon=True).start()
+    timer = threading.Timer(_TORCH_WAITS_S, importlib.import_module, ("torch",))
+    timer.daemon = True
+    timer.start()
 
 
 def menu() -> dict[str, list[st.Page]]:
