@@ -142,7 +142,7 @@ def hear(
 
     from genrecore.augment import Chain
     from genrecore.config.run import with_values
-    from genrecore.training import cores
+    from genrecore.training import hardware
     from genrecore.training.resolve import resolve
 
     chosen = settings(None, {"augment": augment} if augment else {}, set_)
@@ -164,7 +164,7 @@ def hear(
         if inverse:
             part = resolved.feature
             feature = part.thing(part.options, rate, wave.shape[2])
-            with cores.using(1):
+            with hardware.torch_threads(1):
                 heard = feature.to_wave(feature(wave)[0]).numpy()
         else:
             heard = wave[0, 0].numpy()

@@ -26,7 +26,7 @@ from genrecore.inference.loaded import (
 )
 from genrecore.store.progress import Phase, Report, silent
 from genrecore.store.run import Run
-from genrecore.training import cores
+from genrecore.training import hardware
 
 
 @dataclass(frozen=True)
@@ -161,7 +161,7 @@ class Ensemble:
                 return describe(error)
 
         def classified(batch: range) -> list[EnsemblePrediction]:
-            with cores.using(n_threads, later=n_cores):
+            with hardware.torch_threads(n_threads, later=n_cores):
                 files = [read(n) for n in batch]
                 predictions = iter(
                     self._predict([file for file in files if isinstance(file, list)])

@@ -20,7 +20,7 @@ from genrecore.evaluation.calibration import Calibration, calibrate
 from genrecore.evaluation.metrics import genres_in
 from genrecore.evaluation.pooling import pool_segments
 from genrecore.store.run import Run, find_run
-from genrecore.training import cores, embedding
+from genrecore.training import embedding, hardware
 from genrecore.training.classifier import Classifier
 from genrecore.training.weights import load_classifier
 
@@ -248,7 +248,7 @@ class LoadedRun:
             rows = slice(batch.start, batch.stop)
             return self.classifier(self.segmenter.cut(flat, first[rows], lengths[rows])).softmax(1)
 
-        batches = cores.side_by_side(proba, cores.pieces(len(first), self.batch_size))
+        batches = hardware.map_on_cores(proba, hardware.split_batch(len(first), self.batch_size))
         return starts, torch.cat(batches).double().numpy()
 
     @torch.inference_mode()

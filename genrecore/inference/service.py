@@ -33,7 +33,7 @@ from genrecore import __version__
 from genrecore.errors import GenrecoreError
 from genrecore.inference.doubts import Doubt, DoubtFinder
 from genrecore.inference.ensemble import Ensemble
-from genrecore.training import cores
+from genrecore.training import hardware
 from genrecore.words import listed
 
 _LONGEST_S = 1200.0  # of any file, and so of what can be asked for
@@ -229,7 +229,7 @@ class _Service:
             self.n_classifying += 1
             n_threads = max(1, self.n_cores // self.n_classifying)
         try:
-            with cores.using(n_threads, later=self.n_cores):
+            with hardware.torch_threads(n_threads, later=self.n_cores):
                 prediction = self.ensemble.classify(file, name, *excerpt)  # type: ignore[arg-type]
                 if not with_doubts:
                     return prediction.as_dict()

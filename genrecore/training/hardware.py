@@ -1,22 +1,31 @@
-"""Which device and precision a run uses, and why; decided from capabilities, not timings."""
+"""Which device and precision a run uses, and why; how torch's threads share the cores.
+
+Device and precision are decided from capabilities, not timings.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import ctypes
+import math
 import os
 import platform
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from genrecore import words
 from genrecore.errors import UsageError
 
 if TYPE_CHECKING:
     import torch
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # of glibc's mallopt
 
@@ -158,3 +167,55 @@ def choose(device: str = "auto", precision: str = "auto") -> Hardware:
         name=name,
         n_threads=n_threads,
     )
+
+
+@contextmanager
+def torch_threads(n_threads: int, later: int | None = None) -> Iterator[None]:
+    """Inside, torch uses `n_threads` threads for the calls of this thread.
+
+    Args:
+        n_threads: Inside.
+        later: Afterwards; by default as many as before. torch gives a new thread the number that
+            any thread set last, so a thread of a pool should name the number for all of them.
+    """
+    import torch
+
+    later = torch.get_num_threads() if later is None else later
+    torch.set_num_threads(n_threads)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(later)
+
+
+def split_batch(n: int, largest: int) -> list[range]:
+    """0 … n - 1 in equal ranges: at least one for each of torch's threads, none above `largest`."""
+    import torch
+
+    n_threads = torch.get_num_threads()
+    n_ranges = min(n, n_threads * math.ceil(n / (n_threads * largest)))
+    return [range(k * n // n_ranges, (k + 1) * n // n_ranges) for k in range(n_ranges)]
+
+
+def map_on_cores(function: Callable[[T], R], items: Sequence[T]) -> list[R]:
+    """`function(item)` of every item, in order, in parallel, each on a share of torch's threads.
+
+    torch's threads wait for one another after every layer, and long where another process wants a
+    core; parts of a batch with a core each wait once, at the end. Inference mode, like every state
+    that torch keeps per thread, must be entered inside `function`.
+    """
+    import torch
+
+    n_threads = torch.get_num_threads()
+    if n_threads == 1 or len(items) < 2:
+        return [function(item) for item in items]
+
+    def call(item: T) -> R:
+        with torch_threads(max(1, n_threads // len(items))):
+            return function(item)
+
+    try:
+        with ThreadPoolExecutor(n_threads, thread_name_prefix="torch") as pool:
+            return list(pool.map(call, items))
+    finally:
+        torch.set_num_threads(n_threads)  # of threads that begin later, too

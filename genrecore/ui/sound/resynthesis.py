@@ -14,7 +14,7 @@ from genrecore import words
 from genrecore.features import FEATURES
 from genrecore.features.log_mel import LogMel, LogMelOptions
 from genrecore.reporting import feature_charts, plots
-from genrecore.training import cores
+from genrecore.training import hardware
 from genrecore.ui.datasets.listening import SoundExcerpt, play
 from genrecore.ui.parts import fields
 from genrecore.ui.parts.choices import choose_one
@@ -127,6 +127,6 @@ def _sound_of(
 ) -> tuple[np.ndarray, float]:
     began = time.perf_counter()
     options = LogMelOptions.model_validate_json(options_json)
-    with cores.using(1):
+    with hardware.torch_threads(1):
         wave = LogMel(options, rate, n_samples).to_wave(torch.from_numpy(image)[None])
     return wave.numpy(), time.perf_counter() - began

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import torch
 
-from genrecore.training import cores
+from genrecore.training import hardware
 
 
 @pytest.fixture(params=[1, 2, 5])
@@ -26,7 +26,7 @@ def of_a_new_thread() -> int:
 
 @pytest.mark.parametrize("n", [0, 1, 2, 3, 10, 97])
 def test_pieces_are_all_of_it_in_order_and_of_one_size(n: int, n_threads: int) -> None:
-    made = cores.pieces(n, 4)
+    made = hardware.split_batch(n, 4)
     assert [k for piece in made for k in piece] == list(range(n))
     lengths = [len(piece) for piece in made]
     assert all(1 <= length <= 4 for length in lengths)
@@ -36,7 +36,7 @@ def test_pieces_are_all_of_it_in_order_and_of_one_size(n: int, n_threads: int) -
 
 def test_results_come_in_order_and_threads_are_shared_out(n_threads: int) -> None:
     for n in (1, 2, 7):
-        made = cores.side_by_side(lambda k: (k, torch.get_num_threads()), list(range(n)))
+        made = hardware.map_on_cores(lambda k: (k, torch.get_num_threads()), list(range(n)))
         assert made == [(k, max(1, n_threads // n)) for k in range(n)]
         assert (torch.get_num_threads(), of_a_new_thread()) == (n_threads, n_threads)
 
@@ -46,7 +46,7 @@ def test_what_the_work_raises_is_raised_and_threads_are_as_before(n_threads: int
         return 1 // (k - 1)
 
     with pytest.raises(ZeroDivisionError):
-        cores.side_by_side(work, [0, 1, 2])
-    with pytest.raises(ZeroDivisionError), cores.using(1):
+        hardware.map_on_cores(work, [0, 1, 2])
+    with pytest.raises(ZeroDivisionError), hardware.torch_threads(1):
         work(1)
     assert (torch.get_num_threads(), of_a_new_thread()) == (n_threads, n_threads)
