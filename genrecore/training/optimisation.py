@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import math
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -77,31 +76,13 @@ class _Compiled:
 def optimiser(recipe: Training, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
     """The optimiser of the parameters that are trained; fused, where torch has it so."""
     trained = [p for p in parameters if p.requires_grad]
-    kind: Any = (_KINDS if recipe.compile else _WITHOUT_COMPILER)[recipe.optimiser]
     options: dict[str, Any] = {"lr": recipe.lr, "weight_decay": recipe.weight_decay}
     options["foreach" if recipe.optimiser in _NOT_FUSED else "fused"] = True
     if recipe.optimiser == "sgd":
         options["momentum"] = recipe.momentum
+    kind: Any = _KINDS[recipe.optimiser]
     optimiser: torch.optim.Optimizer = kind(trained, **options)
     return optimiser
-
-
-def _without_compiler(kind: type[torch.optim.Optimizer]) -> type[torch.optim.Optimizer]:
-    """The optimiser without the wrappers that tell torch's compiler to keep out.
-
-    To tell it they load the compiler: 1.2 to 1.9 s of processor time when the first optimiser is
-    made, so that a run takes 5.4 s from the click to its first step instead of 4.1
-    (docs/performance.md).
-    """
-
-    def step(self: torch.optim.Optimizer, closure: Any = None) -> Any:
-        with torch.no_grad():
-            return plain_step(self, closure)
-
-    plain_step = inspect.unwrap(kind.step)
-    wrapped = ("add_param_group", "zero_grad", "state_dict", "load_state_dict")
-    methods = {name: inspect.unwrap(getattr(kind, name)) for name in wrapped}
-    return type(kind.__name__, (kind,), {**methods, "step": step, "__doc__": kind.__doc__})
 
 
 _KINDS: dict[str, type[torch.optim.Optimizer]] = {
@@ -111,7 +92,6 @@ _KINDS: dict[str, type[torch.optim.Optimizer]] = {
     "rmsprop": torch.optim.RMSprop,
     "adadelta": torch.optim.Adadelta,
 }
-_WITHOUT_COMPILER = {name: _without_compiler(kind) for name, kind in _KINDS.items()}
 _NOT_FUSED = {"rmsprop", "adadelta"}
 
 

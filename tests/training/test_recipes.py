@@ -55,6 +55,7 @@ def rates(losses: list[float] | None = None, **values: object) -> list[float]:
 def test_every_optimiser_goes_downhill_and_moves_only_what_is_trained(name: str) -> None:
     moved, still = parameters()
     one = optimiser(Training(optimiser=name, lr=0.05, weight_decay=1e-4), [moved, still])
+    assert type(one).__module__.startswith("torch.optim")
     before = float((moved.detach() ** 2).sum())
     for _ in range(20):
         one.zero_grad()
@@ -63,35 +64,6 @@ def test_every_optimiser_goes_downhill_and_moves_only_what_is_trained(name: str)
     assert float((moved.detach() ** 2).sum()) < before
     assert torch.equal(still, torch.ones(2))
     assert one.param_groups[0]["weight_decay"] == 1e-4
-
-
-@pytest.mark.parametrize("name", ["adam", "adamw", "sgd", "rmsprop", "adadelta"])
-def test_without_the_compiler_every_optimiser_does_what_it_does_with_it(name: str) -> None:
-    ends = []
-    for compiled in (False, True):  # with it torch's own class is used
-        moved = parameters()
-        recipe = Training(optimiser=name, lr=0.05, weight_decay=1e-2, compile=compiled)
-        one = optimiser(recipe, moved)
-        assert isinstance(one, getattr(torch.optim, type(one).__name__))
-        for step in range(6):
-            one.zero_grad()
-            sum((p**4).sum() for p in moved if p.requires_grad).backward()
-            one.step()
-            if step == 2:
-                one.load_state_dict(one.state_dict())
-        ends.append(moved)
-    assert all(torch.equal(a, b) for a, b in zip(*ends, strict=True))
-
-
-def test_a_step_does_not_load_the_compiler() -> None:
-    program = (
-        "import sys, torch; from genrecore.config.run import Training; "
-        "from genrecore.training.optimisation import optimiser; "
-        "p = torch.nn.Parameter(torch.ones(3)); "
-        "one = optimiser(Training(), [p]); p.sum().backward(); one.step(); one.zero_grad(); "
-        "one.state_dict(); sys.exit('torch._dynamo' in sys.modules)"
-    )
-    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
 
 
 def test_momentum_is_of_sgd() -> None:
