@@ -17,8 +17,8 @@ RANDOM = [name for name in ONLINE if name not in ("shift", "flip", "percussive")
 
 def augmentation(name: str, **options):
     """The augmentation with these options, the rest at their defaults."""
-    entry = AUGMENTATIONS[name]
-    return entry.thing(entry.read_options(options, "augmentation"), RATE_HZ)
+    choice = AUGMENTATIONS.choose(name, options)
+    return choice.thing(choice.options, RATE_HZ)
 
 
 def stage(name: str) -> str:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import importlib.resources
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from genrecore.data import splits
 from genrecore.data.clips import clip_table
 
 
@@ -33,10 +35,21 @@ def clips(seed: int = 0, n_genres: int = 7, n_artists: int = 11) -> pd.DataFrame
     return clip_table(rows)
 
 
+def apply_split(
+    clips: pd.DataFrame,
+    name: str,
+    options: dict[str, Any] | None = None,
+    seed: int = 0,
+    fold: int = 0,
+) -> pd.DataFrame:
+    """The clip table split by the scheme of this name."""
+    return splits.apply(clips, splits.SPLITS.choose(name, options or {}), seed, fold)
+
+
 def gtzan() -> pd.DataFrame:
     """A clip table of GTZAN's 1 000 names and artists, from the packaged facts."""
-    place = importlib.resources.files("genrecore.data") / "tables" / "gtzan_annotations.csv"
-    with importlib.resources.as_file(place) as path:
+    table = importlib.resources.files("genrecore.data") / "tables" / "gtzan_annotations.csv"
+    with importlib.resources.as_file(table) as path:
         facts = pd.read_csv(path, dtype="string")
     genre = facts["clip_id"].str.split(".").str[0]
     return clip_table(facts.assign(genre=genre, path="x").to_dict("records"))

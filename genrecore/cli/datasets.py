@@ -92,7 +92,7 @@ def prepare(
     from genrecore.data import prepare as preparation
 
     config = _config(name, folder, set_, sample_rate_hz, clip_s)
-    options = DATASETS[name].read_options(config.dataset.options, "dataset")
+    dataset = DATASETS.choose(name, config.dataset.options)
     if background:
         words = ["datasets", "prepare", name, "--sample-rate-hz", str(sample_rate_hz)]
         words += ["--clip-s", f"{clip_s:g}"]
@@ -104,8 +104,8 @@ def prepare(
         return
     with reporting(quiet=as_json) as report:
         prepared = preparation.decode(config, report)
-    if DATASETS[name].facts.needs_folder:
-        known.remember(name, options.model_dump(mode="json", exclude_defaults=True))
+    if dataset.facts.needs_folder:
+        known.remember(name, dataset.options.model_dump(mode="json", exclude_defaults=True))
     facts = plain(preparation.summary(prepared))
     cached_results.keep("prepare", config, facts)
     minutes = f"{facts['minutes']} minutes, " if facts["minutes"] is not None else ""
@@ -174,8 +174,8 @@ def _audited(
         # Only readable clips are split, as in a run.
         clips = clips[clips["clip_id"].isin(corpus.index["clip_id"])].reset_index(drop=True)
     if with_split:
-        split, seed = config.split, config.split_seed
-        clips = splits.apply(clips, split.name, split.options, seed=seed, fold=config.fold)
+        chosen = splits.SPLITS.choose(config.split.name, config.split.options)
+        clips = splits.apply(clips, chosen, config.split_seed, config.fold)
     clips.attrs["left_out"] = left_out
     return audit(clips, corpus, report, headers=headers and is_audio)
 
@@ -275,7 +275,7 @@ def write(
     tables of descriptors, and images. The dataset gtzan reads it from there."""
     values = read_assignments(set_, "n_genres=4")
     config = with_values(RunConfig(), {f"dataset.{key}": value for key, value in values.items()})
-    options = DATASETS["demo"].read_options(config.dataset.options, "dataset")
+    options = DATASETS.choose("demo", config.dataset.options).options
     with reporting(quiet=as_json) as report:
         demo.write_as_gtzan(options, folder, report)
     folder = folder.expanduser().absolute()

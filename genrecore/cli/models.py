@@ -177,7 +177,7 @@ def _registries() -> dict[str, Registry[Any]]:
     from genrecore.training.parts import REGISTRIES
 
     registries = (*REGISTRIES.values(), AUGMENTATIONS, PRESETS, METRICS)
-    by_name = {f"{registry.what}s": registry for registry in registries}
+    by_name = {f"{registry.noun}s": registry for registry in registries}
     return {name: by_name[name] for name in WHAT}
 
 

@@ -10,6 +10,7 @@ import importlib
 import pkgutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -50,17 +51,6 @@ class Entry(Generic[Facts]):
     options: type[Options]
     facts: Facts
 
-    def read_options(self, values: Mapping[str, Any], what: str) -> Any:
-        """The options with these values, and defaults for the others.
-
-        Raises:
-            UsageError: An unknown option or a value out of range, with what was expected.
-        """
-        try:
-            return self.options.model_validate(dict(values))
-        except ValidationError as error:
-            raise UsageError(f"{what} {self.name}: {explain(error, self.options)}") from None
-
 
 @dataclass(frozen=True)
 class Choice(Generic[Facts]):
@@ -86,13 +76,15 @@ class Choice(Generic[Facts]):
 
 
 class Registry(Mapping[str, Entry[Facts]], Generic[Facts]):
-    """Registered things of one sort ("model", "feature", …) by name.
+    """Registered things of one sort by name.
 
-    `facts` is the frozen dataclass of the entries' facts.
+    Args:
+        noun: What they are: "model", "feature", …
+        facts: The frozen dataclass of the entries' facts.
     """
 
-    def __init__(self, what: str, facts: type[Facts]) -> None:
-        self.what = what
+    def __init__(self, noun: str, facts: type[Facts]) -> None:
+        self.noun = noun
         self._facts = facts
         self._entries: dict[str, Entry[Facts]] = {}
 
@@ -115,7 +107,7 @@ class Registry(Mapping[str, Entry[Facts]], Generic[Facts]):
 
         def add(thing: Thing) -> Thing:
             if name in self._entries:
-                raise ValueError(f"{self.what} {name!r} is registered twice")
+                raise ValueError(f"{self.noun} {name!r} is registered twice")
             self._entries[name] = Entry(name, thing, title, source, options, entry_facts)
             return thing
 
@@ -126,19 +118,27 @@ class Registry(Mapping[str, Entry[Facts]], Generic[Facts]):
         """The title of every entry, by its name."""
         return {name: entry.title for name, entry in self.items()}
 
-    def choose(self, name: str, options: Mapping[str, Any]) -> Choice[Facts]:
-        """The thing of this name with its options parsed.
+    def choose(self, name: str, options: Mapping[str, Any] = MappingProxyType({})) -> Choice[Facts]:
+        """The thing of this name with its options parsed, the only place that parses them.
+
+        Args:
+            name: A registered name.
+            options: Values of options; those that are absent take their defaults.
 
         Raises:
-            UsageError: No such name, an unknown option, or a value out of range.
+            UsageError: No such name, an unknown option, or a value out of range, with what was
+                expected.
         """
         entry = self[name]
-        return Choice(entry, entry.read_options(options, self.what))
+        try:
+            return Choice(entry, entry.options.model_validate(dict(options)))
+        except ValidationError as error:
+            raise UsageError(f"{self.noun} {name}: {explain(error, entry.options)}") from None
 
     def __getitem__(self, name: str) -> Entry[Facts]:
         if name not in self._entries:
             raise UsageError(
-                f"There is no {self.what} called {name!r}; there are: {', '.join(self)}."
+                f"There is no {self.noun} called {name!r}; there are: {', '.join(self)}."
             )
         return self._entries[name]
 

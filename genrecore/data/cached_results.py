@@ -77,17 +77,16 @@ def subject(config: RunConfig, with_split: bool) -> dict[str, Any]:
     Raises:
         UsageError: An option that does not exist or is out of range, or genres that cannot be read.
     """
-    options = DATASETS[config.dataset.name].read_options(config.dataset.options, "dataset")
-    values = options.model_dump(mode="json")
+    dataset = DATASETS.choose(config.dataset.name, config.dataset.options)
+    values = dataset.options.model_dump(mode="json")
     if values.get("folder"):
         values["folder"] = str(Path(values["folder"]).expanduser().absolute())
     genres = canonical(config.genres.leave_out, config.genres.merge)
-    about: dict[str, Any] = {"dataset": config.dataset.name, "options": values, "genres": genres}
+    about: dict[str, Any] = {"dataset": dataset.name, "options": values, "genres": genres}
     if with_split:
-        scheme = SPLITS[config.split.name]
-        chosen = scheme.read_options(config.split.options, "split").model_dump(mode="json")
-        seed = config.split_seed if scheme.facts.seeded else 0
-        about["split"] = [config.split.name, chosen, config.fold, seed]
+        split = SPLITS.choose(config.split.name, config.split.options)
+        seed = config.split_seed if split.facts.seeded else 0
+        about["split"] = [split.name, split.options.model_dump(mode="json"), config.fold, seed]
     return about
 
 

@@ -82,9 +82,8 @@ def build_corpus(clips: pd.DataFrame, config: RunConfig, report: Report = silent
 
 
 def _split(clips: pd.DataFrame, config: RunConfig) -> pd.DataFrame:
-    return splits.apply(
-        clips, config.split.name, config.split.options, config.split_seed, config.fold
-    )
+    split = splits.SPLITS.choose(config.split.name, config.split.options)
+    return splits.apply(clips, split, config.split_seed, config.fold)
 
 
 def with_split(prepared: Prepared, config: RunConfig) -> Prepared:

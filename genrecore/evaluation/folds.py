@@ -110,7 +110,7 @@ def pool_folds(runs: Iterable[Run]) -> PooledFolds:
         raise GenrecoreError("There are no runs to pool.")
     _check_one_system(runs)
     split = runs[0].config.split
-    n_folds = splits.n_folds(split.name, split.options)
+    n_folds = splits.n_folds(splits.SPLITS.choose(split.name, split.options))
     if n_folds == 1:
         raise GenrecoreError(
             f"The split {split.name} has one fold only: each of its runs is a whole result and is "
@@ -138,7 +138,8 @@ def fold_sets(runs: Iterable[Run]) -> list[FoldSet]:
     for run in runs:
         try:
             config = run.config
-            n = splits.n_folds(config.split.name, config.split.options)
+            split = splits.SPLITS.choose(config.split.name, config.split.options)
+            n = splits.n_folds(split)
         except GenrecoreError:  # written by another version: it belongs to no known system
             continue
         if n == 1 or not _is_done(run):

@@ -88,7 +88,7 @@ def watched(name: str) -> Metric:
 def choices(info: FieldInfo) -> tuple[str, ...]:
     """The names that a configuration's field may have where it says that these are metrics'."""
     extra = info.json_schema_extra
-    is_metric = isinstance(extra, dict) and extra.get("registry") == METRICS.what
+    is_metric = isinstance(extra, dict) and extra.get("registry") == METRICS.noun
     return tuple(watchable()) if is_metric else ()
 
 

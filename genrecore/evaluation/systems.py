@@ -297,5 +297,6 @@ def _block(run: Run) -> str:
     config = run.config
     name = f"{config.dataset.name}, {config.split.name}"
     name += f", split seed {config.split_seed}" if config.split_seed else ""
-    n_folds = splits.n_folds(config.split.name, config.split.options)
+    split = splits.SPLITS.choose(config.split.name, config.split.options)
+    n_folds = splits.n_folds(split)
     return name + (f", fold {config.fold}" if n_folds > 1 else "")

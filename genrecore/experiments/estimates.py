@@ -218,8 +218,8 @@ class Estimator:
 
 def _counts(config: RunConfig, clips: pd.DataFrame) -> Counts:
     """Segments in each part of a clip table."""
-    split = config.split
-    table = splits.apply(clips, split.name, split.options, config.split_seed, config.fold)
+    split = splits.SPLITS.choose(config.split.name, config.split.options)
+    table = splits.apply(clips, split, config.split_seed, config.fold)
     if config.rehearsal:
         table = genres.fewer(table, config.rehearsal)
     n = pd.Series(1, index=table.index)

@@ -127,8 +127,8 @@ def draft(config: RunConfig, n_folds: int = 5) -> Draft:
 def on_fold(config: RunConfig, split: str, n_folds: int, fold: int) -> RunConfig:
     """The configuration on a fold of one of the two splits; a resolved one stays resolved."""
     options = config.split.options if config.split.name == split else {}
-    read = SPLITS[split].read_options({**options, "n_folds": n_folds}, "split")
-    part = Part(name=split, options=read.model_dump(mode="json", exclude_defaults=True))
+    chosen = SPLITS.choose(split, {**options, "n_folds": n_folds})
+    part = Part(name=split, options=chosen.options.model_dump(mode="json", exclude_defaults=True))
     return config.model_copy(update={"split": part, "fold": fold, "allow_leaks": split == LEAKY})
 
 
@@ -163,7 +163,7 @@ def check(config: RunConfig, clips: pd.DataFrame, n_folds: int = 5) -> int:
         )
     for name in (CLEAN, LEAKY):
         split = on_fold(config, name, n_folds, 0).split
-        splits.apply(table, name, split.options, seed=config.split_seed, fold=0)
+        splits.apply(table, SPLITS.choose(name, split.options), config.split_seed, fold=0)
     return len(table)
 
 
@@ -209,7 +209,7 @@ def experiments(all_runs: Iterable[Run]) -> list[LeakExperiment]:
     complete = []
     for key, clean in by_split[CLEAN].items():
         config = first_folds[key]
-        n_folds = splits.n_folds(CLEAN, config.split.options)
+        n_folds = splits.n_folds(SPLITS.choose(CLEAN, config.split.options))
         leaky = by_split[LEAKY].get(signature(on_fold(config, LEAKY, n_folds, 0)))
         if leaky:
             complete.append(LeakExperiment(config, n_folds, leaky, clean))

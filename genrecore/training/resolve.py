@@ -96,7 +96,7 @@ def _without_presets(parts: Sequence[Part]) -> tuple[Part, ...]:
 
 def _check_fold(resolved: ResolvedConfig) -> None:
     config = resolved.config
-    n_folds = splits.n_folds(config.split.name, config.split.options)
+    n_folds = splits.n_folds(resolved.split)
     if config.fold >= n_folds:
         raise UsageError(
             f"There is no fold {config.fold}: the split {config.split.name} has "

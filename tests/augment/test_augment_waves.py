@@ -129,9 +129,8 @@ def test_the_equaliser_raises_its_band_and_no_other() -> None:
 
 
 def test_the_equaliser_stays_below_half_the_sample_rate() -> None:
-    entry = AUGMENTATIONS["equaliser"]
-    options = entry.read_options({"highest_hz": 20_000}, "augmentation")
-    drawn = entry.thing(options, 16_000).draw(500, (1, 9), seeded())
+    choice = AUGMENTATIONS.choose("equaliser", {"highest_hz": 20_000})
+    drawn = choice.thing(choice.options, 16_000).draw(500, (1, 9), seeded())
     assert 6000 < drawn[:, 0].max() <= 7200
 
 

@@ -14,8 +14,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import soundfile
+from split_tables import apply_split
 
-from genrecore.data import corpus, datasets, splits
+from genrecore.data import corpus, datasets
 from genrecore.data.audit import KINDS, SEVERITIES, Audit, audit, identical
 from genrecore.data.clips import clip_table
 from genrecore.data.datasets import synthesis
@@ -299,8 +300,8 @@ def test_genres_that_are_tested_but_not_trained_and_the_reverse_are_told() -> No
 
 def test_the_split_by_artist_of_the_demo_passes_and_the_split_by_clip_is_refused() -> None:
     clips = datasets.load("demo", {"n_genres": 3, "n_clips": 20, "clip_s": 2.0, "n_artists": 5})
-    assert not audit(splits.apply(clips, "by_artist", {}, seed=0, fold=0)).refused
-    found = audit(splits.apply(clips, "stratified", {}, seed=0, fold=0))
+    assert not audit(apply_split(clips, "by_artist")).refused
+    found = audit(apply_split(clips, "stratified"))
     assert found.refused
     assert 0 < found.n_crossing_test_clips <= found.n_crossing_clips <= 24
 
@@ -325,7 +326,7 @@ def test_two_spellings_of_an_artist_are_one_for_split_and_audit() -> None:
     artists = ["The Band", "the  band ", "A", "B", "C", "D"]
     clips = table(*[(genre, artist, None) for genre in "xy" for artist in artists])
     for fold in range(3):
-        dealt = splits.apply(clips, "by_artist", {"n_folds": 3}, seed=0, fold=fold)
+        dealt = apply_split(clips, "by_artist", {"n_folds": 3}, seed=0, fold=fold)
         same = dealt[dealt["artist"].str.casefold().str.contains("band")]
         assert same["split"].nunique() == 1
         assert not audit(dealt).refused

@@ -68,9 +68,13 @@ def test_pictures_of_different_sizes_are_refused_with_both(tmp_path: Path) -> No
 
 def test_grey_is_the_luminance_and_colour_stays() -> None:
     picture = torch.tensor([[[[255]], [[0]], [[0]]]], dtype=torch.uint8)
-    entry = FEATURES["image"]
-    grey = entry.thing(entry.read_options({"colour": "grey"}, "feature"), (3, 1, 1))
-    colour = entry.thing(entry.read_options({"scale": "0 to 255"}, "feature"), (3, 1, 1))
+    grey, colour = (
+        choice.thing(choice.options, (3, 1, 1))
+        for choice in (
+            FEATURES.choose("image", {"colour": "grey"}),
+            FEATURES.choose("image", {"scale": "0 to 255"}),
+        )
+    )
     assert grey(picture).item() == pytest.approx(0.299)
     assert colour(picture).flatten().tolist() == [255.0, 0.0, 0.0]
     assert grey.output_shape == (1, 1, 1)
@@ -120,8 +124,8 @@ def test_the_rows_of_a_clip_are_one_sequence_in_order(tmp_path: Path, tiny: Tiny
     _gtzan_tables(tmp_path)
     config = _of_tables(tiny, tmp_path, "table_3s")
     prepared = preparation.decode(config)
-    entry = FEATURES["descriptor_sequence"]
-    front = entry.thing(entry.read_options({"n_steps": 12}, "feature"), prepared.corpus.shape)
+    feature = FEATURES.choose("descriptor_sequence", {"n_steps": 12})
+    front = feature.thing(feature.options, prepared.corpus.shape)
     features = feature_cache.compute(prepared.corpus, config, front)
     assert features.rows.shape == (21, 12, 57)
     source = pd.read_csv(tmp_path / "features_3_sec.csv")

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 import split_tables
 from sklearn.utils import shuffle
+from split_tables import apply_split
 
 from genrecore.data import splits
 from genrecore.data.clips import clip_table
@@ -32,7 +33,7 @@ def fma(real_data: Path) -> pd.DataFrame:
 
 
 def test_fault_filtered_has_443_197_and_290_clips_and_70_in_none() -> None:
-    table = splits.apply(split_tables.gtzan(), "fault_filtered", {}, 0, 0)
+    table = apply_split(split_tables.gtzan(), "fault_filtered")
     assert splits.counts(table).sum().to_dict() == {"train": 443, "valid": 197, "test": 290}
     assert table["split"].isna().sum() == 70
     known = table.dropna(subset=["artist", "split"])
@@ -47,12 +48,12 @@ def test_fault_filtered_refuses_what_is_not_gtzan() -> None:
         [split_tables.gtzan().head(8), split_tables.clips().head(3)], ignore_index=True
     )
     with pytest.raises(GenrecoreError, match=r"3 of 11 clips are not in GTZAN \(the first is g0"):
-        splits.apply(clips, "fault_filtered", {}, 0, 0)
+        apply_split(clips, "fault_filtered")
 
 
 def test_the_official_split_of_fma_small_has_6394_800_and_800_clips(fma: pd.DataFrame) -> None:
     for scheme in ("official", "benito", "manifest"):
-        table = splits.apply(fma, scheme, {}, 3, 0)
+        table = apply_split(fma, scheme, {}, 3, 0)
         assert splits.counts(table).sum().to_dict() == {"train": 6394, "valid": 800, "test": 800}
         assert splits.notes(table) == []
         known = table.dropna(subset=["artist"])
@@ -60,10 +61,10 @@ def test_the_official_split_of_fma_small_has_6394_800_and_800_clips(fma: pd.Data
 
 
 def test_ratios_hold_on_fma_small_by_clip_and_nearly_by_artist(fma: pd.DataFrame) -> None:
-    by_clip = splits.counts(splits.apply(fma, "liu", {}, 0, 0))
+    by_clip = splits.counts(apply_split(fma, "liu"))
     assert by_clip.loc["Rock"].to_dict() == {"train": 799, "valid": 100, "test": 100}
     assert by_clip.loc["Pop"].to_dict() == {"train": 800, "valid": 100, "test": 100}
-    table = splits.apply(fma, "by_artist_ratio", {}, 0, 0)
+    table = apply_split(fma, "by_artist_ratio")
     known = table.dropna(subset=["artist"])
     assert (known.groupby("artist")["split"].nunique() == 1).all()
     shares = splits.counts(table).div(splits.counts(table).sum(axis=1), axis=0)
@@ -74,7 +75,7 @@ def test_ratios_hold_on_fma_small_by_clip_and_nearly_by_artist(fma: pd.DataFrame
 def test_official_takes_what_is_there_and_says_what_is_not() -> None:
     clips = split_tables.clips()
     clips["split"] = clips["split"].mask(clips["split"] == "valid")
-    table = splits.apply(clips, "official", {}, 0, 0)
+    table = apply_split(clips, "official")
     assert table["split"].equals(clips["split"])
     n_out = int(clips["split"].isna().sum())
     none, valid = splits.notes(table)
@@ -103,19 +104,19 @@ def test_given_splits_that_cannot_be_used_are_refused(
     clips = split_tables.clips()
     clips["split"] = clips["split"].map(lambda name: change.get(name, name)).astype("string")
     with pytest.raises(GenrecoreError, match=said):
-        splits.apply(clips, scheme, {}, 0, 0)
+        apply_split(clips, scheme)
 
 
 def test_the_number_of_rows_without_a_split_is_said() -> None:
     clips = split_tables.clips()
     clips.loc[[5, 9, 13], "split"] = pd.NA
     with pytest.raises(GenrecoreError, match=f"3 of {len(clips)} clips have nothing"):
-        splits.apply(clips, "manifest", {}, 0, 0)
+        apply_split(clips, "manifest")
 
 
 def test_belton_tests_the_last_fifth_of_the_usual_shuffle() -> None:
     clips = split_tables.gtzan().sample(frac=1, random_state=5)  # whatever order the table has
-    table = splits.apply(clips, "belton", {}, 0, 0)
+    table = apply_split(clips, "belton")
     names = sorted(clips["clip_id"])
     usual = pd.Series(names).sample(frac=1, random_state=0).tolist()
     assert usual == shuffle(names, random_state=0)
@@ -126,7 +127,7 @@ def test_belton_tests_the_last_fifth_of_the_usual_shuffle() -> None:
     assert found["test"].nunique() > 1  # slightly uneven, as in the study's Figure 1
     assert found["test"].between(8, 32).all()
     with pytest.raises(GenrecoreError, match="at least 5 clips; found 4"):
-        splits.apply(clips.head(4), "belton", {}, 0, 0)
+        apply_split(clips.head(4), "belton")
 
 
 def test_the_published_table_is_in_the_order_that_belton_shuffles(real_data: Path) -> None:
@@ -136,18 +137,18 @@ def test_the_published_table_is_in_the_order_that_belton_shuffles(real_data: Pat
 
 
 def test_qin_has_80_and_20_clips_a_genre_and_no_validation() -> None:
-    table = splits.apply(split_tables.gtzan(), "qin", {}, 0, 0)
+    table = apply_split(split_tables.gtzan(), "qin")
     assert splits.counts(table).to_numpy().tolist() == [[80, 0, 20]] * 10
     assert splits.notes(table) == [
         "This split has no validation clips: the last epoch is the one tested."
     ]
-    without = splits.apply(split_tables.gtzan().query("clip_id != 'jazz.00054'"), "qin", {}, 0, 0)
+    without = apply_split(split_tables.gtzan().query("clip_id != 'jazz.00054'"), "qin")
     assert splits.counts(without).loc["jazz"].tolist() == [79, 0, 20]
 
 
 def test_the_studies_equal_the_general_schemes_they_name() -> None:
     clips = split_tables.clips()
     for study, general in (("qin", "ratio_8_2"), ("liu", "ratio_8_1_1"), ("benito", "official")):
-        a, b = (splits.apply(clips, name, {}, 7, 0)["split"] for name in (study, general))
+        a, b = (apply_split(clips, name, {}, 7, 0)["split"] for name in (study, general))
         assert a.equals(b)
         assert splits.SPLITS[study].source != splits.SPLITS[general].source

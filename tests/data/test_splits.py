@@ -11,13 +11,15 @@ import pytest
 import split_tables
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from split_tables import apply_split
 
 from genrecore.data import datasets, splits
 from genrecore.data.clips import clip_table
+from genrecore.data.splits import SPLITS
 from genrecore.errors import GenrecoreError, UsageError
 
-FOLDS = [name for name, entry in splits.SPLITS.items() if entry.facts.folds]
-SEEDED = [name for name, entry in splits.SPLITS.items() if entry.facts.seeded]
+FOLDS = [name for name, entry in SPLITS.items() if entry.facts.folds]
+SEEDED = [name for name, entry in SPLITS.items() if entry.facts.seeded]
 
 
 def _small() -> pd.DataFrame:
@@ -48,7 +50,7 @@ def test_the_first_schemes_deal_as_they_always_did(
     scheme: str, n_folds: int, seed: int, fold: int, expected: str
 ) -> None:
     # Old runs name their clips' parts by scheme, seed and fold alone: these never change.
-    split = splits.apply(_small(), scheme, {"n_folds": n_folds}, seed, fold)["split"]
+    split = apply_split(_small(), scheme, {"n_folds": n_folds}, seed, fold)["split"]
     assert "".join(split.map({"train": ".", "valid": "v", "test": "t"})) == expected
 
 
@@ -58,7 +60,7 @@ def test_every_clip_is_tested_once_and_validated_once_over_the_folds(
     scheme: str, n_folds: int
 ) -> None:
     clips = split_tables.clips()
-    folds = [splits.apply(clips, scheme, {"n_folds": n_folds}, 3, k) for k in range(n_folds)]
+    folds = [apply_split(clips, scheme, {"n_folds": n_folds}, 3, k) for k in range(n_folds)]
     for split in ("test", "valid"):
         times = sum((fold["split"] == split).astype(int) for fold in folds)
         assert (times == 1).all()
@@ -71,7 +73,7 @@ def test_every_clip_is_tested_once_and_validated_once_over_the_folds(
 def test_every_genre_is_in_train_valid_and_test_of_every_fold(scheme: str) -> None:
     for seed in range(2):
         for fold in range(5):
-            table = splits.apply(split_tables.clips(seed), scheme, {}, seed, fold)
+            table = apply_split(split_tables.clips(seed), scheme, {}, seed, fold)
             found = splits.counts(table)
             assert found.shape == (7, 3)
             assert list(found.columns) == ["train", "valid", "test"]
@@ -81,20 +83,20 @@ def test_every_genre_is_in_train_valid_and_test_of_every_fold(scheme: str) -> No
 
 def test_clips_of_one_artist_never_cross_the_split() -> None:
     for seed in range(9):
-        table = splits.apply(split_tables.clips(seed), "by_artist", {}, seed, seed % 5)
+        table = apply_split(split_tables.clips(seed), "by_artist", {}, seed, seed % 5)
         known = table.dropna(subset=["artist"])
         assert (known.groupby("artist")["split"].nunique() == 1).all()
 
 
 def test_the_split_by_clip_lets_artists_cross() -> None:
-    table = splits.apply(split_tables.clips(), "stratified", {}, 0, 0)
+    table = apply_split(split_tables.clips(), "stratified")
     assert (table.dropna(subset=["artist"]).groupby("artist")["split"].nunique() > 1).any()
 
 
 def test_clips_without_an_artist_are_dealt_out_one_by_one() -> None:
     clips = split_tables.clips()
     clips["artist"] = pd.NA
-    found = splits.counts(splits.apply(clips, "by_artist", {}, 0, 0))
+    found = splits.counts(apply_split(clips, "by_artist"))
     n = found.sum(axis=1)
     assert ((found["test"] - n / 5).abs() < 1).all()
 
@@ -102,10 +104,10 @@ def test_clips_without_an_artist_are_dealt_out_one_by_one() -> None:
 def test_parts_are_as_even_as_the_clips_allow() -> None:
     clips = split_tables.clips()
     for fold in range(5):
-        found = splits.counts(splits.apply(clips, "stratified", {}, 1, fold))
+        found = splits.counts(apply_split(clips, "stratified", {}, 1, fold))
         assert ((found["test"] - found.sum(axis=1) / 5).abs() < 1).all()
         assert abs(found["test"].sum() - len(clips) / 5) < 1
-        found = splits.counts(splits.apply(clips, "by_artist", {}, 1, fold))
+        found = splits.counts(apply_split(clips, "by_artist", {}, 1, fold))
         # No artist has more than five clips in a genre, so no part is further from the mean.
         assert ((found["test"] - found.sum(axis=1) / 5).abs() <= 5).all()
 
@@ -114,11 +116,11 @@ def test_parts_are_as_even_as_the_clips_allow() -> None:
 def test_the_split_depends_on_the_seed_and_not_on_the_order_of_rows(scheme: str) -> None:
     clips = split_tables.clips()
     fold = 2 if scheme in FOLDS else 0
-    table = splits.apply(clips, scheme, {}, 5, fold)
-    assert table["split"].equals(splits.apply(clips, scheme, {}, 5, fold)["split"])
-    assert not table["split"].equals(splits.apply(clips, scheme, {}, 6, fold)["split"])
+    table = apply_split(clips, scheme, {}, 5, fold)
+    assert table["split"].equals(apply_split(clips, scheme, {}, 5, fold)["split"])
+    assert not table["split"].equals(apply_split(clips, scheme, {}, 6, fold)["split"])
     mixed = clips.sample(frac=1, random_state=4)
-    again = splits.apply(mixed, scheme, {}, 5, fold)
+    again = apply_split(mixed, scheme, {}, 5, fold)
     assert again.index.equals(mixed.index)
     assert again["split"].sort_index().equals(table["split"])
 
@@ -126,16 +128,16 @@ def test_the_split_depends_on_the_seed_and_not_on_the_order_of_rows(scheme: str)
 def test_apply_leaves_the_table_it_was_given_alone() -> None:
     clips = split_tables.clips()
     before = clips.copy()
-    for scheme in splits.SPLITS:
+    for scheme in SPLITS:
         if scheme != "fault_filtered":
-            splits.apply(clips, scheme, {}, 0, 0)
+            apply_split(clips, scheme)
     pd.testing.assert_frame_equal(clips, before)
 
 
 def test_the_demo_splits_by_artist() -> None:
     options = {"n_genres": 3, "n_clips": 6, "clip_s": 2.0, "n_artists": 5, "seed": 7}
     clips = datasets.load("demo", options)
-    table = splits.apply(clips, "by_artist", {}, 0, 4)
+    table = apply_split(clips, "by_artist", {}, 0, 4)
     assert (splits.counts(table).to_numpy() > 0).all()
     assert (table.groupby("artist")["split"].nunique() == 1).all()
 
@@ -143,11 +145,11 @@ def test_the_demo_splits_by_artist() -> None:
 def test_genres_with_too_few_artists_are_named(real_data: Path) -> None:
     clips = datasets.load("gtzan", {"folder": str(real_data / "gtzan")})
     with pytest.raises(GenrecoreError) as caught:
-        splits.apply(clips, "by_artist", {"n_folds": 3}, 0, 0)
+        apply_split(clips, "by_artist", {"n_folds": 3})
     for genre in ("blues (1)", "classical (1)", "reggae (1)", "rock (1)"):
         assert genre in str(caught.value)
     assert "split by clip" in str(caught.value)
-    found = splits.counts(splits.apply(clips, "stratified", {}, 0, 0))
+    found = splits.counts(apply_split(clips, "stratified"))
     assert found.to_numpy().tolist() == [[6, 2, 2]] * 10
 
 
@@ -155,8 +157,8 @@ def test_genres_with_fewer_clips_than_folds_are_named_with_what_would_do() -> No
     clips = split_tables.clips()
     rare = clips[(clips["genre"] != "g2") | (clips.groupby("genre").cumcount() < 4)]
     with pytest.raises(GenrecoreError, match=r"too few clips in g2 \(4\).*at most 4 folds"):
-        splits.apply(rare, "stratified", {}, 0, 0)
-    assert len(splits.apply(rare, "stratified", {"n_folds": 4}, 0, 0)) == len(rare)
+        apply_split(rare, "stratified")
+    assert len(apply_split(rare, "stratified", {"n_folds": 4})) == len(rare)
 
 
 def test_artists_of_several_genres_that_empty_a_part_are_refused() -> None:
@@ -169,7 +171,7 @@ def test_artists_of_several_genres_that_empty_a_part_are_refused() -> None:
     # Artists 3 and 4 must differ in b and in c, where 2 and 0 take different parts: impossible.
     for seed in range(9):
         with pytest.raises(GenrecoreError, match="several genres leave one of 3 parts without"):
-            splits.apply(table, "by_artist", {"n_folds": 3}, seed, 0)
+            apply_split(table, "by_artist", {"n_folds": 3}, seed, 0)
 
 
 @pytest.mark.parametrize(
@@ -190,39 +192,41 @@ def test_wrong_requests_are_refused_with_the_choices(
     name: str, options: dict[str, int], fold: int, message: str
 ) -> None:
     with pytest.raises(UsageError, match=message):
-        splits.apply(split_tables.clips(), name, options, 0, fold)
+        apply_split(split_tables.clips(), name, options, 0, fold)
 
 
-@pytest.mark.parametrize("scheme", list(splits.SPLITS))
+@pytest.mark.parametrize("scheme", list(SPLITS))
 def test_every_scheme_is_deterministic_and_says_what_it_does(scheme: str) -> None:
     clips = split_tables.gtzan() if scheme == "fault_filtered" else split_tables.clips()
     for seed in (0, 1, 2**31):
-        split = splits.apply(clips, scheme, {}, seed, 0)["split"]
+        split = apply_split(clips, scheme, {}, seed, 0)["split"]
         assert split.dtype == "string"
         assert split.index.equals(clips.index)
         assert set(split.dropna()) in ({"train", "valid", "test"}, {"train", "test"})
-        assert split.equals(splits.apply(clips, scheme, {}, seed, 0)["split"])
+        assert split.equals(apply_split(clips, scheme, {}, seed, 0)["split"])
         if scheme not in SEEDED:
-            assert split.equals(splits.apply(clips, scheme, {}, 0, 0)["split"])
-    assert splits.SPLITS[scheme].title
-    assert splits.SPLITS[scheme].source
-    sentence = splits.describe(scheme, {})
+            assert split.equals(apply_split(clips, scheme)["split"])
+    assert SPLITS[scheme].title
+    assert SPLITS[scheme].source
+    sentence = splits.describe(SPLITS.choose(scheme))
     assert sentence.endswith(".")
     assert "{" not in sentence
-    assert splits.n_folds(scheme, {}) == (5 if scheme in FOLDS else 1)
+    assert splits.n_folds(SPLITS.choose(scheme)) == (5 if scheme in FOLDS else 1)
 
 
 def test_options_and_fold_are_in_the_sentence() -> None:
-    assert splits.describe("by_artist", {"n_folds": 7}, 2).endswith(
+    assert splits.describe(SPLITS.choose("by_artist", {"n_folds": 7}), 2).endswith(
         "; fold 2 of 7, counted from 0."
     )
-    assert "share either" in splits.describe("by_artist", {"albums": True})
-    assert "7 : 1.5 : 2 " in splits.describe("ratio_8_1_1", {"train": 7, "valid": 1.5, "test": 2})
+    assert "share either" in splits.describe(SPLITS.choose("by_artist", {"albums": True}))
+    assert "7 : 1.5 : 2 " in splits.describe(
+        SPLITS.choose("ratio_8_1_1", {"train": 7, "valid": 1.5, "test": 2})
+    )
 
 
 def test_without_a_validation_share_there_is_no_validation() -> None:
     for scheme in ("ratio_8_1_1", "by_artist_ratio"):
-        found = splits.counts(splits.apply(split_tables.clips(), scheme, {"valid": 0}, 0, 0))
+        found = splits.counts(apply_split(split_tables.clips(), scheme, {"valid": 0}))
         assert found["valid"].sum() == 0
         assert (found[["train", "test"]] > 0).all(axis=None)
 
@@ -231,11 +235,11 @@ def test_genres_too_small_for_the_ratio_are_named() -> None:
     clips = split_tables.clips()
     rare = clips[(clips["genre"] != "g2") | (clips.groupby("genre").cumcount() < 2)]
     with pytest.raises(GenrecoreError, match=r"too few clips in g2 \(2\).*3 parts need 3 clips"):
-        splits.apply(rare, "ratio_8_1_1", {}, 0, 0)
-    assert splits.counts(splits.apply(rare, "ratio_8_2", {}, 0, 0)).loc["g2"].tolist() == [1, 0, 1]
-    one = clips.assign(artist=clips["artist"].mask(clips["genre"] == "g5", "the same"))
+        apply_split(rare, "ratio_8_1_1")
+    assert splits.counts(apply_split(rare, "ratio_8_2")).loc["g2"].tolist() == [1, 0, 1]
+    one_artist = clips.assign(artist=clips["artist"].mask(clips["genre"] == "g5", "the same"))
     with pytest.raises(GenrecoreError, match=r"too few artists in g5 \(1\).*split by clip"):
-        splits.apply(one, "by_artist_ratio", {}, 0, 0)
+        apply_split(one_artist, "by_artist_ratio")
 
 
 def test_albums_cannot_be_kept_together_where_none_is_known() -> None:
@@ -243,7 +247,7 @@ def test_albums_cannot_be_kept_together_where_none_is_known() -> None:
     clips["album"] = pd.NA
     for scheme, options in (("by_album", {}), ("by_artist", {"albums": True})):
         with pytest.raises(GenrecoreError, match=f"None of the {len(clips)} clips names its album"):
-            splits.apply(clips, scheme, options, 0, 0)
+            apply_split(clips, scheme, options)
 
 
 def test_a_chain_of_artists_and_albums_stays_together() -> None:
@@ -258,10 +262,10 @@ def test_a_chain_of_artists_and_albums_stays_together() -> None:
     clips = clip_table(rows)
     for seed in range(9):
         for scheme in ("by_artist", "by_artist_ratio"):
-            split = splits.apply(clips, scheme, {"albums": True}, seed, 0)["split"]
+            split = apply_split(clips, scheme, {"albums": True}, seed, 0)["split"]
             assert split.head(4).nunique() == 1
     assert any(
-        splits.apply(clips, "by_artist", {}, seed, 0)["split"].head(4).nunique() > 1
+        apply_split(clips, "by_artist", {}, seed, 0)["split"].head(4).nunique() > 1
         for seed in range(9)
     )
 
@@ -296,7 +300,7 @@ def test_groups_never_cross_whatever_the_table(clips: pd.DataFrame, seed: int, f
     ]
     for scheme, options, this, together in cases:
         try:
-            table = splits.apply(clips, scheme, options, seed, this)
+            table = apply_split(clips, scheme, options, seed, this)
         except GenrecoreError as error:
             message = str(error)  # too few groups, or groups of several genres: said, never dealt
             assert (
@@ -324,7 +328,7 @@ def test_ratios_hold_within_one_clip_a_genre(
         for k in range(size)
     )
     options = dict(zip(("train", "valid", "test"), shares, strict=True))
-    found = splits.counts(splits.apply(clips, "ratio_8_1_1", options, seed, 0))
+    found = splits.counts(apply_split(clips, "ratio_8_1_1", options, seed, 0))
     assert found.sum(axis=1).tolist() == sizes
     assert (found > 0).all(axis=None)
     for genre, size in enumerate(sizes):
@@ -346,6 +350,6 @@ def test_a_hundred_thousand_clips_are_dealt_in_seconds() -> None:
         }
     )
     started = time.monotonic()
-    table = splits.apply(clips, "by_artist", {}, 0, 0)
+    table = apply_split(clips, "by_artist")
     assert time.monotonic() - started < 10  # about 1 s alone on one core
     assert (table.groupby("artist")["split"].nunique() == 1).all()

@@ -83,8 +83,8 @@ def test_clips_in_no_part_of_the_split_take_no_part(
     from genrecore.data.datasets import DATASETS
 
     config = tiny()
-    entry = DATASETS[config.dataset.name]
-    table = entry.thing(entry.read_options(config.dataset.options, "dataset"), lambda *_: None)
+    dataset = DATASETS.choose(config.dataset.name, config.dataset.options)
+    table = dataset.thing(dataset.options, lambda *_: None)
     rows = table[["path", "genre", "artist"]].assign(split="train")
     place = rows.groupby("genre").cumcount()
     rows.loc[place.isin([1, 2]), "split"] = "test"

@@ -32,12 +32,11 @@ def tone(hz: float) -> np.ndarray:
 
 def drawn(name: str, wave: np.ndarray, **given: object) -> tuple[list[Chart], str]:
     """What a feature makes of a wave, as charts, and its size in words."""
-    entry = FEATURES[name]
-    options = entry.read_options(given, "feature")
-    feature = entry.thing(options, RATE_HZ, len(wave))
+    choice = FEATURES.choose(name, given)
+    feature = choice.thing(choice.options, RATE_HZ, len(wave))
     with torch.inference_mode():
         made = feature(torch.from_numpy(wave)[None, None])
-    kinds, axes = entry.facts.kinds, feature.axes()
+    kinds, axes = choice.facts.kinds, feature.axes()
     parts = tuple(
         (part[0, 0] if kind in ("image", "wave") else part[0]).numpy()
         for kind, part in zip(kinds, made if isinstance(made, tuple) else (made,), strict=True)
@@ -138,9 +137,8 @@ def test_a_size_is_said_as_a_person_says_it(name: str, given: dict[str, object],
     "given", [{}, {"bins": 200, "frames": 301}, {"frames": 150, "fit": "pad"}, {"channels": 3}]
 )
 def test_a_picture_of_any_size_is_heard_at_its_pitch(given: dict[str, object]) -> None:
-    entry = FEATURES["log_mel"]
-    options = entry.read_options(given, "feature")
-    feature = entry.thing(options, RATE_HZ, N)
+    choice = FEATURES.choose("log_mel", given)
+    feature = choice.thing(choice.options, RATE_HZ, N)
     wave = tone(600.0)
     image = feature(torch.from_numpy(wave)[None, None])[0]
     heard = feature.to_wave(image).numpy()
@@ -154,9 +152,8 @@ def test_a_picture_of_any_size_is_heard_at_its_pitch(given: dict[str, object]) -
 
 
 def test_a_picture_that_cuts_the_wave_off_is_heard_that_far() -> None:
-    entry = FEATURES["log_mel"]
-    options = entry.read_options({"frames": 51, "fit": "pad"}, "feature")
-    feature = entry.thing(options, RATE_HZ, N)
+    choice = FEATURES.choose("log_mel", {"frames": 51, "fit": "pad"})
+    feature = choice.thing(choice.options, RATE_HZ, N)
     image = feature(torch.from_numpy(tone(600.0))[None, None])[0]
     assert feature.to_wave(image).shape == (50 * 512,)
 

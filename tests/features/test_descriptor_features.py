@@ -20,8 +20,8 @@ RATE_HZ = 22_050
 
 
 def feature(name: str, n_samples: int, **options: object) -> torch.nn.Module:
-    entry = FEATURES[name]
-    return entry.thing(entry.read_options(options, "feature"), RATE_HZ, n_samples)
+    choice = FEATURES.choose(name, options)
+    return choice.thing(choice.options, RATE_HZ, n_samples)
 
 
 @pytest.fixture(scope="module")

@@ -22,8 +22,8 @@ OF_WAVES = [name for name in FEATURES if FEATURES[name].facts.needs == ("wave",)
 
 
 def feature(name: str = "log_mel", n_samples: int = N_SAMPLES, rate_hz: int = RATE_HZ, **options):
-    entry = FEATURES[name]
-    return entry.thing(entry.read_options(options, "feature"), rate_hz, n_samples)
+    choice = FEATURES.choose(name, options)
+    return choice.thing(choice.options, rate_hz, n_samples)
 
 
 def noise(batch: int = 3, n: int = N_SAMPLES) -> torch.Tensor:
@@ -385,7 +385,7 @@ def test_new_options_leave_old_configurations_as_they_were() -> None:
         "top_db": 80.0,
         "frames": 0,
     }
-    read = FEATURES["log_mel"].read_options(old, "feature")
+    read = FEATURES.choose("log_mel", old).options
     assert read.model_dump(exclude_defaults=True) == {}
     assert list(type(read).model_fields)[: len(old)] == list(old)
     torch.testing.assert_close(feature(**old)(noise()), feature()(noise()), atol=0, rtol=0)

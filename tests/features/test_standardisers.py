@@ -12,9 +12,9 @@ from genrecore.features import STANDARDISERS
 
 
 def standardiser(name: str, shape: tuple[int, ...], kind: str = "", **options: object):
-    entry = STANDARDISERS[name]
+    choice = STANDARDISERS.choose(name, options)
     kind = kind or ("vector", "sequence", "image")[len(shape) - 1]
-    return entry.thing(entry.read_options(options, "standardiser"), shape, kind)
+    return choice.thing(choice.options, shape, kind)
 
 
 def pieces() -> list[torch.Tensor]:

@@ -20,7 +20,7 @@ SMALL = {"width": 8, "hidden": 16, "dropout": 0.0}
 
 def model(name: str, shape: tuple[int, ...] = (1, 32, 32), n_genres: int = 7, **given: Any) -> Any:
     torch.manual_seed(7)
-    return MODELS[name].thing(shape, n_genres, MODELS[name].read_options(given, "model"))
+    return MODELS[name].thing(shape, n_genres, MODELS.choose(name, given).options)
 
 
 def small(name: str, shape: tuple[int, ...] = (1, 32, 32), n_genres: int = 7, **given: Any) -> Any:

@@ -41,7 +41,7 @@ def of(names: list[str], long: bool = False) -> list[Any]:
 
 def model(name: str, shape: Any, n_genres: int = N_GENRES, seed: int = 7, **options: object) -> Any:
     torch.manual_seed(seed)
-    return MODELS[name].thing(shape, n_genres, MODELS[name].read_options(options, "model"))
+    return MODELS[name].thing(shape, n_genres, MODELS.choose(name, options).options)
 
 
 def random(n: int, shape: Any, seed: int = 7) -> Any:

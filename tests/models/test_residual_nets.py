@@ -23,7 +23,7 @@ RESCNN = {
 
 def model(name: str, shape: Any, n_genres: int = 7, **options: object) -> Any:
     torch.manual_seed(7)
-    return MODELS[name].thing(shape, n_genres, MODELS[name].read_options(options, "model"))
+    return MODELS[name].thing(shape, n_genres, MODELS.choose(name, options).options)
 
 
 def empty(n: int, shape: Any) -> Any:
@@ -104,9 +104,9 @@ def test_a_spectrogram_resized_in_time_goes_with_its_wave(frames: int) -> None:
 def test_a_click_is_at_the_same_step_of_either_kind_of_maps(at: float) -> None:
     values = {"feature": "waveform+stft", "feature.n_fft": 1024, "feature.hop_length": 512}
     config = with_values(RunConfig(), values)
-    entry = FEATURES["waveform+stft"]
+    choice = FEATURES.choose("waveform+stft", config.feature.options)
     n_samples = 66_150
-    feature = entry.thing(entry.read_options(config.feature.options, ""), 22_050, n_samples)
+    feature = choice.thing(choice.options, 22_050, n_samples)
     network = model("rescnn_1d2d", feature.output_shape, maps=16).eval()
     wave = torch.zeros(1, 1, n_samples)
     wave[0, 0, round(at * n_samples)] = 1.0

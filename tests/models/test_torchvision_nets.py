@@ -42,7 +42,7 @@ def built(name: str, shape: tuple[int, ...], n_genres: int, options: Any) -> Any
 
 
 def model(name: str, shape: tuple[int, ...], n_genres: int = N_GENRES, **options: object) -> Any:
-    return built(name, shape, n_genres, MODELS[name].read_options(options, "model"))
+    return built(name, shape, n_genres, MODELS.choose(name, options).options)
 
 
 def images(*shape: int) -> torch.Tensor:
@@ -185,7 +185,7 @@ def test_googlenet_without_its_other_heads_has_none_in_its_weights() -> None:
 def frozen(name: str, shape: tuple[int, ...]) -> Any:
     """A network of which only the last layer is trained, as it is built when weights follow."""
     given = {"trained": "head", "pretrained": True}
-    options = MODELS[name].read_options(given, "model").without_weights()
+    options = MODELS.choose(name, given).options.without_weights()
     return built(name, shape, N_GENRES, options)
 
 

@@ -22,7 +22,7 @@ from genrecore.training.parts import ResolvedConfig
 
 def model(name: str, shape: tuple[int, ...], n_genres: int = 7, **given: Any) -> Any:
     torch.manual_seed(7)
-    return MODELS[name].thing(shape, n_genres, MODELS[name].read_options(given, "model"))
+    return MODELS[name].thing(shape, n_genres, MODELS.choose(name, given).options)
 
 
 def random(*shape: int, seed: int = 7) -> Tensor:

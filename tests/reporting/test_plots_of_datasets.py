@@ -6,6 +6,7 @@ import time
 
 import numpy as np
 import pandas as pd
+from split_tables import apply_split
 
 from genrecore.data import clips as clip_tables
 from genrecore.data import splits
@@ -33,7 +34,7 @@ def large(n: int) -> pd.DataFrame:
 
 def test_charts_of_a_hundred_thousand_clips_stay_small_and_fast() -> None:
     table = large(100_003)
-    dealt = splits.apply(table, "stratified", {}, seed=0, fold=0)
+    dealt = apply_split(table, "stratified")
     began = time.perf_counter()
     charts = [
         drawn.clips_per_genre(table),
@@ -71,7 +72,7 @@ def test_minutes_and_clips_of_artists_and_parts_add_up() -> None:
         mine = known.loc[known[by] == row[group], "duration_s"]
         assert row["Shortest (s)"] == round(mine.min(), 2)
         assert row["Longest (s)"] == round(mine.max(), 2)
-    dealt = splits.apply(table, "stratified", {}, seed=0, fold=0)
+    dealt = apply_split(table, "stratified")
     chart = drawn.minutes(dealt[["split", "duration_s"]].astype({"split": "category"}), "split")
     assert chart.table["Part"].to_list() == ["training", "validation", "test"]
     assert chart.table["Clips"].sum() == table["duration_s"].notna().sum()

@@ -8,15 +8,12 @@ A clip that a scheme puts nowhere has a missing split and takes no part.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import pandas as pd
 
-from genrecore.config.registry import import_modules
+from genrecore.config.registry import Choice, import_modules
 from genrecore.data.clips import SPLITS as PARTS
 from genrecore.data.clips import genres_of
-from genrecore.data.splits.registered import SPLITS, FoldOptions
+from genrecore.data.splits.registered import SPLITS, FoldOptions, SplitFacts
 from genrecore.errors import UsageError
 
 import_modules(__name__, __path__)
@@ -24,29 +21,24 @@ import_modules(__name__, __path__)
 __all__ = ["SPLITS", "FoldOptions", "apply", "counts", "describe", "n_folds", "notes"]
 
 
-def apply(
-    clips: pd.DataFrame, name: str, options: Mapping[str, Any], seed: int, fold: int
-) -> pd.DataFrame:
+def apply(clips: pd.DataFrame, split: Choice[SplitFacts], seed: int, fold: int) -> pd.DataFrame:
     """The clip table with its column `split` filled (a copy, same order), missing for clips that
     take no part.
 
     Args:
         clips: A clip table (`genrecore.data.clips`); `official` and `manifest` read its `split`.
-        name: A name in `SPLITS`.
-        options: Values for the scheme's options.
+        split: The scheme with its options, as `SPLITS.choose` gives it.
         seed: Who lands where; the same seed gives the same parts for every fold. Schemes that
             draw nothing (fact `seeded` is false) ignore it.
         fold: Which part is tested, counted from 0; 0 for schemes of one fold.
 
     Raises:
-        UsageError: No such scheme, a wrong option, or a fold that does not exist.
+        UsageError: A fold that does not exist.
         GenrecoreError: Clips that this scheme cannot split, and why.
     """
-    entry = SPLITS[name]
-    read = entry.read_options(options, "split")
-    if not entry.facts.folds and fold != 0:
-        raise UsageError(f"There is no fold {fold}; the split {name} has fold 0 only.")
-    return clips.assign(split=entry.thing(clips, read, seed, fold))
+    if not split.facts.folds and fold != 0:
+        raise UsageError(f"There is no fold {fold}; the split {split.name} has fold 0 only.")
+    return clips.assign(split=split.thing(clips, split.options, seed, fold))
 
 
 def counts(clips: pd.DataFrame) -> pd.DataFrame:
@@ -70,22 +62,17 @@ def notes(clips: pd.DataFrame) -> list[str]:
     return sentences
 
 
-def n_folds(name: str, options: Mapping[str, Any]) -> int:
+def n_folds(split: Choice[SplitFacts]) -> int:
     """How many folds there are; over all of them every clip is tested once."""
-    entry = SPLITS[name]
-    read = entry.read_options(options, "split")
-    return int(read.n_folds) if entry.facts.folds else 1
+    return int(split.options.n_folds) if split.facts.folds else 1
 
 
-def describe(name: str, options: Mapping[str, Any], fold: int = 0) -> str:
+def describe(split: Choice[SplitFacts], fold: int = 0) -> str:
     """What the scheme does with these options, in one sentence for people."""
-    entry = SPLITS[name]
-    read = entry.read_options(options, "split")
-    says = entry.facts.says
-    if getattr(read, "albums", False):
-        says = entry.facts.says_albums
-    values = {key: f"{v:g}" if isinstance(v, float) else v for key, v in read}
-    text = str(says).format(**values)
-    if entry.facts.folds:
-        text += f"; fold {fold} of {read.n_folds}, counted from 0"
-    return f"{text}."
+    facts, options = split.facts, split.options
+    sentence = facts.says_albums if getattr(options, "albums", False) else facts.says
+    values = {key: f"{v:g}" if isinstance(v, float) else v for key, v in options}
+    sentence = sentence.format(**values)
+    if facts.folds:
+        sentence += f"; fold {fold} of {options.n_folds}, counted from 0"
+    return f"{sentence}."

@@ -110,11 +110,12 @@ def split_preview(
     table, changes = relabel.apply(data.clips, split.genres.leave_out, split.genres.merge)
     if unreadable:
         table = table[~table["clip_id"].isin(unreadable)].reset_index(drop=True)
-    table = splits.apply(table, split.name, split.options, seed=split.seed, fold=split.fold)
+    scheme = splits.SPLITS.choose(split.name, split.options)
+    table = splits.apply(table, scheme, seed=split.seed, fold=split.fold)
     return SplitPreview(
         splits.counts(table),
         table[["split", "duration_s"]].astype({"split": "category"}),
-        splits.describe(split.name, split.options, split.fold),
+        splits.describe(scheme, split.fold),
         (*changes, *splits.notes(table)),
         audit_clips(table),
     )

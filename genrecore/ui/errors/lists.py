@@ -192,7 +192,8 @@ def _flags(others: Sequence[Run]) -> str:
 
 def _other_folds(run: Run, tested: Sequence[Run]) -> list[str]:
     """Ids of the runs of the other folds: together they predict every clip of the dataset."""
-    if splits.n_folds(run.config.split.name, run.config.split.options) == 1:
+    split = run.config.split
+    if splits.n_folds(splits.SPLITS.choose(split.name, split.options)) == 1:
         return []
     same = [other for other in tested if other.config.dataset.name == run.config.dataset.name]
     for pool in fold_sets(same):

@@ -68,7 +68,7 @@ def _check_clips(dataset: DatasetChoice, config: RunConfig, n_folds: int) -> Non
         UsageError: Why not.
     """
     if not readers.is_made(dataset):
-        options = DATASETS[dataset.name].read_options(dataset.options, "dataset")
+        options = DATASETS.choose(dataset.name, dataset.options).options
         n_artists = min(options.n_artists, options.n_clips)
         if n_artists < n_folds:
             raise UsageError(

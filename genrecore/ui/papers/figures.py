@@ -188,7 +188,7 @@ def _draw_sound(drawing: _Drawing) -> None:
     chart(paper_plots.spectrum(wave, rate, "(b) Magnitude of frequencies"), "figure_spectrum")
     values = drawing.run.config.feature.options
     values = {key: value for key, value in values.items() if key not in ("frames", "fit")}
-    options = FEATURES["log_mel"].read_options(values, "feature")
+    options = FEATURES.choose("log_mel", values).options
     output = compute("log_mel", options, excerpt)
     chart(feature_charts.charts(("image",), output.axes, output.parts)[0][0], "figure_mel")
 

@@ -50,7 +50,7 @@ def view(clip: ClipChoice, excerpt: SoundExcerpt) -> None:
             values = fields.options(AUGMENTATIONS, name, {}, leave_out=("p",))
         seed = 0 if acts_on == "variants" else _choose_seed()
     _describe(entry.thing)
-    options = entry.read_options(values, "augmentation")
+    options = AUGMENTATIONS.choose(name, values).options
     if acts_on == "wave":
         _show_waves(excerpt, changed_wave(excerpt, name, options, seed), "After")
     elif acts_on == "variants":

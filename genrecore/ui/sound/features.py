@@ -102,7 +102,7 @@ def _card(name: str, clip: ClipChoice) -> None:
                 f"is {'a recording' if clip.medium == 'wave' else 'not a recording'}. Choose a "
                 "dataset in that form, or another feature."
             )
-        options = entry.read_options(values, "feature")
+        options = FEATURES.choose(name, values).options
         if clip.excerpt is not None:
             _show_excerpt(name, options, clip.excerpt)
         elif clip.image is not None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import streamlit as st
@@ -103,8 +102,8 @@ def log_mel_options() -> LogMelOptions:
     Raises:
         UsageError: They do not fit together.
     """
-    values: dict[str, Any] = fields.chosen_options(FEATURES, "log_mel")
-    options: LogMelOptions = FEATURES["log_mel"].read_options(values, "feature")
+    values = fields.chosen_options(FEATURES, "log_mel")
+    options: LogMelOptions = FEATURES.choose("log_mel", values).options
     return options
 
 
