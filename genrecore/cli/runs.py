@@ -304,7 +304,7 @@ def cancel(run: RunArgument, as_json: JsonOption = False) -> None:
     waiting = find_run(run)
     if waiting.state != "queued":
         raise UsageError(
-            f"The run {waiting.run_id} does not wait, it is {waiting.state}; "
+            f"The run {waiting.run_id} is not queued, it is {waiting.state}; "
             "'genrecore runs stop' stops a run at work."
         )
     _answer(waiting, actions.stop(waiting), as_json)
@@ -323,7 +323,7 @@ def list_alerts(
             "run": listed.run_id,
             "kind": alert.kind,
             "at": alert.at if as_json else moment(alert.at),
-            "words": alert.words,
+            "words": alert.sentence,
         }
         for listed in ([find_run(run)] if run else all_runs())
         for alert in alerts.find_alerts(listed)

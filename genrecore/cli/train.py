@@ -107,8 +107,8 @@ def _carry_out(run: Run, as_json: bool, lock: int | None = None) -> None:
     born_held = "GENRECORE_DEVICE" in os.environ
     several = run.config.processes > 1 and not distributed.by_torchrun()
     with contextlib.ExitStack() as at_end:
-        # No runner watches a run in the foreground. Called last, when its locks are free.
-        at_end.callback(lambda: alerts.look(Run(run.folder)))
+        # No runner watches a run in the foreground. Called last, after its locks are released.
+        at_end.callback(lambda: alerts.post_new(Run(run.folder)))
         at_end.callback(actions.ensure_runner, run.folder.parent)
         if not born_held:
             if lock is None:

@@ -415,7 +415,7 @@ def stop(plan: Plan) -> str:
         GenrecoreError: The plan is over.
     """
     if plan.state not in ("running", "incomplete"):
-        raise GenrecoreError(f"The plan {plan.plan_id} is over already: {plan.state}.")
+        raise GenrecoreError(f"The plan {plan.plan_id} has ended already: {plan.state}.")
     ask_to_stop(plan.folder)
     n_waiting, n_working = plan.stop_runs(plan.plan_id)
     return (

@@ -1,6 +1,6 @@
-"""How pages and commands start, stop and list work; the state is on disk.
+"""How pages and commands queue, stop, resume, copy and delete runs; the state is on disk.
 
-Runs are queued as run folders (`genrecore.store.run`); the runner starts them. Everything else that
+Runs are queued as run folders (`genrecore.store.run`); the runner starts them. Other work that
 takes long (preparing a dataset, a download, an audit) is a task (`genrecore.jobs.tasks`).
 """
 
@@ -58,7 +58,8 @@ def submit(
 def ensure_runner(store: Path | None = None) -> None:
     """Starts a runner for the store unless one is at work or there is nothing to do.
 
-    There is something to do while a run lives, and while one waits and the queue is not paused.
+    There is something to do while a process works on a run, and while a run waits in a queue that
+    is not paused.
     """
     store = store or store_dir()
     if is_locked(store / RUNNER_LOCK):
@@ -69,7 +70,7 @@ def ensure_runner(store: Path | None = None) -> None:
         run.status.get("state") in ("queued", "starting") or run.alive for run in unfinished
     ):
         return
-    # Taken here and inherited, so that whoever looks while it starts does not start another one.
+    # Taken here and inherited, so that no other process starts a second runner meanwhile.
     lock = take_lock(store / RUNNER_LOCK, patience_s=0.0)
     if lock is None:
         return
@@ -94,63 +95,64 @@ def stop(
     reason: str = "",
     within_s: float = STOP_WITHIN_S,
 ) -> str:
-    """Asks a run that waits or lives to stop; returns what will happen, as a sentence.
+    """Asks a run to stop; returns what will happen, as a sentence.
 
-    A queued run is cancelled at once; a living one finishes its step, writes a checkpoint and ends.
-    One that does not do so within `within_s` is ended by force and keeps its last checkpoint.
+    A queued run is cancelled at once; a run at work finishes its step, writes a checkpoint and
+    ends. If it does not do so within `within_s`, it is ended by force and keeps its last
+    checkpoint.
 
     Args:
         run: The run.
         keep_best: Whether the best epoch so far is tested and the run counts as done.
         reason: A word for why, for example `pruned`.
-        within_s: Seconds.
+        within_s: Time it has for its last step.
 
     Raises:
-        GenrecoreError: The run is over.
+        GenrecoreError: The run has ended already, or is lost.
     """
-    with held(run.folder / LOCK, patience_s=0.2) as mine:
+    with held(run.folder / LOCK, patience_s=0.2) as acquired:
         written = Run(run.folder).status.get("state", "queued")
         if written in FINAL:
-            raise GenrecoreError(f"The run {run.run_id} is over already: {written}.")
-        if mine and written == "queued":
+            raise GenrecoreError(f"The run {run.run_id} has ended already: {written}.")
+        if acquired and written == "queued":
             Status(run.folder).move("stopped", reason or "cancelled", finished_at=time.time())
             return f"The run {run.run_id} was waiting and is cancelled."
-        if mine:
+        if acquired:
             raise GenrecoreError(f"The run {run.run_id} is lost: no process works on it.")
     ask_to_stop(run.folder, within_s=within_s, keep_best=keep_best, reason=reason)
-    ensure_runner(run.folder.parent)  # which ends the run by force if need be
+    ensure_runner(run.folder.parent)  # it ends the run by force if that is needed
     if keep_best:
         return f"The run {run.run_id} finishes its step, and its best epoch so far is tested."
     return f"The run {run.run_id} finishes its step, keeps a checkpoint and stops."
 
 
 def resume(run: Run) -> str:
-    """Queues a run again that was stopped, failed or lost; returns a sentence.
+    """Queues a stopped, failed or lost run again; returns a sentence.
 
-    It goes on from its last checkpoint, exactly as if it had not ended, or from the start where
-    there is none.
+    It goes on from its last checkpoint, exactly as if it had not ended; without a checkpoint it
+    starts over.
 
     Raises:
-        GenrecoreError: The run lives, waits or is done.
+        GenrecoreError: The run is at work, queued or done.
     """
-    with held(run.folder / LOCK, patience_s=0.2) as mine:
-        state = _written(run) if mine else Run(run.folder).state
-        if not mine or state in ("queued", "done"):
+    with held(run.folder / LOCK, patience_s=0.2) as acquired:
+        state = _written(run) if acquired else Run(run.folder).state
+        if not acquired or state in ("queued", "done"):
             advice = "; continue it for more epochs instead" if state == "done" else ""
             raise GenrecoreError(f"The run {run.run_id} cannot be resumed: it is {state}{advice}.")
         (run.folder / STOP).unlink(missing_ok=True)
         (run.folder / ENDED).unlink(missing_ok=True)
-        kept = (run.folder / "resume.pt").exists()
+        has_checkpoint = (run.folder / "resume.pt").exists()
         status = Status(run.folder)
         for name in ("traceback", "finished_at", "notes"):
             status.values.pop(name, None)
         status.move(
             "queued",
-            "It goes on from its last checkpoint." if kept else "It starts over.",
+            "It goes on from its last checkpoint." if has_checkpoint else "It starts over.",
             starts=0,
         )
     ensure_runner(run.folder.parent)
-    if kept:
+    if has_checkpoint:
         return f"The run {run.run_id} is queued and goes on from its last checkpoint."
     return f"The run {run.run_id} is queued; it has no checkpoint, so it starts over."
 
@@ -158,11 +160,11 @@ def resume(run: Run) -> str:
 def continue_(run: Run, epochs: int) -> Run:
     """A new run that trains a finished one on, from its last epoch to `epochs` in all.
 
-    The finished run stays as it is. In the new one, patience is off if it ended the old one, and
-    the last learning rate stays where the schedule (one cycle, cosine) has come to its end.
+    The finished run stays as it is. The new one has no early stopping if that ended the old one,
+    and keeps the last learning rate if the schedule (one cycle, cosine) has run to its end.
 
     Raises:
-        GenrecoreError: The run is not done, has that many epochs already, or cannot go on.
+        GenrecoreError: The run is not done, has that many epochs already, or has no checkpoint.
     """
     state, config = run.state, run.config
     done = len(run.history)
@@ -172,7 +174,7 @@ def continue_(run: Run, epochs: int) -> Run:
     if not (run.folder / "resume.pt").exists():
         why = "" if config.training.epochs > 1 and done > 1 else "; it was fitted in one call"
         raise GenrecoreError(
-            f"The run {run.run_id} cannot be continued: it keeps no checkpoint{why}."
+            f"The run {run.run_id} cannot be continued: it has no checkpoint{why}."
         )
     if epochs <= done:
         raise GenrecoreError(
@@ -193,10 +195,10 @@ def continue_(run: Run, epochs: int) -> Run:
 
 
 def clone(run: Run, changes: Mapping[str, Any]) -> Run:
-    """A new run with the settings of any other one and some changed, as `{"training.lr": 1e-4}`.
+    """Queues a new run with the settings of another one, except `changes` by dotted field.
 
     Raises:
-        UsageError: A setting that does not exist, or a value out of its range.
+        UsageError: A field does not exist, or a value is out of range.
     """
     from genrecore.training.resolve import resolve
 
@@ -205,13 +207,13 @@ def clone(run: Run, changes: Mapping[str, Any]) -> Run:
 
 
 def delete(run: Run) -> str:
-    """Moves a run to the store's bin, from where `restore` brings it back; returns a sentence.
+    """Moves a run to the store's bin, from which `restore` brings it back; returns a sentence.
 
     Raises:
-        GenrecoreError: The run lives.
+        GenrecoreError: The run is at work.
     """
-    with held(run.folder / LOCK, patience_s=0.2) as mine:
-        if not mine:
+    with held(run.folder / LOCK, patience_s=0.2) as acquired:
+        if not acquired:
             raise GenrecoreError(f"The run {run.run_id} is at work; stop it first.")
         if _written(run) == "queued":
             Status(run.folder).move("stopped", "cancelled", finished_at=time.time())
@@ -234,8 +236,8 @@ def restore(run_id: str, store: Path | None = None) -> Run:
     """Brings a run back from the bin.
 
     Raises:
-        UsageError: It is not there, or several match.
-        GenrecoreError: There is a run of that name.
+        UsageError: No run in the bin matches, or several do.
+        GenrecoreError: The store has a run of that name.
     """
     store = store or store_dir()
     run = find_run(run_id, store / _BIN)
@@ -248,7 +250,7 @@ def restore(run_id: str, store: Path | None = None) -> Run:
 
 
 def empty_bin(store: Path | None = None) -> str:
-    """Removes what is in the bin for good; returns a sentence."""
+    """Deletes the runs in the bin for good; returns a sentence."""
     in_bin = deleted(store)
     for run in in_bin:
         shutil.rmtree(run.folder, ignore_errors=True)
@@ -256,6 +258,6 @@ def empty_bin(store: Path | None = None) -> str:
 
 
 def _written(run: Run) -> str:
-    """The state in the file: while this process holds the run's lock, `Run.state` says it lives."""
+    """The state in the file: while this process holds the lock, `Run.state` takes it for alive."""
     state = str(Run(run.folder).status.get("state", "queued"))
     return state if state in (*FINAL, "queued") else "lost"

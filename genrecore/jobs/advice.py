@@ -26,31 +26,31 @@ class Advice:
     """One thing to try.
 
     Attributes:
-        words: A sentence for a person.
-        changes: Dotted settings and their values, as `config.with_values` takes them; empty where
-            something outside the configuration has to change.
+        sentence: What to try, for people.
+        changes: Values by dotted field, as `with_values` takes them; empty where something outside
+            the configuration has to change.
     """
 
-    words: str
+    sentence: str
     changes: Mapping[str, Any] = field(default_factory=dict)
 
 
 def advice(run: Run) -> list[Advice]:
-    """What may help a run that failed or was lost, the likeliest first; empty for any other run
-    and where nothing is known to help."""
+    """What may help a failed or lost run, the likeliest first; empty for other runs, and where
+    nothing is known to help."""
     try:
         config, state = run.config, run.state
     except GenrecoreError:
         return []
     if state == "lost":
         # Linux kills a process that takes too much memory. Only networks have batches to shrink,
-        # and only of them the status counts the parameters.
+        # and only their status has n_parameters.
         killed = read_json(run.folder / ENDED).get("signal") == SIGKILL
         return _less_memory(run, config, "") if killed and "n_parameters" in run.status else []
     if state == "failed":
-        for pattern, help_ in _RULES.items():
+        for pattern, rule in _RULES.items():
             if re.search(pattern, run.reason):
-                return help_(run, config, run.reason) if callable(help_) else [help_]
+                return rule(run, config, run.reason) if callable(rule) else [rule]
     return []
 
 
@@ -60,11 +60,11 @@ def _less_memory(run: Run, config: RunConfig, reason: str) -> list[Advice]:
     smaller = int(named[1]) if named else size // 2
     if 1 <= smaller < size:
         why = "which fits" if named else "which needs about half the memory"
-        words = f"A smaller batch: {smaller} instead of {size}, {why}."
-        options.append(Advice(words, {"training.batch_size": smaller}))
+        sentence = f"A smaller batch: {smaller} instead of {size}, {why}."
+        options.append(Advice(sentence, {"training.batch_size": smaller}))
     if _precision(run, config) == "float32" and run.environment.get("device") != "mps":
-        words = "bfloat16 instead of float32: what the network computes takes half the memory."
-        options.append(Advice(words, {"training.precision": "bfloat16"}))
+        sentence = "bfloat16 instead of float32: activations take half the memory."
+        options.append(Advice(sentence, {"training.precision": "bfloat16"}))
     return options
 
 
@@ -73,8 +73,8 @@ def _smaller_input(run: Run, config: RunConfig, reason: str) -> list[Advice]:
     shorter_s = round(length_s / 2, 2)
     if shorter_s < 0.25:
         return []
-    words = f"Shorter segments: {shorter_s:g} s instead of {length_s:g} s."
-    return [Advice(words, {"segments.segment_s": shorter_s})]
+    sentence = f"Shorter segments: {shorter_s:g} s instead of {length_s:g} s."
+    return [Advice(sentence, {"segments.segment_s": shorter_s})]
 
 
 def _steadier(run: Run, config: RunConfig, reason: str) -> list[Advice]:
@@ -84,12 +84,12 @@ def _steadier(run: Run, config: RunConfig, reason: str) -> list[Advice]:
         changes["training.lr_low"] = lower
     options = [Advice(f"A lower learning rate: {lower:g} instead of {rate:g}.", changes)]
     if not config.training.clip_norm:
-        words = "Gradient clipping: no step longer than a norm of 1."
-        options.append(Advice(words, {"training.clip_norm": 1.0}))
+        sentence = "Gradient clipping to a norm of 1."
+        options.append(Advice(sentence, {"training.clip_norm": 1.0}))
     precision = _precision(run, config)
     if precision != "float32":
-        words = f"float32 instead of {precision}: slower, but rounds less."
-        options.append(Advice(words, {"training.precision": "float32"}))
+        sentence = f"float32 instead of {precision}: slower, but more precise."
+        options.append(Advice(sentence, {"training.precision": "float32"}))
     return options
 
 
@@ -119,11 +119,14 @@ def _no_leak(run: Run, config: RunConfig, reason: str) -> list[Advice]:
 def _fewer_neighbours(run: Run, config: RunConfig, reason: str) -> list[Advice]:
     named = re.search(r"there are (\d+) training segments", reason)
     n = int(named[1]) if named else 1
-    return [Advice(f"Ask for {n} neighbours, as many as there are.", {"model.n_neighbors": n})]
+    return [
+        Advice(
+            f"Use {n} neighbours: there are no more training segments.", {"model.n_neighbors": n}
+        )
+    ]
 
 
 def _precision(run: Run, config: RunConfig) -> str:
-    """The precision in which it ran or was to run."""
     return str(run.environment.get("precision") or config.training.precision)
 
 
@@ -144,10 +147,10 @@ _RULES: dict[str, Advice | Callable[[Run, RunConfig, str], list[Advice]]] = {
         "Do not compile the network.", {"training.compile": False}
     ),
     r"clips of .+ can be used": Advice(
-        "Look at the dataset under Datasets: it lists every clip with what is wrong."
+        "Look at the page Datasets: it lists every clip that cannot be used, with the reason."
     ),
     r"disk is full|disk quota": Advice(
-        "Make room first; 'genrecore cache clear' removes what can be made anew."
+        "Free some disk space; 'genrecore cache clear' removes what can be computed again."
     ),
 }
-"""The first pattern found in the reason of a failed run decides."""
+"""The first pattern that matches the reason of a failed run decides."""

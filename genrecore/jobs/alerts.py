@@ -1,8 +1,8 @@
-"""Alerts about a run: done, failed, its loss diverges, it makes no progress.
+"""Alerts about a run: it is done, it failed, its loss diverges, it makes no progress.
 
-They are computed from the run folder (`find_alerts`); nothing has to be logged for them. The
-dashboard shows them as toasts. Where the store's `settings.json` names a webhook, the runner calls
-`look`, which posts what is new once.
+`find_alerts` computes them from the run folder; nothing has to be logged. The dashboard shows them
+as toasts. If the store's `settings.json` names a webhook, the runner calls `post_new`, which posts
+each alert once.
 """
 
 from __future__ import annotations
@@ -33,22 +33,22 @@ if TYPE_CHECKING:
 SENT = "alerts.json"  # in the run's folder: what was posted
 TIMEOUT_S = 4.0
 NOT_A_NUMBER = r"became -?(nan|inf)"  # in the reason of a run whose loss overflowed
-_LEAST_EPOCHS = 10  # without a better score, before that counts as no progress
-_RECENT_S = 3600.0  # what happened longer ago is no news
+_LEAST_EPOCHS = 10  # without a better score until that counts as no progress
+_RECENT_S = 3600.0  # older events are not posted
 
 
 @dataclass(frozen=True)
 class Alert:
     """One event of a run."""
 
-    key: str  # names it within its run; the same event has the same key at every look
+    key: str  # unique within the run; the same event always has the same key
     kind: str  # done, failed, lost, stalled, not a number, divergence or no progress
-    words: str  # a sentence
+    sentence: str
     at: float  # in seconds since 1970
 
     @property
     def is_good(self) -> bool:
-        """Whether nobody has to do anything about it."""
+        """Whether nobody has to act on it."""
         return self.kind == "done"
 
 
@@ -67,18 +67,18 @@ def find_alerts(run: Run) -> list[Alert]:
         return []
     alerts = _from_history(run, at)
     if state == "stalled":
-        words = "Its process lives but has not reported for a while."
-        alerts.insert(0, Alert(f"stalled {at:.0f}", "stalled", words, at))
+        sentence = "Its process lives but has not reported for a while."
+        alerts.insert(0, Alert(f"stalled {at:.0f}", "stalled", sentence, at))
     return alerts
 
 
 def _done(run: Run) -> str:
     best = run.status.get("best_valid_accuracy")
-    words = f"Done after {int(run.status.get('epoch') or 0)} epochs"
+    sentence = f"Done after {int(run.status.get('epoch') or 0)} epochs"
     if best is not None:
-        words += f", best validation accuracy {percent(best)}"
-        words += f" in epoch {run.status.get('best_epoch')}"
-    return f"{words}. {run.reason[:1].upper()}{run.reason[1:]}".strip()
+        sentence += f", best validation accuracy {percent(best)}"
+        sentence += f" in epoch {run.status.get('best_epoch')}"
+    return f"{sentence}. {run.reason[:1].upper()}{run.reason[1:]}".strip()
 
 
 def _from_history(run: Run, at: float) -> list[Alert]:
@@ -89,8 +89,8 @@ def _from_history(run: Run, at: float) -> list[Alert]:
     epochs = history["epoch"].astype(int)
     if losses.isna().any():
         epoch = int(epochs[losses.isna()].iloc[0])
-        words = f"The training loss is not a number since epoch {epoch}."
-        return [Alert(f"not a number {epoch}", "not a number", words, at)]
+        sentence = f"The training loss is not a number since epoch {epoch}."
+        return [Alert(f"not a number {epoch}", "not a number", sentence, at)]
     return [*_divergence(epochs, losses, at), *_no_progress(run, history, at)]
 
 
@@ -103,11 +103,11 @@ def _divergence(epochs: pd.Series, losses: pd.Series, at: float) -> list[Alert]:
     if len(recent) < 3 or float(recent.min()) <= limit:
         return []
     best, last = int(epochs.iloc[at_lowest]), int(epochs.iloc[-1])
-    words = (
+    sentence = (
         f"The training loss diverges: {losses.iloc[-1]:.3g} in epoch {last}, after {lowest:.3g} in "
         f"epoch {best}. A lower learning rate may help."
     )
-    return [Alert(f"divergence {best}", "divergence", words, at)]
+    return [Alert(f"divergence {best}", "divergence", sentence, at)]
 
 
 def _no_progress(run: Run, history: pd.DataFrame, at: float) -> list[Alert]:
@@ -117,11 +117,11 @@ def _no_progress(run: Run, history: pd.DataFrame, at: float) -> list[Alert]:
         return []
     if last - best < max(_LEAST_EPOCHS, -(-run.n_epochs // 4)):
         return []
-    words = (
+    sentence = (
         f"No better validation score for {last - best} epochs; the best is {percent(score)} "
         f"in epoch {best}. Stopping and keeping the best saves the rest."
     )
-    return [Alert(f"no progress {best}", "no progress", words, at)]
+    return [Alert(f"no progress {best}", "no progress", sentence, at)]
 
 
 def webhook(store: Path | None = None) -> str:
@@ -130,7 +130,7 @@ def webhook(store: Path | None = None) -> str:
 
 
 def set_webhook(url: str, store: Path | None = None) -> str:
-    """Sets the address in the store's `settings.json` (empty: none); returns a sentence.
+    """Keeps the address in the store's `settings.json` (empty: none); returns a sentence.
 
     Raises:
         UsageError: It is no http or https address.
@@ -142,25 +142,25 @@ def set_webhook(url: str, store: Path | None = None) -> str:
         raise UsageError(
             "A webhook is an address that begins with http:// or https:// and names a host."
         )
-    settings.change(store, "The webhook", webhook=url or None)  # read by its owner alone
+    settings.change(store, "The webhook", webhook=url or None)  # only its owner can read it
     return f"Alerts are posted to {parts.hostname}." if url else "Alerts are posted nowhere."
 
 
 def notify(url: str, run: Run, alert: Alert) -> str:
     """Posts one alert as JSON; returns an empty text, or why it did not arrive. Never raises.
 
-    `text` and `content` hold the whole sentence, as Slack, Mattermost and Discord read it. Paths
-    are cut to their last part; of the configuration only the names are sent.
+    `text` and `content` hold the same sentence, since Slack and Mattermost read the first, Discord
+    the second. Paths are cut to their last part, and no settings are sent but those in the title.
     """
-    words, best = _without_paths(alert.words), run.status.get("best_valid_accuracy")
-    text = f"{run.title}: {words}"
+    sentence, best = _without_paths(alert.sentence), run.status.get("best_valid_accuracy")
+    text = f"{run.title}: {sentence}"
     return _post(
         url,
         {
             "text": text,
             "content": text,
             "kind": alert.kind,
-            "words": words,
+            "words": sentence,
             "run": run.run_id,
             "title": run.title,
             "state": run.state,
@@ -173,8 +173,8 @@ def notify(url: str, run: Run, alert: Alert) -> str:
 
 def try_out(url: str) -> str:
     """Posts a test message; returns an empty text, or why it did not arrive. Never raises."""
-    words = "genrecore: this is a test of the webhook."
-    return _post(url, {"text": words, "content": words, "kind": "test"})
+    sentence = "genrecore: this is a test of the webhook."
+    return _post(url, {"text": sentence, "content": sentence, "kind": "test"})
 
 
 def _without_paths(text: str) -> str:
@@ -182,14 +182,14 @@ def _without_paths(text: str) -> str:
 
 
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
-    """An alert goes to the address that was set and to no other."""
+    """Posts to the address that was set and follows no redirect to another."""
 
     def redirect_request(self, *args: Any, **more: Any) -> None:
         return None
 
 
 def _post(url: str, payload: dict[str, Any]) -> str:
-    """Why it failed, without the address: it is a password; empty where it did not."""
+    """Why the post failed, or an empty text. The address is not named: it works as a password."""
     try:
         if urlsplit(url).scheme not in ("http", "https"):
             return "It is no http or https address."
@@ -202,44 +202,44 @@ def _post(url: str, payload: dict[str, Any]) -> str:
         urllib.request.build_opener(_NoRedirect).open(request, timeout=TIMEOUT_S).close()
     except urllib.error.HTTPError as error:
         return f"The receiver answered {error.code}."
-    except Exception as error:  # whatever it is, a run must not suffer from it
+    except Exception as error:  # no error here may end a run
         if isinstance(error, TimeoutError) or "timed out" in str(error):
             return f"The receiver did not answer within {TIMEOUT_S:g} s."
         return "The receiver cannot be reached."
     return ""
 
 
-_seen: dict[str, tuple[Any, ...]] = {}  # the state and epoch of a run at the last look
+_last_looks: dict[str, tuple[Any, ...]] = {}  # state and epoch of each run at the last call
 
 
-def look(run: Run) -> None:
-    """Posts what is new about a run (a fresh snapshot) once, and remembers it in the run's folder.
+def post_new(run: Run) -> None:
+    """Posts the new alerts of a run (a fresh snapshot), and notes them in its folder.
 
-    Cheap when nothing changed, and it does not wait: posts go out in a thread of their own, which
-    the process waits for when it ends. What happened more than an hour ago is remembered without
-    being posted, so that setting a webhook does not bring up the past. Never raises.
+    Cheap when nothing changed, and it does not wait: a thread of its own posts, and the process
+    waits for that thread only when it ends. Events of more than an hour ago are noted without being
+    posted, so that setting a webhook does not post old news. Never raises.
     """
     with contextlib.suppress(Exception):
         url = webhook(run.folder.parent)
         if url:
-            _look(run, url)
+            _post_new(run, url)
 
 
-def _look(run: Run, url: str) -> None:
+def _post_new(run: Run, url: str) -> None:
     folder, written = str(run.folder), (run.folder / STATUS).stat().st_mtime_ns
     over = ("over", written)
-    seen = over if run.state in FINAL else (run.state, run.status.get("epoch"))
-    if _seen.get(folder) in (over, seen):
+    current = over if run.state in FINAL else (run.state, run.status.get("epoch"))
+    if _last_looks.get(folder) in (over, current):
         return
     sent = read_json(run.folder / SENT).get("sent", [])
     new = [alert for alert in find_alerts(run) if alert.key not in sent]
     if new:
-        # Remembered first: an alert that is lost is better than one that is posted twice.
+        # Noted first: better to lose an alert than to post it twice.
         write_json(run.folder / SENT, {"sent": [*sent, *(alert.key for alert in new)]})
         recent = [alert for alert in new if time.time() - alert.at < _RECENT_S]
         if recent:
             threading.Thread(target=_send, args=(url, run, recent)).start()
-    _seen[folder] = seen
+    _last_looks[folder] = current
 
 
 def _send(url: str, run: Run, recent: list[Alert]) -> None:

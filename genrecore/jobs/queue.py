@@ -1,7 +1,7 @@
-"""The order in which queued runs start, and the pause of the queue.
+"""The order in which queued runs start, and pausing the queue.
 
-`queue.json` of each run holds its priority and position; while the store has a file `paused`, no
-run starts. Nothing central can be lost or disagree.
+Each run's `queue.json` holds its priority and position; while the store has a file `paused`, no
+run starts. There is no central list that could get lost or disagree with the runs.
 """
 
 from __future__ import annotations
@@ -26,22 +26,22 @@ Rank = tuple[float, float]  # minus the priority, position: the smaller starts e
 
 
 def queued(store: Path) -> list[Run]:
-    """Runs that wait for a slot, the next one first."""
+    """The runs that wait for a slot, the next one first."""
     return in_order([run for run in all_runs(store) if run.status.get("state") == "queued"])
 
 
 def in_order(waiting: list[Run]) -> list[Run]:
-    """The same runs, the one to start next first."""
+    """The same runs, the next one to start first."""
     return sorted(waiting, key=lambda run: (*_rank(run), run.run_id))
 
 
 def move(run: Run, to: str) -> str:
-    """Moves a queued run `first`, `up` by one, `down` by one or `last` in the order, past others of
-    another priority too; returns a sentence.
+    """Moves a queued run `first`, `up` by one, `down` by one or `last`, also past runs of another
+    priority; returns a sentence.
 
     Raises:
-        UsageError: There is no such way to move.
-        GenrecoreError: The run does not wait.
+        UsageError: An unknown direction.
+        GenrecoreError: The run is not queued.
     """
     if to not in WAYS:
         raise UsageError(f"A run moves {', '.join(WAYS[:-1])} or {WAYS[-1]}; found {to!r}.")
@@ -49,27 +49,27 @@ def move(run: Run, to: str) -> str:
         order = queued(run.folder.parent)
         at = [waiting.run_id for waiting in order].index(run.run_id)
         others = order[:at] + order[at + 1 :]
-        wanted = {"first": 0, "up": max(0, at - 1), "down": at + 1, "last": len(others)}[to]
-        wanted = min(wanted, len(others))
-        before = _rank(others[wanted - 1]) if wanted else None
-        after = _rank(others[wanted]) if wanted < len(others) else None
+        index = {"first": 0, "up": max(0, at - 1), "down": at + 1, "last": len(others)}[to]
+        index = min(index, len(others))
+        before = _rank(others[index - 1]) if index else None
+        after = _rank(others[index]) if index < len(others) else None
         new = _between(before, after, _rank(run))
-        if new is None:  # numbers have no room between the two: all get new ones
-            priorities = [_rank(other)[0] for other in others]
-            others.insert(wanted, run)
-            priorities.insert(wanted, priorities[wanted - 1])
+        if new is None:  # no number lies between the two: all get new positions
+            priorities = [_rank(waiting)[0] for waiting in others]
+            others.insert(index, run)
+            priorities.insert(index, priorities[index - 1])
             for n, (waiting, priority) in enumerate(zip(others, priorities, strict=True)):
                 _write(waiting, (priority, float(n)))
         else:
             _write(run, new)
-    return f"The run {run.run_id} is number {wanted + 1} of {len(order)} that wait."
+    return f"The run {run.run_id} is number {index + 1} of {len(order)} in the queue."
 
 
 def prioritise(run: Run, priority: int) -> str:
-    """Gives a queued run a priority: of two, the higher starts first; returns a sentence.
+    """Sets the priority of a queued run; higher ones start first. Returns a sentence.
 
     Raises:
-        GenrecoreError: The run does not wait.
+        GenrecoreError: The run is not queued.
     """
     with _changing(run):
         _write(run, (-float(priority), _rank(run)[1]))
@@ -77,7 +77,7 @@ def prioritise(run: Run, priority: int) -> str:
 
 
 def paused(store: Path | None = None) -> dict[str, float]:
-    """`{"at": seconds since 1970}` while no run is started, else empty."""
+    """`{"at": seconds since 1970}` while the queue is paused, else empty."""
     path = (store or store_dir()) / PAUSED
     with contextlib.suppress(OSError):
         return read_json(path) or {"at": path.stat().st_mtime}  # an empty file pauses as well
@@ -85,9 +85,9 @@ def paused(store: Path | None = None) -> dict[str, float]:
 
 
 def pause(store: Path | None = None, now: bool = False) -> str:
-    """Starts no further run until `unpause`; returns a sentence.
+    """Lets no further run start until `unpause`; returns a sentence.
 
-    With `now`, runs at work keep a checkpoint and wait as well; otherwise they go on to their end.
+    With `now`, runs at work write a checkpoint and wait as well; otherwise they go on to their end.
     """
     store = store or store_dir()
     store.mkdir(parents=True, exist_ok=True)
@@ -118,7 +118,7 @@ def _write(run: Run, rank: Rank) -> None:
 
 
 def _between(before: Rank | None, after: Rank | None, own: Rank) -> Rank | None:
-    """A rank between two others, with the priority of one of them; None if numbers run out."""
+    """A rank between two others, with the priority of one of them; None if there is none."""
     if before is None:
         return own if after is None else (after[0], after[1] - 1.0)
     if after is None or before[0] != after[0]:
@@ -129,11 +129,11 @@ def _between(before: Rank | None, after: Rank | None, own: Rank) -> Rank | None:
 
 @contextlib.contextmanager
 def _changing(run: Run) -> Iterator[None]:
-    """Inside, no other process changes the order; `run` must wait."""
-    with held(run.folder.parent / _LOCK, patience_s=5.0) as mine:
-        if not mine:
-            raise GenrecoreError("Another process changes the queue just now; try again.")
+    """Inside, no other process changes the order. Raises an error if `run` is not queued."""
+    with held(run.folder.parent / _LOCK, patience_s=5.0) as acquired:
+        if not acquired:
+            raise GenrecoreError("Another process is changing the queue; try again.")
         state = Run(run.folder).status.get("state")
         if state != "queued":
-            raise GenrecoreError(f"The run {run.run_id} does not wait in the queue: it is {state}.")
+            raise GenrecoreError(f"The run {run.run_id} is not in the queue: it is {state}.")
         yield

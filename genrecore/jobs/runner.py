@@ -1,9 +1,9 @@
 """The runner: a stateless reconciler between the queue on disk and the device slots.
 
-A lock makes it the only one. It reads the run folders, starts the next queued run in a free slot
-and a process of its own, ends runs that did not stop in time, writes down how a process ended that
-could not do so itself, and ends when nothing is left. Nothing is lost when it is killed: any page
-or command starts another one, which finds living runs by the locks they hold.
+A lock makes it the only one of its store. It starts the next queued run in a free slot, in a
+process of its own; ends runs that did not stop in time; notes how a process ended that could not
+do so itself; and ends when nothing is left to do. If it is killed, nothing is lost: any page or
+command starts another one, which recognises runs at work by the locks they hold.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def work(store: Path, program: Sequence[str] = PROGRAM, lock: int | None = None)
     Args:
         store: The folder of the runs.
         program: Carries out a run when called with `train --run FOLDER`.
-        lock: The descriptor of the runner's lock, where it is held already.
+        lock: The descriptor of the runner's lock, if this process holds it already.
     """
     while True:
         if lock is None:
@@ -57,29 +57,29 @@ def work(store: Path, program: Sequence[str] = PROGRAM, lock: int | None = None)
             return
         try:
             runner = _Runner(store, program)
-            while runner.look():
+            while runner.step():
                 time.sleep(_TICK_S)
         finally:
             os.close(lock)
             lock = None
-        # Something may have been queued between the last look and the release.
+        # A run may have been queued between the last step and the release.
         if paused(store) or not queued_runs(store):
             return
 
 
 class _Runner:
-    """One runner's memory: its children, whom it has signalled, and what it has read."""
+    """Its child processes, the runs it has signalled, and its snapshots of runs."""
 
     def __init__(self, store: Path, program: Sequence[str]) -> None:
         self.store, self.program = store, program
         self.children: dict[str, subprocess.Popen[bytes]] = {}
         self.ended_by_force: set[str] = set()  # runs that were sent TERM
-        self.read: dict[str, tuple[tuple[int, int], Run]] = {}
-        self.watched: set[str] = set()  # runs that have lived since alerts were last looked for
+        self.snapshots: dict[str, tuple[tuple[int, int], Run]] = {}
+        self.watched: set[str] = set()  # runs that were alive since alerts were last posted
         self.watched_at = -math.inf
 
-    def look(self) -> bool:
-        """One look at everything; returns whether anything is left to do."""
+    def step(self) -> bool:
+        """Starts and ends what is due; returns whether anything is left to do."""
         self._note_ends()
         unfinished = self._unfinished()
         queued = [run for run in unfinished if run.status.get("state") == "queued"]
@@ -87,28 +87,28 @@ class _Runner:
         _mend_false_starts(starting)
         waiting = [] if paused(self.store) else [Run(run.folder) for run in queued]
         busy: set[str] = set()
-        for run in in_order(waiting):  # read anew: the order changes while statuses do not
+        for run in in_order(waiting):  # read anew, since the order changes without the status
             self._start_if_free(run, busy)
         at_work = [run for run in unfinished if run.status.get("state") != "queued"]
         living = [run for run in at_work if is_locked(run.folder / LOCK)]
         for run in living:
             if stop_asked(run.folder):
                 self._end_by_force_if_late(run)
-        left = bool(waiting or living or starting or self.children)
-        self._post_alerts({run.run_id for run in living}, at_once=not left)
-        return left
+        remaining = bool(waiting or living or starting or self.children)
+        self._post_alerts({run.run_id for run in living}, at_once=not remaining)
+        return remaining
 
     def _post_alerts(self, living: set[str], at_once: bool) -> None:
-        """Posts alerts about runs that live, and once more about those that have ended since."""
+        """Posts alerts about living runs, and once more about those that have ended since."""
         self.watched |= living
         if time.monotonic() - self.watched_at < _WATCH_EVERY_S and not at_once:
             return
         for run_id in self.watched:
-            alerts.look(Run(self.store / run_id))
+            alerts.post_new(Run(self.store / run_id))
         self.watched, self.watched_at = living | set(self.children), time.monotonic()
 
     def _unfinished(self) -> list[Run]:
-        """Runs that wait or have not said how they ended; a status is read when it has changed."""
+        """The runs without a final state; a status is read again only when its file changed."""
         snapshots: dict[str, tuple[tuple[int, int], Run]] = {}
         with contextlib.suppress(OSError), os.scandir(self.store) as entries:
             for entry in entries:
@@ -117,27 +117,27 @@ class _Runner:
                 with contextlib.suppress(OSError):
                     file = os.stat(os.path.join(entry.path, STATUS))
                     stamp = (file.st_mtime_ns, file.st_ino)
-                    known = self.read.get(entry.name)
-                    if known is None or known[0] != stamp:
-                        known = (stamp, Run(Path(entry.path)))
-                    snapshots[entry.name] = known
-        self.read = snapshots
+                    snapshot = self.snapshots.get(entry.name)
+                    if snapshot is None or snapshot[0] != stamp:
+                        snapshot = (stamp, Run(Path(entry.path)))
+                    snapshots[entry.name] = snapshot
+        self.snapshots = snapshots
         everything = [run for _, run in snapshots.values()]
         return [run for run in everything if run.status.get("state") not in FINAL]
 
     def _start_if_free(self, run: Run, busy: set[str]) -> None:
-        """Starts a run if its slots are free; else they are `busy` for all behind it, even if they
-        are free a moment later: no run overtakes another."""
+        """Starts a run if its slots are free; else they count as `busy` for the runs behind, even
+        if they become free a moment later: no run overtakes another."""
         try:
-            wanted = set(slots.wanted(run))
-            taken = None if wanted <= busy else slots.take(run)
+            usable = set(slots.usable(run))
+            taken = None if usable <= busy else slots.take(run)
         except Exception as error:  # an unreadable configuration must not stop the others
             _fail(run, describe(error))
             return
         if taken is None:
-            busy |= wanted
+            busy |= usable
             return
-        devices, held = taken
+        devices, slot_locks = taken
         try:
             lock = take_lock(run.folder / LOCK, patience_s=0.1)
             if lock is None:
@@ -148,17 +148,17 @@ class _Runner:
                     return
                 status.move("starting", starts=int(status.values.get("starts", 0)) + 1)
                 with open(run.folder / LOG, "ab") as log:
-                    child = spawn_run(run, log, devices, [lock, *held], self.program)
+                    child = spawn_run(run, log, devices, [lock, *slot_locks], self.program)
                 self.children[run.run_id] = child
                 self.watched.add(run.run_id)
             finally:
                 os.close(lock)
         finally:
-            for slot in held:
-                os.close(slot)
+            for slot_lock in slot_locks:
+                os.close(slot_lock)
 
     def _note_ends(self) -> None:
-        """Writes down how a child ended that did not say so itself."""
+        """Notes the signal or exit code of a child that wrote no final state."""
         for run_id, child in list(self.children.items()):
             code = child.poll()
             if code is None:
@@ -172,7 +172,7 @@ class _Runner:
                     write_json(folder / ENDED, how | {"at": time.time()})
 
     def _end_by_force_if_late(self, run: Run) -> None:
-        """Ends a run that was asked to stop and did not in time: TERM, later KILL."""
+        """Ends a run that did not stop in time when asked to: TERM, later KILL."""
         late_s = time.time() - (run.stop_by or math.inf)
         if late_s < 0:
             return
@@ -181,9 +181,9 @@ class _Runner:
             _signal(run, signal.SIGTERM)
         elif late_s > _KILL_AFTER_S:
             _signal(run, signal.SIGKILL)
-            with held(run.folder / LOCK, patience_s=5.0) as mine:
+            with held(run.folder / LOCK, patience_s=5.0) as acquired:
                 status = Status(run.folder)
-                if mine and status.values.get("state") not in FINAL:
+                if acquired and status.values.get("state") not in FINAL:
                     status.move("stopped", _FORCED, finished_at=time.time(), time_left_s=None)
                     (run.folder / STOP).unlink(missing_ok=True)
 
@@ -195,11 +195,11 @@ def _signal(run: Run, number: int) -> None:
 
 
 def _mend_false_starts(starting: list[Run]) -> None:
-    """Runs whose process died before its first word are queued again, three times at most."""
+    """Queues runs again whose process died before it wrote a status, three times at most."""
     for run in starting:
-        with held(run.folder / LOCK, patience_s=0.0) as mine:
+        with held(run.folder / LOCK, patience_s=0.0) as acquired:
             status = Status(run.folder)
-            if not mine or status.values.get("state") != "starting":
+            if not acquired or status.values.get("state") != "starting":
                 continue
             if int(status.values.get("starts", 0)) < _MOST_STARTS:
                 status.move("queued", "its process died before it began")
@@ -213,8 +213,8 @@ def _mend_false_starts(starting: list[Run]) -> None:
 
 
 def _fail(run: Run, reason: str) -> None:
-    with held(run.folder / LOCK, patience_s=0.0) as mine, contextlib.suppress(OSError):
-        if mine:
+    with held(run.folder / LOCK, patience_s=0.0) as acquired, contextlib.suppress(OSError):
+        if acquired:
             Status(run.folder).move("failed", reason, finished_at=time.time())
 
 

@@ -1,6 +1,6 @@
 """Slots: how many runs work at the same time. Each GPU takes one; the CPU one, or as many as set.
 
-A slot is a lock in the store, held by the process that works in it.
+A slot is a lock in the store, held by the process that uses it.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ MOST_ON_CPU = 64
 
 
 def names(store: Path) -> list[str]:
-    """Every slot: GPUs as devices are called, then `cpu`, `cpu-2`, …"""
+    """Every slot: GPUs by the names of their devices, then `cpu`, `cpu-2`, …"""
     return [*hardware.accelerators(), *_on_cpu(store)]
 
 
@@ -47,8 +47,8 @@ def share_cpu(n: int, store: Path) -> str:
     return f"The CPU takes {plural(n, 'run')} at a time."
 
 
-def wanted(run: Run) -> list[str]:
-    """The slots a run can use, the best first; the CPU's where there are too few GPUs for it."""
+def usable(run: Run) -> list[str]:
+    """The slots a run can use, the best first; those of the CPU where it lacks GPUs."""
     device, n = run.config.device, run.config.processes
     slots = [device]
     if device == "auto":
@@ -61,21 +61,21 @@ def wanted(run: Run) -> list[str]:
 
 
 def take(run: Run) -> tuple[list[str], list[int]] | None:
-    """Devices for a run and the descriptors of its slots' locks, or None while none is free.
+    """Devices for a run and the descriptors of its slots' locks, or None if too few are free.
 
     A run of several processes takes a GPU for each, or one slot of the CPU.
     """
-    slots = wanted(run)
+    slots = usable(run)
     n = run.config.processes if device_of(slots[0]) != "cpu" else 1
-    taken: dict[str, int] = {}
+    locks: dict[str, int] = {}
     for slot in slots:
         path = run.folder.parent / ".slots" / f"{slot.replace(':', '-')}.lock"
         lock = take_lock(path, patience_s=0.0)
         if lock is not None:
-            taken[slot] = lock
-        if len(taken) == n:
-            return [device_of(slot) for slot in taken], list(taken.values())
-    for lock in taken.values():
+            locks[slot] = lock
+        if len(locks) == n:
+            return [device_of(slot) for slot in locks], list(locks.values())
+    for lock in locks.values():
         os.close(lock)
     return None
 

@@ -1,4 +1,4 @@
-"""Processes that outlive the one that starts them and hold their locks to their end."""
+"""Processes that outlive the one that starts them, and hold locks until they end."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ def spawn_run(
     """The process that carries out a run, or torchrun with as many as the run asks for.
 
     Args:
-        run: Its lock is among `locks`.
+        run: The run; its lock is among `locks`.
         log: An open file for the output.
-        devices: Those of the slots among `locks`.
-        locks: Held until the process ends.
-        program: Understands `train --run FOLDER`, where it is one process.
+        devices: The devices of the slots among `locks`.
+        locks: Descriptors of locks that the process holds until it ends.
+        program: Takes `train --run FOLDER`; torchrun replaces it for several processes.
     """
     arguments = ["train", "--run", str(run.folder)]
     n_processes, sharing = run.config.processes, slots.n_on_cpu(run.folder.parent)

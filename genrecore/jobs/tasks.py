@@ -1,6 +1,7 @@
 """Tasks: commands other than training that run as processes, each with a folder in the cache.
 
-Preparing, a download, an audit, a search: the same lock, status, log and stop request as a run's.
+Preparing a dataset, a download, an audit, a search. They have the same lock, status, log and stop
+request as a run.
 """
 
 from __future__ import annotations
@@ -74,7 +75,7 @@ def tasks() -> list[Task]:
 
 
 def start_task(arguments: list[str], title: str) -> Task:
-    """Starts a command, given as the words after `genrecore`, as a task in its own process."""
+    """Starts `genrecore` with these arguments as a task, in a process of its own."""
     name = f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}"
     folder = tasks_dir() / name
     try:

@@ -166,7 +166,7 @@ def test_stopping_a_plan_cancels_what_waits_and_going_on_queues_the_same_runs(
     over = Plan(plan.folder)
     assert (over.state, over.share, len(over.done)) == ("done", 1.0, 3)
     assert done.run_id in {member.run.run_id for member in over.done if member.run}
-    with pytest.raises(Exception, match="over already"):
+    with pytest.raises(Exception, match="ended already"):
         plans.stop(over)
 
 

@@ -37,7 +37,7 @@ def test_a_batch_too_large_is_replaced_by_the_size_that_the_reason_names(
     reason = str(memory.too_large(96, 24, CPU))
     first = advice(ended(tiny(training__batch_size=96), store, reason))[0]
     assert first.changes == {"training.batch_size": 24}
-    assert "24 instead of 96" in first.words
+    assert "24 instead of 96" in first.sentence
 
 
 @pytest.mark.parametrize(
@@ -157,4 +157,4 @@ def test_every_change_makes_a_configuration_that_differs(
     for one in advice(ended(config, store, reason, precision="float32")):
         changed = with_values(config, dict(one.changes))
         assert changed != config
-        assert one.words.endswith(".")
+        assert one.sentence.endswith(".")

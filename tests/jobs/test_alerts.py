@@ -103,7 +103,7 @@ def test_a_loss_that_climbs_back_for_three_epochs_diverges_once(live: Callable[.
     climbing = [2.1, 1.0, 0.5, 1.2, 1.9, 2.4]
     (found,) = alerts.find_alerts(live(climbing))
     assert found.kind == "divergence"
-    assert "2.4 in epoch 6, after 0.5 in epoch 3" in found.words
+    assert "2.4 in epoch 6, after 0.5 in epoch 3" in found.sentence
     (later,) = alerts.find_alerts(live([*climbing, 3.3]))
     assert later.key == found.key
     assert kinds(live(climbing[:-1])) == []  # two epochs may be chance
@@ -116,8 +116,8 @@ def test_standing_still_counts_from_the_best_epoch_and_by_the_length_of_the_run(
     falling = [2.0 - 0.01 * k for k in range(37)]
     (found,) = alerts.find_alerts(live(falling, best_epoch=12, epochs=100))
     assert found.kind == "no progress"
-    assert "for 25 epochs" in found.words
-    assert "61.3 % in epoch 12" in found.words
+    assert "for 25 epochs" in found.sentence
+    assert "61.3 % in epoch 12" in found.sentence
     assert kinds(live(falling, best_epoch=13, epochs=100)) == []
     assert kinds(live(falling, best_epoch=27, epochs=40)) == ["no progress"]  # ten at least
     assert kinds(live(falling, best_epoch=28, epochs=40)) == []
@@ -126,7 +126,7 @@ def test_standing_still_counts_from_the_best_epoch_and_by_the_length_of_the_run(
 def test_a_loss_that_is_no_number_says_since_when(live: Callable[..., Run]) -> None:
     (found,) = alerts.find_alerts(live([2.0, float("nan"), float("nan")]))
     assert found.kind == "not a number"
-    assert "since epoch 2" in found.words
+    assert "since epoch 2" in found.sentence
 
 
 def test_ends_are_told_with_their_reason(tiny: Tiny, store: Path) -> None:
@@ -138,13 +138,13 @@ def test_ends_are_told_with_their_reason(tiny: Tiny, store: Path) -> None:
     status.move("failed", "The loss became nan in epoch 1.", finished_at=1e9)
     assert kinds(Run(run.folder)) == ["not a number"]
     status.move("failed", "The disk is full.", finished_at=1e9)
-    assert [(a.kind, a.words) for a in alerts.find_alerts(Run(run.folder))] == [
+    assert [(a.kind, a.sentence) for a in alerts.find_alerts(Run(run.folder))] == [
         ("failed", "The disk is full.")
     ]
     status.move("done", "", finished_at=2e9, epoch=3, best_epoch=2, best_valid_accuracy=0.75)
     (done,) = alerts.find_alerts(Run(run.folder))
     assert done.is_good
-    assert "75.0 % in epoch 2" in done.words
+    assert "75.0 % in epoch 2" in done.sentence
     status.move("stopped", "Stopped on request.")
     assert kinds(Run(run.folder)) == []  # who stopped it knows
 
@@ -158,11 +158,11 @@ def test_each_alert_is_posted_once_over_looks_of_several_processes(
     now = time.time()
     status.move("failed", "No such file (/home/me/my data/x.wav).", finished_at=now, epoch=3)
     for _ in range(3):
-        alerts.look(Run(run.folder))
-        monkeypatch.setattr(alerts, "_seen", {})  # as another process that knows nothing
+        alerts.post_new(Run(run.folder))
+        monkeypatch.setattr(alerts, "_last_looks", {})  # as another process that knows nothing
     wait_for(lambda: receiver.got)  # posts are threads of their own, which may overtake
     status.move("done", "", finished_at=now + 5, epoch=4, best_valid_accuracy=0.5)
-    alerts.look(Run(run.folder))
+    alerts.post_new(Run(run.folder))
     wait_for(lambda: len(receiver.got) == 2)
     assert [post["kind"] for post in receiver.got] == ["failed", "done"]
     first = receiver.got[0]
@@ -178,14 +178,14 @@ def test_what_happened_long_ago_or_without_a_webhook_is_not_posted(
 ) -> None:
     run = create_run(tiny(), store)
     Status(run.folder).move("done", "", finished_at=time.time() - 7200)
-    alerts.look(Run(run.folder))
+    alerts.post_new(Run(run.folder))
     assert not (run.folder / alerts.SENT).exists()
     alerts.set_webhook(receiver.url, store)
-    alerts.look(Run(run.folder))
+    alerts.post_new(Run(run.folder))
     assert read_json(run.folder / alerts.SENT)["sent"]
     fresh = create_run(tiny(), store)
     Status(fresh.folder).move("done", "", finished_at=time.time())
-    alerts.look(Run(fresh.folder))
+    alerts.post_new(Run(fresh.folder))
     wait_for(lambda: receiver.got)
     assert [post["run"] for post in receiver.got] == [fresh.run_id]
 
@@ -217,9 +217,9 @@ def test_looking_at_a_run_never_raises(tiny: Tiny, store: Path) -> None:
     alerts.set_webhook("http://127.0.0.1:1/", store)
     run = create_run(tiny(), store)
     (run.folder / STATUS).unlink()
-    alerts.look(Run(run.folder))
+    alerts.post_new(Run(run.folder))
     (store / settings.FILE).write_text("no json")
-    alerts.look(Run(run.folder))
+    alerts.post_new(Run(run.folder))
 
 
 def test_the_webhook_is_kept_beside_other_settings_for_its_owner_alone(store: Path) -> None:

@@ -79,7 +79,7 @@ def test_runs_are_moved_in_the_order_in_which_they_start(store: Path, tiny: Tiny
         actions.move(Run(a.folder), "up")
     assert names(actions.queued(store)) == names([b, a, c, d])
     actions.stop(Run(a.folder))
-    with pytest.raises(GenrecoreError, match="does not wait in the queue: it is stopped"):
+    with pytest.raises(GenrecoreError, match="is not in the queue: it is stopped"):
         actions.move(Run(a.folder), "up")
     with pytest.raises(UsageError, match="first, up, down or last"):
         actions.move(Run(b.folder), "sideways")

@@ -201,7 +201,7 @@ def test_what_cannot_be_continued_says_why(paused: Path, tiny: Tiny) -> None:
     with pytest.raises(GenrecoreError, match="has 2 epochs already; give a larger number than 2"):
         actions.continue_(done, 2)
     (done.folder / "resume.pt").unlink()
-    with pytest.raises(GenrecoreError, match="keeps no checkpoint"):
+    with pytest.raises(GenrecoreError, match="has no checkpoint"):
         actions.continue_(done, 9)
 
 
@@ -249,7 +249,7 @@ def test_the_commands_say_what_they_do(paused: Path, tiny: Tiny) -> None:
     assert "priority 7" in command("queue", "move", a.run_id, "--priority", "7")
     assert json.loads(command("queue", "list", "--json"))["runs"][0]["priority"] == 7
     assert "is cancelled" in command("queue", "cancel", b.run_id)
-    refused(genrecore("queue", "cancel", b.run_id), 2, "does not wait, it is stopped")
+    refused(genrecore("queue", "cancel", b.run_id), 2, "is not queued, it is stopped")
     assert "starts over" in command("runs", "resume", b.run_id)
     said = command("runs", "clone", a.run_id, "--set", "training.lr=0.002", "--set", "seed=3")
     assert "training.lr: 0.001 → 0.002" in said

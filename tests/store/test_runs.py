@@ -124,7 +124,7 @@ def test_a_waiting_run_is_cancelled_at_once(store: Path, tiny: Tiny) -> None:
     assert "cancelled" in actions.stop(run)
     stopped = Run(run.folder)
     assert (stopped.state, stopped.reason) == ("stopped", "cancelled")
-    with pytest.raises(GenrecoreError, match="over already"):
+    with pytest.raises(GenrecoreError, match="ended already"):
         actions.stop(run)
     assert actions.queued(store) == []
 

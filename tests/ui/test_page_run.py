@@ -39,7 +39,7 @@ def test_the_failure_card_says_why_and_queues_the_changed_run(make) -> None:
     labels = [box.label.replace("\\", "") for box in app.checkbox]
     assert labels[:2] == [
         "A lower learning rate: 0.05 instead of 0.5.",
-        "Gradient clipping: no step longer than a norm of 1.",
+        "Gradient clipping to a norm of 1.",
     ]
     assert [box.value for box in app.checkbox][:2] == [True, False]
     app.checkbox(key=f"advice_{run.run_id}_1").check().run()

@@ -179,10 +179,10 @@ def _advice(run: Run) -> None:
     is_first = True
     for n, suggestion in enumerate(suggestions):
         if not suggestion.changes:
-            st.markdown(f":material/lightbulb: {plain(suggestion.words)}")
+            st.markdown(f":material/lightbulb: {plain(suggestion.sentence)}")
             continue
         ticked = st.checkbox(
-            plain(suggestion.words),
+            plain(suggestion.sentence),
             value=is_first,
             key=f"advice_{run.run_id}_{n}",
             help=", ".join(f"{name} = {value}" for name, value in suggestion.changes.items()),

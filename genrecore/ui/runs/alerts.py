@@ -44,7 +44,7 @@ def toasts(rows: Sequence[RunRow]) -> None:
         seen[row.run_id] = (row.state, [*known, *(alert.key for alert in new)])
         for alert in new if not is_first else []:
             st.toast(
-                f"**{plain(row.title)}**  \n{plain(alert.words)}",
+                f"**{plain(row.title)}**  \n{plain(alert.sentence)}",
                 icon=_ICONS[alert.kind],
                 duration="long" if alert.is_good else "infinite",
             )
@@ -61,7 +61,7 @@ def warnings(run: Run) -> None:
     """What a person who looks at a live run should know."""
     for alert in alerts_of(run, run.state) if run.state in LIVE else []:
         if alert.kind in ("divergence", "no progress", "not a number"):
-            st.warning(plain(alert.words), icon=_ICONS[alert.kind])
+            st.warning(plain(alert.sentence), icon=_ICONS[alert.kind])
 
 
 def webhook() -> None:
