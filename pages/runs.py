@@ -12,7 +12,6 @@ from genrecore.ui.runs.detail import run_detail
 from genrecore.ui.runs.queue import run_queue
 
 ui.page("Runs", "Every run and how it goes. Closing this page stops nothing.")
-ui.show_announced()
 
 rows = readers.run_rows()
 for problem in readers.unreadable():

@@ -11,7 +11,6 @@ from genrecore.ui.parts.frame import (
     plain,
     section,
     sentences,
-    show_announced,
 )
 from genrecore.ui.parts.live import live
 from genrecore.ui.parts.tables import leaderboard_table
@@ -30,5 +29,4 @@ __all__ = [
     "plain",
     "section",
     "sentences",
-    "show_announced",
 ]

@@ -25,6 +25,7 @@ from genrecore.store.run import Run
 from genrecore.store.status import STOP, Status, stop_asked
 from genrecore.training import lifecycle
 from genrecore.training.resolve import resolve
+from genrecore.ui.datasets.choice import prepare_words
 from genrecore.ui.parts.frame import plain
 
 pytestmark = pytest.mark.xdist_group("pages")  # one worker trains the runs that all tests look at
@@ -237,13 +238,13 @@ def test_the_form_can_start_from_the_settings_of_a_run(full: dict[str, Run]) -> 
 
 
 def test_preparing_from_the_page_is_the_command_with_the_same_settings(tmp_path: Path) -> None:
-    from genrecore.ui.train import submission
-
     values = {"dataset": "gtzan", "dataset.folder": str(tmp_path), "audio.clip_s": 7.5}
-    words = submission.prepare_command(with_values(RunConfig(), values))
-    assert words[:3] == ["datasets", "prepare", "gtzan"]
-    given = dict(zip(words[3::2], words[4::2], strict=True))
-    assert given == {"--sample-rate-hz": "22050", "--clip-s": "7.5", "--folder": str(tmp_path)}
+    config = with_values(RunConfig(), values)
+    arguments = prepare_words(config.dataset, config.audio)
+    assert arguments[:3] == ["datasets", "prepare", "gtzan"]
+    assert arguments[-1] == "--json"
+    flags = dict(zip(arguments[3:-1:2], arguments[4:-1:2], strict=True))
+    assert flags == {"--sample-rate-hz": "22050", "--clip-s": "7.5", "--folder": str(tmp_path)}
 
 
 def test_train_says_on_what_it_will_run_and_why(store: Path) -> None:

@@ -13,7 +13,7 @@ from pydantic.fields import FieldInfo
 
 from genrecore.config.command import dataset_words, set_words
 from genrecore.config.registry import Registry
-from genrecore.config.run import Genres, Part, RunConfig
+from genrecore.config.run import Audio, Genres, Part, RunConfig
 from genrecore.data.datasets import DATASETS, known
 from genrecore.data.splits import SPLITS
 from genrecore.ui.datasets.sources import own_music, upload
@@ -88,9 +88,12 @@ def config_of(dataset: DatasetChoice, split: SplitChoice | None = None) -> RunCo
     return config.model_copy(update=values)
 
 
-def prepare_words(dataset: DatasetChoice) -> list[str]:
-    """The command after `genrecore` that decodes this dataset."""
-    return ["datasets", "prepare", dataset.name, *dataset_words(dataset.part), "--json"]
+def prepare_words(dataset: Part, audio: Audio | None = None) -> list[str]:
+    """The command after `genrecore` that decodes a dataset, with the audio settings of a run."""
+    words = ["datasets", "prepare", dataset.name, *dataset_words(dataset)]
+    if audio is not None:
+        words += ["--sample-rate-hz", str(audio.sample_rate_hz), "--clip-s", f"{audio.clip_s:g}"]
+    return [*words, "--json"]
 
 
 def audit_words(dataset: DatasetChoice, split: SplitChoice | None) -> list[str]:

@@ -23,7 +23,7 @@ def open_dataset(dataset: DatasetChoice) -> Dataset | None:
         return None
     if not readers.is_made(dataset):
         prepare(dataset)
-        if not is_working(prepare_words(dataset)):
+        if not is_working(prepare_words(dataset.part)):
             empty(
                 "The demo music has not been made yet.",
                 "Press Prepare: a process of its own composes it once, in about a minute, and puts "
@@ -65,7 +65,7 @@ def remember(dataset: DatasetChoice, data: Dataset) -> None:
 
 def prepare(dataset: DatasetChoice) -> None:
     """The button that decodes the dataset, the result of the last time, and the command."""
-    arguments = prepare_words(dataset)
+    arguments = prepare_words(dataset.part)
     last = None if is_working(arguments) else readers.preparation(dataset)
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         task_button(

@@ -52,7 +52,7 @@ def new_experiment() -> None:
                 open_entry("experiment", signature(first))
 
             plan_panel(
-                plan,
+                plan.configs,
                 start,
                 leaks.leaklab_command(first, n_folds),
                 headline=f"**{2 * n_folds} runs**: {n_folds} folds by artist and {n_folds} by clip",

@@ -105,6 +105,7 @@ def page(title: str, lead: str) -> None:
         navigation()
         st.rerun()
     new_run(title)
+    _show_announced()
     _take_up(str(runs.store_dir()))
     st.html(Path(__file__).parent / "style.css")
     st.title(title, anchor=False)
@@ -314,7 +315,7 @@ def announce(sentence: str, icon: str = ":material/check_circle:") -> None:
     st.session_state.setdefault("_announced", []).append((sentence, icon))
 
 
-def show_announced() -> None:
+def _show_announced() -> None:
     """Shows the toasts that were announced since the page was drawn."""
     for sentence, icon in st.session_state.pop("_announced", []):
         st.toast(plain(sentence), icon=icon)

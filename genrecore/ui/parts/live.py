@@ -1,14 +1,13 @@
-"""Runs and tasks as they go: state, phase, progress, time left, stop."""
+"""Runs as they go: state, phase, progress, time left; and what draws a part of a page again."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import streamlit as st
 
 from genrecore import words
-from genrecore.jobs.tasks import Task, stop_task
 from genrecore.store.progress import phase_text
 from genrecore.store.run import LIVE, Run
 from genrecore.ui.parts.frame import capital, capitalised, go_to, link_to, plain
@@ -90,8 +89,7 @@ def progress(status: Mapping[str, Any], state: str) -> tuple[float, str]:
     if state == "done":
         return 1.0, "Finished"
     done, total = int(status.get("done") or 0), int(status.get("total") or 0)
-    phase = phase_text(str(status.get("phase") or ""))
-    phase = capital(phase)
+    phase = capital(phase_text(str(status.get("phase") or "")))
     if not (phase and total):
         return 0.0, phase or "Waiting to start"
     share = min(1.0, done / total)
@@ -154,28 +152,6 @@ def run_card(run: Run) -> None:
 def epochs_of(run: Run) -> str:
     """Epochs done of epochs planned."""
     return f"{int(run.status.get('epoch') or 0)} of {run.n_epochs}"
-
-
-def task_list(tasks: Sequence[Task]) -> None:
-    """Tasks (preparing, downloading, …) with their progress; those that end badly say why."""
-    for task in tasks:
-        state, status = task.state, task.status
-        with st.container(border=True, gap="small"):
-            with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-                st.markdown(f"**{plain(task.title)}**", width="content")
-                badge(state)
-                st.space("stretch")
-                if state in LIVE and st.button(
-                    "Stop", icon=":material/stop_circle:", key=f"stop_task_{task.task_id}"
-                ):
-                    stop_task(task)
-                    st.rerun()
-            if state in LIVE or state == "queued":
-                share, text = progress(status, state)
-                st.progress(share, text=plain(text))
-            reason = status.get("reason") or status.get("message")
-            if reason or state == "done":
-                st.caption(plain(reason or "Ready: a run on it starts to train at once."))
 
 
 def again(run: Run, label: str = "Train again with changes") -> None:

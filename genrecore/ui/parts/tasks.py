@@ -7,11 +7,10 @@ from typing import Literal
 
 import streamlit as st
 
-from genrecore.jobs import actions as jobs
-from genrecore.jobs.actions import Task, start_task
-from genrecore.store import run as runs
-from genrecore.ui.parts.frame import empty, sentences
-from genrecore.ui.parts.live import live, task_list
+from genrecore.jobs.tasks import Task, start_task, stop_task, tasks
+from genrecore.store.run import LIVE
+from genrecore.ui.parts.frame import announce, empty, plain, sentences
+from genrecore.ui.parts.live import badge, live, progress
 
 ButtonKind = Literal["primary", "secondary", "tertiary"]
 _ENDED_BADLY = ("failed", "lost", "stopped")
@@ -20,9 +19,8 @@ _MOST_TASKS = 200
 
 def latest(arguments: Sequence[str]) -> Task | None:
     """The newest task whose command begins with these arguments."""
-    wanted = list(arguments)
-    for task in jobs.tasks()[:_MOST_TASKS]:
-        if task.status.get("arguments", [])[: len(wanted)] == wanted:
+    for task in tasks()[:_MOST_TASKS]:
+        if task.status.get("arguments", [])[: len(arguments)] == list(arguments):
             return task
     return None
 
@@ -30,7 +28,7 @@ def latest(arguments: Sequence[str]) -> Task | None:
 def is_working(arguments: Sequence[str]) -> bool:
     """Whether a task of these arguments is at work."""
     task = latest(arguments)
-    return task is not None and task.state in runs.LIVE
+    return task is not None and task.state in LIVE
 
 
 def task_button(
@@ -91,16 +89,38 @@ def task_panel(
 def watch(arguments: Sequence[str]) -> None:
     """Shows the newest task of these arguments while it works, or why it ended badly."""
     task = latest(arguments)
-    working = is_working(arguments)
-    if task is not None and (working or task.state in _ENDED_BADLY):
-        live(lambda: _panel(arguments, working), while_true=working)
+    if task is None or not (task.state in LIVE or task.state in _ENDED_BADLY):
+        return
+    was_working = task.state in LIVE
+
+    def draw() -> None:
+        task = latest(arguments)
+        if task is None or (task.state in LIVE) != was_working:
+            if task is not None and task.state == "done":
+                announce(f"{task.title}: done.")
+            st.rerun()  # the rest of the page has something new to show
+        _show_task(task)
+
+    live(draw, while_true=was_working)
 
 
-def _panel(arguments: Sequence[str], was_working: bool) -> None:
-    task = latest(arguments)
-    if task is None or (task.state in runs.LIVE) != was_working:
-        st.rerun()  # the rest of the page has something new to show
-    task_list([task])
+def _show_task(task: Task) -> None:
+    """State, progress, the button that stops it, why it ended, and its log."""
+    with st.container(border=True, gap="small"):
+        with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+            st.markdown(f"**{plain(task.title)}**", width="content")
+            badge(task.state)
+            st.space("stretch")
+            if task.state in LIVE and st.button(
+                "Stop", icon=":material/stop_circle:", key=f"stop_task_{task.task_id}"
+            ):
+                stop_task(task)
+                st.rerun()
+        if task.state in LIVE:
+            share, text = progress(task.status, task.state)
+            st.progress(share, text=plain(text))
+        if task.status.get("reason"):
+            st.caption(plain(task.status["reason"]))
     log = task.log(6000).strip()
     if log:
         with st.expander("Log", icon=":material/notes:", expanded=task.state in ("failed", "lost")):

@@ -24,7 +24,7 @@ from genrecore.training.resolve import resolve
 from genrecore.ui.parts import fields, forms
 from genrecore.ui.parts.choices import choose, choose_flag, choose_many, choose_one, chosen
 from genrecore.ui.parts.frame import pair, plain, section
-from genrecore.ui.plans.panel import buttons, measurement, plan_panel, show_estimate
+from genrecore.ui.plans.panel import buttons, plan_panel, show_estimate
 from genrecore.ui.plans.progress import open_entry
 
 _WAYS = {"all": "Every combination", "random": "Random search", "tpe": "TPE search"}
@@ -74,7 +74,6 @@ def new_plan() -> None:
                 _plan(config, texts, table, again)
             else:
                 _search(config, texts, strategy)
-        measurement()
 
 
 def _table_part() -> str:
@@ -190,13 +189,13 @@ def _plan(config: RunConfig, texts: Mapping[str, str], table: str, again: bool) 
     config, grids = drafts.spread(config, [{}], texts)
     plan = _draft(config.model_dump_json(), json.dumps(grids))
     varied = {key: text for key, text in texts.items() if key in grids[0]}
-    words = drafts.sweep_command(plan.base, varied, ["--again"] if again else [])
+    sweep = drafts.sweep_command(plan.base, varied, ["--again"] if again else [])
 
     def start(_: object) -> None:
         title, source = (find_sweep(table)[1].title, sweep_source(table)) if table else ("", "")
         open_entry("plan", plans.start(plan, title=title, source=source, again=again).plan_id)
 
-    plan_panel(plan, start, words, again=again)
+    plan_panel(plan.configs, start, sweep, plan.left_out, again=again)
 
 
 @st.cache_data(show_spinner="Checking the combinations …", max_entries=32)
@@ -214,9 +213,9 @@ def _search(config: RunConfig, texts: Mapping[str, str], strategy: Strategy) -> 
         if strategy.pruner != "none":
             st.caption("Pruned runs end earlier.")
         st.caption("The search goes on when you close this page.")
-    words = ["--search", strategy.sampler, "--trials", str(strategy.n_trials)]
+    flags = ["--search", strategy.sampler, "--trials", str(strategy.n_trials)]
     if strategy.pruner != "none":
-        words += ["--prune", "--pruner", strategy.pruner]
+        flags += ["--prune", "--pruner", strategy.pruner]
     varied = {key: text for key, text in texts.items() if key in ranges}
 
     def start() -> None:
@@ -224,5 +223,5 @@ def _search(config: RunConfig, texts: Mapping[str, str], strategy: Strategy) -> 
         search.start(plan)
         open_entry("plan", plan.plan_id)
 
-    line = drafts.sweep_command(config, varied, words)
-    buttons(f"Start {strategy.n_trials} trials", start, line, can_measure)
+    sweep = drafts.sweep_command(config, varied, flags)
+    buttons(f"Start {strategy.n_trials} trials", start, sweep, can_measure)

@@ -9,16 +9,16 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from genrecore.config.command import dataset_words, train_command
+from genrecore.config.command import train_command
 from genrecore.config.run import RunConfig, differences
 from genrecore.jobs.actions import submit
-from genrecore.jobs.tasks import Task, start_task, tasks
-from genrecore.store.run import LIVE, Run
+from genrecore.store.run import Run
 from genrecore.training import hardware
 from genrecore.training.resolve import resolve
+from genrecore.ui.datasets.choice import prepare_words
 from genrecore.ui.parts import forms, readers
 from genrecore.ui.parts.frame import command, link_to, plain, sentences
-from genrecore.ui.parts.live import live, task_list
+from genrecore.ui.parts.tasks import task_button, watch
 
 
 def panel(values: Mapping[str, Any], parent: Run | None) -> None:
@@ -40,14 +40,12 @@ def panel(values: Mapping[str, Any], parent: Run | None) -> None:
             _changes(config, parent)
         _buttons(config, parent)
         command(train_command(config))
-    working = any(task.state in LIVE for task in _preparations())
-    live(lambda: task_list(_preparations()), while_true=working)
 
 
 def _changes(config: RunConfig, parent: Run) -> None:
     """What differs from the run that the form was opened with."""
     here = differences(config, parent.config)
-    there = differences(parent.config, config)
+    in_parent = differences(parent.config, config)
 
     def text(value: Any) -> str:
         return value if isinstance(value, str) else json.dumps(value)
@@ -60,7 +58,7 @@ def _changes(config: RunConfig, parent: Run) -> None:
         rows = [
             {
                 "Setting": name.replace(".options.", "."),
-                "There": text(there.get(name, "default")),
+                "There": text(in_parent.get(name, "default")),
                 "Here": text(value),
             }
             for name, value in here.items()
@@ -78,36 +76,20 @@ def _buttons(config: RunConfig, parent: Run | None) -> None:
             run = submit(config, origin=origin)
             st.session_state["submitted"] = run.run_id
             st.toast(f"{plain(run.title)} is in the queue.", icon=":material/check_circle:")
-    if st.button(
+    arguments = prepare_words(config.dataset, config.audio)
+    task_button(
         "Prepare now",
-        icon=":material/download:",
-        width="stretch",
-        key="prepare",
+        arguments,
+        f"Preparing {config.dataset.name}",
+        "prepare",
+        ":material/download:",
+        "secondary",
         help="Makes or reads the dataset without training. A run does this by itself, too.",
-    ):
-        with sentences():
-            task = start_task(prepare_command(config), f"Preparing {config.dataset.name}")
-            st.session_state["prepared"] = task.task_id
+        width="stretch",
+    )
+    watch(arguments)
     queued = readers.find(st.session_state.get("submitted", ""))
     if queued:
         with st.container(border=True, gap="small"):
             st.markdown(f"**{plain(queued.title)}** is in the queue.")
             link_to("runs", "Watch it", ":material/monitoring:", {"run": queued.run_id})
-
-
-def prepare_command(config: RunConfig) -> list[str]:
-    """The command line after `genrecore` that prepares this configuration's dataset."""
-    words = ["datasets", "prepare", config.dataset.name]
-    words += ["--sample-rate-hz", str(config.audio.sample_rate_hz)]
-    return [*words, "--clip-s", f"{config.audio.clip_s:g}", *dataset_words(config.dataset)]
-
-
-def _preparations() -> list[Task]:
-    """Preparations at work, and the one that this visitor started last."""
-    own = st.session_state.get("prepared")
-    return [
-        task
-        for task in tasks()[:20]
-        if "prepare" in task.status.get("arguments", [])
-        and (task.task_id == own or task.state in LIVE)
-    ]
