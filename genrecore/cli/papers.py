@@ -171,7 +171,7 @@ def _study_runs(
     for name in names:
         study.rows_of(name)  # refuses an unknown one
     dataset = music.name_for(study)
-    options = known.known().get(dataset, {}) | dict(music.options or {})
+    options = remembered.known().get(dataset, {}) | dict(music.options or {})
     if DATASETS[dataset].facts.needs_folder and not options.get("folder"):
         raise UsageError(how_to_get(dataset))
     return [

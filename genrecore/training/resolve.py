@@ -13,7 +13,7 @@ from genrecore.augment import AUGMENTATIONS
 from genrecore.config.registry import Choice
 from genrecore.config.run import Genres, Part, RunConfig
 from genrecore.data import genres, splits
-from genrecore.data.datasets.known import with_known_folder
+from genrecore.data.datasets.remembered import with_known_folder
 from genrecore.errors import GenrecoreError, UsageError, describe
 from genrecore.evaluation.metrics import watched
 from genrecore.features import FEATURES

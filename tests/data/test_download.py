@@ -317,14 +317,14 @@ def test_the_command_says_where_gtzan_is_and_fetches_nothing(tmp_path: Path) -> 
 def test_the_command_remembers_what_is_unpacked_already(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from genrecore.data.datasets import known
+    from genrecore.data.datasets import remembered
 
     monkeypatch.setenv("GENRECORE_CACHE", str(tmp_path / "cache"))
     for name in ("fma_metadata", "fma_medium"):
         (tmp_path / name).mkdir()
     code, said = _command("fma_medium", "--folder", str(tmp_path), "--json")
     assert code == 0, said
-    assert known.known()["fma_medium"] == {"folder": str(tmp_path)}
+    assert remembered.known()["fma_medium"] == {"folder": str(tmp_path)}
 
 
 def test_the_published_archives_of_fma_have_sha1_and_sizes_as_rounded_in_its_readme() -> None:

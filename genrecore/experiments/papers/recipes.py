@@ -90,7 +90,7 @@ def study_runs(
     systems = list(rows) or [row.name for row in study.rows]
     names = dict.fromkeys(row for system in systems for row in study.rows_of(system))
     music = music or Music()
-    folder = known.known().get(music.name_for(study), {}).get("folder")
+    folder = remembered.known().get(music.name_for(study), {}).get("folder")
     options = ({"folder": folder} if folder else {}) | dict(music.options or {})
     key = (music.dataset, tuple(sorted(options.items())), music.scale)
     configs = {

@@ -121,7 +121,7 @@ def choose_dataset() -> DatasetChoice:
     entry = DATASETS[name]
     if name != "folder":
         st.caption(capital(entry.source or entry.title))
-    remembered = known.known().get(name, {})
+    remembered = remembered.known().get(name, {})
     options: dict[str, Any] = {}
     if entry.facts.needs_folder:
         options |= _changed(DATASETS, name, remembered, only=("folder",))

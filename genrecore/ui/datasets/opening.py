@@ -50,7 +50,7 @@ def remember(dataset: DatasetChoice, data: Dataset) -> None:
             f"{words.plural(n_genres, 'genre')} were found.",
             width="content",
         )
-        if known.known().get(dataset.name, {}) == dict(dataset.options):
+        if remembered.known().get(dataset.name, {}) == dict(dataset.options):
             st.caption("This folder is remembered.", width="content")
         elif st.button(
             "Remember this folder",
@@ -59,7 +59,7 @@ def remember(dataset: DatasetChoice, data: Dataset) -> None:
             help="Train and the commands then know where the dataset lies.",
         ):
             with sentences():
-                known.remember(dataset.name, dataset.options)
+                remembered.remember(dataset.name, dataset.options)
                 st.rerun()
 
 

@@ -84,7 +84,7 @@ def _choose(study: Study) -> _Request | None:
             "that genrecore makes itself. Such runs are marked as rehearsals."
         )
         return _Request(study, rows, protocols, n_seeds, Music("demo", {}, float(scale)))
-    remembered = known.known().get(study.dataset, {})
+    remembered = remembered.known().get(study.dataset, {})
     options = fields.options(DATASETS, study.dataset, remembered, only=("folder",))
     folder = str(options["folder"] or "")
     if not folder:

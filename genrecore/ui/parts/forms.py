@@ -297,7 +297,7 @@ def _options(
     registry, stored = REGISTRIES[part], getattr(base, part)
     options = dict(stored.options) if stored.name == name else {}
     if part == "dataset":
-        options = known.with_known_folder(Part(name=name, options=options)).options
+        options = remembered.with_known_folder(Part(name=name, options=options)).options
     if only is None and set(registry[name].options.model_fields) - set(leave_out):
         st.caption(registry[name].title)
     values = fields.options(registry, name, options, only, leave_out)
