@@ -14,7 +14,7 @@ with left:
 with right:
     data = opening.open_dataset(dataset)
     if data is not None:
-        opening.remember(dataset, data)
+        opening.offer_to_remember(dataset, data)
         opening.prepare(dataset)
 if data is not None:
     datasets.facts(dataset, data)

@@ -80,10 +80,10 @@ class AacFile:
                     if following is None:
                         break
                     self._rest = following
-                taken = self._rest[: len(out) - n]
-                out[n : n + len(taken)] = taken
-                self._rest = self._rest[len(taken) :]
-                n += len(taken)
+                ready = self._rest[: len(out) - n]
+                out[n : n + len(ready)] = ready
+                self._rest = self._rest[len(ready) :]
+                n += len(ready)
         return out[:n]
 
     def seek(self, frames: int) -> int:

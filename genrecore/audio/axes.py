@@ -37,12 +37,12 @@ class Rows:
         n, n_rows = len(self.names), len(sources)
         if n == n_rows:
             return self
-        places = resized_places(n, n_rows)
+        positions = resized_positions(n, n_rows)
         if self.low_hz is not None and self.centre_hz is not None and self.high_hz is not None:
-            rows = frequency_rows(_stretched(self.centre_hz, places))
+            rows = frequency_rows(_stretched(self.centre_hz, positions))
             low_hz, high_hz = self.low_hz[sources[:, 0]], self.high_hz[sources[:, 1]]
             return replace(rows, counted=self.counted, n_computed=n, low_hz=low_hz, high_hz=high_hz)
-        names = [self.names[k] for k in np.clip(np.round(places).astype(int), 0, n - 1)]
+        names = [self.names[k] for k in np.clip(np.round(positions).astype(int), 0, n - 1)]
         ticks = {name: (row + 0.5) * n_rows / n - 0.5 for name, row in self.ticks.items()}
         return replace(self, names=names, ticks=ticks, n_computed=n)
 
@@ -90,10 +90,10 @@ def frequency_rows(centre_hz: np.ndarray) -> Rows:
     n = len(centre_hz)
     even = n > 2 and np.allclose(np.diff(centre_hz), centre_hz[1] - centre_hz[0], rtol=1e-3)
     step = 2000 if n and centre_hz[-1] < 12_500 else 5000
-    wanted = range(0, 10**5, step) if even else _TICKS_HZ
+    candidates_hz = range(0, 10**5, step) if even else _TICKS_HZ
     ticks: dict[str, float] = {}
     last = -float(n)
-    for hz in wanted:
+    for hz in candidates_hz:
         if n and centre_hz[0] - 1 <= hz <= centre_hz[-1] * 1.05:
             row = float(np.interp(hz, centre_hz, np.arange(n)))
             if row - last > n / 14:
@@ -123,14 +123,14 @@ def size_in_words(axes: Axes, shape: tuple[Any, ...]) -> str:
     return f"{counted} × {thousands(n_columns)} {axes.columns}, {plural(n_channels, 'channel')}"
 
 
-def resized_places(n: int, wanted: int) -> np.ndarray:
-    """Where the middles of `wanted` resized rows (or columns) lie among n original ones."""
-    return (np.arange(wanted) + 0.5) * n / wanted - 0.5
+def resized_positions(n: int, n_resized: int) -> np.ndarray:
+    """Where the middles of `n_resized` resized rows (or columns) lie among n original ones."""
+    return (np.arange(n_resized) + 0.5) * n / n_resized - 0.5
 
 
-def _stretched(values: np.ndarray, places: np.ndarray) -> np.ndarray:
+def _stretched(values: np.ndarray, positions: np.ndarray) -> np.ndarray:
     """Values (n,) at fractional places, going on in a line beyond both ends."""
     if len(values) < 2:
-        return np.resize(values, len(places))
-    inner = np.clip(np.floor(places).astype(int), 0, len(values) - 2)
-    return values[inner] + (places - inner) * (values[inner + 1] - values[inner])
+        return np.resize(values, len(positions))
+    inner = np.clip(np.floor(positions).astype(int), 0, len(values) - 2)
+    return values[inner] + (positions - inner) * (values[inner + 1] - values[inner])

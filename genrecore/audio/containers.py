@@ -40,9 +40,11 @@ def sniff(raw: IO[bytes], size: int, label: str) -> tuple[str, int]:
             return kind, start
     if start:  # after a tag, MP3s may be padded
         return "MP3", _first_mp3_frame(raw, start)
-    for matches, what in _FOREIGN:
+    for matches, format_name in _FOREIGN:
         if matches(head):
-            raise AudioError(f"{label} is {what}; convert it to wav first (expected {READABLE}).")
+            raise AudioError(
+                f"{label} is {format_name}; convert it to wav first (expected {READABLE})."
+            )
     like = "text" if not any(byte < 9 for byte in head) else "nothing known"
     if head.startswith((b"\x89PNG\r\n", b"\xff\xd8\xff", b"GIF8", b"BM")):
         like = "a picture"

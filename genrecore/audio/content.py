@@ -159,13 +159,13 @@ def syllable_energy(wave: np.ndarray, sample_rate_hz: int) -> float:
     n_window = min(int(2.0 * rate_hz), len(amplitude))
     window = np.hanning(n_window)[:, None]
     rates_hz = scipy.fft.rfftfreq(n_window, 1 / rate_hz)
-    wanted = (rates_hz >= 2.0) & (rates_hz < 8.0)
+    in_band = (rates_hz >= 2.0) & (rates_hz < 8.0)
     energies = []
     for at in range(0, len(amplitude) - n_window + 1, max(1, n_window // 2)):
         segment = amplitude[at : at + n_window]
         moved = np.abs(scipy.fft.rfft((segment - segment.mean(axis=0)) * window, axis=0)) ** 2
         # Twice for the negative frequencies, 8 / 3 for what the window takes away.
-        energies.append(moved[wanted].sum(axis=0).mean() * 2 * 8 / 3 / n_window**2)
+        energies.append(moved[in_band].sum(axis=0).mean() * 2 * 8 / 3 / n_window**2)
     return float(np.mean(energies))
 
 

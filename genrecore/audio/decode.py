@@ -106,15 +106,15 @@ def decode(
             _check_end(file, label)
         position = file.seek(first) if seeks else 0
         for block in _blocks(file, label, position, end if seeks else n_frames):
-            kept = block[max(0, first - position) : max(0, end - position)]
+            selected = block[max(0, first - position) : max(0, end - position)]
             position += len(block)
-            if not len(kept):
+            if not len(selected):
                 continue
-            mono = kept[:, 0].copy()
+            mono = selected[:, 0].copy()
             for channel in range(1, n_channels):  # five times faster than mean(axis=1)
-                mono += kept[:, channel]
+                mono += selected[:, channel]
             mono /= n_channels
-            peak = max(peak, float(kept.max()), float(-kept.min()))
+            peak = max(peak, float(selected.max()), float(-selected.min()))
             peak_mono = max(peak_mono, float(np.abs(mono).max()))
             # max() passes NaN by: the sum does not.
             if not np.isfinite(mono.sum(dtype=np.float64)):
@@ -232,8 +232,8 @@ def _opened(
 def _open_path(path: Path, label: str) -> IO[bytes]:
     try:
         if not stat.S_ISREG(path.stat().st_mode):
-            what = "a folder" if path.is_dir() else "not a regular file"
-            raise AudioError(f"{label} is {what}; expected an audio file ({READABLE}).")
+            kind = "a folder" if path.is_dir() else "not a regular file"
+            raise AudioError(f"{label} is {kind}; expected an audio file ({READABLE}).")
         return path.open("rb")
     except FileNotFoundError:
         raise AudioError(f"There is no file {path}.") from None

@@ -159,16 +159,16 @@ def _tuning(power: np.ndarray, sample_rate_hz: int) -> float:
     is_peak = inside > 0.1 * power.max(axis=1, keepdims=True)
     is_peak &= inside > band[:, :-2]
     is_peak &= inside >= band[:, 2:]
-    frame, place = np.nonzero(is_peak)
+    frame, bin_index = np.nonzero(is_peak)
     if not len(frame):
         return 0.0
-    before, peak, after = (band[frame, place + k].astype(np.float64) for k in range(3))
+    before, peak, after = (band[frame, bin_index + k].astype(np.float64) for k in range(3))
     curvature, slope = before + after - 2.0 * peak, (after - before) / 2.0
     shift = np.zeros_like(slope)
     np.divide(-slope, curvature, out=shift, where=np.abs(slope) < np.abs(curvature))
     height = peak + 0.5 * slope * shift
     high = height >= np.median(height)
-    pitch_hz = (first + place[high] + shift[high]) * (sample_rate_hz / N_FFT)
+    pitch_hz = (first + bin_index[high] + shift[high]) * (sample_rate_hz / N_FFT)
     residual = np.mod(N_CHROMA * np.log2(pitch_hz / 440.0), 1.0)
     residual[residual >= 0.5] -= 1.0
     edges = np.linspace(-0.5, 0.5, round(1.0 / TUNING_STEP) + 1)

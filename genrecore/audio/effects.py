@@ -194,11 +194,11 @@ def phase_vocoder(spectrum: Any, rate: float) -> Any:
     stretched = []
     for start in range(0, len(positions), few):
         # The frames of this block and the first of the next; of the originals those that they need.
-        mine = frames[start : start + few + 1]
-        first, last = mine[0], max(mine[-1], mine[-2] + 1)
+        needed = frames[start : start + few + 1]
+        first, last = needed[0], max(needed[-1], needed[-2] + 1)
         magnitude, phase = _polar(spectrum[first : last + 1])
-        current = mine - first
-        leaps = np.flatnonzero(np.diff(mine) != 1)
+        current = needed - first
+        leaps = np.flatnonzero(np.diff(needed) != 1)
         _, turns = _polar(phase[current[leaps] + 1] * phase[current[leaps + 1]].conj())
         turns = xp.cumprod(xp.concatenate([turn, turns]), 0)
         turn = turns[-1:]

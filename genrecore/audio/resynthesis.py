@@ -81,9 +81,9 @@ def power_from_mel(mel: Tensor, filters: Tensor) -> Tensor:
     # Every band's mean power, faded from band to band by triangles of height 1.
     triangles = filters / filters.amax(dim=1, keepdim=True)
     power = triangles.T @ (mel / filters.sum(dim=1, keepdim=True))
-    wanted = filters.T @ mel
+    target = filters.T @ mel
     for _ in range(_N_UPDATES):
-        power = power * wanted / (filters.T @ (filters @ power)).clamp(min=_TINY)
+        power = power * target / (filters.T @ (filters @ power)).clamp(min=_TINY)
     return power
 
 
@@ -97,9 +97,9 @@ def strongest(relevance: np.ndarray, share: float) -> np.ndarray:
     positive = np.maximum(relevance, 0.0)
     n_kept = max(1, round(share * positive.size))
     least = np.sort(positive, axis=None)[-n_kept]
-    kept = ((positive >= least) & (positive > 0)).astype(np.float64)
-    blur = [_BLUR if n > 4 else 0.0 for n in kept.shape]
-    return np.asarray(gaussian_filter(kept, blur))
+    mask = ((positive >= least) & (positive > 0)).astype(np.float64)
+    blur = [_BLUR if n > 4 else 0.0 for n in mask.shape]
+    return np.asarray(gaussian_filter(mask, blur))
 
 
 def kept_and_rest(
@@ -139,11 +139,11 @@ def kept_and_rest(
         high = np.minimum(low + 1, len(centres_hz) - 1)
         share = (position - low)[:, None]
         grid = (1 - share) * over_time[low] + share * over_time[high]
-        kept = torch.istft(
+        masked = torch.istft(
             spectrum * torch.from_numpy(grid.astype(np.float32)),
             n_fft,
             hop,
             window=window,
             length=len(wave),
         ).numpy()
-    return kept, (wave - kept).astype(np.float32)
+    return masked, (wave - masked).astype(np.float32)

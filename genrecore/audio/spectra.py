@@ -88,8 +88,8 @@ def power_spectrogram(wave: Tensor, n_fft: int, hop_length: int) -> Tensor:
     window = _hann(n_fft, wave.device)
     with full_precision(wave):
         power = _empty(wave, n_fft // 2 + 1, n_fft, hop_length)
-        for place, z in _spectra(wave, window, hop_length):
-            power[place] = (z.real.square() + z.imag.square()).transpose(1, 2)
+        for position, z in _spectra(wave, window, hop_length):
+            power[position] = (z.real.square() + z.imag.square()).transpose(1, 2)
     return power
 
 
@@ -135,10 +135,10 @@ class FilterBank(nn.Module):
         n_filters = sum(n for _, _, n in self.blocks)
         with full_precision(wave):
             power = _empty(wave, n_filters, len(self.window), self.hop_length)
-            for place, spectrum in _spectra(wave, self.window, self.hop_length):
+            for position, spectrum in _spectra(wave, self.window, self.hop_length):
                 squares = torch.view_as_real(spectrum).flatten(-2).square()
                 bands = [squares[..., first:last] @ weight for first, last, weight in parts]
-                power[place] = torch.cat(bands, dim=-1).transpose(1, 2)
+                power[position] = torch.cat(bands, dim=-1).transpose(1, 2)
         return power
 
 

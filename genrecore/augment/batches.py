@@ -52,13 +52,13 @@ class Mixup(Configured[MixupOptions]):
         weight = torch.from_numpy(scipy.special.betaincinv(alpha, alpha, quantile.numpy()))
         return torch.stack([partner.double(), weight], dim=1)
 
-    def only(self, drawn: Tensor, picked: Tensor) -> Tensor:
-        weight = torch.where(picked, drawn[:, 1], 1.0)
-        return torch.stack([drawn[:, 0], weight], dim=1)
+    def only(self, parameters: Tensor, picked: Tensor) -> Tensor:
+        weight = torch.where(picked, parameters[:, 1], 1.0)
+        return torch.stack([parameters[:, 0], weight], dim=1)
 
-    def apply(self, x: Tensor, drawn: Tensor) -> Tensor:
-        """`drawn` holds each example's partner and the weight of the example itself."""
+    def apply(self, x: Tensor, parameters: Tensor) -> Tensor:
+        """`parameters` holds each example's partner and the weight of the example itself."""
         with full_precision(x):
-            partner = drawn[:, 0].long().to(x.device)
-            weight = drawn[:, 1].float().reshape(-1, *[1] * (x.ndim - 1)).to(x.device)
+            partner = parameters[:, 0].long().to(x.device)
+            weight = parameters[:, 1].float().reshape(-1, *[1] * (x.ndim - 1)).to(x.device)
             return weight * x.float() + (1.0 - weight) * x.float()[partner]

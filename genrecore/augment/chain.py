@@ -38,14 +38,14 @@ class Chain:
         n, fresh = len(x), False
         for p, step in self.steps:
             picked = torch.rand(n, generator=generator) < p
-            drawn = step.draw(n, tuple(x.shape[1:]), generator)
+            parameters = step.draw(n, tuple(x.shape[1:]), generator)
             rows = picked.nonzero()[:, 0]
             if len(rows) == n:
-                x, fresh = step.apply(x, drawn), True
+                x, fresh = step.apply(x, parameters), True
             elif len(rows):
-                there = rows.to(x.device)
+                device_rows = rows.to(x.device)
                 x = x if fresh else x.clone()
-                x[there], fresh = step.apply(x[there], drawn[rows]), True
+                x[device_rows], fresh = step.apply(x[device_rows], parameters[rows]), True
         return x
 
     def mixed(
@@ -55,8 +55,8 @@ class Chain:
         parts = x if isinstance(x, tuple) else (x,)
         for p, step in self.steps:
             picked = torch.rand(len(targets), generator=generator) < p
-            drawn = step.draw(len(targets), tuple(parts[0].shape[1:]), generator)
-            drawn = step.only(drawn, picked)
-            parts = tuple(step.apply(part, drawn) for part in parts)
-            targets = step.apply(targets, drawn)
+            parameters = step.draw(len(targets), tuple(parts[0].shape[1:]), generator)
+            parameters = step.only(parameters, picked)
+            parts = tuple(step.apply(part, parameters) for part in parts)
+            targets = step.apply(targets, parameters)
         return parts if isinstance(x, tuple) else parts[0], targets

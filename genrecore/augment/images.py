@@ -42,7 +42,7 @@ class Flip(Configured[FlipOptions]):
     def draw(self, n: int, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
         return torch.empty(n, 0)
 
-    def apply(self, x: Tensor, drawn: Tensor) -> Tensor:
+    def apply(self, x: Tensor, parameters: Tensor) -> Tensor:
         return x.float().flip(-1 if self.options.axis == "time" else -2)
 
 
@@ -79,11 +79,11 @@ class Crop(Configured[CropOptions]):
         offsets = (1.0 - sides) * (2.0 * torch.rand(n, 2, generator=generator) - 1.0)
         return torch.cat([sides, offsets], dim=1)
 
-    def apply(self, x: Tensor, drawn: Tensor) -> Tensor:
-        """`drawn` holds the sides in time and frequency and the middle's offsets from −1 to 1."""
-        zero = torch.zeros(len(drawn))
-        across, up, middle, height = drawn.unbind(1)
-        return _resampled(x, [[across, zero, middle], [zero, up, height]])
+    def apply(self, x: Tensor, parameters: Tensor) -> Tensor:
+        """`parameters` holds the sides in time and frequency, then the middle's offsets (±1)."""
+        zeros = torch.zeros(len(parameters))
+        across, up, middle, height = parameters.unbind(1)
+        return _resampled(x, [[across, zeros, middle], [zeros, up, height]])
 
 
 class RotationOptions(AugmentOptions):
@@ -111,13 +111,13 @@ class Rotation(Configured[RotationOptions]):
     def draw(self, n: int, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
         return (2.0 * torch.rand(n, 1, generator=generator) - 1.0) * self.options.range_degrees
 
-    def apply(self, x: Tensor, drawn: Tensor) -> Tensor:
-        """`drawn` holds degrees."""
+    def apply(self, x: Tensor, parameters: Tensor) -> Tensor:
+        """`parameters` holds degrees."""
         n_bins, n_frames = x.shape[-2:]
-        angle = drawn[:, 0] * (math.pi / 180.0)
-        zero, cosine, sine = torch.zeros_like(angle), angle.cos(), angle.sin()
+        angle = parameters[:, 0] * (math.pi / 180.0)
+        zeros, cosine, sine = torch.zeros_like(angle), angle.cos(), angle.sin()
         ratio = n_bins / n_frames
-        return _resampled(x, [[cosine, -ratio * sine, zero], [sine / ratio, cosine, zero]])
+        return _resampled(x, [[cosine, -ratio * sine, zeros], [sine / ratio, cosine, zeros]])
 
 
 class ScalingOptions(AugmentOptions):
@@ -152,11 +152,11 @@ class Scaling(Configured[ScalingOptions]):
         lowest, highest = math.log(self.options.smallest), math.log(self.options.largest)
         return (lowest + (highest - lowest) * torch.rand(n, 1, generator=generator)).exp()
 
-    def apply(self, x: Tensor, drawn: Tensor) -> Tensor:
-        """`drawn` holds factors."""
-        reach = 1.0 / drawn[:, 0]
-        zero = torch.zeros_like(reach)
-        return _resampled(x, [[reach, zero, zero], [zero, reach, zero]])
+    def apply(self, x: Tensor, parameters: Tensor) -> Tensor:
+        """`parameters` holds factors."""
+        reach = 1.0 / parameters[:, 0]
+        zeros = torch.zeros_like(reach)
+        return _resampled(x, [[reach, zeros, zeros], [zeros, reach, zeros]])
 
 
 class TranslationOptions(AugmentOptions):
@@ -184,11 +184,11 @@ class Translation(Configured[TranslationOptions]):
         range_ = torch.tensor([self.options.time, self.options.frequency])
         return (2.0 * torch.rand(n, 2, generator=generator) - 1.0) * range_
 
-    def apply(self, x: Tensor, drawn: Tensor) -> Tensor:
-        """`drawn` holds shares of length and height, to the right and to higher bins."""
-        one, zero = torch.ones(len(drawn)), torch.zeros(len(drawn))
-        later, higher = (-2.0 * drawn).unbind(1)
-        return _resampled(x, [[one, zero, later], [zero, one, higher]])
+    def apply(self, x: Tensor, parameters: Tensor) -> Tensor:
+        """`parameters` holds shares of length and height, to the right and to higher bins."""
+        ones, zeros = torch.ones(len(parameters)), torch.zeros(len(parameters))
+        later, higher = (-2.0 * parameters).unbind(1)
+        return _resampled(x, [[ones, zeros, later], [zeros, ones, higher]])
 
 
 class ColourOptions(AugmentOptions):
@@ -225,8 +225,8 @@ class ColourPca(Configured[ColourOptions]):
     def draw(self, n: int, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
         return torch.randn(n, shape[0], generator=generator) * self.options.strength
 
-    def apply(self, x: Tensor, drawn: Tensor) -> Tensor:
-        """`drawn` holds the amounts, a column a channel."""
+    def apply(self, x: Tensor, parameters: Tensor) -> Tensor:
+        """`parameters` holds the amounts, a column a channel."""
         with full_precision(x):
             points = x.float().flatten(2)
             points = points - points.mean(dim=2, keepdim=True)
@@ -235,7 +235,7 @@ class ColourPca(Configured[ColourOptions]):
             # A component may point either way; its largest part is made positive on every device.
             largest = components.gather(1, components.abs().argmax(dim=1, keepdim=True))
             components = components * torch.where(largest < 0, -1.0, 1.0)
-            amounts = drawn.to(x.device) * variances.clamp(min=0.0).sqrt()
+            amounts = parameters.to(x.device) * variances.clamp(min=0.0).sqrt()
             return x.float() + (components @ amounts[:, :, None])[..., None]
 
 

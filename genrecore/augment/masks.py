@@ -42,10 +42,10 @@ class _Mask(Configured[TimeMaskOptions]):
     def draw(self, n: int, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
         return torch.rand(n, 2 * self.options.n_masks, generator=generator)
 
-    def apply(self, x: Tensor, drawn: Tensor) -> Tensor:
-        """`drawn` holds widths as shares of the widest, and sources as shares of what is left."""
+    def apply(self, x: Tensor, parameters: Tensor) -> Tensor:
+        """`parameters` holds widths as shares of the widest, and starts as shares of the rest."""
         length = x.shape[self.axis]
-        shares = drawn.double().unflatten(1, (-1, 2))
+        shares = parameters.double().unflatten(1, (-1, 2))
         widths = (shares[..., 0] * (round(self.options.widest * length) + 1)).long()
         starts = (shares[..., 1] * (length - widths + 1)).long()
         positions = torch.arange(length)
@@ -91,9 +91,9 @@ class RollTime(Configured[AugmentOptions]):
     def draw(self, n: int, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
         return torch.rand(n, 1, generator=generator)
 
-    def apply(self, x: Tensor, drawn: Tensor) -> Tensor:
-        """`drawn` holds shares of the length."""
+    def apply(self, x: Tensor, parameters: Tensor) -> Tensor:
+        """`parameters` holds shares of the length."""
         n_frames = x.shape[-1]
-        starts = (drawn.double() * n_frames).long()
+        starts = (parameters.double() * n_frames).long()
         sources = (torch.arange(n_frames) + starts).remainder(n_frames).to(x.device)
         return x.float().gather(-1, sources[:, None, None].expand(x.shape))

@@ -61,12 +61,11 @@ class Augmentation(Protocol):
     same generator gives the same examples everywhere, and a batch equals its items."""
 
     def draw(self, n: int, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
-        """Random numbers (n, k) for n examples of this shape (without the batch)."""
+        """Random parameters (n, k) for n examples of this shape (without the batch)."""
         ...
 
-    def apply(self, x: Tensor, drawn: Tensor) -> Tensor:
-        """x (batch, …) changed as the rows of `drawn` (batch, k) say, in a new tensor of the same
-        shape."""
+    def apply(self, x: Tensor, parameters: Tensor) -> Tensor:
+        """A new tensor: x (batch, …) changed by the rows of `parameters` (batch, k)."""
         ...
 
 
@@ -74,15 +73,15 @@ class BatchMix(Protocol):
     """Mixes the examples of a batch with one another; `Chain.mixed` applies it."""
 
     def draw(self, n: int, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
-        """Random numbers (n, k)."""
+        """Random parameters (n, k)."""
         ...
 
-    def only(self, drawn: Tensor, picked: Tensor) -> Tensor:
-        """The same numbers, but such that examples that are not picked (n,) stay themselves."""
+    def only(self, parameters: Tensor, picked: Tensor) -> Tensor:
+        """The same parameters, but such that examples that are not picked (n,) stay themselves."""
         ...
 
-    def apply(self, x: Tensor, drawn: Tensor) -> Tensor:
-        """x (batch, …), features or targets, mixed as `drawn` says."""
+    def apply(self, x: Tensor, parameters: Tensor) -> Tensor:
+        """x (batch, …), features or targets, mixed as `parameters` says."""
         ...
 
 

@@ -108,15 +108,15 @@ class TempoVariants(Configured[TempoVariantsOptions]):
 
 def _numbers(text: str, lowest: float, highest: float, unchanged: float) -> list[float]:
     """The numbers in a text with commas between; raises ValueError with a sentence."""
-    wanted = (
+    expected = (
         f"expected 1 to {_MOST} different numbers from {lowest:g} to {highest:g} with commas "
         f"between, none of them {unchanged:g}, which changes nothing"
     )
     try:
         values = [float(part) for part in text.split(",")]
     except ValueError:
-        raise ValueError(wanted) from None
+        raise ValueError(expected) from None
     allowed = all(math.isfinite(v) and lowest <= v <= highest and v != unchanged for v in values)
     if not allowed or len(set(values)) < len(values) or len(values) > _MOST:
-        raise ValueError(wanted)
+        raise ValueError(expected)
     return values

@@ -45,10 +45,10 @@ class Noise(Configured[NoiseOptions]):
     def draw(self, n: int, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
         return torch.rand(n, 2, generator=generator)
 
-    def apply(self, x: Tensor, drawn: Tensor) -> Tensor:
+    def apply(self, x: Tensor, parameters: Tensor) -> Tensor:
         bank = _normal_numbers(x.device)
         noisy = x.float().clone()
-        for wave, (share, sign) in zip(noisy[:, 0], drawn.tolist(), strict=True):
+        for wave, (share, sign) in zip(noisy[:, 0], parameters.tolist(), strict=True):
             amount = self.options.amount * (1.0 if sign < 0.5 else -1.0)
             position = int(share * len(bank))
             for part in _around(wave, position, len(bank)):
@@ -90,7 +90,7 @@ class Shift(Configured[ShiftOptions]):
     def draw(self, n: int, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
         return torch.empty(n, 0)
 
-    def apply(self, x: Tensor, drawn: Tensor) -> Tensor:
+    def apply(self, x: Tensor, parameters: Tensor) -> Tensor:
         return x.float().roll(-self.options.n_samples, -1)
 
 
@@ -117,9 +117,9 @@ class Pitch(Configured[PitchOptions]):
     def draw(self, n: int, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
         return _between(-self.options.range_semitones, self.options.range_semitones, n, generator)
 
-    def apply(self, x: Tensor, drawn: Tensor) -> Tensor:
-        """`drawn` holds semitones."""
-        return effects.pitch_shift(x[:, 0], drawn[:, 0].tolist())[:, None]
+    def apply(self, x: Tensor, parameters: Tensor) -> Tensor:
+        """`parameters` holds semitones."""
+        return effects.pitch_shift(x[:, 0], parameters[:, 0].tolist())[:, None]
 
 
 class SpeedOptions(AugmentOptions):
@@ -151,9 +151,9 @@ class Speed(Configured[SpeedOptions]):
     def draw(self, n: int, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
         return _between(self.options.slowest, self.options.fastest, n, generator)
 
-    def apply(self, x: Tensor, drawn: Tensor) -> Tensor:
-        """`drawn` holds factors."""
-        stretched = effects.time_stretch(x[:, 0], drawn[:, 0].tolist())
+    def apply(self, x: Tensor, parameters: Tensor) -> Tensor:
+        """`parameters` holds factors."""
+        stretched = effects.time_stretch(x[:, 0], parameters[:, 0].tolist())
         return torch.stack([effects.fitted(wave, x.shape[-1]) for wave in stretched])[:, None]
 
 
@@ -175,7 +175,7 @@ class Percussive(Configured[AugmentOptions]):
     def draw(self, n: int, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
         return torch.empty(n, 0)
 
-    def apply(self, x: Tensor, drawn: Tensor) -> Tensor:
+    def apply(self, x: Tensor, parameters: Tensor) -> Tensor:
         return effects.percussive(x[:, 0])[:, None]
 
 
@@ -203,9 +203,9 @@ class Gain(Configured[GainOptions]):
     def draw(self, n: int, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
         return _between(-self.options.range_db, self.options.range_db, n, generator)
 
-    def apply(self, x: Tensor, drawn: Tensor) -> Tensor:
-        """`drawn` holds dB."""
-        return x.float() * (10.0 ** (drawn / 20.0)).to(x.device)[:, :, None]
+    def apply(self, x: Tensor, parameters: Tensor) -> Tensor:
+        """`parameters` holds dB."""
+        return x.float() * (10.0 ** (parameters / 20.0)).to(x.device)[:, :, None]
 
 
 class EqualiserOptions(AugmentOptions):
@@ -263,9 +263,9 @@ class Equaliser(Configured[EqualiserOptions]):
         gain_db = _between(-self.options.range_db, self.options.range_db, n, generator)
         return torch.cat([middle_hz, gain_db], dim=1)
 
-    def apply(self, x: Tensor, drawn: Tensor) -> Tensor:
-        """`drawn` holds middle frequencies in Hz and gains in dB."""
-        middle_hz, gain_db = drawn.unbind(1)
+    def apply(self, x: Tensor, parameters: Tensor) -> Tensor:
+        """`parameters` holds middle frequencies in Hz and gains in dB."""
+        middle_hz, gain_db = parameters.unbind(1)
         quality = self.options.quality
         return effects.peaking(x[:, 0], self.sample_rate_hz, middle_hz, gain_db, quality)[:, None]
 
@@ -283,9 +283,9 @@ class Roll(Configured[AugmentOptions]):
     def draw(self, n: int, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
         return torch.rand(n, 1, generator=generator)
 
-    def apply(self, x: Tensor, drawn: Tensor) -> Tensor:
-        """`drawn` holds shares of the length."""
-        shifts = (drawn[:, 0].double() * x.shape[-1]).long().tolist()
+    def apply(self, x: Tensor, parameters: Tensor) -> Tensor:
+        """`parameters` holds shares of the length."""
+        shifts = (parameters[:, 0].double() * x.shape[-1]).long().tolist()
         return torch.stack(
             [wave.roll(-shift, -1) for wave, shift in zip(x.float(), shifts, strict=True)]
         )
@@ -296,7 +296,7 @@ def _between(lowest: float, highest: float, n: int, generator: torch.Generator) 
     return lowest + (highest - lowest) * torch.rand(n, 1, generator=generator)
 
 
-def _not_below(value: float, info: ValidationInfo, other: str) -> float:
-    if value < info.data.get(other, value):
-        raise ValueError(f"must not lie below {other}, {info.data[other]:g}")
+def _not_below(value: float, info: ValidationInfo, field: str) -> float:
+    if value < info.data.get(field, value):
+        raise ValueError(f"must not lie below {field}, {info.data[field]:g}")
     return value

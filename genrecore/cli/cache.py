@@ -33,7 +33,7 @@ def list_cached(kind: KindArgument = "", as_json: JsonOption = False) -> None:
             "kind": entry.kind,
             "name": entry.name,
             "size": size(entry.n_bytes),
-            "made": moment(entry.made),
+            "made": moment(entry.modified),
             "what": entry.about,
         }
         for entry in entries

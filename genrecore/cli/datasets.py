@@ -15,7 +15,8 @@ from genrecore.config.dotted import read_assignments
 from genrecore.config.run import Part, RunConfig, with_values
 from genrecore.data import cached_results, datasets, download, uploads
 from genrecore.data.audit import KINDS, Audit, audit
-from genrecore.data.datasets import DATASETS, demo, known
+from genrecore.data.datasets import DATASETS, demo
+from genrecore.data.datasets.remembered import remember, remembered_options, with_remembered_folder
 from genrecore.errors import GenrecoreError, UsageError
 from genrecore.jobs.tasks import start_task
 from genrecore.store.progress import Report
@@ -42,7 +43,7 @@ ClipLengthOption = Annotated[float, Option(help="Seconds taken from the middle o
 @group.command("list")
 def list_datasets(as_json: JsonOption = False) -> None:
     """The datasets genrecore can read, and where yours are."""
-    folders = {name: options.get("folder") for name, options in remembered.known().items()}
+    folders = {name: options.get("folder") for name, options in remembered_options().items()}
     rows = [
         {
             "name": name,
@@ -74,7 +75,7 @@ def _config(
         values[key if "." in key else f"dataset.{key}"] = value
     if folder is not None:
         values["dataset.folder"] = json.dumps(str(folder.expanduser().absolute()))
-    return with_values(RunConfig(dataset=remembered.with_known_folder(Part(name=name))), values)
+    return with_values(RunConfig(dataset=with_remembered_folder(Part(name=name))), values)
 
 
 @group.command("prepare")
@@ -105,7 +106,7 @@ def prepare(
     with reporting(quiet=as_json) as report:
         prepared = preparation.decode(config, report)
     if dataset.facts.needs_folder:
-        remembered.remember(name, dataset.options.model_dump(mode="json", exclude_defaults=True))
+        remember(name, dataset.options.model_dump(mode="json", exclude_defaults=True))
     facts = plain(preparation.summary(prepared))
     cached_results.keep("prepare", config, facts)
     minutes = f"{facts['minutes']} minutes, " if facts["minutes"] is not None else ""
@@ -236,7 +237,7 @@ def download_dataset(
     folder = folder.expanduser().absolute()
     with reporting(quiet=as_json) as report:
         unpacked = [download.obtain(archive, folder, report, keep) for archive in facts.archives]
-    remembered.remember(name, {"folder": str(folder)})
+    remember(name, {"folder": str(folder)})
     result = {"dataset": name, "folder": folder, "unpacked": unpacked}
     answer(as_json, result, f"{name} is in {folder} and ready to be prepared.")
 

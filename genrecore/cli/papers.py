@@ -20,7 +20,8 @@ from genrecore.cli.options import (
 from genrecore.cli.output import out, print_json, print_rows, print_table, reporting
 from genrecore.cli.plans import agreed, estimate_facts, estimated, follow_plan, print_summary
 from genrecore.config.dotted import read_assignments
-from genrecore.data.datasets import DATASETS, how_to_get, known
+from genrecore.data.datasets import DATASETS, how_to_get
+from genrecore.data.datasets.remembered import remembered_options
 from genrecore.errors import UsageError
 from genrecore.experiments import papers
 from genrecore.experiments.papers import Music, Study, StudyRun, report
@@ -171,7 +172,7 @@ def _study_runs(
     for name in names:
         study.rows_of(name)  # refuses an unknown one
     dataset = music.name_for(study)
-    options = remembered.known().get(dataset, {}) | dict(music.options or {})
+    options = remembered_options().get(dataset, {}) | dict(music.options or {})
     if DATASETS[dataset].facts.needs_folder and not options.get("folder"):
         raise UsageError(how_to_get(dataset))
     return [

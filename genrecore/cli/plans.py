@@ -27,7 +27,7 @@ from genrecore.cli.options import (
     switch,
 )
 from genrecore.cli.output import answer, err, out, print_json, print_table, records, reporting
-from genrecore.config.dotted import in_words, name_of, read_assignments, shown
+from genrecore.config.dotted import in_words, name_of, read_assignments, text_of
 from genrecore.config.run import RunConfig, with_values
 from genrecore.errors import GenrecoreError, UsageError
 from genrecore.evaluation.metrics import noun, watched
@@ -117,7 +117,7 @@ def _show(plan: Plan, as_json: bool) -> None:
     metric = watched(plan.base.training.watch)
     rows = [
         {
-            **{name_of(key): shown(row[key]) for key in plan.varied},
+            **{name_of(key): text_of(row[key]) for key in plan.varied},
             f"validation {noun(metric)}": metric.facts.written(row["score"]),
             **{key: row[key] for key in ("epochs", "state", "reason", "run")},
         }
@@ -306,7 +306,7 @@ def sweep(
             [
                 {"run": number}
                 | ({"there already": run_id} if any(ids) else {})
-                | {name_of(key): shown(value) for key, value in change.items()}
+                | {name_of(key): text_of(value) for key, value in change.items()}
                 for number, (change, run_id) in enumerate(changes, start=1)
             ]
         )

@@ -39,7 +39,7 @@ def name_of(dotted: str) -> str:
     return str(field.title or dotted).lower() if field else dotted
 
 
-def shown(value: Any) -> str:
+def text_of(value: Any) -> str:
     """A value as people write it: 0.001, true, cnn."""
     if isinstance(value, float):
         return f"{value:g}"
@@ -48,7 +48,7 @@ def shown(value: Any) -> str:
 
 def in_words(changes: Mapping[str, Any]) -> str:
     """Changed settings as text: `model cnn, learning rate 0.001`; `the base` for no change."""
-    settings = [f"{name_of(dotted)} {shown(value)}" for dotted, value in changes.items()]
+    settings = [f"{name_of(dotted)} {text_of(value)}" for dotted, value in changes.items()]
     return ", ".join(settings) or "the base"
 
 

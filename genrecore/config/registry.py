@@ -169,8 +169,8 @@ def explain(error: ValidationError, model: type[BaseModel]) -> str:
         else:
             message = item["msg"].removeprefix("Value error, ")
             value = item.get("input")
-            shown = "" if isinstance(value, (dict, list)) else f" (found {value!r})"
-            problems.append(f"{field}: {message[:1].lower()}{message[1:]}{shown}")
+            value_note = "" if isinstance(value, (dict, list)) else f" (found {value!r})"
+            problems.append(f"{field}: {message[:1].lower()}{message[1:]}{value_note}")
     return "; ".join(problems) + "."
 
 

@@ -272,9 +272,9 @@ def flat(config: RunConfig) -> dict[str, Any]:
 
 def differences(config: RunConfig, base: RunConfig | None = None) -> dict[str, Any]:
     """The dotted fields that differ from `base`, by default from the defaults, and their values."""
-    mine, theirs = flat(config), flat(base or RunConfig())
-    keys = sorted(mine.keys() | theirs.keys())
-    return {key: mine.get(key) for key in keys if mine.get(key) != theirs.get(key)}
+    values, base_values = flat(config), flat(base or RunConfig())
+    keys = sorted(values.keys() | base_values.keys())
+    return {key: values.get(key) for key in keys if values.get(key) != base_values.get(key)}
 
 
 def signature(config: RunConfig) -> str:

@@ -86,9 +86,9 @@ def extract(
     except FileNotFoundError as error:
         raise GenrecoreError(f"There is no file {error.filename or archive}.") from None
     except _DAMAGE as error:
-        what = str(error).strip().split("\n")[0].rstrip(".")
+        reason = str(error).strip().split("\n")[0].rstrip(".")
         raise GenrecoreError(
-            f"{archive.name} is damaged and cannot be unpacked: {what or type(error).__name__}."
+            f"{archive.name} is damaged and cannot be unpacked: {reason or type(error).__name__}."
         ) from None
     except OSError as error:
         raise GenrecoreError(
@@ -194,8 +194,8 @@ class _Unpacking:
                     file.write(block)
                     self.report(Phase.UNPACKING, self.n_files, self.n_files_total)
         except (FileExistsError, NotADirectoryError, IsADirectoryError):
-            shown = _shown(path.relative_to(self.folder).as_posix())
-            self._refuse(f"holds {shown} twice, or as a file and as a folder")
+            entry_name = _quoted(path.relative_to(self.folder).as_posix())
+            self._refuse(f"holds {entry_name} twice, or as a file and as a folder")
         self.n_files += 1
         self.report(Phase.UNPACKING, self.n_files, self.n_files_total)
 
@@ -206,9 +206,9 @@ class _Unpacking:
         parts = [part for part in name.replace("\\", "/").split("/") if part not in ("", ".")]
         absolute = name.startswith(("/", "\\")) or (len(name) > 1 and name[1] == ":")
         if absolute or ".." in parts:
-            self._refuse(f"holds the path {_shown(name)}, which leads out of its folder")
+            self._refuse(f"holds the path {_quoted(name)}, which leads out of its folder")
         if "\0" in name or len(name) > _LONGEST_PATH:
-            self._refuse(f"holds a path that no file can have ({_shown(name)})")
+            self._refuse(f"holds a path that no file can have ({_quoted(name)})")
         return self.folder.joinpath(*parts)
 
     def _check_amount(self, n_entries: int, n_bytes: int) -> None:
@@ -230,11 +230,11 @@ class _Unpacking:
             )
 
     def _refuse_special(self, name: str, link: bool) -> NoReturn:
-        what = "a link" if link else "neither a file nor a folder"
-        self._refuse(f"holds {_shown(name)}, which is {what}; only plain files are unpacked")
+        kind = "a link" if link else "neither a file nor a folder"
+        self._refuse(f"holds {_quoted(name)}, which is {kind}; only plain files are unpacked")
 
-    def _refuse(self, what: str) -> NoReturn:
-        raise GenrecoreError(f"The archive {self.name} {what}.")
+    def _refuse(self, problem: str) -> NoReturn:
+        raise GenrecoreError(f"The archive {self.name} {problem}.")
 
 
 class _Bounded:
@@ -266,5 +266,5 @@ class _Bounded:
         return self.stream.tell()
 
 
-def _shown(name: str) -> str:
+def _quoted(name: str) -> str:
     return repr(name if len(name) <= 80 else f"{name[:77]}…")

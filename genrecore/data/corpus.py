@@ -108,8 +108,10 @@ def build(
         resume=True,
     )
     lines = _index_lines(folder)
-    kept = [line for line in lines if "n_samples" in line]
-    index = index_table([line["clip_id"] for line in kept], [line["n_samples"] for line in kept])
+    usable = [line for line in lines if "n_samples" in line]
+    index = index_table(
+        [line["clip_id"] for line in usable], [line["n_samples"] for line in usable]
+    )
     skipped = [line for line in lines if "reason" in line]
     return Corpus(folder, key, sample_rate_hz, index, skipped)
 

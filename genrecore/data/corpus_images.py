@@ -40,7 +40,7 @@ def build_images(clips: pd.DataFrame, report: Report = silent) -> Corpus:
     contents = content_digests(clips, report)
 
     def fill(folder: Path) -> dict[str, Any]:
-        kept: list[str] = []
+        usable: list[str] = []
         skipped: list[dict[str, str]] = []
         shape: tuple[int, ...] = ()
         images = in_order(read_image, paths, report, Phase.READING_IMAGES)
@@ -56,11 +56,11 @@ def build_images(clips: pd.DataFrame, report: Report = silent) -> Corpus:
                     )
                 shape = image.shape
                 stream.write(image.tobytes())
-                kept.append(clip_id)
-        return {"clip_ids": kept, "counts": [1] * len(kept), "shape": shape, "skipped": skipped}
+                usable.append(clip_id)
+        return {"clip_ids": usable, "counts": [1] * len(usable), "shape": shape, "skipped": skipped}
 
-    what = [_FORMAT, "images", list(zip(clip_ids, contents, strict=True))]
-    return _cached(what, "image", fill, report)
+    identity = [_FORMAT, "images", list(zip(clip_ids, contents, strict=True))]
+    return _cached(identity, "image", fill, report)
 
 
 def read_image(source: str | Path | bytes | BinaryIO, name: str = "") -> np.ndarray | str:
@@ -97,8 +97,8 @@ def build_tables(clips: pd.DataFrame, report: Report = silent) -> Corpus:
         GenrecoreError: The table cannot be read or does not name these clips.
     """
     paths = sorted(set(clips["path"]))
-    what: list[Any] = [_FORMAT, "table", list(clips["clip_id"])]
-    what.append(content_digests(clips.drop_duplicates("path").sort_values("path"), report))
+    identity: list[Any] = [_FORMAT, "table", list(clips["clip_id"])]
+    identity.append(content_digests(clips.drop_duplicates("path").sort_values("path"), report))
 
     def fill(folder: Path) -> dict[str, Any]:
         report(Phase.READING_TABLES, 0, len(paths))
@@ -122,14 +122,14 @@ def build_tables(clips: pd.DataFrame, report: Report = silent) -> Corpus:
             "names": names,
         }
 
-    return _cached(what, "table", fill, report)
+    return _cached(identity, "table", fill, report)
 
 
 def _cached(
-    what: Any, medium: str, fill: Callable[[Path], dict[str, Any]], report: Report
+    identity: Any, medium: str, fill: Callable[[Path], dict[str, Any]], report: Report
 ) -> Corpus:
     """A corpus from the cache, or made by `fill(folder)`, which returns what to keep about it."""
-    key = digest(what)
+    key = digest(identity)
 
     def make(partial: Path) -> None:
         write_json(partial / "about.json", fill(partial))

@@ -185,9 +185,11 @@ class _Download:
                     self._show(self._n_bytes(), self.size)
                     time.sleep(min(0.1, self.pause_s))
         n_bytes = self._n_bytes()
-        kept = f" {n_bytes:,} bytes are kept and the next attempt resumes there;" if n_bytes else ""
+        resume_note = (
+            f" {n_bytes:,} bytes are kept and the next attempt resumes there;" if n_bytes else ""
+        )
         raise GenrecoreError(
-            f"{self.url} could not be fetched ({reason});{kept} without a network, fetch it "
+            f"{self.url} could not be fetched ({reason});{resume_note} without a network, fetch it "
             f"elsewhere and put it at {self.target}."
         )
 

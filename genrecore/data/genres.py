@@ -77,8 +77,8 @@ def fewer(clips: pd.DataFrame, n: int) -> pd.DataFrame:
     ordered = clips.assign(turn=turn).sort_values(["turn", "clip_id"])
     parts = ordered.groupby(["genre", "split"])
     share = n / clips.groupby("genre")["clip_id"].transform("size")
-    wanted = (share * parts["clip_id"].transform("size")).round().clip(lower=1)
-    return clips[parts.cumcount().reindex(clips.index) < wanted].reset_index(drop=True)
+    quota = (share * parts["clip_id"].transform("size")).round().clip(lower=1)
+    return clips[parts.cumcount().reindex(clips.index) < quota].reset_index(drop=True)
 
 
 def canonical(leave_out: str, merge: str) -> tuple[str, str]:
@@ -124,8 +124,8 @@ def parse_merge(text: str) -> dict[str, list[str]]:
         return {}
     pairs = re.findall(_MERGE, text) if re.fullmatch(_MERGES, text) else []
     merges: dict[str, list[str]] = {}
-    for left, right in pairs:
-        (new,), olds = _names(left), _names(right)
+    for new_text, old_texts in pairs:
+        (new,), olds = _names(new_text), _names(old_texts)
         if new in merges:
             raise UsageError(f"The merged genre {new!r} is defined twice; list its genres once.")
         merges[new] = olds
@@ -154,11 +154,11 @@ def _names(text: str) -> list[str]:
 def _check(
     genres: list[str], gone: list[str], merges: dict[str, list[str]], merged: dict[str, str]
 ) -> None:
-    for what, names in (("left out", gone), ("merged", list(merged))):
+    for change, names in (("left out", gone), ("merged", list(merged))):
         unknown = [name for name in names if name not in genres]
         if unknown:
             raise UsageError(
-                f"The genre {unknown[0]!r}, to be {what}, is not in the dataset; "
+                f"The genre {unknown[0]!r}, to be {change}, is not in the dataset; "
                 f"there are: {', '.join(genres)}."
             )
     both = [name for name in gone if name in merged]
@@ -170,18 +170,18 @@ def _check(
                 f"The merged genre {new!r} bears the name of a genre that is not among those "
                 f"merged ({', '.join(olds)}); add it to them or choose another name."
             )
-    left = {merged.get(genre, genre) for genre in genres if genre not in gone}
-    if len(left) < 2:
+    remaining = {merged.get(genre, genre) for genre in genres if genre not in gone}
+    if len(remaining) < 2:
+        names = f"only {remaining.pop()}" if remaining else "none"
         raise UsageError(
-            f"Of {len(genres)} genres {'only ' + left.pop() if left else 'none'} would be left; "
-            "a classifier needs at least two."
+            f"Of {len(genres)} genres {names} would be left; a classifier needs at least two."
         )
 
 
-def _refuse_twice(names: list[str], what: str) -> None:
+def _refuse_twice(names: list[str], change: str) -> None:
     for name in names:
         if names.count(name) > 1:
-            raise UsageError(f"The genre {name!r} is {what} twice; name it once.")
+            raise UsageError(f"The genre {name!r} is {change} twice; name it once.")
 
 
 def _quoted(name: str) -> str:

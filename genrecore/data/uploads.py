@@ -188,8 +188,8 @@ def _digest(stream: IO[bytes], report: Report = silent, n_bytes: int = 0) -> str
 
 def _file_name(name: str) -> str:
     """The name as a file can have it, with its extension."""
-    shown = _printable(name).strip(". ")
-    return shown.encode(errors="replace")[-_LONGEST_NAME:].decode(errors="ignore") or "archive"
+    printable = _printable(name).strip(". ")
+    return printable.encode(errors="replace")[-_LONGEST_NAME:].decode(errors="ignore") or "archive"
 
 
 def _printable(name: str) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from genrecore.config.dotted import name_of, shown
+from genrecore.config.dotted import name_of, text_of
 from genrecore.evaluation.metrics import watched
 from genrecore.evaluation.scores import run_scores
 from genrecore.experiments.draft import REPEATS
@@ -122,4 +122,4 @@ def _values(plan: Plan, dotted: str) -> list[str]:
 
 
 def _shown(member: Member, dotted: str) -> str:
-    return shown(member.changes.get(dotted)) if dotted else ""
+    return text_of(member.changes.get(dotted)) if dotted else ""

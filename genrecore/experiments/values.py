@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from genrecore.config.dotted import shown
+from genrecore.config.dotted import text_of
 from genrecore.config.run import PARTS, RunConfig, json_or_text, with_values
 from genrecore.data import splits
 from genrecore.errors import UsageError
@@ -178,7 +178,7 @@ def typed_list(values: Sequence[Any]) -> str:
 
 def typed_range(values: Range | Sequence[Any]) -> str:
     """A range or a list as a text that `read_range` reads."""
-    return values.text if isinstance(values, Range) else ", ".join(map(shown, values))
+    return values.text if isinstance(values, Range) else ", ".join(map(text_of, values))
 
 
 def applied(base: RunConfig, changes: Mapping[str, Any]) -> RunConfig:

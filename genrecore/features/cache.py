@@ -49,10 +49,10 @@ class Features:
 
 @dataclass(frozen=True)
 class Variant:
-    """A changed copy of every segment: `what` names it for the cache, `apply` changes waves
+    """A changed copy of every segment: `key` names it for the cache, `apply` changes waves
     (batch, 1, samples)."""
 
-    what: list[Any]
+    key: list[Any]
     apply: Callable[[Tensor], Tensor]
 
 
@@ -86,10 +86,10 @@ def compute(
         "feature": config.feature.name,
         "options": {k: v for k, v in config.feature.options.items() if k != "channels"},
         "shape": shape,
-        "variant": variant.what if variant else None,
+        "variant": variant.key if variant else None,
     }
     size = " × ".join(str(n) for n in shape)
-    copy = f", {variant.what[-1]}" if variant else ""
+    copy = f", {variant.key[-1]}" if variant else ""
 
     def make(partial: Path) -> None:
         _write_rows(partial / "rows.f32", corpus, config, feature, segments, report, variant)
@@ -183,14 +183,14 @@ def _write_rows(
     device = next((tensor.device for tensor in feature.buffers()), torch.device("cpu"))
     starts = torch.tensor(segments["start"].to_numpy())
     lengths = torch.tensor(segments["n_samples"].to_numpy())
-    read = reader(corpus, config, feature)
-    phase = Phase.FEATURES.on(variant.what[-1]) if variant else Phase.FEATURES
+    read_batch = reader(corpus, config, feature)
+    phase = Phase.FEATURES.on(variant.key[-1]) if variant else Phase.FEATURES
     size, (_, channels) = at_once(corpus, config), _kept_shape(feature)
     with open(path, "wb") as stream:
         for first in range(0, len(segments), size):
             report(phase, first, len(segments))
             batch = slice(first, first + size)
-            inputs = read(starts[batch], lengths[batch]).to(device)
+            inputs = read_batch(starts[batch], lengths[batch]).to(device)
             rows = feature(variant.apply(inputs) if variant else inputs).float()
             rows = rows[:, :1] if channels > 1 else rows
             _refuse_nan(rows, segments.iloc[batch], config.feature.name)

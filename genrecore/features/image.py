@@ -10,7 +10,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
-from genrecore.audio.axes import Axes, resized_places
+from genrecore.audio.axes import Axes, resized_positions
 from genrecore.audio.spectra import n_frames
 from genrecore.config.registry import Options
 from genrecore.errors import GenrecoreError
@@ -128,7 +128,9 @@ class SpectralImage(nn.Module):
         """
         size, rate = self._size, self.sample_rate_hz
         columns = np.arange(self.output_shape[2])
-        places = columns if self.columns is None else resized_places(self.n_frames, len(columns))
+        positions = (
+            columns if self.columns is None else resized_positions(self.n_frames, len(columns))
+        )
         sources = _sources(self.columns, len(columns))
         begins = sources[:, 0] * size.hop_length - size.n_fft / 2
         ends = sources[:, 1] * size.hop_length + size.n_fft / 2
@@ -141,7 +143,7 @@ class SpectralImage(nn.Module):
                 rows=rows,
                 columns="frames",
                 duration_s=self.n_samples / rate,
-                times_s=places * size.hop_length / rate,
+                times_s=positions * size.hop_length / rate,
                 windows_s=np.stack([begins, ends], axis=1) / rate,
             ),
         )
@@ -161,19 +163,19 @@ def refuse_short(n_samples: int, n_fft: int) -> None:
         )
 
 
-def _resize_matrix(n: int, wanted: int) -> Tensor | None:
-    """Weights (n, wanted) that resize a row bilinearly, each column summing to 1; none for a
-    wanted size of 0.
+def _resize_matrix(n: int, n_resized: int) -> Tensor | None:
+    """Weights (n, n_resized) that resize a row bilinearly, each column summing to 1; none for a
+    size of 0.
 
     torch's own antialiased resizing applied to the identity: the same weights as a matrix product,
     which every device has.
     """
-    if not wanted:
+    if not n_resized:
         return None
     identity = torch.eye(n, dtype=torch.float32, device="cpu")
     return nn.functional.interpolate(
         identity[None, None],
-        size=(n, wanted),
+        size=(n, n_resized),
         mode="bilinear",
         align_corners=False,
         antialias=True,

@@ -106,10 +106,10 @@ class LogMel(SpectralImage):
         from genrecore.audio.resynthesis import from_log_mel  # imports torchaudio
 
         options, db, n_samples = self.options, image[0].float(), self.n_samples
-        wanted = (options.n_mels, db.shape[1] if self.columns is None else self.n_frames)
-        if db.shape != wanted:
+        size = (options.n_mels, db.shape[1] if self.columns is None else self.n_frames)
+        if db.shape != size:
             db = functional.interpolate(
-                db[None, None], wanted, mode="bilinear", align_corners=False, antialias=True
+                db[None, None], size, mode="bilinear", align_corners=False, antialias=True
             )[0, 0]
         db = db[:, : self.n_frames]
         if db.shape[1] < self.n_frames:

@@ -31,8 +31,8 @@ def by_channel(batches: Iterable[Tensor], axis: int) -> Iterator[Tensor]:
     shape holds the channels; a few examples at a time."""
     for batch in batches:
         n_values = max(1, batch[:1].numel())
-        for piece in batch.detach().split(max(1, _VALUES_AT_ONCE // n_values)):
-            values = piece.movedim(1 + axis, 0).flatten(1)
+        for chunk in batch.detach().split(max(1, _VALUES_AT_ONCE // n_values)):
+            values = chunk.movedim(1 + axis, 0).flatten(1)
             if values.device.type == "mps":  # has no float64
                 values = values.cpu()
             yield values.to(torch.float64)

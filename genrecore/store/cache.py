@@ -38,7 +38,7 @@ class CacheEntry:
     name: str
     about: str  # its title, where it has one
     n_bytes: int  # on the disk
-    made: float  # when it was last changed, in seconds since 1970
+    modified: float  # in seconds since 1970
 
 
 def write_title(folder: Path, about: str) -> None:
@@ -61,8 +61,8 @@ def entries(kind: str = "") -> list[CacheEntry]:
                 if not path.name.startswith(".") and path.suffix != ".lock":
                     about = str(read_json(path / _TITLE).get("about", ""))
                     about = "unfinished" if path.suffix == ".partial" else about
-                    made = path.stat().st_mtime
-                    listed.append(CacheEntry(name, path.name, about, n_bytes_of(path), made))
+                    modified = path.stat().st_mtime
+                    listed.append(CacheEntry(name, path.name, about, n_bytes_of(path), modified))
     return sorted(listed, key=lambda entry: -entry.n_bytes)
 
 
@@ -83,8 +83,8 @@ def clear(kind: str = "", name: str = "") -> int:
     for entry in chosen:
         path = cache_dir() / entry.kind / entry.name
         lock = path.with_name(f"{entry.name.removesuffix('.partial')}.lock")
-        with held(lock, patience_s=0.0) as mine:
-            if mine:
+        with held(lock, patience_s=0.0) as acquired:
+            if acquired:
                 hidden = path.with_name(f".gone-{path.name}")
                 try:  # hidden first: nobody may open what is half gone
                     path.rename(hidden)

@@ -76,14 +76,14 @@ def make_once(
     final.parent.mkdir(parents=True, exist_ok=True)
     partial = final.with_name(f"{final.name}.partial")
     while not final.is_dir():
-        with held(final.with_name(f"{final.name}.lock"), patience_s=0.0) as mine:
-            if mine and not final.is_dir():
+        with held(final.with_name(f"{final.name}.lock"), patience_s=0.0) as acquired:
+            if acquired and not final.is_dir():
                 if not resume:
                     shutil.rmtree(partial, ignore_errors=True)
                 partial.mkdir(exist_ok=True)
                 make(partial)
                 partial.rename(final)
-            elif not mine:
+            elif not acquired:
                 report(Phase.WAITING, 0, 0)
                 time.sleep(0.3)
     return final

@@ -49,10 +49,10 @@ def living_processes(folder: Path) -> list[psutil.Process]:
     """
     processes: dict[int, psutil.Process] = {}
     leader, writer = read_json(folder / LEADER), read_json(folder / STATUS)
-    for known in (leader, writer):
-        if is_same_process(known):
+    for process_identity in (leader, writer):
+        if is_same_process(process_identity):
             with contextlib.suppress(psutil.Error):
-                parent = psutil.Process(int(known["pid"]))
+                parent = psutil.Process(int(process_identity["pid"]))
                 for process in (parent, *parent.children(recursive=True)):
                     processes[process.pid] = process
     # The system gives no process the number of a group that still has members: the group is ours
@@ -72,14 +72,14 @@ def _lives(process: psutil.Process) -> bool:
         return False
 
 
-def _owns_pid(known: dict[str, Any], if_gone: bool) -> bool:
+def _owns_pid(owner: dict[str, Any], if_gone: bool) -> bool:
     """Whether the pid of this `identity` is still its own, a zombie's too; `if_gone` where no
     process has it any more."""
-    if known.get("host") != socket.gethostname() or known.get("boot_id") != boot_id():
+    if owner.get("host") != socket.gethostname() or owner.get("boot_id") != boot_id():
         return False
     try:
-        created = psutil.Process(int(known["pid"])).create_time()
-        return abs(created - float(known["create_time"])) < 0.01
+        created = psutil.Process(int(owner["pid"])).create_time()
+        return abs(created - float(owner["create_time"])) < 0.01
     except psutil.NoSuchProcess:
         return if_gone
     except (psutil.Error, KeyError, TypeError, ValueError):

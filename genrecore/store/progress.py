@@ -83,21 +83,21 @@ class Phase(StrEnum):
     COMPARING_EXPORT = "comparing_export", "Comparing with the original"
     LOGGING = "logging", "Logging to MLflow"
 
-    def on(self, what: str) -> str:
+    def on(self, detail: str) -> str:
         """The code together with what the phase works on."""
-        return f"{self}:{what}"
+        return f"{self}:{detail}"
 
 
 def phase_text(code: str) -> str:
     """A reported phase as people read it; what is no code is text already."""
-    name, _, what = code.partition(":")
+    name, _, detail = code.partition(":")
     try:
         text = Phase(name).text
     except ValueError:
         return code
     if "{}" in text:
-        return text.format(what)
-    return f"{text}: {what}" if what else text
+        return text.format(detail)
+    return f"{text}: {detail}" if detail else text
 
 
 _EARLIER = {"Looking where clips lie": Phase.EMBEDDING}

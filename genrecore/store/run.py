@@ -421,16 +421,16 @@ def find_same(
 
     With `only_done`, runs that work or wait do not count.
     """
-    wanted = [signature(config) for config in configs]
+    signatures = [signature(config) for config in configs]
     same: dict[str, Run] = {}
     for run in all_runs(store):
         try:
             key = signature(run.config)
         except GenrecoreError:  # written by another version: it is none of these
             continue
-        if key in wanted and (run.state == "done" or (run.is_active and not only_done)):
+        if key in signatures and (run.state == "done" or (run.is_active and not only_done)):
             same[key] = max(run, same.get(key, run), key=precedence)
-    return [same.get(key) for key in wanted]
+    return [same.get(key) for key in signatures]
 
 
 def precedence(run: Run) -> tuple[int, str]:

@@ -18,20 +18,20 @@ def read(store: Path) -> dict[str, Any]:
     return read_json(store / FILE)
 
 
-def change(store: Path, what: str, **values: Any) -> None:
+def change(store: Path, noun: str, **values: Any) -> None:
     """Sets values, or forgets those that are None. Only the owner may read the file.
 
     Raises:
-        GenrecoreError: The store cannot be written; the sentence begins with `what`.
+        GenrecoreError: The store cannot be written; the sentence begins with `noun`.
     """
     path = store / FILE
-    kept = {key: value for key, value in (read(store) | values).items() if value is not None}
+    settings = {key: value for key, value in (read(store) | values).items() if value is not None}
     try:
         store.mkdir(parents=True, exist_ok=True)
         path.touch(mode=0o600, exist_ok=True)
         hidden = path.with_name(f".{FILE}.{os.getpid()}")
         with open(os.open(hidden, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as stream:
-            json.dump(kept, stream, indent=1)
+            json.dump(settings, stream, indent=1)
         os.replace(hidden, path)
     except OSError as error:
-        raise GenrecoreError(f"{what} cannot be kept: {describe(error)}") from None
+        raise GenrecoreError(f"{noun} cannot be kept: {describe(error)}") from None

@@ -13,7 +13,7 @@ from genrecore.augment import AUGMENTATIONS
 from genrecore.config.registry import Choice
 from genrecore.config.run import Genres, Part, RunConfig
 from genrecore.data import genres, splits
-from genrecore.data.datasets.remembered import with_known_folder
+from genrecore.data.datasets.remembered import with_remembered_folder
 from genrecore.errors import GenrecoreError, UsageError, describe
 from genrecore.evaluation.metrics import watched
 from genrecore.features import FEATURES
@@ -52,7 +52,7 @@ def _canonical(config: RunConfig) -> RunConfig:
     """The same configuration in the one form that equal systems have in common."""
     named = config.model_copy(
         update={
-            "dataset": with_known_folder(config.dataset),
+            "dataset": with_remembered_folder(config.dataset),
             "augment": _without_presets(config.augment),
         }
     )

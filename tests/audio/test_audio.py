@@ -40,12 +40,12 @@ def test_every_format_gives_the_same_tone(tmp_path: Path, extension: str) -> Non
     rate_hz = 48_000 if extension == "opus" else 44_100
     path = write(tmp_path / f"a.{extension}", tone(3.0, rate_hz, 2), rate_hz, **how)
     for source in (path, str(path), path.read_bytes(), io.BytesIO(path.read_bytes())):
-        found = decode(source, RATE_HZ)
-        assert found.wave.dtype == np.float32
-        assert found.wave.shape == (3 * RATE_HZ,)
-        assert (found.duration_s, found.n_channels, found.start_s) == (3.0, 2, 0.0)
+        decoded = decode(source, RATE_HZ)
+        assert decoded.wave.dtype == np.float32
+        assert decoded.wave.shape == (3 * RATE_HZ,)
+        assert (decoded.duration_s, decoded.n_channels, decoded.start_s) == (3.0, 2, 0.0)
         middle = slice(RATE_HZ, 2 * RATE_HZ)
-        difference = found.wave[middle] - tone(3.0)[middle, 0]
+        difference = decoded.wave[middle] - tone(3.0)[middle, 0]
         # Lossy coders change a pure tone by about 1 %; the lossless ones by the resampler's ripple.
         lossy = extension in ("ogg", "mp3", "opus")
         assert np.sqrt((difference**2).mean()) < (0.02 if lossy else 1e-4)
@@ -56,13 +56,13 @@ def test_an_excerpt_is_the_same_whether_the_format_seeks_or_not(tmp_path: Path) 
     waves = []
     for extension in ("wav", "flac", "au", "aiff"):
         path = write(tmp_path / f"a.{extension}", wave, 44_100)
-        found = decode(path, RATE_HZ, middle_s=2.0)
-        assert (found.start_s, len(found.wave), found.duration_s) == (2.0, 2 * RATE_HZ, 6.0)
-        waves.append(found.wave)
+        decoded = decode(path, RATE_HZ, middle_s=2.0)
+        assert (decoded.start_s, len(decoded.wave), decoded.duration_s) == (2.0, 2 * RATE_HZ, 6.0)
+        waves.append(decoded.wave)
         explicit = decode(path, RATE_HZ, start_s=2.0, middle_s=2.0)
-        np.testing.assert_array_equal(explicit.wave, found.wave)
-    for other in waves[1:]:
-        np.testing.assert_array_equal(other, waves[0])
+        np.testing.assert_array_equal(explicit.wave, decoded.wave)
+    for excerpt in waves[1:]:
+        np.testing.assert_array_equal(excerpt, waves[0])
     for extension in ("mp3", "ogg"):  # decoded from the start, the rest dropped
         path = write(tmp_path / f"a.{extension}", wave, 44_100)
         whole = decode(path, 44_100).wave
@@ -81,10 +81,10 @@ def test_a_short_file_comes_whole_and_an_excerpt_ends_with_the_file(tmp_path: Pa
 def test_channels_are_averaged_and_8_bit_and_192_khz_are_read(tmp_path: Path) -> None:
     six = np.zeros((192_000 * 2, 6), np.float32)
     six[:, 0] = 6 * 0.1 * tone(2.0, 192_000)[:, 0]
-    found = decode(write(tmp_path / "a.wav", six, 192_000, subtype="PCM_24"), RATE_HZ)
-    assert (found.n_channels, found.source_rate_hz) == (6, 192_000)
+    decoded = decode(write(tmp_path / "a.wav", six, 192_000, subtype="PCM_24"), RATE_HZ)
+    assert (decoded.n_channels, decoded.source_rate_hz) == (6, 192_000)
     # 1e-3: the resampler's edges, where the tone begins and ends at once, are left out.
-    np.testing.assert_allclose(found.wave[500:-500], 0.1 * tone()[500:-500, 0], atol=1e-3)
+    np.testing.assert_allclose(decoded.wave[500:-500], 0.1 * tone()[500:-500, 0], atol=1e-3)
     rough = decode(write(tmp_path / "b.wav", tone(), subtype="PCM_U8"), RATE_HZ)
     np.testing.assert_allclose(rough.wave, tone()[:, 0], atol=1 / 127)  # one step of 8 bits
 
@@ -107,11 +107,11 @@ def test_an_mp3_that_counts_no_frames_is_decoded_to_its_end(tmp_path: Path) -> N
     # Without a count libsndfile goes by the first frame's bit rate: this is what we correct.
     with soundfile.SoundFile(io.BytesIO(both)) as file:
         assert abs(file.frames / 44_100 - 9.0) > 1.0
-    found = decode(both, RATE_HZ)
-    assert found.duration_s == pytest.approx(9.0, abs=0.2)  # up to four frames of padding
-    assert np.abs(found.wave[5 * RATE_HZ : 8 * RATE_HZ]).mean() > 0.01
+    decoded = decode(both, RATE_HZ)
+    assert decoded.duration_s == pytest.approx(9.0, abs=0.2)  # up to four frames of padding
+    assert np.abs(decoded.wave[5 * RATE_HZ : 8 * RATE_HZ]).mean() > 0.01
     tagged = b"ID3\x04\x00\x00\x00\x00\x00\x14" + bytes(20) + both
-    np.testing.assert_array_equal(decode(tagged, RATE_HZ).wave, found.wave)
+    np.testing.assert_array_equal(decode(tagged, RATE_HZ).wave, decoded.wave)
 
 
 def test_a_prefixed_file_reads_like_the_joined_bytes() -> None:
@@ -183,12 +183,12 @@ def test_memory_stays_bounded_for_six_channels_at_192_khz(tmp_path: Path) -> Non
         for _ in range(seconds):
             file.write(tone(1.0, 192_000, 6))
     tracemalloc.start()
-    found = decode(path, RATE_HZ)
+    decoded = decode(path, RATE_HZ)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     # The wave (2 MB) and blocks of 1 MiB, where the decoded file has 110 MB.
-    assert peak < found.wave.nbytes + 8 * 2**20
-    assert len(found.wave) == seconds * RATE_HZ
+    assert peak < decoded.wave.nbytes + 8 * 2**20
+    assert len(decoded.wave) == seconds * RATE_HZ
 
 
 def wav_bytes(wave: np.ndarray, subtype: str = "PCM_16") -> bytes:
@@ -309,13 +309,13 @@ def test_threads_decode_the_same(tmp_path: Path) -> None:
     path = write(tmp_path / "a.mp3", noise(3.0), 44_100)
     alone = decode(path, RATE_HZ).wave
     with ThreadPoolExecutor(4) as pool:
-        for found in pool.map(lambda _: decode(path, RATE_HZ).wave, range(8)):
-            np.testing.assert_array_equal(found, alone)
+        for decoded in pool.map(lambda _: decode(path, RATE_HZ).wave, range(8)):
+            np.testing.assert_array_equal(decoded, alone)
 
 
 def test_a_real_mp3_decodes_to_what_soundfile_reads(real_data: Path) -> None:
     path = real_data / "fma_small/000/000002.mp3"
     whole, rate_hz = soundfile.read(path, dtype="float32")
-    found = decode(path, rate_hz)
+    decoded = decode(path, rate_hz)
     # 1e-6: channels are averaged in another order
-    np.testing.assert_allclose(found.wave, np.clip(whole.mean(axis=1), -1, 1), atol=1e-6)
+    np.testing.assert_allclose(decoded.wave, np.clip(whole.mean(axis=1), -1, 1), atol=1e-6)

@@ -24,14 +24,14 @@ def encode(
     kind: str = "ipod",
     codec: str = "aac",
     tag: str = "",
-    picture: bool = False,
+    cover: bool = False,
     **options: str,
 ) -> bytes:
     """A file of a wave (n, channels): `ipod` (m4a), `mp4` or `adts` (raw aac)."""
     layout = {1: "mono", 2: "stereo", 6: "5.1"}[wave.shape[1]]
     file = io.BytesIO()
     with av.open(file, "w", format=kind, options=options) as container:
-        if picture:
+        if cover:
             video = container.add_stream("mpeg4", rate=25)
             video.width = video.height = 32
         stream = container.add_stream(codec, rate=rate_hz, layout=layout)
@@ -40,7 +40,7 @@ def encode(
         stream.codec_context.open()
         n = stream.codec_context.frame_size
         form = stream.codec_context.format.name
-        if picture:
+        if cover:
             for packet in video.encode(av.VideoFrame.from_ndarray(np.zeros((32, 32, 3), np.uint8))):
                 container.mux(packet)
         for at in range(0, len(wave), n):
@@ -69,34 +69,34 @@ def test_m4a_gives_the_tone_in_place(tmp_path: Path, kind: str, codec: str) -> N
     path = tmp_path / "a.m4a"
     path.write_bytes(content)
     for source in (path, content, io.BytesIO(content)):
-        found = decode(source, RATE_HZ)
-        assert found.wave.dtype == np.float32
-        assert (found.source_rate_hz, found.n_channels, found.start_s) == (44_100, 2, 0.0)
+        decoded = decode(source, RATE_HZ)
+        assert decoded.wave.dtype == np.float32
+        assert (decoded.source_rate_hz, decoded.n_channels, decoded.start_s) == (44_100, 2, 0.0)
         # What the coder puts before the first sample is cut off, so the tone is where it was.
-        difference = found.wave[RATE_HZ : 2 * RATE_HZ] - tone(3.0)[RATE_HZ : 2 * RATE_HZ, 0]
+        difference = decoded.wave[RATE_HZ : 2 * RATE_HZ] - tone(3.0)[RATE_HZ : 2 * RATE_HZ, 0]
         # A pure tone changes by about 1 % in AAC, not at all in ALAC but for the resampler.
         assert np.sqrt((difference**2).mean()) < (0.02 if codec == "aac" else 1e-4)
-        assert found.duration_s == 3.0
+        assert decoded.duration_s == 3.0
     info = inspect(content)
     assert (info.sample_rate_hz, info.n_channels) == (44_100, 2)
     assert info.format == f"M4A {codec}"
 
 
 def test_a_file_written_in_pieces_is_counted_and_decoded() -> None:
-    found = decode(encode(sine(), 44_100, "mp4", **FRAGMENTED), RATE_HZ)
+    decoded = decode(encode(sine(), 44_100, "mp4", **FRAGMENTED), RATE_HZ)
     # It says neither how long it is nor what the coder put before: up to two frames more.
-    assert 3.0 <= found.duration_s <= 3.0 + 2 * 1024 / 44_100
-    spectrum = np.abs(np.fft.rfft(found.wave[RATE_HZ // 2 : 5 * RATE_HZ // 2]))
+    assert 3.0 <= decoded.duration_s <= 3.0 + 2 * 1024 / 44_100
+    spectrum = np.abs(np.fft.rfft(decoded.wave[RATE_HZ // 2 : 5 * RATE_HZ // 2]))
     assert spectrum.argmax() / 2 == 440.0
 
 
 @pytest.mark.parametrize("before", [b"", b"ID3\x04\x00\x00\x00\x00\x00\x14" + bytes(20)])
 def test_raw_aac_is_counted_and_decoded(before: bytes) -> None:
     content = before + encode(sine(3.0, 48_000, 1), 48_000, "adts")
-    found = decode(content, RATE_HZ, name="a.aac")
+    decoded = decode(content, RATE_HZ, name="a.aac")
     # Nothing says what the coder put before: up to two frames more.
-    assert 3.0 <= found.duration_s <= 3.0 + 2 * 1024 / 48_000
-    spectrum = np.abs(np.fft.rfft(found.wave[: 2 * RATE_HZ]))
+    assert 3.0 <= decoded.duration_s <= 3.0 + 2 * 1024 / 48_000
+    spectrum = np.abs(np.fft.rfft(decoded.wave[: 2 * RATE_HZ]))
     assert spectrum.argmax() / 2 == 440.0
     assert inspect(content).format == "AAC aac"
 
@@ -104,9 +104,9 @@ def test_raw_aac_is_counted_and_decoded(before: bytes) -> None:
 def test_six_channels_are_averaged() -> None:
     wave = np.zeros((3 * 44_100, 6), np.float32)
     wave[:, 2] = 1.2 * tone(3.0, 44_100)[:, 0]  # the centre, which the coder leaves alone
-    found = decode(encode(wave, 44_100, "ipod", "alac"), RATE_HZ)
-    assert found.n_channels == 6
-    np.testing.assert_allclose(found.wave[999:-999], 0.2 * tone(3.0)[999:-999, 0], atol=1e-3)
+    decoded = decode(encode(wave, 44_100, "ipod", "alac"), RATE_HZ)
+    assert decoded.n_channels == 6
+    np.testing.assert_allclose(decoded.wave[999:-999], 0.2 * tone(3.0)[999:-999, 0], atol=1e-3)
 
 
 def test_an_excerpt_is_a_part_of_the_whole() -> None:
@@ -144,10 +144,10 @@ def _with_table_first(content: bytes) -> bytes:
         boxes[name], at = content[at : at + length], at + length
         order.append(name)
     moov = bytearray(boxes[b"moov"])
-    place = moov.index(b"stco") + 8
-    (n,) = struct.unpack(">I", moov[place : place + 4])
+    position = moov.index(b"stco") + 8
+    (n,) = struct.unpack(">I", moov[position : position + 4])
     for k in range(n):  # the samples' places move by the table's length
-        spot = slice(place + 4 + 4 * k, place + 8 + 4 * k)
+        spot = slice(position + 4 + 4 * k, position + 8 + 4 * k)
         (old,) = struct.unpack(">I", moov[spot])
         moov[spot] = struct.pack(">I", old + len(moov))
     boxes[b"moov"] = bytes(moov)
@@ -189,7 +189,7 @@ def test_a_file_longer_than_allowed_is_refused() -> None:
 
 def test_a_video_is_refused() -> None:
     with pytest.raises(AudioError, match=r"^clip\.mp4 is an MP4 video; take its sound out"):
-        decode(encode(sine(), 44_100, "mp4", picture=True), RATE_HZ, name="clip.mp4")
+        decode(encode(sine(), 44_100, "mp4", cover=True), RATE_HZ, name="clip.mp4")
 
 
 def test_tags_in_no_known_script_do_no_harm() -> None:
@@ -203,14 +203,14 @@ def test_threads_decode_the_same() -> None:
     content = encode(noise(3.0), 44_100)
     alone = decode(content, RATE_HZ).wave
     with ThreadPoolExecutor(4) as pool:
-        for found in pool.map(lambda _: decode(content, RATE_HZ).wave, range(8)):
-            np.testing.assert_array_equal(found, alone)
+        for decoded in pool.map(lambda _: decode(content, RATE_HZ).wave, range(8)):
+            np.testing.assert_array_equal(decoded, alone)
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("kind", ["ipod", "adts"])
 def test_twenty_minutes_are_decoded(kind: str) -> None:
     content = encode(np.tile(sine(10.0), (119, 1)), 44_100, kind)
-    found = decode(content, RATE_HZ, middle_s=30.0)
-    assert found.duration_s == pytest.approx(1190.0, abs=0.1)
-    assert len(found.wave) == 30 * RATE_HZ
+    decoded = decode(content, RATE_HZ, middle_s=30.0)
+    assert decoded.duration_s == pytest.approx(1190.0, abs=0.1)
+    assert len(decoded.wave) == 30 * RATE_HZ

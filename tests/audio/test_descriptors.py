@@ -86,7 +86,7 @@ def librosas(wave: np.ndarray) -> dict[str, np.ndarray]:
 @pytest.mark.parametrize("name", SIGNALS | SHORT)
 def test_what_librosa_computes_of_one_spectrum_is_the_same(name: str) -> None:
     wave = (SIGNALS | SHORT)[name]
-    found = named(wave)
+    computed = named(wave)
     for series, values in librosas(wave).items():
         mean, spread = float(values.mean(dtype=np.float64)), float(values.std(dtype=np.float64))
         # Both are float32 inside; of a mean near 0, and of a series that hardly varies, what is
@@ -94,8 +94,8 @@ def test_what_librosa_computes_of_one_spectrum_is_the_same(name: str) -> None:
         # rounded to float32 from the start: 140 dB below a tone that widens its band by a hertz.
         size = float(np.abs(values).max()) + 1e-6
         least = 1.0 if series == "spectral_bandwidth" else 1e-5 * size
-        assert found[f"{series}_mean"] == pytest.approx(mean, rel=1e-4, abs=least), series
-        found_spread = np.sqrt(found[f"{series}_var"])
+        assert computed[f"{series}_mean"] == pytest.approx(mean, rel=1e-4, abs=least), series
+        found_spread = np.sqrt(computed[f"{series}_var"])
         assert found_spread == pytest.approx(spread, rel=1e-3, abs=1e-4 * size), series
 
 
@@ -108,22 +108,22 @@ def test_running_medians_are_those_of_every_window(shape: tuple[int, int], axis:
         GENERATOR.standard_normal(shape).astype(np.float32),
         GENERATOR.integers(0, 4, shape).astype(np.float64),  # ties
     ):
-        found = effects.running_median(values, axis)
+        medians = effects.running_median(values, axis)
         padded = np.pad(values, mirrored, mode="symmetric")
         windows = np.lib.stride_tricks.sliding_window_view(padded, 31, axis=axis)
-        np.testing.assert_array_equal(found, np.median(windows, axis=-1))
+        np.testing.assert_array_equal(medians, np.median(windows, axis=-1))
         if shape[axis] > 31:  # scipy 1.17 errs on axes far shorter than the window
             scipys = scipy.ndimage.median_filter(values, size=window, mode="reflect")
-            np.testing.assert_array_equal(found, scipys)
+            np.testing.assert_array_equal(medians, scipys)
 
 
 @pytest.mark.parametrize("name", SIGNALS)
 def test_spectrum_and_mask_are_librosas(name: str) -> None:
     wave = SIGNALS[name]
     spectrum = reflected_stft(wave)
-    theirs = librosa.stft(wave, pad_mode="reflect").T
+    expected = librosa.stft(wave, pad_mode="reflect").T
     # float32, added up in another order.
-    np.testing.assert_allclose(spectrum, theirs, atol=1e-6 * max(1.0, np.abs(theirs).max()))
+    np.testing.assert_allclose(spectrum, expected, atol=1e-6 * max(1.0, np.abs(expected).max()))
     magnitude = np.abs(spectrum)
     harmonic, percussive = librosa.decompose.hpss(magnitude.T, mask=True)
     mask = effects.harmonic_mask(magnitude)
@@ -149,12 +149,12 @@ def test_a_tone_is_harmonic_and_a_click_percussive() -> None:
 
 
 def test_a_tone_has_the_numbers_of_a_tone() -> None:
-    found = named(tone(1000, 0.5))
-    assert found["rms_mean"] == pytest.approx(0.5 / np.sqrt(2), rel=1e-3)  # not whole periods
-    assert found["spectral_centroid_mean"] == pytest.approx(1000, rel=0.02)  # the edges spread
-    assert found["rolloff_mean"] == pytest.approx(1000, rel=0.02)
-    assert found["zero_crossing_rate_mean"] == pytest.approx(2 * 1000 / RATE_HZ, rel=0.01)
-    assert found["harmony_var"] > 100 * found["perceptr_var"]
+    values = named(tone(1000, 0.5))
+    assert values["rms_mean"] == pytest.approx(0.5 / np.sqrt(2), rel=1e-3)  # not whole periods
+    assert values["spectral_centroid_mean"] == pytest.approx(1000, rel=0.02)  # the edges spread
+    assert values["rolloff_mean"] == pytest.approx(1000, rel=0.02)
+    assert values["zero_crossing_rate_mean"] == pytest.approx(2 * 1000 / RATE_HZ, rel=0.01)
+    assert values["harmony_var"] > 100 * values["perceptr_var"]
 
 
 @pytest.mark.parametrize("cents", [-40, -15, 0, 30])
@@ -165,8 +165,8 @@ def test_chroma_follows_the_tuning_of_the_clip(cents: int) -> None:
     power = np.square(np.abs(spectrum))
     tuning = _tuning(power, RATE_HZ)
     assert tuning == pytest.approx(cents / 100, abs=0.03)  # parabolas err by a cent or two
-    theirs = librosa.filters.chroma(sr=RATE_HZ, n_fft=2048, tuning=tuning)
-    np.testing.assert_allclose(_chroma(RATE_HZ, tuning).T, theirs, atol=1e-6)  # float32
+    expected = librosa.filters.chroma(sr=RATE_HZ, n_fft=2048, tuning=tuning)
+    np.testing.assert_allclose(_chroma(RATE_HZ, tuning).T, expected, atol=1e-6)  # float32
     chroma = power @ _chroma(RATE_HZ, tuning)
     assert (chroma[5:-5].argmax(axis=1) == 9).all()  # A
 
@@ -178,10 +178,10 @@ def test_the_tempo_of_clicks_is_theirs(bpm: int) -> None:
 
 
 def test_silence_is_zero_but_for_its_level() -> None:
-    found = named(SIGNALS["silence"])
+    values = named(SIGNALS["silence"])
     # −100 dB in each of 128 bands.
-    assert found.pop("mfcc1_mean") == pytest.approx(-100 * np.sqrt(128))
-    assert all(abs(value) < 1e-9 for value in found.values())  # cosines of float64
+    assert values.pop("mfcc1_mean") == pytest.approx(-100 * np.sqrt(128))
+    assert all(abs(value) < 1e-9 for value in values.values())  # cosines of float64
 
 
 @pytest.mark.parametrize("n_samples", [1, 2, 511, 512, 1025, 3000])
@@ -222,7 +222,7 @@ def test_the_wave_stays_and_its_layout_does_not_matter() -> None:
 
 
 @pytest.mark.parametrize(
-    ("wave", "said"),
+    ("wave", "message"),
     [
         (np.zeros((2, 500), np.float32), r"shape \(2, 500\) of float32"),
         (np.zeros(500, np.int16), "int16"),
@@ -231,8 +231,8 @@ def test_the_wave_stays_and_its_layout_does_not_matter() -> None:
         (np.array([0.0, np.inf]), "not numbers"),
     ],
 )
-def test_what_is_no_wave_is_refused(wave: np.ndarray, said: str) -> None:
-    with pytest.raises(AudioError, match=said):
+def test_what_is_no_wave_is_refused(wave: np.ndarray, message: str) -> None:
+    with pytest.raises(AudioError, match=message):
         descriptors(wave, RATE_HZ)
 
 
@@ -241,7 +241,7 @@ def _against_the_published_table(real_data: Path, paths: list[Path]) -> None:
     assert tuple(published.columns[1:-1]) == DESCRIPTORS
     for path in paths:
         wave, rate_hz = soundfile.read(path, dtype="float32")
-        found = descriptors(wave, rate_hz)
+        values = descriptors(wave, rate_hz)
         expected = published.loc[path.name, list(DESCRIPTORS)].to_numpy(np.float64)
         size = np.abs(expected)
         for name in ("harmony", "perceptr"):  # means of nothing but noise around 0
@@ -249,9 +249,9 @@ def _against_the_published_table(real_data: Path, paths: list[Path]) -> None:
                 expected[DESCRIPTORS.index(f"{name}_var")]
             )
         # float32 in another order; largest where the mean of an MFCC is a thousandth of its terms.
-        np.testing.assert_array_less(np.abs(found - expected) / size, 2e-4, err_msg=path.name)
+        np.testing.assert_array_less(np.abs(values - expected) / size, 2e-4, err_msg=path.name)
         # Lags are whole frames: another one would be 1 % off or more.
-        assert found[DESCRIPTORS.index("tempo")] == pytest.approx(
+        assert values[DESCRIPTORS.index("tempo")] == pytest.approx(
             expected[DESCRIPTORS.index("tempo")]
         )
 
@@ -294,14 +294,14 @@ def test_everything_equals_librosas(tmp_path: Path) -> None:
     command = [sys.executable, "-c", _WITH_LIBROSA, tmp_path / "waves.npz", tmp_path / "rows.npy"]
     subprocess.run(command, env=environment, check=True)
     names = [
-        f"{series}_{what}"
+        f"{series}_{statistic}"
         for series in ("chroma_stft", "zero_crossing_rate", "harmony", "perceptr")
-        for what in ("mean", "var")
+        for statistic in ("mean", "var")
     ]
     for (signal, wave), row in zip(SIGNALS.items(), np.load(tmp_path / "rows.npy"), strict=True):
-        found = named(wave)
-        assert found["tempo"] == pytest.approx(row[-1]), signal
+        values = named(wave)
+        assert values["tempo"] == pytest.approx(row[-1]), signal
         for name, expected in zip(names, row, strict=False):
             # float32 in another order; against the wave where a part of it is next to nothing.
             least = 1e-6 * np.abs(wave).max()
-            assert found[name] == pytest.approx(expected, rel=1e-3, abs=least), (signal, name)
+            assert values[name] == pytest.approx(expected, rel=1e-3, abs=least), (signal, name)

@@ -28,13 +28,13 @@ def music() -> torch.Tensor:
     return torch.from_numpy(wave.astype(np.float32))
 
 
-def error_db(ours: torch.Tensor, theirs: torch.Tensor | np.ndarray) -> float:
+def error_db(ours: torch.Tensor, expected: torch.Tensor | np.ndarray) -> float:
     """Power of the difference against theirs."""
-    theirs = torch.as_tensor(theirs)
-    assert ours.shape == theirs.shape
+    expected = torch.as_tensor(expected)
+    assert ours.shape == expected.shape
     assert ours.dtype == torch.float32
-    difference = (ours - theirs).double().square().mean()
-    return 10 * math.log10(float(difference / theirs.double().square().mean()) + 1e-30)
+    difference = (ours - expected).double().square().mean()
+    return 10 * math.log10(float(difference / expected.double().square().mean()) + 1e-30)
 
 
 @pytest.fixture(params=["arrays", "tensors"])
@@ -53,10 +53,10 @@ def kind(request, monkeypatch) -> str:
 
 @pytest.mark.parametrize("rate", [0.8, 1.1, 2.7])
 def test_time_stretch_is_librosas(music, rate, kind) -> None:
-    theirs = librosa.effects.time_stretch(music.numpy(), rate=rate)
+    expected = librosa.effects.time_stretch(music.numpy(), rate=rate)
     # librosa adds up a phase over all frames in float32, which costs it what we allow here:
     # at a rate of 1, where nothing should change, it is 63 dB from the original.
-    assert error_db(effects.time_stretch(music[None], [rate])[0], theirs) < -50
+    assert error_db(effects.time_stretch(music[None], [rate])[0], expected) < -50
 
 
 def test_a_rate_of_1_changes_nothing(music, kind) -> None:
@@ -65,15 +65,15 @@ def test_a_rate_of_1_changes_nothing(music, kind) -> None:
 
 @pytest.mark.parametrize("semitones", [-4.0, 0.3, 12.0])
 def test_pitch_shift_is_librosas(music, semitones, kind) -> None:
-    theirs = librosa.effects.pitch_shift(music.numpy(), sr=RATE_HZ, n_steps=semitones)
+    expected = librosa.effects.pitch_shift(music.numpy(), sr=RATE_HZ, n_steps=semitones)
     ours = effects.pitch_shift(music[None], [semitones])[0]
     # The phases, as above; without soxr also what it fades out just below the highest frequency.
-    assert error_db(ours, theirs) < (-50 if kind == "arrays" else -25)
+    assert error_db(ours, expected) < (-50 if kind == "arrays" else -25)
 
 
 def test_the_percussive_part_is_librosas(music, kind) -> None:
-    theirs = librosa.effects.percussive(music.numpy())
-    assert error_db(effects.percussive(music[None])[0], theirs) < -100  # float32
+    expected = librosa.effects.percussive(music.numpy())
+    assert error_db(effects.percussive(music[None])[0], expected) < -100  # float32
 
 
 def test_both_ways_agree(music) -> None:
@@ -89,13 +89,13 @@ def test_both_ways_agree(music) -> None:
 def test_stretching_does_not_depend_on_how_much_is_done_at_once(
     music, at_once, monkeypatch
 ) -> None:
-    def made() -> list[torch.Tensor]:
+    def outputs() -> list[torch.Tensor]:
         rates = (0.77, 1.0, 1.3, 4.0)
         return effects.time_stretch(music.expand(len(rates), -1), rates)
 
-    expected = made()
+    expected = outputs()
     monkeypatch.setattr(effects, "_FRAMES_AT_ONCE", at_once)
-    assert max(map(error_db, made(), expected)) < -100  # float32, multiplied in another order
+    assert max(map(error_db, outputs(), expected)) < -100  # float32, multiplied in another order
 
 
 @pytest.mark.parametrize("rate", [0.7, 1.3])
@@ -123,11 +123,11 @@ def test_resampling_by_the_spectrum_is_soxrs(ratio) -> None:
     spectrum[round(len(spectrum) * 0.8 * min(1.0, ratio)) :] = 0  # where neither filters
     wave = np.fft.irfft(spectrum, N_SAMPLES).astype(np.float32)
     ours = effects.resample(torch.from_numpy(wave), ratio)
-    theirs = effects.resample(wave, ratio)
-    assert abs(len(ours) - len(theirs)) <= 1
+    expected = effects.resample(wave, ratio)
+    assert abs(len(ours) - len(expected)) <= 1
     inside = slice(1000, -1000)  # their filters ring differently where the wave breaks off
-    n = min(len(ours), len(theirs))
-    assert error_db(ours[:n][inside], theirs[:n][inside]) < -60
+    n = min(len(ours), len(expected))
+    assert error_db(ours[:n][inside], expected[:n][inside]) < -60
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (5, 40), (97, 33)])
@@ -150,13 +150,13 @@ def test_masks_agree_on_all_devices(music, monkeypatch) -> None:
 def test_threads_give_what_one_after_the_other_gives(music, monkeypatch) -> None:
     waves = torch.stack([music, music.flip(0), 0.1 * music])
 
-    def made() -> tuple[torch.Tensor, torch.Tensor]:
+    def outputs() -> tuple[torch.Tensor, torch.Tensor]:
         return effects.pitch_shift(waves, [1.0, -2.0, 3.0]), effects.percussive(waves)
 
     monkeypatch.setattr(torch, "get_num_threads", lambda: 1)
-    alone = made()
+    alone = outputs()
     monkeypatch.setattr(torch, "get_num_threads", lambda: 2)
-    assert all(map(torch.equal, made(), alone))
+    assert all(map(torch.equal, outputs(), alone))
 
 
 def test_a_spectrum_gives_back_its_wave(music) -> None:

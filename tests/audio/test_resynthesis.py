@@ -52,9 +52,9 @@ def test_a_tone_comes_back_within_its_band_and_about_as_loud(hz: float, n_mels: 
 def test_its_own_log_mel_spectrogram_is_the_one_that_was_given() -> None:
     generator = torch.Generator().manual_seed(7)
     waves = tone(220.0) + tone(1234.0, 0.1) + 0.03 * torch.randn(1, N_SAMPLES, generator=generator)
-    wanted, _ = log_mel(waves)
-    found, _ = log_mel(heard(waves)[None])
-    assert (found - wanted).abs().mean() < 2.5  # dB; noise, whose phases cannot all be met
+    expected, _ = log_mel(waves)
+    image, _ = log_mel(heard(waves)[None])
+    assert (image - expected).abs().mean() < 2.5  # dB; noise, whose phases cannot all be met
 
 
 def test_silence_stays_silent_and_finite() -> None:
@@ -63,7 +63,7 @@ def test_silence_stays_silent_and_finite() -> None:
     assert wave.abs().max() < 1e-3  # −60 dB of full scale: the floor of −100 dB a band, added up
 
 
-def test_the_same_picture_gives_the_same_sound_and_leaves_torch_as_it_was() -> None:
+def test_the_same_image_gives_the_same_sound_and_leaves_torch_as_it_was() -> None:
     state, n_threads = torch.get_rng_state(), torch.get_num_threads()
     assert torch.equal(heard(tone(440.0)), heard(tone(440.0)))
     assert torch.equal(torch.get_rng_state(), state)

@@ -58,13 +58,13 @@ def test_the_same_generator_gives_the_same(name) -> None:
 
 @pytest.mark.parametrize("name", [*ALONE, "pitch_variants", "tempo_variants"])
 def test_a_batch_equals_its_items(name) -> None:
-    x, one = examples(name), augmentation(name)
+    x, step = examples(name), augmentation(name)
     if stage(name) == "variants":
-        whole, items = one.apply(x, 1), [one.apply(item[None], 1) for item in x]
+        whole, items = step.apply(x, 1), [step.apply(item[None], 1) for item in x]
     else:
-        drawn = one.draw(len(x), tuple(x.shape[1:]), seeded())
-        whole = one.apply(x, drawn)
-        items = [one.apply(x[i : i + 1], drawn[i : i + 1]) for i in range(len(x))]
+        parameters = step.draw(len(x), tuple(x.shape[1:]), seeded())
+        whole = step.apply(x, parameters)
+        items = [step.apply(x[i : i + 1], parameters[i : i + 1]) for i in range(len(x))]
     # Sums of float32 (24 bits) in another order, relative to the largest value: up to 100 dB or 1.
     atol = 1e-6 * max(10.0, float(x.abs().max()))
     torch.testing.assert_close(whole, torch.cat(items), rtol=1e-5, atol=atol)
@@ -180,8 +180,8 @@ def test_mixups_weights_follow_the_beta_distribution(alpha) -> None:
 
 
 def test_lius_copies_make_the_training_set_five_times_as_large() -> None:
-    made = [augmentation(part.name) for part in PRESETS["liu"]]
-    labels = [label for one in made for label in one.labels]
+    augmentations = [augmentation(part.name) for part in PRESETS["liu"]]
+    labels = [label for step in augmentations for label in step.labels]
     assert labels == ["pitch -1", "pitch +1", "tempo 0.93", "tempo 1.07"]
 
 

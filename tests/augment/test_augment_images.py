@@ -9,11 +9,11 @@ from augmentations import augmentation, changed, examples, seeded
 
 @pytest.mark.parametrize(("name", "axis"), [("time_mask", -1), ("frequency_mask", -2)])
 def test_masks_are_as_wide_as_drawn(name, axis) -> None:
-    one = augmentation(name, widest=0.5, n_masks=2)
+    step = augmentation(name, widest=0.5, n_masks=2)
     x = examples(name, n=2)
     # Widths of all and of none of the widest; the second image's two masks touch both ends.
-    drawn = torch.tensor([[0.9999, 0.0, 0.0, 0.5], [0.5, 0.0, 0.5, 0.9999]])
-    after = one.apply(x, drawn)
+    parameters = torch.tensor([[0.9999, 0.0, 0.0, 0.5], [0.5, 0.0, 0.5, 0.9999]])
+    after = step.apply(x, parameters)
     masked = (after != x).movedim(axis, -1).all(dim=(1, 2))
     n = x.shape[axis]
     widest = round(n * 0.5)
@@ -25,9 +25,9 @@ def test_masks_are_as_wide_as_drawn(name, axis) -> None:
     for index in range(2):
         values = after[index].movedim(axis, -1)[..., masked[index]]
         torch.testing.assert_close(values, x[index].mean().expand_as(values))
-        kept = ~masked[index]
+        unmasked = ~masked[index]
         before = x[index].movedim(axis, -1)
-        assert torch.equal(after[index].movedim(axis, -1)[..., kept], before[..., kept])
+        assert torch.equal(after[index].movedim(axis, -1)[..., unmasked], before[..., unmasked])
 
 
 def test_masks_have_every_width_and_place() -> None:
@@ -57,19 +57,19 @@ def slopes(x: torch.Tensor) -> tuple[float, float]:
 
 
 def test_a_crop_enlarges_a_part() -> None:
-    one = augmentation("crop")
+    step = augmentation("crop")
     # Half of the time from the beginning on, all of the frequencies.
-    after = one.apply(ramp(), torch.tensor([[0.5, 1.0, -0.5, 0.0]]))
+    after = step.apply(ramp(), torch.tensor([[0.5, 1.0, -0.5, 0.0]]))
     assert slopes(after) == pytest.approx((0.5, 100.0), rel=1e-3)
     assert float(after[0, 0, 0, 10]) == pytest.approx(4.75, abs=1e-2)  # (10 + ½) / 2 − ½
-    sides, places = one.draw(500, (1, 9, 9), seeded()).split(2, dim=1)
+    sides, places = step.draw(500, (1, 9, 9), seeded()).split(2, dim=1)
     assert 0.8 <= sides.min() < 0.81
     assert (places.abs() <= 1 - sides + 1e-6).all()  # inside the image; float32
 
 
 def test_scaling_keeps_the_middle() -> None:
-    one = augmentation("scaling")
-    after = one.apply(ramp().repeat(2, 1, 1, 1), torch.tensor([[2.0], [0.5]]))
+    step = augmentation("scaling")
+    after = step.apply(ramp().repeat(2, 1, 1, 1), torch.tensor([[2.0], [0.5]]))
     assert slopes(after[:1]) == pytest.approx((0.5, 50.0), rel=1e-3)
     assert slopes(after[1:]) == pytest.approx((2.0, 200.0), rel=1e-3)
     assert float(after[1, 0, 0, 0]) == 0.0  # from outside comes the quietest
@@ -77,18 +77,18 @@ def test_scaling_keeps_the_middle() -> None:
 
 
 def test_rotation_turns_points_not_shares() -> None:
-    one = augmentation("rotation")
+    step = augmentation("rotation")
     square = examples("rotation")[:1, :, :41, :41]
-    quarter = one.apply(square, torch.tensor([[90.0]]))
+    quarter = step.apply(square, torch.tensor([[90.0]]))
     # Sampling places are float32 shares of the image: 1e-5 of a neighbour 100 dB away.
     turned = [torch.allclose(quarter, square.rot90(k, (2, 3)), atol=1e-2) for k in (1, 3)]
     assert sum(turned) == 1
-    half = one.apply(ramp(), torch.tensor([[180.0]]))
+    half = step.apply(ramp(), torch.tensor([[180.0]]))
     torch.testing.assert_close(half, ramp().flip(2, 3), rtol=1e-4, atol=1e-2)
     # A line along time, turned by 45° in an image that is not square, rises a bin a frame.
     line = torch.zeros(1, 1, 41, 61)
     line[:, :, 20] = 1.0
-    diagonal = one.apply(line, torch.tensor([[45.0]]))[0, 0]
+    diagonal = step.apply(line, torch.tensor([[45.0]]))[0, 0]
     rows = diagonal[:, 20:41].argmax(dim=0)
     assert rows.diff().abs().tolist() == [1] * 20
 
@@ -109,17 +109,17 @@ def test_images_that_are_not_moved_stay_as_they_are() -> None:
         "scaling": torch.ones(3, 1),
         "translation": torch.zeros(3, 2),
     }
-    for name, drawn in still.items():
-        after = augmentation(name).apply(x, drawn)
+    for name, parameters in still.items():
+        after = augmentation(name).apply(x, parameters)
         # Float32 places of sampling, beside neighbours that differ by up to 100 dB.
         torch.testing.assert_close(after, x, rtol=0, atol=2e-3)
 
 
 def test_colour_is_brightness_where_there_is_one_channel() -> None:
-    one = augmentation("colour_pca", strength=0.5)
+    step = augmentation("colour_pca", strength=0.5)
     x = examples("colour_pca", n=1)[:, :1].repeat(2000, 1, 1, 1)
-    drawn = one.draw(2000, (1, 41, 53), seeded())
-    added = (one.apply(x, drawn) - x).flatten(1)
+    parameters = step.draw(2000, (1, 41, 53), seeded())
+    added = (step.apply(x, parameters) - x).flatten(1)
     assert (added.std(dim=1) < 1e-4).all()  # the same everywhere, float32 around 100
     # In standard deviations of the example; of 2000 normal numbers it scatters by 1.6 %.
     assert float(added.mean(dim=1).std() / x[0].std()) == pytest.approx(0.5, rel=0.07)
@@ -133,7 +133,7 @@ def test_colour_moves_along_the_components() -> None:
     assert (added.flatten(1).abs().amin(dim=1) > 0.1).all()
     # Along the first of two independent channels only, when only that is drawn.
     x = examples("colour_pca", n=1) * torch.tensor([1.0, 5.0, 25.0])[:, None, None]
-    drawn = torch.tensor([[0.0, 0.0, 1.0]])  # eigenvalues rise
-    added = (augmentation("colour_pca").apply(x, drawn) - x)[0, :, 0, 0]
+    parameters = torch.tensor([[0.0, 0.0, 1.0]])  # eigenvalues rise
+    added = (augmentation("colour_pca").apply(x, parameters) - x)[0, :, 0, 0]
     assert added[2] == pytest.approx(float(x[0, 2].std()), rel=0.05)  # nearly independent
     assert added[:2].abs().max() < 0.05 * added[2]

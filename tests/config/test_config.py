@@ -22,11 +22,11 @@ def test_json_gives_back_what_went_in(tmp_path: Path) -> None:
 
 
 def test_every_field_says_what_it_is() -> None:
-    def check(model: type, place: str) -> None:
+    def check(model: type, prefix: str) -> None:
         for name, info in model.model_fields.items():
-            assert info.title, f"{place}{name} has no title"
+            assert info.title, f"{prefix}{name} has no title"
             if hasattr(info.annotation, "model_fields") and info.annotation.__name__ != "Part":
-                check(info.annotation, f"{place}{name}.")
+                check(info.annotation, f"{prefix}{name}.")
 
     check(RunConfig, "")
 
@@ -93,11 +93,11 @@ def test_the_equivalent_command_gives_the_same_configuration() -> None:
               "feature.mel_scale": "htk", "dataset": "gtzan", "dataset.folder": "/a b/c",
               "segments.segment_s": 2.5, "fold": 3}  # fmt: skip
     config = with_values(RunConfig(), values)
-    words = train_command(config)
-    assert words[:3] == ["genrecore", "train", "--background"]
+    command = train_command(config)
+    assert command[:3] == ["genrecore", "train", "--background"]
     back: dict[str, object] = {}
     fields = {"batch-size": "training.batch_size", "segment-s": "segments.segment_s"}
-    for flag, value in zip(words[3::2], words[4::2], strict=True):
+    for flag, value in zip(command[3::2], command[4::2], strict=True):
         if flag == "--set":
             key, _, value = value.partition("=")
         else:

@@ -48,10 +48,10 @@ PACKERS = {"zip": zipped} | {
 }
 
 
-def _refused(archive: Path, said: str, limits: ArchiveLimits = UPLOAD) -> None:
+def _refused(archive: Path, message: str, limits: ArchiveLimits = UPLOAD) -> None:
     """Refused in one sentence; beside the archive nothing is left, above all not the target."""
     before = sorted(archive.parent.iterdir())
-    with pytest.raises(GenrecoreError, match=said) as caught:
+    with pytest.raises(GenrecoreError, match=message) as caught:
         extract(archive, archive.parent / "target", limits=limits)
     assert str(caught.value).endswith(".")
     assert "\n" not in str(caught.value)
@@ -64,8 +64,8 @@ def test_files_come_out_as_they_went_in_without_the_archives_modes(
 ) -> None:
     archive = PACKERS[kind](tmp_path / "any name at all", NAMES)
     target = extract(archive, tmp_path / "new" / "target")
-    found = {p.relative_to(target).as_posix(): p.read_bytes() for p in target.rglob("*.wav")}
-    assert found == NAMES
+    contents = {p.relative_to(target).as_posix(): p.read_bytes() for p in target.rglob("*.wav")}
+    assert contents == NAMES
     modes = {stat.S_IMODE(p.stat().st_mode) for p in target.rglob("*.wav")}
     umask = os.umask(0)
     os.umask(umask)
@@ -102,7 +102,7 @@ def test_links_and_devices_are_refused(tmp_path: Path) -> None:
         archive.writestr(link, "/etc")
         archive.writestr("rock/passwd", "through the link")
     _refused(tmp_path / "link.zip", "'rock', which is a link")
-    for kind, said in (
+    for kind, message in (
         (tarfile.SYMTYPE, "a link"),
         (tarfile.LNKTYPE, "a link"),
         (tarfile.CHRTYPE, "neither a file nor a folder"),
@@ -112,7 +112,7 @@ def test_links_and_devices_are_refused(tmp_path: Path) -> None:
             entry = tarfile.TarInfo("rock")
             entry.type, entry.linkname = kind, "../../etc"
             tar.addfile(entry)
-        _refused(tmp_path / "a.tar", said)
+        _refused(tmp_path / "a.tar", message)
 
 
 @pytest.mark.parametrize("kind", ["zip", "tar:gz", "tar:xz"])
@@ -132,8 +132,8 @@ def test_a_tar_header_that_claims_to_be_huge_is_refused(tmp_path: Path) -> None:
 def test_a_zip_that_lies_about_sizes_is_refused(tmp_path: Path) -> None:
     archive = zipped(tmp_path / "a.zip", {"a.wav": bytes(50_001)})
     content = bytearray(archive.read_bytes())
-    place = content.rindex(b"PK\x01\x02") + 24  # the size in the central directory
-    content[place : place + 4] = (51).to_bytes(4, "little")
+    offset = content.rindex(b"PK\x01\x02") + 24  # the size in the central directory
+    content[offset : offset + 4] = (51).to_bytes(4, "little")
     archive.write_bytes(content)
     _refused(archive, "is damaged")
 
@@ -147,7 +147,7 @@ def test_amounts_beyond_the_limits_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "message"),
     [
         (b"", "neither a zip nor a tar"),
         (b"RIFF" + bytes(2_000), "neither a zip nor a tar"),
@@ -156,9 +156,9 @@ def test_amounts_beyond_the_limits_are_refused(tmp_path: Path) -> None:
         (b"PK\x05\x06" + bytes(18), "holds no files"),
     ],
 )
-def test_what_is_no_archive_is_refused(content: bytes, said: str, tmp_path: Path) -> None:
+def test_what_is_no_archive_is_refused(content: bytes, message: str, tmp_path: Path) -> None:
     (tmp_path / "a.zip").write_bytes(content)
-    _refused(tmp_path / "a.zip", said)
+    _refused(tmp_path / "a.zip", message)
 
 
 @pytest.mark.parametrize("kind", ["zip", "tar:", "tar:gz", "tar:xz"])
@@ -184,16 +184,16 @@ def test_an_encrypted_zip_is_refused(tmp_path: Path) -> None:
 
 def test_a_stop_while_unpacking_leaves_nothing(tmp_path: Path) -> None:
     archive = zipped(tmp_path / "a.zip", {f"{n}.wav": b"1" for n in range(7)})
-    told: list[tuple[int, int]] = []
+    progress: list[tuple[int, int]] = []
 
     def stop_at_three(phase: str, done: int, total: int) -> None:
-        told.append((done, total))
+        progress.append((done, total))
         if done == 3:
             raise Stopped
 
     with pytest.raises(Stopped):
         extract(archive, tmp_path / "target", stop_at_three)
-    assert told[-1] == (3, 7)
+    assert progress[-1] == (3, 7)
     assert list(tmp_path.iterdir()) == [archive]
 
 

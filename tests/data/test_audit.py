@@ -60,11 +60,11 @@ def built(clips: pd.DataFrame) -> corpus.Corpus:
     return corpus.build(clips, RATE_HZ, 30.0)
 
 
-def kinds(found: Audit) -> dict[str, list[str]]:
+def kinds(result: Audit) -> dict[str, list[str]]:
     """Clips (or nothing) by kind of finding."""
     return {
         str(kind): [" ".join(filter(None, pair)) for pair in rows]
-        for kind, rows in found.findings.groupby("kind")[["clip_id", "other_clip_id"]].apply(
+        for kind, rows in result.findings.groupby("kind")[["clip_id", "other_clip_id"]].apply(
             lambda part: part.to_numpy().tolist()
         ).items()
     }  # fmt: skip
@@ -92,10 +92,10 @@ def table(
 
 def test_sound_music_has_no_findings(tmp_path: Path, music: dict[str, np.ndarray]) -> None:
     clips = written(tmp_path, music)
-    found = audit(clips, built(clips))
-    assert found.findings.empty
-    assert not found.refused
-    assert found.n_clips == 7
+    result = audit(clips, built(clips))
+    assert result.findings.empty
+    assert not result.refused
+    assert result.n_clips == 7
 
 
 def test_planted_faults_are_found_each_as_what_it_is(
@@ -119,12 +119,12 @@ def test_planted_faults_are_found_each_as_what_it_is(
         for name in ("g0.truncated", "g0.text")
     ]
     clips = clip_table([*clips.to_dict(orient="records"), *more])
-    found = kinds(audit(clips, built(clips)))
-    del found["imbalance"]  # all faults were planted in one genre
-    near = set(found.pop("near_copy"))  # what they were made of is still there
+    result = kinds(audit(clips, built(clips)))
+    del result["imbalance"]  # all faults were planted in one genre
+    near = set(result.pop("near_copy"))  # what they were made of is still there
     assert near == {"g0.0 g0.clipped", "g0.0 g0.half_noise", "g0.1 g0.quiet",
                     "g0.clipped g0.half_noise"}  # fmt: skip
-    assert found == {
+    assert result == {
         "silent": ["g0.silent"],
         "near_silent": ["g0.quiet"],
         "clipped": ["g0.clipped"],
@@ -148,33 +148,33 @@ def test_exact_and_near_copies_are_found_and_cross_the_split(
     clips = clip_table([*clips.to_dict(orient="records"), again])
     training = clips["clip_id"].isin(["g5.0", "g5.1", "g0.0", "g0.1", "g5.3"])
     clips["split"] = np.where(training, "train", "test")
-    found = audit(clips, built(clips))
+    result = audit(clips, built(clips))
 
-    assert kinds(found)["exact_copy"] == ["g0.same g5.0"]
-    (sentence,) = found.findings.loc[found.findings["kind"] == "exact_copy", "sentence"]
+    assert kinds(result)["exact_copy"] == ["g0.same g5.0"]
+    (sentence,) = result.findings.loc[result.findings["kind"] == "exact_copy", "sentence"]
     assert sentence == "g0.same and g5.0 are identical, but labelled g0 and g5."
-    near = found.findings[found.findings["kind"] == "near_copy"]
+    near = result.findings[result.findings["kind"] == "near_copy"]
     assert near[["clip_id", "other_clip_id"]].to_numpy().tolist() == [["g5.1", "g5.again"]]
     assert "share 5.0 s of the same recording, 2.0 s apart" in near["sentence"].iloc[0]
-    assert found.refused
-    assert found.n_crossing_clips == found.n_crossing_test_clips == 2
-    assert dict(zip(found.crossings["kind"], found.crossings["n_clips"], strict=True)) == {
+    assert result.refused
+    assert result.n_crossing_clips == result.n_crossing_test_clips == 2
+    assert dict(zip(result.crossings["kind"], result.crossings["n_clips"], strict=True)) == {
         "copy_crosses": 1,
         "near_copy_crosses": 1,
     }
     # The same clips on one side: copies are told, the split is not refused.
     clips.loc[clips["clip_id"].isin(["g5.0", "g5.1"]), "split"] = "test"
-    found = audit(clips, built(clips))
-    assert (found.counts["exact_copy"], found.counts["near_copy"]) == (1, 1)
-    assert not found.refused
+    result = audit(clips, built(clips))
+    assert (result.counts["exact_copy"], result.counts["near_copy"]) == (1, 1)
+    assert not result.refused
 
 
 def test_rates_are_told_from_the_headers(tmp_path: Path, music: dict[str, np.ndarray]) -> None:
     clips = written(tmp_path, music)
     soundfile.write(tmp_path / "g0.1.wav", music["g0.1"][::3], 7_350)
     soundfile.write(tmp_path / "g5.1.wav", music["g5.1"], 44_100)
-    found = audit(clips, headers=True)
-    rates = found.findings[found.findings["kind"] == "sample_rate"]
+    result = audit(clips, headers=True)
+    rates = result.findings[result.findings["kind"] == "sample_rate"]
     assert rates[["clip_id", "severity"]].to_numpy().tolist() == [
         ["g0.1", "warning"],
         ["g5.1", "note"],
@@ -188,19 +188,19 @@ def test_an_interrupted_audit_goes_on_and_a_damaged_cache_is_measured_again(
 ) -> None:
     monkeypatch.setenv("GENRECORE_CACHE", str(tmp_path / "cache"))
     clips = written(tmp_path, music)
-    made = built(clips)
+    music_corpus = built(clips)
 
     def stop(phase: str, done: int, total: int) -> None:
         if done == 3:
             raise Stopped
 
     with pytest.raises(Stopped):
-        audit(clips, made, stop)
-    whole = audit(clips, made)
-    (piece,) = (cache_dir() / "fingerprints" / made.key).glob("*.npz")
-    piece.write_bytes(piece.read_bytes()[:999])
-    pd.testing.assert_frame_equal(audit(clips, made).findings, whole.findings)
-    assert piece.stat().st_size > 999
+        audit(clips, music_corpus, stop)
+    whole = audit(clips, music_corpus)
+    (stored,) = (cache_dir() / "fingerprints" / music_corpus.key).glob("*.npz")
+    stored.write_bytes(stored.read_bytes()[:999])
+    pd.testing.assert_frame_equal(audit(clips, music_corpus).findings, whole.findings)
+    assert stored.stat().st_size > 999
 
 
 # Tables and images
@@ -210,8 +210,8 @@ def test_identical_rows_and_pixels_are_paired_with_the_first() -> None:
     rows = np.random.default_rng(7).standard_normal((9, 5))
     rows[0, 2], rows[4], rows[7], rows[8] = 0.0, rows[0], rows[0], rows[2]
     rows[4, 2] = -0.0
-    found = identical([f"row{i}" for i in range(9)], rows)
-    assert found.to_numpy().tolist() == [["row0", "row4"], ["row0", "row7"], ["row2", "row8"]]
+    result = identical([f"row{i}" for i in range(9)], rows)
+    assert result.to_numpy().tolist() == [["row0", "row4"], ["row0", "row7"], ["row2", "row8"]]
 
     pixels = np.arange(60, dtype=np.uint8)
     images = [pixels.reshape(5, 4, 3), pixels.reshape(4, 5, 3), pixels.reshape(5, 4, 3).copy()]
@@ -231,8 +231,8 @@ def test_the_published_table_gives_away_its_14_exact_copies(real_data: Path) -> 
 
 
 def test_a_corpus_of_rows_is_searched_for_identical_ones(real_data: Path) -> None:
-    words = ("datasets", "audit", "gtzan", "--folder", str(real_data / "gtzan"))
-    code, text = command(*words, "--set", "form=table_30s", "--json")
+    arguments = ("datasets", "audit", "gtzan", "--folder", str(real_data / "gtzan"))
+    code, text = command(*arguments, "--set", "form=table_30s", "--json")
     assert code == 0
     assert json.loads(text)["counts"]["exact_copy"] == 14
 
@@ -241,69 +241,69 @@ def test_a_corpus_of_rows_is_searched_for_identical_ones(real_data: Path) -> Non
 
 
 def test_a_crossing_artist_is_found_and_refuses_the_split() -> None:
-    found = audit(
+    result = audit(
         table(
             ("a", "Ann", "train"), ("a", " Ann", "test"), ("a", "Bob", "valid"),
             ("a", "Cy", "train"), ("a", "Dan", "test"), ("a", "Eve", "valid"),
         )
     )  # fmt: skip
-    assert kinds(found) == {"artist_crosses": ["clip00 clip01"]}
-    assert found.refused
-    assert found.reason == (
+    assert kinds(result) == {"artist_crosses": ["clip00 clip01"]}
+    assert result.refused
+    assert result.reason == (
         "The split leaks: 1 of 2 test clips share an artist, an album or a recording with "
         "training clips (1 artist)."
     )
-    assert (found.n_crossing_clips, found.n_crossing_test_clips) == (1, 1)
-    assert found.findings["sentence"].tolist() == [
+    assert (result.n_crossing_clips, result.n_crossing_test_clips) == (1, 1)
+    assert result.findings["sentence"].tolist() == [
         "The artist Ann is on both sides: 1 clip in training, 1 in test."
     ]
 
 
 def test_what_validation_and_test_share_is_told_but_refuses_nothing() -> None:
-    found = audit(table(("a", "Ann", "valid"), ("a", "Ann", "test"), ("a", "Bob", "train")))
-    (row,) = found.crossings.itertuples()
+    result = audit(table(("a", "Ann", "valid"), ("a", "Ann", "test"), ("a", "Bob", "train")))
+    (row,) = result.crossings.itertuples()
     assert (row.between, row.n_groups, row.n_clips, row.leak) == ("valid–test", 1, 1, False)
-    assert not found.refused
-    assert found.n_crossing_clips == 0
+    assert not result.refused
+    assert result.n_crossing_clips == 0
 
 
 def test_unknown_artists_and_clips_in_no_part_cross_nothing() -> None:
-    found = audit(
+    result = audit(
         table(("a", None, "train"), ("a", "  ", "test"), ("a", "Ann", "train"), ("a", "Ann", None))
     )
-    assert not found.refused
-    assert sorted(kinds(found)) == ["artist_unknown", "unused"]
+    assert not result.refused
+    assert sorted(kinds(result)) == ["artist_unknown", "unused"]
 
 
 def test_albums_cross_by_artist_and_title_and_compilations_are_noted() -> None:
-    found = audit(
+    result = audit(
         table(
             ("a", None, "train"), ("a", None, "test"),
             ("a", "Ann", "train"), ("a", "Bob", "test"),
             albums=["Live", "Live", "Greatest Hits", "Greatest Hits"],
         )
     )  # fmt: skip
-    assert set(kinds(found)) == {"album_crosses", "shared_album", "artist_unknown"}
-    assert found.crossings["kind"].tolist() == ["album_crosses"]
-    assert found.n_crossing_clips == 1
+    assert set(kinds(result)) == {"album_crosses", "shared_album", "artist_unknown"}
+    assert result.crossings["kind"].tolist() == ["album_crosses"]
+    assert result.n_crossing_clips == 1
 
 
 def test_genres_that_are_tested_but_not_trained_and_the_reverse_are_told() -> None:
-    found = audit(
+    result = audit(
         table(("a", "A", "train"), ("b", "B", "test"), ("c", "C", "train"), ("c", "D", "test"))
     )
-    assert found.findings.loc[0, ["kind", "severity"]].tolist() == ["unseen_genre", "problem"]
+    assert result.findings.loc[0, ["kind", "severity"]].tolist() == ["unseen_genre", "problem"]
     assert "a has 1 clip in the training part and none in the test part" in " ".join(
-        found.findings["sentence"]
+        result.findings["sentence"]
     )
 
 
 def test_the_split_by_artist_of_the_demo_passes_and_the_split_by_clip_is_refused() -> None:
     clips = datasets.load("demo", {"n_genres": 3, "n_clips": 20, "clip_s": 2.0, "n_artists": 5})
     assert not audit(apply_split(clips, "by_artist")).refused
-    found = audit(apply_split(clips, "stratified"))
-    assert found.refused
-    assert 0 < found.n_crossing_test_clips <= found.n_crossing_clips <= 24
+    result = audit(apply_split(clips, "stratified"))
+    assert result.refused
+    assert 0 < result.n_crossing_test_clips <= result.n_crossing_clips <= 24
 
 
 # The table
@@ -312,12 +312,12 @@ def test_the_split_by_artist_of_the_demo_passes_and_the_split_by_clip_is_refused
 def test_sizes_of_genres_and_spellings_of_artists_are_told() -> None:
     clips = [("a", f"A{i}", None) for i in range(11)] + [("b", "B", None), ("b", "b ", None)]
     clips += [("c", "Sun  Ra", None), ("c", "sun ra", None), ("c", "C", None)]
-    found = audit(table(*clips))
-    sentences = " ".join(found.findings["sentence"])
+    result = audit(table(*clips))
+    sentences = " ".join(result.findings["sentence"])
     assert "a, has 11 clips and the smallest, b, 2, a ratio of 5.5" in sentences
     assert "'B' and 'b' differ in case or spaces only" in sentences
     assert "'Sun  Ra' and 'sun ra' differ in case or spaces only" in sentences
-    assert found.counts == {
+    assert result.counts == {
         "imbalance": 1, "artist_spelling": 2, "single_artist": 1, "few_artists": 1
     }  # fmt: skip
 
@@ -333,14 +333,14 @@ def test_two_spellings_of_an_artist_are_one_for_split_and_audit() -> None:
         apart = dealt.copy()
         apart.loc[same.index[0], "split"] = "test"
         apart.loc[same.index[1], "split"] = "train"
-        found = audit(apart)
-        assert found.refused
-        assert "The artist The Band is on both sides" in " ".join(found.findings["sentence"])
+        result = audit(apart)
+        assert result.refused
+        assert "The artist The Band is on both sides" in " ".join(result.findings["sentence"])
 
 
 def test_a_table_without_artists_says_that_crossings_cannot_be_seen() -> None:
-    found = audit(table(("a", None, "train"), ("a", None, "test")))
-    assert found.findings["sentence"].tolist() == [
+    result = audit(table(("a", None, "train"), ("a", None, "test")))
+    assert result.findings["sentence"].tolist() == [
         "No clip has an artist, so artists that cross a split cannot be seen."
     ]
 
@@ -353,14 +353,14 @@ def test_what_a_loader_leaves_out_is_told() -> None:
 
 def test_an_audit_survives_json() -> None:
     clips = [("a", f"artist {i % 433}", ("train", "test")[i % 2]) for i in range(999)]
-    found = audit(table(*clips, ("b", None, "test")))
-    stored = json.loads(json.dumps(found.as_dict(), allow_nan=False))
+    result = audit(table(*clips, ("b", None, "test")))
+    stored = json.loads(json.dumps(result.as_dict(), allow_nan=False))
     again = Audit.from_dict(stored)
-    assert again.counts == found.counts
+    assert again.counts == result.counts
     assert again.counts["artist_crosses"] == 433
     assert (again.findings["kind"] == "artist_crosses").sum() == 300  # what a file keeps
     assert again.as_dict() == stored
-    pd.testing.assert_frame_equal(again.crossings, found.crossings)
+    pd.testing.assert_frame_equal(again.crossings, result.crossings)
     small = audit(table(("a", "Ann", "train"), ("a", "Ann", "test")))
     again = Audit.from_dict(json.loads(json.dumps(small.as_dict())))
     pd.testing.assert_frame_equal(again.findings, small.findings)
@@ -368,9 +368,9 @@ def test_an_audit_survives_json() -> None:
 
 def test_every_finding_has_a_known_kind_and_severity_and_the_worst_come_first() -> None:
     clips = [("a", "Ann", "train"), ("a", "Ann", "test"), ("b", "B", "test"), ("a", None, None)]
-    found = audit(table(*clips)).findings
-    assert set(found["kind"]) <= set(KINDS)
-    ranks = found["severity"].map(SEVERITIES.index).tolist()
+    result = audit(table(*clips)).findings
+    assert set(result["kind"]) <= set(KINDS)
+    ranks = result["severity"].map(SEVERITIES.index).tolist()
     assert ranks == sorted(ranks)
     assert ranks[0] == 0
 
@@ -390,30 +390,30 @@ def test_106_574_clips_are_audited_in_seconds() -> None:
         }
     )
     began = time.perf_counter()
-    found = audit(clips)
+    result = audit(clips)
     assert time.perf_counter() - began < 10  # s; 2 on two quiet cores
-    assert found.refused
+    assert result.refused
 
 
 # Real clips and the command
 
 
-def command(*words: str) -> tuple[int, str]:
+def command(*arguments: str) -> tuple[int, str]:
     """Exit code and standard output of the command."""
     from genrecore.cli.app import main
 
     out, argv = io.StringIO(), sys.argv
-    sys.argv = ["genrecore", *words]
+    sys.argv = ["genrecore", *arguments]
     try:
         with (
             contextlib.redirect_stdout(out),
             contextlib.redirect_stderr(io.StringIO()),
-            pytest.raises(SystemExit) as left,
+            pytest.raises(SystemExit) as exit_info,
         ):
             main()
     finally:
         sys.argv = argv
-    return int(left.value.code or 0), out.getvalue()
+    return int(exit_info.value.code or 0), out.getvalue()
 
 
 def test_the_real_clips_have_four_genres_of_a_single_artist_and_no_copies(real_data: Path) -> None:
@@ -421,9 +421,9 @@ def test_the_real_clips_have_four_genres_of_a_single_artist_and_no_copies(real_d
         "datasets", "audit", "gtzan", "--folder", str(real_data / "gtzan"), "--headers", "--json"
     )
     assert code == 0
-    found = Audit.from_dict(json.loads(text))
-    assert found.counts == {"single_artist": 4, "artist_unknown": 1}
-    single = found.findings.loc[found.findings["kind"] == "single_artist", "sentence"].tolist()
+    result = Audit.from_dict(json.loads(text))
+    assert result.counts == {"single_artist": 4, "artist_unknown": 1}
+    single = result.findings.loc[result.findings["kind"] == "single_artist", "sentence"].tolist()
     assert [sentence.split(" has a single artist (")[0] for sentence in single] == [
         "blues", "classical", "reggae", "rock",
     ]  # fmt: skip
@@ -431,15 +431,15 @@ def test_the_real_clips_have_four_genres_of_a_single_artist_and_no_copies(real_d
 
 
 def test_the_command_says_what_is_refused_and_ends_well() -> None:
-    words = ["datasets", "audit", "demo", "--table-only", "--set", "n_genres=3"]
-    words += ["--set", "n_clips=20", "--set", "clip_s=2.0", "--set", "n_artists=5"]
-    code, text = command(*words, "--split", "stratified")
+    arguments = ["datasets", "audit", "demo", "--table-only", "--set", "n_genres=3"]
+    arguments += ["--set", "n_clips=20", "--set", "clip_s=2.0", "--set", "n_artists=5"]
+    code, text = command(*arguments, "--split", "stratified")
     assert code == 0
     assert "REFUSED. The split leaks: " in text
     assert "Artists on both sides of the split" in text
     assert re.search(r"… and \d more; --all prints them\.", text)
-    assert "more; --all" not in command(*words, "--split", "stratified", "--all")[1]
-    code, text = command(*words, "--split", "by_artist")
+    assert "more; --all" not in command(*arguments, "--split", "stratified", "--all")[1]
+    code, text = command(*arguments, "--split", "by_artist")
     assert code == 0
     assert "Nothing that can be seen crosses" in text
-    assert command(*words, "--split", "by_moonlight")[0] == 2
+    assert command(*arguments, "--split", "by_moonlight")[0] == 2

@@ -19,7 +19,7 @@ DEMO = ["--set", "n_genres=3", "--set", "n_clips=10", "--set", "clip_s=2.0", "--
 OPTIONS = {"n_genres": 3, "n_clips": 10, "clip_s": 2.0, "n_artists": 5}
 
 
-def asked(**values: object) -> RunConfig:
+def configured(**values: object) -> RunConfig:
     dotted = {f"dataset.{key}": value for key, value in OPTIONS.items()}
     return with_values(RunConfig(), dotted | {k.replace("__", "."): v for k, v in values.items()})
 
@@ -34,28 +34,28 @@ def test_an_audit_is_kept_as_it_was_printed_and_found_under_what_was_asked() -> 
     printed = command(
         "datasets", "audit", "demo", *DEMO, "--split", "stratified", "--table-only", "--json"
     )
-    kept = cached_results.newest("audit", asked(split="stratified"), with_split=True)
-    assert kept is not None
-    assert kept.document == json.loads(printed)
-    assert kept.stamp == cached_results.stamp(datasets.load("demo", OPTIONS))
+    stored = cached_results.newest("audit", configured(split="stratified"), with_split=True)
+    assert stored is not None
+    assert stored.document == json.loads(printed)
+    assert stored.stamp == cached_results.stamp(datasets.load("demo", OPTIONS))
     others = (
-        (asked(split="stratified"), False),
-        (asked(split="by_artist"), True),
-        (asked(split="stratified", fold=1), True),
-        (asked(split="stratified", split_seed=1), True),
-        (asked(split="stratified", split__n_folds=4), True),
-        (asked(split="stratified", dataset__seed=1), True),
-        (asked(split="stratified", genres__leave_out="waltz"), True),
+        (configured(split="stratified"), False),
+        (configured(split="by_artist"), True),
+        (configured(split="stratified", fold=1), True),
+        (configured(split="stratified", split_seed=1), True),
+        (configured(split="stratified", split__n_folds=4), True),
+        (configured(split="stratified", dataset__seed=1), True),
+        (configured(split="stratified", genres__leave_out="waltz"), True),
     )
-    assert all(cached_results.newest("audit", *other) is None for other in others)
-    assert cached_results.newest("prepare", asked()) is None
+    assert all(cached_results.newest("audit", *subject) is None for subject in others)
+    assert cached_results.newest("prepare", configured()) is None
 
 
 def test_the_newest_of_several_ways_to_find_out_counts() -> None:
     command("datasets", "prepare", "demo", *DEMO)
-    first = cached_results.newest("prepare", asked())
+    first = cached_results.newest("prepare", configured())
     command("datasets", "prepare", "demo", *DEMO, "--clip-s", "1")
-    second = cached_results.newest("prepare", asked())
+    second = cached_results.newest("prepare", configured())
     assert first is not None
     assert second is not None
     assert (first.document["minutes"], second.document["minutes"]) == (1.0, 0.5)
@@ -106,5 +106,5 @@ def test_the_stamp_changes_with_the_files(tmp_path: Path, change: Callable[[Path
 
 def test_an_option_without_a_dot_is_the_datasets_own() -> None:
     command("datasets", "audit", "demo", *DEMO, "--set", "seed=5", "--table-only")
-    assert cached_results.newest("audit", asked(dataset__seed=5)) is not None
-    assert cached_results.newest("audit", asked()) is None
+    assert cached_results.newest("audit", configured(dataset__seed=5)) is not None
+    assert cached_results.newest("audit", configured()) is None

@@ -26,48 +26,48 @@ Tiny = Callable[..., RunConfig]
 GENERATOR = np.random.default_rng(7)
 
 
-def _pictures(folder: Path, *arrays: np.ndarray, mode: str | None = None) -> pd.DataFrame:
+def _image_clips(folder: Path, *arrays: np.ndarray, mode: str | None = None) -> pd.DataFrame:
     rows = []
     for index, array in enumerate(arrays):
         path = folder / f"p{index}.png"
-        picture = Image.fromarray(array)
-        (picture.convert(mode) if mode else picture).save(path)
+        image = Image.fromarray(array)
+        (image.convert(mode) if mode else image).save(path)
         rows.append({"clip_id": path.stem, "path": str(path), "genre": "x", "medium": "image"})
     return clip_table(rows)
 
 
-def test_pictures_of_every_mode_become_red_green_blue(tmp_path: Path) -> None:
+def test_images_of_every_mode_become_red_green_blue(tmp_path: Path) -> None:
     colour = GENERATOR.integers(0, 256, (11, 13, 3), dtype=np.uint8)
     grey = GENERATOR.integers(0, 256, (11, 13), dtype=np.uint8)
     alpha = np.dstack([colour, np.full((11, 13), 255, np.uint8)])
     deep = grey.astype(np.uint16) * 257  # 16 bits of the same brightness
-    made = provided.build_images(_pictures(tmp_path, colour, grey, alpha, deep))
-    assert made.shape == (3, 11, 13)
-    assert np.array_equal(made.values[0], colour.transpose(2, 0, 1))
-    assert np.array_equal(made.values[1], np.stack([grey] * 3))
-    assert np.array_equal(made.values[2], made.values[0])
-    assert np.array_equal(made.values[3], made.values[1])
-    palette = provided.build_images(_pictures(tmp_path, grey, mode="P"))
-    assert np.array_equal(palette.values[0], made.values[1])
+    corpus = provided.build_images(_image_clips(tmp_path, colour, grey, alpha, deep))
+    assert corpus.shape == (3, 11, 13)
+    assert np.array_equal(corpus.values[0], colour.transpose(2, 0, 1))
+    assert np.array_equal(corpus.values[1], np.stack([grey] * 3))
+    assert np.array_equal(corpus.values[2], corpus.values[0])
+    assert np.array_equal(corpus.values[3], corpus.values[1])
+    palette = provided.build_images(_image_clips(tmp_path, grey, mode="P"))
+    assert np.array_equal(palette.values[0], corpus.values[1])
 
 
-def test_a_picture_that_cannot_be_read_is_left_out_with_its_reason(tmp_path: Path) -> None:
-    table = _pictures(tmp_path, *GENERATOR.integers(0, 256, (3, 9, 7, 3), dtype=np.uint8))
+def test_an_image_that_cannot_be_read_is_left_out_with_its_reason(tmp_path: Path) -> None:
+    table = _image_clips(tmp_path, *GENERATOR.integers(0, 256, (3, 9, 7, 3), dtype=np.uint8))
     Path(table["path"].iloc[1]).write_bytes(b"no picture")
-    made = provided.build_images(table)
-    assert made.index["clip_id"].tolist() == ["p0", "p2"]
-    assert [line["clip_id"] for line in made.skipped] == ["p1"]
-    assert "cannot be read as an image" in made.skipped[0]["reason"]
+    corpus = provided.build_images(table)
+    assert corpus.index["clip_id"].tolist() == ["p0", "p2"]
+    assert [line["clip_id"] for line in corpus.skipped] == ["p1"]
+    assert "cannot be read as an image" in corpus.skipped[0]["reason"]
 
 
-def test_pictures_of_different_sizes_are_refused_with_both(tmp_path: Path) -> None:
-    table = _pictures(tmp_path, np.zeros((9, 7, 3), np.uint8), np.zeros((9, 8, 3), np.uint8))
+def test_images_of_different_sizes_are_refused_with_both(tmp_path: Path) -> None:
+    table = _image_clips(tmp_path, np.zeros((9, 7, 3), np.uint8), np.zeros((9, 8, 3), np.uint8))
     with pytest.raises(GenrecoreError, match="8 × 9 pixels, the images before it 7 × 9"):
         provided.build_images(table)
 
 
 def test_grey_is_the_luminance_and_colour_stays() -> None:
-    picture = torch.tensor([[[[255]], [[0]], [[0]]]], dtype=torch.uint8)
+    image = torch.tensor([[[[255]], [[0]], [[0]]]], dtype=torch.uint8)
     grey, colour = (
         choice.thing(choice.options, (3, 1, 1))
         for choice in (
@@ -75,8 +75,8 @@ def test_grey_is_the_luminance_and_colour_stays() -> None:
             FEATURES.choose("image", {"scale": "0 to 255"}),
         )
     )
-    assert grey(picture).item() == pytest.approx(0.299)
-    assert colour(picture).flatten().tolist() == [255.0, 0.0, 0.0]
+    assert grey(image).item() == pytest.approx(0.299)
+    assert colour(image).flatten().tolist() == [255.0, 0.0, 0.0]
     assert grey.output_shape == (1, 1, 1)
 
 
@@ -145,7 +145,7 @@ def test_a_feature_that_does_not_take_what_the_dataset_gives_is_refused(
         tiny(dataset="gtzan", dataset__folder=str(tmp_path), dataset__form="images")
 
 
-def test_a_run_on_the_datasets_own_pictures(store: Path, tiny: Tiny, tmp_path: Path) -> None:
+def test_a_run_on_the_datasets_own_images(store: Path, tiny: Tiny, tmp_path: Path) -> None:
     for k, genre in enumerate(("blues", "jazz", "metal")):
         (tmp_path / "images_original" / genre).mkdir(parents=True)
         for n in range(6):
@@ -162,7 +162,7 @@ def test_a_run_on_the_datasets_own_pictures(store: Path, tiny: Tiny, tmp_path: P
     assert load_classifier(run.folder / "weights.safetensors").given_shape == (3, 40, 50)
 
 
-def test_a_folder_of_pictures_and_a_list_of_them_are_known_as_pictures(
+def test_a_folder_of_images_and_a_list_of_them_are_known_as_images(
     store: Path, tiny: Tiny, tmp_path: Path
 ) -> None:
     lines = ["path,genre"]
@@ -174,9 +174,9 @@ def test_a_folder_of_pictures_and_a_list_of_them_are_known_as_pictures(
             Image.fromarray(noise).save(tmp_path / "mine" / genre / f"{n}.png")
             lines.append(f"mine/{genre}/{n}.png,{genre}")
     (tmp_path / "list.csv").write_text("\n".join(lines))
-    for name, place in (("folder", tmp_path / "mine"), ("manifest", tmp_path / "list.csv")):
+    for name, path in (("folder", tmp_path / "mine"), ("manifest", tmp_path / "list.csv")):
         config = tiny(
-            dataset=name, dataset__folder=str(place), split="stratified", feature="image",
+            dataset=name, dataset__folder=str(path), split="stratified", feature="image",
             model__width=3,
         )  # fmt: skip
         run = trained(config, store)

@@ -61,13 +61,13 @@ def test_demo_files_are_mono_16_bit_and_as_long_as_asked() -> None:
 def test_demo_music_is_the_same_for_the_same_seed_and_different_for_another(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made = []
+    versions = []
     for folder, seed in (("one", 7), ("two", 7), ("three", 8)):
         monkeypatch.setenv("GENRECORE_CACHE", str(tmp_path / folder))
-        made.append(_samples(datasets.load("demo", TINY | {"seed": seed})))
-    first, again, other = made
+        versions.append(_samples(datasets.load("demo", TINY | {"seed": seed})))
+    first, again, different = versions
     assert all(np.array_equal(first[clip_id], again[clip_id]) for clip_id in first)
-    assert not any(np.array_equal(first[clip_id], other[clip_id]) for clip_id in first)
+    assert not any(np.array_equal(first[clip_id], different[clip_id]) for clip_id in first)
 
 
 def test_demo_music_is_loud_enough_unclipped_and_starts_and_ends_without_a_click() -> None:
@@ -93,11 +93,11 @@ def test_a_longer_demo_begins_with_the_clips_of_a_shorter_one() -> None:
 
 
 def test_demo_reports_every_clip_and_says_nothing_the_second_time(fresh_cache: Path) -> None:
-    told: list[tuple[str, int, int]] = []
-    datasets.load("demo", TINY, lambda *what: told.append(what))
-    assert told == [(Phase.MAKING_DEMO, done, 18) for done in range(19)]
-    datasets.load("demo", TINY, lambda *what: told.append(what))
-    assert len(told) == 19
+    progress: list[tuple[str, int, int]] = []
+    datasets.load("demo", TINY, lambda *report: progress.append(report))
+    assert progress == [(Phase.MAKING_DEMO, done, 18) for done in range(19)]
+    datasets.load("demo", TINY, lambda *report: progress.append(report))
+    assert len(progress) == 19
 
 
 def test_a_stop_while_the_demo_is_made_leaves_nothing_behind(fresh_cache: Path) -> None:
@@ -281,8 +281,8 @@ def test_the_identical_rows_of_the_published_table_are_the_known_exact_copies(
     table = read_table(real_data / "gtzan" / "features_30_sec.csv")
     alike = table[table.duplicated(list(DESCRIPTORS), keep=False)]
     pairs = alike.groupby(list(DESCRIPTORS))["clip_id"].agg(frozenset)
-    known = published_facts()["exact_copy_of"].dropna()
-    assert set(pairs) == {frozenset(pair) for pair in known.items()}
+    copies = published_facts()["exact_copy_of"].dropna()
+    assert set(pairs) == {frozenset(pair) for pair in copies.items()}
     assert len(pairs) == 14
 
 
@@ -325,7 +325,7 @@ def test_columns_are_found_by_name(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("cell", "said"),
+    ("cell", "message"),
     [
         ("", r"no value \(empty or NaN\) in row 4 \(a.00002.wav\), column tempo"),
         ("nan", r"no value \(empty or NaN\) in row 4"),
@@ -335,16 +335,16 @@ def test_columns_are_found_by_name(tmp_path: Path) -> None:
     ],
 )
 def test_a_cell_that_is_no_number_is_named_by_row_and_column(
-    cell: str, said: str, tmp_path: Path
+    cell: str, message: str, tmp_path: Path
 ) -> None:
     names = [f"a.{n:05d}.wav" for n in range(5)]
     _descriptors(names, tempo=["120", "99.5", cell, "3", "7"]).to_csv(tmp_path / "t.csv")
-    with pytest.raises(GenrecoreError, match=said):
+    with pytest.raises(GenrecoreError, match=message):
         read_table(tmp_path / "t.csv")
 
 
 @pytest.mark.parametrize(
-    ("names", "labels", "said"),
+    ("names", "labels", "message"),
     [
         (["a.00000.wav", "cover.png"], None, "Row 3 .* 'cover.png', which is no clip"),
         (["a.00000.wav", "a.0001.wav"], None, "which is no clip"),
@@ -353,29 +353,29 @@ def test_a_cell_that_is_no_number_is_named_by_row_and_column(
     ],
 )
 def test_a_row_that_matches_no_clip_is_refused(
-    names: list[str], labels: list[str] | None, said: str, tmp_path: Path
+    names: list[str], labels: list[str] | None, message: str, tmp_path: Path
 ) -> None:
     table = _descriptors(names) if labels is None else _descriptors(names, label=labels)
     table.to_csv(tmp_path / "t.csv", index=False)
-    with pytest.raises(GenrecoreError, match=said):
+    with pytest.raises(GenrecoreError, match=message):
         read_table(tmp_path / "t.csv")
 
 
 def test_a_file_that_is_no_table_of_descriptors_is_refused(tmp_path: Path) -> None:
-    def said(content: bytes) -> str:
+    def message(content: bytes) -> str:
         (tmp_path / "t.csv").write_bytes(content)
         with pytest.raises(GenrecoreError) as caught:
             read_table(tmp_path / "t.csv")
         return str(caught.value)
 
     whole = _descriptors(["a.00000.wav"])
-    assert "lacks the column tempo" in said(whole.drop(columns="tempo").to_csv().encode())
-    assert "spectral_centroid_mean, spectral_centroid_var and 51 more" in said(
+    assert "lacks the column tempo" in message(whole.drop(columns="tempo").to_csv().encode())
+    assert "spectral_centroid_mean, spectral_centroid_var and 51 more" in message(
         b"filename,chroma_stft_mean\n"
     )
-    assert "no rows" in said(whole.iloc[:0].to_csv().encode())
-    assert "is empty" in said(b"")
-    assert "cannot be read as CSV" in said(b"\xff\xfe\x00,\xff")
+    assert "no rows" in message(whole.iloc[:0].to_csv().encode())
+    assert "is empty" in message(b"")
+    assert "cannot be read as CSV" in message(b"\xff\xfe\x00,\xff")
     assert "There is no table" in str(_missing(tmp_path / "nothing.csv"))
 
 
@@ -388,7 +388,7 @@ def _missing(path: Path) -> GenrecoreError:
 # GTZAN's pictures
 
 
-def test_gtzans_pictures_carry_the_clips_own_identifiers(tmp_path: Path) -> None:
+def test_gtzans_images_carry_the_clips_own_identifiers(tmp_path: Path) -> None:
     for genre in ("blues", "hip hop"):
         for number in range(3):
             path = tmp_path / "images_original" / genre / f"{genre}{number:05d}.png"

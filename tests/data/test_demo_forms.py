@@ -27,10 +27,10 @@ SMALL = {"n_genres": 2, "n_clips": 5, "n_artists": 5, "clip_s": 2.0}
 )
 def test_every_form_has_the_same_clips_artists_and_albums(form: str, medium: str) -> None:
     audio = datasets.load("demo", SMALL)
-    other = datasets.load("demo", SMALL | {"form": form})
-    assert set(other["medium"]) == {medium}
+    table = datasets.load("demo", SMALL | {"form": form})
+    assert set(table["medium"]) == {medium}
     same = ["clip_id", "genre", "artist", "album"]
-    pd.testing.assert_frame_equal(audio[same], other[same])
+    pd.testing.assert_frame_equal(audio[same], table[same])
 
 
 def test_the_tables_hold_the_descriptors_of_the_clips_and_of_their_tenths() -> None:
@@ -47,7 +47,7 @@ def test_the_tables_hold_the_descriptors_of_the_clips_and_of_their_tenths() -> N
         )
 
 
-def test_a_picture_shows_a_high_tone_above_a_low_one(tmp_path: Path) -> None:
+def test_an_image_shows_a_high_tone_above_a_low_one(tmp_path: Path) -> None:
     from genrecore.data.datasets import demo_forms
     from genrecore.store.progress import silent
 
@@ -60,22 +60,22 @@ def test_a_picture_shows_a_high_tone_above_a_low_one(tmp_path: Path) -> None:
     demo_forms.write(pd.DataFrame(rows), "images", tmp_path, silent)
     brightest = []
     for number in (0, 1):
-        with Image.open(tmp_path / "images_original" / "x" / f"x0000{number}.png") as picture:
-            assert (picture.size, picture.mode) == ((432, 288), "RGBA")
-            brightest.append(np.asarray(picture.convert("L"), float).mean(axis=1).argmax())
+        with Image.open(tmp_path / "images_original" / "x" / f"x0000{number}.png") as image:
+            assert (image.size, image.mode) == ((432, 288), "RGBA")
+            brightest.append(np.asarray(image.convert("L"), float).mean(axis=1).argmax())
     low, high = brightest
     assert high < 144 < low  # the first row is the top
 
 
 def test_the_written_folder_is_read_as_gtzan_in_every_form(tmp_path: Path) -> None:
-    words = [word for key, value in SMALL.items() for word in ("--set", f"{key}={value}")]
+    settings = [word for key, value in SMALL.items() for word in ("--set", f"{key}={value}")]
     answer = json.loads(
-        genrecore("datasets", "write", str(tmp_path / "as gtzan"), *words, "--json").stdout
+        genrecore("datasets", "write", str(tmp_path / "as gtzan"), *settings, "--json").stdout
     )
     expected = datasets.load("demo", SMALL)["clip_id"].tolist()
     for form in ("audio", "images", "table_30s", "table_3s"):
-        read = datasets.load("gtzan", {"folder": answer["folder"], "form": form})
-        assert read["clip_id"].tolist() == expected
+        table = datasets.load("gtzan", {"folder": answer["folder"], "form": form})
+        assert table["clip_id"].tolist() == expected
     assert genrecore("datasets", "write", "/proc/nothing").returncode == 1
 
 

@@ -46,15 +46,15 @@ class Handler(BaseHTTPRequestHandler):
     server: Server
 
     def do_GET(self) -> None:
-        wanted = self.headers.get("Range")
+        byte_range = self.headers.get("Range")
         server = self.server
-        server.asked.append(wanted)
+        server.asked.append(byte_range)
         if server.fails:
             self.send_error(server.fails.pop(0))
             return
         n, start = len(server.content), 0
-        if wanted and server.ranges:
-            start = int(wanted.removeprefix("bytes=").removesuffix("-"))
+        if byte_range and server.ranges:
+            start = int(byte_range.removeprefix("bytes=").removesuffix("-"))
             if start >= n:
                 self.send_response(416)
                 self.send_header("Content-Range", f"bytes */{n}")
@@ -85,15 +85,15 @@ def server() -> Iterator[Server]:
     running.server_close()
 
 
-def fetch(server: Server, target: Path, **given: object) -> Path:
+def fetch(server: Server, target: Path, **changes: object) -> Path:
     """As a command does it, but without waiting between connections."""
-    known = {"size": len(CONTENT), "sha1": SHA1, "pause_s": 0.0, "timeout_s": 5.0} | given
-    return download.fetch(server.url, target, **known)  # type: ignore[arg-type]
+    options = {"size": len(CONTENT), "sha1": SHA1, "pause_s": 0.0, "timeout_s": 5.0} | changes
+    return download.fetch(server.url, target, **options)  # type: ignore[arg-type]
 
 
-def refused(server: Server, target: Path, said: str, **given: object) -> str:
-    with pytest.raises(GenrecoreError, match=said) as caught:
-        fetch(server, target, **given)
+def refused(server: Server, target: Path, message: str, **changes: object) -> str:
+    with pytest.raises(GenrecoreError, match=message) as caught:
+        fetch(server, target, **changes)
     assert not target.exists()
     assert str(caught.value).endswith(".")
     assert "\n" not in str(caught.value)
@@ -104,13 +104,13 @@ def test_a_file_arrives_whole_with_progress_and_nothing_beside_it(
     server: Server, tmp_path: Path
 ) -> None:
     server.content = bytes(5 * 2**20 + 1)
-    told: list[tuple[str, int, int]] = []
+    progress: list[tuple[str, int, int]] = []
     target = tmp_path / "new" / "fma.zip"
-    fetch(server, target, size=None, sha1=None, report=lambda *what: told.append(what))
+    fetch(server, target, size=None, sha1=None, report=lambda *report: progress.append(report))
     assert target.read_bytes() == server.content
     assert list(target.parent.iterdir()) == [target]
-    assert told[-1] == (Phase.FETCHING.on("fma.zip"), 5, 5)
-    assert [done for _, done, _ in told] == sorted(done for _, done, _ in told)
+    assert progress[-1] == (Phase.FETCHING.on("fma.zip"), 5, 5)
+    assert [done for _, done, _ in progress] == sorted(done for _, done, _ in progress)
 
 
 def test_a_download_that_breaks_off_goes_on_where_it_was(server: Server, tmp_path: Path) -> None:
@@ -133,10 +133,10 @@ def test_attempts_are_bounded_and_what_arrived_is_kept_for_the_next_time(
     server: Server, tmp_path: Path
 ) -> None:
     server.breaks = [1_001, 0, 0, 0, 0]
-    said = refused(server, tmp_path / "f", "broke off before the end")
+    message = refused(server, tmp_path / "f", "broke off before the end")
     assert len(server.asked) == download.ATTEMPTS
-    assert "1,001 bytes are kept" in said
-    assert str(tmp_path / "f") in said
+    assert "1,001 bytes are kept" in message
+    assert str(tmp_path / "f") in message
     assert sorted(p.name for p in tmp_path.iterdir()) == ["f.part"]
     fetch(server, tmp_path / "f")
     assert server.asked[-1] == "bytes=1001-"
@@ -171,8 +171,8 @@ def test_a_stop_keeps_what_arrived_and_the_next_call_goes_on(
 
 def test_a_wrong_checksum_removes_what_was_fetched(server: Server, tmp_path: Path) -> None:
     server.content = CONTENT[:-1] + bytes([CONTENT[-1] ^ 1])
-    said = refused(server, tmp_path / "f", "SHA-1")
-    assert SHA1 in said
+    message = refused(server, tmp_path / "f", "SHA-1")
+    assert SHA1 in message
     assert list(tmp_path.iterdir()) == []
 
 
@@ -255,18 +255,18 @@ def test_a_busy_server_is_asked_again_and_a_refusal_is_final(
     fetch(server, tmp_path / "f")
     assert (tmp_path / "f").read_bytes() == CONTENT
     server.fails, server.asked = [404], []
-    said = refused(server, tmp_path / "g", "404")
-    assert server.url in said
-    assert str(tmp_path / "g") in said
+    message = refused(server, tmp_path / "g", "404")
+    assert server.url in message
+    assert str(tmp_path / "g") in message
     assert len(server.asked) == 1
 
 
 def test_without_a_network_the_sentence_says_where_the_file_belongs(tmp_path: Path) -> None:
     gone = Server()
     gone.server_close()  # its port is free now: connections are refused
-    said = refused(gone, tmp_path / "f", "connection refused")
-    assert gone.url in said
-    assert f"put it at {tmp_path / 'f'}" in said
+    message = refused(gone, tmp_path / "f", "connection refused")
+    assert gone.url in message
+    assert f"put it at {tmp_path / 'f'}" in message
     assert list(tmp_path.iterdir()) == []
 
 
@@ -276,15 +276,15 @@ def test_only_http_addresses_are_fetched(tmp_path: Path) -> None:
 
 
 def test_two_processes_do_not_fetch_the_same_file(server: Server, tmp_path: Path) -> None:
-    with held(tmp_path / ".f.lock") as mine:
-        assert mine
+    with held(tmp_path / ".f.lock") as acquired:
+        assert acquired
         refused(server, tmp_path / "f", "Another process")
     fetch(server, tmp_path / "f")
 
 
 def test_an_archive_is_fetched_checked_unpacked_and_removed(server: Server, tmp_path: Path) -> None:
-    made = zipped(tmp_path / "made.zip", {"fma/000/000002.mp3": b"music", "fma/README": b"read"})
-    server.content = made.read_bytes()
+    packed = zipped(tmp_path / "made.zip", {"fma/000/000002.mp3": b"music", "fma/README": b"read"})
+    server.content = packed.read_bytes()
     sha1 = hashlib.sha1(server.content).hexdigest()
     archive = download.Archive("fma.zip", server.url, len(server.content), sha1)
     folder = download.obtain(archive, tmp_path / "data")
@@ -295,36 +295,36 @@ def test_an_archive_is_fetched_checked_unpacked_and_removed(server: Server, tmp_
     assert len(server.asked) == 1
 
 
-def _command(*words: str) -> tuple[int, str]:
+def _command(*arguments: str) -> tuple[int, str]:
     from commands import genrecore as command
 
-    result = command("datasets", "download", *words)
+    result = command("datasets", "download", *arguments)
     assert "Traceback" not in result.stderr
     return result.returncode, result.stdout + result.stderr
 
 
 def test_the_command_says_where_gtzan_is_and_fetches_nothing(tmp_path: Path) -> None:
-    code, said = _command("gtzan", "--folder", str(tmp_path))
+    code, message = _command("gtzan", "--folder", str(tmp_path))
     assert code == 1
-    assert "no licence" in said
-    assert "kaggle.com/datasets/andradaolteanu" in said
-    code, said = _command("demo", "--folder", str(tmp_path))
+    assert "no licence" in message
+    assert "kaggle.com/datasets/andradaolteanu" in message
+    code, message = _command("demo", "--folder", str(tmp_path))
     assert code == 2
-    assert "there is for fma_small, fma_medium, fma_large, fma_full" in said
+    assert "there is for fma_small, fma_medium, fma_large, fma_full" in message
     assert list(tmp_path.iterdir()) == []
 
 
 def test_the_command_remembers_what_is_unpacked_already(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from genrecore.data.datasets import remembered
+    from genrecore.data.datasets.remembered import remembered_options
 
     monkeypatch.setenv("GENRECORE_CACHE", str(tmp_path / "cache"))
     for name in ("fma_metadata", "fma_medium"):
         (tmp_path / name).mkdir()
-    code, said = _command("fma_medium", "--folder", str(tmp_path), "--json")
-    assert code == 0, said
-    assert remembered.known()["fma_medium"] == {"folder": str(tmp_path)}
+    code, message = _command("fma_medium", "--folder", str(tmp_path), "--json")
+    assert code == 0, message
+    assert remembered_options()["fma_medium"] == {"folder": str(tmp_path)}
 
 
 def test_the_published_archives_of_fma_have_sha1_and_sizes_as_rounded_in_its_readme() -> None:

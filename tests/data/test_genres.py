@@ -72,7 +72,7 @@ def test_a_merge_may_keep_the_name_of_one_of_its_genres() -> None:
 
 
 @pytest.mark.parametrize(
-    ("leave_out", "merge", "said"),
+    ("leave_out", "merge", "message"),
     [
         ("Metal", "", "'Metal', to be left out, is not in the dataset; there are: Folk, Hip-Hop"),
         ("pop", "", "'pop', to be left out, is not in the dataset"),
@@ -99,10 +99,10 @@ def test_a_merge_may_keep_the_name_of_one_of_its_genres() -> None:
         ('Folk, Hip-Hop, "Soul, R=B"', "A = Pop, Rock, Old-Time / Historic", "only A would be"),
     ],
 )  # fmt: skip
-def test_requests_that_cannot_be_met_are_refused(leave_out: str, merge: str, said: str) -> None:
+def test_requests_that_cannot_be_met_are_refused(leave_out: str, merge: str, message: str) -> None:
     with pytest.raises(UsageError) as caught:
         relabel.apply(_clips(), leave_out, merge)
-    assert said in str(caught.value)
+    assert message in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
@@ -133,9 +133,9 @@ def test_texts_that_mean_the_same_become_equal() -> None:
 
 
 def test_genres_make_another_system_and_their_absence_the_same_as_ever() -> None:
-    other = with_values(RunConfig(), {"genres.leave_out": "Rock"})
-    assert system_signature(other) != system_signature(RunConfig())
-    assert other.genres.leave_out == "Rock"
+    config = with_values(RunConfig(), {"genres.leave_out": "Rock"})
+    assert system_signature(config) != system_signature(RunConfig())
+    assert config.genres.leave_out == "Rock"
     old = RunConfig().model_dump()
     del old["genres"]  # as written before there was such a group
     assert signature(RunConfig.model_validate(old)) == "44136fa355"

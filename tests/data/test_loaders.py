@@ -20,7 +20,7 @@ def _wav(path: Path, n_samples: int = 2_205) -> None:
     soundfile.write(path, np.zeros(n_samples), 22_050)
 
 
-def _said(name: str, **options: object) -> str:
+def message_of(name: str, **options: object) -> str:
     with pytest.raises(GenrecoreError) as caught:
         datasets.load(name, options)
     sentence = str(caught.value)
@@ -80,13 +80,13 @@ def test_fma_smalls_packaged_split_has_the_official_counts() -> None:
     assert table["genre"].nunique() == 8
     assert table["artist"].isna().sum() == 90
     assert not set(fma.UNUSABLE) & set(table.index)
-    assert [left["clip_id"] for left in table.attrs["left_out"]] == [
+    assert [unusable["clip_id"] for unusable in table.attrs["left_out"]] == [
         *("98565", "98567", "98569", "99134", "108925", "133297")
     ]
-    assert all("mdeff/fma" in left["reason"] for left in table.attrs["left_out"])
-    known = table.dropna(subset="artist")
+    assert all("mdeff/fma" in unusable["reason"] for unusable in table.attrs["left_out"])
+    tracks = table.dropna(subset="artist")
     # The official split keeps artists apart.
-    assert (known.groupby("artist")["split"].nunique() == 1).all()
+    assert (tracks.groupby("artist")["split"].nunique() == 1).all()
 
 
 def test_subsets_are_nested_and_tracks_without_a_genre_are_left_out(tmp_path: Path) -> None:
@@ -100,21 +100,21 @@ def test_subsets_are_nested_and_tracks_without_a_genre_are_left_out(tmp_path: Pa
             {"track": 30, "subset": "large", "genre": ""},
         ],
     )
-    found = {subset: fma.tracks(subset, path) for subset in fma.SUBSETS}
-    assert {subset: table.index.tolist() for subset, table in found.items()} == {
+    tables = {subset: fma.tracks(subset, path) for subset in fma.SUBSETS}
+    assert {subset: table.index.tolist() for subset, table in tables.items()} == {
         "small": [2],
         "medium": [2, 5],
         "large": [2, 5, 20],
         "full": [2, 5, 20, 98565],  # whole tracks: nothing was cut wrongly
     }
-    large = found["large"]
+    large = tables["large"]
     assert large["split"].tolist() == ["train", "valid", "test"]
     assert large["artist"].fillna("?").tolist() == ["1", "?", "54"]
     assert large["album"].fillna("?").tolist() == ["?", "7", "7"]
     assert large.attrs["notes"] == [
         "1 of 4 tracks have no top genre and are left out, as in Defferrard et al. 2017."
     ]
-    assert found["small"].attrs["notes"] == []
+    assert tables["small"].attrs["notes"] == []
 
 
 def test_fma_clips_are_those_whose_files_are_there(tmp_path: Path) -> None:
@@ -133,7 +133,7 @@ def test_fma_clips_are_those_whose_files_are_there(tmp_path: Path) -> None:
     assert table["clip_id"].tolist() == ["140001", "140002", "140003", "2", "3", "4"]
     assert all(Path(path).is_file() for path in table["path"])
     assert table["album"].tolist() == ["7"] * 6
-    assert {left["clip_id"] for left in table.attrs["left_out"]} == {
+    assert {unusable["clip_id"] for unusable in table.attrs["left_out"]} == {
         str(track) for track in fma.UNUSABLE
     }
     (note,) = table.attrs["notes"]
@@ -159,7 +159,7 @@ def test_a_smaller_subset_is_found_in_a_larger_one(tmp_path: Path) -> None:
     }
     assert sizes == {"small": 6, "medium": 9, "large": 12}
     # Excerpts are not whole tracks.
-    assert "holds none of the 12 tracks" in _said("fma_full", folder=str(tmp_path))
+    assert "holds none of the 12 tracks" in message_of("fma_full", folder=str(tmp_path))
 
 
 def test_the_real_clip_of_fma_is_found_without_metadata(real_data: Path) -> None:
@@ -174,27 +174,27 @@ def test_metadata_with_faults_is_refused_with_one_sentence(tmp_path: Path) -> No
     path = _tracks_csv(tmp_path, [{"track": 2}])
     whole = path.read_text(encoding="utf-8")
 
-    def said(old: str, new: str) -> str:
+    def message_for(old: str, new: str) -> str:
         path.write_text(whole.replace(old, new, 1), encoding="utf-8")
-        return _said("fma_medium", folder=str(tmp_path))
+        return message_of("fma_medium", folder=str(tmp_path))
 
-    assert "lacks the columns (set, split), (set, subset);" in said("set,set", "sat,sat")
-    assert "lacks the column (track, genre_top);" in said("genre_top", "genre")
-    assert "third row" in said("track_id", "id")
-    assert "track 2 the split 'tarining'; expected" in said("training", "tarining")
-    assert "cannot be read as FMA's tracks.csv" in said("\n2,", "\ntwo,")
+    assert "lacks the columns (set, split), (set, subset);" in message_for("set,set", "sat,sat")
+    assert "lacks the column (track, genre_top);" in message_for("genre_top", "genre")
+    assert "third row" in message_for("track_id", "id")
+    assert "track 2 the split 'tarining'; expected" in message_for("training", "tarining")
+    assert "cannot be read as FMA's tracks.csv" in message_for("\n2,", "\ntwo,")
     twice = whole + whole.split("track_id,,,,,,,", 1)[1].lstrip()
-    assert "lists the track 2 twice" in said(whole, twice)
+    assert "lists the track 2 twice" in message_for(whole, twice)
     path.write_text("track_id,split\n", encoding="utf-8")
-    assert "three header rows" in _said("fma_medium", folder=str(tmp_path))
+    assert "three header rows" in message_of("fma_medium", folder=str(tmp_path))
     path.unlink()
-    assert "needs fma_metadata/tracks.csv" in _said("fma_medium", folder=str(tmp_path))
+    assert "needs fma_metadata/tracks.csv" in message_of("fma_medium", folder=str(tmp_path))
 
 
 def test_fma_folders_without_audio_are_refused(tmp_path: Path) -> None:
-    assert "needs its option 'folder'" in _said("fma_small")
-    assert "found nothing at" in _said("fma_small", folder=str(tmp_path / "no"))
-    assert "holds none of the 7994 tracks" in _said("fma_small", folder=str(tmp_path))
+    assert "needs its option 'folder'" in message_of("fma_small")
+    assert "found nothing at" in message_of("fma_small", folder=str(tmp_path / "no"))
+    assert "holds none of the 7994 tracks" in message_of("fma_small", folder=str(tmp_path))
 
 
 # A folder of one's own
@@ -233,9 +233,9 @@ def test_links_that_lead_in_circles_or_nowhere_end(own: Path) -> None:
     assert len(table) == 9
     # By its own name, not by that of a link which comes first in the alphabet.
     assert "rock 'n' roll/sub folder/c.wav" in table["clip_id"].tolist()
-    (left,) = table.attrs["left_out"]
-    assert left["clip_id"] == "rock 'n' roll/gone.wav"
-    assert "leads nowhere" in left["reason"]
+    (unusable,) = table.attrs["left_out"]
+    assert unusable["clip_id"] == "rock 'n' roll/gone.wav"
+    assert "leads nowhere" in unusable["reason"]
 
 
 def test_a_genre_may_be_a_link_to_a_folder_elsewhere(own: Path) -> None:
@@ -264,8 +264,8 @@ def test_a_name_that_is_not_text_is_left_out(own: Path) -> None:
     odd = bytes(own / "rock 'n' roll") + b"/\xff.wav"
     with open(odd, "wb") as file:
         file.write(b"")
-    (left,) = datasets.load("folder", {"folder": str(own)}).attrs["left_out"]
-    assert left["clip_id"] == "rock 'n' roll/\\udcff.wav"
+    (unusable,) = datasets.load("folder", {"folder": str(own)}).attrs["left_out"]
+    assert unusable["clip_id"] == "rock 'n' roll/\\udcff.wav"
 
 
 def test_a_folder_in_a_folder_is_taken_as_archives_unpack_it(own: Path) -> None:
@@ -273,7 +273,7 @@ def test_a_folder_in_a_folder_is_taken_as_archives_unpack_it(own: Path) -> None:
     assert outer.equals(datasets.load("folder", {"folder": str(own)}))
 
 
-def test_pictures_are_a_dataset_and_mixing_is_refused(tmp_path: Path) -> None:
+def test_images_are_a_dataset_and_mixing_is_refused(tmp_path: Path) -> None:
     for genre in ("a", "b"):
         for number in range(3):
             path = tmp_path / genre / f"{number}.PNG"
@@ -282,16 +282,16 @@ def test_pictures_are_a_dataset_and_mixing_is_refused(tmp_path: Path) -> None:
     table = datasets.load("folder", {"folder": str(tmp_path)})
     assert set(table["medium"]) == {"image"}
     _wav(tmp_path / "b" / "0.wav")
-    assert "audio files (1, e.g. 'b/0.wav') next to images (6, e.g. 'a/0.PNG')" in _said(
+    assert "audio files (1, e.g. 'b/0.wav') next to images (6, e.g. 'a/0.PNG')" in message_of(
         "folder", folder=str(tmp_path)
     )
 
 
 def test_folders_without_clips_are_refused(tmp_path: Path) -> None:
-    assert "needs its option 'folder'" in _said("folder")
-    assert "found nothing at" in _said("folder", folder=str(tmp_path / "no"))
+    assert "needs its option 'folder'" in message_of("folder")
+    assert "found nothing at" in message_of("folder", folder=str(tmp_path / "no"))
     _wav(tmp_path / "loose.wav")
-    assert "There are no clips in" in _said("folder", folder=str(tmp_path))
+    assert "There are no clips in" in message_of("folder", folder=str(tmp_path))
 
 
 # A manifest
@@ -311,12 +311,12 @@ def _manifest(folder: Path, *rows: str, header: str = "path;genre") -> Path:
 
 
 def test_a_manifest_gives_genres_artists_and_parts_in_any_order(listed: Path) -> None:
-    words = ("Training", "val", "TEST", "dev", "train", "")
+    parts = ("Training", "val", "TEST", "dev", "train", "")
     path = _manifest(
         listed,
         *(
             f"{word};x; Artist {n % 2} ;{'ab'[n % 2]};./audio/../audio/{n}, ä.wav"
-            for n, word in enumerate(words)
+            for n, word in enumerate(parts)
         ),
         "",
         header="Split;comment;artist;genre; PATH",
@@ -331,7 +331,7 @@ def test_a_manifest_gives_genres_artists_and_parts_in_any_order(listed: Path) ->
 
 
 @pytest.mark.parametrize(
-    ("row", "said"),
+    ("row", "message"),
     [
         ("audio/1, ä.wav;", "Row 3 of the manifest manifest.csv has no genre for 'audio/1, ä.wav'"),
         (";rock", "Row 3 of the manifest manifest.csv has no path"),
@@ -345,24 +345,24 @@ def test_a_manifest_gives_genres_artists_and_parts_in_any_order(listed: Path) ->
         ('audio/1, ä.wav;"rock', "cannot be read as CSV"),
     ],
 )
-def test_a_row_with_a_fault_is_named(row: str, said: str, listed: Path) -> None:
+def test_a_row_with_a_fault_is_named(row: str, message: str, listed: Path) -> None:
     _manifest(listed, "audio/0, ä.wav;rock", row)
-    assert said in _said("manifest", folder=str(listed))
+    assert message in message_of("manifest", folder=str(listed))
 
 
 def test_manifests_with_other_faults_are_refused(listed: Path) -> None:
-    assert "needs its option 'folder'" in _said("manifest")
-    assert "There is no manifest" in _said("manifest", folder=str(listed))
+    assert "needs its option 'folder'" in message_of("manifest")
+    assert "There is no manifest" in message_of("manifest", folder=str(listed))
     _manifest(listed)
-    assert "lists no files" in _said("manifest", folder=str(listed))
+    assert "lists no files" in message_of("manifest", folder=str(listed))
     _manifest(listed, header="file;label")
-    assert "lacks the columns path and genre" in _said("manifest", folder=str(listed))
+    assert "lacks the columns path and genre" in message_of("manifest", folder=str(listed))
     _manifest(listed, header="path;genre;genre")
-    assert "the column genre twice" in _said("manifest", folder=str(listed))
+    assert "the column genre twice" in message_of("manifest", folder=str(listed))
     _manifest(listed, "audio/0, ä.wav;a;middle", header="path;genre;split")
-    assert "has the split 'middle'; expected train" in _said("manifest", folder=str(listed))
+    assert "has the split 'middle'; expected train" in message_of("manifest", folder=str(listed))
     (listed / "a.png").write_bytes(b"")
     _manifest(listed, "audio/0, ä.wav;a", "a.png;b")
-    assert "next to images" in _said("manifest", folder=str(listed))
+    assert "next to images" in message_of("manifest", folder=str(listed))
     (listed / "manifest.csv").write_bytes("path,genre\nü,a\n".encode("latin-1"))
-    assert "not text in UTF-8" in _said("manifest", folder=str(listed))
+    assert "not text in UTF-8" in message_of("manifest", folder=str(listed))

@@ -91,15 +91,15 @@ def check_found(waves: Waves, change: str) -> None:
     changed, offset_s = CHANGES[change]
     prints = {name: fingerprint(wave, RATE_HZ) for name, wave in waves.items()}
     prints |= {f"{name} again": fingerprint(changed(wave), RATE_HZ) for name, wave in waves.items()}
-    found = near_copies(prints)
-    assert set(zip(found["clip_a"], found["clip_b"], strict=True)) == {
+    pairs = near_copies(prints)
+    assert set(zip(pairs["clip_a"], pairs["clip_b"], strict=True)) == {
         (name, f"{name} again") for name in waves
     }
     # Encoders shift by a few frames of 11.6 ms.
-    np.testing.assert_allclose(found["offset_s"], offset_s, atol=0.06)
-    assert found["similarity"].between(0.5, 1).all()
+    np.testing.assert_allclose(pairs["offset_s"], offset_s, atol=0.06)
+    assert pairs["similarity"].between(0.5, 1).all()
     least_s = min(len(wave) for wave in waves.values()) / RATE_HZ - offset_s
-    assert (found["overlap_s"] > 0.7 * least_s).all()
+    assert (pairs["overlap_s"] > 0.7 * least_s).all()
 
 
 @pytest.mark.parametrize("change", list(CHANGES))
@@ -121,16 +121,16 @@ def test_one_recording_has_the_copies_that_it_has_among_all_pairs(music: Waves) 
     pairs = near_copies(prints)
     expected = pairs[pairs["clip_a"] == name].reset_index(drop=True)
     assert expected["clip_b"].tolist() == [f"{name} again"]
-    others = {other: print_ for other, print_ in prints.items() if other != name}
-    found = near_copies({name: prints[name], **others}, only_first=True)
-    assert found.equals(expected)
+    others = {key: print_ for key, print_ in prints.items() if key != name}
+    first_pairs = near_copies({name: prints[name], **others}, only_first=True)
+    assert first_pairs.equals(expected)
 
 
 @pytest.mark.parametrize("rate_hz", [16_000, 44_100])
 def test_the_sample_rate_of_the_wave_hardly_matters(music: Waves, rate_hz: int) -> None:
     wave = music["0.0.0"]
-    other = fingerprint(soxr.resample(wave, RATE_HZ, rate_hz), rate_hz)
-    (row,) = near_copies({"a": fingerprint(wave, RATE_HZ), "b": other}).itertuples()
+    resampled = fingerprint(soxr.resample(wave, RATE_HZ, rate_hz), rate_hz)
+    (row,) = near_copies({"a": fingerprint(wave, RATE_HZ), "b": resampled}).itertuples()
     assert row.similarity > 0.95
     assert abs(row.offset_s) < HOP_S
 
@@ -160,8 +160,8 @@ def test_clips_that_share_seven_seconds_are_found_and_three_are_too_few(music: W
 def test_a_copy_with_a_piece_cut_out_of_its_middle_is_found(music: Waves) -> None:
     wave = music["0.1.1"]
     spliced = np.concatenate([cut(wave, 0, 4), cut(wave, 6)])
-    found = near_copies({"a": fingerprint(wave, RATE_HZ), "b": fingerprint(spliced, RATE_HZ)})
-    assert len(found) == 1
+    pairs = near_copies({"a": fingerprint(wave, RATE_HZ), "b": fingerprint(spliced, RATE_HZ)})
+    assert len(pairs) == 1
 
 
 def sines(*frequencies_hz: float, gain: float = 0.2) -> np.ndarray:
@@ -209,8 +209,8 @@ def test_loops_match_their_copies_and_not_one_another(music: Waves) -> None:
     prints = {name: fingerprint(loop, RATE_HZ) for name, loop in loops.items()}
     assert near_copies(prints).empty
     prints["copy"] = fingerprint(as_mp3(loops["0.0.0"]), RATE_HZ)
-    found = near_copies(prints)
-    assert found[["clip_a", "clip_b"]].to_numpy().tolist() == [["0.0.0", "copy"]]
+    pairs = near_copies(prints)
+    assert pairs[["clip_a", "clip_b"]].to_numpy().tolist() == [["0.0.0", "copy"]]
 
 
 def test_a_family_of_many_copies_hangs_together(music: Waves) -> None:
@@ -220,10 +220,10 @@ def test_a_family_of_many_copies_hangs_together(music: Waves) -> None:
         f"copy {i}": fingerprint(wave + 0.01 * generator.standard_normal(len(wave)), RATE_HZ)
         for i in range(21)
     }
-    found = near_copies(prints)
+    pairs = near_copies(prints)
     reached = {"copy 0"}
     for _ in range(21):
-        touching = found[found["clip_a"].isin(reached) | found["clip_b"].isin(reached)]
+        touching = pairs[pairs["clip_a"].isin(reached) | pairs["clip_b"].isin(reached)]
         reached |= set(touching["clip_a"]) | set(touching["clip_b"])
     assert reached == set(prints)
 
@@ -246,9 +246,9 @@ def test_short_waves_and_empty_collections_find_nothing() -> None:
     brief = fingerprint(np.random.default_rng(7).standard_normal(RATE_HZ // 2), RATE_HZ)
     assert not is_usable(brief)
     for prints in ({}, {"a": brief}, {"a": brief, "b": brief, "c": brief[:0]}):
-        found = near_copies(prints)
-        assert tuple(found.columns) == COLUMNS
-        assert found.empty
+        pairs = near_copies(prints)
+        assert tuple(pairs.columns) == COLUMNS
+        assert pairs.empty
 
 
 def test_a_fingerprint_is_32_bits_every_12_ms(music: Waves) -> None:

@@ -36,8 +36,8 @@ def test_fault_filtered_has_443_197_and_290_clips_and_70_in_none() -> None:
     table = apply_split(split_tables.gtzan(), "fault_filtered")
     assert splits.counts(table).sum().to_dict() == {"train": 443, "valid": 197, "test": 290}
     assert table["split"].isna().sum() == 70
-    known = table.dropna(subset=["artist", "split"])
-    assert (known.groupby("artist")["split"].nunique() == 1).all()
+    with_artist = table.dropna(subset=["artist", "split"])
+    assert (with_artist.groupby("artist")["split"].nunique() == 1).all()
     assert splits.notes(table) == [
         "70 of 1000 clips are in none of training, validation and test and take no part."
     ]
@@ -56,8 +56,8 @@ def test_the_official_split_of_fma_small_has_6394_800_and_800_clips(fma: pd.Data
         table = apply_split(fma, scheme, {}, 3, 0)
         assert splits.counts(table).sum().to_dict() == {"train": 6394, "valid": 800, "test": 800}
         assert splits.notes(table) == []
-        known = table.dropna(subset=["artist"])
-        assert (known.groupby("artist")["split"].nunique() == 1).all()
+        with_artist = table.dropna(subset=["artist"])
+        assert (with_artist.groupby("artist")["split"].nunique() == 1).all()
 
 
 def test_ratios_hold_on_fma_small_by_clip_and_nearly_by_artist(fma: pd.DataFrame) -> None:
@@ -65,8 +65,8 @@ def test_ratios_hold_on_fma_small_by_clip_and_nearly_by_artist(fma: pd.DataFrame
     assert by_clip.loc["Rock"].to_dict() == {"train": 799, "valid": 100, "test": 100}
     assert by_clip.loc["Pop"].to_dict() == {"train": 800, "valid": 100, "test": 100}
     table = apply_split(fma, "by_artist_ratio")
-    known = table.dropna(subset=["artist"])
-    assert (known.groupby("artist")["split"].nunique() == 1).all()
+    with_artist = table.dropna(subset=["artist"])
+    assert (with_artist.groupby("artist")["split"].nunique() == 1).all()
     shares = splits.counts(table).div(splits.counts(table).sum(axis=1), axis=0)
     # Most artists have a few clips of about a thousand in a genre; 1 % is ten clips.
     assert (shares - [0.8, 0.1, 0.1]).abs().max().max() < 0.01
@@ -85,7 +85,7 @@ def test_official_takes_what_is_there_and_says_what_is_not() -> None:
 
 
 @pytest.mark.parametrize(
-    ("scheme", "change", "said"),
+    ("scheme", "change", "message"),
     [
         ("official", {"train": None, "valid": None, "test": None}, "no split of its own: none of"),
         ("benito", {"train": None, "valid": None, "test": None}, "no split of its own: none of"),
@@ -99,11 +99,11 @@ def test_official_takes_what_is_there_and_says_what_is_not() -> None:
     ],
 )
 def test_given_splits_that_cannot_be_used_are_refused(
-    scheme: str, change: dict[str, str | None], said: str
+    scheme: str, change: dict[str, str | None], message: str
 ) -> None:
     clips = split_tables.clips()
     clips["split"] = clips["split"].map(lambda name: change.get(name, name)).astype("string")
-    with pytest.raises(GenrecoreError, match=said):
+    with pytest.raises(GenrecoreError, match=message):
         apply_split(clips, scheme)
 
 
@@ -123,9 +123,9 @@ def test_belton_tests_the_last_fifth_of_the_usual_shuffle() -> None:
     assert usual[:3] == np.array(names)[np.random.RandomState(0).permutation(1000)][:3].tolist()
     for split, part in (("train", usual[:600]), ("valid", usual[600:800]), ("test", usual[800:])):
         assert set(table.loc[table["split"] == split, "clip_id"]) == set(part)
-    found = splits.counts(table)
-    assert found["test"].nunique() > 1  # slightly uneven, as in the study's Figure 1
-    assert found["test"].between(8, 32).all()
+    counts = splits.counts(table)
+    assert counts["test"].nunique() > 1  # slightly uneven, as in the study's Figure 1
+    assert counts["test"].between(8, 32).all()
     with pytest.raises(GenrecoreError, match="at least 5 clips; found 4"):
         apply_split(clips.head(4), "belton")
 

@@ -74,18 +74,18 @@ def test_every_genre_is_in_train_valid_and_test_of_every_fold(scheme: str) -> No
     for seed in range(2):
         for fold in range(5):
             table = apply_split(split_tables.clips(seed), scheme, {}, seed, fold)
-            found = splits.counts(table)
-            assert found.shape == (7, 3)
-            assert list(found.columns) == ["train", "valid", "test"]
-            assert (found.to_numpy() > 0).all()
-            assert found.to_numpy().sum() == len(table)
+            counts = splits.counts(table)
+            assert counts.shape == (7, 3)
+            assert list(counts.columns) == ["train", "valid", "test"]
+            assert (counts.to_numpy() > 0).all()
+            assert counts.to_numpy().sum() == len(table)
 
 
 def test_clips_of_one_artist_never_cross_the_split() -> None:
     for seed in range(9):
         table = apply_split(split_tables.clips(seed), "by_artist", {}, seed, seed % 5)
-        known = table.dropna(subset=["artist"])
-        assert (known.groupby("artist")["split"].nunique() == 1).all()
+        with_artist = table.dropna(subset=["artist"])
+        assert (with_artist.groupby("artist")["split"].nunique() == 1).all()
 
 
 def test_the_split_by_clip_lets_artists_cross() -> None:
@@ -96,20 +96,20 @@ def test_the_split_by_clip_lets_artists_cross() -> None:
 def test_clips_without_an_artist_are_dealt_out_one_by_one() -> None:
     clips = split_tables.clips()
     clips["artist"] = pd.NA
-    found = splits.counts(apply_split(clips, "by_artist"))
-    n = found.sum(axis=1)
-    assert ((found["test"] - n / 5).abs() < 1).all()
+    counts = splits.counts(apply_split(clips, "by_artist"))
+    n = counts.sum(axis=1)
+    assert ((counts["test"] - n / 5).abs() < 1).all()
 
 
 def test_parts_are_as_even_as_the_clips_allow() -> None:
     clips = split_tables.clips()
     for fold in range(5):
-        found = splits.counts(apply_split(clips, "stratified", {}, 1, fold))
-        assert ((found["test"] - found.sum(axis=1) / 5).abs() < 1).all()
-        assert abs(found["test"].sum() - len(clips) / 5) < 1
-        found = splits.counts(apply_split(clips, "by_artist", {}, 1, fold))
+        counts = splits.counts(apply_split(clips, "stratified", {}, 1, fold))
+        assert ((counts["test"] - counts.sum(axis=1) / 5).abs() < 1).all()
+        assert abs(counts["test"].sum() - len(clips) / 5) < 1
+        counts = splits.counts(apply_split(clips, "by_artist", {}, 1, fold))
         # No artist has more than five clips in a genre, so no part is further from the mean.
-        assert ((found["test"] - found.sum(axis=1) / 5).abs() <= 5).all()
+        assert ((counts["test"] - counts.sum(axis=1) / 5).abs() <= 5).all()
 
 
 @pytest.mark.parametrize("scheme", SEEDED)
@@ -149,8 +149,8 @@ def test_genres_with_too_few_artists_are_named(real_data: Path) -> None:
     for genre in ("blues (1)", "classical (1)", "reggae (1)", "rock (1)"):
         assert genre in str(caught.value)
     assert "split by clip" in str(caught.value)
-    found = splits.counts(apply_split(clips, "stratified"))
-    assert found.to_numpy().tolist() == [[6, 2, 2]] * 10
+    counts = splits.counts(apply_split(clips, "stratified"))
+    assert counts.to_numpy().tolist() == [[6, 2, 2]] * 10
 
 
 def test_genres_with_fewer_clips_than_folds_are_named_with_what_would_do() -> None:
@@ -226,9 +226,9 @@ def test_options_and_fold_are_in_the_sentence() -> None:
 
 def test_without_a_validation_share_there_is_no_validation() -> None:
     for scheme in ("ratio_8_1_1", "by_artist_ratio"):
-        found = splits.counts(apply_split(split_tables.clips(), scheme, {"valid": 0}))
-        assert found["valid"].sum() == 0
-        assert (found[["train", "test"]] > 0).all(axis=None)
+        counts = splits.counts(apply_split(split_tables.clips(), scheme, {"valid": 0}))
+        assert counts["valid"].sum() == 0
+        assert (counts[["train", "test"]] > 0).all(axis=None)
 
 
 def test_genres_too_small_for_the_ratio_are_named() -> None:
@@ -277,8 +277,8 @@ def _tables(draw: st.DrawFn) -> pd.DataFrame:
     rng = np.random.default_rng(draw(st.integers(0, 2**32)))
     n_names = draw(st.integers(9, 90))
 
-    def names(what: str) -> list[str | None]:
-        return [None if k % 7 == 0 else f"{what} {k}" for k in rng.integers(0, n_names, n)]
+    def names(column: str) -> list[str | None]:
+        return [None if k % 7 == 0 else f"{column} {k}" for k in rng.integers(0, n_names, n)]
 
     artists, albums, genres = names("artist"), names("album"), rng.integers(0, 3, n)
     return clip_table(
@@ -328,13 +328,13 @@ def test_ratios_hold_within_one_clip_a_genre(
         for k in range(size)
     )
     options = dict(zip(("train", "valid", "test"), shares, strict=True))
-    found = splits.counts(apply_split(clips, "ratio_8_1_1", options, seed, 0))
-    assert found.sum(axis=1).tolist() == sizes
-    assert (found > 0).all(axis=None)
+    counts = splits.counts(apply_split(clips, "ratio_8_1_1", options, seed, 0))
+    assert counts.sum(axis=1).tolist() == sizes
+    assert (counts > 0).all(axis=None)
     for genre, size in enumerate(sizes):
         exact = np.array(shares) * size / sum(shares)
         if (exact >= 1).all():  # else a clip more goes to the part that would have none
-            assert (abs(found.loc[f"g{genre}"] - exact) < 1 + 1e-6).all()
+            assert (abs(counts.loc[f"g{genre}"] - exact) < 1 + 1e-6).all()
 
 
 def test_a_hundred_thousand_clips_are_dealt_in_seconds() -> None:

@@ -15,10 +15,10 @@ def test_equal_contents_are_kept_once_and_a_set_is_found_again(own_cache: Path) 
     set_id = uploads.keep_clips(files)
     assert uploads.keep_clips(files) == set_id
     assert uploads.n_kept_clips() == 2
-    found = uploads.kept_clips(set_id)
-    assert [one.name for one in found] == ["a.wav", "b.wav", "again.wav"]
-    assert [one.path.read_bytes() for one in found] == [b"one", b"two", b"one"]
-    assert found[0].digest == found[2].digest
+    clips = uploads.kept_clips(set_id)
+    assert [clip.name for clip in clips] == ["a.wav", "b.wav", "again.wav"]
+    assert [clip.path.read_bytes() for clip in clips] == [b"one", b"two", b"one"]
+    assert clips[0].digest == clips[2].digest
     assert uploads.keep_clips(files[:1]) != set_id
 
 
@@ -26,11 +26,11 @@ def test_equal_contents_are_kept_once_and_a_set_is_found_again(own_cache: Path) 
     "name", ["../../etc/passwd", "/etc/passwd", "C:\\songs\\passwd", "x\0\n/passwd", ".."]
 )
 def test_a_name_is_no_path(own_cache: Path, name: str) -> None:
-    (one,) = uploads.kept_clips(uploads.keep_clips([(name, b"sound")]))
-    assert "/" not in one.name
-    assert "\\" not in one.name
-    assert one.name.isprintable()
-    assert one.path.parent == own_cache / "uploads"
+    (clip,) = uploads.kept_clips(uploads.keep_clips([(name, b"sound")]))
+    assert "/" not in clip.name
+    assert "\\" not in clip.name
+    assert clip.name.isprintable()
+    assert clip.path.parent == own_cache / "uploads"
     assert {path.parent for path in own_cache.rglob("*") if path.is_file()} == {
         own_cache / "uploads"
     }
@@ -52,4 +52,4 @@ def test_clearing_leaves_nothing_and_the_cache_lists_what_is_kept(own_cache: Pat
 def test_a_file_that_is_gone_leaves_the_others(own_cache: Path) -> None:
     set_id = uploads.keep_clips([("a.wav", b"one"), ("b.wav", b"two")])
     uploads.kept_clips(set_id)[0].path.unlink()
-    assert [one.name for one in uploads.kept_clips(set_id)] == ["b.wav"]
+    assert [clip.name for clip in uploads.kept_clips(set_id)] == ["b.wav"]

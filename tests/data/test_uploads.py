@@ -46,7 +46,7 @@ def zipped(path: Path, files: dict[str, bytes]) -> Path:
     return path
 
 
-def left(store: Path) -> list[str]:
+def stored_names(store: Path) -> list[str]:
     """What lies in the store, locks aside."""
     names = store.iterdir() if store.is_dir() else ()
     return sorted(path.name for path in names if not path.name.endswith(".lock"))
@@ -62,11 +62,11 @@ def test_what_is_unpacked_is_a_dataset_and_is_unpacked_once(tmp_path: Path, stor
     (tmp_path / "songs.zip").rename(again)
     assert uploads.unpack(again) == folder
     assert (folder / "seen").exists()
-    assert left(store) == [folder.name]
+    assert stored_names(store) == [folder.name]
 
 
 @pytest.mark.parametrize(
-    ("files", "said"),
+    ("files", "message"),
     [
         (MUSIC | {"../../outside.wav": b""}, "which leads out of its folder"),
         ({"dub/notes.txt": b"no music"}, "songs.zip cannot be used: there are no clips in songs"),
@@ -76,14 +76,14 @@ def test_what_is_unpacked_is_a_dataset_and_is_unpacked_once(tmp_path: Path, stor
     ],
 )
 def test_what_cannot_be_used_is_one_sentence_and_leaves_nothing(
-    files: dict[str, bytes], said: str, tmp_path: Path, store: Path
+    files: dict[str, bytes], message: str, tmp_path: Path, store: Path
 ) -> None:
     archive = zipped(tmp_path / "songs.zip", files)
-    with pytest.raises(GenrecoreError, match=said) as caught:
+    with pytest.raises(GenrecoreError, match=message) as caught:
         uploads.unpack(archive)
     assert "\n" not in str(caught.value)
     assert str(store) not in str(caught.value)  # a place nobody has heard of
-    assert left(store) == []
+    assert stored_names(store) == []
     assert not (tmp_path / "outside.wav").exists()
 
 
@@ -91,7 +91,7 @@ def test_a_stop_at_any_time_leaves_nothing(tmp_path: Path, store: Path) -> None:
     archive = zipped(tmp_path / "songs.zip", MUSIC)
     phases: list[str] = []
     uploads.unpack(archive, lambda phase, done, total: phases.append(phase))
-    (final,) = left(store)
+    (final,) = stored_names(store)
     (store / final).rename(tmp_path / "elsewhere")
     assert len(set(phases)) > 2  # reading, unpacking, looking at it
     for last in sorted(set(phases)):
@@ -102,11 +102,11 @@ def test_a_stop_at_any_time_leaves_nothing(tmp_path: Path, store: Path) -> None:
 
         with pytest.raises(Stopped):
             uploads.unpack(archive, report)
-        assert left(store) == []
+        assert stored_names(store) == []
 
 
 @pytest.mark.parametrize(
-    ("name", "kept"),
+    ("name", "file_name"),
     [
         ("songs.zip", "songs.zip"),
         ("../../etc/passwd.zip", "passwd.zip"),
@@ -117,15 +117,15 @@ def test_a_stop_at_any_time_leaves_nothing(tmp_path: Path, store: Path) -> None:
     ],
 )
 def test_an_upload_is_stored_under_a_name_that_leads_nowhere(
-    name: str, kept: str, store: Path
+    name: str, file_name: str, store: Path
 ) -> None:
     path = uploads.receive(io.BytesIO(b"content"), name)
-    assert path.name == kept
+    assert path.name == file_name
     assert path.parent.parent == store
     assert path.read_bytes() == b"content"
     assert uploads.unpacked_folder(path).parent == store
     uploads.discard(path)
-    assert left(store) == []
+    assert stored_names(store) == []
 
 
 def test_a_store_that_cannot_be_written_is_one_sentence(store: Path) -> None:
@@ -137,14 +137,14 @@ def test_a_store_that_cannot_be_written_is_one_sentence(store: Path) -> None:
 
 def test_the_command_unpacks_and_names_the_next_one(tmp_path: Path, store: Path) -> None:
     archive = zipped(tmp_path / "songs.zip", MUSIC)
-    said = command("datasets", "unpack", str(archive))
-    (name,) = left(store)
-    assert f"genrecore datasets prepare folder --folder {store / name}" in said
+    message = command("datasets", "unpack", str(archive))
+    (name,) = stored_names(store)
+    assert f"genrecore datasets prepare folder --folder {store / name}" in message
     assert archive.exists()
     received = uploads.receive(io.BytesIO(archive.read_bytes()), "songs.zip")
-    found = json.loads(command("datasets", "unpack", str(received), "--remove", "--json"))
-    assert found == {"archive": "songs.zip", "folder": str(store / name)}
-    assert left(store) == [name]
+    answer = json.loads(command("datasets", "unpack", str(received), "--remove", "--json"))
+    assert answer == {"archive": "songs.zip", "folder": str(store / name)}
+    assert stored_names(store) == [name]
 
 
 def test_two_at_once_make_one(tmp_path: Path, store: Path) -> None:
@@ -154,6 +154,6 @@ def test_two_at_once_make_one(tmp_path: Path, store: Path) -> None:
     command = [sys.executable, "-c", program, str(archive)]
     both = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
     folders = {process.communicate(timeout=60)[0].strip() for process in both}
-    assert folders == {str(store / name) for name in left(store)}
+    assert folders == {str(store / name) for name in stored_names(store)}
     assert len(folders) == 1
-    assert not is_locked(store / f"{left(store)[0]}.lock")
+    assert not is_locked(store / f"{stored_names(store)[0]}.lock")

@@ -30,16 +30,17 @@ def tone(hz: float) -> np.ndarray:
     return (0.4 * np.sin(2 * np.pi * hz * t) * ((t >= 1.5) & (t < 2.0))).astype(np.float32)
 
 
-def drawn(name: str, wave: np.ndarray, **given: object) -> tuple[list[Chart], str]:
+def charts_of(name: str, wave: np.ndarray, **options: object) -> tuple[list[Chart], str]:
     """What a feature makes of a wave, as charts, and its size in words."""
-    choice = FEATURES.choose(name, given)
+    choice = FEATURES.choose(name, options)
     feature = choice.thing(choice.options, RATE_HZ, len(wave))
     with torch.inference_mode():
-        made = feature(torch.from_numpy(wave)[None, None])
+        output = feature(torch.from_numpy(wave)[None, None])
+    outputs = output if isinstance(output, tuple) else (output,)
     kinds, axes = choice.facts.kinds, feature.axes()
     parts = tuple(
         (part[0, 0] if kind in ("image", "wave") else part[0]).numpy()
-        for kind, part in zip(kinds, made if isinstance(made, tuple) else (made,), strict=True)
+        for kind, part in zip(kinds, outputs, strict=True)
     )
     shapes = feature.output_shape if len(axes) > 1 else (feature.output_shape,)
     sizes = [size_in_words(*part) for part in zip(axes, shapes, strict=True)]
@@ -48,14 +49,14 @@ def drawn(name: str, wave: np.ndarray, **given: object) -> tuple[list[Chart], st
 
 def brightest(chart: Chart) -> tuple[float, str, float]:
     """Time and name of the brightest point, and the row of it."""
-    picture = next(trace for trace in chart.figure.data if isinstance(trace, go.Heatmap))
-    z = np.asarray(picture.z, dtype=float)
+    heatmap = next(trace for trace in chart.figure.data if isinstance(trace, go.Heatmap))
+    z = np.asarray(heatmap.z, dtype=float)
     row, column = np.unravel_index(int(z.argmax()), z.shape)
-    return float(picture.x[column]), str(picture.y[row]), float(row)
+    return float(heatmap.x[column]), str(heatmap.y[row]), float(row)
 
 
 @pytest.mark.parametrize(
-    ("name", "given"),
+    ("name", "options"),
     [
         ("log_mel", {}),
         ("log_mel", {"n_mels": 61, "mel_scale": "htk", "fmin_hz": 100}),
@@ -69,41 +70,41 @@ def brightest(chart: Chart) -> tuple[float, str, float]:
 )
 @pytest.mark.parametrize("hz", [523.0, 3001.0])
 def test_a_tone_is_brightest_at_its_second_and_frequency(
-    name: str, given: dict[str, object], hz: float
+    name: str, options: dict[str, object], hz: float
 ) -> None:
-    found, _ = drawn(name, tone(hz), **given)
-    second, row, _ = brightest(found[-1])
+    figures, _ = charts_of(name, tone(hz), **options)
+    second, row, _ = brightest(figures[-1])
     assert 1.45 <= second <= 2.05  # s; a window and a stretched column reach over the edges
     named_hz = float(row.split(" Hz")[0])
     # Two bands of 61 at 3 kHz are 300 Hz wide, five rows of an FFT drawn as one 54 Hz.
     assert abs(named_hz - hz) < max(60.0, 0.06 * hz)
 
 
-def test_ticks_of_a_picture_stand_at_the_rows_of_their_frequencies() -> None:
-    for name, given in (("log_mel", {}), ("stft", {}), ("log_mel", {"bins": 300})):
-        _, _, row = brightest(drawn(name, tone(4000.0), **given)[0][0])
-        axis = drawn(name, tone(4000.0), **given)[0][0].figure.layout.yaxis
+def test_ticks_of_an_image_stand_at_the_rows_of_their_frequencies() -> None:
+    for name, options in (("log_mel", {}), ("stft", {}), ("log_mel", {"bins": 300})):
+        _, _, row = brightest(charts_of(name, tone(4000.0), **options)[0][0])
+        axis = charts_of(name, tone(4000.0), **options)[0][0].figure.layout.yaxis
         at = axis.tickvals[list(axis.ticktext).index("4k")]
         assert abs(at - row) <= 2  # rows; a tone between two bands lights either
 
 
-@pytest.mark.parametrize("given", [{}, {"bins": 0}, {"bins": 41}])
-def test_a_note_is_brightest_in_its_pitch_class(given: dict[str, int]) -> None:
+@pytest.mark.parametrize("options", [{}, {"bins": 0}, {"bins": 41}])
+def test_a_note_is_brightest_in_its_pitch_class(options: dict[str, int]) -> None:
     note = np.sin(2 * np.pi * 440.0 * np.arange(N) / RATE_HZ).astype(np.float32)
-    chart = drawn("chroma", note, **given)[0][0]
-    picture, axis = chart.figure.data[0], chart.figure.layout.yaxis
-    row = int(np.asarray(picture.z).mean(axis=1).argmax())
-    assert picture.y[row].split(" ")[0] == "A"
+    chart = charts_of("chroma", note, **options)[0][0]
+    heatmap, axis = chart.figure.data[0], chart.figure.layout.yaxis
+    row = int(np.asarray(heatmap.z).mean(axis=1).argmax())
+    assert heatmap.y[row].split(" ")[0] == "A"
     at = axis.tickvals[list(axis.ticktext).index("A")]
-    assert abs(at - row) <= (given.get("bins", 72) or 12) / 24 + 0.5  # half a class
+    assert abs(at - row) <= (options.get("bins", 72) or 12) / 24 + 0.5  # half a class
 
 
 @pytest.mark.parametrize("name", OF_WAVES)
 def test_every_feature_of_sound_has_charts_with_words_and_numbers(name: str) -> None:
     rng = np.random.default_rng(3)
-    found, size = drawn(name, (0.1 * rng.standard_normal(N)).astype(np.float32))
-    assert len(found) == len(FEATURES[name].facts.kinds)
-    for chart in found:
+    figures, size = charts_of(name, (0.1 * rng.standard_normal(N)).astype(np.float32))
+    assert len(figures) == len(FEATURES[name].facts.kinds)
+    for chart in figures:
         assert chart.alt.endswith(".")
         assert chart.figure.layout.title.text
         assert chart.figure.layout.yaxis.title.text
@@ -112,7 +113,7 @@ def test_every_feature_of_sound_has_charts_with_words_and_numbers(name: str) -> 
 
 
 @pytest.mark.parametrize(
-    ("name", "given", "said"),
+    ("name", "options", "size"),
     [
         ("log_mel", {}, "128 mel bands × 130 frames, 1 channel"),
         (
@@ -129,15 +130,15 @@ def test_every_feature_of_sound_has_charts_with_words_and_numbers(name: str) -> 
         ("descriptor_sequence", {"n_steps": 7}, "7 steps × 57 numbers"),
     ],
 )
-def test_a_size_is_said_as_a_person_says_it(name: str, given: dict[str, object], said: str) -> None:
-    assert drawn(name, tone(440.0), **given)[1].startswith(said)
+def test_a_size_is_written_for_people(name: str, options: dict[str, object], size: str) -> None:
+    assert charts_of(name, tone(440.0), **options)[1].startswith(size)
 
 
 @pytest.mark.parametrize(
-    "given", [{}, {"bins": 200, "frames": 301}, {"frames": 150, "fit": "pad"}, {"channels": 3}]
+    "options", [{}, {"bins": 200, "frames": 301}, {"frames": 150, "fit": "pad"}, {"channels": 3}]
 )
-def test_a_picture_of_any_size_is_heard_at_its_pitch(given: dict[str, object]) -> None:
-    choice = FEATURES.choose("log_mel", given)
+def test_an_image_of_any_size_is_heard_at_its_pitch(options: dict[str, object]) -> None:
+    choice = FEATURES.choose("log_mel", options)
     feature = choice.thing(choice.options, RATE_HZ, N)
     wave = tone(600.0)
     image = feature(torch.from_numpy(wave)[None, None])[0]
@@ -151,7 +152,7 @@ def test_a_picture_of_any_size_is_heard_at_its_pitch(given: dict[str, object]) -
     assert inside.max() < 2.1
 
 
-def test_a_picture_that_cuts_the_wave_off_is_heard_that_far() -> None:
+def test_an_image_that_cuts_the_wave_off_is_heard_that_far() -> None:
     choice = FEATURES.choose("log_mel", {"frames": 51, "fit": "pad"})
     feature = choice.thing(choice.options, RATE_HZ, N)
     image = feature(torch.from_numpy(tone(600.0))[None, None])[0]

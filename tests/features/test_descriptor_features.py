@@ -31,17 +31,17 @@ def waves() -> torch.Tensor:
 
 def test_waves_become_their_descriptors_and_parts_a_sequence(waves: torch.Tensor) -> None:
     front = feature("descriptors", RATE_HZ)
-    made = front(waves)
-    assert made.shape == (3, *front.output_shape) == (3, 57)
+    output = front(waves)
+    assert output.shape == (3, *front.output_shape) == (3, 57)
     expected = np.stack([descriptors(wave.numpy(), RATE_HZ) for wave in waves[:, 0]])
     # One thread's matrix products sum in another order than several threads'.
-    np.testing.assert_allclose(made.numpy(), expected, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(output.numpy(), expected, rtol=1e-5, atol=1e-6)
     front = feature("descriptor_sequence", RATE_HZ, n_steps=4)
-    made = front(waves)
-    assert made.shape == (3, *front.output_shape) == (3, 4, 57)
+    output = front(waves)
+    assert output.shape == (3, *front.output_shape) == (3, 4, 57)
     third = waves[1, 0, 2 * (RATE_HZ // 4) : 3 * (RATE_HZ // 4)]
     np.testing.assert_allclose(
-        made[1, 2].numpy(), descriptors(third.numpy(), RATE_HZ), rtol=1e-5, atol=1e-6
+        output[1, 2].numpy(), descriptors(third.numpy(), RATE_HZ), rtol=1e-5, atol=1e-6
     )
 
 
@@ -51,11 +51,11 @@ def test_a_run_on_audio_learns_from_descriptors_and_judges_files(
     run = trained(tiny(feature="descriptors", model="mlp"), store)
     assert run.state == "done", run.reason
     clip = run.clips.set_index("clip_id").loc[run.predictions["clip_id"].iloc[0]]
-    verdict = inference.load(run).classify(clip["path"])
+    prediction = inference.load(run).classify(clip["path"])
     columns = [name for name in run.predictions if name.startswith("p_")]
     # The same float32 arithmetic in batches of another size: rounding only.
     np.testing.assert_allclose(
-        verdict.proba, run.predictions.loc[0, columns].to_numpy(float), atol=2e-5
+        prediction.proba, run.predictions.loc[0, columns].to_numpy(float), atol=2e-5
     )
 
 

@@ -30,13 +30,13 @@ def noise(batch: int = 3, n: int = N_SAMPLES) -> torch.Tensor:
     return 0.3 * torch.randn(batch, 1, n, generator=torch.Generator().manual_seed(7))
 
 
-def parts(made: tuple | torch.Tensor) -> tuple:
+def parts(output: tuple | torch.Tensor) -> tuple:
     """What a feature makes, as a tuple: of one tensor, or of a pair."""
-    return made if isinstance(made, tuple) else (made,)
+    return output if isinstance(output, tuple) else (output,)
 
 
-def announced(made: torch.nn.Module) -> tuple[tuple[int, ...], ...]:
-    shape = made.output_shape
+def announced(front: torch.nn.Module) -> tuple[tuple[int, ...], ...]:
+    shape = front.output_shape
     return shape if isinstance(shape[0], tuple) else (shape,)
 
 
@@ -64,7 +64,7 @@ SIZES = [
 def test_mel_filters_equal_librosas(n_fft, hop_length, n_mels, fmin_hz, fmax_hz, scale) -> None:
     for norm, rate_hz in itertools.product(("slaney", None), (RATE_HZ, 44_100)):
         ours = mel_filters(rate_hz, n_fft, n_mels, fmin_hz, fmax_hz, scale, norm).numpy()
-        theirs = librosa.filters.mel(
+        expected = librosa.filters.mel(
             sr=rate_hz,
             n_fft=n_fft,
             n_mels=n_mels,
@@ -74,7 +74,7 @@ def test_mel_filters_equal_librosas(n_fft, hop_length, n_mels, fmin_hz, fmax_hz,
             norm=norm,
         )
         # Relative to the largest weight: float32, rounded in another order.
-        np.testing.assert_allclose(ours, theirs, atol=2e-6 * theirs.max())
+        np.testing.assert_allclose(ours, expected, atol=2e-6 * expected.max())
 
 
 def librosas(wave, n_fft, hop_length, n_mels, fmin_hz, fmax_hz, scale, top_db=80.0) -> np.ndarray:
@@ -103,12 +103,12 @@ def test_log_mel_equals_librosas(n_fft, hop_length, n_mels, fmin_hz, fmax_hz, sc
         mel_scale=scale,
     )
     for wave in (noise(1), tone(1000), tone(5000) + 1e-3 * noise(1)):
-        theirs = librosas(wave[0, 0].numpy(), n_fft, hop_length, n_mels, fmin_hz, fmax_hz, scale)
-        found = ours(wave)[0, 0].numpy()
-        assert found.shape == theirs.shape == ours.output_shape[1:]
+        expected = librosas(wave[0, 0].numpy(), n_fft, hop_length, n_mels, fmin_hz, fmax_hz, scale)
+        output = ours(wave)[0, 0].numpy()
+        assert output.shape == expected.shape == ours.output_shape[1:]
         # dB; both are float32, and 70 dB below a tone its rounding is what one sees.
-        np.testing.assert_allclose(found, theirs, atol=2e-2)
-        assert np.abs(found - theirs).mean() < 5e-4
+        np.testing.assert_allclose(output, expected, atol=2e-2)
+        assert np.abs(output - expected).mean() < 5e-4
 
 
 def librosas_others(wave: np.ndarray) -> dict[str, np.ndarray]:
@@ -133,28 +133,28 @@ EXACTLY = {
 @pytest.mark.parametrize("name", EXACTLY)
 def test_features_of_synthetic_waves_equal_librosas(name: str) -> None:
     options, tolerance = EXACTLY[name]
-    made = feature(name, **options)
+    front = feature(name, **options)
     for wave in (noise(1), tone(1000) + 1e-3 * noise(1)):
-        theirs = librosas_others(wave[0, 0].numpy())[name]
-        found = made(wave)[0, 0].numpy()
-        assert found.shape == theirs.shape == made.output_shape[1:]
-        np.testing.assert_allclose(found, theirs, atol=tolerance)
+        expected = librosas_others(wave[0, 0].numpy())[name]
+        output = front(wave)[0, 0].numpy()
+        assert output.shape == expected.shape == front.output_shape[1:]
+        np.testing.assert_allclose(output, expected, atol=tolerance)
 
 
 def test_features_of_real_clips_equal_librosas(real_data: Path) -> None:
     clips = sorted((real_data / "gtzan/genres_original").glob("*/*.wav"))[::23]
     log_mel = feature()
-    others = {name: (feature(name, **given), atol) for name, (given, atol) in EXACTLY.items()}
+    others = {name: (feature(name, **options), atol) for name, (options, atol) in EXACTLY.items()}
     for clip in clips:
         wave, rate_hz = soundfile.read(clip, frames=N_SAMPLES, start=99_999, dtype="float32")
         assert rate_hz == RATE_HZ
-        given = torch.from_numpy(wave)[None, None]
-        theirs = librosas(wave, 2048, 512, 128, 0, 0, "slaney")
+        waves = torch.from_numpy(wave)[None, None]
+        decibels = librosas(wave, 2048, 512, 128, 0, 0, "slaney")
         # dB; float32 in another order
-        np.testing.assert_allclose(log_mel(given)[0, 0].numpy(), theirs, atol=1e-3)
+        np.testing.assert_allclose(log_mel(waves)[0, 0].numpy(), decibels, atol=1e-3)
         for name, expected in librosas_others(wave).items():
-            made, tolerance = others[name]
-            np.testing.assert_allclose(made(given)[0, 0].numpy(), expected, atol=tolerance)
+            front, tolerance = others[name]
+            np.testing.assert_allclose(front(waves)[0, 0].numpy(), expected, atol=tolerance)
 
 
 def test_scales_of_the_spectrogram_are_librosas() -> None:
@@ -171,10 +171,10 @@ def test_scales_of_the_spectrogram_are_librosas() -> None:
 def test_chroma_equals_librosas_at_another_tuning_rate_and_window() -> None:
     wave = noise(1)
     power = np.abs(librosa.stft(wave[0, 0].numpy(), n_fft=1023, hop_length=451)) ** 2
-    theirs = librosa.feature.chroma_stft(S=power, n_fft=1023, sr=44_100, tuning=0.3)
+    expected = librosa.feature.chroma_stft(S=power, n_fft=1023, sr=44_100, tuning=0.3)
     options = {"bins": 0, "tuning": 0.3, "n_fft": 1023, "hop_length": 451}
-    made = feature("chroma", rate_hz=44_100, **options)
-    np.testing.assert_allclose(made(wave)[0, 0].numpy(), theirs, atol=1e-4)  # of 1; float32
+    front = feature("chroma", rate_hz=44_100, **options)
+    np.testing.assert_allclose(front(wave)[0, 0].numpy(), expected, atol=1e-4)  # of 1; float32
 
 
 def test_a_1_khz_tone_lights_the_1_khz_band() -> None:
@@ -249,9 +249,9 @@ def test_padding_is_silence_in_every_feature() -> None:
     silence = torch.zeros(1, 1, N_SAMPLES)
     for name in ("log_mel", "stft", "mfcc", "chroma"):
         options = fitting(name, top_db=0, n_fft=2048, hop_length=512, frames=60, fit="pad")
-        made = feature(name, **options)
-        expected = made(silence)[..., -16:]
-        torch.testing.assert_close(made(noise(1))[..., -16:], expected, atol=0, rtol=0)
+        front = feature(name, **options)
+        expected = front(silence)[..., -16:]
+        torch.testing.assert_close(front(noise(1))[..., -16:], expected, atol=0, rtol=0)
 
 
 def test_the_waveform_is_the_wave_and_a_pair_is_its_parts() -> None:
@@ -286,10 +286,12 @@ def test_the_dynamic_range_is_each_examples_own() -> None:
     "options", [{}, {"frames": 77, "bins": 39}, {"frames": 77, "fit": "pad", "channels": 3}]
 )
 def test_a_batch_equals_its_items_and_the_shape_is_as_announced(name: str, options: dict) -> None:
-    made = feature(name, **fitting(name, **options))
+    front = feature(name, **fitting(name, **options))
     waves = torch.cat([noise(2), 0.001 * noise(1), tone(999)])
-    items = [parts(made(wave[None])) for wave in waves]
-    for number, (batch, shape) in enumerate(zip(parts(made(waves)), announced(made), strict=True)):
+    items = [parts(front(wave[None])) for wave in waves]
+    for number, (batch, shape) in enumerate(
+        zip(parts(front(waves)), announced(front), strict=True)
+    ):
         assert batch.shape == (4, *shape)
         assert batch.dtype == torch.float32
         single = torch.cat([item[number] for item in items])
@@ -326,12 +328,12 @@ def test_the_number_of_frames_follows_from_the_samples() -> None:
 
 @pytest.mark.parametrize("name", OF_WAVES)
 def test_autocast_leaves_features_in_float32(name: str) -> None:
-    made, wave = feature(name, **fitting(name, frames=32)), noise(1)
+    front, wave = feature(name, **fitting(name, frames=32)), noise(1)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        inside = parts(made(wave))
-    for found, expected in zip(inside, parts(made(wave)), strict=True):
-        assert found.dtype == torch.float32
-        torch.testing.assert_close(found, expected, atol=0, rtol=0)
+        inside = parts(front(wave))
+    for output, expected in zip(inside, parts(front(wave)), strict=True):
+        assert output.dtype == torch.float32
+        torch.testing.assert_close(output, expected, atol=0, rtol=0)
 
 
 def test_resized_frames_equal_torchs_own_resizing_and_keep_a_constant() -> None:
@@ -340,27 +342,27 @@ def test_resized_frames_equal_torchs_own_resizing_and_keep_a_constant() -> None:
         expected = torch.nn.functional.interpolate(
             image, size=(128, frames), mode="bilinear", antialias=True
         )
-        found = feature(frames=frames)(noise(2))
-        torch.testing.assert_close(found, expected, atol=1e-4, rtol=0)  # dB; float32
+        output = feature(frames=frames)(noise(2))
+        torch.testing.assert_close(output, expected, atol=1e-4, rtol=0)  # dB; float32
         constant = feature(frames=frames)(torch.zeros(1, 1, N_SAMPLES))
         torch.testing.assert_close(constant, torch.full_like(constant, -100), atol=1e-4, rtol=0)
 
 
-def test_rows_are_resized_as_torch_resizes_both_sides_of_a_picture() -> None:
+def test_rows_are_resized_as_torch_resizes_both_sides_of_an_image() -> None:
     expected = torch.nn.functional.interpolate(
         feature()(noise(2)), size=(57, 224), mode="bilinear", antialias=True
     )
-    found = feature(frames=224, bins=57)(noise(2))
-    torch.testing.assert_close(found, expected, atol=1e-4, rtol=0)  # dB; float32
+    output = feature(frames=224, bins=57)(noise(2))
+    torch.testing.assert_close(output, expected, atol=1e-4, rtol=0)  # dB; float32
 
 
-def test_three_channels_are_the_same_picture_three_times() -> None:
-    one, three = feature()(noise(2)), feature(channels=3)(noise(2))
-    assert three.shape == (2, 3, 128, one.shape[3])
-    assert all(torch.equal(channel, one[:, 0]) for channel in three.unbind(1))
+def test_three_channels_are_the_same_image_three_times() -> None:
+    mono, three = feature()(noise(2)), feature(channels=3)(noise(2))
+    assert three.shape == (2, 3, 128, mono.shape[3])
+    assert all(torch.equal(channel, mono[:, 0]) for channel in three.unbind(1))
 
 
-def test_padding_is_the_floor_of_each_picture_and_cutting_keeps_the_beginning() -> None:
+def test_padding_is_the_floor_of_each_image_and_cutting_keeps_the_beginning() -> None:
     waves = torch.cat([tone(440, 0.3), 0.01 * noise(1)])
     plain = feature()(waves)
     padded = feature(frames=99, fit="pad")(waves)
@@ -385,30 +387,28 @@ def test_new_options_leave_old_configurations_as_they_were() -> None:
         "top_db": 80.0,
         "frames": 0,
     }
-    read = FEATURES.choose("log_mel", old).options
-    assert read.model_dump(exclude_defaults=True) == {}
-    assert list(type(read).model_fields)[: len(old)] == list(old)
+    options = FEATURES.choose("log_mel", old).options
+    assert options.model_dump(exclude_defaults=True) == {}
+    assert list(type(options).model_fields)[: len(old)] == list(old)
     torch.testing.assert_close(feature(**old)(noise()), feature()(noise()), atol=0, rtol=0)
 
 
 @pytest.mark.parametrize("name", OF_WAVES)
 def test_features_work_on_the_meta_device_and_save_nothing(name: str) -> None:
-    made = feature(name, **fitting(name, frames=32, bins=40)).to("meta")
-    made_here = parts(made(torch.empty(5, 1, N_SAMPLES, device="meta")))
-    assert tuple(part.shape for part in made_here) == tuple(
-        (5, *shape) for shape in announced(made)
-    )
-    assert not made.state_dict()
+    front = feature(name, **fitting(name, frames=32, bins=40)).to("meta")
+    outputs = parts(front(torch.empty(5, 1, N_SAMPLES, device="meta")))
+    assert tuple(part.shape for part in outputs) == tuple((5, *shape) for shape in announced(front))
+    assert not front.state_dict()
 
 
 @pytest.mark.parametrize("name", ["log_mel", "waveform+stft"])  # the others share their parts
 def test_features_are_exported_for_batches_of_any_size(name: str) -> None:
-    made = feature(name).eval()
+    front = feature(name).eval()
     exported = torch.export.export(
-        made, (noise(2),), dynamic_shapes=({0: torch.export.Dim("batch", min=1, max=64)},)
+        front, (noise(2),), dynamic_shapes=({0: torch.export.Dim("batch", min=1, max=64)},)
     ).module()
-    for found, expected in zip(parts(exported(noise(3))), parts(made(noise(3))), strict=True):
-        torch.testing.assert_close(found, expected, atol=1e-3, rtol=1e-5)  # in another order
+    for output, expected in zip(parts(exported(noise(3))), parts(front(noise(3))), strict=True):
+        torch.testing.assert_close(output, expected, atol=1e-3, rtol=1e-5)  # in another order
 
 
 @pytest.mark.parametrize(

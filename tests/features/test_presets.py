@@ -48,15 +48,15 @@ def test_every_study_has_its_inputs() -> None:
 
 @pytest.mark.parametrize("name", list(PRESETS))
 def test_presets_make_what_the_studies_print(name: str) -> None:
-    made = front_end(configured(name))
-    assert made.output_shape == PRINTED[name] == PRESETS[name].facts.shape
+    feature = front_end(configured(name))
+    assert feature.output_shape == PRINTED[name] == PRESETS[name].facts.shape
     if ResolvedConfig(configured(name)).medium == "wave":
         config = configured(name)
         n_samples = round(config.segments.segment_s * config.audio.sample_rate_hz)
-        found = made.to("meta")(torch.empty(2, 1, n_samples, device="meta"))
-        found = found if isinstance(found, tuple) else (found,)
+        outputs = feature.to("meta")(torch.empty(2, 1, n_samples, device="meta"))
+        outputs = outputs if isinstance(outputs, tuple) else (outputs,)
         shapes = PRINTED[name] if isinstance(PRINTED[name][0], tuple) else (PRINTED[name],)
-        assert [tuple(one.shape) for one in found] == [(2, *shape) for shape in shapes]
+        assert [tuple(output.shape) for output in outputs] == [(2, *shape) for shape in shapes]
 
 
 @pytest.mark.parametrize("name", list(PRESETS))

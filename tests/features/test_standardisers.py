@@ -17,7 +17,7 @@ def standardiser(name: str, shape: tuple[int, ...], kind: str = "", **options: o
     return choice.thing(choice.options, shape, kind)
 
 
-def pieces() -> list[torch.Tensor]:
+def batches() -> list[torch.Tensor]:
     """Odd batches of two channels whose mean dwarfs their spread, where naive sums cancel."""
     generator = torch.Generator().manual_seed(7)
     wide = torch.tensor([1.0, 30.0])[:, None, None]
@@ -27,8 +27,8 @@ def pieces() -> list[torch.Tensor]:
 
 def test_z_score_gives_mean_0_and_deviation_1_in_every_channel() -> None:
     fitted = standardiser("z_score", (2, 5, 7))
-    fitted.fit(iter(pieces()))
-    everything = torch.cat(pieces()).double()
+    fitted.fit(iter(batches()))
+    everything = torch.cat(batches()).double()
     # float32 holds 5000 to 2.4e-4, the statistics to 1e-7 of their size
     torch.testing.assert_close(
         fitted.mean.flatten().double(), everything.mean(dim=(0, 2, 3)), atol=0, rtol=1e-6
@@ -43,8 +43,8 @@ def test_z_score_gives_mean_0_and_deviation_1_in_every_channel() -> None:
 
 def test_min_max_gives_0_to_1_in_every_channel() -> None:
     fitted = standardiser("min_max", (2, 5, 7))
-    fitted.fit(iter(pieces()))
-    out = fitted(torch.cat(pieces()))
+    fitted.fit(iter(batches()))
+    out = fitted(torch.cat(batches()))
     for channel in range(2):
         assert (out[:, channel].min(), out[:, channel].max()) == (0, 1)
 
@@ -89,10 +89,10 @@ def _spread(name: str, values: torch.Tensor) -> torch.Tensor:
 
 def test_statistics_do_not_depend_on_how_batches_are_cut(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = standardiser("z_score", (2, 5, 7))
-    whole.fit(iter(pieces()))
+    whole.fit(iter(batches()))
     monkeypatch.setattr(features.moments, "_VALUES_AT_ONCE", 150)  # two examples of 70
     cut = standardiser("z_score", (2, 5, 7))
-    cut.fit(iter(pieces()))
+    cut.fit(iter(batches()))
     torch.testing.assert_close(cut.mean, whole.mean, rtol=1e-6, atol=0)  # float32
     torch.testing.assert_close(cut.standard_deviation, whole.standard_deviation)
 
@@ -125,18 +125,18 @@ def test_components_are_scikit_learns() -> None:
     rows = correlated(501)
     scaled = ((rows - rows.mean(0)) / rows.std(0, correction=0)).double().numpy()
     for share in (1.0, 0.9):
-        theirs = PCA(share if share < 1 else None, whiten=True, svd_solver="full").fit(scaled)
-        expected = torch.from_numpy(theirs.transform(scaled)).float()
+        pca = PCA(share if share < 1 else None, whiten=True, svd_solver="full").fit(scaled)
+        expected = torch.from_numpy(pca.transform(scaled)).float()
         n = expected.shape[1]
         options = {"axes": "components", "variance": share, "ridge": 1e-8}
         fitted = standardiser("pca_whitening", (6,), **options)
         fitted.fit(rows.split(100))
-        found = fitted(rows)
+        whitened = fitted(rows)
         # either sign is right; theirs divides by n - 1
         expected = expected * (501 / 500) ** 0.5
-        torch.testing.assert_close(found[:, :n].abs(), expected.abs(), atol=1e-3, rtol=1e-3)
-        assert (found[:, n:] == 0).all()
-        assert found.shape == rows.shape
+        torch.testing.assert_close(whitened[:, :n].abs(), expected.abs(), atol=1e-3, rtol=1e-3)
+        assert (whitened[:, n:] == 0).all()
+        assert whitened.shape == rows.shape
         assert n == 6 if share == 1 else 1 < n < 6
 
 
@@ -170,9 +170,9 @@ def test_frames_and_steps_are_the_examples_that_are_whitened(shape, kind) -> Non
 
 def test_equal_channels_and_constant_rows_are_not_blown_up() -> None:
     generator = torch.Generator().manual_seed(7)
-    picture = torch.randn(8, 1, 5, 11, generator=generator)
-    picture[:, :, 2] = -80.0
-    batch = picture.expand(-1, 3, -1, -1)
+    image = torch.randn(8, 1, 5, 11, generator=generator)
+    image[:, :, 2] = -80.0
+    batch = image.expand(-1, 3, -1, -1)
     fitted = standardiser("pca_whitening", (3, 5, 11), "image")
     fitted.fit([batch])
     assert fitted(batch).abs().max() < 10

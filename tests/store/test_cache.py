@@ -30,16 +30,16 @@ def test_a_run_fills_the_cache_and_a_cleared_cache_is_filled_again(
     store: Path, tiny: Callable[..., RunConfig]
 ) -> None:
     first = trained(tiny(), store)
-    found = {item.kind: item for item in cache.entries()}
-    assert {"features", "corpora", "datasets"} <= found.keys()
+    entries = {item.kind: item for item in cache.entries()}
+    assert {"features", "corpora", "datasets"} <= entries.keys()
     # 30 clips of 3 segments, 33 bands of 44 frames, 4 bytes each, and a few kB about them.
-    assert 30 * 3 * 33 * 44 * 4 <= found["features"].n_bytes < 30 * 3 * 33 * 44 * 4 + 50_000
-    assert "log_mel (1 × 33 × 44)" in found["features"].about
+    assert 30 * 3 * 33 * 44 * 4 <= entries["features"].n_bytes < 30 * 3 * 33 * 44 * 4 + 50_000
+    assert "log_mel (1 × 33 × 44)" in entries["features"].about
 
     listed = json.loads(genrecore("cache", "list", "--json").stdout)
-    assert {item["kind"] for item in listed["entries"]} == found.keys()
+    assert {item["kind"] for item in listed["entries"]} == entries.keys()
     freed = json.loads(genrecore("cache", "clear", "features", "--json").stdout)["freed_bytes"]
-    assert freed == found["features"].n_bytes
+    assert freed == entries["features"].n_bytes
     assert "features" not in {item.kind for item in cache.entries()}
     assert cache.clear() > 0
     assert cache.entries() == []
@@ -51,8 +51,8 @@ def test_a_run_fills_the_cache_and_a_cleared_cache_is_filled_again(
 
 def test_what_an_audit_found_is_listed_and_cleared() -> None:
     music = {"dataset.n_genres": 2, "dataset.n_clips": 5, "dataset.n_artists": 5}
-    words = [f"--set={key.removeprefix('dataset.')}={value}" for key, value in music.items()]
-    command("datasets", "audit", "demo", *words, "--table-only")
+    options = [f"--set={key.removeprefix('dataset.')}={value}" for key, value in music.items()]
+    command("datasets", "audit", "demo", *options, "--table-only")
     about = with_values(RunConfig(), music)
     assert cached_results.newest("audit", about) is not None
     (listed,) = json.loads(command("cache", "list", "answers", "--json"))["entries"]
@@ -100,4 +100,4 @@ def test_the_page_shows_the_room_and_clears_one_kind(
     assert not app.exception
     assert cache.entries("features") == []
     assert cache.entries("corpora") != []
-    assert not [words for words in app.selectbox(key="clear_kind").options if "Features" in words]
+    assert not [label for label in app.selectbox(key="clear_kind").options if "Features" in label]

@@ -111,11 +111,11 @@ def test_a_store_that_cannot_be_written_is_one_sentence(tmp_path: Path, tiny: Ti
 
 
 def test_a_process_with_a_reused_pid_is_not_the_same() -> None:
-    mine = identity()
-    assert is_same_process(mine)
-    assert not is_same_process(mine | {"create_time": mine["create_time"] - 5})
-    assert not is_same_process(mine | {"boot_id": "another"})
-    assert not is_same_process(mine | {"host": "elsewhere"})
+    own = identity()
+    assert is_same_process(own)
+    assert not is_same_process(own | {"create_time": own["create_time"] - 5})
+    assert not is_same_process(own | {"boot_id": "another"})
+    assert not is_same_process(own | {"host": "elsewhere"})
     assert not is_same_process({})
 
 
@@ -184,14 +184,14 @@ def test_a_killed_runner_loses_nothing(store: Path, tiny: Tiny) -> None:
     first = actions.submit(tiny(training__epochs=400), store)
     second = actions.submit(tiny(seed=5), store)
     wait_for_epoch(first)
-    found = [
+    workers = [
         process
         for process in psutil.process_iter(["cmdline"])
         if process.info["cmdline"]
         and process.info["cmdline"][1:] == ["-m", "genrecore.jobs.runner", str(store)]
     ]
-    assert len(found) == 1
-    found[0].kill()
+    assert len(workers) == 1
+    workers[0].kill()
     assert Run(first.folder).state == "running"  # the run does not know
     actions.stop(first)
     # The finishing run starts another runner, which takes up what waits.
@@ -201,15 +201,15 @@ def test_a_killed_runner_loses_nothing(store: Path, tiny: Tiny) -> None:
 
 @processes
 def test_a_task_has_status_log_and_stop(store: Path) -> None:
-    words = ["datasets", "prepare", "demo", "--set", "n_genres=2", "--set", "n_clips=6",
+    command = ["datasets", "prepare", "demo", "--set", "n_genres=2", "--set", "n_clips=6",
              "--set", "n_artists=5", "--set", "clip_s=2"]  # fmt: skip
-    task = actions.start_task(words, "Preparing the demo")
+    task = actions.start_task(command, "Preparing the demo")
     wait_for(lambda: actions.Task(task.folder).state not in ("starting", "running"), most_s=60)
     done = actions.Task(task.folder)
     assert done.state == "done", done.log()
     assert "12 clips of 2 genres" in done.log()
     assert done.title == "Preparing the demo"
-    assert task.task_id in [known.task_id for known in actions.tasks()]
+    assert task.task_id in [listed.task_id for listed in actions.tasks()]
 
     big = actions.start_task(["datasets", "prepare", "demo", "--set", "seed=77"], "A long one")
     wait_for(lambda: actions.Task(big.folder).status.get("total"))

@@ -17,7 +17,7 @@ from streamlit.testing.v1 import AppTest
 from genrecore.config.command import train_command
 from genrecore.config.run import Genres, RunConfig
 from genrecore.data import datasets
-from genrecore.data.datasets import remembered
+from genrecore.data.datasets.remembered import remembered_options
 from genrecore.training.resolve import resolve
 from genrecore.ui.datasets.choice import DatasetChoice, SplitChoice, address, config_of
 from genrecore.ui.parts import choices
@@ -169,14 +169,14 @@ def test_a_folder_that_is_wrong_is_said_in_one_sentence(own_cache: Path, tmp_pat
     folder.set_value(str(tmp_path / "blank")).run()
     assert len(app.error) == 1
     assert "is empty" in app.error[0].value
-    assert remembered.known() == {}
+    assert remembered_options() == {}
 
 
 def test_an_accepted_folder_can_be_remembered(own_cache: Path, gtzan: Path) -> None:
     app = open_page("datasets", dataset="gtzan", **{"gtzan.folder": str(gtzan)})
     assert "8 clips of 2 genres were found" in words(app)
     app.button(key="remember").click().run()
-    assert remembered.known()["gtzan"] == {"folder": str(gtzan)}
+    assert remembered_options()["gtzan"] == {"folder": str(gtzan)}
     later = open_page("datasets", dataset="gtzan")
     assert metrics(later)["Clips"] == "8"
     assert "This folder is remembered." in words(later)

@@ -17,7 +17,7 @@ from PIL import Image
 from streamlit.testing.v1 import AppTest
 from test_uploads import MUSIC, tone
 
-from genrecore.data.datasets import remembered
+from genrecore.data.datasets.remembered import remembered_options
 from genrecore.jobs import actions as jobs
 from genrecore.store import run as runs
 
@@ -64,7 +64,7 @@ def test_an_uploaded_zip_becomes_the_dataset(cache: Path) -> None:
     assert "6 clips of 2 genres were found." in words(app)
     assert sorted(path.name for path in folder.parent.iterdir() if path.is_dir()) == [folder.name]
     app.button(key="remember").click().run()
-    assert remembered.known()["folder"] == {"folder": str(folder)}
+    assert remembered_options()["folder"] == {"folder": str(folder)}
     listened = open_page("datasets", view="listen", **OWN)
     assert len(listened.get("audio")) == 1
 
@@ -109,7 +109,7 @@ def test_a_bad_archive_is_one_sentence_and_nothing_is_registered(
     assert said in app.error[0].value.replace("\\", "")
     assert "folder.folder" not in app.query_params
     assert not app.metric
-    assert remembered.known() == {}
+    assert remembered_options() == {}
     names = [path.name for path in (cache / "uploads").iterdir()]
     assert [name for name in names if not name.endswith(".lock")] == []
 

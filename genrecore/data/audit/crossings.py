@@ -73,13 +73,13 @@ def crossing(kind: str, clips: pd.DataFrame, group: np.ndarray, titles: Sequence
         first_part, *others = np.flatnonzero(counts[k]).tolist()
         listed = plural(int(counts[k, first_part]), "clip") + f" in {_PART[SPLITS[first_part]]}"
         listed += "".join(f", {counts[k, i]} in {_PART[SPLITS[i]]}" for i in others)
-        example, other = [examples[k, i] for i in (0, 2, 1) if counts[k, i]][:2]
+        row, other_row = [examples[k, i] for i in (0, 2, 1) if counts[k, i]][:2]
         findings.append(
             (
                 kind,
                 "problem" if counts[k, 0] else "warning",
-                str(clip_ids[example]),
-                str(clip_ids[other]),
+                str(clip_ids[row]),
+                str(clip_ids[other_row]),
                 float(counts[k, 1:].sum()),
                 f"{titles[k]} is on both sides: {listed}.",
             )
@@ -91,7 +91,7 @@ def crossing(kind: str, clips: pd.DataFrame, group: np.ndarray, titles: Sequence
 
 def artist_crossings(clips: pd.DataFrame) -> Crossing:
     """Artists on both sides; clips of unknown artists are ignored."""
-    names = known(clips["artist"])
+    names = stripped_names(clips["artist"])
     number, keys = pd.factorize(same_names(names))
     first = names.groupby(number).first()  # of several spellings
     titles = [f"The artist {first[k]}" for k in range(len(keys))]
@@ -100,8 +100,8 @@ def artist_crossings(clips: pd.DataFrame) -> Crossing:
 
 def album_crossings(clips: pd.DataFrame) -> Crossing:
     """Albums on both sides: the same title of the same artist, or of unknown artists."""
-    album = known(clips["album"])
-    name = known(clips["artist"]).fillna("") + "\0" + album
+    album = stripped_names(clips["album"])
+    name = stripped_names(clips["artist"]).fillna("") + "\0" + album
     number, keys = pd.factorize(same_names(name))
     first = name.groupby(number).first()
     titles = []
@@ -117,7 +117,11 @@ def shared_albums(clips: pd.DataFrame) -> list[Finding]:
     A compilation, or one title ("Greatest Hits") of several records: no reason to refuse a split.
     """
     table = pd.DataFrame(
-        {"album": known(clips["album"]), "artist": known(clips["artist"]), "split": clips["split"]}
+        {
+            "album": stripped_names(clips["album"]),
+            "artist": stripped_names(clips["artist"]),
+            "split": clips["split"],
+        }
     ).dropna()
     if table.empty:
         return []
@@ -125,7 +129,7 @@ def shared_albums(clips: pd.DataFrame) -> list[Finding]:
     several = by_album["artist"].nunique()
     n_train = (table["split"] == "train").groupby(table["album"], sort=False).sum()
     n_other = by_album.size() - n_train
-    crossing_ = (several > 1) & (n_train > 0) & (n_other > 0)
+    crosses = (several > 1) & (n_train > 0) & (n_other > 0)
     return [
         (
             "shared_album",
@@ -136,7 +140,7 @@ def shared_albums(clips: pd.DataFrame) -> list[Finding]:
             f"The album title {album} belongs to {several[album]} artists and is in training and "
             "elsewhere: a compilation, or the same title by chance.",
         )
-        for album in several.index[crossing_]
+        for album in several.index[crosses]
     ]
 
 
@@ -145,7 +149,7 @@ def parts(clips: pd.DataFrame) -> np.ndarray:
     return pd.Categorical(clips["split"], categories=list(SPLITS)).codes
 
 
-def known(names: pd.Series) -> pd.Series:
+def stripped_names(names: pd.Series) -> pd.Series:
     """Names without surrounding space, missing where there are none."""
     stripped = names.astype("string").str.strip().reset_index(drop=True)
     return stripped.mask(stripped == "")

@@ -87,7 +87,7 @@ class Audit:
 
     def as_dict(self) -> dict[str, Any]:
         """The audit as JSON holds it; of every kind at most 300 findings, `counts` has all."""
-        kept = self.findings[self.findings.groupby("kind").cumcount() < MOST_STORED]
+        listed = self.findings[self.findings.groupby("kind").cumcount() < MOST_STORED]
         return {
             "n_clips": self.n_clips,
             "refused": self.refused,
@@ -98,7 +98,7 @@ class Audit:
             "crossings": self.crossings.to_dict(orient="records"),
             "findings": [
                 row | {"value": None if row["value"] != row["value"] else row["value"]}
-                for row in kept.to_dict(orient="records")
+                for row in listed.to_dict(orient="records")
             ],
             "checked": self.checked,
         }

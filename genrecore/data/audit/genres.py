@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from genrecore.data.audit.crossings import known
+from genrecore.data.audit.crossings import stripped_names
 from genrecore.data.audit.findings import Finding
 from genrecore.data.clips import same_names
 from genrecore.words import plural
@@ -38,7 +38,7 @@ def _sizes(clips: pd.DataFrame) -> list[Finding]:
 
 
 def _artists(clips: pd.DataFrame) -> list[Finding]:
-    artist = known(clips["artist"])
+    artist = stripped_names(clips["artist"])
     missing = artist.isna()
     if missing.all():
         sentence = "No clip has an artist, so artists that cross a split cannot be seen."

@@ -60,16 +60,16 @@ def near_copies(
     prints = [np.asarray(fingerprints[name], np.uint32) for name in names]
     report(Phase.FINDING_COPIES, 0, 0)
     rows = []
-    found = _candidates(prints, only_first)
-    seen: tuple[int, int] | None = None
-    for n_done, (a, b, first_offset) in enumerate(found):
+    candidates = _candidates(prints, only_first)
+    accepted: tuple[int, int] | None = None
+    for n_done, (a, b, first_offset) in enumerate(candidates):
         if n_done % 64 == 0:
-            report(Phase.FINDING_COPIES, n_done, len(found))
-        if (a, b) == seen:  # a better offset of this pair has been accepted
+            report(Phase.FINDING_COPIES, n_done, len(candidates))
+        if (a, b) == accepted:  # a better offset of this pair has been accepted
             continue
         match = _verify(prints[a], prints[b], range(first_offset - 1, first_offset + _BIN + 1))
         if match is not None:
-            seen = (a, b)
+            accepted = (a, b)
             offset, n_frames, similarity = match
             overlap_s = n_frames * HOP_S + WINDOW_S
             rows.append((names[a], names[b], offset * HOP_S, overlap_s, similarity))
@@ -127,11 +127,11 @@ def _index(prints: list[np.ndarray], only_first: bool) -> tuple[np.ndarray, np.n
     for number, print_ in enumerate(prints):
         # Fibonacci hashing: the sample must not favour any bit.
         mixed = (print_ * np.uint32(2_654_435_769)) >> np.uint32(16)
-        taken = (mixed % np.uint32(one_of) == 0) & (print_ != 0)
-        taken[1:] &= print_[1:] != print_[:-1]  # slow music repeats a value frame after frame
+        chosen = (mixed % np.uint32(one_of) == 0) & (print_ != 0)
+        chosen[1:] &= print_[1:] != print_[:-1]  # slow music repeats a value frame after frame
         if first is not None:
-            taken &= first[np.searchsorted(first, print_).clip(max=len(first) - 1)] == print_
-        at = np.flatnonzero(taken)
+            chosen &= first[np.searchsorted(first, print_).clip(max=len(first) - 1)] == print_
+        at = np.flatnonzero(chosen)
         values.append(print_[at])
         frames.append(at)
         clips.append(np.full(len(at), number))
@@ -143,8 +143,8 @@ def _index(prints: list[np.ndarray], only_first: bool) -> tuple[np.ndarray, np.n
     order = np.argsort(value, kind="stable")  # clips and frames are in order already
     value, clip, frame = value[order], clip[order], frame[order]
     # A loop would fill the neighbourhood of each of its values with itself.
-    kept = _rank(value * len(prints) + clip) < _REPEATS
-    return value[kept], clip[kept], frame[kept]
+    selected = _rank(value * len(prints) + clip) < _REPEATS
+    return value[selected], clip[selected], frame[selected]
 
 
 def _rank(group: np.ndarray) -> np.ndarray:

@@ -59,12 +59,12 @@ def _write_images(clips: pd.DataFrame, folder: Path, report: Report) -> None:
         clip_id, path, genre = clip
         wave, rate_hz = soundfile.read(path, dtype="float32")
         name = f"{clip_id.replace('.', '')}.png"  # blues00000.png, as GTZAN's are named
-        _drawn(wave, rate_hz).save(folder / genre / name, compress_level=3)
+        _spectrogram_image(wave, rate_hz).save(folder / genre / name, compress_level=3)
 
     list(in_order(draw, _items(clips), report, Phase.DRAWING_IMAGES))
 
 
-def _drawn(wave: np.ndarray, rate_hz: int) -> Image.Image:
+def _spectrogram_image(wave: np.ndarray, rate_hz: int) -> Image.Image:
     import torch  # late: listing datasets must not wait for it
 
     from genrecore.audio import spectra as spectral

@@ -54,7 +54,7 @@ UNUSABLE = {
 }
 """Tracks whose excerpt was cut by a wrong length; `fma_full` holds whole tracks."""
 
-_WANTED = {
+_USED_COLUMNS = {
     ("set", "split"): "split",
     ("set", "subset"): "subset",
     ("track", "genre_top"): "genre",
@@ -186,55 +186,55 @@ _register("full", "FMA full (16 genres, whole tracks)", 879.0)
 def _packaged() -> pd.DataFrame:
     packaged = importlib.resources.files("genrecore.data") / "tables" / "fma_small_tracks.csv"
     with importlib.resources.as_file(packaged) as path:
-        read = pd.read_csv(path, dtype="string")
+        table = pd.read_csv(path, dtype="string")
     return pd.DataFrame(
         {
-            "split": read["split"].map(_SPLIT).astype("string"),
-            "genre": read["genre_top"],
-            "artist": read["artist_id"],
-            "album": pd.Series(pd.NA, index=read.index, dtype="string"),
+            "split": table["split"].map(_SPLIT).astype("string"),
+            "genre": table["genre_top"],
+            "artist": table["artist_id"],
+            "album": pd.Series(pd.NA, index=table.index, dtype="string"),
         }
-    ).set_index(pd.Index(read["track_id"].astype("int64"), name="track_id"))
+    ).set_index(pd.Index(table["track_id"].astype("int64"), name="track_id"))
 
 
 def _read_tracks(path: Path) -> pd.DataFrame:
-    """All rows of `tracks.csv`: index `track_id`, text columns as in `_WANTED`."""
+    """All rows of `tracks.csv`: index `track_id`, text columns as in `_USED_COLUMNS`."""
     n_columns, indices = _header(path)
     names = [f"column {number}" for number in range(n_columns)]
-    wanted = [names[0], *(names[index] for index in indices)]
+    columns = [names[0], *(names[index] for index in indices)]
     try:
         # Only six of the 53 columns; pandas' own parser takes five times as long for them.
-        read = arrow_csv.read_csv(
+        arrow_table = arrow_csv.read_csv(
             path,
             # Biographies and comments hold line breaks; three rows were the header.
             read_options=arrow_csv.ReadOptions(column_names=names, skip_rows=3),
             parse_options=arrow_csv.ParseOptions(newlines_in_values=True),
             convert_options=arrow_csv.ConvertOptions(
-                include_columns=wanted,
-                column_types=dict.fromkeys(wanted, "string"),
+                include_columns=columns,
+                column_types=dict.fromkeys(columns, "string"),
                 strings_can_be_null=True,
                 null_values=[""],
             ),
         )
-        table = read.to_pandas().astype("string")
-        table.columns = pd.Index(["track_id", *_WANTED.values()])
+        table = arrow_table.to_pandas().astype("string")
+        table.columns = pd.Index(["track_id", *_USED_COLUMNS.values()])
         numbers = pd.to_numeric(table.pop("track_id")).astype("int64")
     except (ArrowInvalid, OSError, ValueError, TypeError) as error:
-        what = str(error).strip().split("\n")[0][:200].rstrip(".")
+        reason = str(error).strip().split("\n")[0][:200].rstrip(".")
         raise GenrecoreError(
-            f"The table {path} cannot be read as FMA's tracks.csv: {what}."
+            f"The table {path} cannot be read as FMA's tracks.csv: {reason}."
         ) from None
     table.index = pd.Index(numbers, name="track_id")
     if not table.index.is_unique:
         twice = table.index[table.index.duplicated()][0]
         raise GenrecoreError(f"The table {path} lists the track {twice} twice.")
-    for column, known in (("split", set(_SPLIT)), ("subset", set(SUBSETS))):
-        unknown = table.loc[~table[column].isin(known), column]
+    for column, allowed in (("split", set(_SPLIT)), ("subset", set(SUBSETS))):
+        unknown = table.loc[~table[column].isin(allowed), column]
         if len(unknown):
             value = unknown.iloc[0]
             raise GenrecoreError(
                 f"The table {path} gives track {unknown.index[0]} the {column} "
-                f"{'nothing' if pd.isna(value) else repr(value)}; expected {', '.join(known)}."
+                f"{'nothing' if pd.isna(value) else repr(value)}; expected {', '.join(allowed)}."
             )
     for column in ("artist", "album"):
         # -1 stands for unknown; where some are missing, numbers may have been written as 54.0.
@@ -245,16 +245,16 @@ def _read_tracks(path: Path) -> pd.DataFrame:
 
 
 def _header(path: Path) -> tuple[int, list[int]]:
-    """The number of columns, and the indices of the columns in `_WANTED`."""
+    """The number of columns, and the indices of the columns in `_USED_COLUMNS`."""
     try:
         head = pd.read_csv(path, header=None, nrows=3, dtype="string", keep_default_na=False)
     except FileNotFoundError:
         raise GenrecoreError(f"There is no table {path}.") from None
     except (OSError, ValueError) as error:
-        what = str(error).strip().split("\n")[0]
-        raise GenrecoreError(f"The table {path} cannot be read as CSV: {what}.") from None
+        reason = str(error).strip().split("\n")[0]
+        raise GenrecoreError(f"The table {path} cannot be read as CSV: {reason}.") from None
     pairs = list(zip(head.iloc[0], head.iloc[1], strict=True)) if len(head) == 3 else []
-    missing = [f"({', '.join(key)})" for key in _WANTED if key not in pairs]
+    missing = [f"({', '.join(key)})" for key in _USED_COLUMNS if key not in pairs]
     if missing:
         raise GenrecoreError(
             f"The table {path} lacks the column{'s' if missing[1:] else ''} {', '.join(missing)}; "
@@ -265,7 +265,7 @@ def _header(path: Path) -> tuple[int, list[int]]:
             f"The table {path} has {head.iloc[2, 0]!r} at the beginning of its third row; "
             "expected 'track_id', as in FMA's tracks.csv with its three header rows."
         )
-    return len(pairs), [pairs.index(key) for key in _WANTED]
+    return len(pairs), [pairs.index(key) for key in _USED_COLUMNS]
 
 
 def _audio_folder(folder: Path, subset: Subset) -> Path | None:

@@ -98,8 +98,8 @@ def folder(options: FolderOptions, report: Report) -> pd.DataFrame:
     table.attrs = {
         "left_out": left_out,
         "notes": [
-            f"{plural(len(names), 'file')} {what}; the first is {names[0]!r}."
-            for names, what in (
+            f"{plural(len(names), 'file')} {remark}; the first is {names[0]!r}."
+            for names, remark in (
                 (outside, "outside every genre folder left out"),
                 (others, "of other kinds ignored"),
             )
@@ -170,14 +170,14 @@ def _files(top: Path) -> Iterator[str]:
 
     Links come last, so that a file is named by its own path and not by that of a link to it.
     """
-    seen: set[tuple[int, int]] = set()
+    visited: set[tuple[int, int]] = set()
     waiting, links = [str(top)], deque[str]()
     while waiting or links:
         folder = waiting.pop() if waiting else links.popleft()
         facts = os.stat(folder)
-        if (facts.st_dev, facts.st_ino) in seen:
+        if (facts.st_dev, facts.st_ino) in visited:
             continue
-        seen.add((facts.st_dev, facts.st_ino))
+        visited.add((facts.st_dev, facts.st_ino))
         folders, others = _visible(folder)
         yield from (entry.path for entry in others)
         links.extend(entry.path for entry in folders if entry.is_symlink())

@@ -112,8 +112,8 @@ class Instrument:
             table = self._table(pitch_hz)
             wave = _scan(table, cycles, time_s)
             if voicing.detune_cents:
-                other = cycles * 2 ** (voicing.detune_cents / 1200) + 0.37
-                wave = 0.6 * (wave + _scan(table, other, time_s))
+                detuned = cycles * 2 ** (voicing.detune_cents / 1200) + 0.37
+                wave = 0.6 * (wave + _scan(table, detuned, time_s))
         if voicing.breath:
             wave = wave + voicing.breath * rng.standard_normal(n)
         wave = wave * fade

@@ -119,8 +119,8 @@ def manifest(options: ManifestOptions, report: Report) -> pd.DataFrame:
     return with_durations(rows, report)
 
 
-def _refuse(file: Path, number: int, what: str) -> NoReturn:
-    raise GenrecoreError(f"Row {number} of the manifest {file.name} {what}.")
+def _refuse(file: Path, number: int, problem: str) -> NoReturn:
+    raise GenrecoreError(f"Row {number} of the manifest {file.name} {problem}.")
 
 
 def _file(option: str) -> Path:

@@ -118,6 +118,6 @@ def given_folder(name: str, folder: str, expected: str) -> Path:
         raise UsageError(f"The dataset {name} needs its option 'folder': {expected}.")
     path = Path(folder).expanduser().absolute()
     if not path.is_dir():
-        what = "a file" if path.exists() else "nothing"
-        raise GenrecoreError(f"The dataset {name} found {what} at {path}; it needs {expected}.")
+        kind = "a file" if path.exists() else "nothing"
+        raise GenrecoreError(f"The dataset {name} found {kind} at {path}; it needs {expected}.")
     return path

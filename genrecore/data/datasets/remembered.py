@@ -14,7 +14,7 @@ def _file() -> Path:
     return cache_dir() / "datasets.json"
 
 
-def known() -> dict[str, dict[str, Any]]:
+def remembered_options() -> dict[str, dict[str, Any]]:
     """Options by dataset name, as they were last prepared."""
     return read_json(_file())
 
@@ -22,12 +22,12 @@ def known() -> dict[str, dict[str, Any]]:
 def remember(name: str, options: Mapping[str, Any]) -> None:
     """Keeps a dataset's options for the next form or command."""
     _file().parent.mkdir(parents=True, exist_ok=True)
-    write_json(_file(), known() | {name: dict(options)})
+    write_json(_file(), remembered_options() | {name: dict(options)})
 
 
-def with_known_folder(part: Part) -> Part:
+def with_remembered_folder(part: Part) -> Part:
     """The part with the remembered folder filled in where it gives none."""
-    folder = known().get(part.name, {}).get("folder")
+    folder = remembered_options().get(part.name, {}).get("folder")
     if folder is None or "folder" in part.options:
         return part
     return Part(name=part.name, options={**part.options, "folder": folder})

@@ -110,8 +110,8 @@ def make_artist(genre: int, artist: int, seed: int) -> Artist:
 def _borrowed(genre: int, probability: float, rng: np.random.Generator) -> int:
     if rng.random() >= probability:
         return genre
-    other = int(rng.integers(len(GENRES) - 1))
-    return other + (other >= genre)
+    lender = int(rng.integers(len(GENRES) - 1))
+    return lender + (lender >= genre)
 
 
 def make_clip(artist: Artist, genre: int, clip: int, seed: int, clip_s: float) -> NDArray[np.int16]:
@@ -175,8 +175,8 @@ def _play(
             late = rhythm.swing * step_s * (step % 2) + rng.uniform(0, 0.006)
             return bar * bar_s + step * step_s + late - offset_s
 
-        for step, length, what in _strokes(bass):
-            tone = {"r": 0, "t": 1, "f": 2, "o": 3}[what]
+        for step, length, symbol in _strokes(bass):
+            tone = {"r": 0, "t": 1, "f": 2, "o": 3}[symbol]
             add(
                 "bass",
                 artist.bass,
@@ -185,17 +185,17 @@ def _play(
                 length,
                 artist.balance[1] * rng.uniform(0.85, 1),
             )
-        for step, length, what in _strokes(chords):
+        for step, length, symbol in _strokes(chords):
             when, gain = at(step), artist.balance[0] * rng.uniform(0.8, 1)
-            tones = triad[:3] if what == "x" else (triad[int(what)],)
+            tones = triad[:3] if symbol == "x" else (triad[int(symbol)],)
             for tone in tones:
                 add(
                     "chords",
                     artist.chords,
-                    degree(tone, 0 if what == "x" else 1) - 12,
+                    degree(tone, 0 if symbol == "x" else 1) - 12,
                     when,
                     length,
-                    gain * (0.5 if what == "x" else 0.8),
+                    gain * (0.5 if symbol == "x" else 0.8),
                 )
         for step, length, wander in motifs[(bar // 2) % 2 if bar % 4 != 3 else 1]:
             add(
@@ -208,9 +208,11 @@ def _play(
             )
         for name, pattern in (("kick", drums.kick), ("snare", drums.snare), ("hat", drums.hat)):
             for step in range(rhythm.n_steps):
-                what = pattern[step % len(pattern)]
-                if what != ".":
-                    gain = artist.balance[3] * (0.4 if what == "o" else 1.0) * rng.uniform(0.85, 1)
+                symbol = pattern[step % len(pattern)]
+                if symbol != ".":
+                    gain = (
+                        artist.balance[3] * (0.4 if symbol == "o" else 1.0) * rng.uniform(0.85, 1)
+                    )
                     _mix(out, artist.strokes[name], at(step), gain)
     if rhythm.echo_beats:
         delay = round(rhythm.echo_beats * 4 * step_s * SAMPLE_RATE_HZ)
@@ -242,10 +244,10 @@ def _motif(n_steps: int, density: float, rng: np.random.Generator) -> list[tuple
 def _strokes(pattern: str) -> list[tuple[int, int, str]]:
     """(step, length in steps, character) of every note in a pattern."""
     notes = []
-    for step, what in enumerate(pattern):
-        if what not in ".-":
-            held = pattern[step + 1 :]
-            notes.append((step, 1 + len(held) - len(held.lstrip("-")), what))
+    for step, symbol in enumerate(pattern):
+        if symbol not in ".-":
+            following = pattern[step + 1 :]
+            notes.append((step, 1 + len(following) - len(following.lstrip("-")), symbol))
     return notes
 
 

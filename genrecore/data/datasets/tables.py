@@ -32,10 +32,11 @@ def read_table(path: Path) -> pd.DataFrame:
     table = _read(path)
     missing = [name for name in ("filename", *DESCRIPTORS) if name not in table.columns]
     if missing:
-        shown = ", ".join(missing[:5]) + (f" and {len(missing) - 5} more" if missing[5:] else "")
+        listed = ", ".join(missing[:5]) + (f" and {len(missing) - 5} more" if missing[5:] else "")
         raise GenrecoreError(
-            f"The table {path.name} lacks the column{'s' if missing[1:] else ''} {shown}; expected "
-            f"filename and the {len(DESCRIPTORS)} descriptors of GTZAN's features_30_sec.csv."
+            f"The table {path.name} lacks the column{'s' if missing[1:] else ''} {listed}; "
+            f"expected filename and the {len(DESCRIPTORS)} descriptors of GTZAN's "
+            "features_30_sec.csv."
         )
     if table.empty:
         raise GenrecoreError(f"The table {path.name} has no rows below its header.")
@@ -59,15 +60,15 @@ def read_table(path: Path) -> pd.DataFrame:
                 f"{parts['genre'].iloc[row]!r}, as its name says"
             ),
         )
-    read = pd.DataFrame(
+    rows = pd.DataFrame(
         {"clip_id": parts["clip_id"], "part": parts["part"].fillna("0").astype("int64")}
     )
     _refuse(
         path,
-        read.duplicated(["clip_id", "part"]),
+        rows.duplicated(["clip_id", "part"]),
         lambda row: f"names {names.iloc[row]} a second time; expected one row each",
     )
-    return pd.concat([read, _values(path, table, names)], axis=1)
+    return pd.concat([rows, _values(path, table, names)], axis=1)
 
 
 def genre_of(clip_ids: pd.Series) -> pd.Series:
@@ -83,8 +84,8 @@ def _read(path: Path) -> pd.DataFrame:
     except pd.errors.EmptyDataError:
         raise GenrecoreError(f"The table {path.name} is empty.") from None
     except (OSError, ValueError) as error:  # pandas' parser errors and wrong encodings are values
-        what = str(error).strip().split("\n")[0]
-        raise GenrecoreError(f"The table {path.name} cannot be read as CSV: {what}.") from None
+        reason = str(error).strip().split("\n")[0]
+        raise GenrecoreError(f"The table {path.name} cannot be read as CSV: {reason}.") from None
 
 
 def _values(path: Path, table: pd.DataFrame, names: pd.Series) -> pd.DataFrame:
@@ -95,17 +96,17 @@ def _values(path: Path, table: pd.DataFrame, names: pd.Series) -> pd.DataFrame:
     if bad.any():
         row, column = np.argwhere(bad)[0].tolist()
         cell = table[columns[column]].iloc[[row]]
-        shown = "no value (empty or NaN)" if cell.isna().any() else repr(str(cell.iloc[0]))
+        content = "no value (empty or NaN)" if cell.isna().any() else repr(str(cell.iloc[0]))
         more = f" ({int(bad.sum())} such cells in all)" if bad.sum() > 1 else ""
         raise GenrecoreError(
-            f"The table {path.name} has {shown} in row {row + 2} ({names.iloc[row]}), column "
+            f"The table {path.name} has {content} in row {row + 2} ({names.iloc[row]}), column "
             f"{columns[column]}; expected a finite number{more}."
         )
     return values
 
 
-def _refuse(path: Path, wrong: pd.Series, what: Callable[[int], str]) -> None:
-    """Refuses the first row where `wrong` holds, saying `what(row)`."""
+def _refuse(path: Path, wrong: pd.Series, problem: Callable[[int], str]) -> None:
+    """Refuses the first row where `wrong` holds, saying `problem(row)`."""
     if wrong.any():
         row = int(np.argmax(wrong.to_numpy(dtype=bool)))
-        raise GenrecoreError(f"Row {row + 2} of the table {path.name} {what(row)}.")
+        raise GenrecoreError(f"Row {row + 2} of the table {path.name} {problem(row)}.")

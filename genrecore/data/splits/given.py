@@ -33,7 +33,7 @@ def official(clips: pd.DataFrame, options: Options, seed: int, fold: int) -> pd.
     if split.isna().all():
         raise GenrecoreError(
             f"The dataset has no split of its own: none of its {len(clips)} clips names one; "
-            f"choose another split: {_drawn()}."
+            f"choose another split: {_general_schemes()}."
         )
     return _complete(split, "The dataset's own split")
 
@@ -61,7 +61,7 @@ def manifest(clips: pd.DataFrame, options: Options, seed: int, fold: int) -> pd.
         raise GenrecoreError(
             f"In the column split of the manifest {n_missing} of {len(clips)} clips have nothing "
             f"(the first is {first}); write train, valid or test for each, or choose another "
-            f"split: {_drawn()}."
+            f"split: {_general_schemes()}."
         )
     return _complete(split, "The column split of the manifest")
 
@@ -87,14 +87,15 @@ def fault_filtered(clips: pd.DataFrame, options: Options, seed: int, fold: int) 
     Raises:
         GenrecoreError: Clips that are not GTZAN's.
     """
-    known = published_facts()["filtered_split"]
-    foreign = clips.loc[~clips["clip_id"].isin(known.index), "clip_id"]
+    published = published_facts()["filtered_split"]
+    foreign = clips.loc[~clips["clip_id"].isin(published.index), "clip_id"]
     if len(foreign):
         raise GenrecoreError(
             f"The fault-filtered split is GTZAN's, and {len(foreign)} of {len(clips)} clips are "
-            f"not in GTZAN (the first is {foreign.iloc[0]}); choose another split: {_drawn()}."
+            f"not in GTZAN (the first is {foreign.iloc[0]}); choose another split: "
+            f"{_general_schemes()}."
         )
-    return clips["clip_id"].map(known).astype("string").rename("split")
+    return clips["clip_id"].map(published).astype("string").rename("split")
 
 
 def _own(clips: pd.DataFrame) -> pd.Series:
@@ -102,20 +103,20 @@ def _own(clips: pd.DataFrame) -> pd.Series:
     return split.mask(split == "").rename("split")
 
 
-def _complete(split: pd.Series, what: str) -> pd.Series:
+def _complete(split: pd.Series, name: str) -> pd.Series:
     """The split, refused unless it has training and test clips and no unknown parts."""
     names = set(split.dropna().unique())
     unknown = sorted(names - set(PARTS))
     if unknown:
         raise GenrecoreError(
-            f"{what} says {unknown[0]!r}, and only train, valid and test are understood."
+            f"{name} says {unknown[0]!r}, and only train, valid and test are understood."
         )
     for needed in ("train", "test"):
         if needed not in names:
-            raise GenrecoreError(f"{what} has no {needed} clips; training and test are needed.")
+            raise GenrecoreError(f"{name} has no {needed} clips; training and test are needed.")
     return split
 
 
-def _drawn() -> str:
+def _general_schemes() -> str:
     """Names of schemes that can split any clip table."""
     return ", ".join(name for name in ("by_artist", "stratified", "ratio_8_1_1") if name in SPLITS)

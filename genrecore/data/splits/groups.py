@@ -43,13 +43,13 @@ def in_groups(clips: pd.DataFrame, by: str) -> pd.DataFrame:
 
 def _keys(clips: pd.DataFrame, column: str) -> pd.Series:
     """One text an artist (or album); a clip where it is not known gets one that no name equals."""
-    known = same_names(clips[column])
-    if column == "album" and known.isna().all():
+    names = same_names(clips[column])
+    if column == "album" and names.isna().all():
         raise GenrecoreError(
             f"None of the {len(clips)} clips names its album, so albums cannot be kept together; "
             "split by artist."
         )
-    return known.fillna("\0" + clips["clip_id"].astype("string"))
+    return names.fillna("\0" + clips["clip_id"].astype("string"))
 
 
 def _connected(artist: pd.Series, album: pd.Series) -> np.ndarray:
@@ -98,13 +98,13 @@ def assign(
     by_name = dict(zip(sizes.index, sizes.to_numpy(), strict=True))
     for group in order.index:
         size = by_name[group]
-        there = (loads[:, size > 0].sum(axis=1) + size.sum()) / shares
+        fill = (loads[:, size > 0].sum(axis=1) + size.sum()) / shares
         choices: list[int] = list(range(n_parts))
         if part == "parts":
             empty = loads == 0
             urgent = (empty & ((waiting <= empty.sum(axis=0)) & (size > 0))).sum(axis=1)
             choices = np.flatnonzero(urgent == urgent.max()).tolist()
-        home[group] = min(choices, key=lambda k: (there[k], loads[k].sum() / shares[k]))
+        home[group] = min(choices, key=lambda k: (fill[k], loads[k].sum() / shares[k]))
         loads[home[group]] += size
         waiting = waiting - (size > 0)
 

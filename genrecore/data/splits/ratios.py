@@ -94,13 +94,13 @@ def by_ratio(clips: pd.DataFrame, shares: Mapping[str, float], seed: int) -> pd.
     Raises:
         GenrecoreError: A genre with fewer clips than parts.
     """
-    wanted = {name: shares[name] for name in ("test", "valid", "train") if shares.get(name, 0) > 0}
-    refuse_small(clips["genre"].value_counts(), len(wanted), "clips", "parts")
+    parts = {name: shares[name] for name in ("test", "valid", "train") if shares.get(name, 0) > 0}
+    refuse_small(clips["genre"].value_counts(), len(parts), "clips", "parts")
     rng = np.random.default_rng([seed, 3])
     split = pd.Series(pd.NA, index=clips.index, dtype="string", name="split")
     for _, members in clips.sort_values("clip_id").groupby("genre", sort=True):
-        numbers = numbers_of(len(members), np.array(list(wanted.values())))
-        split[members.index[rng.permutation(len(members))]] = np.repeat(list(wanted), numbers)
+        numbers = numbers_of(len(members), np.array(list(parts.values())))
+        split[members.index[rng.permutation(len(members))]] = np.repeat(list(parts), numbers)
     return split
 
 
@@ -108,9 +108,9 @@ def numbers_of(n: int, shares: np.ndarray) -> np.ndarray:
     """n divided into whole numbers in these shares, by largest remainders; none is 0."""
     exact = n * shares / shares.sum()
     numbers = np.floor(exact + 1e-9).astype(int)  # 0.1 + 0.2 is not quite 0.3
-    left = n - int(numbers.sum())
+    n_left = n - int(numbers.sum())
     # Rounded, so that equal remainders are equal: then the first part (test) comes first.
-    numbers[np.argsort(-np.round(exact - numbers, 9), kind="stable")[:left]] += 1
+    numbers[np.argsort(-np.round(exact - numbers, 9), kind="stable")[:n_left]] += 1
     for k in np.flatnonzero(numbers == 0):
         numbers[numbers.argmax()] -= 1
         numbers[k] = 1

@@ -92,13 +92,13 @@ def check_fold(fold: int, n_folds: int) -> None:
         )
 
 
-def refuse_small(numbers: pd.Series, n_parts: int, what: str, part: str = "folds") -> None:
+def refuse_small(numbers: pd.Series, n_parts: int, noun: str, part: str = "folds") -> None:
     """Refuses genres that cannot be in every part.
 
     Args:
-        numbers: How many `what` (clips, artists) each genre has.
+        numbers: How many clips or artists each genre has.
         n_parts: How many parts there are.
-        what: Plural noun of what is counted.
+        noun: What is counted, in the plural.
         part: What the parts are called (folds, parts).
     """
     small = numbers[numbers < n_parts].sort_index()
@@ -107,12 +107,12 @@ def refuse_small(numbers: pd.Series, n_parts: int, what: str, part: str = "folds
     named = ", ".join(f"{genre} ({n})" for genre, n in small.items())
     least = int(small.min())
     ways = [f"choose at most {least} folds"] if part == "folds" and least >= 3 else []
-    ways += ["split by clip"] if what != "clips" else []
+    ways += ["split by clip"] if noun != "clips" else []
     advice = f"; {' or '.join(ways)}" if ways else ""
     three = "training, validation and test" if n_parts > 2 else "training and test"
     raise GenrecoreError(
-        f"There are too few {what} in {named} for {three} to have each "
-        f"genre: {n_parts} {part} need {n_parts} {what} a genre{advice}."
+        f"There are too few {noun} in {named} for {three} to have each "
+        f"genre: {n_parts} {part} need {n_parts} {noun} a genre{advice}."
     )
 
 

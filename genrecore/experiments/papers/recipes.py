@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from genrecore.config.run import RunConfig, with_values
-from genrecore.data.datasets import DATASETS, known
+from genrecore.data.datasets import DATASETS
+from genrecore.data.datasets.remembered import remembered_options
 from genrecore.data.splits import SPLITS
 from genrecore.errors import UsageError
 from genrecore.experiments.draft import Draft
@@ -90,7 +91,7 @@ def study_runs(
     systems = list(rows) or [row.name for row in study.rows]
     names = dict.fromkeys(row for system in systems for row in study.rows_of(system))
     music = music or Music()
-    folder = remembered.known().get(music.name_for(study), {}).get("folder")
+    folder = remembered_options().get(music.name_for(study), {}).get("folder")
     options = ({"folder": folder} if folder else {}) | dict(music.options or {})
     key = (music.dataset, tuple(sorted(options.items())), music.scale)
     configs = {

@@ -14,7 +14,8 @@ from pydantic.fields import FieldInfo
 from genrecore.config.command import dataset_words, set_words
 from genrecore.config.registry import Registry
 from genrecore.config.run import Audio, Genres, Part, RunConfig
-from genrecore.data.datasets import DATASETS, known
+from genrecore.data.datasets import DATASETS
+from genrecore.data.datasets.remembered import remembered_options
 from genrecore.data.splits import SPLITS
 from genrecore.ui.datasets.sources import own_music, upload
 from genrecore.ui.parts import fields
@@ -121,7 +122,7 @@ def choose_dataset() -> DatasetChoice:
     entry = DATASETS[name]
     if name != "folder":
         st.caption(capital(entry.source or entry.title))
-    remembered = remembered.known().get(name, {})
+    remembered = remembered_options().get(name, {})
     options: dict[str, Any] = {}
     if entry.facts.needs_folder:
         options |= _changed(DATASETS, name, remembered, only=("folder",))

@@ -5,7 +5,8 @@ from __future__ import annotations
 import streamlit as st
 
 from genrecore import words
-from genrecore.data.datasets import DATASETS, check_folder, known
+from genrecore.data.datasets import DATASETS, check_folder
+from genrecore.data.datasets.remembered import remember, remembered_options
 from genrecore.errors import GenrecoreError
 from genrecore.ui.datasets import readers
 from genrecore.ui.datasets.choice import DatasetChoice, address, prepare_words
@@ -39,7 +40,7 @@ def open_dataset(dataset: DatasetChoice) -> Dataset | None:
         return None
 
 
-def remember(dataset: DatasetChoice, data: Dataset) -> None:
+def offer_to_remember(dataset: DatasetChoice, data: Dataset) -> None:
     """What the loader found in the dataset's folder, and the offer to remember that folder."""
     if not DATASETS[dataset.name].facts.needs_folder:
         return
@@ -50,7 +51,7 @@ def remember(dataset: DatasetChoice, data: Dataset) -> None:
             f"{words.plural(n_genres, 'genre')} were found.",
             width="content",
         )
-        if remembered.known().get(dataset.name, {}) == dict(dataset.options):
+        if remembered_options().get(dataset.name, {}) == dict(dataset.options):
             st.caption("This folder is remembered.", width="content")
         elif st.button(
             "Remember this folder",
@@ -59,7 +60,7 @@ def remember(dataset: DatasetChoice, data: Dataset) -> None:
             help="Train and the commands then know where the dataset lies.",
         ):
             with sentences():
-                remembered.remember(dataset.name, dataset.options)
+                remember(dataset.name, dataset.options)
                 st.rerun()
 
 

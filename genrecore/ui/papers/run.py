@@ -8,7 +8,8 @@ import streamlit as st
 from pydantic.fields import FieldInfo
 
 from genrecore import words
-from genrecore.data.datasets import DATASETS, check_folder, known
+from genrecore.data.datasets import DATASETS, check_folder
+from genrecore.data.datasets.remembered import remembered_options
 from genrecore.experiments import papers
 from genrecore.experiments.papers import Music, Study
 from genrecore.experiments.plan import all_plans
@@ -84,7 +85,7 @@ def _choose(study: Study) -> _Request | None:
             "that genrecore makes itself. Such runs are marked as rehearsals."
         )
         return _Request(study, rows, protocols, n_seeds, Music("demo", {}, float(scale)))
-    remembered = remembered.known().get(study.dataset, {})
+    remembered = remembered_options().get(study.dataset, {})
     options = fields.options(DATASETS, study.dataset, remembered, only=("folder",))
     folder = str(options["folder"] or "")
     if not folder:

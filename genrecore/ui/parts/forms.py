@@ -17,7 +17,8 @@ from pydantic.fields import FieldInfo
 from genrecore.augment import AUGMENTATIONS
 from genrecore.config.dotted import value_of
 from genrecore.config.run import Part, RunConfig, with_values
-from genrecore.data.datasets import DATASETS, check_folder, known
+from genrecore.data.datasets import DATASETS, check_folder
+from genrecore.data.datasets.remembered import with_remembered_folder
 from genrecore.errors import GenrecoreError, UsageError
 from genrecore.features import FEATURES, PRESETS
 from genrecore.models import MODELS
@@ -297,7 +298,7 @@ def _options(
     registry, stored = REGISTRIES[part], getattr(base, part)
     options = dict(stored.options) if stored.name == name else {}
     if part == "dataset":
-        options = remembered.with_known_folder(Part(name=name, options=options)).options
+        options = with_remembered_folder(Part(name=name, options=options)).options
     if only is None and set(registry[name].options.model_fields) - set(leave_out):
         st.caption(registry[name].title)
     values = fields.options(registry, name, options, only, leave_out)

@@ -10,7 +10,7 @@ import pandas as pd
 import streamlit as st
 
 from genrecore import words
-from genrecore.config.dotted import in_words, name_of, shown
+from genrecore.config.dotted import in_words, name_of, text_of
 from genrecore.evaluation.metrics import noun, watched
 from genrecore.experiments import plan as plans
 from genrecore.experiments import results
@@ -200,7 +200,7 @@ def _show_runs(plan: Plan) -> None:
 def _cell(value: object) -> object:
     """Numbers stay numbers, so that a click on the column's head sorts them."""
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    return value if is_number else shown(value)
+    return value if is_number else text_of(value)
 
 
 def _show_all(found: Sequence[Plan], opened: str) -> None:
