@@ -172,9 +172,9 @@ def _check(
             )
     remaining = {merged.get(genre, genre) for genre in genres if genre not in gone}
     if len(remaining) < 2:
-        names = f"only {remaining.pop()}" if remaining else "none"
+        left_over = f"only {remaining.pop()}" if remaining else "none"
         raise UsageError(
-            f"Of {len(genres)} genres {names} would be left; a classifier needs at least two."
+            f"Of {len(genres)} genres {left_over} would be left; a classifier needs at least two."
         )
 
 
