@@ -1,4 +1,4 @@
-"""Charts of what a feature makes of a wave, with times and frequencies from the feature's axes."""
+"""Charts of a feature of a wave, with times and frequencies from the feature's axes."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ def charts(
     parts: Sequence[np.ndarray],
     limits: tuple[float, float] | None = None,
 ) -> list[tuple[Chart, str]]:
-    """A chart for each part of what a feature makes of one wave, with a sentence or none.
+    """A chart for each part of a feature's output for one wave, with a sentence or none.
 
     Args:
         kinds: The kind of each part: `image`, `wave`, `vector` or `sequence`.
         axes: As the feature describes them.
         parts: Arrays without the batch and of all channels the first: an image (bins, frames), a
             wave (n_samples,), a vector (numbers,), or a sequence (steps, numbers).
-        limits: What an image's first and last colour stand for.
+        limits: Values of an image's first and last colour.
     """
     return [
-        (_chart(kind, its, values, limits), its.note)
-        for kind, its, values in zip(kinds, axes, parts, strict=True)
+        (_chart(kind, part_axes, values, limits), part_axes.note)
+        for kind, part_axes, values in zip(kinds, axes, parts, strict=True)
     ]
 
 
@@ -102,9 +102,9 @@ def _over_time(values: np.ndarray, times_s: np.ndarray, rows: Rows, title: str) 
     relative = (values - low) / np.where(high > low, high - low, 1.0)
     n_steps, n_numbers = values.shape
     title, limits = f"{title} over time", (0.0, 1.0)
-    drawn = image_chart(relative.T, times_s, rows, title, "of range", limits=limits, height=420)
+    heat_map = image_chart(relative.T, times_s, rows, title, "of range", limits=limits, height=420)
     table = pd.DataFrame(values.T.round(4), columns=[f"part {k + 1}" for k in range(n_steps)])
     table.insert(0, rows.title, list(rows.names))
     alt = f"Heat map of {n_numbers} numbers in {n_steps} parts, each between its lowest and "
     alt += "highest value."
-    return Chart(drawn.figure, alt, table)
+    return Chart(heat_map.figure, alt, table)

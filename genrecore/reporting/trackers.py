@@ -68,10 +68,10 @@ def scalars(run: Run) -> Iterator[Scalar]:
         at += measured.get("seconds", 0.0)
         for name, value in measured.items():
             yield Scalar(_tag(name), value, epoch, at)
-    kept = int(run.status.get("best_epoch") or run.status.get("epoch") or 0)
+    best_epoch = int(run.status.get("best_epoch") or run.status.get("epoch") or 0)
     finished = float(run.status.get("finished_at") or at)
     for name, value in test_scores(run).items():
-        yield Scalar(f"{name}/test", value, kept, finished)
+        yield Scalar(f"{name}/test", value, best_epoch, finished)
 
 
 def test_scores(run: Run) -> dict[str, float]:
@@ -104,7 +104,7 @@ def to_tensorboard(runs: Sequence[Run], folder: Path) -> list[Path]:
     Raises:
         GenrecoreError: tensorboard is not installed, or the folder cannot be written.
     """
-    _require("tensorboard", "tensorboard", "Event files are written")
+    _require("tensorboard", "Event files are written")
     written = []
     for run in runs:
         target = folder.expanduser().absolute() / run.run_id
@@ -184,9 +184,9 @@ def to_mlflow(
         UsageError: The address is not one of a server.
         GenrecoreError: MLflow is not installed, or the server does not answer or refuses.
     """
-    shown = without_password(uri)
-    _require("mlflow", "mlflow", "Runs are logged to an MLflow server")
-    _check_reachable(uri, shown)
+    address = without_password(uri)
+    _require("mlflow", "Runs are logged to an MLflow server")
+    _check_reachable(address)
     from mlflow import MlflowClient
     from mlflow.exceptions import MlflowException
 
@@ -196,16 +196,16 @@ def to_mlflow(
     client = MlflowClient(tracking_uri=uri)
     logged = []
     try:
-        known = client.get_experiment_by_name(experiment)
-        experiment_id = known.experiment_id if known else client.create_experiment(experiment)
+        existing = client.get_experiment_by_name(experiment)
+        experiment_id = existing.experiment_id if existing else client.create_experiment(experiment)
         for number, run in enumerate(runs):
             report(Phase.LOGGING, number, len(runs))
             mlflow_id, again = _log(client, experiment_id, run, weights)
             page = f"#/experiments/{experiment_id}/runs/{mlflow_id}"
-            logged.append(Logged(run.run_id, mlflow_id, f"{shown.rstrip('/')}/{page}", again))
+            logged.append(Logged(run.run_id, mlflow_id, f"{address.rstrip('/')}/{page}", again))
     except (MlflowException, OSError) as error:
-        reason = " ".join(str(error).replace(uri, shown).split())[:300]
-        raise GenrecoreError(f"The MLflow server at {shown} refused: {reason}") from None
+        reason = " ".join(str(error).replace(uri, address).split())[:300]
+        raise GenrecoreError(f"The MLflow server at {address} refused: {reason}") from None
     return logged
 
 
@@ -284,27 +284,26 @@ def without_password(uri: str) -> str:
     return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
 
 
-def _check_reachable(uri: str, shown: str) -> None:
+def _check_reachable(address: str) -> None:
     """Checks that a server answers: MLflow's own client retries for minutes before it fails.
 
     Raises:
         GenrecoreError: Nothing answers.
     """
-    address = without_password(uri).rstrip("/")
     try:
-        urllib.request.urlopen(f"{address}/health", timeout=_TIMEOUT_S).close()
+        urllib.request.urlopen(f"{address.rstrip('/')}/health", timeout=_TIMEOUT_S).close()
     except urllib.error.HTTPError:
         pass  # it answers; MLflow's client checks the permission
     except (OSError, ValueError) as error:
         why = getattr(error, "reason", error)
         raise GenrecoreError(
-            f"The MLflow server at {shown} cannot be reached ({why}); is it running there? "
+            f"The MLflow server at {address} cannot be reached ({why}); is it running there? "
             "'mlflow server' starts one."
         ) from None
 
 
-def _require(module: str, extra: str, what: str) -> None:
-    """Checks that an optional package is installed.
+def _require(module: str, purpose: str) -> None:
+    """Checks that an optional package is installed; the extra that installs it has its name.
 
     Raises:
         GenrecoreError: It is not installed.
@@ -313,8 +312,8 @@ def _require(module: str, extra: str, what: str) -> None:
         importlib.import_module(module)
     except ImportError:
         raise GenrecoreError(
-            f"{what} by the package {module}, which is not installed: "
-            f"pip install 'genrecore[{extra}]' (in a checkout: pip install -e '.[{extra}]')."
+            f"{purpose} by the package {module}, which is not installed: "
+            f"pip install 'genrecore[{module}]' (in a checkout: pip install -e '.[{module}]')."
         ) from None
 
 
@@ -326,7 +325,7 @@ def _training_start(run: Run) -> float:
 
 
 def _tag(column: str) -> str:
-    """`loss/train` of `train_loss`."""
+    """The tag of a column of the history: `loss/train` for `train_loss`."""
     split, _, measure = column.partition("_")
     return f"{measure}/{split}" if split in ("train", "valid") and measure else column
 

@@ -21,7 +21,7 @@ from genrecore.reporting.plots import Chart, RunStyle
 from genrecore.store.run import all_runs
 
 MAX_LARGE = 6
-"""Up to so many runs each get bars and a large matrix of their own."""
+"""With more runs than this, bars and large matrices give way to maps and small matrices."""
 
 _MAX_PAIRS = 3  # whose agreement and difference are drawn
 _FONT = 'system-ui, -apple-system, "Segoe UI", Roboto, Helvetica, Arial, sans-serif'
@@ -68,8 +68,8 @@ def figures(
     styles = styles or run_styles(compared)
     titles = compared.titles
     drawings = [ReportFigure("scores", "scores", plots.leaderboard(compared.table, styles))]
-    drawings += _of_pairs(compared)
-    drawings += _of_curves(compared, styles)
+    drawings += _pair_figures(compared)
+    drawings += _curve_figures(compared, styles)
     genres = plots.per_genre(compared.per_genre, styles)
     if len(titles) > MAX_LARGE:
         genres = plots.recall_map(compared.per_genre)
@@ -77,16 +77,16 @@ def figures(
     if len(compared.dependence):
         drawings.append(ReportFigure("dependence", "genres", plots.dependence(compared.dependence)))
     if len(titles) > MAX_LARGE:
-        every = plots.confusions({titles[k]: matrix for k, matrix in compared.confusions.items()})
-        drawings.append(ReportFigure("confusions", "confusions", every))
+        small = plots.confusions({titles[k]: matrix for k, matrix in compared.confusions.items()})
+        drawings.append(ReportFigure("confusions", "confusions", small))
     else:
         drawings += [
             ReportFigure(f"confusion-{key}", "confusions", plots.confusion(matrix, titles[key]))
             for key, matrix in compared.confusions.items()
         ]
-    drawn = plots.calibration(compared.calibration, styles)
-    drawings.append(ReportFigure("calibration", "calibration", drawn))
-    return drawings + _of_costs(compared, styles)
+    calibration = plots.calibration(compared.calibration, styles)
+    drawings.append(ReportFigure("calibration", "calibration", calibration))
+    return drawings + _cost_figures(compared, styles)
 
 
 def run_styles(compared: Comparison) -> dict[str, RunStyle]:
@@ -96,7 +96,7 @@ def run_styles(compared: Comparison) -> dict[str, RunStyle]:
     return {key: styles[runs[0].run_id] for key, runs in members(compared).items()}
 
 
-def _of_pairs(compared: Comparison) -> list[ReportFigure]:
+def _pair_figures(compared: Comparison) -> list[ReportFigure]:
     titles = list(compared.titles.values())
     drawings = []
     if len(titles) > 2:
@@ -113,10 +113,10 @@ def _of_pairs(compared: Comparison) -> list[ReportFigure]:
             name = f"{pair['run_a']}-{pair['run_b']}"
             counts = {str(key): value for key, value in pair.items()}
             drawings.append(ReportFigure(f"agreement-{name}", "pairs", plots.agreement(counts)))
-    return drawings + _of_differences(compared)
+    return drawings + _difference_figures(compared)
 
 
-def _of_differences(compared: Comparison) -> list[ReportFigure]:
+def _difference_figures(compared: Comparison) -> list[ReportFigure]:
     if len(compared.pairs) > _MAX_PAIRS:
         return []
     drawings = []
@@ -126,37 +126,34 @@ def _of_differences(compared: Comparison) -> list[ReportFigure]:
         except GenrecoreError:  # they know different genres; a note says so
             continue
         title_a, title_b = compared.titles[a], compared.titles[b]
-        drawn = plots.difference(matrix, title_a, title_b)
+        chart = plots.difference(matrix, title_a, title_b)
         subtitle = plots.chart.label(f"A: {title_a}, B: {title_b}")
-        drawn.figure.update_layout(title_subtitle={"text": subtitle}, margin_t=66)
-        drawings.append(ReportFigure(f"difference-{a}-{b}", "confusions", drawn))
+        chart.figure.update_layout(title_subtitle={"text": subtitle}, margin_t=66)
+        drawings.append(ReportFigure(f"difference-{a}-{b}", "confusions", chart))
     return drawings
 
 
-def _of_curves(compared: Comparison, styles: Mapping[str, RunStyle]) -> list[ReportFigure]:
+def _curve_figures(compared: Comparison, styles: Mapping[str, RunStyle]) -> list[ReportFigure]:
     curves = compared.curves
     if curves.empty:
         return []
     curves = curves.assign(title=curves["key"].map(compared.titles))
     if not set(compared.titles) <= {run.run_id for run in compared.runs}:
         curves = curve_band(curves)
-    kept = compared.table.set_index("run_id")["best_epoch"].dropna()
-    best = {str(key): float(epoch) for key, epoch in kept.items()}
+    epochs = compared.table.set_index("run_id")["best_epoch"].dropna()
+    best_epochs = {str(key): float(epoch) for key, epoch in epochs.items()}
     drawings = []
     for measure in ("accuracy", "loss", "lr"):
         if curves[measure].notna().any():
-            drawn = plots.overlaid_curves(
-                curves,
-                measure,
-                styles,
-                training=len(compared.titles) <= MAX_LARGE,
-                best_epochs=best,
+            few = len(compared.titles) <= MAX_LARGE
+            chart = plots.overlaid_curves(
+                curves, measure, styles, training=few, best_epochs=best_epochs
             )
-            drawings.append(ReportFigure(f"curves-{measure}", "curves", drawn))
+            drawings.append(ReportFigure(f"curves-{measure}", "curves", chart))
     return drawings
 
 
-def _of_costs(compared: Comparison, styles: Mapping[str, RunStyle]) -> list[ReportFigure]:
+def _cost_figures(compared: Comparison, styles: Mapping[str, RunStyle]) -> list[ReportFigure]:
     """Accuracy against each cost in which at least two of them are known to differ."""
     sides = [(key, compared.titles[key], runs) for key, runs in members(compared).items()]
     table = costs.cost_table(sides)
@@ -165,8 +162,8 @@ def _of_costs(compared: Comparison, styles: Mapping[str, RunStyle]) -> list[Repo
     drawings = []
     for column, name in costs.COSTS.items():
         if table[column].nunique() > 1:
-            drawn = plots.cost(table, column, name, styles)
-            drawings.append(ReportFigure(f"cost-{column.replace('_', '-')}", "cost", drawn))
+            chart = plots.cost(table, column, name, styles)
+            drawings.append(ReportFigure(f"cost-{column.replace('_', '-')}", "cost", chart))
     return drawings
 
 

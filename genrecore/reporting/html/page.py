@@ -28,6 +28,7 @@ from genrecore.store.run import Run
 from genrecore.words import points
 
 _HERE = Path(__file__).parent
+_SECTIONS = ("scores", "pairs", "curves", "genres", "confusions", "calibration", "cost")
 _MAX_SENTENCES = 10  # of more pairs those with the most accurate run come first
 
 
@@ -68,7 +69,7 @@ def html(compared: Comparison, title: str = "", command: str = "") -> str:
         title: As for `write`.
         command: As for `write`.
     """
-    shown = figures(compared)
+    drawings = figures(compared)
     by_name = {table.name: table for table in tables(compared)}
     pairs, table = compared.pairs, compared.table
     best = str(table.sort_values("accuracy", ascending=False, kind="stable")["run_id"].iloc[0])
@@ -86,19 +87,19 @@ def html(compared: Comparison, title: str = "", command: str = "") -> str:
         best=compared.titles[best],
         verdicts=_counts(pairs["verdict"]),
         figures={
-            name: [figure for figure in shown if figure.section == name]
-            for name in _sections(shown)
+            name: [figure for figure in drawings if figure.section == name]
+            for name in dict.fromkeys([*_SECTIONS, *(figure.section for figure in drawings)])
         },
         tables=by_name,
         confusions=[table for table in by_name.values() if table.name.startswith("confusion-")],
-        numbers={figure.name: _numbers(figure) for figure in shown},
+        numbers={figure.name: _numbers(figure) for figure in drawings},
         band=points(compared.band),
         of_systems=of_systems,
         method=systems.METHOD,
         runs=[_about(compared, key, run) for key, of_key in members(compared).items()
               for run in of_key],
         command=command or _command(compared, of_systems),
-        specs=_as_script({figure.name: figure.spec for figure in shown}),
+        specs=_as_script({figure.name: figure.spec for figure in drawings}),
         templates=_as_script({name: template(name) for name in ("light", "dark")}),
         plotly=get_plotlyjs(),
         style=(_HERE / "report.css").read_text(encoding="utf-8"),
@@ -126,19 +127,14 @@ def _as_script(value: Any) -> str:
 
 
 def _title(compared: Comparison) -> str:
-    what = "systems" if len(compared.titles) < len(compared.runs) else "runs"
+    noun = "systems" if len(compared.titles) < len(compared.runs) else "runs"
     datasets = dict.fromkeys(run.config.dataset.name for run in compared.runs)
-    return f"{len(compared.titles)} {what} on {', '.join(datasets)}"
+    return f"{len(compared.titles)} {noun} on {', '.join(datasets)}"
 
 
 def _command(compared: Comparison, of_systems: bool) -> str:
-    named = " ".join(runs[0].run_id for runs in members(compared).values())
-    return f"genrecore compare {named}{' --systems' if of_systems else ''}"
-
-
-def _sections(shown: Sequence[ReportFigure]) -> list[str]:
-    every = ("scores", "pairs", "curves", "genres", "confusions", "calibration", "cost")
-    return [*dict.fromkeys([*every, *(figure.section for figure in shown)])]
+    run_ids = " ".join(runs[0].run_id for runs in members(compared).values())
+    return f"genrecore compare {run_ids}{' --systems' if of_systems else ''}"
 
 
 def _counts(verdicts: pd.Series) -> str:

@@ -36,17 +36,16 @@ def tables(compared: Comparison) -> list[ReportTable]:
     collected = [
         _scores(compared),
         ReportTable("pairs", "Every pair of runs", _pairs(compared), PAIRS),
+        ReportTable("genres", "Recall of each genre", compared.per_genre, GENRES),
     ]
-    collected.append(ReportTable("genres", "Recall of each genre", compared.per_genre, GENRES))
     if len(compared.dependence):
         title = "How much each genre depends on the model"
         collected.append(ReportTable("dependence", title, compared.dependence, DEPENDENCE))
-    for key, matrix in compared.confusions.items():
-        collected.append(_confusion(key, compared.titles[key], matrix))
-    collected.append(_costs(compared))
-    collected.append(
-        ReportTable("protocol", "Data, splits and audit", _protocol(compared), PROTOCOL)
-    )
+    collected += [
+        *(_confusion(key, compared.titles[key], m) for key, m in compared.confusions.items()),
+        _costs(compared),
+        ReportTable("protocol", "Data, splits and audit", _protocol(compared), PROTOCOL),
+    ]
     configs = {compared.titles[key]: config for key, config in _configs(compared).items()}
     differing = differences.settings(configs)
     if len(differing):
@@ -180,15 +179,15 @@ def _costs(compared: Comparison) -> ReportTable:
         for name, column in COSTS.items()
         if frame[name].replace("", None).notna().any()
     }
-    return ReportTable("costs", "What training and listening cost", frame, columns)
+    return ReportTable("costs", "Costs of training and of a prediction", frame, columns)
 
 
 def _configs(compared: Comparison) -> dict[str, RunConfig]:
     """The configuration of each key; of a system without the seeds and fold of its runs."""
     configs = {}
-    for key, of_key in members(compared).items():
-        config = public(of_key[0].config)
-        if len(of_key) > 1:
+    for key, runs in members(compared).items():
+        config = public(runs[0].config)
+        if len(runs) > 1:
             config = config.model_copy(update={"seed": 0, "split_seed": 0, "fold": 0})
         configs[key] = config
     return configs
@@ -237,17 +236,17 @@ def audit_sentence(run: Run) -> str:
 
 
 def _versions(compared: Comparison) -> pd.DataFrame:
-    """One row a fact (device, precision, versions), one column for all runs that agree in all of
-    them; empty where nothing is known."""
-    known: dict[tuple[tuple[str, str], ...], list[str]] = {}
-    for key, of_key in members(compared).items():
-        for run in of_key:
-            known.setdefault(_facts(run), []).append(compared.titles[key])
-    known.pop((), None)
+    """A row for each fact (device, precision, versions), a column for all runs with the same facts;
+    empty where nothing is known."""
+    titles_by_facts: dict[tuple[tuple[str, str], ...], list[str]] = {}
+    for key, runs in members(compared).items():
+        for run in runs:
+            titles_by_facts.setdefault(_facts(run), []).append(compared.titles[key])
+    titles_by_facts.pop((), None)
     columns: dict[str, dict[str, str]] = {}
-    for facts, titles in known.items():
+    for facts, titles in titles_by_facts.items():
         names = list(dict.fromkeys(titles))
-        title = "All runs" if len(known) == 1 else ", ".join(names)
+        title = "All runs" if len(titles_by_facts) == 1 else ", ".join(names)
         columns[title if title not in columns else f"{title} ({len(columns) + 1})"] = dict(facts)
     frame = pd.DataFrame(columns, dtype=object)
     return frame.rename_axis(index="What").reset_index() if len(frame) else frame
@@ -255,11 +254,11 @@ def _versions(compared: Comparison) -> pd.DataFrame:
 
 def _facts(run: Run) -> tuple[tuple[str, str], ...]:
     environment = run.environment
-    named = {
+    facts = {
         "Device": environment.get("device_name"),
         "Precision": environment.get("precision"),
         "Threads": environment.get("n_threads"),
         "System": environment.get("platform"),
         **environment.get("versions", {}),
     }
-    return tuple((name, str(value)) for name, value in named.items() if value)
+    return tuple((name, str(value)) for name, value in facts.items() if value)

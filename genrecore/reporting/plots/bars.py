@@ -13,12 +13,14 @@ from plotly.subplots import make_subplots
 from genrecore.evaluation.comparison import distinct
 from genrecore.reporting.plots.chart import (
     GREY,
+    TOP,
     Chart,
+    draw,
     label,
-    laid_out,
+    lay_out_subplots,
     legend_below_title,
-    name_rows,
     named,
+    names_axis,
     pattern,
     whiskers,
 )
@@ -60,25 +62,31 @@ def leaderboard(table: pd.DataFrame, styles: Mapping[str, RunStyle]) -> Chart:
         )
         if row.get("n_runs", 1) > 1:
             traces.append(_seed_band(row, label(name), style))
-    figure = go.Figure({"data": traces})  # in one call: a store may hold a thousand runs
-    laid_out(figure, "Test accuracy with 95 % intervals", 116 + 46 * len(rows))
     low = float(rows["accuracy_low"].min()) if len(rows) else 0.0
-    figure.update_xaxes(
-        title="Share of test clips recognised",
-        tickformat=".0%",
-        range=[max(0.0, np.floor(10 * low) / 10 - 0.02), 1.02],
-    )
-    figure.update_yaxes(
-        showgrid=False, type="category", range=[len(rows) - 0.5, -0.8], tickfont_size=12
+    figure = draw(
+        traces,
+        "Test accuracy with 95 % intervals",
+        116 + 46 * len(rows),
+        {
+            "title": "Share of test clips recognised",
+            "tickformat": ".0%",
+            "range": [max(0.0, np.floor(10 * low) / 10 - 0.02), 1.02],
+        },
+        {
+            "showgrid": False,
+            "type": "category",
+            "range": [len(rows) - 0.5, -0.8],
+            "tickfont": {"size": 12},
+        },
     )
     titles = {"title": "Run", "n_clips": "Clips", "accuracy": "Accuracy"}
-    shown = named(rows, titles | {"accuracy_low": "from", "accuracy_high": "to"})
+    numbers = named(rows, titles | {"accuracy_low": "from", "accuracy_high": "to"})
     runs = "; ".join(
         f"{row['Run']} {percent(row['Accuracy'])} ({percent(row['from'])} to {percent(row['to'])})"
-        for row in shown.to_dict("records")
+        for row in numbers.to_dict("records")
     )
     alt = f"Test accuracy of each run, best first: {runs}."
-    return Chart(figure, alt, shown, ("Accuracy", "from", "to"))
+    return Chart(figure, alt, numbers, ("Accuracy", "from", "to"))
 
 
 def _seed_band(row: Mapping[Any, Any], name: str, style: RunStyle) -> dict[str, Any]:
@@ -110,27 +118,30 @@ def per_genre(table: pd.DataFrame, styles: Mapping[str, RunStyle]) -> Chart:
     genres = sorted(table["genre"].unique())
     colours = genre_colours(genres)
     is_single = len(run_ids) == 1
-    figure = go.Figure()
-    extremes = []
+    bars, extremes = [], []
     for run_id in run_ids:
         rows = table[table["run_id"] == run_id].set_index("genre").reindex(genres)
         style, title = styles[run_id], str(rows["title"].dropna().iloc[0])
         ends = rows["recall_low"], rows["recall_high"]
-        figure.add_bar(
-            x=[label(genre) for genre in genres],
-            y=rows["recall"].tolist(),
-            name=label(title),
-            marker={
-                "color": [colours[genre] for genre in genres] if is_single else style.colour,
-                "pattern": pattern("" if is_single else style.pattern, 7, 0.22),
-                "cornerradius": 3,
-            },
-            error_y=whiskers(rows["recall"], *ends, GREY, thickness=1.4, width=4),
-            customdata=rows[["n_clips", "recall_low", "recall_high", "f1"]].to_numpy().tolist(),
-            hovertemplate=f"{label(title)}<br>%{{x}}: recall %{{y:.1%}} of %{{customdata[0]}} clips"
-            "<br>95 % interval %{customdata[1]:.1%} to %{customdata[2]:.1%}"
-            "<br>F1 %{customdata[3]:.3f}<extra></extra>",
-            showlegend=not is_single,
+        bars.append(
+            {
+                "type": "bar",
+                "x": [label(genre) for genre in genres],
+                "y": rows["recall"].tolist(),
+                "name": label(title),
+                "marker": {
+                    "color": [colours[genre] for genre in genres] if is_single else style.colour,
+                    "pattern": pattern("" if is_single else style.pattern, 7, 0.22),
+                    "cornerradius": 3,
+                },
+                "error_y": whiskers(rows["recall"], *ends, GREY, thickness=1.4, width=4),
+                "customdata": rows[["n_clips", "recall_low", "recall_high", "f1"]].values.tolist(),
+                "hovertemplate": f"{label(title)}<br>%{{x}}: recall %{{y:.1%}} of "
+                "%{customdata[0]} clips"
+                "<br>95 % interval %{customdata[1]:.1%} to %{customdata[2]:.1%}"
+                "<br>F1 %{customdata[3]:.3f}<extra></extra>",
+                "showlegend": not is_single,
+            }
         )
         recall = rows["recall"].dropna()
         if len(recall):
@@ -139,23 +150,22 @@ def per_genre(table: pd.DataFrame, styles: Mapping[str, RunStyle]) -> Chart:
                 f"{title}: best {best} {percent(recall[best])}, "
                 f"worst {worst} {percent(recall[worst])}"
             )
-    group_bars(figure, "Recall of each genre with 95 % intervals", 360)
-    figure.update_layout(margin_t=46 if is_single else 66 + 20 * len(run_ids) // 2)
+    top = TOP if is_single else 66 + 20 * len(run_ids) // 2
+    figure = draw_genres(bars, "Recall of each genre with 95 % intervals", 360, top)
     titles = {"recall_low": "from", "recall_high": "to", "f1": "F1"}
     titles |= {name: name.capitalize() for name in ("genre", "recall", "precision")}
-    shown = table.rename(columns={"title": "Run", "n_clips": "Clips"} | titles)
+    numbers = table.rename(columns={"title": "Run", "n_clips": "Clips"} | titles)
     alt = f"Recall of each genre. {'; '.join(extremes)}."
-    return Chart(figure, alt, shown.drop(columns=["run_id"]), ("Recall", "from", "to"))
+    return Chart(figure, alt, numbers.drop(columns=["run_id"]), ("Recall", "from", "to"))
 
 
-def group_bars(figure: go.Figure, title: str, height: int) -> None:
-    """Lays out bars of shares side by side, a group for each genre."""
-    layout = {"legend": legend_below_title(), "barmode": "group", "bargap": 0.28}
-    laid_out(figure, title, height, bargroupgap=0.08, **layout)
-    figure.update_xaxes(showgrid=False, type="category")
-    figure.update_yaxes(
-        title="Share of the genre's clips recognised", tickformat=".0%", range=[0, 1.03]
-    )
+def draw_genres(bars: Sequence[Any], title: str, height: int, top: int) -> go.Figure:
+    """A figure of bars of shares side by side, a group for each genre; arguments as of `draw`."""
+    along = {"showgrid": False, "type": "category"}
+    title_of_y = "Share of the genre's clips recognised"
+    upward = {"title": title_of_y, "tickformat": ".0%", "range": [0, 1.03]}
+    group = {"legend": legend_below_title(), "barmode": "group", "bargap": 0.28}
+    return draw(bars, title, height, along, upward, top, bargroupgap=0.08, **group)
 
 
 def probabilities(genres: Sequence[str], proba: Sequence[float]) -> Chart:
@@ -169,11 +179,11 @@ def probabilities(genres: Sequence[str], proba: Sequence[float]) -> Chart:
     names = [genres[i] for i in order]
     values = [float(proba[i]) for i in order]
     texts = [percent(value) for value in values]
-    figure = go.Figure(_genre_bars(names, values, texts, genre_colours(genres)))
-    laid_out(figure, "Prediction for the whole clip", 90 + 30 * len(names), bargap=0.3)
+    bars = _genre_bars(names, values, texts, genre_colours(genres))
     ticks = {"tickvals": [0, 0.25, 0.5, 0.75, 1], "tickangle": 0, "tickformat": ".0%"}
-    figure.update_xaxes(title="Probability", range=[0, 1.14], **ticks)
-    name_rows(figure)
+    along = {"title": "Probability", "range": [0, 1.14]} | ticks
+    title, height = "Prediction for the whole clip", 90 + 30 * len(names)
+    figure = draw([bars], title, height, along, names_axis(), bargap=0.3)
     first = ", ".join(f"{n} {percent(v)}" for n, v in zip(names[:3], values[:3], strict=True))
     alt = f"Bars of the probability of each genre: {first} and less for the others."
     table = pd.DataFrame({"Genre": names, "Probability": values})
@@ -204,14 +214,16 @@ def probabilities_side_by_side(
         subplot_titles=["<br>".join(map(label, title.split(" · "))) for title, _ in columns],
     )
     for k, (title, values) in enumerate(columns, start=1):
-        shown = [float(values[i]) for i in order]
-        texts = [f"{100 * value:.0f} %" for value in shown]
-        bars = _genre_bars(names, shown, texts, genre_colours(genres), f"{label(title)}<br>")
-        figure.add_trace(bars.update(showlegend=False), row=1, col=k)
-    laid_out(figure, "Predictions side by side", 130 + 28 * len(names), bargap=0.3)
-    figure.update_layout(margin_t=86)
+        sorted_values = [float(values[i]) for i in order]
+        texts = [f"{100 * value:.0f} %" for value in sorted_values]
+        bars = _genre_bars(
+            names, sorted_values, texts, genre_colours(genres), f"{label(title)}<br>"
+        )
+        figure.add_trace(bars | {"showlegend": False}, row=1, col=k)
+    height = 130 + 28 * len(names)
+    lay_out_subplots(figure, "Predictions side by side", height, 86, bargap=0.3)
     figure.update_xaxes(range=[0, 1.35], tickvals=[0, 0.5, 1], tickformat=".0%")
-    name_rows(figure)
+    figure.update_yaxes(names_axis())
     figure.update_annotations(font_size=12, yshift=4)
     best = "; ".join(
         f"{title} says {genres[int(values.argmax())]} with {percent(values.max())}"
@@ -229,14 +241,15 @@ def _genre_bars(
     texts: Sequence[str],
     colours: Mapping[str, str],
     hover: str = "",
-) -> go.Bar:
-    return go.Bar(
-        x=values,
-        y=[label(name) for name in names],
-        orientation="h",
-        marker={"color": [colours[name] for name in names], "cornerradius": 3},
-        text=texts,
-        textposition="outside",
-        cliponaxis=False,
-        hovertemplate=f"{hover}%{{y}}: %{{x:.1%}}<extra></extra>",
-    )
+) -> dict[str, Any]:
+    return {
+        "type": "bar",
+        "x": values,
+        "y": [label(name) for name in names],
+        "orientation": "h",
+        "marker": {"color": [colours[name] for name in names], "cornerradius": 3},
+        "text": texts,
+        "textposition": "outside",
+        "cliponaxis": False,
+        "hovertemplate": f"{hover}%{{y}}: %{{x:.1%}}<extra></extra>",
+    }

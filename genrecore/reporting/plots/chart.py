@@ -14,6 +14,8 @@ import plotly.graph_objects as go
 from numpy.typing import ArrayLike
 
 GREY = "#8b90a0"  # readable on white and on near-black
+_AXIS = {"automargin": True, "zeroline": False}
+TOP = 46  # pixels above the plot of a chart without a legend
 
 
 @dataclass(frozen=True)
@@ -31,23 +33,19 @@ def label(text: object) -> str:
     return html.escape(str(text), quote=False)
 
 
-def laid_out(figure: go.Figure, title: str, height: int, **layout: Any) -> go.Figure:
-    """The figure in the common look: title top left, transparent background, quiet grid."""
-    figure.update_layout(look(title, height) | layout)
-    figure.update_xaxes(_AXIS)
-    figure.update_yaxes(_AXIS)
-    return figure
-
-
 def draw(
     traces: Iterable[Any],
     title: str,
     height: int,
     x: Mapping[str, Any],
     y: Mapping[str, Any],
+    top: int = TOP,
     **layout: Any,
 ) -> go.Figure:
     """A figure in the common look.
+
+    It is built in one call: Plotly checks a figure at every change, and a live chart is built at
+    every epoch.
 
     Args:
         traces: As Plotly's or as dictionaries.
@@ -55,47 +53,42 @@ def draw(
         height: In pixels.
         x: What the horizontal axis has besides: title, range, format.
         y: The same of the vertical axis.
+        top: Room above the plot, in pixels: more where a legend stands there.
         **layout: What the layout has besides.
     """
-    figure = laid_out(go.Figure({"data": list(traces)}), title, height, **layout)
-    figure.update_xaxes(x)
-    figure.update_yaxes(y)
-    return figure
+    axes = {"xaxis": _AXIS | dict(x), "yaxis": _AXIS | dict(y)}
+    layout = _look(title, height, top) | layout | axes
+    return go.Figure({"data": list(traces), "layout": layout})
 
 
-_AXIS: dict[str, Any] = {
-    "automargin": True,
-    "zeroline": False,
-    "title": {"font": {"size": 12}, "standoff": 8},
-}
+def lay_out_subplots(figure: go.Figure, title: str, height: int, top: int, **layout: Any) -> None:
+    """Gives the common look to a figure that has several plots."""
+    figure.update_layout(_look(title, height, top) | layout)
+    figure.update_xaxes(_AXIS)
+    figure.update_yaxes(_AXIS)
 
 
-def look(title: str, height: int) -> dict[str, Any]:
-    """The common look as a layout, for a figure that is built in one call."""
+def _look(title: str, height: int, top: int) -> dict[str, Any]:
+    """Title top left, transparent background, no zooming by a drag."""
     top_left = {"x": 0, "xanchor": "left", "y": 0.98, "yanchor": "top"}
     return {
         "title": {"text": title, "font": {"size": 15}, **top_left},
         "height": height,
         "paper_bgcolor": "rgba(0,0,0,0)",
         "plot_bgcolor": "rgba(0,0,0,0)",
-        "margin": {"l": 8, "r": 16, "t": 46, "b": 8},
+        "margin": {"l": 8, "r": 16, "t": top, "b": 8},
         "hoverlabel": {"namelength": -1},
         "dragmode": False,
         "modebar": {"bgcolor": "rgba(0,0,0,0)", "color": GREY, "activecolor": GREY},
     }
 
 
-def axis(title: str, **more: Any) -> dict[str, Any]:
-    """An axis in the common look, for a figure that is built in one call."""
-    return _AXIS | {"title": _AXIS["title"] | {"text": title}} | more
-
-
-def name_rows(figure: go.Figure, names: Sequence[str] = (), **more: Any) -> None:
-    """Makes the vertical axis one of names: in the order `names`, or as drawn, from the top."""
+def names_axis(names: Sequence[str] = (), **more: Any) -> dict[str, Any]:
+    """A vertical axis of names: in the order `names`, or as drawn, from the top."""
     order: dict[str, Any] = {"autorange": "reversed"}
     if names:
         order = {"categoryorder": "array", "categoryarray": list(names)}
-    figure.update_yaxes({"showgrid": False, "type": "category"} | order | more)
+    return {"showgrid": False, "type": "category"} | order | more
 
 
 def whiskers(

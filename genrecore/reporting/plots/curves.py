@@ -10,11 +10,11 @@ import pandas as pd
 import plotly.graph_objects as go
 
 from genrecore.reporting.plots.chart import (
+    TOP,
     Chart,
-    axis,
+    draw,
     label,
     legend_below_title,
-    look,
     ring,
     see_through,
     with_legend,
@@ -55,7 +55,7 @@ def learning_curves(
         logarithmic: Whether the measure is drawn on a logarithmic scale.
         epochs: First and last epoch shown; all by default.
     """
-    name, unit, number = MEASURES[measure]
+    name, _, number = MEASURES[measure]
     titles = curves.drop_duplicates("run_id").set_index("run_id")["title"]
     several = len(titles) > 1
     traces: list[dict[str, Any]] = []
@@ -88,10 +88,10 @@ def learning_curves(
                 }
             )
         best = (best_epochs or {}).get(str(run_id))
-        kept = rows[(rows["epoch"] == best) & (rows["split"] == "valid")]
-        if best is not None and len(kept):
-            traces.append(ring([best], [float(kept[measure].iloc[0])], style.colour, 2))
-    upward = axis(unit, tickformat=".0%" if measure == "accuracy" else "~g")
+        at_best = rows[(rows["epoch"] == best) & (rows["split"] == "valid")]
+        if best is not None and len(at_best):
+            traces.append(ring([best], [float(at_best[measure].iloc[0])], style.colour, 2))
+    upward = _measure_axis(measure)
     if logarithmic:
         upward |= {"type": "log", "tickformat": "~g" if measure == "loss" else ".2~%"}
         upward |= {"dtick": "D2"} if measure == "loss" else {}
@@ -110,6 +110,16 @@ def learning_curves(
     )
     alt = f"Line chart of {measure} over the epochs. {changes or 'no epoch yet'}."
     return Chart(figure, alt, table, _shares(table, measure))
+
+
+def _measure_axis(measure: str) -> dict[str, Any]:
+    tick_format = ".0%" if measure == "accuracy" else "~g"
+    return {"title": _small(MEASURES[measure][1]), "tickformat": tick_format}
+
+
+def _small(title: str) -> dict[str, Any]:
+    """A small title of an axis, since these charts are low."""
+    return {"text": title, "font": {"size": 12}, "standoff": 8}
 
 
 def _line(x: Sequence[Any], y: pd.Series, name: str, line: dict[str, Any]) -> dict[str, Any]:
@@ -155,17 +165,11 @@ def _over_epochs(
     upward: dict[str, Any],
     showlegend: bool | None = None,
 ) -> go.Figure:
-    """A figure over the epochs. Built in one call, since Plotly checks a figure at every change,
-    and a live chart is built at every epoch."""
-    layout = look(title, height)
-    layout |= {"margin": layout["margin"] | {"t": top}, "legend": legend_below_title()}
-    layout |= {"hovermode": "closest", "showlegend": showlegend}
     low, high = epochs or (1, max(float(epoch.max()) if len(epoch) else 1.0, 2))
-    along = axis(
-        "Epoch", range=[low - 0.5, high + 0.5], dtick=_tick(high - low + 1), showgrid=False
-    )
-    along |= {"tick0": 0} if epochs else {}
-    return go.Figure({"data": traces, "layout": layout | {"xaxis": along, "yaxis": upward}})
+    along = {"title": _small("Epoch"), "range": [low - 0.5, high + 0.5], "showgrid": False}
+    along |= {"dtick": _tick(high - low + 1)} | ({"tick0": 0} if epochs else {})
+    legend = {"legend": legend_below_title(), "showlegend": showlegend}
+    return draw(traces, title, height, along, upward, top, hovermode="closest", **legend)
 
 
 def over_epochs(
@@ -204,9 +208,9 @@ def over_epochs(
         )
         changes.append(f"{name} {_change(part, column)}")
     several = len(traces) > 1
-    upward = axis(unit, tickformat="~g", rangemode="tozero")
+    upward = {"title": _small(unit), "tickformat": "~g", "rangemode": "tozero"}
     epoch = history["epoch"] if len(history) else pd.Series(dtype=float)
-    top = 76 if several else 46
+    top = 76 if several else TOP
     figure = _over_epochs(traces, title, 250, top, epoch, epochs, upward, showlegend=several)
     present = [column for column in columns if column in history]
     table = history[["epoch", *present]].rename(columns={"epoch": "Epoch", **dict(columns)})
@@ -224,11 +228,11 @@ def _fitted_range(
     curves: pd.DataFrame, measure: str, epochs: tuple[int, int], logarithmic: bool
 ) -> dict[str, Any]:
     """The vertical range of the shown epochs: Plotly alone fits it to all epochs."""
-    shown = curves[curves["epoch"].between(*epochs)][measure].dropna()
-    shown = shown[shown > 0] if logarithmic else shown
-    if shown.empty:
+    values = curves[curves["epoch"].between(*epochs)][measure].dropna()
+    values = values[values > 0] if logarithmic else values
+    if values.empty:
         return {}
-    low, high = float(shown.min()), float(shown.max())
+    low, high = float(values.min()), float(values.max())
     if logarithmic:
         low, high = math.log10(low), math.log10(high)
     room = 0.06 * (high - low) or 0.05 * abs(high) or 0.1
@@ -275,11 +279,11 @@ def overlaid_curves(
         best_epochs: The epoch each run keeps; it gets a ring.
         legend: Whether it is drawn; charts above one another need it once.
     """
-    name, unit, number = MEASURES[measure]
+    name, _, number = MEASURES[measure]
     splits = ("train",) if measure == "lr" else ("train", "valid") if training else ("valid",)
     titles = curves.drop_duplicates("run_id").set_index("run_id")["title"]
     traces: list[dict[str, Any]] = []
-    drawn: dict[str, pd.DataFrame] = {}
+    solid_curves: dict[str, pd.DataFrame] = {}  # by title
     left_out = []
     for run_id, title in titles.items():
         rows = curves[curves["run_id"] == run_id]
@@ -292,7 +296,7 @@ def overlaid_curves(
             solid = split == "valid" or measure == "lr"
             along = part[over] / 60 if over == "seconds" else part[over]
             if solid:
-                drawn[str(title)] = part
+                solid_curves[str(title)] = part
                 traces += _band(part, along, measure, style, str(run_id))
             split_name = "" if measure == "lr" else f", {_SPLITS[split]}"
             traces.append(
@@ -308,32 +312,31 @@ def overlaid_curves(
             )
             best = (best_epochs or {}).get(str(run_id))
             if solid and best is not None and best == best and measure != "lr":
-                kept = part["epoch"] == best
-                x, y = along[kept].tolist(), part.loc[kept, measure].tolist()
+                at_best = part["epoch"] == best
+                x, y = along[at_best].tolist(), part.loc[at_best, measure].tolist()
                 traces.append(ring(x, y, style.colour, 2.5) | group)
         if len(traces) == n_before:
             left_out.append(str(title))
-    layout = look(name, 340) | {"hovermode": "closest", "showlegend": legend}
-    whole = {"tickformat": "d"} if over != "seconds" else {}
-    layout |= {"xaxis": axis(OVER[over], showgrid=False, rangemode="tozero", **whole)}
-    floor = {"rangemode": "tozero"} if measure != "accuracy" else {}
-    layout |= {"yaxis": axis(unit, tickformat=".0%" if measure == "accuracy" else "~g", **floor)}
-    figure = go.Figure({"data": traces, "layout": layout})
+    x_axis = {"title": _small(OVER[over]), "showgrid": False, "rangemode": "tozero"}
+    x_axis |= {"tickformat": "d"} if over != "seconds" else {}
+    y_axis = _measure_axis(measure) | ({"rangemode": "tozero"} if measure != "accuracy" else {})
+    figure = draw(traces, name, 340, x_axis, y_axis, hovermode="closest", showlegend=legend)
     if legend:
-        with_legend(figure, len(drawn), 340)
+        with_legend(figure, len(solid_curves), 340)
     changes = "; ".join(
         f"{title}: from {part[measure].iloc[0]:.3g} to {part[measure].iloc[-1]:.3g} "
         f"in epoch {part['epoch'].iloc[-1]:.0f}"
-        for title, part in drawn.items()
+        for title, part in solid_curves.items()
     )
-    alt = f"{name} of {len(drawn)} runs over {OVER[over].lower()}. {changes or 'Nothing to draw'}."
+    alt = f"{name} of {len(solid_curves)} runs over {OVER[over].lower()}. "
+    alt += f"{changes or 'Nothing to draw'}."
     if left_out:
         alt += f" Without such a curve: {', '.join(left_out)}."
     table = pd.DataFrame({"Epoch": []})
-    if drawn:
-        columns = {title: part.set_index("epoch")[measure] for title, part in drawn.items()}
+    if solid_curves:
+        columns = {title: part.set_index("epoch")[measure] for title, part in solid_curves.items()}
         table = pd.DataFrame(columns).rename_axis(index="Epoch").reset_index()
-    return Chart(figure, alt, table, tuple(drawn) if measure == "accuracy" else ())
+    return Chart(figure, alt, table, tuple(solid_curves) if measure == "accuracy" else ())
 
 
 def _band(
@@ -367,22 +370,22 @@ def study_curves(table: pd.DataFrame, measure: str, title: str) -> Chart:
         measure: `loss` or `accuracy`.
         title: Heading of the chart.
     """
-    name, unit, number = MEASURES[measure]
+    name, _, number = MEASURES[measure]
     systems = table.drop_duplicates("system").set_index("system")["title"]
     styles = run_styles([str(system) for system in systems.index])
     splits = [split for split in _SPLITS if split in set(table["split"])]
-    both = len(splits) > 1
+    has_both = len(splits) > 1
     traces: list[dict[str, Any]] = []
     changes = []
-    for system, titled in systems.items():
+    for system, system_title in systems.items():
         for split in splits:
             is_part = (table["system"] == system) & (table["split"] == split)
             part = table[is_part].dropna(subset=[measure])
             if part.empty:
                 continue
             noun, style = _SPLITS[split], styles[str(system)]
-            dotted = both and split == "train"
-            line_name = f"{titled}, {noun}" if both else str(titled)
+            dotted = has_both and split == "train"
+            line_name = f"{system_title}, {noun}" if has_both else str(system_title)
             stroke = _stroke(style, not dotted, 2.2, 1.6)
             with_markers = len(part) == 1 or not dotted
             traces.append(
@@ -390,20 +393,22 @@ def study_curves(table: pd.DataFrame, measure: str, title: str) -> Chart:
                 | _marked(style, style.marker, 14, with_markers)
                 | {
                     "legendgroup": str(system),
-                    "hovertemplate": _hover(titled, f", {noun}", number),
+                    "hovertemplate": _hover(system_title, f", {noun}", number),
                 }
             )
-            changes.append(f"{titled}, {noun}: {_change(part, measure)}")
+            changes.append(f"{system_title}, {noun}: {_change(part, measure)}")
     n_lines = -(-len(systems) * len(splits) // 2)  # of the legend, as a narrow page breaks it
-    layout = look(label(title), 310 + 18 * n_lines)
-    layout |= {"margin": layout["margin"] | {"t": 56 + 18 * n_lines}, "hovermode": "closest"}
     tick = _tick(float(table["epoch"].max()) if len(table) else 1.0)
-    layout |= {
-        "legend": legend_below_title(),
-        "xaxis": axis("Epoch", showgrid=False, tick0=0, dtick=tick),
-        "yaxis": axis(unit, tickformat=".0%" if measure == "accuracy" else "~g"),
-    }
+    figure = draw(
+        traces,
+        label(title),
+        310 + 18 * n_lines,
+        {"title": _small("Epoch"), "showgrid": False, "tick0": 0, "dtick": tick},
+        _measure_axis(measure),
+        56 + 18 * n_lines,
+        hovermode="closest",
+        legend=legend_below_title(),
+    )
     wide = _by_epoch(table, measure, several=True)
     alt = f"{title}: {name.lower()} over the epochs. {'; '.join(changes) or 'no epoch yet'}."
-    figure = go.Figure({"data": traces, "layout": layout})
     return Chart(figure, alt, wide, _shares(wide, measure))

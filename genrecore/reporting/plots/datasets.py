@@ -14,7 +14,7 @@ from genrecore.reporting.plots.chart import (
     draw,
     label,
     legend_below_title,
-    name_rows,
+    names_axis,
     pattern,
 )
 from genrecore.reporting.plots.palette import genre_colours
@@ -86,8 +86,8 @@ def clips_per_artist(clips: pd.DataFrame) -> Chart:
     Args:
         clips: A clip table.
     """
-    known = clips[clips["artist"].notna()]
-    grouped = known.groupby("artist", sort=True)
+    with_artist = clips[clips["artist"].notna()]
+    grouped = with_artist.groupby("artist", sort=True)
     table = pd.DataFrame(
         {
             "Artist": list(grouped.groups),
@@ -96,7 +96,7 @@ def clips_per_artist(clips: pd.DataFrame) -> Chart:
         }
     )
     table = _largest_first(table, "Clips", "Artist")
-    n_unknown = len(clips) - len(known)
+    n_unknown = len(clips) - len(with_artist)
     unknown = f" {n_unknown} clips are of unknown artists." if n_unknown else ""
     first = _first_rows(table, "Clips", "Artist", "artists")
     alt = f"Clips of each artist, {len(table)} artists in all: {first}.{unknown}"
@@ -115,8 +115,8 @@ def minutes(clips: pd.DataFrame, by: str) -> Chart:
         clips: A clip table, or its columns `duration_s` and `by`; unknown lengths are left out.
         by: `genre`, `artist` or `split`.
     """
-    known = clips[clips["duration_s"].notna() & clips[by].notna()]
-    grouped = known.groupby(by, sort=True, observed=True)["duration_s"]
+    with_length = clips[clips["duration_s"].notna() & clips[by].notna()]
+    grouped = with_length.groupby(by, sort=True, observed=True)["duration_s"]
     title, noun, nouns, most = _GROUPS[by]
     table = pd.DataFrame(
         {
@@ -156,8 +156,8 @@ def durations(clips: pd.DataFrame) -> Chart:
     Args:
         clips: A clip table.
     """
-    known = clips["duration_s"].dropna().to_numpy(dtype=float)
-    counts, edges = _histogram(known)
+    lengths_s = clips["duration_s"].dropna().to_numpy(dtype=float)
+    counts, edges = _histogram(lengths_s)
     centre = (edges[:-1] + edges[1:]) / 2
     bars = {
         "type": "bar",
@@ -174,15 +174,15 @@ def durations(clips: pd.DataFrame) -> Chart:
     table = pd.DataFrame(
         {"From (s)": edges[:-1].round(3), "To (s)": edges[1:].round(3), "Clips": counts}
     )
-    n_unknown = len(clips) - len(known)
-    lengths = "none of the lengths is known"
-    if len(known):
-        lengths = (
-            f"from {known.min():.2f} to {known.max():.2f} seconds, "
-            f"half of them below {np.median(known):.2f} seconds"
+    n_unknown = len(clips) - len(lengths_s)
+    summary = "none of the lengths is known"
+    if len(lengths_s):
+        summary = (
+            f"from {lengths_s.min():.2f} to {lengths_s.max():.2f} seconds, "
+            f"half of them below {np.median(lengths_s):.2f} seconds"
         )
     unknown = f"; {n_unknown} clips have no known length" if n_unknown else ""
-    alt = f"Histogram of the lengths of {len(known)} clips: {lengths}{unknown}."
+    alt = f"Histogram of the lengths of {len(lengths_s)} clips: {summary}{unknown}."
     return Chart(figure, alt, table)
 
 
@@ -196,16 +196,16 @@ def parts_of_split(counts: pd.DataFrame, title: str) -> Chart:
         title: Title of the split scheme.
     """
     order = counts.sum(axis=1).sort_values(ascending=False, kind="stable").index[:MAX_BARS]
-    shown = counts.loc[sorted(order)]
+    largest = counts.loc[sorted(order)]
     totals = counts[list(SPLITS)].sum()
     bars = [
         {
             "type": "bar",
-            "x": [label(genre) for genre in shown.index],
-            "y": shown[part].tolist(),
+            "x": [label(genre) for genre in largest.index],
+            "y": largest[part].tolist(),
             "name": f"{name} ({thousands(totals[part])})",
             "marker": {"color": colour, "cornerradius": 2, "pattern": pattern(shape)},
-            "text": shown[part].tolist() if len(shown) <= 10 else None,
+            "text": largest[part].tolist() if len(largest) <= 10 else None,
             "textposition": "outside",
             "cliponaxis": False,
             "hovertemplate": f"%{{x}}, {name}: %{{y:,}} clips<extra></extra>",
@@ -215,15 +215,14 @@ def parts_of_split(counts: pd.DataFrame, title: str) -> Chart:
     group = {"legend": legend_below_title(), "barmode": "group", "bargroupgap": 0.06}
     heading = f"Clips of each genre and part: {label(title)}"
     along = {"showgrid": False, "type": "category"}
-    figure = draw(bars, heading, 400, along, _CLIPS_AXIS, bargap=0.26, **group)
-    figure.update_layout(margin_t=84)
+    figure = draw(bars, heading, 400, along, _CLIPS_AXIS, 84, bargap=0.26, **group)
     table = counts[list(SPLITS)].rename(columns={part: _PART_LOOKS[part][0] for part in SPLITS})
     table = table.assign(all=table.sum(axis=1))
     table.insert(0, "Genre", table.index.astype(str))
     sums = ", ".join(f"{int(totals[part])} {_PART_LOOKS[part][0]}" for part in SPLITS)
     rows = ", ".join(
         f"{genre} {' / '.join(str(int(row[part])) for part in SPLITS)}"
-        for genre, row in shown.head(12).iterrows()
+        for genre, row in largest.head(12).iterrows()
     )
     alt = f"Bars of the clips of each genre in training, validation and test under {title}: "
     return Chart(figure, f"{alt}{sums} clips in all. {rows}.", table.reset_index(drop=True))
@@ -242,29 +241,27 @@ def _bars(
     most: int = MAX_BARS,
 ) -> go.Figure:
     """Horizontal bars, the first row on top, numbers at their ends; genres in their colours."""
-    shown = table.head(most)
+    rows = table.head(most)
     colours = _colours_of(table[group]) if colours is None else colours
-    highest = float(shown[column].max()) if len(shown) else 0.0
+    highest = float(rows[column].max()) if len(rows) else 0.0
     bars = {
         "type": "bar",
-        "x": shown[column].tolist(),
-        "y": [label(name) for name in shown[group]],
+        "x": rows[column].tolist(),
+        "y": [label(name) for name in rows[group]],
         "orientation": "h",
-        "marker": {"color": colours[: len(shown)], "cornerradius": 3},
-        "text": [_number(value) for value in shown[column]],
+        "marker": {"color": colours[: len(rows)], "cornerradius": 3},
+        "text": [_number(value) for value in rows[column]],
         "textposition": "outside",
         "cliponaxis": False,
         "hovertemplate": f"%{{y}}: %{{x:,}} {column.lower()}<extra></extra>",
     }
-    if len(table) > len(shown):
+    if len(table) > len(rows):
         title += f" (the {most} largest of {len(table)})"
     unit = {"Artists": "Known artists"}.get(column, column)
     along: dict[str, Any] = {"title": unit, "range": [0, 1.14 * (highest or 1)], "tickformat": ","}
     if highest <= 5 and column != "Minutes":
         along["dtick"] = 1  # there are no half clips
-    figure = draw([bars], title, max(200, 96 + 24 * len(shown)), along, {}, bargap=0.28)
-    name_rows(figure)
-    return figure
+    return draw([bars], title, max(200, 96 + 24 * len(rows)), along, names_axis(), bargap=0.28)
 
 
 def _number(value: float) -> str:

@@ -1,4 +1,4 @@
-"""Images with time across: what a network is given of a sound, with its rows named."""
+"""Images over time: the input of a network as a heat map with named rows."""
 
 from __future__ import annotations
 
@@ -46,16 +46,16 @@ def image_chart(
         title: Written above.
         unit: Of the values, beside the colours.
         limits: What the first and the last colour stand for; by default the extremes.
-        pool: What stands for a group: the loudest, because averages would wash attacks out, or
-            `numpy.mean` where values are no strengths.
+        pool: How a group becomes one value: its maximum, because averages would hide attacks, or
+            `numpy.mean` where values are no levels.
         height: In pixels.
         ending: Last sentence of the alternative text.
     """
-    shown, times_s, names, row_step = _shrunk(values, times_s, rows.names, pool)
-    low, high = limits or (float(shown.min()), float(shown.max()))
+    cells, times_s, names, row_step = _shrunk(values, times_s, rows.names, pool)
+    low, high = limits or (float(cells.min()), float(cells.max()))
     heat_map = {
         "type": "heatmap",
-        "z": _rounded(shown),
+        "z": _rounded(cells),
         "x": np.round(times_s, 3).tolist(),
         "y": names,
         "zmin": low,
@@ -74,7 +74,7 @@ def image_chart(
     }
     along = {"title": "Time (s)", "showgrid": False}
     figure = draw([heat_map], label(title), height, along, upward)
-    table = _by_second(shown, times_s, rows.title, names, pool)
+    table = _by_second(cells, times_s, rows.title, names, pool)
     n_bins, n_frames = values.shape
     alt = f"{title}: {n_bins} rows, {n_frames} columns, from {values.min():.3g} to "
     alt += f"{values.max():.3g} {unit}."
@@ -96,10 +96,10 @@ def _shrunk(
         values = np.stack([pool(values[at : at + up], axis=0) for at in begins])
     middles = [names[min(at + up // 2, n_bins - 1)] for at in begins]
     # Two rows of one name would be drawn as one.
-    seen: set[str] = set()
+    earlier: set[str] = set()
     for row, name in enumerate(middles):
-        middles[row] = f"{name} (row {row})" if name in seen else name
-        seen.add(name)
+        middles[row] = f"{name} (row {row})" if name in earlier else name
+        earlier.add(name)
     return values, times_s, middles, up
 
 
@@ -120,9 +120,10 @@ def _by_second(
 ) -> pd.DataFrame:
     """One number a row a second: few enough to be read."""
     seconds = np.floor(times_s + 1e-9).astype(int)
-    kept = np.unique(seconds)
-    table = pd.DataFrame(
-        {f"{s} s": np.round(pool(values[:, seconds == s], axis=1).astype(float), 3) for s in kept}
-    )
+    columns = {
+        f"{second} s": np.round(pool(values[:, seconds == second], axis=1).astype(float), 3)
+        for second in np.unique(seconds)
+    }
+    table = pd.DataFrame(columns)
     table.insert(0, title, names)
     return table

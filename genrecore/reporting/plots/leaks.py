@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pandas as pd
-import plotly.graph_objects as go
 
 from genrecore.experiments.leaks import LeakGap
-from genrecore.reporting.plots.bars import group_bars
+from genrecore.reporting.plots.bars import draw_genres
 from genrecore.reporting.plots.chart import (
     GREY,
     Chart,
+    draw,
     label,
-    laid_out,
-    name_rows,
     named,
+    names_axis,
     pattern,
     whiskers,
 )
@@ -36,44 +37,63 @@ def accuracies(gap: LeakGap) -> Chart:
     Args:
         gap: Result of a leak experiment.
     """
-    figure = go.Figure()
+    traces: list[dict[str, Any]] = []
     for side, (name, style) in LOOKS.items():
         value = getattr(gap, side)
         low, high = getattr(gap, f"{side}_low"), getattr(gap, f"{side}_high")
-        figure.add_scatter(
-            x=[value],
-            y=[name],
-            error_x=whiskers([value], [low], [high], style.colour),
-            mode="markers+text",
-            text=[percent(value)],
-            textposition="top center",
-            textfont_size=13,
-            marker={"size": 13, "color": style.colour, "symbol": style.marker},
-            showlegend=False,
-            hovertemplate=f"{name}<br>{percent(value)} of {gap.n_clips} clips"
-            f"<br>95 % interval {percent(low)} to {percent(high)}<extra></extra>",
+        traces.append(
+            {
+                "type": "scatter",
+                "x": [value],
+                "y": [name],
+                "error_x": whiskers([value], [low], [high], style.colour),
+                "mode": "markers+text",
+                "text": [percent(value)],
+                "textposition": "top center",
+                "textfont": {"size": 13},
+                "marker": {"size": 13, "color": style.colour, "symbol": style.marker},
+                "showlegend": False,
+                "hovertemplate": f"{name}<br>{percent(value)} of {gap.n_clips} clips"
+                f"<br>95 % interval {percent(low)} to {percent(high)}<extra></extra>",
+            }
         )
     gap_points = points(gap.difference)
     ends = f"{signed_points(gap.low)} to {signed_points(gap.high)}"
-    figure.add_bar(
-        x=[gap.difference],
-        base=[gap.clean],
-        y=[_GAP],
-        orientation="h",
-        width=0.34,
-        marker={"color": RUST, "opacity": 0.5, "cornerradius": 3},  # so that whiskers are seen
-        showlegend=False,
-        hovertemplate=f"{_GAP}<br>{gap_points}<br>95 % interval {ends}<extra></extra>",
-    )
-    start = gap.clean  # the whiskers of a bar that does not start at 0 would be misplaced
-    figure.add_scatter(
-        x=[start + gap.difference],
-        y=[_GAP],
-        error_x=whiskers([start + gap.difference], [start + gap.low], [start + gap.high], GREY),
-        mode="markers",
-        marker={"size": 1, "color": GREY},
-        showlegend=False,
-        hoverinfo="skip",
+    bar = {
+        "type": "bar",
+        "x": [gap.difference],
+        "base": [gap.clean],
+        "y": [_GAP],
+        "orientation": "h",
+        "width": 0.34,
+        "marker": {"color": RUST, "opacity": 0.5, "cornerradius": 3},  # so that whiskers are seen
+        "showlegend": False,
+        "hovertemplate": f"{_GAP}<br>{gap_points}<br>95 % interval {ends}<extra></extra>",
+    }
+    # The whiskers of a bar that does not start at 0 would be misplaced: they get a point.
+    end, low, high = (gap.clean + value for value in (gap.difference, gap.low, gap.high))
+    point = {
+        "type": "scatter",
+        "x": [end],
+        "y": [_GAP],
+        "error_x": whiskers([end], [low], [high], GREY),
+        "mode": "markers",
+        "marker": {"size": 1, "color": GREY},
+        "showlegend": False,
+        "hoverinfo": "skip",
+    }
+    least = min(gap.clean_low, gap.leaky_low, gap.clean + min(0.0, gap.low))
+    names = [*(name for name, _ in LOOKS.values()), _GAP]
+    figure = draw(
+        [*traces, bar, point],
+        "Accuracy on the same clips, split in two ways, with 95 % intervals",
+        310,
+        {
+            "title": "Share of all clips recognised, each tested once",
+            "tickformat": ".0%",
+            "range": [max(0.0, np.floor(10 * least) / 10 - 0.02), max(1.0, high) + 0.03],
+        },
+        names_axis(names, range=[2.95, -0.75], tickfont={"size": 13}),
     )
     figure.add_annotation(
         x=(gap.clean + gap.leaky) / 2,
@@ -93,16 +113,6 @@ def accuracies(gap: LeakGap) -> Chart:
             line={"color": GREY, "width": 1, "dash": "dot"},
             layer="below",
         )
-    laid_out(figure, "Accuracy on the same clips, split in two ways, with 95 % intervals", 310)
-    low = min(gap.clean_low, gap.leaky_low, gap.clean + min(0.0, gap.low))
-    high = max(1.0, gap.clean + gap.high)
-    figure.update_xaxes(
-        title="Share of all clips recognised, each tested once",
-        tickformat=".0%",
-        range=[max(0.0, np.floor(10 * low) / 10 - 0.02), high + 0.03],
-    )
-    names = [*(name for name, _ in LOOKS.values()), _GAP]
-    name_rows(figure, names, range=[2.95, -0.75], tickfont_size=13)
     values = [gap.leaky, gap.clean, gap.difference]
     table = pd.DataFrame(
         {
@@ -132,31 +142,34 @@ def genres(gap: LeakGap) -> Chart:
     """
     table = gap.per_genre.assign(difference=gap.per_genre["leaky"] - gap.per_genre["clean"])
     table = table.sort_values(["difference", "genre"], ascending=[False, True], ignore_index=True)
-    figure = go.Figure()
+    bars = []
     for side, (name, style) in LOOKS.items():
         low, high = table[f"{side}_low"], table[f"{side}_high"]
-        figure.add_bar(
-            x=[label(genre) for genre in table["genre"]],
-            y=table[side].tolist(),
-            name=name,
-            marker={
-                "color": style.colour,
-                "cornerradius": 3,
-                "pattern": pattern(style.pattern, 8, 0.15),
-            },
-            error_y=whiskers(table[side], low, high, GREY, thickness=1.4),
-            customdata=np.column_stack([table["n_clips"], low, high]).tolist(),
-            hovertemplate=f"%{{x}}, {name}<br>%{{y:.1%}} of %{{customdata[0]}} clips"
-            "<br>95 % interval %{customdata[1]:.1%} to %{customdata[2]:.1%}<extra></extra>",
+        bars.append(
+            {
+                "type": "bar",
+                "x": [label(genre) for genre in table["genre"]],
+                "y": table[side].tolist(),
+                "name": name,
+                "marker": {
+                    "color": style.colour,
+                    "cornerradius": 3,
+                    "pattern": pattern(style.pattern, 8, 0.15),
+                },
+                "error_y": whiskers(table[side], low, high, GREY, thickness=1.4),
+                "customdata": np.column_stack([table["n_clips"], low, high]).tolist(),
+                "hovertemplate": f"%{{x}}, {name}<br>%{{y:.1%}} of %{{customdata[0]}} clips"
+                "<br>95 % interval %{customdata[1]:.1%} to %{customdata[2]:.1%}<extra></extra>",
+            }
         )
-    group_bars(figure, "Accuracy of each genre with 95 % intervals, the largest gap first", 380)
-    figure.update_layout(margin_t=84)
+    title = "Accuracy of each genre with 95 % intervals, the largest gap first"
+    figure = draw_genres(bars, title, 380, 84)
     titles = {"genre": "Genre", "n_clips": "Clips", "leaky": "By clip", "clean": "By artist"}
-    shown = named(table, titles | {"difference": "Gap"})
+    numbers = named(table, titles | {"difference": "Gap"})
     first, last = table.iloc[0], table.iloc[-1]
     alt = "Bars of the accuracy of each genre by clip and by artist. The gap is largest for "
     alt += f"{_both(first)} and smallest for {_both(last)}."
-    return Chart(figure, alt, shown, ("By clip", "By artist", "Gap"))
+    return Chart(figure, alt, numbers, ("By clip", "By artist", "Gap"))
 
 
 def _both(row: pd.Series) -> str:

@@ -11,7 +11,15 @@ import pandas as pd
 import plotly.graph_objects as go
 from plotly.subplots import make_subplots
 
-from genrecore.reporting.plots.chart import Chart, colour_bar, label, laid_out, name_rows, named
+from genrecore.reporting.plots.chart import (
+    Chart,
+    colour_bar,
+    draw,
+    label,
+    lay_out_subplots,
+    named,
+    names_axis,
+)
 from genrecore.words import decimals, percent, signed_points
 
 _FRAME = "#ec7350"  # stands out from every shade in both themes
@@ -24,6 +32,8 @@ _DIVERGING = [
 ]
 _MARKS = {"better": "▲", "equivalent": "=", "cannot be told apart": "?"}
 _CORNER = "Labelled ↓ predicted →"
+_SLANTED = {"showgrid": False, "tickangle": -45, "type": "category"}
+_PREDICTED = {"title": "Predicted"} | _SLANTED
 
 
 def confusion(
@@ -45,21 +55,18 @@ def confusion(
         percents: Whether a cell's text is its share of the row, in per cent, not the count.
     """
     shares = _shares(matrix)
-    figure = go.Figure(
-        _shades(
-            shares.round(4),
-            zmin=0,
-            zmax=1,
-            customdata=matrix.to_numpy().tolist(),
-            text=_texts(shares if percents else matrix, percents),
-            texttemplate="%{text}",
-            colorbar=colour_bar("Share of<br>the genre", tickformat=".0%"),
-            hovertemplate="labelled %{y}, predicted %{x}<br>%{customdata} clips,"
-            " %{z:.1%} of the genre<extra></extra>",
-        )
+    shades = _shades(
+        shares.round(4),
+        zmin=0,
+        zmax=1,
+        customdata=matrix.to_numpy().tolist(),
+        text=_texts(shares if percents else matrix, percents),
+        texttemplate="%{text}",
+        colorbar=colour_bar("Share of<br>the genre", tickformat=".0%"),
+        hovertemplate="labelled %{y}, predicted %{x}<br>%{customdata} clips,"
+        " %{z:.1%} of the genre<extra></extra>",
     )
-    laid_out(figure, label(title), 120 + 34 * max(len(matrix.columns), 4))
-    _name_genres(figure)
+    figure = draw([shades], label(title), _height(matrix), _PREDICTED, names_axis(title="Labelled"))
     if targets:
         _add_targets(figure, matrix)
     if picked is not None and picked[0] in matrix.index and picked[1] in matrix.columns:
@@ -79,20 +86,19 @@ def _texts(values: pd.DataFrame, percents: bool) -> list[list[str]]:
     return [[f"{n:.0f}" if n >= 0.5 else "" for n in row] for row in rows.tolist()]
 
 
-def _shades(matrix: pd.DataFrame, gap: int = 2, **more: Any) -> go.Heatmap:
-    return go.Heatmap(
-        z=matrix.to_numpy(dtype=float, na_value=float("nan")).tolist(),
-        x=[label(name) for name in matrix.columns],
-        y=[label(name) for name in matrix.index],
-        xgap=gap,
-        ygap=gap,
-        **more,
-    )
+def _shades(matrix: pd.DataFrame, gap: int = 2, **more: Any) -> dict[str, Any]:
+    return {
+        "type": "heatmap",
+        "z": matrix.to_numpy(dtype=float, na_value=float("nan")).tolist(),
+        "x": [label(name) for name in matrix.columns],
+        "y": [label(name) for name in matrix.index],
+        "xgap": gap,
+        "ygap": gap,
+    } | more
 
 
-def _name_genres(figure: go.Figure) -> None:
-    figure.update_xaxes(title="Predicted", showgrid=False, tickangle=-45, type="category")
-    name_rows(figure, title="Labelled")
+def _height(matrix: pd.DataFrame) -> int:
+    return 120 + 34 * max(len(matrix.columns), 4)
 
 
 def _with_labels(matrix: pd.DataFrame) -> pd.DataFrame:
@@ -128,7 +134,9 @@ def confusions(
             _shares(matrix) if percents else matrix, 1, coloraxis="coloraxis", hovertemplate=hover
         )
         figure.add_trace(shades, row=k // across + 1, col=k % across + 1)
-    laid_out(figure, f"Confusions, {'share of the genre' if percents else 'clips'}", height)
+    lay_out_subplots(
+        figure, f"Confusions, {'share of the genre' if percents else 'clips'}", height, 72
+    )
     scale = {
         "title": {"text": "Share of<br>the genre" if percents else "Clips"},
         "tickformat": ".0%" if percents else "d",
@@ -139,9 +147,9 @@ def confusions(
         "yanchor": "top",
     }
     highest = 1 if percents else max(int(matrix.to_numpy().max()) for matrix in matrices.values())
-    figure.update_layout(margin_t=72, coloraxis={"cmin": 0, "cmax": highest, "colorbar": scale})
+    figure.update_layout(coloraxis={"cmin": 0, "cmax": highest, "colorbar": scale})
     figure.update_xaxes(showgrid=False, tickangle=-60, tickfont_size=10, type="category")
-    name_rows(figure, tickfont_size=10)
+    figure.update_yaxes(names_axis(tickfont={"size": 10}))
     figure.update_annotations(font_size=11)
     right = "; ".join(
         f"{title}: {int(np.trace(matrix.to_numpy()))} of {int(matrix.to_numpy().sum())} right"
@@ -208,24 +216,21 @@ def recall_map(table: pd.DataFrame) -> Chart:
     titles = list(dict.fromkeys(table["title"]))
     wide = table.pivot(index="title", columns="genre", values="recall").loc[titles]
     values = wide.to_numpy(dtype=float)
-    figure = go.Figure(
-        _shades(
-            wide,
-            zmin=0,
-            zmax=1,
-            text=[["" if np.isnan(v) else f"{100 * v:.0f}" for v in row] for row in values],
-            texttemplate="%{text}",
-            colorbar=colour_bar("Recall", tickformat=".0%"),
-            hovertemplate="%{y}<br>%{x}: recall %{z:.1%}<extra></extra>",
-        )
+    shades = _shades(
+        wide,
+        zmin=0,
+        zmax=1,
+        text=[["" if np.isnan(v) else f"{100 * v:.0f}" for v in row] for row in values],
+        texttemplate="%{text}",
+        colorbar=colour_bar("Recall", tickformat=".0%"),
+        hovertemplate="%{y}<br>%{x}: recall %{z:.1%}<extra></extra>",
     )
-    laid_out(figure, "Recall of each genre, in per cent", 120 + 30 * max(3, len(titles)))
-    figure.update_xaxes(showgrid=False, tickangle=-45, type="category")
-    name_rows(figure)
+    heading, height = "Recall of each genre, in per cent", 120 + 30 * max(3, len(titles))
+    figure = draw([shades], heading, height, _SLANTED, names_axis())
     low, high = percent(np.nanmin(values)), percent(np.nanmax(values))
     alt = f"Recall of {wide.shape[1]} genres by {len(titles)} runs, from {low} to {high}."
-    shown = wide.rename_axis(index="Run", columns=None).reset_index()
-    return Chart(figure, alt, shown, tuple(str(name) for name in wide.columns))
+    numbers = wide.rename_axis(index="Run", columns=None).reset_index()
+    return Chart(figure, alt, numbers, tuple(str(name) for name in wide.columns))
 
 
 def pair_matrix(pairs: pd.DataFrame, titles: Sequence[str]) -> Chart:
@@ -240,22 +245,27 @@ def pair_matrix(pairs: pd.DataFrame, titles: Sequence[str]) -> Chart:
     gap, texts = np.full((n, n), np.nan), np.full((n, n), "", dtype=object)
     for pair in pairs.to_dict("records"):
         row, column = index[str(pair["title_a"])], index[str(pair["title_b"])]
-        known = pd.notna(pair["difference"])
+        is_compared = pd.notna(pair["difference"])
         for i, j, sign in ((row, column, 1), (column, row, -1)):
             gap[i, j] = sign * pair["difference"]
-            mark = _MARKS[pair["verdict"]] if known else "–"
+            mark = _MARKS[pair["verdict"]] if is_compared else "–"
             if pair["verdict"] == "better" and (pair["better"] == "a") != (sign == 1):
                 mark = "▼"
-            texts[i, j] = f"{mark} {signed_points(gap[i, j])}" if known else "–"
+            texts[i, j] = f"{mark} {signed_points(gap[i, j])}" if is_compared else "–"
     numbers = [f"{k + 1}" for k in range(n)]
     rows = [f"{label(title)}  {k}" for k, title in zip(numbers, titles, strict=True)]
     most = float(np.nanmax(np.abs(gap))) if np.isfinite(gap).any() else 0.1
-    figure = go.Figure(_diverging(gap, numbers, rows, most, texts.tolist()))
     marks = [[text.split(" ")[0] for text in row] for row in texts]
-    _write(figure, numbers, rows, marks if n > 8 else texts)
-    laid_out(figure, "Each run against the others, in points", 130 + max(30, 44 - n) * n)
-    figure.update_xaxes(title="Against number", showgrid=False, type="category", side="bottom")
-    name_rows(figure)
+    figure = draw(
+        [
+            _diverging(gap, numbers, rows, most, texts.tolist()),
+            _texts_over_cells(numbers, rows, marks if n > 8 else texts),
+        ],
+        "Each run against the others, in points",
+        130 + max(30, 44 - n) * n,
+        {"title": "Against number", "showgrid": False, "type": "category", "side": "bottom"},
+        names_axis(),
+    )
     heads = {"title_a": "A", "title_b": "B", "n_clips": "Clips", "difference": "A − B"}
     heads |= {"low": "from", "high": "to", "p_holm": "p for all pairs", "verdict": "Verdict"}
     counts = ", ".join(f"{count} {word}" for word, count in pairs["verdict"].value_counts().items())
@@ -275,22 +285,19 @@ def agreement(pair: Mapping[str, Any]) -> Chart:
     x, y = ["B right", "B wrong"], ["A right", "A wrong"]
     names = [["both right", "only A right"], ["only B right", "both wrong"]]
     texts = [[f"<b>{number(counts[i, j])}</b><br>{names[i][j]}" for j in (0, 1)] for i in (0, 1)]
-    figure = go.Figure(
-        _shades(
-            pd.DataFrame(shares, index=y, columns=x),
-            3,
-            zmin=0,
-            zmax=1,
-            showscale=False,
-            colorscale=[[0.0, f"rgba({_MORE},0.06)"], [1.0, f"rgba({_MORE},0.85)"]],
-            customdata=names,
-            hovertemplate="%{customdata}: %{z:.1%} of the clips<extra></extra>",
-        )
+    shades = _shades(
+        pd.DataFrame(shares, index=y, columns=x),
+        3,
+        zmin=0,
+        zmax=1,
+        showscale=False,
+        colorscale=[[0.0, f"rgba({_MORE},0.06)"], [1.0, f"rgba({_MORE},0.85)"]],
+        customdata=names,
+        hovertemplate="%{customdata}: %{z:.1%} of the clips<extra></extra>",
     )
-    _write(figure, x, y, texts, 14)
-    laid_out(figure, "Who is right where", 300)
-    figure.update_xaxes(title=f"B: {label(b)}", showgrid=False, type="category")
-    name_rows(figure, title=f"A: {label(a)}")
+    columns = {"title": f"B: {label(b)}", "showgrid": False, "type": "category"}
+    rows, over = names_axis(title=f"A: {label(a)}"), _texts_over_cells(x, y, texts, 14)
+    figure = draw([shades, over], "Who is right where", 300, columns, rows)
     kinds = [name for row in names for name in row]
     table = pd.DataFrame(
         {"Clips on which": kinds, "Clips": counts.ravel(), "Share": shares.ravel()}
@@ -315,20 +322,24 @@ def difference(matrix: pd.DataFrame, a: str, b: str, recall: bool = True) -> Cha
     """
     values = matrix.to_numpy(dtype=float)
     x, y = [label(name) for name in matrix.columns], [label(name) for name in matrix.index]
-    known = (100 if recall else 1) * np.nan_to_num(values)
+    changes = (100 if recall else 1) * np.nan_to_num(values)
     texts = [
-        [decimals(v, 0, sign=True) if abs(round(v)) >= 1 else "" for v in row] for row in known
+        [decimals(v, 0, sign=True) if abs(round(v)) >= 1 else "" for v in row] for row in changes
     ]
     most = float(np.nanmax(np.abs(values))) if np.isfinite(values).any() else 1.0
     unit = "points of the genre" if recall else "clips"
-    hover = [[f"{decimals(v, sign=True)} {unit}" for v in row] for row in known]
-    figure = go.Figure(_diverging(values, x, y, max(most, 1e-9), hover))
-    _write(figure, x, y, texts)
-    laid_out(figure, f"Confusions of A minus B, in {unit}", 120 + 34 * max(len(x), 4))
-    _name_genres(figure)
+    hover = [[f"{decimals(v, sign=True)} {unit}" for v in row] for row in changes]
+    shades = _diverging(values, x, y, max(most, 1e-9), hover)
+    figure = draw(
+        [shades, _texts_over_cells(x, y, texts)],
+        f"Confusions of A minus B, in {unit}",
+        _height(matrix),
+        _PREDICTED,
+        names_axis(title="Labelled"),
+    )
     largest = "no cell differs"
-    if known.any():
-        row, column = divmod(int(np.abs(known).argmax()), values.shape[1])
+    if changes.any():
+        row, column = divmod(int(np.abs(changes).argmax()), values.shape[1])
         largest = (
             f"most at labelled {matrix.index[row]}, predicted {matrix.columns[column]}: "
             f"{hover[row][column]}"
@@ -340,31 +351,33 @@ def difference(matrix: pd.DataFrame, a: str, b: str, recall: bool = True) -> Cha
 
 def _diverging(
     values: np.ndarray, x: list[str], y: list[str], most: float, hover: Any
-) -> go.Heatmap:
-    return go.Heatmap(
-        z=values.tolist(),
-        x=x,
-        y=y,
-        zmin=-most,
-        zmax=most,
-        colorscale=_DIVERGING,
-        showscale=False,
-        xgap=2,
-        ygap=2,
-        customdata=hover,
-        hoverongaps=False,
-        hovertemplate="%{y} and %{x}: %{customdata}<extra></extra>",
-    )
+) -> dict[str, Any]:
+    return {
+        "type": "heatmap",
+        "z": values.tolist(),
+        "x": x,
+        "y": y,
+        "zmin": -most,
+        "zmax": most,
+        "colorscale": _DIVERGING,
+        "showscale": False,
+        "xgap": 2,
+        "ygap": 2,
+        "customdata": hover,
+        "hoverongaps": False,
+        "hovertemplate": "%{y} and %{x}: %{customdata}<extra></extra>",
+    }
 
 
-def _write(figure: go.Figure, x: list[str], y: list[str], texts: Any, size: int = 12) -> None:
-    """Texts over cells, in the page's text colour: a heat map's own suit an opaque background."""
-    figure.add_scatter(
-        x=[name for _ in y for name in x],
-        y=[name for name in y for _ in x],
-        text=[text for row in texts for text in row],
-        mode="text",
-        textfont={"size": size},
-        hoverinfo="skip",
-        showlegend=False,
-    )
+def _texts_over_cells(x: list[str], y: list[str], texts: Any, size: int = 12) -> dict[str, Any]:
+    """Texts in the page's text colour: a heat map's own suit an opaque background."""
+    return {
+        "type": "scatter",
+        "x": [name for _ in y for name in x],
+        "y": [name for name in y for _ in x],
+        "text": [text for row in texts for text in row],
+        "mode": "text",
+        "textfont": {"size": size},
+        "hoverinfo": "skip",
+        "showlegend": False,
+    }

@@ -62,8 +62,7 @@ def bands_below(
     upward = {"title": f"Bands, of {n_mels}", "range": [0, top]}
     traces = [*traces, tone, *crossings]
     legend = legend_below_title()
-    figure = draw(traces, "Bands below a frequency", 340, along, upward, legend=legend)
-    figure.update_layout(margin_t=76)
+    figure = draw(traces, "Bands below a frequency", 340, along, upward, 76, legend=legend)
     table = pd.DataFrame(
         {"Frequency (Hz)": hz.round(1)} | {name: v.round(2) for name, v in below.items()}
     )

@@ -1,4 +1,4 @@
-"""Accuracy against cost, certainty against accuracy, dependence of genres, and ranks."""
+"""Accuracy against cost, calibration, the dependence of genres on the model, and ranks."""
 
 from __future__ import annotations
 
@@ -7,18 +7,17 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
-import plotly.graph_objects as go
 
 from genrecore.evaluation import differences
 from genrecore.evaluation.ranks import Ranks
 from genrecore.reporting.plots.chart import (
     GREY,
     Chart,
+    draw,
     label,
-    laid_out,
     legend_below_title,
-    name_rows,
     named,
+    names_axis,
     quiet_line,
     whiskers,
     with_legend,
@@ -34,41 +33,40 @@ def dependence(table: pd.DataFrame) -> Chart:
         table: From `differences.dependence`.
     """
     names = [f"{label(row['genre'])} ({row['n_clips']})" for _, row in table.iterrows()]
-    figure = go.Figure()
+    traces: list[dict[str, Any]] = []
     looks = (
         ("strong", "depends on the model", CORAL, 8, "circle"),
         ("not shown", "not shown to depend on it", GREY, 4, "circle-open"),
     )
     for word, title, colour, width, symbol in looks:
         part = table[table["dependence"] == word]
-        mine = [names[k] for k in part.index]
+        rows = [names[k] for k in part.index]
         line_x: list[Any] = []
         line_y: list[Any] = []
-        for name, (_, row) in zip(mine, part.iterrows(), strict=True):
+        for name, (_, row) in zip(rows, part.iterrows(), strict=True):
             line_x += [row["lowest"], row["highest"], None]
             line_y += [name, name, None]
-        figure.add_trace(quiet_line(line_x, line_y, width, colour, opacity=0.6))
+        traces.append(quiet_line(line_x, line_y, width, colour, opacity=0.6))
         for end, who in (("lowest", "worst"), ("highest", "best")):
-            figure.add_scatter(
-                x=part[end].tolist(),
-                y=mine,
-                mode="markers",
-                name=title,
-                legendgroup=word,
-                showlegend=end == "lowest" and len(part) > 0,
-                marker={"size": 11, "color": colour, "symbol": symbol, "line": {"width": 2}},
-                customdata=part[[who, "p_holm", "effect"]].to_numpy().tolist(),
-                hovertemplate=f"%{{y}}: {who} recall %{{x:.1%}}<br>%{{customdata[0]}}"
+            points = {
+                "type": "scatter",
+                "x": part[end].tolist(),
+                "y": rows,
+                "mode": "markers",
+                "name": title,
+                "legendgroup": word,
+                "showlegend": end == "lowest" and len(part) > 0,
+                "marker": {"size": 11, "color": colour, "symbol": symbol, "line": {"width": 2}},
+                "customdata": part[[who, "p_holm", "effect"]].to_numpy().tolist(),
+                "hovertemplate": f"%{{y}}: {who} recall %{{x:.1%}}<br>%{{customdata[0]}}"
                 "<br>p = %{customdata[1]:.2g} for all genres<extra></extra>",
-            )
-    laid_out(
-        figure, "How much each genre depends on the model", 130 + 34 * max(1, len(table)),
-        legend=legend_below_title(),
-    )  # fmt: skip
-    figure.update_layout(margin_t=76)
-    figure.update_xaxes(title="Recall, worst to best run", tickformat=".0%", range=[-0.03, 1.03])
-    name_rows(figure, names[::-1])
-    shown = table.rename(
+            }
+            traces.append(points)
+    heading, height = "How much each genre depends on the model", 130 + 34 * max(1, len(table))
+    along = {"title": "Recall, worst to best run", "tickformat": ".0%", "range": [-0.03, 1.03]}
+    rows_axis, legend = names_axis(names[::-1]), legend_below_title()
+    figure = draw(traces, heading, height, along, rows_axis, 76, legend=legend)
+    numbers = table.rename(
         columns={
             "n_clips": "Clips",
             "lowest": "Lowest recall",
@@ -84,7 +82,7 @@ def dependence(table: pd.DataFrame) -> Chart:
         for row in table.to_dict("records")
     )
     alt = f"Range of recalls over the runs for each genre, widest first: {ranges}."
-    return Chart(figure, alt, shown, ("Lowest recall", "Highest recall", "Spread"))
+    return Chart(figure, alt, numbers, ("Lowest recall", "Highest recall", "Spread"))
 
 
 def cost(table: pd.DataFrame, column: str, name: str, styles: Mapping[str, RunStyle]) -> Chart:
@@ -98,39 +96,43 @@ def cost(table: pd.DataFrame, column: str, name: str, styles: Mapping[str, RunSt
         styles: Style of each run.
     """
     front = differences.pareto(table["accuracy"].tolist(), table[column].tolist())
-    figure = go.Figure()
     line = table[front].sort_values([column, "accuracy"])
     steps = {"color": GREY, "width": 2, "dash": "dot", "shape": "hv"}
     x, y = line[column].tolist(), line["accuracy"].tolist()
     has_front = len(line) > 1
-    figure.add_trace(quiet_line(x, y, 2, name="Pareto front", line=steps, showlegend=has_front))
-    known = table[table[column].notna()]
-    for on_front, (k, row) in zip(front[table[column].notna()], known.iterrows(), strict=True):
+    front_line = quiet_line(x, y, 2, name="Pareto front", line=steps, showlegend=has_front)
+    measured = table[table[column].notna()]
+    traces = [front_line]
+    for on_front, (k, row) in zip(front[table[column].notna()], measured.iterrows(), strict=True):
         style = styles[row["run_id"]]
-        figure.add_scatter(
-            x=[row[column]],
-            y=[row["accuracy"]],
-            error_y=whiskers(*_interval(known.loc[[k]]), style.colour, thickness=1.2, width=4),
-            mode="markers",
-            name=label(row["title"]),
-            marker={
-                "size": 13 if on_front else 9,
-                "color": style.colour,
-                "symbol": style.marker if on_front else f"{style.marker}-open",
-                "line": {"width": 2, "color": style.colour},
-            },
-            hovertemplate=f"{label(row['title'])}<br>{label(name)}: %{{x:,.4~g}}"
-            "<br>accuracy %{y:.1%}<extra></extra>",
+        interval = _interval(measured.loc[[k]])
+        traces.append(
+            {
+                "type": "scatter",
+                "x": [row[column]],
+                "y": [row["accuracy"]],
+                "error_y": whiskers(*interval, style.colour, thickness=1.2, width=4),
+                "mode": "markers",
+                "name": label(row["title"]),
+                "marker": {
+                    "size": 13 if on_front else 9,
+                    "color": style.colour,
+                    "symbol": style.marker if on_front else f"{style.marker}-open",
+                    "line": {"width": 2, "color": style.colour},
+                },
+                "hovertemplate": f"{label(row['title'])}<br>{label(name)}: %{{x:,.4~g}}"
+                "<br>accuracy %{y:.1%}<extra></extra>",
+            }
         )
-    laid_out(figure, f"Accuracy against {name[:1].lower()}{name[1:]}", 400)
-    with_legend(figure, len(known) + 1, 400)
-    figure.update_xaxes(title=label(name), type="log", tickformat="~s", **_decades(known[column]))
-    figure.update_yaxes(title="Share of test clips recognised", tickformat=".0%")
+    title = f"Accuracy against {name[:1].lower()}{name[1:]}"
+    along = {"title": label(name), "type": "log", "tickformat": "~s"} | _decades(measured[column])
+    upward = {"title": "Share of test clips recognised", "tickformat": ".0%"}
+    figure = with_legend(draw(traces, title, 400, along, upward), len(measured) + 1, 400)
     titles = {"title": "Run", column: name, "accuracy": "Accuracy", "accuracy_low": "from"}
-    shown = named(table, titles | {"accuracy_high": "to"}).assign(**{"On the front": front})
+    numbers = named(table, titles | {"accuracy_high": "to"}).assign(**{"On the front": front})
     best = "; ".join(f"{row['title']} {percent(row['accuracy'])}" for _, row in line.iterrows())
-    alt = f"Accuracy of {len(known)} runs against {name}; on the Pareto front: {best or 'none'}."
-    return Chart(figure, alt, shown, ("Accuracy", "from", "to"))
+    alt = f"Accuracy of {len(measured)} runs against {name}; on the Pareto front: {best or 'none'}."
+    return Chart(figure, alt, numbers, ("Accuracy", "from", "to"))
 
 
 def calibration(table: pd.DataFrame, styles: Mapping[str, RunStyle]) -> Chart:
@@ -140,40 +142,45 @@ def calibration(table: pd.DataFrame, styles: Mapping[str, RunStyle]) -> Chart:
         table: `run_id, title` and the columns of `metrics.reliability`.
         styles: Style of each run.
     """
-    figure = go.Figure()
-    figure.add_scatter(
-        x=[0, 1],
-        y=[0, 1],
-        mode="lines",
-        line={"color": GREY, "width": 1.5, "dash": "dot"},
-        name="as sure as right",
-        hoverinfo="skip",
-    )
+    diagonal = {
+        "type": "scatter",
+        "x": [0, 1],
+        "y": [0, 1],
+        "mode": "lines",
+        "line": {"color": GREY, "width": 1.5, "dash": "dot"},
+        "name": "as sure as right",
+        "hoverinfo": "skip",
+    }
+    traces: list[dict[str, Any]] = [diagonal]
     titles = table.drop_duplicates("run_id").set_index("run_id")["title"]
     for run_id, title in titles.items():
         part, style = table[table["run_id"] == run_id], styles[str(run_id)]
         bars = {"thickness": 1.2, "width": 3, "visible": len(titles) <= 3}
-        figure.add_scatter(
-            x=part["certainty"].tolist(),
-            y=part["accuracy"].tolist(),
-            mode="lines+markers",
-            name=label(title),
-            line={"color": style.colour, "width": 2},
-            marker={"symbol": style.marker, "color": style.colour, "size": _sizes(part["n_clips"])},
-            error_y=whiskers(*_interval(part), style.colour, **bars),
-            customdata=part[["n_clips"]].to_numpy().tolist(),
-            hovertemplate=f"{label(title)}<br>%{{customdata[0]}} clips, mean certainty %{{x:.1%}}"
-            "<br>right: %{y:.1%}<extra></extra>",
+        sizes = _sizes(part["n_clips"])
+        traces.append(
+            {
+                "type": "scatter",
+                "x": part["certainty"].tolist(),
+                "y": part["accuracy"].tolist(),
+                "mode": "lines+markers",
+                "name": label(title),
+                "line": {"color": style.colour, "width": 2},
+                "marker": {"symbol": style.marker, "color": style.colour, "size": sizes},
+                "error_y": whiskers(*_interval(part), style.colour, **bars),
+                "customdata": part[["n_clips"]].to_numpy().tolist(),
+                "hovertemplate": f"{label(title)}<br>%{{customdata[0]}} clips, mean certainty "
+                "%{x:.1%}<br>right: %{y:.1%}<extra></extra>",
+            }
         )
-    laid_out(figure, "How right the predictions are, by how sure they were", 400)
+    heading = "How right the predictions are, by how sure they were"
+    along = {"title": "Probability of the predicted genre", "range": [0, 1.02]}
+    upward = {"title": "Share of predictions that are right", "range": [-0.02, 1.04]}
+    shares_axis = {"tickformat": ".0%"}
+    figure = draw(traces, heading, 400, along | shares_axis, upward | shares_axis)
     with_legend(figure, len(titles) + 1, 400)
-    figure.update_xaxes(title="Probability of the predicted genre", tickformat=".0%",
-                        range=[0, 1.02])  # fmt: skip
-    figure.update_yaxes(title="Share of predictions that are right", tickformat=".0%",
-                        range=[-0.02, 1.04])  # fmt: skip
-    titles_of = {"title": "Run", "low": "Bin from", "high": "Bin to", "n_clips": "Clips"}
-    titles_of |= {"certainty": "Mean certainty", "accuracy": "Right"}
-    shown = named(table, titles_of | {"accuracy_low": "from", "accuracy_high": "to"})
+    heads = {"title": "Run", "low": "Bin from", "high": "Bin to", "n_clips": "Clips"}
+    heads |= {"certainty": "Mean certainty", "accuracy": "Right"}
+    numbers = named(table, heads | {"accuracy_low": "from", "accuracy_high": "to"})
     means = []
     for run_id, title in titles.items():
         part = table[table["run_id"] == run_id]
@@ -182,7 +189,7 @@ def calibration(table: pd.DataFrame, styles: Mapping[str, RunStyle]) -> Chart:
         right = float((part["accuracy"] * part["n_clips"]).sum()) / n
         means.append(f"{title} is {percent(certainty)} sure and {percent(right)} right on average")
     shares = ("Bin from", "Bin to", "Mean certainty", "Right", "from", "to")
-    return Chart(figure, f"Calibration curves. {'; '.join(means)}.", shown, shares)
+    return Chart(figure, f"Calibration curves. {'; '.join(means)}.", numbers, shares)
 
 
 def critical_difference(
@@ -200,54 +207,61 @@ def critical_difference(
     """
     order = sorted(range(len(titles)), key=lambda k: (ranks.mean[k], k))
     n = len(order)
-    figure = go.Figure()
+    traces: list[dict[str, Any]] = []
     # Names are below one another, each joined to its mean rank on the line.
     for row, k in enumerate(order):
         rank, depth = float(ranks.mean[k]), -(row + 1.0)
-        figure.add_trace(quiet_line([rank, rank, n + 0.15], [0, depth, depth], 1))
-        figure.add_scatter(
-            x=[n + 0.2],
-            y=[depth],
-            mode="text",
-            text=[f"{label(titles[k])} ({rank:.2f})"],
-            textposition="middle right",
-            hoverinfo="skip",
-            showlegend=False,
-            cliponaxis=False,
-        )
-    figure.add_scatter(
-        x=[float(ranks.mean[k]) for k in order],
-        y=[0.0] * n,
-        mode="markers",
-        marker={"size": 10, "color": GREY},
-        text=[label(titles[k]) for k in order],
-        hovertemplate="%{text}: mean rank %{x:.2f}<extra></extra>",
-        showlegend=False,
-    )
+        name = {
+            "type": "scatter",
+            "x": [n + 0.2],
+            "y": [depth],
+            "mode": "text",
+            "text": [f"{label(titles[k])} ({rank:.2f})"],
+            "textposition": "middle right",
+            "hoverinfo": "skip",
+            "showlegend": False,
+            "cliponaxis": False,
+        }
+        traces += [quiet_line([rank, rank, n + 0.15], [0, depth, depth], 1), name]
+    dots = {
+        "type": "scatter",
+        "x": [float(ranks.mean[k]) for k in order],
+        "y": [0.0] * n,
+        "mode": "markers",
+        "marker": {"size": 10, "color": GREY},
+        "text": [label(titles[k]) for k in order],
+        "hovertemplate": "%{text}: mean rank %{x:.2f}<extra></extra>",
+        "showlegend": False,
+    }
+    traces.append(dots)
     for level, group in enumerate(ranks.groups):
         x = [float(ranks.mean[group[0]]) - 0.03, float(ranks.mean[group[-1]]) + 0.03]
         hover = {"hoverinfo": None, "hovertemplate": "cannot be told apart<extra></extra>"}
-        figure.add_trace(quiet_line(x, [0.35 + 0.3 * level] * 2, 6, "#4f8fe0", **hover))
+        traces.append(quiet_line(x, [0.35 + 0.3 * level] * 2, 6, "#4f8fe0", **hover))
     top = 0.8 + 0.3 * len(ranks.groups)
     text = {"text": [f"critical difference {ranks.critical:.2f}", ""], "textposition": "top right"}
     x = [1, 1 + ranks.critical]
-    figure.add_trace(quiet_line(x, [top, top], 2, "#e39400", mode="lines+text", **text))
-    laid_out(figure, f"Mean ranks over {n_blocks} {blocks}", 150 + 30 * n)
-    # Room for names on the right of the line.
-    figure.update_xaxes(
-        title="Mean rank (1 is best)",
-        range=[0.8, max(n + 0.2, 1 + ranks.critical) * 1.75],
-        tickvals=list(range(1, n + 1)),
-        showgrid=False,
+    traces.append(quiet_line(x, [top, top], 2, "#e39400", mode="lines+text", **text))
+    right_end = max(n + 0.2, 1 + ranks.critical) * 1.75  # room for names right of the line
+    figure = draw(
+        traces,
+        f"Mean ranks over {n_blocks} {blocks}",
+        150 + 30 * n,
+        {
+            "title": "Mean rank (1 is best)",
+            "range": [0.8, right_end],
+            "tickvals": list(range(1, n + 1)),
+            "showgrid": False,
+        },
+        {"visible": False, "range": [-n - 0.7, top + 0.7]},
     )
-    figure.update_yaxes(visible=False, range=[-n - 0.7, top + 0.7])
-    shown = pd.DataFrame(
+    numbers = pd.DataFrame(
         {"Run": [titles[k] for k in order], "Mean rank": [float(ranks.mean[k]) for k in order]}
     )
     joined = "; ".join(" and ".join(titles[k] for k in group) for group in ranks.groups)
     listed = ", ".join(f"{titles[k]} {ranks.mean[k]:.2f}" for k in order)
     alt = f"Mean ranks: {listed}. Critical difference {ranks.critical:.2f}; cannot be told apart: "
-    return Chart(figure, f"{alt}{joined or 'none'}.", shown)
+    return Chart(figure, f"{alt}{joined or 'none'}.", numbers)
 
 
 def _interval(table: pd.DataFrame) -> tuple[pd.Series, pd.Series, pd.Series]:

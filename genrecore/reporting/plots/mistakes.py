@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,11 +12,11 @@ import plotly.graph_objects as go
 from genrecore.reporting.plots.chart import (
     GREY,
     Chart,
+    draw,
     label,
-    laid_out,
     legend_below_title,
-    name_rows,
     named,
+    names_axis,
     ring,
     whiskers,
 )
@@ -46,56 +47,64 @@ def clip_map(points: pd.DataFrame, title: str, axes: tuple[str, str], picked: st
         picked: A clip that is ringed.
     """
     colours = genre_colours(points["genre"])
-    figure = go.Figure()
+    traces: list[dict[str, Any]] = []
     for mark, (name, symbol, size, opacity) in MARKS.items():
         rows = points[points["mark"] == mark]
         if rows.empty:
             continue
-        figure.add_scatter(  # one entry of the legend in no genre's colour
-            x=[None],
-            y=[None],
-            mode="markers",
-            name=name,
-            marker={"symbol": symbol, "size": 9, "color": GREY},
-            hoverinfo="skip",
-        )
+        legend_entry = {  # in no genre's colour
+            "type": "scatter",
+            "x": [None],
+            "y": [None],
+            "mode": "markers",
+            "name": name,
+            "marker": {"symbol": symbol, "size": 9, "color": GREY},
+            "hoverinfo": "skip",
+        }
         predicted = rows["predicted"].fillna("").astype(str)
         lines = [
             f"{label(clip)}<br>labelled {label(genre)}"
-            + (f", taken for {label(other)}" if mark == "wrong" else "")
+            + (f", taken for {label(taken_for)}" if mark == "wrong" else "")
             + (", in training" if mark == "learned" else "")
-            for clip, genre, other in zip(rows["clip_id"], rows["genre"], predicted, strict=True)
+            for clip, genre, taken_for in zip(
+                rows["clip_id"], rows["genre"], predicted, strict=True
+            )
         ]
-        figure.add_scatter(
-            x=rows["x"].tolist(),
-            y=rows["y"].tolist(),
-            mode="markers",
-            marker={
+        clips = {
+            "type": "scatter",
+            "x": rows["x"].tolist(),
+            "y": rows["y"].tolist(),
+            "mode": "markers",
+            "marker": {
                 "symbol": symbol,
                 "size": size,
                 "color": [colours[genre] for genre in rows["genre"]],
                 "opacity": opacity,
             },
-            selected={"marker": {"opacity": opacity}},
-            unselected={"marker": {"opacity": opacity}},
-            customdata=rows[["clip_id"]].to_numpy().tolist(),
-            text=lines,
-            hovertemplate="%{text}<br>click to hear it<extra></extra>",
-            showlegend=False,
-        )
+            **_same_when_selected(opacity),
+            "customdata": rows[["clip_id"]].to_numpy().tolist(),
+            "text": lines,
+            "hovertemplate": "%{text}<br>click to hear it<extra></extra>",
+            "showlegend": False,
+        }
+        traces += [legend_entry, clips]
     chosen = points[points["clip_id"] == picked]
     if len(chosen):
         mark = ring(chosen["x"].tolist(), chosen["y"].tolist(), _PICKED, 3, name="Picked")
         mark["marker"] |= {"size": 20}
-        figure.add_trace(mark | {"showlegend": True})
+        traces.append(mark | {"showlegend": True})
+    x, y = ({"title": name, "showticklabels": False, "showgrid": True} for name in axes)
+    click = {"legend": legend_below_title(), "clickmode": "event+select"}
+    figure = draw(traces, label(title), 560, x, y, 78, **click)
     _name_genres(figure, points, colours)
-    laid_out(figure, label(title), 560, legend=legend_below_title(), clickmode="event+select")
-    figure.update_layout(margin_t=78)
-    for update, axis_title in zip((figure.update_xaxes, figure.update_yaxes), axes, strict=True):
-        update(title=axis_title, showticklabels=False, showgrid=True)
     titles = {"clip_id": "Clip", "genre": "Labelled", "split": "Split", "predicted": "Taken for"}
     table = named(points, titles | {"x": "x", "y": "y"})
     return Chart(figure, _map_in_words(points, title), table)
+
+
+def _same_when_selected(opacity: float) -> dict[str, Any]:
+    """Keeps the look of points when one of them is clicked; Plotly would fade the others."""
+    return {name: {"marker": {"opacity": opacity}} for name in ("selected", "unselected")}
 
 
 def _name_genres(figure: go.Figure, points: pd.DataFrame, colours: Mapping[str, str]) -> None:
@@ -104,13 +113,13 @@ def _name_genres(figure: go.Figure, points: pd.DataFrame, colours: Mapping[str, 
     middles = grouped[["x", "y"]].median()
     width = float(np.ptp(points["x"])) or 1.0
     height = float(np.ptp(points["y"])) or 1.0
-    taken: list[tuple[float, float]] = []
+    labels: list[tuple[float, float]] = []  # (x, y) of those placed already
     for genre, (x, y) in middles.sort_values("y").iterrows():
-        near = [other for at, other in taken if abs(at - x) < _LABEL[0] * width]
-        for other in sorted(near):
-            if abs(y - other) < _LABEL[1] * height:
-                y = other + _LABEL[1] * height
-        taken.append((x, y))
+        near = [label_y for label_x, label_y in labels if abs(label_x - x) < _LABEL[0] * width]
+        for label_y in sorted(near):
+            if abs(y - label_y) < _LABEL[1] * height:
+                y = label_y + _LABEL[1] * height
+        labels.append((x, y))
         figure.add_annotation(
             x=float(x),
             y=float(y),
@@ -159,57 +168,56 @@ def probe_differences(table: pd.DataFrame, accuracy: float, band: float, picked:
         band: Differences smaller than this count as none; drawn as a band about 0.
         picked: A probe whose name stands out.
     """
-    figure = go.Figure()
     names = [label(title) for title in table["title"]]
-    figure.add_vrect(x0=-band, x1=band, fillcolor=GREY, opacity=0.18, line_width=0, layer="below")
-    figure.add_vline(x=0, line={"width": 1, "color": GREY})
+    traces: list[dict[str, Any]] = []
     for word, (outcome, symbol, colour) in _OUTCOMES.items():
         rows = table[table["word"] == word]
         if rows.empty:
             continue
-        figure.add_scatter(
-            x=rows["difference"].tolist(),
-            y=[label(title) for title in rows["title"]],
-            error_x=whiskers(rows["difference"], rows["low"], rows["high"], colour),
-            mode="markers",
-            name=outcome,
-            marker={"size": 13, "color": colour, "symbol": symbol, "opacity": 1.0},
-            selected={"marker": {"opacity": 1.0}},
-            unselected={"marker": {"opacity": 1.0}},
-            customdata=[
+        dots = {
+            "type": "scatter",
+            "x": rows["difference"].tolist(),
+            "y": [label(title) for title in rows["title"]],
+            "error_x": whiskers(rows["difference"], rows["low"], rows["high"], colour),
+            "mode": "markers",
+            "name": outcome,
+            "marker": {"size": 13, "color": colour, "symbol": symbol, "opacity": 1.0},
+            **_same_when_selected(1.0),
+            "customdata": [
                 [str(row["probe"]), signed_points(row["difference"]), percent(row["accuracy"]),
                  int(row["n_broken"]), int(row["n_mended"])]
                 for _, row in rows.iterrows()
             ],
-            hovertemplate="%{y}: %{customdata[1]} points, %{customdata[2]} are right<br>"
+            "hovertemplate": "%{y}: %{customdata[1]} points, %{customdata[2]} are right<br>"
             "%{customdata[3]} clips lost, %{customdata[4]} won<br>"
             "click to hear those lost<extra></extra>",
-        )  # fmt: skip
-    laid_out(
-        figure,
-        "Accuracy under each probe",
-        130 + 34 * len(names),
-        legend=legend_below_title(),
-        clickmode="event+select",
-    )
-    figure.update_layout(margin_t=74)
-    figure.update_xaxes(
-        title=f"Difference to {percent(accuracy)} of the unchanged clips, with 95 % intervals",
-        tickformat="+.0%",
-    )
+        }  # fmt: skip
+        traces.append(dots)
     ticks = [
         f"<b>{name}</b>" if probe == picked else name
         for name, probe in zip(names, table["probe"], strict=True)
     ]
-    ends = {"range": [len(names) - 0.5, -0.5], "tickfont_size": 12}
-    name_rows(figure, names, tickvals=names, ticktext=ticks, **ends)
+    ends = {"range": [len(names) - 0.5, -0.5], "tickfont": {"size": 12}}
+    unchanged = f"Difference to {percent(accuracy)} of the unchanged clips, with 95 % intervals"
+    figure = draw(
+        traces,
+        "Accuracy under each probe",
+        130 + 34 * len(names),
+        {"title": unchanged, "tickformat": "+.0%"},
+        names_axis(names, tickvals=names, ticktext=ticks, **ends),
+        74,
+        legend=legend_below_title(),
+        clickmode="event+select",
+    )
+    figure.add_vrect(x0=-band, x1=band, fillcolor=GREY, opacity=0.18, line_width=0, layer="below")
+    figure.add_vline(x=0, line={"width": 1, "color": GREY})
     titles = {"title": "Probe", "accuracy": "Accuracy", "difference": "Difference", "low": "from"}
     titles |= {"high": "to", "p": "p (adjusted)", "n_broken": "Clips lost", "n_mended": "Clips won"}
-    shown = named(table, titles).assign(Verdict=[_OUTCOMES[word][0] for word in table["word"]])
+    numbers = named(table, titles).assign(Verdict=[_OUTCOMES[word][0] for word in table["word"]])
     changes = "; ".join(
         f"{row['title']} {signed_points(row['difference'])} ({signed_points(row['low'])} to "
         f"{signed_points(row['high'])})"
         for row in table.to_dict("records")
     )
     alt = f"Difference in accuracy under each probe in points, unchanged {percent(accuracy)}: "
-    return Chart(figure, f"{alt}{changes}.", shown, ("Accuracy", "Difference", "from", "to"))
+    return Chart(figure, f"{alt}{changes}.", numbers, ("Accuracy", "Difference", "from", "to"))

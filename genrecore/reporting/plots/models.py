@@ -53,12 +53,12 @@ def sizes(table: pd.DataFrame, chosen: str) -> Chart:
     title = "Parameters and multiply–adds on this input"
     figure = draw([points], title, _HEIGHT, along, upward)
     titles = {"title": "Model", "name": "Name", "n_parameters": "Parameters"}
-    shown = named(table, titles | {"n_multiply_adds": "Multiply–adds"})
-    alt = f"Points of {len(shown)} models by parameters and multiply–adds."
-    for row in shown[shown["Name"] == chosen].to_dict("records"):
+    numbers = named(table, titles | {"n_multiply_adds": "Multiply–adds"})
+    alt = f"Points of {len(numbers)} models by parameters and multiply–adds."
+    for row in numbers[numbers["Name"] == chosen].to_dict("records"):
         alt += f" {row['Model']} has {thousands(row['Parameters'])} and "
         alt += f"{thousands(row['Multiply–adds'])}."
-    return Chart(figure, alt, shown)
+    return Chart(figure, alt, numbers)
 
 
 def _padded(values: Sequence[float]) -> tuple[float, float]:
@@ -83,7 +83,7 @@ def _label_positions(
         )
         for pair in zip(x, y, strict=True)
     ]
-    taken = [(a - _GAP / 2, b - _GAP / 2, a + _GAP / 2, b + _GAP / 2) for a, b in points]
+    occupied = [(a - _GAP / 2, b - _GAP / 2, a + _GAP / 2, b + _GAP / 2) for a, b in points]
     positions = [""] * len(names)
     for k in sorted(range(len(names)), key=lambda k: names[k] != chosen):  # it chooses first
         (a, b), name = points[k], names[k]
@@ -98,23 +98,23 @@ def _label_positions(
             "top left": (a - 4 - wide, b + 4, a - 4, b + 4 + _LINE),
             "bottom left": (a - 4 - wide, b - 4 - _LINE, a - 4, b - 4),
         }
-        costs = {position: _cost(box, taken) for position, box in boxes.items()}
+        costs = {position: _cost(box, occupied) for position, box in boxes.items()}
         best = min(costs, key=costs.__getitem__)
         positions[k] = best
-        taken.append(boxes[best])
+        occupied.append(boxes[best])
     return positions
 
 
 _Box = tuple[float, float, float, float]
 
 
-def _cost(box: _Box, taken: Sequence[_Box]) -> float:
+def _cost(box: _Box, occupied: Sequence[_Box]) -> float:
     """The area that a label would share with others, and with what lies outside the plot."""
     left, low, right, high = box
     inside = max(0.0, min(right, _WIDE) - max(left, 0.0)) * (
         max(0.0, min(high, _HIGH) - max(low, 0.0))
     )
     cost = (right - left) * (high - low) - inside
-    for a, b, c, d in taken:
+    for a, b, c, d in occupied:
         cost += max(0.0, min(right, c) - max(left, a)) * max(0.0, min(high, d) - max(low, b))
     return cost

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import isnan
+from typing import Any
 
 import numpy as np
 import pandas as pd
-import plotly.graph_objects as go
 
 from genrecore.experiments.papers import Ours, ProtocolGap
 from genrecore.reporting.plots.chart import (
@@ -14,9 +15,8 @@ from genrecore.reporting.plots.chart import (
     Chart,
     draw,
     label,
-    laid_out,
     legend_below_title,
-    name_rows,
+    names_axis,
     quiet_line,
     whiskers,
 )
@@ -37,48 +37,48 @@ def gaps(systems: Sequence[ProtocolGap], title: str) -> Chart:
         systems: From `papers.gaps`; an honest or published side may be missing.
         title: Heading of the chart.
     """
-    figure = go.Figure()
     names = [label(gap.title) for gap in systems]
+    traces: list[dict[str, Any]] = []
     for gap, name in zip(systems, names, strict=True):
         if gap.published.n_runs and gap.honest.n_runs:
             ends = [gap.published.value, gap.honest.value]
-            figure.add_trace(quiet_line(ends, [name, name], 5, opacity=0.35))
+            traces.append(quiet_line(ends, [name, name], 5, opacity=0.35))
     for side, (noun, style) in LOOKS.items():
-        shown = [gap for gap in systems if _value(gap, side) == _value(gap, side)]
-        if not shown:
+        measured = [gap for gap in systems if not isnan(_value(gap, side))]
+        if not measured:
             continue
-        values = [_value(gap, side) for gap in shown]
-        lows, highs = zip(*(_ends(gap, side) for gap in shown), strict=True)
-        figure.add_scatter(
-            x=values,
-            y=[label(gap.title) for gap in shown],
-            error_x=whiskers(values, lows, highs, style.colour, width=5)
-            if side != "printed"
-            else None,
-            mode="markers",
-            name=noun,
-            marker={
-                "size": 20 if side == "printed" else 11,
-                "color": style.colour,
-                "symbol": style.marker,
-                "line": {"width": 3, "color": style.colour} if side == "printed" else {"width": 0},
-            },
-            customdata=[_hover(gap, side) for gap in shown],
-            hovertemplate=f"%{{y}}<br>{noun}: %{{customdata}}<extra></extra>",
+        is_printed = side == "printed"
+        values = [_value(gap, side) for gap in measured]
+        lows, highs = zip(*(_ends(gap, side) for gap in measured), strict=True)
+        intervals = whiskers(values, lows, highs, style.colour, width=5)
+        traces.append(
+            {
+                "type": "scatter",
+                "x": values,
+                "y": [label(gap.title) for gap in measured],
+                "error_x": None if is_printed else intervals,
+                "mode": "markers",
+                "name": noun,
+                "marker": {
+                    "size": 20 if is_printed else 11,
+                    "color": style.colour,
+                    "symbol": style.marker,
+                    "line": {"width": 3, "color": style.colour} if is_printed else {"width": 0},
+                },
+                "customdata": [_hover(gap, side) for gap in measured],
+                "hovertemplate": f"%{{y}}<br>{noun}: %{{customdata}}<extra></extra>",
+            }
         )
-    laid_out(figure, label(title), 130 + 40 * len(systems), legend=legend_below_title())
-    figure.update_layout(margin_t=86)
     table = gap_table(systems)
-    drawn = ["Printed", "As published", "from", "to", "Honest", "from ", "to "]
-    numbers = table[drawn].to_numpy(dtype=float)
-    known = np.isfinite(numbers).any()
-    low, high = (np.nanmin(numbers), np.nanmax(numbers)) if known else (0.0, 1.0)
-    figure.update_xaxes(
-        title="Share of clips recognised",
-        tickformat=".0%",
-        range=[max(-0.02, float(low) - 0.04), min(1.02, float(high) + 0.04)],
-    )
-    name_rows(figure, names, range=[len(names) - 0.4, -0.6], tickfont_size=12)
+    columns = ["Printed", "As published", "from", "to", "Honest", "from ", "to "]
+    numbers = table[columns].to_numpy(dtype=float)
+    is_empty = np.isnan(numbers).all()
+    low, high = (0.0, 1.0) if is_empty else (np.nanmin(numbers), np.nanmax(numbers))
+    ends = [max(-0.02, float(low) - 0.04), min(1.02, float(high) + 0.04)]
+    along = {"title": "Share of clips recognised", "tickformat": ".0%", "range": ends}
+    rows = names_axis(names, range=[len(names) - 0.4, -0.6], tickfont={"size": 12})
+    height, legend = 130 + 40 * len(systems), legend_below_title()
+    figure = draw(traces, label(title), height, along, rows, 86, legend=legend)
     listed = "; ".join(
         f"{row['System']} printed {percent(row['Printed'])}, as published "
         f"{percent(row['As published'])}, honest {percent(row['Honest'])}"
@@ -89,7 +89,7 @@ def gaps(systems: Sequence[ProtocolGap], title: str) -> Chart:
 
 
 def gap_table(systems: Sequence[ProtocolGap]) -> pd.DataFrame:
-    """The numbers of `gaps`; `Measured` says what ours as published was measured on."""
+    """The numbers of `gaps`; `Measured` says on what ours, as published, was measured."""
     rows = [
         {
             "System": gap.title,
@@ -147,10 +147,10 @@ def spectrum(wave: np.ndarray, sample_rate_hz: int, title: str) -> Chart:
     hz = np.fft.rfftfreq(len(wave), 1 / sample_rate_hz)
     n = max(1, min(400, len(hz)))
     edges = np.linspace(0, len(hz), n + 1).astype(int)[:-1]
-    shown = np.maximum.reduceat(magnitude, edges)
+    largest = np.maximum.reduceat(magnitude, edges)
     line = {
         "x": hz[edges].round(1).tolist(),
-        "y": shown.tolist(),
+        "y": largest.tolist(),
         "mode": "lines",
         "line": {"color": "#7a6cc0", "width": 1.2},
         "hovertemplate": "%{x:.0f} Hz: %{y:.2~g}<extra></extra>",
@@ -158,9 +158,7 @@ def spectrum(wave: np.ndarray, sample_rate_hz: int, title: str) -> Chart:
     along = {"title": "Frequency (Hz)", "showgrid": False}
     upward = {"title": "Magnitude", "tickformat": "~g", "rangemode": "tozero"}
     figure = draw([line], label(title), 230, along, upward)
-    loudest = float(hz[edges][int(shown.argmax())]) if len(shown) else 0.0
-    return Chart(
-        figure,
-        f"{title}: magnitudes up to {hz[-1]:.0f} hertz; the largest is near {loudest:.0f} hertz.",
-        pd.DataFrame({"Frequency (Hz)": hz[edges].round(1), "Magnitude": shown}),
-    )
+    loudest_hz = float(hz[edges][int(largest.argmax())]) if len(largest) else 0.0
+    alt = f"{title}: magnitudes up to {hz[-1]:.0f} hertz; the largest is near "
+    table = pd.DataFrame({"Frequency (Hz)": hz[edges].round(1), "Magnitude": largest})
+    return Chart(figure, f"{alt}{loudest_hz:.0f} hertz.", table)

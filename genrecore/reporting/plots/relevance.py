@@ -1,4 +1,4 @@
-"""Where in a clip the evidence for a genre lies."""
+"""Which parts of a clip support a genre."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ _FOR, _AGAINST = "#d85430", "#606ccc"
 
 def over_image(
     relevance: np.ndarray,
-    shown: np.ndarray,
+    image: np.ndarray,
     times_s: np.ndarray,
     rows: Rows,
     unit: str,
     genre: str,
     method: str,
 ) -> Chart:
-    """An image in greys, and over it in orange what speaks for a genre.
+    """An image in greys, and over it in orange the evidence for a genre.
 
     Args:
-        relevance: (rows, columns); what is negative is not drawn.
-        shown: (rows, columns), the image.
+        relevance: (rows, columns); negative values are not drawn.
+        image: (rows, columns).
         times_s: The middle of each column.
         rows: What the rows are.
         unit: Of the image.
@@ -44,7 +44,7 @@ def over_image(
     top = float(np.quantile(positive, 0.998)) or float(positive.max()) or 1.0
     share = np.minimum(positive / top, 1.0)
     title = f"Support for {genre}, by {method}"
-    base = image_chart(shown, times_s, rows, title, unit, height=340)
+    base = image_chart(image, times_s, rows, title, unit, height=340)
     over = image_chart(share, times_s, rows, title, "", height=340)
     base.figure.update_traces(
         colorscale=_GREYS, showscale=False, hoverinfo="skip", hovertemplate=None
@@ -67,7 +67,7 @@ def over_image(
 
 
 def over_time(relevance: np.ndarray, times_s: np.ndarray, genre: str, method: str) -> Chart:
-    """Bars over time: up for what speaks for a genre, down for what speaks against it.
+    """Bars over time: up for evidence for a genre, down for evidence against it.
 
     Args:
         relevance: (columns,).

@@ -1,4 +1,4 @@
-"""What a clip sounds like, to the eye: waveform, mel spectrogram, the prediction over time."""
+"""A clip over time: waveform, mel spectrogram, predictions of its segments."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ def probabilities_over_time(segments: pd.DataFrame) -> Chart:
         hovermode="x unified",
         legend=legend_below_title(y=-0.32, yanchor="top", traceorder="normal"),
     )
-    shown = segments[["start_s", "end_s", *columns]].rename(
+    numbers = segments[["start_s", "end_s", *columns]].rename(
         columns={"start_s": "From (s)", "end_s": "To (s)"} | dict(zip(columns, genres, strict=True))
     )
     leader = "no segment"
@@ -135,6 +135,5 @@ def probabilities_over_time(segments: pd.DataFrame) -> Chart:
         top = str(mean.idxmax()).removeprefix("p_")
         leads = (segments[columns].idxmax(axis=1) == f"p_{top}").mean()
         leader = f"{top} leads in {percent(leads)} of {len(segments)} segments"
-    return Chart(
-        figure, f"Stacked areas of the probability of each genre over time: {leader}.", shown
-    )
+    alt = f"Stacked areas of the probability of each genre over time: {leader}."
+    return Chart(figure, alt, numbers)
