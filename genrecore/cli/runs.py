@@ -111,7 +111,7 @@ def show_run(
             f"time left {seconds(status.get('time_left_s'))}"
         )
     if shown.leak:
-        out.print(f"{shown.leak}: its accuracy is flattered.", style="bold red")
+        out.print(f"{shown.leak}: its accuracy is too high.", style="bold red")
     if shown.config.rehearsal:
         out.print(f"{shown.badge.rpartition('; ')[2]}.", style="bold")
     if shown.predictions is not None:

@@ -1,4 +1,4 @@
-"""Bootstrap intervals of accuracies and their differences, clips of one artist drawn together.
+"""Bootstrap intervals of accuracies and their differences; clips of one artist drawn together.
 
 Clips of one artist are not independent: a system that knows the artist's sound is right or wrong on
 all of them. So whole groups are drawn with replacement (Davison & Hinkley, Bootstrap Methods and
@@ -7,10 +7,10 @@ system was trained with several seeds, seeds are drawn as well, independently of
 pigeonhole bootstrap of crossed factors (Owen 2007, The pigeonhole bootstrap, Annals of Applied
 Statistics 1 (2), 386-411).
 
-Few seeds say little of how much seeds differ, which no bootstrap knows. So where seeds are drawn,
-intervals are as much wider as Student's t is than the normal distribution, with the degrees of
-freedom that Satterthwaite gives a sum of variances (1946, An approximate distribution of estimates
-of variance components, Biometrics Bulletin 2 (6)), as is done for readers and cases in diagnostic
+A few seeds say little about how much seeds differ, and no bootstrap accounts for that. So where
+seeds are drawn, intervals are widened by the ratio of Student's t to the normal distribution, with
+Satterthwaite's degrees of freedom of a sum of variances (1946, An approximate distribution of
+estimates of variance components, Biometrics Bulletin 2 (6)), as for readers and cases in diagnostic
 studies (Hillis, Obuchowski & Berbaum 2011, Academic Radiology 18 (2)).
 """
 
@@ -67,7 +67,7 @@ class Resamples:
             seed: Seed of the draws: the same comparison gives the same numbers.
 
         Raises:
-            ValueError: A system knows another number of clips.
+            ValueError: A system has another number of clips.
         """
         generator = np.random.default_rng(seed)
         _, member = np.unique(groups, return_inverse=True)
@@ -84,7 +84,7 @@ class Resamples:
                 sizes.append(everything if complete else np.bincount(member, tested, n_groups))
                 owner.append(system)
         self._runs = [np.flatnonzero(np.array(owner) == system) for system in range(len(right))]
-        # Where all runs know all clips one column of sizes does for all.
+        # Where all runs were tested on all clips, one column of sizes serves all.
         shared = all(size is everything for size in sizes)
         table = np.stack([*sums, *([everything] if shared else sizes)], axis=1)
         whole = table.sum(axis=0)[None]
@@ -93,9 +93,9 @@ class Resamples:
         draws = []
         for first in range(0, n_resamples, _BATCH):
             n = min(_BATCH, n_resamples - first)
-            drawn = generator.integers(0, n_groups, (n, n_groups))
-            drawn += np.arange(n)[:, None] * n_groups
-            counts = np.bincount(drawn.ravel(), minlength=n * n_groups).reshape(n, n_groups)
+            sampled = generator.integers(0, n_groups, (n, n_groups))
+            sampled += np.arange(n)[:, None] * n_groups
+            counts = np.bincount(sampled.ravel(), minlength=n * n_groups).reshape(n, n_groups)
             draws.append(self._mean_of_runs(counts.astype(float) @ table, generator))
         self.draws = np.concatenate(draws)
 
@@ -122,8 +122,8 @@ class Resamples:
         return float(2 * stats.t.sf(abs(value) / error, self.freedom([a, b], error)))
 
     def freedom(self, systems: Sequence[int], error: float) -> float:
-        """Degrees of freedom of a standard error, by Satterthwaite: few of the seeds, and one less
-        than the groups of the clips; infinite where no system has several runs."""
+        """Satterthwaite's degrees of freedom of a standard error: the number of seeds and of groups
+        of clips, each less one, combined; infinite where no system has several runs."""
         seeds, below = 0.0, 0.0
         for system in systems:
             values = self._of_runs[self._runs[system]]
@@ -151,30 +151,30 @@ class Resamples:
     def _mean_of_runs(
         self, sampled: np.ndarray, generator: np.random.Generator | None = None
     ) -> np.ndarray:
-        """(resamples, systems): the accuracy over each system's runs, or over runs drawn from them.
+        """The accuracy over each system's runs, or over runs drawn from them, (resamples, systems).
 
-        Drawing from n runs spreads their mean too little by the factor (n - 1) / n in variance,
-        which matters for three seeds; the deviation from the plain mean is widened by as much.
+        Drawing from n runs gives their mean a variance that is too small by (n - 1) / n, which
+        matters for three seeds; so the deviation from the plain mean is widened accordingly.
 
         Args:
             sampled: Sums of right clips of each run, then numbers of clips of each or of all,
                 (resamples, runs + sizes).
-            generator: Draws runs; without it all count once.
+            generator: Draws runs; without it every run counts once.
         """
         n_runs = sum(len(runs) for runs in self._runs)
         right, n_clips = sampled[:, :n_runs], sampled[:, n_runs:]
         n_clips = np.broadcast_to(n_clips, right.shape)
         means = []
         for runs in self._runs:
-            mine, sizes, n = right[:, runs], n_clips[:, runs], len(runs)
-            mean = _ratio(mine, sizes)
+            own_right, sizes, n = right[:, runs], n_clips[:, runs], len(runs)
+            mean = _ratio(own_right, sizes)
             if generator is not None and n > 1:
-                drawn = generator.integers(0, n, mine.shape)
-                again = _ratio(
-                    np.take_along_axis(mine, drawn, axis=1),
-                    np.take_along_axis(sizes, drawn, axis=1),
+                picks = generator.integers(0, n, own_right.shape)
+                redrawn = _ratio(
+                    np.take_along_axis(own_right, picks, axis=1),
+                    np.take_along_axis(sizes, picks, axis=1),
                 )
-                mean = mean + np.sqrt(n / (n - 1)) * (again - mean)
+                mean = mean + np.sqrt(n / (n - 1)) * (redrawn - mean)
             means.append(mean)
         return np.stack(means, axis=1)
 
@@ -187,7 +187,7 @@ def accuracy(right: np.ndarray, groups: np.ndarray, n_resamples: int = N_RESAMPL
 
 
 def _ratio(right: np.ndarray, n_clips: np.ndarray) -> np.ndarray:
-    """Right clips over clips, (resamples,); 0 in a resample without any clip of these runs."""
+    """The share of right clips, (resamples,); 0 in a resample without clips of these runs."""
     return right.sum(axis=1) / np.maximum(n_clips.sum(axis=1), 1)
 
 

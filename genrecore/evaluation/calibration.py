@@ -1,8 +1,8 @@
-"""Temperature scaling: makes a run's probabilities as certain as they are right.
+"""Temperature scaling: calibrates a run's probabilities.
 
 A network is usually more certain than it is right. One number, the temperature T, corrects most of
-it and changes no prediction: probabilities become proportional to p ** (1 / T). The effect is
-measured on clips that the temperature was not fitted on; one that does not help there is not used.
+that and changes no prediction: probabilities become proportional to p ** (1 / T). The effect is
+measured on clips that the temperature was not fitted on; if it does not help there, it is not used.
 
 Source: Guo, Pleiss, Sun & Weinberger (2017), On calibration of modern neural networks, section 4.2.
 Ours works on a clip's pooled probabilities, whose logarithms are the logits (up to a constant)
@@ -26,19 +26,19 @@ from genrecore.store.run import Run
 from genrecore.words import decimals, percent, plural
 
 MIN_CLIPS = 30
-"""Fewer validation clips say too little: the temperature of 30 is uncertain by about a quarter."""
+"""With fewer validation clips nothing is fitted: 30 leave an error of about a quarter."""
 
 RANGE = (0.1, 10.0)
-"""Temperatures that are tried."""
+"""The lowest and the highest temperature."""
 
 _FORMAT = 1
 _N_PARTS = 5
-_SMALLEST = float(np.finfo(np.float32).tiny)  # above 0, what a float32 softmax can say
+_SMALLEST = float(np.finfo(np.float32).tiny)  # the least probability above 0 of a float32 softmax
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """A run's temperature and what it does to validation clips that it was not fitted on.
+    """A run's temperature, and its effect on validation clips that it was not fitted on.
 
     Attributes:
         temperature: Above 1 the run is overconfident, below 1 underconfident; 1 leaves the
@@ -64,22 +64,21 @@ class Calibration:
         """What was done, for people."""
         if self.note:
             return self.note
-        how = "too sure" if self.temperature > 1 else "not sure enough"
+        how = "overconfident" if self.temperature > 1 else "underconfident"
         return (
-            f"On {plural(self.n_clips, 'validation clip')} the network was {how} of itself; a "
-            f"temperature of {decimals(self.temperature, 2)} takes the calibration error from "
+            f"On {plural(self.n_clips, 'validation clip')} the network was {how}; a temperature of "
+            f"{decimals(self.temperature, 2)} changes the calibration error from "
             f"{percent(self.error_before)} to {percent(self.error_after)}."
         )
 
     def as_json(self) -> dict[str, Any]:
-        """Its values, with None for nan, which JSON does not know."""
+        """Its values, with None for nan, which JSON lacks."""
         return {k: None if v != v else v for k, v in asdict(self).items()}
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> Calibration:
         """The calibration that `as_json` wrote."""
-        known: dict[str, Any] = {k: float("nan") if v is None else v for k, v in values.items()}
-        return cls(**known)
+        return cls(**{k: float("nan") if v is None else v for k, v in values.items()})
 
     def apply(self, proba: np.ndarray) -> np.ndarray:
         """`tempered` with this temperature."""
@@ -128,7 +127,7 @@ def calibrate(run: Run) -> Calibration:
     if cached.get("key") == key:
         return Calibration.from_json(cached["calibration"])
     calibration = calibrate_predictions(pd.read_parquet(run.folder / "predictions.parquet"))
-    with contextlib.suppress(OSError):  # a store that cannot be written is still read
+    with contextlib.suppress(OSError):  # the store may be read-only
         content = {"key": key, "calibration": calibration.as_json()}
         write_json(run.folder / "calibration.json", content)
     return calibration
@@ -141,8 +140,8 @@ def calibrate_predictions(predictions: pd.DataFrame) -> Calibration:
         genre_index, proba = metrics.as_arrays(valid, metrics.genres_in(predictions))
     except GenrecoreError as error:
         return _unchanged(str(error))
-    known = np.isfinite(proba).all(axis=1)
-    genre_index, proba = genre_index[known], proba[known]
+    is_finite = np.isfinite(proba).all(axis=1)
+    genre_index, proba = genre_index[is_finite], proba[is_finite]
     n = len(proba)
     if n < MIN_CLIPS:
         clips = f"only {plural(n, 'validation clip')}" if n else "no validation clips"

@@ -71,22 +71,21 @@ class Comparison:
 
     @property
     def can_ask(self) -> bool:
-        """Whether pairs were not compared that share clips: `on_shared` compares them."""
+        """Whether some pairs that share clips were not compared; `on_shared` compares them."""
         return bool(((self.pairs["n_clips"] > 0) & self.pairs["difference"].isna()).any())
 
 
 def compare(runs: list[Run], band: float = verdicts.BAND, on_shared: bool = False) -> Comparison:
-    """Two or more tested runs, compared.
+    """Compares two or more tested runs.
 
     Args:
         runs: The runs.
         band: Smaller differences (a share) make no difference in practice.
         on_shared: Whether runs that were tested on different clips are compared on the clips that
-            all share, everything else left out; otherwise such pairs are not compared, and their
-            sentence says so.
+            all share; otherwise such pairs are not compared, and their sentence says so.
 
     Raises:
-        GenrecoreError: Fewer than two runs, one twice, or one without test predictions.
+        GenrecoreError: Fewer than two runs, the same run twice, or a run without test predictions.
     """
     if len(runs) < 2:
         raise GenrecoreError(f"A comparison needs at least two runs; found {len(runs)}.")
@@ -100,7 +99,7 @@ def compare(runs: list[Run], band: float = verdicts.BAND, on_shared: bool = Fals
 
 
 def distinct(titles: Sequence[str]) -> list[str]:
-    """Titles of which no two are the same: the second `cnn` becomes `cnn (2)`."""
+    """The titles, made distinct: the second `cnn` becomes `cnn (2)`."""
     counts: Counter[str] = Counter()
     names = []
     for title in titles:
@@ -115,13 +114,13 @@ def compare_sides(
     on_shared: bool = False,
     notes: Sequence[str] = (),
 ) -> Comparison:
-    """Two or more runs or systems, compared.
+    """Compares two or more runs or systems.
 
     Args:
         sides: The runs or systems; their titles are distinct.
         band: As for `compare`.
         on_shared: As for `compare`.
-        notes: Come first.
+        notes: Sentences that come before the other notes.
     """
     shared = frozenset.intersection(*(side.clips for side in sides))
     tested = frozenset().union(*(side.clips for side in sides))
@@ -172,21 +171,21 @@ def _side_row(side: Side, interval: Interval, is_cut: bool) -> dict[str, Any]:
     if is_cut or len(side.tests) > 1 or len(side.runs) > 1:
         tests = [metrics.scores(table) for table in side.tests]
         row |= {name: _mean(test[name] for test in tests) for name in METRICS}
-        row |= {name: _mean(other[name] for other in rows) for name in ("train_s", "n_parameters")}
+        row |= {name: _mean(r[name] for r in rows) for name in ("train_s", "n_parameters")}
         low, high = max(0.0, interval.low), min(1.0, interval.high)
         if len(tests) == 1:
             low, high = tests[0]["accuracy_low"], tests[0]["accuracy_high"]
-        best_epochs = {other["best_epoch"] for other in rows}
+        best_epochs = {r["best_epoch"] for r in rows}
         row |= {
             "accuracy_low": low,
             "accuracy_high": high,
             "n_clips": len(side.clips),
-            # Of several runs the epochs have no mean, but a greatest number.
+            # A mean of epochs would mean nothing.
             "best_epoch": best_epochs.pop() if len(best_epochs) == 1 else None,
-            "n_epochs": max((other["n_epochs"] or 0) for other in rows) or None,
-            "created": max(other["created"] for other in rows),
-            "badge": next((other["badge"] for other in rows if other["badge"]), ""),
-            "split": _in_short(other["split"] for other in rows),
+            "n_epochs": max((r["n_epochs"] or 0) for r in rows) or None,
+            "created": max(r["created"] for r in rows),
+            "badge": next((r["badge"] for r in rows if r["badge"]), ""),
+            "split": _in_short(r["split"] for r in rows),
         }
         each = [test["accuracy"] for test in tests]
     else:
@@ -203,8 +202,8 @@ def _side_row(side: Side, interval: Interval, is_cut: bool) -> dict[str, Any]:
 
 
 def _mean(values: Iterable[Any]) -> float:
-    known = [float(value) for value in values if value is not None and value == value]
-    return sum(known) / len(known) if known else nan
+    measured = [float(value) for value in values if value is not None and value == value]
+    return sum(measured) / len(measured) if measured else nan
 
 
 def _in_short(texts: Iterable[str]) -> str:
@@ -213,18 +212,18 @@ def _in_short(texts: Iterable[str]) -> str:
 
 
 def _pooled(side: Side) -> tuple[pd.DataFrame, list[str]]:
-    """All tests of a side in one table, and the genres that they know."""
+    """All tests of a side in one table, and their genres."""
     genres = list(dict.fromkeys(name for test in side.tests for name in metrics.genres_in(test)))
     table = side.tests[0] if len(side.tests) == 1 else pd.concat(side.tests, ignore_index=True)
     columns = [f"p_{genre}" for genre in genres]
-    if set(columns) - set(side.tests[0].columns):  # a run that does not know a genre gives it 0
+    if set(columns) - set(side.tests[0].columns):  # a run without that genre gives it 0
         table = table.assign(**table[columns].where(table[columns].notna(), 0.0))
     return table, genres
 
 
 def _per_genre(side: Side, matrix: pd.DataFrame, artists: pd.Series) -> pd.DataFrame:
-    """`Comparison.per_genre` of one side: of one test with Wilson's intervals, of several with
-    artists and seeds resampled."""
+    """`Comparison.per_genre` of one side: with Wilson's intervals for one test; for several,
+    artists and seeds are resampled."""
     table = metrics.per_genre_scores(matrix)
     if len(side.tests) > 1:
         recalls = pairwise.recalls(side, artists)
@@ -261,7 +260,7 @@ def _notes(sides: Sequence[Side], shared: frozenset[str], on_shared: bool) -> li
         n = sum(_n_without_prediction(table) for table in side.tests)
         if n:
             notes.append(
-                f"{side.title} gave {plural(n, 'clip')} probabilities that are no numbers; they "
+                f"{side.title} gave {plural(n, 'clip')} probabilities that are not numbers; they "
                 "count as not recognised."
             )
     return notes + _notes_on_genres(sides)
@@ -273,8 +272,8 @@ def _note_on_clips(n_shared: int, n_tested: int, on_shared: bool) -> str:
         return f"No clip was tested by all of them ({tested} in all)."
     if on_shared:
         return (
-            f"{shared} of {tested} were tested by all; everything here is about these {shared} "
-            "alone, as asked."
+            f"{shared} of {tested} were tested by all; as you asked, everything here is about "
+            "these alone."
         )
     return (
         f"Not all were tested on the same clips: {shared} of {thousands(n_tested)} are shared by "
@@ -288,11 +287,11 @@ def _note_on_leaks(side: Side) -> str:
     marked = badges[0]
     if len(side.runs) > 1:
         marked = f"{len(badges)} of its {len(side.runs)} runs are marked (the first: {badges[0]})"
-    return f"{side.title}: {marked}; its accuracy is flattered."
+    return f"{side.title}: {marked}; its accuracy is too high."
 
 
 def _training_data(side: Side) -> frozenset[tuple[str, int, int]]:
-    """What decides which clips the runs of a side learned from."""
+    """The settings that decide which clips the runs of a side learned from."""
     configs = [run.config for run in side.runs]
     return frozenset(
         (str(sorted(config.split.options.items())), config.split_seed, config.fold)
@@ -307,19 +306,18 @@ def _n_without_prediction(table: pd.DataFrame) -> int:
 
 def _notes_on_genres(sides: Sequence[Side]) -> list[str]:
     notes = []
-    known = {side.key: frozenset(metrics.genres_in(side.tests[0])) for side in sides if side.tests}
-    if len(set(known.values())) > 1:
-        by_all = frozenset.intersection(*known.values())
-        not_by_all = sorted(frozenset().union(*known.values()) - by_all)
-        notes.append(f"Not all of these runs know these genres: {', '.join(not_by_all)}.")
+    genres = [frozenset(metrics.genres_in(side.tests[0])) for side in sides if side.tests]
+    if len(set(genres)) > 1:
+        not_in_all = sorted(frozenset().union(*genres) - frozenset.intersection(*genres))
+        notes.append(f"Not all of these runs have these genres: {', '.join(not_in_all)}.")
     counts: dict[str, int] = {}
     for table in (table for side in sides for table in side.tests):
         for genre, n in table["genre"].value_counts().items():
             counts[str(genre)] = max(counts.get(str(genre), 0), int(n))
-    absent = sorted(frozenset().union(*known.values()) - set(counts)) if known else []
+    absent = sorted(frozenset().union(*genres) - set(counts))
     single = sorted(genre for genre, n in counts.items() if n == 1)
     if absent:
-        notes.append(f"No test clip is labelled {listed(absent, 'or')}: its recall is not known.")
+        notes.append(f"No test clip is labelled {listed(absent, 'or')}: its recall is unknown.")
     if single:
         notes.append(f"There is only one test clip of {listed(single)}: its recall says little.")
     return notes

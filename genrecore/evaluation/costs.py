@@ -1,7 +1,7 @@
-"""What accuracy costs: parameters, multiply–adds, training time and latency of runs.
+"""Costs of runs: parameters, multiply–adds, training time and latency.
 
 Multiply–adds and latency are measured on request (`training.latency.measure_run`) and kept in the
-run's folder as `cost.json`; here they are read.
+run's folder as `cost.json`, which is read here.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ COSTS = {
 
 def read_cost(run: Run) -> dict[str, Any]:
     """`n_parameters, n_multiply_adds, train_s, latency_ms` of a run, nan where not measured;
-    `device`: what it was trained on; `measured_on`: the machine of the latency; `why`: why
-    multiply–adds are missing, where that is known."""
+    `device`: what it was trained on; `measured_on`: the machine of the latency; `why`: the reason
+    why multiply–adds are missing, if known."""
     measured = read_json(run.folder / FILE)
     latency = measured.get("latency") or {}
     return {

@@ -36,7 +36,6 @@ def read_curves(run: Run) -> pd.DataFrame:
 
     epoch = np.tile(history["epoch"].to_numpy() if n else np.zeros(0, int), len(splits))
     seconds = history["seconds"].to_numpy(dtype=float).cumsum() if "seconds" in history else nan
-    # In one call, which is fast: twenty runs are read for one figure.
     return pd.DataFrame(
         {
             "run_id": run.run_id,

@@ -1,4 +1,4 @@
-"""How compared runs differ: by genre, in their confusions and settings, in accuracy for cost."""
+"""How compared runs differ: by genre, in confusions, in settings, in accuracy against cost."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ def dependence(sides: Sequence[Side]) -> pd.DataFrame:
     which is Cochran's Q over its greatest value (Serlin, Carr & Marascuilo 1982, A measure of
     association for selected nonparametric procedures); `p` is the p-value of Q (Cochran 1950, The
     comparison of percentages in matched samples), `p_holm` is adjusted for all genres. `dependence`
-    is `STRONG` where that is below 5 %, else `WEAK`: few clips show little. Systems count by the
-    mean over their runs, so p is about these runs, the chance of their seeds included.
+    is `STRONG` where that is below 5 %, else `WEAK`: few clips show little. A system counts by the
+    mean over its runs, so p is about these runs, including the chance of their seeds.
 
     Columns: `genre, n_clips, lowest, highest, worst, best, spread, effect, p, p_holm, dependence`;
     `lowest, highest` are recalls, `worst, best` the titles of their runs, `spread` is their
@@ -99,7 +99,7 @@ def difference(a: pd.DataFrame, b: pd.DataFrame, recall: bool = True) -> pd.Data
     """
     if list(a.index) != list(b.index):
         raise GenrecoreError(
-            "These runs know different genres, so their confusions cannot be subtracted."
+            "These runs have different genres, so their confusions cannot be subtracted."
         )
     columns = [*a.columns, *(name for name in b.columns if name not in a.columns)]
     matrices = [matrix.reindex(columns=columns, fill_value=0) for matrix in (a, b)]
@@ -111,8 +111,8 @@ def difference(a: pd.DataFrame, b: pd.DataFrame, recall: bool = True) -> pd.Data
 
 
 def settings(configs: Mapping[str, RunConfig]) -> pd.DataFrame:
-    """The settings in which configurations differ: one row a setting, in `setting` and one column
-    a configuration, as texts; a setting that a configuration does not have is empty.
+    """The settings in which configurations differ, as text: one row a setting, one column a
+    configuration after the column `setting`; empty where a configuration lacks the setting.
 
     Args:
         configs: Configurations by their titles.
@@ -121,19 +121,19 @@ def settings(configs: Mapping[str, RunConfig]) -> pd.DataFrame:
     keys = list(dict.fromkeys(key for values in flat.values() for key in values))
     rows = []
     for key in keys:
-        values = [_shown(own[key]) if key in own else "" for own in flat.values()]
+        values = [_as_text(own[key]) if key in own else "" for own in flat.values()]
         if len(set(values)) > 1:
             rows.append({"setting": key} | dict(zip(flat, values, strict=True)))
     return pd.DataFrame(rows, columns=["setting", *flat])
 
 
-def _shown(value: Any) -> str:
+def _as_text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
 def pareto(accuracy: Sequence[float], cost: Sequence[float]) -> np.ndarray:
-    """Which are on the Pareto front, (n,) bool: no other is at least as accurate for at most the
-    same cost, and better in one of the two. One without a cost (nan) is not on it."""
+    """Which systems are on the Pareto front, (n,) bool: no other is at least as accurate at no
+    higher cost, and better in one of the two. Systems without a cost (nan) are not on it."""
     gain, price = np.asarray(accuracy, dtype=float), np.asarray(cost, dtype=float)
     front = np.isfinite(gain) & np.isfinite(price)
     for k in np.flatnonzero(front):

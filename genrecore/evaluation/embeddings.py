@@ -4,9 +4,9 @@ A run's embedding lies in the cache in a folder of its own: `clips.parquet` and 
 same order, `what.json` with the key of the corpus, and `map.parquet` once the clips were projected
 onto a plane.
 
-PCA is linear: distances on the map are shares of true ones. t-SNE keeps who is near whom and
-nothing else: neither sizes of groups nor distances between them mean anything (van der Maaten &
-Hinton 2008, Visualizing data using t-SNE, JMLR 9; Wattenberg, Viégas & Johnson 2016, How to use
+PCA is linear: distances on the map are shares of true ones. t-SNE keeps only which clips are near
+each other: neither the sizes of groups nor the distances between them mean anything (van der Maaten
+& Hinton 2008, Visualizing data using t-SNE, JMLR 9; Wattenberg, Viégas & Johnson 2016, How to use
 t-SNE effectively, Distill).
 """
 
@@ -35,13 +35,12 @@ from genrecore.store.progress import Phase, Report, silent
 from genrecore.store.run import Run
 
 MAX_ON_MAP = 1500
-"""Clips on a map: all test clips come first, then validation clips, then training clips drawn at
-random."""
+"""Clips on a map: test clips first, then validation clips, then training clips drawn at random."""
 
 _FORMAT = 1
 _CLIPS, _VALUES, _WHAT = "clips.parquet", "values.npy", "what.json"
 _MAP, _MAP_FACTS = "map.parquet", "map.json"
-_N_COMPONENTS = 50  # that t-SNE starts from, as its authors did
+_N_COMPONENTS = 50  # principal components that t-SNE starts from, as its authors did
 _PERPLEXITY = 30.0
 
 
@@ -66,14 +65,14 @@ class Embedding:
     ) -> pd.DataFrame:
         """The nearest clips: `clip_id, genre, split, distance`, the nearest first.
 
-        Distances are cosine distances about the mean of the training clips, 0 (the same direction)
-        to 2 (the opposite one): activations have no unit, but their directions compare.
+        Distances are cosine distances around the mean of the training clips, 0 (the same direction)
+        to 2 (the opposite one), since activations have no unit, but comparable directions.
 
         Args:
             vector: An embedding, (n,).
             n: How many clips.
             split: Only clips of this split; None takes all.
-            but: Clips that are left out.
+            but: Clips to leave out.
 
         Raises:
             GenrecoreError: The vector has another length, so it is another run's.
@@ -83,12 +82,12 @@ class Embedding:
                 f"This embedding has {self.values.shape[1]} numbers a clip, but the vector has "
                 f"{len(vector)}: it is another run's."
             )
-        wanted = ~self.clips["clip_id"].isin(but).to_numpy(dtype=bool)
+        selected = ~self.clips["clip_id"].isin(but).to_numpy(dtype=bool)
         if split is not None:
-            wanted &= self.clips["split"].eq(split).to_numpy(dtype=bool)
-        distance = self.distances(vector[None], wanted)[0]
+            selected &= self.clips["split"].eq(split).to_numpy(dtype=bool)
+        distance = self.distances(vector[None], selected)[0]
         order = np.argsort(distance, kind="stable")[:n]
-        rows = self.clips[wanted].iloc[order].reset_index(drop=True)
+        rows = self.clips[selected].iloc[order].reset_index(drop=True)
         return rows.assign(distance=distance[order])
 
     def distances(self, vectors: np.ndarray, to: np.ndarray) -> np.ndarray:
@@ -125,7 +124,7 @@ def folder(run: Run) -> Path:
 
 
 def read(run: Run) -> Embedding | None:
-    """A run's embedding, or None where it was not computed yet."""
+    """A run's embedding, or None if it was not computed yet."""
     try:
         path = folder(run)
         values = np.load(path / _VALUES, allow_pickle=False)
@@ -156,7 +155,7 @@ def corpus_key(run: Run) -> str:
 
 
 def note_corpus(run: Run, key: str) -> None:
-    """Keeps the key of the run's corpus beside its embedding, where there is one."""
+    """Keeps the key of the run's corpus beside its embedding, if there is one."""
     path = folder(run) / _WHAT
     if path.parent.is_dir():
         write_json(path, read_json(path) | {"corpus": key})
@@ -169,7 +168,7 @@ class Projection:
     Attributes:
         points: `clip_id, genre, split, pca_x, pca_y, tsne_x, tsne_y`, one row a clip.
         explained: Shares of the variance along the two axes of PCA.
-        n_left_out: Training clips for which there was no room.
+        n_left_out: Training clips beyond `MAX_ON_MAP`.
     """
 
     points: pd.DataFrame
@@ -183,9 +182,9 @@ def project(run: Run, report: Report = silent) -> Projection:
     Raises:
         GenrecoreError: The run's embedding was not computed yet.
     """
-    kept = read_map(run)
-    if kept is not None:
-        return kept
+    stored = read_map(run)
+    if stored is not None:
+        return stored
     embedding = read(run)
     if embedding is None:
         raise GenrecoreError(
@@ -201,13 +200,15 @@ def project(run: Run, report: Report = silent) -> Projection:
     content = io.BytesIO()
     points.to_parquet(content, index=False)
     facts = {"explained": list(explained), "n_left_out": clip_map.n_left_out}
-    write_text(folder(run) / _MAP_FACTS, json.dumps(facts))  # before the file that is looked for
+    write_text(
+        folder(run) / _MAP_FACTS, json.dumps(facts)
+    )  # first: readers look for the other file
     write_bytes(folder(run) / _MAP, content.getbuffer())
     return clip_map
 
 
 def read_map(run: Run) -> Projection | None:
-    """The map of a run's clips, or None where it was not computed yet."""
+    """The map of a run's clips, or None if it was not computed yet."""
     try:
         path = folder(run)
         points = pd.read_parquet(path / _MAP)
@@ -219,7 +220,7 @@ def read_map(run: Run) -> Projection | None:
 
 
 def _choose(split: pd.Series) -> np.ndarray:
-    """Indices of the clips that are drawn, in their order."""
+    """Indices of the clips on the map, in their order."""
     random = np.random.default_rng(0)
     rank = split.map({"test": 0, "valid": 1}).fillna(2).to_numpy(dtype=int)
     order = np.lexsort((random.random(len(rank)), rank))
@@ -228,7 +229,7 @@ def _choose(split: pd.Series) -> np.ndarray:
 
 def _planes(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, tuple[float, float]]:
     """((clips, 2) by PCA, (clips, 2) by t-SNE, shares of variance) of (clips, n)."""
-    from sklearn.decomposition import PCA  # takes a second, and only tasks need it
+    from sklearn.decomposition import PCA  # a slow import that only tasks need
     from sklearn.manifold import TSNE
 
     n_components = min(_N_COMPONENTS, *values.shape)

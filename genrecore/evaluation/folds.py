@@ -46,8 +46,8 @@ class PooledFolds:
     def scores(self) -> dict[str, float]:
         """As `metrics.scores`, over all clips: one result with one interval, not a mean of folds.
 
-        The interval counts every clip once; it leaves out that the folds' models share training
-        clips (Bengio & Grandvalet 2004: no estimator of that variance is unbiased).
+        The interval counts every clip once. It ignores that the folds' models share training clips
+        (Bengio & Grandvalet 2004: no estimator of that variance is unbiased).
         """
         return metrics.scores(self.predictions)
 
@@ -131,7 +131,7 @@ def fold_sets(runs: Iterable[Run]) -> list[FoldSet]:
     """The sets of folds among these runs, complete and incomplete, in the order of the runs.
 
     A set is one system at one split seed and one seed. Runs that are not done, or whose split has
-    one fold, are in none. Of several finished runs of a fold the newest counts.
+    only one fold, are in no set. Of several finished runs of a fold, the newest counts.
     """
     sets: dict[tuple[str, int, int], dict[int, Run]] = {}
     n_folds: dict[tuple[str, int, int], int] = {}
@@ -140,7 +140,7 @@ def fold_sets(runs: Iterable[Run]) -> list[FoldSet]:
             config = run.config
             split = splits.SPLITS.choose(config.split.name, config.split.options)
             n = splits.n_folds(split)
-        except GenrecoreError:  # written by another version: it belongs to no known system
+        except GenrecoreError:  # of another version: it belongs to no system here
             continue
         if n == 1 or not _is_done(run):
             continue
@@ -169,7 +169,7 @@ def _check_one_system(runs: list[Run]) -> None:
     seeds = sorted({run.config.split_seed for run in runs})
     if len(seeds) > 1:
         raise GenrecoreError(
-            f"These runs have the split seeds {', '.join(map(str, seeds))}, so that clips would be "
+            f"These runs have the split seeds {', '.join(map(str, seeds))}, so clips would be "
             "tested twice or never; pool runs of one split seed."
         )
 
@@ -180,8 +180,7 @@ def _by_fold(runs: list[Run], n_folds: int) -> dict[int, Run]:
         fold = run.config.fold
         if fold in by_fold:
             raise GenrecoreError(
-                f"Fold {fold} is there twice ({by_fold[fold].run_id} and {run.run_id}); "
-                "choose one run a fold."
+                f"Fold {fold} has two runs ({by_fold[fold].run_id} and {run.run_id}); choose one."
             )
         by_fold[fold] = run
     unfinished = [run for run in by_fold.values() if not _is_done(run)]
@@ -206,25 +205,25 @@ def _check_genres(by_fold: dict[int, Run], tables: dict[int, pd.DataFrame]) -> N
     for fold, table in tables.items():
         if metrics.genres_in(table) != first:
             raise GenrecoreError(
-                f"Fold {fold} ({by_fold[fold].run_id}) knows other genres than the folds before: "
+                f"Fold {fold} ({by_fold[fold].run_id}) has other genres than the folds before: "
                 f"{_CHANGED}"
             )
 
 
 def _check_clips(by_fold: dict[int, Run], tested: pd.DataFrame) -> None:
-    """Each clip of every run's clip table is tested exactly once."""
+    """Raises an error unless each clip of every run is tested exactly once."""
     twice = tested["clip_id"][tested["clip_id"].duplicated()]
     if len(twice):
         raise GenrecoreError(
             f"{plural(twice.nunique(), 'clip')} were tested by several folds (the first is "
             f"{twice.iloc[0]}): {_CHANGED}"
         )
-    known = set(tested["clip_id"])
+    tested_ids = set(tested["clip_id"])
     for fold, run in by_fold.items():
         table = run.clips
         if table is None:
             continue
-        never = sorted(set(table.loc[table["split"].notna(), "clip_id"]) - known)
+        never = sorted(set(table.loc[table["split"].notna(), "clip_id"]) - tested_ids)
         if never:
             raise GenrecoreError(
                 f"{plural(len(never), 'clip')} of fold {fold} were tested by no fold (the first is "

@@ -1,7 +1,7 @@
 """Reviews of labels by listeners: right, wrong or unclear, in one CSV file of the store.
 
-`annotations.csv` grows by a line a review, so that nothing is lost and any program reads it; of
-several reviews of one clip the last one counts.
+Each review adds a line to `annotations.csv`, so nothing is lost and any program can read it. Of
+several reviews of a clip, the last one counts.
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ def add(
         dataset: Name of the dataset.
         clip_id: The clip.
         genre: The label that is reviewed.
-        judgement: One of `JUDGEMENTS`, or an empty text, which takes an earlier review back.
+        judgement: One of `JUDGEMENTS`, or an empty text, which withdraws an earlier review.
         note: Any text; it becomes one line.
         store: Folder of the runs.
 
     Raises:
-        UsageError: There is no such judgement.
+        UsageError: An unknown judgement.
         GenrecoreError: The file cannot be written.
     """
     if judgement and judgement not in JUDGEMENTS:
@@ -53,8 +53,8 @@ def add(
     csv.writer(line, lineterminator="\n").writerow(values)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with held(path.with_name(_LOCK), patience_s=5.0) as is_ours:
-            if not is_ours:
+        with held(path.with_name(_LOCK), patience_s=5.0) as acquired:
+            if not acquired:
                 raise GenrecoreError("Another process is writing annotations; try again.")
             is_new = not path.exists() or path.stat().st_size == 0
             with open(path, "a", encoding="utf-8") as stream:
@@ -71,7 +71,7 @@ def read(store: Path | None = None, dataset: str = "") -> pd.DataFrame:
         dataset: Only reviews of this dataset; empty for all.
 
     Raises:
-        GenrecoreError: The file exists, but is no such table.
+        GenrecoreError: The file cannot be read, or is not such a table.
     """
     path = (store or store_dir()) / FILE
     try:
@@ -85,5 +85,5 @@ def read(store: Path | None = None, dataset: str = "") -> pd.DataFrame:
         raise GenrecoreError(f"{FILE} lacks the columns {', '.join(missing)}.")
     table["at"] = pd.to_numeric(table["at"], errors="coerce")
     last = table.drop_duplicates(["dataset", "clip_id"], keep="last")
-    kept = last[last["judgement"].isin(JUDGEMENTS)]
-    return kept[kept["dataset"] == dataset] if dataset else kept
+    reviews = last[last["judgement"].isin(JUDGEMENTS)]
+    return reviews[reviews["dataset"] == dataset] if dataset else reviews

@@ -21,10 +21,10 @@ from genrecore.words import decimals, percent
 
 @dataclass(frozen=True)
 class MetricFacts:
-    """What tables, forms, flags, commands and reports need to know of a metric.
+    """What tables, forms, commands and reports need to know about a metric.
 
     Attributes:
-        format: `share` (written as per cent) or `number` (three decimals).
+        format: `share` (written as a percentage) or `number` (three decimals).
         higher_is_better: Which direction is better.
         may_choose_epoch: Whether training computes it on the validation clips after every epoch,
             so that it may choose the epoch (`training.watch`).
@@ -51,8 +51,8 @@ nan. The first sentence of a function's docstring is its help in forms and table
 """
 
 NO_PREDICTION = "no verdict"
-"""Column of a confusion matrix with clips whose probabilities are no numbers; stored files and the
-output of commands call it so."""
+"""Column of a confusion matrix of the clips whose probabilities are not numbers; stored files and
+the output of commands use this name."""
 
 
 def noun(metric: Metric) -> str:
@@ -66,7 +66,7 @@ def help_on(metric: Metric) -> str:
 
 
 def watchable() -> dict[str, Metric]:
-    """What may choose the epoch, by name: the validation loss and the metrics that say so."""
+    """The metrics that may choose the epoch, by name, and the validation loss."""
     chosen = {name: entry for name, entry in METRICS.items() if entry.facts.may_choose_epoch}
     return {LOSS.name: LOSS} | chosen
 
@@ -77,16 +77,16 @@ def watched(name: str) -> Metric:
     Raises:
         UsageError: It is none of `watchable`.
     """
-    known = watchable()
-    if name not in known:
+    metrics = watchable()
+    if name not in metrics:
         raise UsageError(
-            f"The validation metric that decides is one of {', '.join(known)}; found {name!r}."
+            f"The metric that chooses the epoch is one of {', '.join(metrics)}; found {name!r}."
         )
-    return known[name]
+    return metrics[name]
 
 
 def choices(info: FieldInfo) -> tuple[str, ...]:
-    """The names that a configuration's field may have where it says that these are metrics'."""
+    """The metrics that a configuration's field may name; empty if it names no metric."""
     extra = info.json_schema_extra
     is_metric = isinstance(extra, dict) and extra.get("registry") == METRICS.noun
     return tuple(watchable()) if is_metric else ()
@@ -231,8 +231,8 @@ def reliability(predictions: pd.DataFrame, genres: list[str]) -> pd.DataFrame:
     Source: DeGroot & Fienberg (1983), The comparison and evaluation of forecasters.
     """
     genre_index, proba = as_arrays(predictions, genres)
-    known = predicted_index(proba) >= 0
-    n_clips, certainty, right = _bins(genre_index[known], proba[known])
+    has_prediction = predicted_index(proba) >= 0
+    n_clips, certainty, right = _bins(genre_index[has_prediction], proba[has_prediction])
     rows = []
     for k in np.flatnonzero(n_clips):
         n, n_right = int(n_clips[k]), int(right[k])
@@ -260,10 +260,10 @@ def genres_in(predictions: pd.DataFrame) -> list[str]:
 
 
 def as_arrays(predictions: pd.DataFrame, genres: list[str]) -> tuple[np.ndarray, np.ndarray]:
-    """genre_index (n,) and proba (n, k) of a predictions table, what the metrics take.
+    """genre_index (n,) and proba (n, k) of a predictions table, as the metrics take them.
 
     Raises:
-        GenrecoreError: A clip is labelled with a genre the system does not know.
+        GenrecoreError: A clip's label is none of the genres.
     """
     genre_index = pd.Index(genres).get_indexer(pd.Index(predictions["genre"].astype(object)))
     if (genre_index < 0).any():

@@ -1,7 +1,7 @@
 """Mistakes clip by clip: cells of a confusion matrix, certain mistakes, suspect labels.
 
 Everything is read from stored predictions; the predicted genre is the most probable one, the first
-of equals, as in `metrics`. A clip whose probabilities are no numbers counts as not recognised.
+of equals, as in `metrics`. A clip whose probabilities are not numbers counts as not recognised.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from genrecore.errors import GenrecoreError
 from genrecore.evaluation import metrics
 from genrecore.store.run import Run
 
-KNOWN = ("artist", "album", "path", "medium", "duration_s")
+CLIP_COLUMNS = ("artist", "album", "path", "medium", "duration_s")
 
 ORDERS = {
     "worst": "Worst: the labelled genre gets the smallest probability",
@@ -29,12 +29,12 @@ BOTH, ONLY_A, ONLY_B, NEITHER = "both right", "only A right", "only B right", "b
 
 def clip_predictions(run: Run, split: str = "test") -> pd.DataFrame:
     """One row a clip: `clip_id, genre, predicted, right, label_proba, certainty, margin, entropy`,
-    the probabilities `p_<genre>…`, and columns of the clip table (`KNOWN`).
+    the probabilities `p_<genre>…`, and columns of the clip table (`CLIP_COLUMNS`).
 
     `label_proba` and `certainty` are the probabilities of the labelled and of the predicted genre,
     `margin` is the labelled genre's probability minus the largest of the others; `entropy` is that
     of the probabilities as a share of the largest possible, 0 (certain) to 1 (all alike). Where
-    probabilities are no numbers, `predicted` is `metrics.NO_PREDICTION` and these are nan.
+    probabilities are not numbers, `predicted` is `metrics.NO_PREDICTION` and these are nan.
 
     Raises:
         GenrecoreError: The run has no predictions of this split.
@@ -69,9 +69,11 @@ def clip_predictions(run: Run, split: str = "test") -> pd.DataFrame:
     rows = pd.concat([rows, table[[f"p_{genre}" for genre in genres]]], axis=1)
     clips = run.clips
     if clips is None:
-        return rows.assign(**dict.fromkeys(KNOWN))
-    known = clips.drop_duplicates("clip_id").set_index("clip_id")
-    columns = {name: rows["clip_id"].map(known[name]) if name in known else None for name in KNOWN}
+        return rows.assign(**dict.fromkeys(CLIP_COLUMNS))
+    by_id = clips.drop_duplicates("clip_id").set_index("clip_id")
+    columns = {
+        name: rows["clip_id"].map(by_id[name]) if name in by_id else None for name in CLIP_COLUMNS
+    }
     return rows.assign(**columns)
 
 
@@ -103,15 +105,15 @@ def _highest_first(rows: pd.DataFrame, column: str) -> pd.DataFrame:
 def contingency(a: pd.DataFrame, b: pd.DataFrame) -> pd.DataFrame:
     """The clips that two runs share: the columns of a, `who` recognises it (`BOTH`, `ONLY_A`,
     `ONLY_B` or `NEITHER`), and `predicted_b, certainty_b` of b."""
-    other = b.drop_duplicates("clip_id").set_index("clip_id")
-    rows = a[a["clip_id"].isin(other.index)].reset_index(drop=True)
-    right_b = rows["clip_id"].map(other["right"]).astype(bool).to_numpy()
+    rows_b = b.drop_duplicates("clip_id").set_index("clip_id")
+    rows = a[a["clip_id"].isin(rows_b.index)].reset_index(drop=True)
+    right_b = rows["clip_id"].map(rows_b["right"]).astype(bool).to_numpy()
     right_a = rows["right"].to_numpy(dtype=bool)
     who = np.select([right_a & right_b, right_a, right_b], [BOTH, ONLY_A, ONLY_B], default=NEITHER)
     return rows.assign(
         who=who,
-        predicted_b=rows["clip_id"].map(other["predicted"]),
-        certainty_b=rows["clip_id"].map(other["certainty"]),
+        predicted_b=rows["clip_id"].map(rows_b["predicted"]),
+        certainty_b=rows["clip_id"].map(rows_b["certainty"]),
     )
 
 
@@ -126,7 +128,7 @@ def disagreement(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
         tables: From `clip_predictions`, one a run.
 
     Raises:
-        GenrecoreError: Fewer than two runs, or runs that know different genres.
+        GenrecoreError: Fewer than two runs, or runs with different genres.
     """
     proba, first, predicted = _shared(tables)
     if len(tables) < 2:
@@ -141,11 +143,11 @@ def disagreement(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
 
 
 def suspects(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
-    """All tested clips, those whose label is most likely wrong first, by the normalised margin.
+    """All tested clips by normalised margin: those whose label is most likely wrong come first.
 
     Seeds and models are averaged, and the folds of a split together cover the whole dataset; no run
-    judges a clip that it learned from. Columns: those of the first run that was tested on a clip,
-    but with mean probabilities over all such runs (`label_proba, margin, suggested,
+    counts for a clip that it was trained on. Columns: those of the first run that was tested on a
+    clip, but with mean probabilities over all such runs (`label_proba, margin, suggested,
     suggested_proba`), `n_runs` (their number), `n_against` (how many of them predict another genre)
     and `suspect`: whether the confident joint counts the clip off the diagonal.
 
@@ -158,7 +160,7 @@ def suspects(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
         tables: From `clip_predictions`, one a run.
 
     Raises:
-        GenrecoreError: No run, or runs that know different genres.
+        GenrecoreError: No run, or runs with different genres.
     """
     if not tables:
         raise GenrecoreError("Suspect labels take the held-out predictions of at least one run.")
@@ -170,15 +172,15 @@ def suspects(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
     n_runs, n_against = np.zeros((2, len(first)), dtype=int)
     clips = pd.Index(first["clip_id"])
     for table in tables:
-        known = table[np.isfinite(table[columns].to_numpy(dtype=float)).all(axis=1)]
-        index = clips.get_indexer(pd.Index(known["clip_id"]))
-        sums[index] += known[columns].to_numpy(dtype=float)
+        finite = table[np.isfinite(table[columns].to_numpy(dtype=float)).all(axis=1)]
+        index = clips.get_indexer(pd.Index(finite["clip_id"]))
+        sums[index] += finite[columns].to_numpy(dtype=float)
         n_runs[index] += 1
-        predicted = known["predicted"].to_numpy(dtype=object)
+        predicted = finite["predicted"].to_numpy(dtype=object)
         n_against[index] += predicted != first["genre"].to_numpy(dtype=object)[index]
-    kept = n_runs > 0  # clips without any prediction cannot be judged
-    first, sums = first[kept].reset_index(drop=True), sums[kept]
-    n_runs, n_against = n_runs[kept], n_against[kept]
+    predicted_by_any = n_runs > 0
+    first, sums = first[predicted_by_any].reset_index(drop=True), sums[predicted_by_any]
+    n_runs, n_against = n_runs[predicted_by_any], n_against[predicted_by_any]
     proba = sums / n_runs[:, None]
     labelled = pd.Index(genres).get_indexer(pd.Index(first["genre"].astype(object)))
     n = np.arange(len(first))
@@ -205,8 +207,8 @@ def suspects(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
 
 def _same_genres(tables: Sequence[pd.DataFrame]) -> list[str]:
     genres = metrics.genres_in(tables[0])
-    if any(metrics.genres_in(other) != genres for other in tables[1:]):
-        raise GenrecoreError("These runs know different genres, so their clips cannot be compared.")
+    if any(metrics.genres_in(table) != genres for table in tables[1:]):
+        raise GenrecoreError("These runs have different genres, so their clips cannot be compared.")
     return genres
 
 
@@ -214,8 +216,8 @@ def _shared(tables: Sequence[pd.DataFrame]) -> tuple[np.ndarray, pd.DataFrame, n
     """Probabilities (runs, clips, genres) of the clips that all share, the first run's rows of
     them, and the predicted genres (runs, clips)."""
     genres, ids = _same_genres(tables), tables[0]["clip_id"]
-    for other in tables[1:]:
-        ids = ids[ids.isin(other["clip_id"])]
+    for table in tables[1:]:
+        ids = ids[ids.isin(table["clip_id"])]
     if not len(ids):
         raise GenrecoreError("These runs share no test clips.")
     columns = [f"p_{genre}" for genre in genres]

@@ -46,7 +46,7 @@ class Side:
 
     @cached_property
     def right(self) -> tuple[pd.Series, ...]:
-        """Whether each clip was recognised, by clip_id; one series a test."""
+        """Whether each clip was recognised, by clip_id; one series for each test."""
         return tuple(_right(table) for table in self.tests)
 
     @cached_property
@@ -72,8 +72,7 @@ class Side:
     def on(self, clips: frozenset[str]) -> Side:
         """The same side with only these clips; tests on none of them are left out."""
         cut = [table[table["clip_id"].isin(clips)].reset_index(drop=True) for table in self.tests]
-        kept = tuple(table for table in cut if len(table))
-        return Side(self.key, self.title, self.runs, kept)
+        return Side(self.key, self.title, self.runs, tuple(table for table in cut if len(table)))
 
     def matrix(self, clips: pd.Index, tests: Sequence[int] | None = None) -> np.ndarray:
         """Whether each test recognises each clip, (tests, clips): bool, or float with nan where a
@@ -166,7 +165,7 @@ _NOT_COMPARED: dict[str, Any] = {
 
 
 def _statistics_of_uneven(a: Side, b: Side, artists: pd.Series, on_shared: bool) -> dict[str, Any]:
-    """As `_statistics`, of sides that were not all tested on the same clips."""
+    """As `_statistics`, for sides that were not all tested on the same clips."""
     if a.dataset != b.dataset or not a.clips & b.clips:
         return dict(_NOT_COMPARED)
     common = set(a.sets) & set(b.sets)
@@ -232,7 +231,7 @@ def at_least_newcombe(gap: Interval, right_a: np.ndarray, right_b: np.ndarray) -
     """The interval of a difference, made at least as wide as Newcombe's.
 
     Where two runs never disagree, every resample says that they are equal, however few the clips
-    are; Newcombe's interval knows that few clips say little.
+    are; Newcombe's interval is wide for few clips.
     """
     _, low, high = significance.paired_difference(right_a, right_b)
     low, high = min(gap.low, low), max(gap.high, high)
@@ -253,9 +252,9 @@ def recalls(side: Side, artists: pd.Series) -> pd.DataFrame:
     rows = {}
     for genre in sorted(set(genre_of)):
         in_genre = genre_of == genre
-        known = right[:, in_genre]
-        known = known[~np.isnan(known).all(axis=1)]
-        recall = Resamples([known], groups[in_genre], n_resamples=2000).accuracy(0)
+        rows_right = right[:, in_genre]
+        rows_right = rows_right[~np.isnan(rows_right).all(axis=1)]
+        recall = Resamples([rows_right], groups[in_genre], n_resamples=2000).accuracy(0)
         low, high = max(0.0, recall.low), min(1.0, recall.high)
         rows[genre] = (int(in_genre.sum()), recall.value, low, high)
     columns = ["n_clips", "recall", "recall_low", "recall_high"]
@@ -263,10 +262,10 @@ def recalls(side: Side, artists: pd.Series) -> pd.DataFrame:
 
 
 def clip_groups(clips: pd.Index, artists: pd.Series) -> np.ndarray:
-    """The artist of each clip, or the clip itself where the artist is not known."""
-    known = artists.reindex(clips).to_numpy(dtype=object)
+    """The artist of each clip, or the clip itself where the artist is unknown."""
+    names = artists.reindex(clips).to_numpy(dtype=object)
     own = [f"\0{clip}" for clip in clips]
-    return np.where(pd.isna(known), np.array(own, dtype=object), known).astype(str)
+    return np.where(pd.isna(names), np.array(own, dtype=object), names).astype(str)
 
 
 def artists_of(sides: Sequence[Side]) -> pd.Series:

@@ -1,4 +1,4 @@
-"""A clip's probabilities from those of its segments."""
+"""A clip's probabilities, pooled from those of its segments."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ POOLINGS = {
     "logits": "mean logits",
     "majority": "majority of the segments",
 }
-"""How a clip's prediction is made from its segments', and its name inside a sentence."""
+"""Ways to pool the predictions of a clip's segments, with their names inside a sentence."""
 
 
 def clip_proba(segments: pd.DataFrame, pooling: str = "probabilities") -> pd.DataFrame:
@@ -36,9 +36,9 @@ def pool_segments(
 ) -> np.ndarray:
     """Probabilities of clips (clips, genres) from their segments', in the type of the latter.
 
-    `probabilities` is their mean. `logits` is the softmax of the mean logits, which follows from
+    `probabilities` is their mean. `logits` is the softmax of the mean logits, computed from
     the probabilities alone: a segment's logits are their logarithms up to a constant, which the
-    softmax forgets. `majority` is each genre's share of the segments that are most probably of it;
+    softmax ignores. `majority` is each genre's share of the segments that are most probably of it;
     of genres with equally many, the one with the higher mean probability comes first.
 
     Args:
@@ -49,7 +49,7 @@ def pool_segments(
     """
     dtype = values.dtype
     if pooling == "logits":
-        # The smallest that float32 tells from nothing; below it no logarithm is known.
+        # The smallest normal float32: the logarithm of 0 is infinite.
         values = np.log(np.maximum(values, np.finfo(np.float32).tiny))
     elif pooling == "majority":
         votes = np.eye(values.shape[1], dtype=values.dtype)[values.argmax(axis=1)]

@@ -19,7 +19,8 @@ class Ranks:
         mean: Mean rank of each system, 1 the best, ties shared, (systems,).
         p: p-value of Friedman's test that all are equally good, as by Iman & Davenport (1980).
         critical: Mean ranks that differ by less cannot be told apart (Nemenyi, 5 %).
-        groups: Groups of systems, best first, that cannot be told apart; none inside another.
+        groups: Groups of systems that cannot be told apart, the best first; no group contains
+            another.
     """
 
     mean: np.ndarray
@@ -35,7 +36,7 @@ def friedman(scores: np.ndarray) -> Ranks:
         scores: (blocks, systems), every system on every block.
 
     Raises:
-        ValueError: Fewer than two blocks or systems, or a score that is missing.
+        ValueError: Fewer than two blocks or systems, or a missing score.
     """
     from scipy import stats
 
@@ -66,6 +67,6 @@ def _groups(mean: np.ndarray, critical: float) -> list[list[int]]:
     groups: list[list[int]] = []
     for start, first in enumerate(order):
         group = [k for k in order[start:] if mean[k] - mean[first] < critical]
-        if len(group) > 1 and not any(set(group) <= set(known) for known in groups):
+        if len(group) > 1 and not any(set(group) <= set(larger) for larger in groups):
             groups.append(group)
     return groups

@@ -22,7 +22,7 @@ def copies(run: Run, clip_id: str) -> pd.DataFrame:
     """Other clips that hold the same recording: `clip_id, how`, in clip-table order.
 
     From the run's audit (identical samples, acoustic fingerprints; at most 300 findings of a kind)
-    and from what is published for the dataset. Copies of copies count.
+    and from published lists of the dataset's copies. Copies of copies count.
     """
     pairs = list(_pairs(run))
     hows: dict[str, str] = {}
@@ -30,13 +30,13 @@ def copies(run: Run, clip_id: str) -> pd.DataFrame:
     while waiting:
         current = waiting.pop()
         for a, b, how in pairs:
-            other = b if a == current else a if b == current else ""
-            if other and other != clip_id and other not in hows:
-                hows[other] = how if current == clip_id else f"{how}, by way of {current}"
-                waiting.append(other)
+            copy = b if a == current else a if b == current else ""
+            if copy and copy != clip_id and copy not in hows:
+                hows[copy] = how if current == clip_id else f"{how}, by way of {current}"
+                waiting.append(copy)
     table = run.clips
-    known = [] if table is None else table["clip_id"].tolist()
-    rows = [name for name in known if name in hows]
+    clip_ids = [] if table is None else table["clip_id"].tolist()
+    rows = [name for name in clip_ids if name in hows]
     return pd.DataFrame({"clip_id": rows, "how": [hows[name] for name in rows]})
 
 

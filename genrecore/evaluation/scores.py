@@ -1,4 +1,4 @@
-"""What single runs' tests gave: their predictions, their scores, the leaderboard.
+"""Test predictions and scores of single runs, and the leaderboard.
 
 Scores are computed from stored predictions when they are read; `scores.json` in a run folder is a
 cache keyed by the predictions file and the names of the metrics, so that a new metric applies to
@@ -52,8 +52,8 @@ def run_scores(run: Run) -> dict[str, Any]:
     if cached.get("key") == key:
         return {k: float("nan") if v is None else v for k, v in cached["scores"].items()}
     computed = metrics.scores(read_test_predictions(run))
-    plain = {k: None if v != v else v for k, v in computed.items()}  # JSON knows no nan
-    with contextlib.suppress(OSError):  # a store that cannot be written is still read
+    plain = {k: None if v != v else v for k, v in computed.items()}  # JSON lacks nan
+    with contextlib.suppress(OSError):  # the store may be read-only
         write_json(run.folder / "scores.json", {"key": key, "scores": plain})
     return computed
 
@@ -66,11 +66,11 @@ def rank_runs(runs: list[Run]) -> pd.DataFrame:
 
 
 def score_columns() -> list[str]:
-    """Names of the columns of a leaderboard; the metrics are those registered by now."""
-    other = [name for name in METRICS if name != "accuracy"]
+    """The columns of a leaderboard, with all metrics that are registered now."""
+    metric_names = [name for name in METRICS if name != "accuracy"]
     return [
         *("run_id", "title", "model", "dataset", "split", "n_clips"),
-        *("accuracy", "accuracy_low", "accuracy_high", *other),
+        *("accuracy", "accuracy_low", "accuracy_high", *metric_names),
         *("best_epoch", "n_epochs", "train_s", "n_parameters", "created", "badge"),
     ]
 

@@ -1,4 +1,4 @@
-"""Intervals and tests for proportions: how sure an accuracy is, whether two of them differ."""
+"""Intervals of proportions, and tests whether two accuracies differ."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def mcnemar_mid_p(only_a: int, only_b: int) -> float:
     """Two-sided mid-p value of the hypothesis that systems A and B are right equally often.
 
     `only_a` counts the clips that A alone gets right, `only_b` those that B alone does. 1 when the
-    systems never differ. Clips of one artist are not independent, which this test does not know.
+    systems never differ. The test takes clips for independent, which those of one artist are not.
 
     Source: Fagerland, Lydersen & Laake (2013), The McNemar test for binary matched-pairs data:
     mid-p and asymptotic are better than exact conditional.

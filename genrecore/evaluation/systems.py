@@ -200,7 +200,7 @@ def compare(
         own_side, own_notes = side(system, names[system.signature])
         sides.append(own_side)
         notes += own_notes
-    single = [other.title for other in sides if len(other.tests) == 1]
+    single = [titled.title for titled in sides if len(titled.tests) == 1]
     if single:
         verb = "these have" if len(single) > 1 else "it has"
         notes.append(

@@ -21,7 +21,7 @@ Grid = Mapping[str, Sequence[Any]]
 """Values by dotted field; each combination of them is a run."""
 
 REPEATS = ("split_seed", "fold", "seed")
-"""Fields that repeat a system; they vary slowest, so that every system has one result first."""
+"""Fields that repeat a system; they vary slowest, so every system soon has its first result."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Draft:
         grids: What varies; several grids where a table is not a full product.
         changes: What each run changes in the base.
         configs: The runs, resolved, no two alike.
-        left_out: Combinations that cannot be trained or are there twice, in sentences.
+        left_out: Sentences on combinations that cannot be trained or occur twice.
     """
 
     base: RunConfig
@@ -44,7 +44,7 @@ class Draft:
 
     @property
     def title(self) -> str:
-        """What varies and how often, and on which data."""
+        """What varies, with the number of values, and the dataset."""
         n_values = {
             dotted: len({json.dumps(change.get(dotted)) for change in self.changes})
             for dotted in dict.fromkeys(key for change in self.changes for key in change)
@@ -61,7 +61,7 @@ def draft(base: RunConfig, grids: Sequence[Grid]) -> Draft:
     Imports torch.
 
     Raises:
-        UsageError: There are no values or too many combinations, or none of them can be trained.
+        UsageError: No values, too many combinations, or none that can be trained.
     """
     from genrecore.training.resolve import resolve
 
@@ -75,7 +75,7 @@ def draft(base: RunConfig, grids: Sequence[Grid]) -> Draft:
         raise UsageError("A setting that varies needs at least one value.")
     by_signature: dict[str, tuple[dict[str, Any], RunConfig]] = {}
     refused: dict[str, list[dict[str, Any]]] = {}
-    resolved: dict[str, RunConfig] = {}  # with seed 0: the seed cannot be refused
+    resolved: dict[str, RunConfig] = {}  # with seed 0, since no seed is ever refused
     for change in itertools.chain.from_iterable(map(_combinations, grids)):
         try:
             config = applied(base, change)
@@ -105,11 +105,11 @@ def _combinations(grid: Grid) -> Iterator[dict[str, Any]]:
 
 
 def _refusal(combinations: Sequence[Mapping[str, Any]], reason: str) -> str:
-    """A sentence on combinations refused for the same reason: what they share, and why."""
+    """A sentence on combinations refused for the same reason: what they share, and the reason."""
     shared = {
         dotted: value
         for dotted, value in combinations[0].items()
-        if all(other.get(dotted) == value for other in combinations)
+        if all(combination.get(dotted) == value for combination in combinations)
     }
     n = len(combinations)
     return f"{in_words(shared)}{f' ({n} combinations)' if n > 1 else ''}: {reason}"
@@ -129,19 +129,19 @@ def without_defaults(base: RunConfig) -> RunConfig:
 def spread(
     base: RunConfig, grids: Sequence[Grid], texts: Mapping[str, Any]
 ) -> tuple[RunConfig, list[Grid]]:
-    """Base and grids with what was typed: a single value goes into the base, several vary and
-    replace those that a grid has.
+    """Base and grids with what was typed: a single value goes into the base; several vary, and
+    replace the values of a grid.
 
     Raises:
-        UsageError: What cannot be read.
+        UsageError: A text cannot be read.
     """
     typed = read_lists(base, texts)
     single = {key: values[0] for key, values in typed.items() if len(values) == 1}
     several = {key: values for key, values in typed.items() if len(values) > 1}
     changed: list[Grid] = []
     for grid in grids:
-        kept = {key: typed.get(key, values) for key, values in grid.items()}
-        changed.append({**{key: v for key, v in several.items() if key not in kept}, **kept})
+        replaced = {key: typed.get(key, values) for key, values in grid.items()}
+        changed.append({key: v for key, v in several.items() if key not in replaced} | replaced)
     return applied(base, single), changed
 
 
@@ -152,15 +152,16 @@ def sweep_command(
 
     Args:
         base: What all its runs start from.
-        varied: Values by dotted field, as they are typed.
-        more: Further words.
+        varied: Values by dotted field, as people type them.
+        more: Further arguments.
     """
     values: list[str] = []
     defaults = RunConfig()
     for dotted, text in varied.items():
         group, dot, name = dotted.partition(".")
         part = getattr(base, group)
-        # What varies must not be in the base too: an option is taken out, a field gets its default.
+        # A field that varies must not be set in the base as well: options are removed, other fields
+        # get their defaults.
         if isinstance(part, Part) and dot:
             options = {key: value for key, value in part.options.items() if key != name}
             base = base.model_copy(update={group: part.model_copy(update={"options": options})})

@@ -1,7 +1,7 @@
-"""How long runs will take: as the last run like them, else by a few measured steps, else unknown.
+"""How long runs will take, estimated from the last similar run, else from a few measured steps.
 
-A run is like another one if both have the same model, feature, segments and augmentation and train
-on the same device. Steps are measured by `genrecore.training.timing`. Nothing here imports torch.
+Runs are similar if they have the same model, feature, segments and augmentation and train on the
+same device. Steps are measured by `genrecore.training.timing`. Nothing here imports torch.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from genrecore.training import step_times
 from genrecore.training.step_times import cost_key, device_for
 from genrecore.words import seconds
 
-_MOST_READ = 400  # newest runs of the store among which one like a planned run is looked for
+_MOST_READ = 400  # only so many of the newest runs are searched for similar ones
 _COUNTED = {"dataset", "genres", "rehearsal", "split", "split_seed", "fold", "audio", "segments"}
 
 
@@ -38,7 +38,7 @@ class Counts(NamedTuple):
 
 
 class Estimate(NamedTuple):
-    """The time of one run; `source` is `runs`, `steps`, or empty where nothing is known."""
+    """The time of one run; `source` is `runs`, `steps`, or empty if unknown."""
 
     seconds: float = math.nan
     source: str = ""
@@ -49,10 +49,10 @@ class PlanEstimate:
     """How long several runs may take.
 
     Attributes:
-        seconds: Until the last one ends, of those that can be estimated.
+        seconds: Until the last run ends, of those that can be estimated.
         n_by_runs: Runs estimated from earlier ones.
         n_by_steps: Runs estimated from measured steps.
-        early: Whether some may stop before their last epoch.
+        early: Whether some may stop before their last epoch (early stopping).
     """
 
     seconds: float
@@ -69,24 +69,24 @@ class PlanEstimate:
 
     @property
     def sentence(self) -> str:
-        """All of it for people."""
+        """The estimate for people."""
         if not self.n_runs:
             return "There is nothing left to train."
         if self.n_unknown == self.n_runs:
-            return "How long they take is not known: no such run has been trained or measured here."
+            return "How long they take is unknown: no such run has been trained or measured here."
         by_steps = "a few training steps on random numbers, measured on this machine"
-        how = "judged by earlier runs like these"
+        how = "estimated from similar earlier runs"
         if self.n_by_runs and self.n_by_steps:
-            how = f"{self.n_by_runs} of them {how}, {self.n_by_steps} by {by_steps}"
+            how = f"{self.n_by_runs} of them {how}, {self.n_by_steps} from {by_steps}"
         elif self.n_by_steps:
-            how = f"judged by {by_steps}"
+            how = f"estimated from {by_steps}"
         if self.n_by_steps:
             how += "; decoding a dataset for the first time is not counted"
         text = f"{'At most about' if self.early else 'About'} {seconds(self.seconds)}, {how}."
         if self.n_unknown == 1:
-            text += " 1 more run is not counted: nothing is known of it."
+            text += " 1 more run is not counted: its time is unknown."
         elif self.n_unknown:
-            text += f" {self.n_unknown} more runs are not counted: nothing is known of them."
+            text += f" {self.n_unknown} more runs are not counted: their times are unknown."
         return text
 
 
@@ -165,7 +165,7 @@ class Estimator:
         return Estimate(total_s, "steps")
 
     def _run_like(self, config: RunConfig) -> Run | None:
-        """The last run like this one, of the nearest batch size: larger batches are faster."""
+        """The last similar run with the nearest batch size, since larger batches are faster."""
         kind = cost_key(config), config.training.batch_size
         if kind not in self._like:
             size = math.log(config.training.batch_size)
@@ -189,21 +189,21 @@ class Estimator:
             try:
                 clips = self._clip_table(config)
                 self._counts[key] = None if clips is None else _counts(config, clips)
-            except GenrecoreError:  # these clips do not have such genres or such a split
+            except GenrecoreError:  # the clips lack these genres or this split
                 self._counts[key] = None
         return self._counts[key]
 
     def _clip_table(self, config: RunConfig) -> pd.DataFrame | None:
-        """The clips of the configuration: those of an earlier run on the same music, else of its
-        dataset, else those that the dataset will make."""
+        """The clips of the configuration: of an earlier run on the same music, else of its dataset,
+        else those that the dataset is expected to have."""
         published = splits.SPLITS[config.split.name].facts.published_with
         for run in self._runs:
-            other = run.config
+            earlier = run.config
             if (
-                (other.dataset, other.genres) == (config.dataset, config.genres)
-                and other.rehearsal == config.rehearsal
+                (earlier.dataset, earlier.genres) == (config.dataset, config.genres)
+                and earlier.rehearsal == config.rehearsal
                 # A run's table has its own split filled in, which a published one reads.
-                and (not published or other.split == config.split)
+                and (not published or earlier.split == config.split)
                 and run.clips is not None
             ):
                 return run.clips
@@ -228,7 +228,7 @@ def _counts(config: RunConfig, clips: pd.DataFrame) -> Counts:
         lengths_s = table["duration_s"].fillna(config.audio.clip_s).clip(upper=config.audio.clip_s)
         n = lengths_s.map(lambda length_s: len(segmenter.starts(round(length_s * rate_hz))))
     sums = n.groupby(table["split"]).sum()
-    if config.segments.excerpts == "random":  # of each training clip one excerpt
+    if config.segments.excerpts == "random":  # one excerpt of each training clip
         sums["train"] = int((table["split"] == "train").sum())
     return Counts(*(int(sums.get(part, 0)) for part in splits.PARTS))
 

@@ -1,8 +1,8 @@
-"""Leak experiments: how much a split that shares artists adds to a system's accuracy.
+"""Leak experiments: how much a split that shares artists raises a system's accuracy.
 
 A leak experiment is a plan with two splits: the same configuration on every fold of a clean split
-(by artist) and of a leaky one (by clip) of the same clips. It is recognised by its runs, whoever
-queued them. Over all folds every clip is tested once in each split, so the gap between the
+(by artist) and of a leaky one (by clip) of the same clips. Its runs count however they were
+queued. Over all folds every clip is tested once in each split, so the gap between the
 accuracies is a paired difference. Its interval resamples artists, because clips of one artist are
 not independent.
 """
@@ -32,9 +32,9 @@ from genrecore.store.run import Run, precedence
 from genrecore.words import percent, points, signed_points, thousands
 
 LEAKY, CLEAN = "stratified", "by_artist"
-"""The split by clip, which lets artists cross, and the split by artist, which does not."""
+"""The split by clip, which shares artists, and the split by artist, which does not."""
 _FEWEST_FOLDS = 3  # one to train on, one to validate, one to test
-_FACT = "leak_experiment"  # in a plan's facts: the key of its experiment
+_FACT = "leak_experiment"  # the entry of plan.json with the key of the experiment
 
 
 @dataclass(frozen=True)
@@ -43,9 +43,9 @@ class LeakExperiment(RunsProgress):
 
     Attributes:
         config: The clean configuration, fold 0.
-        n_folds: Of either split.
-        leaky: By fold the run that counts, as `precedence` has it; folds without a run are absent.
-        clean: The same for the clean folds.
+        n_folds: Number of folds of each split.
+        leaky: For each fold the run that counts by `precedence`; folds without a run are absent.
+        clean: The same for the clean split.
     """
 
     config: RunConfig
@@ -74,7 +74,7 @@ class LeakExperiment(RunsProgress):
 
     @property
     def n_missing(self) -> int:
-        """Folds without a run that is done, works or waits."""
+        """Folds without a run that is done, at work or queued."""
         return self.n_runs - len(self.done) - len(self.active)
 
     @property
@@ -88,7 +88,7 @@ class LeakExperiment(RunsProgress):
         return f"{self.config.model.name} · {self.config.dataset.name} · {self.n_folds} folds"
 
     def again(self) -> LeakExperiment:
-        """The same runs, read anew; runs that were queued since are not looked for."""
+        """The same runs, read again; runs queued since then are not included."""
         leaky, clean = (
             {fold: Run(run.folder) for fold, run in by_fold.items()}
             for by_fold in (self.leaky, self.clean)
@@ -97,9 +97,9 @@ class LeakExperiment(RunsProgress):
 
 
 def _folds(config: RunConfig, n_folds: int) -> list[tuple[dict[str, Any], RunConfig]]:
-    """What each run of an experiment changes, and its configuration.
+    """The changes and the configuration of each run of an experiment.
 
-    The clean folds come first: where they fail, nobody has waited for the leaky ones.
+    The clean folds come first: if they fail, nobody has waited for the leaky ones.
     """
     return [
         ({"split": split, "fold": fold}, on_fold(config, split, n_folds, fold))
@@ -133,24 +133,24 @@ def on_fold(config: RunConfig, split: str, n_folds: int, fold: int) -> RunConfig
 
 
 def check(config: RunConfig, clips: pd.DataFrame, n_folds: int = 5) -> int:
-    """Refuses an experiment that the dataset's clips cannot answer; returns how many take part.
+    """Refuses an experiment for which the clips do not suffice; returns how many clips take part.
 
     Raises:
-        GenrecoreError: No artist is known, none has two clips, or a genre has too few of them.
+        GenrecoreError: No artist is known, none has two clips, or a genre has too few artists.
     """
     table, _ = genres.apply(clips, config.genres.leave_out, config.genres.merge)
     artists = clip_tables.same_names(table["artist"])
     if artists.isna().all():
         raise GenrecoreError(
-            f"None of the {len(table)} clips names its artist, so shared artists cannot be found; "
-            "give the artists in a list of files (CSV) with a column artist."
+            f"No artist is known of the {len(table)} clips, so shared artists cannot be found; "
+            "list the files in a CSV with a column artist."
         )
     if not artists.dropna().duplicated().any():
         raise GenrecoreError(
             f"No two of the {len(table)} clips are known to be by one artist, so a split by clip "
-            "shares none; the experiment needs artists with several clips."
+            "shares no artist; the experiment needs artists with several clips."
         )
-    # A clip whose artist is not known counts as an artist of its own, as in the split.
+    # A clip of an unknown artist counts as an artist of its own, as in the split.
     n_artists = artists.fillna("\0" + table["clip_id"]).groupby(table["genre"]).nunique()
     few = n_artists[n_artists < n_folds].sort_index()
     if len(few):
@@ -187,7 +187,7 @@ def start(config: RunConfig, n_folds: int = 5, store: Path | None = None) -> Pla
 
 
 def experiments(all_runs: Iterable[Run]) -> list[LeakExperiment]:
-    """The experiments among these runs, in any state, the one with the newest run first.
+    """The experiments among these runs, finished or not, the one with the newest run first.
 
     Runs of one system, seed and split seed on folds of both splits are an experiment.
     """
@@ -218,7 +218,7 @@ def experiments(all_runs: Iterable[Run]) -> list[LeakExperiment]:
 
 
 def leaklab_command(config: RunConfig, n_folds: int) -> list[str]:
-    """The command that trains an experiment; `config` is its clean configuration, any fold."""
+    """The command that trains an experiment; `config` is its clean configuration, of any fold."""
     options = {key: value for key, value in config.split.options.items() if key != "n_folds"}
     split = Part(name=config.split.name, options=options)
     base = config.model_copy(update={"split": split, "fold": 0})
@@ -233,7 +233,7 @@ class LeakGap:
     interval of the difference resamples artists.
 
     Attributes:
-        n_clips: Clips, each tested once in either split.
+        n_clips: Clips, each tested once in each split.
         n_artists: Artists resampled; a clip of unknown artist counts as an artist of its own.
         per_genre: `genre, n_clips`, and `leaky, clean` with `_low` and `_high`.
     """
@@ -259,7 +259,7 @@ class LeakGap:
         if self.low > 0:
             return f"{accuracies}the leak adds {points(self.difference)} ({ends})"
         return (
-            f"{accuracies}whether the leak adds anything cannot be told "
+            f"{accuracies}the two cannot be told apart "
             f"({points(self.difference, sign=True)}, {ends})"
         )
 
@@ -267,7 +267,7 @@ class LeakGap:
     def sentence(self) -> str:
         """The gap in words."""
         finding = (
-            "The split by clip flatters this system"
+            "The split by clip makes this system look better than it is"
             if self.low > 0
             else "The two splits cannot be told apart with these clips"
         )
@@ -283,15 +283,15 @@ def leak_gap(runs: Sequence[Run]) -> LeakGap:
     """The gap between the finished runs of a leak experiment.
 
     Raises:
-        GenrecoreError: A clip is not tested exactly once in either split.
+        GenrecoreError: A clip is not tested exactly once in each split.
     """
     leaky, clean = (
         _tested([run for run in runs if run.config.split.name == split]) for split in (LEAKY, CLEAN)
     )
     if set(leaky.index) != set(clean.index):
         raise GenrecoreError(
-            f"The leaky folds test {len(leaky)} clips and the clean ones {len(clean)}, not the "
-            "same; finish every fold of both."
+            f"The leaky folds test {len(leaky)} clips, the clean ones {len(clean)}, and they are "
+            "not the same; finish every fold of both."
         )
     clean = clean.loc[leaky.index]
     artists = clip_tables.same_names(leaky["artist"])
@@ -334,7 +334,7 @@ def _tested(runs: Sequence[Run]) -> pd.DataFrame:
         table = table.assign(right=proba.argmax(1) == labels)[["clip_id", "genre", "right"]]
         tables.append(table.merge(clips[["clip_id", "artist"]], on="clip_id", how="left"))
     if not tables:
-        raise GenrecoreError("There are no finished folds of one of the two splits.")
+        raise GenrecoreError("One of the two splits has no finished folds.")
     table = pd.concat(tables, ignore_index=True)
     if not table["clip_id"].is_unique:
         raise GenrecoreError("A clip is tested by several of these runs; give one run a fold.")

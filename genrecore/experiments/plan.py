@@ -2,14 +2,14 @@
 
 A plan is a folder of the store, `.plans/<plan id>/`, written before its first run is queued:
 
-| file | what |
+| file | content |
 |---|---|
 | `plan.json` | title, base configuration, what varies, the runs, the combinations left out |
 | `study.db` | of a search: its trials, as Optuna keeps them (`genrecore.experiments.search`) |
-| `trials.json` | of a search: the same without Optuna, rewritten whenever a trial changes |
+| `trials.json` | of a search: its trials as JSON, rewritten whenever one changes |
 | `lock`, `stop` | held by the process that queues its runs; present when a stop was asked for |
 
-Its progress is read from its runs: those queued for it, and earlier ones of the same configuration.
+Its progress is that of its runs: those queued for it, and earlier ones of the same configuration.
 """
 
 from __future__ import annotations
@@ -40,13 +40,13 @@ from genrecore.words import plural
 
 STOPPED = "its plan was stopped"
 PRUNED = "pruned"
-"""Reasons of runs that a plan, or a search, ended."""
+"""Reasons of runs that were ended by a plan or a search."""
 
 
 @dataclass(frozen=True)
 class Member:
-    """A run that a plan needs: what it changes in the base, by dotted field, its configuration, and
-    the run itself, None until it is queued."""
+    """A run that a plan needs: its changes to the base by dotted field, its configuration, and the
+    run itself, None until it is queued."""
 
     changes: Mapping[str, Any]
     config: RunConfig
@@ -73,7 +73,7 @@ class RunsProgress:
 
     @property
     def n_over(self) -> int:
-        """Runs that are over."""
+        """Runs that need nothing more."""
         return len(self.done)
 
     @cached_property
@@ -83,7 +83,7 @@ class RunsProgress:
 
     @cached_property
     def active(self) -> list[Member]:
-        """Runs that work or wait."""
+        """Runs at work or queued."""
         return [member for member in self.members if member.run and member.run.is_active]
 
     @cached_property
@@ -94,12 +94,12 @@ class RunsProgress:
 
     @property
     def goes_on(self) -> bool:
-        """Whether any of them works or waits."""
+        """Whether any of them is at work or queued."""
         return bool(self.active)
 
     @property
     def share(self) -> float:
-        """How much of the work is done, from 0 to 1; a run at work counts in part."""
+        """The share of the work that is done, 0 to 1; a run at work counts in part."""
         at_work = 0.0
         for member in self.active:
             status = member.run.status if member.run else {}
@@ -109,21 +109,21 @@ class RunsProgress:
 
     @property
     def left_s(self) -> float | None:
-        """Seconds until the last one ends, if those that wait take as long as the median run that
-        is done; None while that is not known."""
+        """Seconds until the last one ends, if each queued run takes as long as the median of those
+        that are done; None while that is unknown."""
         live = [member.run for member in self.active if member.run and member.state != "queued"]
-        left = [float(run.status["time_left_s"]) for run in live if run.status.get("time_left_s")]
-        worked = [member.run.worked_s for member in self.done if member.run]
-        if not worked and left:
-            worked = [run.worked_s + rest_s for run, rest_s in zip(live, left, strict=False)]
-        if not worked or not self._n_to_come:
+        rest_s = [float(run.status["time_left_s"]) for run in live if run.status.get("time_left_s")]
+        worked_s = [member.run.worked_s for member in self.done if member.run]
+        if not worked_s and rest_s:
+            worked_s = [run.worked_s + rest for run, rest in zip(live, rest_s, strict=False)]
+        if not worked_s or not self._n_to_come:
             return None
-        n_waiting = max(0, self._n_to_come - len(left))
-        return (sum(left) + n_waiting * statistics.median(worked)) / max(1, len(live))
+        n_waiting = max(0, self._n_to_come - len(rest_s))
+        return (sum(rest_s) + n_waiting * statistics.median(worked_s)) / max(1, len(live))
 
     @property
     def _n_to_come(self) -> int:
-        """Runs that work, wait, or will be queued."""
+        """Runs that are at work, queued, or still to be queued."""
         return len(self.active)
 
     def stop_runs(self, plan_id: str = "") -> tuple[int, int]:
@@ -133,14 +133,14 @@ class RunsProgress:
             plan_id: Only runs that were queued for this plan.
 
         Returns:
-            How many waited, and how many worked.
+            How many were queued, and how many were at work.
         """
         active = [member.run for member in self.active if member.run]
         stopped: list[str] = []
-        # Runs at work last: otherwise a waiting one takes the free slot.
+        # Runs at work last: otherwise a queued one would take the free slot.
         for run in sorted(active, key=lambda run: run.state != "queued"):
             if run.state != "stopping" and plan_id in ("", run.plan):
-                with contextlib.suppress(GenrecoreError):  # it ended by itself meanwhile
+                with contextlib.suppress(GenrecoreError):  # it has ended meanwhile
                     jobs.stop(run, reason=STOPPED)
                     stopped.append(run.state)
         n_waiting = stopped.count("queued")
@@ -180,7 +180,7 @@ class Plan(RunsProgress):
 
     @cached_property
     def facts(self) -> dict[str, Any]:
-        """What `plan.json` says."""
+        """The content of `plan.json`."""
         return read_json(self.folder / "plan.json")
 
     @property
@@ -200,7 +200,7 @@ class Plan(RunsProgress):
 
     @property
     def left_out(self) -> list[str]:
-        """The combinations without a run, and why, in sentences."""
+        """Sentences on the combinations without a run, with the reasons."""
         return list(self.facts.get("left_out", []))
 
     @property
@@ -237,7 +237,7 @@ class Plan(RunsProgress):
 
     @cached_property
     def members(self) -> list[Member]:
-        """The runs that it needs, in the order of the queue; of a search, those that it tried."""
+        """The runs that it needs, in the order of the queue; of a search, those of its trials."""
         if self.search:
             return self._tried()
         own: dict[str, Run] = {}
@@ -252,11 +252,11 @@ class Plan(RunsProgress):
         return members
 
     def _tried(self) -> list[Member]:
-        """The runs of a search's trials, and runs that no written trial names yet."""
+        """The runs of a search's trials, also those that `trials.json` does not list yet."""
         trials = read_json(self.folder / "trials.json").get("trials", [])
         listed = [self._find_run(str(trial.get("run", ""))) for trial in trials]
-        known = {run.run_id for run in listed if run}
-        unlisted = [run for run in self.own_runs if run.run_id not in known]
+        listed_ids = {run.run_id for run in listed if run}
+        unlisted = [run for run in self.own_runs if run.run_id not in listed_ids]
         return [
             Member({key: value_of(run.config, key) for key in self.varied}, run.config, run)
             for run in (*listed, *unlisted)
@@ -275,12 +275,12 @@ class Plan(RunsProgress):
 
     @property
     def n_over(self) -> int:
-        """Runs that are over; a search does not repeat those without a result."""
+        """Runs that need nothing more; a search does not repeat those without a result."""
         return len(self.done) + (len(self.ended) if self.search else 0)
 
     @property
     def left_s(self) -> float | None:
-        """Seconds until the last run ends; None while that is not known, or nothing runs."""
+        """Seconds until the last run ends; None while that is unknown or nothing runs."""
         return super().left_s if self.state == "running" else None
 
     @property
@@ -294,12 +294,12 @@ class Plan(RunsProgress):
 
     @property
     def goes_on(self) -> bool:
-        """Whether a run works or waits, or a search is being driven."""
+        """Whether a run is at work or queued, or a search is being driven."""
         return bool(self.active) or self.is_driven
 
     @property
     def state(self) -> str:
-        """`running`, `done`, `stopped` by somebody, or `incomplete`: runs are missing."""
+        """`running`, `done`, `stopped` on request, or `incomplete`: runs are missing."""
         if self.goes_on:
             return "running"
         if self.n_over >= self.n_runs:
@@ -326,7 +326,7 @@ def start(
     """Writes a plan and queues its runs.
 
     Args:
-        draft: What it trains.
+        draft: The runs to train.
         store: The folder of runs.
         title: By default what varies.
         source: The table of a study that it repeats.
@@ -381,7 +381,7 @@ def write(
 
 
 def queue_missing(plan: Plan) -> list[Run]:
-    """Queues the missing runs; stopped, failed and lost ones go on from their checkpoints.
+    """Queues the missing runs; stopped, failed and lost runs go on from their checkpoints.
 
     Raises:
         GenrecoreError: It is a search, or the store cannot be written.
@@ -392,8 +392,8 @@ def queue_missing(plan: Plan) -> list[Run]:
             f"with: genrecore plans resume {plan.plan_id}"
         )
     queued = []
-    with held(plan.folder / LOCK, patience_s=60.0) as locked:
-        if not locked:
+    with held(plan.folder / LOCK, patience_s=60.0) as acquired:
+        if not acquired:
             raise GenrecoreError(f"Another process is queueing the plan {plan.plan_id}.")
         (plan.folder / STOP).unlink(missing_ok=True)
         for member in Plan(plan.folder).members:
@@ -408,11 +408,11 @@ def queue_missing(plan: Plan) -> list[Run]:
 
 
 def stop(plan: Plan) -> str:
-    """Takes the plan's waiting runs out of the queue and asks those at work to stop; earlier runs
-    that it reuses are left alone. Returns a sentence with the numbers.
+    """Takes the plan's queued runs out of the queue and asks those at work to stop, but not earlier
+    runs that it reuses. Returns a sentence with the numbers.
 
     Raises:
-        GenrecoreError: The plan is over.
+        GenrecoreError: The plan has ended.
     """
     if plan.state not in ("running", "incomplete"):
         raise GenrecoreError(f"The plan {plan.plan_id} has ended already: {plan.state}.")

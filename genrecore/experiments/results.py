@@ -58,11 +58,11 @@ def summary(plan: Plan) -> str:
         "ended without a result": len(plan.ended) - n_pruned,
     }
     text = f"{len(plan.done)} of {plural(plan.n_runs, 'run')} done"
-    return text + "".join(f", {n} {what}" for what, n in counts.items() if n) + "."
+    return text + "".join(f", {n} {state}" for state, n in counts.items() if n) + "."
 
 
 def table(plan: Plan) -> list[dict[str, Any]]:
-    """A row a run: the settings that vary, state, reason, epochs, best validation score."""
+    """One row a run: the settings that vary, state, reason, epochs, best validation score."""
     watch = plan.base.training.watch
     rows: list[dict[str, Any]] = []
     listed: set[str] = set()
@@ -89,10 +89,10 @@ def table(plan: Plan) -> list[dict[str, Any]]:
 
 
 def tested(plan: Plan) -> pd.DataFrame:
-    """Test accuracies as papers print them: a row for each value of one setting, a column for each
-    of the other; means over seeds and folds, nan where no run is done.
+    """Test accuracies as papers print them, means over seeds and folds: a row for each value of one
+    setting, a column for each value of the other; nan where no run is done.
 
-    Empty unless one or two settings vary, and for a search, which must not see test clips.
+    Empty for a search, which must not use test clips, and unless one or two settings vary.
     """
     axes = [
         dotted for dotted in plan.varied if dotted not in REPEATS and len(_values(plan, dotted)) > 1

@@ -3,7 +3,7 @@
 A trial is a run like any other, queued through `jobs`. Only validation scores count; the test clips
 take no part. The trials are in the plan's folder in `study.db`, which Optuna's own dashboard opens.
 The driver of a search holds the plan's lock. A driver that was killed and started again continues
-the same study and finds the runs of its trials again.
+the same study and finds the runs of its trials.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     import optuna
 
 _LOOK_EVERY_S = 0.3
-# Scores on other music or other clips are not comparable; and a lucky seed is no setting.
+# Scores on other music or other clips are not comparable, and a seed must not be chosen by luck.
 _NOT_SEARCHED = ("dataset", "genres", "split", "split_seed", "fold", "seed", "device", "processes",
                  "allow_leaks", "rehearsal", "standardise_on")  # fmt: skip
 _NOT_SEARCHED_IN = ("training.watch", "training.choose_epoch")
@@ -51,7 +51,7 @@ class Strategy:
         sampler: `random`, or `tpe` (tree-structured Parzen estimators, Bergstra 2011).
         pruner: `none`, `median` (a run ends when its score is below the median of earlier trials
             at the same epoch) or `hyperband` (Li 2018).
-        seed: Of the sampler.
+        seed: Seed of the sampler.
     """
 
     sampler: Literal["random", "tpe"] = "tpe"
@@ -66,10 +66,10 @@ def may_vary(dotted: str) -> bool:
 
 
 def check(base: RunConfig, ranges: Ranges, strategy: Strategy) -> RunConfig:
-    """Refuses what cannot be searched; returns the base. Imports torch.
+    """Refuses what cannot be searched; returns the base without defaults. Imports torch.
 
     Raises:
-        UsageError: Why it cannot be searched.
+        UsageError: It cannot be searched.
     """
     if not ranges:
         raise UsageError("A search needs a setting to vary, e.g. --lr 1e-5..1e-2:log.")
@@ -78,8 +78,8 @@ def check(base: RunConfig, ranges: Ranges, strategy: Strategy) -> RunConfig:
     for dotted in ranges:
         if not may_vary(dotted):
             raise UsageError(
-                f"A search does not vary {dotted}: scores would not compare. Give it one value, or "
-                "make a plan of every combination."
+                f"A search does not vary {dotted}: the scores would not be comparable. Give it one "
+                "value, or make a plan of every combination."
             )
     if not SPLITS[base.split.name].facts.validates:
         raise UsageError(
@@ -92,7 +92,7 @@ def check(base: RunConfig, ranges: Ranges, strategy: Strategy) -> RunConfig:
     }
     models = tried.get("model", [base.model.name])
     for dotted, values in tried.items():
-        for value in values:  # an option needs to fit only one of several models
+        for value in values:  # an option must fit at least one of several models
             refusals = [_refusal(base, {"model": model, dotted: value}) for model in models]
             if all(refusals):
                 raise UsageError(f"{in_words({dotted: value})}: {refusals[0]}")
@@ -128,7 +128,7 @@ def create(
     """Writes the plan of a search, which `start` or `drive` then carries out. Imports torch.
 
     Raises:
-        UsageError: What `check` refuses.
+        UsageError: As `check`.
         GenrecoreError: The store cannot be written.
     """
     base = check(base, ranges, strategy)
@@ -147,12 +147,12 @@ def create(
 
 
 def strategy_of(plan: Plan) -> Strategy:
-    """How a search chooses."""
+    """The strategy of a search."""
     return Strategy(**{key: value for key, value in plan.search.items() if key != "ranges"})
 
 
 def ranges_of(plan: Plan) -> dict[str, Range | list[Any]]:
-    """What a search chooses from."""
+    """The ranges of a search."""
     return {
         dotted: Range(**values) if isinstance(values, dict) else list(values)
         for dotted, values in plan.search["ranges"].items()
@@ -168,8 +168,8 @@ def trials(plan: Plan) -> list[dict[str, Any]]:
 def n_not_begun(plan: Plan) -> int:
     """Trials that a search has not begun yet."""
     begun = [trial for trial in trials(plan) if trial["run"] or trial["state"] != "running"]
-    known = {trial["run"] for trial in begun}
-    unlisted = [run for run in plan.own_runs if run.run_id not in known]
+    listed = {trial["run"] for trial in begun}
+    unlisted = [run for run in plan.own_runs if run.run_id not in listed]
     return max(0, plan.n_runs - len(begun) - len(unlisted))
 
 
@@ -182,17 +182,17 @@ def start(plan: Plan) -> jobs.Task:
     if plan.is_driven:
         raise GenrecoreError(f"The search {plan.plan_id} is at work already.")
     withdraw_stop(plan)
-    return jobs.start_task(_drive_words(plan), f"Search: {plan.title}")
+    return jobs.start_task(_drive_arguments(plan), f"Search: {plan.title}")
 
 
-def _drive_words(plan: Plan) -> list[str]:
+def _drive_arguments(plan: Plan) -> list[str]:
     return ["plans", "drive", str(plan.folder)]
 
 
 def problem(plan: Plan) -> str:
     """Why the last task that drove a search ended early, as a sentence; empty if it did not."""
     for task in jobs.tasks():
-        if task.status.get("arguments") == _drive_words(plan):
+        if task.status.get("arguments") == _drive_arguments(plan):
             if task.state == "lost":
                 return "Its process was killed, or the machine went down."
             return str(task.status.get("reason", "")) if task.state == "failed" else ""
@@ -213,8 +213,8 @@ def drive(plan: Plan, report: Report = silent) -> Plan:
     """
     if not plan.search:
         raise GenrecoreError(f"The plan {plan.plan_id} is not a search: it names all its runs.")
-    with held(plan.folder / LOCK, patience_s=1.0) as locked:
-        if not locked:
+    with held(plan.folder / LOCK, patience_s=1.0) as acquired:
+        if not acquired:
             raise GenrecoreError(f"The search {plan.plan_id} is at work already.")
         driver = Driver(plan)
         while driver.step():
@@ -272,7 +272,7 @@ class Driver:
         return self._n_at_work > 0 or (not stopping and self._n_left > 0)
 
     def _tried(self) -> list[optuna.trial.FrozenTrial]:
-        """All trials except those for which a killed driver had not queued a run."""
+        """All trials but those for which a killed driver had not queued a run."""
         trials = self.study.get_trials(deepcopy=False)
         return [trial for trial in trials if not trial.user_attrs.get("never_begun")]
 
@@ -323,13 +323,13 @@ class Driver:
     def _adopt_runs(self) -> None:
         """Finds the runs of trials whose driver was killed before it noted them; trials for which
         no run was queued fail."""
-        taken = {trial.user_attrs.get("run") for trial in self._tried()}
+        noted = {trial.user_attrs.get("run") for trial in self._tried()}
         for frozen in self._tried():
             if frozen.state.is_finished() or "run" in frozen.user_attrs:
                 continue
-            trial, wanted = self._trial(frozen), signature(self._config(frozen.params))
-            free = (run for run in self.plan.own_runs if run.run_id not in taken)
-            run = next((run for run in free if signature(run.config) == wanted), None)
+            trial, key = self._trial(frozen), signature(self._config(frozen.params))
+            free = (run for run in self.plan.own_runs if run.run_id not in noted)
+            run = next((run for run in free if signature(run.config) == key), None)
             if run is not None:
                 trial.set_user_attr("run", run.run_id)
             else:
@@ -337,13 +337,13 @@ class Driver:
                 self._fail(trial, "the search was ended before its run was queued")
 
     def _follow(self, frozen: optuna.trial.FrozenTrial) -> None:
-        """Reports the epochs of a trial's run, prunes it, or says how it ended."""
+        """Reports the epochs of a trial's run, prunes the run, or records its end."""
         trial = self._trial(frozen)
         run = Run(self.plan.store / str(frozen.user_attrs["run"]))
         if not (run.folder / "config.json").is_file():
             self._fail(trial, "its run was deleted")
             return
-        state = run.state  # before the history: that of a run that is over is complete
+        state = run.state  # read before the history, which is complete once the run has ended
         column = f"valid_{self.watch}"
         prune = PRUNED in frozen.user_attrs
         reported = set(frozen.intermediate_values)
@@ -355,7 +355,9 @@ class Driver:
         if state in ("done", "stopped", "failed", "lost"):
             self._end(trial, run, state)
         elif prune and state != "stopping" and run.plan == self.plan.plan_id:
-            trial.set_user_attr(PRUNED, True)  # first: a driver killed here asks again
+            trial.set_user_attr(
+                PRUNED, True
+            )  # first, so that a driver that is killed here asks again
             with contextlib.suppress(GenrecoreError):  # it ended meanwhile; the next step sees it
                 jobs.stop(run, reason=PRUNED)
 

@@ -1,4 +1,4 @@
-"""Lists of values and ranges, as people type them into the fields of a plan or a search."""
+"""Lists of values and ranges, as people type them for a plan or a search."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Range:
 
     @property
     def middle(self) -> float | int:
-        """The value in its middle, between factors where it is logarithmic."""
+        """The value in its middle, on its own scale."""
         value = math.sqrt(self.low * self.high) if self.log else (self.low + self.high) / 2
         return round(value) if self.whole else value
 
@@ -57,7 +57,7 @@ def read_values(text: str, kind: Any = None) -> list[Any]:
     a JSON list is read as JSON. Free text (kind `str`) is not cut at commas.
 
     Raises:
-        UsageError: There is no value in it, or a range that is none.
+        UsageError: There is no value in it, or a range that cannot be read.
     """
     text = text.strip()
     if text.startswith("["):
@@ -74,7 +74,7 @@ def read_values(text: str, kind: Any = None) -> list[Any]:
     else:
         values = [_read(item, kind) for item in text.split(",") if item.strip()]
     if not values:
-        raise UsageError("There is no value; list some, divided by commas.")
+        raise UsageError("There is no value; list some, with commas between.")
     return list({json.dumps(value): value for value in values}.values())
 
 
@@ -97,10 +97,11 @@ def _read(text: str, kind: Any) -> Any:
 def read_range(text: str, kind: Any = None) -> Range | list[Any]:
     """A range of numbers (`1e-5..1e-2:log`, `2..6`), or a list as `read_values` reads it.
 
-    A range is one of whole numbers if the field's kind is, or if it is not known and looks so.
+    A range has whole numbers if the field takes whole numbers, or if the kind of the field is
+    unknown and the range begins with one.
 
     Raises:
-        UsageError: What is wrong with it.
+        UsageError: The text cannot be read.
     """
     text = text.strip()
     if ".." not in text or text[:1] in "[|" or kind is str:
@@ -114,7 +115,7 @@ def read_range(text: str, kind: Any = None) -> Range | list[Any]:
     if not low < high or not math.isfinite(low + high) or scale.strip() not in ("", "log"):
         raise UsageError(
             f"{text} is not a range; a range is low..high with numbers, the lower one first, e.g. "
-            "2..6, or 1e-5..1e-2:log for one in factors."
+            "2..6, or 1e-5..1e-2:log for a logarithmic one."
         )
     if scale and low <= 0:
         raise UsageError(f"{text} begins at {low:g}; a logarithmic range begins above 0.")
@@ -125,7 +126,7 @@ def read_range(text: str, kind: Any = None) -> Range | list[Any]:
 
 
 def read_lists(base: RunConfig, texts: Mapping[str, Any]) -> dict[str, list[Any]]:
-    """The values of every field that was typed, by dotted field; `fold` may be `all`.
+    """The typed values by dotted field; `fold` may be `all`.
 
     Raises:
         UsageError: As `read_values`, with the field's name.
@@ -136,7 +137,7 @@ def read_lists(base: RunConfig, texts: Mapping[str, Any]) -> dict[str, list[Any]
 def read_ranges(
     base: RunConfig, texts: Mapping[str, Any]
 ) -> tuple[RunConfig, dict[str, Range | list[Any]]]:
-    """Base and ranges of what was typed: one value goes into the base, others are searched.
+    """Base and ranges from what was typed: a single value goes into the base, others are searched.
 
     Raises:
         UsageError: As `read_range`, with the field's name.
@@ -152,7 +153,7 @@ def read_ranges(
 
 
 def _read_field(
-    read: Callable[[str, Any], Any], base: RunConfig, dotted: str, texts: Mapping[str, Any]
+    reader: Callable[[str, Any], Any], base: RunConfig, dotted: str, texts: Mapping[str, Any]
 ) -> Any:
     text = texts[dotted]
     if not isinstance(text, str):
@@ -163,7 +164,7 @@ def _read_field(
         return list(range(splits.n_folds(splits.SPLITS.choose(split.name, split.options))))
     models = [name.strip() for name in str(texts.get("model", "")).split(",") if name.strip()]
     try:
-        return read(text, kind_of(dotted, base, models))
+        return reader(text, kind_of(dotted, base, models))
     except UsageError as error:
         raise UsageError(f"{dotted}: {error}") from None
 
@@ -188,7 +189,7 @@ def applied(base: RunConfig, changes: Mapping[str, Any]) -> RunConfig:
     32).
 
     Raises:
-        UsageError: There is no such field, or the value is out of range.
+        UsageError: A field does not exist, or a value is out of range.
     """
     models = [str(changes["model"])] if "model" in changes else []
     values = dict(changes)
@@ -205,7 +206,7 @@ def applied(base: RunConfig, changes: Mapping[str, Any]) -> RunConfig:
 
 
 def kind_of(dotted: str, base: RunConfig, models: Iterable[str] = ()) -> Any:
-    """The type of a dotted field: int, float, bool, str for free text; None if it is not known.
+    """The type of a dotted field: int, float, bool, str for free text; None if it is unknown.
 
     Args:
         dotted: The field; it may be an option of one of the base's parts.

@@ -82,7 +82,7 @@ def test_what_an_overconfident_network_claims_comes_down_to_what_is_right() -> N
     assert before > 0.15
     # A tenth of 2 000 clips a bin: an error of 1 to 2 % is what chance alone makes.
     assert after < 0.04
-    assert "too sure of itself" in made.sentence
+    assert "was overconfident" in made.sentence
     assert made.error_before > made.error_after
 
 

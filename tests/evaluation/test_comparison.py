@@ -154,7 +154,7 @@ def test_probabilities_that_are_no_numbers_count_as_mistakes_and_are_told(store:
     n_lost = int(right[:4].sum())
     (pair,) = compared.pairs.to_dict("records")
     assert (pair["n_clips"], pair["only_b"], pair["only_a"]) == (60, n_lost, 0)
-    assert any("4 clips probabilities that are no numbers" in note for note in compared.notes)
+    assert any("4 clips probabilities that are not numbers" in note for note in compared.notes)
     matrix = compared.confusions[a.run_id]
     assert (matrix["no verdict"].sum(), matrix.to_numpy().sum()) == (4, 60)
     diagonal = matrix[["blues", "jazz", "rock"]].to_numpy().trace()

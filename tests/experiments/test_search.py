@@ -97,8 +97,8 @@ def test_what_is_no_range_is_refused(text: str) -> None:
     ("changes", "ranges", "message"),
     [
         ({}, {}, "needs a setting"),
-        ({}, {"seed": [0, 1]}, "would not compare"),
-        ({}, {"split": ["by_artist", "stratified"]}, "would not compare"),
+        ({}, {"seed": [0, 1]}, "would not be comparable"),
+        ({}, {"split": ["by_artist", "stratified"]}, "would not be comparable"),
         ({"split": "ratio_8_2"}, {"training.lr": Range(0.1, 0.2)}, "validation"),
         ({}, {"training.lr": Range(0.1, 20.0)}, "less than or equal to 10"),
         ({}, {"model": ["cnn", "mlp"]}, "model mlp"),
@@ -308,7 +308,7 @@ def test_a_search_from_the_command_line_says_what_it_tries(store: Path) -> None:
     assert facts["ranges"] == {"training.lr": "0.0001..0.01:log"}
     assert facts["estimate"]["n_runs"] == 7
     assert not plans.all_plans(store)
-    refused(genrecore("sweep", "--search", "tpe", "--seed", "0,1"), 2, "would not compare")
+    refused(genrecore("sweep", "--search", "tpe", "--seed", "0,1"), 2, "would not be comparable")
     refused(genrecore("sweep", "--search", "tpe", "--lr", "2..1"), 2, "training.lr", "lower one")
 
 

@@ -128,8 +128,8 @@ def test_a_leak_and_spoilt_numbers_are_warned_of(store: Path) -> None:
     table.to_parquet(path, index=False)
     app = open_page("compare", runs=picked(a, b))
     said = words(app)
-    assert "Leak: 5 clips shared with training; its accuracy is flattered" in said
-    assert "1 clip probabilities that are no numbers" in said
+    assert "Leak: 5 clips shared with training; its accuracy is too high" in said
+    assert "1 clip probabilities that are not numbers" in said
     for view in ("scores", "confusions"):
         assert not again(app, view=view).error
     links = [link.proto for link in app.get("page_link") if a.run_id in link.proto.query_string]

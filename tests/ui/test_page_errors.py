@@ -161,7 +161,7 @@ def test_a_clip_without_a_prediction_has_a_cell_and_a_sentence(two: tuple[Run, R
     app = open_page("errors", **query)
     assert shown(app)["clip_id"].tolist() == [clip]
     assert "have no prediction" in words(app)
-    assert "its probabilities are no numbers" in words(app)
+    assert "its probabilities are not numbers" in words(app)
     assert not again(app, view="against", who="neither").error
     for view in ("mistakes", "differ", "labels"):
         app = again(app, view=view, labelled="", predicted="")

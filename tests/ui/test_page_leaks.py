@@ -83,7 +83,9 @@ def test_an_empty_store_explains_itself_and_offers_the_form(store: Path) -> None
     app = open_page("leaks")
     assert "A split leaks when an artist" in words(app)
     assert app.button(key="queue").label == "Queue 10 runs"
-    assert "judged by earlier runs" not in words(app)  # there are none, so nothing is said
+    assert "estimated from similar earlier runs" not in words(
+        app
+    )  # there are none, so nothing is said
     assert app.code[-1].value == "genrecore leaklab --n-folds 5"
 
 
@@ -247,10 +249,12 @@ def test_earlier_runs_tell_how_long_new_ones_take(done: LeakExperiment) -> None:
     epoch_s = there[0].history["seconds"].median()  # every fold trains on 10 of 30 clips
     assert long.seconds - short.seconds == pytest.approx(100 * epoch_s)
     assert estimator.estimate(other).source != "runs"
-    assert "judged by earlier runs" in words(
+    assert "estimated from similar earlier runs" in words(
         open_page("leaks", **(FORM | {"training.epochs": "9"}))
     )
-    assert "judged by earlier runs" not in words(open_page("leaks", **(FORM | {"cnn.width": "5"})))
+    assert "estimated from similar earlier runs" not in words(
+        open_page("leaks", **(FORM | {"cnn.width": "5"}))
+    )
 
 
 def test_only_runs_on_both_splits_are_an_experiment(copied: Path, finished: LeakExperiment) -> None:
@@ -283,7 +287,7 @@ def music(folder: Path, artists: dict[str, list[str]] | None = None) -> dict[str
 @pytest.mark.parametrize(
     ("artists", "said"),
     [
-        (None, "None of the 12 clips names its artist"),
+        (None, "No artist is known of the 12 clips"),
         (
             {"dub": ["Ann"] * 6, "waltz": ["Bob", "Cy", "Di"] * 2},
             "too few artists in dub (1) to keep artists apart: 3 folds need 3 artists a genre",
@@ -330,8 +334,8 @@ def test_the_command_refuses_before_anything_is_trained(store: Path, tmp_path: P
     address = music(tmp_path / "music")
     result = genrecore("leaklab", "--dataset=folder", f"--set=dataset.folder={tmp_path / 'music'}")
     assert result.returncode == 1
-    assert "names its artist" in result.stderr.replace("\n", " ")
+    assert "No artist is known" in result.stderr.replace("\n", " ")
     assert runs.all_runs(store) == []
     clips = datasets.load("folder", {"folder": address["folder.folder"]})
-    with pytest.raises(GenrecoreError, match="names its artist"):
+    with pytest.raises(GenrecoreError, match="No artist is known"):
         leaklab.check(RunConfig(), clips)

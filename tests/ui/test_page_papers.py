@@ -98,7 +98,7 @@ def test_missing_rows_are_queued_with_one_button(nobody_starts: Path) -> None:
     )
     said = words(app)
     assert "**2 runs**" in said
-    assert "How long they take is not known" in said
+    assert "How long they take is unknown" in said
     assert app.code[-1].value.startswith("genrecore papers run hong")
     assert "--rows alexnet,resnet18" in app.code[-1].value
     app.button(key="queue").click().run()

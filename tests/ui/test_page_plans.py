@@ -62,7 +62,7 @@ def test_an_empty_store_explains_itself_and_offers_the_form(store: Path, own_cac
     app = open_page("plans")
     assert "A plan trains many runs at once" in words(app)
     assert app.button(key="queue").label == "Queue 1 run"
-    assert "is not known" in words(app)
+    assert "is unknown" in words(app)
     assert app.code[-1].value == "genrecore sweep"
 
 
@@ -74,7 +74,7 @@ def test_the_number_of_runs_and_their_time_are_said_before_they_are_queued(
     assert "**6 runs**" in said
     assert "4 of them are there already" in said
     assert "About " in said
-    assert "judged by earlier runs" in said
+    assert "from similar earlier runs" in said
     assert app.button(key="queue").label == "Queue 2 runs"
     line = app.code[-1].value.replace("\\\n", "")
     assert "--seed 0..2" in line

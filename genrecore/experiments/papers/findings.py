@@ -28,7 +28,7 @@ _Z = 1.96
 
 @dataclass(frozen=True)
 class Ours:
-    """What runs of one system have measured.
+    """A result of our runs of one system.
 
     Attributes:
         value: The accuracy over the runs, the median of times, else the mean; nan without any.
@@ -36,7 +36,7 @@ class Ours:
             accuracies the smallest of the runs.
         high: Upper end, or the largest.
         error: Standard error; nan without an interval.
-        n_runs: Over how many runs.
+        n_runs: Number of runs.
         shows: What was measured, for people.
     """
 
@@ -68,7 +68,7 @@ class ProtocolGap:
     Attributes:
         printed: What the study prints, as a share; nan where it prints nothing.
         published: Ours, measured as the study did.
-        honest: Ours, on test clips that no choice looked at.
+        honest: Ours, on test clips that no choice used.
     """
 
     system: str
@@ -88,8 +88,8 @@ class ProtocolGap:
 def runs_of(study: Study, runs: RunsOfStudy, system: str, protocol: str) -> list[Run]:
     """The finished runs of a row; of a choice, for each seed the run that it chooses.
 
-    As published, a choice looks at the clips at which the study looked; honestly, at the validation
-    clips. Seeds that some of its rows lack are left out.
+    As published, a choice uses the clips that the study used; under the honest protocol, the
+    validation clips. Seeds that some of its rows lack are left out.
     """
     return list(_by_row(study, runs, system, protocol).values())
 
@@ -113,39 +113,39 @@ def _accuracy(run: Run, split: str) -> float:
     return nan if predictions is None else metrics.scores(predictions, split=split)["accuracy"]
 
 
-def measure(runs: Sequence[Run], what: str, protocol: str, genre: str = "") -> Ours:
-    """What runs of one system have measured of one thing.
+def measure(runs: Sequence[Run], quantity: str, protocol: str, genre: str = "") -> Ours:
+    """A quantity over the runs of one system.
 
     The honest protocol measures accuracies on test clips, whatever clips the study took.
 
     Args:
-        runs: Of one system.
-        what: A key of `MEASURES`.
+        runs: The runs.
+        quantity: A key of `MEASURES`.
         protocol: A key of `PROTOCOLS`.
-        genre: Of a recall.
+        genre: The genre of a recall.
     """
-    if what in SHARES and what != "train_accuracy":
-        split = "valid" if what == "valid_accuracy" and protocol == "published" else "test"
+    if quantity in SHARES and quantity != "train_accuracy":
+        split = "valid" if quantity == "valid_accuracy" and protocol == "published" else "test"
         accuracy, n_runs = _accuracy_of_all(runs, split, genre)
         shows = f"{'validation' if split == 'valid' else 'test'} accuracy"
-        shows = f"test recall of {genre}" if what == "recall" else shows
+        shows = f"test recall of {genre}" if quantity == "recall" else shows
         return Ours(accuracy.value, accuracy.low, accuracy.high, accuracy.error, n_runs, shows)
-    values = [value for run in runs if not isnan(value := _number(run, what))]
+    values = [value for run in runs if not isnan(value := _number(run, quantity))]
     if not values:
-        return Ours(nan, nan, nan, nan, 0, MEASURES[what])
-    middle = statistics.median(values) if what == "minutes" else statistics.fmean(values)
-    return Ours(middle, min(values), max(values), nan, len(values), MEASURES[what])
+        return Ours(nan, nan, nan, nan, 0, MEASURES[quantity])
+    middle = statistics.median(values) if quantity == "minutes" else statistics.fmean(values)
+    return Ours(middle, min(values), max(values), nan, len(values), MEASURES[quantity])
 
 
-def _number(run: Run, what: str) -> float:
-    if what == "minutes":
+def _number(run: Run, quantity: str) -> float:
+    if quantity == "minutes":
         return run.worked_s / 60
-    if what == "parameters":
+    if quantity == "parameters":
         return float(run.status.get("n_parameters") or nan)
     best_epoch = float(run.status.get("best_epoch") or nan)
     history = run.history
-    if what == "best_epoch" or "train_accuracy" not in history:
-        return best_epoch if what == "best_epoch" else nan
+    if quantity == "best_epoch" or "train_accuracy" not in history:
+        return best_epoch if quantity == "best_epoch" else nan
     return float(history.loc[history["epoch"] == best_epoch, "train_accuracy"].mean())
 
 
@@ -165,9 +165,9 @@ def _accuracy_of_all(runs: Sequence[Run], split: str, genre: str) -> tuple[Inter
         labels, proba = metrics.as_arrays(table, metrics.genres_in(predictions))
         right.append(pd.Series(proba.argmax(axis=1) == labels, index=table["clip_id"]))
         if clips is not None:
-            known = clips.dropna(subset=["artist"])
-            names = clip_tables.same_names(known["artist"])
-            artists |= dict(zip(known["clip_id"], names, strict=True))
+            by_artist = clips.dropna(subset=["artist"])
+            names = clip_tables.same_names(by_artist["artist"])
+            artists |= dict(zip(by_artist["clip_id"], names, strict=True))
     return interval(right, artists), len(right)
 
 
@@ -180,7 +180,7 @@ def interval(right: Sequence[pd.Series], artists: Mapping[str, str]) -> Interval
 
     Args:
         right: For each run whether it is right, by clip_id.
-        artists: The artist of each clip where one is known; other clips stand for themselves.
+        artists: The artist of each clip; a clip without one counts as an artist of its own.
     """
     if not right:
         return NOTHING
@@ -201,18 +201,18 @@ def verdict(study: Study, printed: Printed, ours: Ours, rehearsal: bool) -> str:
         return "not run"
     if rehearsal:
         return "rehearsal"
-    theirs = printed.value
-    if printed.measure not in SHARES or isnan(ours.error) or isnan(theirs):
+    share = printed.value
+    if printed.measure not in SHARES or isnan(ours.error) or isnan(share):
         return ""
     measured = study.measured.get(printed.measure)
     if measured is None:
-        agrees = ours.low <= theirs <= ours.high
+        agrees = ours.low <= share <= ours.high
     else:
-        error = sqrt(theirs * (1 - theirs) / measured.n_clips)
-        agrees = abs(ours.value - theirs) <= _Z * sqrt(ours.error**2 + error**2)
+        error = sqrt(share * (1 - share) / measured.n_clips)
+        agrees = abs(ours.value - share) <= _Z * sqrt(ours.error**2 + error**2)
     if agrees:
         return "reproduced"
-    return "above" if ours.value > theirs else "below"
+    return "above" if ours.value > share else "below"
 
 
 def cells(study: Study, runs: RunsOfStudy, rehearsal: bool = False) -> list[Cell]:
@@ -271,7 +271,7 @@ def gaps(study: Study, runs: RunsOfStudy, all_cells: Sequence[Cell]) -> list[Pro
 
 
 def rows_table(study: Study, runs: RunsOfStudy) -> pd.DataFrame:
-    """A row a system and protocol; accuracy is of test clips, nan where nothing was run.
+    """One row a system and protocol; accuracies on test clips, nan where nothing was run.
 
     Columns: `system, title, protocol, runs, accuracy, low, high, valid_accuracy, best_epoch,
     minutes, badge, chosen`.

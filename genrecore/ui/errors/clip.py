@@ -152,7 +152,7 @@ def _describe(clip: pd.Series) -> str:
     genre = clip["genre"]
     if pd.isna(clip["certainty"]):
         if clip["predicted"] == NO_PREDICTION:
-            return f"Labelled {genre}; its probabilities are no numbers, so it has no prediction."
+            return f"Labelled {genre}; its probabilities are not numbers, so it has no prediction."
         return f"Labelled {genre}; the run learned from this clip."
     certainty = words.percent(float(clip["certainty"]))
     if clip["right"]:

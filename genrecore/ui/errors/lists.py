@@ -88,7 +88,7 @@ def cell(run: Run, tested: Sequence[Run]) -> ClipList:
     if labelled == predicted:
         what = "are recognised"
     elif predicted == NO_PREDICTION:
-        what = "have no prediction, because their probabilities are no numbers"
+        what = "have no prediction, because their probabilities are not numbers"
     share = f" ({words.percent(n / total)})" if total else ""
     return ClipList(
         mistakes.cell(predictions(run), labelled, predicted),

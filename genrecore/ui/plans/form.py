@@ -142,7 +142,7 @@ def _varying(values: Mapping[str, Any], way: str) -> dict[str, str]:
         placeholder="Learning rate, batch size, anything",
     )
     hint = "Values with commas between"
-    hint += "." if way == "all" else ", or a range: 2..6, or 1e-5..1e-2:log for one in factors."
+    hint += "." if way == "all" else ", or a range: 2..6, or 1e-5..1e-2:log for a logarithmic one."
     for name, _ in fields.grid(dict.fromkeys(others)):
         texts[name] = _text(name, titles[name], hint)
     texts = {name: ",".join(names) for name, names in picked.items()} | texts

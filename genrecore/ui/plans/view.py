@@ -127,8 +127,8 @@ def _show_best(plan: Plan) -> None:
         )
         if len(plan.done) > 1:
             st.caption(
-                f"The best of {len(plan.done)} on the same validation clips flatters a little; its "
-                "test clips took no part in the choice."
+                f"The best of {len(plan.done)} on the same validation clips looks a little better "
+                "than it is; its test clips took no part in the choice."
             )
         with st.container(horizontal=True, gap="medium"):
             link_to("runs", "Open it", ":material/monitoring:", {"run": best.run.run_id})
