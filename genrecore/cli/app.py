@@ -1,4 +1,4 @@
-"""The root of the command: its subcommands, its exit codes, its status when it runs as a task."""
+"""The command `genrecore`: its subcommands, its exit codes, and its status when it is a task."""
 
 from __future__ import annotations
 
@@ -50,11 +50,11 @@ _FILES = {
     "serve": "serve",
     "cache": "cache",
 }
-"""The file of this package that holds each command, in the order in which help lists them."""
+"""The file of each command, in the order in which help lists the commands."""
 
 
 class CommandsByName(TyperGroup):
-    """Commands whose files are imported when they are called: `runs list` needs no torch."""
+    """Imports a command's file only when it is called, so `runs list` needs no torch."""
 
     def list_commands(self, ctx: Any) -> list[str]:
         """The names of all commands."""
@@ -80,8 +80,8 @@ app = typer.Typer(
 )
 
 
-def _print_version(wanted: bool) -> None:
-    if wanted:
+def _print_version(is_given: bool) -> None:
+    if is_given:
         typer.echo(__version__)
         raise typer.Exit
 
@@ -115,7 +115,7 @@ def main() -> None:
         code, sentence, state = 1, "Stopped on request.", "stopped"
     except KeyboardInterrupt:
         code, sentence, state = 130, "Interrupted.", "stopped"
-    except BrokenPipeError:  # the reader of our output has seen enough
+    except BrokenPipeError:  # the reader of our output has gone, as `head` does
         with contextlib.suppress(OSError):
             sys.stdout = open(os.devnull, "w")  # noqa: SIM115
     except Exception as error:

@@ -1,4 +1,4 @@
-"""`genrecore cache`: what lies in the cache folder, and removing it."""
+"""`genrecore cache`: lists and clears the cache folder."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def clear_cache(
     name: Annotated[str, Option(help="Only the one of this name.")] = "",
     as_json: JsonOption = False,
 ) -> None:
-    """Remove what the cache holds, all or of one kind. It is computed again when it is needed; only
-    uploads have to be uploaded and audits run once more."""
+    """Clear the cache, all or one kind. Its content is computed again when needed; only uploads
+    must be uploaded again and audits run again."""
     freed = cache.clear(kind, name)
     answer(as_json, {"freed_bytes": freed}, f"{size(freed)} are free again.")

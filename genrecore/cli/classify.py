@@ -37,15 +37,15 @@ def classify(
         bool,
         Option(
             "--doubts",
-            help="Give reasons to doubt each answer: no music, unlike all training clips, or one "
-            "of them. Takes about twice as long.",
+            help="Give reasons to doubt each prediction: no music, unlike all training clips, or "
+            "one of them. Takes about twice as long.",
         ),
     ] = False,
 ) -> None:
     """Classify audio files, or all in a folder, with one trained run or several. Files that cannot
     be used are reported at the end; the exit code is 1 only if none could be used."""
     if as_json and as_csv:
-        raise UsageError("--json and --csv were both given; one of them says how to print.")
+        raise UsageError("Give --json or --csv, not both.")
     from genrecore.inference import ensemble as ensembles
 
     ensemble = ensembles.load(run)
@@ -84,7 +84,7 @@ def classify(
 
 
 def _doubt_finder(ensemble: Any, quiet: bool) -> Any:
-    """Finds doubts; where a run's clips cannot be read any more it finds fewer, and says so."""
+    """A finder of doubts; prints which runs' training clips it cannot compare files with."""
     from genrecore.inference import doubts
 
     with reporting(quiet=quiet) as report:
@@ -121,7 +121,7 @@ def _files(paths: Iterable[Path], medium: str) -> tuple[list[Path], list[dict[st
 def _within(folder: Path, endings: tuple[str, ...]) -> Iterator[Path]:
     for parent, folders, names in os.walk(folder):
         folders[:] = [name for name in folders if not name.startswith(".")]
-        for name in names:  # some systems keep a ghost beside each file, called ._name
+        for name in names:  # macOS writes a file ._name beside each file
             if name.lower().endswith(endings) and not name.startswith("."):
                 yield Path(parent) / name
 

@@ -1,4 +1,4 @@
-"""`genrecore compare`: finished runs side by side, and the files that show it."""
+"""`genrecore compare`: finished runs side by side, on the terminal and as files."""
 
 from __future__ import annotations
 
@@ -44,16 +44,14 @@ def compare(
         ),
     ] = 1.0,
     shared: Annotated[
-        bool, switch("shared", "Use only the clips that all were tested on.")
+        bool, switch("shared", "Use only the clips on which all were tested.")
     ] = False,
     measure: Annotated[
-        bool, switch("measure", "First count multiply–adds, measure latency.")
+        bool, switch("measure", "First count multiply–adds and measure latency.")
     ] = False,
     report_to: Annotated[
         Path | None,
-        Option(
-            "--report", metavar="FILE", help="Write one HTML file that opens offline, to be sent."
-        ),
+        Option("--report", metavar="FILE", help="Write one HTML file to send; it opens offline."),
     ] = None,
     tables_to: Annotated[
         Path | None,
@@ -107,7 +105,7 @@ def compare(
 def _compared(
     names: Sequence[str], as_systems: bool, band: float, on_shared: bool
 ) -> tuple[Comparison, list[tuple[str, str, list[Run]]]]:
-    """The comparison, and key, title and runs of each of its sides."""
+    """The comparison, and the key, title and runs of each side."""
     from genrecore.evaluation import comparison, systems
     from genrecore.evaluation.scores import read_test_predictions
 
@@ -119,9 +117,9 @@ def _compared(
     by_signature = {system.signature: system for system in in_store}
     chosen: dict[str, systems.System] = {}
     for run in runs:
-        read_test_predictions(run)  # refuses a run without
+        read_test_predictions(run)  # raises an error if there are none
         signature = systems.signature(run)
-        # A run in a folder elsewhere is not among those of the store.
+        # A run in another folder is not among the runs of the store.
         chosen[signature] = by_signature.get(signature) or systems.System(signature, (run,))
     result = systems.compare(list(chosen.values()), band, on_shared)
     return result, [(key, result.titles[key], list(s.runs)) for key, s in chosen.items()]

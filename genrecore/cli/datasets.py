@@ -37,12 +37,12 @@ DatasetSetOption = Annotated[
     ),
 ]
 SampleRateOption = Annotated[int, Option(help="Rate of the decoded audio: 16000, 22050 or 44100.")]
-ClipLengthOption = Annotated[float, Option(help="Seconds taken from the middle of each clip.")]
+ClipLengthOption = Annotated[float, Option(help="Seconds to take from the middle of each clip.")]
 
 
 @group.command("list")
 def list_datasets(as_json: JsonOption = False) -> None:
-    """The datasets genrecore can read, and where yours are."""
+    """The datasets that genrecore can read, and where yours are."""
     folders = {name: options.get("folder") for name, options in remembered_options().items()}
     rows = [
         {
@@ -64,14 +64,14 @@ def _config(
     clip_s: float,
     **values: Any,
 ) -> RunConfig:
-    """The configuration that these options make; without a folder, with the remembered one.
+    """The configuration of these options; without a folder, with the remembered one.
 
     Raises:
         UsageError: An unknown field, a value out of range, or a --set without an equals sign.
     """
     values |= {"audio.sample_rate_hz": sample_rate_hz, "audio.clip_s": clip_s}
     for key, value in read_assignments(set_, "n_genres=4").items():
-        # Without a dot it is the dataset's: the demo music has a seed of its own, for one.
+        # Without a dot it is an option of the dataset, such as the demo music's own seed.
         values[key if "." in key else f"dataset.{key}"] = value
     if folder is not None:
         values["dataset.folder"] = json.dumps(str(folder.expanduser().absolute()))
@@ -95,11 +95,11 @@ def prepare(
     config = _config(name, folder, set_, sample_rate_hz, clip_s)
     dataset = DATASETS.choose(name, config.dataset.options)
     if background:
-        words = ["datasets", "prepare", name, "--sample-rate-hz", str(sample_rate_hz)]
-        words += ["--clip-s", f"{clip_s:g}"]
-        words += ["--folder", str(folder.expanduser().absolute())] if folder else []
-        words += [word for item in set_ or [] for word in ("--set", item)]
-        task = start_task(words, f"Preparing {name}")
+        arguments = ["datasets", "prepare", name, "--sample-rate-hz", str(sample_rate_hz)]
+        arguments += ["--clip-s", f"{clip_s:g}"]
+        arguments += ["--folder", str(folder.expanduser().absolute())] if folder else []
+        arguments += [argument for item in set_ or [] for argument in ("--set", item)]
+        task = start_task(arguments, f"Preparing {name}")
         facts = {"task": task.task_id, "folder": task.folder}
         answer(as_json, facts, f"Started as task {task.task_id}.")
         return
@@ -119,7 +119,7 @@ def prepare(
 
 
 SHOWN = 10
-"""Findings of a kind that are printed; `--all` prints every one."""
+"""How many findings of a kind are printed without `--all`."""
 
 
 @group.command("audit")
@@ -132,15 +132,15 @@ def audit_dataset(
     set_: DatasetSetOption = None,
     sample_rate_hz: SampleRateOption = 22_050,
     clip_s: ClipLengthOption = 30.0,
-    headers: Annotated[bool, switch("headers", "Read the sample rates of all files too.")] = False,
+    headers: Annotated[bool, switch("headers", "Also read the sample rate of every file.")] = False,
     table_only: Annotated[
-        bool, switch("table-only", "Use the clip table, decode nothing.")
+        bool, switch("table-only", "Use the clip table only; decode nothing.")
     ] = False,
     everything: Annotated[bool, switch("all", f"Print all findings, not {SHOWN} a kind.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Faults, exact copies and near-copies in a dataset, and what crosses a split of it. Findings
-    are no failure: the exit code is 0."""
+    """Find faults, exact copies and near-duplicates in a dataset, and what crosses a split of it.
+    The exit code is 0 whatever is found."""
     chosen = {"fold": fold, "split_seed": split_seed} | ({"split": split} if split else {})
     config = _config(name, folder, set_, sample_rate_hz, clip_s, **chosen)
     with reporting(quiet=as_json) as report:
@@ -163,7 +163,7 @@ def _audited(
     table_only: bool,
     report: Report,
 ) -> Audit:
-    """The audit of what a run with this configuration would use and leave out."""
+    """The audit of the clips that a run with this configuration would use."""
     from genrecore.data import genres, splits
     from genrecore.data.prepare import build_corpus
 
@@ -186,7 +186,7 @@ def _print(result: Audit, name: str, split: str, everything: bool) -> None:
     if result.refused:
         out.print(f"REFUSED. {result.reason}", style="bold red")
     elif split:
-        out.print("Nothing that can be seen crosses from training to validation or test.")
+        out.print("No crossing from training to validation or test was found.")
     out.print()
     counts = result.counts
     by_kind = {str(kind): rows for kind, rows in result.findings.groupby("kind", sort=False)}
@@ -205,11 +205,11 @@ def _print(result: Audit, name: str, split: str, everything: bool) -> None:
         out.print("", *result.crossings["sentence"], sep="\n")
     for kind, rows in by_kind.items():
         out.print(f"\n{KINDS[kind]}", style="bold")
-        shown = rows if everything else rows.head(SHOWN)
-        for sentence in shown["sentence"]:
+        listed = rows if everything else rows.head(SHOWN)
+        for sentence in listed["sentence"]:
             out.print(f"  {sentence}")
-        if counts[kind] > len(shown):
-            out.print(f"  … and {counts[kind] - len(shown)} more; --all prints them.")
+        if counts[kind] > len(listed):
+            out.print(f"  … and {counts[kind] - len(listed)} more; --all prints them.")
     out.print("\nChecked", style="bold")
     for sentence in result.checked:
         out.print(f"  {sentence}")
@@ -218,8 +218,8 @@ def _print(result: Audit, name: str, split: str, everything: bool) -> None:
 @group.command("download")
 def download_dataset(
     name: NameArgument,
-    folder: Annotated[Path, Option(help="Where it goes; remembered. Needs the space twice.")],
-    keep: Annotated[bool, switch("keep", "Keep the archive beside its content.")] = False,
+    folder: Annotated[Path, Option(help="Where to put it; remembered. Needs the space twice.")],
+    keep: Annotated[bool, switch("keep", "Keep the archive beside its files.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Fetch a dataset that may be downloaded: the four sizes of FMA (7.2, 22, 93 and 879 GiB).
@@ -232,7 +232,7 @@ def download_dataset(
             f"'genrecore datasets prepare {name} --folder'."
         )
     if not facts.archives:
-        possible = ", ".join(other for other in DATASETS if DATASETS[other].facts.archives)
+        possible = ", ".join(dataset for dataset in DATASETS if DATASETS[dataset].facts.archives)
         raise UsageError(f"There is nothing to download for {name}; there is for {possible}.")
     folder = folder.expanduser().absolute()
     with reporting(quiet=as_json) as report:
@@ -245,12 +245,14 @@ def download_dataset(
 @group.command("unpack")
 def unpack_archive(
     archive: Annotated[Path, Argument(help="A zip or tar of genre folders.")],
-    remove: Annotated[bool, switch("remove", "Delete the archive, whether used or not.")] = False,
+    remove: Annotated[
+        bool, switch("remove", "Delete the archive afterwards, even if it was refused.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Unpack an archive of genre folders with audio files or images into the cache folder, like
-    uploads on the page Datasets. Nothing is trusted: paths that lead elsewhere, links and archives
-    that expand without limit are refused. The same archive is unpacked once."""
+    uploads on the page Datasets. Paths that lead elsewhere, links, and archives that expand without
+    limit are refused. The same archive is unpacked only once."""
     archive = archive.expanduser().absolute()
     try:
         with reporting(quiet=as_json) as report:
@@ -268,7 +270,7 @@ def unpack_archive(
 
 @group.command("write")
 def write(
-    folder: Annotated[Path, Argument(help="The folder to write; it may be a new one.")],
+    folder: Annotated[Path, Argument(help="The folder to write to; it may be new.")],
     set_: DatasetSetOption = None,
     as_json: JsonOption = False,
 ) -> None:

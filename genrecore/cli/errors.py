@@ -1,4 +1,4 @@
-"""`genrecore errors`: the clips behind the numbers; `genrecore annotate`: judging their labels."""
+"""`genrecore errors`: a run's mistakes clip by clip; `genrecore annotate`: reviews of labels."""
 
 from __future__ import annotations
 
@@ -31,20 +31,22 @@ def errors(
     order: Annotated[str, Option(help=f"{', '.join(mistakes.ORDERS)}.")] = "certain",
     against: Annotated[
         list[str] | None,
-        Option(help="Another run: which of the two is right where. Several: disagreement."),
+        Option(
+            help="Another run: clips that only one of the two gets right. Several: disagreement."
+        ),
     ] = None,
-    labels: Annotated[bool, switch("labels", "The labels that are most likely wrong.")] = False,
+    labels: Annotated[bool, switch("labels", "Labels that are most likely wrong.")] = False,
     clip: Annotated[str, Option(help="One clip: prediction, copies, clips of its artist.")] = "",
-    most: Annotated[int, Option(min=1, help="So many clips.")] = 20,
+    most: Annotated[int, Option(min=1, help="How many clips to print.")] = 20,
     as_json: JsonOption = False,
 ) -> None:
-    """The clips that a run gets wrong, or on which runs differ; page 'Errors' plays them."""
+    """The clips that a run gets wrong, or on which runs differ; the page Errors plays them."""
     first, others = find_run(run), [find_run(name) for name in against or []]
     dataset = first.config.dataset.name
-    for other in others:
-        if other.config.dataset.name != dataset:
+    for member in others:
+        if member.config.dataset.name != dataset:
             raise UsageError(
-                f"{first.run_id} is of {dataset}, {other.run_id} of {other.config.dataset.name}: "
+                f"{first.run_id} is of {dataset}, {member.run_id} of {member.config.dataset.name}: "
                 "give runs on the same dataset."
             )
     tables = [mistakes.clip_predictions(member) for member in (first, *others)]
@@ -63,30 +65,30 @@ def errors(
         columns = ["clip_id", "genre", "who", "predicted", "predicted_b"]
     elif cell:
         labelled, comma, predicted = cell.partition(",")
-        known = sorted(set(of_first["genre"]) | set(of_first["predicted"]))
-        if not comma or not {labelled, predicted} <= set(known):
+        genres = sorted(set(of_first["genre"]) | set(of_first["predicted"]))
+        if not comma or not {labelled, predicted} <= set(genres):
             raise UsageError(
-                f"--cell takes LABELLED,PREDICTED of {', '.join(known)}; found {cell!r}."
+                f"--cell takes LABELLED,PREDICTED of {', '.join(genres)}; found {cell!r}."
             )
         rows = mistakes.cell(of_first, labelled, predicted)
     else:
         if order not in mistakes.ORDERS:
             raise UsageError(f"--order takes {', '.join(mistakes.ORDERS)}; found {order!r}.")
         rows = mistakes.sort_clips(of_first, order)
-    shown = rows[columns].head(most)
+    listed = rows[columns].head(most)
     if as_json:
-        print_json({"n_clips": len(rows), "clips": shown})
+        print_json({"n_clips": len(rows), "clips": listed})
         return
     print_table(
         [
             {name: percent(value) if name in _SHARES else value for name, value in row.items()}
-            for row in records(shown)
+            for row in records(listed)
         ],
         "No such clip.",
     )
-    if len(rows) > len(shown):
+    if len(rows) > len(listed):
         n = len(rows)
-        out.print(f"{n - len(shown)} more; --most {n} prints them all.")
+        out.print(f"{n - len(listed)} more; --most {n} prints them all.")
 
 
 def _one_clip(run: Run, predictions: pd.DataFrame, clip_id: str, as_json: bool) -> None:
@@ -104,7 +106,7 @@ def _one_clip(run: Run, predictions: pd.DataFrame, clip_id: str, as_json: bool) 
         "same_artist": same_artist,
     }
     sentences = [
-        f"{clip_id}: labelled {facts['genre']}, taken for {facts['predicted']} with "
+        f"{clip_id}: labelled {facts['genre']}, predicted {facts['predicted']} with "
         f"{percent(facts['certainty'])}; the label got {percent(facts['label_proba'])}.",
         *(f"{copy['clip_id']}: {copy['how']}." for copy in facts["copies"]),
     ]
@@ -119,7 +121,7 @@ def annotate(
     clip: Annotated[str, Argument(help="A clip's id.")] = "",
     judgement: Annotated[str, Argument(help=f"One of {', '.join(label_reviews.JUDGEMENTS)}.")] = "",
     genre: Annotated[str, Option(help="The label that is judged.")] = "",
-    note: Annotated[str, Option(help="Anything; one line.")] = "",
+    note: Annotated[str, Option(help="Any text; one line.")] = "",
     to: Annotated[Path | None, Option("--out", help="With 'list': the CSV file to write.")] = None,
     as_json: JsonOption = False,
 ) -> None:

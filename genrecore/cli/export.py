@@ -44,13 +44,11 @@ def export_runs(
     weights: Annotated[bool, Option(help="With --mlflow: whether to log the weights.")] = True,
     as_json: JsonOption = False,
 ) -> None:
-    """Write runs for other tools: settings, every epoch's numbers, the test's scores. A run that
-    still trains is written as far as it is; exporting it again adds what is new. Or write one
-    trained run as a model, to be used elsewhere."""
+    """Write runs for other tools: settings, the numbers of every epoch, test scores. Of a run that
+    still trains the finished epochs are written; exporting it again adds the new ones. Or write
+    one trained run as a model to use elsewhere."""
     if tensorboard is None and not mlflow and onnx is None and bundle is None:
-        raise UsageError(
-            "Say where to: --tensorboard DIR, --mlflow URI, --onnx FILE, --bundle DIR."
-        )
+        raise UsageError("Give --tensorboard DIR, --mlflow URI, --onnx FILE or --bundle DIR.")
     from genrecore.reporting import trackers
 
     runs = [find_run(name) for name in names]

@@ -1,4 +1,4 @@
-"""Command-line flags made from the fields of a pydantic model: nothing is typed in twice."""
+"""Command-line flags made from the fields of a pydantic model."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ def with_flags(
     """Adds a flag for each field of the model to a command that takes `values: dict[str, Any]`.
 
     Groups are flattened (`training.batch_size` becomes `--batch-size`), a part's flag takes its
-    name (`--model cnn`). `values` has the dotted fields of the flags that are given. With
-    `as_text`, flags take any text, for commands that read several values from it.
+    name (`--model cnn`). `values` holds the values of the flags that are given, by dotted field.
+    With `as_text`, flags take any text, for commands that read several values from it.
     """
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:

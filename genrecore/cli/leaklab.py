@@ -25,11 +25,12 @@ def leaklab(
     config: ConfigOption = None,
     set_: SetOption = None,
     preset: PresetOption = "",
-    n_folds: Annotated[int, Option(help="Folds of either split.", min=3, max=20)] = 5,
+    n_folds: Annotated[int, Option(help="Number of folds of each split.", min=3, max=20)] = 5,
     as_json: JsonOption = False,
 ) -> None:
-    """Measure what a leaky split adds: train the same system on every fold of a split by clip and
-    of one by artist, and show the gap with its interval. Runs that exist already are used."""
+    """Measure how much a leaky split raises the accuracy: train the same system on every fold of a
+    split by clip and of one by artist, and show the gap with its interval. Runs that exist already
+    are used."""
     from genrecore.data import datasets
     from genrecore.experiments import leaks
 

@@ -1,4 +1,4 @@
-"""`genrecore list` and `genrecore models`: what can be chosen, and what each model is."""
+"""`genrecore list` and `genrecore models`: all registered parts, and facts about each model."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ InputOption = Annotated[
     str,
     Option(
         "--preset",
-        help="The input of a study for which sizes are given; by default that of the model's own "
-        "study; 'default' is none.",
+        help="The study whose input the sizes are for; by default the model's own study; "
+        "'default' is the default input.",
     ),
 ]
 
@@ -67,11 +67,11 @@ def show_model(
     name: NameArgument,
     preset: InputOption = "",
     set_: SetOption = None,
-    measure: Annotated[bool, switch("measure", "First measure how long a clip takes.")] = False,
+    measure: Annotated[bool, switch("measure", "First measure the time for a clip.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """The card of a model: idea, sizes, what it sees of the sound, its layers, what studies print
-    of it, and the command that trains it."""
+    """The card of a model: idea, sizes, receptive field, layers, the sizes that studies print, and
+    the command that trains it."""
     from genrecore.training import card as cards
     from genrecore.training import latency
 
@@ -80,11 +80,11 @@ def show_model(
     if measure:
         with reporting(quiet=as_json) as report:
             latency.measure(name, config, report)
-    known = latency.newest(name, config)
+    measured = latency.newest(name, config)
     if as_json:
-        print_json({**card.as_dict(), "latency": _facts(known)})
+        print_json({**card.as_dict(), "latency": _facts(measured)})
     else:
-        _print(card, known)
+        _print(card, measured)
 
 
 @group.command("measure")
@@ -95,7 +95,7 @@ def measure_model(
     as_json: JsonOption = False,
 ) -> None:
     """Measure how long feature and network take for a clip of 30 s on this machine. The page Models
-    and 'genrecore models show' know it from then on."""
+    and 'genrecore models show' then show it."""
     from genrecore.training import latency
 
     with reporting(quiet=as_json) as report:
@@ -104,7 +104,7 @@ def measure_model(
 
 
 def _config(name: str, preset: str, set_: list[str] | None) -> RunConfig | None:
-    """The chosen input; None for that of the model's own study.
+    """The configuration with the chosen input; None for that of the model's own study.
 
     Raises:
         UsageError: An unknown model, preset or field, or a --set without an equals sign.
@@ -127,7 +127,7 @@ def _facts(measured: Latency | None) -> dict[str, Any] | None:
     return None if measured is None else {**vars(measured), "sentence": measured.sentence}
 
 
-def _print(card: Card, known: Latency | None) -> None:
+def _print(card: Card, measured: Latency | None) -> None:
     from genrecore.training import card as cards
 
     out.print(card.title, style="bold")
@@ -137,10 +137,10 @@ def _print(card: Card, known: Latency | None) -> None:
     out.print(f"Takes {' or '.join(cards.KINDS.get(kind, kind) for kind in card.accepts)}.")
     out.print(f"Sizes for {card.input.words}; {card.input.n_genres} genres.")
     out.print("", *cards.sizes_in_words(card), *card.sees, sep="\n")
-    if known is not None:
-        out.print(f"It takes {known.sentence}")
+    if measured is not None:
+        out.print(f"It takes {measured.sentence}")
     elif not card.classical:
-        out.print("Not measured here yet; --measure does so.")
+        out.print("Its time is not measured yet; --measure measures it.")
     if card.layers:
         out.print()
         print_table(
@@ -186,8 +186,7 @@ def list_registered(
     what: Annotated[str, Argument(help=f"One of {', '.join(WHAT)}; by default all.")] = "",
     as_json: JsonOption = False,
 ) -> None:
-    """Everything that can be chosen: datasets, splits, features, augmentations, models, metrics,
-    with options."""
+    """All datasets, splits, features, augmentations, models and metrics with their options."""
     if what and what not in WHAT:
         raise UsageError(f"There is nothing called {what!r} to list; there are: {', '.join(WHAT)}.")
     chosen = {

@@ -1,4 +1,4 @@
-"""Options and arguments that several commands share, and the configuration that options make."""
+"""Options and arguments that several commands share, and the configuration of a command."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ PresetOption = Annotated[
     str, Option(help="The input of a study to start from; see 'genrecore list'.")
 ]
 FolderOption = Annotated[
-    Path | None, Option(help="Where the dataset's files are, if not where they were last time.")
+    Path | None, Option(help="The folder of the dataset's files; by default the last one used.")
 ]
 BackgroundOption = Annotated[
-    bool, Option("--background", help="Queue or start the work and return at once.")
+    bool, Option("--background", help="Start the work in the background and return at once.")
 ]
 DryRunOption = Annotated[
     bool, Option("--dry-run", help="Show the runs and the time they take; queue none.")

@@ -36,7 +36,7 @@ def print_json(value: Any) -> None:
 
 
 def plain(value: Any) -> Any:
-    """The value as JSON can hold it: tables become lists of rows, not-a-number and NA None."""
+    """The value in JSON's types: tables become lists of rows; not-a-number and NA become None."""
     if hasattr(value, "iterrows"):
         return plain(value.to_dict(orient="records"))
     if isinstance(value, Mapping):
@@ -104,7 +104,7 @@ def print_rows(as_json: bool, rows: Sequence[Mapping[str, Any]], empty: str = ""
 
 @contextlib.contextmanager
 def writing(file: Path) -> Iterator[None]:
-    """Inside, an error of the system or of libsndfile says that this file cannot be written."""
+    """Turns errors inside into one that says that this file cannot be written."""
     try:
         yield
     except (OSError, RuntimeError) as error:
@@ -113,9 +113,9 @@ def writing(file: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def reporting(quiet: bool = False) -> Iterator[Report]:
-    """A report that shows the progress: a bar on a terminal, else a line now and then.
+    """Shows progress: a bar on a terminal, else a line every ten seconds.
 
-    In a task it also keeps the task's status and obeys its stop request.
+    In a task it also updates the task's status and obeys its stop request.
     """
     folder = os.environ.get(TASK)
     status = Status(Path(folder)) if folder else None

@@ -40,7 +40,7 @@ N_SEEDS = {"published": 1, "honest": 3}
 
 @group.command("list")
 def list_papers(as_json: JsonOption = False) -> None:
-    """The studies: dataset, systems, and how many numbers they print."""
+    """The studies: their datasets, systems, and how many numbers they print."""
     rows = [
         {
             "study": study.name,
@@ -57,7 +57,7 @@ def list_papers(as_json: JsonOption = False) -> None:
 
 @group.command("show")
 def show_paper(study: StudyArgument, as_json: JsonOption = False) -> None:
-    """A study's recipe with the mark of every value, its systems, its numbers, its critique."""
+    """A study's recipe with the source of every value, its systems, its numbers, its critique."""
     paper = papers.study(study)
     if as_json:
         facts = paper.model_dump()
@@ -106,7 +106,9 @@ def show_paper(study: StudyArgument, as_json: JsonOption = False) -> None:
 @group.command("run")
 def run_paper(
     study: StudyArgument,
-    rows: Annotated[str, Option(help="Rows with commas between; by default all. See 'show'.")] = "",
+    rows: Annotated[
+        str, Option(help="Rows, with commas between; by default all. See 'show'.")
+    ] = "",
     protocol: Annotated[
         Literal["published", "honest", "both"], Option(help="As published, honest, or both.")
     ] = "both",
@@ -122,8 +124,8 @@ def run_paper(
     background: BackgroundOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Train a study's rows: all of them, under both protocols, by default. What is done
-    already is not trained again."""
+    """Train the rows of a study, by default all under both protocols. Rows that are done already
+    are not trained again."""
     paper, options = papers.study(study), read_assignments(set_, "n_genres=4")
     options = {key.removeprefix("dataset."): value for key, value in options.items()}
     if folder is not None:
@@ -150,10 +152,10 @@ def run_paper(
 @group.command("report")
 def report_paper(
     study: Annotated[str, Argument(help="A study; by default all.")] = "",
-    rehearsal: Annotated[bool, switch("rehearsal", "Of rehearsals, not of studies.")] = False,
+    rehearsal: Annotated[bool, switch("rehearsal", "Show rehearsals instead.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """The printed numbers of the studies and the results of the runs here, as Markdown."""
+    """The printed numbers of the studies beside the results of your runs, as Markdown."""
     facts = {}
     for paper in [papers.study(study)] if study else papers.studies():
         runs = papers.find_runs(paper, rehearsal)
@@ -170,7 +172,7 @@ def _study_runs(
 ) -> list[StudyRun]:
     names = [name.strip() for name in rows.split(",") if name.strip()]
     for name in names:
-        study.rows_of(name)  # refuses an unknown one
+        study.rows_of(name)  # raises an error for an unknown row
     dataset = music.name_for(study)
     options = remembered_options().get(dataset, {}) | dict(music.options or {})
     if DATASETS[dataset].facts.needs_folder and not options.get("folder"):

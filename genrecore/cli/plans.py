@@ -44,14 +44,14 @@ if TYPE_CHECKING:
     from genrecore.experiments.search import Strategy
 
 commands = typer.Typer(rich_markup_mode=None)
-group = add_group(commands, "plans", "Plans of many runs: list, show, stop, go on.")
+group = add_group(commands, "plans", "Plans of many runs: list, show, stop, resume.")
 
 PlanArgument = Annotated[str, Argument(help="A plan's id, a part of it, or 'latest'.")]
 
 
-def _print_started(plan: Plan, as_json: bool, what: str) -> None:
+def _print_started(plan: Plan, as_json: bool, event: str) -> None:
     facts = {"plan": plan.plan_id, "folder": plan.folder, "n_runs": plan.n_runs}
-    sentence = f"{what}: {plan.plan_id}. Watch it: genrecore plans show {plan.plan_id}"
+    sentence = f"{event}: {plan.plan_id}. Watch it: genrecore plans show {plan.plan_id}"
     answer(as_json, facts, sentence)
 
 
@@ -171,13 +171,13 @@ def list_plans(as_json: JsonOption = False) -> None:
 
 @group.command("show")
 def show_plan(plan: PlanArgument, as_json: JsonOption = False) -> None:
-    """One plan: how far it is, and its runs with their validation scores."""
+    """One plan: its progress, and its runs with their validation scores."""
     _show(plans.find_plan(plan), as_json)
 
 
 @group.command("stop")
 def stop_plan(plan: PlanArgument, as_json: JsonOption = False) -> None:
-    """Take its waiting runs out of the queue and stop those at work; what is done stays."""
+    """Take its queued runs out of the queue and stop those at work; finished runs stay."""
     stopped = plans.find_plan(plan)
     sentence = plans.stop(stopped)
     answer(as_json, {"plan": stopped.plan_id, "message": sentence}, sentence)
@@ -189,7 +189,7 @@ def resume_plan(
     background: Annotated[bool, Option("--background", help="Return at once.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Queue what is missing, stopped, failed or lost; let a search go on."""
+    """Queue the missing, stopped, failed and lost runs again, or let a search go on."""
     resumed = plans.find_plan(plan)
     if not resumed.search:
         plans.queue_missing(resumed)
@@ -234,7 +234,7 @@ def list_tables(as_json: JsonOption = False) -> None:
 
 @group.command("drive", hidden=True)
 def drive_search(folder: Annotated[Path, Argument()]) -> None:
-    """Carry a search on in this process; what a task runs."""
+    """Carry out a search in this process, as a task does."""
     from genrecore.experiments import search as searching
 
     with reporting() as report:
@@ -255,15 +255,19 @@ def sweep(
     search: Annotated[
         Literal["", "random", "tpe"],
         Option(
-            help="Try some combinations, at random or by what earlier ones scored; fields then "
-            "take ranges, too: --lr 1e-5..1e-2:log. Validation decides."
+            help="Try some combinations, at random or by the scores of earlier ones; fields then "
+            "also take ranges: --lr 1e-5..1e-2:log. Validation decides."
         ),
     ] = "",
     trials: Annotated[int, Option(min=1, help="Runs of a search.")] = 20,
-    prune: Annotated[bool, switch("prune", "End runs of a search that others outdo.")] = False,
+    prune: Annotated[
+        bool, switch("prune", "End runs of a search early that do worse than others.")
+    ] = False,
     pruner: Annotated[Literal["median", "hyperband"], Option(help="Rule of --prune.")] = "median",
-    search_seed: Annotated[int, Option(help="Of a search's draws.")] = 0,
-    again: Annotated[bool, switch("again", "Train again what is done already.")] = False,
+    search_seed: Annotated[int, Option(help="Seed of a search.")] = 0,
+    again: Annotated[
+        bool, switch("again", "Train configurations again that are done already.")
+    ] = False,
     dry_run: DryRunOption = False,
     yes: YesOption = False,
     background: BackgroundOption = False,
@@ -274,7 +278,7 @@ def sweep(
     Every flag takes values with commas between (--model cnn,crnn --seed 0,1,2 --lr 1e-3,1e-4), and
     whole numbers as a range (--seed 0..4); | stands between values that hold commas themselves
     (--augment "noise,shift|mixup"). The number of runs and the time they take are shown before
-    anything is queued. What is done with the same settings is not trained again.
+    anything is queued. A configuration that is done already is not trained again.
     """
     texts = values | read_assignments(set_, "model.width=8,16")
     base = settings(config, {}, None, preset)
@@ -282,7 +286,9 @@ def sweep(
         from genrecore.experiments.search import Strategy
 
         if table:
-            raise UsageError("--table names all its runs; a search chooses them. Take one of both.")
+            raise UsageError(
+                "--table names all its runs, --search chooses them; give one of the two."
+            )
         strategy = Strategy(search, trials, pruner if prune else "none", search_seed)
         _search(base, texts, strategy, title, (dry_run, yes, background, as_json))
         return
@@ -327,24 +333,24 @@ def sweep(
 
 
 def estimated(configs: Sequence[RunConfig], report: Report) -> PlanEstimate:
-    """How long the runs take: by earlier runs, else by steps that are measured now."""
+    """How long the runs take, estimated from earlier runs, else from steps measured now."""
     from genrecore.data import datasets
     from genrecore.experiments import estimates
     from genrecore.training import timing
 
-    known = estimates.Estimator(all_runs())
-    for config in known.uncounted(configs):
+    estimator = estimates.Estimator(all_runs())
+    for config in estimator.uncounted(configs):
         try:
             table = datasets.load(config.dataset.name, config.dataset.options, report)
         except GenrecoreError:  # the runs themselves will fail with it
             continue
-        known.add_clips(config, table)
-    for config in known.unmeasured(configs):
+        estimator.add_clips(config, table)
+    for config in estimator.unmeasured(configs):
         try:
             timing.measure(config, report)
         except GenrecoreError:  # its time stays unknown
             continue
-    return known.total(configs)
+    return estimator.total(configs)
 
 
 def print_summary(n: int, n_new: int, estimate: PlanEstimate) -> None:
@@ -357,9 +363,9 @@ def print_summary(n: int, n_new: int, estimate: PlanEstimate) -> None:
 
 def estimate_facts(estimate: PlanEstimate) -> dict[str, Any]:
     """An estimate for scripts."""
-    known = estimate.n_unknown < estimate.n_runs or not estimate.n_runs
+    is_known = estimate.n_unknown < estimate.n_runs or not estimate.n_runs
     return {
-        "seconds": estimate.seconds if known else math.nan,
+        "seconds": estimate.seconds if is_known else math.nan,
         "n_runs": estimate.n_runs,
         "n_at_once": estimate.n_at_once,
         "n_by_runs": estimate.n_by_runs,
@@ -369,7 +375,7 @@ def estimate_facts(estimate: PlanEstimate) -> dict[str, Any]:
 
 
 def agreed(yes: bool, as_json: bool, question: str) -> bool:
-    """Asks on a terminal; where nobody can answer, the command is the answer."""
+    """Asks on a terminal; where nobody can answer, calling the command counts as yes."""
     if yes or as_json or not sys.stdin.isatty():
         return True
     if typer.confirm(question, default=True):

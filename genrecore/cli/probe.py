@@ -1,4 +1,4 @@
-"""`genrecore probe`, `embed` and `hear`: what a run and its features keep of the sound."""
+"""`genrecore probe`, `embed` and `hear`: what a run and its feature use of the sound."""
 
 from __future__ import annotations
 
@@ -30,17 +30,19 @@ _VERDICTS = {"open": "cannot be told", "holds": "no difference"}
 @commands.command("probe")
 def probe(
     run: RunArgument,
-    only: Annotated[str, Option(help=f"Names with commas between: {', '.join(PROBES)}.")] = "",
-    stored: Annotated[bool, switch("stored", "Classify nothing, show the last result.")] = False,
+    only: Annotated[
+        str, Option(help=f"Some probes, with commas between: {', '.join(PROBES)}.")
+    ] = "",
+    stored: Annotated[bool, switch("stored", "Show the last result; classify nothing.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Does a run hear music or a trick? It classifies its test clips again: quieter, filtered, as
-    MP3, a little faster or higher. Nothing is trained. The result is kept in the run's folder; page
-    'Errors' shows it."""
+    MP3, a little faster or higher. Nothing is trained. The result is kept in the run's folder; the
+    page Errors shows it."""
     run_to_probe = find_run(run)
     names = [name.strip() for name in only.split(",") if name.strip()]
     for name in names:
-        PROBES[name]  # refuses an unknown one
+        PROBES[name]  # raises an error for an unknown probe
     if stored:
         result = probes.read(run_to_probe)
         if result is None:
@@ -90,8 +92,8 @@ def embed(
     as_json: JsonOption = False,
 ) -> None:
     """The embedding of a run's clips, the values before its last layer, and a map of it (PCA and
-    t-SNE). Computed once and kept in the cache; page 'Errors' draws it, page 'Classify' finds by it
-    recordings that are unlike all clips, or among them."""
+    t-SNE). Computed once and kept in the cache. The page Errors draws the map; the page Classify
+    uses the embedding to tell whether a recording is unlike all clips, or one of them."""
     from genrecore.evaluation import embeddings
     from genrecore.inference import doubts
     from genrecore.training import embedding
@@ -99,14 +101,14 @@ def embed(
     run_to_embed = find_run(run)
     with reporting(quiet=as_json) as report:
         embedded = embedding.embed(run_to_embed, report)
-        drawn = embeddings.project(run_to_embed, report)
+        clip_map = embeddings.project(run_to_embed, report)
         with contextlib.suppress(GenrecoreError):  # the map needs no dataset
             doubts.prepare(run_to_embed, report)
     if to is not None:
         columns = [f"e{k}" for k in range(embedded.values.shape[1])]
         values = pd.DataFrame(embedded.values, columns=columns)
         table = pd.concat([embedded.clips, values], axis=1).merge(
-            drawn.points.drop(columns=["genre", "split"]), on="clip_id", how="left"
+            clip_map.points.drop(columns=["genre", "split"]), on="clip_id", how="left"
         )
         with writing(to):
             if to.suffix == ".parquet":
@@ -117,8 +119,8 @@ def embed(
         "run": run_to_embed.run_id,
         "n_clips": len(embedded.clips),
         "n_numbers": embedded.values.shape[1],
-        "n_on_map": len(drawn.points),
-        "pca_share": list(drawn.explained),
+        "n_on_map": len(clip_map.points),
+        "pca_share": list(clip_map.explained),
         "file": str(to.absolute()) if to else None,
     }
     sentence = f"{facts['n_clips']} clips of {facts['run']}, {facts['n_numbers']} numbers each"
@@ -130,13 +132,15 @@ def hear(
     clip: Annotated[Path, Argument(help="An audio file.")],
     to: Annotated[Path, Option("--out", help="The wav file to write.")],
     augment: Annotated[str, Option(help="Augmentations of waves, names with commas between.")] = "",
-    inverse: Annotated[bool, switch("inverse", "Its log-mel spectrogram as sound.")] = False,
+    inverse: Annotated[
+        bool, switch("inverse", "Turn its log-mel spectrogram back into sound.")
+    ] = False,
     set_: SetOption = None,
-    seed: Annotated[int, Option(help="Of the random numbers.")] = 0,
+    seed: Annotated[int, Option(help="Seed of the random numbers.")] = 0,
     as_json: JsonOption = False,
 ) -> None:
-    """Write a clip as training would change it, or as its log-mel spectrogram keeps it. Every
-    augmentation named is applied; options as in 'genrecore train', e.g. --set
+    """Write a clip as training would change it, or as its log-mel spectrogram preserves it. Every
+    named augmentation is applied; options as in 'genrecore train', e.g. --set
     augment.pitch.range_semitones=2 or --set feature.n_mels=32."""
     import torch
 

@@ -1,4 +1,4 @@
-"""`genrecore runs`, `genrecore queue`: runs that are there, and those that wait."""
+"""`genrecore runs` and `genrecore queue`: the runs of the store, and their order in the queue."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from genrecore.words import moment, percent, seconds
 
 commands = typer.Typer(rich_markup_mode=None)
 runs_group = add_group(commands, "runs", "List, show and stop runs.")
-queue_group = add_group(commands, "queue", "The runs that wait: order, pause, cancel.")
+queue_group = add_group(commands, "queue", "The queue of runs: order, pause, cancel.")
 
 
 def run_facts(run: Run) -> dict[str, Any]:
@@ -94,32 +94,32 @@ def list_runs(as_json: JsonOption = False) -> None:
 @runs_group.command("show")
 def show_run(
     run: RunArgument,
-    log: Annotated[bool, switch("log", "Print the end of its log as well.")] = False,
+    log: Annotated[bool, switch("log", "Also print the end of its log.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """One run: state, progress, result, what differs from the defaults."""
-    shown = find_run(run)
+    """One run: state, progress, result, and the settings that differ from the defaults."""
+    chosen = find_run(run)
     if as_json:
-        print_json(run_facts(shown))
+        print_json(run_facts(chosen))
         return
-    status = shown.status
-    out.print(f"{shown.run_id}: {shown.state}. {shown.reason}".strip())
-    out.print(f"Folder: {shown.folder}")
-    if status.get("phase") and shown.state not in FINAL:
+    status = chosen.status
+    out.print(f"{chosen.run_id}: {chosen.state}. {chosen.reason}".strip())
+    out.print(f"Folder: {chosen.folder}")
+    if status.get("phase") and chosen.state not in FINAL:
         out.print(
-            f"{phase_text(status['phase'])}, epoch {status.get('epoch', 0)} of {shown.n_epochs}, "
+            f"{phase_text(status['phase'])}, epoch {status.get('epoch', 0)} of {chosen.n_epochs}, "
             f"time left {seconds(status.get('time_left_s'))}"
         )
-    if shown.leak:
-        out.print(f"{shown.leak}: its accuracy is too high.", style="bold red")
-    if shown.config.rehearsal:
-        out.print(f"{shown.badge.rpartition('; ')[2]}.", style="bold")
-    if shown.predictions is not None:
-        print_result(shown)
-    out.print(f"Differs from the defaults in: {json.dumps(differences(shown.config))}")
-    out.print(f"Same again: {shlex.join(train_command(shown.config))}")
+    if chosen.leak:
+        out.print(f"{chosen.leak}: its accuracy is too high.", style="bold red")
+    if chosen.config.rehearsal:
+        out.print(f"{chosen.badge.rpartition('; ')[2]}.", style="bold")
+    if chosen.predictions is not None:
+        print_result(chosen)
+    out.print(f"Differs from the defaults in: {json.dumps(differences(chosen.config))}")
+    out.print(f"Same again: {shlex.join(train_command(chosen.config))}")
     if log:
-        out.print(shown.log())
+        out.print(chosen.log())
 
 
 @runs_group.command("stop")
@@ -129,21 +129,21 @@ def stop_run(
         bool, switch("keep-best", "Test its best epoch and end as 'done'.")
     ] = False,
     within: Annotated[
-        float, Option(min=0.0, help="Seconds after which it is ended by force.")
+        float, Option(min=0.0, help="Seconds until it is ended by force.")
     ] = STOP_WITHIN_S,
     as_json: JsonOption = False,
 ) -> None:
-    """Ask a run to stop: it finishes its step, keeps a checkpoint and ends as 'stopped'."""
+    """Ask a run to stop: it finishes its step, writes a checkpoint and ends as 'stopped'."""
     stopped = find_run(run)
     sentence = actions.stop(stopped, keep_best=keep_best, within_s=within)
     _answer(stopped, sentence, as_json)
 
 
 def follow(run: Run, report: Report, title: str) -> Run:
-    """Waits for a run in the background and reports its progress; returns it finished.
+    """Waits for a run in the background and reports its progress; returns the finished run.
 
     Raises:
-        GenrecoreError: It did not end well.
+        GenrecoreError: It failed, was stopped or is lost.
     """
     while True:
         now = Run(run.folder)
@@ -174,10 +174,10 @@ def resume_run(run: RunArgument, as_json: JsonOption = False) -> None:
 @runs_group.command("continue")
 def continue_run(
     run: RunArgument,
-    epochs: Annotated[int, Option(min=1, help="Epochs in all.")],
+    epochs: Annotated[int, Option(min=1, help="Total number of epochs.")],
     as_json: JsonOption = False,
 ) -> None:
-    """Train a finished run on, as a new run that starts where it ended."""
+    """Train a finished run for more epochs, as a new run that starts where it ended."""
     old = find_run(run)
     new = actions.continue_(old, epochs)
     _answer(new, f"Queued {new.run_id}, which trains {old.run_id} on to epoch {epochs}.", as_json)
@@ -185,7 +185,7 @@ def continue_run(
 
 @runs_group.command("clone")
 def clone_run(run: RunArgument, set_: SetOption = None, as_json: JsonOption = False) -> None:
-    """Queue a new run with the settings of another one, and say what differs."""
+    """Queue a new run with the settings of another one; print the settings that differ."""
     old = find_run(run)
     new = actions.clone(old, read_assignments(set_, "training.lr=1e-4"))
     before, after = differences(old.config, new.config), differences(new.config, old.config)
@@ -210,7 +210,7 @@ def restore_run(
     ] = "",
     as_json: JsonOption = False,
 ) -> None:
-    """Bring a run back from the bin, or list what is in it."""
+    """Bring a run back from the bin, or list the runs in it."""
     if run:
         restored = actions.restore(run)
         _answer(restored, f"The run {restored.run_id} is back.", as_json)
@@ -224,23 +224,23 @@ def restore_run(
 
 @runs_group.command("empty-bin")
 def empty_bin(as_json: JsonOption = False) -> None:
-    """Remove for good what is in the bin."""
+    """Delete the runs in the bin for good."""
     _answer(None, actions.empty_bin(), as_json)
 
 
 @queue_group.command("list")
 def list_queue(as_json: JsonOption = False) -> None:
-    """The runs that wait, the next one first."""
+    """The runs in the queue, the next one first."""
     paused = actions.paused()
     rows = [
         {
-            "place": place,
+            "place": position,
             "run": run.run_id,
             "model": run.config.model.name,
             "dataset": run.config.dataset.name,
             "priority": run.queue.get("priority", 0),
         }
-        for place, run in enumerate(actions.queued(store_dir()), 1)
+        for position, run in enumerate(actions.queued(store_dir()), 1)
     ]
     if as_json:
         print_json({"paused": bool(paused), "runs": rows})
@@ -252,17 +252,19 @@ def list_queue(as_json: JsonOption = False) -> None:
 
 @queue_group.command("slots")
 def slots_of_cpu(
-    n: Annotated[int, Argument(help="How many runs share the CPU; by default no change.")] = 0,
+    n: Annotated[
+        int, Argument(help="How many runs share the CPU; without it nothing changes.")
+    ] = 0,
     as_json: JsonOption = False,
 ) -> None:
-    """How many runs work at the same time: one on each GPU, and on the CPU one or as many as set
-    here. Kept in the store's settings.json; runs at work go on."""
+    """How many runs train at the same time: one on each GPU, and one on the CPU or as many as you
+    set here. Kept in the store's settings.json; runs that train go on."""
     store = store_dir()
     if n:
         slots.share_cpu(n, store)
     names = slots.names(store)
     gpus = [name for name in names if slots.device_of(name) != "cpu"]
-    sentence = f"Runs that work at the same time: {len(names) - len(gpus)} on the CPU"
+    sentence = f"Runs that train at the same time: {len(names) - len(gpus)} on the CPU"
     sentence += f", one on each of {', '.join(gpus)}." if gpus else "."
     answer(as_json, {"slots": names}, sentence)
 
@@ -271,7 +273,9 @@ def slots_of_cpu(
 def move_run(
     run: RunArgument,
     to: Annotated[str, Argument(help="first, up, down or last.")] = "first",
-    priority: Annotated[int | None, Option(help="Instead; the higher starts first.")] = None,
+    priority: Annotated[
+        int | None, Option(help="Set a priority instead; higher ones start first.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Move a run in the queue."""
@@ -285,7 +289,7 @@ def move_run(
 
 @queue_group.command("pause")
 def pause_queue(
-    now: Annotated[bool, switch("now", "Runs at work keep a checkpoint and wait too.")] = False,
+    now: Annotated[bool, switch("now", "Runs at work write a checkpoint and wait too.")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Start no further run; runs at work go on to their end."""
@@ -333,13 +337,13 @@ def list_alerts(
 
 @runs_group.command("webhook")
 def webhook(
-    url: Annotated[str, Argument(help="The address to post to; by default no change.")] = "",
-    off: Annotated[bool, switch("off", "Post alerts nowhere any more.")] = False,
+    url: Annotated[str, Argument(help="The address to post to; without it nothing changes.")] = "",
+    off: Annotated[bool, switch("off", "No longer post alerts.")] = False,
     test: Annotated[bool, switch("test", "Post a test message now.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Where alerts are posted, besides the dashboard: `{"text": …, "kind": …, "run": …}` as Slack,
-    Mattermost, Discord and most others read it. Kept in the store's settings.json."""
+    """Where alerts are posted, besides the dashboard: as `{"text": …, "kind": …, "run": …}`, which
+    Slack, Mattermost, Discord and most others read. Kept in the store's settings.json."""
     if off or url:
         alerts.set_webhook("" if off else url)
     address = alerts.webhook()

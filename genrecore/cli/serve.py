@@ -47,8 +47,8 @@ def demo(
     port: PortOption = 8501,
     as_json: JsonOption = False,
 ) -> None:
-    """See the whole product on music that it makes itself: two models are trained in background
-    processes and compared, then the dashboard is served with them in it."""
+    """Try everything on made-up music: two models are trained in background processes and compared,
+    then the dashboard shows them."""
     from genrecore.data import prepare as preparation
     from genrecore.evaluation import comparison
     from genrecore.training.resolve import resolve
@@ -74,28 +74,28 @@ def demo(
 
 @commands.command()
 def dashboard(port: PortOption = 8501) -> None:
-    """Serve the dashboard on this machine. Training goes on when it is closed."""
+    """Serve the dashboard on this machine. Training goes on after it is closed."""
     _serve(port)
 
 
 @commands.command()
 def serve(
     run: RunsOption,
-    host: Annotated[str, Option(help="Address to listen at; 0.0.0.0 is all.")] = "127.0.0.1",
+    host: Annotated[str, Option(help="Address to listen on; 0.0.0.0 is all.")] = "127.0.0.1",
     port: Annotated[
-        int, Option(help="Port to listen at; 0 takes a free one.", min=0, max=65535)
+        int, Option(help="Port to listen on; 0 takes a free one.", min=0, max=65535)
     ] = 8600,
     token: Annotated[
         str,
         Option(
             envvar="GENRECORE_TOKEN",
             show_envvar=True,
-            help="What clients must send as 'Authorization: Bearer …'; as an option, other users "
-            "of this machine can see it.",
+            help="Token that clients must send as 'Authorization: Bearer …'. Other users of this "
+            "machine can see it when it is given as an option.",
         ),
     ] = "",
     most_mb: Annotated[float, Option(help="The largest upload, in MB.", min=0.001)] = 100.0,
-    within_s: Annotated[float, Option(help="The most that an upload may take.", min=0.1)] = 60.0,
+    within_s: Annotated[float, Option(help="Seconds that an upload may take.", min=0.1)] = 60.0,
 ) -> None:
     """Classify files over HTTP: POST /classify with a file as it is, or as multipart form; GET
     /healthz; GET /openapi.json describes both."""
@@ -107,12 +107,12 @@ def serve(
     ensemble = ensembles.load(run)
     limits = service.ServiceLimits(token, round(most_mb * 1e6), within_s)
     listening = _listening(host, port)
-    shown = f"[{host}]" if ":" in host else host
-    address = f"http://{shown}:{listening.getsockname()[1]}"
+    shown_host = f"[{host}]" if ":" in host else host
+    address = f"http://{shown_host}:{listening.getsockname()[1]}"
     ids = ", ".join(loaded.run.run_id for loaded in ensemble.loaded)
     out.print(f"Classifying with {ids}")
     if host not in ("127.0.0.1", "::1", "localhost") and not token:
-        out.print("Anybody who can reach this machine may use it: GENRECORE_TOKEN sets a token.")
+        out.print("Anybody who can reach this machine can use it: GENRECORE_TOKEN sets a token.")
     out.print(f"{address}/classify  (Ctrl-C ends it)")
     sys.stdout.flush()
     server = uvicorn.Server(
@@ -134,8 +134,7 @@ def _listening(host: str, port: int) -> socket.socket:
         listener = socket.create_server((host, port), family=family, backlog=128)
     except OSError as error:
         raise GenrecoreError(
-            f"{host}, port {port} cannot be listened at: {describe(error)}; --port 0 takes a free "
-            "port."
+            f"Cannot listen on {host}, port {port}: {describe(error)}; --port 0 takes a free port."
         ) from None
     # Else a response's body waits for the client's acknowledgement of its head (`ui.sockets`).
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -167,9 +166,9 @@ def _serve(port: int) -> None:
         raise GenrecoreError(f"The dashboard ended with exit code {code}.")
 
 
-def _free_port(wanted: int) -> int:
-    """The wanted port of this machine if it is free, else any."""
-    for port in (wanted, 0):
+def _free_port(first_choice: int) -> int:
+    """The first choice if it is free, else any free port of this machine."""
+    for port in (first_choice, 0):
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(("127.0.0.1", port))
@@ -185,8 +184,8 @@ _PACKAGES = (
 
 @commands.command()
 def doctor(as_json: JsonOption = False) -> None:
-    """What this machine offers: versions, devices, the precision chosen and why, disk, and what is
-    missing. Exit code 1 when something needed is missing."""
+    """What this machine offers: versions, devices, the precision and the reason for it, disk space,
+    and what is missing. The exit code is 1 if something needed is missing."""
     import torch
 
     chosen = hardware.choose()

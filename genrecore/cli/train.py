@@ -47,19 +47,19 @@ def train(
     preset: PresetOption = "",
     background: BackgroundOption = False,
     run: Annotated[
-        Path | None, Option(help="Carry out (or go on with) the run in this folder.")
+        Path | None, Option(help="Carry out, or go on with, the run in this folder.")
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Train one model and test it: decode, split, train, choose the epoch, predict.
 
     Without flags: the base CNN on the built-in demo music. Settings come from the defaults, then
-    from --config, then from --preset, then from flags. What a run writes is described in
-    checkpoints/README.md.
+    from --config, then from --preset, then from flags. checkpoints/README.md describes what a run
+    writes.
     """
     if run is not None:
         if values or set_ or config or preset:
-            raise UsageError("--run carries out what its folder says; it takes no other settings.")
+            raise UsageError("--run uses the settings in its folder; it takes no others.")
         existing = find_run(str(run))
         if distributed.rank() > 0:
             _follow_leader(existing.config)
@@ -140,7 +140,7 @@ def _carry_out(run: Run, as_json: bool, lock: int | None = None) -> None:
 
 
 def _watch_processes(run: Run, devices: list[str], locks: list[int], report: Report) -> str:
-    """Starts a run's processes and waits for them; Ctrl-C asks them to stop."""
+    """Starts the processes of a run and waits for them; Ctrl-C asks them to stop."""
     with open(run.folder / LOG, "ab") as log:
         child = spawn_run(run, log, devices, locks)
     while child.poll() is None:
@@ -161,7 +161,7 @@ def _watch_processes(run: Run, devices: list[str], locks: list[int], report: Rep
 
 
 def _follow_leader(config: RunConfig) -> None:
-    """Trains along with the process that writes the run; this one keeps nothing."""
+    """Trains together with the process that writes the run; this one keeps nothing."""
     lifecycle = _import_lifecycle()
     with tempfile.TemporaryDirectory(prefix="genrecore-") as folder:
         unseen, lock = create_held_run(config, Path(folder))
@@ -176,13 +176,13 @@ def _follow_leader(config: RunConfig) -> None:
 
 
 def _take_slots(run: Run) -> tuple[list[str], list[int]]:
-    """Free devices for a run and their locks; waits for them while other runs train."""
-    taken = slots.take(run)
-    if taken is None:
+    """Free devices for a run and their locks; waits while other runs train."""
+    devices_and_locks = slots.take(run)
+    if devices_and_locks is None:
         err.print("Waiting for a free device: another run trains. Ctrl-C gives up.")
-    while taken is None:
+    while devices_and_locks is None:
         if stop_asked(run.folder):
             raise GenrecoreError(f"The run {run.run_id} was cancelled while it waited.")
         time.sleep(0.3)
-        taken = slots.take(run)
-    return taken
+        devices_and_locks = slots.take(run)
+    return devices_and_locks

@@ -78,7 +78,8 @@ class Calibration:
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> Calibration:
         """The calibration that `as_json` wrote."""
-        return cls(**{k: float("nan") if v is None else v for k, v in values.items()})
+        fields: dict[str, Any] = {k: float("nan") if v is None else v for k, v in values.items()}
+        return cls(**fields)
 
     def apply(self, proba: np.ndarray) -> np.ndarray:
         """`tempered` with this temperature."""

@@ -441,5 +441,5 @@ def test_the_command_says_what_is_refused_and_ends_well() -> None:
     assert "more; --all" not in command(*arguments, "--split", "stratified", "--all")[1]
     code, text = command(*arguments, "--split", "by_artist")
     assert code == 0
-    assert "Nothing that can be seen crosses" in text
+    assert "No crossing from training" in text
     assert command(*arguments, "--split", "by_moonlight")[0] == 2

@@ -177,7 +177,7 @@ def test_the_commands_list_clips_and_keep_judgements(store: Path, tmp_path: Path
     one = json.loads(command("errors", a.run_id, "--clip", "clip 0003", "--json"))
     assert one["predicted"] == found.set_index("clip_id").loc["clip 0003", "predicted"]
     assert sum(one["proba"].values()) == pytest.approx(1.0)
-    assert "taken for" in command("errors", a.run_id, "--clip", "clip 0003")
+    assert "predicted" in command("errors", a.run_id, "--clip", "clip 0003")
     refused(genrecore("errors", a.run_id, "--clip", "nobody"), 2, "no test clip")
     other = fake_run(store, draw_right(0.5, 60, 0), **{"dataset": "gtzan"})
     refused(genrecore("errors", a.run_id, "--against", other.run_id), 2, "the same dataset")

@@ -374,7 +374,7 @@ def test_the_command_says_where_it_cannot_listen_and_what_it_cannot_serve(
     monkeypatch.setenv("GENRECORE_RUNS", str(run.folder.parent))
     taken = genrecore("serve", "--run", run.run_id, "--port", str(one.port))
     assert taken.returncode == 1
-    assert f"port {one.port} cannot be listened at" in taken.stderr
+    assert f"Cannot listen on 127.0.0.1, port {one.port}" in taken.stderr
     unknown = genrecore("serve", "--run", "no such run")
     assert unknown.returncode == 2
     assert "There is no run" in unknown.stderr
