@@ -23,5 +23,10 @@ def describe(error: BaseException) -> str:
         where = f" ({error.filename})" if error.filename else ""
         words = {28: "The disk is full", 122: "The disk quota is used up"}
         return f"{words.get(error.errno or 0, error.strerror)}{where}."
-    text = str(error).strip().split("\n")[0]
+    text = first_line(error)
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of a library's message without its full stop, to be quoted in a sentence."""
+    return str(error).strip().split("\n")[0].rstrip(".")

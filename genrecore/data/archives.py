@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import IO, Any, NoReturn
 
 from genrecore import words
-from genrecore.errors import GenrecoreError
+from genrecore.errors import GenrecoreError, describe, first_line
 from genrecore.store.files import new_folder
 from genrecore.store.progress import Phase, Report, silent
 
@@ -86,13 +86,13 @@ def extract(
     except FileNotFoundError as error:
         raise GenrecoreError(f"There is no file {error.filename or archive}.") from None
     except _DAMAGE as error:
-        reason = str(error).strip().split("\n")[0].rstrip(".")
         raise GenrecoreError(
-            f"{archive.name} is damaged and cannot be unpacked: {reason or type(error).__name__}."
+            f"{archive.name} is damaged and cannot be unpacked: "
+            f"{first_line(error) or type(error).__name__}."
         ) from None
     except OSError as error:
         raise GenrecoreError(
-            f"{archive.name} could not be unpacked into {target.parent}: {error.strerror or error}."
+            f"{archive.name} could not be unpacked into {target.parent}: {describe(error)}"
         ) from None
     return target
 
@@ -215,7 +215,8 @@ class _Unpacking:
         """Refuses amounts beyond the limits, claimed or unpacked."""
         limits = self.limits
         if n_entries > limits.n_files:
-            self._refuse(f"holds more than {limits.n_files:,} files, the most that are unpacked")
+            most = words.thousands(limits.n_files)
+            self._refuse(f"holds more than {most} files, the most that are unpacked")
         if n_bytes > limits.total_bytes:
             most = words.size(limits.total_bytes)
             self._refuse(f"unpacks to more than {most}, the most that is unpacked")

@@ -18,7 +18,7 @@ from PIL import Image, UnidentifiedImageError
 from genrecore.data.corpus import Corpus, content_digests, index_table
 from genrecore.data.datasets.tables import read_table
 from genrecore.data.parallel import in_order
-from genrecore.errors import GenrecoreError
+from genrecore.errors import GenrecoreError, first_line
 from genrecore.store.files import cache_dir, digest, read_json, write_json
 from genrecore.store.locks import make_once
 from genrecore.store.progress import Phase, Report, silent
@@ -87,7 +87,7 @@ def read_image(source: str | Path | bytes | BinaryIO, name: str = "") -> np.ndar
     except UnidentifiedImageError:
         return f"{name} cannot be read as an image: its content is of no kind that is known."
     except (OSError, ValueError, Image.DecompressionBombError) as error:
-        return f"{name} cannot be read as an image: {str(error).split(chr(10))[0]}."
+        return f"{name} cannot be read as an image: {first_line(error)}."
 
 
 def build_tables(clips: pd.DataFrame, report: Report = silent) -> Corpus:

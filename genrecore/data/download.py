@@ -16,7 +16,7 @@ from pathlib import Path
 
 from genrecore import __version__, words
 from genrecore.data import archives
-from genrecore.errors import GenrecoreError
+from genrecore.errors import GenrecoreError, describe
 from genrecore.store.locks import held
 from genrecore.store.progress import Phase, Report, silent
 
@@ -116,7 +116,7 @@ def fetch(
             finally:
                 lock.unlink(missing_ok=True)
     except OSError as error:
-        raise GenrecoreError(f"{target} cannot be written: {error.strerror or error}.") from None
+        raise GenrecoreError(f"{target} cannot be written: {describe(error)}") from None
     return target
 
 
@@ -124,7 +124,7 @@ def _problem(file: Path, size: int | None, sha1: str | None, report: Report) -> 
     """How a file differs from the expected size and checksum, as half a sentence; or nothing."""
     n_bytes = file.stat().st_size
     if size is not None and n_bytes != size:
-        return f"has {n_bytes:,} bytes; {size:,} were expected"
+        return f"has {words.plural(n_bytes, 'byte')}; {words.thousands(size)} were expected"
     if not sha1:
         return ""
     digest = hashlib.sha1()
@@ -186,7 +186,9 @@ class _Download:
                     time.sleep(min(0.1, self.pause_s))
         n_bytes = self._n_bytes()
         resume_note = (
-            f" {n_bytes:,} bytes are kept and the next attempt resumes there;" if n_bytes else ""
+            f" {words.thousands(n_bytes)} bytes are kept and the next attempt resumes there;"
+            if n_bytes
+            else ""
         )
         raise GenrecoreError(
             f"{self.url} could not be fetched ({reason});{resume_note} without a network, fetch it "
@@ -249,8 +251,9 @@ class _Download:
             total = self.size
         elif self.size not in (None, total):
             raise GenrecoreError(
-                f"{self.url} announces {total:,} bytes; {self.size:,} were published, so it is not "
-                "the same file and was not fetched."
+                f"{self.url} announces {words.thousands(total)} bytes; "
+                f"{words.thousands(self.size)} were published, so it is not the same file and was "
+                "not fetched."
             )
         free = shutil.disk_usage(self.target.parent).free
         if total is not None and total - start > free:
@@ -269,8 +272,8 @@ class _Download:
                 if total is not None and done > total:
                     self.part.unlink()
                     raise GenrecoreError(
-                        f"{self.url} sent more than the {total:,} bytes it should have; what was "
-                        "fetched is removed."
+                        f"{self.url} sent more than the {words.thousands(total)} bytes it should "
+                        "have; what was fetched is removed."
                     )
                 self._show(done, total)
         return total is None or done == total

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 
-import numpy as np
 import pandas as pd
 
 from genrecore.audio import decode as audio
@@ -17,7 +16,7 @@ from genrecore.data.corpus import Corpus
 from genrecore.data.parallel import in_order
 from genrecore.errors import AudioError
 from genrecore.store.progress import Phase, Report, silent
-from genrecore.words import plural
+from genrecore.words import decimals, plural
 
 LOW_RATE_HZ = 16_000
 """Below this a file holds less than the features use."""
@@ -48,7 +47,7 @@ def audit(
     checked = [f"The clip table: {plural(len(clips), 'clip')}, genres, artists, albums, lengths."]
     findings = genres.findings(clips)
     findings += [
-        ("left_out", "note", str(item["clip_id"]), "", np.nan, str(item["reason"]))
+        Finding("left_out", "note", str(item["reason"]), str(item["clip_id"]))
         for item in clips.attrs.get("left_out", [])
     ]
     skipped = {item["clip_id"]: item["reason"] for item in corpus.skipped} if corpus else {}
@@ -88,12 +87,12 @@ def audit(
         checked.append("No split was given, so nothing crosses one.")
         return _result(clips, findings, [], checked)
     checked.append("What crosses the split: artists, albums, exact copies and near-duplicates.")
-    crossing = [crossings.artist_crossings(clips), crossings.album_crossings(clips)]
+    shared = [crossings.artist_crossings(clips), crossings.album_crossings(clips)]
     for kind, pairs in (("copy_crosses", exact), ("near_copy_crosses", near)):
         if len(pairs):
             family, titles = copies.families(clips["clip_id"], pairs)
-            crossing.append(crossings.crossing(kind, clips, family, titles))
-    return _result(clips, findings + crossings.shared_albums(clips), crossing, checked)
+            shared.append(crossings.crossing(kind, clips, family, titles))
+    return _result(clips, findings + crossings.shared_albums(clips), shared, checked)
 
 
 def _measures(clips: pd.DataFrame, corpus: Corpus, report: Report) -> sound.Measures:
@@ -105,11 +104,11 @@ def _measures(clips: pd.DataFrame, corpus: Corpus, report: Report) -> sound.Meas
 
 
 def _result(
-    clips: pd.DataFrame, findings: list[Finding], crossing: list[Crossing], checked: list[str]
+    clips: pd.DataFrame, findings: list[Finding], shared: list[Crossing], checked: list[str]
 ) -> Audit:
-    reason, touched = crossings.reason(crossing, clips)
-    table = finding_table(findings + [finding for item in crossing for finding in item.findings])
-    summary = [row for item in crossing for row in item.summary]
+    reason, touched = crossings.reason(shared, clips)
+    table = finding_table(findings + [finding for item in shared for finding in item.findings])
+    summary = [row for item in shared for row in item.summary]
     return Audit(
         findings=table,
         crossings=pd.DataFrame(summary, columns=list(CROSSINGS)),
@@ -127,7 +126,7 @@ def _unusable(clip_id: str, reason: str) -> Finding:
     """A clip that was left out, of the kind that its reason tells."""
     kinds = {"truncated": "truncated", "is silent": "silent", "s are needed": "too_short"}
     kind = next((kind for phrase, kind in kinds.items() if phrase in reason), "unreadable")
-    return (kind, "warning", clip_id, "", np.nan, f"{clip_id}: {reason}")
+    return Finding(kind, "warning", f"{clip_id}: {reason}", clip_id)
 
 
 def _headers(clips: pd.DataFrame, report: Report) -> list[Finding]:
@@ -153,12 +152,12 @@ def _headers(clips: pd.DataFrame, report: Report) -> list[Finding]:
     usual, n_usual = Counter(rates.values()).most_common(1)[0]
     if usual < LOW_RATE_HZ:
         sentence = f"{n_usual} of {len(rates)} files are sampled at {usual} Hz only."
-        findings.append(("sample_rate", "warning", "", "", float(usual), sentence))
+        findings.append(Finding("sample_rate", "warning", sentence, value=float(usual)))
     for clip_id, rate in rates.items():
         if rate != usual:
             severity = "warning" if rate < LOW_RATE_HZ else "note"
             sentence = f"{clip_id} is sampled at {rate} Hz, most others at {usual} Hz."
-            findings.append(("sample_rate", severity, clip_id, "", float(rate), sentence))
+            findings.append(Finding("sample_rate", severity, sentence, clip_id, "", float(rate)))
     return findings
 
 
@@ -167,9 +166,9 @@ def _copies(clips: pd.DataFrame, exact: pd.DataFrame, near: pd.DataFrame) -> lis
 
     def finding(kind: str, a: str, b: str, value: float, sentence: str) -> Finding:
         if genre[a] == genre[b]:
-            return (kind, "warning", a, b, value, f"{sentence}.")
+            return Finding(kind, "warning", f"{sentence}.", a, b, value)
         labels = f", but labelled {genre[a]} and {genre[b]}"
-        return (kind, "problem", a, b, value, f"{sentence}{labels}.")
+        return Finding(kind, "problem", f"{sentence}{labels}.", a, b, value)
 
     findings = [
         finding("exact_copy", a, b, 1.0, f"{a} and {b} are identical")
@@ -177,10 +176,10 @@ def _copies(clips: pd.DataFrame, exact: pd.DataFrame, near: pd.DataFrame) -> lis
     ]
     for row in near.to_dict(orient="records"):
         a, b, likeness = row["clip_a"], row["clip_b"], float(row["similarity"])
-        shift = f", {abs(row['offset_s']):.1f} s apart" if abs(row["offset_s"]) >= 0.1 else ""
+        shift = f", {decimals(abs(row['offset_s']))} s apart" if abs(row["offset_s"]) >= 0.1 else ""
         sentence = (
-            f"{a} and {b} share {row['overlap_s']:.1f} s of the same recording{shift} (similarity "
-            f"{likeness:.2f} of 1)"
+            f"{a} and {b} share {decimals(row['overlap_s'])} s of the same recording{shift} "
+            f"(similarity {decimals(likeness, 2)} of 1)"
         )
         findings.append(finding("near_copy", a, b, likeness, sentence))
     return findings

@@ -75,13 +75,13 @@ def crossing(kind: str, clips: pd.DataFrame, group: np.ndarray, titles: Sequence
         listed += "".join(f", {counts[k, i]} in {_PART[SPLITS[i]]}" for i in others)
         row, other_row = [examples[k, i] for i in (0, 2, 1) if counts[k, i]][:2]
         findings.append(
-            (
+            Finding(
                 kind,
                 "problem" if counts[k, 0] else "warning",
+                f"{titles[k]} is on both sides: {listed}.",
                 str(clip_ids[row]),
                 str(clip_ids[other_row]),
                 float(counts[k, 1:].sum()),
-                f"{titles[k]} is on both sides: {listed}.",
             )
         )
     touched = np.zeros(len(clips), bool)
@@ -131,14 +131,12 @@ def shared_albums(clips: pd.DataFrame) -> list[Finding]:
     n_other = by_album.size() - n_train
     crosses = (several > 1) & (n_train > 0) & (n_other > 0)
     return [
-        (
+        Finding(
             "shared_album",
             "note",
-            "",
-            "",
-            float(n_other[album]),
             f"The album title {album} belongs to {several[album]} artists and is in training and "
             "elsewhere: a compilation, or the same title by chance.",
+            value=float(n_other[album]),
         )
         for album in several.index[crosses]
     ]
@@ -163,7 +161,7 @@ def reason(crossings: Sequence[Crossing], clips: pd.DataFrame) -> tuple[str, np.
         if not item.touched.any():
             continue
         touched |= item.touched
-        n_groups = sum(severity == "problem" for _, severity, *_ in item.findings)
+        n_groups = sum(finding.severity == "problem" for finding in item.findings)
         nouns.append(plural(n_groups, *NOUNS[item.kind]))
     if not nouns:
         return "", touched

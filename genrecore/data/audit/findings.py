@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 
@@ -42,8 +43,17 @@ KINDS = {
 COLUMNS = ("kind", "severity", "clip_id", "other_clip_id", "value", "sentence")
 CROSSINGS = ("kind", "between", "n_groups", "n_clips", "leak", "sentence")
 
-Finding = tuple[str, str, str, str, float, str]
-"""A row of `Audit.findings`."""
+
+class Finding(NamedTuple):
+    """A row of `Audit.findings`, which says what the fields mean."""
+
+    kind: str
+    severity: str
+    sentence: str
+    clip_id: str = ""
+    other_clip_id: str = ""
+    value: float = math.nan
+
 
 MOST_STORED = 300
 """Findings of one kind that `as_dict` keeps: an audit is read by people, and polled by pages."""
@@ -108,7 +118,7 @@ class Audit:
         """The audit that `as_dict` stored."""
         return cls(
             findings=finding_table(
-                [tuple(row[column] for column in COLUMNS) for row in data["findings"]]
+                Finding(**{column: row[column] for column in COLUMNS}) for row in data["findings"]
             ),
             crossings=pd.DataFrame(data["crossings"], columns=list(CROSSINGS)),
             counts={kind: int(n) for kind, n in data["counts"].items()},
@@ -121,9 +131,10 @@ class Audit:
         )
 
 
-def finding_table(rows: Iterable[tuple[Any, ...]]) -> pd.DataFrame:
+def finding_table(findings: Iterable[Finding]) -> pd.DataFrame:
     """Findings as a table, worst first: by severity, kind, and the larger value."""
-    table = pd.DataFrame(list(rows), columns=list(COLUMNS)).astype({"value": "float64"})
+    table = pd.DataFrame(list(findings), columns=list(Finding._fields)).astype({"value": "float64"})
+    table = table[list(COLUMNS)]
     order = pd.DataFrame(
         {
             "severity": table["severity"].map(SEVERITIES.index),

@@ -8,7 +8,7 @@ import pandas as pd
 from genrecore.data.audit.crossings import stripped_names
 from genrecore.data.audit.findings import Finding
 from genrecore.data.clips import same_names
-from genrecore.words import plural
+from genrecore.words import decimals, plural
 
 UNEVEN = 2.0
 """Ratio of the largest to the smallest genre from which accuracy alone says little."""
@@ -31,10 +31,11 @@ def _sizes(clips: pd.DataFrame) -> list[Finding]:
         return []
     sentence = (
         f"The largest genre, {sizes.idxmax()}, has {sizes.max()} clips and the smallest, "
-        f"{sizes.idxmin()}, {sizes.min()}, a ratio of {ratio:.1f}: look at the macro F1, not at "
-        "the accuracy alone."
+        f"{sizes.idxmin()}, {sizes.min()}, a ratio of {decimals(ratio)}: look at the macro "
+        "F1, not at the accuracy alone."
     )
-    return [("imbalance", "warning" if ratio >= VERY_UNEVEN else "note", "", "", ratio, sentence)]
+    severity = "warning" if ratio >= VERY_UNEVEN else "note"
+    return [Finding("imbalance", severity, sentence, value=ratio)]
 
 
 def _artists(clips: pd.DataFrame) -> list[Finding]:
@@ -42,7 +43,7 @@ def _artists(clips: pd.DataFrame) -> list[Finding]:
     missing = artist.isna()
     if missing.all():
         sentence = "No clip has an artist, so artists that cross a split cannot be seen."
-        return [("artist_unknown", "warning", "", "", float(len(clips)), sentence)]
+        return [Finding("artist_unknown", "warning", sentence, value=float(len(clips)))]
     rows: list[Finding] = []
     if missing.any():
         n = int(missing.sum())
@@ -50,7 +51,7 @@ def _artists(clips: pd.DataFrame) -> list[Finding]:
             f"{plural(n, 'clip')} of {len(clips)} {'has' if n == 1 else 'have'} no artist; "
             "whether the artist of such a clip crosses the split cannot be seen."
         )
-        rows.append(("artist_unknown", "note", "", "", float(n), sentence))
+        rows.append(Finding("artist_unknown", "note", sentence, value=float(n)))
 
     genre = clips["genre"].reset_index(drop=True)
     table = pd.DataFrame({"genre": genre, "artist": artist, "key": same_names(artist)})
@@ -62,20 +63,20 @@ def _artists(clips: pd.DataFrame) -> list[Finding]:
             f"{name} has a single artist ({only}): training and test cannot both have {name} "
             "without sharing that artist, so artist-grouped folds are impossible."
         )
-        rows.append(("single_artist", "warning", "", "", 1.0, sentence))
+        rows.append(Finding("single_artist", "warning", sentence, value=1.0))
     for name in n_known.index[(n_known + n_missing == 2)]:
         sentence = (
             f"{name} has only two artists: too few for training, validation and test to have one "
             "each, so artist-grouped folds with a validation part are impossible."
         )
-        rows.append(("few_artists", "warning", "", "", 2.0, sentence))
+        rows.append(Finding("few_artists", "warning", sentence, value=2.0))
 
     names = pd.Series(artist.dropna().unique())
     same = same_names(names)
     for _, variants in names[same.duplicated(keep=False)].groupby(same, sort=True):
         listed = " and ".join(repr(str(name)) for name in variants)
         sentence = f"{listed} differ in case or spaces only and count as one artist."
-        rows.append(("artist_spelling", "warning", "", "", float(len(variants)), sentence))
+        rows.append(Finding("artist_spelling", "warning", sentence, value=float(len(variants))))
     return rows
 
 
@@ -86,14 +87,13 @@ def _lengths(clips: pd.DataFrame) -> list[Finding]:
     middle = float(np.nanmedian(seconds))
     rows = np.flatnonzero(seconds < middle / 2)  # NaN compares as False
     return [
-        (
+        Finding(
             "short",
             "note",
+            f"{clips['clip_id'].iloc[row]} lasts {decimals(seconds[row])} s, less than half of the "
+            f"median of {decimals(middle)} s.",
             str(clips["clip_id"].iloc[row]),
-            "",
-            float(seconds[row]),
-            f"{clips['clip_id'].iloc[row]} lasts {seconds[row]:.1f} s, less than half of the "
-            f"median of {middle:.1f} s.",
+            value=float(seconds[row]),
         )
         for row in rows.tolist()
     ]
@@ -110,16 +110,16 @@ def _parts(clips: pd.DataFrame) -> list[Finding]:
                 f"{name} has {plural(n['test'], 'clip')} in the test part and none in the "
                 "training part: nothing can be right about it."
             )
-            rows.append(("unseen_genre", "problem", "", "", float(n["test"]), sentence))
+            rows.append(Finding("unseen_genre", "problem", sentence, value=float(n["test"])))
         elif n["train"] and not n["test"]:
             sentence = (
                 f"{name} has {plural(n['train'], 'clip')} in the training part and none in the "
                 "test part: what was learned about it is not tested."
             )
-            rows.append(("untested_genre", "warning", "", "", float(n["train"]), sentence))
+            rows.append(Finding("untested_genre", "warning", sentence, value=float(n["train"])))
     n_unused = int(clips["split"].isna().sum())
     if n_unused:
         verb = "is" if n_unused == 1 else "are"
         sentence = f"{plural(n_unused, 'clip')} of {len(clips)} {verb} in no part of the split."
-        rows.append(("unused", "note", "", "", float(n_unused), sentence))
+        rows.append(Finding("unused", "note", sentence, value=float(n_unused)))
     return rows

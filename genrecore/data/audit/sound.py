@@ -23,7 +23,7 @@ from genrecore.data.corpus import Corpus, dequantise
 from genrecore.data.parallel import in_order
 from genrecore.store.files import cache_dir, read_json, write_bytes, write_json
 from genrecore.store.progress import Phase, Report, silent
-from genrecore.words import percent
+from genrecore.words import decimals, percent
 
 CLIPPED = 0.001
 """Share of a clip's samples at full scale, in runs of three and more, from which on it is called
@@ -133,18 +133,18 @@ def findings(measures: Measures) -> list[Finding]:
     rows: list[Finding] = []
     for clip_id, rms_db, clipped, noise, _ in measures.table.itertuples(index=False, name=None):
         if rms_db < NEARLY_SILENT_DB:
-            sentence = f"{clip_id} is nearly silent: its mean level is {rms_db:.0f} dBFS."
-            rows.append(("near_silent", "warning", clip_id, "", rms_db, sentence))
+            sentence = f"{clip_id} is nearly silent: its mean level is {decimals(rms_db, 0)} dBFS."
+            rows.append(Finding("near_silent", "warning", sentence, clip_id, value=rms_db))
         if clipped >= CLIPPED:
             severity = "warning" if clipped >= 10 * CLIPPED else "note"
             sentence = (
                 f"{clip_id} is clipped: {percent(clipped)} of its samples stand at full scale, "
                 "three and more in a row."
             )
-            rows.append(("clipped", severity, clip_id, "", clipped, sentence))
+            rows.append(Finding("clipped", severity, sentence, clip_id, value=clipped))
         if noise >= NOISE:
-            sentence = f"{clip_id} is constant noise for {100 * noise:.0f} % of its length."
-            rows.append(("constant_noise", "warning", clip_id, "", noise, sentence))
+            sentence = f"{clip_id} is constant noise for {percent(noise)} of its length."
+            rows.append(Finding("constant_noise", "warning", sentence, clip_id, value=noise))
     return rows
 
 

@@ -20,7 +20,7 @@ from genrecore.config.registry import Options
 from genrecore.data.clips import COLUMNS
 from genrecore.data.datasets.registered import DATASETS, given_folder
 from genrecore.data.download import Archive
-from genrecore.errors import GenrecoreError
+from genrecore.errors import GenrecoreError, first_line
 from genrecore.store.progress import Phase, Report
 
 Subset = Literal["small", "medium", "large", "full"]
@@ -220,9 +220,8 @@ def _read_tracks(path: Path) -> pd.DataFrame:
         table.columns = pd.Index(["track_id", *_USED_COLUMNS.values()])
         numbers = pd.to_numeric(table.pop("track_id")).astype("int64")
     except (ArrowInvalid, OSError, ValueError, TypeError) as error:
-        reason = str(error).strip().split("\n")[0][:200].rstrip(".")
         raise GenrecoreError(
-            f"The table {path} cannot be read as FMA's tracks.csv: {reason}."
+            f"The table {path} cannot be read as FMA's tracks.csv: {first_line(error)[:200]}."
         ) from None
     table.index = pd.Index(numbers, name="track_id")
     if not table.index.is_unique:
@@ -251,8 +250,9 @@ def _header(path: Path) -> tuple[int, list[int]]:
     except FileNotFoundError:
         raise GenrecoreError(f"There is no table {path}.") from None
     except (OSError, ValueError) as error:
-        reason = str(error).strip().split("\n")[0]
-        raise GenrecoreError(f"The table {path} cannot be read as CSV: {reason}.") from None
+        raise GenrecoreError(
+            f"The table {path} cannot be read as CSV: {first_line(error)}."
+        ) from None
     pairs = list(zip(head.iloc[0], head.iloc[1], strict=True)) if len(head) == 3 else []
     missing = [f"({', '.join(key)})" for key in _USED_COLUMNS if key not in pairs]
     if missing:

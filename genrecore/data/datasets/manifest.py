@@ -14,7 +14,7 @@ from pydantic import Field
 from genrecore.config.registry import Options
 from genrecore.data.datasets.folder import medium_of, refuse_mixed, with_durations
 from genrecore.data.datasets.registered import DATASETS
-from genrecore.errors import GenrecoreError, UsageError
+from genrecore.errors import GenrecoreError, UsageError, describe
 from genrecore.store.progress import Phase, Report
 
 COLUMNS = ("path", "genre", "artist", "album", "split")
@@ -177,6 +177,4 @@ def _rows(file: Path) -> Iterator[tuple[int, dict[str, str]]]:
     except csv.Error as error:
         raise GenrecoreError(f"The manifest {file.name} cannot be read as CSV: {error}.") from None
     except OSError as error:
-        raise GenrecoreError(
-            f"The manifest {file} cannot be read: {error.strerror or error}."
-        ) from None
+        raise GenrecoreError(f"The manifest {file} cannot be read: {describe(error)}") from None

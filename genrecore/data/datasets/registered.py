@@ -14,6 +14,7 @@ from genrecore.data import clips
 from genrecore.data.download import Archive
 from genrecore.errors import GenrecoreError, UsageError
 from genrecore.store.progress import Report, silent
+from genrecore.words import decimals
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,7 @@ def how_to_get(name: str) -> str:
     if entry.facts.archives:
         return (
             f"{entry.title} is not known to be here; 'genrecore datasets download {name} --folder "
-            f"DIR' fetches it ({entry.facts.download_gib:,.1f} GiB), or name its folder: "
+            f"DIR' fetches it ({decimals(entry.facts.download_gib)} GiB), or name its folder: "
             "--folder DIR."
         )
     where = f"; it is mirrored at {entry.facts.mirror}" if entry.facts.mirror else ""

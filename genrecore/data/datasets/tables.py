@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from genrecore.audio.descriptor_names import DESCRIPTORS
-from genrecore.errors import GenrecoreError
+from genrecore.errors import GenrecoreError, first_line
 
 # <genre>.<five digits>, the part's number (in a table with several rows a clip), the extension of
 # the file it was computed from.
@@ -84,8 +84,9 @@ def _read(path: Path) -> pd.DataFrame:
     except pd.errors.EmptyDataError:
         raise GenrecoreError(f"The table {path.name} is empty.") from None
     except (OSError, ValueError) as error:  # pandas' parser errors and wrong encodings are values
-        reason = str(error).strip().split("\n")[0]
-        raise GenrecoreError(f"The table {path.name} cannot be read as CSV: {reason}.") from None
+        raise GenrecoreError(
+            f"The table {path.name} cannot be read as CSV: {first_line(error)}."
+        ) from None
 
 
 def _values(path: Path, table: pd.DataFrame, names: pd.Series) -> pd.DataFrame:
