@@ -36,7 +36,7 @@ _TINY = 1e-14
 
 @dataclass(frozen=True)
 class Kind:
-    """What a recording is like."""
+    """Properties of a recording."""
 
     name: str  # `silent`, `mostly silent`, `noise`, `speech`, or empty where it may be music
     level_db: float  # mean level in dB of full scale

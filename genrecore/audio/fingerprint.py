@@ -20,7 +20,7 @@ VERSION = 1
 """Raised whenever the same wave would get another fingerprint, so that stored ones are not read."""
 
 SHORTEST_S = 2.0
-"""Of a clip at least so much must say something for it to be recognised."""
+"""Shortest stretch of changing sound by which a clip can be recognised, in seconds."""
 
 _RATE_HZ = Fraction(11_025, 2)  # all that matters lies below 2 kHz
 _N_WINDOW = 2048  # 0.37 s; neighbouring frames overlap by 31/32, so that half a hop changes little

@@ -12,7 +12,7 @@ from genrecore.augment.registered import AUGMENTATIONS, AugmentOptions, Configur
 
 
 class MixupOptions(AugmentOptions):
-    """How strongly, and how many."""
+    """How many examples are mixed, and how strongly."""
 
     p: float = Field(
         1.0,

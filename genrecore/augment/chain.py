@@ -1,4 +1,4 @@
-"""Several augmentations one after another, each on the examples that its probability picks."""
+"""Applies several augmentations in turn, each to examples picked by its probability."""
 
 from __future__ import annotations
 
@@ -17,14 +17,19 @@ STAGES = ("wave", "image", "batch")
 class Chain:
     """The augmentations of one stage in their order.
 
-    For every example two things are drawn whether it is changed or not, so that what one example
-    gets does not depend on the others' luck.
+    Whether an example is changed, and how, is drawn for all examples, changed or not. So the
+    changes of one example do not depend on which others were picked.
     """
 
     def __init__(
         self, parts: Sequence[Choice[AugmentationFacts]], on: str, sample_rate_hz: int
     ) -> None:
-        """Those of the parts that change `on`: `wave`, `image` or `batch`."""
+        """
+        Args:
+            parts: Augmentations of any stage.
+            on: The stage whose augmentations are kept: `wave`, `image` or `batch`.
+            sample_rate_hz: Of the waves.
+        """
         self.steps: list[tuple[float, Any]] = []
         for part in parts:
             if part.facts.on == on and part.options.p > 0:

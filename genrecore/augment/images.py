@@ -25,7 +25,7 @@ _ALEXNET = "Krizhevsky, Sutskever & Hinton (2012), ImageNet classification with 
 
 
 class FlipOptions(AugmentOptions):
-    """Which way."""
+    """The axis of a flip."""
 
     axis: Literal["time", "frequency"] = Field(
         "time",
@@ -47,7 +47,7 @@ class Flip(Configured[FlipOptions]):
 
 
 class CropOptions(AugmentOptions):
-    """How little is left."""
+    """How much a crop leaves."""
 
     smallest: float = Field(
         0.8,
@@ -87,7 +87,7 @@ class Crop(Configured[CropOptions]):
 
 
 class RotationOptions(AugmentOptions):
-    """How far."""
+    """The range of angles."""
 
     range_degrees: float = Field(
         10.0,
@@ -121,7 +121,7 @@ class Rotation(Configured[RotationOptions]):
 
 
 class ScalingOptions(AugmentOptions):
-    """How much."""
+    """The range of sizes."""
 
     smallest: float = Field(
         0.8, title="Smallest", description="1 is the size of the original", ge=0.1, le=10.0
@@ -160,7 +160,7 @@ class Scaling(Configured[ScalingOptions]):
 
 
 class TranslationOptions(AugmentOptions):
-    """How far."""
+    """The range of shifts in time and frequency."""
 
     time: float = Field(
         0.1, title="In time", description="As a share of the image's length", ge=0.0, le=1.0
@@ -192,7 +192,7 @@ class Translation(Configured[TranslationOptions]):
 
 
 class ColourOptions(AugmentOptions):
-    """How much."""
+    """The strength of a change of colours."""
 
     strength: float = Field(
         0.1,

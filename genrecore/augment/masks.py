@@ -12,7 +12,7 @@ _PARK = "Park et al. (2019), SpecAugment: a simple data augmentation method for 
 
 
 class TimeMaskOptions(AugmentOptions):
-    """How wide and how many."""
+    """The width and number of masks."""
 
     widest: float = Field(
         0.2,
@@ -25,7 +25,7 @@ class TimeMaskOptions(AugmentOptions):
 
 
 class FrequencyMaskOptions(TimeMaskOptions):
-    """How wide and how many."""
+    """The height and number of masks."""
 
     widest: float = Field(
         0.3,

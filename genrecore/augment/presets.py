@@ -1,4 +1,4 @@
-"""Augmentations that are used together, by the name of whom they are from."""
+"""Sets of augmentations, named after the studies that used them together."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ Chosen = TypeVar("Chosen", bound=Options)
 
 @dataclass(frozen=True)
 class AugmentationFacts:
-    """What there is to know of an augmentation.
+    """Facts about an augmentation.
 
     Attributes:
         on: What it changes. `wave`: waves (batch, 1, n_samples), before the feature is computed;
@@ -37,7 +37,7 @@ AUGMENTATIONS = Registry("augmentation", AugmentationFacts)
 
 
 class AugmentOptions(Options):
-    """What all online augmentations have."""
+    """Options that all online augmentations share."""
 
     p: float = Field(
         0.5,
@@ -49,7 +49,7 @@ class AugmentOptions(Options):
 
 
 class Configured(Generic[Chosen]):
-    """What all classes here are made from: their options and the sample rate of the waves."""
+    """Base class that keeps the options and the sample rate of the waves."""
 
     def __init__(self, options: Chosen, sample_rate_hz: int) -> None:
         self.options = options
@@ -90,7 +90,7 @@ class Variants(Protocol):
 
     @property
     def labels(self) -> list[str]:
-        """What each copy is called, e.g. `pitch +1`."""
+        """The name of each copy, e.g. `pitch +1`."""
         ...
 
     def apply(self, x: Tensor, k: int) -> Tensor:

@@ -17,7 +17,7 @@ _MOST = 16
 
 
 class PitchVariantsOptions(Options):
-    """Which copies."""
+    """The semitones of each copy."""
 
     semitones: str = Field(
         "-1, 1",
@@ -62,7 +62,7 @@ class PitchVariants(Configured[PitchVariantsOptions]):
 
 
 class TempoVariantsOptions(Options):
-    """Which copies."""
+    """The factor of each copy."""
 
     factors: str = Field(
         "0.93, 1.07",

@@ -22,7 +22,7 @@ _BELTON = "Belton, section 4.3.5"
 
 
 class NoiseOptions(AugmentOptions):
-    """How much noise."""
+    """The amount of noise."""
 
     amount: float = Field(
         0.005,
@@ -69,7 +69,7 @@ def _around(wave: Tensor, position: int, length: int) -> tuple[Tensor, ...]:
 
 
 class ShiftOptions(AugmentOptions):
-    """How far."""
+    """The length of the shift."""
 
     n_samples: int = Field(
         1600,
@@ -95,7 +95,7 @@ class Shift(Configured[ShiftOptions]):
 
 
 class PitchOptions(AugmentOptions):
-    """How far."""
+    """The range of semitones."""
 
     range_semitones: float = Field(
         4.0,
@@ -123,7 +123,7 @@ class Pitch(Configured[PitchOptions]):
 
 
 class SpeedOptions(AugmentOptions):
-    """How slow and how fast."""
+    """The range of factors."""
 
     slowest: float = Field(
         0.9, title="Slowest", description="1 is the speed of the original", ge=0.25, le=4.0
@@ -180,7 +180,7 @@ class Percussive(Configured[AugmentOptions]):
 
 
 class GainOptions(AugmentOptions):
-    """How much."""
+    """The range of gains."""
 
     range_db: float = Field(
         6.0,
@@ -209,7 +209,7 @@ class Gain(Configured[GainOptions]):
 
 
 class EqualiserOptions(AugmentOptions):
-    """Where, how much and how wide."""
+    """The band's frequencies, gains and quality."""
 
     range_db: float = Field(
         12.0, title="Range (dB)", description="Raised or lowered by up to so much", gt=0.0, le=24.0

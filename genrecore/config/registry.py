@@ -30,7 +30,7 @@ class Options(BaseModel):
 
 @dataclass(frozen=True)
 class NoFacts:
-    """For registries whose entries have no facts."""
+    """For registries whose entries state no facts."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Entry(Generic[Facts]):
         name: Its name in configurations.
         title: Its name for people.
         source: Who published it.
-        facts: What entries of this registry tell of themselves, a feature's kind for example.
+        facts: Facts that all entries of this registry state, a feature's kind for example.
     """
 
     name: str
@@ -71,7 +71,7 @@ class Choice(Generic[Facts]):
 
     @property
     def facts(self) -> Facts:
-        """What it tells of itself."""
+        """Its facts: a feature's kind, for example."""
         return self.entry.facts
 
 

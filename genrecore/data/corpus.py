@@ -44,12 +44,12 @@ class Corpus:
     """A built corpus.
 
     Attributes:
-        folder: Where it lies.
-        key: Names its content.
+        folder: Its folder in the cache.
+        key: A digest of its content.
         sample_rate_hz: Rate of the samples; 0 for images and tables.
         index: One row a clip: `clip_id, start, n_samples`; in samples for audio, in images or
             rows of the table otherwise.
-        skipped: What cannot be used: `clip_id, reason`.
+        skipped: Clips that cannot be used: `clip_id, reason`.
         medium: `audio`, `image` or `table`.
         shape: Of one image (channels, height, width) or one row (descriptors,).
     """

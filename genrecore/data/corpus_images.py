@@ -1,7 +1,7 @@
-"""Corpora of what a dataset ships ready-made: rendered images and tables of descriptors.
+"""Corpora of images and tables of descriptors that come with a dataset.
 
 Each is one memory-mapped array (images uint8, tables float32) with an index of the same columns as
-the audio corpus, keyed by content, so that the rest of the way is the same for every medium.
+the audio corpus, keyed by content, so that everything after it treats all media alike.
 """
 
 from __future__ import annotations
@@ -128,7 +128,7 @@ def build_tables(clips: pd.DataFrame, report: Report = silent) -> Corpus:
 def _cached(
     identity: Any, medium: str, fill: Callable[[Path], dict[str, Any]], report: Report
 ) -> Corpus:
-    """A corpus from the cache, or made by `fill(folder)`, which returns what to keep about it."""
+    """A corpus from the cache, or written by `fill(folder)`, which returns the facts to store."""
     key = digest(identity)
 
     def make(partial: Path) -> None:

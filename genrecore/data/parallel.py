@@ -1,4 +1,4 @@
-"""Work on many items by several threads, for work that releases the interpreter's lock."""
+"""Work on many items in several threads; only work that releases the interpreter's lock gains."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ def in_order(
     n_before: int = 0,
     n_total: int | None = None,
 ) -> Iterator[R]:
-    """`work(item)` of every item in order, by a thread a core and with few results in memory.
+    """`work(item)` of every item in order, by one thread a core, with few results in memory.
 
     Args:
-        work: Called in the threads.
-        items: What it is called with.
+        work: Called with each item in one of the threads.
+        items: The items.
         report: Called before each result; may raise `Stopped`, which drops what has not begun.
-        phase: What `report` is told.
+        phase: Passed on to `report`.
         n_before: How many items were done by earlier calls.
         n_total: How many there are in all; by default `n_before` and these.
     """

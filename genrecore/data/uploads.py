@@ -1,8 +1,8 @@
 """Uploads of visitors, kept in the cache folder by content: archives, and clips to classify.
 
 An archive is unpacked once and checked as the dataset `folder` before its folder gets its name, so
-that a folder in `uploads` can always be trained on. `uploads/<digest>.clip` is a clip as it came;
-`uploads/<id>.clips` lists the clips uploaded together with their names, which are never paths.
+that a folder in `uploads` can always be trained on. `uploads/<digest>.clip` is a clip as it was
+uploaded; `uploads/<id>.clips` lists clips uploaded together by their names, which are never paths.
 """
 
 from __future__ import annotations

@@ -76,7 +76,7 @@ def compute(
         GenrecoreError: A feature that is not a finite number, with the clip's name.
     """
     segments = segments_of(corpus, config, feature)
-    shape, channels = _kept_shape(feature)
+    shape, channels = _stored_shape(feature)
     cut = config.segments
     is_cut = corpus.medium == "audio"
     key = {
@@ -100,7 +100,7 @@ def compute(
     return Features(rows, segments, channels, fetch)
 
 
-def _kept_shape(feature: nn.Module) -> tuple[tuple[int, ...], int]:
+def _stored_shape(feature: nn.Module) -> tuple[tuple[int, ...], int]:
     """The shape of a row in the cache, and how many channels it stands for."""
     shape: tuple[int, ...] = tuple(feature.output_shape)  # type: ignore[arg-type]
     channels = int(getattr(getattr(feature, "options", None), "channels", 1))
@@ -185,7 +185,7 @@ def _write_rows(
     lengths = torch.tensor(segments["n_samples"].to_numpy())
     read_batch = reader(corpus, config, feature)
     phase = Phase.FEATURES.on(variant.key[-1]) if variant else Phase.FEATURES
-    size, (_, channels) = at_once(corpus, config), _kept_shape(feature)
+    size, (_, channels) = at_once(corpus, config), _stored_shape(feature)
     with open(path, "wb") as stream:
         for first in range(0, len(segments), size):
             report(phase, first, len(segments))

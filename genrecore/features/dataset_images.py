@@ -1,4 +1,4 @@
-"""Images that a dataset ships ready-made.
+"""Images that come with a dataset.
 
 Their front end takes the shape of one image instead of a sample rate and a length.
 """
@@ -58,7 +58,7 @@ class DatasetImage(nn.Module):
         self.output_shape = (1 if grey else shape[0], *shape[1:])
 
     def axes(self) -> tuple[Axes, ...]:
-        """Points: how a dataset drew its images, its files do not tell."""
+        """Rows and columns of pixels, since the files do not say which frequencies they show."""
         names = [f"row {row + 1}" for row in range(self.output_shape[1])]
         return (Axes("Image", "", Rows("Row", names, {}, ""), "points"),)
 

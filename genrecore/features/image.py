@@ -1,4 +1,4 @@
-"""What all images of sound share: the analysis window, and the size and channels they get."""
+"""Shared by all images of sound: the analysis window, size and channels."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class FftOptions(Options):
 
 
 class ImageOptions(Options):
-    """Which size and how many channels an image has."""
+    """The size of an image and its number of channels."""
 
     frames: int = Field(
         0,

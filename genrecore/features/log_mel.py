@@ -98,7 +98,7 @@ class LogMel(SpectralImage):
         """What an image (channels, bins, frames) sounds like, (n_samples,) float32; shorter where
         the image cuts the wave off.
 
-        Of all channels the first. A resized image is resized back.
+        Uses the first channel. A resized image is resized back.
 
         Raises:
             GenrecoreError: As `resynthesis.from_log_mel`.

@@ -1,4 +1,4 @@
-"""What studies fed their networks, as values of a configuration.
+"""Presets: the inputs that studies gave their networks, as values of a configuration.
 
 An entry's thing is a dict of dotted fields (`config.with_values` takes it).
 """
@@ -13,7 +13,7 @@ from genrecore.config.registry import Registry
 
 @dataclass(frozen=True)
 class PresetFacts:
-    """What there is to know of a study's input.
+    """Facts about a study's input.
 
     Attributes:
         shape: What the network then sees, without the batch; of a pair, both shapes.

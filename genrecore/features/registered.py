@@ -9,7 +9,7 @@ from genrecore.config.registry import NoFacts, Registry
 
 @dataclass(frozen=True)
 class FeatureFacts:
-    """What there is to know of a feature.
+    """Facts about a feature.
 
     Attributes:
         kind: What comes out: `image`, `sequence`, `vector`, `wave`, or the pair `wave+image`.

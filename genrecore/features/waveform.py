@@ -24,7 +24,7 @@ class Waveform(nn.Module):
         self.output_shape = (1, n_samples)
 
     def axes(self) -> tuple[Axes, ...]:
-        """Samples."""
+        """Samples over time."""
         duration_s = self.n_samples / self.sample_rate_hz
         return (Axes("Waveform", columns="samples", duration_s=duration_s),)
 
@@ -57,7 +57,7 @@ class WaveformAndStft(nn.Module):
         self.output_shape = (self.waveform.output_shape, self.stft.output_shape)
 
     def axes(self) -> tuple[Axes, ...]:
-        """Those of both."""
+        """The axes of the wave, then those of the spectrogram."""
         return self.waveform.axes() + self.stft.axes()
 
     def forward(self, wave: Tensor) -> tuple[Tensor, Tensor]:

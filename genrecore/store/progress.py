@@ -20,7 +20,7 @@ class Ended(Stopped):
 
 
 def silent(phase: str, done: int, total: int) -> None:
-    """A report that goes nowhere."""
+    """A `Report` that does nothing."""
 
 
 class Phase(StrEnum):
@@ -84,7 +84,7 @@ class Phase(StrEnum):
     LOGGING = "logging", "Logging to MLflow"
 
     def on(self, detail: str) -> str:
-        """The code together with what the phase works on."""
+        """The code of this phase together with what it works on."""
         return f"{self}:{detail}"
 
 

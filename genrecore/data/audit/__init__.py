@@ -1,4 +1,4 @@
-"""What is wrong with a dataset or its split: faults, copies, and what crosses to the test.
+"""Audits of a dataset and its split: faults, copies, and what training shares with the test.
 
 `audit(clips, corpus)` returns an `Audit`: findings as a table of sentences, a summary of what
 crosses the split, and whether the split is refused.

@@ -1,4 +1,4 @@
-"""What lies on both sides of a split: artists, albums, copies. Arrays only, no loops over rows."""
+"""Artists, albums and copies on both sides of a split. Arrays only, no loops over rows."""
 
 from __future__ import annotations
 

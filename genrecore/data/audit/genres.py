@@ -1,4 +1,4 @@
-"""What the clip table alone shows: sizes of genres, artists, lengths."""
+"""Findings of the clip table alone: sizes of genres, artists, lengths."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ VERY_UNEVEN = 5.0
 
 
 def findings(clips: pd.DataFrame) -> list[Finding]:
-    """Everything about genres, artists and lengths; about parts where the clips have a split."""
+    """Findings about genres, artists and lengths, and about the split where there is one."""
     parts = _parts(clips) if clips["split"].notna().any() else []
     return _sizes(clips) + _artists(clips) + _lengths(clips) + parts
 
@@ -108,13 +108,13 @@ def _parts(clips: pd.DataFrame) -> list[Finding]:
         if n["test"] and not n["train"]:
             sentence = (
                 f"{name} has {plural(n['test'], 'clip')} in the test part and none in the "
-                "training part: nothing can be right about it."
+                "training part, so none of them can be classified correctly."
             )
             rows.append(Finding("unseen_genre", "problem", sentence, value=float(n["test"])))
         elif n["train"] and not n["test"]:
             sentence = (
                 f"{name} has {plural(n['train'], 'clip')} in the training part and none in the "
-                "test part: what was learned about it is not tested."
+                "test part, so what was learned about it is not tested."
             )
             rows.append(Finding("untested_genre", "warning", sentence, value=float(n["train"])))
     n_unused = int(clips["split"].isna().sum())

@@ -27,7 +27,7 @@ RECIPE = 1
 
 
 class DemoOptions(Options):
-    """How much demo music there is."""
+    """The amount, form and seed of the demo music."""
 
     n_genres: int = Field(
         len(GENRES),
@@ -161,7 +161,7 @@ def demo_folder(options: DemoOptions) -> Path:
 
 
 def _make(options: DemoOptions, folder: Path, report: Report) -> None:
-    """Makes the folder in one go; of two processes at once the first one's stays."""
+    """Makes the folder as a whole; where two processes do so at once, the first one's stays."""
     try:
         with new_folder(folder) as hidden:
             _write_clips(options, hidden, report)

@@ -13,8 +13,7 @@ from pydantic import Field
 from genrecore.audio.decode import FORMATS
 from genrecore.config.registry import Options
 from genrecore.data.clips import clip_table
-from genrecore.data.datasets.headers import durations_s
-from genrecore.data.datasets.registered import DATASETS, given_folder
+from genrecore.data.datasets.registered import DATASETS, durations_s, given_folder
 from genrecore.errors import GenrecoreError
 from genrecore.store.progress import Phase, Report
 from genrecore.words import plural
@@ -26,7 +25,7 @@ _EXPECTED = "a folder that holds one folder of audio files or of images for each
 
 
 class FolderOptions(Options):
-    """Which folder it is."""
+    """The folder."""
 
     folder: str = Field(
         "",

@@ -17,8 +17,7 @@ from genrecore.data.datasets.gtzan_forms import (
     medium_of_form,
     table_rows,
 )
-from genrecore.data.datasets.headers import durations_s
-from genrecore.data.datasets.registered import DATASETS, given_folder
+from genrecore.data.datasets.registered import DATASETS, durations_s, given_folder
 from genrecore.errors import GenrecoreError
 from genrecore.store.progress import Report
 

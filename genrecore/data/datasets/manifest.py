@@ -32,7 +32,7 @@ _EXPECTED = (
 
 
 class ManifestOptions(Options):
-    """Which list it is."""
+    """The list of files."""
 
     folder: str = Field(
         "",

@@ -1,19 +1,22 @@
-"""The registry of datasets, and how to load one."""
+"""The registry of datasets, how to load one, and what several loaders use."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import os
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import soundfile
 
 from genrecore.config.registry import Registry
 from genrecore.data import clips
 from genrecore.data.download import Archive
+from genrecore.data.parallel import in_order
 from genrecore.errors import GenrecoreError, UsageError
-from genrecore.store.progress import Report, silent
+from genrecore.store.progress import Phase, Report, silent
 from genrecore.words import decimals
 
 
@@ -122,3 +125,15 @@ def given_folder(name: str, folder: str, expected: str) -> Path:
         kind = "a file" if path.exists() else "nothing"
         raise GenrecoreError(f"The dataset {name} found {kind} at {path}; it needs {expected}.")
     return path
+
+
+def durations_s(paths: Sequence[Path | str], report: Report) -> list[float]:
+    """Seconds of each audio file by its header, NaN where it cannot be read; nothing is decoded."""
+
+    def duration_s(path: Path | str) -> float:
+        try:
+            return float(soundfile.info(os.fspath(path)).duration)
+        except (soundfile.LibsndfileError, OSError, UnicodeError):
+            return float("nan")
+
+    return list(in_order(duration_s, paths, report, Phase.READING_HEADERS))

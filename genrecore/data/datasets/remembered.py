@@ -1,4 +1,4 @@
-"""Where a person's datasets lie: folders given once are remembered in the cache folder."""
+"""Folders of datasets, remembered in the cache folder once they were given."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def _file() -> Path:
 
 
 def remembered_options() -> dict[str, dict[str, Any]]:
-    """Options by dataset name, as they were last prepared."""
+    """The options with which each dataset was last prepared, by its name."""
     return read_json(_file())
 
 

@@ -28,9 +28,9 @@ def apply(clips: pd.DataFrame, split: Choice[SplitFacts], seed: int, fold: int) 
     Args:
         clips: A clip table (`genrecore.data.clips`); `official` and `manifest` read its `split`.
         split: The scheme with its options, as `SPLITS.choose` gives it.
-        seed: Who lands where; the same seed gives the same parts for every fold. Schemes that
+        seed: Of the random assignment of clips to parts, the same for every fold. Schemes that
             draw nothing (fact `seeded` is false) ignore it.
-        fold: Which part is tested, counted from 0; 0 for schemes of one fold.
+        fold: The part that is tested, counted from 0; 0 for schemes of one fold.
 
     Raises:
         UsageError: A fold that does not exist.

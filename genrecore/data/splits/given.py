@@ -26,8 +26,8 @@ def official(clips: pd.DataFrame, options: Options, seed: int, fold: int) -> pd.
     The dataset may have no validation split; then the last epoch is tested (`notes` says so).
 
     Raises:
-        GenrecoreError: The dataset has no split of its own, one without training or test, or a
-            word that is no split.
+        GenrecoreError: The dataset has no split of its own, one without training or test, or one
+            with an unknown part.
     """
     split = _own(clips)
     if split.isna().all():
@@ -51,8 +51,8 @@ def manifest(clips: pd.DataFrame, options: Options, seed: int, fold: int) -> pd.
     Without validation clips the last epoch is tested (`notes` says so).
 
     Raises:
-        GenrecoreError: Rows without a split, and how many; no training or test clips, or a word
-            that is no split.
+        GenrecoreError: Rows without a split, and how many; no training or test clips, or an
+            unknown part.
     """
     split = _own(clips)
     n_missing = int(split.isna().sum())

@@ -1,4 +1,4 @@
-"""The registry of split schemes, and what several of them use."""
+"""The registry of split schemes, and functions that several schemes use."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class SplitFacts:
     """Facts about a split scheme.
 
     Attributes:
-        says: What it does, for `describe`; the options' names in braces.
+        says: A sentence about it for `describe`, with the options' names in braces.
         says_albums: The same where albums are kept together as well.
         folds: Whether its options have `n_folds`; otherwise fold 0 is the only one.
         seeded: Whether the split seed matters.
