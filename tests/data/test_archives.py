@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from sample_files import zipped
 
 from genrecore.data.archives import SMALL, UPLOAD, ArchiveLimits, extract
 from genrecore.errors import GenrecoreError
@@ -22,13 +23,6 @@ NAMES = {
     "top/rock/zwei\nzeilen.wav": b"",
     "top/jazz/a.wav": bytes(range(251)) * 7,
 }
-
-
-def zipped(path: Path, files: dict[str, bytes]) -> Path:
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, content in files.items():
-            archive.writestr(name, content)
-    return path
 
 
 def _tarred(mode: str) -> Packer:

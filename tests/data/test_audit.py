@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
 import json
 import re
-import sys
 import time
 from pathlib import Path
 
@@ -14,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import soundfile
+from commands import command, genrecore
 from split_tables import apply_split
 
 from genrecore.data import corpus, datasets
@@ -232,8 +231,7 @@ def test_the_published_table_gives_away_its_14_exact_copies(real_data: Path) -> 
 
 def test_a_corpus_of_rows_is_searched_for_identical_ones(real_data: Path) -> None:
     arguments = ("datasets", "audit", "gtzan", "--folder", str(real_data / "gtzan"))
-    code, text = command(*arguments, "--set", "form=table_30s", "--json")
-    assert code == 0
+    text = command(*arguments, "--set", "form=table_30s", "--json")
     assert json.loads(text)["counts"]["exact_copy"] == 14
 
 
@@ -398,29 +396,10 @@ def test_106_574_clips_are_audited_in_seconds() -> None:
 # Real clips and the command
 
 
-def command(*arguments: str) -> tuple[int, str]:
-    """Exit code and standard output of the command."""
-    from genrecore.cli.app import main
-
-    out, argv = io.StringIO(), sys.argv
-    sys.argv = ["genrecore", *arguments]
-    try:
-        with (
-            contextlib.redirect_stdout(out),
-            contextlib.redirect_stderr(io.StringIO()),
-            pytest.raises(SystemExit) as exit_info,
-        ):
-            main()
-    finally:
-        sys.argv = argv
-    return int(exit_info.value.code or 0), out.getvalue()
-
-
 def test_the_real_clips_have_four_genres_of_a_single_artist_and_no_copies(real_data: Path) -> None:
-    code, text = command(
+    text = command(
         "datasets", "audit", "gtzan", "--folder", str(real_data / "gtzan"), "--headers", "--json"
     )
-    assert code == 0
     result = Audit.from_dict(json.loads(text))
     assert result.counts == {"single_artist": 4, "artist_unknown": 1}
     single = result.findings.loc[result.findings["kind"] == "single_artist", "sentence"].tolist()
@@ -433,13 +412,10 @@ def test_the_real_clips_have_four_genres_of_a_single_artist_and_no_copies(real_d
 def test_the_command_says_what_is_refused_and_ends_well() -> None:
     arguments = ["datasets", "audit", "demo", "--table-only", "--set", "n_genres=3"]
     arguments += ["--set", "n_clips=20", "--set", "clip_s=2.0", "--set", "n_artists=5"]
-    code, text = command(*arguments, "--split", "stratified")
-    assert code == 0
+    text = command(*arguments, "--split", "stratified")
     assert "REFUSED. The split leaks: " in text
     assert "Artists on both sides of the split" in text
     assert re.search(r"… and \d more; --all prints them\.", text)
-    assert "more; --all" not in command(*arguments, "--split", "stratified", "--all")[1]
-    code, text = command(*arguments, "--split", "by_artist")
-    assert code == 0
-    assert "No crossing from training" in text
-    assert command(*arguments, "--split", "by_moonlight")[0] == 2
+    assert "more; --all" not in command(*arguments, "--split", "stratified", "--all")
+    assert "No crossing from training" in command(*arguments, "--split", "by_artist")
+    assert genrecore(*arguments, "--split", "by_moonlight").returncode == 2

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import soundfile
+from sample_files import silent_wav
 
 from genrecore.data import clips, datasets
 from genrecore.data.datasets.demo import DemoOptions, demo_folder
@@ -22,17 +23,6 @@ TINY = {"n_genres": 3, "n_clips": 6, "clip_s": 2.0, "n_artists": 5, "seed": 7}
 
 def _samples(table: pd.DataFrame) -> dict[str, np.ndarray]:
     return {row.clip_id: soundfile.read(row.path, dtype="int16")[0] for row in table.itertuples()}
-
-
-@pytest.fixture
-def fresh_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("GENRECORE_CACHE", str(tmp_path / "cache"))
-    return tmp_path / "cache"
-
-
-def _wav(path: Path, n_samples: int = 2_205) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    soundfile.write(path, np.zeros(n_samples), 22_050)
 
 
 # Demo
@@ -92,7 +82,7 @@ def test_a_longer_demo_begins_with_the_clips_of_a_shorter_one() -> None:
     assert all(np.array_equal(wave, long[clip_id]) for clip_id, wave in short.items())
 
 
-def test_demo_reports_every_clip_and_says_nothing_the_second_time(fresh_cache: Path) -> None:
+def test_demo_reports_every_clip_and_says_nothing_the_second_time(own_cache: Path) -> None:
     progress: list[tuple[str, int, int]] = []
     datasets.load("demo", TINY, lambda *report: progress.append(report))
     assert progress == [(Phase.MAKING_DEMO, done, 18) for done in range(19)]
@@ -100,18 +90,18 @@ def test_demo_reports_every_clip_and_says_nothing_the_second_time(fresh_cache: P
     assert len(progress) == 19
 
 
-def test_a_stop_while_the_demo_is_made_leaves_nothing_behind(fresh_cache: Path) -> None:
+def test_a_stop_while_the_demo_is_made_leaves_nothing_behind(own_cache: Path) -> None:
     def stop_at_four(phase: str, done: int, total: int) -> None:
         if done == 4:
             raise Stopped
 
     with pytest.raises(Stopped):
         datasets.load("demo", TINY, stop_at_four)
-    assert list((fresh_cache / "datasets").iterdir()) == []
+    assert list((own_cache / "datasets").iterdir()) == []
     assert len(datasets.load("demo", TINY)) == 18
 
 
-def test_two_first_uses_at_once_end_with_one_whole_dataset(fresh_cache: Path) -> None:
+def test_two_first_uses_at_once_end_with_one_whole_dataset(own_cache: Path) -> None:
     tables, errors = [], []
 
     def use() -> None:
@@ -128,7 +118,7 @@ def test_two_first_uses_at_once_end_with_one_whole_dataset(fresh_cache: Path) ->
     assert errors == []
     assert len(tables) == 2
     assert all(table.equals(tables[0]) for table in tables)
-    assert list((fresh_cache / "datasets").iterdir()) == [demo_folder(DemoOptions(**TINY))]
+    assert list((own_cache / "datasets").iterdir()) == [demo_folder(DemoOptions(**TINY))]
     assert all(Path(path).is_file() for path in tables[0]["path"])
 
 
@@ -215,7 +205,7 @@ def test_gtzan_reads_the_original_layout_with_au_files(tmp_path: Path) -> None:
 def test_gtzan_keeps_an_unreadable_clip_with_an_unknown_duration(tmp_path: Path) -> None:
     for genre in ("jazz", "pop"):
         for number in (53, 54, 55):
-            _wav(tmp_path / "genres_original" / genre / f"{genre}.{number:05d}.wav")
+            silent_wav(tmp_path / "genres_original" / genre / f"{genre}.{number:05d}.wav")
     (tmp_path / "genres_original" / "jazz" / "jazz.00054.wav").write_bytes(b"\0" * 99)
     (tmp_path / "genres_original" / "jazz" / "cover.wav").write_bytes(b"no clip")
     table = datasets.load("gtzan", {"folder": str(tmp_path)})
@@ -242,10 +232,10 @@ def test_gtzan_folders_without_clips_are_refused_with_the_reason(tmp_path: Path)
 
 def test_one_genre_or_a_genre_with_one_clip_is_refused(tmp_path: Path) -> None:
     for number in range(4):
-        _wav(tmp_path / "genres_original" / "blues" / f"blues.{number:05d}.wav")
+        silent_wav(tmp_path / "genres_original" / "blues" / f"blues.{number:05d}.wav")
     with pytest.raises(GenrecoreError, match=r"one genre only \(blues\)"):
         datasets.load("gtzan", {"folder": str(tmp_path)})
-    _wav(tmp_path / "genres_original" / "rock" / "rock.00000.wav")
+    silent_wav(tmp_path / "genres_original" / "rock" / "rock.00000.wav")
     with pytest.raises(GenrecoreError, match=r"too few clips in rock \(1\)"):
         datasets.load("gtzan", {"folder": str(tmp_path)})
 

@@ -11,7 +11,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from test_archives import zipped
+from sample_files import zipped
 
 from genrecore.data import download
 from genrecore.errors import GenrecoreError

@@ -5,19 +5,13 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
-import numpy as np
 import pytest
-import soundfile
+from sample_files import silent_wav
 
 from genrecore.data import clips, datasets
 from genrecore.data.datasets import fma
 from genrecore.errors import GenrecoreError
 from genrecore.store.progress import silent
-
-
-def _wav(path: Path, n_samples: int = 2_205) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    soundfile.write(path, np.zeros(n_samples), 22_050)
 
 
 def message_of(name: str, **options: object) -> str:
@@ -204,7 +198,7 @@ def test_fma_folders_without_audio_are_refused(tmp_path: Path) -> None:
 def own(tmp_path: Path) -> Path:
     for genre in ("rock 'n' roll", "Volksmusik für alle", "two\nlines"):
         for name in ("a.wav", "sub folder/b.WAV", "sub folder/c.wav"):
-            _wav(tmp_path / "music" / genre / name, 4_411)
+            silent_wav(tmp_path / "music" / genre / name, 4_411)
     return tmp_path / "music"
 
 
@@ -239,9 +233,9 @@ def test_links_that_lead_in_circles_or_nowhere_end(own: Path) -> None:
 
 
 def test_a_genre_may_be_a_link_to_a_folder_elsewhere(own: Path) -> None:
-    _wav(own.parent / "elsewhere" / "a.wav")
-    _wav(own.parent / "elsewhere" / "b.wav")
-    _wav(own.parent / "elsewhere" / "c.wav")
+    silent_wav(own.parent / "elsewhere" / "a.wav")
+    silent_wav(own.parent / "elsewhere" / "b.wav")
+    silent_wav(own.parent / "elsewhere" / "c.wav")
     (own / "blues").symlink_to(own.parent / "elsewhere")
     table = datasets.load("folder", {"folder": str(own)})
     blues = table.loc[table["genre"] == "blues", "clip_id"].tolist()
@@ -249,7 +243,7 @@ def test_a_genre_may_be_a_link_to_a_folder_elsewhere(own: Path) -> None:
 
 
 def test_what_is_no_clip_of_a_genre_is_said(own: Path) -> None:
-    _wav(own / "loose.wav")
+    silent_wav(own / "loose.wav")
     (own / "two\nlines" / "notes.txt").write_text("")
     (own / "two\nlines" / "song.wma").write_text("")
     table = datasets.load("folder", {"folder": str(own)})
@@ -281,7 +275,7 @@ def test_images_are_a_dataset_and_mixing_is_refused(tmp_path: Path) -> None:
             path.write_bytes(b"a loader reads no pictures")
     table = datasets.load("folder", {"folder": str(tmp_path)})
     assert set(table["medium"]) == {"image"}
-    _wav(tmp_path / "b" / "0.wav")
+    silent_wav(tmp_path / "b" / "0.wav")
     assert "audio files (1, e.g. 'b/0.wav') next to images (6, e.g. 'a/0.PNG')" in message_of(
         "folder", folder=str(tmp_path)
     )
@@ -290,7 +284,7 @@ def test_images_are_a_dataset_and_mixing_is_refused(tmp_path: Path) -> None:
 def test_folders_without_clips_are_refused(tmp_path: Path) -> None:
     assert "needs its option 'folder'" in message_of("folder")
     assert "found nothing at" in message_of("folder", folder=str(tmp_path / "no"))
-    _wav(tmp_path / "loose.wav")
+    silent_wav(tmp_path / "loose.wav")
     assert "There are no clips in" in message_of("folder", folder=str(tmp_path))
 
 
@@ -300,7 +294,7 @@ def test_folders_without_clips_are_refused(tmp_path: Path) -> None:
 @pytest.fixture
 def listed(tmp_path: Path) -> Path:
     for number in range(6):
-        _wav(tmp_path / "audio" / f"{number}, ä.wav", 3_001 + number)
+        silent_wav(tmp_path / "audio" / f"{number}, ä.wav", 3_001 + number)
     return tmp_path
 
 

@@ -6,13 +6,13 @@ import io
 import json
 import subprocess
 import sys
-import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 from commands import command
+from sample_files import zipped
 
 from genrecore.data import datasets, uploads
 from genrecore.errors import GenrecoreError
@@ -37,13 +37,6 @@ def tone(hz: float) -> bytes:
 MUSIC = {
     f"my music/{genre}/{n}.wav": tone(200 + 50 * n) for genre in ("dub", "ska") for n in (1, 2, 3)
 }
-
-
-def zipped(path: Path, files: dict[str, bytes]) -> Path:
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, content in files.items():
-            archive.writestr(name, content)
-    return path
 
 
 def stored_names(store: Path) -> list[str]:
