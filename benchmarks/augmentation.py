@@ -56,7 +56,7 @@ def main() -> None:
 
     waves = music(arguments.chain_clips)
     chain = Chain(
-        [AUGMENTATIONS.choose(part.name, part.options) for part in PRESETS["belton"]],
+        [part.choose_from(AUGMENTATIONS) for part in PRESETS["belton"]],
         "wave",
         RATE_HZ,
     )

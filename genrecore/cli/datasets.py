@@ -175,7 +175,7 @@ def _audited(
         # Only readable clips are split, as in a run.
         clips = clips[clips["clip_id"].isin(corpus.index["clip_id"])].reset_index(drop=True)
     if with_split:
-        chosen = splits.SPLITS.choose(config.split.name, config.split.options)
+        chosen = config.split.choose_from(splits.SPLITS)
         clips = splits.apply(clips, chosen, config.split_seed, config.fold)
     clips.attrs["left_out"] = left_out
     return audit(clips, corpus, report, headers=headers and is_audio)

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from pydantic import Field, ValidationError, field_validator
 
-from genrecore.config.registry import explain
+from genrecore.config.registry import Choice, Facts, Registry, explain
 from genrecore.config.training import Group, Training
 from genrecore.errors import UsageError
 
@@ -23,6 +23,10 @@ class Part(Group):
 
     name: str = Field(title="Name", min_length=1)
     options: dict[str, Any] = Field(default_factory=dict, title="Options")
+
+    def choose_from(self, registry: Registry[Facts]) -> Choice[Facts]:
+        """The registered thing with its options parsed, as `Registry.choose` does."""
+        return registry.choose(self.name, self.options)
 
 
 class Audio(Group):

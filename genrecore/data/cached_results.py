@@ -77,14 +77,14 @@ def subject(config: RunConfig, with_split: bool) -> dict[str, Any]:
     Raises:
         UsageError: An option that does not exist or is out of range, or genres that cannot be read.
     """
-    dataset = DATASETS.choose(config.dataset.name, config.dataset.options)
+    dataset = config.dataset.choose_from(DATASETS)
     values = dataset.options.model_dump(mode="json")
     if values.get("folder"):
         values["folder"] = str(Path(values["folder"]).expanduser().absolute())
     genres = canonical(config.genres.leave_out, config.genres.merge)
     about: dict[str, Any] = {"dataset": dataset.name, "options": values, "genres": genres}
     if with_split:
-        split = SPLITS.choose(config.split.name, config.split.options)
+        split = config.split.choose_from(SPLITS)
         seed = config.split_seed if split.facts.seeded else 0
         about["split"] = [split.name, split.options.model_dump(mode="json"), config.fold, seed]
     return about

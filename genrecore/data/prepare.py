@@ -82,7 +82,7 @@ def build_corpus(clips: pd.DataFrame, config: RunConfig, report: Report = silent
 
 
 def _split(clips: pd.DataFrame, config: RunConfig) -> pd.DataFrame:
-    split = splits.SPLITS.choose(config.split.name, config.split.options)
+    split = config.split.choose_from(splits.SPLITS)
     return splits.apply(clips, split, config.split_seed, config.fold)
 
 

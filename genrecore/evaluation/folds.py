@@ -110,7 +110,7 @@ def pool_folds(runs: Iterable[Run]) -> PooledFolds:
         raise GenrecoreError("There are no runs to pool.")
     _check_one_system(runs)
     split = runs[0].config.split
-    n_folds = splits.n_folds(splits.SPLITS.choose(split.name, split.options))
+    n_folds = splits.n_folds(split.choose_from(splits.SPLITS))
     if n_folds == 1:
         raise GenrecoreError(
             f"The split {split.name} has one fold only: each of its runs is a whole result and is "
@@ -138,7 +138,7 @@ def fold_sets(runs: Iterable[Run]) -> list[FoldSet]:
     for run in runs:
         try:
             config = run.config
-            split = splits.SPLITS.choose(config.split.name, config.split.options)
+            split = config.split.choose_from(splits.SPLITS)
             n = splits.n_folds(split)
         except GenrecoreError:  # of another version: it belongs to no system here
             continue

@@ -297,6 +297,6 @@ def _block(run: Run) -> str:
     config = run.config
     name = f"{config.dataset.name}, {config.split.name}"
     name += f", split seed {config.split_seed}" if config.split_seed else ""
-    split = splits.SPLITS.choose(config.split.name, config.split.options)
+    split = config.split.choose_from(splits.SPLITS)
     n_folds = splits.n_folds(split)
     return name + (f", fold {config.fold}" if n_folds > 1 else "")

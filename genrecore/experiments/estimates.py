@@ -209,7 +209,7 @@ class Estimator:
                 return run.clips
         key = config.dataset.model_dump_json()
         if key not in self._clips:
-            dataset = DATASETS.choose(config.dataset.name, config.dataset.options)
+            dataset = config.dataset.choose_from(DATASETS)
             if dataset.facts.expected is None:
                 return None
             self._clips[key] = dataset.facts.expected(dataset.options)
@@ -218,7 +218,7 @@ class Estimator:
 
 def _counts(config: RunConfig, clips: pd.DataFrame) -> Counts:
     """Segments in each part of a clip table."""
-    split = splits.SPLITS.choose(config.split.name, config.split.options)
+    split = config.split.choose_from(splits.SPLITS)
     table = splits.apply(clips, split, config.split_seed, config.fold)
     if config.rehearsal:
         table = genres.fewer(table, config.rehearsal)

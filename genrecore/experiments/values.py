@@ -161,7 +161,7 @@ def _read_field(
     if dotted == "fold" and text.strip() == "all":
         changes = {key: value for key, value in texts.items() if key.partition(".")[0] == "split"}
         split = with_values(base, changes).split
-        return list(range(splits.n_folds(splits.SPLITS.choose(split.name, split.options))))
+        return list(range(splits.n_folds(split.choose_from(splits.SPLITS))))
     models = [name.strip() for name in str(texts.get("model", "")).split(",") if name.strip()]
     try:
         return reader(text, kind_of(dotted, base, models))

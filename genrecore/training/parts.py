@@ -47,27 +47,27 @@ class ResolvedConfig:
 
     @cached_property
     def dataset(self) -> Choice[DatasetFacts]:
-        return DATASETS.choose(self.config.dataset.name, self.config.dataset.options)
+        return self.config.dataset.choose_from(DATASETS)
 
     @cached_property
     def split(self) -> Choice[SplitFacts]:
-        return SPLITS.choose(self.config.split.name, self.config.split.options)
+        return self.config.split.choose_from(SPLITS)
 
     @cached_property
     def feature(self) -> Choice[FeatureFacts]:
-        return FEATURES.choose(self.config.feature.name, self.config.feature.options)
+        return self.config.feature.choose_from(FEATURES)
 
     @cached_property
     def standardise(self) -> Choice[Any]:
-        return STANDARDISERS.choose(self.config.standardise.name, self.config.standardise.options)
+        return self.config.standardise.choose_from(STANDARDISERS)
 
     @cached_property
     def model(self) -> Choice[ModelFacts]:
-        return MODELS.choose(self.config.model.name, self.config.model.options)
+        return self.config.model.choose_from(MODELS)
 
     @cached_property
     def augment(self) -> tuple[Choice[AugmentationFacts], ...]:
-        return tuple(AUGMENTATIONS.choose(one.name, one.options) for one in self.config.augment)
+        return tuple(part.choose_from(AUGMENTATIONS) for part in self.config.augment)
 
     @cached_property
     def medium(self) -> str:

@@ -10,7 +10,15 @@ import pytest
 
 from genrecore.config import run as configuration
 from genrecore.config.command import train_command
-from genrecore.config.run import RunConfig, differences, signature, system_signature, with_values
+from genrecore.config.run import (
+    Part,
+    RunConfig,
+    differences,
+    signature,
+    system_signature,
+    with_values,
+)
+from genrecore.data.splits import SPLITS
 from genrecore.errors import UsageError
 
 
@@ -114,3 +122,17 @@ def test_options_that_are_text_take_what_looks_like_a_number() -> None:
     config = resolve(with_values(RunConfig(), values)).config
     assert config.model.options["hidden"] == "32"
     assert "--set model.hidden=32" in shlex.join(train_command(config))
+
+
+def test_a_part_is_chosen_with_typed_options_and_a_wrong_one_is_refused() -> None:
+    split = Part(name="by_artist", options={"n_folds": 7}).choose_from(SPLITS)
+    assert (split.name, split.options.n_folds, split.options.albums) == ("by_artist", 7, False)
+    assert SPLITS.choose("by_artist").options.n_folds == 5
+    for options, message in (
+        ({"folds": 7}, "split by_artist: there is no field 'folds'; there are: n_folds, albums."),
+        ({"n_folds": 2}, r"split by_artist: n_folds: .* \(found 2\)\."),
+    ):
+        with pytest.raises(UsageError, match=message):
+            SPLITS.choose("by_artist", options)
+    with pytest.raises(UsageError, match="There is no split called 'by_moon'; there are: "):
+        SPLITS.choose("by_moon")

@@ -83,7 +83,7 @@ def test_clips_in_no_part_of_the_split_take_no_part(
     from genrecore.data.datasets import DATASETS
 
     config = tiny()
-    dataset = DATASETS.choose(config.dataset.name, config.dataset.options)
+    dataset = config.dataset.choose_from(DATASETS)
     table = dataset.thing(dataset.options, lambda *_: None)
     rows = table[["path", "genre", "artist"]].assign(split="train")
     place = rows.groupby("genre").cumcount()

@@ -178,7 +178,7 @@ def check_values(study: Study, row: StudyRow, config: RunConfig, protocol: str) 
         if first in ("training", "segments"):
             assert getattr(getattr(config, first), name) == value, (row.name, dotted)
         elif first == "model" and name:
-            options = MODELS.choose(config.model.name, config.model.options).options
+            options = config.model.choose_from(MODELS).options
             assert getattr(options, name) == value, (row.name, dotted)
         elif first in ("model", "split", "standardise"):
             assert getattr(config, first).name == value, (row.name, dotted)

@@ -193,7 +193,7 @@ def _flags(others: Sequence[Run]) -> str:
 def _other_folds(run: Run, tested: Sequence[Run]) -> list[str]:
     """Ids of the runs of the other folds: together they predict every clip of the dataset."""
     split = run.config.split
-    if splits.n_folds(splits.SPLITS.choose(split.name, split.options)) == 1:
+    if splits.n_folds(split.choose_from(splits.SPLITS)) == 1:
         return []
     same = [other for other in tested if other.config.dataset.name == run.config.dataset.name]
     for pool in fold_sets(same):

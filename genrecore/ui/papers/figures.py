@@ -200,7 +200,7 @@ def _draw_augmentations(drawing: _Drawing) -> None:
         return
     waves = {"Original": excerpt.wave}
     for part in drawing.run.config.augment:
-        choice = AUGMENTATIONS.choose(part.name, part.options)
+        choice = part.choose_from(AUGMENTATIONS)
         waves[choice.entry.title] = changed_wave(excerpt, part.name, choice.options)
     for title, wave in in_pairs(list(waves.items()), "waves"):
         chart(plots.waveform(wave, excerpt.sample_rate_hz, title=title), f"wave_{title}")
