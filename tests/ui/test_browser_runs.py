@@ -110,9 +110,9 @@ def template(home: Path, tmp_path_factory: pytest.TempPathFactory) -> Run:  # no
 def live(template: Run, home: Path) -> Iterator[Live]:  # noqa: F811
     """A run of 60 epochs at work, an epoch a second; nobody starts other runs."""
     runner = take_lock(home / "runs" / jobs.RUNNER_LOCK)
-    made = Live(template, home / "runs", 60)
-    yield made
-    made.end("stopped")
+    live_run = Live(template, home / "runs", 60)
+    yield live_run
+    live_run.end("stopped")
     assert runner is not None
     os.close(runner)
     for run in runs.all_runs(home / "runs"):
@@ -166,10 +166,10 @@ def test_nothing_is_drawn_anew_while_nothing_new_comes(
     page.wait_for_function(f"({CURVE})()[0] >= 9")
     time.sleep(7)  # what was paced has been drawn
     page.evaluate("document.querySelector('.js-plotly-plot').dataset.same = 'yes'")
-    words = page.get_by_text("it is ended by force in").inner_text()
+    countdown = page.get_by_text("it is ended by force in").inner_text()
     # The countdown moves on: there were ticks.
-    wait_for(lambda: page.get_by_text("it is ended by force in").inner_text() != words)
-    wait_for(lambda: page.get_by_text("it is ended by force in").inner_text() != words)
+    wait_for(lambda: page.get_by_text("it is ended by force in").inner_text() != countdown)
+    wait_for(lambda: page.get_by_text("it is ended by force in").inner_text() != countdown)
     time.sleep(4)
     assert page.evaluate("document.querySelector('.js-plotly-plot').dataset.same") == "yes"
 
@@ -179,19 +179,19 @@ def test_two_tabs_follow_one_run_and_both_say_that_it_is_done(
     dashboard: Dashboard,  # noqa: F811
     live: Live,
 ) -> None:
-    other = page.context.new_page()
-    for tab, view in ((page, "learning"), (other, "genres")):
+    second_tab = page.context.new_page()
+    for tab, view in ((page, "learning"), (second_tab, "genres")):
         opened(tab, dashboard, live.run, view=view)
-    expect(other.get_by_text("validation clips are recognised")).to_be_visible()
+    expect(second_tab.get_by_text("validation clips are recognised")).to_be_visible()
     jobs.stop(live.run)
-    for tab in (page, other):
+    for tab in (page, second_tab):
         expect(tab.get_by_text("it is ended by force in")).to_be_visible()
     live.end("done")
-    for tab in (page, other):
+    for tab in (page, second_tab):
         toast = tab.get_by_test_id("stToast").filter(has_text="Done after")
         expect(toast).to_contain_text(live.run.title)
         expect(tab.get_by_text("It is trained and tested.")).to_be_visible()
-    other.close()
+    second_tab.close()
 
 
 def test_a_click_opens_a_run_and_a_ticked_one_is_deleted_and_brought_back(
@@ -201,8 +201,8 @@ def test_a_click_opens_a_run_and_a_ticked_one_is_deleted_and_brought_back(
     template: Run,
     home: Path,  # noqa: F811
 ) -> None:
-    kept = home / "runs" / "20200101-000000-demo-cnn-abcd"
-    shutil.copytree(template.folder, kept)
+    old_run = home / "runs" / "20200101-000000-demo-cnn-abcd"
+    shutil.copytree(template.folder, old_run)
     opened(page, dashboard, live.run)
     table = page.get_by_test_id("stDataFrame").first
     box = table.bounding_box()
@@ -210,14 +210,14 @@ def test_a_click_opens_a_run_and_a_ticked_one_is_deleted_and_brought_back(
     second_row = box["y"] + 35 + 35 + 17  # the head and the live run's row are above it
     page.mouse.click(box["x"] + 150, second_row)
     page.wait_for_url("**abcd*")
-    expect(page.get_by_text(Run(kept).title, exact=True)).to_be_visible()
+    expect(page.get_by_text(Run(old_run).title, exact=True)).to_be_visible()
     page.mouse.click(box["x"] + 16, second_row)  # its box
     expect(page.get_by_text("1 run ticked")).to_be_visible()
     page.locator(".st-key-rows_delete").get_by_role("button").click()
     expect(page.get_by_text("1 run moved to the bin.")).to_be_visible()
-    assert not kept.exists()
+    assert not old_run.exists()
     page.get_by_role("button", name="Undo").click()
-    wait_for(kept.exists)
+    wait_for(old_run.exists)
 
 
 def test_a_log_of_fifty_megabytes_is_searched_and_downloaded(
@@ -234,7 +234,7 @@ def test_a_log_of_fifty_megabytes_is_searched_and_downloaded(
     field = page.get_by_role("textbox", name="Search the log")
     field.fill("NUMBER    123456")
     field.press("Enter")
-    expect(page.get_by_text("1 line holds")).to_be_visible()
+    expect(page.get_by_text("1 line contains")).to_be_visible()
     with page.expect_download() as loading:
         page.get_by_test_id("stDownloadButton").get_by_role("button").click()
     loading.value.save_as(tmp_path / "log.txt")

@@ -67,15 +67,15 @@ def test_every_finding_about_clips_has_its_players_page_by_page() -> None:
     demo = [f"--set={key}={value}" for key, value in OPTIONS.items()]
     command("datasets", "audit", "demo", *demo, "--split", "stratified", "--table-only")
     app = open_page("datasets", view="audit", audit="split", kind="artist_crosses", **DEMO)
-    found = [text.value for text in app.markdown if "is on both sides" in text.value]
-    assert len(found) == PAGE_FINDINGS
+    findings = [text.value for text in app.markdown if "is on both sides" in text.value]
+    assert len(findings) == PAGE_FINDINGS
     assert len(app.get("audio")) == 2 * PAGE_FINDINGS
     (pages,) = app.pagination
     pages.set_value(2).run()
     assert app.query_params["page"] == "2"
     more = [text.value for text in app.markdown if "is on both sides" in text.value]
     assert more
-    assert not set(more) & set(found)
+    assert not set(more) & set(findings)
     assert len(app.get("audio")) == 2 * len(more)
     beyond = open_page(
         "datasets", view="audit", audit="split", kind="artist_crosses", page="99", **DEMO
@@ -108,11 +108,11 @@ def test_what_a_shell_found_is_shown_with_its_date(own_cache: Path, gtzan: Path)
     assert f"Audited on {today}" in words(app)
     assert metrics(app)["Clips looked at"] == "7"
     # Another question has no answer yet.
-    other = open_page("datasets", **(query | {"stratified.n_folds": "4"}))
-    assert "has not been audited yet" in words(other)
+    four_folds = open_page("datasets", **(query | {"stratified.n_folds": "4"}))
+    assert "has not been audited yet" in words(four_folds)
     # The same question about other files: what was found then is shown, and said to be of then.
     folder = gtzan / "genres_original" / "blues"
     shutil.copy(folder / "blues.00000.wav", folder / "blues.00031.wav")
     later = open_page("datasets", **query)
-    assert "in other files than are there now" in words(later)
+    assert "looked at other files than those in the folder now" in words(later)
     assert metrics(later)["Clips looked at"] == "7"

@@ -44,8 +44,8 @@ def test_music_that_is_not_made_yet_is_offered_to_be_made(own_cache: Path) -> No
 
 
 def test_facts_are_those_of_the_clip_table(music: pd.DataFrame) -> None:
-    shown = metrics(open_page("datasets", **DEMO))
-    assert shown == {
+    facts = metrics(open_page("datasets", **DEMO))
+    assert facts == {
         "Clips": str(len(music)),
         "Genres": "3",
         "Artists": str(music["artist"].nunique()),
@@ -192,8 +192,8 @@ def test_a_view_that_comes_back_shows_what_is_chosen(own_cache: Path, gtzan: Pat
     assert not view()
     app.query_params["gtzan.folder"] = str(gtzan)
     app.run()
-    (shown,) = view()
-    assert shown.set_value  # the browser has forgotten it meanwhile and must be told
+    (group,) = view()
+    assert group.set_value  # the browser has forgotten it meanwhile and must be told
     assert "Which clips train the model" in words(app)
 
 
@@ -216,8 +216,8 @@ def test_genres_left_out_and_merged_count_in_split_audit_and_training(
     assert f"{first} (10 clips) and {third} (10 clips) are merged into One, two" in words(app)
     assert dealt_clips(app) == {"One, two": 20, second: 10}
     app = open_page("datasets", view="audit", audit="split", **query, **DEMO)
-    shown = next(block.value for block in app.code if "datasets audit" in block.value)
-    assert f"""--set 'genres.merge="One, two" = {first}, {third}'""" in shown
+    command = next(block.value for block in app.code if "datasets audit" in block.value)
+    assert f"""--set 'genres.merge="One, two" = {first}, {third}'""" in command
 
     # Train opens on the very same: every choice is a field of its form.
     chosen = DatasetChoice("demo", OPTIONS)
@@ -229,15 +229,15 @@ def test_genres_left_out_and_merged_count_in_split_audit_and_training(
         app.query_params[key] = value
     train = app.run()
     config = resolve(config_of(chosen, choice)).config
-    shown = train.code[-1].value.replace(" \\\n  ", " ")  # it goes over several lines
-    assert shown == shlex.join(train_command(config))
+    command = train.code[-1].value.replace(" \\\n  ", " ")  # it goes over several lines
+    assert command == shlex.join(train_command(config))
 
 
 def test_a_genre_that_is_not_there_is_a_sentence_with_those_that_are(music: pd.DataFrame) -> None:
     app = open_page("datasets", view="split", **{"genres.leave_out": "Skiffle"}, **DEMO)
-    said = app.error[0].value.replace("\\", "")
-    assert "'Skiffle', to be left out, is not in the dataset" in said
-    assert all(genre in said for genre in music["genre"].unique())
+    error = app.error[0].value.replace("\\", "")
+    assert "'Skiffle', to be left out, is not in the dataset" in error
+    assert all(genre in error for genre in music["genre"].unique())
     app = open_page("datasets", view="audit", audit="split", **{"genres.merge": "a ="}, **DEMO)
     assert "genres.merge is 'a ='" in app.error[0].value.replace("\\", "")
 

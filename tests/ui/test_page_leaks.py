@@ -23,7 +23,7 @@ from genrecore.evaluation import metrics
 from genrecore.experiments import leaks as leaklab
 from genrecore.experiments.estimates import Estimator
 from genrecore.experiments.leaks import LeakExperiment, leak_gap
-from genrecore.reporting.plots import leaks as drawn
+from genrecore.reporting.plots import leaks as leak_charts
 from genrecore.store import run as runs
 from genrecore.store.progress import Phase
 from genrecore.store.status import Status
@@ -60,8 +60,8 @@ def finished(
         store = tmp_path_factory.mktemp("laboratory")
         for config in plan:
             assert trained(config, store).state == "done"
-        (found,) = leaklab.experiments(runs.all_runs(store))
-        yield found
+        (experiment,) = leaklab.experiments(runs.all_runs(store))
+        yield experiment
 
 
 @pytest.fixture
@@ -105,13 +105,13 @@ def test_queueing_makes_the_runs_of_the_plan_and_stopping_cancels_them(
     assert "0 of 6 runs have ended" in words(app)
     assert "Waiting for a free place" in words(app)
 
-    app.button(key="stop_experiment").click().run()
+    app.button(key="stop_runs").click().run()
     assert not app.exception
     assert {(run.state, run.reason) for run in runs.all_runs(store)} == {
         ("stopped", "its plan was stopped")
     }
     assert "6 of 6 runs have no result." in words(app)
-    app.button(key="queue_missing").click().run()
+    app.button(key="go_on").click().run()
     assert not app.exception
     assert [run.state for run in runs.all_runs(store)].count("queued") == 6
 
@@ -132,8 +132,8 @@ def test_a_lost_fold_alone_is_queued_anew(
     Status(copied / gone.run_id).move("failed", "The disk is full.")
     app = open_page("leaks")
     assert "By clip, fold 1: The disk is full." in app.error[0].value.replace("\\", "")
-    assert app.button(key="queue_missing").label == "Queue the missing run"
-    app.button(key="queue_missing").click().run()
+    assert app.button(key="go_on").label == "Queue the missing run"
+    app.button(key="go_on").click().run()
     (new,) = [run for run in runs.all_runs() if run.state == "queued"]
     assert configuration.signature(new.config) == configuration.signature(gone.config)
     assert "5 of 6 runs have ended" in words(app)
@@ -142,8 +142,8 @@ def test_a_lost_fold_alone_is_queued_anew(
 
 def test_a_finished_experiment_says_what_the_command_says(done: LeakExperiment) -> None:
     app = open_page("leaks")
-    found = leak_gap(done.runs)
-    assert f"### {found.headline}" in words(app)
+    gap = leak_gap(done.runs)
+    assert f"### {gap.headline}" in words(app)
     by_hand = {
         name: sum(
             metrics.scores(run.predictions)["accuracy"] * metrics.scores(run.predictions)["n_clips"]
@@ -152,17 +152,17 @@ def test_a_finished_experiment_says_what_the_command_says(done: LeakExperiment) 
         / 30
         for name, side in (("leaky", done.leaky), ("clean", done.clean))
     }
-    assert found.leaky == pytest.approx(by_hand["leaky"])
-    assert found.clean == pytest.approx(by_hand["clean"])
+    assert gap.leaky == pytest.approx(by_hand["leaky"])
+    assert gap.clean == pytest.approx(by_hand["clean"])
     assert f"By clip {100 * by_hand['leaky']:.1f} %" in words(app)
 
     line = shlex.join(leaklab.leaklab_command(done.config, N_FOLDS))
     result = genrecore(*line.split()[1:], "--json")
     assert result.returncode == 0, result.stderr
-    said = json.loads(result.stdout)
-    assert set(said["runs"]) == {run.run_id for run in done.runs}  # none was trained again
-    assert said["difference"] == found.difference
-    assert (said["low"], said["high"]) == (found.low, found.high)
+    printed = json.loads(result.stdout)
+    assert set(printed["runs"]) == {run.run_id for run in done.runs}  # none was trained again
+    assert printed["difference"] == gap.difference
+    assert (printed["low"], printed["high"]) == (gap.low, gap.high)
 
 
 def test_every_fold_is_listed_with_its_accuracy_its_badge_and_the_way_to_its_run(
@@ -182,17 +182,17 @@ def test_every_fold_is_listed_with_its_accuracy_its_badge_and_the_way_to_its_run
 
 
 def test_the_figures_show_the_numbers_of_the_gap(done: LeakExperiment) -> None:
-    found = leak_gap(done.runs)
-    charts = [drawn.accuracies(found), drawn.genres(found)]
-    shown = charts[0].table
-    assert shown["Share"].to_list() == [found.leaky, found.clean, found.difference]
-    assert shown["from"].to_list() == [found.leaky_low, found.clean_low, found.low]
+    gap = leak_gap(done.runs)
+    charts = [leak_charts.accuracies(gap), leak_charts.genres(gap)]
+    accuracies = charts[0].table
+    assert accuracies["Share"].to_list() == [gap.leaky, gap.clean, gap.difference]
+    assert accuracies["from"].to_list() == [gap.leaky_low, gap.clean_low, gap.low]
     bar = next(trace for trace in charts[0].figure.data if trace.type == "bar")
-    assert bar.base[0] + bar.x[0] == pytest.approx(found.leaky)
+    assert bar.base[0] + bar.x[0] == pytest.approx(gap.leaky)
     genres = charts[1].table
     assert genres["Gap"].is_monotonic_decreasing
-    assert set(genres["Genre"]) == set(found.per_genre["genre"])
-    assert (genres["By clip"] * genres["Clips"]).sum() == pytest.approx(30 * found.leaky)
+    assert set(genres["Genre"]) == set(gap.per_genre["genre"])
+    assert (genres["By clip"] * genres["Clips"]).sum() == pytest.approx(30 * gap.leaky)
     for chart in charts:
         assert chart.figure.layout.title.text
         assert len(chart.alt) > 40
@@ -205,9 +205,9 @@ def test_an_address_opens_its_experiment_and_the_list_leads_to_others(
     newer = leaklab.start(with_values(finished.config, {"seed": 7}), 4).members
     first = open_page("leaks")
     assert "0 of 8 runs have ended" in words(first)
-    asked = open_page("leaks", experiment=finished.key)
-    assert leak_gap(finished.runs).headline in words(asked)
-    rows = asked.dataframe[-1].value
+    older = open_page("leaks", experiment=finished.key)
+    assert leak_gap(finished.runs).headline in words(older)
+    rows = older.dataframe[-1].value
     assert rows["state"].to_list() == ["0 of 8 runs", "6 of 6 runs"]
     assert "seed 7" in rows["title"][0]
     unknown = open_page("leaks", experiment="0123456789")
@@ -227,28 +227,28 @@ def test_the_run_at_work_is_shown_with_its_epoch_and_the_time_left(
         status = Status(run.folder)
         status.move("running", phase=Phase.TRAINING, done=5, total=10, epoch=1, time_left_s=240.0)
         app = open_page("leaks")
-        said = words(app)
-        assert "3 of 6 runs have ended · about 4 min 0" in said  # the tiny ones take seconds
-        assert "Running: By clip, fold 0" in said
-        assert "Epoch 1 of 1" in said
-        assert "1 of 6 runs has no result." in said
-        (found,) = leaklab.experiments(runs.all_runs())
-        took = [one.worked_s for one in finished.clean.values()]
-        assert found.left_s == pytest.approx(240 + sorted(took)[1])
+        text = words(app)
+        assert "3 of 6 runs have ended · about 4 min 0" in text  # the tiny ones take seconds
+        assert "Running: By clip, fold 0" in text
+        assert "Epoch 1 of 1" in text
+        assert "1 of 6 runs has no result." in text
+        (experiment,) = leaklab.experiments(runs.all_runs())
+        took = [run.worked_s for run in finished.clean.values()]
+        assert experiment.left_s == pytest.approx(240 + sorted(took)[1])
     finally:
         os.close(lock)
 
 
 def test_earlier_runs_tell_how_long_new_ones_take(done: LeakExperiment) -> None:
-    there = runs.all_runs()
-    estimator = Estimator(there)
+    earlier = runs.all_runs()
+    estimator = Estimator(earlier)
     short = estimator.estimate(done.config)
     long = estimator.estimate(with_values(done.config, {"training.epochs": 101}))
-    other = with_values(done.config, {"model.width": 5})
+    wider = with_values(done.config, {"model.width": 5})
     assert short.source == long.source == "runs"
-    epoch_s = there[0].history["seconds"].median()  # every fold trains on 10 of 30 clips
+    epoch_s = earlier[0].history["seconds"].median()  # every fold trains on 10 of 30 clips
     assert long.seconds - short.seconds == pytest.approx(100 * epoch_s)
-    assert estimator.estimate(other).source != "runs"
+    assert estimator.estimate(wider).source != "runs"
     assert "estimated from similar earlier runs" in words(
         open_page("leaks", **(FORM | {"training.epochs": "9"}))
     )
@@ -259,14 +259,14 @@ def test_earlier_runs_tell_how_long_new_ones_take(done: LeakExperiment) -> None:
 
 def test_only_runs_on_both_splits_are_an_experiment(copied: Path, finished: LeakExperiment) -> None:
     ordinary = runs.create_run(with_values(finished.config, {"seed": 3}), copied)
-    (found,) = leaklab.experiments(runs.all_runs(copied))
-    assert found.key == finished.key
-    assert ordinary.run_id not in {run.run_id for run in found.runs}
-    assert found.complete
+    (experiment,) = leaklab.experiments(runs.all_runs(copied))
+    assert experiment.key == finished.key
+    assert ordinary.run_id not in {run.run_id for run in experiment.runs}
+    assert experiment.complete
     # A newer copy that waits does not take the place of a result.
     runs.create_run(finished.config, copied)
-    (found,) = leaklab.experiments(runs.all_runs(copied))
-    assert found.complete
+    (experiment,) = leaklab.experiments(runs.all_runs(copied))
+    assert experiment.complete
 
 
 def music(folder: Path, artists: dict[str, list[str]] | None = None) -> dict[str, str]:
@@ -285,7 +285,7 @@ def music(folder: Path, artists: dict[str, list[str]] | None = None) -> dict[str
 
 
 @pytest.mark.parametrize(
-    ("artists", "said"),
+    ("artists", "reason"),
     [
         (None, "No artist is known of the 12 clips"),
         (
@@ -300,16 +300,16 @@ def music(folder: Path, artists: dict[str, list[str]] | None = None) -> dict[str
     ids=["no artists", "one artist", "a clip an artist"],
 )
 def test_clips_that_cannot_answer_are_refused_with_the_reason(
-    artists: dict[str, list[str]] | None, said: str, store: Path, tmp_path: Path
+    artists: dict[str, list[str]] | None, reason: str, store: Path, tmp_path: Path
 ) -> None:
     app = open_page("leaks", **music(tmp_path / "music", artists), **{"by_artist.n_folds": "3"})
-    assert said in app.error[0].value.replace("\\", "")
+    assert reason in app.error[0].value.replace("\\", "")
     assert app.button(key="queue").disabled
 
 
 def test_a_genre_with_one_artist_can_be_left_out(store: Path, tmp_path: Path) -> None:
     bands = ["Bob", "Cy", "Di"] * 2
-    artists = {"dub": ["Ann"] * 6, "march": [f"{one} B." for one in bands], "waltz": bands}
+    artists = {"dub": ["Ann"] * 6, "march": [f"{band} B." for band in bands], "waltz": bands}
     address = music(tmp_path / "music", artists) | {"by_artist.n_folds": "3"}
     assert "leave these genres out" in open_page("leaks", **address).error[0].value
     app = open_page("leaks", **address, **{"genres.leave_out": "dub"})

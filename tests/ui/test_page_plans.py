@@ -70,11 +70,11 @@ def test_the_number_of_runs_and_their_time_are_said_before_they_are_queued(
     copied: Path, finished: list[Run]
 ) -> None:
     app = open_page("plans", **FORM, **VARIED | {"values.seed": "0..2"})
-    said = words(app)
-    assert "**6 runs**" in said
-    assert "4 of them are there already" in said
-    assert "About " in said
-    assert "from similar earlier runs" in said
+    text = words(app)
+    assert "**6 runs**" in text
+    assert "4 of them are there already" in text
+    assert "About " in text
+    assert "from similar earlier runs" in text
     assert app.button(key="queue").label == "Queue 2 runs"
     line = app.code[-1].value.replace("\\\n", "")
     assert "--seed 0..2" in line
@@ -88,12 +88,14 @@ def test_queueing_opens_the_plan_and_stopping_and_going_on_work(nobody_starts: P
     assert not app.exception, app.exception[0].message
     plan = plans.find_plan("latest")
     assert app.query_params["plan"] in ([plan.plan_id], plan.plan_id)
-    wanted = [configuration.signature(one) for one in plan_drafts.draft(BASE, [GRID]).configs]
-    assert [configuration.signature(r.config) for r in jobs.queued(nobody_starts)] == wanted
+    signatures = [
+        configuration.signature(config) for config in plan_drafts.draft(BASE, [GRID]).configs
+    ]
+    assert [configuration.signature(r.config) for r in jobs.queued(nobody_starts)] == signatures
     assert "0 of 4 runs have ended" in words(app)
     assert "Waiting for a free place" in words(app)
 
-    app.button(key="stop_plan").click().run()
+    app.button(key="stop_runs").click().run()
     assert not app.exception
     assert {run.reason for run in runs.all_runs(nobody_starts)} == {plans.STOPPED}
     assert "4 of 4 runs have no result" in words(app)
@@ -101,8 +103,8 @@ def test_queueing_opens_the_plan_and_stopping_and_going_on_work(nobody_starts: P
     assert not app.exception
     assert [run.state for run in runs.all_runs(nobody_starts)] == ["queued"] * 4
 
-    one = open_page("runs", run=runs.all_runs(nobody_starts)[0].run_id)
-    (link,) = [link.proto for link in one.get("page_link") if link.proto.label == "Its plan"]
+    run_page = open_page("runs", run=runs.all_runs(nobody_starts)[0].run_id)
+    (link,) = [link.proto for link in run_page.get("page_link") if link.proto.label == "Its plan"]
     assert plan.plan_id in link.query_string
 
 
@@ -111,23 +113,23 @@ def test_a_finished_plan_names_its_best_by_validation_and_leads_to_compare(
 ) -> None:
     plans.start(plan_drafts.draft(BASE, [GRID | {"model": ["cnn", "mlp"]}]))
     app = open_page("plans")
-    said = words(app)
+    text = words(app)
     best = max(run.history["valid_accuracy"].max() for run in finished)
-    assert "Best by validation" in said
-    assert f"accuracy {100 * best:.1f} %" in said
-    assert "4 of 4 runs done" in said
-    (table,) = [one.value for one in app.dataframe if "score" in one.value]
+    assert "Best by validation" in text
+    assert f"accuracy {100 * best:.1f} %" in text
+    assert "4 of 4 runs done" in text
+    (table,) = [element.value for element in app.dataframe if "score" in element.value]
     assert len(table) == 4
     assert table["score"].max() == pytest.approx(100 * best)
     assert set(table["note"]) == {"there already"}
     assert any("mlp" in block.value for block in app.markdown)  # left out, and why
-    (tested,) = [one.value for one in app.dataframe if "Test accuracy" in one.value]
+    (tested,) = [element.value for element in app.dataframe if "Test accuracy" in element.value]
     by_rate: dict[str, list[float]] = {}
     for run in finished:
         accuracy = 100 * metrics.scores(run.predictions)["accuracy"]
         by_rate.setdefault(f"{run.config.training.lr:g}", []).append(accuracy)
     assert dict(zip(tested["Learning rate"], tested["Test accuracy"], strict=True)) == (
-        pytest.approx({rate: sum(found) / 2 for rate, found in by_rate.items()})
+        pytest.approx({rate: sum(accuracies) / 2 for rate, accuracies in by_rate.items()})
     )
 
 
@@ -166,9 +168,9 @@ def test_a_search_is_set_up_and_its_trials_are_shown(copied: Path, finished: lis
     unfit = trial | {"number": 1, "run": "", "state": "fail", "reason": "It does not fit."}
     write_json(plan.folder / "trials.json", {"trials": [trial, unfit]})
     app = open_page("plans", plan=plan.plan_id)
-    said = words(app)
-    assert "1 of 3 trials have not begun" in said
-    assert "It does not fit." in said
+    text = words(app)
+    assert "1 of 3 trials have not begun" in text
+    assert "It does not fit." in text
     assert app.dataframe[0].value["state"].to_list() == ["⊘ Pruned"]
     assert app.button(key="go_on").label == "Let the search go on"
 
@@ -177,10 +179,10 @@ def test_the_table_of_a_study_fills_the_form_in(store: Path, tmp_path: Path) -> 
     app = open_page("plans", view="new")
     app.selectbox(key="table").select("liu_batch_sizes").run()
     assert not app.exception
-    said = words(app)
-    assert "Table 1" in said
-    assert "35.49" in said
-    assert "needs the folder" in said
+    text = words(app)
+    assert "Table 1" in text
+    assert "35.49" in text
+    assert "needs the folder" in text
     again(app, **{"fma_small.folder": str(tmp_path)})  # an empty folder, where no run could begin
     assert app.error
     assert app.button(key="queue").disabled
@@ -209,7 +211,7 @@ def test_train_says_what_differs_from_the_run_it_was_opened_with(
     assert f"Changed against {plain(parent.title)}".replace("\\", "") in words(app)
     assert "Nothing yet" in words(app)
     again(app, **{"training.lr": "0.005", "cnn.width": "5", "seed": "4"})
-    (table,) = [one.value for one in app.dataframe if "Setting" in one.value]
+    (table,) = [element.value for element in app.dataframe if "Setting" in element.value]
     changed = {row["Setting"]: (row["There"], row["Here"]) for _, row in table.iterrows()}
     assert changed == {
         "training.lr": ("0.01", "0.005"),
@@ -218,9 +220,9 @@ def test_train_says_what_differs_from_the_run_it_was_opened_with(
     }
     app.button(key="train").click().run()
     assert not app.exception
-    (made,) = [run for run in runs.all_runs(copied) if run.state == "queued"]
-    assert made.origin == {"parent": parent.run_id, "how": "cloned"}
-    assert json.loads((made.folder / "config.json").read_text())["seed"] == 4
+    (queued,) = [run for run in runs.all_runs(copied) if run.state == "queued"]
+    assert queued.origin == {"parent": parent.run_id, "how": "cloned"}
+    assert json.loads((queued.folder / "config.json").read_text())["seed"] == 4
 
 
 def test_a_search_whose_driver_failed_says_why_and_a_plan_that_cannot_be_read_is_named(
@@ -230,13 +232,13 @@ def test_a_search_whose_driver_failed_says_why_and_a_plan_that_cannot_be_read_is
     (plan.folder / "study.db").write_text("This is no database, so nobody can drive it.\n" * 50)
     task = search.start(plan)
     wait_for(lambda: jobs.Task(task.folder).state == "failed", 60)
-    other = plans.start(plan_drafts.draft(BASE, [{"seed": [0, 1]}]))
-    said = read_json(other.folder / "plan.json")
-    write_json(other.folder / "plan.json", said | {"base": {"no_such_field": 1}})
+    unreadable = plans.start(plan_drafts.draft(BASE, [{"seed": [0, 1]}]))
+    stored = read_json(unreadable.folder / "plan.json")
+    write_json(unreadable.folder / "plan.json", stored | {"base": {"no_such_field": 1}})
     app = open_page("plans")
     assert "The search ended:" in words(app)
     assert "not a database" in words(app)
-    assert f"The plan {other.plan_id} cannot be read" in words(app)
+    assert f"The plan {unreadable.plan_id} cannot be read" in words(app)
     assert "no_such_field" in genrecore("plans", "list").stderr
 
 

@@ -85,13 +85,13 @@ def test_an_epochs_tables_are_those_of_its_predictions(template: Run) -> None:
     assert clips is not None
     labels = clips.loc[clips["split"] == "valid", "genre"].to_numpy()
     genres = sorted(clips["genre"].unique())
-    found = charts.validation(template)
-    assert found is not None
-    assert len(found.predicted) == 4
+    validation = charts.validation(template)
+    assert validation is not None
+    assert len(validation.predicted) == 4
     for number in (1, 4):
         predicted = np.array(genres)[template.epoch_predictions[number - 1]]
-        confusion = metrics.confusion(found.predictions(number), genres).to_numpy()
-        assert confusion.sum() == len(labels) == len(found.labels)
+        confusion = metrics.confusion(validation.predictions(number), genres).to_numpy()
+        assert confusion.sum() == len(labels) == len(validation.labels)
         assert np.trace(confusion) == (predicted == labels).sum()
         valid = template.history["valid_accuracy"].iloc[number - 1]
         assert np.trace(confusion) / confusion.sum() == pytest.approx(valid)
@@ -130,14 +130,14 @@ def test_the_log_shows_its_end_finds_lines_anywhere_and_is_downloaded(make) -> N
     lines[7] = "12:00:00 a Curious thing happened"
     (run.folder / LOG).write_text("\n".join(lines) + "\n")
     app = open_page("runs", run=run.run_id, view="log")
-    shown = next(block.value for block in app.code if "step" in block.value)
-    assert shown.rstrip().endswith("step 4999 says nothing")
-    assert "Curious" not in shown
+    end = next(block.value for block in app.code if "step" in block.value)
+    assert end.rstrip().endswith("step 4999 says nothing")
+    assert "Curious" not in end
     app = again(app, log="curious THING")
     assert any(block.value == lines[7] for block in app.code)
-    assert "1 line holds" in words(app)
+    assert "1 line contains" in words(app)
     app = again(app, log="nowhere")
-    assert "No line holds “nowhere”" in words(app)
+    assert "No line contains “nowhere”" in words(app)
     assert len(app.get("download_button")) == 1
 
 
@@ -152,12 +152,12 @@ def test_a_search_finds_the_last_lines_of_what_was_written_so_far(
     lines[11] = "progress 1\rprogress 2 Needle é"
     path.write_text("\n".join(lines), encoding="utf-8")
     expected = [line.rsplit("\r", 1)[-1] for line in lines if "needle" in line.lower()]
-    found, all_of_them = run_log.search(path, "Needle", path.stat().st_size)
-    assert list(found) == expected
+    hits, all_of_them = run_log.search(path, "Needle", path.stat().st_size)
+    assert list(hits) == expected
     assert all_of_them
     monkeypatch.setattr(run_log, "_MOST", 5)
-    found, all_of_them = run_log.search(path, "needle", path.stat().st_size)
-    assert list(found) == expected[-5:]
+    hits, all_of_them = run_log.search(path, "needle", path.stat().st_size)
+    assert list(hits) == expected[-5:]
     assert not all_of_them
     half, _ = run_log.search(path, "é", 3)
     assert half == ()
@@ -174,8 +174,8 @@ def test_what_a_process_takes_is_measured_by_its_own_identity_only(make) -> None
 
 
 def test_the_lines_of_the_gpu_tool_are_read_and_gaps_are_nan() -> None:
-    said = "NVIDIA H100 80GB HBM3, 37, 1024, 81559\nOld, one, [N/A], 5, 10\nrubbish\n"
-    first, second = run_machine.parsed_gpus(said)
+    output = "NVIDIA H100 80GB HBM3, 37, 1024, 81559\nOld, one, [N/A], 5, 10\nrubbish\n"
+    first, second = run_machine.parsed_gpus(output)
     assert (first.name, first.busy, first.used_mb) == ("NVIDIA H100 80GB HBM3", 0.37, 1024.0)
     assert second.name == "Old, one"
     assert second.busy != second.busy
@@ -219,7 +219,7 @@ def test_the_webhook_is_set_on_the_page_and_never_shown(make, store: Path) -> No
     assert alerts.webhook(store) == "https://hooks.example.org/s3cret"
     app = open_page("runs")
     assert "s3cret" not in words(app) + str([box.value for box in app.text_input])
-    assert "hooks.example.org" in str([one.label for one in app.expander])
+    assert "hooks.example.org" in str([expander.label for expander in app.expander])
     app.text_input(key="webhook_url").set_value("nonsense").run()
     app.button(key="webhook_keep").click().run()
     assert "begins with http" in words(app)
@@ -229,6 +229,6 @@ def test_a_run_id_in_the_address_is_never_a_path(make, store: Path) -> None:
     run = make("done")
     for bad in ("../" + store.name + "/" + run.run_id, ".bin", "..", "", "/etc"):
         assert readers.find(bad) is None
-    found = readers.find(run.run_id)
-    assert found is not None
-    assert found.config == run.config
+    same_run = readers.find(run.run_id)
+    assert same_run is not None
+    assert same_run.config == run.config

@@ -48,11 +48,11 @@ def no_runner(store: Path) -> Iterator[None]:
 @pytest.fixture
 def make(template: Run, store: Path, no_runner: None) -> Iterator[object]:
     """`make("failed", reason)`: a run in such a state; live ones are held by this process."""
-    held: list[int] = []
+    locks: list[int] = []
 
-    def one(state: str, reason: str = "", **values: object) -> Run:
+    def make_run(state: str, reason: str = "", **values: object) -> Run:
         if state == "done":
-            name = f"20260101-{len(list(store.iterdir())):06d}-demo-cnn-{len(held):04x}"
+            name = f"20260101-{len(list(store.iterdir())):06d}-demo-cnn-{len(locks):04x}"
             shutil.copytree(template.folder, store / name)
             return Run(store / name)
         settings = {key: values.pop(key) for key in list(values) if "." in key}
@@ -66,13 +66,13 @@ def make(template: Run, store: Path, no_runner: None) -> Iterator[object]:
                 **{"epoch": 4, "n_epochs": 9, "best_epoch": 2, "best_valid_accuracy": 0.5} | values,
             )
         if state in runs.LIVE:
-            held.append(lock)
+            locks.append(lock)
         else:
             os.close(lock)
         return Run(run.folder)
 
-    yield one
-    for lock in held:
+    yield make_run
+    for lock in locks:
         os.close(lock)
 
 
@@ -115,7 +115,7 @@ def test_rows_say_what_runs_say_and_follow_every_change(make, store: Path) -> No
     assert done.run_id not in {r.run_id for r in readers.run_rows()}
     (lost.folder / "config.json").write_text("{}x")
     assert lost.run_id not in {r.run_id for r in readers.run_rows()}
-    assert any(lost.run_id in words for words in readers.unreadable())
+    assert any(lost.run_id in sentence for sentence in readers.unreadable())
 
 
 def row(run_id: str, **values: object) -> RunRow:
@@ -129,22 +129,22 @@ def row(run_id: str, **values: object) -> RunRow:
 
 
 def test_filters_and_orders_of_the_table() -> None:
-    found = [
+    rows = [
         row("c", best=0.7, state="running", left_s=90.0),
         row("b", model="resnet18", badge="Leak: 3 clips"),
         row("a", best=0.9, dataset="gtzan", state="failed", left_s=30.0),
     ]
 
-    def ids(**given: object) -> str:
-        return "".join(r.run_id for r in filtered(found, **given))  # type: ignore[arg-type]
+    def ids(**query: object) -> str:
+        return "".join(r.run_id for r in filtered(rows, **query))  # type: ignore[arg-type]
 
     assert ids() == "cba"
     assert ids(sort="oldest") == "abc"
     assert ids(sort="best") == "acb"  # what has no score comes last
     assert ids(sort="left") == "acb"
     assert ids(sort="state") == "cab"
-    assert ids(words="LEAK clips") == "b"
-    assert ids(words="leak nothing") == ""
+    assert ids(query="LEAK clips") == "b"
+    assert ids(query="leak nothing") == ""
     assert ids(states=["done", "failed"]) == "ba"
     assert ids(models=["cnn"], datasets=["demo"]) == "c"
 
@@ -182,9 +182,9 @@ def test_each_state_offers_what_it_allows(make) -> None:
     deeds = {"stop", "keep", "resume", "delete"}
     for state, able in offered.items():
         run = make(state)
-        found = keys(open_page("runs", run=run.run_id))
-        assert {deed for deed in deeds if f"{deed}_{run.run_id}" in found} == able, state
-        assert f"clone_same_{run.run_id}" in found
+        offered_keys = keys(open_page("runs", run=run.run_id))
+        assert {deed for deed in deeds if f"{deed}_{run.run_id}" in offered_keys} == able, state
+        assert f"clone_same_{run.run_id}" in offered_keys
 
 
 def test_stop_and_keep_the_best_asks_for_it_and_counts_down(make) -> None:
@@ -214,7 +214,7 @@ def test_a_done_run_is_continued_for_more_epochs_by_a_new_run(make) -> None:
     app = open_page("runs", run=run.run_id)
     app.number_input(key=f"epochs_{run.run_id}").set_value(11).run()
     app.button(key=f"go_on_{run.run_id}").click().run()
-    (new,) = [one for one in runs.all_runs() if one.run_id != run.run_id]
+    (new,) = [r for r in runs.all_runs() if r.run_id != run.run_id]
     assert new.config.training.epochs == 11
     assert new.origin["parent"] == run.run_id
     assert opened(app) == new.run_id
@@ -233,14 +233,14 @@ def test_a_clone_has_the_same_settings_or_the_next_seed(make) -> None:
 
 
 def test_deleting_goes_to_the_bin_and_undo_brings_back(make, store: Path) -> None:
-    run, other = make("done"), make("stopped")
+    run, second = make("done"), make("stopped")
     app = open_page("runs", run=run.run_id)
     app.button(key=f"delete_{run.run_id}").click().run()
-    assert [one.run_id for one in runs.all_runs()] == [other.run_id]
-    assert [one.run_id for one in jobs.deleted()] == [run.run_id]
+    assert [r.run_id for r in runs.all_runs()] == [second.run_id]
+    assert [r.run_id for r in jobs.deleted()] == [run.run_id]
     assert "1 run moved to the bin" in words(app)
     app.button(key="undo").click().run()
-    assert {one.run_id for one in runs.all_runs()} == {run.run_id, other.run_id}
+    assert {r.run_id for r in runs.all_runs()} == {run.run_id, second.run_id}
     assert "undo" not in keys(app)
 
 
@@ -251,7 +251,7 @@ def test_the_bin_restores_and_is_emptied_for_good_and_shows_without_any_run(make
     assert "There are no runs yet." in words(app)
     app.multiselect(key="bin_picked").set_value([second.run_id]).run()
     app.button(key="bin_restore").click().run()
-    assert [one.run_id for one in runs.all_runs()] == [second.run_id]
+    assert [run.run_id for run in runs.all_runs()] == [second.run_id]
     app.button(key="bin_empty_yes").click().run()
     assert jobs.deleted() == []
     assert not first.folder.exists()
@@ -276,7 +276,7 @@ def test_several_runs_are_acted_on_and_each_action_reaches_those_that_it_can(mak
     app.session_state["_ticked"] = [ended.run_id, waiting.run_id]
     app.run()
     app.button(key="rows_delete").click().run()
-    assert [one.run_id for one in runs.all_runs()] == [live.run_id]
+    assert [run.run_id for run in runs.all_runs()] == [live.run_id]
     app.button(key="undo").click().run()
     assert len(runs.all_runs()) == 3
 
@@ -285,9 +285,9 @@ def test_several_runs_are_acted_on_and_each_action_reaches_those_that_it_can(mak
 
 
 def test_the_queue_is_shown_in_its_order_and_changed_on_the_page(make, store: Path) -> None:
-    made = [make("queued") for _ in range(3)]
+    queued = [make("queued") for _ in range(3)]
     order = [run.run_id for run in jobs.queued(store)]
-    assert order == [run.run_id for run in made]
+    assert order == [run.run_id for run in queued]
     app = open_page("runs")
     assert app.button(key=f"first_{order[0]}").disabled
     assert app.button(key=f"down_{order[2]}").disabled
@@ -298,7 +298,7 @@ def test_the_queue_is_shown_in_its_order_and_changed_on_the_page(make, store: Pa
     app.selectbox(key=f"priority_{order[0]}_0").set_value(10).run()
     assert jobs.queued(store)[0].run_id == order[0]
     app.button(key=f"cancel_{order[1]}").click().run()
-    assert Run(made[1].folder).state == "stopped"
+    assert Run(queued[1].folder).state == "stopped"
 
 
 def test_the_queue_pauses_after_or_with_the_runs_at_work_and_goes_on(make, store: Path) -> None:

@@ -87,13 +87,13 @@ def test_the_same_zip_is_not_unpacked_twice() -> None:
     assert app.query_params["folder.folder"] == first
     assert metrics(app)["Clips"] == "6"
     assert len(jobs.tasks()) == 1
-    other = after_upload(packed(MUSIC | {"my music/ska/4.wav": tone(777)}))
-    assert other.query_params["folder.folder"] != first
-    assert metrics(other)["Clips"] == "7"
+    another = after_upload(packed(MUSIC | {"my music/ska/4.wav": tone(777)}))
+    assert another.query_params["folder.folder"] != first
+    assert metrics(another)["Clips"] == "7"
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "reason"),
     [
         (b"this is no zip at all", "is neither a zip nor a tar archive"),
         (packed(MUSIC | {"../up.wav": b""}), "which leads out of its folder"),
@@ -102,11 +102,11 @@ def test_the_same_zip_is_not_unpacked_twice() -> None:
     ids=["no zip", "escaping", "bomb"],
 )
 def test_a_bad_archive_is_one_sentence_and_nothing_is_registered(
-    content: bytes, said: str, cache: Path
+    content: bytes, reason: str, cache: Path
 ) -> None:
     app = after_upload(content)
     assert len(app.error) == 1
-    assert said in app.error[0].value.replace("\\", "")
+    assert reason in app.error[0].value.replace("\\", "")
     assert "folder.folder" not in app.query_params
     assert not app.metric
     assert remembered_options() == {}
@@ -170,18 +170,20 @@ def test_the_size_of_a_download_is_said_before_it_starts() -> None:
         app = open_page("datasets", dataset=name)
         assert f"Download {size}" in words(app)
         assert not app.button(key="download").disabled
-    said = words(open_page("datasets", dataset="gtzan"))
-    assert "no licence" in said
-    assert "kaggle.com" in said
+    text = words(open_page("datasets", dataset="gtzan"))
+    assert "no licence" in text
+    assert "kaggle.com" in text
     for name in ("gtzan", "folder", "manifest"):
         assert not [b for b in open_page("datasets", dataset=name).button if b.key == "download"]
 
 
-@pytest.mark.parametrize(("folder", "said"), [("", "nothing was given"), ("music", "found music")])
-def test_a_download_needs_a_full_path(folder: str, said: str) -> None:
+@pytest.mark.parametrize(
+    ("folder", "reason"), [("", "nothing was given"), ("music", "found music")]
+)
+def test_a_download_needs_a_full_path(folder: str, reason: str) -> None:
     app = open_page("datasets", dataset="fma_small", into=folder)
     app.button(key="download").click().run()
-    assert said in app.error[0].value.replace("\\", "")
+    assert reason in app.error[0].value.replace("\\", "")
     assert jobs.tasks() == []
 
 

@@ -41,7 +41,7 @@ def states(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Run]]
         patch.setenv("GENRECORE_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
         patch.setenv("GENRECORE_RUNS", str(store))
         config = resolve(with_values(RunConfig(), TINY)).config
-        found = {
+        runs_by_state = {
             "first": trained(config, store),
             "second": trained(with_values(config, {"seed": 5}), store),
         }
@@ -50,7 +50,7 @@ def states(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Run]]
         )
         lifecycle.execute(broken)
         os.close(lock)
-        history = (found["first"].folder / "history.jsonl").read_text()
+        history = (runs_by_state["first"].folder / "history.jsonl").read_text()
         for name in ("running", "lost"):
             run, lock = runs.create_held_run(with_values(config, {"seed": len(name)}), store)
             status = Status(run.folder)
@@ -58,13 +58,13 @@ def states(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Run]]
                 "running", phase=Phase.TRAINING, done=31, total=62, epoch=1, time_left_s=185.0
             )
             (run.folder / "history.jsonl").write_text(history.splitlines(keepends=True)[0])
-            found[name] = run
+            runs_by_state[name] = run
             if name == "lost":
                 os.close(lock)  # nobody holds it, though nothing final is written
             else:
-                held = lock
-        yield {name: Run(run.folder) for name, run in (found | {"failed": broken}).items()}
-        os.close(held)
+                running_lock = lock
+        yield {name: Run(run.folder) for name, run in (runs_by_state | {"failed": broken}).items()}
+        os.close(running_lock)
 
 
 @pytest.fixture
@@ -112,9 +112,9 @@ def test_a_run_in_the_address_is_shown_with_its_state_and_reason(
 ) -> None:
     run = full[name]
     app = open_page("runs", run=run.run_id)
-    said = words(app)
-    assert f"**{run.title}**" in said
-    assert run.reason in said
+    text = words(app)
+    assert f"**{run.title}**" in text
+    assert run.reason in text
     state = {"first": "Done"}.get(name, name.capitalize())
     assert any(state in row for row in app.dataframe[0].value["state"])
     keys = {button.key for button in app.button}
@@ -137,9 +137,9 @@ def test_stop_on_the_page_leaves_the_request_in_the_run_folder(full: dict[str, R
 
 
 def test_compare_takes_its_runs_from_the_address(full: dict[str, Run]) -> None:
-    wanted = [full["second"].run_id, full["first"].run_id]
-    app = open_page("compare", runs=",".join(wanted))
-    assert app.multiselect(key="choice_runs").value == wanted
+    run_ids = [full["second"].run_id, full["first"].run_id]
+    app = open_page("compare", runs=",".join(run_ids))
+    assert app.multiselect(key="choice_runs").value == run_ids
     assert any(full["second"].title in box.value.replace("\\", "") for box in app.info)
 
 
@@ -151,8 +151,8 @@ def test_compare_with_one_run_asks_for_another(full: dict[str, Run]) -> None:
 def test_the_form_has_a_widget_for_every_field_of_a_configuration(store: Path) -> None:
     labels: set[str] = set()
     for schedule in ("constant", "plateau", "cyclic", "cosine"):
-        asked = {"training.schedule": schedule, "training.optimiser": "sgd"}
-        app = open_page("train", **asked)
+        query = {"training.schedule": schedule, "training.optimiser": "sgd"}
+        app = open_page("train", **query)
         widgets = [
             *app.selectbox, *app.number_input, *app.text_input, *app.toggle, *app.multiselect
         ]  # fmt: skip
@@ -233,8 +233,8 @@ def test_a_dataset_that_needs_a_folder_asks_for_it_and_checks_it(
 def test_the_form_can_start_from_the_settings_of_a_run(full: dict[str, Run]) -> None:
     run = full["second"]
     app = open_page("train", **{"from": run.run_id})
-    shown = app.code[-1].value.replace(" \\\n  ", " ")  # a long command goes over several lines
-    assert shown == shlex.join(train_command(run.config))
+    command = app.code[-1].value.replace(" \\\n  ", " ")  # a long command goes over several lines
+    assert command == shlex.join(train_command(run.config))
 
 
 def test_preparing_from_the_page_is_the_command_with_the_same_settings(tmp_path: Path) -> None:
@@ -306,9 +306,9 @@ def test_a_leaky_run_wears_its_badge_on_every_page_that_shows_it(store: Path) ->
 
 def test_fields_of_training_appear_where_they_matter(store: Path) -> None:
     page = open_page("train")
-    titles = [one.label for one in page.number_input]
+    titles = [field.label for field in page.number_input]
     assert "Epochs of half a cycle" not in titles
     assert "Momentum" not in titles
     page = open_page("train", **{"training.schedule": "cyclic", "training.optimiser": "sgd"})
-    titles = [one.label for one in page.number_input]
+    titles = [field.label for field in page.number_input]
     assert {"Epochs of half a cycle", "Momentum", "Lowest learning rate"} <= set(titles)

@@ -35,11 +35,11 @@ def test_a_cached_reader_reads_again_only_when_its_files_change(tmp_path: Path) 
 
 def test_two_cached_readers_never_answer_for_one_another(tmp_path: Path) -> None:
     def reader(word: str):  # type: ignore[no-untyped-def]
-        def read(path: Path) -> str:
+        def read_text(path: Path) -> str:
             return word + path.read_text()
 
-        read.__qualname__ = word
-        return cached_by_files(lambda path: [path])(read)
+        read_text.__qualname__ = word
+        return cached_by_files(lambda path: [path])(read_text)
 
     path = tmp_path / "text"
     path.write_text("!")
@@ -55,6 +55,6 @@ def test_a_page_tells_its_place_in_the_menu(
     (tmp_path / "new_page.py").write_text("# menu: Results, 10, :material/star:\n")
     (tmp_path / "stray.py").write_text('"""Nothing is said of its place."""\n')
     monkeypatch.setattr(frame, "_PAGES", tmp_path)
-    monkeypatch.setattr(frame.st, "Page", lambda path, **told: SimpleNamespace(**told))
+    monkeypatch.setattr(frame.st, "Page", lambda path, **settings: SimpleNamespace(**settings))
     titles = {group: [page.title for page in pages] for group, pages in frame.menu().items()}
     assert titles == {"Results": ["New page", "Overview"], "More": ["Stray"]}

@@ -8,8 +8,8 @@ from genrecore.cli import serve
 from genrecore.ui.parts import sockets
 
 
-def sends_at_once(one: socket.socket) -> bool:
-    return bool(one.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+def sends_at_once(connection: socket.socket) -> bool:
+    return bool(connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
 
 
 def accepted(listening: socket.socket) -> tuple[socket.socket, socket.socket]:
@@ -28,8 +28,8 @@ def test_connections_of_the_dashboard_send_at_once() -> None:
         assert sends_at_once(before)
         assert sends_at_once(after)
         assert not sends_at_once(first)  # the visitor's own end
-        for one in (before, first, after, second):
-            one.close()
+        for connection in (before, first, after, second):
+            connection.close()
 
 
 def test_connections_of_the_service_send_at_once() -> None:

@@ -29,7 +29,7 @@ from genrecore.ui.classify.predictions import (
 from genrecore.ui.classify.why import why
 from genrecore.ui.datasets.listening import SoundExcerpt, draw_wave_and_mel
 from genrecore.ui.parts.cache import cached_by_files, no_files
-from genrecore.ui.parts.choices import choose, choose_one, chosen, hold
+from genrecore.ui.parts.choices import choose, choose_one, chosen, set_widget
 from genrecore.ui.parts.frame import chart, in_pairs, plain, section
 from genrecore.ui.parts.tables import show_table
 from genrecore.ui.parts.timeline import Lane, timeline
@@ -63,7 +63,7 @@ def _choose_clip(opened: OpenedRuns, clips: Sequence[InputClip]) -> InputClip | 
     if len(good) < 2:
         return next(iter(good.values()), None)
     _show_table([silent for silent in results if not silent[0].problem])
-    return good[choose_one("Show", list(good), "clip", words=lambda key: good[key].name)]
+    return good[choose_one("Show", {key: clip.name for key, clip in good.items()}, "clip")]
 
 
 def _show_table(results: Sequence[SilentResult]) -> None:
@@ -101,7 +101,7 @@ def _choose_part(opened: OpenedRuns, clip: InputClip) -> tuple[float | None, flo
     last_s = math.floor(total_s)
     begin_s = min(_number("start", (total_s - own_s) / 2), last_s - 1.0)
     end_s = min(begin_s + _number("length", own_s), total_s, begin_s + _MOST_S)
-    hold("slider_part", (round(begin_s, 1), round(min(end_s, last_s), 1)))
+    set_widget("slider_part", (round(begin_s, 1), round(min(end_s, last_s), 1)))
 
     def write() -> None:
         low, high = st.session_state["slider_part"]

@@ -40,8 +40,8 @@ def why(classified: ClassifiedClip) -> None:
         order = [prediction.genres[n] for n in np.argsort(-prediction.proba, kind="stable")]
         genre = choose_one("Support for", order, "why_genre")
     with middle:
-        titles = explain.METHODS
-        method = choose_one("Method", explainer.methods, "why_by", words=titles.__getitem__)
+        titles = {name: explain.METHODS[name] for name in explainer.methods}
+        method = choose_one("Method", titles, "why_by")
     with right:
         edges = explainer.segments(prediction.wave)
         surest = str(int(prediction.segments[f"p_{genre}"].to_numpy().argmax()))

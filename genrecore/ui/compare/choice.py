@@ -97,9 +97,8 @@ def choose_selection(tested: Sequence[Run]) -> Selection:
         kept = [name for name in known if name in all_.members]
         picked = choose_many(
             unit.capitalize(),
-            list(dict.fromkeys([*fitting, *kept])),
+            {key: all_.titles[key] for key in [*fitting, *kept]},
             unit,
-            words=all_.titles.__getitem__,
             default=_two_best(all_.only(fitting)),
             placeholder=f"Pick two or more {unit}",
         )
@@ -116,7 +115,7 @@ def _choose_filter(tested: Sequence[Run]) -> list[Run]:
     splits = sorted({run.config.split.name for run in tested})
     left, middle, right = st.columns(3, gap="medium")
     with left:
-        dataset = choose_one("Dataset", ["", *datasets], "dataset", lambda name: name or "All")
+        dataset = choose_one("Dataset", {"": "All"} | {name: name for name in datasets}, "dataset")
     with middle:
         only_models = choose_many("Models", models, "models", placeholder="All")
     with right:

@@ -1,4 +1,4 @@
-"""The audit of a dataset on its page: started as a task, read as findings, heard as clips."""
+"""The audit of a dataset: started as a task, shown as findings with their clips to hear."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from genrecore.ui.datasets.choice import DatasetChoice, audit_words, choose_spli
 from genrecore.ui.datasets.listening import show
 from genrecore.ui.datasets.readers import Dataset, stored_audit
 from genrecore.ui.parts.choices import choose_one, choose_page
-from genrecore.ui.parts.frame import command, empty, figures, pair, plain, section
+from genrecore.ui.parts.frame import command, empty, pair, plain, section, tiles
 from genrecore.ui.parts.tasks import is_working, task_button, watch
 
 _EVERYTHING = "everything"
@@ -32,7 +32,7 @@ PAGE_FINDINGS = 8
 
 
 def panel(dataset: DatasetChoice, data: Dataset) -> None:
-    """Button, verdict, findings, and the clips that the chosen finding is about."""
+    """The button, the summary, and the findings with their clips."""
     section("Audit", "Faults in the audio, exact copies, near-duplicates, and leaks of a split.")
     left, right = pair("audit", left=3, right=2)
     with left:
@@ -64,27 +64,26 @@ def panel(dataset: DatasetChoice, data: Dataset) -> None:
         st.caption(f"Audited on {words.moment(stored.at)}.")
     else:
         st.warning(
-            f"This was found on {words.moment(stored.at)}, in other files than are there now; "
-            "audit again.",
+            f"This audit of {words.moment(stored.at)} looked at other files than those in the "
+            "folder now; audit again.",
             icon=":material/update:",
         )
-    _verdict(stored.audit, split is not None)
+    _summary(stored.audit, split is not None)
     _findings(stored.audit, data.clips)
 
 
-def _verdict(audit: Audit, with_split: bool) -> None:
+def _summary(audit: Audit, with_split: bool) -> None:
     if audit.refused:
         st.error(plain(audit.reason), icon=":material/block:")
     elif with_split:
         st.success(
             "No leak from training to validation or test was found.", icon=":material/verified:"
         )
-    values: dict[str, tuple[str, str | None]] = {
-        f"{severity.capitalize()}s": (words.thousands(audit.n_of(severity)), meaning)
+    counts = [
+        (f"{severity.capitalize()}s", words.thousands(audit.n_of(severity)), "", meaning)
         for severity, meaning in _SEVERITIES.items()
-    }
-    values["Clips looked at"] = words.thousands(audit.n_clips), None
-    figures(values, 170)
+    ]
+    tiles([*counts, ("Clips looked at", words.thousands(audit.n_clips), "", "")], "audit")
     for sentence in audit.crossings["sentence"]:
         st.markdown(f"- {plain(sentence)}")
     with st.expander("What was looked at", icon=":material/checklist:"):
@@ -99,12 +98,8 @@ def _findings(audit: Audit, clips: pd.DataFrame) -> None:
     counts = {_EVERYTHING: sum(audit.counts.values())}
     counts |= {kind: audit.counts[kind] for kind in KINDS if audit.counts.get(kind)}
     titles = {_EVERYTHING: "Everything", **KINDS}
-    kind = choose_one(
-        "Kind",
-        list(counts),
-        "kind",
-        words=lambda name: f"{titles[name]} ({words.thousands(counts[name])})",
-    )
+    options = {kind: f"{titles[kind]} ({words.thousands(n)})" for kind, n in counts.items()}
+    kind = choose_one("Kind", options, "kind")
     rows = audit.findings
     if kind != _EVERYTHING:
         rows = rows[rows["kind"] == kind]
@@ -119,7 +114,7 @@ def _findings(audit: Audit, clips: pd.DataFrame) -> None:
 
 
 def _finding(row: pd.Series, clips: pd.DataFrame, key: str) -> None:
-    """What was found, and beside it a player for each clip concerned."""
+    """The finding, and beside it a player for each of its clips."""
     clip_ids = [clip_id for clip_id in (row["clip_id"], row["other_clip_id"]) if clip_id]
     left, right = pair(key, left=2, right=3) if clip_ids else (st.container(), st.container())
     with left:

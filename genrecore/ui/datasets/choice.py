@@ -1,4 +1,4 @@
-"""The dataset and the split that a page chose: as fields, configuration, command and address."""
+"""The dataset and the split chosen on a page: as fields, configuration, command and URL."""
 
 from __future__ import annotations
 
@@ -58,16 +58,16 @@ class SplitChoice:
         return json.dumps(parts, sort_keys=True)
 
     @property
-    def words(self) -> list[str]:
-        """As words of a command."""
-        words = ["--split", self.name]
-        words += ["--fold", str(self.fold)] if self.fold else []
-        words += ["--split-seed", str(self.seed)] if self.seed else []
+    def flags(self) -> list[str]:
+        """As flags of a command."""
+        flags = ["--split", self.name]
+        flags += ["--fold", str(self.fold)] if self.fold else []
+        flags += ["--split-seed", str(self.seed)] if self.seed else []
         for key, value in self.options.items():
-            words += set_words(f"split.{key}", value)
+            flags += set_words(f"split.{key}", value)
         for key, value in self.changed_genres.items():
-            words += set_words(f"genres.{key}", value)
-        return words
+            flags += set_words(f"genres.{key}", value)
+        return flags
 
     @property
     def changed_genres(self) -> dict[str, str]:
@@ -91,20 +91,20 @@ def config_of(dataset: DatasetChoice, split: SplitChoice | None = None) -> RunCo
 
 def prepare_words(dataset: Part, audio: Audio | None = None) -> list[str]:
     """The command after `genrecore` that decodes a dataset, with the audio settings of a run."""
-    words = ["datasets", "prepare", dataset.name, *dataset_words(dataset)]
+    flags = dataset_words(dataset)
     if audio is not None:
-        words += ["--sample-rate-hz", str(audio.sample_rate_hz), "--clip-s", f"{audio.clip_s:g}"]
-    return [*words, "--json"]
+        flags += ["--sample-rate-hz", str(audio.sample_rate_hz), "--clip-s", f"{audio.clip_s:g}"]
+    return ["datasets", "prepare", dataset.name, *flags, "--json"]
 
 
 def audit_words(dataset: DatasetChoice, split: SplitChoice | None) -> list[str]:
     """The command after `genrecore` that audits this dataset, with or without a split."""
-    words = ["datasets", "audit", dataset.name, *dataset_words(dataset.part)]
-    return [*words, *(split.words if split else []), "--json"]
+    flags = [*dataset_words(dataset.part), *(split.flags if split else []), "--json"]
+    return ["datasets", "audit", dataset.name, *flags]
 
 
 def address(dataset: DatasetChoice, split: SplitChoice | None = None) -> dict[str, str]:
-    """The choices in the URL with which the page Train opens on them."""
+    """The choices in the URL with which Train opens on this dataset and split."""
     query = {"dataset": dataset.name} | fields.query(dataset.name, dataset.options)
     if split is not None:
         query |= {"split": split.name} | fields.query(split.name, split.options)

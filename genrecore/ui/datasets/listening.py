@@ -208,8 +208,8 @@ def pick(
         # The list opens at the picked clip and turns freely until another one is picked.
         key = f"page_{list_name}_{chosen('clip')}"
         page = st.pagination(n_pages, default=page + 1, key=key) - 1
-    shown = rows.iloc[page * _PAGE_ROWS : (page + 1) * _PAGE_ROWS]
-    on_page = shown["clip_id"].to_list()
+    page_rows = rows.iloc[page * _PAGE_ROWS : (page + 1) * _PAGE_ROWS]
+    on_page = page_rows["clip_id"].to_list()
     key = f"clips_{list_name}_{page}_{picked}"
 
     def write() -> None:
@@ -219,7 +219,7 @@ def pick(
 
     selected = [on_page.index(picked)] if picked in on_page else []
     show_table(
-        shown[[name for name in columns if name in shown and shown[name].notna().any()]],
+        page_rows[[name for name in columns if name in rows and page_rows[name].notna().any()]],
         special=special,
         tallest=320,
         key=key,

@@ -33,7 +33,7 @@ def open_dataset(dataset: DatasetChoice) -> Dataset | None:
         return None
     try:
         check_folder(dataset.name, dataset.options)
-        return readers.read(dataset)
+        return readers.read_dataset(dataset)
     except GenrecoreError as error:
         st.error(plain(error), icon=":material/error:")
         download(dataset.name, dataset.options)

@@ -68,7 +68,7 @@ def _entries(folder: Path) -> list[Path]:
 
 
 @cached_by_files(_files_of, spinner="Reading the dataset …", max_entries=4, shared=True)
-def read(dataset: DatasetChoice) -> Dataset:
+def read_dataset(dataset: DatasetChoice) -> Dataset:
     """The dataset's clip table, read again after its folders have changed.
 
     Raises:

@@ -82,7 +82,7 @@ def _use(folder: Path) -> None:
 
 
 def how_to_get(name: str) -> None:
-    """What to do where nobody knows yet where a dataset's files are."""
+    """What to do as long as it is not known where a dataset's files are."""
     entry = DATASETS[name]
     sentence = "Give the path, as the machine that runs this dashboard knows it"
     sentence += ", or upload a zip" if entry.facts.takes_zip else ""
@@ -137,10 +137,10 @@ def download(name: str, options: Mapping[str, Any]) -> None:
 def _target(folder: str) -> Path:
     path = Path(folder).expanduser()
     if not folder or not path.is_absolute():
-        found = f"found {folder}" if folder else "nothing was given"
+        problem = f"found {folder}" if folder else "nothing was given"
         raise UsageError(
             f"The download needs the full path of a folder, such as {Path.home() / 'music'}; "
-            f"{found}."
+            f"{problem}."
         )
     return path
 

@@ -19,12 +19,12 @@ from genrecore.ui.parts.frame import (
     chart,
     command,
     empty,
-    figures,
     link_to,
     pair,
     plain,
     section,
     sentences,
+    tiles,
 )
 
 _VIEWS = {"clips": "Clips", "split": "Split", "audit": "Audit", "listen": "Listen"}
@@ -37,7 +37,7 @@ _WITHOUT_LENGTHS = {
 
 
 def choose_view() -> str:
-    """Which part of the page is shown; only that one is computed."""
+    """The part of the page that is shown; only that one is computed."""
     return choose_one("Show", _VIEWS, "view", radio=True)
 
 
@@ -67,17 +67,18 @@ def facts(dataset: DatasetChoice, data: Dataset) -> None:
         who = "The dataset's loader and the last preparation left these out."
     else:
         who = "The dataset's loader left these out; preparing also finds files that do not decode."
-    values: dict[str, tuple[str, str | None]] = {
-        "Clips": (words.thousands(len(clips)), None),
-        "Genres": (words.thousands(clips["genre"].nunique()), None),
-        "Artists": (artists, f"{words.plural(n_unknown, 'clip')} without a known artist."),
-        "Minutes": (
-            words.decimals(minutes) if minutes else words.DASH,
-            "Of the files whose lengths are known.",
-        ),
-        "Left out": (words.thousands(len(left_out)) if left_out or last else words.DASH, who),
-    }
-    figures(values, 144)
+    minutes_text = words.decimals(minutes) if minutes else words.DASH
+    n_left_out = words.thousands(len(left_out)) if left_out or last else words.DASH
+    tiles(
+        [
+            ("Clips", words.thousands(len(clips)), "", ""),
+            ("Genres", words.thousands(clips["genre"].nunique()), "", ""),
+            ("Artists", artists, "", f"{words.plural(n_unknown, 'clip')} without a known artist."),
+            ("Minutes", minutes_text, "", "Of the files whose lengths are known."),
+            ("Left out", n_left_out, "", who),
+        ],
+        "dataset",
+    )
     for note in data.notes:
         st.caption(plain(note))
     if left_out:
@@ -95,11 +96,11 @@ def _clips(data: Dataset) -> None:
     has_artists = bool(clips["artist"].notna().any())
     has_lengths = bool(clips["duration_s"].notna().any())
     options = ["genre", "artist"] if has_artists else ["genre"]
-    by = choose_one("By", options, "by", words=str.capitalize, radio=True)
+    by = choose_one("By", {name: name.capitalize() for name in options}, "by", radio=True)
     left, right = pair("clips")
     with left:
-        drawn = plots.clips_per_artist if by == "artist" else plots.clips_per_genre
-        chart(drawn(clips), f"clips_per_{by}")
+        draw = plots.clips_per_artist if by == "artist" else plots.clips_per_genre
+        chart(draw(clips), f"clips_per_{by}")
     with right:
         if has_lengths:
             chart(plots.minutes(clips, by), f"minutes_by_{by}")

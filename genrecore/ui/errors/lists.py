@@ -130,12 +130,8 @@ def two_runs(run: Run, tested: Sequence[Run]) -> ClipList | None:
         return None
     counts = joined["who"].value_counts()
     with right:
-        who = choose_one(
-            "Who is right",
-            list(_WHO),
-            "who",
-            lambda name: f"{_WHO[name]} ({int(counts.get(name, 0))})",
-        )
+        titles = {name: f"{title} ({counts.get(name, 0)})" for name, title in _WHO.items()}
+        who = choose_one("Who is right", titles, "who")
     rows = joined[joined["who"] == who].reset_index(drop=True)
     return ClipList(
         rows,

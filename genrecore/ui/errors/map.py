@@ -52,7 +52,7 @@ def clip_map(run: Run, tested: Sequence[Run]) -> ClipList | None:
     with left:
         method = choose_one("Map", _METHODS, "map", radio=True)
     with right:
-        shown = choose_one("Clips", list(_SHOWN), "shown", lambda key: _SHOWN[key][0], radio=True)
+        shown = choose_one("Clips", {k: v[0] for k, v in _SHOWN.items()}, "shown", radio=True)
     rows = _rows(run, stored, _SHOWN[shown][1])
     points = rows.assign(x=rows[f"{method}_x"], y=rows[f"{method}_y"])
     ids = [str(clip_id) for clip_id in points["clip_id"]]

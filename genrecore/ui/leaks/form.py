@@ -76,7 +76,7 @@ def _check_clips(dataset: DatasetChoice, config: RunConfig, n_folds: int) -> Non
                 f"{n_folds}; choose fewer folds or more artists."
             )
         return
-    data = readers.read(dataset)
+    data = readers.read_dataset(dataset)
     problem = _problem(data, config.model_dump_json(), n_folds)
     if problem:
         raise UsageError(problem)

@@ -1,4 +1,4 @@
-"""Leak experiments on their page: how far each is, and what it found."""
+"""Leak experiments on their page: the progress of each, and its result."""
 
 from __future__ import annotations
 
@@ -19,11 +19,10 @@ from genrecore.reporting.plots import leaks as plots
 from genrecore.store.run import Run
 from genrecore.ui.parts import readers
 from genrecore.ui.parts.cache import cached_by_files, in_runs
-from genrecore.ui.parts.choices import choose_one, chosen
 from genrecore.ui.parts.frame import NO_BREAK, chart, command, link_to, plain, section, sentences
 from genrecore.ui.parts.live import leak_badge, state_word
 from genrecore.ui.parts.tables import show_table, table_to_open
-from genrecore.ui.plans.progress import failures, follow, queue_missing
+from genrecore.ui.plans.progress import choose_entry, failures, follow, offer_missing
 from genrecore.words import plural, signed_points, thousands
 
 _SPLITS = {LEAKY: "By clip", CLEAN: "By artist"}
@@ -49,27 +48,18 @@ def all_experiments() -> list[LeakExperiment]:
 
 
 def show(experiments: Sequence[LeakExperiment]) -> None:
-    """The experiment of the address, as it goes or what it found, and the list of all.
-
-    Args:
-        experiments: Not empty.
-    """
-    by_key = {experiment.key: experiment for experiment in experiments}
-    wanted = chosen("experiment")
-    if wanted and wanted not in by_key:
-        st.warning(f"There is no experiment {plain(wanted)}; the newest is shown.")
+    """The experiment that the URL names, and the list of all; `experiments` is not empty."""
     titles = _titles(experiments)
-    key = choose_one("Experiment", titles, "experiment")
-    experiment = by_key[key]
+    key = choose_entry("experiment", titles)
+    experiment = next(experiment for experiment in experiments if experiment.key == key)
     if experiment.goes_on:
-        follow(experiment.again, _title, lambda: _stop(experiment), "stop_experiment")
+        follow(experiment.again, _title, lambda: _stop(experiment))
     if experiment.n_missing:
         failures(experiment, _title)
-        queue_missing(
+        offer_missing(
             experiment.n_missing,
             experiment.n_runs,
             lambda: leaks.start(experiment.config, experiment.n_folds),
-            "queue_missing",
         )
     if experiment.complete:
         with sentences():

@@ -25,11 +25,11 @@ from genrecore.ui.parts.frame import (
     chart,
     command,
     empty,
-    figures,
     link_to,
     pair,
     plain,
     section,
+    tiles,
 )
 from genrecore.ui.parts.tables import show_table, table_to_open
 from genrecore.ui.parts.tasks import task_panel
@@ -70,9 +70,8 @@ def choose_card() -> ShownCard | None:
     with right:
         picked = choose_one(
             "Input for which sizes are given",
-            inputs,
+            {preset: title(preset) for preset in inputs},
             "input",
-            words=title,
             help="Multiply–adds and receptive fields depend on it; for some models also the "
             "parameters.",
         )
@@ -110,40 +109,43 @@ def headline(shown: ShownCard) -> None:
         if field.high_hz is not None
     ]
     second = f"and {times[1]}" if times[1:] else next(iter(ranges), "")
-    below = {
-        "Parameters": f"{counted(n_frozen)} frozen" if n_frozen else "all trainable",
-        "Multiply–adds": f"a clip: {counted(card.n_multiply_adds_clip)}",
-        "Receptive field": second if times else "of the input",
-        "On disk": "float32",
-        "Time for a clip": measured.device if measured else "not measured",
-    }
-    values = {
-        "Parameters": (
+    numbers = [
+        (
+            "Parameters",
             counted(card.n_parameters),
+            f"{counted(n_frozen)} frozen" if n_frozen else "all trainable",
             f"{words.plural(card.n_parameters or 0, 'number')} that training finds, {of}.",
         ),
-        "Multiply–adds": (
+        (
+            "Multiply–adds",
             counted(card.n_multiply_adds),
+            f"a clip: {counted(card.n_multiply_adds_clip)}",
             f"{words.thousands(card.n_multiply_adds or 0)} for one example, {of}; below, for a "
             "clip of 30 s. Convolutions and matrix products of the network count; the feature "
             "does not.",
         ),
-        "Receptive field": (
+        (
+            "Receptive field",
             times[0] if times else "all",
+            second if times else "of the input",
             "How much of the sound one unit of its convolutions sees at most, and which "
             "frequencies around 1 kHz.",
         ),
-        "On disk": (
+        (
+            "On disk",
             words.size(card.n_bytes or 0),
+            "float32",
             "Of a trained run's weights; training needs two to three times as much memory again "
             "for gradients and the optimiser.",
         ),
-        "Time for a clip": (
+        (
+            "Time for a clip",
             latency.in_ms(measured.median_ms) if measured else words.DASH,
+            measured.device if measured else "not measured",
             "From 30 s of sound to the prediction, on this machine.",
         ),
-    }
-    figures(values, 140, {title: text for title, text in below.items() if text})
+    ]
+    tiles(numbers, "model")
 
 
 def described(shown: ShownCard) -> None:

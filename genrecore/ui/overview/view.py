@@ -12,6 +12,7 @@ from genrecore.ui.parts import readers
 from genrecore.ui.parts.frame import go_to, link_to, section
 from genrecore.ui.parts.live import run_card
 from genrecore.ui.runs.alerts import toasts
+from genrecore.words import thousands
 
 _MOST_CARDS = 6
 _STEPS = (
@@ -51,24 +52,24 @@ def first_steps() -> None:
     st.code("genrecore demo", language="bash")
 
 
-def running_now(drawn: Sequence[Run]) -> None:
+def running_now(active_before: Sequence[Run]) -> None:
     """A card for each run that works or waits.
 
     When one begins or ends the whole page is drawn anew, since its other parts change as well.
 
     Args:
-        drawn: The runs that worked or waited when the page was drawn.
+        active_before: The runs that worked or waited when the page was drawn.
     """
     toasts(readers.run_rows())
     active = [run for run in readers.all_runs() if run.is_active]
-    if {run.run_id for run in active} != {run.run_id for run in drawn}:
+    if {run.run_id for run in active} != {run.run_id for run in active_before}:
         st.rerun()
     if active:
         section("Running now")
     for run in active[:_MOST_CARDS]:
         run_card(run)
     if len(active) > _MOST_CARDS:
-        st.caption(f"… and {len(active) - _MOST_CARDS:,} more, under Runs.")
+        st.caption(f"… and {thousands(len(active) - _MOST_CARDS)} more, under Runs.")
 
 
 def leaderboard_links(table: pd.DataFrame) -> None:

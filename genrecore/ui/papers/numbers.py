@@ -64,9 +64,8 @@ def choose_results(study: Study) -> Results:
     sizes = {name: sum(map(len, runs.done.values())) for name, runs in by_kind.items()}
     picked = choose_one(
         "Ours",
-        list(by_kind) if sizes["rehearsals"] else ["runs"],
+        {name: f"{name.capitalize()} ({n})" for name, n in sizes.items() if n or name == "runs"},
         "ours",
-        words=lambda name: f"{name.capitalize()} ({sizes[name]})",
         default="rehearsals" if sizes["rehearsals"] and not sizes["runs"] else "runs",
         radio=True,
     )

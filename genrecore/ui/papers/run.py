@@ -63,8 +63,8 @@ def panel(study: Study) -> None:
 
 def _choose(study: Study) -> _Request | None:
     section("What is run", "Rows of the study, each under the protocols chosen.")
-    names = [row.name for row in study.rows]
-    rows = choose_many("Rows", names, "rows", words=study.title_of, placeholder="All of them")
+    titles = {row.name: study.title_of(row.name) for row in study.rows}
+    rows = choose_many("Rows", titles, "rows", placeholder="All of them")
     left, right = st.columns(2, gap="medium")
     with left:
         titles = {"both": "Both", **{k: v.capitalize() for k, v in papers.PROTOCOLS.items()}}

@@ -41,15 +41,15 @@ def choose(name: str, value: str | Sequence[str]) -> None:
     text = value if isinstance(value, str) else ",".join(value)
     last = _last_choice(name)
     replaced = {st.query_params.get(name, ""), *(last.instead_of | {last.text} if last else ())}
-    _choices()[name] = _Choice(_place(), text, frozenset(replaced - {text}), time.monotonic())
+    _choices()[name] = _Choice(_page(), text, frozenset(replaced - {text}), time.monotonic())
     _write(name, text)
 
 
 @dataclass(frozen=True)
 class _Choice:
-    """What was last chosen under a name, where, when, and what the URL said shortly before."""
+    """What was last chosen under a name, on which page, and what the URL said shortly before."""
 
-    place: str
+    page: str
     text: str
     instead_of: frozenset[str]
     at: float
@@ -58,13 +58,13 @@ class _Choice:
 def _last_choice(name: str) -> _Choice | None:
     """The last choice on this page, if it was made just now."""
     last = _choices().get(name)
-    recent = last is not None and last.place == _place() and time.monotonic() - last.at < _LATE_S
+    recent = last is not None and last.page == _page() and time.monotonic() - last.at < _LATE_S
     return last if recent else None
 
 
 def _choices() -> dict[str, _Choice]:
-    found: dict[str, _Choice] = st.session_state.setdefault("_choices", {})
-    return found
+    choices: dict[str, _Choice] = st.session_state.setdefault("_choices", {})
+    return choices
 
 
 def _write(name: str, text: str) -> None:
@@ -74,32 +74,28 @@ def _write(name: str, text: str) -> None:
         st.query_params.pop(name, None)
 
 
-def new_run(place: str) -> None:
-    """Begins a run of a page; `ui.page` calls it.
-
-    Args:
-        place: Names the page.
-    """
-    same = st.session_state.get("_place") == place
+def new_run(page: str) -> None:
+    """Begins a run of the page of this title; `ui.page` calls it."""
+    same = st.session_state.get("_page") == page
     st.session_state["_drawn_before"] = st.session_state.get("_drawn", set()) if same else set()
     st.session_state["_drawn"] = set()
-    st.session_state["_place"] = place
+    st.session_state["_page"] = page
 
 
-def _place() -> str:
-    return str(st.session_state.get("_place", ""))
+def _page() -> str:
+    return str(st.session_state.get("_page", ""))
 
 
-def hold(key: str, wanted: Any) -> None:
-    """Sets the state of a widget that is about to be drawn, where it is not so already.
+def set_widget(key: str, value: Any) -> None:
+    """Sets the state of a widget that is about to be drawn, where it differs.
 
     Always setting it would undo what a person does to it during the run.
     """
-    drawn = st.session_state.setdefault("_drawn", set())
-    known = key in drawn or key in st.session_state.get("_drawn_before", ())
-    drawn.add(key)
-    if not known or st.session_state.get(key) != wanted:
-        st.session_state[key] = wanted
+    keys = st.session_state.setdefault("_drawn", set())
+    was_drawn = key in keys or key in st.session_state.get("_drawn_before", ())
+    keys.add(key)
+    if not was_drawn or st.session_state.get(key) != value:
+        st.session_state[key] = value
 
 
 def bound(
@@ -130,7 +126,7 @@ def bound(
     if text:
         with suppress(ValueError):
             value = parse(text)
-    hold(key, value)
+    set_widget(key, value)
 
     def write() -> None:
         picked = st.session_state.get(key)
@@ -144,7 +140,6 @@ def choose_one(
     label: str,
     options: Sequence[str] | Mapping[str, str],
     name: str,
-    words: Callable[[str], str] = str,
     default: str = "",
     help: str | None = None,
     radio: bool = False,
@@ -154,10 +149,9 @@ def choose_one(
 
     Options must not be empty; a mapping gives each its title.
     """
-    if isinstance(options, Mapping):
-        titles = options
-        options, words = list(titles), lambda option: titles[option]
-    first = default if default in options else options[0]
+    titles = _titles(options)
+    options = list(titles)
+    first = default if default in titles else options[0]
     if radio and len(options) == 1:  # nothing to choose
         return first
     widget: Any = st.segmented_control if radio else st.selectbox
@@ -168,8 +162,8 @@ def choose_one(
         options,
         name=name,
         default=first,
-        parse=lambda text: options[list(options).index(text)],
-        format_func=words,
+        parse=lambda text: options[options.index(text)],
+        format_func=titles.__getitem__,
         help=help,
         label_visibility="collapsed" if hide_label else "visible",
         **only,
@@ -180,30 +174,31 @@ def choose_many(
     label: str,
     options: Sequence[str] | Mapping[str, str],
     name: str,
-    words: Callable[[str], str] = str,
     default: Sequence[str] = (),
     placeholder: str | None = None,
 ) -> list[str]:
     """A multiple choice bound to the URL, in the order of picking; a mapping gives titles."""
-    if isinstance(options, Mapping):
-        titles = options
-        options, words = list(titles), lambda option: titles[option]
+    titles = _titles(options)
 
-    def known(values: Iterable[str]) -> list[str]:
-        return [value for value in values if value in options]
+    def offered(values: Iterable[str]) -> list[str]:
+        return [value for value in values if value in titles]
 
     return bound(
         st.multiselect,
         label,
-        options,
+        list(titles),
         name=name,
-        default=known(default),
-        parse=lambda text: known(text.split(",")),
+        default=offered(default),
+        parse=lambda text: offered(text.split(",")),
         # A lone comma says "none", which is not the same as saying nothing.
         to_text=lambda values: ",".join(values) or ",",
-        format_func=words,
+        format_func=titles.__getitem__,
         placeholder=placeholder,
     )
+
+
+def _titles(options: Sequence[str] | Mapping[str, str]) -> Mapping[str, str]:
+    return options if isinstance(options, Mapping) else {option: option for option in options}
 
 
 def choose_text(label: str, name: str, placeholder: str = "", icon: str | None = None) -> str:
@@ -264,13 +259,13 @@ def choose_page(n_pages: int, name: str) -> int:
     """Which page of a long list is shown, from 1; nothing is drawn where there is only one."""
     if n_pages < 2:
         return 1
-    wanted = int(chosen(name)) if chosen(name).isdecimal() else 1
-    wanted = wanted if 1 <= wanted <= n_pages else 1
+    number = int(chosen(name)) if chosen(name).isdecimal() else 1
+    number = number if 1 <= number <= n_pages else 1
     # Streamlit warns where such a widget is set from outside, so each page has one of its own.
-    key = f"choice_{name}_{n_pages}_{wanted}"
+    key = f"choice_{name}_{n_pages}_{number}"
 
     def write() -> None:
         page = st.session_state[key]
         choose(name, "" if page == 1 else str(page))
 
-    return st.pagination(n_pages, default=wanted, key=key, on_change=write)
+    return st.pagination(n_pages, default=number, key=key, on_change=write)

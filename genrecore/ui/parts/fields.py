@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import types
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 
@@ -28,8 +28,7 @@ T = TypeVar("T")
 _LOW, _HIGH = ("ge", "gt"), ("le", "lt")
 
 
-def readable(value: Any) -> str:
-    """A choice as a person reads it."""
+def _readable(value: Any) -> str:
     if isinstance(value, int) and not isinstance(value, bool):
         return thousands(value)
     return str(value).replace("_", " ")
@@ -38,7 +37,7 @@ def readable(value: Any) -> str:
 def options(
     registry: Registry[Any],
     name: str,
-    given: Mapping[str, Any],
+    stored: Mapping[str, Any],
     only: Collection[str] | None = None,
     leave_out: Collection[str] = (),
 ) -> dict[str, Any]:
@@ -47,7 +46,7 @@ def options(
     Args:
         registry: Of datasets, of splits, of models, …
         name: The registered name.
-        given: Values that count before the defaults.
+        stored: Values that count before the defaults.
         only: These options alone; by default all.
         leave_out: Options that have no field here.
     """
@@ -58,7 +57,7 @@ def options(
     }
     values = {}
     for key, info in grid(infos):
-        default = given.get(key, None if info.is_required() else info.get_default())
+        default = stored.get(key, None if info.is_required() else info.get_default())
         values[key] = field(f"{name}.{key}", info, default)
     return values
 
@@ -87,7 +86,7 @@ def chosen_options(registry: Registry[Any], name: str) -> dict[str, Any]:
 
 
 def grid(items: Mapping[str, T]) -> Iterator[tuple[str, T]]:
-    """Yields each item inside its place of a two-column grid; a single one takes the whole row."""
+    """Yields each item inside its cell of two columns; a single one takes the whole row."""
     listed = list(items.items())
     for first in range(0, len(listed), 2):
         row = listed[first : first + 2]
@@ -97,32 +96,30 @@ def grid(items: Mapping[str, T]) -> Iterator[tuple[str, T]]:
                 yield item
 
 
-def field(name: str, info: FieldInfo, default: Any, words: Callable[[Any], str] = readable) -> Any:
+def field(name: str, info: FieldInfo, default: Any) -> Any:
     """The widget that suits a field's type, bound to the URL, and its value.
 
     Args:
         name: In the URL.
         info: Title, help, type and range.
         default: Counts where the URL says nothing, or something that does not fit.
-        words: How the choices of a select box read.
     """
     kind = _kind(info)
     label = info.title or name.rpartition(".")[2].replace("_", " ").capitalize()
     common: dict[str, Any] = {"name": name, "key": f"field_{name}", "help": info.description}
     is_choice = get_origin(kind) is Literal
     if not is_choice and (kind not in (bool, int, float) or (kind is not bool and default is None)):
-        shown = "" if default is None else str(default)
         text = bound(
             st.text_input,
             label,
-            default=shown,
+            default="" if default is None else str(default),
             parse=lambda text: str(_parse(text, info)),
             **common,
         ).strip()
         return text or (None if default is None and kind is not str else "")
     common |= {"default": default, "parse": lambda text: _parse(text, info)}
     if is_choice:
-        return bound(st.selectbox, label, list(get_args(kind)), format_func=words, **common)
+        return bound(st.selectbox, label, list(get_args(kind)), format_func=_readable, **common)
     if kind is bool:
         return bound(st.toggle, label, **common)
     return bound(

@@ -174,17 +174,16 @@ def augment_part(base: RunConfig, values: Mapping[str, Any]) -> dict[str, Any]:
         values: What `data_part` and `model_part` returned.
     """
     medium, feature = _medium(values), str(values["feature"])
-    suitable = [
-        name
+    suitable = {
+        name: entry.title
         for name, entry in AUGMENTATIONS.items()
         if not augments(entry.facts.on, medium, feature)
-    ]
+    }
     defaults = {part.name: part.options for part in base.augment}
     picked = choose_many(
         "Augmentation",
         suitable,
         "augment",
-        words=AUGMENTATIONS.titles.__getitem__,
         default=list(defaults),
         placeholder="None: every epoch shows the same examples",
     )

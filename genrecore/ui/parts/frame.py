@@ -19,7 +19,7 @@ from genrecore.errors import GenrecoreError
 from genrecore.jobs import actions as jobs
 from genrecore.reporting.columns import Column
 from genrecore.reporting.plots import Chart
-from genrecore.store import run as runs
+from genrecore.store.run import store_dir
 from genrecore.training import hardware
 from genrecore.ui.parts import sockets
 from genrecore.ui.parts.choices import new_run
@@ -82,16 +82,16 @@ def _begin_to_load_torch() -> None:
 
 def menu() -> dict[str, list[st.Page]]:
     """The pages in `pages/` by group, as each page says in its first lines; others come last."""
-    found: list[tuple[int, str, st.Page]] = []
+    pages: list[tuple[int, str, st.Page]] = []
     for path in sorted(_PAGES.glob("*.py")):
         line = _IN_MENU.search(path.read_text(encoding="utf-8"))
         group, order, icon = line.groups() if line else ("More", "1000", None)
         title = path.stem.replace("_", " ").capitalize()
-        drawn = st.Page(path, title=title, icon=icon, default=path.stem == "overview")
-        found.append((int(order), group, drawn))
+        script = st.Page(path, title=title, icon=icon, default=path.stem == "overview")
+        pages.append((int(order), group, script))
     groups: dict[str, list[st.Page]] = {}
-    for _, group, drawn in sorted(found, key=lambda item: item[0]):
-        groups.setdefault(group, []).append(drawn)
+    for _, group, script in sorted(pages, key=lambda item: item[0]):
+        groups.setdefault(group, []).append(script)
     return groups
 
 
@@ -106,25 +106,25 @@ def page(title: str, lead: str) -> None:
         st.rerun()
     new_run(title)
     _show_announced()
-    _take_up(str(runs.store_dir()))
+    _ensure_runner(str(store_dir()))
     st.html(Path(__file__).parent / "style.css")
     st.title(title, anchor=False)
     st.markdown(f":gray[{lead}]")
 
 
 @st.cache_data(ttl=_LOOK_EVERY_S, show_spinner=False)
-def _take_up(store: str) -> None:
-    """Sees to it that what waits in the store is started and what lives there is looked after: the
-    machine may have been restarted, or the runner killed."""
+def _ensure_runner(store: str) -> None:
+    """Starts the runner where runs wait or work in the store: the machine may have been restarted,
+    or the runner killed."""
     jobs.ensure_runner(Path(store))
 
 
-def section(title: str, words: str = "") -> None:
+def section(title: str, lead: str = "") -> None:
     """A heading inside a page, with a sentence where it needs one."""
     st.space("small")
     st.subheader(title, anchor=False)
-    if words:
-        st.caption(words)
+    if lead:
+        st.caption(lead)
 
 
 def pair(key: str, left: int = 1, right: int = 1) -> Sequence[DeltaGenerator]:
@@ -134,7 +134,7 @@ def pair(key: str, left: int = 1, right: int = 1) -> Sequence[DeltaGenerator]:
 
 
 def in_pairs(items: Sequence[T], key: str) -> Iterator[T]:
-    """Yields each item inside its place of two columns; a single one takes the whole width."""
+    """Yields each item inside its cell of two columns; a single one takes the whole width."""
     for first in range(0, len(items), 2):
         columns = pair(f"{key}_{first}") if len(items) > 1 else [st.container()]
         for column, item in zip(columns, items[first : first + 2], strict=False):
@@ -142,42 +142,15 @@ def in_pairs(items: Sequence[T], key: str) -> Iterator[T]:
                 yield item
 
 
-def figures(
-    values: Mapping[str, tuple[str, str | None]],
-    width: int,
-    below: Mapping[str, str] | None = None,
-) -> None:
-    """Large figures in a row that wraps where the page is narrow.
-
-    Args:
-        values: By title the figure and its help.
-        width: Of each, in pixels.
-        below: By title a line below the figure.
-    """
-    row = st.container(horizontal=True, gap="small")
-    for title, (value, help_) in values.items():
-        row.metric(
-            title,
-            value,
-            delta=(below or {}).get(title),
-            delta_color="off",
-            delta_arrow="off",
-            help=help_,
-            border=True,
-            width=width,
-            height="stretch",
-        )
-
-
-def empty(title: str, words: str) -> None:
+def empty(title: str, text: str) -> None:
     """Says that there is nothing here, and how to get something."""
     with st.container(border=True, gap="small"):
         st.markdown(f"**{title}**")
-        st.markdown(words)
+        st.markdown(text)
 
 
 def tiles(numbers: Sequence[tuple[str, str, str, str]], key: str) -> None:
-    """Numbers in frames beside one another: title, value, what stands below it, help."""
+    """Numbers in frames beside one another: title, value, line below it, help."""
     with st.container(key=f"tiles_{key}"):
         columns = st.columns(len(numbers), gap="small")
     for column, (title, value, below, help) in zip(columns, numbers, strict=True):
@@ -198,9 +171,9 @@ def upload_types(formats: Iterable[str]) -> list[str]:
     return sorted({str(name).lower().lstrip(".") for name in formats})
 
 
-def command(words: Sequence[str] | str) -> None:
+def command(arguments: Sequence[str] | str) -> None:
     """A shell command to copy; a long one goes over several lines."""
-    line = words if isinstance(words, str) else shlex.join(words)
+    line = arguments if isinstance(arguments, str) else shlex.join(arguments)
     if len(line) > 40 and "'" not in line:  # inside quotes a line break would be part of the text
         line = line.replace(" --", " \\\n  --")
     st.caption("The same as a command")
@@ -208,7 +181,7 @@ def command(words: Sequence[str] | str) -> None:
 
 
 def chart(
-    drawn: Chart,
+    figure: Chart,
     key: str,
     on_click: Callable[[list[Any]], None] | None = None,
     on_range: Callable[[float, float], None] | None = None,
@@ -217,14 +190,14 @@ def chart(
     """A chart with its alternative text, and its numbers one click away.
 
     Args:
-        drawn: The chart.
+        figure: The chart.
         key: Names it on the page.
-        on_click: Told the data of the point that is clicked, before the page is drawn anew.
-        on_range: Told from where to where a drag over the chart reaches, in the same way.
-        is_live: Whether it is drawn again and again: then its numbers are sent only while they are
+        on_click: Gets the data of a clicked point, before the page is drawn anew.
+        on_range: Gets the first and the last x of a drag over the chart, in the same way.
+        is_live: Whether it is drawn again and again; its numbers are then sent only while they are
             open.
     """
-    in_ink(drawn, ink())
+    in_ink(figure, ink())
 
     def select() -> None:
         selection = st.session_state[key]["selection"]
@@ -238,9 +211,9 @@ def chart(
         settings = {"on_select": select, "selection_mode": "box" if on_range else "points"}
     with st.container(gap=None):
         st.plotly_chart(
-            drawn.figure,
+            figure.figure,
             key=key,
-            alt=drawn.alt,
+            alt=figure.alt,
             config={
                 "displaylogo": False,
                 "modeBarButtons": [["toImage"]],
@@ -258,8 +231,8 @@ def chart(
         )
         if numbers.open or not is_live:
             with numbers:
-                special = {name: Column(name, "share") for name in drawn.shares}
-                show_table(drawn.table, special=special, from_catalogue=False, key=f"{key}_table")
+                special = {name: Column(name, "share") for name in figure.shares}
+                show_table(figure.table, special=special, from_catalogue=False, key=f"{key}_table")
 
 
 def ink() -> str:
@@ -267,20 +240,20 @@ def ink() -> str:
     return _INK.get(st.context.theme.type or "light", _INK["light"])
 
 
-def in_ink(drawn: Chart, colour: str) -> Chart:
+def in_ink(figure: Chart, colour: str) -> Chart:
     """The chart, with its text in this colour."""
-    drawn.figure.layout.font.color = colour
-    for axis in (*drawn.figure.select_xaxes(), *drawn.figure.select_yaxes()):
+    figure.figure.layout.font.color = colour
+    for axis in (*figure.figure.select_xaxes(), *figure.figure.select_yaxes()):
         axis.tickfont.color = colour
         axis.title.font.color = colour
-    return drawn
+    return figure
 
 
 def link_to(
-    name: str, words: str, icon: str | None = None, query: Mapping[str, str] | None = None
+    name: str, label: str, icon: str | None = None, query: Mapping[str, str] | None = None
 ) -> None:
     """A link to another page, with the choices it opens with."""
-    st.page_link(f"pages/{name}.py", label=words, icon=icon, query_params=dict(query or {}))
+    st.page_link(f"pages/{name}.py", label=label, icon=icon, query_params=dict(query or {}))
 
 
 def go_to(name: str, query: Mapping[str, str] | None = None) -> None:
@@ -302,11 +275,11 @@ def sentences() -> Iterator[None]:
         st.error(plain(error), icon=":material/error:")
 
 
-def act(deed: Callable[[], str]) -> None:
-    """Does something, draws the page anew and shows the deed's sentence as a toast; an error is
-    shown in its place."""
+def act(action: Callable[[], str]) -> None:
+    """Does something, draws the page anew and shows the returned sentence as a toast; an error is
+    shown instead."""
     with sentences():
-        announce(deed())
+        announce(action())
         st.rerun()
 
 

@@ -26,7 +26,7 @@ _AS_WRITTEN = frozenset({*FINAL, "queued"})  # states that need no living proces
 
 @dataclass(frozen=True)
 class RunRow:
-    """What tables say of a run; `best` is a share, `left_s` seconds, either may be nan."""
+    """A run in tables; `best` is a share, `left_s` seconds, either may be nan."""
 
     run_id: str
     title: str
@@ -132,19 +132,19 @@ def find(run_id: str) -> Run | None:
         return None
 
 
-def tested(found: Sequence[Run]) -> list[Run]:
-    """Those whose test predictions are written."""
-    return [run for run in found if (run.folder / "predictions.parquet").exists()]
+def tested(runs: Sequence[Run]) -> list[Run]:
+    """The runs whose test predictions are written."""
+    return [run for run in runs if (run.folder / "predictions.parquet").exists()]
 
 
-def usable(found: Sequence[Run]) -> list[Run]:
-    """Those with weights to classify with."""
-    return [run for run in found if run.weights.exists()]
+def usable(runs: Sequence[Run]) -> list[Run]:
+    """The runs with weights to classify with."""
+    return [run for run in runs if run.weights.exists()]
 
 
-def titles(found: Sequence[Run]) -> dict[str, str]:
+def titles(runs: Sequence[Run]) -> dict[str, str]:
     """The title of each run by its id."""
-    return {run.run_id: run.title for run in found}
+    return {run.run_id: run.title for run in runs}
 
 
 def styles() -> dict[str, RunStyle]:
@@ -163,14 +163,14 @@ def history(run: Run) -> pd.DataFrame:
     return run.history
 
 
-def leaderboard(found: Sequence[Run]) -> pd.DataFrame:
+def leaderboard(runs: Sequence[Run]) -> pd.DataFrame:
     """The scores of the runs that have been tested."""
-    return _leaderboard(tested(found))
+    return _leaderboard(tested(runs))
 
 
 @cached_by_files(in_runs("predictions.parquet"), max_entries=8)
-def _leaderboard(found: Sequence[Run]) -> pd.DataFrame:
-    return rank_runs(list(found))
+def _leaderboard(runs: Sequence[Run]) -> pd.DataFrame:
+    return rank_runs(list(runs))
 
 
 @cached_by_files(in_runs("segments.parquet"), max_entries=500)

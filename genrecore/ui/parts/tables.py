@@ -40,19 +40,19 @@ def show_table(
         **settings: What else `st.dataframe` takes.
     """
     special = special or {}
-    shown: dict[str, Any] = {}
+    written: dict[str, Any] = {}
     configs = {}
     for name in map(str, rows.columns):
         column = special.get(name) or (find_column(name) if from_catalogue else None) or name
         if isinstance(column, str):
             column = Column(column)
         if column.upper:
-            shown[name] = [column.written(row, name) for row in rows.to_dict("records")]
+            written[name] = [column.written(row, name) for row in rows.to_dict("records")]
         elif column.format in _IN_HUNDREDTHS:
-            shown[name] = 100 * rows[name].astype(float)
+            written[name] = 100 * rows[name].astype(float)
         configs[name] = _config(column)
     st.dataframe(
-        rows.assign(**shown),
+        rows.assign(**written),
         hide_index=True,
         placeholder="–",
         height=min(_HEAD + _ROW * max(1, len(rows)), tallest),
@@ -70,12 +70,12 @@ def table_to_open(
     columns: Sequence[str] = (),
     special: Mapping[str, Column | str] | None = None,
 ) -> None:
-    """A table in which a click on a row opens what it stands for, by the URL.
+    """A table in which a click on a row opens its entry, by the URL.
 
     Args:
         rows: As for `show_table`.
-        ids: What each row stands for.
-        picked: The one that is open.
+        ids: Of the entry of each row.
+        picked: The entry that is open.
         name: In the URL.
         columns: As for `show_table`.
         special: As for `show_table`.
@@ -100,7 +100,7 @@ def table_to_open(
 
 
 def leaderboard_table(table: pd.DataFrame) -> None:
-    """The leaderboard with everything worth knowing about a run."""
+    """The leaderboard: scores, split, time and size of each run."""
     columns = ["title", "accuracy", "accuracy_low", "macro_f1", "n_clips", "split", "best_epoch",
                "train_s", "n_parameters"]  # fmt: skip
     show_table(table, [*columns, *(["badge"] if table["badge"].any() else [])])

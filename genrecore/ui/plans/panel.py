@@ -66,7 +66,7 @@ def show_estimate(configs: Sequence[RunConfig], measurable: bool = True) -> bool
     for config in estimator.uncounted(configs):
         dataset = DatasetChoice(config.dataset.name, dict(config.dataset.options))
         if dataset_readers.is_made(dataset):
-            estimator.add_clips(config, dataset_readers.read(dataset).clips)
+            estimator.add_clips(config, dataset_readers.read_dataset(dataset).clips)
     can_measure = measurable and bool(estimator.unmeasured(configs))
     more = " You can measure a few training steps to find out." if can_measure else ""
     st.caption(plain(estimator.total(configs).sentence + more))

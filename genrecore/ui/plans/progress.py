@@ -1,14 +1,14 @@
-"""How far runs are that belong together: what the pages of plans and of leak experiments share."""
+"""What the pages Plans and Leaks share: choosing an entry, its progress, its missing runs."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import streamlit as st
 
 from genrecore import words
 from genrecore.experiments.plan import Member, RunsProgress
-from genrecore.ui.parts.choices import choose, choose_one
+from genrecore.ui.parts.choices import choose, choose_one, chosen
 from genrecore.ui.parts.frame import plain, sentences
 from genrecore.ui.parts.live import live, run_card
 
@@ -22,36 +22,47 @@ def choose_view(name: str, title: str, there_are_any: bool) -> str:
     return choose_one("Show", {**titles, "new": new}, "view", radio=True)
 
 
+def choose_entry(name: str, titles: Mapping[str, str]) -> str:
+    """The key of the plan or experiment to show: the one in the URL, or else the newest.
+
+    Args:
+        name: `plan` or `experiment`.
+        titles: By key, the newest first.
+    """
+    key = chosen(name)
+    if key and key not in titles:
+        st.warning(f"There is no {name} {plain(key)}; the newest is shown.")
+    return choose_one(name.capitalize(), titles, name)
+
+
 def open_entry(name: str, key: str) -> None:
-    """Shows a plan or an experiment from now on, also in the address."""
+    """Shows a plan or an experiment from now on, also in the URL."""
     choose(name, key)
     choose("view", "")
     st.rerun()
 
 
 def follow(
-    read: Callable[[], RunsProgress],
+    read_again: Callable[[], RunsProgress],
     title: Callable[[Member], str],
     stop: Callable[[], str],
-    key: str,
 ) -> None:
-    """How far runs are that go on, and the button that stops them.
+    """The progress of runs, drawn again and again, and the button that stops them.
 
     Args:
-        read: Reads the runs anew.
-        title: What one of them is called.
-        stop: Stops them and says so in a sentence.
-        key: Of the button.
+        read_again: Reads their progress anew.
+        title: The name of a run.
+        stop: Stops them and returns a sentence about it.
     """
 
     def stage(runs: RunsProgress) -> list[object]:
         return [runs.goes_on, *(member.state for member in runs.members)]
 
-    drawn = stage(read())
+    first_stage = stage(read_again())
 
     def draw() -> None:
-        runs = read()
-        if stage(runs) != drawn:  # the other parts of the page change as well
+        runs = read_again()
+        if stage(runs) != first_stage:  # the other parts of the page change as well
             st.rerun()
         text = f"{runs.n_over} of {runs.n_runs} runs have ended"
         if runs.left_s is not None:
@@ -61,7 +72,7 @@ def follow(
             if st.button(
                 "Stop",
                 icon=":material/stop_circle:",
-                key=key,
+                key="stop_runs",
                 help="Running ones save a checkpoint and stop; waiting ones leave the queue. "
                 "Finished ones stay.",
             ):
@@ -80,7 +91,7 @@ def follow(
 
 
 def failures(runs: RunsProgress, title: Callable[[Member], str]) -> None:
-    """Why runs failed or were lost, every reason once."""
+    """Why runs failed or were lost; each reason once."""
     reasons = {
         member.run.reason: title(member)
         for member in runs.ended
@@ -90,18 +101,18 @@ def failures(runs: RunsProgress, title: Callable[[Member], str]) -> None:
         st.error(plain(f"{name}: {reason or 'It gave no reason.'}"), icon=":material/error:")
 
 
-def queue_missing(n: int, n_runs: int, queue: Callable[[], object], key: str) -> None:
-    """How many runs are missing, and the button that queues them."""
+def offer_missing(n: int, n_runs: int, queue: Callable[[], object]) -> None:
+    """How many runs have no result, and the button that queues them."""
     text = f"{n} of {n_runs} runs {'has' if n == 1 else 'have'} no result."
     label = "Queue the missing run" if n == 1 else f"Queue the {n} missing runs"
-    go_on(text, label, queue, key)
+    go_on(text, label, queue)
 
 
-def go_on(text: str, label: str, start: Callable[[], object], key: str) -> None:
-    """What is missing, and the button that goes on."""
+def go_on(text: str, label: str, start: Callable[[], object]) -> None:
+    """What is missing, and the button that continues the plan or experiment."""
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         st.markdown(text, width="content")
-        if st.button(label, type="primary", icon=":material/play_arrow:", key=key):
+        if st.button(label, type="primary", icon=":material/play_arrow:", key="go_on"):
             with sentences(), st.spinner("Queueing …"):
                 start()
                 st.rerun()

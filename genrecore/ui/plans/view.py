@@ -12,16 +12,14 @@ import streamlit as st
 from genrecore import words
 from genrecore.config.dotted import in_words, name_of, text_of
 from genrecore.evaluation.metrics import noun, watched
-from genrecore.experiments import plan as plans
 from genrecore.experiments import results
 from genrecore.experiments import search as searching
-from genrecore.experiments.plan import PRUNED, Member, Plan
+from genrecore.experiments.plan import PRUNED, Member, Plan, find_plan, queue_missing, stop
 from genrecore.reporting.columns import Column
-from genrecore.ui.parts.choices import choose_one, chosen
 from genrecore.ui.parts.frame import NO_BREAK, link_to, plain, section, sentences
 from genrecore.ui.parts.live import state_word
 from genrecore.ui.parts.tables import show_table, table_to_open
-from genrecore.ui.plans.progress import failures, follow, go_on, queue_missing
+from genrecore.ui.plans.progress import choose_entry, failures, follow, go_on, offer_missing
 
 _MOST_COMPARED = 8
 _STATES = {
@@ -42,28 +40,20 @@ def explanation() -> None:
     )
 
 
-def show(found: Sequence[Plan]) -> None:
-    """The plan of the address, and the list of all.
-
-    Args:
-        found: Plans, not empty.
-    """
-    for plan in found:
+def show(plans: Sequence[Plan]) -> None:
+    """The plan that the URL names, and the list of all; `plans` is not empty."""
+    for plan in plans:
         if plan.problem:
             st.warning(plain(plan.problem))
-    found = [plan for plan in found if not plan.problem]
-    if not found:
+    by_id = {plan.plan_id: plan for plan in plans if not plan.problem}
+    if not by_id:
         return
-    by_id = {plan.plan_id: plan for plan in found}
-    wanted = chosen("plan")
-    if wanted and wanted not in by_id:
-        st.warning(f"There is no plan {plain(wanted)}; the newest is shown.")
-    text = {plan.plan_id: f"{plan.title} · {words.moment(plan.made_at)}" for plan in by_id.values()}
-    plan = by_id[choose_one("Plan", list(by_id), "plan", words=text.__getitem__)]
+    titles = {key: f"{plan.title} · {words.moment(plan.made_at)}" for key, plan in by_id.items()}
+    plan_id = choose_entry("plan", titles)
     with sentences():
-        _show_plan(plan)
-    if len(found) > 1:
-        _show_all(found, plan.plan_id)
+        _show_plan(by_id[plan_id])
+    if len(by_id) > 1:
+        _show_all(list(by_id.values()), plan_id)
 
 
 def _show_plan(plan: Plan) -> None:
@@ -73,12 +63,7 @@ def _show_plan(plan: Plan) -> None:
         st.caption(plain(results.summary(plan)))
     if plan.state == "running":
         plan_id = plan.plan_id
-        follow(
-            lambda: plans.find_plan(plan_id),
-            _title,
-            lambda: plans.stop(plans.find_plan(plan_id)),
-            "stop_plan",
-        )
+        follow(lambda: find_plan(plan_id), _title, lambda: stop(find_plan(plan_id)))
     elif plan.state in ("incomplete", "stopped"):
         failures(plan, _title)
         if plan.search:
@@ -86,10 +71,10 @@ def _show_plan(plan: Plan) -> None:
             if problem:
                 st.error(plain(f"The search ended: {problem}"), icon=":material/error:")
             text = f"{searching.n_not_begun(plan)} of {plan.n_runs} trials have not begun."
-            go_on(text, "Let the search go on", lambda: searching.start(plan), "go_on")
+            go_on(text, "Let the search go on", lambda: searching.start(plan))
         else:
             n_missing = plan.n_runs - len(plan.done)
-            queue_missing(n_missing, plan.n_runs, lambda: plans.queue_missing(plan), "go_on")
+            offer_missing(n_missing, plan.n_runs, lambda: queue_missing(plan))
     _show_best(plan)
     _show_tested(plan)
     _show_runs(plan)
@@ -153,13 +138,13 @@ def _show_tested(plan: Plan) -> None:
         return
     show_table(table, special={name: Column(name, "share") for name in table.columns[1:]})
     st.caption(
-        "Accuracy on the test clips, the mean over seeds and folds. Whether two of them differ "
-        "is told under Compare."
+        "Mean accuracy on the test clips over seeds and folds. Compare tells whether two of them "
+        "differ."
     )
 
 
 def _show_runs(plan: Plan) -> None:
-    """A row a run: what it changes, its score, its state, and the way to it."""
+    """A row a run: what it changes, its score, its state, and the link to it."""
     section("Runs")
     rows = results.table(plan)
     if not rows:
@@ -203,20 +188,20 @@ def _cell(value: object) -> object:
     return value if is_number else text_of(value)
 
 
-def _show_all(found: Sequence[Plan], opened: str) -> None:
+def _show_all(plans: Sequence[Plan], opened: str) -> None:
     """All plans; a click on a row opens one."""
     section("All plans", "Pick a row to open it.")
-    best = [results.best(plan) for plan in found]
+    best = [results.best(plan) for plan in plans]
     rows = {
-        "title": [plan.title for plan in found],
-        "state": [_STATES[plan.state][0] for plan in found],
-        "done": [f"{len(plan.done)} of {plan.n_runs}" for plan in found],
+        "title": [plan.title for plan in plans],
+        "state": [_STATES[plan.state][0] for plan in plans],
+        "done": [f"{len(plan.done)} of {plan.n_runs}" for plan in plans],
         "best": [_title(member) if member else "" for member in best],
-        "made": [datetime.fromtimestamp(plan.made_at) for plan in found],
+        "made": [datetime.fromtimestamp(plan.made_at) for plan in plans],
     }
     table_to_open(
         pd.DataFrame(rows),
-        [plan.plan_id for plan in found],
+        [plan.plan_id for plan in plans],
         opened,
         "plan",
         special={

@@ -1,4 +1,4 @@
-"""What can be done to runs: stop, resume, continue, clone, delete and restore, one or several."""
+"""Actions on one run or several: stop, resume, continue, clone, delete and restore."""
 
 from __future__ import annotations
 
@@ -124,14 +124,14 @@ def _queue_changed(run: Run, changes: dict[str, Any]) -> None:
         _open(jobs.clone(run, changes), "is in the queue")
 
 
-def _open(new: Run, what: str) -> None:
+def _open(new: Run, news: str) -> None:
     choose("run", new.run_id)
-    announce(f"{new.title} {what}.")
+    announce(f"{new.title} {news}.")
     st.rerun()
 
 
 def stopping(run: Run) -> None:
-    """While a run stops: what it does, and a countdown to when it is ended by force."""
+    """What a stopping run does, and a countdown to when it is ended by force."""
     by = run.stop_by
     if run.state != "stopping" or by is None:
         return
@@ -152,7 +152,7 @@ def stopping(run: Run) -> None:
 
 
 def failure_card(run: Run) -> None:
-    """Why a run failed or was lost, where in the program, and what to try."""
+    """Why a run failed or was lost, the place in the program, and what to try."""
     if run.state not in ("failed", "lost"):
         return
     with st.container(border=True, gap="small", key="failure"):
@@ -201,7 +201,7 @@ def _advice(run: Run) -> None:
 
 
 def actions_on_several(ticked: Sequence[RunRow]) -> None:
-    """What can be done to the ticked runs, each with the number of runs that it would reach."""
+    """Buttons for the ticked runs, each with the number of runs it would act on."""
     actions = (
         (
             "stop",
@@ -247,7 +247,7 @@ def _untick() -> None:
 
 
 def _to_all(name: str, run_ids: Sequence[str]) -> None:
-    """Does one thing to several runs; says for how many it was done, and why not for the others."""
+    """Acts on several runs; says on how many, and why not on the others."""
     actions: dict[str, tuple[Callable[[Run], object], str]] = {
         "stop": (jobs.stop, "asked to stop"),
         "resume": (jobs.resume, "queued again"),
@@ -273,7 +273,7 @@ def _to_all(name: str, run_ids: Sequence[str]) -> None:
 
 
 def run_bin() -> None:
-    """After a deletion: Undo. Below it the runs in the bin, to be restored or removed."""
+    """Undo after a deletion; below it the runs in the bin, to be restored or removed."""
     deleted = [run.run_id for run in jobs.deleted()]
     undo = [run_id for run_id in deleted if run_id in st.session_state.get(_UNDO, [])]
     if undo:

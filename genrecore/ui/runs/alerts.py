@@ -1,4 +1,4 @@
-"""Alerts on the page: toasts while somebody watches, and where else they are sent."""
+"""Alerts on the page: toasts while somebody watches, and the address they are posted to."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from genrecore.ui.parts.cache import cached_by_files, in_runs
 from genrecore.ui.parts.frame import act, plain
 from genrecore.ui.parts.readers import RunRow
 
-_SEEN = "_alerts_seen"
+_SHOWN = "_alerts_shown"  # in the session
 _WATCHED = frozenset({*LIVE, "lost", "failed", "done"})
 _ICONS = {
     "done": ":material/check_circle:",
@@ -29,26 +29,25 @@ _ICONS = {
 
 
 def toasts(rows: Sequence[RunRow]) -> None:
-    """Shows alerts that came up since this visitor opened the page: a run is done, failed, stands
-    still, or its loss diverges. Older ones are on the page anyway."""
-    seen: dict[str, tuple[str, list[str]]] | None = st.session_state.get(_SEEN)
-    is_first = seen is None
-    seen = {} if seen is None else seen
+    """Shows alerts that came up since this visitor opened the page: a run is done, failed, stalled,
+    or its loss diverges. Older ones are on the page anyway."""
+    is_first = _SHOWN not in st.session_state
+    # By run: its state at the last look, and the keys of its alerts so far.
+    history: dict[str, tuple[str, list[str]]] = st.session_state.setdefault(_SHOWN, {})
     for row in rows:
-        state, known = seen.get(row.run_id, ("", []))
+        state, old_keys = history.get(row.run_id, ("", []))
         if state == row.state and not row.is_live:
             continue
         is_news = row.state in _WATCHED and (row.is_live or not is_first)
         run = readers.find(row.run_id) if is_news else None
-        new = [a for a in alerts_of(run, row.state) if a.key not in known] if run else []
-        seen[row.run_id] = (row.state, [*known, *(alert.key for alert in new)])
+        new = [a for a in alerts_of(run, row.state) if a.key not in old_keys] if run else []
+        history[row.run_id] = (row.state, [*old_keys, *(alert.key for alert in new)])
         for alert in new if not is_first else []:
             st.toast(
                 f"**{plain(row.title)}**  \n{plain(alert.sentence)}",
                 icon=_ICONS[alert.kind],
                 duration="long" if alert.is_good else "infinite",
             )
-    st.session_state[_SEEN] = seen
 
 
 @cached_by_files(in_runs("history.jsonl"))
@@ -58,7 +57,7 @@ def alerts_of(run: Run, state: str) -> list[Alert]:
 
 
 def warnings(run: Run) -> None:
-    """What a person who looks at a live run should know."""
+    """Warnings beside a live run whose loss diverges or makes no progress."""
     for alert in alerts_of(run, run.state) if run.state in LIVE else []:
         if alert.kind in ("divergence", "no progress", "not a number"):
             st.warning(plain(alert.sentence), icon=_ICONS[alert.kind])
@@ -74,7 +73,7 @@ def webhook() -> None:
         key="webhook",
     ):
         st.markdown(
-            "When a run is done, fails, is lost, stands still or its loss diverges, a sentence is "
+            "When a run is done, fails, is lost, stalls or its loss diverges, a sentence is "
             "posted to this address as JSON. Slack, Mattermost and Discord give you such an "
             "address under *incoming webhook*. It is kept in the store; anybody who knows it can "
             "post."

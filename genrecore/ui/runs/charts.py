@@ -1,4 +1,4 @@
-"""What one run learned, epoch by epoch: its curves, and which genres it confuses."""
+"""A run epoch by epoch: its curves, and which genres it confuses."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import streamlit as st
 
-from genrecore.data import clips
+from genrecore.data.clips import genres_of
 from genrecore.evaluation import metrics
 from genrecore.evaluation.curves import read_curves
 from genrecore.reporting import plots
@@ -19,7 +19,7 @@ from genrecore.ui.parts import readers
 from genrecore.ui.parts.cache import cached_by_files, in_runs
 from genrecore.ui.parts.choices import bound, choose, choose_flag, choose_number, chosen
 from genrecore.ui.parts.frame import chart, in_ink, ink, pair, sentences
-from genrecore.words import percent
+from genrecore.words import percent, thousands
 
 _LEAST_ZOOM = 3  # epochs from which on a part of them can be shown
 
@@ -76,9 +76,8 @@ def run_curves(run: Run) -> None:
         "Training is measured on augmented segments while they are learned, validation on whole "
         "clips."
     )
-    rate = {"lr": "Learning rate"}
-    drawn = over_epochs(run, rate, "Learning rate", "Step size", ink(), epochs)
-    chart(drawn, f"lr_{run.run_id}", is_live=True)
+    figure = over_epochs(run, {"lr": "Learning rate"}, "Learning rate", "Step size", ink(), epochs)
+    chart(figure, f"lr_{run.run_id}", is_live=True)
 
 
 def _n_on_slider(run: Run, n: int) -> int:
@@ -134,7 +133,7 @@ def _curve(
     logarithmic: bool,
     epochs: tuple[int, int] | None,
 ) -> Chart:
-    drawn = plots.learning_curves(
+    curve = plots.learning_curves(
         read_curves(run),
         measure,
         readers.styles(),
@@ -143,9 +142,9 @@ def _curve(
         logarithmic,
         epochs,
     )
-    drawn.figure.layout.dragmode = "select"
-    drawn.figure.layout.selectdirection = "h"
-    return in_ink(drawn, colour)
+    curve.figure.layout.dragmode = "select"
+    curve.figure.layout.selectdirection = "h"
+    return in_ink(curve, colour)
 
 
 @cached_by_files(in_runs("history.jsonl"), max_entries=32, shared=True)
@@ -157,19 +156,18 @@ def over_epochs(
     colour: str,
     epochs: tuple[int, int] | None = None,
 ) -> Chart:
-    """What was measured in each epoch.
+    """Columns of a run's history over its epochs.
 
     Args:
         run: The run.
-        columns: Of its history, with their names in the legend.
+        columns: Their names in the legend, by column.
         title: Written above.
         unit: Of the vertical axis.
         colour: Of its text.
         epochs: The first and the last one shown; by default all.
     """
     style = readers.styles()[run.run_id]
-    drawn = plots.over_epochs(run.history, columns, title, unit, style, epochs)
-    return in_ink(drawn, colour)
+    return in_ink(plots.over_epochs(run.history, columns, title, unit, style, epochs), colour)
 
 
 @dataclass(frozen=True)
@@ -201,31 +199,31 @@ def validation(run: Run) -> Validation | None:
     if table is None or not len(predicted):
         return None
     labels = table.loc[table["split"] == "valid", "genre"].to_numpy(dtype=object)
-    return Validation(labels, clips.genres_of(table), predicted)
+    return Validation(labels, genres_of(table), predicted)
 
 
 def run_genres(run: Run) -> None:
     """Confusions and recall of each genre on the validation clips, by the epoch on the slider."""
-    found = validation(run)
-    if found is None:
+    clips = validation(run)
+    if clips is None:
         st.caption(
             "This run has no validation clips."
             if run.state == "done"
             else "The first epoch is not done yet."
         )
         return
-    number = _choose_epoch(run, len(found.predicted))
-    predicted = np.array(found.genres, dtype=object)[found.predicted[number - 1]]
-    n_right, n = int((predicted == found.labels).sum()), len(found.labels)
+    number = _choose_epoch(run, len(clips.predicted))
+    predicted = np.array(clips.genres, dtype=object)[clips.predicted[number - 1]]
+    n_right, n = int((predicted == clips.labels).sum()), len(clips.labels)
     st.caption(
-        f"Epoch {number}: {n_right:,} of {n:,} validation clips are recognised "
+        f"Epoch {number}: {thousands(n_right)} of {thousands(n)} validation clips are recognised "
         f"({percent(n_right / n)})."
     )
     with sentences():
         for column, which in zip(pair("epoch"), ("confusion", "genres"), strict=True):
             with column:
-                drawn = _epoch_chart(run, number, which, ink())
-                chart(drawn, f"epoch_{which}_{run.run_id}", is_live=True)
+                figure = _epoch_chart(run, number, which, ink())
+                chart(figure, f"epoch_{which}_{run.run_id}", is_live=True)
 
 
 def _choose_epoch(run: Run, n: int) -> int:
@@ -262,15 +260,13 @@ def _choose_epoch(run: Run, n: int) -> int:
 
 @cached_by_files(in_runs("epochs.u8", "clips.parquet"), max_entries=32, shared=True)
 def _epoch_chart(run: Run, number: int, which: str, colour: str) -> Chart:
-    found = validation(run)
-    if found is None:
+    clips = validation(run)
+    if clips is None:
         raise ValueError(f"{run.run_id} has predicted no validation clips.")
-    predictions = found.predictions(number)
+    predictions = clips.predictions(number)
     if which == "confusion":
-        matrix = metrics.confusion(predictions, found.genres)
-        drawn = plots.confusion(matrix, f"Validation confusions, epoch {number}")
-    else:
-        scores = metrics.per_genre(predictions, found.genres)
-        named = scores.assign(run_id=run.run_id, title=f"Epoch {number}")
-        drawn = plots.per_genre(named, readers.styles())
-    return in_ink(drawn, colour)
+        matrix = metrics.confusion(predictions, clips.genres)
+        return in_ink(plots.confusion(matrix, f"Validation confusions, epoch {number}"), colour)
+    scores = metrics.per_genre(predictions, clips.genres)
+    scores = scores.assign(run_id=run.run_id, title=f"Epoch {number}")
+    return in_ink(plots.per_genre(scores, readers.styles()), colour)

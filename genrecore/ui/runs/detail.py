@@ -42,7 +42,7 @@ _COUNTDOWN_TICK_S = 1.0
 
 def run_detail(run: Run) -> None:
     """Everything about one run; what changes is drawn anew while it works."""
-    drawn = _stage(run)
+    first_stage = _stage(run)
     chart_tick_s = max(_CHART_TICK_S, int(run.status.get("epoch") or 0) / _EPOCHS_PER_S)
 
     def part(function: Callable[[Run], None], tick_s: float) -> None:
@@ -55,7 +55,7 @@ def run_detail(run: Run) -> None:
 
     def head() -> None:
         fresh = readers.find(run.run_id)
-        if fresh is None or _stage(fresh) != drawn:
+        if fresh is None or _stage(fresh) != first_stage:
             st.rerun()  # the other parts of the page change as well
         _show_head(fresh)
 
@@ -83,12 +83,12 @@ def run_detail(run: Run) -> None:
 
 
 def _stage(run: Run) -> Sequence[object]:
-    """What decides which parts a run's page has: its state, and whether it has begun."""
+    """The facts that decide which parts a run's page has: its state, and whether it has begun."""
     return run.state, bool(run.environment)
 
 
 def _show_head(run: Run) -> None:
-    """Title, state, what can be done, progress and numbers."""
+    """Title, state, actions, progress and numbers."""
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         run_title(run)
         _show_origin(run)

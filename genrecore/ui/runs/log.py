@@ -22,7 +22,7 @@ _LATER = 4 * 2**20  # bytes a growing log gains before it is searched again
 
 
 def run_log(run: Run) -> None:
-    """The end of the log, or the lines that hold what is searched for; and the whole file."""
+    """The end of the log, or the lines that a search finds; and the whole file to download."""
     path = run.folder / LOG
     size = changed(path)[1]
     if not size:
@@ -30,7 +30,7 @@ def run_log(run: Run) -> None:
         return
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         with st.container(width=320):
-            wanted = choose_text(
+            query = choose_text(
                 "Search the log", "log", "Search the whole log", icon=":material/search:"
             )
         st.download_button(
@@ -42,9 +42,9 @@ def run_log(run: Run) -> None:
             key=f"log_file_{run.run_id}",
             on_click="ignore",
         )
-    if wanted:
+    if query:
         grows = run.state in LIVE and size >= _LATER
-        _show_hits(path, wanted, size // _LATER * _LATER if grows else size)
+        _show_hits(path, query, size // _LATER * _LATER if grows else size)
         return
     text = run.log(_TAIL)
     if size > _TAIL:
@@ -53,15 +53,15 @@ def run_log(run: Run) -> None:
     _code(text)
 
 
-def _show_hits(path: Path, wanted: str, size: int) -> None:
-    lines, is_all = search(path, wanted, size)
-    quoted = f"“{plain(wanted)}”"
+def _show_hits(path: Path, query: str, size: int) -> None:
+    lines, is_all = search(path, query, size)
+    quoted = f"“{plain(query)}”"
     if not lines:
-        st.caption(f"No line holds {quoted}.")
+        st.caption(f"No line contains {quoted}.")
         return
     n = words.plural(len(lines), "line")
-    verb = "holds" if len(lines) == 1 else "hold"
-    st.caption(f"{n} {verb} {quoted}." if is_all else f"The last {n} that hold {quoted}.")
+    verb = "contains" if len(lines) == 1 else "contain"
+    st.caption(f"{n} {verb} {quoted}." if is_all else f"The last {n} that contain {quoted}.")
     _code("\n".join(lines))
 
 
@@ -70,15 +70,15 @@ def _code(text: str) -> None:
 
 
 @lru_cache(maxsize=8)
-def search(path: Path, wanted: str, size: int) -> tuple[tuple[str, ...], bool]:
-    """The last lines of a file that hold a text, in their order, and whether these are all.
+def search(path: Path, query: str, size: int) -> tuple[tuple[str, ...], bool]:
+    """The last lines of a file that contain a text, in their order, and whether these are all.
 
     Args:
         path: The file.
-        wanted: Text; the case of ASCII letters does not matter.
+        query: The text; the case of ASCII letters does not matter.
         size: Bytes of the file to look at, from its beginning.
     """
-    needle = wanted.encode().lower()
+    needle = query.encode().lower()
     hits: deque[bytes] = deque(maxlen=_MOST + 1)
     with open(path, "rb") as stream:
         for line in stream:

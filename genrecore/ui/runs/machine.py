@@ -1,4 +1,4 @@
-"""What a run takes of its machine: processor, memory and GPU now, speed and memory by epoch."""
+"""A run's use of its machine: processor, memory and GPU now, speed and memory by epoch."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ _MIB = 2**20
 
 @dataclass(frozen=True)
 class Use:
-    """What processes take now: cores, memory in bytes, and how many there are."""
+    """What a run's processes use now; memory in bytes."""
 
     cores: float
     memory: int
     n_processes: int
 
 
-_looks: dict[str, tuple[float, float, Use]] = {}  # by folder: time, processor seconds, what it saw
+_looks: dict[str, tuple[float, float, Use]] = {}  # by folder: time, processor seconds, the use
 
 
 def use_of(run: Run) -> Use | None:
-    """What the run's processes take on this machine; None where none of them lives here.
+    """What the run's processes use on this machine; None where none of them runs here.
 
     The cores are the mean since the last look, at least a second ago, or since the run started.
     """
@@ -68,7 +68,7 @@ def use_of(run: Run) -> Use | None:
 
 @dataclass(frozen=True)
 class Gpu:
-    """What a GPU does now: share of the time it works, memory in MiB."""
+    """A GPU now: share of the time it works, memory in MiB."""
 
     name: str
     busy: float
@@ -109,7 +109,7 @@ def parsed_gpus(lines: str) -> list[Gpu]:
 
 
 def run_use(run: Run) -> None:
-    """What a live run takes of its machine now."""
+    """What a live run uses of its machine now."""
     if run.state not in LIVE:
         return
     use = use_of(run)

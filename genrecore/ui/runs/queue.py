@@ -23,8 +23,8 @@ _WAYS = {
 
 
 def run_queue() -> None:
-    """The waiting runs in the order in which they start, and what changes that order; nothing
-    where no run waits or works."""
+    """The waiting runs in the order in which they start, with buttons that change it; nothing where
+    no run waits or works."""
     rows = readers.run_rows()
     n_at_work = sum(row.is_live for row in rows)
     paused = jobs.paused()
@@ -92,7 +92,7 @@ def _line(position: int, run: Run, n: int) -> None:
 
 
 def queue_buttons(run: Run, position: int | None = None, n: int = 0) -> None:
-    """What changes when a waiting run starts.
+    """Priority and place in the queue of a waiting run.
 
     Args:
         run: A queued run.

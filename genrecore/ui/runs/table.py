@@ -56,17 +56,17 @@ def table_tick_s(n: int) -> float:
 
 def filtered(
     rows: Iterable[RunRow],
-    words: str = "",
+    query: str = "",
     states: Sequence[str] = (),
     models: Sequence[str] = (),
     datasets: Sequence[str] = (),
     sort: str = "",
 ) -> list[RunRow]:
-    """The rows that a filter leaves, in the wanted order; an empty filter leaves all.
+    """The rows that fit a filter, in order; an empty filter leaves all.
 
     Args:
         rows: The newest first.
-        words: All of them must occur in id, title, split, warning or plan; case does not matter.
+        query: All its words must occur in id, title, split, warning or plan; case does not matter.
         states: States to keep.
         models: Names to keep.
         datasets: Names to keep.
@@ -79,13 +79,13 @@ def filtered(
             (not states or row.state in states)
             and (not models or row.model in models)
             and (not datasets or row.dataset in datasets)
-            and all(word in text for word in words.lower().split())
+            and all(word in text for word in query.lower().split())
         )
 
-    kept = [row for row in rows if fits(row)]
+    fitting = [row for row in rows if fits(row)]
     if sort == "oldest":
-        return kept[::-1]
-    return sorted(kept, key=_SORT_KEYS[sort]) if sort in _SORT_KEYS else kept
+        return fitting[::-1]
+    return sorted(fitting, key=_SORT_KEYS[sort]) if sort in _SORT_KEYS else fitting
 
 
 def run_filters(rows: Sequence[RunRow]) -> None:
@@ -98,8 +98,8 @@ def run_filters(rows: Sequence[RunRow]) -> None:
             f"Filter ({n})" if n else "Filter", icon=":material/filter_list:", key="run_filter"
         ):
             present = {row.state for row in rows} | set(chosen_many("state"))
-            states = [state for state in STATES if state in present]
-            choose_many("State", states, "state", words=state_word, placeholder="Any")
+            states = {state: state_word(state) for state in STATES if state in present}
+            choose_many("State", states, "state", placeholder="Any")
             for name, label in (("model", "Model"), ("dataset", "Dataset")):
                 values = {getattr(row, name) for row in rows} | set(chosen_many(name))
                 choose_many(label, sorted(values), name, placeholder="Any")
@@ -113,8 +113,8 @@ def run_filters(rows: Sequence[RunRow]) -> None:
             st.rerun()
 
 
-def shown_rows(rows: Sequence[RunRow]) -> list[RunRow]:
-    """The rows that the filters in the URL leave, in the order that it asks for."""
+def filtered_rows(rows: Sequence[RunRow]) -> list[RunRow]:
+    """The rows that fit the filters in the URL, in the order that it names."""
     return filtered(
         rows,
         chosen("find"),
@@ -129,15 +129,15 @@ def run_list() -> None:
     """The runs as a table; a click on a run opens it, ticked runs can be acted on."""
     rows = readers.run_rows()
     toasts(rows)
-    shown = shown_rows(rows)
-    if not shown:
+    listed = filtered_rows(rows)
+    if not listed:
         st.info(
             f"None of the {plural(len(rows), 'run')} fits these filters.",
             icon=":material/filter_list:",
         )
         return
-    ids = [row.run_id for row in shown]
-    ticked = [row for row in shown if row.run_id in st.session_state.get(TICKED, [])]
+    ids = [row.run_id for row in listed]
+    ticked = [row for row in listed if row.run_id in st.session_state.get(TICKED, [])]
     opened = chosen("run") or rows[0].run_id
     # Rows of another table mean other runs, so it gets a key of its own.
     key = f"runs_{hash(tuple(ids))}_{st.session_state.get(UNTICKED, 0)}"
@@ -150,9 +150,9 @@ def run_list() -> None:
             choose("run", ids[cells[0][0]])
             st.session_state["_run_picked"] = True
 
-    has_warning = any(row.badge for row in shown)
+    has_warning = any(row.badge for row in listed)
     show_table(
-        _table(shown, opened),
+        _table(listed, opened),
         ["opened", "state", "model", "dataset", "epochs", "best", "left_s", "split",
          *(["badge"] if has_warning else []), "created"],
         {
@@ -171,24 +171,24 @@ def run_list() -> None:
     if ticked:
         actions_on_several(ticked)
     else:
-        _summary(rows, len(shown))
+        _summary(rows, len(listed))
 
 
-def _table(shown: Sequence[RunRow], opened: str) -> pd.DataFrame:
+def _table(rows: Sequence[RunRow], opened: str) -> pd.DataFrame:
     return pd.DataFrame(
         {
-            "opened": ["→" if row.run_id == opened else "" for row in shown],
-            "state": [state_word(row.state) for row in shown],
-            "model": [row.model for row in shown],
-            "dataset": [row.dataset for row in shown],
-            "split": [row.split for row in shown],
-            "badge": [row.badge for row in shown],
+            "opened": ["→" if row.run_id == opened else "" for row in rows],
+            "state": [state_word(row.state) for row in rows],
+            "model": [row.model for row in rows],
+            "dataset": [row.dataset for row in rows],
+            "split": [row.split for row in rows],
+            "badge": [row.badge for row in rows],
             # Blanks before the number let a click on the column's head sort by it.
-            "epochs": [f"{row.epoch:>4} of {row.n_epochs}" for row in shown],
-            "best": [row.best for row in shown],
-            "left_s": [row.left_s for row in shown],
+            "epochs": [f"{row.epoch:>4} of {row.n_epochs}" for row in rows],
+            "best": [row.best for row in rows],
+            "left_s": [row.left_s for row in rows],
             "created": [
-                datetime.fromtimestamp(row.created) if row.created else None for row in shown
+                datetime.fromtimestamp(row.created) if row.created else None for row in rows
             ],
         }
     )
@@ -212,5 +212,5 @@ def opened_run(rows: Sequence[RunRow]) -> Run | None:
     run = readers.find(chosen("run"))
     if run is not None:
         return run
-    first = next(iter(shown_rows(rows) or rows), None)
+    first = next(iter(filtered_rows(rows) or rows), None)
     return readers.find(first.run_id) if first else None

@@ -184,10 +184,8 @@ def _choose_other(clip: ClipChoice, excerpt: SoundExcerpt) -> SoundExcerpt | Non
     if rows.empty:
         empty("There is no other genre.", "Choose a dataset with two or more.")
         return None
-    genres = rows["genre"]
-    clip_id = choose_one(
-        "Mixed with", list(rows.index), "with", words=lambda name: f"{name} ({genres[name]})"
-    )
+    titles = {str(name): f"{name} ({genre})" for name, genre in rows["genre"].items()}
+    clip_id = choose_one("Mixed with", titles, "with")
     try:
         source = source_of(rows[rows["clip_id"] == clip_id].iloc[0])
         other = cut(source, 0.0, excerpt.seconds, excerpt.sample_rate_hz)

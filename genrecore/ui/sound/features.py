@@ -24,7 +24,7 @@ from genrecore.training.parts import takes
 from genrecore.ui.datasets.listening import SoundExcerpt
 from genrecore.ui.parts import fields
 from genrecore.ui.parts.cache import cached_by_files, no_files
-from genrecore.ui.parts.choices import choose, choose_many, chosen, hold
+from genrecore.ui.parts.choices import choose, choose_many, chosen, set_widget
 from genrecore.ui.parts.frame import (
     capital,
     chart,
@@ -199,7 +199,7 @@ def _choose_study() -> None:
     """Takes over the network input of a study, and says what the study leaves open."""
     names = [""] + [name for name in PRESETS if "feature" in PRESETS[name].thing]
     name = chosen("study") if chosen("study") in names else ""
-    hold("choice_study", name)
+    set_widget("choice_study", name)
     st.selectbox(
         "As in a study",
         names,

@@ -14,7 +14,7 @@ from genrecore.config.run import Audio
 from genrecore.features import FEATURES
 from genrecore.reporting.plots import mel_scale as plots
 from genrecore.ui.datasets.listening import play
-from genrecore.ui.parts.choices import choose, chosen, hold
+from genrecore.ui.parts.choices import choose, chosen, set_widget
 from genrecore.ui.parts.frame import chart, pair, section
 from genrecore.ui.sound.resynthesis import log_mel_options
 
@@ -68,7 +68,7 @@ def _choose_tone(top_hz: float) -> tuple[float, str]:
     except ValueError:
         wanted = _DEFAULT_HZ
     wanted = wanted if 1.0 <= wanted < math.inf else _DEFAULT_HZ
-    hold("slider_tone", min(notes, key=lambda hz: abs(math.log(hz / wanted))))
+    set_widget("slider_tone", min(notes, key=lambda hz: abs(math.log(hz / wanted))))
 
     def write() -> None:
         value = round(st.session_state["slider_tone"])
