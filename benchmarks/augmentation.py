@@ -40,19 +40,19 @@ def main() -> None:
         torch.set_num_threads(arguments.threads)
     print(f"{torch.get_num_threads()} threads, {RATE_HZ} Hz, {CLIP_S:g} s, one channel")
 
-    waves, images = music(arguments.clips), pictures(arguments.clips)
+    waves, images = music(arguments.clips), random_images(arguments.clips)
     for name, entry in AUGMENTATIONS.items():
-        if entry.facts["on"] in ("variants", "batch"):
+        if entry.facts.on in ("variants", "batch"):
             continue
-        x = waves if entry.facts["on"] == "wave" else images
-        augmentation = entry.thing(entry.read_options({}, "augmentation"), RATE_HZ)
-        drawn = augmentation.draw(len(x), tuple(x.shape[1:]), torch.Generator().manual_seed(1))
-        label, theirs = equivalents(x, drawn, augmentation.options).get(name, ("", None))
+        x = waves if entry.facts.on == "wave" else images
+        augmentation = entry.thing(entry.options(), RATE_HZ)
+        draws = augmentation.draw(len(x), tuple(x.shape[1:]), torch.Generator().manual_seed(1))
+        label, reference = equivalents(x, draws, augmentation.options).get(name, ("", None))
 
-        def ours(x=x, drawn=drawn, one=augmentation) -> None:
-            one.apply(x, drawn)
+        def ours(x=x, draws=draws, augmented=augmentation) -> None:
+            augmented.apply(x, draws)
 
-        report(name, label, ours, theirs, len(x), arguments.rounds)
+        report(name, label, ours, reference, len(x), arguments.rounds)
 
     waves = music(arguments.chain_clips)
     chain = Chain(
@@ -75,15 +75,15 @@ def report(
     name: str,
     label: str,
     ours: Callable[[], object],
-    theirs: Callable[[], object] | None,
+    reference: Callable[[], object] | None,
     n_clips: int,
     rounds: int,
 ) -> None:
     """Lets the two take turns and prints a line."""
-    times: dict[str, list[float]] = {"ours": [], "theirs": []}
-    cpu: dict[str, list[float]] = {"ours": [], "theirs": []}
+    times: dict[str, list[float]] = {"ours": [], "reference": []}
+    cpu: dict[str, list[float]] = {"ours": [], "reference": []}
     for turn in range(rounds + 1):
-        for key, work in (("ours", ours), ("theirs", theirs)):
+        for key, work in (("ours", ours), ("reference", reference)):
             if work is not None:
                 began, began_cpu = time.perf_counter(), time.process_time()
                 work()
@@ -92,30 +92,30 @@ def report(
                     cpu[key].append(1e3 * (time.process_time() - began_cpu) / n_clips)
     wall, busy = statistics.median(times["ours"]), statistics.median(cpu["ours"])
     line = f"{name:15s} {wall:7.2f} ms a clip (processor {busy:.1f})"
-    if theirs is not None:
-        ratios = [b / a for a, b in zip(times["ours"], times["theirs"], strict=True)]
+    if reference is not None:
+        ratios = [b / a for a, b in zip(times["ours"], times["reference"], strict=True)]
         line += (
-            f"; {label} {statistics.median(times['theirs']):.1f} "
-            f"(processor {statistics.median(cpu['theirs']):.1f}): "
+            f"; {label} {statistics.median(times['reference']):.1f} "
+            f"(processor {statistics.median(cpu['reference']):.1f}): "
             f"{statistics.median(ratios):.1f} × ({min(ratios):.1f} to {max(ratios):.1f})"
         )
     print(line, flush=True)
 
 
 def equivalents(
-    x: torch.Tensor, drawn: torch.Tensor, options: object
+    x: torch.Tensor, draws: torch.Tensor, options: object
 ) -> dict[str, tuple[str, Callable[[], object]]]:
     """What else does the same to the same clips with the same numbers, by augmentation."""
     arrays = x[:, 0].numpy()
-    numbers = drawn.tolist()
+    numbers = draws.tolist()
     quality = getattr(options, "quality", 1.0)
 
     def each(of: Callable[[np.ndarray, list[float]], object]) -> Callable[[], object]:
         return lambda: [of(wave, row) for wave, row in zip(arrays, numbers, strict=True)]
 
     def equalised(wave: np.ndarray, row: list[float]) -> object:
-        given = torch.from_numpy(wave)
-        return torchaudio.functional.equalizer_biquad(given, RATE_HZ, row[0], row[1], quality)
+        tensor = torch.from_numpy(wave)
+        return torchaudio.functional.equalizer_biquad(tensor, RATE_HZ, row[0], row[1], quality)
 
     def masked(axis: int) -> Callable[[], object]:
         return lambda: torchaudio.functional.mask_along_axis_iid(x, x.shape[axis] // 5, 0.0, axis)
@@ -143,27 +143,27 @@ def equivalents(
 
 def librosas_chain(chain: Chain, waves: torch.Tensor, generator: torch.Generator) -> np.ndarray:
     """Belton's chain as a user of librosa writes it, with the numbers that ours draws."""
-    made = waves[:, 0].numpy().copy()
+    wave_copies = waves[:, 0].numpy().copy()
     noises = np.random.default_rng(0)
     for p, step in chain.steps:
         picked = torch.rand(len(waves), generator=generator) < p
-        drawn = step.draw(len(waves), tuple(waves.shape[1:]), generator)
+        draws = step.draw(len(waves), tuple(waves.shape[1:]), generator)
         for row in picked.nonzero()[:, 0].tolist():
-            wave = made[row]
+            wave = wave_copies[row]
             match type(step).__name__:
                 case "Noise":
-                    made[row] = wave + 0.005 * noises.standard_normal(len(wave))
+                    wave_copies[row] = wave + 0.005 * noises.standard_normal(len(wave))
                 case "Shift":
-                    made[row] = np.roll(wave, -1600)
+                    wave_copies[row] = np.roll(wave, -1600)
                 case "Pitch":
-                    steps = float(drawn[row, 0])
-                    made[row] = librosa.effects.pitch_shift(wave, sr=RATE_HZ, n_steps=steps)
+                    steps = float(draws[row, 0])
+                    wave_copies[row] = librosa.effects.pitch_shift(wave, sr=RATE_HZ, n_steps=steps)
                 case "Speed":
-                    fast = librosa.effects.time_stretch(wave, rate=float(drawn[row, 0]))
-                    made[row] = librosa.util.fix_length(fast, size=len(wave))
+                    fast = librosa.effects.time_stretch(wave, rate=float(draws[row, 0]))
+                    wave_copies[row] = librosa.util.fix_length(fast, size=len(wave))
                 case "Percussive":
-                    made[row] = librosa.effects.percussive(wave)
-    return made
+                    wave_copies[row] = librosa.effects.percussive(wave)
+    return wave_copies
 
 
 def music(n_clips: int) -> torch.Tensor:
@@ -181,7 +181,7 @@ def music(n_clips: int) -> torch.Tensor:
     return torch.from_numpy(np.stack(waves))[:, None]
 
 
-def pictures(n_clips: int) -> torch.Tensor:
+def random_images(n_clips: int) -> torch.Tensor:
     """Images (n, 1, 128, frames) in dB, as large as a clip's log-mel spectrogram."""
     n_frames = 1 + round(CLIP_S * RATE_HZ) // 512
     generator = torch.Generator().manual_seed(5)

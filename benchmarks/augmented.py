@@ -1,6 +1,6 @@
 """What fresh augmentation costs a training step: Belton's five augmentations, and without.
 
-ResNet-18 on 3 × 256 × 1 320 log-mel pictures of 30 s clips, as in Belton's fourth experiment,
+ResNet-18 on 3 × 256 × 1,320 log-mel images of 30 s clips, as in Belton's fourth experiment,
 which took 7.4 times as long as the third. Two trainers take turns for a few rounds:
 
 - plain: features from the cache
@@ -69,8 +69,8 @@ def main() -> None:
     for _ in range(arguments.rounds):
         for name, turn in turns.items():
             rates[name].append(turn(arguments.steps).per_s)
-    for name, found in rates.items():
-        print(f"{name:10s} {statistics.median(found):8.2f} samples/s")
+    for name, paces in rates.items():
+        print(f"{name:10s} {statistics.median(paces):8.2f} samples/s")
     ratios = [a / b for a, b in zip(rates["plain"], rates["augmented"], strict=True)]
     print(
         f"augmented takes {statistics.median(ratios):.2f} times as long as plain "

@@ -100,8 +100,8 @@ def write_run(model: str, store: Path) -> Run:
     """A finished run with random weights: the time does not depend on what was learned."""
     config = resolve(with_values(RunConfig(), {"model": model})).config
     run, lock = runs.create_held_run(config, store)
-    made = Classifier(ResolvedConfig(config), GENRES, pretrained=False).eval()
-    save_classifier(made, run.folder / weights_name(made))
+    classifier = Classifier(ResolvedConfig(config), GENRES, pretrained=False).eval()
+    save_classifier(classifier, run.folder / weights_name(classifier))
     Status(run.folder).move("done")
     os.close(lock)
     return Run(run.folder)
@@ -146,7 +146,7 @@ def in_segments(loaded: LoadedRun, samples: np.ndarray) -> torch.Tensor:
 
 def folder(loaded: LoadedRun, paths: list[Path], rounds: int) -> None:
     """Files a second of a folder, against bare decoding in threads and full batches."""
-    rate, asked = loaded.config.audio.sample_rate_hz, panel.Ensemble([loaded])
+    rate, loaded_ensemble = loaded.config.audio.sample_rate_hz, panel.Ensemble([loaded])
 
     def bare_clip(path: Path) -> np.ndarray:
         wave, source_rate = soundfile.read(path, dtype="float32", always_2d=True)
@@ -166,7 +166,7 @@ def folder(loaded: LoadedRun, paths: list[Path], rounds: int) -> None:
                 loaded.classifier(torch.from_numpy(np.stack(waiting)[:, None])).softmax(1)
 
     def ours() -> None:
-        assert all(not answer.problem for answer in asked.classify_many(paths))
+        assert all(not answer.problem for answer in loaded_ensemble.classify_many(paths))
 
     by_clock: list[float] = []
     by_processor: list[float] = []
@@ -246,7 +246,7 @@ def on_page(run: Run, paths: list[Path], rounds: int, chromium: str) -> None:
     query = f"run={run.run_id}"
     sent: list[float] = []
     first: dict[float, list[float]] = {2.0: [], 10.0: []}
-    seen: list[float] = []
+    waits_ms: list[float] = []
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
         for open_s in [*first] * rounds:
@@ -259,7 +259,8 @@ def on_page(run: Run, paths: list[Path], rounds: int, chromium: str) -> None:
                     context = browser.new_context(viewport={"width": 1280, "height": 900})
                     page = f"{address}/classify?{query}"
                     first[open_s].append(seen_ms(context, page, paths[0], open_s))
-                    seen += [seen_ms(context, page, path, _CHOOSING_S) for path in paths[1:]][1:]
+                    later = [seen_ms(context, page, path, _CHOOSING_S) for path in paths[1:]]
+                    waits_ms += later[1:]
                     context.close()
                 finally:
                     server.terminate()
@@ -267,7 +268,7 @@ def on_page(run: Run, paths: list[Path], rounds: int, chromium: str) -> None:
         browser.close()
     print("on the page, from an upload to the prediction")
     print(f"  until the server has sent it: {in_ms(sent)}")
-    print(f"  until a browser on the same cores has drawn it: {in_ms(seen)}")
+    print(f"  until a browser on the same cores has drawn it: {in_ms(waits_ms)}")
     for open_s, took in first.items():
         print(
             f"  the same, first clip on a fresh server, page open for {open_s:g} s: {in_ms(took)}"

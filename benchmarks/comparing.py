@@ -33,13 +33,13 @@ def main() -> None:
     parser.add_argument("--clips", type=int, default=800)
     parser.add_argument("--store", type=int, default=1000, help="runs in the page's store")
     parser.add_argument("--rounds", type=int, default=5)
-    given = parser.parse_args()
+    arguments = parser.parse_args()
     work = Path(tempfile.mkdtemp(prefix="genrecore-benchmark-"))
     os.environ |= {"GENRECORE_RUNS": str(work / "runs"), "GENRECORE_CACHE": str(work / "cache")}
     (work / "runs").mkdir()
     try:
-        statistics_of(work / "runs", given.runs, given.clips, given.rounds)
-        page_of(work / "runs", given.store, given.rounds)
+        statistics_of(work / "runs", arguments.runs, arguments.clips, arguments.rounds)
+        page_of(work / "runs", arguments.store, arguments.rounds)
     finally:
         shutil.rmtree(work)
 
@@ -49,12 +49,12 @@ def statistics_of(store: Path, n_runs: int, n_clips: int, rounds: int) -> None:
     from genrecore.evaluation import comparison, systems
     from genrecore.store.run import Run
 
-    made = [run_of(store, k, n_clips) for k in range(n_runs)]
-    what = f"{n_runs} runs × {n_clips} clips × {len(GENRES)} genres, 10 000 resamples"
-    report(what, rounds, lambda: comparison.compare([Run(folder) for folder in made]))
+    runs_made = [run_of(store, k, n_clips) for k in range(n_runs)]
+    title = f"{n_runs} runs × {n_clips} clips × {len(GENRES)} genres, 10 000 resamples"
+    report(title, rounds, lambda: comparison.compare([Run(folder) for folder in runs_made]))
 
     def pooled() -> None:
-        systems.compare(systems.group_runs([Run(folder) for folder in made]))
+        systems.compare(systems.group_runs([Run(folder) for folder in runs_made]))
 
     report(f"the same as {n_runs // 4} systems of four seeds", rounds, pooled)
 
@@ -75,14 +75,14 @@ def page_of(store: Path, n_runs: int, rounds: int) -> None:
         app.query_params["of"] = unit
         app.run()
         report(f"page with {n_runs} runs in the store, {unit}, whole script", rounds, app.run)
-        shown = compare.VIEWS["verdicts"]
+        verdicts_view = compare.VIEWS["verdicts"]
         compare.VIEWS["verdicts"] = ("Verdicts", lambda *_: None)
         report(f"page with {n_runs} runs in the store, {unit}, before figures", rounds, app.run)
-        compare.VIEWS["verdicts"] = shown
+        compare.VIEWS["verdicts"] = verdicts_view
         assert not app.exception
 
 
-def report(what: str, rounds: int, act: Callable[[], object]) -> None:
+def report(title: str, rounds: int, act: Callable[[], object]) -> None:
     """Clock and processor time of an act, after one round to warm up."""
     act()
     clock, processor = [], []
@@ -92,7 +92,7 @@ def report(what: str, rounds: int, act: Callable[[], object]) -> None:
         clock.append(time.perf_counter() - began)
         processor.append(time.process_time() - worked)
     print(
-        f"{what}: {statistics.median(clock):.2f} s ({min(clock):.2f}–{max(clock):.2f}), "
+        f"{title}: {statistics.median(clock):.2f} s ({min(clock):.2f}–{max(clock):.2f}), "
         f"processor {statistics.median(processor):.2f} s"
     )
 
@@ -115,10 +115,10 @@ def run_of(store: Path, k: int, n_clips: int) -> Path:
     for column, genre in enumerate(GENRES):
         table[f"p_{genre}"] = proba[:, column]
     table.to_parquet(run.folder / "predictions.parquet", index=False)
-    known = table[["clip_id", "genre", "split"]].assign(
+    clip_table = table[["clip_id", "genre", "split"]].assign(
         artist=(np.arange(n_clips) // 2).astype(str)
     )
-    known.to_parquet(run.folder / "clips.parquet", index=False)
+    clip_table.to_parquet(run.folder / "clips.parquet", index=False)
     rows = [
         {"epoch": e, "train_loss": 2 / e, "train_accuracy": 0.5, "valid_loss": 2 / e,
          "valid_accuracy": 0.5, "lr": 0.001, "seconds": 5.0}

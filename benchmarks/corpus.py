@@ -76,9 +76,9 @@ def measure(paths: list[Path], work: Path, rounds: int) -> None:
     def build() -> float:
         shutil.rmtree(work / "cache", ignore_errors=True)
         began = time.perf_counter()
-        made = corpus.build(table, RATE, 30.0)
+        built = corpus.build(table, RATE, 30.0)
         seconds = time.perf_counter() - began
-        assert len(made.index) == len(paths), made.skipped[:1]
+        assert len(built.index) == len(paths), built.skipped[:1]
         return len(paths) / seconds
 
     rates: dict[str, list[float]] = {"bare": [], "build": []}

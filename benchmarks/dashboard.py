@@ -48,22 +48,24 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=20, help="in the store")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--chromium", default=shutil.which("chromium") or "/usr/bin/chromium")
-    given = parser.parse_args()
+    arguments = parser.parse_args()
     work = Path(tempfile.mkdtemp(prefix="genrecore-benchmark-"))
     os.environ |= {"GENRECORE_RUNS": str(work / "runs"), "GENRECORE_CACHE": str(work / "cache")}
     server = None
     try:
-        fill(work / "runs", given.runs)
+        fill(work / "runs", arguments.runs)
         server, address = serve()
         with sync_playwright() as playwright:
-            browser = playwright.chromium.launch(executable_path=given.chromium, args=FLAGS)
-            print(f"{given.runs} runs in the store; median of {given.rounds} visits (range)")
+            browser = playwright.chromium.launch(executable_path=arguments.chromium, args=FLAGS)
+            print(
+                f"{arguments.runs} runs in the store; median of {arguments.rounds} visits (range)"
+            )
             print("page       title               readable            script    first readable")
             for name in READABLE:
                 first = visit(browser, address, name)[1]
-                seen = [visit(browser, address, name) for _ in range(given.rounds)]
-                titles, ready = zip(*seen, strict=True)
-                script = statistics.median(script_s(name, given.rounds))
+                visits = [visit(browser, address, name) for _ in range(arguments.rounds)]
+                titles, ready = zip(*visits, strict=True)
+                script = statistics.median(script_s(name, arguments.rounds))
                 visits = f"{in_words(titles)}  {in_words(ready)}"
                 print(f"{name:10s} {visits}  {script:.2f} s    {first:.2f} s")
             browser.close()
@@ -82,14 +84,14 @@ def fill(store: Path, n: int) -> None:
     from genrecore.training.resolve import resolve
 
     config = resolve(with_values(RunConfig(), SMALL)).config
-    made = []
+    queued = []
     for seed in range(2):
         run, lock = runs.create_held_run(with_values(config, {"seed": seed}), store)
         assert lifecycle.execute(run) == "done"
         os.close(lock)
-        made.append(run)
+        queued.append(run)
     for i in range(2, n):
-        shutil.copytree(made[i % 2].folder, store / f"20200101-{i:06d}-demo-cnn-{i:04x}")
+        shutil.copytree(queued[i % 2].folder, store / f"20200101-{i:06d}-demo-cnn-{i:04x}")
 
 
 def serve() -> tuple[subprocess.Popen[bytes], str]:

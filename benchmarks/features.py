@@ -67,10 +67,10 @@ def main() -> None:
     for name, values in rates.items():
         print(f"{name:20s} {statistics.median(values):8.1f} clips/s (best {max(values):.1f})")
     for ours in ("ours", "ours, 3 s"):
-        for other in ("librosa", "bare FFTs", "bare FFTs, in cache"):
-            ratios = [a / b for a, b in zip(rates[ours], rates[other], strict=True)]
+        for contestant in ("librosa", "bare FFTs", "bare FFTs, in cache"):
+            ratios = [a / b for a, b in zip(rates[ours], rates[contestant], strict=True)]
             print(
-                f"{ours:9s} / {other:20s} {statistics.median(ratios):.2f} "
+                f"{ours:9s} / {contestant:20s} {statistics.median(ratios):.2f} "
                 f"({min(ratios):.2f} to {max(ratios):.2f})"
             )
 
@@ -78,7 +78,7 @@ def main() -> None:
 def log_mel(waves: torch.Tensor) -> Callable[[], torch.Tensor]:
     """The feature at its defaults, on all of the waves (batch, 1, n_samples)."""
     entry = FEATURES["log_mel"]
-    feature = entry.thing(entry.read_options({}, "feature"), RATE_HZ, waves.shape[2])
+    feature = entry.thing(entry.options(), RATE_HZ, waves.shape[2])
     return torch.no_grad()(lambda: feature(waves))
 
 
@@ -89,7 +89,7 @@ def by_librosa(wave: np.ndarray) -> np.ndarray:
 
 
 def agree(wave: np.ndarray, ours: np.ndarray) -> None:
-    """Both make the same picture, or there is nothing to compare."""
+    """Both make the same image, or there is nothing to compare."""
     np.testing.assert_allclose(ours, by_librosa(wave), atol=1e-3)  # dB; float32
 
 

@@ -1,6 +1,6 @@
 """Whether features are fed as fast from a file that does not fit into memory.
 
-ResNet-18 on 128 × 128 log-mel pictures, batch 32, as in `training.py`; but the cached features are
+ResNet-18 on 128 × 128 log-mel images, batch 32, as in `training.py`; but the cached features are
 a file larger than the memory that this process may use (a cgroup's limit; Linux, as root). The
 trainer and the bare step on resident tensors take turns; what was read from the disk meanwhile
 shows that the file did not fit.
@@ -70,10 +70,10 @@ def main() -> None:
             for name, turn in turns.items():
                 rates[name].append(turn(arguments.steps).per_s)
         n_read = read_bytes() - before
-    for name, found in rates.items():
-        print(f"{name:6s} {statistics.median(found):8.1f} samples/s")
-    shown = arguments.rounds * arguments.steps * BATCH
-    print(f"read from the disk: {n_read / 2**20:.0f} MB for {shown} examples")
+    for name, paces in rates.items():
+        print(f"{name:6s} {statistics.median(paces):8.1f} samples/s")
+    n_examples = arguments.rounds * arguments.steps * BATCH
+    print(f"read from the disk: {n_read / 2**20:.0f} MB for {n_examples} examples")
     ratios = [a / b for a, b in zip(rates["ours"], rates["bare"], strict=True)]
     print(f"ours / bare {statistics.median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})")
 

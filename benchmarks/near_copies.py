@@ -40,9 +40,9 @@ def main() -> None:
     prints, planted = made_up(arguments.clips, round(arguments.clip_s / HOP_S), generator)
     n_bytes = sum(print_.nbytes for print_ in prints.values())
     began = time.perf_counter()
-    found = near_copies(prints)
+    copies = near_copies(prints)
     seconds = time.perf_counter() - began
-    pairs = set(zip(found["clip_a"], found["clip_b"], strict=True))
+    pairs = set(zip(copies["clip_a"], copies["clip_b"], strict=True))
     print(
         f"{len(prints)} clips, {n_bytes / 1e6:.0f} MB, {len(os.sched_getaffinity(0))} cores: "
         f"{seconds:.1f} s; {len(pairs & planted)} of {len(planted)} planted pairs found, "

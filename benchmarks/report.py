@@ -26,12 +26,12 @@ def main() -> None:
     parser.add_argument("--clips", type=int, default=800)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--figures", action="store_true", help="draw the figures of the first")
-    given = parser.parse_args()
+    arguments = parser.parse_args()
     work = Path(tempfile.mkdtemp(prefix="genrecore-benchmark-"))
     os.environ |= {"GENRECORE_RUNS": str(work / "runs"), "GENRECORE_CACHE": str(work / "cache")}
     (work / "runs").mkdir()
     try:
-        measure(work, given.runs, given.clips, given.rounds, given.figures)
+        measure(work, arguments.runs, arguments.clips, arguments.rounds, arguments.figures)
     finally:
         shutil.rmtree(work)
 
@@ -42,22 +42,22 @@ def measure(work: Path, sizes: list[int], n_clips: int, rounds: int, figures: bo
     from genrecore.reporting import html as report
     from genrecore.store.run import Run
 
-    made = [run_of(work / "runs", k, n_clips) for k in range(max(sizes))]
+    runs_made = [run_of(work / "runs", k, n_clips) for k in range(max(sizes))]
     path = work / "out.html"
     for n in sizes:
-        folders = made[:n]
+        folders = runs_made[:n]
 
         def write(folders: list[Path] = folders) -> None:
             report.write([Run(folder) for folder in folders], path)
 
         timed(f"report of {n} runs × {n_clips} clips", rounds, write)
         print(f"    {path.stat().st_size / 1e6:.1f} MB")
-    compared = comparison.compare([Run(folder) for folder in made[: sizes[0]]])
+    compared = comparison.compare([Run(folder) for folder in runs_made[: sizes[0]]])
     timed("its tables as files", rounds, lambda: report.write_tables(compared, work / "tables"))
     if figures:
         began = time.perf_counter()
-        drawn = report.write_figures(compared, work / "figures")
-        print(f"{len(drawn)} files of figures: {time.perf_counter() - began:.1f} s")
+        figure_files = report.write_figures(compared, work / "figures")
+        print(f"{len(figure_files)} files of figures: {time.perf_counter() - began:.1f} s")
 
 
 if __name__ == "__main__":

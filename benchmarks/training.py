@@ -89,7 +89,7 @@ def main() -> None:
     if arguments.tiny:
         tiny(arguments.rounds, arguments.epochs, arguments.device)
     elif arguments.all is not None:
-        networks = [name for name in MODELS if not MODELS[name].facts.get("classical")]
+        networks = [name for name in MODELS if not MODELS[name].facts.classical]
         for name in arguments.all or networks:
             alone(name, arguments)
     else:
@@ -143,11 +143,11 @@ def taken_in_turns(
         began = time.perf_counter()
         contestants["bare"](1)
         steps = max(1, min(200, round(2.0 / (time.perf_counter() - began))))
-    found: dict[str, list[Pace]] = {name: [] for name in contestants}
+    measured: dict[str, list[Pace]] = {name: [] for name in contestants}
     for _ in range(arguments.rounds):
         for name, turn in contestants.items():
-            found[name].append(turn(steps))
-    return found
+            measured[name].append(turn(steps))
+    return measured
 
 
 def ratios(first: list[Pace], second: list[Pace]) -> str:
@@ -181,8 +181,8 @@ def studied(arguments: argparse.Namespace) -> RunConfig:
     make a batch."""
     config = model_inputs.study_config(arguments.model)
     form = config.dataset.options.get("form", "audio")
-    given = model_inputs.described(*model_inputs.front_end(config))
-    n_segments = given.n_segments if config.segments.excerpts == "all" else 1
+    described = model_inputs.described(*model_inputs.front_end(config))
+    n_segments = described.n_segments if config.segments.excerpts == "all" else 1
     n_clips = math.ceil(config.training.batch_size / n_segments / N_GENRES / 0.6)
     values = {
         "dataset": "demo",
@@ -281,14 +281,14 @@ def bare(config: RunConfig, prepared: Prepared, chosen: hardware.Hardware) -> Tu
     size = config.training.batch_size
 
     def random(shape: tuple[int, ...]) -> Tensor:
-        made = torch.randn(size, *shape, device=chosen.device)
-        if chosen.channels_last and made.ndim == 4:
-            made = made.to(memory_format=torch.channels_last)
-        return made
+        tensor = torch.randn(size, *shape, device=chosen.device)
+        if chosen.channels_last and tensor.ndim == 4:
+            tensor = tensor.to(memory_format=torch.channels_last)
+        return tensor
 
     shape: Any = net.feature.output_shape
     pair = isinstance(shape[0], tuple)
-    given: Any = tuple(random(one) for one in shape) if pair else random(shape)
+    described: Any = tuple(random(part) for part in shape) if pair else random(shape)
     targets = torch.eye(len(prepared.genres), device=chosen.device)[
         torch.randint(len(prepared.genres), (size,), device=chosen.device)
     ]
@@ -299,7 +299,7 @@ def bare(config: RunConfig, prepared: Prepared, chosen: hardware.Hardware) -> Tu
         optimiser = recipe.optimiser(config.training, net.parameters())
         for _ in range(steps):
             with chosen.autocast():
-                heads = net.heads(given)
+                heads = net.heads(described)
             losses = (
                 weight * nn.functional.cross_entropy(logits.float(), targets)
                 for weight, logits in heads
@@ -332,24 +332,24 @@ def tiny(rounds: int, n_epochs: int, device: str) -> None:
     chosen = hardware.choose(config.device)
     prepared = preparation.with_split(preparation.decode(config), config)
     alone = bare(config, prepared, chosen)
-    found: dict[str, list[Pace]] = {"bare": [], "ours": []}
+    measured: dict[str, list[Pace]] = {"bare": [], "ours": []}
     steps = TINY // 8
     for _ in range(rounds):
-        found["bare"].append(alone(steps * n_epochs))
+        measured["bare"].append(alone(steps * n_epochs))
         net, examples = built(config, prepared, chosen)
         with tempfile.TemporaryDirectory(prefix="genrecore-benchmark-") as folder:
             trainer = Trainer(net, examples, chosen, RunProgress(Run(Path(folder))))
             assert len(trainer.train) == TINY
             watch = Watch(chosen)
             trainer.fit()
-            found["ours"].append(watch.pace(steps * n_epochs * 8))
-    for name, paces in found.items():
+            measured["ours"].append(watch.pace(steps * n_epochs * 8))
+    for name, paces in measured.items():
         step_us = 8e6 / statistics.median(pace.per_s for pace in paces)
         cpu_us = 8e6 * statistics.median(pace.cpu_s for pace in paces)
         print(f"{name}  {step_us:5.0f} µs a step ({cpu_us:.0f} µs of processor time)")
     print(
         f"{n_epochs} epochs of {steps} steps, validated on {len(trainer.valid)}: the whole run "
-        f"takes x times as long as the bare loop, x = {ratios(found['bare'], found['ours'])}"
+        f"takes x times as long as the bare loop, x = {ratios(measured['bare'], measured['ours'])}"
     )
 
 

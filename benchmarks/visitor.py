@@ -54,7 +54,7 @@ class Visitor:
             if message.WhichOneof("type") == "script_finished" and self._uploader:
                 return
 
-    def upload(self, path: Path, shown: Callable[[str], bool]) -> None:
+    def upload(self, path: Path, is_shown: Callable[[str], bool]) -> None:
         """Gives the page's uploader a file and waits until the page shows a certain text.
 
         Args:
@@ -62,11 +62,11 @@ class Visitor:
             shown: Says of a text whether it is the one.
         """
         name, content = path.name, path.read_bytes()
-        asked = BackMsg()
-        asked.file_urls_request.request_id = str(uuid.uuid4())
-        asked.file_urls_request.session_id = self._session_id
-        asked.file_urls_request.file_names.append(name)
-        self._socket.send(asked.SerializeToString())
+        request = BackMsg()
+        request.file_urls_request.request_id = str(uuid.uuid4())
+        request.file_urls_request.session_id = self._session_id
+        request.file_urls_request.file_names.append(name)
+        self._socket.send(request.SerializeToString())
         (urls,) = next(
             message.file_urls_response.file_urls
             for message in self._messages()
@@ -78,12 +78,12 @@ class Visitor:
             headers={"X-Xsrftoken": self._token},
             timeout=_LONGEST_S,
         ).raise_for_status()
-        given = WidgetState(id=self._uploader)
-        given.file_uploader_state_value.uploaded_file_info.append(
+        state = WidgetState(id=self._uploader)
+        state.file_uploader_state_value.uploaded_file_info.append(
             UploadedFileInfo(file_id=urls.file_id, name=name, size=len(content), file_urls=urls)
         )
-        self._run([given])
-        next(m for m in self._messages() if shown(m.delta.new_element.markdown.body))
+        self._run([state])
+        next(m for m in self._messages() if is_shown(m.delta.new_element.markdown.body))
 
     def settle(self) -> None:
         """Waits until the page's script has ended."""
@@ -95,11 +95,11 @@ class Visitor:
         self._http.close()
 
     def _run(self, widgets: list[WidgetState]) -> None:
-        asked = BackMsg()
-        asked.rerun_script.page_name = self._page
-        asked.rerun_script.query_string = self._query
-        asked.rerun_script.widget_states.widgets.extend(widgets)
-        self._socket.send(asked.SerializeToString())
+        request = BackMsg()
+        request.rerun_script.page_name = self._page
+        request.rerun_script.query_string = self._query
+        request.rerun_script.widget_states.widgets.extend(widgets)
+        self._socket.send(request.SerializeToString())
 
     def _messages(self) -> Iterator[ForwardMsg]:
         while True:

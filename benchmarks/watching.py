@@ -125,32 +125,37 @@ def main() -> None:
     parser.add_argument("--hour", action="store_true", help="memory over an hour's ticks instead")
     parser.add_argument("--faster", type=float, default=15, help="the hour by this factor")
     parser.add_argument("--chromium", default=shutil.which("chromium") or "/usr/bin/chromium")
-    given = parser.parse_args()
+    arguments = parser.parse_args()
     work = Path(tempfile.mkdtemp(prefix="genrecore-watching-"))
     os.environ |= {"GENRECORE_RUNS": str(work / "runs"), "GENRECORE_CACHE": str(work / "cache")}
     try:
-        fed = Fed(template(work), work / "runs", n_done=30 if given.hour else EPOCHS - 60)
-        if given.hour:
-            hour(fed, given.faster, given.chromium)
+        fed = Fed(template(work), work / "runs", n_done=30 if arguments.hour else EPOCHS - 60)
+        if arguments.hour:
+            hour(fed, arguments.faster, arguments.chromium)
             return
-        if given.seconds:
-            few = watched(fed, 1, given.seconds, given.view, given.chromium)
-            print(f"a tab with a live run of {EPOCHS} epochs, view {given.view}: {few}", flush=True)
-        if not given.runs:
+        if arguments.seconds:
+            few = watched(fed, 1, arguments.seconds, arguments.view, arguments.chromium)
+            print(
+                f"a tab with a live run of {EPOCHS} epochs, view {arguments.view}: {few}",
+                flush=True,
+            )
+        if not arguments.runs:
             return
-        fill(work, given.runs)
+        fill(work, arguments.runs)
         fed.epoch = 0
-        print(f"{given.runs} runs in the store, live run open: {script({'run': fed.run.run_id})}")
-        if given.seconds:
-            many = watched(fed, 1, given.seconds, given.view, given.chromium)
-            print(f"a tab with a live run beside {given.runs} others: {many}", flush=True)
+        print(
+            f"{arguments.runs} runs in the store, live run open: {script({'run': fed.run.run_id})}"
+        )
+        if arguments.seconds:
+            many = watched(fed, 1, arguments.seconds, arguments.view, arguments.chromium)
+            print(f"a tab with a live run beside {arguments.runs} others: {many}", flush=True)
         with open(fed.run.folder / "log.txt", "w") as stream:
             line = "12:00:00 a line as a log has many of them, number {:9d}\n"
             n = 50 * MB // len(line.format(0)) + 1
             stream.write("".join(line.format(i) for i in range(n)))
-        asked = {"run": fed.run.run_id, "view": "log"}
-        print(f"a log of 50 MB: {script(asked)}")
-        print(f"searched for a word that is not there: {script(asked | {'log': 'nowhere'})}")
+        log_query = {"run": fed.run.run_id, "view": "log"}
+        print(f"a log of 50 MB: {script(log_query)}")
+        print(f"searched for a word that is not there: {script(log_query | {'log': 'nowhere'})}")
     finally:
         shutil.rmtree(work)
 
@@ -171,11 +176,13 @@ def template(work: Path) -> Path:
 
 def fill(work: Path, n: int) -> None:
     """Copies of the trained run without its weights."""
-    (made,) = [path for path in (work / "templates").iterdir() if not path.name.startswith(".")]
+    (run_folder,) = [
+        path for path in (work / "templates").iterdir() if not path.name.startswith(".")
+    ]
     large = shutil.ignore_patterns("*.safetensors", "resume.pt")
     for i in range(n):
         name = f"20200101-{i:06d}-demo-cnn-{i:04x}"
-        shutil.copytree(made, work / "runs" / name, ignore=large)
+        shutil.copytree(run_folder, work / "runs" / name, ignore=large)
 
 
 def script(query: dict[str, str]) -> str:

@@ -5,8 +5,8 @@
 
 Datasets and Sound show the demo music, which must have been made before
 (`genrecore datasets prepare demo`).
-Needs Debian's chromium (or another one, named by `--chromium`) and the `[test]` extra. The pictures
-lie in `docs/screenshots/` as `<page>-<theme>.png`.
+Needs Debian's chromium (or another one, named by `--chromium`) and the `[test]` extra. The images
+are in `docs/screenshots/` as `<page>-<theme>.png`.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ PAGES = ("overview", "datasets", "sound", "models", "leaks", "train", "plans", "
 
 
 def main() -> None:
-    """Takes the pictures."""
+    """Takes the screenshots."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
@@ -53,25 +53,27 @@ def main() -> None:
     parser.add_argument("--ask", default="", help="runs that Classify asks, with commas between")
     parser.add_argument("--clip", type=Path, help="file to classify; a chord is made otherwise")
     parser.add_argument("--chromium", default="/usr/bin/chromium")
-    given = parser.parse_args()
-    given.out.mkdir(parents=True, exist_ok=True)
+    arguments = parser.parse_args()
+    arguments.out.mkdir(parents=True, exist_ok=True)
     port = free_port()
-    server = serve(given.store, port)
+    server = serve(arguments.store, port)
     try:
         with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
-            clip = given.clip or chord(Path(folder) / "chord.wav")
-            browser = playwright.chromium.launch(executable_path=given.chromium, args=FLAGS)
-            for theme in given.themes:
+            clip = arguments.clip or chord(Path(folder) / "chord.wav")
+            browser = playwright.chromium.launch(executable_path=arguments.chromium, args=FLAGS)
+            for theme in arguments.themes:
                 context = browser.new_context(
-                    color_scheme=theme, viewport={"width": given.width, "height": 900}
+                    color_scheme=theme, viewport={"width": arguments.width, "height": 900}
                 )
-                for name in given.pages:
+                for name in arguments.pages:
                     page = context.new_page()
-                    query = f"?run={given.run}" if given.run and name == "runs" else ""
+                    query = f"?run={arguments.run}" if arguments.run and name == "runs" else ""
                     query = "?dataset=demo&view=listen" if name == "datasets" else query
                     query = "?dataset=demo&genre=techno" if name == "sound" else query
                     query = "?model=resnet18" if name == "models" else query
-                    query = f"?runs={given.ask}" if given.ask and name == "classify" else query
+                    query = (
+                        f"?runs={arguments.ask}" if arguments.ask and name == "classify" else query
+                    )
                     query = "?study=qin" if name == "papers" else query
                     address = "" if name == "overview" else name
                     page.goto(f"http://127.0.0.1:{port}/{address}{query}")
@@ -80,8 +82,8 @@ def main() -> None:
                         page.set_input_files("input[type=file]", str(clip))
                         page.get_by_text("were classified").wait_for(timeout=90_000)
                         settle(page)
-                    shown = "" if given.width == 1280 else f"-{given.width}"
-                    shoot(page, given.out / f"{name}-{theme}{shown}.png", given.width)
+                    suffix = "" if arguments.width == 1280 else f"-{arguments.width}"
+                    shoot(page, arguments.out / f"{name}-{theme}{suffix}.png", arguments.width)
                     page.close()
                 context.close()
             browser.close()
@@ -131,7 +133,7 @@ def settle(page: Page) -> None:
 
 
 def shoot(page: Page, path: Path, width: int) -> None:
-    """The whole page, however long, as one picture."""
+    """The whole page, however long, as one image."""
     # The page scrolls inside its main section, so the window is made as high as that.
     for _ in range(2):  # a page without a scroll bar is laid out a little differently
         height = page.evaluate("document.querySelector('[data-testid=\"stMain\"]').scrollHeight")

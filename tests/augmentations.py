@@ -40,10 +40,10 @@ def examples(name: str, n: int = 3) -> torch.Tensor:
 
 def changed(name: str, x: torch.Tensor, seed: int = 1, **options) -> torch.Tensor:
     """What the augmentation makes of x, as the chain uses it."""
-    one = augmentation(name, **options)
+    chosen = augmentation(name, **options)
     if stage(name) == "variants":
-        return one.apply(x, 0)
-    return one.apply(x, one.draw(len(x), tuple(x.shape[1:]), seeded(seed)))
+        return chosen.apply(x, 0)
+    return chosen.apply(x, chosen.draw(len(x), tuple(x.shape[1:]), seeded(seed)))
 
 
 def tone(hz: float, n: int = N_SAMPLES, amplitude: float = 0.3) -> torch.Tensor:

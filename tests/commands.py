@@ -10,35 +10,37 @@ import sys
 import pytest
 
 
-def genrecore(*words: str) -> subprocess.CompletedProcess[str]:
+def genrecore(*arguments: str) -> subprocess.CompletedProcess[str]:
     """The command in this process, from its entry point to its exit code."""
     from genrecore.cli import main
 
     out, err, argv = io.StringIO(), io.StringIO(), sys.argv
-    sys.argv = ["genrecore", *words]
+    sys.argv = ["genrecore", *arguments]
     try:
         with (
             contextlib.redirect_stdout(out),
             contextlib.redirect_stderr(err),
-            pytest.raises(SystemExit) as left,
+            pytest.raises(SystemExit) as exit_info,
         ):
             main()
     finally:
         sys.argv = argv
-    assert isinstance(left.value.code, int)
-    return subprocess.CompletedProcess(words, left.value.code, out.getvalue(), err.getvalue())
+    assert isinstance(exit_info.value.code, int)
+    return subprocess.CompletedProcess(
+        arguments, exit_info.value.code, out.getvalue(), err.getvalue()
+    )
 
 
-def command(*words: str) -> str:
+def command(*arguments: str) -> str:
     """Standard output of a genrecore command that ends well."""
-    result = genrecore(*words)
+    result = genrecore(*arguments)
     assert result.returncode == 0, result.stderr
     return result.stdout
 
 
-def refused(result: subprocess.CompletedProcess[str], code: int, *said: str) -> None:
-    """Checks that a command ended with this code and one sentence that holds these words."""
+def refused(result: subprocess.CompletedProcess[str], code: int, *parts: str) -> None:
+    """Checks that a command ended with this code and one sentence that holds these parts."""
     assert result.returncode == code, result.stderr
     assert "Traceback" not in result.stderr + result.stdout
-    for words in said:
-        assert words in result.stderr
+    for part in parts:
+        assert part in result.stderr

@@ -66,12 +66,12 @@ def real_data() -> Path:
 @pytest.fixture(scope="session")
 def chromium() -> str:
     """The browser, or a skip that says how to get it. CI must not skip."""
-    found = shutil.which("chromium")
-    if found is None:
+    path = shutil.which("chromium")
+    if path is None:
         if os.environ.get("CI"):
             pytest.fail("chromium is missing, and CI must not skip the browser tests")
         pytest.skip("no chromium: 'apt-get install chromium' lets the browser tests run")
-    return found
+    return path
 
 
 TINY: dict[str, object] = {

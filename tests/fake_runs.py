@@ -54,8 +54,8 @@ def fake_run(
         table[f"p_{genre}"] = proba[:, column]
     table.to_parquet(run.folder / "predictions.parquet", index=False)
     names = None if artists is None else artists.astype(str)
-    known = table[["clip_id", "genre", "split"]].assign(artist=names)
-    known.to_parquet(run.folder / "clips.parquet", index=False)
+    clip_table = table[["clip_id", "genre", "split"]].assign(artist=names)
+    clip_table.to_parquet(run.folder / "clips.parquet", index=False)
     status = Status(run.folder)
     facts: dict[str, object] = {"n_parameters": 10_000 * (1 + len(run.config.model.name))}
     if n_epochs:

@@ -1,4 +1,4 @@
-"""Pages of the dashboard opened through `app.py`, without a browser, and what they say."""
+"""Pages of the dashboard opened through `app.py`, without a browser, and their text."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ def again(app: AppTest, **query: str) -> AppTest:
 
 
 def words(app: AppTest) -> str:
-    """Everything a page says in text, with plain spaces and without marks against markup."""
+    """All text of a page, with plain spaces and without escapes of markup."""
     elements = [*app.title, *app.subheader, *app.markdown, *app.caption]
     elements += [*app.error, *app.warning, *app.info, *app.success]
-    said = [str(element.value) for element in elements]
-    said += [bar.proto.text for bar in app.get("progress")]
-    return "\n".join(said).replace("\\", "").replace("\u00a0", " ").replace("\u202f", " ")
+    texts = [str(element.value) for element in elements]
+    texts += [bar.proto.text for bar in app.get("progress")]
+    return "\n".join(texts).replace("\\", "").replace("\u00a0", " ").replace("\u202f", " ")
 
 
 def metrics(app: AppTest) -> dict[str, str]:

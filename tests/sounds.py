@@ -80,8 +80,10 @@ def sentences(n: int) -> list[np.ndarray]:
     for k in range(n):
         voice = ["-v", _VOICES[k % 10], "-p", str(30 + 7 * k % 40), "-s", str(135 + 11 * k % 60)]
         text = _SENTENCES[k // 10 % 5]
-        made = subprocess.run([program, *voice, "--stdout", text], capture_output=True, check=True)
-        wave, rate_hz = soundfile.read(io.BytesIO(made.stdout), dtype="float32")
+        spoken_wav = subprocess.run(
+            [program, *voice, "--stdout", text], capture_output=True, check=True
+        )
+        wave, rate_hz = soundfile.read(io.BytesIO(spoken_wav.stdout), dtype="float32")
         assert rate_hz == RATE_HZ
         spoken.append(wave)
     return spoken

@@ -154,10 +154,10 @@ def register_metric() -> None:
         return float((proba.argmax(1) == genre_index).mean()) if len(proba) else float("nan")
 
 
-def run_command(*words: str) -> str:
+def run_command(*arguments: str) -> str:
     """What the command prints."""
     printed = io.StringIO()
-    sys.argv = ["genrecore", *words]
+    sys.argv = ["genrecore", *arguments]
     with contextlib.redirect_stdout(printed), contextlib.suppress(SystemExit):
         cli.main()
     return printed.getvalue()
@@ -174,11 +174,11 @@ def page_text(name: str, **query: str) -> str:
 
 def main(folder: Path) -> dict[str, Any]:
     facts: dict[str, Any] = {"list": json.loads(run_command("list", "--json"))}
-    words = "--dataset toy_tones --split toy_halves --feature toy_octaves --model toy_linear"
-    words += " --augment toy_flip --set dataset.n_clips=9 --clip-s 2 --segment-s 1 --epochs 3"
-    words += " --batch-size 4 --device cpu --json"
+    arguments = "--dataset toy_tones --split toy_halves --feature toy_octaves --model toy_linear"
+    arguments += " --augment toy_flip --set dataset.n_clips=9 --clip-s 2 --segment-s 1 --epochs 3"
+    arguments += " --batch-size 4 --device cpu --json"
     trained: list[Mapping[str, Any]] = [
-        json.loads(run_command("train", *words.split(), "--seed", seed)) for seed in "01"
+        json.loads(run_command("train", *arguments.split(), "--seed", seed)) for seed in "01"
     ]
     names = [str(run["run"]) for run in trained]
     facts["states"] = [run["state"] for run in trained]

@@ -61,9 +61,9 @@ def untrained_run_of(
     run, lock = runs.create_held_run(config, store)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        made = Classifier(ResolvedConfig(config), genres, shape, pretrained=False).eval()
-        _spread(made, config)
-    save_classifier(made, run.folder / weights_name(made))
+        classifier = Classifier(ResolvedConfig(config), genres, shape, pretrained=False).eval()
+        _spread(classifier, config)
+    save_classifier(classifier, run.folder / weights_name(classifier))
     if temperature:
         _predictions(genres, temperature).to_parquet(run.folder / "predictions.parquet")
     Status(run.folder).move("done")
@@ -72,18 +72,20 @@ def untrained_run_of(
 
 
 @torch.inference_mode()
-def _spread(made: Classifier, config: RunConfig) -> None:
+def _spread(classifier: Classifier, config: RunConfig) -> None:
     """Standardises on a few noises and makes the last layer decided: of a network as it is built,
     all genres are about equally probable, and a test would see little."""
     rate = config.audio.sample_rate_hz
-    if made.given_shape:
-        given = torch.randint(0, 256, (8, *made.given_shape), dtype=torch.uint8)
+    if classifier.given_shape:
+        noises = torch.randint(0, 256, (8, *classifier.given_shape), dtype=torch.uint8)
     else:
-        given = 0.1 * torch.randn(8, 1, round(config.segments.segment_s * rate))
-    features = made.feature(given)
-    made.fit_standardisation(lambda: [features])
-    last = [layer for layer in made.network.modules() if isinstance(layer, torch.nn.Linear)][-1]
-    logits = made.logits(features)
+        noises = 0.1 * torch.randn(8, 1, round(config.segments.segment_s * rate))
+    features = classifier.feature(noises)
+    classifier.fit_standardisation(lambda: [features])
+    last = [layer for layer in classifier.network.modules() if isinstance(layer, torch.nn.Linear)][
+        -1
+    ]
+    logits = classifier.logits(features)
     last.weight.data *= 2.0 / logits.std(dim=1).mean().clamp(min=1e-6)
 
 

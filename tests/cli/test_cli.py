@@ -25,10 +25,10 @@ SMALL = [f"--set={key}={value}" for key, value in TINY.items() if key.startswith
 SMALL += ["--epochs", "2", "--segment-s", "1", "--clip-s", "3", "--batch-size", "7"]
 
 
-def in_a_process(*words: str) -> subprocess.CompletedProcess[str]:
+def in_a_process(*arguments: str) -> subprocess.CompletedProcess[str]:
     """The command as a shell starts it."""
     return subprocess.run(
-        [sys.executable, "-m", "genrecore", *words],
+        [sys.executable, "-m", "genrecore", *arguments],
         cwd=ROOT,
         env=os.environ,
         capture_output=True,
@@ -39,14 +39,14 @@ def in_a_process(*words: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.parametrize(
-    "words",
+    "command",
     [[], ["demo"], ["list"], ["datasets"], ["datasets", "list"], ["datasets", "prepare"],
      ["train"], ["runs"], ["runs", "list"], ["runs", "show"], ["runs", "stop"], ["compare"],
      ["classify"], ["dashboard"], ["doctor"]],
     ids=" ".join,
 )  # fmt: skip
-def test_every_command_explains_itself(words: list[str]) -> None:
-    result = genrecore(*words, "--help")
+def test_every_command_explains_itself(command: list[str]) -> None:
+    result = genrecore(*command, "--help")
     assert result.returncode == 0
     text = result.stdout
     assert "Usage: genrecore" in text
@@ -82,8 +82,8 @@ def test_training_from_the_command_line(store: Path, tmp_path: Path) -> None:
     # The same again from its own file gives the same numbers.
     again = genrecore("train", "--config", str(run.folder / "config.json"), "--json")
     assert json.loads(again.stdout)["scores"] == facts["scores"]
-    shown = genrecore("runs", "show", facts["run"])
-    assert "Tested on" in shown.stdout
+    printed = genrecore("runs", "show", facts["run"])
+    assert "Tested on" in printed.stdout
     listed = json.loads(genrecore("runs", "list", "--json").stdout)
     assert [row["state"] for row in listed] == ["done", "done"]
     compared = genrecore("compare", *[row["run"] for row in listed])
@@ -107,8 +107,8 @@ def test_listing_runs_loads_nothing_heavy(store: Path) -> None:
 
 @pytest.mark.long
 def test_background_training_returns_at_once_and_is_stopped(store: Path) -> None:
-    words = [w if w != "2" else "5000" for w in SMALL]
-    queued = json.loads(genrecore("train", *words, "--background", "--json").stdout)
+    arguments = [w if w != "2" else "5000" for w in SMALL]
+    queued = json.loads(genrecore("train", *arguments, "--background", "--json").stdout)
     folder = Path(queued["folder"])
     wait_for_epoch(Run(folder))
     stopped = genrecore("runs", "stop", queued["run"])
@@ -159,9 +159,9 @@ def test_doctor_tells_precision_and_why(store: Path) -> None:
 def test_a_traceback_is_shown_only_when_asked_for(store: Path) -> None:
     plain = genrecore("compare", "a", "b")
     refused(plain, 2, "There is no run 'a'")
-    asked = genrecore("--debug", "compare", "a", "b")
-    assert asked.returncode == 2
-    assert "Traceback" in asked.stderr
+    with_debug = genrecore("--debug", "compare", "a", "b")
+    assert with_debug.returncode == 2
+    assert "Traceback" in with_debug.stderr
 
 
 def test_a_store_that_cannot_be_written_is_one_sentence(
@@ -186,8 +186,8 @@ def test_a_changed_clip_and_what_is_left_of_it_are_written(store: Path, tmp_path
     octave = ["--set", "augment.pitch.range_semitones=12"]
     heard = set()
     for seed in ("0", "1"):
-        words = ["hear", str(clip), "--out", str(to), "--augment", "pitch", "--seed", seed]
-        facts = json.loads(genrecore(*words, *octave, "--json").stdout)
+        arguments = ["hear", str(clip), "--out", str(to), "--augment", "pitch", "--seed", seed]
+        facts = json.loads(genrecore(*arguments, *octave, "--json").stdout)
         assert facts["seconds"] == 2.0
         heard.add(round(peak_hz()))
     assert len(heard) == 2

@@ -22,7 +22,7 @@ from genrecore.store.files import read_json
 from genrecore.store.run import Run
 
 
-def drawn(
+def draw_predictions(
     n: int, k: int, temperature: float, seed: int, spread: float = 2.0
 ) -> tuple[np.ndarray, np.ndarray]:
     """Labels drawn from honest probabilities, and those probabilities made wrong: as of a network
@@ -59,36 +59,36 @@ def predictions(labels: np.ndarray, proba: np.ndarray, split: str = "valid") -> 
 def test_it_lowers_log_loss_and_calibration_error_on_held_out_clips(
     temperature: float, k: int, seed: int
 ) -> None:
-    labels, proba = drawn(1400, k, temperature, seed)
+    labels, proba = draw_predictions(1400, k, temperature, seed)
     valid, held_out = slice(0, 400), slice(400, None)
-    made = calibrate_predictions(predictions(labels[valid], proba[valid]))
-    assert made.note == ""
+    calibration = calibrate_predictions(predictions(labels[valid], proba[valid]))
+    assert calibration.note == ""
     # The estimate of 400 clips: within a third of the truth, some six standard errors.
-    assert made.temperature == pytest.approx(temperature, rel=0.33)
-    after = made.apply(proba[held_out])
+    assert calibration.temperature == pytest.approx(temperature, rel=0.33)
+    after = calibration.apply(proba[held_out])
     assert metrics.log_loss(labels[held_out], after) < metrics.log_loss(
         labels[held_out], proba[held_out]
     )
-    assert made.log_loss_after < made.log_loss_before
+    assert calibration.log_loss_after < calibration.log_loss_before
     assert np.array_equal(after.argmax(axis=1), proba[held_out].argmax(axis=1))
     np.testing.assert_allclose(after.sum(axis=1), 1.0, atol=1e-12)  # float64
 
 
 def test_what_an_overconfident_network_claims_comes_down_to_what_is_right() -> None:
-    labels, proba = drawn(3000, 10, 3.0, 7)
-    made = calibrate_predictions(predictions(labels[:1000], proba[:1000]))
+    labels, proba = draw_predictions(3000, 10, 3.0, 7)
+    calibration = calibrate_predictions(predictions(labels[:1000], proba[:1000]))
     before = metrics.calibration_error(labels[1000:], proba[1000:])
-    after = metrics.calibration_error(labels[1000:], made.apply(proba[1000:]))
+    after = metrics.calibration_error(labels[1000:], calibration.apply(proba[1000:]))
     assert before > 0.15
     # A tenth of 2 000 clips a bin: an error of 1 to 2 % is what chance alone makes.
     assert after < 0.04
-    assert "was overconfident" in made.sentence
-    assert made.error_before > made.error_after
+    assert "was overconfident" in calibration.sentence
+    assert calibration.error_before > calibration.error_after
 
 
 def test_honest_probabilities_stay_about_as_they_are() -> None:
     for seed in range(5):
-        labels, proba = drawn(400, 5, 1.0, seed)
+        labels, proba = draw_predictions(400, 5, 1.0, seed)
         # Four standard errors of 400 clips.
         assert calibrate_predictions(predictions(labels, proba)).temperature == pytest.approx(
             1.0, abs=0.3
@@ -96,7 +96,7 @@ def test_honest_probabilities_stay_about_as_they_are() -> None:
 
 
 def test_the_fit_is_where_a_fine_grid_has_its_least_loss() -> None:
-    labels, proba = drawn(200, 4, 2.5, 3)
+    labels, proba = draw_predictions(200, 4, 2.5, 3)
     grid = np.geomspace(*calibration.RANGE, 2000)
     losses = [metrics.log_loss(labels, tempered(proba, t)) for t in grid]
     assert fit_temperature(labels, proba) == pytest.approx(
@@ -113,26 +113,26 @@ def test_a_temperature_divides_logits() -> None:
 
 
 @pytest.mark.parametrize(
-    ("n", "said"), [(0, "no validation clips"), (1, "only 1 validation clip,"), (29, "only 29")]
+    ("n", "note"), [(0, "no validation clips"), (1, "only 1 validation clip,"), (29, "only 29")]
 )
-def test_too_few_clips_leave_the_probabilities_alone(n: int, said: str) -> None:
-    labels, proba = drawn(200, 4, 3.0, 5)
+def test_too_few_clips_leave_the_probabilities_alone(n: int, note: str) -> None:
+    labels, proba = draw_predictions(200, 4, 3.0, 5)
     split = np.where(np.arange(200) < n, "valid", "test")
-    made = calibrate_predictions(predictions(labels, proba).assign(split=split))
-    assert (made.temperature, made.n_clips) == (1.0, n)
-    assert said in made.sentence
-    np.testing.assert_array_equal(made.apply(proba), proba)
+    calibration = calibrate_predictions(predictions(labels, proba).assign(split=split))
+    assert (calibration.temperature, calibration.n_clips) == (1.0, n)
+    assert note in calibration.sentence
+    np.testing.assert_array_equal(calibration.apply(proba), proba)
 
 
 def test_a_validation_split_without_a_mistake_says_nothing() -> None:
-    _, proba = drawn(200, 4, 3.0, 5)
-    made = calibrate_predictions(predictions(proba.argmax(axis=1), proba))
-    assert made.temperature == 1.0
-    assert "All of its 200 validation clips are recognised" in made.note
+    _, proba = draw_predictions(200, 4, 3.0, 5)
+    calibration = calibrate_predictions(predictions(proba.argmax(axis=1), proba))
+    assert calibration.temperature == 1.0
+    assert "All of its 200 validation clips are recognised" in calibration.note
 
 
 def test_clips_without_numbers_and_unknown_genres_do_no_harm() -> None:
-    labels, proba = drawn(300, 4, 3.0, 5)
+    labels, proba = draw_predictions(300, 4, 3.0, 5)
     table = predictions(labels, proba)
     spoilt = table.copy()
     spoilt.loc[7, "p_g1"] = np.nan
@@ -141,19 +141,19 @@ def test_clips_without_numbers_and_unknown_genres_do_no_harm() -> None:
         calibrate_predictions(table).temperature,
         rel=0.05,  # one clip of 300
     )
-    other = table.assign(genre="polka")
-    assert "polka" in calibrate_predictions(other).note
+    unknown_label = table.assign(genre="polka")
+    assert "polka" in calibrate_predictions(unknown_label).note
 
 
 def test_it_is_kept_beside_the_run_and_follows_the_predictions(tmp_path: Path) -> None:
-    labels, proba = drawn(300, 4, 3.0, 5)
+    labels, proba = draw_predictions(300, 4, 3.0, 5)
     run = Run(tmp_path)
     assert "no stored predictions" in calibrate(run).note
     predictions(labels, proba).to_parquet(tmp_path / "predictions.parquet")
-    made = calibrate(Run(tmp_path))
-    kept = read_json(tmp_path / "calibration.json")
-    assert kept["calibration"]["temperature"] == made.temperature
-    assert calibrate(Run(tmp_path)) == made
+    calibration = calibrate(Run(tmp_path))
+    cached = read_json(tmp_path / "calibration.json")
+    assert cached["calibration"]["temperature"] == calibration.temperature
+    assert calibrate(Run(tmp_path)) == calibration
     predictions(labels[:20], proba[:20]).to_parquet(tmp_path / "predictions.parquet")
     assert calibrate(Run(tmp_path)).temperature == 1.0
     again = calibrate(Run(tmp_path))  # from the file, with what was not measured

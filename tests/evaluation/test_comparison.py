@@ -43,8 +43,8 @@ def test_a_pair_is_counted_tested_and_judged(store: Path) -> None:
 
 
 def test_tests_of_many_pairs_are_adjusted(store: Path) -> None:
-    found = [fake_run(store, draw_right(0.7 - k / 20, 200, k), seed=k) for k in range(4)]
-    pairs = comparison.compare(found).pairs
+    four_runs = [fake_run(store, draw_right(0.7 - k / 20, 200, k), seed=k) for k in range(4)]
+    pairs = comparison.compare(four_runs).pairs
     assert len(pairs) == 6
     assert pairs["p_holm"].tolist() == verdicts.holm(pairs["p"].tolist())
     assert pairs["sentence"].str.contains("adjusted for 6 pairs").all()
@@ -52,9 +52,9 @@ def test_tests_of_many_pairs_are_adjusted(store: Path) -> None:
 
 def test_a_band_makes_runs_equivalent(store: Path) -> None:
     right = draw_right(0.7, 900, 5)
-    other = right.copy()
-    other[:5] = ~other[:5]
-    both = [fake_run(store, right), fake_run(store, other, seed=1)]
+    changed = right.copy()
+    changed[:5] = ~changed[:5]
+    both = [fake_run(store, right), fake_run(store, changed, seed=1)]
     assert comparison.compare(both).pairs["verdict"].item() == verdicts.EQUIVALENT
     assert comparison.compare(both, band=0.0).pairs["verdict"].item() == verdicts.OPEN
 
@@ -91,8 +91,8 @@ def test_other_clips_are_compared_only_where_asked(store: Path) -> None:
     assert asked.table["n_clips"].tolist() == [30, 30]
     assert [matrix.to_numpy().sum() for matrix in asked.confusions.values()] == [30, 30]
     for run in (a, b):
-        mine = read_test_predictions(run).set_index("clip_id").loc[asked.shared]
-        expected = mine[["p_blues", "p_jazz", "p_rock"]].idxmax(axis=1).str[2:] == mine["genre"]
+        own = read_test_predictions(run).set_index("clip_id").loc[asked.shared]
+        expected = own[["p_blues", "p_jazz", "p_rock"]].idxmax(axis=1).str[2:] == own["genre"]
         accuracy = asked.table.set_index("run_id").loc[run.run_id, "accuracy"]
         assert accuracy == expected.mean()
 
@@ -170,9 +170,9 @@ def test_genres_that_are_absent_or_alone_are_told_and_not_dropped(store: Path) -
 
     both = [spoilt(fake_run(store, draw_right(0.7, 60, k), seed=k), cut) for k in range(2)]
     compared = comparison.compare(both)
-    said = "\n".join(compared.notes)
-    assert "No test clip is labelled rock" in said
-    assert "There is only one test clip of jazz" in said
+    text = "\n".join(compared.notes)
+    assert "No test clip is labelled rock" in text
+    assert "There is only one test clip of jazz" in text
     recalls = compared.per_genre.set_index("genre")["recall"]
     assert recalls["rock"].isna().all()
     assert set(recalls["jazz"]) <= {0.0, 1.0}
@@ -211,7 +211,7 @@ def test_the_systems_command_pools_and_says_so(store: Path) -> None:
         for model, share in (("cnn", 0.8), ("mlp", 0.5))
         for seed in range(2)
     ]
-    said = command("compare", ids[0], ids[2], "--systems", "--band", "3")
-    assert "over 2 seeds each" in said
-    assert "cnn · demo" in said
+    text = command("compare", ids[0], ids[2], "--systems", "--band", "3")
+    assert "over 2 seeds each" in text
+    assert "cnn · demo" in text
     refused(genrecore("compare", ids[0], ids[1], "--systems"), 1, "at least two systems")

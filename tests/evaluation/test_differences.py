@@ -19,15 +19,15 @@ from genrecore.store.run import Run
 
 
 def test_genres_depend_on_the_model_as_cochrans_q_says(store: Path) -> None:
-    found = [
+    cost = [
         fake_run(store, draw_right(share, 210, k), seed=k)
         for k, share in enumerate((0.8, 0.7, 0.4))
     ]
-    table = comparison.compare(found).dependence.set_index("genre")
-    for place, genre in enumerate(GENRES):
-        mine = np.arange(210) % 3 == place
+    table = comparison.compare(cost).dependence.set_index("genre")
+    for column, genre in enumerate(GENRES):
+        in_genre = np.arange(210) % 3 == column
         right = np.stack(
-            [draw_right(share, 210, k)[mine] for k, share in enumerate((0.8, 0.7, 0.4))]
+            [draw_right(share, 210, k)[in_genre] for k, share in enumerate((0.8, 0.7, 0.4))]
         )
         expected = cochrans_q(right.T.astype(int))
         row = table.loc[genre]
@@ -39,9 +39,9 @@ def test_genres_depend_on_the_model_as_cochrans_q_says(store: Path) -> None:
 
 def test_a_genre_that_one_model_alone_knows_depends_on_it(store: Path) -> None:
     right = draw_right(0.7, 240, 1)
-    other = right.copy()
-    other[np.arange(240) % 3 == 2] = False  # never rock
-    compared = comparison.compare([fake_run(store, right), fake_run(store, other, seed=1)])
+    changed = right.copy()
+    changed[np.arange(240) % 3 == 2] = False  # never rock
+    compared = comparison.compare([fake_run(store, right), fake_run(store, changed, seed=1)])
     first, *rest = compared.dependence.to_dict("records")
     assert (first["genre"], first["dependence"], first["best"]) == (
         "rock", differences.STRONG, compared.runs[0].title,
@@ -52,17 +52,17 @@ def test_a_genre_that_one_model_alone_knows_depends_on_it(store: Path) -> None:
 
 def test_a_difference_of_confusions_by_hand() -> None:
     genres = ["a", "b"]
-    one = pd.DataFrame([[8, 2], [5, 5]], index=genres, columns=genres)
+    matrix = pd.DataFrame([[8, 2], [5, 5]], index=genres, columns=genres)
     two = pd.DataFrame([[4, 0, 1], [1, 3, 0]], index=genres, columns=[*genres, "no verdict"])
-    counts = differences.difference(one, two, recall=False)
+    counts = differences.difference(matrix, two, recall=False)
     assert counts.to_numpy().tolist() == [[4, 2, -1], [4, 2, 0]]
-    shares = differences.difference(one, two)
+    shares = differences.difference(matrix, two)
     expected = [[0.8 - 0.8, 0.2 - 0.0, 0.0 - 0.2], [0.5 - 0.25, 0.5 - 0.75, 0.0]]
     assert shares.to_numpy() == pytest.approx(np.array(expected))
     empty = pd.DataFrame([[0, 0], [1, 1]], index=genres, columns=genres)
-    assert differences.difference(one, empty).loc["a"].isna().all()  # nothing was measured
+    assert differences.difference(matrix, empty).loc["a"].isna().all()  # nothing was measured
     with pytest.raises(GenrecoreError, match="different genres"):
-        differences.difference(one, one.rename(index={"a": "c"}))
+        differences.difference(matrix, matrix.rename(index={"a": "c"}))
 
 
 def test_only_settings_that_differ_are_listed() -> None:
@@ -85,9 +85,9 @@ def test_a_pareto_front_by_hand() -> None:
 
 def test_what_was_not_measured_has_no_cost(store: Path) -> None:
     run = fake_run(store, draw_right(0.6, 30, 1), n_epochs=5)
-    found = costs.read_cost(run)
-    assert (found["n_parameters"], found["train_s"]) == (40_000, 60)
-    assert np.isnan([found["n_multiply_adds"], found["latency_ms"]]).all()
+    cost = costs.read_cost(run)
+    assert (cost["n_parameters"], cost["train_s"]) == (40_000, 60)
+    assert np.isnan([cost["n_multiply_adds"], cost["latency_ms"]]).all()
     sides = [("key", "title", [run])]
     assert costs.not_measured(sides) == [run]
     (row,) = costs.cost_table(sides).to_dict("records")
@@ -96,9 +96,9 @@ def test_what_was_not_measured_has_no_cost(store: Path) -> None:
         run.folder / costs.FILE, {"n_multiply_adds": 7, "latency": {"median_ms": 3.5,
                                   "machine": "here", "device": "CPU"}},
     )  # fmt: skip
-    found = costs.read_cost(Run(run.folder))
-    assert (found["n_multiply_adds"], found["latency_ms"]) == (7, 3.5)
-    assert found["measured_on"] == "here (CPU)"
+    cost = costs.read_cost(Run(run.folder))
+    assert (cost["n_multiply_adds"], cost["latency_ms"]) == (7, 3.5)
+    assert cost["measured_on"] == "here (CPU)"
     assert costs.not_measured(sides) == []
 
 
@@ -112,9 +112,9 @@ def test_measuring_counts_and_times_the_model_of_the_run(store: Path) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(latency, "BUDGET_S", 0.0)  # one measurement is enough here
         latency.measure_run(run)
-    found = costs.read_cost(Run(run.folder))
-    assert found["n_multiply_adds"] == cards.card("cnn", run.config).n_multiply_adds_clip
-    assert found["latency_ms"] > 0
+    cost = costs.read_cost(Run(run.folder))
+    assert cost["n_multiply_adds"] == cards.card("cnn", run.config).n_multiply_adds_clip
+    assert cost["latency_ms"] > 0
     classical = fake_run(store, draw_right(0.6, 30, 1), model="svm", feature="descriptors")
     assert "classical" in latency.measure_run(classical)["why"]
     assert np.isnan(costs.read_cost(Run(classical.folder))["n_multiply_adds"])

@@ -46,18 +46,19 @@ def test_the_last_linear_layer_makes_the_logits_of_what_stands_before_it(name: s
     network = model(name, shape).eval()
     batch = random(3, shape)
     with torch.inference_mode():
-        made = embedding.last_layer_input(network, batch)
+        embedded = embedding.last_layer_input(network, batch)
         logits = network(batch)
-        assert made is not None
-        assert made.shape[0] == 3
+        assert embedded is not None
+        assert embedded.shape[0] == 3
         heads = [
             layer
             for layer in network.modules()
-            if isinstance(layer, torch.nn.Linear) and layer.in_features == made.shape[1]
+            if isinstance(layer, torch.nn.Linear) and layer.in_features == embedded.shape[1]
         ]
         # float32, and a layer that is called once more alone.
         assert any(
-            layer.out_features == logits.shape[1] and torch.allclose(layer(made), logits, atol=1e-5)
+            layer.out_features == logits.shape[1]
+            and torch.allclose(layer(embedded), logits, atol=1e-5)
             for layer in heads
         )
     assert not any(layer._forward_pre_hooks for layer in network.modules())
@@ -66,13 +67,13 @@ def test_the_last_linear_layer_makes_the_logits_of_what_stands_before_it(name: s
 def test_what_is_averaged_where_there_is_no_linear_layer_or_one_over_steps() -> None:
     over_steps = torch.nn.Sequential(torch.nn.Linear(5, 3))
     steps = torch.randn(2, 7, 5)
-    found = embedding.last_layer_input(over_steps, steps)
-    assert found is not None
-    assert torch.allclose(found, steps.mean(1))
-    pictures = torch.randn(2, 5, 4, 3)
-    found = embedding.last_layer_input(torch.nn.Sequential(torch.nn.Conv2d(5, 3, 1)), pictures)
-    assert found is not None
-    assert torch.allclose(found, pictures.mean((2, 3)), atol=1e-6)  # another order of summing
+    vectors = embedding.last_layer_input(over_steps, steps)
+    assert vectors is not None
+    assert torch.allclose(vectors, steps.mean(1))
+    images = torch.randn(2, 5, 4, 3)
+    vectors = embedding.last_layer_input(torch.nn.Sequential(torch.nn.Conv2d(5, 3, 1)), images)
+    assert vectors is not None
+    assert torch.allclose(vectors, images.mean((2, 3)), atol=1e-6)  # another order of summing
     assert embedding.last_layer_input(torch.nn.ReLU(), steps) is None
 
 
@@ -85,27 +86,27 @@ def test_every_clip_is_embedded_once_and_kept(
     shutil.rmtree(embeddings.folder(run))
     assert embeddings.read(run) is None
     phases: list[str] = []
-    made = embedding.embed(run, lambda phase, done, total: phases.append(phase))
+    embedded = embedding.embed(run, lambda phase, done, total: phases.append(phase))
     # The same clips in the same batches, by the same arithmetic.
-    pd.testing.assert_frame_equal(made.clips, at_the_end.clips)
-    assert np.array_equal(made.values, at_the_end.values)
+    pd.testing.assert_frame_equal(embedded.clips, at_the_end.clips)
+    assert np.array_equal(embedded.values, at_the_end.values)
     assert run.clips is not None
-    assert sorted(made.clips["clip_id"]) == sorted(run.clips["clip_id"])
-    split = made.clips.set_index("clip_id")["split"]
+    assert sorted(embedded.clips["clip_id"]) == sorted(run.clips["clip_id"])
+    split = embedded.clips.set_index("clip_id")["split"]
     assert (split == run.clips.set_index("clip_id")["split"][split.index]).all()
-    assert made.values.dtype == np.float32
+    assert embedded.values.dtype == np.float32
     assert Phase.EMBEDDING in phases
-    kept = embeddings.folder(run)
-    assert kept.name in {item.name for item in cache.entries("embeddings")}
+    folder = embeddings.folder(run)
+    assert folder.name in {item.name for item in cache.entries("embeddings")}
 
     # What is kept is read without the dataset; new weights are another embedding.
     elsewhere = tmp_path / "cache"
-    shutil.copytree(kept, elsewhere / "embeddings" / kept.name)
+    shutil.copytree(folder, elsewhere / "embeddings" / folder.name)
     monkeypatch.setenv("GENRECORE_CACHE", str(elsewhere))
     again = embedding.embed(run)
     assert [folder.name for folder in elsewhere.iterdir()] == ["embeddings"]
-    assert np.array_equal(again.values, made.values)
-    assert again.clips["clip_id"].tolist() == made.clips["clip_id"].tolist()
+    assert np.array_equal(again.values, embedded.values)
+    assert again.clips["clip_id"].tolist() == embedded.clips["clip_id"].tolist()
     weights = run.weights.read_bytes()
     run.weights.unlink()
     with pytest.raises(GenrecoreError, match="no weights yet"):
@@ -116,54 +117,54 @@ def test_every_clip_is_embedded_once_and_kept(
 
 def test_a_recording_lands_where_the_same_clip_of_the_corpus_lies(store: Path, tiny: Tiny) -> None:
     run = trained(tiny(training__epochs=1, segments__overlap=0.5), store)
-    made = embedding.embed(run)
+    embedded = embedding.embed(run)
     loaded = inference.load(run)
     assert run.clips is not None
     for _, clip in run.clips.iloc[[0, 17]].iterrows():
         vector = loaded.embed(loaded.classify(clip["path"]).wave)
-        row = made.values[made.clips["clip_id"].eq(clip["clip_id"]).to_numpy(dtype=bool)][0]
+        row = embedded.values[embedded.clips["clip_id"].eq(clip["clip_id"]).to_numpy(dtype=bool)][0]
         # Float32; batches of other sizes are summed in another order.
         assert np.allclose(vector, row, atol=1e-5)
-        nearest = made.nearest(vector, 3, split=None)
+        nearest = embedded.nearest(vector, 3, split=None)
         assert nearest["clip_id"].iloc[0] == clip["clip_id"]
         assert nearest["distance"].is_monotonic_increasing
         assert nearest["distance"].iloc[0] == pytest.approx(0.0, abs=1e-6)
-        trained_on = made.nearest(vector, 4, but=(str(clip["clip_id"]),))
+        trained_on = embedded.nearest(vector, 4, but=(str(clip["clip_id"]),))
         assert set(trained_on["split"]) == {"train"}
         assert clip["clip_id"] not in set(trained_on["clip_id"])
     with pytest.raises(GenrecoreError, match="another run's"):
-        made.nearest(np.zeros(3, np.float32))
+        embedded.nearest(np.zeros(3, np.float32))
 
 
 def test_distances_by_hand() -> None:
     clips = pd.DataFrame(
         {"clip_id": list("abc"), "genre": "x", "split": ["train", "train", "test"]}
     )
-    made = Embedding(clips, np.array([[3.0, 1.0], [1.0, 1.0], [2.0, 3.0]], np.float32))
+    embedded = Embedding(clips, np.array([[3.0, 1.0], [1.0, 1.0], [2.0, 3.0]], np.float32))
     # About the middle (2, 1) of the training clips: right, left, and up.
-    found = made.nearest(np.array([5.0, 1.0]), split=None)
-    assert found["clip_id"].tolist() == ["a", "c", "b"]
-    assert found["distance"].tolist() == pytest.approx([0.0, 1.0, 2.0])
+    vectors = embedded.nearest(np.array([5.0, 1.0]), split=None)
+    assert vectors["clip_id"].tolist() == ["a", "c", "b"]
+    assert vectors["distance"].tolist() == pytest.approx([0.0, 1.0, 2.0])
 
 
 def test_a_map_has_room_for_test_clips_first(
     store: Path, tiny: Tiny, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = trained(tiny(training__epochs=1), store)
-    made = embedding.embed(run)
+    embedded = embedding.embed(run)
     shutil.rmtree(embeddings.folder(run))
     with pytest.raises(GenrecoreError, match="genrecore embed"):
         embeddings.project(run)
-    assert np.array_equal(embedding.embed(run).values, made.values)
+    assert np.array_equal(embedding.embed(run).values, embedded.values)
     monkeypatch.setattr(embeddings, "MAX_ON_MAP", 8)
-    drawn = embeddings.project(run)
-    split = made.clips["split"].value_counts()
-    assert drawn.points["split"].value_counts().to_dict() == {"test": split["test"], "valid": 2}
-    assert drawn.n_left_out == len(made.clips) - 8
+    clip_map = embeddings.project(run)
+    split = embedded.clips["split"].value_counts()
+    assert clip_map.points["split"].value_counts().to_dict() == {"test": split["test"], "valid": 2}
+    assert clip_map.n_left_out == len(embedded.clips) - 8
     again = embeddings.read_map(run)
     assert again is not None
-    pd.testing.assert_frame_equal(again.points, drawn.points)
-    assert again.explained == drawn.explained
+    pd.testing.assert_frame_equal(again.points, clip_map.points)
+    assert again.explained == clip_map.explained
     few = embeddings._planes(np.array([[0.0], [1.0], [3.0]]))
     assert few[0].shape == few[1].shape == (3, 2)
     assert few[2] == pytest.approx((1.0, 0.0))
@@ -178,12 +179,12 @@ def test_of_a_classical_model_it_is_the_standardised_features(
 ) -> None:
     run = trained(on_table(tiny, tables, "logistic_regression"), store)
     assert run.state == "done", run.reason
-    made = embedding.embed(run)
-    train = made.clips["split"].eq("train").to_numpy(dtype=bool)
-    assert made.values.shape == (len(made.clips), 57)
+    embedded = embedding.embed(run)
+    train = embedded.clips["split"].eq("train").to_numpy(dtype=bool)
+    assert embedded.values.shape == (len(embedded.clips), 57)
     # Each clip is one row, so training clips have zero mean and unit spread but for float32.
-    assert np.allclose(made.values[train].mean(axis=0), 0.0, atol=1e-4)
-    assert np.allclose(made.values[train].std(axis=0), 1.0, atol=1e-3)
+    assert np.allclose(embedded.values[train].mean(axis=0), 0.0, atol=1e-4)
+    assert np.allclose(embedded.values[train].std(axis=0), 1.0, atol=1e-3)
 
 
 def test_a_stop_after_the_test_leaves_a_finished_run(store: Path, tiny: Tiny) -> None:

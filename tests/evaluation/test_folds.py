@@ -70,8 +70,8 @@ def test_pooled_folds_test_every_clip_exactly_once(folds: list[Run]) -> None:
         own = run.predictions
         assert own is not None
         expected = own[own["split"] == "test"].sort_values(["genre", "clip_id"], ignore_index=True)
-        mine = pooled.predictions[pooled.folds == fold].reset_index(drop=True)
-        pd.testing.assert_frame_equal(mine, expected)
+        own = pooled.predictions[pooled.folds == fold].reset_index(drop=True)
+        pd.testing.assert_frame_equal(own, expected)
 
 
 def test_pooled_scores_are_those_of_all_clips_together(folds: list[Run]) -> None:
@@ -123,9 +123,9 @@ def test_a_fold_that_is_not_done_is_named(copies: list[Run]) -> None:
 
 def test_folds_of_data_that_changed_in_between_are_refused(copies: list[Run]) -> None:
     first, second, third = copies
-    other = first.predictions
-    assert other is not None
-    strange = other[other["split"] == "test"].head(2)
+    table = first.predictions
+    assert table is not None
+    strange = table[table["split"] == "test"].head(2)
 
     def lose(table: pd.DataFrame) -> pd.DataFrame:
         return table.drop(table.index[table["split"] == "test"][:2])
@@ -164,8 +164,8 @@ def test_sets_of_folds_are_found_among_all_runs(copies: list[Run], tmp_path: Pat
     os.makedirs(tmp_path / "no-run")
 
     found = fold_sets(runs.all_runs(tmp_path))
-    whole = next(one for one in found if one.seed == 0)
-    part = next(one for one in found if one.seed == 9)
+    whole = next(fold_set for fold_set in found if fold_set.seed == 0)
+    part = next(fold_set for fold_set in found if fold_set.seed == 9)
     assert len(found) == 2
     assert whole.complete
     assert whole.sentence == "All 3 folds are done."

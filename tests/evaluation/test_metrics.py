@@ -27,7 +27,7 @@ from genrecore.evaluation.significance import mcnemar_mid_p, paired_difference, 
 GENRES = ["blues", "disco", "hiphop", "jazz", "metal", "pop", "rock"]
 
 
-def drawn(n: int = 201, k: int = 7, seed: int = 7) -> tuple[np.ndarray, np.ndarray]:
+def draw_predictions(n: int = 201, k: int = 7, seed: int = 7) -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(seed)
     labelled = rng.integers(0, k, n)
     proba = rng.dirichlet(np.ones(k), n)
@@ -59,15 +59,15 @@ def sklearns(labelled: np.ndarray, proba: np.ndarray) -> dict[str, float]:
 
 def sklearns_calibration_error(labelled: np.ndarray, proba: np.ndarray) -> float:
     certainty, right = proba.max(axis=1), proba.argmax(axis=1) == labelled
-    true, said = calibration_curve(right, certainty, n_bins=10)
+    true, mean_certainty = calibration_curve(right, certainty, n_bins=10)
     n_clips = np.histogram(-certainty, bins=np.linspace(-1, 0, 11))[0][::-1]  # (low, high]
-    return float(np.average(np.abs(true - said), weights=n_clips[n_clips > 0]))
+    return float(np.average(np.abs(true - mean_certainty), weights=n_clips[n_clips > 0]))
 
 
 @pytest.mark.parametrize("name", list(METRICS))
 def test_every_metric_equals_scikit_learns(name: str) -> None:
     for seed, n in ((7, 201), (8, 5), (9, 1)):  # 5 clips leave genres out
-        labelled, proba = drawn(n, seed=seed)
+        labelled, proba = draw_predictions(n, seed=seed)
         ours = METRICS[name].thing(labelled, proba)
         assert ours == pytest.approx(sklearns(labelled, proba)[name], rel=1e-9)  # float64
 
@@ -78,8 +78,8 @@ def test_nothing_measured_is_nan(name: str) -> None:
 
 
 def test_a_certain_mistake_has_a_finite_log_loss() -> None:
-    found = METRICS["log_loss"].thing(np.array([1]), np.array([[1.0, 0.0, 0.0]]))
-    assert found == pytest.approx(36.04, abs=0.01)  # -log of float64's spacing at 1
+    measured = METRICS["log_loss"].thing(np.array([1]), np.array([[1.0, 0.0, 0.0]]))
+    assert measured == pytest.approx(36.04, abs=0.01)  # -log of float64's spacing at 1
 
 
 def test_of_equal_probabilities_the_first_genre_is_predicted() -> None:
@@ -89,24 +89,24 @@ def test_of_equal_probabilities_the_first_genre_is_predicted() -> None:
 
 
 def test_scores_are_of_one_split_and_carry_the_interval() -> None:
-    labelled, proba = drawn(101)
-    valid = table(*drawn(31, seed=3), split="valid")
+    labelled, proba = draw_predictions(101)
+    valid = table(*draw_predictions(31, seed=3), split="valid")
     both = pd.concat([valid, table(labelled, proba)], ignore_index=True)
-    found = scores(both)
+    measured = scores(both)
     expected = sklearns(labelled, proba)
-    assert list(found)[:4] == ["n_clips", "accuracy", "accuracy_low", "accuracy_high"]
-    assert found["n_clips"] == 101
+    assert list(measured)[:4] == ["n_clips", "accuracy", "accuracy_low", "accuracy_high"]
+    assert measured["n_clips"] == 101
     for name in METRICS:
-        assert found[name] == pytest.approx(expected[name], rel=1e-9)
+        assert measured[name] == pytest.approx(expected[name], rel=1e-9)
     ends = wilson(round(expected["accuracy"] * 101), 101)
-    assert (found["accuracy_low"], found["accuracy_high"]) == ends
+    assert (measured["accuracy_low"], measured["accuracy_high"]) == ends
     empty = scores(valid)
     assert empty.pop("n_clips") == 0
     assert all(isnan(value) for value in empty.values())
 
 
 def test_confusion_and_per_genre_equal_scikit_learns() -> None:
-    labelled, proba = drawn()
+    labelled, proba = draw_predictions()
     predictions = table(labelled, proba)
     assert genres_in(predictions) == GENRES
     counts = confusion(predictions, GENRES)
@@ -114,23 +114,23 @@ def test_confusion_and_per_genre_equal_scikit_learns() -> None:
     predicted = proba.argmax(axis=1)
     expected = sklearn.metrics.confusion_matrix(labelled, predicted, labels=range(7))
     np.testing.assert_array_equal(counts.to_numpy(), expected)
-    found = per_genre(predictions, GENRES)
+    measured = per_genre(predictions, GENRES)
     precision, recall, f1, n = sklearn.metrics.precision_recall_fscore_support(labelled, predicted)
-    np.testing.assert_allclose(found["precision"], precision)
-    np.testing.assert_allclose(found["recall"], recall)
-    np.testing.assert_allclose(found["f1"], f1)
-    np.testing.assert_array_equal(found["n_clips"], n)
-    assert (found["recall_low"] < found["recall"]).all()
-    assert (found["recall"] < found["recall_high"]).all()
+    np.testing.assert_allclose(measured["precision"], precision)
+    np.testing.assert_allclose(measured["recall"], recall)
+    np.testing.assert_allclose(measured["f1"], f1)
+    np.testing.assert_array_equal(measured["n_clips"], n)
+    assert (measured["recall_low"] < measured["recall"]).all()
+    assert (measured["recall"] < measured["recall_high"]).all()
 
 
 def test_a_genre_without_clips_has_nan_recall_not_0() -> None:
     proba = np.eye(7)[[0, 0, 1]]  # blues, blues, disco are predicted
-    found = per_genre(table(np.array([0, 2, 1]), proba), GENRES).set_index("genre")
-    assert found.loc["blues", ["recall", "precision"]].tolist() == [1, 0.5]
-    assert (found.loc["hiphop", "recall"], found.loc["hiphop", "f1"]) == (0, 0)
-    assert isnan(found.loc["hiphop", "precision"])
-    silent = found.loc["rock", ["recall", "recall_low", "recall_high", "precision", "f1"]]
+    measured = per_genre(table(np.array([0, 2, 1]), proba), GENRES).set_index("genre")
+    assert measured.loc["blues", ["recall", "precision"]].tolist() == [1, 0.5]
+    assert (measured.loc["hiphop", "recall"], measured.loc["hiphop", "f1"]) == (0, 0)
+    assert isnan(measured.loc["hiphop", "precision"])
+    silent = measured.loc["rock", ["recall", "recall_low", "recall_high", "precision", "f1"]]
     assert silent.isna().all()
 
 
@@ -141,26 +141,29 @@ def test_a_calibration_curve_by_hand() -> None:
     labelled = np.array([0] * 8 + [1] * 2 + [0] + [1] * 3)
     predictions = pd.DataFrame({"genre": np.array(["a", "b"])[labelled]})
     predictions[["p_a", "p_b"]] = proba
-    found = reliability(predictions, ["a", "b"])
-    assert found[["low", "high", "n_clips"]].to_numpy().tolist() == [[0.6, 0.7, 4], [0.7, 0.8, 10]]
-    assert found["certainty"].tolist() == pytest.approx([0.65, 0.8])
-    assert found["accuracy"].tolist() == [0.25, 0.8]
-    assert (found["accuracy_low"].iloc[0], found["accuracy_high"].iloc[0]) == wilson(1, 4)
+    measured = reliability(predictions, ["a", "b"])
+    assert measured[["low", "high", "n_clips"]].to_numpy().tolist() == [
+        [0.6, 0.7, 4],
+        [0.7, 0.8, 10],
+    ]
+    assert measured["certainty"].tolist() == pytest.approx([0.65, 0.8])
+    assert measured["accuracy"].tolist() == [0.25, 0.8]
+    assert (measured["accuracy_low"].iloc[0], measured["accuracy_high"].iloc[0]) == wilson(1, 4)
     expected = (4 * 0.4 + 10 * 0.0) / 14
     assert METRICS["calibration_error"].thing(labelled, proba) == pytest.approx(expected)
 
 
 def test_a_clip_without_numbers_has_no_prediction_and_is_not_dropped() -> None:
-    labelled, proba = drawn(50)
+    labelled, proba = draw_predictions(50)
     labelled[3] = 0  # where a plain argmax would take the missing number for a prediction
     proba[3] = np.nan
     rest = np.arange(50) != 3
     predictions = table(labelled, proba)
-    found = scores(predictions)
+    measured = scores(predictions)
     n_right = (proba.argmax(axis=1) == labelled)[rest].sum()
-    assert (found["n_clips"], found["accuracy"]) == (50, n_right / 50)
-    assert isnan(found["log_loss"])
-    assert isnan(found["calibration_error"])
+    assert (measured["n_clips"], measured["accuracy"]) == (50, n_right / 50)
+    assert isnan(measured["log_loss"])
+    assert isnan(measured["calibration_error"])
     counts = confusion(predictions, GENRES)
     assert counts.columns[-1] == NO_PREDICTION
     assert (counts[NO_PREDICTION].sum(), counts.to_numpy().sum()) == (1, 50)
@@ -170,7 +173,7 @@ def test_a_clip_without_numbers_has_no_prediction_and_is_not_dropped() -> None:
 
 
 def test_an_unknown_label_is_refused_with_the_choices() -> None:
-    predictions = table(*drawn(9))
+    predictions = table(*draw_predictions(9))
     predictions.loc[4, "genre"] = "polka"
     with pytest.raises(GenrecoreError, match="labelled 'polka', but the genres are: blues, disco"):
         scores(predictions)
@@ -225,8 +228,8 @@ def rights(both: int, only_a: int, only_b: int, neither: int) -> tuple[np.ndarra
 def test_the_paired_interval_equals_that_of_another_implementation() -> None:
     # R's contingencytables (Fagerland, Lydersen & Laake 2017), Newcombe's interval for the table
     # of complete responses before and after therapy (Cavo et al. 2012); printed to four digits
-    found = paired_difference(*rights(59, 6, 16, 80))
-    assert found == pytest.approx((-0.0621, -0.1186, -0.0046), abs=5e-5)
+    measured = paired_difference(*rights(59, 6, 16, 80))
+    assert measured == pytest.approx((-0.0621, -0.1186, -0.0046), abs=5e-5)
 
 
 def test_the_paired_interval_without_disagreement_by_hand() -> None:

@@ -21,38 +21,44 @@ GENRES = ["blues", "jazz", "rock"]
 
 def table(proba: np.ndarray, labels: list[str], first: int = 0) -> pd.DataFrame:
     """Predictions as `mistakes.clip_predictions` gives them, from probabilities (clips, 3)."""
-    said = pd.DataFrame({"clip_id": [f"c{first + k}" for k in range(len(labels))]})
+    rows = pd.DataFrame({"clip_id": [f"c{first + k}" for k in range(len(labels))]})
     predicted = np.array(GENRES, dtype=object)[proba.argmax(axis=1)]
-    said = said.assign(genre=labels, predicted=predicted, right=predicted == np.array(labels))
-    return said.assign(**{f"p_{genre}": proba[:, k] for k, genre in enumerate(GENRES)})
+    rows = rows.assign(genre=labels, predicted=predicted, right=predicted == np.array(labels))
+    return rows.assign(**{f"p_{genre}": proba[:, k] for k, genre in enumerate(GENRES)})
 
 
 def test_cells_are_the_confusion_matrix(store: Path) -> None:
     run = fake_run(store, draw_right(0.6, 90, 1), np.arange(90) // 2)
-    found = mistakes.clip_predictions(run)
+    predictions = mistakes.clip_predictions(run)
     matrix = metrics.confusion(run.predictions, GENRES)
     for labelled in GENRES:
         for predicted in GENRES:
-            clips = mistakes.cell(found, labelled, predicted)
+            clips = mistakes.cell(predictions, labelled, predicted)
             assert len(clips) == matrix.loc[labelled, predicted]
             assert set(clips["genre"]) <= {labelled}
-    assert found["artist"].tolist() == [str(k // 2) for k in range(90)]
-    assert found["path"].isna().all()  # that table knows none
+    assert predictions["artist"].tolist() == [str(k // 2) for k in range(90)]
+    assert predictions["path"].isna().all()  # that table knows none
 
 
 def test_numbers_of_a_prediction_by_hand(store: Path) -> None:
     run = fake_run(store, np.array([True, False, True]))
     path = run.folder / "predictions.parquet"
-    said = pd.read_parquet(path)
-    said[["p_blues", "p_jazz", "p_rock"]] = [[0.5, 0.25, 0.25], [1.0, 0.0, 0.0], [1 / 3] * 3]
-    said.to_parquet(path)
-    found = mistakes.clip_predictions(runs.Run(run.folder))
-    assert found["margin"].tolist() == pytest.approx([0.25, -1.0, 0.0])
-    assert found["label_proba"].tolist() == pytest.approx([0.5, 0.0, 1 / 3])
-    assert found["entropy"].tolist() == pytest.approx([1.5 * np.log(2) / np.log(3), 0.0, 1.0])
-    assert mistakes.sort_clips(found, "uncertain")["clip_id"].iloc[0] == "clip 0002"
-    assert mistakes.sort_clips(found, "certain")["clip_id"].tolist() == ["clip 0001", "clip 0002"]
-    assert mistakes.sort_clips(found, "worst")["clip_id"].tolist() == ["clip 0001", "clip 0002"]
+    stored = pd.read_parquet(path)
+    stored[["p_blues", "p_jazz", "p_rock"]] = [[0.5, 0.25, 0.25], [1.0, 0.0, 0.0], [1 / 3] * 3]
+    stored.to_parquet(path)
+    predictions = mistakes.clip_predictions(runs.Run(run.folder))
+    assert predictions["margin"].tolist() == pytest.approx([0.25, -1.0, 0.0])
+    assert predictions["label_proba"].tolist() == pytest.approx([0.5, 0.0, 1 / 3])
+    assert predictions["entropy"].tolist() == pytest.approx([1.5 * np.log(2) / np.log(3), 0.0, 1.0])
+    assert mistakes.sort_clips(predictions, "uncertain")["clip_id"].iloc[0] == "clip 0002"
+    assert mistakes.sort_clips(predictions, "certain")["clip_id"].tolist() == [
+        "clip 0001",
+        "clip 0002",
+    ]
+    assert mistakes.sort_clips(predictions, "worst")["clip_id"].tolist() == [
+        "clip 0001",
+        "clip 0002",
+    ]
     with pytest.raises(GenrecoreError, match="no valid predictions"):
         mistakes.clip_predictions(run, "valid")
     with pytest.raises(GenrecoreError, match="is queued"):
@@ -74,26 +80,28 @@ def test_who_is_right_where_adds_up_to_the_contingency_table(store: Path) -> Non
 
 def test_suggestions_are_genres(store: Path) -> None:
     both = [fake_run(store, draw_right(0.7, 60, k), seed=k) for k in range(2)]
-    found = mistakes.suspects([mistakes.clip_predictions(run) for run in both])
-    assert set(found["suggested"]) <= set(GENRES)
-    assert (found["suggested"] != found["genre"]).all()
+    suspects = mistakes.suspects([mistakes.clip_predictions(run) for run in both])
+    assert set(suspects["suggested"]) <= set(GENRES)
+    assert (suspects["suggested"] != suspects["genre"]).all()
 
 
 def test_clips_on_which_runs_differ_come_first() -> None:
-    sure, other = [0.9, 0.05, 0.05], [0.05, 0.9, 0.05]
+    sure, opposite = [0.9, 0.05, 0.05], [0.05, 0.9, 0.05]
     a = table(np.array([sure, sure, sure]), ["blues"] * 3)
-    b = table(np.array([sure, other, [0.8, 0.15, 0.05]]), ["blues"] * 3)
-    found = mistakes.disagreement([a, b])
-    assert found["clip_id"].tolist() == ["c1", "c2", "c0"]
-    assert found["spread"].tolist() == pytest.approx([0.85, 0.1, 0.0])
-    assert found["n_verdicts"].tolist() == [2, 1, 1]
+    b = table(np.array([sure, opposite, [0.8, 0.15, 0.05]]), ["blues"] * 3)
+    ranked = mistakes.disagreement([a, b])
+    assert ranked["clip_id"].tolist() == ["c1", "c2", "c0"]
+    assert ranked["spread"].tolist() == pytest.approx([0.85, 0.1, 0.0])
+    assert ranked["n_verdicts"].tolist() == [2, 1, 1]
     generator = np.random.default_rng(2)
     several = [table(generator.dirichlet([1, 1, 1], 17), ["jazz"] * 17) for _ in range(5)]
-    found = mistakes.disagreement(several).set_index("clip_id")["spread"]
-    proba = np.stack([one[[f"p_{genre}" for genre in GENRES]].to_numpy() for one in several])
+    ranked = mistakes.disagreement(several).set_index("clip_id")["spread"]
+    proba = np.stack(
+        [predictions[[f"p_{genre}" for genre in GENRES]].to_numpy() for predictions in several]
+    )
     pairs = [(i, j) for i in range(5) for j in range(i)]
     expected = np.mean([0.5 * np.abs(proba[i] - proba[j]).sum(axis=1) for i, j in pairs], axis=0)
-    assert found[[f"c{k}" for k in range(17)]].to_numpy() == pytest.approx(expected)
+    assert ranked[[f"c{k}" for k in range(17)]].to_numpy() == pytest.approx(expected)
     with pytest.raises(GenrecoreError, match="at least two"):
         mistakes.disagreement([a])
     with pytest.raises(GenrecoreError, match="share no test clips"):
@@ -117,21 +125,23 @@ def test_flipped_labels_are_suspected() -> None:
         logits[np.arange(n), truth] += 2.5
         proba = np.exp(logits)
         several.append(table(proba / proba.sum(axis=1, keepdims=True), names))
-    found = mistakes.suspects(several)
-    top = set(found["clip_id"].head(n // 10))
+    ranked = mistakes.suspects(several)
+    top = set(ranked["clip_id"].head(n // 10))
     planted = {f"c{k}" for k in flipped}
     assert len(top & planted) / len(planted) >= 0.7
-    suspected = found[found["suspect"]]
+    suspected = ranked[ranked["suspect"]]
     assert planted & set(suspected["clip_id"])
     assert len(suspected) < n / 4
-    assert (found["n_against"] <= 2).all()
+    assert (ranked["n_against"] <= 2).all()
     # An own reckoning of one row.
-    row = found.iloc[0]
-    place = int(row["clip_id"][1:])
+    row = ranked.iloc[0]
+    index = int(row["clip_id"][1:])
     columns = [f"p_{genre}" for genre in GENRES]
-    mean = np.mean([one.loc[place, columns].to_numpy(dtype=float) for one in several], axis=0)
-    assert row["label_proba"] == pytest.approx(mean[label[place]])
-    assert row["suggested_proba"] == pytest.approx(np.delete(mean, label[place]).max())
+    mean = np.mean(
+        [predictions.loc[index, columns].to_numpy(dtype=float) for predictions in several], axis=0
+    )
+    assert row["label_proba"] == pytest.approx(mean[label[index]])
+    assert row["suggested_proba"] == pytest.approx(np.delete(mean, label[index]).max())
     with pytest.raises(GenrecoreError, match="at least one run"):
         mistakes.suspects([])
 

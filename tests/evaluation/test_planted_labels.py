@@ -18,9 +18,9 @@ from genrecore.training.resolve import resolve
 GENRES = ["blues", "jazz", "rock"]
 
 
-def judged(ids: list[int], labels: list[str], said: list[list[float]]) -> pd.DataFrame:
+def judged(ids: list[int], labels: list[str], probabilities: list[list[float]]) -> pd.DataFrame:
     """Predictions as `mistakes.clip_predictions` gives them."""
-    proba = np.array(said)
+    proba = np.array(probabilities)
     predicted = np.array(GENRES, dtype=object)[proba.argmax(axis=1)]
     table = pd.DataFrame({"clip_id": [f"c{k}" for k in ids], "genre": labels})
     table = table.assign(predicted=predicted, right=predicted == np.array(labels))
@@ -32,13 +32,13 @@ def test_each_clip_is_judged_by_those_who_held_it_out() -> None:
     first = judged([0, 1], ["blues", "blues"], [blues, jazz])
     second = judged([1, 2], ["blues", "jazz"], [blues, jazz])
     broken = judged([2, 3], ["jazz", "jazz"], [[np.nan] * 3, [np.nan] * 3])
-    found = mistakes.suspects([first, second, broken]).set_index("clip_id")
-    assert sorted(found.index) == ["c0", "c1", "c2"]  # of c3 nobody could say anything
-    assert found["n_runs"].to_dict() == {"c0": 1, "c1": 2, "c2": 1}
-    assert found["n_against"].to_dict() == {"c0": 0, "c1": 1, "c2": 0}
-    assert found.loc["c1", "label_proba"] == pytest.approx(0.45)
-    assert found.loc["c1", "suggested_proba"] == pytest.approx(0.4)
-    assert found.index[0] == "c1"
+    ranked = mistakes.suspects([first, second, broken]).set_index("clip_id")
+    assert sorted(ranked.index) == ["c0", "c1", "c2"]  # of c3 nobody could say anything
+    assert ranked["n_runs"].to_dict() == {"c0": 1, "c1": 2, "c2": 1}
+    assert ranked["n_against"].to_dict() == {"c0": 0, "c1": 1, "c2": 0}
+    assert ranked.loc["c1", "label_proba"] == pytest.approx(0.45)
+    assert ranked.loc["c1", "suggested_proba"] == pytest.approx(0.4)
+    assert ranked.index[0] == "c1"
     with pytest.raises(GenrecoreError, match="different genres"):
         mistakes.suspects([first, second.drop(columns="p_rock")])
 
@@ -54,8 +54,8 @@ def test_planted_flips_on_demo_are_among_the_first(store: Path, tmp_path: Path, 
     flipped = random.choice(len(clips), len(clips) // 20, replace=False)
     genres = sorted(clips["genre"].unique())
     label = clips["genre"].tolist()
-    for place in flipped:
-        label[place] = random.choice([genre for genre in genres if genre != label[place]])
+    for index in flipped:
+        label[index] = random.choice([genre for genre in genres if genre != label[index]])
     top = Path(str(clips["path"].iloc[0])).parent.parent
     paths = [str(Path(path).relative_to(top)) for path in clips["path"]]
     (tmp_path / "music").symlink_to(top)
@@ -78,9 +78,9 @@ def test_planted_flips_on_demo_are_among_the_first(store: Path, tmp_path: Path, 
         for fold in range(5)
     ]
     assert {run.state for run in runs} == {"done"}, runs[0].reason
-    found = mistakes.suspects([mistakes.clip_predictions(run) for run in runs])
-    assert len(found) == len(clips)
-    assert (found["n_runs"] == 2).all()
-    planted = {listed["path"].iloc[place] for place in flipped}
-    recall = len(planted & set(found["clip_id"].head(len(clips) // 10))) / len(planted)
+    ranked = mistakes.suspects([mistakes.clip_predictions(run) for run in runs])
+    assert len(ranked) == len(clips)
+    assert (ranked["n_runs"] == 2).all()
+    planted = {listed["path"].iloc[index] for index in flipped}
+    recall = len(planted & set(ranked["clip_id"].head(len(clips) // 10))) / len(planted)
     assert recall >= 0.7

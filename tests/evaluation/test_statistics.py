@@ -16,15 +16,15 @@ from genrecore.evaluation.verdicts import BETTER, EQUIVALENT, OPEN, judge
 
 def test_an_interval_is_scipys_bootstrap_where_clips_are_alone() -> None:
     right = draw_right(0.7, 300, 1)
-    found = bootstrap.accuracy(right, np.arange(300))
+    measured = bootstrap.accuracy(right, np.arange(300))
     expected = stats.bootstrap(
         (right.astype(float),), np.mean, method="percentile", n_resamples=20_000, rng=2
     )
     # Ends of two sets of 10 000 draws differ by about a tenth of a standard error.
-    assert found.low == pytest.approx(expected.confidence_interval.low, abs=0.004)
-    assert found.high == pytest.approx(expected.confidence_interval.high, abs=0.004)
-    assert found.error == pytest.approx(expected.standard_error, rel=0.03)
-    assert found.value == right.mean()
+    assert measured.low == pytest.approx(expected.confidence_interval.low, abs=0.004)
+    assert measured.high == pytest.approx(expected.confidence_interval.high, abs=0.004)
+    assert measured.error == pytest.approx(expected.standard_error, rel=0.03)
+    assert measured.value == right.mean()
 
 
 def test_clips_of_one_artist_widen_the_interval() -> None:
@@ -36,8 +36,8 @@ def test_clips_of_one_artist_widen_the_interval() -> None:
 
 
 def test_one_artist_or_no_clip_is_no_interval() -> None:
-    one = bootstrap.accuracy(draw_right(0.5, 9, 4), np.zeros(9))
-    assert one.low == one.high == one.value
+    single = bootstrap.accuracy(draw_right(0.5, 9, 4), np.zeros(9))
+    assert single.low == single.high == single.value
     assert np.isnan(bootstrap.accuracy(np.zeros(0, bool), np.zeros(0)).value)
     with pytest.raises(ValueError, match="for 3 clips"):
         Resamples([np.zeros((1, 4), bool)], np.arange(3))
@@ -45,11 +45,13 @@ def test_one_artist_or_no_clip_is_no_interval() -> None:
 
 def test_a_difference_of_pairs_is_scipys() -> None:
     a, b = draw_right(0.7, 250, 5), draw_right(0.6, 250, 6)
-    found = Resamples([a[None], b[None]], np.arange(250)).difference(0, 1)
+    measured = Resamples([a[None], b[None]], np.arange(250)).difference(0, 1)
     expected = stats.bootstrap(
         (a.astype(float) - b.astype(float),), np.mean, method="percentile", rng=7
     )
-    assert (found.low, found.high) == pytest.approx(tuple(expected.confidence_interval), abs=0.006)
+    assert (measured.low, measured.high) == pytest.approx(
+        tuple(expected.confidence_interval), abs=0.006
+    )
 
 
 def test_the_luck_of_seeds_is_part_of_the_interval() -> None:
@@ -59,13 +61,13 @@ def test_the_luck_of_seeds_is_part_of_the_interval() -> None:
     luck = generator.normal(0, 0.06, n_seeds)
     easy = generator.random(n)
     right = easy[None] < 0.6 + luck[:, None]
-    found = Resamples([right], np.arange(n)).accuracy(0)
+    measured = Resamples([right], np.arange(n)).accuracy(0)
     of_seeds = right.mean(axis=1).var(ddof=1) / n_seeds
     of_clips = right.mean(axis=0).var(ddof=1) / n
     # The pigeonhole bootstrap adds the variance of the interaction; it is small beside these.
-    assert found.error == pytest.approx(np.sqrt(of_seeds + of_clips), rel=0.1)
+    assert measured.error == pytest.approx(np.sqrt(of_seeds + of_clips), rel=0.1)
     single = Resamples([right[:1]], np.arange(n)).accuracy(0)
-    assert single.error < found.error
+    assert single.error < measured.error
 
 
 def test_holm_is_statsmodels() -> None:
@@ -91,8 +93,8 @@ def test_a_verdict_takes_test_and_interval() -> None:
 
 
 def test_a_verdict_is_a_sentence() -> None:
-    said = judge("A", "B", 290, 0.031, (-0.009, 0.072), 0.0206, 0.14)
-    assert said.sentence == (
+    verdict = judge("A", "B", 290, 0.031, (-0.009, 0.072), 0.0206, 0.14)
+    assert verdict.sentence == (
         "On 290 clips A is 3.1 points above B (95 %: −0.9 to +7.2; p = 0.14): cannot be told "
         "apart; this test set resolves differences of about 5.8 points."
     )
@@ -116,8 +118,8 @@ def test_what_a_test_set_resolves_is_found_four_times_in_five() -> None:
     error = np.sqrt((0.16 + 0.09 - 0.07**2) / n)
     z = (only_a - only_b) / n / error
     assert verdicts.resolvable(error) == pytest.approx(0.07, abs=0.001)  # the shares are round
-    found = (z > 1.96).mean()
-    assert found == pytest.approx(0.8, abs=3 * np.sqrt(0.8 * 0.2 / 2000))  # three of its errors
+    measured = (z > 1.96).mean()
+    assert measured == pytest.approx(0.8, abs=3 * np.sqrt(0.8 * 0.2 / 2000))  # three of its errors
 
 
 def simulated(generator: np.random.Generator, n_artists: int, n_each: int) -> np.ndarray:
@@ -136,8 +138,8 @@ def test_two_equal_systems_are_rarely_called_different() -> None:
         a, b = simulated(generator, 80, 4)
         gap = Resamples([a[None], b[None]], artists, n_resamples=500).difference(0, 1)
         p = mcnemar_mid_p(int((a & ~b).sum()), int((b & ~a).sum()))
-        said = judge("A", "B", 320, gap.value, (gap.low, gap.high), gap.error, p)
-        wrong += said.word == BETTER
+        verdict = judge("A", "B", 320, gap.value, (gap.low, gap.high), gap.error, p)
+        wrong += verdict.word == BETTER
     assert wrong / n_sets <= 0.064  # 5 % and two standard errors of 1 000 sets
 
 
@@ -149,9 +151,9 @@ def test_intervals_cover_as_often_as_they_say() -> None:
     n_sets, inside, around = 1000, 0, 0
     for _ in range(n_sets):
         a, b = simulated(generator, 60, 4)
-        drawn = Resamples([a[None], b[None]], artists, n_resamples=500)
-        found, gap = drawn.accuracy(0), drawn.difference(0, 1)
-        inside += found.low <= truth <= found.high
+        resamples = Resamples([a[None], b[None]], artists, n_resamples=500)
+        measured, gap = resamples.accuracy(0), resamples.difference(0, 1)
+        inside += measured.low <= truth <= measured.high
         around += gap.low <= 0 <= gap.high
     assert 0.93 <= inside / n_sets <= 0.97
     assert 0.93 <= around / n_sets <= 0.97
@@ -168,21 +170,21 @@ DEMSAR = np.array([
 
 
 def test_ranks_are_those_of_the_printed_example() -> None:
-    found = ranks.friedman(DEMSAR)
+    measured = ranks.friedman(DEMSAR)
     # Printed: 3.143, 2.000, 2.893, 1.964; critical difference 1.25 (Nemenyi, 5 %).
-    assert found.mean == pytest.approx([3.143, 2.000, 2.893, 1.964], abs=0.0005)
-    assert found.critical == pytest.approx(1.25, abs=0.005)
-    assert [sorted(group) for group in found.groups] == [[0, 1, 2, 3]]
+    assert measured.mean == pytest.approx([3.143, 2.000, 2.893, 1.964], abs=0.0005)
+    assert measured.critical == pytest.approx(1.25, abs=0.005)
+    assert [sorted(group) for group in measured.groups] == [[0, 1, 2, 3]]
     chi2 = stats.friedmanchisquare(*DEMSAR.T).statistic
     n, k = DEMSAR.shape
     f = (n - 1) * chi2 / (n * (k - 1) - chi2)
-    assert found.p == pytest.approx(stats.f.sf(f, k - 1, (k - 1) * (n - 1)))
+    assert measured.p == pytest.approx(stats.f.sf(f, k - 1, (k - 1) * (n - 1)))
 
 
 def test_ranks_at_their_edges() -> None:
     always = np.tile([0.9, 0.8, 0.7], (20, 1))
-    found = ranks.friedman(always)
-    assert (list(found.mean), found.p, found.groups) == ([1, 2, 3], 0.0, [])
+    measured = ranks.friedman(always)
+    assert (list(measured.mean), measured.p, measured.groups) == ([1, 2, 3], 0.0, [])
     assert ranks.friedman(np.ones((4, 3))).p == 1.0
     with pytest.raises(ValueError, match="two blocks"):
         ranks.friedman(np.ones((1, 3)))

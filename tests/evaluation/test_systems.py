@@ -27,22 +27,22 @@ def seeds(store: Path, shares: list[float], first: int = 0, **values: object) ->
 
 
 def test_runs_that_differ_in_seeds_and_fold_are_one_system(store: Path) -> None:
-    mine = seeds(store, [0.6, 0.7, 0.65])
+    of_three_seeds = seeds(store, [0.6, 0.7, 0.65])
     other = fake_run(store, draw_right(0.5, 180, 9), ARTISTS, training__lr=0.02)
-    waiting = runs.create_run(mine[0].config, store)
-    found = systems.group_runs([other, *mine, waiting])
-    assert [len(one.runs) for one in found] == [1, 3]
-    assert found[1].n_seeds == 3
-    assert [name for name, _ in found[1].tests] == ["seed 0", "seed 1", "seed 2"]
-    assert systems.titles(found) == {
-        found[0].signature: "cnn · demo · lr 0.02", found[1].signature: "cnn · demo · lr 0.001"
+    waiting = runs.create_run(of_three_seeds[0].config, store)
+    grouped = systems.group_runs([other, *of_three_seeds, waiting])
+    assert [len(system.runs) for system in grouped] == [1, 3]
+    assert grouped[1].n_seeds == 3
+    assert [name for name, _ in grouped[1].tests] == ["seed 0", "seed 1", "seed 2"]
+    assert systems.titles(grouped) == {
+        grouped[0].signature: "cnn · demo · lr 0.02", grouped[1].signature: "cnn · demo · lr 0.001"
     }  # fmt: skip
 
 
 def test_the_same_seed_twice_is_one_test_the_newest(store: Path) -> None:
     twice = [fake_run(store, draw_right(share, 180, 1), ARTISTS) for share in (0.5, 0.9)]
-    (one,) = systems.group_runs(reversed(twice))
-    assert one.runs == (max(twice, key=lambda run: run.created),)
+    (system,) = systems.group_runs(reversed(twice))
+    assert system.runs == (max(twice, key=lambda run: run.created),)
 
 
 def test_titles_never_repeat(store: Path) -> None:
@@ -156,58 +156,58 @@ def test_only_test_sets_that_both_have_are_compared(store: Path) -> None:
 def test_tests_on_other_clips_count_with_their_clips() -> None:
     nan = np.nan
     right = np.array([[1, 1, 0, nan], [nan, 1, 1, 1]])
-    found = Resamples([right], np.arange(4), n_resamples=50)
-    assert found.values[0] == pytest.approx(5 / 6)
+    resamples = Resamples([right], np.arange(4), n_resamples=50)
+    assert resamples.values[0] == pytest.approx(5 / 6)
 
 
 def test_systems_that_cannot_be_compared_say_why(store: Path) -> None:
-    (one,) = systems.group_runs(seeds(store, [0.6]))
+    (system,) = systems.group_runs(seeds(store, [0.6]))
     with pytest.raises(GenrecoreError, match="at least two systems"):
-        systems.compare([one])
+        systems.compare([system])
     with pytest.raises(GenrecoreError, match="with itself"):
-        systems.compare([one, one])
+        systems.compare([system, system])
 
 
 def test_systems_are_ranked_on_the_folds_that_all_have(store: Path) -> None:
     shares = {"cnn": 0.9, "crnn": 0.7, "mlp": 0.4}
-    found = [
+    folds = [
         run
         for model, share in shares.items()
         for run in folded(store, model, share, range(2 if model == "mlp" else 3))
     ]
     more = folded(store, "cnn", 0.9, range(1), seed=1)  # a block is the mean over its seeds
-    blocks = systems.over_blocks(systems.group_runs([*found, *more]))
+    blocks = systems.over_blocks(systems.group_runs([*folds, *more]))
     assert blocks.scores.shape == (2, 3)
     assert blocks.left_out == ["demo, by_artist, fold 2: tested by 2 of 3."]
-    means = [np.mean([run_scores(run)["accuracy"] for run in (found[0], more[0])])]
+    means = [np.mean([run_scores(run)["accuracy"] for run in (folds[0], more[0])])]
     assert blocks.scores["cnn · demo"].iloc[0] == pytest.approx(means[0])
     assert blocks.ranks is not None
     expected = ranks.friedman(blocks.scores.to_numpy())
     assert blocks.ranks.mean.tolist() == expected.mean.tolist() == [1, 2, 3]
-    assert systems.over_blocks(systems.group_runs(found[:3])).ranks is None  # one system
+    assert systems.over_blocks(systems.group_runs(folds[:3])).ranks is None  # one system
 
 
 def test_the_same_system_on_two_datasets_is_one_column(store: Path) -> None:
-    found = [
+    four_runs = [
         fake_run(store, draw_right(share, 60, k), model=model, dataset=dataset)
         for k, (model, dataset, share) in enumerate(
             [("cnn", "demo", 0.8), ("cnn", "gtzan", 0.7), ("mlp", "demo", 0.5),
              ("mlp", "gtzan", 0.4)]
         )
     ]  # fmt: skip
-    blocks = systems.over_blocks(systems.group_runs(found))
+    blocks = systems.over_blocks(systems.group_runs(four_runs))
     assert list(blocks.scores.columns) == ["cnn", "mlp"]
     assert list(blocks.scores.index) == ["demo, by_artist, fold 0", "gtzan, by_artist, fold 0"]
 
 
 def test_curves_of_a_system_are_means_in_a_band(store: Path) -> None:
-    mine = [
+    two_seeds = [
         fake_run(store, draw_right(0.6, 30, k), n_epochs=n, seed=k) for k, n in enumerate((4, 6))
     ]
     other = fake_run(store, draw_right(0.6, 30, 7), n_epochs=3, model="mlp")
-    compared = systems.compare(systems.group_runs([*mine, other]))
+    compared = systems.compare(systems.group_runs([*two_seeds, other]))
     band = curve_band(compared.curves)
-    valid = band[(band["run_id"] == systems.signature(mine[0])) & (band["split"] == "valid")]
+    valid = band[(band["run_id"] == systems.signature(two_seeds[0])) & (band["split"] == "valid")]
     assert valid["epoch"].tolist() == [1, 2, 3, 4, 5, 6]
     assert (valid["loss_low"] == valid["loss_high"]).all()  # both histories are the same
     assert valid["step"].tolist() == [25 * epoch for epoch in range(1, 7)]
@@ -223,7 +223,7 @@ def seeded(
     return level + np.zeros((n_seeds, n_artists, 4))
 
 
-def drawn(generator: np.random.Generator, levels: list[np.ndarray]) -> list[np.ndarray]:
+def draw_rights(generator: np.random.Generator, levels: list[np.ndarray]) -> list[np.ndarray]:
     """Who is right: artists and clips are hard or easy for all systems alike."""
     n_artists = levels[0].shape[1]
     hard = generator.normal(0, 0.8, (1, n_artists, 1)) + generator.normal(0, 1, (1, n_artists, 4))
@@ -240,12 +240,12 @@ def test_two_equal_systems_are_rarely_called_different(luck: float) -> None:
     artists = np.repeat(np.arange(60), 4)
     n_sets, wrong, inside = 1000, 0, 0
     for _ in range(n_sets):
-        a, b = drawn(generator, [seeded(generator, 3, 60, luck) for _ in range(2)])
-        found = Resamples([a, b], artists, n_resamples=1000)
-        gap = found.difference(0, 1)
-        said = verdicts.judge("A", "B", 240, gap.value, (gap.low, gap.high), gap.error,
-                              found.p(0, 1))  # fmt: skip
-        wrong += said.word == verdicts.BETTER
+        a, b = draw_rights(generator, [seeded(generator, 3, 60, luck) for _ in range(2)])
+        resamples = Resamples([a, b], artists, n_resamples=1000)
+        gap = resamples.difference(0, 1)
+        verdict = verdicts.judge("A", "B", 240, gap.value, (gap.low, gap.high), gap.error,
+                              resamples.p(0, 1))  # fmt: skip
+        wrong += verdict.word == verdicts.BETTER
         inside += gap.low <= 0 <= gap.high
     assert wrong / n_sets <= 0.064  # 5 % and two standard errors of 1 000 sets
     # The pigeonhole bootstrap counts what clips and seeds have in common twice (Owen 2007), so

@@ -58,7 +58,7 @@ def sections(text: str) -> dict[str, str]:
 
 
 def texts_of(study: Study) -> list[tuple[str, str]]:
-    """(section, words) of everything that is said to stand in the text literally."""
+    """(section, text) of everything that the recipe quotes literally."""
     marked = [*study.settings, *study.rows, *study.choices]
     quotations = [(entry.stated, entry.words) for entry in marked if entry.stated]
     quotations += [(number.section, number.words) for number in (*study.sentences, *study.numbers)]
@@ -68,7 +68,7 @@ def texts_of(study: Study) -> list[tuple[str, str]]:
     remarks = [*study.disagreements, *study.critique, *study.figures]
     for remark in remarks:
         places = remark.said if isinstance(remark, PrintedFigure) else remark.places
-        quotations += [(place.section, place.words) for place in places]
+        quotations += [(quoted.section, quoted.words) for quoted in places]
     quotations += [(table.section, line.words) for table in study.tables for line in table.lines]
     return quotations
 
@@ -78,9 +78,9 @@ def test_every_number_and_every_quotation_stands_in_the_section_named(
     study: Study, study_texts: Path
 ) -> None:
     by_section = sections((study_texts / study.text).read_text(encoding="utf-8"))
-    for section, words in texts_of(study):
+    for section, quotation in texts_of(study):
         assert section in by_section, f"{study.name} has no section {section}"
-        assert words in by_section[section], f"{words!r} is not in section {section}"
+        assert quotation in by_section[section], f"{quotation!r} is not in section {section}"
     for remark in study.critique:
         assert remark.section in by_section, remark.text
 
@@ -99,7 +99,7 @@ RESULT = re.compile(r"\d+(?:\.\d+)?%|\b0\.\d+\b")
 @pytest.mark.parametrize("study", STUDIES, ids=lambda study: study.name)
 def test_no_printed_share_is_left_out(study: Study, study_texts: Path) -> None:
     by_section = sections((study_texts / study.text).read_text(encoding="utf-8"))
-    recorded = "\n".join(words for _, words in texts_of(study))
+    recorded = "\n".join(quotation for _, quotation in texts_of(study))
     for section, text in by_section.items():
         if (
             section in NOT_RESULTS[study.name]
@@ -129,9 +129,9 @@ def test_every_value_has_exactly_one_mark(study: Study) -> None:
 
 def test_what_no_text_prints_is_nowhere_reconstructed() -> None:
     for study in STUDIES:
-        drawn = {figure.place for figure in study.figures if figure.draws}
+        drawn_figures = {figure.place for figure in study.figures if figure.draws}
         assert all(figure.not_printed for figure in study.figures), study.name
-        assert drawn.isdisjoint({table.place for table in study.tables})
+        assert drawn_figures.isdisjoint({table.place for table in study.tables})
     liu = papers.study("liu")
     adam_only = {"cnn_sgd", "dcnn_rmsprop", "crnn_adadelta"}
     assert not any(number.system in adam_only for number in liu.numbers)

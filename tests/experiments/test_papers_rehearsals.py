@@ -48,8 +48,8 @@ def rehearsed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 @pytest.mark.parametrize("name", papers.study_names())
 def test_a_row_of_each_study_is_rehearsed_and_marked_everywhere(name: str, rehearsed: Path) -> None:
     study = papers.study(name)
-    there = papers.find_runs(study, rehearsal=True, store=rehearsed)
-    (run,) = there.of_row(ROWS[name], "published")
+    runs_of_study = papers.find_runs(study, rehearsal=True, store=rehearsed)
+    (run,) = runs_of_study.of_row(ROWS[name], "published")
     assert run.state == "done", run.reason
     assert "Rehearsal: 10 clips a genre" in run.badge
     assert " · rehearsal · " in run.title
@@ -59,9 +59,9 @@ def test_a_row_of_each_study_is_rehearsed_and_marked_everywhere(name: str, rehea
     assert plan.title.startswith(f"Rehearsal of {study.authors} on demo, scale 0.02: as publ")
     assert plan.source == study.citation
     assert not papers.find_runs(study, store=rehearsed).done  # no results of the study itself
-    run_cells = [cell for cell in papers.cells(study, there, True) if cell.ours.n_runs]
+    run_cells = [cell for cell in papers.cells(study, runs_of_study, True) if cell.ours.n_runs]
     assert {cell.verdict for cell in run_cells if not cell.printed.missing} <= {"rehearsal"}
-    text = report.markdown(study, there, True)
+    text = report.markdown(study, runs_of_study, True)
     assert "**Rehearsal**" in text
     assert study.title_of(ROWS[name]) in text
 
@@ -71,8 +71,8 @@ def test_what_is_done_is_not_trained_again(rehearsed: Path, store: Path) -> None
     for run in papers.find_runs(study, True, rehearsed).of_row("cnn_cyclic", "published"):
         shutil.copytree(run.folder, store / run.run_id)
     todo = papers.study_runs(study, ["cnn_cyclic"], ["published"], 2, ON_DEMO)
-    there = runs.find_same([run.config for run in todo], store)
-    assert [run is None for run in there] == [False, True]
+    runs_of_study = runs.find_same([run.config for run in todo], store)
+    assert [run is None for run in runs_of_study] == [False, True]
     plan = papers.start(study, todo[:1], ON_DEMO, store)
     assert len(runs.all_runs(store)) == 1
     assert plan.state == "done"
@@ -166,11 +166,13 @@ def test_a_choice_looks_at_test_clips_only_where_the_study_did(
         for row, run in (best_runs | others).items()
         for protocol in papers.PROTOCOLS
     }
-    there = RunsOfStudy(done, {})
-    assert findings.runs_of(qin, there, "mlp_best", "published") == [best_runs["mlp_1e-5"]]
-    assert findings.runs_of(qin, there, "mlp_best", "honest") == [best_runs["mlp_3e-5"]]
+    runs_of_study = RunsOfStudy(done, {})
+    assert findings.runs_of(qin, runs_of_study, "mlp_best", "published") == [best_runs["mlp_1e-5"]]
+    assert findings.runs_of(qin, runs_of_study, "mlp_best", "honest") == [best_runs["mlp_3e-5"]]
     (gap,) = (
-        gap for gap in papers.gaps(qin, there, papers.cells(qin, there)) if gap.system == "mlp_best"
+        gap
+        for gap in papers.gaps(qin, runs_of_study, papers.cells(qin, runs_of_study))
+        if gap.system == "mlp_best"
     )
     n = len(test)
     assert gap.published.value == pytest.approx(4 / n)
@@ -200,9 +202,9 @@ def test_the_command_lists_shows_and_reports(
     monkeypatch.setenv("GENRECORE_RUNS", str(rehearsed))
     listed = {entry["study"]: entry for entry in json.loads(command("papers", "list", "--json"))}
     assert listed["liu"]["systems"] == 32
-    shown = command("papers", "show", "belton")
-    assert "77.39%" in shown
-    assert "our choice because the study says a random amount of steps and no range" in shown
+    output = command("papers", "show", "belton")
+    assert "77.39%" in output
+    assert "our choice because the study says a random amount of steps and no range" in output
     facts = json.loads(command("papers", "report", "qin", "--rehearsal", "--json"))["qin"]
     lstm = [cell for cell in facts["cells"] if cell["system"] == "lstm_64" and cell["n_runs"]]
     assert {cell["verdict"] for cell in lstm} == {"rehearsal"}
@@ -232,18 +234,28 @@ def test_the_whole_study_runs_to_its_end(
     papers.start(study, papers.study_runs(study, music=music), music, store)
     for run in carry_out(store):
         assert run.state == "done", f"{run.run_id}: {run.reason}"
-    there = papers.find_runs(study, True, store)
-    assert len(there.done) == 2 * len(study.rows)
-    cells = [cell for cell in papers.cells(study, there, True) if not cell.printed.genre]
+    runs_of_study = papers.find_runs(study, True, store)
+    assert len(runs_of_study.done) == 2 * len(study.rows)
+    cells = [cell for cell in papers.cells(study, runs_of_study, True) if not cell.printed.genre]
     assert not [cell for cell in cells if cell.verdict == "not run"]  # no demo music is rock
     print(f"{name}: {time.process_time() - began:.0f} s of processor time")  # noqa: T201
 
 
 @pytest.mark.long
 def test_a_study_runs_as_a_command_through_the_queue(store: Path) -> None:
-    words = ["papers", "run", "liu", "--rows", "cnn_cyclic", "--dataset", "demo", "--scale", "0.02"]
-    words += ["--set", "n_genres=3", "--set", "n_artists=5", "--yes", "--background", "--json"]
-    facts = json.loads(command(*words))
+    arguments = [
+        "papers",
+        "run",
+        "liu",
+        "--rows",
+        "cnn_cyclic",
+        "--dataset",
+        "demo",
+        "--scale",
+        "0.02",
+    ]
+    arguments += ["--set", "n_genres=3", "--set", "n_artists=5", "--yes", "--background", "--json"]
+    facts = json.loads(command(*arguments))
     assert facts["n_runs"] == 4  # once as published, three times honestly
     wait_for(lambda: plans.find_plan(facts["plan"]).state != "running", 300.0)
     assert plans.find_plan(facts["plan"]).state == "done"

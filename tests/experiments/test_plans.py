@@ -136,8 +136,8 @@ def test_the_runs_of_a_plan_are_queued_in_its_order_and_know_it(nobody_starts: P
     plan = plans.start(drafted)
     waiting = jobs.queued(nobody_starts)
     assert [run.plan for run in waiting] == [plan.plan_id] * 4
-    wanted = [configuration.signature(config) for config in drafted.configs]
-    assert [configuration.signature(run.config) for run in waiting] == wanted
+    expected_signatures = [configuration.signature(config) for config in drafted.configs]
+    assert [configuration.signature(run.config) for run in waiting] == expected_signatures
     assert [member.run.run_id for member in plan.members if member.run] == [
         r.run_id for r in waiting
     ]
@@ -212,17 +212,17 @@ def test_segments_are_counted_as_the_run_had_them(earlier: Run) -> None:
             if "training segments" in line
         ).replace(",", "")
     )
-    for known in (Estimator([earlier]), Estimator([])):  # its clips; the demo's options
-        counts = known.counts(earlier.config)
+    for estimator in (Estimator([earlier]), Estimator([])):  # its clips; the demo's options
+        counts = estimator.counts(earlier.config)
         assert counts is not None
         assert counts.n_train == trained_on
         assert (counts.n_valid, counts.n_test) == (tested["valid"], tested["test"])
 
 
 def test_an_estimate_grows_with_epochs_as_the_earlier_run_says(earlier: Run) -> None:
-    known = Estimator([earlier])
+    estimator = Estimator([earlier])
     short, long_ = (
-        known.estimate(with_values(earlier.config, {"training.epochs": n})) for n in (3, 1003)
+        estimator.estimate(with_values(earlier.config, {"training.epochs": n})) for n in (3, 1003)
     )
     assert short.source == long_.source == "runs"
     pace_s = earlier.history["seconds"].median()
@@ -231,7 +231,7 @@ def test_an_estimate_grows_with_epochs_as_the_earlier_run_says(earlier: Run) -> 
     assert short.seconds == pytest.approx(
         earlier.worked_s + 3 * pace_s - earlier.history["seconds"].sum()
     )
-    assert known.estimate(with_values(earlier.config, {"model": "crnn"})).source == ""
+    assert estimator.estimate(with_values(earlier.config, {"model": "crnn"})).source == ""
 
 
 def test_without_earlier_runs_steps_are_measured_and_kept(
@@ -239,25 +239,25 @@ def test_without_earlier_runs_steps_are_measured_and_kept(
 ) -> None:
     monkeypatch.setattr(timing, "BUDGET_S", 0.1)
     config = tiny()
-    known = Estimator([])
-    assert known.unmeasured([config, with_values(config, {"seed": 3})]) == [
+    estimator = Estimator([])
+    assert estimator.unmeasured([config, with_values(config, {"seed": 3})]) == [
         with_values(config, {"seed": 3})
     ]
-    assert known.estimate(config).source == ""
+    assert estimator.estimate(config).source == ""
     times = timing.measure(config)
     assert step_times.read(config) == times
     assert min(times.train_s, times.predict_s, times.feature_s) > 0
-    assert known.unmeasured([config]) == []
+    assert estimator.unmeasured([config]) == []
     two_epochs, four_epochs = (
-        known.estimate(config),
-        known.estimate(with_values(config, {"training.epochs": 4})),
+        estimator.estimate(config),
+        estimator.estimate(with_values(config, {"training.epochs": 4})),
     )
     assert two_epochs.source == "steps"
-    counts = known.counts(config)
+    counts = estimator.counts(config)
     assert counts is not None
     epoch_s = counts.n_train * times.train_s + counts.n_valid * times.predict_s
     assert four_epochs.seconds - two_epochs.seconds == pytest.approx(2 * epoch_s)
-    both = known.total([config, tiny(model="crnn")])
+    both = estimator.total([config, tiny(model="crnn")])
     assert (both.n_by_steps, both.n_unknown) == (1, 1)
     assert "1 more run is not counted" in both.sentence
 
@@ -272,8 +272,8 @@ def test_changed_copies_and_uncached_features_are_counted(tiny: Tiny) -> None:
 def test_a_plans_command_makes_the_same_plan(nobody_starts: Path, earlier: Run, tiny: Tiny) -> None:
     shutil.copytree(earlier.folder, nobody_starts / earlier.run_id)
     texts = {"seed": "0..1", "training.lr": "1e-3,1e-2", "model.depth": "3,4"}
-    words = sweep_command(tiny(), texts)
-    result = genrecore(*words[1:], "--dry-run", "--json")
+    arguments = sweep_command(tiny(), texts)
+    result = genrecore(*arguments[1:], "--dry-run", "--json")
     assert result.returncode == 0, result.stderr
     facts = json.loads(result.stdout)
     base, grids = spread(tiny(), [{}], texts)
@@ -284,8 +284,8 @@ def test_a_plans_command_makes_the_same_plan(nobody_starts: Path, earlier: Run, 
 
 
 def test_sweep_queues_lists_shows_and_stops(nobody_starts: Path, tiny: Tiny) -> None:
-    words = sweep_command(tiny(), {"seed": "0,1"}, ["--background"])
-    result = genrecore(*words[1:])
+    arguments = sweep_command(tiny(), {"seed": "0,1"}, ["--background"])
+    result = genrecore(*arguments[1:])
     assert result.returncode == 0, result.stderr
     assert "2 runs." in result.stdout
     assert "Queued 2 runs" in result.stdout
@@ -302,13 +302,13 @@ def test_sweep_queues_lists_shows_and_stops(nobody_starts: Path, tiny: Tiny) -> 
 
 
 @pytest.mark.parametrize(
-    "words",
+    "arguments",
     ["sweep", "plans", "plans list", "plans show", "plans stop", "plans resume", "plans tables"],
 )
-def test_every_command_explains_itself(words: str) -> None:
-    result = genrecore(*words.split(), "--help")
+def test_every_command_explains_itself(arguments: str) -> None:
+    result = genrecore(*arguments.split(), "--help")
     assert result.returncode == 0
-    assert f"Usage: genrecore {words}" in result.stdout
+    assert f"Usage: genrecore {arguments}" in result.stdout
 
 
 def test_tables_are_listed_with_what_the_studies_print(store: Path) -> None:
@@ -332,8 +332,8 @@ def test_wrong_sweeps_are_refused_in_one_sentence(store: Path) -> None:
 
 @pytest.mark.long
 def test_a_sweep_in_the_foreground_trains_everything(store: Path, tiny: Tiny) -> None:
-    words = sweep_command(tiny(), {"seed": "0,1"}, ["--json"])
-    result = genrecore(*words[1:])
+    arguments = sweep_command(tiny(), {"seed": "0,1"}, ["--json"])
+    result = genrecore(*arguments[1:])
     assert result.returncode == 0, result.stderr
     facts = json.loads(result.stdout)
     assert (facts["state"], facts["n_done"]) == ("done", 2)

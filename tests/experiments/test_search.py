@@ -301,8 +301,8 @@ def test_a_run_that_was_queued_while_the_search_was_stopped_is_taken_back(
 
 
 def test_a_search_from_the_command_line_says_what_it_tries(store: Path) -> None:
-    words = sweep_command(BASE, {"training.lr": "1e-4..1e-2:log"})[1:]
-    result = genrecore(*words, "--search", "tpe", "--trials", "7", "--dry-run", "--json")
+    arguments = sweep_command(BASE, {"training.lr": "1e-4..1e-2:log"})[1:]
+    result = genrecore(*arguments, "--search", "tpe", "--trials", "7", "--dry-run", "--json")
     assert result.returncode == 0, result.stderr
     facts = json.loads(result.stdout)
     assert facts["ranges"] == {"training.lr": "0.0001..0.01:log"}

@@ -25,10 +25,10 @@ def main() -> None:
     """Works in the folder, a step each 20 ms, for ten steps or as many as `steps` there says."""
     deaf, folder = "--deaf" in sys.argv, Path(sys.argv[-1])
     places = [folder.parent / f".only-slot-{k}" for k in range(slots.n_on_cpu(folder.parent))]
-    held = (take_lock(path, patience_s=0.0) for path in places)
+    locks = (take_lock(path, patience_s=0.0) for path in places)
     alone = [
         take_lock(folder / ".only", patience_s=0.0),
-        next((one for one in held if one is not None), None),
+        next((lock for lock in locks if lock is not None), None),
     ]
     status = Status(folder)
     if None in alone or status.values["state"] != "starting":

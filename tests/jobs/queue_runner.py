@@ -11,6 +11,6 @@ from genrecore.store.locks import inherited_locks
 if __name__ == "__main__":
     runner._KILL_AFTER_S = 0.5  # so that a test need not wait ten seconds
     program = Path(__file__).with_name("queue_program.py")
-    *words, store = sys.argv[1:]
+    *options, store = sys.argv[1:]
     lock = next(iter(inherited_locks()), None)
-    runner.work(Path(store), [sys.executable, str(program), *words], lock)
+    runner.work(Path(store), [sys.executable, str(program), *options], lock)

@@ -49,13 +49,15 @@ def test_a_batch_too_large_is_replaced_by_the_size_that_the_reason_names(
     ],
 )
 def test_without_a_named_size_the_batch_is_halved(reason: str, tiny: Tiny, store: Path) -> None:
-    found = advice(ended(tiny(training__batch_size=17), store, reason))
-    assert [dict(one.changes) for one in found] == [{"training.batch_size": 8}]
+    suggestions = advice(ended(tiny(training__batch_size=17), store, reason))
+    assert [dict(suggestion.changes) for suggestion in suggestions] == [{"training.batch_size": 8}]
 
 
 def test_in_float32_the_other_precision_is_offered_as_well(tiny: Tiny, store: Path) -> None:
-    found = advice(ended(tiny(), store, "MemoryError", precision="float32"))
-    assert {"training.precision": "bfloat16"} in [dict(one.changes) for one in found]
+    suggestions = advice(ended(tiny(), store, "MemoryError", precision="float32"))
+    assert {"training.precision": "bfloat16"} in [
+        dict(suggestion.changes) for suggestion in suggestions
+    ]
 
 
 def test_a_batch_of_one_is_not_halved(tiny: Tiny, store: Path) -> None:
@@ -65,23 +67,23 @@ def test_a_batch_of_one_is_not_halved(tiny: Tiny, store: Path) -> None:
 
 def test_where_no_batch_fits_the_segments_get_shorter(tiny: Tiny, store: Path) -> None:
     config = tiny(segments__segment_s=1.5)
-    (found,) = advice(ended(config, store, str(memory.too_large(7, 0, CPU))))
-    assert found.changes == {"segments.segment_s": 0.75}
+    (suggestions,) = advice(ended(config, store, str(memory.too_large(7, 0, CPU))))
+    assert suggestions.changes == {"segments.segment_s": 0.75}
 
 
 def test_a_loss_that_is_no_number_asks_for_rate_clipping_and_float32(
     tiny: Tiny, store: Path
 ) -> None:
     reason = "The loss became nan in epoch 1, step 3 of 9, so training ended; try a lower …"
-    found = advice(ended(tiny(training__lr=0.03), store, reason))
-    assert [dict(one.changes) for one in found] == [
+    suggestions = advice(ended(tiny(training__lr=0.03), store, reason))
+    assert [dict(suggestion.changes) for suggestion in suggestions] == [
         {"training.lr": 0.003},
         {"training.clip_norm": 1.0},
         {"training.precision": "float32"},
     ]
     clipped = tiny(training__clip_norm=0.5)
-    found = advice(ended(clipped, store, reason, precision="float32"))
-    assert [list(one.changes) for one in found] == [["training.lr"]]
+    suggestions = advice(ended(clipped, store, reason, precision="float32"))
+    assert [list(suggestion.changes) for suggestion in suggestions] == [["training.lr"]]
 
 
 def test_what_the_trainer_really_says_of_a_loss_that_is_no_number_is_understood(
@@ -103,13 +105,15 @@ def test_a_run_killed_by_the_kernel_gets_a_smaller_batch_and_one_lost_otherwise_
     write_json(run.folder / ENDED, {"signal": 15})
     assert advice(Run(run.folder)) == []
     write_json(run.folder / ENDED, {"signal": 9})
-    assert [dict(one.changes) for one in advice(Run(run.folder))] == [{"training.batch_size": 16}]
+    assert [dict(suggestion.changes) for suggestion in advice(Run(run.folder))] == [
+        {"training.batch_size": 16}
+    ]
 
 
 def test_a_refused_split_is_made_by_artist_or_allowed(tiny: Tiny, store: Path) -> None:
     run = trained(tiny(split="stratified"), store)
     assert run.state == "failed"
-    assert [dict(one.changes) for one in advice(run)] == [
+    assert [dict(suggestion.changes) for suggestion in advice(run)] == [
         {"split": "by_artist", "fold": 0},
         {"allow_leaks": True},
     ]
@@ -119,8 +123,8 @@ def test_genres_without_clips_are_left_out_beside_those_already_left_out(
     tiny: Tiny, store: Path
 ) -> None:
     reason = "The split by_artist leaves no test clips of dub, waltz."
-    found = advice(ended(tiny(genres__leave_out="march"), store, reason))
-    assert found[0].changes == {"genres.leave_out": "march, dub, waltz"}
+    suggestions = advice(ended(tiny(genres__leave_out="march"), store, reason))
+    assert suggestions[0].changes == {"genres.leave_out": "march, dub, waltz"}
 
 
 @pytest.mark.parametrize("state", ["done", "stopped", "queued"])
@@ -154,7 +158,7 @@ def test_every_change_makes_a_configuration_that_differs(
     reason: str, tiny: Tiny, store: Path
 ) -> None:
     config = tiny(training__deterministic=True, device="cuda:3")
-    for one in advice(ended(config, store, reason, precision="float32")):
-        changed = with_values(config, dict(one.changes))
+    for suggestion in advice(ended(config, store, reason, precision="float32")):
+        changed = with_values(config, dict(suggestion.changes))
         assert changed != config
-        assert one.sentence.endswith(".")
+        assert suggestion.sentence.endswith(".")

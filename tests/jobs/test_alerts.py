@@ -69,11 +69,11 @@ def receiver() -> Iterator[Receiver]:
 @pytest.fixture
 def live(tiny: Tiny, store: Path) -> Iterator[Callable[..., Run]]:
     """`live(losses, best_epoch, epochs)`: a run at work with such a history."""
-    held: list[int] = []
+    locks: list[int] = []
 
     def make(losses: list[float], best_epoch: int = 0, epochs: int = 100) -> Run:
         run, lock = create_held_run(tiny(training__epochs=epochs), store)
-        held.append(lock)
+        locks.append(lock)
         rows = [{"epoch": k, "train_loss": loss} for k, loss in enumerate(losses, 1)]
         (run.folder / "history.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows))
         Status(run.folder).move(
@@ -86,7 +86,7 @@ def live(tiny: Tiny, store: Path) -> Iterator[Callable[..., Run]]:
         return Run(run.folder)
 
     yield make
-    for lock in held:
+    for lock in locks:
         os.close(lock)
 
 
@@ -101,11 +101,11 @@ def test_a_run_that_learns_gives_no_alert(live: Callable[..., Run]) -> None:
 
 def test_a_loss_that_climbs_back_for_three_epochs_diverges_once(live: Callable[..., Run]) -> None:
     climbing = [2.1, 1.0, 0.5, 1.2, 1.9, 2.4]
-    (found,) = alerts.find_alerts(live(climbing))
-    assert found.kind == "divergence"
-    assert "2.4 in epoch 6, after 0.5 in epoch 3" in found.sentence
+    (alert,) = alerts.find_alerts(live(climbing))
+    assert alert.kind == "divergence"
+    assert "2.4 in epoch 6, after 0.5 in epoch 3" in alert.sentence
     (later,) = alerts.find_alerts(live([*climbing, 3.3]))
-    assert later.key == found.key
+    assert later.key == alert.key
     assert kinds(live(climbing[:-1])) == []  # two epochs may be chance
     assert kinds(live([2.1, 0.9, 0.01, 0.03, 0.04, 0.05])) == []  # near zero a double is nothing
 
@@ -114,19 +114,19 @@ def test_standing_still_counts_from_the_best_epoch_and_by_the_length_of_the_run(
     live: Callable[..., Run],
 ) -> None:
     falling = [2.0 - 0.01 * k for k in range(37)]
-    (found,) = alerts.find_alerts(live(falling, best_epoch=12, epochs=100))
-    assert found.kind == "no progress"
-    assert "for 25 epochs" in found.sentence
-    assert "61.3 % in epoch 12" in found.sentence
+    (alert,) = alerts.find_alerts(live(falling, best_epoch=12, epochs=100))
+    assert alert.kind == "no progress"
+    assert "for 25 epochs" in alert.sentence
+    assert "61.3 % in epoch 12" in alert.sentence
     assert kinds(live(falling, best_epoch=13, epochs=100)) == []
     assert kinds(live(falling, best_epoch=27, epochs=40)) == ["no progress"]  # ten at least
     assert kinds(live(falling, best_epoch=28, epochs=40)) == []
 
 
 def test_a_loss_that_is_no_number_says_since_when(live: Callable[..., Run]) -> None:
-    (found,) = alerts.find_alerts(live([2.0, float("nan"), float("nan")]))
-    assert found.kind == "not a number"
-    assert "since epoch 2" in found.sentence
+    (alert,) = alerts.find_alerts(live([2.0, float("nan"), float("nan")]))
+    assert alert.kind == "not a number"
+    assert "since epoch 2" in alert.sentence
 
 
 def test_ends_are_told_with_their_reason(tiny: Tiny, store: Path) -> None:
@@ -199,9 +199,9 @@ def test_a_receiver_that_fails_is_a_sentence_without_its_address(
     assert alerts.notify(absent, run, alert) == "The receiver answered 404."
     closed = "http://127.0.0.1:1/s3cret"
     for url in (closed, "file:///etc/passwd", "http://[", ""):
-        said = alerts.notify(url, run, alert)
-        assert said
-        assert "s3cret" not in said
+        problem = alerts.notify(url, run, alert)
+        assert problem
+        assert "s3cret" not in problem
 
 
 def test_an_alert_goes_to_no_other_address_than_the_one_that_was_set(
@@ -238,9 +238,9 @@ def test_commands_set_try_and_forget_the_webhook_and_list_alerts(
     tiny: Tiny, store: Path, receiver: Receiver
 ) -> None:
     assert "nowhere" in command("runs", "webhook")
-    said = command("runs", "webhook", receiver.url, "--test")
-    assert "127.0.0.1" in said
-    assert "s3cret" not in said
+    output = command("runs", "webhook", receiver.url, "--test")
+    assert "127.0.0.1" in output
+    assert "s3cret" not in output
     assert [post["kind"] for post in receiver.got] == ["test"]
     run = create_run(tiny(), store)
     Status(run.folder).move("failed", "The disk is full.", finished_at=1e9)

@@ -36,8 +36,8 @@ def states(store: Path) -> dict[str, str]:
     return {run.run_id: run.state for run in all_runs(store)}
 
 
-def names(found: list[Run]) -> list[str]:
-    return [run.run_id for run in found]
+def names(listed: list[Run]) -> list[str]:
+    return [run.run_id for run in listed]
 
 
 @pytest.fixture
@@ -192,12 +192,12 @@ def test_a_killed_runner_is_replaced_and_living_runs_are_adopted(
 
 def runners(store: Path) -> list[psutil.Process]:
     """Runner processes of this store."""
-    found = []
+    processes_of_store = []
     for process in psutil.process_iter(["cmdline"]):
-        words = process.info["cmdline"] or [""]
-        if words[-1] == str(store) and "queue_runner.py" in " ".join(words):
-            found.append(process)
-    return found
+        arguments = process.info["cmdline"] or [""]
+        if arguments[-1] == str(store) and "queue_runner.py" in " ".join(arguments):
+            processes_of_store.append(process)
+    return processes_of_store
 
 
 @processes
@@ -208,14 +208,14 @@ def test_a_stranger_with_the_same_pid_is_never_ended(quick: Callable[..., Run]) 
         forged = identity(stranger.pid)
         wrong = forged | {"create_time": forged["create_time"] - 1}
         elsewhere = forged | {"host": "elsewhere"}
-        for told in (wrong, elsewhere, forged | {"boot_id": "another"}):
+        for forged_identity in (wrong, elsewhere, forged | {"boot_id": "another"}):
             for name in (LEADER, STATUS):
-                write_json(run.folder / name, told | {"state": "running"})
+                write_json(run.folder / name, forged_identity | {"state": "running"})
             assert living_processes(run.folder) == []
             runner._signal(run, signal.SIGKILL)
         assert stranger.poll() is None
         write_json(run.folder / LEADER, forged)
-        assert [one.pid for one in living_processes(run.folder)] == [stranger.pid]
+        assert [process.pid for process in living_processes(run.folder)] == [stranger.pid]
     finally:
         stranger.kill()
         stranger.wait()
@@ -231,10 +231,10 @@ def test_the_group_of_a_leader_that_is_gone_is_still_found(quick: Callable[..., 
     assert leader.stdout is not None
     child = psutil.Process(int(leader.stdout.readline()))
     write_json(run.folder / LEADER, identity(leader.pid))
-    assert {one.pid for one in living_processes(run.folder)} == {leader.pid, child.pid}
+    assert {process.pid for process in living_processes(run.folder)} == {leader.pid, child.pid}
     leader.kill()
     leader.wait()
-    assert {one.pid for one in living_processes(run.folder)} == {child.pid}
+    assert {process.pid for process in living_processes(run.folder)} == {child.pid}
     runner._signal(run, signal.SIGKILL)
     wait_for(lambda: not child.is_running() or child.status() == psutil.STATUS_ZOMBIE)
 
@@ -283,7 +283,7 @@ def test_the_runner_posts_what_becomes_of_a_run(quick: Callable[..., Run], store
     finally:
         server.shutdown()
         server.server_close()
-    assert {(one["run"], one["state"]) for one in heard} == {
+    assert {(process["run"], process["state"]) for process in heard} == {
         (done.run_id, "done"),
         (killed.run_id, "lost"),
     }
@@ -297,12 +297,12 @@ def test_the_cpu_takes_as_many_runs_as_is_set(quick: Callable[..., Run], store: 
     assert "2 on the CPU" in command("queue", "slots", "2")
     assert json.loads(command("queue", "slots", "--json"))["slots"][-2:] == ["cpu", "cpu-2"]
     refused(genrecore("queue", "slots", "65"), 2, "takes between 1 and 64 runs")
-    made = [quick(steps=60) for _ in range(2)] + [quick(steps=5)]
+    queued_runs = [quick(steps=60) for _ in range(2)] + [quick(steps=5)]
     actions.ensure_runner(store)
-    wait_for(lambda: is_running(made[0]) and is_running(made[1]))
-    assert Run(made[2].folder).state == "queued"
-    wait_for(lambda: {Run(run.folder).state for run in made} == {"done"})
-    assert not any((run.folder / "twice").exists() for run in made)
+    wait_for(lambda: is_running(queued_runs[0]) and is_running(queued_runs[1]))
+    assert Run(queued_runs[2].folder).state == "queued"
+    wait_for(lambda: {Run(run.folder).state for run in queued_runs} == {"done"})
+    assert not any((run.folder / "twice").exists() for run in queued_runs)
     assert read_json(store / "settings.json") == {"webhook": "", "cpu_slots": 2}
     slots.share_cpu(1, store)
     assert slots.names(store)[-1] == "cpu"
