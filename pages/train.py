@@ -14,13 +14,7 @@ left, right = ui.pair("form", left=5, right=3)
 
 with left:
     forms.preset_part()
-    ui.section("1 · Data", "What the model learns from, and which clips are kept back to test it.")
-    values = forms.data_part(base)
-    ui.section("2 · Model", "How the model sees a clip, and the model itself.")
-    values |= forms.model_part(base, values)
-    ui.section("3 · Training")
-    values |= forms.augment_part(base, values)
-    values |= forms.training_part(base)
+    values = forms.run_form(base)
 
 with right:
     ui.section("This run")

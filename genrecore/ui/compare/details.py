@@ -12,10 +12,10 @@ from genrecore.evaluation.curves import curve_band
 from genrecore.reporting import plots
 from genrecore.reporting.columns import Column
 from genrecore.ui.compare.choice import SYSTEMS, Selection, choose_two, cost_table, ranked_blocks
-from genrecore.ui.parts.charts import confusion
 from genrecore.ui.parts.choices import choose_flag, choose_one
 from genrecore.ui.parts.frame import (
     chart,
+    confusion_chart,
     empty,
     in_pairs,
     link_to,
@@ -124,7 +124,7 @@ def confusions(compared: Comparison, selection: Selection) -> None:
                 drawn = plots.confusion(matrix, title, percents=shares)
                 chart(drawn, f"confusion_{key}")
             else:
-                confusion(matrix, title, key, f"confusion_{key}", shares)
+                confusion_chart(matrix, title, key, f"confusion_{key}", shares)
     if not pooled:
         st.caption("Click a cell of a large matrix to hear its clips, or open a run's mistakes:")
         with st.container(horizontal=True, gap="small"):

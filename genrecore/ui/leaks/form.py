@@ -27,17 +27,18 @@ def new_experiment() -> None:
     """The form, and beside it the runs that it makes."""
     left, right = pair("experiment", left=5, right=3)
     with left:
-        section("1 · Data", "Music by artists with several clips each.")
+        section(
+            "1 · Data",
+            "Music by artists with several clips each. More folds leave more clips to learn from, "
+            "and take longer.",
+        )
         dataset = choose_dataset()
         values: dict[str, Any] = {"dataset": dataset.name}
         values |= {f"dataset.{key}": value for key, value in dataset.options.items()}
         for key, info in fields.grid(Genres.model_fields):
             values[f"genres.{key}"] = fields.field(f"genres.{key}", info, "")
-        section("2 · Model", "The system to be tested.")
-        values |= forms.model_part(RunConfig(), values)
-        section("3 · Training", "More folds leave more clips to learn from, and take longer.")
         n_folds = int(fields.options(SPLITS, CLEAN, {}, only=("n_folds",))["n_folds"])
-        values |= forms.training_part(RunConfig())
+        values |= forms.model_and_training(RunConfig(), values)
     with right:
         section("This experiment")
         with forms.checked("Queue the runs", "queue"):

@@ -1,7 +1,8 @@
 """The form of a run, built from `RunConfig`'s fields and the registries' option classes.
 
 A new field or a newly registered part appears here by itself: its title is the label, its
-description the help, its range the limits. Train, Plans and Leaks are made of these parts.
+description the help, its range the limits. Train, Plans and Leaks share this form: Plans adds what
+varies, and Leaks chooses a dataset without a split.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from genrecore.models import MODELS
 from genrecore.training.parts import REGISTRIES, ResolvedConfig, augments, fits, takes
 from genrecore.ui.parts import fields
 from genrecore.ui.parts.choices import choose, choose_many, choose_one, chosen
-from genrecore.ui.parts.frame import capital, plain
+from genrecore.ui.parts.frame import capital, plain, section
 from genrecore.words import plural
 
 # These fields stand open; all others are folded away.
@@ -65,6 +66,22 @@ def start_from(
         help=help,
     )
     return current
+
+
+def run_form(base: RunConfig) -> dict[str, Any]:
+    """The form of a run: data, model and training; returns its dotted values."""
+    section("1 · Data", "What the model learns from, and which clips are kept back to test it.")
+    values = data_part(base)
+    return values | model_and_training(base, values)
+
+
+def model_and_training(base: RunConfig, data: Mapping[str, Any]) -> dict[str, Any]:
+    """The form after its first section, whose dotted values are `data`."""
+    section("2 · Model", "How the model sees a clip, and the model itself.")
+    values = model_part(base, data)
+    section("3 · Training")
+    values |= augment_part(base, {**data, **values})
+    return values | training_part(base)
 
 
 def preset_part() -> None:
@@ -304,17 +321,17 @@ def _options(
     return {f"{part}.{key}": value for key, value in values.items()}
 
 
-def _more_fields(section: str, base: RunConfig) -> dict[str, Any]:
+def _more_fields(part_of_form: str, base: RunConfig) -> dict[str, Any]:
     """The folded fields of a section under the titles of their groups, as dotted values."""
     groups: dict[str, dict[str, FieldInfo]] = {}
     for dotted, info in flat_fields().items():
         first, dot, _ = dotted.partition(".")
-        belongs = _SECTION.get(first, "training") == section and dotted not in _OPEN
+        belongs = _SECTION.get(first, "training") == part_of_form and dotted not in _OPEN
         if belongs and _matters(dotted, info, base):
             groups.setdefault(first if dot else "", {})[dotted] = info
     values: dict[str, Any] = {}
     for first, infos in groups.items():
-        alone = "Standardisation" if section == "model" else "Repetitions"
+        alone = "Standardisation" if part_of_form == "model" else "Repetitions"
         st.caption((RunConfig.model_fields[first].title if first else alone) or first.capitalize())
         for dotted, info in fields.grid(infos):
             values[dotted] = fields.field(dotted, info, value_of(base, dotted))

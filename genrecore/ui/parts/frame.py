@@ -12,11 +12,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+import pandas as pd
 import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from genrecore.errors import GenrecoreError
 from genrecore.jobs import actions as jobs
+from genrecore.reporting import plots
 from genrecore.reporting.columns import Column
 from genrecore.reporting.plots import Chart
 from genrecore.store.run import store_dir
@@ -233,6 +235,32 @@ def chart(
             with numbers:
                 special = {name: Column(name, "share") for name in figure.shares}
                 show_table(figure.table, special=special, from_catalogue=False, key=f"{key}_table")
+
+
+def confusion_chart(
+    matrix: pd.DataFrame, title: str, run_id: str, key: str, percents: bool = False
+) -> None:
+    """A run's confusion matrix; a click on a cell opens its clips on the page Errors.
+
+    Give the page a link to Errors as well: that is the way by keyboard.
+
+    Args:
+        matrix: Counts, labelled × predicted.
+        title: Written above.
+        run_id: Of the run.
+        key: Names the chart on the page.
+        percents: Whether a cell shows its share of the row, not the count.
+    """
+
+    def click(data: list[Any]) -> None:
+        labelled, predicted = map(str, data[:2])
+        cell = {"run": run_id, "labelled": labelled, "predicted": predicted}
+        st.session_state["_clicked_cell"] = cell
+
+    chart(plots.confusion(matrix, title, targets=True, percents=percents), key, on_click=click)
+    cell = st.session_state.pop("_clicked_cell", None)  # no page can be opened in the callback
+    if cell is not None:
+        go_to("errors", cell)
 
 
 def ink() -> str:

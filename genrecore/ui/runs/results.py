@@ -16,8 +16,17 @@ from genrecore.reporting import plots
 from genrecore.reporting.columns import COLUMNS, Column
 from genrecore.store.run import Run
 from genrecore.ui.parts import readers
-from genrecore.ui.parts.charts import confusion
-from genrecore.ui.parts.frame import chart, command, link_to, pair, plain, section, sentences, tiles
+from genrecore.ui.parts.frame import (
+    chart,
+    command,
+    confusion_chart,
+    link_to,
+    pair,
+    plain,
+    section,
+    sentences,
+    tiles,
+)
 from genrecore.ui.parts.live import again
 from genrecore.ui.parts.tables import show_table
 
@@ -55,7 +64,7 @@ def run_result(run: Run) -> None:
             st.caption(f"Accuracy by how the segments of a clip are pooled: {ways}.")
         left, right = pair("test")
         with left:
-            confusion(readers.confusion(run), "Confusions", run.run_id, "run_confusion")
+            confusion_chart(readers.confusion(run), "Confusions", run.run_id, "run_confusion")
         with right:
             chart(plots.per_genre(readers.per_genre(run), readers.styles()), "run_genres")
         query = {"run": run.run_id}
