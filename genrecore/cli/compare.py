@@ -69,11 +69,11 @@ def compare(
 
     result, members = _compared(names, systems, band / 100, shared)
     if measure:
-        from genrecore.training import latency  # torch
+        from genrecore.training import timing  # torch
 
         with reporting(quiet=as_json) as report:
             for run in costs.not_measured(members):
-                latency.measure_run(run, report)
+                timing.measure_cost(run, report)
     cost = costs.cost_table(members)
     again = ["genrecore", "compare", *(runs[0].run_id for _, _, runs in members)]
     again += ["--systems"] if systems else []

@@ -18,7 +18,7 @@ from genrecore.words import thousands
 
 if TYPE_CHECKING:
     from genrecore.training.card import Card
-    from genrecore.training.latency import Latency
+    from genrecore.training.timing import Latency
 
 commands = typer.Typer(rich_markup_mode=None)
 group = add_group(commands, "models", "What each model is, how large it is, and how long it takes.")
@@ -40,7 +40,7 @@ def list_models(as_json: JsonOption = False) -> None:
     from genrecore.models import MODELS
     from genrecore.training import card as cards  # torch: not on the way to --help
 
-    models = [cards.card(name) for name in MODELS]
+    models = [cards.model_card(name) for name in MODELS]
     if as_json:
         print_json([card.as_dict() for card in models])
         return
@@ -73,14 +73,14 @@ def show_model(
     """The card of a model: idea, sizes, receptive field, layers, the sizes that studies print, and
     the command that trains it."""
     from genrecore.training import card as cards
-    from genrecore.training import latency
+    from genrecore.training import timing
 
     config = _config(name, preset, set_)
-    card = cards.card(name, config)
+    card = cards.model_card(name, config)
     if measure:
         with reporting(quiet=as_json) as report:
-            latency.measure(name, config, report)
-    measured = latency.newest(name, config)
+            timing.measure_latency(name, config, report)
+    measured = timing.newest_latency(name, config)
     if as_json:
         print_json({**card.as_dict(), "latency": _facts(measured)})
     else:
@@ -96,10 +96,10 @@ def measure_model(
 ) -> None:
     """Measure how long feature and network take for a clip of 30 s on this machine. The page Models
     and 'genrecore models show' then show it."""
-    from genrecore.training import latency
+    from genrecore.training import timing
 
     with reporting(quiet=as_json) as report:
-        measured = latency.measure(name, _config(name, preset, set_), report)
+        measured = timing.measure_latency(name, _config(name, preset, set_), report)
     answer(as_json, _facts(measured), measured.sentence)
 
 

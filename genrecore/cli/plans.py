@@ -347,7 +347,7 @@ def estimated(configs: Sequence[RunConfig], report: Report) -> PlanEstimate:
         estimator.add_clips(config, table)
     for config in estimator.unmeasured(configs):
         try:
-            timing.measure(config, report)
+            timing.measure_steps(config, report)
         except GenrecoreError:  # its time stays unknown
             continue
     return estimator.total(configs)

@@ -1,6 +1,6 @@
 """Costs of runs: parameters, multiply–adds, training time and latency.
 
-Multiply–adds and latency are measured on request (`training.latency.measure_run`) and kept in the
+Multiply–adds and latency are measured on request (`training.timing.measure_cost`) and kept in the
 run's folder as `cost.json`, which is read here.
 """
 

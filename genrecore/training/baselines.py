@@ -127,17 +127,17 @@ class Baseline:
 
     def _fit_in_portions(self, estimator: Any, vectors: np.ndarray, labels: np.ndarray) -> None:
         """Fits the estimator, a forest some trees at a time, and reports how far it is."""
-        given = estimator.get_params()
-        if given.get("n_neighbors", 1) > len(labels):
+        options = estimator.get_params()
+        if options.get("n_neighbors", 1) > len(labels):
             raise GenrecoreError(
-                f"{given['n_neighbors']} neighbours are asked for, but there are "
+                f"{options['n_neighbors']} neighbours are asked for, but there are "
                 f"{len(labels)} training segments; ask for fewer."
             )
-        if "cv" in given:
+        if "cv" in options:
             estimator.set_params(cv=self._calibration_folds(labels))
         facts = self.classifier.resolved.model.facts
         grows = facts.grows
-        total, portion = (given[grows], facts.portion) if grows else (1, 1)
+        total, portion = (options[grows], facts.portion) if grows else (1, 1)
         began = time.perf_counter()
         for done in range(0, total, portion):
             report = functools.partial(self.progress.report, Phase.TRAINING, done, total)
@@ -153,7 +153,7 @@ class Baseline:
         self.progress.report(Phase.TRAINING, total, total)
         # What is kept must not depend on this machine, nor a sum on which thread is first.
         reset = {"n_jobs": None, "cv": None, "warm_start": False}
-        estimator.set_params(**{name: value for name, value in reset.items() if name in given})
+        estimator.set_params(**{name: value for name, value in reset.items() if name in options})
 
     def _fit_in_thread(
         self, estimator: Any, vectors: np.ndarray, labels: np.ndarray, report: Callable[[], None]

@@ -1,7 +1,7 @@
 """A model's card: what it is, how large it is, what it sees, what studies print of it.
 
 A card is computed on shapes alone (`anatomy`), in milliseconds. How long a model takes is measured
-on the machine in question (`latency`).
+on the machine itself (`timing`).
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ from genrecore.training.model_inputs import (
     n_genres,
     study_config,
 )
-from genrecore.training.reaches import AXES, Field, in_sound
-from genrecore.words import size, thousands
+from genrecore.training.receptive_fields import AXES, Field, in_sound
+from genrecore.words import plural, size, thousands
 
 CLEAR = 0.03
 """From this share on, the difference to a printed number needs a reason."""
 
 KINDS = {
-    "image": "pictures such as spectrograms",
+    "image": "images such as spectrograms",
     "sequence": "sequences of descriptors",
     "vector": "one row of descriptors",
     "wave": "the wave itself",
@@ -52,9 +52,7 @@ class Compared:
 
     Attributes:
         study: Who prints it, and where.
-        n_printed: The number.
-        n_ours: Ours.
-        shape: The input for which both hold.
+        shape: The input for which both numbers hold.
         n_genres: The outputs for which both hold.
         why: Why ours differs, where it does clearly.
     """
@@ -143,27 +141,29 @@ class Card:
     @property
     def n_multiply_adds_clip(self) -> int | None:
         """Of all segments of a clip of `CLIP_S` seconds."""
-        one = self.n_multiply_adds
-        return None if one is None else one * self.input.n_segments
+        n = self.n_multiply_adds
+        return None if n is None else n * self.input.n_segments
 
     @property
     def sees(self) -> tuple[str, ...]:
         """What its units see, in sentences."""
         if self.classical:
             return ()
-        said = [field.sentence for field in self.fields]
+        sentences = [field.sentence for field in self.fields]
         if self.is_recurrent:
-            said.append(
+            sentences.append(
                 "Its recurrent layers go through the input step by step and know all of it."
             )
-        return tuple(said) or ("It has no convolutions: its first layer sees the whole input.",)
+        return tuple(sentences) or (
+            "It has no convolutions: its first layer sees the whole input.",
+        )
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
-        found = dataclasses.asdict(self)
-        for one, compared in zip(found["published"], self.published, strict=True):
-            one["difference"] = compared.difference
-        return found | {
+        facts = dataclasses.asdict(self)
+        for printed, compared in zip(facts["published"], self.published, strict=True):
+            printed["difference"] = compared.difference
+        return facts | {
             "n_multiply_adds_clip": self.n_multiply_adds_clip,
             "sees": list(self.sees),
             "config": configuration.differences(self.config),
@@ -185,31 +185,29 @@ def counted(number: int | None) -> str:
 def shape_in_words(shape: Any) -> str:
     """`3 × 224 × 224`; of a pair, both."""
     if shape and isinstance(shape[0], tuple):
-        return " and ".join(shape_in_words(one) for one in shape)
+        return " and ".join(shape_in_words(part) for part in shape)
     return " × ".join(thousands(n) for n in shape)
 
 
-def sizes_in_words(found: Card) -> list[str]:
+def sizes_in_words(card: Card) -> list[str]:
     """Parameters, costs and room on the disk, in sentences."""
-    if found.n_parameters is None or found.n_multiply_adds is None or found.n_bytes is None:
+    if card.n_parameters is None or card.n_multiply_adds is None or card.n_bytes is None:
         return [
             "Its size depends on what it learns from, and it has no multiply–adds to be counted "
             "before it is trained."
         ]
-    n = found.input.n_segments
-    frozen = found.n_parameters - (found.n_trainable or 0)
-    said = [
-        f"{thousands(found.n_parameters)} parameters"
+    frozen = card.n_parameters - (card.n_trainable or 0)
+    return [
+        f"{thousands(card.n_parameters)} parameters"
         + (f", {thousands(frozen)} of them frozen." if frozen else ", all of them trainable."),
-        f"{counted(found.n_multiply_adds)} multiply–adds an example, in convolutions and matrix "
-        f"products of the network; {counted(found.n_multiply_adds_clip)} for a clip of "
-        f"{CLIP_S:.0f} s ({n} {'segments' if n > 1 else 'segment'}).",
-        f"{size(found.n_bytes)} of weights on the disk.",
+        f"{counted(card.n_multiply_adds)} multiply–adds an example, in convolutions and matrix "
+        f"products of the network; {counted(card.n_multiply_adds_clip)} for a clip of "
+        f"{CLIP_S:.0f} s ({plural(card.input.n_segments, 'segment')}).",
+        f"{size(card.n_bytes)} of weights on the disk.",
     ]
-    return said
 
 
-def card(name: str, config: RunConfig | None = None) -> Card:
+def model_card(name: str, config: RunConfig | None = None) -> Card:
     """The card of a model, for the input of its study or of a configuration.
 
     Args:
@@ -219,28 +217,26 @@ def card(name: str, config: RunConfig | None = None) -> Card:
     Raises:
         UsageError: There is no such model, or it cannot take that input.
     """
-    entry = MODELS[name]
-    if config is None:
-        config = study_config(entry.name)
-    config = configuration.with_values(config, {"model": entry.name})
-    return _card(name, config.model_dump_json())
+    name = MODELS[name].name
+    config = study_config(name) if config is None else config
+    return _card(name, configuration.with_values(config, {"model": name}).model_dump_json())
 
 
 def sizes(config: RunConfig) -> list[Size]:
     """Every network that accepts the kind of input of a configuration, all on that input."""
-    found = []
     config, feature, kind = front_end(config)
+    rows = []
     for name, entry in MODELS.items():
         if kind not in entry.facts.accepts or entry.facts.classical:
             continue
         options = config.model.options if config.model.name == name else {}
         try:
-            made = _anatomy(name, _key(options), feature.output_shape, kind, n_genres(config))
+            network = _anatomy(name, _key(options), feature.output_shape, kind, n_genres(config))
         except UsageError as error:
-            found.append(Size(name, entry.title, None, None, str(error)))
+            rows.append(Size(name, entry.title, None, None, str(error)))
         else:
-            found.append(Size(name, entry.title, made.n_parameters, made.n_multiply_adds))
-    return found
+            rows.append(Size(name, entry.title, network.n_parameters, network.n_multiply_adds))
+    return rows
 
 
 @lru_cache(maxsize=256)
@@ -248,12 +244,13 @@ def _card(name: str, text: str) -> Card:
     entry = MODELS[name]
     config, feature, kind = front_end(configuration.read_config(json.loads(text)))
     classical = entry.facts.classical
-    given = described(config, feature, kind)
-    found: Anatomy | None = None
+    shown_input = described(config, feature, kind)
+    network: Anatomy | None = None
     fields: tuple[Field, ...] = ()
     if not classical:
-        found = _anatomy(name, _key(config.model.options), given.shape, kind, given.n_genres)
-        fields = in_sound(found.reaches, feature, kind)
+        options = _key(config.model.options)
+        network = _anatomy(name, options, shown_input.shape, kind, shown_input.n_genres)
+        fields = in_sound(network.reaches, feature, kind)
     return Card(
         name=name,
         title=entry.title,
@@ -262,44 +259,46 @@ def _card(name: str, text: str) -> Card:
         idea=entry.facts.idea,
         accepts=tuple(sorted(entry.facts.accepts)),
         classical=classical,
-        input=given,
+        input=shown_input,
         config=config,
-        n_parameters=found.n_parameters if found else None,
-        n_trainable=found.n_trainable if found else None,
-        n_multiply_adds=found.n_multiply_adds if found else None,
-        n_bytes=found.n_bytes if found else None,
+        n_parameters=network.n_parameters if network else None,
+        n_trainable=network.n_trainable if network else None,
+        n_multiply_adds=network.n_multiply_adds if network else None,
+        n_bytes=network.n_bytes if network else None,
         fields=fields,
-        is_recurrent=found.is_recurrent if found else False,
-        layers=found.layers if found else (),
+        is_recurrent=network.is_recurrent if network else False,
+        layers=network.layers if network else (),
         published=_published(name),
         command=shlex.join(command_for(config)),
-        notes=entry.facts.notes + _idle(found),
+        notes=entry.facts.notes + _only_for_training(network),
     )
 
 
-def _idle(found: Anatomy | None) -> tuple[str, ...]:
+def _only_for_training(network: Anatomy | None) -> tuple[str, ...]:
     """A sentence where parts of a network only help its training."""
-    n = sum(layer.n_parameters for layer in found.layers if not layer.shape) if found else 0
-    if not n or found is None:
+    if network is None:
+        return ()
+    n = sum(layer.n_parameters for layer in network.layers if not layer.shape)
+    if not n:
         return ()
     return (
-        f"{thousands(n)} of its {thousands(found.n_parameters)} parameters are of parts that only "
-        "training uses.",
+        f"{thousands(n)} of its {thousands(network.n_parameters)} parameters are of parts that "
+        "only training uses.",
     )
 
 
 @lru_cache(maxsize=512)
 def _anatomy(name: str, options: str, shape: Any, kind: str, n_outputs: int) -> Anatomy:
-    """What a network of this input is made of.
+    """The layers and costs of a network for this input.
 
     Raises:
         UsageError: It cannot take that shape.
     """
-    axes = [AXES.get(one, ()) for one in kind.split("+")]
+    axes = [AXES.get(part, ()) for part in kind.split("+")]
     try:
         with torch.device("meta"):
-            chosen = MODELS.choose(name, json.loads(options))
-            network = chosen.thing(shape, n_outputs, chosen.options)
+            model = MODELS.choose(name, json.loads(options))
+            network = model.thing(shape, n_outputs, model.options)
         return anatomy.examine(network, shape, axes)
     except GenrecoreError as error:
         raise UsageError(str(error)) from None
@@ -314,12 +313,18 @@ def _key(options: Mapping[str, Any]) -> str:
 
 
 def _published(name: str) -> tuple[Compared, ...]:
-    found = []
-    for one in MODELS[name].facts.published:
-        kind = _kind_of(one.shape, MODELS[name].facts.accepts)
-        ours = _anatomy(name, _key({}), one.shape, kind, one.n_genres).n_parameters
-        found.append(Compared(one.study, one.n_parameters, ours, one.shape, one.n_genres, one.why))
-    return tuple(found)
+    """The numbers of parameters that studies print, beside ours."""
+    facts = MODELS[name].facts
+    rows = []
+    for entry in facts.published:
+        kind = _kind_of(entry.shape, facts.accepts)
+        n_ours = _anatomy(name, _key({}), entry.shape, kind, entry.n_genres).n_parameters
+        rows.append(
+            Compared(
+                entry.study, entry.n_parameters, n_ours, entry.shape, entry.n_genres, entry.why
+            )
+        )
+    return tuple(rows)
 
 
 def _kind_of(shape: Any, accepts: frozenset[str]) -> str:

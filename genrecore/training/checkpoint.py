@@ -81,11 +81,11 @@ def check_checkpoint(state: Mapping[str, Any], classifier: Classifier) -> None:
     """
     own = {"model": classifier.config.model.name, "genres": classifier.genres}
     for key, expected in own.items():
-        found = state.get(key, expected)  # earlier versions wrote neither
-        if found != expected:
-            verb = "are" if isinstance(found, list) else "is"
+        stored = state.get(key, expected)  # earlier versions wrote neither
+        if stored != expected:
+            verb = "are" if isinstance(stored, list) else "is"
             raise GenrecoreError(
-                f"The checkpoint belongs to another run: its {key} {verb} {_text(found)} where "
+                f"The checkpoint belongs to another run: its {key} {verb} {_text(stored)} where "
                 f"this run has {_text(expected)}; start a new run."
             )
 

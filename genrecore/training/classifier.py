@@ -100,8 +100,8 @@ class Classifier(nn.Module):
     def standardised(self, features: Features) -> Features:
         """Features as the network sees them."""
         pairs = zip(self.standardisers, tensors_of(features), strict=True)
-        made = tuple(module(tensor) for module, tensor in pairs)
-        return made if isinstance(features, tuple) else made[0]
+        standardised = tuple(module(tensor) for module, tensor in pairs)
+        return standardised if isinstance(features, tuple) else standardised[0]
 
     def heads(self, standardised: Features) -> list[tuple[float, Tensor]]:
         """(weight, logits) pairs whose weighted losses are summed, the main one first; only that

@@ -73,8 +73,8 @@ def compute(
         np.add.at(values, clip_of[n_done : n_done + len(rows)], rows)
         n_done += len(rows)
     values /= np.bincount(clip_of)[:, None]
-    known = segments.drop_duplicates("clip_id").set_index("clip_id")
-    table = known.loc[names, ["genre", "split"]].rename_axis("clip_id").reset_index()
+    clips = segments.drop_duplicates("clip_id").set_index("clip_id")
+    table = clips.loc[names, ["genre", "split"]].rename_axis("clip_id").reset_index()
     return embeddings.keep(run, Embedding(table, values.astype(np.float32)), corpus.key)
 
 

@@ -1,4 +1,5 @@
-"""A model's input: that of its study, that of a configuration, and what comes of it."""
+"""The input of a model, as its study or a configuration gives it, and the command that trains on
+it."""
 
 from __future__ import annotations
 
@@ -23,13 +24,13 @@ CLIP_S = 30.0
 
 @dataclass(frozen=True)
 class Input:
-    """For what a card's figures hold.
+    """The input for which a card's figures hold.
 
     Attributes:
         preset: The study whose input it is, a name in `PRESETS`; empty for any other.
-        kind: Of the feature.
+        kind: The kind of the feature.
         shape: Of one example; of a pair, both shapes.
-        words: All of it for people.
+        words: A description for people.
         n_genres: Outputs.
         n_segments: Examples of a clip of `CLIP_S` seconds.
     """
@@ -81,7 +82,7 @@ def presets_for(name: str) -> list[str]:
         feature = entry.thing.get("feature", RunConfig().feature.name)
         if not fits(feature, name):
             fitting.append(preset)
-    return sorted(fitting, key=lambda one: one != preset_of(name))
+    return sorted(fitting, key=lambda preset: preset != preset_of(name))
 
 
 def default_feature(name: str) -> str:
@@ -121,7 +122,7 @@ def described(config: RunConfig, feature: Any, kind: str) -> Input:
     shapes = feature.output_shape if "+" in kind else (feature.output_shape,)
     sizes = (size_in_words(*part) for part in zip(feature.axes(), shapes, strict=True))
     words = f"{resolved.feature.entry.title.partition(' (')[0]}: {'; '.join(sizes)}"
-    n_segments = 1  # a dataset's own pictures and rows: one of a clip
+    n_segments = 1  # a dataset's own images and rows: one a clip
     if resolved.medium == "wave":
         seconds = config.segments.segment_s
         n_clip = round(min(CLIP_S, config.audio.clip_s) * rate)
@@ -157,6 +158,6 @@ def command_for(config: RunConfig) -> list[str]:
         own = ("dataset", "audio", "segments", "feature", "standardise")
         config = config.model_copy(update={name: getattr(RunConfig(), name) for name in own})
     words = settings_words(config)
-    if "--model" not in words:  # the default one
+    if "--model" not in words:  # the default model
         words = ["--model", config.model.name, *words]
     return ["genrecore", "train", *(["--preset", preset] if preset else []), *words]

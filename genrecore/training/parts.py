@@ -94,8 +94,8 @@ class ResolvedConfig:
             shape: Of one image or row that the dataset gives; empty for waves.
         """
         rate_and_length = (self.config.audio.sample_rate_hz, self.segmenter.n_samples)
-        given = (shape,) if shape else rate_and_length
-        return self.feature.thing(self.feature.options, *given)
+        arguments = (shape,) if shape else rate_and_length
+        return self.feature.thing(self.feature.options, *arguments)
 
 
 def fits(feature: str, model: str) -> str:

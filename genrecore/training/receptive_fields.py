@@ -14,7 +14,7 @@ from genrecore.models.anatomy import Reach
 from genrecore.words import thousands
 
 AROUND_HZ = 1000.0
-"""Bands lie denser at low frequencies, so a field is told where it is centred here."""
+"""Bands lie denser at low frequencies, so a field is described where it is centred here."""
 
 AXES: dict[str, tuple[int, ...]] = {
     "image": (1, 2),
@@ -33,7 +33,7 @@ class Field:
         part: `image`, `wave` or `sequence`.
         n_columns: Frames, samples or steps, and of how many.
         of_columns: Their number.
-        seconds: The same in s; None for pictures of a dataset's own.
+        seconds: The same in s; None for images of the dataset's own.
         n_rows: Rows of an image, and of how many; 0 elsewhere.
         of_rows: Their number.
         rows: What they are, in words.
@@ -72,17 +72,17 @@ class Field:
         names = {"image": "frames", "wave": "samples", "sequence": "steps"}
         columns = f"{thousands(self.n_columns)} of {thousands(self.of_columns)} {names[self.part]}"
         time = f"{self.time_in_words} ({columns})" if self.seconds is not None else columns
-        said = f"A unit of its convolutions sees at most {time}"
+        text = f"A unit of its convolutions sees at most {time}"
         if self.of_rows:
-            said += f" and {thousands(self.n_rows)} of {thousands(self.of_rows)} {self.rows}"
+            text += f" and {thousands(self.n_rows)} of {thousands(self.of_rows)} {self.rows}"
         if self.low_hz is not None and self.high_hz is not None:
             which = f"around {thousands(AROUND_HZ)} Hz those " if self.n_rows < self.of_rows else ""
-            said += f", {which}from {thousands(self.low_hz)} to {thousands(self.high_hz)} Hz"
+            text += f", {which}from {thousands(self.low_hz)} to {thousands(self.high_hz)} Hz"
         if self.is_whole:
-            said += ": all there is"
+            text += ": all there is"
         elif self.everything:
-            said += "; a gate or a pooling tells it about all the rest as well"
-        return f"{said}."
+            text += "; a gate or a pooling tells it about all the rest as well"
+        return f"{text}."
 
 
 def in_sound(reaches: Sequence[Reach], feature: nn.Module, kind: str) -> tuple[Field, ...]:
@@ -108,12 +108,12 @@ def in_sound(reaches: Sequence[Reach], feature: nn.Module, kind: str) -> tuple[F
 def _field(part: str, own: Sequence[Reach], shape: tuple[int, ...], axes: Axes) -> Field:
     *along_rows, time = own
     n_columns, of_columns = _size(time, shape), shape[time.axis[1]]
-    n_rows, of_rows, low_hz, high_hz, named = 0, 0, None, None, "rows"
+    n_rows, of_rows, low_hz, high_hz, counted = 0, 0, None, None, "rows"
     if along_rows and axes.rows is not None:
         n_rows, of_rows = _size(along_rows[0], shape), shape[along_rows[0].axis[1]]
         low_hz, high_hz = _hertz(axes.rows, n_rows)
         if not axes.rows.n_computed:
-            named = axes.rows.counted or named
+            counted = axes.rows.counted or counted
     return Field(
         part=part,
         n_columns=n_columns,
@@ -121,7 +121,7 @@ def _field(part: str, own: Sequence[Reach], shape: tuple[int, ...], axes: Axes) 
         seconds=_seconds(axes, n_columns, of_columns),
         n_rows=n_rows,
         of_rows=of_rows,
-        rows=named,
+        rows=counted,
         low_hz=low_hz,
         high_hz=high_hz,
         everything=all(reach.everything for reach in own),
@@ -153,7 +153,7 @@ def _hertz(rows: Rows, n_rows: int) -> tuple[float | None, float | None]:
 
 
 def _around(middle: int, n: int, of: int) -> tuple[int, int]:
-    """The first and the last of n places around one of `of`, less those beyond the edges."""
+    """The first and the last of n indices around `middle`, cut at the edges of 0 … of - 1."""
     if n >= of:
         return 0, of - 1
     first = middle - (n - 1) // 2

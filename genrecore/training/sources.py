@@ -30,7 +30,7 @@ class Source(ABC):
     training has changed copies of its segments.
 
     Attributes:
-        most: How many segments may be asked for at once.
+        most: How many segments `features` takes at once.
     """
 
     most: int
@@ -45,8 +45,8 @@ class Source(ABC):
         """Unchanged features as the network takes them: standardised, then laid out."""
         features = self.features(index)
         pairs = zip(standardisers, tensors_of(features), strict=True)
-        made = tuple(lay_out(module(tensor)) for module, tensor in pairs)
-        return made if isinstance(features, tuple) else made[0]
+        laid_out = tuple(lay_out(module(tensor)) for module, tensor in pairs)
+        return laid_out if isinstance(features, tuple) else laid_out[0]
 
 
 class CachedFeatures(Source):
@@ -67,9 +67,9 @@ class CachedFeatures(Source):
             shape = (len(index), *self._rows[0].shape[1:])
             rows = torch.empty(shape, device=self._device)
             for k in range(len(self._rows)):
-                mine = (index // self._n == k).nonzero()[:, 0]
-                if len(mine):
-                    rows[mine.to(self._device)] = self._taken(k, index[mine] % self._n)
+                of_copy = (index // self._n == k).nonzero()[:, 0]
+                if len(of_copy):
+                    rows[of_copy.to(self._device)] = self._taken(k, index[of_copy] % self._n)
         return rows.expand(-1, self._channels, -1, -1) if self._channels > 1 else rows
 
     @torch.no_grad()
@@ -119,17 +119,17 @@ class ComputedFeatures(Source):
 
     @torch.no_grad()
     def features(self, index: Tensor, generator: torch.Generator | None = None) -> Features:
-        given = self.inputs.read(index, generator)
+        inputs = self.inputs.read(index, generator)
         for k, copy in enumerate(self._copies, start=1):
-            mine = (index // self.inputs.n == k).nonzero()[:, 0].to(self._device)
-            if len(mine):
-                given[mine] = copy.apply(given[mine])
+            of_copy = (index // self.inputs.n == k).nonzero()[:, 0].to(self._device)
+            if len(of_copy):
+                inputs[of_copy] = copy.apply(inputs[of_copy])
         if generator is not None:
-            given = self._changes(given, generator)
-        made = [self._feature(some) for some in given.split(self.most)]
-        if isinstance(made[0], tuple):
-            return tuple(torch.cat(parts) for parts in zip(*made, strict=True))
-        return torch.cat(made) if len(made) > 1 else made[0]
+            inputs = self._changes(inputs, generator)
+        batches = [self._feature(batch) for batch in inputs.split(self.most)]
+        if isinstance(batches[0], tuple):
+            return tuple(torch.cat(parts) for parts in zip(*batches, strict=True))
+        return torch.cat(batches) if len(batches) > 1 else batches[0]
 
 
 class CachedPair(Source):
@@ -180,8 +180,8 @@ class Inputs:
         if self._random and generator is not None:
             lengths = self._clip_lengths[row].clamp(max=self._n_samples)
             spare = self._clip_lengths[row] - lengths
-            drawn = torch.rand(len(row), generator=generator, dtype=torch.float64)
-            starts = self._clip_starts[row] + (drawn * (spare + 1)).long()
+            shares = torch.rand(len(row), generator=generator, dtype=torch.float64)
+            starts = self._clip_starts[row] + (shares * (spare + 1)).long()
         return self._read(starts, lengths).to(self._device)
 
 
@@ -211,9 +211,9 @@ def sources(
         Chain(resolved.augment, "wave", corpus.sample_rate_hz)
     )
     if facts.cached:
-        wanted = (None,) if changes_waves else (None, *copies)
-        kept = [feature_cache.compute(corpus, config, feature, report, copy) for copy in wanted]
-        cached = CachedFeatures(kept, device)
+        variants = (None,) if changes_waves else (None, *copies)
+        caches = [feature_cache.compute(corpus, config, feature, report, copy) for copy in variants]
+        cached = CachedFeatures(caches, device)
         if not changes_waves:
             return cached, cached
         return cached, ComputedFeatures(corpus, resolved, feature, segments, device)
@@ -235,15 +235,15 @@ def draws_excerpts(corpus: Corpus, resolved: ResolvedConfig) -> bool:
 def copies_of(resolved: ResolvedConfig) -> list[Variant]:
     """The changed copies that join every training segment."""
     rate = resolved.config.audio.sample_rate_hz
-    found: list[Variant] = []
+    copies: list[Variant] = []
     for part in resolved.augment:
         if part.facts.on == "variants":
-            made = part.thing(part.options, rate)
-            found += [
-                Variant([part.name, label], partial(made.apply, k=k))
-                for k, label in enumerate(made.labels)
+            augmentation = part.thing(part.options, rate)
+            copies += [
+                Variant([part.name, label], partial(augmentation.apply, k=k))
+                for k, label in enumerate(augmentation.labels)
             ]
-    return found
+    return copies
 
 
 def _resident(rows: Tensor, device: str) -> Tensor:

@@ -16,7 +16,7 @@ _COSTLY = {"model", "feature", "standardise", "augment", "audio", "segments", "p
 
 @dataclass(frozen=True)
 class StepTimes:
-    """What `timing.measure` found on this machine, in seconds a segment.
+    """What `timing.measure_steps` found on this machine, in seconds a segment.
 
     Attributes:
         train_s: Of a training step.

@@ -105,16 +105,16 @@ def test_what_was_not_measured_has_no_cost(store: Path) -> None:
 @pytest.mark.long
 def test_measuring_counts_and_times_the_model_of_the_run(store: Path) -> None:
     from genrecore.training import card as cards
-    from genrecore.training import latency
+    from genrecore.training import timing
 
     values = {name: value for name, value in TINY.items() if not name.startswith("dataset.")}
     run = fake_run(store, draw_right(0.6, 30, 1), **values)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(latency, "BUDGET_S", 0.0)  # one measurement is enough here
-        latency.measure_run(run)
+        patch.setattr(timing, "LATENCY_BUDGET_S", 0.0)  # one measurement is enough here
+        timing.measure_cost(run)
     cost = costs.read_cost(Run(run.folder))
-    assert cost["n_multiply_adds"] == cards.card("cnn", run.config).n_multiply_adds_clip
+    assert cost["n_multiply_adds"] == cards.model_card("cnn", run.config).n_multiply_adds_clip
     assert cost["latency_ms"] > 0
     classical = fake_run(store, draw_right(0.6, 30, 1), model="svm", feature="descriptors")
-    assert "classical" in latency.measure_run(classical)["why"]
+    assert "classical" in timing.measure_cost(classical)["why"]
     assert np.isnan(costs.read_cost(Run(classical.folder))["n_multiply_adds"])

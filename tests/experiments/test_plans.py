@@ -237,14 +237,14 @@ def test_an_estimate_grows_with_epochs_as_the_earlier_run_says(earlier: Run) -> 
 def test_without_earlier_runs_steps_are_measured_and_kept(
     own_cache: Path, tiny: Tiny, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(timing, "BUDGET_S", 0.1)
+    monkeypatch.setattr(timing, "STEP_BUDGET_S", 0.1)
     config = tiny()
     estimator = Estimator([])
     assert estimator.unmeasured([config, with_values(config, {"seed": 3})]) == [
         with_values(config, {"seed": 3})
     ]
     assert estimator.estimate(config).source == ""
-    times = timing.measure(config)
+    times = timing.measure_steps(config)
     assert step_times.read(config) == times
     assert min(times.train_s, times.predict_s, times.feature_s) > 0
     assert estimator.unmeasured([config]) == []
@@ -264,9 +264,9 @@ def test_without_earlier_runs_steps_are_measured_and_kept(
 
 def test_changed_copies_and_uncached_features_are_counted(tiny: Tiny) -> None:
     copies = tiny(augment="pitch_variants,tempo_variants")
-    assert timing.measure(copies).n_copies == 5  # itself, and two of either
-    assert timing.measure(copies).cached
-    assert not timing.measure(tiny(augment="noise")).cached
+    assert timing.measure_steps(copies).n_copies == 5  # itself, and two of either
+    assert timing.measure_steps(copies).cached
+    assert not timing.measure_steps(tiny(augment="noise")).cached
 
 
 def test_a_plans_command_makes_the_same_plan(nobody_starts: Path, earlier: Run, tiny: Tiny) -> None:

@@ -18,7 +18,7 @@ from genrecore.reporting.feature_charts import charts
 from genrecore.reporting.plots import Chart
 from genrecore.reporting.plots import mel_scale as mel_plots
 from genrecore.reporting.plots.sound import waveform
-from genrecore.training.reaches import in_sound
+from genrecore.training.receptive_fields import in_sound
 
 RATE_HZ, N = 22_050, 66_151
 OF_WAVES = [name for name in FEATURES if "wave" in FEATURES[name].facts.needs]

@@ -21,10 +21,10 @@ from genrecore.models.anatomy import MOST_ROWS
 from genrecore.store import run as runs
 from genrecore.store.locks import take_lock
 from genrecore.training import card as cards
-from genrecore.training import latency, model_inputs
+from genrecore.training import model_inputs, timing
 from genrecore.training.classifier import Classifier
 from genrecore.training.parts import ResolvedConfig
-from genrecore.training.reaches import AROUND_HZ
+from genrecore.training.receptive_fields import AROUND_HZ
 from genrecore.training.resolve import resolve
 from genrecore.training.weights import save_classifier
 
@@ -35,7 +35,7 @@ Tiny = Callable[..., RunConfig]
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_every_network_has_a_card_that_adds_up(name: str) -> None:
-    card = cards.card(name)
+    card = cards.model_card(name)
     resolved = ResolvedConfig(card.config)
     genres = [str(k) for k in range(card.input.n_genres)]
     with torch.device("meta"):
@@ -61,7 +61,7 @@ def test_every_network_has_a_card_that_adds_up(name: str) -> None:
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_printed_sizes_are_met_or_the_difference_has_a_reason(name: str) -> None:
-    for one in cards.card(name).published:
+    for one in cards.model_card(name).published:
         assert one.study
         assert one.n_printed > 0
         assert one.why or not one.is_clear, f"{one.n_ours:,} beside {one.n_printed:,}"
@@ -69,7 +69,7 @@ def test_printed_sizes_are_met_or_the_difference_has_a_reason(name: str) -> None
 
 @pytest.mark.parametrize("name", list(MODELS))
 def test_every_card_is_plain_json(name: str) -> None:
-    card = cards.card(name)
+    card = cards.model_card(name)
     facts = json.loads(json.dumps(plain(card.as_dict())))
     assert facts["name"] == name
     assert facts["n_parameters"] == card.n_parameters
@@ -80,39 +80,39 @@ def test_every_card_is_plain_json(name: str) -> None:
 
 @pytest.mark.parametrize("name", CLASSICAL)
 def test_a_classical_model_has_a_card_without_sizes(name: str) -> None:
-    card = cards.card(name)
+    card = cards.model_card(name)
     assert card.classical
     assert card.n_parameters is card.n_multiply_adds is card.n_bytes is None
     assert (card.layers, card.fields, card.sees) == ((), (), ())
     assert "depends on what it learns from" in cards.sizes_in_words(card)[0]
     with pytest.raises(UsageError, match="before it is trained"):
-        latency.measure(name)
+        timing.measure_latency(name)
 
 
 def test_a_missing_fact_leaves_its_place_empty() -> None:
     # prcnn has no study among the presets, and rescnn_2d no printed size
     assert model_inputs.preset_of("prcnn") == ""
-    card = cards.card("prcnn")
+    card = cards.model_card("prcnn")
     assert card.input.preset == ""
     assert card.config.feature.name == "log_mel"
-    assert cards.card("rescnn_2d").published == ()
+    assert cards.model_card("rescnn_2d").published == ()
 
 
 def test_the_input_of_a_study_is_recognised_and_counted() -> None:
-    card = cards.card("rescnn_1d")
+    card = cards.model_card("rescnn_1d")
     assert card.input.preset == "benito_1d_segmented"
     assert card.input.shape == PRESETS["benito_1d_segmented"].facts.shape
     # 10⁶ samples at 44.1 kHz, in segments of 3 s that overlap by half, as nearly as they fit
     assert card.input.n_segments == 14
     assert card.n_multiply_adds_clip == 14 * (card.n_multiply_adds or 0)
     assert card.input.n_genres == 8
-    assert cards.card("mlp", with_values(RunConfig(), PRESETS["qin_table"].thing)).input == (
+    assert cards.model_card("mlp", with_values(RunConfig(), PRESETS["qin_table"].thing)).input == (
         cards.Input("qin_table", "vector", (57,), "Descriptors: 57 numbers", 10, 1)
     )
 
 
 def test_another_input_changes_what_depends_on_it(tiny: Tiny) -> None:
-    own, other = cards.card("cnn"), cards.card("cnn", tiny())
+    own, other = cards.model_card("cnn"), cards.model_card("cnn", tiny())
     assert other.input.shape == (1, 33, 44)
     assert other.input.n_genres == 3
     # width 3 of 24; the last layer has 3 outputs of 64 inputs
@@ -135,7 +135,7 @@ def test_the_bytes_are_those_of_the_file(tiny: Tiny, tmp_path: Path) -> None:
     settings = tiny()
     file = tmp_path / "weights.safetensors"
     save_classifier(Classifier(ResolvedConfig(settings), ["a", "b", "c"]), file)
-    expected = cards.card("cnn", settings).n_bytes
+    expected = cards.model_card("cnn", settings).n_bytes
     assert expected is not None
     # the header, the standardisation and the configuration come on top: some kilobytes
     assert 0 < file.stat().st_size - expected < 12_000
@@ -145,7 +145,7 @@ def test_the_bytes_are_those_of_the_file(tiny: Tiny, tmp_path: Path) -> None:
 def test_a_field_in_seconds_holds_what_the_feature_was_made_of(tiny: Tiny, frames: int) -> None:
     changed = {"segments.segment_s": 3.0, "feature.top_db": 0.0, "feature.frames": frames}
     settings = resolve(with_values(tiny(), changed | {"model": "rescnn_2d"})).config
-    (field,) = cards.card("rescnn_2d", settings).fields
+    (field,) = cards.model_card("rescnn_2d", settings).fields
     assert field.n_columns == 4 + 3 + 3  # three convolutions of four frames
     assert field.seconds is not None
     made = Classifier(ResolvedConfig(settings), ["a", "b", "c"])
@@ -172,7 +172,7 @@ def test_a_field_in_seconds_holds_what_the_feature_was_made_of(tiny: Tiny, frame
 
 def test_rows_become_the_frequencies_of_their_bands() -> None:
     values = {"feature": "stft", "feature.n_fft": 2048, "model": "cnn"}
-    (field,) = cards.card("cnn", with_values(RunConfig(), values)).fields
+    (field,) = cards.model_card("cnn", with_values(RunConfig(), values)).fields
     assert (field.n_rows, field.of_rows) == (85, 1025)
     step_hz = 22_050 / 2048
     middle = round(AROUND_HZ / step_hz)
@@ -185,8 +185,8 @@ def test_models_beside_one_another_have_the_same_input_and_say_why_not() -> None
     small = with_values(RunConfig(), {"feature.n_mels": 40, "segments.segment_s": 0.9})
     found = {one.name: one for one in cards.sizes(small)}
     assert set(found) == {name for name in NETWORKS if "image" in MODELS[name].facts.accepts}
-    assert found["cnn"].n_parameters == cards.card("cnn", small).n_parameters
-    assert found["resnet18"].n_multiply_adds == cards.card("resnet18", small).n_multiply_adds
+    assert found["cnn"].n_parameters == cards.model_card("cnn", small).n_parameters
+    assert found["resnet18"].n_multiply_adds == cards.model_card("resnet18", small).n_multiply_adds
     refused_ones = [one for one in found.values() if one.reason]
     assert refused_ones
     for one in refused_ones:
@@ -204,7 +204,7 @@ def test_numbers_are_short() -> None:
 
 @pytest.mark.parametrize("name", ["cnn", "mlp", "resnet18", "rescnn_1d2d", "lstm", "knn"])
 def test_the_command_of_a_card_trains_what_the_study_trained(name: str, store: Path) -> None:
-    words = cards.card(name).command.split()
+    words = cards.model_card(name).command.split()
     # With the runner's lock held there is a runner already, and submitting starts none.
     lock = take_lock(store / jobs.RUNNER_LOCK)
     assert lock is not None
@@ -228,7 +228,7 @@ def test_a_model_is_shown_with_its_sizes_and_its_command() -> None:
         "287,792 parameters, all of them trainable",
         "Convolution 7 × 7, 24 filters",
         "genrecore train --preset liu_mel --model cnn",
-        "Not measured here yet",
+        "Its time is not measured yet",
     ):
         assert words in text  # fmt: skip
     other = ["--set", "model.width=3", "--set", "segments.segment_s=1"]
@@ -245,7 +245,7 @@ def test_a_model_is_measured_and_remembered_for_its_input(store: Path) -> None:
     small = ["--preset", "default", "--set", "model.width=2"]
     measured = json.loads(command("models", "measure", "cnn", *small, "--json"))
     assert 0 < measured["low_ms"] <= measured["median_ms"] <= measured["high_ms"]
-    assert 1 <= measured["n_runs"] <= latency.MOST_RUNS
+    assert 1 <= measured["n_runs"] <= timing.MOST_RUNS
     assert measured["precision"] == "float32"
     assert measured["of"] == "30 s of sound in 10 segments"
     shown = json.loads(command("models", "show", "cnn", *small, "--json"))
@@ -255,11 +255,11 @@ def test_a_model_is_measured_and_remembered_for_its_input(store: Path) -> None:
     assert json.loads(command("models", "show", "cnn", *other, "--json"))["latency"] is None
 
 
-def test_pictures_and_tables_are_measured_as_the_dataset_gives_them() -> None:
-    assert latency.measure("mlp").of == "a clip's rows of the table"
-    assert latency.measure("lstm").of == "a clip's rows of the table"
-    values = PRESETS["qin_images"].thing | {"model.width": 2}
-    assert latency.measure("cnn", with_values(RunConfig(), values)).of == "a picture of the dataset"
+def test_images_and_tables_are_measured_as_the_dataset_gives_them(own_cache: Path) -> None:
+    assert timing.measure_latency("mlp").of == "a clip's rows of the table"
+    assert timing.measure_latency("lstm").of == "a clip's rows of the table"
+    config = with_values(RunConfig(), PRESETS["qin_images"].thing | {"model.width": 2})
+    assert timing.measure_latency("cnn", config).of == "an image of the dataset"
 
 
 def test_what_cannot_be_shown_is_refused_in_one_sentence() -> None:

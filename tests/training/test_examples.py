@@ -198,11 +198,11 @@ def test_a_run_pools_as_it_was_told_and_so_does_the_loaded_one(
     pooled = clip_proba(run.segments, pooling).reset_index()
     pd.testing.assert_frame_equal(pooled, run.predictions)
     clip = run.clips.set_index("clip_id").loc[run.predictions["clip_id"].iloc[0]]
-    verdict = inference.load(run).classify(clip["path"])
+    prediction = inference.load(run).classify(clip["path"])
     columns = [name for name in run.predictions if name.startswith("p_")]
     # The same float32 arithmetic in batches of another size: rounding only.
     np.testing.assert_allclose(
-        verdict.proba, run.predictions.loc[0, columns].to_numpy(float), atol=2e-5
+        prediction.proba, run.predictions.loc[0, columns].to_numpy(float), atol=2e-5
     )
 
 

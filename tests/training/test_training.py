@@ -87,11 +87,11 @@ def test_a_saved_run_predicts_what_it_predicted(store: Path, tiny: Tiny) -> None
     columns = [f"p_{genre}" for genre in loaded.genres]
     paths = run.clips.set_index("clip_id")["path"]
     for clip_id, row in predicted.iterrows():
-        verdict = loaded.classify(paths[clip_id])
+        prediction = loaded.classify(paths[clip_id])
         # The same float32 arithmetic in batches of another size: rounding only.
-        np.testing.assert_allclose(verdict.proba, row[columns].to_numpy(float), atol=2e-6)
+        np.testing.assert_allclose(prediction.proba, row[columns].to_numpy(float), atol=2e-6)
         stored = run.segments[run.segments["clip_id"] == clip_id]
-        np.testing.assert_allclose(verdict.segments["start_s"], stored["start_s"], atol=1e-9)
+        np.testing.assert_allclose(prediction.segments["start_s"], stored["start_s"], atol=1e-9)
 
 
 def test_a_batch_equals_its_clips_one_by_one(store: Path, tiny: Tiny) -> None:

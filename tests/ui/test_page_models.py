@@ -39,7 +39,7 @@ def page() -> AppTest:
 def test_every_model_has_its_card(name: str, page: AppTest) -> None:
     app = again(page, model=name)
     assert not app.error
-    card, said = cards.card(name), words(app)
+    card, said = cards.model_card(name), words(app)
     assert app.subheader[0].value == card.title
     assert card.idea in said
     assert app.selectbox(key="choice_model").value == name
@@ -93,7 +93,7 @@ def test_another_input_changes_the_figures_and_the_commands() -> None:
 def test_the_link_opens_the_form_with_input_and_recipe(name: str) -> None:
     from genrecore.ui.models.cards import ShownCard, address
 
-    card = cards.card(name)
+    card = cards.model_card(name)
     (link,) = open_page("models", model=name).get("page_link")
     assert link.proto.label == "Train this model"
     app = open_page("train", **address(ShownCard(card, "", None, None)))

@@ -16,10 +16,10 @@ from genrecore.models import MODELS
 from genrecore.reporting.columns import Column
 from genrecore.reporting.plots import models as plots
 from genrecore.training import card as cards
-from genrecore.training import latency, model_inputs
+from genrecore.training import model_inputs, timing
 from genrecore.training.card import Card, counted
-from genrecore.training.latency import Latency
 from genrecore.training.parts import REGISTRIES
+from genrecore.training.timing import Latency
 from genrecore.ui.parts.choices import choose_one, chosen
 from genrecore.ui.parts.frame import (
     chart,
@@ -83,7 +83,9 @@ def choose_card() -> ShownCard | None:
         config = configuration.with_values(RunConfig(), PRESETS[preset].thing | {"model": name})
     try:
         with st.spinner("Building the model …"):
-            return ShownCard(cards.card(name, config), preset, config, latency.newest(name, config))
+            return ShownCard(
+                cards.model_card(name, config), preset, config, timing.newest_latency(name, config)
+            )
     except GenrecoreError as error:
         st.error(plain(error), icon=":material/error:")
         return None
@@ -140,7 +142,7 @@ def headline(shown: ShownCard) -> None:
         ),
         (
             "Time for a clip",
-            latency.in_ms(measured.median_ms) if measured else words.DASH,
+            timing.in_ms(measured.median_ms) if measured else words.DASH,
             measured.device if measured else "not measured",
             "From 30 s of sound to the prediction, on this machine.",
         ),

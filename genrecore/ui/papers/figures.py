@@ -105,7 +105,7 @@ def _draw_layers(figure: PrintedFigure, results: Results) -> None:
     """The layers of a network on the study's own input, which needs no run."""
     row = figure.systems[0]
     config = papers.config_of(results.study, row, "published")
-    card = cards.card(config.model.name, config)
+    card = cards.model_card(config.model.name, config)
     st.caption(plain(f"{results.study.title_of(row)}, on {card.input.words}"))
     layer_table(card)
 
