@@ -12,7 +12,7 @@ MEASURES = {
     "test_accuracy": "test accuracy",
     "valid_accuracy": "validation accuracy",
     "train_accuracy": "training accuracy",
-    "accuracy": "accuracy, of which clips is not said",
+    "accuracy": "accuracy, of which clips is not stated",
     "recall": "recall of a genre",
     "best_epoch": "epoch of the best validation accuracy",
     "minutes": "training time in minutes",
@@ -26,13 +26,13 @@ SHARES = ("test_accuracy", "valid_accuracy", "train_accuracy", "accuracy", "reca
 
 
 class Printed(BaseModel):
-    """One printed number; `words` is the line or sentence with it, literally like `printed`.
+    """One printed number; `words` is the line or sentence that contains it, both quoted literally.
 
     Attributes:
         place: `Table 1` or `section 5`.
         measure: A key of `MEASURES`.
         system: A row or choice, or empty.
-        genre: Of a recall.
+        genre: The genre of a recall.
         missing: Whether there is no result (an empty cell, a zero for not reported).
     """
 

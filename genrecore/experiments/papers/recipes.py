@@ -1,5 +1,5 @@
-"""A study's rows as runs: configured under a protocol, whole or as a rehearsal, queued as a plan,
-and found again."""
+"""The rows of a study as runs: their configurations under a protocol, whole or as a rehearsal, the
+plan that queues them, and the runs of earlier plans."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from genrecore.experiments.plan import Plan, all_plans
 from genrecore.experiments.plan import start as start_plan
 from genrecore.store.run import Run
 
-_FACT = "paper"  # in a plan's facts: its study
+_FACT = "paper"  # the entry of plan.json that names the study
 _MADE_CLIPS = 100
-"""Clips a genre of synthetic music that stand for a whole dataset: as many as GTZAN has."""
+"""Clips a genre of made-up music that stand for a whole dataset: as many as GTZAN has."""
 _CLIP_S = 30.0
 """Length of the clips of GTZAN and FMA."""
 _FEWEST_CLIPS = 10
@@ -33,11 +33,11 @@ _FEWEST_FRAMES = 64  # AlexNet takes no fewer
 
 @dataclass(frozen=True)
 class Music:
-    """What the rows are trained on.
+    """The music that rows are trained on.
 
     Attributes:
         dataset: A registered name; empty for the study's own.
-        options: Of the dataset, `folder` for example.
+        options: Options of the dataset, for example `folder`.
         scale: Below 1, a rehearsal: this share of the clips, of their length and of the epochs.
     """
 
@@ -65,7 +65,7 @@ class StudyRun:
 
     @property
     def changes(self) -> dict[str, Any]:
-        """What sets it apart from the other runs of its plan."""
+        """What distinguishes it from the other runs of its plan."""
         return {"row": self.row, "protocol": self.protocol, "seed": self.seed}
 
 
@@ -120,13 +120,13 @@ def config_of(
 
     Args:
         study: The study.
-        row: Its name.
+        row: Name of the row.
         protocol: A key of `PROTOCOLS`.
-        seed: Of the run; also of the split where the study does not name its test clips.
+        seed: Seed of the run, and of the split if the study does not name its test clips.
         music: By default the study's dataset, whole.
 
     Raises:
-        UsageError: There is no such row, protocol or dataset, or an option that does not fit.
+        UsageError: An unknown row, protocol or dataset, or an option that does not fit.
     """
     from genrecore.training.resolve import resolve
 
@@ -146,7 +146,7 @@ def config_of(
 
 
 def with_seed(study: Study, config: RunConfig, protocol: str, seed: int) -> RunConfig:
-    """The same with another seed, which resolving does not look at."""
+    """The same configuration with another seed; it need not be resolved again."""
     redrawn = study.redrawn and protocol == "published"
     split_seed = seed if redrawn else config.split_seed
     return config.model_copy(update={"seed": seed, "split_seed": split_seed})
@@ -164,7 +164,7 @@ def _group_values(study: Study, group: str, protocol: str) -> dict[str, Any]:
 
 
 def _rehearsal_values(study: Study, values: Mapping[str, Any], music: Music) -> dict[str, Any]:
-    """What changes in a rehearsal: less of everything, and no published weights to download."""
+    """The settings of a rehearsal: less of everything, and no published weights to download."""
     scale, name = music.scale, music.name_for(study)
     facts, defaults = DATASETS[name].facts, RunConfig()
     n_clips = _MADE_CLIPS if facts.is_made else study.clips_a_genre
@@ -198,7 +198,9 @@ def _rehearsal_values(study: Study, values: Mapping[str, Any], music: Music) -> 
 
 def _check_form(study: Study, values: Mapping[str, Any], name: str) -> None:
     """Refuses a dataset without the form (images, a table) that a row needs."""
-    with_forms = [other for other in DATASETS if "form" in DATASETS[other].options.model_fields]
+    with_forms = [
+        dataset for dataset in DATASETS if "form" in DATASETS[dataset].options.model_fields
+    ]
     if "dataset.form" in values and name not in with_forms:
         raise UsageError(
             f"The study {study.name} needs a dataset with the form {values['dataset.form']}, "
@@ -240,7 +242,7 @@ def start(
     music: Music | None = None,
     store: Path | None = None,
 ) -> Plan:
-    """Writes a plan of these runs, made for `music`, and queues those that are not there yet.
+    """Writes a plan of these runs, made for `music`, and queues those that do not exist yet.
 
     Raises:
         GenrecoreError: The store cannot be written.
@@ -265,7 +267,7 @@ class RunsOfStudy:
 
     Attributes:
         done: Finished runs by (row, protocol), then by seed.
-        active: How many work or wait, by (row, protocol).
+        active: How many are at work or queued, by (row, protocol).
     """
 
     done: Mapping[tuple[str, str], Mapping[int, Run]]
@@ -277,7 +279,7 @@ class RunsOfStudy:
 
 
 def find_runs(study: Study, rehearsal: bool = False, store: Path | None = None) -> RunsOfStudy:
-    """The runs that a study's plans name, or its rehearsals, whoever trained them."""
+    """The runs that a study's plans need, or its rehearsals' plans, whoever queued them."""
     done: dict[tuple[str, str], dict[int, Run]] = {}
     newest: dict[tuple[str, str, int], Run] = {}
     for plan in reversed(all_plans(store)):  # the oldest first: the newest run counts

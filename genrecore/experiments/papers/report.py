@@ -1,4 +1,4 @@
-"""What a study prints and what our runs say, as Markdown and as facts for scripts."""
+"""A study's printed numbers beside the results of our runs, as Markdown and as JSON."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def markdown(study: Study, runs: RunsOfStudy, rehearsal: bool = False) -> str:
     """Tables of the printed numbers that were run, of the gap, and of all systems."""
     parts = [f"## {study.authors}", f"{study.citation}."]
     if rehearsal:
-        parts.append("**Rehearsal**: fewer and shorter clips, fewer epochs; nothing to compare.")
+        parts.append("**Rehearsal**: fewer and shorter clips, fewer epochs; not for comparison.")
     if not runs.done:
         parts.append("No row of it has been run here.")
         return "\n\n".join(parts) + "\n"
@@ -117,14 +117,14 @@ def markdown(study: Study, runs: RunsOfStudy, rehearsal: bool = False) -> str:
 
 
 def _number_rows(study: Study, measured: Sequence[Cell]) -> list[dict[str, str]]:
-    """A row a number and protocol, with every place that prints it."""
+    """One row for each number and protocol, with every place that prints it."""
     same: dict[tuple[str, ...], list[Cell]] = {}
     for cell in measured:
         printed = cell.printed
         key = (printed.system, printed.measure, printed.genre, printed.shown, cell.protocol)
         same.setdefault(key, []).append(cell)
     rows = []
-    for (system, measure, _, shown, protocol), same_cells in same.items():
+    for (system, measure, _, printed_text, protocol), same_cells in same.items():
         ours, word = same_cells[0].ours, same_cells[0].verdict
         shows = f", {ours.shows}" if ours.shows != MEASURES[measure] else ""
         text = in_words(ours, measure)
@@ -133,7 +133,7 @@ def _number_rows(study: Study, measured: Sequence[Cell]) -> list[dict[str, str]]
                 "Place": ", ".join(dict.fromkeys(cell.printed.place for cell in same_cells)),
                 "System": study.title_of(system),
                 "Measure": MEASURES[measure],
-                "Printed": shown,
+                "Printed": printed_text,
                 "Protocol": PROTOCOLS[protocol],
                 "Ours": text + shows if text else "",
                 "Runs": str(ours.n_runs),
