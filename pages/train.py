@@ -18,4 +18,4 @@ with left:
 
 with right:
     ui.section("This run")
-    submission.panel(values, parent)
+    submission.run_panel(values, parent)

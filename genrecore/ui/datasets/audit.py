@@ -31,7 +31,7 @@ PAGE_FINDINGS = 8
 """Findings at a time: each brings up to two clips of sound to the browser."""
 
 
-def panel(dataset: DatasetChoice, data: Dataset) -> None:
+def show_audit(dataset: DatasetChoice, data: Dataset) -> None:
     """The button, the summary, and the findings with their clips."""
     section("Audit", "Faults in the audio, exact copies, near-duplicates, and leaks of a split.")
     left, right = pair("audit", left=3, right=2)

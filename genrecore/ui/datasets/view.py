@@ -47,7 +47,7 @@ def view(name: str, dataset: DatasetChoice, data: Dataset) -> None:
         if name == "split":
             _split(dataset, data)
         elif name == "audit":
-            audit.panel(dataset, data)
+            audit.show_audit(dataset, data)
         elif name == "listen":
             listening.browse(data)
         else:

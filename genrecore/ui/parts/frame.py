@@ -311,15 +311,15 @@ def act(action: Callable[[], str]) -> None:
         st.rerun()
 
 
-def announce(sentence: str, icon: str = ":material/check_circle:") -> None:
+def announce(sentence: str) -> None:
     """Has a sentence shown as a toast when the page is drawn next."""
-    st.session_state.setdefault("_announced", []).append((sentence, icon))
+    st.session_state.setdefault("_announced", []).append(sentence)
 
 
 def _show_announced() -> None:
     """Shows the toasts that were announced since the page was drawn."""
-    for sentence, icon in st.session_state.pop("_announced", []):
-        st.toast(plain(sentence), icon=icon)
+    for sentence in st.session_state.pop("_announced", []):
+        st.toast(plain(sentence), icon=":material/check_circle:")
 
 
 def capitalised(text: str) -> str:

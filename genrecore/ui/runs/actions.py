@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import streamlit as st
 
@@ -56,12 +56,14 @@ def run_actions(run: Run) -> None:
             key=f"delete_{run_id}",
             help="It goes to the bin, from where it can be restored.",
         ):
-            with sentences():
-                sentence = jobs.delete(run)
-                st.session_state[_UNDO] = [run_id]
-                choose("run", "")
-                announce(sentence, ":material/delete:")
-                st.rerun()
+            act(lambda: _delete(run))
+
+
+def _delete(run: Run) -> str:
+    sentence = jobs.delete(run)
+    st.session_state[_UNDO] = [run.run_id]
+    choose("run", "")
+    return sentence
 
 
 def _stop(run: Run) -> None:
@@ -200,42 +202,63 @@ def _advice(run: Run) -> None:
         _queue_changed(run, changes)
 
 
+class _OnSeveral(NamedTuple):
+    """An action on several runs: which of them it can act on, and what toasts say afterwards."""
+
+    icon: str
+    help: str
+    suits: Callable[[RunRow], bool]
+    action: Callable[[Run], object]
+    outcome: str
+
+
+_ON_SEVERAL = {
+    "stop": _OnSeveral(
+        ":material/stop_circle:",
+        "Running ones save a checkpoint; waiting ones are cancelled.",
+        lambda row: row.is_active,
+        jobs.stop,
+        "asked to stop",
+    ),
+    "resume": _OnSeveral(
+        ":material/play_arrow:",
+        "Stopped, failed and lost runs go on from their last checkpoint.",
+        lambda row: row.state in ENDED,
+        jobs.resume,
+        "queued again",
+    ),
+    "clone": _OnSeveral(
+        ":material/content_copy:",
+        "The same settings are queued again.",
+        lambda row: True,
+        lambda run: jobs.clone(run, {}),
+        "cloned and queued",
+    ),
+    "delete": _OnSeveral(
+        ":material/delete:",
+        "They go to the bin, from where they can be restored. Running ones must be stopped first.",
+        lambda row: not row.is_live,
+        jobs.delete,
+        "now in the bin",
+    ),
+}
+
+
 def actions_on_several(ticked: Sequence[RunRow]) -> None:
     """Buttons for the ticked runs, each with the number of runs it would act on."""
-    actions = (
-        (
-            "stop",
-            ":material/stop_circle:",
-            [row for row in ticked if row.is_active],
-            "Running ones save a checkpoint; waiting ones are cancelled.",
-        ),
-        (
-            "resume",
-            ":material/play_arrow:",
-            [row for row in ticked if row.state in ENDED],
-            "Stopped, failed and lost runs go on from their last checkpoint.",
-        ),
-        ("clone", ":material/content_copy:", ticked, "The same settings are queued again."),
-        (
-            "delete",
-            ":material/delete:",
-            [row for row in ticked if not row.is_live],
-            "They go to the bin, from where they can be restored. Running ones must be stopped "
-            "first.",
-        ),
-    )
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         st.markdown(f"**{plural(len(ticked), 'run')} ticked**", width="content")
-        for name, icon, rows, help in actions:
+        for name, entry in _ON_SEVERAL.items():
+            run_ids = [row.run_id for row in ticked if entry.suits(row)]
             label = name.capitalize()
             if st.button(
-                f"{label} {len(rows)}" if 0 < len(rows) < len(ticked) else label,
-                icon=icon,
+                f"{label} {len(run_ids)}" if 0 < len(run_ids) < len(ticked) else label,
+                icon=entry.icon,
                 key=f"rows_{name}",
-                disabled=not rows,
-                help=help,
+                disabled=not run_ids,
+                help=entry.help,
             ):
-                _to_all(name, [row.run_id for row in rows])
+                _act_on(name, run_ids)
         if st.button("Untick", type="tertiary", key="rows_untick"):
             _untick()
             st.rerun()
@@ -246,20 +269,14 @@ def _untick() -> None:
     st.session_state[UNTICKED] = st.session_state.get(UNTICKED, 0) + 1
 
 
-def _to_all(name: str, run_ids: Sequence[str]) -> None:
+def _act_on(name: str, run_ids: Sequence[str]) -> None:
     """Acts on several runs; says on how many, and why not on the others."""
-    actions: dict[str, tuple[Callable[[Run], object], str]] = {
-        "stop": (jobs.stop, "asked to stop"),
-        "resume": (jobs.resume, "queued again"),
-        "clone": (lambda run: jobs.clone(run, {}), "cloned and queued"),
-        "delete": (jobs.delete, "now in the bin"),
-    }
-    action, outcome = actions[name]
+    entry = _ON_SEVERAL[name]
     done, problems = [], []
     with st.spinner("Working …", show_time=True):
         for run in filter(None, map(readers.find, run_ids)):
             try:
-                action(run)
+                entry.action(run)
                 done.append(run.run_id)
             except GenrecoreError as error:
                 problems.append(str(error))
@@ -269,7 +286,7 @@ def _to_all(name: str, run_ids: Sequence[str]) -> None:
         st.session_state[_UNDO] = done
     if not problems:
         _untick()
-        act(lambda: f"{plural(len(done), 'run')} {outcome}.")
+        act(lambda: f"{plural(len(done), 'run')} {entry.outcome}.")
 
 
 def run_bin() -> None:

@@ -1,4 +1,4 @@
-"""What stands beside the form of a run: its device, what it changes, the buttons, the command."""
+"""The panel beside the form of a run: its device, its changes, the buttons, the command."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from genrecore.ui.parts.frame import command, link_to, plain, sentences
 from genrecore.ui.parts.tasks import task_button, watch
 
 
-def panel(values: Mapping[str, Any], parent: Run | None) -> None:
-    """Checks the form, shows what it makes, and offers to prepare and to train.
+def run_panel(values: Mapping[str, Any], parent: Run | None) -> None:
+    """Checks the form, shows the run that it makes, and offers to prepare and to train.
 
     Args:
         values: Dotted values of the form.
