@@ -8,16 +8,16 @@ from genrecore.ui.models import cards
 
 ui.page("Models", "What each model is, what it costs, and how much of the sound it sees.")
 
-shown = cards.choose_card()
-if shown is None:
+choice = cards.choose_card()
+if choice is None:
     st.stop()
-cards.headline(shown)
+cards.show_headline(choice)
 left, right = ui.pair("card", left=5, right=3)
 with left:
-    cards.described(shown)
+    cards.show_sizes(choice)
 with right:
-    cards.measuring(shown)
-    cards.training(shown)
-cards.published(shown)
-cards.layers(shown)
-cards.beside(shown)
+    cards.show_latency(choice)
+    cards.link_to_training(choice)
+cards.show_published(choice)
+cards.show_layers(choice)
+cards.show_others(choice)

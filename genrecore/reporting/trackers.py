@@ -20,9 +20,9 @@ from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 from genrecore.config import run as configuration
-from genrecore.errors import GenrecoreError, UsageError, describe
+from genrecore.errors import GenrecoreError, UsageError
 from genrecore.evaluation.scores import run_scores
-from genrecore.store.files import read_json
+from genrecore.store.files import output_folder, read_json
 from genrecore.store.progress import Phase, Report, silent
 from genrecore.store.run import Run
 
@@ -107,16 +107,10 @@ def to_tensorboard(runs: Sequence[Run], folder: Path) -> list[Path]:
     _require("tensorboard", "Event files are written")
     written = []
     for run in runs:
-        target = folder.expanduser().absolute() / run.run_id
-        try:
-            target.mkdir(parents=True, exist_ok=True)
+        with output_folder(folder / run.run_id, "event files") as target:
             for old in target.glob("events.out.tfevents.*"):
                 old.unlink()
             _write_events(run, target)
-        except OSError as error:
-            raise GenrecoreError(
-                f"{folder} cannot take the event files: {describe(error)}"
-            ) from None
         written.append(target)
     return written
 

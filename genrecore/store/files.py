@@ -14,6 +14,8 @@ from typing import Any
 
 import platformdirs
 
+from genrecore.errors import GenrecoreError, describe
+
 
 def cache_dir() -> Path:
     """Folder of corpora, features, tasks and uploads: `GENRECORE_CACHE` or the user's cache."""
@@ -43,6 +45,21 @@ def new_folder(final: Path) -> Iterator[Path]:
     except BaseException:
         shutil.rmtree(hidden, ignore_errors=True)
         raise
+
+
+@contextlib.contextmanager
+def output_folder(folder: Path, content: str) -> Iterator[Path]:
+    """A folder for files that somebody asked for, absolute and created where missing.
+
+    Raises:
+        GenrecoreError: It, or a file in it, cannot be written: "FOLDER cannot take the CONTENT".
+    """
+    target = folder.expanduser().absolute()
+    try:
+        target.mkdir(parents=True, exist_ok=True)
+        yield target
+    except OSError as error:
+        raise GenrecoreError(f"{folder} cannot take the {content}: {describe(error)}") from None
 
 
 def write_bytes(path: Path, content: bytes | memoryview) -> None:

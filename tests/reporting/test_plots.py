@@ -132,8 +132,8 @@ def scored(run_id: str) -> pd.DataFrame:
 
 def test_genre_bars_wear_genre_colours_for_one_run_and_run_patterns_for_several() -> None:
     styles = plots.run_styles(["a", "b"])
-    one = plots.per_genre(scored("a"), styles).figure.data
-    assert list(one[0].marker.color) == list(plots.genre_colours(["dub", "march"]).values())
+    single = plots.per_genre(scored("a"), styles).figure.data
+    assert list(single[0].marker.color) == list(plots.genre_colours(["dub", "march"]).values())
     two = plots.per_genre(pd.concat([scored("a"), scored("b")]), styles).figure.data
     assert [trace.marker.color for trace in two] == [styles["a"].colour, styles["b"].colour]
     assert two[0].marker.pattern.shape != two[1].marker.pattern.shape
@@ -169,16 +169,16 @@ def test_a_waveform_keeps_every_peak_however_long_the_wave() -> None:
     assert len(high.x) < 1000
 
 
-def test_a_spectrogram_picture_keeps_a_short_attack_and_its_place() -> None:
+def test_a_mel_spectrogram_keeps_a_short_attack_and_its_place() -> None:
     db = np.full((33, 1501), -80.0, dtype=np.float32)
     db[20, 700] = -3.0
     times_s = np.arange(1501) * 0.01
     centre_hz = np.geomspace(50, 9000, 33)
     chart = plots.mel_spectrogram(db, times_s, centre_hz)
-    picture = chart.figure.data[0]
-    row, column = np.unravel_index(int(np.argmax(picture.z)), np.shape(picture.z))
+    heat_map = chart.figure.data[0]
+    row, column = np.unravel_index(int(np.argmax(heat_map.z)), np.shape(heat_map.z))
     assert row == 20
-    assert picture.x[column] == pytest.approx(7.0, abs=0.02)  # s; three frames share a column
+    assert heat_map.x[column] == pytest.approx(7.0, abs=0.02)  # s; three frames share a column
     assert f"{centre_hz[20]:.0f} hertz" in chart.alt
     assert len(chart.table) == 33
 

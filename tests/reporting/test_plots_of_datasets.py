@@ -10,7 +10,7 @@ from split_tables import apply_split
 
 from genrecore.data import clips as clip_tables
 from genrecore.data import splits
-from genrecore.reporting.plots import datasets as drawn
+from genrecore.reporting.plots import datasets as plots
 
 
 def large(n: int) -> pd.DataFrame:
@@ -34,13 +34,13 @@ def large(n: int) -> pd.DataFrame:
 
 def test_charts_of_a_hundred_thousand_clips_stay_small_and_fast() -> None:
     table = large(100_003)
-    dealt = apply_split(table, "stratified")
+    split_clips = apply_split(table, "stratified")
     began = time.perf_counter()
     charts = [
-        drawn.clips_per_genre(table),
-        drawn.artists_per_genre(table),
-        drawn.durations(table),
-        drawn.parts_of_split(splits.counts(dealt), "By clip"),
+        plots.clips_per_genre(table),
+        plots.artists_per_genre(table),
+        plots.durations(table),
+        plots.parts_of_split(splits.counts(split_clips), "By clip"),
     ]
     took_s = time.perf_counter() - began
     assert took_s < 3  # 0.4 s measured on one core; the rest is for a busy machine
@@ -57,23 +57,25 @@ def test_minutes_and_clips_of_artists_and_parts_add_up() -> None:
     table = large(2_003)
     table.loc[:99, "artist"] = pd.NA
     table.loc[50:149, "duration_s"] = np.nan
-    clips = drawn.clips_per_artist(table)
+    clips = plots.clips_per_artist(table)
     assert clips.table["Clips"].sum() == 2_003 - 100
     assert "100 clips are of unknown artists" in clips.alt
-    assert len(clips.figure.data[0].y) == drawn.MAX_ARTISTS
+    assert len(clips.figure.data[0].y) == plots.MAX_ARTISTS
     for by, group in (("genre", "Genre"), ("artist", "Artist")):
-        chart = drawn.minutes(table, by)
-        known = table.dropna(subset=["duration_s", by])
-        assert chart.table["Clips"].sum() == len(known)
+        chart = plots.minutes(table, by)
+        with_length = table.dropna(subset=["duration_s", by])
+        assert chart.table["Clips"].sum() == len(with_length)
         # Each row is rounded to a tenth of a minute.
         most_off = 0.05 * len(chart.table) + 1e-6
-        assert abs(chart.table["Minutes"].sum() - known["duration_s"].sum() / 60) <= most_off
+        assert abs(chart.table["Minutes"].sum() - with_length["duration_s"].sum() / 60) <= most_off
         row = chart.table.iloc[3]
-        mine = known.loc[known[by] == row[group], "duration_s"]
-        assert row["Shortest (s)"] == round(mine.min(), 2)
-        assert row["Longest (s)"] == round(mine.max(), 2)
-    dealt = apply_split(table, "stratified")
-    chart = drawn.minutes(dealt[["split", "duration_s"]].astype({"split": "category"}), "split")
+        lengths_s = with_length.loc[with_length[by] == row[group], "duration_s"]
+        assert row["Shortest (s)"] == round(lengths_s.min(), 2)
+        assert row["Longest (s)"] == round(lengths_s.max(), 2)
+    split_clips = apply_split(table, "stratified")
+    chart = plots.minutes(
+        split_clips[["split", "duration_s"]].astype({"split": "category"}), "split"
+    )
     assert chart.table["Part"].to_list() == ["training", "validation", "test"]
     assert chart.table["Clips"].sum() == table["duration_s"].notna().sum()
 
@@ -81,7 +83,7 @@ def test_minutes_and_clips_of_artists_and_parts_add_up() -> None:
 def test_equal_lengths_are_one_bar_and_unknown_ones_are_said() -> None:
     table = large(71).assign(duration_s=30.0)
     table.loc[:6, "duration_s"] = np.nan
-    chart = drawn.durations(table)
+    chart = plots.durations(table)
     assert chart.table["Clips"].to_list() == [64]
     assert "7 clips have no known length" in chart.alt
 
@@ -90,7 +92,7 @@ def test_the_figure_of_a_split_has_a_title_units_and_all_three_parts() -> None:
     counts = pd.DataFrame(
         {"train": [5, 7], "valid": [0, 2], "test": [3, 1]}, index=["<b>blues</b>", "rock"]
     )
-    chart = drawn.parts_of_split(counts, "By hand")
+    chart = plots.parts_of_split(counts, "By hand")
     assert chart.figure.layout.title.text == "Clips of each genre and part: By hand"
     assert chart.figure.layout.yaxis.title.text == "Clips"
     names = [bar.name for bar in chart.figure.data]

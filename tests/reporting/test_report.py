@@ -59,11 +59,11 @@ def watched(run: Run, n_epochs: int = 3) -> Run:
 
 def nasty_runs(store: Path, n: int = 2) -> list[Run]:
     artists = np.arange(120) // 4
-    found = [fake_run(store, draw_right(0.8 - k / 10, 120, k), artists, seed=k) for k in range(n)]
-    return [watched(called(run, NASTY)) for run in found]
+    runs = [fake_run(store, draw_right(0.8 - k / 10, 120, k), artists, seed=k) for k in range(n)]
+    return [watched(called(run, NASTY)) for run in runs]
 
 
-class Seen(HTMLParser):
+class PageParser(HTMLParser):
     """Everything that an HTML file could fetch or run, and its texts."""
 
     def __init__(self) -> None:
@@ -84,38 +84,38 @@ class Seen(HTMLParser):
 def test_a_report_asks_nobody_for_anything_and_runs_no_name(store: Path, tmp_path: Path) -> None:
     path = report.write(nasty_runs(store), tmp_path / "deep" / "out.html")
     text = path.read_text(encoding="utf-8")
-    seen = Seen()
-    seen.feed(text)
-    assert all(address.startswith("#") for address in seen.addresses)
-    assert len(seen.addresses) >= 10
-    assert seen.handlers == []
-    assert "img" not in seen.tags
-    assert seen.tags.count("script") == 4  # data, templates, plotly.js, ours
+    parser = PageParser()
+    parser.feed(text)
+    assert all(address.startswith("#") for address in parser.addresses)
+    assert len(parser.addresses) >= 10
+    assert parser.handlers == []
+    assert "img" not in parser.tags
+    assert parser.tags.count("script") == 4  # data, templates, plotly.js, ours
     assert "secret-host" not in text
     assert len(text.encode()) < 8e6
 
 
 def test_tables_read_back_as_what_the_store_holds(store: Path, tmp_path: Path) -> None:
-    found = nasty_runs(store, 3)
-    compared = comparison.compare(found)
+    runs = nasty_runs(store, 3)
+    compared = comparison.compare(runs)
     written = report.write_tables(compared, tmp_path / "tables")
     assert {path.suffix for path in written} == {".csv", ".md", ".tex"}
-    read = {path.stem: pd.read_csv(path) for path in written if path.suffix == ".csv"}
-    for run, (_, row) in zip(found, read["scores"].iterrows(), strict=True):
+    frames = {path.stem: pd.read_csv(path) for path in written if path.suffix == ".csv"}
+    for run, (_, row) in zip(runs, frames["scores"].iterrows(), strict=True):
         assert row["accuracy"] == run_scores(run)["accuracy"]
         assert row["accuracy_low"] == run_scores(run)["accuracy_low"]
-        counts = read[f"confusion-{run.run_id}"]
+        counts = frames[f"confusion-{run.run_id}"]
         expected = metrics.confusion(run.predictions, list(NASTY.values()))
         assert counts.iloc[:, 0].tolist() == list(NASTY.values()) == list(counts.columns[1:])
         assert counts.iloc[:, 1:].to_numpy().tolist() == expected.to_numpy().tolist()
-    assert read["pairs"]["p_holm"].tolist() == compared.pairs["p_holm"].tolist()
-    assert read["pairs"]["sentence"].tolist() == compared.pairs["sentence"].tolist()
-    assert read["genres"]["genre"].tolist() == list(NASTY.values()) * 3
-    assert read["genres"]["recall"].tolist() == compared.per_genre["recall"].tolist()
-    assert read["settings"]["Setting"].tolist() == ["seed"]
-    assert len(read["curves"]) == 3 * 3 * 2
-    assert read["protocol"]["n_test"].tolist() == [120] * 3
-    assert read["environment"].set_index("What")["All runs"]["torch"] == "2.11.0"
+    assert frames["pairs"]["p_holm"].tolist() == compared.pairs["p_holm"].tolist()
+    assert frames["pairs"]["sentence"].tolist() == compared.pairs["sentence"].tolist()
+    assert frames["genres"]["genre"].tolist() == list(NASTY.values()) * 3
+    assert frames["genres"]["recall"].tolist() == compared.per_genre["recall"].tolist()
+    assert frames["settings"]["Setting"].tolist() == ["seed"]
+    assert len(frames["curves"]) == 3 * 3 * 2
+    assert frames["protocol"]["n_test"].tolist() == [120] * 3
+    assert frames["environment"].set_index("What")["All runs"]["torch"] == "2.11.0"
 
 
 def test_markdown_tables_say_what_their_cells_say(store: Path) -> None:
@@ -127,8 +127,8 @@ def test_markdown_tables_say_what_their_cells_say(store: Path) -> None:
             for k, token in enumerate(tokens)
             if token.type in ("td_open", "th_open")
         ]
-        said = [[column.title for column in table.heads], *table.cells]
-        assert cells == [" ".join(text.split()) for row in said for text in row]
+        texts = [[column.title for column in table.heads], *table.cells]
+        assert cells == [" ".join(text.split()) for row in texts for text in row]
         kinds = {part.type for token in tokens for part in token.children or []}
         assert kinds <= {"text", "text_special", "strong_open", "strong_close"}
 
@@ -138,9 +138,9 @@ def test_latex_takes_every_sign_as_itself() -> None:
     escaped = latex(signs)
     for sign in "#$%&_{}":
         assert f"\\{sign}" in escaped
-    known = r"\\text(backslash|asciitilde|asciicircum|less|greater|bar)\{\}|\\[#$%&_{}]|\{[*[]\}"
-    assert not set(re.sub(known, "", escaped)) & set('\\#$%&_{}~^<>|"')
-    assert re.sub(known, "", escaped).startswith(" !'''()+,-./0")
+    commands = r"\\text(backslash|asciitilde|asciicircum|less|greater|bar)\{\}|\\[#$%&_{}]|\{[*[]\}"
+    assert not set(re.sub(commands, "", escaped)) & set('\\#$%&_{}~^<>|"')
+    assert re.sub(commands, "", escaped).startswith(" !'''()+,-./0")
     assert latex("−0.9 · 81.3 %") == r"$-$0.9 \textperiodcentered{} 81.3\,\%"
     assert latex("a\nb") == "a b"
     assert latex("Français 民謡") == "Français 民謡"
@@ -174,12 +174,12 @@ def test_cells_are_written_for_people() -> None:
 
 
 def test_no_folder_of_this_machine_is_told(store: Path) -> None:
-    where = {"dataset": "folder", "dataset.folder": "/home/somebody/my music"}
-    both = [fake_run(store, draw_right(0.7, 60, k), seed=k, **where) for k in range(2)]
-    text = report.html(comparison.compare(both))
+    values = {"dataset": "folder", "dataset.folder": "/home/somebody/my music"}
+    runs = [fake_run(store, draw_right(0.7, 60, k), seed=k, **values) for k in range(2)]
+    text = report.html(comparison.compare(runs))
     assert "somebody" not in text
     assert "…/my music" in text
-    assert public(both[0].config).dataset.options["folder"] == "…/my music"
+    assert public(runs[0].config).dataset.options["folder"] == "…/my music"
 
 
 def test_systems_are_reported_over_their_seeds(store: Path) -> None:
@@ -230,15 +230,15 @@ def test_many_runs_get_fewer_figures(store: Path) -> None:
 def test_what_cannot_be_written_is_one_sentence(
     store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    both = [fake_run(store, draw_right(0.7, 30, k), seed=k) for k in range(2)]
+    runs = [fake_run(store, draw_right(0.7, 30, k), seed=k) for k in range(2)]
     with pytest.raises(GenrecoreError, match="at least two runs"):
-        report.write(both[:1], tmp_path / "out.html")
+        report.write(runs[:1], tmp_path / "out.html")
     (tmp_path / "file").write_text("")
     with pytest.raises(GenrecoreError, match="The report cannot be written"):
-        report.write(both, tmp_path / "file" / "out.html")
+        report.write(runs, tmp_path / "file" / "out.html")
     with pytest.raises(GenrecoreError, match="cannot be written to"):
-        report.write(both, tmp_path)
-    compared = comparison.compare(both)
+        report.write(runs, tmp_path)
+    compared = comparison.compare(runs)
     with pytest.raises(GenrecoreError, match="cannot take the tables"):
         report.write_tables(compared, tmp_path / "file")
     with pytest.raises(GenrecoreError, match="cannot take the figures"):
@@ -252,15 +252,15 @@ def test_what_cannot_be_written_is_one_sentence(
 def test_the_command_writes_what_it_compares(store: Path, tmp_path: Path) -> None:
     a, b = nasty_runs(store)
     report_to, tables_to = tmp_path / "out.html", tmp_path / "tables"
-    words = ("compare", a.run_id, b.run_id, "--band", "2")
-    said = command(*words, "--report", str(report_to), "--tables", str(tables_to))
-    assert f"Report: {report_to}" in said
+    arguments = ("compare", a.run_id, b.run_id, "--band", "2")
+    printed = command(*arguments, "--report", str(report_to), "--tables", str(tables_to))
+    assert f"Report: {report_to}" in printed
     assert f"genrecore compare {a.run_id} {b.run_id} --band 2" in report_to.read_text()
     assert "(±2.0 points)" in report_to.read_text()
     assert (tables_to / "pairs.tex").exists()
-    found = json.loads(command(*words, "--tables", str(tables_to), "--json"))
-    assert str(tables_to / "scores.csv") in found["written"]
-    refused(genrecore(*words, "--report", str(tmp_path)), 1, "cannot be written")
+    output = json.loads(command(*arguments, "--tables", str(tables_to), "--json"))
+    assert str(tables_to / "scores.csv") in output["written"]
+    refused(genrecore(*arguments, "--report", str(tmp_path)), 1, "cannot be written")
 
 
 def test_the_page_hands_out_report_and_tables(store: Path) -> None:

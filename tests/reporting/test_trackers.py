@@ -38,14 +38,14 @@ def test_every_number_of_every_epoch_has_a_tag_and_a_date(store: Path) -> None:
         {"train_loss": 1.5, "valid_macro_f1": None, "lr": 1e-3, "seconds": 2.0, "best": True},
         {"train_loss": 1.25, "valid_macro_f1": 0.5, "lr": 1e-4, "seconds": 3.0, "best": False},
     )
-    found = [(one.tag, one.epoch, one.value) for one in trackers.scalars(run)]
-    trained_ = [row for row in found if not row[0].endswith("/test")]
+    entries = [(entry.tag, entry.epoch, entry.value) for entry in trackers.scalars(run)]
+    trained_ = [row for row in entries if not row[0].endswith("/test")]
     assert trained_ == [
         ("loss/train", 1, 1.5), ("lr", 1, 1e-3), ("seconds", 1, 2.0),
         ("loss/train", 2, 1.25), ("macro_f1/valid", 2, 0.5), ("lr", 2, 1e-4), ("seconds", 2, 3.0),
     ]  # fmt: skip
-    assert ("accuracy/test", 0, run_scores(run)["accuracy"]) in found
-    at = {one.epoch: one.at for one in trackers.scalars(run) if one.tag == "lr"}
+    assert ("accuracy/test", 0, run_scores(run)["accuracy"]) in entries
+    at = {entry.epoch: entry.at for entry in trackers.scalars(run) if entry.tag == "lr"}
     assert at[2] - at[1] == pytest.approx(3.0)
 
 
@@ -65,10 +65,12 @@ def test_tensorboard_reads_what_a_run_measured(store: Path, tmp_path: Path) -> N
     events.Reload()
     for column in columns:
         split, _, measure = column.partition("_")
-        read = events.Scalars(f"{measure}/{split}" if split in ("train", "valid") else column)
-        assert [one.step for one in read] == [1, 2, 3, 4, 5]
+        values = events.Scalars(f"{measure}/{split}" if split in ("train", "valid") else column)
+        assert [entry.step for entry in values] == [1, 2, 3, 4, 5]
         # Event files hold float32.
-        assert [one.value for one in read] == pytest.approx([r[column] for r in rows], rel=1e-6)
+        assert [entry.value for entry in values] == pytest.approx(
+            [r[column] for r in rows], rel=1e-6
+        )
     (accuracy,) = events.Scalars("accuracy/test")
     assert accuracy.value == pytest.approx(run_scores(run)["accuracy"], rel=1e-6)
     assert {"configuration/text_summary", "environment/text_summary"} <= set(
@@ -85,8 +87,8 @@ def test_tensorboard_reads_what_a_run_measured(store: Path, tmp_path: Path) -> N
 def test_a_run_without_epochs_is_exported_as_far_as_it_is(store: Path, tmp_path: Path) -> None:
     run = runs.create_run(RunConfig(), store)
     assert list(trackers.scalars(run)) == []
-    (place,) = trackers.to_tensorboard([run], tmp_path / "events")
-    assert list(place.glob("events.out.tfevents.*"))
+    (folder,) = trackers.to_tensorboard([run], tmp_path / "events")
+    assert list(folder.glob("events.out.tfevents.*"))
 
 
 def test_what_cannot_be_exported_says_why(store: Path, tmp_path: Path) -> None:
@@ -94,9 +96,9 @@ def test_what_cannot_be_exported_says_why(store: Path, tmp_path: Path) -> None:
     refused(genrecore("export", "latest"), 2, "--tensorboard DIR, --mlflow URI")
     refused(genrecore("export", "nobody", "--mlflow", "http://127.0.0.1:1"), 2, "no run 'nobody'")
     refused(genrecore("export", "latest", "--mlflow", "file:///tmp"), 2, "http://127.0.0.1:5000")
-    taken = tmp_path / "file"
-    taken.write_text("")
-    refused(genrecore("export", "latest", "--tensorboard", str(taken)), 1, "cannot take the event")
+    file = tmp_path / "file"
+    file.write_text("")
+    refused(genrecore("export", "latest", "--tensorboard", str(file)), 1, "cannot take the event")
     with pytest.raises(UsageError, match="tracking server"):
         trackers.to_mlflow([], "127.0.0.1:5000")
     assert trackers.without_password("https://me:secret@host:8/x") == "https://host:8/x"
@@ -108,8 +110,8 @@ def test_a_missing_extra_is_named(store: Path, module: str) -> None:
     # None in the list of modules is how Python itself remembers that there is no such module.
     program = f"import sys; sys.modules[{module!r}] = None; from genrecore.cli import main; main()"
     where = {"tensorboard": "events", "mlflow": "http://127.0.0.1:1"}[module]
-    words = [sys.executable, "-c", program, "export", "latest", f"--{module}", where]
-    result = subprocess.run(words, capture_output=True, text=True, check=False)
+    arguments = [sys.executable, "-c", program, "export", "latest", f"--{module}", where]
+    result = subprocess.run(arguments, capture_output=True, text=True, check=False)
     refused(result, 1, f"pip install 'genrecore[{module}]'")
     assert result.stderr.count("\n") == 1
 
@@ -127,11 +129,11 @@ def mlflow_server(tmp_path: Path) -> Iterator[str]:
         pytest.importorskip(module, reason="pip install -e '.[mlflow,mlflow-server]' runs this")
     port = free_port()
     quiet = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
-    words = ["-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-    words += ["--backend-store-uri", f"sqlite:///{tmp_path}/mlflow.db"]
-    words += ["--artifacts-destination", str(tmp_path / "artifacts")]
+    arguments = ["-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port)]
+    arguments += ["--workers", "1", "--backend-store-uri", f"sqlite:///{tmp_path}/mlflow.db"]
+    arguments += ["--artifacts-destination", str(tmp_path / "artifacts")]
     server = subprocess.Popen(
-        [sys.executable, *words],
+        [sys.executable, *arguments],
         cwd=tmp_path,
         env=os.environ | quiet,
         stdout=subprocess.DEVNULL,
@@ -165,37 +167,39 @@ def test_an_mlflow_server_holds_what_a_run_measured(
     run = trained(tiny(), store)
     half = fake_run(store, draw_right(0.6, 30, 1))
     with_epochs(half, {"train_loss": 1.5, "lr": 1e-3})
-    said = command("export", run.run_id, half.run_id, "--mlflow", mlflow_server)
-    assert said.count("Logged") == 2
+    output = command("export", run.run_id, half.run_id, "--mlflow", mlflow_server)
+    assert output.count("Logged") == 2
     client = MlflowClient(tracking_uri=mlflow_server)
     experiment = client.get_experiment_by_name("genrecore")
     assert experiment is not None
-    found = {one.info.run_name: one for one in client.search_runs([experiment.experiment_id])}
-    assert set(found) == {run.run_id, half.run_id}
-    there = found[run.run_id]
-    assert there.info.status == "FINISHED"
-    assert there.data.params["training.lr"] == str(run.config.training.lr)
-    assert there.data.params["model.width"] == "3"
-    assert there.data.tags["dataset"] == "demo"
+    entries = {
+        entry.info.run_name: entry for entry in client.search_runs([experiment.experiment_id])
+    }
+    assert set(entries) == {run.run_id, half.run_id}
+    logged = entries[run.run_id]
+    assert logged.info.status == "FINISHED"
+    assert logged.data.params["training.lr"] == str(run.config.training.lr)
+    assert logged.data.params["model.width"] == "3"
+    assert logged.data.tags["dataset"] == "demo"
     for column, tag in {"train_loss": "loss/train", "valid_accuracy": "accuracy/valid"}.items():
-        read = client.get_metric_history(there.info.run_id, tag)
-        assert {one.step: one.value for one in read} == pytest.approx(
+        values = client.get_metric_history(logged.info.run_id, tag)
+        assert {entry.step: entry.value for entry in values} == pytest.approx(
             dict(zip(run.history["epoch"], run.history[column], strict=True))
         )
-    assert there.data.metrics["accuracy/test"] == run_scores(run)["accuracy"]
-    files = {one.path for one in client.list_artifacts(there.info.run_id)}
+    assert logged.data.metrics["accuracy/test"] == run_scores(run)["accuracy"]
+    files = {entry.path for entry in client.list_artifacts(logged.info.run_id)}
     assert {"config.json", "predictions.parquet", "weights.safetensors", "log.txt"} <= files
-    client.download_artifacts(there.info.run_id, "config.json", str(tmp_path))
+    client.download_artifacts(logged.info.run_id, "config.json", str(tmp_path))
     assert (tmp_path / "config.json").read_text() == (run.folder / "config.json").read_text()
 
     # A run that went on meanwhile is continued, not logged twice.
     with_epochs(half, {"train_loss": 1.5, "lr": 1e-3}, {"train_loss": 1.25, "lr": 1e-3})
-    said = command("export", half.run_id, "--mlflow", mlflow_server, "--json")
-    (again,) = json.loads(said)["mlflow"]
+    output = command("export", half.run_id, "--mlflow", mlflow_server, "--json")
+    (again,) = json.loads(output)["mlflow"]
     assert again["again"] is True
-    assert again["mlflow_id"] == found[half.run_id].info.run_id
+    assert again["mlflow_id"] == entries[half.run_id].info.run_id
     losses = client.get_metric_history(again["mlflow_id"], "loss/train")
-    assert [(one.step, one.value) for one in losses] == [(1, 1.5), (2, 1.25)]
+    assert [(entry.step, entry.value) for entry in losses] == [(1, 1.5), (2, 1.25)]
     assert len(client.search_runs([experiment.experiment_id])) == 2
 
     # What the server refuses is one sentence.

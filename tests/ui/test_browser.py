@@ -159,9 +159,9 @@ def page(browser: Browser) -> Iterator[Page]:
 @pytest.fixture
 def done(home: Path) -> Run:
     """A run that is done; an earlier test's where there is one."""
-    found = [run for run in runs.all_runs(home / "runs") if run.state == "done"]
-    if found:
-        return found[0]
+    finished = [run for run in runs.all_runs(home / "runs") if run.state == "done"]
+    if finished:
+        return finished[0]
     return trained(resolve(with_values(RunConfig(), TINY)).config, home / "runs")
 
 
@@ -177,9 +177,9 @@ def test_from_an_empty_store_over_training_and_comparing_to_a_verdict(
     outlive_the_server(page, dashboard, run)
     stop_on_the_page(page, run)
     done = watch_it_end(page, dashboard, with_values(run.config, {"training.epochs": 3}), home)
-    other = trained(with_values(done.config, {"seed": 1}), home / "runs")
-    compare_on_the_page(page, done, other)
-    classify_on_the_page(page, other, home, tmp_path)
+    second = trained(with_values(done.config, {"seed": 1}), home / "runs")
+    compare_on_the_page(page, done, second)
+    classify_on_the_page(page, second, home, tmp_path)
 
 
 def train_with_the_form(page: Page, store: Path) -> Run:
@@ -206,10 +206,10 @@ def train_with_the_form(page: Page, store: Path) -> Run:
 def watch_it_learn(page: Page, run: Run) -> None:
     """Sees the curve grow while the run works."""
     page.wait_for_function(f"({POINTS})() >= 1", timeout=60_000)
-    seen = page.evaluate(POINTS)
-    page.wait_for_function(f"({POINTS})() > {seen}")
+    first_epochs = page.evaluate(POINTS)
+    page.wait_for_function(f"({POINTS})() > {first_epochs}")
     assert Run(run.folder).state == "running"
-    assert seen < page.evaluate(POINTS) < EPOCHS
+    assert first_epochs < page.evaluate(POINTS) < EPOCHS
 
 
 def outlive_the_server(page: Page, dashboard: Dashboard, run: Run) -> None:
@@ -221,11 +221,11 @@ def outlive_the_server(page: Page, dashboard: Dashboard, run: Run) -> None:
     wait_for_epoch(run, len(Run(run.folder).history) + 5)
     dashboard.start()
     page.goto(f"{dashboard.address}/runs?run={run.run_id}")
-    seen = epoch_on_the_page(page)
+    first_epochs = epoch_on_the_page(page)
     expect(page.get_by_text(run.title, exact=True)).to_be_visible()
     expect(page.get_by_role("link", name="Overview")).to_be_visible()
     assert page.url.endswith(run.run_id)
-    wait_for(lambda: epoch_on_the_page(page) > seen)
+    wait_for(lambda: epoch_on_the_page(page) > first_epochs)
     assert Run(run.folder).state == "running"
 
 
@@ -250,15 +250,15 @@ def watch_it_end(page: Page, dashboard: Dashboard, config: RunConfig, home: Path
     return Run(run.folder)
 
 
-def compare_on_the_page(page: Page, run: Run, other: Run) -> None:
+def compare_on_the_page(page: Page, run: Run, second: Run) -> None:
     """Opens Compare: the verdict on the two runs, and their confusions side by side."""
     page.get_by_role("link", name="Compare").click()
     verdict = page.get_by_role("status").filter(has_text=re.compile(r"On \d+ clips"))
     expect(verdict).to_contain_text(re.compile("is better|cannot be told apart"))
-    for title in (run.title, other.title):
+    for title in (run.title, second.title):
         expect(verdict).to_contain_text(title)
     page.get_by_text("Confusions", exact=True).click()
-    for title in (run.title, other.title):
+    for title in (run.title, second.title):
         expect(page.get_by_role("figure", name=f"Confusion matrix, {title}")).to_be_visible()
 
 
@@ -277,8 +277,8 @@ def classify_on_the_page(page: Page, run: Run, home: Path, tmp_path: Path) -> No
             page.get_by_role("combobox", name="Show").click()
             page.get_by_role("option", name=path.name).click()
         expected = heard.classify(path)
-        words = f"{expected.genre} with {percent(expected.proba.max())}"
-        expect(prediction_on(page)).to_contain_text(words)
+        text = f"{expected.genre} with {percent(expected.proba.max())}"
+        expect(prediction_on(page)).to_contain_text(text)
     # Both may be heard as the same genre: the second is there when the player has its length.
     # 0.1 s: an encoder's frames do not fit the length.
     page.wait_for_function("() => Math.abs(document.querySelector('audio').duration - 2) < 0.1")
@@ -320,7 +320,7 @@ def test_a_bad_upload_is_one_sentence_and_names_with_markup_are_only_names(
 
 def epoch_on_the_page(page: Page) -> int:
     """The epoch that the run's page shows."""
-    words = page.get_by_test_id("stMetric").filter(has_text="Epochs").inner_text()
-    found = re.search(r"(\d+) of \d+", words)
-    assert found, words
-    return int(found[1])
+    text = page.get_by_test_id("stMetric").filter(has_text="Epochs").inner_text()
+    match = re.search(r"(\d+) of \d+", text)
+    assert match, text
+    return int(match[1])

@@ -82,15 +82,15 @@ def test_every_format_is_heard_and_the_timeline_steers_the_player(
     expect(page.get_by_text(f"{len(files)} uploaded clips")).to_be_visible()
     expect(page.get_by_role("alert").filter(has_text="song.")).to_have_count(0)
     for path in (files[-1], files[5]):  # m4a, and au, which chromium itself does not play
-        shown = page.get_by_role("combobox", name="Show")
+        box = page.get_by_role("combobox", name="Show")
         settled(page)
-        shown.scroll_into_view_if_needed()  # scrolling closes an open list
+        box.scroll_into_view_if_needed()  # scrolling closes an open list
         settled(page)  # so does the end of the page's run
-        shown.click()
+        box.click()
         page.get_by_role("option", name=path.name).click()
         expected = loaded.classify(path)
-        words = f"{expected.genre} with {percent(expected.proba.max())}"
-        expect(prediction_on(page)).to_contain_text(words)
+        text = f"{expected.genre} with {percent(expected.proba.max())}"
+        expect(prediction_on(page)).to_contain_text(text)
     player = page.locator(".st-key-player_prediction audio")
     page.wait_for_function(
         "() => document.querySelector('.st-key-player_prediction audio').duration > 2.5"
@@ -143,10 +143,10 @@ def test_a_recording_of_the_microphone_is_classified(
     page.wait_for_timeout(2500)
     page.get_by_role("button", name="Stop recording", exact=True).click()
     expect(prediction_on(page)).to_contain_text(re.compile(r"with \d+\.\d %"))
-    (kept,) = [
+    (recording,) = [
         path
         for path in (home / "cache" / "uploads").glob("*.clip")
         if path.read_bytes()[:4] == b"RIFF" and soundfile.info(path).samplerate == RATE_HZ
         and 1.5 < soundfile.info(path).duration < 3.1
     ]  # fmt: skip
-    assert soundfile.info(kept).channels >= 1
+    assert soundfile.info(recording).channels >= 1

@@ -79,8 +79,8 @@ def test_a_click_on_a_cell_lists_its_clips_and_one_plays(
         x, y = page.evaluate(PLACE, [str(labelled), str(predicted)])
         page.mouse.move(x - 3, y - 3)
         page.mouse.click(x, y)
-        said = page.get_by_text(f"{n} of {int(matrix.loc[labelled].sum())} {labelled} clips")
-        expect(said).to_be_visible()
+        sentence = page.get_by_text(f"{n} of {int(matrix.loc[labelled].sum())} {labelled} clips")
+        expect(sentence).to_be_visible()
         page.wait_for_url(f"**labelled={labelled}**")
     player = page.locator("audio").first
     player.click(position={"x": 22, "y": 20})  # the button of the browser's own controls
@@ -129,9 +129,9 @@ def test_a_click_on_the_map_plays_the_clip(
     page.wait_for_selector(
         '[role="figure"][aria-label^="Map of"] .js-plotly-plot .nsewdrag', timeout=90_000
     )
-    drawn = embeddings.read_map(run)
-    assert drawn is not None
-    test = drawn.points[drawn.points["split"] == "test"]
+    projection = embeddings.read_map(run)
+    assert projection is not None
+    test = projection.points[projection.points["split"] == "test"]
     # The clip that lies farthest from the others, so that nothing covers it.
     places = test[["tsne_x", "tsne_y"]].to_numpy()
     apart = np.linalg.norm(places[:, None] - places[None], axis=2) + 1e9 * np.eye(len(places))

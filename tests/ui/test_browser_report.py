@@ -39,15 +39,15 @@ def offline(browser: Browser) -> Iterator[Page]:  # noqa: F811
     context = browser.new_context(
         offline=True, color_scheme="light", viewport={"width": 1280, "height": 900}
     )
-    asked: list[str] = []
+    requests: list[str] = []
     wrong: list[str] = []
-    context.on("request", lambda request: asked.append(request.url))
+    context.on("request", lambda request: requests.append(request.url))
     opened = context.new_page()
     opened.on("pageerror", lambda error: wrong.append(str(error)))
-    opened.on("console", lambda said: said.type == "error" and wrong.append(said.text))
+    opened.on("console", lambda message: message.type == "error" and wrong.append(message.text))
     yield opened
     context.close()
-    assert [url for url in asked if not url.startswith(("file:", "data:", "blob:"))] == []
+    assert [url for url in requests if not url.startswith(("file:", "data:", "blob:"))] == []
     assert wrong == []
 
 
@@ -56,18 +56,18 @@ def test_a_report_opens_offline_and_its_numbers_are_the_stores(
     home: Path,  # noqa: F811
     tmp_path: Path,
 ) -> None:
-    found = nasty_runs(home / "runs")
-    path = report.write(found, tmp_path / "out.html", title="<b>A</b> & B")
+    runs = nasty_runs(home / "runs")
+    path = report.write(runs, tmp_path / "out.html", title="<b>A</b> & B")
     offline.goto(path.as_uri())
     offline.wait_for_selector(DRAWN)
     assert offline.evaluate("window.stolen") is None
     assert offline.locator("h1").text_content() == "<b>A</b> & B"
 
-    compared = comparison.compare(found)
+    compared = comparison.compare(runs)
     sentences = offline.locator(".verdicts li").all_text_contents()
     assert sentences == compared.pairs["sentence"].tolist()
     rows = offline.evaluate(ROWS, "table-scores")
-    for run, row in zip(found, rows, strict=True):
+    for run, row in zip(runs, rows, strict=True):
         scores = run_scores(run)
         low, high = percent(scores["accuracy_low"]), percent(scores["accuracy_high"])
         assert row[:4] == [run.title, "120", percent(scores["accuracy"]), f"{low} to {high}"]
@@ -75,11 +75,11 @@ def test_a_report_opens_offline_and_its_numbers_are_the_stores(
         cells = offline.evaluate(ROWS, f"table-confusion-{run.run_id}")
         assert [row[0] for row in cells] == list(NASTY.values())
         assert [[int(n) for n in row[1:]] for row in cells] == counts.to_numpy().tolist()
-        shown = offline.evaluate(
+        counts_in_figure = offline.evaluate(
             "name => document.querySelector(`[data-figure='${name}']`).data[0].customdata",
             f"confusion-{run.run_id}",
         )
-        assert shown == counts.to_numpy().tolist()
+        assert counts_in_figure == counts.to_numpy().tolist()
     genres = offline.evaluate(ROWS, "table-genres")
     assert [row[1] for row in genres] == list(NASTY.values()) * 2
     assert [row[3] for row in genres] == [percent(v) for v in compared.per_genre["recall"]]
@@ -147,18 +147,18 @@ def test_the_page_compare_hands_out_report_tables_and_figures(
 
 @pytest.mark.long
 def test_figures_are_drawn_by_command(home: Path, tmp_path: Path, chromium: str) -> None:  # noqa: F811
-    found = [fake_run(home / "runs", draw_right(0.7, 90, k), seed=k) for k in range(2)]
-    compared = comparison.compare(found)
-    drawn = report.write_figures(compared, tmp_path / "figures")
+    runs = [fake_run(home / "runs", draw_right(0.7, 90, k), seed=k) for k in range(2)]
+    compared = comparison.compare(runs)
+    paths = report.write_figures(compared, tmp_path / "figures")
     names = [figure.name for figure in report.figures(compared)]
-    assert sorted(path.name for path in drawn) == sorted(
+    assert sorted(path.name for path in paths) == sorted(
         f"{name}.{ending}" for name in names for ending in ("svg", "png")
     )
-    assert {path.name for path in (tmp_path / "figures").iterdir()} == {p.name for p in drawn}
-    for path in drawn:
+    assert {path.name for path in (tmp_path / "figures").iterdir()} == {p.name for p in paths}
+    for path in paths:
         begins = path.read_bytes()[:4]
         assert begins in (b"<svg", b"\x89PNG")
     scores = (tmp_path / "figures" / "scores.svg").read_text(encoding="utf-8")
-    for run in found:
+    for run in runs:
         assert run.title in scores
         assert percent(run_scores(run)["accuracy"]) in scores

@@ -29,7 +29,7 @@ pytestmark = pytest.mark.xdist_group("pages")  # one worker trains the runs that
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Run]:
+def trained_runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Run]:
     """Two runs on the same genres, and one on other ones."""
     store = tmp_path_factory.mktemp("classify") / "runs"
     with pytest.MonkeyPatch.context() as patch:
@@ -44,10 +44,10 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Run]:
 
 
 @pytest.fixture
-def runs(made: dict[str, Run], monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Run]]:
+def runs(trained_runs: dict[str, Run], monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Run]]:
     """The runs, in the store that the page reads; no uploads are left over."""
-    monkeypatch.setenv("GENRECORE_RUNS", str(made["first"].folder.parent))
-    yield made
+    monkeypatch.setenv("GENRECORE_RUNS", str(trained_runs["first"].folder.parent))
+    yield trained_runs
     uploads.clear_clips()
 
 
@@ -59,7 +59,7 @@ def wav(seconds: float, sample_rate_hz: int = 22_051) -> bytes:
     return stream.getvalue()
 
 
-def given(app: AppTest, *files: tuple[str, bytes]) -> AppTest:
+def upload(app: AppTest, *files: tuple[str, bytes]) -> AppTest:
     """The page after an upload."""
     app.file_uploader[0].set_value([(name, content, "audio/wav") for name, content in files]).run()
     assert not app.exception, app.exception[0].message
@@ -73,10 +73,10 @@ def headline(app: AppTest) -> str:
 
 def test_an_uploaded_clip_gets_player_timeline_prediction_and_reasons(runs: dict[str, Run]) -> None:
     run = runs["first"]
-    app = given(open_page("classify", run=run.run_id), ("tone.wav", wav(3.7)))
+    app = upload(open_page("classify", run=run.run_id), ("tone.wav", wav(3.7)))
     expected = inference.load(run).classify(wav(3.7))
-    shown = f"{expected.genre} :gray[with {percent(expected.proba.max())}"
-    assert shown in headline(app)
+    expected_text = f"{expected.genre} :gray[with {percent(expected.proba.max())}"
+    assert expected_text in headline(app)
     assert len(app.get("audio")) == 3  # the clip, what decided, the rest
     assert len(app.get("plotly_chart")) == 2  # probabilities and the reasons
     (timeline,) = app.get("bidi_component")
@@ -86,37 +86,37 @@ def test_an_uploaded_clip_gets_player_timeline_prediction_and_reasons(runs: dict
 
 
 def test_every_view_opens_and_the_address_names_clip_and_view(runs: dict[str, Run]) -> None:
-    app = given(open_page("classify", run=runs["first"].run_id), ("tone.wav", wav(2.9)))
+    app = upload(open_page("classify", run=runs["first"].run_id), ("tone.wav", wav(2.9)))
     heard = app.query_params["heard"]
-    for view, said in (
+    for view, sentences in (
         ("trust", "How far to trust it"),
         ("sound", ""),
         ("like", "among the nearest."),
     ):
         # Another visitor with the same address, long after the first one is gone.
-        other = open_page("classify", run=runs["first"].run_id, heard=heard, view=view)
-        assert said in words(other)
-        assert "tone.wav" in words(other)
-        assert headline(other) == headline(app)
+        copy = open_page("classify", run=runs["first"].run_id, heard=heard, view=view)
+        assert sentences in words(copy)
+        assert "tone.wav" in words(copy)
+        assert headline(copy) == headline(app)
 
 
 def test_several_runs_stand_side_by_side_with_their_average(runs: dict[str, Run]) -> None:
     pair = [runs["first"], runs["second"]]
     app = open_page("classify", runs=",".join(run.run_id for run in pair))
-    app = given(app, ("tone.wav", wav(3.1)))
+    app = upload(app, ("tone.wav", wav(3.1)))
     answer = panel.load(pair).classify(wav(3.1), "tone.wav")
     assert answer.average is not None
     genre = answer.predictions[0].genres[int(answer.average.argmax())]
     assert f"### {genre} :gray[with {percent(answer.average.max())} on average" in headline(app)
-    said = answer.agreement
+    sentences = answer.agreement
     for run in pair:
-        said = said.replace(run.run_id, run.title)
-    assert said in words(app)
+        sentences = sentences.replace(run.run_id, run.title)
+    assert sentences in words(app)
 
 
 def test_runs_of_other_genres_are_shown_and_not_averaged(runs: dict[str, Run]) -> None:
-    both = f"{runs['first'].run_id},{runs['other'].run_id}"
-    app = given(open_page("classify", runs=both), ("tone.wav", wav(3.1)))
+    run_ids = f"{runs['first'].run_id},{runs['other'].run_id}"
+    app = upload(open_page("classify", runs=run_ids), ("tone.wav", wav(3.1)))
     assert "The runs have different genres, so they are not averaged." in words(app)
     assert "on average" not in words(app)
     assert len(app.get("plotly_chart")) == 3  # the bars of each, and the reasons
@@ -124,28 +124,28 @@ def test_runs_of_other_genres_are_shown_and_not_averaged(runs: dict[str, Run]) -
 
 def test_bad_uploads_are_named_in_one_sentence_and_good_ones_go_on(runs: dict[str, Run]) -> None:
     half = wav(3.9)[:40_000]
-    app = given(
+    app = upload(
         open_page("classify", run=runs["first"].run_id),
         ("noise.wav", b"this is no sound at all"),
         ("half.wav", half),
         ("good.wav", wav(2.9)),
     )
-    said = [str(error.value).replace("\\", "") for error in app.error]
-    assert len(said) == 2
-    assert "noise.wav is not an audio file" in said[0]
-    assert "half.wav is truncated" in said[1]
+    sentences = [str(error.value).replace("\\", "") for error in app.error]
+    assert len(sentences) == 2
+    assert "noise.wav is not an audio file" in sentences[0]
+    assert "half.wav is truncated" in sentences[1]
     assert "good.wav" in words(app)
     assert len(app.get("audio")) == 3
 
 
 def test_the_name_of_an_uploaded_file_is_never_markup_or_a_path(runs: dict[str, Run]) -> None:
     name = "../../**loud** <img src=x> :red[x] [a](http:b).wav"
-    app = given(open_page("classify", run=runs["first"].run_id), (name, wav(2.9)))
-    shown = next(str(text.value) for text in app.markdown if "loud" in str(text.value))
-    assert r"\*\*loud\*\*" in shown
-    assert r"\<img" in shown
-    assert r"\:red\[x\]" in shown
-    assert ".." not in shown
+    app = upload(open_page("classify", run=runs["first"].run_id), (name, wav(2.9)))
+    expected_text = next(str(text.value) for text in app.markdown if "loud" in str(text.value))
+    assert r"\*\*loud\*\*" in expected_text
+    assert r"\<img" in expected_text
+    assert r"\:red\[x\]" in expected_text
+    assert ".." not in expected_text
 
 
 def test_twenty_five_files_are_a_table_and_the_same_file_is_judged_once(
@@ -153,7 +153,7 @@ def test_twenty_five_files_are_a_table_and_the_same_file_is_judged_once(
 ) -> None:
     files = [(f"clip {k}.wav", wav(1.2 + 0.05 * k)) for k in range(24)]
     app = open_page("classify", run=runs["first"].run_id)
-    app = given(app, *files, ("the first again.wav", files[0][1]))
+    app = upload(app, *files, ("the first again.wav", files[0][1]))
     table = next(frame.value for frame in app.dataframe if "Clip" in frame.value)
     assert table["Clip"].tolist() == [name for name, _ in files]
     loaded = inference.load(runs["first"])
@@ -171,12 +171,12 @@ def test_noise_is_doubted_and_a_training_clip_is_known(runs: dict[str, Run]) -> 
     run = runs["first"]
     stream = io.BytesIO()
     soundfile.write(stream, noises(1, 3.0)[0], 22_050, format="WAV")
-    app = given(open_page("classify", run=run.run_id), ("hiss.wav", stream.getvalue()))
+    app = upload(open_page("classify", run=run.run_id), ("hiss.wav", stream.getvalue()))
     assert "This is like noise" in words(app)
     assert f"genrecore makes itself: {run.title}. Real music belongs to none" in words(app)
     assert run.clips is not None
     row = run.clips[run.clips["split"] == "train"].iloc[0]
-    app = given(app, ("mine.wav", Path(row["path"]).read_bytes()))
+    app = upload(app, ("mine.wav", Path(row["path"]).read_bytes()))
     assert f"it is {row['clip_id']}" in words(app)
     assert "A right answer proves nothing." in words(app)
     assert "genrecore makes itself" not in words(app)
@@ -185,27 +185,27 @@ def test_noise_is_doubted_and_a_training_clip_is_known(runs: dict[str, Run]) -> 
 def test_where_nothing_is_kept_of_a_runs_clips_the_page_offers_to_look(
     runs: dict[str, Run],
 ) -> None:
-    other = runs["first"].folder.with_name("copied-run")
-    shutil.copytree(runs["first"].folder, other)
+    copy = runs["first"].folder.with_name("copied-run")
+    shutil.copytree(runs["first"].folder, copy)
     try:
-        app = given(open_page("classify", run="copied-run"), ("tone.wav", wav(2.9)))
+        app = upload(open_page("classify", run="copied-run"), ("tone.wav", wav(2.9)))
         assert "or is one of them, is not known: that takes the embeddings of its clips." in words(
             app
         )
-        looking = [one.key for one in app.button if one.label == "Compute embeddings"]
-        assert looking == ["doubt_start"]
+        keys = [button.key for button in app.button if button.label == "Compute embeddings"]
+        assert keys == ["doubt_start"]
         app = again(app, view="like")
         assert "The embeddings of this run's clips have not been computed yet." in words(app)
-        looking = [one.key for one in app.button if one.label == "Compute embeddings"]
-        assert looking == ["embed_start"]
+        keys = [button.key for button in app.button if button.label == "Compute embeddings"]
+        assert keys == ["embed_start"]
     finally:
-        shutil.rmtree(other)
-    app = given(open_page("classify", run=runs["first"].run_id), ("tone.wav", wav(2.9)))
+        shutil.rmtree(copy)
+    app = upload(open_page("classify", run=runs["first"].run_id), ("tone.wav", wav(2.9)))
     assert "that takes the embeddings" not in words(app)
 
 
 def test_uploads_are_kept_until_they_are_cleared(runs: dict[str, Run]) -> None:
-    app = given(open_page("classify", run=runs["first"].run_id), ("tone.wav", wav(2.9)))
+    app = upload(open_page("classify", run=runs["first"].run_id), ("tone.wav", wav(2.9)))
     assert uploads.n_kept_clips() == 1
     heard = app.query_params["heard"]
     app.button(key="clear").click().run()
@@ -218,7 +218,7 @@ def test_a_run_that_is_deleted_while_the_page_is_open_is_said_to_be_gone(
 ) -> None:
     gone = runs["first"].folder.with_name("gone-run")
     shutil.copytree(runs["first"].folder, gone)
-    app = given(open_page("classify", run="gone-run"), ("tone.wav", wav(2.9)))
+    app = upload(open_page("classify", run="gone-run"), ("tone.wav", wav(2.9)))
     assert headline(app)
     shutil.rmtree(gone)
     app = again(app)
@@ -227,7 +227,7 @@ def test_a_run_that_is_deleted_while_the_page_is_open_is_said_to_be_gone(
 
 
 def test_a_part_of_a_long_clip_is_judged_where_the_address_says(runs: dict[str, Run]) -> None:
-    app = given(open_page("classify", run=runs["first"].run_id), ("long.wav", wav(20.0)))
+    app = upload(open_page("classify", run=runs["first"].run_id), ("long.wav", wav(20.0)))
     assert "Seconds 8.5 to 11.5 of 20.0 were classified" in words(app)
     app = again(app, start="2", length="5")
     assert "Seconds 2.0 to 7.0 of 20.0 were classified" in words(app)

@@ -24,11 +24,11 @@ VIEWS = ("verdicts", "scores", "curves", "genres", "confusions", "cost", "ranks"
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> list[Run]:
+def seven_runs(tmp_path_factory: pytest.TempPathFactory) -> list[Run]:
     """Seven runs: two systems with three seeds on the same clips, and one run on other clips."""
     folder = tmp_path_factory.mktemp("compare") / "runs"
     folder.mkdir()
-    found = [
+    runs = [
         fake_run(
             folder, draw_right(share, 90, 10 * k + seed), ARTISTS, seed=seed, n_epochs=3, **values
         )
@@ -37,18 +37,18 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> list[Run]:
         )
         for seed in range(3)
     ]
-    found.append(fake_run(folder, draw_right(0.6, 90, 99), first=30, model="crnn", dataset="gtzan"))
-    return found
+    runs.append(fake_run(folder, draw_right(0.6, 90, 99), first=30, model="crnn", dataset="gtzan"))
+    return runs
 
 
 @pytest.fixture
-def full(made: list[Run], monkeypatch: pytest.MonkeyPatch) -> list[Run]:
-    monkeypatch.setenv("GENRECORE_RUNS", str(made[0].folder.parent))
-    return [Run(run.folder) for run in made]
+def full(seven_runs: list[Run], monkeypatch: pytest.MonkeyPatch) -> list[Run]:
+    monkeypatch.setenv("GENRECORE_RUNS", str(seven_runs[0].folder.parent))
+    return [Run(run.folder) for run in seven_runs]
 
 
-def picked(*found: Run) -> str:
-    return ",".join(run.run_id for run in found)
+def picked(*runs: Run) -> str:
+    return ",".join(run.run_id for run in runs)
 
 
 def test_every_view_opens_for_runs_and_for_systems(full: list[Run]) -> None:
@@ -77,8 +77,8 @@ def test_systems_are_offered_with_their_seeds_and_pooled(full: list[Run]) -> Non
     assert len(offered.value) == 2  # the two best of the dataset with most runs
     assert "over 3 seeds each" in app.info[0].value
     again(app, view="scores")
-    shown = app.dataframe[-1].value if len(app.dataframe) == 1 else app.dataframe[1].value
-    assert shown["n_runs"].tolist() == [3, 3]
+    table = app.dataframe[-1].value if len(app.dataframe) == 1 else app.dataframe[1].value
+    assert table["n_runs"].tolist() == [3, 3]
 
 
 def test_the_filter_narrows_what_is_offered_but_not_what_was_picked(full: list[Run]) -> None:
@@ -127,9 +127,9 @@ def test_a_leak_and_spoilt_numbers_are_warned_of(store: Path) -> None:
     table.loc[0, "p_jazz"] = np.nan
     table.to_parquet(path, index=False)
     app = open_page("compare", runs=picked(a, b))
-    said = words(app)
-    assert "Leak: 5 clips shared with training; its accuracy is too high" in said
-    assert "1 clip probabilities that are not numbers" in said
+    text = words(app)
+    assert "Leak: 5 clips shared with training; its accuracy is too high" in text
+    assert "1 clip probabilities that are not numbers" in text
     for view in ("scores", "confusions"):
         assert not again(app, view=view).error
     links = [link.proto for link in app.get("page_link") if a.run_id in link.proto.query_string]
@@ -140,9 +140,9 @@ def test_too_many_for_figures_are_all_listed(store: Path) -> None:
     first = fake_run(store, draw_right(0.7, 30, 1), n_epochs=2)
     copied(first, 24)
     app = open_page("compare", all="on")
-    said = words(app)
-    assert "25 runs are chosen" in said
-    assert "the 20 most accurate" in said
+    text = words(app)
+    assert "25 runs are chosen" in text
+    assert "the 20 most accurate" in text
     assert len(app.dataframe[0].value) == 25
     assert "Of 190 pairs" in app.info[0].value
 
@@ -175,22 +175,22 @@ def test_what_was_not_measured_is_told_and_can_be(full: list[Run]) -> None:
 
 
 def test_ranks_take_two_folds_and_say_what_is_missing(store: Path) -> None:
-    found = [
+    runs = [
         fake_run(store, draw_right(share, 30, fold), first=30 * fold, model=model, fold=fold,
              split__n_folds=3)
         for model, share in (("cnn", 0.9), ("mlp", 0.4)) for fold in range(3)
     ]  # fmt: skip
     app = open_page("compare", of="systems", view="ranks")
-    said = words(app)
-    assert "Friedman's test" in said
+    text = words(app)
+    assert "Friedman's test" in text
     assert set(app.dataframe[-1].value["block"]) == {
         f"demo, by_artist, fold {fold}" for fold in range(3)
     }
-    shutil.rmtree(found[-1].folder)
-    shutil.rmtree(found[-2].folder)
-    said = words(again(app))
-    assert "There is nothing to rank yet" in said
-    assert "Left out" in said
+    shutil.rmtree(runs[-1].folder)
+    shutil.rmtree(runs[-2].folder)
+    text = words(again(app))
+    assert "There is nothing to rank yet" in text
+    assert "Left out" in text
     assert (
-        len(systems.group_runs(Run(one.folder) for one in found if os.path.exists(one.folder))) == 2
+        len(systems.group_runs(Run(run.folder) for run in runs if os.path.exists(run.folder))) == 2
     )

@@ -26,7 +26,7 @@ Tiny = Callable[..., RunConfig]
 
 
 @pytest.fixture(scope="module")
-def both(tmp_path_factory: pytest.TempPathFactory) -> list[Run]:
+def trained_runs(tmp_path_factory: pytest.TempPathFactory) -> list[Run]:
     """Two runs of one epoch: they get a lot wrong, and not the same."""
     store = tmp_path_factory.mktemp("errors") / "runs"
     with pytest.MonkeyPatch.context() as patch:
@@ -39,13 +39,13 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> list[Run]:
 
 
 @pytest.fixture
-def two(both: list[Run], store: Path) -> tuple[Run, Run]:
+def two(trained_runs: list[Run], store: Path) -> tuple[Run, Run]:
     """The same two in a store of this test's own."""
-    a, b = (Run(shutil.copytree(run.folder, store / run.run_id)) for run in both)
+    a, b = (Run(shutil.copytree(run.folder, store / run.run_id)) for run in trained_runs)
     return a, b
 
 
-def shown(app: AppTest) -> pd.DataFrame:
+def listed(app: AppTest) -> pd.DataFrame:
     """The list of clips: the first table with clips in it."""
     return next(table.value for table in app.dataframe if "clip_id" in table.value)
 
@@ -63,7 +63,7 @@ def test_a_cell_lists_its_clips_and_plays_one(two: tuple[Run, Run]) -> None:
         for predicted in genres:
             if matrix.loc[labelled, predicted]:
                 app = again(app, labelled=labelled, predicted=predicted, clip="")
-                assert len(shown(app)) == matrix.loc[labelled, predicted]
+                assert len(listed(app)) == matrix.loc[labelled, predicted]
                 assert f"--cell {labelled},{predicted}" in app.code[-1].value.replace(" \\\n ", "")
                 assert len(app.get("audio")) >= 1
                 assert not app.error
@@ -91,20 +91,20 @@ def test_every_list_is_what_the_module_says(two: tuple[Run, Run]) -> None:
     for order in mistakes.ORDERS:
         app = again(app, order=order)
         assert (
-            shown(app)["clip_id"].tolist() == mistakes.sort_clips(first, order)["clip_id"].tolist()
+            listed(app)["clip_id"].tolist() == mistakes.sort_clips(first, order)["clip_id"].tolist()
         )
     joined = mistakes.contingency(first, second)
     app = again(app, view="against", against=b.run_id)
     for who, n in joined["who"].value_counts().items():
         app = again(app, who=str(who))
-        assert len(shown(app)) == n
+        assert len(listed(app)) == n
         assert f"({n})" in str(app.selectbox(key="choice_who").options)
     app = again(app, view="differ")
     expected = mistakes.disagreement([first, second])
-    assert shown(app)["clip_id"].tolist() == expected["clip_id"].tolist()
+    assert listed(app)["clip_id"].tolist() == expected["clip_id"].tolist()
     app = again(app, view="labels")
     expected = mistakes.suspects([first, second])
-    assert shown(app)["clip_id"].tolist() == expected["clip_id"].tolist()
+    assert listed(app)["clip_id"].tolist() == expected["clip_id"].tolist()
 
 
 def test_one_run_is_told_what_takes_more(two: tuple[Run, Run]) -> None:
@@ -114,16 +114,18 @@ def test_one_run_is_told_what_takes_more(two: tuple[Run, Run]) -> None:
         assert "One run is not enough here." in words(
             open_page("errors", run=run.run_id, view=view)
         )
-    assert len(shown(open_page("errors", run=run.run_id, view="labels")))
+    assert len(listed(open_page("errors", run=run.run_id, view="labels")))
 
 
 def test_a_judgement_is_kept_and_taken_back(two: tuple[Run, Run], store: Path) -> None:
     app = open_page("errors", run=two[0].run_id, view="labels")
-    clip = shown(app)["clip_id"].iloc[0]
+    clip = listed(app)["clip_id"].iloc[0]
     app.button(key="judge_wrong").click().run()
-    kept = label_reviews.read(store)
-    assert kept[["dataset", "clip_id", "judgement"]].values.tolist() == [["demo", clip, "wrong"]]
-    assert shown(app)["judgement"].iloc[0] == "wrong"
+    judgements = label_reviews.read(store)
+    assert judgements[["dataset", "clip_id", "judgement"]].values.tolist() == [
+        ["demo", clip, "wrong"]
+    ]
+    assert listed(app)["judgement"].iloc[0] == "wrong"
     assert app.get("download_button")
     app.button(key="judge_wrong").click().run()
     assert label_reviews.read(store).empty
@@ -136,13 +138,13 @@ def test_where_the_music_is_gone_the_numbers_stay(two: tuple[Run, Run]) -> None:
     clips["path"] = clips["path"] + ".gone"
     clips.to_parquet(run.folder / "clips.parquet")
     app = open_page("errors", run=run.run_id, view="mistakes")
-    assert len(shown(app))
+    assert len(listed(app))
     assert "is not there any more. The numbers stay" in words(app)
     assert not app.get("audio")
     assert len(app.get("plotly_chart")) == 2  # the prediction, of the clip and over time
     (run.folder / "clips.parquet").unlink()
     app = open_page("errors", run=run.run_id, view="mistakes")
-    assert len(shown(app))
+    assert len(listed(app))
     assert "table of clips is gone" in words(app)
     assert len(app.get("plotly_chart")) == 2
     assert not app.error
@@ -153,20 +155,20 @@ def test_a_clip_without_a_prediction_has_a_cell_and_a_sentence(two: tuple[Run, R
     path = run.folder / "predictions.parquet"
     table = pd.read_parquet(path)
     genres = metrics.genres_in(table)
-    place = int(table["split"].eq("test").to_numpy().argmax())
-    table.loc[table.index[place], f"p_{genres[0]}"] = float("nan")
+    position = int(table["split"].eq("test").to_numpy().argmax())
+    table.loc[table.index[position], f"p_{genres[0]}"] = float("nan")
     table.to_parquet(path)
-    clip, genre = table["clip_id"].iloc[place], table["genre"].iloc[place]
+    clip, genre = table["clip_id"].iloc[position], table["genre"].iloc[position]
     query = {"run": run.run_id, "labelled": genre, "predicted": metrics.NO_PREDICTION}
     app = open_page("errors", **query)
-    assert shown(app)["clip_id"].tolist() == [clip]
+    assert listed(app)["clip_id"].tolist() == [clip]
     assert "have no prediction" in words(app)
     assert "its probabilities are not numbers" in words(app)
     assert not again(app, view="against", who="neither").error
     for view in ("mistakes", "differ", "labels"):
         app = again(app, view=view, labelled="", predicted="")
         assert not app.error
-        assert clip in set(shown(app)["clip_id"])  # of its label the other run says something
+        assert clip in set(listed(app)["clip_id"])  # of its label the other run says something
 
 
 def test_copies_and_other_clips_of_the_artist_are_linked(two: tuple[Run, Run]) -> None:
@@ -189,7 +191,7 @@ def test_copies_and_other_clips_of_the_artist_are_linked(two: tuple[Run, Run]) -
     ]
     assert related_clips.copies(run, train[1]).empty
     app = open_page("errors", run=run.run_id, view="mistakes", order="uncertain", clip=test[0])
-    labels = [str(one.label).replace("\\", "") for one in app.expander]
+    labels = [str(expander.label).replace("\\", "") for expander in app.expander]
     assert any(label.startswith("2 copies of this recording, 2 of them in") for label in labels)
     same = related_clips.same_artist(clips, test[0])
     assert len(same) > 0
@@ -221,7 +223,7 @@ def test_the_folds_of_a_split_judge_all_labels_together(store: Path, tiny: Tiny)
     ]
     tested = pd.concat([mistakes.clip_predictions(run) for run in folds])
     app = open_page("errors", run=folds[0].run_id, view="labels")
-    table = shown(app)
+    table = listed(app)
     assert sorted(table["clip_id"]) == sorted(tested["clip_id"])
     assert len(table) == 30
     assert (table["n_runs"] == 1).all()
@@ -234,24 +236,24 @@ def test_probes_are_asked_for_shown_and_lead_to_the_clips_they_break(
     run = two[0]
     app = open_page("errors", run=run.run_id, view="probes")
     assert "This run has not been probed yet." in words(app)
-    asked: list[list[str]] = []
-    monkeypatch.setattr(tasks, "start_task", lambda words, title: asked.append(words))
+    started: list[list[str]] = []
+    monkeypatch.setattr(tasks, "start_task", lambda words, title: started.append(words))
     app.button(key="probe_start").click().run()
-    assert asked == [["probe", run.run_id]]
+    assert started == [["probe", run.run_id]]
 
     found = probes.probe(run, ["quieter", "noise"])
     app = again(app)
     assert f"Make the {len(PROBES) - 2} other probes" in app.button(key="probe_start").label
     app.button(key="probe_start").click().run()
-    assert asked[1][:3] == ["probe", run.run_id, "--only"]
-    assert "noise" not in asked[1][3]
+    assert started[1][:3] == ["probe", run.run_id, "--only"]
+    assert "noise" not in started[1][3]
     assert found.summary in words(app)
     for name in ("quieter", "noise"):
         app = again(app, probe=name)
         broken = probes.broken(run, name)
         assert found.table.set_index("probe").loc[name, "sentence"] in words(app)
         if broken:
-            assert sorted(shown(app)["clip_id"]) == sorted(broken)
+            assert sorted(listed(app)["clip_id"]) == sorted(broken)
             assert len(app.get("audio")) >= 2  # changed and unchanged
         else:
             assert "There is no such clip." in words(app)
@@ -268,10 +270,10 @@ def test_the_map_is_asked_for_and_shows_every_clip(
     run = two[0]
     app = open_page("errors", run=run.run_id, view="map")
     assert "The map has not been drawn yet." in words(app)
-    asked: list[list[str]] = []
-    monkeypatch.setattr(tasks, "start_task", lambda words, title: asked.append(words))
+    started: list[list[str]] = []
+    monkeypatch.setattr(tasks, "start_task", lambda words, title: started.append(words))
     app.button(key="map_start").click().run()
-    assert asked == [["embed", run.run_id]]
+    assert started == [["embed", run.run_id]]
 
     out = tmp_path / "points.parquet"
     said = json.loads(command("embed", run.run_id, "--out", str(out), "--json"))
@@ -285,17 +287,21 @@ def test_the_map_is_asked_for_and_shows_every_clip(
 
     found = mistakes.clip_predictions(run)
     app = again(app)
-    assert sorted(shown(app)["clip_id"]) == sorted(found["clip_id"])
+    assert sorted(listed(app)["clip_id"]) == sorted(found["clip_id"])
     app = again(app, map="pca", shown="all", clip="")
-    assert len(shown(app)) == 30
-    assert "of the variance is seen here" in words(app)
+    assert len(listed(app)) == 30
+    assert "it shows" in words(app)
     clips = run.clips
     assert clips is not None
     learned = clips.loc[clips["split"] == "train", "clip_id"].iloc[0]
     app = again(app, clip=learned)
     assert app.selectbox(key="choice_clip").value == learned
     assert "the run learned from this clip" in words(app)
-    nearest = [str(one.label) for one in app.expander if "nearest training clips" in one.label]
+    nearest = [
+        str(expander.label)
+        for expander in app.expander
+        if "nearest training clips" in expander.label
+    ]
     assert len(nearest) == 1
     assert learned not in app.selectbox(key="nearest").options
 

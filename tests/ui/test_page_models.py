@@ -15,7 +15,7 @@ from genrecore.config.command import train_command
 from genrecore.config.run import differences
 from genrecore.jobs import actions as jobs
 from genrecore.models import MODELS
-from genrecore.reporting.plots import models as drawn
+from genrecore.reporting.plots import models as model_plots
 from genrecore.training import card as cards
 from genrecore.training import model_inputs
 from genrecore.training.resolve import resolve
@@ -39,22 +39,22 @@ def page() -> AppTest:
 def test_every_model_has_its_card(name: str, page: AppTest) -> None:
     app = again(page, model=name)
     assert not app.error
-    card, said = cards.model_card(name), words(app)
+    card, text = cards.model_card(name), words(app)
     assert app.subheader[0].value == card.title
-    assert card.idea in said
+    assert card.idea in text
     assert app.selectbox(key="choice_model").value == name
     assert card.command in commands(app)
     if card.classical:
         assert metrics(app) == {}
-        assert "depends on what it learns from" in said
+        assert "depends on what it learns from" in text
         return
     assert metrics(app)["Parameters"] == cards.counted(card.n_parameters)
     assert metrics(app)["Multiply–adds"] == cards.counted(card.n_multiply_adds)
     outline = app.dataframe[0].value
     assert outline["Parameters"].sum() == card.n_parameters
-    for one in card.published:
-        assert one.percent in str(app.table[0].value["Difference"].to_list())
-    n_alike = sum(not one.reason for one in cards.sizes(card.config))
+    for size in card.published:
+        assert size.percent in str(app.table[0].value["Difference"].to_list())
+    n_alike = sum(not size.reason for size in cards.sizes(card.config))
     assert len(app.get("plotly_chart")) == (n_alike > 1)
 
 
@@ -91,16 +91,16 @@ def test_another_input_changes_the_figures_and_the_commands() -> None:
 
 @pytest.mark.parametrize("name", ["cnn", "resnet18", "efficientnet_b0", "rescnn_1d2d", "knn"])
 def test_the_link_opens_the_form_with_input_and_recipe(name: str) -> None:
-    from genrecore.ui.models.cards import ShownCard, address
+    from genrecore.ui.models.cards import ModelChoice, address
 
     card = cards.model_card(name)
     (link,) = open_page("models", model=name).get("page_link")
     assert link.proto.label == "Train this model"
-    app = open_page("train", **address(ShownCard(card, "", None, None)))
+    app = open_page("train", **address(ModelChoice(card, "", None, None)))
     assert not app.error
-    shown = shlex.split(commands(app)[-1])
-    wanted = resolve(model_inputs.study_config(name)).config
-    assert shown == train_command(wanted), differences(wanted)
+    filled_in = shlex.split(commands(app)[-1])
+    config = resolve(model_inputs.study_config(name)).config
+    assert filled_in == train_command(config), differences(config)
 
 
 def test_measuring_is_a_task_whose_result_the_page_shows(store: Path) -> None:
@@ -130,7 +130,7 @@ def test_the_chart_marks_the_chosen_model_by_more_than_colour() -> None:
             "n_multiply_adds": [9_000, 2_000_000_000, 15_000_000_000, 2_010_000_000],
         }
     )
-    chart = drawn.sizes(table, "large")
+    chart = model_plots.sizes(table, "large")
     (points,) = chart.figure.data
     assert list(points.text) == ["small", "middle", "twin", "<b>large</b>"]  # it lies on top
     assert len(set(points.marker.symbol)) == len(set(points.marker.size)) == 2

@@ -13,7 +13,7 @@ from rehearsed import rehearsals
 from genrecore.experiments import papers
 from genrecore.experiments import plan as plans
 from genrecore.experiments.papers import ProtocolGap, findings
-from genrecore.reporting.plots import papers as drawn
+from genrecore.reporting.plots import papers as paper_plots
 from genrecore.store import run as runs
 
 pytestmark = pytest.mark.xdist_group("papers")
@@ -29,7 +29,7 @@ def rehearsed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 @pytest.fixture
-def shown(rehearsed: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def rehearsal_store(rehearsed: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The same as the store that pages read."""
     monkeypatch.setenv("GENRECORE_RUNS", str(rehearsed))
     return rehearsed
@@ -39,15 +39,15 @@ def shown(rehearsed: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_each_study_says_what_it_prints_before_anything_is_run(name: str, store: Path) -> None:
     study = papers.study(name)
     app = open_page("papers", study=name)
-    said = words(app)
-    assert study.question in said
-    assert "None of its rows has been run here." in said
+    text = words(app)
+    assert study.question in text
+    assert "None of its rows has been run here." in text
     for remark in study.critique:
-        assert remark.text.replace("$", "") in said
+        assert remark.text.replace("$", "") in text
     cells = "\n".join(frame.value.to_string() for frame in app.dataframe)
-    for one in study.numbers:
-        if one.measure and one.system and not one.missing:
-            assert one.shown in cells, one.words
+    for number in study.numbers:
+        if number.measure and number.system and not number.missing:
+            assert number.shown in cells, number.words
     assert "○ not run" in cells
     if name == "benito":
         return
@@ -57,10 +57,10 @@ def test_each_study_says_what_it_prints_before_anything_is_run(name: str, store:
     assert marks.str.startswith(("Stated in section", "From the cited", "Our choice bec")).all()
 
 
-def test_a_rehearsal_is_shown_as_one_and_never_as_a_result(shown: Path) -> None:
+def test_a_rehearsal_is_shown_as_one_and_never_as_a_result(rehearsal_store: Path) -> None:
     app = open_page("papers", study="liu")
-    said = words(app)
-    assert "Rehearsals: fewer and shorter clips" in said
+    text = words(app)
+    assert "Rehearsals: fewer and shorter clips" in text
     table = next(
         f.value for f in app.dataframe if "As published" in f.value and "Column" in f.value
     )
@@ -75,7 +75,7 @@ def test_a_rehearsal_is_shown_as_one_and_never_as_a_result(shown: Path) -> None:
     assert "None of its rows has been run here." in words(real)
 
 
-def test_figures_are_redrawn_and_say_what_is_missing(shown: Path) -> None:
+def test_figures_are_redrawn_and_say_what_is_missing(rehearsal_store: Path) -> None:
     app = open_page("papers", study="liu", view="figures", figure="Figure 7")
     assert "Not run yet: DCNN, cyclic rate" in words(app)
     assert "Not printed, and not reconstructed here: The curves." in words(app)
@@ -96,9 +96,9 @@ def test_missing_rows_are_queued_with_one_button(nobody_starts: Path) -> None:
         rows="alexnet,resnet18",
         run_protocol="honest",
     )
-    said = words(app)
-    assert "**2 runs**" in said
-    assert "How long they take is unknown" in said
+    text = words(app)
+    assert "**2 runs**" in text
+    assert "How long they take is unknown" in text
     assert app.code[-1].value.startswith("genrecore papers run hong")
     assert "--rows alexnet,resnet18" in app.code[-1].value
     app.button(key="queue").click().run()
@@ -121,15 +121,14 @@ def test_without_the_dataset_it_says_what_to_download(store: Path, own_cache: Pa
     assert "GTZAN has no licence that would let genrecore fetch it" in gtzan
 
 
-def test_the_gap_is_drawn_with_all_its_numbers(shown: Path) -> None:
+def test_the_gap_is_drawn_with_all_its_numbers(rehearsal_store: Path) -> None:
     study = papers.study("liu")
-    there = papers.find_runs(study, True, shown)
-    (gap,) = papers.gaps(study, there, papers.cells(study, there, True))
-    chart = drawn.gaps([gap], "Title")
+    study_runs = papers.find_runs(study, True, rehearsal_store)
+    (gap,) = papers.gaps(study, study_runs, papers.cells(study, study_runs, True))
+    chart = paper_plots.gaps([gap], "Title")
     row = chart.table.iloc[0]
-    runs_ = {one: there.of_row("cnn_cyclic", one) for one in papers.PROTOCOLS}
     for protocol, column in (("published", "As published"), ("honest", "Honest")):
-        (run,) = runs_[protocol]
+        (run,) = study_runs.of_row("cnn_cyclic", protocol)
         assert row[column] == findings.measure([run], "test_accuracy", protocol).value
     assert row["Printed"] == 0.3663  # test accuracy counts before validation accuracy
     assert row["Gap"] == pytest.approx(row["As published"] - row["Honest"])
@@ -137,7 +136,9 @@ def test_the_gap_is_drawn_with_all_its_numbers(shown: Path) -> None:
     only = ProtocolGap(
         gap.system, gap.title, float("nan"), gap.published, findings.measure([], "", "honest")
     )
-    assert len(drawn.gaps([only], "Title").figure.data) == 1  # nothing stands for what is missing
+    assert (
+        len(paper_plots.gaps([only], "Title").figure.data) == 1
+    )  # nothing stands for what is missing
 
 
 def test_a_store_with_a_deleted_run_still_opens(rehearsed: Path, store: Path) -> None:
@@ -146,8 +147,8 @@ def test_a_store_with_a_deleted_run_still_opens(rehearsed: Path, store: Path) ->
     assert "None of its rows has been run here." in words(app)
 
 
-def test_a_studys_plan_is_a_plan_like_any_other(shown: Path) -> None:
-    (plan,) = (one for one in plans.all_plans() if one.facts["paper"]["study"] == "liu")
+def test_a_studys_plan_is_a_plan_like_any_other(rehearsal_store: Path) -> None:
+    (plan,) = (plan for plan in plans.all_plans() if plan.facts["paper"]["study"] == "liu")
     app = open_page("plans", plan=plan.plan_id)
     assert "2 of 2 runs done." in words(app)
     assert f"After {plan.source}" in words(app)

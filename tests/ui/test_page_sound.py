@@ -36,7 +36,7 @@ def players(app: AppTest) -> list[str]:
 def widget(app: AppTest, label: str) -> object:
     """The widget with this label."""
     kinds = (app.number_input, app.selectbox, app.toggle, app.slider, app.select_slider)
-    return next(one for kind in kinds for one in kind if one.label == label)
+    return next(each for kind in kinds for each in kind if each.label == label)
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +54,7 @@ def test_every_feature_shows_its_figure_or_its_sentence(page: AppTest, name: str
     parts = FEATURES[name].facts.kind.split("+")
     if "wave" in FEATURES[name].facts.needs:
         assert not app.error
-        expected = [f"feature_{name}_{place}" for place in range(len(parts))]
+        expected = [f"feature_{name}_{n}" for n in range(len(parts))]
         assert charts(app) == ["waveform", *expected]
     else:
         assert "images that a dataset ships" in app.error[0].value
@@ -136,13 +136,13 @@ def test_the_numbers_about_a_tone_are_those_of_the_mel_scale(
     page: AppTest, tone: str, scale: str
 ) -> None:
     app = again(page, view="mel", tone=tone, **{"log_mel.mel_scale": scale})
-    found = re.search(
+    match = re.search(
         r"From ([\d,]+) to ([\d,]+) Hz lie ([\d.]+) of 128 bands, as many as from ([\d,]+) to "
         r"([\d,]+) Hz",
         words(app),
     )
-    assert found is not None
-    low, high, bands, begin, end = (float(text.replace(",", "")) for text in found.groups())
+    assert match is not None
+    low, high, bands, begin, end = (float(text.replace(",", "")) for text in match.groups())
     assert high == pytest.approx(2 * low, abs=1.5)  # each is rounded to 1 Hz
     mel = to_mel(np.array([low, high, begin, end, 0.0, 11_025.0]), scale)  # type: ignore[arg-type]
     assert bands == pytest.approx(128 * (mel[1] - mel[0]) / (mel[5] - mel[4]), abs=0.25)
@@ -180,9 +180,9 @@ def test_a_link_restores_clip_excerpt_features_and_parameters(page: AppTest) -> 
     assert widget(app, "Start (s)").value == 0.5
     assert widget(app, "Length (s)").value == 1.3
     assert app.multiselect[0].value == ["mfcc", "stft"]
-    said = words(app)
-    assert "23 coefficients × 41 frames" in said  # 1 + 1.3 s · 16 kHz // 512
-    assert "taken as it is" not in said  # decibels need no excuse
+    text = words(app)
+    assert "23 coefficients × 41 frames" in text  # 1 + 1.3 s · 16 kHz // 512
+    assert "taken as it is" not in text  # decibels need no excuse
     wave = page  # the same page with the default excerpt, for comparison
     assert players(again(wave, view="features"))[0] != players(app)[0]
 

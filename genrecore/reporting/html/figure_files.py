@@ -8,9 +8,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from genrecore.errors import GenrecoreError, describe
+from genrecore.errors import GenrecoreError
 from genrecore.evaluation.comparison import Comparison
 from genrecore.reporting.html.figures import figures, template
+from genrecore.store.files import output_folder
 
 FORMATS = ("svg", "png")
 _WIDTH = 900  # pixels; a PNG has twice as many
@@ -30,15 +31,13 @@ def write_figures(
     Raises:
         GenrecoreError: No Chromium or Chrome is found, or the folder cannot be written.
     """
-    target = folder.expanduser().absolute()
-    try:
-        target.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".drawing-", dir=target) as drawing:
-            images = _images(compared, Path(drawing), formats)
-            _draw(images)
-            return [image["path"].replace(target / image["path"].name) for image in images]
-    except OSError as error:
-        raise GenrecoreError(f"{folder} cannot take the figures: {describe(error)}") from None
+    with (
+        output_folder(folder, "figures") as target,
+        tempfile.TemporaryDirectory(prefix=".drawing-", dir=target) as drawing,
+    ):
+        images = _images(compared, Path(drawing), formats)
+        _draw(images)
+        return [image["path"].replace(target / image["path"].name) for image in images]
 
 
 def _images(compared: Comparison, folder: Path, formats: Sequence[str]) -> list[dict[str, Any]]:

@@ -10,7 +10,6 @@ import pandas as pd
 
 from genrecore.config import run as configuration
 from genrecore.config.run import RunConfig
-from genrecore.errors import GenrecoreError, describe
 from genrecore.evaluation import costs, differences, systems
 from genrecore.evaluation.comparison import Comparison
 from genrecore.reporting.columns import (
@@ -24,7 +23,7 @@ from genrecore.reporting.columns import (
     score_columns,
 )
 from genrecore.reporting.html.table import ReportTable
-from genrecore.store.files import read_json, write_text
+from genrecore.store.files import output_folder, read_json, write_text
 from genrecore.store.run import Run
 
 FORMATS = {"csv": "csv", "markdown": "md", "latex": "tex"}
@@ -89,15 +88,11 @@ def write_tables(
     Raises:
         GenrecoreError: The folder cannot be written.
     """
-    target = folder.expanduser().absolute()
     written = []
-    try:
-        target.mkdir(parents=True, exist_ok=True)
+    with output_folder(folder, "tables") as target:
         for name, text in table_files(compared, formats):
             write_text(target / name, text)
             written.append(target / name)
-    except OSError as error:
-        raise GenrecoreError(f"{folder} cannot take the tables: {describe(error)}") from None
     return written
 
 

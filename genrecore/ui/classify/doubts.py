@@ -1,4 +1,4 @@
-"""Doubts about a prediction, the nearest training clips, and how far to trust a run."""
+"""Doubts about a prediction, the nearest training clips, and how reliable a run is."""
 
 from __future__ import annotations
 
@@ -44,8 +44,8 @@ def show_doubts(classified: ClassifiedClip) -> None:
     if opened.ensemble.loaded[0].medium != "wave":
         return
     caution = opened.in_titles(opened.ensemble.caution)
-    known = (doubts.LEARNED, doubts.HELD_OUT)
-    if caution and not any(doubt.kind in known for doubt in classified.doubts):
+    of_dataset = (doubts.LEARNED, doubts.HELD_OUT)
+    if caution and not any(doubt.kind in of_dataset for doubt in classified.doubts):
         st.info(plain(caution), icon=":material/toys:")
     for doubt in classified.doubts:
         about = opened.in_titles(", ".join(doubt.runs))

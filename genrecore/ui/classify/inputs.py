@@ -1,4 +1,4 @@
-"""The runs and the clips that the page Classify brings together."""
+"""The choice of runs and clips on the page Classify."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def choose_runs(usable: Sequence[Run]) -> list[Run]:
 
 
 def choose_clips(runs: Sequence[Run]) -> list[InputClip]:
-    """What is uploaded, recorded or picked; uploads are stored until somebody clears them."""
+    """The uploaded, recorded or picked clips; uploads are stored until somebody clears them."""
     if runs and ResolvedConfig(runs[0].config).medium == "image":
         st.info(
             "This run was trained on images that came with its dataset. How they were drawn from "
@@ -117,8 +117,8 @@ def _stored(files: list[Any]) -> list[InputClip]:
             clips[file.digest] = InputClip(file.digest, file.name, file.path)
             continue
         first = clips[file.digest].name
-        what = "was given twice" if first == file.name else f"is the same file as {first}"
-        st.caption(plain(f"{file.name} {what}; it is classified once."))
+        same = "was given twice" if first == file.name else f"is the same file as {first}"
+        st.caption(plain(f"{file.name} {same}; it is classified once."))
     return list(clips.values())
 
 

@@ -54,13 +54,13 @@ class ClassifiedClip:
 
     @property
     def key(self) -> str:
-        """Names the clip, its part that each run classified, and the runs."""
+        """Names the clip, the part of it that each run classified, and the runs."""
         parts = [(each.start_s, len(each.wave)) for each in self.result.predictions]
         return repr((self.opened.key, self.opened.stored_at, self.clip.key, parts))
 
     @property
     def longest(self) -> Prediction:
-        """The prediction on the longest part of the clip: the part that plays."""
+        """The prediction for the longest part of the clip: the part that plays."""
         return max(self.result.predictions, key=lambda prediction: len(prediction.wave))
 
     @property
@@ -118,7 +118,7 @@ def _doubts(classified: ClassifiedClip) -> list[Doubt]:
 def classify(
     opened: OpenedRuns, clip: InputClip, start_s: float | None, length_s: float | None
 ) -> ClassifiedClip:
-    """The runs' predictions on a part of a clip; by default each run takes its own middle."""
+    """The runs' predictions for a part of a clip; by default each run takes its own middle."""
     result = _classify(opened, clip, start_s, length_s)
     return ClassifiedClip(clip, opened, replace(result, name=clip.name))
 
@@ -135,9 +135,9 @@ SilentResult = tuple[EnsemblePrediction, list[str]]
 
 
 def classify_all(opened: OpenedRuns, clips: Sequence[InputClip]) -> list[SilentResult]:
-    """The predictions on every clip, computed once, with a progress bar.
+    """The predictions for every clip, computed once, with a progress bar.
 
-    They are stored without sound: a thousand clips in memory would be gigabytes of it.
+    They are stored without sound: that of a thousand clips would take gigabytes of memory.
     """
     stored = _silent_results(opened, opened.stored_at)
     waiting = [clip for clip in clips if clip.key not in stored]
@@ -151,8 +151,8 @@ def classify_all(opened: OpenedRuns, clips: Sequence[InputClip]) -> list[SilentR
             stored[clip.key] = replace(result, predictions=tuple(silent)), list(kinds)
             bar.progress(n / len(waiting), f"{n} of {len(waiting)} clips classified")
         bar.empty()
-    shown = [(*stored[clip.key], clip.name) for clip in clips]
-    return [(replace(result, name=name), kinds) for result, kinds, name in shown]
+    # Equal files share an entry of the store, whatever their names.
+    return [(replace(stored[clip.key][0], name=clip.name), stored[clip.key][1]) for clip in clips]
 
 
 @cached_by_files(no_files, max_entries=4, shared=True)

@@ -224,15 +224,15 @@ def _bars(classified: ClassifiedClip) -> None:
     predictions, average = classified.result.predictions, classified.result.average
     if average is not None:
         proba = np.stack([prediction.proba for prediction in predictions])
-        drawn = plots.probabilities_side_by_side(predictions[0].genres, titles, proba, average)
-        chart(drawn, "panel")
+        genres = predictions[0].genres
+        chart(plots.probabilities_side_by_side(genres, titles, proba, average), "panel")
         return
     several = len(predictions) > 1
     for k, prediction in in_pairs(list(enumerate(predictions)), "predictions"):
         if several:
             st.markdown(f"**{plain(titles[k])}**")
-        drawn = plots.probabilities(prediction.genres, prediction.proba.tolist())
-        chart(drawn, f"prediction_{k}" if several else "prediction")
+        bars = plots.probabilities(prediction.genres, prediction.proba.tolist())
+        chart(bars, f"prediction_{k}" if several else "prediction")
 
 
 def _what_was_classified(prediction: Prediction) -> str:

@@ -54,7 +54,7 @@ def why(classified: ClassifiedClip) -> None:
     explanation = _explain(classified, k, genre, method, int(segment))
     st.caption(_METHODS[method])
     if explanation.image is not None and explanation.rows is not None:
-        drawn = relevance.over_image(
+        figure = relevance.over_image(
             explanation.relevance,
             explanation.image,
             explanation.times_s,
@@ -65,8 +65,8 @@ def why(classified: ClassifiedClip) -> None:
         )
     else:
         times_s = explanation.times_s
-        drawn = relevance.over_time(explanation.relevance[0], times_s, genre, titles[method])
-    chart(drawn, "why_image")
+        figure = relevance.over_time(explanation.relevance[0], times_s, genre, titles[method])
+    chart(figure, "why_image")
     if explanation.relevance.max() <= 0:
         st.caption(plain(f"Nothing in this segment supports {genre}."))
     else:

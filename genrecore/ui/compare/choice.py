@@ -1,4 +1,4 @@
-"""The runs or systems that the page Compare compares, chosen in the URL, and their results."""
+"""The choice of runs or systems on the page Compare, and their comparison."""
 
 from __future__ import annotations
 
@@ -82,29 +82,31 @@ def choose_selection(tested: Sequence[Run]) -> Selection:
     """The filter, the runs or systems picked of the tested ones, and how they are judged."""
     unit = choose_one("Compare", _UNITS, "of", radio=True, hide_label=True)
     fitting_ids = {run.run_id for run in _choose_filter(tested)}
-    all_ = _everything(unit, tested)
+    everything = _everything(unit, tested)
     fitting = [
-        key for key, runs in all_.members.items() if any(run.run_id in fitting_ids for run in runs)
+        key
+        for key, runs in everything.members.items()
+        if any(run.run_id in fitting_ids for run in runs)
     ]
-    known = chosen_many(unit)
-    for name in known:
-        if name not in all_.members:
+    picked_before = chosen_many(unit)
+    for name in picked_before:
+        if name not in everything.members:
             st.warning(plain(f"There is no tested {unit[:-1]} {name}."), icon=":material/search:")
     picked = fitting
     count = words.thousands(len(fitting))
     if not choose_flag(f"All {count} {unit} that the filter leaves", "all"):
         # What was picked before stays in sight, whatever the filter says.
-        kept = [name for name in known if name in all_.members]
+        still_there = [name for name in picked_before if name in everything.members]
         picked = choose_many(
             unit.capitalize(),
-            {key: all_.titles[key] for key in [*fitting, *kept]},
+            {key: everything.titles[key] for key in [*fitting, *still_there]},
             unit,
-            default=_two_best(all_.only(fitting)),
+            default=_two_best(everything.only(fitting)),
             placeholder=f"Pick two or more {unit}",
         )
-    accuracy = _accuracies(all_.only(picked))
+    accuracy = _accuracies(everything.only(picked))
     # Of a pair the first is the more accurate.
-    selection = all_.only(sorted(picked, key=lambda key: -accuracy.get(key, 0.0)))
+    selection = everything.only(sorted(picked, key=lambda key: -accuracy.get(key, 0.0)))
     return replace(selection, band=_band() / 100, on_shared=chosen("shared") == "on")
 
 
@@ -130,7 +132,7 @@ def _choose_filter(tested: Sequence[Run]) -> list[Run]:
 
 
 def _everything(unit: str, tested: Sequence[Run]) -> Selection:
-    """All there is to choose from."""
+    """All tested runs, or the systems of them."""
     if unit == RUNS:
         members = {run.run_id: [run] for run in tested}
         return Selection(unit, members, readers.titles(tested), readers.styles())
@@ -167,7 +169,7 @@ def _two_best(selection: Selection) -> list[str]:
 
 
 def legible(selection: Selection) -> Selection:
-    """The same, or the best of them where there are too many, which is said."""
+    """The same, or its best members where there are too many for figures; a warning says so."""
     n = len(selection.members)
     if n <= MOST:
         return selection
@@ -183,7 +185,7 @@ def legible(selection: Selection) -> Selection:
 
 
 def ask_for_shared(compared: Comparison, selection: Selection) -> None:
-    """Where the test clips differ: whether to compare on the shared ones, and which they are."""
+    """Where the test clips differ, asks whether to compare on the shared ones, and lists them."""
     if not (compared.differ or selection.on_shared):
         return
     n = len(compared.shared)

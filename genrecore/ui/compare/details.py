@@ -58,15 +58,15 @@ def curves(compared: Comparison, selection: Selection) -> None:
         table = table.assign(title=table["run_id"].map(compared.titles))
     if over == "step" and table["step"].isna().all():
         st.caption("These runs did not record their steps per epoch.")
-    best = dict(zip(compared.table["run_id"], compared.table["best_epoch"], strict=True))
-    kept = {key: float(epoch) for key, epoch in best.items() if pd.notna(epoch)}
+    epochs = zip(compared.table["run_id"], compared.table["best_epoch"], strict=True)
+    best_epochs = {key: float(epoch) for key, epoch in epochs if pd.notna(epoch)}
     for measure in ("accuracy", "loss", "lr"):
         legend = measure == "accuracy" or len(compared.titles) <= MOST_LINES
-        drawn = plots.overlaid_curves(
-            table, measure, selection.styles, over, training, kept, legend
+        figure = plots.overlaid_curves(
+            table, measure, selection.styles, over, training, best_epochs, legend
         )
-        if len(drawn.table):
-            chart(drawn, f"curves_{measure}")
+        if len(figure.table):
+            chart(figure, f"curves_{measure}")
     without = [title for key, title in compared.titles.items() if key not in set(table["run_id"])]
     if without:
         st.caption(plain(f"Fitted without epochs, or without a history: {words.listed(without)}."))
@@ -121,8 +121,7 @@ def confusions(compared: Comparison, selection: Selection) -> None:
         for key in in_pairs(list(matrices), "confusion"):
             matrix, title = matrices[key], compared.titles[key]
             if pooled:
-                drawn = plots.confusion(matrix, title, percents=shares)
-                chart(drawn, f"confusion_{key}")
+                chart(plots.confusion(matrix, title, percents=shares), f"confusion_{key}")
             else:
                 confusion_chart(matrix, title, key, f"confusion_{key}", shares)
     if not pooled:

@@ -167,9 +167,9 @@ def _show_copies(run: Run, clips: pd.DataFrame, clip_id: str) -> None:
         return
     rows = copies.merge(clips[["clip_id", "genre", "split"]], on="clip_id")
     own = clips.loc[clips["clip_id"] == clip_id, "genre"]
-    n_other = int((rows["genre"] != own.iloc[0]).sum()) if len(own) else 0
+    n_different = int((rows["genre"] != own.iloc[0]).sum()) if len(own) else 0
     title = _counted(rows, "copy of this recording", "copies of this recording")
-    title += f", {n_other} labelled otherwise" if n_other else ""
+    title += f", {n_different} labelled otherwise" if n_different else ""
     _others(clips, rows, title, "copy", ":material/content_copy:", "how")
 
 

@@ -72,8 +72,8 @@ def cell(run: Run, tested: Sequence[Run]) -> ClipList:
         choose("clip", "")
 
     with left:
-        drawn = plots.confusion(matrix, "Confusions", (labelled, predicted), targets=True)
-        chart(drawn, f"cells_{run.run_id}", on_click=pick)
+        figure = plots.confusion(matrix, "Confusions", (labelled, predicted), targets=True)
+        chart(figure, f"cells_{run.run_id}", on_click=pick)
     with right:
         section("A cell", "Click one in the matrix, or choose it here.")
         labelled = choose_one("Labelled", genres, "labelled", default=labelled)
@@ -84,15 +84,15 @@ def cell(run: Run, tested: Sequence[Run]) -> ClipList:
         if n_back and labelled != predicted:
             clips = words.plural(n_back, f"{predicted} clip")
             st.caption(plain(f"The other way round: {clips} taken for {labelled}."))
-    what = f"are taken for {predicted}"
+    result = f"are taken for {predicted}"
     if labelled == predicted:
-        what = "are recognised"
+        result = "are recognised"
     elif predicted == NO_PREDICTION:
-        what = "have no prediction, because their probabilities are not numbers"
+        result = "have no prediction, because their probabilities are not numbers"
     share = f" ({words.percent(n / total)})" if total else ""
     return ClipList(
         mistakes.cell(predictions(run), labelled, predicted),
-        f"{n} of {total} {labelled} clips {what}{share}.",
+        f"{n} of {total} {labelled} clips {result}{share}.",
         f"genrecore errors {run.run_id} --cell {labelled},{predicted}",
     )
 
@@ -117,14 +117,14 @@ def one_run(run: Run, tested: Sequence[Run]) -> ClipList:
 
 def two_runs(run: Run, tested: Sequence[Run]) -> ClipList | None:
     """The clips that two runs share, by who is right; None where there is nothing to list."""
-    others = {other.run_id: other for other in tested if other.run_id != run.run_id}
+    others = {second.run_id: second for second in tested if second.run_id != run.run_id}
     if not others:
         _need_more("Comparing two runs takes a second run that has been tested.")
         return None
     left, right = pair("against")
     with left:
-        other = others[choose_one("Against", readers.titles(list(others.values())), "against")]
-    joined = mistakes.contingency(predictions(run), predictions(other))
+        second = others[choose_one("Against", readers.titles(list(others.values())), "against")]
+    joined = mistakes.contingency(predictions(run), predictions(second))
     if joined.empty:
         empty("These runs share no test clips.", "Choose a run that was tested on the same clips.")
         return None
@@ -136,7 +136,7 @@ def two_runs(run: Run, tested: Sequence[Run]) -> ClipList | None:
     return ClipList(
         rows,
         f"{_WHO[who]}: {len(rows)} of the {len(joined)} clips on which both were tested.",
-        f"genrecore errors {run.run_id} --against {other.run_id}",
+        f"genrecore errors {run.run_id} --against {second.run_id}",
         (*_COLUMNS, "predicted_b", "certainty_b"),
         {
             "predicted": "First run",
@@ -183,7 +183,7 @@ def labels(run: Run, tested: Sequence[Run]) -> ClipList:
 
 
 def _flags(others: Sequence[Run]) -> str:
-    return "".join(f" --against {other.run_id}" for other in others)
+    return "".join(f" --against {run.run_id}" for run in others)
 
 
 def _other_folds(run: Run, tested: Sequence[Run]) -> list[str]:
@@ -191,7 +191,7 @@ def _other_folds(run: Run, tested: Sequence[Run]) -> list[str]:
     split = run.config.split
     if splits.n_folds(split.choose_from(splits.SPLITS)) == 1:
         return []
-    same = [other for other in tested if other.config.dataset.name == run.config.dataset.name]
+    same = [member for member in tested if member.config.dataset.name == run.config.dataset.name]
     for pool in fold_sets(same):
         ids = [member.run_id for member in pool.runs.values()]
         if run.run_id in ids:
@@ -204,9 +204,9 @@ def _choose_others(
 ) -> list[Run] | None:
     """Other runs on the same dataset, by default the newest three; None where they are too few."""
     others = {
-        other.run_id: other
-        for other in tested
-        if other.run_id != run.run_id and other.config.dataset.name == run.config.dataset.name
+        member.run_id: member
+        for member in tested
+        if member.run_id != run.run_id and member.config.dataset.name == run.config.dataset.name
     }
     if len(others) < at_least:
         _need_more("This takes a second tested run on the same dataset.")

@@ -30,7 +30,7 @@ _NOT_DRAWN = (
     "Every clip goes through the network once; that goes on when you close this page.",
 )
 _METHODS = {"tsne": "t-SNE", "pca": "PCA"}
-_SHOWN = {
+_PARTS = {
     "test": ("Test clips", ["test"]),
     "held": ("Test and validation", ["test", "valid"]),
     "all": ("Training clips as well", ["test", "valid", "train"]),
@@ -52,8 +52,8 @@ def clip_map(run: Run, tested: Sequence[Run]) -> ClipList | None:
     with left:
         method = choose_one("Map", _METHODS, "map", radio=True)
     with right:
-        shown = choose_one("Clips", {k: v[0] for k, v in _SHOWN.items()}, "shown", radio=True)
-    rows = _rows(run, stored, _SHOWN[shown][1])
+        parts = choose_one("Clips", {k: v[0] for k, v in _PARTS.items()}, "shown", radio=True)
+    rows = _rows(run, stored, _PARTS[parts][1])
     points = rows.assign(x=rows[f"{method}_x"], y=rows[f"{method}_y"])
     ids = [str(clip_id) for clip_id in points["clip_id"]]
     picked = chosen("clip") if chosen("clip") in ids else ids[0]
@@ -66,8 +66,8 @@ def clip_map(run: Run, tested: Sequence[Run]) -> ClipList | None:
     if method == "pca":
         first, second = map(words.percent, stored.explained)
         axes = (f"First component ({first} of the variance)", f"Second component ({second})")
-    drawn = plots.clip_map(points, f"{len(points)} clips by {_METHODS[method]}", axes, picked)
-    chart(drawn, f"map_{run.run_id}_{method}_{shown}", on_click=hear)
+    figure = plots.clip_map(points, f"{len(points)} clips by {_METHODS[method]}", axes, picked)
+    chart(figure, f"map_{run.run_id}_{method}_{parts}", on_click=hear)
     if method == "tsne":
         caption = (
             "t-SNE keeps neighbours together. The size of a group and the distance between groups "
@@ -75,9 +75,7 @@ def clip_map(run: Run, tested: Sequence[Run]) -> ClipList | None:
         )
     else:
         share = words.percent(float(np.sum(stored.explained)))
-        caption = (
-            f"PCA keeps distances as well as a plane can: {share} of the variance is seen here."
-        )
+        caption = f"PCA keeps distances as well as a plane can: it shows {share} of the variance."
     if stored.n_left_out:
         caption += f" {words.plural(stored.n_left_out, 'training clip')} left out."
     st.caption(plain(caption))

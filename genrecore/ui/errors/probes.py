@@ -1,4 +1,4 @@
-"""Is it the music or a trick? Probes of a run on the page Errors, and the clips they break."""
+"""Probes of a run on the page Errors: does it use the music or a trick?"""
 
 from __future__ import annotations
 
@@ -50,8 +50,8 @@ def probed(run: Run, tested: Sequence[Run]) -> ClipList | None:
         choose("probe", str(data[0]))
         choose("clip", "")
 
-    drawn = plots.probe_differences(stored.table, stored.accuracy, verdicts.BAND, picked)
-    chart(drawn, f"probes_{run.run_id}", on_click=pick)
+    figure = plots.probe_differences(stored.table, stored.accuracy, verdicts.BAND, picked)
+    chart(figure, f"probes_{run.run_id}", on_click=pick)
     st.caption(
         "The intervals resample whole artists; p-values are adjusted for the number of probes. The "
         f"grey band marks differences below {words.points(verdicts.BAND)}."

@@ -41,15 +41,15 @@ def browse(run: Run, tested: Sequence[Run]) -> None:
     titles = {name: title for name, (title, _) in _VIEWS.items()}
     view = choose_one("What to show", titles, "view", radio=True, hide_label=True)
     with sentences():
-        shown = _VIEWS[view][1](run, tested)
-        if shown is None:
+        clips = _VIEWS[view][1](run, tested)
+        if clips is None:
             return
-        section("Clips", plain(shown.description))
-        if shown.rows.empty:
+        section("Clips", plain(clips.description))
+        if clips.rows.empty:
             empty("There is no such clip.", "Choose another cell, or another list.")
         else:
-            columns, special = (*shown.columns, "artist"), {"genre": "Labelled", **shown.special}
-            clip_id = pick(shown.rows, f"{view}_{shown.command}", columns, special)
-            clip = shown.rows[shown.rows["clip_id"] == clip_id].iloc[0]
-            show_clip(run, clip, shown.with_judgement, shown.probe)
-        command(shown.command)
+            columns, special = (*clips.columns, "artist"), {"genre": "Labelled", **clips.special}
+            clip_id = pick(clips.rows, f"{view}_{clips.command}", columns, special)
+            clip = clips.rows[clips.rows["clip_id"] == clip_id].iloc[0]
+            show_clip(run, clip, clips.with_judgement, clips.probe)
+        command(clips.command)

@@ -38,8 +38,8 @@ _DEFAULT = "default"
 
 
 @dataclass(frozen=True)
-class ShownCard:
-    """A card, the input for which it was asked (empty: the first choice), and its latency."""
+class ModelChoice:
+    """A model's card, its input (a preset's name; empty for the first choice), and its latency."""
 
     card: Card
     preset: str
@@ -47,15 +47,15 @@ class ShownCard:
     latency: Latency | None
 
 
-def choose_card() -> ShownCard | None:
+def choose_card() -> ModelChoice | None:
     """The model and the input of the URL; None where the model cannot take that input."""
-    wanted = chosen("model")
+    name_in_url = chosen("model")
     left, right = pair("choice", left=1, right=1)
     with left:
         name = choose_one("Model", MODELS.titles, "model")
-    if wanted and wanted not in MODELS:
+    if name_in_url and name_in_url not in MODELS:
         st.warning(
-            f"There is no model called {plain(wanted)}; {plain(MODELS[name].title)} is shown.",
+            f"There is no model called {plain(name_in_url)}; {plain(MODELS[name].title)} is shown.",
             icon=":material/search_off:",
         )
     own = model_inputs.preset_of(name)
@@ -83,7 +83,7 @@ def choose_card() -> ShownCard | None:
         config = configuration.with_values(RunConfig(), PRESETS[preset].thing | {"model": name})
     try:
         with st.spinner("Building the model …"):
-            return ShownCard(
+            return ModelChoice(
                 cards.model_card(name, config), preset, config, timing.newest_latency(name, config)
             )
     except GenrecoreError as error:
@@ -91,9 +91,9 @@ def choose_card() -> ShownCard | None:
         return None
 
 
-def headline(shown: ShownCard) -> None:
+def show_headline(choice: ModelChoice) -> None:
     """The model's idea, and its figures."""
-    card, measured = shown.card, shown.latency
+    card, measured = choice.card, choice.latency
     section(card.title)
     if card.idea:
         st.markdown(plain(card.idea))
@@ -150,9 +150,9 @@ def headline(shown: ShownCard) -> None:
     tiles(numbers, "model")
 
 
-def described(shown: ShownCard) -> None:
+def show_sizes(choice: ModelChoice) -> None:
     """The figures in sentences, and what studies leave open."""
-    card = shown.card
+    card = choice.card
     section("In words")
     st.caption(plain(f"For {card.input.words}; {words.plural(card.input.n_genres, 'genre')}."))
     sentences = [*cards.sizes_in_words(card), *card.sees]
@@ -160,13 +160,13 @@ def described(shown: ShownCard) -> None:
     if card.notes:
         with st.expander("What studies leave open, and what is chosen here"):
             st.markdown("\n".join(f"- {plain(note)}" for note in card.notes))
-    preset = ["--preset", shown.preset] if shown.preset else []
+    preset = ["--preset", choice.preset] if choice.preset else []
     command(["genrecore", "models", "show", card.name, *preset])
 
 
-def measuring(shown: ShownCard) -> None:
+def show_latency(choice: ModelChoice) -> None:
     """How long a clip takes here: the last measurement, and a button for a new one."""
-    card, measured = shown.card, shown.latency
+    card, measured = choice.card, choice.latency
     if card.classical:  # it depends on what the model has learned from
         return
     section("Time on this machine")
@@ -175,7 +175,7 @@ def measuring(shown: ShownCard) -> None:
         st.caption(f"Measured on {words.moment(measured.at)}.")
     else:
         st.caption("Nobody has measured it here yet. It takes a few seconds.")
-    preset = ["--preset", shown.preset] if shown.preset else []
+    preset = ["--preset", choice.preset] if choice.preset else []
     arguments = ["models", "measure", card.name, *preset, "--json"]
     task_panel(
         "Measure again" if measured else "Measure",
@@ -188,22 +188,22 @@ def measuring(shown: ShownCard) -> None:
     )
 
 
-def training(shown: ShownCard) -> None:
+def link_to_training(choice: ModelChoice) -> None:
     """The link to the form, filled in, and the same as a command."""
     section("Train it")
-    link_to("train", "Train this model", ":material/model_training:", address(shown))
-    command(shown.card.command)
+    link_to("train", "Train this model", ":material/model_training:", address(choice))
+    command(choice.card.command)
 
 
-def address(shown: ShownCard) -> dict[str, str]:
+def address(choice: ModelChoice) -> dict[str, str]:
     """What the page Train opens with: model, input and, on its study's input, the recipe."""
-    name = shown.card.name
-    preset = shown.preset or model_inputs.preset_of(name)
+    name = choice.card.name
+    preset = choice.preset or model_inputs.preset_of(name)
     preset = "" if preset == _DEFAULT else preset
     values = {"feature": model_inputs.default_feature(name)}
     values |= dict(PRESETS[preset].thing) if preset else {}
     values |= {"model": name}
-    if not shown.preset:
+    if not choice.preset:
         values |= model_inputs.recipe_of(name)
     query = {"preset": preset} if preset else {}
     for dotted, value in values.items():
@@ -213,9 +213,9 @@ def address(shown: ShownCard) -> dict[str, str]:
     return query
 
 
-def published(shown: ShownCard) -> None:
+def show_published(choice: ModelChoice) -> None:
     """The sizes that studies print, beside ours."""
-    card = shown.card
+    card = choice.card
     if card.classical:
         return
     section("Printed and counted", "Parameters as studies print them, and ours for the same input.")
@@ -255,16 +255,16 @@ def layer_table(card: Card) -> None:
     show_table(pd.DataFrame(rows), special=special, tallest=2000)
 
 
-def layers(shown: ShownCard) -> None:
+def show_layers(choice: ModelChoice) -> None:
     """The layer table, where the model has layers."""
-    if shown.card.layers:
+    if choice.card.layers:
         section("Layers", "Those with parameters, and those that pool, from input to output.")
-        layer_table(shown.card)
+        layer_table(choice.card)
 
 
-def beside(shown: ShownCard) -> None:
-    """All networks that take this kind of input, on this very input; a click opens one."""
-    card = shown.card
+def show_others(choice: ModelChoice) -> None:
+    """All networks that take this input; a click opens the card of one."""
+    card = choice.card
     if card.classical:  # it has no size before it is trained
         return
     section(

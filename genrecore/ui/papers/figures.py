@@ -26,7 +26,7 @@ from genrecore.training import card as cards
 from genrecore.ui.datasets.listening import SoundExcerpt, cut, play, source_of
 from genrecore.ui.models.cards import layer_table
 from genrecore.ui.papers.numbers import Results
-from genrecore.ui.papers.view import where
+from genrecore.ui.papers.view import in_section
 from genrecore.ui.parts.choices import choose_one
 from genrecore.ui.parts.frame import capital, chart, empty, in_pairs, pair, plain, section
 from genrecore.ui.sound.augment import changed_wave
@@ -68,19 +68,19 @@ def show(results: Results) -> None:
         for figure in results.study.figures:
             _show_text(figure)
         return
-    titles = {place: f"{place}: {_caption(figure)}" for place, figure in figures.items()}
+    titles = {name: f"{name}: {_caption(figure)}" for name, figure in figures.items()}
     left, right = pair("figure", left=2, right=1)
     with left:
-        place = choose_one("Figure", titles, "figure")
+        name = choose_one("Figure", titles, "figure")
     with right:
         protocols = {key: title.capitalize() for key, title in papers.PROTOCOLS.items()}
         protocol = choose_one("Runs", protocols, "protocol", radio=True)
-    section(titles[place])
-    _show_text(figures[place])
-    if figures[place].draws == "layers":
-        _draw_layers(figures[place], results)
+    section(titles[name])
+    _show_text(figures[name])
+    if figures[name].draws == "layers":
+        _draw_layers(figures[name], results)
     else:
-        _draw(figures[place], results, protocol)
+        _draw(figures[name], results, protocol)
 
 
 def _caption(figure: PrintedFigure) -> str:
@@ -97,7 +97,7 @@ def _caption(figure: PrintedFigure) -> str:
 def _show_text(figure: PrintedFigure) -> None:
     """What the study says about the figure, and what it does not print."""
     for quotation in figure.said:
-        st.markdown(f"“{plain(quotation.words)}” :gray[({where(quotation.section)})]")
+        st.markdown(f"“{plain(quotation.words)}” :gray[({in_section(quotation.section)})]")
     st.caption(f"Not printed, and not reconstructed here: {plain(figure.not_printed)}")
 
 
@@ -113,7 +113,7 @@ def _draw_layers(figure: PrintedFigure, results: Results) -> None:
 def _draw(figure: PrintedFigure, results: Results, protocol: str) -> None:
     study = results.study
     by_system = {
-        name: findings.runs_of(study, results.there, name, protocol) for name in figure.systems
+        name: findings.runs_of(study, results.runs, name, protocol) for name in figure.systems
     }
     runs = {name: runs[0] for name, runs in by_system.items() if runs}
     missing = words.listed([study.title_of(name) for name in figure.systems if name not in runs])
@@ -163,7 +163,7 @@ def _draw_systems(drawing: _Drawing) -> None:
     study, protocol = drawing.results.study, drawing.protocol
     gaps, nothing = [], findings.measure([], "test_accuracy", protocol)
     for name in drawing.runs:
-        runs = findings.runs_of(study, drawing.results.there, name, protocol)
+        runs = findings.runs_of(study, drawing.results.runs, name, protocol)
         ours = findings.measure(runs, "valid_accuracy", protocol)
         sides = (ours, nothing) if protocol == "published" else (nothing, ours)
         gaps.append(ProtocolGap(name, study.title_of(name), float("nan"), *sides))

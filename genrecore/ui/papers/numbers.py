@@ -18,7 +18,7 @@ from genrecore.experiments.papers.study import PrintedTable
 from genrecore.reporting.columns import Column
 from genrecore.reporting.plots import papers as plots
 from genrecore.store.run import Run
-from genrecore.ui.papers.view import where
+from genrecore.ui.papers.view import in_section
 from genrecore.ui.parts.cache import cached_by_files, in_runs
 from genrecore.ui.parts.choices import choose, choose_one
 from genrecore.ui.parts.frame import capital, chart, empty, plain, section
@@ -51,7 +51,7 @@ class Results:
     """A study's runs and what they show; `rows` as of `findings.rows_table`."""
 
     study: Study
-    there: RunsOfStudy
+    runs: RunsOfStudy
     rehearsal: bool
     cells: list[Cell]
     gaps: list[ProtocolGap]
@@ -69,30 +69,31 @@ def choose_results(study: Study) -> Results:
         default="rehearsals" if sizes["rehearsals"] and not sizes["runs"] else "runs",
         radio=True,
     )
-    there, rehearsal = by_kind[picked], picked == "rehearsals"
+    runs, rehearsal = by_kind[picked], picked == "rehearsals"
     if rehearsal:
         st.warning(
             "Rehearsals: fewer and shorter clips, fewer epochs or other music. They show that the "
             "recipe runs to its end, and nothing about the study's numbers.",
             icon=":material/theater_comedy:",
         )
-    elif not there.done and not there.active:
+    elif not runs.done and not runs.active:
         empty(
             "None of its rows has been run here.",
             "The printed numbers stand below. *Run it* says what is needed, and queues the rows.",
         )
     else:
-        _say_what_is_missing(study, there)
-    return Results(study, there, rehearsal, *_read(study.name, rehearsal, there.done))
+        _show_progress(study, runs)
+    return Results(study, runs, rehearsal, *_read(study.name, rehearsal, runs.done))
 
 
-def _say_what_is_missing(study: Study, there: RunsOfStudy) -> None:
+def _show_progress(study: Study, runs: RunsOfStudy) -> None:
+    """How many rows have a result, and the link to run the missing ones."""
     pairs = [(row.name, protocol) for row in study.rows for protocol in papers.PROTOCOLS]
-    n_done = sum(bool(there.of_row(*pair)) for pair in pairs)
+    n_done = sum(bool(runs.of_row(*pair)) for pair in pairs)
     if n_done == len(pairs):
         return
     sentence = f"{n_done} of {len(pairs)} rows and protocols have a result."
-    if n_active := sum(there.active.values()):
+    if n_active := sum(runs.active.values()):
         sentence += f" {words.plural(n_active, 'run')} in progress or waiting."
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         st.caption(sentence, width="content")
@@ -110,9 +111,9 @@ def _say_what_is_missing(study: Study, there: RunsOfStudy) -> None:
 def _read(
     name: str, rehearsal: bool, done: Mapping[tuple[str, str], Mapping[int, Run]]
 ) -> tuple[list[Cell], list[ProtocolGap], pd.DataFrame]:
-    study, there = papers.study(name), RunsOfStudy(done, {})
-    cells = findings.cells(study, there, rehearsal)
-    return cells, findings.gaps(study, there, cells), findings.rows_table(study, there)
+    study, runs = papers.study(name), RunsOfStudy(done, {})
+    cells = findings.cells(study, runs, rehearsal)
+    return cells, findings.gaps(study, runs, cells), findings.rows_table(study, runs)
 
 
 def show(results: Results) -> None:
@@ -164,9 +165,10 @@ def _show_table(table: PrintedTable, results: Results) -> None:
         _show_rows(rows)
 
 
-def _cells(results: Results, place: str, text: str) -> list[Cell]:
+def _cells(results: Results, table: str, line: str) -> list[Cell]:
+    """The cells of a line of a table, or of a sentence of a section."""
     return [
-        cell for cell in results.cells if (cell.printed.place, cell.printed.words) == (place, text)
+        cell for cell in results.cells if (cell.printed.place, cell.printed.words) == (table, line)
     ]
 
 
@@ -175,13 +177,13 @@ def _rows(cells: Sequence[Cell], study: Study) -> list[tuple[dict[str, str], Pri
     published = [cell for cell in cells if cell.protocol == "published"]
     honest = [cell for cell in cells if cell.protocol == "honest"]
     rows = []
-    for cell, other in zip(published, honest, strict=True):
+    for cell, honest_cell in zip(published, honest, strict=True):
         row = {
             "System": study.title_of(cell.printed.system),
             "Column": "",
             "Printed": _without_markup(cell.printed.shown),
             "As published": _ours(cell),
-            "Honest": _ours(other),
+            "Honest": _ours(honest_cell),
         }
         rows.append((row, cell.printed))
     return rows
@@ -211,7 +213,7 @@ def _show_rows(rows: Sequence[dict[str, str]]) -> None:
 def _show_as_printed(table: PrintedTable) -> None:
     rows = [[_without_markup(part) for part in line.words.split("\t")] for line in table.lines]
     columns = [name or " " for name in table.columns]
-    st.caption(f"As printed ({where(table.section)})")
+    st.caption(f"As printed ({in_section(table.section)})")
     st.dataframe(pd.DataFrame(rows, columns=columns), hide_index=True, placeholder="")
 
 
@@ -228,25 +230,25 @@ def _without_markup(cell: str) -> str:
 
 
 def _show_sentences(results: Results) -> None:
-    rows, others = [], []
+    rows, without_system = [], []
     for sentence in results.study.sentences:
-        place = where(sentence.section)
+        section_name = in_section(sentence.section)
         cells = _cells(results, f"section {sentence.section}", sentence.words)
         cells = [cell for cell in cells if cell.printed.printed == sentence.printed]
         if not cells:
-            others.append(f"- “{plain(sentence.words)}” :gray[({place})]")
+            without_system.append(f"- “{plain(sentence.words)}” :gray[({section_name})]")
         genre = f" ({sentence.genre})" if sentence.genre else ""
         for row, printed in _rows(cells, results.study):
             if not printed.missing or printed.printed.strip():
                 measure = papers.MEASURES[sentence.measure] + genre
-                quotation = {"In its words": f"{sentence.words} ({place})"}
+                quotation = {"In its words": f"{sentence.words} ({section_name})"}
                 rows.append(quotation | row | {"Column": measure})
     section("In its sentences")
     if rows:
         _show_rows(rows)
-    if others:
-        with st.expander(f"Sentences without a system to compare ({len(others)})"):
-            st.markdown("\n".join(others))
+    if without_system:
+        with st.expander(f"Sentences without a system to compare ({len(without_system)})"):
+            st.markdown("\n".join(without_system))
 
 
 def _show_gap(results: Results) -> None:
@@ -286,14 +288,16 @@ def _show_times(results: Results) -> None:
     if ran.empty and not printed:
         return
     section("Time")
-    theirs = (
+    their_hardware = (
         f"The study trained on {study.hardware}"
         if study.hardware
         else "The study does not say on what it trained"
     )
-    devices = findings.devices(results.there)
-    ours = f"ours on {devices}" if devices else "none of ours has run"
-    st.caption(plain(f"{theirs}; {ours}. In minutes a run, with the start of its process."))
+    devices = findings.devices(results.runs)
+    our_hardware = f"ours on {devices}" if devices else "none of ours has run"
+    st.caption(
+        plain(f"{their_hardware}; {our_hardware}. In minutes a run, with the start of its process.")
+    )
     minutes = ran.set_index(["system", "protocol"])["minutes"]
 
     def ours_of(name: str, protocol: str) -> str:

@@ -24,8 +24,8 @@ def choose_study() -> Study:
     return papers.study(choose_one("Study", titles, "study", radio=True))
 
 
-def where(section_name: str) -> str:
-    """A section of a study in words."""
+def in_section(section_name: str) -> str:
+    """The section of a study, as it is cited."""
     return "abstract" if section_name == "abstract" else f"section {section_name}"
 
 
@@ -47,7 +47,9 @@ def head(study: Study, in_full: bool) -> None:
 
 
 def _bullets(remarks: Sequence[Remark]) -> str:
-    return "\n".join(f"- {plain(one.text)} :gray[({where(one.section)})]" for one in remarks)
+    return "\n".join(
+        f"- {plain(remark.text)} :gray[({in_section(remark.section)})]" for remark in remarks
+    )
 
 
 def recipe(study: Study) -> None:
@@ -58,14 +60,14 @@ def recipe(study: Study) -> None:
     )
     rows = [
         {
-            "What": one.what,
-            "Value": one.value,
-            "Where from": capital(one.mark),
-            "For": ", ".join(study.groups[name].title for name in one.groups) or "all",
-            "Protocol": papers.PROTOCOLS[one.protocol] if one.protocol else "both",
-            "In its words": one.words.replace("\t", " | "),
+            "What": setting.what,
+            "Value": setting.value,
+            "Where from": capital(setting.mark),
+            "For": ", ".join(study.groups[name].title for name in setting.groups) or "all",
+            "Protocol": papers.PROTOCOLS[setting.protocol] if setting.protocol else "both",
+            "In its words": setting.words.replace("\t", " | "),
         }
-        for one in study.settings
+        for setting in study.settings
     ]
     widths = {"What": 110, "Value": 170, "Where from": 190, "In its words": 200}
     st.dataframe(
@@ -78,13 +80,13 @@ def recipe(study: Study) -> None:
     section("Systems", "Each is a configuration; Run it queues them.")
     rows = [
         {
-            "Row": one.name,
-            "System": one.title,
-            "Input": study.groups[one.group].title,
-            "Its own values": ", ".join(f"{k} {v}" for k, v in one.values.items()),
-            "Where from": capital(one.mark),
+            "Row": row.name,
+            "System": row.title,
+            "Input": study.groups[row.group].title,
+            "Its own values": ", ".join(f"{k} {v}" for k, v in row.values.items()),
+            "Where from": capital(row.mark),
         }
-        for one in study.rows
+        for row in study.rows
     ]
     narrow = {"Its own values": st.column_config.TextColumn(width=250)}
     st.dataframe(pd.DataFrame(rows), hide_index=True, column_config=narrow)

@@ -90,7 +90,7 @@ def _choose_seed() -> int:
 
 
 def _describe(augmentation: type) -> None:
-    """What the augmentation's own description says."""
+    """The augmentation's own description."""
     text = (inspect.getdoc(augmentation) or "").partition("\n\nRaises:")[0]
     first, *more = (" ".join(part.split()).replace("`", "") for part in text.split("\n\n"))
     st.markdown(plain(first))
@@ -106,11 +106,11 @@ def changed_wave(
     augmentation = AUGMENTATIONS[name].thing(options, excerpt.sample_rate_hz)
     x = torch.from_numpy(excerpt.wave)[None, None]
     with torch.inference_mode():
-        how = variant
+        parameters = variant
         if variant is None:
             generator = torch.Generator().manual_seed(seed)
-            how = augmentation.draw(1, tuple(x.shape[1:]), generator)
-        return np.asarray(augmentation.apply(x, how)[0, 0])
+            parameters = augmentation.draw(1, tuple(x.shape[1:]), generator)
+        return np.asarray(augmentation.apply(x, parameters)[0, 0])
 
 
 def _show_waves(excerpt: SoundExcerpt, wave: np.ndarray, title: str) -> None:
@@ -135,29 +135,30 @@ def _show_image(augmentation: Any, generator: torch.Generator, excerpt: SoundExc
     before = compute("log_mel", log_mel_options(), excerpt)
     image = torch.from_numpy(before.parts[0])[None, None].expand(1, before.shape[0], -1, -1)
     with torch.inference_mode():
-        drawn = augmentation.draw(1, tuple(image.shape[1:]), generator)
-        after = augmentation.apply(image.contiguous(), drawn)[0, 0].numpy()
+        parameters = augmentation.draw(1, tuple(image.shape[1:]), generator)
+        after = augmentation.apply(image.contiguous(), parameters)[0, 0].numpy()
     _show_images(excerpt, before.parts[0], after, "After")
 
 
 def _show_mixed(
     augmentation: Any, generator: torch.Generator, clip: ClipChoice, excerpt: SoundExcerpt
 ) -> None:
-    other = _choose_other(clip, excerpt)
-    if other is None:
+    second = _choose_second(clip, excerpt)
+    if second is None:
         return
     options = log_mel_options()
-    before = compute("log_mel", options, excerpt).parts[0]
-    second = compute("log_mel", options, other).parts[0]
-    images = torch.from_numpy(np.stack([before, second]))[:, None]
+    first_image, second_image = (
+        compute("log_mel", options, each).parts[0] for each in (excerpt, second)
+    )
+    images = torch.from_numpy(np.stack([first_image, second_image]))[:, None]
     with torch.inference_mode():
         for _ in range(_MOST_DRAWS):
-            drawn = augmentation.draw(2, tuple(images.shape[1:]), generator)
-            shares = augmentation.apply(torch.eye(2), drawn)[0].tolist()
+            parameters = augmentation.draw(2, tuple(images.shape[1:]), generator)
+            shares = augmentation.apply(torch.eye(2), parameters)[0].tolist()
             if shares[0] < 1.0:  # half of the draws mix a clip of such a batch with itself
                 break
-        after = augmentation.apply(images, drawn)[0, 0].numpy()
-    genres = [excerpt.genre, other.genre]
+        after = augmentation.apply(images, parameters)[0, 0].numpy()
+    genres = [excerpt.genre, second.genre]
     if genres[0] == genres[1]:
         sentence = f"Both are {genres[0]}, so the target stays {genres[0]}."
     else:
@@ -165,11 +166,11 @@ def _show_mixed(
         sentence = f"The target becomes {words.listed(parts)}."
     st.markdown(f"**{plain(sentence)}**")
     with st.expander("The other clip", icon=":material/music_note:"):
-        play(other.wave, other.sample_rate_hz)
-    _show_images(excerpt, before, after, "Mixed")
+        play(second.wave, second.sample_rate_hz)
+    _show_images(excerpt, first_image, after, "Mixed")
 
 
-def _choose_other(clip: ClipChoice, excerpt: SoundExcerpt) -> SoundExcerpt | None:
+def _choose_second(clip: ClipChoice, excerpt: SoundExcerpt) -> SoundExcerpt | None:
     """Another clip of the dataset, by default the first of another genre, as long as `excerpt`."""
     if clip.clips is None:
         empty(
@@ -188,14 +189,14 @@ def _choose_other(clip: ClipChoice, excerpt: SoundExcerpt) -> SoundExcerpt | Non
     clip_id = choose_one("Mixed with", titles, "with")
     try:
         source = source_of(rows[rows["clip_id"] == clip_id].iloc[0])
-        other = cut(source, 0.0, excerpt.seconds, excerpt.sample_rate_hz)
+        second = cut(source, 0.0, excerpt.seconds, excerpt.sample_rate_hz)
     except AudioError as error:
         st.error(plain(error), icon=":material/error:")
         return None
     wave = np.zeros_like(excerpt.wave)  # a shorter clip is filled up with silence
-    n = min(len(wave), len(other.wave))
-    wave[:n] = other.wave[:n]
-    return other.with_wave(wave)
+    n = min(len(wave), len(second.wave))
+    wave[:n] = second.wave[:n]
+    return second.with_wave(wave)
 
 
 def _show_images(excerpt: SoundExcerpt, before: np.ndarray, after: np.ndarray, title: str) -> None:

@@ -189,14 +189,14 @@ def _show_image(name: str, options: Options, image: np.ndarray) -> None:
     with torch.inference_mode():
         output = feature(channels[None])[0]
     scale = 255.0 if float(output.max()) > 1.0 else 1.0
-    shown = (output / scale).clamp(0.0, 1.0).permute(1, 2, 0).numpy()
-    st.image(shown if shown.shape[2] == 3 else shown[:, :, 0])
+    pixels = (output / scale).clamp(0.0, 1.0).permute(1, 2, 0).numpy()
+    st.image(pixels if pixels.shape[2] == 3 else pixels[:, :, 0])
     st.markdown(size_in_words(feature.axes()[0], tuple(feature.output_shape)))
     st.caption(f"Values from {float(output.min()):.3g} to {float(output.max()):.3g}.")
 
 
 def _choose_study() -> None:
-    """Takes over the network input of a study, and says what the study leaves open."""
+    """The field that takes over the network input of a study; below, what the study leaves open."""
     names = [""] + [name for name in PRESETS if "feature" in PRESETS[name].thing]
     name = chosen("study") if chosen("study") in names else ""
     set_widget("choice_study", name)
@@ -219,15 +219,15 @@ def _choose_study() -> None:
 
 
 def _changed_since(study: str) -> bool:
-    """Whether the choices of this page still are the study's."""
-    wanted = _study_query(study)
-    name = wanted["features"]
+    """Whether the choices of this page are no longer the study's."""
+    query = _study_query(study)
+    name = query["features"]
     infos = FEATURES[name].options.model_fields
     now = fields.chosen_options(FEATURES, name)
     return any(
-        str(wanted.get(f"{name}.{key}", infos[key].get_default())) != str(value)
+        str(query.get(f"{name}.{key}", infos[key].get_default())) != str(value)
         for key, value in now.items()
-    ) or any(chosen(k) != v for k, v in wanted.items() if not k.startswith(f"{name}."))
+    ) or any(chosen(k) != v for k, v in query.items() if not k.startswith(f"{name}."))
 
 
 def _study_query(study: str) -> dict[str, str]:

@@ -64,11 +64,11 @@ def _choose_tone(top_hz: float) -> tuple[float, str]:
     n = math.floor(12 * math.log2(0.999 * top_hz / _LOWEST_HZ)) + 1
     notes = {_LOWEST_HZ * 2 ** (k / 12): f"{_NOTES[k % 12]}{(k + 9) // 12}" for k in range(n)}
     try:
-        wanted = float(chosen("tone") or _DEFAULT_HZ)
+        tone_hz = float(chosen("tone") or _DEFAULT_HZ)
     except ValueError:
-        wanted = _DEFAULT_HZ
-    wanted = wanted if 1.0 <= wanted < math.inf else _DEFAULT_HZ
-    set_widget("slider_tone", min(notes, key=lambda hz: abs(math.log(hz / wanted))))
+        tone_hz = _DEFAULT_HZ
+    tone_hz = tone_hz if 1.0 <= tone_hz < math.inf else _DEFAULT_HZ
+    set_widget("slider_tone", min(notes, key=lambda hz: abs(math.log(hz / tone_hz))))
 
     def write() -> None:
         value = round(st.session_state["slider_tone"])

@@ -55,8 +55,8 @@ def before_and_after(
             chart(plots.waveform(version.wave, rate, reach=1.05 * peak), f"{slot}_wave")
         if version.image is not None:
             axes = LogMel(options, rate, len(version.wave)).axes()
-            drawn = feature_charts.charts(("image",), axes, (version.image,), limits)
-            chart(drawn[0][0], f"{slot}_image")
+            ((figure, _),) = feature_charts.charts(("image",), axes, (version.image,), limits)
+            chart(figure, f"{slot}_image")
     return peak
 
 
