@@ -6,7 +6,7 @@ import streamlit as st
 from genrecore import ui
 from genrecore.ui.classify import inputs
 from genrecore.ui.classify.predictions import open_runs
-from genrecore.ui.classify.view import view
+from genrecore.ui.classify.view import show_clips
 from genrecore.ui.parts import readers
 
 ui.page("Classify", "Hear a clip while runs tell its genre, moment by moment, and why.")
@@ -32,7 +32,7 @@ if not runs:
 with ui.sentences():
     opened = open_runs(runs)
     if clips:
-        view(opened, clips)
+        show_clips(opened, clips)
     else:
         st.caption(
             "Runs classify the middle of a long clip, as long as the clips they were trained on; "

@@ -30,8 +30,8 @@ if len(selection.members) < 2:
 selection = choice.legible(selection)
 with ui.sentences():
     compared = choice.compare(selection.members, selection.band, selection.on_shared)
-    view.warnings(compared)
+    view.show_warnings(compared)
     choice.ask_for_shared(compared, selection)
     view.show(compared, selection)
     command(selection.command)
-    view.download_buttons(compared, selection.command)
+    view.show_downloads(compared, selection.command)

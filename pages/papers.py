@@ -13,11 +13,11 @@ ui.page(
 study = papers.choose_study()
 views = {"numbers": "Numbers", "figures": "Figures", "recipe": "Recipe", "run": "Run it"}
 view = ui.choose_one("Show", views, "view", radio=True)
-papers.head(study, in_full=view == "numbers")
+papers.show_head(study, in_full=view == "numbers")
 if view == "recipe":
-    papers.recipe(study)
+    papers.show_recipe(study)
 elif view == "run":
-    run.panel(study)
+    run.show_panel(study)
 else:
     with ui.sentences():
         results = numbers.choose_results(study)

@@ -19,17 +19,17 @@ views = {
 view = ui.choose_one("Show", views, "view", radio=True)
 with ui.sentences():
     if view == "mel":
-        mel.view()
+        mel.show()
     elif clip is None:
         st.caption("This part needs a clip; the mel scale can be heard without one.")
     elif view == "features":
-        features.view(clip)
+        features.show(clip)
     elif clip.excerpt is None:
         ui.empty(
             "This dataset ships no sound.",
             "Choose its form audio, another dataset, or a file of yours to hear something.",
         )
     elif view == "augment":
-        augment.view(clip, clip.excerpt)
+        augment.show(clip, clip.excerpt)
     else:
-        resynthesis.view(clip.excerpt)
+        resynthesis.show(clip.excerpt)

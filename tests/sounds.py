@@ -1,4 +1,4 @@
-"""Noises and sentences that no run has learned from, and which thresholds were not set on."""
+"""A tone, and noises and sentences on which no run was trained and no threshold was set."""
 
 from __future__ import annotations
 
@@ -22,6 +22,14 @@ _SENTENCES = (
     "If the weather holds we shall walk to the lighthouse tomorrow",
 )
 _VOICES = ("en-gb", "en-us+f2", "de", "fr+m3", "es", "it+f4", "en-gb-scotland", "pt", "nl+m7", "sv")
+
+
+def falling_tone(seconds: float, rate_hz: int = 22_051) -> bytes:
+    """A falling tone as a wav file."""
+    t = np.arange(round(seconds * rate_hz)) / rate_hz
+    stream = io.BytesIO()
+    soundfile.write(stream, 0.5 * np.sin(2e3 * t * (3 - t / seconds)), rate_hz, format="WAV")
+    return stream.getvalue()
 
 
 def noises(n: int, seconds: float = 6.0, seed: int = 11) -> list[np.ndarray]:

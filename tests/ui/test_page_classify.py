@@ -8,12 +8,11 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
 import soundfile
 from conftest import TINY, trained
 from opened import again, open_page, words
-from sounds import noises
+from sounds import falling_tone, noises
 from streamlit.testing.v1 import AppTest
 
 from genrecore.config.run import RunConfig, with_values
@@ -51,14 +50,6 @@ def runs(trained_runs: dict[str, Run], monkeypatch: pytest.MonkeyPatch) -> Itera
     uploads.clear_clips()
 
 
-def wav(seconds: float, sample_rate_hz: int = 22_051) -> bytes:
-    """A falling tone as a wav file."""
-    t = np.arange(round(seconds * sample_rate_hz)) / sample_rate_hz
-    stream = io.BytesIO()
-    soundfile.write(stream, 0.5 * np.sin(2e3 * t * (3 - t / seconds)), sample_rate_hz, format="WAV")
-    return stream.getvalue()
-
-
 def upload(app: AppTest, *files: tuple[str, bytes]) -> AppTest:
     """The page after an upload."""
     app.file_uploader[0].set_value([(name, content, "audio/wav") for name, content in files]).run()
@@ -73,8 +64,8 @@ def headline(app: AppTest) -> str:
 
 def test_an_uploaded_clip_gets_player_timeline_prediction_and_reasons(runs: dict[str, Run]) -> None:
     run = runs["first"]
-    app = upload(open_page("classify", run=run.run_id), ("tone.wav", wav(3.7)))
-    expected = inference.load(run).classify(wav(3.7))
+    app = upload(open_page("classify", run=run.run_id), ("tone.wav", falling_tone(3.7)))
+    expected = inference.load(run).classify(falling_tone(3.7))
     expected_text = f"{expected.genre} :gray[with {percent(expected.proba.max())}"
     assert expected_text in headline(app)
     assert len(app.get("audio")) == 3  # the clip, what decided, the rest
@@ -86,7 +77,7 @@ def test_an_uploaded_clip_gets_player_timeline_prediction_and_reasons(runs: dict
 
 
 def test_every_view_opens_and_the_address_names_clip_and_view(runs: dict[str, Run]) -> None:
-    app = upload(open_page("classify", run=runs["first"].run_id), ("tone.wav", wav(2.9)))
+    app = upload(open_page("classify", run=runs["first"].run_id), ("tone.wav", falling_tone(2.9)))
     heard = app.query_params["heard"]
     for view, sentences in (
         ("trust", "How far to trust it"),
@@ -103,8 +94,8 @@ def test_every_view_opens_and_the_address_names_clip_and_view(runs: dict[str, Ru
 def test_several_runs_stand_side_by_side_with_their_average(runs: dict[str, Run]) -> None:
     pair = [runs["first"], runs["second"]]
     app = open_page("classify", runs=",".join(run.run_id for run in pair))
-    app = upload(app, ("tone.wav", wav(3.1)))
-    answer = panel.load(pair).classify(wav(3.1), "tone.wav")
+    app = upload(app, ("tone.wav", falling_tone(3.1)))
+    answer = panel.load(pair).classify(falling_tone(3.1), "tone.wav")
     assert answer.average is not None
     genre = answer.predictions[0].genres[int(answer.average.argmax())]
     assert f"### {genre} :gray[with {percent(answer.average.max())} on average" in headline(app)
@@ -116,19 +107,19 @@ def test_several_runs_stand_side_by_side_with_their_average(runs: dict[str, Run]
 
 def test_runs_of_other_genres_are_shown_and_not_averaged(runs: dict[str, Run]) -> None:
     run_ids = f"{runs['first'].run_id},{runs['other'].run_id}"
-    app = upload(open_page("classify", runs=run_ids), ("tone.wav", wav(3.1)))
+    app = upload(open_page("classify", runs=run_ids), ("tone.wav", falling_tone(3.1)))
     assert "The runs have different genres, so they are not averaged." in words(app)
     assert "on average" not in words(app)
     assert len(app.get("plotly_chart")) == 3  # the bars of each, and the reasons
 
 
 def test_bad_uploads_are_named_in_one_sentence_and_good_ones_go_on(runs: dict[str, Run]) -> None:
-    half = wav(3.9)[:40_000]
+    half = falling_tone(3.9)[:40_000]
     app = upload(
         open_page("classify", run=runs["first"].run_id),
         ("noise.wav", b"this is no sound at all"),
         ("half.wav", half),
-        ("good.wav", wav(2.9)),
+        ("good.wav", falling_tone(2.9)),
     )
     sentences = [str(error.value).replace("\\", "") for error in app.error]
     assert len(sentences) == 2
@@ -140,7 +131,7 @@ def test_bad_uploads_are_named_in_one_sentence_and_good_ones_go_on(runs: dict[st
 
 def test_the_name_of_an_uploaded_file_is_never_markup_or_a_path(runs: dict[str, Run]) -> None:
     name = "../../**loud** <img src=x> :red[x] [a](http:b).wav"
-    app = upload(open_page("classify", run=runs["first"].run_id), (name, wav(2.9)))
+    app = upload(open_page("classify", run=runs["first"].run_id), (name, falling_tone(2.9)))
     expected_text = next(str(text.value) for text in app.markdown if "loud" in str(text.value))
     assert r"\*\*loud\*\*" in expected_text
     assert r"\<img" in expected_text
@@ -148,10 +139,10 @@ def test_the_name_of_an_uploaded_file_is_never_markup_or_a_path(runs: dict[str, 
     assert ".." not in expected_text
 
 
-def test_twenty_five_files_are_a_table_and_the_same_file_is_judged_once(
+def test_twenty_five_files_are_a_table_and_the_same_file_is_classified_once(
     runs: dict[str, Run],
 ) -> None:
-    files = [(f"clip {k}.wav", wav(1.2 + 0.05 * k)) for k in range(24)]
+    files = [(f"clip {k}.wav", falling_tone(1.2 + 0.05 * k)) for k in range(24)]
     app = open_page("classify", run=runs["first"].run_id)
     app = upload(app, *files, ("the first again.wav", files[0][1]))
     table = next(frame.value for frame in app.dataframe if "Clip" in frame.value)
@@ -182,13 +173,13 @@ def test_noise_is_doubted_and_a_training_clip_is_known(runs: dict[str, Run]) -> 
     assert "genrecore makes itself" not in words(app)
 
 
-def test_where_nothing_is_kept_of_a_runs_clips_the_page_offers_to_look(
+def test_without_embeddings_the_page_offers_to_compute_them(
     runs: dict[str, Run],
 ) -> None:
     copy = runs["first"].folder.with_name("copied-run")
     shutil.copytree(runs["first"].folder, copy)
     try:
-        app = upload(open_page("classify", run="copied-run"), ("tone.wav", wav(2.9)))
+        app = upload(open_page("classify", run="copied-run"), ("tone.wav", falling_tone(2.9)))
         assert "or is one of them, is not known: that takes the embeddings of its clips." in words(
             app
         )
@@ -200,12 +191,12 @@ def test_where_nothing_is_kept_of_a_runs_clips_the_page_offers_to_look(
         assert keys == ["embed_start"]
     finally:
         shutil.rmtree(copy)
-    app = upload(open_page("classify", run=runs["first"].run_id), ("tone.wav", wav(2.9)))
+    app = upload(open_page("classify", run=runs["first"].run_id), ("tone.wav", falling_tone(2.9)))
     assert "that takes the embeddings" not in words(app)
 
 
 def test_uploads_are_kept_until_they_are_cleared(runs: dict[str, Run]) -> None:
-    app = upload(open_page("classify", run=runs["first"].run_id), ("tone.wav", wav(2.9)))
+    app = upload(open_page("classify", run=runs["first"].run_id), ("tone.wav", falling_tone(2.9)))
     assert uploads.n_kept_clips() == 1
     heard = app.query_params["heard"]
     app.button(key="clear").click().run()
@@ -218,7 +209,7 @@ def test_a_run_that_is_deleted_while_the_page_is_open_is_said_to_be_gone(
 ) -> None:
     gone = runs["first"].folder.with_name("gone-run")
     shutil.copytree(runs["first"].folder, gone)
-    app = upload(open_page("classify", run="gone-run"), ("tone.wav", wav(2.9)))
+    app = upload(open_page("classify", run="gone-run"), ("tone.wav", falling_tone(2.9)))
     assert headline(app)
     shutil.rmtree(gone)
     app = again(app)
@@ -226,17 +217,17 @@ def test_a_run_that_is_deleted_while_the_page_is_open_is_said_to_be_gone(
     assert not app.error
 
 
-def test_a_part_of_a_long_clip_is_judged_where_the_address_says(runs: dict[str, Run]) -> None:
-    app = upload(open_page("classify", run=runs["first"].run_id), ("long.wav", wav(20.0)))
+def test_a_part_of_a_long_clip_is_classified_as_the_address_says(runs: dict[str, Run]) -> None:
+    app = upload(open_page("classify", run=runs["first"].run_id), ("long.wav", falling_tone(20.0)))
     assert "Seconds 8.5 to 11.5 of 20.0 were classified" in words(app)
     app = again(app, start="2", length="5")
     assert "Seconds 2.0 to 7.0 of 20.0 were classified" in words(app)
-    expected = inference.load(runs["first"]).classify(wav(20.0), start_s=2.0, length_s=5.0)
+    expected = inference.load(runs["first"]).classify(falling_tone(20.0), start_s=2.0, length_s=5.0)
     assert percent(expected.proba.max()) in headline(app)
     assert len(expected.segments) == 5
 
 
-def test_pictures_are_asked_for_by_a_run_that_was_trained_on_pictures(
+def test_a_run_trained_on_images_asks_for_images(
     runs: dict[str, Run], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     store = tmp_path / "runs"

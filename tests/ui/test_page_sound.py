@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import io
 import re
 from pathlib import Path
 
 import numpy as np
 import pytest
-import soundfile
 from opened import again, open_page, words
+from sounds import falling_tone
 from streamlit.testing.v1 import AppTest
 
 from genrecore.audio.mel_scale import to_mel
@@ -61,7 +60,7 @@ def test_every_feature_shows_its_figure_or_its_sentence(page: AppTest, name: str
         assert charts(app) == ["waveform"]
 
 
-def test_a_parameter_changes_the_picture_and_its_size_in_words(page: AppTest) -> None:
+def test_a_parameter_changes_the_image_and_its_size_in_words(page: AppTest) -> None:
     app = again(page, view="features", features="log_mel,stft")
     assert "128 mel bands × 130 frames, 1 channel" in words(app)
     widget(app, "Mel bands").set_value(61).run()
@@ -70,7 +69,7 @@ def test_a_parameter_changes_the_picture_and_its_size_in_words(page: AppTest) ->
     widget(app, "Mel bands").set_value(128).run()
 
 
-def test_what_cannot_be_is_one_sentence_and_the_other_feature_stays(page: AppTest) -> None:
+def test_an_impossible_option_is_one_sentence_and_the_other_feature_stays(page: AppTest) -> None:
     app = again(page, view="features", features="log_mel,chroma", **{"log_mel.fmax_hz": "20000"})
     assert len(app.error) == 1
     assert "holds nothing above 11025 Hz" in words(app)
@@ -201,7 +200,7 @@ def test_a_study_is_taken_over_and_a_change_is_noticed(page: AppTest) -> None:
     assert "changed something" in words(app)
 
 
-def test_pictures_of_a_dataset_are_shown_and_cannot_be_heard(page: AppTest) -> None:
+def test_images_of_a_dataset_are_shown_and_cannot_be_heard(page: AppTest) -> None:
     datasets.load("demo", OPTIONS | {"form": "images"})
     app = open_page("sound", **DEMO, **{"demo.form": "images"})
     assert app.multiselect[0].value == ["image"]
@@ -229,17 +228,9 @@ def test_without_music_the_page_says_how_to_get_some(
     assert "No file has been chosen" in words(again(app, **{"from": "upload"}))
 
 
-def wav(seconds: float) -> bytes:
-    """A falling tone as a wav file."""
-    t = np.arange(round(seconds * 22_051)) / 22_051
-    stream = io.BytesIO()
-    soundfile.write(stream, 0.5 * np.sin(2e3 * t * (3 - t / seconds)), 22_051, format="WAV")
-    return stream.getvalue()
-
-
 def test_an_upload_is_cut_seen_and_heard_and_its_name_is_never_markup() -> None:
     app = open_page("sound", **{"from": "upload"})
-    app.file_uploader[0].upload("**loud** <img src=x>.wav", wav(12.9)).run()
+    app.file_uploader[0].upload("**loud** <img src=x>.wav", falling_tone(12.9)).run()
     assert not app.exception
     assert r"\*\*loud\*\*" in "".join(text.value for text in app.markdown)
     assert widget(app, "Length (s)").value == 10.0
@@ -248,7 +239,9 @@ def test_an_upload_is_cut_seen_and_heard_and_its_name_is_never_markup() -> None:
     assert "Mixing takes two clips" in words(again(app, view="augment", augmentation="mixup"))
 
 
-@pytest.mark.parametrize("content", [b"this is no sound at all", wav(2.0)[:3_000], wav(0.3)])
+@pytest.mark.parametrize(
+    "content", [b"this is no sound at all", falling_tone(2.0)[:3_000], falling_tone(0.3)]
+)
 def test_a_bad_upload_is_one_sentence(content: bytes) -> None:
     app = open_page("sound", **{"from": "upload"})
     app.file_uploader[0].upload("mine.wav", content).run()

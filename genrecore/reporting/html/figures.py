@@ -18,6 +18,7 @@ from genrecore.evaluation.curves import curve_band
 from genrecore.reporting import plots
 from genrecore.reporting.html.tables import members
 from genrecore.reporting.plots import Chart, RunStyle
+from genrecore.reporting.plots.palette import INK
 from genrecore.store.run import all_runs
 
 MAX_LARGE = 6
@@ -32,7 +33,6 @@ _STEPS = {
     "dark": ["#171a26", "#20243a", "#2b3054", "#373d70", "#454c8e", "#555dac", "#686fc8",
              "#7f86e0", "#a3a9f2", "#cfd3ff"],
 }  # fmt: skip
-_INK = {"light": "#454a5c", "dark": "#d3d7e5"}
 _LINE = {"light": "#dcdfe8", "dark": "#343949"}
 _GROUND = {"light": "#ffffff", "dark": "#1d202c"}
 
@@ -178,11 +178,11 @@ def template(theme: str) -> dict[str, Any]:
     hover = {"bgcolor": _GROUND[theme], "bordercolor": _LINE[theme]}
     return {
         "layout": {
-            "font": {"family": _FONT, "color": _INK[theme], "size": 12},
+            "font": {"family": _FONT, "color": INK[theme], "size": 12},
             "colorscale": {"sequential": steps},
             "xaxis": axis,
             "yaxis": axis,
-            "hoverlabel": hover | {"font": {"family": _FONT, "color": _INK[theme]}},
+            "hoverlabel": hover | {"font": {"family": _FONT, "color": INK[theme]}},
         },
         "data": {"heatmap": [{"colorscale": steps}]},
     }

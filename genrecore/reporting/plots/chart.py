@@ -1,4 +1,4 @@
-"""What a plotting function returns, and the look that all figures share."""
+"""The `Chart` that every plotting function returns, and the look that all figures share."""
 
 from __future__ import annotations
 

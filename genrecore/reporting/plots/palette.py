@@ -52,6 +52,9 @@ _KNOWN = {
     "waltz": PINK,
 }
 
+INK = {"light": "#454a5c", "dark": "#d3d7e5"}
+"""Colour of a chart's text in each theme; Streamlit's own is too faint on white."""
+
 RUN_COLOURS = (
     "#7a6cc0", "#e39400", "#00a891", "#d85430", "#b06cc0", "#3d8b5f", "#4f8fe0", "#9c6054",
 )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Studies: printed accuracies beside ours, with the gap, and spectra of waves."""
+"""Printed accuracies of studies beside ours, and spectra of waves."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def gaps(systems: Sequence[ProtocolGap], title: str) -> Chart:
                 "hovertemplate": f"%{{y}}<br>{noun}: %{{customdata}}<extra></extra>",
             }
         )
-    table = gap_table(systems)
+    table = _gap_table(systems)
     columns = ["Printed", "As published", "from", "to", "Honest", "from ", "to "]
     numbers = table[columns].to_numpy(dtype=float)
     is_empty = np.isnan(numbers).all()
@@ -88,7 +88,7 @@ def gaps(systems: Sequence[ProtocolGap], title: str) -> Chart:
     return Chart(figure, f"{title}. {listed}.", table, shares)
 
 
-def gap_table(systems: Sequence[ProtocolGap]) -> pd.DataFrame:
+def _gap_table(systems: Sequence[ProtocolGap]) -> pd.DataFrame:
     """The numbers of `gaps`; `Measured` says on what ours, as published, was measured."""
     rows = [
         {

@@ -85,7 +85,7 @@ def _vector(classified: ClassifiedClip, k: int) -> np.ndarray:
     return classified.opened.finder.vector(k, classified.result.predictions[k].wave)
 
 
-def sounds_like(classified: ClassifiedClip) -> None:
+def show_similar_clips(classified: ClassifiedClip) -> None:
     """The training clips whose embeddings are nearest to this clip's, to hear."""
     section("Sounds like", "The training clips that are most similar to this clip for a run.")
     k, run, _, _ = classified.choose_run("like_run")
@@ -111,7 +111,7 @@ def sounds_like(classified: ClassifiedClip) -> None:
     )
 
 
-def reliability(classified: ClassifiedClip) -> None:
+def show_reliability(classified: ClassifiedClip) -> None:
     """How each run was calibrated, and how often it is right when it is as sure as here."""
     section("How far to trust it", "The network's outputs are calibrated on its validation clips.")
     opened, tables = classified.opened, []

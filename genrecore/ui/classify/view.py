@@ -26,7 +26,7 @@ from genrecore.ui.classify.predictions import (
     classify,
     classify_all,
 )
-from genrecore.ui.classify.why import why
+from genrecore.ui.classify.why import show_why
 from genrecore.ui.datasets.listening import SoundExcerpt, draw_wave_and_mel
 from genrecore.ui.parts.cache import cached_by_files, no_files
 from genrecore.ui.parts.choices import choose, choose_one, chosen, set_widget
@@ -38,7 +38,7 @@ _PLAYER = "player_prediction"  # key of the player that the timeline follows
 _MOST_S = 300.0  # the longest part that is classified at once: a player gets all of it
 
 
-def view(opened: OpenedRuns, clips: Sequence[InputClip]) -> None:
+def show_clips(opened: OpenedRuns, clips: Sequence[InputClip]) -> None:
     """All clips as a table where there are several, and one of them in full."""
     clip = clips[0] if len(clips) == 1 else _choose_clip(opened, clips)
     if clip is None:
@@ -58,8 +58,8 @@ def _choose_clip(opened: OpenedRuns, clips: Sequence[InputClip]) -> InputClip | 
         with st.expander(f"{len(problems) - 3} more files cannot be used"):
             for problem in problems[3:]:
                 st.markdown(plain(problem))
-    both = zip(clips, results, strict=True)
-    good = {clip.key: clip for clip, (result, _) in both if not result.problem}
+    pairs = zip(clips, results, strict=True)
+    good = {clip.key: clip for clip, (result, _) in pairs if not result.problem}
     if len(good) < 2:
         return next(iter(good.values()), None)
     _show_table([silent for silent in results if not silent[0].problem])
@@ -164,11 +164,11 @@ def _show(classified: ClassifiedClip) -> None:
         views = {"trust": views["trust"]}
     name = choose_one("Show", views, "view", radio=True, hide_label=True)
     if name == "why":
-        why(classified)
+        show_why(classified)
     elif name == "like":
-        doubts.sounds_like(classified)
+        doubts.show_similar_clips(classified)
     elif name == "trust":
-        doubts.reliability(classified)
+        doubts.show_reliability(classified)
     else:
         rate = longest.sample_rate_hz
         draw_wave_and_mel(SoundExcerpt(clip.name, clip.genre, longest.wave, rate), "clip")

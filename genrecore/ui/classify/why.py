@@ -30,7 +30,7 @@ _METHODS = {
 _MOST_STORED = 48
 
 
-def why(classified: ClassifiedClip) -> None:
+def show_why(classified: ClassifiedClip) -> None:
     """The regions of one segment that support a genre, and what they sound like."""
     section("Why", "Which parts of the clip support a genre, according to the run.")
     k, _, loaded, prediction = classified.choose_run("why_run")

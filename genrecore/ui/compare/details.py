@@ -33,7 +33,7 @@ _TALLEST = 2000  # px: all rows are in sight
 _OVER = {"epoch": "Epochs", "step": "Steps", "seconds": "Time"}
 
 
-def curves(compared: Comparison, selection: Selection) -> None:
+def show_curves(compared: Comparison, selection: Selection) -> None:
     """Loss, accuracy and learning rate over epochs, steps or time."""
     pooled = selection.unit == SYSTEMS
     section(
@@ -72,7 +72,7 @@ def curves(compared: Comparison, selection: Selection) -> None:
         st.caption(plain(f"Fitted without epochs, or without a history: {words.listed(without)}."))
 
 
-def genres(compared: Comparison, selection: Selection) -> None:
+def show_genres(compared: Comparison, selection: Selection) -> None:
     """Recall of each genre by run, and the genres that depend most on the model."""
     section("Genres", "Share of each genre's test clips recognised, with 95 % intervals.")
     if len(compared.titles) <= MOST_LINES:
@@ -105,7 +105,7 @@ def genres(compared: Comparison, selection: Selection) -> None:
         chart(plots.dependence(table), "dependence")
 
 
-def confusions(compared: Comparison, selection: Selection) -> None:
+def show_confusions(compared: Comparison, selection: Selection) -> None:
     """All confusion matrices on one scale, and one minus another."""
     pooled = selection.unit == SYSTEMS
     sums = " Counts are sums over seeds." if pooled else ""
@@ -145,7 +145,7 @@ def confusions(compared: Comparison, selection: Selection) -> None:
         )
 
 
-def cost(compared: Comparison, selection: Selection) -> None:
+def show_cost(compared: Comparison, selection: Selection) -> None:
     """Accuracy against its cost."""
     section(
         "Accuracy and cost",
@@ -199,7 +199,7 @@ def _measure(selection: Selection) -> None:
     watch(arguments)
 
 
-def ranks(compared: Comparison, selection: Selection) -> None:
+def show_ranks(compared: Comparison, selection: Selection) -> None:
     """Mean ranks over several datasets or folds on which all were tested."""
     section(
         "Ranks over datasets or folds",
@@ -234,7 +234,7 @@ def ranks(compared: Comparison, selection: Selection) -> None:
     show_table(blocks.scores.reset_index(), special=special | {"block": "Dataset or fold"})
 
 
-def settings(compared: Comparison, selection: Selection) -> None:
+def show_settings(compared: Comparison, selection: Selection) -> None:
     """The settings in which they differ, and nothing else."""
     section("Settings", "Only those in which they differ; everything else is the same.")
     configs = {compared.titles[key]: runs[0].config for key, runs in selection.members.items()}

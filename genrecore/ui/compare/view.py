@@ -41,7 +41,7 @@ def show(compared: Comparison, selection: Selection) -> None:
     VIEWS[view][1](compared, selection)
 
 
-def warnings(compared: Comparison) -> None:
+def show_warnings(compared: Comparison) -> None:
     """What a reader must know first."""
     notes = [plain(note) for note in compared.notes]
     if len(notes) > _FEW_NOTES:
@@ -190,7 +190,7 @@ def _scores_table(compared: Comparison, selection: Selection) -> None:
     )
 
 
-def download_buttons(compared: Comparison, command: str) -> None:
+def show_downloads(compared: Comparison, command: str) -> None:
     """The report as one HTML file, and its tables in an archive; made when they are clicked."""
     name = f"genrecore-{time.strftime('%Y-%m-%d')}"
     with st.container(horizontal=True, gap="small", vertical_alignment="center"):
@@ -227,11 +227,11 @@ def _zip_of_tables(compared: Comparison) -> bytes:
 VIEWS: dict[str, tuple[str, Callable[[Comparison, Selection], None]]] = {
     "verdicts": ("Verdicts", show_verdicts),
     "scores": ("Scores", show_scores),
-    "curves": ("Curves", details.curves),
-    "genres": ("Genres", details.genres),
-    "confusions": ("Confusions", details.confusions),
-    "cost": ("Cost", details.cost),
-    "ranks": ("Ranks", details.ranks),
-    "settings": ("Settings", details.settings),
+    "curves": ("Curves", details.show_curves),
+    "genres": ("Genres", details.show_genres),
+    "confusions": ("Confusions", details.show_confusions),
+    "cost": ("Cost", details.show_cost),
+    "ranks": ("Ranks", details.show_ranks),
+    "settings": ("Settings", details.show_settings),
 }
 """The views by their names in the URL."""

@@ -37,7 +37,7 @@ _PARTS = {
 }
 
 
-def clip_map(run: Run, tested: Sequence[Run]) -> ClipList | None:
+def show_map(run: Run, tested: Sequence[Run]) -> ClipList | None:
     """The map with a click on every clip, and its clips as a list; None without a map."""
     section(
         "Embedding map",

@@ -20,7 +20,7 @@ from genrecore.ui.parts.frame import chart, command, empty, plain, section
 from genrecore.ui.parts.tasks import is_working, task_button, watch
 
 
-def probed(run: Run, tested: Sequence[Run]) -> ClipList | None:
+def show_probes(run: Run, tested: Sequence[Run]) -> ClipList | None:
     """The effect of probes on the run's accuracy, and the clips that one of them breaks; None
     where there is nothing to list."""
     section(

@@ -9,8 +9,8 @@ from genrecore.ui.datasets.listening import pick
 from genrecore.ui.errors import lists
 from genrecore.ui.errors.clip import show_clip
 from genrecore.ui.errors.lists import ClipList
-from genrecore.ui.errors.map import clip_map
-from genrecore.ui.errors.probes import probed
+from genrecore.ui.errors.map import show_map
+from genrecore.ui.errors.probes import show_probes
 from genrecore.ui.parts import readers
 from genrecore.ui.parts.choices import choose_one
 from genrecore.ui.parts.frame import command, empty, plain, section, sentences
@@ -22,8 +22,8 @@ _VIEWS: dict[str, tuple[str, Callable[[Run, Sequence[Run]], ClipList | None]]] =
     "against": ("Two runs", lists.two_runs),
     "differ": ("Runs differ", lists.runs_differ),
     "labels": ("Doubtful labels", lists.labels),
-    "map": ("Map", clip_map),
-    "probes": ("Music or a trick?", probed),
+    "map": ("Map", show_map),
+    "probes": ("Music or a trick?", show_probes),
 }
 
 

@@ -48,7 +48,7 @@ class _Request:
         ]
 
 
-def panel(study: Study) -> None:
+def show_panel(study: Study) -> None:
     """Which rows, on what, and the button that queues them."""
     left, right = pair("papers_run", left=5, right=3)
     with left:

@@ -29,7 +29,7 @@ def in_section(section_name: str) -> str:
     return "abstract" if section_name == "abstract" else f"section {section_name}"
 
 
-def head(study: Study, in_full: bool) -> None:
+def show_head(study: Study, in_full: bool) -> None:
     """The study's question and source; in full also its summary, and what to bear in mind."""
     source = plain(f"{study.citation}. On {DATASETS[study.dataset].title}.")
     if not in_full:
@@ -52,7 +52,7 @@ def _bullets(remarks: Sequence[Remark]) -> str:
     )
 
 
-def recipe(study: Study) -> None:
+def show_recipe(study: Study) -> None:
     """Every value of the recipe with its source, the systems, and the study's contradictions."""
     section(
         "Recipe",

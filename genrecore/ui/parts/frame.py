@@ -21,6 +21,7 @@ from genrecore.jobs import actions as jobs
 from genrecore.reporting import plots
 from genrecore.reporting.columns import Column
 from genrecore.reporting.plots import Chart
+from genrecore.reporting.plots.palette import INK
 from genrecore.store.run import store_dir
 from genrecore.training import hardware
 from genrecore.ui.parts import sockets
@@ -35,8 +36,6 @@ _LOOK_EVERY_S = 20.0
 _TORCH_WAITS_S = 2.0
 NO_BREAK = "\u00a0"
 """A blank at which no line ends."""
-# Streamlit's own colour of labels in charts is too faint on white to be read easily.
-_INK = {"light": "#454a5c", "dark": "#d3d7e5"}
 # Five bars of a spectrum and the name; a grey that stands out from both grounds.
 _LOGO = """<svg xmlns="http://www.w3.org/2000/svg" width="176" height="32" viewBox="0 0 176 32">
 <g fill="#7a80e0"><rect x="1" y="13" width="4.5" height="9" rx="2.2"/>
@@ -265,7 +264,7 @@ def confusion_chart(
 
 def ink() -> str:
     """The colour of a chart's text in the theme that this visitor sees."""
-    return _INK.get(st.context.theme.type or "light", _INK["light"])
+    return INK.get(st.context.theme.type or "light", INK["light"])
 
 
 def in_ink(figure: Chart, colour: str) -> Chart:

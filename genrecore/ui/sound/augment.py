@@ -32,7 +32,7 @@ _CHANGES = {
 _MOST_DRAWS = 64
 
 
-def view(clip: ClipChoice, excerpt: SoundExcerpt) -> None:
+def show(clip: ClipChoice, excerpt: SoundExcerpt) -> None:
     """One augmentation with its options, and the excerpt before and after it."""
     section(
         "Augmentation",

@@ -57,7 +57,7 @@ class FeatureOutput:
     seconds: float
 
 
-def view(clip: ClipChoice) -> None:
+def show(clip: ClipChoice) -> None:
     """One to four features of the excerpt, each with its parameters, image and size."""
     section(
         "Features",

@@ -26,7 +26,7 @@ _RATE_HZ = 44_100
 _SCALES = {"slaney": "Slaney", "htk": "HTK"}
 
 
-def view() -> None:
+def show() -> None:
     """A tone to hear, the bands that respond to it, and how many bands lie below it."""
     section(
         "The mel scale",

@@ -60,7 +60,7 @@ def before_and_after(
     return peak
 
 
-def view(excerpt: SoundExcerpt) -> None:
+def show(excerpt: SoundExcerpt) -> None:
     """An excerpt and the sound of its log-mel spectrogram."""
     section(
         "What is left",
