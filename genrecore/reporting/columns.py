@@ -1,4 +1,4 @@
-"""The catalogue of columns: what a table's column is called, how it is written, what it means.
+"""The catalogue of columns: title, format and help of each column of a table.
 
 The report, the pages and the commands take titles, formats and help from here, so that a number
 has one name and one spelling everywhere. The columns of metrics come from their registry.

@@ -95,7 +95,7 @@ def test_every_format_is_heard_and_the_timeline_steers_the_player(
     page.wait_for_function(
         "() => document.querySelector('.st-key-player_prediction audio').duration > 2.5"
     )
-    slider = page.get_by_role("slider", name="Place in the clip")
+    slider = page.get_by_role("slider", name="Position in the clip")
     box = slider.bounding_box()
     assert box is not None
     slider.click(position={"x": 0.5 * box["width"], "y": box["height"] / 2})

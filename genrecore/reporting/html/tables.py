@@ -232,7 +232,7 @@ def audit_sentence(run: Run) -> str:
 
 def _versions(compared: Comparison) -> pd.DataFrame:
     """A row for each fact (device, precision, versions), a column for all runs with the same facts;
-    empty where nothing is known."""
+    empty where no run recorded any."""
     titles_by_facts: dict[tuple[tuple[str, str], ...], list[str]] = {}
     for key, runs in members(compared).items():
         for run in runs:

@@ -20,7 +20,7 @@ TOP = 46  # pixels above the plot of a chart without a legend
 
 @dataclass(frozen=True)
 class Chart:
-    """A figure, what it shows in words, and its numbers."""
+    """A figure, its alternative text, and the table of its numbers."""
 
     figure: go.Figure
     alt: str
@@ -115,7 +115,7 @@ def colour_bar(title: str, **more: Any) -> dict[str, Any]:
 
 
 def ring(x: Sequence[Any], y: Sequence[Any], colour: str, width: float, **more: Any) -> Any:
-    """A ring around points, as a trace: the epoch that was kept, or what was picked."""
+    """A ring around points, as a trace: around the best epoch, or a picked clip."""
     marker = {"symbol": "circle-open", "size": 16, "color": colour, "line": {"width": width}}
     return {"type": "scatter", "x": x, "y": y, "mode": "markers", "marker": marker,
             "showlegend": False, "hoverinfo": "skip"} | more  # fmt: skip

@@ -26,10 +26,10 @@ MEASURES = {
     "accuracy": ("Accuracy", "Share recognised", ".1%"),
     "lr": ("Learning rate", "Step size", ".3~g"),
 }
-"""Title, unit and format (d3's) of what can be drawn."""
+"""Title, unit and format (d3's) of each measure."""
 
 OVER = {"epoch": "Epoch", "step": "Steps", "seconds": "Minutes of training"}
-"""What curves can be drawn over, and the title of that axis."""
+"""Titles of the horizontal axes."""
 
 _SPLITS = {"train": "training", "valid": "validation"}
 

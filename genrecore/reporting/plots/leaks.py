@@ -1,4 +1,4 @@
-"""What a leak adds to accuracy: both accuracies with the gap between them, also by genre."""
+"""The effect of a leak: accuracies with and without it and the gap, also by genre."""
 
 from __future__ import annotations
 

@@ -208,7 +208,7 @@ def critical_difference(
     order = sorted(range(len(titles)), key=lambda k: (ranks.mean[k], k))
     n = len(order)
     traces: list[dict[str, Any]] = []
-    # Names are below one another, each joined to its mean rank on the line.
+    # One name a row, each joined to its mean rank on the line.
     for row, k in enumerate(order):
         rank, depth = float(ranks.mean[k]), -(row + 1.0)
         name = {

@@ -108,7 +108,7 @@ def _same_when_selected(opacity: float) -> dict[str, Any]:
 
 
 def _name_genres(figure: go.Figure, points: pd.DataFrame, colours: Mapping[str, str]) -> None:
-    """Each genre's name above the middle of its clips, moved where two would cover one another."""
+    """Each genre's name above the middle of its clips, moved up where it would cover another."""
     grouped = points.groupby("genre")
     middles = grouped[["x", "y"]].median()
     width = float(np.ptp(points["x"])) or 1.0

@@ -109,7 +109,7 @@ _Box = tuple[float, float, float, float]
 
 
 def _cost(box: _Box, occupied: Sequence[_Box]) -> float:
-    """The area that a label would share with others, and with what lies outside the plot."""
+    """The area of a label that would cover others, or lie outside the plot."""
     left, low, right, high = box
     inside = max(0.0, min(right, _WIDE) - max(left, 0.0)) * (
         max(0.0, min(high, _HIGH) - max(low, 0.0))

@@ -82,7 +82,7 @@ def _plain(name: str) -> str:
 
 @dataclass(frozen=True)
 class RunStyle:
-    """How a run is drawn: colour, and what says the same without colour."""
+    """How a run is drawn: colour, and the marker and pattern that replace it without colour."""
 
     colour: str
     marker: str

@@ -140,7 +140,7 @@ def _number(name: str, default: float) -> float:
 
 
 def _show(classified: ClassifiedClip) -> None:
-    """Doubts, the prediction in a sentence, player and timeline, bars, and what explains it."""
+    """Doubts, the prediction in a sentence, player and timeline, bars, and an explanation."""
     clip, longest = classified.clip, classified.longest
     label = f" · labelled {plain(clip.genre)}" if clip.genre else ""
     st.markdown(f":gray[{plain(clip.name)}{label}]")
@@ -203,7 +203,7 @@ def _play(classified: ClassifiedClip) -> None:
         st.audio(audio.to_wav_bytes(longest.wave, longest.sample_rate_hz), format="audio/wav")
     lanes = []
     for prediction, run in zip(classified.result.predictions, classified.opened.runs, strict=True):
-        # Times count from the start of what the player plays.
+        # The player's times start at the classified part.
         segments = prediction.segments.copy()
         segments[["start_s", "end_s"]] -= longest.start_s
         lanes.append(Lane(run.title, segments))

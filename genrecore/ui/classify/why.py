@@ -1,4 +1,4 @@
-"""Explanations of a prediction: parts of the clip that support a genre, seen and heard."""
+"""Explanations of a prediction: parts of the clip that support a genre, to see and to hear."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _MOST_STORED = 48
 
 
 def show_why(classified: ClassifiedClip) -> None:
-    """The regions of one segment that support a genre, and what they sound like."""
+    """The regions of one segment that support a genre, as an image and as sound."""
     section("Why", "Which parts of the clip support a genre, according to the run.")
     k, _, loaded, prediction = classified.choose_run("why_run")
     explainer = _explainer(classified.opened, k)

@@ -42,7 +42,7 @@ _USUAL_BAND, _MOST_BAND = 100 * verdicts.BAND, 20.0  # points
 
 @dataclass(frozen=True)
 class Selection:
-    """What is compared.
+    """The members of a comparison, and how they are compared.
 
     Attributes:
         unit: `RUNS` or `SYSTEMS`.
@@ -95,7 +95,7 @@ def choose_selection(tested: Sequence[Run]) -> Selection:
     picked = fitting
     count = words.thousands(len(fitting))
     if not choose_flag(f"All {count} {unit} that the filter leaves", "all"):
-        # What was picked before stays in sight, whatever the filter says.
+        # Earlier picks stay, even where the filter excludes them.
         still_there = [name for name in picked_before if name in everything.members]
         picked = choose_many(
             unit.capitalize(),
@@ -263,7 +263,7 @@ def compare(members: Members, band: float, on_shared: bool) -> Comparison:
     else:
         several = [System(key, tuple(runs)) for key, runs in members.items()]
         result = systems.compare(several, band, on_shared)
-    # Fresh runs: what was read of these need not stay in memory.
+    # Fresh runs: the tables that these have read need not stay in memory.
     return replace(result, runs=[Run(run.folder) for run in result.runs])
 
 

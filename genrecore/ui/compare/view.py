@@ -42,7 +42,7 @@ def show(compared: Comparison, selection: Selection) -> None:
 
 
 def show_warnings(compared: Comparison) -> None:
-    """What a reader must know first."""
+    """Warnings about the runs: leaks, different clips, predictions that are not numbers."""
     notes = [plain(note) for note in compared.notes]
     if len(notes) > _FEW_NOTES:
         notes = ["\n".join(f"- {note}" for note in notes)]

@@ -1,4 +1,4 @@
-"""One clip on the page Errors: heard, seen, judged, and beside its copies and neighbours."""
+"""One clip on the page Errors: player, prediction, judgement, copies and neighbours."""
 
 from __future__ import annotations
 

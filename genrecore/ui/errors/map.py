@@ -1,4 +1,4 @@
-"""The embedding map of the page Errors: every clip a point, each to be heard."""
+"""The embedding map of the page Errors: a point for every clip; a click plays it."""
 
 from __future__ import annotations
 

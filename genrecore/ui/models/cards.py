@@ -151,7 +151,7 @@ def show_headline(choice: ModelChoice) -> None:
 
 
 def show_sizes(choice: ModelChoice) -> None:
-    """The figures in sentences, and what studies leave open."""
+    """The sizes in sentences, and the choices that studies leave open."""
     card = choice.card
     section("In words")
     st.caption(plain(f"For {card.input.words}; {words.plural(card.input.n_genres, 'genre')}."))
@@ -196,7 +196,7 @@ def link_to_training(choice: ModelChoice) -> None:
 
 
 def address(choice: ModelChoice) -> dict[str, str]:
-    """What the page Train opens with: model, input and, on its study's input, the recipe."""
+    """The URL of the page Train, filled in: model, input and, on its study's input, the recipe."""
     name = choice.card.name
     preset = choice.preset or model_inputs.preset_of(name)
     preset = "" if preset == _DEFAULT else preset

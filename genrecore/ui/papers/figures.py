@@ -40,7 +40,7 @@ _CURVES = {"train": "training", "valid": "validation", "both": "training and val
 
 @dataclass(frozen=True)
 class _Drawing:
-    """A figure, what our runs show, and the first run of each of its systems by name."""
+    """A printed figure, our results, and the first run of each of its systems by name."""
 
     figure: PrintedFigure
     results: Results
@@ -95,7 +95,7 @@ def _caption(figure: PrintedFigure) -> str:
 
 
 def _show_text(figure: PrintedFigure) -> None:
-    """What the study says about the figure, and what it does not print."""
+    """Quotations about the figure, and a note on the numbers that the study does not print."""
     for quotation in figure.said:
         st.markdown(f"“{plain(quotation.words)}” :gray[({in_section(quotation.section)})]")
     st.caption(f"Not printed, and not reconstructed here: {plain(figure.not_printed)}")

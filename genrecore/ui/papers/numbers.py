@@ -48,7 +48,7 @@ _COLUMNS = {
 
 @dataclass(frozen=True)
 class Results:
-    """A study's runs and what they show; `rows` as of `findings.rows_table`."""
+    """A study's runs and their results; `rows` as of `findings.rows_table`."""
 
     study: Study
     runs: RunsOfStudy
@@ -278,7 +278,7 @@ def _show_gap(results: Results) -> None:
 
 
 def _show_times(results: Results) -> None:
-    """How long each row took, beside what the study says."""
+    """The training time of each row, beside the study's own."""
     study, ran = results.study, results.rows[results.rows["runs"] > 0]
     printed = {
         number.system: number.shown

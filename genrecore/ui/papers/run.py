@@ -49,7 +49,7 @@ class _Request:
 
 
 def show_panel(study: Study) -> None:
-    """Which rows, on what, and the button that queues them."""
+    """The choice of rows and music, and the button that queues the runs."""
     left, right = pair("papers_run", left=5, right=3)
     with left:
         request = _choose(study)

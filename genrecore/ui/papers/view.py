@@ -30,7 +30,7 @@ def in_section(section_name: str) -> str:
 
 
 def show_head(study: Study, in_full: bool) -> None:
-    """The study's question and source; in full also its summary, and what to bear in mind."""
+    """The study's question and source; in full also its summary and critique."""
     source = plain(f"{study.citation}. On {DATASETS[study.dataset].title}.")
     if not in_full:
         section(study.question)

@@ -55,7 +55,7 @@ def _component() -> Any:
         "genrecore_timeline",
         html=(
             '<div class="whole"><div class="slider" role="slider" tabindex="0"'
-            ' aria-label="Place in the clip"><div class="lanes"></div><div class="cursor"></div>'
+            ' aria-label="Position in the clip"><div class="lanes"></div><div class="cursor"></div>'
             '</div><p class="said" aria-hidden="true"></p><div class="legend"></div></div>'
         ),
         css=(_HERE / "timeline.css").read_text(encoding="utf-8"),

@@ -1,4 +1,4 @@
-"""Augmentations of an excerpt, seen and heard before and after, on the page Sound."""
+"""Augmentations on the page Sound: an excerpt before and after, to see and to hear."""
 
 from __future__ import annotations
 

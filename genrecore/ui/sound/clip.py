@@ -1,4 +1,4 @@
-"""The clip of the page Sound: chosen or uploaded, cut to an excerpt, heard, with its beats."""
+"""The clip of the page Sound: its choice or upload, the excerpt, player and beats."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ class ClipChoice:
 
 
 def choose_clip() -> ClipChoice | None:
-    """The clip of the URL or an upload, with its player; None where the page says what to do."""
+    """The clip of the URL or an upload, with its player; None where there is none yet."""
     left, right = pair("clip", left=2, right=3)
     with left:
         source = choose_one("Clip from", _SOURCES, "from", radio=True)

@@ -1,4 +1,4 @@
-"""Features of an excerpt beside one another on the page Sound."""
+"""Features of an excerpt side by side on the page Sound."""
 
 from __future__ import annotations
 
@@ -161,7 +161,7 @@ def compute(name: str, options: Options, excerpt: SoundExcerpt) -> FeatureOutput
     seconds = time.perf_counter() - began
     parts = output if isinstance(output, tuple) else (output,)
     arrays = tuple(
-        # Channels are copies of one another, so the first is all there is to see.
+        # All channels are the same, so the first is enough.
         (part[0, 0] if kind in ("image", "wave") else part[0]).float().numpy().copy()
         for kind, part in zip(entry.facts.kinds, parts, strict=True)
     )

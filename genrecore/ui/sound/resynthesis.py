@@ -39,7 +39,7 @@ def before_and_after(
     excerpt: SoundExcerpt,
     waveforms: bool = False,
 ) -> float:
-    """Two versions of an excerpt beside each other, with equal loudness, axes and colours.
+    """Two versions of an excerpt side by side, with equal loudness, axes and colours.
 
     Returns the highest peak; where it exceeds 1, both players are quieter by this factor.
     """
