@@ -85,15 +85,15 @@ def test_other_clips_are_compared_only_where_asked(store: Path) -> None:
     assert any("30 of 150 are shared by all" in note for note in compared.notes)
     assert compared.table["n_clips"].tolist() == [90, 90]
 
-    asked = comparison.compare([a, b], on_shared=True)
-    assert asked.pairs["n_clips"].tolist() == [30]
-    assert not asked.can_ask
-    assert asked.table["n_clips"].tolist() == [30, 30]
-    assert [matrix.to_numpy().sum() for matrix in asked.confusions.values()] == [30, 30]
+    on_shared_clips = comparison.compare([a, b], on_shared=True)
+    assert on_shared_clips.pairs["n_clips"].tolist() == [30]
+    assert not on_shared_clips.can_ask
+    assert on_shared_clips.table["n_clips"].tolist() == [30, 30]
+    assert [matrix.to_numpy().sum() for matrix in on_shared_clips.confusions.values()] == [30, 30]
     for run in (a, b):
-        own = read_test_predictions(run).set_index("clip_id").loc[asked.shared]
+        own = read_test_predictions(run).set_index("clip_id").loc[on_shared_clips.shared]
         expected = own[["p_blues", "p_jazz", "p_rock"]].idxmax(axis=1).str[2:] == own["genre"]
-        accuracy = asked.table.set_index("run_id").loc[run.run_id, "accuracy"]
+        accuracy = on_shared_clips.table.set_index("run_id").loc[run.run_id, "accuracy"]
         assert accuracy == expected.mean()
 
 
@@ -103,8 +103,8 @@ def test_what_shares_no_clip_is_not_compared_and_not_dropped(store: Path) -> Non
         fake_run(store, draw_right(0.6, 90, 8), seed=1),
     )
     far = fake_run(store, draw_right(0.6, 90, 9), first=1000, seed=2)
-    for asked in (False, True):
-        compared = comparison.compare([a, b, far], on_shared=asked)
+    for on_shared in (False, True):
+        compared = comparison.compare([a, b, far], on_shared=on_shared)
         assert compared.pairs["n_clips"].tolist() == [90, 0, 0]
         assert compared.pairs["sentence"].str.contains("share no test clips").tolist() == [
             False, True, True,

@@ -117,8 +117,8 @@ def test_a_fold_that_is_not_done_is_named(copies: list[Run]) -> None:
     path.write_text(json.dumps(json.loads(path.read_text()) | {"state": "stopped"}))
     with pytest.raises(GenrecoreError, match=r"these are not: fold 1 \(stopped\)"):
         pool_folds([Run(run.folder) for run in copies])
-    [found] = fold_sets(Run(run.folder) for run in copies)
-    assert found.missing == [1]
+    [sets] = fold_sets(Run(run.folder) for run in copies)
+    assert sets.missing == [1]
 
 
 def test_folds_of_data_that_changed_in_between_are_refused(copies: list[Run]) -> None:
@@ -163,10 +163,10 @@ def test_sets_of_folds_are_found_among_all_runs(copies: list[Run], tmp_path: Pat
     (broken.folder / "config.json").write_text('{"written": "by another version"}')
     os.makedirs(tmp_path / "no-run")
 
-    found = fold_sets(runs.all_runs(tmp_path))
-    whole = next(fold_set for fold_set in found if fold_set.seed == 0)
-    part = next(fold_set for fold_set in found if fold_set.seed == 9)
-    assert len(found) == 2
+    sets = fold_sets(runs.all_runs(tmp_path))
+    whole = next(fold_set for fold_set in sets if fold_set.seed == 0)
+    part = next(fold_set for fold_set in sets if fold_set.seed == 9)
+    assert len(sets) == 2
     assert whole.complete
     assert whole.sentence == "All 3 folds are done."
     assert list(whole.runs) == [0, 1, 2]

@@ -153,8 +153,8 @@ def test_judgements_are_kept_and_the_last_one_counts(store: Path) -> None:
     label_reviews.add("fma", "000002", "Hip-Hop", "right", store=store)
     label_reviews.add("gtzan", "rock.9", "rock", "right", store=store)
     label_reviews.add("gtzan", "rock.9", "rock", "", store=store)  # taken back
-    kept = label_reviews.read(store)
-    assert kept[["clip_id", "judgement"]].values.tolist() == [
+    reviews = label_reviews.read(store)
+    assert reviews[["clip_id", "judgement"]].values.tolist() == [
         ["jazz.1", "wrong"], ["000002", "right"],
     ]  # fmt: skip
     assert label_reviews.read(store, "fma")["clip_id"].tolist() == ["000002"]
@@ -171,9 +171,9 @@ def test_judgements_are_kept_and_the_last_one_counts(store: Path) -> None:
 
 def test_the_commands_list_clips_and_keep_judgements(store: Path, tmp_path: Path) -> None:
     a, b, c = (fake_run(store, draw_right(0.5, 60, k), seed=k) for k in range(3))
-    found = mistakes.clip_predictions(a)
+    predictions = mistakes.clip_predictions(a)
     cell = json.loads(command("errors", a.run_id, "--cell", "blues,jazz", "--json"))
-    assert cell["n_clips"] == len(mistakes.cell(found, "blues", "jazz"))
+    assert cell["n_clips"] == len(mistakes.cell(predictions, "blues", "jazz"))
     assert {row["predicted"] for row in cell["clips"]} == {"jazz"}
     against = json.loads(command("errors", a.run_id, "--against", b.run_id, "--json"))
     pair = comparison.compare([a, b]).pairs.iloc[0]
@@ -184,13 +184,13 @@ def test_the_commands_list_clips_and_keep_judgements(store: Path, tmp_path: Path
     assert "more; --most" in command("errors", a.run_id, "--most", "2")
     refused(genrecore("errors", a.run_id, "--cell", "blues"), 2, "blues, jazz, rock")
     refused(genrecore("errors", a.run_id, "--order", "loud"), 2, "worst, certain, uncertain")
-    one = json.loads(command("errors", a.run_id, "--clip", "clip 0003", "--json"))
-    assert one["predicted"] == found.set_index("clip_id").loc["clip 0003", "predicted"]
-    assert sum(one["proba"].values()) == pytest.approx(1.0)
+    facts = json.loads(command("errors", a.run_id, "--clip", "clip 0003", "--json"))
+    assert facts["predicted"] == predictions.set_index("clip_id").loc["clip 0003", "predicted"]
+    assert sum(facts["proba"].values()) == pytest.approx(1.0)
     assert "predicted" in command("errors", a.run_id, "--clip", "clip 0003")
     refused(genrecore("errors", a.run_id, "--clip", "nobody"), 2, "no test clip")
-    other = fake_run(store, draw_right(0.5, 60, 0), **{"dataset": "gtzan"})
-    refused(genrecore("errors", a.run_id, "--against", other.run_id), 2, "the same dataset")
+    of_gtzan = fake_run(store, draw_right(0.5, 60, 0), **{"dataset": "gtzan"})
+    refused(genrecore("errors", a.run_id, "--against", of_gtzan.run_id), 2, "the same dataset")
     assert "its label is wrong" in command("annotate", "demo", "clip 1", "wrong")
     assert json.loads(command("annotate", "list", "--json"))[0]["clip_id"] == "clip 1"
     command("annotate", "list", "--out", str(tmp_path / "said.csv"))

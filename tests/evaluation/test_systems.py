@@ -28,9 +28,9 @@ def seeds(store: Path, shares: list[float], first: int = 0, **values: object) ->
 
 def test_runs_that_differ_in_seeds_and_fold_are_one_system(store: Path) -> None:
     of_three_seeds = seeds(store, [0.6, 0.7, 0.65])
-    other = fake_run(store, draw_right(0.5, 180, 9), ARTISTS, training__lr=0.02)
+    of_other_rate = fake_run(store, draw_right(0.5, 180, 9), ARTISTS, training__lr=0.02)
     waiting = runs.create_run(of_three_seeds[0].config, store)
-    grouped = systems.group_runs([other, *of_three_seeds, waiting])
+    grouped = systems.group_runs([of_other_rate, *of_three_seeds, waiting])
     assert [len(system.runs) for system in grouped] == [1, 3]
     assert grouped[1].n_seeds == 3
     assert [name for name, _ in grouped[1].tests] == ["seed 0", "seed 1", "seed 2"]
@@ -134,8 +134,8 @@ def test_folds_that_are_missing_are_named_and_shared_folds_compared(store: Path)
     (pair,) = compared.pairs.to_dict("records")
     assert np.isnan(pair["difference"])  # 90 clips against two thirty
     assert "only if you ask" in pair["sentence"]
-    asked = systems.compare(systems.group_runs([*a, *b]), on_shared=True).pairs.iloc[0]
-    assert asked["n_clips"] == 60
+    shared_pair = systems.compare(systems.group_runs([*a, *b]), on_shared=True).pairs.iloc[0]
+    assert shared_pair["n_clips"] == 60
     c = folded(store, "crnn", 0.5, range(2))
     both = systems.compare(systems.group_runs([*b, *c])).pairs.iloc[0]
     assert both["n_clips"] == 60
@@ -204,8 +204,8 @@ def test_curves_of_a_system_are_means_in_a_band(store: Path) -> None:
     two_seeds = [
         fake_run(store, draw_right(0.6, 30, k), n_epochs=n, seed=k) for k, n in enumerate((4, 6))
     ]
-    other = fake_run(store, draw_right(0.6, 30, 7), n_epochs=3, model="mlp")
-    compared = systems.compare(systems.group_runs([*two_seeds, other]))
+    mlp_run = fake_run(store, draw_right(0.6, 30, 7), n_epochs=3, model="mlp")
+    compared = systems.compare(systems.group_runs([*two_seeds, mlp_run]))
     band = curve_band(compared.curves)
     valid = band[(band["run_id"] == systems.signature(two_seeds[0])) & (band["split"] == "valid")]
     assert valid["epoch"].tolist() == [1, 2, 3, 4, 5, 6]

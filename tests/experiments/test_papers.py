@@ -169,11 +169,11 @@ def _tuples(shape: tuple[object, ...]) -> tuple[object, ...]:
 
 def check_values(study: Study, row: StudyRow, config: RunConfig, protocol: str) -> None:
     """What is marked is what is trained."""
-    wanted: dict[str, object] = {}
+    expected_values: dict[str, object] = {}
     for setting in study.settings_of(row.group, protocol):
-        wanted.update(setting.values)
-    wanted.update(row.values)
-    for dotted, value in wanted.items():
+        expected_values.update(setting.values)
+    expected_values.update(row.values)
+    for dotted, value in expected_values.items():
         first, _, name = dotted.partition(".")
         if first in ("training", "segments"):
             assert getattr(getattr(config, first), name) == value, (row.name, dotted)
@@ -202,8 +202,8 @@ def test_seeds_draw_the_split_anew_only_where_the_study_does_not_say_it() -> Non
         for protocol in papers.PROTOCOLS:
             runs = papers.study_runs(study, [study.rows[0].name], [protocol], 3)
             assert [run.config.seed for run in runs] == [0, 1, 2]
-            drawn = protocol == "published" and study.name in ("qin", "liu", "hong")
-            expected = [0, 1, 2] if drawn else [0, 0, 0]
+            is_redrawn = protocol == "published" and study.name in ("qin", "liu", "hong")
+            expected = [0, 1, 2] if is_redrawn else [0, 0, 0]
             assert [run.config.split_seed for run in runs] == expected, (study.name, protocol)
 
 
@@ -216,12 +216,14 @@ def test_liu_and_belton_are_the_tables_that_plans_know() -> None:
     ):  # fmt: skip
         base = configuration.with_values(RunConfig(), sweep_values(table))
         grids = find_sweep(table)[1].grids
-        theirs = {configuration.signature(config) for config in draft(base, grids).configs}
+        drafted_signatures = {
+            configuration.signature(config) for config in draft(base, grids).configs
+        }
         ours = {
             configuration.signature(run.config)
             for run in papers.study_runs(papers.study(study), names, ["published"])
         }
-        assert ours == theirs
+        assert ours == drafted_signatures
 
 
 def test_a_choice_stands_for_the_rows_it_chooses_among() -> None:

@@ -83,14 +83,14 @@ def test_statistics_of_all_clips_are_those_of_all_clips(rehearsed: Path) -> None
     from genrecore.training.weights import load_classifier
 
     (run,) = papers.find_runs(papers.study("qin"), True, rehearsed).of_row("lstm_64", "published")
-    kept = load_classifier(run.weights).standardise.mean.flatten().numpy()
+    stored_mean = load_classifier(run.weights).standardise.mean.flatten().numpy()
     table = read_table(Path(run.clips["path"].iloc[0]))
     table = table.groupby("clip_id").head(9)  # nine steps of each clip
     by_hand = table[list(DESCRIPTORS)].mean().to_numpy()
-    np.testing.assert_allclose(kept, by_hand, rtol=1e-4, atol=1e-6)  # float32 sums
+    np.testing.assert_allclose(stored_mean, by_hand, rtol=1e-4, atol=1e-6)  # float32 sums
     trained_on = run.clips.loc[run.clips["split"] == "train", "clip_id"]
     of_training = table[table["clip_id"].isin(trained_on)][list(DESCRIPTORS)].mean().to_numpy()
-    assert not np.allclose(kept, of_training, rtol=1e-3)
+    assert not np.allclose(stored_mean, of_training, rtol=1e-3)
 
 
 def ours(value: float, error: float, n_runs: int = 1) -> Ours:
@@ -128,8 +128,8 @@ def test_an_interval_of_one_run_is_as_wide_as_the_binomial_one_without_artists()
     }
     wide = findings.interval([right], by_artist)
     assert wide.error > 2 * alone.error  # an artist is right throughout or wrong throughout
-    other = pd.Series(True, index=[f"clip {k}" for k in range(100, 500)])
-    both = findings.interval([right, other], {})
+    on_other_clips = pd.Series(True, index=[f"clip {k}" for k in range(100, 500)])
+    both = findings.interval([right, on_other_clips], {})
     assert both.value == 0.75
     assert both.error > alone.error  # two runs that differ say little of a third
 

@@ -252,8 +252,8 @@ def test_a_driver_that_comes_back_adopts_what_was_under_way(nobody_starts: Path)
     study = study_of(plan)
     study.ask(searching._distributions(searching.ranges_of(plan)))
     # And once after queueing, before the trial knew its run.
-    asked = study.ask(searching._distributions(searching.ranges_of(plan)))
-    config = configuration.with_values(plan.base, dict(asked.params))
+    new_trial = study.ask(searching._distributions(searching.ranges_of(plan)))
+    config = configuration.with_values(plan.base, dict(new_trial.params))
     orphan = jobs.submit(config, nobody_starts, plan=plan.plan_id)
 
     done = finish(Driver(plan))
@@ -262,7 +262,7 @@ def test_a_driver_that_comes_back_adopts_what_was_under_way(nobody_starts: Path)
     begun = [trial for trial in trials if not trial.user_attrs.get("never_begun")]
     assert [trial.state.name for trial in begun] == ["COMPLETE"] * 3
     assert [trial.state.name for trial in trials if trial not in begun] == ["FAIL"]
-    assert trials[asked.number].user_attrs["run"] == orphan.run_id
+    assert trials[new_trial.number].user_attrs["run"] == orphan.run_id
     assert len({trial.user_attrs["run"] for trial in begun}) == 3
     assert len(runs.all_runs(nobody_starts)) == 3
     # After each restart the draws went on, not over.

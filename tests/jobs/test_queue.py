@@ -140,7 +140,7 @@ def test_a_run_that_does_not_stop_in_time_is_ended_by_force(
     quick: Callable[..., Run], store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(actions, "RUNNER", (*RUNNER, "--deaf"))
-    run, other = quick(100_000), quick(1)
+    run, successor = quick(100_000), quick(1)
     monkeypatch.setattr(actions, "RUNNER", (*RUNNER, "--deaf"))
     actions.ensure_runner(store)
     wait_for(lambda: is_running(run))
@@ -152,7 +152,7 @@ def test_a_run_that_does_not_stop_in_time_is_ended_by_force(
     wait_for(lambda: Run(run.folder).state == "stopped")
     assert "by force" in Run(run.folder).reason
     assert not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
-    wait_for(lambda: Run(other.folder).state == "done")  # the slot is free again
+    wait_for(lambda: Run(successor.folder).state == "done")  # the slot is free again
 
 
 @processes

@@ -38,7 +38,7 @@ class Queue(RuleBasedStateMachine):
         self.made: list[Run] = []
         self.before, actions.RUNNER = actions.RUNNER, RUNNER
 
-    def one(self, data: st.DataObject, *allowed: str) -> Run | None:
+    def a_run(self, data: st.DataObject, *allowed: str) -> Run | None:
         fitting = [run for run in self.made if Run(run.folder).state in allowed]
         return data.draw(st.sampled_from(fitting)) if fitting else None
 
@@ -49,7 +49,7 @@ class Queue(RuleBasedStateMachine):
 
     @rule(to=st.sampled_from(queue.WAYS), data=st.data())
     def move(self, to: str, data: st.DataObject) -> None:
-        run = self.one(data, "queued")
+        run = self.a_run(data, "queued")
         if run is not None:
             self.unless_it_began(lambda: actions.move(Run(run.folder), to))
 
@@ -63,19 +63,19 @@ class Queue(RuleBasedStateMachine):
 
     @rule(data=st.data())
     def stop_or_cancel(self, data: st.DataObject) -> None:
-        run = self.one(data, "queued", "running")
+        run = self.a_run(data, "queued", "running")
         if run is not None:
             self.unless_it_began(lambda: actions.stop(Run(run.folder)))
 
     @rule(data=st.data())
     def resume(self, data: st.DataObject) -> None:
-        run = self.one(data, "stopped", "lost")
+        run = self.a_run(data, "stopped", "lost")
         if run is not None:
             self.unless_it_began(lambda: actions.resume(Run(run.folder)))
 
     @rule(data=st.data())
     def throw_away_and_restore(self, data: st.DataObject) -> None:
-        run = self.one(data, "stopped", "lost", "queued", "done")
+        run = self.a_run(data, "stopped", "lost", "queued", "done")
         if run is not None:
             self.unless_it_began(
                 lambda: (actions.delete(Run(run.folder)), actions.restore(run.run_id, self.store))
@@ -92,7 +92,7 @@ class Queue(RuleBasedStateMachine):
 
     @rule(data=st.data())
     def kill_a_run(self, data: st.DataObject) -> None:
-        run = self.one(data, "running")
+        run = self.a_run(data, "running")
         if run is not None:
             for process in living_processes(run.folder):
                 process.kill()
@@ -119,7 +119,7 @@ class Queue(RuleBasedStateMachine):
             assert {run.run_id for run in all_runs(self.store)} == set(names(self.made))
             for run in self.made:
                 assert not (run.folder / "twice").exists(), (run.folder / "twice").read_text()
-                states = [one["state"] for one in Run(run.folder).status["states"]]
+                states = [entry["state"] for entry in Run(run.folder).status["states"]]
                 assert states.count("done") <= 1
             wait_for(lambda: not is_locked(self.store / actions.RUNNER_LOCK))
         finally:

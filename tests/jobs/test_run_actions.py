@@ -75,7 +75,7 @@ def test_a_stopped_run_is_resumed_where_it_was(paused: Path, tiny: Tiny) -> None
     again = carried_out(run)
     assert again.state == "done"
     alike(again, whole)
-    assert [one["state"] for one in again.status["states"]] == [
+    assert [entry["state"] for entry in again.status["states"]] == [
         "queued", "preparing", "running", "stopped", "queued", "preparing", "running", "done",
     ]  # fmt: skip
     with pytest.raises(GenrecoreError, match="done; continue it for more epochs instead"):
@@ -89,11 +89,11 @@ def test_a_stop_around_an_epochs_end_changes_nothing(
     config = tiny(training__epochs=2)
     whole = trained(config, paused)
     run = actions.submit(config, paused)
-    seen = []
+    reports = []
 
     def watch(phase: str, done: int, _total: int) -> None:
-        seen.extend([done] if phase == Phase.TRAINING else [])
-        if len(seen) == n_reports:  # at once: a request is looked for every few steps only
+        reports.extend([done] if phase == Phase.TRAINING else [])
+        if len(reports) == n_reports:  # at once: a request is looked for every few steps only
             raise Stopped
 
     lock = take_lock(run.folder / LOCK)
@@ -101,7 +101,7 @@ def test_a_stop_around_an_epochs_end_changes_nothing(
     assert lifecycle.execute(run, watch) == "stopped"
     os.close(lock)
     # Eight steps, a validation of one batch, then the second epoch.
-    assert seen[-1] == [*range(8), 8, 8, 9, 10][n_reports - 1]
+    assert reports[-1] == [*range(8), 8, 8, 9, 10][n_reports - 1]
     actions.resume(Run(run.folder))
     alike(carried_out(run), whole)
 
@@ -207,26 +207,26 @@ def test_what_cannot_be_continued_says_why(paused: Path, tiny: Tiny) -> None:
 
 def test_a_clone_differs_in_what_was_asked_for(paused: Path, tiny: Tiny) -> None:
     run = trained(tiny(), paused)
-    made = actions.clone(run, {"training.lr": "0.01", "seed": 4})
-    assert made.origin == {"parent": run.run_id, "how": "cloned"}
-    assert differences(made.config, run.config) == {"training.lr": 0.01, "seed": 4}
+    cloned = actions.clone(run, {"training.lr": "0.01", "seed": 4})
+    assert cloned.origin == {"parent": run.run_id, "how": "cloned"}
+    assert differences(cloned.config, run.config) == {"training.lr": 0.01, "seed": 4}
     with pytest.raises(UsageError, match=r"training\.speed"):
         actions.clone(run, {"training.speed": 4})
 
 
 def test_deleted_runs_come_back(paused: Path, tiny: Tiny) -> None:
-    run, other = actions.submit(tiny(), paused), actions.submit(tiny(), paused)
+    run, untouched = actions.submit(tiny(), paused), actions.submit(tiny(), paused)
     assert "can be restored" in actions.delete(run)
-    assert [one.run_id for one in all_runs(paused)] == [other.run_id]
-    assert [one.run_id for one in actions.queued(paused)] == [other.run_id]
-    assert [one.run_id for one in actions.deleted(paused)] == [run.run_id]
+    assert [listed.run_id for listed in all_runs(paused)] == [untouched.run_id]
+    assert [listed.run_id for listed in actions.queued(paused)] == [untouched.run_id]
+    assert [listed.run_id for listed in actions.deleted(paused)] == [run.run_id]
     back = actions.restore(run.run_id[-4:], paused)
     assert (back.state, back.reason) == ("stopped", "cancelled")
     with pytest.raises(UsageError, match="There is no run"):
         actions.restore(run.run_id, paused)
 
     actions.delete(back)
-    shutil.copytree(other.folder, paused / run.run_id)
+    shutil.copytree(untouched.folder, paused / run.run_id)
     with pytest.raises(GenrecoreError, match="cannot be restored"):
         actions.restore(run.run_id, paused)
     assert actions.empty_bin(paused) == "1 run removed for good."
@@ -251,9 +251,9 @@ def test_the_commands_say_what_they_do(paused: Path, tiny: Tiny) -> None:
     assert "is cancelled" in command("queue", "cancel", b.run_id)
     refused(genrecore("queue", "cancel", b.run_id), 2, "is not queued, it is stopped")
     assert "starts over" in command("runs", "resume", b.run_id)
-    said = command("runs", "clone", a.run_id, "--set", "training.lr=0.002", "--set", "seed=3")
-    assert "training.lr: 0.001 → 0.002" in said
-    assert "seed: 0 → 3" in said
+    output = command("runs", "clone", a.run_id, "--set", "training.lr=0.002", "--set", "seed=3")
+    assert "training.lr: 0.001 → 0.002" in output
+    assert "seed: 0 → 3" in output
     refused(genrecore("runs", "continue", a.run_id, "--epochs", "9"), 1, "is queued, not done")
     assert "in the bin" in command("runs", "delete", b.run_id)
     assert b.run_id in command("runs", "restore")
