@@ -1,4 +1,4 @@
-"""AAC and ALAC audio (m4a, mp4 without a picture, raw aac) with the face of a sound file.
+"""AAC and ALAC audio (m4a, mp4 without an image, raw aac) with the interface of a sound file.
 
 libsndfile reads neither; FFmpeg's decoders, which PyAV carries along, do. A decoder is handed the
 open file, never a name: FFmpeg would take some names for addresses.
@@ -102,7 +102,7 @@ class AacFile:
     def _length_s(self, label: str) -> float:
         """How long the sound is by the container's tables; of one written in pieces, counted."""
         with self._open() as container:
-            # A cover is a picture of one frame; a video is none.
+            # A cover is an image of one frame; a video is none.
             if any(not stream.disposition & _COVER for stream in container.streams.video):
                 raise AudioError(
                     f"{label} is an MP4 video; take its sound out first, for instance as wav."

@@ -47,7 +47,7 @@ def sniff(raw: IO[bytes], size: int, label: str) -> tuple[str, int]:
             )
     like = "text" if not any(byte < 9 for byte in head) else "nothing known"
     if head.startswith((b"\x89PNG\r\n", b"\xff\xd8\xff", b"GIF8", b"BM")):
-        like = "a picture"
+        like = "an image"
     raise AudioError(
         f"{label} is not an audio file: its content looks like {like}; expected {READABLE}."
     )

@@ -3,7 +3,7 @@
 Hong, Comparison Among AlexNet, GoogLeNet and ResNet-18 in Automatic Music Genre Classification,
 section 2.3, lists flipping, rotating, cutting, scaling, translation and AlexNet's principal
 components of colour as usual and gives no numbers: the ranges here are ours. Each class says what
-it means for a spectrogram, where the axes are time and frequency, not left and up. Where a picture
+it means for a spectrogram, where the axes are time and frequency, not left and up. Where an image
 is moved or turned, what comes in from outside is as quiet as the example's quietest point.
 """
 

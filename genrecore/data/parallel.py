@@ -15,6 +15,13 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
+def n_cores() -> int:
+    """How many cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 def in_order(
     work: Callable[[T], R],
     items: Sequence[T],
@@ -33,14 +40,14 @@ def in_order(
         n_before: How many items were done by earlier calls.
         n_total: How many there are in all; by default `n_before` and these.
     """
-    n_threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    n_threads = n_cores()
     n_end = n_before + len(items)
     pool = ThreadPoolExecutor(n_threads, thread_name_prefix="data")
     waiting: deque[Future[R]] = deque()
     rest = iter(items)
     try:
         for n_done in range(n_before, n_end):
-            n_free = 4 * (n_threads or 1) + 1 - len(waiting)
+            n_free = 4 * n_threads + 1 - len(waiting)
             waiting.extend(pool.submit(work, item) for item in islice(rest, n_free))
             result = waiting.popleft().result()
             report(phase, n_done, n_total or n_end)

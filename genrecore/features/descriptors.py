@@ -5,7 +5,6 @@ The front ends take the shape of one row of a table, or a wave's sample rate and
 
 from __future__ import annotations
 
-import os
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -19,6 +18,7 @@ from genrecore.audio.axes import Axes, Rows
 from genrecore.audio.descriptor_names import DESCRIPTORS
 from genrecore.audio.descriptors import descriptors
 from genrecore.config.registry import Options
+from genrecore.data.parallel import n_cores
 from genrecore.errors import GenrecoreError
 from genrecore.features.registered import FEATURES
 from genrecore.words import plural
@@ -152,12 +152,11 @@ class DescriptorSequence(_DescriptorRows):
 def _descriptors_of_waves(waves: Tensor, sample_rate_hz: int) -> Tensor:
     """(batch, parts, 57) on the waves' device, of waves (batch, parts, n_samples)."""
     arrays = np.ascontiguousarray(waves.detach().float().cpu().numpy())
-    n_threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 
     def compute(parts: np.ndarray) -> np.ndarray:
         return np.stack([descriptors(part, sample_rate_hz) for part in parts])
 
     # One thread a clip: numpy's matrix products would start threads of their own beside them.
-    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(n_threads) as pool:
+    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(n_cores()) as pool:
         rows = np.stack(list(pool.map(compute, arrays)))
     return torch.from_numpy(rows.astype(np.float32)).to(waves.device)

@@ -68,13 +68,13 @@ PRESETS.register(
     source=f"{_BELTON}, section 4.3.4",
     shape=(3, 256, 1320),
     notes=(
-        "The study pads pictures with zeros, which in decibels is a loud sound; here they are "
+        "The study pads images with zeros, which in decibels is a loud sound; here they are "
         "padded with silence.",
         "Its longest clips have 1 320 columns, so a segment of 30.65 s holds every clip of GTZAN "
         "from end to end.",
         "It prints (3, 256, 1230) once and 1320 twice; 1320 is taken.",
         "It says nothing of the reference of its decibels or of their range; here a power of 1 is "
-        "0 dB, and a picture reaches 80 dB down from its loudest point, librosa's default.",
+        "0 dB, and an image reaches 80 dB down from its loudest point, librosa's default.",
         "Minimum and maximum are the training data's, as in the study.",
     ),
 )(
@@ -93,7 +93,7 @@ PRESETS.register(
 
 PRESETS.register(
     "belton_images",
-    title="Belton: the pictures that come with GTZAN",
+    title="Belton: the images that come with GTZAN",
     source=f"{_BELTON}, section 4.3.3",
     shape=(3, 288, 432),
     notes=(
@@ -121,10 +121,10 @@ PRESETS.register(
     source=f"{_LIU}, sections 3.2.1 and 5",
     shape=(1, 128, 128),
     notes=(
-        "The study prints the sample rate and the size of the pictures; window, hop and bands are "
+        "The study prints the sample rate and the size of the images; window, hop and bands are "
         "librosa's defaults here (2048, 512, 128).",
-        "Its pictures were drawn in colour; here they are decibels in one channel.",
-        "It says nothing of a common scale; here every picture is standardised with the training "
+        "Its images were drawn in colour; here they are decibels in one channel.",
+        "It says nothing of a common scale; here every image is standardised with the training "
         "data's mean and standard deviation.",
     ),
 )(
@@ -142,11 +142,11 @@ PRESETS.register(
     source=f"{_HONG}, sections 2.1, 3 and 4.2",
     shape=(3, 224, 224),
     notes=(
-        "The study resizes to the appropriate input size of three networks for pictures of three "
+        "The study resizes to the appropriate input size of three networks for images of three "
         "channels; 224 × 224 is theirs.",
         "Its formula of the mel scale is the one of HTK; sample rate, window, hop and bands are "
         "not printed and are librosa's defaults here (22 050 Hz, 2048, 512, 128).",
-        "Its pictures were drawn in colour; here the three channels are the same decibels.",
+        "Its images were drawn in colour; here the three channels are the same decibels.",
         "It names zero mean normalisation; here mean and standard deviation are the training "
         "data's.",
     ),
@@ -194,7 +194,7 @@ PRESETS.register(
 
 PRESETS.register(
     "qin_images",
-    title="Qin: the pictures that come with GTZAN",
+    title="Qin: the images that come with GTZAN",
     source=f"{_QIN}, section 3.3.1",
     shape=(3, 288, 432),
     notes=(
@@ -207,7 +207,7 @@ PRESETS.register(
 _CUT = "The study cuts all clips to 10⁶ samples and does not say where; here it is the middle."
 _SCALE = "It names no standardisation, and none is done here."
 _WINDOW = (
-    "It prints a window of 4048 samples, half overlapping, and pictures of 1025 × 977; those come "
+    "It prints a window of 4048 samples, half overlapping, and images of 1025 × 977; those come "
     "from 2048 samples every 1024, which is done here."
 )
 _SEGMENTS = (

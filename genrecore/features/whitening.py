@@ -29,7 +29,7 @@ class WhiteningOptions(Options):
         "original",
         title="Axes",
         description="original turns back after scaling, so that every row stays closest to what it "
-        "was and pictures keep their order (ZCA); components leaves the principal components, "
+        "was and images keep their order (ZCA); components leaves the principal components, "
         "largest first (PCA-sphering)",
     )
     variance: float = Field(

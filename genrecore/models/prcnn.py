@@ -58,12 +58,12 @@ class PrcnnOptions(Options):
     accepts=frozenset({"image"}),
     least=(1, _LEAST, _LEAST),
     year=2017,
-    idea="A CNN for what is near in the picture and a recurrent network for the order of time, "
+    idea="A CNN for what is near in the image and a recurrent network for the order of time, "
     "side by side on the same spectrogram.",
     recipe={},
     published=(),
     notes=(
-        "The study's pictures are of 513 bins × 128 frames; the feature stft with a window of "
+        "The study's images are of 513 bins × 128 frames; the feature stft with a window of "
         "1 024 samples, a hop of 512 and decibels makes 513 × 130 of 3 s at 22 050 Hz.",
         "Kernels, filters and poolings are those with which the study's first branch gives 256 "
         "numbers of 513 × 128, and its second 128; whether it normalises batches and how it pools "

@@ -203,7 +203,7 @@ def rescnn_1d2d(
     the image's: with samples // (frames - 1) samples for a frame, which finds 1 024 for 10⁶ samples
     and 977 frames, it looks at `first_kernel` - 1 frames' worth of samples and moves by `stride`
     frames' worth. Of every spectrogram whose frames are centred on multiples of a hop, as all here
-    are, that gives the same number of steps, whatever the hop. Where the picture was resized in
+    are, that gives the same number of steps, whatever the hop. Where the image was resized in
     time, the steps that one has more at the end are left out.
 
     Training needs batches of two segments or more.

@@ -30,7 +30,7 @@ def _no_answers_yet() -> None:
         file.unlink()
 
 
-def test_an_audit_is_kept_as_it_was_printed_and_found_under_what_was_asked() -> None:
+def test_an_audit_is_kept_as_it_was_printed_and_read_by_its_subject() -> None:
     printed = command(
         "datasets", "audit", "demo", *DEMO, "--split", "stratified", "--table-only", "--json"
     )

@@ -1,4 +1,4 @@
-"""What datasets ship ready-made: pictures and tables, from file to trained run."""
+"""What datasets ship ready-made: images and tables, from file to trained run."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_images_of_every_mode_become_red_green_blue(tmp_path: Path) -> None:
 
 def test_an_image_that_cannot_be_read_is_left_out_with_its_reason(tmp_path: Path) -> None:
     table = _image_clips(tmp_path, *GENERATOR.integers(0, 256, (3, 9, 7, 3), dtype=np.uint8))
-    Path(table["path"].iloc[1]).write_bytes(b"no picture")
+    Path(table["path"].iloc[1]).write_bytes(b"no image")
     corpus = provided.build_images(table)
     assert corpus.index["clip_id"].tolist() == ["p0", "p2"]
     assert [line["clip_id"] for line in corpus.skipped] == ["p1"]

@@ -375,7 +375,7 @@ def _missing(path: Path) -> GenrecoreError:
     return caught.value
 
 
-# GTZAN's pictures
+# GTZAN's images
 
 
 def test_gtzans_images_carry_the_clips_own_identifiers(tmp_path: Path) -> None:
@@ -383,7 +383,7 @@ def test_gtzans_images_carry_the_clips_own_identifiers(tmp_path: Path) -> None:
         for number in range(3):
             path = tmp_path / "images_original" / genre / f"{genre}{number:05d}.png"
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(b"a loader reads no pictures")
+            path.write_bytes(b"a loader reads no images")
     (tmp_path / "images_original" / "blues" / "blues1.png").write_bytes(b"no clip")
     table = datasets.load("gtzan", {"folder": str(tmp_path), "form": "images"})
     assert table["clip_id"].tolist() == [

@@ -1,4 +1,4 @@
-"""The demo music as GTZAN is published: pictures and tables of the very same clips."""
+"""The demo music as GTZAN is published: images and tables of the very same clips."""
 
 from __future__ import annotations
 

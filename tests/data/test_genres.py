@@ -33,7 +33,7 @@ def test_without_requests_the_table_comes_back_as_it_was() -> None:
         assert notes == []
 
 
-def test_clips_of_genres_left_out_are_gone_and_it_is_said() -> None:
+def test_clips_of_genres_left_out_are_gone_and_it_is_reported() -> None:
     clips = _clips()
     before = clips.copy()
     table, notes = relabel.apply(clips, "Rock, Old-Time / Historic", "")
@@ -47,7 +47,7 @@ def test_clips_of_genres_left_out_are_gone_and_it_is_said() -> None:
     pd.testing.assert_frame_equal(clips, before)
 
 
-def test_merged_genres_become_one_and_it_is_said() -> None:
+def test_merged_genres_become_one_and_it_is_reported() -> None:
     clips = _clips()
     table, notes = relabel.apply(clips, "Rock", 'Vocal = Pop, Folk; Beats = Hip-Hop, "Soul, R=B"')
     assert table["genre"].value_counts().to_dict() == {

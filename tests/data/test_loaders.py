@@ -242,7 +242,7 @@ def test_a_genre_may_be_a_link_to_a_folder_elsewhere(own: Path) -> None:
     assert blues == ["blues/a.wav", "blues/b.wav", "blues/c.wav"]
 
 
-def test_what_is_no_clip_of_a_genre_is_said(own: Path) -> None:
+def test_what_is_no_clip_of_a_genre_is_reported(own: Path) -> None:
     silent_wav(own / "loose.wav")
     (own / "two\nlines" / "notes.txt").write_text("")
     (own / "two\nlines" / "song.wma").write_text("")
@@ -272,7 +272,7 @@ def test_images_are_a_dataset_and_mixing_is_refused(tmp_path: Path) -> None:
         for number in range(3):
             path = tmp_path / genre / f"{number}.PNG"
             path.parent.mkdir(exist_ok=True)
-            path.write_bytes(b"a loader reads no pictures")
+            path.write_bytes(b"a loader reads no images")
     table = datasets.load("folder", {"folder": str(tmp_path)})
     assert set(table["medium"]) == {"image"}
     silent_wav(tmp_path / "b" / "0.wav")

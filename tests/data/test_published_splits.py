@@ -107,7 +107,7 @@ def test_given_splits_that_cannot_be_used_are_refused(
         apply_split(clips, scheme)
 
 
-def test_the_number_of_rows_without_a_split_is_said() -> None:
+def test_the_number_of_rows_without_a_split_is_reported() -> None:
     clips = split_tables.clips()
     clips.loc[[5, 9, 13], "split"] = pd.NA
     with pytest.raises(GenrecoreError, match=f"3 of {len(clips)} clips have nothing"):

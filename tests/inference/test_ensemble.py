@@ -207,11 +207,11 @@ def test_a_run_on_images_takes_images_and_says_why_not_audio(
     with pytest.raises(AudioError, match=r"^text\.png cannot be read as an image: its content"):
         loaded.classify(tmp_path / "text.png")
     said = genrecore("classify", str(tmp_path / "p.png"), "--run", run.run_id, "--doubts", "--json")
-    assert said.stderr == ""  # of pictures nothing is doubted
+    assert said.stderr == ""  # of images nothing is doubted
     assert json.loads(said.stdout)["clips"][0]["doubts"] == []
     data = json.loads(command("classify", str(tmp_path), "--run", run.run_id, "--json"))
     assert [clip["name"] for clip in data["clips"]] == ["p.png"]
-    with pytest.raises(AudioError, match="its content looks like a picture"):
+    with pytest.raises(AudioError, match="its content looks like an image"):
         load_run(untrained_run(store)).classify(tmp_path / "p.png")
 
 

@@ -148,11 +148,11 @@ def test_several_runs_are_averaged_and_a_token_is_asked_for(several: Server) -> 
         (WAV[: len(WAV) // 2], 422, "truncated"),
         (wav_bytes(np.zeros((30_000, 1))), 422, "is silent"),
         (wav_bytes(noise(0.3, 22_050)), 422, "at least 1 s"),
-        (b"\x89PNG\r\n\x1a\n" + bytes(99), 422, "looks like a picture"),
+        (b"\x89PNG\r\n\x1a\n" + bytes(99), 422, "looks like an image"),
         (bytes(2_000_001), 413, "larger than the 2 MB"),
         (bytes(30_000_000), 413, "larger than the 2 MB"),
     ],
-    ids=["empty", "words", "half", "silence", "short", "picture", "large", "huge"],
+    ids=["empty", "words", "half", "silence", "short", "image", "large", "huge"],
 )
 def test_bad_uploads_get_a_code_and_a_sentence(
     one: Server, content: bytes, code: int, said: str
