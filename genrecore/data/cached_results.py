@@ -72,7 +72,7 @@ def newest(kind: Kind, config: RunConfig, with_split: bool = False) -> CachedRes
 
 
 def subject(config: RunConfig, with_split: bool) -> dict[str, Any]:
-    """What a result is about: the same for all spellings, with defaults filled, paths absolute.
+    """The subject of a result, the same for all spellings: defaults filled, paths absolute.
 
     Raises:
         UsageError: An option that does not exist or is out of range, or genres that cannot be read.

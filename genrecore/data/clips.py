@@ -6,7 +6,7 @@ Columns, in this order:
 |---|---|
 | `clip_id` | the dataset's own identifier, text, unique, the same in every medium |
 | `path` | absolute path of the file |
-| `medium` | `audio` (later also `image`, `table`) |
+| `medium` | `audio`, `image` or `table` |
 | `genre` | the label |
 | `artist` | text, or missing where it is not known |
 | `album` | text, or missing |
@@ -50,7 +50,7 @@ def genres_of(clips: pd.DataFrame) -> list[str]:
 
 
 def check(clips: pd.DataFrame, dataset: str, least_per_genre: int = 3) -> None:
-    """Refuses what cannot be learned from.
+    """Refuses a table that no classifier can learn from.
 
     Raises:
         GenrecoreError: No clips, one genre only, a genre with fewer than `least_per_genre` clips,

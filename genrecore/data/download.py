@@ -236,7 +236,7 @@ class _Download:
         )
 
     def _announced_size(self, response: http.client.HTTPResponse, start: int) -> int | None:
-        """The size of the whole file in bytes, by the server's word or as published."""
+        """The size of the whole file in bytes, as the server announces it, else as published."""
         length = response.headers.get("Content-Length", "")
         total = start + int(length) if length.isdecimal() else None
         if response.status == 206:

@@ -1,4 +1,4 @@
-"""From a configuration to what the trainer draws from: clips with a split, and their corpus."""
+"""Prepares the data of a configuration: clips with a split, and their corpus."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Prepared:
 
     @property
     def genres(self) -> list[str]:
-        """Sorted names."""
+        """Their names, sorted."""
         return genres_of(self.clips)
 
 

@@ -36,7 +36,7 @@ class Segmenter:
         return cls(round(segment_s * config.audio.sample_rate_hz), config.segments.overlap)
 
     def starts(self, n_recording: int) -> np.ndarray:
-        """Where the segments of a recording start, in samples, int64.
+        """The starts of a recording's segments, in samples, int64.
 
         As many as fit to the nearest half step; the last one is moved back so that it ends with the
         recording. A recording shorter than a segment has one (filled up with zeros when it is cut).

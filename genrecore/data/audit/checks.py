@@ -19,7 +19,7 @@ from genrecore.store.progress import Phase, Report, silent
 from genrecore.words import decimals, plural
 
 LOW_RATE_HZ = 16_000
-"""Below this a file holds less than the features use."""
+"""Sample rate below which a file holds less than the features use."""
 
 
 def audit(
@@ -123,7 +123,7 @@ def _result(
 
 
 def _unusable(clip_id: str, reason: str) -> Finding:
-    """A clip that was left out, of the kind that its reason tells."""
+    """The finding about a clip that cannot be used; its kind follows from the reason."""
     kinds = {"truncated": "truncated", "is silent": "silent", "s are needed": "too_short"}
     kind = next((kind for phrase, kind in kinds.items() if phrase in reason), "unreadable")
     return Finding(kind, "warning", f"{clip_id}: {reason}", clip_id)

@@ -36,7 +36,7 @@ class FolderOptions(Options):
 
 
 def _first_medium(options: FolderOptions) -> str:
-    """What the first file with a known extension is: enough, since mixtures are refused."""
+    """The medium of the first file with a known extension; mixtures are refused later."""
     for _, _, names in os.walk(Path(options.folder).expanduser()):
         for name in names:
             if medium := medium_of(name):
@@ -155,7 +155,7 @@ def _visible(folder: str) -> tuple[list[os.DirEntry[str]], list[os.DirEntry[str]
 
 
 def _inner(top: Path) -> Path:
-    """The folder itself, or the only one in it where that is what holds the genre folders."""
+    """The folder itself, or the single folder inside it if that one holds the genre folders."""
     folders, others = _visible(str(top))
     if len(folders) != 1 or any(medium_of(entry.name) for entry in others):
         return top

@@ -44,7 +44,7 @@ class ManifestOptions(Options):
 
 
 def _first_medium(options: ManifestOptions) -> str:
-    """What the first file listed is: enough, since mixtures are refused."""
+    """The medium of the first listed file; mixtures are refused later."""
     try:
         for _, cells in _rows(_file(options.folder)):
             return medium_of(cells["path"]) or "audio"

@@ -57,7 +57,7 @@ _CURVE_HZ = np.geomspace(30, SAMPLE_RATE_HZ / 2, 64)
 
 
 def make_artist(genre: int, artist: int, seed: int) -> Artist:
-    """The artist of that number; the same for the same three numbers."""
+    """The artist of this number; equal arguments give the same artist."""
     rng = np.random.default_rng([seed, 1, genre, artist])
     rule = GENRES[genre]
 

@@ -42,7 +42,7 @@ def in_groups(clips: pd.DataFrame, by: str) -> pd.DataFrame:
 
 
 def _keys(clips: pd.DataFrame, column: str) -> pd.Series:
-    """One text an artist (or album); a clip where it is not known gets one that no name equals."""
+    """A key for each artist (or album); a clip without one gets a key of its own."""
     names = same_names(clips[column])
     if column == "album" and names.isna().all():
         raise GenrecoreError(
