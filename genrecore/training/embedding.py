@@ -61,8 +61,8 @@ def compute(
         corpus: Of the examples.
         report: As of `embed`.
     """
-    there = examples.segments["split"].notna().to_numpy(bool)
-    index = torch.from_numpy(np.flatnonzero(there))
+    has_split = examples.segments["split"].notna().to_numpy(bool)
+    index = torch.from_numpy(np.flatnonzero(has_split))
     segments = examples.segments.iloc[index.numpy()]
     clip_of, names = pd.factorize(segments["clip_id"])
     values, n_done = np.zeros((len(names), 0)), 0
@@ -157,14 +157,14 @@ def _compute_anew(run: Run, report: Report) -> Embedding:
         }
     )
     prepared = preparation.decode(config, report)
-    there = clips[clips["split"].notna() & clips["clip_id"].isin(prepared.corpus.index["clip_id"])]
-    if there.empty:
+    left = clips[clips["split"].notna() & clips["clip_id"].isin(prepared.corpus.index["clip_id"])]
+    if left.empty:
         raise GenrecoreError(f"None of the clips of the run {run.run_id} are there any more.")
     examples = Examples(
         prepared.corpus,
         ResolvedConfig(config),
         classifier.feature,
-        there,
+        left,
         classifier.genres,
         hardware,
         report,

@@ -1,4 +1,4 @@
-"""One run in this process, from its preparation to its test; however it ends, it says so."""
+"""One run in this process, from its preparation to its test; its status records how it ends."""
 
 from __future__ import annotations
 
@@ -38,19 +38,19 @@ from genrecore.training.parts import ResolvedConfig
 from genrecore.training.progress import RunProgress
 from genrecore.training.weights import save_classifier, weights_name
 
-_RESERVE = ".reserve"  # room for the last words of a run that fills the disk
+_RESERVE = ".reserve"  # room for the status and log of a run that fills the disk
 _RESERVE_BYTES = 256 * 1024
 _FORCED = "It was ended before its step was finished; its last checkpoint is kept."
 
 
 def execute(run: Run, show: Report = silent, team: Team | None = None) -> str:
-    """Carries a run from where it stands to its end and returns its final state.
+    """Carries out a run from where it stopped last and returns its final state.
 
     The caller holds the run's lock. Failures are recorded in the status, not raised.
 
     Args:
         run: A queued run, or one that was stopped and has a `resume.pt`.
-        show: Also told of every step, as `show(phase, done, total)`.
+        show: Also called at every step, as `show(phase, done, total)`.
         team: The processes that train it together; each calls this, those that do not lead with
             a run of their own that nobody sees.
     """
@@ -217,16 +217,16 @@ def _cache_embedding(
 
 
 @contextlib.contextmanager
-def _deterministic(wanted: bool) -> Iterator[None]:
-    """Inside, torch refuses operations that may give another result the next time, if wanted."""
-    if wanted:
+def _deterministic(on: bool) -> Iterator[None]:
+    """Inside, torch refuses operations that may give another result the next time, if `on`."""
+    if on:
         # cuBLAS reads this when it is first used; its other buffers may change sums.
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.use_deterministic_algorithms(True)
     try:
         yield
     finally:
-        if wanted:
+        if on:
             torch.use_deterministic_algorithms(False)
 
 

@@ -217,10 +217,10 @@ class Trainer:
             stream.write(predicted.tobytes())
         with open(self.progress.folder / "history.jsonl", "a", encoding="utf-8") as stream:
             stream.write(json.dumps(row) + "\n")
-        known = {"best_epoch": self.best["epoch"], "samples_per_s": row["samples_per_s"]}
+        facts = {"best_epoch": self.best["epoch"], "samples_per_s": row["samples_per_s"]}
         if len(self.valid):
-            known["best_valid_accuracy"] = self.best.get("accuracy")
-        self.progress.status.update(epoch=self.epoch, **known)
+            facts["best_valid_accuracy"] = self.best.get("accuracy")
+        self.progress.status.update(epoch=self.epoch, **facts)
 
     def _validate(self) -> np.ndarray:
         """Probabilities (clips, genres) of the validation clips."""

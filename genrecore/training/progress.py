@@ -25,7 +25,7 @@ class RunProgress:
         """
         Args:
             run: A run that this process works on.
-            show: Also told of every step, as `show(phase, done, total)`.
+            show: Also called at every step, as `show(phase, done, total)`.
         """
         self.folder, self.status = run.folder, Status(run.folder)
         self._show, self._looked_at = show, 0.0

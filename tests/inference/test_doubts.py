@@ -59,9 +59,9 @@ def _flagged(loaded: LoadedRun, familiar: novelty.NoveltyDetector, wave: np.ndar
         prediction = loaded.classify(_wav(wave))
     except AudioError as error:
         return "is silent" in str(error)
-    found = doubts.sound_doubts(prediction.wave, prediction.sample_rate_hz)
-    found += doubts.novelty_doubts(loaded.embed(prediction.wave), familiar)
-    return any(doubt.kind != doubts.HELD_OUT for doubt in found)
+    all_doubts = doubts.sound_doubts(prediction.wave, prediction.sample_rate_hz)
+    all_doubts += doubts.novelty_doubts(loaded.embed(prediction.wave), familiar)
+    return any(doubt.kind != doubts.HELD_OUT for doubt in all_doubts)
 
 
 def _held_out(run: Run) -> list[np.ndarray]:
@@ -139,9 +139,9 @@ def test_a_second_of_music_in_a_minute_of_silence_is_mostly_silent() -> None:
     wave = np.zeros(60 * RATE_HZ, np.float32)
     t = np.arange(RATE_HZ) / RATE_HZ
     wave[:RATE_HZ] = 0.9 * np.sin(2 * np.pi * 440 * t)
-    (one,) = doubts.sound_doubts(wave, RATE_HZ)
-    assert one.kind == doubts.SILENT
-    assert "98 % of this recording" in one.sentence
+    (doubt,) = doubts.sound_doubts(wave, RATE_HZ)
+    assert doubt.kind == doubts.SILENT
+    assert "98 % of this recording" in doubt.sentence
 
 
 @pytest.mark.parametrize(("n_clips", "n"), [(60, 7), (12, 31)], ids=["many clips", "few clips"])
@@ -151,7 +151,7 @@ def test_distances_are_those_of_the_shrunk_covariance(n_clips: int, n: int) -> N
     values = generator.normal(size=(n_clips, n)) + 3.0 * (genre == "b")[:, None]
     split = np.where(np.arange(n_clips) % 6 < 3, "train", "valid")
     table = pd.DataFrame({"clip_id": range(n_clips), "genre": genre, "split": split})
-    found = novelty.fit(Embedding(table, values.astype(np.float32)))
+    detector = novelty.fit(Embedding(table, values.astype(np.float32)))
     train = split == "train"
     means = [values[train & (genre == name)].mean(axis=0) for name in "abc"]
     away = np.concatenate(
@@ -164,9 +164,11 @@ def test_distances_are_those_of_the_shrunk_covariance(n_clips: int, n: int) -> N
         min(np.sqrt((x - m) @ np.linalg.inv(shrunk) @ (x - m) / n) for m in means) for x in ensemble
     ]
     # float32 values against float64 ones
-    np.testing.assert_allclose(found.distances(ensemble), expected, rtol=1e-4)
-    held = found.distances(values[split == "valid"].astype(np.float32))
-    assert found.n_clips == (split == "valid").sum() if len(held) >= 8 else np.isnan(found.limit)
+    np.testing.assert_allclose(detector.distances(ensemble), expected, rtol=1e-4)
+    held = detector.distances(values[split == "valid"].astype(np.float32))
+    assert (
+        detector.n_clips == (split == "valid").sum() if len(held) >= 8 else np.isnan(detector.limit)
+    )
 
 
 def test_what_lies_far_away_is_unlike_and_with_few_clips_nothing_is_said() -> None:
@@ -174,19 +176,19 @@ def test_what_lies_far_away_is_unlike_and_with_few_clips_nothing_is_said() -> No
     values = generator.normal(size=(90, 11)).astype(np.float32)
     split = np.array(["train", "train", "valid"] * 30)
     table = pd.DataFrame({"clip_id": range(90), "genre": ["a", "b"] * 45, "split": split})
-    found = novelty.fit(Embedding(table, values))
-    assert not any(found.is_unlike(value) for value in values[split == "valid"])
+    detector = novelty.fit(Embedding(table, values))
+    assert not any(detector.is_unlike(value) for value in values[split == "valid"])
     far = np.full(11, 9.0, np.float32)
-    assert found.is_unlike(far)
-    (one,) = doubts.novelty_doubts(far, found)
-    assert one.kind == doubts.UNLIKE
+    assert detector.is_unlike(far)
+    (doubt,) = doubts.novelty_doubts(far, detector)
+    assert doubt.kind == doubts.UNLIKE
     few = table.assign(split=np.where(np.arange(90) < 5, "valid", "train"))
     assert doubts.novelty_doubts(far, novelty.fit(Embedding(few, values))) == []
 
 
 def test_the_recording_of_a_clip_is_known_whatever_was_done_to_it(heard: Run) -> None:
-    known = known_recordings.known_clips(heard)
-    assert known is not None
+    clips = known_recordings.known_clips(heard)
+    assert clips is not None
     assert heard.clips is not None
     rows = heard.clips.groupby("split").first()
     for split, row in rows.iterrows():
@@ -194,16 +196,16 @@ def test_the_recording_of_a_clip_is_known_whatever_was_done_to_it(heard: Run) ->
         stream = io.BytesIO()
         soundfile.write(stream, 0.5 * wave[1000:], RATE_HZ, format="MP3")
         again = audio.decode(stream.getvalue(), RATE_HZ).wave
-        copies = known_recordings.copies_of(again, RATE_HZ, known)
+        copies = known_recordings.copies_of(again, RATE_HZ, clips)
         assert copies["clip_id"].iloc[0] == row["clip_id"]
         learned = known_recordings.learned_from(heard, copies)
-        (one,) = doubts.copy_doubts(copies, learned)
-        assert one.kind == (doubts.LEARNED if split == "train" else doubts.HELD_OUT)
-        assert row["clip_id"] in one.sentence
-    other = noises(1)[0]
-    assert known_recordings.copies_of(other, RATE_HZ, known).empty
+        (doubt,) = doubts.copy_doubts(copies, learned)
+        assert doubt.kind == (doubts.LEARNED if split == "train" else doubts.HELD_OUT)
+        assert row["clip_id"] in doubt.sentence
+    noise = noises(1)[0]
+    assert known_recordings.copies_of(noise, RATE_HZ, clips).empty
     assert (
-        doubts.copy_doubts(known_recordings.copies_of(other, RATE_HZ, known), known.clips[:0]) == []
+        doubts.copy_doubts(known_recordings.copies_of(noise, RATE_HZ, clips), clips.clips[:0]) == []
     )
 
 
@@ -311,7 +313,7 @@ def test_what_cannot_be_told_any_more_is_said_by_the_command(
     monkeypatch.setenv("GENRECORE_RUNS", str(moved.parent))
     monkeypatch.setenv("GENRECORE_CACHE", str(tmp_path / "cache"))
     (tmp_path / "hiss.wav").write_bytes(_wav(noises(1)[0]))
-    said = genrecore("classify", str(tmp_path / "hiss.wav"), "--run", heard.run_id, "--doubts")
-    assert said.returncode == 0, said.stderr
-    assert "cannot be compared" in said.stderr
-    assert "This is like noise" in said.stdout
+    result = genrecore("classify", str(tmp_path / "hiss.wav"), "--run", heard.run_id, "--doubts")
+    assert result.returncode == 0, result.stderr
+    assert "cannot be compared" in result.stderr
+    assert "This is like noise" in result.stdout

@@ -84,27 +84,31 @@ def test_a_planted_cue_is_what_explains_the_prediction(taught: LoadedRun) -> Non
     for at_s in (0.35, 1.25):
         wave = clip(generator, at_s)
         for method in explainer.methods:
-            found = explainer.explain(wave, "burst", method, 0)
-            positive = np.maximum(found.relevance, 0.0)
+            explanation = explainer.explain(wave, "burst", method, 0)
+            positive = np.maximum(explanation.relevance, 0.0)
             over_time = positive.sum(axis=0) / positive.sum(axis=0).max()
             if method == "gradcam":  # the network's last layer has four places from begin to end
                 near, far = np.interp([at_s + CUE_S / 2, at_s + (1 if at_s < 1 else -1)],
-                                      found.times_s, over_time)  # fmt: skip
+                                      explanation.times_s, over_time)  # fmt: skip
                 assert near > 0.75
                 assert far < 0.5
                 continue
             # 0.25 s: a patch of the occlusion
-            assert at_s - 0.25 <= found.times_s[over_time.argmax()] <= at_s + CUE_S + 0.25, method
-            assert found.centres_hz is not None
-            where_hz = found.centres_hz[positive.sum(axis=1).argmax()]
+            assert at_s - 0.25 <= explanation.times_s[over_time.argmax()] <= at_s + CUE_S + 0.25, (
+                method
+            )
+            assert explanation.centres_hz is not None
+            where_hz = explanation.centres_hz[positive.sum(axis=1).argmax()]
             assert CUE_HZ / 1.5 <= where_hz <= CUE_HZ * 1.5, method
 
 
 def test_what_decided_sounds_like_the_cue_and_both_parts_add_up(taught: LoadedRun) -> None:
     wave = clip(np.random.default_rng(12), 0.8)
-    found = Explainer(taught).explain(wave, "burst", "gradients", 0)
-    mask = resynthesis.strongest(found.relevance, 0.1)
-    kept, rest = resynthesis.kept_and_rest(wave, RATE_HZ, mask, found.times_s, found.centres_hz)
+    explanation = Explainer(taught).explain(wave, "burst", "gradients", 0)
+    mask = resynthesis.strongest(explanation.relevance, 0.1)
+    kept, rest = resynthesis.kept_and_rest(
+        wave, RATE_HZ, mask, explanation.times_s, explanation.centres_hz
+    )
     np.testing.assert_allclose(kept + rest, wave, atol=1e-6)  # float32, one sum
 
     def cue(part: np.ndarray) -> float:
@@ -135,43 +139,43 @@ def _excerpt(wave: np.ndarray) -> Excerpt:
 def test_grad_cam_is_captums(taught: LoadedRun) -> None:
     wave = clip(np.random.default_rng(4), 1.0)
     explainer = Explainer(taught)
-    found = explainer.explain(wave, "burst", "gradcam", 0)
+    explanation = explainer.explain(wave, "burst", "gradcam", 0)
     own = explainer._classifier
-    given = own.feature(torch.from_numpy(dequantise(quantise(wave)))[None, None])
-    made = LayerGradCam(lambda x: own.network(own.standardised(x)), explainer._layer).attribute(
-        given.clone().requires_grad_(), target=0, relu_attributions=True
-    )
-    expected = functional.interpolate(made, given.shape[2:], mode="bilinear", align_corners=False)[
-        0, 0
-    ]
-    expected = expected.detach().numpy()[:, : found.relevance.shape[1]]
+    image = own.feature(torch.from_numpy(dequantise(quantise(wave)))[None, None])
+    relevance = LayerGradCam(
+        lambda x: own.network(own.standardised(x)), explainer._layer
+    ).attribute(image.clone().requires_grad_(), target=0, relu_attributions=True)
+    expected = functional.interpolate(
+        relevance, image.shape[2:], mode="bilinear", align_corners=False
+    )[0, 0]
+    expected = expected.detach().numpy()[:, : explanation.relevance.shape[1]]
     assert expected.max() > 0
     # float32, gradients summed in another order
-    np.testing.assert_allclose(found.relevance, expected, atol=1e-5 * expected.max())
+    np.testing.assert_allclose(explanation.relevance, expected, atol=1e-5 * expected.max())
 
 
 def test_integrated_gradients_add_up_to_what_they_explain(taught: LoadedRun) -> None:
     wave = clip(np.random.default_rng(6), 0.5)
     explainer = Explainer(taught)
-    found = explainer.explain(wave, "burst", "gradients", 0)
+    explanation = explainer.explain(wave, "burst", "gradients", 0)
     own = explainer._classifier
     with torch.no_grad():
-        given = own.feature(_as_judged(wave))
-        floor = explainer._silence(given)
-        difference = float((own.logits(given) - own.logits(floor))[0, 0])
+        image = own.feature(_as_judged(wave))
+        floor = explainer._silence(image)
+        difference = float((own.logits(image) - own.logits(floor))[0, 0])
     # The axiom of completeness; 24 steps of a curved path leave a few per cent.
-    assert found.relevance.sum() == pytest.approx(difference, rel=0.1)
+    assert explanation.relevance.sum() == pytest.approx(difference, rel=0.1)
 
 
 def test_segments_are_those_that_are_classified(taught: LoadedRun) -> None:
     wave = np.tile(clip(np.random.default_rng(1), 0.5), 3)
     explainer = Explainer(taught)
     prediction = taught.predict([_excerpt(wave)])[0]
-    pieces = explainer.segments(wave)
-    assert [low for low, _ in pieces] == prediction.segments["start_s"].tolist()
-    found = explainer.explain(wave, "burst", "occlusion", len(pieces) - 1)
-    assert found.times_s[0] >= pieces[-1][0]
-    assert found.times_s[-1] <= pieces[-1][1] + 1e-6
+    segments = explainer.segments(wave)
+    assert [low for low, _ in segments] == prediction.segments["start_s"].tolist()
+    explanation = explainer.explain(wave, "burst", "occlusion", len(segments) - 1)
+    assert explanation.times_s[0] >= segments[-1][0]
+    assert explanation.times_s[-1] <= segments[-1][1] + 1e-6
 
 
 def test_what_cannot_be_explained_is_said(taught: LoadedRun) -> None:
@@ -207,24 +211,28 @@ def test_every_kind_of_network_is_explained_over_the_time_of_its_segment(
     }
     config = resolve(with_values(RunConfig(), values)).config
     torch.manual_seed(1)
-    made = Classifier(ResolvedConfig(config), ["a", "b", "c"], pretrained=False).eval()
+    classifier = Classifier(ResolvedConfig(config), ["a", "b", "c"], pretrained=False).eval()
     run = Run(tmp_path / "run")
     run.folder.mkdir()
-    save_classifier(made, run.folder / "weights.safetensors")
+    save_classifier(classifier, run.folder / "weights.safetensors")
     explainer = Explainer(load_run(run))
     assert explainer.methods == methods
     wave = clip(np.random.default_rng(1), 0.5)
     for method in methods:
-        told: list[tuple[int, int]] = []
-        found = explainer.explain(
-            wave, "b", method, 0, lambda phase, done, total, told=told: told.append((done, total))
+        steps: list[tuple[int, int]] = []
+        explanation = explainer.explain(
+            wave,
+            "b",
+            method,
+            0,
+            lambda phase, done, total, steps=steps: steps.append((done, total)),
         )
-        assert np.isfinite(found.relevance).all()
-        assert found.relevance.shape[1] == len(found.times_s)
-        assert (np.diff(found.times_s) > 0).all()
+        assert np.isfinite(explanation.relevance).all()
+        assert explanation.relevance.shape[1] == len(explanation.times_s)
+        assert (np.diff(explanation.times_s) > 0).all()
         # Frames are centred on multiples of the hop, the last one on the end.
-        assert 0 <= found.times_s[0] < found.times_s[-1] <= SECONDS + 1e-6
-        assert (found.image is None) == (explainer.kind != "image")
+        assert 0 <= explanation.times_s[0] < explanation.times_s[-1] <= SECONDS + 1e-6
+        assert (explanation.image is None) == (explainer.kind != "image")
         if method != "gradcam":
-            assert all(done <= total for done, total in told)
-            assert told
+            assert all(done <= total for done, total in steps)
+            assert steps

@@ -73,7 +73,7 @@ def served(ensemble: Ensemble, limits: ServiceLimits) -> Iterator[Server]:
 
 
 @pytest.fixture(scope="module")
-def one(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def single(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """Asks one calibrated run; takes no more than 2 MB."""
     run = untrained_run(tmp_path_factory.mktemp("one"), temperature=2.0)
     with served(load_ensemble([run]), ServiceLimits(most_bytes=2_000_000)) as server:
@@ -89,35 +89,37 @@ def several(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         yield server
 
 
-def refused(answer: requests.Response, code: int, *said: str) -> None:
+def refused(answer: requests.Response, code: int, *expected: str) -> None:
     assert answer.status_code == code, answer.text
     assert answer.headers["content-type"] == "application/json"
     (sentence,) = answer.json().values()
     assert "\n" not in sentence
-    for words in said:
-        assert words in sentence
+    for text in expected:
+        assert text in sentence
 
 
-def test_the_answer_is_the_prediction_in_python(one: Server) -> None:
-    expected = one.ensemble.loaded[0].classify(WAV, name="song.wav")
-    raw = one.post(params={"name": "song.wav"})
-    form = requests.post(f"{one.address}/classify", files={"file": ("song.wav", WAV)}, timeout=30)
+def test_the_answer_is_the_prediction_in_python(single: Server) -> None:
+    expected = single.ensemble.loaded[0].classify(WAV, name="song.wav")
+    raw = single.post(params={"name": "song.wav"})
+    form = requests.post(
+        f"{single.address}/classify", files={"file": ("song.wav", WAV)}, timeout=30
+    )
     for answer in (raw, form):
         assert answer.status_code == 200
-        found = answer.json()
-        assert found == {**expected.as_dict(), "run": one.ensemble.loaded[0].run.run_id}
-        assert [*found["proba"]] == GENRES
-    assert found["temperature"] != 1.0
-    assert one.get("/healthz") == {"status": "ok"}
+        prediction = answer.json()
+        assert prediction == {**expected.as_dict(), "run": single.ensemble.loaded[0].run.run_id}
+        assert [*prediction["proba"]] == GENRES
+    assert prediction["temperature"] != 1.0
+    assert single.get("/healthz") == {"status": "ok"}
 
 
-def test_every_kind_of_file_is_taken(one: Server) -> None:
+def test_every_kind_of_file_is_taken(single: Server) -> None:
     content = encode(noise(3.3, 44_100), 44_100)
-    assert one.post(content, params={"name": "a.m4a"}).json()["duration_s"] == 3.3
+    assert single.post(content, params={"name": "a.m4a"}).json()["duration_s"] == 3.3
     # What curl --data-binary says of any file.
-    typed = one.post(headers={"Content-Type": "application/x-www-form-urlencoded"})
+    typed = single.post(headers={"Content-Type": "application/x-www-form-urlencoded"})
     assert typed.status_code == 200
-    part = one.post(params={"start_s": "1.0", "length_s": "1.5"}).json()
+    part = single.post(params={"start_s": "1.0", "length_s": "1.5"}).json()
     assert (part["start_s"], part["judged_s"]) == (1.0, 1.5)
 
 
@@ -141,7 +143,7 @@ def test_several_runs_are_averaged_and_a_token_is_asked_for(several: Server) -> 
 
 
 @pytest.mark.parametrize(
-    ("content", "code", "said"),
+    ("content", "code", "sentence"),
     [
         (b"", 400, "no body"),
         (b"These are words, not music.", 422, "looks like text"),
@@ -155,16 +157,16 @@ def test_several_runs_are_averaged_and_a_token_is_asked_for(several: Server) -> 
     ids=["empty", "words", "half", "silence", "short", "image", "large", "huge"],
 )
 def test_bad_uploads_get_a_code_and_a_sentence(
-    one: Server, content: bytes, code: int, said: str
+    single: Server, content: bytes, code: int, sentence: str
 ) -> None:
-    refused(one.post(content), code, said)
+    refused(single.post(content), code, sentence)
     if len(content) < 10_000_000:
         # Sent in pieces nothing announces the size.
-        refused(one.post(iter([content[:999], content[999:]])), code, said)  # type: ignore[arg-type]
+        refused(single.post(iter([content[:999], content[999:]])), code, sentence)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
-    ("parameters", "said"),
+    ("parameters", "sentence"),
     [
         ({"start_s": "nan"}, "start_s is 'nan'"),
         ({"start_s": "-1"}, "from 0 to 1200"),
@@ -173,26 +175,28 @@ def test_bad_uploads_get_a_code_and_a_sentence(
         ({"length_s": "1e999"}, "length_s"),
     ],
 )
-def test_wrong_parameters_are_named(one: Server, parameters: dict[str, str], said: str) -> None:
-    refused(one.post(params=parameters), 400, said)
+def test_wrong_parameters_are_named(
+    single: Server, parameters: dict[str, str], sentence: str
+) -> None:
+    refused(single.post(params=parameters), 400, sentence)
 
 
-def test_an_excerpt_beyond_the_end_is_said(one: Server) -> None:
-    refused(one.post(params={"start_s": "9"}), 422, "an excerpt cannot begin at 9 s")
+def test_an_excerpt_beyond_the_end_is_said(single: Server) -> None:
+    refused(single.post(params={"start_s": "9"}), 422, "an excerpt cannot begin at 9 s")
 
 
-def test_forms_without_a_file_with_two_or_cut_off(one: Server) -> None:
-    url = f"{one.address}/classify"
+def test_forms_without_a_file_with_two_or_cut_off(single: Server) -> None:
+    url = f"{single.address}/classify"
     two = [("file", ("a.wav", WAV)), ("file", ("b.wav", WAV))]
     refused(requests.post(url, files=two, timeout=30), 400, "Too many files")
     refused(requests.post(url, files={"note": (None, "words")}, timeout=30), 400, "no file")
     typed = {"Content-Type": "multipart/form-data"}
-    refused(one.post(b"words", headers=typed), 400, "The form cannot be read")
+    refused(single.post(b"words", headers=typed), 400, "The form cannot be read")
     prepared = requests.Request("POST", url, files={"file": ("a.wav", WAV)}).prepare()
     assert isinstance(prepared.body, bytes)
     half = prepared.body[: len(prepared.body) // 2]
     typed = {"Content-Type": prepared.headers["Content-Type"]}
-    refused(one.post(half, headers=typed), 400, "cut off")
+    refused(single.post(half, headers=typed), 400, "cut off")
     large = {"file": ("a.wav", bytes(3_000_000))}
     refused(requests.post(url, files=large, timeout=30), 413, "larger than the 2 MB")
 
@@ -200,8 +204,8 @@ def test_forms_without_a_file_with_two_or_cut_off(one: Server) -> None:
 @pytest.mark.parametrize(
     "name", ["../../etc/passwd", "<b>bold</b>.wav", "a\r\nX-Evil: 1.wav", "x" * 999, "\u202e\u0000"]
 )
-def test_a_name_is_shown_and_never_interpreted(one: Server, name: str) -> None:
-    answer = one.post(params={"name": name})
+def test_a_name_is_shown_and_never_interpreted(single: Server, name: str) -> None:
+    answer = single.post(params={"name": name})
     assert answer.status_code == 200
     assert "X-Evil" not in answer.headers
     shown = answer.json()["name"]
@@ -211,10 +215,10 @@ def test_a_name_is_shown_and_never_interpreted(one: Server, name: str) -> None:
     assert answer.headers["X-Content-Type-Options"] == "nosniff"
 
 
-def test_other_paths_and_methods_are_answered_in_json(one: Server) -> None:
-    refused(requests.get(f"{one.address}/classify", timeout=10), 405, "GET is not answered")
-    refused(requests.get(f"{one.address}/etc/passwd", timeout=10), 404, "There is nothing at")
-    refused(requests.delete(f"{one.address}/healthz", timeout=10), 405, "DELETE")
+def test_other_paths_and_methods_are_answered_in_json(single: Server) -> None:
+    refused(requests.get(f"{single.address}/classify", timeout=10), 405, "GET is not answered")
+    refused(requests.get(f"{single.address}/etc/passwd", timeout=10), 404, "There is nothing at")
+    refused(requests.delete(f"{single.address}/healthz", timeout=10), 405, "DELETE")
 
 
 def half_sent(server: Server, announced: int, sent: bytes, headers: str = "") -> socket.socket:
@@ -224,14 +228,14 @@ def half_sent(server: Server, announced: int, sent: bytes, headers: str = "") ->
     return connection
 
 
-def test_an_upload_that_is_cut_off_harms_nobody(one: Server) -> None:
+def test_an_upload_that_is_cut_off_harms_nobody(single: Server) -> None:
     for n in (0, 1, 1000, len(WAV) - 1):
-        half_sent(one, len(WAV), WAV[:n]).close()
-    with half_sent(one, len(WAV), WAV[:1000]) as connection:
+        half_sent(single, len(WAV), WAV[:n]).close()
+    with half_sent(single, len(WAV), WAV[:1000]) as connection:
         connection.shutdown(socket.SHUT_WR)
         connection.settimeout(10)
         connection.recv(4096)  # an answer or an end, and no hanging
-    assert one.post().status_code == 200
+    assert single.post().status_code == 200
 
 
 def test_an_upload_that_stalls_is_ended(several: Server) -> None:
@@ -262,13 +266,13 @@ def test_what_takes_too_long_is_given_up_and_the_server_goes_on(
     assert several.post(headers=headers).status_code == 200
 
 
-def test_sixteen_clients_at_once_get_their_own_answers(one: Server) -> None:
+def test_sixteen_clients_at_once_get_their_own_answers(single: Server) -> None:
     files = [wav_bytes(noise(1.5 + 0.1 * k, 22_050, seed=k)) for k in range(16)]
-    expected = [one.ensemble.loaded[0].classify(content).as_dict() for content in files]
+    expected = [single.ensemble.loaded[0].classify(content).as_dict() for content in files]
 
     def client(k: int) -> list[dict[str, Any]]:
         with requests.Session() as session:
-            url = f"{one.address}/classify"
+            url = f"{single.address}/classify"
             return [session.post(url, data=files[k], timeout=60).json() for _ in range(2)]
 
     with ThreadPoolExecutor(16) as pool:
@@ -278,8 +282,8 @@ def test_sixteen_clients_at_once_get_their_own_answers(one: Server) -> None:
                 assert answer["duration_s"] == expected[k]["duration_s"]
 
 
-def test_more_than_it_can_hold_is_sent_away(one: Server) -> None:
-    ensemble = one.ensemble
+def test_more_than_it_can_hold_is_sent_away(single: Server) -> None:
+    ensemble = single.ensemble
     with served(ensemble, ServiceLimits(at_once=2, within_s=5)) as server:
         waiting = [half_sent(server, len(WAV), WAV[:1000]) for _ in range(2)]
         time.sleep(0.3)
@@ -298,7 +302,7 @@ def schema_of(description: dict[str, Any], path: str, method: str, code: int) ->
     """The schema that the description promises for an answer, with what it refers to."""
     responses = description["paths"][path][method]["responses"]
     assert str(code) in responses, f"{code} is not described for {method} {path}"
-    (schema,) = [one["schema"] for one in responses[str(code)]["content"].values()]
+    (schema,) = [answer["schema"] for answer in responses[str(code)]["content"].values()]
     return {**schema, "components": description["components"]}
 
 
@@ -331,9 +335,9 @@ TYPES = st.sampled_from(
 )
 @given(body=BODIES, parameters=PARAMETERS, kind=TYPES, form=st.booleans())
 def test_whatever_is_sent_the_answer_is_as_described(
-    one: Server, body: bytes, parameters: dict[str, Any], kind: str, form: bool
+    single: Server, body: bytes, parameters: dict[str, Any], kind: str, form: bool
 ) -> None:
-    url = f"{one.address}/classify"
+    url = f"{single.address}/classify"
     if form:
         name = str(parameters.get("name", "a")).encode("utf-8", "ignore").decode() or "a"
         answer = requests.post(url, files={"file": (name, body)}, params=parameters, timeout=30)
@@ -341,14 +345,14 @@ def test_whatever_is_sent_the_answer_is_as_described(
         answer = requests.post(
             url, data=body, params=parameters, headers={"Content-Type": kind}, timeout=30
         )
-    description = one.get("/openapi.json")
+    description = single.get("/openapi.json")
     schema = schema_of(description, "/classify", "post", answer.status_code)
     jsonschema.Draft202012Validator(schema).validate(answer.json())
     assert answer.headers["content-type"] == "application/json"
 
 
-def test_the_description_is_openapi_and_describes_itself(one: Server, several: Server) -> None:
-    for server in (one, several):
+def test_the_description_is_openapi_and_describes_itself(single: Server, several: Server) -> None:
+    for server in (single, several):
         description = server.get("/openapi.json")
         assert description["openapi"] == "3.1.0"
         for path, methods in description["paths"].items():
@@ -368,13 +372,13 @@ def test_the_description_is_openapi_and_describes_itself(one: Server, several: S
 
 
 def test_the_command_says_where_it_cannot_listen_and_what_it_cannot_serve(
-    one: Server, monkeypatch: pytest.MonkeyPatch
+    single: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run = one.ensemble.loaded[0].run
+    run = single.ensemble.loaded[0].run
     monkeypatch.setenv("GENRECORE_RUNS", str(run.folder.parent))
-    taken = genrecore("serve", "--run", run.run_id, "--port", str(one.port))
+    taken = genrecore("serve", "--run", run.run_id, "--port", str(single.port))
     assert taken.returncode == 1
-    assert f"Cannot listen on 127.0.0.1, port {one.port}" in taken.stderr
+    assert f"Cannot listen on 127.0.0.1, port {single.port}" in taken.stderr
     unknown = genrecore("serve", "--run", "no such run")
     assert unknown.returncode == 2
     assert "There is no run" in unknown.stderr

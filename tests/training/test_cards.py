@@ -61,10 +61,10 @@ def test_every_network_has_a_card_that_adds_up(name: str) -> None:
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_printed_sizes_are_met_or_the_difference_has_a_reason(name: str) -> None:
-    for one in cards.model_card(name).published:
-        assert one.study
-        assert one.n_printed > 0
-        assert one.why or not one.is_clear, f"{one.n_ours:,} beside {one.n_printed:,}"
+    for entry in cards.model_card(name).published:
+        assert entry.study
+        assert entry.n_printed > 0
+        assert entry.why or not entry.is_clear, f"{entry.n_ours:,} beside {entry.n_printed:,}"
 
 
 @pytest.mark.parametrize("name", list(MODELS))
@@ -74,7 +74,9 @@ def test_every_card_is_plain_json(name: str) -> None:
     assert facts["name"] == name
     assert facts["n_parameters"] == card.n_parameters
     assert facts["command"].startswith("genrecore train ")
-    assert [one["n_ours"] for one in facts["published"]] == [one.n_ours for one in card.published]
+    assert [entry["n_ours"] for entry in facts["published"]] == [
+        entry.n_ours for entry in card.published
+    ]
     assert facts["config"].get("model.name", RunConfig().model.name) == name
 
 
@@ -183,15 +185,15 @@ def test_rows_become_the_frequencies_of_their_bands() -> None:
 
 def test_models_beside_one_another_have_the_same_input_and_say_why_not() -> None:
     small = with_values(RunConfig(), {"feature.n_mels": 40, "segments.segment_s": 0.9})
-    found = {one.name: one for one in cards.sizes(small)}
-    assert set(found) == {name for name in NETWORKS if "image" in MODELS[name].facts.accepts}
-    assert found["cnn"].n_parameters == cards.model_card("cnn", small).n_parameters
-    assert found["resnet18"].n_multiply_adds == cards.model_card("resnet18", small).n_multiply_adds
-    refused_ones = [one for one in found.values() if one.reason]
-    assert refused_ones
-    for one in refused_ones:
-        assert one.name in one.reason
-        assert one.n_parameters is None
+    cost = {entry.name: entry for entry in cards.sizes(small)}
+    assert set(cost) == {name for name in NETWORKS if "image" in MODELS[name].facts.accepts}
+    assert cost["cnn"].n_parameters == cards.model_card("cnn", small).n_parameters
+    assert cost["resnet18"].n_multiply_adds == cards.model_card("resnet18", small).n_multiply_adds
+    unfit = [entry for entry in cost.values() if entry.reason]
+    assert unfit
+    for entry in unfit:
+        assert entry.name in entry.reason
+        assert entry.n_parameters is None
 
 
 def test_numbers_are_short() -> None:
@@ -216,7 +218,7 @@ def test_the_command_of_a_card_trains_what_the_study_trained(name: str, store: P
 
 def test_models_are_listed() -> None:
     listed = json.loads(command("models", "list", "--json"))
-    assert [one["name"] for one in listed] == list(MODELS)
+    assert [entry["name"] for entry in listed] == list(MODELS)
     text = command("models", "list")
     assert "288 k" in text
     assert "depends on the data" in text

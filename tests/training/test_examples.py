@@ -73,12 +73,12 @@ def test_augmentation_changes_training_and_nothing_else(tiny: Tiny, names: str) 
     as_they_are = plain.features(index)
     # Batches of another size round differently in the last bits.
     torch.testing.assert_close(examples.features(index), as_they_are, atol=1e-3, rtol=0)
-    one, _ = examples.training(index, numbers(1))
+    first, _ = examples.training(index, numbers(1))
     again, _ = examples.training(index, numbers(1))
-    other, _ = examples.training(index, numbers(2))
-    assert torch.equal(one, again)
-    assert not torch.equal(one, other)
-    changed = (one - as_they_are).abs().flatten(1).amax(1) > 0.01
+    second, _ = examples.training(index, numbers(2))
+    assert torch.equal(first, again)
+    assert not torch.equal(first, second)
+    changed = (first - as_they_are).abs().flatten(1).amax(1) > 0.01
     assert changed.all()
     torch.testing.assert_close(examples.features(index), as_they_are, atol=1e-3, rtol=0)
 
@@ -89,9 +89,9 @@ def test_a_random_excerpt_is_drawn_inside_each_clip_anew(tiny: Tiny) -> None:
     index = examples.trained_on()
     train = prepared.clips[prepared.clips["split"] == "train"]
     assert examples.segments["clip_id"].iloc[index.numpy()].tolist() == train["clip_id"].tolist()
-    one, _ = examples.training(index, numbers(1))
-    other, _ = examples.training(index, numbers(2))
-    assert not torch.equal(one, other)
+    first, _ = examples.training(index, numbers(1))
+    second, _ = examples.training(index, numbers(2))
+    assert not torch.equal(first, second)
     # Every excerpt is a piece of its own clip: it is found there again, to the sample.
     wave = torch.from_numpy(prepared.corpus.wave(train["clip_id"].iloc[3]))
     n_segment = round(config.segments.segment_s * config.audio.sample_rate_hz)
@@ -99,7 +99,7 @@ def test_a_random_excerpt_is_drawn_inside_each_clip_anew(tiny: Tiny) -> None:
     u = torch.rand(len(index), generator=numbers(1), dtype=torch.float64)[3]
     start = int((u * len(starts)).long())
     made = feature(wave[start : start + n_segment][None, None])
-    torch.testing.assert_close(one[3:4], made, atol=1e-3, rtol=0)  # rounding of batches
+    torch.testing.assert_close(first[3:4], made, atol=1e-3, rtol=0)  # rounding of batches
     # All of validation and test is looked at, as ever.
     assert len(examples.in_split("test")) == 3 * (prepared.clips["split"] == "test").sum()
 

@@ -36,35 +36,35 @@ def shared(tiny: Tiny) -> Callable[..., RunConfig]:
     return make
 
 
-def agree(one: Run, several: Run) -> None:
+def agree(single: Run, several: Run) -> None:
     assert several.state == "done", several.log()
-    columns = [name for name in one.predictions if name.startswith("p_")]
-    together = one.predictions.merge(several.predictions, on="clip_id", suffixes=("", "_2"))
-    assert len(together) == len(one.predictions)
+    columns = [name for name in single.predictions if name.startswith("p_")]
+    together = single.predictions.merge(several.predictions, on="clip_id", suffixes=("", "_2"))
+    assert len(together) == len(single.predictions)
     # The mean of two shares' gradients rounds otherwise than the batch's own (float32), and Adam
     # divides by their size: after twelve steps probabilities differ in the fourth digit at most.
     np.testing.assert_allclose(
         together[columns], together[[f"{name}_2" for name in columns]], atol=1e-3
     )
     for name in ("train_loss", "valid_loss", "lr"):
-        np.testing.assert_allclose(one.history[name], several.history[name], rtol=1e-3)
+        np.testing.assert_allclose(single.history[name], several.history[name], rtol=1e-3)
 
 
 def test_two_processes_train_as_one(store: Path, shared: Tiny) -> None:
-    one = trained(shared(), store)
+    single = trained(shared(), store)
     several = shared(processes=2)
-    assert Run(one.folder).config != several
+    assert Run(single.folder).config != several
     run = runs.create_run(several, store)
     result = genrecore("train", "--run", str(run.folder))
     assert result.returncode == 0, result.stderr + run.log()
-    agree(one, Run(run.folder))
+    agree(single, Run(run.folder))
     assert not Run(run.folder).alive
     assert len(runs.all_runs(store)) == 2
 
 
 @pytest.mark.long
 def test_two_machines_meet_at_an_address_and_train_as_one(store: Path, shared: Tiny) -> None:
-    one = trained(shared(), store)
+    single = trained(shared(), store)
     flags = command_flags(shared())
     address = f"127.0.0.1:{free_port()}"
     words = [
@@ -77,10 +77,10 @@ def test_two_machines_meet_at_an_address_and_train_as_one(store: Path, shared: T
         subprocess.Popen(words, env=environment, stderr=subprocess.PIPE, text=True)
         for _ in range(2)
     ]
-    said = [machine.communicate(timeout=120)[1] for machine in machines]
-    assert [machine.returncode for machine in machines] == [0, 0], said
-    (run,) = [run for run in runs.all_runs(store) if run.run_id != one.run_id]
-    agree(one, run)
+    messages = [machine.communicate(timeout=120)[1] for machine in machines]
+    assert [machine.returncode for machine in machines] == [0, 0], messages
+    (run,) = [run for run in runs.all_runs(store) if run.run_id != single.run_id]
+    agree(single, run)
 
 
 @pytest.mark.long

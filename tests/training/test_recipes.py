@@ -41,34 +41,34 @@ def rates(losses: list[float] | None = None, **values: object) -> list[float]:
     recipe = Training(**({"epochs": 6} | values))
     moved = optimiser(recipe, parameters())
     schedule = Schedule(recipe, moved, N_UPDATES)
-    found = []
+    lr = []
     for epoch in range(recipe.epochs):
         for _ in range(N_UPDATES):
-            found.append(moved.param_groups[0]["lr"])
+            lr.append(moved.param_groups[0]["lr"])
             moved.step()
             schedule.step()
         schedule.end_epoch(losses[epoch] if losses else 1.0)
-    return found
+    return lr
 
 
 @pytest.mark.parametrize("name", ["adam", "adamw", "sgd", "rmsprop", "adadelta"])
 def test_every_optimiser_goes_downhill_and_moves_only_what_is_trained(name: str) -> None:
     moved, still = parameters()
-    one = optimiser(Training(optimiser=name, lr=0.05, weight_decay=1e-4), [moved, still])
-    assert type(one).__module__.startswith("torch.optim")
+    steps = optimiser(Training(optimiser=name, lr=0.05, weight_decay=1e-4), [moved, still])
+    assert type(steps).__module__.startswith("torch.optim")
     before = float((moved.detach() ** 2).sum())
     for _ in range(20):
-        one.zero_grad()
+        steps.zero_grad()
         (moved**2).sum().backward()
-        one.step()
+        steps.step()
     assert float((moved.detach() ** 2).sum()) < before
     assert torch.equal(still, torch.ones(2))
-    assert one.param_groups[0]["weight_decay"] == 1e-4
+    assert steps.param_groups[0]["weight_decay"] == 1e-4
 
 
 def test_momentum_is_of_sgd() -> None:
-    one = optimiser(Training(optimiser="sgd", momentum=0.7), parameters())
-    assert one.param_groups[0]["momentum"] == 0.7
+    steps = optimiser(Training(optimiser="sgd", momentum=0.7), parameters())
+    assert steps.param_groups[0]["momentum"] == 0.7
 
 
 def test_a_constant_rate_stays() -> None:
@@ -77,44 +77,44 @@ def test_a_constant_rate_stays() -> None:
 
 def test_the_triangle_rises_over_its_half_cycle_and_falls_as_long() -> None:
     # By hand: from 0.1 up to 0.5 in 2 epochs of 5 updates, down in 2 more, and up again.
-    found = rates(schedule="cyclic", lr=0.5, lr_low=0.1, cycle_epochs=2)
+    lr = rates(schedule="cyclic", lr=0.5, lr_low=0.1, cycle_epochs=2)
     rising = [0.1 + 0.4 * k / 10 for k in range(10)]
     falling = [0.5 - 0.4 * k / 10 for k in range(10)]
-    np.testing.assert_allclose(found, rising + falling + rising, rtol=1e-9)
+    np.testing.assert_allclose(lr, rising + falling + rising, rtol=1e-9)
 
 
 def test_lius_cycle_is_the_one_of_the_paper() -> None:
-    found = rates(schedule="cyclic", lr=0.001, lr_low=0.0005, cycle_epochs=8, epochs=17)
-    at = [found[N_UPDATES * epoch] for epoch in (0, 4, 8, 12, 16)]
+    lr = rates(schedule="cyclic", lr=0.001, lr_low=0.0005, cycle_epochs=8, epochs=17)
+    at = [lr[N_UPDATES * epoch] for epoch in (0, 4, 8, 12, 16)]
     np.testing.assert_allclose(at, [0.0005, 0.00075, 0.001, 0.00075, 0.0005], rtol=1e-9)
 
 
 def test_a_cosine_comes_after_its_warm_up() -> None:
-    found = rates(schedule="cosine", lr=0.8, lr_low=0.08, warmup_epochs=2)
-    np.testing.assert_allclose(found[:10], [0.8 * (k + 1) / 10 for k in range(10)], rtol=1e-9)
-    assert found[10] == pytest.approx(0.8)
-    assert found[-1] == pytest.approx(0.08)
+    lr = rates(schedule="cosine", lr=0.8, lr_low=0.08, warmup_epochs=2)
+    np.testing.assert_allclose(lr[:10], [0.8 * (k + 1) / 10 for k in range(10)], rtol=1e-9)
+    assert lr[10] == pytest.approx(0.8)
+    assert lr[-1] == pytest.approx(0.08)
     # Half a cosine by hand: after a third of the way, a quarter of it is gone.
     third = 10 + round((29 - 10) / 3)
     gone = (1 - math.cos(math.pi * (third - 10) / 19)) / 2
-    assert found[third] == pytest.approx(0.8 - gone * 0.72)
+    assert lr[third] == pytest.approx(0.8 - gone * 0.72)
 
 
 def test_a_cosine_without_warm_up_is_torchs_own() -> None:
-    found = rates(schedule="cosine", lr=0.8, lr_low=0.08, warmup_epochs=0)
+    lr = rates(schedule="cosine", lr=0.8, lr_low=0.08, warmup_epochs=0)
     moved = torch.optim.SGD(parameters()[:1], 0.8)
     theirs = lr_scheduler.CosineAnnealingLR(moved, T_max=6 * N_UPDATES - 1, eta_min=0.08)
-    for rate in found:
+    for rate in lr:
         assert rate == pytest.approx(moved.param_groups[0]["lr"])
         moved.step()
         theirs.step()
 
 
 def test_one_cycle_is_torchs_own() -> None:
-    found = rates(schedule="one_cycle", lr=0.8)
+    lr = rates(schedule="one_cycle", lr=0.8)
     moved = torch.optim.SGD(parameters()[:1], 0.8, momentum=0.9)
     theirs = lr_scheduler.OneCycleLR(moved, 0.8, total_steps=6 * N_UPDATES + 1)
-    for rate in found:
+    for rate in lr:
         assert rate == pytest.approx(moved.param_groups[0]["lr"])
         moved.step()
         theirs.step()
@@ -122,8 +122,8 @@ def test_one_cycle_is_torchs_own() -> None:
 
 def test_a_plateau_is_borne_as_long_as_its_patience() -> None:
     losses = [1.0, 1.1, 1.2, 1.3, 1.4, 1.0]  # the fourth epoch without a lower loss lowers it
-    found = rates(losses, schedule="plateau", lr=0.8, plateau_patience=3, plateau_factor=0.5)
-    assert found[::N_UPDATES] == [0.8] * 5 + [0.4]
+    lr = rates(losses, schedule="plateau", lr=0.8, plateau_patience=3, plateau_factor=0.5)
+    assert lr[::N_UPDATES] == [0.8] * 5 + [0.4]
     floor = rates(losses, schedule="plateau", lr=0.8, plateau_patience=0, lr_low=0.3)
     assert min(floor) == 0.3
 

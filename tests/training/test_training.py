@@ -164,7 +164,7 @@ def test_statistics_are_fitted_on_the_training_clips_only(store: Path, tiny: Tin
 
 
 def test_a_configuration_that_fits_nothing_is_refused_with_the_choices(tiny: Tiny) -> None:
-    for values, said in (
+    for values, message in (
         ({"model": "cnnn"}, "There is no model called 'cnnn'; there are: cnn, "),
         ({"feature": "log_mell"}, "There is no feature called"),
         ({"dataset": "gtzann"}, "there are: demo, "),
@@ -174,7 +174,7 @@ def test_a_configuration_that_fits_nothing_is_refused_with_the_choices(tiny: Tin
         ({"feature__n_mels": 8}, "at least"),
         ({"feature__fmax_hz": 20_000}, "half|above|Nyquist|nothing"),
     ):
-        with pytest.raises(UsageError, match=said):
+        with pytest.raises(UsageError, match=message):
             tiny(**values)
 
 
