@@ -129,7 +129,7 @@ def card(loaded: LoadedRun, name: str = "model") -> str:
         low, high = (percent(scores[f"accuracy_{end}"]) for end in ("low", "high"))
         tested = (
             f"Test accuracy {percent(scores['accuracy'])} (95 % interval {low} to {high}) on "
-            f"{plural(int(scores['n_clips']), 'clip')}; macro F1 "
+            f"{plural(int(scores['n_clips']), 'clip')}; macro-F1 "
             f"{decimals(scores['macro_f1'], 3)}."
         )
     badge = f"- **{run.badge}**: the accuracy is higher than on music it has not heard.\n"

@@ -106,7 +106,7 @@ def test_what_a_shell_found_is_shown_with_its_date(own_cache: Path, gtzan: Path)
     assert ": 7 usable clips." in words(app)
     assert metrics(app)["Left out"] == "1"
     assert f"Audited on {today}" in words(app)
-    assert metrics(app)["Clips looked at"] == "7"
+    assert metrics(app)["Clips checked"] == "7"
     # Another question has no answer yet.
     four_folds = open_page("datasets", **(query | {"stratified.n_folds": "4"}))
     assert "has not been audited yet" in words(four_folds)
@@ -115,4 +115,4 @@ def test_what_a_shell_found_is_shown_with_its_date(own_cache: Path, gtzan: Path)
     shutil.copy(folder / "blues.00000.wav", folder / "blues.00031.wav")
     later = open_page("datasets", **query)
     assert "looked at other files than those in the folder now" in words(later)
-    assert metrics(later)["Clips looked at"] == "7"
+    assert metrics(later)["Clips checked"] == "7"

@@ -83,10 +83,10 @@ def _summary(audit: Audit, with_split: bool) -> None:
         (f"{severity.capitalize()}s", words.thousands(audit.n_of(severity)), "", meaning)
         for severity, meaning in _SEVERITIES.items()
     ]
-    tiles([*counts, ("Clips looked at", words.thousands(audit.n_clips), "", "")], "audit")
+    tiles([*counts, ("Clips checked", words.thousands(audit.n_clips), "", "")], "audit")
     for sentence in audit.crossings["sentence"]:
         st.markdown(f"- {plain(sentence)}")
-    with st.expander("What was looked at", icon=":material/checklist:"):
+    with st.expander("What was checked", icon=":material/checklist:"):
         st.markdown("\n".join(f"- {plain(sentence)}" for sentence in audit.checked))
 
 

@@ -49,7 +49,7 @@ def run_result(run: Run) -> None:
                     "a sample.",
                 ),
                 (
-                    "Macro F1",
+                    "Macro-F1",
                     words.decimals(row["macro_f1"], 3),
                     "",
                     "The mean over the genres of the harmonic mean of precision and recall.",
