@@ -13,7 +13,7 @@ clip = choose_clip()
 views = {
     "features": "Features",
     "augment": "Augmentation",
-    "heard": "What is left",
+    "heard": "Back to sound",
     "mel": "Mel scale",
 }
 view = ui.choose_one("Show", views, "view", radio=True)

@@ -50,7 +50,7 @@ counts as not recognised, and metrics of the probabilities themselves (log loss,
 nan. The first sentence of a function's docstring is its help in forms and tables.
 """
 
-NO_PREDICTION = "no verdict"
+NO_PREDICTION = "no prediction"
 """Column of a confusion matrix of the clips whose probabilities are not numbers; stored files and
 the output of commands use this name."""
 

@@ -156,7 +156,7 @@ def test_probabilities_that_are_no_numbers_count_as_mistakes_and_are_told(store:
     assert (pair["n_clips"], pair["only_b"], pair["only_a"]) == (60, n_lost, 0)
     assert any("4 clips probabilities that are not numbers" in note for note in compared.notes)
     matrix = compared.confusions[a.run_id]
-    assert (matrix["no verdict"].sum(), matrix.to_numpy().sum()) == (4, 60)
+    assert (matrix["no prediction"].sum(), matrix.to_numpy().sum()) == (4, 60)
     diagonal = matrix[["blues", "jazz", "rock"]].to_numpy().trace()
     assert diagonal == pair["both"] + pair["only_a"]
     assert np.isnan(compared.table["log_loss"][0])

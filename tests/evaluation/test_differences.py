@@ -53,7 +53,7 @@ def test_a_genre_that_one_model_alone_knows_depends_on_it(store: Path) -> None:
 def test_a_difference_of_confusions_by_hand() -> None:
     genres = ["a", "b"]
     matrix = pd.DataFrame([[8, 2], [5, 5]], index=genres, columns=genres)
-    two = pd.DataFrame([[4, 0, 1], [1, 3, 0]], index=genres, columns=[*genres, "no verdict"])
+    two = pd.DataFrame([[4, 0, 1], [1, 3, 0]], index=genres, columns=[*genres, "no prediction"])
     counts = differences.difference(matrix, two, recall=False)
     assert counts.to_numpy().tolist() == [[4, 2, -1], [4, 2, 0]]
     shares = differences.difference(matrix, two)

@@ -168,7 +168,7 @@ def copied(run: Run, n: int) -> None:
 def test_what_was_not_measured_is_told_and_can_be(full: list[Run]) -> None:
     app = open_page("compare", runs=picked(*full[:2]), view="cost", cost="latency_ms")
     assert "not measured yet" in words(app)
-    assert app.button(key="measure_costs").label == "Measure the 2 that were not"
+    assert app.button(key="measure_costs").label == "Measure the missing 2"
     table = app.dataframe[-1].value
     assert table["latency_ms"].isna().all()
     assert (table["n_parameters"] > 0).all()

@@ -94,7 +94,7 @@ def choose_selection(tested: Sequence[Run]) -> Selection:
             st.warning(plain(f"There is no tested {unit[:-1]} {name}."), icon=":material/search:")
     picked = fitting
     count = words.thousands(len(fitting))
-    if not choose_flag(f"All {count} {unit} that the filter leaves", "all"):
+    if not choose_flag(f"All {count} {unit} that match the filter", "all"):
         # Earlier picks stay, even where the filter excludes them.
         still_there = [name for name in picked_before if name in everything.members]
         picked = choose_many(

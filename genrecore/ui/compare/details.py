@@ -187,7 +187,7 @@ def _measure(selection: Selection) -> None:
     arguments = ["compare", *firsts, "--measure"]
     if missing:
         task_button(
-            f"Measure the {len(missing)} that were not",
+            f"Measure the missing {len(missing)}",
             arguments,
             "Measuring costs of runs",
             "measure_costs",

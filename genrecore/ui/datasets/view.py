@@ -123,9 +123,7 @@ def _clips(data: Dataset) -> None:
         if longest - shortest > 0.05:
             chart(plots.durations(clips), "durations")
         elif has_lengths:
-            empty(
-                f"All clips last {words.decimals(longest)} s.", "There is no longer or shorter one."
-            )
+            empty(f"All clips last {words.decimals(longest)} s.", "So there is nothing to draw.")
 
 
 def _split(dataset: DatasetChoice, data: Dataset) -> None:

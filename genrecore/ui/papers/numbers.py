@@ -42,7 +42,7 @@ _COLUMNS = {
     "Honest": st.column_config.TextColumn(
         "Ours, honest", help="Artists kept apart, validation for every choice; test accuracy."
     ),
-    "In its words": st.column_config.TextColumn(width=250),
+    "Quotation": st.column_config.TextColumn(width=250),
 }
 
 
@@ -199,7 +199,7 @@ def _show_rows(rows: Sequence[dict[str, str]]) -> None:
     table = pd.DataFrame(rows)
     if table["Column"].nunique() < 2:
         table = table.drop(columns="Column")
-    row_height = _WRAPPED_ROW if "In its words" in table else _ROW
+    row_height = _WRAPPED_ROW if "Quotation" in table else _ROW
     st.dataframe(
         table,
         hide_index=True,
@@ -241,13 +241,13 @@ def _show_sentences(results: Results) -> None:
         for row, printed in _rows(cells, results.study):
             if not printed.missing or printed.printed.strip():
                 measure = papers.MEASURES[sentence.measure] + genre
-                quotation = {"In its words": f"{sentence.words} ({section_name})"}
+                quotation = {"Quotation": f"{sentence.words} ({section_name})"}
                 rows.append(quotation | row | {"Column": measure})
-    section("In its sentences")
+    section("Claims in the text")
     if rows:
         _show_rows(rows)
     if without_system:
-        with st.expander(f"Sentences without a system to compare ({len(without_system)})"):
+        with st.expander(f"Claims without a system to compare ({len(without_system)})"):
             st.markdown("\n".join(without_system))
 
 
@@ -268,8 +268,8 @@ def _show_gap(results: Results) -> None:
     if len(differences) > 1:
         mean = sum(differences) / len(differences)
         st.caption(
-            f"On average ours is {words.points(abs(mean))} {'higher' if mean >= 0 else 'lower'} as "
-            f"published than honestly, over {len(differences)} systems."
+            f"On average over {len(differences)} systems, our accuracy as published is "
+            f"{words.points(abs(mean))} {'higher' if mean >= 0 else 'lower'} than the honest one."
         )
     st.caption(
         "The two train and test on different clips, and the honest split may train on fewer: the "
@@ -291,12 +291,14 @@ def _show_times(results: Results) -> None:
     their_hardware = (
         f"The study trained on {study.hardware}"
         if study.hardware
-        else "The study does not say on what it trained"
+        else "The study does not name its hardware"
     )
     devices = findings.devices(results.runs)
     our_hardware = f"ours on {devices}" if devices else "none of ours has run"
     st.caption(
-        plain(f"{their_hardware}; {our_hardware}. In minutes a run, with the start of its process.")
+        plain(
+            f"{their_hardware}; {our_hardware}. Minutes for a run, including the start of its process."
+        )
     )
     minutes = ran.set_index(["system", "protocol"])["minutes"]
 

@@ -62,7 +62,7 @@ def show_panel(study: Study) -> None:
 
 
 def _choose(study: Study) -> _Request | None:
-    section("What is run", "Rows of the study, each under the protocols chosen.")
+    section("What to run", "Rows of the study, each under the protocols chosen.")
     titles = {row.name: study.title_of(row.name) for row in study.rows}
     rows = choose_many("Rows", titles, "rows", placeholder="All of them")
     left, right = st.columns(2, gap="medium")

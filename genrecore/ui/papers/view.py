@@ -65,11 +65,11 @@ def show_recipe(study: Study) -> None:
             "Where from": capital(setting.mark),
             "For": ", ".join(study.groups[name].title for name in setting.groups) or "all",
             "Protocol": papers.PROTOCOLS[setting.protocol] if setting.protocol else "both",
-            "In its words": setting.words.replace("\t", " | "),
+            "Quotation": setting.words.replace("\t", " | "),
         }
         for setting in study.settings
     ]
-    widths = {"What": 110, "Value": 170, "Where from": 190, "In its words": 200}
+    widths = {"What": 110, "Value": 170, "Where from": 190, "Quotation": 200}
     st.dataframe(
         pd.DataFrame(rows),
         hide_index=True,

@@ -63,7 +63,7 @@ def before_and_after(
 def show(excerpt: SoundExcerpt) -> None:
     """An excerpt and the sound of its log-mel spectrogram."""
     section(
-        "What is left",
+        "Back to sound",
         "The log-mel spectrogram turned back into sound by Griffin and Lim's method. The method "
         "guesses the phases, because the network does not get them either.",
     )
