@@ -296,9 +296,7 @@ def _show_times(results: Results) -> None:
     devices = findings.devices(results.runs)
     our_hardware = f"ours on {devices}" if devices else "none of ours has run"
     st.caption(
-        plain(
-            f"{their_hardware}; {our_hardware}. Minutes for a run, including the start of its process."
-        )
+        plain(f"{their_hardware}; {our_hardware}. Minutes a run, with the start of its process.")
     )
     minutes = ran.set_index(["system", "protocol"])["minutes"]
 
