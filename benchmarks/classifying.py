@@ -23,7 +23,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from genrecore.training import hardware
-from genrecore.training.parts import ResolvedConfig
 
 hardware.share_cores()  # as the command does, before torch is imported
 
@@ -49,6 +48,7 @@ from genrecore.store import run as runs
 from genrecore.store.run import Run
 from genrecore.store.status import Status
 from genrecore.training.classifier import Classifier
+from genrecore.training.parts import ResolvedConfig
 from genrecore.training.resolve import resolve
 from genrecore.training.weights import save_classifier, weights_name
 

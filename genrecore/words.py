@@ -48,6 +48,17 @@ def thousands(value: float) -> str:
     return decimals(value, 0)
 
 
+def short_number(number: int | None) -> str:
+    """A number in three digits and a letter: `11.2 M`, `288 k`, `1.81 G`."""
+    if number is None:
+        return DASH
+    for unit, letter in ((10**9, "G"), (10**6, "M"), (10**3, "k")):
+        if number >= 0.9995 * unit:
+            value = number / unit
+            return f"{decimals(value, 2 if value < 9.995 else 1 if value < 99.95 else 0)} {letter}"
+    return str(number)
+
+
 def plural(n: int, noun: str, nouns: str = "") -> str:
     """A count with its noun: `1 clip`, `1,200 clips`; `nouns` where adding an `s` is not enough."""
     return f"{thousands(n)} {noun if n == 1 else nouns or noun + 's'}"
@@ -63,6 +74,13 @@ def seconds(value: float | None) -> str:
     if minutes < 60:
         return f"{minutes} min {rest:02d} s"
     return f"{thousands(minutes // 60)} h {minutes % 60:02d} min"
+
+
+def milliseconds(value: float) -> str:
+    """A short duration: `3.2 ms`, `189 ms`, `1.0 s`."""
+    if value >= 999.5:
+        return f"{decimals(value / 1000, 1 if value < 9_995 else 0)} s"
+    return f"{decimals(value, 1 if value < 9.95 else 0)} ms"
 
 
 def clock(value: float) -> str:

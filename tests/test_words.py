@@ -64,3 +64,11 @@ def test_positions_and_moments() -> None:
 )  # fmt: skip
 def test_sizes(n_bytes: float, text: str) -> None:
     assert words.size(n_bytes) == text
+
+
+def test_numbers_are_short() -> None:
+    shown = {0: "0", 999: "999", 1000: "1.00 k", 287_792: "288 k", 999_499: "999 k",
+             999_500: "1.00 M", 11_180_616: "11.2 M", 9_995_000: "10.0 M",
+             103_417_806_848: "103 G"}  # fmt: skip
+    assert {number: words.short_number(number) for number in shown} == shown
+    assert words.short_number(None) == "–"

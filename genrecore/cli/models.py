@@ -14,7 +14,7 @@ from genrecore.cli.output import answer, out, print_json, print_table, reporting
 from genrecore.config.registry import Entry, Registry
 from genrecore.config.run import RunConfig
 from genrecore.errors import UsageError
-from genrecore.words import thousands
+from genrecore.words import short_number, thousands
 
 if TYPE_CHECKING:
     from genrecore.training.card import Card
@@ -53,8 +53,8 @@ def list_models(as_json: JsonOption = False) -> None:
                 "takes": ", ".join(card.accepts),
                 "parameters": "depends on the data"
                 if card.classical
-                else cards.counted(card.n_parameters),
-                "multiply–adds": cards.counted(card.n_multiply_adds),
+                else short_number(card.n_parameters),
+                "multiply–adds": short_number(card.n_multiply_adds),
                 "on": card.input.preset or card.config.feature.name,
             }
             for card in models

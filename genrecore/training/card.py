@@ -31,7 +31,7 @@ from genrecore.training.model_inputs import (
     study_config,
 )
 from genrecore.training.receptive_fields import AXES, Field, in_sound
-from genrecore.words import plural, size, thousands
+from genrecore.words import plural, short_number, size, thousands
 
 CLEAR = 0.03
 """From this share on, the difference to a printed number needs a reason."""
@@ -170,18 +170,6 @@ class Card:
         }
 
 
-def counted(number: int | None) -> str:
-    """`11.2 M`, `288 k`, `1.81 G`: three digits and a letter; a dash for what has no number."""
-    if number is None:
-        return "–"
-    for unit, letter in ((10**9, "G"), (10**6, "M"), (10**3, "k")):
-        if number >= 0.9995 * unit:
-            value = number / unit
-            digits = 2 if value < 9.995 else 1 if value < 99.95 else 0
-            return f"{value:.{digits}f} {letter}"
-    return str(number)
-
-
 def shape_in_words(shape: Any) -> str:
     """`3 × 224 × 224`; of a pair, both."""
     if shape and isinstance(shape[0], tuple):
@@ -200,8 +188,8 @@ def sizes_in_words(card: Card) -> list[str]:
     return [
         f"{thousands(card.n_parameters)} parameters"
         + (f", {thousands(frozen)} of them frozen." if frozen else ", all of them trainable."),
-        f"{counted(card.n_multiply_adds)} multiply–adds an example, in convolutions and matrix "
-        f"products of the network; {counted(card.n_multiply_adds_clip)} for a clip of "
+        f"{short_number(card.n_multiply_adds)} multiply–adds an example, in convolutions and "
+        f"matrix products of the network; {short_number(card.n_multiply_adds_clip)} for a clip of "
         f"{CLIP_S:.0f} s ({plural(card.input.n_segments, 'segment')}).",
         f"{size(card.n_bytes)} of weights on the disk.",
     ]

@@ -35,6 +35,7 @@ from genrecore.training.optimisation import Loss, optimiser
 from genrecore.training.parts import ResolvedConfig
 from genrecore.training.sources import copies_of
 from genrecore.training.step_times import StepTimes
+from genrecore.words import milliseconds
 
 LATENCY_BUDGET_S = 2.0
 """Within this time a clip is classified again and again: slow models are measured fewer times."""
@@ -76,11 +77,11 @@ class Latency:
         if self.n_runs == 1:
             how = "one run"
         else:
-            span = f"{in_ms(self.low_ms)} to {in_ms(self.high_ms)}"
+            span = f"{milliseconds(self.low_ms)} to {milliseconds(self.high_ms)}"
             how = f"the median of {self.n_runs} runs from {span}"
         return (
-            f"{in_ms(self.median_ms)} from {self.of} to its prediction, {how}; on {self.machine} "
-            f"({self.device}) in {self.precision}."
+            f"{milliseconds(self.median_ms)} from {self.of} to its prediction, {how}; on "
+            f"{self.machine} ({self.device}) in {self.precision}."
             + (" The runs differ much: other work kept it busy." if self.is_unsteady else "")
         )
 
@@ -183,15 +184,6 @@ def measure_cost(run: Run, report: Report = silent) -> dict[str, Any]:
             f"The cost of the run {run.run_id} cannot be kept: {describe(error)}"
         ) from None
     return measured
-
-
-def in_ms(milliseconds: float) -> str:
-    """`3.2 ms`, `189 ms`, `1.0 s`."""
-    if milliseconds >= 9_995:
-        return f"{milliseconds / 1000:.0f} s"
-    if milliseconds >= 999.5:
-        return f"{milliseconds / 1000:.1f} s"
-    return f"{milliseconds:.{0 if milliseconds >= 9.95 else 1}f} ms"
 
 
 def _clip_in_words(card: Card) -> str:

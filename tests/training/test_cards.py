@@ -196,14 +196,6 @@ def test_models_beside_one_another_have_the_same_input_and_say_why_not() -> None
         assert entry.n_parameters is None
 
 
-def test_numbers_are_short() -> None:
-    shown = {0: "0", 999: "999", 1000: "1.00 k", 287_792: "288 k", 999_499: "999 k",
-             999_500: "1.00 M", 11_180_616: "11.2 M", 9_995_000: "10.0 M",
-             103_417_806_848: "103 G"}  # fmt: skip
-    assert {number: cards.counted(number) for number in shown} == shown
-    assert cards.counted(None) == "–"
-
-
 @pytest.mark.parametrize("name", ["cnn", "mlp", "resnet18", "rescnn_1d2d", "lstm", "knn"])
 def test_the_command_of_a_card_trains_what_the_study_trained(name: str, store: Path) -> None:
     words = cards.model_card(name).command.split()

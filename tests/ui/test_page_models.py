@@ -20,6 +20,7 @@ from genrecore.training import card as cards
 from genrecore.training import model_inputs
 from genrecore.training.resolve import resolve
 from genrecore.ui.parts.tasks import latest
+from genrecore.words import short_number
 
 pytestmark = pytest.mark.xdist_group("page_models")  # one worker takes the models apart
 
@@ -48,8 +49,8 @@ def test_every_model_has_its_card(name: str, page: AppTest) -> None:
         assert metrics(app) == {}
         assert "depends on what it learns from" in text
         return
-    assert metrics(app)["Parameters"] == cards.counted(card.n_parameters)
-    assert metrics(app)["Multiply–adds"] == cards.counted(card.n_multiply_adds)
+    assert metrics(app)["Parameters"] == short_number(card.n_parameters)
+    assert metrics(app)["Multiply–adds"] == short_number(card.n_multiply_adds)
     outline = app.dataframe[0].value
     assert outline["Parameters"].sum() == card.n_parameters
     for size in card.published:

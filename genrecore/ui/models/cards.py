@@ -17,7 +17,7 @@ from genrecore.reporting.columns import Column
 from genrecore.reporting.plots import models as plots
 from genrecore.training import card as cards
 from genrecore.training import model_inputs, timing
-from genrecore.training.card import Card, counted
+from genrecore.training.card import Card
 from genrecore.training.parts import REGISTRIES
 from genrecore.training.timing import Latency
 from genrecore.ui.parts.choices import choose_one, chosen
@@ -114,14 +114,14 @@ def show_headline(choice: ModelChoice) -> None:
     numbers = [
         (
             "Parameters",
-            counted(card.n_parameters),
-            f"{counted(n_frozen)} frozen" if n_frozen else "all trainable",
+            words.short_number(card.n_parameters),
+            f"{words.short_number(n_frozen)} frozen" if n_frozen else "all trainable",
             f"{words.plural(card.n_parameters or 0, 'number')} that training finds, {of}.",
         ),
         (
             "Multiply–adds",
-            counted(card.n_multiply_adds),
-            f"a clip: {counted(card.n_multiply_adds_clip)}",
+            words.short_number(card.n_multiply_adds),
+            f"a clip: {words.short_number(card.n_multiply_adds_clip)}",
             f"{words.thousands(card.n_multiply_adds or 0)} for one example, {of}; below, for a "
             "clip of 30 s. Convolutions and matrix products of the network count; the feature "
             "does not.",
@@ -142,7 +142,7 @@ def show_headline(choice: ModelChoice) -> None:
         ),
         (
             "Time for a clip",
-            timing.in_ms(measured.median_ms) if measured else words.DASH,
+            words.milliseconds(measured.median_ms) if measured else words.DASH,
             measured.device if measured else "not measured",
             "From 30 s of sound to the prediction, on this machine.",
         ),
