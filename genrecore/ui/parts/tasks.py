@@ -71,14 +71,8 @@ def task_panel(
     """The button that starts a task, its progress, and what is missing before it was started.
 
     Args:
-        label: On the button; the others up to the icon as for `task_button`.
-        arguments: Of the command.
-        title: Of the task.
-        key: Of the button.
-        icon: On the button.
-        kind: Of the button.
+        label: As for `task_button`, like arguments, title, key, icon, kind and help.
         absent: Title and sentence of an empty place that stands above until the task works.
-        help: Of the button.
     """
     if absent and not is_working(arguments):
         empty(*absent)
