@@ -21,7 +21,7 @@ from genrecore.jobs import actions, alerts, slots
 from genrecore.store.progress import Report, phase_text
 from genrecore.store.run import Run, all_runs, find_run, store_dir
 from genrecore.store.status import FINAL, STOP_WITHIN_S
-from genrecore.words import moment, percent, seconds
+from genrecore.words import decimals, moment, percent, seconds
 
 commands = typer.Typer(rich_markup_mode=None)
 runs_group = add_group(commands, "runs", "List, show and stop runs.")
@@ -60,7 +60,7 @@ def print_result(run: Run) -> None:
     out.print(
         f"Tested on {scores['n_clips']} clips: accuracy {percent(scores['accuracy'])} "
         f"(95 %: {percent(scores['accuracy_low'])} to {percent(scores['accuracy_high'])}), "
-        f"macro-F1 {percent(scores['macro_f1'])}, epoch {run.status.get('best_epoch')}."
+        f"macro-F1 {decimals(scores['macro_f1'], 3)}, epoch {run.status.get('best_epoch')}."
     )
     pooled = accuracy_by_pooling(run)
     if pooled:
