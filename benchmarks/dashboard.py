@@ -66,8 +66,8 @@ def main() -> None:
                 visits = [visit(browser, address, name) for _ in range(arguments.rounds)]
                 titles, ready = zip(*visits, strict=True)
                 script = statistics.median(script_s(name, arguments.rounds))
-                visits = f"{in_words(titles)}  {in_words(ready)}"
-                print(f"{name:10s} {visits}  {script:.2f} s    {first:.2f} s")
+                times = f"{in_words(titles)}  {in_words(ready)}"
+                print(f"{name:10s} {times}  {script:.2f} s    {first:.2f} s")
             browser.close()
     finally:
         if server:

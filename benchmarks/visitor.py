@@ -59,7 +59,7 @@ class Visitor:
 
         Args:
             path: The file.
-            shown: Says of a text whether it is the one.
+            is_shown: Says of a text whether it is the one waited for.
         """
         name, content = path.name, path.read_bytes()
         request = BackMsg()

@@ -59,6 +59,11 @@ def short_number(number: int | None) -> str:
     return str(number)
 
 
+def out_of(n: int, total: int) -> str:
+    """`3 of 1,200`."""
+    return f"{thousands(n)} of {thousands(total)}"
+
+
 def plural(n: int, noun: str, nouns: str = "") -> str:
     """A count with its noun: `1 clip`, `1,200 clips`; `nouns` where adding an `s` is not enough."""
     return f"{thousands(n)} {noun if n == 1 else nouns or noun + 's'}"
@@ -91,8 +96,9 @@ def clock(value: float) -> str:
 def size(n_bytes: float) -> str:
     """A number of bytes in decimal units: `3.2 GB`, `12 MB`, `4 kB`, `512 bytes`."""
     for unit, name in ((10**9, "GB"), (10**6, "MB"), (10**3, "kB")):
-        if n_bytes >= unit:
-            return f"{decimals(n_bytes / unit, 1 if n_bytes < 10 * unit else 0)} {name}"
+        if n_bytes >= 0.9995 * unit:
+            value = n_bytes / unit
+            return f"{decimals(value, 1 if value < 9.95 else 0)} {name}"
     return plural(round(n_bytes), "byte")
 
 

@@ -66,3 +66,23 @@ def test_the_metric_shows_for_runs_that_were_there_before_it(facts: dict[str, An
 
 def test_the_page_opens(facts: dict[str, Any]) -> None:
     assert "It was added by one script." in facts["toy_page"]
+
+
+def test_every_file_of_a_family_is_imported_without_a_list() -> None:
+    code = """
+import importlib, pkgutil, sys
+for family in ("augment", "data.datasets", "data.splits", "features", "models"):
+    package = importlib.import_module(f"genrecore.{family}")
+    for module in pkgutil.iter_modules(package.__path__):
+        if f"genrecore.{family}.{module.name}" not in sys.modules:
+            print(family, module.name)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=300,
+    )
+    assert done.stdout == ""

@@ -60,7 +60,7 @@ def test_positions_and_moments() -> None:
 @pytest.mark.parametrize(
     ("n_bytes", "text"),
     [(0, "0 bytes"), (1_400, "1.4 kB"), (45_000, "45 kB"), (2_340_000, "2.3 MB"),
-     (45_600_000, "46 MB"), (7e9, "7.0 GB")],
+     (45_600_000, "46 MB"), (999_600_000, "1.0 GB"), (9_960_000_000, "10 GB")],
 )  # fmt: skip
 def test_sizes(n_bytes: float, text: str) -> None:
     assert words.size(n_bytes) == text

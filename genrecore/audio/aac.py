@@ -13,6 +13,7 @@ from typing import IO, Any
 import numpy as np
 
 from genrecore.errors import AudioError
+from genrecore.words import percent
 
 _ADTS_RATES_HZ = (
     96_000, 88_200, 64_000, 48_000, 44_100, 32_000, 24_000, 22_050, 16_000, 12_000, 11_025, 8_000,
@@ -180,7 +181,7 @@ def adts_length_s(raw: IO[bytes], size: int, start: int, label: str) -> float:
     rest = raw.read(2048)
     if rest and not rest.startswith((b"TAG", b"APETAGEX", b"ID3")) and any(rest):
         raise AudioError(
-            f"{label} is damaged or truncated: its AAC frames stop after {at / size:.0%} of "
+            f"{label} is damaged or truncated: its AAC frames stop after {percent(at / size)} of "
             "the file."
         )
     return seconds

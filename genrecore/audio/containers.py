@@ -14,6 +14,7 @@ from typing import IO
 
 from genrecore.audio.aac import is_adts
 from genrecore.errors import AudioError
+from genrecore.words import percent
 
 READABLE = "wav, mp3, ogg, flac, au, aiff, opus, m4a or aac"
 
@@ -110,7 +111,7 @@ def missing_count(raw: IO[bytes], size: int, start: int, label: str) -> bytes | 
     tags = (b"TAG", b"APETAGEX", b"LYRICS", b"ID3")
     if len(rest) == 2048 and not rest.startswith(tags) and any(rest):
         raise AudioError(
-            f"{label} is damaged: its MP3 frames stop after {at / size:.0%} of the file."
+            f"{label} is damaged: its MP3 frames stop after {percent(at / size)} of the file."
         )
     mpeg_1, mono = bool(head[1] & 0x08), head[3] >> 6 == 3
     frame = bytearray([0xFF, head[1] | 1, 0x90 | head[2] & 0x0C, head[3]])  # 128 or 80 kbit/s

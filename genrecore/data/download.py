@@ -266,7 +266,7 @@ class _Download:
     def _receive(self, response: http.client.HTTPResponse, done: int, total: int | None) -> bool:
         """Appends what arrives; whether the file is complete then."""
         with open(self.part, "ab" if done else "wb") as file:
-            while block := response.read(_BLOCK):
+            while block := _read(response):
                 file.write(block)
                 done += len(block)
                 if total is not None and done > total:
@@ -277,6 +277,14 @@ class _Download:
                     )
                 self._show(done, total)
         return total is None or done == total
+
+
+def _read(response: http.client.HTTPResponse) -> bytes:
+    """The next block; another connection mends its errors, but not those of the disk."""
+    try:
+        return response.read(_BLOCK)
+    except (OSError, http.client.HTTPException) as error:
+        raise _ConnectionFailed(_reason(error)) from None
 
 
 def _reason(error: object) -> str:

@@ -14,6 +14,7 @@ from genrecore.data.clips import check, genres_of
 from genrecore.data.corpus import Corpus
 from genrecore.errors import GenrecoreError
 from genrecore.store.progress import Report, silent
+from genrecore.words import out_of, thousands
 
 
 @dataclass(frozen=True)
@@ -46,19 +47,21 @@ def decode(config: RunConfig, report: Report = silent) -> Prepared:
     if config.rehearsal:
         whole = _split(table, config)
         table = genres.fewer(whole, config.rehearsal)
-        notes.append(f"A rehearsal: {len(table)} of {len(whole)} clips take part.")
+        notes.append(f"A rehearsal: {out_of(len(table), len(whole))} clips take part.")
     built = build_corpus(table, config, report)
     readable = table[table["clip_id"].isin(built.index["clip_id"])].reset_index(drop=True)
     skipped = left_out + built.skipped
     if skipped:
         n, first = len(skipped), skipped[0]
         notes.append(
-            f"{n} of {len(table) + len(left_out)} clips cannot be used and "
+            f"{out_of(n, len(table) + len(left_out))} clips cannot be used and "
             f"{'is' if n == 1 else 'are'} left out; "
             f"the first is {first['clip_id']}: {first['reason']}"
         )
     if readable.empty:
-        raise GenrecoreError(f"None of the {len(table)} clips of {name} can be used. {notes[-1]}")
+        raise GenrecoreError(
+            f"None of the {thousands(len(table))} clips of {name} can be used. {notes[-1]}"
+        )
     check(readable, name)
     return Prepared(readable, built, skipped, notes)
 

@@ -117,17 +117,18 @@ def calibrate(run: Run) -> Calibration:
 
     A run without enough validation clips gets the temperature 1 and a note that says so.
     """
-    table = run.predictions
-    if table is None:
-        return _unchanged(
-            "It has no stored predictions, so its probabilities are left as they are."
-        )
-    stat = (run.folder / "predictions.parquet").stat()
+    missing = "It has no stored predictions, so its probabilities are left as they are."
+    try:
+        stat = (run.folder / "predictions.parquet").stat()
+    except OSError:
+        return _unchanged(missing)
     key = [_FORMAT, stat.st_size, stat.st_mtime_ns]
     cached = read_json(run.folder / "calibration.json")
     if cached.get("key") == key:
         return Calibration.from_json(cached["calibration"])
-    calibration = calibrate_predictions(pd.read_parquet(run.folder / "predictions.parquet"))
+    if run.predictions is None:
+        return _unchanged(missing)
+    calibration = calibrate_predictions(run.predictions)
     with contextlib.suppress(OSError):  # the store may be read-only
         content = {"key": key, "calibration": calibration.as_json()}
         write_json(run.folder / "calibration.json", content)

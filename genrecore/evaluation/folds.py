@@ -83,16 +83,6 @@ class FoldSet:
             f"missing: {_fold_names(self.missing)}."
         )
 
-    def pool(self) -> PooledFolds:
-        """One result over all clips.
-
-        Raises:
-            GenrecoreError: Folds are missing, or the runs do not fit together.
-        """
-        if not self.complete:
-            raise GenrecoreError(f"The folds cannot be pooled yet: {self.sentence}")
-        return pool_folds(list(self.runs.values()))
-
 
 def pool_folds(runs: Iterable[Run]) -> PooledFolds:
     """The test predictions of all folds of one system as one result over all clips.

@@ -48,7 +48,8 @@ def _pairs(run: Run) -> Iterator[tuple[str, str, str]]:
         if finding.get("kind") in by_kind and finding.get("other_clip_id"):
             how = by_kind[finding["kind"]]
             yield str(finding["clip_id"]), str(finding["other_clip_id"]), how
-    known_copies = DATASETS[run.config.dataset.name].facts.known_copies
+    dataset = run.config.dataset.name  # which may not be registered any more
+    known_copies = DATASETS[dataset].facts.known_copies if dataset in DATASETS else None
     if known_copies is not None:
         for clip_id, original in known_copies().items():
             yield str(clip_id), str(original), PUBLISHED

@@ -111,7 +111,9 @@ class Ensemble:
         self.genres = self.loaded[0].genres if alike else None
         self.note = "" if alike else "The runs have different genres, so they are not averaged."
         made_up = [
-            run.run.run_id for run in self.loaded if DATASETS[run.config.dataset.name].facts.made_up
+            run.run.run_id
+            for run in self.loaded
+            if (name := run.config.dataset.name) in DATASETS and DATASETS[name].facts.made_up
         ]
         self.caution = ""
         if made_up:

@@ -28,7 +28,7 @@ from genrecore.evaluation.pooling import pool_segments
 from genrecore.store.files import write_bytes
 from genrecore.store.progress import Phase, Report, silent
 from genrecore.store.run import Run
-from genrecore.words import listed, percent, plural, points, signed_points
+from genrecore.words import percent, plural, points, signed_points
 
 if TYPE_CHECKING:
     from genrecore.inference.loaded import LoadedRun
@@ -386,7 +386,7 @@ def _summary(table: pd.DataFrame, band: float) -> str:
         summary = (
             f"{len(loses)} of {len(table)} probes lower{'s' if len(loses) == 1 else ''} the "
             f"accuracy, most of all “{worst['title']}” ({signed_points(worst['difference'])} "
-            f"points): this run has listened to {listed(loses['reveals'].unique().tolist())}."
+            f"points): this run has listened to {'; '.join(loses['reveals'].unique())}."
         )
     n_holds, n_open = ((table["word"] == word).sum() for word in (HOLDS, OPEN))
     if n_holds:

@@ -67,6 +67,7 @@ class Phase(StrEnum):
     READING_SEGMENTS = "reading_segments", "Reading the training segments"
     CLASSIFYING_SEGMENTS = "classifying_segments", "Classifying the training segments"
     TRAINING = "training", "Training"
+    VALIDATING = "validating", "Validating"
     TESTING = "testing", "Testing"
     EMBEDDING = "embedding", "Computing embeddings"
     # What is done with runs.
@@ -100,11 +101,10 @@ def phase_text(code: str) -> str:
     return f"{text}: {detail}" if detail else text
 
 
-_EARLIER = {"Looking where clips lie": Phase.EMBEDDING}
-"""What earlier versions wrote, where the text is another one today."""
+_BY_TEXT = {phase.text: phase for phase in Phase}
+_BY_TEXT["Looking where clips lie"] = Phase.EMBEDDING  # as earlier versions wrote it
 
 
 def phase_code(written: str) -> str:
     """The phase in a status file: earlier versions wrote the text that people read."""
-    by_text = {phase.text: phase for phase in Phase} | _EARLIER
-    return by_text.get(written, written)
+    return _BY_TEXT.get(written, written)

@@ -90,7 +90,7 @@ class Baseline:
         predicted = np.zeros(0, np.uint8)
         if len(self.valid):
             valid = PooledClips(self.examples.segments, self.valid, self.classifier.genres)
-            proba = self._proba(self.valid, "Validating")
+            proba = self._proba(self.valid, Phase.VALIDATING)
             clips = valid.pooled(proba, self.config.segments.pooling)
             row |= valid.scores(clips)
             predicted = clips.argmax(1).astype(np.uint8)

@@ -31,10 +31,7 @@ from genrecore.training.model_inputs import (
     study_config,
 )
 from genrecore.training.receptive_fields import AXES, Field, in_sound
-from genrecore.words import plural, short_number, size, thousands
-
-CLEAR = 0.03
-"""From this share on, the difference to a printed number needs a reason."""
+from genrecore.words import decimals, plural, short_number, size, thousands
 
 KINDS = {
     "image": "images such as spectrograms",
@@ -72,12 +69,7 @@ class Compared:
     @property
     def percent(self) -> str:
         """The difference for people: `+1.6 %`."""
-        return f"{100 * self.difference:+.1f} %".replace("-", "−")
-
-    @property
-    def is_clear(self) -> bool:
-        """Whether the difference needs a reason."""
-        return abs(self.difference) > CLEAR
+        return f"{decimals(100 * self.difference, sign=True)} %"
 
 
 @dataclass(frozen=True)

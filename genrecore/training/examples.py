@@ -68,7 +68,7 @@ class Examples:
         on_waves, self._on_images, self._on_batches = (
             Chain(resolved.augment, on, corpus.sample_rate_hz) for on in ("wave", "image", "batch")
         )
-        self._excerpts = draws_excerpts(corpus, resolved)
+        self._excerpts = draws_excerpts(resolved)
         self.changes = self._excerpts or any((on_waves, self._on_images, self._on_batches))
         shape = tuple(feature.output_shape)  # type: ignore[arg-type]
         shapes = shape if isinstance(shape[0], tuple) else (shape,)

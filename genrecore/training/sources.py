@@ -166,7 +166,7 @@ class Inputs:
         self._starts = torch.tensor(segments["start"].to_numpy())
         self._lengths = torch.tensor(segments["n_samples"].to_numpy())
         self._n_samples = resolved.segmenter.n_samples
-        self._random = draws_excerpts(corpus, resolved)
+        self._random = draws_excerpts(resolved)
         if self._random:
             clips = corpus.index.set_index("clip_id").loc[segments["clip_id"]]
             self._clip_starts = torch.tensor(clips["start"].to_numpy())
@@ -207,18 +207,16 @@ def sources(
         report: Called as `report(phase, done, total)`.
     """
     config, facts, copies = resolved.config, resolved.feature.facts, copies_of(resolved)
-    changes_waves = draws_excerpts(corpus, resolved) or bool(
-        Chain(resolved.augment, "wave", corpus.sample_rate_hz)
-    )
+    computes_anew = changes_waves(resolved)
     if facts.cached:
-        variants = (None,) if changes_waves else (None, *copies)
+        variants = (None,) if computes_anew else (None, *copies)
         caches = [feature_cache.compute(corpus, config, feature, report, copy) for copy in variants]
         cached = CachedFeatures(caches, device)
-        if not changes_waves:
+        if not computes_anew:
             return cached, cached
         return cached, ComputedFeatures(corpus, resolved, feature, segments, device)
     computed = ComputedFeatures(corpus, resolved, feature, segments, device)
-    if not facts.cached_half or changes_waves or copies:
+    if not facts.cached_half or computes_anew or copies:
         return computed, computed
     half = config.feature.model_copy(update={"name": facts.cached_half})
     alone = config.model_copy(update={"feature": half})
@@ -227,9 +225,15 @@ def sources(
     return pair, pair
 
 
-def draws_excerpts(corpus: Corpus, resolved: ResolvedConfig) -> bool:
+def draws_excerpts(resolved: ResolvedConfig) -> bool:
     """Whether training takes one random excerpt of each clip instead of all its segments."""
-    return resolved.config.segments.excerpts == "random" and corpus.medium == "audio"
+    return resolved.config.segments.excerpts == "random" and resolved.medium == "wave"
+
+
+def changes_waves(resolved: ResolvedConfig) -> bool:
+    """Whether training computes features anew, from excerpts or changed waves."""
+    rate = resolved.config.audio.sample_rate_hz
+    return draws_excerpts(resolved) or bool(Chain(resolved.augment, "wave", rate))
 
 
 def copies_of(resolved: ResolvedConfig) -> list[Variant]:

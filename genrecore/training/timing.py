@@ -33,7 +33,7 @@ from genrecore.training.hardware import Hardware, choose
 from genrecore.training.model_inputs import CLIP_S, n_genres
 from genrecore.training.optimisation import Loss, optimiser
 from genrecore.training.parts import ResolvedConfig
-from genrecore.training.sources import copies_of
+from genrecore.training.sources import changes_waves, copies_of
 from genrecore.training.step_times import StepTimes
 from genrecore.words import milliseconds
 
@@ -245,15 +245,13 @@ def measure_steps(config: RunConfig, report: Report = silent) -> StepTimes:
         raise GenrecoreError(
             f"The model {config.model.name} cannot be measured: {describe(error)}"
         ) from None
-    changes_waves = bool(Chain(resolved.augment, "wave", config.audio.sample_rate_hz))
-    random = config.segments.excerpts == "random"
     times = StepTimes(
         train_s=train_s,
         predict_s=predict_s,
         feature_s=feature_s,
         start_s=_start_s(),
         n_copies=1 + len(copies_of(resolved)),
-        cached=resolved.feature.facts.cached and not (changes_waves or random),
+        cached=resolved.feature.facts.cached and not changes_waves(resolved),
     )
     step_times.write(config, times)
     return times

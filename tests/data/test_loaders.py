@@ -188,7 +188,7 @@ def test_metadata_with_faults_is_refused_with_one_sentence(tmp_path: Path) -> No
 def test_fma_folders_without_audio_are_refused(tmp_path: Path) -> None:
     assert "needs its option 'folder'" in message_of("fma_small")
     assert "found nothing at" in message_of("fma_small", folder=str(tmp_path / "no"))
-    assert "holds none of the 7994 tracks" in message_of("fma_small", folder=str(tmp_path))
+    assert "holds none of the 7,994 tracks" in message_of("fma_small", folder=str(tmp_path))
 
 
 # A folder of one's own

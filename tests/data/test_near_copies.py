@@ -249,6 +249,7 @@ def test_short_waves_and_empty_collections_find_nothing() -> None:
         pairs = near_copies(prints)
         assert tuple(pairs.columns) == COLUMNS
         assert pairs.empty
+    assert near_copies({"first": brief[:0], "b": brief, "c": brief}, only_first=True).empty
 
 
 def test_a_fingerprint_is_32_bits_every_12_ms(music: Waves) -> None:

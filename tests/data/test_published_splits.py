@@ -39,7 +39,7 @@ def test_fault_filtered_has_443_197_and_290_clips_and_70_in_none() -> None:
     with_artist = table.dropna(subset=["artist", "split"])
     assert (with_artist.groupby("artist")["split"].nunique() == 1).all()
     assert splits.notes(table) == [
-        "70 of 1000 clips are in none of training, validation and test and take no part."
+        "70 of 1,000 clips are in none of training, validation and test and take no part."
     ]
 
 

@@ -64,7 +64,8 @@ def test_printed_sizes_are_met_or_the_difference_has_a_reason(name: str) -> None
     for entry in cards.model_card(name).published:
         assert entry.study
         assert entry.n_printed > 0
-        assert entry.why or not entry.is_clear, f"{entry.n_ours:,} beside {entry.n_printed:,}"
+        sizes = f"{entry.n_ours:,} beside {entry.n_printed:,}"
+        assert entry.why or abs(entry.difference) <= 0.03, sizes
 
 
 @pytest.mark.parametrize("name", list(MODELS))

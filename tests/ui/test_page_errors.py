@@ -214,6 +214,9 @@ def test_copies_that_are_published_are_known(two: tuple[Run, Run]) -> None:
     (run.folder / "config.json").write_text(json.dumps(config))
     found = related_clips.copies(Run(run.folder), "disco.00099")
     assert found.to_dict("records") == [{"clip_id": "disco.00098", "how": related_clips.PUBLISHED}]
+    config["dataset"] = {"name": "not registered any more", "options": {}}
+    (run.folder / "config.json").write_text(json.dumps(config))
+    assert related_clips.copies(Run(run.folder), "disco.00099").empty
 
 
 def test_the_folds_of_a_split_judge_all_labels_together(store: Path, tiny: Tiny) -> None:

@@ -16,7 +16,7 @@ from genrecore.data.corpus import Corpus
 from genrecore.data.parallel import in_order
 from genrecore.errors import AudioError
 from genrecore.store.progress import Phase, Report, silent
-from genrecore.words import decimals, plural
+from genrecore.words import decimals, out_of, plural
 
 LOW_RATE_HZ = 16_000
 """Sample rate below which a file holds less than the features use."""
@@ -151,7 +151,7 @@ def _headers(clips: pd.DataFrame, report: Report) -> list[Finding]:
         return findings
     usual, n_usual = Counter(rates.values()).most_common(1)[0]
     if usual < LOW_RATE_HZ:
-        sentence = f"{n_usual} of {len(rates)} files are sampled at {usual} Hz only."
+        sentence = f"{out_of(n_usual, len(rates))} files are sampled at {usual} Hz only."
         findings.append(Finding("sample_rate", "warning", sentence, value=float(usual)))
     for clip_id, rate in rates.items():
         if rate != usual:

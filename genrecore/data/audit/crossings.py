@@ -10,7 +10,7 @@ import pandas as pd
 
 from genrecore.data.audit.findings import Finding
 from genrecore.data.clips import SPLITS, same_names
-from genrecore.words import plural
+from genrecore.words import out_of, plural
 
 PAIRS = (("train", "test", True), ("train", "valid", True), ("valid", "test", False))
 """Parts that may share something, and whether that is a leak. Sharing between validation and test
@@ -58,7 +58,7 @@ def crossing(kind: str, clips: pd.DataFrame, group: np.ndarray, titles: Sequence
             n_groups, n_clips = int(both.sum()), int(counts[both, j].sum())
             sentence = (
                 f"{plural(n_groups, *NOUNS[kind])} in {_PART[first]} and {_PART[second]}: "
-                f"{n_clips} of {(part == j).sum()} {_PART[second]} clips "
+                f"{out_of(n_clips, (part == j).sum())} {_PART[second]} clips "
                 f"{'is' if n_clips == 1 else 'are'} concerned."
             )
             summary.append((kind, f"{first}–{second}", n_groups, n_clips, leak, sentence))
@@ -171,7 +171,7 @@ def reason(crossings: Sequence[Crossing], clips: pd.DataFrame) -> tuple[str, np.
         inside = part == SPLITS.index(name)
         if (touched & inside).any():
             n_touched, n_all = int((touched & inside).sum()), int(inside.sum())
-            shares.append(f"{n_touched} of {n_all} {_PART[name]} clips")
+            shares.append(f"{out_of(n_touched, n_all)} {_PART[name]} clips")
     return (
         f"The split leaks: {' and '.join(shares)} share an artist, an album or a recording with "
         f"training clips ({', '.join(nouns)}).",

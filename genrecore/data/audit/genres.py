@@ -8,7 +8,7 @@ import pandas as pd
 from genrecore.data.audit.crossings import stripped_names
 from genrecore.data.audit.findings import Finding
 from genrecore.data.clips import same_names
-from genrecore.words import decimals, plural
+from genrecore.words import decimals, plural, thousands
 
 UNEVEN = 2.0
 """Ratio of the largest to the smallest genre from which accuracy alone says little."""
@@ -30,9 +30,9 @@ def _sizes(clips: pd.DataFrame) -> list[Finding]:
     if ratio < UNEVEN:
         return []
     sentence = (
-        f"The largest genre, {sizes.idxmax()}, has {sizes.max()} clips and the smallest, "
-        f"{sizes.idxmin()}, {sizes.min()}, a ratio of {decimals(ratio)}: look at the macro "
-        "F1, not at the accuracy alone."
+        f"The largest genre, {sizes.idxmax()}, has {thousands(sizes.max())} clips and the "
+        f"smallest, {sizes.idxmin()}, {thousands(sizes.min())}, a ratio of {decimals(ratio)}: "
+        "look at the macro-F1, not at the accuracy alone."
     )
     severity = "warning" if ratio >= VERY_UNEVEN else "note"
     return [Finding("imbalance", severity, sentence, value=ratio)]
@@ -48,8 +48,8 @@ def _artists(clips: pd.DataFrame) -> list[Finding]:
     if missing.any():
         n = int(missing.sum())
         sentence = (
-            f"{plural(n, 'clip')} of {len(clips)} {'has' if n == 1 else 'have'} no artist; "
-            "whether the artist of such a clip crosses the split cannot be seen."
+            f"{plural(n, 'clip')} of {thousands(len(clips))} {'has' if n == 1 else 'have'} no "
+            "artist; whether the artist of such a clip crosses the split cannot be seen."
         )
         rows.append(Finding("artist_unknown", "note", sentence, value=float(n)))
 
@@ -120,6 +120,8 @@ def _parts(clips: pd.DataFrame) -> list[Finding]:
     n_unused = int(clips["split"].isna().sum())
     if n_unused:
         verb = "is" if n_unused == 1 else "are"
-        sentence = f"{plural(n_unused, 'clip')} of {len(clips)} {verb} in no part of the split."
+        sentence = (
+            f"{plural(n_unused, 'clip')} of {thousands(len(clips))} {verb} in no part of the split."
+        )
         rows.append(Finding("unused", "note", sentence, value=float(n_unused)))
     return rows

@@ -124,6 +124,8 @@ def _index(prints: list[np.ndarray], only_first: bool) -> tuple[np.ndarray, np.n
     values, clips, frames = [], [], []
     one_of = 1 if only_first else 1 + sum(map(len, prints)) // _MOST_INDEXED
     first = np.unique(prints[0]) if only_first else None
+    if first is not None and not len(first):
+        prints = []  # a wave below 0.4 s has no fingerprint
     for number, print_ in enumerate(prints):
         # Fibonacci hashing: the sample must not favour any bit.
         mixed = (print_ * np.uint32(2_654_435_769)) >> np.uint32(16)

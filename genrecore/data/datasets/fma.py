@@ -22,6 +22,7 @@ from genrecore.data.datasets.registered import DATASETS, given_folder
 from genrecore.data.download import Archive
 from genrecore.errors import GenrecoreError, first_line
 from genrecore.store.progress import Phase, Report
+from genrecore.words import out_of, thousands
 
 Subset = Literal["small", "medium", "large", "full"]
 SUBSETS: tuple[Subset, ...] = ("small", "medium", "large", "full")
@@ -111,7 +112,7 @@ def tracks(subset: Subset, metadata: Path | None = None) -> pd.DataFrame:
     n_without = int(table["genre"].isna().sum())
     if n_without:
         notes.append(
-            f"{n_without} of {len(table)} tracks have no top genre and are left out, as in "
+            f"{out_of(n_without, len(table))} tracks have no top genre and are left out, as in "
             "Defferrard et al. 2017."
         )
     table = table[table["genre"].notna()].sort_index()
@@ -141,15 +142,15 @@ def load_subset(subset: Subset, options: FmaOptions, report: Report) -> pd.DataF
     present = table[is_there]
     if audio is None or present.empty:
         raise GenrecoreError(
-            f"The folder {folder} holds none of the {len(table)} tracks of {name}; the dataset "
-            f"needs {expected}."
+            f"The folder {folder} holds none of the {thousands(len(table))} tracks of {name}; the "
+            f"dataset needs {expected}."
         )
     notes = list(table.attrs["notes"])
     absent = table.index[~is_there]
     if len(absent):
         notes.append(
-            f"{len(absent)} of the {len(table)} tracks of {name} are not in {audio} and are left "
-            f"out; the first is {_file_name(int(absent[0]))}."
+            f"{thousands(len(absent))} of the {thousands(len(table))} tracks of {name} are not in "
+            f"{audio} and are left out; the first is {_file_name(int(absent[0]))}."
         )
     clips = _clip_table(present, audio)
     clips.attrs = {"left_out": table.attrs["left_out"], "notes": notes}

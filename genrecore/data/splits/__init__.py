@@ -15,6 +15,7 @@ from genrecore.data.clips import SPLITS as PARTS
 from genrecore.data.clips import genres_of
 from genrecore.data.splits.registered import SPLITS, FoldOptions, SplitFacts
 from genrecore.errors import UsageError
+from genrecore.words import out_of
 
 import_modules(__name__, __path__)
 
@@ -54,8 +55,8 @@ def notes(clips: pd.DataFrame) -> list[str]:
     if n_out:
         verbs = ("is", "takes") if n_out == 1 else ("are", "take")
         sentences.append(
-            f"{n_out} of {len(clips)} clips {verbs[0]} in none of training, validation and test "
-            f"and {verbs[1]} no part."
+            f"{out_of(n_out, len(clips))} clips {verbs[0]} in none of training, validation and "
+            f"test and {verbs[1]} no part."
         )
     if not (clips["split"] == "valid").any():
         sentences.append("This split has no validation clips: the last epoch is the one tested.")

@@ -9,6 +9,7 @@ from genrecore.data.clips import SPLITS as PARTS
 from genrecore.data.datasets.gtzan import published_facts
 from genrecore.data.splits.registered import SPLITS
 from genrecore.errors import GenrecoreError
+from genrecore.words import out_of, thousands
 
 
 @SPLITS.register(
@@ -32,8 +33,8 @@ def official(clips: pd.DataFrame, options: Options, seed: int, fold: int) -> pd.
     split = _own(clips)
     if split.isna().all():
         raise GenrecoreError(
-            f"The dataset has no split of its own: none of its {len(clips)} clips names one; "
-            f"choose another split: {_general_schemes()}."
+            f"The dataset has no split of its own: none of its {thousands(len(clips))} clips "
+            f"names one; choose another split: {_general_schemes()}."
         )
     return _complete(split, "The dataset's own split")
 
@@ -59,9 +60,9 @@ def manifest(clips: pd.DataFrame, options: Options, seed: int, fold: int) -> pd.
     if n_missing:
         first = clips.loc[split.isna(), "clip_id"].iloc[0]
         raise GenrecoreError(
-            f"In the column split of the manifest {n_missing} of {len(clips)} clips have nothing "
-            f"(the first is {first}); write train, valid or test for each, or choose another "
-            f"split: {_general_schemes()}."
+            f"In the column split of the manifest {out_of(n_missing, len(clips))} clips have "
+            f"nothing (the first is {first}); write train, valid or test for each, or choose "
+            f"another split: {_general_schemes()}."
         )
     return _complete(split, "The column split of the manifest")
 
@@ -91,8 +92,8 @@ def fault_filtered(clips: pd.DataFrame, options: Options, seed: int, fold: int) 
     foreign = clips.loc[~clips["clip_id"].isin(published.index), "clip_id"]
     if len(foreign):
         raise GenrecoreError(
-            f"The fault-filtered split is GTZAN's, and {len(foreign)} of {len(clips)} clips are "
-            f"not in GTZAN (the first is {foreign.iloc[0]}); choose another split: "
+            f"The fault-filtered split is GTZAN's, and {out_of(len(foreign), len(clips))} clips "
+            f"are not in GTZAN (the first is {foreign.iloc[0]}); choose another split: "
             f"{_general_schemes()}."
         )
     return clips["clip_id"].map(published).astype("string").rename("split")

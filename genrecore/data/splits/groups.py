@@ -11,6 +11,7 @@ from scipy.sparse.csgraph import connected_components
 from genrecore.data.clips import same_names
 from genrecore.data.splits.registered import refuse_small
 from genrecore.errors import GenrecoreError
+from genrecore.words import thousands
 
 NOUNS = {"artist": "artists", "album": "albums", "both": "groups of artists and albums"}
 
@@ -46,8 +47,8 @@ def _keys(clips: pd.DataFrame, column: str) -> pd.Series:
     names = same_names(clips[column])
     if column == "album" and names.isna().all():
         raise GenrecoreError(
-            f"None of the {len(clips)} clips names its album, so albums cannot be kept together; "
-            "split by artist."
+            f"None of the {thousands(len(clips))} clips names its album, so albums cannot be kept "
+            "together; split by artist."
         )
     return names.fillna("\0" + clips["clip_id"].astype("string"))
 
