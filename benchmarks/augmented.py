@@ -18,7 +18,7 @@ import statistics
 from training import ours
 
 from genrecore.config.run import RunConfig, with_values
-from genrecore.data import prepare as preparation
+from genrecore.data import prepare
 from genrecore.training import hardware
 from genrecore.training.resolve import resolve
 
@@ -58,7 +58,7 @@ def main() -> None:
     augmented = resolve(with_values(plain, changed)).config
     chosen = hardware.choose(plain.device)
     print(f"{chosen.name}, {chosen.n_threads} threads; {chosen.reason}")
-    prepared = preparation.with_split(preparation.decode(plain), plain)
+    prepared = prepare.with_split(prepare.decode(plain), plain)
     turns = {
         name: ours(config, prepared, chosen)
         for name, config in (("plain", plain), ("augmented", augmented))

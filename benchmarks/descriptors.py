@@ -19,7 +19,7 @@ import librosa
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from genrecore.audio import decode as audio
+from genrecore.audio import decode
 from genrecore.audio.descriptor_names import DESCRIPTORS
 from genrecore.audio.descriptors import descriptors
 from genrecore.data import datasets
@@ -36,7 +36,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, help="audio of your own")
     arguments = parser.parse_args()
     paths = find_clips(arguments.folder, arguments.clips)
-    waves = [audio.decode(path, RATE_HZ, middle_s=CLIP_S).wave for path in paths]
+    waves = [decode.decode(path, RATE_HZ, middle_s=CLIP_S).wave for path in paths]
     with threadpool_limits(1):
         measure(waves, arguments.rounds)
         with_threads(waves, arguments.rounds)
@@ -46,7 +46,7 @@ def find_clips(folder: Path | None, n: int) -> list[Path]:
     """So many clips, evenly spread over what there is."""
     data = os.environ.get("GENRECORE_TEST_DATA", Path(__file__).parents[2] / "shared" / "data")
     folder = folder or Path(data) / "gtzan" / "genres_original"
-    paths = sorted(path for path in folder.rglob("*") if path.suffix in audio.FORMATS)
+    paths = sorted(path for path in folder.rglob("*") if path.suffix in decode.FORMATS)
     where = str(folder)
     if not paths:
         table = datasets.load("demo", {"n_clips": 4, "clip_s": CLIP_S})

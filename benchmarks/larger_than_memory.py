@@ -18,7 +18,7 @@ from pathlib import Path
 from training import BATCH, bare, ours
 
 from genrecore.config.run import RunConfig, with_values
-from genrecore.data import prepare as preparation
+from genrecore.data import prepare
 from genrecore.features import cache as feature_cache
 from genrecore.training import hardware
 from genrecore.training.classifier import Classifier
@@ -48,7 +48,7 @@ def main() -> None:
     }
     config = resolve(with_values(RunConfig(), values)).config
     chosen = hardware.choose(config.device)
-    prepared = preparation.with_split(preparation.decode(config), config)
+    prepared = prepare.with_split(prepare.decode(config), config)
     feature = Classifier(ResolvedConfig(config), prepared.genres).feature
     n_bytes = feature_cache.compute(prepared.corpus, config, feature).rows.nbytes
     turns = {

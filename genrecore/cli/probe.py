@@ -12,7 +12,7 @@ import soundfile
 import typer
 from typer import Argument, Option
 
-from genrecore.audio import decode as audio
+from genrecore.audio import decode
 from genrecore.cli.options import JsonOption, RunArgument, SetOption, settings, switch
 from genrecore.cli.output import answer, out, print_json, print_table, records, reporting, writing
 from genrecore.errors import GenrecoreError, UsageError
@@ -156,7 +156,7 @@ def hear(
     resolved = resolve(with_values(chosen, always))
     config = resolved.config
     rate = config.audio.sample_rate_hz
-    decoded = audio.decode(clip, rate, middle_s=config.audio.clip_s)
+    decoded = decode.decode(clip, rate, middle_s=config.audio.clip_s)
     chain = Chain(resolved.augment, "wave", rate)
     if augment and len(chain.steps) < len(config.augment):
         raise UsageError("Only augmentations of waves can be heard; see 'genrecore list'.")

@@ -49,13 +49,13 @@ def demo(
 ) -> None:
     """Try everything on made-up music: two models are trained in background processes and compared,
     then the dashboard shows them."""
-    from genrecore.data import prepare as preparation
+    from genrecore.data import prepare
     from genrecore.evaluation import comparison
     from genrecore.training.resolve import resolve
 
     configs = [resolve(with_values(RunConfig(), values)).config for _, values in DEMO_RUNS]
     with reporting(quiet=as_json) as report:
-        preparation.decode(configs[0], report)
+        prepare.decode(configs[0], report)
         same = find_same(configs, only_done=True)
         started = [run or submit(config) for config, run in zip(configs, same, strict=True)]
         titles = [title for title, _ in DEMO_RUNS]

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from genrecore.audio import decode as audio
+from genrecore.audio import decode
 from genrecore.data.corpus import dequantise, quantise
 from genrecore.data.corpus_images import read_image
 from genrecore.data.segments import Segmenter
@@ -166,7 +166,7 @@ class LoadedRun:
         name = display_name(source) if name is None else name
         if self.medium == "image":
             return Excerpt(name, np.zeros(0, np.int16), 0.0, 0.0, self._read_image(source, name))
-        decoded = audio.decode(
+        decoded = decode.decode(
             source,
             self.config.audio.sample_rate_hz,
             name=name,
@@ -281,7 +281,7 @@ class LoadedRun:
                 f"{self.run.run_id} was trained on images of {size}."
             )
         try:
-            audio.inspect(source, name)
+            decode.inspect(source, name)
         except AudioError:
             raise AudioError(image) from None
         raise AudioError(

@@ -111,5 +111,5 @@ def _check_nodes(
     inner = np.flatnonzero(~leaf)
     for child in (left[inner].astype(np.int64), right[inner].astype(np.int64)):
         _need(bool(((child > inner) & (child < n)).all()), "a tree's nodes point outside it")
-    asked = feature[inner].astype(np.int64)
-    _need(bool(((asked >= 0) & (asked < n_features)).all()), "a tree asks for other features")
+    used = feature[inner].astype(np.int64)
+    _need(bool(((used >= 0) & (used < n_features)).all()), "a tree asks for other features")

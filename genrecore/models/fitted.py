@@ -113,7 +113,7 @@ def read_metadata(path: Path) -> dict[str, str]:
         raise GenrecoreError(f"There are no weights at {path}.") from None
     except (zipfile.BadZipFile, OSError, ValueError, EOFError) as error:
         raise GenrecoreError(f"{path} is not a readable skops file: {describe(error)}") from None
-    if not isinstance(about, dict) or not all(isinstance(one, str) for one in about.values()):
+    if not isinstance(about, dict) or not all(isinstance(text, str) for text in about.values()):
         raise GenrecoreError(f"{path} holds no genres and configuration: another program's file.")
     return about
 

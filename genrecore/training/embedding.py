@@ -16,7 +16,7 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from genrecore.data import prepare as preparation
+from genrecore.data import prepare
 from genrecore.data.corpus import Corpus
 from genrecore.errors import GenrecoreError
 from genrecore.evaluation import embeddings
@@ -156,7 +156,7 @@ def _compute_anew(run: Run, report: Report) -> Embedding:
             "segments": run.config.segments.model_copy(update={"excerpts": "all"}),
         }
     )
-    prepared = preparation.decode(config, report)
+    prepared = prepare.decode(config, report)
     left = clips[clips["split"].notna() & clips["clip_id"].isin(prepared.corpus.index["clip_id"])]
     if left.empty:
         raise GenrecoreError(f"None of the clips of the run {run.run_id} are there any more.")

@@ -1,4 +1,4 @@
-"""What a run learns from and is judged by: segments with their genres, in training augmented."""
+"""What a run learns from and is tested on: segments with their genres, in training augmented."""
 
 from __future__ import annotations
 
@@ -76,8 +76,8 @@ class Examples:
 
     def in_split(self, split: str) -> Tensor:
         """Indices of a split's segments, in clip-table order."""
-        mine = self.segments["split"].eq(split).fillna(False)  # some clips take no part
-        return torch.from_numpy(np.flatnonzero(mine.to_numpy(dtype=bool)))
+        inside = self.segments["split"].eq(split).fillna(False)  # some clips take no part
+        return torch.from_numpy(np.flatnonzero(inside.to_numpy(dtype=bool)))
 
     def standardised_on(self) -> Tensor:
         """Indices of the segments to whose features the standardisation is fitted."""

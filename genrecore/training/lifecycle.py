@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from genrecore import words
-from genrecore.data import prepare as preparation
+from genrecore.data import prepare
 from genrecore.data.corpus import Corpus
 from genrecore.data.prepare import Prepared
 from genrecore.errors import GenrecoreError, describe
@@ -142,9 +142,9 @@ def _prepared(run: Run, progress: RunProgress) -> Prepared:
         GenrecoreError: The split leaks, and leaks are not allowed.
     """
     config = run.config
-    prepared = preparation.with_split(preparation.decode(config, progress.report), config)
+    prepared = prepare.with_split(prepare.decode(config, progress.report), config)
     write_bytes(run.folder / "clips.parquet", prepared.clips.to_parquet(index=False))
-    audit = preparation.audited(prepared, progress.report)
+    audit = prepare.audited(prepared, progress.report)
     write_json(run.folder / "audit.json", audit.as_dict())
     if audit.refused and not config.allow_leaks:
         raise GenrecoreError(

@@ -119,11 +119,11 @@ def test_a_run_on_a_table_learns_and_knows_its_clips(
 
 
 def test_the_rows_of_a_clip_are_one_sequence_in_order(tmp_path: Path, tiny: Tiny) -> None:
-    from genrecore.data import prepare as preparation
+    from genrecore.data import prepare
 
     _gtzan_tables(tmp_path)
     config = _of_tables(tiny, tmp_path, "table_3s")
-    prepared = preparation.decode(config)
+    prepared = prepare.decode(config)
     feature = FEATURES.choose("descriptor_sequence", {"n_steps": 12})
     front = feature.thing(feature.options, prepared.corpus.shape)
     features = feature_cache.compute(prepared.corpus, config, front)

@@ -18,7 +18,7 @@ from conftest import TINY, trained
 from sounds import RATE_HZ, noises, sentences
 from test_service import served
 
-from genrecore.audio import decode as audio
+from genrecore.audio import decode
 from genrecore.audio.content import kind_of
 from genrecore.config.run import RunConfig, with_values
 from genrecore.errors import AudioError
@@ -67,7 +67,7 @@ def _flagged(loaded: LoadedRun, familiar: novelty.NoveltyDetector, wave: np.ndar
 def _held_out(run: Run) -> list[np.ndarray]:
     assert run.clips is not None
     paths = run.clips.loc[run.clips["split"] == "test", "path"]
-    return [audio.decode(path, RATE_HZ, middle_s=30.0).wave for path in paths]
+    return [decode.decode(path, RATE_HZ, middle_s=30.0).wave for path in paths]
 
 
 def _shares(run: Run, n: int) -> dict[str, float]:
@@ -115,7 +115,7 @@ def test_fifty_noises_and_sentences_on_real_music(real_data: Path, tmp_path: Pat
 def test_no_real_clip_is_taken_for_noise_or_speech(real_data: Path, sample_rate_hz: int) -> None:
     clips = sorted((real_data / "gtzan" / "genres_original").glob("*/*.wav"))
     names = [
-        kind_of(audio.decode(path, sample_rate_hz).wave, sample_rate_hz).name for path in clips
+        kind_of(decode.decode(path, sample_rate_hz).wave, sample_rate_hz).name for path in clips
     ]
     assert names.count("") >= 0.98 * len(names)  # a rapper alone, or an applause, may be one
 
@@ -192,10 +192,10 @@ def test_the_recording_of_a_clip_is_known_whatever_was_done_to_it(heard: Run) ->
     assert heard.clips is not None
     rows = heard.clips.groupby("split").first()
     for split, row in rows.iterrows():
-        wave = audio.decode(row["path"], RATE_HZ).wave
+        wave = decode.decode(row["path"], RATE_HZ).wave
         stream = io.BytesIO()
         soundfile.write(stream, 0.5 * wave[1000:], RATE_HZ, format="MP3")
-        again = audio.decode(stream.getvalue(), RATE_HZ).wave
+        again = decode.decode(stream.getvalue(), RATE_HZ).wave
         copies = known_recordings.copies_of(again, RATE_HZ, clips)
         assert copies["clip_id"].iloc[0] == row["clip_id"]
         learned = known_recordings.learned_from(heard, copies)

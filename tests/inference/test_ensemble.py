@@ -21,7 +21,7 @@ from test_audio_aac import encode
 from untrained_runs import GENRES, untrained_run
 
 import genrecore as package
-from genrecore.audio import decode as audio
+from genrecore.audio import decode
 from genrecore.config.run import RunConfig
 from genrecore.errors import AudioError, UsageError
 from genrecore.evaluation.calibration import tempered
@@ -104,7 +104,7 @@ def test_the_timeline_is_what_the_network_says_of_each_window_alone(
     n_window = round(run.config.segments.segment_s * rate_hz)
     for path in paths_in(music):
         prediction = loaded.classify(path)
-        decoded = audio.decode(path, rate_hz, middle_s=run.config.audio.clip_s)
+        decoded = decode.decode(path, rate_hz, middle_s=run.config.audio.clip_s)
         wave = np.rint(decoded.wave * 32768).clip(-32768, 32767) / 32768  # as of 16 bits
         rows = prediction.segments
         assert len(rows) == 1 or (rows["start_s"].diff().dropna() > 0).all()

@@ -23,7 +23,7 @@ from test_ensemble import image_run
 from test_service import served
 from untrained_runs import GENRES, untrained_run
 
-from genrecore.audio import decode as audio
+from genrecore.audio import decode
 from genrecore.config.run import RunConfig
 from genrecore.data.corpus import dequantise, quantise
 from genrecore.errors import GenrecoreError
@@ -79,7 +79,7 @@ def test_command_python_http_bundle_and_onnx_agree(
     command("export", run.run_id, "--bundle", str(tmp_path / "bundle"))
     other = bundle.load(tmp_path / "bundle").classify(clip)
     found["bundle"] = dict(zip(other.genres, other.proba, strict=True))
-    wave = audio.decode(clip, expected.sample_rate_hz, middle_s=3.0).wave
+    wave = decode.decode(clip, expected.sample_rate_hz, middle_s=3.0).wave
     proba, parts = session_proba(path, wave[None])
     found["onnx"] = dict(zip(GENRES, proba[0], strict=True))
     for name, share in found.items():

@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 from genrecore.config import run as configuration
 from genrecore.config.command import train_command
 from genrecore.config.run import RunConfig
-from genrecore.data import prepare as preparation
+from genrecore.data import prepare
 from genrecore.data.prepare import Prepared
 from genrecore.errors import GenrecoreError, UsageError
 from genrecore.evaluation.pooling import clip_proba
@@ -38,7 +38,7 @@ Tiny = Callable[..., RunConfig]
 
 
 def examples_of(config: RunConfig) -> tuple[Examples, Prepared, torch.nn.Module]:
-    prepared = preparation.with_split(preparation.decode(config), config)
+    prepared = prepare.with_split(prepare.decode(config), config)
     resolved = ResolvedConfig(config)
     feature = Classifier(resolved, prepared.genres).feature
     chosen = hardware.choose("cpu", "float32")
@@ -215,7 +215,7 @@ def test_a_whole_clip_is_one_segment(store: Path, tiny: Tiny) -> None:
 
 def test_a_feature_that_is_no_number_is_named_with_its_clip(tiny: Tiny) -> None:
     config = tiny()
-    prepared = preparation.decode(config)
+    prepared = prepare.decode(config)
 
     class Broken(torch.nn.Module):
         output_shape = (1, 2, 3)

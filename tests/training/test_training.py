@@ -15,10 +15,9 @@ import soundfile
 import torch
 from conftest import MEASURED, ROOT, trained
 
-from genrecore.audio import decode as audio
+from genrecore.audio import decode
 from genrecore.config.run import RunConfig
-from genrecore.data import clips, corpus
-from genrecore.data import prepare as preparation
+from genrecore.data import clips, corpus, prepare
 from genrecore.data.segments import Segmenter
 from genrecore.errors import GenrecoreError, UsageError
 from genrecore.evaluation import metrics
@@ -151,7 +150,7 @@ def test_training_learns(store: Path, tiny: Tiny) -> None:
 def test_statistics_are_fitted_on_the_training_clips_only(store: Path, tiny: Tiny) -> None:
     run = trained(tiny(), store)
     config = run.config
-    prepared = preparation.with_split(preparation.decode(config), config)
+    prepared = prepare.with_split(prepare.decode(config), config)
     net = Classifier(ResolvedConfig(config), prepared.genres)
     features = feature_cache.compute(prepared.corpus, config, net.feature)
     train = set(prepared.clips.loc[prepared.clips["split"] == "train", "clip_id"])
@@ -195,7 +194,7 @@ def test_the_corpus_holds_what_the_decoder_gives(tmp_path: Path) -> None:
     paths = [_clip(tmp_path, f"c{i}.wav", 2.0 + i, 220.0 * (i + 1), 44_100) for i in range(5)]
     made = corpus.build(_table(paths), 22_050, 3.0)
     for path in paths:
-        expected = audio.decode(path, 22_050, middle_s=3.0).wave
+        expected = decode.decode(path, 22_050, middle_s=3.0).wave
         # Half a step of 16 bits.
         np.testing.assert_allclose(made.wave(path.stem), expected, atol=0.51 / 32768)
     assert made.index["n_samples"].tolist() == [44_100, 66_150, 66_150, 66_150, 66_150]

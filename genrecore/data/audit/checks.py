@@ -6,8 +6,7 @@ from collections import Counter
 
 import pandas as pd
 
-from genrecore.audio import decode as audio
-from genrecore.audio import fingerprint
+from genrecore.audio import decode, fingerprint
 from genrecore.data.audit import copies, crossings, genres, sound
 from genrecore.data.audit.crossings import Crossing
 from genrecore.data.audit.findings import CROSSINGS, Audit, Finding, finding_table
@@ -134,7 +133,7 @@ def _headers(clips: pd.DataFrame, report: Report) -> list[Finding]:
 
     def rate_or_reason(path: str) -> int | str:
         try:
-            return audio.inspect(path).sample_rate_hz
+            return decode.inspect(path).sample_rate_hz
         except AudioError as error:
             return str(error)
 

@@ -67,12 +67,12 @@ def _write_images(clips: pd.DataFrame, folder: Path, report: Report) -> None:
 def _spectrogram_image(wave: np.ndarray, rate_hz: int) -> Image.Image:
     import torch  # late: listing datasets must not wait for it
 
-    from genrecore.audio import spectra as spectral
+    from genrecore.audio import spectra
 
     with torch.inference_mode():
-        power = spectral.power_spectrogram(torch.from_numpy(wave)[None], 2048, 512)
-        mel = spectral.mel_filters(rate_hz, 2048, 128) @ power
-        decibels = spectral.power_to_db(mel, _TOP_DB)[0].numpy()
+        power = spectra.power_spectrogram(torch.from_numpy(wave)[None], 2048, 512)
+        mel = spectra.mel_filters(rate_hz, 2048, 128) @ power
+        decibels = spectra.power_to_db(mel, _TOP_DB)[0].numpy()
     share = np.clip((decibels - decibels.max()) / _TOP_DB + 1.0, 0.0, 1.0)[::-1]  # low at the foot
     stops = np.linspace(0.0, 1.0, len(_COLOURS))
     channels = [np.interp(share, stops, [colour[k] for colour in _COLOURS]) for k in range(3)]

@@ -11,7 +11,7 @@ from typing import Any
 import streamlit as st
 
 from genrecore import words
-from genrecore.audio import decode as audio
+from genrecore.audio import decode
 from genrecore.data import uploads
 from genrecore.store.run import Run
 from genrecore.training.parts import ResolvedConfig
@@ -83,7 +83,7 @@ def choose_clips(runs: Sequence[Run]) -> list[InputClip]:
         recorded = st.audio_input("Record", sample_rate=_MICROPHONE_HZ, key="microphone")
         return _stored([recorded] if recorded else [])
     label, key = ("A folder", "folder") if source == "folder" else ("Clips", "clips")
-    return _stored(_upload(label, audio.FORMATS, key))
+    return _stored(_upload(label, decode.FORMATS, key))
 
 
 def _upload(label: str, formats: Sequence[str], key: str) -> list[Any]:

@@ -11,7 +11,7 @@ import pandas as pd
 import streamlit as st
 
 from genrecore import words
-from genrecore.audio import decode as audio
+from genrecore.audio import decode
 from genrecore.errors import GenrecoreError
 from genrecore.inference.doubts import HELD_OUT
 from genrecore.inference.loaded import Prediction
@@ -126,7 +126,7 @@ def _choose_part(opened: OpenedRuns, clip: InputClip) -> tuple[float | None, flo
 def _duration_s(clip: InputClip) -> float:
     """By the file's header; 0 where it cannot be read, which classifying then explains."""
     try:
-        return audio.inspect(clip.path, clip.name).duration_s
+        return decode.inspect(clip.path, clip.name).duration_s
     except GenrecoreError:
         return 0.0
 
@@ -200,7 +200,7 @@ def _two_first(genres: Sequence[str], proba: np.ndarray, how: str = "") -> str:
 def _play(classified: ClassifiedClip) -> None:
     longest = classified.longest
     with st.container(key=_PLAYER):
-        st.audio(audio.to_wav_bytes(longest.wave, longest.sample_rate_hz), format="audio/wav")
+        st.audio(decode.to_wav_bytes(longest.wave, longest.sample_rate_hz), format="audio/wav")
     lanes = []
     for prediction, run in zip(classified.result.predictions, classified.opened.runs, strict=True):
         # The player's times start at the classified part.

@@ -14,7 +14,7 @@ import streamlit as st
 from PIL import Image
 
 from genrecore import words
-from genrecore.audio import decode as audio
+from genrecore.audio import decode
 from genrecore.audio.spectra import log_mel_image
 from genrecore.data.datasets.tables import read_table
 from genrecore.errors import GenrecoreError, describe
@@ -106,7 +106,7 @@ def cut(
     # A dataset's clips are of any length; an upload has the decoder's usual limits.
     is_path = isinstance(source.content, str)
     limits: dict[str, Any] = {"least_s": 0.0, "most_s": None} if is_path else {}
-    decoded = audio.decode(
+    decoded = decode.decode(
         source.content, sample_rate_hz, name=name, start_s=start_s, middle_s=length_s, **limits
     )
     return SoundExcerpt(
@@ -121,14 +121,14 @@ def duration_s(source: AudioSource) -> float:
     Raises:
         AudioError: It cannot be read.
     """
-    return audio.inspect(source.content, source.name).duration_s
+    return decode.inspect(source.content, source.name).duration_s
 
 
 def play(wave: np.ndarray, sample_rate_hz: int, now: bool = False) -> None:
     """A player; what is louder than full scale is made quieter instead of being cut off."""
     peak = float(np.abs(wave).max(initial=0.0))
     st.audio(
-        audio.to_wav_bytes(wave / max(1.0, peak), sample_rate_hz), format="audio/wav", autoplay=now
+        decode.to_wav_bytes(wave / max(1.0, peak), sample_rate_hz), format="audio/wav", autoplay=now
     )
 
 

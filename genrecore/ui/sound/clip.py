@@ -14,7 +14,7 @@ import streamlit as st
 from pydantic.fields import FieldInfo
 
 from genrecore import words
-from genrecore.audio import decode as audio
+from genrecore.audio import decode
 from genrecore.audio.descriptors import beat_times
 from genrecore.config.registry import Registry
 from genrecore.config.run import Audio
@@ -81,7 +81,7 @@ def choose_clip() -> ClipChoice | None:
     with left:
         source = choose_one("Clip from", _SOURCES, "from", radio=True)
         if source == "upload":
-            upload = st.file_uploader("File", type=upload_types(audio.FORMATS), key="sound_file")
+            upload = st.file_uploader("File", type=upload_types(decode.FORMATS), key="sound_file")
     if source == "upload":
         with right, sentences():
             if upload is not None:
