@@ -35,8 +35,7 @@ FLAGS = [
     "--disable-component-update",
     "--disable-sync",
 ]
-PAGES = ("overview", "datasets", "sound", "models", "leaks", "train", "plans", "papers", "runs",
-         "compare", "errors", "classify")  # fmt: skip
+PAGES = sorted(path.stem for path in (ROOT / "pages").glob("*.py"))
 
 
 def main() -> None:
@@ -47,14 +46,22 @@ def main() -> None:
     parser.add_argument("store", type=Path, help="folder of runs to show")
     parser.add_argument("--width", type=int, default=1280, help="of the window, in pixels")
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "screenshots")
-    parser.add_argument("--pages", nargs="*", default=list(PAGES), choices=PAGES)
+    parser.add_argument("--pages", nargs="*", default=PAGES, choices=PAGES)
     parser.add_argument("--themes", nargs="*", default=["light", "dark"])
     parser.add_argument("--run", default="", help="run that Runs shows; the newest by default")
-    parser.add_argument("--ask", default="", help="runs that Classify asks, with commas between")
-    parser.add_argument("--clip", type=Path, help="file to classify; a chord is made otherwise")
+    parser.add_argument("--ask", default="", help="runs that Classify uses, with commas")
+    parser.add_argument("--clip", type=Path, help="file to classify; by default a chord")
     parser.add_argument("--chromium", default="/usr/bin/chromium")
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
+    queries = {
+        "datasets": "dataset=demo&view=listen",
+        "sound": "dataset=demo&genre=techno",
+        "models": "model=resnet18",
+        "papers": "study=qin",
+        "runs": f"run={arguments.run}" if arguments.run else "",
+        "classify": f"runs={arguments.ask}" if arguments.ask else "",
+    }
     port = free_port()
     server = serve(arguments.store, port)
     try:
@@ -67,16 +74,8 @@ def main() -> None:
                 )
                 for name in arguments.pages:
                     page = context.new_page()
-                    query = f"?run={arguments.run}" if arguments.run and name == "runs" else ""
-                    query = "?dataset=demo&view=listen" if name == "datasets" else query
-                    query = "?dataset=demo&genre=techno" if name == "sound" else query
-                    query = "?model=resnet18" if name == "models" else query
-                    query = (
-                        f"?runs={arguments.ask}" if arguments.ask and name == "classify" else query
-                    )
-                    query = "?study=qin" if name == "papers" else query
                     address = "" if name == "overview" else name
-                    page.goto(f"http://127.0.0.1:{port}/{address}{query}")
+                    page.goto(f"http://127.0.0.1:{port}/{address}?{queries.get(name, '')}")
                     settle(page)
                     if name == "classify" and page.locator("input[type=file]").count():
                         page.set_input_files("input[type=file]", str(clip))

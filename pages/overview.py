@@ -15,7 +15,7 @@ if not runs:
     view.first_steps()
     st.stop()
 
-active = [run for run in runs if run.is_active]
+active = readers.active_runs()
 ui.live(lambda: view.running_now(active), while_true=bool(active), idle_s=20)
 
 table = readers.leaderboard(runs)

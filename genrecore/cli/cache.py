@@ -33,7 +33,7 @@ def list_cached(kind: KindArgument = "", as_json: JsonOption = False) -> None:
             "kind": entry.kind,
             "name": entry.name,
             "size": size(entry.n_bytes),
-            "made": moment(entry.modified),
+            "made": moment(entry.made),
             "what": entry.about,
         }
         for entry in entries

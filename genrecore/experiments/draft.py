@@ -75,18 +75,26 @@ def draft(base: RunConfig, grids: Sequence[Grid]) -> Draft:
         raise UsageError("A setting that varies needs at least one value.")
     by_signature: dict[str, tuple[dict[str, Any], RunConfig]] = {}
     refused: dict[str, list[dict[str, Any]]] = {}
-    resolved: dict[str, RunConfig] = {}  # with seed 0, since no seed is ever refused
+    # With seed 0, since no seed is ever refused.
+    outcomes: dict[str, RunConfig | UsageError] = {}
     for change in itertools.chain.from_iterable(map(_combinations, grids)):
         try:
             config = applied(base, change)
-            without_seed = config.model_copy(update={"seed": 0})
-            key = signature(without_seed)
-            if key not in resolved:
-                resolved[key] = resolve(without_seed).config
         except UsageError as error:
             refused.setdefault(str(error), []).append(change)
             continue
-        config = resolved[key].model_copy(update={"seed": config.seed})
+        without_seed = config.model_copy(update={"seed": 0})
+        key = signature(without_seed)
+        if key not in outcomes:
+            try:
+                outcomes[key] = resolve(without_seed).config
+            except UsageError as error:
+                outcomes[key] = error
+        outcome = outcomes[key]
+        if isinstance(outcome, UsageError):
+            refused.setdefault(str(outcome), []).append(change)
+            continue
+        config = outcome.model_copy(update={"seed": config.seed})
         if signature(config) in by_signature:
             refused.setdefault("It is the same as another run of the plan.", []).append(change)
         else:

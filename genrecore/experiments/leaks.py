@@ -26,7 +26,7 @@ from genrecore.errors import GenrecoreError
 from genrecore.evaluation import metrics, significance
 from genrecore.evaluation.bootstrap import Resamples
 from genrecore.experiments.draft import Draft, Grid
-from genrecore.experiments.plan import Member, Plan, RunsProgress, all_plans, queue_missing
+from genrecore.experiments.plan import Member, Plan, RunsProgress, all_plans
 from genrecore.experiments.plan import start as start_plan
 from genrecore.store.run import Run, precedence
 from genrecore.words import percent, points, signed_points, thousands
@@ -177,9 +177,8 @@ def start(config: RunConfig, n_folds: int = 5, store: Path | None = None) -> Pla
     drafted = draft(config, n_folds)
     key = signature(drafted.base)
     for plan in all_plans(store):
-        if plan.facts.get(_FACT) == key:
-            queue_missing(plan)
-            return Plan(plan.folder)
+        if plan.facts.get(_FACT) == key and len(plan.done) + len(plan.active) == plan.n_runs:
+            return plan
     title = (
         f"Leak experiment: {drafted.base.model.name} · {drafted.base.dataset.name}, {n_folds} folds"
     )

@@ -92,8 +92,13 @@ def check(base: RunConfig, ranges: Ranges, strategy: Strategy) -> RunConfig:
     }
     models = tried.get("model", [base.model.name])
     for dotted, values in tried.items():
+        candidates = models[:1] if dotted == "model" else models
         for value in values:  # an option must fit at least one of several models
-            refusals = [_refusal(base, {"model": model, dotted: value}) for model in models]
+            refusals = []
+            for model in candidates:
+                refusals.append(_refusal(base, {"model": model, dotted: value}))
+                if not refusals[-1]:
+                    break
             if all(refusals):
                 raise UsageError(f"{in_words({dotted: value})}: {refusals[0]}")
     return without_defaults(base)

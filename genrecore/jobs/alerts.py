@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from genrecore import __version__
-from genrecore.errors import UsageError
+from genrecore.errors import GenrecoreError, UsageError
 from genrecore.store import settings
 from genrecore.store.files import read_json, write_json
 from genrecore.store.run import LIVE, Run, store_dir
@@ -147,7 +147,7 @@ def set_webhook(url: str, store: Path | None = None) -> str:
 
 
 def notify(url: str, run: Run, alert: Alert) -> str:
-    """Posts one alert as JSON; returns an empty text, or why it did not arrive. Never raises.
+    """Posts one alert as JSON; returns an empty text, or why it did not arrive.
 
     `text` and `content` hold the same sentence, since Slack and Mattermost read the first, Discord
     the second. Paths are cut to their last part, and no settings are sent but those in the title.
@@ -243,7 +243,8 @@ def _post_new(run: Run, url: str) -> None:
 
 
 def _send(url: str, run: Run, recent: list[Alert]) -> None:
-    for alert in recent:
-        if notify(url, run, alert):
-            time.sleep(1.0)
-            notify(url, run, alert)
+    with contextlib.suppress(GenrecoreError):  # an unreadable configuration has no title
+        for alert in recent:
+            if notify(url, run, alert):
+                time.sleep(1.0)
+                notify(url, run, alert)

@@ -38,7 +38,7 @@ class CacheEntry:
     name: str
     about: str  # its title, where it has one
     n_bytes: int  # on the disk
-    modified: float  # in seconds since 1970
+    made: float  # when it was written last, in seconds since 1970
 
 
 def write_title(folder: Path, about: str) -> None:

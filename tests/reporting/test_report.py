@@ -148,6 +148,7 @@ def test_latex_takes_every_sign_as_itself() -> None:
 
 def test_a_latex_table_has_as_many_cells_as_columns(store: Path) -> None:
     for table in report.tables(comparison.compare(nasty_runs(store))):
+        assert table.latex.startswith("\\begin{table}\n\\centering\n")
         body = table.latex.split("\\hline\n")
         lines = [*body[1].splitlines(), *body[2].splitlines()]
         assert len(lines) == len(table.frame) + 1

@@ -56,6 +56,7 @@ def test_what_an_audit_found_is_listed_and_cleared() -> None:
     about = with_values(RunConfig(), music)
     assert cached_results.newest("audit", about) is not None
     (listed,) = json.loads(command("cache", "list", "answers", "--json"))["entries"]
+    assert set(listed) == {"kind", "name", "about", "n_bytes", "made"}
     assert listed["name"].startswith("audit-")
     assert listed["n_bytes"] > 0
     freed = json.loads(command("cache", "clear", "answers", "--json"))["freed_bytes"]

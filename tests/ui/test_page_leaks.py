@@ -83,9 +83,8 @@ def test_an_empty_store_explains_itself_and_offers_the_form(store: Path) -> None
     app = open_page("leaks")
     assert "A split leaks when an artist" in words(app)
     assert app.button(key="queue").label == "Queue 10 runs"
-    assert "estimated from similar earlier runs" not in words(
-        app
-    )  # there are none, so nothing is said
+    # There are none, so nothing is said.
+    assert "estimated from similar earlier runs" not in words(app)
     assert app.code[-1].value == "genrecore leaklab --n-folds 5"
 
 
@@ -208,12 +207,25 @@ def test_an_address_opens_its_experiment_and_the_list_leads_to_others(
     older = open_page("leaks", experiment=finished.key)
     assert leak_gap(finished.runs).headline in words(older)
     rows = older.dataframe[-1].value
+    titles = json.loads(older.dataframe[-1].proto.columns)
+    assert titles["interval"]["label"] == "95 % interval"
     assert rows["state"].to_list() == ["0 of 8 runs", "6 of 6 runs"]
     assert "seed 7" in rows["title"][0]
     unknown = open_page("leaks", experiment="0123456789")
     assert "There is no experiment 0123456789" in words(unknown)
     assert "0 of 8 runs have ended" in words(unknown)
     assert len(newer) == 8
+    # One is stopped, and the same is trained in another way: it is not trained twice.
+    stopped = newer[0].run
+    assert stopped is not None
+    Status(stopped.folder).move("stopped")
+    twin = runs.create_run(stopped.config)
+    again = leaklab.start(with_values(finished.config, {"seed": 7}), 4).members
+    assert {member.run.run_id for member in again if member.run} == {
+        twin.run_id,
+        *(member.run.run_id for member in newer[1:] if member.run),
+    }
+    assert runs.find_run(stopped.run_id).state == "stopped"
 
 
 def test_the_run_at_work_is_shown_with_its_epoch_and_the_time_left(

@@ -64,6 +64,7 @@ class ReportTable:
             caption=latex(self.title),
             label=f"tab:{self.name}",
         )
+        text = text.replace("\\begin{table}\n", "\\begin{table}\n\\centering\n", 1)
         return re.sub(r"\\(top|mid|bottom)rule", r"\\hline", text)  # those are a package's
 
     def _escaped(self, escape: Callable[[object], str]) -> pd.DataFrame:

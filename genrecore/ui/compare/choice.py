@@ -104,7 +104,8 @@ def choose_selection(tested: Sequence[Run]) -> Selection:
             default=_two_best(everything.only(fitting)),
             placeholder=f"Pick two or more {unit}",
         )
-    accuracy = _accuracies(everything.only(picked))
+    picks = everything.only(picked)
+    accuracy = _accuracies(picks, readers.leaderboard(picks.runs))
     # Of a pair the first is the more accurate.
     selection = everything.only(sorted(picked, key=lambda key: -accuracy.get(key, 0.0)))
     return replace(selection, band=_band() / 100, on_shared=chosen("shared") == "on")
@@ -149,9 +150,8 @@ def _everything(unit: str, tested: Sequence[Run]) -> Selection:
     return Selection(unit, members, titles, styles)
 
 
-def _accuracies(selection: Selection) -> dict[str, float]:
-    """The mean accuracy of each member that has been tested."""
-    table = readers.leaderboard(selection.runs)
+def _accuracies(selection: Selection, table: pd.DataFrame) -> dict[str, float]:
+    """The mean accuracy of each member that has been tested, from the leaderboard of its runs."""
     member_of = {run.run_id: key for key, runs in selection.members.items() for run in runs}
     means = table.groupby(table["run_id"].map(member_of))["accuracy"].mean()
     return {str(key): float(value) for key, value in means.items()}
@@ -163,7 +163,7 @@ def _two_best(selection: Selection) -> list[str]:
     if table.empty:
         return []
     ids = set(readers.of_dataset(table, readers.datasets_in(table)[0])["run_id"])
-    accuracy = _accuracies(selection)
+    accuracy = _accuracies(selection, table)
     keys = [key for key, runs in selection.members.items() if ids & {run.run_id for run in runs}]
     return sorted(keys, key=lambda key: -accuracy.get(key, 0.0))[:2]
 

@@ -152,7 +152,7 @@ def show_cost(compared: Comparison, selection: Selection) -> None:
         "Those on the dotted front are the best trade-offs: no other is better in one and not "
         "worse in the other.",
     )
-    table = cost_table(selection.members, selection.titles)
+    table = cost_table(selection.members, compared.titles)
     short = {name: title.partition(" of a clip")[0] for name, title in costs.COSTS.items()}
     name = choose_one("Cost", short, "cost", radio=True, hide_label=True)
     scores = compared.table[["run_id", "accuracy", "accuracy_low", "accuracy_high"]]

@@ -171,7 +171,7 @@ def show_scores(compared: Comparison, selection: Selection) -> None:
 
 def _scores_table(compared: Comparison, selection: Selection) -> None:
     table = compared.table
-    cost = choice.cost_table(selection.members, selection.titles)
+    cost = choice.cost_table(selection.members, compared.titles)
     several = bool((table["n_runs"] > 1).any())
     metrics = [name for name in METRICS if name != "accuracy"]
     columns = [

@@ -120,7 +120,7 @@ def choose_dataset() -> DatasetChoice:
         "Dataset", DATASETS.titles, "dataset", help="The line below says what the dataset contains."
     )
     entry = DATASETS[name]
-    if name != "folder":
+    if not entry.facts.takes_zip:  # one's own music says nothing about itself
         st.caption(capital(entry.source or entry.title))
     remembered = remembered_options().get(name, {})
     options: dict[str, Any] = {}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -76,6 +77,11 @@ class SoundExcerpt:
         """How long it is."""
         return len(self.wave) / self.sample_rate_hz
 
+    @cached_property
+    def wav(self) -> bytes:
+        """The same as a file for players."""
+        return _wav(self.wave, self.sample_rate_hz)
+
     def with_wave(self, wave: np.ndarray) -> SoundExcerpt:
         """The same with a changed wave."""
         return replace(self, wave=wave)
@@ -124,12 +130,14 @@ def duration_s(source: AudioSource) -> float:
     return decode.inspect(source.content, source.name).duration_s
 
 
-def play(wave: np.ndarray, sample_rate_hz: int, now: bool = False) -> None:
+def play(wave: np.ndarray, sample_rate_hz: int) -> None:
     """A player; what is louder than full scale is made quieter instead of being cut off."""
+    st.audio(_wav(wave, sample_rate_hz), format="audio/wav")
+
+
+def _wav(wave: np.ndarray, sample_rate_hz: int) -> bytes:
     peak = float(np.abs(wave).max(initial=0.0))
-    st.audio(
-        decode.to_wav_bytes(wave / max(1.0, peak), sample_rate_hz), format="audio/wav", autoplay=now
-    )
+    return decode.to_wav_bytes(wave / max(1.0, peak), sample_rate_hz)
 
 
 def draw_wave_and_mel(excerpt: SoundExcerpt, name: str) -> None:
@@ -250,6 +258,9 @@ def show(
     clip = rows.iloc[0]
     labels = [clip[name] for name in ("genre", "artist", "album") if pd.notna(clip.get(name))]
     st.markdown(f"**{plain(clip_id)}** :gray[{plain(' · '.join(map(str, labels)))}]")
+    if pd.isna(clip.get("path")):
+        st.caption("The file of this clip is not known, so it cannot be played.")
+        return
     try:
         if clip.get("medium") == "image":
             st.image(read_image(str(clip["path"])))
@@ -263,7 +274,7 @@ def show(
 
 def _show_sound(clip: pd.Series, key: str, images: bool, now: bool) -> None:
     excerpt = cut(source_of(clip), None, MOST_HEARD_S, SAMPLE_RATE_HZ)
-    play(excerpt.wave, SAMPLE_RATE_HZ, now)
+    st.audio(excerpt.wav, format="audio/wav", autoplay=now)
     if excerpt.total_s > excerpt.seconds + 0.1:
         edges_s = (excerpt.start_s, excerpt.start_s + excerpt.seconds, excerpt.total_s)
         start, end, total = map(words.thousands, edges_s)

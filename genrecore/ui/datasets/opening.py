@@ -26,9 +26,9 @@ def open_dataset(dataset: DatasetChoice) -> Dataset | None:
         prepare(dataset)
         if not is_working(prepare_words(dataset.part)):
             empty(
-                "The demo music has not been made yet.",
-                "Press Prepare: a process of its own composes it once, in about a minute, and puts "
-                "it into the cache folder.",
+                "This dataset has not been made yet.",
+                "Press Prepare: a process of its own makes it once, in about a minute, and puts it "
+                "into the cache folder.",
             )
         return None
     try:

@@ -29,6 +29,7 @@ _NOT_DRAWN = (
     "The map has not been drawn yet.",
     "Every clip goes through the network once; that goes on when you close this page.",
 )
+_N_NEAREST = 5
 _METHODS = {"tsne": "t-SNE", "pca": "PCA"}
 _PARTS = {
     "test": ("Test clips", ["test"]),
@@ -123,7 +124,7 @@ def _rows(run: Run, stored: Projection, parts: list[str]) -> pd.DataFrame:
 
 
 @cached_by_files(embedding_files, max_entries=256)
-def neighbours(run: Run, clip_id: str, n: int = 5) -> pd.DataFrame:
+def neighbours(run: Run, clip_id: str) -> pd.DataFrame:
     """The training clips nearest to a clip: `clip_id, genre, split, distance`; empty where the
     embeddings are not computed yet."""
     embedding = None
@@ -132,4 +133,4 @@ def neighbours(run: Run, clip_id: str, n: int = 5) -> pd.DataFrame:
     ids = [] if embedding is None else embedding.clips["clip_id"].to_list()
     if embedding is None or clip_id not in ids:
         return pd.DataFrame()
-    return embedding.nearest(embedding.values[ids.index(clip_id)], n, but=(clip_id,))
+    return embedding.nearest(embedding.values[ids.index(clip_id)], _N_NEAREST, but=(clip_id,))

@@ -191,5 +191,6 @@ def _show_all(experiments: Sequence[LeakExperiment], titles: dict[str, str], ope
             "leaky": Column("By clip", "share"),
             "clean": Column("By artist", "share"),
             "gap": Column("Gap (points)", "points"),
+            "interval": "95 % interval",
         },
     )

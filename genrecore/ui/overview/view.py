@@ -61,7 +61,7 @@ def running_now(active_before: Sequence[Run]) -> None:
         active_before: The runs that worked or waited when the page was drawn.
     """
     toasts(readers.run_rows())
-    active = [run for run in readers.all_runs() if run.is_active]
+    active = readers.active_runs()
     if {run.run_id for run in active} != {run.run_id for run in active_before}:
         st.rerun()
     if active:

@@ -58,6 +58,11 @@ def run_rows() -> list[RunRow]:
     return [row for row in _rows() if isinstance(row, RunRow)]
 
 
+def active_runs() -> list[Run]:
+    """The runs that work or wait, the newest first."""
+    return [Run(store_dir() / row.run_id) for row in run_rows() if row.is_active]
+
+
 def unreadable() -> list[str]:
     """A sentence for each run folder that cannot be read."""
     return [str(row) for row in _rows() if isinstance(row, GenrecoreError)]

@@ -9,7 +9,7 @@ import streamlit as st
 from genrecore import words
 from genrecore.experiments.plan import Member, RunsProgress
 from genrecore.ui.parts.choices import choose, choose_one, chosen
-from genrecore.ui.parts.frame import plain, sentences
+from genrecore.ui.parts.frame import act, plain, sentences
 from genrecore.ui.parts.live import live, run_card
 
 _MOST_CARDS = 3
@@ -76,9 +76,7 @@ def follow(
                 help="Running ones save a checkpoint and stop; waiting ones leave the queue. "
                 "Finished ones stay.",
             ):
-                with sentences():
-                    st.toast(plain(stop()), icon=":material/stop_circle:")
-                st.rerun()
+                act(stop)
         at_work = [member for member in runs.active if member.state != "queued"]
         for member in at_work[:_MOST_CARDS]:
             if member.run:

@@ -23,7 +23,7 @@ from genrecore.ui.plans.progress import choose_entry, failures, follow, go_on, o
 
 _MOST_COMPARED = 8
 _STATES = {
-    "running": ("At work", ":material/play_circle:", "blue"),
+    "running": ("Running", ":material/play_circle:", "blue"),
     "done": ("Done", ":material/check_circle:", "green"),
     "stopped": ("Stopped", ":material/stop_circle:", "gray"),
     "incomplete": ("Incomplete", ":material/pending:", "orange"),

@@ -14,6 +14,7 @@ from genrecore.config.run import Audio
 from genrecore.features import FEATURES
 from genrecore.reporting.plots import mel_scale as plots
 from genrecore.ui.datasets.listening import play
+from genrecore.ui.parts import fields
 from genrecore.ui.parts.choices import choose, chosen, set_widget
 from genrecore.ui.parts.frame import chart, pair, section
 from genrecore.ui.sound.resynthesis import log_mel_options
@@ -23,6 +24,7 @@ _DEFAULT_HZ = 440
 _NOTES = ("A", "A♯", "B", "C", "C♯", "D", "D♯", "E", "F", "F♯", "G", "G♯")
 _SECONDS = 1.5
 _RATE_HZ = 44_100
+_BANDS = ("n_mels", "fmin_hz", "fmax_hz", "mel_scale")
 _SCALES = {"slaney": "Slaney", "htk": "HTK"}
 
 
@@ -36,6 +38,8 @@ def show() -> None:
     info = Audio.model_fields["sample_rate_hz"]
     text = chosen("audio.sample_rate_hz")
     rate = int(text) if text in ("16000", "44100") else int(info.get_default())
+    with st.expander("The bands", icon=":material/tune:"):
+        fields.options(FEATURES, "log_mel", {}, only=_BANDS)
     options = log_mel_options()
     FEATURES["log_mel"].thing(options, rate, rate)  # refuses bands that are impossible
     bank = options.mel_bank(rate)

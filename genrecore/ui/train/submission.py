@@ -87,7 +87,7 @@ def _buttons(config: RunConfig, parent: Run | None) -> None:
         help="Makes or reads the dataset without training. A run does this by itself, too.",
         width="stretch",
     )
-    watch(arguments)
+    watch(arguments[:3])  # also one with other settings
     queued = readers.find(st.session_state.get("submitted", ""))
     if queued:
         with st.container(border=True, gap="small"):
