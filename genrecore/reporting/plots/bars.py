@@ -30,6 +30,26 @@ from genrecore.words import percent
 _MAX_GENRES = 12  # in charts of several runs side by side
 
 
+def accuracy_dot(
+    name: str, value: float, low: float, high: float, n_clips: int, style: RunStyle
+) -> dict[str, Any]:
+    """A dot with its 95 % interval and its number, on the row of its name."""
+    return {
+        "type": "scatter",
+        "x": [value],
+        "y": [name],
+        "error_x": whiskers([value], [low], [high], style.colour),
+        "mode": "markers+text",
+        "text": [percent(value)],
+        "textposition": "top center",
+        "textfont": {"size": 12},
+        "marker": {"size": 12, "color": style.colour, "symbol": style.marker},
+        "showlegend": False,
+        "hovertemplate": f"{name}<br>{percent(value)} of {n_clips} clips"
+        f"<br>95 % interval {percent(low)} to {percent(high)}<extra></extra>",
+    }
+
+
 def leaderboard(table: pd.DataFrame, styles: Mapping[str, RunStyle]) -> Chart:
     """Test accuracy of each run as a dot with its 95 % interval, the best on top.
 
@@ -42,24 +62,9 @@ def leaderboard(table: pd.DataFrame, styles: Mapping[str, RunStyle]) -> Chart:
     names = distinct([str(title) for title in rows["title"]])  # of one name they would share a row
     traces: list[dict[str, Any]] = []
     for name, row in zip(names, rows.to_dict("records"), strict=True):
-        style, accuracy = styles[row["run_id"]], row["accuracy"]
-        low, high = row["accuracy_low"], row["accuracy_high"]
-        traces.append(
-            {
-                "type": "scatter",
-                "x": [accuracy],
-                "y": [label(name)],
-                "error_x": whiskers([accuracy], [low], [high], style.colour),
-                "mode": "markers+text",
-                "text": [percent(accuracy)],
-                "textposition": "top center",
-                "textfont": {"size": 12},
-                "marker": {"size": 12, "color": style.colour, "symbol": style.marker},
-                "showlegend": False,
-                "hovertemplate": f"{label(name)}<br>{percent(accuracy)} of {row['n_clips']} clips"
-                f"<br>95 % interval {percent(low)} to {percent(high)}<extra></extra>",
-            }
-        )
+        style = styles[row["run_id"]]
+        ends = row["accuracy"], row["accuracy_low"], row["accuracy_high"]
+        traces.append(accuracy_dot(label(name), *ends, row["n_clips"], style))
         if row.get("n_runs", 1) > 1:
             traces.append(_seed_band(row, label(name), style))
     low = float(rows["accuracy_low"].min()) if len(rows) else 0.0

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from genrecore.experiments.leaks import LeakGap
-from genrecore.reporting.plots.bars import draw_genres
+from genrecore.reporting.plots.bars import accuracy_dot, draw_genres
 from genrecore.reporting.plots.chart import (
     GREY,
     Chart,
@@ -39,24 +39,8 @@ def accuracies(gap: LeakGap) -> Chart:
     """
     traces: list[dict[str, Any]] = []
     for side, (name, style) in LOOKS.items():
-        value = getattr(gap, side)
-        low, high = getattr(gap, f"{side}_low"), getattr(gap, f"{side}_high")
-        traces.append(
-            {
-                "type": "scatter",
-                "x": [value],
-                "y": [name],
-                "error_x": whiskers([value], [low], [high], style.colour),
-                "mode": "markers+text",
-                "text": [percent(value)],
-                "textposition": "top center",
-                "textfont": {"size": 13},
-                "marker": {"size": 13, "color": style.colour, "symbol": style.marker},
-                "showlegend": False,
-                "hovertemplate": f"{name}<br>{percent(value)} of {gap.n_clips} clips"
-                f"<br>95 % interval {percent(low)} to {percent(high)}<extra></extra>",
-            }
-        )
+        value, low, high = (getattr(gap, f"{side}{end}") for end in ("", "_low", "_high"))
+        traces.append(accuracy_dot(name, value, low, high, gap.n_clips, style))
     gap_points = points(gap.difference)
     ends = f"{signed_points(gap.low)} to {signed_points(gap.high)}"
     bar = {
