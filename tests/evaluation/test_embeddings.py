@@ -142,9 +142,9 @@ def test_distances_by_hand() -> None:
     )
     embedded = Embedding(clips, np.array([[3.0, 1.0], [1.0, 1.0], [2.0, 3.0]], np.float32))
     # About the middle (2, 1) of the training clips: right, left, and up.
-    vectors = embedded.nearest(np.array([5.0, 1.0]), split=None)
-    assert vectors["clip_id"].tolist() == ["a", "c", "b"]
-    assert vectors["distance"].tolist() == pytest.approx([0.0, 1.0, 2.0])
+    nearest = embedded.nearest(np.array([5.0, 1.0]), split=None)
+    assert nearest["clip_id"].tolist() == ["a", "c", "b"]
+    assert nearest["distance"].tolist() == pytest.approx([0.0, 1.0, 2.0])
 
 
 def test_a_map_has_room_for_test_clips_first(

@@ -53,15 +53,15 @@ def _wav(wave: np.ndarray) -> bytes:
     return stream.getvalue()
 
 
-def _flagged(loaded: LoadedRun, familiar: novelty.NoveltyDetector, wave: np.ndarray) -> bool:
+def _flagged(loaded: LoadedRun, detector: novelty.NoveltyDetector, wave: np.ndarray) -> bool:
     """Whether a recording is refused or doubted, as a visitor meets it."""
     try:
         prediction = loaded.classify(_wav(wave))
     except AudioError as error:
         return "is silent" in str(error)
-    all_doubts = doubts.sound_doubts(prediction.wave, prediction.sample_rate_hz)
-    all_doubts += doubts.novelty_doubts(loaded.embed(prediction.wave), familiar)
-    return any(doubt.kind != doubts.HELD_OUT for doubt in all_doubts)
+    found_doubts = doubts.sound_doubts(prediction.wave, prediction.sample_rate_hz)
+    found_doubts += doubts.novelty_doubts(loaded.embed(prediction.wave), detector)
+    return any(doubt.kind != doubts.HELD_OUT for doubt in found_doubts)
 
 
 def _held_out(run: Run) -> list[np.ndarray]:
@@ -73,7 +73,7 @@ def _held_out(run: Run) -> list[np.ndarray]:
 def _shares(run: Run, n: int) -> dict[str, float]:
     """The share that is flagged of n noises, n sentences, silences and the run's test clips."""
     loaded = load_run(run)
-    familiar = novelty.fit(embedding.embed(run))
+    detector = novelty.fit(embedding.embed(run))
     quiet = [10 ** (db / 20) * noises(1)[0] for db in (-55, -65, -75, -100)]
     waves = {
         "noise": noises(n),
@@ -82,8 +82,8 @@ def _shares(run: Run, n: int) -> dict[str, float]:
         "music": _held_out(run),
     }
     return {
-        name: float(np.mean([_flagged(loaded, familiar, wave) for wave in some]))
-        for name, some in waves.items()
+        name: float(np.mean([_flagged(loaded, detector, wave) for wave in recordings]))
+        for name, recordings in waves.items()
     }
 
 
@@ -127,12 +127,12 @@ def test_what_beats_like_syllables_is_not_speech() -> None:
     drums = generator.standard_normal(len(t)) * np.exp(-30 * (t % 0.25))
     rich = sum(np.sin(2 * np.pi * 200 * k * t) / k for k in range(1, 30))
     chopped = rich * (t % 0.25 < 0.1)  # a pitch that stands still
-    found = [
+    kinds = [
         kind_of((0.5 * wave / np.abs(wave).max()).astype(np.float32), RATE_HZ)
         for wave in (beeps, drums, chopped)
     ]
-    assert [one.name for one in found] == ["", "", ""]
-    assert found[2].syllables > 0.95, "as lively as speech"
+    assert [kind.name for kind in kinds] == ["", "", ""]
+    assert kinds[2].syllables > 0.95, "as lively as speech"
 
 
 def test_a_second_of_music_in_a_minute_of_silence_is_mostly_silent() -> None:
@@ -159,19 +159,21 @@ def test_distances_are_those_of_the_shrunk_covariance(n_clips: int, n: int) -> N
     )
     covariance = away.T @ away / len(away)
     shrunk = 0.5 * covariance + 0.5 * np.trace(covariance) / n * np.eye(n)
-    ensemble = generator.normal(size=(5, n))
+    vectors = generator.normal(size=(5, n))
     expected = [
-        min(np.sqrt((x - m) @ np.linalg.inv(shrunk) @ (x - m) / n) for m in means) for x in ensemble
+        min(np.sqrt((x - m) @ np.linalg.inv(shrunk) @ (x - m) / n) for m in means) for x in vectors
     ]
     # float32 values against float64 ones
-    np.testing.assert_allclose(detector.distances(ensemble), expected, rtol=1e-4)
-    held = detector.distances(values[split == "valid"].astype(np.float32))
+    np.testing.assert_allclose(detector.distances(vectors), expected, rtol=1e-4)
+    valid_distances = detector.distances(values[split == "valid"].astype(np.float32))
     assert (
-        detector.n_clips == (split == "valid").sum() if len(held) >= 8 else np.isnan(detector.limit)
+        detector.n_clips == (split == "valid").sum()
+        if len(valid_distances) >= 8
+        else np.isnan(detector.limit)
     )
 
 
-def test_what_lies_far_away_is_unlike_and_with_few_clips_nothing_is_said() -> None:
+def test_what_lies_far_away_is_unlike_and_few_clips_give_no_doubt() -> None:
     generator = np.random.default_rng(7)
     values = generator.normal(size=(90, 11)).astype(np.float32)
     split = np.array(["train", "train", "valid"] * 30)
@@ -187,8 +189,8 @@ def test_what_lies_far_away_is_unlike_and_with_few_clips_nothing_is_said() -> No
 
 
 def test_the_recording_of_a_clip_is_known_whatever_was_done_to_it(heard: Run) -> None:
-    clips = known_recordings.known_clips(heard)
-    assert clips is not None
+    known = known_recordings.known_clips(heard)
+    assert known is not None
     assert heard.clips is not None
     rows = heard.clips.groupby("split").first()
     for split, row in rows.iterrows():
@@ -196,18 +198,18 @@ def test_the_recording_of_a_clip_is_known_whatever_was_done_to_it(heard: Run) ->
         stream = io.BytesIO()
         soundfile.write(stream, 0.5 * wave[1000:], RATE_HZ, format="MP3")
         again = decode.decode(stream.getvalue(), RATE_HZ).wave
-        copies = known_recordings.copies_of(again, RATE_HZ, clips)
+        copies = known_recordings.copies_of(again, RATE_HZ, known)
         assert copies["clip_id"].iloc[0] == row["clip_id"]
         learned = known_recordings.learned_from(heard, copies)
         (doubt,) = doubts.copy_doubts(copies, learned)
         assert doubt.kind == (doubts.LEARNED if split == "train" else doubts.HELD_OUT)
         assert row["clip_id"] in doubt.sentence
     noise = noises(1)[0]
-    assert known_recordings.copies_of(noise, RATE_HZ, clips).empty
+    assert known_recordings.copies_of(noise, RATE_HZ, known).empty
     # Below 0.4 s there is no fingerprint.
-    assert known_recordings.copies_of(noise[: RATE_HZ // 10], RATE_HZ, clips).empty
+    assert known_recordings.copies_of(noise[: RATE_HZ // 10], RATE_HZ, known).empty
     assert (
-        doubts.copy_doubts(known_recordings.copies_of(noise, RATE_HZ, clips), clips.clips[:0]) == []
+        doubts.copy_doubts(known_recordings.copies_of(noise, RATE_HZ, known), known.clips[:0]) == []
     )
 
 
@@ -217,7 +219,7 @@ def _doubts(
     return {doubt.kind: doubt.runs for doubt in finder.doubts_about(ensemble.classify(source))}
 
 
-def test_a_finished_run_knows_its_clips_until_that_is_cleared_away(
+def test_a_finished_run_knows_its_clips_until_the_cache_is_cleared(
     heard: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ensemble = load_ensemble([heard])
@@ -225,22 +227,22 @@ def test_a_finished_run_knows_its_clips_until_that_is_cleared_away(
     assert finder.lacking == ()
     assert heard.clips is not None
     paths = heard.clips.groupby("split")["path"].first()
-    mine = (heard.run_id,)
-    assert _doubts(finder, ensemble, paths["train"]) == {doubts.LEARNED: mine}
-    assert _doubts(finder, ensemble, paths["test"]) == {doubts.HELD_OUT: mine}
+    run_ids = (heard.run_id,)
+    assert _doubts(finder, ensemble, paths["train"]) == {doubts.LEARNED: run_ids}
+    assert _doubts(finder, ensemble, paths["test"]) == {doubts.HELD_OUT: run_ids}
     hiss = _doubts(finder, ensemble, _wav(noises(1)[0]))
     assert hiss[doubts.NOISE] == ()
 
-    everything = cache_dir()
+    full_cache = cache_dir()
     monkeypatch.setenv("GENRECORE_CACHE", str(tmp_path / "cache"))
-    shutil.copytree(everything / "datasets", tmp_path / "cache" / "datasets")
-    nothing = DoubtFinder(ensemble.loaded)
-    assert nothing.lacking == (heard,)
-    assert _doubts(nothing, ensemble, paths["train"]) == {}
+    shutil.copytree(full_cache / "datasets", tmp_path / "cache" / "datasets")
+    without_cache = DoubtFinder(ensemble.loaded)
+    assert without_cache.lacking == (heard,)
+    assert _doubts(without_cache, ensemble, paths["train"]) == {}
     prepare(heard)
     again = DoubtFinder(ensemble.loaded)
     assert again.lacking == ()
-    assert _doubts(again, ensemble, paths["train"]) == {doubts.LEARNED: mine}
+    assert _doubts(again, ensemble, paths["train"]) == {doubts.LEARNED: run_ids}
     # Fingerprints alone may be cleared, too.
     shutil.rmtree(tmp_path / "cache" / "fingerprints")
     assert DoubtFinder(ensemble.loaded).lacking == (heard,)
@@ -248,12 +250,14 @@ def test_a_finished_run_knows_its_clips_until_that_is_cleared_away(
     assert DoubtFinder(ensemble.loaded).lacking == ()
 
 
-def test_doubts_never_look_into_the_network_that_other_threads_ask(heard: Run) -> None:
+def test_finding_doubts_never_calls_the_network_that_other_threads_use(heard: Run) -> None:
     ensemble = load_ensemble([heard])
     finder = DoubtFinder(ensemble.loaded)
     answer = ensemble.classify(_wav(noises(1)[0]))
     calls: list[object] = []
-    ensemble.loaded[0].classifier.network.register_forward_hook(lambda *given: calls.append(given))
+    ensemble.loaded[0].classifier.network.register_forward_hook(
+        lambda *arguments: calls.append(arguments)
+    )
     assert finder.doubts_about(answer)
     assert not calls
     ensemble.classify(_wav(noises(1)[0]))
@@ -262,7 +266,7 @@ def test_doubts_never_look_into_the_network_that_other_threads_ask(heard: Run) -
     assert np.array_equal(vector, ensemble.loaded[0].embed(answer.predictions[0].wave))
 
 
-def test_command_and_service_tell_the_same_doubts(
+def test_command_and_service_report_the_same_doubts(
     heard: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("GENRECORE_RUNS", str(heard.folder.parent))
@@ -274,37 +278,37 @@ def test_command_and_service_tell_the_same_doubts(
     finder = DoubtFinder(ensemble.loaded)
     expected = [
         [
-            json.loads(json.dumps(asdict(one)))
-            for one in finder.doubts_about(ensemble.classify(path))
+            json.loads(json.dumps(asdict(doubt)))
+            for doubt in finder.doubts_about(ensemble.classify(path))
         ]
         for path in files
     ]
     assert all(expected)
 
-    words = ("classify", *files, "--run", heard.run_id, "--doubts")
-    said = json.loads(command(*words, "--json"))
-    assert [clip["doubts"] for clip in said["clips"]] == expected
-    table = list(csv.DictReader(io.StringIO(command(*words, "--csv"))))
-    kinds = [", ".join(one["kind"] for one in some) for some in expected]
+    arguments = ("classify", *files, "--run", heard.run_id, "--doubts")
+    data = json.loads(command(*arguments, "--json"))
+    assert [clip["doubts"] for clip in data["clips"]] == expected
+    table = list(csv.DictReader(io.StringIO(command(*arguments, "--csv"))))
+    kinds = [", ".join(doubt["kind"] for doubt in file_doubts) for file_doubts in expected]
     assert [row["doubts"] for row in table] == kinds
-    text = command(*words)
-    for some in expected:
-        for one in some:
-            assert f"    {one['sentence']}" in text
-    assert "doubts" not in json.loads(command(*words[:-1], "--json"))["clips"][0]
+    text = command(*arguments)
+    for file_doubts in expected:
+        for doubt in file_doubts:
+            assert f"    {doubt['sentence']}" in text
+    assert "doubts" not in json.loads(command(*arguments[:-1], "--json"))["clips"][0]
 
     with served(ensemble, ServiceLimits()) as server:
-        for path, some in zip(files, expected, strict=True):
+        for path, file_doubts in zip(files, expected, strict=True):
             content = Path(path).read_bytes()
             answer = server.post(content, params={"doubts": "true"}).json()
-            assert answer["doubts"] == some
+            assert answer["doubts"] == file_doubts
             assert "doubts" not in server.post(content).json()
         refused = server.post(params={"doubts": "perhaps"})
         assert refused.status_code == 400
         assert "expected true or false" in refused.json()["error"]
 
 
-def test_what_cannot_be_told_any_more_is_said_by_the_command(
+def test_the_command_reports_clips_that_cannot_be_compared_any_more(
     heard: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     moved = tmp_path / "runs" / heard.run_id

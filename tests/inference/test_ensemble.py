@@ -95,7 +95,7 @@ def test_threads_that_begin_later_have_all_cores_again(three: list[Run], music: 
         torch.set_num_threads(before)
 
 
-def test_the_timeline_is_what_the_network_says_of_each_window_alone(
+def test_the_timeline_is_the_networks_output_for_each_window_alone(
     three: list[Run], music: Path
 ) -> None:
     run = three[2]  # windows overlap by half
@@ -108,19 +108,19 @@ def test_the_timeline_is_what_the_network_says_of_each_window_alone(
         wave = np.rint(decoded.wave * 32768).clip(-32768, 32767) / 32768  # as of 16 bits
         rows = prediction.segments
         assert len(rows) == 1 or (rows["start_s"].diff().dropna() > 0).all()
-        said = []
+        expected = []
         for row in rows.itertuples():
             begin = round((row.start_s - decoded.start_s) * rate_hz)
             window = np.zeros(n_window, np.float32)
-            piece = wave[begin : begin + n_window]
-            window[: len(piece)] = piece
+            segment = wave[begin : begin + n_window]
+            window[: len(segment)] = segment
             with torch.inference_mode():
                 logits = loaded.classifier(torch.from_numpy(window)[None, None])
-            said.append(logits.double().softmax(1)[0].numpy())
+            expected.append(logits.double().softmax(1)[0].numpy())
         # float32 in batches of another size: rounding only.
-        shown = rows[[f"p_{genre}" for genre in GENRES]].to_numpy()
-        np.testing.assert_allclose(shown, said, atol=2e-5)
-        np.testing.assert_allclose(prediction.uncalibrated, np.mean(said, axis=0), atol=2e-5)
+        timeline = rows[[f"p_{genre}" for genre in GENRES]].to_numpy()
+        np.testing.assert_allclose(timeline, expected, atol=2e-5)
+        np.testing.assert_allclose(prediction.uncalibrated, np.mean(expected, axis=0), atol=2e-5)
 
 
 def test_probabilities_are_calibrated_and_genres_stay(three: list[Run], music: Path) -> None:
@@ -141,8 +141,8 @@ def test_probabilities_are_calibrated_and_genres_stay(three: list[Run], music: P
 def test_runs_of_other_genres_stand_side_by_side_and_are_not_averaged(
     three: list[Run], store: Path, music: Path
 ) -> None:
-    other = untrained_run(store, genres=["loud", "quiet"])
-    ensemble = load_ensemble([three[0], other])
+    second = untrained_run(store, genres=["loud", "quiet"])
+    ensemble = load_ensemble([three[0], second])
     assert ensemble.genres is None
     answer = ensemble.classify(music / "a.wav")
     assert [prediction.genres for prediction in answer.predictions] == [GENRES, ["loud", "quiet"]]
@@ -151,7 +151,7 @@ def test_runs_of_other_genres_stand_side_by_side_and_are_not_averaged(
     assert "disagree" in answer.agreement
 
 
-def test_agreement_is_said_in_words(three: list[Run], music: Path) -> None:
+def test_agreement_is_a_sentence(three: list[Run], music: Path) -> None:
     again = untrained_run(three[0].folder.parent)  # the same weights
     answer = load_ensemble([three[0], again]).classify(music / "a.wav")
     assert answer.agreement == f"Both runs say {answer.predictions[0].genre}."
@@ -206,9 +206,11 @@ def test_a_run_on_images_takes_images_and_says_why_not_audio(
     (tmp_path / "text.png").write_text("words")
     with pytest.raises(AudioError, match=r"^text\.png cannot be read as an image: its content"):
         loaded.classify(tmp_path / "text.png")
-    said = genrecore("classify", str(tmp_path / "p.png"), "--run", run.run_id, "--doubts", "--json")
-    assert said.stderr == ""  # of images nothing is doubted
-    assert json.loads(said.stdout)["clips"][0]["doubts"] == []
+    result = genrecore(
+        "classify", str(tmp_path / "p.png"), "--run", run.run_id, "--doubts", "--json"
+    )
+    assert result.stderr == ""  # of images nothing is doubted
+    assert json.loads(result.stdout)["clips"][0]["doubts"] == []
     data = json.loads(command("classify", str(tmp_path), "--run", run.run_id, "--json"))
     assert [clip["name"] for clip in data["clips"]] == ["p.png"]
     with pytest.raises(AudioError, match="its content looks like an image"):
@@ -235,15 +237,15 @@ def test_the_command_goes_through_folders_and_reports_bad_files_at_the_end(
 
 
 def test_the_command_takes_several_runs_and_averages_them(three: list[Run], music: Path) -> None:
-    words = [word for run in three for word in ("--run", run.run_id)]
-    data = json.loads(command("classify", str(music / "a.wav"), *words, "--json"))
+    flags = [flag for run in three for flag in ("--run", run.run_id)]
+    data = json.loads(command("classify", str(music / "a.wav"), *flags, "--json"))
     (clip,) = data["clips"]
-    mean = np.mean([[*one["proba"].values()] for one in clip["runs"]], axis=0)
+    mean = np.mean([[*run["proba"].values()] for run in clip["runs"]], axis=0)
     np.testing.assert_allclose([*clip["proba"].values()], mean, atol=1e-12)
-    text = command("classify", str(music / "a.wav"), str(music / "deep"), *words)
+    text = command("classify", str(music / "a.wav"), str(music / "deep"), *flags)
     assert all(run.run_id in text for run in three)
     assert "on average" in text
-    rows = list(csv.DictReader(io.StringIO(command("classify", str(music), *words, "--csv"))))
+    rows = list(csv.DictReader(io.StringIO(command("classify", str(music), *flags, "--csv"))))
     assert len(rows) == 4 * 4  # files × runs and their average
     (row,) = [r for r in rows if r["run"] == "average" and r["path"].endswith("a.wav")]
     assert row["genre"] == clip["genre"]
@@ -268,10 +270,10 @@ def test_a_trained_runs_own_clips_come_out_as_stored(store: Path, tiny: Tiny) ->
     predicted = run.predictions.set_index("clip_id")
     paths = run.clips.set_index("clip_id")["path"].loc[predicted.index].tolist()
     answers = list(ensemble.classify_many(paths))
-    made = np.stack([answer.predictions[0].uncalibrated for answer in answers])
+    proba = np.stack([answer.predictions[0].uncalibrated for answer in answers])
     # The same float32 arithmetic in batches of another size: rounding only.
     columns = [f"p_{genre}" for genre in ensemble.genres]
-    np.testing.assert_allclose(made, predicted[columns].to_numpy(float), atol=2e-6)
+    np.testing.assert_allclose(proba, predicted[columns].to_numpy(float), atol=2e-6)
 
 
 def test_a_run_on_made_up_music_says_so_and_one_on_real_music_does_not(
@@ -283,7 +285,7 @@ def test_a_run_on_made_up_music_says_so_and_one_on_real_music_does_not(
     assert load_ensemble([real]).caution == ""
     both = load_ensemble([made_up, real])
     assert f"genrecore makes itself: {made_up.run_id}. Real music" in both.caution
-    said = genrecore("classify", str(music / "a.wav"), "--run", str(made_up.folder))
-    assert load_ensemble([made_up]).caution in said.stderr
-    said = genrecore("classify", str(music / "a.wav"), "--run", str(real.folder))
-    assert said.stderr == ""
+    result = genrecore("classify", str(music / "a.wav"), "--run", str(made_up.folder))
+    assert load_ensemble([made_up]).caution in result.stderr
+    result = genrecore("classify", str(music / "a.wav"), "--run", str(real.folder))
+    assert result.stderr == ""

@@ -178,7 +178,7 @@ def test_segments_are_those_that_are_classified(taught: LoadedRun) -> None:
     assert explanation.times_s[-1] <= segments[-1][1] + 1e-6
 
 
-def test_what_cannot_be_explained_is_said(taught: LoadedRun) -> None:
+def test_what_cannot_be_explained_is_refused(taught: LoadedRun) -> None:
     wave = clip(np.random.default_rng(1), 0.5)
     with pytest.raises(UsageError, match="tells apart burst, plain"):
         Explainer(taught).explain(wave, "polka", "gradcam", 0)

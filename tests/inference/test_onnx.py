@@ -70,19 +70,19 @@ def test_command_python_http_bundle_and_onnx_agree(
     clip.write_bytes(wav_bytes(noise(2.73, 22_050)))
     expected = load_run(run).classify(clip)
     assert expected.temperature != 1.0
-    found = {}
+    answers = {}
     data = json.loads(command("classify", str(clip), "--run", run.run_id, "--json"))
-    found["command"] = data["clips"][0]["proba"]
+    answers["command"] = data["clips"][0]["proba"]
     with served(load_ensemble([run]), ServiceLimits()) as server:
         answer = requests.post(f"{server.address}/classify", data=clip.read_bytes(), timeout=30)
-        found["http"] = answer.json()["proba"]
+        answers["http"] = answer.json()["proba"]
     command("export", run.run_id, "--bundle", str(tmp_path / "bundle"))
-    other = bundle.load(tmp_path / "bundle").classify(clip)
-    found["bundle"] = dict(zip(other.genres, other.proba, strict=True))
+    prediction = bundle.load(tmp_path / "bundle").classify(clip)
+    answers["bundle"] = dict(zip(prediction.genres, prediction.proba, strict=True))
     wave = decode.decode(clip, expected.sample_rate_hz, middle_s=3.0).wave
     proba, parts = session_proba(path, wave[None])
-    found["onnx"] = dict(zip(GENRES, proba[0], strict=True))
-    for name, share in found.items():
+    answers["onnx"] = dict(zip(GENRES, proba[0], strict=True))
+    for name, share in answers.items():
         assert [*share] == GENRES, name
         # float32 in another program; the others do the very same arithmetic.
         atol = 1e-5 if name == "onnx" else 1e-12
@@ -98,11 +98,13 @@ def test_any_number_of_waves_of_any_length(written: tuple[Run, Path]) -> None:
         waves = 0.1 * np.random.default_rng(n).standard_normal((n_waves, n))
         proba, parts = session_proba(path, waves)
         samples = [quantise(wave.astype(np.float32)) for wave in waves]
-        predictions = loaded.predict([Excerpt("", one, 0.0, 0.0) for one in samples])
+        predictions = loaded.predict([Excerpt("", wave, 0.0, 0.0) for wave in samples])
         # float32 in another program
-        np.testing.assert_allclose(proba, [one.proba for one in predictions], atol=1e-5)
+        np.testing.assert_allclose(
+            proba, [prediction.proba for prediction in predictions], atol=1e-5
+        )
         assert parts.shape == (n_waves, len(predictions[0].segments), len(GENRES))
-        again = session_proba(path, np.stack([dequantise(one) for one in samples]))[0]
+        again = session_proba(path, np.stack([dequantise(wave) for wave in samples]))[0]
         np.testing.assert_array_equal(again, proba)  # rounding to 16 bits is part of it
 
 
@@ -111,9 +113,9 @@ def test_the_file_says_what_it_takes_and_gives(written: tuple[Run, Path]) -> Non
     model = onnx.load(path)
     onnx.checker.check_model(model, full_check=True)
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    (given,) = session.get_inputs()
-    assert (given.name, given.shape) == ("waveform", ["batch", "samples"])
-    assert [one.name for one in session.get_outputs()] == ["proba", "segment_proba"]
+    (model_input,) = session.get_inputs()
+    assert (model_input.name, model_input.shape) == ("waveform", ["batch", "samples"])
+    assert [output.name for output in session.get_outputs()] == ["proba", "segment_proba"]
     facts = session.get_modelmeta().custom_metadata_map
     assert json.loads(facts["genres"]) == GENRES
     assert facts["sample_rate_hz"] == str(run.config.audio.sample_rate_hz)
@@ -124,7 +126,7 @@ def test_the_file_says_what_it_takes_and_gives(written: tuple[Run, Path]) -> Non
 def test_a_file_that_differs_is_not_kept(written: tuple[Run, Path], tmp_path: Path) -> None:
     loaded = load_run(written[0])
     model = onnx.load(written[1])
-    (bias,) = [one for one in model.graph.initializer if list(one.dims) == [len(GENRES)]]
+    (bias,) = [tensor for tensor in model.graph.initializer if list(tensor.dims) == [len(GENRES)]]
     values = onnx.numpy_helper.to_array(bias).copy()
     values[0] += 0.01  # as of an exporter with a bug
     bias.CopyFrom(onnx.numpy_helper.from_array(values, bias.name))
@@ -172,8 +174,8 @@ def test_every_feature_and_pooling_is_exported(
     run = untrained_run(
         store, temperature=2.0, feature=feature, model=able, segments__pooling=pooling, **values
     )
-    made = to_onnx(load_run(run), tmp_path / "m.onnx")
-    assert made.difference <= TOLERANCE
+    exported = to_onnx(load_run(run), tmp_path / "m.onnx")
+    assert exported.difference <= TOLERANCE
 
 
 @pytest.mark.long
@@ -190,13 +192,15 @@ def test_every_network_is_exported(store: Path, tmp_path: Path, name: str) -> No
     else:
         pytest.skip("takes descriptors alone, which NumPy computes")
     run = untrained_run(store, temperature=2.0, model=name, **values)
-    made = to_onnx(load_run(run), tmp_path / "m.onnx")
-    assert made.difference <= TOLERANCE
+    exported = to_onnx(load_run(run), tmp_path / "m.onnx")
+    assert exported.difference <= TOLERANCE
 
 
 def same_weights(a: LoadedRun, b: LoadedRun) -> bool:
-    one, other = a.classifier.state_dict(), b.classifier.state_dict()
-    return one.keys() == other.keys() and all(torch.equal(one[k], other[k]) for k in one)
+    weights, expected = a.classifier.state_dict(), b.classifier.state_dict()
+    return weights.keys() == expected.keys() and all(
+        torch.equal(weights[k], expected[k]) for k in weights
+    )
 
 
 def test_a_bundle_has_the_forms_of_a_hub_and_is_loaded_again(store: Path, tmp_path: Path) -> None:
@@ -246,7 +250,7 @@ def test_a_bundle_replaces_a_bundle_and_nothing_else(store: Path, tmp_path: Path
         bundle.load(folder)
 
 
-def test_a_bundle_image_run(store: Path, tmp_path: Path) -> None:
+def test_a_bundle_of_a_run_on_images(store: Path, tmp_path: Path) -> None:
     folder = bundle.to_bundle(load_run(image_run(store)), tmp_path / "others")
     assert not (folder / "preprocessor_config.json").exists()
     assert "image-classification" in (folder / "README.md").read_text()
@@ -260,8 +264,8 @@ def test_a_bundle_of_a_classical_model(store: Path, tiny: Tiny, tmp_path: Path) 
     assert (folder / "model.skops").exists()
     assert not (folder / "model.safetensors").exists()
     wave = wav_bytes(noise(3.3, 22_050))
-    expected, found = loaded.classify(wave), bundle.load(folder).classify(wave)
-    assert np.array_equal(found.proba, expected.proba)
+    expected, prediction = loaded.classify(wave), bundle.load(folder).classify(wave)
+    assert np.array_equal(prediction.proba, expected.proba)
     refused(
         genrecore("export", str(run.folder), "--onnx", str(tmp_path / "m.onnx")), 1, "scikit-learn"
     )

@@ -40,8 +40,8 @@ def level_db(wave: np.ndarray, frequency_hz: float, rate_hz: int = RATE_HZ) -> f
     middle = wave[len(wave) // 4 : -len(wave) // 4]
     t = np.arange(len(middle)) / rate_hz
     window = np.hanning(len(middle))
-    found = np.abs(np.sum(middle * window * np.exp(-2j * np.pi * frequency_hz * t)))
-    return float(20 * np.log10(2 * found / window.sum() + 1e-12))
+    amplitude = np.abs(np.sum(middle * window * np.exp(-2j * np.pi * frequency_hz * t)))
+    return float(20 * np.log10(2 * amplitude / window.sum() + 1e-12))
 
 
 def strongest_hz(wave: np.ndarray) -> float:
@@ -54,12 +54,12 @@ def strongest_hz(wave: np.ndarray) -> float:
 def test_a_probe_keeps_length_and_kind_and_stays_finite(name: str, n: int) -> None:
     for wave in (np.zeros(n, np.float32), tones(440.0, n=n)):
         before = wave.copy()
-        made = change(name, wave, RATE_HZ, 3)
-        assert made.shape == wave.shape
-        assert made.dtype == np.float32
-        assert np.isfinite(made).all()
+        changed = change(name, wave, RATE_HZ, 3)
+        assert changed.shape == wave.shape
+        assert changed.dtype == np.float32
+        assert np.isfinite(changed).all()
         assert np.array_equal(wave, before)
-        assert np.array_equal(made, change(name, wave, RATE_HZ, 3))
+        assert np.array_equal(changed, change(name, wave, RATE_HZ, 3))
     assert PROBES[name].facts.reveals
 
 
@@ -95,8 +95,8 @@ def test_pitch_and_tempo_change_by_what_they_say() -> None:
     beats[RATE_HZ // 2 :: RATE_HZ // 2][:4] = 0.9  # a click every half second, four of them
     for name, factor in (("slower", 0.94), ("faster", 1.06)):
         assert strongest_hz(change(name, wave, RATE_HZ, 0)) == pytest.approx(440, abs=1.0)
-        made = np.abs(change(name, beats, RATE_HZ, 0))[: round(N / max(1.0, factor))]
-        loud = np.flatnonzero(made > made.max() / 3)
+        changed = np.abs(change(name, beats, RATE_HZ, 0))[: round(N / max(1.0, factor))]
+        loud = np.flatnonzero(changed > changed.max() / 3)
         starts = loud[np.flatnonzero(np.diff(loud, prepend=-(10**6)) > RATE_HZ // 4)]
         # The phase vocoder moves blows by less than one of its windows of 2 048 samples.
         assert np.diff(starts) == pytest.approx(RATE_HZ / 2 / factor, abs=700)
@@ -116,17 +116,17 @@ def test_mp3_has_64_kbit_and_neither_shifts_nor_silences(
     sizes: list[int] = []
     write = soundfile.write
 
-    def measured(file: object, *given: object, **more: object) -> None:
-        write(file, *given, **more)
+    def measured(file: object, *arguments: object, **options: object) -> None:
+        write(file, *arguments, **options)
         sizes.append(file.tell())  # type: ignore[attr-defined]
 
     monkeypatch.setattr(soundfile, "write", measured)
     for gain in (1.0, 8.0):  # beyond full scale too
         loud = (gain * wave).astype(np.float32)
-        made = probes.mp3(loud, rate_hz, 0)
-        assert len(made) == n
+        decoded = probes.mp3(loud, rate_hz, 0)
+        assert len(decoded) == n
         inside = slice(n // 4, -n // 4)
-        error = made[inside] - loud[inside]
+        error = decoded[inside] - loud[inside]
         # Tones far above the coding noise: what is left of the noise is less than 10 dB below.
         assert np.sum(error**2) < 0.2 * np.sum(loud[inside] ** 2)
         assert np.abs(error).max() > 1e-4 * gain
@@ -147,11 +147,11 @@ def folder_of(top: Path, of_level: bool) -> Path:
     random = np.random.default_rng(11)
     rate_hz, seconds = 16_000, 2.0
     t = np.arange(int(rate_hz * seconds)) / rate_hz
-    for place, genre in enumerate(("a", "b")):
+    for k, genre in enumerate(("a", "b")):
         (top / genre).mkdir(parents=True)
-        for k in range(40):
-            pitch = 6 * (random.integers(0, 2) if of_level else place)
-            decibels = -24 + 10 * (place if of_level else random.random())
+        for n in range(40):
+            pitch = 6 * (random.integers(0, 2) if of_level else k)
+            decibels = -24 + 10 * (k if of_level else random.random())
             first = 261.63 * 2 ** (pitch / 12)
             weights = random.uniform(0.4, 1.0, 3)
             wave = sum(
@@ -161,22 +161,22 @@ def folder_of(top: Path, of_level: bool) -> Path:
             wave = wave * (1 + 0.3 * np.sin(2 * np.pi * random.uniform(1, 5) * t))
             wave = wave / np.sqrt(np.mean(wave**2)) * 10 ** (decibels / 20)
             wave = wave + 1e-4 * random.standard_normal(len(t))
-            soundfile.write(top / genre / f"{k:03d}.wav", wave, rate_hz, "PCM_16")
+            soundfile.write(top / genre / f"{n:03d}.wav", wave, rate_hz, "PCM_16")
     return top
 
 
 def on_folder(folder: Path, **values: object) -> RunConfig:
-    given = {
+    defaults = {
         "dataset": "folder", "dataset.folder": str(folder), "split": "stratified",
         "allow_leaks": True, "audio.sample_rate_hz": 16_000, "audio.clip_s": 2.0,
         "segments.segment_s": 1.0, "model.width": 4, "training.epochs": 5,
         "training.batch_size": 9, "training.precision": "float32", "device": "cpu",
     }  # fmt: skip
     dotted = {key.replace("__", "."): value for key, value in values.items()}
-    return resolve(with_values(RunConfig(), given | dotted)).config
+    return resolve(with_values(RunConfig(), defaults | dotted)).config
 
 
-def test_a_trick_with_the_level_is_found_and_what_hears_no_level_holds(
+def test_a_run_that_hears_the_level_loses_accuracy_and_one_that_does_not_holds(
     store: Path, tmp_path: Path
 ) -> None:
     trick = trained(
@@ -190,43 +190,43 @@ def test_a_trick_with_the_level_is_found_and_what_hears_no_level_holds(
     of_music = probes.probe(music, ["quieter", "louder"])
     # Both are good at it; only one of them at what was meant.
     assert min(of_trick.accuracy, of_music.accuracy) >= 0.9
-    tricked = of_trick.table.set_index("probe")
-    assert tricked.loc["quieter", "accuracy"] <= 0.6  # every b is as loud as an a
-    assert tricked.loc["quieter", "high"] < 0
-    assert tricked.loc["quieter", "word"] == probes.LOSES
+    on_trick = of_trick.table.set_index("probe")
+    assert on_trick.loc["quieter", "accuracy"] <= 0.6  # every b is as loud as an a
+    assert on_trick.loc["quieter", "high"] < 0
+    assert on_trick.loc["quieter", "word"] == probes.LOSES
     assert "the level of the recording" in of_trick.summary
-    held = of_music.table.set_index("probe")
-    assert (held["difference"] == 0).all()
-    assert (held["n_broken"] + held["n_mended"] == 0).all()
+    on_music = of_music.table.set_index("probe")
+    assert (on_music["difference"] == 0).all()
+    assert (on_music["n_broken"] + on_music["n_mended"] == 0).all()
     assert "lowers the accuracy" in of_music.summary
     broken = probes.broken(trick, "quieter")
-    assert len(broken) == tricked.loc["quieter", "n_broken"] > 0
+    assert len(broken) == on_trick.loc["quieter", "n_broken"] > 0
     assert probes.broken(trick, "mp3") == []
 
 
-def test_a_probe_is_kept_read_printed_and_made_anew(store: Path, tiny: Tiny) -> None:
+def test_a_probe_is_stored_read_printed_and_repeated(store: Path, tiny: Tiny) -> None:
     run = trained(tiny(training__epochs=1), store)
     assert probes.read(run) is None
     refused(genrecore("probe", run.run_id, "--stored"), 1, "has not been probed yet")
     refused(genrecore("probe", run.run_id, "--only", "reverb"), 2, "quieter", "mp3")
-    said = json.loads(command("probe", run.run_id, "--only", "quieter, mp3", "--json"))
-    assert [row["probe"] for row in said["probes"]] == ["quieter", "mp3"]
-    found = mistakes.clip_predictions(run)
-    assert said["n_clips"] == len(found)
-    assert said["accuracy"] == found["right"].mean()  # unchanged, they are judged as in the test
-    assert said["note"] == ""
-    kept = pd.read_parquet(run.folder / probes.FILE)
-    proba = kept[kept["probe"] == probes.UNCHANGED].set_index("clip_id").filter(like="p_")
-    stored = found.set_index("clip_id").filter(like="p_").loc[proba.index]
+    data = json.loads(command("probe", run.run_id, "--only", "quieter, mp3", "--json"))
+    assert [row["probe"] for row in data["probes"]] == ["quieter", "mp3"]
+    clips = mistakes.clip_predictions(run)
+    assert data["n_clips"] == len(clips)
+    assert data["accuracy"] == clips["right"].mean()  # unchanged, they are judged as in the test
+    assert data["note"] == ""
+    rows = pd.read_parquet(run.folder / probes.FILE)
+    proba = rows[rows["probe"] == probes.UNCHANGED].set_index("clip_id").filter(like="p_")
+    stored = clips.set_index("clip_id").filter(like="p_").loc[proba.index]
     assert np.allclose(proba, stored, atol=1e-5)  # other batches: float32 sums in another order
 
     command("probe", run.run_id, "--only", "noise")
     text = command("probe", run.run_id, "--stored")
     assert all(name in text for name in ("quieter", "mp3", "noise"))
     again = pd.read_parquet(run.folder / probes.FILE)
-    assert len(again) == 4 * len(found)
+    assert len(again) == 4 * len(clips)
     pd.testing.assert_frame_equal(again[again["probe"] == "mp3"].reset_index(drop=True),
-                                  kept[kept["probe"] == "mp3"].reset_index(drop=True))  # fmt: skip
+                                  rows[rows["probe"] == "mp3"].reset_index(drop=True))  # fmt: skip
 
 
 def test_a_stop_keeps_the_probes_that_are_done(store: Path, tiny: Tiny) -> None:
@@ -238,9 +238,9 @@ def test_a_stop_keeps_the_probes_that_are_done(store: Path, tiny: Tiny) -> None:
 
     with pytest.raises(Stopped):
         probes.probe(run, ["quieter", "noise", "mp3"], stops)
-    kept = probes.read(run)
-    assert kept is not None
-    assert kept.table["probe"].tolist() == ["quieter"]
+    results = probes.read(run)
+    assert results is not None
+    assert results.table["probe"].tolist() == ["quieter"]
 
 
 def by_hand(run: Run, before: np.ndarray, **after: np.ndarray) -> None:
@@ -271,10 +271,10 @@ def test_differences_and_verdicts_by_hand(store: Path) -> None:
     shaken[:10] = ~shaken[:10]  # eight broken, two mended
     shaken[[18, 19, 28, 29, 38]] = True
     by_hand(run, before, quieter=worse, louder=before.copy(), mp3=shaken)
-    found = probes.read(run)
-    assert found is not None
-    assert found.accuracy == pytest.approx(0.8)
-    rows = found.table.set_index("probe")
+    results = probes.read(run)
+    assert results is not None
+    assert results.accuracy == pytest.approx(0.8)
+    rows = results.table.set_index("probe")
     assert rows.loc["quieter", "difference"] == pytest.approx(-0.2)
     assert rows.loc["quieter", ["n_broken", "n_mended"]].tolist() == [80, 0]
     assert -0.3 < rows.loc["quieter", "low"] < -0.2 < rows.loc["quieter", "high"] < -0.1
@@ -288,14 +288,14 @@ def test_differences_and_verdicts_by_hand(store: Path) -> None:
     assert gap["word"] == probes.OPEN
     assert "these clips resolve about" in gap["sentence"]
     assert "60.0 %, 20.0 points below" in rows.loc["quieter", "sentence"]
-    assert found.summary.startswith(
+    assert results.summary.startswith(
         "1 of 3 probes lowers the accuracy, most of all “10 dB quieter”"
     )
-    assert "1 remains undecided." in found.summary
+    assert "1 remains undecided." in results.summary
     assert len(probes.broken(run, "quieter")) == 80
 
 
-def test_whole_artists_are_drawn(store: Path) -> None:
+def test_intervals_resample_whole_artists(store: Path) -> None:
     """Ten clips an artist that fall together say less than a hundred that fall alone."""
     n = 200
     artist = np.arange(n) // 10
@@ -308,9 +308,9 @@ def test_whole_artists_are_drawn(store: Path) -> None:
         table = pd.read_parquet(path)
         table.assign(genre=np.where(np.arange(n) % 2, "rock", "jazz")).to_parquet(path)
         by_hand(Run(run.folder), before, quieter=artist % 5 != 0)
-        found = probes.read(Run(run.folder))
-        assert found is not None
-        row = found.table.iloc[0]
+        results = probes.read(Run(run.folder))
+        assert results is not None
+        row = results.table.iloc[0]
         widths.append(row["high"] - row["low"])
     assert widths[1] > 2 * widths[0]
 

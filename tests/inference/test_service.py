@@ -135,10 +135,10 @@ def test_several_runs_are_averaged_and_a_token_is_asked_for(several: Server) -> 
         refused(answer, 401, "asks for its token")
         assert answer.headers["WWW-Authenticate"] == "Bearer"
     right = {"Authorization": "Bearer schlüssel".encode()}
-    found = requests.post(url, data=WAV, headers=right, timeout=30).json()
+    averaged = requests.post(url, data=WAV, headers=right, timeout=30).json()
     expected = several.ensemble.classify(WAV, name="clip")
-    assert found == json.loads(json.dumps(expected.as_dict()))
-    assert len(found["runs"]) == 2
+    assert averaged == json.loads(json.dumps(expected.as_dict()))
+    assert len(averaged["runs"]) == 2
     assert several.get("/healthz") == {"status": "ok"}  # who watches over it needs no token
 
 
@@ -181,7 +181,7 @@ def test_wrong_parameters_are_named(
     refused(single.post(params=parameters), 400, sentence)
 
 
-def test_an_excerpt_beyond_the_end_is_said(single: Server) -> None:
+def test_an_excerpt_beyond_the_end_is_refused(single: Server) -> None:
     refused(single.post(params={"start_s": "9"}), 422, "an excerpt cannot begin at 9 s")
 
 
@@ -208,10 +208,10 @@ def test_a_name_is_shown_and_never_interpreted(single: Server, name: str) -> Non
     answer = single.post(params={"name": name})
     assert answer.status_code == 200
     assert "X-Evil" not in answer.headers
-    shown = answer.json()["name"]
-    assert "/" not in shown.replace("</b>.wav", "")
-    assert shown.isprintable()
-    assert len(shown) <= 200
+    shown_name = answer.json()["name"]
+    assert "/" not in shown_name.replace("</b>.wav", "")
+    assert shown_name.isprintable()
+    assert len(shown_name) <= 200
     assert answer.headers["X-Content-Type-Options"] == "nosniff"
 
 
@@ -376,9 +376,9 @@ def test_the_command_says_where_it_cannot_listen_and_what_it_cannot_serve(
 ) -> None:
     run = single.ensemble.loaded[0].run
     monkeypatch.setenv("GENRECORE_RUNS", str(run.folder.parent))
-    taken = genrecore("serve", "--run", run.run_id, "--port", str(single.port))
-    assert taken.returncode == 1
-    assert f"Cannot listen on 127.0.0.1, port {single.port}" in taken.stderr
+    occupied = genrecore("serve", "--run", run.run_id, "--port", str(single.port))
+    assert occupied.returncode == 1
+    assert f"Cannot listen on 127.0.0.1, port {single.port}" in occupied.stderr
     unknown = genrecore("serve", "--run", "no such run")
     assert unknown.returncode == 2
     assert "There is no run" in unknown.stderr

@@ -71,34 +71,35 @@ def test_recurrent_layers_cost_what_their_steps_cost_one_by_one(kind: type[nn.RN
         return Recurrent(kind(7, 11, 3, batch_first=True, bidirectional=True))
 
     with torch.device("meta"), FlopCounterMode(display=False) as counter:
-        steps = make()
-        wanted = steps(torch.empty(1, 9, 7)).shape[1:]  # falls apart into matrix products there
-    found = examined(make, (9, 7))
-    assert 2 * found.n_multiply_adds == counter.get_total_flops() > 0
-    assert found.layers[0].shape == (9, *wanted)
+        network = make()
+        # On this device the layer falls apart into matrix products.
+        output_shape = network(torch.empty(1, 9, 7)).shape[1:]
+    anatomy = examined(make, (9, 7))
+    assert 2 * anatomy.n_multiply_adds == counter.get_total_flops() > 0
+    assert anatomy.layers[0].shape == (9, *output_shape)
 
 
-def test_recurrent_layers_run_as_ever_afterwards() -> None:
+def test_recurrent_layers_run_unchanged_afterwards() -> None:
     network = Recurrent(nn.GRU(7, 11, batch_first=True))
     x = torch.randn(2, 9, 7, generator=torch.Generator().manual_seed(3))
     before = network(x)
-    shapes = examine(network.to("meta"), (9, 7), ((0,),))
-    assert shapes.is_recurrent
+    anatomy = examine(network.to("meta"), (9, 7), ((0,),))
+    assert anatomy.is_recurrent
     assert "forward" not in vars(network.layer)
     assert before.shape == (2, 11)
 
 
-def test_parameters_frozen_ones_and_bytes() -> None:
+def test_parameters_trainable_ones_and_bytes_are_counted() -> None:
     def make() -> nn.Module:
         network = nn.Sequential(nn.Linear(7, 11), nn.BatchNorm1d(11), nn.Linear(11, 3))
         network[0].requires_grad_(False)
         return network
 
-    found = examined(make, (7,))
-    assert found.n_parameters == (7 * 11 + 11) + 2 * 11 + (11 * 3 + 3)
-    assert found.n_trainable == found.n_parameters - (7 * 11 + 11)
+    anatomy = examined(make, (7,))
+    assert anatomy.n_parameters == (7 * 11 + 11) + 2 * 11 + (11 * 3 + 3)
+    assert anatomy.n_trainable == anatomy.n_parameters - (7 * 11 + 11)
     # Besides, batch normalisation keeps a mean and a variance, and counts batches in 64 bits.
-    assert found.n_bytes == 4 * (found.n_parameters + 2 * 11) + 8
+    assert anatomy.n_bytes == 4 * (anatomy.n_parameters + 2 * 11) + 8
 
 
 class Residual(nn.Module):
@@ -146,7 +147,7 @@ STACKS: dict[str, Callable[[], nn.Module]] = {
 }
 
 
-def seen_by_gradients(network: nn.Module, size: int) -> tuple[int, int]:
+def field_by_gradients(network: nn.Module, size: int) -> tuple[int, int]:
     """What the middle unit sees, from the gradient of its linearised, positive network."""
     for module in network.modules():
         for name, child in module.named_children():
@@ -167,7 +168,7 @@ def seen_by_gradients(network: nn.Module, size: int) -> tuple[int, int]:
 @pytest.mark.parametrize("name", list(STACKS))
 def test_receptive_fields_by_rule_are_those_of_the_gradients(name: str) -> None:
     reaches = examined(STACKS[name], (1, 60, 60), (1, 2)).reaches
-    assert (reaches[0].size, reaches[1].size) == seen_by_gradients(STACKS[name](), 60)
+    assert (reaches[0].size, reaches[1].size) == field_by_gradients(STACKS[name](), 60)
 
 
 def test_receptive_field_of_two_convolutions_a_pooling_and_a_third() -> None:
@@ -183,8 +184,8 @@ def test_receptive_fields_of_known_networks() -> None:
 
     # conv 7/2: 7; pool 3/2: 11, step 4; four convolutions: + 4·2·4; then in each stage the first
     # of step 2 adds 2 old steps and three add 2 new ones: 43 + 8 + 48 + 16 + 96 + 32 + 192
-    known = {"alexnet": 163, "vgg16": 196, "resnet18": 435}
-    for name, size in known.items():
+    sizes = {"alexnet": 163, "vgg16": 196, "resnet18": 435}
+    for name, size in sizes.items():
         reaches = examined(getattr(models, name), (3, 224, 224), (1, 2)).reaches
         assert [reach.size for reach in reaches] == [size, size]
 
@@ -203,10 +204,10 @@ class Recurring(nn.Module):
         return self.after(self.steps(y)[0].transpose(1, 2)).mean(2)
 
 
-def test_a_recurrent_layer_is_told_and_leaves_the_convolutions_their_fields() -> None:
-    found = examined(Recurring, (1, 32, 40), (1, 2))
-    assert found.is_recurrent
-    assert [reach.size for reach in found.reaches] == [3, 3]
+def test_a_recurrent_layer_is_noted_and_convolutions_keep_their_receptive_fields() -> None:
+    anatomy = examined(Recurring, (1, 32, 40), (1, 2))
+    assert anatomy.is_recurrent
+    assert [reach.size for reach in anatomy.reaches] == [3, 3]
 
 
 class Gated(nn.Module):
@@ -221,7 +222,7 @@ class Gated(nn.Module):
         return self.last(y * torch.sigmoid(self.gate(y.mean((2, 3), keepdim=True))))
 
 
-def test_a_gate_over_everything_is_told_beside_the_local_field() -> None:
+def test_a_gate_over_everything_is_noted_beside_the_local_field() -> None:
     assert examined(Gated, (1, 20, 30), (1, 2)).reaches == (
         Reach((0, 1), 5, 1, True),
         Reach((0, 2), 5, 1, True),
@@ -239,7 +240,7 @@ class OverTime(nn.Module):
         return self.layers(x.squeeze(1)).amax(2)
 
 
-def test_bins_that_are_channels_are_seen_as_a_whole() -> None:
+def test_a_field_covers_all_bins_that_are_channels() -> None:
     bins, frames = examined(OverTime, (1, 32, 40), (1, 2)).reaches
     assert (bins.size, bins.everything) == (None, True)
     assert (frames.size, frames.everything) == (8, False)
@@ -263,37 +264,37 @@ def test_windows_times_a_matrix_see_what_the_same_convolution_sees() -> None:
         def forward(self, x: Tensor) -> Tensor:
             return self.after(self.weights(self.cut(x)).transpose(1, 2)).mean(2)
 
-    def same() -> nn.Module:
+    def convolutions() -> nn.Module:
         return nn.Sequential(nn.Conv1d(2, 5, 6, 3), nn.Conv1d(5, 3, 4))
 
     assert (
-        examined(Windows, (2, 50), (1,)).reaches == examined(same, (2, 50), (1,)).reaches
+        examined(Windows, (2, 50), (1,)).reaches == examined(convolutions, (2, 50), (1,)).reaches
         == (Reach((0, 1), 6 + 3 * 3, 3, False),)
     )  # fmt: skip
 
 
-def test_of_a_pair_either_input_has_its_field() -> None:
+def test_each_input_of_a_pair_has_its_own_receptive_field() -> None:
     class Pair(nn.Module):
         def __init__(self) -> None:
             super().__init__()
             self.wave, self.image = nn.Conv1d(1, 2, 8, 4), nn.Conv1d(6, 2, 2)
             self.after = nn.Conv1d(4, 3, 3)
 
-        def forward(self, given: tuple[Tensor, Tensor]) -> Tensor:
-            image = self.image(given[1].flatten(1, 2))
-            both = torch.cat([self.wave(given[0]), image], dim=1)
-            return self.after(both).mean(2)
+        def forward(self, pair: tuple[Tensor, Tensor]) -> Tensor:
+            image = self.image(pair[1].flatten(1, 2))
+            maps = torch.cat([self.wave(pair[0]), image], dim=1)
+            return self.after(maps).mean(2)
 
-    found = examined(Pair, ((1, 48), (1, 6, 12)), (1,), (1, 2))
-    assert {reach.axis: reach.size for reach in found.reaches} == {
+    anatomy = examined(Pair, ((1, 48), (1, 6, 12)), (1,), (1, 2))
+    assert {reach.axis: reach.size for reach in anatomy.reaches} == {
         (0, 1): 8 + 2 * 4,
         (1, 1): None,
         (1, 2): 2 + 2,
     }
-    assert found.n_parameters == (8 * 2 + 2) + (6 * 2 * 2 + 2) + (4 * 3 * 3 + 3)
+    assert anatomy.n_parameters == (8 * 2 + 2) + (6 * 2 * 2 + 2) + (4 * 3 * 3 + 3)
 
 
-def test_a_network_without_convolutions_has_no_field() -> None:
+def test_a_network_without_convolutions_has_no_receptive_field() -> None:
     assert examined(lambda: nn.Linear(7, 3), (7,)).reaches == ()
 
 
@@ -318,13 +319,13 @@ def test_the_outline_opens_what_fits_and_sums_up() -> None:
             return self.last(self.blocks(x)) * self.scale[0]
 
     for n_blocks, n_rows in ((3, 3 * 2 + 3), (15, 15 + 3)):
-        found = examined(lambda n=n_blocks: Network(n), (7,))
-        assert len(found.layers) == n_rows <= MOST_ROWS
-        assert sum(row.n_parameters for row in found.layers) == found.n_parameters
-        *rows, last, idle, own = found.layers
+        anatomy = examined(lambda n=n_blocks: Network(n), (7,))
+        assert len(anatomy.layers) == n_rows <= MOST_ROWS
+        assert sum(row.n_parameters for row in anatomy.layers) == anatomy.n_parameters
+        *rows, last, idle, own = anatomy.layers
         assert rows[0].name.startswith("blocks.0")
         assert (last.what, last.shape) == ("Dense, 7 to 3", (3,))
-        assert (idle.name, idle.shape) == ("idle", ())  # takes no part in a verdict
+        assert (idle.name, idle.shape) == ("idle", ())  # takes no part in a prediction
         assert (own.what, own.n_parameters) == ("Numbers of its own", 5)
 
 

@@ -46,18 +46,18 @@ class Foreign:
         raise AssertionError("it was built")
 
 
-def rewritten(path: Path, about: dict[str, str]) -> None:
+def rewritten(path: Path, changes: dict[str, str]) -> None:
     """The same archive with other text beside the estimator."""
     with zipfile.ZipFile(path) as archive:
         members = {name: archive.read(name) for name in archive.namelist()}
-    found = json.loads(members["genrecore.json"]) | about
+    metadata = json.loads(members["genrecore.json"]) | changes
     with zipfile.ZipFile(path, "w") as archive:
-        for name, content in (members | {"genrecore.json": json.dumps(found).encode()}).items():
+        for name, content in (members | {"genrecore.json": json.dumps(metadata).encode()}).items():
             archive.writestr(name, content)
 
 
 def spoiled(run: Run, how: str) -> str:
-    """Spoils a forest's file; returns what must be said of it."""
+    """Spoils a forest's file; returns what the message must say."""
     path = run.weights
     fitted = load_classifier(path)
     estimator = fitted.network.estimator
@@ -110,10 +110,10 @@ def test_a_file_that_is_not_the_runs_is_refused_in_one_sentence(
 ) -> None:
     run = trained(on_table(tiny, tables, "random_forest", model__n_trees=3), store)
     path = run.weights
-    said = spoiled(run, how)
+    message = spoiled(run, how)
     with pytest.raises(GenrecoreError) as caught:
         load_classifier(path)
-    assert said in str(caught.value)
+    assert message in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
@@ -128,8 +128,8 @@ def test_weights_of_other_genres_than_the_run_was_tested_on_are_refused(
         inference.load(run)
 
 
-def _outside(estimator: Any) -> np.ndarray:
-    """A tree's places of left children; on the file, what a crafted one would hold."""
+def _left_children(estimator: Any) -> np.ndarray:
+    """A tree's indices of left children; in the file, what a crafted one would hold."""
     if isinstance(estimator, RandomForestClassifier):
         return estimator.estimators_[0].tree_.children_left
     return estimator._predictors[0][0].nodes["left"]
@@ -142,7 +142,7 @@ def test_trees_that_point_outside_themselves_are_refused(
 ) -> None:
     run = trained(on_table(tiny, tables, name), store)
     fitted = load_classifier(run.weights)
-    _outside(fitted.network.estimator)[0] = value  # to itself, or far outside
+    _left_children(fitted.network.estimator)[0] = value  # to itself, or far outside
     save_classifier(fitted, run.weights)
     with pytest.raises(GenrecoreError, match="nodes point outside it"):
         load_classifier(run.weights)
@@ -156,9 +156,11 @@ def _spoil_knn(estimator: Any) -> None:
     estimator._y = estimator._y + 900
 
 
-@pytest.mark.parametrize(("name", "said"), [("svm", "do not add up"), ("knn", "genres are others")])
+@pytest.mark.parametrize(
+    ("name", "message"), [("svm", "do not add up"), ("knn", "genres are others")]
+)
 def test_counts_that_do_not_add_up_are_refused(
-    store: Path, tiny: Tiny, tables: Path, name: str, said: str
+    store: Path, tiny: Tiny, tables: Path, name: str, message: str
 ) -> None:
     run = trained(on_table(tiny, tables, name), store)
     fitted = load_classifier(run.weights)
@@ -168,16 +170,16 @@ def test_counts_that_do_not_add_up_are_refused(
     else:
         _spoil_knn(estimator)
     save_classifier(fitted, run.weights)
-    with pytest.raises(GenrecoreError, match=said):
+    with pytest.raises(GenrecoreError, match=message):
         load_classifier(run.weights)
 
 
 def test_types_beyond_scikit_learns_public_ones_are_those_listed(
     store: Path, tiny: Tiny, tables: Path
 ) -> None:
-    found: set[str] = set()
+    untrusted: set[str] = set()
     for name in NAMES:
         run = trained(on_table(tiny, tables, name), store)
-        found |= set(skops.io.get_untrusted_types(file=run.weights))
-    assert found <= set(estimators.TRUSTED)
-    assert "sklearn.tree._tree.Tree" in found
+        untrusted |= set(skops.io.get_untrusted_types(file=run.weights))
+    assert untrusted <= set(estimators.TRUSTED)
+    assert "sklearn.tree._tree.Tree" in untrusted

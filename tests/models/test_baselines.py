@@ -1,4 +1,4 @@
-"""Classical models: fitted, told of, kept and used like the networks beside them."""
+"""Classical models: fitted, reported, stored and used like the networks beside them."""
 
 from __future__ import annotations
 
@@ -75,20 +75,20 @@ def tables(tmp_path: Path) -> Path:
 
 
 def on_table(tiny: Tiny, folder: Path, name: str, **values: object) -> RunConfig:
-    given: dict[str, object] = {
+    defaults: dict[str, object] = {
         "dataset": "gtzan", "dataset__folder": str(folder), "dataset__form": "table_30s",
         "split": "stratified", "split__n_folds": 4, "allow_leaks": True,
         "feature": "descriptors", "model": name, **SMALL.get(name, {}),
     }  # fmt: skip
-    return tiny(**(given | values))
+    return tiny(**(defaults | values))
 
 
 def vectors_of(run: Run, split: str) -> tuple[np.ndarray, np.ndarray]:
     """Vectors (clips, 57) float32 of a run's split in clip-table order, and their genres."""
     assert run.clips is not None
-    mine = run.clips[run.clips["split"] == split]
-    table = read_table(Path(mine["path"].iloc[0])).set_index("clip_id").loc[mine["clip_id"]]
-    genre = mine["genre"].map({genre: k for k, genre in enumerate(GENRES)})
+    clips = run.clips[run.clips["split"] == split]
+    table = read_table(Path(clips["path"].iloc[0])).set_index("clip_id").loc[clips["clip_id"]]
+    genre = clips["genre"].map({genre: k for k, genre in enumerate(GENRES)})
     return table[list(DESCRIPTORS)].to_numpy(np.float32), genre.to_numpy()
 
 
@@ -110,9 +110,9 @@ def test_a_baseline_fills_the_files_of_a_run(
 ) -> None:
     run = trained(on_table(tiny, tables, name), store)
     assert run.state == "done", run.reason
-    found = {path.name for path in run.folder.iterdir()}
-    assert {"model.skops", "predictions.parquet", "segments.parquet", "clips.parquet"} <= found
-    assert not {"weights.safetensors", "last.safetensors", "resume.pt"} & found
+    files = {path.name for path in run.folder.iterdir()}
+    assert {"model.skops", "predictions.parquet", "segments.parquet", "clips.parquet"} <= files
+    assert not {"weights.safetensors", "last.safetensors", "resume.pt"} & files
     assert run.weights == run.folder / "model.skops"
 
     assert run.clips is not None
@@ -166,8 +166,8 @@ def test_what_is_loaded_predicts_exactly_what_was_stored(
     parts = zip(run.segments["clip_id"], run.segments["start_s"].astype(int), strict=True)
     rows = table.loc[list(parts), list(DESCRIPTORS)].to_numpy(np.float32)
     with torch.inference_mode():
-        given = torch.tensor(rows)[:, None]
-        proba = torch.cat([loaded(part).softmax(1) for part in given.split(7)]).numpy()
+        vectors = torch.tensor(rows)[:, None]
+        proba = torch.cat([loaded(part).softmax(1) for part in vectors.split(7)]).numpy()
     stored = run.segments[[f"p_{genre}" for genre in GENRES]].to_numpy()
     if name == "logistic_regression":  # a matrix product of float64 in batches of another size
         np.testing.assert_allclose(proba, stored, rtol=1e-6)
@@ -222,13 +222,13 @@ def test_the_svm_decides_itself_and_the_calibration_only_says_how_surely() -> No
     machine = CalibratedClassifierCV(SVC(C=10.0), ensemble=False, cv=5).fit(x, genre)
     own = SVC(C=10.0).fit(x, genre).predict(x_new)
     calibrated = machine.predict_proba(x_new)
-    other = calibrated.argmax(1) != own
-    assert other.any()  # else there would be nothing to see here
+    differs = calibrated.argmax(1) != own
+    assert differs.any()  # else there would be nothing to see here
     proba = torch.from_numpy(estimators.log_proba(machine, x_new)).softmax(1).numpy()
     assert np.array_equal(proba.argmax(1), own)
     # The same probabilities, two of them exchanged where the two disagree; float32, and a hair.
     np.testing.assert_allclose(np.sort(proba), np.sort(calibrated), atol=3e-6)
-    np.testing.assert_allclose(proba[~other], calibrated[~other], atol=3e-6)
+    np.testing.assert_allclose(proba[~differs], calibrated[~differs], atol=3e-6)
 
 
 def test_a_decision_leads_where_float32_cannot_tell_two_probabilities_apart() -> None:
@@ -241,18 +241,18 @@ def test_a_decision_leads_where_float32_cannot_tell_two_probabilities_apart() ->
 def test_the_calibration_never_holds_out_a_part_of_a_clip_it_learns_from(
     store: Path, tiny: Tiny, tables: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seen: list[Any] = []
+    fits: list[Any] = []
     fit = CalibratedClassifierCV.fit
 
     def watched(self: Any, x: Any, y: Any) -> Any:
-        seen.append((self.cv, len(x)))
+        fits.append((self.cv, len(x)))
         return fit(self, x, y)
 
     monkeypatch.setattr(CalibratedClassifierCV, "fit", watched)
     run = trained(on_table(tiny, tables, "svm", dataset__form="table_3s"), store)
     assert run.state == "done", run.reason
     assert run.clips is not None
-    ((folds, n),) = seen
+    ((folds, n),) = fits
     n_clips = int((run.clips["split"] == "train").sum())
     assert n == 10 * n_clips
     clip_of = np.repeat(np.arange(n_clips), 10)  # rows come clip by clip
@@ -273,7 +273,7 @@ def test_too_few_clips_are_refused_in_one_sentence(store: Path, tiny: Tiny, tabl
 
 
 @pytest.mark.parametrize(
-    ("values", "said"),
+    ("values", "message"),
     [
         ({"augment": "mixup"}, "mixup draws anew in every epoch, but the model knn is fitted in"),
         ({"augment": "noise"}, "fixed copies: pitch_variants, tempo_variants"),
@@ -284,11 +284,11 @@ def test_too_few_clips_are_refused_in_one_sentence(store: Path, tiny: Tiny, tabl
     ],
 )
 def test_what_a_baseline_cannot_do_is_refused_in_one_sentence(
-    values: dict[str, object], said: str
+    values: dict[str, object], message: str
 ) -> None:
     config = with_values(RunConfig(), {"feature": "descriptors", "model": "knn"})
     resolve(config)
-    with pytest.raises(UsageError, match=said) as caught:
+    with pytest.raises(UsageError, match=message) as caught:
         resolve(with_values(config, values))
     assert "\n" not in str(caught.value)
 
@@ -311,11 +311,11 @@ def test_a_stop_is_obeyed_between_portions_and_going_on_starts_over(
     config = on_table(tiny, tables, name)
     whole = trained(config, store)
     run, lock = runs.create_held_run(config, store)
-    seen: list[tuple[int, int]] = []
+    progress: list[tuple[int, int]] = []
 
     def stop_at_the_second(phase: str, done: int, total: int) -> None:
         if phase == Phase.TRAINING:
-            seen.append((done, total))
+            progress.append((done, total))
             if done:
                 raise Stopped
 
@@ -323,7 +323,7 @@ def test_a_stop_is_obeyed_between_portions_and_going_on_starts_over(
     portion = MODELS[name].facts.portion
     total = 31 if name == "random_forest" else 13
     # While a portion is fitted it says so again and again.
-    assert list(dict.fromkeys(seen)) == [(0, total), (portion, total)]
+    assert list(dict.fromkeys(progress)) == [(0, total), (portion, total)]
     assert not run.weights.exists()
     assert lifecycle.execute(Run(run.folder)) == "done"
     os.close(lock)
@@ -337,17 +337,17 @@ def test_a_stop_is_obeyed_between_portions_and_going_on_starts_over(
 def test_commands_train_show_and_train_the_same_again(
     store: Path, tables: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    where = ["--dataset", "gtzan", "--set", "dataset.form=table_30s"]
-    where += ["--set", f"dataset.folder={tables}", "--split", "stratified", "--allow-leaks"]
-    made = ["--feature", "descriptors", "--model", "svm", "--set", "model.C=3.5"]
-    said = command("train", *where, *made, "--device", "cpu")
-    assert "Tested on" in said
+    dataset_flags = ["--dataset", "gtzan", "--set", "dataset.form=table_30s"]
+    dataset_flags += ["--set", f"dataset.folder={tables}", "--split", "stratified", "--allow-leaks"]
+    model_flags = ["--feature", "descriptors", "--model", "svm", "--set", "model.C=3.5"]
+    output = command("train", *dataset_flags, *model_flags, "--device", "cpu")
+    assert "Tested on" in output
     (run,) = runs.all_runs(store)
     assert run.config.model.options == {"C": 3.5}
-    words = train_command(run.config)
-    assert shlex.join(words) in command("runs", "show", run.run_id)
-    again = [word for word in words[1:] if word != "--background"]
-    command(*again)
+    arguments = train_command(run.config)
+    assert shlex.join(arguments) in command("runs", "show", run.run_id)
+    in_foreground = [argument for argument in arguments[1:] if argument != "--background"]
+    command(*in_foreground)
     newest, first = runs.all_runs(store)
     assert signature(newest.config) == signature(first.config)
     pd.testing.assert_frame_equal(newest.predictions, first.predictions)
@@ -379,9 +379,11 @@ def heard(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Run]:
         }
         own |= {"segments.segment_s": 1.5, "feature": "descriptors"}
         configs = {name: with_values(RunConfig(), own | {"model": name}) for name in ("svm", "mlp")}
-        found = {name: trained(resolve(config).config, store) for name, config in configs.items()}
-    assert all(run.state == "done" for run in found.values())
-    return found
+        trained_runs = {
+            name: trained(resolve(config).config, store) for name, config in configs.items()
+        }
+    assert all(run.state == "done" for run in trained_runs.values())
+    return trained_runs
 
 
 def test_a_recording_is_judged_as_its_stored_segments_were(heard: dict[str, Run]) -> None:
@@ -390,12 +392,12 @@ def test_a_recording_is_judged_as_its_stored_segments_were(heard: dict[str, Run]
     assert run.clips is not None
     loaded = inference.load(run)
     clip = run.clips[run.clips["split"] == "test"].iloc[0]
-    verdict = loaded.classify(clip["path"])
+    prediction = loaded.classify(clip["path"])
     stored = run.segments[run.segments["clip_id"] == clip["clip_id"]]
     columns = [f"p_{genre}" for genre in loaded.genres]
     # Descriptors of the same waves by the same code.
-    np.testing.assert_allclose(verdict.segments[columns], stored[columns], atol=1e-6)
-    assert verdict.proba.sum() == pytest.approx(1.0)
+    np.testing.assert_allclose(prediction.segments[columns], stored[columns], atol=1e-6)
+    assert prediction.proba.sum() == pytest.approx(1.0)
 
 
 def test_a_baseline_stands_beside_a_network(heard: dict[str, Run]) -> None:
@@ -407,19 +409,22 @@ def test_a_baseline_stands_beside_a_network(heard: dict[str, Run]) -> None:
 
 
 def test_pages_show_a_baseline(heard: dict[str, Run], monkeypatch: pytest.MonkeyPatch) -> None:
-    run, other = heard["svm"], heard["mlp"]
+    run, perceptron = heard["svm"], heard["mlp"]
     monkeypatch.setenv("GENRECORE_RUNS", str(run.folder.parent))
     app = open_page("runs", run=run.run_id)
     assert numbers(app)["Epochs"] == "1 of 1"
     assert run.title in words(app)
     assert "fitted in one call, so there is one point each" in words(app)
-    assert set(open_page("overview").dataframe[-1].value["run_id"]) == {run.run_id, other.run_id}
-    app = open_page("compare", runs=f"{run.run_id},{other.run_id}", view="cost")
+    assert set(open_page("overview").dataframe[-1].value["run_id"]) == {
+        run.run_id,
+        perceptron.run_id,
+    }
+    app = open_page("compare", runs=f"{run.run_id},{perceptron.run_id}", view="cost")
     assert not app.error
     table = next(frame.value for frame in app.dataframe if "n_parameters" in frame.value)
     assert table.set_index("title")["n_parameters"].isna().to_dict() == {
         run.title: True,
-        other.title: False,
+        perceptron.title: False,
     }
     app = open_page("classify", run=run.run_id)
     assert run.clips is not None

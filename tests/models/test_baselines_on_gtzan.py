@@ -43,25 +43,25 @@ FILTERED = [
 
 
 def on_gtzan(real_data: Path, name: str, **values: object) -> RunConfig:
-    given = {
+    defaults = {
         "dataset": "gtzan", "dataset.folder": str(real_data / "gtzan"), "dataset.form": "table_30s",
         "feature": "descriptors", "model": name, "allow_leaks": True, "device": "cpu",
     }  # fmt: skip
-    return resolve(with_values(RunConfig(), given | values)).config
+    return resolve(with_values(RunConfig(), defaults | values)).config
 
 
 @pytest.mark.long
 @pytest.mark.parametrize(("name", "values", "expected", "within"), STRATIFIED)
-def test_accuracy_over_ten_folds_of_gtzan_is_what_is_known(
+def test_accuracy_over_ten_folds_of_gtzan_is_as_published(
     store: Path, real_data: Path, name: str, values: dict[str, object], expected: float,
     within: float,
 ) -> None:  # fmt: skip
     folds = {"split": "stratified", "split.n_folds": 10}
-    found = [
+    runs = [
         trained(on_gtzan(real_data, name, **folds, **values, fold=fold), store)
         for fold in range(10)
     ]
-    pooled = pool_folds(found).scores
+    pooled = pool_folds(runs).scores
     assert pooled["n_clips"] == 1000
     assert pooled["accuracy"] == pytest.approx(expected, abs=within)
 
@@ -74,6 +74,6 @@ def test_accuracy_falls_where_no_artist_and_no_copy_crosses(
     run = trained(on_gtzan(real_data, name, split="fault_filtered", **values), store)
     assert run.clips is not None
     assert int((run.clips["split"] == "train").sum()) == 443
-    found = run_scores(run)
-    assert found["n_clips"] == 290
-    assert low <= found["accuracy"] <= high
+    scores = run_scores(run)
+    assert scores["n_clips"] == 290
+    assert low <= scores["accuracy"] <= high

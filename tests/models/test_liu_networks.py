@@ -18,34 +18,40 @@ RECURRENT = ("crnn", "dcrnn")
 SMALL = {"width": 8, "hidden": 16, "dropout": 0.0}
 
 
-def model(name: str, shape: tuple[int, ...] = (1, 32, 32), n_genres: int = 7, **given: Any) -> Any:
+def model(
+    name: str, shape: tuple[int, ...] = (1, 32, 32), n_genres: int = 7, **options: Any
+) -> Any:
     torch.manual_seed(7)
-    return MODELS[name].thing(shape, n_genres, MODELS.choose(name, given).options)
+    return MODELS[name].thing(shape, n_genres, MODELS.choose(name, options).options)
 
 
-def small(name: str, shape: tuple[int, ...] = (1, 32, 32), n_genres: int = 7, **given: Any) -> Any:
-    known = MODELS[name].options.model_fields
-    chosen = {key: value for key, value in SMALL.items() if key in known}
-    return model(name, shape, n_genres, **(chosen | given))
+def small(
+    name: str, shape: tuple[int, ...] = (1, 32, 32), n_genres: int = 7, **options: Any
+) -> Any:
+    fields = MODELS[name].options.model_fields
+    chosen = {key: value for key, value in SMALL.items() if key in fields}
+    return model(name, shape, n_genres, **(chosen | options))
 
 
 def random(*shape: int, seed: int = 7) -> Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed))
 
 
-def n_parameters(name: str, shape: tuple[int, ...] = (1, 128, 128), **given: Any) -> int:
+def n_parameters(name: str, shape: tuple[int, ...] = (1, 128, 128), **options: Any) -> int:
     with torch.device("meta"):
-        return sum(p.numel() for p in model(name, shape, 8, **given).parameters())
+        return sum(p.numel() for p in model(name, shape, 8, **options).parameters())
 
 
 def steps_of(network: Any, image: Tensor) -> int:
     """How many steps the recurrent layer goes through."""
-    seen: list[int] = []
-    hook = network.recurrent.register_forward_hook(lambda _, given, __: seen.append(given[0]))
+    sequences: list[Tensor] = []
+    hook = network.recurrent.register_forward_hook(
+        lambda _, inputs, __: sequences.append(inputs[0])
+    )
     with torch.no_grad():
         network(image)
     hook.remove()
-    return seen[0].shape[1]
+    return sequences[0].shape[1]
 
 
 # Sizes
@@ -54,7 +60,7 @@ def steps_of(network: Any, image: Tensor) -> int:
 def test_the_base_cnns_weights_keep_their_names_and_shapes() -> None:
     """Old runs' weights are loaded by these."""
     network = model("cnn", (1, 128, 128), 8)
-    shapes = {name: tuple(one.shape) for name, one in network.state_dict().items()}
+    shapes = {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
     expected: dict[str, tuple[int, ...]] = {
         "0.weight": (24, 1, 7, 7),
         "4.weight": (48, 24, 5, 5),
@@ -100,19 +106,19 @@ def test_one_image_alone_can_be_trained_on(name: str) -> None:
 
 
 def n_convolutions(part: nn.Module) -> int:
-    """Those that learn filters of more than one place, without those that pool."""
-    convolutions = [one for one in part.modules() if isinstance(one, nn.Conv2d)]
-    return sum(one.kernel_size[0] in (3, 5, 7) for one in convolutions)
+    """Those whose filters cover more than one pixel, without those that pool."""
+    convolutions = [layer for layer in part.modules() if isinstance(layer, nn.Conv2d)]
+    return sum(layer.kernel_size[0] in (3, 5, 7) for layer in convolutions)
 
 
 @pytest.mark.parametrize("name", ["cnn", "crnn"])
 @pytest.mark.parametrize("depth", [2, 3, 4, 5, 8])
 def test_depth_is_the_number_of_convolutions(name: str, depth: int) -> None:
     network = small(name, (1, 33, 35), depth=depth)
-    convolutions = [one for one in network.modules() if isinstance(one, nn.Conv2d)]
+    convolutions = [layer for layer in network.modules() if isinstance(layer, nn.Conv2d)]
     assert len(convolutions) == depth
-    widths = [one.out_channels for one in convolutions]
-    kernels = [one.kernel_size[0] for one in convolutions]
+    widths = [layer.out_channels for layer in convolutions]
+    kernels = [layer.kernel_size[0] for layer in convolutions]
     assert widths == sorted(widths)
     assert kernels == sorted(kernels, reverse=True)
     assert network(random(2, 1, 33, 35)).shape == (2, 7)
@@ -122,9 +128,9 @@ def test_depth_is_the_number_of_convolutions(name: str, depth: int) -> None:
 def test_depth_of_routes_is_the_number_of_convolutions_of_the_longest(depth: int) -> None:
     network = small("dcnn", depth=depth)
     routes = network[0]
-    found = {name: n_convolutions(route) for name, route in routes.routes.items()}
-    assert found == routes.n_convolutions
-    assert max(found.values()) == found["max"] == depth
+    counts = {name: n_convolutions(route) for name, route in routes.routes.items()}
+    assert counts == routes.n_convolutions
+    assert max(counts.values()) == counts["max"] == depth
     assert network(random(2, 1, 32, 32)).shape == (2, 7)
 
 
@@ -174,20 +180,23 @@ def test_a_number_of_frames_that_cannot_be_pooled_is_refused_in_one_sentence() -
 
 
 def routes_of(name: str) -> Routes:
-    return next(one for one in small(name).modules() if isinstance(one, Routes)).eval()
+    return next(module for module in small(name).modules() if isinstance(module, Routes)).eval()
 
 
 @pytest.mark.parametrize("name", ["dcnn", "dcrnn"])
 def test_every_route_pools_in_its_own_way(name: str) -> None:
     routes = routes_of(name).routes
     kinds = {
-        label: {type(one) for one in route.modules() if "Pool" in type(one).__name__}
+        label: {type(layer) for layer in route.modules() if "Pool" in type(layer).__name__}
         for label, route in routes.items()
     }
     assert kinds["max"] == {nn.MaxPool2d, nn.AdaptiveMaxPool2d}
     assert kinds["average"] == {nn.AvgPool2d, nn.AdaptiveAvgPool2d}
     assert kinds["convolution"] == {nn.AdaptiveAvgPool2d}
-    assert sum(one.stride[0] == 2 for one in routes["convolution"] if hasattr(one, "stride")) == 3
+    assert (
+        sum(layer.stride[0] == 2 for layer in routes["convolution"] if hasattr(layer, "stride"))
+        == 3
+    )
     assert [n_convolutions(routes[k]) for k in ("max", "convolution", "average", "dense")] == [
         3,
         2,
@@ -197,7 +206,7 @@ def test_every_route_pools_in_its_own_way(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["dcnn", "dcrnn"])
-def test_routes_stand_side_by_side_and_say_different_things(name: str) -> None:
+def test_routes_are_concatenated_and_differ_from_each_other(name: str) -> None:
     routes = routes_of(name)
     image = random(3, 1, 32, 32)
     with torch.no_grad():
@@ -218,7 +227,7 @@ def test_the_dense_route_knows_all_bands_at_each_step() -> None:
     changed[:, :, 30:] += 1.0  # the highest bands
     with torch.no_grad():
         before, after = (routes.routes["dense"](routes.first(x)) for x in (image, changed))
-    # Its lowest band of four is not the lowest of the picture: it has seen the highest, too.
+    # Its lowest band of four is not the lowest of the image: it has seen the highest, too.
     assert (before - after)[:, :, 0].abs().max() > 1e-3
 
 
@@ -254,10 +263,10 @@ def test_recurrent_networks_learn_whether_a_tone_rises_or_falls(name: str) -> No
     network = trained(small(name, n_genres=3), *moving(72, seed=1), n_steps=40, lr=3e-3)
     x, genre = moving(48, seed=2)
     with torch.no_grad():
-        right = (network(x).argmax(dim=1) == genre).float().mean()
-        there_and_back = (network(x.flip(3)).argmax(dim=1) == genre)[genre < 2].float().mean()
-    assert right > 0.9
-    assert there_and_back < 0.1  # backwards in time, what rose falls
+        accuracy = (network(x).argmax(dim=1) == genre).float().mean()
+        accuracy_backwards = (network(x.flip(3)).argmax(dim=1) == genre)[genre < 2].float().mean()
+    assert accuracy > 0.9
+    assert accuracy_backwards < 0.1  # backwards in time, what rose falls
 
 
 @pytest.mark.parametrize("name", RECURRENT)

@@ -47,12 +47,14 @@ def model(name: str, shape: Any, n_genres: int = N_GENRES, seed: int = 7, **opti
 def random(n: int, shape: Any, seed: int = 7) -> Any:
     """A batch of n: a tensor, or a tuple of two where the shape is a pair."""
     if isinstance(shape[0], tuple):
-        return tuple(random(n, one, seed + k) for k, one in enumerate(shape))
+        return tuple(random(n, part, seed + k) for k, part in enumerate(shape))
     return torch.randn(n, *shape, generator=torch.Generator().manual_seed(seed))
 
 
 def item(batch: Any, k: int) -> Any:
-    return tuple(one[k : k + 1] for one in batch) if isinstance(batch, tuple) else batch[k : k + 1]
+    return (
+        tuple(part[k : k + 1] for part in batch) if isinstance(batch, tuple) else batch[k : k + 1]
+    )
 
 
 def loss_of(pairs: list[tuple[float, Tensor]], genres: Tensor) -> Tensor:
@@ -70,7 +72,7 @@ def training_pairs(network: nn.Module, batch: Any) -> list[tuple[float, Tensor]]
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_model_tells_its_title_source_year_idea_and_options(name: str) -> None:
+def test_a_model_states_its_title_source_year_idea_and_options(name: str) -> None:
     entry = MODELS[name]
     assert entry.title
     assert entry.source
@@ -87,7 +89,7 @@ def test_a_model_tells_its_title_source_year_idea_and_options(name: str) -> None
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_a_study_s_input_and_recipe_are_a_configuration_that_passes_the_door(name: str) -> None:
+def test_input_and_recipe_of_a_study_make_a_valid_configuration(name: str) -> None:
     facts = MODELS[name].facts
     with_values(RunConfig(), facts.recipe)
     if not facts.preset:
@@ -104,25 +106,28 @@ def test_a_study_s_input_and_recipe_are_a_configuration_that_passes_the_door(nam
 
 @pytest.mark.parametrize("name", NAMES)
 def test_printed_sizes_are_met_within_3_percent_or_the_difference_is_explained(name: str) -> None:
-    for one in MODELS[name].facts.published:
+    for printed in MODELS[name].facts.published:
         with torch.device("meta"):
-            network = model(name, one.shape, one.n_genres)
-        ours = sum(p.numel() for p in network.parameters())
-        assert (abs(ours / one.n_parameters - 1) <= 0.03) == (not one.why), (ours, one)
+            network = model(name, printed.shape, printed.n_genres)
+        n_parameters = sum(p.numel() for p in network.parameters())
+        assert (abs(n_parameters / printed.n_parameters - 1) <= 0.03) == (not printed.why), (
+            n_parameters,
+            printed,
+        )
 
 
 # Shapes: every model with every feature that it takes
 
 
 def configured(feature: str, name: str) -> RunConfig:
-    """Segments of 3 s, or what the dataset ships, with the feature's default options; pictures
+    """Segments of 3 s, or what the dataset ships, with the feature's default options; images
     smaller than the model's smallest are resized to that."""
     values: dict[str, object] = {"feature": feature, "model": name}
     if not takes(feature, "wave"):
         form = {"image": "images", "table": "table_3s"}[FEATURES[feature].facts.needs[0]]
         values |= {"dataset": "gtzan", "dataset.form": form}
     config = with_values(RunConfig(), values)
-    shape, least = made(config), MODELS[name].facts.least
+    shape, least = feature_shape(config), MODELS[name].facts.least
     if len(shape) == len(least) == 3:
         sizes = {"bins": (shape[1], least[1]), "frames": (shape[2], least[2])}
         for option, (has, needs) in sizes.items():
@@ -131,7 +136,7 @@ def configured(feature: str, name: str) -> RunConfig:
     return config
 
 
-def made(config: RunConfig) -> Any:
+def feature_shape(config: RunConfig) -> Any:
     """The shape of a feature of 3 s of sound, or of what datasets ship."""
     resolved = ResolvedConfig(config)
     return resolved.front_end(resolved.typical_shape).output_shape
@@ -170,7 +175,7 @@ def test_every_feature_that_a_model_takes_gives_logits_and_gradients(
 
 def zeros(n: int, shape: Any) -> Any:
     if isinstance(shape[0], tuple):
-        return tuple(zeros(n, one) for one in shape)
+        return tuple(zeros(n, part) for part in shape)
     return torch.zeros(n, *shape)
 
 
@@ -217,19 +222,19 @@ def test_evaluation_is_deterministic_and_a_batch_equals_its_items(at_least: AtLe
 
 
 def shrunk(shape: Any) -> Iterator[tuple[str, Any]]:
-    """The shape with one less in one place, for every place where that leaves something."""
+    """The shape with one less along one axis, for every axis where that leaves something."""
     for k, size in enumerate(shape):
         if isinstance(size, tuple):
-            for place, less in shrunk(size):
-                yield f"{k}.{place}", (*shape[:k], less, *shape[k + 1 :])
+            for axis, less in shrunk(size):
+                yield f"{k}.{axis}", (*shape[:k], less, *shape[k + 1 :])
         elif size > 1:
             yield str(k), (*shape[:k], size - 1, *shape[k + 1 :])
 
 
 TOO_SMALL = [
-    pytest.param(name, shape, id=f"{name}-{place}")
+    pytest.param(name, shape, id=f"{name}-{axis}")
     for name in NAMES
-    for place, shape in shrunk(MODELS[name].facts.least)
+    for axis, shape in shrunk(MODELS[name].facts.least)
 ]
 
 
@@ -237,10 +242,10 @@ TOO_SMALL = [
 def test_one_less_than_the_smallest_input_is_refused_in_one_sentence(name: str, shape: Any) -> None:
     with pytest.raises(GenrecoreError, match=f"[Mm]odel {name} ") as caught:
         model(name, shape)
-    said = str(caught.value)
-    assert said.endswith(".")
-    assert "\n" not in said
-    assert ". " not in said
+    message = str(caught.value)
+    assert message.endswith(".")
+    assert "\n" not in message
+    assert ". " not in message
 
 
 # Seeds, files and learning
@@ -251,15 +256,15 @@ def test_a_seed_gives_the_same_weights_again_and_a_file_brings_them_back(
     name: str, tmp_path: Path
 ) -> None:
     shape = MODELS[name].facts.least
-    once, again, other = (model(name, shape, seed=seed).eval() for seed in (7, 7, 8))
-    for a, b in zip(once.parameters(), again.parameters(), strict=True):
+    network, again, reseeded = (model(name, shape, seed=seed).eval() for seed in (7, 7, 8))
+    for a, b in zip(network.parameters(), again.parameters(), strict=True):
         torch.testing.assert_close(a, b, atol=0, rtol=0)
     batch = random(3, shape)
     with torch.no_grad():
-        assert not torch.equal(once(batch), other(batch))
-        save_file(once.state_dict(), tmp_path / "weights.safetensors")
-        other.load_state_dict(load_file(tmp_path / "weights.safetensors"))
-        torch.testing.assert_close(other(batch), once(batch), atol=0, rtol=0)
+        assert not torch.equal(network(batch), reseeded(batch))
+        save_file(network.state_dict(), tmp_path / "weights.safetensors")
+        reseeded.load_state_dict(load_file(tmp_path / "weights.safetensors"))
+        torch.testing.assert_close(reseeded(batch), network(batch), atol=0, rtol=0)
 
 
 SMALL = {"width": 8, "maps": 16, "hidden": "64", "units": 16, "dropout": 0.0}

@@ -51,9 +51,9 @@ def from_file(path: Path, n_channels: int = 3, **options: object) -> Any:
 
 
 def same_but_for_the_head(network: Any, original: torch.nn.Module) -> bool:
-    theirs = original.state_dict()
-    keys = [key for key in theirs if not key.startswith("classifier.1.")]
-    return all(torch.equal(network.state_dict()[key], theirs[key]) for key in keys)
+    expected = original.state_dict()
+    keys = [key for key in expected if not key.startswith("classifier.1.")]
+    return all(torch.equal(network.state_dict()[key], expected[key]) for key in keys)
 
 
 @pytest.mark.parametrize("n_channels", [1, 3])
@@ -64,9 +64,9 @@ def test_weights_of_a_file_give_what_torchvisions_network_gives(
     network.classifier[1] = original.classifier[1]
     x = images(2, n_channels, 33, 37)
     with torch.no_grad():
-        found, expected = network(x), original(x.expand(2, 3, 33, 37))
+        logits, expected = network(x), original(x.expand(2, 3, 33, 37))
     # A sum over channels before or after the convolution: float32 in another order.
-    torch.testing.assert_close(found, expected, atol=1e-3 * float(expected.abs().max()), rtol=1e-3)
+    torch.testing.assert_close(logits, expected, atol=1e-3 * float(expected.abs().max()), rtol=1e-3)
 
 
 def test_safetensors_and_torchs_old_format_are_read_as_well(
@@ -92,21 +92,21 @@ def test_the_checksum_in_a_name_like_torchvisions_is_compared(
 
 
 @pytest.mark.parametrize("with_heads", [True, False])
-def test_googlenets_other_heads_start_anew_whatever_the_file_holds(
+def test_googlenets_auxiliary_heads_start_anew_whatever_the_file_holds(
     with_heads: bool, tmp_path: Path
 ) -> None:
     torch.manual_seed(9)
-    theirs = torchvision.models.googlenet(aux_logits=with_heads, init_weights=True).state_dict()
-    torch.save(theirs, tmp_path / "own.pth")
-    given = {"weights_file": str(tmp_path / "own.pth")}
-    ours = model("googlenet", (3, 33, 37), **given).network.state_dict()
-    anew = model("googlenet", (3, 33, 37)).network.state_dict()  # the same seed
+    published = torchvision.models.googlenet(aux_logits=with_heads, init_weights=True).state_dict()
+    torch.save(published, tmp_path / "own.pth")
+    options = {"weights_file": str(tmp_path / "own.pth")}
+    weights = model("googlenet", (3, 33, 37), **options).network.state_dict()
+    fresh = model("googlenet", (3, 33, 37)).network.state_dict()  # the same seed
     heads = ("aux1.", "aux2.", "fc.")
-    assert any(key.startswith("aux2.") for key in ours)
-    for key, found in ours.items():
-        expected = anew[key] if key.startswith(heads) else theirs[key]
-        torch.testing.assert_close(found, expected, atol=0, rtol=0, msg=key)
-    frozen = model("googlenet", (3, 33, 37), trained="head", **given)
+    assert any(key.startswith("aux2.") for key in weights)
+    for key, tensor in weights.items():
+        expected = fresh[key] if key.startswith(heads) else published[key]
+        torch.testing.assert_close(tensor, expected, atol=0, rtol=0, msg=key)
+    frozen = model("googlenet", (3, 33, 37), trained="head", **options)
     assert not [key for key in frozen.state_dict() if "aux" in key]
 
 
@@ -180,10 +180,10 @@ BROKEN = {
 def test_a_file_that_is_no_use_is_refused_in_one_sentence(
     case: str, tmp_path: Path, original: torch.nn.Module, file: Path
 ) -> None:
-    make, said = BROKEN[case]
+    make, message = BROKEN[case]
     path = tmp_path / "given.pth"
     make(path, original, file)
-    with pytest.raises(GenrecoreError, match=said) as caught:
+    with pytest.raises(GenrecoreError, match=message) as caught:
         from_file(path)
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)

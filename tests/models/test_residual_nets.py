@@ -28,13 +28,13 @@ def model(name: str, shape: Any, n_genres: int = 7, **options: object) -> Any:
 
 def empty(n: int, shape: Any) -> Any:
     pair = isinstance(shape[0], tuple)
-    return tuple(torch.empty(n, *one) for one in shape) if pair else torch.empty(n, *shape)
+    return tuple(torch.empty(n, *part) for part in shape) if pair else torch.empty(n, *shape)
 
 
 def random(n: int, shape: Any) -> Any:
     generator = torch.Generator().manual_seed(7)
     if isinstance(shape[0], tuple):
-        return tuple(torch.randn(n, *one, generator=generator) for one in shape)
+        return tuple(torch.randn(n, *part, generator=generator) for part in shape)
     return torch.randn(n, *shape, generator=generator)
 
 
@@ -60,22 +60,22 @@ def test_wave_and_spectrogram_have_half_of_the_first_maps_each() -> None:
 
 def test_the_first_layer_of_waves_is_a_convolution() -> None:
     network = model("rescnn_1d", (2, 4097), maps=5, first_kernel=1023, stride=256)
-    weights = network.first[0]
-    same = nn.Conv1d(2, 5, 1023, stride=256, bias=False)
-    same.weight.data = weights[1].weight.data.reshape(5, 2, 1023)
+    layer = network.first[0]
+    convolution = nn.Conv1d(2, 5, 1023, stride=256, bias=False)
+    convolution.weight.data = layer[1].weight.data.reshape(5, 2, 1023)
     x = random(3, (2, 4097))
     # float32 sums of 2046 products of the size of a hundredth, in another order
-    torch.testing.assert_close(weights(x), same(x), atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(layer(x), convolution(x), atol=1e-5, rtol=1e-4)
 
 
 def test_the_first_layer_of_spectrograms_is_a_convolution_over_all_bins() -> None:
     network = model("rescnn_2d", (3, 33, 20), maps=5, first_kernel=4, stride=3)
-    weights = network.first[0]
-    same = nn.Conv2d(3, 5, (33, 4), stride=(1, 3), bias=False)
-    same.weight.data = weights[1].weight.data.reshape(5, 3, 33, 4)
+    layer = network.first[0]
+    convolution = nn.Conv2d(3, 5, (33, 4), stride=(1, 3), bias=False)
+    convolution.weight.data = layer[1].weight.data.reshape(5, 3, 33, 4)
     x = random(2, (3, 33, 20))
     # float32 sums of 396 products in another order
-    torch.testing.assert_close(weights(x), same(x).squeeze(2), atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(layer(x), convolution(x).squeeze(2), atol=1e-5, rtol=1e-4)
 
 
 @pytest.mark.parametrize("n_samples", [132_300, 66_150, 48_001])
@@ -113,10 +113,10 @@ def test_a_click_is_at_the_same_step_of_either_kind_of_maps(at: float) -> None:
     with torch.no_grad():
         pair = feature(wave)
         maps = [network.first.wave(pair[0]), network.first.image(pair[1])]
-    seen = [torch.nonzero(m[0].abs().sum(dim=0) > 1e-7).double().mean() for m in maps]
+    steps = [torch.nonzero(m[0].abs().sum(dim=0) > 1e-7).double().mean() for m in maps]
     # The spectrogram's window reaches a frame further on either side; the middle is the same
     # within a step.
-    assert abs(seen[0] - seen[1]) <= 1
+    assert abs(steps[0] - steps[1]) <= 1
 
 
 @pytest.mark.parametrize("name", list(RESCNN))
@@ -158,13 +158,13 @@ def test_dropout_follows_every_layer_but_the_last_and_is_off_by_default(
 
 
 @pytest.mark.parametrize("name", [*RESCNN, "short_chunk_resnet"])
-def test_a_batch_of_one_can_be_told_but_not_trained_on(name: str) -> None:
+def test_a_batch_of_one_can_be_classified_but_not_trained_on(name: str) -> None:
     shape = RESCNN.get(name, (1, 64, 64))
     network = model(name, shape)
-    one = random(1, shape)
+    batch = random(1, shape)
     with pytest.raises(ValueError, match="more than 1 value per channel"):
-        network.train()(one)
-    assert network.eval()(one).shape == (1, 7)
+        network.train()(batch)
+    assert network.eval()(batch).shape == (1, 7)
 
 
 def test_a_pair_of_which_either_is_too_short_is_refused() -> None:
@@ -195,7 +195,7 @@ def test_fewer_blocks_take_smaller_images() -> None:
     for n_blocks, least in ((3, 4), (5, 16)):
         options = {"n_blocks": n_blocks, "width": 4}
         assert model("short_chunk_resnet", (1, least, least), **options)
-        said = f"with {n_blocks} blocks needs images of at least {least} bins × {least} frames"
+        message = f"with {n_blocks} blocks needs images of at least {least} bins × {least} frames"
         for shape in ((1, least - 1, 99), (1, 99, least - 1)):
-            with pytest.raises(GenrecoreError, match=said):
+            with pytest.raises(GenrecoreError, match=message):
                 model("short_chunk_resnet", shape, **options)

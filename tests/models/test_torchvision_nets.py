@@ -88,9 +88,9 @@ def test_with_three_channels_every_parameter_gets_a_gradient(name: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_smaller_images_are_refused_in_one_sentence(name: str) -> None:
     n = least(name)
-    said = f"The model {name} needs images of at least {n} bins × {n} frames"
+    message = f"The model {name} needs images of at least {n} bins × {n} frames"
     for shape in ((1, n - 1, 200), (3, 200, n - 1)):
-        with pytest.raises(GenrecoreError, match=said) as caught:
+        with pytest.raises(GenrecoreError, match=message) as caught:
             model(name, shape)
         assert "\n" not in str(caught.value)
 
@@ -98,21 +98,21 @@ def test_smaller_images_are_refused_in_one_sentence(name: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_neither_two_nor_four_channels_are_taken(name: str) -> None:
     for n in (2, 4):
-        said = f"{name} takes 1 or 3 channels, but the feature makes {n}"
-        with pytest.raises(GenrecoreError, match=said):
+        message = f"{name} takes 1 or 3 channels, but the feature makes {n}"
+        with pytest.raises(GenrecoreError, match=message):
             model(name, (n, 128, 128))
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_the_pictures_of_the_studies_and_odd_ones_fit(name: str) -> None:
+def test_images_of_the_studies_and_of_odd_sizes_fit(name: str) -> None:
     sizes = {3: [(256, 1320), (288, 432), (224, 224)], 1: [(128, 128), (1025, 130), (72, 216)]}
     with torch.device("meta"):
-        for n_channels, images_of in sizes.items():
-            network = model(name, (n_channels, *images_of[0]))
-            for size in images_of:
+        for n_channels, image_sizes in sizes.items():
+            network = model(name, (n_channels, *image_sizes[0]))
+            for size in image_sizes:
                 x = torch.empty(2, n_channels, *size)
-                for one in (network.train(), network.eval()):
-                    assert one(x).shape == (2, N_GENRES)
+                for module in (network.train(), network.eval()):
+                    assert module(x).shape == (2, N_GENRES)
                 if name == "googlenet":
                     pairs = network.train().training_logits(x)
                     assert [weight for weight, _ in pairs] == [1.0, 0.3, 0.3]
@@ -121,15 +121,15 @@ def test_the_pictures_of_the_studies_and_odd_ones_fit(name: str) -> None:
 
 @pytest.mark.parametrize("name", MOSTLY_SMALL)
 def test_one_channel_is_three_channels_with_the_same_image_in_each(name: str) -> None:
-    one = model(name, (1, *odd(name))).eval()
-    three = model(name, (3, *odd(name))).eval()  # the same seed
+    one_channel = model(name, (1, *odd(name))).eval()
+    three_channels = model(name, (3, *odd(name))).eval()  # the same seed
     x = images(2, 1, *odd(name))
     with torch.no_grad():
-        found, expected = one(x), three(x.expand(2, 3, *odd(name)))
+        logits, expected = one_channel(x), three_channels(x.expand(2, 3, *odd(name)))
     # A sum over channels before or after the convolution: float32 in another order, relative to
     # the logits' own size.
-    torch.testing.assert_close(found, expected, atol=1e-4 * float(expected.abs().max()), rtol=1e-3)
-    assert found.std() > 0
+    torch.testing.assert_close(logits, expected, atol=1e-4 * float(expected.abs().max()), rtol=1e-3)
+    assert logits.std() > 0
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -145,21 +145,21 @@ def test_sizes_are_torchvisions_own(name: str) -> None:
         )
     fewer_outputs = 990 * (layer.in_features + 1)
     fewer_channels = 2 * first.weight[:, 0].numel()
-    found = n_parameters(name, (1, 128, 128), 10, **options)
-    assert found == own - fewer_outputs - fewer_channels
+    size = n_parameters(name, (1, 128, 128), 10, **options)
+    assert size == own - fewer_outputs - fewer_channels
 
 
-def test_what_the_notes_say_about_hongs_table_is_so() -> None:
+def test_the_note_on_hongs_table_gives_the_networks_sizes() -> None:
     size = {name: n_parameters(name, (3, 224, 224), 1000) for name in ("resnet18", "alexnet")}
     with_heads = n_parameters("googlenet", (3, 224, 224), 1000)
     without = n_parameters("googlenet", (3, 224, 224), 1000, auxiliary=False)
     assert without < size["resnet18"] < with_heads < size["alexnet"]
-    said = next(note for note in MODELS["googlenet"].facts.notes if "Hong's Table 1" in note)
+    note = next(note for note in MODELS["googlenet"].facts.notes if "Hong's Table 1" in note)
     for n in (*size.values(), with_heads, without):
-        assert f"{n / 1e6:.1f}" in said
+        assert f"{n / 1e6:.1f}" in note
 
 
-def test_googlenet_gives_plain_logits_and_shows_its_other_heads_to_training_alone() -> None:
+def test_googlenet_gives_plain_logits_and_its_auxiliary_heads_to_training_alone() -> None:
     network = model("googlenet", (1, 33, 37))
     x = images(3, 1, 33, 37)
     assert isinstance(network(x), torch.Tensor)
@@ -176,7 +176,7 @@ def test_googlenet_gives_plain_logits_and_shows_its_other_heads_to_training_alon
     torch.testing.assert_close(only[1], network(x), atol=0, rtol=0)
 
 
-def test_googlenet_without_its_other_heads_has_none_in_its_weights() -> None:
+def test_googlenet_without_its_auxiliary_heads_has_none_in_its_weights() -> None:
     network = model("googlenet", (1, 33, 37), auxiliary=False)
     assert len(network.training_logits(images(2, 1, 33, 37))) == 1
     assert not [name for name in network.state_dict() if "aux" in name]
@@ -184,8 +184,8 @@ def test_googlenet_without_its_other_heads_has_none_in_its_weights() -> None:
 
 def frozen(name: str, shape: tuple[int, ...]) -> Any:
     """A network of which only the last layer is trained, as it is built when weights follow."""
-    given = {"trained": "head", "pretrained": True}
-    options = MODELS.choose(name, given).options.without_weights()
+    values = {"trained": "head", "pretrained": True}
+    options = MODELS.choose(name, values).options.without_weights()
     return built(name, shape, N_GENRES, options)
 
 
@@ -226,9 +226,9 @@ def test_a_head_above_random_weights_is_refused(name: str) -> None:
 
 
 def test_a_checksum_is_hexadecimal_and_belongs_to_a_file() -> None:
-    for given, said in (
+    for options, message in (
         ({"weights_file": "a.pth", "weights_sha256": "12g4"}, "expected 64 hexadecimal digits"),
         ({"weights_sha256": "0" * 64}, "there is no weights_file"),
     ):
-        with pytest.raises(UsageError, match=said):
-            model("resnet18", (1, 64, 64), **given)
+        with pytest.raises(UsageError, match=message):
+            model("resnet18", (1, 64, 64), **options)

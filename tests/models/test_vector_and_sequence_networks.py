@@ -20,9 +20,9 @@ from genrecore.training.classifier import Classifier
 from genrecore.training.parts import ResolvedConfig
 
 
-def model(name: str, shape: tuple[int, ...], n_genres: int = 7, **given: Any) -> Any:
+def model(name: str, shape: tuple[int, ...], n_genres: int = 7, **options: Any) -> Any:
     torch.manual_seed(7)
-    return MODELS[name].thing(shape, n_genres, MODELS.choose(name, given).options)
+    return MODELS[name].thing(shape, n_genres, MODELS.choose(name, options).options)
 
 
 def random(*shape: int, seed: int = 7) -> Tensor:
@@ -51,14 +51,14 @@ def accuracy(network: nn.Module, x: Tensor, genre: Tensor) -> float:
 
 
 def layers_of(network: nn.Module) -> list[tuple[int, int]]:
-    linear = [one for one in network.modules() if isinstance(one, nn.Linear)]
-    return [(one.in_features, one.out_features) for one in linear]
+    linear = [layer for layer in network.modules() if isinstance(layer, nn.Linear)]
+    return [(layer.in_features, layer.out_features) for layer in linear]
 
 
 def test_the_perceptron_is_qins_by_default() -> None:
     network = model("mlp", (57,), 10)
     assert layers_of(network) == [(57, 64), (64, 128), (128, 10)]
-    assert sum(isinstance(one, nn.LeakyReLU) for one in network) == 2
+    assert sum(isinstance(layer, nn.LeakyReLU) for layer in network) == 2
 
 
 @pytest.mark.parametrize("hidden", ["32", "100", "128, 64"])
@@ -66,7 +66,7 @@ def test_beltons_perceptrons_are_options(hidden: str) -> None:
     network = model("mlp", (57,), 10, hidden=hidden, activation="relu")
     sizes = [57, *map(int, hidden.split(", ")), 10]
     assert layers_of(network) == list(itertools.pairwise(sizes))
-    assert not any(isinstance(one, nn.LeakyReLU) for one in network)
+    assert not any(isinstance(layer, nn.LeakyReLU) for layer in network)
     assert f"hidden {hidden}" in " ".join(MODELS["mlp"].facts.notes)
 
 
@@ -93,7 +93,7 @@ def test_the_lstm_is_the_one_that_qin_prints() -> None:
     assert n_parameters(model("lstm", (9, 57), 10, hidden=64)) == sum(map(n_parameters, half))
 
 
-def test_the_lstm_says_what_its_last_layer_says_at_the_last_step() -> None:
+def test_the_lstms_logits_are_of_its_last_layer_at_the_last_step() -> None:
     network = model("lstm", (9, 11), hidden=16).eval()
     x = random(3, 9, 11)
     with torch.no_grad():
@@ -101,7 +101,7 @@ def test_the_lstm_says_what_its_last_layer_says_at_the_last_step() -> None:
         torch.testing.assert_close(network(x), network.output(every_step[:, -1]))
 
 
-def test_backwards_the_last_step_is_the_first() -> None:
+def test_the_last_step_of_the_backward_direction_is_the_first_frame() -> None:
     network = model("lstm", (9, 11), hidden=16, n_layers=2, bidirectional=True).eval()
     x = random(3, 9, 11)
     with torch.no_grad():
@@ -166,24 +166,24 @@ def test_the_lstm_learns_order_in_time(bidirectional: bool) -> None:
 def test_on_shapes_alone_a_recurrent_layer_makes_and_costs_what_torchs_own_does(
     kind: str, bidirectional: bool, n_layers: int
 ) -> None:
-    found = []
+    results = []
     with torch.device("meta"):
-        for layer in (getattr(nn, kind), {"GRU": GruLayer, "LSTM": LstmLayer}[kind]):
-            one = layer(11, 16, n_layers, batch_first=True, bidirectional=bidirectional)
+        for layer_class in (getattr(nn, kind), {"GRU": GruLayer, "LSTM": LstmLayer}[kind]):
+            layer = layer_class(11, 16, n_layers, batch_first=True, bidirectional=bidirectional)
             with FlopCounterMode(display=False) as counter:
-                made, last = one(torch.empty(3, 9, 11))
-            (made.sum() + (last[0].sum() if kind == "LSTM" else last.sum())).backward()
-            assert all(parameter.grad is not None for parameter in one.parameters())
+                output, last = layer(torch.empty(3, 9, 11))
+            (output.sum() + (last[0].sum() if kind == "LSTM" else last.sum())).backward()
+            assert all(parameter.grad is not None for parameter in layer.parameters())
             shapes = [tuple(x.shape) for x in (last if kind == "LSTM" else [last])]
-            found.append((tuple(made.shape), shapes, counter.get_total_flops()))
-    assert found[0] == found[1]
-    assert found[0][2] > 0
+            results.append((tuple(output.shape), shapes, counter.get_total_flops()))
+    assert results[0] == results[1]
+    assert results[0][2] > 0
 
 
 # The paralleling recurrent CNN
 
 
-def test_the_branches_say_256_and_128_numbers_of_the_studys_pictures() -> None:
+def test_the_branches_give_256_and_128_numbers_for_the_studys_images() -> None:
     with torch.device("meta"):
         network = model("prcnn", (1, 513, 128), 10)
         image = torch.empty(2, 1, 513, 128)
@@ -192,7 +192,7 @@ def test_the_branches_say_256_and_128_numbers_of_the_studys_pictures() -> None:
         assert network.convolutions(image).shape == (2, 256)
         assert network.recurrent(torch.empty(2, 64, 128))[1].shape == (2, 2, 64)
         assert network.output.in_features == 384
-    sizes = [one.kernel_size for one in network.convolutions if isinstance(one, nn.MaxPool2d)]
+    sizes = [layer.kernel_size for layer in network.convolutions if isinstance(layer, nn.MaxPool2d)]
     assert sizes == [(2, 2), (2, 2), (2, 2), (4, 4), (4, 4)]
 
 
@@ -207,7 +207,7 @@ def test_images_of_any_size_leave_four_rows(shape: tuple[int, ...]) -> None:
         assert network(image).shape == (2, 7)
 
 
-def test_only_the_recurrent_branch_knows_early_from_late() -> None:
+def test_only_the_recurrent_branch_depends_on_order_in_time() -> None:
     network = model("prcnn", (1, 64, 128)).eval()
     image = random(2, 1, 64, 128)
     swapped = image.roll(64, dims=3)  # the halves, each of whole windows of every pooling
@@ -216,29 +216,29 @@ def test_only_the_recurrent_branch_knows_early_from_late() -> None:
         assert (network(image) - network(swapped)).abs().max() > 1e-3
 
 
-def test_both_branches_count() -> None:
+def test_both_branches_contribute_to_the_logits() -> None:
     network = model("prcnn", (1, 32, 32)).eval()
-    image, other = random(2, 1, 32, 32), random(2, 1, 32, 32, seed=8)
+    image, second = random(2, 1, 32, 32), random(2, 1, 32, 32, seed=8)
     with torch.no_grad():
         before = network(image)
         for branch in (network.convolutions, network.embedding):
-            hook = branch.register_forward_hook(lambda one, given, made: torch.zeros_like(made))
+            hook = branch.register_forward_hook(lambda _, __, output: torch.zeros_like(output))
             assert (network(image) - before).abs().max() > 1e-3
             hook.remove()
-        assert (network(other) - before).abs().max() > 1e-3
+        assert (network(second) - before).abs().max() > 1e-3
 
 
 @pytest.mark.parametrize("batch_norm", [True, False])
 def test_the_paralleling_network_learns_order_in_time(batch_norm: bool) -> None:
-    def pictures(n: int, seed: int) -> tuple[Tensor, Tensor]:
+    def images(n: int, seed: int) -> tuple[Tensor, Tensor]:
         sequences, genre = courses(n, seed, n_steps=32)
         band = ((sequences[:, :, 0] + 1) * 15).long().clamp(0, 31)
         image = 0.3 * random(n, 1, 32, 32, seed=seed)
         return image + 3.0 * nn.functional.one_hot(band, 32).mT[:, None], genre
 
     network = model("prcnn", (1, 32, 32), 3, width=8, hidden=16, batch_norm=batch_norm)
-    network = trained(network, *pictures(48, seed=1), n_steps=40, lr=5e-3)
-    x, genre = pictures(48, seed=2)
+    network = trained(network, *images(48, seed=1), n_steps=40, lr=5e-3)
+    x, genre = images(48, seed=2)
     assert accuracy(network, x, genre) > 0.9
 
 
@@ -270,9 +270,9 @@ def test_bfloat16_and_channels_last_give_nearly_the_same(
     exact = {label: p.grad.clone() for label, p in network.named_parameters()}
     network.zero_grad()
     network = network.to(memory_format=torch.channels_last)
-    given = batch.to(memory_format=torch.channels_last) if batch.ndim == 4 else batch
+    inputs = batch.to(memory_format=torch.channels_last) if batch.ndim == 4 else batch
     with torch.autocast("cpu", torch.bfloat16):
-        logits = network(given)
+        logits = network(inputs)
     nn.functional.cross_entropy(logits.float(), genre).backward()
     for label, parameter in network.named_parameters():
         along = nn.functional.cosine_similarity(parameter.grad.flatten(), exact[label].flatten(), 0)

@@ -92,7 +92,7 @@ def test_a_classical_model_has_a_card_without_sizes(name: str) -> None:
         timing.measure_latency(name)
 
 
-def test_a_missing_fact_leaves_its_place_empty() -> None:
+def test_a_missing_fact_is_left_empty() -> None:
     # prcnn has no study among the presets, and rescnn_2d no printed size
     assert model_inputs.preset_of("prcnn") == ""
     card = cards.model_card("prcnn")
@@ -115,14 +115,14 @@ def test_the_input_of_a_study_is_recognised_and_counted() -> None:
 
 
 def test_another_input_changes_what_depends_on_it(tiny: Tiny) -> None:
-    own, other = cards.model_card("cnn"), cards.model_card("cnn", tiny())
-    assert other.input.shape == (1, 33, 44)
-    assert other.input.n_genres == 3
+    own, small = cards.model_card("cnn"), cards.model_card("cnn", tiny())
+    assert small.input.shape == (1, 33, 44)
+    assert small.input.n_genres == 3
     # width 3 of 24; the last layer has 3 outputs of 64 inputs
-    assert other.n_parameters == examined_by_hand(width=3, n_genres=3)
+    assert small.n_parameters == examined_by_hand(width=3, n_genres=3)
     assert own.n_parameters == examined_by_hand(width=24, n_genres=8)
-    assert other.input.preset == ""
-    assert "model.width=3" in other.command
+    assert small.input.preset == ""
+    assert "model.width=3" in small.command
 
 
 def examined_by_hand(width: int, n_genres: int) -> int:
@@ -151,23 +151,23 @@ def test_a_field_in_seconds_holds_what_the_feature_was_made_of(tiny: Tiny, frame
     (field,) = cards.model_card("rescnn_2d", settings).fields
     assert field.n_columns == 4 + 3 + 3  # three convolutions of four frames
     assert field.seconds is not None
-    made = Classifier(ResolvedConfig(settings), ["a", "b", "c"])
-    n_columns = made.feature.output_shape[2]
+    classifier = Classifier(ResolvedConfig(settings), ["a", "b", "c"])
+    n_columns = classifier.feature.output_shape[2]
     first = n_columns // 2 - (field.n_columns - 1) // 2
     columns = slice(first, first + field.n_columns)
     rate = settings.audio.sample_rate_hz
     n_samples = 3 * rate
 
-    def seen(wave: torch.Tensor) -> torch.Tensor:
-        return made.feature(wave[None, None])[0, 0, :, columns]
+    def columns_of(wave: torch.Tensor) -> torch.Tensor:
+        return classifier.feature(wave[None, None])[0, 0, :, columns]
 
     wave = torch.randn(n_samples, generator=torch.Generator().manual_seed(3))
-    expected = seen(wave)
+    expected = columns_of(wave)
     touched = []
     for start in range(0, n_samples, rate // 50):  # 20 ms of silence anywhere
         silenced = wave.clone()
         silenced[start : start + rate // 50] = 0.0
-        if not torch.equal(seen(silenced), expected):
+        if not torch.equal(columns_of(silenced), expected):
             touched.append(start / rate)
     # 20 ms on either side, and the ends of the Hann window where it is nearly 0
     assert touched[-1] - touched[0] == pytest.approx(field.seconds, abs=0.05)
@@ -184,7 +184,7 @@ def test_rows_become_the_frequencies_of_their_bands() -> None:
     assert "85 of 1,025 frequencies" in field.sentence
 
 
-def test_models_beside_one_another_have_the_same_input_and_say_why_not() -> None:
+def test_compared_models_have_the_same_input_and_unfit_ones_a_reason() -> None:
     small = with_values(RunConfig(), {"feature.n_mels": 40, "segments.segment_s": 0.9})
     cost = {entry.name: entry for entry in cards.sizes(small)}
     assert set(cost) == {name for name in NETWORKS if "image" in MODELS[name].facts.accepts}
@@ -199,14 +199,14 @@ def test_models_beside_one_another_have_the_same_input_and_say_why_not() -> None
 
 @pytest.mark.parametrize("name", ["cnn", "mlp", "resnet18", "rescnn_1d2d", "lstm", "knn"])
 def test_the_command_of_a_card_trains_what_the_study_trained(name: str, store: Path) -> None:
-    words = cards.model_card(name).command.split()
+    arguments = cards.model_card(name).command.split()
     # With the runner's lock held there is a runner already, and submitting starts none.
     lock = take_lock(store / jobs.RUNNER_LOCK)
     assert lock is not None
-    command(*words[1:], "--background", "--json")
+    command(*arguments[1:], "--background", "--json")
     (run,) = runs.all_runs(store)
-    wanted = resolve(model_inputs.study_config(name)).config
-    assert config.differences(run.config) == config.differences(wanted)
+    expected = resolve(model_inputs.study_config(name)).config
+    assert config.differences(run.config) == config.differences(expected)
 
 
 def test_models_are_listed() -> None:
@@ -219,15 +219,15 @@ def test_models_are_listed() -> None:
 
 def test_a_model_is_shown_with_its_sizes_and_its_command() -> None:
     text = command("models", "show", "cnn")
-    for words in (
+    for phrase in (
         "287,792 parameters, all of them trainable",
         "Convolution 7 × 7, 24 filters",
         "genrecore train --preset liu_mel --model cnn",
         "Its time is not measured yet",
     ):
-        assert words in text  # fmt: skip
-    other = ["--set", "model.width=3", "--set", "segments.segment_s=1"]
-    facts = json.loads(command("models", "show", "cnn", "--preset", "default", *other, "--json"))
+        assert phrase in text  # fmt: skip
+    flags = ["--set", "model.width=3", "--set", "segments.segment_s=1"]
+    facts = json.loads(command("models", "show", "cnn", "--preset", "default", *flags, "--json"))
     assert facts["n_parameters"] == examined_by_hand(width=3, n_genres=8)
     assert facts["input"]["shape"] == [1, 128, 44]
     assert facts["latency"] is None
@@ -243,11 +243,11 @@ def test_a_model_is_measured_and_remembered_for_its_input(store: Path) -> None:
     assert 1 <= measured["n_runs"] <= timing.MOST_RUNS
     assert measured["precision"] == "float32"
     assert measured["of"] == "30 s of sound in 10 segments"
-    shown = json.loads(command("models", "show", "cnn", *small, "--json"))
-    assert shown["latency"] == measured
+    facts = json.loads(command("models", "show", "cnn", *small, "--json"))
+    assert facts["latency"] == measured
     assert measured["sentence"].split(" from ")[0] in command("models", "show", "cnn", *small)
-    other = ["--preset", "default", "--set", "model.width=3"]
-    assert json.loads(command("models", "show", "cnn", *other, "--json"))["latency"] is None
+    wider = ["--preset", "default", "--set", "model.width=3"]
+    assert json.loads(command("models", "show", "cnn", *wider, "--json"))["latency"] is None
 
 
 def test_images_and_tables_are_measured_as_the_dataset_gives_them(own_cache: Path) -> None:

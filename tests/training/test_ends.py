@@ -139,15 +139,15 @@ def cut_at(n: int, run: Run) -> int:
     """Carries a run out in a process whose power fails before its n-th rename; its exit code."""
 
     def work() -> None:
-        left = n
+        n_left = n
 
         def counted(rename: Callable[..., Any]) -> Callable[..., Any]:
-            def maybe(*places: Any, **options: Any) -> Any:
-                nonlocal left
-                left -= 1
-                if left == 0:
+            def maybe(*paths: Any, **options: Any) -> Any:
+                nonlocal n_left
+                n_left -= 1
+                if n_left == 0:
                     os.kill(os.getpid(), signal.SIGKILL)
-                return rename(*places, **options)
+                return rename(*paths, **options)
 
             return maybe
 
@@ -199,9 +199,9 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 2 MiB."""
     folder = tmp_path / "small"
     folder.mkdir()
-    asked = ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(folder)]
+    mount = ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(folder)]
     try:
-        mounted = subprocess.run(asked, capture_output=True, check=False).returncode == 0
+        mounted = subprocess.run(mount, capture_output=True, check=False).returncode == 0
     except OSError:
         mounted = False
     if not mounted:

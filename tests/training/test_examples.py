@@ -92,14 +92,14 @@ def test_a_random_excerpt_is_drawn_inside_each_clip_anew(tiny: Tiny) -> None:
     first, _ = examples.training(index, numbers(1))
     second, _ = examples.training(index, numbers(2))
     assert not torch.equal(first, second)
-    # Every excerpt is a piece of its own clip: it is found there again, to the sample.
+    # Every excerpt is a segment of its own clip: it is found there again, to the sample.
     wave = torch.from_numpy(prepared.corpus.wave(train["clip_id"].iloc[3]))
     n_segment = round(config.segments.segment_s * config.audio.sample_rate_hz)
     starts = torch.arange(0, len(wave) - n_segment + 1)
     u = torch.rand(len(index), generator=numbers(1), dtype=torch.float64)[3]
     start = int((u * len(starts)).long())
-    made = feature(wave[start : start + n_segment][None, None])
-    torch.testing.assert_close(first[3:4], made, atol=1e-3, rtol=0)  # rounding of batches
+    expected = feature(wave[start : start + n_segment][None, None])
+    torch.testing.assert_close(first[3:4], expected, atol=1e-3, rtol=0)  # rounding of batches
     # All of validation and test is looked at, as ever.
     assert len(examples.in_split("test")) == 3 * (prepared.clips["split"] == "test").sum()
 
@@ -149,12 +149,12 @@ def test_a_stopped_run_with_random_examples_goes_on_as_if_it_had_not(
     )
     whole = trained(config, store)
     run, lock = runs.create_held_run(config, store)
-    seen = 0
+    n_calls = 0
 
     def stop_after(phase: str, done: int, total: int) -> None:
-        nonlocal seen
-        seen += phase == Phase.TRAINING
-        if phase == Phase.TRAINING and seen > steps:
+        nonlocal n_calls
+        n_calls += phase == Phase.TRAINING
+        if phase == Phase.TRAINING and n_calls > steps:
             raise Stopped
 
     assert lifecycle.execute(run, stop_after) == "stopped"
@@ -191,7 +191,7 @@ def test_segments_are_pooled_in_three_ways() -> None:
 
 
 @pytest.mark.parametrize("pooling", ["logits", "majority"])
-def test_a_run_pools_as_it_was_told_and_so_does_the_loaded_one(
+def test_a_run_pools_as_configured_and_so_does_the_loaded_one(
     store: Path, tiny: Tiny, pooling: str
 ) -> None:
     run = trained(tiny(segments__pooling=pooling), store)
@@ -221,9 +221,9 @@ def test_a_feature_that_is_no_number_is_named_with_its_clip(tiny: Tiny) -> None:
         output_shape = (1, 2, 3)
 
         def forward(self, wave: torch.Tensor) -> torch.Tensor:
-            made = torch.zeros(len(wave), 1, 2, 3)
-            made[1, 0, 1, 1] = torch.nan
-            return made
+            features = torch.zeros(len(wave), 1, 2, 3)
+            features[1, 0, 1, 1] = torch.nan
+            return features
 
     first = prepared.clips["clip_id"].iloc[0]
     with pytest.raises(GenrecoreError, match=f"log_mel of the clip {first}.*from 1 s on"):
@@ -231,7 +231,7 @@ def test_a_feature_that_is_no_number_is_named_with_its_clip(tiny: Tiny) -> None:
 
 
 @pytest.mark.parametrize(
-    ("values", "words"),
+    ("values", "message"),
     [
         ({"augment": "nois"}, "no augmentation called 'nois'; there are: "),
         ({"augment": "noise,noise"}, "noise is named twice"),
@@ -242,9 +242,9 @@ def test_a_feature_that_is_no_number_is_named_with_its_clip(tiny: Tiny) -> None:
     ],
 )
 def test_what_cannot_be_augmented_or_cut_is_one_sentence(
-    values: dict[str, object], words: str
+    values: dict[str, object], message: str
 ) -> None:
-    with pytest.raises(UsageError, match="(?i)" + words):
+    with pytest.raises(UsageError, match="(?i)" + message):
         resolve(configuration.with_values(RunConfig(), values))
 
 
@@ -253,10 +253,10 @@ def test_augmentations_are_ordered_and_their_defaults_leave_the_signature(tiny: 
     assert [part.name for part in config.augment] == ["noise", "percussive", "time_mask", "mixup"]
     spelled = configuration.with_values(config, {"augment.noise.p": 0.5})
     assert configuration.signature(resolve(spelled).config) == configuration.signature(config)
-    read = configuration.read_config(json.loads(config.model_dump_json()))
-    assert configuration.signature(read) == configuration.signature(config)
-    other = configuration.with_values(config, {"augment.noise.p": 0.25})
-    assert configuration.signature(resolve(other).config) != configuration.signature(config)
+    restored = configuration.read_config(json.loads(config.model_dump_json()))
+    assert configuration.signature(restored) == configuration.signature(config)
+    changed = configuration.with_values(config, {"augment.noise.p": 0.25})
+    assert configuration.signature(resolve(changed).config) != configuration.signature(config)
 
 
 def test_the_command_of_a_run_names_its_augmentations(tiny: Tiny) -> None:
@@ -267,28 +267,30 @@ def test_the_command_of_a_run_names_its_augmentations(tiny: Tiny) -> None:
     assert "--set augment.noise.p=0.25" in command
 
 
-def test_all_three_ways_are_told_of_a_tested_run(store: Path, tiny: Tiny) -> None:
+def test_the_accuracy_of_all_three_poolings_is_shown_for_a_tested_run(
+    store: Path, tiny: Tiny
+) -> None:
     from commands import genrecore
 
     run = trained(tiny(), store)
     test = run.segments[run.segments["split"] == "test"]
     facts = json.loads(genrecore("runs", "show", run.run_id, "--json").stdout)
-    told = facts["accuracy_by_pooling"]
-    assert list(told) == ["probabilities", "logits", "majority"]
-    assert told["probabilities"] == facts["scores"]["accuracy"]
+    accuracies = facts["accuracy_by_pooling"]
+    assert list(accuracies) == ["probabilities", "logits", "majority"]
+    assert accuracies["probabilities"] == facts["scores"]["accuracy"]
     labels = test.groupby("clip_id")["genre"].first()
     votes = test.filter(regex="^p_").idxmax(axis=1).str[2:].groupby(test["clip_id"])
     clear = votes.agg(lambda names: names.value_counts().iloc[0] > names.size / 2)
     right = votes.agg(lambda names: names.mode().iloc[0]) == labels
     undecided = (~clear).sum() / len(labels)  # these go by their mean probability
-    assert abs(told["majority"] - (right & clear).mean()) <= undecided
+    assert abs(accuracies["majority"] - (right & clear).mean()) <= undecided
     assert "mean logits" in genrecore("runs", "show", run.run_id).stdout
     whole = trained(tiny(segments__segment_s=0), store)
     facts = json.loads(genrecore("runs", "show", whole.run_id, "--json").stdout)
     assert facts["accuracy_by_pooling"] == {}
 
 
-def test_the_augmentations_of_a_study_are_put_in_the_place_of_its_name(tiny: Tiny) -> None:
+def test_the_augmentations_of_a_study_replace_its_name(tiny: Tiny) -> None:
     config = tiny(augment="belton,mixup")
     names = [part.name for part in config.augment]
     assert names == ["noise", "shift", "pitch", "speed", "percussive", "mixup"]
@@ -299,7 +301,7 @@ def test_a_preset_fills_in_what_flags_leave_open(store: Path) -> None:
     from commands import genrecore, refused
 
     small = ["--set", "dataset.n_genres=2", "--set", "dataset.n_clips=5", "--set", "n_artists=5"]
-    words = [
+    arguments = [
         "train",
         "--preset",
         "benito_2d_segmented",
@@ -309,7 +311,9 @@ def test_a_preset_fills_in_what_flags_leave_open(store: Path) -> None:
         "dataset.clip_s=3",
     ]
     result = genrecore(
-        *words, *[w.replace("n_artists", "dataset.n_artists") for w in small], "--json"
+        *arguments,
+        *[argument.replace("n_artists", "dataset.n_artists") for argument in small],
+        "--json",
     )
     run = runs.find_run(json.loads(result.stdout)["run"], store)
     assert run.config.audio.sample_rate_hz == 44_100
@@ -320,21 +324,21 @@ def test_a_preset_fills_in_what_flags_leave_open(store: Path) -> None:
 
 
 def test_channels_that_are_copies_are_kept_once(tiny: Tiny) -> None:
-    one, _, _ = examples_of(tiny())
-    three, _, feature = examples_of(tiny(feature__channels=3))
-    index = three.trained_on()[:5]
-    made = three.features(index)
-    assert made.shape == (5, *feature.output_shape)
-    assert torch.equal(made, one.features(index).expand(-1, 3, -1, -1))
+    one_channel, _, _ = examples_of(tiny())
+    three_channels, _, feature = examples_of(tiny(feature__channels=3))
+    index = three_channels.trained_on()[:5]
+    features = three_channels.features(index)
+    assert features.shape == (5, *feature.output_shape)
+    assert torch.equal(features, one_channel.features(index).expand(-1, 3, -1, -1))
     changed, _ = examples_of(tiny(feature__channels=3, augment="time_mask"))[0].training(
         index, numbers(0)
     )
-    assert changed.shape == made.shape
+    assert changed.shape == features.shape
     assert not [entry for entry in cache.entries("features") if "(3 × 33 × 44)" in entry.about]
 
 
 @pytest.mark.parametrize("channels", [1, 3])
-def test_of_a_pair_the_picture_is_kept_and_the_wave_is_read(tiny: Tiny, channels: int) -> None:
+def test_of_a_pair_the_image_is_cached_and_the_wave_is_read(tiny: Tiny, channels: int) -> None:
     values = {"feature": "waveform+stft", "feature.channels": channels, "model": "rescnn_1d2d"}
     config = tiny(**values)
     examples, _, feature = examples_of(config)
@@ -346,9 +350,9 @@ def test_of_a_pair_the_picture_is_kept_and_the_wave_is_read(tiny: Tiny, channels
     # The same transform in batches of another size: single bits of float32.
     torch.testing.assert_close(image, computed[1], rtol=1e-5, atol=1e-5)
     assert image.shape[1:] == feature.output_shape[1]
-    (given, picture), _ = examples.training(index, numbers(0))
-    assert torch.equal(given, wave)
-    assert torch.equal(picture, image)
+    (training_wave, training_image), _ = examples.training(index, numbers(0))
+    assert torch.equal(training_wave, wave)
+    assert torch.equal(training_image, image)
 
 
 def test_rows_of_a_large_file_are_fetched_and_are_the_same(
@@ -360,8 +364,8 @@ def test_rows_of_a_large_file_are_fetched_and_are_the_same(
     large, _, _ = examples_of(config)
     index = small.trained_on()[torch.tensor([160, 3, 0, 77, 161])]
     expected, _ = small.training(index, numbers(0))
-    got, _ = large.training(index, numbers(0))
-    assert torch.equal(got, expected)
+    fetched, _ = large.training(index, numbers(0))
+    assert torch.equal(fetched, expected)
 
 
 @pytest.mark.parametrize("pooling", ["probabilities", "majority"])
@@ -391,11 +395,11 @@ def test_a_large_batch_that_is_made_row_by_row_is_the_same_to_the_network(
     few |= {"audio.clip_s": 1.0, "segments.segment_s": 1.0, "feature.n_fft": 512}
     few |= {"training.precision": precision, "training.epochs": 1, "training.batch_size": 4}
     config = resolve(configuration.with_values(RunConfig(), few | values)).config
-    ends = []
+    finished = []
     for large in (10**9, 1):
         monkeypatch.setattr(sources, "_LARGE", large)
-        ends.append(trained(config, store))
-    mine, others = (run.history.drop(columns=MEASURED).to_dict("records") for run in ends)
-    assert mine == others
-    weights, expected = (load_file(run.folder / "last.safetensors") for run in ends)
+        finished.append(trained(config, store))
+    whole, by_rows = (run.history.drop(columns=MEASURED).to_dict("records") for run in finished)
+    assert whole == by_rows
+    weights, expected = (load_file(run.folder / "last.safetensors") for run in finished)
     assert all(torch.equal(weights[name], expected[name]) for name in expected)

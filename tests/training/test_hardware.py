@@ -25,19 +25,19 @@ def of_a_new_thread() -> int:
 
 
 @pytest.mark.parametrize("n", [0, 1, 2, 3, 10, 97])
-def test_pieces_are_all_of_it_in_order_and_of_one_size(n: int, n_threads: int) -> None:
-    made = hardware.split_batch(n, 4)
-    assert [k for piece in made for k in piece] == list(range(n))
-    lengths = [len(piece) for piece in made]
+def test_parts_of_a_batch_cover_it_in_order_and_are_of_one_size(n: int, n_threads: int) -> None:
+    parts = hardware.split_batch(n, 4)
+    assert [k for part in parts for k in part] == list(range(n))
+    lengths = [len(part) for part in parts]
     assert all(1 <= length <= 4 for length in lengths)
     assert max(lengths, default=1) - min(lengths, default=1) <= 1
-    assert len(made) >= min(n, n_threads)
+    assert len(parts) >= min(n, n_threads)
 
 
 def test_results_come_in_order_and_threads_are_shared_out(n_threads: int) -> None:
     for n in (1, 2, 7):
-        made = hardware.map_on_cores(lambda k: (k, torch.get_num_threads()), list(range(n)))
-        assert made == [(k, max(1, n_threads // n)) for k in range(n)]
+        results = hardware.map_on_cores(lambda k: (k, torch.get_num_threads()), list(range(n)))
+        assert results == [(k, max(1, n_threads // n)) for k in range(n)]
         assert (torch.get_num_threads(), of_a_new_thread()) == (n_threads, n_threads)
 
 

@@ -67,14 +67,14 @@ def test_two_machines_meet_at_an_address_and_train_as_one(store: Path, shared: T
     single = trained(shared(), store)
     flags = command_flags(shared())
     address = f"127.0.0.1:{free_port()}"
-    words = [
+    arguments = [
         *(sys.executable, "-m", "torch.distributed.run", "--nnodes", "2", "--nproc-per-node", "1"),
         *("--rdzv-backend", "c10d", "--rdzv-endpoint", address, "--rdzv-id", "tiny"),
         *("--local-addr", "127.0.0.1", "-m", "genrecore", "train", *flags),
     ]
     environment = os.environ | {"GLOO_SOCKET_IFNAME": "lo", "OMP_NUM_THREADS": "1"}
     machines = [
-        subprocess.Popen(words, env=environment, stderr=subprocess.PIPE, text=True)
+        subprocess.Popen(arguments, env=environment, stderr=subprocess.PIPE, text=True)
         for _ in range(2)
     ]
     messages = [machine.communicate(timeout=120)[1] for machine in machines]
@@ -97,8 +97,8 @@ def test_a_run_of_two_processes_stops_together(store: Path, shared: Tiny) -> Non
 
 def command_flags(config: RunConfig) -> list[str]:
 
-    words = train_command(config)
-    return [word for word in words[2:] if word != "--background"]
+    arguments = train_command(config)
+    return [argument for argument in arguments[2:] if argument != "--background"]
 
 
 def free_port() -> int:

@@ -54,21 +54,21 @@ def rates(losses: list[float] | None = None, **values: object) -> list[float]:
 @pytest.mark.parametrize("name", ["adam", "adamw", "sgd", "rmsprop", "adadelta"])
 def test_every_optimiser_goes_downhill_and_moves_only_what_is_trained(name: str) -> None:
     moved, still = parameters()
-    steps = optimiser(Training(optimiser=name, lr=0.05, weight_decay=1e-4), [moved, still])
-    assert type(steps).__module__.startswith("torch.optim")
+    updates = optimiser(Training(optimiser=name, lr=0.05, weight_decay=1e-4), [moved, still])
+    assert type(updates).__module__.startswith("torch.optim")
     before = float((moved.detach() ** 2).sum())
     for _ in range(20):
-        steps.zero_grad()
+        updates.zero_grad()
         (moved**2).sum().backward()
-        steps.step()
+        updates.step()
     assert float((moved.detach() ** 2).sum()) < before
     assert torch.equal(still, torch.ones(2))
-    assert steps.param_groups[0]["weight_decay"] == 1e-4
+    assert updates.param_groups[0]["weight_decay"] == 1e-4
 
 
-def test_momentum_is_of_sgd() -> None:
-    steps = optimiser(Training(optimiser="sgd", momentum=0.7), parameters())
-    assert steps.param_groups[0]["momentum"] == 0.7
+def test_momentum_is_handed_to_sgd() -> None:
+    updates = optimiser(Training(optimiser="sgd", momentum=0.7), parameters())
+    assert updates.param_groups[0]["momentum"] == 0.7
 
 
 def test_a_constant_rate_stays() -> None:
@@ -103,24 +103,24 @@ def test_a_cosine_comes_after_its_warm_up() -> None:
 def test_a_cosine_without_warm_up_is_torchs_own() -> None:
     lr = rates(schedule="cosine", lr=0.8, lr_low=0.08, warmup_epochs=0)
     moved = torch.optim.SGD(parameters()[:1], 0.8)
-    theirs = lr_scheduler.CosineAnnealingLR(moved, T_max=6 * N_UPDATES - 1, eta_min=0.08)
+    scheduler = lr_scheduler.CosineAnnealingLR(moved, T_max=6 * N_UPDATES - 1, eta_min=0.08)
     for rate in lr:
         assert rate == pytest.approx(moved.param_groups[0]["lr"])
         moved.step()
-        theirs.step()
+        scheduler.step()
 
 
 def test_one_cycle_is_torchs_own() -> None:
     lr = rates(schedule="one_cycle", lr=0.8)
     moved = torch.optim.SGD(parameters()[:1], 0.8, momentum=0.9)
-    theirs = lr_scheduler.OneCycleLR(moved, 0.8, total_steps=6 * N_UPDATES + 1)
+    scheduler = lr_scheduler.OneCycleLR(moved, 0.8, total_steps=6 * N_UPDATES + 1)
     for rate in lr:
         assert rate == pytest.approx(moved.param_groups[0]["lr"])
         moved.step()
-        theirs.step()
+        scheduler.step()
 
 
-def test_a_plateau_is_borne_as_long_as_its_patience() -> None:
+def test_a_plateau_longer_than_the_patience_lowers_the_rate() -> None:
     losses = [1.0, 1.1, 1.2, 1.3, 1.4, 1.0]  # the fourth epoch without a lower loss lowers it
     lr = rates(losses, schedule="plateau", lr=0.8, plateau_patience=3, plateau_factor=0.5)
     assert lr[::N_UPDATES] == [0.8] * 5 + [0.4]
@@ -128,31 +128,31 @@ def test_a_plateau_is_borne_as_long_as_its_patience() -> None:
     assert min(floor) == 0.3
 
 
-@pytest.mark.parametrize("schedule", ["one_cycle", "plateau", "cyclic", "cosine"])
-def test_a_schedule_goes_on_from_its_state(schedule: str, tmp_path: Path) -> None:
-    recipe = Training(schedule=schedule, epochs=6, lr=0.8, plateau_patience=1)
+@pytest.mark.parametrize("name", ["one_cycle", "plateau", "cyclic", "cosine"])
+def test_a_schedule_goes_on_from_its_state(name: str, tmp_path: Path) -> None:
+    recipe = Training(schedule=name, epochs=6, lr=0.8, plateau_patience=1)
 
-    def walk(moved: torch.optim.Optimizer, one: Schedule, epochs: range) -> list[float]:
-        found = []
+    def walk(moved: torch.optim.Optimizer, schedule: Schedule, epochs: range) -> list[float]:
+        lr = []
         for _ in epochs:
             for _ in range(N_UPDATES):
-                found.append(moved.param_groups[0]["lr"])
+                lr.append(moved.param_groups[0]["lr"])
                 moved.step()
-                one.step()
-            one.end_epoch(1.0)
-        return found
+                schedule.step()
+            schedule.end_epoch(1.0)
+        return lr
 
     moved = optimiser(recipe, parameters())
-    one = Schedule(recipe, moved, N_UPDATES)
-    walk(moved, one, range(3))
-    torch.save({"optimiser": moved.state_dict(), "schedule": one.state_dict()}, tmp_path / "s")
-    rest = walk(moved, one, range(3))
+    schedule = Schedule(recipe, moved, N_UPDATES)
+    walk(moved, schedule, range(3))
+    torch.save({"optimiser": moved.state_dict(), "schedule": schedule.state_dict()}, tmp_path / "s")
+    rest = walk(moved, schedule, range(3))
     state = torch.load(tmp_path / "s", weights_only=True)  # as a checkpoint is read
     again = optimiser(recipe, parameters())
-    other = Schedule(recipe, again, N_UPDATES)
+    resumed = Schedule(recipe, again, N_UPDATES)
     again.load_state_dict(state["optimiser"])
-    other.load_state_dict(state["schedule"])
-    assert walk(again, other, range(3)) == rest
+    resumed.load_state_dict(state["schedule"])
+    assert walk(again, resumed, range(3)) == rest
 
 
 def test_the_loss_is_log_softmax_and_negative_log_likelihood() -> None:
@@ -182,9 +182,9 @@ def test_what_the_loss_sees_is_what_the_run_predicts_with(
     changed = Classifier(ResolvedConfig(tiny(training__output=output)), ["a", "b", "c"])
     changed.load_state_dict(plain.state_dict())
     wave = torch.rand(2, 1, 22_050, generator=torch.Generator().manual_seed(3))
-    logits, seen = plain.eval()(wave), changed.eval()(wave)
+    logits, outputs = plain.eval()(wave), changed.eval()(wave)
     expected = logits.softmax(1) if output == "softmax" else logits.sigmoid().log()
-    torch.testing.assert_close(seen, expected)
+    torch.testing.assert_close(outputs, expected)
     run = trained(tiny(training__output=output), store)
     assert run.state == "done"
     assert run.history["train_loss"].is_monotonic_decreasing
@@ -213,39 +213,37 @@ def test_a_run_of_any_recipe_goes_on_as_if_it_had_not_stopped(
     config = tiny(training__epochs=3, **values[recipe])
     whole = trained(config, store)
     run, lock = runs.create_held_run(config, store)
-    seen = 0
+    n_calls = 0
 
     def stop_inside_the_second_epoch(phase: str, done: int, total: int) -> None:
-        nonlocal seen
-        seen += 1
-        if phase == Phase.TRAINING and done == 10 and seen < 10_000:
-            seen = 10_000
+        nonlocal n_calls
+        n_calls += 1
+        if phase == Phase.TRAINING and done == 10 and n_calls < 10_000:
+            n_calls = 10_000
             raise Stopped
 
     assert lifecycle.execute(run, stop_inside_the_second_epoch) == "stopped"
     assert lifecycle.execute(Run(run.folder)) == "done"
     os.close(lock)
-    ours, theirs = (
+    weights, resumed_weights = (
         load_classifier(r.folder / "last.safetensors").state_dict() for r in (whole, run)
     )
-    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+    assert all(torch.equal(weights[name], resumed_weights[name]) for name in weights)
     assert whole.history.drop(columns=MEASURED).equals(
         Run(run.folder).history.drop(columns=MEASURED)
     )
 
 
-def test_deterministic_algorithms_are_asked_for_while_the_run_lasts(
-    store: Path, tiny: Tiny
-) -> None:
+def test_deterministic_algorithms_are_enabled_while_the_run_lasts(store: Path, tiny: Tiny) -> None:
     run, lock = runs.create_held_run(tiny(training__deterministic=True), store)
-    seen = set()
+    settings = set()
 
     def look(phase: str, done: int, total: int) -> None:
-        seen.add(torch.are_deterministic_algorithms_enabled())
+        settings.add(torch.are_deterministic_algorithms_enabled())
 
     assert lifecycle.execute(run, look) == "done"
     os.close(lock)
-    assert seen == {True}
+    assert settings == {True}
     assert not torch.are_deterministic_algorithms_enabled()
 
 
@@ -256,20 +254,20 @@ def test_the_watched_metric_chooses_the_epoch(store: Path, tiny: Tiny) -> None:
     assert {"valid_macro_f1", "valid_top_2", "lr", "seconds", "samples_per_s", "memory_mb"} <= set(
         history.columns
     )
-    other = trained(tiny(training__epochs=6, training__watch="macro_f1"), store)
-    scores = other.history.set_index("epoch")["valid_macro_f1"]
-    assert scores[other.status["best_epoch"]] == scores.max()
+    by_f1 = trained(tiny(training__epochs=6, training__watch="macro_f1"), store)
+    scores = by_f1.history.set_index("epoch")["valid_macro_f1"]
+    assert scores[by_f1.status["best_epoch"]] == scores.max()
 
 
-def test_a_loss_that_is_no_number_ends_the_run_with_place_and_advice(
+def test_a_loss_that_is_no_number_ends_the_run_with_its_step_and_advice(
     store: Path, tiny: Tiny
 ) -> None:
     config = tiny(training__optimiser="sgd", training__lr=1e9 / 1e8, training__momentum=0.999,
                   model__batch_norm=False, training__epochs=200)  # fmt: skip
     run = trained(config, store)
     assert run.state == "failed"
-    for words in ("became", "epoch", "step", "of 8", "lower learning rate", "clip_norm"):
-        assert words in run.reason
+    for phrase in ("became", "epoch", "step", "of 8", "lower learning rate", "clip_norm"):
+        assert phrase in run.reason
     assert "\n" not in run.reason
 
 
@@ -290,18 +288,18 @@ def test_a_checkpoint_of_another_run_is_refused(store: Path, tiny: Tiny) -> None
         assert lifecycle.execute(run, stop_late) == "stopped"
         return run, lock
 
-    mine, lock = stopped(tiny())
-    for other, said in (
+    run, lock = stopped(tiny())
+    for config, message in (
         (tiny(model__width=5), "do not fit the model cnn with these options"),
         (tiny(dataset__n_genres=2), "its genres are"),
         (tiny(model="prcnn"), "its model is"),
     ):
-        theirs, held = stopped(other)
-        os.close(held)
-        (mine.folder / "resume.pt").write_bytes((theirs.folder / "resume.pt").read_bytes())
-        assert lifecycle.execute(Run(mine.folder)) == "failed"
-        reason = Run(mine.folder).reason
-        assert said in reason
+        foreign, foreign_lock = stopped(config)
+        os.close(foreign_lock)
+        (run.folder / "resume.pt").write_bytes((foreign.folder / "resume.pt").read_bytes())
+        assert lifecycle.execute(Run(run.folder)) == "failed"
+        reason = Run(run.folder).reason
+        assert message in reason
         assert "start a new run" in reason
         assert "\n" not in reason
     os.close(lock)
@@ -325,9 +323,7 @@ def test_without_a_compiler_the_network_trains_as_it_is(
 
 
 @pytest.mark.long
-def test_memory_that_does_not_suffice_is_said_with_a_batch_that_fits(
-    store: Path, tiny: Tiny
-) -> None:
+def test_too_little_memory_is_reported_with_a_batch_size_that_fits(store: Path, tiny: Tiny) -> None:
     config = tiny(
         training__batch_size=4096, dataset__n_clips=30, segments__overlap=0.9,
         model__width=100, feature__n_mels=256, feature__n_fft=4096,

@@ -59,12 +59,12 @@ def test_a_stopped_run_goes_on_as_if_it_had_not(
     config = tiny(training__epochs=2, training__schedule="one_cycle", training__precision=precision)
     whole = trained(config, store)
     run, lock = runs.create_held_run(config, store)
-    seen = 0
+    n_calls = 0
 
     def stop_after(phase: str, done: int, total: int) -> None:
-        nonlocal seen
-        seen += phase == Phase.TRAINING
-        if phase == Phase.TRAINING and seen > steps:
+        nonlocal n_calls
+        n_calls += phase == Phase.TRAINING
+        if phase == Phase.TRAINING and n_calls > steps:
             raise Stopped
 
     assert lifecycle.execute(run, stop_after) == "stopped"
@@ -192,12 +192,12 @@ def _table(paths: list[Path]) -> pd.DataFrame:
 
 def test_the_corpus_holds_what_the_decoder_gives(tmp_path: Path) -> None:
     paths = [_clip(tmp_path, f"c{i}.wav", 2.0 + i, 220.0 * (i + 1), 44_100) for i in range(5)]
-    made = corpus.build(_table(paths), 22_050, 3.0)
+    built = corpus.build(_table(paths), 22_050, 3.0)
     for path in paths:
         expected = decode.decode(path, 22_050, middle_s=3.0).wave
         # Half a step of 16 bits.
-        np.testing.assert_allclose(made.wave(path.stem), expected, atol=0.51 / 32768)
-    assert made.index["n_samples"].tolist() == [44_100, 66_150, 66_150, 66_150, 66_150]
+        np.testing.assert_allclose(built.wave(path.stem), expected, atol=0.51 / 32768)
+    assert built.index["n_samples"].tolist() == [44_100, 66_150, 66_150, 66_150, 66_150]
 
 
 def test_unusable_files_are_left_out_with_their_reason(tmp_path: Path) -> None:
@@ -205,10 +205,10 @@ def test_unusable_files_are_left_out_with_their_reason(tmp_path: Path) -> None:
     bad = tmp_path / "bad.wav"
     bad.write_text("this is not music")
     gone = tmp_path / "gone.wav"
-    made = corpus.build(_table([good[0], bad, gone, good[1]]), 22_050, 3.0)
-    assert sorted(made.index["clip_id"]) == ["good0", "good1"]
-    assert {line["clip_id"] for line in made.skipped} == {"bad", "gone"}
-    assert all(line["reason"].endswith(".") for line in made.skipped)
+    built = corpus.build(_table([good[0], bad, gone, good[1]]), 22_050, 3.0)
+    assert sorted(built.index["clip_id"]) == ["good0", "good1"]
+    assert {line["clip_id"] for line in built.skipped} == {"bad", "gone"}
+    assert all(line["reason"].endswith(".") for line in built.skipped)
 
 
 def test_an_interrupted_build_goes_on_where_it_stopped(
@@ -226,19 +226,19 @@ def test_an_interrupted_build_goes_on_where_it_stopped(
     (partial,) = (tmp_path / "cache" / "corpora").glob("*.partial")
     with open(partial / "samples.i16", "ab") as stream:
         stream.write(b"half a cl")  # what a killed process may leave
-    first_seen: list[int] = []
+    progress: list[int] = []
     resumed = corpus.build(
         table, 22_050, 2.0,
-        lambda phase, done, total: first_seen.append(done) if phase == Phase.DECODING else None,
+        lambda phase, done, total: progress.append(done) if phase == Phase.DECODING else None,
     )  # fmt: skip
-    assert first_seen[0] == 5
+    assert progress[0] == 5
     monkeypatch.setenv("GENRECORE_CACHE", str(tmp_path / "another"))
     fresh = corpus.build(table, 22_050, 2.0)
     assert np.array_equal(resumed.samples, fresh.samples)
     pd.testing.assert_frame_equal(resumed.index, fresh.index)
 
 
-def test_the_corpus_is_known_by_content_not_by_place(tmp_path: Path) -> None:
+def test_the_key_of_a_corpus_is_of_its_content_and_not_of_its_path(tmp_path: Path) -> None:
     path = _clip(tmp_path, "a.wav", 2.0, 440.0)
     first = corpus.build(_table([path]), 22_050, 2.0)
     (tmp_path / "elsewhere").mkdir()
@@ -261,10 +261,10 @@ def test_the_corpus_is_known_by_content_not_by_place(tmp_path: Path) -> None:
     ],
 )
 def test_segments_cover_a_clip(n_samples: int, overlap: float, starts: list[int]) -> None:
-    found = Segmenter(30, overlap).starts(n_samples)
-    assert found.tolist() == starts
-    assert (found >= 0).all()
-    assert (found + 30 <= max(30, n_samples)).all()
+    found_starts = Segmenter(30, overlap).starts(n_samples)
+    assert found_starts.tolist() == starts
+    assert (found_starts >= 0).all()
+    assert (found_starts + 30 <= max(30, n_samples)).all()
 
 
 def test_what_lies_past_a_short_clip_is_silence() -> None:
