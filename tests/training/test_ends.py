@@ -32,7 +32,7 @@ BASELINE: dict[str, object] = {
 PHASES = {
     "corpus": (Phase.DECODING, 1),
     "features": (Phase.FEATURES, 0),
-    "standardisation": ("Fitting the standardisation", 0),
+    "standardisation": (Phase.STANDARDISATION, 0),
     "training": (Phase.TRAINING, 4),
     "test": (Phase.TESTING, 0),
     "baseline": (Phase.TRAINING, 10),
@@ -93,7 +93,7 @@ def test_a_kill_in_any_phase_loses_nothing(name: str, waiting: Path, tiny: Tiny)
         assert lock is not None
         lifecycle.execute(run, die)
 
-    assert in_a_process(work) == -signal.SIGKILL
+    assert in_a_process(work) == -signal.SIGKILL, Run(run.folder).reason
     lost = Run(run.folder)
     assert lost.state == "lost"
     assert "left no message" in lost.reason  # no runner was there to see it
@@ -124,7 +124,7 @@ def test_a_run_killed_within_an_epoch_goes_on_from_its_checkpoint(store: Path, t
         assert lock is not None
         lifecycle.execute(run, die)
 
-    assert in_a_process(work) == -signal.SIGKILL
+    assert in_a_process(work) == -signal.SIGKILL, Run(run.folder).reason
     lost = Run(run.folder)
     assert (lost.state, len(lost.history)) == ("lost", 3)
     assert (run.folder / "resume.pt").read_bytes() == checkpoint
@@ -154,7 +154,7 @@ def cut_at(n: int, run: Run) -> int:
         os.replace, os.rename = counted(os.replace), counted(os.rename)
         lock = take_lock(run.folder / LOCK)
         assert lock is not None
-        assert lifecycle.execute(run) == "done"
+        assert lifecycle.execute(run) == "done", Run(run.folder).reason
 
     return in_a_process(work)
 
@@ -176,7 +176,7 @@ def test_a_power_cut_leaves_what_can_be_read_and_gone_on_with(
 ) -> None:
     jobs.pause(store)
     run = jobs.submit(tiny(), store)
-    assert cut_at(n, run) == -signal.SIGKILL
+    assert cut_at(n, run) == -signal.SIGKILL, Run(run.folder).reason
     readable(run)
     assert carried_out(run).state == "done"
 
