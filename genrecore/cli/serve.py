@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import importlib.metadata
 import os
 import platform
 import shutil
 import socket
-import subprocess
 import sys
 from pathlib import Path
 from typing import Annotated, Any
@@ -21,7 +21,7 @@ from genrecore.cli.options import JsonOption, RunsOption, switch
 from genrecore.cli.output import out, print_json, print_table, reporting
 from genrecore.cli.runs import follow
 from genrecore.config.run import RunConfig, with_values
-from genrecore.errors import GenrecoreError, describe
+from genrecore.errors import GenrecoreError, UsageError, describe
 from genrecore.jobs.actions import ensure_runner, submit
 from genrecore.store.files import cache_dir
 from genrecore.store.run import find_same, store_dir
@@ -29,9 +29,20 @@ from genrecore.training import hardware
 
 commands = typer.Typer(rich_markup_mode=None)
 
-PortOption = Annotated[
-    int, Option(help="Port of the dashboard on this machine; 0 takes a free one.", min=0)
-]
+_HOST, _DASHBOARD_PORT, _SERVICE_PORT = "127.0.0.1", 8501, 8600
+_MOST_PORTS = 100  # so many above the usual one are tried before any free one is taken
+
+
+def _port_option(usual: int) -> Any:
+    return Option(
+        help="Port to listen on; 0 takes a free one. An error where it is taken.",
+        show_default=f"{usual}, or the next free one",
+        min=0,
+        max=65535,
+    )
+
+
+PortOption = Annotated[int | None, _port_option(_DASHBOARD_PORT)]
 
 # What the demonstration trains: the small network of the studies and the strong one, both on the
 # built-in music, briefly.
@@ -44,7 +55,7 @@ DEMO_RUNS: tuple[tuple[str, dict[str, Any]], ...] = (
 @commands.command()
 def demo(
     no_serve: Annotated[bool, switch("no-serve", "Stop before the dashboard is served.")] = False,
-    port: PortOption = 8501,
+    port: PortOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Try everything on made-up music: two models are trained in background processes and compared,
@@ -53,6 +64,7 @@ def demo(
     from genrecore.evaluation import comparison
     from genrecore.training.resolve import resolve
 
+    port = None if no_serve else _free_port(port)
     configs = [resolve(with_values(RunConfig(), values)).config for _, values in DEMO_RUNS]
     with reporting(quiet=as_json) as report:
         prepare.decode(configs[0], report)
@@ -68,23 +80,21 @@ def demo(
         print_json({"runs": result.table, "notes": result.notes, "pairs": result.pairs})
     else:
         print_comparison(result)
-    if not no_serve:
+    if port is not None:
         _serve(port)
 
 
 @commands.command()
-def dashboard(port: PortOption = 8501) -> None:
+def dashboard(port: PortOption = None) -> None:
     """Serve the dashboard on this machine. Training goes on after it is closed."""
-    _serve(port)
+    _serve(_free_port(port))
 
 
 @commands.command()
 def serve(
     run: RunsOption,
-    host: Annotated[str, Option(help="Address to listen on; 0.0.0.0 is all.")] = "127.0.0.1",
-    port: Annotated[
-        int, Option(help="Port to listen on; 0 takes a free one.", min=0, max=65535)
-    ] = 8600,
+    host: Annotated[str, Option(help="Address to listen on; 0.0.0.0 is all.")] = _HOST,
+    port: Annotated[int | None, _port_option(_SERVICE_PORT)] = None,
     token: Annotated[
         str,
         Option(
@@ -106,7 +116,7 @@ def serve(
 
     ensemble = ensembles.load(run)
     limits = service.ServiceLimits(token, round(most_mb * 1e6), within_s)
-    listening = _listening(host, port)
+    listening = _listening(host, port, _SERVICE_PORT)
     shown_host = f"[{host}]" if ":" in host else host
     address = f"http://{shown_host}:{listening.getsockname()[1]}"
     ids = ", ".join(loaded.run.run_id for loaded in ensemble.loaded)
@@ -128,52 +138,60 @@ def serve(
         server.run(sockets=[listening])
 
 
-def _listening(host: str, port: int) -> socket.socket:
+def _listening(host: str, port: int | None, usual: int) -> socket.socket:
+    """A socket that listens on this port; where none was asked for, on the usual one or the next
+    that is free.
+
+    Raises:
+        UsageError: The port is taken, or the address is none of this machine.
+    """
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        listener = socket.create_server((host, port), family=family, backlog=128)
-    except OSError as error:
-        raise GenrecoreError(
-            f"Cannot listen on {host}, port {port}: {describe(error)}; --port 0 takes a free port."
-        ) from None
-    # Else a response's body waits for the client's acknowledgement of its head (`ui.sockets`).
-    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    return listener
+    candidates = [*range(usual, usual + _MOST_PORTS), 0] if port is None else [port]
+    for candidate in candidates:
+        try:
+            listener = socket.create_server((host, candidate), family=family, backlog=128)
+        except OSError as error:
+            if port is None and error.errno == errno.EADDRINUSE:
+                continue
+            is_taken = error.errno == errno.EADDRINUSE
+            reason = "another program listens there" if is_taken else describe(error).rstrip(".")
+            raise UsageError(
+                f"Cannot listen on {host}, port {candidate}: {reason}; --port 0 takes a free port."
+            ) from None
+        if candidate != candidates[0]:
+            taken = listener.getsockname()[1]
+            out.print(f"Port {usual} is taken by another program; {taken} is used.")
+        # Else a response's body waits for the client's acknowledgement of its head (`ui.sockets`).
+        listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return listener
+    raise GenrecoreError("This machine has no free port.")
+
+
+def _free_port(port: int | None) -> int:
+    """The port on which the dashboard will listen, as `_listening` chooses it."""
+    with _listening(_HOST, port, _DASHBOARD_PORT) as listener:
+        return int(listener.getsockname()[1])
 
 
 def _serve(port: int) -> None:
+    """Turns this process into the dashboard's server, so that no child outlives a signal to it."""
     app_file = Path(__file__).resolve().parents[2] / "app.py"
     if not app_file.exists():
         raise GenrecoreError(
             "The dashboard runs from a checkout (app.py and pages/ are at its top level), and this "
             "installation has none; install with 'pip install -e .' in the checkout."
         )
-    port = _free_port(port)
-    out.print(f"\nDashboard: http://127.0.0.1:{port}  (Ctrl-C ends it; runs go on)")
+    out.print(f"\nDashboard: http://{_HOST}:{port}  (Ctrl-C ends it; runs go on)")
     sys.stdout.flush()
+    ensure_runner()
+    # In the checkout, where the dashboard's settings and theme lie; the store stays ours.
+    environment = os.environ | {"GENRECORE_RUNS": str(store_dir())}
+    os.chdir(app_file.parent)
     command = [
         sys.executable, "-m", "streamlit", "run", str(app_file),
-        "--server.address", "127.0.0.1", "--server.port", str(port), "--server.headless", "true",
+        "--server.address", _HOST, "--server.port", str(port), "--server.headless", "true",
     ]  # fmt: skip
-    ensure_runner()
-    try:
-        # In the checkout, where the dashboard's settings and theme lie; the store stays ours.
-        environment = os.environ | {"GENRECORE_RUNS": str(store_dir())}
-        code = subprocess.call(command, cwd=app_file.parent, env=environment)
-    except KeyboardInterrupt:
-        code = 0
-    if code not in (0, 130, -2, -15):
-        raise GenrecoreError(f"The dashboard ended with exit code {code}.")
-
-
-def _free_port(first_choice: int) -> int:
-    """The first choice if it is free, else any free port of this machine."""
-    for port in (first_choice, 0):
-        with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(("127.0.0.1", port))
-            return int(probe.getsockname()[1])
-    raise GenrecoreError("This machine has no free port.")
+    os.execve(sys.executable, command, environment)
 
 
 _PACKAGES = (

@@ -377,8 +377,8 @@ def test_the_command_says_where_it_cannot_listen_and_what_it_cannot_serve(
     run = single.ensemble.loaded[0].run
     monkeypatch.setenv("GENRECORE_RUNS", str(run.folder.parent))
     occupied = genrecore("serve", "--run", run.run_id, "--port", str(single.port))
-    assert occupied.returncode == 1
-    assert f"Cannot listen on 127.0.0.1, port {single.port}" in occupied.stderr
+    assert occupied.returncode == 2
+    assert f"Cannot listen on 127.0.0.1, port {single.port}: another" in occupied.stderr
     unknown = genrecore("serve", "--run", "no such run")
     assert unknown.returncode == 2
     assert "There is no run" in unknown.stderr
