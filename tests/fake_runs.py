@@ -11,8 +11,10 @@ import pandas as pd
 
 from genrecore.config.run import RunConfig, with_values
 from genrecore.store import run as runs
+from genrecore.store.files import write_json
 from genrecore.store.progress import Phase
 from genrecore.store.run import Run
+from genrecore.store.separation import judge
 from genrecore.store.status import Status
 
 GENRES = ["blues", "jazz", "rock"]
@@ -26,6 +28,8 @@ def fake_run(
     genres: list[str] = GENRES,
     n_epochs: int = 0,
     clips: np.ndarray | None = None,
+    n_unknown: int = 0,
+    n_shared: int = 0,
     **values: object,
 ) -> Run:
     """A finished run whose test says of each clip whether it was right.
@@ -38,6 +42,8 @@ def fake_run(
         genres: Sorted names.
         n_epochs: Of a history of made-up curves; none by default.
         clips: Numbers of the clips instead of those from `first`.
+        n_unknown: How many clips of its split the audit found to have no artist.
+        n_shared: How many test clips it found to share an artist with training.
         values: Of its configuration; `__` stands for a dot.
     """
     dotted = {name.replace("__", "."): value for name, value in values.items()}
@@ -56,6 +62,9 @@ def fake_run(
     names = None if artists is None else artists.astype(str)
     clip_table = table[["clip_id", "genre", "split"]].assign(artist=names)
     clip_table.to_parquet(run.folder / "clips.parquet", index=False)
+    leak = f"The split leaks: {n_shared} of {n} test clips share an artist." if n_shared else ""
+    separation = judge(leak, 3 * n, n_unknown, n_shared)
+    write_json(run.folder / "audit.json", {"separation": separation.as_dict()})
     status = Status(run.folder)
     facts: dict[str, object] = {"n_parameters": 10_000 * (1 + len(run.config.model.name))}
     if n_epochs:

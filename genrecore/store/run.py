@@ -43,6 +43,7 @@ from genrecore.errors import GenrecoreError, UsageError, describe
 from genrecore.store.files import new_folder, read_json, write_json
 from genrecore.store.locks import LOCK, is_locked, take_lock
 from genrecore.store.processes import ENDED
+from genrecore.store.separation import NOT_AUDITED, Separation, read_separation
 from genrecore.store.status import (
     FINAL,
     LOG,
@@ -60,6 +61,8 @@ if TYPE_CHECKING:  # pandas is imported when a table is read: listing runs needs
 
 LIVE = frozenset({"starting", "preparing", "running", "stopping", "stalled"})
 _STALLED_S = 30.0
+_PUBLISHED_APART = frozenset({"fault_filtered"})
+"""Splits published as ones that keep artists apart, for audits of versions that did not say so."""
 
 
 def store_dir() -> Path:
@@ -255,21 +258,44 @@ class Run:
 
     @cached_property
     def badge(self) -> str:
-        """Why its accuracy must not be taken at face value: a leak, a rehearsal; may be empty."""
-        n = self.config.rehearsal
-        rehearsal = f"Rehearsal: {n} clips a genre" if n else ""
-        return "; ".join(text for text in (self.leak, rehearsal) if text)
+        """Why its accuracy must not be taken at face value: a leak, unknown artists, a rehearsal;
+        may be empty."""
+        return "; ".join(text for text in (self.leak, self.unknown, self.rehearsal) if text)
 
     @cached_property
+    def separation(self) -> Separation | None:
+        """Whether its split keeps artists, albums and copies apart; None before its audit."""
+        audit = read_json(self.folder / "audit.json")
+        if not audit:
+            return NOT_AUDITED if (self.folder / "predictions.parquet").exists() else None
+        n_unknown = None
+        if "separation" not in audit and "unused" in audit.get("counts", {}):
+            clips = self.clips  # the counts of such an audit are of clips in no part, too
+            if clips is not None:
+                n_unknown = int(clips.loc[clips["split"].notna(), "artist"].isna().sum())
+        return read_separation(audit, self.config.split.name in _PUBLISHED_APART, n_unknown)
+
+    @property
     def leak(self) -> str:
         """What training knew of the test clips, in a few words; empty where nothing."""
-        audit, leaks = read_json(self.folder / "audit.json"), []
-        if audit.get("refused"):
-            n = int(audit.get("n_crossing_test_clips") or audit.get("n_crossing_clips") or 0)
-            leaks.append(f"{plural(n, 'clip')} shared with training")
+        leaks = []
+        if self.separation and self.separation.answer == "crosses":
+            leaks.append(f"{plural(self.separation.n_shared, 'clip')} shared with training")
         if self.config.standardise_on == "all":
             leaks.append("statistics of all clips")
         return f"Leak: {', '.join(leaks)}" if leaks else ""
+
+    @property
+    def unknown(self) -> str:
+        """In a few words, that nobody can tell whether artists are kept apart; empty where one
+        can, and where the split is known to leak."""
+        return self.separation.unknown if self.separation else ""
+
+    @property
+    def rehearsal(self) -> str:
+        """How many clips a genre took part, where not all were meant to; else empty."""
+        n = self.config.rehearsal
+        return f"Rehearsal: {n} clips a genre" if n else ""
 
     @property
     def title(self) -> str:

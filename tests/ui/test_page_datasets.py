@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import soundfile
 from dataset_samples import DEMO, OPTIONS, dealt_clips, noise_as_gtzan
 from opened import metrics, open_page, words
 from streamlit.testing.v1 import AppTest
@@ -124,7 +125,20 @@ def test_the_split_view_says_that_artists_cross_or_do_not(music: pd.DataFrame) -
     assert "artist" in leaky.error[0].value
     clean = open_page("datasets", view="split", split="by_artist", **DEMO)
     assert not clean.error
-    assert "No known artist or album crosses." in words(clean)
+    assert "No artist or album of a training clip is in validation" in clean.success[0].value
+
+
+def test_a_folder_without_artists_wears_no_green_seal(tmp_path: Path) -> None:
+    for genre in ("blues", "rock"):
+        (tmp_path / genre).mkdir()
+        for number in range(5):
+            noise = np.random.default_rng(number).normal(size=4_000) / 10
+            soundfile.write(tmp_path / genre / f"{number}.wav", noise, 8_000)
+    app = open_page("datasets", dataset="folder", view="split", split="by_artist",
+                    **{"folder.folder": str(tmp_path)})  # fmt: skip
+    assert not app.success
+    assert not app.error
+    assert any("None of the 10 clips has an artist" in box.value for box in app.warning)
 
 
 def test_a_split_that_cannot_be_made_says_why_in_a_sentence(music: pd.DataFrame) -> None:

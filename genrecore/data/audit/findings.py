@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
+from genrecore.store.separation import Separation, read_separation
+
 SEVERITIES = ("problem", "warning", "note")
 
 KINDS = {
@@ -79,6 +81,7 @@ class Audit:
         refused: Whether the split leaks, so that training on it needs to be overridden.
         reason: Why, in one sentence; empty where it is not refused.
         checked: What was checked and what could not be, in sentences.
+        separation: Whether the split keeps artists, albums and copies apart; None without a split.
     """
 
     findings: pd.DataFrame
@@ -90,6 +93,7 @@ class Audit:
     refused: bool = False
     reason: str = ""
     checked: list[str] = field(default_factory=list)
+    separation: Separation | None = None
 
     def n_of(self, severity: str) -> int:
         """How many of the listed findings are of this severity."""
@@ -111,11 +115,13 @@ class Audit:
                 for row in listed.to_dict(orient="records")
             ],
             "checked": self.checked,
+            "separation": self.separation.as_dict() if self.separation else None,
         }
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Audit:
-        """The audit that `as_dict` stored."""
+        """The audit that `as_dict` stored, in this version or an earlier one."""
+        has_split = data["separation"] if "separation" in data else data.get("split")
         return cls(
             findings=finding_table(
                 Finding(**{column: row[column] for column in COLUMNS}) for row in data["findings"]
@@ -128,6 +134,7 @@ class Audit:
             refused=data["refused"],
             reason=data["reason"],
             checked=list(data["checked"]),
+            separation=read_separation(data) if has_split else None,
         )
 
 

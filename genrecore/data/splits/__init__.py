@@ -24,7 +24,8 @@ __all__ = ["SPLITS", "FoldOptions", "apply", "counts", "describe", "n_folds", "n
 
 def apply(clips: pd.DataFrame, split: Choice[SplitFacts], seed: int, fold: int) -> pd.DataFrame:
     """The clip table with its column `split` filled (a copy, same order), missing for clips that
-    take no part.
+    take no part. Its attribute `published_apart` says whether the split was published with its
+    dataset as one that keeps artists apart.
 
     Args:
         clips: A clip table (`genrecore.data.clips`); `official` and `manifest` read its `split`.
@@ -39,7 +40,10 @@ def apply(clips: pd.DataFrame, split: Choice[SplitFacts], seed: int, fold: int) 
     """
     if not split.facts.folds and fold != 0:
         raise UsageError(f"There is no fold {fold}; the split {split.name} has fold 0 only.")
-    return clips.assign(split=split.thing(clips, split.options, seed, fold))
+    table = clips.assign(split=split.thing(clips, split.options, seed, fold))
+    facts = split.facts
+    table.attrs["published_apart"] = facts.published_with and "artist" in facts.keeps
+    return table
 
 
 def counts(clips: pd.DataFrame) -> pd.DataFrame:

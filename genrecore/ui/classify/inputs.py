@@ -20,8 +20,7 @@ from genrecore.ui.datasets.listening import choose_row
 from genrecore.ui.datasets.opening import open_dataset
 from genrecore.ui.parts import readers
 from genrecore.ui.parts.choices import choose, choose_many, choose_one, chosen
-from genrecore.ui.parts.frame import empty, plain, sentences, upload_types
-from genrecore.ui.parts.live import leak_badge
+from genrecore.ui.parts.frame import empty, plain, run_badges, sentences, upload_types
 
 _MOST_RUNS = 6
 _MICROPHONE_HZ = 44_100  # the widget's default would cut off half of the spectrum
@@ -63,7 +62,7 @@ def choose_runs(usable: Sequence[Run]) -> list[Run]:
         st.warning(f"At most {_MOST_RUNS} runs classify at once; the first {_MOST_RUNS} do.")
     runs = [by_id[run_id] for run_id in picked[:_MOST_RUNS]]
     for run in runs:
-        leak_badge(run)
+        run_badges(run)
     return runs
 
 

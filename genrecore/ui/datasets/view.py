@@ -24,6 +24,7 @@ from genrecore.ui.parts.frame import (
     plain,
     section,
     sentences,
+    separation_box,
     tiles,
 )
 
@@ -136,10 +137,8 @@ def _split(dataset: DatasetChoice, data: Dataset) -> None:
         unreadable = sorted(item["clip_id"] for item in last.skipped) if last else []
         preview = readers.split_preview(data, split, tuple(unreadable))
         st.markdown(plain(preview.description))
-        if preview.leaks.refused:
-            st.error(plain(preview.leaks.reason), icon=":material/block:")
-        else:
-            st.success("No known artist or album crosses.", icon=":material/verified:")
+        if preview.leaks.separation:
+            separation_box(preview.leaks.separation)
         st.caption("The audit searches for copies.")
         for note in preview.notes:
             st.caption(plain(note))

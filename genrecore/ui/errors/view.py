@@ -13,8 +13,7 @@ from genrecore.ui.errors.map import show_map
 from genrecore.ui.errors.probes import show_probes
 from genrecore.ui.parts import readers
 from genrecore.ui.parts.choices import choose_one
-from genrecore.ui.parts.frame import command, empty, plain, section, sentences
-from genrecore.ui.parts.live import leak_badge
+from genrecore.ui.parts.frame import command, empty, plain, run_badges, section, sentences
 
 _VIEWS: dict[str, tuple[str, Callable[[Run, Sequence[Run]], ClipList | None]]] = {
     "cell": ("Confusions", lists.cell),
@@ -32,7 +31,7 @@ def choose_run(tested: Sequence[Run]) -> Run:
     by_id = {run.run_id: run for run in tested}
     best = str(readers.leaderboard(tested)["run_id"].iloc[0])
     run = by_id[choose_one("Run", readers.titles(tested), "run", default=best)]
-    leak_badge(run)
+    run_badges(run)
     return run
 
 

@@ -19,8 +19,17 @@ from genrecore.reporting.plots import leaks as plots
 from genrecore.store.run import Run
 from genrecore.ui.parts import readers
 from genrecore.ui.parts.cache import cached_by_files, in_runs
-from genrecore.ui.parts.frame import NO_BREAK, chart, command, link_to, plain, section, sentences
-from genrecore.ui.parts.live import leak_badge, state_word
+from genrecore.ui.parts.frame import (
+    NO_BREAK,
+    chart,
+    command,
+    link_to,
+    plain,
+    run_badges,
+    section,
+    sentences,
+)
+from genrecore.ui.parts.live import state_word
 from genrecore.ui.parts.tables import show_table, table_to_open
 from genrecore.ui.plans.progress import choose_entry, failures, follow, offer_missing
 from genrecore.words import plural, signed_points, thousands
@@ -111,7 +120,7 @@ def _show_gap(experiment: LeakExperiment) -> None:
     st.markdown(f"### {plain(gap.headline.replace(' %', NO_BREAK + '%'))}")
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         st.markdown("By clip:", width="content")
-        leak_badge(experiment.leaky[0])
+        run_badges(experiment.leaky[0])
     chart(plots.accuracies(gap), "accuracies")
     st.caption(
         f"{thousands(gap.n_clips)} clips, each tested once with either split, by a model that did "

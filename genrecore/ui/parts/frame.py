@@ -22,7 +22,8 @@ from genrecore.reporting import plots
 from genrecore.reporting.columns import Column
 from genrecore.reporting.plots import Chart
 from genrecore.reporting.plots.palette import INK
-from genrecore.store.run import store_dir
+from genrecore.store.run import Run, store_dir
+from genrecore.store.separation import Answer, Separation
 from genrecore.training import hardware
 from genrecore.ui.parts import sockets
 from genrecore.ui.parts.choices import new_run
@@ -300,6 +301,30 @@ def sentences() -> Iterator[None]:
         yield
     except GenrecoreError as error:
         st.error(plain(error), icon=":material/error:")
+
+
+def separation_box(separation: Separation) -> None:
+    """Whether a split keeps artists, albums and copies apart: green, red, or amber where that
+    cannot be known; with an icon and the reason."""
+    boxes = {
+        Answer.KEPT_APART: (st.success, ":material/verified:"),
+        Answer.CROSSES: (st.error, ":material/block:"),
+        Answer.CANNOT_BE_KNOWN: (st.warning, ":material/help:"),
+    }
+    box, icon = boxes[separation.answer]
+    box(plain(separation.sentence), icon=icon)
+
+
+def run_badges(run: Run) -> None:
+    """What stands wherever a run is shown: a red badge where training knew something of the test
+    clips, an amber one where nobody can tell, a grey one for a rehearsal; nothing for most."""
+    if run.leak:
+        st.badge(plain(run.leak), icon=":material/warning:", color="red")
+    if run.unknown:
+        why = run.separation.sentence if run.separation else ""
+        st.badge(plain(run.unknown), icon=":material/help:", color="orange", help=plain(why))
+    if run.rehearsal:
+        st.badge(plain(run.rehearsal), icon=":material/science:", color="gray")
 
 
 def act(action: Callable[[], str]) -> None:

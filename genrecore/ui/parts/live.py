@@ -10,7 +10,7 @@ import streamlit as st
 from genrecore import words
 from genrecore.store.progress import phase_text
 from genrecore.store.run import LIVE, Run
-from genrecore.ui.parts.frame import capital, capitalised, go_to, link_to, plain
+from genrecore.ui.parts.frame import capital, capitalised, go_to, link_to, plain, run_badges
 
 TICK_S = 2.0
 
@@ -57,14 +57,6 @@ def badge(state: str) -> None:
     """The state as a badge: word, icon and colour."""
     word, _, icon, colour, _ = STATES.get(state, _UNKNOWN)
     st.badge(word, icon=icon, color=colour)  # type: ignore[arg-type]
-
-
-def leak_badge(run: Run) -> None:
-    """A red badge where training knew something of the test clips, an orange one for a rehearsal;
-    nothing otherwise."""
-    if run.badge:
-        colour = "red" if run.leak else "orange"
-        st.badge(plain(run.badge), icon=":material/warning:", color=colour)  # type: ignore[arg-type]
 
 
 def live(
@@ -123,7 +115,7 @@ def run_title(run: Run) -> None:
     """Title, state and warning of a run."""
     st.markdown(f"**{plain(run.title)}**", width="content")
     badge(run.state)
-    leak_badge(run)
+    run_badges(run)
 
 
 def run_card(run: Run) -> None:
