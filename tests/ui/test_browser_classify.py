@@ -78,7 +78,7 @@ def test_every_format_is_heard_and_the_timeline_steers_the_player(
     page.goto(f"{dashboard.address}/classify?run={done.run_id}")
     page.locator("input[type=file]").set_input_files(files)
     loaded = inference.load(done)
-    expect(prediction_on(page)).to_contain_text(re.compile(r"with \d+\.\d %"))
+    expect(prediction_on(page)).to_be_visible()
     expect(page.get_by_text(f"{len(files)} uploaded clips")).to_be_visible()
     expect(page.get_by_role("alert").filter(has_text="song.")).to_have_count(0)
     for path in (files[-1], files[5]):  # m4a, and au, which chromium itself does not play
@@ -90,7 +90,7 @@ def test_every_format_is_heard_and_the_timeline_steers_the_player(
         page.get_by_role("option", name=path.name).click()
         expected = loaded.classify(path)
         text = f"{expected.genre} with {percent(expected.proba.max())}"
-        expect(prediction_on(page)).to_contain_text(text)
+        expect(prediction_on(page, re.escape(text))).to_be_visible()
     player = page.locator(".st-key-player_prediction audio")
     page.wait_for_function(
         "() => document.querySelector('.st-key-player_prediction audio').duration > 2.5"
@@ -142,7 +142,7 @@ def test_a_recording_of_the_microphone_is_classified(
     page.get_by_role("button", name="Record", exact=True).click()
     page.wait_for_timeout(2500)
     page.get_by_role("button", name="Stop recording", exact=True).click()
-    expect(prediction_on(page)).to_contain_text(re.compile(r"with \d+\.\d %"))
+    expect(prediction_on(page)).to_be_visible()
     (recording,) = [
         path
         for path in (home / "cache" / "uploads").glob("*.clip")
