@@ -49,7 +49,11 @@ def genres_of(clips: pd.DataFrame) -> list[str]:
     return sorted(clips["genre"].dropna().unique().tolist())
 
 
-def check(clips: pd.DataFrame, dataset: str, least_per_genre: int = 3) -> None:
+LEAST_PER_GENRE = 3
+"""Clips that a genre needs: one for training, one for validation, one for the test."""
+
+
+def check(clips: pd.DataFrame, dataset: str, least_per_genre: int = LEAST_PER_GENRE) -> None:
     """Refuses a table that no classifier can learn from.
 
     Raises:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -98,22 +99,51 @@ def build(
         clip_s: Seconds taken from the middle of each clip.
         report: Called as `report(phase, done, total)`.
     """
-    contents = content_digests(clips, report)
-    pairs = list(zip(clips["clip_id"], contents, strict=True))
-    key = digest([_FORMAT, sample_rate_hz, clip_s, pairs])
-    folder = make_once(
-        cache_dir() / "corpora" / key,
+    folder = _folder(clips, content_digests(clips, report), sample_rate_hz, clip_s)
+    make_once(
+        folder,
         lambda partial: _build_into(partial, clips, sample_rate_hz, clip_s, report),
         report,
         resume=True,
     )
+    return _read(folder, sample_rate_hz)
+
+
+def kept(clips: pd.DataFrame, sample_rate_hz: int, clip_s: float) -> Corpus | None:
+    """The corpus of these clips, as `build` gives it, if it was built before and no file has
+    changed since; no file is read."""
+    stamps, memo = _stamps(clips), read_json(_memo_file())
+    if not all(not stamp or stamp in memo for stamp in stamps):
+        return None
+    folder = _folder(clips, _named(stamps, memo), sample_rate_hz, clip_s)
+    return _read(folder, sample_rate_hz) if folder.is_dir() else None
+
+
+def kept_at() -> tuple[int, ...]:
+    """When a corpus was last built, and file contents were last remembered: it changes whenever
+    `kept` may."""
+    times = []
+    for path in (cache_dir() / "corpora", _memo_file()):
+        try:
+            times.append(path.stat().st_mtime_ns)
+        except OSError:
+            times.append(0)
+    return tuple(times)
+
+
+def _folder(clips: pd.DataFrame, contents: list[str], sample_rate_hz: int, clip_s: float) -> Path:
+    pairs = list(zip(clips["clip_id"], contents, strict=True))
+    return cache_dir() / "corpora" / digest([_FORMAT, sample_rate_hz, clip_s, pairs])
+
+
+def _read(folder: Path, sample_rate_hz: int) -> Corpus:
     lines = _index_lines(folder)
     usable = [line for line in lines if "n_samples" in line]
     index = index_table(
         [line["clip_id"] for line in usable], [line["n_samples"] for line in usable]
     )
     skipped = [line for line in lines if "reason" in line]
-    return Corpus(folder, key, sample_rate_hz, index, skipped)
+    return Corpus(folder, folder.name, sample_rate_hz, index, skipped)
 
 
 def index_table(clip_ids: list[str], counts: list[int]) -> pd.DataFrame:
@@ -167,15 +197,7 @@ def _build_into(
 
 def content_digests(clips: pd.DataFrame, report: Report) -> list[str]:
     """Each file's content digest; remembered by path, size and time of change."""
-    memo_file = cache_dir() / "digests.json"
-    memo = read_json(memo_file)
-    stamps = []
-    for path in clips["path"]:
-        try:
-            stat = os.stat(path)
-            stamps.append(f"{path}|{stat.st_size}|{stat.st_mtime_ns}")
-        except OSError:
-            stamps.append("")
+    stamps, memo = _stamps(clips), read_json(_memo_file())
 
     def digest_of(stamp: str) -> str:
         try:
@@ -187,6 +209,26 @@ def content_digests(clips: pd.DataFrame, report: Report) -> list[str]:
     if missing:
         digests = in_order(digest_of, missing, report, Phase.READING_FILES)
         memo.update(zip(missing, digests, strict=True))
-        memo_file.parent.mkdir(parents=True, exist_ok=True)
-        write_text(memo_file, json.dumps(memo))
+        _memo_file().parent.mkdir(parents=True, exist_ok=True)
+        write_text(_memo_file(), json.dumps(memo))
+    return _named(stamps, memo)
+
+
+def _memo_file() -> Path:
+    return cache_dir() / "digests.json"
+
+
+def _stamps(clips: pd.DataFrame) -> list[str]:
+    """Path, size and time of change of each clip's file; empty where there is none."""
+    stamps = []
+    for path in clips["path"]:
+        try:
+            stat = os.stat(path)
+            stamps.append(f"{path}|{stat.st_size}|{stat.st_mtime_ns}")
+        except OSError:
+            stamps.append("")
+    return stamps
+
+
+def _named(stamps: list[str], memo: Mapping[str, str]) -> list[str]:
     return [memo[stamp] if stamp else "missing" for stamp in stamps]

@@ -8,6 +8,7 @@ a quote stands in double quotes, with quotes in it doubled.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 import pandas as pd
 
@@ -94,6 +95,12 @@ def canonical(leave_out: str, merge: str) -> tuple[str, str]:
         for new, olds in sorted(merges.items())
     ]
     return ", ".join(_quoted(genre) for genre in sorted(gone)), "; ".join(parts)
+
+
+def also_left_out(leave_out: str, genres: Sequence[str]) -> str:
+    """The text that leaves these genres out, too."""
+    gone = parse_leave_out(leave_out)
+    return ", ".join(_quoted(genre) for genre in sorted({*gone, *genres}))
 
 
 def parse_leave_out(text: str) -> list[str]:

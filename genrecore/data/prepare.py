@@ -39,17 +39,12 @@ def decode(config: RunConfig, report: Report = silent) -> Prepared:
         GenrecoreError: The dataset is not there, or too little of it can be read.
     """
     name = config.dataset.name
-    table = datasets.load(name, config.dataset.options, report)
-    left_out = list(table.attrs.get("left_out", []))
-    notes = list(table.attrs.get("notes", []))
-    table, changes = genres.apply(table, config.genres.leave_out, config.genres.merge)
+    loaded = datasets.load(name, config.dataset.options, report)
+    left_out = list(loaded.attrs.get("left_out", []))
+    notes = list(loaded.attrs.get("notes", []))
+    table, changes = taking_part(loaded, config)
     notes += changes
-    if config.rehearsal:
-        whole = _split(table, config)
-        table = genres.fewer(whole, config.rehearsal)
-        notes.append(f"A rehearsal: {out_of(len(table), len(whole))} clips take part.")
     built = build_corpus(table, config, report)
-    readable = table[table["clip_id"].isin(built.index["clip_id"])].reset_index(drop=True)
     skipped = left_out + built.skipped
     if skipped:
         n, first = len(skipped), skipped[0]
@@ -58,12 +53,41 @@ def decode(config: RunConfig, report: Report = silent) -> Prepared:
             f"{'is' if n == 1 else 'are'} left out; "
             f"the first is {first['clip_id']}: {first['reason']}"
         )
+    return Prepared(usable(table, built, config), built, skipped, notes)
+
+
+def taking_part(clips: pd.DataFrame, config: RunConfig) -> tuple[pd.DataFrame, list[str]]:
+    """The clips of a dataset that a run decodes, and sentences about what it changes: genres left
+    out and merged, fewer clips in a rehearsal.
+
+    Raises:
+        GenrecoreError: Genres that do not exist or are too small, or no split for a rehearsal.
+    """
+    table, notes = genres.apply(clips, config.genres.leave_out, config.genres.merge)
+    check(table, config.dataset.name)
+    if config.rehearsal:
+        whole = _split(table, config)
+        table = genres.fewer(whole, config.rehearsal)
+        notes.append(f"A rehearsal: {out_of(len(table), len(whole))} clips take part.")
+    return table, notes
+
+
+def usable(clips: pd.DataFrame, built: Corpus, config: RunConfig) -> pd.DataFrame:
+    """The clips that a corpus holds.
+
+    Raises:
+        GenrecoreError: There are none, or too few of a genre.
+    """
+    name = config.dataset.name
+    readable = clips[clips["clip_id"].isin(built.index["clip_id"])].reset_index(drop=True)
     if readable.empty:
+        first = built.skipped[0]
         raise GenrecoreError(
-            f"None of the {thousands(len(table))} clips of {name} can be used. {notes[-1]}"
+            f"None of the {thousands(len(clips))} clips of {name} can be used; the first is "
+            f"{first['clip_id']}: {first['reason']}"
         )
     check(readable, name)
-    return Prepared(readable, built, skipped, notes)
+    return readable
 
 
 def build_corpus(clips: pd.DataFrame, config: RunConfig, report: Report = silent) -> Corpus:
@@ -89,20 +113,42 @@ def _split(clips: pd.DataFrame, config: RunConfig) -> pd.DataFrame:
     return splits.apply(clips, split, config.split_seed, config.fold)
 
 
+class MissingGenresError(GenrecoreError):
+    """A split that leaves training or test without some `genres`."""
+
+    def __init__(self, message: str, genres: tuple[str, ...]) -> None:
+        super().__init__(message)
+        self.genres = genres
+
+
+def split_clips(clips: pd.DataFrame, config: RunConfig) -> pd.DataFrame:
+    """The clips with the configuration's split.
+
+    Raises:
+        MissingGenresError: Training or test would be without a genre.
+        GenrecoreError: The split cannot be made.
+    """
+    table = _split(clips, config)
+    missing = {
+        split: sorted({*genres_of(table)} - {*table.loc[table["split"] == split, "genre"]})
+        for split in ("train", "test")
+    }
+    for split, names in missing.items():
+        if names:
+            raise MissingGenresError(
+                f"The split {config.split.name} leaves no {split} clips of {', '.join(names)}.",
+                tuple(sorted({*missing["train"], *missing["test"]})),
+            )
+    return table
+
+
 def with_split(prepared: Prepared, config: RunConfig) -> Prepared:
     """Applies the configuration's split to the readable clips.
 
     Raises:
-        GenrecoreError: The split cannot be made, or leaves training or test without clips.
+        GenrecoreError: As `split_clips`.
     """
-    table = _split(prepared.clips, config)
-    for split in ("train", "test"):
-        missing = set(prepared.genres) - set(table.loc[table["split"] == split, "genre"])
-        if missing:
-            named = ", ".join(sorted(missing))
-            raise GenrecoreError(
-                f"The split {config.split.name} leaves no {split} clips of {named}."
-            )
+    table = split_clips(prepared.clips, config)
     return replace(prepared, clips=table, notes=prepared.notes + splits.notes(table))
 
 

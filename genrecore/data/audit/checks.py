@@ -7,10 +7,9 @@ from collections import Counter
 import pandas as pd
 
 from genrecore.audio import decode, fingerprint
-from genrecore.data.audit import copies, crossings, genres, sound
+from genrecore.data.audit import copies, crossings, genres, recordings, sound
 from genrecore.data.audit.crossings import Crossing
 from genrecore.data.audit.findings import CROSSINGS, Audit, Finding, finding_table
-from genrecore.data.audit.near_copies import near_copies
 from genrecore.data.corpus import Corpus
 from genrecore.data.parallel import in_order
 from genrecore.errors import AudioError
@@ -58,7 +57,7 @@ def audit(
         findings += _headers(clips[~clips["clip_id"].isin(skipped)], report)
         checked.append("Sample rates in the headers of the files.")
 
-    exact = near = pd.DataFrame({"clip_a": [], "clip_b": []}, dtype="string")
+    exact, near = recordings.NO_COPIES
     if corpus is None or corpus.medium != "audio":
         if corpus is not None:
             rows = corpus.index[corpus.index["clip_id"].isin(clips["clip_id"])]
@@ -70,15 +69,10 @@ def audit(
     else:
         measures = _measures(clips, corpus, report)
         findings += sound.findings(measures)
-        exact = copies.same_digests(
-            measures.table["clip_id"].tolist(), measures.table["digest"].tolist()
-        )
+        exact, near = recordings.copies(corpus, measures, report)
         checked.append("The decoded audio: level, clipping, noise, identical samples.")
-        # Of identical clips only the first takes part.
-        again, prints = set(exact["clip_b"]), measures.fingerprints
-        near = near_copies({name: prints[name] for name in prints if name not in again}, report)
         sentence = "Near-duplicates, by acoustic fingerprints."
-        n_mute = sum(not fingerprint.is_usable(print_) for print_ in prints.values())
+        n_mute = sum(not fingerprint.is_usable(p) for p in measures.fingerprints.values())
         if n_mute:
             verb = "holds" if n_mute == 1 else "hold"
             sentence += f" {plural(n_mute, 'clip')} {verb} too little change to have one."
@@ -89,11 +83,7 @@ def audit(
         checked.append("No split was given, so nothing crosses one.")
         return _result(clips, findings, [], checked)
     checked.append("What crosses the split: artists, albums, exact copies and near-duplicates.")
-    shared = [crossings.artist_crossings(clips), crossings.album_crossings(clips)]
-    for kind, pairs in (("copy_crosses", exact), ("near_copy_crosses", near)):
-        if len(pairs):
-            family, titles = copies.families(clips["clip_id"], pairs)
-            shared.append(crossings.crossing(kind, clips, family, titles))
+    shared = crossings.all_crossings(clips, exact, near)
     return _result(clips, findings + crossings.shared_albums(clips), shared, checked)
 
 

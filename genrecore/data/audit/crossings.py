@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from genrecore.data.audit import copies
 from genrecore.data.audit.findings import Finding
 from genrecore.data.clips import SPLITS, same_names
 from genrecore.words import out_of, plural
@@ -87,6 +88,17 @@ def crossing(kind: str, clips: pd.DataFrame, group: np.ndarray, titles: Sequence
     touched = np.zeros(len(clips), bool)
     touched[used] = (part[used] > 0) & (counts[group[used], 0] > 0)
     return Crossing(kind, findings, summary, touched)
+
+
+def all_crossings(clips: pd.DataFrame, exact: pd.DataFrame, near: pd.DataFrame) -> list[Crossing]:
+    """What crosses the split of a clip table: artists, albums, and pairs `clip_a, clip_b` of exact
+    copies and of near-duplicates."""
+    shared = [artist_crossings(clips), album_crossings(clips)]
+    for kind, pairs in (("copy_crosses", exact), ("near_copy_crosses", near)):
+        if len(pairs):
+            family, titles = copies.families(clips["clip_id"], pairs)
+            shared.append(crossing(kind, clips, family, titles))
+    return shared
 
 
 def artist_crossings(clips: pd.DataFrame) -> Crossing:

@@ -106,7 +106,12 @@ def _block_path(corpus_key: str, first: int) -> Path:
 
 def _clip_ids_path(corpus_key: str) -> Path:
     """The file of the clips' names in the order of the blocks, written when all blocks are."""
-    return _folder(corpus_key) / f"{_VERSION}-clips.json"
+    return kept_file(corpus_key, "clips")
+
+
+def kept_file(corpus_key: str, content: str) -> Path:
+    """A file beside the measures of a corpus, of this version."""
+    return _folder(corpus_key) / f"{_VERSION}-{content}.json"
 
 
 def _read(corpus_key: str, first: int) -> dict[str, np.ndarray] | None:

@@ -68,11 +68,12 @@ def load(name: str, options: Mapping[str, Any], report: Report = silent) -> pd.D
 
     Raises:
         UsageError: No such dataset, an unknown option or a value out of range.
-        GenrecoreError: The files are not there, or cannot be learned from.
+        GenrecoreError: The files are not there, or there are no clips or one genre only. Genres
+            with too few clips are refused later: they may be left out or merged.
     """
     dataset = DATASETS.choose(name, options)
     table = dataset.thing(dataset.options, report)
-    clips.check(table, name)
+    clips.check(table, name, least_per_genre=1)
     return table
 
 

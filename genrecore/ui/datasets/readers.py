@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
-import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,10 +13,9 @@ from genrecore.data import genres as relabel
 from genrecore.data.audit import Audit
 from genrecore.data.audit import audit as audit_clips
 from genrecore.data.datasets import DATASETS
+from genrecore.data.datasets.loaded import files_of
 from genrecore.ui.datasets.choice import DatasetChoice, SplitChoice, config_of
 from genrecore.ui.parts.cache import cached_by_files, no_files
-
-_MOST_ENTRIES = 5_000
 
 
 @dataclass(frozen=True)
@@ -48,23 +45,7 @@ def is_made(dataset: DatasetChoice) -> bool:
 
 
 def _files_of(dataset: DatasetChoice) -> Iterator[Path]:
-    """The dataset's folder, two levels of its folders, and the lists (CSV) there."""
-    if dataset.options.get("folder") is None:
-        return
-    top = Path(str(dataset.options["folder"])).expanduser()
-    yield top
-    for entry in _entries(top):
-        yield entry
-        yield from _entries(entry)
-
-
-def _entries(folder: Path) -> list[Path]:
-    try:
-        with os.scandir(folder) as entries:
-            first = itertools.islice(entries, _MOST_ENTRIES)
-            return [Path(e.path) for e in first if e.name.endswith(".csv") or e.is_dir()]
-    except OSError:  # a file, or one that may not be read: the loader says so
-        return []
+    return files_of(dataset.options)
 
 
 @cached_by_files(_files_of, spinner="Reading the dataset …", max_entries=4, shared=True)

@@ -1,0 +1,371 @@
+"""What a run would meet, found before it is queued: in seconds, without decoding any audio.
+
+The dataset's clip table is read, genres are left out and merged, and the split is made, as a run
+does. Artists and albums on both sides are in the table; files that cannot be used and copies are
+known where these very files were decoded and audited before. What is found is kept in memory until
+the dataset's files change, so that a form can ask after every click.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property, lru_cache
+from types import MappingProxyType
+from typing import Any, Literal, NamedTuple
+
+import pandas as pd
+
+from genrecore.config.dotted import text_of
+from genrecore.config.run import Part, RunConfig, with_values
+from genrecore.data import clips as clip_tables
+from genrecore.data import corpus, genres, prepare, splits
+from genrecore.data.audit import crossings, recordings
+from genrecore.data.audit.recordings import Copies
+from genrecore.data.corpus import Corpus
+from genrecore.data.datasets.loaded import Stamp, known_table, stamp_of
+from genrecore.data.datasets.remembered import with_remembered_folder
+from genrecore.data.splits import SPLITS
+from genrecore.errors import GenrecoreError, UsageError
+from genrecore.store.separation import Answer, Separation, judge
+from genrecore.words import listed
+
+AUTO = "auto"
+"""Stands for the best split that the clips allow, where a split is asked for by name."""
+
+Outcome = Literal["works", "crosses", "cannot be known", "impossible"]
+_OUTCOMES: Mapping[Answer, Outcome] = {
+    Answer.KEPT_APART: "works",
+    Answer.CANNOT_BE_KNOWN: "cannot be known",
+    Answer.CROSSES: "crosses",
+}
+_RANKS: Sequence[Outcome] = ("works", "cannot be known", "crosses", "impossible")
+_FEWEST_FOLDS = 3
+_ALLOW = MappingProxyType({"allow_leaks": True})
+_MARKED = "the run is marked wherever it appears"
+
+
+@dataclass(frozen=True)
+class Remedy:
+    """Changes with which a run is no longer refused.
+
+    Attributes:
+        sentence: What is changed, for people.
+        changes: Values by dotted field, as `with_values` takes them.
+    """
+
+    sentence: str
+    changes: Mapping[str, Any]
+
+    @property
+    def settings(self) -> str:
+        """The changes as settings are written."""
+        return ", ".join(f"{name} = {text_of(value)}" for name, value in self.changes.items())
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What a split would give on the clips of a run.
+
+    Attributes:
+        part: The scheme with its options.
+        separation: Whether it keeps artists, albums and copies apart; None where it is impossible.
+        reason: Why it is impossible, or why it has this answer, in a sentence.
+        copies_known: Whether copies were looked for: the audio was decoded and audited before.
+        missing: Genres without training or test clips.
+    """
+
+    part: Part
+    separation: Separation | None
+    reason: str
+    copies_known: bool = False
+    missing: tuple[str, ...] = ()
+
+    @property
+    def outcome(self) -> Outcome:
+        """One of the four outcomes."""
+        return _OUTCOMES[self.separation.answer] if self.separation else "impossible"
+
+    @property
+    def title(self) -> str:
+        """The scheme, for people, with the number of folds where it is not the usual one."""
+        n_folds = self.part.options.get("n_folds")
+        return SPLITS[self.part.name].title + (f", {n_folds} folds" if n_folds else "")
+
+    @property
+    def sentence(self) -> str:
+        """Title and reason."""
+        return f"{self.title}: {self.reason[:1].lower()}{self.reason[1:]}"
+
+    @property
+    def changes(self) -> dict[str, Any]:
+        """The dotted values that choose this split; one that crosses has to be allowed."""
+        options = {f"split.{key}": value for key, value in self.part.options.items()}
+        allow = _ALLOW if self.outcome == "crosses" else {}
+        return {"split": self.part.name, "fold": 0, **options, **allow}
+
+
+@dataclass(frozen=True)
+class Check:
+    """What a configuration would meet.
+
+    Attributes:
+        config: The configuration.
+        problem: Why a run with it is refused, in a sentence; empty where it is not.
+        split: What its own split gives; None where that is not known: the dataset cannot be read,
+            or is not made yet.
+        splits: What every scheme gives on these clips, by name, computed when it is first looked
+            at; empty where that is not known.
+    """
+
+    config: RunConfig
+    problem: str = ""
+    split: Trial | None = None
+    _data: _Data | None = field(default=None, repr=False)
+
+    @cached_property
+    def splits(self) -> Mapping[str, Trial]:
+        return {} if self._data is None else _all_trials(self._data, self.config)
+
+    @property
+    def best_split(self) -> Trial | None:
+        """The best split of these clips; None where that is not known.
+
+        Best is one that keeps artists apart, then one of which that cannot be known. Of equals, it
+        is the one that the data were published with, then one by artist where artists are known,
+        then one by clip.
+        """
+        return _best(self.splits)
+
+    @cached_property
+    def remedies(self) -> list[Remedy]:
+        """What may be changed so that the run is not refused, the best first; each was tried."""
+        return [
+            remedy
+            for remedy in self._possible_remedies()
+            if not check(with_values(self.config, dict(remedy.changes))).problem
+        ]
+
+    def _possible_remedies(self) -> list[Remedy]:
+        if not self.problem or self._data is None:
+            return []
+        remedies, best, config = [], self.best_split, self.config
+        if best and best.outcome != "crosses":
+            remedies.append(Remedy(best.sentence, best.changes))
+        if self.split and self.split.outcome == "crosses":
+            remedies.append(Remedy(f"Train although the split leaks; {_MARKED}.", _ALLOW))
+        elif best and best.outcome == "crosses":
+            remedies.append(Remedy(f"{best.title}, although it leaks; {_MARKED}.", best.changes))
+        small = self.split.missing if self.split else _clips(self._data).small
+        if small:
+            text = genres.also_left_out(config.genres.leave_out, small)
+            sentence = f"Leave out the genres with too few clips: {listed(small)}."
+            remedies.append(Remedy(sentence, {"genres.leave_out": text}))
+        if self.split is None and (config.genres.leave_out or config.genres.merge):
+            same = {"genres.leave_out": "", "genres.merge": ""}
+            remedies.append(Remedy("Take the genres as they are.", same))
+        return remedies
+
+    def refuse(self) -> None:
+        """Raises the problem, if there is one.
+
+        Raises:
+            UsageError: What it is, and what may be changed.
+        """
+        if self.problem:
+            ways = [remedy.settings for remedy in self.remedies]
+            raise UsageError(self.problem + (f" This works: {'; or '.join(ways)}." if ways else ""))
+
+
+def check(config: RunConfig) -> Check:
+    """What a run with this configuration would meet; nothing is made or decoded.
+
+    Args:
+        config: As `resolve` gives it.
+    """
+    try:
+        data = _data_of(config)
+        clips = _clips(data)
+    except GenrecoreError as error:
+        return Check(config, str(error))
+    if clips.table is None:  # the dataset is not made yet, and nobody knows what it will be
+        return Check(config)
+    if clips.problem:
+        return Check(config, clips.problem, None, data)
+    trial = _trial(data, _text(config.split), config.rehearsal, config.split_seed, config.fold)
+    problem = ""
+    if trial.separation is None:
+        problem = trial.reason
+    elif trial.outcome == "crosses" and not config.allow_leaks:
+        best = _best(_all_trials(data, config))
+        problem = leak_refusal(trial.reason, best is not None and best.outcome != "crosses")
+    return Check(config, problem, trial, data)
+
+
+def leak_refusal(leak: str, other_works: bool) -> str:
+    """Why a split that leaks is refused, as sentences.
+
+    Args:
+        leak: What crosses.
+        other_works: Whether another split of these clips does not leak.
+    """
+    if other_works:
+        return f"{leak} Choose a split that keeps them apart, or allow leaks: {_MARKED}."
+    return f"{leak} No split of these clips keeps them apart; allow leaks, and {_MARKED}."
+
+
+def with_best_split(config: RunConfig) -> RunConfig:
+    """The configuration with the best split of its clips in the place of `auto`; any other stays.
+
+    Raises:
+        UsageError: Options for `auto`, which has none.
+    """
+    if config.split.name != AUTO:
+        return config
+    if config.split.options:
+        raise UsageError(
+            f"The split {AUTO} has no options; found {', '.join(config.split.options)}. Name the "
+            f"split: {', '.join(SPLITS)}."
+        )
+    dataset, default = with_remembered_folder(config.dataset), RunConfig().split
+    best = check(config.model_copy(update={"dataset": dataset, "split": default})).best_split
+    return config.model_copy(update={"split": best.part if best else default})
+
+
+@dataclass(frozen=True)
+class _Data:
+    """What decides which clips there are and what is known of their audio."""
+
+    stamp: Stamp
+    genres: tuple[str, str]
+    audio: tuple[int, float]
+    cached_at: tuple[int, ...]  # when a corpus and its copies were last kept
+
+
+class _Clips(NamedTuple):
+    """A dataset's clips with its genres changed; `small` are genres with too few."""
+
+    table: pd.DataFrame | None
+    problem: str = ""
+    small: tuple[str, ...] = ()
+
+
+class _Heard(NamedTuple):
+    """What is known of the audio of some clips: those that can be used, and copies among them."""
+
+    clip_ids: Sequence[str] | None
+    copies: Copies | None
+
+
+def _data_of(config: RunConfig) -> _Data:
+    data = _Data(
+        stamp_of(config.dataset.name, config.dataset.options),
+        (config.genres.leave_out, config.genres.merge),
+        (config.audio.sample_rate_hz, config.audio.clip_s),
+        corpus.kept_at(),
+    )
+    kept = _corpus(data)
+    if kept is None:
+        return data
+    return replace(data, cached_at=(*data.cached_at, recordings.kept_at(kept)))
+
+
+@lru_cache(maxsize=16)
+def _clips(data: _Data) -> _Clips:
+    table, small = known_table(data.stamp), ()
+    if table is None:
+        return _Clips(None)
+    try:
+        table, _ = genres.apply(table, *data.genres)
+        counts = table["genre"].value_counts()
+        few = sorted(counts[counts < clip_tables.LEAST_PER_GENRE].index)
+        small = tuple(few) if len(counts) - len(few) > 1 else ()
+        clip_tables.check(table, data.stamp[0])
+    except GenrecoreError as error:
+        return _Clips(table, str(error), small)
+    return _Clips(table)
+
+
+@lru_cache(maxsize=16)
+def _corpus(data: _Data) -> Corpus | None:
+    table = _clips(data).table
+    return None if table is None else _kept_corpus(table, data)
+
+
+def _kept_corpus(table: pd.DataFrame, data: _Data) -> Corpus | None:
+    if set(table["medium"]) != {"audio"}:
+        return None
+    return corpus.kept(table, *data.audio)
+
+
+def _all_trials(data: _Data, config: RunConfig) -> dict[str, Trial]:
+    if _clips(data).problem:
+        return {}
+    return {name: _tried(data, name, config.rehearsal, config.split_seed) for name in SPLITS}
+
+
+def _best(trials: Mapping[str, Trial]) -> Trial | None:
+    return min((t for t in trials.values() if t.separation), key=_rank, default=None)
+
+
+def _rank(trial: Trial) -> tuple[int, bool, bool]:
+    facts, separation = SPLITS[trial.part.name].facts, trial.separation
+    by_artist = "artist" in facts.keeps and separation and separation.n_unknown < separation.n_clips
+    return _RANKS.index(trial.outcome), not facts.published_with, not by_artist
+
+
+@lru_cache(maxsize=512)
+def _tried(data: _Data, name: str, rehearsal: int, seed: int) -> Trial:
+    """A scheme with its default options or, where those are impossible, with fewer folds."""
+    entry = SPLITS.choose(name)
+    parts = [Part(name=name)]
+    if entry.facts.folds:
+        fewer = range(splits.n_folds(entry) - 1, _FEWEST_FOLDS - 1, -1)
+        parts += [Part(name=name, options={"n_folds": n}) for n in fewer]
+    trials = (_trial(data, _text(part), rehearsal, seed, 0) for part in parts)
+    first = next(trials)
+    return first if first.separation else next((t for t in trials if t.separation), first)
+
+
+def _text(part: Part) -> str:
+    return part.model_dump_json()
+
+
+@lru_cache(maxsize=512)
+def _trial(data: _Data, part: str, rehearsal: int, seed: int, fold: int) -> Trial:
+    """A split applied to the clips that would take part."""
+    table, scheme = _clips(data).table, Part.model_validate_json(part)
+    if table is None:
+        return Trial(scheme, None, "The dataset is not made yet.")
+    config = RunConfig(
+        dataset=Part(name=data.stamp[0]),
+        split=scheme,
+        rehearsal=rehearsal,
+        split_seed=seed,
+        fold=fold,
+    )
+    kept = _corpus(data)
+    try:
+        if rehearsal:
+            table, _ = prepare.taking_part(table, config)
+            kept = _kept_corpus(table, data)
+        if kept:
+            table = prepare.usable(table, kept, config)
+        split = prepare.split_clips(table, config)
+    except prepare.MissingGenresError as error:
+        return Trial(scheme, None, str(error), missing=error.genres)
+    except GenrecoreError as error:
+        return Trial(scheme, None, str(error))
+    copies = recordings.kept_copies(kept) if kept else None
+    leak, touched = crossings.reason(
+        crossings.all_crossings(split, *(copies or recordings.NO_COPIES)), split
+    )
+    takes_part = split["split"].notna()
+    separation = judge(
+        leak,
+        int(takes_part.sum()),
+        int((clip_tables.same_names(split["artist"]).isna() & takes_part).sum()),
+        int(touched.sum()),
+        bool(split.attrs["published_apart"]),
+    )
+    return Trial(scheme, separation, separation.sentence, copies is not None)
