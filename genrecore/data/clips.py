@@ -27,6 +27,14 @@ COLUMNS = ("clip_id", "path", "medium", "genre", "artist", "album", "duration_s"
 SPLITS = ("train", "valid", "test")
 
 
+class UnfitGenresError(GenrecoreError):
+    """Some `genres` stand in the way of what is asked for; the others do not."""
+
+    def __init__(self, message: str, genres: Iterable[str]) -> None:
+        super().__init__(message)
+        self.genres = tuple(sorted(map(str, genres)))
+
+
 def clip_table(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
     """A clip table from rows, sorted by genre and clip_id, absent columns filled as missing."""
     table = pd.DataFrame(list(rows), columns=list(COLUMNS))
@@ -57,8 +65,8 @@ def check(clips: pd.DataFrame, dataset: str, least_per_genre: int = LEAST_PER_GE
     """Refuses a table that no classifier can learn from.
 
     Raises:
-        GenrecoreError: No clips, one genre only, a genre with fewer than `least_per_genre` clips,
-            or a clip_id that occurs twice.
+        UnfitGenresError: Genres with fewer than `least_per_genre` clips.
+        GenrecoreError: No clips, one genre only, or a clip_id that occurs twice.
     """
     if clips.empty:
         raise GenrecoreError(f"The dataset {dataset} has no clips: nothing to train on.")
@@ -74,7 +82,8 @@ def check(clips: pd.DataFrame, dataset: str, least_per_genre: int = LEAST_PER_GE
     small = counts[counts < least_per_genre].sort_index()
     if len(small):
         named = ", ".join(f"{genre} ({n})" for genre, n in small.items())
-        raise GenrecoreError(
+        raise UnfitGenresError(
             f"The dataset {dataset} has too few clips in {named}; training, validation and test "
-            f"need at least {least_per_genre} clips of every genre."
+            f"need at least {least_per_genre} clips of every genre.",
+            small.index,
         )

@@ -10,7 +10,7 @@ import pandas as pd
 from genrecore.config.run import RunConfig
 from genrecore.data import corpus, corpus_images, datasets, genres, splits
 from genrecore.data.audit import Audit, audit
-from genrecore.data.clips import check, genres_of
+from genrecore.data.clips import UnfitGenresError, check, genres_of
 from genrecore.data.corpus import Corpus
 from genrecore.errors import GenrecoreError
 from genrecore.store.progress import Report, silent
@@ -113,19 +113,11 @@ def _split(clips: pd.DataFrame, config: RunConfig) -> pd.DataFrame:
     return splits.apply(clips, split, config.split_seed, config.fold)
 
 
-class MissingGenresError(GenrecoreError):
-    """A split that leaves training or test without some `genres`."""
-
-    def __init__(self, message: str, genres: tuple[str, ...]) -> None:
-        super().__init__(message)
-        self.genres = genres
-
-
 def split_clips(clips: pd.DataFrame, config: RunConfig) -> pd.DataFrame:
     """The clips with the configuration's split.
 
     Raises:
-        MissingGenresError: Training or test would be without a genre.
+        UnfitGenresError: Training or test would be without a genre.
         GenrecoreError: The split cannot be made.
     """
     table = _split(clips, config)
@@ -135,9 +127,9 @@ def split_clips(clips: pd.DataFrame, config: RunConfig) -> pd.DataFrame:
     }
     for split, names in missing.items():
         if names:
-            raise MissingGenresError(
+            raise UnfitGenresError(
                 f"The split {config.split.name} leaves no {split} clips of {', '.join(names)}.",
-                tuple(sorted({*missing["train"], *missing["test"]})),
+                {*missing["train"], *missing["test"]},
             )
     return table
 

@@ -21,13 +21,13 @@ from genrecore.config.run import Part, RunConfig, with_values
 from genrecore.data import clips as clip_tables
 from genrecore.data import corpus, genres, prepare, splits
 from genrecore.data.audit import crossings, recordings
-from genrecore.data.audit.recordings import Copies
+from genrecore.data.clips import UnfitGenresError
 from genrecore.data.corpus import Corpus
 from genrecore.data.datasets.loaded import Stamp, known_table, stamp_of
 from genrecore.data.datasets.remembered import with_remembered_folder
 from genrecore.data.splits import SPLITS
 from genrecore.errors import GenrecoreError, UsageError
-from genrecore.store.separation import Answer, Separation, judge
+from genrecore.store.separation import Answer, Separation
 from genrecore.words import listed
 
 AUTO = "auto"
@@ -72,14 +72,14 @@ class Trial:
         separation: Whether it keeps artists, albums and copies apart; None where it is impossible.
         reason: Why it is impossible, or why it has this answer, in a sentence.
         copies_known: Whether copies were looked for: the audio was decoded and audited before.
-        missing: Genres without training or test clips.
+        unfit: Genres without which it is possible; empty where it is, or that does not help.
     """
 
     part: Part
     separation: Separation | None
     reason: str
     copies_known: bool = False
-    missing: tuple[str, ...] = ()
+    unfit: tuple[str, ...] = ()
 
     @property
     def outcome(self) -> Outcome:
@@ -156,15 +156,29 @@ class Check:
             remedies.append(Remedy(f"Train although the split leaks; {_MARKED}.", _ALLOW))
         elif best and best.outcome == "crosses":
             remedies.append(Remedy(f"{best.title}, although it leaks; {_MARKED}.", best.changes))
-        small = self.split.missing if self.split else _clips(self._data).small
-        if small:
-            text = genres.also_left_out(config.genres.leave_out, small)
-            sentence = f"Leave out the genres with too few clips: {listed(small)}."
-            remedies.append(Remedy(sentence, {"genres.leave_out": text}))
+        remedies += self._without_genres()
         if self.split is None and (config.genres.leave_out or config.genres.merge):
             same = {"genres.leave_out": "", "genres.merge": ""}
             remedies.append(Remedy("Take the genres as they are.", same))
         return remedies
+
+    def _without_genres(self) -> list[Remedy]:
+        """Leaving out the fewest genres with which the split, or one by artist, is possible."""
+        unfit, then = _clips(self._data).unfit if self._data else (), ""
+        changes: dict[str, Any] = {}
+        if self.split is not None:
+            trials = [
+                trial
+                for name, trial in self.splits.items()
+                if trial.unfit and (name == self.split.part.name or _by_artist(trial))
+            ]
+            trial = min(trials, key=lambda t: (len(t.unfit), not _by_artist(t)), default=self.split)
+            unfit, changes, then = trial.unfit, trial.changes, f", then: {trial.title}"
+        if not unfit:
+            return []
+        left_out = genres.also_left_out(self.config.genres.leave_out, unfit)
+        sentence = f"Leave out {listed(unfit)}{then}."
+        return [Remedy(sentence, {"genres.leave_out": left_out, **changes})]
 
     def refuse(self) -> None:
         """Raises the problem, if there is one.
@@ -243,18 +257,12 @@ class _Data:
 
 
 class _Clips(NamedTuple):
-    """A dataset's clips with its genres changed; `small` are genres with too few."""
+    """A dataset's clips with its genres changed; without the genres `unfit` there would be no
+    problem."""
 
     table: pd.DataFrame | None
     problem: str = ""
-    small: tuple[str, ...] = ()
-
-
-class _Heard(NamedTuple):
-    """What is known of the audio of some clips: those that can be used, and copies among them."""
-
-    clip_ids: Sequence[str] | None
-    copies: Copies | None
+    unfit: tuple[str, ...] = ()
 
 
 def _data_of(config: RunConfig) -> _Data:
@@ -272,17 +280,14 @@ def _data_of(config: RunConfig) -> _Data:
 
 @lru_cache(maxsize=16)
 def _clips(data: _Data) -> _Clips:
-    table, small = known_table(data.stamp), ()
+    table = known_table(data.stamp)
     if table is None:
         return _Clips(None)
     try:
         table, _ = genres.apply(table, *data.genres)
-        counts = table["genre"].value_counts()
-        few = sorted(counts[counts < clip_tables.LEAST_PER_GENRE].index)
-        small = tuple(few) if len(counts) - len(few) > 1 else ()
         clip_tables.check(table, data.stamp[0])
     except GenrecoreError as error:
-        return _Clips(table, str(error), small)
+        return _Clips(table, str(error), _genres_in(error))
     return _Clips(table)
 
 
@@ -310,8 +315,13 @@ def _best(trials: Mapping[str, Trial]) -> Trial | None:
 
 def _rank(trial: Trial) -> tuple[int, bool, bool]:
     facts, separation = SPLITS[trial.part.name].facts, trial.separation
-    by_artist = "artist" in facts.keeps and separation and separation.n_unknown < separation.n_clips
+    known = separation is not None and separation.n_unknown < separation.n_clips
+    by_artist = _by_artist(trial) and known
     return _RANKS.index(trial.outcome), not facts.published_with, not by_artist
+
+
+def _by_artist(trial: Trial) -> bool:
+    return "artist" in SPLITS[trial.part.name].facts.keeps
 
 
 @lru_cache(maxsize=512)
@@ -322,9 +332,11 @@ def _tried(data: _Data, name: str, rehearsal: int, seed: int) -> Trial:
     if entry.facts.folds:
         fewer = range(splits.n_folds(entry) - 1, _FEWEST_FOLDS - 1, -1)
         parts += [Part(name=name, options={"n_folds": n}) for n in fewer]
-    trials = (_trial(data, _text(part), rehearsal, seed, 0) for part in parts)
-    first = next(trials)
-    return first if first.separation else next((t for t in trials if t.separation), first)
+    for part in parts:
+        trial = _trial(data, _text(part), rehearsal, seed, 0)
+        if trial.separation:
+            break
+    return trial
 
 
 def _text(part: Part) -> str:
@@ -352,20 +364,14 @@ def _trial(data: _Data, part: str, rehearsal: int, seed: int, fold: int) -> Tria
         if kept:
             table = prepare.usable(table, kept, config)
         split = prepare.split_clips(table, config)
-    except prepare.MissingGenresError as error:
-        return Trial(scheme, None, str(error), missing=error.genres)
     except GenrecoreError as error:
-        return Trial(scheme, None, str(error))
+        return Trial(scheme, None, str(error), unfit=_genres_in(error))
     copies = recordings.kept_copies(kept) if kept else None
-    leak, touched = crossings.reason(
-        crossings.all_crossings(split, *(copies or recordings.NO_COPIES)), split
-    )
-    takes_part = split["split"].notna()
-    separation = judge(
-        leak,
-        int(takes_part.sum()),
-        int((clip_tables.same_names(split["artist"]).isna() & takes_part).sum()),
-        int(touched.sum()),
-        bool(split.attrs["published_apart"]),
-    )
-    return Trial(scheme, separation, separation.sentence, copies is not None)
+    shared = crossings.all_crossings(split, *(copies or recordings.NO_COPIES))
+    separation = crossings.separation(shared, split)
+    return Trial(scheme, separation, separation.sentence if separation else "", copies is not None)
+
+
+def _genres_in(error: GenrecoreError) -> tuple[str, ...]:
+    """The genres without which there is no such error."""
+    return error.genres if isinstance(error, UnfitGenresError) else ()

@@ -11,7 +11,8 @@ import pytest
 import soundfile
 from sample_files import silent_wav
 
-from genrecore.data import clips, datasets
+from genrecore.config.run import RunConfig, with_values
+from genrecore.data import clips, datasets, prepare
 from genrecore.data.datasets.demo import DemoOptions, demo_folder
 from genrecore.data.datasets.gtzan import GtzanOptions, gtzan, published_facts
 from genrecore.data.datasets.tables import DESCRIPTORS, read_table
@@ -230,14 +231,25 @@ def test_gtzan_folders_without_clips_are_refused_with_the_reason(tmp_path: Path)
     assert "There are no clips in" in refusal(tmp_path)
 
 
-def test_one_genre_or_a_genre_with_one_clip_is_refused(tmp_path: Path) -> None:
+def test_one_genre_is_refused_and_a_genre_with_one_clip_only_where_it_is_trained_on(
+    tmp_path: Path,
+) -> None:
     for number in range(4):
         silent_wav(tmp_path / "genres_original" / "blues" / f"blues.{number:05d}.wav")
     with pytest.raises(GenrecoreError, match=r"one genre only \(blues\)"):
         datasets.load("gtzan", {"folder": str(tmp_path)})
     silent_wav(tmp_path / "genres_original" / "rock" / "rock.00000.wav")
+    table = datasets.load("gtzan", {"folder": str(tmp_path)})
+    config = with_values(RunConfig(), {"dataset": "gtzan", "dataset.folder": str(tmp_path)})
     with pytest.raises(GenrecoreError, match=r"too few clips in rock \(1\)"):
-        datasets.load("gtzan", {"folder": str(tmp_path)})
+        prepare.taking_part(table, config)
+    for number in range(4):
+        silent_wav(tmp_path / "genres_original" / "jazz" / f"jazz.{number:05d}.wav")
+    table = datasets.load("gtzan", {"folder": str(tmp_path)})
+    without = with_values(config, {"genres.leave_out": "rock"})
+    assert set(prepare.taking_part(table, without)[0]["genre"]) == {"blues", "jazz"}
+    merged = with_values(config, {"genres.merge": "loud = blues, rock"})
+    assert set(prepare.taking_part(table, merged)[0]["genre"]) == {"jazz", "loud"}
 
 
 # GTZAN's tables of descriptors

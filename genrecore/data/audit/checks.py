@@ -14,7 +14,6 @@ from genrecore.data.corpus import Corpus
 from genrecore.data.parallel import in_order
 from genrecore.errors import AudioError
 from genrecore.store.progress import Phase, Report, silent
-from genrecore.store.separation import judge
 from genrecore.words import decimals, out_of, plural
 
 LOW_RATE_HZ = 16_000
@@ -100,18 +99,6 @@ def _result(
 ) -> Audit:
     reason, touched = crossings.reason(shared, clips)
     table = finding_table(findings + [finding for item in shared for finding in item.findings])
-    n_test = int((clips.loc[touched, "split"] == "test").sum())
-    has_part = clips["split"].notna()
-    separation = None
-    if has_part.any():
-        unknown = crossings.stripped_names(clips["artist"]).isna().to_numpy()
-        separation = judge(
-            reason,
-            int(has_part.sum()),
-            int((unknown & has_part.to_numpy()).sum()),
-            n_test or int(touched.sum()),
-            bool(clips.attrs.get("published_apart")),
-        )
     summary = [row for item in shared for row in item.summary]
     return Audit(
         findings=table,
@@ -119,11 +106,11 @@ def _result(
         counts=dict(Counter(table["kind"].tolist())),
         n_clips=len(clips),
         n_crossing_clips=int(touched.sum()),
-        n_crossing_test_clips=n_test,
+        n_crossing_test_clips=int((clips.loc[touched, "split"] == "test").sum()),
         refused=bool(reason),
         reason=reason,
         checked=checked,
-        separation=separation,
+        separation=crossings.separation(shared, clips),
     )
 
 

@@ -11,6 +11,7 @@ import pandas as pd
 from genrecore.data.audit import copies
 from genrecore.data.audit.findings import Finding
 from genrecore.data.clips import SPLITS, same_names
+from genrecore.store.separation import Separation, judge
 from genrecore.words import out_of, plural
 
 PAIRS = (("train", "test", True), ("train", "valid", True), ("valid", "test", False))
@@ -188,4 +189,21 @@ def reason(crossings: Sequence[Crossing], clips: pd.DataFrame) -> tuple[str, np.
         f"The split leaks: {' and '.join(shares)} share an artist, an album or a recording with "
         f"training clips ({', '.join(nouns)}).",
         touched,
+    )
+
+
+def separation(crossings: Sequence[Crossing], clips: pd.DataFrame) -> Separation | None:
+    """Whether the split keeps artists, albums and copies apart; None where there is no split."""
+    takes_part = clips["split"].notna().to_numpy()
+    if not takes_part.any():
+        return None
+    leak, touched = reason(crossings, clips)
+    unknown = stripped_names(clips["artist"]).isna().to_numpy() & takes_part
+    n_test = int((clips.loc[touched, "split"] == "test").sum())
+    return judge(
+        leak,
+        int(takes_part.sum()),
+        int(unknown.sum()),
+        n_test or int(touched.sum()),
+        bool(clips.attrs.get("published_apart")),
     )

@@ -34,7 +34,7 @@ def official(clips: pd.DataFrame, options: Options, seed: int, fold: int) -> pd.
     if split.isna().all():
         raise GenrecoreError(
             f"The dataset has no split of its own: none of its {thousands(len(clips))} clips "
-            f"names one; choose another split: {_general_schemes()}."
+            "names one."
         )
     return _complete(split, "The dataset's own split")
 
@@ -61,8 +61,7 @@ def manifest(clips: pd.DataFrame, options: Options, seed: int, fold: int) -> pd.
         first = clips.loc[split.isna(), "clip_id"].iloc[0]
         raise GenrecoreError(
             f"In the column split of the manifest {out_of(n_missing, len(clips))} clips have "
-            f"nothing (the first is {first}); write train, valid or test for each, or choose "
-            f"another split: {_general_schemes()}."
+            f"nothing (the first is {first}); write train, valid or test for each."
         )
     return _complete(split, "The column split of the manifest")
 
@@ -93,8 +92,7 @@ def fault_filtered(clips: pd.DataFrame, options: Options, seed: int, fold: int) 
     if len(foreign):
         raise GenrecoreError(
             f"The fault-filtered split is GTZAN's, and {out_of(len(foreign), len(clips))} clips "
-            f"are not in GTZAN (the first is {foreign.iloc[0]}); choose another split: "
-            f"{_general_schemes()}."
+            f"are not in GTZAN (the first is {foreign.iloc[0]})."
         )
     return clips["clip_id"].map(published).astype("string").rename("split")
 
@@ -116,8 +114,3 @@ def _complete(split: pd.Series, name: str) -> pd.Series:
         if needed not in names:
             raise GenrecoreError(f"{name} has no {needed} clips; training and test are needed.")
     return split
-
-
-def _general_schemes() -> str:
-    """Names of schemes that can split any clip table."""
-    return ", ".join(name for name in ("by_artist", "stratified", "ratio_8_1_1") if name in SPLITS)

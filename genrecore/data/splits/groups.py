@@ -8,7 +8,7 @@ from pydantic import Field
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from genrecore.data.clips import same_names
+from genrecore.data.clips import UnfitGenresError, same_names
 from genrecore.data.splits.registered import refuse_small
 from genrecore.errors import GenrecoreError
 from genrecore.words import thousands
@@ -48,7 +48,7 @@ def _keys(clips: pd.DataFrame, column: str) -> pd.Series:
     if column == "album" and names.isna().all():
         raise GenrecoreError(
             f"None of the {thousands(len(clips))} clips names its album, so albums cannot be kept "
-            "together; split by artist."
+            "together."
         )
     return names.fillna("\0" + clips["clip_id"].astype("string"))
 
@@ -112,8 +112,9 @@ def assign(
     bare = [str(genre) for genre, load in zip(sizes.columns, loads.T, strict=True) if 0 in load]
     if bare:
         fewer = "fewer folds" if part == "folds" else "other shares"
-        raise GenrecoreError(
+        raise UnfitGenresError(
             f"{NOUNS[by].capitalize()} of several genres leave one of {n_parts} parts without "
-            f"{', '.join(bare)}; another split seed, {fewer} or the split by clip may help."
+            f"{', '.join(bare)}; another split seed or {fewer} may help.",
+            bare,
         )
     return table["group"].map(home)

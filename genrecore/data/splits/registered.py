@@ -9,7 +9,8 @@ import pandas as pd
 from pydantic import Field
 
 from genrecore.config.registry import Options, Registry
-from genrecore.errors import GenrecoreError, UsageError
+from genrecore.data.clips import UnfitGenresError
+from genrecore.errors import UsageError
 
 
 @dataclass(frozen=True)
@@ -106,13 +107,12 @@ def refuse_small(numbers: pd.Series, n_parts: int, noun: str, part: str = "folds
         return
     named = ", ".join(f"{genre} ({n})" for genre, n in small.items())
     least = int(small.min())
-    ways = [f"choose at most {least} folds"] if part == "folds" and least >= 3 else []
-    ways += ["split by clip"] if noun != "clips" else []
-    advice = f"; {' or '.join(ways)}" if ways else ""
+    advice = f"; choose at most {least} folds" if part == "folds" and least >= 3 else ""
     three = "training, validation and test" if n_parts > 2 else "training and test"
-    raise GenrecoreError(
+    raise UnfitGenresError(
         f"There are too few {noun} in {named} for {three} to have each "
-        f"genre: {n_parts} {part} need {n_parts} {noun} a genre{advice}."
+        f"genre: {n_parts} {part} need {n_parts} {noun} a genre{advice}.",
+        small.index,
     )
 
 
