@@ -1,5 +1,5 @@
 """Classify: upload or record clips, hear them, and see which genres runs assign, when and why."""
-# menu: Work, 120, :material/graphic_eq:
+# menu: Work, 70, :material/graphic_eq:
 
 import streamlit as st
 
@@ -29,6 +29,7 @@ if not runs:
     st.info("Pick at least one run.", icon=":material/graphic_eq:")
     st.stop()
 
+ui.opens(*[clip.name for clip in clips] or [run.title for run in runs])
 with ui.sentences():
     opened = open_runs(runs)
     if clips:

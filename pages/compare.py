@@ -1,5 +1,5 @@
 """Compare: several runs or systems on the same test clips."""
-# menu: Results, 30, :material/balance:
+# menu: Work, 50, :material/balance:
 
 import streamlit as st
 
@@ -27,6 +27,7 @@ if len(selection.members) < 2:
     st.info(f"Pick at least two {selection.unit}.", icon=":material/balance:")
     st.stop()
 
+ui.opens(*selection.titles.values())
 selection = choice.legible(selection)
 with ui.sentences():
     compared = choice.compare(selection.members, selection.band, selection.on_shared)

@@ -1,5 +1,5 @@
 """Datasets: what a dataset holds, how a split divides it, its faults, its sound."""
-# menu: Work, 50, :material/library_music:
+# menu: Work, 20, :material/library_music:
 
 from genrecore import ui
 from genrecore.ui.datasets import opening
@@ -11,6 +11,7 @@ ui.page("Datasets", "See, hear and check the music before a model learns from it
 left, right = ui.pair("dataset", left=5, right=3)
 with left:
     dataset = choose_dataset()
+    ui.opens(dataset.name)
 with right:
     data = opening.open_dataset(dataset)
     if data is not None:

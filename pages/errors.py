@@ -1,5 +1,5 @@
 """Errors: the clips that a run confuses, to hear, to see and to judge."""
-# menu: Results, 40, :material/hearing_disabled:
+# menu: Work, 60, :material/hearing_disabled:
 
 import streamlit as st
 
@@ -18,4 +18,6 @@ if not tested:
     ui.link_to("train", "Train a model", ":material/model_training:")
     st.stop()
 
-errors.browse(errors.choose_run(tested), tested)
+run = errors.choose_run(tested)
+ui.opens(run.title)
+errors.browse(run, tested)

@@ -1,5 +1,5 @@
 """Leaks: what a split that shares artists adds to an accuracy, measured."""
-# menu: Work, 80, :material/water_drop:
+# menu: Learn, 120, :material/water_drop:
 
 from genrecore import ui
 from genrecore.ui.leaks import form, view

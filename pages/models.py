@@ -1,5 +1,5 @@
 """Models: what each model is, what it costs, and how much of the sound it sees."""
-# menu: Work, 70, :material/account_tree:
+# menu: Learn, 110, :material/account_tree:
 
 import streamlit as st
 
@@ -11,6 +11,7 @@ ui.page("Models", "What each model is, what it costs, and how much of the sound 
 choice = cards.choose_card()
 if choice is None:
     st.stop()
+ui.opens(choice.card.title)
 cards.show_headline(choice)
 left, right = ui.pair("card", left=5, right=3)
 with left:

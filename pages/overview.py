@@ -1,5 +1,5 @@
 """Overview: what runs now, which runs are best, and what to do first."""
-# menu: Results, 10, :material/leaderboard:
+# menu: Work, 10, :material/leaderboard:
 
 import streamlit as st
 

@@ -1,5 +1,5 @@
 """Papers: five studies as recipes, their printed numbers, and ours beside them."""
-# menu: Work, 110, :material/menu_book:
+# menu: Studies, 90, :material/menu_book:
 
 from genrecore import ui
 from genrecore.ui.papers import figures, numbers, run
@@ -11,6 +11,7 @@ ui.page(
 )
 
 study = papers.choose_study()
+ui.opens(study.citation)
 views = {"numbers": "Numbers", "figures": "Figures", "recipe": "Recipe", "run": "Run it"}
 view = ui.choose_one("Show", views, "view", radio=True)
 papers.show_head(study, in_full=view == "numbers")

@@ -1,5 +1,5 @@
 """Plans: many runs as one form; how far each plan is, and which of its runs did best."""
-# menu: Work, 100, :material/grid_view:
+# menu: Studies, 80, :material/grid_view:
 
 from genrecore import ui
 from genrecore.experiments.plan import all_plans

@@ -1,5 +1,5 @@
 """Runs: every run with its state, the queue, and one of them in detail, live while it works."""
-# menu: Results, 20, :material/monitoring:
+# menu: Work, 40, :material/monitoring:
 
 import streamlit as st
 
@@ -34,6 +34,7 @@ if run is None:
     st.stop()
 if ui.chosen("run") not in ("", run.run_id):
     st.warning(f"There is no run {ui.plain(ui.chosen('run'))}; another one is shown.")
+ui.opens(run.title)
 ui.section("The run")
 run_detail(run)
 webhook()

@@ -1,5 +1,5 @@
 """Sound: the input of a network, seen and heard, and what augmentation does to it."""
-# menu: Work, 60, :material/hearing:
+# menu: Learn, 100, :material/hearing:
 
 import streamlit as st
 

@@ -1,5 +1,5 @@
 """Train: dataset, model and settings become a run that goes on without this page."""
-# menu: Work, 90, :material/model_training:
+# menu: Work, 30, :material/model_training:
 
 from genrecore import ui
 from genrecore.config.run import RunConfig
@@ -15,6 +15,7 @@ left, right = ui.pair("form", left=5, right=3)
 with left:
     forms.preset_part()
     values = forms.run_form(base)
+    ui.opens(str(values["model"]), str(values["dataset"]))
 
 with right:
     ui.section("This run")

@@ -15,7 +15,11 @@ JsonOption = Annotated[bool, Option("--json", help="Print JSON for scripts inste
 RunArgument = Annotated[str, Argument(help="A run's id, a part of it, or 'latest'.")]
 RunsOption = Annotated[
     list[str],
-    Option("--run", help="A finished run: its id, a part of it, or 'latest'. Several: averaged."),
+    Option(
+        "--run",
+        help="A finished run: its id, a part of it, 'latest', or 'best' for the most accurate "
+        "without a badge. Several: averaged.",
+    ),
 ]
 ConfigOption = Annotated[
     Path | None, Option("--config", help="A configuration in JSON to start from.")

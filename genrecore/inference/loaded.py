@@ -19,6 +19,7 @@ from genrecore.errors import AudioError, GenrecoreError
 from genrecore.evaluation.calibration import Calibration, calibrate
 from genrecore.evaluation.metrics import genres_in
 from genrecore.evaluation.pooling import pool_segments
+from genrecore.evaluation.scores import best_run
 from genrecore.store.run import Run, find_run
 from genrecore.training import embedding, hardware
 from genrecore.training.classifier import Classifier
@@ -292,14 +293,15 @@ class LoadedRun:
 
 
 def load(run: str | Path | Run) -> LoadedRun:
-    """The classifier of a run, named by id, by folder or as a `Run`.
+    """The classifier of a run, named by id, by folder or as a `Run`; `best` is `best_run()`.
 
     Raises:
         UsageError: There is no such run.
         GenrecoreError: It has no weights yet, they cannot be read or are another run's, or it
             classifies rows of a table.
     """
-    run = run if isinstance(run, Run) else find_run(str(run))
+    if not isinstance(run, Run):
+        run = best_run() if run == "best" else find_run(str(run))
     if not run.weights.exists():
         raise GenrecoreError(
             f"The run {run.run_id} has no weights yet (it is {run.state}); "

@@ -179,12 +179,13 @@ def test_from_an_empty_store_over_training_and_comparing_to_a_verdict(
     done = watch_it_end(page, dashboard, with_values(run.config, {"training.epochs": 3}), home)
     second = trained(with_values(done.config, {"seed": 1}), home / "runs")
     compare_on_the_page(page, done, second)
-    classify_on_the_page(page, second, home, tmp_path)
+    classify_on_the_page(page, home, tmp_path)
 
 
 def train_with_the_form(page: Page, store: Path) -> Run:
     """Fills the form in, presses Train and goes to the run."""
     expect(page.get_by_role("heading", name="Train", exact=True)).to_be_visible()
+    expect(page).to_have_title("cnn, demo · Train · genrecore")
     page.get_by_text("More about the data").click()
     page.get_by_text("More about feature and model").click()
     for name, value in FORM.items():
@@ -223,6 +224,7 @@ def outlive_the_server(page: Page, dashboard: Dashboard, run: Run) -> None:
     page.goto(f"{dashboard.address}/runs?run={run.run_id}")
     first_epochs = epoch_on_the_page(page)
     expect(page.get_by_text(run.title, exact=True)).to_be_visible()
+    expect(page).to_have_title(f"{run.title} · Runs · genrecore")
     expect(page.get_by_role("link", name="Overview")).to_be_visible()
     assert page.url.endswith(run.run_id)
     wait_for(lambda: epoch_on_the_page(page) > first_epochs)
@@ -252,7 +254,7 @@ def watch_it_end(page: Page, dashboard: Dashboard, config: RunConfig, home: Path
 
 def compare_on_the_page(page: Page, run: Run, second: Run) -> None:
     """Opens Compare: the verdict on the two runs, and their confusions side by side."""
-    page.get_by_role("link", name="Compare").click()
+    page.get_by_role("link", name="Compare", exact=True).click()
     verdict = page.get_by_role("status").filter(has_text=re.compile(r"On \d+ clips"))
     expect(verdict).to_contain_text(re.compile("is better|cannot be told apart"))
     for title in (run.title, second.title):
@@ -262,8 +264,8 @@ def compare_on_the_page(page: Page, run: Run, second: Run) -> None:
         expect(page.get_by_role("figure", name=f"Confusion matrix, {title}")).to_be_visible()
 
 
-def classify_on_the_page(page: Page, run: Run, home: Path, tmp_path: Path) -> None:
-    """Uploads a wav and an mp3, plays one and reads what the run makes of both."""
+def classify_on_the_page(page: Page, home: Path, tmp_path: Path) -> None:
+    """Uploads a wav and an mp3, plays one and reads what the best run makes of both."""
     clip = sorted((home / "cache" / "datasets").rglob("*.wav"))[0]
     wave, rate_hz = soundfile.read(clip)
     uploads = [tmp_path / "first song.wav", tmp_path / "second song.mp3"]
@@ -271,7 +273,7 @@ def classify_on_the_page(page: Page, run: Run, home: Path, tmp_path: Path) -> No
         soundfile.write(path, part, rate_hz)
     page.get_by_role("link", name="Classify").click()
     page.locator("input[type=file]").set_input_files(uploads)
-    heard = inference.load(run)
+    heard = inference.load("best")
     for path in uploads:
         if path != uploads[0]:
             page.get_by_role("combobox", name="Show").click()

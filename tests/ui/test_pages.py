@@ -99,6 +99,17 @@ def test_an_empty_store_says_what_to_do_first_and_leads_there(store: Path) -> No
     assert app.query_params["dataset"] == "demo"
 
 
+def test_a_tested_run_leads_on_to_its_mistakes_to_comparing_and_to_classifying(
+    full: dict[str, Run],
+) -> None:
+    first, second = full["first"].run_id, full["second"].run_id
+    app = open_page("runs", run=first)
+    links = {link.proto.label: link.proto for link in app.get("page_link")}
+    assert links["Hear its mistakes"].query_string == f"run={first}"
+    assert links["Compare it"].query_string == f"runs={first}%2C{second}"
+    assert links["Classify with it"].query_string == f"run={first}"
+
+
 def test_overview_shows_what_runs_and_how_the_tested_runs_did(full: dict[str, Run]) -> None:
     app = open_page("overview")
     assert full["running"].title in words(app)
@@ -291,12 +302,15 @@ def test_a_run_that_ends_while_it_is_watched_is_shown_as_ended(full: dict[str, R
 def test_a_leaky_run_wears_its_badge_on_every_page_that_shows_it(store: Path) -> None:
     config = with_values(RunConfig(), TINY)
     leaky = {"split": "stratified", "allow_leaks": True}
+    honest = trained(resolve(config).config, store)
     run = trained(resolve(with_values(config, leaky)).config, store)
-    trained(resolve(config).config, store)
     assert run.badge.startswith("Leak: ")
     for name, query in (("runs", {"run": run.run_id}), ("classify", {"run": run.run_id})):
         app = open_page(name, **query)
         assert any(plain(run.badge) in str(element.value) for element in app.markdown), name
+    # No page opens on it by itself, though it is the newest.
+    assert open_page("errors").selectbox(key="choice_run").value == honest.run_id
+    assert open_page("classify").multiselect(key="choice_runs").value == [honest.run_id]
     for name in ("runs", "overview"):
         tables = [element.value for element in open_page(name).dataframe]
         assert any(run.badge in set(table["badge"]) for table in tables if "badge" in table)

@@ -51,10 +51,16 @@ def test_a_page_tells_its_place_in_the_menu(
 ) -> None:
     for path in (ROOT / "pages").glob("*.py"):
         assert frame._IN_MENU.search(path.read_text()), f"{path.name} has no line '# menu: …'"
+    monkeypatch.setattr(frame.st, "Page", lambda path, **settings: SimpleNamespace(**settings))
+    titles = {group: [page.title for page in pages] for group, pages in frame.menu().items()}
+    assert titles == {
+        "Work": ["Overview", "Datasets", "Train", "Runs", "Compare", "Errors", "Classify"],
+        "Studies": ["Plans", "Papers"],
+        "Learn": ["Sound", "Models", "Leaks"],
+    }
     (tmp_path / "overview.py").write_text("# menu: Results, 20, :material/home:\n")
     (tmp_path / "new_page.py").write_text("# menu: Results, 10, :material/star:\n")
     (tmp_path / "stray.py").write_text('"""Nothing is said of its place."""\n')
     monkeypatch.setattr(frame, "_PAGES", tmp_path)
-    monkeypatch.setattr(frame.st, "Page", lambda path, **settings: SimpleNamespace(**settings))
     titles = {group: [page.title for page in pages] for group, pages in frame.menu().items()}
     assert titles == {"Results": ["New page", "Overview"], "More": ["Stray"]}

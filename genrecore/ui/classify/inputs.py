@@ -44,7 +44,7 @@ class InputClip:
 
 
 def choose_runs(usable: Sequence[Run]) -> list[Run]:
-    """One to six runs, by default the newest; the warnings about them stand below."""
+    """One to six runs, by default the best; the warnings about them stand below."""
     by_id = {run.run_id: run for run in usable}
     for name in (chosen("run"), *chosen("runs").split(",")):
         if name and name not in by_id:
@@ -55,7 +55,7 @@ def choose_runs(usable: Sequence[Run]) -> list[Run]:
         "Runs",
         readers.titles(usable),
         "runs",
-        default=[chosen("run") if chosen("run") in by_id else usable[0].run_id],
+        default=[chosen("run") if chosen("run") in by_id else readers.to_ask(usable).run_id],
         placeholder="One to six runs",
     )
     if len(picked) > _MOST_RUNS:

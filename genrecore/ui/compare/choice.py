@@ -158,14 +158,14 @@ def _accuracies(selection: Selection, table: pd.DataFrame) -> dict[str, float]:
 
 
 def _two_best(selection: Selection) -> list[str]:
-    """The two most accurate of the dataset with most runs."""
+    """The two proposed first, of the dataset with most runs; of a system its best run counts."""
     table = readers.leaderboard(selection.runs)
     if table.empty:
         return []
-    ids = set(readers.of_dataset(table, readers.datasets_in(table)[0])["run_id"])
-    accuracy = _accuracies(selection, table)
-    keys = [key for key, runs in selection.members.items() if ids & {run.run_id for run in runs}]
-    return sorted(keys, key=lambda key: -accuracy.get(key, 0.0))[:2]
+    dataset = readers.datasets_in(table)[0]
+    runs = [run for run in selection.runs if run.config.dataset.name == dataset]
+    member_of = {run.run_id: key for key, runs in selection.members.items() for run in runs}
+    return list(dict.fromkeys(member_of[run_id] for run_id in readers.proposed(runs)))[:2]
 
 
 def legible(selection: Selection) -> Selection:

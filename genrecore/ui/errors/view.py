@@ -27,9 +27,9 @@ _VIEWS: dict[str, tuple[str, Callable[[Run, Sequence[Run]], ClipList | None]]] =
 
 
 def choose_run(tested: Sequence[Run]) -> Run:
-    """The run whose mistakes are shown; the best by default."""
+    """The run whose mistakes are shown; by default the one that is proposed first."""
     by_id = {run.run_id: run for run in tested}
-    best = str(readers.leaderboard(tested)["run_id"].iloc[0])
+    best = readers.proposed(tested)[0]
     run = by_id[choose_one("Run", readers.titles(tested), "run", default=best)]
     run_badges(run)
     return run

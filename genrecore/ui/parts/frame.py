@@ -10,7 +10,7 @@ import shlex
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import pandas as pd
 import streamlit as st
@@ -59,13 +59,15 @@ def navigation() -> st.Page:
     st.session_state["_framed"] = True
     _begin_to_load_torch()
     sockets.send_at_once()
-    st.set_page_config(
-        page_title="genrecore",
-        page_icon=_ICON,
-        layout="wide",
-    )
+    # Before the navigation, or the browser fetches the page's icon from elsewhere.
+    st.set_page_config(page_title=_tab_title(), page_icon=_ICON, layout="wide")
     st.logo(_LOGO, size="large", icon_image=_ICON)
     return st.navigation(menu())
+
+
+def _tab_title(*parts: str) -> str:
+    """The title of the browser's tab: what is open first, since tabs cut the end off."""
+    return " · ".join(part for part in (*parts, "genrecore") if part)
 
 
 @functools.cache
@@ -107,6 +109,7 @@ def page(title: str, lead: str) -> None:
         navigation()
         st.rerun()
     new_run(title)
+    opens()
     _show_announced()
     _ensure_runner(str(store_dir()))
     st.html(Path(__file__).parent / "style.css")
@@ -119,6 +122,31 @@ def _ensure_runner(store: str) -> None:
     """Starts the runner where runs wait or work in the store: the machine may have been restarted,
     or the runner killed."""
     jobs.ensure_runner(Path(store))
+
+
+def opens(*names: str) -> None:
+    """Names the page in the title of the browser's tab, and what it shows: a run, a dataset."""
+    shown = ", ".join(names[:2]) + (" …" if len(names) > 2 else "")
+    st.set_page_config(page_title=_tab_title(shown, str(st.session_state["_page"])))
+
+
+class Step(NamedTuple):
+    """A page to go on to: its name, what one does there, an icon, the choices it opens with."""
+
+    page: str
+    label: str
+    icon: str
+    query: Mapping[str, str] = {}
+
+
+def next_steps(steps: Sequence[Step]) -> None:
+    """A strip of links to what comes next, in the order in which it is usually done."""
+    if not steps:
+        return
+    with st.container(horizontal=True, vertical_alignment="center", border=True, gap="medium"):
+        st.markdown("**Next**", width="content")
+        for step in steps:
+            link_to(step.page, step.label, step.icon, step.query)
 
 
 def section(title: str, lead: str = "") -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -13,7 +14,7 @@ import pandas as pd
 from genrecore.errors import GenrecoreError
 from genrecore.evaluation import metrics
 from genrecore.evaluation.pooling import accuracy_by_pooling
-from genrecore.evaluation.scores import rank_runs
+from genrecore.evaluation.scores import best_run, by_preference, rank_runs
 from genrecore.reporting import plots
 from genrecore.reporting.plots import RunStyle
 from genrecore.store.run import LIVE, Run, store_dir
@@ -204,6 +205,18 @@ def _tested_clips(run: Run) -> pd.DataFrame:
     if table is None:
         raise GenrecoreError(f"The run {run.run_id} has no test predictions.")
     return table[table["split"] == "test"].reset_index(drop=True)
+
+
+def proposed(runs: Sequence[Run]) -> list[str]:
+    """The ids of tested runs in the order in which pages propose them."""
+    return [str(run_id) for run_id in by_preference(leaderboard(runs))["run_id"]]
+
+
+def to_ask(usable: Sequence[Run]) -> Run:
+    """The run that classifies a recording where nobody chose one: the best that was tested."""
+    with suppress(GenrecoreError):
+        return best_run(tested(usable))
+    return usable[0]
 
 
 def datasets_in(table: pd.DataFrame) -> list[str]:

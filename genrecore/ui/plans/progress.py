@@ -9,7 +9,7 @@ import streamlit as st
 from genrecore import words
 from genrecore.experiments.plan import Member, RunsProgress
 from genrecore.ui.parts.choices import choose, choose_one, chosen
-from genrecore.ui.parts.frame import act, plain, sentences
+from genrecore.ui.parts.frame import act, opens, plain, sentences
 from genrecore.ui.parts.live import live, run_card
 
 _MOST_CARDS = 3
@@ -32,7 +32,9 @@ def choose_entry(name: str, titles: Mapping[str, str]) -> str:
     key = chosen(name)
     if key and key not in titles:
         st.warning(f"There is no {name} {plain(key)}; the newest is shown.")
-    return choose_one(name.capitalize(), titles, name)
+    key = choose_one(name.capitalize(), titles, name)
+    opens(titles[key])
+    return key
 
 
 def open_entry(name: str, key: str) -> None:

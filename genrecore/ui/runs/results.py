@@ -12,15 +12,18 @@ from genrecore import words
 from genrecore.config.command import train_command
 from genrecore.config.run import differences
 from genrecore.evaluation.pooling import POOLINGS
+from genrecore.evaluation.scores import by_preference
 from genrecore.reporting import plots
 from genrecore.reporting.columns import COLUMNS, Column
 from genrecore.store.run import Run
 from genrecore.ui.parts import readers
 from genrecore.ui.parts.frame import (
+    Step,
     chart,
     command,
     confusion_chart,
     link_to,
+    next_steps,
     pair,
     plain,
     section,
@@ -67,13 +70,28 @@ def run_result(run: Run) -> None:
             confusion_chart(readers.confusion(run), "Confusions", run.run_id, "run_confusion")
         with right:
             chart(plots.per_genre(readers.per_genre(run), readers.styles()), "run_genres")
-        query = {"run": run.run_id}
+        next_after(run)
         with st.container(horizontal=True, gap="medium"):
-            link_to("errors", "Hear its mistakes", ":material/hearing_disabled:", query)
-            probes = query | {"view": "probes"}
+            probes = {"run": run.run_id, "view": "probes"}
             link_to("errors", "Is it the music or a trick?", ":material/science:", probes)
-            link_to("classify", "Classify with it", ":material/graphic_eq:", query)
             again(run)
+
+
+def next_after(run: Run) -> None:
+    """What one does with a tested run."""
+    query = {"run": run.run_id}
+    steps = [Step("errors", "Hear its mistakes", ":material/hearing_disabled:", query)]
+    board = readers.leaderboard(readers.all_runs())
+    board = by_preference(board[board["dataset"] == run.config.dataset.name])
+    others = [run_id for run_id in board["run_id"] if run_id != run.run_id]
+    if others:
+        two = {"runs": f"{run.run_id},{others[0]}"}
+        steps.append(Step("compare", "Compare it", ":material/balance:", two))
+    else:
+        settings = {"from": run.run_id}
+        steps.append(Step("train", "Train another to compare", ":material/balance:", settings))
+    steps.append(Step("classify", "Classify with it", ":material/graphic_eq:", query))
+    next_steps(steps)
 
 
 def run_facts(run: Run) -> None:
