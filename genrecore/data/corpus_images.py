@@ -27,14 +27,21 @@ _FORMAT = 1
 _MOST_PIXELS = 16_000_000  # 4 000 × 4 000: no rendered spectrogram needs more, a bomb does
 
 
-def build_images(clips: pd.DataFrame, report: Report = silent) -> Corpus:
+def build_images(
+    clips: pd.DataFrame, report: Report = silent, size: tuple[int, int] | None = None
+) -> Corpus:
     """The images of these clips as one uint8 array (clips, 3, height, width), red green blue.
 
     Transparency is dropped, palettes and grey are spread over three channels, 16 bits are scaled to
     8. Images that cannot be read are left out with their reason.
 
+    Args:
+        clips: A clip table.
+        report: Called as `report(phase, done, total)`.
+        size: Height and width to which every image is resized; None leaves them as they are.
+
     Raises:
-        GenrecoreError: Images of different sizes, named with both.
+        GenrecoreError: Images of different sizes that are not resized, named with both.
     """
     clip_ids, paths = clips["clip_id"].tolist(), clips["path"].tolist()
     contents = content_digests(clips, report)
@@ -43,7 +50,12 @@ def build_images(clips: pd.DataFrame, report: Report = silent) -> Corpus:
         usable: list[str] = []
         skipped: list[dict[str, str]] = []
         shape: tuple[int, ...] = ()
-        images = in_order(read_image, paths, report, Phase.READING_IMAGES)
+
+        def read(path: str) -> np.ndarray | str:
+            image = read_image(path)
+            return image if isinstance(image, str) or size is None else resize(image, size)
+
+        images = in_order(read, paths, report, Phase.READING_IMAGES)
         with open(folder / "values", "wb") as stream:
             for clip_id, path, image in zip(clip_ids, paths, images, strict=True):
                 if isinstance(image, str):
@@ -52,7 +64,9 @@ def build_images(clips: pd.DataFrame, report: Report = silent) -> Corpus:
                 if shape and image.shape != shape:
                     raise GenrecoreError(
                         f"{Path(path).name} has {image.shape[2]} × {image.shape[1]} pixels, "
-                        f"the images before it {shape[2]} × {shape[1]}; all must have one size."
+                        f"the images before it {shape[2]} × {shape[1]}; all must have one size, or "
+                        "be given one by the dataset's option image_size (height x width, such as "
+                        f"{shape[1]}x{shape[2]})."
                     )
                 shape = image.shape
                 stream.write(image.tobytes())
@@ -60,7 +74,17 @@ def build_images(clips: pd.DataFrame, report: Report = silent) -> Corpus:
         return {"clip_ids": usable, "counts": [1] * len(usable), "shape": shape, "skipped": skipped}
 
     identity = [_FORMAT, "images", list(zip(clip_ids, contents, strict=True))]
+    identity += [size] if size else []
     return _cached(identity, "image", fill, report)
+
+
+def resize(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """An image (3, height, width) uint8 resized to this height and width, bilinear, smoothed where
+    it becomes smaller."""
+    resized = Image.fromarray(image.transpose(1, 2, 0)).resize(
+        (size[1], size[0]), Image.Resampling.BILINEAR
+    )
+    return np.ascontiguousarray(np.asarray(resized).transpose(2, 0, 1))
 
 
 def read_image(source: str | Path | bytes | BinaryIO, name: str = "") -> np.ndarray | str:

@@ -12,6 +12,7 @@ from genrecore.data import corpus, corpus_images, datasets, genres, splits
 from genrecore.data.audit import Audit, audit
 from genrecore.data.clips import UnfitGenresError, check, genres_of
 from genrecore.data.corpus import Corpus
+from genrecore.data.datasets.reading import parse_size
 from genrecore.errors import GenrecoreError
 from genrecore.store.progress import Report, silent
 from genrecore.words import out_of, thousands
@@ -100,7 +101,9 @@ def build_corpus(clips: pd.DataFrame, config: RunConfig, report: Report = silent
     if media == ["audio"]:
         return corpus.build(clips, config.audio.sample_rate_hz, config.audio.clip_s, report)
     if media == ["image"]:
-        return corpus_images.build_images(clips, report)
+        options = config.dataset.choose_from(datasets.DATASETS).options
+        size = parse_size(getattr(options, "image_size", ""))
+        return corpus_images.build_images(clips, report, size)
     if media == ["table"]:
         return corpus_images.build_tables(clips, report)
     raise GenrecoreError(

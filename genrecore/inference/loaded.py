@@ -13,7 +13,7 @@ import torch
 
 from genrecore.audio import decode
 from genrecore.data.corpus import dequantise, quantise
-from genrecore.data.corpus_images import read_image
+from genrecore.data.corpus_images import read_image, resize
 from genrecore.data.segments import Segmenter
 from genrecore.errors import AudioError, GenrecoreError
 from genrecore.evaluation.calibration import Calibration, calibrate
@@ -277,6 +277,8 @@ class LoadedRun:
         if isinstance(image, np.ndarray):
             if image.shape[1:] == (height, width):
                 return image
+            if self.config.dataset.options.get("image_size"):  # as its training images were
+                return resize(image, (height, width))
             raise AudioError(
                 f"{name} has {image.shape[2]} × {image.shape[1]} pixels; the run "
                 f"{self.run.run_id} was trained on images of {size}."

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from genrecore.config import run as configuration
@@ -27,7 +27,7 @@ def save_classifier(
     classifier: Classifier, path: Path, weights: Mapping[str, Tensor] | None = None
 ) -> None:
     """Writes the state dict (or `weights` in its place) with genres and configuration as metadata;
-    never half a file."""
+    never half a file. Equal weights and metadata make equal bytes."""
     state = classifier.state_dict() if weights is None else weights
     tensors = {name: tensor.detach().contiguous() for name, tensor in state.items()}
     metadata = {
@@ -39,8 +39,19 @@ def save_classifier(
         fitted.write(path, classifier.network.estimator, tensors, metadata)
         return
     temporary = path.with_name(f".{path.name}.new")
-    save_file(tensors, temporary, metadata)
+    temporary.write_bytes(_sorted_header(save(tensors, metadata)))
     temporary.rename(path)
+
+
+def _sorted_header(content: bytes) -> bytes:
+    """The content of a safetensors file with its metadata sorted by name: the library writes them
+    in an order that differs from process to process."""
+    n_header = int.from_bytes(content[:8], "little")
+    header = json.loads(content[8 : 8 + n_header])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)  # tensors begin at a multiple of eight
+    return len(text).to_bytes(8, "little") + text + content[8 + n_header :]
 
 
 def load_classifier(path: Path) -> Classifier:

@@ -14,12 +14,14 @@ from PIL import Image
 
 from genrecore.config.run import RunConfig
 from genrecore.data import corpus_images as provided
+from genrecore.data import prepare
 from genrecore.data.clips import clip_table
 from genrecore.data.datasets.tables import DESCRIPTORS
 from genrecore.errors import GenrecoreError, UsageError
 from genrecore.features import FEATURES
 from genrecore.features import cache as feature_cache
 from genrecore.inference import loaded as inference
+from genrecore.training.resolve import resolve
 from genrecore.training.weights import load_classifier
 
 Tiny = Callable[..., RunConfig]
@@ -62,8 +64,33 @@ def test_an_image_that_cannot_be_read_is_left_out_with_its_reason(tmp_path: Path
 
 def test_images_of_different_sizes_are_refused_with_both(tmp_path: Path) -> None:
     table = _image_clips(tmp_path, np.zeros((9, 7, 3), np.uint8), np.zeros((9, 8, 3), np.uint8))
-    with pytest.raises(GenrecoreError, match="8 × 9 pixels, the images before it 7 × 9"):
+    with pytest.raises(GenrecoreError, match=r"8 × 9 .* 7 × 9; .*image_size"):
         provided.build_images(table)
+
+
+def test_images_of_any_size_are_resized_where_that_is_asked_for(
+    store: Path, tiny: Tiny, tmp_path: Path
+) -> None:
+    for genre, grey in (("dark", 40), ("light", 210)):
+        (tmp_path / genre).mkdir()
+        for k in range(4):
+            image = Image.new("L", (33 + 7 * k, 41 + k), grey + k)
+            image.save(tmp_path / genre / f"{k}.png")
+    values = {
+        "dataset": "folder", "dataset__folder": str(tmp_path), "split": "stratified",
+        "split__n_folds": 3, "feature": "image", "model": "cnn",
+    }  # fmt: skip
+    with pytest.raises(GenrecoreError, match="image_size"):
+        prepare.decode(resolve(tiny(**values)).config)
+    with pytest.raises(UsageError, match="height x width in pixels, such as 288x432"):
+        resolve(tiny(**values, dataset__image_size="128"))
+    run = trained(tiny(**values, dataset__image_size="32 × 37"), store)
+    assert run.config.dataset.options["image_size"] == "32x37"
+    assert load_classifier(run.weights).given_shape == (3, 32, 37)
+    predicted = run.predictions.set_index("clip_id")["p_light"]
+    for clip_id, p_light in predicted.items():  # what is classified is resized as in training
+        prediction = inference.load(run).classify(tmp_path / clip_id)
+        assert prediction.uncalibrated[1] == pytest.approx(p_light, abs=1e-6)
 
 
 def test_grey_is_the_luminance_and_colour_stays() -> None:

@@ -407,6 +407,13 @@ def test_gtzans_images_carry_the_clips_own_identifiers(tmp_path: Path) -> None:
         folder.mkdir(exist_ok=True)
         again = gtzan(GtzanOptions(folder=str(folder), form="images"), silent)
         assert again.equals(table)
+    # The dot in the name, and a folder of the genres' folders under any name.
+    (tmp_path / "images_original").rename(tmp_path / "pictures")
+    (tmp_path / "pictures" / "blues" / "blues00001.png").rename(
+        tmp_path / "pictures" / "blues" / "blues.00001.png"
+    )
+    again = gtzan(GtzanOptions(folder=str(tmp_path / "pictures"), form="images"), silent)
+    assert again.drop(columns="path").equals(table.drop(columns="path"))
 
 
 def test_a_form_that_the_folder_does_not_hold_is_refused(tmp_path: Path) -> None:

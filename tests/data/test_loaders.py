@@ -5,11 +5,15 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from sample_files import silent_wav
+from split_tables import apply_split
 
 from genrecore.data import clips, datasets
+from genrecore.data.corpus import build
 from genrecore.data.datasets import fma
+from genrecore.data.datasets.gtzan import published_facts
 from genrecore.errors import GenrecoreError
 from genrecore.store.progress import silent
 
@@ -332,9 +336,10 @@ def test_a_manifest_gives_genres_artists_and_parts_in_any_order(listed: Path) ->
         ("./audio/0, ä.wav;rock", "lists './audio/0, ä.wav' again, after row 2"),
         ("audio/9.wav;rock", "no such file"),
         ("audio;rock", "neither audio nor an image"),
-        ("/etc/passwd.wav;rock", "leads out"),
-        ("C:\\music\\a.wav;rock", "leads out"),
-        ("audio/../../a.wav;rock", "leads out"),
+        ("/etc/passwd.wav;rock", "lists '/etc/passwd.wav', but there is no such file."),
+        ("audio\\9.wav;rock", "lists 'audio\\\\9.wav', but there is no such file in"),
+        ("C:\\music\\a.wav;rock", "begins with a drive of Windows; expected a path as this"),
+        ("audio/../../a.wav;rock", "no such file in"),
         ("audio/1, ä.wav;rock;more", "has 3 cells, the header 2"),
         ('audio/1, ä.wav;"rock', "cannot be read as CSV"),
     ],
@@ -342,6 +347,85 @@ def test_a_manifest_gives_genres_artists_and_parts_in_any_order(listed: Path) ->
 def test_a_row_with_a_fault_is_named(row: str, message: str, listed: Path) -> None:
     _manifest(listed, "audio/0, ä.wav;rock", row)
     assert message in message_of("manifest", folder=str(listed))
+
+
+def test_a_manifest_names_files_anywhere_and_nothing_is_written_beside_them(
+    tmp_path: Path, own_cache: Path
+) -> None:
+    music, lists = tmp_path / "music", tmp_path / "lists"
+    for number in range(6):
+        silent_wav(music / "rock" / f"{number}.wav", 3_001)
+    lists.mkdir()
+    silent_wav(lists / "own" / "6.wav", 3_001)
+    manifest = _manifest(
+        lists,
+        *(f"{music}/rock/{n}.wav;{'ab'[n % 2]}" for n in range(3)),
+        "../music/rock/3.wav;b",
+        f"{music}/x/../rock/4.wav;a",
+        "..\\music\\rock\\5.wav;b",
+        f"{lists}/own/6.wav;a",
+    )
+    before = sorted([*music.rglob("*"), *lists.rglob("*")])
+    table = datasets.load("manifest", {"folder": str(manifest)})
+    assert table["clip_id"].tolist() == [
+        f"{music}/rock/0.wav", f"{music}/rock/2.wav", f"{music}/rock/4.wav", "own/6.wav",
+        "../music/rock/3.wav", "../music/rock/5.wav", f"{music}/rock/1.wav",
+    ]  # fmt: skip
+    assert table["duration_s"].tolist() == [3_001 / 22_050] * 7
+    build(table, 22_050, 1.0)
+    assert sorted([*music.rglob("*"), *lists.rglob("*")]) == before
+
+
+def test_a_manifest_that_was_uploaded_stays_in_its_folder(own_cache: Path, tmp_path: Path) -> None:
+    for folder in (tmp_path, own_cache / "uploads" / "0123"):
+        silent_wav(folder / "a.wav")
+    for path in (f"{tmp_path}/a.wav", "../../../a.wav"):
+        _manifest(own_cache / "uploads" / "0123", "a.wav;rock", f"{path};rock")
+        said = message_of("manifest", folder=str(own_cache / "uploads" / "0123"))
+        assert "leads out of the uploaded folder" in said
+
+
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="Linux alone has /proc")
+def test_files_of_the_kernel_are_no_clips(tmp_path: Path) -> None:
+    for name in ("manifest", "folder"):
+        (tmp_path / name / "rock").mkdir(parents=True)
+        (tmp_path / name / "rock" / "a.wav").symlink_to("/proc/self/maps")
+    _manifest(tmp_path / "manifest", "rock/a.wav;rock")
+    assert "there is no such file" in message_of("manifest", folder=str(tmp_path / "manifest"))
+    (tmp_path / "manifest.csv").symlink_to("/proc/self/maps")
+    assert "There is no manifest" in message_of("manifest", folder=f"{tmp_path}/manifest.csv")
+    for n in range(6):
+        silent_wav(tmp_path / "folder" / "pr"[n % 2] / f"{n}.wav")
+    table = datasets.load("folder", {"folder": str(tmp_path / "folder")})
+    assert "no regular file" in table.attrs["left_out"][0]["reason"]
+
+
+@pytest.mark.parametrize("name", ["{genre}.{n:05d}.wav", "x/my_{genre}{n:05d}.mp3.wav"])
+def test_clips_of_gtzan_are_known_by_name_in_any_list_or_folder(name: str, tmp_path: Path) -> None:
+    names = [(genre, n) for genre in ("blues", "classical", "hiphop") for n in (0, 1, 5, 30, 99)]
+    for genre, n in names:
+        silent_wav(tmp_path / genre / name.format(genre=genre, n=n))
+    rows = [f"{genre}/{name.format(genre=genre, n=n)};{genre};" for genre, n in names]
+    rows[0] += "Somebody"
+    _manifest(tmp_path, *rows, header="path;genre;artist")
+    published = published_facts()
+    of_list = datasets.load("manifest", {"folder": str(tmp_path)})
+    of_folder = datasets.load("folder", {"folder": str(tmp_path)})
+    for table in (of_list, of_folder):
+        artists = [published.loc[f"{genre}.{n:05d}", "artist"] for genre, n in names]
+        if table is of_list:
+            artists[0] = "Somebody"
+        assert table["artist"].fillna("").tolist() == ["" if a is pd.NA else a for a in artists]
+        n_filled = table["artist"].notna().sum() - (table is of_list)
+        assert f"{n_filled} artists not given here are taken from its index" in str(table.attrs)
+        split = apply_split(table, "fault_filtered", {}, 0, 0)["split"]
+        parts = [published.loc[f"{genre}.{n:05d}", "filtered_split"] for genre, n in names]
+        assert split.fillna("").tolist() == ["" if part is pd.NA else part for part in parts]
+    silent_wav(tmp_path / "blues" / "blues.01000.wav")  # GTZAN ends at 00099
+    strange = datasets.load("folder", {"folder": str(tmp_path)})
+    assert strange["artist"].isna().all()
+    with pytest.raises(GenrecoreError, match="1 of 16 clips are not in GTZAN by name"):
+        apply_split(strange, "fault_filtered", {}, 0, 0)
 
 
 def test_manifests_with_other_faults_are_refused(listed: Path) -> None:

@@ -46,6 +46,8 @@ def test_the_same_seed_gives_the_same_weights(store: Path, tiny: Tiny) -> None:
     first, second = trained(tiny(seed=3), store), trained(tiny(seed=3), store)
     assert first.state == second.state == "done"
     assert same(weights(first), weights(second))
+    for name in ("weights.safetensors", "last.safetensors"):  # to the byte, metadata included
+        assert (first.folder / name).read_bytes() == (second.folder / name).read_bytes()
     pd.testing.assert_frame_equal(first.predictions, second.predictions)
     assert not same(weights(first), weights(trained(tiny(seed=4), store)))
 

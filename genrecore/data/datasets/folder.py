@@ -13,7 +13,14 @@ from pydantic import Field
 from genrecore.audio.decode import FORMATS
 from genrecore.config.registry import Options
 from genrecore.data.clips import clip_table
-from genrecore.data.datasets.registered import DATASETS, durations_s, given_folder
+from genrecore.data.datasets.gtzan import with_known_artists
+from genrecore.data.datasets.reading import ImageSize
+from genrecore.data.datasets.registered import (
+    DATASETS,
+    durations_s,
+    given_folder,
+    is_regular_file,
+)
 from genrecore.errors import GenrecoreError
 from genrecore.store.progress import Phase, Report
 from genrecore.words import plural
@@ -33,6 +40,7 @@ class FolderOptions(Options):
         description="Folder that holds one folder for each genre, with audio files or images",
         max_length=4_096,
     )
+    image_size: ImageSize = ""
 
 
 def _first_medium(options: FolderOptions) -> str:
@@ -93,27 +101,31 @@ def folder(options: FolderOptions, report: Report) -> pd.DataFrame:
         {"clip_id": name, "path": f"{top}/{name}", "medium": medium, "genre": name.split("/")[0]}
         for name, medium in media.items()
     ]
-    table = with_durations(rows, report)
+    table = own_clips(rows, report)
     table.attrs = {
         "left_out": left_out,
         "notes": [
-            f"{plural(len(names), 'file')} {remark}; the first is {names[0]!r}."
-            for names, remark in (
-                (outside, "outside every genre folder left out"),
-                (others, "of other kinds ignored"),
-            )
-            if names
+            *table.attrs["notes"],
+            *(
+                f"{plural(len(names), 'file')} {remark}; the first is {names[0]!r}."
+                for names, remark in (
+                    (outside, "outside every genre folder left out"),
+                    (others, "of other kinds ignored"),
+                )
+                if names
+            ),
         ],
     }
     return table
 
 
-def with_durations(rows: list[dict[str, object]], report: Report) -> pd.DataFrame:
-    """The clip table of rows of one medium, with the durations of audio by its headers."""
+def own_clips(rows: list[dict[str, object]], report: Report) -> pd.DataFrame:
+    """The clip table of rows of one medium, with the durations of audio by its headers, and the
+    known artists of GTZAN's clips where the rows give none; `attrs["notes"]` says so."""
     if rows[0]["medium"] == "audio":
         seconds = durations_s([str(row["path"]) for row in rows], report)
         rows = [row | {"duration_s": s} for row, s in zip(rows, seconds, strict=True)]
-    return clip_table(rows)
+    return with_known_artists(clip_table(rows))
 
 
 def medium_of(path: str) -> str | None:
@@ -189,6 +201,6 @@ def _unusable(path: str, name: str) -> str:
         name.encode()
     except UnicodeEncodeError:
         return "Its name is not text in UTF-8; rename it."
-    if not os.path.isfile(path):
+    if not is_regular_file(path):
         return f"{name} is a link that leads nowhere, or no regular file."
     return ""

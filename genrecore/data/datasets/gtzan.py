@@ -17,14 +17,19 @@ from genrecore.data.datasets.gtzan_forms import (
     medium_of_form,
     table_rows,
 )
+from genrecore.data.datasets.reading import ImageSize
 from genrecore.data.datasets.registered import DATASETS, durations_s, given_folder
 from genrecore.errors import GenrecoreError
 from genrecore.store.progress import Report
+from genrecore.words import plural
 
 LAYOUTS = (("genres_original", ".wav"), ("genres", ".au"))
 """Folder and file ending: the widely mirrored copy, and the original archive."""
 
 MIRROR = "https://www.kaggle.com/datasets/andradaolteanu/gtzan-dataset-music-genre-classification"
+
+# The identifier ends the name, but for the extension: my_blues.00000.wav, blues00000.png.
+_NAME = r"(?:^|[^a-z])(?P<genre>[a-z]+)\.?(?P<number>\d{5})(?:\.[^/\d][^/]*)?$"
 
 
 class GtzanOptions(Options):
@@ -43,6 +48,7 @@ class GtzanOptions(Options):
         description="The clips themselves, the published images of their spectrograms, or the "
         "published tables of 57 descriptors with one row a clip or ten",
     )
+    image_size: ImageSize = ""
 
 
 @DATASETS.register(
@@ -88,6 +94,32 @@ def published_facts() -> pd.DataFrame:
     table = importlib.resources.files("genrecore.data") / "tables" / "gtzan_annotations.csv"
     with importlib.resources.as_file(table) as path:
         return pd.read_csv(path, dtype="string").set_index("clip_id")
+
+
+def known_clip_ids(names: pd.Series) -> pd.Series:
+    """The identifiers of GTZAN's clips in the names of files: `blues.00000` of
+    `genres/blues/blues.00000.wav` or `my_blues00000.npy`; missing where a name holds none."""
+    parts = names.astype("string").str.extract(_NAME)
+    clip_ids = parts["genre"] + "." + parts["number"]
+    return clip_ids.where(clip_ids.isin(published_facts().index)).rename("clip_id")
+
+
+def with_known_artists(clips: pd.DataFrame) -> pd.DataFrame:
+    """A clip table with the artists of GTZAN's index where it gives none, if all of its clips are
+    GTZAN's by name; `attrs["notes"]` says so."""
+    clip_ids = known_clip_ids(clips["clip_id"])
+    clips.attrs["notes"] = []
+    if clip_ids.isna().any():
+        return clips
+    artists = clips["artist"].fillna(clip_ids.map(published_facts()["artist"]))
+    n_filled = int(artists.notna().sum() - clips["artist"].notna().sum())
+    clips["artist"] = artists
+    if n_filled:
+        clips.attrs["notes"] = [
+            f"All clips are GTZAN's by name: {plural(n_filled, 'artist')} not given here "
+            f"{'is' if n_filled == 1 else 'are'} taken from its index (Sturm 2013)."
+        ]
+    return clips
 
 
 def _audio_rows(folder_option: str, report: Report) -> list[dict[str, object]]:

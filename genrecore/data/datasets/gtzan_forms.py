@@ -21,21 +21,35 @@ def medium_of_form(options: Any) -> str:
 
 
 def image_rows(folder_option: str) -> list[dict[str, object]]:
-    """Images named without the dot: `images_original/blues/blues00000.png` is `blues.00000`."""
-    expected = f"a folder that holds {IMAGES}/<genre>/<genre>NNNNN.png"
-    folder = _in_folder(
-        folder_option, IMAGES, expected, f"the form images of the dataset gtzan needs {expected}"
-    )
+    """Images of clips: `images_original/blues/blues00000.png` is `blues.00000`. The dot may be in
+    the name, and the genres' folders may lie in the folder itself."""
+    expected = f"a folder that holds {IMAGES}/<genre>/<genre>NNNNN.png, or the genres' folders"
+    folder = given_folder("gtzan", folder_option, expected)
+    rows = _images_in(folder)
+    if not rows:
+        folder = _in_folder(
+            folder_option,
+            IMAGES,
+            expected,
+            f"the form images of the dataset gtzan needs {expected}",
+        )
+        rows = _images_in(folder)
+    if not rows:
+        raise GenrecoreError(
+            f"There are no images in {folder}: expected files like blues/blues00000.png or "
+            "blues/blues.00000.png."
+        )
+    return rows
+
+
+def _images_in(folder: Path) -> list[dict[str, object]]:
     rows: list[dict[str, object]] = []
     for path in sorted(folder.glob("*/*.png")):
         genre, number = path.parent.name, path.stem[-5:]
-        if path.stem == f"{genre}{number}" and len(number) == 5 and number.isdecimal():
+        named = path.stem in (f"{genre}{number}", f"{genre}.{number}")
+        if named and len(number) == 5 and number.isdecimal():
             row = {"clip_id": f"{genre}.{number}", "path": str(path), "genre": genre}
             rows.append({**row, "medium": "image"})
-    if not rows:
-        raise GenrecoreError(
-            f"There are no images in {folder}: expected files like blues/blues00000.png."
-        )
     return rows
 
 

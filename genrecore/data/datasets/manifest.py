@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NoReturn
@@ -12,9 +13,11 @@ import pandas as pd
 from pydantic import Field
 
 from genrecore.config.registry import Options
-from genrecore.data.datasets.folder import medium_of, refuse_mixed, with_durations
-from genrecore.data.datasets.registered import DATASETS
+from genrecore.data.datasets.folder import medium_of, own_clips, refuse_mixed
+from genrecore.data.datasets.reading import ImageSize
+from genrecore.data.datasets.registered import DATASETS, is_regular_file
 from genrecore.errors import GenrecoreError, UsageError, describe
+from genrecore.store.files import cache_dir
 from genrecore.store.progress import Phase, Report
 
 COLUMNS = ("path", "genre", "artist", "album", "split")
@@ -27,7 +30,7 @@ SPLIT_WORDS = {
 
 _EXPECTED = (
     "a CSV with the columns path and genre, and artist, album or split where they are known; paths "
-    "are relative to its folder"
+    "are absolute or relative to its folder"
 )
 
 
@@ -41,6 +44,7 @@ class ManifestOptions(Options):
         "folder that holds it as manifest.csv",
         max_length=4_096,
     )
+    image_size: ImageSize = ""
 
 
 def _first_medium(options: ManifestOptions) -> str:
@@ -64,38 +68,47 @@ def _first_medium(options: ManifestOptions) -> str:
 def manifest(options: ManifestOptions, report: Report) -> pd.DataFrame:
     """Clip table of the files that a CSV lists, audio or images.
 
-    `clip_id` is the normalised path. Rows with an empty column `split` keep a missing split. Other
-    columns are ignored; comma, semicolon and tab separate. Messages count rows as a spreadsheet
-    does: the header is row 1.
+    `clip_id` is the normalised path, relative where the file lies below the manifest's folder.
+    Paths may lead anywhere, except in a manifest that was uploaded; nothing is written beside the
+    files. Backslashes are understood as slashes. Rows with an empty column `split` keep a missing
+    split. Other columns are ignored; comma, semicolon and tab separate. Messages count rows as a
+    spreadsheet does: the header is row 1.
 
     Raises:
         UsageError: No file given.
-        GenrecoreError: No such file, no CSV, columns missing; a row without genre, with an absolute
-            path or one that leaves the folder, an absent file, one listed twice or of another kind
-            than audio and images, an unknown part; audio next to images.
+        GenrecoreError: No such file, no CSV, columns missing; a row without genre, a file that is
+            absent, no regular one, listed twice or of another kind than audio and images, an
+            unknown part; audio next to images; a path with a drive of Windows.
     """
     file = _file(options.folder)
     base = str(file.parent)
+    uploaded = file.resolve().is_relative_to((cache_dir() / "uploads").resolve())
     rows: list[dict[str, object]] = []
     media: dict[str, str] = {}
     row_numbers: dict[str, int] = {}
     for number, cells in _rows(file):
         report(Phase.READING_LIST, len(rows), 0)
         path, split = cells["path"], cells["split"].lower()
-        name = os.path.normpath(path)
-        medium = medium_of(name)
+        location = _location(base, path)
+        name, medium = location.removeprefix(f"{base}/"), medium_of(location)
         if not path:
             problem = "has no path"
         elif not cells["genre"]:
             problem = f"has no genre for {path!r}"
-        elif os.path.isabs(path) or path[1:3] == ":\\" or name.split("/")[0] == "..":
-            problem = f"has the path {path!r}, which leads out of the manifest's folder"
+        elif re.match(r"[A-Za-z]:[\\/]", path):
+            problem = (
+                f"has the path {path!r}, which begins with a drive of Windows; expected a path "
+                "as this machine knows it, absolute or relative to the manifest"
+            )
+        elif uploaded and (os.path.isabs(name) or name.split("/")[0] == ".."):
+            problem = f"has the path {path!r}, which leads out of the uploaded folder"
         elif name in row_numbers:
             problem = f"lists {path!r} again, after row {row_numbers[name]}"
         elif medium is None:
             problem = f"lists {path!r}, which is neither audio nor an image by name"
-        elif "\0" in name or not os.path.isfile(f"{base}/{name}"):
-            problem = f"lists {path!r}, but there is no such file in {base}"
+        elif not is_regular_file(location):
+            where = "" if os.path.isabs(path) else f" in {base}"
+            problem = f"lists {path!r}, but there is no such file{where}"
         elif split and split not in SPLIT_WORDS:
             problem = f"has the split {cells['split']!r}; expected train, valid or test"
         else:
@@ -103,7 +116,7 @@ def manifest(options: ManifestOptions, report: Report) -> pd.DataFrame:
             rows.append(
                 {
                     "clip_id": name,
-                    "path": f"{base}/{name}",
+                    "path": location,
                     "medium": medium,
                     "genre": cells["genre"],
                     "artist": cells["artist"] or None,
@@ -116,7 +129,16 @@ def manifest(options: ManifestOptions, report: Report) -> pd.DataFrame:
     if not rows:
         raise GenrecoreError(f"The manifest {file} lists no files; expected {_EXPECTED}.")
     refuse_mixed(media, f"the manifest {file.name}")
-    return with_durations(rows, report)
+    return own_clips(rows, report)
+
+
+def _location(base: str, path: str) -> str:
+    """Where a row's file lies; backslashes are slashes unless a file's name holds them."""
+    for text in (path, path.replace("\\", "/")):
+        location = os.path.join(base, os.path.normpath(text))
+        if os.path.lexists(location):
+            break
+    return location
 
 
 def _refuse(file: Path, number: int, problem: str) -> NoReturn:
@@ -129,7 +151,7 @@ def _file(option: str) -> Path:
     file = Path(option).expanduser().absolute()
     if file.is_dir():
         file = file / "manifest.csv"
-    if not file.is_file():
+    if not is_regular_file(str(file)):
         raise GenrecoreError(f"There is no manifest {file}; expected {_EXPECTED}.")
     return file
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import pandas as pd
+from pydantic import Field
 
 from genrecore.config.registry import Options
 from genrecore.data.clips import SPLITS as PARTS
-from genrecore.data.datasets.gtzan import published_facts
+from genrecore.data.datasets.gtzan import known_clip_ids, published_facts
 from genrecore.data.splits.registered import SPLITS
 from genrecore.errors import GenrecoreError
 from genrecore.words import out_of, thousands
@@ -39,15 +42,27 @@ def official(clips: pd.DataFrame, options: Options, seed: int, fold: int) -> pd.
     return _complete(split, "The dataset's own split")
 
 
+class ManifestSplitOptions(Options):
+    """What becomes of rows whose column `split` is empty."""
+
+    unnamed: Literal["refuse", "leave out"] = Field(
+        "refuse",
+        title="Rows without a split",
+        description="refuse them, so that none is forgotten, or leave their clips out of training, "
+        "validation and test",
+    )
+
+
 @SPLITS.register(
     "manifest",
     title="From the manifest",
     source="the column `split` of your own table",
+    options=ManifestSplitOptions,
     seeded=False,
     says="As the column split of the manifest says",
 )
-def manifest(clips: pd.DataFrame, options: Options, seed: int, fold: int) -> pd.Series:
-    """The table's own `split`, which every clip must have.
+def manifest(clips: pd.DataFrame, options: ManifestSplitOptions, seed: int, fold: int) -> pd.Series:
+    """The table's own `split`; clips without one are refused, or take no part.
 
     Without validation clips the last epoch is tested (`notes` says so).
 
@@ -57,11 +72,12 @@ def manifest(clips: pd.DataFrame, options: Options, seed: int, fold: int) -> pd.
     """
     split = _own(clips)
     n_missing = int(split.isna().sum())
-    if n_missing:
+    if n_missing and options.unnamed == "refuse":
         first = clips.loc[split.isna(), "clip_id"].iloc[0]
         raise GenrecoreError(
             f"In the column split of the manifest {out_of(n_missing, len(clips))} clips have "
-            f"nothing (the first is {first}); write train, valid or test for each."
+            f"nothing (the first is {first}); write train, valid or test for each, or leave them "
+            "out (the split's option unnamed = leave out)."
         )
     return _complete(split, "The column split of the manifest")
 
@@ -82,19 +98,21 @@ def fault_filtered(clips: pd.DataFrame, options: Options, seed: int, fold: int) 
 
     443 clips train, 197 validate, 290 test; 70 are in none: their split is missing and they take
     no part. Of a folder with fewer clips, those that are there (jazz.00054, unreadable in the
-    widely mirrored copy, is a training clip).
+    widely mirrored copy, is a training clip). Any dataset will do whose clips are GTZAN's by name:
+    `blues.00000` or `blues00000` with any folder, prefix and extension.
 
     Raises:
         GenrecoreError: Clips that are not GTZAN's.
     """
-    published = published_facts()["filtered_split"]
-    foreign = clips.loc[~clips["clip_id"].isin(published.index), "clip_id"]
+    known = known_clip_ids(clips["clip_id"])
+    foreign = clips.loc[known.isna(), "clip_id"]
     if len(foreign):
         raise GenrecoreError(
             f"The fault-filtered split is GTZAN's, and {out_of(len(foreign), len(clips))} clips "
-            f"are not in GTZAN (the first is {foreign.iloc[0]})."
+            f"are not in GTZAN by name (the first is {foreign.iloc[0]}; expected names like "
+            "blues.00000)."
         )
-    return clips["clip_id"].map(published).astype("string").rename("split")
+    return known.map(published_facts()["filtered_split"]).astype("string").rename("split")
 
 
 def _own(clips: pd.DataFrame) -> pd.Series:
