@@ -70,13 +70,17 @@ def classify(
     if as_json:
         ids = [loaded.run.run_id for loaded in ensemble.loaded]
         which = {"run": ids[0]} if len(ids) == 1 else {"runs": ids, "note": ensemble.note}
-        print_json({**which, "clips": results, "failures": failures})
+        caveats = {loaded.run.run_id: loaded.run.caveats for loaded in ensemble.loaded}
+        print_json({**which, "caveats": caveats, "clips": results, "failures": failures})
     elif not as_csv and ensemble.note and results:
         out.print(ensemble.note)
     for failure in failures:
         err.print(failure["error"])
     if ensemble.caution and results:
         err.print(ensemble.caution)
+    for loaded in ensemble.loaded if results and not as_json else []:
+        for caveat in loaded.run.caveats:
+            err.print(f"{loaded.run.run_id}: {caveat}")
     if failures and not results:
         raise GenrecoreError(
             "The clip could not be used." if len(failures) == 1 else "No clip could be used."

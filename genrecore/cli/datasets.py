@@ -10,7 +10,16 @@ import typer
 from typer import Argument, Option
 
 from genrecore.cli.options import BackgroundOption, FolderOption, JsonOption, add_group, switch
-from genrecore.cli.output import answer, out, plain, print_json, print_rows, print_table, reporting
+from genrecore.cli.output import (
+    answer,
+    out,
+    plain,
+    print_json,
+    print_rows,
+    print_separation,
+    print_table,
+    reporting,
+)
 from genrecore.config.dotted import read_assignments
 from genrecore.config.run import Part, RunConfig, with_values
 from genrecore.data import cached_results, datasets, download, uploads
@@ -183,10 +192,8 @@ def _audited(
 
 def _print(result: Audit, name: str, split: str, everything: bool) -> None:
     out.print(f"Audit of {name}: {result.n_clips} clips" + (f", split {split}" if split else ""))
-    if result.refused:
-        out.print(f"REFUSED. {result.reason}", style="bold red")
-    elif split:
-        out.print("No crossing from training to validation or test was found.")
+    if result.separation:
+        print_separation(result.separation)
     out.print()
     counts = result.counts
     by_kind = {str(kind): rows for kind, rows in result.findings.groupby("kind", sort=False)}

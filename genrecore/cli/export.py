@@ -87,5 +87,8 @@ def export_runs(
         for entry in logged:
             how = "Continued" if entry.again else "Logged"
             say(f"{how} {entry.run_id}: {entry.address}")
+    for run in runs:
+        for caveat in run.caveats:
+            say(f"{run.run_id}: {caveat}")
     if as_json:
         print_json(written)

@@ -19,6 +19,8 @@ from rich.table import Table
 from genrecore.errors import GenrecoreError, describe
 from genrecore.jobs.spawn import TASK
 from genrecore.store.progress import Phase, Report, Stopped, phase_text
+from genrecore.store.run import MARKS, Run
+from genrecore.store.separation import Answer, Separation
 from genrecore.store.status import Status, stop_asked
 
 if TYPE_CHECKING:
@@ -84,6 +86,25 @@ def print_columns(table: pd.DataFrame, columns: Mapping[str, Column]) -> None:
             for row in records(table)
         ]
     )
+
+
+_ANSWERS = {
+    Answer.CROSSES: ("REFUSED", "bold red"),
+    Answer.CANNOT_BE_KNOWN: ("CANNOT BE KNOWN", "bold yellow"),
+    Answer.KEPT_APART: ("KEPT APART", "green"),
+}
+
+
+def print_separation(separation: Separation) -> None:
+    """Whether a split keeps artists, albums and copies apart, and why."""
+    word, style = _ANSWERS[separation.answer]
+    out.print(f"{word}. {separation.sentence}", style=style)
+
+
+def print_caveats(run: Run) -> None:
+    """What must be known of a run before its accuracy is read; nothing of most runs."""
+    for mark, text in run.warnings.items():
+        out.print(f"{text}; {MARKS[mark]}.", style="bold red" if mark == "leak" else "bold")
 
 
 def answer(as_json: bool, facts: Any, sentence: str) -> None:

@@ -12,7 +12,7 @@ import typer
 from typer import Argument, Option
 
 from genrecore.cli.options import JsonOption, RunArgument, SetOption, add_group, switch
-from genrecore.cli.output import answer, out, print_json, print_rows, print_table
+from genrecore.cli.output import answer, out, print_caveats, print_json, print_rows, print_table
 from genrecore.config.command import train_command
 from genrecore.config.dotted import read_assignments
 from genrecore.config.run import differences, signature, system_signature
@@ -39,6 +39,7 @@ def run_facts(run: Run) -> dict[str, Any]:
         "state": run.state,
         "reason": run.reason,
         "badge": run.badge,
+        "separation": run.separation.as_dict() if run.separation else None,
         "status": {k: v for k, v in run.status.items() if k not in ("states", "traceback")},
         "config": run.config.model_dump(),
         "signature": signature(run.config),
@@ -110,10 +111,9 @@ def show_run(
             f"{phase_text(status['phase'])}, epoch {status.get('epoch', 0)} of {chosen.n_epochs}, "
             f"time left {seconds(status.get('time_left_s'))}"
         )
-    if chosen.leak:
-        out.print(f"{chosen.leak}: its accuracy is too high.", style="bold red")
-    if chosen.config.rehearsal:
-        out.print(f"{chosen.badge.rpartition('; ')[2]}.", style="bold")
+    print_caveats(chosen)
+    if chosen.separation:
+        out.print(f"Split: {chosen.separation.answer}. {chosen.separation.sentence}")
     if chosen.predictions is not None:
         print_result(chosen)
     out.print(f"Differs from the defaults in: {json.dumps(differences(chosen.config))}")

@@ -17,7 +17,7 @@ from genrecore.evaluation.curves import read_curves
 from genrecore.evaluation.metrics import METRICS
 from genrecore.evaluation.pairwise import Side
 from genrecore.evaluation.scores import read_test_predictions, score_columns, score_row
-from genrecore.store.run import Run
+from genrecore.store.run import MARKS, Run
 from genrecore.words import listed, plural, thousands
 
 
@@ -184,7 +184,8 @@ def _side_row(side: Side, interval: Interval, is_cut: bool) -> dict[str, Any]:
             "best_epoch": best_epochs.pop() if len(best_epochs) == 1 else None,
             "n_epochs": max((r["n_epochs"] or 0) for r in rows) or None,
             "created": max(r["created"] for r in rows),
-            "badge": next((r["badge"] for r in rows if r["badge"]), ""),
+            "marks": ", ".join(mark for mark in MARKS if any(mark in r["marks"] for r in rows)),
+            "badge": "; ".join(_warnings(side).values()),
             "split": _in_short(r["split"] for r in rows),
         }
         each = [test["accuracy"] for test in tests]
@@ -248,7 +249,11 @@ def _notes(sides: Sequence[Side], shared: frozenset[str], on_shared: bool) -> li
     if any(not_shared.values()):
         counts = ", ".join(f"{title} {thousands(n)}" for title, n in not_shared.items() if n)
         notes.append(f"Test clips that are not shared by all: {counts}.")
-    notes += [_note_on_leaks(side) for side in sides if any(run.badge for run in side.runs)]
+    notes += [
+        f"{side.title}: {text}; {MARKS[mark]}."
+        for side in sides
+        for mark, text in _warnings(side).items()
+    ]
     splits = sorted({side.runs[0].config.split.name for side in sides})
     if len(splits) > 1:
         notes.append(f"These runs were split differently: {', '.join(splits)}.")
@@ -282,12 +287,17 @@ def _note_on_clips(n_shared: int, n_tested: int, on_shared: bool) -> str:
     )
 
 
-def _note_on_leaks(side: Side) -> str:
-    badges = [run.badge for run in side.runs if run.badge]
-    marked = badges[0]
-    if len(side.runs) > 1:
-        marked = f"{len(badges)} of its {len(side.runs)} runs are marked (the first: {badges[0]})"
-    return f"{side.title}: {marked}; its accuracy is too high."
+def _warnings(side: Side) -> dict[str, str]:
+    """The warnings about the runs of a side, by mark; of several runs the first, and how many."""
+    warnings = {}
+    for mark in MARKS:
+        texts = [run.warnings[mark] for run in side.runs if mark in run.warnings]
+        if len(side.runs) > 1 and texts:
+            marked = f"{len(texts)} of its {len(side.runs)} runs are marked"
+            warnings[mark] = f"{marked} (the first: {texts[0]})"
+        elif texts:
+            warnings[mark] = texts[0]
+    return warnings
 
 
 def _training_data(side: Side) -> frozenset[tuple[str, int, int]]:

@@ -118,7 +118,7 @@ def score_columns() -> list[str]:
     return [
         *("run_id", "title", "model", "dataset", "split", "n_clips"),
         *("accuracy", "accuracy_low", "accuracy_high", *metric_names),
-        *("best_epoch", "n_epochs", "train_s", "n_parameters", "created", "badge"),
+        *("best_epoch", "n_epochs", "train_s", "n_parameters", "created", "marks", "badge"),
     ]
 
 
@@ -136,5 +136,6 @@ def score_row(run: Run) -> dict[str, Any]:
         "train_s": run.worked_s,
         "n_parameters": status.get("n_parameters"),
         "created": run.created,
+        "marks": ", ".join(run.warnings),
         "badge": run.badge,
     }

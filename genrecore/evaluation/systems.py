@@ -26,7 +26,7 @@ from genrecore.evaluation.folds import FoldSet, fold_sets, pool_folds
 from genrecore.evaluation.pairwise import Side
 from genrecore.evaluation.ranks import Ranks, friedman
 from genrecore.evaluation.scores import read_test_predictions, run_scores
-from genrecore.store.run import Run
+from genrecore.store.run import Run, marked
 
 METHOD = (
     "Systems with several seeds are compared by resampling artists and, independently, seeds: the "
@@ -67,6 +67,11 @@ class System:
         ]  # fmt: skip
         pooled = {run.run_id for _, runs in tests for run in runs}
         return tests + [(_test_name(run), (run,)) for run in self.runs if run.run_id not in pooled]
+
+    @property
+    def marks(self) -> set[str]:
+        """The marks that any of its runs bears (`Run.warnings`)."""
+        return {mark for run in self.runs for mark in run.warnings}
 
     @property
     def n_seeds(self) -> int:
@@ -130,8 +135,14 @@ def _signature(folder: Path) -> str:
 
 
 def titles(systems: Sequence[System]) -> dict[str, str]:
-    """A short name of each system by its signature, all different: model, data, and the settings
-    that tell systems of one model and dataset apart."""
+    """A short name of each system by its signature, all different: model, data, the settings that
+    tell systems of one model and dataset apart, and the marks of its runs."""
+    names = _names(systems)
+    return {s.signature: marked(names[s.signature], s.marks) for s in systems}
+
+
+def _names(systems: Sequence[System]) -> dict[str, str]:
+    """As `titles`, without marks."""
     by_stem: dict[str, list[System]] = {}
     for system in systems:
         stem = f"{system.config.model.name} · {system.config.dataset.name}"
@@ -249,15 +260,16 @@ def over_blocks(systems: Sequence[System]) -> Blocks:
     they are (Demšar 2006, section 3.1.3); several datasets are the better blocks.
     """
     accuracies: dict[str, dict[str, list[float]]] = {}
-    first: dict[str, System] = {}
+    alike: dict[str, list[System]] = {}
     for system in systems:
         key = _signature_without_data(system.config)
-        first.setdefault(key, system)
+        alike.setdefault(key, []).append(system)
         for run in system.runs:
             accuracy = float(run_scores(run)["accuracy"])
             by_block = accuracies.setdefault(key, {})
             by_block.setdefault(_block(run), []).append(accuracy)
-    names = titles(list(first.values()))
+    first = {key: members[0] for key, members in alike.items()}
+    names = _names(list(first.values()))
     datasets = {run.config.dataset.name for system in systems for run in system.runs}
     columns: dict[str, str] = {}
     for key, system in first.items():
@@ -265,6 +277,8 @@ def over_blocks(systems: Sequence[System]) -> Blocks:
         if len(datasets) > 1:
             model, _, rest = title.partition(" · ")
             title = " · ".join([model, *rest.split(" · ")[1:]])
+        marks = {mark for other in alike[key] for mark in other.marks}
+        title = marked(title, marks)
         columns[key] = title if title not in columns.values() else f"{title}, {key[:4]}"
     blocks = dict.fromkeys(block for by_block in accuracies.values() for block in by_block)
     n_tested = {

@@ -62,7 +62,8 @@ def summary(plan: Plan) -> str:
 
 
 def table(plan: Plan) -> list[dict[str, Any]]:
-    """One row a run: the settings that vary, state, reason, epochs, best validation score."""
+    """One row a run: the settings that vary, state, reason, epochs, best validation score, marks
+    (`Run.warnings`)."""
     watch = plan.base.training.watch
     rows: list[dict[str, Any]] = []
     listed: set[str] = set()
@@ -82,6 +83,7 @@ def table(plan: Plan) -> list[dict[str, Any]]:
                 "epochs": f"{int(run.status.get('epoch') or 0)} of {run.n_epochs}" if run else "",
                 "score": score(run, watch) if run else math.nan,
                 "note": note,
+                "marks": ", ".join(run.warnings) if run else "",
             }
         )
         listed.add(run.run_id if run else "")

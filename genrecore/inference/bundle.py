@@ -132,7 +132,7 @@ def card(loaded: LoadedRun, name: str = "model") -> str:
             f"{plural(int(scores['n_clips']), 'clip')}; macro-F1 "
             f"{decimals(scores['macro_f1'], 3)}."
         )
-    badge = f"- **{run.badge}**: the accuracy is higher than on music it has not heard.\n"
+    caveats = "".join(f"- **{caveat}**\n" for caveat in run.caveats)
     takes = (
         f"A clip is decoded to mono at {config.audio.sample_rate_hz} Hz; its middle "
         f"{config.audio.clip_s:g} s are classified in segments of {config.segments.segment_s:g} s. "
@@ -159,7 +159,7 @@ Genres: {", ".join(loaded.genres)}.
 
 - Dataset `{config.dataset.name}`, split `{config.split.name}`, seed {config.seed}.
 - {tested}
-{badge if run.badge else ""}- {loaded.calibration.sentence}
+{caveats}- {loaded.calibration.sentence}
 
 ## Use
 

@@ -107,6 +107,11 @@ def app(ensemble: Ensemble, limits: ServiceLimits) -> FastAPI:
     )
     file = "an image" if ensemble.loaded[0].medium == "image" else "an audio file"
     runs = listed([loaded.run.run_id for loaded in ensemble.loaded])
+    caveats = "".join(
+        f" {loaded.run.run_id}: {caveat}"
+        for loaded in ensemble.loaded
+        for caveat in loaded.run.caveats
+    )
     application.post(
         "/classify",
         operation_id="classify",
@@ -114,7 +119,7 @@ def app(ensemble: Ensemble, limits: ServiceLimits) -> FastAPI:
         description=f"Send {file}, as it is or as the one file of a form; {runs} classify it. "
         "start_s and length_s choose a part, by default the middle, as long as a training clip; "
         "name is that of a file sent as it is; with doubts=true the answer holds reasons to "
-        "distrust it.",
+        f"distrust it.{caveats}",
         response_model=_response_model(ensemble),
         response_model_exclude_unset=True,
         responses={code: {"model": ErrorMessage, "description": _ERRORS[code]} for code in _ERRORS},

@@ -17,11 +17,12 @@ from genrecore.words import DASH, decimals, p_value, percent, seconds, signed_po
 
 Format = Literal[
     "text", "count", "number", "decimal", "share", "points", "size", "p", "seconds", "length",
-    "moment", "date", "link", "flag",
+    "moment", "date", "link", "flag", "marks",
 ]  # fmt: skip
 """`number` has three decimals, `decimal` one; `share` is 0 … 1 and written as per cent, `points` a
 difference of shares with its sign, `size` the same without it; `seconds` is a duration, `length`
-that of a clip; `moment` and `date` are times of day, the latter with its year."""
+that of a clip; `moment` and `date` are times of day, the latter with its year; `marks` are words
+with commas between them."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,14 @@ COLUMNS: Mapping[str, Column] = {
     "fold": Column("Fold", "count"),
     "seed": Column("Seed", "count"),
     "split_seed": Column("Split seed", "count"),
-    "badge": Column("Warning", width=230),
+    "marks": Column(
+        "Marks", "marks",
+        "Leak: training knew something of the test clips. Artists unknown: nobody can tell whether "
+        "an artist is on both sides of the split. Rehearsal: only a few clips took part. The run's "
+        "page says more.",
+        width=140,
+    ),
+    "badge": Column("Warning"),
     "created": Column("Queued", "moment"),
     "note": Column("Note"),
     "reason": Column("Reason"),

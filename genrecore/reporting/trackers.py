@@ -22,7 +22,7 @@ from urllib.parse import urlsplit, urlunsplit
 from genrecore.config import run as configuration
 from genrecore.errors import GenrecoreError, UsageError
 from genrecore.evaluation.scores import run_scores
-from genrecore.store.files import output_folder, read_json
+from genrecore.store.files import output_folder
 from genrecore.store.progress import Phase, Report, silent
 from genrecore.store.run import Run
 
@@ -130,9 +130,10 @@ def _write_events(run: Run, target: Path) -> None:
 def _texts(run: Run) -> dict[str, str]:
     """Texts about a run, as Markdown by title."""
     texts = {"configuration": _as_code(run.config.model_dump(mode="json"))}
-    audit = read_json(run.folder / "audit.json")
-    if audit:
-        texts["audit"] = str(audit.get("reason") or "The audit found nothing that leaks.")
+    if run.separation:
+        texts["audit"] = f"{run.separation.answer.capitalize()}. {run.separation.sentence}"
+    if run.warnings:
+        texts["warnings"] = "\n".join(f"- {caveat}" for caveat in run.caveats)
     if run.environment:
         texts["environment"] = _as_code(run.environment)
     return texts
@@ -256,8 +257,9 @@ def _tags(run: Run) -> dict[str, str]:
         "genrecore.plan": run.plan,
         "dataset": run.config.dataset.name,
         "model": run.config.model.name,
-        "leak": run.badge,
-        "mlflow.note.content": run.badge or run.reason,
+        "leak": run.leak,
+        "separation": run.separation.answer if run.separation else "",
+        "mlflow.note.content": " ".join(run.caveats) or run.reason,
     }
     tags |= {f"version.{name}": v for name, v in run.environment.get("versions", {}).items()}
     return {name: str(value)[:_MAX_CHARACTERS] for name, value in tags.items() if value}

@@ -32,7 +32,7 @@ import secrets
 import shutil
 import signal
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -61,6 +61,13 @@ if TYPE_CHECKING:  # pandas is imported when a table is read: listing runs needs
 
 LIVE = frozenset({"starting", "preparing", "running", "stopping", "stalled"})
 _STALLED_S = 30.0
+MARKS: Mapping[str, str] = {
+    "leak": "its accuracy is too high",
+    "artists unknown": "its accuracy may be too high",
+    "rehearsal": "its accuracy is not for comparison",
+}
+"""What stands beside a run wherever it is shown, the gravest first, and what follows from it."""
+
 _PUBLISHED_APART = frozenset({"fault_filtered"})
 """Splits published as ones that keep artists apart, for audits of versions that did not say so."""
 
@@ -74,6 +81,12 @@ def store_dir() -> Path:
     if (checkout / "app.py").exists():
         return checkout / "checkpoints"
     return Path.cwd() / "checkpoints"
+
+
+def marked(name: str, marks: Iterable[str]) -> str:
+    """The name of a run or system with its marks: `cnn · demo · b083 (leak)`."""
+    text = ", ".join(mark for mark in MARKS if mark in set(marks))
+    return f"{name} ({text})" if text else name
 
 
 @lru_cache(maxsize=5000)
@@ -257,10 +270,21 @@ class Run:
         return flat[: n_epochs * n_valid].reshape(n_epochs, max(n_valid, 1))
 
     @cached_property
+    def warnings(self) -> dict[str, str]:
+        """Why its accuracy must not be taken at face value, in a few words each, by the mark (a key
+        of `MARKS`) that stands for it; empty for most runs."""
+        texts = zip(MARKS, (self.leak, self.unknown, self.rehearsal), strict=True)
+        return {mark: text for mark, text in texts if text}
+
+    @property
     def badge(self) -> str:
-        """Why its accuracy must not be taken at face value: a leak, unknown artists, a rehearsal;
-        may be empty."""
-        return "; ".join(text for text in (self.leak, self.unknown, self.rehearsal) if text)
+        """All warnings in one text; may be empty."""
+        return "; ".join(self.warnings.values())
+
+    @property
+    def caveats(self) -> list[str]:
+        """All warnings as sentences."""
+        return [f"{text}; {MARKS[mark]}." for mark, text in self.warnings.items()]
 
     @cached_property
     def separation(self) -> Separation | None:
@@ -299,9 +323,9 @@ class Run:
 
     @property
     def title(self) -> str:
-        """A short name for legends: model, dataset and the end of the id."""
-        note = " · rehearsal" if self.config.rehearsal else ""
-        return f"{self.config.model.name} · {self.config.dataset.name}{note} · {self.run_id[-4:]}"
+        """A short name for legends: model, dataset, the end of the id, and its marks."""
+        name = f"{self.config.model.name} · {self.config.dataset.name} · {self.run_id[-4:]}"
+        return marked(name, self.warnings)
 
     @property
     def created(self) -> float:

@@ -31,9 +31,6 @@ class Answer(StrEnum):
     CANNOT_BE_KNOWN = "cannot be known"
 
 
-_APART = "No artist or album of a training clip is in validation or test"
-
-
 @dataclass(frozen=True)
 class Separation:
     """One of the three answers about a split.
@@ -72,7 +69,12 @@ class Separation:
 
 
 def judge(
-    leak: str, n_clips: int, n_unknown: int, n_shared: int = 0, published_apart: bool = False
+    leak: str,
+    n_clips: int,
+    n_unknown: int,
+    n_shared: int = 0,
+    published_apart: bool = False,
+    with_copies: bool = True,
 ) -> Separation:
     """The answer about a split.
 
@@ -82,15 +84,18 @@ def judge(
         n_unknown: Those of them without an artist.
         n_shared: Clips outside training that share something with it.
         published_apart: Whether it was published as one that keeps artists apart.
+        with_copies: Whether copies were searched for as well.
     """
     answer = Answer.KEPT_APART
+    nouns = "artist, album or copy" if with_copies else "artist or album"
+    apart = f"No {nouns} of a training clip is in validation or test"
     if leak:
         answer, sentence = Answer.CROSSES, leak
     elif not n_unknown:
-        sentence = f"{_APART}."
+        sentence = f"{apart}."
     elif published_apart:
         sentence = (
-            f"{_APART}, as far as they are known ({out_of(n_unknown, n_clips)} clips have no "
+            f"{apart}, as far as they are known ({out_of(n_unknown, n_clips)} clips have no "
             "artist); the split was published as one that keeps artists apart."
         )
     else:

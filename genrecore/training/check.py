@@ -368,7 +368,7 @@ def _trial(data: _Data, part: str, rehearsal: int, seed: int, fold: int) -> Tria
         return Trial(scheme, None, str(error), unfit=_genres_in(error))
     copies = recordings.kept_copies(kept) if kept else None
     shared = crossings.all_crossings(split, *(copies or recordings.NO_COPIES))
-    separation = crossings.separation(shared, split)
+    separation = crossings.separation(shared, split, with_copies=copies is not None)
     return Trial(scheme, separation, separation.sentence if separation else "", copies is not None)
 
 

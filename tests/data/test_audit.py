@@ -417,5 +417,8 @@ def test_the_command_says_what_is_refused_and_ends_well() -> None:
     assert "Artists on both sides of the split" in text
     assert re.search(r"… and \d more; --all prints them\.", text)
     assert "more; --all" not in command(*arguments, "--split", "stratified", "--all")
-    assert "No crossing from training" in command(*arguments, "--split", "by_artist")
+    text = command(*arguments, "--split", "by_artist")
+    assert "KEPT APART. No artist or album of a training clip is in validation or test." in text
+    # No recording was compared, so nothing is said to have been found apart.
+    assert "What crosses the split: artists and albums." in text
     assert genrecore(*arguments, "--split", "by_moonlight").returncode == 2

@@ -52,7 +52,7 @@ def test_a_row_of_each_study_is_rehearsed_and_marked_everywhere(name: str, rehea
     (run,) = runs_of_study.of_row(ROWS[name], "published")
     assert run.state == "done", run.reason
     assert "Rehearsal: 10 clips a genre" in run.badge
-    assert " · rehearsal · " in run.title
+    assert "rehearsal)" in run.title
     assert len(run.clips) == 20
     assert ("statistics of all clips" in run.badge) == (name == "qin")
     (plan,) = (plan for plan in plans.all_plans(rehearsed) if plan.plan_id == run.plan)

@@ -122,8 +122,8 @@ def row(run_id: str, **values: object) -> RunRow:
     nan = float("nan")
     base: dict[str, object] = {
         "run_id": run_id, "title": run_id, "state": "done", "model": "cnn", "dataset": "demo",
-        "split": "by_artist", "badge": "", "epoch": 1, "n_epochs": 2, "best": nan, "left_s": nan,
-        "created": 1.0, "plan": "",
+        "split": "by_artist", "marks": "", "badge": "", "epoch": 1, "n_epochs": 2, "best": nan,
+        "left_s": nan, "created": 1.0, "plan": "",
     }  # fmt: skip
     return RunRow(**(base | values))  # type: ignore[arg-type]
 

@@ -14,7 +14,8 @@ from genrecore.data.corpus import Corpus
 from genrecore.data.parallel import in_order
 from genrecore.errors import AudioError
 from genrecore.store.progress import Phase, Report, silent
-from genrecore.words import decimals, out_of, plural
+from genrecore.store.separation import Separation
+from genrecore.words import decimals, listed, out_of, plural
 
 LOW_RATE_HZ = 16_000
 """Sample rate below which a file holds less than the features use."""
@@ -81,9 +82,14 @@ def audit(
     if not clips["split"].notna().any():
         checked.append("No split was given, so nothing crosses one.")
         return _result(clips, findings, [], checked)
-    checked.append("What crosses the split: artists, albums, exact copies and near-duplicates.")
+    crossing = ["artists", "albums"]
+    if corpus is not None:
+        crossing += ["exact copies"] + ["near-duplicates"] * (corpus.medium == "audio")
+    checked.append(f"What crosses the split: {listed(crossing)}.")
     shared = crossings.all_crossings(clips, exact, near)
-    return _result(clips, findings + crossings.shared_albums(clips), shared, checked)
+    findings += crossings.shared_albums(clips)
+    separation = crossings.separation(shared, clips, with_copies=corpus is not None)
+    return _result(clips, findings, shared, checked, separation)
 
 
 def _measures(clips: pd.DataFrame, corpus: Corpus, report: Report) -> sound.Measures:
@@ -95,7 +101,11 @@ def _measures(clips: pd.DataFrame, corpus: Corpus, report: Report) -> sound.Meas
 
 
 def _result(
-    clips: pd.DataFrame, findings: list[Finding], shared: list[Crossing], checked: list[str]
+    clips: pd.DataFrame,
+    findings: list[Finding],
+    shared: list[Crossing],
+    checked: list[str],
+    separation: Separation | None = None,
 ) -> Audit:
     reason, touched = crossings.reason(shared, clips)
     table = finding_table(findings + [finding for item in shared for finding in item.findings])
@@ -110,7 +120,7 @@ def _result(
         refused=bool(reason),
         reason=reason,
         checked=checked,
-        separation=crossings.separation(shared, clips),
+        separation=separation,
     )
 
 

@@ -192,8 +192,16 @@ def reason(crossings: Sequence[Crossing], clips: pd.DataFrame) -> tuple[str, np.
     )
 
 
-def separation(crossings: Sequence[Crossing], clips: pd.DataFrame) -> Separation | None:
-    """Whether the split keeps artists, albums and copies apart; None where there is no split."""
+def separation(
+    crossings: Sequence[Crossing], clips: pd.DataFrame, with_copies: bool
+) -> Separation | None:
+    """Whether the split keeps artists, albums and copies apart; None where there is no split.
+
+    Args:
+        crossings: What crosses the split, as `all_crossings` gives it.
+        clips: A clip table with its split.
+        with_copies: Whether copies were searched for.
+    """
     takes_part = clips["split"].notna().to_numpy()
     if not takes_part.any():
         return None
@@ -206,4 +214,5 @@ def separation(crossings: Sequence[Crossing], clips: pd.DataFrame) -> Separation
         int(unknown.sum()),
         n_test or int(touched.sum()),
         bool(clips.attrs.get("published_apart")),
+        with_copies,
     )

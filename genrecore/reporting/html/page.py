@@ -24,7 +24,7 @@ from genrecore.reporting.html.figures import ReportFigure, figures, template
 from genrecore.reporting.html.table import ReportTable
 from genrecore.reporting.html.tables import audit_sentence, members, plain, public, tables
 from genrecore.store.files import read_json, write_text
-from genrecore.store.run import Run
+from genrecore.store.run import MARKS, Run
 from genrecore.words import points
 
 _HERE = Path(__file__).parent
@@ -81,7 +81,7 @@ def html(compared: Comparison, title: str = "", command: str = "") -> str:
         version=__version__,
         n_shared=len(compared.shared),
         n_tested=compared.n_tested,
-        notes=[{"text": note, "grave": "leak" in note.lower()} for note in compared.notes],
+        notes=[{"text": note, "grave": MARKS["leak"] in note} for note in compared.notes],
         first=pairs.loc[first, "sentence"].tolist(),
         others=pairs.loc[~first, "sentence"].tolist(),
         best=compared.titles[best],
@@ -164,7 +164,7 @@ def _about(compared: Comparison, key: str, run: Run) -> dict[str, Any]:
         "settings": settings,
         "changed": changed,
         "audit": audit_sentence(run),
-        "leaks": bool(run.badge),
+        "leaks": bool(run.leak),
         "crossings": [crossing["sentence"] for crossing in audit.get("crossings", [])],
         "checked": [str(check) for check in audit.get("checked", [])],
     }

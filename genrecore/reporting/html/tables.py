@@ -23,7 +23,7 @@ from genrecore.reporting.columns import (
     score_columns,
 )
 from genrecore.reporting.html.table import ReportTable
-from genrecore.store.files import output_folder, read_json, write_text
+from genrecore.store.files import output_folder, write_text
 from genrecore.store.run import Run
 
 FORMATS = {"csv": "csv", "markdown": "md", "latex": "tex"}
@@ -224,10 +224,7 @@ def _epoch_kept(run: Run) -> str:
 
 def audit_sentence(run: Run) -> str:
     """The result of the audit of a run's split, in a sentence."""
-    audit = read_json(run.folder / "audit.json")
-    if not audit:
-        return "Not audited."
-    return str(audit.get("reason") or "Nothing crosses the split.")
+    return run.separation.sentence if run.separation else "Not audited."
 
 
 def _versions(compared: Comparison) -> pd.DataFrame:

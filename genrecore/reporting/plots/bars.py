@@ -25,15 +25,25 @@ from genrecore.reporting.plots.chart import (
     whiskers,
 )
 from genrecore.reporting.plots.palette import RunStyle, genre_colours
-from genrecore.words import percent
+from genrecore.words import percent, thousands
 
 _MAX_GENRES = 12  # in charts of several runs side by side
 
 
 def accuracy_dot(
-    name: str, value: float, low: float, high: float, n_clips: int, style: RunStyle
+    name: str,
+    value: float,
+    low: float,
+    high: float,
+    n_clips: int,
+    style: RunStyle,
+    warning: str = "",
 ) -> dict[str, Any]:
-    """A dot with its 95 % interval and its number, on the row of its name."""
+    """A dot with its 95 % interval and its number, on the row of its name; hollow where a warning
+    belongs to it."""
+    marker = {"size": 12, "color": style.colour, "symbol": style.marker}
+    if warning:
+        marker |= {"symbol": f"{style.marker}-open", "line": {"width": 2.5}}
     return {
         "type": "scatter",
         "x": [value],
@@ -43,19 +53,22 @@ def accuracy_dot(
         "text": [percent(value)],
         "textposition": "top center",
         "textfont": {"size": 12},
-        "marker": {"size": 12, "color": style.colour, "symbol": style.marker},
+        "marker": marker,
         "showlegend": False,
-        "hovertemplate": f"{name}<br>{percent(value)} of {n_clips} clips"
-        f"<br>95 % interval {percent(low)} to {percent(high)}<extra></extra>",
+        "hovertemplate": f"{name}<br>{percent(value)} of {thousands(n_clips)} clips"
+        f"<br>95 % interval {percent(low)} to {percent(high)}"
+        f"{f'<br>{label(warning)}' if warning else ''}<extra></extra>",
     }
 
 
 def leaderboard(table: pd.DataFrame, styles: Mapping[str, RunStyle]) -> Chart:
-    """Test accuracy of each run as a dot with its 95 % interval, the best on top.
+    """Test accuracy of each run as a dot with its 95 % interval, the best on top; a run with a
+    warning has a hollow one.
 
     Args:
         table: `run_id, title, n_clips, accuracy, accuracy_low, accuracy_high`; where `n_runs` says
-            that there are several, `seed_low, seed_high` are drawn as a broad band behind.
+            that there are several, `seed_low, seed_high` are drawn as a broad band behind; where
+            there is a `badge`, it is the warning.
         styles: Style of each run.
     """
     rows = table.sort_values("accuracy", ascending=False, kind="stable")
@@ -64,7 +77,8 @@ def leaderboard(table: pd.DataFrame, styles: Mapping[str, RunStyle]) -> Chart:
     for name, row in zip(names, rows.to_dict("records"), strict=True):
         style = styles[row["run_id"]]
         ends = row["accuracy"], row["accuracy_low"], row["accuracy_high"]
-        traces.append(accuracy_dot(label(name), *ends, row["n_clips"], style))
+        warning = str(row.get("badge") or "")
+        traces.append(accuracy_dot(label(name), *ends, row["n_clips"], style, warning))
         if row.get("n_runs", 1) > 1:
             traces.append(_seed_band(row, label(name), style))
     low = float(rows["accuracy_low"].min()) if len(rows) else 0.0

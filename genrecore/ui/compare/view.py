@@ -22,7 +22,7 @@ from genrecore.ui.compare import choice, details
 from genrecore.ui.compare.choice import RUNS, SYSTEMS, Selection, choose_band, choose_two
 from genrecore.ui.parts.choices import choose_one
 from genrecore.ui.parts.frame import chart, link_to, pair, plain, section
-from genrecore.ui.parts.tables import pair_numbers, show_table
+from genrecore.ui.parts.tables import pair_numbers, show_table, shown_marks
 
 _FEW_PAIRS = 3
 _FEW_NOTES = 3
@@ -175,16 +175,23 @@ def _scores_table(compared: Comparison, selection: Selection) -> None:
     several = bool((table["n_runs"] > 1).any())
     metrics = [name for name in METRICS if name != "accuracy"]
     columns = [
-        *("title", "accuracy", "n_runs" if several else "accuracy_low", "artists_low", *metrics),
+        *(
+            "title",
+            "marks",
+            "accuracy",
+            "n_runs" if several else "accuracy_low",
+            "artists_low",
+            *metrics,
+        ),
         *("n_clips", "split", "best_epoch", "n_epochs", "n_parameters", "n_multiply_adds"),
-        *("train_s", "latency_ms", *(["badge"] if table["badge"].any() else [])),
+        *("train_s", "latency_ms"),
     ]
     show_table(
         table.assign(
             n_multiply_adds=cost["n_multiply_adds"].to_numpy(),
             latency_ms=cost["latency_ms"].to_numpy(),
         ),
-        columns,
+        shown_marks(columns, table),
         {"title": Column(selection.unit[:-1].capitalize(), width="medium", pinned=True)},
         tallest=2000,
     )

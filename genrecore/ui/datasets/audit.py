@@ -13,7 +13,7 @@ from genrecore.ui.datasets.choice import DatasetChoice, audit_words, choose_spli
 from genrecore.ui.datasets.listening import show
 from genrecore.ui.datasets.readers import Dataset, stored_audit
 from genrecore.ui.parts.choices import choose_one, choose_page
-from genrecore.ui.parts.frame import command, empty, pair, plain, section, tiles
+from genrecore.ui.parts.frame import command, empty, pair, plain, section, separation_box, tiles
 from genrecore.ui.parts.tasks import is_working, task_button, watch
 
 _EVERYTHING = "everything"
@@ -68,17 +68,13 @@ def show_audit(dataset: DatasetChoice, data: Dataset) -> None:
             "folder now; audit again.",
             icon=":material/update:",
         )
-    _summary(stored.audit, split is not None)
+    _summary(stored.audit)
     _findings(stored.audit, data.clips)
 
 
-def _summary(audit: Audit, with_split: bool) -> None:
-    if audit.refused:
-        st.error(plain(audit.reason), icon=":material/block:")
-    elif with_split:
-        st.success(
-            "No leak from training to validation or test was found.", icon=":material/verified:"
-        )
+def _summary(audit: Audit) -> None:
+    if audit.separation:
+        separation_box(audit.separation)
     counts = [
         (f"{severity.capitalize()}s", words.thousands(audit.n_of(severity)), "", meaning)
         for severity, meaning in _SEVERITIES.items()

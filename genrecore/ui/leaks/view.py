@@ -30,7 +30,7 @@ from genrecore.ui.parts.frame import (
     sentences,
 )
 from genrecore.ui.parts.live import state_word
-from genrecore.ui.parts.tables import show_table, table_to_open
+from genrecore.ui.parts.tables import show_table, shown_marks, table_to_open
 from genrecore.ui.plans.progress import choose_entry, failures, follow, offer_missing
 from genrecore.words import plural, signed_points, thousands
 
@@ -121,6 +121,10 @@ def _show_gap(experiment: LeakExperiment) -> None:
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         st.markdown("By clip:", width="content")
         run_badges(experiment.leaky[0])
+        clean = next(iter(experiment.clean.values())) if experiment.clean else None
+        if clean is not None and clean.warnings:
+            st.markdown("By artist:", width="content")
+            run_badges(clean)
     chart(plots.accuracies(gap), "accuracies")
     st.caption(
         f"{thousands(gap.n_clips)} clips, each tested once with either split, by a model that did "
@@ -144,6 +148,7 @@ def _show_runs(experiment: LeakExperiment) -> None:
             "split": [_SPLITS[run.config.split.name] for run in runs],
             "fold": [str(run.config.fold) for run in runs],
             "state": [state_word(run.state) for run in runs],
+            "marks": [", ".join(run.warnings) for run in runs],
             "badge": [run.badge for run in runs],
             "run": [f"runs?run={run.run_id}" for run in runs],
         }
@@ -154,8 +159,8 @@ def _show_runs(experiment: LeakExperiment) -> None:
         on="run_id",
         how="left",
     )
-    columns = ["split", "fold", "run", "state", "accuracy", "accuracy_low", "n_clips"]
-    show_table(table, [*columns, *(["badge"] if table["badge"].any() else [])])
+    columns = ["split", "fold", "run", "state", "marks", "accuracy", "accuracy_low", "n_clips"]
+    show_table(table, shown_marks(columns, table))
 
 
 def _show_links(experiment: LeakExperiment) -> None:

@@ -35,6 +35,7 @@ class RunRow:
     model: str
     dataset: str
     split: str
+    marks: str
     badge: str
     epoch: int
     n_epochs: int
@@ -110,7 +111,8 @@ def _row_as_written(
         model=config.model.name,
         dataset=config.dataset.name,
         split=config.split.name,
-        badge=run.badge if state != "queued" else "",
+        marks=", ".join(run.warnings),
+        badge=run.badge,
         epoch=int(status.get("epoch") or 0),
         n_epochs=run.n_epochs,
         best=float("nan") if best is None else float(best),

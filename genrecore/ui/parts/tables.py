@@ -9,6 +9,7 @@ import pandas as pd
 import streamlit as st
 
 from genrecore.reporting.columns import PAIRS, Column, find_column
+from genrecore.store.run import MARKS
 from genrecore.ui.parts.choices import choose
 
 _NUMBERS: Mapping[str, str] = {
@@ -16,6 +17,7 @@ _NUMBERS: Mapping[str, str] = {
     "p": "%.4f", "count": "%,d", "length": "%.1f s", "seconds": "duration",
 }  # fmt: skip
 _TIMES: Mapping[str, str] = {"moment": "D MMM, HH:mm", "date": "D MMM YYYY, HH:mm"}
+_CHIPS = dict(zip(map(str.capitalize, MARKS), ("red", "orange", "gray"), strict=True))
 _IN_HUNDREDTHS = ("share", "points", "size")
 _TALLEST = 460  # pixels; longer tables scroll
 _ROW, _HEAD = 35, 38
@@ -48,6 +50,8 @@ def show_table(
             column = Column(column)
         if column.upper:
             written[name] = [column.written(row, name) for row in rows.to_dict("records")]
+        elif column.format == "marks":
+            written[name] = [_chips(marks) for marks in rows[name]]
         elif column.format in _IN_HUNDREDTHS:
             written[name] = 100 * rows[name].astype(float)
         configs[name] = _config(column)
@@ -103,13 +107,23 @@ def leaderboard_table(table: pd.DataFrame) -> None:
     """The leaderboard: scores, split, time and size of each run."""
     columns = ["title", "accuracy", "accuracy_low", "macro_f1", "n_clips", "split", "best_epoch",
                "train_s", "n_parameters"]  # fmt: skip
-    show_table(table, [*columns, *(["badge"] if table["badge"].any() else [])])
+    columns.insert(1, "marks")
+    show_table(table, shown_marks(columns, table))
+
+
+def shown_marks(columns: Sequence[str], rows: pd.DataFrame) -> list[str]:
+    """The columns, without that of the marks where no row has one."""
+    return [name for name in columns if name != "marks" or rows["marks"].any()]
 
 
 def pair_numbers(pairs: pd.DataFrame) -> None:
     """The numbers behind the verdicts on pairs, one click away."""
     with st.popover("Numbers", type="tertiary", icon=":material/table:", key="pairs_numbers"):
         show_table(pairs, list(PAIRS), PAIRS)
+
+
+def _chips(marks: str) -> list[str]:
+    return [mark.capitalize() for mark in marks.split(", ") if mark]
 
 
 def _config(column: Column) -> Any:
@@ -122,6 +136,10 @@ def _config(column: Column) -> Any:
     kinds = st.column_config
     if column.format == "link":
         return kinds.LinkColumn(**settings, display_text="Open")
+    if column.format == "marks":
+        return kinds.MultiselectColumn(
+            **settings, options=list(_CHIPS), color=list(_CHIPS.values()), disabled=True
+        )
     if column.format == "flag":
         return kinds.CheckboxColumn(**settings)
     if column.format in _TIMES:

@@ -18,7 +18,7 @@ from genrecore.experiments.plan import PRUNED, Member, Plan, find_plan, queue_mi
 from genrecore.reporting.columns import Column
 from genrecore.ui.parts.frame import NO_BREAK, link_to, plain, section, sentences
 from genrecore.ui.parts.live import state_word
-from genrecore.ui.parts.tables import show_table, table_to_open
+from genrecore.ui.parts.tables import show_table, shown_marks, table_to_open
 from genrecore.ui.plans.progress import choose_entry, failures, follow, go_on, offer_missing
 
 _MOST_COMPARED = 8
@@ -157,6 +157,7 @@ def _show_runs(plan: Plan) -> None:
             {
                 **{short: _cell(row[key]) for short, key in columns.items()},
                 "score": row["score"],
+                "marks": row["marks"],
                 "state": "⊘ Pruned" if row["reason"] == PRUNED else state_word(row["state"]),
                 "epochs": row["epochs"],
                 "reason": "" if row["reason"] == PRUNED else row["reason"],
@@ -168,12 +169,15 @@ def _show_runs(plan: Plan) -> None:
     )
     show_table(
         table,
-        [
-            *columns,
-            *("score", "state", "epochs", "run"),
-            *(["note"] if table["note"].any() else []),
-            *(["reason"] if table["reason"].any() else []),
-        ],
+        shown_marks(
+            [
+                *columns,
+                *("score", "state", "marks", "epochs", "run"),
+                *(["note"] if table["note"].any() else []),
+                *(["reason"] if table["reason"].any() else []),
+            ],
+            table,
+        ),
         {
             **{short: name_of(key).capitalize() for short, key in columns.items()},
             "score": Column(f"Best validation {noun(metric)}", metric.facts.format),

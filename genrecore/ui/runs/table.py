@@ -23,7 +23,7 @@ from genrecore.ui.parts.choices import (
 )
 from genrecore.ui.parts.live import STATES, state_word
 from genrecore.ui.parts.readers import RunRow
-from genrecore.ui.parts.tables import show_table
+from genrecore.ui.parts.tables import show_table, shown_marks
 from genrecore.ui.runs.actions import TICKED, UNTICKED, actions_on_several
 from genrecore.ui.runs.alerts import toasts
 from genrecore.words import plural, thousands
@@ -150,15 +150,23 @@ def run_list() -> None:
             choose("run", ids[cells[0][0]])
             st.session_state["_run_picked"] = True
 
-    has_warning = any(row.badge for row in listed)
+    table = _table(listed, opened)
+    columns = [
+        "opened",
+        "state",
+        "marks",
+        "model",
+        "dataset",
+        "epochs",
+        "best",
+        "left_s",
+        "split",
+        "created",
+    ]
     show_table(
-        _table(listed, opened),
-        ["opened", "state", "model", "dataset", "epochs", "best", "left_s", "split",
-         *(["badge"] if has_warning else []), "created"],
-        {
-            "opened": Column("", help="The run that is open below.", width=30),
-            "badge": Column("Warning", width=112),
-        },
+        table,
+        shown_marks(columns, table),
+        {"opened": Column("", help="The run that is open below.", width=30)},
         _TALLEST,
         key=key,
         on_select=pick,
@@ -182,6 +190,7 @@ def _table(rows: Sequence[RunRow], opened: str) -> pd.DataFrame:
             "model": [row.model for row in rows],
             "dataset": [row.dataset for row in rows],
             "split": [row.split for row in rows],
+            "marks": [row.marks for row in rows],
             "badge": [row.badge for row in rows],
             # Blanks before the number let a click on the column's head sort by it.
             "epochs": [f"{row.epoch:>4} of {row.n_epochs}" for row in rows],

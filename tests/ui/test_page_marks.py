@@ -1,0 +1,72 @@
+"""Wherever a run is shown stands what must be known of it: a leak, unknown artists, a rehearsal."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from fake_runs import fake_run
+from opened import open_page, words
+
+from genrecore.store.run import Run
+from genrecore.ui.parts.frame import plain
+
+MARKS = ("leak", "artists unknown", "rehearsal", "")
+
+
+@pytest.fixture
+def runs(store: Path) -> list[Run]:
+    """A run with each of the three marks, and one without."""
+    about = ({"n_shared": 14}, {"n_unknown": 60}, {"rehearsal": 10}, {})
+    return [
+        fake_run(store, np.arange(90) < 80 - 10 * k, np.arange(90), seed=k, **values)
+        for k, values in enumerate(about)
+    ]
+
+
+def test_a_title_bears_the_mark_so_no_legend_and_no_sentence_lacks_it(runs: list[Run]) -> None:
+    endings = [run.title.partition(run.run_id[-4:])[2] for run in runs]
+    assert endings == [" (leak)", " (artists unknown)", " (rehearsal)", ""]
+
+
+def test_the_leaderboard_marks_chart_and_table(runs: list[Run]) -> None:
+    app = open_page("overview")
+    (table,) = [frame.value for frame in app.dataframe if "marks" in frame.value]
+    assert [list(cell) for cell in table["marks"]] == [
+        ["Leak"], ["Artists unknown"], ["Rehearsal"], []
+    ]  # fmt: skip
+    (chart,) = app.get("plotly_chart")
+    assert "(leak) 88.9 %" in chart.proto.alt
+    assert "(artists unknown) 77.8 %" in chart.proto.alt
+    assert chart.proto.spec.count("-open") == 3  # hollow, without colour, too
+
+
+def test_runs_list_and_page_say_it(runs: list[Run]) -> None:
+    app = open_page("runs", run=runs[1].run_id)
+    (table,) = [frame.value for frame in app.dataframe if "opened" in frame.value]
+    assert sorted(list(cell) for cell in table["marks"]) == [
+        [], ["Artists unknown"], ["Leak"], ["Rehearsal"]
+    ]  # fmt: skip
+    badges = [text.value for text in app.markdown if "orange-badge" in text.value]
+    assert any(plain("Artists unknown: 60 of 270 clips") in badge for badge in badges)
+
+
+@pytest.mark.parametrize("name", ["errors", "runs"])
+@pytest.mark.parametrize("which", range(3))
+def test_the_pages_of_a_run_wear_its_badge(runs: list[Run], name: str, which: int) -> None:
+    text = words(open_page(name, run=runs[which].run_id))
+    assert runs[which].badge in text
+
+
+def test_compare_warns_of_each_in_its_own_words(runs: list[Run]) -> None:
+    app = open_page("compare", runs=",".join(run.run_id for run in runs), view="scores")
+    text = words(app)
+    assert "Leak: 14 clips shared with training; its accuracy is too high." in text
+    assert "Artists unknown: 60 of 270 clips; its accuracy may be too high." in text
+    assert "Rehearsal: 10 clips a genre; its accuracy is not for comparison." in text
+    assert text.count("its accuracy") == 3
+    (table,) = [frame.value for frame in app.dataframe if "marks" in frame.value]
+    assert [list(cell) for cell in table["marks"]] == [
+        ["Leak"], ["Artists unknown"], ["Rehearsal"], []
+    ]  # fmt: skip
