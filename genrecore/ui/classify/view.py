@@ -31,8 +31,8 @@ from genrecore.ui.datasets.listening import SoundExcerpt, draw_wave_and_mel
 from genrecore.ui.parts.cache import cached_by_files, no_files
 from genrecore.ui.parts.choices import choose, choose_one, chosen, set_widget
 from genrecore.ui.parts.frame import chart, in_pairs, plain, section
+from genrecore.ui.parts.player import Lane, timeline
 from genrecore.ui.parts.tables import show_table
-from genrecore.ui.parts.timeline import Lane, timeline
 
 _PLAYER = "player_prediction"  # key of the player that the timeline follows
 _MOST_S = 300.0  # the longest part that is classified at once: a player gets all of it

@@ -58,8 +58,8 @@ def _component() -> Any:
             ' aria-label="Position in the clip"><div class="lanes"></div><div class="cursor"></div>'
             '</div><p class="said" aria-hidden="true"></p><div class="legend"></div></div>'
         ),
-        css=(_HERE / "timeline.css").read_text(encoding="utf-8"),
-        js=(_HERE / "timeline.js").read_text(encoding="utf-8"),
+        css=(_HERE / "player.css").read_text(encoding="utf-8"),
+        js=(_HERE / "player.js").read_text(encoding="utf-8"),
     )
 
 
