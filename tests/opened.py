@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from typing import Any
+
 from conftest import ROOT
 from streamlit.testing.v1 import AppTest
 
@@ -35,3 +38,9 @@ def words(app: AppTest) -> str:
 def metrics(app: AppTest) -> dict[str, str]:
     """The numbers of a page by their names."""
     return {metric.label: metric.value for metric in app.metric}
+
+
+def players(app: AppTest) -> list[dict[str, Any]]:
+    """What each player of a page got: its sounds, and what is drawn over time."""
+    components = [json.loads(part.proto.json) for part in app.get("bidi_component")]
+    return [data for data in components if "sounds" in data]

@@ -21,6 +21,7 @@ def charts(
     axes: Sequence[Axes],
     parts: Sequence[np.ndarray],
     limits: tuple[float, float] | None = None,
+    start_s: float = 0.0,
 ) -> list[tuple[Chart, str]]:
     """A chart for each part of a feature's output for one wave, with a sentence or none.
 
@@ -30,14 +31,21 @@ def charts(
         parts: Arrays without the batch and of all channels the first: an image (bins, frames), a
             wave (n_samples,), a vector (numbers,), or a sequence (steps, numbers).
         limits: Values of an image's first and last colour.
+        start_s: Where the wave begins in its recording.
     """
     return [
-        (_chart(kind, part_axes, values, limits), part_axes.note)
+        (_chart(kind, part_axes, values, limits, start_s), part_axes.note)
         for kind, part_axes, values in zip(kinds, axes, parts, strict=True)
     ]
 
 
-def _chart(kind: str, axes: Axes, values: np.ndarray, limits: tuple[float, float] | None) -> Chart:
+def _chart(
+    kind: str,
+    axes: Axes,
+    values: np.ndarray,
+    limits: tuple[float, float] | None,
+    start_s: float,
+) -> Chart:
     if kind == "wave" or axes.rows is None:
         return waveform(values, round(len(values) / (axes.duration_s or 1.0)), title=axes.title)
     if kind == "vector":
@@ -45,16 +53,18 @@ def _chart(kind: str, axes: Axes, values: np.ndarray, limits: tuple[float, float
         return _cepstrum(values) if is_descriptors else _bars(values, axes.rows, axes)
     if kind == "sequence":
         return _over_time(values, axes.column_times_s(len(values)), axes.rows, axes.title)
+    span_s = None if axes.duration_s is None else (start_s, start_s + axes.duration_s)
     if limits is None and axes.shown_percent != (0.0, 100.0) and len(values) > 1:
         low, high = np.percentile(values, axes.shown_percent)
         limits = (float(low), float(high))
     return image_chart(
         values,
-        axes.column_times_s(values.shape[1]),
+        axes.column_times_s(values.shape[1]) + start_s,
         axes.rows,
         axes.title,
         axes.unit,
         limits=limits,
+        span_s=span_s,
         pool=np.max if axes.is_level else np.mean,
         ending=axes.note,
     )

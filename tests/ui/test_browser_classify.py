@@ -11,7 +11,7 @@ import av
 import numpy as np
 import pytest
 import soundfile
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Locator, Page, expect
 from test_browser import (  # noqa: F401  (fixtures: the same server and browser)
     FLAGS,
     Dashboard,
@@ -68,6 +68,25 @@ def settled(page: Page) -> None:  # noqa: F811
     )
 
 
+# Left and right edge of the plot of the explained image, on the screen.
+EDGES = """() => {
+  const plot = document.querySelector('[role="figure"][aria-label^="Support for"] .js-plotly-plot');
+  const {l, w} = plot._fullLayout._size, x = plot.getBoundingClientRect().x;
+  return [x + l, x + l + w];
+}"""
+
+
+def player_on(page: Page, key: str) -> tuple[Locator, Locator]:  # noqa: F811
+    """The sounds of a player and its position."""
+    player = page.locator(f".st-key-player_{key}")
+    return player.locator("audio"), player.get_by_role("slider", name="Position in")
+
+
+def until(page: Page, audio: Locator, condition: str) -> None:  # noqa: F811
+    """Waits until this holds of an audio element."""
+    page.wait_for_function(f"(audio) => {condition}", arg=audio.element_handle())
+
+
 def test_every_format_is_heard_and_the_timeline_steers_the_player(
     page: Page,  # noqa: F811
     dashboard: Dashboard,  # noqa: F811
@@ -91,16 +110,14 @@ def test_every_format_is_heard_and_the_timeline_steers_the_player(
         expected = loaded.classify(path)
         text = f"{expected.genre} with {percent(expected.proba.max())}"
         expect(prediction_on(page, re.escape(text))).to_be_visible()
-    player = page.locator(".st-key-player_prediction audio")
-    page.wait_for_function(
-        "() => document.querySelector('.st-key-player_prediction audio').duration > 2.5"
-    )
-    slider = page.get_by_role("slider", name="Position in the clip")
+    audio, slider = player_on(page, "prediction")
     box = slider.bounding_box()
     assert box is not None
     slider.click(position={"x": 0.5 * box["width"], "y": box["height"] / 2})
-    seconds = float(slider.get_attribute("aria-valuemax") or 0)
-    assert player.evaluate("audio => audio.currentTime") == pytest.approx(seconds / 2, abs=0.05)
+    first_s, last_s = (float(slider.get_attribute(f"aria-value{k}") or 0) for k in ("min", "max"))
+    seconds = last_s - first_s
+    assert audio.evaluate("audio => audio.currentTime") == pytest.approx(seconds / 2, abs=0.05)
+    assert audio.evaluate("audio => audio.readyState") == 0  # nothing is fetched before it plays
     prediction = loaded.classify(files[5])
     middle = prediction.segments[
         prediction.segments["start_s"] - prediction.start_s <= seconds / 2
@@ -108,16 +125,59 @@ def test_every_format_is_heard_and_the_timeline_steers_the_player(
     best = max(prediction.genres, key=lambda genre: float(middle[f"p_{genre}"]))
     expect(slider).to_have_attribute("aria-valuetext", re.compile(re.escape(best)))
     slider.press("Home")
-    slider.press("ArrowRight")
-    assert player.evaluate("audio => audio.currentTime") == pytest.approx(1.0, abs=0.01)
+    slider.press("ArrowUp")
+    assert audio.evaluate("audio => audio.currentTime") == pytest.approx(1.0, abs=0.01)
     slider.press(" ")
-    page.wait_for_function(
-        "() => document.querySelector('.st-key-player_prediction audio').currentTime > 1.2"
-    )
+    until(page, audio, "audio.currentTime > 1.2")
     slider.press(" ")
-    assert player.evaluate("audio => audio.paused")
+    assert audio.evaluate("audio => audio.paused")
     moved = float(slider.get_attribute("aria-valuenow") or 0)
-    assert moved == pytest.approx(player.evaluate("audio => audio.currentTime"), abs=0.1)
+    assert moved - first_s == pytest.approx(audio.evaluate("audio => audio.currentTime"), abs=0.1)
+    assert audio.evaluate("audio => audio.duration") == pytest.approx(seconds, abs=0.01)
+
+    # The second player of the page: the segment that is explained, what decided, and the rest.
+    parts, position = player_on(page, "why")
+    slider.press(" ")
+    until(page, audio, "!audio.paused")
+    start_s = float(position.get_attribute("aria-valuemin") or 0)
+    position.press("Home")
+    position.press("l")
+    position.press(" ")
+    until(page, parts.first, "audio.currentTime > 0.1")
+    assert audio.evaluate("audio => audio.paused")  # one sounds at a time
+    position.press("b")
+    until(page, parts.nth(1), "!audio.paused && audio.currentTime > 0.1")
+    assert parts.first.evaluate("audio => audio.paused")
+    volumes = parts.evaluate_all("audios => audios.map((audio) => audio.volume)")
+    assert 0 < min(volumes) < 1
+    assert parts.nth(1).evaluate("audio => audio.loop")  # "l" repeats everything
+    position.press(" ")
+    position.press("Home")
+    position.press("ArrowUp")
+    at = parts.nth(1).evaluate("audio => audio.currentTime")
+    position.press("a")
+    assert parts.first.evaluate("audio => audio.currentTime") == pytest.approx(at, abs=0.01)
+    shown = float(position.get_attribute("aria-valuenow") or 0)
+    assert shown == pytest.approx(start_s + at, abs=0.06)  # in the time of the song
+    page.get_by_role("button", name="Equally loud").click()
+    expect(page.get_by_role("button", name="Equally loud")).to_have_attribute(
+        "aria-pressed", "false"
+    )
+    assert parts.evaluate_all("audios => audios.map((audio) => audio.volume)") != volumes
+
+    # A drag along the times chooses the part that is looped; the image stands at the same edges.
+    ruler = page.locator(".st-key-player_why .ruler").bounding_box()
+    assert ruler is not None
+    page.mouse.move(ruler["x"] + 0.2 * ruler["width"], ruler["y"] + 8)
+    page.mouse.down()
+    page.mouse.move(ruler["x"] + 0.4 * ruler["width"], ruler["y"] + 8, steps=3)
+    page.mouse.up()
+    expect(position).to_have_attribute("aria-valuetext", re.compile("part .*looped"))
+    edges = page.evaluate(EDGES)
+    assert edges == pytest.approx([ruler["x"], ruler["x"] + ruler["width"]], abs=1)
+    position.press("End")
+    position.press(" ")
+    until(page, parts.first, "!audio.paused && audio.currentTime < 0.45 * audio.duration")
 
 
 @pytest.fixture

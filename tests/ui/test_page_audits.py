@@ -10,7 +10,7 @@ import pytest
 from commands import command
 from conftest import wait_for
 from dataset_samples import DEMO, OPTIONS, dealt_clips, noise_as_gtzan
-from opened import metrics, open_page, words
+from opened import metrics, open_page, players, words
 
 from genrecore.jobs import actions as jobs
 from genrecore.ui.datasets.audit import PAGE_FINDINGS
@@ -59,7 +59,7 @@ def test_the_audit_plays_both_clips_of_a_pair(own_cache: Path, gtzan: Path) -> N
     wait_for(lambda: jobs.Task(task.folder).state == "done", 90)
     app = open_page("datasets", kind="exact_copy", **query)
     assert {"blues.00001", "metal.00003"} <= set(words(app).replace(",", " ").split())
-    assert len(app.get("audio")) == 2
+    assert len(players(app)) == 2
 
 
 @pytest.mark.xdist_group("page_datasets")  # one worker makes the music
@@ -69,14 +69,14 @@ def test_every_finding_about_clips_has_its_players_page_by_page() -> None:
     app = open_page("datasets", view="audit", audit="split", kind="artist_crosses", **DEMO)
     findings = [text.value for text in app.markdown if "is on both sides" in text.value]
     assert len(findings) == PAGE_FINDINGS
-    assert len(app.get("audio")) == 2 * PAGE_FINDINGS
+    assert len(players(app)) == 2 * PAGE_FINDINGS
     (pages,) = app.pagination
     pages.set_value(2).run()
     assert app.query_params["page"] == "2"
     more = [text.value for text in app.markdown if "is on both sides" in text.value]
     assert more
     assert not set(more) & set(findings)
-    assert len(app.get("audio")) == 2 * len(more)
+    assert len(players(app)) == 2 * len(more)
     beyond = open_page(
         "datasets", view="audit", audit="split", kind="artist_crosses", page="99", **DEMO
     )

@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from commands import command
 from conftest import TINY, trained
-from opened import again, open_page, words
+from opened import again, open_page, players, words
 from streamlit.testing.v1 import AppTest
 
 from genrecore.config.run import RunConfig, with_values
@@ -65,7 +65,7 @@ def test_a_cell_lists_its_clips_and_plays_one(two: tuple[Run, Run]) -> None:
                 app = again(app, labelled=labelled, predicted=predicted, clip="")
                 assert len(listed(app)) == matrix.loc[labelled, predicted]
                 assert f"--cell {labelled},{predicted}" in app.code[-1].value.replace(" \\\n ", "")
-                assert len(app.get("audio")) >= 1
+                assert len(players(app)) >= 1
                 assert not app.error
     other = [(a, b) for a in genres for b in genres if not matrix.loc[a, b]]
     if other:
@@ -140,7 +140,7 @@ def test_where_the_music_is_gone_the_numbers_stay(two: tuple[Run, Run]) -> None:
     app = open_page("errors", run=run.run_id, view="mistakes")
     assert len(listed(app))
     assert "is not there any more. The numbers stay" in words(app)
-    assert not app.get("audio")
+    assert not players(app)
     assert len(app.get("plotly_chart")) == 2  # the prediction, of the clip and over time
     (run.folder / "clips.parquet").unlink()
     app = open_page("errors", run=run.run_id, view="mistakes")
@@ -198,7 +198,7 @@ def test_copies_and_other_clips_of_the_artist_are_linked(two: tuple[Run, Run]) -
     assert any(label.startswith(f"{len(same)} other clip") for label in labels)
     assert app.selectbox(key="copy").options == [train[0], train[5]]
     # A copy, a clip of the artist and one that lies near play beside the clip itself.
-    assert len(app.get("audio")) == 4
+    assert len(players(app)) == 4
 
 
 def test_copies_that_are_published_are_known(two: tuple[Run, Run]) -> None:
@@ -257,7 +257,8 @@ def test_probes_are_asked_for_shown_and_lead_to_the_clips_they_break(
         assert found.table.set_index("probe").loc[name, "sentence"] in words(app)
         if broken:
             assert sorted(listed(app)["clip_id"]) == sorted(broken)
-            assert len(app.get("audio")) >= 2  # changed and unchanged
+            titles = [sound["title"] for sound in players(app)[0]["sounds"]]
+            assert titles == ["This clip", PROBES[name].title]
         else:
             assert "There is no such clip." in words(app)
     clips = run.clips

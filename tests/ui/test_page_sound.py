@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from opened import again, open_page, words
+from opened import again, open_page, players, words
 from sounds import falling_tone
 from streamlit.testing.v1 import AppTest
 
@@ -27,9 +27,9 @@ def charts(app: AppTest) -> list[str]:
     return [re.sub(r".*-", "", chart.proto.id) for chart in app.get("plotly_chart")]
 
 
-def players(app: AppTest) -> list[str]:
-    """The addresses of the page's players; equal sounds have equal ones."""
-    return [player.proto.url for player in app.get("audio")]
+def sounds(app: AppTest) -> list[str]:
+    """The addresses of the sounds in the page's players; equal sounds have equal ones."""
+    return [sound["url"] for player in players(app) for sound in player["sounds"]]
 
 
 def widget(app: AppTest, label: str) -> object:
@@ -54,10 +54,10 @@ def test_every_feature_shows_its_figure_or_its_sentence(page: AppTest, name: str
     if "wave" in FEATURES[name].facts.needs:
         assert not app.error
         expected = [f"feature_{name}_{n}" for n in range(len(parts))]
-        assert charts(app) == ["waveform", *expected]
+        assert charts(app) == expected
     else:
         assert "images that a dataset ships" in app.error[0].value
-        assert charts(app) == ["waveform"]
+        assert not charts(app)
 
 
 def test_a_parameter_changes_the_image_and_its_size_in_words(page: AppTest) -> None:
@@ -73,14 +73,14 @@ def test_an_impossible_option_is_one_sentence_and_the_other_feature_stays(page: 
     app = again(page, view="features", features="log_mel,chroma", **{"log_mel.fmax_hz": "20000"})
     assert len(app.error) == 1
     assert "holds nothing above 11025 Hz" in words(app)
-    assert charts(app) == ["waveform", "feature_chroma_0"]
+    assert charts(app) == ["feature_chroma_0"]
     again(page, **{"log_mel.fmax_hz": "0"})
 
 
 def test_more_than_four_features_are_named_not_shown(page: AppTest) -> None:
     names = ["waveform", "chroma", "mfcc", "log_mel", "stft"]
     app = again(page, view="features", features=",".join(names))
-    assert len(charts(app)) == 5
+    assert len(charts(app)) == 4
     assert f"take one away to see {FEATURES['stft'].title}" in words(app)
 
 
@@ -88,20 +88,20 @@ def test_more_than_four_features_are_named_not_shown(page: AppTest) -> None:
 def test_every_augmentation_is_seen_and_heard_before_and_after(page: AppTest, name: str) -> None:
     app = again(page, view="augment", augmentation=name, draw="")
     assert not app.error
-    before, after = players(app)[-2:]
+    before, after = sounds(app)[-2:]
     assert before != after
-    assert {"before_image", "after_image"} < set(charts(app))
+    assert charts(app) == ["before_image", "after_image"]
 
 
 def test_drawing_again_draws_anew_and_a_link_shows_the_same(page: AppTest) -> None:
     app = again(page, view="augment", augmentation="pitch", draw="")
-    first = players(app)
+    first = sounds(app)
     app.button(key="draw").click().run()
     assert app.query_params["draw"] == "2"
-    second = players(app)
+    second = sounds(app)
     assert second[-1] != first[-1]
     assert second[-2] == first[-2]
-    assert players(again(page, draw="1")) == first
+    assert sounds(again(page, draw="1")) == first
 
 
 def test_an_option_of_an_augmentation_out_of_order_is_a_sentence(page: AppTest) -> None:
@@ -116,17 +116,17 @@ def test_mixup_says_what_becomes_of_the_target(page: AppTest) -> None:
     assert shares is not None
     assert float(shares[1]) + float(shares[3]) == pytest.approx(100, abs=0.11)  # rounded
     assert shares[2] != shares[4]
-    assert len(players(app)) == 4  # the clip, the other one, before and after
+    assert len(sounds(app)) == 4  # the clip, the other one, before and after
 
 
 def test_fewer_mel_bands_are_heard_and_counted(page: AppTest) -> None:
     many = again(page, view="heard", **{"log_mel.n_mels": "128"})
     assert "66,150 samples became 16,640 numbers" in words(many)  # 128 × 130
-    heard = players(many)
+    heard = sounds(many)
     few = again(page, **{"log_mel.n_mels": "32"})
     assert "66,150 samples became 4,160 numbers" in words(few)
-    assert players(few)[:-1] == heard[:-1]
-    assert players(few)[-1] != heard[-1]
+    assert sounds(few)[:-1] == heard[:-1]
+    assert sounds(few)[-1] != heard[-1]
     again(page, **{"log_mel.n_mels": "128"})
 
 
@@ -152,12 +152,12 @@ def test_the_numbers_about_a_tone_are_those_of_the_mel_scale(
 def test_the_tone_is_moved_by_its_slider(page: AppTest) -> None:
     app = again(page, view="mel", tone="")
     assert "**440 Hz** (A4)" in words(app)
-    played = players(app)[-1]
+    played = sounds(app)[-1]
     slider = widget(app, "A tone")
     slider.set_value(slider.value * 2).run()
     assert app.query_params["tone"] == "880"
     assert "**880 Hz** (A5)" in words(app)
-    assert players(app)[-1] != played
+    assert sounds(app)[-1] != played
 
 
 def test_a_link_restores_clip_excerpt_features_and_parameters(page: AppTest) -> None:
@@ -183,7 +183,7 @@ def test_a_link_restores_clip_excerpt_features_and_parameters(page: AppTest) -> 
     assert "23 coefficients × 41 frames" in text  # 1 + 1.3 s · 16 kHz // 512
     assert "taken as it is" not in text  # decibels need no excuse
     wave = page  # the same page with the default excerpt, for comparison
-    assert players(again(wave, view="features"))[0] != players(app)[0]
+    assert sounds(again(wave, view="features"))[0] != sounds(app)[0]
 
 
 def test_a_study_is_taken_over_and_a_change_is_noticed(page: AppTest) -> None:
@@ -206,7 +206,7 @@ def test_images_of_a_dataset_are_shown_and_cannot_be_heard(page: AppTest) -> Non
     assert app.multiselect[0].value == ["image"]
     assert "288 × 432 points, 3 channels" in words(app)
     assert not app.error
-    assert not players(app)
+    assert not sounds(app)
     assert "ships no sound" in words(again(app, view="heard"))
 
 
@@ -235,7 +235,7 @@ def test_an_upload_is_cut_seen_and_heard_and_its_name_is_never_markup() -> None:
     assert r"\*\*loud\*\*" in "".join(text.value for text in app.markdown)
     assert widget(app, "Length (s)").value == 10.0
     assert widget(app, "Start (s)").value == 1.4  # the middle
-    assert charts(app) == ["waveform", "feature_log_mel_0", "feature_mfcc_0"]
+    assert charts(app) == ["feature_log_mel_0", "feature_mfcc_0"]
     assert "Mixing takes two clips" in words(again(app, view="augment", augmentation="mixup"))
 
 
@@ -248,4 +248,4 @@ def test_a_bad_upload_is_one_sentence(content: bytes) -> None:
     assert not app.exception
     assert len(app.error) == 1
     assert "mine" in app.error[0].value
-    assert not players(app)
+    assert not sounds(app)

@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 from commands import command
 from conftest import wait_for
-from opened import metrics, open_page, words
+from opened import metrics, open_page, players, words
 from PIL import Image
 from streamlit.testing.v1 import AppTest
 from test_uploads import MUSIC, tone
@@ -66,7 +66,7 @@ def test_an_uploaded_zip_becomes_the_dataset(cache: Path) -> None:
     app.button(key="remember").click().run()
     assert remembered_options()["folder"] == {"folder": str(folder)}
     listened = open_page("datasets", view="listen", **OWN)
-    assert len(listened.get("audio")) == 1
+    assert len(players(listened)) == 1
 
 
 def test_an_uploaded_zip_of_pictures_becomes_the_dataset() -> None:

@@ -16,6 +16,8 @@ from numpy.typing import ArrayLike
 GREY = "#8b90a0"  # readable on white and on near-black
 _AXIS = {"automargin": True, "zeroline": False}
 TOP = 46  # pixels above the plot of a chart without a legend
+BESIDE_TIME = (64, 88)
+"""Pixels left and right of every plot over time, so that times stand under one another."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +83,14 @@ def _look(title: str, height: int, top: int) -> dict[str, Any]:
         "dragmode": False,
         "modebar": {"bgcolor": "rgba(0,0,0,0)", "color": GREY, "activecolor": GREY},
     }
+
+
+def set_time_axis(figure: go.Figure, span_s: tuple[float, float]) -> None:
+    """Gives a chart over time the edges that all of them have, and the waveform of a player."""
+    left, right = BESIDE_TIME
+    figure.update_layout(
+        margin={"l": left, "r": right}, xaxis={"range": span_s}, yaxis={"automargin": False}
+    )
 
 
 def names_axis(names: Sequence[str] = (), **more: Any) -> dict[str, Any]:

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from genrecore.audio.axes import Rows
-from genrecore.reporting.plots.chart import Chart, colour_bar, draw, label
+from genrecore.reporting.plots.chart import Chart, colour_bar, draw, label, set_time_axis
 
 # Magma without its first colour, #000004: Streamlit reads that as a placeholder of its theme.
 _INTENSITY = [
@@ -31,6 +31,7 @@ def image_chart(
     unit: str,
     *,
     limits: tuple[float, float] | None = None,
+    span_s: tuple[float, float] | None = None,
     pool: Callable[..., np.ndarray] = np.max,
     height: int = 300,
     ending: str = "",
@@ -46,6 +47,8 @@ def image_chart(
         title: Written above.
         unit: Of the values, beside the colours.
         limits: What the first and the last colour stand for; by default the extremes.
+        span_s: Where the sound begins and ends; the chart then has the edges of a player's
+            waveform.
         pool: How a group becomes one value: its maximum, because averages would hide attacks, or
             `numpy.mean` where values are no levels.
         height: In pixels.
@@ -74,6 +77,8 @@ def image_chart(
     }
     along = {"title": "Time (s)", "showgrid": False}
     figure = draw([heat_map], label(title), height, along, upward)
+    if span_s is not None:
+        set_time_axis(figure, span_s)
     table = _by_second(cells, times_s, rows.title, names, pool)
     n_bins, n_frames = values.shape
     alt = f"{title}: {n_bins} rows, {n_frames} columns, from {values.min():.3g} to "

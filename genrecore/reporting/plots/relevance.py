@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from genrecore.audio.axes import Rows
-from genrecore.reporting.plots.chart import Chart, colour_bar, draw, label
+from genrecore.reporting.plots.chart import Chart, colour_bar, draw, label, set_time_axis
 from genrecore.reporting.plots.images import image_chart
 
 # Lighter where there is more of it; on greys it can be told from the image in any kind of sight.
@@ -28,6 +28,7 @@ def over_image(
     unit: str,
     genre: str,
     method: str,
+    span_s: tuple[float, float],
 ) -> Chart:
     """An image in greys, and over it in orange the evidence for a genre.
 
@@ -39,13 +40,14 @@ def over_image(
         unit: Of the image.
         genre: The genre.
         method: Title of the method of explanation.
+        span_s: Where the segment begins and ends.
     """
     positive = np.maximum(relevance, 0.0)
     top = float(np.quantile(positive, 0.998)) or float(positive.max()) or 1.0
     share = np.minimum(positive / top, 1.0)
     title = f"Support for {genre}, by {method}"
-    base = image_chart(image, times_s, rows, title, unit, height=340)
-    over = image_chart(share, times_s, rows, title, "", height=340)
+    base = image_chart(image, times_s, rows, title, unit, span_s=span_s, height=340)
+    over = image_chart(share, times_s, rows, title, "")
     base.figure.update_traces(
         colorscale=_GREYS, showscale=False, hoverinfo="skip", hovertemplate=None
     )
@@ -66,7 +68,13 @@ def over_image(
     return Chart(base.figure, alt, over.table)
 
 
-def over_time(relevance: np.ndarray, times_s: np.ndarray, genre: str, method: str) -> Chart:
+def over_time(
+    relevance: np.ndarray,
+    times_s: np.ndarray,
+    genre: str,
+    method: str,
+    span_s: tuple[float, float],
+) -> Chart:
     """Bars over time: up for evidence for a genre, down for evidence against it.
 
     Args:
@@ -74,6 +82,7 @@ def over_time(relevance: np.ndarray, times_s: np.ndarray, genre: str, method: st
         times_s: The middle of each column.
         genre: The genre.
         method: Title of the method of explanation.
+        span_s: Where the segment begins and ends.
     """
     largest = float(np.abs(relevance).max()) or 1.0
     values = (relevance / largest).round(4)
@@ -88,6 +97,7 @@ def over_time(relevance: np.ndarray, times_s: np.ndarray, genre: str, method: st
     along = {"title": "Time (s)", "showgrid": False}
     upward = {"title": "Evidence (for: up)", "range": [-1.05, 1.05]}
     figure = draw([bars], label(title), 260, along, upward, bargap=0.05)
+    set_time_axis(figure, span_s)
     best = float(times_s[int(values.argmax())])
     return Chart(
         figure,

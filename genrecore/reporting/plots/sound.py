@@ -8,7 +8,15 @@ import numpy as np
 import pandas as pd
 
 from genrecore.audio.axes import frequency_rows
-from genrecore.reporting.plots.chart import Chart, draw, label, legend_below_title, see_through
+from genrecore.audio.levels import envelope
+from genrecore.reporting.plots.chart import (
+    Chart,
+    draw,
+    label,
+    legend_below_title,
+    see_through,
+    set_time_axis,
+)
 from genrecore.reporting.plots.images import image_chart
 from genrecore.reporting.plots.palette import PATTERNS, genre_colours
 from genrecore.words import percent
@@ -34,12 +42,9 @@ def waveform(
         title: Written above.
         reach: Least amplitude at which the vertical axis ends, either way.
     """
-    n_columns = max(1, min(_COLUMNS, len(wave)))
-    edges = np.linspace(0, len(wave), n_columns + 1).astype(int)[:-1]
-    low = np.minimum.reduceat(wave, edges) if len(wave) else np.zeros(1)
-    high = np.maximum.reduceat(wave, edges) if len(wave) else np.zeros(1)
-    times_s = np.round(edges / sample_rate_hz, 3)
-    envelope = [
+    low, high, starts = envelope(wave, _COLUMNS)
+    times_s = np.round(starts / sample_rate_hz, 3)
+    outlines = [
         {
             "type": "scatter",
             "x": times_s.tolist(),
@@ -56,10 +61,10 @@ def waveform(
     duration_s = len(wave) / sample_rate_hz
     peak = float(np.abs(wave).max()) if len(wave) else 0.0
     reach = max(reach, 1.05 * peak)
-    along = {"title": "Time (s)", "range": [0, duration_s], "showgrid": False}
+    along = {"title": "Time (s)", "showgrid": False}
     upward = {"title": "Amplitude", "range": [-reach, reach], "tickvals": [-1, 0, 1]}
-    figure = draw(envelope, label(title), 190, along, upward)
-    figure.update_layout(margin_r=74)  # as wide as the spectrogram beside its colour bar
+    figure = draw(outlines, label(title), 190, along, upward)
+    set_time_axis(figure, (0.0, duration_s))
     for beat_s in beats_s:
         figure.add_vline(x=round(float(beat_s), 3), line={"width": 1.2, "color": _BEAT_COLOUR})
     table = pd.DataFrame({"Time (s)": times_s, "Lowest": low, "Highest": high})
@@ -69,18 +74,24 @@ def waveform(
     return Chart(figure, alt, table)
 
 
-def mel_spectrogram(db: np.ndarray, times_s: np.ndarray, centre_hz: np.ndarray) -> Chart:
+def mel_spectrogram(
+    db: np.ndarray,
+    times_s: np.ndarray,
+    centre_hz: np.ndarray,
+    span_s: tuple[float, float] | None = None,
+) -> Chart:
     """A mel spectrogram in dB, low frequencies at the bottom.
 
     Args:
         db: (bins, frames) in dB.
         times_s: (frames,) the middle of each frame.
         centre_hz: (bins,) the centre of each mel band.
+        span_s: Where the sound begins and ends.
     """
     loudest = int(np.argmax(db.max(axis=1))) if db.size else 0
     ending = f"The loudest band is around {centre_hz[loudest]:.0f} hertz."
     rows = frequency_rows(centre_hz)
-    return image_chart(db, times_s, rows, "Mel spectrogram", "dB", ending=ending)
+    return image_chart(db, times_s, rows, "Mel spectrogram", "dB", span_s=span_s, ending=ending)
 
 
 def probabilities_over_time(segments: pd.DataFrame) -> Chart:

@@ -27,14 +27,13 @@ from genrecore.ui.classify.predictions import (
     classify_all,
 )
 from genrecore.ui.classify.why import show_why
-from genrecore.ui.datasets.listening import SoundExcerpt, draw_wave_and_mel
+from genrecore.ui.datasets.listening import draw_mel
 from genrecore.ui.parts.cache import cached_by_files, no_files
 from genrecore.ui.parts.choices import choose, choose_one, chosen, set_widget
 from genrecore.ui.parts.frame import chart, in_pairs, plain, section
-from genrecore.ui.parts.player import Lane, timeline
+from genrecore.ui.parts.player import Lane, SoundExcerpt, player
 from genrecore.ui.parts.tables import show_table
 
-_PLAYER = "player_prediction"  # key of the player that the timeline follows
 _MOST_S = 300.0  # the longest part that is classified at once: a player gets all of it
 
 
@@ -170,8 +169,7 @@ def _show(classified: ClassifiedClip) -> None:
     elif name == "trust":
         doubts.show_reliability(classified)
     else:
-        rate = longest.sample_rate_hz
-        draw_wave_and_mel(SoundExcerpt(clip.name, clip.genre, longest.wave, rate), "clip")
+        draw_mel(_excerpt(classified), "clip_mel")
 
 
 def _headline(classified: ClassifiedClip) -> None:
@@ -198,17 +196,13 @@ def _two_first(genres: Sequence[str], proba: np.ndarray, how: str = "") -> str:
 
 
 def _play(classified: ClassifiedClip) -> None:
-    longest = classified.longest
-    with st.container(key=_PLAYER):
-        st.audio(decode.to_wav_bytes(longest.wave, longest.sample_rate_hz), format="audio/wav")
-    lanes = []
-    for prediction, run in zip(classified.result.predictions, classified.opened.runs, strict=True):
-        # The player's times start at the classified part.
-        segments = prediction.segments.copy()
-        segments[["start_s", "end_s"]] -= longest.start_s
-        lanes.append(Lane(run.title, segments))
-    duration_s = len(longest.wave) / longest.sample_rate_hz
-    timeline(_PLAYER, lanes, duration_s, "timeline")
+    lanes = [
+        Lane(run.title, prediction.segments)
+        for prediction, run in zip(
+            classified.result.predictions, classified.opened.runs, strict=True
+        )
+    ]
+    player(_excerpt(classified), "prediction", lanes=lanes, above_chart=chosen("view") == "sound")
     with st.popover("Numbers", type="tertiary", icon=":material/table:", key="timeline_numbers"):
         st.caption("Each run's probabilities for each segment, before calibration.")
         for lane in lanes:
@@ -217,6 +211,13 @@ def _play(classified: ClassifiedClip) -> None:
             table = plots.probabilities_over_time(lane.segments).table
             genres = [str(name) for name in table if name not in ("From (s)", "To (s)")]
             show_table(table, special={name: Column(name, "share") for name in genres})
+
+
+def _excerpt(classified: ClassifiedClip) -> SoundExcerpt:
+    """The part that was classified."""
+    clip, longest = classified.clip, classified.longest
+    rate, start_s, total_s = longest.sample_rate_hz, longest.start_s, longest.duration_s
+    return SoundExcerpt(clip.name, clip.genre, longest.wave, rate, start_s, total_s)
 
 
 def _bars(classified: ClassifiedClip) -> None:

@@ -14,10 +14,10 @@ from genrecore.inference.loaded import Excerpt, LoadedRun, Prediction
 from genrecore.reporting.plots import relevance
 from genrecore.store.progress import phase_text
 from genrecore.ui.classify.predictions import ClassifiedClip, OpenedRuns
-from genrecore.ui.datasets.listening import play
 from genrecore.ui.parts.cache import cached_by_files, no_files
 from genrecore.ui.parts.choices import choose_one
-from genrecore.ui.parts.frame import chart, in_pairs, plain, section
+from genrecore.ui.parts.frame import chart, plain, section
+from genrecore.ui.parts.player import SoundExcerpt, player
 
 _METHODS = {
     "gradcam": "Grad-CAM shows coarsely which regions raise the genre, at the last layer that "
@@ -53,19 +53,22 @@ def show_why(classified: ClassifiedClip) -> None:
         segment = choose_one("Segment", names, "why_piece", default=surest)
     explanation = _explain(classified, k, genre, method, int(segment))
     st.caption(_METHODS[method])
+    times_s = explanation.times_s + prediction.start_s
+    span_s = (explanation.begin_s + prediction.start_s, explanation.end_s + prediction.start_s)
     if explanation.image is not None and explanation.rows is not None:
         figure = relevance.over_image(
             explanation.relevance,
             explanation.image,
-            explanation.times_s,
+            times_s,
             explanation.rows,
             explanation.unit,
             genre,
             titles[method],
+            span_s,
         )
     else:
-        times_s = explanation.times_s
-        figure = relevance.over_time(explanation.relevance[0], times_s, genre, titles[method])
+        values = explanation.relevance[0]
+        figure = relevance.over_time(values, times_s, genre, titles[method], span_s)
     chart(figure, "why_image")
     if explanation.relevance.max() <= 0:
         st.caption(plain(f"Nothing in this segment supports {genre}."))
@@ -81,11 +84,21 @@ def _listen(loaded: LoadedRun, prediction: Prediction, explanation: Explanation)
     mask = resynthesis.strongest(explanation.relevance, share / 100)
     times_s = explanation.times_s - begin_s
     support, rest = resynthesis.kept_and_rest(wave, rate, mask, times_s, explanation.centres_hz)
-    for title, part in in_pairs([("The support", support), ("The rest", rest)], "heard_why"):
+    sounds, shares = {"The whole segment": wave, "The support": support, "The rest": rest}, []
+    for title, part in list(sounds.items())[1:]:
         excerpt = Excerpt(title, quantise(part), 0.0, len(part) / rate)
         proba = loaded.predict([excerpt])[0].uncalibrated[prediction.genres.index(genre)]
-        st.markdown(f"**{title}** :gray[alone gets {words.percent(proba)} {plain(genre)}]")
-        play(part, rate)
+        shares.append(f"**{title}** :gray[alone gets {words.percent(proba)} {plain(genre)}]")
+    st.markdown(" · ".join(shares))
+    start_s, total_s = prediction.start_s + begin_s, prediction.duration_s
+    player(
+        {
+            title: SoundExcerpt(prediction.name, "", part, rate, start_s, total_s)
+            for title, part in sounds.items()
+        },
+        "why",
+        above_chart=True,
+    )
     starts_s = prediction.segments["start_s"].to_numpy() - prediction.start_s
     nearest = int(np.abs(starts_s - begin_s).argmin())
     whole = words.percent(float(prediction.segments[f"p_{genre}"].iloc[nearest]))

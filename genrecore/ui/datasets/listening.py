@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from functools import cached_property
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +23,7 @@ from genrecore.ui.datasets.readers import Dataset
 from genrecore.ui.parts.cache import cached_by_files, no_files
 from genrecore.ui.parts.choices import choose, choose_one, chosen
 from genrecore.ui.parts.frame import chart, empty, pair, plain, section
+from genrecore.ui.parts.player import SoundExcerpt, player
 from genrecore.ui.parts.tables import show_table
 
 SAMPLE_RATE_HZ = 22_050
@@ -46,45 +45,6 @@ class AudioSource:
     name: str
     genre: str
     content: str | bytes
-
-
-@dataclass(frozen=True)
-class SoundExcerpt:
-    """A part of a recording.
-
-    Attributes:
-        name: Of the recording; `genre` is empty for an upload.
-        wave: (n_samples,) float32 in [-1, 1].
-        start_s: Where in the recording it begins.
-        total_s: How long the whole recording is.
-        key: Names the wave; made from it.
-    """
-
-    name: str
-    genre: str
-    wave: np.ndarray
-    sample_rate_hz: int
-    start_s: float = 0.0
-    total_s: float = 0.0
-    key: str = field(init=False)
-
-    def __post_init__(self) -> None:
-        digest = hashlib.sha256(self.wave.tobytes()).hexdigest()
-        object.__setattr__(self, "key", f"{digest}|{self.sample_rate_hz}")
-
-    @property
-    def seconds(self) -> float:
-        """How long it is."""
-        return len(self.wave) / self.sample_rate_hz
-
-    @cached_property
-    def wav(self) -> bytes:
-        """The same as a file for players."""
-        return _wav(self.wave, self.sample_rate_hz)
-
-    def with_wave(self, wave: np.ndarray) -> SoundExcerpt:
-        """The same with a changed wave."""
-        return replace(self, wave=wave)
 
 
 def source_of(clip: pd.Series) -> AudioSource:
@@ -130,20 +90,11 @@ def duration_s(source: AudioSource) -> float:
     return decode.inspect(source.content, source.name).duration_s
 
 
-def play(wave: np.ndarray, sample_rate_hz: int) -> None:
-    """A player; what is louder than full scale is made quieter instead of being cut off."""
-    st.audio(_wav(wave, sample_rate_hz), format="audio/wav")
-
-
-def _wav(wave: np.ndarray, sample_rate_hz: int) -> bytes:
-    peak = float(np.abs(wave).max(initial=0.0))
-    return decode.to_wav_bytes(wave / max(1.0, peak), sample_rate_hz)
-
-
-def draw_wave_and_mel(excerpt: SoundExcerpt, name: str) -> None:
-    """Waveform and mel spectrogram; `name` names the charts on the page."""
-    chart(plots.waveform(excerpt.wave, excerpt.sample_rate_hz), f"{name}_wave")
-    chart(plots.mel_spectrogram(*_mel_image(excerpt)), f"{name}_mel")
+def draw_mel(excerpt: SoundExcerpt, key: str) -> None:
+    """The mel spectrogram, with the edges of the player above it."""
+    span_s = (excerpt.start_s, excerpt.start_s + excerpt.seconds)
+    decibels, times_s, centre_hz = _mel_image(excerpt)
+    chart(plots.mel_spectrogram(decibels, times_s + excerpt.start_s, centre_hz, span_s), key)
 
 
 @cached_by_files(no_files, spinner="Computing the spectrogram …", max_entries=24, shared=True)
@@ -239,16 +190,22 @@ def pick(
 
 
 def show(
-    clips: pd.DataFrame, clip_id: str, key: str, images: bool = False, now: bool = False
+    clips: pd.DataFrame,
+    clip_id: str,
+    key: str,
+    images: bool = False,
+    now: bool = False,
+    others: Callable[[SoundExcerpt], Mapping[str, SoundExcerpt]] | None = None,
 ) -> None:
-    """One clip: its labels, a player, and its waveform and spectrogram where they are wanted.
+    """One clip: its labels, a player, and its spectrogram where that is wanted.
 
     Args:
         clips: A clip table; for a clip that is not in it a sentence says so.
         clip_id: Of the clip.
         key: Names this place on the page.
-        images: Whether waveform and spectrogram are drawn.
+        images: Whether the spectrogram is drawn.
         now: Whether the clip begins to play by itself.
+        others: Gives further sounds, by their titles, to switch to.
     """
     rows = clips[clips["clip_id"] == clip_id]
     if rows.empty:
@@ -267,20 +224,13 @@ def show(
         elif clip.get("medium") == "table":
             st.dataframe(_descriptors(str(clip["path"]), clip_id), hide_index=True, height=320)
         else:
-            _show_sound(clip, key, images, now)
+            excerpt = cut(source_of(clip), None, MOST_HEARD_S, SAMPLE_RATE_HZ)
+            sounds = {"This clip": excerpt, **(others(excerpt) if others else {})}
+            player(sounds, key, above_chart=images, now=now)
+            if images:
+                draw_mel(excerpt, f"{key}_mel")
     except (GenrecoreError, OSError) as error:
         st.warning(plain(describe(error)), icon=":material/music_off:")
-
-
-def _show_sound(clip: pd.Series, key: str, images: bool, now: bool) -> None:
-    excerpt = cut(source_of(clip), None, MOST_HEARD_S, SAMPLE_RATE_HZ)
-    st.audio(excerpt.wav, format="audio/wav", autoplay=now)
-    if excerpt.total_s > excerpt.seconds + 0.1:
-        edges_s = (excerpt.start_s, excerpt.start_s + excerpt.seconds, excerpt.total_s)
-        start, end, total = map(words.thousands, edges_s)
-        st.caption(f"You hear seconds {start} to {end} of {total}.")
-    if images:
-        draw_wave_and_mel(excerpt, key)
 
 
 def read_image(path: str) -> np.ndarray:

@@ -19,10 +19,12 @@ from genrecore.inference.probes import PROBES, change
 from genrecore.reporting import plots
 from genrecore.store.run import Run
 from genrecore.ui.datasets import listening
-from genrecore.ui.datasets.listening import SoundExcerpt, cut, play, source_of
-from genrecore.ui.errors.map import CLICKED, neighbours
+from genrecore.ui.datasets.listening import cut, source_of
+from genrecore.ui.errors.lists import CLICKED, predictions
+from genrecore.ui.errors.map import neighbours
 from genrecore.ui.parts.cache import cached_by_files, in_runs, no_files
 from genrecore.ui.parts.frame import chart, pair, plain, section
+from genrecore.ui.parts.player import SoundExcerpt
 from genrecore.ui.parts.tables import show_table
 
 _JUDGEMENTS = {
@@ -46,10 +48,14 @@ def show_clip(run: Run, clip: pd.Series, with_judgement: bool, probe: str = "") 
     if with_judgement:
         _judge(run, clip)
     clips = _clips(run)
-    if probe and clips is not None:
-        _play_changed(clips, clip_id, probe)
     clicked = st.session_state.pop(CLICKED, None) == clip_id
-    _play(clips, clip_id, "mistake", images=True, now=clicked)
+
+    def others(excerpt: SoundExcerpt) -> dict[str, SoundExcerpt]:
+        if probe:
+            return {PROBES[probe].title: excerpt.with_wave(_changed(excerpt, probe))}
+        return _example(run, clips, clip)
+
+    _play(clips, clip_id, "mistake", images=True, now=clicked, others=others)
     if pd.notna(clip["certainty"]):
         _show_prediction(run, clip)
     if clips is not None:
@@ -58,15 +64,13 @@ def show_clip(run: Run, clip: pd.Series, with_judgement: bool, probe: str = "") 
         _show_nearest(run, clips, clip)
 
 
-def _play(
-    clips: pd.DataFrame | None, clip_id: str, key: str, images: bool = False, now: bool = False
-) -> None:
+def _play(clips: pd.DataFrame | None, clip_id: str, key: str, **settings: Any) -> None:
     """A clip's player, or why it cannot be played any more; arguments as of `listening.show`."""
     problem = "The run's table of clips is gone, so nothing can be played; the numbers stay."
     if clips is not None:
         path = next(iter(clips.loc[clips["clip_id"] == clip_id, "path"].dropna()), None)
         if path is not None and Path(str(path)).exists():
-            listening.show(clips, clip_id, key, images, now)
+            listening.show(clips, clip_id, key, **settings)
             return
         file = "its file" if path is None else f"its file {Path(str(path)).name}"
         problem = (
@@ -76,15 +80,18 @@ def _play(
     st.warning(plain(problem), icon=":material/music_off:")
 
 
-def _play_changed(clips: pd.DataFrame, clip_id: str, probe: str) -> None:
-    """The clip as a probe changes it; nothing where it cannot be played, which `_play` explains."""
-    rows = clips[clips["clip_id"] == clip_id]
+def _example(run: Run, clips: pd.DataFrame | None, clip: pd.Series) -> dict[str, SoundExcerpt]:
+    """For a mistake the surest right prediction of the genre that it was taken for, to compare."""
+    rows = predictions(run)
+    rows = rows[rows["right"] & (rows["genre"] == clip["predicted"])]
+    if clips is None or clip["right"] or rows.empty:
+        return {}
+    surest = rows.loc[rows["certainty"].idxmax(), "clip_id"]
     with contextlib.suppress(GenrecoreError, OSError, IndexError):
-        source = source_of(rows.iloc[0])
-        excerpt = cut(source, None, listening.MOST_HEARD_S, listening.SAMPLE_RATE_HZ)
-        st.markdown(f"**{plain(PROBES[probe].title)}**")
-        play(_changed(excerpt, probe), listening.SAMPLE_RATE_HZ)
-        st.markdown("**Unchanged**")
+        source = source_of(clips[clips["clip_id"] == surest].iloc[0])
+        example = cut(source, None, listening.MOST_HEARD_S, listening.SAMPLE_RATE_HZ)
+        return {f"{surest}, the surest {clip['predicted']}": example}
+    return {}
 
 
 @cached_by_files(no_files, spinner="Changing the clip …", max_entries=16)

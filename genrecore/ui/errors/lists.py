@@ -22,6 +22,9 @@ from genrecore.ui.parts.cache import cached_by_files, in_runs
 from genrecore.ui.parts.choices import choose, choose_many, choose_one, chosen
 from genrecore.ui.parts.frame import chart, empty, link_to, pair, plain, section
 
+CLICKED = "_clicked_clip"
+"""Where the session stores a clip that is to be played, because it or its cell was clicked."""
+
 _WHO = {
     mistakes.ONLY_A: "Only the first is right",
     mistakes.ONLY_B: "Only the second is right",
@@ -70,6 +73,8 @@ def cell(run: Run, tested: Sequence[Run]) -> ClipList:
         choose("labelled", str(data[0]))
         choose("predicted", str(data[1]))
         choose("clip", "")
+        first = mistakes.cell(predictions(run), *map(str, data[:2]))["clip_id"].head(1)
+        st.session_state[CLICKED] = next(iter(first), None)
 
     with left:
         figure = plots.confusion(matrix, "Confusions", (labelled, predicted), targets=True)

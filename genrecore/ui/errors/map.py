@@ -16,14 +16,11 @@ from genrecore.evaluation import embeddings, mistakes
 from genrecore.evaluation.embeddings import Projection
 from genrecore.reporting.plots import mistakes as plots
 from genrecore.store.run import Run
-from genrecore.ui.errors.lists import ClipList, predictions
+from genrecore.ui.errors.lists import CLICKED, ClipList, predictions
 from genrecore.ui.parts.cache import cached_by_files, embedding_files
 from genrecore.ui.parts.choices import choose, choose_one, chosen
 from genrecore.ui.parts.frame import chart, command, empty, pair, plain, section
 from genrecore.ui.parts.tasks import task_panel
-
-CLICKED = "_clicked_clip"
-"""Where the session stores a clip that was clicked on the map and is to be played."""
 
 _NOT_DRAWN = (
     "The map has not been drawn yet.",

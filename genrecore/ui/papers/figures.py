@@ -23,12 +23,13 @@ from genrecore.reporting.plots.datasets import parts_of_split
 from genrecore.reporting.plots.palette import run_styles
 from genrecore.store.run import Run
 from genrecore.training import card as cards
-from genrecore.ui.datasets.listening import SoundExcerpt, cut, play, source_of
+from genrecore.ui.datasets.listening import cut, source_of
 from genrecore.ui.models.cards import layer_table
 from genrecore.ui.papers.numbers import Results
 from genrecore.ui.papers.view import in_section
 from genrecore.ui.parts.choices import choose_one
 from genrecore.ui.parts.frame import capital, chart, empty, in_pairs, pair, plain, section
+from genrecore.ui.parts.player import SoundExcerpt, player
 from genrecore.ui.sound.augment import changed_wave
 from genrecore.ui.sound.features import compute
 
@@ -183,7 +184,7 @@ def _draw_sound(drawing: _Drawing) -> None:
     if excerpt is None:
         return
     wave, rate = excerpt.wave, excerpt.sample_rate_hz
-    play(wave, rate)
+    player(excerpt, "figure", above_chart=True)
     chart(plots.waveform(wave, rate, title="(a) Raw audio signal"), "figure_wave")
     chart(paper_plots.spectrum(wave, rate, "(b) Magnitude of frequencies"), "figure_spectrum")
     values = drawing.run.config.feature.options

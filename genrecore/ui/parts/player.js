@@ -1,18 +1,33 @@
-// Stacked areas of each genre's probability over time, driving the audio element of a player.
+// Plays one of several sounds; draws its waveform and what is known about it over time.
+// All times are those of the recording, of which a sound may be a part.
 const SVG = "http://www.w3.org/2000/svg";
-const clock = (s) => `${Math.floor(s / 60)}:${String(Math.floor(s % 60)).padStart(2, "0")}`;
+const PLAYS = "genrecore-plays"; // told to the window, so that only one player sounds
+const STEPS_S = [0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600];
+const MOST_LABELS = 6;
+
+const clock = (s, digits = 0) => {
+  const rounded = Math.floor(s * 10 ** digits + 1e-6) / 10 ** digits;
+  const seconds = (rounded % 60).toFixed(digits);
+  return `${Math.floor(rounded / 60)}:${seconds.padStart(digits ? 3 + digits : 2, "0")}`;
+};
 
 function element(name, kind, text = "") {
-  const made = document.createElement(name);
-  made.className = kind;
-  made.textContent = text; // names are never markup
-  return made;
+  const node = document.createElement(name);
+  node.className = kind;
+  node.textContent = text; // names are never markup
+  return node;
 }
 
-function areas(lane, total) {
+function drawing(height) {
   const svg = document.createElementNS(SVG, "svg");
-  svg.setAttribute("viewBox", "0 0 1000 100");
+  svg.setAttribute("viewBox", `0 0 1000 ${height}`);
   svg.setAttribute("preserveAspectRatio", "none");
+  svg.setAttribute("aria-hidden", "true");
+  return svg;
+}
+
+function areas(lane, across) {
+  const svg = drawing(100);
   const ground = lane.starts.map(() => 0);
   lane.genres.forEach((genre, k) => {
     const upper = [], lower = [];
@@ -20,8 +35,8 @@ function areas(lane, total) {
       const end = n + 1 < lane.starts.length ? lane.starts[n + 1] : lane.end;
       const top = ground[n] + lane.proba[n][k];
       for (const at of [start, end]) {
-        upper.push(`${(1000 * at) / total},${100 - 100 * top}`);
-        lower.unshift(`${(1000 * at) / total},${100 - 100 * ground[n]}`);
+        upper.push(`${1000 * across(at)},${100 - 100 * top}`);
+        lower.unshift(`${1000 * across(at)},${100 - 100 * ground[n]}`);
       }
       ground[n] = top;
     });
@@ -33,71 +48,218 @@ function areas(lane, total) {
   return svg;
 }
 
-export default function ({ data, parentElement }) {
-  const slider = parentElement.querySelector(".slider");
-  const lanes = parentElement.querySelector(".lanes");
-  const said = parentElement.querySelector(".said");
-  const legend = parentElement.querySelector(".legend");
-  const cursor = parentElement.querySelector(".cursor");
-  const total = data.duration_s;
-  const audio = () => document.querySelector(`.st-key-${data.player} audio`);
-  let place = 0, frame = 0;
-
-  lanes.replaceChildren(...data.lanes.map((lane) => {
-    const box = element("div", "lane");
-    const picture = element("div", data.lanes.length > 1 ? "areas low" : "areas");
-    picture.appendChild(areas(lane, total));
-    for (const name of lane.names) {
-      const written = element("span", "name", name.genre);
-      written.style.left = `${(100 * name.at_s) / total}%`;
-      written.style.top = `${100 - 100 * name.height}%`;
-      picture.appendChild(written);
+function outline(values, height) {
+  const n = values.length / 2, upper = [], lower = [];
+  for (let k = 0; k < n; k += 1) {
+    for (const at of [k, k + 1]) {
+      upper.push(`${(1000 * at) / n},${50 - 0.48 * height * values[2 * k + 1]}`);
+      lower.unshift(`${(1000 * at) / n},${50.6 - 0.48 * height * values[2 * k]}`);
     }
-    if (data.lanes.length > 1) box.appendChild(element("div", "title", lane.title));
-    box.appendChild(picture);
-    return box;
-  }));
-  const colours = new Map(data.lanes.flatMap((lane) => lane.genres.map((g, k) => [g, lane.colours[k]])));
-  legend.replaceChildren(...[...colours].map(([genre, colour]) => {
-    const one = element("span", "genre", genre);
-    one.style.setProperty("--colour", colour);
-    return one;
-  }));
+  }
+  const path = document.createElementNS(SVG, "path");
+  path.setAttribute("d", `M${[...upper, ...lower].join("L")}Z`);
+  const svg = drawing(100);
+  svg.appendChild(path);
+  return svg;
+}
 
-  const heard = (lane, s) => {
-    let n = lane.starts.findLastIndex((start) => start <= s + 1e-6);
-    n = Math.max(0, n);
+export default function ({ data, parentElement }) {
+  const find = (name) => parentElement.querySelector(`.${name}`);
+  const root = find("player"), slider = find("slider"), wave = find("wave"), ruler = find("ruler");
+  const state = (root.state ??= { audios: [], now: false });
+  const urls = data.sounds.map((sound) => sound.url);
+
+  // The audio elements stay while their sounds do: a page drawn anew does not interrupt them.
+  const isNew = urls.join() !== state.urls;
+  if (isNew) {
+    state.audios.forEach((audio) => audio.pause());
+    state.audios = urls.map((url) => {
+      const audio = document.createElement("audio");
+      audio.preload = "none";
+      audio.src = url;
+      return audio;
+    });
+    find("sounds").replaceChildren(...state.audios);
+    Object.assign(state, { urls: urls.join(), sound: 0, loops: false, region: null, equal: true });
+  }
+  const sound = () => data.sounds[state.sound];
+  const audio = () => state.audios[state.sound];
+  const start = () => sound().start_s;
+  const end = () => sound().start_s + sound().duration_s;
+  const across = (at) => Math.min(1, Math.max(0, (at - start()) / sound().duration_s));
+  const place = () => Math.min(end(), start() + audio().currentTime);
+  const digits = () => (sound().duration_s < 20 ? 1 : 0);
+  const is_equal = () => state.equal && data.is_matched;
+  const volume = (each) => (is_equal() ? each.matched : each.volume);
+  let frame = 0;
+
+  const leaders = (at) => data.lanes.map((lane) => {
+    const n = Math.max(0, lane.starts.findLastIndex((from) => from <= at + 1e-6));
     const best = lane.proba[n].indexOf(Math.max(...lane.proba[n]));
     const words = `${lane.genres[best]} ${Math.round(100 * lane.proba[n][best])} %`;
     return data.lanes.length > 1 ? `${lane.title}: ${words}` : words;
+  });
+  const write = (node, text) => {
+    if (node.textContent !== text) node.textContent = text;
   };
-  const show = (s) => {
-    place = Math.min(Math.max(s, 0), total);
-    const words = `${clock(place)} of ${clock(total)} · ${data.lanes.map((lane) => heard(lane, place)).join(" · ")}`;
-    cursor.style.left = `${(100 * place) / total}%`;
-    said.textContent = words;
-    slider.setAttribute("aria-valuenow", place.toFixed(1));
-    slider.setAttribute("aria-valuetext", words);
+  const show = () => {
+    const at = place(), share = 100 * across(at), plays = !audio().paused;
+    find("cursor").style.left = `${share}%`;
+    wave.querySelector(".played").style.clipPath = `inset(0 ${100 - share}% 0 0)`;
+    const words = [
+      `${clock(at, digits())} of ${clock(end(), digits())}`,
+      ...(data.sounds.length > 1 ? [sound().title] : []),
+      ...leaders(at),
+      ...(data.marks?.stretches.some(([from, to]) => from <= at && at < to) ? [data.marks.title] : []),
+      ...(state.region ? [`part ${state.region.map((s) => clock(s, 1)).join("–")}`] : []),
+      ...(state.loops ? ["looped"] : []),
+    ].join(" · ");
+    const excerpt = sound().total_s > sound().duration_s + 0.1;
+    write(find("time"), excerpt
+      ? `${clock(at, digits())} · ${clock(start(), digits())}–${clock(end(), digits())} of ${clock(sound().total_s)}`
+      : `${clock(at, digits())} of ${clock(end(), digits())}`);
+    if (slider.getAttribute("aria-valuetext") !== words) slider.setAttribute("aria-valuetext", words);
+    slider.setAttribute("aria-valuenow", at.toFixed(1));
+    write(find("words"), audio().error
+      ? "The sound could not be loaded. Press play to try again."
+      : [...leaders(at), ...(state.equal && data.matched ? [data.matched] : [])].join(" · "));
+    root.classList.toggle("playing", plays);
+    find("play").setAttribute("aria-label", plays ? "Pause" : "Play");
+    find("play").title = plays ? "Pause (space)" : "Play (space)";
   };
-  const seek = (s) => {
-    show(s);
-    if (audio()) audio().currentTime = place;
+  const seek = (at) => {
+    audio().currentTime = Math.min(Math.max(at - start(), 0), sound().duration_s);
+    show();
+  };
+  const keepInRegion = () => {
+    if (!state.loops || !state.region) return;
+    if (place() >= state.region[1] - 0.005) seek(state.region[0]);
   };
   const tick = () => {
-    const player = audio();
-    if (player) show(player.currentTime);
-    frame = player && !player.paused ? requestAnimationFrame(tick) : 0;
+    keepInRegion();
+    show();
+    frame = audio().paused ? 0 : requestAnimationFrame(tick);
   };
-  // Media events do not bubble; they are caught on the way down, whichever element plays by then.
-  const follow = (event) => {
-    if (event.target === audio() && !frame) tick();
+  const play = () => {
+    if (audio().error) audio().load();
+    if (state.region && state.loops && place() >= state.region[1] - 0.01) seek(state.region[0]);
+    audio().play().catch(() => {}); // a browser may refuse until somebody touches the page
   };
-  const events = ["play", "seeked", "timeupdate", "loadedmetadata"];
-  events.forEach((name) => document.addEventListener(name, follow, true));
+  const toggle = () => (audio().paused ? play() : audio().pause());
+
+  const draw = () => {
+    const largest = Math.max(...data.sounds.map(volume), data.least_reach);
+    const height = volume(sound()) / largest;
+    const played = outline(sound().outline, height);
+    played.classList.add("played");
+    const span = (kind, from, to) => {
+      const node = element("div", kind);
+      node.style.left = `${100 * across(from)}%`;
+      node.style.width = `${100 * (across(to) - across(from))}%`;
+      return node;
+    };
+    const marks = (data.marks?.stretches ?? []).map(([from, to, strength]) => {
+      const node = span("mark", from, to);
+      node.style.opacity = 0.15 + 0.6 * strength;
+      return node;
+    });
+    const outside = data.part
+      ? [span("outside before", start(), data.part[0]), span("outside after", data.part[1], end())]
+      : [];
+    const beats = data.beats.map((at) => {
+      const node = element("div", "beat");
+      node.style.left = `${100 * across(at)}%`;
+      return node;
+    });
+    wave.replaceChildren(...marks, outline(sound().outline, height), played, ...beats, ...outside);
+    find("lanes").replaceChildren(...data.lanes.map((lane) => {
+      const box = element("div", "lane");
+      const picture = element("div", data.lanes.length > 1 ? "areas low" : "areas");
+      picture.appendChild(areas(lane, across));
+      for (const name of lane.names) {
+        const label = element("span", "name", name.genre);
+        label.style.left = `${100 * across(name.at_s)}%`;
+        label.style.top = `${100 - 100 * name.height}%`;
+        picture.appendChild(label);
+      }
+      if (data.lanes.length > 1) box.appendChild(element("div", "title", lane.title));
+      box.appendChild(picture);
+      return box;
+    }));
+    const step = STEPS_S.find((s) => sound().duration_s / s <= MOST_LABELS) ?? 1800;
+    const labels = [];
+    for (let k = Math.ceil(start() / step - 1e-6); k * step <= end() + 1e-6; k += 1) {
+      const label = element("span", "", clock(k * step, step < 1 ? 1 : 0)), share = across(k * step);
+      label.style.left = `${100 * share}%`;
+      label.classList.toggle("first", share < 0.03);
+      label.classList.toggle("last", share > 0.97);
+      labels.push(label);
+    }
+    ruler.replaceChildren(...labels);
+    const region = find("region");
+    region.hidden = !state.region;
+    if (state.region) {
+      region.style.left = `${100 * across(state.region[0])}%`;
+      region.style.width = `${100 * (across(state.region[1]) - across(state.region[0]))}%`;
+    }
+    find("loop").setAttribute("aria-pressed", state.loops);
+    find("match").setAttribute("aria-pressed", state.equal);
+    [...find("switch").children].forEach((button, n) => {
+      button.setAttribute("aria-pressed", n === state.sound);
+    });
+    slider.setAttribute("aria-valuemin", start().toFixed(1));
+    slider.setAttribute("aria-valuemax", end().toFixed(1));
+    state.audios.forEach((each, n) => {
+      each.volume = Math.min(1, volume(data.sounds[n]));
+      each.loop = state.loops && !state.region;
+    });
+    show();
+  };
+  const choose = (n) => {
+    if (n === state.sound || !data.sounds[n]) return;
+    const last = audio(), plays = !last.paused;
+    last.pause();
+    state.sound = n;
+    if (data.aligned) audio().currentTime = Math.min(last.currentTime, sound().duration_s);
+    if (plays) play();
+    draw();
+  };
+  const loop = (loops = !state.loops) => {
+    state.loops = loops;
+    draw();
+  };
+
+  root.style.setProperty("--left", `${data.insets[0]}px`);
+  root.style.setProperty("--right", `${data.insets[1]}px`);
+  root.setAttribute("aria-label", `Player: ${data.name}`);
+  slider.setAttribute("aria-label", `Position in ${data.name}`);
+  find("switch").hidden = data.sounds.length < 2;
+  find("match").hidden = !data.is_matched;
+  find("switch").replaceChildren(...data.sounds.map(({ title }, n) => {
+    const letter = String.fromCharCode(65 + n);
+    const button = element("button", "", `${letter} · ${title}`);
+    button.type = "button";
+    button.title = `Hear ${title} (key ${letter})`;
+    button.onclick = () => choose(n);
+    return button;
+  }));
+  const colours = new Map(data.lanes.flatMap((lane) => lane.genres.map((g, k) => [g, lane.colours[k]])));
+  if (data.marks) colours.set(data.marks.title, "#ec7350");
+  find("legend").replaceChildren(...[...colours].map(([name, colour]) => {
+    const entry = element("span", "", name);
+    entry.style.setProperty("--colour", colour);
+    return entry;
+  }));
+  find("play").onclick = toggle;
+  find("loop").onclick = () => loop();
+  find("match").onclick = () => {
+    state.equal = !state.equal;
+    draw();
+  };
 
   const at = (event) => {
-    const box = lanes.getBoundingClientRect();
-    return (total * (event.clientX - box.left)) / box.width;
+    const box = slider.getBoundingClientRect();
+    return start() + (sound().duration_s * (event.clientX - box.left)) / box.width;
   };
   slider.onpointerdown = (event) => {
     slider.focus();
@@ -107,23 +269,77 @@ export default function ({ data, parentElement }) {
   slider.onpointermove = (event) => {
     if (event.buttons & 1) seek(at(event));
   };
+  let from = null;
+  ruler.onpointerdown = (event) => {
+    from = Math.min(end(), Math.max(start(), at(event)));
+    ruler.setPointerCapture(event.pointerId);
+  };
+  ruler.onpointermove = (event) => {
+    if (from === null || !(event.buttons & 1)) return;
+    const to = Math.min(end(), Math.max(start(), at(event)));
+    if (Math.abs(to - from) < 0.05) return;
+    state.region = [Math.min(from, to), Math.max(from, to)];
+    loop(true);
+  };
+  ruler.onpointerup = (event) => {
+    if (from !== null && Math.abs(at(event) - from) < 0.05) { // a click takes the part away
+      seek(from);
+      state.region = null;
+      draw();
+    } else if (state.region && (place() < state.region[0] || place() > state.region[1])) {
+      seek(state.region[0]);
+    }
+    from = null;
+  };
   const keys = {
-    ArrowLeft: () => seek(place - 1), ArrowRight: () => seek(place + 1),
-    ArrowDown: () => seek(place - 1), ArrowUp: () => seek(place + 1),
-    PageDown: () => seek(place - 10), PageUp: () => seek(place + 10),
-    Home: () => seek(0), End: () => seek(total),
-    " ": () => audio() && (audio().paused ? audio().play() : audio().pause()),
+    " ": toggle,
+    ArrowLeft: () => seek(place() - 5), ArrowRight: () => seek(place() + 5),
+    ArrowDown: () => seek(place() - 1), ArrowUp: () => seek(place() + 1),
+    PageDown: () => seek(place() - 10), PageUp: () => seek(place() + 10),
+    Home: () => seek(start()), End: () => seek(end()),
+    l: () => loop(),
+    Escape: () => {
+      state.region = null;
+      draw();
+    },
   };
-  slider.onkeydown = (event) => {
-    if (!keys[event.key] || event.ctrlKey || event.altKey || event.metaKey) return;
+  root.onkeydown = (event) => {
+    if (event.ctrlKey || event.altKey || event.metaKey) return;
+    const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
+    if (key === " " && event.target.tagName === "BUTTON") return; // presses the button
+    const n = data.sounds.length > 1 && key.length === 1 ? key.charCodeAt(0) - 97 : -1;
+    if (!keys[key] && !data.sounds[n]) return;
     event.preventDefault();
-    keys[event.key]();
+    event.stopPropagation(); // Streamlit has keys of its own
+    if (keys[key]) keys[key]();
+    else choose(n);
   };
-  slider.setAttribute("aria-valuemin", "0");
-  slider.setAttribute("aria-valuemax", total.toFixed(1));
-  show(audio() ? audio().currentTime : 0);
+
+  // Every player hears when another one begins, and so do the browser's own.
+  const pauseOthers = (event) => {
+    const begun = event.detail ?? event.target;
+    state.audios.forEach((each) => each !== begun && each.pause());
+  };
+  state.audios.forEach((each) => {
+    each.onplay = () => {
+      window.dispatchEvent(new CustomEvent(PLAYS, { detail: each }));
+      document.querySelectorAll("audio, video").forEach((other) => other.pause());
+      if (!frame) tick();
+    };
+    each.onpause = each.onseeked = each.onloadedmetadata = each.onerror = each.onended = show;
+    each.ontimeupdate = keepInRegion; // also where nothing is drawn, in a hidden tab
+  });
+  window.addEventListener(PLAYS, pauseOthers);
+  document.addEventListener("play", pauseOthers, true);
+  draw();
+  if (isNew && data.part) seek(data.part[0]);
+  if (!audio().paused) tick();
+  if (data.now && (isNew || !state.now)) play();
+  state.now = data.now;
   return () => {
     cancelAnimationFrame(frame);
-    events.forEach((name) => document.removeEventListener(name, follow, true));
+    window.removeEventListener(PLAYS, pauseOthers);
+    document.removeEventListener("play", pauseOthers, true);
+    setTimeout(() => root.isConnected || state.audios.forEach((each) => each.pause()));
   };
 }

@@ -1,20 +1,67 @@
-"""A timeline that follows a player: predictions over time, to click and to steer by keys."""
+"""The player of every page: waveform, position and keys; predictions over time; two sounds equally
+loud, to switch between."""
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
-from dataclasses import dataclass
+import hashlib
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import streamlit as st
+from streamlit import runtime
 
+from genrecore import words
+from genrecore.audio import decode
+from genrecore.audio.levels import envelope, loudness_lufs
 from genrecore.reporting.plots import genre_colours
+from genrecore.reporting.plots.chart import BESIDE_TIME
+from genrecore.ui.parts.cache import cached_by_files, no_files
 
 _HERE = Path(__file__).parent
-_LEAST_NAMED = 0.12  # of the clip's length that a genre must lead to have its name written there
+_COLUMNS = 500  # of the waveform: about as many as a screen shows
+_LEAST_NAMED = 0.12  # of the length that a genre must lead to have its name written there
+_LEAST_GAIN_DB = 0.05
+_LEAST_REACH = 0.1  # of full scale: what is quieter than that looks quiet
+
+
+@dataclass(frozen=True)
+class SoundExcerpt:
+    """A part of a recording.
+
+    Attributes:
+        name: Of the recording; `genre` is empty for an upload.
+        wave: (n_samples,) float32, 1 being full scale.
+        start_s: Where in the recording it begins.
+        total_s: How long the whole recording is.
+        key: Names the wave; made from it.
+    """
+
+    name: str
+    genre: str
+    wave: np.ndarray
+    sample_rate_hz: int
+    start_s: float = 0.0
+    total_s: float = 0.0
+    key: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        digest = hashlib.sha256(self.wave.tobytes()).hexdigest()
+        object.__setattr__(self, "key", f"{digest}|{self.sample_rate_hz}")
+
+    @property
+    def seconds(self) -> float:
+        """How long it is."""
+        return len(self.wave) / self.sample_rate_hz
+
+    def with_wave(self, wave: np.ndarray) -> SoundExcerpt:
+        """The same with a changed wave."""
+        return replace(self, wave=wave)
 
 
 @dataclass(frozen=True)
@@ -23,53 +70,152 @@ class Lane:
 
     Attributes:
         title: Of the run; shown where there are several lanes.
-        segments: `start_s, end_s` (in the player's time) and `p_<genre>…`, a row a segment.
+        segments: `start_s, end_s` in the recording and `p_<genre>…`, a row a segment.
     """
 
     title: str
     segments: pd.DataFrame
 
 
-def timeline(player: str, lanes: Sequence[Lane], duration_s: float, key: str) -> None:
-    """Stacked areas of the genres' probabilities under a player, with a cursor that moves along.
+@dataclass(frozen=True)
+class Marks:
+    """Stretches of a recording that stand out: each is (start_s, end_s, strength in 0 … 1)."""
 
-    A click seeks; on the keyboard arrows move by a second, Page Up and Down by ten, space plays.
+    title: str
+    stretches: Sequence[tuple[float, float, float]]
+
+
+@dataclass(frozen=True)
+class _Media:
+    """A sound as the browser gets it: a file at full scale, and its outline in hundredths."""
+
+    wav: bytes
+    outline: list[int]
+    peak: float
+    loudness_lufs: float
+
+
+def player(
+    sounds: SoundExcerpt | Mapping[str, SoundExcerpt],
+    key: str,
+    *,
+    lanes: Sequence[Lane] = (),
+    marks: Marks | None = None,
+    part: tuple[float, float] | None = None,
+    beats_s: Sequence[float] = (),
+    above_chart: bool = False,
+    now: bool = False,
+) -> None:
+    """Plays a sound, or several by their titles, equally loud and with a switch between them.
+
+    The sound itself goes to the browser when somebody presses play. Of several, each is drawn as
+    loud as it is heard; versions of one excerpt share one position.
 
     Args:
-        player: Key of the container that holds the `st.audio`.
-        lanes: One a run.
-        duration_s: Of what the player plays.
-        key: Names it on the page.
+        sounds: What plays; what is louder than full scale becomes quieter instead of being cut.
+        key: Names the player on the page.
+        lanes: Predictions over time, one a run, drawn below the waveform.
+        marks: Stretches that are marked on the waveform.
+        part: (start_s, end_s) of the stretch that matters; playing begins there.
+        beats_s: Times of beats in the recording.
+        above_chart: Whether a chart over time stands below: both then have the same edges.
+        now: Whether it begins to play by itself.
     """
+    versions = {sounds.name: sounds} if isinstance(sounds, SoundExcerpt) else dict(sounds)
+    several = list(versions.values())
+    media = [_media(sound) for sound in several]
+    gains_db = _gains_db(media)
+    loudest = max(1.0, *(each.peak for each in media))
+    end_s = several[0].start_s + several[0].seconds
+    stretches = np.round(marks.stretches, 3).tolist() if marks else []
     data = {
-        "player": player,
-        "duration_s": round(duration_s, 3),
-        "lanes": [_as_data(lane, duration_s) for lane in lanes],
+        "name": several[0].name,
+        "sounds": [
+            {
+                "title": title,
+                "url": _address(sound, each.wav, f"player.{key}.{n}"),
+                "outline": each.outline,
+                "start_s": round(sound.start_s, 3),
+                "duration_s": round(sound.seconds, 3),
+                "total_s": round(max(sound.total_s, sound.start_s + sound.seconds), 3),
+                "volume": round(each.peak / loudest, 5),
+                "matched": round(each.peak * 10 ** (gain_db / 20), 5),
+            }
+            for n, ((title, sound), each, gain_db) in enumerate(
+                zip(versions.items(), media, gains_db, strict=True)
+            )
+        ],
+        "aligned": len({(sound.name, sound.start_s) for sound in several}) == 1,
+        "is_matched": any(abs(gain_db) >= _LEAST_GAIN_DB for gain_db in gains_db),
+        "matched": _in_words(dict(zip(versions, gains_db, strict=True))),
+        "least_reach": _LEAST_REACH,
+        "lanes": [_as_data(lane, end_s, several[0].seconds) for lane in lanes],
+        "marks": {"title": marks.title, "stretches": stretches} if marks else None,
+        "part": part and [round(part[0], 3), round(part[1], 3)],
+        "beats": [round(float(at_s), 3) for at_s in beats_s],
+        "insets": BESIDE_TIME if above_chart else (0, 0),
+        "now": now,
     }
-    _component()(data=data, key=key)
+    _component()(data=data, key=f"player_{key}")
 
 
 @functools.cache
 def _component() -> Any:
     return st.components.v2.component(
-        "genrecore_timeline",
-        html=(
-            '<div class="whole"><div class="slider" role="slider" tabindex="0"'
-            ' aria-label="Position in the clip"><div class="lanes"></div><div class="cursor"></div>'
-            '</div><p class="said" aria-hidden="true"></p><div class="legend"></div></div>'
-        ),
+        "genrecore_player",
+        html=(_HERE / "player.html").read_text(encoding="utf-8"),
         css=(_HERE / "player.css").read_text(encoding="utf-8"),
         js=(_HERE / "player.js").read_text(encoding="utf-8"),
     )
 
 
-def _as_data(lane: Lane, duration_s: float) -> dict[str, Any]:
+@cached_by_files(no_files, max_entries=40, shared=True)
+def _media(sound: SoundExcerpt) -> _Media:
+    peak = float(np.abs(sound.wave).max(initial=0.0))
+    wave = sound.wave / (peak or 1.0)
+    low, high, _ = envelope(wave, _COLUMNS)
+    outline = np.round(100 * np.stack([low, high], axis=1)).astype(int).ravel().tolist()
+    wav = decode.to_wav_bytes(wave, sound.sample_rate_hz)
+    return _Media(wav, outline, peak, loudness_lufs(sound.wave, sound.sample_rate_hz))
+
+
+def _address(sound: SoundExcerpt, wav: bytes, place: str) -> str:
+    """Where the browser finds the file, for as long as the page shows it: as `st.audio` does."""
+    # The name counts: of a large file Streamlit looks at three places, which equal ones may share.
+    name = f"{sound.key.partition('|')[0]}.wav"
+    base = str(st.get_option("server.baseUrlPath")).strip("/")
+    path = runtime.get_instance().media_file_mgr.add(wav, "audio/wav", place, name)
+    return f"/{base}{path}" if base else path
+
+
+def _gains_db(media: Sequence[_Media]) -> list[float]:
+    """By how much each sound is changed so that all are equally loud.
+
+    All get the loudness of the loudest, or the greatest at which none passes full scale.
+    """
+    audible = [each for each in media if math.isfinite(each.loudness_lufs)]
+    if len(audible) < 2:
+        return [0.0] * len(media)
+    at_full_scale = [each.loudness_lufs - 20 * math.log10(each.peak) for each in audible]
+    target = min(*at_full_scale, max(each.loudness_lufs for each in audible))
+    return [target - level if math.isfinite(level := each.loudness_lufs) else 0.0 for each in media]
+
+
+def _in_words(gains_db: Mapping[str, float]) -> str:
+    parts = []
+    for title, gain_db in gains_db.items():
+        change = f"{words.decimals(abs(gain_db))} dB {'louder' if gain_db > 0 else 'quieter'}"
+        parts.append(f"{title} {change if abs(gain_db) >= _LEAST_GAIN_DB else 'as it is'}")
+    return f"Equally loud: {', '.join(parts)}." if len(parts) > 1 else ""
+
+
+def _as_data(lane: Lane, end_s: float, length_s: float) -> dict[str, Any]:
     columns = [str(name) for name in lane.segments.columns if str(name).startswith("p_")]
     genres = [name.removeprefix("p_") for name in columns]
     colours = genre_colours(genres)
     proba = lane.segments[columns].to_numpy(dtype=float)
     starts = lane.segments["start_s"].to_numpy(dtype=float)
-    end = min(float(lane.segments["end_s"].max()), duration_s)
+    end = min(float(lane.segments["end_s"].max()), end_s)
     return {
         "title": lane.title,
         "genres": genres,
@@ -77,12 +223,12 @@ def _as_data(lane: Lane, duration_s: float) -> dict[str, Any]:
         "starts": starts.round(3).tolist(),
         "end": round(end, 3),
         "proba": proba.round(4).tolist(),
-        "names": _names(genres, proba, [*starts.tolist(), end], duration_s),
+        "names": _names(genres, proba, [*starts.tolist(), end], length_s),
     }
 
 
 def _names(
-    genres: list[str], proba: Any, edges_s: list[float], duration_s: float
+    genres: list[str], proba: Any, edges_s: list[float], length_s: float
 ) -> list[dict[str, Any]]:
     """Where a genre's name is written: in the middle of the longest stretch that it leads."""
     leads = proba.argmax(axis=1)
@@ -102,5 +248,5 @@ def _names(
             "height": round(float(proba[n, :k].sum() + proba[n, k] / 2), 3),
         }
         for k, (length, middle, n) in sorted(longest.items())
-        if length >= _LEAST_NAMED * duration_s
+        if length >= _LEAST_NAMED * length_s
     ]

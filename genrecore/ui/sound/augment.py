@@ -14,11 +14,12 @@ from genrecore import words
 from genrecore.augment import AUGMENTATIONS
 from genrecore.config.registry import Options
 from genrecore.errors import AudioError
-from genrecore.ui.datasets.listening import SoundExcerpt, cut, play, source_of
+from genrecore.ui.datasets.listening import cut, source_of
 from genrecore.ui.parts import fields
 from genrecore.ui.parts.cache import cached_by_files, no_files
 from genrecore.ui.parts.choices import choose, choose_one, chosen
 from genrecore.ui.parts.frame import capital, empty, pair, plain, section
+from genrecore.ui.parts.player import SoundExcerpt, player
 from genrecore.ui.sound.clip import ClipChoice
 from genrecore.ui.sound.features import compute
 from genrecore.ui.sound.resynthesis import Version, before_and_after, log_mel_options, sound_of
@@ -116,18 +117,16 @@ def changed_wave(
 def _show_waves(excerpt: SoundExcerpt, wave: np.ndarray, title: str) -> None:
     options = log_mel_options()
     after = excerpt.with_wave(wave)
-    peak = before_and_after(
+    before_and_after(
         Version("Before", excerpt.wave, compute("log_mel", options, excerpt).parts[0]),
         Version(title, wave, compute("log_mel", options, after).parts[0]),
         options,
         excerpt,
-        waveforms=True,
     )
-    if peak > 1.0:
+    if np.abs(wave).max() > 1.0:
         st.caption(
-            f"The result is louder than full scale. Both players are "
-            f"{words.decimals(20 * np.log10(peak))} dB quieter, so that nothing is cut off; the "
-            "network gets it as it is."
+            "The result is louder than full scale. The player turns it down, so that nothing is "
+            "cut off; the network gets it as it is."
         )
 
 
@@ -166,7 +165,7 @@ def _show_mixed(
         sentence = f"The target becomes {words.listed(parts)}."
     st.markdown(f"**{plain(sentence)}**")
     with st.expander("The other clip", icon=":material/music_note:"):
-        play(second.wave, second.sample_rate_hz)
+        player(second, "second")
     _show_images(excerpt, first_image, after, "Mixed")
 
 
@@ -207,6 +206,6 @@ def _show_images(excerpt: SoundExcerpt, before: np.ndarray, after: np.ndarray, t
         second = Version(title, sound_of(after, options, excerpt)[0], after)
     before_and_after(first, second, options, excerpt)
     st.caption(
-        "Both players play what the spectrogram sounds like, with guessed phases, so that only the "
+        "The player plays what each spectrogram sounds like, with guessed phases, so that only the "
         "change differs."
     )

@@ -18,15 +18,12 @@ from genrecore.audio import decode
 from genrecore.audio.descriptors import beat_times
 from genrecore.config.registry import Registry
 from genrecore.config.run import Audio
-from genrecore.reporting import plots
 from genrecore.ui.datasets.choice import address, choose_dataset
 from genrecore.ui.datasets.listening import (
     AudioSource,
-    SoundExcerpt,
     choose_row,
     cut,
     duration_s,
-    play,
     read_image,
     show,
     source_of,
@@ -35,7 +32,8 @@ from genrecore.ui.datasets.opening import open_dataset
 from genrecore.ui.parts import fields
 from genrecore.ui.parts.cache import cached_by_files, no_files
 from genrecore.ui.parts.choices import choose_number, choose_one, chosen
-from genrecore.ui.parts.frame import chart, empty, link_to, pair, plain, sentences, upload_types
+from genrecore.ui.parts.frame import empty, link_to, pair, plain, sentences, upload_types
+from genrecore.ui.parts.player import SoundExcerpt, player
 
 MOST_S = 31.0
 """The longest excerpt: nobody can read the image of a longer one."""
@@ -120,7 +118,7 @@ def _choose_excerpt(source: AudioSource) -> SoundExcerpt:
     """Player and sliders of a recording, and the excerpt that they cut out."""
     total_s = max(2 * _LEAST_S, _tenths(duration_s(source)))
     longest_s = min(MOST_S, total_s)
-    player = st.empty()  # it stands above the sliders on which it depends
+    slot = st.empty()  # the player stands above the sliders on which it depends
     left, middle, right = st.columns(3, gap="medium")
     with left:
         default_s = min(_DEFAULT_S, longest_s)
@@ -136,11 +134,11 @@ def _choose_excerpt(source: AudioSource) -> SoundExcerpt:
         info = Audio.model_fields["sample_rate_hz"]
         rate = int(fields.field("audio.sample_rate_hz", info, info.get_default()))
     excerpt = cut(source, start_s, length_s, rate)
-    with player.container(gap="small"):
+    beats_s = _choose_beats(excerpt)
+    with slot.container(gap="small"):
         genre = f" :gray[{plain(excerpt.genre)}]" if excerpt.genre else ""
         st.markdown(f"**{plain(excerpt.name)}**{genre}")
-        play(excerpt.wave, rate)
-    _waveform_with_beats(excerpt)
+        player(excerpt, "clip", beats_s=[excerpt.start_s + at_s for at_s in beats_s])
     return excerpt
 
 
@@ -149,7 +147,8 @@ def _tenths(seconds: float) -> float:
     return math.floor(10 * seconds + 1e-6) / 10
 
 
-def _waveform_with_beats(excerpt: SoundExcerpt) -> None:
+def _choose_beats(excerpt: SoundExcerpt) -> list[float]:
+    """The times of the excerpt's beats (s) where they are to be marked."""
     info = FieldInfo(
         annotation=bool,
         title="Mark the beats",
@@ -168,7 +167,7 @@ def _waveform_with_beats(excerpt: SoundExcerpt) -> None:
                 if times_s
                 else "No beat was found in this excerpt."
             )
-    chart(plots.waveform(excerpt.wave, excerpt.sample_rate_hz, times_s), "waveform")
+    return times_s
 
 
 @cached_by_files(no_files)

@@ -21,7 +21,6 @@ from genrecore.errors import UsageError
 from genrecore.features import FEATURES, PRESETS
 from genrecore.reporting import feature_charts
 from genrecore.training.parts import takes
-from genrecore.ui.datasets.listening import SoundExcerpt
 from genrecore.ui.parts import fields
 from genrecore.ui.parts.cache import cached_by_files, no_files
 from genrecore.ui.parts.choices import choose, choose_many, chosen, set_widget
@@ -34,6 +33,7 @@ from genrecore.ui.parts.frame import (
     section,
     sentences,
 )
+from genrecore.ui.parts.player import SoundExcerpt
 from genrecore.ui.sound.clip import ClipChoice
 
 _MOST = 4
@@ -116,7 +116,8 @@ def _show_excerpt(name: str, options: Options, excerpt: SoundExcerpt) -> None:
     kinds = FEATURES[name].facts.kinds
     with st.spinner("Computing …"):
         output = compute(name, options, excerpt)
-    for n, (figure, note) in enumerate(feature_charts.charts(kinds, output.axes, output.parts)):
+    charts = feature_charts.charts(kinds, output.axes, output.parts, start_s=excerpt.start_s)
+    for n, (figure, note) in enumerate(charts):
         chart(figure, f"feature_{name}_{n}")
         if note:
             st.caption(note)

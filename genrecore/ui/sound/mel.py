@@ -13,10 +13,10 @@ from genrecore.audio.mel_scale import MelBank, octave_elsewhere
 from genrecore.config.run import Audio
 from genrecore.features import FEATURES
 from genrecore.reporting.plots import mel_scale as plots
-from genrecore.ui.datasets.listening import play
 from genrecore.ui.parts import fields
 from genrecore.ui.parts.choices import choose, chosen, set_widget
 from genrecore.ui.parts.frame import chart, pair, section
+from genrecore.ui.parts.player import SoundExcerpt, player
 from genrecore.ui.sound.resynthesis import log_mel_options
 
 _LOWEST_HZ = 27.5  # the A at the left end of a piano
@@ -48,7 +48,8 @@ def show() -> None:
         tone_hz, note = _choose_tone(rate / 2)
         t = np.arange(round(_SECONDS * _RATE_HZ)) / _RATE_HZ
         fade = np.clip(np.minimum(t, _SECONDS - t) / 0.03, 0.0, 1.0)  # no clicks
-        play(0.25 * fade * np.sin(2 * np.pi * tone_hz * t), _RATE_HZ)
+        wave = (0.25 * fade * np.sin(2 * np.pi * tone_hz * t)).astype(np.float32)
+        player(SoundExcerpt(f"{words.thousands(tone_hz)} Hz", "", wave, _RATE_HZ), "tone")
         st.markdown(_describe_tone(bank, tone_hz, note))
         st.markdown(_describe_octave(bank, tone_hz))
     with right:

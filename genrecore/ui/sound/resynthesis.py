@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import streamlit as st
@@ -12,12 +12,12 @@ import torch
 from genrecore import words
 from genrecore.features import FEATURES
 from genrecore.features.log_mel import LogMel, LogMelOptions
-from genrecore.reporting import feature_charts, plots
+from genrecore.reporting import feature_charts
 from genrecore.training import hardware
-from genrecore.ui.datasets.listening import SoundExcerpt, play
 from genrecore.ui.parts import fields
 from genrecore.ui.parts.choices import choose_one
-from genrecore.ui.parts.frame import chart, in_pairs, plain, section
+from genrecore.ui.parts.frame import chart, section
+from genrecore.ui.parts.player import SoundExcerpt, player
 from genrecore.ui.sound.features import compute
 
 _N_MELS = ("16", "32", "64", "128", "256")
@@ -37,27 +37,22 @@ def before_and_after(
     after: Version,
     options: LogMelOptions,
     excerpt: SoundExcerpt,
-    waveforms: bool = False,
-) -> float:
-    """Two versions of an excerpt side by side, with equal loudness, axes and colours.
-
-    Returns the highest peak; where it exceeds 1, both players are quieter by this factor.
-    """
-    rate = excerpt.sample_rate_hz
+) -> None:
+    """Two versions of an excerpt: one player that switches between them, and their spectrograms
+    below it with the same axes and colours."""
     versions = {"before": before, "after": after}
-    peak = max(1.0, *(float(np.abs(each.wave).max(initial=0.0)) for each in (before, after)))
+    waves = {each.title: excerpt.with_wave(each.wave) for each in versions.values()}
+    player(waves, "versions", above_chart=True)
     images = [each.image for each in (before, after) if each.image is not None]
     limits = min(float(each.min()) for each in images), max(float(each.max()) for each in images)
-    for slot, version in in_pairs(list(versions.items()), "versions"):
-        st.markdown(f"**{plain(version.title)}**")
-        play(version.wave / peak, rate)
-        if waveforms:
-            chart(plots.waveform(version.wave, rate, reach=1.05 * peak), f"{slot}_wave")
+    for slot, version in versions.items():
         if version.image is not None:
-            axes = LogMel(options, rate, len(version.wave)).axes()
-            ((figure, _),) = feature_charts.charts(("image",), axes, (version.image,), limits)
+            (axes,) = LogMel(options, excerpt.sample_rate_hz, len(version.wave)).axes()
+            axes = replace(axes, title=version.title)
+            ((figure, _),) = feature_charts.charts(
+                ("image",), [axes], (version.image,), limits, excerpt.start_s
+            )
             chart(figure, f"{slot}_image")
-    return peak
 
 
 def show(excerpt: SoundExcerpt) -> None:
