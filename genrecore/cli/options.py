@@ -12,7 +12,7 @@ from genrecore.config.dotted import read_assignments
 from genrecore.config.run import RunConfig, read_config_file, with_values
 
 JsonOption = Annotated[bool, Option("--json", help="Print JSON for scripts instead of text.")]
-RunArgument = Annotated[str, Argument(help="A run's id, a part of it, or 'latest'.")]
+RunArgument = Annotated[str, Argument(help="A run's id, a part of it, its name, or 'latest'.")]
 RunsOption = Annotated[
     list[str],
     Option(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 import time
+from dataclasses import asdict
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
@@ -36,6 +37,7 @@ def run_facts(run: Run) -> dict[str, Any]:
     facts: dict[str, Any] = {
         "run": run.run_id,
         "folder": str(run.folder),
+        **asdict(run.about) | {"name": run.name},
         "state": run.state,
         "reason": run.reason,
         "badge": run.badge,
@@ -105,6 +107,10 @@ def show_run(
         return
     status = chosen.status
     out.print(f"{chosen.run_id}: {chosen.state}. {chosen.reason}".strip())
+    out.print(f"Name: {chosen.name}{' (starred)' if chosen.starred else ''}")
+    for noun, text in (("Tags", ", ".join(chosen.tags)), ("Note", chosen.note)):
+        if text:
+            out.print(f"{noun}: {text}")
     out.print(f"Folder: {chosen.folder}")
     if status.get("phase") and chosen.state not in FINAL:
         out.print(
@@ -193,6 +199,58 @@ def clone_run(run: RunArgument, set_: SetOption = None, as_json: JsonOption = Fa
     sentences += [f"  {key}: {json.dumps(before[key])} → {json.dumps(after[key])}" for key in after]
     facts = {"run": new.run_id, "state": Run(new.folder).state, "changed": after}
     answer(as_json, facts, "\n".join(sentences))
+
+
+@runs_group.command("rename")
+def rename_run(
+    run: RunArgument,
+    name: Annotated[
+        str, Argument(help="Of up to 80 characters; '' gives back the name made for it.")
+    ],
+    as_json: JsonOption = False,
+) -> None:
+    """Give a run a name: lists, charts and reports show it, and commands find the run by it."""
+    _annotate(find_run(run), as_json, name=name)
+
+
+@runs_group.command("note")
+def note_run(
+    run: RunArgument,
+    text: Annotated[str, Argument(help="Plain text; '' removes the note.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Write a note on a run, in the place of the old one."""
+    _annotate(find_run(run), as_json, note=text)
+
+
+@runs_group.command("tag")
+def tag_run(
+    run: RunArgument,
+    tags: Annotated[list[str], Argument(help="Words without blanks and commas.")],
+    remove: Annotated[bool, switch("remove", "Take these tags from it instead.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Give a run tags; 'genrecore runs list --tag TAG' finds the runs that have one."""
+    tagged = find_run(run)
+    old = set(tagged.tags)
+    _annotate(tagged, as_json, tags=old - set(tags) if remove else old | set(tags))
+
+
+@runs_group.command("star")
+def star_run(
+    run: RunArgument,
+    off: Annotated[bool, switch("off", "Take its star away.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Mark a run with a star; 'genrecore runs list --starred' lists these runs."""
+    _annotate(find_run(run), as_json, starred=not off)
+
+
+def _annotate(run: Run, as_json: bool, **values: Any) -> None:
+    sentence = actions.annotate(run, **values)
+    about = Run(run.folder)
+    facts = {"run": run.run_id, **asdict(about.about) | {"name": about.name}, "message": sentence}
+    answer(as_json, facts, sentence)
 
 
 @runs_group.command("delete")

@@ -29,6 +29,7 @@ from genrecore.config.run import RunConfig
 from genrecore.errors import GenrecoreError, UsageError
 from genrecore.jobs import actions, alerts, slots
 from genrecore.jobs.spawn import spawn_run
+from genrecore.store.about import About, checked_about, write_about
 from genrecore.store.locks import LOCK, take_lock
 from genrecore.store.progress import Phase, Report
 from genrecore.store.run import Run, create_held_run, find_run
@@ -49,6 +50,13 @@ def train(
     run: Annotated[
         Path | None, Option(help="Carry out, or go on with, the run in this folder.")
     ] = None,
+    name: Annotated[
+        str, Option(help="A name for the run, by which lists, charts and commands know it.")
+    ] = "",
+    note: Annotated[str, Option(help="A note on the run.")] = "",
+    tag: Annotated[
+        list[str] | None, Option(help="A tag for the run; may be given several times.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Train one model and test it: decode, split, train, choose the epoch, predict.
@@ -58,7 +66,7 @@ def train(
     writes.
     """
     if run is not None:
-        if values or set_ or config or preset:
+        if values or set_ or config or preset or name or note or tag:
             raise UsageError("--run uses the settings in its folder; it takes no others.")
         existing = find_run(str(run))
         if distributed.rank() > 0:
@@ -69,8 +77,10 @@ def train(
     from genrecore.training.resolve import resolve
 
     resolved = resolve(settings(config, values, set_, preset)).config
+    about = checked_about(name, note, tag or ())
     if background:
         queued = actions.submit(resolved)
+        _write_about(queued, about)
         facts = {"run": queued.run_id, "folder": queued.folder, "state": "queued"}
         sentence = f"Queued {queued.run_id}. Watch it: genrecore runs show {queued.run_id}"
         answer(as_json, facts, sentence)
@@ -80,9 +90,15 @@ def train(
         return
     created, lock = create_held_run(resolved)
     try:
+        _write_about(created, about)
         _carry_out(created, as_json, lock)
     finally:
         os.close(lock)
+
+
+def _write_about(run: Run, about: About) -> None:
+    if about != About():
+        write_about(run.folder, about)
 
 
 def _import_lifecycle() -> ModuleType:

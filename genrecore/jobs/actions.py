@@ -10,7 +10,7 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +20,15 @@ from genrecore.jobs import queue
 from genrecore.jobs.queue import move, pause, paused, prioritise, queued
 from genrecore.jobs.spawn import TASK, spawn
 from genrecore.jobs.tasks import Task, start_task, stop_task, tasks
+from genrecore.store.about import checked_about, write_about
 from genrecore.store.locks import LOCK, held, is_locked, take_lock
 from genrecore.store.processes import ENDED
 from genrecore.store.run import Run, all_runs, create_run, find_run, store_dir
 from genrecore.store.status import FINAL, STOP, STOP_WITHIN_S, Status, ask_to_stop
-from genrecore.words import plural
+from genrecore.words import listed, plural
 
 __all__ = [
-    "TASK", "Task", "clone", "continue_", "delete", "deleted", "empty_bin",
+    "TASK", "Task", "annotate", "clone", "continue_", "delete", "deleted", "empty_bin",
     "ensure_runner", "move", "pause", "paused", "prioritise", "queued", "restore", "resume",
     "start_task", "stop", "stop_task", "submit", "tasks", "unpause",
 ]  # fmt: skip
@@ -204,6 +205,43 @@ def clone(run: Run, changes: Mapping[str, Any]) -> Run:
 
     config = resolve(with_values(run.config, dict(changes))).config
     return submit(config, run.folder.parent, origin={"parent": run.run_id, "how": "cloned"})
+
+
+def annotate(
+    run: Run,
+    *,
+    name: str | None = None,
+    note: str | None = None,
+    tags: Iterable[str] | None = None,
+    starred: bool | None = None,
+) -> str:
+    """Writes about a run, in any state; what is None stays as it is. Returns a sentence.
+
+    Args:
+        run: The run.
+        name: One line of up to 80 characters; an empty one gives back the name made for it.
+        note: Plain text.
+        tags: All tags it shall have: words without blanks and commas.
+        starred: Whether it is marked.
+
+    Raises:
+        UsageError: A text is too long, a name has several lines, or a tag is not a word.
+        GenrecoreError: The run's folder cannot be written.
+    """
+    old = Run(run.folder).about
+    new = checked_about(
+        old.name if name is None else name,
+        old.note if note is None else note,
+        old.tags if tags is None else tags,
+        old.starred if starred is None else starred,
+    )
+    if new != old:
+        write_about(run.folder, new)
+    parts = [f"has the name {new.name!r}" if new.name else "has the name made for it"]
+    parts += [f"the tags {', '.join(new.tags)}"] if new.tags else []
+    parts += ["a note"] if new.note else []
+    parts += ["a star"] if new.starred else []
+    return f"The run {run.run_id} {listed(parts)}."
 
 
 def delete(run: Run) -> str:

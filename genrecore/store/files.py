@@ -88,6 +88,6 @@ def read_json(path: Path) -> dict[str, Any]:
     """The JSON object in a file, or an empty one where there is no readable file."""
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):  # the last one where it is nested too deep
         return {}
     return value if isinstance(value, dict) else {}

@@ -5,6 +5,7 @@
 | `config.json` | the resolved configuration; never changes |
 | `queue.json` | priority and position; present from the start |
 | `origin.json` | `parent, how, plan`: the run it continues or repeats, the plan it belongs to |
+| `about.json` | `name, note, tags, starred`: what people wrote about it (`About`) |
 | `status.json` | state, reason, phase, progress, heartbeat, process (`Status`) |
 | `history.jsonl` | one line an epoch |
 | `epochs.u8` | the predicted genre of each validation clip, one row an epoch |
@@ -40,6 +41,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from genrecore.config.run import RunConfig, read_config_file, signature
 from genrecore.errors import GenrecoreError, UsageError, describe
+from genrecore.store.about import About, read_about
 from genrecore.store.files import new_folder, read_json, write_json
 from genrecore.store.locks import LOCK, is_locked, take_lock
 from genrecore.store.processes import ENDED
@@ -118,6 +120,14 @@ class Run:
             return _read_config(path, path.stat().st_mtime_ns if path.exists() else 0)
         except UsageError as error:
             raise GenrecoreError(f"The run {self.run_id} cannot be read: {error}") from None
+
+    @property
+    def readable(self) -> bool:
+        """Whether its configuration can be read."""
+        try:
+            return bool(self.config)
+        except GenrecoreError:
+            return False
 
     @cached_property
     def status(self) -> dict[str, Any]:
@@ -321,11 +331,40 @@ class Run:
         n = self.config.rehearsal
         return f"Rehearsal: {n} clips a genre" if n else ""
 
+    @cached_property
+    def about(self) -> About:
+        """What people wrote about it: its name, if it has one of its own, note, tags and star."""
+        return read_about(self.folder)
+
+    @property
+    def note(self) -> str:
+        """Plain text of several lines; may be empty."""
+        return self.about.note
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        """Words by which it is found."""
+        return self.about.tags
+
+    @property
+    def starred(self) -> bool:
+        """Whether somebody marked it."""
+        return self.about.starred
+
+    @property
+    def name(self) -> str:
+        """The name that somebody gave it, or else one that is made for it."""
+        return self.about.name or self.made_name
+
     @property
     def title(self) -> str:
-        """A short name for legends: model, dataset, the end of the id, and its marks."""
-        name = f"{self.config.model.name} · {self.config.dataset.name} · {self.run_id[-4:]}"
-        return marked(name, self.warnings)
+        """What legends call it: its name and its marks."""
+        return marked(self.name, self.warnings)
+
+    @property
+    def made_name(self) -> str:
+        """The name of a run that got none: model, dataset and the end of the id."""
+        return f"{self.config.model.name} · {self.config.dataset.name} · {self.run_id[-4:]}"
 
     @property
     def created(self) -> float:
@@ -428,14 +467,24 @@ def all_runs(store: Path | None = None) -> list[Run]:
 
 
 def find_run(name: str, store: Path | None = None) -> Run:
-    """The run of this id, of an unambiguous part of it, or in this folder.
+    """The run of this id, of this name, of an unambiguous part of the id, or in this folder.
 
     Raises:
         UsageError: There is none, or there are several.
     """
     if (Path(name) / "config.json").is_file():
         return Run(Path(name).absolute())
-    return find_by_id(name, all_runs(store), "run", store or store_dir())
+    runs = all_runs(store)
+    if name != "latest" and name not in (run.run_id for run in runs):
+        named = [run for run in runs if name and run.about.name == name]
+        if not named and not any(name in run.run_id for run in runs):
+            named = [run for run in runs if run.readable and run.made_name == name]
+        if len(named) > 1:
+            ids = ", ".join(run.run_id for run in named[:5])
+            raise UsageError(f"{len(named)} runs have the name {name!r}: {ids}; give an id.")
+        if named:
+            return named[0]
+    return find_by_id(name, runs, "run", store or store_dir())
 
 
 class _Folder(Protocol):

@@ -15,6 +15,7 @@ from genrecore.inference.ensemble import Ensemble, EnsemblePrediction
 from genrecore.inference.loaded import LoadedRun, Prediction
 from genrecore.store.run import Run
 from genrecore.ui.classify.inputs import InputClip
+from genrecore.ui.parts import readers
 from genrecore.ui.parts.cache import cached_by_files, changed, embedding_files, no_files
 from genrecore.ui.parts.choices import choose_one
 
@@ -70,7 +71,7 @@ class ClassifiedClip:
 
     def choose_run(self, name: str) -> tuple[int, Run, LoadedRun, Prediction]:
         """A run chosen under this name in the URL: (position, run, loaded, prediction)."""
-        titles = {run.run_id: run.title for run in self.opened.runs}
+        titles = readers.titles(self.opened.runs)
         k = 0
         if len(titles) > 1:
             k = list(titles).index(choose_one("Run", titles, name))

@@ -11,6 +11,7 @@ import streamlit as st
 
 from genrecore.errors import GenrecoreError
 from genrecore.evaluation import embeddings
+from genrecore.store.about import ABOUT
 from genrecore.store.run import Run
 
 P = ParamSpec("P")
@@ -35,8 +36,9 @@ def cached_by_files(
 ) -> Callable[[Callable[P, T]], Callable[P, T]]:
     """A decorator: the function is called again only for other arguments or changed files.
 
-    Arguments are runs (known by their folder; the function gets a fresh snapshot), objects with a
-    `key`, what can be hashed, and lists, tuples and dictionaries of these.
+    Arguments are runs (known by folder and by what is written about them; the function gets a fresh
+    snapshot), objects with a `key`, what can be hashed, and lists, tuples and dictionaries of
+    these.
 
     Args:
         paths_of: Gives the files that the function reads, from the same arguments.
@@ -110,7 +112,7 @@ def _runs(value: Any) -> Iterator[Run]:
 
 def _key(value: Any) -> Any:
     if isinstance(value, Run):
-        return str(value.folder)
+        return str(value.folder), changed(value.folder / ABOUT)
     if isinstance(value, Keyed):
         return value.key
     if isinstance(value, Mapping):

@@ -13,6 +13,7 @@ import pandas as pd
 
 from genrecore.errors import GenrecoreError
 from genrecore.evaluation import metrics
+from genrecore.evaluation.comparison import distinct
 from genrecore.evaluation.pooling import accuracy_by_pooling
 from genrecore.evaluation.scores import best_run, by_preference, rank_runs
 from genrecore.reporting import plots
@@ -151,8 +152,9 @@ def usable(runs: Sequence[Run]) -> list[Run]:
 
 
 def titles(runs: Sequence[Run]) -> dict[str, str]:
-    """The title of each run by its id."""
-    return {run.run_id: run.title for run in runs}
+    """The title of each run by its id; no two are the same, since a person picks by them."""
+    names = distinct([run.title for run in runs])
+    return {run.run_id: name for run, name in zip(runs, names, strict=True)}
 
 
 def styles() -> dict[str, RunStyle]:
