@@ -66,8 +66,8 @@ def checked_about(
     name, words = _line(name), {_line(tag) for tag in tags} - {""}
     for noun, text, most in (("name", name, MOST_NAME), ("note", note, MOST_NOTE)):
         if len(text) > most:
-            n = plural(len(text), "character")
-            raise UsageError(f"The {noun} has {n}; expected at most {thousands(most)}.")
+            length = plural(len(text), "character")
+            raise UsageError(f"The {noun} has {length}; expected at most {thousands(most)}.")
     for word in sorted(words):
         if _fault(word):
             raise UsageError(f"The tag {word!r} {_fault(word)}.")
