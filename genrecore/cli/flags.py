@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Annotated, Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel
@@ -15,13 +16,16 @@ from genrecore.evaluation import metrics
 
 
 def with_flags(
-    model: type[BaseModel], as_text: bool = False
+    model: type[BaseModel],
+    as_text: bool = False,
+    defaults: Mapping[str, str] = MappingProxyType({}),
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Adds a flag for each field of the model to a command that takes `values: dict[str, Any]`.
 
     Groups are flattened (`training.batch_size` becomes `--batch-size`), a part's flag takes its
     name (`--model cnn`). `values` holds the values of the flags that are given, by dotted field.
-    With `as_text`, flags take any text, for commands that read several values from it.
+    With `as_text`, flags take any text, for commands that read several values from it. `defaults`
+    are what help says instead of a field's own default.
     """
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
@@ -33,7 +37,7 @@ def with_flags(
             if flag in dotted_by_flag:
                 raise ValueError(f"two fields want the flag --{flag}")
             dotted_by_flag[flag] = dotted
-            parameters[flag] = _parameter(flag, dotted, info, as_text)
+            parameters[flag] = _parameter(flag, dotted, info, as_text, defaults.get(dotted))
 
         def run(**arguments: Any) -> None:
             texts = {dotted: arguments.pop(flag) for flag, dotted in dotted_by_flag.items()}
@@ -59,7 +63,9 @@ def _leaves(model: type[BaseModel], prefix: str = "") -> list[tuple[str, FieldIn
     return leaves
 
 
-def _parameter(flag: str, dotted: str, info: FieldInfo, as_text: bool) -> inspect.Parameter:
+def _parameter(
+    flag: str, dotted: str, info: FieldInfo, as_text: bool, shown_default: str | None
+) -> inspect.Parameter:
     kind: Any = info.annotation
     default, limits = info.default, {}
     if kind is Part:
@@ -81,6 +87,7 @@ def _parameter(flag: str, dotted: str, info: FieldInfo, as_text: bool) -> inspec
     if as_text and kind is not bool:
         kind, limits = str, {}
     group = dotted.split(".")[0] if "." in dotted else "what"
+    default = shown_default or default
     option = Option(
         f"--{flag.replace('_', '-')}",
         help=f"{info.title}. {info.description or ''}".strip() + f" [default: {default}]",

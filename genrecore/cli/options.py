@@ -55,9 +55,15 @@ def switch(name: str, help: str) -> Any:
 
 
 def settings(
-    config: Path | None, values: dict[str, Any], set_: list[str] | None, preset: str = ""
+    config: Path | None,
+    values: dict[str, Any],
+    set_: list[str] | None,
+    preset: str = "",
+    split: str = "",
 ) -> RunConfig:
     """The configuration of a command: defaults, then --config, --preset, then flags and --set.
+
+    With `split`, that is the split where none of these names one, nor an option of one.
 
     Raises:
         UsageError: An unknown field or preset, a value out of range, or a --set without an equals
@@ -68,4 +74,8 @@ def settings(
         from genrecore.features import PRESETS  # torch: not on the way to --help
 
         values = PRESETS[preset].thing | values
-    return with_values(base, values | read_assignments(set_, "feature.n_mels=64"))
+    values = values | read_assignments(set_, "feature.n_mels=64")
+    named = {dotted.partition(".")[0] for dotted in values} | base.model_fields_set
+    if split and "split" not in named:
+        values["split"] = split
+    return with_values(base, values)

@@ -17,7 +17,7 @@ from genrecore.cli.options import (
     add_group,
     switch,
 )
-from genrecore.cli.output import out, print_json, print_rows, print_table, reporting
+from genrecore.cli.output import err, out, print_json, print_rows, print_table, reporting
 from genrecore.cli.plans import agreed, estimate_facts, estimated, follow_plan, print_summary
 from genrecore.config.dotted import read_assignments
 from genrecore.data.datasets import DATASETS, how_to_get
@@ -125,26 +125,28 @@ def run_paper(
     as_json: JsonOption = False,
 ) -> None:
     """Train the rows of a study, by default all under both protocols. Rows that are done already
-    are not trained again."""
+    are not trained again; rows that would fail are left out, with the reason."""
     paper, options = papers.study(study), read_assignments(set_, "n_genres=4")
     options = {key.removeprefix("dataset."): value for key, value in options.items()}
     if folder is not None:
         options["folder"] = str(folder.expanduser().absolute())
     music = Music(dataset, options, scale)
-    study_runs = _study_runs(paper, rows, protocol, seeds, music)
+    study_runs, refused = papers.trainable(_study_runs(paper, rows, protocol, seeds, music))
     same = find_same([study_run.config for study_run in study_runs])
     new = [study_run.config for study_run, run in zip(study_runs, same, strict=True) if not run]
     with reporting(quiet=as_json) as progress:
         estimate = estimated(new, progress)
     if not as_json:
         _print_runs(paper, study_runs, music)
+        for sentence in refused:
+            err.print(f"Left out: {sentence}")
         print_summary(len(study_runs), len(new), estimate)
     elif dry_run:
         listed = [
             study_run.changes | {"there": run.run_id if run else None}
             for study_run, run in zip(study_runs, same, strict=True)
         ]
-        print_json({"runs": listed, "estimate": estimate_facts(estimate)})
+        print_json({"runs": listed, "left_out": refused, "estimate": estimate_facts(estimate)})
     if not dry_run and agreed(yes, as_json, f"Queue {plural(len(new), 'run')}?"):
         follow_plan(papers.start(paper, study_runs, music), background, as_json)
 

@@ -302,6 +302,8 @@ def sweep(
         grids, title, source = list(printed.grids), title or printed.title, sweep_source(table)
     drafted = draft(*spread(base, grids, texts))
     same = [None] * len(drafted.configs) if again else find_same(drafted.configs)
+    drafted = drafted.trainable(same)
+    same = [None] * len(drafted.configs) if again else find_same(drafted.configs)
     ids = [run.run_id if run else None for run in same]
     new = [config for config, run_id in zip(drafted.configs, ids, strict=True) if not run_id]
     with reporting(quiet=as_json) as report:
@@ -316,14 +318,14 @@ def sweep(
                 for number, (change, run_id) in enumerate(changes, start=1)
             ]
         )
-        for sentence in drafted.left_out:
+        for sentence in (*drafted.left_out, *drafted.refused):
             err.print(f"Left out: {sentence}")
         print_summary(len(ids), len(new), estimate)
     elif dry_run:
         print_json(
             {
                 "runs": [{"changes": change, "there": run_id} for change, run_id in changes],
-                "left_out": drafted.left_out,
+                "left_out": [*drafted.left_out, *drafted.refused],
                 "estimate": estimate_facts(estimate),
             }
         )

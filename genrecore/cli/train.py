@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import os
+import shlex
 import tempfile
 import time
 from pathlib import Path
@@ -25,7 +26,8 @@ from genrecore.cli.options import (
 )
 from genrecore.cli.output import answer, err, out, print_json, reporting
 from genrecore.cli.runs import print_result, run_facts
-from genrecore.config.run import RunConfig
+from genrecore.config.command import train_command
+from genrecore.config.run import RunConfig, with_values
 from genrecore.errors import GenrecoreError, UsageError
 from genrecore.jobs import actions, alerts, slots
 from genrecore.jobs.spawn import spawn_run
@@ -40,7 +42,7 @@ commands = typer.Typer(rich_markup_mode=None)
 
 
 @commands.command()
-@with_flags(RunConfig)
+@with_flags(RunConfig, defaults={"split": "auto, the best split that the clips allow"})
 def train(
     values: dict[str, Any],
     config: ConfigOption = None,
@@ -62,8 +64,9 @@ def train(
     """Train one model and test it: decode, split, train, choose the epoch, predict.
 
     Without flags: the base CNN on the built-in demo music. Settings come from the defaults, then
-    from --config, then from --preset, then from flags. checkpoints/README.md describes what a run
-    writes.
+    from --config, then from --preset, then from flags. What cannot work (a split that leaks, too
+    few artists, missing files) is refused at once, with the command that works.
+    checkpoints/README.md describes what a run writes.
     """
     if run is not None:
         if values or set_ or config or preset or name or note or tag:
@@ -74,9 +77,11 @@ def train(
         else:
             _carry_out(existing, as_json)
         return
+    from genrecore.training.check import AUTO, with_best_split
     from genrecore.training.resolve import resolve
 
-    resolved = resolve(settings(config, values, set_, preset)).config
+    resolved = resolve(with_best_split(settings(config, values, set_, preset, AUTO))).config
+    _refuse(resolved, background)
     about = checked_about(name, note, tag or ())
     if background:
         queued = actions.submit(resolved)
@@ -99,6 +104,23 @@ def train(
 def _write_about(run: Run, about: About) -> None:
     if about != About():
         write_about(run.folder, about)
+
+
+def _refuse(config: RunConfig, background: bool) -> None:
+    """Ends the command where a run would fail.
+
+    Raises:
+        UsageError: Why, and the commands that work.
+    """
+    from genrecore.training.check import check
+
+    result = check(config)
+    if result.problem:
+        lines = [result.problem]
+        for remedy in result.remedies:
+            words = train_command(with_values(config, dict(remedy.changes)), background)
+            lines += [remedy.sentence, f"  {shlex.join(words)}"]
+        raise UsageError("\n".join(lines))
 
 
 def _import_lifecycle() -> ModuleType:

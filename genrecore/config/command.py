@@ -8,9 +8,12 @@ from typing import Any
 from genrecore.config.run import PARTS, Part, RunConfig, differences
 
 
-def train_command(config: RunConfig) -> list[str]:
-    """The command that queues this configuration."""
-    return ["genrecore", "train", "--background", *settings_words(config)]
+def train_command(config: RunConfig, background: bool = True) -> list[str]:
+    """The command that queues this configuration, or trains it in the foreground."""
+    words = settings_words(config)
+    if "--split" not in words:  # without it, the command takes the best split of the clips
+        words += ["--split", config.split.name]
+    return ["genrecore", "train", *(["--background"] if background else []), *words]
 
 
 def settings_words(config: RunConfig) -> list[str]:

@@ -6,7 +6,7 @@ import itertools
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from genrecore.config.command import set_words, settings_words
@@ -14,6 +14,7 @@ from genrecore.config.dotted import in_words, name_of, value_of
 from genrecore.config.run import Part, RunConfig, signature, with_values
 from genrecore.errors import UsageError
 from genrecore.experiments.values import applied, kind_of, read_lists
+from genrecore.store.run import Run
 from genrecore.words import thousands
 
 MOST_RUNS = 2000
@@ -34,6 +35,7 @@ class Draft:
         changes: What each run changes in the base.
         configs: The runs, resolved, no two alike.
         left_out: Sentences on combinations that cannot be trained or occur twice.
+        refused: Sentences on combinations whose runs would fail with these data.
     """
 
     base: RunConfig
@@ -41,6 +43,7 @@ class Draft:
     changes: Sequence[Mapping[str, Any]]
     configs: Sequence[RunConfig]
     left_out: Sequence[str]
+    refused: Sequence[str] = ()
 
     @property
     def title(self) -> str:
@@ -54,17 +57,48 @@ class Draft:
             varied.insert(0, self.configs[0].model.name)
         return f"{', '.join(varied)} · {self.base.dataset.name}"
 
+    def trainable(self, existing: Sequence[Run | None] = ()) -> Draft:
+        """The plan without the runs that would fail; `refused` says why. Runs that exist already
+        stay.
+
+        Raises:
+            UsageError: All would fail.
+        """
+        from genrecore.training.check import check, problems_of
+
+        problems = problems_of(self.configs)
+        for index, run in enumerate(existing):
+            problems[index] = "" if run else problems[index]
+        refused: dict[str, list[Mapping[str, Any]]] = {}
+        for change, problem in zip(self.changes, problems, strict=True):
+            if problem:
+                refused.setdefault(problem, []).append(change)
+        if len(refused) == 1 and all(problems):
+            check(self.configs[0]).refuse()
+        left_out = [_refusal(changes, problem) for problem, changes in refused.items()]
+        if all(problems):
+            raise UsageError(f"None of the {len(problems)} runs can be trained. {left_out[0]}")
+        kept = [index for index, problem in enumerate(problems) if not problem]
+        return replace(
+            self,
+            changes=[self.changes[index] for index in kept],
+            configs=[self.configs[index] for index in kept],
+            refused=left_out,
+        )
+
 
 def draft(base: RunConfig, grids: Sequence[Grid]) -> Draft:
     """Resolves every combination; those that cannot be trained are left out, with the reason.
 
-    Imports torch.
+    `auto` stands for the best split. Imports torch.
 
     Raises:
         UsageError: No values, too many combinations, or none that can be trained.
     """
+    from genrecore.training.check import with_best_split
     from genrecore.training.resolve import resolve
 
+    base = with_best_split(base)
     n = sum(math.prod(len(values) for values in grid.values()) for grid in grids)
     if n > MOST_RUNS:
         raise UsageError(
@@ -79,7 +113,7 @@ def draft(base: RunConfig, grids: Sequence[Grid]) -> Draft:
     outcomes: dict[str, RunConfig | UsageError] = {}
     for change in itertools.chain.from_iterable(map(_combinations, grids)):
         try:
-            config = applied(base, change)
+            config = with_best_split(applied(base, change))
         except UsageError as error:
             refused.setdefault(str(error), []).append(change)
             continue

@@ -28,7 +28,7 @@ from genrecore.evaluation.bootstrap import Resamples
 from genrecore.experiments.draft import Draft, Grid
 from genrecore.experiments.plan import Member, Plan, RunsProgress, all_plans
 from genrecore.experiments.plan import start as start_plan
-from genrecore.store.run import Run, precedence
+from genrecore.store.run import Run, find_same, precedence
 from genrecore.words import percent, points, signed_points, thousands
 
 LEAKY, CLEAN = "stratified", "by_artist"
@@ -171,14 +171,19 @@ def start(config: RunConfig, n_folds: int = 5, store: Path | None = None) -> Pla
     """Queues the missing runs of an experiment, as a plan.
 
     Raises:
-        UsageError: As `draft`.
+        UsageError: As `draft`, or a run would fail.
         GenrecoreError: The store cannot be written.
     """
+    from genrecore.training.check import check as check_run
+
     drafted = draft(config, n_folds)
     key = signature(drafted.base)
     for plan in all_plans(store):
         if plan.facts.get(_FACT) == key and len(plan.done) + len(plan.active) == plan.n_runs:
             return plan
+    for config, run in zip(drafted.configs, find_same(drafted.configs, store), strict=True):
+        if run is None:
+            check_run(config).refuse()
     title = (
         f"Leak experiment: {drafted.base.model.name} · {drafted.base.dataset.name}, {n_folds} folds"
     )

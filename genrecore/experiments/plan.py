@@ -31,6 +31,7 @@ from genrecore.errors import GenrecoreError, describe
 from genrecore.experiments.draft import Draft
 from genrecore.jobs import actions as jobs
 from genrecore.jobs import slots
+from genrecore.jobs.advice import fails_again
 from genrecore.store.files import new_folder, read_json, write_json
 from genrecore.store.locks import LOCK, held, is_locked
 from genrecore.store.run import LIVE, Run, all_runs, find_by_id, find_same, precedence, store_dir
@@ -333,10 +334,16 @@ def start(
         again: Whether to train configurations again that are done or at work.
         facts: Further entries of `plan.json`.
 
+    Runs that would fail are left out.
+
     Raises:
+        UsageError: All would fail; nothing is written.
         GenrecoreError: The store cannot be written.
     """
     same = [None] * len(draft.configs) if again else find_same(draft.configs, store)
+    existing = dict(zip(map(signature, draft.configs), same, strict=True))
+    draft = draft.trainable(same)
+    same = [existing[signature(config)] for config in draft.configs]
     content = {
         "grids": [{key: list(values) for key, values in grid.items()} for grid in draft.grids],
         "runs": [
@@ -347,7 +354,7 @@ def start(
             }
             for change, config, run in zip(draft.changes, draft.configs, same, strict=True)
         ],
-        "left_out": list(draft.left_out),
+        "left_out": [*draft.left_out, *draft.refused],
         **(facts or {}),
     }
     plan = write(draft.base, title or draft.title, content, store, source)
@@ -381,10 +388,11 @@ def write(
 
 
 def queue_missing(plan: Plan) -> list[Run]:
-    """Queues the missing runs; stopped, failed and lost runs go on from their checkpoints.
+    """Queues the missing runs; stopped, failed and lost runs go on from their checkpoints, save
+    those that would fail again.
 
     Raises:
-        GenrecoreError: It is a search, or the store cannot be written.
+        GenrecoreError: It is a search, a missing run would fail, or the store cannot be written.
     """
     if plan.search:
         raise GenrecoreError(
@@ -401,7 +409,7 @@ def queue_missing(plan: Plan) -> list[Run]:
                 break
             if member.run is None:
                 queued.append(jobs.submit(member.config, plan.store, plan=plan.plan_id))
-            elif member.state in ("stopped", "failed", "lost"):
+            elif member.state in ("stopped", "failed", "lost") and not fails_again(member.run):
                 jobs.resume(member.run)
                 queued.append(Run(member.run.folder))
     return queued

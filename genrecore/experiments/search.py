@@ -66,11 +66,14 @@ def may_vary(dotted: str) -> bool:
 
 
 def check(base: RunConfig, ranges: Ranges, strategy: Strategy) -> RunConfig:
-    """Refuses what cannot be searched; returns the base without defaults. Imports torch.
+    """Refuses what cannot be searched or trained; returns the base without defaults, with the best
+    split in the place of `auto`. Imports torch.
 
     Raises:
-        UsageError: It cannot be searched.
+        UsageError: It cannot be searched, or its runs would fail.
     """
+    from genrecore.training import check as checks
+
     if not ranges:
         raise UsageError("A search needs a setting to vary, e.g. --lr 1e-5..1e-2:log.")
     if strategy.n_trials < 1:
@@ -81,6 +84,7 @@ def check(base: RunConfig, ranges: Ranges, strategy: Strategy) -> RunConfig:
                 f"A search does not vary {dotted}: the scores would not be comparable. Give it one "
                 "value, or make a plan of every combination."
             )
+    base = checks.with_best_split(base)
     if not SPLITS[base.split.name].facts.validates:
         raise UsageError(
             f"A search judges by validation clips, and the split {base.split.name} has none; "
@@ -101,7 +105,9 @@ def check(base: RunConfig, ranges: Ranges, strategy: Strategy) -> RunConfig:
                     break
             if all(refusals):
                 raise UsageError(f"{in_words({dotted: value})}: {refusals[0]}")
-    return without_defaults(base)
+    base = without_defaults(base)
+    checks.check(base).refuse()
+    return base
 
 
 def typical(base: RunConfig, ranges: Ranges) -> RunConfig:
@@ -307,11 +313,11 @@ class Driver:
         trial = self.study.ask(_distributions(self.ranges))
         try:
             config = self._config(trial.params)
+            run = find_same([config], self.plan.store)[0]
+            run = run or jobs.submit(config, self.plan.store, plan=self.plan.plan_id)
         except UsageError as error:
             self._fail(trial, str(error))
             return
-        run = find_same([config], self.plan.store)[0]
-        run = run or jobs.submit(config, self.plan.store, plan=self.plan.plan_id)
         trial.set_user_attr("run", run.run_id)
 
     def _config(self, params: Mapping[str, Any]) -> RunConfig:

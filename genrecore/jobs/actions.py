@@ -17,6 +17,7 @@ from typing import Any
 from genrecore.config.run import RunConfig, with_values
 from genrecore.errors import GenrecoreError, describe
 from genrecore.jobs import queue
+from genrecore.jobs.advice import fails_again
 from genrecore.jobs.queue import move, pause, paused, prioritise, queued
 from genrecore.jobs.spawn import TASK, spawn
 from genrecore.jobs.tasks import Task, start_task, stop_task, tasks
@@ -49,7 +50,15 @@ def submit(
     """Queues a resolved configuration, as `create_run` does, and starts a runner for it.
 
     `plan` is the id of the plan that the run belongs to.
+
+    Raises:
+        UsageError: The run would fail: its split is impossible or leaks, files or genres are
+            missing (`genrecore.training.check`). Nothing is queued.
+        GenrecoreError: The store cannot be written.
     """
+    from genrecore.training.check import check
+
+    check(config).refuse()
     origin = dict(origin or {}) | ({"plan": plan} if plan else {})
     run = create_run(config, store, priority, origin, files)
     ensure_runner(run.folder.parent)
@@ -134,8 +143,11 @@ def resume(run: Run) -> str:
     starts over.
 
     Raises:
-        GenrecoreError: The run is at work, queued or done.
+        GenrecoreError: The run is at work, queued or done, or would fail again.
     """
+    again = fails_again(run)
+    if again:
+        raise GenrecoreError(f"The run {run.run_id} would fail again: {again}")
     with held(run.folder / LOCK, patience_s=0.2) as acquired:
         state = _written(run) if acquired else Run(run.folder).state
         if not acquired or state in ("queued", "done"):
@@ -199,11 +211,12 @@ def clone(run: Run, changes: Mapping[str, Any]) -> Run:
     """Queues a new run with the settings of another one, except `changes` by dotted field.
 
     Raises:
-        UsageError: A field does not exist, or a value is out of range.
+        UsageError: A field does not exist, or a value is out of range, or as `submit`.
     """
+    from genrecore.training.check import with_best_split
     from genrecore.training.resolve import resolve
 
-    config = resolve(with_values(run.config, dict(changes))).config
+    config = resolve(with_best_split(with_values(run.config, dict(changes)))).config
     return submit(config, run.folder.parent, origin={"parent": run.run_id, "how": "cloned"})
 
 

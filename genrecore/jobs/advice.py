@@ -8,12 +8,12 @@ are errors of libraries, and runs of earlier versions hold nothing else.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from signal import SIGKILL
 from typing import Any
 
-from genrecore.config.run import RunConfig
+from genrecore.config.run import RunConfig, system_signature, with_values
 from genrecore.errors import GenrecoreError
 from genrecore.jobs.alerts import NOT_A_NUMBER
 from genrecore.store.files import read_json
@@ -37,7 +37,11 @@ class Advice:
 
 def advice(run: Run) -> list[Advice]:
     """What may help a failed or lost run, the likeliest first; empty for other runs, and where
-    nothing is known to help."""
+    nothing is known to help.
+
+    Nothing is advised that would be refused, or that failed before in a run from which this one
+    was made.
+    """
     try:
         config, state = run.config, run.state
     except GenrecoreError:
@@ -46,12 +50,71 @@ def advice(run: Run) -> list[Advice]:
         # Linux kills a process that takes too much memory. Only networks have batches to shrink,
         # and only their status has n_parameters.
         killed = read_json(run.folder / ENDED).get("signal") == SIGKILL
-        return _less_memory(run, config, "") if killed and "n_parameters" in run.status else []
-    if state == "failed":
-        for pattern, rule in _RULES.items():
-            if re.search(pattern, run.reason):
-                return rule(run, config, run.reason) if callable(rule) else [rule]
+        options = _less_memory(run, config, "") if killed and "n_parameters" in run.status else []
+    elif state == "failed":
+        options = _after_failure(run, config)
+    else:
+        return []
+    failed = {system_signature(ancestor.config) for ancestor in _failed_ancestors(run)}
+    return [option for option in options if not option.changes or _may_work(option, config, failed)]
+
+
+def fails_again(run: Run) -> str:
+    """Why a failed run would end in the same way if it went on, in a sentence: its configuration
+    and its data decide that. Empty where it may end otherwise, and for runs that did not fail."""
+    from genrecore.training.check import check
+
+    try:
+        if run.state != "failed":
+            return ""
+        result = check(run.config)
+    except GenrecoreError as error:
+        return str(error)
+    if result.problem:
+        return result.problem
+    copies_known = result.split is not None and result.split.copies_known
+    if re.search(_LEAK, run.reason) and copies_known:  # the data are others now
+        return ""
+    return run.reason if re.search(_DECIDED, run.reason) else ""
+
+
+def _after_failure(run: Run, config: RunConfig) -> list[Advice]:
+    from genrecore.training.check import check
+
+    result = check(config)
+    if result.problem:
+        return [Advice(remedy.sentence, remedy.changes) for remedy in result.remedies]
+    for pattern, rule in _RULES.items():
+        if re.search(pattern, run.reason):
+            return rule(run, config, run.reason) if callable(rule) else [rule]
     return []
+
+
+def _may_work(option: Advice, config: RunConfig, failed: Collection[str]) -> bool:
+    """Whether advice can be taken: it is not refused, and not known to fail."""
+    from genrecore.training.check import check
+    from genrecore.training.resolve import resolve
+
+    try:
+        changed = resolve(with_values(config, dict(option.changes))).config
+    except GenrecoreError:
+        return False
+    return system_signature(changed) not in failed and not check(changed).problem
+
+
+def _failed_ancestors(run: Run) -> Iterator[Run]:
+    """The runs in a row from which this one was made, as far as they failed or were lost."""
+    seen = {run.run_id}
+    while True:
+        run = Run(run.folder.parent / str(run.origin.get("parent", "")))
+        if run.run_id in seen or not (run.folder / "config.json").is_file():
+            return
+        seen.add(run.run_id)
+        try:
+            if run.state in ("failed", "lost") and run.config:
+                yield run
+        except GenrecoreError:  # written by another version
+            return
 
 
 def _less_memory(run: Run, config: RunConfig, reason: str) -> list[Advice]:
@@ -94,8 +157,10 @@ def _steadier(run: Run, config: RunConfig, reason: str) -> list[Advice]:
 
 
 def _without_those_genres(run: Run, config: RunConfig, reason: str) -> list[Advice]:
-    missing, before = reason.rpartition(" clips of ")[2].removesuffix("."), config.genres.leave_out
-    left_out = f"{before}, {missing}" if before else missing
+    from genrecore.data import genres
+
+    missing = reason.rpartition(" clips of ")[2].removesuffix(".")
+    left_out = genres.also_left_out(config.genres.leave_out, missing.split(", "))
     return [
         Advice(
             f"Leave out the genres with too few clips: {missing}.", {"genres.leave_out": left_out}
@@ -105,15 +170,17 @@ def _without_those_genres(run: Run, config: RunConfig, reason: str) -> list[Advi
 
 
 def _no_leak(run: Run, config: RunConfig, reason: str) -> list[Advice]:
-    by_artist = Advice(
-        "Split by artist: no artist is in both training and test.",
-        {"split": "by_artist", "fold": 0},
-    )
+    """Where the check does not see what leaks: identical images or rows, or clips that changed."""
+    from genrecore.training.check import check
+
+    best = check(config).best_split
     allowed = Advice(
         "Train although the split leaks; the run is marked wherever it appears.",
         {"allow_leaks": True},
     )
-    return [allowed] if config.split.name == "by_artist" else [by_artist, allowed]
+    if best is None or best.part == config.split:
+        return [allowed]
+    return [Advice(best.sentence, best.changes), allowed]
 
 
 def _fewer_neighbours(run: Run, config: RunConfig, reason: str) -> list[Advice]:
@@ -130,13 +197,19 @@ def _precision(run: Run, config: RunConfig) -> str:
     return str(run.environment.get("precision") or config.training.precision)
 
 
+_LEAK = "or allow leaks|allow leaks, and"
+_DECIDED = (
+    f"{NOT_A_NUMBER}|{_LEAK}|neighbours are asked for|not have a deterministic implementation"
+)
+"""Reasons that follow from a configuration and its data alone, and that no check sees before."""
+
 _RULES: dict[str, Advice | Callable[[Run, RunConfig, str], list[Advice]]] = {
     r"not hold even a small batch": _smaller_input,
     r"not hold a batch|MemoryError|[Oo]ut of memory|OutOfMemory|not enough memory"
     r"|[Cc]annot allocate memory|can't allocate memory|could not create a memory": _less_memory,
     NOT_A_NUMBER: _steadier,
     r"leaves no \w+ clips of .+\.$": _without_those_genres,
-    r"or allow leaks": _no_leak,
+    _LEAK: _no_leak,
     r"neighbours are asked for": _fewer_neighbours,
     r"There is no device": Advice("Any available device.", {"device": "auto"}),
     r"does not have a deterministic implementation": Advice(

@@ -8,7 +8,7 @@ the dataset's files change, so that a form can ask after every click.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from types import MappingProxyType
@@ -41,6 +41,9 @@ _OUTCOMES: Mapping[Answer, Outcome] = {
 }
 _RANKS: Sequence[Outcome] = ("works", "cannot be known", "crosses", "impossible")
 _FEWEST_FOLDS = 3
+_LOOKED_AT = {
+    "dataset", "split", "genres", "rehearsal", "audio", "allow_leaks", "fold", "split_seed",
+}  # fmt: skip
 _ALLOW = MappingProxyType({"allow_leaks": True})
 _MARKED = "the run is marked wherever it appears"
 
@@ -194,8 +197,7 @@ class Check:
 def check(config: RunConfig) -> Check:
     """What a run with this configuration would meet; nothing is made or decoded.
 
-    Args:
-        config: As `resolve` gives it.
+    What `resolve` refuses (a model that cannot take the feature, say) is not asked again.
     """
     try:
         data = _data_of(config)
@@ -214,6 +216,18 @@ def check(config: RunConfig) -> Check:
         best = _best(_all_trials(data, config))
         problem = leak_refusal(trial.reason, best is not None and best.outcome != "crosses")
     return Check(config, problem, trial, data)
+
+
+def problems_of(configs: Iterable[RunConfig]) -> list[str]:
+    """For each configuration why it is refused, empty where it is not; those that differ in model
+    or training only are asked once."""
+    problems: dict[str, str] = {}
+    keys = []
+    for config in configs:
+        keys.append(config.model_dump_json(include=_LOOKED_AT))
+        if keys[-1] not in problems:
+            problems[keys[-1]] = check(config).problem
+    return [problems[key] for key in keys]
 
 
 def leak_refusal(leak: str, other_works: bool) -> str:
@@ -241,8 +255,8 @@ def with_best_split(config: RunConfig) -> RunConfig:
             f"The split {AUTO} has no options; found {', '.join(config.split.options)}. Name the "
             f"split: {', '.join(SPLITS)}."
         )
-    dataset, default = with_remembered_folder(config.dataset), RunConfig().split
-    best = check(config.model_copy(update={"dataset": dataset, "split": default})).best_split
+    default = RunConfig().split
+    best = check(config.model_copy(update={"split": default})).best_split
     return config.model_copy(update={"split": best.part if best else default})
 
 
@@ -266,8 +280,9 @@ class _Clips(NamedTuple):
 
 
 def _data_of(config: RunConfig) -> _Data:
+    dataset = with_remembered_folder(config.dataset)
     data = _Data(
-        stamp_of(config.dataset.name, config.dataset.options),
+        stamp_of(dataset.name, dataset.options),
         (config.genres.leave_out, config.genres.merge),
         (config.audio.sample_rate_hz, config.audio.clip_s),
         corpus.kept_at(),

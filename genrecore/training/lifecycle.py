@@ -28,6 +28,7 @@ from genrecore.store.run import Run
 from genrecore.store.status import ask_to_stop, stop_asked
 from genrecore.training import baselines, embedding
 from genrecore.training.baselines import Baseline
+from genrecore.training.check import check, leak_refusal
 from genrecore.training.checkpoint import read_checkpoint
 from genrecore.training.classifier import Classifier, Features
 from genrecore.training.distributed import Team
@@ -147,10 +148,8 @@ def _prepared(run: Run, progress: RunProgress) -> Prepared:
     audit = prepare.audited(prepared, progress.report)
     write_json(run.folder / "audit.json", audit.as_dict())
     if audit.refused and not config.allow_leaks:
-        raise GenrecoreError(
-            f"{audit.reason} Choose a split that keeps them apart, or allow leaks: the run is "
-            "then marked."
-        )
+        best = check(config).best_split
+        raise GenrecoreError(leak_refusal(audit.reason, best is None or best.outcome != "crosses"))
     for note in prepared.notes:
         progress.log(note)
     return prepared

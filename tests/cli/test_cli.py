@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -15,8 +16,11 @@ import pytest
 import soundfile
 from commands import genrecore, refused
 from conftest import ROOT, TINY, trained, wait_for, wait_for_epoch
+from sample_files import silent_wav
 
-from genrecore.config.run import RunConfig
+from genrecore.config.run import RunConfig, signature, with_values
+from genrecore.errors import UsageError
+from genrecore.jobs import actions
 from genrecore.store.run import Run, all_runs, find_run
 
 Tiny = Callable[..., RunConfig]
@@ -200,3 +204,58 @@ def test_a_changed_clip_and_what_is_left_of_it_are_written(store: Path, tmp_path
         2, "log_mel",
     )  # fmt: skip
     refused(genrecore("hear", str(clip), "--out", "/no/such/folder.wav"), 1, "cannot be written")
+
+
+@pytest.mark.parametrize("background", [[], ["--background"]], ids=["foreground", "background"])
+@pytest.mark.parametrize("split", [[], ["--split", "auto"], ["--split", "by_artist"]], ids=" ".join)
+def test_where_only_a_split_that_leaks_is_possible_train_names_the_command_that_works(
+    split: list[str], background: list[str], real_data: Path, nobody_starts: Path
+) -> None:
+    data = ["--dataset", "gtzan", f"--set=dataset.folder={real_data / 'gtzan'}"]
+    result = genrecore("train", *data, *split, *background)
+    reason = "too few artists" if "by_artist" in split else "No split of these clips keeps them"
+    refused(result, 2, reason, "--allow-leaks")
+    assert not all_runs(nobody_starts)
+    lines = [line.strip() for line in result.stderr.splitlines() if line.startswith("  genrecore")]
+    words = shlex.split(lines[0])[1:]
+    assert ("--background" in words) == bool(background)
+    if background:
+        assert genrecore(*words).returncode == 0
+        (queued,) = all_runs(nobody_starts)
+        assert (queued.config.split.name, queued.config.allow_leaks) == ("stratified", True)
+
+
+def test_train_takes_the_best_split_and_on_the_demo_music_that_of_ever(
+    nobody_starts: Path, tmp_path: Path
+) -> None:
+    for genre in ("dub", "waltz"):
+        for number in range(5):
+            silent_wav(tmp_path / genre / f"{number}.wav")
+    mine = ["--dataset", "folder", f"--set=dataset.folder={tmp_path}"]
+    configs = []
+    for arguments in ([], ["--set", "split.n_folds=4"], mine, [*mine, "--split", "by_artist"]):
+        queued = json.loads(genrecore("train", "--background", "--json", *arguments).stdout)
+        configs.append(find_run(queued["run"]).config)
+    splits = [config.split for config in configs]
+    assert [(split.name, split.options) for split in splits] == [
+        ("by_artist", {}), ("by_artist", {"n_folds": 4}), ("stratified", {}), ("by_artist", {}),
+    ]  # fmt: skip
+    assert signature(configs[0]) == signature(RunConfig())
+    refused(genrecore("train", "--split", "auto", "--set", "split.n_folds=4"), 2, "no options")
+
+
+def test_a_split_that_leaks_or_leaves_genres_untested_is_not_queued(nobody_starts: Path) -> None:
+    refused(genrecore("train", "--background", "--split", "stratified"), 2, "--allow-leaks")
+    few = ["--set", "dataset.n_clips=4", "--split", "belton", "--allow-leaks"]
+    refused(genrecore("train", "--background", *few), 2, "leaves no")
+    refused(genrecore("sweep", "--split", "stratified", "--seed", "0,1"), 2, "allow_leaks = true")
+    assert not all_runs(nobody_starts)
+    with pytest.raises(UsageError, match="allow_leaks = true"):
+        actions.submit(with_values(RunConfig(), {"split": "stratified"}))
+    assert not all_runs(nobody_starts)
+
+
+def test_a_sweep_leaves_out_what_would_fail(nobody_starts: Path) -> None:
+    result = genrecore("sweep", "--split", "auto,stratified,by_artist", "--background", *SMALL[:4])
+    assert "Left out: split stratified: The split leaks" in result.stderr
+    assert [run.config.split.name for run in all_runs(nobody_starts)] == ["by_artist"]

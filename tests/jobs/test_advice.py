@@ -9,9 +9,12 @@ from pathlib import Path
 
 import pytest
 from conftest import trained
+from sample_files import silent_wav
 
 from genrecore.config.run import RunConfig, with_values
-from genrecore.jobs.advice import advice
+from genrecore.errors import GenrecoreError
+from genrecore.jobs import actions
+from genrecore.jobs.advice import advice, fails_again
 from genrecore.store.files import write_json
 from genrecore.store.processes import ENDED
 from genrecore.store.run import Run, create_held_run, create_run
@@ -123,8 +126,8 @@ def test_genres_without_clips_are_left_out_beside_those_already_left_out(
     tiny: Tiny, store: Path
 ) -> None:
     reason = "The split by_artist leaves no test clips of dub, waltz."
-    suggestions = advice(ended(tiny(genres__leave_out="march"), store, reason))
-    assert suggestions[0].changes == {"genres.leave_out": "march, dub, waltz"}
+    suggestions = advice(ended(tiny(dataset__n_genres=8, genres__leave_out="march"), store, reason))
+    assert suggestions[0].changes == {"genres.leave_out": "dub, march, waltz"}
 
 
 @pytest.mark.parametrize("state", ["done", "stopped", "queued"])
@@ -157,8 +160,80 @@ def test_nothing_is_advised_where_nothing_is_known(tiny: Tiny, store: Path) -> N
 def test_every_change_makes_a_configuration_that_differs(
     reason: str, tiny: Tiny, store: Path
 ) -> None:
-    config = tiny(training__deterministic=True, device="cuda:3")
+    config = tiny(dataset__n_genres=8, training__deterministic=True, device="cuda:3")
     for suggestion in advice(ended(config, store, reason, precision="float32")):
         changed = with_values(config, dict(suggestion.changes))
         assert changed != config
         assert suggestion.sentence.endswith(".")
+
+
+def test_advice_never_names_what_failed_before_in_a_run_it_was_made_from(
+    tiny: Tiny, store: Path
+) -> None:
+    by_artist = ended(tiny(seed=3), store, "The split by_artist leaves no test clips of dub.")
+    again = create_run(tiny(split="stratified"), store, origin={"parent": by_artist.run_id})
+    Status(again.folder).move("failed", "The split leaks: …, or allow leaks: …")
+    assert [dict(option.changes) for option in advice(Run(again.folder))] == [{"allow_leaks": True}]
+    halved = ended(tiny(training__batch_size=8), store, "MemoryError")
+    whole = create_run(tiny(training__batch_size=16), store, origin={"parent": halved.run_id})
+    Status(whole.folder).move("failed", "MemoryError")
+    write_json(whole.folder / "environment.json", {"precision": "bfloat16"})
+    assert advice(Run(whole.folder)) == []
+
+
+@pytest.mark.parametrize("split", ["by_artist", "stratified", "fault_filtered"])
+def test_what_is_advised_for_the_clips_of_gtzan_can_be_queued(
+    split: str, real_data: Path, tiny: Tiny, nobody_starts: Path
+) -> None:
+    folder = str(real_data / "gtzan")
+    config = tiny(dataset="gtzan", dataset__folder=folder, split=split)
+    run = ended(config, nobody_starts, "There are too few artists … or allow leaks")
+    assert fails_again(run)
+    options = advice(run)
+    assert options
+    for option in options:
+        assert actions.clone(run, option.changes).state == "queued"
+
+
+@pytest.mark.parametrize(
+    ("reason", "again"),
+    [
+        ("The loss became nan in epoch 1, step 3 of 9, so training ended.", True),
+        ("9 neighbours are asked for, but there are 4 training segments.", True),
+        ("MemoryError", False),
+        ("The disk is full.", False),
+        ("KeyError: 'strange'", False),
+    ],
+)
+def test_a_run_is_resumed_only_where_it_may_end_otherwise(
+    reason: str, again: bool, tiny: Tiny, nobody_starts: Path
+) -> None:
+    run = ended(tiny(), nobody_starts, reason)
+    assert bool(fails_again(run)) == again
+    if again:
+        with pytest.raises(GenrecoreError, match="would fail again"):
+            actions.resume(run)
+    else:
+        actions.resume(run)
+    assert Run(run.folder).state == ("failed" if again else "queued")
+
+
+def test_a_run_whose_data_are_missing_is_resumed_once_they_are_back(
+    tiny: Tiny, nobody_starts: Path, tmp_path: Path
+) -> None:
+    music = tmp_path / "music"
+    config = tiny(dataset="folder", dataset__folder=str(music), split="ratio_8_1_1")
+    run = ended(config, nobody_starts, f"The dataset folder found nothing at {music}.")
+    with pytest.raises(GenrecoreError, match="found nothing"):
+        actions.resume(run)
+    for genre in ("dub", "waltz"):
+        for number in range(3):
+            silent_wav(music / genre / f"{number}.wav")
+    actions.resume(run)
+    assert Run(run.folder).state == "queued"
+
+
+def test_a_run_that_leaks_is_not_resumed(tiny: Tiny, store: Path) -> None:
+    run = trained(tiny(split="stratified"), store)
+    assert "Choose a split that keeps them apart" in run.reason
+    assert "share an artist" in fails_again(run)

@@ -25,6 +25,7 @@ from genrecore.experiments.papers.recipes import (
     find_runs,
     start,
     study_runs,
+    trainable,
 )
 from genrecore.experiments.papers.study import PROTOCOLS, Study, studies, study, study_names
 
@@ -50,4 +51,5 @@ __all__ = [
     "study",
     "study_names",
     "study_runs",
+    "trainable",
 ]

@@ -19,7 +19,8 @@ from genrecore.experiments.draft import Draft
 from genrecore.experiments.papers.study import PROTOCOLS, Study, Sweep, studies, study
 from genrecore.experiments.plan import Plan, all_plans
 from genrecore.experiments.plan import start as start_plan
-from genrecore.store.run import Run
+from genrecore.store.run import Run, find_same
+from genrecore.words import plural
 
 _FACT = "paper"  # the entry of plan.json that names the study
 _MADE_CLIPS = 100
@@ -111,6 +112,31 @@ def _cached_config(
     name: str, row: str, protocol: str, dataset: str, options: Any, scale: float
 ) -> RunConfig:
     return config_of(study(name), row, protocol, 0, Music(dataset, dict(options), scale))
+
+
+def trainable(
+    study_runs: Sequence[StudyRun], store: Path | None = None
+) -> tuple[list[StudyRun], list[str]]:
+    """The runs that exist already or would not fail, and why the others would, in sentences.
+
+    Raises:
+        UsageError: All would fail.
+    """
+    from genrecore.training.check import problems_of
+
+    configs = [run.config for run in study_runs]
+    same = find_same(configs, store)
+    kept: list[StudyRun] = []
+    refused: Counter[str] = Counter()
+    for study_run, run, problem in zip(study_runs, same, problems_of(configs), strict=True):
+        if problem and run is None:
+            refused[problem] += 1
+        else:
+            kept.append(study_run)
+    sentences = [f"{plural(n, 'run')}: {problem}" for problem, n in refused.items()]
+    if not kept:
+        raise UsageError(" ".join(["None of these runs can be trained.", *sentences]))
+    return kept, sentences
 
 
 def config_of(

@@ -97,8 +97,10 @@ def _choose(study: Study) -> _Request | None:
 def _queue(request: _Request) -> None:
     study, music = request.study, request.music
     with checked("Queue the runs", "queue"):
-        runs = papers.study_runs(study, request.rows, request.protocols, request.n_seeds, music)
         check_folder(music.name_for(study), music.options or {})
+        runs, refused = papers.trainable(
+            papers.study_runs(study, request.rows, request.protocols, request.n_seeds, music)
+        )
 
         def start(_: object) -> None:
             st.session_state["paper_plan"] = papers.start(study, runs, music).plan_id
@@ -106,7 +108,7 @@ def _queue(request: _Request) -> None:
 
         configs = [run.config for run in runs]
         line = ["genrecore", *request.words]
-        plan_panel(configs, start, line, nothing_new="Show them all")
+        plan_panel(configs, start, line, nothing_new="Show them all", refused=refused)
         _show_queued()
 
 

@@ -19,6 +19,7 @@ from genrecore.experiments.papers.recipes import find_sweep, sweep_source, sweep
 from genrecore.experiments.search import Strategy
 from genrecore.experiments.values import read_ranges, typed_list
 from genrecore.models import MODELS
+from genrecore.store.run import find_same
 from genrecore.training.parts import REGISTRIES, fits
 from genrecore.training.resolve import resolve
 from genrecore.ui.parts import fields, forms
@@ -183,6 +184,7 @@ def _choose_strategy(way: str) -> Strategy:
 def _plan(config: RunConfig, texts: Mapping[str, str], table: str, again: bool) -> None:
     config, grids = drafts.spread(config, [{}], texts)
     plan = _draft(config.model_dump_json(), json.dumps(grids))
+    plan = plan.trainable([None] * len(plan.configs) if again else find_same(plan.configs))
     varied = {key: text for key, text in texts.items() if key in grids[0]}
     sweep = drafts.sweep_command(plan.base, varied, ["--again"] if again else [])
 
@@ -190,7 +192,7 @@ def _plan(config: RunConfig, texts: Mapping[str, str], table: str, again: bool) 
         title, source = (find_sweep(table)[1].title, sweep_source(table)) if table else ("", "")
         open_entry("plan", plans.start(plan, title=title, source=source, again=again).plan_id)
 
-    plan_panel(plan.configs, start, sweep, plan.left_out, again=again)
+    plan_panel(plan.configs, start, sweep, plan.left_out, again=again, refused=plan.refused)
 
 
 @st.cache_data(show_spinner="Checking the combinations …", max_entries=32)

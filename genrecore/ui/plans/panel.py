@@ -29,6 +29,7 @@ def plan_panel(
     nothing_new: str = "Keep them as a plan",
     again: bool = False,
     measurable: bool = True,
+    refused: Sequence[str] = (),
 ) -> None:
     """The panel of a plan.
 
@@ -41,7 +42,10 @@ def plan_panel(
         nothing_new: On the button where every run exists already.
         again: Whether existing runs are trained again.
         measurable: Whether the command can measure how long the runs take.
+        refused: Why further runs are left out because they would fail, in sentences.
     """
+    for sentence in refused:
+        st.warning(plain(sentence), icon=":material/block:")
     existing = find_same(configs)
     new = [config for config, run in zip(configs, existing, strict=True) if again or not run]
     n_existing = len(configs) - len(new)
@@ -56,7 +60,8 @@ def plan_panel(
             st.caption(f":material/block: Left out: {plain(sentence)}")
         if len(left_out) > _MOST_LEFT_OUT:
             st.caption(f"… and {len(left_out) - _MOST_LEFT_OUT} more reasons.")
-    label = f"Queue {plural(len(new), 'run')}" if new else nothing_new
+    runs = f"the {len(new)} that can run" if refused else plural(len(new), "run")
+    label = f"Queue {runs}" if new else nothing_new
     buttons(label, lambda: start(new), command_words, can_measure)
 
 

@@ -10,7 +10,7 @@ import streamlit as st
 
 from genrecore.errors import GenrecoreError
 from genrecore.jobs import actions as jobs
-from genrecore.jobs.advice import advice
+from genrecore.jobs.advice import advice, fails_again
 from genrecore.store.run import LIVE, Run
 from genrecore.store.status import stop_request
 from genrecore.ui.parts import readers
@@ -37,7 +37,8 @@ def run_actions(run: Run) -> None:
             if st.button("Take out of the queue", icon=":material/close:", key=f"stop_{run_id}"):
                 act(lambda: jobs.stop(run))
             queue_buttons(run)
-        if state in ENDED and st.button(
+        may_resume = state in ENDED and not fails_again(run)
+        if may_resume and st.button(
             "Resume",
             icon=":material/play_arrow:",
             type="secondary" if state == "failed" else "primary",
@@ -172,9 +173,13 @@ def failure_card(run: Run) -> None:
 
 def _advice(run: Run) -> None:
     """What to try: the first change is ticked, and all ticked ones are tried in a new run."""
-    suggestions = advice(run)
-    if not suggestions:
+    suggestions, again = advice(run), fails_again(run)
+    if again:
+        then = "; change one of these" if suggestions else ""
+        st.caption(f"Its settings and its data decide this: going on would end the same way{then}.")
+    elif not suggestions:
         st.caption("The log below may say more. Resume tries again from the last checkpoint.")
+    if not suggestions:
         return
     st.markdown("**What to try**")
     changes: dict[str, Any] = {}
