@@ -28,7 +28,7 @@ def again(app: AppTest, **query: str) -> AppTest:
 
 def words(app: AppTest) -> str:
     """All text of a page, with plain spaces and without escapes of markup."""
-    elements = [*app.title, *app.subheader, *app.markdown, *app.caption]
+    elements = [*app.title, *app.header, *app.markdown, *app.caption]
     elements += [*app.error, *app.warning, *app.info, *app.success]
     texts = [str(element.value) for element in elements]
     texts += [bar.proto.text for bar in app.get("progress")]

@@ -432,7 +432,7 @@ def test_pages_show_a_baseline(heard: dict[str, Run], monkeypatch: pytest.Monkey
     app.file_uploader[0].upload(path.name, path.read_bytes()).run()
     assert not app.exception
     assert not app.error
-    headline = next(text.value for text in app.markdown if text.value.startswith("### "))
+    headline = next(text.value for text in app.markdown if text.value.startswith("## "))
     assert headline.split()[1] in set(run.clips["genre"])
 
 

@@ -293,7 +293,7 @@ def classify_on_the_page(page: Page, home: Path, tmp_path: Path) -> None:
 def prediction_on(page: Page, text: str = r"with \d+\.\d %") -> Locator:
     """The headline that names the genre. While a page is drawn anew, the one of the clip before may
     still stand beside it."""
-    return page.get_by_role("heading", level=3, name=re.compile(text)).first
+    return page.get_by_role("heading", level=2, name=re.compile(text)).first
 
 
 def test_a_bad_upload_is_one_sentence_and_names_with_markup_are_only_names(

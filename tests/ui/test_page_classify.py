@@ -59,7 +59,7 @@ def upload(app: AppTest, *files: tuple[str, bytes]) -> AppTest:
 
 def headline(app: AppTest) -> str:
     """The prediction in words."""
-    return next(str(text.value) for text in app.markdown if str(text.value).startswith("### "))
+    return next(str(text.value) for text in app.markdown if str(text.value).startswith("## "))
 
 
 def test_an_uploaded_clip_gets_player_timeline_prediction_and_reasons(runs: dict[str, Run]) -> None:
@@ -102,7 +102,7 @@ def test_several_runs_stand_side_by_side_with_their_average(runs: dict[str, Run]
     answer = panel.load(pair).classify(falling_tone(3.1), "tone.wav")
     assert answer.average is not None
     genre = answer.predictions[0].genres[int(answer.average.argmax())]
-    assert f"### {genre} :gray[with {percent(answer.average.max())} on average" in headline(app)
+    assert f"## {genre} :gray[with {percent(answer.average.max())} on average" in headline(app)
     sentences = answer.agreement
     for run in pair:
         sentences = sentences.replace(run.run_id, run.title)

@@ -142,7 +142,7 @@ def test_a_lost_fold_alone_is_queued_anew(
 def test_a_finished_experiment_says_what_the_command_says(done: LeakExperiment) -> None:
     app = open_page("leaks")
     gap = leak_gap(done.runs)
-    assert f"### {gap.headline}" in words(app)
+    assert f"## {gap.headline}" in words(app)
     by_hand = {
         name: sum(
             metrics.scores(run.predictions)["accuracy"] * metrics.scores(run.predictions)["n_clips"]

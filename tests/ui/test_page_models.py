@@ -41,7 +41,7 @@ def test_every_model_has_its_card(name: str, page: AppTest) -> None:
     app = again(page, model=name)
     assert not app.error
     card, text = cards.model_card(name), words(app)
-    assert app.subheader[0].value == card.title
+    assert app.header[0].value == card.title
     assert card.idea in text
     assert app.selectbox(key="choice_model").value == name
     assert card.command in commands(app)
@@ -61,7 +61,7 @@ def test_every_model_has_its_card(name: str, page: AppTest) -> None:
 
 def test_without_an_address_the_first_model_is_shown_and_the_others_beside_it() -> None:
     app = open_page("models")
-    assert app.subheader[0].value == next(iter(MODELS.values())).title
+    assert app.header[0].value == next(iter(MODELS.values())).title
     beside = app.dataframe[-1].value
     assert {"cnn", "resnet18", "vgg16"} <= set(beside["name"])
     assert beside["n_multiply_adds"].is_monotonic_increasing
@@ -71,7 +71,7 @@ def test_an_unknown_model_or_input_in_the_address_is_one_sentence() -> None:
     app = open_page("models", model="resnet<b>19", input="nobody")
     (warned,) = app.warning
     assert warned.value.replace("\\", "").startswith("There is no model called resnet<b>19;")
-    assert app.subheader[0].value == next(iter(MODELS.values())).title
+    assert app.header[0].value == next(iter(MODELS.values())).title
     assert not app.error
 
 

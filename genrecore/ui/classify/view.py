@@ -183,14 +183,14 @@ def _headline(classified: ClassifiedClip) -> None:
         st.markdown(_two_first(first.genres, result.average, " on average"))
         st.markdown(agreement)
     else:
-        st.markdown(f"### {agreement}")
+        st.markdown(f"## {agreement}")
         st.caption(plain(opened.ensemble.note))
 
 
 def _two_first(genres: Sequence[str], proba: np.ndarray, how: str = "") -> str:
     first, second = np.argsort(-proba)[:2]
     return (
-        f"### {plain(genres[first])} :gray[with {words.percent(proba[first])}{how}, then "
+        f"## {plain(genres[first])} :gray[with {words.percent(proba[first])}{how}, then "
         f"{plain(genres[second])} with {words.percent(proba[second])}]"
     )
 

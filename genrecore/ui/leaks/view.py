@@ -117,7 +117,7 @@ def _show_gap(experiment: LeakExperiment) -> None:
     """The gap in a sentence, both accuracies, and every genre."""
     gap = _gap(experiment.runs)
     st.space("small")
-    st.markdown(f"### {plain(gap.headline.replace(' %', NO_BREAK + '%'))}")
+    st.markdown(f"## {plain(gap.headline.replace(' %', NO_BREAK + '%'))}")
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         st.markdown("By clip:", width="content")
         run_badges(experiment.leaky[0])

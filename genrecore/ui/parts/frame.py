@@ -152,7 +152,7 @@ def next_steps(steps: Sequence[Step]) -> None:
 def section(title: str, lead: str = "") -> None:
     """A heading inside a page, with a sentence where it needs one."""
     st.space("small")
-    st.subheader(title, anchor=False)
+    st.header(title, anchor=False)
     if lead:
         st.caption(lead)
 

@@ -1,0 +1,143 @@
+"""Every page for everybody: axe-core, names, headings, targets and widths, in both themes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from axe_playwright_python.base import AXE_SCRIPT
+from conftest import ROOT, TINY, trained
+from playwright.sync_api import Browser, Page
+from test_browser import (  # noqa: F401  (fixtures: the same server and browser)
+    Dashboard,
+    _same_folders,
+    browser,
+    dashboard,
+    home,
+)
+
+from genrecore.config.run import RunConfig, with_values
+from genrecore.data.datasets.remembered import remember
+from genrecore.training.resolve import resolve
+
+pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
+
+QUERIES = {"datasets": "dataset=demo&view=listen", "sound": "dataset=demo", "papers": "view=recipe"}
+"""What an address needs for its page to show all it has."""
+
+# Theme, width, and which of axe-core's rules, if any: another theme changes colours alone, and 640
+# pixels are what a window of 1280 shows at 200 %.
+VIEWS = (
+    ("light", 1280, "all"),
+    ("light", 640, ""),
+    ("light", 390, "all"),
+    ("dark", 390, "colours"),
+    ("dark", 1280, "colours"),
+)
+
+# Streamlit draws its menu as lists with headings between their items.
+STREAMLITS_OWN = {
+    ("list", '[data-testid="stSidebarNavItems"]'),
+    ("listitem", '[data-testid="stSidebarNavItems"] li'),
+}
+AXE = """async (rules) => {
+  const results = await axe.run(
+    {exclude: ['.js-plotly-plot svg']},  // thousands of marks; charts have names, tested below
+    {resultTypes: ['violations'], iframes: false,
+      ...(rules === 'colours' ? {runOnly: ['color-contrast']} : {})});
+  return results.violations
+    .filter(({impact}) => impact === 'serious' || impact === 'critical')
+    .flatMap(({id, nodes}) => nodes.map(({target, html, any}) => ({
+      id, html, why: any[0]?.message ?? '', target: target.join(' ')})));
+}"""
+# What axe-core does not look at.
+OTHERS = """() => {
+  const shown = (element) => element.checkVisibility() && element.getBoundingClientRect().width > 1;
+  const all = (selector) => [...document.querySelectorAll(selector)].filter(shown);
+  const levels = all('h1, h2, h3, h4, h5, h6').map((heading) => [
+    Number(heading.tagName[1]), heading.innerText]);
+  const main = document.querySelector('[data-testid="stMain"]');
+  return {
+    jumps: levels.filter(([level], k) => level > (k ? levels[k - 1][0] : 0) + 1),
+    unnamed: all('.js-plotly-plot').filter(
+      (chart) => !chart.closest('[role="figure"][aria-label]')).length,
+    small: all('[data-testid="stMain"] :is(button, [role="slider"], [role="tab"], summary)')
+      .map((target) => [target.getBoundingClientRect(), target])
+      .filter(([{width, height}]) => Math.min(width, height) < 23.5)  // half a pixel is rounding
+      .map(([{width, height}, target]) =>
+        `${width} x ${height}: ${target.getAttribute('aria-label') ?? target.innerText}`),
+    wider: Math.max(
+      main.scrollWidth - main.clientWidth, document.scrollingElement.scrollWidth - innerWidth, 0),
+  };
+}"""
+# Nothing has changed for a while since this view was asked for.
+QUIET = """(view) => {
+  const app = document.querySelector('[data-testid="stApp"]');
+  const main = document.querySelector('[data-testid="stMain"]');
+  const ready = app?.dataset.testScriptState !== 'running' && document.querySelector('h1')
+    && !document.querySelector('[data-testid="stSpinner"], [data-testid="stSkeleton"]');
+  const now = [view, document.body.innerHTML.length, main?.scrollWidth].join();
+  const since = window.quiet?.now === now ? window.quiet.since : performance.now();
+  window.quiet = {now, since};
+  return ready && performance.now() - since > 400;
+}"""
+
+
+@pytest.fixture(scope="module")
+def store(home: Path) -> Path:  # noqa: F811
+    """Runs to show: two of one system, and one whose split shares artists."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GENRECORE_CACHE", str(home / "cache"))
+        for values in (
+            {"seed": 0},
+            {"seed": 1},
+            {"split.name": "stratified", "allow_leaks": True},
+        ):
+            config = resolve(with_values(RunConfig(), TINY | values)).config
+            trained(config, home / "runs")
+        remember("demo", config.dataset.options)
+    return home / "runs"
+
+
+@pytest.fixture(scope="module")
+def visitor(browser: Browser, dashboard: Dashboard, store: Path) -> Iterator[Page]:  # noqa: F811
+    """One visitor for all pages."""
+    context = browser.new_context(viewport={"width": 1280, "height": 900})
+    context.add_init_script(AXE_SCRIPT)
+    yield context.new_page()
+    context.close()
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in (ROOT / "pages").glob("*.py")))
+def test_a_page_can_be_used_by_everybody(
+    visitor: Page,
+    dashboard: Dashboard,  # noqa: F811
+    name: str,
+) -> None:
+    visitor.emulate_media(color_scheme="light")
+    visitor.set_viewport_size({"width": 1280, "height": 900})
+    path = "" if name == "overview" else name
+    visitor.goto(f"{dashboard.address}/{path}?{QUERIES.get(name, '')}")
+    faults: dict[str, Any] = {}
+    for theme, width, rules in VIEWS:
+        visitor.emulate_media(color_scheme=theme)
+        visitor.set_viewport_size({"width": width, "height": 900})
+        visitor.wait_for_function(QUIET, arg=f"{theme} {width}", polling=100)
+        for violation in visitor.evaluate(AXE, rules) if rules else []:
+            if not streamlits_own(visitor, violation):
+                faults[f"{theme}, {width}, {violation['id']}, {violation['target']}"] = violation
+        for kind, value in visitor.evaluate(OTHERS).items() if theme == "light" else ():
+            if value:
+                faults[f"{width}, {kind}"] = value
+    assert faults == {}
+
+
+def streamlits_own(page: Page, violation: dict[str, str]) -> bool:
+    """Whether a violation is one of the listed of Streamlit's menu."""
+    element = page.locator(violation["target"]).first
+    return any(
+        violation["id"] == rule and element.evaluate("(element, own) => element.matches(own)", own)
+        for rule, own in STREAMLITS_OWN
+    )
