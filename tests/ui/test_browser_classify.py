@@ -17,6 +17,7 @@ from test_browser import (  # noqa: F401  (fixtures: the same server and browser
     Dashboard,
     _same_folders,
     browser,
+    click_row,
     dashboard,
     done,
     home,
@@ -101,12 +102,8 @@ def test_every_format_is_heard_and_the_timeline_steers_the_player(
     expect(page.get_by_text(f"{len(files)} uploaded clips")).to_be_visible()
     expect(page.get_by_role("alert").filter(has_text="song.")).to_have_count(0)
     for path in (files[-1], files[5]):  # m4a, and au, which chromium itself does not play
-        box = page.get_by_role("combobox", name="Show")
         settled(page)
-        box.scroll_into_view_if_needed()  # scrolling closes an open list
-        settled(page)  # so does the end of the page's run
-        box.click()
-        page.get_by_role("option", name=path.name).click()
+        click_row(page, files.index(path))
         expected = loaded.classify(path)
         text = f"{expected.genre} with {percent(expected.proba.max())}"
         expect(prediction_on(page, re.escape(text))).to_be_visible()

@@ -22,6 +22,7 @@ from genrecore.inference import loaded as inference
 from genrecore.store.files import read_json, write_json
 from genrecore.store.run import Run
 from genrecore.training.resolve import resolve
+from genrecore.ui.classify import predictions
 from genrecore.words import percent
 
 pytestmark = pytest.mark.xdist_group("pages")  # one worker trains the runs that all tests look at
@@ -72,6 +73,11 @@ def test_an_uploaded_clip_gets_player_timeline_prediction_and_reasons(runs: dict
     assert heard["name"] == "tone.wav"
     (sound,) = heard["sounds"]
     assert sound["duration_s"] == pytest.approx(len(expected.wave) / 22_050, abs=1e-3)
+    assert heard["part"] is None
+    segment, *strong = heard["marks"]["stretches"]  # what the map of the page highlights
+    assert heard["marks"]["title"].startswith("highlighted for ")
+    assert segment[:2] == [why["sounds"][0]["start_s"], why["sounds"][0]["start_s"] + 1.0]
+    assert max(strength for _, _, strength in strong) == 1.0
     assert heard["lanes"][0]["starts"] == expected.segments["start_s"].round(3).to_list()
     titles = [sound["title"] for sound in why["sounds"]]
     assert titles == ["The whole segment", "The support", "The rest"]
@@ -229,6 +235,29 @@ def test_a_part_of_a_long_clip_is_classified_as_the_address_says(runs: dict[str,
     expected = inference.load(runs["first"]).classify(falling_tone(20.0), start_s=2.0, length_s=5.0)
     assert percent(expected.proba.max()) in headline(app)
     assert len(expected.segments) == 5
+    # The whole song plays, its segments all have predictions, and the part is marked.
+    whole = inference.load(runs["first"]).classify(falling_tone(20.0), start_s=0.0, length_s=20.0)
+    assert f"The whole would be {whole.genre} with {percent(whole.proba.max())}." in words(app)
+    song = players(app)[0]
+    assert (song["sounds"][0]["start_s"], song["sounds"][0]["duration_s"]) == (0.0, 20.0)
+    assert song["lanes"][0]["starts"] == whole.segments["start_s"].to_list()
+    assert song["part"] == [2.0, 7.0]
+
+
+def test_where_a_whole_song_takes_long_its_part_is_classified_or_plays_alone(
+    runs: dict[str, Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(predictions, "_MOST_WAIT_S", 0.0)
+    app = upload(open_page("classify", run=runs["first"].run_id), ("slow.wav", falling_tone(14.0)))
+    song = players(app)[0]
+    assert (song["sounds"][0]["duration_s"], song["part"]) == (14.0, [5.5, 8.5])
+    assert song["lanes"][0]["starts"] == [5.5, 6.5, 7.5]
+    assert "The whole would be" not in words(app)
+    monkeypatch.setattr(predictions, "MOST_PLAYED_S", 13.0)
+    song = players(again(app))[0]
+    assert (song["sounds"][0]["start_s"], song["sounds"][0]["duration_s"]) == (5.5, 3.0)
+    assert (song["sounds"][0]["total_s"], song["part"]) == (14.0, None)
+    assert "Seconds 5.5 to 8.5 of 14.0 were classified, and this is what plays" in words(app)
 
 
 def test_a_run_trained_on_images_asks_for_images(

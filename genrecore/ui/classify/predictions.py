@@ -6,8 +6,10 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+import pandas as pd
 import streamlit as st
 
+from genrecore.audio import decode
 from genrecore.errors import GenrecoreError
 from genrecore.inference import ensemble, known_recordings
 from genrecore.inference.doubts import Doubt, DoubtFinder
@@ -18,6 +20,12 @@ from genrecore.ui.classify.inputs import InputClip
 from genrecore.ui.parts import readers
 from genrecore.ui.parts.cache import cached_by_files, changed, embedding_files, no_files
 from genrecore.ui.parts.choices import choose_one
+from genrecore.ui.parts.player import SoundExcerpt
+
+MOST_PLAYED_S = 600.0
+"""A longer recording plays only in the part that was classified: 26 MB are ten minutes."""
+_MOST_WAIT_S = 5.0  # that the predictions for a whole song may take
+_EDGES_S = 1.0  # what is left out on both sides is not worth another look
 
 
 @dataclass(frozen=True)
@@ -129,6 +137,48 @@ def _classify(
     opened: OpenedRuns, clip: InputClip, start_s: float | None, length_s: float | None
 ) -> EnsemblePrediction:
     return opened.ensemble.classify(clip.path, clip.name, start_s, length_s)
+
+
+@dataclass(frozen=True)
+class Song:
+    """A recording to play and what the runs predict for it over time.
+
+    Attributes:
+        sound: All of it, or the classified part where all of it is too long to play.
+        segments: As of `Prediction`, one table a run: of the whole recording, or of the classified
+            part where the rest would take too long.
+        result: The runs' predictions for all of it; None where it was not classified.
+    """
+
+    sound: SoundExcerpt
+    segments: tuple[pd.DataFrame, ...]
+    result: EnsemblePrediction | None = None
+
+
+def song(classified: ClassifiedClip) -> Song:
+    """The recording around the classified part, as far as seconds suffice."""
+    clip, longest = classified.clip, classified.longest
+    rate, total_s = longest.sample_rate_hz, longest.duration_s
+    part = SoundExcerpt(clip.name, clip.genre, longest.wave, rate, longest.start_s, total_s)
+    of_part = Song(part, tuple(each.segments for each in classified.result.predictions))
+    if total_s <= part.seconds + _EDGES_S or total_s > MOST_PLAYED_S:
+        return of_part
+    share = total_s / part.seconds
+    expected_s = share * sum(each.seconds for each in classified.result.predictions)
+    whole = _whole(classified.opened, clip, rate, total_s if expected_s < _MOST_WAIT_S else 0.0)
+    return whole if whole.result else replace(of_part, sound=whole.sound)
+
+
+@cached_by_files(no_files, spinner="Listening to the whole song …", max_entries=4, shared=True)
+def _whole(opened: OpenedRuns, clip: InputClip, rate_hz: int, classified_s: float) -> Song:
+    """All of a recording, with the runs' predictions unless `classified_s` is 0."""
+    if not classified_s:
+        decoded = decode.decode(clip.path, rate_hz, name=clip.name)
+        return Song(SoundExcerpt(clip.name, clip.genre, decoded.wave, rate_hz), ())
+    result = opened.ensemble.classify(clip.path, clip.name, 0.0, classified_s)
+    longest = max(result.predictions, key=lambda prediction: len(prediction.wave))
+    sound = SoundExcerpt(clip.name, clip.genre, longest.wave, longest.sample_rate_hz)
+    return Song(sound, tuple(each.segments for each in result.predictions), result)
 
 
 SilentResult = tuple[EnsemblePrediction, list[str]]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,15 +23,17 @@ from genrecore.ui.classify.predictions import (
     ClassifiedClip,
     OpenedRuns,
     SilentResult,
+    Song,
     classify,
     classify_all,
+    song,
 )
-from genrecore.ui.classify.why import show_why
-from genrecore.ui.datasets.listening import draw_mel
+from genrecore.ui.classify.why import highlighted, show_why
+from genrecore.ui.datasets.listening import draw_mel, pick
 from genrecore.ui.parts.cache import cached_by_files, no_files
 from genrecore.ui.parts.choices import choose, choose_one, chosen, set_widget
 from genrecore.ui.parts.frame import chart, in_pairs, plain, section
-from genrecore.ui.parts.player import Lane, SoundExcerpt, player
+from genrecore.ui.parts.player import Lane, player
 from genrecore.ui.parts.tables import show_table
 
 _MOST_S = 300.0  # the longest part that is classified at once: a player gets all of it
@@ -61,17 +63,18 @@ def _choose_clip(opened: OpenedRuns, clips: Sequence[InputClip]) -> InputClip | 
     good = {clip.key: clip for clip, (result, _) in pairs if not result.problem}
     if len(good) < 2:
         return next(iter(good.values()), None)
-    _show_table([silent for silent in results if not silent[0].problem])
-    return good[choose_one("Show", {key: clip.name for key, clip in good.items()}, "clip")]
+    section("Clips", "Pick one to hear it and to see what its prediction rests on.")
+    return good[_pick(good, [silent for silent in results if not silent[0].problem])]
 
 
-def _show_table(results: Sequence[SilentResult]) -> None:
+def _pick(clips: Mapping[str, InputClip], results: Sequence[SilentResult]) -> str:
+    """The key of the clip that is picked in the table of predictions."""
     rows = []
-    for result, kinds in results:
+    for key, (result, kinds) in zip(clips, results, strict=True):
         first, n_runs = result.predictions[0], len(result.predictions)
         proba = first.proba if result.average is None else result.average
         genre = first.genres[int(proba.argmax())]
-        row: dict[str, Any] = {"Clip": result.name, "Genre": genre}
+        row: dict[str, Any] = {"clip_id": key, "Clip": result.name, "Genre": genre}
         row["Probability"] = float(proba.max())
         if n_runs > 1:
             n_agreeing = sum(prediction.genre == genre for prediction in result.predictions)
@@ -81,9 +84,8 @@ def _show_table(results: Sequence[SilentResult]) -> None:
             row["Length"] = words.seconds(first.duration_s)
         rows.append(row)
     table = pd.DataFrame(rows)
-    if table["Doubts"].isna().all():
-        table = table.drop(columns="Doubts")
-    show_table(table, special={"Probability": Column("Probability", "share")}, tallest=330)
+    columns = [name for name in table.columns if name != "clip_id"]
+    return pick(table, "classified", columns, {"Probability": Column("Probability", "share")})
 
 
 def _choose_part(opened: OpenedRuns, clip: InputClip) -> tuple[float | None, float | None]:
@@ -149,7 +151,6 @@ def _show(classified: ClassifiedClip) -> None:
         st.image(longest.image.transpose(1, 2, 0))
     else:
         _play(classified)
-        st.caption(_what_was_classified(longest))
     _bars(classified)
     with doubts_above:
         doubts.show_doubts(classified)
@@ -169,7 +170,7 @@ def _show(classified: ClassifiedClip) -> None:
     elif name == "trust":
         doubts.show_reliability(classified)
     else:
-        draw_mel(_excerpt(classified), "clip_mel")
+        draw_mel(song(classified).sound, "clip_mel")
 
 
 def _headline(classified: ClassifiedClip) -> None:
@@ -196,13 +197,20 @@ def _two_first(genres: Sequence[str], proba: np.ndarray, how: str = "") -> str:
 
 
 def _play(classified: ClassifiedClip) -> None:
-    lanes = [
-        Lane(run.title, prediction.segments)
-        for prediction, run in zip(
-            classified.result.predictions, classified.opened.runs, strict=True
-        )
-    ]
-    player(_excerpt(classified), "prediction", lanes=lanes, above_chart=chosen("view") == "sound")
+    longest, whole = classified.longest, song(classified)
+    runs = classified.opened.runs
+    lanes = [Lane(run.title, table) for run, table in zip(runs, whole.segments, strict=True)]
+    part = (longest.start_s, longest.start_s + len(longest.wave) / longest.sample_rate_hz)
+    is_part = part[1] - part[0] < whole.sound.seconds
+    player(
+        whole.sound,
+        "prediction",
+        lanes=lanes,
+        marks=highlighted(classified),
+        part=part if is_part else None,
+        above_chart=chosen("view") == "sound",
+    )
+    st.caption(plain(_what_was_classified(longest, whole, is_part)))
     with st.popover("Numbers", type="tertiary", icon=":material/table:", key="timeline_numbers"):
         st.caption("Each run's probabilities for each segment, before calibration.")
         for lane in lanes:
@@ -211,13 +219,6 @@ def _play(classified: ClassifiedClip) -> None:
             table = plots.probabilities_over_time(lane.segments).table
             genres = [str(name) for name in table if name not in ("From (s)", "To (s)")]
             show_table(table, special={name: Column(name, "share") for name in genres})
-
-
-def _excerpt(classified: ClassifiedClip) -> SoundExcerpt:
-    """The part that was classified."""
-    clip, longest = classified.clip, classified.longest
-    rate, start_s, total_s = longest.sample_rate_hz, longest.start_s, longest.duration_s
-    return SoundExcerpt(clip.name, clip.genre, longest.wave, rate, start_s, total_s)
 
 
 def _bars(classified: ClassifiedClip) -> None:
@@ -236,16 +237,20 @@ def _bars(classified: ClassifiedClip) -> None:
         chart(bars, f"prediction_{k}" if several else "prediction")
 
 
-def _what_was_classified(prediction: Prediction) -> str:
+def _what_was_classified(prediction: Prediction, whole: Song, is_part: bool) -> str:
     length_s = len(prediction.wave) / prediction.sample_rate_hz
     if length_s >= prediction.duration_s - 0.1:
         part = f"All {words.decimals(prediction.duration_s)} s were classified"
     else:
         edges_s = (prediction.start_s, prediction.start_s + length_s, prediction.duration_s)
         start, end, total = map(words.decimals, edges_s)
-        part = f"Seconds {start} to {end} of {total} were classified, and this is what plays"
+        where = "the part between the two lines" if is_part else "this is what plays"
+        part = f"Seconds {start} to {end} of {total} were classified, and {where}"
     segments, took_s = words.plural(len(prediction.segments), "segment"), prediction.seconds
-    return (
-        f"{part}, in {segments}; it took {words.decimals(took_s, 2)} s. The timeline shows the "
-        "network's probabilities for each segment, before calibration; click to go there."
-    )
+    text = f"{part}, in {segments}; it took {words.decimals(took_s, 2)} s. "
+    if whole.result is not None:
+        first = whole.result.predictions[0]
+        proba = first.proba if whole.result.average is None else whole.result.average
+        best = int(proba.argmax())
+        text += f"The whole would be {first.genres[best]} with {words.percent(proba[best])}. "
+    return text + "The timeline shows the probabilities for each segment, before calibration."

@@ -15,9 +15,9 @@ from genrecore.reporting.plots import relevance
 from genrecore.store.progress import phase_text
 from genrecore.ui.classify.predictions import ClassifiedClip, OpenedRuns
 from genrecore.ui.parts.cache import cached_by_files, no_files
-from genrecore.ui.parts.choices import choose_one
+from genrecore.ui.parts.choices import choose_one, chosen
 from genrecore.ui.parts.frame import chart, plain, section
-from genrecore.ui.parts.player import SoundExcerpt, player
+from genrecore.ui.parts.player import Marks, SoundExcerpt, player
 
 _METHODS = {
     "gradcam": "Grad-CAM shows coarsely which regions raise the genre, at the last layer that "
@@ -28,6 +28,8 @@ _METHODS = {
     "probability of the genre falls.",
 }
 _MOST_STORED = 48
+_MARKED = "_marked"  # where the session holds what the last map highlights: (key, marks)
+_STRONG = 0.5  # of the strongest column; what is below is not marked
 
 
 def show_why(classified: ClassifiedClip) -> None:
@@ -47,7 +49,7 @@ def show_why(classified: ClassifiedClip) -> None:
         surest = str(int(prediction.segments[f"p_{genre}"].to_numpy().argmax()))
         names = {
             str(n): f"{words.decimals(low)} to {words.decimals(high)} s"
-            for n, (low, high) in enumerate(edges)
+            for n, (low, high) in enumerate(np.add(edges, prediction.start_s).tolist())
         }
         names[surest] += " (surest)"
         segment = choose_one("Segment", names, "why_piece", default=surest)
@@ -74,6 +76,31 @@ def show_why(classified: ClassifiedClip) -> None:
         st.caption(plain(f"Nothing in this segment supports {genre}."))
     else:
         _listen(loaded, prediction, explanation)
+    marks = _marks(explanation, prediction.start_s)
+    if st.session_state.get(_MARKED) != (classified.key, marks):  # the player stands above
+        st.session_state[_MARKED] = (classified.key, marks)
+        st.rerun()
+
+
+def highlighted(classified: ClassifiedClip) -> Marks | None:
+    """The segment that is explained and what the map highlights in it, for the player above."""
+    key, marks = st.session_state.get(_MARKED, ("", None))
+    return marks if key == classified.key and chosen("view") in ("", "why") else None
+
+
+def _marks(explanation: Explanation, start_s: float) -> Marks:
+    """The segment in the time of the recording, and in it the columns with strong support."""
+    support = np.maximum(explanation.relevance, 0.0).sum(axis=0)
+    begin_s, end_s = start_s + explanation.begin_s, start_s + explanation.end_s
+    half_s = (end_s - begin_s) / len(support) / 2
+    strong = [
+        (start_s + float(at_s) - half_s, start_s + float(at_s) + half_s, float(strength))
+        for at_s, strength in zip(
+            explanation.times_s, support / (support.max() or 1.0), strict=True
+        )
+        if strength >= _STRONG
+    ]
+    return Marks(f"highlighted for {explanation.genre}", [(begin_s, end_s, 0.0), *strong])
 
 
 def _listen(loaded: LoadedRun, prediction: Prediction, explanation: Explanation) -> None:
