@@ -172,9 +172,10 @@ def pick(
     key = f"clips_{list_name}_{page}_{picked}"
 
     def write() -> None:
-        selected = st.session_state[key]["selection"]["rows"]
-        if selected:
-            choose("clip", on_page[selected[0]])
+        selection = st.session_state[key]["selection"]
+        clicked = [row for row, _ in selection["cells"]] or selection["rows"]
+        if clicked:
+            choose("clip", on_page[clicked[0]])
 
     selected = [on_page.index(picked)] if picked in on_page else []
     show_table(
@@ -183,7 +184,7 @@ def pick(
         tallest=320,
         key=key,
         on_select=write,
-        selection_mode="single-row",
+        selection_mode=["single-row", "single-cell"],  # a click anywhere in a row picks it
         selection_default={"selection": {"rows": selected}},
     )
     return str(picked)
