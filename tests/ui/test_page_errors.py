@@ -65,7 +65,13 @@ def test_a_cell_lists_its_clips_and_plays_one(two: tuple[Run, Run]) -> None:
                 app = again(app, labelled=labelled, predicted=predicted, clip="")
                 assert len(listed(app)) == matrix.loc[labelled, predicted]
                 assert f"--cell {labelled},{predicted}" in app.code[-1].value.replace(" \\\n ", "")
-                assert len(players(app)) >= 1
+                heard = players(app)[0]
+                segments = run.segments[run.segments["clip_id"] == heard["name"]]
+                assert len(heard["lanes"][0]["starts"]) == len(segments)
+                titles = [sound["title"] for sound in heard["sounds"]]
+                recognised = matrix.loc[predicted, predicted] if predicted in genres else 0
+                assert len(titles) == 1 + bool(labelled != predicted and recognised)
+                assert all(title.endswith(f"the surest {predicted}") for title in titles[1:])
                 assert not app.error
     other = [(a, b) for a in genres for b in genres if not matrix.loc[a, b]]
     if other:

@@ -34,7 +34,6 @@ from genrecore.ui.parts.cache import cached_by_files, no_files
 from genrecore.ui.parts.choices import choose, choose_one, chosen, set_widget
 from genrecore.ui.parts.frame import chart, in_pairs, plain, section
 from genrecore.ui.parts.player import Lane, player
-from genrecore.ui.parts.tables import show_table
 
 _MOST_S = 300.0  # the longest part that is classified at once: a player gets all of it
 
@@ -211,14 +210,6 @@ def _play(classified: ClassifiedClip) -> None:
         above_chart=chosen("view") == "sound",
     )
     st.caption(plain(_what_was_classified(longest, whole, is_part)))
-    with st.popover("Numbers", type="tertiary", icon=":material/table:", key="timeline_numbers"):
-        st.caption("Each run's probabilities for each segment, before calibration.")
-        for lane in lanes:
-            if len(lanes) > 1:
-                st.markdown(f"**{plain(lane.title)}**")
-            table = plots.probabilities_over_time(lane.segments).table
-            genres = [str(name) for name in table if name not in ("From (s)", "To (s)")]
-            show_table(table, special={name: Column(name, "share") for name in genres})
 
 
 def _bars(classified: ClassifiedClip) -> None:
@@ -244,8 +235,8 @@ def _what_was_classified(prediction: Prediction, whole: Song, is_part: bool) -> 
     else:
         edges_s = (prediction.start_s, prediction.start_s + length_s, prediction.duration_s)
         start, end, total = map(words.decimals, edges_s)
-        where = "the part between the two lines" if is_part else "this is what plays"
-        part = f"Seconds {start} to {end} of {total} were classified, and {where}"
+        where = " (between the two lines)" if is_part else ", and this is what plays"
+        part = f"Seconds {start} to {end} of {total} were classified{where}"
     segments, took_s = words.plural(len(prediction.segments), "segment"), prediction.seconds
     text = f"{part}, in {segments}; it took {words.decimals(took_s, 2)} s. "
     if whole.result is not None:

@@ -23,7 +23,7 @@ from genrecore.ui.datasets.readers import Dataset
 from genrecore.ui.parts.cache import cached_by_files, no_files
 from genrecore.ui.parts.choices import choose, choose_one, chosen
 from genrecore.ui.parts.frame import chart, empty, pair, plain, section
-from genrecore.ui.parts.player import SoundExcerpt, player
+from genrecore.ui.parts.player import Lane, SoundExcerpt, player
 from genrecore.ui.parts.tables import show_table
 
 SAMPLE_RATE_HZ = 22_050
@@ -196,7 +196,8 @@ def show(
     key: str,
     images: bool = False,
     now: bool = False,
-    others: Callable[[SoundExcerpt], Mapping[str, SoundExcerpt]] | None = None,
+    others: Callable[[SoundExcerpt], Mapping[str, SoundExcerpt]] = lambda excerpt: {},
+    lanes: Sequence[Lane] = (),
 ) -> None:
     """One clip: its labels, a player, and its spectrogram where that is wanted.
 
@@ -207,6 +208,7 @@ def show(
         images: Whether the spectrogram is drawn.
         now: Whether the clip begins to play by itself.
         others: Gives further sounds, by their titles, to switch to.
+        lanes: Predictions over time.
     """
     rows = clips[clips["clip_id"] == clip_id]
     if rows.empty:
@@ -226,8 +228,8 @@ def show(
             st.dataframe(_descriptors(str(clip["path"]), clip_id), hide_index=True, height=320)
         else:
             excerpt = cut(source_of(clip), None, MOST_HEARD_S, SAMPLE_RATE_HZ)
-            sounds = {"This clip": excerpt, **(others(excerpt) if others else {})}
-            player(sounds, key, above_chart=images, now=now)
+            sounds = {"This clip": excerpt, **others(excerpt)}
+            player(sounds, key, lanes=lanes, above_chart=images, now=now)
             if images:
                 draw_mel(excerpt, f"{key}_mel")
     except (GenrecoreError, OSError) as error:

@@ -23,8 +23,8 @@ from genrecore.ui.datasets.listening import cut, source_of
 from genrecore.ui.errors.lists import CLICKED, predictions
 from genrecore.ui.errors.map import neighbours
 from genrecore.ui.parts.cache import cached_by_files, in_runs, no_files
-from genrecore.ui.parts.frame import chart, pair, plain, section
-from genrecore.ui.parts.player import SoundExcerpt
+from genrecore.ui.parts.frame import chart, plain, section
+from genrecore.ui.parts.player import Lane, SoundExcerpt
 from genrecore.ui.parts.tables import show_table
 
 _JUDGEMENTS = {
@@ -55,29 +55,34 @@ def show_clip(run: Run, clip: pd.Series, with_judgement: bool, probe: str = "") 
             return {PROBES[probe].title: excerpt.with_wave(_changed(excerpt, probe))}
         return _example(run, clips, clip)
 
-    _play(clips, clip_id, "mistake", images=True, now=clicked, others=others)
+    segments = _segments_of(run, clips, clip_id)
+    lanes = [Lane(run.title, segments)] if len(segments) > 1 else []
+    settings: dict[str, Any] = {"images": True, "now": clicked, "others": others, "lanes": lanes}
+    is_heard = _play(clips, clip_id, "mistake", **settings)
     if pd.notna(clip["certainty"]):
-        _show_prediction(run, clip)
+        _show_prediction(clip, segments, over_time=not is_heard)
     if clips is not None:
         _show_copies(run, clips, clip_id)
         _show_same_artist(clips, clip_id)
         _show_nearest(run, clips, clip)
 
 
-def _play(clips: pd.DataFrame | None, clip_id: str, key: str, **settings: Any) -> None:
-    """A clip's player, or why it cannot be played any more; arguments as of `listening.show`."""
+def _play(clips: pd.DataFrame | None, clip_id: str, key: str, **settings: Any) -> bool:
+    """A clip's player, or why it cannot be played any more; arguments as of `listening.show`.
+    Returns whether its file is there."""
     problem = "The run's table of clips is gone, so nothing can be played; the numbers stay."
     if clips is not None:
         path = next(iter(clips.loc[clips["clip_id"] == clip_id, "path"].dropna()), None)
         if path is not None and Path(str(path)).exists():
             listening.show(clips, clip_id, key, **settings)
-            return
+            return True
         file = "its file" if path is None else f"its file {Path(str(path)).name}"
         problem = (
             f"{clip_id} cannot be played: {file} is not there any more. The numbers stay; put the "
             "dataset back to hear it."
         )
     st.warning(plain(problem), icon=":material/music_off:")
+    return False
 
 
 def _example(run: Run, clips: pd.DataFrame | None, clip: pd.Series) -> dict[str, SoundExcerpt]:
@@ -126,33 +131,42 @@ def _judge(run: Run, clip: pd.Series) -> None:
         )
 
 
-def _show_prediction(run: Run, clip: pd.Series) -> None:
-    """The probabilities, and the segments that decided."""
+def _segments_of(run: Run, clips: pd.DataFrame | None, clip_id: str) -> pd.DataFrame:
+    """`start_s, end_s, p_<genre>…` of a clip's segments, in the time of the recording."""
+    table, config = _segments(run), run.config
+    rows = table[table["clip_id"] == clip_id].sort_values("start_s", ignore_index=True)
+    if clips is not None and "duration_s" in clips:
+        length_s = float(clips.loc[clips["clip_id"] == clip_id, "duration_s"].max())
+        if length_s > config.audio.clip_s:  # a run takes the middle of a long clip
+            rows["start_s"] += (length_s - config.audio.clip_s) / 2
+    return rows.assign(end_s=rows["start_s"] + config.segments.segment_s)
+
+
+def _show_prediction(clip: pd.Series, segments: pd.DataFrame, over_time: bool) -> None:
+    """The probabilities, and the segments that decided; over time where no player shows that."""
     genres = [str(name)[2:] for name in clip.index if str(name).startswith("p_")]
-    left, right = pair("decided", left=2, right=3)
-    with left:
-        proba = [float(clip[f"p_{genre}"]) for genre in genres]
-        chart(plots.probabilities(genres, proba), "mistake_prediction")
-    table = _segments(run)
-    rows = table[table["clip_id"] == clip["clip_id"]].sort_values("start_s", ignore_index=True)
-    rows = rows.assign(end_s=rows["start_s"] + run.config.segments.segment_s)
-    with right:
-        if len(rows) > 1:
-            chart(plots.probabilities_over_time(rows), "mistake_over_time")
-            predicted = str(clip["predicted"])
-            votes = rows[[f"p_{genre}" for genre in genres]].to_numpy().argmax(axis=1)
-            n_same = int((votes == genres.index(predicted)).sum())
-            surest_s = rows["start_s"].iloc[int(rows[f"p_{predicted}"].to_numpy().argmax())]
-            st.caption(
-                plain(
-                    f"{n_same} of {len(rows)} segments say {predicted}; the surest begins at "
-                    f"{words.decimals(surest_s)} s."
-                )
+    chart(
+        plots.probabilities(genres, [float(clip[f"p_{genre}"]) for genre in genres]),
+        "mistake_prediction",
+    )
+    if len(segments) > 1:
+        if over_time:
+            chart(plots.probabilities_over_time(segments), "mistake_over_time")
+        predicted = str(clip["predicted"])
+        votes = segments[[f"p_{genre}" for genre in genres]].to_numpy().argmax(axis=1)
+        n_same = int((votes == genres.index(predicted)).sum())
+        surest = int(segments[f"p_{predicted}"].to_numpy().argmax())
+        surest_s = words.decimals(segments["start_s"].iloc[surest])
+        st.caption(
+            plain(
+                f"{n_same} of {len(segments)} segments say {predicted}; the surest begins at "
+                f"{surest_s} s."
             )
-        elif len(rows):
-            st.caption("The run classified the clip as a single segment.")
-        else:
-            st.caption("The predictions of segments are not stored any more.")
+        )
+    elif len(segments):
+        st.caption("The run classified the clip as a single segment.")
+    else:
+        st.caption("The predictions of segments are not stored any more.")
 
 
 def _describe(clip: pd.Series) -> str:

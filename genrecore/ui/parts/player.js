@@ -3,7 +3,7 @@
 const SVG = "http://www.w3.org/2000/svg";
 const PLAYS = "genrecore-plays"; // told to the window, so that only one player sounds
 const STEPS_S = [0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600];
-const MOST_LABELS = 6;
+const LABEL_PX = 70;
 
 const clock = (s, digits = 0) => {
   const rounded = Math.floor(s * 10 ** digits + 1e-6) / 10 ** digits;
@@ -93,7 +93,9 @@ export default function ({ data, parentElement }) {
   const volume = (each) => (is_equal() ? each.matched : each.volume);
   let frame = 0;
 
-  const leaders = (at) => data.lanes.map((lane) => {
+  // What is known over time belongs to the first sound, and to the others where they are versions.
+  const isKnown = () => data.aligned || state.sound === 0;
+  const leaders = (at) => (isKnown() ? data.lanes : []).map((lane) => {
     const n = Math.max(0, lane.starts.findLastIndex((from) => from <= at + 1e-6));
     const best = lane.proba[n].indexOf(Math.max(...lane.proba[n]));
     const words = `${lane.genres[best]} ${Math.round(100 * lane.proba[n][best])} %`;
@@ -110,7 +112,7 @@ export default function ({ data, parentElement }) {
       `${clock(at, digits())} of ${clock(end(), digits())}`,
       ...(data.sounds.length > 1 ? [sound().title] : []),
       ...leaders(at),
-      ...(data.marks?.stretches.some(([from, to]) => from <= at && at < to) ? [data.marks.title] : []),
+      ...(isKnown() && data.marks?.stretches.some(([from, to]) => from <= at && at < to) ? [data.marks.title] : []),
       ...(state.region ? [`part ${state.region.map((s) => clock(s, 1)).join("–")}`] : []),
       ...(state.loops ? ["looped"] : []),
     ].join(" · ");
@@ -158,7 +160,8 @@ export default function ({ data, parentElement }) {
       node.style.width = `${100 * (across(to) - across(from))}%`;
       return node;
     };
-    const marks = (data.marks?.stretches ?? []).map(([from, to, strength]) => {
+    find("lanes").style.visibility = isKnown() ? "" : "hidden";
+    const marks = ((isKnown() && data.marks?.stretches) || []).map(([from, to, strength]) => {
       const node = span("mark", from, to);
       node.style.opacity = 0.15 + 0.6 * strength;
       return node;
@@ -186,7 +189,8 @@ export default function ({ data, parentElement }) {
       box.appendChild(picture);
       return box;
     }));
-    const step = STEPS_S.find((s) => sound().duration_s / s <= MOST_LABELS) ?? 1800;
+    const most = Math.max(2, Math.min(8, (ruler.clientWidth || 400) / LABEL_PX));
+    const step = STEPS_S.find((s) => sound().duration_s / s <= most) ?? 1800;
     const labels = [];
     for (let k = Math.ceil(start() / step - 1e-6); k * step <= end() + 1e-6; k += 1) {
       const label = element("span", "", clock(k * step, step < 1 ? 1 : 0)), share = across(k * step);
@@ -331,6 +335,8 @@ export default function ({ data, parentElement }) {
   });
   window.addEventListener(PLAYS, pauseOthers);
   document.addEventListener("play", pauseOthers, true);
+  const resized = new ResizeObserver(draw);
+  resized.observe(ruler);
   draw();
   if (isNew && data.part) seek(data.part[0]);
   if (!audio().paused) tick();
@@ -338,6 +344,7 @@ export default function ({ data, parentElement }) {
   state.now = data.now;
   return () => {
     cancelAnimationFrame(frame);
+    resized.disconnect();
     window.removeEventListener(PLAYS, pauseOthers);
     document.removeEventListener("play", pauseOthers, true);
     setTimeout(() => root.isConnected || state.audios.forEach((each) => each.pause()));

@@ -19,9 +19,12 @@ from streamlit import runtime
 from genrecore import words
 from genrecore.audio import decode
 from genrecore.audio.levels import envelope, loudness_lufs
-from genrecore.reporting.plots import genre_colours
+from genrecore.reporting.columns import Column
+from genrecore.reporting.plots import genre_colours, probabilities_over_time
 from genrecore.reporting.plots.chart import BESIDE_TIME
 from genrecore.ui.parts.cache import cached_by_files, no_files
+from genrecore.ui.parts.frame import plain
+from genrecore.ui.parts.tables import show_table
 
 _HERE = Path(__file__).parent
 _COLUMNS = 500  # of the waveform: about as many as a screen shows
@@ -157,6 +160,19 @@ def player(
         "now": now,
     }
     _component()(data=data, key=f"player_{key}")
+    if lanes:
+        _numbers(lanes, f"player_{key}_numbers")
+
+
+def _numbers(lanes: Sequence[Lane], key: str) -> None:
+    with st.popover("Numbers", type="tertiary", icon=":material/table:", key=key):
+        st.caption("The probabilities for each segment, before calibration.")
+        for lane in lanes:
+            if len(lanes) > 1:
+                st.markdown(f"**{plain(lane.title)}**")
+            table = probabilities_over_time(lane.segments).table
+            genres = [str(name) for name in table if name not in ("From (s)", "To (s)")]
+            show_table(table, special={name: Column(name, "share") for name in genres})
 
 
 @functools.cache
