@@ -6,7 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from genrecore.audio.axes import frequency_rows
 from genrecore.reporting import plots
+from genrecore.reporting.plots import relevance
+from genrecore.reporting.plots.chart import BESIDE_TIME
 from genrecore.reporting.plots.palette import GENRE_COLOURS
 from genrecore.words import percent
 
@@ -167,6 +170,22 @@ def test_a_waveform_keeps_every_peak_however_long_the_wave() -> None:
     assert max(high.y) == pytest.approx(0.9)
     assert min(low.y) == pytest.approx(-0.7)
     assert len(high.x) < 1000
+
+
+def test_charts_over_time_have_one_time_axis_and_so_has_the_player_above() -> None:
+    wave = np.zeros(66_153, dtype=np.float32)
+    db, times_s, hz = np.zeros((7, 31)), 60.05 + 0.1 * np.arange(31), np.geomspace(50, 9000, 7)
+    span_s = (60.0, 63.0)
+    relevance_charts = (
+        relevance.over_image(db, db, times_s, frequency_rows(hz), "dB", "ska", "occlusion", span_s),
+        relevance.over_time(db[0], times_s, "ska", "occlusion", span_s),
+    )
+    charts = (plots.mel_spectrogram(db, times_s, hz, span_s), *relevance_charts)
+    assert {chart.figure.layout.xaxis.range for chart in charts} == {span_s}
+    for chart in (*charts, plots.waveform(wave, 22_051)):
+        margin = chart.figure.layout.margin
+        assert (margin.l, margin.r) == BESIDE_TIME
+        assert chart.figure.layout.yaxis.automargin is False  # it would move the left edge
 
 
 def test_a_mel_spectrogram_keeps_a_short_attack_and_its_place() -> None:

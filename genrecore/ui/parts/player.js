@@ -3,7 +3,7 @@
 const SVG = "http://www.w3.org/2000/svg";
 const PLAYS = "genrecore-plays"; // told to the window, so that only one player sounds
 const STEPS_S = [0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600];
-const LABEL_PX = 70;
+const LABEL_PX = 52;
 
 const clock = (s, digits = 0) => {
   const rounded = Math.floor(s * 10 ** digits + 1e-6) / 10 ** digits;

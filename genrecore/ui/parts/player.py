@@ -95,7 +95,6 @@ class _Media:
     wav: bytes
     outline: list[int]
     peak: float
-    loudness_lufs: float
 
 
 def player(
@@ -127,7 +126,7 @@ def player(
     versions = {sounds.name: sounds} if isinstance(sounds, SoundExcerpt) else dict(sounds)
     several = list(versions.values())
     media = [_media(sound) for sound in several]
-    gains_db = _gains_db(media)
+    gains_db = _gains_db(several, media)
     loudest = max(1.0, *(each.peak for each in media))
     end_s = several[0].start_s + several[0].seconds
     stretches = np.round(marks.stretches, 3).tolist() if marks else []
@@ -192,7 +191,12 @@ def _media(sound: SoundExcerpt) -> _Media:
     low, high, _ = envelope(wave, _COLUMNS)
     outline = np.round(100 * np.stack([low, high], axis=1)).astype(int).ravel().tolist()
     wav = decode.to_wav_bytes(wave, sound.sample_rate_hz)
-    return _Media(wav, outline, peak, loudness_lufs(sound.wave, sound.sample_rate_hz))
+    return _Media(wav, outline, peak)
+
+
+@cached_by_files(no_files)
+def _loudness_lufs(sound: SoundExcerpt) -> float:
+    return loudness_lufs(sound.wave, sound.sample_rate_hz)
 
 
 def _address(sound: SoundExcerpt, wav: bytes, place: str) -> str:
@@ -204,17 +208,18 @@ def _address(sound: SoundExcerpt, wav: bytes, place: str) -> str:
     return f"/{base}{path}" if base else path
 
 
-def _gains_db(media: Sequence[_Media]) -> list[float]:
+def _gains_db(sounds: Sequence[SoundExcerpt], media: Sequence[_Media]) -> list[float]:
     """By how much each sound is changed so that all are equally loud.
 
     All get the loudness of the loudest, or the greatest at which none passes full scale.
     """
-    audible = [each for each in media if math.isfinite(each.loudness_lufs)]
+    levels = [_loudness_lufs(sound) if len(sounds) > 1 else -math.inf for sound in sounds]
+    audible = [(x, each.peak) for x, each in zip(levels, media, strict=True) if math.isfinite(x)]
     if len(audible) < 2:
-        return [0.0] * len(media)
-    at_full_scale = [each.loudness_lufs - 20 * math.log10(each.peak) for each in audible]
-    target = min(*at_full_scale, max(each.loudness_lufs for each in audible))
-    return [target - level if math.isfinite(level := each.loudness_lufs) else 0.0 for each in media]
+        return [0.0] * len(sounds)
+    at_full_scale = [level - 20 * math.log10(peak) for level, peak in audible]
+    target = min(*at_full_scale, max(level for level, _ in audible))
+    return [target - level if math.isfinite(level) else 0.0 for level in levels]
 
 
 def _in_words(gains_db: Mapping[str, float]) -> str:
