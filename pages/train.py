@@ -2,14 +2,14 @@
 # menu: Work, 30, :material/model_training:
 
 from genrecore import ui
-from genrecore.config.run import RunConfig
+from genrecore.ui.datasets.choice import usual_config
 from genrecore.ui.parts import forms, readers
 from genrecore.ui.train import submission
 
 ui.page("Train", "Choose music and a model. The run goes on when you close this page.")
 
 parent = readers.find(ui.chosen("from"))
-base = parent.config if parent else RunConfig()
+base = parent.config if parent else usual_config()
 left, right = ui.pair("form", left=5, right=3)
 
 with left:

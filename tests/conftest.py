@@ -45,8 +45,10 @@ def _own_folders(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.M
 
 @pytest.fixture
 def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A cache folder of this test's own: nothing made, nothing remembered, no tasks."""
+    """A cache folder of this test's own: nothing made, nothing remembered, no tasks; and a store
+    that knows no last dataset, the same as `store` where a test has both."""
     monkeypatch.setenv("GENRECORE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("GENRECORE_RUNS", str(tmp_path / "runs"))
     return tmp_path / "cache"
 
 

@@ -29,6 +29,8 @@ from genrecore.data.datasets.remembered import remember, remembered_options, wit
 from genrecore.errors import GenrecoreError, UsageError
 from genrecore.jobs.tasks import start_task
 from genrecore.store.progress import Report
+from genrecore.store.run import store_dir
+from genrecore.store.settings import keep_dataset
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -116,6 +118,7 @@ def prepare(
         prepared = preparation.decode(config, report)
     if dataset.facts.needs_folder:
         remember(name, dataset.options.model_dump(mode="json", exclude_defaults=True))
+    keep_dataset(store_dir(), config.dataset)
     facts = plain(preparation.summary(prepared))
     cached_results.keep("prepare", config, facts)
     minutes = f"{facts['minutes']} minutes, " if facts["minutes"] is not None else ""

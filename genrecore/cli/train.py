@@ -35,6 +35,7 @@ from genrecore.store.about import About, checked_about, write_about
 from genrecore.store.locks import LOCK, take_lock
 from genrecore.store.progress import Phase, Report
 from genrecore.store.run import Run, create_held_run, find_run
+from genrecore.store.settings import keep_dataset
 from genrecore.store.status import FINAL, LOG, ask_to_stop, stop_asked
 from genrecore.training import distributed
 
@@ -94,6 +95,7 @@ def train(
         _follow_leader(resolved)
         return
     created, lock = create_held_run(resolved)
+    keep_dataset(created.folder.parent, resolved.dataset)
     try:
         _write_about(created, about)
         _carry_out(created, as_json, lock)

@@ -21,6 +21,7 @@ from genrecore.jobs.advice import fails_again
 from genrecore.jobs.queue import move, pause, paused, prioritise, queued
 from genrecore.jobs.spawn import TASK, spawn
 from genrecore.jobs.tasks import Task, start_task, stop_task, tasks
+from genrecore.store import settings
 from genrecore.store.about import checked_about, write_about
 from genrecore.store.locks import LOCK, held, is_locked, take_lock
 from genrecore.store.processes import ENDED
@@ -61,6 +62,7 @@ def submit(
     check(config).refuse()
     origin = dict(origin or {}) | ({"plan": plan} if plan else {})
     run = create_run(config, store, priority, origin, files)
+    settings.keep_dataset(run.folder.parent, config.dataset)
     ensure_runner(run.folder.parent)
     return run
 

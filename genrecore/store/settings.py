@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
+from genrecore.config.run import Part
 from genrecore.errors import GenrecoreError, describe
 from genrecore.store.files import read_json
 
@@ -16,6 +20,23 @@ FILE = "settings.json"
 def read(store: Path) -> dict[str, Any]:
     """The settings; empty where nothing is set."""
     return read_json(store / FILE)
+
+
+def last_dataset(store: Path) -> Part | None:
+    """The dataset prepared or trained on last; None where there is none, or its folder is gone."""
+    try:
+        part = Part.model_validate(read(store).get("dataset"))
+    except ValidationError:
+        return None
+    folder = part.options.get("folder")
+    return None if folder and not Path(str(folder)).exists() else part
+
+
+def keep_dataset(store: Path, part: Part) -> None:
+    """Keeps the dataset as the last one, with which pages open."""
+    if part != last_dataset(store):
+        with contextlib.suppress(GenrecoreError):  # nothing depends on it
+            change(store, "The dataset", dataset=part.model_dump(mode="json"))
 
 
 def change(store: Path, noun: str, **values: Any) -> None:

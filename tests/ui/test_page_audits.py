@@ -66,7 +66,8 @@ def test_the_audit_plays_both_clips_of_a_pair(own_cache: Path, gtzan: Path) -> N
 def test_every_finding_about_clips_has_its_players_page_by_page() -> None:
     demo = [f"--set={key}={value}" for key, value in OPTIONS.items()]
     command("datasets", "audit", "demo", *demo, "--split", "stratified", "--table-only")
-    app = open_page("datasets", view="audit", audit="split", kind="artist_crosses", **DEMO)
+    crossing = {"audit": "split", "split": "stratified", "kind": "artist_crosses"}
+    app = open_page("datasets", view="audit", **crossing, **DEMO)
     findings = [text.value for text in app.markdown if "is on both sides" in text.value]
     assert len(findings) == PAGE_FINDINGS
     assert len(players(app)) == 2 * PAGE_FINDINGS
@@ -77,9 +78,7 @@ def test_every_finding_about_clips_has_its_players_page_by_page() -> None:
     assert more
     assert not set(more) & set(findings)
     assert len(players(app)) == 2 * len(more)
-    beyond = open_page(
-        "datasets", view="audit", audit="split", kind="artist_crosses", page="99", **DEMO
-    )
+    beyond = open_page("datasets", view="audit", page="99", **crossing, **DEMO)
     assert beyond.pagination[0].value == 1
 
 

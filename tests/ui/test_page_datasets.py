@@ -11,9 +11,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import soundfile
+from commands import command
 from dataset_samples import DEMO, OPTIONS, dealt_clips, noise_as_gtzan
-from opened import metrics, open_page, players, words
+from opened import again, metrics, open_page, players, words
 from streamlit.testing.v1 import AppTest
+from untrained_runs import untrained_run
 
 from genrecore.config.command import train_command
 from genrecore.config.run import Genres, RunConfig
@@ -193,6 +195,36 @@ def test_an_accepted_folder_can_be_remembered(own_cache: Path, gtzan: Path) -> N
     later = open_page("datasets", dataset="gtzan")
     assert metrics(later)["Clips"] == "8"
     assert "This folder is remembered." in words(later)
+
+
+def test_pages_open_with_the_dataset_that_was_prepared_last(own_cache: Path, gtzan: Path) -> None:
+    command("datasets", "prepare", "gtzan", "--folder", str(gtzan))
+    pages = {"datasets": {}, "sound": {}, "train": {}, "plans": {"view": "new"}, "leaks": {}}
+    for name, query in (pages | {"classify": {"from": "dataset"}}).items():
+        if name == "classify":
+            untrained_run(own_cache.parent / "runs")
+        app = open_page(name, **query)
+        assert app.selectbox(key="choice_dataset").value == "gtzan", name
+        assert app.text_input(key="field_gtzan.folder").value == str(gtzan), name
+        if name == "datasets":
+            again(app, view="split")  # which Train proposes as well
+            assert app.selectbox(key="choice_split").value == "stratified"
+            assert [link.proto.label for link in app.get("page_link")][:2] == [
+                "Audit it",
+                "Train on it",
+            ]
+        # Another choice holds against it, the music of the defaults as well.
+        app.selectbox(key="choice_dataset").select("demo").run()
+        assert app.selectbox(key="choice_dataset").value == "demo", name
+    command("datasets", "prepare", "demo", *(f"--set={key}={n}" for key, n in OPTIONS.items()))
+    app = open_page("train")
+    assert app.selectbox(key="choice_dataset").value == "demo"
+    assert app.number_input(key="field_demo.n_clips").value == OPTIONS["n_clips"]
+    # A link that names the music means that of the defaults.
+    assert open_page("train", dataset="demo").number_input(key="field_demo.n_clips").value == 40
+    command("datasets", "prepare", "gtzan")  # in the folder that is remembered
+    shutil.rmtree(gtzan)
+    assert open_page("sound").selectbox(key="choice_dataset").value == "demo"
 
 
 def test_a_view_that_comes_back_shows_what_is_chosen(own_cache: Path, gtzan: Path) -> None:

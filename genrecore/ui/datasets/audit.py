@@ -38,7 +38,7 @@ def show_audit(dataset: DatasetChoice, data: Dataset) -> None:
     with left:
         titles = {"clips": "The clips", "split": "The clips and a split"}
         scope = choose_one("Look at", titles, "audit", radio=True)
-        split = choose_split(data.clips) if scope == "split" else None
+        split = choose_split(dataset) if scope == "split" else None
     arguments = audit_words(dataset, split)
     with right:
         task_button(

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-import pandas as pd
 import streamlit as st
 from pydantic.fields import FieldInfo
 
@@ -17,9 +16,12 @@ from genrecore.config.run import Audio, Genres, Part, RunConfig
 from genrecore.data.datasets import DATASETS
 from genrecore.data.datasets.remembered import remembered_options
 from genrecore.data.splits import SPLITS
+from genrecore.store import settings
+from genrecore.store.run import store_dir
+from genrecore.training.check import check
 from genrecore.ui.datasets.sources import own_music, upload
 from genrecore.ui.parts import fields
-from genrecore.ui.parts.choices import choose_one
+from genrecore.ui.parts.choices import choose_one, chosen
 from genrecore.ui.parts.frame import capital
 
 
@@ -114,15 +116,40 @@ def address(dataset: DatasetChoice, split: SplitChoice | None = None) -> dict[st
     return query
 
 
+def usual_config() -> RunConfig:
+    """What a form starts from: the defaults, on the dataset prepared or trained on last.
+
+    Its options count where the URL names no dataset; else only its folder does.
+    """
+    last = settings.last_dataset(store_dir())
+    if last is None or last.name not in DATASETS:
+        return RunConfig()
+    if chosen("dataset"):
+        last = Part(name=last.name, options=_folder(last))
+    return RunConfig(dataset=last)
+
+
+def _folder(dataset: Part) -> dict[str, Any]:
+    return {key: value for key, value in dataset.options.items() if key == "folder"}
+
+
 def choose_dataset() -> DatasetChoice:
-    """The dataset of the URL with its options, by default with its remembered ones."""
+    """The dataset of the URL, by default the last one, with its options, by default those
+    remembered."""
+    usual = usual_config().dataset
     name = choose_one(
-        "Dataset", DATASETS.titles, "dataset", help="The line below says what the dataset contains."
+        "Dataset",
+        DATASETS.titles,
+        "dataset",
+        default=usual.name,
+        help="The line below says what the dataset contains.",
     )
     entry = DATASETS[name]
     if not entry.facts.takes_zip:  # one's own music says nothing about itself
         st.caption(capital(entry.source or entry.title))
-    remembered = remembered_options().get(name, {})
+    remembered: Mapping[str, Any] = remembered_options().get(name, {})
+    if name == usual.name:
+        remembered = {**remembered, **usual.options} if chosen("dataset") else usual.options
     options: dict[str, Any] = {}
     if entry.facts.needs_folder:
         options |= _changed(DATASETS, name, remembered, only=("folder",))
@@ -136,22 +163,20 @@ def choose_dataset() -> DatasetChoice:
     return DatasetChoice(name, options)
 
 
-def choose_split(clips: pd.DataFrame) -> SplitChoice:
-    """The split scheme of the URL with its options, and the genres left out or merged.
-
-    Of a clip table with a split of its own, that is the default.
-    """
-    has_split = not clips["split"].isna().all()
+def choose_split(dataset: DatasetChoice) -> SplitChoice:
+    """The split scheme of the URL with its options, by default the best that the clips allow, and
+    the genres left out or merged."""
+    best = check(config_of(dataset)).best_split
     name = choose_one(
         "Split",
         SPLITS.titles,
         "split",
-        default="official" if has_split else "stratified",
+        default=best.part.name if best else "",
         help="Which clips are used for training, for validation and for the test.",
     )
     entry = SPLITS[name]
     st.caption(capital(entry.source))
-    options = _changed(SPLITS, name, {})
+    options = _changed(SPLITS, name, best.part.options if best and best.part.name == name else {})
     left, right = st.columns(2, gap="medium")
     fold = seed = 0
     if entry.facts.folds:

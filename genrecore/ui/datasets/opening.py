@@ -8,11 +8,13 @@ from genrecore import words
 from genrecore.data.datasets import DATASETS, check_folder
 from genrecore.data.datasets.remembered import remember, remembered_options
 from genrecore.errors import GenrecoreError
+from genrecore.store.run import store_dir
+from genrecore.store.settings import keep_dataset
 from genrecore.ui.datasets import readers
 from genrecore.ui.datasets.choice import DatasetChoice, address, prepare_words
 from genrecore.ui.datasets.readers import Dataset
 from genrecore.ui.datasets.sources import download, how_to_get
-from genrecore.ui.parts.frame import command, empty, link_to, plain, sentences
+from genrecore.ui.parts.frame import Step, command, empty, next_steps, plain, sentences
 from genrecore.ui.parts.tasks import is_working, task_button, watch
 
 
@@ -61,6 +63,7 @@ def offer_to_remember(dataset: DatasetChoice, data: Dataset) -> None:
         ):
             with sentences():
                 remember(dataset.name, dataset.options)
+                keep_dataset(store_dir(), dataset.part)
                 st.rerun()
 
 
@@ -79,11 +82,16 @@ def prepare(dataset: DatasetChoice) -> None:
             help="Decodes every clip once, so that training starts at once. It goes on when you "
             "close this page. A run also prepares its dataset by itself.",
         )
-        if last:
-            link_to("train", "Train on it", ":material/model_training:", address(dataset))
     if last:
         n_clips = words.plural(last.n_clips, "usable clip")
         st.caption(f"Prepared on {words.moment(last.at)}: {n_clips}.")
+        query = address(dataset)
+        next_steps(
+            [
+                Step("datasets", "Audit it", ":material/fact_check:", {**query, "view": "audit"}),
+                Step("train", "Train on it", ":material/model_training:", query),
+            ]
+        )
     watch(arguments)
     with st.expander("As a command", icon=":material/terminal:"):
         command(["genrecore", *(word for word in arguments if word != "--json")])

@@ -131,7 +131,7 @@ def _split(dataset: DatasetChoice, data: Dataset) -> None:
     section("Split", "Which clips train the model, choose its epoch, and test it.")
     left, right = pair("split", left=2, right=3)
     with left:
-        split = choose_split(data.clips)
+        split = choose_split(dataset)
     with right:
         last = readers.preparation(dataset)
         unreadable = sorted(item["clip_id"] for item in last.skipped) if last else []

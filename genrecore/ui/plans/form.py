@@ -22,6 +22,7 @@ from genrecore.models import MODELS
 from genrecore.store.run import find_same
 from genrecore.training.parts import REGISTRIES, fits
 from genrecore.training.resolve import resolve
+from genrecore.ui.datasets.choice import usual_config
 from genrecore.ui.parts import fields, forms
 from genrecore.ui.parts.choices import choose, choose_flag, choose_many, choose_one, chosen
 from genrecore.ui.parts.frame import pair, plain, section
@@ -49,7 +50,7 @@ def new_plan() -> None:
     left, right = pair("plan", left=5, right=3)
     with left:
         table = _table_part()
-        values = forms.run_form(RunConfig())
+        values = forms.run_form(usual_config())
         section("4 · What varies", "All runs share the settings above, except those given here.")
         way = choose_one("Which runs", _WAYS, "way", radio=True, default="all")
         st.caption(_ABOUT_WAYS[way])

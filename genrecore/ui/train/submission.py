@@ -16,8 +16,8 @@ from genrecore.store.run import Run
 from genrecore.training import hardware
 from genrecore.training.resolve import resolve
 from genrecore.ui.datasets.choice import prepare_words
-from genrecore.ui.parts import forms, readers
-from genrecore.ui.parts.frame import command, link_to, plain, sentences
+from genrecore.ui.parts import forms
+from genrecore.ui.parts.frame import announce, command, go_to, plain, sentences
 from genrecore.ui.parts.tasks import task_button, watch
 
 
@@ -67,15 +67,15 @@ def _changes(config: RunConfig, parent: Run) -> None:
 
 
 def _buttons(config: RunConfig, parent: Run | None) -> None:
-    """Train and Prepare; below them the run that was queued last."""
+    """Train, which leads to the run, and Prepare."""
     if forms.start_button(
         "Train", "train", "Puts the run into the queue; it starts as soon as a place is free."
     ):
         with sentences():
             origin = {"parent": parent.run_id, "how": "cloned"} if parent else None
             run = submit(config, origin=origin)
-            st.session_state["submitted"] = run.run_id
-            st.toast(f"{plain(run.title)} is in the queue.", icon=":material/check_circle:")
+            announce(f"{run.title} is in the queue.")
+            go_to("runs", {"run": run.run_id})
     arguments = prepare_words(config.dataset, config.audio)
     task_button(
         "Prepare now",
@@ -88,8 +88,3 @@ def _buttons(config: RunConfig, parent: Run | None) -> None:
         width="stretch",
     )
     watch(arguments[:3])  # also one with other settings
-    queued = readers.find(st.session_state.get("submitted", ""))
-    if queued:
-        with st.container(border=True, gap="small"):
-            st.markdown(f"**{plain(queued.title)}** is in the queue.")
-            link_to("runs", "Watch it", ":material/monitoring:", {"run": queued.run_id})
