@@ -15,6 +15,7 @@ import pytest
 from genrecore.config.run import RunConfig, with_values
 from genrecore.jobs import actions as jobs
 from genrecore.store import run as runs
+from genrecore.store import settings
 from genrecore.store.locks import take_lock
 from genrecore.store.processes import is_same_process
 from genrecore.store.run import Run
@@ -40,6 +41,7 @@ def _own_folders(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.M
     base = tmp_path_factory.getbasetemp()
     monkeypatch.setenv("GENRECORE_CACHE", str(base / "cache"))
     monkeypatch.setenv("GENRECORE_RUNS", str(base / "runs"))
+    (base / "runs" / settings.FILE).unlink(missing_ok=True)  # another test's last dataset
     monkeypatch.delenv("GENRECORE_DEVICE", raising=False)
 
 
