@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from datetime import datetime
 
 DASH = "–"
@@ -34,6 +35,14 @@ def points(share: float, sign: bool = False) -> str:
 def signed_points(share: float) -> str:
     """A difference of shares in percentage points as a bare number with its sign: `+3.1`."""
     return decimals(100 * share, sign=True)
+
+
+def moved(before: float, after: float, written: Callable[[float], str]) -> str:
+    """How a number changed, as it is read: `falls from 9.6 % to 7.8 %`, `stays at 7.8 %`."""
+    first, last = written(before), written(after)
+    if first == last:
+        return f"stays at {last}"
+    return f"{'rises' if after > before else 'falls'} from {first} to {last}"
 
 
 def p_value(p: float) -> str:

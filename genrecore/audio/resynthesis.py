@@ -21,6 +21,7 @@ N_ITERATIONS = 16
 _N_UPDATES = 20
 _TINY = 1e-20
 _BLUR = 1.0  # rows and columns by which a mask's edges are blurred: hard ones ring
+_MOST_GAIN = 20.0  # by which what is masked may become louder
 
 
 def from_log_mel(
@@ -95,10 +96,11 @@ def strongest(relevance: np.ndarray, share: float) -> np.ndarray:
         share: Of the image that is kept, 0 … 1.
     """
     positive = np.maximum(relevance, 0.0)
+    blur = [_BLUR if n > 4 else 0.0 for n in positive.shape]
+    smooth = np.asarray(gaussian_filter(positive, blur))  # single points are no sound
     n_kept = max(1, round(share * positive.size))
-    least = np.sort(positive, axis=None)[-n_kept]
-    mask = ((positive >= least) & (positive > 0)).astype(np.float64)
-    blur = [_BLUR if n > 4 else 0.0 for n in mask.shape]
+    least = np.sort(smooth, axis=None)[-n_kept]
+    mask = ((smooth >= least) & (smooth > 0)).astype(np.float64)
     return np.asarray(gaussian_filter(mask, blur))
 
 
@@ -108,10 +110,13 @@ def kept_and_rest(
     mask: np.ndarray,
     times_s: np.ndarray,
     centres_hz: np.ndarray | None,
-) -> tuple[np.ndarray, np.ndarray]:
-    """What a mask keeps of a mono wave (n_samples,) and the rest, float32; their sum is the wave.
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """What a mask keeps of a mono wave (n_samples,), and the rest in two ways, all float32.
 
-    The clip's own spectrum is masked, and keeps its phases.
+    The clip's own spectrum is masked, and keeps its phases. The first rest is silent where the mask
+    is, so that it and what is kept add up to the wave. But a hole is unlike any music, and a
+    network may take it for a sign of its own: in the second rest each frequency has there what it
+    has in the median elsewhere.
 
     Args:
         wave: The clip.
@@ -125,6 +130,10 @@ def kept_and_rest(
     hop = n_fft // 4
     window = torch.hann_window(n_fft)
     samples = torch.from_numpy(np.ascontiguousarray(wave, dtype=np.float32))
+
+    def sound(spectrum: Tensor) -> np.ndarray:
+        return torch.istft(spectrum, n_fft, hop, window=window, length=len(wave)).numpy()
+
     with torch.no_grad():
         spectrum = torch.stft(
             samples, n_fft, hop, window=window, pad_mode="constant", return_complex=True
@@ -138,12 +147,12 @@ def kept_and_rest(
         low = np.floor(position).astype(int)
         high = np.minimum(low + 1, len(centres_hz) - 1)
         share = (position - low)[:, None]
-        grid = (1 - share) * over_time[low] + share * over_time[high]
-        masked = torch.istft(
-            spectrum * torch.from_numpy(grid.astype(np.float32)),
-            n_fft,
-            hop,
-            window=window,
-            length=len(wave),
-        ).numpy()
-    return masked, (wave - masked).astype(np.float32)
+        grid = torch.from_numpy(
+            ((1 - share) * over_time[low] + share * over_time[high]).astype(np.float32)
+        )
+        level = spectrum.abs()
+        elsewhere = torch.where(grid < 0.5, level, torch.nan).nanmedian(dim=1, keepdim=True).values
+        usual = elsewhere.nan_to_num() / level.clamp(min=_TINY)
+        masked = sound(spectrum * grid)
+        turned_down = sound(spectrum * ((1 - grid) + grid * usual.clamp(max=_MOST_GAIN)))
+    return masked, (wave - masked).astype(np.float32), turned_down

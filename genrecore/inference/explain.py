@@ -5,6 +5,9 @@ layer that has positions: quick and coarse. Integrated gradients (Sundararajan, 
 up the gradient on the way from silence to the clip: fine and noisy. Occlusion (Zeiler & Fergus
 2014) covers one patch after the other and measures the change: slow and literal. The last two are
 captum's.
+
+An explanation is judged by deleting what it highlights (`delete`): where the rest of the sound
+keeps the prediction, it explains nothing, however plausible it looks.
 """
 
 from __future__ import annotations
@@ -21,19 +24,21 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from genrecore.audio import resynthesis
 from genrecore.audio.axes import Rows
 from genrecore.data.corpus import quantise
 from genrecore.errors import GenrecoreError, UsageError
-from genrecore.inference.loaded import LoadedRun
+from genrecore.inference.loaded import Excerpt, LoadedRun
 from genrecore.models.fitted import Fitted
 from genrecore.store.progress import Phase, Report, silent
+from genrecore.words import moved, percent
 
 METHODS = {
     "gradcam": "Grad-CAM",
     "gradients": "Integrated gradients",
     "occlusion": "Occlusion",
 }
-"""Names of the methods, and what people call them."""
+"""Names of the methods, the quickest first, and what people call them."""
 
 _N_STEPS = 24  # of integrated gradients; 48 hardly change the order of the positions
 _AT_ONCE = 12
@@ -69,6 +74,101 @@ class Explanation:
     rows: Rows | None = None
     unit: str = ""
     centres_hz: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class Deletion:
+    """What a run predicts of a segment once what an explanation highlights is deleted.
+
+    Attributes:
+        genre: The explained genre.
+        genres: All genres of the run.
+        segment: The segment, (n_samples,) float32.
+        highlighted: What the explanation highlights in it.
+        rest: The rest of the segment, deleted in whichever way leaves the genre less.
+        is_cut_out: Whether the rest is silent where something is highlighted, so that the two add
+            up to the segment; else each frequency has there what it usually has.
+        proba: Uncalibrated probabilities (3, genres): of the highlighted sound alone, of the rest,
+            and of the whole segment.
+    """
+
+    genre: str
+    genres: list[str]
+    segment: np.ndarray
+    highlighted: np.ndarray
+    rest: np.ndarray
+    is_cut_out: bool
+    proba: np.ndarray
+
+    @property
+    def of_genre(self) -> tuple[float, float, float]:
+        """The genre's probability: highlighted alone, the rest, the whole segment."""
+        highlighted, rest, whole = self.proba[:, self.genres.index(self.genre)].tolist()
+        return highlighted, rest, whole
+
+    @property
+    def explains(self) -> bool:
+        """Whether the rest loses the prediction; of a genre that is not predicted, whether the rest
+        has less than half of its probability."""
+        predictions = [self.genres[k] for k in self.proba.argmax(axis=1)]
+        if predictions[2] == self.genre:
+            return predictions[1] != self.genre
+        _, rest, whole = self.of_genre
+        return rest < whole / 2
+
+    @property
+    def sentence(self) -> str:
+        """The outcome, for people."""
+        _, rest, whole = self.of_genre
+        *_, predicted_of_rest, predicted = (self.genres[k] for k in self.proba.argmax(axis=1))
+        is_predicted = predicted == self.genre
+        numbers = f"{self.genre} {moved(whole, rest, percent)}"
+        without = "without what it highlights"
+        if self.explains and is_predicted:
+            return f"Without what this map highlights, {predicted_of_rest} is predicted; {numbers}."
+        if self.explains:
+            return f"Without what this map highlights, {numbers}."
+        if is_predicted:
+            return (
+                f"This map does not explain the prediction: {without}, {self.genre} is still "
+                f"predicted; it {numbers.removeprefix(self.genre).strip()}."
+            )
+        return f"This map does not explain the support for {self.genre}: {without}, {numbers}."
+
+
+def delete(
+    loaded: LoadedRun, wave: np.ndarray, explanation: Explanation, share: float
+) -> Deletion | None:
+    """Deletes what an explanation highlights; None where nothing supports the genre.
+
+    In two ways (`resynthesis.kept_and_rest`), because a network may stumble over a hole: only where
+    the prediction outlives both it does not depend on what is highlighted.
+
+    Args:
+        loaded: The explained run.
+        wave: As in `Prediction.wave`, which the explanation is about.
+        explanation: Of one of its segments.
+        share: Of the map that counts as highlighted, 0 … 1.
+    """
+    if explanation.relevance.max() <= 0:
+        return None
+    rate, begin_s = loaded.config.audio.sample_rate_hz, explanation.begin_s
+    segment = wave[round(begin_s * rate) : round(explanation.end_s * rate)]
+    mask = resynthesis.strongest(explanation.relevance, share)
+    times_s = explanation.times_s - begin_s
+    highlighted, *rests = resynthesis.kept_and_rest(
+        segment, rate, mask, times_s, explanation.centres_hz
+    )
+    excerpts = [
+        Excerpt("part", quantise(part), 0.0, len(part) / rate)
+        for part in (highlighted, segment, *rests)
+    ]
+    alone, whole, *without = [prediction.uncalibrated for prediction in loaded.predict(excerpts)]
+    target = loaded.genres.index(explanation.genre)
+    k = min(range(2), key=lambda k: (without[k].argmax() == target, without[k][target]))
+    proba = np.stack([alone, without[k], whole])
+    sounds = (segment, highlighted, rests[k])
+    return Deletion(explanation.genre, loaded.genres, *sounds, k == 0, proba)
 
 
 class Explainer:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -106,7 +107,7 @@ def test_what_decided_sounds_like_the_cue_and_both_parts_add_up(taught: LoadedRu
     wave = clip(np.random.default_rng(12), 0.8)
     explanation = Explainer(taught).explain(wave, "burst", "gradients", 0)
     mask = resynthesis.strongest(explanation.relevance, 0.1)
-    kept, rest = resynthesis.kept_and_rest(
+    kept, rest, turned_down = resynthesis.kept_and_rest(
         wave, RATE_HZ, mask, explanation.times_s, explanation.centres_hz
     )
     np.testing.assert_allclose(kept + rest, wave, atol=1e-6)  # float32, one sum
@@ -121,11 +122,56 @@ def test_what_decided_sounds_like_the_cue_and_both_parts_add_up(taught: LoadedRu
     def all_of(part: np.ndarray) -> float:
         return float(np.square(part, dtype=np.float64).sum())
 
-    # Of the clip's energy a small part is kept, of the cue's most.
+    # Of the clip's energy a small part is kept, of the cue's most; it is in neither rest.
+    assert cue(kept) > 2 * cue(turned_down)
     assert cue(kept) > 2 * cue(rest)
     assert all_of(kept) < 0.6 * all_of(wave)
     proba = [taught.predict([_excerpt(part)])[0].proba[0] for part in (kept, rest)]
     assert proba[0] > proba[1]
+
+
+@pytest.mark.parametrize("method", ["gradients", "occlusion"])
+def test_a_map_that_finds_the_cue_passes_and_one_that_looks_elsewhere_does_not(
+    taught: LoadedRun, method: str
+) -> None:
+    wave = clip(np.random.default_rng(12), 0.8)
+    explanation = Explainer(taught).explain(wave, "burst", method, 0)
+    deletion = explain.delete(taught, wave, explanation, 0.2)
+    assert deletion is not None
+    assert deletion.explains
+    assert deletion.sentence.startswith("Without what this map highlights, plain is predicted;")
+    before = np.where(explanation.times_s < 0.6, 1.0, 0.0) * np.ones_like(explanation.relevance)
+    pointless = explain.delete(taught, wave, replace(explanation, relevance=before), 0.2)
+    assert pointless is not None
+    assert not pointless.explains
+    assert pointless.sentence.startswith(
+        "This map does not explain the prediction: without what it highlights, burst is still "
+        "predicted; it "
+    )
+    nothing = replace(explanation, relevance=-before)
+    assert explain.delete(taught, wave, nothing, 0.2) is None
+
+
+@pytest.mark.parametrize(
+    ("genre", "rest", "whole", "explains", "ending"),
+    [
+        ("jazz", [0.01, 0.97, 0.02], [0.03, 0.947, 0.023], False, "rises from 94.7 % to 97.0 %."),
+        ("jazz", [0.30, 0.40, 0.30], [0.03, 0.947, 0.023], False, "falls from 94.7 % to 40.0 %."),
+        ("jazz", [0.80, 0.15, 0.05], [0.10, 0.832, 0.068], True, "falls from 83.2 % to 15.0 %."),
+        ("blues", [0.20, 0.70, 0.10], [0.30, 0.60, 0.10], False, "falls from 30.0 % to 20.0 %."),
+        ("blues", [0.30, 0.60, 0.10], [0.30, 0.60, 0.10], False, "stays at 30.0 %."),
+        ("blues", [0.05, 0.85, 0.10], [0.30, 0.60, 0.10], True, "falls from 30.0 % to 5.0 %."),
+    ],
+)
+def test_the_sentence_on_a_deletion_is_made_from_its_numbers(
+    genre: str, rest: list[float], whole: list[float], explains: bool, ending: str
+) -> None:
+    nothing = np.zeros(3, np.float32)
+    proba = np.array([[1 / 3] * 3, rest, whole])
+    deletion = explain.Deletion(genre, ["blues", "jazz", "rock"], *[nothing] * 3, True, proba)
+    assert deletion.explains is explains
+    assert deletion.sentence.startswith("This map does not explain") is not explains
+    assert deletion.sentence.endswith(ending)
 
 
 def _as_judged(wave: np.ndarray) -> torch.Tensor:

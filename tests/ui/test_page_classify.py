@@ -18,7 +18,9 @@ from streamlit.testing.v1 import AppTest
 from genrecore.config.run import RunConfig, with_values
 from genrecore.data import uploads
 from genrecore.inference import ensemble as panel
+from genrecore.inference import explain
 from genrecore.inference import loaded as inference
+from genrecore.inference.explain import Explainer
 from genrecore.store.files import read_json, write_json
 from genrecore.store.run import Run
 from genrecore.training.resolve import resolve
@@ -80,10 +82,41 @@ def test_an_uploaded_clip_gets_player_timeline_prediction_and_reasons(runs: dict
     assert max(strength for _, _, strength in strong) == 1.0
     assert heard["lanes"][0]["starts"] == expected.segments["start_s"].round(3).to_list()
     titles = [sound["title"] for sound in why["sounds"]]
-    assert titles == ["The whole segment", "The support", "The rest"]
+    assert titles == ["The whole segment", "Highlighted", "The rest"]
     assert why["aligned"]
     assert len(app.get("plotly_chart")) == 2  # probabilities and the reasons
     assert "Support for" in [box.label for box in app.selectbox]
+
+
+def test_the_explanation_shown_first_is_one_that_explains_or_the_page_says_that_none_does(
+    runs: dict[str, Run],
+) -> None:
+    app = upload(open_page("classify", run=runs["first"].run_id), ("tone.wav", falling_tone(3.7)))
+    loaded = inference.load(runs["first"])
+    prediction, explainer = loaded.classify(falling_tone(3.7)), Explainer(loaded)
+    segment = int(prediction.segments[f"p_{prediction.genre}"].to_numpy().argmax())
+    deletions = {}
+    for method in explainer.methods:
+        explanation = explainer.explain(prediction.wave, prediction.genre, method, segment)
+        deletions[method] = explain.delete(loaded, prediction.wave, explanation, 0.2)
+    explaining = [m for m, deletion in deletions.items() if deletion and deletion.explains]
+    (shown,) = [box.value for box in app.selectbox if box.label == "Method"]
+    headlines = [str(text.value).replace("\\", "") for text in app.markdown]
+    deletion = deletions[shown]
+    assert deletion is not None
+    if explaining:
+        assert shown == explaining[0]
+        assert deletion.sentence in headlines
+    else:
+        assert "**No method explains it; the one whose map comes closest is shown.**" in headlines
+        assert f"**{deletion.sentence}**" in headlines
+    # Chosen by hand, a map that explains nothing is not shown as if it did.
+    for method, deletion in deletions.items():
+        if deletion and not deletion.explains:
+            next(box for box in app.selectbox if box.label == "Method").set_value(method).run()
+            assert f"**{deletion.sentence}**" in [
+                str(text.value).replace("\\", "") for text in app.markdown
+            ]
 
 
 def test_every_view_opens_and_the_address_names_clip_and_view(runs: dict[str, Run]) -> None:

@@ -45,7 +45,7 @@ def over_image(
     positive = np.maximum(relevance, 0.0)
     top = float(np.quantile(positive, 0.998)) or float(positive.max()) or 1.0
     share = np.minimum(positive / top, 1.0)
-    title = f"Support for {genre}, by {method}"
+    title = f"Highlighted for {genre}, by {method}"
     base = image_chart(image, times_s, rows, title, unit, span_s=span_s, height=340)
     over = image_chart(share, times_s, rows, title, "")
     base.figure.update_traces(
@@ -93,7 +93,7 @@ def over_time(
         "marker": {"color": [_FOR if value >= 0 else _AGAINST for value in values]},
         "hovertemplate": "%{x:.2f} s: %{y:.2f}<extra></extra>",
     }
-    title = f"Support for {genre}, by {method}"
+    title = f"Highlighted for {genre}, by {method}"
     along = {"title": "Time (s)", "showgrid": False}
     upward = {"title": "Evidence (for: up)", "range": [-1.05, 1.05]}
     figure = draw([bars], label(title), 260, along, upward, bargap=0.05)

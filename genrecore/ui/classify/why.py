@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
+
 import numpy as np
 import streamlit as st
 
 from genrecore import words
-from genrecore.audio import resynthesis
-from genrecore.data.corpus import quantise
 from genrecore.inference import explain
-from genrecore.inference.explain import Explainer, Explanation
-from genrecore.inference.loaded import Excerpt, LoadedRun, Prediction
+from genrecore.inference.explain import Deletion, Explainer, Explanation
+from genrecore.inference.loaded import Prediction
 from genrecore.reporting.plots import relevance
 from genrecore.store.progress import phase_text
 from genrecore.ui.classify.predictions import ClassifiedClip, OpenedRuns
@@ -30,10 +31,13 @@ _METHODS = {
 _MOST_STORED = 48
 _MARKED = "_marked"  # where the session holds what the last map highlights: (key, marks)
 _STRONG = 0.5  # of the strongest column; what is below is not marked
+_PERCENT = 20  # of a map that counts as highlighted
+_NONE_EXPLAINS = "No method explains it; the one whose map comes closest is shown."
+T = TypeVar("T")
 
 
 def show_why(classified: ClassifiedClip) -> None:
-    """The regions of one segment that support a genre, as an image and as sound."""
+    """The regions of one segment that support a genre, whether they explain it, and their sound."""
     section("Why", "Which parts of the clip support a genre, according to the run.")
     k, _, loaded, prediction = classified.choose_run("why_run")
     explainer = _explainer(classified.opened, k)
@@ -41,9 +45,6 @@ def show_why(classified: ClassifiedClip) -> None:
     with left:
         order = [prediction.genres[n] for n in np.argsort(-prediction.proba, kind="stable")]
         genre = choose_one("Support for", order, "why_genre")
-    with middle:
-        titles = {name: explain.METHODS[name] for name in explainer.methods}
-        method = choose_one("Method", titles, "why_by")
     with right:
         edges = explainer.segments(prediction.wave)
         surest = str(int(prediction.segments[f"p_{genre}"].to_numpy().argmax()))
@@ -53,7 +54,31 @@ def show_why(classified: ClassifiedClip) -> None:
         }
         names[surest] += " (surest)"
         segment = choose_one("Segment", names, "why_piece", default=surest)
-    explanation = _explain(classified, k, genre, method, int(segment))
+
+    def explained(method: str) -> Explanation:
+        return _explain(classified, k, genre, method, int(segment))
+
+    def deleted(method: str, percent: int) -> Deletion | None:
+        parts = (classified.key, k, genre, method, segment, percent)
+        return _kept(parts, lambda: explain.delete(
+            loaded, prediction.wave, explained(method), percent / 100))  # fmt: skip
+
+    titles = {name: explain.METHODS[name] for name in explainer.methods}
+    best, explains = "", True
+    if chosen("why_by") not in titles:
+        best, explains = _first_that_explains(explainer.methods, lambda m: deleted(m, _PERCENT))
+    with middle:
+        method = choose_one("Method", titles, "why_by", default=best)
+    explanation = explained(method)
+    percent = int(st.session_state.get("why_share", _PERCENT))
+    deletion = deleted(method, percent)
+    if deletion is None:
+        st.markdown(f"**{plain(f'Nothing in this segment supports {genre}.')}**")
+    else:
+        if not explains:
+            st.markdown(f"**{_NONE_EXPLAINS}**")
+        st.markdown(plain(deletion.sentence) if deletion.explains else
+                    f"**{plain(deletion.sentence)}**")  # fmt: skip
     st.caption(_METHODS[method])
     times_s = explanation.times_s + prediction.start_s
     span_s = (explanation.begin_s + prediction.start_s, explanation.end_s + prediction.start_s)
@@ -72,10 +97,8 @@ def show_why(classified: ClassifiedClip) -> None:
         values = explanation.relevance[0]
         figure = relevance.over_time(values, times_s, genre, titles[method], span_s)
     chart(figure, "why_image")
-    if explanation.relevance.max() <= 0:
-        st.caption(plain(f"Nothing in this segment supports {genre}."))
-    else:
-        _listen(loaded, prediction, explanation)
+    if deletion is not None:
+        _listen(deletion, prediction, explanation.begin_s)
     marks = _marks(explanation, prediction.start_s)
     if st.session_state.get(_MARKED) != (classified.key, marks):  # the player stands above
         st.session_state[_MARKED] = (classified.key, marks)
@@ -103,37 +126,59 @@ def _marks(explanation: Explanation, start_s: float) -> Marks:
     return Marks(f"highlighted for {explanation.genre}", [(begin_s, end_s, 0.0), *strong])
 
 
-def _listen(loaded: LoadedRun, prediction: Prediction, explanation: Explanation) -> None:
-    """The supporting regions and the rest, with the run's probability for each alone."""
-    share = st.slider("How much of the image counts as support (%)", 5, 60, 20, 5, key="why_share")
-    rate, genre, begin_s = prediction.sample_rate_hz, explanation.genre, explanation.begin_s
-    wave = prediction.wave[round(begin_s * rate) : round(explanation.end_s * rate)]
-    mask = resynthesis.strongest(explanation.relevance, share / 100)
-    times_s = explanation.times_s - begin_s
-    support, rest = resynthesis.kept_and_rest(wave, rate, mask, times_s, explanation.centres_hz)
-    sounds, shares = {"The whole segment": wave, "The support": support, "The rest": rest}, []
-    for title, part in list(sounds.items())[1:]:
-        excerpt = Excerpt(title, quantise(part), 0.0, len(part) / rate)
-        proba = loaded.predict([excerpt])[0].uncalibrated[prediction.genres.index(genre)]
-        shares.append(f"**{title}** :gray[alone gets {words.percent(proba)} {plain(genre)}]")
-    st.markdown(" · ".join(shares))
-    start_s, total_s = prediction.start_s + begin_s, prediction.duration_s
+def _first_that_explains(
+    methods: Sequence[str], deleted: Callable[[str], Deletion | None]
+) -> tuple[str, bool]:
+    """The quickest method whose map explains the genre, and True; or the one whose map comes
+    closest to it, and False."""
+    left: dict[str, float] = {}
+    for method in methods:
+        deletion = deleted(method)
+        if deletion is not None and deletion.explains:
+            return method, True
+        left[method] = 2.0 if deletion is None else deletion.of_genre[1]
+    return min(left, key=lambda method: left[method]), False
+
+
+def _listen(deletion: Deletion, prediction: Prediction, begin_s: float) -> None:
+    """What is highlighted and the rest, with the run's probability for each alone."""
+    st.slider("How much of the map counts as highlighted (%)", 5, 60, _PERCENT, 5, key="why_share")
+    alone, rest, whole = deletion.of_genre
+    genre = plain(deletion.genre)
+    st.markdown(
+        f"**Highlighted** :gray[alone gets {words.percent(alone)} {genre}] · "
+        f"**The rest** :gray[alone gets {words.percent(rest)} {genre}]"
+    )
+    rate, start_s = prediction.sample_rate_hz, prediction.start_s + begin_s
+    sounds = {
+        "The whole segment": deletion.segment,
+        "Highlighted": deletion.highlighted,
+        "The rest": deletion.rest,
+    }
     player(
         {
-            title: SoundExcerpt(prediction.name, "", part, rate, start_s, total_s)
+            title: SoundExcerpt(prediction.name, "", part, rate, start_s, prediction.duration_s)
             for title, part in sounds.items()
         },
         "why",
         above_chart=True,
     )
-    starts_s = prediction.segments["start_s"].to_numpy() - prediction.start_s
-    nearest = int(np.abs(starts_s - begin_s).argmin())
-    whole = words.percent(float(prediction.segments[f"p_{genre}"].iloc[nearest]))
-    st.caption(
-        f"The whole segment gets {whole}. The two sounds add up to it: they are cut out of the "
-        "clip's own spectrum, with its phases. One alone is unlike any music in the training "
-        "clips, so it may get little even though it decided."
+    how = (
+        "The two sounds add up to it."
+        if deletion.is_cut_out
+        else "In the rest, every frequency has, where it is highlighted, what it usually has in "
+        "this segment."
     )
+    text = (
+        f"The whole segment gets {words.percent(whole)}. {how} Both are made from the clip's own "
+        "spectrum, with its phases."
+    )
+    if deletion.explains and alone < whole:
+        text += (
+            " What is highlighted is unlike any music in the training clips when it sounds alone, "
+            "so it may get little even though it decided."
+        )
+    st.caption(text)
 
 
 @cached_by_files(no_files, max_entries=2, shared=True)
@@ -142,26 +187,36 @@ def _explainer(opened: OpenedRuns, k: int) -> Explainer:
 
 
 @cached_by_files(no_files, max_entries=1, shared=True)
-def _stored() -> dict[str, Explanation]:
+def _stored() -> dict[str, Any]:
     return {}
+
+
+def _kept(parts: tuple[object, ...], compute: Callable[[], T]) -> T:
+    """What was computed under this name, or is now."""
+    stored, key = _stored(), repr(parts)
+    if key not in stored:
+        value = compute()
+        while len(stored) >= _MOST_STORED:
+            stored.pop(next(iter(stored)), None)
+        stored[key] = value
+    return stored[key]  # type: ignore[no-any-return]
 
 
 def _explain(
     classified: ClassifiedClip, k: int, genre: str, method: str, segment: int
 ) -> Explanation:
     """The explanation, computed with a progress bar where it is not stored."""
-    stored, key = _stored(), repr((classified.key, k, genre, method, segment))
-    if key in stored:
-        return stored[key]
-    bar = st.progress(0.0, "Computing the explanation …")
 
-    def report(phase: str, done: int, total: int) -> None:
-        bar.progress(min(1.0, done / max(total, 1)), f"{phase_text(phase)}: {done} of {total}")
+    def compute() -> Explanation:
+        bar = st.progress(0.0, "Computing the explanation …")
 
-    wave = classified.result.predictions[k].wave
-    explanation = _explainer(classified.opened, k).explain(wave, genre, method, segment, report)
-    bar.empty()
-    while len(stored) >= _MOST_STORED:
-        stored.pop(next(iter(stored)), None)
-    stored[key] = explanation
-    return explanation
+        def report(phase: str, done: int, total: int) -> None:
+            bar.progress(min(1.0, done / max(total, 1)), f"{phase_text(phase)}: {done} of {total}")
+
+        wave = classified.result.predictions[k].wave
+        explainer = _explainer(classified.opened, k)
+        explanation = explainer.explain(wave, genre, method, segment, report)
+        bar.empty()
+        return explanation
+
+    return _kept((classified.key, k, genre, method, segment), compute)
