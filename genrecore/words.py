@@ -45,6 +45,14 @@ def moved(before: float, after: float, written: Callable[[float], str]) -> str:
     return f"{'rises' if after > before else 'falls'} from {first} to {last}"
 
 
+def beside(difference: float, other: str) -> str:
+    """A difference of shares against something: `3.1 points above B`, `level with B`."""
+    apart = points(abs(difference))
+    if apart == points(0.0):
+        return f"level with {other}"
+    return f"{apart} {'above' if difference > 0 else 'below'} {other}"
+
+
 def p_value(p: float) -> str:
     """A p-value: `p = 0.14`, `p < 0.0001`."""
     if not math.isfinite(p):

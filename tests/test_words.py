@@ -28,6 +28,15 @@ def test_points_carry_their_sign_and_their_plural() -> None:
     assert words.signed_points(0.031) == "+3.1"
 
 
+def test_a_change_is_told_as_its_written_numbers_say() -> None:
+    assert words.moved(0.078, 0.096, words.percent) == "rises from 7.8 % to 9.6 %"
+    assert words.moved(0.096, 0.078, words.percent) == "falls from 9.6 % to 7.8 %"
+    assert words.moved(0.07801, 0.07799, words.percent) == "stays at 7.8 %"
+    assert words.beside(0.031, "B") == "3.1 points above B"
+    assert words.beside(-0.031, "B") == "3.1 points below B"
+    assert words.beside(-0.0004, "B") == "level with B"
+
+
 def test_p_values() -> None:
     assert words.p_value(0.1412) == "p = 0.14"
     assert words.p_value(0.00001) == "p < 0.0001"

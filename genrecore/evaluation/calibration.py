@@ -23,7 +23,7 @@ from genrecore.errors import GenrecoreError
 from genrecore.evaluation import metrics
 from genrecore.store.files import read_json, write_json
 from genrecore.store.run import Run
-from genrecore.words import decimals, percent, plural
+from genrecore.words import decimals, moved, percent, plural
 
 MIN_CLIPS = 30
 """With fewer validation clips nothing is fitted: 30 leave an error of about a quarter."""
@@ -64,11 +64,16 @@ class Calibration:
         """What was done, for people."""
         if self.note:
             return self.note
-        how = "overconfident" if self.temperature > 1 else "underconfident"
+        temperature = decimals(self.temperature, 2)
+        effect = f"makes it {'less' if self.temperature > 1 else 'more'} sure of its predictions"
+        if temperature == "1.00":
+            effect = "hardly changes how sure it is"
+        loss = moved(self.log_loss_before, self.log_loss_after, lambda loss: decimals(loss, 3))
         return (
-            f"On {plural(self.n_clips, 'validation clip')} the network was {how}; a temperature of "
-            f"{decimals(self.temperature, 2)} changes the calibration error from "
-            f"{percent(self.error_before)} to {percent(self.error_after)}."
+            f"A temperature of {temperature}, chosen by log loss on "
+            f"{plural(self.n_clips, 'validation clip')}, {effect}. On clips it was not chosen on, "
+            f"the log loss {loss}; the calibration error "
+            f"{moved(self.error_before, self.error_after, percent)}."
         )
 
     def as_json(self) -> dict[str, Any]:

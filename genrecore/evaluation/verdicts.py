@@ -8,7 +8,7 @@ from math import isnan
 
 import numpy as np
 
-from genrecore.words import p_value, plural, points, signed_points
+from genrecore.words import beside, p_value, plural, points, signed_points
 
 BAND = 0.01
 """By default, differences smaller than this share make no difference in practice."""
@@ -109,11 +109,10 @@ def judge(
     else:
         word, better = OPEN, ""
         verdict = "cannot be told apart"
-    side = "above" if difference >= 0 else "below"
     adjusted = f", adjusted for {n_pairs} pairs" if n_pairs > 1 else ""
     sentence = (
         f"On {plural(n_clips, 'clip')}{f', {seeds},' if seeds else ''} {a} is "
-        f"{points(abs(difference))} {side} {b} (95 %: {signed_points(low)} to "
+        f"{beside(difference, b)} (95 %: {signed_points(low)} to "
         f"{signed_points(high)}; {p_value(p)}{adjusted}): {verdict}"
     )
     if word == BETTER:

@@ -262,6 +262,8 @@ class LeakGap:
         ends = f"95 %: {signed_points(self.low)} to {signed_points(self.high)}"
         if self.low > 0:
             return f"{accuracies}the leak adds {points(self.difference)} ({ends})"
+        if self.high < 0:
+            return f"{accuracies}the split by clip is {points(-self.difference)} below ({ends})"
         return (
             f"{accuracies}the two cannot be told apart "
             f"({points(self.difference, sign=True)}, {ends})"
@@ -270,11 +272,11 @@ class LeakGap:
     @property
     def sentence(self) -> str:
         """The gap in words."""
-        finding = (
-            "The split by clip makes this system look better than it is"
-            if self.low > 0
-            else "The two splits cannot be told apart with these clips"
-        )
+        finding = "The two splits cannot be told apart with these clips"
+        if self.low > 0:
+            finding = "The split by clip makes this system look better than it is"
+        elif self.high < 0:
+            finding = "The split by clip makes this system look worse, not better"
         return (
             f"{finding}: {percent(self.leaky)} of {thousands(self.n_clips)} clips when artists are "
             f"shared, {percent(self.clean)} when they are not, "

@@ -28,7 +28,7 @@ from genrecore.evaluation.pooling import pool_segments
 from genrecore.store.files import write_bytes
 from genrecore.store.progress import Phase, Report, silent
 from genrecore.store.run import Run
-from genrecore.words import percent, plural, points, signed_points
+from genrecore.words import beside, percent, plural, points, signed_points
 
 if TYPE_CHECKING:
     from genrecore.inference.loaded import LoadedRun
@@ -358,10 +358,7 @@ def _word(row: pd.Series, band: float) -> str:
 
 
 def _sentence(row: pd.Series) -> str:
-    side = "below" if row["difference"] < 0 else "above"
-    compared = f"{points(abs(row['difference']))} {side} the unchanged clips"
-    if row["difference"] == 0:
-        compared = "as the unchanged clips"
+    compared = beside(row["difference"], "the unchanged clips")
     interval = f"95 %: {signed_points(row['low'])} to {signed_points(row['high'])}"
     endings = {
         LOSES: f"it has listened to {row['reveals']}.",

@@ -82,8 +82,27 @@ def test_what_an_overconfident_network_claims_comes_down_to_what_is_right() -> N
     assert before > 0.15
     # A tenth of 2 000 clips a bin: an error of 1 to 2 % is what chance alone makes.
     assert after < 0.04
-    assert "was overconfident" in calibration.sentence
+    assert "makes it less sure" in calibration.sentence
     assert calibration.error_before > calibration.error_after
+
+
+@pytest.mark.parametrize(
+    ("temperature", "loss", "error", "parts"),
+    [
+        (1.77, (1.203, 1.105), (0.078, 0.096), ["less sure", "falls from 1.203 to 1.105",
+                                               "calibration error rises from 7.8 % to 9.6 %"]),
+        (0.81, (1.203, 1.105), (0.096, 0.078), ["more sure", "falls from 1.203",
+                                               "calibration error falls from 9.6 % to 7.8 %"]),
+        (1.001, (1.2031, 1.2029), (0.0781, 0.0779), ["hardly changes how sure", "stays at 1.203",
+                                                    "calibration error stays at 7.8 %"]),
+    ],
+)  # fmt: skip
+def test_the_sentence_tells_what_was_chosen_by_and_where_every_number_went(
+    temperature: float, loss: tuple[float, float], error: tuple[float, float], parts: list[str]
+) -> None:
+    sentence = Calibration(temperature, 60, *loss, *error).sentence
+    assert "chosen by log loss on 60 validation clips" in sentence
+    assert all(part in sentence for part in parts), sentence
 
 
 def test_honest_probabilities_stay_about_as_they_are() -> None:

@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Callable
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from conftest import trained
 
@@ -16,7 +17,7 @@ from genrecore.errors import GenrecoreError
 from genrecore.evaluation import comparison
 from genrecore.evaluation.scores import rank_runs
 from genrecore.experiments import leaks as leaklab
-from genrecore.experiments.leaks import CLEAN, leak_gap
+from genrecore.experiments.leaks import CLEAN, LeakGap, leak_gap
 from genrecore.store.files import read_json
 
 Tiny = Callable[..., RunConfig]
@@ -75,6 +76,24 @@ def test_the_leak_laboratory_pairs_every_clip_over_all_folds(store: Path, tiny: 
         leak_gap(done[:-1])
     with pytest.raises(GenrecoreError, match="tested by several"):
         leak_gap([*done, done[0]])
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "headline", "sentence"),
+    [
+        (0.02, 0.10, "the leak adds 6.0 points", "look better than it is"),
+        (-0.10, -0.02, "the split by clip is 6.0 points below", "look worse, not better"),
+        (-0.02, 0.14, "the two cannot be told apart (+6.0 points", "cannot be told apart"),
+    ],
+)
+def test_the_gap_is_told_in_the_direction_that_its_numbers_have(
+    low: float, high: float, headline: str, sentence: str
+) -> None:
+    difference = (low + high) / 2
+    leaky, nothing = 0.7 + difference, pd.DataFrame()
+    gap = LeakGap(leaky, 0, 1, 0.7, 0, 1, difference, low, high, 90, 40, nothing)
+    assert headline in gap.headline
+    assert sentence in gap.sentence
 
 
 def test_clips_in_no_part_of_the_split_take_no_part(

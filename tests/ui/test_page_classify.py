@@ -25,6 +25,7 @@ from genrecore.store.files import read_json, write_json
 from genrecore.store.run import Run
 from genrecore.training.resolve import resolve
 from genrecore.ui.classify import predictions
+from genrecore.ui.classify.doubts import about_diagram
 from genrecore.words import percent
 
 pytestmark = pytest.mark.xdist_group("pages")  # one worker trains the runs that all tests look at
@@ -132,6 +133,13 @@ def test_every_view_opens_and_the_address_names_clip_and_view(runs: dict[str, Ru
         assert sentences in words(copy)
         assert "tone.wav" in words(copy)
         assert headline(copy) == headline(app)
+
+
+def test_the_diagram_says_that_a_temperature_was_fitted_only_where_one_was() -> None:
+    as_is = "Probabilities of the validation clips, as the network gives them."
+    assert about_diagram({"a": False, "b": False}) == as_is
+    assert "with the temperature. It was fitted to these very clips" in about_diagram({"a": True})
+    assert "with the temperature of b. It was" in about_diagram({"a": False, "b": True})
 
 
 def test_several_runs_stand_side_by_side_with_their_average(runs: dict[str, Run]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import pandas as pd
 import streamlit as st
@@ -113,7 +115,7 @@ def show_similar_clips(classified: ClassifiedClip) -> None:
 
 def show_reliability(classified: ClassifiedClip) -> None:
     """How each run was calibrated, and how often it is right when it is as sure as here."""
-    section("How far to trust it", "The network's outputs are calibrated on its validation clips.")
+    section("How far to trust it", "How sure the run was of its validation clips, and how right.")
     opened, tables = classified.opened, []
     predictions = classified.result.predictions
     for run, loaded, prediction in zip(
@@ -127,10 +129,24 @@ def show_reliability(classified: ClassifiedClip) -> None:
     diagram = pd.concat(tables, ignore_index=True)
     if len(diagram):
         chart(plots.calibration(diagram, readers.styles()), "reliability")
-        st.caption(
-            "Calibrated probabilities of the validation clips. The temperature was fitted to these "
-            "very clips, so it may fit new music a little less well."
-        )
+        fitted = {
+            run.title: not loaded.calibration.note
+            for run, loaded in zip(opened.runs, opened.ensemble.loaded, strict=True)
+        }
+        st.caption(plain(about_diagram(fitted)))
+
+
+def about_diagram(fitted: Mapping[str, bool]) -> str:
+    """What the diagram shows: by the title of each run whether a temperature was fitted."""
+    what = "Probabilities of the validation clips"
+    titles = [title for title, has_temperature in fitted.items() if has_temperature]
+    if not titles:
+        return f"{what}, as the network gives them."
+    which = "" if len(titles) == len(fitted) else f" of {words.listed(titles)}"
+    return (
+        f"{what}, with the temperature{which}. It was fitted to these very clips, so it may fit "
+        "new music less well."
+    )
 
 
 @cached_by_files(in_runs("predictions.parquet"), max_entries=32)

@@ -244,4 +244,6 @@ def _what_was_classified(prediction: Prediction, whole: Song, is_part: bool) -> 
         proba = first.proba if whole.result.average is None else whole.result.average
         best = int(proba.argmax())
         text += f"The whole would be {first.genres[best]} with {words.percent(proba[best])}. "
-    return text + "The timeline shows the probabilities for each segment, before calibration."
+    return (
+        text + "The timeline shows the probabilities for each segment, as its network gives them."
+    )

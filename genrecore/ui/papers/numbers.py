@@ -269,7 +269,7 @@ def _show_gap(results: Results) -> None:
         mean = sum(differences) / len(differences)
         st.caption(
             f"On average over {len(differences)} systems, our accuracy as published is "
-            f"{words.points(abs(mean))} {'higher' if mean >= 0 else 'lower'} than the honest one."
+            f"{words.beside(mean, 'the honest one')}."
         )
     st.caption(
         "The two train and test on different clips, and the honest split may train on fewer: the "

@@ -112,7 +112,7 @@ def _show_best(plan: Plan) -> None:
         )
         if len(plan.done) > 1:
             st.caption(
-                f"The best of {len(plan.done)} on the same validation clips looks a little better "
+                f"The best of {len(plan.done)} on the same validation clips tends to look better "
                 "than it is; its test clips took no part in the choice."
             )
         with st.container(horizontal=True, gap="medium"):
