@@ -79,7 +79,18 @@ def written(value: Any, format: Format) -> str:
             return p_value(float(value)).removeprefix("p ").removeprefix("= ")
         case "seconds":
             return seconds(float(value))
+        case "flag":
+            return "yes" if value else "no"
     return str(value)
+
+
+def format_of(values: pd.Series) -> Format:
+    """How a column that no catalogue knows is written: whole numbers as counts."""
+    if pd.api.types.is_bool_dtype(values):
+        return "flag"
+    if not pd.api.types.is_numeric_dtype(values):
+        return "text"
+    return "count" if pd.api.types.is_integer_dtype(values) else "number"
 
 
 COLUMNS: Mapping[str, Column] = {

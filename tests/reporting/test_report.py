@@ -174,6 +174,27 @@ def test_cells_are_written_for_people() -> None:
     assert ReportTable("t", "T", frame, {"low": interval}).cells == [["−1.0 to +7.2"], ["–"]]
 
 
+def test_counts_are_written_as_counts_in_the_table_of_every_figure(store: Path) -> None:
+    artists = np.arange(90) // 2
+    runs = [
+        fake_run(store, draw_right(0.8 - 0.2 * k, 90, 9 * k + seed), artists, seed=seed, model=name)
+        for k, name in enumerate(["cnn", "mlp"])
+        for seed in range(2)
+    ]
+    of_systems = systems.compare(systems.group_runs(runs))
+    measures = r"p|p for all genres|Effect.*|F1|Certainty|.*\(s\)|.*\(ms\)"
+    for compared in (comparison.compare(runs[1:3]), of_systems):
+        numbers = re.findall(r"<figure.*?</figure>", report.html(compared), re.DOTALL)
+        names = [re.findall(r"<th[^>]*>(.*?)</th>", figure) for figure in numbers]
+        assert any("Clips" in heads for heads in names)
+        assert any("On the front" in heads for heads in names)
+        for figure, heads in zip(numbers, names, strict=True):
+            cells = re.findall(r"<td[^>]*>(.*?)</td>", figure)
+            for k, cell in enumerate(cells):
+                if re.fullmatch(r"[\d,]+\.000", cell):
+                    assert re.fullmatch(measures, heads[k % len(heads)]), (heads, cell)
+
+
 def test_no_folder_of_this_machine_is_told(store: Path) -> None:
     values = {"dataset": "folder", "dataset.folder": "/home/somebody/my music"}
     runs = [fake_run(store, draw_right(0.7, 60, k), seed=k, **values) for k in range(2)]

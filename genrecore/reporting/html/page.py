@@ -20,9 +20,10 @@ from genrecore.config.command import train_command
 from genrecore.errors import GenrecoreError, describe
 from genrecore.evaluation import comparison, systems
 from genrecore.evaluation.comparison import Comparison
+from genrecore.reporting.columns import Column
 from genrecore.reporting.html.figures import ReportFigure, figures, template
 from genrecore.reporting.html.table import ReportTable
-from genrecore.reporting.html.tables import audit_sentence, members, plain, public, tables
+from genrecore.reporting.html.tables import audit_sentence, members, public, tables
 from genrecore.store.files import read_json, write_text
 from genrecore.store.run import MARKS, Run
 from genrecore.words import points
@@ -142,9 +143,9 @@ def _counts(verdicts: pd.Series) -> str:
 
 
 def _numbers(figure: ReportFigure) -> ReportTable:
-    return plain(
-        figure.name, figure.chart.alt, figure.chart.table.rename(columns=str), figure.chart.shares
-    )
+    chart = figure.chart
+    columns = {str(name): Column(str(name), chart.format_of(name)) for name in chart.table.columns}
+    return ReportTable(figure.name, chart.alt, chart.table.rename(columns=str), columns)
 
 
 def _about(compared: Comparison, key: str, run: Run) -> dict[str, Any]:

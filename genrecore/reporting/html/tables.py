@@ -19,7 +19,7 @@ from genrecore.reporting.columns import (
     PAIRS,
     PROTOCOL,
     Column,
-    Format,
+    format_of,
     score_columns,
 )
 from genrecore.reporting.html.table import ReportTable
@@ -96,23 +96,9 @@ def write_tables(
     return written
 
 
-def plain(name: str, title: str, frame: pd.DataFrame, shares: Sequence[str] = ()) -> ReportTable:
-    """A table whose columns are titled already; numbers keep their digits.
-
-    Args:
-        name: Name of its files.
-        title: Caption.
-        frame: The table.
-        shares: Columns that are written as per cent.
-    """
-    columns = {}
-    for column in map(str, frame.columns):
-        format_: Format = "text"
-        if column in shares:
-            format_ = "share"
-        elif pd.api.types.is_numeric_dtype(frame[column]):
-            format_ = "count" if pd.api.types.is_integer_dtype(frame[column]) else "number"
-        columns[column] = Column(column, format_)
+def plain(name: str, title: str, frame: pd.DataFrame) -> ReportTable:
+    """A table whose columns are titled already."""
+    columns = {name: Column(name, format_of(frame[name])) for name in map(str, frame.columns)}
     return ReportTable(name, title, frame, columns)
 
 

@@ -13,6 +13,8 @@ import pandas as pd
 import plotly.graph_objects as go
 from numpy.typing import ArrayLike
 
+from genrecore.reporting.columns import Format, format_of
+
 GREY = "#8b90a0"  # readable on white and on near-black
 _AXIS = {"automargin": True, "zeroline": False}
 TOP = 46  # pixels above the plot of a chart without a legend
@@ -22,12 +24,28 @@ BESIDE_TIME = (64, 88)
 
 @dataclass(frozen=True)
 class Chart:
-    """A figure, its alternative text, and the table of its numbers."""
+    """A figure, its alternative text, and the table of its numbers.
+
+    Attributes:
+        figure: The figure.
+        alt: The alternative text.
+        table: The numbers.
+        shares: Columns of the table that are shares, to be read as per cent.
+        counts: Columns that are counts although they hold gaps or means of several counts; those
+            of whole numbers need not be named.
+    """
 
     figure: go.Figure
     alt: str
     table: pd.DataFrame
-    shares: tuple[str, ...] = ()  # columns of the table that are shares, to be read as percent
+    shares: tuple[str, ...] = ()
+    counts: tuple[str, ...] = ()
+
+    def format_of(self, column: str) -> Format:
+        """How the numbers of a column are written."""
+        if column in self.shares:
+            return "share"
+        return "count" if column in self.counts else format_of(self.table[column])
 
 
 def label(text: object) -> str:

@@ -303,7 +303,9 @@ def agreement(pair: Mapping[str, Any]) -> Chart:
         {"Clips on which": kinds, "Clips": counts.ravel(), "Share": shares.ravel()}
     )
     listed = ", ".join(f"{k} {number(n)}" for k, n in zip(kinds, counts.ravel(), strict=True))
-    return Chart(figure, f"Agreement of A, {a}, and B, {b}: {listed} clips.", table, ("Share",))
+    return Chart(
+        figure, f"Agreement of A, {a}, and B, {b}: {listed} clips.", table, ("Share",), ("Clips",)
+    )
 
 
 def number(count: float) -> str:

@@ -132,7 +132,8 @@ def cost(table: pd.DataFrame, column: str, name: str, styles: Mapping[str, RunSt
     numbers = named(table, titles | {"accuracy_high": "to"}).assign(**{"On the front": front})
     best = "; ".join(f"{row['title']} {percent(row['accuracy'])}" for _, row in line.iterrows())
     alt = f"Accuracy of {len(measured)} runs against {name}; on the Pareto front: {best or 'none'}."
-    return Chart(figure, alt, numbers, ("Accuracy", "from", "to"))
+    counts = (name,) if column.startswith("n_") else ()
+    return Chart(figure, alt, numbers, ("Accuracy", "from", "to"), counts)
 
 
 def calibration(table: pd.DataFrame, styles: Mapping[str, RunStyle]) -> Chart:

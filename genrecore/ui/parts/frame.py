@@ -261,7 +261,12 @@ def chart(
         )
         if numbers.open or not is_live:
             with numbers:
-                special = {name: Column(name, "share") for name in figure.shares}
+                formats = {str(name): figure.format_of(name) for name in figure.table.columns}
+                special = {
+                    name: Column(name, format)
+                    for name, format in formats.items()
+                    if format not in ("text", "number") and name not in figure.counts
+                }
                 show_table(figure.table, special=special, from_catalogue=False, key=f"{key}_table")
 
 
