@@ -304,7 +304,7 @@ def _check_level(label: str, peak: float, peak_mono: float) -> None:
     if peak > LOUDEST:
         raise AudioError(f"{label} holds samples up to {peak:g}; expected -1 to 1.")
     if peak < SILENCE:
-        raise AudioError(f"{label} is silent: nothing in it is louder than -80 dBFS.")
+        raise AudioError(f"{label} is silent: nothing in it is louder than −80 dBFS.")
     if peak_mono < SILENCE:
         raise AudioError(f"{label} is silent as mono: its channels cancel each other out.")
 

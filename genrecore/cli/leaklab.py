@@ -43,7 +43,7 @@ def leaklab(
         done: list[Run] = []
         for number, member in enumerate(members, start=1):
             split, fold = member.config.split.name, member.config.fold
-            title = f"{split} fold {fold} ({number} of {len(members)})"
+            title = f"{split} fold {fold + 1} ({number} of {len(members)})"
             if member.run is not None:
                 done.append(follow(member.run, report, title))
     gap = leaks.leak_gap(done)

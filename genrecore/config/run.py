@@ -139,7 +139,7 @@ class RunConfig(Group):
     )
     fold: int = Field(
         0,
-        title="Fold",
+        title="Fold, counted from 0",
         description="Fold k tests on part k and validates on part k + 1.",
         ge=0,
         le=99,

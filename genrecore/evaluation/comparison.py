@@ -10,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 
+from genrecore.data import splits
 from genrecore.errors import GenrecoreError
 from genrecore.evaluation import differences, metrics, pairwise, verdicts
 from genrecore.evaluation.bootstrap import Interval
@@ -187,6 +188,7 @@ def _side_row(side: Side, interval: Interval, is_cut: bool) -> dict[str, Any]:
             "marks": ", ".join(mark for mark in MARKS if any(mark in r["marks"] for r in rows)),
             "badge": "; ".join(_warnings(side).values()),
             "split": _in_short(r["split"] for r in rows),
+            "split_title": _in_short(r["split_title"] for r in rows),
         }
         each = [test["accuracy"] for test in tests]
     else:
@@ -254,9 +256,10 @@ def _notes(sides: Sequence[Side], shared: frozenset[str], on_shared: bool) -> li
         for side in sides
         for mark, text in _warnings(side).items()
     ]
-    splits = sorted({side.runs[0].config.split.name for side in sides})
-    if len(splits) > 1:
-        notes.append(f"These runs were split differently: {', '.join(splits)}.")
+    schemes = {side.runs[0].config.split.name: side.runs[0].config.split for side in sides}
+    if len(schemes) > 1:
+        named = sorted(splits.title(part) for part in schemes.values())
+        notes.append(f"These runs were split differently: {', '.join(named)}.")
     elif len({_training_data(side) for side in sides}) > 1:
         notes.append(
             "These runs learned from different clips: options, seed or fold of their splits differ."

@@ -170,12 +170,13 @@ def _by_fold(runs: list[Run], n_folds: int) -> dict[int, Run]:
         fold = run.config.fold
         if fold in by_fold:
             raise GenrecoreError(
-                f"Fold {fold} has two runs ({by_fold[fold].run_id} and {run.run_id}); choose one."
+                f"Fold {fold + 1} has two runs ({by_fold[fold].run_id} and {run.run_id}); choose "
+                "one."
             )
         by_fold[fold] = run
     unfinished = [run for run in by_fold.values() if not _is_done(run)]
     if unfinished:
-        names = ", ".join(f"fold {run.config.fold} ({run.state})" for run in unfinished)
+        names = ", ".join(f"fold {run.config.fold + 1} ({run.state})" for run in unfinished)
         raise GenrecoreError(f"Folds are pooled when all are done; these are not: {names}.")
     missing = [fold for fold in range(n_folds) if fold not in by_fold]
     if missing:
@@ -195,7 +196,7 @@ def _check_genres(by_fold: dict[int, Run], tables: dict[int, pd.DataFrame]) -> N
     for fold, table in tables.items():
         if metrics.genres_in(table) != first:
             raise GenrecoreError(
-                f"Fold {fold} ({by_fold[fold].run_id}) has other genres than the folds before: "
+                f"Fold {fold + 1} ({by_fold[fold].run_id}) has other genres than the folds before: "
                 f"{_CHANGED}"
             )
 
@@ -216,10 +217,10 @@ def _check_clips(by_fold: dict[int, Run], tested: pd.DataFrame) -> None:
         never = sorted(set(table.loc[table["split"].notna(), "clip_id"]) - tested_ids)
         if never:
             raise GenrecoreError(
-                f"{plural(len(never), 'clip')} of fold {fold} were tested by no fold (the first is "
-                f"{never[0]}): {_CHANGED}"
+                f"{plural(len(never), 'clip')} of fold {fold + 1} were tested by no fold (the "
+                f"first is {never[0]}): {_CHANGED}"
             )
 
 
 def _fold_names(folds: list[int]) -> str:
-    return f"{'fold' if len(folds) == 1 else 'folds'} {listed([str(fold) for fold in folds])}"
+    return f"{'fold' if len(folds) == 1 else 'folds'} {listed([str(fold + 1) for fold in folds])}"

@@ -13,6 +13,7 @@ from typing import Any
 
 import pandas as pd
 
+from genrecore.data import splits
 from genrecore.errors import GenrecoreError
 from genrecore.evaluation import metrics
 from genrecore.evaluation.metrics import METRICS
@@ -116,7 +117,7 @@ def score_columns() -> list[str]:
     """The columns of a leaderboard, with all metrics that are registered now."""
     metric_names = [name for name in METRICS if name != "accuracy"]
     return [
-        *("run_id", "title", "model", "dataset", "split", "n_clips"),
+        *("run_id", "title", "model", "dataset", "split", "split_title", "n_clips"),
         *("accuracy", "accuracy_low", "accuracy_high", *metric_names),
         *("best_epoch", "n_epochs", "train_s", "n_parameters", "created", "marks", "badge"),
     ]
@@ -131,6 +132,7 @@ def score_row(run: Run) -> dict[str, Any]:
         "model": run.config.model.name,
         "dataset": run.config.dataset.name,
         "split": f"{run.config.split.name}, fold {run.config.fold}",
+        "split_title": splits.title(run.config.split, run.config.fold),
         "best_epoch": status.get("best_epoch"),
         "n_epochs": status.get("epoch"),
         "train_s": run.worked_s,

@@ -96,7 +96,7 @@ def _seeds(seed: int, split_seed: int) -> str:
 
 def _test_name(run: Run) -> str:
     config = run.config
-    fold = f", fold {config.fold}" if config.fold else ""
+    fold = f", fold {config.fold + 1}" if config.fold else ""
     return _seeds(config.seed, config.split_seed) + fold
 
 
@@ -309,8 +309,5 @@ def _signature_without_data(config: RunConfig) -> str:
 
 def _block(run: Run) -> str:
     config = run.config
-    name = f"{config.dataset.name}, {config.split.name}"
-    name += f", split seed {config.split_seed}" if config.split_seed else ""
-    split = config.split.choose_from(splits.SPLITS)
-    n_folds = splits.n_folds(split)
-    return name + (f", fold {config.fold}" if n_folds > 1 else "")
+    name = f"{config.dataset.name}, {splits.title(config.split, config.fold)}"
+    return name + (f", split seed {config.split_seed}" if config.split_seed else "")

@@ -102,7 +102,8 @@ COLUMNS: Mapping[str, Column] = {
     "model": Column("Model"),
     "dataset": Column("Dataset"),
     "split": Column("Split"),
-    "fold": Column("Fold", "count"),
+    "split_title": Column("Split"),
+    "fold": Column("Fold, from 0", "count"),
     "seed": Column("Seed", "count"),
     "split_seed": Column("Split seed", "count"),
     "marks": Column(

@@ -100,7 +100,11 @@ def _check_fold(resolved: ResolvedConfig) -> None:
     if config.fold >= n_folds:
         raise UsageError(
             f"There is no fold {config.fold}: the split {config.split.name} has "
-            + (f"{n_folds} folds, 0 to {n_folds - 1}." if n_folds > 1 else "one fold only, 0.")
+            + (
+                f"{n_folds} folds, counted from 0 to {n_folds - 1}."
+                if n_folds > 1
+                else "one fold only, 0."
+            )
         )
 
 

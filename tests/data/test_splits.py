@@ -180,7 +180,7 @@ def test_artists_of_several_genres_that_empty_a_part_are_refused() -> None:
     [
         ("by_composer", {}, 0, "stratified, by_artist"),
         ("stratified", {"n_folds": 2}, 0, "n_folds"),
-        ("stratified", {}, 5, "no fold 5; with 5 folds there are 0 to 4"),
+        ("stratified", {}, 5, "no fold 5; the 5 folds are counted from 0 to 4"),
         ("by_artist", {}, -1, "no fold -1"),
         ("ratio_8_1_1", {}, 1, "no fold 1; the split ratio_8_1_1 has fold 0 only"),
         ("official", {}, 4, "no fold 4; the split official has fold 0 only"),
@@ -216,9 +216,7 @@ def test_every_scheme_is_deterministic_and_says_what_it_does(scheme: str) -> Non
 
 
 def test_options_and_fold_are_in_the_sentence() -> None:
-    assert splits.describe(SPLITS.choose("by_artist", {"n_folds": 7}), 2).endswith(
-        "; fold 2 of 7, counted from 0."
-    )
+    assert splits.describe(SPLITS.choose("by_artist", {"n_folds": 7}), 2).endswith("; fold 3 of 7.")
     assert "share either" in splits.describe(SPLITS.choose("by_artist", {"albums": True}))
     assert "7 : 1.5 : 2 " in splits.describe(
         SPLITS.choose("ratio_8_1_1", {"train": 7, "valid": 1.5, "test": 2})

@@ -89,9 +89,9 @@ def test_pooled_scores_are_those_of_all_clips_together(folds: list[Run]) -> None
 
 
 def test_missing_folds_are_named(folds: list[Run]) -> None:
-    with pytest.raises(GenrecoreError, match="Of 3 folds 1 is missing: fold 1; train it first"):
+    with pytest.raises(GenrecoreError, match="Of 3 folds 1 is missing: fold 2; train it first"):
         pool_folds([folds[0], folds[2]])
-    with pytest.raises(GenrecoreError, match="2 are missing: folds 0 and 2; train them first"):
+    with pytest.raises(GenrecoreError, match="2 are missing: folds 1 and 3; train them first"):
         pool_folds([folds[1]])
     with pytest.raises(GenrecoreError, match="no runs to pool"):
         pool_folds([])
@@ -115,7 +115,7 @@ def test_runs_that_do_not_belong_together_are_refused(copies: list[Run], tmp_pat
 def test_a_fold_that_is_not_done_is_named(copies: list[Run]) -> None:
     path = copies[1].folder / "status.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"state": "stopped"}))
-    with pytest.raises(GenrecoreError, match=r"these are not: fold 1 \(stopped\)"):
+    with pytest.raises(GenrecoreError, match=r"these are not: fold 2 \(stopped\)"):
         pool_folds([Run(run.folder) for run in copies])
     [sets] = fold_sets(Run(run.folder) for run in copies)
     assert sets.missing == [1]
@@ -131,7 +131,7 @@ def test_folds_of_data_that_changed_in_between_are_refused(copies: list[Run]) ->
         return table.drop(table.index[table["split"] == "test"][:2])
 
     shorter = _rewrite(second, "predictions.parquet", lose)
-    with pytest.raises(GenrecoreError, match="2 clips of fold 0 were tested by no fold"):
+    with pytest.raises(GenrecoreError, match="2 clips of fold 1 were tested by no fold"):
         pool_folds([first, shorter, third])
     more = _rewrite(second, "predictions.parquet", lambda table: pd.concat([table, strange]))
     with pytest.raises(GenrecoreError, match="2 clips were tested by several folds"):
@@ -174,7 +174,7 @@ def test_sets_of_folds_are_found_among_all_runs(copies: list[Run], tmp_path: Pat
     assert whole.system == part.system
     assert pool_folds(whole.runs.values()).scores["n_clips"] == 21
     assert not part.complete
-    assert part.sentence == "1 of 3 folds are done; missing: folds 0 and 2."
+    assert part.sentence == "1 of 3 folds are done; missing: folds 1 and 3."
 
 
 def test_probabilities_are_left_as_the_runs_wrote_them(folds: list[Run]) -> None:

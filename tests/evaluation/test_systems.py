@@ -130,7 +130,7 @@ def test_folds_are_one_test_once_all_are_done(store: Path) -> None:
 def test_folds_that_are_missing_are_named_and_shared_folds_compared(store: Path) -> None:
     a, b = folded(store, "cnn", 0.8, range(3)), folded(store, "mlp", 0.5, range(2))
     compared = systems.compare(systems.group_runs([*a, *b]))
-    assert any("2 of 3 folds are done; missing: fold 2" in note for note in compared.notes)
+    assert any("2 of 3 folds are done; missing: fold 3" in note for note in compared.notes)
     (pair,) = compared.pairs.to_dict("records")
     assert np.isnan(pair["difference"])  # 90 clips against two thirty
     assert "only if you ask" in pair["sentence"]
@@ -178,7 +178,7 @@ def test_systems_are_ranked_on_the_folds_that_all_have(store: Path) -> None:
     more = folded(store, "cnn", 0.9, range(1), seed=1)  # a block is the mean over its seeds
     blocks = systems.over_blocks(systems.group_runs([*folds, *more]))
     assert blocks.scores.shape == (2, 3)
-    assert blocks.left_out == ["demo, by_artist, fold 2: tested by 2 of 3."]
+    assert blocks.left_out == ["demo, By artist, fold 3 of 3: tested by 2 of 3."]
     means = [np.mean([run_scores(run)["accuracy"] for run in (folds[0], more[0])])]
     assert blocks.scores["cnn · demo"].iloc[0] == pytest.approx(means[0])
     assert blocks.ranks is not None
@@ -197,7 +197,10 @@ def test_the_same_system_on_two_datasets_is_one_column(store: Path) -> None:
     ]  # fmt: skip
     blocks = systems.over_blocks(systems.group_runs(four_runs))
     assert list(blocks.scores.columns) == ["cnn", "mlp"]
-    assert list(blocks.scores.index) == ["demo, by_artist, fold 0", "gtzan, by_artist, fold 0"]
+    assert list(blocks.scores.index) == [
+        "demo, By artist, fold 1 of 5",
+        "gtzan, By artist, fold 1 of 5",
+    ]
 
 
 def test_curves_of_a_system_are_means_in_a_band(store: Path) -> None:

@@ -178,7 +178,7 @@ def test_counts_are_written_as_counts_in_the_table_of_every_figure(store: Path) 
     artists = np.arange(90) // 2
     runs = [
         fake_run(store, draw_right(0.8 - 0.2 * k, 90, 9 * k + seed), artists, seed=seed, model=name)
-        for k, name in enumerate(["cnn", "mlp"])
+        for k, name in enumerate(["cnn", "crnn"])
         for seed in range(2)
     ]
     of_systems = systems.compare(systems.group_runs(runs))

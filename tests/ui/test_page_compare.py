@@ -184,7 +184,7 @@ def test_ranks_take_two_folds_and_say_what_is_missing(store: Path) -> None:
     text = words(app)
     assert "Friedman's test" in text
     assert set(app.dataframe[-1].value["block"]) == {
-        f"demo, by_artist, fold {fold}" for fold in range(3)
+        f"demo, By artist, fold {fold} of 3" for fold in (1, 2, 3)
     }
     shutil.rmtree(runs[-1].folder)
     shutil.rmtree(runs[-2].folder)

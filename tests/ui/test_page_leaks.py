@@ -130,7 +130,7 @@ def test_a_lost_fold_alone_is_queued_anew(
     gone = finished.leaky[1]
     Status(copied / gone.run_id).move("failed", "The disk is full.")
     app = open_page("leaks")
-    assert "By clip, fold 1: The disk is full." in app.error[0].value.replace("\\", "")
+    assert "By clip, fold 2: The disk is full." in app.error[0].value.replace("\\", "")
     assert app.button(key="go_on").label == "Queue the missing run"
     app.button(key="go_on").click().run()
     (new,) = [run for run in runs.all_runs() if run.state == "queued"]
@@ -241,7 +241,7 @@ def test_the_run_at_work_is_shown_with_its_epoch_and_the_time_left(
         app = open_page("leaks")
         text = words(app)
         assert "3 of 6 runs have ended · about 4 min 0" in text  # the tiny ones take seconds
-        assert "Running: By clip, fold 0" in text
+        assert "Running: By clip, fold 1" in text
         assert "Epoch 1 of 1" in text
         assert "1 of 6 runs has no result." in text
         (experiment,) = leaklab.experiments(runs.all_runs())

@@ -11,6 +11,7 @@ from __future__ import annotations
 import pandas as pd
 
 from genrecore.config.registry import Choice, import_modules
+from genrecore.config.run import Part
 from genrecore.data.clips import SPLITS as PARTS
 from genrecore.data.clips import genres_of
 from genrecore.data.splits.registered import SPLITS, FoldOptions, SplitFacts
@@ -19,7 +20,7 @@ from genrecore.words import out_of
 
 import_modules(__name__, __path__)
 
-__all__ = ["SPLITS", "FoldOptions", "apply", "counts", "describe", "n_folds", "notes"]
+__all__ = ["SPLITS", "FoldOptions", "apply", "counts", "describe", "n_folds", "notes", "title"]
 
 
 def apply(clips: pd.DataFrame, split: Choice[SplitFacts], seed: int, fold: int) -> pd.DataFrame:
@@ -72,6 +73,21 @@ def n_folds(split: Choice[SplitFacts]) -> int:
     return int(split.options.n_folds) if split.facts.folds else 1
 
 
+def title(part: Part, fold: int | None = None) -> str:
+    """What people call a split and its fold, counted from 1: `By artist, fold 1 of 5`.
+
+    Args:
+        part: The scheme with its options; the name of a scheme that is gone stays as it is.
+        fold: Counted from 0; None names the scheme alone.
+    """
+    try:
+        choice = part.choose_from(SPLITS)
+    except UsageError:
+        return part.name
+    name, n = SPLITS[part.name].title, n_folds(choice)
+    return name if fold is None or n == 1 else f"{name}, fold {fold + 1} of {n}"
+
+
 def describe(split: Choice[SplitFacts], fold: int = 0) -> str:
     """What the scheme does with these options, in one sentence for people."""
     facts, options = split.facts, split.options
@@ -79,5 +95,5 @@ def describe(split: Choice[SplitFacts], fold: int = 0) -> str:
     values = {key: f"{v:g}" if isinstance(v, float) else v for key, v in options}
     sentence = sentence.format(**values)
     if facts.folds:
-        sentence += f"; fold {fold} of {options.n_folds}, counted from 0"
+        sentence += f"; fold {fold + 1} of {options.n_folds}"
     return f"{sentence}."

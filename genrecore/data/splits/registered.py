@@ -89,7 +89,7 @@ def check_fold(fold: int, n_folds: int) -> None:
     """Refuses a fold that does not exist."""
     if not 0 <= fold < n_folds:
         raise UsageError(
-            f"There is no fold {fold}; with {n_folds} folds there are 0 to {n_folds - 1}."
+            f"There is no fold {fold}; the {n_folds} folds are counted from 0 to {n_folds - 1}."
         )
 
 

@@ -13,6 +13,7 @@ from plotly.subplots import make_subplots
 from genrecore.evaluation.comparison import distinct
 from genrecore.reporting.plots.chart import (
     GREY,
+    PERCENTS,
     TOP,
     Chart,
     draw,
@@ -241,7 +242,9 @@ def probabilities_side_by_side(
         figure.add_trace(bars | {"showlegend": False}, row=1, col=k)
     height = 130 + 28 * len(names)
     lay_out_subplots(figure, "Predictions side by side", height, 86, bargap=0.3)
-    figure.update_xaxes(range=[0, 1.35], tickvals=[0, 0.5, 1], tickformat=".0%")
+    figure.update_xaxes(
+        range=[0, 1.35], tickvals=[0, 0.5, 1], tickformat=".0%", labelalias=PERCENTS
+    )
     figure.update_yaxes(names_axis())
     figure.update_annotations(font_size=12, yshift=4)
     best = "; ".join(

@@ -76,9 +76,19 @@ def draw(
         top: Room above the plot, in pixels: more where a legend stands there.
         **layout: What the layout has besides.
     """
-    axes = {"xaxis": _AXIS | dict(x), "yaxis": _AXIS | dict(y)}
+    axes = {"xaxis": _AXIS | _percents(x), "yaxis": _AXIS | _percents(y)}
     layout = _look(title, height, top) | layout | axes
     return go.Figure({"data": list(traces), "layout": layout})
+
+
+PERCENTS = {f"{sign}{n}%": f"{sign}{n} %" for n in range(101) for sign in ("", "+", "−")}
+"""Plotly writes `70%`; this has an axis or a colour bar write `70 %`, as everything else does."""
+
+
+def _percents(axis: Mapping[str, Any]) -> dict[str, Any]:
+    """The axis, its shares written as everywhere."""
+    is_share = str(axis.get("tickformat", "")).endswith("%")
+    return dict(axis) | ({"labelalias": PERCENTS} if is_share else {})
 
 
 def lay_out_subplots(figure: go.Figure, title: str, height: int, top: int, **layout: Any) -> None:
@@ -139,7 +149,7 @@ def colour_bar(title: str, **more: Any) -> dict[str, Any]:
     return {
         "title": {"text": title} | small, "thickness": 10, "outlinewidth": 0,
         "tickfont": {"size": 11},
-    } | more  # fmt: skip
+    } | _percents(more)  # fmt: skip
 
 
 def ring(x: Sequence[Any], y: Sequence[Any], colour: str, width: float, **more: Any) -> Any:

@@ -9,6 +9,7 @@ import pandas as pd
 import streamlit as st
 
 from genrecore import words
+from genrecore.data import splits
 from genrecore.evaluation import comparison, costs, systems, verdicts
 from genrecore.evaluation.comparison import Comparison
 from genrecore.evaluation.systems import Blocks, System
@@ -115,14 +116,14 @@ def _choose_filter(tested: Sequence[Run]) -> list[Run]:
     """The runs that dataset, models and splits in the URL leave."""
     datasets = sorted({run.config.dataset.name for run in tested})
     models = sorted({run.config.model.name for run in tested})
-    splits = sorted({run.config.split.name for run in tested})
+    schemes = {run.config.split.name: splits.title(run.config.split) for run in tested}
     left, middle, right = st.columns(3, gap="medium")
     with left:
         dataset = choose_one("Dataset", {"": "All"} | {name: name for name in datasets}, "dataset")
     with middle:
         only_models = choose_many("Models", models, "models", placeholder="All")
     with right:
-        only_splits = choose_many("Splits", splits, "splits", placeholder="All")
+        only_splits = choose_many("Splits", schemes, "splits", placeholder="All")
     return [
         run
         for run in tested

@@ -183,7 +183,7 @@ def _scores_table(compared: Comparison, selection: Selection) -> None:
             "artists_low",
             *metrics,
         ),
-        *("n_clips", "split", "best_epoch", "n_epochs", "n_parameters", "n_multiply_adds"),
+        *("n_clips", "split_title", "best_epoch", "n_epochs", "n_parameters", "n_multiply_adds"),
         *("train_s", "latency_ms"),
     ]
     show_table(

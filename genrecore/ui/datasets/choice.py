@@ -183,7 +183,7 @@ def choose_split(dataset: DatasetChoice) -> SplitChoice:
         n_folds = int(options.get("n_folds", entry.options.model_fields["n_folds"].get_default()))
         with left:
             info = FieldInfo.from_annotation(Literal[tuple(range(n_folds))])  # type: ignore[arg-type]
-            info.title = "Tested fold"
+            info.title = "Tested fold, counted from 0"
             info.description = "Fold k tests part k and validates on the next one"
             fold = int(fields.field("fold", info, 0))
     if entry.facts.seeded:

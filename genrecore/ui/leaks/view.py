@@ -82,7 +82,7 @@ def show(experiments: Sequence[LeakExperiment]) -> None:
 
 def _title(member: Member) -> str:
     """The split and the fold of a run."""
-    return f"{_SPLITS[member.config.split.name]}, fold {member.config.fold}"
+    return f"{_SPLITS[member.config.split.name]}, fold {member.config.fold + 1}"
 
 
 def _stop(experiment: LeakExperiment) -> str:
@@ -146,7 +146,7 @@ def _show_runs(experiment: LeakExperiment) -> None:
         {
             "run_id": [run.run_id for run in runs],
             "split": [_SPLITS[run.config.split.name] for run in runs],
-            "fold": [str(run.config.fold) for run in runs],
+            "fold": [str(run.config.fold + 1) for run in runs],
             "state": [state_word(run.state) for run in runs],
             "marks": [", ".join(run.warnings) for run in runs],
             "badge": [run.badge for run in runs],

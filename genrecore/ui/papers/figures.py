@@ -174,7 +174,7 @@ def _draw_systems(drawing: _Drawing) -> None:
 def _draw_balance(drawing: _Drawing) -> None:
     clips = drawing.run.clips
     if clips is not None:
-        title = f"split {drawing.run.config.split.name}"
+        title = splits.title(drawing.run.config.split)
         chart(parts_of_split(splits.counts(clips), title), "balance")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,13 +12,15 @@ import streamlit as st
 from genrecore.reporting.columns import PAIRS, Column, find_column
 from genrecore.store.run import MARKS
 from genrecore.ui.parts.choices import choose
+from genrecore.words import seconds
 
 _NUMBERS: Mapping[str, str] = {
     "share": "%.1f %%", "points": "%+.1f", "size": "%.1f", "number": "%.3f", "decimal": "%.1f",
-    "p": "%.4f", "count": "%,d", "length": "%.1f s", "seconds": "duration",
+    "p": "%.4f", "count": "%,d", "length": "%.1f s",
 }  # fmt: skip
 _TIMES: Mapping[str, str] = {"moment": "D MMM, HH:mm", "date": "D MMM YYYY, HH:mm"}
 _CHIPS = dict(zip(map(str.capitalize, MARKS), ("red", "orange", "gray"), strict=True))
+_BLANKS = {"s": 9, "min": 7, "h": 5}
 _IN_HUNDREDTHS = ("share", "points", "size")
 _TALLEST = 460  # pixels; longer tables scroll
 _ROW, _HEAD = 35, 38
@@ -50,6 +53,8 @@ def show_table(
             column = Column(column)
         if column.upper:
             written[name] = [column.written(row, name) for row in rows.to_dict("records")]
+        elif column.format == "seconds":
+            written[name] = [_duration(value) for value in rows[name]]
         elif column.format == "marks":
             written[name] = [_chips(marks) for marks in rows[name]]
         elif column.format in _IN_HUNDREDTHS:
@@ -105,9 +110,8 @@ def table_to_open(
 
 def leaderboard_table(table: pd.DataFrame) -> None:
     """The leaderboard: scores, split, time and size of each run."""
-    columns = ["title", "accuracy", "accuracy_low", "macro_f1", "n_clips", "split", "best_epoch",
-               "train_s", "n_parameters"]  # fmt: skip
-    columns.insert(1, "marks")
+    columns = ["title", "marks", "accuracy", "accuracy_low", "macro_f1", "n_clips", "split_title",
+               "best_epoch", "train_s", "n_parameters"]  # fmt: skip
     show_table(table, shown_marks(columns, table))
 
 
@@ -126,6 +130,15 @@ def _chips(marks: str) -> list[str]:
     return [mark.capitalize() for mark in marks.split(", ") if mark]
 
 
+def _duration(value: float | None) -> str | None:
+    """The duration with blanks before it, so that a click on the column's head sorts by it."""
+    if value is None or math.isnan(value):
+        return None
+    text = seconds(value)
+    number, unit, *_ = text.split()
+    return " " * (_BLANKS[unit] - len(number.partition(".")[0])) + text
+
+
 def _config(column: Column) -> Any:
     settings: dict[str, Any] = {
         "label": column.title,
@@ -140,6 +153,8 @@ def _config(column: Column) -> Any:
         return kinds.MultiselectColumn(
             **settings, options=list(_CHIPS), color=list(_CHIPS.values()), disabled=True
         )
+    if column.format == "seconds":
+        return kinds.TextColumn(**settings, alignment="right")
     if column.format == "flag":
         return kinds.CheckboxColumn(**settings)
     if column.format in _TIMES:

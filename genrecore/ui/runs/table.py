@@ -10,6 +10,8 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
+from genrecore.config.run import Part
+from genrecore.data import splits
 from genrecore.reporting.columns import Column
 from genrecore.store.run import Run
 from genrecore.ui.parts import readers
@@ -74,7 +76,8 @@ def filtered(
     """
 
     def fits(row: RunRow) -> bool:
-        text = f"{row.run_id} {row.title} {row.split} {row.badge} {row.plan}".lower()
+        split = f"{row.split} {splits.title(Part(name=row.split))}"
+        text = f"{row.run_id} {row.title} {split} {row.badge} {row.plan}".lower()
         return (
             (not states or row.state in states)
             and (not models or row.model in models)
@@ -189,7 +192,7 @@ def _table(rows: Sequence[RunRow], opened: str) -> pd.DataFrame:
             "state": [state_word(row.state) for row in rows],
             "model": [row.model for row in rows],
             "dataset": [row.dataset for row in rows],
-            "split": [row.split for row in rows],
+            "split": [splits.title(Part(name=row.split)) for row in rows],
             "marks": [row.marks for row in rows],
             "badge": [row.badge for row in rows],
             # Blanks before the number let a click on the column's head sort by it.
