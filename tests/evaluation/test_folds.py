@@ -139,7 +139,7 @@ def test_folds_of_data_that_changed_in_between_are_refused(copies: list[Run]) ->
     renamed = _rewrite(
         third, "predictions.parquet", lambda table: table.rename(columns={table.columns[-1]: "p_x"})
     )
-    with pytest.raises(GenrecoreError, match=r"Fold 2 .* has other genres"):
+    with pytest.raises(GenrecoreError, match=r"Fold 3 .* has other genres"):
         pool_folds([first, second, renamed])
 
 

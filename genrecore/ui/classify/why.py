@@ -199,7 +199,7 @@ def _kept(parts: tuple[object, ...], compute: Callable[[], T]) -> T:
         while len(stored) >= _MOST_STORED:
             stored.pop(next(iter(stored)), None)
         stored[key] = value
-    return stored[key]  # type: ignore[no-any-return]
+    return stored[key]
 
 
 def _explain(
