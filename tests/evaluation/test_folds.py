@@ -99,7 +99,7 @@ def test_missing_folds_are_named(folds: list[Run]) -> None:
 
 def test_runs_that_do_not_belong_together_are_refused(copies: list[Run], tmp_path: Path) -> None:
     twice = _copy(copies[2], tmp_path, "again")
-    with pytest.raises(GenrecoreError, match="Fold 2 has two runs"):
+    with pytest.raises(GenrecoreError, match="Fold 3 has two runs"):
         pool_folds([*copies, twice])
     wider = _copy(copies[2], tmp_path, "wider", model__width=5)
     with pytest.raises(GenrecoreError, match="belong to 2 systems"):
