@@ -27,6 +27,15 @@ from genrecore.words import decimals, plural, thousands
 SILENT, NOISE, SPEECH, UNLIKE, LEARNED, HELD_OUT = (
     "silent", "noise", "speech", "unlike", "learned", "held out",
 )  # fmt: skip
+TITLES = {
+    SILENT: "nearly silent",
+    NOISE: "noise",
+    SPEECH: "speech",
+    UNLIKE: "unlike the training clips",
+    LEARNED: "is a training clip",
+    HELD_OUT: "is a clip of the dataset",
+}
+"""What people read of each kind in a table."""
 
 
 @dataclass(frozen=True)

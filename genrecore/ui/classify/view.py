@@ -13,7 +13,7 @@ import streamlit as st
 from genrecore import words
 from genrecore.audio import decode
 from genrecore.errors import GenrecoreError
-from genrecore.inference.doubts import HELD_OUT
+from genrecore.inference.doubts import HELD_OUT, TITLES
 from genrecore.inference.loaded import Prediction
 from genrecore.reporting import plots
 from genrecore.reporting.columns import Column
@@ -78,7 +78,7 @@ def _pick(clips: Mapping[str, InputClip], results: Sequence[SilentResult]) -> st
         if n_runs > 1:
             n_agreeing = sum(prediction.genre == genre for prediction in result.predictions)
             row["Runs that agree"] = f"{n_agreeing} of {n_runs}"
-        row["Doubts"] = ", ".join(kind for kind in kinds if kind != HELD_OUT) or None
+        row["Doubts"] = ", ".join(TITLES[kind] for kind in kinds if kind != HELD_OUT) or None
         if first.duration_s:
             row["Length"] = words.seconds(first.duration_s)
         rows.append(row)

@@ -80,7 +80,7 @@ def cell(run: Run, tested: Sequence[Run]) -> ClipList:
         figure = plots.confusion(matrix, "Confusions", (labelled, predicted), targets=True)
         chart(figure, f"cells_{run.run_id}", on_click=pick)
     with right:
-        section("A cell", "Click one in the matrix, or choose it here.")
+        section("Clips of one cell", "Click a cell of the matrix, or choose it here.")
         labelled = choose_one("Labelled", genres, "labelled", default=labelled)
         predicted = choose_one("Predicted", columns, "predicted", default=predicted)
         row, column = genres.index(labelled), columns.index(predicted)
