@@ -26,7 +26,16 @@ from genrecore.cli.options import (
     settings,
     switch,
 )
-from genrecore.cli.output import answer, err, out, print_json, print_table, records, reporting
+from genrecore.cli.output import (
+    answer,
+    err,
+    out,
+    print_caveats,
+    print_json,
+    print_table,
+    records,
+    reporting,
+)
 from genrecore.config.dotted import in_words, name_of, read_assignments, text_of
 from genrecore.config.run import RunConfig, with_values
 from genrecore.errors import GenrecoreError, UsageError
@@ -119,7 +128,7 @@ def _show(plan: Plan, as_json: bool) -> None:
         {
             **{name_of(key): text_of(row[key]) for key in plan.varied},
             f"validation {noun(metric)}": metric.facts.written(row["score"]),
-            **{key: row[key] for key in ("epochs", "state", "reason", "run")},
+            **{key: row[key] for key in ("epochs", "state", "marks", "reason", "run")},
         }
         for row in table
     ]
@@ -140,6 +149,7 @@ def _show(plan: Plan, as_json: bool) -> None:
     if best and best.run:
         value = metric.facts.written(results.score(best.run, metric.name))
         out.print(f"Best by validation: {in_words(best.changes)} ({value})")
+        print_caveats(best.run)
     done = [member.run.run_id for member in plan.done if member.run]
     if len(done) > 1 and not plan.search:
         out.print(f"Compare them: genrecore compare {shlex.join(done[:8])}")

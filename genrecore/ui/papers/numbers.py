@@ -345,3 +345,10 @@ def _show_systems(results: Results) -> None:
             icon=":material/warning:",
             color="red",
         )
+    n_unknown = int(ran["badge"].str.contains("Artists unknown").sum())
+    if n_unknown:
+        st.badge(
+            f"{n_unknown} of {len(ran)} have clips without an artist; see the marks",
+            icon=":material/help:",
+            color="orange",
+        )

@@ -165,7 +165,7 @@ def player(
 
 def _numbers(lanes: Sequence[Lane], key: str) -> None:
     with st.popover("Numbers", type="tertiary", icon=":material/table:", key=key):
-        st.caption("The probabilities for each segment, before calibration.")
+        st.caption("The probabilities for each segment, as the network gives them.")
         for lane in lanes:
             if len(lanes) > 1:
                 st.markdown(f"**{plain(lane.title)}**")

@@ -16,7 +16,8 @@ from genrecore.experiments import results
 from genrecore.experiments import search as searching
 from genrecore.experiments.plan import PRUNED, Member, Plan, find_plan, queue_missing, stop
 from genrecore.reporting.columns import Column
-from genrecore.ui.parts.frame import NO_BREAK, link_to, plain, section, sentences
+from genrecore.store.run import MARKS
+from genrecore.ui.parts.frame import NO_BREAK, link_to, plain, run_badges, section, sentences
 from genrecore.ui.parts.live import state_word
 from genrecore.ui.parts.tables import show_table, shown_marks, table_to_open
 from genrecore.ui.plans.progress import choose_entry, failures, follow, go_on, offer_missing
@@ -110,6 +111,7 @@ def _show_best(plan: Plan) -> None:
             f"Best by validation: **{plain(in_words(best.changes))}**, "
             f"{noun(metric)} {plain(metric.facts.written(score)).replace(' ', NO_BREAK)}."
         )
+        run_badges(best.run)
         if len(plan.done) > 1:
             st.caption(
                 f"The best of {len(plan.done)} on the same validation clips tends to look better "
@@ -141,6 +143,10 @@ def _show_tested(plan: Plan) -> None:
         "Mean accuracy on the test clips over seeds and folds. Compare tells whether two of them "
         "differ."
     )
+    marks = {mark for member in plan.done if member.run for mark in member.run.warnings}
+    for mark in MARKS:
+        if mark in marks:
+            st.caption(f":material/warning: Some runs are marked: {mark}; {MARKS[mark]}.")
 
 
 def _show_runs(plan: Plan) -> None:
