@@ -169,8 +169,8 @@ def calibrate_predictions(predictions: pd.DataFrame) -> Calibration:
     errors = [metrics.calibration_error(genre_index, p) for p in (proba, crossed)]
     if after >= before:
         note = (
-            f"On its {n} validation clips no temperature makes its probabilities better on clips "
-            "that it was not fitted on, so they are left as they are."
+            f"On its {n} validation clips no temperature lowers the log loss on clips that it was "
+            "not chosen on, so its probabilities are left as the network gives them."
         )
         return Calibration(1.0, n, before, before, errors[0], errors[0], note)
     temperature = fit_temperature(genre_index, proba)

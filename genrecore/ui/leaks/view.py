@@ -176,7 +176,7 @@ def _show_links(experiment: LeakExperiment) -> None:
 
 def _show_all(experiments: Sequence[LeakExperiment], titles: dict[str, str], opened: str) -> None:
     """All experiments, for comparing systems; a click on a row opens one."""
-    section("All experiments", "How much each system gains from known artists. Pick a row to open.")
+    section("All experiments", "What known artists change in each system. Pick a row to open.")
     gaps: list[LeakGap | None] = []
     for experiment in experiments:
         try:
