@@ -192,6 +192,7 @@ def _add_surroundings(model: Any, loaded: LoadedRun) -> None:
         "pooling": config.segments.pooling,
         "temperature": str(loaded.calibration.temperature),
         "run": loaded.run.run_id,
+        "caveats": " ".join(loaded.run.caveats),
         "config": config.model_dump_json(),
     }
     helper.set_model_props(model, metadata)
