@@ -8,7 +8,7 @@ the dataset's files change, so that a form can ask after every click.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from types import MappingProxyType
@@ -138,50 +138,53 @@ class Check:
         is the one that the data were published with, then one by artist where artists are known,
         then one by clip.
         """
-        return _best(self.splits)
+        return best_of(self.splits)
 
     @cached_property
     def remedies(self) -> list[Remedy]:
         """What may be changed so that the run is not refused, the best first; each was tried."""
+        return self._that_work(self._remedies()) if self.problem and self._data else []
+
+    def remedies_of(self, trial: Trial) -> list[Remedy]:
+        """What may be changed so that a split is possible which is not; each was tried."""
+        return self._that_work([self._without(trial.unfit, trial)]) if trial.unfit else []
+
+    def _that_work(self, remedies: Iterable[Remedy]) -> list[Remedy]:
         return [
             remedy
-            for remedy in self._possible_remedies()
+            for remedy in remedies
             if not check(with_values(self.config, dict(remedy.changes))).problem
         ]
 
-    def _possible_remedies(self) -> list[Remedy]:
-        if not self.problem or self._data is None:
-            return []
-        remedies, best, config = [], self.best_split, self.config
+    def _remedies(self) -> Iterator[Remedy]:
+        split, best, config = self.split, self.best_split, self.config
         if best and best.outcome != "crosses":
-            remedies.append(Remedy(best.sentence, best.changes))
-        if self.split and self.split.outcome == "crosses":
-            remedies.append(Remedy(f"Train although the split leaks; {_MARKED}.", _ALLOW))
+            yield Remedy(best.sentence, best.changes)
+        if split and split.outcome == "crosses":
+            yield Remedy(f"Train although the split leaks; {_MARKED}.", _ALLOW)
         elif best and best.outcome == "crosses":
-            remedies.append(Remedy(f"{best.title}, although it leaks; {_MARKED}.", best.changes))
-        remedies += self._without_genres()
-        if self.split is None and (config.genres.leave_out or config.genres.merge):
+            yield Remedy(f"{best.title}, although it leaks; {_MARKED}.", best.changes)
+        if split is None and self._data and (unfit := _clips(self._data).unfit):
+            yield self._without(unfit)
+        if split is None and (config.genres.leave_out or config.genres.merge):
             same = {"genres.leave_out": "", "genres.merge": ""}
-            remedies.append(Remedy("Take the genres as they are.", same))
-        return remedies
-
-    def _without_genres(self) -> list[Remedy]:
-        """Leaving out the fewest genres with which the split, or one by artist, is possible."""
-        unfit, then = _clips(self._data).unfit if self._data else (), ""
-        changes: dict[str, Any] = {}
-        if self.split is not None:
-            trials = [
+            yield Remedy("Take the genres as they are.", same)
+        if split is not None:  # the fewest genres with which it, or one by artist, is possible
+            candidates = [
                 trial
                 for name, trial in self.splits.items()
-                if trial.unfit and (name == self.split.part.name or _by_artist(trial))
+                if trial.unfit and (name == split.part.name or _by_artist(trial))
             ]
-            trial = min(trials, key=lambda t: (len(t.unfit), not _by_artist(t)), default=self.split)
-            unfit, changes, then = trial.unfit, trial.changes, f", then: {trial.title}"
-        if not unfit:
-            return []
+            if candidates:
+                trial = min(candidates, key=lambda t: (len(t.unfit), not _by_artist(t)))
+                yield self._without(trial.unfit, trial)
+
+    def _without(self, unfit: Sequence[str], then: Trial | None = None) -> Remedy:
+        """Genres left out, and a split that is possible then."""
         left_out = genres.also_left_out(self.config.genres.leave_out, unfit)
-        sentence = f"Leave out {listed(unfit)}{then}."
-        return [Remedy(sentence, {"genres.leave_out": left_out, **changes})]
+        sentence = f"Leave out {listed(tuple(unfit))}"
+        sentence += f", then: {then.title}." if then else "."
+        return Remedy(sentence, {"genres.leave_out": left_out, **(then.changes if then else {})})
 
     def refuse(self) -> None:
         """Raises the problem, if there is one.
@@ -213,7 +216,7 @@ def check(config: RunConfig) -> Check:
     if trial.separation is None:
         problem = trial.reason
     elif trial.outcome == "crosses" and not config.allow_leaks:
-        best = _best(_all_trials(data, config))
+        best = best_of(_all_trials(data, config))
         problem = leak_refusal(trial.reason, best is not None and best.outcome != "crosses")
     return Check(config, problem, trial, data)
 
@@ -324,7 +327,8 @@ def _all_trials(data: _Data, config: RunConfig) -> dict[str, Trial]:
     return {name: _tried(data, name, config.rehearsal, config.split_seed) for name in SPLITS}
 
 
-def _best(trials: Mapping[str, Trial]) -> Trial | None:
+def best_of(trials: Mapping[str, Trial]) -> Trial | None:
+    """The best of some splits, as `Check.best_split` says; None where none is possible."""
     return min((t for t in trials.values() if t.separation), key=_rank, default=None)
 
 

@@ -107,6 +107,12 @@ def fits(feature: str, model: str) -> str:
     return f"The model {model} takes {listed}; the feature {feature} makes {kind}."
 
 
+def feature_for(model: str, medium: str) -> str:
+    """A feature that a model takes and that can be made of a medium; empty where there is none."""
+    able = (name for name in FEATURES if takes(name, medium) and not fits(name, model))
+    return next(able, "")
+
+
 def takes(feature: str, medium: str) -> bool:
     """Whether a feature can be made of this medium: `wave`, `image` or `table`."""
     return medium in FEATURES[feature].facts.needs

@@ -26,8 +26,14 @@ from genrecore.models import MODELS
 from genrecore.training.parts import REGISTRIES, ResolvedConfig, augments, fits, takes
 from genrecore.ui.parts import fields
 from genrecore.ui.parts.choices import choose, choose_many, choose_one, chosen
+from genrecore.ui.parts.fitting import (
+    check_of,
+    choose_split,
+    fill_in,
+    show_unfit_models,
+    show_unfit_splits,
+)
 from genrecore.ui.parts.frame import capital, plain, section
-from genrecore.words import plural
 
 # These fields stand open; all others are folded away.
 _OPEN = ("training.epochs", "training.batch_size", "training.lr")
@@ -68,10 +74,15 @@ def start_from(
     return current
 
 
-def run_form(base: RunConfig) -> dict[str, Any]:
-    """The form of a run: data, model and training; returns its dotted values."""
+def run_form(base: RunConfig, own_split: bool = False) -> dict[str, Any]:
+    """The form of a run: data, model and training; returns its dotted values.
+
+    Args:
+        base: What the form starts from.
+        own_split: As `data_part`.
+    """
     section("1 · Data", "What the model learns from, and which clips are kept back to test it.")
-    values = data_part(base)
+    values = data_part(base, own_split)
     return values | model_and_training(base, values)
 
 
@@ -99,21 +110,16 @@ def preset_part() -> None:
             st.markdown("\n".join(f"- {note}" for note in PRESETS[preset].facts.notes))
 
 
-def fill_in(values: Mapping[str, Any]) -> None:
-    """Writes dotted values into the URL, where the fields read them; an option of a part needs the
-    part's name among them."""
-    for dotted, value in values.items():
-        part, _, option = dotted.partition(".")
-        choose(f"{values[part]}.{option}" if part in REGISTRIES and option else dotted, str(value))
+def data_part(base: RunConfig, own_split: bool = False) -> dict[str, Any]:
+    """Dataset and split with their options, as dotted values.
 
-
-def data_part(base: RunConfig) -> dict[str, Any]:
-    """Dataset and split with their options, as dotted values."""
+    Args:
+        base: What the form starts from.
+        own_split: Whether its split is chosen by default; else it is the best for these clips.
+    """
     left, right = st.columns(2, gap="medium")
     with left:
         values = _choose_part("dataset", base, "Dataset")
-    with right:
-        values |= _choose_part("split", base, "Split")
     dataset = values["dataset"]
     st.caption(_about(DATASETS[dataset]))
     open_fields = {
@@ -122,10 +128,19 @@ def data_part(base: RunConfig) -> dict[str, Any]:
     if DATASETS[dataset].facts.needs_folder:
         open_fields.add("folder")
     values |= _options("dataset", dataset, base, only=open_fields)
+    unfit = st.container()
     with st.expander("More about the data", icon=":material/tune:"):
         values |= _options("dataset", dataset, base, leave_out=open_fields)
-        values |= _options("split", values["split"], base)
+        of_split = st.container()
         values |= _more_fields("data", base)
+    result = check_of(values, base)
+    with right:
+        base = choose_split(base, result.splits, own_split)
+    values["split"] = base.split.name
+    with of_split:
+        values |= _options("split", base.split.name, base)
+    with unfit:
+        show_unfit_splits(result)
     return values
 
 
@@ -144,8 +159,7 @@ def model_part(base: RunConfig, data: Mapping[str, Any]) -> dict[str, Any]:
         )
         feature = values["feature"]
         st.caption(_about(FEATURES[feature]))
-    reasons = {name: fits(feature, name) for name in MODELS}
-    unfit = {name: reason for name, reason in reasons.items() if reason}
+    unfit = [name for name in MODELS if fits(feature, name)]
     with right:
         if len(unfit) == len(MODELS):
             st.error("No model takes this feature; choose another feature.")
@@ -160,18 +174,7 @@ def model_part(base: RunConfig, data: Mapping[str, Any]) -> dict[str, Any]:
                 "It is fitted in one call, without epochs: of the settings under Training, it uses "
                 "only seed and device."
             )
-    if unfit:
-        title = f"{plural(len(unfit), 'model')} cannot take this feature"
-        with st.expander(title, icon=":material/block:"):
-            st.radio(
-                "Models that cannot take this feature",
-                list(unfit),
-                format_func=MODELS.titles.__getitem__,
-                captions=list(unfit.values()),
-                index=None,
-                disabled=True,
-                label_visibility="collapsed",
-            )
+    show_unfit_models(unfit, medium)
     with st.expander("More about feature and model", icon=":material/tune:"):
         values |= _options("model", model, base)
         values |= _options("feature", feature, base)

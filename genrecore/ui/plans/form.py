@@ -25,6 +25,7 @@ from genrecore.training.resolve import resolve
 from genrecore.ui.datasets.choice import usual_config
 from genrecore.ui.parts import fields, forms
 from genrecore.ui.parts.choices import choose, choose_flag, choose_many, choose_one, chosen
+from genrecore.ui.parts.fitting import fill_in
 from genrecore.ui.parts.frame import pair, plain, section
 from genrecore.ui.plans.panel import buttons, plan_panel, show_estimate
 from genrecore.ui.plans.progress import open_entry
@@ -100,7 +101,7 @@ def _fill_in(table: str) -> None:
     # What further grids add is trained only from the table as it stands.
     grid = {key: list(values) for key, values in find_sweep(table)[1].grids[0].items()}
     models = [str(name) for name in grid.pop("model", [])]
-    forms.fill_in(({"model": models[0]} if models else {}) | sweep_values(table))
+    fill_in(({"model": models[0]} if models else {}) | sweep_values(table))
     choose("models", models)
     choose("vary", list(grid))
     for dotted, values in grid.items():

@@ -1,0 +1,129 @@
+"""What a form can offer for these data: splits and models that work, why the others do not, and
+what would have to change, one click away."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import streamlit as st
+
+from genrecore.config.run import Part, RunConfig, with_values
+from genrecore.data.splits import SPLITS
+from genrecore.errors import GenrecoreError
+from genrecore.features import FEATURES
+from genrecore.models import MODELS
+from genrecore.training.check import Check, Remedy, Trial, best_of, check
+from genrecore.training.parts import REGISTRIES, feature_for
+from genrecore.ui.parts.choices import choose, choose_one, chosen
+from genrecore.ui.parts.frame import plain
+from genrecore.words import plural
+
+_MARKS = {"crosses": " (leaks)", "cannot be known": " (artists unknown)"}
+_DATA = ("dataset", "genres", "rehearsal", "audio", "split_seed")
+"""The fields of a configuration that say which clips are split."""
+
+
+def fill_in(values: Mapping[str, Any]) -> None:
+    """Writes dotted values into the URL, where the fields read them; an option of a part needs the
+    part's name among them."""
+    for dotted, value in values.items():
+        part, _, option = dotted.partition(".")
+        choose(f"{values[part]}.{option}" if part in REGISTRIES and option else dotted, str(value))
+
+
+def check_of(values: Mapping[str, Any], base: RunConfig) -> Check:
+    """What the clips chosen on a form allow; nothing is known of values that do not fit.
+
+    Args:
+        values: Dotted values of the form so far.
+        base: What the form starts from.
+    """
+    about_data = {k: v for k, v in values.items() if k.partition(".")[0] in _DATA}
+    try:
+        config = with_values(base, about_data)
+    except GenrecoreError as error:  # the panel beside the form says so
+        return Check(base, str(error))
+    with st.spinner("Trying the splits …"):
+        result = check(config)
+        _ = result.splits
+    return result
+
+
+def choose_split(base: RunConfig, trials: Mapping[str, Trial], own: bool) -> RunConfig:
+    """The choice of a split among those that can be made; returns the base with it.
+
+    Args:
+        base: What the form starts from.
+        trials: What each split would give; empty where nobody knows.
+        own: Whether the base's split is chosen unless the URL names another; else it is the best.
+    """
+    best = best_of(trials)
+    default = base.split if own or best is None else best.part
+    asked = {default.name, chosen("split")}
+    titles = {
+        name: entry.title + _MARKS.get(trials[name].outcome if trials else "", "")
+        for name, entry in SPLITS.items()
+        if not trials or trials[name].separation or name in asked
+    }
+    name = choose_one(
+        RunConfig.model_fields["split"].title or "",
+        titles,
+        "split",
+        default=default.name,
+        help=RunConfig.model_fields["split"].description,
+    )
+    part = default if name == default.name else Part(name=name)
+    if part.name != default.name and name in trials and trials[name].separation:
+        part = trials[name].part
+    return base.model_copy(update={"split": part})
+
+
+def show_unfit_splits(result: Check) -> None:
+    """The splits that these clips do not allow, with the reason and, where there is one, a button
+    that changes what stands in the way."""
+    unfit = {name: trial for name, trial in result.splits.items() if not trial.separation}
+    if not unfit:
+        return
+    title = f"{plural(len(unfit), 'split')} cannot be made of these clips"
+    with st.expander(title, icon=":material/block:"):
+        for name, trial in unfit.items():
+            st.markdown(f"**{plain(SPLITS[name].title)}**: {plain(trial.reason)}")
+            show_remedies(result.remedies_of(trial), f"split_{name}")
+
+
+def show_unfit_models(unfit: Sequence[str], medium: str) -> None:
+    """The models that cannot take the chosen feature, each with what it needs and a button that
+    chooses it."""
+    if not unfit:
+        return
+    title = f"{plural(len(unfit), 'model')} cannot take this feature"
+    with st.expander(title, icon=":material/block:"):
+        for name in unfit:
+            feature = feature_for(name, medium)
+            needs = FEATURES[feature].title if feature else " or ".join(MODELS[name].facts.accepts)
+            with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+                st.markdown(f"{plain(MODELS[name].title)}: needs {plain(needs)}.", width="content")
+                if feature:
+                    st.button(
+                        "Switch feature",
+                        key=f"switch_{name}",
+                        type="tertiary",
+                        icon=":material/swap_horiz:",
+                        on_click=fill_in,
+                        args=({"feature": feature, "model": name},),
+                        help=f"Takes the feature {feature} and the model {name}.",
+                    )
+
+
+def show_remedies(remedies: Sequence[Remedy], key: str) -> None:
+    """A button for each change with which it works."""
+    for number, remedy in enumerate(remedies):
+        st.button(
+            plain(remedy.sentence.removesuffix(".")),
+            key=f"remedy_{key}_{number}",
+            icon=":material/build:",
+            on_click=fill_in,
+            args=(remedy.changes,),
+            help=remedy.settings,
+        )
