@@ -14,7 +14,7 @@ left, right = ui.pair("form", left=5, right=3)
 
 with left:
     forms.preset_part()
-    values = forms.run_form(base)
+    values = forms.run_form(base, own_split=parent is not None)
     ui.opens(str(values["model"]), str(values["dataset"]))
 
 with right:

@@ -16,8 +16,11 @@ from genrecore.models import MODELS
 from genrecore.training.check import Check, Remedy, Trial, best_of, check
 from genrecore.training.parts import REGISTRIES, feature_for
 from genrecore.ui.parts.choices import choose, choose_one, chosen
-from genrecore.ui.parts.frame import plain
+from genrecore.ui.parts.frame import plain, separation_box
 from genrecore.words import plural
+
+RED = " with the red badge"
+"""At the end of a button's label: what it starts is marked wherever it appears."""
 
 _MARKS = {"crosses": " (leaks)", "cannot be known": " (artists unknown)"}
 _DATA = ("dataset", "genres", "rehearsal", "audio", "split_seed")
@@ -127,3 +130,36 @@ def show_remedies(remedies: Sequence[Remedy], key: str) -> None:
             args=(remedy.changes,),
             help=remedy.settings,
         )
+
+
+def show_check(config: RunConfig, label: str, key: str) -> tuple[RunConfig, str] | None:
+    """Says what a run would meet: whether its split keeps artists apart, and what is wrong, with
+    buttons for what would help.
+
+    Args:
+        config: Resolved.
+        label: Of the button that sends the form off.
+        key: Of that button.
+
+    Returns:
+        The configuration to queue, with leaks allowed where the split leaks, and the button's
+        label, which says so; None where the run is refused: then the button is drawn as one that
+        cannot be pressed.
+    """
+    strict = check(config.model_copy(update={"allow_leaks": False}))
+    if strict.split and strict.split.separation:
+        separation_box(strict.split.separation)
+        if strict.split.outcome == "crosses":
+            if strict.best_split and strict.best_split.outcome == "crosses":
+                st.caption("No split of these clips keeps them apart.")
+            others = [remedy for remedy in strict.remedies if "allow_leaks" not in remedy.changes]
+            show_remedies(others, key)
+            config = config.model_copy(update={"allow_leaks": True})
+            label = label.removesuffix(RED) + RED
+    result = check(config)
+    if not result.problem:
+        return config, label
+    st.error(plain(result.problem), icon=":material/error:")
+    show_remedies(result.remedies, key)
+    st.button(label, type="primary", width="stretch", disabled=True, key=key)
+    return None

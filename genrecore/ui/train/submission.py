@@ -17,6 +17,7 @@ from genrecore.training import hardware
 from genrecore.training.resolve import resolve
 from genrecore.ui.datasets.choice import prepare_words
 from genrecore.ui.parts import forms
+from genrecore.ui.parts.fitting import RED, show_check
 from genrecore.ui.parts.frame import announce, command, go_to, plain, sentences
 from genrecore.ui.parts.tasks import task_button, watch
 
@@ -30,7 +31,18 @@ def run_panel(values: Mapping[str, Any], parent: Run | None) -> None:
     """
     with forms.checked("Train", "train"):
         config = forms.configuration(values, parent.config if parent else None)
+        leaks = config.standardise_on == "all" and not config.allow_leaks
+        if leaks:
+            st.error(
+                "Statistics of all clips let training know something of the test clips.",
+                icon=":material/block:",
+            )
+            config = config.model_copy(update={"allow_leaks": True})
         config = resolve(config).config
+        accepted = show_check(config, "Train" + (RED if leaks else ""), "train")
+        if accepted is None:
+            return
+        config, label = accepted
         device = hardware.choose(config.device, config.training.precision)
         with st.container(border=True, gap="small"):
             st.caption("Runs on")
@@ -38,7 +50,7 @@ def run_panel(values: Mapping[str, Any], parent: Run | None) -> None:
             st.caption(plain(f"Precision is {device.reason}"))
         if parent:
             _changes(config, parent)
-        _buttons(config, parent)
+        _buttons(config, parent, label)
         command(train_command(config))
 
 
@@ -66,10 +78,10 @@ def _changes(config: RunConfig, parent: Run) -> None:
         st.dataframe(pd.DataFrame(rows), hide_index=True, key="changed")
 
 
-def _buttons(config: RunConfig, parent: Run | None) -> None:
+def _buttons(config: RunConfig, parent: Run | None, label: str) -> None:
     """Train, which leads to the run, and Prepare."""
     if forms.start_button(
-        "Train", "train", "Puts the run into the queue; it starts as soon as a place is free."
+        label, "train", "Puts the run into the queue; it starts as soon as a place is free."
     ):
         with sentences():
             origin = {"parent": parent.run_id, "how": "cloned"} if parent else None
