@@ -66,9 +66,11 @@ def execute(run: Run, show: Report = silent, team: Team | None = None) -> str:
         except Stopped:
             progress.stop()
         except BaseException as error:
-            progress.log(traceback.format_exc())
+            sentence, trace = describe(error), traceback.format_exc()
+            # The sentence of an error that is meant for people says all; the status has the trace.
+            progress.log(sentence if isinstance(error, GenrecoreError) else trace)
             (run.folder / _RESERVE).unlink(missing_ok=True)
-            progress.end("failed", describe(error), traceback=traceback.format_exc())
+            progress.end("failed", sentence, traceback=trace)
             if not isinstance(error, Exception):
                 raise
         finally:

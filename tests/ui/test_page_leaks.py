@@ -339,7 +339,7 @@ def test_a_dataset_without_its_folder_and_too_many_folds_are_said_in_a_sentence(
     app = open_page(
         "leaks", **{"demo.n_clips": "211", "by_artist.n_folds": "9"}
     )  # nobody has made these
-    assert "8 artists a genre, and 9 folds need 9" in app.error[0].value
+    assert "9 folds need 9 artists a genre; choose at most 8 folds" in app.error[0].value
 
 
 def test_the_command_refuses_before_anything_is_trained(store: Path, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from opened import again, open_page, words
 from rehearsed import rehearsals
+from sample_files import silent_wav
 
 from genrecore.experiments import papers
 from genrecore.experiments import plan as plans
@@ -154,3 +155,27 @@ def test_a_studys_plan_is_a_plan_like_any_other(rehearsal_store: Path) -> None:
     assert f"After {plan.source}" in words(app)
     table = next(frame.value for frame in app.dataframe if "state" in frame.value)
     assert set(table["v_1"]) == set(papers.PROTOCOLS)
+
+
+def test_rows_whose_files_are_missing_are_left_out_with_the_reason(
+    real_data: Path, nobody_starts: Path
+) -> None:
+    address = {"study": "qin", "view": "run", "gtzan.folder": str(real_data / "gtzan")}
+    app = open_page("papers", **address)
+    reasons = " ".join(box.value for box in app.warning).replace("\\", "")
+    assert "holds no images_original" in reasons
+    queue = app.button(key="queue")
+    n = int(queue.label.removeprefix("Queue the ").removesuffix(" that can run"))
+    assert 0 < n < 22
+    queue.click().run()
+    assert not app.exception
+    assert len(runs.all_runs(nobody_starts)) == n
+
+
+def test_where_no_row_can_run_the_button_cannot_be_pressed(store: Path, tmp_path: Path) -> None:
+    for genre in ("blues", "rock"):
+        for number in range(4):
+            silent_wav(tmp_path / "genres_original" / genre / f"{genre}.{number:05}.wav")
+    app = open_page("papers", study="qin", view="run", **{"gtzan.folder": str(tmp_path)})
+    assert "None of these runs can be trained" in app.error[0].value
+    assert app.button(key="queue").disabled

@@ -247,3 +247,17 @@ def test_an_unknown_plan_in_the_address_gives_the_newest_and_says_so(nobody_star
     app = open_page("plans", plan="no-such")
     assert "There is no plan no-such" in words(app)
     assert Plan(plan.folder).title in str(app.selectbox[0].options)
+
+
+def test_a_plan_on_clips_that_every_split_leaks_wears_the_red_badge(
+    real_data: Path, nobody_starts: Path
+) -> None:
+    address = {"dataset": "gtzan", "gtzan.folder": str(real_data / "gtzan"), "values.seed": "0,1"}
+    app = open_page("plans", view="new", **address)
+    assert "The split leaks" in app.error[0].value
+    button = app.button(key="queue")
+    assert button.label == "Queue 2 runs with the red badge"
+    assert not app.multiselect(key="choice_splits").options
+    button.click().run()
+    assert not app.exception
+    assert {run.config.allow_leaks for run in runs.all_runs(nobody_starts)} == {True}

@@ -8,15 +8,14 @@ from typing import Any
 import streamlit as st
 
 from genrecore.config.run import Genres, RunConfig, signature
-from genrecore.data.datasets import DATASETS
+from genrecore.data.datasets.loaded import known_table, stamp_of
 from genrecore.data.splits import SPLITS
-from genrecore.errors import GenrecoreError, UsageError
+from genrecore.errors import UsageError
 from genrecore.experiments import leaks
 from genrecore.experiments.leaks import CLEAN
-from genrecore.ui.datasets import readers
-from genrecore.ui.datasets.choice import DatasetChoice, choose_dataset
+from genrecore.training.check import problems_of
+from genrecore.ui.datasets.choice import choose_dataset
 from genrecore.ui.parts import fields, forms
-from genrecore.ui.parts.cache import cached_by_files, no_files
 from genrecore.ui.parts.frame import pair, section
 from genrecore.ui.plans.panel import plan_panel
 from genrecore.ui.plans.progress import open_entry
@@ -45,7 +44,7 @@ def new_experiment() -> None:
             config = forms.configuration(values)
             plan = leaks.draft(config, n_folds)
             first = plan.configs[0]
-            _check_clips(dataset, first, n_folds)
+            _check_clips(first, plan.configs, n_folds)
 
             def start(new: Sequence[RunConfig]) -> None:
                 if new:
@@ -62,38 +61,21 @@ def new_experiment() -> None:
             )
 
 
-def _check_clips(dataset: DatasetChoice, config: RunConfig, n_folds: int) -> None:
-    """Refuses clips that cannot answer the question.
+def _check_clips(config: RunConfig, configs: Sequence[RunConfig], n_folds: int) -> None:
+    """Refuses clips that cannot answer the question, and runs that would fail.
 
     Raises:
-        UsageError: Why not.
+        GenrecoreError: Why.
     """
-    if not readers.is_made(dataset):
-        options = DATASETS.choose(dataset.name, dataset.options).options
-        n_artists = min(options.n_artists, options.n_clips)
-        if n_artists < n_folds:
-            raise UsageError(
-                f"The demo music has {n_artists} artists a genre, and {n_folds} folds need "
-                f"{n_folds}; choose fewer folds or more artists."
-            )
+    clips = known_table(stamp_of(config.dataset.name, config.dataset.options))
+    if clips is None:  # nobody knows before they are made
         return
-    data = readers.read_dataset(dataset)
-    problem = _problem(data, config.model_dump_json(), n_folds)
-    if problem:
+    leaks.check(config, clips, n_folds)
+    for problem in filter(None, problems_of(configs)):
         raise UsageError(problem)
-    n_unknown = int(data.clips["artist"].isna().sum())
+    n_unknown = int(clips["artist"].isna().sum())
     if n_unknown:
         st.caption(
-            f"{thousands(n_unknown)} of {thousands(len(data.clips))} clips name no artist. Each "
+            f"{thousands(n_unknown)} of {thousands(len(clips))} clips name no artist. Each "
             "counts as an artist of its own, so the gap may come out too small."
         )
-
-
-@cached_by_files(no_files, spinner="Counting the artists …")
-def _problem(data: readers.Dataset, config: str, n_folds: int) -> str:
-    """Why these clips allow no experiment; empty where they do."""
-    try:
-        leaks.check(RunConfig.model_validate_json(config), data.clips, n_folds)
-    except GenrecoreError as error:
-        return str(error)
-    return ""

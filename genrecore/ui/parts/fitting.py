@@ -132,6 +132,20 @@ def show_remedies(remedies: Sequence[Remedy], key: str) -> None:
         )
 
 
+def allowed(config: RunConfig, varies: bool = False) -> tuple[RunConfig, str]:
+    """The configuration with leaks allowed where its split leaks, and then the end of the label of
+    the button, which says so.
+
+    Args:
+        config: What is to be queued.
+        varies: Whether its split varies: then those that leak are left out.
+    """
+    split = check(config).split
+    if varies or split is None or split.outcome != "crosses":
+        return config, ""
+    return config.model_copy(update={"allow_leaks": True}), RED
+
+
 def show_check(config: RunConfig, label: str, key: str) -> tuple[RunConfig, str] | None:
     """Says what a run would meet: whether its split keeps artists apart, and what is wrong, with
     buttons for what would help.
@@ -146,16 +160,16 @@ def show_check(config: RunConfig, label: str, key: str) -> tuple[RunConfig, str]
         label, which says so; None where the run is refused: then the button is drawn as one that
         cannot be pressed.
     """
+    config, red = allowed(config)
+    label = label.removesuffix(RED) + red if red else label
     strict = check(config.model_copy(update={"allow_leaks": False}))
     if strict.split and strict.split.separation:
         separation_box(strict.split.separation)
-        if strict.split.outcome == "crosses":
+        if red:
             if strict.best_split and strict.best_split.outcome == "crosses":
                 st.caption("No split of these clips keeps them apart.")
             others = [remedy for remedy in strict.remedies if "allow_leaks" not in remedy.changes]
             show_remedies(others, key)
-            config = config.model_copy(update={"allow_leaks": True})
-            label = label.removesuffix(RED) + RED
     result = check(config)
     if not result.problem:
         return config, label

@@ -20,13 +20,14 @@ from genrecore.experiments.search import Strategy
 from genrecore.experiments.values import read_ranges, typed_list
 from genrecore.models import MODELS
 from genrecore.store.run import find_same
+from genrecore.training.check import check
 from genrecore.training.parts import REGISTRIES, fits
 from genrecore.training.resolve import resolve
 from genrecore.ui.datasets.choice import usual_config
 from genrecore.ui.parts import fields, forms
 from genrecore.ui.parts.choices import choose, choose_flag, choose_many, choose_one, chosen
-from genrecore.ui.parts.fitting import fill_in
-from genrecore.ui.parts.frame import pair, plain, section
+from genrecore.ui.parts.fitting import allowed, check_of, fill_in
+from genrecore.ui.parts.frame import pair, plain, section, separation_box
 from genrecore.ui.plans.panel import buttons, plan_panel, show_estimate
 from genrecore.ui.plans.progress import open_entry
 
@@ -68,6 +69,9 @@ def new_plan() -> None:
         section("This plan")
         with forms.checked("Queue the runs", "queue"):
             config = forms.configuration(values)
+            trial = check(config).split
+            if trial and trial.separation:
+                separation_box(trial.separation)
             if way == "all":
                 _plan(config, texts, table, again)
             else:
@@ -126,7 +130,7 @@ def _varying(values: Mapping[str, Any], way: str) -> dict[str, str]:
             texts["seed"] = _text("seed", "Seeds", "Numbers with commas between, or 0..4 for all.")
         with right:
             picked["split"] = choose_many(
-                "Splits", SPLITS.titles, "splits", placeholder="Only the one above"
+                "Splits", _splits(values), "splits", placeholder="Only the one above"
             )
     titles = {
         name: title
@@ -145,6 +149,17 @@ def _varying(values: Mapping[str, Any], way: str) -> dict[str, str]:
         texts[name] = _text(name, titles[name], hint)
     texts = {name: ",".join(names) for name, names in picked.items()} | texts
     return {name: text for name, text in texts.items() if text}
+
+
+def _splits(values: Mapping[str, Any]) -> dict[str, str]:
+    """The titles of the splits that can be made of these clips without a leak; of all where nobody
+    knows."""
+    trials = check_of(values, RunConfig()).splits
+    return {
+        name: title
+        for name, title in SPLITS.titles.items()
+        if not trials or trials[name].outcome in ("works", "cannot be known")
+    }
 
 
 def _titles() -> dict[str, str]:
@@ -185,6 +200,7 @@ def _choose_strategy(way: str) -> Strategy:
 
 def _plan(config: RunConfig, texts: Mapping[str, str], table: str, again: bool) -> None:
     config, grids = drafts.spread(config, [{}], texts)
+    config, red = allowed(config, varies="split" in grids[0])
     plan = _draft(config.model_dump_json(), json.dumps(grids))
     plan = plan.trainable([None] * len(plan.configs) if again else find_same(plan.configs))
     varied = {key: text for key, text in texts.items() if key in grids[0]}
@@ -194,7 +210,15 @@ def _plan(config: RunConfig, texts: Mapping[str, str], table: str, again: bool) 
         title, source = (find_sweep(table)[1].title, sweep_source(table)) if table else ("", "")
         open_entry("plan", plans.start(plan, title=title, source=source, again=again).plan_id)
 
-    plan_panel(plan.configs, start, sweep, plan.left_out, again=again, refused=plan.refused)
+    plan_panel(
+        plan.configs,
+        start,
+        sweep,
+        plan.left_out,
+        again=again,
+        refused=plan.refused,
+        red=red,
+    )
 
 
 @st.cache_data(show_spinner="Checking the combinations …", max_entries=32)
@@ -204,6 +228,7 @@ def _draft(config: str, grids: str) -> Draft:
 
 def _search(config: RunConfig, texts: Mapping[str, str], strategy: Strategy) -> None:
     config, ranges = read_ranges(config, texts)
+    config, red = allowed(config)
     config = search.check(config, ranges, strategy)
     with st.container(border=True, gap="small"):
         st.markdown(f"**{strategy.n_trials} runs**, chosen by the search")
@@ -223,4 +248,4 @@ def _search(config: RunConfig, texts: Mapping[str, str], strategy: Strategy) -> 
         open_entry("plan", plan.plan_id)
 
     sweep = drafts.sweep_command(config, varied, flags)
-    buttons(f"Start {strategy.n_trials} trials", start, sweep, can_measure)
+    buttons(f"Start {strategy.n_trials} trials" + red, start, sweep, can_measure)

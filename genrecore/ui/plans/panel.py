@@ -30,6 +30,7 @@ def plan_panel(
     again: bool = False,
     measurable: bool = True,
     refused: Sequence[str] = (),
+    red: str = "",
 ) -> None:
     """The panel of a plan.
 
@@ -43,6 +44,7 @@ def plan_panel(
         again: Whether existing runs are trained again.
         measurable: Whether the command can measure how long the runs take.
         refused: Why further runs are left out because they would fail, in sentences.
+        red: At the end of the button's label where its runs leak.
     """
     for sentence in refused:
         st.warning(plain(sentence), icon=":material/block:")
@@ -61,7 +63,7 @@ def plan_panel(
         if len(left_out) > _MOST_LEFT_OUT:
             st.caption(f"… and {len(left_out) - _MOST_LEFT_OUT} more reasons.")
     runs = f"the {len(new)} that can run" if refused else plural(len(new), "run")
-    label = f"Queue {runs}" if new else nothing_new
+    label = f"Queue {runs}{red}" if new else nothing_new
     buttons(label, lambda: start(new), command_words, can_measure)
 
 
