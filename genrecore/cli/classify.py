@@ -13,7 +13,6 @@ from typing import Annotated, Any
 import typer
 from typer import Argument, Option
 
-from genrecore.audio.decode import FORMATS
 from genrecore.cli.options import JsonOption, RunsOption, switch
 from genrecore.cli.output import err, out, print_json, reporting
 from genrecore.errors import GenrecoreError, UsageError
@@ -21,14 +20,16 @@ from genrecore.words import percent
 
 commands = typer.Typer(rich_markup_mode=None)
 
-_IMAGES = (".png", ".jpg", ".jpeg")
-
 
 @commands.command()
 def classify(
     files: Annotated[
         list[Path],
-        Argument(metavar="FILE…", help="Audio files, and folders with audio files in them."),
+        Argument(
+            metavar="FILE…",
+            help="Audio files, and folders with audio files in them; images or arrays (.npy, .npz) "
+            "for runs that were trained on such.",
+        ),
     ],
     run: RunsOption,
     as_json: JsonOption = False,
@@ -47,9 +48,10 @@ def classify(
     if as_json and as_csv:
         raise UsageError("Give --json or --csv, not both.")
     from genrecore.inference import ensemble as ensembles
+    from genrecore.inference.loaded import FILES
 
     ensemble = ensembles.load(run)
-    paths, failures = _files(files, ensemble.loaded[0].medium)
+    paths, failures = _files(files, FILES[ensemble.loaded[0].medium].formats)
     results: list[dict[str, Any]] = []
     table = _CsvTable(ensemble, with_doubts) if as_csv else None
     finder = _doubt_finder(ensemble, quiet=as_json or as_csv) if with_doubts else None
@@ -107,10 +109,11 @@ def _failure(path: Path, name: str, problem: str) -> dict[str, str]:
     return {"path": str(path), "name": name, "error": problem}
 
 
-def _files(paths: Iterable[Path], medium: str) -> tuple[list[Path], list[dict[str, str]]]:
+def _files(
+    paths: Iterable[Path], endings: tuple[str, ...]
+) -> tuple[list[Path], list[dict[str, str]]]:
     """The named files and those in folders, in order, each once; and a failure for each folder
     without any."""
-    endings = _IMAGES if medium == "image" else FORMATS
     files: dict[Path, None] = {}
     failures = []
     for path in paths:

@@ -6,7 +6,7 @@ Columns, in this order:
 |---|---|
 | `clip_id` | the dataset's own identifier, text, unique, the same in every medium |
 | `path` | absolute path of the file |
-| `medium` | `audio`, `image` or `table` |
+| `medium` | `audio`, `image`, `table`, `vector` or `sequence` |
 | `genre` | the label |
 | `artist` | text, or missing where it is not known |
 | `album` | text, or missing |

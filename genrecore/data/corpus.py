@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -21,7 +21,7 @@ import pandas as pd
 from genrecore.audio import decode as audio
 from genrecore.data.parallel import in_order
 from genrecore.errors import AudioError, GenrecoreError
-from genrecore.store.files import cache_dir, digest, read_json, write_text
+from genrecore.store.files import cache_dir, digest, read_json, write_json, write_text
 from genrecore.store.locks import make_once
 from genrecore.store.progress import Phase, Report, silent
 
@@ -47,12 +47,13 @@ class Corpus:
     Attributes:
         folder: Its folder in the cache.
         key: A digest of its content.
-        sample_rate_hz: Rate of the samples; 0 for images and tables.
-        index: One row a clip: `clip_id, start, n_samples`; in samples for audio, in images or
-            rows of the table otherwise.
+        sample_rate_hz: Rate of the samples; 0 for what is no audio.
+        index: One row a clip: `clip_id, start, n_samples`; in samples for audio, otherwise in
+            images, rows of the table, vectors or steps.
         skipped: Clips that cannot be used: `clip_id, reason`.
-        medium: `audio`, `image` or `table`.
-        shape: Of one image (channels, height, width) or one row (descriptors,).
+        medium: `audio`, `image`, `table`, `vector` or `sequence`.
+        shape: Of one image (channels, height, width), one row (descriptors,), or one vector or
+            step (numbers,).
     """
 
     folder: Path
@@ -72,10 +73,19 @@ class Corpus:
 
     @cached_property
     def values(self) -> np.ndarray:
-        """All images (clips, 3, height, width) uint8 or rows (rows, descriptors) float32."""
+        """All images (clips, 3, height, width) uint8; or rows (rows, descriptors), vectors (clips,
+        numbers) or steps (steps, numbers), float32."""
         kind = np.uint8 if self.medium == "image" else np.float32
         n = int(self.index["n_samples"].sum())
         return np.memmap(self.folder / "values", dtype=kind, mode="c", shape=(n, *self.shape))
+
+    @property
+    def clip_shape(self) -> tuple[int, ...]:
+        """The shape that front ends are built for: of a sequence with as many steps as half of the
+        clips have at least."""
+        if self.medium != "sequence":
+            return self.shape
+        return int(np.ceil(self.index["n_samples"].median())), *self.shape
 
     def wave(self, clip_id: str) -> np.ndarray:
         """One clip, float32 in [-1, 1)."""
@@ -144,6 +154,28 @@ def _read(folder: Path, sample_rate_hz: int) -> Corpus:
     )
     skipped = [line for line in lines if "reason" in line]
     return Corpus(folder, folder.name, sample_rate_hz, index, skipped)
+
+
+def cached_values(
+    identity: Any, medium: str, fill: Callable[[Path], dict[str, Any]], report: Report
+) -> Corpus:
+    """A corpus that is no audio, from the cache or made now.
+
+    Args:
+        identity: What decides its content, as JSON.
+        medium: As in `Corpus`.
+        fill: Writes the file `values` into a folder; returns `clip_ids, counts, shape, skipped`.
+        report: Called as `report(phase, done, total)`.
+    """
+    key = digest(identity)
+
+    def make(partial: Path) -> None:
+        write_json(partial / "about.json", fill(partial))
+
+    folder = make_once(cache_dir() / "corpora" / key, make, report)
+    about = read_json(folder / "about.json")
+    index = index_table(about["clip_ids"], about["counts"])
+    return Corpus(folder, key, 0, index, about["skipped"], medium, tuple(about["shape"]))
 
 
 def index_table(clip_ids: list[str], counts: list[int]) -> pd.DataFrame:

@@ -7,7 +7,6 @@ the audio corpus, keyed by content, so that everything after it treats all media
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -15,12 +14,10 @@ import numpy as np
 import pandas as pd
 from PIL import Image, UnidentifiedImageError
 
-from genrecore.data.corpus import Corpus, content_digests, index_table
+from genrecore.data.corpus import Corpus, cached_values, content_digests
 from genrecore.data.datasets.tables import read_table
 from genrecore.data.parallel import in_order
 from genrecore.errors import GenrecoreError, first_line
-from genrecore.store.files import cache_dir, digest, read_json, write_json
-from genrecore.store.locks import make_once
 from genrecore.store.progress import Phase, Report, silent
 
 _FORMAT = 1
@@ -75,7 +72,7 @@ def build_images(
 
     identity = [_FORMAT, "images", list(zip(clip_ids, contents, strict=True))]
     identity += [size] if size else []
-    return _cached(identity, "image", fill, report)
+    return cached_values(identity, "image", fill, report)
 
 
 def resize(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -146,26 +143,4 @@ def build_tables(clips: pd.DataFrame, report: Report = silent) -> Corpus:
             "names": names,
         }
 
-    return _cached(identity, "table", fill, report)
-
-
-def _cached(
-    identity: Any, medium: str, fill: Callable[[Path], dict[str, Any]], report: Report
-) -> Corpus:
-    """A corpus from the cache, or written by `fill(folder)`, which returns the facts to store."""
-    key = digest(identity)
-
-    def make(partial: Path) -> None:
-        write_json(partial / "about.json", fill(partial))
-
-    final = make_once(cache_dir() / "corpora" / key, make, report)
-    about = read_json(final / "about.json")
-    return Corpus(
-        folder=final,
-        key=key,
-        sample_rate_hz=0,
-        index=index_table(about["clip_ids"], about["counts"]),
-        skipped=about["skipped"],
-        medium=medium,
-        shape=tuple(about["shape"]),
-    )
+    return cached_values(identity, "table", fill, report)

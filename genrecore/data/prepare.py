@@ -8,11 +8,11 @@ from typing import Any
 import pandas as pd
 
 from genrecore.config.run import RunConfig
-from genrecore.data import corpus, corpus_images, datasets, genres, splits
+from genrecore.data import corpus, corpus_arrays, corpus_images, datasets, genres, splits
 from genrecore.data.audit import Audit, audit
 from genrecore.data.clips import UnfitGenresError, check, genres_of
 from genrecore.data.corpus import Corpus
-from genrecore.data.datasets.reading import parse_size
+from genrecore.data.datasets import reading
 from genrecore.errors import GenrecoreError
 from genrecore.store.progress import Report, silent
 from genrecore.words import out_of, thousands
@@ -95,17 +95,19 @@ def build_corpus(clips: pd.DataFrame, config: RunConfig, report: Report = silent
     """The corpus of a clip table of any medium.
 
     Raises:
-        GenrecoreError: Several media, images of different sizes, or a table that cannot be read.
+        GenrecoreError: Several media, images or arrays of different sizes, or a table that cannot
+            be read.
     """
     media = sorted(clips["medium"].unique())
+    options = config.dataset.choose_from(datasets.DATASETS).options
     if media == ["audio"]:
         return corpus.build(clips, config.audio.sample_rate_hz, config.audio.clip_s, report)
     if media == ["image"]:
-        options = config.dataset.choose_from(datasets.DATASETS).options
-        size = parse_size(getattr(options, "image_size", ""))
-        return corpus_images.build_images(clips, report, size)
+        return corpus_images.build_images(clips, report, reading.image_size(options))
     if media == ["table"]:
         return corpus_images.build_tables(clips, report)
+    if media in (["vector"], ["sequence"]):
+        return corpus_arrays.build_arrays(clips, *reading.array_choice(options), report)
     raise GenrecoreError(
         f"The dataset {config.dataset.name} mixes {' and '.join(media)}; give it one medium."
     )

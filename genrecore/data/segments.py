@@ -59,7 +59,7 @@ class Segmenter:
                 "clip_id": np.repeat(corpus.index["clip_id"].to_numpy(), counts),
                 "start": np.repeat(corpus.index["start"].to_numpy(), counts) + flat,
                 "n_samples": np.minimum(self.n_samples, np.repeat(lengths, counts) - flat),
-                "start_s": flat / corpus.sample_rate_hz,
+                "start_s": flat / (corpus.sample_rate_hz or 1),  # steps have no length in seconds
             }
         )
 

@@ -10,6 +10,7 @@ import mmap
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -108,9 +109,12 @@ def _stored_shape(feature: nn.Module) -> tuple[tuple[int, ...], int]:
 
 
 def segments_of(corpus: Corpus, config: RunConfig, feature: nn.Module) -> pd.DataFrame:
-    """The segment table; every image or row of a table is one, or all rows of a clip together."""
+    """The segment table; every image or row of a table is one, or all rows of a clip together;
+    sequences are cut by their steps as recordings by their samples."""
     if corpus.medium == "audio":
         return Segmenter.from_config(config).table(corpus)
+    if corpus.medium == "sequence":
+        return step_segmenter(config, feature).table(corpus)
     index = corpus.index
     if getattr(feature, "whole_clip", False):
         return index.assign(start_s=0.0)
@@ -144,11 +148,23 @@ def reader(
     values = torch.from_numpy(corpus.values)
     if corpus.medium == "image":
         return lambda starts, lengths: values[starts]
-    steps = torch.arange(int(getattr(feature, "n_rows", 1)))
-    # A clip with fewer rows than steps repeats its last one.
-    return lambda starts, lengths: values[
-        starts[:, None] + torch.minimum(steps, lengths[:, None] - 1)
-    ]
+    return partial(cut_rows, feature, values)
+
+
+def step_segmenter(config: RunConfig, feature: nn.Module) -> Segmenter:
+    """How sequences are cut into segments; samples are steps."""
+    return Segmenter(_n_rows(feature), config.segments.overlap)
+
+
+def cut_rows(feature: nn.Module, values: Tensor, starts: Tensor, lengths: Tensor) -> Tensor:
+    """What the front end takes of rows one after another, (batch, rows, numbers). Where a clip has
+    fewer rows, `lengths` of them, it repeats its last one."""
+    steps = torch.arange(_n_rows(feature))
+    return values[starts[:, None] + torch.minimum(steps, lengths[:, None] - 1)]
+
+
+def _n_rows(feature: nn.Module) -> int:
+    return int(getattr(feature, "n_rows", 1))
 
 
 def _map(path: Path, shape: tuple[int, ...]) -> tuple[Tensor, Callable[[Tensor], None]]:

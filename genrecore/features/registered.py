@@ -13,12 +13,12 @@ class FeatureFacts:
 
     Attributes:
         kind: What comes out: `image`, `sequence`, `vector`, `wave`, or the pair `wave+image`.
-        needs: What goes in: `wave`, or the `image` or `table` that a dataset ships; several where
-            it may be any of them.
+        needs: What goes in: `wave`, or the `image`, `table`, `vector` or `sequence` that a dataset
+            ships; several where it may be any of them.
         cached: Whether it is computed once and kept; not where it is as large as its waves.
         cached_half: Of a pair, the feature that makes its image, which is kept; the attribute of
             the pair that holds it has the same name.
-        typical_shape: Of one image or row, where it is not made of waves alone.
+        typical_shape: Of one image, row, vector or sequence, where it is not made of waves alone.
     """
 
     kind: str

@@ -17,7 +17,7 @@ from genrecore import __version__
 from genrecore.errors import GenrecoreError, describe
 from genrecore.evaluation.calibration import Calibration
 from genrecore.evaluation.scores import run_scores
-from genrecore.inference.loaded import LoadedRun
+from genrecore.inference.loaded import FILES, LoadedRun
 from genrecore.models import MODELS
 from genrecore.store.files import new_folder, read_json, write_json, write_text
 from genrecore.store.run import Run
@@ -142,6 +142,9 @@ def card(loaded: LoadedRun, name: str = "model") -> str:
     if loaded.medium == "image":
         _, height, width = loaded.classifier.given_shape
         takes = f"It takes images of {width} × {height} pixels as its dataset has them."
+    elif loaded.medium != "wave":
+        width = loaded.classifier.given_shape[-1]
+        takes = f"It takes {FILES[loaded.medium].several} of {width} numbers (.npy, .npz)."
     model = MODELS[config.model.name]
     source = f" ({model.source})" if model.source else ""
     return f"""---
@@ -179,7 +182,8 @@ get a genre as well.
 
 def _header(loaded: LoadedRun, scores: dict[str, Any], name: str) -> str:
     """The card's YAML; its values are written as JSON, which is YAML too."""
-    task = "audio-classification" if loaded.medium == "wave" else "image-classification"
+    tasks = {"wave": "audio-classification", "image": "image-classification"}
+    task = tasks.get(loaded.medium, "tabular-classification")
     header: dict[str, Any] = {
         "library_name": "genrecore",
         "pipeline_tag": task,

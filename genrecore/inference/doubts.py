@@ -151,9 +151,9 @@ class DoubtFinder:
         )
 
     def doubts_about(self, prediction: EnsemblePrediction) -> list[Doubt]:
-        """The doubts about a prediction of the same runs, each once; none about images."""
+        """The doubts about a prediction of the same runs, each once; about recordings only."""
         predictions = prediction.predictions
-        if not predictions or predictions[0].image is not None:
+        if not predictions or predictions[0].medium != "wave":
             return []
         longest = max(predictions, key=lambda prediction: len(prediction.wave))
         runs: dict[Doubt, list[str]] = {

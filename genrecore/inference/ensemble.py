@@ -17,6 +17,7 @@ from genrecore.data.parallel import in_order
 from genrecore.errors import GenrecoreError, UsageError, describe
 from genrecore.inference import loaded as inference
 from genrecore.inference.loaded import (
+    FILES,
     Excerpt,
     LoadedRun,
     Prediction,
@@ -103,9 +104,10 @@ class Ensemble:
             raise UsageError(f"The run {twice} is named twice; once is enough.")
         media = {run.medium: run.run.run_id for run in self.loaded}
         if len(media) > 1:
+            (one, first), (other, second) = list(media.items())[:2]
             raise UsageError(
-                f"The run {media['image']} classifies images and the run {media['wave']} "
-                "recordings; use them one after the other."
+                f"The run {first} classifies {FILES[one].several} and the run {second} "
+                f"{FILES[other].several}; use them one after the other."
             )
         alike = all(run.genres == self.loaded[0].genres for run in self.loaded)
         self.genres = self.loaded[0].genres if alike else None
@@ -189,10 +191,7 @@ class Ensemble:
     ) -> list[Excerpt]:
         """An excerpt of a file for each run; runs of one rate and length share theirs."""
         excerpts: dict[Any, Excerpt] = {}
-        keys = [
-            run.classifier.given_shape or (run.config.audio.sample_rate_hz, run.config.audio.clip_s)
-            for run in self.loaded
-        ]
+        keys = [run.excerpt_key for run in self.loaded]
         for key, run in zip(keys, self.loaded, strict=True):
             if key not in excerpts:
                 excerpts[key] = run.read_excerpt(source, name, start_s, length_s)

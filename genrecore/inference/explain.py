@@ -28,7 +28,7 @@ from genrecore.audio import resynthesis
 from genrecore.audio.axes import Rows
 from genrecore.data.corpus import quantise
 from genrecore.errors import GenrecoreError, UsageError
-from genrecore.inference.loaded import Excerpt, LoadedRun
+from genrecore.inference.loaded import FILES, Excerpt, LoadedRun
 from genrecore.models.fitted import Fitted
 from genrecore.store.progress import Phase, Report, silent
 from genrecore.words import moved, percent
@@ -183,12 +183,12 @@ class Explainer:
     def __init__(self, loaded: LoadedRun) -> None:
         """
         Raises:
-            GenrecoreError: The run classifies images that came with its dataset.
+            GenrecoreError: The run classifies something else than recordings.
         """
         if loaded.medium != "wave":
             raise GenrecoreError(
-                f"The run {loaded.run.run_id} classifies images that came with its dataset; only "
-                "predictions for recordings can be explained."
+                f"The run {loaded.run.run_id} classifies {FILES[loaded.medium].several} that came "
+                "with its dataset; only predictions for recordings can be explained."
             )
         self.genres = loaded.genres
         self.kind = loaded.classifier.resolved.feature.facts.kind

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -12,7 +14,9 @@ import pandas as pd
 import torch
 
 from genrecore.audio import decode
+from genrecore.data.arrays import ARRAY_FORMATS, read_array, size_in_words
 from genrecore.data.corpus import dequantise, quantise
+from genrecore.data.corpus_arrays import steps_first
 from genrecore.data.corpus_images import read_image, resize
 from genrecore.data.segments import Segmenter
 from genrecore.errors import AudioError, GenrecoreError
@@ -20,12 +24,32 @@ from genrecore.evaluation.calibration import Calibration, calibrate
 from genrecore.evaluation.metrics import genres_in
 from genrecore.evaluation.pooling import pool_segments
 from genrecore.evaluation.scores import best_run
+from genrecore.features import cache as feature_cache
 from genrecore.store.run import Run, find_run
 from genrecore.training import embedding, hardware
 from genrecore.training.classifier import Classifier
 from genrecore.training.weights import load_classifier
+from genrecore.words import thousands
 
 Source = str | Path | bytes | BinaryIO
+
+
+@dataclass(frozen=True)
+class FileKind:
+    """Files that a run classifies: one and several in words, and their extensions."""
+
+    one: str
+    several: str
+    formats: tuple[str, ...]
+
+
+FILES: Mapping[str, FileKind] = {
+    "wave": FileKind("an audio file", "recordings", decode.FORMATS),
+    "image": FileKind("an image", "images", (".png", ".jpg", ".jpeg")),
+    "vector": FileKind("an array with one axis", "vectors", ARRAY_FORMATS),
+    "sequence": FileKind("an array with two axes", "sequences", ARRAY_FORMATS),
+}
+"""By what a run was trained on."""
 
 _BATCH = 64
 _SAMPLES_AT_ONCE = 2**21  # of a batch: 64 segments of 1.5 s, four of 24 s; spectra are larger
@@ -40,15 +64,17 @@ class Prediction:
         genres: Sorted names.
         proba: Calibrated probabilities, (genres,) float64, sum to 1.
         uncalibrated: Pooled over the segments, as in the run's stored predictions.
-        segments: `start_s, end_s` in the file and `p_<genre>…`, uncalibrated, one row a segment.
+        segments: `start_s, end_s` in the file (of a sequence in steps) and `p_<genre>…`,
+            uncalibrated, one row a segment.
         start_s: Where the classified excerpt starts in the file.
-        duration_s: Length of the whole file; 0 for an image.
-        wave: The classified excerpt, (samples,) float32 in [-1, 1]; empty for an image.
+        duration_s: Length of the whole file; 0 for what is no recording.
+        wave: The classified excerpt, (samples,) float32 in [-1, 1]; empty for what is no recording.
         sample_rate_hz: Its rate.
         seconds: Time that the network took.
         run_id: The run.
         temperature: With which the probabilities are calibrated.
-        image: The classified image, (3, height, width) uint8; None for a recording.
+        image: The classified image, (3, height, width) uint8; None for what is none.
+        medium: What was classified, a key of `FILES`.
     """
 
     name: str
@@ -64,6 +90,7 @@ class Prediction:
     run_id: str
     temperature: float
     image: np.ndarray | None = None
+    medium: str = "wave"
 
     @property
     def genre(self) -> str:
@@ -79,7 +106,7 @@ class Prediction:
             "uncalibrated": by_genre(self.genres, self.uncalibrated),
             "temperature": self.temperature,
         }
-        if self.image is None:
+        if self.medium == "wave":
             values["duration_s"] = self.duration_s
             values["start_s"] = self.start_s
             values["judged_s"] = len(self.wave) / self.sample_rate_hz
@@ -93,8 +120,8 @@ def by_genre(genres: list[str], proba: np.ndarray) -> dict[str, float]:
 
 @dataclass(frozen=True)
 class Excerpt:
-    """The part of a file that is classified: `samples` (n,) int16 as in the corpus, or an `image`
-    (3, height, width) uint8."""
+    """The part of a file that is classified: `samples` as in the corpus, (n,) int16 of a wave or
+    (n, numbers) float32 of an array; or an `image` (3, height, width) uint8."""
 
     name: str
     samples: np.ndarray
@@ -107,7 +134,8 @@ class LoadedRun:
     """A run's classifier in memory, in float32: the arithmetic of its stored predictions.
 
     Attributes:
-        medium: What it classifies: `wave` or `image`.
+        medium: What it classifies, a key of `FILES`.
+        segmenter: How it cuts that into segments; of a sequence, samples are steps.
         batch_size: Segments that go through the network at a time.
     """
 
@@ -125,14 +153,20 @@ class LoadedRun:
         network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.run, self.classifier, self.calibration = run, network, calibration
         self.config, self.genres = network.config, network.genres
-        self.segmenter = Segmenter.from_config(network.config)
-        if len(network.given_shape) == 1:
+        # By what it was built for: the dataset may be gone by now.
+        needs = network.resolved.feature.facts.needs
+        self.medium = "wave"
+        if network.given_shape:
+            self.medium = next(need for need in needs if need != "wave")
+        if self.medium == "table":
             raise GenrecoreError(
                 f"The run {run.run_id} was trained on a dataset's own tables, not on audio, so it "
                 "cannot classify a recording."
             )
-        # By what it was built for: the dataset may be gone by now.
-        self.medium = "image" if network.given_shape else "wave"
+        if self.medium in ("vector", "sequence"):
+            self.segmenter = feature_cache.step_segmenter(network.config, network.feature)
+        else:
+            self.segmenter = Segmenter.from_config(network.config)
         self.batch_size = max(1, min(_BATCH, _SAMPLES_AT_ONCE // self.segmenter.n_samples))
 
     def classify(
@@ -145,8 +179,8 @@ class LoadedRun:
         """The prediction for one file, decoded exactly as the training clips were.
 
         Args:
-            source: A path, a file's bytes, or an open file; audio, or an image where the run was
-                trained on images.
+            source: A path, a file's bytes, or an open file; audio, or an image or an array (`.npy`,
+                `.npz`) where the run was trained on such.
             name: What to call it; by default the path's last part.
             start_s: Where to start; by default the middle of the file is classified.
             length_s: How much to classify; by default as much as of a training clip.
@@ -167,6 +201,8 @@ class LoadedRun:
         name = display_name(source) if name is None else name
         if self.medium == "image":
             return Excerpt(name, np.zeros(0, np.int16), 0.0, 0.0, self._read_image(source, name))
+        if self.medium != "wave":
+            return Excerpt(name, self._read_rows(source, name), 0.0, 0.0)
         decoded = decode.decode(
             source,
             self.config.audio.sample_rate_hz,
@@ -183,7 +219,7 @@ class LoadedRun:
         if self.medium == "image":
             starts, segments = self._predict_images(excerpts)
         else:
-            starts, segments = self._predict_waves(excerpts)
+            starts, segments = self._predict_samples(excerpts)
         counts = [len(some) for some in starts]
         of_clip = np.repeat(np.arange(len(excerpts)), counts)
         clips = pool_segments(segments, of_clip, len(excerpts), self.config.segments.pooling)
@@ -199,12 +235,13 @@ class LoadedRun:
                 segments=self._timeline(excerpt, starts[k], parts[k]),
                 start_s=excerpt.start_s,
                 duration_s=excerpt.duration_s,
-                wave=dequantise(excerpt.samples),
+                wave=self._wave(excerpt),
                 sample_rate_hz=self.config.audio.sample_rate_hz,
                 seconds=seconds,
                 run_id=self.run.run_id,
                 temperature=self.calibration.temperature,
                 image=excerpt.image,
+                medium=self.medium,
             )
             for k, excerpt in enumerate(excerpts)
         ]
@@ -229,11 +266,21 @@ class LoadedRun:
         if self.medium == "image":
             return _BATCH
         n_samples = round(self.config.audio.clip_s * self.config.audio.sample_rate_hz)
+        if self.medium != "wave":
+            n_samples = self.segmenter.n_samples
         return self.batch_size // len(self.segmenter.starts(n_samples))
 
-    def _predict_waves(self, excerpts: list[Excerpt]) -> tuple[list[np.ndarray], np.ndarray]:
-        """Where each excerpt's segments start (segments,), in samples, and the probabilities of all
-        segments (all segments, genres) float64."""
+    @property
+    def excerpt_key(self) -> tuple[Any, ...]:
+        """What decides the excerpt that it takes of a file."""
+        if self.medium == "wave":
+            return self.config.audio.sample_rate_hz, self.config.audio.clip_s
+        options = sorted(self.config.dataset.options.items())
+        return self.medium, self.classifier.given_shape, repr(options)
+
+    def _predict_samples(self, excerpts: list[Excerpt]) -> tuple[list[np.ndarray], np.ndarray]:
+        """Where each excerpt's segments start (segments,), in samples or steps, and the
+        probabilities of all segments (all segments, genres) float64."""
         n_samples = [len(excerpt.samples) for excerpt in excerpts]
         starts = [self.segmenter.starts(n) for n in n_samples]
         offsets = np.cumsum([0, *n_samples])
@@ -243,11 +290,14 @@ class LoadedRun:
         )
         ends = torch.from_numpy(np.repeat(offsets[1:], [len(some) for some in starts]))
         lengths = (ends - first).clamp(max=self.segmenter.n_samples)
+        cut = self.segmenter.cut
+        if self.medium != "wave":
+            cut = partial(feature_cache.cut_rows, self.classifier.feature)
 
         @torch.inference_mode()
         def proba(batch: range) -> torch.Tensor:
             rows = slice(batch.start, batch.stop)
-            return self.classifier(self.segmenter.cut(flat, first[rows], lengths[rows])).softmax(1)
+            return self.classifier(cut(flat, first[rows], lengths[rows])).softmax(1)
 
         batches = hardware.map_on_cores(proba, hardware.split_batch(len(first), self.batch_size))
         return starts, torch.cat(batches).double().numpy()
@@ -260,15 +310,44 @@ class LoadedRun:
         return [np.zeros(1, np.int64)] * len(excerpts), proba.double().numpy()
 
     def _timeline(self, excerpt: Excerpt, starts: np.ndarray, proba: np.ndarray) -> pd.DataFrame:
-        rate = self.config.audio.sample_rate_hz
+        is_wave = self.medium == "wave"
+        rate = self.config.audio.sample_rate_hz if is_wave else 1
+        segment_s = self.config.segments.segment_s if is_wave else self.segmenter.n_samples
         start_s = excerpt.start_s + starts / rate
         end_s = excerpt.start_s + len(excerpt.samples) / rate
         columns: dict[str, np.ndarray] = {
             "start_s": start_s,
-            "end_s": np.minimum(start_s + self.config.segments.segment_s, end_s),
+            "end_s": np.minimum(start_s + segment_s, end_s),
         }
         columns |= {f"p_{genre}": proba[:, k] for k, genre in enumerate(self.genres)}
         return pd.DataFrame(columns)
+
+    def _wave(self, excerpt: Excerpt) -> np.ndarray:
+        is_wave = self.medium == "wave"
+        return dequantise(excerpt.samples) if is_wave else np.zeros(0, np.float32)
+
+    def _read_rows(self, source: Source, name: str) -> np.ndarray:
+        """The rows (rows, numbers) of an array: a vector's one, a sequence's steps."""
+        options, width = self.config.dataset.options, self.classifier.given_shape[-1]
+        try:
+            values = read_array(source, name, options.get("array", ""))
+        except GenrecoreError as error:
+            raise AudioError(str(error)) from None
+        if self.medium == "vector":
+            if values.shape == (width,):
+                return values[None]
+            expected = f"vectors of {thousands(width)} numbers"
+        else:
+            time_axis = options.get("time_axis", "automatic")
+            fits = {"first": values.shape[-1] == width, "second": values.shape[0] == width}
+            axes = [axis for axis in fits if fits[axis] and time_axis in (axis, "automatic")]
+            if values.ndim == 2 and len(axes) == 1:
+                return steps_first(values, axes[0])
+            expected = f"sequences of {thousands(width)} numbers a step, time axis {time_axis}"
+        raise AudioError(
+            f"{name} has the size {size_in_words(values.shape)}; the run {self.run.run_id} was "
+            f"trained on {expected}."
+        )
 
     def _read_image(self, source: Source, name: str) -> np.ndarray:
         _, height, width = self.classifier.given_shape

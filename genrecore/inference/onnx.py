@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from genrecore import __version__
 from genrecore.data.corpus import quantise
 from genrecore.errors import GenrecoreError, describe
-from genrecore.inference.loaded import Excerpt, LoadedRun
+from genrecore.inference.loaded import FILES, Excerpt, LoadedRun
 from genrecore.store.progress import Phase, Report, silent
 
 TOLERANCE = 1e-4
@@ -93,8 +93,9 @@ def to_onnx(loaded: LoadedRun, path: Path, report: Report = silent) -> OnnxFile:
 def _check_exportable(loaded: LoadedRun) -> None:
     config = loaded.config
     reason = ""
-    if loaded.medium == "image":
-        reason = "it classifies images, and the graph starts from a waveform"
+    if loaded.medium != "wave":
+        kind = FILES[loaded.medium].several
+        reason = f"it classifies {kind}, and the graph starts from a waveform"
     elif loaded.classifier.resolved.model.facts.classical:
         reason = f"scikit-learn makes its predictions ({config.model.name})"
     elif config.feature.name.startswith("descriptor"):

@@ -193,7 +193,8 @@ def why_not(run: Run) -> str:
     clips = run.clips
     media = set() if clips is None else set(clips["medium"]) if "medium" in clips else {"audio"}
     if media - {"audio"}:
-        medium = "images" if "image" in media else "tables"
+        names = {"image": "images", "table": "tables"}
+        medium = names.get(min(media - {"audio"}), "arrays")
         return (
             f"The run {run.run_id} was trained on a dataset's own {medium}: there is no sound to "
             "change, so it cannot be probed."

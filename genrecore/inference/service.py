@@ -33,6 +33,7 @@ from genrecore import __version__
 from genrecore.errors import GenrecoreError
 from genrecore.inference.doubts import Doubt, DoubtFinder
 from genrecore.inference.ensemble import Ensemble
+from genrecore.inference.loaded import FILES
 from genrecore.training import hardware
 from genrecore.words import listed
 
@@ -105,7 +106,7 @@ def app(ensemble: Ensemble, limits: ServiceLimits) -> FastAPI:
             _error_answer,
         ),
     )
-    file = "an image" if ensemble.loaded[0].medium == "image" else "an audio file"
+    file = FILES[ensemble.loaded[0].medium].one
     runs = listed([loaded.run.run_id for loaded in ensemble.loaded])
     caveats = "".join(
         f" {loaded.run.run_id}: {caveat}"
@@ -150,7 +151,7 @@ def _response_model(ensemble: Ensemble) -> type[BaseModel]:
         "name": str, "run": str, "genre": genre, "proba": proba, "uncalibrated": proba,
         "temperature": float,
     }  # fmt: skip
-    if ensemble.loaded[0].medium != "image":
+    if ensemble.loaded[0].medium == "wave":
         fields |= {"duration_s": float, "start_s": float, "judged_s": float}
     if len(ensemble.loaded) == 1:
         return create_model("Prediction", **fields, doubts=doubts)

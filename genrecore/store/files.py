@@ -7,8 +7,10 @@ import hashlib
 import json
 import os
 import shutil
+import stat
 import threading
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +31,21 @@ def digest(value: Any) -> str:
     """Sixteen hex digits that name a JSON value, whatever the order of its keys."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def is_regular_file(path: str) -> bool:
+    """Whether there is a regular file, behind links too. Files of the kernel look like regular
+    ones, but reading them may never end, so they are none."""
+    try:
+        facts = os.stat(path)
+    except (OSError, ValueError):  # a NUL in the name
+        return False
+    return stat.S_ISREG(facts.st_mode) and facts.st_dev not in _kernel_devices()
+
+
+@cache
+def _kernel_devices() -> frozenset[int]:
+    return frozenset(os.stat(path).st_dev for path in ("/proc", "/sys") if os.path.isdir(path))
 
 
 @contextlib.contextmanager

@@ -94,7 +94,7 @@ def _work(run: Run, progress: RunProgress, team: Team) -> None:
     prepared = _prepared(run, progress)
     torch.manual_seed(run.config.seed)  # initial weights and dropout
     classifier = Classifier(
-        resolved, prepared.genres, prepared.corpus.shape, pretrained=checkpoint is None
+        resolved, prepared.genres, prepared.corpus.clip_shape, pretrained=checkpoint is None
     )
     hardware.prepare(classifier)
     examples = Examples(

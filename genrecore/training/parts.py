@@ -30,7 +30,13 @@ REGISTRIES: Mapping[str, Registry[Any]] = {
 }
 """Where each part of a `RunConfig` is registered that is one thing by name."""
 
-MEDIA = {"wave": "audio", "image": "images", "table": "tables of descriptors"}
+MEDIA = {
+    "wave": "audio",
+    "image": "images",
+    "table": "tables of descriptors",
+    "vector": "arrays with one axis (vectors)",
+    "sequence": "arrays with two axes (sequences)",
+}
 """What a dataset may give a feature, in words."""
 
 
@@ -71,7 +77,7 @@ class ResolvedConfig:
 
     @cached_property
     def medium(self) -> str:
-        """What the dataset gives a feature: `wave`, `image` or `table`."""
+        """What the dataset gives a feature: a key of `MEDIA`."""
         medium = self.dataset.facts.medium
         if callable(medium):  # some datasets come in several forms
             medium = medium(self.dataset.options)
@@ -114,7 +120,7 @@ def feature_for(model: str, medium: str) -> str:
 
 
 def takes(feature: str, medium: str) -> bool:
-    """Whether a feature can be made of this medium: `wave`, `image` or `table`."""
+    """Whether a feature can be made of this medium, a key of `MEDIA`."""
     return medium in FEATURES[feature].facts.needs
 
 
@@ -123,7 +129,7 @@ def augments(on: str, medium: str, feature: str) -> str:
 
     Args:
         on: What it changes, as `AugmentationFacts.on` says.
-        medium: What the dataset gives: `wave`, `image` or `table`.
+        medium: What the dataset gives: a key of `MEDIA`.
         feature: The feature's name.
     """
     if on in ("wave", "variants") and medium != "wave":

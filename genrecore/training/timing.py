@@ -193,7 +193,12 @@ def _clip_in_words(card: Card) -> str:
         n = card.input.n_segments
         seconds = f"{min(CLIP_S, config.audio.clip_s):.4g} s of sound"
         return f"{seconds} in {n} segments" if n > 1 else seconds
-    return "an image of the dataset" if medium == "image" else "a clip's rows of the table"
+    return {
+        "image": "an image of the dataset",
+        "table": "a clip's rows of the table",
+        "vector": "a vector of the dataset",
+        "sequence": "a segment of a sequence of the dataset",
+    }[medium]
 
 
 def _latency_path(card: Card) -> Path:
@@ -290,7 +295,7 @@ def _random_inputs(classifier: Classifier, n: int, generator: torch.Generator) -
     if resolved.medium == "image":
         return torch.randint(0, 256, (n, *shape), generator=generator, dtype=torch.uint8)
     n_rows = int(getattr(classifier.feature, "n_rows", 1))
-    return torch.randn(n, n_rows, *shape, generator=generator)
+    return torch.randn(n, n_rows, shape[-1], generator=generator)
 
 
 def _training_step(

@@ -165,7 +165,7 @@ def test_an_ensemble_of_no_run_of_one_twice_and_of_mixed_media_is_refused(
         load_ensemble([])
     with pytest.raises(UsageError, match="is named twice"):
         load_ensemble([three[0], three[0].run_id])
-    with pytest.raises(UsageError, match=r"classifies images and the run .* recordings"):
+    with pytest.raises(UsageError, match=r"classifies recordings and the run .* images"):
         load_ensemble([three[0], image_run(store)])
 
 

@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 import soundfile
 from conftest import TINY, trained
@@ -312,5 +313,36 @@ def test_a_run_trained_on_images_asks_for_images(
     write_json(folder / "config.json", config)
     monkeypatch.setenv("GENRECORE_RUNS", str(store))
     app = open_page("classify", run=folder.name)
-    assert "How they were drawn from sound is not known" in re.sub(r"\s+", " ", words(app))
+    assert "How they were made of sound is not known" in re.sub(r"\s+", " ", words(app))
     assert app.file_uploader[0].label == "Images"
+
+
+def test_a_run_trained_on_arrays_classifies_an_array(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    rng = np.random.default_rng(1)
+    for k, genre in enumerate(("high", "low")):
+        (tmp_path / "music" / genre).mkdir(parents=True)
+        for n in range(6):
+            np.save(tmp_path / "music" / genre / f"{n}.npy", rng.normal(9.0 * k, 1.0, 7))
+    values = {
+        "dataset": "folder", "dataset.folder": str(tmp_path / "music"), "split": "stratified",
+        "split.n_folds": 3, "feature": "own_vector", "model": "svm",
+    }  # fmt: skip
+    config = resolve(with_values(with_values(RunConfig(), TINY), values)).config
+    monkeypatch.setenv("GENRECORE_RUNS", str(tmp_path / "runs"))
+    run = trained(config, tmp_path / "runs")
+    app = upload(
+        open_page("classify", run=run.run_id),
+        ("mine.npy", (tmp_path / "music" / "low" / "3.npy").read_bytes()),
+    )
+    assert headline(app).startswith("## low ")
+    assert not app.get("audio")
+    stream = io.BytesIO()
+    np.save(stream, np.zeros(8))
+    app = upload(open_page("classify", run=run.run_id), ("long.npy", stream.getvalue()))
+    assert "long.npy has the size 8; the run" in words(app)
+    for page in ("datasets", "sound"):
+        at = {"dataset": "folder", "folder.folder": str(tmp_path / "music")}
+        app = open_page(page, **at, **({"view": "listen"} if page == "datasets" else {}))
+        assert any(frame.value.shape == (7, 1) for frame in app.dataframe), page

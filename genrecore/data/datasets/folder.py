@@ -1,10 +1,11 @@
-"""The dataset `folder`: a folder of yours with one folder a genre, of audio or of images."""
+"""The dataset `folder`: a folder of yours with one folder a genre, of audio, images or arrays."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections import Counter, deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pandas as pd
@@ -12,23 +13,21 @@ from pydantic import Field
 
 from genrecore.audio.decode import FORMATS
 from genrecore.config.registry import Options
+from genrecore.data.arrays import ARRAY_FORMATS, array_shape
 from genrecore.data.clips import clip_table
 from genrecore.data.datasets.gtzan import with_known_artists
-from genrecore.data.datasets.reading import ImageSize
-from genrecore.data.datasets.registered import (
-    DATASETS,
-    durations_s,
-    given_folder,
-    is_regular_file,
-)
+from genrecore.data.datasets.reading import ArrayName, ImageSize, TimeAxis
+from genrecore.data.datasets.registered import DATASETS, durations_s, given_folder
 from genrecore.errors import GenrecoreError
+from genrecore.store.files import is_regular_file
 from genrecore.store.progress import Phase, Report
 from genrecore.words import plural
 
 IMAGE_FORMATS = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff")
 """Extensions of images."""
 
-_EXPECTED = "a folder that holds one folder of audio files or of images for each genre"
+_EXPECTED = "a folder that holds one folder of audio files, of images or of arrays for each genre"
+_FILES = {"audio": "audio files", "image": "images", "array": "arrays"}
 
 
 class FolderOptions(Options):
@@ -37,19 +36,19 @@ class FolderOptions(Options):
     folder: str = Field(
         "",
         title="Folder",
-        description="Folder that holds one folder for each genre, with audio files or images",
+        description="Folder that holds one folder for each genre, with audio files, images or "
+        "arrays (.npy, .npz)",
         max_length=4_096,
     )
     image_size: ImageSize = ""
+    array: ArrayName = ""
+    time_axis: TimeAxis = "automatic"
 
 
 def _first_medium(options: FolderOptions) -> str:
-    """The medium of the first file with a known extension; mixtures are refused later."""
-    for _, _, names in os.walk(Path(options.folder).expanduser()):
-        for name in names:
-            if medium := medium_of(name):
-                return medium
-    return "audio"  # the loader says what is wrong
+    walk = os.walk(Path(options.folder).expanduser())
+    paths = (f"{parent}/{name}" for parent, _, names in walk for name in names)
+    return first_medium(paths, options.array)
 
 
 @DATASETS.register(
@@ -62,7 +61,7 @@ def _first_medium(options: FolderOptions) -> str:
     medium=_first_medium,
 )
 def folder(options: FolderOptions, report: Report) -> pd.DataFrame:
-    """Clip table of the audio files, or of the images, in a folder of genre folders.
+    """Clip table of the audio files, the images or the arrays in a folder of genre folders.
 
     A genre is named as its folder and includes the folders inside it. `clip_id` is the path
     relative to the folder. If the folder holds nothing but one folder of genre folders (as archives
@@ -71,7 +70,7 @@ def folder(options: FolderOptions, report: Report) -> pd.DataFrame:
 
     Raises:
         UsageError: No folder given.
-        GenrecoreError: No such folder, no genre folders with clips, or audio next to images.
+        GenrecoreError: No such folder, no genre folders with clips, or files of several kinds.
     """
     top = _inner(given_folder("folder", options.folder, _EXPECTED))
     left_out: list[dict[str, str]] = []
@@ -93,15 +92,14 @@ def folder(options: FolderOptions, report: Report) -> pd.DataFrame:
             media[name] = medium
     if not media:
         raise GenrecoreError(
-            f"There are no clips in {top}: expected {_EXPECTED} ({', '.join(FORMATS)} or "
-            f"{', '.join(IMAGE_FORMATS)})."
+            f"There are no clips in {top}: expected {_EXPECTED} "
+            f"({', '.join((*FORMATS, *IMAGE_FORMATS, *ARRAY_FORMATS))})."
         )
     refuse_mixed(media, str(top))
     rows: list[dict[str, object]] = [
-        {"clip_id": name, "path": f"{top}/{name}", "medium": medium, "genre": name.split("/")[0]}
-        for name, medium in media.items()
+        {"clip_id": name, "path": f"{top}/{name}", "genre": name.split("/")[0]} for name in media
     ]
-    table = own_clips(rows, report)
+    table = own_clips(rows, options.array, report)
     table.attrs = {
         "left_out": left_out,
         "notes": [
@@ -119,31 +117,49 @@ def folder(options: FolderOptions, report: Report) -> pd.DataFrame:
     return table
 
 
-def own_clips(rows: list[dict[str, object]], report: Report) -> pd.DataFrame:
+def own_clips(rows: list[dict[str, object]], array: str, report: Report) -> pd.DataFrame:
     """The clip table of rows of one medium, with the durations of audio by its headers, and the
-    known artists of GTZAN's clips where the rows give none; `attrs["notes"]` says so."""
-    if rows[0]["medium"] == "audio":
-        seconds = durations_s([str(row["path"]) for row in rows], report)
-        rows = [row | {"duration_s": s} for row, s in zip(rows, seconds, strict=True)]
-    return with_known_artists(clip_table(rows))
+    known artists of GTZAN's clips where the rows give none; `attrs["notes"]` says so. `array` is
+    the name of the array in an `.npz`."""
+    paths = [str(row["path"]) for row in rows]
+    medium = first_medium(paths, array)
+    seconds = durations_s(paths, report) if medium == "audio" else [float("nan")] * len(paths)
+    return with_known_artists(
+        clip_table(
+            row | {"medium": medium, "duration_s": s} for row, s in zip(rows, seconds, strict=True)
+        )
+    )
 
 
 def medium_of(path: str) -> str | None:
-    """`audio` or `image` by a file's extension, None for others."""
+    """`audio`, `image` or `array` by a file's extension, None for others."""
+    formats = {"audio": FORMATS, "image": IMAGE_FORMATS, "array": ARRAY_FORMATS}
     ending = os.path.splitext(path)[1].lower()
-    if ending in FORMATS:
-        return "audio"
-    return "image" if ending in IMAGE_FORMATS else None
+    return next((medium for medium, endings in formats.items() if ending in endings), None)
+
+
+def first_medium(paths: Iterable[str], array: str) -> str:
+    """The medium of the first file with a known extension; of arrays `vector` or `sequence`, as the
+    first says that can be read. Mixtures are refused where all files are looked at."""
+    medium = None
+    for path in paths:
+        medium = medium_of(path) or medium
+        if medium in ("audio", "image"):
+            return medium
+        if medium:
+            with contextlib.suppress(GenrecoreError):
+                return ("vector", "sequence")[len(array_shape(path, array=array)) - 1]
+    return "vector" if medium else "audio"  # the corpus or the loader says what is wrong
 
 
 def refuse_mixed(media: dict[str, str], where: str) -> None:
-    """Refuses audio files next to images; `media` is `audio` or `image` by the files' names."""
+    """Refuses files of several kinds; `media` is `medium_of` by the files' names."""
     counts = Counter(media.values())
     if len(counts) > 1:
         first = {medium: next(n for n, m in media.items() if m == medium) for medium in counts}
+        kinds = [f"{_FILES[m]} ({counts[m]}, e.g. {first[m]!r})" for m in _FILES if m in counts]
         raise GenrecoreError(
-            f"There are audio files ({counts['audio']}, e.g. {first['audio']!r}) next to images "
-            f"({counts['image']}, e.g. {first['image']!r}) in {where}; a dataset is of one kind."
+            f"There are {' next to '.join(kinds)} in {where}; a dataset is of one kind."
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import os
 import re
@@ -13,11 +14,11 @@ import pandas as pd
 from pydantic import Field
 
 from genrecore.config.registry import Options
-from genrecore.data.datasets.folder import medium_of, own_clips, refuse_mixed
-from genrecore.data.datasets.reading import ImageSize
-from genrecore.data.datasets.registered import DATASETS, is_regular_file
+from genrecore.data.datasets.folder import first_medium, medium_of, own_clips, refuse_mixed
+from genrecore.data.datasets.reading import ArrayName, ImageSize, TimeAxis
+from genrecore.data.datasets.registered import DATASETS
 from genrecore.errors import GenrecoreError, UsageError, describe
-from genrecore.store.files import cache_dir
+from genrecore.store.files import cache_dir, is_regular_file
 from genrecore.store.progress import Phase, Report
 
 COLUMNS = ("path", "genre", "artist", "album", "split")
@@ -45,15 +46,15 @@ class ManifestOptions(Options):
         max_length=4_096,
     )
     image_size: ImageSize = ""
+    array: ArrayName = ""
+    time_axis: TimeAxis = "automatic"
 
 
 def _first_medium(options: ManifestOptions) -> str:
-    """The medium of the first listed file; mixtures are refused later."""
-    try:
-        for _, cells in _rows(_file(options.folder)):
-            return medium_of(cells["path"]) or "audio"
-    except GenrecoreError:
-        pass  # the loader says what is wrong
+    with contextlib.suppress(GenrecoreError):  # the loader says what is wrong
+        file = _file(options.folder)
+        paths = (_location(str(file.parent), cells["path"]) for _, cells in _rows(file))
+        return first_medium(paths, options.array)
     return "audio"
 
 
@@ -66,7 +67,7 @@ def _first_medium(options: ManifestOptions) -> str:
     medium=_first_medium,
 )
 def manifest(options: ManifestOptions, report: Report) -> pd.DataFrame:
-    """Clip table of the files that a CSV lists, audio or images.
+    """Clip table of the files that a CSV lists: audio, images or arrays.
 
     `clip_id` is the normalised path, relative where the file lies below the manifest's folder.
     Paths may lead anywhere, except in a manifest that was uploaded; nothing is written beside the
@@ -77,8 +78,8 @@ def manifest(options: ManifestOptions, report: Report) -> pd.DataFrame:
     Raises:
         UsageError: No file given.
         GenrecoreError: No such file, no CSV, columns missing; a row without genre, a file that is
-            absent, no regular one, listed twice or of another kind than audio and images, an
-            unknown part; audio next to images; a path with a drive of Windows.
+            absent, no regular one, listed twice or of another kind than audio, images and
+            arrays, an unknown part; files of several kinds; a path with a drive of Windows.
     """
     file = _file(options.folder)
     base = str(file.parent)
@@ -105,7 +106,7 @@ def manifest(options: ManifestOptions, report: Report) -> pd.DataFrame:
         elif name in row_numbers:
             problem = f"lists {path!r} again, after row {row_numbers[name]}"
         elif medium is None:
-            problem = f"lists {path!r}, which is neither audio nor an image by name"
+            problem = f"lists {path!r}, which is neither audio nor an image nor an array by name"
         elif not is_regular_file(location):
             where = "" if os.path.isabs(path) else f" in {base}"
             problem = f"lists {path!r}, but there is no such file{where}"
@@ -117,7 +118,6 @@ def manifest(options: ManifestOptions, report: Report) -> pd.DataFrame:
                 {
                     "clip_id": name,
                     "path": location,
-                    "medium": medium,
                     "genre": cells["genre"],
                     "artist": cells["artist"] or None,
                     "album": cells["album"] or None,
@@ -129,7 +129,7 @@ def manifest(options: ManifestOptions, report: Report) -> pd.DataFrame:
     if not rows:
         raise GenrecoreError(f"The manifest {file} lists no files; expected {_EXPECTED}.")
     refuse_mixed(media, f"the manifest {file.name}")
-    return own_clips(rows, report)
+    return own_clips(rows, options.array, report)
 
 
 def _location(base: str, path: str) -> str:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import os
-import stat
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -128,21 +126,6 @@ def given_folder(name: str, folder: str, expected: str) -> Path:
         kind = "a file" if path.exists() else "nothing"
         raise GenrecoreError(f"The dataset {name} found {kind} at {path}; it needs {expected}.")
     return path
-
-
-def is_regular_file(path: str) -> bool:
-    """Whether there is a regular file, behind links too. Files of the kernel look like regular
-    ones, but reading them may never end, so they are none."""
-    try:
-        facts = os.stat(path)
-    except (OSError, ValueError):  # a NUL in the name
-        return False
-    return stat.S_ISREG(facts.st_mode) and facts.st_dev not in _kernel_devices()
-
-
-@cache
-def _kernel_devices() -> frozenset[int]:
-    return frozenset(os.stat(path).st_dev for path in ("/proc", "/sys") if os.path.isdir(path))
 
 
 def durations_s(paths: Sequence[Path | str], report: Report) -> list[float]:

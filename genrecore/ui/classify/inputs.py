@@ -13,6 +13,7 @@ import streamlit as st
 from genrecore import words
 from genrecore.audio import decode
 from genrecore.data import uploads
+from genrecore.inference.loaded import FILES
 from genrecore.store.run import Run
 from genrecore.training.parts import ResolvedConfig
 from genrecore.ui.datasets.choice import choose_dataset
@@ -30,7 +31,6 @@ _SOURCES = {
     "microphone": "Microphone",
     "dataset": "A clip of a dataset",
 }
-_IMAGES = (".png", ".jpg", ".jpeg")
 
 
 @dataclass(frozen=True)
@@ -68,13 +68,16 @@ def choose_runs(usable: Sequence[Run]) -> list[Run]:
 
 def choose_clips(runs: Sequence[Run]) -> list[InputClip]:
     """The uploaded, recorded or picked clips; uploads are stored until somebody clears them."""
-    if runs and ResolvedConfig(runs[0].config).medium == "image":
+    medium = ResolvedConfig(runs[0].config).medium if runs else "wave"
+    if medium != "wave" and medium in FILES:
+        kind = FILES[medium]
         st.info(
-            "This run was trained on images that came with its dataset. How they were drawn from "
-            "sound is not known, so the run cannot classify audio; give it such an image.",
+            f"This run was trained on {kind.several} that came with its dataset. How they were "
+            "made of sound is not known, so the run cannot classify audio; give it such "
+            f"{kind.one}.",
             icon=":material/image:",
         )
-        return _stored(_upload("Images", _IMAGES, "images"))
+        return _stored(_upload(kind.several.capitalize(), kind.formats, medium))
     source = choose_one("From", _SOURCES, "from", radio=True)
     if source == "dataset":
         return _choose_from_dataset()

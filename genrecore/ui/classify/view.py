@@ -43,8 +43,8 @@ def show_clips(opened: OpenedRuns, clips: Sequence[InputClip]) -> None:
     clip = clips[0] if len(clips) == 1 else _choose_clip(opened, clips)
     if clip is None:
         return
-    is_image = opened.ensemble.loaded[0].medium == "image"
-    start_s, length_s = (None, None) if is_image else _choose_part(opened, clip)
+    is_wave = opened.ensemble.loaded[0].medium == "wave"
+    start_s, length_s = _choose_part(opened, clip) if is_wave else (None, None)
     _show(classify(opened, clip, start_s, length_s))
 
 
@@ -148,7 +148,7 @@ def _show(classified: ClassifiedClip) -> None:
     _headline(classified)
     if longest.image is not None:
         st.image(longest.image.transpose(1, 2, 0))
-    else:
+    elif longest.medium == "wave":
         _play(classified)
     _bars(classified)
     with doubts_above:
@@ -159,7 +159,7 @@ def _show(classified: ClassifiedClip) -> None:
         "trust": "How far to trust it",
         "sound": "The sound itself",
     }
-    if longest.image is not None:
+    if longest.medium != "wave":
         views = {"trust": views["trust"]}
     name = choose_one("Show", views, "view", radio=True, hide_label=True)
     if name == "why":

@@ -15,6 +15,7 @@ from PIL import Image
 from genrecore import words
 from genrecore.audio import decode
 from genrecore.audio.spectra import log_mel_image
+from genrecore.data.arrays import read_array
 from genrecore.data.datasets.tables import read_table
 from genrecore.errors import GenrecoreError, describe
 from genrecore.reporting import plots
@@ -226,6 +227,8 @@ def show(
             st.image(read_image(str(clip["path"])))
         elif clip.get("medium") == "table":
             st.dataframe(_descriptors(str(clip["path"]), clip_id), hide_index=True, height=320)
+        elif clip.get("medium") in ("vector", "sequence"):
+            st.dataframe(_array(str(clip["path"])), hide_index=True, height=320)
         else:
             excerpt = cut(source_of(clip), None, MOST_HEARD_S, SAMPLE_RATE_HZ)
             sounds = {"This clip": excerpt, **others(excerpt)}
@@ -255,6 +258,13 @@ def _descriptors(path: str, clip_id: str) -> pd.DataFrame:
     rows = table[table["clip_id"] == clip_id].drop(columns="clip_id").set_index("part").T
     rows.columns = [f"part {part}" for part in rows.columns]
     return rows.rename_axis("Descriptor").reset_index()
+
+
+def _array(path: str) -> pd.DataFrame:
+    """The numbers of an array as the file holds them: at most 1,000 rows and 100 columns."""
+    values = read_array(path)
+    rows = values[:, None] if values.ndim == 1 else values
+    return pd.DataFrame(rows[:1_000, :100]).rename(columns=str)
 
 
 @cached_by_files(lambda path: [path], max_entries=2, shared=True)

@@ -34,7 +34,7 @@ class Dataset:
 
     @property
     def medium(self) -> str:
-        """`audio`, `image` or `table`."""
+        """`audio`, `image`, `table`, `vector` or `sequence`."""
         return str(self.clips["medium"].iloc[0])
 
 

@@ -34,6 +34,8 @@ _WITHOUT_LENGTHS = {
     "shorter than the others.",
     "image": "Images have no length.",
     "table": "Tables of descriptors do not say how long the clips were.",
+    "vector": "Arrays do not say how long the clips were.",
+    "sequence": "Arrays do not say how many steps a second has.",
 }
 
 

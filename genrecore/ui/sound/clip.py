@@ -48,7 +48,7 @@ class ClipChoice:
     """An excerpt of a recording, or an image or table row that a dataset ships.
 
     Attributes:
-        medium: `wave`, `image` or `table`, as features take it.
+        medium: As features take it, a key of `MEDIA`.
         image: (height, width, 3) uint8.
         clips: The dataset's clip table, where the clip belongs to one.
         query: The choices in the URL with which other pages open on the dataset.

@@ -20,7 +20,7 @@ from genrecore.config.registry import Options
 from genrecore.errors import UsageError
 from genrecore.features import FEATURES, PRESETS
 from genrecore.reporting import feature_charts
-from genrecore.training.parts import takes
+from genrecore.training.parts import MEDIA, takes
 from genrecore.ui.parts import fields
 from genrecore.ui.parts.cache import cached_by_files, no_files
 from genrecore.ui.parts.choices import choose, choose_many, chosen, set_widget
@@ -37,7 +37,6 @@ from genrecore.ui.parts.player import SoundExcerpt
 from genrecore.ui.sound.clip import ClipChoice
 
 _MOST = 4
-_INPUTS = {"wave": "sound", "image": "images", "table": "tables of descriptors"}
 
 
 @dataclass(frozen=True)
@@ -96,7 +95,7 @@ def _card(name: str, clip: ClipChoice) -> None:
         st.caption(about if entry.options.model_fields else f"It has no parameters. {about}")
     with sentences():
         if not takes(name, clip.medium):
-            inputs = [_INPUTS[medium] for medium in entry.facts.needs]
+            inputs = [MEDIA[medium] for medium in entry.facts.needs]
             raise UsageError(
                 f"This feature takes {words.listed(inputs, 'or')} that a dataset ships; the clip "
                 f"is {'a recording' if clip.medium == 'wave' else 'not a recording'}. Choose a "
