@@ -7,6 +7,7 @@ from genrecore import ui
 from genrecore.ui.classify import inputs
 from genrecore.ui.classify.predictions import open_runs
 from genrecore.ui.classify.view import show_clips
+from genrecore.ui.overview.song import train_first
 from genrecore.ui.parts import readers
 
 ui.page("Classify", "Hear a clip while runs tell its genre, moment by moment, and why.")
@@ -15,9 +16,9 @@ usable = readers.usable(readers.all_runs())
 if not usable:
     ui.empty(
         "There is no trained run yet.",
-        "Classifying takes a run that has finished. Training one on the demo music takes minutes.",
+        "Classifying takes a run that has finished.",
     )
-    ui.link_to("train", "Train on the demo music", ":material/model_training:", {"dataset": "demo"})
+    train_first("Train on the demo music")
     st.stop()
 
 left, right = ui.pair("asked")

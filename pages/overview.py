@@ -5,7 +5,7 @@ import streamlit as st
 
 from genrecore import ui
 from genrecore.reporting import plots
-from genrecore.ui.overview import view
+from genrecore.ui.overview import song, view
 from genrecore.ui.parts import readers
 
 ui.page("Overview", "What is being trained, and how well each finished run recognises genres.")
@@ -16,6 +16,8 @@ if not runs:
     st.stop()
 
 active = readers.active_runs()
+song.newest_song(runs)
+song.drop_song(readers.tested(readers.usable(runs)), active)
 ui.live(lambda: view.running_now(active), while_true=bool(active), idle_s=20)
 
 table = readers.leaderboard(runs)

@@ -4,6 +4,7 @@
 import streamlit as st
 
 from genrecore import ui
+from genrecore.ui.overview.song import show_song
 from genrecore.ui.parts import readers
 from genrecore.ui.runs import table
 from genrecore.ui.runs.actions import run_bin
@@ -36,5 +37,6 @@ if ui.chosen("run") not in ("", run.run_id):
     st.warning(f"There is no run {ui.plain(ui.chosen('run'))}; another one is shown.")
 ui.opens(run.title)
 ui.section("The run")
+show_song(run)
 run_detail(run)
 webhook()

@@ -6,6 +6,7 @@
 | `queue.json` | priority and position; present from the start |
 | `origin.json` | `parent, how, plan`: the run it continues or repeats, the plan it belongs to |
 | `about.json` | `name, note, tags, starred`: what people wrote about it (`About`) |
+| `song.json` | `clips`: the uploads of a visitor that it classifies once it is done |
 | `status.json` | state, reason, phase, progress, heartbeat, process (`Status`) |
 | `history.jsonl` | one line an epoch |
 | `epochs.u8` | the predicted genre of each validation clip, one row an epoch |
@@ -63,6 +64,7 @@ if TYPE_CHECKING:  # pandas is imported when a table is read: listing runs needs
 
 LIVE = frozenset({"starting", "preparing", "running", "stopping", "stalled"})
 _STALLED_S = 30.0
+_SONG = "song.json"
 MARKS: Mapping[str, str] = {
     "leak": "its accuracy is too high",
     "artists unknown": "its accuracy may be too high",
@@ -207,6 +209,11 @@ class Run:
     def origin(self) -> dict[str, Any]:
         """`parent` and `how` (continued, cloned) of a run made from another one; else empty."""
         return read_json(self.folder / "origin.json")
+
+    @cached_property
+    def song(self) -> str:
+        """The id of the uploads that are kept for it (`genrecore.data.uploads`); may be empty."""
+        return str(read_json(self.folder / _SONG).get("clips", ""))
 
     @property
     def plan(self) -> str:
@@ -389,6 +396,11 @@ class Run:
             return pd.read_parquet(self.folder / name)
         except (FileNotFoundError, NotADirectoryError):
             return None
+
+
+def keep_song(run: Run, clips: str) -> None:
+    """Keeps the uploads of this id for the run, which classifies them once it is done."""
+    write_json(run.folder / _SONG, {"clips": clips})
 
 
 def create_run(

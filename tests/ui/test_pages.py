@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import shlex
 import subprocess
@@ -10,13 +11,16 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 from conftest import ROOT, TINY, trained
 from opened import open_page, words
 from sample_files import silent_wav
 
 from genrecore.config.command import train_command
 from genrecore.config.run import RunConfig, with_values
+from genrecore.inference.ensemble import load as load_ensemble
 from genrecore.jobs import actions as jobs
 from genrecore.store import run as runs
 from genrecore.store.locks import take_lock
@@ -26,7 +30,9 @@ from genrecore.store.status import STOP, Status, stop_asked
 from genrecore.training import lifecycle
 from genrecore.training.resolve import resolve
 from genrecore.ui.datasets.choice import prepare_words
+from genrecore.ui.overview import song
 from genrecore.ui.parts.frame import plain
+from genrecore.words import percent
 
 pytestmark = pytest.mark.xdist_group("pages")  # one worker trains the runs that all tests look at
 
@@ -91,12 +97,44 @@ def test_every_page_opens_with_runs_in_every_state(name: str, full: dict[str, Ru
     assert app.title[0].value == name.capitalize()
 
 
-def test_an_empty_store_says_what_to_do_first_and_leads_there(store: Path) -> None:
-    app = open_page("overview")
-    assert any(block.value == "genrecore demo" for block in app.code)
+@pytest.mark.parametrize("name", ["overview", "classify"])
+def test_one_click_trains_on_the_demo_music_and_opens_the_run(
+    name: str, nobody_starts: Path
+) -> None:
+    app = open_page(name)
     app.button(key="first").click().run()
-    assert app.title[0].value == "Train"
-    assert app.query_params["dataset"] == "demo"
+    (run,) = runs.all_runs(nobody_starts)
+    assert app.title[0].value == "Runs"
+    assert app.query_params["run"] == [run.run_id]
+    assert run.state == "queued"
+    assert run.config.dataset == RunConfig().dataset
+
+
+def test_a_song_dropped_on_an_empty_store_is_classified_by_the_first_run(
+    nobody_starts: Path, own_cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(song, "FIRST_RUN", TINY)
+    time_s = np.arange(44_100) / 22_050
+    wave = io.BytesIO()
+    soundfile.write(wave, 0.3 * np.sin(2 * np.pi * 440 * time_s), 22_050, format="wav")
+    app = open_page("overview")
+    app.file_uploader(key="song").upload("my *song*.wav", wave.getvalue()).run()
+    assert "**my *song*.wav** waits" in words(app)
+    app.button(key="first").click().run()
+    (queued,) = runs.all_runs(nobody_starts)
+    assert "Your song **my *song*.wav** is classified as soon as" in words(app)
+    assert lifecycle.execute(queued) == "done"
+    expected = load_ensemble(["best"]).classify(wave.getvalue()).predictions[0]
+    verdict = f"Your song: {expected.genre} {percent(expected.proba.max())}".replace("\u00a0", " ")
+    for name, query in (("runs", {"run": queued.run_id}), ("overview", {})):
+        app = open_page(name, **query)
+        assert verdict in words(app), name
+        assert "Real music belongs to none of its genres" in words(app)
+    # A second song is classified at once.
+    app.file_uploader(key="song").upload("again.wav", wave.getvalue()).run()
+    assert app.title[0].value == "Classify"
+    assert app.query_params["run"] == [queued.run_id]
+    assert f"{expected.genre} with" in words(app)
 
 
 def test_a_tested_run_leads_on_to_its_mistakes_to_comparing_and_to_classifying(

@@ -20,7 +20,7 @@ from genrecore.ui.datasets.choice import choose_dataset
 from genrecore.ui.datasets.listening import choose_row
 from genrecore.ui.datasets.opening import open_dataset
 from genrecore.ui.parts import readers
-from genrecore.ui.parts.choices import choose, choose_many, choose_one, chosen
+from genrecore.ui.parts.choices import choose, choose_many, choose_one, chosen, is_fresh
 from genrecore.ui.parts.frame import empty, plain, run_badges, sentences, upload_types
 
 _MOST_RUNS = 6
@@ -97,7 +97,9 @@ def _upload(label: str, formats: Sequence[str], key: str) -> list[Any]:
 def _stored(files: list[Any]) -> list[InputClip]:
     """The files, or those that the URL names, with the button that clears all stored uploads."""
     ids = tuple(file.file_id for file in files)
-    if ids != st.session_state.get("_classified", ()):
+    if is_fresh():  # nobody has taken files away: the address says which clips are heard
+        st.session_state["_classified"] = ids
+    elif ids != st.session_state.get("_classified", ()):
         st.session_state["_classified"] = ids
         with sentences():
             received = [(file.name, file.getvalue()) for file in files]

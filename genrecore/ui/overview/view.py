@@ -8,8 +8,9 @@ import pandas as pd
 import streamlit as st
 
 from genrecore.store.run import Run
+from genrecore.ui.overview.song import drop_song
 from genrecore.ui.parts import readers
-from genrecore.ui.parts.frame import go_to, link_to, section
+from genrecore.ui.parts.frame import link_to, section
 from genrecore.ui.parts.live import run_card
 from genrecore.ui.runs.alerts import toasts
 from genrecore.words import thousands
@@ -17,38 +18,38 @@ from genrecore.words import thousands
 _MOST_CARDS = 6
 _STEPS = (
     (
+        ":material/library_music:",
+        "Your own music",
+        "Bring a folder of genre folders, GTZAN or FMA, and see what the data allow.",
+        ("datasets", "Open Datasets"),
+    ),
+    (
         ":material/model_training:",
-        "Train",
-        "Start with the demo music: it is made on this machine, needs no download, and a small "
-        "network learns it in minutes.",
+        "Another model",
+        "Choose among the models and features, and train with your own settings.",
+        ("train", "Open Train"),
     ),
     (
-        ":material/balance:",
-        "Compare",
-        "Train a second model and see whether the difference between the two is real.",
-    ),
-    (
-        ":material/graphic_eq:",
-        "Classify",
-        "Upload a clip of your own, hear it, and see which genre a run hears in it.",
+        ":material/menu_book:",
+        "A published study",
+        "Five papers as recipes: what they print, and what you get.",
+        ("papers", "Open Papers"),
     ),
 )
 
 
 def first_steps() -> None:
-    """What to do in an empty store."""
-    section("What to do first", "Nothing has been trained yet. Start with three steps:")
+    """What to do in an empty store: drop a song, or train a first run."""
+    section("Drop a song here", "Nothing has been trained yet, so a first run has to learn genres.")
+    drop_song([], [])
+    section("Or begin with")
     columns = st.columns(len(_STEPS), gap="medium")
-    for n, (column, (icon, title, text)) in enumerate(zip(columns, _STEPS, strict=True), 1):
+    for column, (icon, title, text, (page, label)) in zip(columns, _STEPS, strict=True):
         with column.container(border=True, height="stretch", gap="small"):
-            st.markdown(f"{icon} **{n} · {title}**")
+            st.markdown(f"{icon} **{title}**")
             st.markdown(text)
-    if st.button(
-        "Train on the demo music", type="primary", icon=":material/play_arrow:", key="first"
-    ):
-        go_to("train", {"dataset": "demo"})
-    section("Or let one command do it")
-    st.caption("It trains two models on the demo music, compares them, and shows them here.")
+            link_to(page, label)
+    st.caption("One command trains two models on the demo music, compares them, shows them here.")
     st.code("genrecore demo", language="bash")
 
 

@@ -82,6 +82,11 @@ def new_run(page: str) -> None:
     st.session_state["_page"] = page
 
 
+def is_fresh() -> bool:
+    """Whether the page is being drawn for the first time since it was opened."""
+    return not st.session_state.get("_drawn_before")
+
+
 def _page() -> str:
     return str(st.session_state.get("_page", ""))
 
