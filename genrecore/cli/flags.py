@@ -88,9 +88,11 @@ def _parameter(
         kind, limits = str, {}
     group = dotted.split(".")[0] if "." in dotted else "what"
     default = shown_default or default
+    extra = info.json_schema_extra if isinstance(info.json_schema_extra, dict) else {}
+    zero = f" 0: {extra['zero']}." if "zero" in extra else ""
     option = Option(
         f"--{flag.replace('_', '-')}",
-        help=f"{info.title}. {info.description or ''}".strip() + f" [default: {default}]",
+        help=f"{info.title}. {info.description or ''}{zero}".strip() + f" [default: {default}]",
         rich_help_panel=f"Configuration: {group}",
         show_default=False,
         **limits,

@@ -14,7 +14,7 @@ from typing import Any, Literal
 from pydantic import Field, ValidationError, field_validator
 
 from genrecore.config.registry import Choice, Facts, Registry, explain
-from genrecore.config.training import Group, Training
+from genrecore.config.training import Group, Training, zero_means
 from genrecore.errors import UsageError
 
 
@@ -50,9 +50,10 @@ class Segments(Group):
     segment_s: float = Field(
         3.0,
         title="Segment length (s)",
-        description="Length of one input of the network; 0 is the whole clip.",
+        description="Length of one input of the network.",
         ge=0.0,
         le=120.0,
+        json_schema_extra=zero_means("the whole clip"),
     )
     overlap: float = Field(
         0.0, title="Overlap of segments", description="Share of their length.", ge=0.0, le=0.9
@@ -110,9 +111,10 @@ class RunConfig(Group):
         0,
         title="Rehearsal: clips a genre",
         description="Uses only this many clips of each genre, to try a recipe quickly; such a run "
-        "is marked as a rehearsal everywhere. 0 uses all clips.",
+        "is marked as a rehearsal everywhere.",
         ge=0,
         le=100_000,
+        json_schema_extra=zero_means("all clips"),
     )
     audio: Audio = Field(Audio(), title="Audio")
     segments: Segments = Field(Segments(), title="Segments")

@@ -18,6 +18,11 @@ def only_for(**others: str | tuple[str, ...]) -> dict[str, Any]:
     return {"only_for": {k: [v] if isinstance(v, str) else list(v) for k, v in others.items()}}
 
 
+def zero_means(text: str) -> dict[str, Any]:
+    """For people: what 0 stands for. A form shows an empty field that says so, in place of 0."""
+    return {"zero": text}
+
+
 class Training(Group):
     """Optimiser, schedule, loss and epochs."""
 
@@ -112,10 +117,10 @@ class Training(Group):
     patience: int = Field(
         0,
         title="Early stopping patience (epochs)",
-        description="Training ends after this many epochs without a better value of that metric; 0 "
-        "trains all epochs.",
+        description="Training ends after this many epochs without a better value of that metric.",
         ge=0,
         le=5000,
+        json_schema_extra=zero_means("all epochs are trained"),
     )
     choose_epoch: Literal["best", "last"] = Field(
         "best",
@@ -143,9 +148,10 @@ class Training(Group):
     clip_norm: float = Field(
         0.0,
         title="Gradient clipping",
-        description="Largest norm of the gradient over all weights; 0 does not clip.",
+        description="Largest norm of the gradient over all weights.",
         ge=0.0,
         le=1e6,
+        json_schema_extra=zero_means("not clipped"),
     )
     accumulate: int = Field(
         1,

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from genrecore.audio.axes import Axes, Rows
 from genrecore.audio.spectra import FilterBank, chroma_filters, full_precision
+from genrecore.config.training import zero_means
 from genrecore.features.image import FftOptions, ImageOptions, SpectralImage
 from genrecore.features.registered import FEATURES
 
@@ -31,9 +32,10 @@ class ChromaOptions(ImageOptions, _Tuned):
         72,
         title="Rows",
         description="Rows the twelve pitch classes are stretched to, because networks for images "
-        "need 32 rows or more; 0 keeps twelve",
+        "need 32 rows or more",
         ge=0,
         le=8192,
+        json_schema_extra=zero_means("twelve"),
     )
 
 

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from genrecore.audio.axes import Axes, resized_positions
 from genrecore.audio.spectra import n_frames
 from genrecore.config.registry import Options
+from genrecore.config.training import zero_means
 from genrecore.errors import GenrecoreError
 
 
@@ -41,9 +42,10 @@ class ImageOptions(Options):
     frames: int = Field(
         0,
         title="Frames",
-        description="Columns the image is brought to; 0 keeps one column for every hop",
+        description="Columns the image is brought to",
         ge=0,
         le=8192,
+        json_schema_extra=zero_means("one for every hop"),
     )
     fit: Literal["resize", "pad"] = Field(
         "resize",
@@ -54,9 +56,10 @@ class ImageOptions(Options):
     bins: int = Field(
         0,
         title="Rows",
-        description="Rows the image is resized to; 0 keeps those that were computed",
+        description="Rows the image is resized to",
         ge=0,
         le=8192,
+        json_schema_extra=zero_means("as computed"),
     )
     channels: Literal[1, 3] = Field(
         1,

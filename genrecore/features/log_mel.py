@@ -15,6 +15,7 @@ from genrecore.audio.spectra import (
     mel_filters,
     power_to_db,
 )
+from genrecore.config.training import zero_means
 from genrecore.errors import GenrecoreError
 from genrecore.features.image import FftOptions, ImageOptions, SpectralImage, refuse_short
 from genrecore.features.registered import FEATURES
@@ -32,9 +33,10 @@ class MelOptions(FftOptions):
     fmax_hz: float = Field(
         0.0,
         title="Highest frequency (Hz)",
-        description="Where the last band ends; 0 is half the sample rate",
+        description="Where the last band ends",
         ge=0,
         le=96e3,
+        json_schema_extra=zero_means("half the sample rate"),
     )
     mel_scale: MelScale = Field(
         "slaney",
@@ -44,9 +46,10 @@ class MelOptions(FftOptions):
     top_db: float = Field(
         80.0,
         title="Dynamic range (dB)",
-        description="How far below the segment's loudest point the image reaches; 0 is unlimited",
+        description="How far below the segment's loudest point the image reaches",
         ge=0,
         le=200,
+        json_schema_extra=zero_means("unlimited"),
     )
 
     def mel_bank(self, sample_rate_hz: int) -> MelBank:

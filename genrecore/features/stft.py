@@ -10,6 +10,7 @@ from torch import Tensor
 
 from genrecore.audio.axes import Axes, band_rows
 from genrecore.audio.spectra import full_precision, power_spectrogram, power_to_db
+from genrecore.config.training import zero_means
 from genrecore.features.image import FftOptions, ImageOptions, SpectralImage
 from genrecore.features.registered import FEATURES
 
@@ -30,9 +31,10 @@ class _Scaled(FftOptions):
     top_db: float = Field(
         80.0,
         title="Dynamic range (dB)",
-        description="How far below the segment's loudest point decibels reach; 0 is unlimited",
+        description="How far below the segment's loudest point decibels reach",
         ge=0,
         le=200,
+        json_schema_extra=zero_means("unlimited"),
     )
 
 

@@ -13,6 +13,7 @@ import torch
 from pydantic import Field
 
 from genrecore.config.registry import Options
+from genrecore.config.training import zero_means
 from genrecore.models.registered import MODELS
 
 _VECTOR = frozenset({"vector"})
@@ -100,10 +101,10 @@ class SvmOptions(Options):
     gamma: float = Field(
         0.0,
         title="Gamma",
-        description="How near a training segment must be to count: exp(-gamma · distance²). "
-        "0 takes 1 / (descriptors · their variance), which scikit-learn calls scale",
+        description="How near a training segment must be to count: exp(-gamma · distance²)",
         ge=0,
         le=1e9,
+        json_schema_extra=zero_means("1 / (descriptors · their variance), scikit-learn's scale"),
     )
 
 
@@ -143,7 +144,12 @@ class RandomForestOptions(Options):
         300, title="Trees", description="Their probabilities are averaged", ge=1, le=5000
     )
     max_depth: int = Field(
-        0, title="Depth", description="Questions on the way to a leaf; 0 sets no limit", ge=0, le=64
+        0,
+        title="Depth",
+        description="Questions on the way to a leaf",
+        ge=0,
+        le=64,
+        json_schema_extra=zero_means("no limit"),
     )
     min_leaf: int = Field(
         1,

@@ -9,6 +9,7 @@ import pandas as pd
 from pydantic import Field
 
 from genrecore.config.registry import Options, Registry
+from genrecore.config.training import zero_means
 from genrecore.data.clips import UnfitGenresError
 from genrecore.errors import UsageError
 
@@ -78,9 +79,10 @@ class ThreeWayOptions(Options):
     valid: float = Field(
         1.0,
         title="Validation share",
-        description=f"{_RELATIVE}; 0 for no validation: the last epoch is tested",
+        description=_RELATIVE,
         ge=0,
         le=100,
+        json_schema_extra=zero_means("none: the last epoch is tested"),
     )
     test: float = Field(1.0, title="Test share", description=_RELATIVE, gt=0, le=100)
 

@@ -111,6 +111,7 @@ def bound(
     parse: Callable[[str], T],
     to_text: Callable[[T], str] = str,
     key: str = "",
+    empty: T | None = None,
     **settings: Any,
 ) -> T:
     """Draws a widget whose value lives in the URL, and returns that value.
@@ -123,6 +124,7 @@ def bound(
         parse: From the text in the URL to the value; a ValueError says that the text does not fit.
         to_text: From the value to that text; the default is never written.
         key: Of the widget; by default made of the name.
+        empty: The value for which the widget is empty, where there is one.
         **settings: What else the widget takes.
     """
     key = key or f"choice_{name}"
@@ -131,14 +133,17 @@ def bound(
     if text:
         with suppress(ValueError):
             value = parse(text)
-    set_widget(key, value)
+    set_widget(key, None if empty is not None and value == empty else value)
 
     def write() -> None:
         picked = st.session_state.get(key)
+        picked = empty if picked is None else picked
         choose(name, "" if picked is None or picked == default else to_text(picked))
 
     picked = widget(*args, key=key, on_change=write, **settings)
-    return value if picked is None else picked
+    if picked is None:
+        return value if empty is None else empty
+    return picked
 
 
 def choose_one(

@@ -105,8 +105,12 @@ def field(name: str, info: FieldInfo, default: Any) -> Any:
         default: Counts where the URL says nothing, or something that does not fit.
     """
     kind = _kind(info)
+    extra = info.json_schema_extra if isinstance(info.json_schema_extra, dict) else {}
+    zero = str(extra.get("zero", ""))
     label = info.title or name.rpartition(".")[2].replace("_", " ").capitalize()
     common: dict[str, Any] = {"name": name, "key": f"field_{name}", "help": info.description}
+    if zero:
+        common["help"] = f"{(info.description or '').rstrip('.')}. Empty: {zero}."
     is_choice = get_origin(kind) is Literal
     if not is_choice and (kind not in (bool, int, float) or (kind is not bool and default is None)):
         text = bound(
@@ -122,6 +126,8 @@ def field(name: str, info: FieldInfo, default: Any) -> Any:
         return bound(st.selectbox, label, list(get_args(kind)), format_func=_readable, **common)
     if kind is bool:
         return bound(st.toggle, label, **common)
+    if zero:
+        common |= {"empty": kind(0), "value": None, "placeholder": zero}
     return bound(
         st.number_input,
         label,
