@@ -186,8 +186,8 @@ def train_with_the_form(page: Page, store: Path) -> Run:
     """Fills the form in, presses Train and goes to the run."""
     expect(page.get_by_role("heading", name="Train", exact=True)).to_be_visible()
     expect(page).to_have_title("cnn, demo · Train · genrecore")
-    page.get_by_text("More about the data").click()
-    page.get_by_text("More about feature and model").click()
+    page.get_by_text("Expert: data").click()
+    page.get_by_text("Expert: feature and model").click()
     for name, value in FORM.items():
         field = page.get_by_role("spinbutton", name=name, exact=True)
         field.fill(str(value))

@@ -91,22 +91,23 @@ def model_and_training(base: RunConfig, data: Mapping[str, Any]) -> dict[str, An
     section("2 · Model", "How the model sees a clip, and the model itself.")
     values = model_part(base, data)
     section("3 · Training")
-    values |= augment_part(base, {**data, **values})
-    return values | training_part(base)
+    values |= training_part(base)
+    return values | augment_part(base, {**data, **values})
 
 
 def preset_part() -> None:
     """Offers the inputs that studies used, and says what they leave open."""
-    preset = start_from(
-        "Start from the input of a study",
-        PRESETS.titles,
-        "preset",
-        lambda name: fill_in(PRESETS[name].thing),
-        "Fills in dataset, audio, segments, feature and standardisation as the study had them. "
-        "You can still change everything.",
-    )
-    if preset and PRESETS[preset].facts.notes:
-        with st.expander("What the study leaves open, and what is chosen here"):
+    with st.expander("Start from the input of a study", icon=":material/menu_book:"):
+        preset = start_from(
+            "Study",
+            PRESETS.titles,
+            "preset",
+            lambda name: fill_in(PRESETS[name].thing),
+            "Fills in dataset, audio, segments, feature and standardisation as the study had them. "
+            "You can still change everything.",
+        )
+        if preset and PRESETS[preset].facts.notes:
+            st.caption("What the study leaves open, and what is chosen here:")
             st.markdown("\n".join(f"- {note}" for note in PRESETS[preset].facts.notes))
 
 
@@ -129,7 +130,7 @@ def data_part(base: RunConfig, own_split: bool = False) -> dict[str, Any]:
         open_fields.add("folder")
     values |= _options("dataset", dataset, base, only=open_fields)
     unfit = st.container()
-    with st.expander("More about the data", icon=":material/tune:"):
+    with st.expander("Expert: data", icon=":material/tune:"):
         values |= _options("dataset", dataset, base, leave_out=open_fields)
         of_split = st.container()
         values |= _more_fields("data", base)
@@ -175,7 +176,7 @@ def model_part(base: RunConfig, data: Mapping[str, Any]) -> dict[str, Any]:
                 "only seed and device."
             )
     show_unfit_models(unfit, medium)
-    with st.expander("More about feature and model", icon=":material/tune:"):
+    with st.expander("Expert: feature and model", icon=":material/tune:"):
         values |= _options("model", model, base)
         values |= _options("feature", feature, base)
         values |= _choose_part(
@@ -200,20 +201,19 @@ def augment_part(base: RunConfig, values: Mapping[str, Any]) -> dict[str, Any]:
         if not augments(entry.facts.on, medium, feature)
     }
     defaults = {part.name: part.options for part in base.augment}
-    picked = choose_many(
-        "Augmentation",
-        suitable,
-        "augment",
-        default=list(defaults),
-        placeholder="None: every epoch shows the same examples",
-    )
-    chosen_values = {"augment": ",".join(picked)}
-    if picked:
-        with st.expander("More about augmentation", icon=":material/tune:"):
-            for name in picked:
-                st.caption(f"{AUGMENTATIONS[name].title}: {_about(AUGMENTATIONS[name])}")
-                options = fields.options(AUGMENTATIONS, name, defaults.get(name, {}))
-                chosen_values |= {f"augment.{name}.{key}": v for key, v in options.items()}
+    with st.expander("Expert: augmentation", icon=":material/tune:"):
+        picked = choose_many(
+            "Augmentation",
+            suitable,
+            "augment",
+            default=list(defaults),
+            placeholder="None: every epoch shows the same examples",
+        )
+        chosen_values = {"augment": ",".join(picked)}
+        for name in picked:
+            st.caption(f"{AUGMENTATIONS[name].title}: {_about(AUGMENTATIONS[name])}")
+            options = fields.options(AUGMENTATIONS, name, defaults.get(name, {}))
+            chosen_values |= {f"augment.{name}.{key}": v for key, v in options.items()}
     return chosen_values
 
 
@@ -224,7 +224,7 @@ def training_part(base: RunConfig) -> dict[str, Any]:
     for column, dotted in zip(st.columns(len(_OPEN), gap="medium"), _OPEN, strict=True):
         with column:
             values[dotted] = fields.field(dotted, infos[dotted], value_of(base, dotted))
-    with st.expander("More about training", icon=":material/tune:"):
+    with st.expander("Expert: training", icon=":material/tune:"):
         values |= _more_fields("training", base)
     return values
 

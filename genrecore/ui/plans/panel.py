@@ -67,13 +67,19 @@ def plan_panel(
     buttons(label, lambda: start(new), command_words, can_measure)
 
 
-def show_estimate(configs: Sequence[RunConfig], measurable: bool = True) -> bool:
-    """Says how long runs take; returns whether measuring a few training steps would tell more."""
+def estimator_for(configs: Sequence[RunConfig]) -> Estimator:
+    """An estimator that knows the runs of the store and the clips of these configurations."""
     estimator = Estimator(readers.all_runs())
     for config in estimator.uncounted(configs):
         dataset = DatasetChoice(config.dataset.name, dict(config.dataset.options))
         if dataset_readers.is_made(dataset):
             estimator.add_clips(config, dataset_readers.read_dataset(dataset).clips)
+    return estimator
+
+
+def show_estimate(configs: Sequence[RunConfig], measurable: bool = True) -> bool:
+    """Says how long runs take; returns whether measuring a few training steps would tell more."""
+    estimator = estimator_for(configs)
     can_measure = measurable and bool(estimator.unmeasured(configs))
     more = " You can measure a few training steps to find out." if can_measure else ""
     st.caption(plain(estimator.total(configs).sentence + more))

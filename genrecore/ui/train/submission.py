@@ -1,34 +1,55 @@
-"""The panel beside the form of a run: its device, its changes, the buttons, the command."""
+"""The panel beside the form of a run: what it will be, the buttons, its device, the command."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
-import pandas as pd
 import streamlit as st
 
+from genrecore import words
 from genrecore.config.command import train_command
 from genrecore.config.run import RunConfig, differences
+from genrecore.data.splits import SPLITS
+from genrecore.errors import GenrecoreError
 from genrecore.jobs.actions import submit
 from genrecore.store.run import Run
 from genrecore.training import hardware
 from genrecore.training.resolve import resolve
 from genrecore.ui.datasets.choice import prepare_words
-from genrecore.ui.parts import forms
+from genrecore.ui.parts import forms, readers
 from genrecore.ui.parts.fitting import RED, show_check
-from genrecore.ui.parts.frame import announce, command, go_to, plain, sentences
+from genrecore.ui.parts.frame import announce, capital, command, go_to, plain, sentences
 from genrecore.ui.parts.tasks import task_button, watch
+from genrecore.ui.plans.panel import estimator_for
+
+_HOW = {"runs": "by similar earlier runs", "steps": "by training steps measured here"}
 
 
 def run_panel(values: Mapping[str, Any], parent: Run | None) -> None:
-    """Checks the form, shows the run that it makes, and offers to prepare and to train.
+    """Checks the form, shows the run that it makes, and offers to train and to prepare.
 
     Args:
         values: Dotted values of the form.
         parent: The run whose settings the form was opened with.
     """
+    with st.container(key="train_bar", gap="small"):
+        config = _start_part(values, parent)
+    if config is None:
+        return
+    device = hardware.choose(config.device, config.training.precision)
+    st.caption(plain(f"Runs on {device.name}, in {device.precision}. Precision is {device.reason}"))
+    if parent:
+        _changes(config, parent)
+    _prepare(config)
+    command(train_command(config))
+
+
+def _start_part(values: Mapping[str, Any], parent: Run | None) -> RunConfig | None:
+    """What stays in view: the run in a line, its time, its check and the button; None where the
+    form is refused."""
     with forms.checked("Train", "train"):
         config = forms.configuration(values, parent.config if parent else None)
         leaks = config.standardise_on == "all" and not config.allow_leaks
@@ -39,25 +60,43 @@ def run_panel(values: Mapping[str, Any], parent: Run | None) -> None:
             )
             config = config.model_copy(update={"allow_leaks": True})
         config = resolve(config).config
+        split = SPLITS[config.split.name].title
+        st.markdown(f"**{plain(f'{config.dataset.name} · {split} · {config.model.name}')}**")
+        done = tuple(row.run_id for row in readers.run_rows() if row.state == "done")
+        st.caption(_time(config.model_dump_json(), done))
         accepted = show_check(config, "Train" + (RED if leaks else ""), "train")
         if accepted is None:
-            return
+            return None
         config, label = accepted
-        device = hardware.choose(config.device, config.training.precision)
-        with st.container(border=True, gap="small"):
-            st.caption("Runs on")
-            st.markdown(f"**{plain(device.name)}**, in **{plain(device.precision)}**")
-            st.caption(plain(f"Precision is {device.reason}"))
-        if parent:
-            _changes(config, parent)
-        _buttons(config, parent, label)
-        command(train_command(config))
+        if forms.start_button(
+            label, "train", "Puts the run into the queue; it starts as soon as a place is free."
+        ):
+            with sentences():
+                origin = {"parent": parent.run_id, "how": "cloned"} if parent else None
+                run = submit(config, origin=origin)
+                announce(f"{run.title} is in the queue.")
+                go_to("runs", {"run": run.run_id})
+        return config
+    return None
+
+
+@st.cache_data(show_spinner=False, max_entries=64)
+def _time(config: str, done: tuple[str, ...]) -> str:
+    """How long a run of this configuration may take, as long as these runs are those done."""
+    run_config = RunConfig.model_validate_json(config)
+    with suppress(GenrecoreError):  # the check says what is wrong
+        estimate = estimator_for([run_config]).estimate(run_config)
+        if estimate.source:
+            at_most = "At most about" if run_config.training.patience else "About"
+            return f"{at_most} {words.seconds(estimate.seconds)}, {_HOW[estimate.source]}."
+    return "How long it takes is not known: no run like this yet."
 
 
 def _changes(config: RunConfig, parent: Run) -> None:
     """What differs from the run that the form was opened with."""
     here = differences(config, parent.config)
     in_parent = differences(parent.config, config)
+    titles = {name: info.title for name, info in forms.flat_fields().items()}
 
     def text(value: Any) -> str:
         return value if isinstance(value, str) else json.dumps(value)
@@ -66,28 +105,15 @@ def _changes(config: RunConfig, parent: Run) -> None:
         st.markdown(f"**Changed against {plain(parent.title)}**")
         if not here:
             st.caption("Nothing yet: it would be the same run again.")
-            return
-        rows = [
-            {
-                "Setting": name.replace(".options.", "."),
-                "There": text(in_parent.get(name, "default")),
-                "Here": text(value),
-            }
-            for name, value in here.items()
-        ]
-        st.dataframe(pd.DataFrame(rows), hide_index=True, key="changed")
+        for name, value in here.items():
+            option = name.replace(".options.", ": ").replace(".name", "").replace("_", " ")
+            title = titles.get(name) or capital(option)
+            there = text(in_parent.get(name, "default"))
+            st.markdown(f"{plain(title)}: {plain(there)} → **{plain(text(value))}**")
 
 
-def _buttons(config: RunConfig, parent: Run | None, label: str) -> None:
-    """Train, which leads to the run, and Prepare."""
-    if forms.start_button(
-        label, "train", "Puts the run into the queue; it starts as soon as a place is free."
-    ):
-        with sentences():
-            origin = {"parent": parent.run_id, "how": "cloned"} if parent else None
-            run = submit(config, origin=origin)
-            announce(f"{run.title} is in the queue.")
-            go_to("runs", {"run": run.run_id})
+def _prepare(config: RunConfig) -> None:
+    """The button that prepares the dataset, and its progress."""
     arguments = prepare_words(config.dataset, config.audio)
     task_button(
         "Prepare now",
