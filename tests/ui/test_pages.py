@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from conftest import ROOT, TINY, trained
 from opened import open_page, words
 from sample_files import silent_wav
 
+from genrecore.augment import AUGMENTATIONS
 from genrecore.config.command import train_command
 from genrecore.config.run import RunConfig, with_values
 from genrecore.inference.ensemble import load as load_ensemble
@@ -28,9 +30,11 @@ from genrecore.store.progress import Phase
 from genrecore.store.run import Run
 from genrecore.store.status import STOP, Status, stop_asked
 from genrecore.training import lifecycle
+from genrecore.training.parts import REGISTRIES
 from genrecore.training.resolve import resolve
 from genrecore.ui.datasets.choice import prepare_words
 from genrecore.ui.overview import song
+from genrecore.ui.parts import forms
 from genrecore.ui.parts.frame import plain
 from genrecore.words import percent
 
@@ -105,7 +109,7 @@ def test_one_click_trains_on_the_demo_music_and_opens_the_run(
     app.button(key="first").click().run()
     (run,) = runs.all_runs(nobody_starts)
     assert app.title[0].value == "Runs"
-    assert app.query_params["run"] == [run.run_id]
+    assert app.query_params["run"] == run.run_id
     assert run.state == "queued"
     assert run.config.dataset == RunConfig().dataset
 
@@ -133,7 +137,7 @@ def test_a_song_dropped_on_an_empty_store_is_classified_by_the_first_run(
     # A second song is classified at once.
     app.file_uploader(key="song").upload("again.wav", wave.getvalue()).run()
     assert app.title[0].value == "Classify"
-    assert app.query_params["run"] == [queued.run_id]
+    assert app.query_params["run"] == queued.run_id
     assert f"{expected.genre} with" in words(app)
 
 
@@ -252,6 +256,43 @@ def test_a_changed_field_is_in_the_command_and_in_the_queued_run(store: Path) ->
     (run,) = runs.all_runs(store)
     assert run.state == "queued"
     assert run.config.training.epochs == 7
+
+
+def test_a_field_in_which_zero_has_a_meaning_is_empty_and_says_it(store: Path) -> None:
+    app = open_page("train")
+    length = app.number_input(key="field_segments.segment_s")
+    assert (length.value, length.proto.placeholder) == (3.0, "the whole clip")
+    for name, meaning in (
+        ("training.patience", "all epochs are trained"),
+        ("rehearsal", "all clips"),
+    ):
+        field = app.number_input(key=f"field_{name}")
+        assert (field.value, field.proto.placeholder) == (None, meaning)
+        assert field.help.endswith(f"Empty: {meaning}.")
+    length.set_value(None).run()
+    assert app.query_params["segments.segment_s"] == "0.0"
+    assert app.number_input(key="field_segments.segment_s").value is None
+    assert "--segment-s 0" in app.code[-1].value
+    app.number_input(key="field_segments.segment_s").set_value(5.0).run()
+    assert "--segment-s 5.0" in app.code[-1].value
+
+
+def test_no_help_of_a_field_tells_of_a_magic_zero() -> None:
+    fields = forms.flat_fields()
+    for registry in (*REGISTRIES.values(), AUGMENTATIONS):
+        for name, entry in registry.items():
+            fields |= {f"{name}.{key}": i for key, i in entry.options.model_fields.items()}
+    magic = re.compile(r"(^|[;.,] )0 (is|uses|keeps|takes|does|sets|trains|means|for|stands)\b")
+    assert [name for name, info in fields.items() if magic.search(info.description or "")] == []
+
+
+def test_the_panel_says_the_run_in_a_line_and_the_time_it_takes(
+    store: Path, full: dict[str, Run]
+) -> None:
+    text = words(open_page("train", **{"from": full["second"].run_id}))
+    assert "**demo · By artist · cnn**" in text
+    assert re.search(r"About [^.]+, by similar earlier runs\.", text)
+    assert "no run like this yet" in words(open_page("train", model="crnn"))
 
 
 def test_a_dataset_that_needs_a_folder_asks_for_it_and_checks_it(
