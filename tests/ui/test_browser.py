@@ -169,8 +169,8 @@ def test_from_an_empty_store_over_training_and_comparing_to_a_verdict(
     page: Page, dashboard: Dashboard, home: Path, tmp_path: Path
 ) -> None:
     page.goto(dashboard.address)
-    expect(page.get_by_role("heading", name="What to do first")).to_be_visible()
-    page.get_by_role("button", name="Train on the demo music").click()
+    expect(page.get_by_role("heading", name="Drop a song here")).to_be_visible()
+    page.get_by_role("link", name="Open Train").click()
 
     run = train_with_the_form(page, home / "runs")
     watch_it_learn(page, run)
