@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pandas as pd
 from conftest import ROOT
 from streamlit.testing.v1 import AppTest
 
@@ -33,6 +34,16 @@ def words(app: AppTest) -> str:
     texts = [str(element.value) for element in elements]
     texts += [bar.proto.text for bar in app.get("progress")]
     return "\n".join(texts).replace("\\", "").replace("\u00a0", " ").replace("\u202f", " ")
+
+
+def tables(app: AppTest) -> list[pd.DataFrame]:
+    """The tables of a page that are text, without escapes of markup."""
+    values = [table.value.rename(columns=_unescaped) for table in app.table]
+    return [value.map(_unescaped) for value in values]
+
+
+def _unescaped(text: object) -> str:
+    return str(text).replace("\\", "")
 
 
 def metrics(app: AppTest) -> dict[str, str]:

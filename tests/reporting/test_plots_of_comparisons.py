@@ -87,9 +87,9 @@ def test_many_confusions_share_one_scale_and_lose_no_clip(compared: Comparison) 
 
 def test_a_confusion_can_say_shares(compared: Comparison) -> None:
     matrix = next(iter(compared.confusions.values()))
-    text = plots.confusion(matrix, "a run", percents=True).figure.data[0].text
+    text = plots.confusion(matrix, "a run", percents=True).figure.data[1].text
     recall = matrix.loc["blues", "blues"] / matrix.loc["blues"].sum()
-    assert text[0][0] == f"{100 * recall:.0f}"
+    assert text[0] == f"{100 * recall:.0f}"
 
 
 def test_dependence_and_recalls_draw_every_genre(compared: Comparison) -> None:

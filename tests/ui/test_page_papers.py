@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from opened import again, open_page, words
+from opened import again, open_page, tables, words
 from rehearsed import rehearsals
 from sample_files import silent_wav
 
@@ -45,7 +45,7 @@ def test_each_study_says_what_it_prints_before_anything_is_run(name: str, store:
     assert "None of its rows has been run here." in text
     for remark in study.critique:
         assert remark.text.replace("$", "") in text
-    cells = "\n".join(frame.value.to_string() for frame in app.dataframe)
+    cells = "\n".join(table.to_string() for table in tables(app))
     for number in study.numbers:
         if number.measure and number.system and not number.missing:
             assert number.shown in cells, number.words
@@ -53,7 +53,7 @@ def test_each_study_says_what_it_prints_before_anything_is_run(name: str, store:
     if name == "benito":
         return
     app = again(app, view="recipe")
-    marks = app.dataframe[0].value["Where from"]
+    marks = tables(app)[0]["Where from"]
     assert len(marks) == len(study.settings)
     assert marks.str.startswith(("Stated in section", "From the cited", "Our choice bec")).all()
 
@@ -62,16 +62,14 @@ def test_a_rehearsal_is_shown_as_one_and_never_as_a_result(rehearsal_store: Path
     app = open_page("papers", study="liu")
     text = words(app)
     assert "Rehearsals: fewer and shorter clips" in text
-    table = next(
-        f.value for f in app.dataframe if "As published" in f.value and "Column" in f.value
-    )
+    table = next(t for t in tables(app) if "Ours, as published" in t and "Column" in t)
     ours = table[table["System"] == "CNN, cyclic rate"]
     accuracy = ours[ours["Column"].str.contains("Accuracy")]
-    assert accuracy["As published"].str.endswith("◇ rehearsal").all()
-    assert not any("reproduced" in text for text in table["As published"])
+    assert accuracy["Ours, as published"].str.endswith("◇ rehearsal").all()
+    assert not any("reproduced" in text for text in table["Ours, as published"])
     assert "Printed, as published, and honest" in app.get("plotly_chart")[0].proto.spec
-    systems = app.dataframe[-1].value
-    assert systems["marks"].str.contains("Rehearsal: 10 clips a genre").all()
+    systems = next(t for t in tables(app) if "Marks" in t)
+    assert systems["Marks"].str.contains("Rehearsal: 10 clips a genre").all()
     real = again(app, ours="runs")
     assert "None of its rows has been run here." in words(real)
 

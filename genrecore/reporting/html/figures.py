@@ -18,7 +18,7 @@ from genrecore.evaluation.curves import curve_band
 from genrecore.reporting import plots
 from genrecore.reporting.html.tables import members
 from genrecore.reporting.plots import Chart, RunStyle
-from genrecore.reporting.plots.palette import INK
+from genrecore.reporting.plots.palette import INK, SHADES, scale
 from genrecore.store.run import all_runs
 
 MAX_LARGE = 6
@@ -26,13 +26,6 @@ MAX_LARGE = 6
 
 _MAX_PAIRS = 3  # whose agreement and difference are drawn
 _FONT = 'system-ui, -apple-system, "Segoe UI", Roboto, Helvetica, Arial, sans-serif'
-# The same steps as in the dashboard's theme, from nothing to all.
-_STEPS = {
-    "light": ["#f6f7fd", "#e3e6f8", "#cdd2f1", "#b3bbe9", "#979fdd", "#7b83d0", "#6168c1",
-              "#4a4fb5", "#383b97", "#282a73"],
-    "dark": ["#171a26", "#20243a", "#2b3054", "#373d70", "#454c8e", "#555dac", "#686fc8",
-             "#7f86e0", "#a3a9f2", "#cfd3ff"],
-}  # fmt: skip
 _LINE = {"light": "#dcdfe8", "dark": "#343949"}
 _GROUND = {"light": "#ffffff", "dark": "#1d202c"}
 
@@ -173,7 +166,7 @@ def template(theme: str) -> dict[str, Any]:
     Args:
         theme: `light` or `dark`.
     """
-    steps = [[k / (len(_STEPS[theme]) - 1), shade] for k, shade in enumerate(_STEPS[theme])]
+    steps = scale(SHADES[theme])
     axis = {"gridcolor": _LINE[theme], "zerolinecolor": _LINE[theme], "ticks": ""}
     hover = {"bgcolor": _GROUND[theme], "bordercolor": _LINE[theme]}
     return {

@@ -35,7 +35,9 @@
     const spec = specs[plot.dataset.figure];
     const layout = { ...spec.layout, template: templates[theme()] };
     plot.dataset.theme = theme();
-    return Plotly.react(plot, spec.data, layout, config);
+    const data = theme() === "light" ? spec.data
+      : spec.data.map((trace) => ({ ...trace, ...trace.meta?.dark }));
+    return Plotly.react(plot, data, layout, config);
   };
   const update = () => {
     for (const plot of plots) if (plot.dataset.theme !== theme()) draw(plot);

@@ -14,8 +14,9 @@ import plotly.graph_objects as go
 from numpy.typing import ArrayLike
 
 from genrecore.reporting.columns import Format, format_of
+from genrecore.reporting.plots.palette import INK, rgb
 
-GREY = "#8b90a0"  # readable on white and on near-black
+GREY = "#8b90a0"  # stands out from white and from near-black
 _AXIS = {"automargin": True, "zeroline": False}
 TOP = 46  # pixels above the plot of a chart without a legend
 BESIDE_TIME = (64, 88)
@@ -170,8 +171,22 @@ def quiet_line(
 
 def see_through(colour: str, alpha: float) -> str:
     """A colour `#rrggbb` with an opacity, 0 … 1."""
-    red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
+    red, green, blue = rgb(colour)
     return f"rgba({red},{green},{blue},{alpha})"
+
+
+def in_theme(figure: go.Figure, theme: str) -> None:
+    """Draws a figure's text, and the shades of its matrices, for a theme: `light` or `dark`.
+
+    Figures are made for the light one; a trace holds what differs in the dark one in its `meta`.
+    """
+    figure.layout.font.color = INK[theme]
+    for axis in (*figure.select_xaxes(), *figure.select_yaxes()):
+        axis.tickfont.color = INK[theme]
+        axis.title.font.color = INK[theme]
+    for trace in figure.data:
+        if theme == "dark" and trace.meta:
+            trace.update(trace.meta["dark"])
 
 
 def named(table: pd.DataFrame, titles: Mapping[str, str]) -> pd.DataFrame:

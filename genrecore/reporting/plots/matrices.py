@@ -20,16 +20,10 @@ from genrecore.reporting.plots.chart import (
     named,
     names_axis,
 )
+from genrecore.reporting.plots.palette import INK, OPPOSITES, SHADES, on_shade, scale
 from genrecore.words import decimals, percent, signed_points
 
 _FRAME = "#ec7350"  # stands out from every shade in both themes
-# Orange and blue differ for everybody; between them the background shines through.
-_LESS, _MORE, _NONE = "216,84,48", "79,143,224", "139,144,160"
-_DIVERGING = [
-    [0.0, f"rgba({_LESS},1)"],
-    [0.5, f"rgba({_NONE},0.12)"],
-    [1.0, f"rgba({_MORE},1)"],
-]
 _MARKS = {"better": "▲", "equivalent": "=", "cannot be told apart": "?"}
 _CORNER = "Labelled ↓ predicted →"
 _SLANTED = {"showgrid": False, "tickangle": -45, "type": "category"}
@@ -55,18 +49,15 @@ def confusion(
         percents: Whether a cell's text is its share of the row, in per cent, not the count.
     """
     shares = _shares(matrix)
-    shades = _shades(
+    cells = _cells(
         shares.round(4),
-        zmin=0,
-        zmax=1,
+        _texts(shares if percents else matrix, percents),
         customdata=matrix.to_numpy().tolist(),
-        text=_texts(shares if percents else matrix, percents),
-        texttemplate="%{text}",
         colorbar=colour_bar("Share of<br>the genre", tickformat=".0%"),
         hovertemplate="labelled %{y}, predicted %{x}<br>%{customdata} clips,"
         " %{z:.1%} of the genre<extra></extra>",
     )
-    figure = draw([shades], label(title), _height(matrix), _PREDICTED, names_axis(title="Labelled"))
+    figure = draw(cells, label(title), _height(matrix), _PREDICTED, names_axis(title="Labelled"))
     if targets:
         _add_targets(figure, matrix)
     if picked is not None and picked[0] in matrix.index and picked[1] in matrix.columns:
@@ -216,17 +207,14 @@ def recall_map(table: pd.DataFrame) -> Chart:
     titles = list(dict.fromkeys(table["title"]))
     wide = table.pivot(index="title", columns="genre", values="recall").loc[titles]
     values = wide.to_numpy(dtype=float)
-    shades = _shades(
+    cells = _cells(
         wide,
-        zmin=0,
-        zmax=1,
-        text=[["" if np.isnan(v) else f"{100 * v:.0f}" for v in row] for row in values],
-        texttemplate="%{text}",
+        [["" if np.isnan(v) else f"{100 * v:.0f}" for v in row] for row in values],
         colorbar=colour_bar("Recall", tickformat=".0%"),
         hovertemplate="%{y}<br>%{x}: recall %{z:.1%}<extra></extra>",
     )
     heading, height = "Recall of each genre, in per cent", 120 + 30 * max(3, len(titles))
-    figure = draw([shades], heading, height, _SLANTED, names_axis())
+    figure = draw(cells, heading, height, _SLANTED, names_axis())
     low, high = percent(np.nanmin(values)), percent(np.nanmax(values))
     alt = f"Recall of {wide.shape[1]} genres by {len(titles)} runs, from {low} to {high}."
     numbers = wide.rename_axis(index="Run", columns=None).reset_index()
@@ -236,6 +224,8 @@ def recall_map(table: pd.DataFrame) -> Chart:
 def pair_matrix(pairs: pd.DataFrame, titles: Sequence[str]) -> Chart:
     """Every run against every other: the difference in points, row minus column, with the verdict.
 
+    Only a difference that is real has a colour.
+
     Args:
         pairs: `Comparison.pairs`.
         titles: In the order of the rows and columns.
@@ -243,11 +233,13 @@ def pair_matrix(pairs: pd.DataFrame, titles: Sequence[str]) -> Chart:
     index = {title: k for k, title in enumerate(titles)}
     n = len(titles)
     gap, texts = np.full((n, n), np.nan), np.full((n, n), "", dtype=object)
+    shown = gap.copy()
     for pair in pairs.to_dict("records"):
         row, column = index[str(pair["title_a"])], index[str(pair["title_b"])]
         is_compared = pd.notna(pair["difference"])
         for i, j, sign in ((row, column, 1), (column, row, -1)):
             gap[i, j] = sign * pair["difference"]
+            shown[i, j] = gap[i, j] if pair["verdict"] == "better" else 0 * gap[i, j]
             mark = _MARKS[pair["verdict"]] if is_compared else "–"
             if pair["verdict"] == "better" and (pair["better"] == "a") != (sign == 1):
                 mark = "▼"
@@ -256,11 +248,9 @@ def pair_matrix(pairs: pd.DataFrame, titles: Sequence[str]) -> Chart:
     rows = [f"{label(title)}  {k}" for k, title in zip(numbers, titles, strict=True)]
     most = float(np.nanmax(np.abs(gap))) if np.isfinite(gap).any() else 0.1
     marks = [[text.split(" ")[0] for text in row] for row in texts]
+    cells = pd.DataFrame(shown, rows, numbers)
     figure = draw(
-        [
-            _diverging(gap, numbers, rows, most, texts.tolist()),
-            _texts_over_cells(numbers, rows, marks if n > 8 else texts),
-        ],
+        _diverging(cells, most, marks if n > 8 else texts, texts.tolist()),
         "Each run against the others, in points",
         130 + max(30, 44 - n) * n,
         {"title": "Against number", "showgrid": False, "type": "category", "side": "bottom"},
@@ -285,19 +275,17 @@ def agreement(pair: Mapping[str, Any]) -> Chart:
     x, y = ["B right", "B wrong"], ["A right", "A wrong"]
     names = [["both right", "only A right"], ["only B right", "both wrong"]]
     texts = [[f"<b>{number(counts[i, j])}</b><br>{names[i][j]}" for j in (0, 1)] for i in (0, 1)]
-    shades = _shades(
+    cells = _cells(
         pd.DataFrame(shares, index=y, columns=x),
-        3,
-        zmin=0,
-        zmax=1,
+        texts,
+        size=14,
         showscale=False,
-        colorscale=[[0.0, f"rgba({_MORE},0.06)"], [1.0, f"rgba({_MORE},0.85)"]],
         customdata=names,
         hovertemplate="%{customdata}: %{z:.1%} of the clips<extra></extra>",
     )
     columns = {"title": f"B: {label(b)}", "showgrid": False, "type": "category"}
-    rows, over = names_axis(title=f"A: {label(a)}"), _texts_over_cells(x, y, texts, 14)
-    figure = draw([shades, over], "Who is right where", 300, columns, rows)
+    rows = names_axis(title=f"A: {label(a)}")
+    figure = draw(cells, "Who is right where", 300, columns, rows)
     kinds = [name for row in names for name in row]
     table = pd.DataFrame(
         {"Clips on which": kinds, "Clips": counts.ravel(), "Share": shares.ravel()}
@@ -323,7 +311,6 @@ def difference(matrix: pd.DataFrame, a: str, b: str, recall: bool = True) -> Cha
         recall: Whether its values are shares of the labelled genre, not counts.
     """
     values = matrix.to_numpy(dtype=float)
-    x, y = [label(name) for name in matrix.columns], [label(name) for name in matrix.index]
     changes = (100 if recall else 1) * np.nan_to_num(values)
     texts = [
         [decimals(v, 0, sign=True) if abs(round(v)) >= 1 else "" for v in row] for row in changes
@@ -331,9 +318,8 @@ def difference(matrix: pd.DataFrame, a: str, b: str, recall: bool = True) -> Cha
     most = float(np.nanmax(np.abs(values))) if np.isfinite(values).any() else 1.0
     unit = "points of the genre" if recall else "clips"
     hover = [[f"{decimals(v, sign=True)} {unit}" for v in row] for row in changes]
-    shades = _diverging(values, x, y, max(most, 1e-9), hover)
     figure = draw(
-        [shades, _texts_over_cells(x, y, texts)],
+        _diverging(matrix, max(most, 1e-9), texts, hover),
         f"Confusions of A minus B, in {unit}",
         _height(matrix),
         _PREDICTED,
@@ -351,35 +337,65 @@ def difference(matrix: pd.DataFrame, a: str, b: str, recall: bool = True) -> Cha
     return Chart(figure, alt, _with_labels(matrix), shares)
 
 
-def _diverging(
-    values: np.ndarray, x: list[str], y: list[str], most: float, hover: Any
-) -> dict[str, Any]:
-    return {
-        "type": "heatmap",
-        "z": values.tolist(),
-        "x": x,
-        "y": y,
-        "zmin": -most,
-        "zmax": most,
-        "colorscale": _DIVERGING,
-        "showscale": False,
-        "xgap": 2,
-        "ygap": 2,
-        "customdata": hover,
-        "hoverongaps": False,
-        "hovertemplate": "%{y} and %{x}: %{customdata}<extra></extra>",
-    }
+def _diverging(matrix: pd.DataFrame, most: float, texts: Any, hover: Any) -> list[dict[str, Any]]:
+    """Cells of values on both sides of 0; arguments as of `_cells`."""
+    return _cells(
+        matrix,
+        texts,
+        -most,
+        most,
+        OPPOSITES,
+        showscale=False,
+        customdata=hover,
+        hoverongaps=False,
+        hovertemplate="%{y} and %{x}: %{customdata}<extra></extra>",
+    )
 
 
-def _texts_over_cells(x: list[str], y: list[str], texts: Any, size: int = 12) -> dict[str, Any]:
-    """Texts in the page's text colour: a heat map's own suit an opaque background."""
-    return {
+def _cells(
+    matrix: pd.DataFrame,
+    texts: Any,
+    low: float = 0.0,
+    high: float = 1.0,
+    shades: Mapping[str, Sequence[str]] = SHADES,
+    size: int = 12,
+    **more: Any,
+) -> list[dict[str, Any]]:
+    """Shaded cells, and over each its text in black or white: Plotly's own texts are grey on light
+    cells, and too faint on those half dark. A cell without a value shows the page.
+
+    Args:
+        matrix: The values.
+        texts: Of the cells.
+        low: The value of the first shade.
+        high: The value of the last shade.
+        shades: For each theme.
+        size: Of the texts, in pixels.
+        **more: What the heat map has besides.
+    """
+    values = matrix.to_numpy(dtype=float, na_value=float("nan")).ravel()
+    looks = {}
+    for theme in shades:
+        colours = [
+            INK[theme]
+            if math.isnan(value)
+            else on_shade((value - low) / (high - low), shades[theme])
+            for value in values
+        ]
+        font = {"size": size, "color": colours}
+        looks[theme] = {"colorscale": scale(shades[theme])}, {"textfont": font}
+    x, y = [label(name) for name in matrix.columns], [label(name) for name in matrix.index]
+    over = {
         "type": "scatter",
         "x": [name for _ in y for name in x],
         "y": [name for name in y for _ in x],
         "text": [text for row in texts for text in row],
         "mode": "text",
-        "textfont": {"size": size},
         "hoverinfo": "skip",
         "showlegend": False,
     }
+    below = _shades(matrix, zmin=low, zmax=high, **more)
+    return [
+        trace | light | {"meta": {"dark": dark}}
+        for trace, light, dark in zip((below, over), looks["light"], looks["dark"], strict=True)
+    ]

@@ -54,12 +54,55 @@ _KNOWN = {
 
 INK = {"light": "#454a5c", "dark": "#d3d7e5"}
 """Colour of a chart's text in each theme; Streamlit's own is too faint on white."""
+SHADES = {
+    "light": ("#f6f7fd", "#e3e6f8", "#cdd2f1", "#b3bbe9", "#979fdd", "#7b83d0", "#6168c1",
+              "#4a4fb5", "#383b97", "#282a73"),
+    "dark": ("#171a26", "#20243a", "#2b3054", "#373d70", "#454c8e", "#555dac", "#686fc8",
+             "#7f86e0", "#a3a9f2", "#cfd3ff"),
+}  # fmt: skip
+"""From nothing to all, in each theme; also `chartSequentialColors` of the dashboard's theme."""
+OPPOSITES = {
+    "light": ("#e2815f", "#f0f1f6", "#7fabe8"),
+    "dark": ("#b4532f", "#222634", "#4877bd"),
+}
+"""From less over equal to more. Orange and blue differ for everybody."""
 
 RUN_COLOURS = (
     "#7a6cc0", "#e39400", "#00a891", "#d85430", "#b06cc0", "#3d8b5f", "#4f8fe0", "#9c6054",
 )  # fmt: skip
 MARKERS = ("circle", "square", "diamond", "triangle-up", "cross", "star", "hexagon", "bowtie")
 PATTERNS = ("", "/", "x", ".", "\\", "-", "+", "|")
+
+
+def scale(shades: Sequence[str]) -> list[list[object]]:
+    """Plotly's colour scale over evenly spaced shades."""
+    return [[k / (len(shades) - 1), shade] for k, shade in enumerate(shades)]
+
+
+def on_shade(share: float, shades: Sequence[str]) -> str:
+    """Black or white, whichever is easier to read on the shade at a share, 0 … 1, of the scale."""
+    place = min(max(share, 0.0), 1.0) * (len(shades) - 1)
+    k = min(int(place), len(shades) - 2)
+    low, high = rgb(shades[k]), rgb(shades[k + 1])
+    shade = [a + (place - k) * (b - a) for a, b in zip(low, high, strict=True)]
+    return max("#000000", "#ffffff", key=lambda text: contrast(rgb(text), shade))
+
+
+def contrast(a: Iterable[float], b: Iterable[float]) -> float:
+    """The contrast of two colours (r, g, b: 0 … 255), 1 … 21, as WCAG 2 defines it."""
+    darker, lighter = sorted((_luminance(a), _luminance(b)))
+    return (lighter + 0.05) / (darker + 0.05)
+
+
+def _luminance(colour: Iterable[float]) -> float:
+    parts = (value / 255 for value in colour)
+    linear = (v / 12.92 if v <= 0.04045 else ((v + 0.055) / 1.055) ** 2.4 for v in parts)
+    return sum(weight * v for weight, v in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+
+def rgb(colour: str) -> tuple[int, int, int]:
+    """Red, green and blue, 0 … 255, of `#rrggbb`."""
+    return int(colour[1:3], 16), int(colour[3:5], 16), int(colour[5:7], 16)
 
 
 def genre_colours(genres: Iterable[str]) -> dict[str, str]:

@@ -22,7 +22,7 @@ from genrecore.ui.papers.view import in_section
 from genrecore.ui.parts.cache import cached_by_files, in_runs
 from genrecore.ui.parts.choices import choose, choose_one
 from genrecore.ui.parts.frame import capital, chart, empty, plain, section
-from genrecore.ui.parts.tables import show_table
+from genrecore.ui.parts.tables import wrapped_table
 
 _SIGNS = {
     "reproduced": "✓ reproduced",
@@ -32,18 +32,7 @@ _SIGNS = {
     "rehearsal": "◇ rehearsal",
     "": "",
 }
-_ROW, _WRAPPED_ROW = 35, 78  # px; long cells of a high row wrap
-_TALLEST = 720  # px
-_COLUMNS = {
-    "As published": st.column_config.TextColumn(
-        "Ours, as published",
-        help="The study's protocol, measured as the study measured; 95 % interval.",
-    ),
-    "Honest": st.column_config.TextColumn(
-        "Ours, honest", help="Artists kept apart, validation for every choice; test accuracy."
-    ),
-    "Quotation": st.column_config.TextColumn(width=250),
-}
+_TITLES = {"As published": "Ours, as published", "Honest": "Ours, honest"}
 
 
 @dataclass(frozen=True)
@@ -195,26 +184,18 @@ def _ours(cell: Cell) -> str:
 
 
 def _show_rows(rows: Sequence[dict[str, str]]) -> None:
-    """Printed numbers beside ours; the study's sentences wrap."""
+    """Printed numbers beside ours."""
     table = pd.DataFrame(rows)
     if table["Column"].nunique() < 2:
         table = table.drop(columns="Column")
-    row_height = _WRAPPED_ROW if "Quotation" in table else _ROW
-    st.dataframe(
-        table,
-        hide_index=True,
-        placeholder=words.DASH,
-        row_height=row_height,
-        height=min(38 + row_height * len(table), _TALLEST),
-        column_config=_COLUMNS,
-    )
+    wrapped_table(table.rename(columns=_TITLES), from_catalogue=False)
 
 
 def _show_as_printed(table: PrintedTable) -> None:
     rows = [[_without_markup(part) for part in line.words.split("\t")] for line in table.lines]
     columns = [name or " " for name in table.columns]
     st.caption(f"As printed ({in_section(table.section)})")
-    st.dataframe(pd.DataFrame(rows, columns=columns), hide_index=True, placeholder="")
+    wrapped_table(pd.DataFrame(rows, columns=columns), from_catalogue=False)
 
 
 def _caption(table: PrintedTable) -> str:
@@ -311,7 +292,7 @@ def _show_times(results: Results) -> None:
         for name in dict.fromkeys([*printed, *ran["system"]])
         if name not in choices
     ]
-    st.dataframe(pd.DataFrame(rows), hide_index=True, placeholder=words.DASH)
+    wrapped_table(pd.DataFrame(rows), from_catalogue=False)
 
 
 def _show_systems(results: Results) -> None:
@@ -325,7 +306,7 @@ def _show_systems(results: Results) -> None:
         for badge, chosen in zip(ran["badge"], ran["chosen"], strict=True)
     ]
     columns = ["title", "protocol", "runs", "accuracy", "low", "valid_accuracy", "best_epoch"]
-    show_table(
+    wrapped_table(
         ran.assign(protocol=ran["protocol"].map(papers.PROTOCOLS), marks=marks),
         [*columns, "marks"],
         special={
@@ -335,7 +316,7 @@ def _show_systems(results: Results) -> None:
             "accuracy": Column("Test accuracy", "share"),
             "low": Column("95 % interval", "share", upper="high"),
             "valid_accuracy": Column("Validation", "share"),
-            "marks": Column("Marks", width="large"),
+            "marks": "Marks",
         },
     )
     n_leaky = int(ran["badge"].str.contains("Leak").sum())

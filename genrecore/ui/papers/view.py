@@ -10,11 +10,10 @@ import streamlit as st
 from genrecore.data.datasets import DATASETS
 from genrecore.experiments import papers
 from genrecore.experiments.papers import Study
-from genrecore.experiments.papers.study import Remark
+from genrecore.experiments.papers.study import Remark, Setting
 from genrecore.ui.parts.choices import choose_one
 from genrecore.ui.parts.frame import capital, pair, plain, section
-
-_FOUR_LINES = 96  # px of a row
+from genrecore.ui.parts.tables import wrapped_table
 
 
 def choose_study() -> Study:
@@ -62,21 +61,13 @@ def show_recipe(study: Study) -> None:
         {
             "What": setting.what,
             "Value": setting.value,
-            "Where from": capital(setting.mark),
             "For": ", ".join(study.groups[name].title for name in setting.groups) or "all",
             "Protocol": papers.PROTOCOLS[setting.protocol] if setting.protocol else "both",
-            "Quotation": setting.words.replace("\t", " | "),
+            "Where from": _source(setting),
         }
         for setting in study.settings
     ]
-    widths = {"What": 110, "Value": 170, "Where from": 190, "Quotation": 200}
-    st.dataframe(
-        pd.DataFrame(rows),
-        hide_index=True,
-        row_height=_FOUR_LINES,  # long cells wrap
-        height=min(38 + _FOUR_LINES * len(rows), 720),
-        column_config={n: st.column_config.TextColumn(width=w) for n, w in widths.items()},
-    )
+    wrapped_table(pd.DataFrame(rows), from_catalogue=False)
     section("Systems", "Each is a configuration; Run it queues them.")
     rows = [
         {
@@ -88,8 +79,7 @@ def show_recipe(study: Study) -> None:
         }
         for row in study.rows
     ]
-    narrow = {"Its own values": st.column_config.TextColumn(width=250)}
-    st.dataframe(pd.DataFrame(rows), hide_index=True, column_config=narrow)
+    wrapped_table(pd.DataFrame(rows), from_catalogue=False)
     for choice in study.choices:
         by = "tested" if choice.by == "test" else "validation"
         st.markdown(
@@ -98,3 +88,9 @@ def show_recipe(study: Study) -> None:
         )
     section("Where the study contradicts itself")
     st.markdown(_bullets(study.disagreements))
+
+
+def _source(setting: Setting) -> str:
+    """Where a value comes from, with the study's words where there are some."""
+    quotation = setting.words.replace("\t", " | ")
+    return capital(setting.mark) + (f": “{quotation}”" if quotation else "")

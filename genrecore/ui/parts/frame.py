@@ -21,13 +21,14 @@ from genrecore.jobs import actions as jobs
 from genrecore.reporting import plots
 from genrecore.reporting.columns import Column
 from genrecore.reporting.plots import Chart
+from genrecore.reporting.plots.chart import in_theme
 from genrecore.reporting.plots.palette import INK
 from genrecore.store.run import Run, store_dir
 from genrecore.store.separation import Answer, Separation
 from genrecore.training import hardware
 from genrecore.ui.parts import sockets
 from genrecore.ui.parts.choices import new_run
-from genrecore.ui.parts.tables import show_table
+from genrecore.ui.parts.tables import plain, show_table
 
 T = TypeVar("T")
 _PAGES = Path(__file__).parents[3] / "pages"
@@ -302,11 +303,8 @@ def ink() -> str:
 
 
 def in_ink(figure: Chart, colour: str) -> Chart:
-    """The chart, with its text in this colour."""
-    figure.figure.layout.font.color = colour
-    for axis in (*figure.figure.select_xaxes(), *figure.figure.select_yaxes()):
-        axis.tickfont.color = colour
-        axis.title.font.color = colour
+    """The chart, with its text in this colour and its shades of the same theme."""
+    in_theme(figure.figure, next(theme for theme in INK if INK[theme] == colour))
     return figure
 
 
@@ -320,11 +318,6 @@ def link_to(
 def go_to(name: str, query: Mapping[str, str] | None = None) -> None:
     """Opens another page, with the choices it opens with."""
     st.switch_page(f"pages/{name}.py", query_params=dict(query or {}))
-
-
-def plain(text: object) -> str:
-    """Text that a user brought (a file name, a log line), so that no character is markup."""
-    return re.sub(r"([\\`*_{}\[\]()#+\-.!~|<>$:&^=])", r"\\\1", str(text)).replace("\n", " ")
 
 
 @contextlib.contextmanager

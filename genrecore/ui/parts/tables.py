@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -48,9 +49,7 @@ def show_table(
     written: dict[str, Any] = {}
     configs = {}
     for name in map(str, rows.columns):
-        column = special.get(name) or (find_column(name) if from_catalogue else None) or name
-        if isinstance(column, str):
-            column = Column(column)
+        column = _column(name, special, from_catalogue)
         if column.upper:
             written[name] = [column.written(row, name) for row in rows.to_dict("records")]
         elif column.format == "seconds":
@@ -69,6 +68,35 @@ def show_table(
         column_config=configs,
         **settings,
     )
+
+
+def wrapped_table(
+    rows: pd.DataFrame,
+    columns: Sequence[str] = (),
+    special: Mapping[str, Column | str] | None = None,
+    from_catalogue: bool = True,
+) -> None:
+    """A table of sentences: every cell is seen whole, over several lines where it is long.
+
+    Nobody can sort it or pick from it. Arguments as of `show_table`.
+    """
+    names = list(columns) or list(map(str, rows.columns))
+    heads = {name: _column(name, special or {}, from_catalogue) for name in names}
+    cells = [
+        [plain(heads[name].written(row, name)) for name in names] for row in rows.to_dict("records")
+    ]
+    titles = [plain(heads[name].title) for name in names]
+    st.table(pd.DataFrame(cells, columns=titles), hide_index=True)
+
+
+def _column(name: str, special: Mapping[str, Column | str], from_catalogue: bool) -> Column:
+    column = special.get(name) or (find_column(name) if from_catalogue else None) or name
+    return Column(column) if isinstance(column, str) else column
+
+
+def plain(text: object) -> str:
+    """Text that a user brought (a file name, a log line), so that no character is markup."""
+    return re.sub(r"([\\`*_{}\[\]()#+\-.!~|<>$:&^=])", r"\\\1", str(text)).replace("\n", " ")
 
 
 def table_to_open(
