@@ -72,6 +72,32 @@ OTHERS = """() => {
       main.scrollWidth - main.clientWidth, document.scrollingElement.scrollWidth - innerWidth, 0),
   };
 }"""
+# Texts of charts that stand out too little from the page; those on a matrix's cells are tested
+# without a browser.
+FAINT = """() => {
+  const light = (colour) => colour.match(/[0-9.]+/g).slice(0, 3)
+    .map((part) => part / 255)
+    .map((v) => (v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4))
+    .reduce((sum, v, k) => sum + v * [0.2126, 0.7152, 0.0722][k], 0.05);
+  const app = document.querySelector('[data-testid="stApp"]');
+  const page = light(getComputedStyle(app).backgroundColor);
+  return [...document.querySelectorAll('.js-plotly-plot svg text')]
+    .filter((text) => text.textContent.trim() && text.checkVisibility()
+      && !(text.closest('.scatterlayer') && text.closest('svg').querySelector('.heatmaplayer .hm')))
+    .map((text) => [text.textContent, light(getComputedStyle(text).fill)])
+    .filter(([, ink]) => Math.max(ink, page) / Math.min(ink, page) < 4.5)
+    .map(([words]) => words);
+}"""
+NAME = "(element.getAttribute('aria-label') || element.innerText || '').trim()"
+# What the page offers to a mouse, from top to bottom.
+REACHABLE = f"""() => [...document.querySelectorAll('a[href], button:enabled')]
+  .filter((element) => element.checkVisibility() && element.tabIndex >= 0)
+  .map((element) => {NAME})"""
+# What has the focus, and whether it can be seen.
+FOCUSED = f"""() => {{
+  const element = document.activeElement, style = getComputedStyle(element);
+  return [{NAME}, style.outlineStyle !== 'none' || style.boxShadow !== 'none'];
+}}"""
 # Nothing has changed for a while since this view was asked for.
 QUIET = """(view) => {
   const app = document.querySelector('[data-testid="stApp"]');
@@ -125,13 +151,41 @@ def test_a_page_can_be_used_by_everybody(
         visitor.emulate_media(color_scheme=theme)
         visitor.set_viewport_size({"width": width, "height": 900})
         visitor.wait_for_function(QUIET, arg=f"{theme} {width}", polling=100)
+        if (theme, width) == ("dark", 390):  # charts take the theme when the page is drawn anew
+            visitor.keyboard.press("r")
+            visitor.wait_for_timeout(200)
+            visitor.wait_for_function(QUIET, arg="drawn anew", polling=100)
         for violation in visitor.evaluate(AXE, rules) if rules else []:
             if not streamlits_own(visitor, violation):
                 faults[f"{theme}, {width}, {violation['id']}, {violation['target']}"] = violation
+        if rules and (faint := visitor.evaluate(FAINT)):
+            faults[f"{theme}, {width}, texts of charts"] = faint
         for kind, value in visitor.evaluate(OTHERS).items() if theme == "light" else ():
             if value:
                 faults[f"{width}, {kind}"] = value
+    players = visitor.locator("audio")  # also inside shadow roots
+    if players.evaluate_all("(all) => all.some((audio) => !audio.closest('[aria-label]'))"):
+        faults["players"] = "one has no name"
     assert faults == {}
+
+
+def test_the_keyboard_reaches_everything_in_its_order_and_shows_where_it_is(
+    visitor: Page,
+    dashboard: Dashboard,  # noqa: F811
+) -> None:
+    visitor.goto(dashboard.address)
+    visitor.wait_for_function(QUIET, arg="keyboard", polling=100)
+    waiting = visitor.evaluate(REACHABLE)
+    assert len(waiting) > 15
+    reached = []
+    for _ in range(2 * len(waiting)):
+        visitor.keyboard.press("Tab")
+        name, is_marked = visitor.evaluate(FOCUSED)
+        reached.append(name)
+        assert is_marked or name not in waiting, name
+        if name == waiting[-1]:
+            break
+    assert [name for name in reached if name in waiting] == waiting
 
 
 def streamlits_own(page: Page, violation: dict[str, str]) -> bool:

@@ -374,7 +374,7 @@ def _cells(
         **more: What the heat map has besides.
     """
     values = matrix.to_numpy(dtype=float, na_value=float("nan")).ravel()
-    looks = {}
+    looks: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {}
     for theme in shades:
         colours = [
             INK[theme]
@@ -385,7 +385,7 @@ def _cells(
         font = {"size": size, "color": colours}
         looks[theme] = {"colorscale": scale(shades[theme])}, {"textfont": font}
     x, y = [label(name) for name in matrix.columns], [label(name) for name in matrix.index]
-    over = {
+    over: dict[str, Any] = {
         "type": "scatter",
         "x": [name for _ in y for name in x],
         "y": [name for name in y for _ in x],
