@@ -7,6 +7,7 @@ from genrecore import ui
 from genrecore.reporting import plots
 from genrecore.ui.overview import song, view
 from genrecore.ui.parts import readers
+from genrecore.ui.parts.live import IDLE_S
 
 ui.page("Overview", "What is being trained, and how well each finished run recognises genres.")
 
@@ -18,7 +19,7 @@ if not runs:
 active = readers.active_runs()
 song.newest_song(runs)
 song.drop_song(readers.tested(readers.usable(runs)), active)
-ui.live(lambda: view.running_now(active), while_true=bool(active), idle_s=20)
+ui.live(lambda: view.running_now(active), while_true=bool(active), idle_s=IDLE_S)
 
 table = readers.leaderboard(runs)
 if table.empty:

@@ -4,6 +4,7 @@
 import streamlit as st
 
 from genrecore import ui
+from genrecore.evaluation.listing import run_rows, unreadable
 from genrecore.ui.overview.song import show_song
 from genrecore.ui.parts import readers
 from genrecore.ui.runs import table
@@ -14,29 +15,26 @@ from genrecore.ui.runs.queue import run_queue
 
 ui.page("Runs", "Every run and how it goes. Closing this page stops nothing.")
 
-rows = readers.run_rows()
-for problem in readers.unreadable():
+rows = run_rows()
+for problem in unreadable():
     st.warning(ui.plain(problem))
 if not rows:
     ui.empty("There are no runs yet.", "Train a model, and it appears here while it works.")
     ui.link_to("train", "Train a model", ":material/model_training:")
     run_bin()
+    table.live_list(rows)
     st.stop()
 
-active = any(row.is_active for row in rows)
-tick_s = table.table_tick_s(len(rows))
-table.run_filters(rows)
-ui.live(table.run_list, while_true=active, idle_s=20, tick_s=tick_s)
+run = readers.find(ui.chosen("run"))
+if ui.chosen("run") and run is None:
+    st.warning(f"There is no run {ui.plain(ui.chosen('run'))}.")
+with table.place_of_list(rows, is_folded=run is not None):
+    table.run_filters(rows)
+    table.live_list(rows)
+if run is not None:
+    ui.opens(run.title)
+    show_song(run)
+    run_detail(run)
+ui.live(run_queue, while_true=any(row.is_active for row in rows))
 run_bin()
-ui.live(run_queue, while_true=active, tick_s=tick_s)
-
-run = table.opened_run(rows)
-if run is None:
-    st.stop()
-if ui.chosen("run") not in ("", run.run_id):
-    st.warning(f"There is no run {ui.plain(ui.chosen('run'))}; another one is shown.")
-ui.opens(run.title)
-ui.section("The run")
-show_song(run)
-run_detail(run)
 webhook()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shlex
 import time
 from dataclasses import asdict
@@ -13,11 +14,20 @@ import typer
 from typer import Argument, Option
 
 from genrecore.cli.options import JsonOption, RunArgument, SetOption, add_group, switch
-from genrecore.cli.output import answer, out, print_caveats, print_json, print_rows, print_table
+from genrecore.cli.output import (
+    answer,
+    err,
+    out,
+    print_caveats,
+    print_json,
+    print_rows,
+    print_table,
+)
 from genrecore.config.command import train_command
 from genrecore.config.dotted import read_assignments
 from genrecore.config.run import differences, signature, system_signature
 from genrecore.errors import GenrecoreError, UsageError
+from genrecore.evaluation.listing import RunRow, run_rows, unreadable
 from genrecore.jobs import actions, alerts, slots
 from genrecore.store.progress import Report, phase_text
 from genrecore.store.run import Run, all_runs, find_run, store_dir
@@ -72,26 +82,77 @@ def print_result(run: Run) -> None:
 
 
 @runs_group.command("list")
-def list_runs(as_json: JsonOption = False) -> None:
-    """Every run in the store, the newest first, with its state and validation accuracy."""
+def list_runs(
+    find: Annotated[
+        str,
+        Option(help="Only runs in which all these words occur: name, state, seed, tags, note …"),
+    ] = "",
+    tag: Annotated[
+        list[str] | None, Option(help="Only runs with this tag; with all, if there are several.")
+    ] = None,
+    starred: Annotated[bool, switch("starred", "Only runs with a star.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Every run in the store, the newest first, with its state and its accuracies."""
+    for problem in unreadable():
+        err.print(problem)
+    runs = [
+        run
+        for run in run_rows()
+        if run.matches(find) and set(tag or ()) <= set(run.tags) and (run.starred or not starred)
+    ]
     rows: list[dict[str, Any]] = [
         {
             "run": run.run_id,
+            "name": run.name,
             "state": run.state,
-            "model": run.config.model.name,
-            "dataset": run.config.dataset.name,
-            "split": run.config.split.name,
-            "epoch": f"{run.status.get('epoch', 0)} of {run.n_epochs}",
-            "validation accuracy": run.status.get("best_valid_accuracy"),
-            "left": run.status.get("time_left_s") if run.alive else None,
+            "model": run.model,
+            "dataset": run.dataset,
+            "split": run.split,
+            "seed": run.seed,
+            "fold": run.fold,
+            "epoch": f"{run.epoch} of {run.n_epochs}",
+            "validation accuracy": run.best,
+            "test accuracy": run.accuracy,
+            "test accuracy from": run.accuracy_low,
+            "test accuracy to": run.accuracy_high,
+            "left": run.left_s,
+            "tags": run.tags,
+            "starred": run.starred,
+            "note": run.note,
             "warning": run.badge,
         }
-        for run in all_runs()
+        for run in runs
     ]
-    for row in [] if as_json else rows:
-        for key, written in (("validation accuracy", percent), ("left", seconds)):
-            row[key] = "" if row[key] is None else written(row[key])
-    print_rows(as_json, rows, f"No runs in {store_dir()} yet; 'genrecore demo' makes two.")
+    if as_json:
+        print_json(rows)
+        return
+    empty = f"No runs in {store_dir()} yet; 'genrecore demo' makes two."
+    if find or tag or starred:
+        empty = "No run fits; without options all are listed."
+    print_table([_row_in_words(run) for run in runs], empty)
+
+
+def _row_in_words(run: RunRow) -> dict[str, Any]:
+    """Model and dataset are in the id, which comes first."""
+    row = {
+        "run": run.run_id,
+        "name": run.name,
+        "state": run.state,
+        "split": run.split,
+        "seed": run.seed,
+        "epoch": f"{run.epoch} of {run.n_epochs}",
+        "valid": _share(run.best),
+        "test": _share(run.accuracy),
+        "left": "" if math.isnan(run.left_s) else seconds(run.left_s),
+        "tags": ", ".join(run.tags),
+        "warning": run.marks,
+    }
+    return row | {"name": f"★ {run.name}" if run.starred else run.name}
+
+
+def _share(value: float) -> str:
+    return "" if math.isnan(value) else percent(value)
 
 
 @runs_group.command("show")

@@ -7,7 +7,6 @@ old runs.
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -16,14 +15,12 @@ import pandas as pd
 from genrecore.data import splits
 from genrecore.errors import GenrecoreError
 from genrecore.evaluation import metrics
+from genrecore.evaluation.kept_scores import keep_scores, read_scores
 from genrecore.evaluation.metrics import METRICS
-from genrecore.store.files import read_json, write_json
 from genrecore.store.run import Run, all_runs
 
 ENOUGH_CLIPS = 20
 """An accuracy on fewer test clips says too little for a run to be proposed before others."""
-
-_FORMAT = 3  # raised when the definition of a metric changes
 
 
 def read_test_predictions(run: Run) -> pd.DataFrame:
@@ -48,18 +45,14 @@ def run_scores(run: Run) -> dict[str, Any]:
     Raises:
         GenrecoreError: The run has no test predictions.
     """
-    try:
-        stat = (run.folder / "predictions.parquet").stat()
-    except OSError:
-        raise _untested(run) from None
-    key = [_FORMAT, stat.st_size, stat.st_mtime_ns, sorted(METRICS)]
-    cached = read_json(run.folder / "scores.json")
-    if cached.get("key") == key:
-        return {k: float("nan") if v is None else v for k, v in cached["scores"].items()}
+    if not (run.folder / "predictions.parquet").exists():
+        raise _untested(run)
+    names = sorted(METRICS)
+    kept = read_scores(run, names)
+    if kept is not None:
+        return kept
     computed = metrics.scores(read_test_predictions(run))
-    plain = {k: None if v != v else v for k, v in computed.items()}  # JSON lacks nan
-    with contextlib.suppress(OSError):  # the store may be read-only
-        write_json(run.folder / "scores.json", {"key": key, "scores": plain})
+    keep_scores(run, names, computed)
     return computed
 
 

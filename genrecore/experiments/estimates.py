@@ -82,12 +82,13 @@ class PlanEstimate:
             how = f"estimated from {by_steps}"
         if self.n_by_steps:
             how += "; decoding a dataset for the first time is not counted"
-        text = f"{'At most about' if self.early else 'About'} {seconds(self.seconds)}, {how}."
-        if self.n_unknown == 1:
-            text += " 1 more run is not counted: its time is unknown."
-        elif self.n_unknown:
-            text += f" {self.n_unknown} more runs are not counted: their times are unknown."
-        return text
+        time = f"{'at most about' if self.early else 'about'} {seconds(self.seconds)}"
+        if not self.n_unknown:
+            return f"{time[0].upper()}{time[1:]}, {how}."
+        n = self.n_runs - self.n_unknown
+        takes = f"{n} of {self.n_runs} runs take" if n > 1 else f"1 of {self.n_runs} runs takes"
+        rest = f"the other {self.n_unknown} take" if self.n_unknown > 1 else "the other one takes"
+        return f"{takes} {time}, {how}; how long {rest} is unknown."
 
 
 class Estimator:

@@ -108,3 +108,12 @@ def read_json(path: Path) -> dict[str, Any]:
     except (OSError, ValueError, RecursionError):  # the last one where it is nested too deep
         return {}
     return value if isinstance(value, dict) else {}
+
+
+def changed(path: Path) -> tuple[int, int]:
+    """(time of change in ns, size) of a file; zeros where there is none."""
+    try:
+        stat = path.stat()
+    except OSError:
+        return 0, 0
+    return stat.st_mtime_ns, stat.st_size

@@ -44,7 +44,7 @@ def test_the_leaderboard_marks_chart_and_table(runs: list[Run]) -> None:
 
 def test_runs_list_and_page_say_it(runs: list[Run]) -> None:
     app = open_page("runs", run=runs[1].run_id)
-    (table,) = [frame.value for frame in app.dataframe if "opened" in frame.value]
+    (table,) = [frame.value for frame in app.dataframe if "starred" in frame.value]
     assert sorted(list(cell) for cell in table["marks"]) == [
         [], ["Artists unknown"], ["Leak"], ["Rehearsal"]
     ]  # fmt: skip

@@ -10,16 +10,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 from opened import again, open_page, words
+from streamlit.testing.v1 import AppTest
 from test_page_runs import keys, make, no_runner, opened, template  # noqa: F401  (fixtures)
 
 from genrecore import words as written
 from genrecore.config.run import with_values
 from genrecore.evaluation import metrics
+from genrecore.evaluation.scores import run_scores
+from genrecore.jobs import actions
+from genrecore.store.about import ABOUT, About
 from genrecore.store.files import write_json
 from genrecore.store.processes import ENDED, identity
 from genrecore.store.run import Run
 from genrecore.store.status import LOG, Status
 from genrecore.ui.parts import readers
+from genrecore.ui.parts.frame import plain
 from genrecore.ui.runs import charts
 from genrecore.ui.runs import log as run_log
 from genrecore.ui.runs import machine as run_machine
@@ -61,6 +66,80 @@ def test_a_killed_run_is_offered_a_smaller_batch_and_an_unknown_failure_the_log(
     assert "log below may say more" in words(app)
 
 
+# What is written about a run
+
+
+def test_name_note_tags_and_star_are_written_on_the_page_and_shown_literally(make) -> None:
+    run = make("done")
+    actions.annotate(run, tags=["old"])
+    app = open_page("runs", run=run.run_id)
+    own = next(key for key in keys(app) if key.startswith(f"keep_about_{run.run_id}"))
+    own = own.removeprefix("keep_about_")
+    assert app.text_input(key=f"name_{own}").placeholder == run.made_name
+    app.text_input(key=f"name_{own}").set_value("<b>*loud*</b> $x$")
+    app.text_area(key=f"note_{own}").set_value("# Two\nlines")
+    app.button(key=f"keep_about_{own}").click().run()
+    assert Run(run.folder).about == About("<b>*loud*</b> $x$", "# Two\nlines", ("old",))
+    assert f"**{plain('<b>*loud*</b> $x$')}**" in [text.value for text in app.markdown]
+    assert [text.value for text in app.text] == ["# Two\nlines"]
+    app.button(key=f"star_{run.run_id}").click().run()
+    assert Run(run.folder).starred
+    assert app.button(key=f"star_{run.run_id}").label == "★ Starred"
+    (run.folder / ABOUT).write_text('{"name": "\\ud800", "tags": 7')
+    assert run.made_name in words(again(app))
+
+
+# The order of a run's page
+
+
+def order(app: AppTest) -> list[str]:
+    """What stands on the page from top to bottom, as far as it has a name here."""
+    names = {"metric": "label", "plotly_chart": "alt", "button": "key", "page_link": "label",
+             "error": "value", "progress": "text", "expander": "label"}  # fmt: skip
+    found = []
+    for element in app.main:
+        attribute = names.get(element.type)
+        if attribute:
+            of_proto = element.type in ("plotly_chart", "page_link", "progress")
+            found.append(str(getattr(element.proto if of_proto else element, attribute)))
+    return found
+
+
+def place(app: AppTest, beginning: str) -> int:
+    return next(n for n, name in enumerate(order(app)) if name.startswith(beginning))
+
+
+def test_a_finished_run_begins_with_its_test_accuracy_and_what_to_do_with_it(make) -> None:
+    run = make("done")
+    app = open_page("runs", run=run.run_id)
+    parts = ["Test accuracy", "Hear its mistakes", "Classify with it", "Line chart of accuracy",
+             "Epochs", "Confusion", f"delete_{run.run_id}"]  # fmt: skip
+    places = [place(app, part) for part in parts]
+    assert places == sorted(places), order(app)
+    metric = next(metric for metric in app.metric if metric.label == "Test accuracy")
+    assert metric.value == written.percent(run_scores(run)["accuracy"])
+    assert written.percent(run_scores(run)["accuracy_low"]) in str(metric.delta)
+
+
+def test_a_live_run_begins_with_progress_and_curves(make) -> None:
+    run = make("running")
+    app = open_page("runs", run=run.run_id)
+    assert place(app, f"stop_{run.run_id}") < place(app, "Line chart of accuracy")
+    assert place(app, "Line chart of accuracy") < place(app, "Epochs")
+    assert "Queue: no run waits" in [expander.label for expander in app.expander]
+
+
+def test_the_log_of_a_run_that_failed_at_once_is_folded(make) -> None:
+    run = make("failed", "The disk is full.")
+    (run.folder / "history.jsonl").unlink()
+    app = open_page("runs", run=run.run_id)
+    log = next(expander for expander in app.expander if expander.label == "The log")
+    assert not log.proto.expanded
+    app = open_page("runs", run=run.run_id, view="log")
+    log = next(expander for expander in app.expander if expander.label == "The log")
+    assert log.proto.expanded
+
+
 # One run's views
 
 
@@ -70,14 +149,22 @@ def test_the_newest_epoch_is_followed_and_any_other_can_be_shown(make, template:
     for number, query in ((4, {}), (2, {"epoch": "2"})):
         app = open_page("runs", run=run.run_id, view="genres", **query)
         share = float(history.set_index("epoch").loc[number, "valid_accuracy"])
-        assert f"Epoch {number}: " in words(app)
+        latest = ", the latest" if number == 4 else ""
+        assert f"Epoch {number}{latest}: " in words(app)
         assert f"({written.percent(share)})" in words(app)
         assert len(app.get("plotly_chart")) == 2
-    slider = app.slider(key="choice_epoch_9")
-    assert (slider.value, slider.max) == (2, 9)  # to the last planned one, while it works
-    slider.set_value(9).run()
+    slider = app.slider(key="choice_epoch_4")
+    assert (slider.value, slider.max) == (2, 4)  # 9 are planned, 4 are done
+    slider.set_value(4).run()
     assert "epoch" not in app.query_params
-    assert "Epoch 4: " in words(app)
+    row = (run.folder / "epochs.u8").read_bytes()
+    (run.folder / "epochs.u8").write_bytes(row + row[: len(row) // 4])
+    app.run()
+    assert "Epoch 5, the latest: " in words(app)  # it follows
+    slider = app.slider(key="choice_epoch_5")
+    assert (slider.value, slider.max) == (5, 5)
+    app = open_page("runs", run=run.run_id)
+    assert app.slider(key="choice_epochs_4").max == 4
 
 
 def test_an_epochs_tables_are_those_of_its_predictions(template: Run) -> None:

@@ -14,14 +14,15 @@ from opened import again, open_page, words
 from streamlit.testing.v1 import AppTest
 
 from genrecore.config.run import RunConfig, with_values
+from genrecore.evaluation.listing import RunRow, run_rows, unreadable
+from genrecore.evaluation.scores import run_scores
 from genrecore.jobs import actions as jobs
 from genrecore.store import run as runs
+from genrecore.store import settings
 from genrecore.store.locks import take_lock
 from genrecore.store.run import Run
 from genrecore.store.status import Status, ask_to_stop, stop_request
 from genrecore.training.resolve import resolve
-from genrecore.ui.parts import readers
-from genrecore.ui.parts.readers import RunRow
 from genrecore.ui.runs.table import filtered
 
 pytestmark = pytest.mark.xdist_group("page_runs")  # one worker trains the run that tests copy
@@ -96,7 +97,7 @@ def table_of(app: AppTest) -> pd.DataFrame:
 def test_rows_say_what_runs_say_and_follow_every_change(make, store: Path) -> None:
     done, live = make("done"), make("running", time_left_s=61.0)
     lost, waiting = make("lost"), make("queued")
-    rows = {row.run_id: row for row in readers.run_rows()}
+    rows = {row.run_id: row for row in run_rows()}
     assert {run_id: row.state for run_id, row in rows.items()} == {
         done.run_id: "done",
         live.run_id: "running",
@@ -107,21 +108,23 @@ def test_rows_say_what_runs_say_and_follow_every_change(make, store: Path) -> No
     assert (row.epoch, row.n_epochs, row.best, row.left_s) == (4, 9, 0.5, 61.0)
     assert rows[lost.run_id].left_s != rows[lost.run_id].left_s  # nobody knows
     ask_to_stop(live.folder)  # nothing in its status changed
-    assert {r.run_id: r.state for r in readers.run_rows()}[live.run_id] == "stopping"
+    assert {r.run_id: r.state for r in run_rows()}[live.run_id] == "stopping"
     Status(live.folder).move("done", epoch=9)
-    row = {r.run_id: r for r in readers.run_rows()}[live.run_id]
+    row = {r.run_id: r for r in run_rows()}[live.run_id]
     assert (row.state, row.epoch) == ("done", 9)
     shutil.rmtree(done.folder)
-    assert done.run_id not in {r.run_id for r in readers.run_rows()}
+    assert done.run_id not in {r.run_id for r in run_rows()}
     (lost.folder / "config.json").write_text("{}x")
-    assert lost.run_id not in {r.run_id for r in readers.run_rows()}
-    assert any(lost.run_id in sentence for sentence in readers.unreadable())
+    assert lost.run_id not in {r.run_id for r in run_rows()}
+    assert any(lost.run_id in sentence for sentence in unreadable())
 
 
 def row(run_id: str, **values: object) -> RunRow:
     nan = float("nan")
     base: dict[str, object] = {
-        "run_id": run_id, "title": run_id, "state": "done", "model": "cnn", "dataset": "demo",
+        "run_id": run_id, "name": run_id, "title": run_id, "state": "done", "model": "cnn",
+        "dataset": "demo", "seed": 0, "fold": 0, "accuracy": nan, "accuracy_low": nan,
+        "accuracy_high": nan, "note": "", "tags": (), "starred": False,
         "split": "by_artist", "marks": "", "badge": "", "epoch": 1, "n_epochs": 2, "best": nan,
         "left_s": nan, "created": 1.0, "plan": "",
     }  # fmt: skip
@@ -130,10 +133,11 @@ def row(run_id: str, **values: object) -> RunRow:
 
 def test_filters_and_orders_of_the_table() -> None:
     rows = [
-        row("c", best=0.7, state="running", left_s=90.0),
-        row("b", model="resnet18", badge="Leak: 3 clips"),
-        row("a", best=0.9, dataset="gtzan", state="failed", left_s=30.0),
-    ]
+        row("c", best=0.7, state="running", left_s=90.0, name="Zoë", tags=("wide", "old")),
+        row("b", model="resnet18", badge="Leak: 3 clips", accuracy=0.5, note="Too *loud*."),
+        row("a", best=0.9, dataset="gtzan", state="failed", left_s=30.0, accuracy=0.6, seed=3,
+            fold=12, starred=True, tags=("wide",)),
+    ]  # fmt: skip
 
     def ids(**query: object) -> str:
         return "".join(r.run_id for r in filtered(rows, **query))  # type: ignore[arg-type]
@@ -145,6 +149,21 @@ def test_filters_and_orders_of_the_table() -> None:
     assert ids(sort="state") == "cab"
     assert ids(query="LEAK clips") == "b"
     assert ids(query="leak nothing") == ""
+    assert ids(query="failed") == ids(query="seed 3") == ids(query="fold 12") == "a"
+    assert ids(query="ZOË") == ids(query="old wide") == "c"
+    assert ids(query="*loud*") == "b"
+    assert (
+        ids(query="3") == "ba"
+    )  # a number is a word of its own: clips of the one, seed of the other
+    assert ids(query="1") == "cba"
+    assert ids(query="2") == "cba"
+    assert ids(query="fold 1") == ids(query="20") == ""
+    assert ids(query="wide by_artist") == "ca"
+    assert ids(tags=["wide", "old"]) == "c"
+    assert ids(starred=True) == "a"
+    assert ids(sort="starred") == "acb"
+    assert ids(sort="test") == "abc"
+    assert ids(sort="name") == "abc"
     assert ids(states=["done", "failed"]) == "ba"
     assert ids(models=["cnn"], datasets=["demo"]) == "c"
 
@@ -159,6 +178,59 @@ def test_filters_live_in_the_address_and_a_filter_that_leaves_nothing_says_so(ma
     app.button(key="run_filter_off").click().run()
     assert len(table_of(app)) == 2
     assert "state" not in app.query_params
+
+
+def test_columns_are_chosen_ordered_and_remembered(make, store: Path) -> None:
+    make("done")
+    app = open_page("runs")
+    shown = list(app.dataframe[0].proto.column_order)
+    assert shown == ["starred", "name", "state", "accuracy", "best", "seed", "epochs"]
+    app.multiselect(key="choice_columns").set_value(["split", "name", "accuracy_low"]).run()
+    assert list(app.dataframe[0].proto.column_order) == ["split", "name", "accuracy_low"]
+    low, high = (
+        f"{100 * run_rows()[0].__dict__[f'accuracy_{end}']:.1f}" for end in ("low", "high")
+    )
+    assert low in table_of(app)["accuracy_low"][0]
+    assert high in table_of(app)["accuracy_low"][0]
+    app = open_page("runs")  # another visit
+    assert list(app.dataframe[0].proto.column_order) == ["split", "name", "accuracy_low"]
+    app = open_page("runs", columns="name,nonsense,model")  # an address comes first, keeps nothing
+    assert list(app.dataframe[0].proto.column_order) == ["name", "model"]
+    app = open_page("runs")
+    app.button(key="run_columns_usual").click().run()
+    assert list(app.dataframe[0].proto.column_order) == shown
+    assert "run_columns" not in settings.read(store)
+
+
+def test_rows_show_names_and_test_accuracies_that_the_run_has(make) -> None:
+    run, other = make("done"), make("failed", "The disk is full.")
+    jobs.annotate(run, name="<b>*mine*</b>", tags=["t"])
+    table = table_of(open_page("runs"))
+    assert list(table["name"]) == [other.made_name, "<b>*mine*</b>"]
+    shown = table["accuracy"][1]
+    assert shown == pytest.approx(100 * run_scores(run)["accuracy"])
+    assert pd.isna(table["accuracy"][0])
+    jobs.annotate(run, name="other")  # seen at once, although nothing else changed
+    assert list(table_of(open_page("runs"))["name"]) == [other.made_name, "other"]
+
+
+def test_two_ticked_runs_that_were_tested_are_compared(make) -> None:
+    first, second, failed = make("done"), make("done"), make("failed")
+    app = open_page("runs")
+    app.session_state["_ticked"] = [first.run_id, failed.run_id]
+    app.run()
+    assert app.button(key="rows_compare").disabled
+    app.session_state["_ticked"] = [first.run_id, second.run_id, failed.run_id]
+    app.run()
+    assert app.button(key="rows_compare").label == "Compare 2"
+    app.button(key="rows_compare").click().run()
+    assert not app.exception
+    assert app.title[0].value == "Compare"
+    listed = app.query_params["runs"]
+    assert sorted((listed if isinstance(listed, str) else listed[0]).split(",")) == [
+        first.run_id,
+        second.run_id,
+    ]
 
 
 def test_the_best_runs_come_first_when_asked_for(make) -> None:

@@ -15,10 +15,11 @@ from genrecore.inference import ensemble, known_recordings
 from genrecore.inference.doubts import Doubt, DoubtFinder
 from genrecore.inference.ensemble import Ensemble, EnsemblePrediction
 from genrecore.inference.loaded import LoadedRun, Prediction
+from genrecore.store.files import changed
 from genrecore.store.run import Run
 from genrecore.ui.classify.inputs import InputClip
 from genrecore.ui.parts import readers
-from genrecore.ui.parts.cache import cached_by_files, changed, embedding_files, no_files
+from genrecore.ui.parts.cache import cached_by_files, embedding_files, no_files
 from genrecore.ui.parts.choices import choose_one
 from genrecore.ui.parts.player import SoundExcerpt
 

@@ -42,7 +42,7 @@ def show_curves(compared: Comparison, selection: Selection) -> None:
         + (" Lines are means over seeds, bands reach from the least to the greatest."
            if pooled else ""),
     )  # fmt: skip
-    with st.container(horizontal=True, vertical_alignment="center", gap="large", key="scales"):
+    with st.container(horizontal=True, vertical_alignment="center", gap="medium", key="scales"):
         over = choose_one("Over", _OVER, "over", radio=True, hide_label=True)
         if len(compared.titles) > MOST_LINES:
             training = choose_flag("Training as well", "training")

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import pandas as pd
 import streamlit as st
 
+from genrecore.evaluation.listing import run_rows
 from genrecore.store.run import Run
 from genrecore.ui.overview.song import drop_song
 from genrecore.ui.parts import readers
@@ -61,7 +62,7 @@ def running_now(active_before: Sequence[Run]) -> None:
     Args:
         active_before: The runs that worked or waited when the page was drawn.
     """
-    toasts(readers.run_rows())
+    toasts(run_rows())
     active = readers.active_runs()
     if {run.run_id for run in active} != {run.run_id for run in active_before}:
         st.rerun()

@@ -12,6 +12,7 @@ import streamlit as st
 from genrecore.errors import GenrecoreError
 from genrecore.evaluation import embeddings
 from genrecore.store.about import ABOUT
+from genrecore.store.files import changed
 from genrecore.store.run import Run
 
 P = ParamSpec("P")
@@ -89,15 +90,6 @@ def embedding_files(run: Run, *args: Any, **named: Any) -> list[Path]:
 def no_files(*args: Any, **named: Any) -> Iterable[Path]:
     """For `cached_by_files`: the function reads no files, its arguments say everything."""
     return ()
-
-
-def changed(path: Path) -> tuple[int, int]:
-    """(time of change in ns, size) of a file; zeros where there is none."""
-    try:
-        stat = path.stat()
-    except OSError:
-        return 0, 0
-    return stat.st_mtime_ns, stat.st_size
 
 
 def _runs(value: Any) -> Iterator[Run]:

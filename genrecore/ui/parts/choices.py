@@ -112,6 +112,7 @@ def bound(
     to_text: Callable[[T], str] = str,
     key: str = "",
     empty: T | None = None,
+    keep: Callable[[T], object] | None = None,
     **settings: Any,
 ) -> T:
     """Draws a widget whose value lives in the URL, and returns that value.
@@ -125,6 +126,7 @@ def bound(
         to_text: From the value to that text; the default is never written.
         key: Of the widget; by default made of the name.
         empty: The value for which the widget is empty, where there is one.
+        keep: Called with what a person picks, not with what an address brings.
         **settings: What else the widget takes.
     """
     key = key or f"choice_{name}"
@@ -139,6 +141,8 @@ def bound(
         picked = st.session_state.get(key)
         picked = empty if picked is None else picked
         choose(name, "" if picked is None or picked == default else to_text(picked))
+        if keep is not None and picked is not None:
+            keep(picked)
 
     picked = widget(*args, key=key, on_change=write, **settings)
     if picked is None:
@@ -186,6 +190,7 @@ def choose_many(
     name: str,
     default: Sequence[str] = (),
     placeholder: str | None = None,
+    keep: Callable[[list[str]], object] | None = None,
 ) -> list[str]:
     """A multiple choice bound to the URL, in the order of picking; a mapping gives titles."""
     titles = _titles(options)
@@ -204,6 +209,7 @@ def choose_many(
         to_text=lambda values: ",".join(values) or ",",
         format_func=titles.__getitem__,
         placeholder=placeholder,
+        keep=keep,
     )
 
 

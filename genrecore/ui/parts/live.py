@@ -13,6 +13,9 @@ from genrecore.store.run import LIVE, Run
 from genrecore.ui.parts.frame import capital, capitalised, go_to, link_to, plain, run_badges
 
 TICK_S = 2.0
+IDLE_S = 4.0
+"""How often to look whether there is something to watch: so soon a run that was queued elsewhere is
+on the page. A look takes about 50 ms."""
 
 # State: word, sign in tables, icon, colour of the badge, what it means.
 STATES = {

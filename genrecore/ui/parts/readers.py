@@ -2,125 +2,27 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
 from functools import lru_cache
-from pathlib import Path
 
 import pandas as pd
 
 from genrecore.errors import GenrecoreError
 from genrecore.evaluation import metrics
 from genrecore.evaluation.comparison import distinct
+from genrecore.evaluation.listing import run_ids, run_rows
 from genrecore.evaluation.pooling import accuracy_by_pooling
 from genrecore.evaluation.scores import best_run, by_preference, rank_runs
 from genrecore.reporting import plots
 from genrecore.reporting.plots import RunStyle
-from genrecore.store.run import LIVE, Run, store_dir
-from genrecore.store.status import FINAL, STATUS
-from genrecore.ui.parts.cache import cached_by_files, changed, in_runs
-
-_TO_THE_END = LIVE - {"stopping"}  # states in which a run goes on to its last epoch
-_AS_WRITTEN = frozenset({*FINAL, "queued"})  # states that need no living process
-
-
-@dataclass(frozen=True)
-class RunRow:
-    """A run in tables; `best` is a share, `left_s` seconds, either may be nan."""
-
-    run_id: str
-    title: str
-    state: str
-    model: str
-    dataset: str
-    split: str
-    marks: str
-    badge: str
-    epoch: int
-    n_epochs: int
-    best: float
-    left_s: float
-    created: float
-    plan: str
-
-    @property
-    def is_live(self) -> bool:
-        """Whether a process works on it."""
-        return self.state in LIVE
-
-    @property
-    def is_active(self) -> bool:
-        """Whether it works or waits in the queue."""
-        return self.is_live or self.state == "queued"
-
-
-def run_rows() -> list[RunRow]:
-    """A row for each readable run, the newest first; a thousand runs take a few milliseconds."""
-    return [row for row in _rows() if isinstance(row, RunRow)]
+from genrecore.store.run import Run, store_dir
+from genrecore.ui.parts.cache import cached_by_files, in_runs
 
 
 def active_runs() -> list[Run]:
     """The runs that work or wait, the newest first."""
     return [Run(store_dir() / row.run_id) for row in run_rows() if row.is_active]
-
-
-def unreadable() -> list[str]:
-    """A sentence for each run folder that cannot be read."""
-    return [str(row) for row in _rows() if isinstance(row, GenrecoreError)]
-
-
-def _rows() -> Iterator[RunRow | GenrecoreError]:
-    store = str(store_dir())
-    for run_id in _run_ids():
-        config = changed(Path(store, run_id, "config.json"))
-        if config == (0, 0):
-            continue
-        try:
-            row = _row_as_written(store, run_id, config, changed(Path(store, run_id, STATUS)))
-        except GenrecoreError as error:
-            yield error
-            continue
-        if row.state not in _AS_WRITTEN:  # a process that dies writes nothing
-            state = Run(Path(store, run_id)).state
-            left_s = row.left_s if state in _TO_THE_END else float("nan")
-            row = replace(row, state=state, left_s=left_s)
-        yield row
-
-
-def _run_ids() -> list[str]:
-    """The names of the store's folders, the newest run first."""
-    try:
-        return sorted((n for n in os.listdir(store_dir()) if not n.startswith(".")), reverse=True)
-    except OSError:
-        return []
-
-
-@lru_cache(maxsize=5000)
-def _row_as_written(
-    store: str, run_id: str, config_changed: tuple[int, int], status_changed: tuple[int, int]
-) -> RunRow:
-    run = Run(Path(store, run_id))
-    config, status = run.config, run.status
-    state = str(status.get("state", "queued"))
-    best, left_s = status.get("best_valid_accuracy"), status.get("time_left_s")
-    return RunRow(
-        run_id=run_id,
-        title=run.title,
-        state=state,
-        model=config.model.name,
-        dataset=config.dataset.name,
-        split=config.split.name,
-        marks=", ".join(run.warnings),
-        badge=run.badge,
-        epoch=int(status.get("epoch") or 0),
-        n_epochs=run.n_epochs,
-        best=float("nan") if best is None else float(best),
-        left_s=float(left_s) if left_s is not None and state in _TO_THE_END else float("nan"),
-        created=run.created,
-        plan=run.plan,
-    )
 
 
 def all_runs() -> list[Run]:
@@ -159,7 +61,7 @@ def titles(runs: Sequence[Run]) -> dict[str, str]:
 
 def styles() -> dict[str, RunStyle]:
     """The style of every run in the store."""
-    return _styles(tuple(_run_ids()))
+    return _styles(tuple(run_ids()))
 
 
 @lru_cache(maxsize=4)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -9,15 +10,15 @@ from typing import Any, NamedTuple
 import streamlit as st
 
 from genrecore.errors import GenrecoreError
+from genrecore.evaluation.listing import RunRow
 from genrecore.jobs import actions as jobs
 from genrecore.jobs.advice import advice, fails_again
 from genrecore.store.run import LIVE, Run
 from genrecore.store.status import stop_request
 from genrecore.ui.parts import readers
 from genrecore.ui.parts.choices import choose
-from genrecore.ui.parts.frame import act, announce, capitalised, plain, sentences
+from genrecore.ui.parts.frame import act, announce, capitalised, go_to, plain, sentences
 from genrecore.ui.parts.live import again, state_meaning
-from genrecore.ui.parts.readers import RunRow
 from genrecore.ui.runs.queue import queue_buttons
 from genrecore.words import plural
 
@@ -253,6 +254,15 @@ def actions_on_several(ticked: Sequence[RunRow]) -> None:
     """Buttons for the ticked runs, each with the number of runs it would act on."""
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         st.markdown(f"**{plural(len(ticked), 'run')} ticked**", width="content")
+        done = [row.run_id for row in ticked if not math.isnan(row.accuracy)]
+        if st.button(
+            f"Compare {len(done)}" if 1 < len(done) < len(ticked) else "Compare",
+            icon=":material/balance:",
+            key="rows_compare",
+            disabled=len(done) < 2,
+            help="Two or more runs that were tested, on the same clips.",
+        ):
+            go_to("compare", {"runs": ",".join(done)})
         for name, entry in _ON_SEVERAL.items():
             run_ids = [row.run_id for row in ticked if entry.suits(row)]
             label = name.capitalize()

@@ -7,13 +7,13 @@ from urllib.parse import urlsplit
 
 import streamlit as st
 
+from genrecore.evaluation.listing import RunRow
 from genrecore.jobs import alerts
 from genrecore.jobs.alerts import Alert
 from genrecore.store.run import LIVE, Run
 from genrecore.ui.parts import readers
 from genrecore.ui.parts.cache import cached_by_files, in_runs
 from genrecore.ui.parts.frame import act, plain
-from genrecore.ui.parts.readers import RunRow
 
 _SHOWN = "_alerts_shown"  # in the session
 _WATCHED = frozenset({*LIVE, "lost", "failed", "done"})

@@ -14,7 +14,7 @@ from genrecore.evaluation import metrics
 from genrecore.evaluation.curves import read_curves
 from genrecore.reporting import plots
 from genrecore.reporting.plots import Chart
-from genrecore.store.run import LIVE, Run
+from genrecore.store.run import Run
 from genrecore.ui.parts import readers
 from genrecore.ui.parts.cache import cached_by_files, in_runs
 from genrecore.ui.parts.choices import bound, choose, choose_flag, choose_number, chosen
@@ -36,7 +36,7 @@ def run_curves(run: Run) -> None:
     smoothing, logarithmic, epochs = 0.0, False, None
     if not is_classical:
         with st.container(
-            horizontal=True, vertical_alignment="center", gap="large", key="run_scale"
+            horizontal=True, vertical_alignment="center", gap="medium", key="run_scale"
         ):
             with st.container(width=230):
                 smoothing = choose_number(
@@ -49,7 +49,7 @@ def run_curves(run: Run) -> None:
                     "points before it. The measured values stay visible, faintly.",
                 )
             logarithmic = choose_flag("Logarithmic loss", "log_loss")
-            epochs = _zoom(n, _n_on_slider(run, n)) if n >= _LEAST_ZOOM else None
+            epochs = _zoom(n) if n >= _LEAST_ZOOM else None
 
     def zoom(low: float, high: float) -> None:
         first, last = max(1, round(low)), min(n, round(high))
@@ -80,23 +80,12 @@ def run_curves(run: Run) -> None:
     chart(figure, f"lr_{run.run_id}", is_live=True)
 
 
-def _n_on_slider(run: Run, n: int) -> int:
-    """The last epoch on a slider: of a live run the last one planned, since a slider whose end
-    moved would be a new widget each time."""
-    return max(n, run.n_epochs) if run.state in LIVE else n
-
-
-def _zoom(n: int, most: int) -> tuple[int, int] | None:
-    """The epochs to show, from the URL; None for all of them.
-
-    Args:
-        n: Epochs done.
-        most: The last epoch on the slider.
-    """
+def _zoom(n: int) -> tuple[int, int] | None:
+    """The epochs to show of the `n` that are done, from the URL; None for all of them."""
 
     def parse(text: str) -> tuple[int, int]:
         first, _, last = text.partition("-")
-        low, high = int(first or 1), min(int(last or most), most)
+        low, high = int(first or 1), min(int(last or n), n)
         if not 1 <= low < high:
             raise ValueError(text)
         return low, high
@@ -106,16 +95,15 @@ def _zoom(n: int, most: int) -> tuple[int, int] | None:
             st.slider,
             "Epochs shown",
             1,
-            most,
+            n,
             name="epochs",
-            key=f"choice_epochs_{most}",
-            default=(1, most),
+            key=f"choice_epochs_{n}",
+            default=(1, n),
             parse=parse,
-            to_text=lambda epochs: _range_text(*epochs, most),
+            to_text=lambda epochs: _range_text(*epochs, n),
             help="Or drag over a chart. The range stays as new epochs come.",
         )
-    epochs = (low, min(high, n))
-    return None if epochs == (1, n) or low >= n else epochs
+    return None if (low, high) == (1, n) else (low, high)
 
 
 def _range_text(low: int, high: int, most: int) -> str:
@@ -215,10 +203,9 @@ def run_genres(run: Run) -> None:
     number = _choose_epoch(run, len(clips.predicted))
     predicted = np.array(clips.genres, dtype=object)[clips.predicted[number - 1]]
     n_right, n = int((predicted == clips.labels).sum()), len(clips.labels)
-    st.caption(
-        f"Epoch {number}: {thousands(n_right)} of {thousands(n)} validation clips are recognised "
-        f"({percent(n_right / n)})."
-    )
+    latest = ", the latest" if number == len(clips.predicted) else ""
+    counts = f"{thousands(n_right)} of {thousands(n)} validation clips are recognised"
+    st.caption(f"Epoch {number}{latest}: {counts} ({percent(n_right / n)}).")
     with sentences():
         for column, which in zip(pair("epoch"), ("confusion", "genres"), strict=True):
             with column:
@@ -230,29 +217,26 @@ def _choose_epoch(run: Run, n: int) -> int:
     """The epoch to show: the slider's, or the newest as long as nobody moved it."""
     if n == 1:
         return 1
-    most = _n_on_slider(run, n)
     best = int(run.status.get("best_epoch") or 0)
     with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
         with st.container(width=420):
-            picked = bound(
+            number = bound(
                 st.slider,
                 "Epoch",
                 1,
-                most,
+                n,
                 name="epoch",
-                key=f"choice_epoch_{most}",
-                default=most,
-                parse=lambda text: min(max(1, int(text)), most),
-                to_text=lambda epoch: "" if epoch >= n else str(epoch),
-                help="At the right end it follows the newest epoch.",
+                key=f"choice_epoch_{n}",
+                default=n,
+                parse=lambda text: min(max(1, int(text)), n),
+                help="At the right end it is the latest epoch, and follows as new ones come.",
             )
-        number = min(picked, n)
         if 1 <= best <= n and st.button(
             f"Best ({best})", key="epoch_best", type="tertiary", disabled=number == best
         ):
             choose("epoch", str(best))
             st.rerun(scope="fragment")
-        if chosen("epoch") and st.button("Follow the newest", key="epoch_newest", type="tertiary"):
+        if chosen("epoch") and st.button("Latest", key="epoch_newest", type="tertiary"):
             choose("epoch", "")
             st.rerun(scope="fragment")
     return number

@@ -9,7 +9,7 @@ import streamlit as st
 from genrecore import words
 from genrecore.store.run import Run
 from genrecore.ui.parts import readers
-from genrecore.ui.parts.choices import choose_one
+from genrecore.ui.parts.choices import choose_one, chosen
 from genrecore.ui.parts.frame import link_to, plain, tiles
 from genrecore.ui.parts.live import (
     TICK_S,
@@ -20,12 +20,13 @@ from genrecore.ui.parts.live import (
     run_title,
     time_left,
 )
+from genrecore.ui.runs.about import about_run, show_about
 from genrecore.ui.runs.actions import failure_card, run_actions, stopping
 from genrecore.ui.runs.alerts import warnings
 from genrecore.ui.runs.charts import run_curves, run_genres
 from genrecore.ui.runs.log import run_log
 from genrecore.ui.runs.machine import run_speed, run_use
-from genrecore.ui.runs.results import run_facts, run_result
+from genrecore.ui.runs.results import run_facts, run_result, run_score
 
 _VIEWS = {
     "learning": "Learning",
@@ -41,17 +42,9 @@ _COUNTDOWN_TICK_S = 1.0
 
 
 def run_detail(run: Run) -> None:
-    """Everything about one run; what changes is drawn anew while it works."""
+    """One run: first what one comes for (a finished run's result, a live one's progress, why it
+    failed), then the chosen view. What changes is drawn anew while it works."""
     first_stage = _stage(run)
-    chart_tick_s = max(_CHART_TICK_S, int(run.status.get("epoch") or 0) / _EPOCHS_PER_S)
-
-    def part(function: Callable[[Run], None], tick_s: float) -> None:
-        def draw() -> None:
-            fresh = readers.find(run.run_id)
-            if fresh is not None:
-                function(fresh)
-
-        live(draw, while_true=run.is_active, tick_s=tick_s)
 
     def head() -> None:
         fresh = readers.find(run.run_id)
@@ -65,21 +58,40 @@ def run_detail(run: Run) -> None:
         tick_s=_COUNTDOWN_TICK_S if run.state == "stopping" else TICK_S,
     )
     failure_card(run)
+    is_tested = bool(readers.tested([run]))
+    if is_tested:
+        run_score(run)
     ended_at_once = run.state in ("failed", "lost") and readers.history(run).empty
     default = "log" if ended_at_once else ""
     view = choose_one("What to see", _VIEWS, "view", radio=True, default=default, hide_label=True)
+    chart_tick_s = max(_CHART_TICK_S, int(run.status.get("epoch") or 0) / _EPOCHS_PER_S)
     if view == "learning":
-        part(run_curves, chart_tick_s)
+        _live_part(run, run_curves, chart_tick_s)
+        _live_part(run, _show_numbers, TICK_S)
         run_result(run)
     elif view == "genres":
-        part(run_genres, chart_tick_s)
+        _live_part(run, run_genres, chart_tick_s)
     elif view == "machine":
-        part(run_use, TICK_S)
-        part(run_speed, chart_tick_s)
+        _live_part(run, run_use, TICK_S)
+        _live_part(run, run_speed, chart_tick_s)
     elif view == "log":
-        part(run_log, TICK_S)
+        with st.expander("The log", expanded=not ended_at_once or chosen("view") == "log"):
+            _live_part(run, run_log, TICK_S)
     else:
         run_facts(run)
+    if is_tested:
+        _show_actions(run)
+
+
+def _live_part(run: Run, function: Callable[[Run], None], tick_s: float) -> None:
+    """A part of the page that is drawn anew while the run works or waits."""
+
+    def draw() -> None:
+        fresh = readers.find(run.run_id)
+        if fresh is not None:
+            function(fresh)
+
+    live(draw, while_true=run.is_active, tick_s=tick_s)
 
 
 def _stage(run: Run) -> Sequence[object]:
@@ -88,19 +100,24 @@ def _stage(run: Run) -> Sequence[object]:
 
 
 def _show_head(run: Run) -> None:
-    """Title, state, actions, progress and numbers."""
+    """Title, state and what is written about it; progress and actions of a run without result."""
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         run_title(run)
+        about_run(run)
         _show_origin(run)
-    run_actions(run)
+    show_about(run)
     stopping(run)
     if run.state != "stopping":
         run_progress(run)
+    warnings(run)
+    if not readers.tested([run]):  # of a tested run they stand below its curves
+        _show_actions(run)
+
+
+def _show_actions(run: Run) -> None:
     if run.state not in ("running", "preparing", "failed", "lost", "stopping"):
         st.caption(plain(meaning(run)))
-    warnings(run)
-    if run.state != "queued":
-        _show_numbers(run)
+    run_actions(run)
 
 
 def _show_origin(run: Run) -> None:
@@ -115,7 +132,9 @@ def _show_origin(run: Run) -> None:
 
 
 def _show_numbers(run: Run) -> None:
-    """Epoch, best score, speed and time."""
+    """Epoch, best score, speed and time; nothing of a run that waits."""
+    if run.state == "queued":
+        return
     status = run.status
     epoch, speed = status.get("best_epoch"), status.get("samples_per_s")
     tiles(

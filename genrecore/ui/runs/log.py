@@ -9,9 +9,9 @@ from pathlib import Path
 import streamlit as st
 
 from genrecore import words
+from genrecore.store.files import changed
 from genrecore.store.run import LIVE, Run
 from genrecore.store.status import LOG
-from genrecore.ui.parts.cache import changed
 from genrecore.ui.parts.choices import choose_text
 from genrecore.ui.parts.frame import plain
 

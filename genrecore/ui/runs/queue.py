@@ -7,9 +7,9 @@ from functools import partial
 import streamlit as st
 
 from genrecore import words
+from genrecore.evaluation.listing import run_rows
 from genrecore.jobs import actions as jobs
 from genrecore.store.run import Run, store_dir
-from genrecore.ui.parts import readers
 from genrecore.ui.parts.frame import act, plain, section
 
 _SHOWN = 8  # rows with buttons; the others wait in the table
@@ -25,11 +25,16 @@ _WAYS = {
 def run_queue() -> None:
     """The waiting runs in the order in which they start, with buttons that change it; nothing where
     no run waits or works."""
-    rows = readers.run_rows()
+    rows = run_rows()
     n_at_work = sum(row.is_live for row in rows)
     paused = jobs.paused()
     waiting = jobs.queued(store_dir()) if any(row.state == "queued" for row in rows) else []
     if not (waiting or paused or n_at_work):
+        return
+    if not (waiting or paused):
+        with st.expander("Queue: no run waits", icon=":material/low_priority:", key="queue_empty"):
+            st.caption("The next run starts as soon as a place is free.")
+            _pause_buttons(False, n_at_work)
         return
     with st.container(horizontal=True, vertical_alignment="bottom", gap="small"):
         with st.container(width="content"):
@@ -43,7 +48,7 @@ def run_queue() -> None:
             icon=":material/pause_circle:",
         )
     if not waiting:
-        st.caption("No run waits." if paused else "No run waits: the next one starts at once.")
+        st.caption("No run waits.")
     for position, run in enumerate(waiting[:_SHOWN]):
         _line(position, run, len(waiting))
     if len(waiting) > _SHOWN:

@@ -34,14 +34,10 @@ from genrecore.ui.parts.live import again
 from genrecore.ui.parts.tables import show_table
 
 
-def run_result(run: Run) -> None:
-    """How a tested run did: accuracy with its interval, genres, confusions."""
-    if not readers.tested([run]):
-        return
+def run_score(run: Run) -> None:
+    """The accuracy of a tested run with its interval, and what one does with such a run."""
     with sentences():
         row = readers.leaderboard([run]).iloc[0]
-        n_clips = words.thousands(row["n_clips"])
-        section("Test", f"On {n_clips} clips that took no part in training and validation.")
         tiles(
             [
                 (
@@ -49,7 +45,7 @@ def run_result(run: Run) -> None:
                     words.percent(row["accuracy"]),
                     COLUMNS["accuracy_low"].written(dict(row), "accuracy_low"),
                     "Below it the 95 % interval: how far it may be off because the test clips are "
-                    "a sample.",
+                    "a sample. They took no part in training and validation.",
                 ),
                 (
                     "Macro-F1",
@@ -57,10 +53,19 @@ def run_result(run: Run) -> None:
                     "",
                     "The mean over the genres of the harmonic mean of precision and recall.",
                 ),
-                ("Test clips", n_clips, "", ""),
+                ("Test clips", words.thousands(row["n_clips"]), "", ""),
             ],
             "test",
         )
+        next_after(run)
+
+
+def run_result(run: Run) -> None:
+    """How a tested run did in detail: pooling, confusions, genres."""
+    if not readers.tested([run]):
+        return
+    with sentences():
+        section("Test")
         pooled = readers.pooled_accuracies(run)
         if pooled:
             ways = ", ".join(f"{POOLINGS[name]} {words.percent(a)}" for name, a in pooled.items())
@@ -70,7 +75,6 @@ def run_result(run: Run) -> None:
             confusion_chart(readers.confusion(run), "Confusions", run.run_id, "run_confusion")
         with right:
             chart(plots.per_genre(readers.per_genre(run), readers.styles()), "run_genres")
-        next_after(run)
         with st.container(horizontal=True, gap="medium"):
             probes = {"run": run.run_id, "view": "probes"}
             link_to("errors", "Is it the music or a trick?", ":material/science:", probes)

@@ -4,39 +4,48 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import fields
 from datetime import datetime
 from typing import Any
 
 import pandas as pd
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from genrecore.config.run import Part
 from genrecore.data import splits
-from genrecore.reporting.columns import Column
-from genrecore.store.run import Run
+from genrecore.evaluation.listing import RunRow, run_rows
+from genrecore.jobs.actions import annotate
+from genrecore.reporting.columns import COLUMNS, Column
+from genrecore.store import settings
+from genrecore.store.run import store_dir
 from genrecore.ui.parts import readers
 from genrecore.ui.parts.choices import (
     choose,
+    choose_flag,
     choose_many,
     choose_one,
     choose_text,
     chosen,
     chosen_many,
 )
-from genrecore.ui.parts.live import STATES, state_word
-from genrecore.ui.parts.readers import RunRow
+from genrecore.ui.parts.frame import sentences
+from genrecore.ui.parts.live import IDLE_S, STATES, live, state_word
 from genrecore.ui.parts.tables import show_table, shown_marks
 from genrecore.ui.runs.actions import TICKED, UNTICKED, actions_on_several
 from genrecore.ui.runs.alerts import toasts
 from genrecore.words import plural, thousands
 
 _MANY = 300  # runs from which on the table is looked at less often
-_TALLEST = 372  # pixels of the table: the open run below it stays in sight
-_FILTERS = ("find", "state", "model", "dataset")
+_TALLEST, _ALONE = 372, 460  # pixels of the table above an open run, and alone
+_FILTERS = ("find", "state", "model", "dataset", "tag", "starred")
 _SORTS = {
     "": "Newest first",
     "oldest": "Oldest first",
+    "starred": "Starred first",
+    "test": "Best test",
     "best": "Best validation",
+    "name": "Name",
     "left": "Time left",
     "state": "State",
     "model": "Model",
@@ -44,11 +53,36 @@ _SORTS = {
 _STATE_ORDER = ("running", "preparing", "starting", "stopping", "stalled", "queued", "lost",
                 "failed", "stopped", "done")  # fmt: skip
 _SORT_KEYS: Mapping[str, Callable[[RunRow], Any]] = {  # what is not known comes last
+    "starred": lambda row: not row.starred,
+    "test": lambda row: (math.isnan(row.accuracy), -row.accuracy),
+    "name": lambda row: row.name.casefold(),
     "best": lambda row: (math.isnan(row.best), -row.best),
     "left": lambda row: (math.isnan(row.left_s), row.left_s),
     "state": lambda row: _STATE_ORDER.index(row.state),
     "model": lambda row: (row.model, row.dataset),
 }
+_COLUMNS = {
+    "starred": Column("★", help=COLUMNS["starred"].help, width=34),
+    "name": Column("Name", width=216),
+    "state": Column("State", width=92),
+    "marks": COLUMNS["marks"],
+    "accuracy": Column("Test", "share", "Accuracy on the test clips.", width=64),
+    "accuracy_low": Column("95 % interval", "share", upper="accuracy_high", width=112),
+    "best": Column("Best valid.", "share", COLUMNS["best"].help, width=84),
+    "seed": Column("Seed", "count", width=54),
+    "fold": Column("Fold", "count", width=56),
+    "model": Column("Model"),
+    "dataset": Column("Dataset"),
+    "split": Column("Split"),
+    "epochs": Column("Epoch", width=88),
+    "left_s": Column("Time left", "seconds", width=84),
+    "tags": Column("Tags", width=120),
+    "note": Column("Note"),
+    "created": Column("Queued", "moment", width=104),
+}
+_USUAL = ("starred", "name", "state", "marks", "accuracy", "best", "seed", "epochs")
+"""As many as fit beside the menu of a page 1280 pixels wide."""
+_KEPT = "run_columns"  # in the store's settings
 
 
 def table_tick_s(n: int) -> float:
@@ -62,37 +96,46 @@ def filtered(
     states: Sequence[str] = (),
     models: Sequence[str] = (),
     datasets: Sequence[str] = (),
+    tags: Sequence[str] = (),
+    starred: bool = False,
     sort: str = "",
 ) -> list[RunRow]:
     """The rows that fit a filter, in order; an empty filter leaves all.
 
     Args:
         rows: The newest first.
-        query: All its words must occur in id, title, split, warning or plan; case does not matter.
+        query: As `RunRow.matches` takes it.
         states: States to keep.
         models: Names to keep.
         datasets: Names to keep.
+        tags: A row needs them all.
+        starred: Whether only those with a star are kept.
         sort: A key of `_SORTS`.
     """
-
-    def fits(row: RunRow) -> bool:
-        split = f"{row.split} {splits.title(Part(name=row.split))}"
-        text = f"{row.run_id} {row.title} {split} {row.badge} {row.plan}".lower()
-        return (
-            (not states or row.state in states)
-            and (not models or row.model in models)
-            and (not datasets or row.dataset in datasets)
-            and all(word in text for word in query.lower().split())
-        )
-
-    fitting = [row for row in rows if fits(row)]
+    fitting = [
+        row
+        for row in rows
+        if (not states or row.state in states)
+        and (not models or row.model in models)
+        and (not datasets or row.dataset in datasets)
+        and set(tags) <= set(row.tags)
+        and (row.starred or not starred)
+        and row.matches(query, splits.title(Part(name=row.split)))
+    ]
     if sort == "oldest":
         return fitting[::-1]
     return sorted(fitting, key=_SORT_KEYS[sort]) if sort in _SORT_KEYS else fitting
 
 
+def place_of_list(rows: Sequence[RunRow], is_folded: bool) -> DeltaGenerator:
+    """Where the list stands: on the page, or folded above an open run."""
+    if not is_folded:
+        return st.container()
+    return st.expander(f"All runs: {_counts(rows)}", icon=":material/list:", key="run_list")
+
+
 def run_filters(rows: Sequence[RunRow]) -> None:
-    """The line above the table: words to find, states, models, datasets, order."""
+    """The line above the table: words to find, a filter, order, columns."""
     with st.container(horizontal=True, vertical_alignment="center", gap="small", key="run_filters"):
         with st.container(width=260):
             choose_text("Find runs", "find", "Find a run by any word", icon=":material/search:")
@@ -106,14 +149,47 @@ def run_filters(rows: Sequence[RunRow]) -> None:
             for name, label in (("model", "Model"), ("dataset", "Dataset")):
                 values = {getattr(row, name) for row in rows} | set(chosen_many(name))
                 choose_many(label, sorted(values), name, placeholder="Any")
-        with st.container(width=190):
+            tags = {tag for row in rows for tag in row.tags} | set(chosen_many("tag"))
+            if tags:
+                choose_many("Tags", sorted(tags), "tag", placeholder="Any")
+            choose_flag("Starred only", "starred")
+        with st.container(width=170):
             choose_one("Order", _SORTS, "sort", hide_label=True)
+        _choose_columns()
         if any(chosen(name) for name in _FILTERS) and st.button(
             "Show all", icon=":material/filter_list_off:", type="tertiary", key="run_filter_off"
         ):
             for name in _FILTERS:
                 choose(name, "")
             st.rerun()
+
+
+def _choose_columns() -> None:
+    """The columns of the table, in the order of picking, kept in the address and the store."""
+
+    def keep(columns: Sequence[str]) -> None:
+        with sentences():
+            settings.change(store_dir(), "The columns", **{_KEPT: list(columns) or None})
+
+    with st.popover("Columns", icon=":material/view_column:", key="run_columns"):
+        titles = {name: column.title for name, column in _COLUMNS.items()}
+        titles["starred"] = "★ Star"
+        choose_many("Columns, in this order", titles, "columns", default=_kept_columns(), keep=keep)
+        if st.button("The usual ones", key="run_columns_usual", type="tertiary"):
+            keep(())
+            choose("columns", "")
+            st.rerun()
+
+
+def _kept_columns() -> list[str]:
+    """The columns that were last chosen in this store, else the usual ones."""
+    kept = settings.read(store_dir()).get(_KEPT)
+    names = [name for name in kept if name in _COLUMNS] if isinstance(kept, list) else []
+    return names or list(_USUAL)
+
+
+def _shown_columns() -> list[str]:
+    return [name for name in chosen_many("columns") if name in _COLUMNS] or _kept_columns()
 
 
 def filtered_rows(rows: Sequence[RunRow]) -> list[RunRow]:
@@ -124,13 +200,34 @@ def filtered_rows(rows: Sequence[RunRow]) -> list[RunRow]:
         chosen_many("state"),
         chosen_many("model"),
         chosen_many("dataset"),
+        chosen_many("tag"),
+        chosen("starred") == "on",
         chosen("sort"),
     )
 
 
-def run_list() -> None:
-    """The runs as a table; a click on a run opens it, ticked runs can be acted on."""
-    rows = readers.run_rows()
+def live_list(rows: Sequence[RunRow]) -> None:
+    """`run_list`, looked at again and again; where runs begin or end to work, or come while others
+    do, the whole page is drawn anew."""
+
+    def draw() -> None:
+        fresh = run_rows()
+        if _at_work(fresh) != _at_work(rows) or bool(fresh) != bool(rows):
+            st.rerun()
+        if fresh:
+            run_list(fresh)
+
+    tick_s = table_tick_s(len(rows))
+    live(draw, bool(_at_work(rows)), max(IDLE_S, tick_s), tick_s)
+
+
+def _at_work(rows: Sequence[RunRow]) -> set[str]:
+    return {row.run_id for row in rows if row.is_active}
+
+
+def run_list(rows: Sequence[RunRow]) -> None:
+    """The runs as a table; a click on a run opens it, one on its star marks it, and ticked runs can
+    be acted on."""
     toasts(rows)
     listed = filtered_rows(rows)
     if not listed:
@@ -141,88 +238,73 @@ def run_list() -> None:
         return
     ids = [row.run_id for row in listed]
     ticked = [row for row in listed if row.run_id in st.session_state.get(TICKED, [])]
-    opened = chosen("run") or rows[0].run_id
+    opened = chosen("run")
     # Rows of another table mean other runs, so it gets a key of its own.
     key = f"runs_{hash(tuple(ids))}_{st.session_state.get(UNTICKED, 0)}"
 
     def pick() -> None:
         selection = st.session_state[key]["selection"]
         st.session_state[TICKED] = [ids[row] for row in selection["rows"]]
-        cells = selection.get("cells") or []
-        if cells and ids[cells[0][0]] != opened:
-            choose("run", ids[cells[0][0]])
-            st.session_state["_run_picked"] = True
+        for row, column in (selection.get("cells") or [])[:1]:
+            if column == "starred":
+                _switch_star(ids[row])
+            elif ids[row] != opened:
+                choose("run", ids[row])
+                st.session_state["_run_picked"] = True
 
+    # Above the table, since its toolbar covers what stands there, and this is no button.
+    fitting = f"{thousands(len(listed))} of " if len(listed) < len(rows) else ""
+    st.caption(f"{fitting}{_counts(rows)}. Click on a run to open it; tick runs to act on several.")
     table = _table(listed, opened)
-    columns = [
-        "opened",
-        "state",
-        "marks",
-        "model",
-        "dataset",
-        "epochs",
-        "best",
-        "left_s",
-        "split",
-        "created",
-    ]
     show_table(
         table,
-        shown_marks(columns, table),
-        {"opened": Column("", help="The run that is open below.", width=30)},
-        _TALLEST,
+        shown_marks(_shown_columns(), table),
+        _COLUMNS,
+        _TALLEST if opened else _ALONE,
         key=key,
         on_select=pick,
         selection_mode=["multi-row", "single-cell"],
         selection_default={"selection": {"rows": [ids.index(row.run_id) for row in ticked]}},
-        alt=f"Table of {plural(len(ids), 'run')}; the run {opened} is open below.",
-    )  # fmt: skip
+        alt=f"Table of {plural(len(ids), 'run')}"
+        + (f"; the run {opened} is open." if opened in ids else "."),
+    )
     if st.session_state.pop("_run_picked", False):
         st.rerun()
     if ticked:
         actions_on_several(ticked)
-    else:
-        _summary(rows, len(listed))
+
+
+def _switch_star(run_id: str) -> None:
+    """Marks a run, or takes the mark away; the table then forgets the click, so that the next one
+    counts, too."""
+    run = readers.find(run_id)
+    if run is not None:
+        with sentences():
+            annotate(run, starred=not run.starred)
+    st.session_state[UNTICKED] = st.session_state.get(UNTICKED, 0) + 1
 
 
 def _table(rows: Sequence[RunRow], opened: str) -> pd.DataFrame:
-    return pd.DataFrame(
-        {
-            "opened": ["→" if row.run_id == opened else "" for row in rows],
-            "state": [state_word(row.state) for row in rows],
-            "model": [row.model for row in rows],
-            "dataset": [row.dataset for row in rows],
-            "split": [splits.title(Part(name=row.split)) for row in rows],
-            "marks": [row.marks for row in rows],
-            "badge": [row.badge for row in rows],
-            # Blanks before the number let a click on the column's head sort by it.
-            "epochs": [f"{row.epoch:>4} of {row.n_epochs}" for row in rows],
-            "best": [row.best for row in rows],
-            "left_s": [row.left_s for row in rows],
-            "created": [
-                datetime.fromtimestamp(row.created) if row.created else None for row in rows
-            ],
-        }
+    names = [field.name for field in fields(RunRow)]
+    table = pd.DataFrame({name: [getattr(row, name) for row in rows] for name in names})
+    return table.assign(
+        starred=["★" if row.starred else "☆" for row in rows],
+        name=[f"→ {row.name}" if row.run_id == opened else row.name for row in rows],
+        state=[state_word(row.state) for row in rows],
+        tags=[", ".join(row.tags) for row in rows],
+        note=[" ".join(row.note.split()) for row in rows],
+        # Blanks before the number let a click on the column's head sort by it.
+        epochs=[f"{row.epoch:>4} of {row.n_epochs}" for row in rows],
+        created=[datetime.fromtimestamp(row.created) if row.created else None for row in rows],
     )
 
 
-def _summary(rows: Sequence[RunRow], n_shown: int) -> None:
-    n_live = sum(row.is_live for row in rows)
-    n_waiting = sum(row.state == "queued" for row in rows)
-    runs = plural(len(rows), "run")
-    parts = [f"{thousands(n_shown)} of {runs}" if n_shown < len(rows) else runs]
-    parts += [f"{n_live} running"] if n_live else []
-    parts += [f"{n_waiting} waiting"] if n_waiting else []
-    st.caption(
-        " · ".join(parts) + ". Click on a run to open it below; tick runs to act on several."
+def _counts(rows: Sequence[RunRow]) -> str:
+    """How many runs there are, run and wait: `12 runs · 1 running`."""
+    counts = {
+        "running": sum(row.is_live for row in rows),
+        "waiting": sum(row.state == "queued" for row in rows),
+    }
+    return " · ".join(
+        [plural(len(rows), "run"), *(f"{n} {name}" for name, n in counts.items() if n)]
     )
-
-
-def opened_run(rows: Sequence[RunRow]) -> Run | None:
-    """The run that the URL names; else the first of the table, or the newest where the table is
-    empty."""
-    run = readers.find(chosen("run"))
-    if run is not None:
-        return run
-    first = next(iter(filtered_rows(rows) or rows), None)
-    return readers.find(first.run_id) if first else None

@@ -1,0 +1,40 @@
+"""`scores.json` in a run folder: scores kept until the test predictions or the metrics change."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from genrecore.store.files import changed, read_json, write_json
+from genrecore.store.run import Run
+
+_FILE = "scores.json"
+_FORMAT = 3  # raised when the definition of a metric changes
+
+
+def read_scores(run: Run, metrics: Sequence[str] | None = None) -> dict[str, Any] | None:
+    """The kept scores of the run's predictions; None where there are none of these metrics.
+
+    Without `metrics` those kept may be any: accuracy and its interval are always among them.
+    """
+    kept = read_json(run.folder / _FILE)
+    key, scores = kept.get("key"), kept.get("scores")
+    if not isinstance(key, list) or not isinstance(scores, dict):
+        return None
+    if key[:3] != _key(run) or (metrics is not None and key[3:] != [list(metrics)]):
+        return None
+    return {name: math.nan if value is None else value for name, value in scores.items()}
+
+
+def keep_scores(run: Run, metrics: Sequence[str], scores: Mapping[str, Any]) -> None:
+    """Keeps them, unless the store is read-only."""
+    plain = {k: None if v != v else v for k, v in scores.items()}  # JSON lacks nan
+    with contextlib.suppress(OSError):
+        write_json(run.folder / _FILE, {"key": [*_key(run), list(metrics)], "scores": plain})
+
+
+def _key(run: Run) -> list[int]:
+    changed_ns, size = changed(run.folder / "predictions.parquet")
+    return [_FORMAT, size, changed_ns]

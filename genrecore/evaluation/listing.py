@@ -1,0 +1,192 @@
+"""The runs of a store as lists show them: a row a run, kept until its files change.
+
+Neither torch nor pandas is imported, save once for each tested run whose scores nobody kept.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property, lru_cache
+from pathlib import Path
+
+from genrecore.errors import GenrecoreError
+from genrecore.evaluation.kept_scores import read_scores
+from genrecore.store.about import ABOUT
+from genrecore.store.files import changed
+from genrecore.store.run import LIVE, Run, store_dir
+from genrecore.store.status import FINAL, STATUS
+
+_TO_THE_END = LIVE - {"stopping"}  # states in which a run goes on to its last epoch
+_AS_WRITTEN = frozenset({*FINAL, "queued"})  # states that need no living process
+_WHOLE = re.compile(r"\d{1,3}|(seed|fold)=\d+")  # words of a query that must be whole words
+_ACCURACY = ("accuracy", "accuracy_low", "accuracy_high")
+
+
+@dataclass(frozen=True)
+class RunRow:
+    """A run in lists.
+
+    Attributes:
+        fold: Counted from 0; people count from 1.
+        best: Of the validation accuracies, a share; nan where there is none.
+        accuracy: On the test clips, a share; so are the ends of its interval.
+        left_s: Seconds that a live run still needs, or nan.
+        created: When it was queued, in seconds since 1970.
+    """
+
+    run_id: str
+    name: str
+    title: str
+    state: str
+    model: str
+    dataset: str
+    split: str
+    seed: int
+    fold: int
+    marks: str
+    badge: str
+    epoch: int
+    n_epochs: int
+    best: float
+    accuracy: float
+    accuracy_low: float
+    accuracy_high: float
+    left_s: float
+    created: float
+    plan: str
+    note: str
+    tags: tuple[str, ...]
+    starred: bool
+
+    @property
+    def is_live(self) -> bool:
+        """Whether a process works on it."""
+        return self.state in LIVE
+
+    @property
+    def is_active(self) -> bool:
+        """Whether it works or waits in the queue."""
+        return self.is_live or self.state == "queued"
+
+    @cached_property
+    def _text(self) -> str:
+        star = "starred" if self.starred else ""
+        parts = (self.run_id, self.name, self.state, self.model, self.dataset, self.split,
+                 self.marks, self.badge, self.plan, self.note, *self.tags, star)  # fmt: skip
+        return " ".join(parts).casefold()
+
+    @cached_property
+    def _words(self) -> frozenset[str]:
+        numbers = (self.seed, self.fold + 1, self.epoch, self.n_epochs)
+        named = (f"seed={self.seed}", f"fold={self.fold + 1}")
+        return frozenset([*map(str, numbers), *named, *re.split(r"[\W_]+", self._text)])
+
+    def matches(self, query: str, more: str = "") -> bool:
+        """Whether all words of a query occur in what lists show of the run (id, name, state, model,
+        dataset, split, seed, fold, epochs, warnings, plan, note and tags) or in `more`.
+
+        Case does not matter. A part of a word is enough; not of a seed or fold (`seed 3`), nor of a
+        number of up to three digits, which would be a part of nearly every id.
+        """
+        text = f"{self._text} {more.casefold()}"
+        words = re.sub(r"\b(seed|fold)[ :=]+(\d+)", r"\1=\2", query.casefold()).split()
+        return all(
+            word in self._words if _WHOLE.fullmatch(word) else word in text for word in words
+        )
+
+
+def run_rows(store: Path | None = None) -> list[RunRow]:
+    """A row for each readable run, the newest first; a thousand runs take a few milliseconds."""
+    return [row for row in _rows(store) if isinstance(row, RunRow)]
+
+
+def unreadable(store: Path | None = None) -> list[str]:
+    """A sentence for each run folder that cannot be read."""
+    return [str(row) for row in _rows(store) if isinstance(row, GenrecoreError)]
+
+
+def run_ids(store: Path | None = None) -> list[str]:
+    """The names of the store's folders, the newest run first."""
+    try:
+        names = os.listdir(store or store_dir())
+    except OSError:
+        return []
+    return sorted((name for name in names if not name.startswith(".")), reverse=True)
+
+
+def _rows(store: Path | None) -> Iterator[RunRow | GenrecoreError]:
+    store = store or store_dir()
+    for run_id in run_ids(store):
+        folder = Path(store, run_id)
+        changes = [
+            changed(folder / name)
+            for name in ("config.json", STATUS, ABOUT, "audit.json", "predictions.parquet")
+        ]
+        if changes[0] == (0, 0):
+            continue
+        try:
+            row = _row_as_written(folder, tuple(changes))
+        except GenrecoreError as error:
+            yield error
+            continue
+        if row.state not in _AS_WRITTEN:  # a process that dies writes nothing
+            state = Run(folder).state
+            left_s = row.left_s if state in _TO_THE_END else math.nan
+            row = replace(row, state=state, left_s=left_s)
+        yield row
+
+
+@lru_cache(maxsize=5000)
+def _row_as_written(folder: Path, changes: Sequence[tuple[int, int]]) -> RunRow:
+    run = Run(folder)
+    config, status = run.config, run.status
+    state = str(status.get("state", "queued"))
+    best, left_s = status.get("best_valid_accuracy"), status.get("time_left_s")
+    accuracy, low, high = _test_accuracy(run)
+    return RunRow(
+        run_id=run.run_id,
+        name=run.name,
+        title=run.title,
+        state=state,
+        model=config.model.name,
+        dataset=config.dataset.name,
+        split=config.split.name,
+        seed=config.seed,
+        fold=config.fold,
+        marks=", ".join(run.warnings),
+        badge=run.badge,
+        epoch=int(status.get("epoch") or 0),
+        n_epochs=run.n_epochs,
+        best=math.nan if best is None else float(best),
+        accuracy=accuracy,
+        accuracy_low=low,
+        accuracy_high=high,
+        left_s=float(left_s) if left_s is not None and state in _TO_THE_END else math.nan,
+        created=run.created,
+        plan=run.plan,
+        note=run.note,
+        tags=run.tags,
+        starred=run.starred,
+    )
+
+
+def _test_accuracy(run: Run) -> tuple[float, float, float]:
+    """Accuracy on the test clips and the ends of its interval; nan where it was not tested, or
+    where its predictions cannot be read."""
+    unknown = math.nan, math.nan, math.nan
+    if not (run.folder / "predictions.parquet").exists():
+        return unknown
+    scores = read_scores(run)
+    try:
+        if scores is None:
+            from genrecore.evaluation.scores import run_scores
+
+            scores = run_scores(run)
+        accuracy, low, high = (float(scores[name]) for name in _ACCURACY)
+    except (GenrecoreError, OSError, ValueError, KeyError, TypeError):  # damaged
+        return unknown
+    return accuracy, low, high
