@@ -286,17 +286,18 @@ def _switch_star(run_id: str) -> None:
 
 def _table(rows: Sequence[RunRow], opened: str) -> pd.DataFrame:
     names = [field.name for field in fields(RunRow)]
-    table = pd.DataFrame({name: [getattr(row, name) for row in rows] for name in names})
-    return table.assign(
-        starred=["★" if row.starred else "☆" for row in rows],
-        name=[f"→ {row.name}" if row.run_id == opened else row.name for row in rows],
-        state=[state_word(row.state) for row in rows],
-        tags=[", ".join(row.tags) for row in rows],
-        note=[" ".join(row.note.split()) for row in rows],
+    columns: dict[str, Any] = {name: [getattr(row, name) for row in rows] for name in names}
+    columns |= {
+        "starred": ["★" if row.starred else "☆" for row in rows],
+        "name": [f"→ {row.name}" if row.run_id == opened else row.name for row in rows],
+        "state": [state_word(row.state) for row in rows],
+        "tags": [", ".join(row.tags) for row in rows],
+        "note": [" ".join(row.note.split()) for row in rows],
         # Blanks before the number let a click on the column's head sort by it.
-        epochs=[f"{row.epoch:>4} of {row.n_epochs}" for row in rows],
-        created=[datetime.fromtimestamp(row.created) if row.created else None for row in rows],
-    )
+        "epochs": [f"{row.epoch:>4} of {row.n_epochs}" for row in rows],
+        "created": [datetime.fromtimestamp(row.created) if row.created else None for row in rows],
+    }
+    return pd.DataFrame(columns)
 
 
 def _counts(rows: Sequence[RunRow]) -> str:
