@@ -291,6 +291,8 @@ def _table(rows: Sequence[RunRow], opened: str) -> pd.DataFrame:
         "starred": ["★" if row.starred else "☆" for row in rows],
         "name": [f"→ {row.name}" if row.run_id == opened else row.name for row in rows],
         "state": [state_word(row.state) for row in rows],
+        "split": [splits.title(Part(name=row.split)) for row in rows],
+        "fold": [row.fold + 1 for row in rows],
         "tags": [", ".join(row.tags) for row in rows],
         "note": [" ".join(row.note.split()) for row in rows],
         # Blanks before the number let a click on the column's head sort by it.
