@@ -14,12 +14,13 @@ from genrecore.config.command import train_command
 from genrecore.config.run import RunConfig, differences
 from genrecore.data.splits import SPLITS
 from genrecore.errors import GenrecoreError
+from genrecore.evaluation.listing import run_rows
 from genrecore.jobs.actions import submit
 from genrecore.store.run import Run
 from genrecore.training import hardware
 from genrecore.training.resolve import resolve
 from genrecore.ui.datasets.choice import prepare_words
-from genrecore.ui.parts import forms, readers
+from genrecore.ui.parts import forms
 from genrecore.ui.parts.fitting import RED, show_check
 from genrecore.ui.parts.frame import announce, capital, command, go_to, plain, sentences
 from genrecore.ui.parts.tasks import task_button, watch
@@ -62,7 +63,7 @@ def _start_part(values: Mapping[str, Any], parent: Run | None) -> RunConfig | No
         config = resolve(config).config
         split = SPLITS[config.split.name].title
         st.markdown(f"**{plain(f'{config.dataset.name} · {split} · {config.model.name}')}**")
-        done = tuple(row.run_id for row in readers.run_rows() if row.state == "done")
+        done = tuple(row.run_id for row in run_rows() if row.state == "done")
         st.caption(_time(config.model_dump_json(), done))
         accepted = show_check(config, "Train" + (RED if leaks else ""), "train")
         if accepted is None:
