@@ -105,31 +105,36 @@ def show_unfit_models(unfit: Sequence[str], medium: str) -> None:
         for name in unfit:
             feature = feature_for(name, medium)
             needs = FEATURES[feature].title if feature else " or ".join(MODELS[name].facts.accepts)
-            with st.container(horizontal=True, vertical_alignment="center", gap="small"):
-                st.markdown(f"{plain(MODELS[name].title)}: needs {plain(needs)}.", width="content")
-                if feature:
-                    st.button(
-                        "Switch feature",
-                        key=f"switch_{name}",
-                        type="tertiary",
-                        icon=":material/swap_horiz:",
-                        on_click=fill_in,
-                        args=({"feature": feature, "model": name},),
-                        help=f"Takes the feature {feature} and the model {name}.",
-                    )
+            _change(
+                f"{MODELS[name].title}: needs {needs}.",
+                "Switch feature" if feature else "",
+                f"switch_{name}",
+                {"feature": feature, "model": name},
+                f"Takes the feature {feature} and the model {name}.",
+            )
 
 
 def show_remedies(remedies: Sequence[Remedy], key: str) -> None:
-    """A button for each change with which it works."""
+    """The changes with which it works, each with a button that makes them."""
     for number, remedy in enumerate(remedies):
-        st.button(
-            plain(remedy.sentence.removesuffix(".")),
-            key=f"remedy_{key}_{number}",
-            icon=":material/build:",
-            on_click=fill_in,
-            args=(remedy.changes,),
-            help=remedy.settings,
+        _change(
+            remedy.sentence, "Change it", f"remedy_{key}_{number}", remedy.changes, remedy.settings
         )
+
+
+def _change(sentence: str, label: str, key: str, changes: Mapping[str, Any], help: str) -> None:
+    """A sentence, and beside it a button that fills the form in; none without a label."""
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+        st.caption(plain(sentence), width="stretch")
+        if label:
+            st.button(
+                label,
+                key=key,
+                icon=":material/swap_horiz:",
+                on_click=fill_in,
+                args=(changes,),
+                help=help,
+            )
 
 
 def allowed(config: RunConfig, varies: bool = False) -> tuple[RunConfig, str]:
