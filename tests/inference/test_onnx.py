@@ -225,7 +225,7 @@ def test_a_bundle_has_the_forms_of_a_hub_and_is_loaded_again(store: Path, tmp_pa
     assert header["pipeline_tag"] == "audio-classification"
     assert run.run_id in card
     assert "It was not tested" in card
-    assert "was overconfident" in card
+    assert "less sure of its predictions" in card
 
 
 def test_a_bundle_replaces_a_bundle_and_nothing_else(store: Path, tmp_path: Path) -> None:
