@@ -37,7 +37,7 @@ class Audio(Group):
     )
     clip_s: float = Field(
         30.0,
-        title="Length taken from each clip (s)",
+        title="Length of each clip (s)",
         description="The middle of longer clips is taken; shorter clips stay as long as they are.",
         ge=1.0,
         le=1200.0,

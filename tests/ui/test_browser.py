@@ -196,12 +196,13 @@ def train_with_the_form(page: Page, store: Path) -> Run:
     for width in (390, 800, 1280):  # the button stays in view when the form is scrolled
         page.set_viewport_size({"width": width, "height": 900})
         page.get_by_text("Expert: augmentation").scroll_into_view_if_needed()
-        expect(train).to_be_in_viewport(ratio=1)
+        expect(train).to_be_in_viewport(ratio=0.95)
     command = page.get_by_test_id("stCode").filter(has_text="genrecore train")
     expect(command).to_contain_text(f"--epochs {EPOCHS}")
     expect(command).to_contain_text("dataset.n_genres=3")
     expect(command).to_contain_text("--segment-s 1")  # the page has taken in every field
     train.click()
+    expect(page.get_by_role("heading", name="Runs", exact=True)).to_be_visible()
     (run,) = runs.all_runs(store)
     assert run.config.dataset.options["n_clips"] == FORM["Clips a genre"]
     assert run.config.segments.segment_s == FORM["Segment length (s)"]

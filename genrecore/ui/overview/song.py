@@ -20,6 +20,7 @@ from genrecore.ui.parts.frame import (
     go_to,
     next_steps,
     plain,
+    section,
     sentences,
     upload_types,
 )
@@ -41,11 +42,15 @@ def drop_song(usable: Sequence[Run], active: Sequence[Run]) -> None:
         usable: Runs with weights.
         active: Runs that work or wait.
     """
+    if usable:
+        lead = f"{plain(readers.to_ask(usable).title)}, the best run here, says at once what it is."
+    elif active:
+        lead = "It is classified as soon as the run at work is done."
+    else:
+        lead = "Nothing has been trained yet, so a first run has to learn genres."
+    section("Drop a song here", f"{lead} It stays on the machine that serves this page.")
     file = st.file_uploader(
-        "Drop a song here",
-        type=upload_types(FORMATS),
-        key="song",
-        help="It stays on the machine that serves this page.",
+        "Drop a song here", type=upload_types(FORMATS), key="song", label_visibility="collapsed"
     )
     if file is not None and file.file_id != st.session_state.get("_dropped"):
         st.session_state["_dropped"] = file.file_id

@@ -41,7 +41,6 @@ _STEPS = (
 
 def first_steps() -> None:
     """What to do in an empty store: drop a song, or train a first run."""
-    section("Drop a song here", "Nothing has been trained yet, so a first run has to learn genres.")
     drop_song([], [])
     section("Or begin with")
     columns = st.columns(len(_STEPS), gap="medium")
