@@ -194,23 +194,33 @@ def test_two_tabs_follow_one_run_and_both_say_that_it_is_done(
     second_tab.close()
 
 
-def test_a_click_opens_a_run_and_a_ticked_one_is_deleted_and_brought_back(
+def test_clicks_in_the_list_mark_tick_delete_and_open_and_new_runs_appear_by_themselves(
     page: Page,  # noqa: F811
     dashboard: Dashboard,  # noqa: F811
     live: Live,
     template: Run,
     home: Path,  # noqa: F811
 ) -> None:
+    live.end("stopped")  # nothing works: the page looks less often
     old_run = home / "runs" / "20200101-000000-demo-cnn-abcd"
     shutil.copytree(template.folder, old_run)
-    opened(page, dashboard, live.run)
-    table = page.get_by_test_id("stDataFrame").first
-    box = table.bounding_box()
-    assert box is not None
-    second_row = box["y"] + 35 + 35 + 17  # the head and the live run's row are above it
-    page.mouse.click(box["x"] + 150, second_row)
-    page.wait_for_url("**abcd*")
-    expect(page.get_by_text(Run(old_run).title, exact=True)).to_be_visible()
+
+    def table_of(n: int) -> dict[str, float]:
+        """Opens the list of so many runs; returns where its table stands."""
+        page.goto(f"{dashboard.address}/runs")
+        expect(page.get_by_text(f"{n} runs")).to_be_visible()
+        expect(page.get_by_test_id("stDataFrame").locator("canvas").first).to_be_visible()
+        box = page.get_by_test_id("stDataFrame").first.bounding_box()
+        assert box is not None
+        return dict(box)
+
+    box = table_of(2)
+    second_row = box["y"] + 35 + 35 + 17  # the head and the other run's row are above it
+    for starred in (True, False):  # a second click counts, too
+        page.mouse.click(box["x"] + 50, second_row)
+        wait_for(lambda starred=starred: Run(old_run).starred is starred)  # type: ignore[misc]
+        expect(page.locator("[data-test-script-state=notRunning]")).to_be_visible()
+        page.wait_for_timeout(1000)  # the table is drawn anew, on a canvas that shows nothing else
     page.mouse.click(box["x"] + 16, second_row)  # its box
     expect(page.get_by_text("1 run ticked")).to_be_visible()
     page.locator(".st-key-rows_delete").get_by_role("button").click()
@@ -218,6 +228,47 @@ def test_a_click_opens_a_run_and_a_ticked_one_is_deleted_and_brought_back(
     assert not old_run.exists()
     page.get_by_role("button", name="Undo").click()
     wait_for(old_run.exists)
+    expect(page.get_by_text("2 runs. Click on a run")).to_be_visible()
+    runs.create_run(template.config, home / "runs")  # somewhere else
+    expect(page.get_by_text("3 runs · 1 waiting. Click on a run")).to_be_visible(timeout=10_000)
+    box = table_of(3)
+    page.mouse.click(box["x"] + 150, box["y"] + 3 * 35 + 17)
+    page.wait_for_url("**abcd*")
+    expect(page.get_by_text(Run(old_run).title, exact=True)).to_be_visible()
+
+
+def test_result_and_curves_are_in_the_first_window_and_no_toolbar_covers_a_field(
+    page: Page,  # noqa: F811
+    dashboard: Dashboard,  # noqa: F811
+    live: Live,
+    template: Run,
+    home: Path,  # noqa: F811
+) -> None:
+    page.set_viewport_size({"width": 1280, "height": 900})
+    opened(page, dashboard, live.run)
+    for name in ("accuracy", "loss"):
+        plot = page.get_by_role("figure", name=f"Line chart of {name}")
+        expect(plot).to_be_in_viewport(ratio=0.9)
+    expect(page.get_by_role("progressbar").first).to_be_in_viewport()
+
+    done = home / "runs" / "20200101-000000-demo-cnn-abcd"
+    shutil.copytree(template.folder, done)
+    for width, height in ((1280, 900), (390, 844)):
+        page.set_viewport_size({"width": width, "height": height})
+        opened(page, dashboard, Run(done))
+        for text in ("Test accuracy", "Hear its mistakes", "Classify with it"):
+            expect(page.get_by_text(text, exact=True)).to_be_in_viewport()
+
+    page.goto(f"{dashboard.address}/runs?state=done")  # with every button above the table
+    table = page.get_by_test_id("stDataFrame").first
+    table.hover()
+    toolbar = page.get_by_test_id("stElementToolbar").first.bounding_box()
+    assert toolbar is not None
+    fields = page.locator(".st-key-run_filters").locator("button, input, [role=combobox]")
+    for field in fields.all():
+        box = field.bounding_box()
+        assert box is None or box["y"] + box["height"] <= toolbar["y"]
+    assert page.locator(".st-key-run_filters").bounding_box()["height"] < 230  # type: ignore[index]
 
 
 def test_a_log_of_fifty_megabytes_is_searched_and_downloaded(
