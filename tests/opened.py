@@ -43,7 +43,7 @@ def tables(app: AppTest) -> list[pd.DataFrame]:
 
 
 def _unescaped(text: object) -> str:
-    return str(text).replace("\\", "")
+    return str(text).replace("\\", "").replace("\u00a0", " ")
 
 
 def metrics(app: AppTest) -> dict[str, str]:

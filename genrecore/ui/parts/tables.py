@@ -83,7 +83,8 @@ def wrapped_table(
     names = list(columns) or list(map(str, rows.columns))
     heads = {name: _column(name, special or {}, from_catalogue) for name in names}
     cells = [
-        [plain(heads[name].written(row, name)) for name in names] for row in rows.to_dict("records")
+        [plain(heads[name].written(row, name).replace(" %", "\u00a0%")) for name in names]
+        for row in rows.to_dict("records")
     ]
     titles = [plain(heads[name].title) for name in names]
     st.table(pd.DataFrame(cells, columns=titles), hide_index=True)
