@@ -4,7 +4,7 @@
 import streamlit as st
 
 from genrecore import ui
-from genrecore.ui.compare import choice, view
+from genrecore.ui.compare import choice, saved, view
 from genrecore.ui.parts import readers
 from genrecore.ui.parts.frame import command
 
@@ -22,7 +22,9 @@ if len(tested) < 2:
     ui.link_to("train", "Train a model", ":material/model_training:")
     st.stop()
 
+outcome = st.container()
 selection = choice.choose_selection(tested)
+saved.show_saved(tested, selection)
 if len(selection.members) < 2:
     st.info(f"Pick at least two {selection.unit}.", icon=":material/balance:")
     st.stop()
@@ -31,6 +33,8 @@ ui.opens(*selection.titles.values())
 selection = choice.legible(selection)
 with ui.sentences():
     compared = choice.compare(selection.members, selection.band, selection.on_shared)
+    with outcome:
+        view.show_headline(compared)
     view.show_warnings(compared)
     choice.ask_for_shared(compared, selection)
     view.show(compared, selection)

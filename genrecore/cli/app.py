@@ -35,6 +35,7 @@ _FILES = {
     "runs": "runs",
     "queue": "runs",
     "compare": "compare",
+    "views": "compare",
     "errors": "errors",
     "annotate": "errors",
     "classify": "classify",

@@ -1,4 +1,5 @@
-"""`genrecore compare`: finished runs side by side, on the terminal and as files."""
+"""`genrecore compare`: finished runs side by side, on the terminal and as files; `genrecore views`:
+its saved views."""
 
 from __future__ import annotations
 
@@ -9,10 +10,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from typer import Argument, Option
 
-from genrecore.cli.options import JsonOption, switch
+from genrecore.cli.options import JsonOption, add_group, switch
 from genrecore.cli.output import out, print_columns, print_json, print_table, reporting
+from genrecore.errors import UsageError
+from genrecore.store import views
 from genrecore.store.progress import Phase
-from genrecore.store.run import Run, all_runs, find_run
+from genrecore.store.run import Run, all_runs, find_run, store_dir
+from genrecore.store.views import SavedView
 from genrecore.words import percent
 
 if TYPE_CHECKING:
@@ -21,11 +25,14 @@ if TYPE_CHECKING:
     from genrecore.evaluation.comparison import Comparison
 
 commands = typer.Typer(rich_markup_mode=None)
+views_group = add_group(commands, "views", "Saved views of comparisons.")
 
 
 @commands.command()
 def compare(
-    names: Annotated[list[str], Argument(metavar="RUN RUN…", help="Ids of runs or parts of them.")],
+    names: Annotated[
+        list[str] | None, Argument(metavar="RUN RUN…", help="Ids of runs or parts of them.")
+    ] = None,
     systems: Annotated[
         bool,
         Option(
@@ -61,13 +68,28 @@ def compare(
         Path | None,
         Option("--figures", metavar="DIR", help="Draw figures as SVG and PNG; needs Chromium."),
     ] = None,
+    view: Annotated[
+        str, Option(metavar="NAME", help="Open a saved view in place of naming runs.")
+    ] = "",
+    save_as: Annotated[
+        str, Option("--save", metavar="NAME", help="Save this comparison as a view.")
+    ] = "",
     as_json: JsonOption = False,
 ) -> None:
     """Compare finished runs, or systems over their seeds, on their test clips: accuracies with
     intervals, and every pair on the clips that both were tested on."""
     from genrecore.evaluation import costs, verdicts
 
-    result, members = _compared(names, systems, band / 100, shared)
+    if bool(names) == bool(view):
+        raise UsageError("Name the runs to compare, or a saved view with --view NAME.")
+    if view:
+        opened = views.find(store_dir(), view)
+        names, systems = list(opened.runs), opened.systems
+        band, shared = opened.band, opened.shared
+    result, members = _compared(names or [], systems, band / 100, shared)
+    if save_as:
+        run_ids = tuple(runs[0].run_id for _, _, runs in members)
+        views.save(store_dir(), SavedView(save_as, run_ids, systems, band, shared))
     if measure:
         from genrecore.training import timing  # torch
 
@@ -86,6 +108,7 @@ def compare(
     if as_json:
         print_json(
             {
+                "headline": result.headline,
                 "runs": result.table,
                 "notes": result.notes,
                 "pairs": result.pairs,
@@ -100,6 +123,41 @@ def compare(
                 "written": written,
             }
         )
+
+
+@views_group.command("list")
+def list_views(as_json: JsonOption = False) -> None:
+    """The saved views."""
+    saved = views.saved(store_dir())
+    rows = [
+        {"view": view.name, "of": "systems" if view.systems else "runs", "runs": list(view.runs)}
+        | {"band": view.band, "shared": view.shared}
+        for view in saved
+    ]
+    if as_json:
+        print_json(rows)
+    else:
+        shown = [row | {"runs": " ".join(row["runs"])} for row in rows]  # type: ignore[arg-type]
+        print_table(shown, "No view is saved yet: genrecore compare RUN RUN … --save NAME.")
+
+
+ViewArgument = Annotated[str, Argument(metavar="NAME", help="Name of a saved view.")]
+
+
+@views_group.command("rename")
+def rename_view(
+    name: ViewArgument, new: Annotated[str, Argument(metavar="NEW", help="Its new name.")]
+) -> None:
+    """Give a saved view another name."""
+    renamed = views.rename(store_dir(), name, new)
+    out.print(f"The view {name} is called {renamed.name} now.")
+
+
+@views_group.command("delete")
+def delete_view(name: ViewArgument) -> None:
+    """Forget a saved view; its runs stay."""
+    views.delete(store_dir(), name)
+    out.print(f"The view {name} is deleted; its runs stay.")
 
 
 def _compared(
@@ -126,7 +184,8 @@ def _compared(
 
 
 def print_comparison(result: Comparison, cost: pd.DataFrame | None = None) -> None:
-    """A comparison as a table, the recall of each genre, and one sentence for each pair.
+    """A comparison: its outcome in a sentence, a table, the recall of each genre, and one sentence
+    for each pair.
 
     Args:
         result: The comparison.
@@ -135,6 +194,8 @@ def print_comparison(result: Comparison, cost: pd.DataFrame | None = None) -> No
     from genrecore.evaluation.metrics import METRICS
     from genrecore.reporting.columns import COSTS, score_columns
 
+    out.print(result.headline)
+    out.print()
     table, names = result.table, ["title", "accuracy", "accuracy_low"]
     names += ["n_runs", "seed_low"] if (table["n_runs"] > 1).any() else []
     names += [*(name for name in METRICS if name != "accuracy"), "best_epoch", "train_s"]

@@ -71,6 +71,14 @@ class Comparison:
         return len(self.shared) < self.n_tested
 
     @property
+    def headline(self) -> str:
+        """The outcome in a sentence, without statistics."""
+        order = self.table.sort_values("accuracy", ascending=False, kind="stable")["run_id"]
+        of_runs = set(self.titles) <= {run.run_id for run in self.runs}
+        titles = [self.titles[str(key)] for key in order]
+        return verdicts.headline(titles, self.pairs, "runs" if of_runs else "systems")
+
+    @property
     def can_ask(self) -> bool:
         """Whether some pairs that share clips were not compared; `on_shared` compares them."""
         return bool(((self.pairs["n_clips"] > 0) & self.pairs["difference"].isna()).any())

@@ -141,6 +141,7 @@ def judge_pairs(
         verdict = verdicts.judge(
             row["title_a"], row["title_b"], row["n_clips"], row["difference"],
             (row["low"], row["high"]), row["error"], p, n_pairs, band, row["seeds"],
+            p_alone=row["p"],
         )  # fmt: skip
         row |= {"p_holm": p, "verdict": verdict.word, "better": verdict.better}
         row |= {"resolved": verdict.resolved, "sentence": refused or verdict.sentence}

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import isnan
+from math import isnan, nan
 
 import numpy as np
+import pandas as pd
 
-from genrecore.words import beside, p_value, plural, points, signed_points
+from genrecore.words import beside, decimals, listed, p_value, plural, points, signed_points
 
 BAND = 0.01
 """By default, differences smaller than this share make no difference in practice."""
@@ -74,6 +75,7 @@ def judge(
     band: float = BAND,
     seeds: str = "",
     level: float = 0.05,
+    p_alone: float = nan,
 ) -> Verdict:
     """The verdict on a pair, from an interval and a test that must agree before one is better.
 
@@ -94,12 +96,14 @@ def judge(
         band: Smaller differences (a share) make no difference in practice.
         seeds: How many seeds were resampled (`over 3 seeds each`); empty where none were.
         level: Level of the test.
+        p_alone: The same p-value before it was adjusted; nan where it was not.
     """
     if not n_clips or isnan(difference):
         sentence = f"{a} and {b} share no test clips: they cannot be compared."
-        return Verdict(NOT_COMPARED, "", float("nan"), sentence)
+        return Verdict(NOT_COMPARED, "", nan, sentence)
     low, high = interval
     resolved = resolvable(error)
+    p_alone = p if isnan(p_alone) else p_alone
     if -band <= low and high <= band:
         word, better = EQUIVALENT, ""
         verdict = f"equivalent, for a difference below {points(band)} counts as none"
@@ -108,15 +112,78 @@ def judge(
         verdict = f"{a if difference > 0 else b} is better"
     else:
         word, better = OPEN, ""
-        verdict = "cannot be told apart"
-    adjusted = f", adjusted for {n_pairs} pairs" if n_pairs > 1 else ""
+        verdict = f"cannot be told apart{_why_open(low <= 0 <= high, p, p_alone, level)}"
+    test = p_value(p)
+    if word == OPEN and p_alone < level <= p:
+        adjusted = p_value(p).removeprefix("p = ")
+        test = f"{p_value(p_alone)} alone; with {n_pairs} pairs compared it is {adjusted}"
+    elif n_pairs > 1:
+        test += f", adjusted for {n_pairs} pairs"
     sentence = (
         f"On {plural(n_clips, 'clip')}{f', {seeds},' if seeds else ''} {a} is "
         f"{beside(difference, b)} (95 %: {signed_points(low)} to "
-        f"{signed_points(high)}; {p_value(p)}{adjusted}): {verdict}"
+        f"{signed_points(high)}; {test}): {verdict}"
     )
     if word == BETTER:
         return Verdict(word, better, resolved, f"{sentence}.")
     about = f"about {points(resolved)}" if resolved > 0 else "any size"
     ending = f"; this test set resolves differences of {about}."
     return Verdict(word, better, resolved, sentence + ending)
+
+
+def _why_open(covers_0: bool, p: float, p_alone: float, level: float) -> str:
+    """Why two cannot be told apart where the interval or the test alone would tell them apart."""
+    if covers_0 and p < level:
+        return (
+            ", because the interval, which takes clips of one artist for alike, includes no "
+            "difference"
+        )
+    if not covers_0 and p_alone >= level:
+        return ", because the test, which is exact for few clips, does not confirm the interval"
+    return ""
+
+
+def headline(titles: Sequence[str], pairs: pd.DataFrame, noun: str) -> str:
+    """The outcome of a comparison in a sentence, without statistics.
+
+    Args:
+        titles: Of all that are compared, the most accurate first.
+        pairs: A row a pair: `title_a, title_b, n_clips, difference, verdict, better`.
+        noun: What is compared, in the plural: `runs`, `systems`.
+    """
+    best, others = titles[0], list(titles[1:])
+    rows = {frozenset((row["title_a"], row["title_b"])): row for row in pairs.to_dict("records")}
+    against = {other: rows[frozenset((best, other))] for other in others}
+    compared = [other for other in others if against[other]["verdict"] != NOT_COMPARED]
+    beaten = [other for other in compared if against[other]["verdict"] == BETTER]
+    these = f"these {len(titles)} {noun}"
+    counts = {row["n_clips"] for other, row in against.items() if other in compared}
+    clips = f"these {plural(counts.pop(), 'clip')}" if len(counts) == 1 else "the clips they share"
+    verdicts = [str(row["verdict"]) for row in rows.values()]
+    if all(verdict == NOT_COMPARED for verdict in verdicts):
+        return f"T{these[1:]} were tested on different clips: no winner can be named."
+    left = [other for other in others if other not in compared]
+    rest = f"; {listed(left)} {_verb(left)} tested on other clips" if left else ""
+    if beaten and beaten == compared:
+        gaps = sorted(abs(against[other]["difference"]) for other in beaten)
+        by = points(gaps[0])
+        if len(gaps) > 1 and points(gaps[-1]) != by:
+            by = f"{decimals(100 * gaps[0])} to {points(gaps[-1])}"
+        than = beaten[0] if len(beaten) == 1 else f"the other {len(beaten)}"
+        return f"{best} is better than {than} on {clips}, by {by}{rest}."
+    if all(verdict == EQUIVALENT for verdict in verdicts):
+        both = f"{best} and {others[0]}" if len(others) == 1 else f"T{these[1:]}"
+        return f"{both} are equally good on {clips}, as far as it matters in practice."
+    if len(others) == 1:
+        return f"No clear winner: {best} and {others[0]} cannot be told apart on {clips}."
+    if not beaten:
+        return f"No clear winner among {these}{rest}."
+    same = [other for other in compared if other not in beaten]
+    return (
+        f"No clear winner among {these}: {best} is better than {listed(beaten)}, but not clearly "
+        f"better than {listed(same, 'or')}{rest}."
+    )
+
+
+def _verb(names: Sequence[str]) -> str:
+    return "was" if len(names) == 1 else "were"

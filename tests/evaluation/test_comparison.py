@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,11 +12,13 @@ import pytest
 from commands import command, genrecore, refused
 from fake_runs import draw_right, fake_run
 
+from genrecore import words
 from genrecore.config.run import RunConfig
-from genrecore.errors import GenrecoreError
+from genrecore.errors import GenrecoreError, UsageError
 from genrecore.evaluation import bootstrap, comparison, significance, verdicts
 from genrecore.evaluation.scores import read_test_predictions
 from genrecore.store import run as runs
+from genrecore.store import views
 from genrecore.store.run import Run
 
 
@@ -47,7 +50,77 @@ def test_tests_of_many_pairs_are_adjusted(store: Path) -> None:
     pairs = comparison.compare(four_runs).pairs
     assert len(pairs) == 6
     assert pairs["p_holm"].tolist() == verdicts.holm(pairs["p"].tolist())
-    assert pairs["sentence"].str.contains("adjusted for 6 pairs").all()
+    assert pairs["sentence"].str.contains("adjusted for 6 pairs|with 6 pairs compared").all()
+
+
+def test_the_headline_says_who_wins_in_plain_words(store: Path) -> None:
+    def headline(*shares: float) -> str:
+        two = [
+            fake_run(store, draw_right(share, 400, 7), seed=len(list(store.iterdir())))
+            for share in shares
+        ]
+        compared = comparison.compare(two)
+        text = compared.headline
+        for run, name in zip(two, "ABCD", strict=False):
+            text = text.replace(compared.titles[run.run_id], name)
+        return text
+
+    same_draw = [draw_right(share, 400, 7).mean() for share in (0.9, 0.6)]
+    by = words.points(same_draw[0] - same_draw[1])
+    assert headline(0.6, 0.9) == f"B is better than A on these 400 clips, by {by}."
+    no_winner = "No clear winner: B and A cannot be told apart on these 400 clips."
+    assert headline(0.7, 0.71) == no_winner
+    assert headline(0.7, 0.71, 0.715) == "No clear winner among these 3 runs."
+    assert headline(0.5, 0.8, 0.81) == (
+        "No clear winner among these 3 runs: C is better than A, but not clearly better than B."
+    )
+    three = headline(0.3, 0.9, 0.5)
+    assert three.startswith("B is better than the other 2 on these 400 clips, by ")
+    a = fake_run(store, draw_right(0.8, 90, 1), seed=91)
+    b = fake_run(store, draw_right(0.8, 90, 1), first=200, seed=92)
+    apart = comparison.compare([a, b]).headline
+    assert apart == "These 2 runs were tested on different clips: no winner can be named."
+    wide = comparison.compare(
+        [fake_run(store, draw_right(0.8, 90, 1), seed=93), a], band=0.5
+    ).headline
+    assert wide.endswith("are equally good on these 90 clips, as far as it matters in practice.")
+
+
+def test_the_command_and_its_json_begin_with_the_headline(store: Path) -> None:
+    two = [fake_run(store, draw_right(0.9 - k / 2, 200, k), seed=k) for k in range(2)]
+    headline = comparison.compare(two).headline
+    ids = [run.run_id for run in two]
+    assert command("compare", *ids).replace("\n", " ").startswith(headline)
+    assert json.loads(command("compare", *ids, "--json"))["headline"] == headline
+
+
+def test_a_saved_view_names_its_runs_and_is_renamed_and_deleted(store: Path) -> None:
+    three = [fake_run(store, draw_right(0.9 - k / 5, 90, k), seed=k) for k in range(3)]
+    ids = [run.run_id for run in three]
+    args = ("--save", " My  view ", "--band", "3", "--json")
+    first = json.loads(command("compare", *ids[:2], *args))
+    fake_run(store, draw_right(1.0, 90, 9), seed=9)  # a better run changes no saved view
+    assert json.loads(command("compare", "--view", "My view", "--json")) == first
+    assert views.saved(store) == [views.SavedView("My view", tuple(ids[:2]), band=3.0)]
+    assert "My view" in command("views", "list")
+    assert json.loads(command("views", "list", "--json"))[0]["runs"] == ids[:2]
+    views.save(store, views.SavedView("Another", tuple(ids), systems=True, shared=True))
+    refused(genrecore("views", "rename", "My view", "Another"), 2, "called 'Another' already")
+    command("views", "rename", "My view", "Old")
+    refused(genrecore("compare", "--view", "My view"), 2, "there are: Another, Old")
+    refused(genrecore("compare", ids[0], "--view", "Old"), 2, "Name the runs to compare, or")
+    refused(genrecore("compare"), 2, "Name the runs to compare, or a saved view")
+    command("views", "delete", "Old")
+    assert [view.name for view in views.saved(store)] == ["Another"]
+    for name, named in (("", ids), ("x" * 101, ids), ("one", ids[:1])):
+        with pytest.raises(UsageError):
+            views.save(store, views.SavedView(name, tuple(named)))
+    # What somebody broke is left out, and the rest stays.
+    settings = json.loads((store / "settings.json").read_text())
+    settings["views"] += [3, {"name": "x"}, {"name": "y", "runs": ["a", "b"], "band": "wide"}]
+    (store / "settings.json").write_text(json.dumps(settings))
+    assert [view.name for view in views.saved(store)] == ["Another", "y"]
+    assert views.saved(store)[1].band == 1.0
 
 
 def test_a_band_makes_runs_equivalent(store: Path) -> None:

@@ -104,6 +104,18 @@ def test_a_verdict_is_a_sentence() -> None:
         "On 800 clips A is 5.0 points below B (95 %: −8.0 to −2.0; p = 0.002, adjusted for 3 "
         "pairs): B is better."
     )
+    # Where the test or the interval alone would say otherwise, the sentence says why it does not.
+    open_ = "cannot be told apart"
+    adjusted = judge("A", "B", 49, 0.1, (-0.02, 0.22), 0.06, 0.22, n_pairs=6, p_alone=0.036)
+    assert "p = 0.036 alone; with 6 pairs compared it is 0.22): cannot" in adjusted.sentence
+    by_interval = judge("A", "B", 49, 0.17, (-0.108, 0.446), 0.14, 0.036, p_alone=0.036)
+    assert (
+        f"p = 0.036): {open_}, because the interval, which takes clips of" in by_interval.sentence
+    )
+    by_test = judge("A", "B", 9, 0.3, (0.01, 0.6), 0.15, 0.12, n_pairs=2, p_alone=0.06)
+    assert f"{open_}, because the test, which is exact for few clips," in by_test.sentence
+    for other in (adjusted, by_interval, by_test):
+        assert other.word == OPEN
     nan = float("nan")
     assert "share no test clips" in judge("A", "B", 0, nan, (nan, nan), nan, nan).sentence
 

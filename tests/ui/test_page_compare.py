@@ -11,9 +11,11 @@ import pandas as pd
 import pytest
 from fake_runs import draw_right, fake_run
 from opened import again, open_page, words
+from streamlit.testing.v1 import AppTest
 
 from genrecore.evaluation import comparison, systems
 from genrecore.evaluation.scores import run_scores
+from genrecore.store import views
 from genrecore.store.files import write_json
 from genrecore.store.run import Run
 from genrecore.ui.parts.frame import plain
@@ -68,6 +70,77 @@ def test_the_verdict_comes_first_and_is_that_of_the_comparison(full: list[Run]) 
     assert app.info[0].value.replace("\\", "") == expected
     assert "is better" in expected
     assert "split differently" in words(app)
+    headline = comparison.compare([full[0], full[3]]).headline
+    assert app.header[0].value.replace("\\", "") == headline
+    assert "is better than" in headline
+
+
+def address(app: AppTest) -> dict[str, str]:
+    """The page's query as the browser shows it: what is chosen, and what is shown by default."""
+    values = {name: app.query_params[name] for name in app.query_params}
+    chosen = {name: v[0] if isinstance(v, list) else v for name, v in values.items()}
+    return {**app.session_state["_pins"], **chosen}
+
+
+def test_an_address_names_what_is_shown_and_means_the_same_tomorrow(store: Path) -> None:
+    runs = [fake_run(store, draw_right(0.5 + k / 10, 90, k), seed=k) for k in range(3)]
+    shown = {"compare": {"runs": picked(runs[2], runs[1])}, "errors": {"run": runs[2].run_id}}
+    pages = {name: open_page(name) for name in shown}
+    for name, values in shown.items():
+        assert address(pages[name]).items() >= values.items(), name
+    better = fake_run(store, draw_right(1.0, 90, 9), seed=9)
+    for name, app in pages.items():
+        link = address(app)
+        assert address(open_page(name, **link)) == link
+        assert better.run_id in str(address(open_page(name))), name
+    # Nobody has chosen yet: the filter still decides, and the address follows.
+    app = pages["compare"]
+    other = [fake_run(store, draw_right(0.4, 90, k), dataset="gtzan", seed=k) for k in range(2)]
+    app.run()
+    app.selectbox(key="choice_dataset").set_value("gtzan").run()
+    assert set(address(app)["runs"].split(",")) == {run.run_id for run in other}
+    app.multiselect(key="choice_runs").set_value([runs[0].run_id, runs[1].run_id]).run()
+    app.selectbox(key="choice_dataset").set_value("").run()
+    assert address(app)["runs"] == picked(runs[0], runs[1])
+
+
+def test_two_runs_opens_with_a_partner_that_shares_clips(store: Path) -> None:
+    run = fake_run(store, draw_right(0.9, 90, 1))
+    partner = fake_run(store, draw_right(0.6, 90, 2), seed=1)
+    fake_run(store, draw_right(0.6, 90, 2), dataset="gtzan", seed=2)
+    fake_run(store, draw_right(0.6, 90, 2), first=500, seed=3)  # the newest, of other clips
+    app = open_page("errors", run=run.run_id, view="against")
+    assert "share no test clips" not in words(app)
+    assert address(app)["against"] == partner.run_id
+
+
+def test_views_are_saved_opened_renamed_and_deleted(full: list[Run]) -> None:
+    store = full[0].folder.parent
+    app = open_page("compare", runs=picked(full[0], full[3]), band="4")
+    app.text_input[0].set_value("Networks: [a](b)")
+    save = next(button for button in app.button if button.label == "Save this view")
+    save.click().run()
+    assert not app.exception
+    (view,) = views.saved(store)
+    assert view == views.SavedView("Networks: [a](b)", (full[0].run_id, full[3].run_id), band=4.0)
+    app = open_page("compare", all="on", of="systems", shared="on")
+    app.button(key=f"open_{view.name}").click().run()
+    assert app.header[0].value.replace("\\", "") == comparison.compare([full[0], full[3]]).headline
+    opened = address(app)
+    assert (opened["runs"], opened["band"]) == (picked(full[0], full[3]), "4")
+    assert not {"all", "of", "shared"} & set(opened)
+    app.text_input(key=f"name_{view.name}").set_value("Old").run()
+    app.button(key=f"rename_{view.name}").click().run()
+    assert [view.name for view in views.saved(store)] == ["Old"]
+    app.button(key="delete_Old").click().run()
+    assert views.saved(store) == []
+    app = open_page("compare", of="systems", all="on", dataset="demo")
+    app.text_input[0].set_value("Systems")
+    next(button for button in app.button if button.label == "Save this view").click().run()
+    (view,) = views.saved(store)
+    assert view.systems
+    assert len(view.runs) == 2
+    views.delete(store, "Systems")
 
 
 def test_systems_are_offered_with_their_seeds_and_pooled(full: list[Run]) -> None:

@@ -82,6 +82,7 @@ def html(compared: Comparison, title: str = "", command: str = "") -> str:
         version=__version__,
         n_shared=len(compared.shared),
         n_tested=compared.n_tested,
+        headline=compared.headline,
         notes=[{"text": note, "grave": MARKS["leak"] in note} for note in compared.notes],
         first=pairs.loc[first, "sentence"].tolist(),
         others=pairs.loc[~first, "sentence"].tolist(),

@@ -57,6 +57,7 @@ def choose_runs(usable: Sequence[Run]) -> list[Run]:
         "runs",
         default=[chosen("run") if chosen("run") in by_id else readers.to_ask(usable).run_id],
         placeholder="One to six runs",
+        pinned=True,
     )
     if len(picked) > _MOST_RUNS:
         st.warning(f"At most {_MOST_RUNS} runs classify at once; the first {_MOST_RUNS} do.")

@@ -104,6 +104,7 @@ def choose_selection(tested: Sequence[Run]) -> Selection:
             unit,
             default=_two_best(everything.only(fitting)),
             placeholder=f"Pick two or more {unit}",
+            pinned=True,
         )
     picks = everything.only(picked)
     accuracy = _accuracies(picks, readers.leaderboard(picks.runs))
@@ -211,8 +212,8 @@ def choose_two(compared: Comparison) -> tuple[str, str] | None:
         return keys[0], keys[1]
     order = compared.table.sort_values("accuracy", ascending=False, kind="stable")["run_id"]
     with st.container(horizontal=True, gap="medium"):
-        a = choose_one("A", compared.titles, "a", default=str(order.iloc[0]))
-        b = choose_one("B", compared.titles, "b", default=str(order.iloc[1]))
+        a = choose_one("A", compared.titles, "a", default=str(order.iloc[0]), pinned=True)
+        b = choose_one("B", compared.titles, "b", default=str(order.iloc[1]), pinned=True)
     if a == b:
         st.info("Pick two different ones as A and B.", icon=":material/balance:")
         return None

@@ -41,6 +41,11 @@ def show(compared: Comparison, selection: Selection) -> None:
     VIEWS[view][1](compared, selection)
 
 
+def show_headline(compared: Comparison) -> None:
+    """The outcome in a sentence."""
+    st.header(plain(compared.headline), anchor=False)
+
+
 def show_warnings(compared: Comparison) -> None:
     """Warnings about the runs: leaks, different clips, predictions that are not numbers."""
     notes = [plain(note) for note in compared.notes]

@@ -127,8 +127,10 @@ def two_runs(run: Run, tested: Sequence[Run]) -> ClipList | None:
         _need_more("Comparing two runs takes a second run that has been tested.")
         return None
     left, right = pair("against")
+    partner = _partner(run, list(others.values()))
+    titles = readers.titles(list(others.values()))
     with left:
-        second = others[choose_one("Against", readers.titles(list(others.values())), "against")]
+        second = others[choose_one("Against", titles, "against", default=partner, pinned=True)]
     joined = mistakes.contingency(predictions(run), predictions(second))
     if joined.empty:
         empty("These runs share no test clips.", "Choose a run that was tested on the same clips.")
@@ -218,11 +220,25 @@ def _choose_others(
         return None
     titles = readers.titles(list(others.values()))
     default = list(default) or list(others)[:3]
-    picked = choose_many("With these runs", titles, "with", default=default)
+    picked = choose_many("With these runs", titles, "with", default=default, pinned=True)
     if len(picked) < at_least:
         st.info("Pick at least one other run.", icon=":material/group_add:")
         return None
     return [others[run_id] for run_id in picked]
+
+
+def _partner(run: Run, others: Sequence[Run]) -> str:
+    """The newest run on the same dataset that shares test clips; empty where there is none."""
+    clips = set(predictions(run)["clip_id"])
+    return next(
+        (
+            other.run_id
+            for other in others
+            if other.config.dataset.name == run.config.dataset.name
+            and not clips.isdisjoint(predictions(other)["clip_id"])
+        ),
+        "",
+    )
 
 
 def _need_more(sentence: str) -> None:

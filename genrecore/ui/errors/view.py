@@ -30,7 +30,7 @@ def choose_run(tested: Sequence[Run]) -> Run:
     """The run whose mistakes are shown; by default the one that is proposed first."""
     by_id = {run.run_id: run for run in tested}
     best = readers.proposed(tested)[0]
-    run = by_id[choose_one("Run", readers.titles(tested), "run", default=best)]
+    run = by_id[choose_one("Run", readers.titles(tested), "run", default=best, pinned=True)]
     run_badges(run)
     return run
 

@@ -7,10 +7,12 @@ state may then still be there, but the browser shows it as new.
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 
 import streamlit as st
@@ -39,10 +41,41 @@ def chosen_many(name: str) -> list[str]:
 def choose(name: str, value: str | Sequence[str]) -> None:
     """Writes a choice into the URL."""
     text = value if isinstance(value, str) else ",".join(value)
+    _pins().pop(name, None)
     last = _last_choice(name)
     replaced = {st.query_params.get(name, ""), *(last.instead_of | {last.text} if last else ())}
     _choices()[name] = _Choice(_page(), text, frozenset(replaced - {text}), time.monotonic())
     _write(name, text)
+
+
+def pin(name: str, text: str) -> None:
+    """Says in the address what the page shows by default, so that it means the same tomorrow.
+
+    It follows the default until somebody chooses. It takes the place of the present entry in the
+    browser's history, so that Back leads to the page before; the URL that the server knows has it
+    from the next run on.
+    """
+    said, before = chosen(name), _pins().get(name, "")
+    if not text or said == text or (said and said != before):
+        return
+    _pins()[name] = text
+    st.session_state["_n_pinned"] = n = st.session_state.get("_n_pinned", 0) + 1
+    arguments = json.dumps([_page().lower(), {name: text}, {name: before}])[1:-1]
+    safe = arguments.replace("<", "\\u003c")  # nothing in a name ends the script
+    script = (Path(__file__).parent / "address.js").read_text(encoding="utf-8")
+    # The number makes each a new element, without which its script would not be carried out.
+    st.html(f"<script>/* {n} */ ({script})({safe})</script>", unsafe_allow_javascript=True)
+
+
+def is_pinned(name: str) -> bool:
+    """Whether the URL says this only because it was shown by default."""
+    return bool(chosen(name)) and chosen(name) == _pins().get(name)
+
+
+def _pins() -> dict[str, str]:
+    """What `pin` has written in this visit of the page, by name."""
+    pins: dict[str, str] = st.session_state.setdefault("_pins", {})
+    return pins
 
 
 @dataclass(frozen=True)
@@ -80,6 +113,8 @@ def new_run(page: str) -> None:
     st.session_state["_drawn_before"] = st.session_state.get("_drawn", set()) if same else set()
     st.session_state["_drawn"] = set()
     st.session_state["_page"] = page
+    if not same:
+        st.session_state["_pins"] = {}
 
 
 def is_fresh() -> bool:
@@ -113,6 +148,7 @@ def bound(
     key: str = "",
     empty: T | None = None,
     keep: Callable[[T], object] | None = None,
+    pinned: bool = False,
     **settings: Any,
 ) -> T:
     """Draws a widget whose value lives in the URL, and returns that value.
@@ -127,12 +163,13 @@ def bound(
         key: Of the widget; by default made of the name.
         empty: The value for which the widget is empty, where there is one.
         keep: Called with what a person picks, not with what an address brings.
+        pinned: Whether the URL says the default as well, which may be another one tomorrow.
         **settings: What else the widget takes.
     """
     key = key or f"choice_{name}"
     text = chosen(name)
     value = default
-    if text:
+    if text and not (pinned and is_pinned(name)):
         with suppress(ValueError):
             value = parse(text)
     set_widget(key, None if empty is not None and value == empty else value)
@@ -140,11 +177,16 @@ def bound(
     def write() -> None:
         picked = st.session_state.get(key)
         picked = empty if picked is None else picked
-        choose(name, "" if picked is None or picked == default else to_text(picked))
+        if picked is None or (picked == default and not pinned):
+            choose(name, "")
+        else:
+            choose(name, to_text(picked))
         if keep is not None and picked is not None:
             keep(picked)
 
     picked = widget(*args, key=key, on_change=write, **settings)
+    if pinned and value:
+        pin(name, to_text(value))
     if picked is None:
         return value if empty is None else empty
     return picked
@@ -158,10 +200,11 @@ def choose_one(
     help: str | None = None,
     radio: bool = False,
     hide_label: bool = False,
+    pinned: bool = False,
 ) -> str:
     """A select box (or a row of buttons, where there are several) bound to the URL.
 
-    Options must not be empty; a mapping gives each its title.
+    Options must not be empty; a mapping gives each its title; `pinned` is as for `bound`.
     """
     titles = _titles(options)
     options = list(titles)
@@ -180,6 +223,7 @@ def choose_one(
         format_func=titles.__getitem__,
         help=help,
         label_visibility="collapsed" if hide_label else "visible",
+        pinned=pinned,
         **only,
     )
 
@@ -191,8 +235,10 @@ def choose_many(
     default: Sequence[str] = (),
     placeholder: str | None = None,
     keep: Callable[[list[str]], object] | None = None,
+    pinned: bool = False,
 ) -> list[str]:
-    """A multiple choice bound to the URL, in the order of picking; a mapping gives titles."""
+    """A multiple choice bound to the URL, in the order of picking; a mapping gives titles, and
+    `pinned` is as for `bound`."""
     titles = _titles(options)
 
     def offered(values: Iterable[str]) -> list[str]:
@@ -210,6 +256,7 @@ def choose_many(
         format_func=titles.__getitem__,
         placeholder=placeholder,
         keep=keep,
+        pinned=pinned,
     )
 
 

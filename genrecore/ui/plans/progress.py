@@ -32,7 +32,7 @@ def choose_entry(name: str, titles: Mapping[str, str]) -> str:
     key = chosen(name)
     if key and key not in titles:
         st.warning(f"There is no {name} {plain(key)}; the newest is shown.")
-    key = choose_one(name.capitalize(), titles, name)
+    key = choose_one(name.capitalize(), titles, name, pinned=True)
     opens(titles[key])
     return key
 
