@@ -379,7 +379,7 @@ def _cells(
         colours = [
             INK[theme]
             if math.isnan(value)
-            else on_shade((value - low) / (high - low), shades[theme])
+            else on_shade((value - low) / ((high - low) or 1.0), shades[theme])
             for value in values
         ]
         font = {"size": size, "color": colours}
