@@ -272,6 +272,8 @@ def test_copies_and_unusable_files_count_once_the_audio_was_audited(
     assert (before.outcome, before.copies_known) == ("cannot be known", False)
     run = trained(config, store)
     assert run.state == "failed"
+    assert run.reason in run.log()
+    assert "Traceback" not in run.log()  # the status has it, folded on the page
     after = trial_of(config)
     assert (after.outcome, after.copies_known) == ("crosses", True)
     assert "recording with exact copies" in check(config).problem

@@ -66,6 +66,17 @@ def test_a_killed_run_is_offered_a_smaller_batch_and_an_unknown_failure_the_log(
     assert "log below may say more" in words(app)
 
 
+def test_resume_is_offered_only_where_the_run_may_end_otherwise(make) -> None:
+    again = make("failed", "The loss became nan in epoch 2, step 3 of 4, so training ended.")
+    app = open_page("runs", run=again.run_id)
+    assert f"resume_{again.run_id}" not in keys(app)
+    assert "going on would end the same way; change one of these" in words(app)
+    full = make("failed", "The disk is full.")
+    app = open_page("runs", run=full.run_id)
+    assert f"resume_{full.run_id}" in keys(app)
+    assert "the same way" not in words(app)
+
+
 # What is written about a run
 
 
