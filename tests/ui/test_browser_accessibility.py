@@ -91,7 +91,8 @@ FAINT = """() => {
 NAME = "(element.getAttribute('aria-label') || element.innerText || '').trim()"
 # What the page offers to a mouse, from top to bottom.
 REACHABLE = f"""() => [...document.querySelectorAll('a[href], button:enabled')]
-  .filter((element) => element.checkVisibility() && element.tabIndex >= 0)
+  .filter((element) => element.tabIndex >= 0
+    && element.checkVisibility({{visibilityProperty: true}}))
   .map((element) => {NAME})"""
 # What has the focus, and whether it can be seen.
 FOCUSED = f"""() => {{
