@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.request
 from pathlib import Path
 
 import numpy as np
@@ -55,7 +56,7 @@ def main() -> None:
                 path = shutil.which("chromium")
                 browser = playwright.chromium.launch(executable_path=path, args=_FLAGS)
                 page = browser.new_page(viewport={"width": 1280, "height": 900})
-                address = str(server.stdout.readline()).split()[1]  # type: ignore[union-attr]
+                address = _address(server)
                 _first_verdict(page, address, _song(Path(folder)))
                 _first_curve(page, address)
                 browser.close()
@@ -74,6 +75,18 @@ def _serve(folder: Path) -> subprocess.Popen[str]:
     )
     server.stdout.readline()  # type: ignore[union-attr]  # an empty line
     return server
+
+
+def _address(server: subprocess.Popen[str]) -> str:
+    """The address in the server's next line, once it answers there."""
+    address = str(server.stdout.readline()).split()[1]  # type: ignore[union-attr]
+    while True:
+        try:
+            urllib.request.urlopen(f"{address}/_stcore/health", timeout=5).close()
+        except OSError:
+            time.sleep(0.1)
+        else:
+            return address
 
 
 def _end(server: subprocess.Popen[str]) -> None:
