@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 import torch
 from conftest import trained
+from dataset_samples import gtzan_tables
 from PIL import Image
 
 from genrecore.config.run import RunConfig
@@ -107,20 +108,6 @@ def test_grey_is_the_luminance_and_colour_stays() -> None:
     assert grey.output_shape == (1, 1, 1)
 
 
-def _gtzan_tables(folder: Path, n_clips: int = 7, n_parts: int = 10) -> None:
-    """features_30_sec.csv and features_3_sec.csv with three genres whose numbers differ."""
-    whole, parts = [], []
-    for k, genre in enumerate(("blues", "jazz", "metal")):
-        for n in range(n_clips):
-            rows = GENERATOR.normal(3.0 * k, 1.0, (n_parts, len(DESCRIPTORS)))
-            name = f"{genre}.{n:05d}"
-            whole.append([f"{name}.wav", 661_794, *rows.mean(0), genre])
-            parts += [[f"{name}.{i}.wav", 66_149, *row, genre] for i, row in enumerate(rows)]
-    columns = ["filename", "length", *DESCRIPTORS, "label"]
-    pd.DataFrame(whole, columns=columns).to_csv(folder / "features_30_sec.csv", index=False)
-    pd.DataFrame(parts, columns=columns).to_csv(folder / "features_3_sec.csv", index=False)
-
-
 def _of_tables(tiny: Tiny, folder: Path, form: str, **values: object) -> RunConfig:
     return tiny(
         dataset="gtzan", dataset__folder=str(folder), dataset__form=form,
@@ -133,7 +120,7 @@ def _of_tables(tiny: Tiny, folder: Path, form: str, **values: object) -> RunConf
 def test_a_run_on_a_table_learns_and_knows_its_clips(
     store: Path, tiny: Tiny, tmp_path: Path, form: str, n_segments: int
 ) -> None:
-    _gtzan_tables(tmp_path)
+    gtzan_tables(tmp_path)
     run = trained(_of_tables(tiny, tmp_path, form, training__epochs=60), store)
     assert run.state == "done", run.reason
     assert run.history["train_accuracy"].iloc[-1] > 0.9  # the genres lie three sigma apart
@@ -148,7 +135,7 @@ def test_a_run_on_a_table_learns_and_knows_its_clips(
 def test_the_rows_of_a_clip_are_one_sequence_in_order(tmp_path: Path, tiny: Tiny) -> None:
     from genrecore.data import prepare
 
-    _gtzan_tables(tmp_path)
+    gtzan_tables(tmp_path)
     config = _of_tables(tiny, tmp_path, "table_3s")
     prepared = prepare.decode(config)
     feature = FEATURES.choose("descriptor_sequence", {"n_steps": 12})

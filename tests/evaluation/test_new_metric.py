@@ -57,7 +57,7 @@ def test_a_metric_that_may_choose_the_epoch_is_offered_and_taken(confidence: Non
     assert list(metrics.watchable())[:2] == ["loss", "accuracy"]
     assert metrics.choices(Training.model_fields["watch"]) == tuple(metrics.watchable())
     assert metrics.choices(Training.model_fields["optimiser"]) == ()
-    flag = flags._parameter("watch", "training.watch", Training.model_fields["watch"], False)
+    flag = flags._parameter("watch", "training.watch", Training.model_fields["watch"], False, None)
     assert "confidence" in str(flag.annotation)
     config = with_values(RunConfig(), TINY | {"training.watch": "confidence"})
     assert resolve(config).config.training.watch == "confidence"

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -119,13 +120,24 @@ def test_printed_sizes_are_met_within_3_percent_or_the_difference_is_explained(n
 # Shapes: every model with every feature that it takes
 
 
-def configured(feature: str, name: str) -> RunConfig:
+def array_of(folder: Path, *shape: int) -> str:
+    """The folder, with a clip that is an array of this shape."""
+    (folder / "jazz").mkdir(exist_ok=True)
+    np.save(folder / "jazz" / "a clip.npy", np.zeros(shape))
+    return str(folder)
+
+
+def configured(feature: str, name: str, folder: Path) -> RunConfig:
     """Segments of 3 s, or what the dataset ships, with the feature's default options; images
     smaller than the model's smallest are resized to that."""
     values: dict[str, object] = {"feature": feature, "model": name}
     if not takes(feature, "wave"):
-        form = {"image": "images", "table": "table_3s"}[FEATURES[feature].facts.needs[0]]
-        values |= {"dataset": "gtzan", "dataset.form": form}
+        values |= {
+            "image": {"dataset": "gtzan", "dataset.form": "images"},
+            "table": {"dataset": "gtzan", "dataset.form": "table_3s"},
+            "vector": {"dataset": "folder", "dataset.folder": array_of(folder, 7)},
+            "sequence": {"dataset": "folder", "dataset.folder": array_of(folder, 11, 7)},
+        }[FEATURES[feature].facts.needs[0]]
     config = with_values(RunConfig(), values)
     shape, least = feature_shape(config), MODELS[name].facts.least
     if len(shape) == len(least) == 3:
@@ -152,9 +164,9 @@ FITTING = [
 
 @pytest.mark.parametrize(("name", "feature"), FITTING)
 def test_every_feature_that_a_model_takes_gives_logits_and_gradients(
-    name: str, feature: str
+    name: str, feature: str, tmp_path: Path
 ) -> None:
-    resolved = ResolvedConfig(configured(feature, name))
+    resolved = ResolvedConfig(configured(feature, name, tmp_path))
     with torch.device("meta"):
         shape = MODELS[name].facts.least
         recurrent = any(isinstance(m, nn.RNNBase) for m in model(name, shape).modules())

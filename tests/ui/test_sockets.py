@@ -33,7 +33,7 @@ def test_connections_of_the_dashboard_send_at_once() -> None:
 
 
 def test_connections_of_the_service_send_at_once() -> None:
-    with serve._listening("127.0.0.1", 0) as listening:
+    with serve._listening("127.0.0.1", 0, 0) as listening:
         server, visitor = accepted(listening)
         assert sends_at_once(server)
         server.close()
