@@ -286,7 +286,8 @@ def classify_on_the_page(page: Page, home: Path, tmp_path: Path) -> None:
         text = f"{expected.genre} with {percent(expected.proba.max())}"
         expect(prediction_on(page, re.escape(text))).to_be_visible()
     # Both may be heard as the same genre: the second is there when the player names it.
-    player = page.get_by_role("group", name=f"Player: {uploads[1].name}")
+    name = f"Player: {uploads[1].name}"
+    player = page.locator(".st-key-player_prediction").get_by_role("group", name=name)
     audio = player.locator("audio")
     assert audio.evaluate("audio => audio.paused")
     player.get_by_role("button", name="Play").click()

@@ -94,7 +94,7 @@ def test_a_click_on_a_cell_lists_its_clips_and_one_plays(
     box.press("Home")
     page.keyboard.press("Enter")
     first = str(matrix.index[0])
-    expect(page.get_by_role("heading", name="Clips")).to_be_visible()
+    expect(page.get_by_role("heading", name="Clips", exact=True)).to_be_visible()
     expect(page.get_by_text(f"{int(matrix.loc[first].sum())} {first} clips")).to_be_visible()
 
 
