@@ -47,8 +47,12 @@ def text_of(value: Any) -> str:
 
 
 def in_words(changes: Mapping[str, Any]) -> str:
-    """Changed settings as text: `model cnn, learning rate 0.001`; `the base` for no change."""
-    settings = [f"{name_of(dotted)} {text_of(value)}" for dotted, value in changes.items()]
+    """Changed settings as text: `model cnn, learning rate 0.001`; `the base` for no change.
+    Folds are counted from 1."""
+    settings = [
+        f"fold {int(value) + 1}" if dotted == "fold" else f"{name_of(dotted)} {text_of(value)}"
+        for dotted, value in changes.items()
+    ]
     return ", ".join(settings) or "the base"
 
 

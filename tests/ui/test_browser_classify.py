@@ -71,7 +71,7 @@ def settled(page: Page) -> None:  # noqa: F811
 
 # Left and right edge of the plot of the explained image, on the screen.
 EDGES = """() => {
-  const plot = document.querySelector('[role="figure"][aria-label*="Highlighted for"] .js-plotly-plot');
+  const plot = document.querySelector('[role="figure"][aria-label^="Highlighted"] .js-plotly-plot');
   const {l, w} = plot._fullLayout._size, x = plot.getBoundingClientRect().x;
   return [x + l, x + l + w];
 }"""

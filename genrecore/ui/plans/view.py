@@ -146,7 +146,8 @@ def _show_tested(plan: Plan) -> None:
     marks = {mark for member in plan.done if member.run for mark in member.run.warnings}
     for mark in MARKS:
         if mark in marks:
-            st.caption(f":material/warning: Some runs are marked: {mark}; {MARKS[mark]}.")
+            consequence = f"their{MARKS[mark].removeprefix('its')}"
+            st.caption(f":material/warning: Some runs have the mark {mark}: {consequence}.")
 
 
 def _show_runs(plan: Plan) -> None:
