@@ -160,7 +160,7 @@ def _show_runs(experiment: LeakExperiment) -> None:
         how="left",
     )
     columns = ["split", "fold", "run", "state", "marks", "accuracy", "accuracy_low", "n_clips"]
-    show_table(table, shown_marks(columns, table))
+    show_table(table, shown_marks(columns, table), {"fold": "Fold"})
 
 
 def _show_links(experiment: LeakExperiment) -> None:
