@@ -71,8 +71,8 @@ def test_gtzan_is_trained_with_the_red_badge_by_the_form_s_defaults(
     gtzan = real_data / "gtzan"
     prepare(page, dashboard, "GTZAN", gtzan, "usable clips")
     page.get_by_role("link", name="Audit it").click()
-    page.get_by_role("button", name=re.compile("^Audit")).first.click()
-    expect(page.get_by_text("Genres with a single artist").first).to_be_visible(timeout=120_000)
+    page.get_by_role("button", name="Audit", exact=True).click()
+    expect(page.get_by_text(re.compile("^Audited on"))).to_be_visible(timeout=120_000)
     page.get_by_role("link", name="Train", exact=True).click()
     run = train(page, "Train with the red badge", home / "runs")
     watch_to_the_end(page, run)
