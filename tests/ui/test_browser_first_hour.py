@@ -70,7 +70,7 @@ def test_gtzan_is_trained_with_the_red_badge_by_the_form_s_defaults(
 ) -> None:
     gtzan = real_data / "gtzan"
     prepare(page, dashboard, "GTZAN", gtzan, "usable clips")
-    page.get_by_role("link", name="Audit it").click()
+    page.get_by_role("button", name="Audit it").click()
     page.get_by_role("button", name="Audit", exact=True).click()
     expect(page.get_by_text(re.compile("^Audited on"))).to_be_visible(timeout=120_000)
     page.get_by_role("link", name="Train", exact=True).click()

@@ -289,8 +289,9 @@ def test_a_done_run_is_continued_for_more_epochs_by_a_new_run(make) -> None:
     assert new.config.training.epochs == 11
     assert new.origin["parent"] == run.run_id
     assert opened(app) == new.run_id
-    links = [link.proto.label for link in app.get("page_link")]
-    assert f"Continues {run.run_id[-4:]}" in links
+    back = f"Continues {run.run_id[-4:]}"
+    next(button for button in app.button if button.label == back).click().run()
+    assert opened(app) == run.run_id
 
 
 def test_a_clone_has_the_same_settings_or_the_next_seed(make) -> None:

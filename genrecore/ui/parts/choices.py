@@ -60,7 +60,7 @@ def pin(name: str, text: str) -> None:
         return
     _pins()[name] = text
     st.session_state["_n_pinned"] = n = st.session_state.get("_n_pinned", 0) + 1
-    arguments = json.dumps([_page().lower(), {name: text}, {name: before}])[1:-1]
+    arguments = json.dumps([open_page(), {name: text}, {name: before}])[1:-1]
     safe = arguments.replace("<", "\\u003c")  # nothing in a name ends the script
     script = (Path(__file__).parent / "address.js").read_text(encoding="utf-8")
     # The number makes each a new element, without which its script would not be carried out.
@@ -120,6 +120,11 @@ def new_run(page: str) -> None:
 def is_fresh() -> bool:
     """Whether the page is being drawn for the first time since it was opened."""
     return not st.session_state.get("_drawn_before")
+
+
+def open_page() -> str:
+    """The name of the page that is shown, as its script and its address have it."""
+    return _page().lower()
 
 
 def _page() -> str:

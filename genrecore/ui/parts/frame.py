@@ -27,7 +27,7 @@ from genrecore.store.run import Run, store_dir
 from genrecore.store.separation import Answer, Separation
 from genrecore.training import hardware
 from genrecore.ui.parts import sockets
-from genrecore.ui.parts.choices import new_run
+from genrecore.ui.parts.choices import choose, new_run, open_page
 from genrecore.ui.parts.tables import plain, show_table
 
 T = TypeVar("T")
@@ -311,8 +311,21 @@ def in_ink(figure: Chart, colour: str) -> Chart:
 def link_to(
     name: str, label: str, icon: str | None = None, query: Mapping[str, str] | None = None
 ) -> None:
-    """A link to another page, with the choices it opens with."""
-    st.page_link(f"pages/{name}.py", label=label, icon=icon, query_params=dict(query or {}))
+    """A link to a page, with the choices it opens with.
+
+    On that very page it is a button that makes these choices: Streamlit's link to the page that is
+    open does nothing.
+    """
+    query = dict(query or {})
+    if name != open_page():
+        st.page_link(f"pages/{name}.py", label=label, icon=icon, query_params=query)
+        return
+
+    def open_here() -> None:
+        for choice, value in query.items():
+            choose(choice, value)
+
+    st.button(label, key=f"open_{label}_{query}", icon=icon, type="tertiary", on_click=open_here)
 
 
 def go_to(name: str, query: Mapping[str, str] | None = None) -> None:
