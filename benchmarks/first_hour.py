@@ -1,8 +1,8 @@
 """A stranger's clock, with a real browser: seconds and clicks.
 
-From an empty store to the first verdict on an uploaded song (drop it, one click, the demo music is
-made, the first run is trained, the verdict appears by itself), and from pressing *Train* on the
-form to the first point of the curve, with the data prepared. Caches are empty at the beginning.
+From an empty store to the first prediction for an uploaded song (drop it, one click, the demo music
+is made, the first run is trained, the prediction appears by itself), and from pressing *Train* on
+the form to the first point of the curve, with the data prepared. Caches are empty at the beginning.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def main() -> None:
                 browser = playwright.chromium.launch(executable_path=path, args=_FLAGS)
                 page = browser.new_page(viewport={"width": 1280, "height": 900})
                 address = _address(server)
-                _first_verdict(page, address, _song(Path(folder)))
+                _first_prediction(page, address, _song(Path(folder)))
                 _first_curve(page, address)
                 browser.close()
         finally:
@@ -107,8 +107,8 @@ def _song(folder: Path) -> Path:
     return folder / "song.wav"
 
 
-def _first_verdict(page: Page, address: str, song: Path) -> None:
-    clock = Clock("empty store to the first verdict on a song")
+def _first_prediction(page: Page, address: str, song: Path) -> None:
+    clock = Clock("empty store to the first prediction for a song")
     page.goto(address)
     page.locator("input[type=file]").set_input_files(song)
     clock.click(page, "button", "Train on the demo music and classify it")

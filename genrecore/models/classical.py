@@ -120,6 +120,7 @@ class SvmOptions(Options):
     idea="Between every two genres the boundary with the widest margin, bent by a kernel of "
     "distances.",
     classical=True,
+    clips_per_genre=2,  # its probabilities are cross-validated
 )
 def svm(options: SvmOptions, seed: int) -> Any:
     """A support vector machine with a radial kernel, one against one, and a calibration of it.

@@ -43,6 +43,7 @@ _RANKS: Sequence[Outcome] = ("works", "cannot be known", "crosses", "impossible"
 _FEWEST_FOLDS = 3
 _LOOKED_AT = {
     "dataset", "split", "genres", "rehearsal", "audio", "allow_leaks", "fold", "split_seed",
+    "model",
 }  # fmt: skip
 _ALLOW = MappingProxyType({"allow_leaks": True})
 _MARKED = "the run is marked wherever it appears"
@@ -76,6 +77,7 @@ class Trial:
         reason: Why it is impossible, or why it has this answer, in a sentence.
         copies_known: Whether copies were looked for: the audio was decoded and audited before.
         unfit: Genres without which it is possible; empty where it is, or that does not help.
+        n_train: Training clips by genre; empty where it is impossible.
     """
 
     part: Part
@@ -83,6 +85,7 @@ class Trial:
     reason: str
     copies_known: bool = False
     unfit: tuple[str, ...] = ()
+    n_train: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def outcome(self) -> Outcome:
@@ -169,6 +172,8 @@ class Check:
         if split is None and (config.genres.leave_out or config.genres.merge):
             same = {"genres.leave_out": "", "genres.merge": ""}
             yield Remedy("Take the genres as they are.", same)
+        if split and (few := _too_few(split, config)):
+            yield self._without(few)
         if split is not None:  # the fewest genres with which it, or one by artist, is possible
             candidates = [
                 trial
@@ -218,12 +223,25 @@ def check(config: RunConfig) -> Check:
     elif trial.outcome == "crosses" and not config.allow_leaks:
         best = best_of(_all_trials(data, config))
         problem = leak_refusal(trial.reason, best is not None and best.outcome != "crosses")
+    elif few := _too_few(trial, config):
+        problem = (
+            f"The model {config.model.name} needs more training clips of each genre than this "
+            f"split leaves of {listed(few)}."
+        )
     return Check(config, problem, trial, data)
 
 
+def _too_few(trial: Trial, config: RunConfig) -> tuple[str, ...]:
+    """The genres of which a split leaves fewer training clips than the model needs."""
+    from genrecore.models import MODELS  # imports torch
+
+    least = MODELS[config.model.name].facts.clips_per_genre
+    return tuple(genre for genre, n in trial.n_train.items() if n < least)
+
+
 def problems_of(configs: Iterable[RunConfig]) -> list[str]:
-    """For each configuration why it is refused, empty where it is not; those that differ in model
-    or training only are asked once."""
+    """For each configuration why it is refused, empty where it is not; those that differ in
+    training only are asked once."""
     problems: dict[str, str] = {}
     keys = []
     for config in configs:
@@ -388,7 +406,14 @@ def _trial(data: _Data, part: str, rehearsal: int, seed: int, fold: int) -> Tria
     copies = recordings.kept_copies(kept) if kept else None
     shared = crossings.all_crossings(split, *(copies or recordings.NO_COPIES))
     separation = crossings.separation(shared, split, with_copies=copies is not None)
-    return Trial(scheme, separation, separation.sentence if separation else "", copies is not None)
+    trained = split.loc[split["split"] == "train", "genre"]
+    return Trial(
+        scheme,
+        separation,
+        separation.sentence if separation else "",
+        copies is not None,
+        n_train={genre: int((trained == genre).sum()) for genre in sorted(trained.unique())},
+    )
 
 
 def _genres_in(error: GenrecoreError) -> tuple[str, ...]:

@@ -177,6 +177,23 @@ def test_genres_trained_but_not_tested_are_refused(tmp_path: Path) -> None:
     assert {"genres.leave_out": "polka", "split": "official", "fold": 0} in changes
 
 
+def test_a_model_that_needs_more_training_clips_than_the_split_leaves_is_refused(
+    tmp_path: Path,
+) -> None:
+    names = [f"artist {n}" for n in range(6)]
+    artists = {"jazz": names, "rock": [f"other {n}" for n in range(6)], "soul": ["x", "y", "z"]}
+    config = changed(manifest(tmp_path, artists), {"split.n_folds": 3})
+    assert not check(config).problem
+    svm = changed(config, {"model": "svm", "feature": "descriptors"})
+    assert check(svm).problem == (
+        "The model svm needs more training clips of each genre than this split leaves of soul."
+    )
+    remedies = check(svm).remedies
+    assert {"genres.leave_out": "soul"} in [dict(remedy.changes) for remedy in remedies]
+    for remedy in remedies:
+        assert not check(changed(svm, remedy.changes)).problem
+
+
 def test_the_split_of_a_dataset_comes_first(tmp_path: Path) -> None:
     table = fma.tracks("small").groupby(["genre", "split"]).head(9)
     for track in table.index:

@@ -129,10 +129,12 @@ def test_a_song_dropped_on_an_empty_store_is_classified_by_the_first_run(
     assert "Your song **my *song*.wav** is classified as soon as" in words(app)
     assert lifecycle.execute(queued) == "done"
     expected = load_ensemble(["best"]).classify(wave.getvalue()).predictions[0]
-    verdict = f"Your song: {expected.genre} {percent(expected.proba.max())}".replace("\u00a0", " ")
+    prediction = f"Your song: {expected.genre} {percent(expected.proba.max())}".replace(
+        "\u00a0", " "
+    )
     for name, query in (("runs", {"run": queued.run_id}), ("overview", {})):
         app = open_page(name, **query)
-        assert verdict in words(app), name
+        assert prediction in words(app), name
         assert "Real music belongs to none of its genres" in words(app)
     # A second song is classified at once.
     app.file_uploader(key="song").upload("again.wav", wave.getvalue()).run()

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from genrecore.data.uploads import UploadedClip
 
 FIRST_RUN = {"training.epochs": 8}
-"""What the first run of all changes: the base CNN on the demo music, for a verdict soon."""
+"""What the first run of all changes: the base CNN on the demo music, for a prediction soon."""
 
 _NEWEST = 20  # so many of the newest runs are looked at for a song of a visitor
 
@@ -110,7 +110,7 @@ def train_first(label: str, song: str = "") -> None:
 
 
 def newest_song(runs: Sequence[Run]) -> None:
-    """The verdict on the song that was kept last."""
+    """The prediction for the song that was kept last."""
     for run in runs[:_NEWEST]:
         if run.song:
             show_song(run)
