@@ -16,10 +16,11 @@ from genrecore.config.run import RunConfig, with_values
 from genrecore.jobs import actions as jobs
 from genrecore.store import run as runs
 from genrecore.store import settings
+from genrecore.store.files import read_json, write_json
 from genrecore.store.locks import take_lock
 from genrecore.store.processes import is_same_process
 from genrecore.store.run import Run
-from genrecore.store.status import ask_to_stop
+from genrecore.store.status import STATUS, ask_to_stop
 
 ROOT = Path(__file__).resolve().parent.parent
 # Tests borrow from one another across folders.
@@ -130,6 +131,17 @@ def nobody_starts(store: Path) -> Iterator[Path]:
     assert lock is not None
     yield store
     os.close(lock)
+
+
+def silent_for(run: Run, seconds: float) -> None:
+    """Makes the status of a run look as if it was written so long ago."""
+    path = run.folder / STATUS
+    values = read_json(path)
+    values["heartbeat"] -= seconds
+    values["clock"]["monotonic_s"] -= seconds
+    write_json(path, values)
+    past = path.stat().st_mtime - seconds
+    os.utime(path, (past, past))
 
 
 MEASURED = ["seconds", "samples_per_s", "memory_mb"]

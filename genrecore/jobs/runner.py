@@ -30,7 +30,7 @@ from genrecore.store.files import write_json
 from genrecore.store.locks import LOCK, held, inherited_locks, is_locked, take_lock
 from genrecore.store.processes import ENDED, living_processes
 from genrecore.store.run import Run
-from genrecore.store.status import FINAL, LOG, STATUS, STOP, Status, stop_asked
+from genrecore.store.status import FINAL, LOG, STATUS, STOP, Status, stop_asked, stop_within_s
 
 _TICK_S = 0.2
 _MOST_STARTS = 3
@@ -73,7 +73,8 @@ class _Runner:
     def __init__(self, store: Path, program: Sequence[str]) -> None:
         self.store, self.program = store, program
         self.children: dict[str, subprocess.Popen[bytes]] = {}
-        self.ended_by_force: set[str] = set()  # runs that were sent TERM
+        self.asked: dict[str, float] = {}  # when a run's request to stop was seen, and
+        self.ended_by_force: dict[str, float] = {}  # when it was sent TERM, by `time.monotonic`
         self.snapshots: dict[str, tuple[tuple[int, int], Run]] = {}
         self.watched: set[str] = set()  # runs that were alive since alerts were last posted
         self.watched_at = -math.inf
@@ -94,6 +95,8 @@ class _Runner:
         for run in living:
             if stop_asked(run.folder):
                 self._end_by_force_if_late(run)
+            else:
+                self.asked.pop(run.run_id, None)
         remaining = bool(waiting or living or starting or self.children)
         self._post_alerts({run.run_id for run in living}, at_once=not remaining)
         return remaining
@@ -164,7 +167,8 @@ class _Runner:
             if code is None:
                 continue
             del self.children[run_id]
-            self.ended_by_force.discard(run_id)
+            self.asked.pop(run_id, None)
+            self.ended_by_force.pop(run_id, None)
             folder = self.store / run_id
             if code != 0 and Run(folder).status.get("state") not in (*FINAL, "queued"):
                 how = {"signal": -code} if code < 0 else {"code": code}
@@ -172,14 +176,16 @@ class _Runner:
                     write_json(folder / ENDED, how | {"at": time.time()})
 
     def _end_by_force_if_late(self, run: Run) -> None:
-        """Ends a run that did not stop in time when asked to: TERM, later KILL."""
-        late_s = time.time() - (run.stop_by or math.inf)
-        if late_s < 0:
+        """Ends a run that did not stop in time when asked to: TERM, later KILL. Whatever the
+        clocks say, it has no longer than its time from when the request was seen here."""
+        now = time.monotonic()
+        left_s, seen = run.stop_left_s, self.asked.setdefault(run.run_id, now)
+        if left_s is None or min(left_s, seen + stop_within_s(run.folder) - now) > 0:
             return
         if run.run_id not in self.ended_by_force:
-            self.ended_by_force.add(run.run_id)
+            self.ended_by_force[run.run_id] = now
             _signal(run, signal.SIGTERM)
-        elif late_s > _KILL_AFTER_S:
+        elif now - self.ended_by_force[run.run_id] > _KILL_AFTER_S:
             _signal(run, signal.SIGKILL)
             with held(run.folder / LOCK, patience_s=5.0) as acquired:
                 status = Status(run.folder)

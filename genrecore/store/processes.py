@@ -10,6 +10,7 @@ from typing import Any
 
 import psutil
 
+from genrecore.store.clocks import boot_id
 from genrecore.store.files import read_json
 from genrecore.store.status import STATUS
 
@@ -18,26 +19,26 @@ ENDED = "ended.json"  # how its process ended, where somebody saw it
 
 
 def identity(pid: int | None = None) -> dict[str, Any]:
-    """What tells a process, by default this one, from every other: pid, create time, boot, host."""
+    """What tells a process, by default this one, from every other. Neither a new name of the host
+    nor a clock that is set changes it.
+
+    `pid`, `start_ticks` since the start of the machine, `boot_id` of that start, `pid_namespace`
+    (containers of one machine count their processes apart). For people, and where the system does
+    not tell these: `create_time` in seconds since 1970, which moves with the clock, and `host`.
+    """
     process = psutil.Process(pid)
     return {
         "pid": process.pid,
+        "start_ticks": _start_ticks(process.pid),
         "create_time": process.create_time(),
         "boot_id": boot_id(),
+        "pid_namespace": _pid_namespace(),
         "host": socket.gethostname(),
     }
 
 
-def boot_id() -> str:
-    """A text that changes with every start of the machine."""
-    try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    except OSError:
-        return str(int(psutil.boot_time()))
-
-
 def is_same_process(status: dict[str, Any]) -> bool:
-    """Whether the process that wrote this status lives on this host; signal nothing else."""
+    """Whether the process that wrote this status lives on this machine; signal nothing else."""
     with contextlib.suppress(psutil.Error):
         return _owns_pid(status, if_gone=False) and _lives(psutil.Process(int(status["pid"])))
     return False
@@ -75,12 +76,35 @@ def _lives(process: psutil.Process) -> bool:
 def _owns_pid(owner: dict[str, Any], if_gone: bool) -> bool:
     """Whether the pid of this `identity` is still its own, a zombie's too; `if_gone` where no
     process has it any more."""
-    if owner.get("host") != socket.gethostname() or owner.get("boot_id") != boot_id():
+    is_same_host = owner.get("host") == socket.gethostname()
+    namespace = owner.get("pid_namespace")  # None in what earlier versions wrote
+    if owner.get("boot_id") != boot_id() and not ("boot_id" not in owner and is_same_host):
+        return False
+    if namespace not in (None, _pid_namespace()):
         return False
     try:
-        created = psutil.Process(int(owner["pid"])).create_time()
-        return abs(created - float(owner["create_time"])) < 0.01
+        process = psutil.Process(int(owner["pid"]))
+        if owner.get("start_ticks") is not None:
+            return bool(owner["start_ticks"] == _start_ticks(process.pid))
+        return abs(process.create_time() - float(owner["create_time"])) < 0.01
     except psutil.NoSuchProcess:
-        return if_gone
-    except (psutil.Error, KeyError, TypeError, ValueError):
+        return if_gone and (namespace is not None or is_same_host)
+    except (psutil.Error, KeyError, TypeError, ValueError, OverflowError):
         return False
+
+
+def _start_ticks(pid: int) -> int | None:
+    """When a process started, in ticks since the start of the machine; None where the system does
+    not tell."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(errors="replace")
+        return int(stat.rpartition(")")[2].split()[19])  # its name may hold blanks
+    except (OSError, ValueError, IndexError):
+        return None
+
+
+def _pid_namespace() -> str | None:
+    try:
+        return os.readlink("/proc/self/ns/pid")
+    except OSError:
+        return None

@@ -50,11 +50,11 @@ from genrecore.store.separation import NOT_AUDITED, Separation, read_separation
 from genrecore.store.status import (
     FINAL,
     LOG,
-    STOP_WITHIN_S,
     Status,
     read_status,
+    silent_s,
     stop_asked,
-    stop_request,
+    stop_left_s,
 )
 from genrecore.words import plural
 
@@ -152,9 +152,8 @@ class Run:
             return "lost"
         if stop_asked(self.folder):
             return "stopping"
-        age_s = time.time() - float(self.status.get("heartbeat", 0.0))
         patience_s = max(_STALLED_S, 10 * float(self.status.get("median_step_s") or 0.0))
-        return "stalled" if age_s > patience_s else written
+        return "stalled" if silent_s(self.folder, self.status) > patience_s else written
 
     @property
     def is_active(self) -> bool:
@@ -221,12 +220,9 @@ class Run:
         return str(self.origin.get("plan", ""))
 
     @property
-    def stop_by(self) -> float | None:
-        """While it is asked to stop: when it is ended by force, in seconds since 1970."""
-        request = stop_request(self.folder)
-        if not request:
-            return None
-        return float(request["at"]) + float(request.get("within_s", STOP_WITHIN_S))
+    def stop_left_s(self) -> float | None:
+        """While it is asked to stop: seconds until it is ended by force, less than 0 afterwards."""
+        return stop_left_s(self.folder)
 
     @cached_property
     def history(self) -> pd.DataFrame:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from genrecore.store import clocks
 from genrecore.store.files import read_json, write_json
 from genrecore.store.progress import phase_code
 
@@ -33,7 +36,7 @@ class Status:
 
     def update(self, **values: Any) -> None:
         """Writes the changed values and a fresh heartbeat."""
-        self.values |= values | {"heartbeat": time.time()}
+        self.values |= values | {"heartbeat": time.time(), "clock": clocks.stamp()}
         write_json(self.folder / STATUS, self.values)
         self._written = time.monotonic()
 
@@ -63,8 +66,13 @@ def ask_to_stop(folder: Path, **wishes: Any) -> None:
             so far is tested; `requeue`: it waits and goes on later. A later request replaces an
             earlier one, but its time counts from the first.
     """
-    at = stop_request(folder).get("at", time.time())
-    write_json(folder / STOP, {"at": at, "within_s": STOP_WITHIN_S} | wishes)
+    first = stop_request(folder)
+    when = {"at": first.get("at", time.time()), "clock": first.get("clock", clocks.stamp())}
+    path = folder / STOP
+    written = path.stat() if first else None
+    write_json(path, when | {"within_s": STOP_WITHIN_S} | wishes)
+    if written:
+        os.utime(path, ns=(written.st_atime_ns, written.st_mtime_ns))
 
 
 def stop_asked(folder: Path) -> bool:
@@ -79,3 +87,22 @@ def stop_request(folder: Path) -> dict[str, Any]:
         with contextlib.suppress(OSError):
             return {"at": (folder / STOP).stat().st_mtime, "within_s": STOP_WITHIN_S}
     return request
+
+
+def stop_within_s(folder: Path) -> float:
+    """Seconds that a job asked to stop has in all."""
+    return float(stop_request(folder).get("within_s", STOP_WITHIN_S))
+
+
+def stop_left_s(folder: Path) -> float | None:
+    """Seconds until a job that was asked to stop is ended by force, less than 0 afterwards; None
+    where nobody asked."""
+    request = stop_request(folder)
+    if not request:
+        return None
+    return stop_within_s(folder) - clocks.age_s(folder / STOP, request.get("clock"))
+
+
+def silent_s(folder: Path, values: Mapping[str, Any]) -> float:
+    """Seconds since a job wrote these values into its status file."""
+    return clocks.age_s(folder / STATUS, values.get("clock"))

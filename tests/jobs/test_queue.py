@@ -16,7 +16,7 @@ from pathlib import Path
 import psutil
 import pytest
 from commands import command, genrecore, refused
-from conftest import wait_for
+from conftest import silent_for, wait_for
 
 from genrecore.config.run import RunConfig
 from genrecore.errors import GenrecoreError, UsageError
@@ -148,7 +148,7 @@ def test_a_run_that_does_not_stop_in_time_is_ended_by_force(
     actions.stop(run, within_s=0.3)
     now = Run(run.folder)
     assert now.state == "stopping"
-    assert now.stop_by == pytest.approx(time.time() + 0.3, abs=0.3)  # s; some time has passed
+    assert now.stop_left_s == pytest.approx(0.3, abs=0.3)  # s; some time has passed
     wait_for(lambda: Run(run.folder).state == "stopped")
     assert "by force" in Run(run.folder).reason
     assert not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
@@ -206,9 +206,13 @@ def test_a_stranger_with_the_same_pid_is_never_ended(quick: Callable[..., Run]) 
     stranger = subprocess.Popen(["sleep", "60"], start_new_session=True)
     try:
         forged = identity(stranger.pid)
-        wrong = forged | {"create_time": forged["create_time"] - 1}
-        elsewhere = forged | {"host": "elsewhere"}
-        for forged_identity in (wrong, elsewhere, forged | {"boot_id": "another"}):
+        wrong = forged | {"create_time": forged["create_time"] - 1, "start_ticks": None}
+        later = forged | {"start_ticks": forged["start_ticks"] + 1}
+        container = forged | {"pid_namespace": "pid:[1]"}
+        earlier_version = {key: wrong[key] for key in ("pid", "create_time", "boot_id", "host")}
+        for forged_identity in (
+            later, container, earlier_version, forged | {"boot_id": "another"},
+        ):  # fmt: skip
             for name in (LEADER, STATUS):
                 write_json(run.folder / name, forged_identity | {"state": "running"})
             assert living_processes(run.folder) == []
@@ -246,9 +250,7 @@ def test_a_stopped_process_stalls_and_runs_on(quick: Callable[..., Run], store: 
     wait_for(lambda: is_running(run))
     process = psutil.Process(Run(run.folder).status["pid"])
     process.suspend()
-    status = Run(run.folder).status
-    # Instead of waiting half a minute: what the heartbeat will look like then.
-    write_json(run.folder / "status.json", status | {"heartbeat": status["heartbeat"] - 31})
+    silent_for(run, 31)  # instead of waiting half a minute
     assert Run(run.folder).state == "stalled"
     process.resume()
     wait_for(lambda: is_running(run))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -13,7 +14,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from conftest import trained, wait_for, wait_for_epoch
+from conftest import silent_for, trained, wait_for, wait_for_epoch
 
 from genrecore.config.run import RunConfig
 from genrecore.errors import GenrecoreError, UsageError
@@ -22,7 +23,7 @@ from genrecore.store.files import read_json, write_json
 from genrecore.store.locks import is_locked, take_lock
 from genrecore.store.processes import identity, is_same_process
 from genrecore.store.run import Run, create_held_run, create_run, find_run
-from genrecore.store.status import Status, ask_to_stop
+from genrecore.store.status import Status, ask_to_stop, silent_s, stop_left_s
 
 Tiny = Callable[..., RunConfig]
 processes = pytest.mark.xdist_group("processes")  # one at a time: they share two cores
@@ -69,13 +70,10 @@ def test_states_are_derived_from_lock_heartbeat_and_stop(store: Path, tiny: Tiny
     assert Run(run.folder).state == "queued"
     Status(run.folder).move("running")
     assert Run(run.folder).state == "running"
-    status = read_json(run.folder / "status.json")
-    write_json(run.folder / "status.json", status | {"heartbeat": time.time() - 31})
+    silent_for(run, 31)
     assert Run(run.folder).state == "stalled"
-    write_json(
-        run.folder / "status.json",
-        status | {"heartbeat": time.time() - 31, "median_step_s": 60.0},
-    )
+    Status(run.folder).update(median_step_s=60.0)
+    silent_for(run, 31)
     assert Run(run.folder).state == "running"  # a step may take a minute where steps do
     ask_to_stop(run.folder)
     assert Run(run.folder).state == "stopping"
@@ -110,13 +108,72 @@ def test_a_store_that_cannot_be_written_is_one_sentence(tmp_path: Path, tiny: Ti
         create_run(tiny(), blocked)
 
 
-def test_a_process_with_a_reused_pid_is_not_the_same() -> None:
+def test_a_process_with_a_reused_pid_is_not_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     own = identity()
     assert is_same_process(own)
-    assert not is_same_process(own | {"create_time": own["create_time"] - 5})
-    assert not is_same_process(own | {"boot_id": "another"})
-    assert not is_same_process(own | {"host": "elsewhere"})
+    assert not is_same_process(own | {"start_ticks": own["start_ticks"] - 1})
+    assert not is_same_process(own | {"boot_id": "another"})  # another machine, on a shared disk
+    assert not is_same_process(own | {"pid_namespace": "pid:[1]"})  # another container
     assert not is_same_process({})
+    monkeypatch.setattr(socket, "gethostname", lambda: "renamed")
+    assert is_same_process(own)
+
+
+def test_processes_that_earlier_versions_noted_are_known_by_their_create_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    earlier = {key: identity()[key] for key in ("pid", "create_time", "boot_id", "host")}
+    by_host = {key: earlier[key] for key in ("pid", "create_time", "host")}
+    for noted in (earlier, by_host):
+        assert is_same_process(noted)
+        assert not is_same_process(noted | {"create_time": earlier["create_time"] - 5})
+    monkeypatch.setattr(socket, "gethostname", lambda: "renamed")
+    assert is_same_process(earlier)
+    assert not is_same_process(by_host)
+
+
+@pytest.mark.parametrize("shift_s", [86_400.0, -86_400.0])
+def test_a_clock_that_is_set_does_not_change_which_process_it_is(
+    shift_s: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The start of the machine, to which the system adds the ticks, moves with the clock."""
+    own = identity()
+    start = psutil.boot_time()
+    monkeypatch.setattr(psutil._pslinux, "boot_time", lambda: start + shift_s)
+    assert psutil.Process().create_time() == pytest.approx(own["create_time"] + shift_s, abs=1.1)
+    assert is_same_process(own)
+
+
+@pytest.mark.parametrize("shift_s", [86_400.0, -86_400.0])
+def test_how_long_a_job_is_silent_does_not_depend_on_the_clock(
+    shift_s: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = time.time
+    status = Status(tmp_path)
+    status.update(state="running")
+    silent_for(Run(tmp_path), 40)
+    values = read_json(tmp_path / "status.json")
+    monkeypatch.setattr(time, "time", lambda: clock() + shift_s)
+    assert silent_s(tmp_path, values) == pytest.approx(40, abs=1)  # s; the file system's rounding
+    status.update()
+    assert silent_s(tmp_path, read_json(tmp_path / "status.json")) < 1
+    # Written by another machine, whose clock is right; the disk tells the time, not this machine.
+    there = values | {"clock": {"boot_id": "another", "monotonic_s": 7.0}}
+    write_json(tmp_path / "status.json", there)
+    silent_for(Run(tmp_path), 40)
+    assert silent_s(tmp_path, there) == pytest.approx(40, abs=1)
+    assert [path.name for path in tmp_path.iterdir()] == ["status.json"]
+
+
+def test_a_later_request_to_stop_counts_from_the_first(tmp_path: Path) -> None:
+    ask_to_stop(tmp_path, within_s=60)
+    request = read_json(tmp_path / "stop")
+    request["clock"]["monotonic_s"] -= 50
+    write_json(tmp_path / "stop", request)
+    past = time.time() - 50
+    os.utime(tmp_path / "stop", (past, past))
+    ask_to_stop(tmp_path, within_s=70)
+    assert stop_left_s(tmp_path) == pytest.approx(20, abs=1)
 
 
 def test_a_waiting_run_is_cancelled_at_once(store: Path, tiny: Tiny) -> None:

@@ -265,7 +265,7 @@ def test_stop_and_keep_the_best_asks_for_it_and_counts_down(make) -> None:
     assert stop_request(run.folder)["keep_best"]
     now = Run(run.folder)
     assert now.state == "stopping"
-    assert now.stop_by is not None
+    assert now.stop_left_s is not None
     assert "it is ended by force in" in words(app)
     assert not {f"stop_{run.run_id}", f"keep_{run.run_id}"} & keys(app)
     ask_to_stop(run.folder, within_s=-1.0)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -14,7 +13,7 @@ from genrecore.evaluation.listing import RunRow
 from genrecore.jobs import actions as jobs
 from genrecore.jobs.advice import advice, fails_again
 from genrecore.store.run import LIVE, Run
-from genrecore.store.status import stop_request
+from genrecore.store.status import silent_s, stop_request, stop_within_s
 from genrecore.ui.parts import readers
 from genrecore.ui.parts.choices import choose
 from genrecore.ui.parts.frame import act, announce, capitalised, go_to, plain, sentences
@@ -136,23 +135,22 @@ def _open(new: Run, news: str) -> None:
 
 def stopping(run: Run) -> None:
     """What a stopping run does, and a countdown to when it is ended by force."""
-    by = run.stop_by
-    if run.state != "stopping" or by is None:
+    left_s = run.stop_left_s
+    if run.state != "stopping" or left_s is None:
         return
-    request, now = stop_request(run.folder), time.time()
-    left_s = max(0.0, by - now)
     text = "Its time is up: it is being ended by force, and keeps its last checkpoint."
     if left_s > 0:
-        then = "tests its best epoch so far" if request.get("keep_best") else "saves a checkpoint"
+        keeps_best = stop_request(run.folder).get("keep_best")
+        then = "tests its best epoch so far" if keeps_best else "saves a checkpoint"
         text = (
             f"It finishes its step and {then}; if that takes longer, it is ended by force in "
             f"{left_s:.0f} s."
         )
-        silent_s = now - float(run.status.get("heartbeat") or now)
-        if silent_s > 5:
-            text += f" Its last sign of life was {silent_s:.0f} s ago."
-    whole_s = max(1.0, by - float(request.get("at") or now))
-    st.progress(min(1.0, left_s / whole_s), text=text)
+        silence_s = silent_s(run.folder, run.status)
+        if silence_s > 5:
+            text += f" Its last sign of life was {silence_s:.0f} s ago."
+    whole_s = max(1.0, stop_within_s(run.folder))
+    st.progress(min(1.0, max(0.0, left_s / whole_s)), text=text)
 
 
 def failure_card(run: Run) -> None:
