@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable
 from datetime import datetime
 
 DASH = "–"
 """Stands where nothing was measured."""
+
+_FORMULA = re.compile("'*[=+\\-@\\t\\r\\n＝＋－＠]")  # as spreadsheets begin one, quoted or not
+_SIGNED_NUMBER = re.compile(r"[+-][\d.,]+( ?[%\w]+)?")
 
 
 def decimals(value: float, n: int = 1, sign: bool = False) -> str:
@@ -131,3 +135,15 @@ def listed(names: list[str] | tuple[str, ...], last: str = "and") -> str:
     if len(names) < 2:
         return "".join(names)
     return f"{', '.join(names[:-1])} {last} {names[-1]}"
+
+
+def sheet_text(text: str) -> str:
+    """A name as a cell that no spreadsheet takes for a formula: `'=name`. Numbers stay."""
+    if not _FORMULA.match(text) or _SIGNED_NUMBER.fullmatch(text):
+        return text
+    return f"'{text}"
+
+
+def from_sheet_text(cell: str) -> str:
+    """The name of which `sheet_text` made this cell."""
+    return cell[1:] if cell.startswith("'") and _FORMULA.match(cell) else cell

@@ -16,7 +16,7 @@ from typer import Argument, Option
 from genrecore.cli.options import JsonOption, RunsOption, switch
 from genrecore.cli.output import err, out, print_json, reporting
 from genrecore.errors import GenrecoreError, UsageError
-from genrecore.words import percent
+from genrecore.words import percent, sheet_text
 
 commands = typer.Typer(rich_markup_mode=None)
 
@@ -162,7 +162,7 @@ class _CsvTable:
         self.genres = sorted({genre for loaded in ensemble.loaded for genre in loaded.genres})
         self.lines = csv.writer(sys.stdout, lineterminator="\n")
         doubts = ["doubts"] if with_doubts else []
-        self.lines.writerow(["path", "run", "genre", *(f"p_{g}" for g in self.genres), *doubts])
+        self._write(["path", "run", "genre", *(f"p_{g}" for g in self.genres), *doubts])
 
     def write(self, result: dict[str, Any]) -> None:
         for prediction in result.get("runs", [result]):
@@ -179,4 +179,7 @@ class _CsvTable:
             if not doubt["runs"] or run in doubt["runs"]
         ]
         doubts = [", ".join(kinds)] if self.with_doubts else []
-        self.lines.writerow([result["path"], run, prediction["genre"], *shares, *doubts])
+        self._write([result["path"], run, prediction["genre"], *shares, *doubts])
+
+    def _write(self, cells: list[str]) -> None:
+        self.lines.writerow([sheet_text(cell) for cell in cells])

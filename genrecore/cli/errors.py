@@ -10,9 +10,10 @@ import typer
 from typer import Argument, Option
 
 from genrecore.cli.options import JsonOption, RunArgument, switch
-from genrecore.cli.output import answer, out, print_json, print_rows, print_table, records
+from genrecore.cli.output import answer, out, print_json, print_rows, print_table, records, writing
 from genrecore.errors import UsageError
 from genrecore.evaluation import label_reviews, metrics, mistakes, related_clips
+from genrecore.reporting.columns import csv_text
 from genrecore.store.run import Run, find_run
 from genrecore.words import percent
 
@@ -129,7 +130,8 @@ def annotate(
     if dataset == "list":
         table = label_reviews.read()
         if to is not None:
-            table.to_csv(to, index=False)
+            with writing(to):
+                to.write_text(csv_text(table), encoding="utf-8")
             out.print(f"{len(table)} judgements written to {to}")
         else:
             rows = records(table if as_json else table.drop(columns="at"))

@@ -18,7 +18,7 @@ from genrecore.cli.output import answer, out, print_json, print_table, records, 
 from genrecore.errors import GenrecoreError, UsageError
 from genrecore.inference import probes
 from genrecore.inference.probes import PROBES
-from genrecore.reporting.columns import written
+from genrecore.reporting.columns import csv_text, written
 from genrecore.store.run import find_run
 from genrecore.words import percent, signed_points
 
@@ -114,7 +114,7 @@ def embed(
             if to.suffix == ".parquet":
                 table.to_parquet(to, index=False)
             else:
-                table.to_csv(to, index=False)
+                to.write_text(csv_text(table), encoding="utf-8")
     facts = {
         "run": run_to_embed.run_id,
         "n_clips": len(embedded.clips),

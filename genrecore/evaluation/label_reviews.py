@@ -1,7 +1,8 @@
 """Reviews of labels by listeners: right, wrong or unclear, in one CSV file of the store.
 
-Each review adds a line to `annotations.csv`, so nothing is lost and any program can read it. Of
-several reviews of a clip, the last one counts.
+Each review adds a line to `annotations.csv`, so nothing is lost and any program can read it; a name
+that a spreadsheet would take for a formula stands behind an apostrophe. Of several reviews of a
+clip, the last one counts.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import pandas as pd
 from genrecore.errors import GenrecoreError, UsageError, describe
 from genrecore.store.locks import held
 from genrecore.store.run import store_dir
+from genrecore.words import from_sheet_text, sheet_text
 
 FILE = "annotations.csv"
 JUDGEMENTS = ("right", "wrong", "unclear")
@@ -49,8 +51,8 @@ def add(
         raise UsageError(f"A label is {', '.join(JUDGEMENTS)}; found {judgement!r}.")
     path = (store or store_dir()) / FILE
     line = io.StringIO()
-    values = (dataset, clip_id, genre, judgement, " ".join(note.split()), f"{time.time():.3f}")
-    csv.writer(line, lineterminator="\n").writerow(values)
+    texts = map(sheet_text, (dataset, clip_id, genre, judgement, " ".join(note.split())))
+    csv.writer(line, lineterminator="\n").writerow((*texts, f"{time.time():.3f}"))
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with held(path.with_name(_LOCK), patience_s=5.0) as acquired:
@@ -83,6 +85,8 @@ def read(store: Path | None = None, dataset: str = "") -> pd.DataFrame:
     missing = [name for name in COLUMNS if name not in table]
     if missing:
         raise GenrecoreError(f"{FILE} lacks the columns {', '.join(missing)}.")
+    for name in ("dataset", "clip_id", "genre", "note"):
+        table[name] = table[name].map(from_sheet_text)
     table["at"] = pd.to_numeric(table["at"], errors="coerce")
     last = table.drop_duplicates(["dataset", "clip_id"], keep="last")
     reviews = last[last["judgement"].isin(JUDGEMENTS)]

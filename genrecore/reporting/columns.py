@@ -13,7 +13,16 @@ from typing import Any, Literal
 import pandas as pd
 
 from genrecore.evaluation.metrics import METRICS, Metric, help_on
-from genrecore.words import DASH, decimals, p_value, percent, seconds, signed_points, thousands
+from genrecore.words import (
+    DASH,
+    decimals,
+    p_value,
+    percent,
+    seconds,
+    sheet_text,
+    signed_points,
+    thousands,
+)
 
 Format = Literal[
     "text", "count", "number", "decimal", "share", "points", "size", "p", "seconds", "length",
@@ -82,6 +91,22 @@ def written(value: Any, format: Format) -> str:
         case "flag":
             return "yes" if value else "no"
     return str(value)
+
+
+def for_sheets(table: pd.DataFrame) -> pd.DataFrame:
+    """The table with names that no spreadsheet takes for formulas, its heads too."""
+
+    def safe(column: pd.Series) -> pd.Series:
+        if column.dtype.kind in "biufcmM":  # numbers and times
+            return column
+        return column.map(lambda cell: sheet_text(cell) if isinstance(cell, str) else cell)
+
+    return table.apply(safe).rename(columns=lambda name: sheet_text(str(name)))
+
+
+def csv_text(table: pd.DataFrame) -> str:
+    """A table as CSV: every column with all digits, and names as `for_sheets` writes them."""
+    return str(for_sheets(table).to_csv(index=False))
 
 
 def format_of(values: pd.Series) -> Format:

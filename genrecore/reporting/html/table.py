@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from genrecore.reporting.columns import Column
+from genrecore.reporting.columns import Column, csv_text
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class ReportTable:
     @property
     def csv(self) -> str:
         """Every column of the frame with all digits, under the names that the package uses."""
-        return str(self.frame.to_csv(index=False))
+        return csv_text(self.frame)
 
     @property
     def markdown(self) -> str:

@@ -27,7 +27,7 @@ from genrecore.ui.parts.choices import (
     chosen_many,
 )
 from genrecore.ui.parts.frame import plain
-from genrecore.ui.parts.tables import leaderboard_table
+from genrecore.ui.parts.tables import leaderboard_table, show_table
 
 MOST = 20
 """No figure stays legible with more."""
@@ -202,7 +202,7 @@ def ask_for_shared(compared: Comparison, selection: Selection) -> None:
             else "No clip is shared by all; each keeps its own scores.",
         )
     with st.expander(f"Clips tested by all ({n})", icon=":material/list:"):
-        st.dataframe(pd.DataFrame({"Clip": compared.shared}), hide_index=True, height=240)
+        show_table(pd.DataFrame({"Clip": compared.shared}), from_catalogue=False, tallest=240)
 
 
 def choose_two(compared: Comparison) -> tuple[str, str] | None:

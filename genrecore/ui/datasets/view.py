@@ -7,6 +7,7 @@ import streamlit as st
 
 from genrecore import words
 from genrecore.data.splits import SPLITS
+from genrecore.reporting.columns import Column
 from genrecore.reporting.plots import datasets as plots
 from genrecore.store import cache
 from genrecore.store.cache import CacheEntry
@@ -27,6 +28,7 @@ from genrecore.ui.parts.frame import (
     separation_box,
     tiles,
 )
+from genrecore.ui.parts.tables import show_table
 
 _VIEWS = {"clips": "Clips", "split": "Split", "audit": "Audit", "listen": "Listen"}
 _WITHOUT_LENGTHS = {
@@ -87,11 +89,9 @@ def facts(dataset: DatasetChoice, data: Dataset) -> None:
     if left_out:
         title = f"Why {words.plural(len(left_out), 'clip')} left out"
         with st.expander(title, icon=":material/playlist_remove:"):
-            st.dataframe(
-                {"Clip": list(left_out), "Reason": list(left_out.values())},
-                hide_index=True,
-                column_config={"Reason": st.column_config.TextColumn(width="large")},
-            )
+            rows = pd.DataFrame({"Clip": list(left_out), "Reason": list(left_out.values())})
+            special = {"Reason": Column("Reason", width="large")}
+            show_table(rows, special=special, from_catalogue=False)
 
 
 def _clips(data: Dataset) -> None:

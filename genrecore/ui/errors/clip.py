@@ -17,6 +17,7 @@ from genrecore.evaluation import label_reviews, related_clips
 from genrecore.evaluation.metrics import NO_PREDICTION
 from genrecore.inference.probes import PROBES, change
 from genrecore.reporting import plots
+from genrecore.reporting.columns import csv_text
 from genrecore.store.run import Run
 from genrecore.ui.datasets import listening
 from genrecore.ui.datasets.listening import cut, source_of
@@ -122,7 +123,7 @@ def _judge(run: Run, clip: pd.Series) -> None:
     if len(table):
         st.download_button(
             f"Download all judgements ({len(table)})",
-            table.to_csv(index=False),
+            csv_text(table),
             "annotations.csv",
             "text/csv",
             key="judgements",

@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from genrecore.reporting.columns import PAIRS, Column, find_column
+from genrecore.reporting.columns import PAIRS, Column, find_column, for_sheets
 from genrecore.store.run import MARKS
 from genrecore.ui.parts.choices import choose
 from genrecore.words import seconds
@@ -58,6 +58,8 @@ def show_table(
             written[name] = [_chips(marks) for marks in rows[name]]
         elif column.format in _IN_HUNDREDTHS:
             written[name] = 100 * rows[name].astype(float)
+        elif column.is_text:  # a table on a page can be saved as CSV, and its cells be copied
+            written[name] = for_sheets(rows[[name]]).to_numpy()[:, 0]
         configs[name] = _config(column)
     st.dataframe(
         rows.assign(**written),
