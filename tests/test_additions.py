@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 from conftest import ROOT
 
+pytestmark = pytest.mark.xdist_group("additions")  # one worker tries them all
+
 TOYS = ("toy_tones", "toy_halves", "toy_octaves", "toy_flip", "toy_linear")
 
 

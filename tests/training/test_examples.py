@@ -383,7 +383,7 @@ def test_the_validation_loss_is_of_clips(store: Path, tiny: Tiny, pooling: str) 
     "values",
     [
         {},
-        {"feature.channels": 3, "model": "resnet18"},
+        {"feature.channels": 3, "model": "cnn", "model.width": 4},
         {"feature": "waveform+stft", "model": "rescnn_1d2d", "model.maps": 4},
     ],
     ids=["one channel", "three channels", "pair"],
