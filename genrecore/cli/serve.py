@@ -7,9 +7,11 @@ import errno
 import importlib.metadata
 import os
 import platform
+import re
 import shutil
 import socket
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -22,6 +24,8 @@ from genrecore.cli.output import out, print_json, print_table, reporting
 from genrecore.cli.runs import follow
 from genrecore.config.run import RunConfig, with_values
 from genrecore.errors import GenrecoreError, UsageError, describe
+from genrecore.inference import guard
+from genrecore.jobs import access
 from genrecore.jobs.actions import ensure_runner, submit
 from genrecore.store.files import cache_dir
 from genrecore.store.run import find_same, store_dir
@@ -43,6 +47,18 @@ def _port_option(usual: int) -> Any:
 
 
 PortOption = Annotated[int | None, _port_option(_DASHBOARD_PORT)]
+HostOption = Annotated[str, Option(help="Address to listen on; 0.0.0.0 is all.")]
+AllowHostOption = Annotated[
+    list[str] | None,
+    Option(
+        help="Another host name to answer to, which a proxy passes on or this machine has in its "
+        "network; may be given several times.",
+        show_default="127.0.0.1, localhost, ::1, and the address it listens on",
+    ),
+]
+BasePathOption = Annotated[
+    str, Option(help="Path below which a proxy serves it, such as /genres.", show_default="none")
+]
 
 # What the demonstration trains: the small network of the studies and the strong one, both on the
 # built-in music, briefly.
@@ -85,15 +101,25 @@ def demo(
 
 
 @commands.command()
-def dashboard(port: PortOption = None) -> None:
-    """Serve the dashboard on this machine. Training goes on after it is closed."""
-    _serve(_free_port(port))
+def dashboard(
+    port: PortOption = None,
+    host: HostOption = _HOST,
+    allow_host: AllowHostOption = None,
+    base_path: BasePathOption = "",
+) -> None:
+    """Serve the dashboard on this machine. Training goes on after it is closed. Beyond this machine
+    only with a token in GENRECORE_TOKEN, or a login (docs/deployment.md)."""
+    allow_host = allow_host or []
+    hosts = guard.own_hosts(host, allow_host)
+    if guard.is_open_to_others(host, allow_host) and access.unguarded():
+        raise UsageError(access.unguarded())
+    _serve(_free_port(port, host), host, hosts, _base_path(base_path))
 
 
 @commands.command()
 def serve(
     run: RunsOption,
-    host: Annotated[str, Option(help="Address to listen on; 0.0.0.0 is all.")] = _HOST,
+    host: HostOption = _HOST,
     port: Annotated[int | None, _port_option(_SERVICE_PORT)] = None,
     token: Annotated[
         str,
@@ -106,36 +132,54 @@ def serve(
     ] = "",
     most_mb: Annotated[float, Option(help="The largest upload, in MB.", min=0.001)] = 100.0,
     within_s: Annotated[float, Option(help="Seconds that an upload may take.", min=0.1)] = 60.0,
+    per_minute: Annotated[
+        int, Option(help="Requests that one client may send within a minute.", min=1)
+    ] = 1200,
+    allow_host: AllowHostOption = None,
+    base_path: BasePathOption = "",
 ) -> None:
     """Classify files over HTTP: POST /classify with a file as it is, or as multipart form; GET
-    /healthz; GET /openapi.json describes both."""
-    import uvicorn
-
+    /healthz; GET /openapi.json describes both. Beyond this machine only with a token."""
     from genrecore.inference import ensemble as ensembles
     from genrecore.inference import service
 
+    allow_host = allow_host or []
+    hosts = guard.own_hosts(host, allow_host)
+    if guard.is_open_to_others(host, allow_host) and not token:
+        raise UsageError(
+            "Others than this machine's users could reach the service, and it asks for no token; "
+            "set one in the environment variable GENRECORE_TOKEN, or listen on 127.0.0.1 alone."
+        )
     ensemble = ensembles.load(run)
-    limits = service.ServiceLimits(token, round(most_mb * 1e6), within_s)
+    limits = service.ServiceLimits(
+        token,
+        round(most_mb * 1e6),
+        within_s,
+        per_minute=per_minute,
+        hosts=tuple(hosts),
+        base_path=_base_path(base_path),
+    )
     listening = _listening(host, port, _SERVICE_PORT)
-    shown_host = f"[{host}]" if ":" in host else host
-    address = f"http://{shown_host}:{listening.getsockname()[1]}"
+    address = _url(host, listening.getsockname()[1], limits.base_path)
     ids = ", ".join(loaded.run.run_id for loaded in ensemble.loaded)
     out.print(f"Classifying with {ids}")
-    if host not in ("127.0.0.1", "::1", "localhost") and not token:
-        out.print("Anybody who can reach this machine can use it: GENRECORE_TOKEN sets a token.")
     out.print(f"{address}/classify  (Ctrl-C ends it)")
     sys.stdout.flush()
-    server = uvicorn.Server(
-        uvicorn.Config(
-            service.app(ensemble, limits),
-            log_level="warning",
-            access_log=False,
-            server_header=False,
-            timeout_graceful_shutdown=5,
-        )
-    )
+    server = service.Server(ensemble, limits)
     with contextlib.suppress(KeyboardInterrupt):  # uvicorn passes on the signal that ended it
         server.run(sockets=[listening])
+
+
+def _base_path(text: str) -> str:
+    """The path as "/genres", or nothing.
+
+    Raises:
+        UsageError: It is no path.
+    """
+    path = text.strip("/")
+    if not re.fullmatch(r"[\w.~/-]*", path, re.ASCII) or ".." in path or "//" in path:
+        raise UsageError(f"{text!r} is no path to serve below; expected one like /genres.")
+    return f"/{path}" if path else ""
 
 
 def _listening(host: str, port: int | None, usual: int) -> socket.socket:
@@ -167,13 +211,19 @@ def _listening(host: str, port: int | None, usual: int) -> socket.socket:
     raise GenrecoreError("This machine has no free port.")
 
 
-def _free_port(port: int | None) -> int:
+def _free_port(port: int | None, host: str = _HOST) -> int:
     """The port on which the dashboard will listen, as `_listening` chooses it."""
-    with _listening(_HOST, port, _DASHBOARD_PORT) as listener:
+    with _listening(host, port, _DASHBOARD_PORT) as listener:
         return int(listener.getsockname()[1])
 
 
-def _serve(port: int) -> None:
+def _url(host: str, port: int, base_path: str) -> str:
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}{base_path}"
+
+
+def _serve(
+    port: int, host: str = _HOST, hosts: Sequence[str] = guard.LOOPBACK, base_path: str = ""
+) -> None:
     """Turns this process into the dashboard's server, so that no child outlives a signal to it."""
     app_file = Path(__file__).resolve().parents[2] / "app.py"
     if not app_file.exists():
@@ -181,7 +231,7 @@ def _serve(port: int) -> None:
             "The dashboard runs from a checkout (app.py and pages/ are at its top level), and this "
             "installation has none; install with 'pip install -e .' in the checkout."
         )
-    out.print(f"\nDashboard: http://{_HOST}:{port}  (Ctrl-C ends it; runs go on)")
+    out.print(f"\nDashboard: {_url(host, port, base_path)}  (Ctrl-C ends it; runs go on)")
     sys.stdout.flush()
     ensure_runner()
     # In the checkout, where the dashboard's settings and theme lie; the store stays ours.
@@ -189,7 +239,9 @@ def _serve(port: int) -> None:
     os.chdir(app_file.parent)
     command = [
         sys.executable, "-m", "streamlit", "run", str(app_file),
-        "--server.address", _HOST, "--server.port", str(port), "--server.headless", "true",
+        "--server.address", host, "--server.port", str(port), "--server.headless", "true",
+        "--server.baseUrlPath", base_path, "--browser.serverAddress", host,
+        *(part for name in hosts for part in ("--server.allowedHosts", name)),
     ]  # fmt: skip
     os.execve(sys.executable, command, environment)
 

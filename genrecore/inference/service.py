@@ -1,14 +1,15 @@
 """Classifying over HTTP: `POST /classify` with a file, `GET /healthz`, `GET /openapi.json`.
 
 Every error is answered with one sentence as JSON and its status code. A file is received to its
-end, or to the limit of size or time, before anything is decoded. As many files are classified at
-once as there are cores, each with its share of them: a single one gets all.
+end, or to the limit of size or time, before anything is decoded; until then it takes no place from
+others, and what arrives too slowly is ended. As many files are classified at once as there are
+cores, each with its share of them: a single one gets all.
 """
 
 from __future__ import annotations
 
 import asyncio
-import hmac
+import socket
 import threading
 from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
@@ -19,6 +20,7 @@ from tempfile import SpooledTemporaryFile
 from typing import IO, Annotated, Any
 
 import torch
+import uvicorn
 from fastapi import Depends, FastAPI, Query, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
@@ -31,6 +33,7 @@ from starlette.types import Message
 
 from genrecore import __version__
 from genrecore.errors import GenrecoreError
+from genrecore.inference import guard
 from genrecore.inference.doubts import Doubt, DoubtFinder
 from genrecore.inference.ensemble import Ensemble
 from genrecore.inference.loaded import FILES
@@ -41,6 +44,11 @@ _LONGEST_S = 1200.0  # of any file, and so of what can be asked for
 _IN_MEMORY = 2**23  # bytes of an upload; a longer one lies on the disk while it is classified
 _DRAINED = 2**24  # bytes read and dropped, so that who sends too much still hears why
 _LONGEST_NAME = 200
+# An upload is ended where it falls behind this rate, which is a 30 s MP3 in eight minutes.
+_LEAST_BYTES_PER_S = 1000.0
+_GRACE_S = 5.0
+_MOST_ARRIVING = 256  # uploads at once; with more, the slowest is ended
+_MOST_FILES_OF_BYTES = 20  # the largest uploads of a client within a minute
 
 Seconds = Annotated[float | None, Query(ge=0, le=_LONGEST_S, allow_inf_nan=False)]
 AtLeastASecond = Annotated[float | None, Query(ge=1, le=_LONGEST_S, allow_inf_nan=False)]
@@ -67,6 +75,7 @@ _ERRORS = {
     408: "The upload took too long",
     413: "The upload is too large",
     422: "The file cannot be used; the sentence says why",
+    429: "Too many requests of this client within a minute",
     503: "Too many requests at once, or classifying took too long",
 }
 
@@ -78,7 +87,29 @@ class ServiceLimits:
     token: str = ""  # expected as `Authorization: Bearer …`; empty for a server without one
     most_bytes: int = 100_000_000
     within_s: float = 60.0  # for receiving a file, and again for classifying it
-    at_once: int = 64  # requests that are worked on or wait; more are sent away
+    at_once: int = 64  # files that are classified or wait for it; more are sent away
+    per_minute: int = 1200  # requests of one client; more are sent away
+    hosts: tuple[str, ...] = guard.LOOPBACK  # the host names that the server answers to
+    base_path: str = ""  # before every path, where a proxy serves it below one, as in "/genres"
+
+
+@dataclass(eq=False)
+class _Arriving:
+    """An upload on its way, and the deadline that ends it."""
+
+    deadline: asyncio.Timeout
+    began: float
+    n_bytes: int = 0
+    why: HTTPException | None = None
+
+    def behind_s(self, now: float) -> float:
+        """By how much it is later than it would be at the least rate."""
+        return now - self.began - self.n_bytes / _LEAST_BYTES_PER_S
+
+    def end(self, why: HTTPException) -> None:
+        if not self.deadline.expired():
+            self.why = why
+            self.deadline.reschedule(self.began)
 
 
 class ErrorMessage(BaseModel):
@@ -94,7 +125,9 @@ class _Answer(JSONResponse):
 def app(ensemble: Ensemble, limits: ServiceLimits) -> FastAPI:
     """The application that classifies with these runs, within these limits."""
     service = _Service(ensemble, limits)
+    token_asked = [Depends(service.check_token)] if limits.token else []
     application = FastAPI(
+        servers=[{"url": limits.base_path}] if limits.base_path else None,
         title="genrecore",
         version=__version__,
         description="Music genre classification by trained runs.",
@@ -124,7 +157,7 @@ def app(ensemble: Ensemble, limits: ServiceLimits) -> FastAPI:
         response_model=_response_model(ensemble),
         response_model_exclude_unset=True,
         responses={code: {"model": ErrorMessage, "description": _ERRORS[code]} for code in _ERRORS},
-        dependencies=[Depends(service.check_token)] if limits.token else [],
+        dependencies=[*token_asked, Depends(service.check_rate)],
         openapi_extra={"requestBody": _BODY},
     )(service.classify)
 
@@ -133,12 +166,45 @@ def app(ensemble: Ensemble, limits: ServiceLimits) -> FastAPI:
     async def health() -> dict[str, str]:
         return {"status": "ok"}
 
-    @application.head("/openapi.json", include_in_schema=False)
-    @application.get("/openapi.json", operation_id="description")
+    refused: dict[int | str, Any] = {401: {"model": ErrorMessage, "description": _ERRORS[401]}}
+
+    @application.head("/openapi.json", include_in_schema=False, dependencies=token_asked)
+    @application.get(
+        "/openapi.json",
+        operation_id="description",
+        dependencies=token_asked,
+        responses=refused if limits.token else {},
+    )
     async def description() -> dict[str, Any]:
         return application.openapi()
 
+    if limits.base_path:
+        application.add_middleware(guard.BelowPath, path=limits.base_path)
+    application.add_middleware(guard.OwnHosts, hosts=limits.hosts)
+    application.state.end_uploads = service.end_uploads
     return application
+
+
+class Server(uvicorn.Server):
+    """A server of `app`; `run(sockets=…)` serves until a signal ends it."""
+
+    def __init__(self, ensemble: Ensemble, limits: ServiceLimits) -> None:
+        self.application = app(ensemble, limits)
+        super().__init__(
+            uvicorn.Config(
+                self.application,
+                http=guard.PromptHeads,
+                log_level="warning",
+                access_log=False,
+                server_header=False,
+                timeout_graceful_shutdown=5,
+            )
+        )
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Ends what is arriving, which would be waited for and then broken off, and the server."""
+        self.application.state.end_uploads()
+        await super().shutdown(sockets)
 
 
 def _response_model(ensemble: Ensemble) -> type[BaseModel]:
@@ -165,7 +231,10 @@ def _response_model(ensemble: Ensemble) -> type[BaseModel]:
 class _Service:
     def __init__(self, ensemble: Ensemble, limits: ServiceLimits) -> None:
         self.ensemble, self.limits = ensemble, limits
-        self.n_requests = 0
+        self.n_requests = 0  # that are classified or wait for it
+        self.arriving: set[_Arriving] = set()
+        self.requests = guard.Allowance(limits.per_minute)
+        self.bytes = guard.Allowance(_MOST_FILES_OF_BYTES * limits.most_bytes)
         self.n_cores = torch.get_num_threads()
         self.lock = threading.Lock()
         self.n_classifying = 0
@@ -181,15 +250,35 @@ class _Service:
         """Made when it is first needed: what is kept of a run's clips may be large."""
         return DoubtFinder(self.ensemble.loaded)
 
-    async def check_token(self, token: Token) -> None:
-        sent = token.credentials.strip().encode("latin-1") if token else b""  # headers are bytes
-        # In a time that does not tell how much of it is right.
-        if not hmac.compare_digest(sent, self.limits.token.encode()):
+    async def check_token(self, request: Request, _: Token) -> None:
+        if not guard.is_token(guard.bearer(request.headers), self.limits.token):
             raise HTTPException(
                 401,
                 "This server asks for its token: send the header 'Authorization: Bearer …'.",
                 {"WWW-Authenticate": "Bearer"},
             )
+
+    async def check_rate(self, request: Request) -> None:
+        if not self.requests.take(guard.client(request.scope)):
+            raise self._too_many(f"{self.limits.per_minute} requests")
+
+    def _too_many(self, allowed: str) -> HTTPException:
+        return HTTPException(
+            429,
+            f"This server takes {allowed} of one client within a minute.",
+            {"Retry-After": str(guard.Allowance.wait_s())},
+        )
+
+    def _check_room(self) -> None:
+        if self.n_requests >= self.limits.at_once:
+            raise HTTPException(
+                503, "The server is busy; try again in a few seconds.", {"Retry-After": "3"}
+            )
+
+    def end_uploads(self) -> None:
+        """Ends what is still arriving, since the server is about to end."""
+        for upload in self.arriving:
+            upload.end(HTTPException(503, "The server is being stopped."))
 
     async def classify(
         self,
@@ -199,16 +288,14 @@ class _Service:
         length_s: AtLeastASecond = None,
         doubts: bool = False,
     ) -> Any:
-        if self.n_requests >= self.limits.at_once:
-            raise HTTPException(
-                503, "The server is busy; try again in a few seconds.", {"Retry-After": "3"}
-            )
-        self.n_requests += 1
+        self._check_room()  # before anybody sends for nothing
+        file, form_name = await self._receive(request)
         try:
-            file, form_name = await _receive(request, self.limits)
-        except BaseException:
-            self.n_requests -= 1
+            self._check_room()
+        except HTTPException:
+            file.close()
             raise
+        self.n_requests += 1
         name = _display_name(form_name or name)
 
         def done(_: Any) -> None:
@@ -245,37 +332,60 @@ class _Service:
                 self.n_classifying -= 1
         return {**prediction.as_dict(), "doubts": [asdict(doubt) for doubt in doubts]}
 
-
-async def _receive(request: Request, limits: ServiceLimits) -> tuple[IO[bytes], str]:
-    """The whole upload as an open file, and its name in a form."""
-    too_large = HTTPException(
-        413, f"The upload is larger than the {limits.most_bytes / 1e6:g} MB that this server takes."
-    )
-    n_received = 0
-
-    async def receive() -> Message:
-        nonlocal n_received
-        message = await request.receive()
-        n_received += len(message.get("body", b""))
-        if n_received > limits.most_bytes:
-            if message.get("more_body"):
-                await _drain(request)
+    async def _receive(self, request: Request) -> tuple[IO[bytes], str]:
+        """The whole upload as an open file, and its name in a form."""
+        limits, client = self.limits, guard.client(request.scope)
+        too_large = HTTPException(
+            413,
+            f"The upload is larger than the {limits.most_bytes / 1e6:g} MB that this server takes.",
+        )
+        announced = request.headers.get("content-length", "")
+        if announced.isdecimal() and int(announced) > limits.most_bytes:
+            await _drain(request)
             raise too_large
-        return message
+        began = asyncio.get_running_loop().time()
+        last = began + limits.within_s
 
-    announced = request.headers.get("content-length", "")
-    if announced.isdecimal() and int(announced) > limits.most_bytes:
-        await _drain(request)
-        raise too_large
-    is_form = request.headers.get("content-type", "").lower().startswith("multipart/")
-    counted = Request(request.scope, receive)
-    try:
-        async with asyncio.timeout(limits.within_s):
-            return await (_form_file(counted) if is_form else _body(counted))
-    except TimeoutError:
-        raise HTTPException(
-            408, f"The upload was not complete after {limits.within_s:g} s."
-        ) from None
+        async def receive() -> Message:
+            message = await request.receive()
+            n_new = len(message.get("body", b""))
+            upload.n_bytes += n_new
+            if upload.n_bytes > limits.most_bytes:
+                if message.get("more_body"):
+                    await _drain(request)
+                raise too_large
+            if not self.bytes.take(client, n_new):
+                raise self._too_many(f"{self.bytes.most / 1e6:g} MB")
+            if upload.why is None and not deadline.expired():
+                by = began + _GRACE_S + upload.n_bytes / _LEAST_BYTES_PER_S
+                deadline.reschedule(min(last, by))
+            return message
+
+        is_form = request.headers.get("content-type", "").lower().startswith("multipart/")
+        counted = Request(request.scope, receive)
+        try:
+            async with asyncio.timeout_at(min(last, began + _GRACE_S)) as deadline:
+                upload = _Arriving(deadline, began)
+                self._make_room()
+                self.arriving.add(upload)
+                try:
+                    return await (_form_file(counted) if is_form else _body(counted))
+                finally:
+                    self.arriving.discard(upload)
+        except TimeoutError:
+            if upload.why is not None:
+                raise upload.why from None
+            late = f"was not complete after {limits.within_s:g} s"
+            slow = f"was slower than {_LEAST_BYTES_PER_S / 1e3:g} kB a second"
+            is_late = asyncio.get_running_loop().time() >= last
+            raise HTTPException(408, f"The upload {late if is_late else slow}.") from None
+
+    def _make_room(self) -> None:
+        """Ends the slowest upload where too many arrive at once."""
+        if len(self.arriving) >= _MOST_ARRIVING:
+            now = asyncio.get_running_loop().time()
+            slowest = max(self.arriving, key=lambda upload: upload.behind_s(now))
+            slowest.end(HTTPException(503, "Too many uploads arrive at once, and this is slow."))
 
 
 async def _body(request: Request) -> tuple[IO[bytes], str]:

@@ -1,5 +1,6 @@
 """What page scripts are made of; what belongs to one page lies in a folder of its own."""
 
+from genrecore.ui.parts.access import Door
 from genrecore.ui.parts.choices import choose_one, chosen
 from genrecore.ui.parts.frame import (
     chart,
@@ -17,6 +18,7 @@ from genrecore.ui.parts.live import live
 from genrecore.ui.parts.tables import leaderboard_table
 
 __all__ = [
+    "Door",
     "chart",
     "choose_one",
     "chosen",

@@ -6,6 +6,7 @@ import contextlib
 import http.client
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -21,7 +22,6 @@ import jsonschema
 import numpy as np
 import pytest
 import requests
-import uvicorn
 from commands import genrecore
 from conftest import ROOT
 from hypothesis import HealthCheck, given, settings
@@ -30,7 +30,7 @@ from test_audio import noise, wav_bytes
 from test_audio_aac import encode
 from untrained_runs import GENRES, untrained_run
 
-from genrecore.inference import service
+from genrecore.inference import guard, service
 from genrecore.inference.ensemble import Ensemble
 from genrecore.inference.ensemble import load as load_ensemble
 from genrecore.inference.service import ServiceLimits
@@ -52,16 +52,15 @@ class Server:
         return requests.post(f"{self.address}/classify", data=content, timeout=30, **how)
 
     def get(self, path: str) -> Any:
-        return requests.get(f"{self.address}{path}", timeout=10).json()
+        token = {"Authorization": "Bearer schlüssel".encode()}
+        return requests.get(f"{self.address}{path}", headers=token, timeout=10).json()
 
 
 @contextlib.contextmanager
 def served(ensemble: Ensemble, limits: ServiceLimits) -> Iterator[Server]:
     listening = socket.create_server(("127.0.0.1", 0))
     port = listening.getsockname()[1]
-    server = uvicorn.Server(
-        uvicorn.Config(service.app(ensemble, limits), log_level="error", access_log=False)
-    )
+    server = service.Server(ensemble, limits)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
     thread.start()
     try:
@@ -139,7 +138,8 @@ def test_several_runs_are_averaged_and_a_token_is_asked_for(several: Server) -> 
     expected = several.ensemble.classify(WAV, name="clip")
     assert averaged == json.loads(json.dumps(expected.as_dict()))
     assert len(averaged["runs"]) == 2
-    assert several.get("/healthz") == {"status": "ok"}  # who watches over it needs no token
+    # Who watches over it needs no token.
+    assert requests.get(f"{several.address}/healthz", timeout=10).json() == {"status": "ok"}
 
 
 @pytest.mark.parametrize(
@@ -221,17 +221,17 @@ def test_other_paths_and_methods_are_answered_in_json(single: Server) -> None:
     refused(requests.delete(f"{single.address}/healthz", timeout=10), 405, "DELETE")
 
 
-def half_sent(server: Server, announced: int, sent: bytes, headers: str = "") -> socket.socket:
-    connection = socket.create_connection(("127.0.0.1", server.port))
-    head = f"POST /classify HTTP/1.1\r\nHost: x\r\nContent-Length: {announced}\r\n{headers}\r\n"
-    connection.sendall(head.encode() + sent)
+def half_sent(port: int, announced: int, sent: bytes, headers: str = "") -> socket.socket:
+    connection = socket.create_connection(("127.0.0.1", port))
+    head = f"POST /classify HTTP/1.1\r\nHost: localhost\r\nContent-Length: {announced}\r\n"
+    connection.sendall(f"{head}{headers}\r\n".encode() + sent)
     return connection
 
 
 def test_an_upload_that_is_cut_off_harms_nobody(single: Server) -> None:
     for n in (0, 1, 1000, len(WAV) - 1):
-        half_sent(single, len(WAV), WAV[:n]).close()
-    with half_sent(single, len(WAV), WAV[:1000]) as connection:
+        half_sent(single.port, len(WAV), WAV[:n]).close()
+    with half_sent(single.port, len(WAV), WAV[:1000]) as connection:
         connection.shutdown(socket.SHUT_WR)
         connection.settimeout(10)
         connection.recv(4096)  # an answer or an end, and no hanging
@@ -240,7 +240,7 @@ def test_an_upload_that_is_cut_off_harms_nobody(single: Server) -> None:
 
 def test_an_upload_that_stalls_is_ended(several: Server) -> None:
     token = "Authorization: Bearer schlüssel\r\n"
-    with half_sent(several, len(WAV), WAV[:1000], token) as connection:
+    with half_sent(several.port, len(WAV), WAV[:1000], token) as connection:
         connection.settimeout(10)
         answer = http.client.HTTPResponse(connection)
         answer.begin()
@@ -282,20 +282,146 @@ def test_sixteen_clients_at_once_get_their_own_answers(single: Server) -> None:
                 assert answer["duration_s"] == expected[k]["duration_s"]
 
 
-def test_more_than_it_can_hold_is_sent_away(single: Server) -> None:
-    ensemble = single.ensemble
-    with served(ensemble, ServiceLimits(at_once=2, within_s=5)) as server:
-        waiting = [half_sent(server, len(WAV), WAV[:1000]) for _ in range(2)]
-        time.sleep(0.3)
+def test_more_than_it_can_hold_is_sent_away(
+    single: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded, go_on = single.ensemble.loaded[0], threading.Event()
+    predict = loaded.predict
+
+    def waits(excerpts: Any) -> Any:
+        go_on.wait(20)
+        return predict(excerpts)
+
+    monkeypatch.setattr(loaded, "predict", waits)
+    with (
+        served(single.ensemble, ServiceLimits(at_once=2)) as server,
+        ThreadPoolExecutor(2) as pool,
+    ):
+        held = [pool.submit(server.post) for _ in range(2)]
+        time.sleep(0.5)
         answer = server.post()
         refused(answer, 503, "busy")
         assert answer.headers["Retry-After"] == "3"
-        for connection in waiting:
-            connection.sendall(WAV[1000:])
+        go_on.set()
+        assert [request.result().status_code for request in held] == [200, 200]
+        assert server.post().status_code == 200
+
+
+def test_slow_clients_take_nobodys_place(single: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(guard, "HEAD_WITHIN_S", 3.0)
+    with served(single.ensemble, ServiceLimits(at_once=2)) as server:
+        slow = [half_sent(server.port, len(WAV), b"R") for _ in range(100)]
+        heads = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(20)]
+        began, codes = time.monotonic(), []
+        while time.monotonic() < began + 4:
+            for connection in [*slow, *heads]:
+                with contextlib.suppress(OSError):
+                    connection.sendall(b"P")
+            codes.append(server.post().status_code)
+        assert set(codes) == {200}
+        time.sleep(2.5)  # over the grace of five seconds
+        for connection in slow:
+            answer = http.client.HTTPResponse(connection)
+            answer.begin()
+            assert answer.status == 408
+            assert "slower than 1 kB a second" in json.loads(answer.read())["error"]
+        for connection in heads:
+            connection.settimeout(5)
+            assert ended(connection)
+        for connection in [*slow, *heads]:
+            connection.close()
+
+
+def ended(connection: socket.socket) -> bool:
+    """Whether the server closed a connection without a word."""
+    try:
+        return connection.recv(4096) == b""
+    except ConnectionResetError:
+        return True
+
+
+def test_too_many_uploads_at_once_end_the_slowest(
+    single: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(service, "_MOST_ARRIVING", 3)
+    with served(single.ensemble, ServiceLimits()) as server:
+        slowest = half_sent(server.port, len(WAV), b"R")
+        others = [half_sent(server.port, len(WAV), WAV[:50_000]) for _ in range(2)]
+        time.sleep(0.5)
+        assert server.post().status_code == 200
+        answer = http.client.HTTPResponse(slowest)
+        answer.begin()
+        assert answer.status == 503
+        for connection in others:
+            connection.sendall(WAV[50_000:])
             connection.settimeout(20)
             assert b" 200 " in connection.recv(4096)
+        for connection in [slowest, *others]:
             connection.close()
-        assert server.post().status_code == 200
+
+
+def test_one_client_cannot_ask_without_end(single: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(guard, "monotonic", lambda: 60.0)  # no new minute begins meanwhile
+    with served(single.ensemble, ServiceLimits(per_minute=3)) as server:
+        assert [server.post().status_code for _ in range(3)] == [200] * 3
+        answer = server.post()
+        refused(answer, 429, "3 requests of one client within a minute")
+        assert answer.headers["Retry-After"] == "60"
+        another = server.post(headers={"X-Forwarded-For": "192.0.2.7"})  # behind a proxy here
+        assert another.status_code == 200
+    small = ServiceLimits(most_bytes=len(WAV))
+    monkeypatch.setattr(service, "_MOST_FILES_OF_BYTES", 2)
+    with served(single.ensemble, small) as server:
+        assert [server.post().status_code for _ in range(2)] == [200] * 2
+        refused(server.post(), 429, "MB of one client within a minute")
+
+
+def test_it_answers_to_its_own_names_alone(single: Server) -> None:
+    for host in (
+        "evil.example",
+        f"evil.example:{single.port}",
+        "127.0.0.1.evil.example",
+        "",
+        "a@localhost",
+    ):
+        for path in ("/healthz", "/openapi.json", "/"):
+            answer = requests.get(f"{single.address}{path}", headers={"Host": host}, timeout=10)
+            assert answer.status_code == 403
+        assert single.post(headers={"Host": host, "Origin": f"http://{host}"}).status_code == 403
+    for host in ("localhost", "LOCALHOST:1", "[::1]:8600", "127.0.0.1", "localhost."):
+        assert requests.get(
+            f"{single.address}/healthz", headers={"Host": host}, timeout=10
+        ).json() == {"status": "ok"}
+
+
+def test_a_token_may_end_in_any_letter(single: Server) -> None:
+    for token in ("schlüsselà", "ключ", "abc\xa0", "a b"):
+        with served(single.ensemble, ServiceLimits(token=token)) as server:
+            spellings = [token.encode()]
+            with contextlib.suppress(UnicodeEncodeError):
+                spellings.append(token.encode("latin-1"))
+            for spelling in spellings:
+                right = {"Authorization": b"Bearer " + spelling}
+                assert server.post(headers=right).status_code == 200
+                for wrong in (spelling[:-1], spelling + b"a", b""):
+                    answer = server.post(headers={"Authorization": b"Bearer " + wrong})
+                    refused(answer, 401)
+
+
+def test_the_description_needs_the_token(several: Server) -> None:
+    for path in ("/openapi.json", "/docs", "/redoc"):
+        answer = requests.get(f"{several.address}{path}", timeout=10)
+        refused(answer, 401 if path == "/openapi.json" else 404)
+        assert "classify" not in answer.text
+
+
+def test_it_works_below_a_path_whether_a_proxy_cuts_it_off_or_not(single: Server) -> None:
+    with served(single.ensemble, ServiceLimits(base_path="/genres/live")) as server:
+        for path in ("/classify", "/genres/live/classify"):
+            answer = requests.post(f"{server.address}{path}", data=WAV, timeout=30)
+            assert answer.status_code == 200
+        assert server.get("/genres/live/openapi.json")["servers"] == [{"url": "/genres/live"}]
+        refused(requests.get(f"{server.address}/other", timeout=10), 404)
 
 
 def schema_of(description: dict[str, Any], path: str, method: str, code: int) -> dict[str, Any]:
@@ -404,9 +530,14 @@ def test_the_command_serves_until_it_is_ended(tmp_path: Path) -> None:
         assert answer.json()["genre"] == expected.genre
         # Another number of threads sums in another order.
         np.testing.assert_allclose([*answer.json()["proba"].values()], expected.proba, atol=2e-5)
-        process.send_signal(2)
-        assert process.wait(timeout=20) == 0
-        assert "Traceback" not in process.stderr.read()
+        port = int(address.split(":")[2].split("/")[0])
+        half = half_sent(port, len(WAV), WAV[:1000], "Authorization: Bearer abc\r\n")
+        time.sleep(0.3)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=4) == -signal.SIGTERM  # it does not wait for the upload
+        assert b"being stopped" in half.recv(4096)
+        half.close()
+        assert process.stderr.read() == ""
     finally:
         if process.poll() is None:
             process.kill()

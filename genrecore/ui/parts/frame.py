@@ -26,7 +26,7 @@ from genrecore.reporting.plots.palette import INK
 from genrecore.store.run import Run, store_dir
 from genrecore.store.separation import Answer, Separation
 from genrecore.training import hardware
-from genrecore.ui.parts import sockets
+from genrecore.ui.parts import access, sockets
 from genrecore.ui.parts.choices import choose, new_run, open_page
 from genrecore.ui.parts.tables import plain, show_table
 
@@ -63,7 +63,13 @@ def navigation() -> st.Page:
     # Before the navigation, or the browser fetches the page's icon from elsewhere.
     st.set_page_config(page_title=_tab_title(), page_icon=_ICON, layout="wide")
     st.logo(_LOGO, size="large", icon_image=_ICON)
-    return st.navigation(menu())
+    closed = access.closed()
+    page = st.navigation(menu(), position="hidden" if closed else "sidebar")
+    if closed:
+        closed()
+        st.stop()
+    access.log_out()
+    return page
 
 
 def _tab_title(*parts: str) -> str:
@@ -109,6 +115,10 @@ def page(title: str, lead: str) -> None:
     if "_framed" not in st.session_state:
         navigation()
         st.rerun()
+    closed = access.closed()  # again: a page may have been opened without the navigation
+    if closed:
+        closed()
+        st.stop()
     new_run(title)
     opens()
     _show_announced()
