@@ -19,7 +19,7 @@ from typing import IO
 
 from genrecore.data import archives, datasets
 from genrecore.errors import GenrecoreError, describe
-from genrecore.store.files import cache_dir, digest, write_bytes, write_text
+from genrecore.store.files import cache_dir, digest, open_named, write_bytes, write_text
 from genrecore.store.locks import make_once
 from genrecore.store.progress import Phase, Report, silent
 
@@ -82,7 +82,7 @@ def unpack(archive: Path, report: Report = silent) -> Path:
             its content; nothing is left then.
     """
     try:
-        with open(archive, "rb") as stream:
+        with open_named(archive) as stream:
             final = _store() / _digest(stream, report, archive.stat().st_size)
     except OSError as error:
         raise GenrecoreError(f"{archive} cannot be read: {describe(error)}") from None

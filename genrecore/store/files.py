@@ -12,7 +12,7 @@ import threading
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import platformdirs
 
@@ -41,6 +41,26 @@ def is_regular_file(path: str) -> bool:
     except (OSError, ValueError):  # a NUL in the name
         return False
     return stat.S_ISREG(facts.st_mode) and facts.st_dev not in _kernel_devices()
+
+
+def open_named(path: str | Path) -> BinaryIO:
+    """A regular file that somebody named, also behind a link, opened for reading without waiting
+    for anybody.
+
+    Raises:
+        GenrecoreError: There is none, it is something else, or it may not be read.
+    """
+    if not os.path.exists(path):
+        raise GenrecoreError(f"There is no file {path}.")
+    try:
+        if is_regular_file(str(path)):
+            descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+            if stat.S_ISREG(os.fstat(descriptor).st_mode):  # it may have changed in between
+                return os.fdopen(descriptor, "rb")
+            os.close(descriptor)
+    except (OSError, ValueError) as error:
+        raise GenrecoreError(f"{path} cannot be read: {describe(error)}") from None
+    raise GenrecoreError(f"{path} is no regular file.")
 
 
 @cache

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
 import io
+import lzma
 import os
 import stat
+import struct
 import tarfile
+import time
+import tracemalloc
 import zipfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -200,3 +207,161 @@ def test_a_target_that_is_there_is_not_touched(tmp_path: Path) -> None:
     assert (tmp_path / "target" / "a.wav").read_bytes() == b"old"
     with pytest.raises(GenrecoreError, match="There is no file"):
         extract(tmp_path / "nothing.zip", tmp_path / "other")
+
+
+# Archives that are small and would make much
+
+
+def _refused_soon(archive: Path, message: str, limits: ArchiveLimits = UPLOAD) -> None:
+    """Refused within a second of the processor and with little memory, before anything is made."""
+    began = time.process_time()
+    with pytest.raises(GenrecoreError, match=message):
+        extract(archive, archive.parent / "far" / "target", limits=limits)
+    assert time.process_time() - began < 1.0  # s
+    tracemalloc.start()
+    with pytest.raises(GenrecoreError, match=message):
+        extract(archive, archive.parent / "far" / "target", limits=limits)
+    _, most_bytes = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most_bytes < 60e6  # one copy of the largest list of files, and objects of the limits
+    assert not (archive.parent / "far").exists()
+
+
+def many_entries(n: int, claimed: int | None = None) -> bytes:
+    """A zip whose directory lists n empty files; its end record claims another number of them."""
+    head = struct.pack("<4s5H3L2H", b"PK\x03\x04", 20, 0, 0, 0, 33, 0, 0, 0, 7, 0)
+    local = head + b"0000000"
+    pack = struct.Struct("<4s6H3L5H2L").pack
+    entry = pack(b"PK\x01\x02", 20, 20, 0, 0, 0, 33, 0, 0, 0, 7, 0, 0, 0, 0, 0, 0)
+    directory = b"".join(entry + b"%07d" % k for k in range(n))
+    count = min(n if claimed is None else claimed, 0xFFFE)
+    end = (b"PK\x05\x06", 0, 0, count, count, len(directory), len(local), 0)
+    return local + directory + struct.pack("<4s4H2LH", *end)
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar:gz"])
+def test_folders_inside_one_another_are_bounded(kind: str, tmp_path: Path) -> None:
+    """200 empty files under 490 folders each: 98 200 folders of 408 790 bytes."""
+    names = {f"{n}/" + "a/" * 489 + "f": b"" for n in range(200)}
+    _refused_soon(PACKERS[kind](tmp_path / "a", names), "490 folders inside|491 folders inside")
+
+
+@pytest.mark.parametrize("kind", ["zip", "tar:gz"])
+def test_folders_that_only_stand_in_paths_count(kind: str, tmp_path: Path) -> None:
+    names = {f"{n}/" + "a/" * 30 + "f": b"" for n in range(700)}
+    _refused_soon(PACKERS[kind](tmp_path / "a", names), "more than 20,000 files and folders")
+    few = {f"{n}/" + "a/" * 30 + "f": b"" for n in range(7)}
+    archive = PACKERS[kind](tmp_path / "b", few)
+    _refused(archive, "more than 223 files", ArchiveLimits(7 * 32 - 1, 2**30, 100.0))
+    extract(archive, tmp_path / "target", limits=ArchiveLimits(7 * 32, 2**30, 100.0))
+
+
+@pytest.mark.parametrize(
+    ("n", "claimed", "message"),
+    [
+        (1_000_000, None, "list of files"),
+        (250_000, None, "more than 20,000 files"),
+        (250_000, 1, "more than 20,000 files"),
+    ],
+)
+def test_a_zip_of_a_million_entries_is_refused_before_it_is_listed(
+    n: int, claimed: int | None, message: str, tmp_path: Path
+) -> None:
+    (tmp_path / "a.zip").write_bytes(many_entries(n, claimed))
+    _refused_soon(tmp_path / "a.zip", message)
+
+
+def test_a_zip_with_an_honest_list_of_entries_is_no_other(tmp_path: Path) -> None:
+    """The same builder, so that the tests above refuse for the number and nothing else."""
+    (tmp_path / "a.zip").write_bytes(many_entries(1))
+    extract(tmp_path / "a.zip", tmp_path / "target")
+    assert (tmp_path / "target" / "0000000").read_bytes() == b""
+
+
+@pytest.mark.parametrize("folders", [True, False])
+def test_a_tar_of_many_entries_is_refused_also_where_they_repeat(
+    folders: bool, tmp_path: Path
+) -> None:
+    entry = tarfile.TarInfo("a")
+    entry.type = tarfile.DIRTYPE if folders else tarfile.REGTYPE
+    content = entry.tobuf() * 2_500
+    if not folders:
+        names = (tarfile.TarInfo(str(n)).tobuf() for n in range(2_500))
+        content = b"".join(names)
+    packed = zlib.compressobj(1, wbits=31)
+    (tmp_path / "a.tgz").write_bytes(packed.compress(content) + packed.flush())
+    _refused_soon(tmp_path / "a.tgz", "more than 2,000 files", ArchiveLimits(2_000, 2**30, 100.0))
+
+
+@pytest.mark.parametrize("kind", [tarfile.XHDTYPE, tarfile.GNUTYPE_LONGNAME])
+def test_headers_that_belong_to_headers_without_end_are_refused(
+    kind: bytes, tmp_path: Path
+) -> None:
+    entry = tarfile.TarInfo("a")
+    entry.type, entry.size = kind, 512
+    link = entry.tobuf(tarfile.GNU_FORMAT) + b"x".ljust(512, b"\0")
+    start = tarfile.TarInfo("a.wav").tobuf()
+    (tmp_path / "a.tar").write_bytes(start + link * 5_000 + bytes(1_024))
+    _refused_soon(tmp_path / "a.tar", "is damaged")
+
+
+def test_a_sparse_file_is_refused(tmp_path: Path) -> None:
+    """Its list of pieces takes more memory than its bytes; nobody packs music so."""
+    entry = tarfile.TarInfo("a.wav")
+    entry.type, entry.size = tarfile.GNUTYPE_SPARSE, 0
+    (tmp_path / "a.tar").write_bytes(entry.tobuf(tarfile.GNU_FORMAT) + bytes(1_024))
+    _refused(tmp_path / "a.tar", "neither a file nor a folder")
+
+
+def test_a_gzip_header_with_an_endless_name_takes_no_time(tmp_path: Path) -> None:
+    content = b"\x1f\x8b\x08\x08" + bytes(6) + b"a" * 2**25
+    (tmp_path / "a.tgz").write_bytes(content)
+    _refused_soon(tmp_path / "a.tgz", "neither a zip nor a tar")
+
+
+def test_an_xz_that_asks_for_much_memory_is_refused(tmp_path: Path) -> None:
+    archive = PACKERS["tar:xz"](tmp_path / "a.xz", {"a.wav": b"1" * 3_001})
+    content = bytearray(archive.read_bytes())
+    n_header = 4 * (content[12] + 1)
+    content[16] = 36  # the dictionary: 1 GiB
+    content[12 + n_header - 4 : 12 + n_header] = zlib.crc32(
+        content[12 : 12 + n_header - 4]
+    ).to_bytes(4, "little")
+    archive.write_bytes(content)
+    _refused(archive, "takes more than 134 MB of memory")
+
+
+def test_a_zip_packed_so_that_unpacking_takes_much_memory_is_refused(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a.zip", "w", zipfile.ZIP_LZMA) as archive:
+        archive.writestr("a.wav", b"1" * 3_001)
+    _refused(tmp_path / "a.zip", "use deflate")
+
+
+@pytest.mark.parametrize("name", ["a" * 256, "ä" * 128, "a/" * 10 + "b" * 990])
+def test_names_that_no_file_system_takes_are_refused_before_anything_is_written(
+    name: str, tmp_path: Path
+) -> None:
+    _refused(zipped(tmp_path / "a.zip", {"good.wav": b"1", name: b"2"}), "no file can have")
+
+
+def test_an_archive_in_parts_is_read_to_its_end(tmp_path: Path) -> None:
+    """As pigz, xz with threads and `cat` write them; zeros may follow."""
+    for kind in ("gz", "bz2", "xz"):
+        whole = _tarred("w")(tmp_path / "whole", NAMES).read_bytes()
+        pack = {"gz": gzip.compress, "bz2": bz2.compress, "xz": lzma.compress}[kind]
+        parts = [pack(whole[k : k + 4_000]) for k in range(0, len(whole), 4_000)]
+        (tmp_path / kind).write_bytes(b"".join(parts) + bytes(512))
+        target = extract(tmp_path / kind, tmp_path / f"target-{kind}")
+        contents = {p.relative_to(target).as_posix(): p.read_bytes() for p in target.rglob("*.wav")}
+        assert contents == NAMES
+
+
+@pytest.mark.parametrize("path", ["/proc/kmsg", "/dev/zero", "/tmp"])
+def test_only_regular_files_are_opened(path: str, tmp_path: Path) -> None:
+    link = tmp_path / "a.zip"
+    link.symlink_to(path)
+    with pytest.raises(GenrecoreError, match="no regular file"):
+        extract(link, tmp_path / "target")
+    os.mkfifo(tmp_path / "b.zip")
+    with pytest.raises(GenrecoreError, match="no regular file"):
+        extract(tmp_path / "b.zip", tmp_path / "target")
