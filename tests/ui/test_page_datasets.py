@@ -86,6 +86,22 @@ def test_a_choice_is_not_lost_when_the_browser_asks_with_an_older_address(
     assert number(app, "Clips a genre").value == 12
 
 
+def test_an_address_that_is_very_late_keeps_a_choice_made_before(
+    music: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = open_page("datasets", **DEMO)
+    number(app, "Clips a genre").set_value(11).run()
+    monkeypatch.setattr(choices, "_LATE_S", 0.0)  # as if the machine were loaded
+    app.query_params["demo.n_clips"] = "10"
+    number(app, "Artists a genre").set_value(6).run()
+    assert (app.query_params["demo.n_clips"], app.query_params["demo.n_artists"]) == ("11", "6")
+    assert number(app, "Clips a genre").value == 11
+    app.query_params["demo.n_clips"] = "10"  # Back, and then another choice
+    app.run()
+    number(app, "Artists a genre").set_value(7).run()
+    assert (app.query_params["demo.n_clips"], app.query_params["demo.n_artists"]) == ("10", "7")
+
+
 def test_who_goes_back_later_gets_what_was_there(
     music: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -18,17 +18,20 @@ from typing import Any, TypeVar
 import streamlit as st
 
 T = TypeVar("T")
-# A browser that is told a new address while it asks for the next run may ask with the old one;
-# within this time the old one counts as that, later as a person who went back.
+# A browser that is told a new address while it asks for the next run may ask with the old one. So
+# does a person who goes back, but Back changes no widget: a run that began with the change of one
+# is late, however long it took. Of another run with the old address nobody can tell; within this
+# time it counts as late, afterwards as Back.
 _LATE_S = 3.0
 
 
 def chosen(name: str) -> str:
     """What the URL says under this name; empty where it says nothing."""
     text = st.query_params.get(name, "")
-    last = _last_choice(name)
+    last = _choices().get(name)
     if last is not None and text in last.instead_of:
-        _write(name, last.text)
+        if last.is_recent:
+            _write(name, last.text)
         return last.text
     return text
 
@@ -42,9 +45,9 @@ def choose(name: str, value: str | Sequence[str]) -> None:
     """Writes a choice into the URL."""
     text = value if isinstance(value, str) else ",".join(value)
     _pins().pop(name, None)
-    last = _last_choice(name)
+    last = _choices().get(name)
     replaced = {st.query_params.get(name, ""), *(last.instead_of | {last.text} if last else ())}
-    _choices()[name] = _Choice(_page(), text, frozenset(replaced - {text}), time.monotonic())
+    _choices()[name] = _Choice(text, frozenset(replaced - {text}), time.monotonic())
     _write(name, text)
 
 
@@ -80,24 +83,39 @@ def _pins() -> dict[str, str]:
 
 @dataclass(frozen=True)
 class _Choice:
-    """What was last chosen under a name, on which page, and what the URL said shortly before."""
+    """What was last chosen under a name, and what the URL said before."""
 
-    page: str
     text: str
     instead_of: frozenset[str]
     at: float
 
-
-def _last_choice(name: str) -> _Choice | None:
-    """The last choice on this page, if it was made just now."""
-    last = _choices().get(name)
-    recent = last is not None and last.page == _page() and time.monotonic() - last.at < _LATE_S
-    return last if recent else None
+    @property
+    def is_recent(self) -> bool:
+        return time.monotonic() - self.at < _LATE_S
 
 
 def _choices() -> dict[str, _Choice]:
+    """The choices on this page of which the browser may not know yet, by name."""
     choices: dict[str, _Choice] = st.session_state.setdefault("_choices", {})
     return choices
+
+
+def _edit(name: str, text: str) -> None:
+    """Writes what a person has changed a widget to, before the run that shows it."""
+    choose(name, text)
+    st.session_state.setdefault("_edited", set()).add(name)
+
+
+def _settle() -> None:
+    """As a run of the page begins: choices that the address lacks because it is late are written
+    into it again; those that the browser knows, or that a person went back from, are forgotten."""
+    edited = bool(st.session_state.pop("_edited", None))
+    for name, choice in list(_choices().items()):
+        is_late = st.query_params.get(name, "") in choice.instead_of
+        if is_late and (edited or choice.is_recent):
+            _write(name, choice.text)
+        elif not choice.is_recent:
+            del _choices()[name]
 
 
 def _write(name: str, text: str) -> None:
@@ -115,6 +133,8 @@ def new_run(page: str) -> None:
     st.session_state["_page"] = page
     if not same:
         st.session_state["_pins"] = {}
+        _choices().clear()
+    _settle()
 
 
 def is_fresh() -> bool:
@@ -183,13 +203,14 @@ def bound(
         picked = st.session_state.get(key)
         picked = empty if picked is None else picked
         if picked is None or (picked == default and not pinned):
-            choose(name, "")
+            _edit(name, "")
         else:
-            choose(name, to_text(picked))
+            _edit(name, to_text(picked))
         if keep is not None and picked is not None:
             keep(picked)
 
     picked = widget(*args, key=key, on_change=write, **settings)
+    st.session_state.get("_edited", set()).discard(name)  # of a fragment, which begins no new run
     if pinned and value:
         pin(name, to_text(value))
     if picked is None:
