@@ -8,6 +8,7 @@ import os
 import shlex
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Annotated, Any
@@ -109,20 +110,25 @@ def _write_about(run: Run, about: About) -> None:
 
 
 def _refuse(config: RunConfig, background: bool) -> None:
-    """Ends the command where a run would fail.
+    """Ends the command where a run would fail; says what else is wrong.
 
     Raises:
         UsageError: Why, and the commands that work.
     """
-    from genrecore.training.check import check
+    from genrecore.training.check import Remedy, check
+
+    def lines(problem: str, remedies: Sequence[Remedy]) -> str:
+        text = [problem]
+        for remedy in remedies:
+            words = train_command(with_values(config, dict(remedy.changes)), background)
+            text += [remedy.sentence, f"  {shlex.join(words)}"]
+        return "\n".join(text)
 
     result = check(config)
     if result.problem:
-        lines = [result.problem]
-        for remedy in result.remedies:
-            words = train_command(with_values(config, dict(remedy.changes)), background)
-            lines += [remedy.sentence, f"  {shlex.join(words)}"]
-        raise UsageError("\n".join(lines))
+        raise UsageError(lines(result.problem, result.remedies))
+    for caution in result.cautions:
+        err.print(f"Note: {lines(caution.sentence, caution.remedies)}")
 
 
 def _import_lifecycle() -> ModuleType:

@@ -15,6 +15,7 @@ from typing import Any, Generic, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from genrecore.config.demand import Shortage, TrainingSet
 from genrecore.errors import UsageError
 
 Thing = TypeVar("Thing")
@@ -26,6 +27,10 @@ class Options(BaseModel):
 
     # Options that list numbers are text, also when there is only one: `--set model.hidden=32`.
     model_config = ConfigDict(extra="forbid", frozen=True, coerce_numbers_to_str=True)
+
+    def shortage(self, there: TrainingSet) -> Shortage | None:
+        """What these options ask of the training data and do not get; None where it is enough."""
+        return None
 
 
 @dataclass(frozen=True)

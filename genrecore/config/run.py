@@ -17,6 +17,9 @@ from genrecore.config.registry import Choice, Facts, Registry, explain
 from genrecore.config.training import Group, Training, zero_means
 from genrecore.errors import UsageError
 
+LEAST_S = 0.25
+"""The shortest segment, in seconds."""
+
 
 class Part(Group):
     """A registered thing by name, with its options."""
@@ -74,8 +77,8 @@ class Segments(Group):
     @field_validator("segment_s")
     @classmethod
     def _check_length(cls, value: float) -> float:
-        if 0 < value < 0.25:
-            raise ValueError("a segment lasts at least 0.25 s; 0 is the whole clip")
+        if 0 < value < LEAST_S:
+            raise ValueError(f"a segment lasts at least {LEAST_S:g} s; 0 is the whole clip")
         return value
 
 

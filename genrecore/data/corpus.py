@@ -81,11 +81,8 @@ class Corpus:
 
     @property
     def clip_shape(self) -> tuple[int, ...]:
-        """The shape that front ends are built for: of a sequence with as many steps as half of the
-        clips have at least."""
-        if self.medium != "sequence":
-            return self.shape
-        return int(np.ceil(self.index["n_samples"].median())), *self.shape
+        """The shape that front ends are built for, as the function `clip_shape` says."""
+        return clip_shape(self.medium, self.index["n_samples"], self.shape)
 
     def wave(self, clip_id: str) -> np.ndarray:
         """One clip, float32 in [-1, 1)."""
@@ -94,6 +91,14 @@ class Corpus:
             raise GenrecoreError(f"The corpus holds no clip {clip_id!r}.")
         start, n = int(row["start"].iloc[0]), int(row["n_samples"].iloc[0])
         return dequantise(np.asarray(self.samples[start : start + n]))
+
+
+def clip_shape(medium: str, counts: pd.Series, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape that front ends are built for: of a sequence with as many steps as half of the
+    clips have at least."""
+    if medium != "sequence" or counts.empty:
+        return shape
+    return int(np.ceil(counts.median())), *shape
 
 
 def build(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -43,27 +44,18 @@ def build_arrays(
         counts: list[int] = []
         skipped: list[dict[str, str]] = []
         width = 0
-        axis = _time_axis(paths, array, time_axis, report) if medium == "sequence" else "first"
+        axis = "first"
+        if medium == "sequence":
+            shapes = {} if time_axis != "automatic" else _shapes(paths, array, report)
+            axis = _time_axis(shapes, time_axis)
         arrays = in_order(lambda path: _read(path, array), paths, report, Phase.READING_FILES)
         with open(folder / "values", "wb") as stream:
             for clip_id, path, values in zip(clip_ids, paths, arrays, strict=True):
                 if isinstance(values, str):
                     skipped.append({"clip_id": clip_id, "reason": values})
                     continue
-                name = Path(path).name
-                if values.ndim != (2 if medium == "sequence" else 1):
-                    raise GenrecoreError(
-                        f"{name} has the size {size_in_words(values.shape)}, but others are "
-                        f"{medium}s; a dataset is of one kind."
-                    )
+                _, width = _rows_of(path, values.shape, medium, axis, width)
                 rows = values[None] if values.ndim == 1 else steps_first(values, axis)
-                if width and rows.shape[1] != width:
-                    each = " a step" if medium == "sequence" else ""
-                    raise GenrecoreError(
-                        f"{name} has {thousands(rows.shape[1])} numbers{each}, the arrays before "
-                        f"it {thousands(width)}; all must have the same number."
-                    )
-                width = rows.shape[1]
                 stream.write(rows.tobytes())
                 usable.append(clip_id)
                 counts.append(len(rows))
@@ -71,6 +63,42 @@ def build_arrays(
 
     identity = [_FORMAT, medium, array, time_axis, list(zip(clip_ids, contents, strict=True))]
     return cached_values(identity, medium, fill, report)
+
+
+def array_sizes(
+    clips: pd.DataFrame, array: str = "", time_axis: str = "automatic"
+) -> tuple[dict[str, int], tuple[int, ...]]:
+    """Rows of each clip by its clip_id, and the shape of one, by the headers of the files alone;
+    clips whose header cannot be read are absent. Arguments and errors as of `build_arrays`."""
+    medium, paths = str(clips["medium"].iloc[0]), clips["path"].tolist()
+    shapes = _shapes(paths, array, silent)
+    axis = _time_axis(shapes, time_axis) if medium == "sequence" else "first"
+    n_rows: dict[str, int] = {}
+    width = 0
+    for clip_id, path in zip(clips["clip_id"], paths, strict=True):
+        if shapes[path]:
+            n_rows[clip_id], width = _rows_of(path, shapes[path], medium, axis, width)
+    return n_rows, (width,)
+
+
+def _rows_of(
+    path: str, shape: tuple[int, ...], medium: str, axis: str, before: int
+) -> tuple[int, int]:
+    """Rows of an array, and numbers of each, which must be `before` as in the arrays before it."""
+    name = Path(path).name
+    if len(shape) != (2 if medium == "sequence" else 1):
+        raise GenrecoreError(
+            f"{name} has the size {size_in_words(shape)}, but others are {medium}s; a dataset is "
+            "of one kind."
+        )
+    n_rows, width = (1, *shape) if len(shape) == 1 else shape[:: -1 if axis == "second" else 1]
+    if before and width != before:
+        each = " a step" if medium == "sequence" else ""
+        raise GenrecoreError(
+            f"{name} has {thousands(width)} numbers{each}, the arrays before it "
+            f"{thousands(before)}; all must have the same number."
+        )
+    return n_rows, width
 
 
 def steps_first(values: np.ndarray, time_axis: str) -> np.ndarray:
@@ -85,10 +113,8 @@ def _read(path: str, array: str) -> np.ndarray | str:
         return str(error)
 
 
-def _time_axis(paths: list[str], array: str, time_axis: str, report: Report) -> str:
-    """Which axis is time: the one along which the sequences differ."""
-    if time_axis != "automatic":
-        return time_axis
+def _shapes(paths: list[str], array: str, report: Report) -> dict[str, tuple[int, ...]]:
+    """The shape of each array; empty for one that cannot be read."""
 
     def shape_of(path: str) -> tuple[int, ...]:
         try:
@@ -96,7 +122,13 @@ def _time_axis(paths: list[str], array: str, time_axis: str, report: Report) -> 
         except GenrecoreError:
             return ()  # left out later, with its reason
 
-    shapes = dict(zip(paths, in_order(shape_of, paths, report, Phase.READING_HEADERS), strict=True))
+    return dict(zip(paths, in_order(shape_of, paths, report, Phase.READING_HEADERS), strict=True))
+
+
+def _time_axis(shapes: Mapping[str, tuple[int, ...]], time_axis: str) -> str:
+    """Which axis is time: the one along which the sequences differ."""
+    if time_axis != "automatic":
+        return time_axis
     sequences = {path: shape for path, shape in shapes.items() if len(shape) == 2}
     firsts, seconds = ({shape[axis] for shape in sequences.values()} for axis in (0, 1))
     if len(firsts) > 1 and len(seconds) > 1:

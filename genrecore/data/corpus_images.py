@@ -58,14 +58,7 @@ def build_images(
                 if isinstance(image, str):
                     skipped.append({"clip_id": clip_id, "reason": image})
                     continue
-                if shape and image.shape != shape:
-                    raise GenrecoreError(
-                        f"{Path(path).name} has {image.shape[2]} × {image.shape[1]} pixels, "
-                        f"the images before it {shape[2]} × {shape[1]}; all must have one size, or "
-                        "be given one by the dataset's option image_size (height x width, such as "
-                        f"{shape[1]}x{shape[2]})."
-                    )
-                shape = image.shape
+                shape = _same_size(path, image.shape, shape)
                 stream.write(image.tobytes())
                 usable.append(clip_id)
         return {"clip_ids": usable, "counts": [1] * len(usable), "shape": shape, "skipped": skipped}
@@ -73,6 +66,40 @@ def build_images(
     identity = [_FORMAT, "images", list(zip(clip_ids, contents, strict=True))]
     identity += [size] if size else []
     return cached_values(identity, "image", fill, report)
+
+
+def image_sizes(
+    clips: pd.DataFrame, size: tuple[int, int] | None = None
+) -> tuple[dict[str, int], tuple[int, ...]]:
+    """1 for each clip_id whose image has a header, and the shape (3, height, width) of all images,
+    by their headers alone. Arguments and errors as of `build_images`."""
+
+    def size_of(path: str) -> tuple[int, ...]:
+        try:
+            with Image.open(path) as image:
+                return 3, image.height, image.width
+        except (OSError, ValueError, Image.DecompressionBombError):
+            return ()  # left out later, with its reason
+
+    shape: tuple[int, ...] = () if size is None else (3, *size)
+    paths, readable = clips["path"].tolist(), {}
+    shapes = in_order(size_of, paths, silent, Phase.READING_HEADERS)
+    for clip_id, path, own in zip(clips["clip_id"], paths, shapes, strict=True):
+        if own:
+            readable[clip_id] = 1
+            shape = shape if size else _same_size(path, own, shape)
+    return readable, shape
+
+
+def _same_size(path: str, shape: tuple[int, ...], before: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape of an image, which must be that of the images before it."""
+    if before and shape != before:
+        raise GenrecoreError(
+            f"{Path(path).name} has {shape[2]} × {shape[1]} pixels, the images before it "
+            f"{before[2]} × {before[1]}; all must have one size, or be given one by the dataset's "
+            f"option image_size (height x width, such as {before[1]}x{before[2]})."
+        )
+    return shape
 
 
 def resize(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
@@ -124,7 +151,7 @@ def build_tables(clips: pd.DataFrame, report: Report = silent) -> Corpus:
     def fill(folder: Path) -> dict[str, Any]:
         report(Phase.READING_TABLES, 0, len(paths))
         table = pd.concat([read_table(Path(path)) for path in paths], ignore_index=True)
-        names = [name for name in table.columns if name not in ("clip_id", "part")]
+        names = _descriptors_in(table)
         order = {clip_id: row for row, clip_id in enumerate(clips["clip_id"])}
         table = table[table["clip_id"].isin(order)]
         table = table.assign(row=table["clip_id"].map(order)).sort_values(["row", "part"])
@@ -144,3 +171,15 @@ def build_tables(clips: pd.DataFrame, report: Report = silent) -> Corpus:
         }
 
     return cached_values(identity, "table", fill, report)
+
+
+def table_sizes(clips: pd.DataFrame) -> tuple[dict[str, int], tuple[int, ...]]:
+    """Rows of each clip in the tables, by its clip_id, and the number of descriptors; errors as of
+    `build_tables`."""
+    table = pd.concat([read_table(Path(path)) for path in sorted(set(clips["path"]))])
+    n_rows = table.loc[table["clip_id"].isin(clips["clip_id"]), "clip_id"].value_counts()
+    return {str(name): int(n) for name, n in n_rows.items()}, (len(_descriptors_in(table)),)
+
+
+def _descriptors_in(table: pd.DataFrame) -> list[str]:
+    return [name for name in table.columns if name not in ("clip_id", "part")]

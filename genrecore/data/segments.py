@@ -41,10 +41,18 @@ class Segmenter:
         As many as fit to the nearest half step; the last one is moved back so that it ends with the
         recording. A recording shorter than a segment has one (filled up with zeros when it is cut).
         """
-        step = max(1, round(self.n_samples * (1.0 - self.overlap)))
+        n = int(self.counts(np.array([n_recording]))[0])
         spare = max(0, n_recording - self.n_samples)
-        n = 1 + int(spare / step + 0.5)
-        return np.minimum(np.arange(n, dtype=np.int64) * step, spare)
+        return np.minimum(np.arange(n, dtype=np.int64) * self._step, spare)
+
+    def counts(self, n_recordings: np.ndarray) -> np.ndarray:
+        """How many segments recordings of these lengths have, int64."""
+        spare = np.maximum(0, n_recordings - self.n_samples)
+        return 1 + (spare / self._step + 0.5).astype(np.int64)
+
+    @property
+    def _step(self) -> int:
+        return max(1, round(self.n_samples * (1.0 - self.overlap)))
 
     def table(self, corpus: Corpus) -> pd.DataFrame:
         """One row a segment: `clip_id, start` (in the flat array), `n_samples` there, `start_s`."""

@@ -130,6 +130,24 @@ def segments_of(corpus: Corpus, config: RunConfig, feature: nn.Module) -> pd.Dat
     )
 
 
+def segment_counts(
+    medium: str, counts: np.ndarray, config: RunConfig, feature: nn.Module
+) -> np.ndarray:
+    """How many rows of `segments_of` clips have.
+
+    Args:
+        medium: Of the corpus.
+        counts: Of each clip its samples, rows or steps, int64.
+        config: Resolved.
+        feature: The front end that it names.
+    """
+    if medium == "audio":
+        return Segmenter.from_config(config).counts(counts)
+    if medium == "sequence":
+        return step_segmenter(config, feature).counts(counts)
+    return np.ones_like(counts) if getattr(feature, "whole_clip", False) else counts
+
+
 def reader(
     corpus: Corpus, config: RunConfig, feature: nn.Module, device: str = "cpu"
 ) -> Callable[[Tensor, Tensor], Tensor]:

@@ -183,16 +183,6 @@ def _no_leak(run: Run, config: RunConfig, reason: str) -> list[Advice]:
     return [Advice(best.sentence, best.changes), allowed]
 
 
-def _fewer_neighbours(run: Run, config: RunConfig, reason: str) -> list[Advice]:
-    named = re.search(r"there are (\d+) training segments", reason)
-    n = int(named[1]) if named else 1
-    return [
-        Advice(
-            f"Use {n} neighbours: there are no more training segments.", {"model.n_neighbors": n}
-        )
-    ]
-
-
 def _precision(run: Run, config: RunConfig) -> str:
     return str(run.environment.get("precision") or config.training.precision)
 
@@ -210,7 +200,6 @@ _RULES: dict[str, Advice | Callable[[Run, RunConfig, str], list[Advice]]] = {
     NOT_A_NUMBER: _steadier,
     r"leaves no \w+ clips of .+\.$": _without_those_genres,
     _LEAK: _no_leak,
-    r"neighbours are asked for": _fewer_neighbours,
     r"There is no device": Advice("Any available device.", {"device": "auto"}),
     r"does not have a deterministic implementation": Advice(
         "Allow algorithms whose last bits may differ from run to run.",

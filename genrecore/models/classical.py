@@ -12,9 +12,11 @@ from typing import Any, Literal
 import torch
 from pydantic import Field
 
+from genrecore.config.demand import Shortage, TrainingSet
 from genrecore.config.registry import Options
 from genrecore.config.training import zero_means
 from genrecore.models.registered import MODELS
+from genrecore.words import listed, plural
 
 _VECTOR = frozenset({"vector"})
 
@@ -30,6 +32,16 @@ class KnnOptions(Options):
         title="Votes",
         description="uniform counts neighbours alike; distance weighs each with 1 / its distance",
     )
+
+    def shortage(self, there: TrainingSet) -> Shortage | None:
+        """There must be so many neighbours."""
+        if self.k <= there.n_rows:
+            return None
+        return Shortage(
+            f"{self.k} neighbours are asked for, but there are {there.n_rows} training segments; "
+            f"ask for {there.n_rows} or fewer.",
+            {"k": there.n_rows},
+        )
 
 
 @MODELS.register(
@@ -107,6 +119,17 @@ class SvmOptions(Options):
         json_schema_extra=zero_means("1 / (descriptors · their variance), scikit-learn's scale"),
     )
 
+    def shortage(self, there: TrainingSet) -> Shortage | None:
+        """Its probabilities are cross-validated by clip."""
+        few = tuple(sorted(genre for genre, n in there.n_clips.items() if n < 2))
+        if not few:
+            return None
+        return Shortage(
+            "The model svm needs two training clips of each genre for its probabilities, but there "
+            f"is only one of {listed(few)}.",
+            genres=few,
+        )
+
 
 @MODELS.register(
     "svm",
@@ -120,7 +143,6 @@ class SvmOptions(Options):
     idea="Between every two genres the boundary with the widest margin, bent by a kernel of "
     "distances.",
     classical=True,
-    clips_per_genre=2,  # its probabilities are cross-validated
 )
 def svm(options: SvmOptions, seed: int) -> Any:
     """A support vector machine with a radial kernel, one against one, and a calibration of it.
@@ -159,6 +181,10 @@ class RandomForestOptions(Options):
         ge=1,
         le=10_000,
     )
+
+    def shortage(self, there: TrainingSet) -> Shortage | None:
+        """A tree with a question has two leaves."""
+        return _no_question(self.min_leaf, there)
 
 
 @MODELS.register(
@@ -213,6 +239,10 @@ class GradientBoostingOptions(Options):
         le=1,
     )
 
+    def shortage(self, there: TrainingSet) -> Shortage | None:
+        """A tree with a question has two leaves."""
+        return _no_question(self.min_leaf, there)
+
 
 @MODELS.register(
     "gradient_boosting",
@@ -248,4 +278,17 @@ def gradient_boosting(options: GradientBoostingOptions, seed: int) -> Any:
         max_features=options.features,
         early_stopping=False,
         random_state=seed,
+    )
+
+
+def _no_question(min_leaf: int, there: TrainingSet) -> Shortage | None:
+    """Where there are too few segments for two leaves, all get the same probabilities."""
+    if there.n_rows >= 2 * min_leaf:
+        return None
+    return Shortage(
+        f"No tree can ask a question: with {plural(min_leaf, 'segment')} in a leaf it needs "
+        f"{2 * min_leaf} training segments, and there are {there.n_rows}. Every clip would get the "
+        "same prediction.",
+        {"min_leaf": max(1, there.n_rows // 4)},
+        trains=True,
     )

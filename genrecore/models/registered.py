@@ -46,7 +46,6 @@ class ModelFacts:
         grows: The parameter of a classical model that counts the parts it is fitted in, e.g. its
             trees; empty where it is fitted in one call.
         portion: How many such parts are fitted between two reports of progress.
-        clips_per_genre: The fewest training clips of a genre with which it can be fitted.
     """
 
     accepts: frozenset[str]
@@ -60,7 +59,6 @@ class ModelFacts:
     classical: bool = False
     grows: str = ""
     portion: int = 1
-    clips_per_genre: int = 1
 
 
 MODELS = Registry("model", ModelFacts)

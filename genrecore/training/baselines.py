@@ -21,6 +21,7 @@ import torch
 from threadpoolctl import threadpool_limits
 from torch import Tensor
 
+from genrecore.config.demand import TrainingSet
 from genrecore.errors import GenrecoreError
 from genrecore.models.fitted import Fitted
 from genrecore.store.progress import Phase
@@ -75,6 +76,11 @@ class Baseline:
         model = self.classifier.resolved.model
         self.progress.show(epoch=0, n_epochs=1)
         vectors, labels = self._training_set()
+        shortage = model.options.shortage(self._learned_from(labels))
+        if shortage and shortage.trains:
+            self.progress.note(shortage.sentence)
+        elif shortage:
+            raise GenrecoreError(shortage.sentence)
         began = time.perf_counter()
         estimator = model.thing(model.options, self.config.seed)
         self._fit_in_portions(estimator, vectors.double().numpy(), labels)
@@ -128,11 +134,6 @@ class Baseline:
     def _fit_in_portions(self, estimator: Any, vectors: np.ndarray, labels: np.ndarray) -> None:
         """Fits the estimator, a forest some trees at a time, and reports how far it is."""
         options = estimator.get_params()
-        if options.get("n_neighbors", 1) > len(labels):
-            raise GenrecoreError(
-                f"{options['n_neighbors']} neighbours are asked for, but there are "
-                f"{len(labels)} training segments; ask for fewer."
-            )
         if "cv" in options:
             estimator.set_params(cv=self._calibration_folds(labels))
         facts = self.classifier.resolved.model.facts
@@ -194,20 +195,24 @@ class Baseline:
                 "standardise the features, or choose a smaller C."
             )
 
-    def _calibration_folds(self, labels: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
-        """Indices (trained on, held out) of each fold; all segments of a clip are on one side."""
-        from sklearn.model_selection import StratifiedKFold
-
+    def _clips(self, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The number of each training segment's clip, and of each clip's genre."""
         rows = self.train.numpy() % len(self.examples.segments)
         clip_of, names = pd.factorize(self.examples.segments["clip_id"].iloc[rows])
         genre_of = np.zeros(len(names), dtype=np.int64)
         genre_of[clip_of] = labels
+        return clip_of, genre_of
+
+    def _learned_from(self, labels: np.ndarray) -> TrainingSet:
+        n_clips = np.bincount(self._clips(labels)[1]).tolist()
+        return TrainingSet(len(labels), dict(zip(self.classifier.genres, n_clips, strict=False)))
+
+    def _calibration_folds(self, labels: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Indices (trained on, held out) of each fold; all segments of a clip are on one side."""
+        from sklearn.model_selection import StratifiedKFold
+
+        clip_of, genre_of = self._clips(labels)
         n_folds = min(_CALIBRATION_FOLDS, int(np.bincount(genre_of).min()))
-        if n_folds < 2:
-            raise GenrecoreError(
-                f"The model {self.config.model.name} needs two training clips of each genre for "
-                "its probabilities, but of one genre there is only one."
-            )
         folds = StratifiedKFold(n_folds, shuffle=True, random_state=self.config.seed)
         return [
             (np.flatnonzero(np.isin(clip_of, rest)), np.flatnonzero(np.isin(clip_of, held_out)))

@@ -8,11 +8,12 @@ the dataset's files change, so that a form can ask after every click.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from types import MappingProxyType
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import pandas as pd
 
@@ -23,12 +24,17 @@ from genrecore.data import corpus, genres, prepare, splits
 from genrecore.data.audit import crossings, recordings
 from genrecore.data.clips import UnfitGenresError
 from genrecore.data.corpus import Corpus
+from genrecore.data.datasets import DATASETS
 from genrecore.data.datasets.loaded import Stamp, known_table, stamp_of
 from genrecore.data.datasets.remembered import with_remembered_folder
+from genrecore.data.sizes import Sizes, sizes, sizes_of
 from genrecore.data.splits import SPLITS
 from genrecore.errors import GenrecoreError, UsageError
 from genrecore.store.separation import Answer, Separation
 from genrecore.words import listed
+
+if TYPE_CHECKING:
+    from genrecore.training.needs import Unmet
 
 AUTO = "auto"
 """Stands for the best split that the clips allow, where a split is asked for by name."""
@@ -41,10 +47,10 @@ _OUTCOMES: Mapping[Answer, Outcome] = {
 }
 _RANKS: Sequence[Outcome] = ("works", "cannot be known", "crosses", "impossible")
 _FEWEST_FOLDS = 3
-_LOOKED_AT = {
-    "dataset", "split", "genres", "rehearsal", "audio", "allow_leaks", "fold", "split_seed",
-    "model",
-}  # fmt: skip
+_NOT_LOOKED_AT: dict[str, Any] = {
+    "seed": True,
+    "training": {"lr", "lr_low", "weight_decay", "epochs", "schedule", "label_smoothing"},
+}
 _ALLOW = MappingProxyType({"allow_leaks": True})
 _MARKED = "the run is marked wherever it appears"
 
@@ -68,6 +74,14 @@ class Remedy:
 
 
 @dataclass(frozen=True)
+class Caution:
+    """What is wrong with a run that can be trained, and what may be changed; each was tried."""
+
+    sentence: str
+    remedies: Sequence[Remedy]
+
+
+@dataclass(frozen=True)
 class Trial:
     """What a split would give on the clips of a run.
 
@@ -78,6 +92,7 @@ class Trial:
         copies_known: Whether copies were looked for: the audio was decoded and audited before.
         unfit: Genres without which it is possible; empty where it is, or that does not help.
         n_train: Training clips by genre; empty where it is impossible.
+        parts: `train`, `valid`, `test` or missing, by clip_id; None where it is impossible.
     """
 
     part: Part
@@ -86,6 +101,7 @@ class Trial:
     copies_known: bool = False
     unfit: tuple[str, ...] = ()
     n_train: Mapping[str, int] = field(default_factory=dict)
+    parts: pd.Series | None = field(default=None, repr=False, compare=False)
 
     @property
     def outcome(self) -> Outcome:
@@ -117,17 +133,43 @@ class Check:
 
     Attributes:
         config: The configuration.
-        problem: Why a run with it is refused, in a sentence; empty where it is not.
+        split_problem: Why its clips or its split are refused, in a sentence; empty where they are
+            not.
         split: What its own split gives; None where that is not known: the dataset cannot be read,
             or is not made yet.
-        splits: What every scheme gives on these clips, by name, computed when it is first looked
-            at; empty where that is not known.
+        problem: Why a run with it is refused; empty where it is not. This and what follows is
+            computed when it is first looked at.
+        cautions: What else is wrong with a run that is not refused.
+        splits: What every scheme gives on these clips, by name; empty where that is not known.
     """
 
     config: RunConfig
-    problem: str = ""
+    split_problem: str = ""
     split: Trial | None = None
     _data: _Data | None = field(default=None, repr=False)
+
+    @property
+    def problem(self) -> str:
+        refused = (need.sentence for need in self._unmet if not need.trains)
+        return self.split_problem or next(refused, "")
+
+    @property
+    def cautions(self) -> list[Caution]:
+        return [
+            Caution(
+                need.sentence,
+                self._that_work([Remedy(need.sentence_of_changes, need.changes)])
+                if need.changes
+                else [],
+            )
+            for need in ([] if self.problem else self._unmet)
+        ]
+
+    @cached_property
+    def _unmet(self) -> Sequence[Unmet]:
+        if self.split_problem or self.split is None or self._data is None:
+            return ()
+        return _unmet(self._data, self.split, self.config)
 
     @cached_property
     def splits(self) -> Mapping[str, Trial]:
@@ -172,8 +214,11 @@ class Check:
         if split is None and (config.genres.leave_out or config.genres.merge):
             same = {"genres.leave_out": "", "genres.merge": ""}
             yield Remedy("Take the genres as they are.", same)
-        if split and (few := _too_few(split, config)):
-            yield self._without(few)
+        for need in self._unmet:
+            if need.changes:
+                yield Remedy(need.sentence_of_changes, need.changes)
+            if need.genres:
+                yield self._without(need.genres)
         if split is not None:  # the fewest genres with which it, or one by artist, is possible
             candidates = [
                 trial
@@ -223,20 +268,7 @@ def check(config: RunConfig) -> Check:
     elif trial.outcome == "crosses" and not config.allow_leaks:
         best = best_of(_all_trials(data, config))
         problem = leak_refusal(trial.reason, best is not None and best.outcome != "crosses")
-    elif few := _too_few(trial, config):
-        problem = (
-            f"The model {config.model.name} needs more training clips of each genre than this "
-            f"split leaves of {listed(few)}."
-        )
     return Check(config, problem, trial, data)
-
-
-def _too_few(trial: Trial, config: RunConfig) -> tuple[str, ...]:
-    """The genres of which a split leaves fewer training clips than the model needs."""
-    from genrecore.models import MODELS  # imports torch
-
-    least = MODELS[config.model.name].facts.clips_per_genre
-    return tuple(genre for genre, n in trial.n_train.items() if n < least)
 
 
 def problems_of(configs: Iterable[RunConfig]) -> list[str]:
@@ -245,7 +277,7 @@ def problems_of(configs: Iterable[RunConfig]) -> list[str]:
     problems: dict[str, str] = {}
     keys = []
     for config in configs:
-        keys.append(config.model_dump_json(include=_LOOKED_AT))
+        keys.append(config.model_dump_json(exclude=_NOT_LOOKED_AT))
         if keys[-1] not in problems:
             problems[keys[-1]] = check(config).problem
     return [problems[key] for key in keys]
@@ -413,7 +445,45 @@ def _trial(data: _Data, part: str, rehearsal: int, seed: int, fold: int) -> Tria
         separation.sentence if separation else "",
         copies is not None,
         n_train={genre: int((trained == genre).sum()) for genre in sorted(trained.unique())},
+        parts=split.set_index("clip_id")["split"],
     )
+
+
+def _unmet(data: _Data, trial: Trial, config: RunConfig) -> Sequence[Unmet]:
+    """What the data do not give that the configuration needs; nothing where `resolve` refuses it,
+    or nobody knows the sizes of the clips."""
+    from genrecore.training import needs, parts  # torch
+
+    if trial.parts is None:
+        return ()
+    try:
+        resolved = parts.ResolvedConfig(config)
+        sizes = _sizes(data)
+        if isinstance(sizes, str):
+            return (needs.Unmet(sizes),)
+        if sizes is None or sizes.counts.empty:
+            return ()
+        return needs.unmet(resolved, sizes, trial.parts, trial.n_train)
+    except UsageError:
+        return ()
+
+
+@lru_cache(maxsize=16)
+def _sizes(data: _Data) -> Sizes | str | None:
+    """The sizes of the clips, or why they cannot be used; None of clips that are not made yet."""
+    table, kept = _clips(data).table, _corpus(data)
+    if kept is not None:
+        return sizes_of(kept)
+    dataset = DATASETS.choose(data.stamp[0], json.loads(data.stamp[1]))
+    is_made = dataset.facts.is_made
+    if table is None or table["medium"].nunique() != 1:
+        return None
+    if table["medium"].iloc[0] != "audio" and is_made and not is_made(dataset.options):
+        return None
+    try:
+        return sizes(table, dataset.options, *data.audio)
+    except GenrecoreError as error:
+        return str(error)
 
 
 def _genres_in(error: GenrecoreError) -> tuple[str, ...]:

@@ -44,7 +44,7 @@ def resolve(config: RunConfig) -> ResolvedConfig:
     _check_statistics(resolved)
     _check_segments(resolved)
     _check_weights_file(resolved)
-    _check_network(resolved)
+    check_network(resolved, resolved.typical_shape)
     return resolved
 
 
@@ -177,8 +177,12 @@ def _check_weights_file(resolved: ResolvedConfig) -> None:
         raise UsageError(f"There is no file of weights at {Path(weights).expanduser().absolute()}.")
 
 
-def _check_network(resolved: ResolvedConfig) -> None:
+def check_network(resolved: ResolvedConfig, shape: tuple[int, ...]) -> None:
     """Builds the classifier without memory and sends an empty input through.
+
+    Args:
+        resolved: The configuration.
+        shape: Of one image or row that the dataset gives; empty for waves.
 
     Raises:
         UsageError: The network cannot take it, or cannot be trained with such batches.
@@ -186,9 +190,7 @@ def _check_network(resolved: ResolvedConfig) -> None:
     name = resolved.model.name
     try:
         with torch.device("meta"):
-            classifier = Classifier(
-                resolved, ["a", "b"], resolved.typical_shape, pretrained=False
-            ).eval()
+            classifier = Classifier(resolved, ["a", "b"], shape, pretrained=False).eval()
             if isinstance(classifier.network, Fitted):
                 return
             classifier.network(_empty(classifier, 2))

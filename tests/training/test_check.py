@@ -186,7 +186,8 @@ def test_a_model_that_needs_more_training_clips_than_the_split_leaves_is_refused
     assert not check(config).problem
     svm = changed(config, {"model": "svm", "feature": "descriptors"})
     assert check(svm).problem == (
-        "The model svm needs more training clips of each genre than this split leaves of soul."
+        "The model svm needs two training clips of each genre for its probabilities, but there is "
+        "only one of soul."
     )
     remedies = check(svm).remedies
     assert {"genres.leave_out": "soul"} in [dict(remedy.changes) for remedy in remedies]

@@ -177,6 +177,9 @@ def show_check(config: RunConfig, label: str, key: str) -> tuple[RunConfig, str]
             show_remedies(others, key)
     result = check(config)
     if not result.problem:
+        for number, caution in enumerate(result.cautions):
+            st.warning(plain(caution.sentence), icon=":material/warning:")
+            show_remedies(caution.remedies, f"caution_{number}_{key}")
         return config, label
     st.error(plain(result.problem), icon=":material/error:")
     show_remedies(result.remedies, key)
