@@ -17,7 +17,7 @@ ui.page("Runs", "Every run and how it goes. Closing this page stops nothing.")
 
 rows = run_rows()
 for problem in unreadable():
-    st.warning(ui.plain(problem))
+    st.warning(ui.plain(str(problem)))
 if not rows:
     ui.empty("There are no runs yet.", "Train a model, and it appears here while it works.")
     ui.link_to("train", "Train a model", ":material/model_training:")

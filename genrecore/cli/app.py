@@ -22,6 +22,7 @@ from genrecore.jobs.spawn import TASK
 from genrecore.store.locks import inherited_locks
 from genrecore.store.processes import identity
 from genrecore.store.progress import Stopped
+from genrecore.store.records import JobStatus
 from genrecore.store.status import Status
 from genrecore.training import distributed, hardware
 
@@ -103,7 +104,7 @@ def main() -> None:
     # Held until this process ends; of several processes, torchrun holds them.
     locks = [] if distributed.by_torchrun() else inherited_locks()
     folder = os.environ.get(TASK)
-    status = Status(Path(folder)) if folder else None
+    status = Status(Path(folder), JobStatus) if folder else None
     if status is not None:
         status.move("running", **identity())
     code, sentence, state, trace = 0, "", "done", ""

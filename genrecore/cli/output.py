@@ -19,6 +19,7 @@ from rich.table import Table
 from genrecore.errors import GenrecoreError, describe
 from genrecore.jobs.spawn import TASK
 from genrecore.store.progress import Phase, Report, Stopped, phase_text
+from genrecore.store.records import JobStatus
 from genrecore.store.run import MARKS, Run
 from genrecore.store.separation import Answer, Separation
 from genrecore.store.status import Status, stop_asked
@@ -139,7 +140,7 @@ def reporting(quiet: bool = False) -> Iterator[Report]:
     In a task it also updates the task's status and obeys its stop request.
     """
     folder = os.environ.get(TASK)
-    status = Status(Path(folder)) if folder else None
+    status = Status(Path(folder), JobStatus) if folder else None
     columns = (
         bars.TextColumn("{task.description}", markup=False),
         bars.BarColumn(),

@@ -95,7 +95,7 @@ def list_runs(
 ) -> None:
     """Every run in the store, the newest first, with its state and its accuracies."""
     for problem in unreadable():
-        err.print(problem)
+        err.print(str(problem))
     runs = [
         run
         for run in run_rows()

@@ -7,11 +7,23 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from pydantic import BaseModel, ConfigDict, ValidationError
+
 from genrecore.store.files import changed, read_json, write_json
 from genrecore.store.run import Run
 
+ACCURACY = ("accuracy", "accuracy_low", "accuracy_high")
+"""Kept with every run: the accuracy on the test clips and the ends of its interval."""
+
 _FILE = "scores.json"
 _FORMAT = 3  # raised when the definition of a metric changes
+
+
+class _KeptScores(BaseModel):
+    model_config = ConfigDict(strict=True)
+
+    key: list[Any]
+    scores: dict[str, int | float | None]
 
 
 def read_scores(run: Run, metrics: Sequence[str] | None = None) -> dict[str, Any] | None:
@@ -19,11 +31,14 @@ def read_scores(run: Run, metrics: Sequence[str] | None = None) -> dict[str, Any
 
     Without `metrics` those kept may be any: accuracy and its interval are always among them.
     """
-    kept = read_json(run.folder / _FILE)
-    key, scores = kept.get("key"), kept.get("scores")
-    if not isinstance(key, list) or not isinstance(scores, dict):
+    try:
+        kept = _KeptScores.model_validate(read_json(run.folder / _FILE))
+    except ValidationError:
         return None
+    key, scores = kept.key, kept.scores
     if key[:3] != _key(run) or (metrics is not None and key[3:] != [list(metrics)]):
+        return None
+    if not set(metrics or ()) | {"n_clips", *ACCURACY} <= set(scores):
         return None
     return {name: math.nan if value is None else value for name, value in scores.items()}
 

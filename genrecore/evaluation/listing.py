@@ -8,22 +8,29 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
 
 from genrecore.errors import GenrecoreError
-from genrecore.evaluation.kept_scores import read_scores
-from genrecore.store.about import ABOUT
-from genrecore.store.files import changed
-from genrecore.store.run import LIVE, Run, store_dir
-from genrecore.store.status import FINAL, STATUS
+from genrecore.evaluation.kept_scores import ACCURACY, read_scores
+from genrecore.store.files import Unreadable
+from genrecore.store.run import (
+    LIVE,
+    Run,
+    Stamps,
+    raise_if_noted,
+    read_run,
+    run_folders,
+    stamps,
+    store_dir,
+)
+from genrecore.store.status import FINAL
 
 _TO_THE_END = LIVE - {"stopping"}  # states in which a run goes on to its last epoch
 _AS_WRITTEN = frozenset({*FINAL, "queued"})  # states that need no living process
 _WHOLE = re.compile(r"\d{1,3}|(seed|fold)=\d+")  # words of a query that must be whole words
-_ACCURACY = ("accuracy", "accuracy_low", "accuracy_high")
 
 
 @dataclass(frozen=True)
@@ -104,9 +111,9 @@ def run_rows(store: Path | None = None) -> list[RunRow]:
     return [row for row in _rows(store) if isinstance(row, RunRow)]
 
 
-def unreadable(store: Path | None = None) -> list[str]:
-    """A sentence for each run folder that cannot be read."""
-    return [str(row) for row in _rows(store) if isinstance(row, GenrecoreError)]
+def unreadable(store: Path | None = None) -> list[Unreadable]:
+    """Why each of the other runs cannot be read."""
+    return [row for row in _rows(store) if isinstance(row, Unreadable)]
 
 
 def run_ids(store: Path | None = None) -> list[str]:
@@ -118,31 +125,33 @@ def run_ids(store: Path | None = None) -> list[str]:
     return sorted((name for name in names if not name.startswith(".")), reverse=True)
 
 
-def _rows(store: Path | None) -> Iterator[RunRow | GenrecoreError]:
-    store = store or store_dir()
-    for run_id in run_ids(store):
-        folder = Path(store, run_id)
-        changes = [
-            changed(folder / name)
-            for name in ("config.json", STATUS, ABOUT, "audit.json", "predictions.parquet")
-        ]
-        if changes[0] == (0, 0):
-            continue
+def _rows(store: Path | None) -> Iterator[RunRow | Unreadable]:
+    for folder in run_folders(store):
         try:
-            row = _row_as_written(folder, tuple(changes))
-        except GenrecoreError as error:
+            row = row_as_written(folder, stamps(folder))
+            if row.state not in _AS_WRITTEN:  # a process that dies writes nothing
+                state = Run(folder).state
+                left_s = row.left_s if state in _TO_THE_END else math.nan
+                row = replace(row, state=state, left_s=left_s)
+        except Unreadable as error:
             yield error
-            continue
-        if row.state not in _AS_WRITTEN:  # a process that dies writes nothing
-            state = Run(folder).state
-            left_s = row.left_s if state in _TO_THE_END else math.nan
-            row = replace(row, state=state, left_s=left_s)
-        yield row
+        else:
+            yield row
 
 
-@lru_cache(maxsize=5000)
-def _row_as_written(folder: Path, changes: Sequence[tuple[int, int]]) -> RunRow:
-    run = Run(folder)
+def row_as_written(folder: Path, changes: Stamps) -> RunRow:
+    """The row of a run with the state in its file, kept for these `stamps` of its folder.
+
+    Raises:
+        Unreadable: A file of the run does not fit, or did not when it was read by others.
+    """
+    raise_if_noted(folder, changes)
+    return _row(folder, changes)
+
+
+@lru_cache(maxsize=10_000)
+def _row(folder: Path, changes: Stamps) -> RunRow:
+    run = read_run(folder, changes)
     config, status = run.config, run.status
     state = str(status.get("state", "queued"))
     best, left_s = status.get("best_valid_accuracy"), status.get("time_left_s")
@@ -175,8 +184,7 @@ def _row_as_written(folder: Path, changes: Sequence[tuple[int, int]]) -> RunRow:
 
 
 def _test_accuracy(run: Run) -> tuple[float, float, float]:
-    """Accuracy on the test clips and the ends of its interval; nan where it was not tested, or
-    where its predictions cannot be read."""
+    """Accuracy on the test clips and the ends of its interval; nan where it was not tested."""
     unknown = math.nan, math.nan, math.nan
     if not (run.folder / "predictions.parquet").exists():
         return unknown
@@ -186,7 +194,9 @@ def _test_accuracy(run: Run) -> tuple[float, float, float]:
             from genrecore.evaluation.scores import run_scores
 
             scores = run_scores(run)
-        accuracy, low, high = (float(scores[name]) for name in _ACCURACY)
-    except (GenrecoreError, OSError, ValueError, KeyError, TypeError):  # damaged
+    except Unreadable:
+        raise
+    except GenrecoreError:  # no test predictions
         return unknown
+    accuracy, low, high = (float(scores[name]) for name in ACCURACY)
     return accuracy, low, high

@@ -25,7 +25,7 @@ from genrecore.store import settings
 from genrecore.store.about import checked_about, write_about
 from genrecore.store.locks import LOCK, held, is_locked, take_lock
 from genrecore.store.processes import ENDED
-from genrecore.store.run import Run, all_runs, create_run, find_run, store_dir
+from genrecore.store.run import Run, all_runs, create_run, each_readable, find_run, store_dir
 from genrecore.store.status import FINAL, STOP, STOP_WITHIN_S, Status, ask_to_stop
 from genrecore.words import listed, plural
 
@@ -77,9 +77,11 @@ def ensure_runner(store: Path | None = None) -> None:
     if is_locked(store / RUNNER_LOCK):
         return
     at_rest = FINAL | {"queued"} if paused(store) else FINAL
-    unfinished = [run for run in all_runs(store) if run.status.get("state") not in at_rest]
+    states = each_readable(all_runs(store), lambda run: run.status.get("state"))
     if not any(
-        run.status.get("state") in ("queued", "starting") or run.alive for run in unfinished
+        (state in ("queued", "starting") and os.access(run.folder, os.W_OK)) or run.alive
+        for run, state in states
+        if state not in at_rest
     ):
         return
     # Taken here and inherited, so that no other process starts a second runner meanwhile.

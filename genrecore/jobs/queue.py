@@ -12,11 +12,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from genrecore.errors import GenrecoreError, UsageError
-from genrecore.store.files import read_json, write_json
+from genrecore.store.files import Unreadable, write_json
 from genrecore.store.locks import held
-from genrecore.store.run import LIVE, Run, all_runs, store_dir
+from genrecore.store.records import MOST_PRIORITY, Moment, Record, read_record
+from genrecore.store.run import LIVE, Run, all_runs, each_readable, store_dir
 from genrecore.store.status import ask_to_stop
-from genrecore.words import plural
+from genrecore.words import plural, thousands
 
 PAUSED = "paused"
 WAYS = ("first", "up", "down", "last")
@@ -27,12 +28,14 @@ Rank = tuple[float, float]  # minus the priority, position: the smaller starts e
 
 def queued(store: Path) -> list[Run]:
     """The runs that wait for a slot, the next one first."""
-    return in_order([run for run in all_runs(store) if run.status.get("state") == "queued"])
+    states = each_readable(all_runs(store), lambda run: run.status.get("state"))
+    return in_order([run for run, state in states if state == "queued"])
 
 
 def in_order(waiting: list[Run]) -> list[Run]:
-    """The same runs, the next one to start first."""
-    return sorted(waiting, key=lambda run: (*_rank(run), run.run_id))
+    """The same runs, the next one to start first; those with an unreadable place are left out."""
+    ranked = [(*rank, run.run_id, run) for run, rank in each_readable(waiting, _rank)]
+    return [run for *_, run in sorted(ranked, key=lambda item: item[:3])]
 
 
 def move(run: Run, to: str) -> str:
@@ -69,18 +72,32 @@ def prioritise(run: Run, priority: int) -> str:
     """Sets the priority of a queued run; higher ones start first. Returns a sentence.
 
     Raises:
+        UsageError: The number is too large.
         GenrecoreError: The run is not queued.
     """
+    if abs(priority) > MOST_PRIORITY:
+        expected = f"a whole number from −{thousands(MOST_PRIORITY)} to {thousands(MOST_PRIORITY)}"
+        raise UsageError(f"A priority is {expected}; found {priority}.")
     with _changing(run):
         _write(run, (-float(priority), _rank(run)[1]))
     return f"The run {run.run_id} has priority {priority}."
 
 
+class Pause(Record):
+    """The file `paused`; an empty one, or one that holds anything else, pauses as well."""
+
+    at: Moment
+
+
 def paused(store: Path | None = None) -> dict[str, float]:
     """`{"at": seconds since 1970}` while the queue is paused, else empty."""
     path = (store or store_dir()) / PAUSED
+    with contextlib.suppress(Unreadable):
+        values = read_record(path, Pause)
+        if values:
+            return {"at": float(values["at"])}
     with contextlib.suppress(OSError):
-        return read_json(path) or {"at": path.stat().st_mtime}  # an empty file pauses as well
+        return {"at": path.stat().st_mtime}
     return {}
 
 
@@ -92,7 +109,8 @@ def pause(store: Path | None = None, now: bool = False) -> str:
     store = store or store_dir()
     store.mkdir(parents=True, exist_ok=True)
     write_json(store / PAUSED, {"at": time.time()})
-    at_work = [run for run in all_runs(store) if run.state in LIVE]
+    states = each_readable(all_runs(store), lambda run: run.state)
+    at_work = [run for run, state in states if state in LIVE]
     if not at_work:
         return "The queue is paused: no run starts until it is resumed."
     if not now:
@@ -113,8 +131,8 @@ def _rank(run: Run) -> Rank:
 
 
 def _write(run: Run, rank: Rank) -> None:
-    path = run.folder / "queue.json"
-    write_json(path, read_json(path) | {"priority": int(-rank[0]), "position": rank[1]})
+    values = Run(run.folder).queue | {"priority": int(-rank[0]), "position": rank[1]}
+    write_json(run.folder / "queue.json", values)
 
 
 def _between(before: Rank | None, after: Rank | None, own: Rank) -> Rank | None:

@@ -4,6 +4,9 @@ A lock makes it the only one of its store. It starts the next queued run in a fr
 process of its own; ends runs that did not stop in time; notes how a process ended that could not
 do so itself; and ends when nothing is left to do. If it is killed, nothing is lost: any page or
 command starts another one, which recognises runs at work by the locks they hold.
+
+No run stands in the way of others: what goes wrong with one fails it, and one that cannot be read,
+or whose failure cannot be written down, is left alone until its files change.
 """
 
 from __future__ import annotations
@@ -15,7 +18,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import psutil
@@ -26,10 +29,10 @@ from genrecore.jobs.actions import RUNNER_LOCK
 from genrecore.jobs.queue import in_order, paused
 from genrecore.jobs.queue import queued as queued_runs
 from genrecore.jobs.spawn import PROGRAM, spawn_run
-from genrecore.store.files import write_json
+from genrecore.store.files import Unreadable, write_json
 from genrecore.store.locks import LOCK, held, inherited_locks, is_locked, take_lock
 from genrecore.store.processes import ENDED, living_processes
-from genrecore.store.run import Run
+from genrecore.store.run import Run, Stamps, each_readable, fault, stamps
 from genrecore.store.status import FINAL, LOG, STATUS, STOP, Status, stop_asked, stop_within_s
 
 _TICK_S = 0.2
@@ -63,7 +66,7 @@ def work(store: Path, program: Sequence[str] = PROGRAM, lock: int | None = None)
             os.close(lock)
             lock = None
         # A run may have been queued between the last step and the release.
-        if paused(store) or not queued_runs(store):
+        if paused(store) or all(run.run_id in runner.left_alone for run in queued_runs(store)):
             return
 
 
@@ -78,28 +81,45 @@ class _Runner:
         self.snapshots: dict[str, tuple[tuple[int, int], Run]] = {}
         self.watched: set[str] = set()  # runs that were alive since alerts were last posted
         self.watched_at = -math.inf
+        self.left_alone: dict[str, Stamps] = {}  # runs that nothing can be done with, and as what
 
     def step(self) -> bool:
         """Starts and ends what is due; returns whether anything is left to do."""
         self._note_ends()
-        unfinished = self._unfinished()
-        queued = [run for run in unfinished if run.status.get("state") == "queued"]
-        starting = [run for run in unfinished if run.status.get("state") == "starting"]
-        _mend_false_starts(starting)
-        waiting = [] if paused(self.store) else [Run(run.folder) for run in queued]
+        unfinished = [run for run in self._unfinished() if not self._is_left_alone(run)]
+        states = {run.run_id: run.status["state"] for run in unfinished}
+        starting = [run for run in unfinished if states[run.run_id] == "starting"]
+        for run in starting:
+            self._guarded(run, _mend_false_start)
+        queued = [run for run in unfinished if states[run.run_id] == "queued"]
+        waiting = [] if paused(self.store) else in_order([Run(run.folder) for run in queued])
         busy: set[str] = set()
-        for run in in_order(waiting):  # read anew, since the order changes without the status
-            self._start_if_free(run, busy)
-        at_work = [run for run in unfinished if run.status.get("state") != "queued"]
+        for run in waiting:  # read anew, since the order changes without the status
+            self._guarded(run, lambda run: self._start_if_free(run, busy))
+        at_work = [run for run in unfinished if states[run.run_id] != "queued"]
         living = [run for run in at_work if is_locked(run.folder / LOCK)]
         for run in living:
             if stop_asked(run.folder):
-                self._end_by_force_if_late(run)
+                self._guarded(run, self._end_by_force_if_late)
             else:
                 self.asked.pop(run.run_id, None)
+        waiting = [run for run in waiting if run.run_id not in self.left_alone]
         remaining = bool(waiting or living or starting or self.children)
         self._post_alerts({run.run_id for run in living}, at_once=not remaining)
         return remaining
+
+    def _guarded(self, run: Run, action: Callable[[Run], None]) -> None:
+        """Does something with a run; where that goes wrong, the run fails with the reason."""
+        try:
+            action(run)
+        except Exception as error:
+            if isinstance(error, Unreadable) or not _fail(run, describe(error)):
+                self.left_alone[run.run_id] = stamps(run.folder)
+
+    def _is_left_alone(self, run: Run) -> bool:
+        if self.left_alone.get(run.run_id) != stamps(run.folder):
+            self.left_alone.pop(run.run_id, None)
+        return run.run_id in self.left_alone
 
     def _post_alerts(self, living: set[str], at_once: bool) -> None:
         """Posts alerts about living runs, and once more about those that have ended since."""
@@ -126,17 +146,17 @@ class _Runner:
                     snapshots[entry.name] = snapshot
         self.snapshots = snapshots
         everything = [run for _, run in snapshots.values()]
-        return [run for run in everything if run.status.get("state") not in FINAL]
+        states = each_readable(everything, lambda run: run.status.get("state", "done"))
+        return [run for run, state in states if state not in FINAL]
 
     def _start_if_free(self, run: Run, busy: set[str]) -> None:
         """Starts a run if its slots are free; else they count as `busy` for the runs behind, even
         if they become free a moment later: no run overtakes another."""
-        try:
-            usable = set(slots.usable(run))
-            taken = None if usable <= busy else slots.take(run)
-        except Exception as error:  # an unreadable configuration must not stop the others
-            _fail(run, describe(error))
-            return
+        usable = set(slots.usable(run))
+        unreadable = None if usable <= busy else fault(run.folder)
+        if unreadable is not None:
+            raise unreadable
+        taken = None if usable <= busy else slots.take(run)
         if taken is None:
             busy |= usable
             return
@@ -149,7 +169,7 @@ class _Runner:
                 status = Status(run.folder)
                 if status.values.get("state") != "queued":
                     return
-                status.move("starting", starts=int(status.values.get("starts", 0)) + 1)
+                status.move("starting", starts=status.values.get("starts", 0) + 1)
                 with open(run.folder / LOG, "ab") as log:
                     child = spawn_run(run, log, devices, [lock, *slot_locks], self.program)
                 self.children[run.run_id] = child
@@ -170,9 +190,9 @@ class _Runner:
             self.asked.pop(run_id, None)
             self.ended_by_force.pop(run_id, None)
             folder = self.store / run_id
-            if code != 0 and Run(folder).status.get("state") not in (*FINAL, "queued"):
-                how = {"signal": -code} if code < 0 else {"code": code}
-                with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError, Unreadable):
+                if code != 0 and Run(folder).status.get("state") not in (*FINAL, "queued"):
+                    how = {"signal": -code} if code < 0 else {"code": code}
                     write_json(folder / ENDED, how | {"at": time.time()})
 
     def _end_by_force_if_late(self, run: Run) -> None:
@@ -200,28 +220,32 @@ def _signal(run: Run, number: int) -> None:
             process.send_signal(number)
 
 
-def _mend_false_starts(starting: list[Run]) -> None:
-    """Queues runs again whose process died before it wrote a status, three times at most."""
-    for run in starting:
+def _mend_false_start(run: Run) -> None:
+    """Queues a run again whose process died before it wrote a status, three times at most."""
+    with held(run.folder / LOCK, patience_s=0.0) as acquired:
+        status = Status(run.folder)
+        if not acquired or status.values.get("state") != "starting":
+            return
+        if status.values.get("starts", 0) < _MOST_STARTS:
+            status.move("queued", "its process died before it began")
+        else:
+            log = run.log(2_000).strip().splitlines() or ["no output"]
+            status.move(
+                "failed",
+                f"Its process died {_MOST_STARTS} times before it began; it said: {log[-1]}",
+                finished_at=time.time(),
+            )
+
+
+def _fail(run: Run, reason: str) -> bool:
+    """Writes that a run failed; returns whether that was possible."""
+    try:
         with held(run.folder / LOCK, patience_s=0.0) as acquired:
-            status = Status(run.folder)
-            if not acquired or status.values.get("state") != "starting":
-                continue
-            if int(status.values.get("starts", 0)) < _MOST_STARTS:
-                status.move("queued", "its process died before it began")
-            else:
-                log = run.log(2_000).strip().splitlines() or ["no output"]
-                status.move(
-                    "failed",
-                    f"Its process died {_MOST_STARTS} times before it began; it said: {log[-1]}",
-                    finished_at=time.time(),
-                )
-
-
-def _fail(run: Run, reason: str) -> None:
-    with held(run.folder / LOCK, patience_s=0.0) as acquired, contextlib.suppress(OSError):
-        if acquired:
-            Status(run.folder).move("failed", reason, finished_at=time.time())
+            if acquired:
+                Status(run.folder).move("failed", reason, finished_at=time.time())
+            return acquired
+    except (OSError, Unreadable):
+        return False
 
 
 if __name__ == "__main__":

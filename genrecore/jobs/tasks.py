@@ -18,8 +18,9 @@ from typing import Any
 
 from genrecore.errors import GenrecoreError, describe
 from genrecore.jobs.spawn import TASK, spawn
-from genrecore.store.files import cache_dir, new_folder
+from genrecore.store.files import Unreadable, cache_dir, new_folder
 from genrecore.store.locks import LOCK, is_locked, take_lock
+from genrecore.store.records import JobStatus
 from genrecore.store.run import Run
 from genrecore.store.status import FINAL, LOG, Status, ask_to_stop, read_status, stop_asked
 
@@ -37,8 +38,12 @@ class Task:
 
     @cached_property
     def status(self) -> dict[str, Any]:
-        """`state, reason, phase, done, total, …`"""
-        return read_status(self.folder)
+        """`state, reason, phase, done, total, …`
+
+        Raises:
+            Unreadable: The file is damaged.
+        """
+        return read_status(self.folder, JobStatus)
 
     @property
     def title(self) -> str:
@@ -67,11 +72,15 @@ def tasks_dir() -> Path:
 
 
 def tasks() -> list[Task]:
-    """Every task, the newest first."""
+    """Every task whose status can be read, the newest first."""
+    listed = []
     with contextlib.suppress(OSError):
-        names = sorted(os.listdir(tasks_dir()), reverse=True)
-        return [Task(tasks_dir() / name) for name in names if not name.startswith(".")]
-    return []
+        for name in sorted(os.listdir(tasks_dir()), reverse=True):
+            task = Task(tasks_dir() / name)
+            with contextlib.suppress(Unreadable):
+                if not name.startswith(".") and task.status:
+                    listed.append(task)
+    return listed
 
 
 def start_task(arguments: list[str], title: str) -> Task:
@@ -80,7 +89,7 @@ def start_task(arguments: list[str], title: str) -> Task:
     folder = tasks_dir() / name
     try:
         with new_folder(folder) as hidden:
-            Status(hidden).move("starting", title=title, arguments=arguments)
+            Status(hidden, JobStatus).move("starting", title=title, arguments=arguments)
             (hidden / LOCK).touch()
     except OSError as error:
         raise GenrecoreError(f"The task cannot be started: {describe(error)}") from None

@@ -1,4 +1,8 @@
-"""Files that readers may poll: written under a temporary name, then renamed."""
+"""Files that readers may poll: written under a temporary name, then renamed; and bounded reading.
+
+What is read may have been cut, edited or copied from elsewhere. So only regular files are read, of
+a bounded size, opened in a way that waits for nobody; and JSON is not nested without end.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import shutil
 import stat
 import threading
@@ -17,6 +22,39 @@ from typing import Any, BinaryIO
 import platformdirs
 
 from genrecore.errors import GenrecoreError, describe
+from genrecore.words import thousands
+
+MOST_BYTES = 32 * 2**20
+"""Of a file that is read as text: the longest history has a few MiB."""
+
+MOST_NESTED = 32
+"""Lists and objects inside one another in JSON; configurations have five."""
+
+
+class Unreadable(GenrecoreError):
+    """A file in the folder of a run, a plan or a task that is not what its reader expects.
+
+    Attributes:
+        path: The file.
+        place: Where in it: a key, a line, a column; may be empty.
+        reason: What was expected and found, without a full stop.
+        noun: What the folder is.
+    """
+
+    def __init__(self, path: Path, place: str, reason: str, noun: str = "run") -> None:
+        self.path, self.place, self.reason, self.noun = path, place, reason.rstrip("."), noun
+        where = f"{path.name}, at {place}" if place else path.name
+        super().__init__(f"The {noun} {self.name} cannot be read: {where}: {self.reason}.")
+
+    @property
+    def folder(self) -> Path:
+        """The folder that holds the file."""
+        return self.path.parent
+
+    @property
+    def name(self) -> str:
+        """The folder's name: the id of the run."""
+        return self.folder.name
 
 
 def cache_dir() -> Path:
@@ -66,6 +104,61 @@ def open_named(path: str | Path) -> BinaryIO:
 @cache
 def _kernel_devices() -> frozenset[int]:
     return frozenset(os.stat(path).st_dev for path in ("/proc", "/sys") if os.path.isdir(path))
+
+
+def open_regular(path: Path, noun: str = "run") -> BinaryIO:
+    """A regular file, also one behind a link, opened for reading without waiting.
+
+    Raises:
+        FileNotFoundError: There is nothing.
+        Unreadable: It is something else, or may not be read.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except (FileNotFoundError, NotADirectoryError):
+        raise FileNotFoundError(str(path)) from None
+    except (OSError, ValueError) as error:  # a NUL in the name
+        reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+        raise Unreadable(path, "", reason, noun) from None
+    facts = os.fstat(descriptor)
+    if not stat.S_ISREG(facts.st_mode) or facts.st_dev in _kernel_devices():
+        os.close(descriptor)
+        raise Unreadable(path, "", "it is no regular file", noun)
+    return os.fdopen(descriptor, "rb", buffering=0)
+
+
+def read_bytes(path: Path, most: int = MOST_BYTES, noun: str = "run") -> bytes:
+    """The content of a regular file of at most so many bytes.
+
+    Raises:
+        FileNotFoundError: There is nothing.
+        Unreadable: It is no such file, or reading fails.
+    """
+    with open_regular(path, noun) as file:
+        n_bytes = os.fstat(file.fileno()).st_size
+        if n_bytes > most:
+            expected = f"it has {thousands(n_bytes)} bytes; expected at most {thousands(most)}"
+            raise Unreadable(path, "", expected, noun)
+        try:
+            return file.read()
+        except OSError as error:
+            raise Unreadable(path, "", error.strerror or str(error), noun) from None
+
+
+_STRING = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
+_BRACKET = re.compile(rb"[\[\]{}]")
+
+
+def is_nested_deep(content: bytes) -> bool:
+    """Whether JSON has more than `MOST_NESTED` lists and objects inside one another."""
+    if content.count(b"{") + content.count(b"[") <= MOST_NESTED:
+        return False
+    depth = 0
+    for bracket in _BRACKET.findall(_STRING.sub(b"", content)):
+        depth += 1 if bracket in b"[{" else -1
+        if depth > MOST_NESTED:
+            return True
+    return False
 
 
 @contextlib.contextmanager
@@ -122,10 +215,14 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """The JSON object in a file, or an empty one where there is no readable file."""
+    """The JSON object in a file, or an empty one where there is no readable file.
+
+    For caches and settings, which do without; the files of runs are read by `records`.
+    """
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):  # the last one where it is nested too deep
+        content = read_bytes(path)
+        value = {} if is_nested_deep(content) else json.loads(content)
+    except (OSError, GenrecoreError, ValueError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}
 

@@ -22,7 +22,7 @@ def take_lock(path: Path, patience_s: float = 1.0) -> int | None:
     The short patience covers probes, which hold a shared lock for an instant.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC, 0o644)
     until = time.monotonic() + patience_s
     while True:
         try:
@@ -44,7 +44,7 @@ def take_lock(path: Path, patience_s: float = 1.0) -> int | None:
 def is_locked(path: Path) -> bool:
     """Whether a living process holds the lock at `path`."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
         return False
     try:

@@ -11,7 +11,8 @@ from typing import Any
 import psutil
 
 from genrecore.store.clocks import boot_id
-from genrecore.store.files import read_json
+from genrecore.store.files import Unreadable
+from genrecore.store.records import Process, read_record
 from genrecore.store.status import STATUS
 
 LEADER = "process.json"  # the `identity` of the process that leads a job's process group
@@ -49,7 +50,7 @@ def living_processes(folder: Path) -> list[psutil.Process]:
     processes leads it, and the one that writes the status. Never a stranger with the same pid.
     """
     processes: dict[int, psutil.Process] = {}
-    leader, writer = read_json(folder / LEADER), read_json(folder / STATUS)
+    leader, writer = _identity_in(folder / LEADER), _identity_in(folder / STATUS)
     for process_identity in (leader, writer):
         if is_same_process(process_identity):
             with contextlib.suppress(psutil.Error):
@@ -64,6 +65,14 @@ def living_processes(folder: Path) -> list[psutil.Process]:
                 if os.getpgid(process.pid) == leader["pid"]:
                     processes[process.pid] = process
     return [item for item in processes.values() if item.pid != os.getpid() and _lives(item)]
+
+
+def _identity_in(path: Path) -> dict[str, Any]:
+    """The identity in a file; empty where there is none, or where it is damaged: no signal then."""
+    try:
+        return read_record(path, Process)
+    except Unreadable:
+        return {}
 
 
 def _lives(process: psutil.Process) -> bool:

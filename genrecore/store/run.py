@@ -22,40 +22,55 @@
 | `environment.json` | versions, device, precision and threads |
 | `process.json`, `ended.json` | who leads its processes; how they ended, if somebody saw it |
 | `log.txt`, `lock`, `stop` | output; held while the run lives; present when a stop was asked for |
+| `damaged/` | copies of files that `repair` replaced |
+
+What these files may hold is in `records` and `tables`. A run with a file that does not fit is
+unreadable as a whole: `all_runs` leaves it out and `unreadable_runs` says why. Caches are ignored
+instead, and made again.
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
 import math
 import os
 import secrets
 import shutil
 import signal
+import stat
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from genrecore.config.run import RunConfig, read_config_file, signature
+from genrecore.config.run import RunConfig, signature
 from genrecore.errors import GenrecoreError, UsageError, describe
-from genrecore.store.about import About, read_about
-from genrecore.store.files import new_folder, read_json, write_json
+from genrecore.store.about import ABOUT, About, read_about
+from genrecore.store.files import Unreadable, new_folder, open_regular, read_bytes, write_json
 from genrecore.store.locks import LOCK, is_locked, take_lock
 from genrecore.store.processes import ENDED
+from genrecore.store.records import (
+    RECORDS,
+    check_history,
+    read_config_record,
+    read_history,
+    read_record,
+)
 from genrecore.store.separation import NOT_AUDITED, Separation, read_separation
 from genrecore.store.status import (
     FINAL,
     LOG,
+    STATUS,
+    STOP,
     Status,
     read_status,
     silent_s,
     stop_asked,
     stop_left_s,
 )
+from genrecore.store.tables import TABLES, look_at_table, read_table
 from genrecore.words import plural
 
 if TYPE_CHECKING:  # pandas is imported when a table is read: listing runs needs none
@@ -64,6 +79,7 @@ if TYPE_CHECKING:  # pandas is imported when a table is read: listing runs needs
 
 LIVE = frozenset({"starting", "preparing", "running", "stopping", "stalled"})
 _STALLED_S = 30.0
+CONFIG, HISTORY, EPOCHS = "config.json", "history.jsonl", "epochs.u8"
 _SONG = "song.json"
 MARKS: Mapping[str, str] = {
     "leak": "its accuracy is too high",
@@ -93,10 +109,10 @@ def marked(name: str, marks: Iterable[str]) -> str:
     return f"{name} ({text})" if text else name
 
 
-@lru_cache(maxsize=5000)
-def _read_config(path: Path, changed_ns: int) -> RunConfig:
+@lru_cache(maxsize=10_000)
+def _read_config(path: Path, stamp: tuple[int, ...]) -> RunConfig:
     """Read once, since pages ask for the configurations of a thousand runs at every look."""
-    return read_config_file(path)
+    return read_config_record(path)
 
 
 @dataclass(frozen=True)
@@ -115,25 +131,22 @@ class Run:
         """The configuration.
 
         Raises:
-            GenrecoreError: The file is missing or was written by another version.
+            Unreadable: The file is missing or was written by another version.
         """
-        path = self.folder / "config.json"
-        try:
-            return _read_config(path, path.stat().st_mtime_ns if path.exists() else 0)
-        except UsageError as error:
-            raise GenrecoreError(f"The run {self.run_id} cannot be read: {error}") from None
+        path = self.folder / CONFIG
+        return _read_config(path, _stamp(path))
 
     @property
     def readable(self) -> bool:
-        """Whether its configuration can be read."""
-        try:
-            return bool(self.config)
-        except GenrecoreError:
-            return False
+        """Whether all its files can be read (`fault`)."""
+        return fault(self.folder) is None
 
     @cached_property
     def status(self) -> dict[str, Any]:
-        """The status file's values, empty where there are none."""
+        """The status file's values, empty where there are none.
+
+        Like all that follows, it raises `Unreadable` where its file does not fit.
+        """
         return read_status(self.folder)
 
     @cached_property
@@ -181,7 +194,7 @@ class Run:
         if self.state != "lost":
             return str(self.status.get("reason", ""))
         when = f"after epoch {int(self.history['epoch'].max()) if len(self.history) else 0}"
-        ended = read_json(self.folder / ENDED)
+        ended = self._record(ENDED)
         if ended.get("signal") == signal.SIGKILL:
             return (
                 f"Its process was killed by signal 9 {when}, most likely because memory ran out; "
@@ -202,17 +215,17 @@ class Run:
     @cached_property
     def queue(self) -> dict[str, Any]:
         """`priority, position, queued_at`: its place among the runs that wait."""
-        return read_json(self.folder / "queue.json")
+        return self._record("queue.json")
 
     @cached_property
     def origin(self) -> dict[str, Any]:
         """`parent` and `how` (continued, cloned) of a run made from another one; else empty."""
-        return read_json(self.folder / "origin.json")
+        return self._record("origin.json")
 
     @cached_property
     def song(self) -> str:
         """The id of the uploads that are kept for it (`genrecore.data.uploads`); may be empty."""
-        return str(read_json(self.folder / _SONG).get("clips", ""))
+        return str(self._record(_SONG).get("clips", ""))
 
     @property
     def plan(self) -> str:
@@ -229,13 +242,7 @@ class Run:
         """One row an epoch; an unfinished last line is left out."""
         import pandas as pd
 
-        rows = []
-        with (
-            contextlib.suppress(OSError),
-            open(self.folder / "history.jsonl", encoding="utf-8") as lines,
-        ):
-            rows = [json.loads(line) for line in lines if line.endswith("\n")]
-        return pd.DataFrame(rows)
+        return pd.DataFrame(read_history(self.folder / HISTORY))
 
     @cached_property
     def predictions(self) -> pd.DataFrame | None:
@@ -255,7 +262,12 @@ class Run:
     @cached_property
     def environment(self) -> dict[str, Any]:
         """Versions, device, precision, threads; empty before the run started."""
-        return read_json(self.folder / "environment.json")
+        return self._record("environment.json")
+
+    @cached_property
+    def audit(self) -> dict[str, Any]:
+        """What the audit of data and split found (`AuditFile`); empty before it."""
+        return self._record("audit.json")
 
     @property
     def weights(self) -> Path:
@@ -275,12 +287,16 @@ class Run:
 
         clips = self.clips
         n_valid = 0 if clips is None else int((clips["split"] == "valid").sum())
-        try:
-            flat = np.fromfile(self.folder / "epochs.u8", dtype=np.uint8)
-        except OSError:
-            flat = np.zeros(0, np.uint8)
-        n_epochs = len(flat) // n_valid if n_valid else 0
-        return flat[: n_epochs * n_valid].reshape(n_epochs, max(n_valid, 1))
+        path, content = self.folder / EPOCHS, b""
+        with contextlib.suppress(FileNotFoundError):
+            content = read_bytes(path, _MOST_EPOCH_BYTES)
+        n_epochs = len(content) // n_valid if n_valid else 0
+        flat = np.frombuffer(content, dtype=np.uint8)[: n_epochs * n_valid]
+        n_genres = 0 if clips is None else clips["genre"].nunique()
+        if len(flat) and int(flat.max()) >= n_genres:
+            reason = f"expected numbers of {plural(n_genres, 'genre')}, found {int(flat.max())}"
+            raise self._noted(Unreadable(path, "", reason))
+        return flat.reshape(n_epochs, max(n_valid, 1))
 
     @cached_property
     def warnings(self) -> dict[str, str]:
@@ -302,7 +318,7 @@ class Run:
     @cached_property
     def separation(self) -> Separation | None:
         """Whether its split keeps artists, albums and copies apart; None before its audit."""
-        audit = read_json(self.folder / "audit.json")
+        audit = self.audit
         if not audit:
             return NOT_AUDITED if (self.folder / "predictions.parquet").exists() else None
         n_unknown = None
@@ -377,21 +393,126 @@ class Run:
     def log(self, last_bytes: int = 20_000) -> str:
         """The end of the log."""
         try:
-            with open(self.folder / LOG, "rb") as stream:
+            with open_regular(self.folder / LOG) as stream:
                 stream.seek(0, os.SEEK_END)
                 stream.seek(max(0, stream.tell() - last_bytes))
                 text = stream.read().decode("utf-8", errors="replace")
-        except OSError:
+        except (OSError, Unreadable):
             return ""
         return "\n".join(line.rsplit("\r", 1)[-1] for line in text.split("\n"))
 
-    def _table(self, name: str) -> pd.DataFrame | None:
-        import pandas as pd
+    def _record(self, name: str) -> dict[str, Any]:
+        return read_record(self.folder / name, RECORDS[name])
 
+    def _table(self, name: str) -> pd.DataFrame | None:
         try:
-            return pd.read_parquet(self.folder / name)
-        except (FileNotFoundError, NotADirectoryError):
-            return None
+            return read_table(self.folder / name)
+        except Unreadable as error:
+            raise self._noted(error) from None
+
+    def _noted(self, error: Unreadable) -> Unreadable:
+        """The error, noted as the run's fault, since a look at the folder does not find it."""
+        _note_fault(self.folder, stamps(self.folder), error)
+        return error
+
+
+Stamps = tuple[tuple[int, ...], ...]
+_MOST_EPOCH_BYTES = 2**30
+_STAMPED = (CONFIG, STATUS, ABOUT, HISTORY, *(name for name in RECORDS if name != STATUS), *TABLES,
+            EPOCHS, LOG, LOCK, STOP)  # fmt: skip
+_REGULAR = (ABOUT, EPOCHS, LOG, LOCK, STOP, "resume.pt", "weights.safetensors",
+            "last.safetensors", "model.skops")  # fmt: skip
+_faults: dict[Path, tuple[Stamps, Unreadable | None]] = {}
+_MOST_FAULTS = 20_000
+
+
+def _stamp(path: str | Path) -> tuple[int, ...]:
+    try:
+        facts = os.stat(path)
+    except (OSError, ValueError):
+        return ()
+    return facts.st_mtime_ns, facts.st_size, facts.st_ino, facts.st_mode
+
+
+def stamps(folder: Path) -> Stamps:
+    """(time of change in ns, size, inode, mode) of each file on which depends whether a run can be
+    read and what lists show of it; empty where there is none."""
+    return tuple(_stamp(f"{folder}/{name}") for name in _STAMPED)
+
+
+def read_run(folder: Path, changes: Stamps | None = None) -> Run:
+    """A run whose files are read and checked, except that of its tables only the ends are.
+
+    Args:
+        folder: The run's.
+        changes: `stamps(folder)`, where the caller has them.
+
+    Raises:
+        Unreadable: The first fault; or one that was noted when a table was read, until a file
+            changes.
+    """
+    changes = stamps(folder) if changes is None else changes
+    raise_if_noted(folder, changes)
+    run = Run(folder)
+    try:
+        known = dict(zip(_STAMPED, changes, strict=True))
+        for name in _REGULAR:
+            stamp = known[name] if name in known else _stamp(folder / name)
+            if stamp and not stat.S_ISREG(stamp[3]):
+                raise Unreadable(folder / name, "", "it is no regular file")
+        _ = run.config, run.queue, run.origin, run.song, run.environment, run.audit
+        if not run.status:
+            raise Unreadable(folder / STATUS, "", "it is missing")
+        for name in ("process.json", ENDED):
+            read_record(folder / name, RECORDS[name])
+        for name in TABLES:
+            look_at_table(folder / name)
+        check_history(folder / HISTORY)
+    except Unreadable as error:
+        _note_fault(folder, changes, error)
+        raise
+    _note_fault(folder, changes, None)
+    return run
+
+
+def raise_if_noted(folder: Path, changes: Stamps) -> None:
+    """
+    Raises:
+        Unreadable: The run was found unreadable, and no file changed since.
+    """
+    noted = _faults.get(folder)
+    if noted is not None and noted[0] == changes and noted[1] is not None:
+        raise noted[1].with_traceback(None)
+
+
+def _note_fault(folder: Path, changes: Stamps, error: Unreadable | None) -> None:
+    if len(_faults) > _MOST_FAULTS:
+        _faults.clear()
+    _faults[folder] = changes, error
+
+
+def fault(folder: Path) -> Unreadable | None:
+    """Why a run folder cannot be read; None where it can. Files that did not change since the last
+    look are not read again."""
+    changes, noted = stamps(folder), _faults.get(folder)
+    if noted is not None and noted[0] == changes:
+        return noted[1]
+    try:
+        read_run(folder, changes)
+    except Unreadable as error:
+        return error
+    return None
+
+
+Read = TypeVar("Read")
+
+
+def each_readable(runs: Iterable[Run], read: Callable[[Run], Read]) -> Iterator[tuple[Run, Read]]:
+    """Each run with what `read` returns of it, without those that turn out to be unreadable: files
+    may be damaged, or gone, since the runs were listed."""
+    for run in runs:
+        with contextlib.suppress(Unreadable):
+            yield run, read(run)
 
 
 def keep_song(run: Run, clips: str) -> None:
@@ -460,18 +581,64 @@ def create_held_run(
     return Run(store / run_id), lock
 
 
-def all_runs(store: Path | None = None) -> list[Run]:
-    """Every run in the store, the newest first."""
+def run_folders(store: Path | None = None) -> list[Path]:
+    """The folders of all runs in the store, readable or not, the newest first."""
     store = store or store_dir()
     try:
         names = sorted(os.listdir(store), reverse=True)
     except OSError:
         return []
-    return [
-        Run(store / name)
-        for name in names
-        if not name.startswith(".") and (store / name / "config.json").is_file()
-    ]
+    return [store / name for name in names if not name.startswith(".") and _is_run(store / name)]
+
+
+def _is_run(folder: Path) -> bool:
+    """Whether a folder is one of a run: it has a configuration, or had one."""
+    for name in (CONFIG, STATUS):
+        try:
+            os.lstat(f"{folder}/{name}")
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError:
+            pass
+        return True
+    return False
+
+
+def all_runs(store: Path | None = None) -> list[Run]:
+    """Every readable run in the store, the newest first."""
+    return [Run(folder) for folder in run_folders(store) if fault(folder) is None]
+
+
+def unreadable_runs(store: Path | None = None) -> list[Unreadable]:
+    """Why each of the other runs cannot be read; an error names its `folder`."""
+    return [error for error in map(fault, run_folders(store)) if error is not None]
+
+
+def find_folder(name: str, store: Path | None = None) -> Run:
+    """Like `find_run`, but the run may be unreadable.
+
+    Raises:
+        UsageError: There is none, or there are several.
+    """
+    if name and _is_run(Path(name)):
+        return Run(Path(name).absolute())
+    runs = [Run(folder) for folder in run_folders(store)]
+    if name == "latest":
+        runs = [run for run in runs if run.readable] or runs
+    elif name not in (run.run_id for run in runs):
+        named = [run for run in runs if name and run.about.name == name]
+        if not named and not any(name in run.run_id for run in runs):
+            named = [run for run, made in each_readable(runs, _made_name) if made == name]
+        if len(named) > 1:
+            ids = ", ".join(run.run_id for run in named[:5])
+            raise UsageError(f"{len(named)} runs have the name {name!r}: {ids}; give an id.")
+        if named:
+            return named[0]
+    return find_by_id(name, runs, "run", store or store_dir())
+
+
+def _made_name(run: Run) -> str:
+    return run.made_name
 
 
 def find_run(name: str, store: Path | None = None) -> Run:
@@ -479,20 +646,13 @@ def find_run(name: str, store: Path | None = None) -> Run:
 
     Raises:
         UsageError: There is none, or there are several.
+        Unreadable: It cannot be read.
     """
-    if (Path(name) / "config.json").is_file():
-        return Run(Path(name).absolute())
-    runs = all_runs(store)
-    if name != "latest" and name not in (run.run_id for run in runs):
-        named = [run for run in runs if name and run.about.name == name]
-        if not named and not any(name in run.run_id for run in runs):
-            named = [run for run in runs if run.readable and run.made_name == name]
-        if len(named) > 1:
-            ids = ", ".join(run.run_id for run in named[:5])
-            raise UsageError(f"{len(named)} runs have the name {name!r}: {ids}; give an id.")
-        if named:
-            return named[0]
-    return find_by_id(name, runs, "run", store or store_dir())
+    run = find_folder(name, store)
+    error = fault(run.folder)
+    if error is not None:
+        raise error.with_traceback(None)
+    return run
 
 
 class _Folder(Protocol):
@@ -530,13 +690,10 @@ def find_same(
     """
     signatures = [signature(config) for config in configs]
     same: dict[str, Run] = {}
-    for run in all_runs(store):
-        try:
-            key = signature(run.config)
-        except GenrecoreError:  # written by another version: it is none of these
-            continue
-        if key in signatures and (run.state == "done" or (run.is_active and not only_done)):
-            same[key] = max(run, same.get(key, run), key=precedence)
+    for run, key in each_readable(all_runs(store), lambda run: signature(run.config)):
+        with contextlib.suppress(Unreadable):
+            if key in signatures and (run.state == "done" or (run.is_active and not only_done)):
+                same[key] = max(run, same.get(key, run), key=precedence)
     return [same.get(key) for key in signatures]
 
 

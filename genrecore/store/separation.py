@@ -16,7 +16,7 @@ published with its dataset as one that keeps artists apart is believed: its auth
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from enum import StrEnum
 from typing import Any
 
@@ -65,7 +65,8 @@ class Separation:
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Separation:
         """The answer that `as_dict` stored."""
-        return cls(**{**data, "answer": Answer(data["answer"])})
+        known = {field.name: data[field.name] for field in fields(cls) if field.name in data}
+        return cls(**{**known, "answer": Answer(data["answer"])})
 
 
 def judge(

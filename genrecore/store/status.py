@@ -10,28 +10,45 @@ from pathlib import Path
 from typing import Any
 
 from genrecore.store import clocks
-from genrecore.store.files import read_json, write_json
+from genrecore.store.files import Unreadable, write_json
 from genrecore.store.progress import phase_code
+from genrecore.store.records import (
+    Clock,
+    Duration,
+    JobStatus,
+    Moment,
+    Record,
+    RunStatus,
+    read_record,
+)
 
 STATUS, STOP, LOG = "status.json", "stop", "log.txt"
 STOP_WITHIN_S = 60.0  # a step takes no longer; after that a job is ended by force
 FINAL = frozenset({"done", "stopped", "failed"})
 
 
-def read_status(folder: Path) -> dict[str, Any]:
-    """The values in a job's status file; empty where there are none."""
-    values = read_json(folder / STATUS)
+def read_status(folder: Path, record: type[JobStatus] = RunStatus) -> dict[str, Any]:
+    """The values in the status file of a run, or of another job; empty where there is none.
+
+    Raises:
+        Unreadable: It does not fit the record.
+    """
+    values = read_record(folder / STATUS, record)
     if "phase" in values:
-        values["phase"] = phase_code(str(values["phase"]))
+        values["phase"] = phase_code(values["phase"])
     return values
 
 
 class Status:
     """The status file of a job, kept by the one process that works in the folder."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, record: type[JobStatus] = RunStatus) -> None:
+        """
+        Raises:
+            Unreadable: The file that is there does not fit the record.
+        """
         self.folder = folder
-        self.values = read_status(folder)
+        self.values = read_status(folder, record)
         self._written = 0.0
 
     def update(self, **values: Any) -> None:
@@ -80,13 +97,26 @@ def stop_asked(folder: Path) -> bool:
     return (folder / STOP).exists()
 
 
+class StopRequest(Record):
+    """The file `stop`; an empty one, or one that holds anything else, asks for a stop as well."""
+
+    at: Moment
+    within_s: Duration = STOP_WITHIN_S
+    reason: str = ""
+    keep_best: bool = False
+    requeue: bool = False
+    clock: Clock | None = None
+
+
 def stop_request(folder: Path) -> dict[str, Any]:
     """When a stop was asked for and how; empty where none was."""
-    request = read_json(folder / STOP)
-    if not request and stop_asked(folder):  # an empty file says it as well
-        with contextlib.suppress(OSError):
-            return {"at": (folder / STOP).stat().st_mtime, "within_s": STOP_WITHIN_S}
-    return request
+    with contextlib.suppress(Unreadable):
+        request = read_record(folder / STOP, StopRequest)
+        if request:
+            return request
+    with contextlib.suppress(OSError):
+        return {"at": (folder / STOP).stat().st_mtime, "within_s": STOP_WITHIN_S}
+    return {}
 
 
 def stop_within_s(folder: Path) -> float:

@@ -15,7 +15,8 @@ from genrecore.config.run import RunConfig
 from genrecore.errors import UsageError
 from genrecore.jobs import actions
 from genrecore.store.about import ABOUT, About, checked_about, read_about
-from genrecore.store.run import Run, create_run, find_run
+from genrecore.store.files import Unreadable
+from genrecore.store.run import Run, create_run, find_folder, find_run
 
 Tiny = Callable[..., RunConfig]
 ODD = "<b>*loud*</b> $x^2$ ![a](b) “Zoë” 🎷"
@@ -88,7 +89,9 @@ def test_a_run_is_found_by_its_name_and_an_ambiguous_name_asks_for_an_id(
     actions.annotate(second, name=first.run_id)
     assert find_run(first.run_id).run_id == first.run_id  # an id comes before a name
     (second.folder / "config.json").write_text("{")
-    assert find_run(second.run_id[-4:]).run_id == second.run_id
+    assert find_folder(second.run_id[-4:]).run_id == second.run_id
+    with pytest.raises(Unreadable, match=f"The run {second.run_id} cannot be read: config.json"):
+        find_run(second.run_id[-4:])
     actions.annotate(second, name="cnn")
     with pytest.raises(UsageError, match=r"2 runs have the name 'cnn': .* give an id"):
         find_run("cnn")

@@ -24,6 +24,6 @@ def test_what_earlier_versions_wrote_is_read_as_a_code(tmp_path: Path) -> None:
         "Looking where clips lie": Phase.EMBEDDING,
         "training": Phase.TRAINING,
     }.items():
-        write_json(tmp_path / STATUS, {"phase": written})
+        write_json(tmp_path / STATUS, {"state": "running", "phase": written})
         assert read_status(tmp_path)["phase"] == phase
     assert phase_code("Probing: noise") == "Probing: noise"

@@ -191,7 +191,7 @@ def test_a_run_that_cannot_start_fails_after_three_tries(store: Path, tiny: Tiny
     for _ in range(3):
         status = Status(run.folder)
         status.move("starting", starts=int(status.values.get("starts", 0)) + 1)
-        runner._mend_false_starts([Run(run.folder)])
+        runner._mend_false_start(Run(run.folder))
     failed = Run(run.folder)
     assert failed.state == "failed"
     assert "died 3 times" in failed.reason

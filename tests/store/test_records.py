@@ -1,0 +1,173 @@
+"""Every file of a run folder has one reader: what does not fit is named, the rest goes on."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import ROOT
+from damages import DAMAGES, NAMES, Damage, to_device, to_fifo
+
+from genrecore.errors import GenrecoreError
+from genrecore.evaluation.listing import run_rows, unreadable
+from genrecore.jobs import queue
+from genrecore.store import files
+from genrecore.store.files import Unreadable, read_bytes, read_json
+from genrecore.store.run import Run, all_runs, find_run, unreadable_runs
+from genrecore.store.status import STOP, stop_request
+
+OLD_RUNS = sorted(path for path in (ROOT / "tests" / "store" / "old_runs").iterdir())
+TRAINED = next(path for path in OLD_RUNS if path.name.endswith("9df4"))
+
+
+@pytest.fixture
+def two(store: Path) -> tuple[Run, Run]:
+    """Copies of a run: one to damage, one that has to go on."""
+    for name in ("20260101-000000-demo-cnn-bad0", "20260101-000001-demo-cnn-good"):
+        shutil.copytree(TRAINED, store / name)
+    bad, good = sorted(all_runs(store), key=lambda run: run.run_id)
+    return bad, good
+
+
+@pytest.mark.parametrize("folder", OLD_RUNS, ids=lambda path: path.name[-4:])
+def test_runs_of_earlier_versions_are_readable(folder: Path) -> None:
+    run = Run(folder)
+    assert run.readable
+    for table in (run.clips, run.predictions, run.segments):
+        assert table is None or len(table)
+    assert run.epoch_predictions.shape[0] == len(run.history)
+
+
+@pytest.mark.parametrize("damage", DAMAGES, ids=NAMES)
+def test_a_damaged_file_makes_its_run_unreadable_and_no_other(
+    damage: Damage, two: tuple[Run, Run]
+) -> None:
+    bad, good = two
+    assert [row.run_id for row in run_rows()] == [good.run_id, bad.run_id]
+    damage.damage(bad.folder / damage.file)
+    assert [run.run_id for run in all_runs()] == [row.run_id for row in run_rows()] == [good.run_id]
+    [error], [listed] = unreadable_runs(), unreadable()
+    assert (error.name, error.path.name) == (bad.run_id, damage.file)
+    assert error.place == damage.place
+    assert str(error) == str(listed)
+    assert str(error).startswith(f"The run {bad.run_id} cannot be read: {damage.file}")
+    assert len(str(error)) < 400
+    with pytest.raises(GenrecoreError, match="cannot be read"):
+        find_run(bad.run_id)
+    assert find_run("latest").run_id == find_run("good").run_id == good.run_id
+
+
+def _rewritten(change: Callable[[pd.DataFrame], pd.DataFrame]) -> Callable[[Path], None]:
+    return lambda path: change(pd.read_parquet(path)).to_parquet(path, index=False)
+
+
+@pytest.mark.parametrize(
+    ("file", "change", "place"),
+    [
+        ("predictions.parquet", lambda table: table.drop(columns="clip_id"), "clip_id"),
+        ("predictions.parquet", lambda table: table[["clip_id", "split", "genre"]], ""),
+        ("predictions.parquet", lambda table: table.assign(p_techno=np.inf), "p_techno"),
+        ("predictions.parquet", lambda table: table.assign(p_techno=7.0), "p_techno"),
+        ("predictions.parquet", lambda table: table.assign(p_techno="x"), "p_techno"),
+        ("predictions.parquet", lambda table: table.assign(p_techno=True), "p_techno"),
+        ("predictions.parquet", lambda table: table.assign(genre="polka"), "genre"),
+        ("predictions.parquet", lambda table: table.assign(genre=None), "genre"),
+        ("predictions.parquet", lambda table: table.assign(split="holdout"), "split"),
+        ("predictions.parquet", lambda table: table.assign(clip_id=range(len(table))), "clip_id"),
+        ("predictions.parquet", lambda table: pd.concat([table, table]), "clip_id"),
+        ("segments.parquet", lambda table: table.drop(columns="start_s"), "start_s"),
+        ("segments.parquet", lambda table: table.assign(start_s="x"), "start_s"),
+        ("segments.parquet", lambda table: table.assign(start_s=[[1]] * len(table)), "start_s"),
+        ("clips.parquet", lambda table: table.assign(artist=5), "artist"),
+        ("clips.parquet", lambda table: table.assign(duration_s="long"), "duration_s"),
+        ("clips.parquet", lambda table: table.assign(clip_id="the same"), "clip_id"),
+    ],
+)
+def test_a_table_of_other_columns_or_values_is_found_when_it_is_read(
+    file: str,
+    change: Callable[[pd.DataFrame], pd.DataFrame],
+    place: str,
+    two: tuple[Run, Run],
+) -> None:
+    bad, good = two
+    _rewritten(change)(bad.folder / file)
+    with pytest.raises(Unreadable) as error:
+        _ = Run(bad.folder).clips, Run(bad.folder).predictions, Run(bad.folder).segments
+    assert (error.value.path.name, error.value.place) == (file, place)
+    # From now on the run counts as unreadable, until the file is another one.
+    assert [run.run_id for run in all_runs()] == [row.run_id for row in run_rows()] == [good.run_id]
+    shutil.copyfile(TRAINED / file, bad.folder / file)
+    assert len(all_runs()) == len(run_rows()) == 2
+
+
+def test_flipped_bytes_in_a_table_are_an_unreadable_run(two: tuple[Run, Run]) -> None:
+    bad, _ = two
+    path = bad.folder / "predictions.parquet"
+    content = bytearray(path.read_bytes())
+    n_footer = int.from_bytes(content[-8:-4], "little")
+    start = len(content) - 8 - n_footer
+    content[start : start + 40] = bytes(255 - value for value in content[start : start + 40])
+    path.write_bytes(content)
+    with pytest.raises(Unreadable, match=r"predictions\.parquet"):
+        _ = Run(bad.folder).predictions
+
+
+def test_predicted_genres_that_do_not_exist_are_unreadable(two: tuple[Run, Run]) -> None:
+    bad, good = two
+    (bad.folder / "epochs.u8").write_bytes(b"\xfa" * 24)
+    with pytest.raises(Unreadable, match=r"epochs\.u8: expected numbers of 3 genres, found 250"):
+        _ = Run(bad.folder).epoch_predictions
+    assert [run.run_id for run in all_runs()] == [good.run_id]
+
+
+@pytest.mark.parametrize("name", ["scores.json", "calibration.json", "cost.json", "alerts.json"])
+@pytest.mark.parametrize("text", ['{"key": ', "[]", '{"key": [3], "scores": {"accuracy": "x"}}'])
+def test_a_damaged_cache_is_computed_again(name: str, text: str, two: tuple[Run, Run]) -> None:
+    bad, _ = two
+    (bad.folder / name).write_text(text)
+    rows = {row.run_id: row for row in run_rows()}
+    assert rows[bad.run_id].accuracy == 1.0
+
+
+def test_keys_of_other_versions_are_kept(two: tuple[Run, Run]) -> None:
+    run, _ = two
+    for name in ("status.json", "queue.json", "environment.json", "audit.json"):
+        values = json.loads((run.folder / name).read_text()) | {"later": {"deep": [1, "x"]}}
+        (run.folder / name).write_text(json.dumps(values))
+    again = Run(run.folder)
+    assert again.readable
+    for values in (again.status, again.queue, again.environment, again.audit):
+        assert values["later"] == {"deep": [1, "x"]}
+
+
+def test_reading_waits_for_nobody_and_has_an_end(tmp_path: Path) -> None:
+    began = time.monotonic()
+    for damage in (to_fifo, to_device):
+        damage(tmp_path / "x")
+        with pytest.raises(Unreadable, match="it is no regular file"):
+            read_bytes(tmp_path / "x")
+        assert read_json(tmp_path / "x") == {}
+    (tmp_path / "large").write_bytes(b"1234")
+    with pytest.raises(Unreadable, match="it has 4 bytes; expected at most 3"):
+        read_bytes(tmp_path / "large", 3)
+    with pytest.raises(FileNotFoundError):
+        read_bytes(tmp_path / "none")
+    assert time.monotonic() - began < 2
+    assert not files.is_nested_deep(b'["' + b"[" * 90 + b'"]')  # in a text
+    assert files.is_nested_deep(b"[" * 33)
+
+
+@pytest.mark.parametrize("text", ["", "x", "[]", '{"at": "x"}', '{"at": 1e400}', '{"within_s": 1}'])
+def test_any_file_asks_for_a_stop_and_for_a_pause(text: str, two: tuple[Run, Run]) -> None:
+    run, _ = two
+    (run.folder / STOP).write_text(text)
+    assert abs(stop_request(run.folder)["at"] - time.time()) < 60
+    assert (Run(run.folder).stop_left_s or 0) > 0
+    (run.folder.parent / queue.PAUSED).write_text(text)
+    assert abs(queue.paused(run.folder.parent)["at"] - time.time()) < 60
