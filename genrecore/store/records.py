@@ -127,13 +127,13 @@ class Origin(Record):
     plan: FileName = ""
 
 
-class Song(Record):
+class SongFile(Record):
     """`song.json`: the id of the uploads that the run classifies once it is done."""
 
     clips: FileName = ""
 
 
-class Ended(Record):
+class EndedFile(Record):
     """`ended.json`: how its process ended, where somebody saw it."""
 
     signal: Annotated[int, Field(ge=1, le=255)] | None = None
@@ -218,10 +218,10 @@ RECORDS: dict[str, type[Record]] = {
     "status.json": RunStatus,
     "queue.json": Queue,
     "origin.json": Origin,
-    "song.json": Song,
+    "song.json": SongFile,
     "environment.json": Environment,
     "process.json": Process,
-    "ended.json": Ended,
+    "ended.json": EndedFile,
     "audit.json": AuditFile,
 }
 """The JSON files of a run folder beside `config.json`, `about.json` and caches."""
