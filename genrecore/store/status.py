@@ -14,9 +14,9 @@ from genrecore.store.files import Unreadable, write_json
 from genrecore.store.progress import phase_code
 from genrecore.store.records import (
     Clock,
-    Duration,
     JobStatus,
     Moment,
+    Number,
     Record,
     RunStatus,
     read_record,
@@ -101,7 +101,7 @@ class StopRequest(Record):
     """The file `stop`; an empty one, or one that holds anything else, asks for a stop as well."""
 
     at: Moment
-    within_s: Duration = STOP_WITHIN_S
+    within_s: Number = STOP_WITHIN_S
     reason: str = ""
     keep_best: bool = False
     requeue: bool = False

@@ -136,9 +136,13 @@ def test_folds_of_data_that_changed_in_between_are_refused(copies: list[Run]) ->
     more = _rewrite(second, "predictions.parquet", lambda table: pd.concat([table, strange]))
     with pytest.raises(GenrecoreError, match="2 clips were tested by several folds"):
         pool_folds([first, more, third])
-    renamed = _rewrite(
-        third, "predictions.parquet", lambda table: table.rename(columns={table.columns[-1]: "p_x"})
-    )
+
+    def rename(table: pd.DataFrame) -> pd.DataFrame:
+        last = str(table.columns[-1])
+        genre = table["genre"].replace({last.removeprefix("p_"): "x"})
+        return table.rename(columns={last: "p_x"}).assign(genre=genre)
+
+    renamed = _rewrite(third, "predictions.parquet", rename)
     with pytest.raises(GenrecoreError, match=r"Fold 3 .* has other genres"):
         pool_folds([first, second, renamed])
 
