@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import os
 import struct
 import tracemalloc
@@ -14,7 +15,7 @@ import pytest
 import soundfile
 
 from genrecore.audio.containers import Prefixed
-from genrecore.audio.decode import decode, digest, inspect, to_wav_bytes
+from genrecore.audio.decode import decode, digest, inspect, outline, to_wav_bytes
 from genrecore.errors import AudioError
 
 RATE_HZ = 22_050
@@ -319,3 +320,28 @@ def test_a_real_mp3_decodes_to_what_soundfile_reads(real_data: Path) -> None:
     decoded = decode(path, rate_hz)
     # 1e-6: channels are averaged in another order
     np.testing.assert_allclose(decoded.wave, np.clip(whole.mean(axis=1), -1, 1), atol=1e-6)
+
+
+@pytest.mark.parametrize("extension", ["wav", "flac", "mp3", "ogg"])
+def test_an_outline_holds_the_lowest_and_the_highest_sample_of_each_stretch(
+    tmp_path: Path, extension: str
+) -> None:
+    path = write(tmp_path / f"a.{extension}", noise(7.3), 44_100)
+    wave = soundfile.read(path, dtype="float32")[0].mean(axis=1)
+    ends = outline(path, 101)
+    assert ends.shape == (101, 2)
+    edges = np.linspace(0, len(wave), 102).astype(int)
+    stretches = [wave[first:last] for first, last in itertools.pairwise(edges)]
+    expected = [(min(part.min(), 0), max(part.max(), 0)) for part in stretches]
+    np.testing.assert_allclose(ends, expected, atol=1e-6)  # the mean of two channels, in float32
+    assert outline(write(tmp_path / "b.wav", tone(1.0)[:7]), 101).shape == (7, 2)
+
+
+def test_an_outline_of_a_long_file_needs_no_more_memory_than_a_block(tmp_path: Path) -> None:
+    path = write(tmp_path / "a.wav", np.zeros(30 * 60 * 8000, np.int16), 8000, subtype="PCM_U8")
+    tracemalloc.start()
+    ends = outline(path, 800)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert ends.shape == (800, 2)
+    assert most < 4 * 2**20  # a block and its mean; the wave alone would be 55 MiB

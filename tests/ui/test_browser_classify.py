@@ -177,6 +177,40 @@ def test_every_format_is_heard_and_the_timeline_steers_the_player(
     until(page, parts.first, "!audio.paused && audio.currentTime < 0.45 * audio.duration")
 
 
+def test_a_part_of_a_song_too_long_to_play_is_chosen_on_the_strip_of_the_whole(
+    page: Page,  # noqa: F811
+    dashboard: Dashboard,  # noqa: F811
+    done: Run,  # noqa: F811
+    tmp_path: Path,
+) -> None:
+    song = tmp_path / "long song.wav"
+    soundfile.write(song, np.tile(music(10.0)[::8], 66), RATE_HZ // 8, subtype="PCM_U8")
+    page.goto(f"{dashboard.address}/classify?run={done.run_id}")
+    page.locator("input[type=file]").set_input_files(song)
+    player = page.locator(".st-key-player_prediction")
+    strip, slider = player.locator(".strip"), player.get_by_role("slider")
+    expect(slider).to_have_attribute("aria-valuemin", re.compile("^32[89]"))  # its middle
+    settled(page)
+    box = strip.bounding_box()
+    assert box is not None
+    strip.hover(position={"x": 0.25 * box["width"], "y": 9})
+    page.mouse.down()
+    strip.hover(position={"x": 0.3 * box["width"], "y": 9})
+    page.mouse.up()
+    expect(slider).to_have_attribute("aria-valuemin", re.compile("^16[456]"))
+    low, high = (float(slider.get_attribute(f"aria-value{end}") or 0) for end in ("min", "max"))
+    assert high - low == pytest.approx(0.05 * 660, abs=2.0)  # a pixel is about a second
+    expect(player.get_by_role("img")).to_have_attribute(
+        "aria-label", re.compile(r"0:00 to 11:00; 2:4\d to 3:1\d was classified")
+    )
+    settled(page)
+    strip.click(position={"x": box["width"] / 2, "y": 9})  # the same length, around the click
+    expect(slider).to_have_attribute("aria-valuemin", re.compile("^31[234]"))
+    moved = float(slider.get_attribute("aria-valuemax") or 0) - 313
+    assert moved == pytest.approx(high - low, abs=2.0)
+    assert "start=" in page.url
+
+
 @pytest.fixture
 def microphone(chromium: str, browser: Browser) -> Iterator[Page]:  # noqa: F811
     """A visitor whose browser has a microphone: chromium's own, which beeps."""

@@ -283,7 +283,8 @@ def test_a_part_of_a_long_clip_is_classified_as_the_address_says(runs: dict[str,
     song = players(app)[0]
     assert (song["sounds"][0]["start_s"], song["sounds"][0]["duration_s"]) == (0.0, 20.0)
     assert song["lanes"][0]["starts"] == whole.segments["start_s"].to_list()
-    assert song["part"] == [2.0, 7.0]
+    assert song["part"] == song["strip"]["part"] == [2.0, 7.0]
+    assert (song["strip"]["total_s"], len(song["strip"]["outline"])) == (20.0, 2 * 800)
 
 
 def test_where_a_whole_song_takes_long_its_part_is_classified_or_plays_alone(
@@ -299,6 +300,7 @@ def test_where_a_whole_song_takes_long_its_part_is_classified_or_plays_alone(
     song = players(again(app))[0]
     assert (song["sounds"][0]["start_s"], song["sounds"][0]["duration_s"]) == (5.5, 3.0)
     assert (song["sounds"][0]["total_s"], song["part"]) == (14.0, None)
+    assert (song["strip"]["total_s"], song["strip"]["part"]) == (14.0, [5.5, 8.5])
     assert "Seconds 5.5 to 8.5 of 14.0 were classified, and this is what plays" in words(app)
 
 

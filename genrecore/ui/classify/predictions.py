@@ -6,6 +6,7 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
 import pandas as pd
 import streamlit as st
 
@@ -26,6 +27,7 @@ from genrecore.ui.parts.player import SoundExcerpt
 MOST_PLAYED_S = 600.0
 """A longer recording plays only in the part that was classified: 26 MB are ten minutes."""
 _MOST_WAIT_S = 5.0  # that the predictions for a whole song may take
+_STRETCHES = 800  # of the outline of a whole recording: about as many as a screen shows
 _EDGES_S = 1.0  # what is left out on both sides is not worth another look
 
 
@@ -180,6 +182,16 @@ def _whole(opened: OpenedRuns, clip: InputClip, rate_hz: int, classified_s: floa
     longest = max(result.predictions, key=lambda prediction: len(prediction.wave))
     sound = SoundExcerpt(clip.name, clip.genre, longest.wave, longest.sample_rate_hz)
     return Song(sound, tuple(each.segments for each in result.predictions), result)
+
+
+@cached_by_files(no_files, spinner="Reading the whole song …", shared=True)
+def outline(clip: InputClip) -> np.ndarray | None:
+    """The outline of a whole recording, as of `decode.outline`; None where not all of it can be
+    read."""
+    try:
+        return decode.outline(clip.path, _STRETCHES, clip.name)
+    except GenrecoreError:
+        return None
 
 
 SilentResult = tuple[EnsemblePrediction, list[str]]

@@ -26,6 +26,7 @@ from genrecore.ui.classify.predictions import (
     Song,
     classify,
     classify_all,
+    outline,
     song,
 )
 from genrecore.ui.classify.why import highlighted, show_why
@@ -33,9 +34,10 @@ from genrecore.ui.datasets.listening import draw_mel, pick
 from genrecore.ui.parts.cache import cached_by_files, no_files
 from genrecore.ui.parts.choices import choose, choose_one, chosen, set_widget
 from genrecore.ui.parts.frame import chart, in_pairs, plain, section
-from genrecore.ui.parts.player import Lane, player
+from genrecore.ui.parts.player import Lane, Strip, player
 
 _MOST_S = 300.0  # the longest part that is classified at once: a player gets all of it
+_LEAST_S = 1.0
 
 
 def show_clips(opened: OpenedRuns, clips: Sequence[InputClip]) -> None:
@@ -89,26 +91,19 @@ def _pick(clips: Mapping[str, InputClip], results: Sequence[SilentResult]) -> st
 
 def _choose_part(opened: OpenedRuns, clip: InputClip) -> tuple[float | None, float | None]:
     """(start, length) in s of the part to classify; (None, None) for each run's own middle."""
-    total_s = _duration_s(clip)
-    own_s = max(loaded.config.audio.clip_s for loaded in opened.ensemble.loaded)
-    if total_s <= own_s + 1.0:
+    total_s, own_s = _duration_s(clip), _own_s(opened)
+    if total_s <= own_s + _LEAST_S:
         return None, None
     section(
         "Which part",
         f"The clip lasts {words.clock(total_s)} min; the runs classify its middle "
-        f"{words.seconds(own_s)} unless you choose another part.",
+        f"{words.seconds(own_s)} unless you choose another part, here or on the strip above the "
+        "waveform.",
     )
     last_s = math.floor(total_s)
-    begin_s = min(_number("start", (total_s - own_s) / 2), last_s - 1.0)
+    begin_s = min(_number("start", (total_s - own_s) / 2), last_s - _LEAST_S)
     end_s = min(begin_s + _number("length", own_s), total_s, begin_s + _MOST_S)
     set_widget("slider_part", (round(begin_s, 1), round(min(end_s, last_s), 1)))
-
-    def write() -> None:
-        low, high = st.session_state["slider_part"]
-        high = max(min(high, low + _MOST_S), low + 1.0)
-        choose("start", f"{low:g}")
-        choose("length", f"{high - low:g}")
-
     st.slider(
         "Part of the clip (s)",
         0.0,
@@ -116,10 +111,22 @@ def _choose_part(opened: OpenedRuns, clip: InputClip) -> tuple[float | None, flo
         step=0.5,
         format="%.1f",
         key="slider_part",
-        on_change=write,
+        on_change=lambda: _write_part(*st.session_state["slider_part"]),
         help=f"At most {_MOST_S / 60:.0f} minutes at once.",
     )
     return (begin_s, end_s - begin_s) if chosen("start") else (None, None)
+
+
+def _own_s(opened: OpenedRuns) -> float:
+    """The longest part that a run takes by itself."""
+    return max(loaded.config.audio.clip_s for loaded in opened.ensemble.loaded)
+
+
+def _write_part(low_s: float, high_s: float) -> None:
+    """Puts a part into the address: seconds with one decimal, not too long and not too short."""
+    length_s = max(min(high_s - low_s, _MOST_S), _LEAST_S)
+    choose("start", f"{round(low_s, 1):g}")
+    choose("length", f"{round(length_s, 1):g}")
 
 
 @cached_by_files(no_files)
@@ -201,12 +208,17 @@ def _play(classified: ClassifiedClip) -> None:
     lanes = [Lane(run.title, table) for run, table in zip(runs, whole.segments, strict=True)]
     part = (longest.start_s, longest.start_s + len(longest.wave) / longest.sample_rate_hz)
     is_part = part[1] - part[0] < whole.sound.seconds
+    strip, total_s = None, longest.duration_s
+    if total_s > _own_s(classified.opened) + _LEAST_S:
+        ends = outline(classified.clip)
+        strip = None if ends is None else Strip(ends, total_s, part, _MOST_S, _write_part)
     player(
         whole.sound,
         "prediction",
         lanes=lanes,
         marks=highlighted(classified),
         part=part if is_part else None,
+        strip=strip,
         above_chart=chosen("view") == "sound",
     )
     st.caption(plain(_what_was_classified(longest, whole, is_part)))

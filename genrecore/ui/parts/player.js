@@ -63,7 +63,23 @@ function outline(values, height) {
   return svg;
 }
 
-export default function ({ data, parentElement }) {
+// The labels of a ruler from one time to another, at round times.
+function times(ruler, start, end) {
+  const length = end - start, most = Math.max(2, Math.min(8, (ruler.clientWidth || 400) / LABEL_PX));
+  const step = STEPS_S.find((s) => length / s <= most) ?? 1800;
+  const labels = [];
+  for (let k = Math.ceil(start / step - 1e-6); k * step <= end + 1e-6; k += 1) {
+    const share = (k * step - start) / length;
+    const label = element("span", "", clock(k * step, step < 1 ? 1 : 0));
+    label.style.left = `${100 * share}%`;
+    label.classList.toggle("first", share < 0.03);
+    label.classList.toggle("last", share > 0.97);
+    labels.push(label);
+  }
+  ruler.replaceChildren(...labels);
+}
+
+export default function ({ data, parentElement, setTriggerValue }) {
   const find = (name) => parentElement.querySelector(`.${name}`);
   const root = find("player"), slider = find("slider"), wave = find("wave"), ruler = find("ruler");
   const state = (root.state ??= { audios: [], now: false });
@@ -107,6 +123,7 @@ export default function ({ data, parentElement }) {
   const show = () => {
     const at = place(), share = 100 * across(at), plays = !audio().paused;
     find("cursor").style.left = `${share}%`;
+    if (data.strip) find("now").style.left = `${(100 * at) / data.strip.total_s}%`;
     wave.querySelector(".played").style.clipPath = `inset(0 ${100 - share}% 0 0)`;
     const words = [
       `${clock(at, digits())} of ${clock(end(), digits())}`,
@@ -149,6 +166,24 @@ export default function ({ data, parentElement }) {
   };
   const toggle = () => (audio().paused ? play() : audio().pause());
 
+  // The whole recording; its part is inside the frame.
+  const strip = find("strip"), whole = find("whole");
+  const drawStrip = (part) => {
+    whole.hidden = !part;
+    if (!part) return;
+    const { total_s, outline: ends } = data.strip;
+    const frame = element("div", "part");
+    frame.style.left = `${(100 * part[0]) / total_s}%`;
+    frame.style.width = `${(100 * (part[1] - part[0])) / total_s}%`;
+    strip.replaceChildren(outline(ends, 1), frame, element("div", "now"));
+    const names = [0, total_s, ...part].map((s) => clock(s));
+    whole.setAttribute("aria-label",
+      `The whole of ${data.name}, ${names[0]} to ${names[1]}; ${names[2]} to ${names[3]} was classified`);
+    const isAll = sound().duration_s > total_s - 0.1; // the times stand below the waveform then
+    find("times").hidden = isAll;
+    if (!isAll) times(find("times"), 0, total_s);
+  };
+
   const draw = () => {
     const largest = Math.max(...data.sounds.map(volume), data.least_reach);
     const height = volume(sound()) / largest;
@@ -189,23 +224,14 @@ export default function ({ data, parentElement }) {
       box.appendChild(picture);
       return box;
     }));
-    const most = Math.max(2, Math.min(8, (ruler.clientWidth || 400) / LABEL_PX));
-    const step = STEPS_S.find((s) => sound().duration_s / s <= most) ?? 1800;
-    const labels = [];
-    for (let k = Math.ceil(start() / step - 1e-6); k * step <= end() + 1e-6; k += 1) {
-      const label = element("span", "", clock(k * step, step < 1 ? 1 : 0)), share = across(k * step);
-      label.style.left = `${100 * share}%`;
-      label.classList.toggle("first", share < 0.03);
-      label.classList.toggle("last", share > 0.97);
-      labels.push(label);
-    }
-    ruler.replaceChildren(...labels);
+    times(ruler, start(), end());
     const region = find("region");
     region.hidden = !state.region;
     if (state.region) {
       region.style.left = `${100 * across(state.region[0])}%`;
       region.style.width = `${100 * (across(state.region[1]) - across(state.region[0]))}%`;
     }
+    drawStrip(data.strip?.part);
     find("loop").setAttribute("aria-pressed", state.loops);
     find("match").setAttribute("aria-pressed", state.equal);
     [...find("switch").children].forEach((button, n) => {
@@ -295,6 +321,40 @@ export default function ({ data, parentElement }) {
     }
     from = null;
   };
+  let drawn = null; // where a part begins and where it ends, on the strip
+  const onStrip = (event) => {
+    const box = strip.getBoundingClientRect(), share = (event.clientX - box.left) / box.width;
+    return data.strip.total_s * Math.min(1, Math.max(0, share));
+  };
+  const partOf = ([from, to]) => {
+    const { total_s, most_s, part } = data.strip;
+    if (Math.abs(to - from) > total_s / 100) {
+      const other = Math.min(from + most_s, Math.max(from - most_s, to));
+      return [Math.min(from, other), Math.max(from, other)];
+    }
+    const length = part[1] - part[0]; // a click: the same length around it
+    const start = Math.min(Math.max(0, to - length / 2), total_s - length);
+    return [start, start + length];
+  };
+  strip.onpointerdown = (event) => {
+    drawn = [onStrip(event), onStrip(event)];
+    strip.setPointerCapture(event.pointerId);
+  };
+  strip.onpointermove = (event) => {
+    if (!drawn) return;
+    drawn[1] = onStrip(event);
+    drawStrip(partOf(drawn));
+    show();
+  };
+  strip.onpointerup = () => {
+    if (drawn) setTriggerValue("part", partOf(drawn));
+    drawn = null;
+  };
+  strip.onpointercancel = () => {
+    drawn = null;
+    draw();
+  };
+
   const keys = {
     " ": toggle,
     ArrowLeft: () => seek(place() - 5), ArrowRight: () => seek(place() + 5),
@@ -338,7 +398,9 @@ export default function ({ data, parentElement }) {
   const resized = new ResizeObserver(draw);
   resized.observe(ruler);
   draw();
-  if (isNew && data.part) seek(data.part[0]);
+  const part = data.part?.join();
+  if (data.part && (isNew || part !== state.part)) seek(data.part[0]);
+  state.part = part;
   if (!audio().paused) tick();
   if (data.now && (isNew || !state.now)) play();
   state.now = data.now;

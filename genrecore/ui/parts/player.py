@@ -6,7 +6,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -89,6 +89,25 @@ class Marks:
 
 
 @dataclass(frozen=True)
+class Strip:
+    """The whole recording, on which a person chooses a part of it.
+
+    Attributes:
+        outline: The lowest and the highest sample of each of n equal stretches, (n, 2).
+        total_s: How long the recording is.
+        part: (start_s, end_s) of the part that is chosen.
+        most_s: The longest part that can be chosen.
+        choose: Gets start and end, in s, of another part, before the page is drawn anew.
+    """
+
+    outline: np.ndarray
+    total_s: float
+    part: tuple[float, float]
+    most_s: float
+    choose: Callable[[float, float], None]
+
+
+@dataclass(frozen=True)
 class _Media:
     """A sound as the browser gets it: a file at full scale, and its outline in hundredths."""
 
@@ -104,6 +123,7 @@ def player(
     lanes: Sequence[Lane] = (),
     marks: Marks | None = None,
     part: tuple[float, float] | None = None,
+    strip: Strip | None = None,
     beats_s: Sequence[float] = (),
     above_chart: bool = False,
     now: bool = False,
@@ -119,6 +139,7 @@ def player(
         lanes: Predictions over time, one a run, drawn below the waveform.
         marks: Stretches that are marked on the waveform.
         part: (start_s, end_s) of the stretch that matters; playing begins there.
+        strip: The whole recording above the sound, where a part of it can be chosen.
         beats_s: Times of beats in the recording.
         above_chart: Whether a chart over time stands below: both then have the same edges.
         now: Whether it begins to play by itself.
@@ -154,11 +175,22 @@ def player(
         "lanes": [_as_data(lane, end_s, several[0].seconds) for lane in lanes],
         "marks": {"title": marks.title, "stretches": stretches} if marks else None,
         "part": part and [round(part[0], 3), round(part[1], 3)],
+        "strip": strip
+        and {
+            "outline": _in_hundredths(strip.outline / (np.abs(strip.outline).max() or 1.0)),
+            "total_s": round(strip.total_s, 3),
+            "part": [round(strip.part[0], 3), round(strip.part[1], 3)],
+            "most_s": strip.most_s,
+        },
         "beats": [round(float(at_s), 3) for at_s in beats_s],
         "insets": BESIDE_TIME if above_chart else (0, 0),
         "now": now,
     }
-    _component()(data=data, key=f"player_{key}")
+    choosing: dict[str, Any] = {}
+    if strip is not None:
+        choose = strip.choose
+        choosing["on_part_change"] = lambda: choose(*st.session_state[f"player_{key}"]["part"])
+    _component()(data=data, key=f"player_{key}", **choosing)
     if lanes:
         _numbers(lanes, f"player_{key}_numbers")
 
@@ -189,9 +221,12 @@ def _media(sound: SoundExcerpt) -> _Media:
     peak = float(np.abs(sound.wave).max(initial=0.0))
     wave = sound.wave / (peak or 1.0)
     low, high, _ = envelope(wave, _COLUMNS)
-    outline = np.round(100 * np.stack([low, high], axis=1)).astype(int).ravel().tolist()
-    wav = decode.to_wav_bytes(wave, sound.sample_rate_hz)
-    return _Media(wav, outline, peak)
+    outline = _in_hundredths(np.stack([low, high], axis=1))
+    return _Media(decode.to_wav_bytes(wave, sound.sample_rate_hz), outline, peak)
+
+
+def _in_hundredths(outline: np.ndarray) -> list[int]:
+    return [int(value) for value in np.round(100 * outline).ravel()]
 
 
 @cached_by_files(no_files)
