@@ -13,6 +13,7 @@ from genrecore.evaluation import comparison, differences, ranks, systems
 from genrecore.evaluation.comparison import Comparison
 from genrecore.evaluation.curves import curve_band
 from genrecore.reporting import plots
+from genrecore.words import percent
 
 SHARES = (0.85, 0.7, 0.4)
 
@@ -90,6 +91,29 @@ def test_a_confusion_can_say_shares(compared: Comparison) -> None:
     text = plots.confusion(matrix, "a run", percents=True).figure.data[1].text
     recall = matrix.loc["blues", "blues"] / matrix.loc["blues"].sum()
     assert text[0] == f"{100 * recall:.0f}"
+
+
+def test_shares_in_hover_texts_are_written_as_everywhere(
+    compared: Comparison, styles: dict[str, plots.RunStyle]
+) -> None:
+    matrix = next(iter(compared.confusions.values()))
+    charts = (
+        plots.per_genre(compared.per_genre, styles),
+        plots.recall_map(compared.per_genre),
+        plots.dependence(compared.dependence),
+        plots.calibration(compared.calibration, styles),
+        plots.agreement(compared.pairs.iloc[0].to_dict()),
+        plots.confusion(matrix, "a run", targets=True),
+        plots.confusions({"a run": matrix}),
+        plots.probabilities(["dub", "ska"], [0.2506, 0.7494]),
+    )
+    for chart in charts:
+        for trace in chart.figure.data:
+            assert "%}" not in (trace.hovertemplate or ""), trace.hovertemplate
+    (bars,) = charts[-1].figure.data
+    assert list(bars.hovertext) == ["74.9 %", "25.1 %"]
+    cells = charts[1].figure.data[0]
+    assert cells.hovertext[0][0] == percent(cells.z[0][0])
 
 
 def test_dependence_and_recalls_draw_every_genre(compared: Comparison) -> None:

@@ -24,6 +24,7 @@ from genrecore.reporting.plots.chart import (
     names_axis,
     pattern,
     whiskers,
+    with_hover_in_words,
 )
 from genrecore.reporting.plots.palette import RunStyle, genre_colours
 from genrecore.words import percent, thousands
@@ -155,10 +156,13 @@ def per_genre(table: pd.DataFrame, styles: Mapping[str, RunStyle]) -> Chart:
                     "cornerradius": 3,
                 },
                 "error_y": whiskers(rows["recall"], *ends, GREY, thickness=1.4, width=4),
-                "customdata": rows[["n_clips", "recall_low", "recall_high", "f1"]].values.tolist(),
+                "customdata": [
+                    [n, percent(low), percent(high), f1]
+                    for n, low, high, f1 in zip(rows["n_clips"], *ends, rows["f1"], strict=True)
+                ],
                 "hovertemplate": f"{label(title)}<br>%{{x}}: recall %{{y:.1%}} of "
                 "%{customdata[0]} clips"
-                "<br>95 % interval %{customdata[1]:.1%} to %{customdata[2]:.1%}"
+                "<br>95 % interval %{customdata[1]} to %{customdata[2]}"
                 "<br>F1 %{customdata[3]:.3f}<extra></extra>",
                 "showlegend": not is_single,
             }
@@ -239,6 +243,7 @@ def probabilities_side_by_side(
         bars = _genre_bars(
             names, sorted_values, texts, genre_colours(genres), f"{label(title)}<br>"
         )
+        bars = with_hover_in_words(bars)
         figure.add_trace(bars | {"showlegend": False}, row=1, col=k)
     height = 130 + 28 * len(names)
     lay_out_subplots(figure, "Predictions side by side", height, 86, bargap=0.3)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,7 @@ from numpy.typing import ArrayLike
 
 from genrecore.reporting.columns import Format, format_of
 from genrecore.reporting.plots.palette import INK, rgb
+from genrecore.words import percent
 
 GREY = "#8b90a0"  # stands out from white and from near-black
 _AXIS = {"automargin": True, "zeroline": False}
@@ -77,9 +79,10 @@ def draw(
         top: Room above the plot, in pixels: more where a legend stands there.
         **layout: What the layout has besides.
     """
+    shown = [with_hover_in_words(trace) for trace in traces]
     axes = {"xaxis": _AXIS | _percents(x), "yaxis": _AXIS | _percents(y)}
     layout = _look(title, height, top) | layout | axes
-    return go.Figure({"data": list(traces), "layout": layout})
+    return go.Figure({"data": shown, "layout": layout})
 
 
 PERCENTS = {f"{sign}{n}%": f"{sign}{n} %" for n in range(101) for sign in ("", "+", "−")}
@@ -90,6 +93,25 @@ def _percents(axis: Mapping[str, Any]) -> dict[str, Any]:
     """The axis, its shares written as everywhere."""
     is_share = str(axis.get("tickformat", "")).endswith("%")
     return dict(axis) | ({"labelalias": PERCENTS} if is_share else {})
+
+
+_HOVERED_SHARE = re.compile(r"%{([xyz]):\.1%}")
+
+
+def with_hover_in_words(trace: Any) -> Any:
+    """The trace (Plotly's or a dictionary), the share in its hover text written as everywhere:
+    Plotly itself writes `70.4%`, and cannot be told otherwise."""
+    template = str(trace["hovertemplate"]) if "hovertemplate" in trace else ""
+    share = _HOVERED_SHARE.search(template)
+    if share:
+        trace["hovertext"] = _in_words(trace[share[1]])
+        trace["hovertemplate"] = template.replace(share[0], "%{hovertext}")
+    return trace
+
+
+def _in_words(shares: Any) -> Any:
+    is_row = isinstance(shares, (list, tuple, np.ndarray))
+    return [_in_words(each) for each in shares] if is_row else percent(shares)
 
 
 def lay_out_subplots(figure: go.Figure, title: str, height: int, top: int, **layout: Any) -> None:

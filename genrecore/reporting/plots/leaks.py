@@ -141,9 +141,12 @@ def genres(gap: LeakGap) -> Chart:
                     "pattern": pattern(style.pattern, 8, 0.15),
                 },
                 "error_y": whiskers(table[side], low, high, GREY, thickness=1.4),
-                "customdata": np.column_stack([table["n_clips"], low, high]).tolist(),
+                "customdata": [
+                    [n, percent(least), percent(most)]
+                    for n, least, most in zip(table["n_clips"], low, high, strict=True)
+                ],
                 "hovertemplate": f"%{{x}}, {name}<br>%{{y:.1%}} of %{{customdata[0]}} clips"
-                "<br>95 % interval %{customdata[1]:.1%} to %{customdata[2]:.1%}<extra></extra>",
+                "<br>95 % interval %{customdata[1]} to %{customdata[2]}<extra></extra>",
             }
         )
     title = "Accuracy of each genre with 95 % intervals, the largest gap first"

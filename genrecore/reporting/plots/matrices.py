@@ -19,6 +19,7 @@ from genrecore.reporting.plots.chart import (
     lay_out_subplots,
     named,
     names_axis,
+    with_hover_in_words,
 )
 from genrecore.reporting.plots.palette import INK, OPPOSITES, SHADES, on_shade, scale
 from genrecore.words import decimals, percent, signed_points
@@ -124,7 +125,7 @@ def confusions(
         shades = _shades(
             _shares(matrix) if percents else matrix, 1, coloraxis="coloraxis", hovertemplate=hover
         )
-        figure.add_trace(shades, row=k // across + 1, col=k % across + 1)
+        figure.add_trace(with_hover_in_words(shades), row=k // across + 1, col=k % across + 1)
     lay_out_subplots(
         figure, f"Confusions, {'share of the genre' if percents else 'clips'}", height, 72
     )
@@ -173,11 +174,11 @@ def _add_targets(figure: go.Figure, matrix: pd.DataFrame) -> None:
         selected=unseen,
         unselected=unseen,
         customdata=[
-            [str(row), str(column), n, share]
+            [str(row), str(column), n, percent(share)]
             for (row, column), n, share in zip(cells, counts, shares, strict=True)
         ],
         hovertemplate="labelled %{y}, predicted %{x}<br>%{customdata[2]} clips,"
-        " %{customdata[3]:.1%} of the genre<br>click to hear them<extra></extra>",
+        " %{customdata[3]} of the genre<br>click to hear them<extra></extra>",
         showlegend=False,
     )
     figure.update_layout(hoverdistance=-1, clickmode="event+select", dragmode=False)

@@ -23,7 +23,7 @@ from genrecore.reporting.plots.chart import (
     with_legend,
 )
 from genrecore.reporting.plots.palette import CORAL, RunStyle
-from genrecore.words import percent
+from genrecore.words import p_value, percent
 
 
 def dependence(table: pd.DataFrame) -> Chart:
@@ -57,9 +57,12 @@ def dependence(table: pd.DataFrame) -> Chart:
                 "legendgroup": word,
                 "showlegend": end == "lowest" and len(part) > 0,
                 "marker": {"size": 11, "color": colour, "symbol": symbol, "line": {"width": 2}},
-                "customdata": part[[who, "p_holm", "effect"]].to_numpy().tolist(),
-                "hovertemplate": f"%{{y}}: {who} recall %{{x:.1%}}<br>%{{customdata[0]}}"
-                "<br>p = %{customdata[1]:.2g} for all genres<extra></extra>",
+                "customdata": [
+                    [system, p_value(p)]
+                    for system, p in zip(part[who], part["p_holm"], strict=True)
+                ],
+                "hovertemplate": f"%{{y}}: {who} recall %{{x:.1%}}<br>"
+                "%{customdata[0]}<br>%{customdata[1]} for all genres<extra></extra>",
             }
             traces.append(points)
     heading, height = "How much each genre depends on the model", 130 + 34 * max(1, len(table))
@@ -168,9 +171,12 @@ def calibration(table: pd.DataFrame, styles: Mapping[str, RunStyle]) -> Chart:
                 "line": {"color": style.colour, "width": 2},
                 "marker": {"symbol": style.marker, "color": style.colour, "size": sizes},
                 "error_y": whiskers(*_interval(part), style.colour, **bars),
-                "customdata": part[["n_clips"]].to_numpy().tolist(),
+                "customdata": [
+                    [n, percent(certainty)]
+                    for n, certainty in zip(part["n_clips"], part["certainty"], strict=True)
+                ],
                 "hovertemplate": f"{label(title)}<br>%{{customdata[0]}} clips, mean certainty "
-                "%{x:.1%}<br>right: %{y:.1%}<extra></extra>",
+                "%{customdata[1]}<br>right: %{y:.1%}<extra></extra>",
             }
         )
     heading = "How right the predictions are, by how sure they were"

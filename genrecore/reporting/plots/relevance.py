@@ -57,7 +57,7 @@ def over_image(
         zmin=0.0,
         zmax=1.0,
         colorbar=colour_bar("evidence", tickvals=[0.03, 1.0], ticktext=["little", "most"]),
-        hovertemplate="%{x:.2f} s, %{y}: %{z:.0%} of the strongest<extra></extra>",
+        hovertemplate="%{x:.2f} s, %{y}: %{z:.2f} of the strongest<extra></extra>",
     )
     base.figure.add_trace(glow)
     row, column = divmod(int(positive.argmax()), positive.shape[1])
