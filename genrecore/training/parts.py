@@ -104,6 +104,22 @@ class ResolvedConfig:
         return self.feature.thing(self.feature.options, *arguments)
 
 
+def setting_title(config: RunConfig, dotted: str) -> str:
+    """What the form calls a setting of a configuration, an option behind its part: `Epochs`,
+    `Model: Width`."""
+    first, _, option = dotted.partition(".options.")
+    info, fields = RunConfig.model_fields[first.partition(".")[0]], RunConfig.model_fields
+    if option:
+        name, registry = getattr(config, first).name, REGISTRIES[first]
+        options = registry[name].options.model_fields if name in registry else {}
+        title = options[option].title if option in options else ""
+        return f"{info.title}: {title or option.replace('_', ' ')}"
+    for name in dotted.removesuffix(".name").split("."):
+        info = fields[name]
+        fields = getattr(info.annotation, "model_fields", {})
+    return str(info.title or dotted)
+
+
 def fits(feature: str, model: str) -> str:
     """Why a model cannot take a feature, as a sentence; empty where it can."""
     kind, accepts = FEATURES[feature].facts.kind, MODELS[model].facts.accepts

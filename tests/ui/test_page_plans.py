@@ -213,7 +213,7 @@ def test_train_says_what_differs_from_the_run_it_was_opened_with(
     again(app, **{"training.lr": "0.005", "cnn.width": "5", "seed": "4"})
     for change in (
         "Learning rate: 0.01 → **0.005**",
-        "Model: width: 3 → **5**",
+        "Model: Base filters: 3 → **5**",
         "Seed: 0 → **4**",
     ):
         assert change in words(app)

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import pandas as pd
 import streamlit as st
 
 from genrecore import words
+from genrecore.config.run import RunConfig, flat
 from genrecore.evaluation import costs, differences
 from genrecore.evaluation.comparison import Comparison
 from genrecore.evaluation.curves import curve_band
 from genrecore.reporting import plots
 from genrecore.reporting.columns import Column
+from genrecore.training.parts import setting_title
 from genrecore.ui.compare.choice import SYSTEMS, Selection, choose_two, cost_table, ranked_blocks
 from genrecore.ui.parts.choices import choose_flag, choose_one
 from genrecore.ui.parts.frame import (
@@ -244,6 +248,12 @@ def show_settings(compared: Comparison, selection: Selection) -> None:
     if table.empty:
         st.caption("They do not differ in any setting.")
         return
+    table["setting"] = [_setting_title(configs.values(), name) for name in table["setting"]]
     if len(configs) > MOST_LINES:  # many columns are hard to read: a row each instead
         table = table.set_index("setting").T.rename_axis("run").reset_index()
     show_table(table, special={"setting": "Setting", "run": "Run"}, tallest=_TALLEST)
+
+
+def _setting_title(configs: Iterable[RunConfig], name: str) -> str:
+    """What the form calls a setting, by the first configuration that has it."""
+    return next(setting_title(config, name) for config in configs if name in flat(config))

@@ -16,6 +16,7 @@ from genrecore.evaluation.scores import by_preference
 from genrecore.reporting import plots
 from genrecore.reporting.columns import COLUMNS, Column
 from genrecore.store.run import Run
+from genrecore.training.parts import setting_title
 from genrecore.ui.parts import readers
 from genrecore.ui.parts.frame import (
     Step,
@@ -115,8 +116,9 @@ def run_facts(run: Run) -> None:
         st.caption("Those that differ from the defaults are marked.")
         settings = _flat(run.config.model_dump())
         differing = differences(run.config)
-        table = pd.DataFrame({"Setting": settings.keys(), "Value": settings.values()})
-        table["changed"] = table["Setting"].isin(list(differing))
+        titles = [setting_title(run.config, name) for name in settings]
+        table = pd.DataFrame({"Setting": titles, "Value": settings.values()})
+        table["changed"] = [name in differing for name in settings]
         changed = Column("Changed", "flag", width="small")
         show_table(table, special={"changed": changed}, tallest=320)
     with right:

@@ -18,11 +18,12 @@ from genrecore.evaluation.listing import run_rows
 from genrecore.jobs.actions import submit
 from genrecore.store.run import Run
 from genrecore.training import hardware
+from genrecore.training.parts import setting_title
 from genrecore.training.resolve import resolve
 from genrecore.ui.datasets.choice import prepare_words
 from genrecore.ui.parts import forms
 from genrecore.ui.parts.fitting import RED, show_check
-from genrecore.ui.parts.frame import announce, capital, command, go_to, plain, sentences
+from genrecore.ui.parts.frame import announce, command, go_to, plain, sentences
 from genrecore.ui.parts.tasks import task_button, watch
 from genrecore.ui.plans.panel import estimator_for
 
@@ -97,7 +98,6 @@ def _changes(config: RunConfig, parent: Run) -> None:
     """What differs from the run that the form was opened with."""
     here = differences(config, parent.config)
     in_parent = differences(parent.config, config)
-    titles = {name: info.title for name, info in forms.flat_fields().items()}
 
     def text(value: Any) -> str:
         return value if isinstance(value, str) else json.dumps(value)
@@ -107,8 +107,7 @@ def _changes(config: RunConfig, parent: Run) -> None:
         if not here:
             st.caption("Nothing yet: it would be the same run again.")
         for name, value in here.items():
-            option = name.replace(".options.", ": ").replace(".name", "").replace("_", " ")
-            title = titles.get(name) or capital(option)
+            title = setting_title(config, name)
             there = text(in_parent.get(name, "default"))
             st.markdown(f"{plain(title)}: {plain(there)} → **{plain(text(value))}**")
 
