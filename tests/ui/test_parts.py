@@ -13,6 +13,7 @@ import pytest
 import streamlit as st
 from conftest import ROOT
 from opened import players
+from streamlit.dataframe_util import convert_arrow_bytes_to_pandas_df
 from streamlit.testing.v1 import AppTest
 
 from genrecore.audio.levels import loudness_lufs
@@ -95,6 +96,23 @@ def shown(page: Callable[[], None]) -> dict[str, Any]:
     assert not app.exception, app.exception[0].message
     (data,) = players(app)
     return data
+
+
+def test_differences_and_p_values_in_tables_are_written_as_everywhere_and_stay_numbers() -> None:
+    def page() -> None:
+        import pandas as pd
+
+        from genrecore.reporting.columns import PAIRS
+        from genrecore.ui.parts.tables import show_table
+
+        table = pd.DataFrame({"difference": [-0.0094, 0.031, float("nan")], "p": [2e-5, 0.04, 1]})
+        show_table(table, ["difference", "p"], PAIRS)
+
+    table = AppTest.from_function(page).run().dataframe[0]
+    shown = convert_arrow_bytes_to_pandas_df(table.proto.arrow_data.styler.display_values)
+    assert shown["difference"].tolist() == ["−0.9", "+3.1", "–"]
+    assert shown["p"].tolist() == ["< 0.0001", "0.04", "1"]
+    assert table.value["difference"].tolist()[:2] == pytest.approx([-0.94, 3.1])  # sorted by these
 
 
 def test_a_player_gets_outline_and_times_of_the_song_and_stays_light() -> None:

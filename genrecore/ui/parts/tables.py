@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import pandas as pd
 import streamlit as st
 
-from genrecore.reporting.columns import PAIRS, Column, find_column, for_sheets
+from genrecore.reporting.columns import PAIRS, Column, find_column, for_sheets, written
 from genrecore.store.run import MARKS
 from genrecore.ui.parts.choices import choose
-from genrecore.words import seconds
+from genrecore.words import DASH, decimals, seconds
 
-_NUMBERS: Mapping[str, str] = {
-    "share": "%.1f %%", "points": "%+.1f", "size": "%.1f", "number": "%.3f", "decimal": "%.1f",
-    "p": "%.4f", "count": "%,d", "length": "%.1f s",
+_NUMBERS: Mapping[str, str | None] = {
+    "share": "%.1f %%", "points": None, "size": "%.1f", "number": "%.3f", "decimal": "%.1f",
+    "p": None, "count": "%,d", "length": "%.1f s",
+}  # fmt: skip
+# Formats that Streamlit lacks: a minus instead of a hyphen, and `< 0.0001`.
+_STYLES: Mapping[str, Callable[[float], str]] = {
+    "points": partial(decimals, sign=True), "p": partial(written, format="p"),
 }  # fmt: skip
 _TIMES: Mapping[str, str] = {"moment": "D MMM, HH:mm", "date": "D MMM YYYY, HH:mm"}
 _CHIPS = dict(zip(map(str.capitalize, MARKS), ("red", "orange", "gray"), strict=True))
@@ -46,23 +51,31 @@ def show_table(
         **settings: What else `st.dataframe` takes.
     """
     special = special or {}
-    written: dict[str, Any] = {}
+    texts: dict[str, Any] = {}
+    heads = {str(name): _column(str(name), special, from_catalogue) for name in rows.columns}
     configs = {}
-    for name in map(str, rows.columns):
-        column = _column(name, special, from_catalogue)
+    for name, column in heads.items():
         if column.upper:
-            written[name] = [column.written(row, name) for row in rows.to_dict("records")]
+            texts[name] = [column.written(row, name) for row in rows.to_dict("records")]
         elif column.format == "seconds":
-            written[name] = [_duration(value) for value in rows[name]]
+            texts[name] = [_duration(value) for value in rows[name]]
         elif column.format == "marks":
-            written[name] = [_chips(marks) for marks in rows[name]]
+            texts[name] = [_chips(marks) for marks in rows[name]]
         elif column.format in _IN_HUNDREDTHS:
-            written[name] = 100 * rows[name].astype(float)
+            texts[name] = 100 * rows[name].astype(float)
         elif column.is_text:  # a table on a page can be saved as CSV, and its cells be copied
-            written[name] = for_sheets(rows[[name]]).to_numpy()[:, 0]
+            texts[name] = for_sheets(rows[[name]]).to_numpy()[:, 0]
         configs[name] = _config(column)
+    cells: Any = rows.assign(**texts).reset_index(drop=True)
+    styles = {
+        name: _STYLES[column.format]
+        for name, column in heads.items()
+        if column.format in _STYLES and not column.upper
+    }
+    if styles:  # a click on the head still sorts the numbers
+        cells = cells.style.format(styles, na_rep=DASH)
     st.dataframe(
-        rows.assign(**written),
+        cells,
         hide_index=True,
         placeholder="–",
         height=min(_HEAD + _ROW * max(1, len(rows)), tallest),
@@ -140,9 +153,8 @@ def table_to_open(
 
 
 def leaderboard_table(table: pd.DataFrame) -> None:
-    """The leaderboard: scores, split, time and size of each run."""
-    columns = ["title", "marks", "accuracy", "accuracy_low", "macro_f1", "n_clips", "split_title",
-               "best_epoch", "train_s", "n_parameters"]  # fmt: skip
+    """The leaderboard: scores and split of each run; its time and size stand in Compare."""
+    columns = ["title", "marks", "accuracy", "accuracy_low", "macro_f1", "n_clips", "split_title"]
     show_table(table, shown_marks(columns, table))
 
 
