@@ -70,10 +70,10 @@ def accuracies(gap: LeakGap) -> Chart:
     names = [*(name for name, _ in LOOKS.values()), _GAP]
     figure = draw(
         [*traces, bar, point],
-        "Accuracy on the same clips, split in two ways, with 95 % intervals",
+        "The same clips split in two ways",
         310,
         {
-            "title": "Share of all clips recognised, each tested once",
+            "title": "Share of clips recognised",
             "tickformat": ".0%",
             "range": [max(0.0, np.floor(10 * least) / 10 - 0.02), max(1.0, high) + 0.03],
         },
@@ -149,7 +149,7 @@ def genres(gap: LeakGap) -> Chart:
                 "<br>95 % interval %{customdata[1]} to %{customdata[2]}<extra></extra>",
             }
         )
-    title = "Accuracy of each genre with 95 % intervals, the largest gap first"
+    title = "Accuracy of each genre, largest gap first"
     figure = draw_genres(bars, title, 380, 84)
     titles = {"genre": "Genre", "n_clips": "Clips", "leaky": "By clip", "clean": "By artist"}
     numbers = named(table, titles | {"difference": "Gap"})

@@ -24,7 +24,7 @@ from genrecore.ui.datasets.listening import cut, source_of
 from genrecore.ui.errors.lists import CLICKED, predictions
 from genrecore.ui.errors.map import neighbours
 from genrecore.ui.parts.cache import cached_by_files, in_runs, no_files
-from genrecore.ui.parts.frame import chart, plain, section
+from genrecore.ui.parts.frame import NO_BREAK, chart, plain, section
 from genrecore.ui.parts.player import Lane, SoundExcerpt
 from genrecore.ui.parts.tables import show_table
 
@@ -45,7 +45,7 @@ def show_clip(run: Run, clip: pd.Series, with_judgement: bool, probe: str = "") 
         probe: A probe to hear beside the clip; empty for none.
     """
     clip_id = str(clip["clip_id"])
-    section("Hear it", plain(_describe(clip)))
+    section("Hear it", plain(_describe(clip)).replace(" %", f"{NO_BREAK}%"))
     if with_judgement:
         _judge(run, clip)
     clips = _clips(run)

@@ -15,7 +15,7 @@ from genrecore.experiments.papers import Cell, ProtocolGap, RunsOfStudy, Study, 
 from genrecore.experiments.papers.printed import Printed
 from genrecore.experiments.papers.report import in_words
 from genrecore.experiments.papers.study import PrintedTable
-from genrecore.reporting.columns import Column
+from genrecore.reporting.columns import written
 from genrecore.reporting.plots import papers as plots
 from genrecore.store.run import Run
 from genrecore.ui.papers.view import in_section
@@ -305,20 +305,24 @@ def _show_systems(results: Results) -> None:
         "; ".join(part for part in (chosen and f"chose {chosen}", badge) if part)
         for badge, chosen in zip(ran["badge"], ran["chosen"], strict=True)
     ]
-    columns = ["title", "protocol", "runs", "accuracy", "low", "valid_accuracy", "best_epoch"]
-    wrapped_table(
-        ran.assign(protocol=ran["protocol"].map(papers.PROTOCOLS), marks=marks),
-        [*columns, "marks"],
-        special={
-            "title": "System",
-            "protocol": "Protocol",
-            "runs": "Seeds",
-            "accuracy": Column("Test accuracy", "share"),
-            "low": Column("95 % interval", "share", upper="high"),
-            "valid_accuracy": Column("Validation", "share"),
-            "marks": "Marks",
-        },
-    )
+    # Few columns, since a phone shows all of them.
+    rows = [
+        {
+            "System": row["title"],
+            "Protocol": papers.PROTOCOLS[row["protocol"]],
+            "Seeds": row["runs"],
+            "Test accuracy": f"{words.percent(row['accuracy'])} "
+            f"({words.decimals(100 * row['low'])} to {words.decimals(100 * row['high'])})",
+            "Validation": f"{words.percent(row['valid_accuracy'])} in epoch "
+            f"{written(row['best_epoch'], 'count')}".removeprefix(f"{words.DASH} in "),
+            "Marks": mark,
+        }
+        for row, mark in zip(ran.to_dict("records"), marks, strict=True)
+    ]
+    table = pd.DataFrame(rows)
+    if (table["Seeds"] == 1).all():
+        table = table.drop(columns="Seeds")
+    wrapped_table(table, from_catalogue=False)
     n_leaky = int(ran["badge"].str.contains("Leak").sum())
     if n_leaky:
         st.badge(

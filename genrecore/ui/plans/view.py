@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from datetime import datetime
 
 import pandas as pd
 import streamlit as st
@@ -208,7 +207,6 @@ def _show_all(plans: Sequence[Plan], opened: str) -> None:
         "state": [_STATES[plan.state][0] for plan in plans],
         "done": [f"{len(plan.done)} of {plan.n_runs}" for plan in plans],
         "best": [_title(member) if member else "" for member in best],
-        "made": [datetime.fromtimestamp(plan.made_at) for plan in plans],
     }
     table_to_open(
         pd.DataFrame(rows),
@@ -220,6 +218,5 @@ def _show_all(plans: Sequence[Plan], opened: str) -> None:
             "state": "State",
             "done": "Runs done",
             "best": "Best by validation",
-            "made": Column("Made", "date"),
         },
     )
