@@ -219,7 +219,7 @@ def _write_rows(
     lengths = torch.tensor(segments["n_samples"].to_numpy())
     read_batch = reader(corpus, config, feature)
     phase = Phase.FEATURES.on(variant.key[-1]) if variant else Phase.FEATURES
-    size, (_, channels) = at_once(corpus, config), _stored_shape(feature)
+    size, (_, channels) = at_once(corpus.medium, config), _stored_shape(feature)
     with open(path, "wb") as stream:
         for first in range(0, len(segments), size):
             report(phase, first, len(segments))
@@ -234,9 +234,10 @@ def _write_rows(
     report(phase, len(segments), len(segments))
 
 
-def at_once(corpus: Corpus, config: RunConfig) -> int:
-    """How many segments are computed together: spectra of whole clips take much memory."""
-    if corpus.medium != "audio":
+def at_once(medium: str, config: RunConfig) -> int:
+    """How many segments of a corpus of this medium are computed together: spectra of whole clips
+    take much memory."""
+    if medium != "audio":
         return _BATCH
     return max(1, min(_BATCH, _SAMPLES_AT_ONCE // Segmenter.from_config(config).n_samples))
 

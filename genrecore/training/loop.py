@@ -33,7 +33,9 @@ from genrecore.training.hardware import Hardware, keep_memory
 from genrecore.training.optimisation import Loss, Schedule, optimiser, training_heads
 from genrecore.training.progress import RunProgress
 
-_PREDICT_BATCH = 128
+PREDICT_BATCH = 128
+"""Segments that are predicted together."""
+
 _SHOW_EVERY_S = 0.1
 
 
@@ -261,7 +263,7 @@ class Trainer:
     def _proba(self, index: Tensor, phase: str) -> Tensor:
         """Probabilities (segments, genres) float32 on the CPU, in evaluation mode."""
         self.classifier.eval()
-        size = min(_PREDICT_BATCH, self.examples.most)
+        size = min(PREDICT_BATCH, self.examples.most)
         proba = torch.zeros(len(index), len(self.classifier.genres))
         for k, batch in enumerate(index.split(size)):
             if k % self.team.size != self.team.rank:

@@ -6,22 +6,32 @@ the shape that the dataset really has. Imports torch.
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from genrecore.config.demand import TrainingSet
-from genrecore.config.run import LEAST_S
+from genrecore.config.run import LEAST_S, RunConfig, with_values
 from genrecore.data.sizes import Sizes
 from genrecore.errors import GenrecoreError
 from genrecore.features.cache import segment_counts
+from genrecore.training.hardware import choose
+from genrecore.training.memory_need import PERHAPS, SURE, MemoryNeed, memory_need, memory_there
 from genrecore.training.parts import ResolvedConfig
 from genrecore.training.resolve import check_network
 from genrecore.training.sources import copies_of, draws_excerpts
+from genrecore.words import size
+
+_ANY: Any = {
+    **dict.fromkeys(("seed", "split_seed", "fold", "split", "allow_leaks"), True),
+    "training": {"batch_size", "lr", "epochs"},
+}
+"""Fields that do not change what an example needs."""
 
 
 @dataclass(frozen=True)
@@ -61,24 +71,28 @@ def unmet(
             return [_too_small(resolved, sizes, str(error))]
     there = TrainingSet(n_training_rows(resolved, sizes, parts), n_train)
     needs = [*_shortages(resolved, there), *_without_effect(resolved, sizes, parts)]
+    needs += _memory(resolved, sizes, parts, len(n_train))
     return sorted(needs, key=lambda need: need.trains)
 
 
 def n_training_rows(resolved: ResolvedConfig, sizes: Sizes, parts: pd.Series) -> int:
     """How many training segments there are, with their fixed copies; where a recording's length is
     not known, as many as there can be."""
-    trained = parts.index[parts.eq("train").fillna(False)]
-    counts = sizes.counts[sizes.counts.index.isin(trained)].to_numpy()
-    n = len(counts)
-    if not draws_excerpts(resolved):
-        n = int(n_segments(resolved, sizes, counts).sum())
+    if draws_excerpts(resolved):
+        n = int(sizes.counts.index.isin(_clips_of(parts, "train")).sum())
+    else:
+        n = _n_segments(resolved, sizes, parts, "train")
     return n * (1 + len(copies_of(resolved)))
 
 
-def n_segments(resolved: ResolvedConfig, sizes: Sizes, counts: np.ndarray) -> np.ndarray:
-    """Segments of clips of these lengths."""
+def _n_segments(resolved: ResolvedConfig, sizes: Sizes, parts: pd.Series, part: str) -> int:
+    counts = sizes.counts[sizes.counts.index.isin(_clips_of(parts, part))].to_numpy()
     front_end = resolved.front_end(sizes.shape)
-    return segment_counts(sizes.medium, counts, resolved.config, front_end)
+    return int(segment_counts(sizes.medium, counts, resolved.config, front_end).sum())
+
+
+def _clips_of(parts: pd.Series, part: str) -> pd.Index:
+    return parts.index[parts.eq(part).fillna(False)]
 
 
 def _shortages(resolved: ResolvedConfig, there: TrainingSet) -> Iterator[Unmet]:
@@ -125,6 +139,69 @@ def _too_small(resolved: ResolvedConfig, sizes: Sizes, problem: str) -> Unmet:
     usual = resolved.feature.facts.typical_shape
     if sizes.medium != "image" or "image_size" not in type(resolved.dataset.options).model_fields:
         return Unmet(problem)
-    size = f"{usual[1]}x{usual[2]}"
-    changes = {"dataset": resolved.dataset.name, "dataset.image_size": size}
-    return Unmet(problem, changes, f"Resize the pictures to {size}.")
+    pixels = f"{usual[1]}x{usual[2]}"
+    changes = {"dataset": resolved.dataset.name, "dataset.image_size": pixels}
+    return Unmet(problem, changes, f"Resize the pictures to {pixels}.")
+
+
+def _memory(
+    resolved: ResolvedConfig, sizes: Sizes, parts: pd.Series, n_genres: int
+) -> Iterator[Unmet]:
+    """Whether the memory may not hold a run, with a smaller batch or a shorter segment that would
+    fit. What other programs use now they may have freed when the run begins, so that only what
+    there is in all refuses a run."""
+    config, n_rows = resolved.config, n_training_rows(resolved, sizes, parts)
+    device = choose(config.device).device
+    n = 1 if device.startswith("cuda") else config.processes
+    batch_size = math.ceil(min(config.training.batch_size, n_rows) / n)
+    free, total = (there / n for there in memory_there(device))
+
+    def need_of(changed: RunConfig) -> MemoryNeed:
+        return estimated(ResolvedConfig(changed), sizes, parts, n_genres)
+
+    try:
+        need = need_of(config)
+    except (RuntimeError, NotImplementedError):  # an operation that torch knows no shapes of
+        return
+    n_bytes = need.of_batch(batch_size)
+    refused = SURE * n_bytes > total
+    if not refused and PERHAPS * n_bytes <= free:
+        return
+    where = "the GPU" if device.startswith("cuda") else "this machine"
+    fits = 0.8 * total if refused else free / PERHAPS
+    smaller = min(n * need.largest_batch(fits), config.training.batch_size // 2)
+    changes: dict[str, Any] = {}
+    if smaller:
+        changes = {"training.batch_size": smaller}
+    elif resolved.medium == "wave":
+        segment_s = config.segments.segment_s or config.audio.clip_s
+        with contextlib.suppress(GenrecoreError):  # too short for the network
+            while not changes and (segment_s := round(segment_s / 2, 2)) >= LEAST_S:
+                shorter = with_values(config, {"segments.segment_s": segment_s})
+                if need_of(shorter).of_batch(batch_size) <= fits:
+                    changes = {"segments.segment_s": segment_s}
+    yield Unmet(
+        f"{'Memory does not hold this run' if refused else 'Memory may not hold this run'}: it "
+        f"needs about {size(n * n_bytes)}, and {where} has {size(n * total)}, of which "
+        f"{size(n * free)} are free now.",
+        changes,
+        f"A batch size of {smaller}." if smaller else "Shorter segments.",
+        trains=not refused,
+    )
+
+
+def estimated(
+    resolved: ResolvedConfig, sizes: Sizes, parts: pd.Series, n_genres: int
+) -> MemoryNeed:
+    """What a process of a run needs of the memory of its device; arguments as of `unmet`."""
+    n_tested = max(_n_segments(resolved, sizes, parts, part) for part in ("valid", "test"))
+    text = resolved.config.model_dump_json(exclude=_ANY)
+    return _need(text, sizes.shape, n_training_rows(resolved, sizes, parts), n_tested, n_genres)
+
+
+@lru_cache(maxsize=256)
+def _need(
+    config: str, shape: tuple[int, ...], n_rows: int, n_tested: int, n_genres: int
+) -> MemoryNeed:
+    resolved = ResolvedConfig(RunConfig.model_validate_json(config))
+    return memory_need(resolved, shape, n_rows, n_tested, n_genres)

@@ -193,9 +193,9 @@ def check_network(resolved: ResolvedConfig, shape: tuple[int, ...]) -> None:
             classifier = Classifier(resolved, ["a", "b"], shape, pretrained=False).eval()
             if isinstance(classifier.network, Fitted):
                 return
-            classifier.network(_empty(classifier, 2))
+            classifier.network(empty_input(classifier, 2))
             if resolved.config.training.batch_size == 1:
-                classifier.train().heads(_empty(classifier, 1))
+                classifier.train().heads(empty_input(classifier, 1))
     except GenrecoreError as error:
         raise UsageError(str(error)) from None
     except (RuntimeError, ValueError) as error:
@@ -209,7 +209,7 @@ def check_network(resolved: ResolvedConfig, shape: tuple[int, ...]) -> None:
         ) from None
 
 
-def _empty(classifier: Classifier, n: int) -> Features:
+def empty_input(classifier: Classifier, n: int) -> Features:
     """A batch of n examples, on the device that is the default now."""
     shape: tuple[Any, ...] = tuple(classifier.feature.output_shape)  # type: ignore[arg-type]
     if isinstance(shape[0], tuple):

@@ -112,7 +112,7 @@ class ComputedFeatures(Source):
     ) -> None:
         config = resolved.config
         self._feature, self._device = feature, device
-        self.most = feature_cache.at_once(corpus, config)
+        self.most = feature_cache.at_once(corpus.medium, config)
         self.inputs = Inputs(corpus, resolved, feature, segments, device)
         self._changes = Chain(resolved.augment, "wave", corpus.sample_rate_hz)
         self._copies = copies_of(resolved)

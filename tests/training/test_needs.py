@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import psutil
 import pytest
 from commands import genrecore
 from conftest import trained
@@ -18,6 +22,8 @@ from genrecore.errors import UsageError
 from genrecore.jobs import actions
 from genrecore.store.run import all_runs
 from genrecore.training.check import check
+from genrecore.training.memory_need import PERHAPS, SURE
+from genrecore.training.resolve import resolve
 
 Tiny = Callable[..., RunConfig]
 
@@ -141,3 +147,106 @@ def test_segments_longer_than_all_clips_are_said(tmp_path: Path) -> None:
     assert "shorter than a segment of 3 s, the longest lasts 1 s" in caution.sentence
     assert dict(caution.remedies[0].changes) == {"segments.segment_s": 1.0}
     assert not check(with_values(RunConfig(), values | {"segments.segment_s": 1.0})).cautions
+
+
+LARGE = {"model": "resnet18", "training.batch_size": 256, "segments.segment_s": 10.0}
+LARGE |= {"dataset.n_clips": 100, "training.precision": "float32", "device": "cpu"}
+
+
+def machine(monkeypatch: pytest.MonkeyPatch, free: float, total: float) -> None:
+    """A machine with so many gigabytes of memory, and no control group that allows less."""
+    memory = SimpleNamespace(available=round(free * 1e9), total=round(total * 1e9))
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: memory)
+    monkeypatch.setattr(psutil, "swap_memory", lambda: SimpleNamespace(total=0))
+
+
+def test_a_run_that_memory_cannot_hold_is_refused_with_a_batch_that_fits(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    machine(monkeypatch, 4.0, 6.0)
+    config = with_values(RunConfig(), LARGE)
+    result = check(config)
+    assert result.problem.startswith("Memory does not hold this run: it needs about ")
+    assert "this machine has 6.0 GB, of which 4.0 GB are free now" in result.problem
+    (remedy,) = result.remedies
+    assert 1 <= remedy.changes["training.batch_size"] <= 64
+    assert not check(with_values(config, dict(remedy.changes))).problem
+    machine(monkeypatch, 99.0, 99.0)
+    assert (check(config).problem, check(config).cautions) == ("", [])
+
+
+def test_memory_that_other_programs_use_now_refuses_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    machine(monkeypatch, 4.0, 99.0)
+    config = with_values(RunConfig(), LARGE)
+    assert not check(config).problem
+    (caution,) = check(config).cautions
+    assert caution.sentence.startswith("Memory may not hold this run")
+    (remedy,) = caution.remedies
+    assert not check(with_values(config, dict(remedy.changes))).cautions
+    assert not check(with_values(config, {"training.batch_size": 2})).cautions
+
+
+def test_where_no_batch_fits_shorter_segments_are_proposed(monkeypatch: pytest.MonkeyPatch) -> None:
+    machine(monkeypatch, 0.9, 0.9)
+    values = LARGE | {"model": "crnn", "segments.segment_s": 30.0, "dataset.clip_s": 30.0}
+    values["training.batch_size"] = 4
+    result = check(with_values(RunConfig(), values))
+    assert "Memory does not hold this run" in result.problem
+    (remedy,) = result.remedies
+    assert remedy.sentence == "Shorter segments."
+    assert remedy.changes["segments.segment_s"] < 30.0
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    "values",
+    [
+        {},
+        {"model": "resnet18", "segments.segment_s": 10.0, "training.batch_size": 32},
+        {"model": "crnn", "segments.segment_s": 30.0, "dataset.clip_s": 30.0},
+        {"model": "svm", "feature": "descriptors"},
+    ],
+)
+def test_a_run_needs_as_much_memory_as_was_estimated(
+    values: dict[str, Any], store: Path, tmp_path: Path
+) -> None:
+    few = {"dataset.n_genres": 4, "dataset.n_clips": 15, "dataset.n_artists": 5}
+    few |= {"training.epochs": 1, "device": "cpu", "training.batch_size": 16}
+    config = resolve(with_values(RunConfig(), few | values)).config
+    (tmp_path / "config.json").write_text(config.model_dump_json())
+    lines = [PEAK, str(tmp_path / "config.json")]
+    ended = subprocess.run([sys.executable, "-c", *lines], capture_output=True, check=True)
+    most, estimated = map(float, ended.stdout.split()[-2:])
+    assert SURE < most / estimated < PERHAPS, f"{most / 1e6:.0f} of {estimated / 1e6:.0f} MB"
+
+
+PEAK = """
+import os, re, sys, threading, time
+from pathlib import Path
+
+from genrecore.config.run import read_config_file
+from genrecore.store.run import create_held_run
+from genrecore.training import check as checks, lifecycle, needs
+from genrecore.training.parts import ResolvedConfig
+
+config, most = read_config_file(sys.argv[1]), 0
+
+def watch():  # anonymous memory: what is mapped from files, the system may drop
+    global most
+    while True:
+        status = Path("/proc/self/status").read_text()
+        most = max(most, 1024 * int(re.search(r"RssAnon:\\s+(\\d+)", status)[1]))
+        time.sleep(0.005)
+
+threading.Thread(target=watch, daemon=True).start()
+run, lock = create_held_run(config)
+if lifecycle.execute(run) != "done":
+    sys.exit(run.log())
+result = checks.check(config)
+resolved, sizes, parts = ResolvedConfig(config), checks._sizes(result._data), result.split.parts
+n_rows = needs.n_training_rows(resolved, sizes, parts)
+need = needs.estimated(resolved, sizes, parts, 4)
+print(most, need.of_batch(min(config.training.batch_size, n_rows)))
+"""
