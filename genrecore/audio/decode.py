@@ -182,7 +182,9 @@ def to_wav_bytes(wave: np.ndarray, sample_rate_hz: int) -> bytes:
 
 def digest(path: str | Path) -> str:
     """32 hexadecimal digits that name a file's content (BLAKE2b, 16 bytes)."""
-    with open(path, "rb") as file:
+    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+        if not os.fstat(file.fileno()).st_size:  # as files of the kernel say, which may not end
+            return hashlib.blake2b(digest_size=16).hexdigest()
         return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
 
 
@@ -255,10 +257,14 @@ def _opened(
 
 def _open_path(path: Path, label: str) -> IO[bytes]:
     try:
-        if not stat.S_ISREG(path.stat().st_mode):
+        facts = path.stat()
+        if not stat.S_ISREG(facts.st_mode):
             kind = "a folder" if path.is_dir() else "not a regular file"
             raise AudioError(f"{label} is {kind}; expected an audio file ({READABLE}).")
-        return path.open("rb")
+        if not facts.st_size:  # so do files of the kernel, and reading them may never end
+            raise AudioError(f"{label} is empty (0 bytes).")
+        # Without waiting, should it have become a pipe since.
+        return open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb")
     except FileNotFoundError:
         raise AudioError(f"There is no file {path}.") from None
     except PermissionError:

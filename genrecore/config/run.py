@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import stat
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,6 +21,8 @@ from genrecore.errors import UsageError
 
 LEAST_S = 0.25
 """The shortest segment, in seconds."""
+
+_LARGEST_FILE = 2**22  # bytes of a configuration; they have a few thousand
 
 
 class Part(Group):
@@ -197,9 +201,17 @@ def read_config_file(path: str | Path) -> RunConfig:
     """
     path = Path(path)
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)  # a pipe must not keep us waiting
+        with open(descriptor, encoding="utf-8") as stream:
+            facts = os.fstat(descriptor)
+            # Files of the kernel claim to be empty, and reading them may never end.
+            if not stat.S_ISREG(facts.st_mode) or not 0 < facts.st_size <= _LARGEST_FILE:
+                raise UsageError(f"{path} is no file of 1 to {_LARGEST_FILE} bytes.")
+            data = json.loads(stream.read())
     except OSError as error:
         raise UsageError(f"Cannot read {path}: {error.strerror}.") from None
+    except RecursionError:
+        raise UsageError(f"{path} is not a configuration: it is nested too deep.") from None
     except ValueError as error:
         raise UsageError(f"{path} is not JSON: {error}.") from None
     return read_config(data, str(path))

@@ -27,6 +27,7 @@ from genrecore import words
 from genrecore.errors import GenrecoreError, describe, first_line
 from genrecore.store.files import new_folder, open_named
 from genrecore.store.progress import Phase, Report, silent
+from genrecore.store.zips import TooManyEntries, bounded_zip
 
 GIB = 2**30
 
@@ -55,7 +56,6 @@ _NO_ARCHIVE = "is neither a zip nor a tar archive, or damaged at its beginning"
 _LONGEST_PATH, _LONGEST_NAME = 1_000, 255  # bytes; file systems and players take no more
 _DEEPEST = 32  # folders inside one another
 _LARGEST_HEADER = 4 * 2**20  # a tar header may hold long names, and claim to hold terabytes
-_LARGEST_ENTRY = 500  # bytes of an entry in a zip's directory, on average: paths have 50 or so
 _XZ_MEMORY = 2**27  # bytes; `xz -9` needs half of it
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2)  # take little memory
 
@@ -201,9 +201,11 @@ class _Unpacking:
         return self._of_zip() if start.startswith(b"PK") else self._of_tar(start)
 
     def _of_zip(self) -> Iterator[_Entry]:
-        bounded: Any = _BoundedDirectory(self.raw, self)
-        with zipfile.ZipFile(bounded) as archive:
-            bounded.is_read = True
+        try:
+            archive = bounded_zip(self.raw, self.limits.n_files)
+        except TooManyEntries:
+            self.refuse_number()
+        with archive:
             for info in archive.infolist():
                 if info.flag_bits & 0x1:
                     self.refuse("is encrypted; unpack it yourself and give the folder")
@@ -301,40 +303,6 @@ def _nothing() -> None:
 def _existing(path: Path) -> Path:
     """The path, or the nearest folder above it that is there."""
     return next(parent for parent in (path, *path.parents) if parent.exists())
-
-
-class _BoundedDirectory:
-    """A zip as zipfile reads it, which takes its directory in one piece and makes an object of each
-    entry: counted before, by the entries themselves, since other numbers may lie."""
-
-    def __init__(self, stream: BinaryIO, unpacking: _Unpacking) -> None:
-        self.stream, self.unpacking, self.is_read = stream, unpacking, False
-
-    def read(self, size: int = -1) -> bytes:
-        """Reads at most `size` bytes, all of them if that is less than 0."""
-        if self.is_read:
-            return self.stream.read(size)
-        most = self.unpacking.limits.n_files
-        largest = max(SMALL, most * _LARGEST_ENTRY)
-        block = self.stream.read(largest + 1 if size < 0 else min(size, largest + 1))
-        if len(block) > largest:
-            self.unpacking.refuse(f"has a list of files of more than {words.size(largest)}")
-        if _n_entries(block, most) > most:
-            self.unpacking.refuse_number()
-        return block
-
-    def __getattr__(self, name: str) -> Any:
-        """Everything else is the stream's."""
-        return getattr(self.stream, name)
-
-
-def _n_entries(directory: bytes, most: int) -> int:
-    """Entries in a zip's directory, counted no further than beyond `most`."""
-    n = place = 0
-    while n <= most and directory.startswith(b"PK\x01\x02", place) and place + 46 <= len(directory):
-        place += 46 + sum(struct.unpack_from("<3H", directory, place + 28))
-        n += 1
-    return n
 
 
 class _Decompressor(Protocol):

@@ -18,8 +18,9 @@ from typing import BinaryIO
 
 import numpy as np
 
-from genrecore.errors import GenrecoreError, describe, first_line
-from genrecore.store.files import is_regular_file
+from genrecore.errors import GenrecoreError, first_line
+from genrecore.store.files import open_named
+from genrecore.store.zips import bounded_zip
 from genrecore.words import listed, plural, thousands
 
 ARRAY_FORMATS = (".npy", ".npz")
@@ -28,6 +29,7 @@ ARRAY_FORMATS = (".npy", ".npz")
 Source = str | Path | bytes | BinaryIO
 
 _MOST_NUMBERS = 2**26  # of a clip: an embedding of 4 096 numbers every 10 ms for three minutes
+_MOST_ARRAYS = 1_000  # in one file
 _READERS = {
     (1, 0): np.lib.format.read_array_header_1_0,
     (2, 0): np.lib.format.read_array_header_2_0,
@@ -99,7 +101,7 @@ def _array_in(source: Source, name: str, array: str) -> Iterator[BinaryIO]:
         stream.seek(0)
         try:
             if is_zip:
-                archive = stack.enter_context(zipfile.ZipFile(stream))
+                archive = stack.enter_context(bounded_zip(stream, _MOST_ARRAYS))
                 stream = stack.enter_context(archive.open(_member(archive, name, array)))  # type: ignore[assignment]
             yield stream
         except _DAMAGED_ZIP as error:
@@ -114,14 +116,7 @@ def _opened(source: Source, name: str, stack: contextlib.ExitStack) -> BinaryIO:
     if not isinstance(source, (str, Path)):
         source.seek(0)
         return source
-    if not Path(source).exists():
-        raise GenrecoreError(f"There is no file {source}.")
-    if not is_regular_file(str(source)):
-        raise GenrecoreError(f"{name} is no regular file.")
-    try:
-        return stack.enter_context(open(source, "rb"))
-    except OSError as error:
-        raise GenrecoreError(f"{name} cannot be read: {describe(error)}") from None
+    return stack.enter_context(open_named(source, name))
 
 
 def _member(archive: zipfile.ZipFile, name: str, array: str) -> str:

@@ -18,6 +18,7 @@ from genrecore.data.corpus import Corpus, cached_values, content_digests
 from genrecore.data.datasets.tables import read_table
 from genrecore.data.parallel import in_order
 from genrecore.errors import GenrecoreError, first_line
+from genrecore.store.files import open_named
 from genrecore.store.progress import Phase, Report, silent
 
 _FORMAT = 1
@@ -121,6 +122,9 @@ def read_image(source: str | Path | bytes | BinaryIO, name: str = "") -> np.ndar
     if not name:
         name = Path(source).name if isinstance(source, (str, Path)) else "The image"
     try:
+        if isinstance(source, (str, Path)):
+            with open_named(source, name) as stream:
+                return read_image(stream, name)
         with Image.open(io.BytesIO(source) if isinstance(source, bytes) else source) as image:
             if image.width * image.height > _MOST_PIXELS:
                 return f"{name} has {image.width} × {image.height} pixels: too large."
@@ -130,8 +134,8 @@ def read_image(source: str | Path | bytes | BinaryIO, name: str = "") -> np.ndar
                 return np.ascontiguousarray(np.broadcast_to(grey, (3, *grey.shape)))
             rgb = np.asarray(image.convert("RGBA").convert("RGB"), dtype=np.uint8)
             return np.ascontiguousarray(rgb.transpose(2, 0, 1))
-    except FileNotFoundError:
-        return f"There is no file {source}."  # type: ignore[str-bytes-safe]
+    except GenrecoreError as error:
+        return str(error)
     except UnidentifiedImageError:
         return f"{name} cannot be read as an image: its content is of no kind that is known."
     except (OSError, ValueError, Image.DecompressionBombError) as error:

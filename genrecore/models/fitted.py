@@ -6,9 +6,15 @@ scikit-learn and skops are imported where they are needed: together they take th
 from __future__ import annotations
 
 import importlib.metadata
+import io
 import json
+import lzma
+import math
+import os
+import struct
 import zipfile
-from collections.abc import Mapping
+import zlib
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +25,9 @@ from torch import Tensor, nn
 from genrecore.errors import GenrecoreError, describe
 from genrecore.models import MODELS
 from genrecore.models.estimator_checks import check
+from genrecore.store.files import open_named
+from genrecore.store.zips import bounded_zip
+from genrecore.words import size
 
 TRUSTED = (
     "sklearn.calibration._CalibratedClassifier",
@@ -30,6 +39,10 @@ TRUSTED = (
 of contents: trees whose nodes point anywhere are refused by `estimator_checks`."""
 
 _ABOUT = "genrecore.json"
+_MOST_ENTRIES = 200_000  # a thousand trees have some thousands
+_LARGEST_TEXT = 2**25  # bytes of JSON, which takes ten times as much in memory
+_ALWAYS_BYTES, _MOST_BYTES, _MOST_RATIO = 2**26, 2**33, 50  # of all arrays together
+_BLOCK = 2**20
 _HAIR = np.float32(1e-6)  # more than float32 rounds a probability by, less than anybody reads
 
 
@@ -102,20 +115,104 @@ def read_metadata(path: Path) -> dict[str, str]:
     Raises:
         GenrecoreError: The file is missing, cut off, no skops file, or another program's.
     """
+    if not path.exists():
+        raise GenrecoreError(f"There are no weights at {path}.")
     try:
-        with zipfile.ZipFile(path) as archive:
+        with open_named(path) as stream, bounded_zip(stream, _MOST_ENTRIES) as archive:
             if _ABOUT not in archive.namelist():
                 raise GenrecoreError(
                     f"{path} holds no genres and configuration: another program's file."
                 )
-            about = json.loads(archive.read(_ABOUT))
-    except FileNotFoundError:
-        raise GenrecoreError(f"There are no weights at {path}.") from None
-    except (zipfile.BadZipFile, OSError, ValueError, EOFError) as error:
+            about = _json(archive, _ABOUT)
+    except _NO_ZIP as error:
         raise GenrecoreError(f"{path} is not a readable skops file: {describe(error)}") from None
     if not isinstance(about, dict) or not all(isinstance(text, str) for text in about.values()):
         raise GenrecoreError(f"{path} holds no genres and configuration: another program's file.")
     return about
+
+
+_NO_ZIP = (
+    zipfile.BadZipFile, OSError, ValueError, EOFError, KeyError, NotImplementedError,
+    RuntimeError, struct.error, zlib.error, lzma.LZMAError,
+)  # fmt: skip
+
+
+def _json(archive: zipfile.ZipFile, name: str) -> Any:
+    """What the JSON of this name holds.
+
+    Raises:
+        ValueError: It is too large, or no JSON.
+    """
+    with archive.open(name) as stream:
+        content = stream.read(_LARGEST_TEXT + 1)
+    if len(content) > _LARGEST_TEXT:
+        raise ValueError(f"{name} is larger than {size(_LARGEST_TEXT)}")
+    return json.loads(content)
+
+
+def check_size(path: Path) -> None:
+    """Refuses a skops file that takes much more memory than it has bytes. What unpacks is counted
+    in blocks, as often as it would be loaded, and no more is unpacked.
+
+    Raises:
+        GenrecoreError: It is such a file, or damaged.
+    """
+    try:
+        with open_named(path) as stream, bounded_zip(stream, _MOST_ENTRIES) as archive:
+            most = max(_ALWAYS_BYTES, min(_MOST_BYTES, _MOST_RATIO * stream.seek(0, os.SEEK_END)))
+            n_bytes, sizes = 0, dict[str, int]()
+            for name in _referenced(_json(archive, "schema.json")):
+                if name not in sizes:
+                    sizes[name] = _array_bytes(archive, name, most - n_bytes)
+                n_bytes += sizes[name]
+                if n_bytes > most:
+                    raise GenrecoreError(
+                        f"{path} unpacks to more than {size(most)}, as only a file made to do "
+                        "harm does."
+                    )
+    except _NO_ZIP as error:
+        raise GenrecoreError(f"{path} is not a readable skops file: {describe(error)}") from None
+
+
+def _referenced(schema: Any) -> Iterator[str]:
+    """The names of the entries that loading this schema reads, each as often as it is read."""
+    waiting = [schema]
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, dict):
+            name = node.get("file")
+            if isinstance(name, str):
+                yield name
+        if isinstance(node, (dict, list)):
+            waiting += node.values() if isinstance(node, dict) else node
+
+
+def _array_bytes(archive: zipfile.ZipFile, name: str, most: int) -> int:
+    """Bytes that an array takes, or `most` + 1 where that is less.
+
+    Raises:
+        ValueError: It is no array that NumPy saved, or has other bytes than its header says.
+    """
+    with archive.open(name) as stream:
+        header = stream.read(_BLOCK)
+        start = io.BytesIO(header)
+        read_header = _HEADERS[np.lib.format.read_magic(start)]
+        shape, _, dtype = read_header(start)
+        expected = math.prod(shape) * dtype.itemsize
+        n_bytes = len(header) - start.tell()
+        while n_bytes <= min(expected, most) and (block := stream.read(_BLOCK)):
+            n_bytes += len(block)
+    if n_bytes > most:
+        return most + 1
+    if dtype.hasobject or n_bytes != expected:
+        raise ValueError(f"{name} does not hold the numbers that its header promises")
+    return n_bytes
+
+
+_HEADERS = {
+    (1, 0): np.lib.format.read_array_header_1_0,
+    (2, 0): np.lib.format.read_array_header_2_0,
+}
 
 
 def read(path: Path, model: str, n_genres: int, n_features: int) -> tuple[Any, dict[str, Tensor]]:
@@ -139,6 +236,7 @@ def read(path: Path, model: str, n_genres: int, n_features: int) -> tuple[Any, d
             f"{path} was written with scikit-learn {theirs}, and this is {ours}, which need not "
             f"read it as it was meant; install that version or train the run again."
         )
+    check_size(path)
     import skops.io
 
     try:

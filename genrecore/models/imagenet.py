@@ -15,6 +15,8 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from genrecore.errors import GenrecoreError
+from genrecore.store.files import is_regular_file
+from genrecore.store.zips import refuse_packed
 
 # torchvision ends a file's name with the first digits of its checksum: resnet18-f37072fd.pth
 _IN_NAME = re.compile(r"-([0-9a-f]{8})\.pth$")
@@ -65,11 +67,14 @@ def read(file: Path, sha256: str = "", source: str = "") -> dict[str, Tensor]:
         if source
         else "take a whole one, a .pth or .safetensors file of a state dict"
     )
-    if not file.is_file():
+    if not is_regular_file(str(file)):
         raise GenrecoreError(f"There is no file of weights at {file}.")
     try:
+        refuse_packed(file)
         problem = _wrong_checksum(file, sha256)
         state = None if problem else _load(file)
+    except GenrecoreError:
+        raise
     except pickle.UnpicklingError as error:
         raise GenrecoreError(
             f"The weights in {file} cannot be read, for the file holds other things than tensors, "

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import io
 import json
 import os
 import re
@@ -17,7 +18,7 @@ import threading
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 import platformdirs
 
@@ -81,26 +82,6 @@ def is_regular_file(path: str) -> bool:
     return stat.S_ISREG(facts.st_mode) and facts.st_dev not in _kernel_devices()
 
 
-def open_named(path: str | Path) -> BinaryIO:
-    """A regular file that somebody named, also behind a link, opened for reading without waiting
-    for anybody.
-
-    Raises:
-        GenrecoreError: There is none, it is something else, or it may not be read.
-    """
-    if not os.path.exists(path):
-        raise GenrecoreError(f"There is no file {path}.")
-    try:
-        if is_regular_file(str(path)):
-            descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-            if stat.S_ISREG(os.fstat(descriptor).st_mode):  # it may have changed in between
-                return os.fdopen(descriptor, "rb")
-            os.close(descriptor)
-    except (OSError, ValueError) as error:
-        raise GenrecoreError(f"{path} cannot be read: {describe(error)}") from None
-    raise GenrecoreError(f"{path} is no regular file.")
-
-
 @cache
 def _kernel_devices() -> frozenset[int]:
     return frozenset(os.stat(path).st_dev for path in ("/proc", "/sys") if os.path.isdir(path))
@@ -125,6 +106,24 @@ def open_regular(path: Path, noun: str = "run") -> BinaryIO:
         os.close(descriptor)
         raise Unreadable(path, "", "it is no regular file", noun)
     return os.fdopen(descriptor, "rb", buffering=0)
+
+
+def open_named(path: str | Path, name: str = "") -> BinaryIO:
+    """A regular file that somebody named, opened as by `open_regular`.
+
+    Args:
+        path: The file.
+        name: What sentences call it; by default its path.
+
+    Raises:
+        GenrecoreError: There is none, it is something else, or it may not be read.
+    """
+    try:
+        return io.BufferedReader(cast(io.RawIOBase, open_regular(Path(path))))
+    except FileNotFoundError:
+        raise GenrecoreError(f"There is no file {path}.") from None
+    except Unreadable as error:
+        raise GenrecoreError(f"{name or path} cannot be read: {error.reason}.") from None
 
 
 def read_bytes(path: Path, most: int = MOST_BYTES, noun: str = "run") -> bytes:

@@ -259,6 +259,14 @@ class Run:
         """The clip table with its split, or None before it was prepared."""
         return self._table("clips.parquet")
 
+    @property
+    def medium(self) -> str:
+        """What its clips are, as its clip table says: audio, image, table, vector or sequence;
+        empty before it was prepared."""
+        clips = self.clips
+        is_known = clips is not None and "medium" in clips and len(clips)
+        return str(clips["medium"].iloc[0]) if is_known else ""  # type: ignore[index]
+
     @cached_property
     def environment(self) -> dict[str, Any]:
         """Versions, device, precision, threads; empty before the run started."""

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from genrecore.errors import GenrecoreError
 from genrecore.store.files import write_bytes
+from genrecore.store.zips import refuse_packed
 from genrecore.training.classifier import Classifier
 from genrecore.training.weights import save_classifier
 
@@ -69,7 +70,10 @@ def read_checkpoint(folder: Path) -> dict[str, Any] | None:
     if not path.exists():
         return None
     try:
+        refuse_packed(path)
         return dict(torch.load(path, weights_only=True, map_location="cpu"))
+    except GenrecoreError:
+        raise
     except Exception as error:
         raise GenrecoreError(f"{path.name} cannot be read, start a new run: {error}") from error
 

@@ -84,6 +84,12 @@ class ResolvedConfig:
         return "wave" if medium == "audio" else medium
 
     @property
+    def needed(self) -> str:
+        """A medium that its feature is made of, waves where it can be; no file is looked at."""
+        needs = self.feature.facts.needs
+        return "wave" if "wave" in needs else needs[0]
+
+    @property
     def typical_shape(self) -> tuple[int, ...]:
         """A shape of one image or row such as the dataset may give; empty for waves."""
         return () if self.medium == "wave" else self.feature.facts.typical_shape

@@ -19,6 +19,7 @@ from genrecore.evaluation.metrics import watched
 from genrecore.features import FEATURES
 from genrecore.models import MODELS
 from genrecore.models.fitted import Fitted
+from genrecore.store.files import is_regular_file
 from genrecore.training.classifier import Classifier, Features
 from genrecore.training.parts import MEDIA, ResolvedConfig, augments, fits, takes
 
@@ -173,7 +174,7 @@ def _check_segments(resolved: ResolvedConfig) -> None:
 def _check_weights_file(resolved: ResolvedConfig) -> None:
     """A file of weights must be there now, not only when the run's turn comes."""
     weights = str(getattr(resolved.model.options, "weights_file", ""))
-    if weights and not Path(weights).expanduser().is_file():
+    if weights and not is_regular_file(str(Path(weights).expanduser())):
         raise UsageError(f"There is no file of weights at {Path(weights).expanduser().absolute()}.")
 
 

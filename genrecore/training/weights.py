@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
@@ -14,8 +15,12 @@ from genrecore.config import run as configuration
 from genrecore.errors import GenrecoreError, describe
 from genrecore.models import fitted
 from genrecore.models.fitted import Fitted
+from genrecore.store.files import open_named
 from genrecore.training.classifier import Classifier
 from genrecore.training.parts import ResolvedConfig
+from genrecore.words import size
+
+_LARGEST_HEADER = 2**24  # bytes; ten thousand tensors take one million
 
 
 def weights_name(classifier: Classifier) -> str:
@@ -63,10 +68,18 @@ def load_classifier(path: Path) -> Classifier:
     """
     if path.suffix == ".skops":
         classifier = _built(fitted.read_metadata(path), path)
-        tensors = _read_estimator(classifier, path)
+        _fill(classifier, _read_estimator(classifier, path), path)
     else:
         metadata, tensors = _read_tensors(path)
+        with torch.device("meta"):  # what belongs together is known before it takes memory
+            shapes = {name: tensor.to("meta") for name, tensor in tensors.items()}
+            _fill(_built(metadata, path), shapes, path)
         classifier = _built(metadata, path)
+        _fill(classifier, tensors, path)
+    return classifier.eval()
+
+
+def _fill(classifier: Classifier, tensors: Mapping[str, Tensor], path: Path) -> None:
     try:
         classifier.load_state_dict(tensors)
     except RuntimeError as error:
@@ -74,7 +87,6 @@ def load_classifier(path: Path) -> Classifier:
             f"The weights in {path} do not belong to the model {classifier.config.model.name}: "
             f"{describe(error)}"
         ) from None
-    return classifier.eval()
 
 
 def _built(metadata: Mapping[str, str], path: Path) -> Classifier:
@@ -91,12 +103,18 @@ def _built(metadata: Mapping[str, str], path: Path) -> Classifier:
 
 
 def _read_tensors(path: Path) -> tuple[Mapping[str, str], dict[str, Tensor]]:
+    if not path.exists():
+        raise GenrecoreError(f"There are no weights at {path}.")
+    with open_named(path) as file:  # the library bounds tensors by the file, but not its header
+        n_header = int.from_bytes(file.read(8), "little")
+    if n_header > _LARGEST_HEADER:
+        raise GenrecoreError(
+            f"{path} is not a readable safetensors file: its header claims {size(n_header)}."
+        )
     try:
         with safe_open(path, framework="pt") as stream:
             tensors = {name: stream.get_tensor(name) for name in stream.keys()}  # noqa: SIM118
             return stream.metadata() or {}, tensors
-    except FileNotFoundError:
-        raise GenrecoreError(f"There are no weights at {path}.") from None
     except (SafetensorError, OSError) as error:
         raise GenrecoreError(f"{path} is not a readable safetensors file: {error}.") from None
 

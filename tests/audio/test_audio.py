@@ -345,3 +345,15 @@ def test_an_outline_of_a_long_file_needs_no_more_memory_than_a_block(tmp_path: P
     tracemalloc.stop()
     assert ends.shape == (800, 2)
     assert most < 4 * 2**20  # a block and its mean; the wave alone would be 55 MiB
+
+
+@pytest.mark.parametrize("kind", ["kernel", "pipe", "device", "folder"])
+def test_what_is_no_regular_file_is_refused_without_waiting(kind: str, tmp_path: Path) -> None:
+    path = tmp_path / "a.wav"
+    if kind == "pipe":
+        os.mkfifo(path)
+    else:
+        targets = {"kernel": "/proc/kmsg", "device": "/dev/zero", "folder": str(tmp_path)}
+        path.symlink_to(targets[kind])
+    with pytest.raises(AudioError, match=r"is empty|not a regular file|is a folder"):
+        inspect(path)

@@ -256,19 +256,12 @@ def test_folders_that_only_stand_in_paths_count(kind: str, tmp_path: Path) -> No
     extract(archive, tmp_path / "target", limits=ArchiveLimits(7 * 32, 2**30, 100.0))
 
 
-@pytest.mark.parametrize(
-    ("n", "claimed", "message"),
-    [
-        (1_000_000, None, "list of files"),
-        (250_000, None, "more than 20,000 files"),
-        (250_000, 1, "more than 20,000 files"),
-    ],
-)
+@pytest.mark.parametrize(("n", "claimed"), [(1_000_000, None), (150_000, None), (150_000, 1)])
 def test_a_zip_of_a_million_entries_is_refused_before_it_is_listed(
-    n: int, claimed: int | None, message: str, tmp_path: Path
+    n: int, claimed: int | None, tmp_path: Path
 ) -> None:
     (tmp_path / "a.zip").write_bytes(many_entries(n, claimed))
-    _refused_soon(tmp_path / "a.zip", message)
+    _refused_soon(tmp_path / "a.zip", "more than 20,000 files and folders")
 
 
 def test_a_zip_with_an_honest_list_of_entries_is_no_other(tmp_path: Path) -> None:

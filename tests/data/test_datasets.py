@@ -378,7 +378,7 @@ def test_a_file_that_is_no_table_of_descriptors_is_refused(tmp_path: Path) -> No
     assert "no rows" in message(whole.iloc[:0].to_csv().encode())
     assert "is empty" in message(b"")
     assert "cannot be read as CSV" in message(b"\xff\xfe\x00,\xff")
-    assert "There is no table" in str(_missing(tmp_path / "nothing.csv"))
+    assert "There is no file" in str(_missing(tmp_path / "nothing.csv"))
 
 
 def _missing(path: Path) -> GenrecoreError:

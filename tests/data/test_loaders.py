@@ -244,6 +244,8 @@ def test_a_genre_may_be_a_link_to_a_folder_elsewhere(own: Path) -> None:
     table = datasets.load("folder", {"folder": str(own)})
     blues = table.loc[table["genre"] == "blues", "clip_id"].tolist()
     assert blues == ["blues/a.wav", "blues/b.wav", "blues/c.wav"]
+    (note,) = table.attrs["notes"]
+    assert note.startswith("3 files reached through links that lead out of the folder; the first")
 
 
 def test_what_is_no_clip_of_a_genre_is_reported(own: Path) -> None:

@@ -3,8 +3,10 @@
 # ruff: noqa: F811  (a fixture is imported and named again by who asks for it)
 from __future__ import annotations
 
+import io
 import json
 import pickle
+import tracemalloc
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -15,6 +17,7 @@ import skops.io
 from conftest import trained
 from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
+from test_archives import many_entries
 from test_baselines import (
     GENRES,
     NAMES,
@@ -183,3 +186,90 @@ def test_types_beyond_scikit_learns_public_ones_are_those_listed(
         untrusted |= set(skops.io.get_untrusted_types(file=run.weights))
     assert untrusted <= set(estimators.TRUSTED)
     assert "sklearn.tree._tree.Tree" in untrusted
+
+
+# Files that would take much memory
+
+
+def forest(store: Path, tiny: Tiny, tables: Path) -> Path:
+    """The file of a small forest."""
+    return trained(on_table(tiny, tables, "random_forest", model__n_trees=3), store).weights
+
+
+def members(path: Path) -> dict[str, bytes]:
+    """The entries of a zip."""
+    with zipfile.ZipFile(path) as archive:
+        return {name: archive.read(name) for name in archive.namelist()}
+
+
+def repacked(path: Path, contents: dict[str, bytes]) -> None:
+    """A zip of these entries, packed."""
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in contents.items():
+            archive.writestr(name, content)
+
+
+def grown(path: Path, how: str) -> str:
+    """Makes a small file that would take gigabytes; returns what the message must say."""
+    contents = members(path)
+    schema = json.loads(contents["schema.json"])
+    array = next(name for name in contents if name.endswith(".npy"))
+    if how == "an array of zeros":
+        contents[array] = npy((160_000_000 // 8,), bytes(160_000_000))
+    elif how == "one array many times":
+        contents[array] = npy((4_000_000 // 8,), bytes(4_000_000))
+        schema["content"]["more"] = [{"file": array} for _ in range(600)]
+    elif how == "a header that promises":
+        contents[array] = npy((10**12,), bytes(800))
+    elif how == "much text":
+        contents["schema.json"] = b'{"a": "' + b"a" * 2**26 + b'"}'
+    elif how == "much about it":
+        contents["genrecore.json"] = b'{"a": "' + b"a" * 2**26 + b'"}'
+    if how != "much text":
+        contents["schema.json"] = json.dumps(schema).encode()
+    repacked(path, contents)
+    if how == "a size that lies":  # deflate unpacks all of it, whatever the directory says
+        contents[array] = npy((160_000_000 // 8,), bytes(160_000_000))
+        repacked(path, contents)
+        content = bytearray(path.read_bytes())
+        name = array.encode()
+        at = content.rindex(name, content.index(b"PK\x01\x02")) - 46
+        content[at + 24 : at + 28] = (1_000).to_bytes(4, "little")
+        path.write_bytes(content)
+    promises = {"a header that promises", "a size that lies"}
+    if how in promises:
+        return "is not a readable skops file"
+    return "is larger than" if how.startswith("much") else "unpacks to more than"
+
+
+def npy(shape: tuple[int, ...], content: bytes) -> bytes:
+    """An array of float64 as NumPy saves it, whatever its header promises."""
+    stream = io.BytesIO()
+    header = {"descr": "<f8", "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(stream, header)
+    return stream.getvalue() + content
+
+
+@pytest.mark.parametrize(
+    "how",
+    ["an array of zeros", "one array many times", "a header that promises", "much text",
+     "much about it", "a size that lies"],
+)  # fmt: skip
+def test_a_small_file_that_would_take_much_memory_is_refused_before_it_does(
+    store: Path, tiny: Tiny, tables: Path, how: str
+) -> None:
+    path = forest(store, tiny, tables)
+    message = grown(path, how)
+    assert path.stat().st_size < 900_000
+    tracemalloc.start()
+    with pytest.raises(GenrecoreError, match=message):
+        load_classifier(path)
+    _, most_bytes = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most_bytes < 120e6  # the bound of the text, and its copies
+
+
+def test_a_file_with_a_million_entries_is_refused_before_they_are_listed(tmp_path: Path) -> None:
+    (tmp_path / "model.skops").write_bytes(many_entries(300_000))
+    with pytest.raises(GenrecoreError, match="lists more than 200,000 entries"):
+        load_classifier(tmp_path / "model.skops")

@@ -312,6 +312,8 @@ def test_a_run_trained_on_images_asks_for_images(
     shutil.copytree(runs["first"].folder, folder)
     config = read_json(folder / "config.json")
     config["dataset"] = {"name": "gtzan", "options": {"folder": "/nowhere", "form": "images"}}
+    config["feature"] = {"name": "image"}
+    (folder / "clips.parquet").unlink(missing_ok=True)
     write_json(folder / "config.json", config)
     monkeypatch.setenv("GENRECORE_RUNS", str(store))
     app = open_page("classify", run=folder.name)

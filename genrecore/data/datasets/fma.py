@@ -21,6 +21,7 @@ from genrecore.data.clips import COLUMNS
 from genrecore.data.datasets.registered import DATASETS, given_folder
 from genrecore.data.download import Archive
 from genrecore.errors import GenrecoreError, first_line
+from genrecore.store.files import is_regular_file
 from genrecore.store.progress import Phase, Report
 from genrecore.words import out_of, thousands
 
@@ -136,7 +137,7 @@ def load_subset(subset: Subset, options: FmaOptions, report: Report) -> pd.DataF
     report(Phase.READING_METADATA, 0, 0)
     parents = (folder / "fma_metadata", folder, folder.parent / "fma_metadata")
     files = (parent / "tracks.csv" for parent in parents)
-    table = tracks(subset, next((file for file in files if file.is_file()), None))
+    table = tracks(subset, next((file for file in files if is_regular_file(str(file))), None))
     audio = _audio_folder(folder, subset)
     is_there = table.index.isin(_scan(audio, report) if audio else [])
     present = table[is_there]

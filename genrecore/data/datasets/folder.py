@@ -73,9 +73,11 @@ def folder(options: FolderOptions, report: Report) -> pd.DataFrame:
         GenrecoreError: No such folder, no genre folders with clips, or files of several kinds.
     """
     top = _inner(given_folder("folder", options.folder, _EXPECTED))
+    real_top = os.path.realpath(top)
     left_out: list[dict[str, str]] = []
     outside: list[str] = []
     others: list[str] = []
+    linked: list[str] = []
     media: dict[str, str] = {}  # by clip_id
     for path in _files(top):
         report(Phase.FINDING_CLIPS, len(media), 0)
@@ -90,6 +92,8 @@ def folder(options: FolderOptions, report: Report) -> pd.DataFrame:
             left_out.append({"clip_id": text, "reason": reason})
         else:
             media[name] = medium
+            if leads_out(path, real_top):
+                linked.append(name)
     if not media:
         raise GenrecoreError(
             f"There are no clips in {top}: expected {_EXPECTED} "
@@ -109,6 +113,7 @@ def folder(options: FolderOptions, report: Report) -> pd.DataFrame:
                 for names, remark in (
                     (outside, "outside every genre folder left out"),
                     (others, "of other kinds ignored"),
+                    (linked, "reached through links that lead out of the folder"),
                 )
                 if names
             ),
@@ -150,6 +155,11 @@ def first_medium(paths: Iterable[str], array: str) -> str:
             with contextlib.suppress(GenrecoreError):
                 return ("vector", "sequence")[len(array_shape(path, array=array)) - 1]
     return "vector" if medium else "audio"  # the corpus or the loader says what is wrong
+
+
+def leads_out(path: str, real_top: str) -> bool:
+    """Whether a file lies elsewhere than below the folder (itself no link), through links."""
+    return not os.path.realpath(path).startswith(f"{real_top.rstrip(os.sep)}{os.sep}")
 
 
 def refuse_mixed(media: dict[str, str], where: str) -> None:

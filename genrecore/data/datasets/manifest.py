@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import io
 import os
 import re
 from collections.abc import Iterator
@@ -18,7 +19,7 @@ from genrecore.data.datasets.folder import first_medium, medium_of, own_clips, r
 from genrecore.data.datasets.reading import ArrayName, ImageSize, TimeAxis
 from genrecore.data.datasets.registered import DATASETS
 from genrecore.errors import GenrecoreError, UsageError, describe
-from genrecore.store.files import cache_dir, is_regular_file
+from genrecore.store.files import cache_dir, is_regular_file, open_named
 from genrecore.store.progress import Phase, Report
 
 COLUMNS = ("path", "genre", "artist", "album", "split")
@@ -159,7 +160,7 @@ def _file(option: str) -> Path:
 def _rows(file: Path) -> Iterator[tuple[int, dict[str, str]]]:
     """Row number (the header is 1) and stripped cells by column; empty rows are skipped."""
     try:
-        with open(file, encoding="utf-8-sig", newline="") as stream:
+        with io.TextIOWrapper(open_named(file), encoding="utf-8-sig", newline="") as stream:
             separator = max(",;\t", key=stream.readline().count)
             stream.seek(0)
             reader = csv.reader(stream, delimiter=separator, strict=True)

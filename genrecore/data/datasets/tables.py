@@ -10,6 +10,7 @@ import pandas as pd
 
 from genrecore.audio.descriptor_names import DESCRIPTORS
 from genrecore.errors import GenrecoreError, first_line
+from genrecore.store.files import open_named
 
 # <genre>.<five digits>, the part's number (in a table with several rows a clip), the extension of
 # the file it was computed from.
@@ -78,9 +79,9 @@ def genre_of(clip_ids: pd.Series) -> pd.Series:
 
 def _read(path: Path) -> pd.DataFrame:
     try:
-        return pd.read_csv(path, index_col=False, dtype={"filename": "string", "label": "string"})
-    except FileNotFoundError:
-        raise GenrecoreError(f"There is no table {path}.") from None
+        with open_named(path) as stream:
+            dtype = {"filename": "string", "label": "string"}
+            return pd.read_csv(stream, index_col=False, dtype=dtype)
     except pd.errors.EmptyDataError:
         raise GenrecoreError(f"The table {path.name} is empty.") from None
     except (OSError, ValueError) as error:  # pandas' parser errors and wrong encodings are values

@@ -69,8 +69,8 @@ def choose_runs(usable: Sequence[Run]) -> list[Run]:
 
 def choose_clips(runs: Sequence[Run]) -> list[InputClip]:
     """The uploaded, recorded or picked clips; uploads are stored until somebody clears them."""
-    medium = ResolvedConfig(runs[0].config).medium if runs else "wave"
-    if medium != "wave" and medium in FILES:
+    medium = runs[0].medium or ResolvedConfig(runs[0].config).needed if runs else "wave"
+    if medium in FILES and medium != "wave":
         kind = FILES[medium]
         st.info(
             f"This run was trained on {kind.several} that came with its dataset. How they were "

@@ -20,6 +20,7 @@ from genrecore.data.datasets.tables import read_table
 from genrecore.errors import GenrecoreError, describe
 from genrecore.reporting import plots
 from genrecore.reporting.columns import Column
+from genrecore.store.files import open_named
 from genrecore.ui.datasets.readers import Dataset
 from genrecore.ui.parts.cache import cached_by_files, no_files
 from genrecore.ui.parts.choices import choose, choose_one, chosen
@@ -246,7 +247,7 @@ def read_image(path: str) -> np.ndarray:
         GenrecoreError: The file is not an image that can be read.
     """
     try:
-        with Image.open(path) as image:
+        with open_named(path) as stream, Image.open(stream) as image:
             return np.asarray(image.convert("RGB"))
     except (OSError, ValueError, Image.DecompressionBombError):
         raise GenrecoreError(f"{Path(path).name} is not an image that can be read.") from None
