@@ -41,6 +41,10 @@ def compare(
             "split seed and fold only, pooled.",
         ),
     ] = False,
+    only: Annotated[
+        bool,
+        switch("only", "With --systems: pool the named runs of each system alone."),
+    ] = False,
     band: Annotated[
         float,
         Option(
@@ -84,12 +88,15 @@ def compare(
         raise UsageError("Name the runs to compare, or a saved view with --view NAME.")
     if view:
         opened = views.find(store_dir(), view)
-        names, systems = list(opened.runs), opened.systems
+        names, systems = list(opened.all_runs), opened.systems
+        only = only or bool(opened.members)
         band, shared = opened.band, opened.shared
-    result, members = _compared(names or [], systems, band / 100, shared)
+    result, members = _compared(names or [], systems, band / 100, shared, only)
     if save_as:
-        run_ids = tuple(runs[0].run_id for _, _, runs in members)
-        views.save(store_dir(), SavedView(save_as, run_ids, systems, band, shared))
+        ids = tuple(tuple(run.run_id for run in runs) for _, _, runs in members)
+        firsts = tuple(run_ids[0] for run_ids in ids)
+        view_members = ids if systems else ()
+        views.save(store_dir(), SavedView(save_as, firsts, systems, band, shared, view_members))
     if measure:
         from genrecore.training import timing  # torch
 
@@ -97,8 +104,10 @@ def compare(
             for run in costs.not_measured(members):
                 timing.measure_cost(run, report)
     cost = costs.cost_table(members)
-    again = ["genrecore", "compare", *(runs[0].run_id for _, _, runs in members)]
+    named = [runs if only else runs[:1] for _, _, runs in members]
+    again = ["genrecore", "compare", *(run.run_id for runs in named for run in runs)]
     again += ["--systems"] if systems else []
+    again += ["--only"] if systems and only else []
     again += ["--band", f"{band:g}"] if band != 100 * verdicts.BAND else []
     again += ["--shared"] if shared else []
     destinations = {"Report": report_to, "Tables": tables_to, "Figures": figures_to}
@@ -131,13 +140,17 @@ def list_views(as_json: JsonOption = False) -> None:
     saved = views.saved(store_dir())
     rows = [
         {"view": view.name, "of": "systems" if view.systems else "runs", "runs": list(view.runs)}
-        | {"band": view.band, "shared": view.shared}
+        | {"band": view.band, "shared": view.shared, "members": [list(m) for m in view.members]}
         for view in saved
     ]
     if as_json:
         print_json(rows)
     else:
-        shown = [row | {"runs": " ".join(row["runs"])} for row in rows]  # type: ignore[arg-type]
+        shown = [
+            {key: row[key] for key in ("view", "of", "band", "shared")}
+            | {"runs": " ".join(view.all_runs)}
+            for row, view in zip(rows, saved, strict=True)
+        ]
         print_table(shown, "No view is saved yet: genrecore compare RUN RUN … --save NAME.")
 
 
@@ -161,7 +174,7 @@ def delete_view(name: ViewArgument) -> None:
 
 
 def _compared(
-    names: Sequence[str], as_systems: bool, band: float, on_shared: bool
+    names: Sequence[str], as_systems: bool, band: float, on_shared: bool, only: bool
 ) -> tuple[Comparison, list[tuple[str, str, list[Run]]]]:
     """The comparison, and the key, title and runs of each side."""
     from genrecore.evaluation import comparison, systems
@@ -171,7 +184,7 @@ def _compared(
     if not as_systems:
         result = comparison.compare(runs, band, on_shared)
         return result, [(run.run_id, result.titles[run.run_id], [run]) for run in runs]
-    in_store = systems.group_runs(all_runs(runs[0].folder.parent))
+    in_store = systems.group_runs(runs if only else all_runs(runs[0].folder.parent))
     by_signature = {system.signature: system for system in in_store}
     chosen: dict[str, systems.System] = {}
     for run in runs:

@@ -8,7 +8,7 @@ systems resample both clips (by artist) and seeds: see `bootstrap` for the metho
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
@@ -122,6 +122,13 @@ def group_runs(runs: Iterable[Run]) -> list[System]:
         System(name, tuple(members[key] for key in sorted(members)))
         for name, members in systems.items()
     ]
+
+
+def without_later(runs: Sequence[Run], only: Collection[str]) -> list[Run]:
+    """The runs without those that a system has got beside its runs in `only`, by their ids; systems
+    that have none there keep all."""
+    limited = {signature(run) for run in runs if run.run_id in only}
+    return [run for run in runs if run.run_id in only or signature(run) not in limited]
 
 
 def signature(run: Run) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,8 @@ class SavedView:
         systems: Whether each run stands for its system.
         band: Differences smaller than so many points make no difference in practice.
         shared: Whether only clips count on which all were tested.
+        members: Of systems, the runs that each had when the view was saved; empty in views of
+            earlier versions, whose systems have all runs that there are.
     """
 
     name: str
@@ -34,6 +37,12 @@ class SavedView:
     systems: bool = False
     band: float = 1.0
     shared: bool = False
+    members: tuple[tuple[str, ...], ...] = ()
+
+    @property
+    def all_runs(self) -> tuple[str, ...]:
+        """Ids of all runs that it names."""
+        return tuple(dict.fromkeys(chain.from_iterable(self.members))) or self.runs
 
 
 def saved(store: Path) -> list[SavedView]:
@@ -124,4 +133,11 @@ def _parsed(entry: Any) -> SavedView | None:
         entry.get("systems") is True,
         float(band) if is_number else 1.0,  # type: ignore[arg-type]
         entry.get("shared") is True,
+        _parsed_members(entry.get("members")),
     )
+
+
+def _parsed_members(entry: Any) -> tuple[tuple[str, ...], ...]:
+    if not isinstance(entry, list) or not all(isinstance(runs, list) for runs in entry):
+        return ()
+    return tuple(tuple(map(str, runs)) for runs in entry)

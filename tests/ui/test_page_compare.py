@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shlex
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from commands import command
 from fake_runs import draw_right, fake_run
 from opened import again, open_page, words
 from streamlit.testing.v1 import AppTest
@@ -141,6 +144,41 @@ def test_views_are_saved_opened_renamed_and_deleted(full: list[Run]) -> None:
     assert view.systems
     assert len(view.runs) == 2
     views.delete(store, "Systems")
+
+
+def test_systems_of_a_saved_view_keep_the_runs_that_they_had(store: Path) -> None:
+    def add(seed: int) -> None:
+        for number, model in enumerate(("cnn", "mlp")):
+            right = draw_right(0.8 - 0.3 * number, 90, 10 * number + seed)
+            fake_run(store, right, ARTISTS, seed=seed, n_epochs=3, model=model)
+
+    def seeds(app: AppTest) -> set[str]:
+        titles = app.multiselect(key="choice_systems").options
+        return {title.rpartition(" · ")[2] for title in titles}
+
+    add(0)
+    add(1)
+    app = open_page("compare", of="systems", all="on")
+    app.text_input[0].set_value("Two seeds")
+    next(button for button in app.button if button.label == "Save this view").click().run()
+    (view,) = views.saved(store)
+    assert sorted(map(len, view.members)) == [2, 2]
+    before = json.loads(command("compare", "--view", "Two seeds", "--json"))["runs"]
+    add(2)
+    app = open_page("compare", of="systems")
+    assert seeds(app) == {"3 seeds"}
+    app.button(key="open_Two seeds").click().run()
+    assert seeds(app) == {"2 seeds"}
+    assert address(app)["only"].count(",") == 3
+    assert any("2 later runs are not in this view" in text.value for text in app.caption)
+    assert json.loads(command("compare", "--view", "Two seeds", "--json"))["runs"] == before
+    line = next(code.value for code in app.code if "--only" in code.value).replace("\\\n", "")
+    assert json.loads(command(*shlex.split(line)[1:], "--json"))["runs"] == before
+    assert seeds(open_page("compare", **address(app))) == {"2 seeds"}, "an address that was sent"
+    app.button(key="add_later").click().run()
+    assert not app.exception
+    assert seeds(app) == {"3 seeds"}
+    assert not any("not in this view" in text.value for text in app.caption)
 
 
 def test_systems_are_offered_with_their_seeds_and_pooled(full: list[Run]) -> None:

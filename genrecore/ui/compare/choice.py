@@ -20,6 +20,7 @@ from genrecore.ui.parts import readers
 from genrecore.ui.parts.cache import cached_by_files, in_runs
 from genrecore.ui.parts.choices import (
     bound,
+    choose,
     choose_flag,
     choose_many,
     choose_one,
@@ -33,6 +34,9 @@ MOST = 20
 """No figure stays legible with more."""
 
 RUNS, SYSTEMS = "runs", "systems"
+ONLY = "only"
+"""In the URL: the runs that a saved view names; of their systems no others are compared."""
+
 Members = Mapping[str, list[Run]]
 """The runs of each that is compared: one run by its own id, or those of a system."""
 
@@ -51,6 +55,7 @@ class Selection:
         titles: Of each by the same key; so are `styles`.
         band: Smaller differences (as a share) count as none in practice.
         on_shared: Whether only on the clips that all share.
+        is_limited: Whether systems are without later runs.
     """
 
     unit: str
@@ -59,12 +64,15 @@ class Selection:
     styles: Mapping[str, RunStyle]
     band: float = verdicts.BAND
     on_shared: bool = False
+    is_limited: bool = False
 
     @property
     def command(self) -> str:
         """The same as a command."""
-        line = "genrecore compare " + " ".join(runs[0].run_id for runs in self.members.values())
+        named = self.runs if self.is_limited else [runs[0] for runs in self.members.values()]
+        line = "genrecore compare " + " ".join(run.run_id for run in named)
         line += " --systems" if self.unit == SYSTEMS else ""
+        line += " --only" if self.is_limited else ""
         line += f" --band {100 * self.band:g}" if self.band != verdicts.BAND else ""
         return line + (" --shared" if self.on_shared else "")
 
@@ -72,6 +80,11 @@ class Selection:
     def runs(self) -> list[Run]:
         """All runs of all members."""
         return [run for runs in self.members.values() for run in runs]
+
+    @property
+    def run_ids(self) -> tuple[tuple[str, ...], ...]:
+        """The ids of each member's runs."""
+        return tuple(tuple(run.run_id for run in runs) for runs in self.members.values())
 
     def only(self, keys: Sequence[str]) -> Selection:
         """The same with these members alone, in this order."""
@@ -83,7 +96,9 @@ def choose_selection(tested: Sequence[Run]) -> Selection:
     """The filter, the runs or systems picked of the tested ones, and how they are judged."""
     unit = choose_one("Compare", _UNITS, "of", radio=True, hide_label=True)
     fitting_ids = {run.run_id for run in _choose_filter(tested)}
-    everything = _everything(unit, tested)
+    only = chosen_many(ONLY) if unit == SYSTEMS else []
+    named = systems.without_later(tested, only) if only else tested
+    everything = _everything(unit, named)
     fitting = [
         key
         for key, runs in everything.members.items()
@@ -107,10 +122,41 @@ def choose_selection(tested: Sequence[Run]) -> Selection:
             pinned=True,
         )
     picks = everything.only(picked)
+    is_limited = bool(only) and _offer_later(picks, tested, only)
     accuracy = _accuracies(picks, readers.leaderboard(picks.runs))
     # Of a pair the first is the more accurate.
     selection = everything.only(sorted(picked, key=lambda key: -accuracy.get(key, 0.0)))
-    return replace(selection, band=_band() / 100, on_shared=chosen("shared") == "on")
+    return replace(
+        selection,
+        band=_band() / 100,
+        on_shared=chosen("shared") == "on",
+        is_limited=is_limited,
+    )
+
+
+def _offer_later(picks: Selection, tested: Sequence[Run], only: Sequence[str]) -> bool:
+    """Whether picked systems have runs that a saved view does not name; says how many, with a
+    button that adds them."""
+    counted = {run.run_id for run in picks.runs}
+    later = [
+        run.run_id
+        for system in systems.group_runs(tested)
+        if system.signature in picks.members
+        for run in system.runs
+        if run.run_id not in counted
+    ]
+    if later:
+        with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+            verb = "is" if len(later) == 1 else "are"
+            st.caption(f"{words.plural(len(later), 'later run')} {verb} not in this view.")
+            st.button(
+                "Add them",
+                key="add_later",
+                icon=":material/add:",
+                on_click=choose,
+                args=(ONLY, [*only, *later]),
+            )
+    return bool(later)
 
 
 def _choose_filter(tested: Sequence[Run]) -> list[Run]:

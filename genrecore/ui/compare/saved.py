@@ -10,7 +10,7 @@ from genrecore.evaluation import systems
 from genrecore.store import views
 from genrecore.store.run import Run, store_dir
 from genrecore.store.views import SavedView
-from genrecore.ui.compare.choice import RUNS, SYSTEMS, Selection
+from genrecore.ui.compare.choice import ONLY, RUNS, SYSTEMS, Selection
 from genrecore.ui.parts.choices import choose
 from genrecore.ui.parts.frame import plain, sentences
 
@@ -32,21 +32,23 @@ def show_saved(tested: Sequence[Run], selection: Selection) -> None:
             if right.form_submit_button("Save this view", icon=":material/bookmark_add:"):
                 runs = tuple(runs[0].run_id for runs in selection.members.values())
                 band, shared = round(100 * selection.band, 6), selection.on_shared
-                views.save(store, SavedView(name, runs, selection.unit == SYSTEMS, band, shared))
+                are_systems = selection.unit == SYSTEMS
+                members = selection.run_ids if are_systems else ()
+                views.save(store, SavedView(name, runs, are_systems, band, shared, members))
                 st.rerun()
 
 
 def _row(view: SavedView, signatures: Mapping[str, str]) -> None:
     """The button that opens a view, and what else can be done with it."""
     store = store_dir()
-    missing = [run_id for run_id in view.runs if run_id not in signatures]
+    missing = [run_id for run_id in view.all_runs if run_id not in signatures]
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         if st.button(plain(view.name), key=f"open_{view.name}", icon=":material/balance:"):
             for name, value in _choices(view, signatures).items():
                 choose(name, value)
             st.rerun()
         if missing:
-            st.caption(f"{len(missing)} of its {len(view.runs)} runs are not there any more.")
+            st.caption(f"{len(missing)} of its {len(view.all_runs)} runs are not there any more.")
         with st.popover("Change", key=f"change_{view.name}", type="tertiary"):
             name = st.text_input("New name", view.name, key=f"name_{view.name}", max_chars=100)
             if st.button("Rename", key=f"rename_{view.name}", icon=":material/edit:"):
@@ -65,6 +67,7 @@ def _choices(view: SavedView, signatures: Mapping[str, str]) -> dict[str, str]:
     return {
         "of": SYSTEMS if view.systems else "",
         SYSTEMS if view.systems else RUNS: ",".join(keys),
+        ONLY: ",".join(view.all_runs) if view.members else "",
         "band": f"{view.band:g}" if view.band != 1.0 else "",
         "shared": "on" if view.shared else "",
         **dict.fromkeys(("all", "a", "b"), ""),
