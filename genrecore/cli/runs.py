@@ -28,7 +28,7 @@ from genrecore.config.dotted import read_assignments
 from genrecore.config.run import differences, signature, system_signature
 from genrecore.errors import GenrecoreError, UsageError
 from genrecore.evaluation.listing import RunRow, run_rows, unreadable
-from genrecore.jobs import actions, alerts, slots
+from genrecore.jobs import actions, alerts, journal, slots
 from genrecore.store.progress import Report, phase_text
 from genrecore.store.run import Run, all_runs, find_run, store_dir
 from genrecore.store.status import FINAL, STOP_WITHIN_S
@@ -452,6 +452,19 @@ def list_alerts(
         for alert in alerts.find_alerts(listed)
     ]
     print_rows(as_json, rows, "There are no alerts.")
+
+
+@runs_group.command("journal")
+def list_journal(
+    last: Annotated[int, Option(help="So many of the newest actions.", min=1)] = 50,
+    as_json: JsonOption = False,
+) -> None:
+    """Who did what with the runs of this store, by page, command or Python; the newest first."""
+    rows = [
+        entry if as_json else entry | {"at": moment(float(str(entry["at"])))}
+        for entry in journal.entries(store_dir(), last)
+    ]
+    print_rows(as_json, rows, "Nothing has been done yet.")
 
 
 @runs_group.command("webhook")

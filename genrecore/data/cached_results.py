@@ -21,6 +21,7 @@ from genrecore.config.run import RunConfig
 from genrecore.data.datasets import DATASETS
 from genrecore.data.genres import canonical
 from genrecore.data.splits import SPLITS
+from genrecore.store.allowed import expanded
 from genrecore.store.files import cache_dir, digest, read_json, write_json
 
 Kind = Literal["prepare", "audit"]
@@ -80,7 +81,7 @@ def subject(config: RunConfig, with_split: bool) -> dict[str, Any]:
     dataset = config.dataset.choose_from(DATASETS)
     values = dataset.options.model_dump(mode="json")
     if values.get("folder"):
-        values["folder"] = str(Path(values["folder"]).expanduser().absolute())
+        values["folder"] = str(expanded(values["folder"]).absolute())
     genres = canonical(config.genres.leave_out, config.genres.merge)
     about: dict[str, Any] = {"dataset": dataset.name, "options": values, "genres": genres}
     if with_split:

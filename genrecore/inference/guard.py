@@ -26,6 +26,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from genrecore.errors import UsageError
+from genrecore.store.allowed import is_loopback
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 """The host names that a server always answers to, with any port."""
@@ -36,16 +37,6 @@ _REFUSED = (
     "This server does not answer to that host name. If the name is its own, start it with "
     "--allow-host NAME.\n"
 )
-
-
-def is_loopback(address: str) -> bool:
-    """Whether only this machine reaches an address."""
-    if address == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(address).is_loopback
-    except ValueError:
-        return False
 
 
 def is_open_to_others(address: str | None, hosts: Sequence[str]) -> bool:

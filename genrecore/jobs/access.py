@@ -2,27 +2,38 @@
 
 Beyond this machine the dashboard opens only with a login or a token. The store's `settings.json`
 says who of those that log in may look (`"read"`) and who may train, stop, delete and set things as
-well (`"work"`): lists of e-mail addresses, `"*"` for everybody who can log in.
+well (`"work"`): lists of e-mail addresses, `"*"` for everybody who can log in. `"folders"` lists
+the folders of this machine that visitors from outside may name.
 """
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import getpass
 import os
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ParamSpec, TypeVar
 
 from genrecore.errors import GenrecoreError
-from genrecore.store import settings
-from genrecore.store.run import store_dir
+from genrecore.jobs import journal
+from genrecore.store import allowed, settings
+from genrecore.store.files import cache_dir
+from genrecore.store.run import Run, store_dir
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 PROJECT = Path(__file__).parents[2]
 """Where app.py lies."""
 TOKEN = "GENRECORE_TOKEN"
 """The environment variable that holds the token of the dashboard and the service."""
+BY = "GENRECORE_BY"
+"""The environment variable with the name of the visitor who started a task, in its process."""
 _UNGUARDED = (
     "Others than this machine's users could reach the dashboard, and it asks them for nothing. Set "
     f"a token in the environment variable {TOKEN}, or a login in .streamlit/secrets.toml "
@@ -52,7 +63,7 @@ def ask_for_visitor(source: Callable[[], Visitor | None]) -> None:
 
 def visitor() -> Visitor:
     """Whom this thread serves: a visitor of the dashboard, or else the user of this machine."""
-    return _source() or Visitor(_user())
+    return _source() or Visitor(os.environ.get(BY) or _user())
 
 
 @functools.cache
@@ -124,6 +135,60 @@ def require_work() -> None:
     present = visitor()
     if not present.may_work:
         raise GenrecoreError(only_looks(present))
+
+
+_acting: ContextVar[bool] = ContextVar("acting", default=False)
+
+
+def work(action: str) -> Callable[[Callable[P, T]], Callable[P, T]]:
+    """A decorator for what only those may do who may work.
+
+    Each call that succeeds is recorded in the store's journal, unless it is part of another such
+    action. The run is the one that is returned, or else the first among the arguments.
+    """
+
+    def decorate(function: Callable[P, T]) -> Callable[P, T]:
+        @functools.wraps(function)
+        def checked(*args: P.args, **named: P.kwargs) -> T:
+            require_work()
+            if _acting.get():
+                return function(*args, **named)
+            outer = _acting.set(True)
+            try:
+                result = function(*args, **named)
+            finally:
+                _acting.reset(outer)
+            values = (result, *args, *named.values())
+            run = next((value for value in values if isinstance(value, Run)), None)
+            stores = (value for value in values if isinstance(value, Path))
+            store = run.folder.parent if run else next(stores, None) or store_dir()
+            journal.record(store, visitor().name, action, run.run_id if run else "")
+            return result
+
+        return checked
+
+    return decorate
+
+
+@contextlib.contextmanager
+def working(action: str) -> Iterator[None]:
+    """As `work`, around what happens on a page alone."""
+    require_work()
+    yield
+    journal.record(store_dir(), visitor().name, action)
+
+
+def open_folders() -> tuple[Path, ...] | None:
+    """The folders of this machine that the visitor may point at; None where that is any."""
+    if not visitor().is_from_outside:
+        return None
+    named = settings.read(store_dir()).get("folders")
+    paths = [str(item) for item in named] if isinstance(named, list) else []
+    uploads = str(cache_dir() / "uploads")
+    return tuple(Path(os.path.realpath(allowed.expanded(path))) for path in [uploads, *paths])
+
+
+allowed.limit_by(open_folders)
 
 
 def only_looks(present: Visitor) -> str:

@@ -17,6 +17,7 @@ from typing import Any
 from genrecore.config.run import RunConfig, with_values
 from genrecore.errors import GenrecoreError, describe
 from genrecore.jobs import queue
+from genrecore.jobs.access import work
 from genrecore.jobs.advice import fails_again
 from genrecore.jobs.queue import move, pause, paused, prioritise, queued
 from genrecore.jobs.spawn import TASK, spawn
@@ -40,6 +41,7 @@ RUNNER = (sys.executable, "-m", "genrecore.jobs.runner")
 _BIN = ".bin"
 
 
+@work("queue")
 def submit(
     config: RunConfig,
     store: Path | None = None,
@@ -95,6 +97,7 @@ def ensure_runner(store: Path | None = None) -> None:
         os.close(lock)
 
 
+@work("resume the queue")
 def unpause(store: Path | None = None) -> str:
     """Lets runs start again; returns a sentence."""
     store = store or store_dir()
@@ -103,6 +106,7 @@ def unpause(store: Path | None = None) -> str:
     return "Waiting runs start again, one after the other."
 
 
+@work("stop")
 def stop(
     run: Run,
     keep_best: bool = False,
@@ -140,6 +144,7 @@ def stop(
     return f"The run {run.run_id} finishes its step, keeps a checkpoint and stops."
 
 
+@work("resume")
 def resume(run: Run) -> str:
     """Queues a stopped, failed or lost run again; returns a sentence.
 
@@ -174,6 +179,7 @@ def resume(run: Run) -> str:
     return f"The run {run.run_id} is queued; it has no checkpoint, so it starts over."
 
 
+@work("continue")
 def continue_(run: Run, epochs: int) -> Run:
     """A new run that trains a finished one on, from its last epoch to `epochs` in all.
 
@@ -211,6 +217,7 @@ def continue_(run: Run, epochs: int) -> Run:
     )
 
 
+@work("clone")
 def clone(run: Run, changes: Mapping[str, Any]) -> Run:
     """Queues a new run with the settings of another one, except `changes` by dotted field.
 
@@ -224,6 +231,7 @@ def clone(run: Run, changes: Mapping[str, Any]) -> Run:
     return submit(config, run.folder.parent, origin={"parent": run.run_id, "how": "cloned"})
 
 
+@work("describe")
 def annotate(
     run: Run,
     *,
@@ -261,6 +269,7 @@ def annotate(
     return f"The run {run.run_id} {listed(parts)}."
 
 
+@work("delete")
 def delete(run: Run) -> str:
     """Moves a run to the store's bin, from which `restore` brings it back; returns a sentence.
 
@@ -287,6 +296,7 @@ def deleted(store: Path | None = None) -> list[Run]:
     return all_runs((store or store_dir()) / _BIN)
 
 
+@work("restore")
 def restore(run_id: str, store: Path | None = None) -> Run:
     """Brings a run back from the bin.
 
@@ -304,6 +314,7 @@ def restore(run_id: str, store: Path | None = None) -> Run:
     return Run(store / run.run_id)
 
 
+@work("empty the bin")
 def empty_bin(store: Path | None = None) -> str:
     """Deletes the runs in the bin for good; returns a sentence."""
     in_bin = deleted(store)

@@ -21,7 +21,9 @@ from urllib.parse import urlsplit
 
 from genrecore import __version__
 from genrecore.errors import GenrecoreError, UsageError
+from genrecore.jobs.access import visitor, work
 from genrecore.store import settings
+from genrecore.store.allowed import is_loopback
 from genrecore.store.files import read_json, write_json
 from genrecore.store.run import LIVE, Run, store_dir
 from genrecore.store.status import FINAL, STATUS
@@ -129,21 +131,37 @@ def webhook(store: Path | None = None) -> str:
     return str(settings.read(store or store_dir()).get("webhook") or "")
 
 
+@work("set the webhook")
 def set_webhook(url: str, store: Path | None = None) -> str:
     """Keeps the address in the store's `settings.json` (empty: none); returns a sentence.
 
     Raises:
-        UsageError: It is no http or https address.
+        UsageError: It is no https address, nor an http address of this machine.
         GenrecoreError: The store cannot be written.
     """
     url, store = url.strip(), store or store_dir()
-    parts = urlsplit(url)
-    if url and (parts.scheme not in ("http", "https") or not parts.hostname):
+    if url and not _may_be_posted_to(url):
         raise UsageError(
-            "A webhook is an address that begins with http:// or https:// and names a host."
+            "A webhook is an address that begins with https:// and names a host; http:// only "
+            "where that host is this machine, and not from outside it."
         )
     settings.change(store, "The webhook", webhook=url or None)  # only its owner can read it
-    return f"Alerts are posted to {parts.hostname}." if url else "Alerts are posted nowhere."
+    return (
+        f"Alerts are posted to {urlsplit(url).hostname}." if url else "Alerts are posted nowhere."
+    )
+
+
+def _may_be_posted_to(url: str) -> bool:
+    """Whether nobody on the way can read what is posted there, and no visitor from outside reaches
+    what listens on this machine alone."""
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname or "", parts.port
+    except ValueError:
+        return False
+    if is_loopback(host):
+        return parts.scheme in ("http", "https") and not visitor().is_from_outside
+    return parts.scheme == "https" and bool(host)
 
 
 def notify(url: str, run: Run, alert: Alert) -> str:
@@ -171,10 +189,21 @@ def notify(url: str, run: Run, alert: Alert) -> str:
     )
 
 
+@work("try the webhook")
 def try_out(url: str) -> str:
-    """Posts a test message; returns an empty text, or why it did not arrive. Never raises."""
-    sentence = "genrecore: this is a test of the webhook."
-    return _post(url, {"text": sentence, "content": sentence, "kind": "test"})
+    """Posts a test message; returns an empty text, or why it did not arrive.
+
+    A visitor from outside learns neither why nor how soon: it would tell what listens where.
+
+    Raises:
+        GenrecoreError: The visitor may only look.
+    """
+    sentence, began = "genrecore: this is a test of the webhook.", time.monotonic()
+    problem = _post(url, {"text": sentence, "content": sentence, "kind": "test"})
+    if problem and visitor().is_from_outside:
+        time.sleep(max(0.0, began + TIMEOUT_S + 1.0 - time.monotonic()))
+        return "The message did not arrive."
+    return problem
 
 
 def _without_paths(text: str) -> str:
@@ -191,8 +220,8 @@ class _NoRedirect(urllib.request.HTTPRedirectHandler):
 def _post(url: str, payload: dict[str, Any]) -> str:
     """Why the post failed, or an empty text. The address is not named: it works as a password."""
     try:
-        if urlsplit(url).scheme not in ("http", "https"):
-            return "It is no http or https address."
+        if not _may_be_posted_to(url):
+            return "It is no https address, nor an http address of this machine."
         request = urllib.request.Request(
             url,
             json.dumps(payload, ensure_ascii=False).encode(),

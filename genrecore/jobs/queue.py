@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from genrecore.errors import GenrecoreError, UsageError
+from genrecore.jobs.access import work
 from genrecore.store.files import Unreadable, write_json
 from genrecore.store.locks import held
 from genrecore.store.records import MOST_PRIORITY, Moment, Record, read_record
@@ -38,6 +39,7 @@ def in_order(waiting: list[Run]) -> list[Run]:
     return [run for *_, run in sorted(ranked, key=lambda item: item[:3])]
 
 
+@work("move in the queue")
 def move(run: Run, to: str) -> str:
     """Moves a queued run `first`, `up` by one, `down` by one or `last`, also past runs of another
     priority; returns a sentence.
@@ -68,6 +70,7 @@ def move(run: Run, to: str) -> str:
     return f"The run {run.run_id} is number {index + 1} of {len(order)} in the queue."
 
 
+@work("prioritise")
 def prioritise(run: Run, priority: int) -> str:
     """Sets the priority of a queued run; higher ones start first. Returns a sentence.
 
@@ -101,6 +104,7 @@ def paused(store: Path | None = None) -> dict[str, float]:
     return {}
 
 
+@work("pause the queue")
 def pause(store: Path | None = None, now: bool = False) -> str:
     """Lets no further run start until `unpause`; returns a sentence.
 

@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from genrecore.errors import GenrecoreError, describe
+from genrecore.jobs import access
+from genrecore.jobs.access import work
 from genrecore.jobs.spawn import TASK, spawn
 from genrecore.store.files import Unreadable, cache_dir, new_folder
 from genrecore.store.locks import LOCK, is_locked, take_lock
@@ -83,6 +85,7 @@ def tasks() -> list[Task]:
     return listed
 
 
+@work("start a task")
 def start_task(arguments: list[str], title: str) -> Task:
     """Starts `genrecore` with these arguments as a task, in a process of its own."""
     name = f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(3)}"
@@ -99,12 +102,13 @@ def start_task(arguments: list[str], title: str) -> Task:
     try:
         with open(folder / LOG, "ab") as log:
             command = [sys.executable, "-m", "genrecore", *arguments]
-            spawn(command, log, [lock], {TASK: str(folder)})
+            spawn(command, log, [lock], {TASK: str(folder), access.BY: access.visitor().name})
     finally:
         os.close(lock)
     return Task(folder)
 
 
+@work("stop a task")
 def stop_task(task: Task) -> None:
     """Asks a task to stop at the next safe point."""
     ask_to_stop(task.folder)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any, Literal, Self
 
 from pydantic import Field, ValidationInfo, field_validator
@@ -12,6 +11,8 @@ from genrecore.config.registry import Options
 from genrecore.errors import GenrecoreError
 from genrecore.models import imagenet
 from genrecore.models.registered import MODELS, check_image
+from genrecore.store import allowed
+from genrecore.store.allowed import expanded
 
 
 def pretrained_field(size: str) -> Any:
@@ -126,7 +127,8 @@ def fitted(
     on_meta = next(network.parameters()).is_meta
     if (options.pretrained or options.weights_file) and not on_meta:
         if options.weights_file:
-            file, source = Path(options.weights_file).expanduser().absolute(), ""
+            allowed.refuse_outside(options.weights_file)
+            file, source = expanded(options.weights_file).absolute(), ""
         else:
             file, source = imagenet.fetched(published), published.url
         tensors = imagenet.read(file, options.weights_sha256, source)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -19,6 +18,8 @@ from genrecore.evaluation.metrics import watched
 from genrecore.features import FEATURES
 from genrecore.models import MODELS
 from genrecore.models.fitted import Fitted
+from genrecore.store import allowed
+from genrecore.store.allowed import expanded
 from genrecore.store.files import is_regular_file
 from genrecore.training.classifier import Classifier, Features
 from genrecore.training.parts import MEDIA, ResolvedConfig, augments, fits, takes
@@ -174,8 +175,12 @@ def _check_segments(resolved: ResolvedConfig) -> None:
 def _check_weights_file(resolved: ResolvedConfig) -> None:
     """A file of weights must be there now, not only when the run's turn comes."""
     weights = str(getattr(resolved.model.options, "weights_file", ""))
-    if weights and not is_regular_file(str(Path(weights).expanduser())):
-        raise UsageError(f"There is no file of weights at {Path(weights).expanduser().absolute()}.")
+    if not weights:
+        return
+    allowed.refuse_outside(weights)
+    file = expanded(weights).absolute()
+    if not is_regular_file(str(file)):
+        raise UsageError(f"There is no file of weights at {file}.")
 
 
 def check_network(resolved: ResolvedConfig, shape: tuple[int, ...]) -> None:

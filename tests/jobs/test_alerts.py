@@ -17,7 +17,7 @@ from conftest import wait_for
 
 from genrecore.config.run import RunConfig
 from genrecore.errors import UsageError
-from genrecore.jobs import alerts
+from genrecore.jobs import access, alerts
 from genrecore.store import settings
 from genrecore.store.files import read_json, write_json
 from genrecore.store.run import Run, create_held_run, create_run
@@ -232,6 +232,27 @@ def test_the_webhook_is_kept_beside_other_settings_for_its_owner_alone(store: Pa
     assert json.loads(path.read_text()) == {"token": "abc"}
     with pytest.raises(UsageError, match="http"):
         alerts.set_webhook("ftp://example.org", store)
+    for url in ("http://example.org", "http://10.0.0.7:25", "http://127.0.0.1.example.org", "x"):
+        with pytest.raises(UsageError, match="begins with https://"):
+            alerts.set_webhook(url, store)
+
+
+def test_a_visitor_from_outside_cannot_try_out_which_ports_are_open(
+    receiver: Receiver, store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    guest = access.Visitor("a@example.org", is_from_outside=True)
+    monkeypatch.setattr(access, "_source", lambda: guest)
+    monkeypatch.setattr(alerts, "TIMEOUT_S", 0.2)
+    answers = set()
+    absent = f"https://127.0.0.1:{receiver.server_port}/absent"
+    for url in (receiver.url, "http://127.0.0.1:1/", absent, "https://[::1]:1/", "https://["):
+        with pytest.raises(UsageError, match="not from outside"):
+            alerts.set_webhook(url, store)
+        began = time.monotonic()
+        answers.add(alerts.try_out(url))
+        assert time.monotonic() - began > 1.1
+    assert answers == {"The message did not arrive."}
+    assert receiver.got == []
 
 
 def test_commands_set_try_and_forget_the_webhook_and_list_alerts(

@@ -19,6 +19,8 @@ from genrecore.data.datasets.gtzan import with_known_artists
 from genrecore.data.datasets.reading import ArrayName, ImageSize, TimeAxis
 from genrecore.data.datasets.registered import DATASETS, durations_s, given_folder
 from genrecore.errors import GenrecoreError
+from genrecore.store import allowed
+from genrecore.store.allowed import expanded
 from genrecore.store.files import is_regular_file
 from genrecore.store.progress import Phase, Report
 from genrecore.words import plural
@@ -46,7 +48,9 @@ class FolderOptions(Options):
 
 
 def _first_medium(options: FolderOptions) -> str:
-    walk = os.walk(Path(options.folder).expanduser())
+    if not allowed.may_be_named(options.folder):  # the loader says so
+        return "audio"
+    walk = os.walk(expanded(options.folder))
     paths = (f"{parent}/{name}" for parent, _, names in walk for name in names)
     return first_medium(paths, options.array)
 

@@ -14,6 +14,8 @@ import pandas as pd
 
 from genrecore.data.datasets.registered import DATASETS, load
 from genrecore.errors import GenrecoreError
+from genrecore.store import allowed
+from genrecore.store.allowed import expanded
 from genrecore.store.files import cache_dir
 
 _MOST_ENTRIES = 5_000
@@ -22,9 +24,10 @@ Stamp = tuple[Any, ...]
 
 def files_of(options: Mapping[str, Any]) -> Iterator[Path]:
     """A dataset's folder, two levels of its folders, and the lists (CSV) there."""
-    if not options.get("folder"):
+    folder = str(options.get("folder") or "")
+    if not folder or not allowed.may_be_named(folder):
         return
-    top = Path(str(options["folder"])).expanduser()
+    top = expanded(folder)
     yield top
     for entry in _entries(top):
         yield entry
@@ -34,7 +37,8 @@ def files_of(options: Mapping[str, Any]) -> Iterator[Path]:
 def stamp_of(name: str, options: Mapping[str, Any]) -> Stamp:
     """What changes, and can be compared, when the dataset or its files are others."""
     times = tuple(_changed(path) for path in files_of(options))
-    where = str(cache_dir())  # of the datasets that genrecore makes
+    # Of the datasets that genrecore makes, and what this visitor may see of the others.
+    where = str(cache_dir()), allowed.folders()
     return name, json.dumps(dict(options), sort_keys=True, default=str), where, times
 
 

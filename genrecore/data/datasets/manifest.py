@@ -19,6 +19,8 @@ from genrecore.data.datasets.folder import first_medium, medium_of, own_clips, r
 from genrecore.data.datasets.reading import ArrayName, ImageSize, TimeAxis
 from genrecore.data.datasets.registered import DATASETS
 from genrecore.errors import GenrecoreError, UsageError, describe
+from genrecore.store import allowed
+from genrecore.store.allowed import expanded
 from genrecore.store.files import cache_dir, is_regular_file, open_named
 from genrecore.store.progress import Phase, Report
 
@@ -137,6 +139,7 @@ def _location(base: str, path: str) -> str:
     """Where a row's file lies; backslashes are slashes unless a file's name holds them."""
     for text in (path, path.replace("\\", "/")):
         location = os.path.join(base, os.path.normpath(text))
+        allowed.refuse_outside(location)
         if os.path.lexists(location):
             break
     return location
@@ -149,7 +152,8 @@ def _refuse(file: Path, number: int, problem: str) -> NoReturn:
 def _file(option: str) -> Path:
     if not option.strip():
         raise UsageError(f"The dataset manifest needs its option 'folder': {_EXPECTED}.")
-    file = Path(option).expanduser().absolute()
+    allowed.refuse_outside(option)
+    file = expanded(option).absolute()
     if file.is_dir():
         file = file / "manifest.csv"
     if not is_regular_file(str(file)):

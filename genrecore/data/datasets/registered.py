@@ -16,6 +16,8 @@ from genrecore.data import clips
 from genrecore.data.download import Archive
 from genrecore.data.parallel import in_order
 from genrecore.errors import GenrecoreError, UsageError
+from genrecore.store import allowed
+from genrecore.store.allowed import expanded
 from genrecore.store.progress import Phase, Report, silent
 from genrecore.words import decimals
 
@@ -72,7 +74,10 @@ def load(name: str, options: Mapping[str, Any], report: Report = silent) -> pd.D
             with too few clips are refused later: they may be left out or merged.
     """
     dataset = DATASETS.choose(name, options)
+    if options.get("folder"):
+        allowed.refuse_outside(str(options["folder"]))
     table = dataset.thing(dataset.options, report)
+    allowed.refuse_outside(*table["path"].dropna().astype(str))  # links and lists lead elsewhere
     clips.check(table, name, least_per_genre=1)
     return table
 
@@ -90,7 +95,8 @@ def check_folder(name: str, options: Mapping[str, Any]) -> None:
         raise UsageError(
             f"{DATASETS[name].title} needs the folder that holds its files; give it under Data."
         )
-    if not Path(folder).expanduser().exists():
+    allowed.refuse_outside(folder)
+    if not expanded(folder).exists():
         raise UsageError(
             f"There is nothing at {folder} on the machine that runs this dashboard; "
             "give the path as that machine knows it."
@@ -121,7 +127,7 @@ def given_folder(name: str, folder: str, expected: str) -> Path:
     """
     if not folder.strip():
         raise UsageError(f"The dataset {name} needs its option 'folder': {expected}.")
-    path = Path(folder).expanduser().absolute()
+    path = expanded(folder).absolute()
     if not path.is_dir():
         kind = "a file" if path.exists() else "nothing"
         raise GenrecoreError(f"The dataset {name} found {kind} at {path}; it needs {expected}.")

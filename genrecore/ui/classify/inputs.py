@@ -14,6 +14,7 @@ from genrecore import words
 from genrecore.audio import decode
 from genrecore.data import uploads
 from genrecore.inference.loaded import FILES
+from genrecore.jobs.access import working
 from genrecore.store.run import Run
 from genrecore.training.parts import ResolvedConfig
 from genrecore.ui.datasets.choice import choose_dataset
@@ -21,7 +22,7 @@ from genrecore.ui.datasets.listening import choose_row
 from genrecore.ui.datasets.opening import open_dataset
 from genrecore.ui.parts import readers
 from genrecore.ui.parts.choices import choose, choose_many, choose_one, chosen, is_fresh
-from genrecore.ui.parts.frame import empty, plain, run_badges, sentences, upload_types
+from genrecore.ui.parts.frame import empty, plain, run_badges, sentences, upload_types, work_button
 
 _MOST_RUNS = 6
 _MICROPHONE_HZ = 44_100  # the widget's default would cut off half of the spectrum
@@ -112,8 +113,11 @@ def _stored(files: list[Any]) -> list[InputClip]:
         with st.container(horizontal=True, vertical_alignment="center", gap="small"):
             count = words.plural(n_stored, "uploaded clip")
             st.caption(f"{count} of all visitors stored on this machine.", width="content")
-            if st.button("Clear them all", key="clear", icon=":material/delete:", type="tertiary"):
-                uploads.clear_clips()
+            if work_button(
+                "Clear them all", key="clear", icon=":material/delete:", type="tertiary"
+            ):
+                with working("clear the uploaded clips"):
+                    uploads.clear_clips()
                 choose("heard", "")
                 st.rerun()
     clips: dict[str, InputClip] = {}

@@ -7,12 +7,13 @@ from collections.abc import Mapping, Sequence
 import streamlit as st
 
 from genrecore.evaluation import systems
+from genrecore.jobs.access import working
 from genrecore.store import views
 from genrecore.store.run import Run, store_dir
 from genrecore.store.views import SavedView
 from genrecore.ui.compare.choice import ONLY, RUNS, SYSTEMS, Selection
 from genrecore.ui.parts.choices import choose
-from genrecore.ui.parts.frame import plain, sentences
+from genrecore.ui.parts.frame import plain, sentences, work_button
 
 
 def show_saved(tested: Sequence[Run], selection: Selection) -> None:
@@ -29,12 +30,15 @@ def show_saved(tested: Sequence[Run], selection: Selection) -> None:
         with st.form("save_view", border=False, clear_on_submit=True):
             left, right = st.columns([3, 1], vertical_alignment="bottom")
             name = left.text_input("Name of this view", max_chars=100)
-            if right.form_submit_button("Save this view", icon=":material/bookmark_add:"):
+            if work_button(
+                "Save this view", widget=right.form_submit_button, icon=":material/bookmark_add:"
+            ):
                 runs = tuple(runs[0].run_id for runs in selection.members.values())
                 band, shared = round(100 * selection.band, 6), selection.on_shared
                 are_systems = selection.unit == SYSTEMS
                 members = selection.run_ids if are_systems else ()
-                views.save(store, SavedView(name, runs, are_systems, band, shared, members))
+                with working("save a view"):
+                    views.save(store, SavedView(name, runs, are_systems, band, shared, members))
                 st.rerun()
 
 
@@ -51,11 +55,13 @@ def _row(view: SavedView, signatures: Mapping[str, str]) -> None:
             st.caption(f"{len(missing)} of its {len(view.all_runs)} runs are not there any more.")
         with st.popover("Change", key=f"change_{view.name}", type="tertiary"):
             name = st.text_input("New name", view.name, key=f"name_{view.name}", max_chars=100)
-            if st.button("Rename", key=f"rename_{view.name}", icon=":material/edit:"):
-                views.rename(store, view.name, name)
+            if work_button("Rename", key=f"rename_{view.name}", icon=":material/edit:"):
+                with working("rename a view"):
+                    views.rename(store, view.name, name)
                 st.rerun()
-            if st.button("Delete", key=f"delete_{view.name}", icon=":material/delete:"):
-                views.delete(store, view.name)
+            if work_button("Delete", key=f"delete_{view.name}", icon=":material/delete:"):
+                with working("delete a view"):
+                    views.delete(store, view.name)
                 st.rerun()
 
 

@@ -8,13 +8,14 @@ from genrecore import words
 from genrecore.data.datasets import DATASETS, check_folder
 from genrecore.data.datasets.remembered import remember, remembered_options
 from genrecore.errors import GenrecoreError
+from genrecore.jobs.access import working
 from genrecore.store.run import store_dir
 from genrecore.store.settings import keep_dataset
 from genrecore.ui.datasets import readers
 from genrecore.ui.datasets.choice import DatasetChoice, address, prepare_words
 from genrecore.ui.datasets.readers import Dataset
 from genrecore.ui.datasets.sources import download, how_to_get
-from genrecore.ui.parts.frame import Step, command, empty, next_steps, plain, sentences
+from genrecore.ui.parts.frame import Step, command, empty, next_steps, plain, sentences, work_button
 from genrecore.ui.parts.tasks import is_working, task_button, watch
 
 
@@ -55,15 +56,16 @@ def offer_to_remember(dataset: DatasetChoice, data: Dataset) -> None:
         )
         if remembered_options().get(dataset.name, {}) == dict(dataset.options):
             st.caption("This folder is remembered.", width="content")
-        elif st.button(
+        elif work_button(
             "Remember this folder",
             icon=":material/bookmark_add:",
             key="remember",
             help="Train and the commands then know where the dataset lies.",
         ):
             with sentences():
-                remember(dataset.name, dataset.options)
-                keep_dataset(store_dir(), dataset.part)
+                with working("remember a folder"):
+                    remember(dataset.name, dataset.options)
+                    keep_dataset(store_dir(), dataset.part)
                 st.rerun()
 
 

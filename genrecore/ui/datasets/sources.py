@@ -15,10 +15,13 @@ from genrecore.data import uploads
 from genrecore.data.datasets import DATASETS
 from genrecore.errors import UsageError
 from genrecore.jobs import actions as jobs
+from genrecore.jobs.access import visitor
 from genrecore.jobs.actions import Task
+from genrecore.store import allowed
+from genrecore.store.allowed import expanded
 from genrecore.ui.parts.choices import choose, chosen
 from genrecore.ui.parts.fields import field
-from genrecore.ui.parts.frame import command, empty, plain, sentences
+from genrecore.ui.parts.frame import command, empty, plain, sentences, work_button
 from genrecore.ui.parts.tasks import is_working, latest, watch
 
 _RESUMABLE = ("stopped", "failed", "lost")
@@ -32,10 +35,11 @@ def upload(expanded: bool) -> None:
             "A zip with one folder for each genre, audio files or images inside",
             type=["zip"],
             key=f"upload_{n}",
+            disabled=not visitor().may_work,
             help="It is unpacked on the machine that runs this dashboard; the same zip only once. "
             "Unpack a larger one there by hand and give its path above.",
         )
-        if file is not None:
+        if file is not None and visitor().may_work:
             st.session_state["_uploads"] = n + 1  # a fresh uploader: the file is taken once
             with sentences(), st.spinner("Receiving the zip …"):
                 _receive(file, file.name)
@@ -117,7 +121,7 @@ def download(name: str, options: Mapping[str, Any]) -> None:
             f"space again. {_free_space(folder)}"
         )
         resumes = task is not None and task.state in _RESUMABLE and _folder_of(task) == folder
-        if st.button(
+        if work_button(
             "Continue the download" if resumes else "Download",
             type="primary",
             icon=":material/download:",
@@ -135,7 +139,9 @@ def download(name: str, options: Mapping[str, Any]) -> None:
 
 
 def _target(folder: str) -> Path:
-    path = Path(folder).expanduser()
+    if folder:
+        allowed.refuse_outside(folder)
+    path = expanded(folder)
     if not folder or not path.is_absolute():
         problem = f"found {folder}" if folder else "nothing was given"
         raise UsageError(
@@ -152,8 +158,8 @@ def _folder_of(task: Task | None) -> str:
 
 
 def _free_space(folder: str) -> str:
-    path = Path(folder).expanduser()
-    if not folder or not path.is_absolute():
+    path = expanded(folder)
+    if not path.is_absolute() or not allowed.may_be_named(path):
         return ""
     try:
         existing = next(parent for parent in (path, *path.parents) if parent.exists())

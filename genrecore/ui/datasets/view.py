@@ -7,6 +7,7 @@ import streamlit as st
 
 from genrecore import words
 from genrecore.data.splits import SPLITS
+from genrecore.jobs.access import working
 from genrecore.reporting.columns import Column
 from genrecore.reporting.plots import datasets as plots
 from genrecore.store import cache
@@ -27,6 +28,7 @@ from genrecore.ui.parts.frame import (
     sentences,
     separation_box,
     tiles,
+    work_button,
 )
 from genrecore.ui.parts.tables import show_table
 
@@ -179,9 +181,10 @@ def storage() -> None:
                 format_func=lambda name: f"{cache.KINDS[name]} ({sizes[name]})",
                 key="clear_kind",
             )
-            if st.button("Clear", icon=":material/delete_sweep:", key="clear_cache"):
+            if work_button("Clear", icon=":material/delete_sweep:", key="clear_cache"):
                 with sentences(), st.spinner("Clearing …"):
-                    freed = words.size(cache.clear(kind))
+                    with working("clear the cache"):
+                        freed = words.size(cache.clear(kind))
                     _cached.clear()
                     st.toast(f"Freed {freed}.", icon=":material/check_circle:")
                     st.rerun()

@@ -16,6 +16,7 @@ from genrecore.errors import GenrecoreError
 from genrecore.evaluation import label_reviews, related_clips
 from genrecore.evaluation.metrics import NO_PREDICTION
 from genrecore.inference.probes import PROBES, change
+from genrecore.jobs.access import working
 from genrecore.reporting import plots
 from genrecore.reporting.columns import csv_text
 from genrecore.store.run import Run
@@ -24,7 +25,7 @@ from genrecore.ui.datasets.listening import cut, source_of
 from genrecore.ui.errors.lists import CLICKED, predictions
 from genrecore.ui.errors.map import neighbours
 from genrecore.ui.parts.cache import cached_by_files, in_runs, no_files
-from genrecore.ui.parts.frame import NO_BREAK, chart, plain, section
+from genrecore.ui.parts.frame import NO_BREAK, chart, plain, section, work_button
 from genrecore.ui.parts.player import Lane, SoundExcerpt
 from genrecore.ui.parts.tables import show_table
 
@@ -115,9 +116,10 @@ def _judge(run: Run, clip: pd.Series) -> None:
         for name in label_reviews.JUDGEMENTS:
             title, icon = _JUDGEMENTS[name]
             kind: Any = "primary" if name == now else "secondary"
-            if st.button(title, key=f"judge_{name}", icon=icon, type=kind):
+            if work_button(title, key=f"judge_{name}", icon=icon, type=kind):
                 judgement = "" if name == now else name  # a second press takes it back
-                label_reviews.add(dataset, clip["clip_id"], clip["genre"], judgement)
+                with working("judge a label"):
+                    label_reviews.add(dataset, clip["clip_id"], clip["genre"], judgement)
                 st.rerun()
     table = label_reviews.read(dataset=dataset)
     if len(table):

@@ -10,6 +10,7 @@ import streamlit as st
 from genrecore import words
 from genrecore.audio.decode import FORMATS
 from genrecore.config.run import RunConfig, with_values
+from genrecore.jobs.access import visitor
 from genrecore.jobs.actions import submit
 from genrecore.store.run import Run, find_same, keep_song
 from genrecore.ui.parts import readers
@@ -23,6 +24,7 @@ from genrecore.ui.parts.frame import (
     section,
     sentences,
     upload_types,
+    work_button,
 )
 
 if TYPE_CHECKING:
@@ -74,7 +76,8 @@ def _take(name: str, content: bytes, usable: Sequence[Run], active: Sequence[Run
     if usable:
         go_to("classify", {"run": readers.to_ask(usable).run_id, "heard": song})
     elif active:
-        keep_song(active[-1], song)
+        if visitor().may_work:
+            keep_song(active[-1], song)
         go_to("runs", {"run": active[-1].run_id})
     choose("heard", song)
 
@@ -96,7 +99,7 @@ def train_first(label: str, song: str = "") -> None:
         "its genres in about a minute or two. What it then says about real music shows how things "
         "work, and no more: real music belongs to none of those genres."
     )
-    if st.button(label, type="primary", icon=":material/play_arrow:", key="first"):
+    if work_button(label, type="primary", icon=":material/play_arrow:", key="first"):
         from genrecore.training.resolve import resolve  # imports torch
 
         with sentences():

@@ -11,6 +11,7 @@ import streamlit as st
 
 from genrecore.errors import GenrecoreError
 from genrecore.evaluation import embeddings
+from genrecore.store import allowed
 from genrecore.store.about import ABOUT
 from genrecore.store.files import changed
 from genrecore.store.run import Run
@@ -61,7 +62,7 @@ def cached_by_files(
         @functools.wraps(function)
         def reader(*args: P.args, **named: P.kwargs) -> T:
             changes = tuple(changed(path) for path in paths_of(*args, **named))
-            key = repr((_key(args), _key(named), changes))
+            key = repr((_key(args), _key(named), changes, allowed.folders()))
             result: T = cached(key, args, named)
             return result
 

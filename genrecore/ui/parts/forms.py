@@ -33,7 +33,7 @@ from genrecore.ui.parts.fitting import (
     show_unfit_models,
     show_unfit_splits,
 )
-from genrecore.ui.parts.frame import capital, plain, section
+from genrecore.ui.parts.frame import capital, plain, section, work_button
 
 # These fields stand open; all others are folded away.
 _OPEN = ("training.epochs", "training.batch_size", "training.lr")
@@ -251,7 +251,7 @@ def checked(label: str, key: str) -> Iterator[None]:
 
 def start_button(label: str, key: str, help: str | None = None) -> bool:
     """The button that sends a form off."""
-    return st.button(
+    return work_button(
         label,
         type="primary",
         icon=":material/play_arrow:",

@@ -17,6 +17,7 @@ import streamlit as st
 from streamlit.delta_generator import DeltaGenerator
 
 from genrecore.errors import GenrecoreError
+from genrecore.jobs import access as rights
 from genrecore.jobs import actions as jobs
 from genrecore.reporting import plots
 from genrecore.reporting.columns import Column
@@ -219,6 +220,20 @@ def command(arguments: Sequence[str] | str) -> None:
         line = line.replace(" --", " \\\n  --")
     st.caption("The same as a command")
     st.code(line, language="bash", wrap_lines=True)
+
+
+def work_button(label: str, *, widget: Callable[..., bool] = st.button, **settings: Any) -> bool:
+    """A button for what only those may do who may work: for others it is disabled and says why.
+
+    Args:
+        label: On the button.
+        widget: Such as `st.form_submit_button`.
+        **settings: What else the widget takes.
+    """
+    visitor = rights.visitor()
+    if not visitor.may_work:
+        settings |= {"disabled": True, "help": rights.only_looks(visitor)}
+    return widget(label, **settings) and visitor.may_work
 
 
 def chart(

@@ -9,7 +9,7 @@ import streamlit as st
 
 from genrecore.jobs.tasks import Task, start_task, stop_task, tasks
 from genrecore.store.run import LIVE
-from genrecore.ui.parts.frame import announce, empty, plain, sentences
+from genrecore.ui.parts.frame import announce, empty, plain, sentences, work_button
 from genrecore.ui.parts.live import badge, live, progress
 
 ButtonKind = Literal["primary", "secondary", "tertiary"]
@@ -52,7 +52,7 @@ def task_button(
         follows: First words of the tasks it waits for, where these are fewer.
     """
     disabled = is_working(follows or arguments)
-    if st.button(label, type=kind, icon=icon, key=key, disabled=disabled, help=help, width=width):
+    if work_button(label, type=kind, icon=icon, key=key, disabled=disabled, help=help, width=width):
         with sentences():
             start_task(list(arguments), title)
             st.rerun()
@@ -105,7 +105,7 @@ def _show_task(task: Task) -> None:
             st.markdown(f"**{plain(task.title)}**", width="content")
             badge(task.state)
             st.space("stretch")
-            if task.state in LIVE and st.button(
+            if task.state in LIVE and work_button(
                 "Stop", icon=":material/stop_circle:", key=f"stop_task_{task.task_id}"
             ):
                 stop_task(task)

@@ -9,7 +9,7 @@ import streamlit as st
 from genrecore import words
 from genrecore.experiments.plan import Member, RunsProgress
 from genrecore.ui.parts.choices import choose, choose_one, chosen
-from genrecore.ui.parts.frame import act, opens, plain, sentences
+from genrecore.ui.parts.frame import act, opens, plain, sentences, work_button
 from genrecore.ui.parts.live import live, run_card
 
 _MOST_CARDS = 3
@@ -71,7 +71,7 @@ def follow(
             text += f" · about {words.seconds(runs.left_s)} left"
         with st.container(horizontal=True, vertical_alignment="bottom", gap="medium"):
             st.progress(runs.share, text=text, width="stretch")
-            if st.button(
+            if work_button(
                 "Stop",
                 icon=":material/stop_circle:",
                 key="stop_runs",
@@ -112,7 +112,7 @@ def go_on(text: str, label: str, start: Callable[[], object]) -> None:
     """What is missing, and the button that continues the plan or experiment."""
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         st.markdown(text, width="content")
-        if st.button(label, type="primary", icon=":material/play_arrow:", key="go_on"):
+        if work_button(label, type="primary", icon=":material/play_arrow:", key="go_on"):
             with sentences(), st.spinner("Queueing …"):
                 start()
                 st.rerun()

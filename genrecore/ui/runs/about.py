@@ -8,13 +8,13 @@ from genrecore.evaluation.listing import run_rows
 from genrecore.jobs import actions as jobs
 from genrecore.store.about import MOST_NAME, MOST_NOTE
 from genrecore.store.run import Run
-from genrecore.ui.parts.frame import act, plain
+from genrecore.ui.parts.frame import act, plain, work_button
 
 
 def about_run(run: Run) -> None:
     """The star, to be switched, and a form for name, note and tags."""
     about = run.about
-    if st.button(
+    if work_button(
         "★ Starred" if about.starred else "☆ Star",
         key=f"star_{run.run_id}",
         type="tertiary",
@@ -48,7 +48,9 @@ def about_run(run: Run) -> None:
             accept_new_options=True,
             placeholder="Words; type a new one",
         )
-        if st.form_submit_button("Keep", type="primary", key=f"keep_about_{own}"):
+        if work_button(
+            "Keep", widget=st.form_submit_button, type="primary", key=f"keep_about_{own}"
+        ):
             act(lambda: jobs.annotate(run, name=name, note=note, tags=tags))
 
 

@@ -16,7 +16,15 @@ from genrecore.store.run import LIVE, Run
 from genrecore.store.status import silent_s, stop_request, stop_within_s
 from genrecore.ui.parts import readers
 from genrecore.ui.parts.choices import choose
-from genrecore.ui.parts.frame import act, announce, capitalised, go_to, plain, sentences
+from genrecore.ui.parts.frame import (
+    act,
+    announce,
+    capitalised,
+    go_to,
+    plain,
+    sentences,
+    work_button,
+)
 from genrecore.ui.parts.live import again, state_meaning
 from genrecore.ui.runs.queue import queue_buttons
 from genrecore.words import plural
@@ -34,11 +42,11 @@ def run_actions(run: Run) -> None:
         if state in LIVE and state != "stopping":
             _stop(run)
         if state == "queued":
-            if st.button("Take out of the queue", icon=":material/close:", key=f"stop_{run_id}"):
+            if work_button("Take out of the queue", icon=":material/close:", key=f"stop_{run_id}"):
                 act(lambda: jobs.stop(run))
             queue_buttons(run)
         may_resume = state in ENDED and not fails_again(run)
-        if may_resume and st.button(
+        if may_resume and work_button(
             "Resume",
             icon=":material/play_arrow:",
             type="secondary" if state == "failed" else "primary",
@@ -50,7 +58,7 @@ def run_actions(run: Run) -> None:
         if state == "done" and (run.folder / "resume.pt").exists():
             _continue(run)
         _clone(run)
-        if state not in LIVE and st.button(
+        if state not in LIVE and work_button(
             "Delete",
             icon=":material/delete:",
             type="tertiary",
@@ -68,14 +76,14 @@ def _delete(run: Run) -> str:
 
 
 def _stop(run: Run) -> None:
-    if st.button(
+    if work_button(
         "Stop",
         icon=":material/stop_circle:",
         key=f"stop_{run.run_id}",
         help="It finishes its step and saves a checkpoint; it can be resumed.",
     ):
         act(lambda: jobs.stop(run))
-    if run.status.get("best_epoch") and st.button(
+    if run.status.get("best_epoch") and work_button(
         "Stop and keep the best",
         icon=":material/workspace_premium:",
         key=f"keep_{run.run_id}",
@@ -95,7 +103,7 @@ def _continue(run: Run) -> None:
             key=f"epochs_{run.run_id}",
             help=f"It has {done}. A new run goes on from there; this one stays as it is.",
         )
-        if st.button("Continue in a new run", type="primary", key=f"go_on_{run.run_id}"):
+        if work_button("Continue in a new run", type="primary", key=f"go_on_{run.run_id}"):
             with sentences():
                 _open(jobs.continue_(run, int(epochs)), "continues it and is in the queue")
 
@@ -103,14 +111,14 @@ def _continue(run: Run) -> None:
 def _clone(run: Run) -> None:
     with st.popover("Clone", icon=":material/content_copy:", key=f"clone_{run.run_id}"):
         seed = run.config.seed
-        if st.button(
+        if work_button(
             "With the same settings",
             key=f"clone_same_{run.run_id}",
             width="stretch",
             help="A new run with exactly these settings is queued.",
         ):
             _queue_changed(run, {})
-        if st.button(
+        if work_button(
             f"With seed {seed + 1}",
             key=f"clone_seed_{run.run_id}",
             width="stretch",
@@ -195,7 +203,7 @@ def _advice(run: Run) -> None:
         )
         changes |= suggestion.changes if ticked else {}
         is_first = False
-    if not is_first and st.button(
+    if not is_first and work_button(
         "Queue the changed run",
         type="primary",
         icon=":material/play_arrow:",
@@ -264,7 +272,7 @@ def actions_on_several(ticked: Sequence[RunRow]) -> None:
         for name, entry in _ON_SEVERAL.items():
             run_ids = [row.run_id for row in ticked if entry.suits(row)]
             label = name.capitalize()
-            if st.button(
+            if work_button(
                 f"{label} {len(run_ids)}" if 0 < len(run_ids) < len(ticked) else label,
                 icon=entry.icon,
                 key=f"rows_{name}",
@@ -312,7 +320,7 @@ def run_bin() -> None:
         ):
             moved = f"{plural(len(undo), 'run')} moved to the bin."
             st.markdown(f":material/delete: {moved}", width="content")
-            if st.button("Undo", icon=":material/undo:", key="undo"):
+            if work_button("Undo", icon=":material/undo:", key="undo"):
                 _restore(undo)
             if st.button("Dismiss", type="tertiary", key="undo_no"):
                 del st.session_state[_UNDO]
@@ -324,12 +332,12 @@ def run_bin() -> None:
         picked = picked or deleted
         with st.container(horizontal=True, vertical_alignment="center"):
             label = f"Restore {plural(len(picked), 'run')}"
-            if st.button(label, icon=":material/undo:", key="bin_restore"):
+            if work_button(label, icon=":material/undo:", key="bin_restore"):
                 _restore(picked)
             with st.popover("Empty the bin", icon=":material/delete_forever:", key="bin_empty"):
                 runs = plural(len(deleted), "run")
                 st.markdown(f"{runs}, weights and all, will be removed for good.")
-                if st.button("Remove for good", type="primary", key="bin_empty_yes"):
+                if work_button("Remove for good", type="primary", key="bin_empty_yes"):
                     act(jobs.empty_bin)
 
 

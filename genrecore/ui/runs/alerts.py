@@ -13,7 +13,7 @@ from genrecore.jobs.alerts import Alert
 from genrecore.store.run import LIVE, Run
 from genrecore.ui.parts import readers
 from genrecore.ui.parts.cache import cached_by_files, in_runs
-from genrecore.ui.parts.frame import act, plain
+from genrecore.ui.parts.frame import act, plain, work_button
 
 _SHOWN = "_alerts_shown"  # in the session
 _WATCHED = frozenset({*LIVE, "lost", "failed", "done"})
@@ -85,14 +85,14 @@ def webhook() -> None:
             placeholder="Already set; type another one to replace it" if address else "https://…",
         )
         with st.container(horizontal=True, gap="small"):
-            if st.button("Keep", key="webhook_keep", disabled=not typed):
+            if work_button("Keep", key="webhook_keep", disabled=not typed):
                 act(lambda: alerts.set_webhook(typed))
-            if st.button("Send a test", key="webhook_test", disabled=not address):
+            if work_button("Send a test", key="webhook_test", disabled=not address):
                 problem = alerts.try_out(address)
                 if problem:
                     st.error(plain(problem), icon=":material/error:")
                 else:
                     st.success("It arrived.", icon=":material/check_circle:")
-            if address and st.button("Stop sending", key="webhook_off", type="tertiary"):
+            if address and work_button("Stop sending", key="webhook_off", type="tertiary"):
                 act(lambda: alerts.set_webhook(""))
         st.code("genrecore runs webhook https://… --test", language="bash")

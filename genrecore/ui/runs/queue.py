@@ -9,8 +9,9 @@ import streamlit as st
 from genrecore import words
 from genrecore.evaluation.listing import run_rows
 from genrecore.jobs import actions as jobs
+from genrecore.jobs.access import visitor
 from genrecore.store.run import Run, store_dir
-from genrecore.ui.parts.frame import act, plain, section
+from genrecore.ui.parts.frame import act, plain, section, work_button
 
 _SHOWN = 8  # rows with buttons; the others wait in the table
 _PRIORITIES = {10: "High", 0: "Normal", -10: "Low"}
@@ -58,11 +59,11 @@ def run_queue() -> None:
 
 def _pause_buttons(paused: bool, n_at_work: int) -> None:
     if paused:
-        if st.button("Resume the queue", icon=":material/play_arrow:", key="queue_resume"):
+        if work_button("Resume the queue", icon=":material/play_arrow:", key="queue_resume"):
             act(jobs.unpause)
         return
     with st.popover("Pause", icon=":material/pause:", key="queue_pause"):
-        if st.button(
+        if work_button(
             "After the running ones" if n_at_work else "Start no run",
             key="queue_pause_after",
             icon=":material/pause:",
@@ -70,7 +71,7 @@ def _pause_buttons(paused: bool, n_at_work: int) -> None:
             help="Running ones finish; no other run starts until you resume.",
         ):
             act(jobs.pause)
-        if n_at_work and st.button(
+        if n_at_work and work_button(
             "Now",
             key="queue_pause_now",
             icon=":material/pause_circle:",
@@ -118,6 +119,7 @@ def queue_buttons(run: Run, position: int | None = None, n: int = 0) -> None:
         key=f"{own}priority_{run.run_id}_{priority}",
         label_visibility="collapsed",
         width=100,
+        disabled=not visitor().may_work,
         help="Higher ones start earlier.",
     )
     if picked != priority:
@@ -129,6 +131,6 @@ def queue_buttons(run: Run, position: int | None = None, n: int = 0) -> None:
 
 
 def _icon_button(icon: str, key: str, help: str, disabled: bool = False) -> bool:
-    return st.button(
+    return work_button(
         "", icon=f":material/{icon}:", key=key, help=help, disabled=disabled, type="tertiary"
     )
