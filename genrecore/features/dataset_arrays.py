@@ -1,4 +1,4 @@
-"""Arrays that come with a dataset: vectors, and sequences of them.
+"""Arrays that come with a dataset: vectors, and sequences of them, which may be images too.
 
 Their front ends take the shape of one array instead of a sample rate and a length.
 """
@@ -110,3 +110,29 @@ class OwnSequenceMoments(OwnSequence):
     def forward(self, rows: Tensor) -> Tensor:
         rows = rows.float()
         return torch.cat([rows.mean(1), rows.std(1, correction=0)], dim=1)
+
+
+@FEATURES.register(
+    "own_sequence_image",
+    title="Your own sequences as images",
+    source="arrays of two dimensions that your dataset holds, such as spectrograms of your own",
+    options=OwnSequenceOptions,
+    kind="image",
+    needs=("sequence",),
+    cached=False,
+    typical_shape=(100, 64),
+)
+class OwnSequenceImage(OwnSequence):
+    """Segments of sequences as images (batch, 1, numbers, steps): a row for every number of a step,
+    a column for every step."""
+
+    def __init__(self, options: OwnSequenceOptions, shape: tuple[int, ...]) -> None:
+        super().__init__(options, shape)
+        self.output_shape = (1, shape[1], self.n_rows)
+
+    def axes(self) -> tuple[Axes, ...]:
+        """The numbers of a step by their place over the steps."""
+        return _axes("Sequence", self.output_shape[1])
+
+    def forward(self, rows: Tensor) -> Tensor:
+        return rows.float().transpose(1, 2)[:, None]

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from commands import command
 from conftest import trained
 
@@ -21,6 +22,7 @@ from genrecore.features import FEATURES
 from genrecore.inference import loaded as inference
 from genrecore.inference.ensemble import Ensemble
 from genrecore.models import MODELS
+from genrecore.training.check import check
 from genrecore.training.parts import fits
 from genrecore.training.resolve import resolve
 
@@ -231,6 +233,31 @@ def test_every_model_that_takes_them_trains_and_classifies_new_files(
         of_clip = run.segments[run.segments["clip_id"] == clip_id]
         assert prediction.segments["start_s"].tolist() == of_clip["start_s"].tolist()
         assert "judged_s" not in prediction.as_dict()
+
+
+def test_networks_for_images_take_sequences_as_images(
+    store: Path, tiny: Tiny, tmp_path: Path
+) -> None:
+    for genre, level in (("high", 1.0), ("low", -1.0)):
+        (tmp_path / "own" / genre).mkdir(parents=True)
+        for number in range(6):  # bins × frames, as spectrograms are kept
+            spectrogram = RNG.normal(level, 1.0, (40, 50 + number))
+            np.save(tmp_path / "own" / genre / f"{number}.npy", spectrogram)
+    values = {"augment": "time_mask", "model__width": 3}
+    config = own(tiny, tmp_path / "own", "own_sequence_image", "cnn", **values)
+    run = trained(config, store)
+    assert run.state == "done", run.reason
+    loaded = inference.load(run)
+    assert tuple(loaded.classifier.feature.output_shape) == (1, 40, 53)
+    rows = torch.arange(6.0).reshape(1, 3, 2)
+    assert loaded.classifier.feature(rows).tolist() == [[[[0, 2, 4], [1, 3, 5]]]]
+    stored = run.predictions.set_index("clip_id")
+    clip_id = stored.index[0]
+    proba = stored.loc[clip_id, [f"p_{genre}" for genre in loaded.genres]].to_numpy(float)
+    prediction = loaded.classify(tmp_path / "own" / clip_id)
+    assert np.allclose(prediction.uncalibrated, proba, atol=1e-6)
+    small = own(tiny, sequences(tmp_path / "small"), "own_sequence_image", "cnn")
+    assert "but the feature makes 13 × 63" in check(small).problem
 
 
 def test_sequences_are_cut_into_segments_as_recordings_are(
