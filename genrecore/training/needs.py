@@ -18,7 +18,7 @@ import pandas as pd
 from genrecore.config.demand import TrainingSet
 from genrecore.config.run import LEAST_S, RunConfig, with_values
 from genrecore.data.sizes import Sizes
-from genrecore.errors import GenrecoreError
+from genrecore.errors import GenrecoreError, UsageError
 from genrecore.features.cache import segment_counts
 from genrecore.training.hardware import choose
 from genrecore.training.memory_need import PERHAPS, SURE, MemoryNeed, memory_need, memory_there
@@ -151,7 +151,10 @@ def _memory(
     fit. What other programs use now they may have freed when the run begins, so that only what
     there is in all refuses a run."""
     config, n_rows = resolved.config, n_training_rows(resolved, sizes, parts)
-    device = choose(config.device).device
+    try:
+        device = choose(config.device).device
+    except UsageError:  # the run is for another machine
+        return
     n = 1 if device.startswith("cuda") else config.processes
     batch_size = math.ceil(min(config.training.batch_size, n_rows) / n)
     free, total = (there / n for there in memory_there(device))

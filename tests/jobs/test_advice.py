@@ -195,6 +195,16 @@ def test_what_is_advised_for_the_clips_of_gtzan_can_be_queued(
         assert actions.clone(run, option.changes).state == "queued"
 
 
+def test_a_run_with_too_many_neighbours_is_advised_as_many_as_there_are(
+    tiny: Tiny, nobody_starts: Path
+) -> None:
+    config = tiny(model="knn", feature="descriptors", model__k=999)
+    run = ended(config, nobody_starts, "999 neighbours are asked for, but there are …")
+    assert "999 neighbours" in fails_again(run)
+    (option,) = advice(run)
+    assert actions.clone(run, option.changes).state == "queued"
+
+
 @pytest.mark.parametrize(
     ("reason", "again"),
     [

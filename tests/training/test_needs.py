@@ -82,6 +82,11 @@ def test_the_command_names_the_number_of_neighbours_that_works(store: Path) -> N
     assert not all_runs(store)
 
 
+def test_what_is_asked_of_another_machine_s_device_is_found_too(tiny: Tiny) -> None:
+    config = descriptors(tiny, "knn", model__k=999).model_copy(update={"device": "cuda:63"})
+    assert "999 neighbours" in check(config).problem
+
+
 @pytest.mark.parametrize("model", ["random_forest", "gradient_boosting"])
 def test_trees_that_cannot_ask_a_question_are_said(model: str, tiny: Tiny, store: Path) -> None:
     useless = descriptors(tiny, model, model__min_leaf=28)

@@ -117,3 +117,27 @@ def test_a_model_that_cannot_take_the_feature_says_what_it_needs_and_switches(st
     assert app.selectbox(key="choice_model").value == "mlp"
     assert app.selectbox(key="choice_feature").value == "descriptors"
     assert not app.button(key="train").disabled
+
+
+def test_more_neighbours_than_segments_are_refused_with_the_number_that_works(
+    store: Path,
+) -> None:
+    query = {"demo.n_clips": "10", "demo.n_artists": "5", "feature": "descriptors", "model": "knn"}
+    app = open_page("train", **query, **{"knn.k": "999"})
+    assert app.button(key="train").disabled
+    assert "999 neighbours are asked for, but there are 144" in app.error[0].value
+    app.button(key="remedy_train_0").click().run()
+    assert not app.exception
+    assert app.query_params["knn.k"] == "144"
+    assert not app.button(key="train").disabled
+    assert not app.warning
+
+
+def test_trees_that_cannot_ask_a_question_are_said_beside_the_button(store: Path) -> None:
+    query = {"demo.n_clips": "10", "demo.n_artists": "5", "feature": "descriptors"}
+    query |= {"model": "gradient_boosting", "gradient_boosting.min_leaf": "100"}
+    app = open_page("train", **query)
+    assert not app.button(key="train").disabled
+    assert "No tree can ask a question" in app.warning[0].value
+    app.button(key="remedy_caution_0_train_0").click().run()
+    assert not app.warning
