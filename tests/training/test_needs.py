@@ -82,6 +82,16 @@ def test_the_command_names_the_number_of_neighbours_that_works(store: Path) -> N
     assert not all_runs(store)
 
 
+def test_the_command_says_what_is_of_little_use_and_queues_it(nobody_starts: Path) -> None:
+    asked = ["train", "--model", "random_forest", "--feature", "descriptors", "--background"]
+    asked += ["--set", "dataset.n_clips=10", "--set", "dataset.n_artists=5"]
+    ended = genrecore(*asked, "--set", "model.min_leaf=100")
+    assert ended.returncode == 0
+    assert "Note: No tree can ask a question" in ended.stderr
+    assert "--set model.min_leaf=36" in ended.stderr
+    assert len(all_runs(nobody_starts)) == 1
+
+
 def test_what_is_asked_of_another_machine_s_device_is_found_too(tiny: Tiny) -> None:
     config = descriptors(tiny, "knn", model__k=999).model_copy(update={"device": "cuda:63"})
     assert "999 neighbours" in check(config).problem
