@@ -25,9 +25,9 @@ from genrecore.training.parts import ResolvedConfig
 from genrecore.training.resolve import empty_input
 from genrecore.training.sources import changes_waves
 
-SURE, PERHAPS = 0.6, 1.25
+SURE, PERHAPS = 0.6, 1.4
 """Of an estimate, what is needed for certain and what may be needed: runs on a processor took 0.71
-to 1.24 of it (docs/performance.md)."""
+to 1.32 of it (docs/performance.md)."""
 
 _PROCESS = 450 * 2**20  # Python with torch, pandas and scikit-learn, or a GPU's context
 _SPECTRA = 48  # bytes a sample of the segments whose spectra are computed together
