@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 import sys
 import tempfile
 import time
@@ -131,6 +132,22 @@ def nobody_starts(store: Path) -> Iterator[Path]:
     assert lock is not None
     yield store
     os.close(lock)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 2 MiB."""
+    folder = tmp_path / "small"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(folder)]
+    try:
+        mounted = subprocess.run(mount, capture_output=True, check=False).returncode == 0
+    except OSError:
+        mounted = False
+    if not mounted:
+        pytest.skip("mounting a small file system takes rights that this user does not have")
+    yield folder
+    subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
 def silent_for(run: Run, seconds: float) -> None:

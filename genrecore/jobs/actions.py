@@ -6,11 +6,12 @@ takes long (preparing a dataset, a download, an audit) is a task (`genrecore.job
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import sys
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,8 @@ from genrecore.jobs.spawn import TASK, spawn
 from genrecore.jobs.tasks import Task, start_task, stop_task, tasks
 from genrecore.store import settings
 from genrecore.store.about import checked_about, write_about
-from genrecore.store.locks import LOCK, held, is_locked, take_lock
+from genrecore.store.files import in_a_sentence
+from genrecore.store.locks import LOCK, NoLocks, held, is_locked, lock_state, take_lock
 from genrecore.store.processes import ENDED
 from genrecore.store.run import Run, all_runs, create_run, each_readable, find_run, store_dir
 from genrecore.store.status import FINAL, STOP, STOP_WITHIN_S, Status, ask_to_stop
@@ -41,6 +43,7 @@ RUNNER = (sys.executable, "-m", "genrecore.jobs.runner")
 _BIN = ".bin"
 
 
+@in_a_sentence("The run cannot be queued")
 @work("queue")
 def submit(
     config: RunConfig,
@@ -86,17 +89,20 @@ def ensure_runner(store: Path | None = None) -> None:
         if state not in at_rest
     ):
         return
-    # Taken here and inherited, so that no other process starts a second runner meanwhile.
-    lock = take_lock(store / RUNNER_LOCK, patience_s=0.0)
-    if lock is None:
-        return
-    try:
-        with open(store / ".runner.log", "ab") as log:
-            spawn([*RUNNER, str(store)], log, [lock], {})
-    finally:
-        os.close(lock)
+    # Without locks or where nothing can be written there is no queue; `doctor` says which.
+    with contextlib.suppress(OSError, NoLocks):
+        # Taken here and inherited, so that no other process starts a second runner meanwhile.
+        lock = take_lock(store / RUNNER_LOCK, patience_s=0.0)
+        if lock is None:
+            return
+        try:
+            with open(store / ".runner.log", "ab") as log:
+                spawn([*RUNNER, str(store)], log, [lock], {})
+        finally:
+            os.close(lock)
 
 
+@in_a_sentence("The queue cannot be resumed")
 @work("resume the queue")
 def unpause(store: Path | None = None) -> str:
     """Lets runs start again; returns a sentence."""
@@ -106,6 +112,7 @@ def unpause(store: Path | None = None) -> str:
     return "Waiting runs start again, one after the other."
 
 
+@in_a_sentence("The run cannot be stopped")
 @work("stop")
 def stop(
     run: Run,
@@ -128,7 +135,7 @@ def stop(
     Raises:
         GenrecoreError: The run has ended already, or is lost.
     """
-    with held(run.folder / LOCK, patience_s=0.2) as acquired:
+    with _unless_at_work(run) as acquired:
         written = Run(run.folder).status.get("state", "queued")
         if written in FINAL:
             raise GenrecoreError(f"The run {run.run_id} has ended already: {written}.")
@@ -144,6 +151,7 @@ def stop(
     return f"The run {run.run_id} finishes its step, keeps a checkpoint and stops."
 
 
+@in_a_sentence("The run cannot be resumed")
 @work("resume")
 def resume(run: Run) -> str:
     """Queues a stopped, failed or lost run again; returns a sentence.
@@ -231,6 +239,7 @@ def clone(run: Run, changes: Mapping[str, Any]) -> Run:
     return submit(config, run.folder.parent, origin={"parent": run.run_id, "how": "cloned"})
 
 
+@in_a_sentence("What is said of the run cannot be kept")
 @work("describe")
 def annotate(
     run: Run,
@@ -269,6 +278,7 @@ def annotate(
     return f"The run {run.run_id} {listed(parts)}."
 
 
+@in_a_sentence("The run cannot be deleted")
 @work("delete")
 def delete(run: Run) -> str:
     """Moves a run to the store's bin, from which `restore` brings it back; returns a sentence.
@@ -276,11 +286,12 @@ def delete(run: Run) -> str:
     Raises:
         GenrecoreError: The run is at work.
     """
-    with held(run.folder / LOCK, patience_s=0.2) as acquired:
+    with _unless_at_work(run) as acquired:
         if not acquired:
             raise GenrecoreError(f"The run {run.run_id} is at work; stop it first.")
         if _written(run) == "queued":
-            Status(run.folder).move("stopped", "cancelled", finished_at=time.time())
+            with contextlib.suppress(OSError):  # a full disk: what is deleted makes room
+                Status(run.folder).move("stopped", "cancelled", finished_at=time.time())
         bin_ = run.folder.parent / _BIN
         try:
             bin_.mkdir(exist_ok=True)
@@ -296,6 +307,7 @@ def deleted(store: Path | None = None) -> list[Run]:
     return all_runs((store or store_dir()) / _BIN)
 
 
+@in_a_sentence("The run cannot be restored")
 @work("restore")
 def restore(run_id: str, store: Path | None = None) -> Run:
     """Brings a run back from the bin.
@@ -314,6 +326,7 @@ def restore(run_id: str, store: Path | None = None) -> Run:
     return Run(store / run.run_id)
 
 
+@in_a_sentence("The bin cannot be emptied")
 @work("empty the bin")
 def empty_bin(store: Path | None = None) -> str:
     """Deletes the runs in the bin for good; returns a sentence."""
@@ -321,6 +334,17 @@ def empty_bin(store: Path | None = None) -> str:
     for run in in_bin:
         shutil.rmtree(run.folder, ignore_errors=True)
     return f"{plural(len(in_bin), 'run')} removed for good."
+
+
+@contextlib.contextmanager
+def _unless_at_work(run: Run) -> Iterator[bool]:
+    """Yields whether no process works on a run, and holds its lock meanwhile; in a store without
+    locks what is known of its process has to do."""
+    if lock_state(run.folder / LOCK) is None:
+        yield not Run(run.folder).alive
+        return
+    with held(run.folder / LOCK, patience_s=0.2) as acquired:
+        yield acquired
 
 
 def _written(run: Run) -> str:

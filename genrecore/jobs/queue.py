@@ -13,7 +13,7 @@ from pathlib import Path
 
 from genrecore.errors import GenrecoreError, UsageError
 from genrecore.jobs.access import work
-from genrecore.store.files import Unreadable, write_json
+from genrecore.store.files import Unreadable, in_a_sentence, write_json, write_mark
 from genrecore.store.locks import held
 from genrecore.store.records import MOST_PRIORITY, Moment, Record, read_record
 from genrecore.store.run import LIVE, Run, all_runs, each_readable, store_dir
@@ -39,6 +39,7 @@ def in_order(waiting: list[Run]) -> list[Run]:
     return [run for *_, run in sorted(ranked, key=lambda item: item[:3])]
 
 
+@in_a_sentence("The run cannot be moved")
 @work("move in the queue")
 def move(run: Run, to: str) -> str:
     """Moves a queued run `first`, `up` by one, `down` by one or `last`, also past runs of another
@@ -70,6 +71,7 @@ def move(run: Run, to: str) -> str:
     return f"The run {run.run_id} is number {index + 1} of {len(order)} in the queue."
 
 
+@in_a_sentence("The priority cannot be set")
 @work("prioritise")
 def prioritise(run: Run, priority: int) -> str:
     """Sets the priority of a queued run; higher ones start first. Returns a sentence.
@@ -104,6 +106,7 @@ def paused(store: Path | None = None) -> dict[str, float]:
     return {}
 
 
+@in_a_sentence("The queue cannot be paused")
 @work("pause the queue")
 def pause(store: Path | None = None, now: bool = False) -> str:
     """Lets no further run start until `unpause`; returns a sentence.
@@ -112,7 +115,7 @@ def pause(store: Path | None = None, now: bool = False) -> str:
     """
     store = store or store_dir()
     store.mkdir(parents=True, exist_ok=True)
-    write_json(store / PAUSED, {"at": time.time()})
+    write_mark(store / PAUSED, {"at": time.time()})
     states = each_readable(all_runs(store), lambda run: run.state)
     at_work = [run for run, state in states if state in LIVE]
     if not at_work:
@@ -125,6 +128,7 @@ def pause(store: Path | None = None, now: bool = False) -> str:
     return f"The queue is paused; {plural(len(at_work), 'run')} at work will save and wait as well."
 
 
+@in_a_sentence("The queue cannot be resumed")
 def unpause(store: Path | None = None) -> None:
     """Lets runs start again."""
     ((store or store_dir()) / PAUSED).unlink(missing_ok=True)

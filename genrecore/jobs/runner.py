@@ -12,11 +12,14 @@ or whose failure cannot be written down, is left alone until its files change.
 from __future__ import annotations
 
 import contextlib
+import errno
 import math
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -29,7 +32,7 @@ from genrecore.jobs.actions import RUNNER_LOCK
 from genrecore.jobs.queue import in_order, paused
 from genrecore.jobs.queue import queued as queued_runs
 from genrecore.jobs.spawn import PROGRAM, spawn_run
-from genrecore.store.files import Unreadable, write_json
+from genrecore.store.files import Unreadable, leftovers, write_json
 from genrecore.store.locks import LOCK, held, inherited_locks, is_locked, take_lock
 from genrecore.store.processes import ENDED, living_processes
 from genrecore.store.run import Run, Stamps, each_readable, fault, stamps
@@ -39,6 +42,9 @@ _TICK_S = 0.2
 _MOST_STARTS = 3
 _WATCH_EVERY_S = 2.0
 _KILL_AFTER_S = 10.0  # after TERM
+_AGAIN_AFTER_S = 3.0  # where nothing could be started, for reasons that are no run's own
+_LEAST_FREE_BYTES = 2**20  # on the disk of the store; a run that starts with less fails at once
+_NO_PROCESSES = frozenset({errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE})
 _FORCED = (
     "It was asked to stop and did not finish its step in time, so it was ended by force; "
     "its last checkpoint is kept."
@@ -82,6 +88,9 @@ class _Runner:
         self.watched: set[str] = set()  # runs that were alive since alerts were last posted
         self.watched_at = -math.inf
         self.left_alone: dict[str, Stamps] = {}  # runs that nothing can be done with, and as what
+        self.waits_until = -math.inf  # before that nothing is started, by `time.monotonic`
+        for path in leftovers(store):
+            shutil.rmtree(path, ignore_errors=True)
 
     def step(self) -> bool:
         """Starts and ends what is due; returns whether anything is left to do."""
@@ -90,11 +99,14 @@ class _Runner:
         states = {run.run_id: run.status["state"] for run in unfinished}
         starting = [run for run in unfinished if states[run.run_id] == "starting"]
         for run in starting:
-            self._guarded(run, _mend_false_start)
+            if run.run_id not in self.children:  # else how it ended is noted first
+                self._guarded(run, _mend_false_start)
         queued = [run for run in unfinished if states[run.run_id] == "queued"]
         waiting = [] if paused(self.store) else in_order([Run(run.folder) for run in queued])
         busy: set[str] = set()
         for run in waiting:  # read anew, since the order changes without the status
+            if time.monotonic() < self.waits_until:
+                break
             self._guarded(run, lambda run: self._start_if_free(run, busy))
         at_work = [run for run in unfinished if states[run.run_id] != "queued"]
         living = [run for run in at_work if is_locked(run.folder / LOCK)]
@@ -113,6 +125,11 @@ class _Runner:
         try:
             action(run)
         except Exception as error:
+            if isinstance(error, OSError) and (
+                error.errno in _NO_PROCESSES or not _has_room(self.store)
+            ):  # it is no run's fault: the queue waits until the disk or the machine has room
+                self.waits_until = time.monotonic() + _AGAIN_AFTER_S
+                return
             if isinstance(error, Unreadable) or not _fail(run, describe(error)):
                 self.left_alone[run.run_id] = stamps(run.folder)
 
@@ -162,6 +179,8 @@ class _Runner:
             return
         devices, slot_locks = taken
         try:
+            if not _has_room(self.store):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             lock = take_lock(run.folder / LOCK, patience_s=0.1)
             if lock is None:
                 return
@@ -214,6 +233,16 @@ class _Runner:
                     (run.folder / STOP).unlink(missing_ok=True)
 
 
+def _has_room(store: Path) -> bool:
+    """Whether files can be written into the store."""
+    try:
+        with tempfile.TemporaryFile(dir=store) as file:
+            file.write(bytes(4096))
+        return shutil.disk_usage(store).free >= _LEAST_FREE_BYTES
+    except OSError:
+        return False
+
+
 def _signal(run: Run, number: int) -> None:
     for process in living_processes(run.folder):
         with contextlib.suppress(psutil.Error):
@@ -229,12 +258,20 @@ def _mend_false_start(run: Run) -> None:
         if status.values.get("starts", 0) < _MOST_STARTS:
             status.move("queued", "its process died before it began")
         else:
-            log = run.log(2_000).strip().splitlines() or ["no output"]
-            status.move(
-                "failed",
-                f"Its process died {_MOST_STARTS} times before it began; it said: {log[-1]}",
-                finished_at=time.time(),
-            )
+            status.move("failed", _false_starts(run), finished_at=time.time())
+
+
+def _false_starts(run: Run) -> str:
+    """Why a run whose process died again and again before it began failed, in a sentence."""
+    times = f"Its process died {_MOST_STARTS} times before it began"
+    ended = Run(run.folder).ended
+    log = run.log(2_000).strip().splitlines()
+    if ended.get("signal") == signal.SIGKILL:
+        return f"{times}, killed by signal 9, most likely because memory ran out."
+    how = f"{times}, ended by signal {ended['signal']}" if "signal" in ended else times
+    if not log and "code" in ended:
+        return f"{times} with exit code {ended['code']}, without a word."
+    return f"{how}; it said: {log[-1]}" if log else f"{how}, without a word."
 
 
 def _fail(run: Run, reason: str) -> bool:

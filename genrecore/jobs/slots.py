@@ -68,8 +68,10 @@ def take(run: Run) -> tuple[list[str], list[int]] | None:
     slots = usable(run)
     n = run.config.processes if device_of(slots[0]) != "cpu" else 1
     locks: dict[str, int] = {}
+    folder = run.folder.parent / ".slots"
+    folder.mkdir(exist_ok=True)
     for slot in slots:
-        path = run.folder.parent / ".slots" / f"{slot.replace(':', '-')}.lock"
+        path = folder / f"{slot.replace(':', '-')}.lock"
         lock = take_lock(path, patience_s=0.0)
         if lock is not None:
             locks[slot] = lock

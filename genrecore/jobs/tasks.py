@@ -20,7 +20,7 @@ from genrecore.errors import GenrecoreError, describe
 from genrecore.jobs import access
 from genrecore.jobs.access import work
 from genrecore.jobs.spawn import TASK, spawn
-from genrecore.store.files import Unreadable, cache_dir, new_folder
+from genrecore.store.files import Unreadable, cache_dir, in_a_sentence, new_folder
 from genrecore.store.locks import LOCK, is_locked, take_lock
 from genrecore.store.records import JobStatus
 from genrecore.store.run import Run
@@ -108,6 +108,7 @@ def start_task(arguments: list[str], title: str) -> Task:
     return Task(folder)
 
 
+@in_a_sentence("The task cannot be stopped")
 @work("stop a task")
 def stop_task(task: Task) -> None:
     """Asks a task to stop at the next safe point."""

@@ -23,10 +23,13 @@ from typing import Any, BinaryIO, cast
 import platformdirs
 
 from genrecore.errors import GenrecoreError, describe
+from genrecore.store.clocks import disk_time
 from genrecore.words import thousands
 
 MOST_BYTES = 32 * 2**20
 """Of a file that is read as text: the longest history has a few MiB."""
+
+_LEFT_AFTER_S = 3600.0
 
 MOST_NESTED = 32
 """Lists and objects inside one another in JSON; configurations have five."""
@@ -177,6 +180,29 @@ def new_folder(final: Path) -> Iterator[Path]:
 
 
 @contextlib.contextmanager
+def in_a_sentence(refusal: str) -> Iterator[None]:
+    """Turns an error of the disk inside, or in the function it decorates, into one for people:
+    `REFUSAL: The disk is full.`"""
+    try:
+        yield
+    except OSError as error:
+        raise GenrecoreError(f"{refusal}: {describe(error)}") from None
+
+
+def leftovers(folder: Path) -> list[Path]:
+    """Hidden folders that `new_folder` made there and whose process ended before they were
+    filled: those that nothing was put into for an hour."""
+    with contextlib.suppress(OSError):
+        now = disk_time(folder)
+        return [
+            path
+            for path in folder.iterdir()
+            if path.name.startswith(".new-") and now - path.stat().st_mtime > _LEFT_AFTER_S
+        ]
+    return []
+
+
+@contextlib.contextmanager
 def output_folder(folder: Path, content: str) -> Iterator[Path]:
     """A folder for files that somebody asked for, absolute and created where missing.
 
@@ -206,6 +232,14 @@ def write_bytes(path: Path, content: bytes | memoryview) -> None:
 def write_text(path: Path, text: str) -> None:
     """`write_bytes` of UTF-8 text."""
     write_bytes(path, text.encode())
+
+
+def write_mark(path: Path, value: Any) -> None:
+    """`write_json` of a file that says something by being there: an empty one on a full disk."""
+    try:
+        write_json(path, value)
+    except OSError:
+        path.touch()
 
 
 def write_json(path: Path, value: Any) -> None:

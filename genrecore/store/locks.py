@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import shutil
@@ -10,24 +11,46 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from genrecore.errors import GenrecoreError, describe
 from genrecore.store.progress import Phase, Report, silent
 
 LOCK = "lock"  # of a job's folder, held while the job lives
 INHERITED = "GENRECORE_LOCK_FDS"  # descriptors of locks that a process was born holding
 
 
+_HELD = (errno.EWOULDBLOCK, errno.EACCES, errno.EINTR)  # what a lock of somebody else says
+
+
+class NoLocks(GenrecoreError):
+    """A folder lies on a file system without file locks."""
+
+    def __init__(self, folder: Path, error: OSError) -> None:
+        super().__init__(
+            f"Files in {folder} cannot be locked ({describe(error).rstrip('.')}), so nothing keeps "
+            "two processes from doing the same work; choose folders on a local disk with "
+            "GENRECORE_RUNS and GENRECORE_CACHE."
+        )
+
+
 def take_lock(path: Path, patience_s: float = 1.0) -> int | None:
     """An open descriptor that holds the lock at `path`, or None when somebody else holds it.
 
-    The short patience covers probes, which hold a shared lock for an instant.
+    The short patience covers probes, which hold a shared lock for an instant. The folder must be
+    there: that of a run which is gone must not come back.
+
+    Raises:
+        NoLocks: The file system has no locks.
+        OSError: There is no such folder, or it cannot be written.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NONBLOCK | os.O_CLOEXEC, 0o644)
     until = time.monotonic() + patience_s
     while True:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        except OSError as error:
+            if error.errno not in _HELD:
+                os.close(descriptor)
+                raise NoLocks(path.parent, error) from None
             if time.monotonic() >= until:
                 os.close(descriptor)
                 return None
@@ -43,14 +66,20 @@ def take_lock(path: Path, patience_s: float = 1.0) -> int | None:
 
 def is_locked(path: Path) -> bool:
     """Whether a living process holds the lock at `path`."""
+    return lock_state(path) is True
+
+
+def lock_state(path: Path) -> bool | None:
+    """Whether a living process holds the lock at `path`; None where nobody can, for the file
+    system has no locks."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
         return False
     try:
         fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except OSError:
-        return True
+    except OSError as error:
+        return True if error.errno in _HELD else None
     finally:
         os.close(descriptor)
     return False
@@ -58,7 +87,8 @@ def is_locked(path: Path) -> bool:
 
 @contextlib.contextmanager
 def held(path: Path, patience_s: float = 1.0) -> Iterator[bool]:
-    """Holds the lock at `path` inside the block; yields whether it was obtained."""
+    """Holds the lock at `path` inside the block; yields whether it was obtained. Errors as of
+    `take_lock`."""
     descriptor = take_lock(path, patience_s)
     try:
         yield descriptor is not None

@@ -48,9 +48,10 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from genrecore.config.run import RunConfig, signature
 from genrecore.errors import GenrecoreError, UsageError, describe
 from genrecore.store.about import ABOUT, About, read_about
+from genrecore.store.clocks import boot_id
 from genrecore.store.files import Unreadable, new_folder, open_regular, read_bytes, write_json
-from genrecore.store.locks import LOCK, is_locked, take_lock
-from genrecore.store.processes import ENDED
+from genrecore.store.locks import LOCK, lock_state, take_lock
+from genrecore.store.processes import ENDED, is_same_process, living_processes
 from genrecore.store.records import (
     RECORDS,
     check_history,
@@ -151,8 +152,18 @@ class Run:
 
     @cached_property
     def alive(self) -> bool:
-        """Whether a process holds the run's lock."""
-        return is_locked(self.folder / LOCK)
+        """Whether a process holds the run's lock. Where the store has no locks: whether its
+        process lives on this machine, or it gave a sign of life on another one just now."""
+        locked = lock_state(self.folder / LOCK)
+        if locked is not None:
+            return locked
+        if (self.status.get("clock") or {}).get("boot_id") not in (None, boot_id()):
+            return self._is_fresh()
+        return is_same_process(self.status) or bool(living_processes(self.folder))
+
+    def _is_fresh(self) -> bool:
+        patience_s = max(_STALLED_S, 10 * float(self.status.get("median_step_s") or 0.0))
+        return silent_s(self.folder, self.status) <= patience_s
 
     @cached_property
     def state(self) -> str:
@@ -165,8 +176,12 @@ class Run:
             return "lost"
         if stop_asked(self.folder):
             return "stopping"
-        patience_s = max(_STALLED_S, 10 * float(self.status.get("median_step_s") or 0.0))
-        return "stalled" if silent_s(self.folder, self.status) > patience_s else written
+        return written if self._is_fresh() else "stalled"
+
+    @property
+    def ended(self) -> dict[str, Any]:
+        """`signal` or `code` with which its process ended, if somebody saw it; else empty."""
+        return self._record(ENDED)
 
     @property
     def is_active(self) -> bool:
@@ -194,7 +209,7 @@ class Run:
         if self.state != "lost":
             return str(self.status.get("reason", ""))
         when = f"after epoch {int(self.history['epoch'].max()) if len(self.history) else 0}"
-        ended = self._record(ENDED)
+        ended = self.ended
         if ended.get("signal") == signal.SIGKILL:
             return (
                 f"Its process was killed by signal 9 {when}, most likely because memory ran out; "
@@ -581,7 +596,7 @@ def create_held_run(
             Status(hidden).move("queued")
             lock = take_lock(hidden / LOCK)
             if lock is None:
-                raise GenrecoreError(f"The store {store} does not support file locks.")
+                raise GenrecoreError(f"Another process has locked {hidden.name}, which is new.")
     except OSError as error:
         raise GenrecoreError(
             f"The store {store} cannot take a new run: {describe(error)}"

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from genrecore.store import clocks
-from genrecore.store.files import Unreadable, write_json
+from genrecore.store.files import Unreadable, write_json, write_mark
 from genrecore.store.progress import phase_code
 from genrecore.store.records import (
     Clock,
@@ -87,7 +87,7 @@ def ask_to_stop(folder: Path, **wishes: Any) -> None:
     when = {"at": first.get("at", time.time()), "clock": first.get("clock", clocks.stamp())}
     path = folder / STOP
     written = path.stat() if first else None
-    write_json(path, when | {"within_s": STOP_WITHIN_S} | wishes)
+    write_mark(path, when | {"within_s": STOP_WITHIN_S} | wishes)
     if written:
         os.utime(path, ns=(written.st_atime_ns, written.st_mtime_ns))
 

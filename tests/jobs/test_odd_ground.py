@@ -3,21 +3,30 @@ room. Real processes; what the system says is changed for them where the system 
 
 from __future__ import annotations
 
+import contextlib
+import errno
+import fcntl
 import os
+import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import psutil
 import pytest
-from conftest import wait_for
+from conftest import silent_for, wait_for
 from test_queue import RUNNER, is_running, runners
 
 from genrecore.config.run import RunConfig
-from genrecore.jobs import actions
-from genrecore.store.locks import is_locked
+from genrecore.errors import GenrecoreError
+from genrecore.jobs import actions, runner, slots
+from genrecore.store.files import read_json, write_json
+from genrecore.store.locks import NoLocks, is_locked, take_lock
+from genrecore.store.processes import identity
 from genrecore.store.run import Run, create_run
+from genrecore.store.status import Status
 
 Tiny = Callable[..., RunConfig]
 processes = pytest.mark.xdist_group("processes")  # one at a time: they share two cores
@@ -93,3 +102,201 @@ def test_a_run_is_ended_by_force_after_its_machine_was_renamed(
     actions.stop(deaf, within_s=0.3)
     wait_for(lambda: Run(deaf.folder).state == "stopped", most_s=10)
     assert is_gone(pid)
+
+
+# A disk that is full, read-only or gone
+
+
+def filled(disk: Path, left_bytes: int = 0) -> Path:
+    """Fills a file system but for so many bytes; returns the file that takes the room."""
+    filler = disk / "filler"
+    with contextlib.suppress(OSError), open(filler, "wb") as stream:
+        while True:
+            stream.write(bytes(4096))
+            stream.flush()
+    with open(filler, "r+b") as stream:
+        stream.truncate(stream.seek(0, os.SEEK_END) - left_bytes)
+    return filler
+
+
+@processes
+def test_a_queue_that_stood_for_want_of_room_goes_on_by_itself(
+    small_disk: Path, tiny: Tiny, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(actions, "RUNNER", RUNNER)
+    waiting = [create_run(tiny(), small_disk) for _ in range(2)]
+    filler = filled(small_disk)
+    actions.ensure_runner(small_disk)
+    wait_for(lambda: is_locked(small_disk / actions.RUNNER_LOCK))
+    time.sleep(1.0)  # three times as long as it waits between two tries
+    assert [Run(run.folder).state for run in waiting] == ["queued", "queued"]
+    assert is_locked(small_disk / actions.RUNNER_LOCK)  # it is there when there is room
+    filler.unlink()
+    wait_for(lambda: [Run(run.folder).state for run in waiting] == ["done", "done"])
+    wait_for(lambda: not is_locked(small_disk / actions.RUNNER_LOCK))
+
+
+def every_action(run: Run, store: Path, tiny: Tiny) -> dict[str, Callable[[], object]]:
+    return {
+        "submit": lambda: create_run(tiny(), store),
+        "stop": lambda: actions.stop(run),
+        "pause": lambda: actions.pause(store),
+        "pause at once": lambda: actions.pause(store, now=True),
+        "move": lambda: actions.move(run, "first"),
+        "prioritise": lambda: actions.prioritise(run, 3),
+        "annotate": lambda: actions.annotate(run, name="x"),
+        "unpause": lambda: actions.unpause(store),
+        "resume": lambda: actions.resume(run),
+        "clone": lambda: actions.clone(run, {}),
+        "runner": lambda: actions.ensure_runner(store),
+        "share": lambda: slots.share_cpu(2, store),
+        "delete": lambda: actions.delete(run),
+        "restore": lambda: actions.restore(run.run_id, store),
+        "empty": lambda: actions.empty_bin(store),
+    }
+
+
+def outcome(action: Callable[[], object]) -> str:
+    """What a person reads of an action; any other error than one for people is raised."""
+    try:
+        action()
+    except GenrecoreError as error:
+        return str(error)
+    return "Done."
+
+
+@pytest.mark.parametrize("trouble", ["full", "read-only", "removed"])
+def test_every_action_ends_in_a_sentence_and_leaves_nothing_half_made(
+    trouble: str, small_disk: Path, tiny: Tiny, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(actions, "RUNNER", (sys.executable, "-c", ""))
+    run = create_run(tiny(), small_disk)
+    if trouble == "full":
+        filled(small_disk)
+    elif trouble == "read-only":
+        subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+    else:
+        shutil.rmtree(run.folder)
+    for name, action in every_action(run, small_disk, tiny).items():
+        sentence = outcome(action)
+        assert sentence.endswith("."), name
+        assert "Errno" not in sentence, name
+    left = sorted(path.name for path in small_disk.iterdir())
+    assert not [name for name in left if name.startswith(".new-")]
+    if trouble == "removed":  # no ghost comes back
+        assert run.run_id not in left
+
+
+def test_a_run_at_work_can_be_asked_to_stop_on_a_full_disk(
+    small_disk: Path, tiny: Tiny, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(actions, "RUNNER", (sys.executable, "-c", ""))
+    run = create_run(tiny(), small_disk)
+    lock = take_lock(run.folder / "lock")
+    assert lock is not None
+    Status(run.folder).move("running", **identity())
+    filled(small_disk)
+    assert "stops" in actions.stop(run)
+    assert Run(run.folder).state == "stopping"
+    assert Run(run.folder).stop_left_s == pytest.approx(60, abs=5)  # s, as by default
+    os.close(lock)
+
+
+def test_what_a_killed_process_left_half_made_is_removed_after_an_hour(store: Path) -> None:
+    for name in (".new-old-1-2", ".new-fresh-3-4"):
+        (store / name).mkdir()
+        (store / name / "config.json").write_text("{}")
+    past = time.time() - 3_700
+    os.utime(store / ".new-old-1-2", (past, past))
+    runner.work(store)
+    assert [path.name for path in store.glob(".new-*")] == [".new-fresh-3-4"]
+
+
+# A disk without file locks
+
+
+@pytest.fixture
+def without_locks(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Called, it takes the system's locks away, here and in processes that are started then."""
+
+    def refuse(descriptor: object, operation: int) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    def take_away() -> None:
+        monkeypatch.setattr(fcntl, "flock", refuse)
+        odd(monkeypatch, locks=1)
+
+    return take_away
+
+
+def test_without_locks_a_new_run_is_refused_and_leaves_nothing(
+    store: Path, tiny: Tiny, without_locks: Callable[[], None]
+) -> None:
+    stopped = create_run(tiny(), store)
+    actions.stop(stopped)
+    without_locks()
+    for action in (lambda: create_run(tiny(), store), lambda: actions.resume(stopped)):
+        with pytest.raises(NoLocks, match=r"cannot be locked \(No locks available"):
+            action()
+    actions.ensure_runner(store)  # as pages do
+    assert not [path.name for path in store.iterdir() if path.name.startswith(".new-")]
+    refused = command("train", "--background", "--epochs", "1")
+    assert refused.returncode == 1
+    assert "cannot be locked" in refused.stderr
+    assert "Traceback" not in refused.stderr
+
+
+def test_without_locks_states_tell_the_living_from_the_dead(
+    store: Path, tiny: Tiny, without_locks: Callable[[], None]
+) -> None:
+    dead, living, elsewhere, gone, done = (create_run(tiny(), store) for _ in range(5))
+    process = subprocess.Popen(["sleep", "60"], start_new_session=True)
+    Status(living.folder).move("running", **identity(process.pid))
+    Status(dead.folder).move("running", **(identity(process.pid) | {"start_ticks": 1}))
+    Status(done.folder).move("done")
+    for run in (elsewhere, gone):
+        Status(run.folder).move("running", **(identity() | {"boot_id": "another"}))
+        values = read_json(run.folder / "status.json")
+        values["clock"]["boot_id"] = "another"
+        write_json(run.folder / "status.json", values)
+    silent_for(gone, 100)
+    without_locks()
+    runs = (dead, living, elsewhere, gone, done)
+    assert [Run(run.folder).state for run in runs] == [
+        "lost", "running", "running", "lost", "done",
+    ]  # fmt: skip
+    with pytest.raises(GenrecoreError, match="at work"):
+        actions.delete(living)
+    with pytest.raises(GenrecoreError, match="is lost"):
+        actions.stop(dead)
+    assert "finishes its step" in actions.stop(living)
+    process.kill()
+    process.wait()
+    assert Run(living.folder).state == "lost"
+    for run in (done, dead):
+        assert "in the bin" in actions.delete(run)
+
+
+# Ends before the beginning
+
+
+@processes
+@pytest.mark.parametrize(
+    ("ending", "reason"),
+    [
+        ("os.kill(os.getpid(), signal.SIGKILL)", "killed by signal 9, most likely because memory"),
+        ("os.kill(os.getpid(), signal.SIGSEGV)", "ended by signal 11, without a word"),
+        ("print('no such library'); os.abort()", "ended by signal 6; it said: no such library"),
+        ("sys.exit(7)", "with exit code 7, without a word"),
+    ],
+)
+def test_a_run_that_dies_at_the_start_three_times_names_the_signal(
+    ending: str, reason: str, store: Path, tiny: Tiny
+) -> None:
+    run = create_run(tiny(), store)
+    program = f"import os, signal, sys; {ending}; "
+    runner.work(store, [sys.executable, "-u", "-c", program])
+    failed = Run(run.folder)
+    assert failed.state == "failed"
+    assert failed.reason.startswith("Its process died 3 times before it began")
+    assert reason in failed.reason
