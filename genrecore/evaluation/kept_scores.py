@@ -9,13 +9,12 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from genrecore.store.files import changed, read_json, write_json
-from genrecore.store.run import Run
+from genrecore.store.files import changed, write_json
+from genrecore.store.run import SCORES, Run
 
 ACCURACY = ("accuracy", "accuracy_low", "accuracy_high")
 """Kept with every run: the accuracy on the test clips and the ends of its interval."""
 
-_FILE = "scores.json"
 _FORMAT = 3  # raised when the definition of a metric changes
 
 
@@ -32,7 +31,7 @@ def read_scores(run: Run, metrics: Sequence[str] | None = None) -> dict[str, Any
     Without `metrics` those kept may be any: accuracy and its interval are always among them.
     """
     try:
-        kept = _KeptScores.model_validate(read_json(run.folder / _FILE))
+        kept = _KeptScores.model_validate(run.kept_scores)
     except ValidationError:
         return None
     key, scores = kept.key, kept.scores
@@ -47,7 +46,7 @@ def keep_scores(run: Run, metrics: Sequence[str], scores: Mapping[str, Any]) -> 
     """Keeps them, unless the store is read-only."""
     plain = {k: None if v != v else v for k, v in scores.items()}  # JSON lacks nan
     with contextlib.suppress(OSError):
-        write_json(run.folder / _FILE, {"key": [*_key(run), list(metrics)], "scores": plain})
+        write_json(run.folder / SCORES, {"key": [*_key(run), list(metrics)], "scores": plain})
 
 
 def _key(run: Run) -> list[int]:

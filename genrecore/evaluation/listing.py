@@ -1,4 +1,4 @@
-"""The runs of a store as lists show them: a row a run, kept until its files change.
+"""The runs of a store as lists show them: a row a run, made of its summary.
 
 Neither torch nor pandas is imported, save once for each tested run whose scores nobody kept.
 """
@@ -10,26 +10,16 @@ import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import cached_property, lru_cache
+from functools import cached_property
 from pathlib import Path
 
 from genrecore.errors import GenrecoreError
 from genrecore.evaluation.kept_scores import ACCURACY, read_scores
 from genrecore.store.files import Unreadable
-from genrecore.store.run import (
-    LIVE,
-    Run,
-    Stamps,
-    raise_if_noted,
-    read_run,
-    run_folders,
-    stamps,
-    store_dir,
-)
-from genrecore.store.status import FINAL
+from genrecore.store.run import AT_REST, LIVE, Run, store_dir, summaries
+from genrecore.store.summaries import Summary
 
 _TO_THE_END = LIVE - {"stopping"}  # states in which a run goes on to its last epoch
-_AS_WRITTEN = frozenset({*FINAL, "queued"})  # states that need no living process
 _WHOLE = re.compile(r"\d{1,3}|(seed|fold)=\d+")  # words of a query that must be whole words
 
 
@@ -107,13 +97,29 @@ class RunRow:
 
 
 def run_rows(store: Path | None = None) -> list[RunRow]:
-    """A row for each readable run, the newest first; a thousand runs take a few milliseconds."""
+    """A row for each readable run, the newest first."""
     return [row for row in _rows(store) if isinstance(row, RunRow)]
 
 
 def unreadable(store: Path | None = None) -> list[Unreadable]:
     """Why each of the other runs cannot be read."""
     return [row for row in _rows(store) if isinstance(row, Unreadable)]
+
+
+def _rows(store: Path | None) -> Iterator[RunRow | Unreadable]:
+    for summary in summaries(store):
+        try:
+            yield summary.fault or _row(summary)
+        except Unreadable as error:
+            yield error
+
+
+def _row(summary: Summary) -> RunRow:
+    row = summary.derived("row", lambda: _row_as_written(summary))
+    if row.state in AT_REST:
+        return row
+    state = Run(summary.folder).state  # a process that dies writes nothing
+    return replace(row, state=state, left_s=row.left_s if state in _TO_THE_END else math.nan)
 
 
 def run_ids(store: Path | None = None) -> list[str]:
@@ -125,34 +131,10 @@ def run_ids(store: Path | None = None) -> list[str]:
     return sorted((name for name in names if not name.startswith(".")), reverse=True)
 
 
-def _rows(store: Path | None) -> Iterator[RunRow | Unreadable]:
-    for folder in run_folders(store):
-        try:
-            row = row_as_written(folder, stamps(folder))
-            if row.state not in _AS_WRITTEN:  # a process that dies writes nothing
-                state = Run(folder).state
-                left_s = row.left_s if state in _TO_THE_END else math.nan
-                row = replace(row, state=state, left_s=left_s)
-        except Unreadable as error:
-            yield error
-        else:
-            yield row
-
-
-def row_as_written(folder: Path, changes: Stamps) -> RunRow:
-    """The row of a run with the state in its file, kept for these `stamps` of its folder.
-
-    Raises:
-        Unreadable: A file of the run does not fit, or did not when it was read by others.
-    """
-    raise_if_noted(folder, changes)
-    return _row(folder, changes)
-
-
-@lru_cache(maxsize=10_000)
-def _row(folder: Path, changes: Stamps) -> RunRow:
-    run = read_run(folder, changes)
-    config, status = run.config, run.status
+def _row_as_written(summary: Summary) -> RunRow:
+    """The row of a run with the state in its file."""
+    run, status = Run.summarised(summary), summary.values["status"]
+    facts = run.facts
     state = str(status.get("state", "queued"))
     best, left_s = status.get("best_valid_accuracy"), status.get("time_left_s")
     accuracy, low, high = _test_accuracy(run)
@@ -161,15 +143,15 @@ def _row(folder: Path, changes: Stamps) -> RunRow:
         name=run.name,
         title=run.title,
         state=state,
-        model=config.model.name,
-        dataset=config.dataset.name,
-        split=config.split.name,
-        seed=config.seed,
-        fold=config.fold,
+        model=facts.model,
+        dataset=facts.dataset,
+        split=facts.split,
+        seed=facts.seed,
+        fold=facts.fold,
         marks=", ".join(run.warnings),
         badge=run.badge,
         epoch=int(status.get("epoch") or 0),
-        n_epochs=run.n_epochs,
+        n_epochs=int(status.get("n_epochs") or run.config.training.epochs),
         best=math.nan if best is None else float(best),
         accuracy=accuracy,
         accuracy_low=low,
@@ -186,7 +168,7 @@ def _row(folder: Path, changes: Stamps) -> RunRow:
 def _test_accuracy(run: Run) -> tuple[float, float, float]:
     """Accuracy on the test clips and the ends of its interval; nan where it was not tested."""
     unknown = math.nan, math.nan, math.nan
-    if not (run.folder / "predictions.parquet").exists():
+    if not run.is_tested:
         return unknown
     scores = read_scores(run)
     try:

@@ -45,7 +45,7 @@ def run_scores(run: Run) -> dict[str, Any]:
     Raises:
         GenrecoreError: The run has no test predictions.
     """
-    if not (run.folder / "predictions.parquet").exists():
+    if not run.is_tested:
         raise _untested(run)
     names = sorted(METRICS)
     kept = read_scores(run, names)
@@ -58,7 +58,7 @@ def run_scores(run: Run) -> dict[str, Any]:
 
 def rank_runs(runs: list[Run]) -> pd.DataFrame:
     """The leaderboard: one row a tested run, the most accurate first, with `score_columns`."""
-    rows = [score_row(run) for run in runs if (run.folder / "predictions.parquet").exists()]
+    rows = [score_row(run) for run in runs if run.is_tested]
     table = pd.DataFrame(rows, columns=score_columns())
     return table.sort_values("accuracy", ascending=False, kind="stable", ignore_index=True)
 
@@ -118,14 +118,14 @@ def score_columns() -> list[str]:
 
 def score_row(run: Run) -> dict[str, Any]:
     """The scores and facts of a tested run, by the names of `score_columns`."""
-    status = run.status
+    status, facts = run.status, run.facts
     return run_scores(run) | {
         "run_id": run.run_id,
         "title": run.title,
-        "model": run.config.model.name,
-        "dataset": run.config.dataset.name,
-        "split": f"{run.config.split.name}, fold {run.config.fold}",
-        "split_title": splits.title(run.config.split, run.config.fold),
+        "model": facts.model,
+        "dataset": facts.dataset,
+        "split": f"{facts.split}, fold {facts.fold}",
+        "split_title": splits.title(facts.split_part, facts.fold),
         "best_epoch": status.get("best_epoch"),
         "n_epochs": status.get("epoch"),
         "train_s": run.worked_s,

@@ -10,8 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
-from pathlib import Path
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
@@ -76,7 +75,7 @@ class System:
     @property
     def n_seeds(self) -> int:
         """How many different seeds (or pairs of seed and split seed) its runs have."""
-        return len({(run.config.seed, run.config.split_seed) for run in self.runs})
+        return len({(run.facts.seed, run.facts.split_seed) for run in self.runs})
 
     @property
     def notes(self) -> list[str]:
@@ -108,13 +107,13 @@ def group_runs(runs: Iterable[Run]) -> list[System]:
     """
     systems: dict[str, dict[tuple[int, int, int], Run]] = {}
     for run in runs:
-        if not (run.folder / "predictions.parquet").exists():
+        if not run.is_tested:
             continue
         try:
-            config = run.config
+            facts = run.facts
         except GenrecoreError:  # written by another version: it belongs to no known system
             continue
-        key = (config.split_seed, config.seed, config.fold)
+        key = (facts.split_seed, facts.seed, facts.fold)
         members = systems.setdefault(signature(run), {})
         if key not in members or run.created > members[key].created:
             members[key] = run
@@ -133,12 +132,7 @@ def without_later(runs: Sequence[Run], only: Collection[str]) -> list[Run]:
 
 def signature(run: Run) -> str:
     """The signature of the system that a run belongs to."""
-    return _signature(run.folder)
-
-
-@lru_cache(maxsize=20_000)  # a configuration never changes, and pages ask for all of a store
-def _signature(folder: Path) -> str:
-    return system_signature(Run(folder).config)
+    return run.facts.system
 
 
 def titles(systems: Sequence[System]) -> dict[str, str]:

@@ -40,16 +40,23 @@ import signal
 import stat
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from genrecore.config.run import RunConfig, signature
+from genrecore.config.run import Part, RunConfig, signature, system_signature
 from genrecore.errors import GenrecoreError, UsageError, describe
 from genrecore.store.about import ABOUT, About, read_about
 from genrecore.store.clocks import boot_id
-from genrecore.store.files import Unreadable, new_folder, open_regular, read_bytes, write_json
+from genrecore.store.files import (
+    Unreadable,
+    new_folder,
+    open_regular,
+    read_bytes,
+    read_json,
+    write_json,
+)
 from genrecore.store.locks import LOCK, lock_state, take_lock
 from genrecore.store.processes import ENDED, is_same_process, living_processes
 from genrecore.store.records import (
@@ -71,6 +78,7 @@ from genrecore.store.status import (
     stop_asked,
     stop_left_s,
 )
+from genrecore.store.summaries import Stamps, Summaries, Summary
 from genrecore.store.tables import TABLES, look_at_table, read_table
 from genrecore.words import plural
 
@@ -79,8 +87,12 @@ if TYPE_CHECKING:  # pandas is imported when a table is read: listing runs needs
     import pandas as pd
 
 LIVE = frozenset({"starting", "preparing", "running", "stopping", "stalled"})
+AT_REST = frozenset({*FINAL, "queued"})
+"""States that need no living process."""
+
 _STALLED_S = 30.0
 CONFIG, HISTORY, EPOCHS = "config.json", "history.jsonl", "epochs.u8"
+SCORES, WEIGHTS = "scores.json", ("model.skops", "weights.safetensors")
 _SONG = "song.json"
 MARKS: Mapping[str, str] = {
     "leak": "its accuracy is too high",
@@ -117,10 +129,62 @@ def _read_config(path: Path, stamp: tuple[int, ...]) -> RunConfig:
 
 
 @dataclass(frozen=True)
+class Facts:
+    """What lists need of a configuration; `signature` and `system` are the two signatures."""
+
+    dataset: str
+    dataset_options: dict[str, Any]
+    model: str
+    split: str
+    split_options: dict[str, Any]
+    seed: int
+    split_seed: int
+    fold: int
+    rehearsal: int
+    signature: str
+    system: str
+
+    @classmethod
+    def of(cls, config: RunConfig) -> Facts:
+        """Those of a configuration."""
+        return cls(
+            config.dataset.name,
+            config.dataset.options,
+            config.model.name,
+            config.split.name,
+            config.split.options,
+            config.seed,
+            config.split_seed,
+            config.fold,
+            config.rehearsal,
+            signature(config),
+            system_signature(config),
+        )
+
+    @property
+    def split_part(self) -> Part:
+        """The split as the configuration has it."""
+        return Part.model_construct(name=self.split, options=self.split_options)
+
+
+@dataclass(frozen=True)
 class Run:
-    """A run folder, read lazily; each instance is a snapshot of the moment it was read."""
+    """A run folder, read lazily; each instance is a snapshot of the moment it was read. One that
+    `all_runs` found has what a list needs already (`Summary`)."""
 
     folder: Path
+
+    @classmethod
+    def summarised(cls, summary: Summary) -> Run:
+        """The run of a summary."""
+        run = cls(summary.folder)
+        vars(run).update(summary.derived("run", lambda: _prefilled(summary)))
+        return run
+
+    @cached_property
+    def summary(self) -> Summary | None:
+        """What is kept of it, if a look at the whole store found it."""
+        return None
 
     @property
     def run_id(self) -> str:
@@ -134,8 +198,38 @@ class Run:
         Raises:
             Unreadable: The file is missing or was written by another version.
         """
+        if self.summary is not None:
+            values = self.summary.values["config"]
+            return self.summary.derived("config", lambda: RunConfig.model_validate(values))
         path = self.folder / CONFIG
         return _read_config(path, _stamp(path))
+
+    @cached_property
+    def facts(self) -> Facts:
+        """The configuration in short."""
+        return Facts.of(self.config)
+
+    @property
+    def is_tested(self) -> bool:
+        """Whether its test predictions are written."""
+        return self._has("is_tested", "predictions.parquet")
+
+    @property
+    def has_weights(self) -> bool:
+        """Whether it can classify."""
+        return self._has("has_weights", *WEIGHTS)
+
+    def _has(self, kept_as: str, *names: str) -> bool:
+        if self.summary is not None:
+            return bool(self.summary.values[kept_as])
+        return any(os.path.exists(f"{self.folder}/{name}") for name in names)
+
+    @property
+    def kept_scores(self) -> dict[str, Any]:
+        """What `scores.json` holds; empty where there is no such file."""
+        if self.summary is not None:
+            return dict(self.summary.values["scores"])
+        return read_json(self.folder / SCORES)
 
     @property
     def readable(self) -> bool:
@@ -168,6 +262,9 @@ class Run:
     @cached_property
     def state(self) -> str:
         """The written state, or the derived one: stopping, stalled, lost."""
+        known = vars(self).get("status", {}).get("state")
+        if known in AT_REST:
+            return str(known)
         alive = self.alive  # before the status is read: a run ends by writing, then letting go
         written = str(self.status.get("state", "queued"))
         if written == "queued" or written in FINAL:
@@ -406,7 +503,7 @@ class Run:
     @property
     def made_name(self) -> str:
         """The name of a run that got none: model, dataset and the end of the id."""
-        return f"{self.config.model.name} · {self.config.dataset.name} · {self.run_id[-4:]}"
+        return f"{self.facts.model} · {self.facts.dataset} · {self.run_id[-4:]}"
 
     @property
     def created(self) -> float:
@@ -439,7 +536,6 @@ class Run:
         return error
 
 
-Stamps = tuple[tuple[int, ...], ...]
 _MOST_EPOCH_BYTES = 2**30
 _STAMPED = (CONFIG, STATUS, ABOUT, HISTORY, *(name for name in RECORDS if name != STATUS), *TABLES,
             EPOCHS, LOG, LOCK, STOP)  # fmt: skip
@@ -627,14 +723,70 @@ def _is_run(folder: Path) -> bool:
     return False
 
 
+def summaries(store: Path | None = None) -> list[Summary]:
+    """A summary of each run in the store, readable or not, the newest first."""
+    kept = _summaries(store or store_dir()).look()
+    if any(error for _, error in _faults.values()):  # one was found since, as a table was read
+        return [_with_noted(summary) for summary in kept]
+    return kept
+
+
 def all_runs(store: Path | None = None) -> list[Run]:
     """Every readable run in the store, the newest first."""
-    return [Run(folder) for folder in run_folders(store) if fault(folder) is None]
+    return [Run.summarised(kept) for kept in summaries(store) if kept.fault is None]
 
 
 def unreadable_runs(store: Path | None = None) -> list[Unreadable]:
     """Why each of the other runs cannot be read; an error names its `folder`."""
-    return [error for error in map(fault, run_folders(store)) if error is not None]
+    return [kept.fault for kept in summaries(store) if kept.fault is not None]
+
+
+@lru_cache(maxsize=8)
+def _summaries(store: Path) -> Summaries:
+    return Summaries(store, _all_stamps, _is_run, _summarise)
+
+
+def _all_stamps(folder: Path) -> Stamps:
+    others = (_stamp(f"{folder}/{name}") for name in (SCORES, *WEIGHTS))
+    return (*stamps(folder), *others)
+
+
+def _summarise(folder: Path, changes: Stamps) -> dict[str, Any]:
+    run = read_run(folder, changes[: -1 - len(WEIGHTS)])
+    return {
+        "at_rest": run.status["state"] in AT_REST,
+        "status": run.status,
+        "config": run.config.model_dump(exclude_defaults=True),
+        "facts": asdict(run.facts),
+        "queue": run.queue,
+        "origin": run.origin,
+        "about": asdict(run.about),
+        "warnings": run.warnings,
+        "scores": run.kept_scores,
+        "is_tested": run.is_tested,
+        "has_weights": run.has_weights,
+    }
+
+
+def _prefilled(summary: Summary) -> dict[str, Any]:
+    """The properties of a run that a summary holds."""
+    values, about = summary.values, summary.values["about"]
+    same = {name: values[name] for name in ("queue", "origin", "warnings")}
+    if values["at_rest"]:  # else it is read together with the lock
+        same["status"] = values["status"]
+    return same | {
+        "summary": summary,
+        "facts": Facts(**values["facts"]),
+        "about": About(**about | {"tags": tuple(about["tags"])}),
+    }
+
+
+def _with_noted(summary: Summary) -> Summary:
+    """The same, or with the fault that was noted of its files as they are."""
+    noted = _faults.get(summary.folder)
+    if summary.fault or noted is None or noted[1] is None or noted[0] != stamps(summary.folder):
+        return summary
+    return replace(summary, fault=noted[1])
 
 
 def find_folder(name: str, store: Path | None = None) -> Run:
@@ -645,9 +797,10 @@ def find_folder(name: str, store: Path | None = None) -> Run:
     """
     if name and _is_run(Path(name)):
         return Run(Path(name).absolute())
-    runs = [Run(folder) for folder in run_folders(store)]
+    kept = summaries(store)
+    runs = [Run(each.folder) if each.fault else Run.summarised(each) for each in kept]
     if name == "latest":
-        runs = [run for run in runs if run.readable] or runs
+        runs = [run for run in runs if run.summary] or runs
     elif name not in (run.run_id for run in runs):
         named = [run for run in runs if name and run.about.name == name]
         if not named and not any(name in run.run_id for run in runs):
@@ -712,10 +865,11 @@ def find_same(
     With `only_done`, runs that work or wait do not count.
     """
     signatures = [signature(config) for config in configs]
+    wanted = set(signatures)
     same: dict[str, Run] = {}
-    for run, key in each_readable(all_runs(store), lambda run: signature(run.config)):
+    for run, key in each_readable(all_runs(store), lambda run: run.facts.signature):
         with contextlib.suppress(Unreadable):
-            if key in signatures and (run.state == "done" or (run.is_active and not only_done)):
+            if key in wanted and (run.state == "done" or (run.is_active and not only_done)):
                 same[key] = max(run, same.get(key, run), key=precedence)
     return [same.get(key) for key in signatures]
 

@@ -10,7 +10,6 @@ import pytest
 from commands import command, genrecore
 from fake_runs import fake_run
 
-from genrecore.evaluation import listing
 from genrecore.evaluation.kept_scores import read_scores
 from genrecore.evaluation.listing import run_rows, unreadable
 from genrecore.evaluation.metrics import METRICS
@@ -90,14 +89,3 @@ def test_the_command_lists_what_is_asked_for(two_runs: list[Run]) -> None:
     assert row["test accuracy"] == run_scores(first)["accuracy"]
     assert "★ wide CNN" in command("runs", "list")
     assert "No run fits" in command("runs", "list", "--tag", "nobody")
-
-
-def test_runs_are_read_again_only_when_their_files_change(two_runs: list[Run]) -> None:
-    run_rows()
-    before = listing._row.cache_info().misses
-    for _ in range(3):
-        assert len(run_rows()) == 2
-    assert listing._row.cache_info().misses == before
-    actions.annotate(two_runs[0], starred=True)
-    assert [row.starred for row in run_rows()].count(True) == 1
-    assert listing._row.cache_info().misses == before + 1

@@ -1,0 +1,180 @@
+"""What lists, searches and charts need of each run of a store, kept until the run's files change.
+
+In memory, and in the hidden file `.summaries` of the store, which is a cache: it may be deleted or
+damaged at any time, and is then made again. Its first line names its format; each other line is a
+check sum and the JSON of one run. It is written whole under a temporary name once a fiftieth of the
+runs is new, so several processes may write it, a run more costs the same however many there are,
+and nothing stays in it of runs that are gone.
+
+Whether a run changed is told by the times of its files. A process looks at all of them when it
+first sees a run. Afterwards it looks at the folder's own time, which changes whenever a file comes,
+goes or is replaced, as all our writers do; and in turn at all files of `_AT_A_LOOK` runs, to notice
+those that others edit in place.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import threading
+import time
+import zlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from genrecore.errors import GenrecoreError
+from genrecore.store.files import Unreadable, read_bytes, write_bytes
+
+FILE = ".summaries"
+_FORMAT = b"genrecore summaries 1"
+"""Another number wherever a summary holds something else than before, or means it otherwise."""
+_MOST_BYTES, _MOST_LINE = 2**28, 2**16
+_AT_A_LOOK = 250
+_SETTLED_NS = 2 * 10**9  # a folder may change again within one tick of a file system's clock
+
+Stamps = tuple[tuple[int, ...], ...]
+T = TypeVar("T")
+
+
+@dataclass(eq=False)
+class Summary:
+    """Of one run; the object stays the same until the run's files change.
+
+    Attributes:
+        folder: The run's.
+        changes: Stands for the times of its files.
+        values: What `summarise` returned; nothing of an unreadable run.
+        fault: Why the run cannot be read.
+        folder_stamp: Of its folder when all its files were looked at; None right after a change.
+    """
+
+    folder: Path
+    changes: int
+    values: dict[str, Any]
+    fault: Unreadable | None = None
+    folder_stamp: tuple[int, int] | None = None
+    _derived: dict[Any, Any] = field(default_factory=dict, repr=False)
+
+    @property
+    def is_lasting(self) -> bool:
+        """Whether it is worth keeping: a run at work soon has another one, and whether a run can be
+        read depends on who reads."""
+        return self.fault is None and bool(self.values.get("at_rest"))
+
+    def derived(self, key: Any, make: Callable[[], T]) -> T:
+        """What `make` returns, kept as long as the summary."""
+        if key not in self._derived:
+            self._derived[key] = make()
+        value: T = self._derived[key]
+        return value
+
+
+class Summaries:
+    """Of the runs of one store."""
+
+    def __init__(
+        self,
+        store: Path,
+        changes: Callable[[Path], Stamps],
+        is_run: Callable[[Path], bool],
+        summarise: Callable[[Path, Stamps], dict[str, Any]],
+    ) -> None:
+        """
+        Args:
+            store: The folder of the runs.
+            changes: The times of all files of a run folder.
+            is_run: Whether a folder is one of a run.
+            summarise: The values of a run with these times, as JSON takes them. It raises
+                `Unreadable`.
+        """
+        self._store, self._lock = store, threading.Lock()
+        self._changes, self._is_run, self._summarise = changes, is_run, summarise
+        self._summaries: dict[str, Summary] = {}
+        self._is_loaded, self._turn, self._n_unsaved = False, 0, 0
+
+    def look(self) -> list[Summary]:
+        """A summary of each run as it is now, the newest first."""
+        with self._lock:
+            try:
+                names = [name for name in os.listdir(self._store) if not name.startswith(".")]
+            except OSError:
+                return []
+            if not self._is_loaded:
+                self._summaries, self._is_loaded = self._load(), True
+            names.sort(reverse=True)
+            turn = self._turn if self._turn < len(names) else 0
+            self._turn = turn + _AT_A_LOOK
+            summaries = {}
+            for number, name in enumerate(names):
+                summary = self._summaries.get(name)
+                in_turn = turn <= number < self._turn
+                if summary is None or in_turn or not _is_unchanged(summary):
+                    summary = self._check(self._store / name, summary)
+                if summary is not None:
+                    summaries[name] = summary
+            self._n_unsaved += len(self._summaries.keys() - summaries.keys())
+            self._summaries = summaries
+            if self._n_unsaved > len(summaries) // 50:
+                self._save()
+            return list(summaries.values())
+
+    def _check(self, folder: Path, known: Summary | None) -> Summary | None:
+        """The summary of a run, made anew where a file changed; None where it is no run."""
+        stamp = _folder_stamp(folder)
+        changes = self._changes(folder)
+        number = hash(changes)  # of integers: the same in every process
+        if known is None or known.changes != number:
+            if not self._is_run(folder):
+                return None
+            known = Summary(folder, number, {})
+            try:
+                known.values = self._summarise(folder, changes)
+                self._n_unsaved += known.is_lasting
+            except Unreadable as error:
+                known.fault = error
+        known.folder_stamp = stamp
+        return known
+
+    def _load(self) -> dict[str, Summary]:
+        summaries = {}
+        with contextlib.suppress(OSError, GenrecoreError):
+            head, *lines = read_bytes(self._store / FILE, _MOST_BYTES).split(b"\n")
+            for line in lines if head == _FORMAT else ():
+                if line[:8] == _check_sum(line[9:]):
+                    name, changes, values = json.loads(line[9:])
+                    summaries[name] = Summary(self._store / name, changes, values)
+        return summaries
+
+    def _save(self) -> None:
+        """Writes those of readable runs, unless the store is read-only."""
+        lines = [_FORMAT]
+        for name, summary in self._summaries.items():
+            if summary.is_lasting:
+                text = json.dumps([name, summary.changes, summary.values], separators=(",", ":"))
+                if len(text) < _MOST_LINE:
+                    lines.append(_check_sum(text.encode()) + b" " + text.encode())
+        self._n_unsaved = 0
+        with contextlib.suppress(OSError):
+            write_bytes(self._store / FILE, b"\n".join(lines))
+
+
+def _folder_stamp(folder: Path) -> tuple[int, int] | None:
+    """(time of change in ns, inode); None where the folder may change and keep this time."""
+    try:
+        facts = os.stat(folder)
+    except (OSError, ValueError):
+        return None
+    is_settled = time.time_ns() - facts.st_mtime_ns > _SETTLED_NS
+    return (facts.st_mtime_ns, facts.st_ino) if is_settled else None
+
+
+def _is_unchanged(summary: Summary) -> bool:
+    stamp = summary.folder_stamp
+    return stamp is not None and stamp == _folder_stamp(summary.folder)
+
+
+def _check_sum(line: bytes) -> bytes:
+    return b"%08x" % zlib.crc32(line)
