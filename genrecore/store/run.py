@@ -145,7 +145,7 @@ class Facts:
     system: str
 
     @classmethod
-    def of(cls, config: RunConfig) -> Facts:
+    def read(cls, config: RunConfig) -> Facts:
         """Those of a configuration."""
         return cls(
             config.dataset.name,
@@ -207,7 +207,7 @@ class Run:
     @cached_property
     def facts(self) -> Facts:
         """The configuration in short."""
-        return Facts.of(self.config)
+        return Facts.read(self.config)
 
     @property
     def is_tested(self) -> bool:
