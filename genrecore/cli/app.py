@@ -29,7 +29,7 @@ from genrecore.training import distributed, hardware
 _FILES = {
     "demo": "serve",
     "dashboard": "serve",
-    "doctor": "serve",
+    "doctor": "doctor",
     "list": "models",
     "datasets": "datasets",
     "train": "train",

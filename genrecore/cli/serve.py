@@ -1,14 +1,11 @@
-"""`genrecore demo`, `genrecore dashboard`, `genrecore serve` and `genrecore doctor`."""
+"""`genrecore demo`, `genrecore dashboard` and `genrecore serve`."""
 
 from __future__ import annotations
 
 import contextlib
 import errno
-import importlib.metadata
 import os
-import platform
 import re
-import shutil
 import socket
 import sys
 from collections.abc import Sequence
@@ -20,16 +17,14 @@ from typer import Option
 
 from genrecore.cli.compare import print_comparison
 from genrecore.cli.options import JsonOption, RunsOption, switch
-from genrecore.cli.output import out, print_json, print_table, reporting
+from genrecore.cli.output import out, print_json, reporting
 from genrecore.cli.runs import follow
 from genrecore.config.run import RunConfig, with_values
 from genrecore.errors import GenrecoreError, UsageError, describe
 from genrecore.inference import guard
 from genrecore.jobs import access
 from genrecore.jobs.actions import ensure_runner, submit
-from genrecore.store.files import cache_dir
 from genrecore.store.run import find_same, store_dir
-from genrecore.training import hardware
 
 commands = typer.Typer(rich_markup_mode=None)
 
@@ -244,78 +239,3 @@ def _serve(
         *(part for name in hosts for part in ("--server.allowedHosts", name)),
     ]  # fmt: skip
     os.execve(sys.executable, command, environment)
-
-
-_PACKAGES = (
-    "torch", "torchvision", "torchaudio", "streamlit", "plotly", "pandas", "numpy", "pyarrow",
-    "librosa", "soundfile", "soxr", "scikit-learn",
-)  # fmt: skip
-
-
-@commands.command()
-def doctor(as_json: JsonOption = False) -> None:
-    """What this machine offers: versions, devices, the precision and the reason for it, disk space,
-    and what is missing. The exit code is 1 if something needed is missing."""
-    import torch
-
-    chosen = hardware.choose()
-    versions: dict[str, str | None] = {"python": platform.python_version()}
-    for package in _PACKAGES:
-        try:
-            versions[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            versions[package] = None
-    folders = {"runs": store_dir(), "cache": cache_dir()}
-    disk = {name: _disk(folder) for name, folder in folders.items()}
-    missing = [f"The package {name} is not installed." for name, v in versions.items() if v is None]
-    missing += [item["problem"] for item in disk.values() if item["problem"]]
-    for package, need in (("torchvision", "0.26"), ("torchaudio", "2.11"), ("torch", "2.11")):
-        version = versions[package]
-        if version and not version.startswith(need):
-            missing.append(f"{package} {version} was found; this package is built on {need}.")
-    ffmpeg, chromium = shutil.which("ffmpeg"), shutil.which("chromium")
-    facts: dict[str, Any] = {
-        "versions": versions,
-        "devices": hardware.devices(),
-        "device": chosen.device,
-        "device_name": chosen.name,
-        "precision": chosen.precision,
-        "precision_reason": chosen.reason,
-        "cuda": torch.version.cuda,
-        "ffmpeg": ffmpeg,
-        "chromium": chromium,
-        "folders": {name: str(folder) for name, folder in folders.items()},
-        "disk": disk,
-        "missing": missing,
-    }
-    if as_json:
-        print_json(facts)
-    else:
-        rows = [{"what": name, "found": version or "missing"} for name, version in versions.items()]
-        rows += [
-            {"what": "devices", "found": ", ".join(facts["devices"])},
-            {"what": "a run would use", "found": f"{chosen.name}; {chosen.reason}"},
-            {"what": "ffmpeg", "found": ffmpeg or "not found; not needed: av brings its decoders"},
-            {"what": "chromium", "found": chromium or "not found; for browser tests and figures"},
-            *(
-                {"what": f"{name} folder", "found": f"{folders[name]} ({item['free_gb']} GB free)"}
-                for name, item in disk.items()
-            ),
-        ]
-        print_table(rows)
-        out.print("\nNothing is missing." if not missing else "")
-    if missing:
-        raise GenrecoreError(" ".join(missing))
-
-
-def _disk(folder: Path) -> dict[str, Any]:
-    existing = folder
-    while not existing.exists() and existing != existing.parent:
-        existing = existing.parent
-    free_gb = round(shutil.disk_usage(existing).free / 1e9, 1)
-    problem = ""
-    if not os.access(existing, os.W_OK):
-        problem = f"The folder {existing} cannot be written."
-    elif free_gb < 1:
-        problem = f"The disk of {existing} has only {free_gb} GB left."
-    return {"free_gb": free_gb, "problem": problem}

@@ -19,7 +19,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -32,6 +31,7 @@ from genrecore.jobs.actions import RUNNER_LOCK
 from genrecore.jobs.queue import in_order, paused
 from genrecore.jobs.queue import queued as queued_runs
 from genrecore.jobs.spawn import PROGRAM, spawn_run
+from genrecore.store.disks import has_room
 from genrecore.store.files import Unreadable, leftovers, write_json
 from genrecore.store.locks import LOCK, held, inherited_locks, is_locked, take_lock
 from genrecore.store.processes import ENDED, living_processes
@@ -43,7 +43,6 @@ _MOST_STARTS = 3
 _WATCH_EVERY_S = 2.0
 _KILL_AFTER_S = 10.0  # after TERM
 _AGAIN_AFTER_S = 3.0  # where nothing could be started, for reasons that are no run's own
-_LEAST_FREE_BYTES = 2**20  # on the disk of the store; a run that starts with less fails at once
 _NO_PROCESSES = frozenset({errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE})
 _FORCED = (
     "It was asked to stop and did not finish its step in time, so it was ended by force; "
@@ -126,7 +125,7 @@ class _Runner:
             action(run)
         except Exception as error:
             if isinstance(error, OSError) and (
-                error.errno in _NO_PROCESSES or not _has_room(self.store)
+                error.errno in _NO_PROCESSES or not has_room(self.store)
             ):  # it is no run's fault: the queue waits until the disk or the machine has room
                 self.waits_until = time.monotonic() + _AGAIN_AFTER_S
                 return
@@ -179,7 +178,7 @@ class _Runner:
             return
         devices, slot_locks = taken
         try:
-            if not _has_room(self.store):
+            if not has_room(self.store):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             lock = take_lock(run.folder / LOCK, patience_s=0.1)
             if lock is None:
@@ -231,16 +230,6 @@ class _Runner:
                 if acquired and status.values.get("state") not in FINAL:
                     status.move("stopped", _FORCED, finished_at=time.time(), time_left_s=None)
                     (run.folder / STOP).unlink(missing_ok=True)
-
-
-def _has_room(store: Path) -> bool:
-    """Whether files can be written into the store."""
-    try:
-        with tempfile.TemporaryFile(dir=store) as file:
-            file.write(bytes(4096))
-        return shutil.disk_usage(store).free >= _LEAST_FREE_BYTES
-    except OSError:
-        return False
 
 
 def _signal(run: Run, number: int) -> None:

@@ -10,6 +10,7 @@ from genrecore import words
 from genrecore.evaluation.listing import run_rows
 from genrecore.jobs import actions as jobs
 from genrecore.jobs.access import visitor
+from genrecore.store.disks import is_full
 from genrecore.store.run import Run, store_dir
 from genrecore.ui.parts.frame import act, plain, section, work_button
 
@@ -47,6 +48,11 @@ def run_queue() -> None:
         st.info(
             f"The queue is paused since {when}: waiting runs do not start.",
             icon=":material/pause_circle:",
+        )
+    elif waiting and is_full(store_dir()):
+        st.warning(
+            "The disk of the runs is full: waiting runs start by themselves when there is room.",
+            icon=":material/hard_drive:",
         )
     if not waiting:
         st.caption("No run waits.")
