@@ -19,6 +19,7 @@ from genrecore.data import archives
 from genrecore.errors import GenrecoreError, describe
 from genrecore.store.locks import held
 from genrecore.store.progress import Phase, Report, silent
+from genrecore.store.web import open_url
 
 ATTEMPTS = 5
 """Connections in a row that may fail without bringing at least `PROGRESS` bytes."""
@@ -36,6 +37,8 @@ class Archive:
     url: str
     size: int | None  # bytes; None where only a rounded figure was published
     sha1: str  # 40 hexadecimal digits
+    most_bytes: int | None = None  # where the size is not known exactly
+    hosts: tuple[str, ...] = ()  # to which its server may redirect, over https
 
     @property
     def folder(self) -> str:
@@ -55,7 +58,10 @@ def obtain(archive: Archive, folder: Path, report: Report = silent, keep: bool =
     unpacked = folder / archive.folder
     if unpacked.is_dir():
         return unpacked
-    file = fetch(archive.url, folder / archive.name, archive.size, archive.sha1, report)
+    file = fetch(
+        archive.url, folder / archive.name, archive.size, archive.sha1, report,
+        most_bytes=archive.most_bytes, hosts=archive.hosts,
+    )  # fmt: skip
     archives.extract(file, unpacked, report, archives.PUBLISHED, unwrap=True)
     if not keep:
         file.unlink()
@@ -71,6 +77,8 @@ def fetch(
     *,
     pause_s: float = 2.0,
     timeout_s: float = 30.0,
+    most_bytes: int | None = None,
+    hosts: tuple[str, ...] = (),
 ) -> Path:
     """Fetches `url` into the file `target`, which must have this size and SHA-1 where known.
 
@@ -85,10 +93,13 @@ def fetch(
         report: Called with the progress; may raise `Stopped`.
         pause_s: Seconds between one connection and the next.
         timeout_s: Seconds of silence after which a connection counts as broken.
+        most_bytes: The most that is fetched where the size is not known.
+        hosts: To which the server may redirect, over https, besides itself.
 
     Raises:
-        GenrecoreError: No network, a refusal by the server, a wrong length or checksum (the
-            download is removed then), a full disk, or another process that fetches the same file.
+        GenrecoreError: No network, a refusal by the server, a redirect to another host, a wrong
+            length or checksum (the download is removed then), a full disk, or another process that
+            fetches the same file.
     """
     if not url.startswith(("http://", "https://")):
         raise GenrecoreError(f"Only http and https addresses can be fetched, not {url}.")
@@ -105,7 +116,9 @@ def fetch(
             if not is_mine:
                 raise GenrecoreError(f"Another process is fetching {target} already.")
             try:
-                download = _Download(url, target, size, report, pause_s, timeout_s)
+                download = _Download(
+                    url, target, size, report, pause_s, timeout_s, most_bytes, hosts
+                )
                 download.run()
                 if problem := _problem(download.part, size, sha1, report):
                     download.part.unlink()
@@ -152,6 +165,8 @@ class _Download:
     report: Report
     pause_s: float
     timeout_s: float
+    most_bytes: int | None
+    hosts: tuple[str, ...]
 
     @property
     def part(self) -> Path:
@@ -214,7 +229,7 @@ class _Download:
             headers["Range"] = f"bytes={start}-"
         request = urllib.request.Request(self.url, headers=headers)
         try:
-            with urllib.request.urlopen(request, timeout=self.timeout_s) as response:
+            with open_url(request, self.hosts, self.timeout_s) as response:
                 if response.status != 206:
                     start = 0  # a server that ignores the range sends everything
                 total = self._announced_size(response, start)
@@ -255,6 +270,7 @@ class _Download:
                 f"{words.thousands(self.size)} were published, so it is not the same file and was "
                 "not fetched."
             )
+        self._refuse_more(total or start)
         free = shutil.disk_usage(self.target.parent).free
         if total is not None and total - start > free:
             raise GenrecoreError(
@@ -263,12 +279,22 @@ class _Download:
             )
         return total
 
+    def _refuse_more(self, n_bytes: int) -> None:
+        """Refuses more than a file whose size is not known may have."""
+        if self.size is None and self.most_bytes is not None and n_bytes > self.most_bytes:
+            self.part.unlink(missing_ok=True)
+            raise GenrecoreError(
+                f"{self.url} has more than {words.size(self.most_bytes)}, the most that was "
+                "published; what was fetched is removed."
+            )
+
     def _receive(self, response: http.client.HTTPResponse, done: int, total: int | None) -> bool:
         """Appends what arrives; whether the file is complete then."""
         with open(self.part, "ab" if done else "wb") as file:
             while block := _read(response):
                 file.write(block)
                 done += len(block)
+                self._refuse_more(done)
                 if total is not None and done > total:
                     self.part.unlink()
                     raise GenrecoreError(

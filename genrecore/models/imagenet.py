@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import http.client
+import os
 import pickle
 import re
 from collections.abc import Mapping
@@ -16,9 +17,12 @@ from torch import Tensor, nn
 
 from genrecore.errors import GenrecoreError
 from genrecore.store.files import is_regular_file
+from genrecore.store.web import open_url
 from genrecore.store.zips import refuse_packed
+from genrecore.words import size
 
 # torchvision ends a file's name with the first digits of its checksum: resnet18-f37072fd.pth
+_MOST_BYTES, _BLOCK = 2**32, 2**20
 _IN_NAME = re.compile(r"-([0-9a-f]{8})\.pth$")
 
 
@@ -34,19 +38,38 @@ def fetched(weights: Any) -> Path:
         return file
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        named = _IN_NAME.search(file.name)
-        torch.hub.download_url_to_file(
-            weights.url, str(file), named[1] if named else None, progress=False
-        )
-    # OSError: no network, no right to write; RuntimeError: another checksum; the last: cut off.
-    except (OSError, RuntimeError, http.client.HTTPException) as error:
-        why = str(getattr(error, "reason", error)) or type(error).__name__
+        _fetch(weights.url, file)
+    # OSError: no network, no right to write; ValueError: another file; the last: cut off.
+    except (OSError, ValueError, GenrecoreError, http.client.HTTPException) as error:
+        why = str(getattr(error, "reason", error)).rstrip(".") or type(error).__name__
         raise GenrecoreError(
             f"The ImageNet weights could not be downloaded from {weights.url} ({why}); without "
             f"network, fetch the file elsewhere and put it into {folder}, or train without "
             "pretrained weights."
         ) from error
     return file
+
+
+def _fetch(url: str, file: Path) -> None:
+    """Fetches a file whose name has the first digits of its checksum; never half of it."""
+    part, digest, n_bytes = file.with_name(f".{file.name}.{os.getpid()}"), hashlib.sha256(), 0
+    try:
+        with open_url(url) as response, open(part, "wb") as stream:
+            announced = response.headers.get("Content-Length", "")
+            while block := response.read(_BLOCK):
+                n_bytes += len(block)
+                if n_bytes > _MOST_BYTES:
+                    raise ValueError(f"it sends more than {size(_MOST_BYTES)}")
+                digest.update(block)
+                stream.write(block)
+        if announced.isdecimal() and n_bytes < int(announced):
+            raise http.client.IncompleteRead(b"", int(announced) - n_bytes)
+        named = _IN_NAME.search(file.name)
+        if named and not digest.hexdigest().startswith(named[1]):
+            raise ValueError(f"its SHA-256 is {digest.hexdigest()}, its name says {named[1]}…")
+        os.replace(part, file)
+    finally:
+        part.unlink(missing_ok=True)
 
 
 def read(file: Path, sha256: str = "", source: str = "") -> dict[str, Tensor]:

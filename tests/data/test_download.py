@@ -33,6 +33,7 @@ class Server(ThreadingHTTPServer):
         self.fails: list[int] = []  # statuses answered instead, in turn
         self.extra: int | None = 0  # added to the announced length; None announces none
         self.asked: list[str | None] = []
+        self.leads_to = ""  # an address that it redirects to
 
     @property
     def url(self) -> str:
@@ -49,6 +50,11 @@ class Handler(BaseHTTPRequestHandler):
         byte_range = self.headers.get("Range")
         server = self.server
         server.asked.append(byte_range)
+        if server.leads_to:
+            self.send_response(302)
+            self.send_header("Location", server.leads_to)
+            self.end_headers()
+            return
         if server.fails:
             self.send_error(server.fails.pop(0))
             return
@@ -338,3 +344,51 @@ def test_the_published_archives_of_fma_have_sha1_and_sizes_as_rounded_in_its_rea
         if name in mib:
             assert archive.size is not None
             assert archive.size / 2**20 == pytest.approx(mib[name], rel=0.01)  # two digits given
+
+
+@pytest.fixture
+def mirror() -> Iterator[Server]:
+    """Another server."""
+    with Server() as other:
+        thread = threading.Thread(target=other.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield other
+        other.shutdown()
+        thread.join()
+
+
+def test_a_redirect_to_another_host_is_followed_only_where_it_is_listed(
+    server: Server, mirror: Server, tmp_path: Path
+) -> None:
+    server.leads_to = mirror.url.replace("127.0.0.1", "localhost")
+    with pytest.raises(GenrecoreError, match=r"redirects to http://localhost.*none but its own"):
+        download.fetch(server.url, tmp_path / "a.zip", None, SHA1, pause_s=0.01)
+    assert mirror.asked == []
+    download.fetch(server.url, tmp_path / "a.zip", None, SHA1, pause_s=0.01, hosts=("localhost",))
+    assert (tmp_path / "a.zip").read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize(
+    "place",
+    ["http://127.0.0.1:{port}/x", "http://example.org/x", "ftp://127.0.0.1/x", "file:///etc/passwd",
+     "http://example.org@127.0.0.1:{port}/x", "http://[::1]:{port}/x", "https://127.0.0.1:bad/x"],
+)  # fmt: skip
+def test_a_redirect_to_another_port_scheme_or_host_is_refused(
+    place: str, server: Server, mirror: Server, tmp_path: Path
+) -> None:
+    server.leads_to = place.format(port=mirror.server_port)
+    with pytest.raises(GenrecoreError, match=r"redirect|could not be fetched|answered 302"):
+        download.fetch(
+            server.url, tmp_path / "a.zip", None, SHA1, pause_s=0.01, hosts=("example.org",)
+        )
+    assert mirror.asked == []
+    assert not (tmp_path / "a.zip").exists()
+
+
+def test_a_file_of_unknown_size_is_bounded(server: Server, tmp_path: Path) -> None:
+    for extra in (0, None):  # announced or not
+        server.extra = extra
+        with pytest.raises(GenrecoreError, match="the most that was published"):
+            download.fetch(server.url, tmp_path / "a.zip", pause_s=0.01, most_bytes=600_000)
+        assert not list(tmp_path.iterdir())
+    download.fetch(server.url, tmp_path / "a.zip", pause_s=0.01, most_bytes=len(CONTENT))

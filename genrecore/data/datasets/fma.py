@@ -32,8 +32,9 @@ _ADDRESS = "https://os.unil.cloud.switch.ch/fma/"
 # SHA-1 as published in the README of https://github.com/mdeff/fma (pre-publication release of
 # 2017-05-09). It gives sizes rounded (342 MiB, 7.2, 22, 93, 879 GiB); the exact ones are what the
 # server announces, where several independent programs agree on them, else left to the SHA-1.
+_MOST_BYTES = {"fma_medium": 23 * 2**30, "fma_full": 880 * 2**30}
 ARCHIVES = {
-    name: Archive(f"{name}.zip", f"{_ADDRESS}{name}.zip", size, sha1)
+    name: Archive(f"{name}.zip", f"{_ADDRESS}{name}.zip", size, sha1, _MOST_BYTES.get(name))
     for name, size, sha1 in (
         ("fma_metadata", 358_412_441, "f0df49ffe5f2a6008d7dc83c6915b31835dfe733"),
         ("fma_small", 7_679_594_875, "ade154f733639d52e35e32f5593efe5be76c6d70"),
