@@ -32,7 +32,7 @@ from genrecore.experiments.draft import Draft
 from genrecore.jobs import actions as jobs
 from genrecore.jobs import slots
 from genrecore.jobs.advice import fails_again
-from genrecore.store.files import new_folder, read_json, write_json
+from genrecore.store.files import in_a_sentence, new_folder, read_json, write_json
 from genrecore.store.locks import LOCK, held, is_locked
 from genrecore.store.run import LIVE, Run, all_runs, find_by_id, find_same, precedence, store_dir
 from genrecore.store.status import STOP, ask_to_stop, stop_asked
@@ -381,12 +381,14 @@ def write(
     try:
         with new_folder(folder) as hidden:
             write_json(hidden / "plan.json", {**head, **facts})
-            (hidden / LOCK).touch()
+            with held(hidden / LOCK):  # refused where the store has no locks
+                pass
     except OSError as error:
         raise GenrecoreError(f"The store cannot take a new plan: {describe(error)}") from None
     return Plan(folder)
 
 
+@in_a_sentence("The plan cannot be queued")
 def queue_missing(plan: Plan) -> list[Run]:
     """Queues the missing runs; stopped, failed and lost runs go on from their checkpoints, save
     those that would fail again.
@@ -415,6 +417,7 @@ def queue_missing(plan: Plan) -> list[Run]:
     return queued
 
 
+@in_a_sentence("The plan cannot be stopped")
 def stop(plan: Plan) -> str:
     """Takes the plan's queued runs out of the queue and asks those at work to stop, but not earlier
     runs that it reuses. Returns a sentence with the numbers.

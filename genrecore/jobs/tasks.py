@@ -93,12 +93,11 @@ def start_task(arguments: list[str], title: str) -> Task:
     try:
         with new_folder(folder) as hidden:
             Status(hidden, JobStatus).move("starting", title=title, arguments=arguments)
-            (hidden / LOCK).touch()
+            lock = take_lock(hidden / LOCK)
+            if lock is None:
+                raise GenrecoreError(f"Another process has locked {hidden.name}, which is new.")
     except OSError as error:
         raise GenrecoreError(f"The task cannot be started: {describe(error)}") from None
-    lock = take_lock(folder / LOCK)
-    if lock is None:
-        raise GenrecoreError(f"The task {name} is at work already.")
     try:
         with open(folder / LOG, "ab") as log:
             command = [sys.executable, "-m", "genrecore", *arguments]

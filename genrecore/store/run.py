@@ -51,6 +51,7 @@ from genrecore.store.about import ABOUT, About, read_about
 from genrecore.store.clocks import boot_id
 from genrecore.store.files import (
     Unreadable,
+    in_a_sentence,
     new_folder,
     open_regular,
     read_bytes,
@@ -634,6 +635,7 @@ def each_readable(runs: Iterable[Run], read: Callable[[Run], Read]) -> Iterator[
             yield run, read(run)
 
 
+@in_a_sentence("The song cannot be kept for the run")
 def keep_song(run: Run, clips: str) -> None:
     """Keeps the uploads of this id for the run, which classifies them once it is done."""
     write_json(run.folder / _SONG, {"clips": clips})

@@ -21,6 +21,7 @@ from test_queue import RUNNER, is_running, runners
 
 from genrecore.config.run import RunConfig
 from genrecore.errors import GenrecoreError
+from genrecore.experiments import plan
 from genrecore.jobs import actions, runner, slots
 from genrecore.store.files import read_json, write_json
 from genrecore.store.locks import NoLocks, is_locked, take_lock
@@ -230,16 +231,22 @@ def without_locks(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
 
 
 def test_without_locks_a_new_run_is_refused_and_leaves_nothing(
-    store: Path, tiny: Tiny, without_locks: Callable[[], None]
+    store: Path, own_cache: Path, tiny: Tiny, without_locks: Callable[[], None]
 ) -> None:
     stopped = create_run(tiny(), store)
     actions.stop(stopped)
     without_locks()
-    for action in (lambda: create_run(tiny(), store), lambda: actions.resume(stopped)):
+    for action in (
+        lambda: create_run(tiny(), store),
+        lambda: actions.resume(stopped),
+        lambda: actions.start_task(["datasets", "list"], "A task"),
+        lambda: plan.write(tiny(), "A plan", {}, store),
+    ):
         with pytest.raises(NoLocks, match=r"cannot be locked \(No locks available"):
             action()
     actions.ensure_runner(store)  # as pages do
-    assert not [path.name for path in store.iterdir() if path.name.startswith(".new-")]
+    assert not [path.name for path in store.rglob("*") if path.name.startswith(".new-")]
+    assert actions.tasks() == []
     refused = command("train", "--background", "--epochs", "1")
     assert refused.returncode == 1
     assert "cannot be locked" in refused.stderr

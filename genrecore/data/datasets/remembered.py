@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -21,8 +22,9 @@ def remembered_options() -> dict[str, dict[str, Any]]:
 
 def remember(name: str, options: Mapping[str, Any]) -> None:
     """Keeps a dataset's options for the next form or command."""
-    _file().parent.mkdir(parents=True, exist_ok=True)
-    write_json(_file(), remembered_options() | {name: dict(options)})
+    with contextlib.suppress(OSError):  # nothing depends on it
+        _file().parent.mkdir(parents=True, exist_ok=True)
+        write_json(_file(), remembered_options() | {name: dict(options)})
 
 
 def with_remembered_folder(part: Part) -> Part:
