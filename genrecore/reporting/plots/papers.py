@@ -77,8 +77,8 @@ def gaps(systems: Sequence[ProtocolGap], title: str) -> Chart:
     ends = [max(-0.02, float(low) - 0.04), min(1.02, float(high) + 0.04)]
     along = {"title": "Share of clips recognised", "tickformat": ".0%", "range": ends}
     rows = names_axis(names, range=[len(names) - 0.4, -0.6], tickfont={"size": 12})
-    height, legend = 130 + 40 * len(systems), legend_below_title()
-    figure = draw(traces, label(title), height, along, rows, 86, legend=legend)
+    height, legend = 160 + 40 * len(systems), legend_below_title()
+    figure = draw(traces, label(title), height, along, rows, 116, legend=legend)
     listed = "; ".join(
         f"{row['System']} printed {percent(row['Printed'])}, as published "
         f"{percent(row['As published'])}, honest {percent(row['Honest'])}"

@@ -285,6 +285,6 @@ def show_others(choice: ModelChoice) -> None:
     table = table.sort_values("n_multiply_adds", ignore_index=True)
     exact = {"n_parameters": "Parameters", "n_multiply_adds": "Multiply–adds"}
     special: dict[str, Column | str] = {k: Column(v, "count") for k, v in exact.items()}
-    special |= {"name": "Model", "title": "In full"}
+    special |= {"name": Column("Model", width=150), "title": "In full"}
     columns = ["name", *exact, "title"]
     table_to_open(table, table["name"].to_list(), card.name, "model", columns, special)
