@@ -6,7 +6,8 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPConnection
 from pathlib import Path
 from urllib.parse import quote
@@ -14,9 +15,15 @@ from urllib.parse import quote
 import pytest
 from commands import genrecore, refused
 from conftest import ROOT, wait_for
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import expect, sync_playwright
 from streamlit.testing.v1 import AppTest
 from test_browser import FLAGS
+
+from genrecore.config.run import RunConfig
+from genrecore.jobs import journal
+from genrecore.jobs.actions import pause
+from genrecore.store import settings
+from genrecore.store.run import create_run
 
 pytestmark = pytest.mark.xdist_group("browser")
 
@@ -32,14 +39,14 @@ UPGRADE = {
 class Served:
     """`genrecore dashboard` with a token, below a path."""
 
-    def __init__(self, home: Path, *options: str, token: str = TOKEN) -> None:
+    def __init__(self, home: Path, *options: str, token: str = TOKEN, **environment: str) -> None:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = int(probe.getsockname()[1])
         folders = {"GENRECORE_RUNS": str(home / "runs"), "GENRECORE_CACHE": str(home / "cache")}
         self.process = subprocess.Popen(
             [sys.executable, "-m", "genrecore", "dashboard", "--port", str(self.port), *options],
-            cwd=ROOT, env=os.environ | folders | {"GENRECORE_TOKEN": token},
+            cwd=ROOT, env=os.environ | folders | {"GENRECORE_TOKEN": token} | environment,
             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )  # fmt: skip
 
@@ -117,6 +124,12 @@ def test_nothing_is_had_without_the_token(served: Served) -> None:
     assert "HttpOnly; Path=/genres; SameSite=lax" in headers["set-cookie"]
     for spelling in (TOKEN.encode(), TOKEN.encode("latin-1")):
         assert served.answer("/genres/", Authorization=b"Bearer " + spelling)[0] == 200
+    elsewhere = typed(TOKEN[1:]) | {"X_Forwarded_For": "192.0.2.9"}  # as a proxy here says
+    with ThreadPoolExecutor(25) as pool:
+        answers = list(pool.map(lambda _: served.answer("/genres/", **elsewhere)[0], range(25)))
+    assert served.answer("/genres/", **elsewhere)[0] == 429
+    assert set(answers) <= {401, 429}
+    assert served.answer("/genres/", **typed(TOKEN))[0] == 303  # others are let in
 
 
 @pytest.mark.browser
@@ -181,3 +194,68 @@ def test_a_page_alone_says_why_it_shows_nothing(
     assert "it asks them for nothing. Set a token" in error.value
     assert not page.title
     assert not page.button
+
+
+@pytest.mark.browser
+@pytest.mark.long
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+def test_who_logs_in_may_do_what_the_settings_say(
+    chromium: str, tmp_path: Path, tiny: Callable[..., RunConfig]
+) -> None:
+    """The real login against a provider made for tests, on loopback."""
+    from oidc_provider_mock import User, run_server_in_thread
+
+    people = [
+        User(sub=name, claims={"email": f"{name}@example.org", "email_verified": name != "eve"})
+        for name in ("ann", "bob", "eve")
+    ]
+    run = create_run(tiny(), tmp_path / "runs")
+    pause(tmp_path / "runs")
+    settings.change(
+        tmp_path / "runs",
+        "x",
+        read=["ann@example.org"],
+        work=["bob@example.org", "eve@example.org"],
+    )
+    with run_server_in_thread(user_claims=people) as provider:
+        secrets = tmp_path / ".streamlit" / "secrets.toml"
+        secrets.parent.mkdir()
+        secrets.write_text(
+            f"""[auth]
+redirect_uri = "http://localhost:{{port}}/oauth2callback"
+cookie_secret = "a secret of forty letters, for tests alone"
+client_id = "genrecore"
+client_secret = "x"
+server_metadata_url = "http://localhost:{provider.server_port}/.well-known/openid-configuration"
+"""
+        )
+        dashboard = Served(tmp_path, HOME=str(tmp_path))
+        try:
+            wait_for(lambda: dashboard.answer("/_stcore/health")[0] == 200)
+            with sync_playwright() as playwright:
+                browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
+                for name in ("ann", "bob", "eve"):
+                    page = browser.new_context().new_page()
+                    page.set_default_timeout(30_000)
+                    page.goto(f"http://localhost:{dashboard.port}/runs?run={run.run_id}")
+                    page.get_by_role("button", name="Log in").click()
+                    page.locator("input[name=sub]").fill(name)
+                    page.locator("button[type=submit], input[type=submit]").first.click()
+                    page.wait_for_url(f"http://localhost:{dashboard.port}/**")
+                    page.get_by_role("button", name="Log out").first.wait_for()
+                    if name == "eve":  # nobody has verified that the address is hers
+                        page.get_by_text("may not look here").wait_for()
+                        assert page.get_by_role("link", name="Runs").count() == 0
+                        continue
+                    page.goto(f"http://localhost:{dashboard.port}/runs?run={run.run_id}")
+                    button = page.get_by_role("button", name="Take out of the queue").first
+                    expect(button).to_be_enabled(enabled=name == "bob", timeout=30_000)
+                    if name == "bob":
+                        button.click()
+                        page.get_by_text("was waiting and is cancelled").wait_for()
+                browser.close()
+        finally:
+            dashboard.process.terminate()
+            dashboard.process.wait(timeout=20)
+    (entry,) = [e for e in journal.entries(tmp_path / "runs") if e["action"] == "stop"]
+    assert (entry["who"], entry["run"]) == ("bob@example.org", run.run_id)

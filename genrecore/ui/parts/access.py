@@ -78,10 +78,11 @@ class Door:
         if is_form:
             sent = await _typed(Request(visit.scope, receive))
         if sent:
-            if not self.tries.take(client):
-                return self._later(f"More than {_MOST_TRIES} tokens within a minute.")
+            if not self.tries.take(client, 0):
+                return self._later(f"More than {_MOST_TRIES} wrong tokens within a minute.")
             if guard.is_token(sent, access.token()):
                 return self._let_in(visit) if is_form else None
+            self.tries.take(client)
             await asyncio.sleep(_A_TRY_TAKES_S)
         problem = "That is not the token." if sent else ""
         return HTMLResponse(_PAGE.substitute(problem=problem), 401, {"Cache-Control": "no-store"})
