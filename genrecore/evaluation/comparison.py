@@ -13,7 +13,7 @@ import pandas as pd
 from genrecore.data import splits
 from genrecore.errors import GenrecoreError
 from genrecore.evaluation import differences, metrics, pairwise, verdicts
-from genrecore.evaluation.bootstrap import Interval
+from genrecore.evaluation.clustered import Interval
 from genrecore.evaluation.curves import read_curves
 from genrecore.evaluation.metrics import METRICS
 from genrecore.evaluation.pairwise import Side
@@ -31,16 +31,15 @@ class Comparison:
     Attributes:
         runs: The compared runs; of a system all its runs.
         titles: Title by key.
-        table: One row a key, with the columns of a leaderboard and `artists_low, artists_high`: the
-            95 % interval of the accuracy, artists resampled; `n_runs`; `seed_low, seed_high`: the
-            lowest and the highest accuracy of its runs.
+        table: One row a key, with the columns of a leaderboard; `n_runs`; `seed_low, seed_high`:
+            the lowest and the highest accuracy of its runs.
         notes: Sentences to read first: differing test clips, datasets or splits, leaks.
         pairs: One row a pair: `run_a, run_b, title_a, title_b, n_clips`; how many clips both, only
             a, only b, neither recognised (`both, only_a, only_b, neither`, of systems the mean over
             their runs); `difference, low, high, error`: a minus b as shares, 95 % interval and
-            standard error, artists (and seeds, where there are `seeds`) resampled; McNemar's `p`
-            (mid-p; of several seeds Student's t), `p_exact`, and `p_holm`, adjusted for all
-            pairs; `verdict, better, resolved, sentence` as `verdicts.judge` says.
+            standard error; `p` of the hypothesis that they are equally good, and `p_holm`,
+            adjusted for all pairs; of two runs `p_mcnemar` (mid-p), which takes all clips for
+            independent; `verdict, better, resolved, sentence` as `verdicts.judge` says.
         per_genre: `run_id, title, genre, n_clips, recall, recall_low, recall_high, precision, f1`.
         confusions: Labelled × predicted counts by key; of systems the sum over their runs.
         calibration: `run_id, title` and the columns of `metrics.reliability`.
@@ -137,21 +136,20 @@ def compare_sides(
     is_cut = on_shared and bool(shared) and shared != tested
     if is_cut:
         sides = [side.on(shared) for side in sides]
-    artists = pairwise.artists_of(sides)
-    pairs = pairwise.judge_pairs(sides, artists, band, on_shared)
+    pairs = pairwise.judge_pairs(sides, band, on_shared)
     confusions = {side.key: metrics.confusion(*_pooled(side)) for side in sides}
     rows = [
         _side_row(side, interval, is_cut)
         for side, interval in zip(sides, pairs.accuracies, strict=True)
     ]
-    more = ["artists_low", "artists_high", "n_runs", "seed_low", "seed_high"]
+    more = ["n_runs", "seed_low", "seed_high"]
     return Comparison(
         runs=[run for side in sides for run in side.runs],
         titles={side.key: side.title for side in sides},
         table=pd.DataFrame(rows, columns=[*score_columns(), *more]),
         notes=notes,
         pairs=pairs.table,
-        per_genre=_joined(_per_genre(side, confusions[side.key], artists) for side in sides),
+        per_genre=_joined(_per_genre(side) for side in sides),
         confusions=confusions,
         calibration=_joined(_titled(side, metrics.reliability(*_pooled(side))) for side in sides),
         dependence=differences.dependence(sides),
@@ -181,13 +179,10 @@ def _side_row(side: Side, interval: Interval, is_cut: bool) -> dict[str, Any]:
         tests = [metrics.scores(table) for table in side.tests]
         row |= {name: _mean(test[name] for test in tests) for name in METRICS}
         row |= {name: _mean(r[name] for r in rows) for name in ("train_s", "n_parameters")}
-        low, high = max(0.0, interval.low), min(1.0, interval.high)
-        if len(tests) == 1:
-            low, high = tests[0]["accuracy_low"], tests[0]["accuracy_high"]
         best_epochs = {r["best_epoch"] for r in rows}
         row |= {
-            "accuracy_low": low,
-            "accuracy_high": high,
+            "accuracy_low": interval.low,
+            "accuracy_high": interval.high,
             "n_clips": len(side.clips),
             # A mean of epochs would mean nothing.
             "best_epoch": best_epochs.pop() if len(best_epochs) == 1 else None,
@@ -205,8 +200,6 @@ def _side_row(side: Side, interval: Interval, is_cut: bool) -> dict[str, Any]:
         "run_id": side.key,
         "title": side.title,
         "n_runs": len(side.tests),
-        "artists_low": interval.low,
-        "artists_high": interval.high,
         "seed_low": min(each, default=nan),
         "seed_high": max(each, default=nan),
     }
@@ -232,12 +225,11 @@ def _pooled(side: Side) -> tuple[pd.DataFrame, list[str]]:
     return table, genres
 
 
-def _per_genre(side: Side, matrix: pd.DataFrame, artists: pd.Series) -> pd.DataFrame:
-    """`Comparison.per_genre` of one side: with Wilson's intervals for one test; for several,
-    artists and seeds are resampled."""
-    table = metrics.per_genre_scores(matrix)
-    if len(side.tests) > 1:
-        recalls = pairwise.recalls(side, artists)
+def _per_genre(side: Side) -> pd.DataFrame:
+    """`Comparison.per_genre` of one side."""
+    table = metrics.per_genre(*_pooled(side))
+    if len(side.tests) > 1:  # each clip counts once
+        recalls = pairwise.recalls(side)
         table = table.drop(columns=recalls.columns).merge(
             recalls, left_on="genre", right_index=True, how="left"
         )

@@ -15,7 +15,7 @@ from genrecore.store.run import SCORES, Run
 ACCURACY = ("accuracy", "accuracy_low", "accuracy_high")
 """Kept with every run: the accuracy on the test clips and the ends of its interval."""
 
-_FORMAT = 3  # raised when the definition of a metric changes
+_FORMAT = 4  # raised when the definition of a metric changes
 
 
 class _KeptScores(BaseModel):

@@ -1,6 +1,7 @@
 """Scores from stored predictions: computed when they are read, nan where nothing was measured.
 
-The predictions table has one row a clip: `clip_id, split, genre, p_<genre>…`.
+The predictions table has one row a clip: `clip_id, split, genre, p_<genre>…`. Where it has a column
+`artist`, intervals take clips of one artist for alike (`clustered`); else they are Wilson's.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from pydantic.fields import FieldInfo
 
 from genrecore.config.registry import Entry, Options, Registry
 from genrecore.errors import GenrecoreError, UsageError
+from genrecore.evaluation import clustered
 from genrecore.evaluation.significance import wilson
 from genrecore.words import decimals, percent
 
@@ -279,16 +281,17 @@ def as_arrays(predictions: pd.DataFrame, genres: list[str]) -> tuple[np.ndarray,
 def scores(
     predictions: pd.DataFrame, genres: list[str] | None = None, split: str = "test"
 ) -> dict[str, float]:
-    """n_clips, every metric by name, and the ends of accuracy's 95 % Wilson interval, on one split.
+    """n_clips, every metric by name, and the ends of accuracy's 95 % interval, on one split.
 
     All but n_clips are nan where the split has no clips.
     """
     part = predictions[predictions["split"] == split]
     genre_index, proba = as_arrays(part, genres or genres_in(predictions))
     values = {name: entry.thing(genre_index, proba) for name, entry in METRICS.items()}
-    n_right = int((predicted_index(proba) == genre_index).sum()) if len(part) else 0
-    low, high = wilson(n_right, len(part))
-    interval = {"accuracy": values.pop("accuracy"), "accuracy_low": low, "accuracy_high": high}
+    right = predicted_index(proba) == genre_index
+    ends = clustered.accuracy(right, clustered.artist_groups(part))
+    accuracy = {"accuracy": values.pop("accuracy")}
+    interval = accuracy | {"accuracy_low": ends.low, "accuracy_high": ends.high}
     return {"n_clips": len(part), **interval, **values}
 
 
@@ -311,25 +314,26 @@ def confusion(predictions: pd.DataFrame, genres: list[str]) -> pd.DataFrame:
 def per_genre(predictions: pd.DataFrame, genres: list[str]) -> pd.DataFrame:
     """A row a genre: genre, n_clips, recall, recall_low, recall_high, precision, f1.
 
-    The recall's ends are those of the 95 % Wilson interval. nan where nothing was measured: recall
-    of a genre without clips, precision of one never predicted, F1 of one that is neither.
+    The recall's ends are those of its 95 % interval. nan where nothing was measured: recall of a
+    genre without clips, precision of one never predicted, F1 of one that is neither.
     All rows of the table count: choose the split before.
     """
-    return per_genre_scores(confusion(predictions, genres))
-
-
-def per_genre_scores(matrix: pd.DataFrame) -> pd.DataFrame:
-    """As `per_genre`, from a confusion matrix."""
-    genres, counts = list(matrix.index), matrix.to_numpy()
+    counts = confusion(predictions, genres).to_numpy()
     right, n_clips = np.diag(counts), counts.sum(axis=1)
-    ends = [wilson(int(k), int(n)) for k, n in zip(right, n_clips, strict=True)]
+    genre_index, proba = as_arrays(predictions, genres)
+    is_right = predicted_index(proba) == genre_index
+    groups = clustered.artist_groups(predictions)
+    ends = [
+        clustered.accuracy(is_right[in_genre], groups[in_genre])
+        for in_genre in (genre_index == k for k in range(len(genres)))
+    ]
     return pd.DataFrame(
         {
             "genre": genres,
             "n_clips": n_clips,
             "recall": _ratio(right, n_clips),
-            "recall_low": [low for low, _ in ends],
-            "recall_high": [high for _, high in ends],
+            "recall_low": [interval.low for interval in ends],
+            "recall_high": [interval.high for interval in ends],
             "precision": _ratio(right, counts.sum(axis=0)[: len(genres)]),
             "f1": _f1(counts),
         }

@@ -13,6 +13,7 @@ from typing import Any
 import pandas as pd
 
 from genrecore.data import splits
+from genrecore.data.clips import same_names
 from genrecore.errors import GenrecoreError
 from genrecore.evaluation import metrics
 from genrecore.evaluation.kept_scores import keep_scores, read_scores
@@ -24,7 +25,7 @@ ENOUGH_CLIPS = 20
 
 
 def read_test_predictions(run: Run) -> pd.DataFrame:
-    """The test predictions of a run.
+    """The test predictions of a run, as `with_artists` says.
 
     Raises:
         GenrecoreError: It has none.
@@ -32,7 +33,17 @@ def read_test_predictions(run: Run) -> pd.DataFrame:
     table = run.predictions
     if table is None:
         raise _untested(run)
-    return table[table["split"] == "test"].reset_index(drop=True)
+    return with_artists(table[table["split"] == "test"].reset_index(drop=True), run)
+
+
+def with_artists(predictions: pd.DataFrame, run: Run) -> pd.DataFrame:
+    """Predictions of a run's clips with the `artist` of each, missing where it is unknown; without
+    that column where no artist is known."""
+    clips = run.clips
+    if clips is None or "artist" not in clips or clips["artist"].isna().all():
+        return predictions
+    artists = same_names(clips.drop_duplicates("clip_id").set_index("clip_id")["artist"])
+    return predictions.assign(artist=artists.reindex(predictions["clip_id"]).to_numpy(dtype=object))
 
 
 def _untested(run: Run) -> GenrecoreError:

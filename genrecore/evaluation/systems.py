@@ -2,7 +2,7 @@
 
 A system's result is the mean over its tests. A test is a run on its own test clips; where a split
 has folds, all folds of one seed are one test over all clips, once all are done. Comparisons of
-systems resample both clips (by artist) and seeds: see `bootstrap` for the method and its sources.
+systems take clips of one artist for alike, and cover the luck of seeds (`clustered`).
 """
 
 from __future__ import annotations
@@ -26,12 +26,6 @@ from genrecore.evaluation.pairwise import Side
 from genrecore.evaluation.ranks import Ranks, friedman
 from genrecore.evaluation.scores import read_test_predictions, run_scores
 from genrecore.store.run import Run, marked
-
-METHOD = (
-    "Systems with several seeds are compared by resampling artists and, independently, seeds: the "
-    "pigeonhole bootstrap (Owen 2007), with Student's t for the few seeds (Satterthwaite 1946)."
-)
-"""The method in a sentence, with its sources."""
 
 _MAX_SETTINGS = 2  # in a title, of those that tell systems apart
 
@@ -191,7 +185,7 @@ def _short(value: object) -> str:
 def compare(
     systems: Sequence[System], band: float = verdicts.BAND, on_shared: bool = False
 ) -> Comparison:
-    """Two or more systems, compared; see `METHOD`. A note names systems with one
+    """Two or more systems, compared. A note names systems with one
     seed: what another seed would give is not known.
 
     Args:

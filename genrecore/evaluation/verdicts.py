@@ -9,6 +9,7 @@ from math import isnan, nan
 import numpy as np
 import pandas as pd
 
+from genrecore.evaluation.clustered import Interval
 from genrecore.words import beside, decimals, listed, p_value, plural, points, signed_points
 
 BAND = 0.01
@@ -18,8 +19,7 @@ BETTER, EQUIVALENT, OPEN = "better", "equivalent", "cannot be told apart"
 NOT_COMPARED = "not compared"
 """The verdict on two that share no test clips."""
 
-# Power 80 % at a two-sided level of 5 %: 1.96 + 0.84 standard errors.
-_RESOLVED_ERRORS = 2.802
+_LEVEL = 0.05
 
 
 @dataclass(frozen=True)
@@ -54,93 +54,83 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return [float(value) for value in adjusted]
 
 
-def resolvable(error: float) -> float:
-    """The smallest difference that would be found in four of five such test sets (5 %, two-sided).
+def resolvable(gap: Interval) -> float:
+    """The smallest difference that would be found in four of five such test sets (5 %, two-sided),
+    from the standard error of a difference and its degrees of freedom."""
+    from scipy import stats
 
-    Args:
-        error: Standard error of the difference.
-    """
-    return _RESOLVED_ERRORS * error
+    if not gap.freedom > 0:
+        return nan
+    return float(gap.error * stats.t.ppf([0.975, 0.8], gap.freedom).sum())
 
 
 def judge(
     a: str,
     b: str,
     n_clips: int,
-    difference: float,
-    interval: tuple[float, float],
-    error: float,
-    p: float,
+    gap: Interval,
+    p: float = nan,
     n_pairs: int = 1,
     band: float = BAND,
     seeds: str = "",
-    level: float = 0.05,
-    p_alone: float = nan,
+    single: Sequence[str] = (),
 ) -> Verdict:
-    """The verdict on a pair, from an interval and a test that must agree before one is better.
+    """The verdict on a pair.
 
     Equivalent means that the whole interval lies within the band (Schuirmann 1987, two one-sided
-    tests, with a 95 % interval in place of 90 %: on the safe side). Better means that the interval
-    excludes 0 and the adjusted p is below the level: the interval knows that clips of one artist
-    are alike, the test is exact for few clips. Everything else is open.
+    tests, with a 95 % interval in place of 90 %: on the safe side). Better means that p, adjusted
+    for the number of pairs, is below 5 %. Everything else is open; so are pairs with too few
+    artists to tell, and of systems those with one seed.
 
     Args:
-        a: Name of the first system.
+        a: Name of the first run or system.
         b: Name of the second.
         n_clips: Clips that both were tested on.
-        difference: Accuracy of a minus that of b, a share.
-        interval: The ends of its 95 % interval.
-        error: Its standard error.
-        p: p-value of the hypothesis that they are equally good, adjusted for the number of pairs.
+        gap: Accuracy of a minus that of b.
+        p: `gap.p`, adjusted for the number of pairs; by default not adjusted.
         n_pairs: How many pairs p is adjusted for.
         band: Smaller differences (a share) make no difference in practice.
-        seeds: How many seeds were resampled (`over 3 seeds each`); empty where none were.
-        level: Level of the test.
-        p_alone: The same p-value before it was adjusted; nan where it was not.
+        seeds: How many seeds there are (`over 3 seeds each`); empty where there is one each.
+        single: Names of those that are systems and have one seed.
     """
-    if not n_clips or isnan(difference):
+    if not n_clips or isnan(gap.value):
         sentence = f"{a} and {b} share no test clips: they cannot be compared."
         return Verdict(NOT_COMPARED, "", nan, sentence)
-    low, high = interval
-    resolved = resolvable(error)
-    p_alone = p if isnan(p_alone) else p_alone
-    if -band <= low and high <= band:
-        word, better = EQUIVALENT, ""
-        verdict = f"equivalent, for a difference below {points(band)} counts as none"
-    elif p < level and (low > 0 or high < 0):
-        word, better = BETTER, "a" if difference > 0 else "b"
-        verdict = f"{a if difference > 0 else b} is better"
-    else:
-        word, better = OPEN, ""
-        verdict = f"cannot be told apart{_why_open(low <= 0 <= high, p, p_alone, level)}"
+    p = gap.p if isnan(p) else p
+    word, better, verdict = OPEN, "", OPEN
+    is_equivalent = -band <= gap.low and gap.high <= band
+    if not gap.holds:
+        verdict = "too few artists to tell"
+    elif single and (is_equivalent or p < _LEVEL):
+        have = "has" if len(single) == 1 else "have"
+        verdict += f", for {listed(list(single))} {have} one seed: another may say otherwise"
+    elif is_equivalent:
+        word, verdict = (
+            EQUIVALENT,
+            f"equivalent, for a difference below {points(band)} counts as none",
+        )
+    elif p < _LEVEL:
+        word, better = BETTER, "a" if gap.value > 0 else "b"
+        verdict = f"{a if gap.value > 0 else b} is better"
+        if not seeds:
+            verdict += ", as far as these two trainings go"
+    resolved = resolvable(gap)
     test = p_value(p)
-    if word == OPEN and p_alone < level <= p:
+    if word == OPEN and gap.p < _LEVEL <= p:
         adjusted = p_value(p).removeprefix("p = ")
-        test = f"{p_value(p_alone)} alone; with {n_pairs} pairs compared it is {adjusted}"
+        test = f"{p_value(gap.p)} alone; with {n_pairs} pairs compared it is {adjusted}"
     elif n_pairs > 1:
         test += f", adjusted for {n_pairs} pairs"
     sentence = (
         f"On {plural(n_clips, 'clip')}{f', {seeds},' if seeds else ''} {a} is "
-        f"{beside(difference, b)} (95 %: {signed_points(low)} to "
-        f"{signed_points(high)}; {test}): {verdict}"
+        f"{beside(gap.value, b)} (95 %: {signed_points(gap.low)} to "
+        f"{signed_points(gap.high)}; {test}): {verdict}"
     )
     if word == BETTER:
         return Verdict(word, better, resolved, f"{sentence}.")
     about = f"about {points(resolved)}" if resolved > 0 else "any size"
     ending = f"; this test set resolves differences of {about}."
     return Verdict(word, better, resolved, sentence + ending)
-
-
-def _why_open(covers_0: bool, p: float, p_alone: float, level: float) -> str:
-    """Why two cannot be told apart where the interval or the test alone would tell them apart."""
-    if covers_0 and p < level:
-        return (
-            ", because the interval, which takes clips of one artist for alike, includes no "
-            "difference"
-        )
-    if not covers_0 and p_alone >= level:
-        return ", because the test, which is exact for few clips, does not confirm the interval"
-    return ""
 
 
 def headline(titles: Sequence[str], pairs: pd.DataFrame, noun: str) -> str:

@@ -23,13 +23,13 @@ from genrecore.data import clips as clip_tables
 from genrecore.data import genres, splits
 from genrecore.data.splits import SPLITS
 from genrecore.errors import GenrecoreError
-from genrecore.evaluation import metrics, significance
-from genrecore.evaluation.bootstrap import Resamples
+from genrecore.evaluation import clustered, metrics
+from genrecore.evaluation.scores import read_test_predictions
 from genrecore.experiments.draft import Draft, Grid
 from genrecore.experiments.plan import Member, Plan, RunsProgress, all_plans
 from genrecore.experiments.plan import start as start_plan
 from genrecore.store.run import Run, find_same, precedence
-from genrecore.words import percent, points, signed_points, thousands
+from genrecore.words import percent, plural, points, signed_points, thousands
 
 LEAKY, CLEAN = "stratified", "by_artist"
 """The split by clip, which shares artists, and the split by artist, which does not."""
@@ -233,12 +233,12 @@ def leaklab_command(config: RunConfig, n_folds: int) -> list[str]:
 class LeakGap:
     """Accuracy on the leaky split minus accuracy on the clean one, as shares of all clips.
 
-    `leaky` and `clean` are accuracies pooled over the folds, with 95 % Wilson intervals; the
-    interval of the difference resamples artists.
+    `leaky` and `clean` are accuracies pooled over the folds. Intervals take clips of one artist for
+    alike.
 
     Attributes:
         n_clips: Clips, each tested once in each split.
-        n_artists: Artists resampled; a clip of unknown artist counts as an artist of its own.
+        n_artists: Artists; a clip of unknown artist counts as an artist of its own.
         per_genre: `genre, n_clips`, and `leaky, clean` with `_low` and `_high`.
     """
 
@@ -281,7 +281,7 @@ class LeakGap:
             f"{finding}: {percent(self.leaky)} of {thousands(self.n_clips)} clips when artists are "
             f"shared, {percent(self.clean)} when they are not, "
             f"{points(self.difference, sign=True)} (95 %: {signed_points(self.low)} to "
-            f"{signed_points(self.high)}, {thousands(self.n_artists)} artists resampled)."
+            f"{signed_points(self.high)}, {plural(self.n_artists, 'artist')})."
         )
 
 
@@ -300,31 +300,30 @@ def leak_gap(runs: Sequence[Run]) -> LeakGap:
             "not the same; finish every fold of both."
         )
     clean = clean.loc[leaky.index]
-    artists = clip_tables.same_names(leaky["artist"])
-    artists = artists.fillna("\0" + leaky.index.to_series().astype("string"))
-    right = [table["right"].to_numpy(dtype=bool)[None] for table in (leaky, clean)]
-    difference = Resamples(right, artists.to_numpy(dtype=str)).difference(0, 1)
+    groups = pd.Series(clustered.artist_groups(leaky.reset_index()), index=leaky.index)
+    right = pd.DataFrame({"leaky": leaky["right"], "clean": clean["right"]}, dtype=float)
+    difference = clustered.difference(*right.to_numpy().T, groups.to_numpy())
     per_genre = [
-        {"genre": genre, "n_clips": len(rows)} | _accuracies(rows, clean.loc[rows.index, "right"])
-        for genre, rows in leaky["right"].groupby(leaky["genre"])
+        {"genre": genre, "n_clips": len(rows)} | _accuracies(rows, groups)
+        for genre, rows in right.groupby(leaky["genre"])
     ]
     return LeakGap(
-        **_accuracies(leaky["right"], clean["right"]),
+        **_accuracies(right, groups),
         difference=difference.value,
         low=difference.low,
         high=difference.high,
         n_clips=len(leaky),
-        n_artists=int(artists.nunique()),
+        n_artists=int(groups.nunique()),
         per_genre=pd.DataFrame(per_genre),
     )
 
 
-def _accuracies(leaky: pd.Series, clean: pd.Series) -> dict[str, float]:
+def _accuracies(right: pd.DataFrame, groups: pd.Series) -> dict[str, float]:
     """`leaky, leaky_low, leaky_high, clean, clean_low, clean_high`, of correctness by clip."""
     accuracies: dict[str, float] = {}
-    for name, right in (("leaky", leaky), ("clean", clean)):
-        low, high = significance.wilson(int(right.sum()), len(right))
-        accuracies |= {name: float(right.mean()), f"{name}_low": low, f"{name}_high": high}
+    for name, column in right.items():
+        ends = clustered.accuracy(column.to_numpy(), groups[right.index].to_numpy())
+        accuracies |= {f"{name}": ends.value, f"{name}_low": ends.low, f"{name}_high": ends.high}
     return accuracies
 
 
@@ -332,13 +331,9 @@ def _tested(runs: Sequence[Run]) -> pd.DataFrame:
     """`right, genre, artist` of the test clips of several folds, by clip_id."""
     tables = []
     for run in runs:
-        predictions, clips = run.predictions, run.clips
-        if predictions is None or clips is None:
-            raise GenrecoreError(f"The run {run.run_id} has no test predictions ({run.state}).")
-        table = predictions[predictions["split"] == "test"].reset_index(drop=True)
+        table = read_test_predictions(run)
         labels, proba = metrics.as_arrays(table, metrics.genres_in(table))
-        table = table.assign(right=proba.argmax(1) == labels)[["clip_id", "genre", "right"]]
-        tables.append(table.merge(clips[["clip_id", "artist"]], on="clip_id", how="left"))
+        tables.append(table.assign(right=proba.argmax(1) == labels))
     if not tables:
         raise GenrecoreError("One of the two splits has no finished folds.")
     table = pd.concat(tables, ignore_index=True)

@@ -22,9 +22,9 @@ from genrecore.config.registry import Registry
 from genrecore.data.corpus import Corpus
 from genrecore.data.parallel import in_order
 from genrecore.errors import GenrecoreError
-from genrecore.evaluation import metrics, pairwise, significance, verdicts
-from genrecore.evaluation.bootstrap import Resamples
+from genrecore.evaluation import clustered, metrics, verdicts
 from genrecore.evaluation.pooling import pool_segments
+from genrecore.evaluation.scores import with_artists
 from genrecore.store.files import write_bytes
 from genrecore.store.progress import Phase, Report, silent
 from genrecore.store.run import Run
@@ -279,8 +279,7 @@ def _predictions(
 def read(run: Run, band: float = verdicts.BAND) -> ProbeResults | None:
     """A run's stored probes with their scores, or None where it was not probed.
 
-    The interval of each difference resamples whole artists, where they are known, and is at least
-    as wide as Newcombe's for pairs; p is McNemar's, adjusted by Holm.
+    Intervals and p-values take clips of one artist for alike (`clustered`); p is adjusted by Holm.
 
     Args:
         run: The run.
@@ -293,13 +292,12 @@ def read(run: Run, band: float = verdicts.BAND) -> ProbeResults | None:
     before = right[UNCHANGED].to_numpy()
     names = [name for name in PROBES if name in right]
     unchanged = stored[stored["probe"] == UNCHANGED]
-    artists = pairwise.artists_of([pairwise.Side(run.run_id, run.title, (run,), (unchanged,))])
-    groups = pairwise.clip_groups(right.index, artists)
-    resamples = Resamples([right[[name]].to_numpy().T for name in (UNCHANGED, *names)], groups)
+    clips = unchanged.set_index("clip_id").loc[right.index].reset_index()
+    groups = clustered.artist_groups(with_artists(clips, run))
     rows = []
-    for k, name in enumerate(names, start=1):
+    for name in names:
         now = right[name].to_numpy()
-        gap = pairwise.at_least_newcombe(resamples.difference(k, 0), now, before)
+        gap = clustered.difference(now, before, groups)
         n_broken, n_mended = int((before & ~now).sum()), int((now & ~before).sum())
         rows.append(
             {
@@ -311,8 +309,8 @@ def read(run: Run, band: float = verdicts.BAND) -> ProbeResults | None:
                 "difference": float(now.mean() - before.mean()),
                 "low": gap.low,
                 "high": gap.high,
-                "error": gap.error,
-                "p": significance.mcnemar_mid_p(n_mended, n_broken),
+                "resolved": verdicts.resolvable(gap),
+                "p": gap.p,
                 "n_broken": n_broken,
                 "n_mended": n_mended,
             }
@@ -366,7 +364,7 @@ def _sentence(row: pd.Series) -> str:
         GAINS: "it does better so.",
         HOLDS: "it makes no difference.",
         OPEN: "whether it makes a difference cannot be told; these clips resolve about "
-        f"{points(verdicts.resolvable(row['error']))}.",
+        f"{points(row['resolved'])}.",
     }
     ending = endings[row["word"]]
     return f"{row['title']}: {percent(row['accuracy'])}, {compared} ({interval}): {ending}"

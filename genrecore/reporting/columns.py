@@ -153,12 +153,11 @@ COLUMNS: Mapping[str, Column] = {
     # Scores.
     "n_runs": Column("Tests", "count", "Seeds, or sets of folds, that are averaged."),
     "n_clips": Column("Test clips", "count"),
-    "accuracy_low": Column("95 % interval", "share", "Wilson's interval.", "accuracy_high"),
-    "artists_low": Column(
-        "95 %, by artist", "share",
-        "Bootstrap: all clips of an artist are drawn together; seeds, where there are several, "
-        "are drawn as well.",
-        "artists_high",
+    "accuracy_low": Column(
+        "95 % interval", "share",
+        "Clips of one artist count as alike, and several seeds are covered; where no artist is "
+        "known, Wilson's interval, which takes clips for independent.",
+        "accuracy_high",
     ),
     "seed_low": Column("Worst to best test", "share", upper="seed_high"),
     "recall": Column("Recall", "share", "The share of the genre's clips that is recognised."),
@@ -198,8 +197,8 @@ COLUMNS: Mapping[str, Column] = {
     "only_b": Column("Only B right", "count"),
     "difference": Column("A − B, points", "points"),
     "low": Column("95 % interval", "points", upper="high"),
-    "p": Column("p", "p", "McNemar's test, mid-p; of several seeds Student's t."),
-    "p_exact": Column("p, exact", "p", "McNemar's exact test."),
+    "p": Column("p", "p", "Clips of one artist, and seeds, count as alike."),
+    "p_mcnemar": Column("p, McNemar", "p", "Mid-p; it takes all clips for independent."),
     "p_holm": Column("p, all pairs", "p", "Adjusted for the number of pairs (Holm)."),
     "verdict": Column("Verdict"),
     "resolved": Column(
@@ -234,7 +233,7 @@ def score_columns() -> dict[str, Column]:
     """Columns of `Comparison.table`, with those of all metrics registered by now."""
     metrics = {name: metric_column(metric) for name, metric in METRICS.items()}
     accuracy = {"accuracy": metrics.pop("accuracy")}
-    first, second = _columns("title n_runs n_clips"), _columns("accuracy_low artists_low seed_low")
+    first, second = _columns("title n_runs n_clips"), _columns("accuracy_low seed_low")
     return first | accuracy | second | metrics | _columns("badge")
 
 
@@ -242,7 +241,7 @@ COSTS = _columns(
     "title best_epoch n_epochs n_parameters n_multiply_adds train_s latency_ms device measured_on"
 )
 PAIRS = _columns(
-    "title_a title_b n_clips both only_a only_b neither difference low p p_exact p_holm verdict "
+    "title_a title_b n_clips both only_a only_b neither difference low p p_mcnemar p_holm verdict "
     "resolved",
     n_clips=Column("Shared clips", "count"),
 )

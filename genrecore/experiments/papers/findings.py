@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import statistics
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import isnan, nan, sqrt
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
-from genrecore.data import clips as clip_tables
-from genrecore.evaluation import metrics
-from genrecore.evaluation.bootstrap import NOTHING, Interval, Resamples
+from genrecore.evaluation import clustered, metrics
+from genrecore.evaluation.clustered import NOTHING, Interval
+from genrecore.evaluation.scores import with_artists
 from genrecore.experiments.papers.printed import MEASURES, SHARES, Printed
 from genrecore.experiments.papers.recipes import RunsOfStudy
 from genrecore.experiments.papers.study import PROTOCOLS, Study
@@ -22,7 +21,6 @@ from genrecore.store.run import Run
 
 VERDICTS = ("reproduced", "above", "below", "not run", "rehearsal")
 _ACCURACIES = ("test_accuracy", "valid_accuracy", "accuracy")
-_N_RESAMPLES = 2_000
 _Z = 1.96
 
 
@@ -32,7 +30,7 @@ class Ours:
 
     Attributes:
         value: The accuracy over the runs, the median of times, else the mean; nan without any.
-        low: Lower end of its 95 % interval, artists and runs resampled; for numbers other than
+        low: Lower end of its 95 % interval; for numbers other than
             accuracies the smallest of the runs.
         high: Upper end, or the largest.
         error: Standard error; nan without an interval.
@@ -82,7 +80,8 @@ class ProtocolGap:
         """As published minus honest; the clips differ, so the two errors are independent."""
         value = self.published.value - self.honest.value
         error = sqrt(self.published.error**2 + self.honest.error**2)
-        return Interval(value, value - _Z * error, value + _Z * error, error)
+        freedom = min(self.published.freedom, self.honest.freedom)
+        return Interval(value, value - _Z * error, value + _Z * error, error, freedom)
 
 
 def runs_of(study: Study, runs: RunsOfStudy, system: str, protocol: str) -> list[Run]:
@@ -151,42 +150,37 @@ def _number(run: Run, quantity: str) -> float:
 
 def _accuracy_of_all(runs: Sequence[Run], split: str, genre: str) -> tuple[Interval, int]:
     """The mean accuracy of runs with its interval, on clips of a genre only where one is named."""
-    right: list[pd.Series] = []
-    artists: dict[str, str] = {}
+    tables = []
     for run in runs:
-        predictions, clips = run.predictions, run.clips
-        if predictions is None:
+        if run.predictions is None:
             continue
-        table = predictions[predictions["split"] == split]
+        table = with_artists(run.predictions[run.predictions["split"] == split], run)
         if genre:
             table = table[table["genre"].map(_letters) == _letters(genre)]
-        if table.empty:
-            continue
-        labels, proba = metrics.as_arrays(table, metrics.genres_in(predictions))
-        right.append(pd.Series(proba.argmax(axis=1) == labels, index=table["clip_id"]))
-        if clips is not None:
-            by_artist = clips.dropna(subset=["artist"])
-            names = clip_tables.same_names(by_artist["artist"])
-            artists |= dict(zip(by_artist["clip_id"], names, strict=True))
-    return interval(right, artists), len(right)
+        if len(table):
+            tables.append(table)
+    return interval(tables), len(tables)
 
 
 def _letters(genre: str) -> str:
     return "".join(letter for letter in str(genre).lower() if letter.isalnum())
 
 
-def interval(right: Sequence[pd.Series], artists: Mapping[str, str]) -> Interval:
+def interval(tables: Sequence[pd.DataFrame]) -> Interval:
     """The accuracy of runs of one system, whose test clips may differ, and its 95 % interval.
 
     Args:
-        right: For each run whether it is right, by clip_id.
-        artists: The artist of each clip; a clip without one counts as an artist of its own.
+        tables: The predictions of each run, as `with_artists` completes them.
     """
-    if not right:
+    if not tables:
         return NOTHING
-    table = pd.concat(right, axis=1).astype(float)  # (clips, runs), nan where a run did not test
-    groups = np.array([artists.get(clip, f"\0{clip}") for clip in table.index])
-    return Resamples([table.to_numpy().T], groups, _N_RESAMPLES).accuracy(0)
+    right = []
+    for table in tables:
+        labels, proba = metrics.as_arrays(table, metrics.genres_in(table))
+        right.append(pd.Series(proba.argmax(axis=1) == labels, index=table["clip_id"]))
+    joined = pd.concat(right, axis=1).astype(float)  # (clips, runs), nan where a run did not test
+    clips = pd.concat(tables).drop_duplicates("clip_id").set_index("clip_id").loc[joined.index]
+    return clustered.accuracy(joined.to_numpy().T, clustered.artist_groups(clips.reset_index()))
 
 
 def verdict(study: Study, printed: Printed, ours: Ours, rehearsal: bool) -> str:

@@ -18,7 +18,7 @@ from genrecore import __version__
 from genrecore.config import run as configuration
 from genrecore.config.command import train_command
 from genrecore.errors import GenrecoreError, describe
-from genrecore.evaluation import comparison, systems
+from genrecore.evaluation import clustered, comparison
 from genrecore.evaluation.comparison import Comparison
 from genrecore.reporting.columns import Column
 from genrecore.reporting.html.figures import ReportFigure, figures, template
@@ -97,7 +97,7 @@ def html(compared: Comparison, title: str = "", command: str = "") -> str:
         numbers={figure.name: _numbers(figure) for figure in drawings},
         band=points(compared.band),
         of_systems=of_systems,
-        method=systems.METHOD,
+        method=clustered.METHOD,
         runs=[_about(compared, key, run) for key, of_key in members(compared).items()
               for run in of_key],
         command=command or _command(compared, of_systems),

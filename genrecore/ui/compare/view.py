@@ -12,14 +12,15 @@ import pandas as pd
 import streamlit as st
 
 from genrecore import words
-from genrecore.evaluation import systems, verdicts
+from genrecore.evaluation import verdicts
+from genrecore.evaluation.clustered import METHOD
 from genrecore.evaluation.comparison import Comparison
 from genrecore.evaluation.metrics import METRICS
 from genrecore.reporting import html, plots
 from genrecore.reporting.columns import Column
 from genrecore.reporting.plots.matrices import number
 from genrecore.ui.compare import choice, details
-from genrecore.ui.compare.choice import RUNS, SYSTEMS, Selection, choose_band, choose_two
+from genrecore.ui.compare.choice import RUNS, Selection, choose_band, choose_two
 from genrecore.ui.parts.choices import choose_one
 from genrecore.ui.parts.frame import chart, link_to, pair, plain, section
 from genrecore.ui.parts.tables import pair_numbers, show_table, shown_marks
@@ -57,15 +58,9 @@ def show_warnings(compared: Comparison) -> None:
 
 def show_verdicts(compared: Comparison, selection: Selection) -> None:
     """The verdict on each pair in sentences; then all pairs at a glance, and two of them."""
-    method = (
-        systems.METHOD
-        if selection.unit == SYSTEMS
-        else "Two runs are compared on the same clips: McNemar's test (mid-p), and a bootstrap of "
-        "the difference that resamples whole artists."
-    )
     section(
         "Is the difference real?",
-        f"{method} p-values are adjusted for the number of pairs (Holm); differences below "
+        f"{METHOD} p-values are adjusted for the number of pairs (Holm); differences below "
         f"{words.points(selection.band)} count as none.",
     )
     pairs = compared.pairs
@@ -184,8 +179,8 @@ def _scores_table(compared: Comparison, selection: Selection) -> None:
             "title",
             "marks",
             "accuracy",
-            "n_runs" if several else "accuracy_low",
-            "artists_low",
+            *(("n_runs",) if several else ()),
+            "accuracy_low",
             *metrics,
         ),
         *("n_clips", "split_title", "best_epoch", "n_epochs", "n_parameters", "n_multiply_adds"),

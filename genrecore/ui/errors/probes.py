@@ -53,8 +53,8 @@ def show_probes(run: Run, tested: Sequence[Run]) -> ClipList | None:
     figure = plots.probe_differences(stored.table, stored.accuracy, verdicts.BAND, picked)
     chart(figure, f"probes_{run.run_id}", on_click=pick)
     st.caption(
-        "The intervals resample whole artists; p-values are adjusted for the number of probes. The "
-        f"grey band marks differences below {words.points(verdicts.BAND)}."
+        "The intervals take clips of one artist for alike; p-values are adjusted for the number of "
+        f"probes. The grey band marks differences below {words.points(verdicts.BAND)}."
     )
     titles = {name: PROBES[name].title for name in names}
     picked = choose_one("Probe", titles, "probe", default=worst)

@@ -128,8 +128,8 @@ def _show_gap(experiment: LeakExperiment) -> None:
     chart(plots.accuracies(gap), "accuracies")
     st.caption(
         f"{thousands(gap.n_clips)} clips, each tested once with either split, by a model that did "
-        f"not train on it. The gap's interval resamples {thousands(gap.n_artists)} artists, "
-        "because clips of one artist are alike; those of the accuracies count clips (Wilson)."
+        f"not train on it. The intervals count {thousands(gap.n_artists)} artists rather than "
+        "clips, because clips of one artist are alike."
     )
     chart(plots.genres(gap), "genres")
 

@@ -13,6 +13,7 @@ from genrecore.augment import AUGMENTATIONS
 from genrecore.data import splits
 from genrecore.errors import AudioError
 from genrecore.evaluation import metrics
+from genrecore.evaluation.scores import read_test_predictions
 from genrecore.experiments import papers
 from genrecore.experiments.papers import ProtocolGap, findings
 from genrecore.experiments.papers.study import PrintedFigure
@@ -153,7 +154,7 @@ def _draw_genres(drawing: _Drawing) -> None:
     tables = []
     for name, run in list(drawing.runs.items())[:_MOST_SYSTEMS]:
         if run.predictions is not None:
-            test = run.predictions[run.predictions["split"] == "test"]
+            test = read_test_predictions(run)
             table = metrics.per_genre(test, metrics.genres_in(test))
             tables.append(table.assign(run_id=name, title=drawing.title(name)))
     table = pd.concat(tables, ignore_index=True).drop(columns="precision")

@@ -13,7 +13,7 @@ from genrecore.evaluation import metrics
 from genrecore.evaluation.comparison import distinct
 from genrecore.evaluation.listing import run_ids, run_rows
 from genrecore.evaluation.pooling import accuracy_by_pooling
-from genrecore.evaluation.scores import best_run, by_preference, rank_runs
+from genrecore.evaluation.scores import best_run, by_preference, rank_runs, read_test_predictions
 from genrecore.reporting import plots
 from genrecore.reporting.plots import RunStyle
 from genrecore.store.run import Run, store_dir
@@ -94,7 +94,7 @@ def pooled_accuracies(run: Run) -> dict[str, float]:
 @cached_by_files(in_runs("predictions.parquet"))
 def per_genre(run: Run) -> pd.DataFrame:
     """Recall and F1 of each genre on a tested run's test clips."""
-    table = _tested_clips(run)
+    table = read_test_predictions(run)
     scores = metrics.per_genre(table, metrics.genres_in(table))
     return scores.assign(run_id=run.run_id, title=run.title)
 
@@ -102,15 +102,8 @@ def per_genre(run: Run) -> pd.DataFrame:
 @cached_by_files(in_runs("predictions.parquet"))
 def confusion(run: Run) -> pd.DataFrame:
     """Labelled × predicted counts of a tested run's test clips."""
-    table = _tested_clips(run)
+    table = read_test_predictions(run)
     return metrics.confusion(table, metrics.genres_in(table))
-
-
-def _tested_clips(run: Run) -> pd.DataFrame:
-    table = run.predictions
-    if table is None:
-        raise GenrecoreError(f"The run {run.run_id} has no test predictions.")
-    return table[table["split"] == "test"].reset_index(drop=True)
 
 
 def proposed(runs: Sequence[Run]) -> list[str]:

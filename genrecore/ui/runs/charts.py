@@ -12,6 +12,7 @@ import streamlit as st
 from genrecore.data.clips import genres_of
 from genrecore.evaluation import metrics
 from genrecore.evaluation.curves import read_curves
+from genrecore.evaluation.scores import with_artists
 from genrecore.reporting import plots
 from genrecore.reporting.plots import Chart
 from genrecore.store.run import Run
@@ -163,21 +164,20 @@ class Validation:
     """The validation clips as each epoch predicted them.
 
     Attributes:
-        labels: Genre of each clip, in clip-table order.
+        clips: `clip_id, genre` of the validation clips, in clip-table order.
         genres: Sorted genres of all clips.
         predicted: Index into `genres`, (epochs, clips) uint8.
     """
 
-    labels: np.ndarray
+    clips: pd.DataFrame
     genres: list[str]
     predicted: np.ndarray
 
     def predictions(self, epoch: int) -> pd.DataFrame:
-        """The predictions of an epoch, counted from 1: `genre, p_<genre>…`, each 0 or 1."""
+        """The predictions of an epoch, counted from 1: `clip_id, genre`; `p_<genre>…`, 0 or 1."""
         one_hot = np.eye(len(self.genres))[self.predicted[epoch - 1]]
         table = pd.DataFrame(one_hot, columns=[f"p_{genre}" for genre in self.genres])
-        table.insert(0, "genre", self.labels)
-        return table
+        return self.clips.join(table)
 
 
 @cached_by_files(in_runs("epochs.u8", "clips.parquet"), max_entries=8, shared=True)
@@ -186,8 +186,8 @@ def validation(run: Run) -> Validation | None:
     table, predicted = run.clips, run.epoch_predictions
     if table is None or not len(predicted):
         return None
-    labels = table.loc[table["split"] == "valid", "genre"].to_numpy(dtype=object)
-    return Validation(labels, genres_of(table), predicted)
+    clips = table.loc[table["split"] == "valid", ["clip_id", "genre"]].reset_index(drop=True)
+    return Validation(clips, genres_of(table), predicted)
 
 
 def run_genres(run: Run) -> None:
@@ -202,7 +202,7 @@ def run_genres(run: Run) -> None:
         return
     number = _choose_epoch(run, len(clips.predicted))
     predicted = np.array(clips.genres, dtype=object)[clips.predicted[number - 1]]
-    n_right, n = int((predicted == clips.labels).sum()), len(clips.labels)
+    n_right, n = int((predicted == clips.clips["genre"]).sum()), len(clips.clips)
     latest = ", the latest" if number == len(clips.predicted) else ""
     counts = f"{thousands(n_right)} of {thousands(n)} validation clips are recognised"
     st.caption(f"Epoch {number}{latest}: {counts} ({percent(n_right / n)}).")
@@ -251,6 +251,6 @@ def _epoch_chart(run: Run, number: int, which: str, colour: str) -> Chart:
     if which == "confusion":
         matrix = metrics.confusion(predictions, clips.genres)
         return in_ink(plots.confusion(matrix, f"Validation confusions, epoch {number}"), colour)
-    scores = metrics.per_genre(predictions, clips.genres)
+    scores = metrics.per_genre(with_artists(predictions, run), clips.genres)
     scores = scores.assign(run_id=run.run_id, title=f"Epoch {number}")
     return in_ink(plots.per_genre(scores, readers.styles()), colour)

@@ -1,0 +1,215 @@
+"""Intervals and tests of accuracies, where clips of one artist and runs of one system are alike.
+
+A system that knows an artist's sound is right or wrong on all of the artist's clips, so clips of
+one artist say less than as many clips of different artists. The variance of a mean over clips is
+therefore summed over artists, not over clips: the cluster-robust variance, with the correction CR2
+for few clusters (Bell & McCaffrey 2002, Bias reduction in standard errors for linear regression
+with multi-stage samples, Survey Methodology 28 (2)). Of a mean, it divides the sum of an artist's
+residuals by √(1 − the artist's share of the clips). Student's t takes the place of the normal
+distribution, with the degrees of freedom of Imbens & Kolesár (2016, Robust standard errors in small
+samples, Review of Economics and Statistics 98 (4), section 3), which count few or very unequal
+artists for what they are worth (also Pustejovsky & Tipton 2018, Small-sample methods for
+cluster-robust variance estimation, Journal of Business & Economic Statistics 36 (4)).
+
+Where a system was trained with several seeds, the variance of the seeds' accuracies is added, less
+the part of it that comes from the clips and is in the artists' variance already. The degrees of
+freedom of the sum are Satterthwaite's (1946, An approximate distribution of estimates of variance
+components, Biometrics Bulletin 2 (6)). With a single run the interval is about that very training.
+
+An accuracy's interval is Wilson's score interval for as many independent clips as would have this
+variance (the effective sample size, as for proportions in surveys: Franco, Little, Louis & Slud
+2019, Comparative study of confidence intervals for proportions in complex sample surveys, Journal
+of Survey Statistics and Methodology 7 (3)), so it has a width where all clips are right, too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from math import nan, sqrt
+
+import numpy as np
+import pandas as pd
+
+from genrecore.evaluation.significance import wilson
+
+METHOD = (
+    "Clips of one artist are alike, and so are trainings with other seeds: intervals and p-values "
+    "count artists and seeds, not clips (cluster-robust variance CR2 with Student's t; Bell & "
+    "McCaffrey 2002, Imbens & Kolesár 2016)."
+)
+"""The method in a sentence, with its sources."""
+
+LEAST_FREEDOM = 2.0
+"""With fewer degrees of freedom no method holds: there are too few artists to tell."""
+
+
+@dataclass(frozen=True)
+class Interval:
+    """An estimate with its 95 % interval.
+
+    Attributes:
+        value: The estimate, a share.
+        low: The lower end, a share.
+        high: The upper end, a share.
+        error: The standard error, a share.
+        freedom: Degrees of freedom of the standard error.
+        p: Two-sided p-value of the hypothesis that the estimate is 0; nan of an accuracy.
+    """
+
+    value: float
+    low: float
+    high: float
+    error: float
+    freedom: float
+    p: float = nan
+
+    @property
+    def holds(self) -> bool:
+        """Whether there are enough artists for the interval and the test."""
+        return self.freedom >= LEAST_FREEDOM
+
+
+NOTHING = Interval(*[nan] * 5)
+
+
+@dataclass(frozen=True)
+class _Variance:
+    """The variance of a mean or of a difference of two, and its degrees of freedom."""
+
+    value: float
+    freedom: float
+    n_groups: int
+    effective_groups: float
+
+
+def accuracy(right: np.ndarray, groups: np.ndarray, confidence: float = 0.95) -> Interval:
+    """Accuracy over all tests of a run or system; all nan without clips.
+
+    Args:
+        right: Whether each run (seed) is right on each clip, (runs, clips) bool; of one run
+            (clips,). As float, nan is a clip that the run was not tested on.
+        groups: Each clip's group (its artist, or the clip itself), (clips,).
+        confidence: How often such intervals hold the true value.
+    """
+    table = _as_table(right, groups)
+    n_clips = int((~np.isnan(table)).any(axis=0).sum())
+    if not n_clips:
+        return NOTHING
+    value, variance = float(np.nanmean(table)), _variance([table], groups)
+    if len(table) == 1 and variance.n_groups == n_clips:  # nothing is alike: Wilson's own
+        low, high = wilson(value * n_clips, n_clips, confidence)
+        return Interval(value, low, high, sqrt(variance.value), variance.freedom)
+    spread = value * (1 - value)
+    n = variance.effective_groups
+    if variance.value > 0 and spread > 0:
+        # A variance far below that of independent clips is chance, where artists are few.
+        n = min(spread / variance.value, _MOST_PER_CLIP * n_clips)
+    low, high = wilson(value * n, n, quantile=_student(variance.freedom, confidence))
+    return Interval(value, low, high, sqrt(variance.value), variance.freedom)
+
+
+def difference(
+    right_a: np.ndarray, right_b: np.ndarray, groups: np.ndarray, confidence: float = 0.95
+) -> Interval:
+    """Accuracy of A minus that of B on the same clips, and the test of the hypothesis that they are
+    equally good; all nan without clips.
+
+    Args:
+        right_a: As for `accuracy`.
+        right_b: The same of B.
+        groups: As for `accuracy`.
+        confidence: How often such intervals hold the true value.
+    """
+    from scipy import stats
+
+    a, b = _as_table(right_a, groups), _as_table(right_b, groups)
+    if np.isnan(a).all() or np.isnan(b).all():
+        return NOTHING
+    value = float(np.nanmean(a) - np.nanmean(b))
+    variance = _variance([a, b], groups)
+    quantile = _student(variance.freedom, confidence)
+    error = sqrt(variance.value)
+    if error < _TINY:  # the same for every artist, as where two never disagree
+        n = variance.effective_groups
+        low, high = wilson(abs(value) * n, n, quantile=quantile)
+        error = max(abs(value) - low, high - abs(value)) / quantile
+    reach = quantile * error
+    p = float(2 * stats.t.sf(abs(value) / error, variance.freedom))
+    return Interval(value, value - reach, value + reach, error, variance.freedom, p)
+
+
+_TINY = 1e-9
+_MOST_PER_CLIP = 2  # independent clips that one clip may stand for
+
+
+def _as_table(right: np.ndarray, groups: np.ndarray) -> np.ndarray:
+    table = np.atleast_2d(np.asarray(right, dtype=float))
+    if table.ndim != 2 or table.shape[1] != len(groups):
+        raise ValueError(f"right has the shape {table.shape} for {len(groups)} clips")
+    return table
+
+
+def _variance(sides: Sequence[np.ndarray], groups: np.ndarray) -> _Variance:
+    """The variance of the mean of one table, or of the difference of the means of two, (runs,
+    clips) each."""
+    _, member = np.unique(groups, return_inverse=True)
+    residuals, shares = np.zeros(member.max() + 1), np.zeros(member.max() + 1)
+    for sign, table in zip((1, -1), sides, strict=False):
+        tested = ~np.isnan(table)
+        n_tests = tested.sum()
+        residual = np.where(tested, table - np.nanmean(table), 0.0).sum(axis=0) / n_tests
+        residuals += sign * np.bincount(member, residual)
+        shares += np.bincount(member, tested.sum(axis=0)) / (n_tests * len(sides))
+    residuals, shares = residuals[shares > 0], shares[shares > 0]
+    if len(shares) < 2:
+        return _Variance(0.0, 0.0, len(shares), 1.0)
+    of_clips = float((residuals**2 / (1 - shares)).sum())
+    paired = shares**2 / (1 - shares)
+    squares = float((shares**2).sum())
+    freedom = 1 / (squares + paired.sum() ** 2 - (paired**2).sum())
+    total, below = of_clips, of_clips**2 / freedom
+    for table in sides:
+        if len(table) > 1:
+            of_seeds, of_their_clips = _seeds(table, member)
+            total += max(0.0, of_seeds - of_their_clips)
+            below += of_seeds**2 / (len(table) - 1)
+    if total < _TINY**2:
+        total = 0.0
+    else:
+        freedom = max(1.0, total**2 / below)
+    return _Variance(total, freedom, len(shares), 1 / squares)
+
+
+def _seeds(table: np.ndarray, member: np.ndarray) -> tuple[float, float]:
+    """The variance of the mean of the runs' accuracies, and the part of it that comes from the
+    clips: how much runs differ within artists, beyond how they differ in all."""
+    tested = ~np.isnan(table)
+    means = np.nanmean(table, axis=1, keepdims=True)
+    residuals = np.stack([np.bincount(member, row) for row in np.where(tested, table - means, 0.0)])
+    n_tests = np.stack([np.bincount(member, row) for row in tested])
+    shared = np.maximum((n_tests > 0).sum(axis=0), 1)  # runs that were tested on the artist
+    several = shared > 1
+    residuals -= np.where((n_tests > 0) & several, residuals.sum(axis=0) / shared, 0.0)
+    of_groups = (residuals**2).sum(axis=0) * np.where(
+        several, shared / np.maximum(shared - 1, 1), 1
+    )
+    share = n_tests.sum(axis=0) / n_tests.sum()
+    of_clips = float((of_groups / np.maximum(1 - share, _TINY)).sum()) / float(n_tests.sum()) ** 2
+    return float(means.var(ddof=1)) / len(table), of_clips
+
+
+def artist_groups(predictions: pd.DataFrame) -> np.ndarray:
+    """The group of each clip: its `artist`, or the clip itself where none is known, (clips,)."""
+    if "artist" not in predictions:
+        return np.arange(len(predictions)).astype(str)
+    alone = "\0" + predictions["clip_id"].astype("string")
+    return predictions["artist"].astype("string").fillna(alone).to_numpy(dtype=str)
+
+
+@lru_cache(maxsize=1000)
+def _student(freedom: float, confidence: float) -> float:
+    from scipy import stats
+
+    return float(stats.t.ppf(0.5 + confidence / 2, max(freedom, 1.0)))
