@@ -27,7 +27,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from math import nan, sqrt
+from math import inf, nan, sqrt
 
 import numpy as np
 import pandas as pd
@@ -130,14 +130,32 @@ def difference(
     value = float(np.nanmean(a) - np.nanmean(b))
     variance = _variance([a, b], groups)
     quantile = _student(variance.freedom, confidence)
-    error = sqrt(variance.value)
-    if error < _TINY:  # the same for every artist, as where two never disagree
-        n = variance.effective_groups
-        low, high = wilson(abs(value) * n, n, quantile=quantile)
-        error = max(abs(value) - low, high - abs(value)) / quantile
-    reach = quantile * error
+    # Two that never disagree on n clips may still disagree on this share of all clips (Wilson).
+    n_clips = int((~np.isnan(np.concatenate([a, b]))).any(axis=0).sum())
+    reach = max(quantile * sqrt(variance.value), wilson(0, n_clips, quantile=quantile)[1])
+    error = reach / quantile
     p = float(2 * stats.t.sf(abs(value) / error, variance.freedom))
     return Interval(value, value - reach, value + reach, error, variance.freedom, p)
+
+
+def independent(
+    value: float, parts: Sequence[tuple[float, float]], confidence: float = 0.95
+) -> Interval:
+    """A difference of independent estimates with its interval, by Satterthwaite's rule.
+
+    Args:
+        value: The difference.
+        parts: Standard error and degrees of freedom of each estimate.
+        confidence: How often such intervals hold the true value.
+    """
+    from scipy import stats
+
+    total = sum(error**2 for error, _ in parts)
+    below = sum(error**4 / freedom for error, freedom in parts)
+    error, freedom = sqrt(total), total**2 / below if below > 0 else inf
+    reach = _student(freedom, confidence) * error
+    p = float(2 * stats.t.sf(abs(value) / error, freedom)) if error else nan
+    return Interval(value, value - reach, value + reach, error, freedom, p)
 
 
 _TINY = 1e-9

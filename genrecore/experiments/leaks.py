@@ -302,7 +302,9 @@ def leak_gap(runs: Sequence[Run]) -> LeakGap:
     clean = clean.loc[leaky.index]
     groups = pd.Series(clustered.artist_groups(leaky.reset_index()), index=leaky.index)
     right = pd.DataFrame({"leaky": leaky["right"], "clean": clean["right"]}, dtype=float)
-    difference = clustered.difference(*right.to_numpy().T, groups.to_numpy())
+    difference = clustered.difference(
+        right["leaky"].to_numpy(), right["clean"].to_numpy(), groups.to_numpy()
+    )
     per_genre = [
         {"genre": genre, "n_clips": len(rows)} | _accuracies(rows, groups)
         for genre, rows in right.groupby(leaky["genre"])

@@ -212,7 +212,7 @@ def test_systems_are_reported_over_their_seeds(store: Path) -> None:
 
     compared = systems.compare(systems.group_runs(runs.all_runs()))
     text = report.html(compared)
-    assert "pigeonhole bootstrap" in text
+    assert "CR2" in text
     assert "2 systems on" in text
     by_name = {table.name: table for table in report.tables(compared)}
     assert by_name["scores"].frame["n_runs"].tolist() == [3, 3]

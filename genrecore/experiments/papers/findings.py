@@ -6,7 +6,7 @@ import statistics
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import isnan, nan, sqrt
+from math import inf, isnan, nan, sqrt
 from typing import Any
 
 import pandas as pd
@@ -21,7 +21,6 @@ from genrecore.store.run import Run
 
 VERDICTS = ("reproduced", "above", "below", "not run", "rehearsal")
 _ACCURACIES = ("test_accuracy", "valid_accuracy", "accuracy")
-_Z = 1.96
 
 
 @dataclass(frozen=True)
@@ -36,6 +35,7 @@ class Ours:
         error: Standard error; nan without an interval.
         n_runs: Number of runs.
         shows: What was measured, for people.
+        freedom: Degrees of freedom of the standard error.
     """
 
     value: float
@@ -44,6 +44,7 @@ class Ours:
     error: float
     n_runs: int
     shows: str
+    freedom: float = inf
 
 
 @dataclass(frozen=True)
@@ -79,9 +80,8 @@ class ProtocolGap:
     def difference(self) -> Interval:
         """As published minus honest; the clips differ, so the two errors are independent."""
         value = self.published.value - self.honest.value
-        error = sqrt(self.published.error**2 + self.honest.error**2)
-        freedom = min(self.published.freedom, self.honest.freedom)
-        return Interval(value, value - _Z * error, value + _Z * error, error, freedom)
+        parts = [(ours.error, ours.freedom) for ours in (self.published, self.honest)]
+        return clustered.independent(value, parts)
 
 
 def runs_of(study: Study, runs: RunsOfStudy, system: str, protocol: str) -> list[Run]:
@@ -128,7 +128,8 @@ def measure(runs: Sequence[Run], quantity: str, protocol: str, genre: str = "") 
         accuracy, n_runs = _accuracy_of_all(runs, split, genre)
         shows = f"{'validation' if split == 'valid' else 'test'} accuracy"
         shows = f"test recall of {genre}" if quantity == "recall" else shows
-        return Ours(accuracy.value, accuracy.low, accuracy.high, accuracy.error, n_runs, shows)
+        ends = accuracy.low, accuracy.high, accuracy.error
+        return Ours(accuracy.value, *ends, n_runs, shows, accuracy.freedom)
     values = [value for run in runs if not isnan(value := _number(run, quantity))]
     if not values:
         return Ours(nan, nan, nan, nan, 0, MEASURES[quantity])
@@ -203,7 +204,9 @@ def verdict(study: Study, printed: Printed, ours: Ours, rehearsal: bool) -> str:
         agrees = ours.low <= share <= ours.high
     else:
         error = sqrt(share * (1 - share) / measured.n_clips)
-        agrees = abs(ours.value - share) <= _Z * sqrt(ours.error**2 + error**2)
+        parts = [(ours.error, ours.freedom), (error, inf)]
+        gap = clustered.independent(ours.value - share, parts)
+        agrees = gap.low <= 0 <= gap.high
     if agrees:
         return "reproduced"
     return "above" if ours.value > share else "below"

@@ -1,0 +1,205 @@
+"""Intervals over artists and seeds: against matrices, Wilson's, and simulated test sets."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from fake_runs import draw_right
+from scipy import linalg, stats
+
+from genrecore.evaluation import clustered
+from genrecore.evaluation.significance import wilson
+
+
+def by_matrices(values: np.ndarray, artists: np.ndarray) -> tuple[float, float]:
+    """The variance CR2 of a mean and its degrees of freedom, by the matrices of the papers: a
+    regression on a constant with independent errors as the working model."""
+    n = len(values)
+    hat = np.full((n, n), 1 / n)
+    residuals, maker = values - values.mean(), np.eye(n) - hat
+    variance, columns = 0.0, []
+    for artist in np.unique(artists):
+        own = artists == artist
+        root = linalg.inv(linalg.sqrtm(np.eye(own.sum()) - hat[np.ix_(own, own)]).real)
+        weights = root @ np.full(own.sum(), 1 / n)
+        variance += float(weights @ residuals[own]) ** 2
+        columns.append(maker[:, own] @ weights)
+    matrix = np.stack(columns, axis=1)
+    eigenvalues = linalg.eigvalsh(matrix.T @ matrix)
+    return variance, eigenvalues.sum() ** 2 / (eigenvalues**2).sum()
+
+
+@pytest.mark.parametrize("sizes", [[12, 12, 12, 12], [2, 4, 6, 20, 8, 8], [1] * 60])
+def test_the_closed_formula_is_that_of_the_matrices(sizes: list[int]) -> None:
+    artists = np.repeat(np.arange(len(sizes)), sizes)
+    a, b = draw_right(0.6, len(artists), 1), draw_right(0.5, len(artists), 2)
+    variance, freedom = by_matrices(a.astype(float) - b, artists)
+    measured = clustered.difference(a, b, artists)
+    assert measured.value == pytest.approx(a.mean() - b.mean())
+    assert measured.error == pytest.approx(np.sqrt(variance))
+    assert measured.freedom == pytest.approx(freedom)
+    t = measured.value / np.sqrt(variance)
+    assert measured.p == pytest.approx(2 * stats.t.sf(abs(t), freedom))
+
+
+def test_artists_of_one_clip_give_the_paired_t_test() -> None:
+    a, b = draw_right(0.7, 250, 5), draw_right(0.6, 250, 6)
+    measured = clustered.difference(a, b, np.arange(250))
+    expected = stats.ttest_rel(a.astype(float), b.astype(float))
+    assert (measured.p, measured.freedom) == pytest.approx((expected.pvalue, 249))
+    assert (measured.low, measured.high) == pytest.approx(tuple(expected.confidence_interval()))
+
+
+def test_without_artists_the_interval_of_an_accuracy_is_wilsons() -> None:
+    right = draw_right(0.7, 300, 1)
+    measured = clustered.accuracy(right, np.arange(300))
+    assert (measured.low, measured.high) == wilson(int(right.sum()), 300)
+
+
+def test_clips_of_one_artist_count_as_one_where_they_always_agree() -> None:
+    artists = np.repeat(np.arange(40), 10)
+    right = draw_right(0.6, 40, 3)
+    alone = clustered.accuracy(right, np.arange(40))
+    together = clustered.accuracy(right[artists], artists)
+    # 40 artists of ten clips say what 40 clips say, but that n - 1 takes the place of n.
+    assert together.error == pytest.approx(alone.error)
+    assert together.low == pytest.approx(alone.low, abs=0.01)
+
+
+def test_no_interval_has_the_width_zero() -> None:
+    artists = np.repeat(np.arange(4), 8)
+    everything = clustered.accuracy(np.ones(32, bool), artists)
+    assert (everything.value, everything.high) == (1.0, 1.0)
+    assert everything.low < 0.5  # four artists say little
+    more = clustered.accuracy(np.ones(320, bool), np.repeat(np.arange(40), 8))
+    assert everything.low < more.low < 0.95
+    never_differ = clustered.difference(np.ones(32, bool), np.ones(32, bool), artists)
+    assert never_differ.low < -0.1
+    assert never_differ.high > 0.1
+    once = np.arange(32) > 0
+    differ_once = clustered.difference(np.ones(32, bool), once, artists)
+    assert differ_once.high - differ_once.low >= never_differ.high - never_differ.low
+    assert never_differ.p == 1.0
+    always_differ = clustered.difference(np.ones(320), np.zeros(320), np.repeat(np.arange(40), 8))
+    assert 0.8 < always_differ.low < 1.0
+    assert always_differ.p < 1e-6
+    # The same share of every artist is a coincidence where there are few.
+    same_shares = clustered.accuracy(np.tile([True, False], 16), artists)
+    assert same_shares.high - same_shares.low > 0.2
+
+
+def test_one_artist_or_no_clip_is_too_little_to_tell() -> None:
+    single = clustered.accuracy(draw_right(0.5, 9, 4), np.zeros(9))
+    assert not single.holds
+    assert single.high - single.low > 0.9
+    assert not clustered.difference(np.ones(9), np.zeros(9), np.zeros(9)).holds
+    assert np.isnan(clustered.accuracy(np.zeros(0, bool), np.zeros(0)).value)
+    with pytest.raises(ValueError, match="for 3 clips"):
+        clustered.accuracy(np.zeros((1, 4), bool), np.arange(3))
+
+
+def test_the_luck_of_seeds_is_part_of_the_interval() -> None:
+    """Against the variance that analysis of crossed factors gives: clips plus seeds."""
+    generator = np.random.default_rng(8)
+    n_seeds, n = 4, 500
+    luck = generator.normal(0, 0.06, n_seeds)
+    right = generator.random(n)[None] < 0.6 + luck[:, None]
+    measured = clustered.accuracy(right, np.arange(n))
+    of_seeds = right.mean(axis=1).var(ddof=1) / n_seeds
+    of_clips = right.mean(axis=0).var(ddof=1) / n
+    centred = right - right.mean(axis=0) - right.mean(axis=1, keepdims=True) + right.mean()
+    interaction = (centred**2).sum() / ((n - 1) * (n_seeds - 1)) / (n * n_seeds)
+    expected = of_seeds + of_clips - interaction
+    assert measured.error == pytest.approx(np.sqrt(expected), rel=1e-3)  # n and n - 1
+    assert clustered.accuracy(right[:1], np.arange(n)).error < measured.error
+
+
+def test_seeds_that_do_not_differ_add_nothing() -> None:
+    right = draw_right(0.7, 120, 1)
+    artists = np.arange(120) // 3
+    one, three = (clustered.accuracy(np.tile(right, (k, 1)), artists) for k in (1, 3))
+    assert (three.low, three.high, three.error) == pytest.approx((one.low, one.high, one.error))
+
+
+def simulated(
+    generator: np.random.Generator,
+    n_artists: int,
+    unequal: bool,
+    n_seeds: tuple[int, int],
+    cluster: float,
+    luck: float,
+    n_clips: int = 200,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Two equal systems: who is right, (seeds, clips) each, and the artist of each clip.
+
+    An artist, and a clip, is easy or hard for both (`cluster`), and easier for one of them (half of
+    it); seeds differ by `luck`. All are standard deviations of a normal level whose sign decides.
+    """
+    shares = np.ones(n_artists)
+    if unequal:
+        shares = generator.pareto(1.0, n_artists) + 0.05
+    counts = np.maximum(1, np.round(shares / shares.sum() * max(n_clips, 2 * n_artists)))
+    artists = np.repeat(np.arange(n_artists), counts.astype(int))
+    n = len(artists)
+    both = 0.4 + cluster * generator.normal(size=n_artists)[artists] + generator.normal(size=n)
+    sides = []
+    for k in n_seeds:
+        own = both + cluster / 2 * generator.normal(size=n_artists)[artists]
+        own = own + 0.5 * generator.normal(size=n) + luck * generator.normal(size=(k, 1))
+        sides.append(own + 0.5 * generator.normal(size=(k, n)) > 0)
+    return sides[0], sides[1], artists
+
+
+def rates(
+    n_sets: int,
+    n_artists: int,
+    unequal: bool,
+    n_seeds: tuple[int, int],
+    cluster: float,
+    luck: float = 0.0,
+) -> tuple[float, float]:
+    """How often two equal systems are called different, and how often the interval of an accuracy
+    covers the true one."""
+    generator = np.random.default_rng([n_artists, *n_seeds, int(10 * cluster), int(10 * luck)])
+    truth = stats.norm.cdf(0.4 / np.sqrt(1.25 * cluster**2 + 1 + 0.5 + luck**2))
+    different, covered = 0, 0
+    for _ in range(n_sets):
+        a, b, artists = simulated(generator, n_artists, unequal, n_seeds, cluster, luck)
+        gap, accuracy = clustered.difference(a, b, artists), clustered.accuracy(a, artists)
+        different += gap.holds and gap.p < 0.05
+        covered += accuracy.low <= truth <= accuracy.high
+    return different / n_sets, covered / n_sets
+
+
+def error_of(share: float, n_sets: int) -> float:
+    """Two standard errors of a simulated share."""
+    return 2 * float(np.sqrt(share * (1 - share) / n_sets))
+
+
+@pytest.mark.parametrize(
+    ("n_artists", "unequal", "n_seeds", "luck"),
+    [(5, False, 1, 0.0), (10, True, 1, 0.0), (80, False, 1, 0.0), (10, False, 3, 0.2)],
+)
+def test_equal_systems_are_rarely_called_different(
+    n_artists: int, unequal: bool, n_seeds: int, luck: float
+) -> None:
+    n_sets = 300
+    different, covered = rates(n_sets, n_artists, unequal, (n_seeds, n_seeds), 0.8, luck)
+    assert different <= 0.05 + error_of(0.05, n_sets)
+    assert covered >= 0.95 - error_of(0.95, n_sets)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("cluster", [0.3, 0.8, 1.5])
+@pytest.mark.parametrize("unequal", [False, True])
+@pytest.mark.parametrize("n_artists", [5, 10, 20, 80])
+def test_verdicts_and_intervals_hold_from_five_artists_on(
+    n_artists: int, unequal: bool, cluster: float
+) -> None:
+    for k in (1, 2, 3, 5):
+        for luck in (0.0,) if k == 1 else (0.0, 0.1, 0.25):
+            n_sets = 1000
+            different, covered = rates(n_sets, n_artists, unequal, (k, k), cluster, luck)
+            assert different <= 0.064, (k, luck)
+            if n_artists >= 10 and not unequal:
+                assert covered >= 0.93, (k, luck)
