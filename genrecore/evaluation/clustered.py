@@ -196,7 +196,8 @@ def _variance(sides: Sequence[np.ndarray], groups: np.ndarray) -> _Variance:
     if total < _TINY**2:
         total = 0.0
     else:
-        freedom = max(1.0, total**2 / below)
+        # Few artists may look alike by chance, which makes the seeds seem to be all there is.
+        freedom = max(1.0, min(freedom, total**2 / below))
     return _Variance(total, freedom, len(shares), 1 / squares)
 
 

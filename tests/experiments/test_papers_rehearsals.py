@@ -117,19 +117,19 @@ def test_a_verdict_takes_the_studys_own_sampling_error_into_account() -> None:
 
 
 def test_an_interval_of_one_run_is_as_wide_as_the_binomial_one_without_artists() -> None:
-    right = pd.Series(np.arange(400) % 2 == 0, index=[f"clip {k}" for k in range(400)])
-    alone = findings.interval([right], {})
+    def table(right: np.ndarray, first: int = 0) -> pd.DataFrame:
+        clips = [f"clip {first + k}" for k in range(len(right))]
+        columns = {"p_jazz": right * 1.0, "p_rock": 1.0 - right}
+        return pd.DataFrame({"clip_id": clips, "genre": "jazz"} | columns)
+
+    right = table(np.arange(400) % 2 == 0)
+    alone = findings.interval([right])
     assert alone.value == 0.5
-    assert alone.error == pytest.approx(0.025, rel=0.06)  # 2 000 resamples know it to 2 %
-    together = findings.interval([right], {c: str(k // 2 // 10) for k, c in enumerate(right.index)})
-    assert together.value == 0.5
-    by_artist = {
-        clip: str(bool(good)) + str(k // 40) for k, (clip, good) in enumerate(right.items())
-    }
-    wide = findings.interval([right], by_artist)
+    assert alone.error == pytest.approx(0.025, rel=0.01)  # of 399 clips
+    wide = findings.interval([right.assign(artist=[f"{k % 2} {k // 40}" for k in range(400)])])
+    assert wide.value == 0.5
     assert wide.error > 2 * alone.error  # an artist is right throughout or wrong throughout
-    on_other_clips = pd.Series(True, index=[f"clip {k}" for k in range(100, 500)])
-    both = findings.interval([right, on_other_clips], {})
+    both = findings.interval([right, table(np.ones(400, bool), first=100)])
     assert both.value == 0.75
     assert both.error > alone.error  # two runs that differ say little of a third
 

@@ -189,7 +189,7 @@ def test_an_epochs_tables_are_those_of_its_predictions(template: Run) -> None:
     for number in (1, 4):
         predicted = np.array(genres)[template.epoch_predictions[number - 1]]
         confusion = metrics.confusion(validation.predictions(number), genres).to_numpy()
-        assert confusion.sum() == len(labels) == len(validation.labels)
+        assert confusion.sum() == len(labels) == len(validation.clips)
         assert np.trace(confusion) == (predicted == labels).sum()
         valid = template.history["valid_accuracy"].iloc[number - 1]
         assert np.trace(confusion) / confusion.sum() == pytest.approx(valid)
