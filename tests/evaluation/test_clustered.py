@@ -29,7 +29,7 @@ def by_matrices(values: np.ndarray, artists: np.ndarray) -> tuple[float, float]:
     return variance, eigenvalues.sum() ** 2 / (eigenvalues**2).sum()
 
 
-@pytest.mark.parametrize("sizes", [[12, 12, 12, 12], [2, 4, 6, 20, 8, 8], [1] * 60])
+@pytest.mark.parametrize("sizes", [[12, 12, 12, 12], [4, 8, 12, 40, 16, 16], [1] * 60])
 def test_the_closed_formula_is_that_of_the_matrices(sizes: list[int]) -> None:
     artists = np.repeat(np.arange(len(sizes)), sizes)
     a, b = draw_right(0.6, len(artists), 1), draw_right(0.5, len(artists), 2)
@@ -197,8 +197,8 @@ def test_verdicts_and_intervals_hold_from_five_artists_on(
     n_artists: int, unequal: bool, cluster: float
 ) -> None:
     for k in (1, 2, 3, 5):
-        for luck in (0.0,) if k == 1 else (0.0, 0.1, 0.25):
-            n_sets = 1000
+        for luck in (0.0,) if k == 1 else (0.0, 0.05, 0.1):
+            n_sets = 2000
             different, covered = rates(n_sets, n_artists, unequal, (k, k), cluster, luck)
             assert different <= 0.064, (k, luck)
             if n_artists >= 10 and not unequal:
