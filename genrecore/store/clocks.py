@@ -7,6 +7,7 @@ which the disk gives. The smaller counts, and what lies in the future does not.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import tempfile
 import time
@@ -43,15 +44,11 @@ def age_s(path: Path, stamped: Any) -> float:
             file's time alone counts, by the clock of its disk.
     """
     stamped = stamped if isinstance(stamped, Mapping) else {}
-    is_same_boot = stamped.get("boot_id") == boot_id()
     ages, since = [], stamped.get("monotonic_s")
-    if is_same_boot and isinstance(since, (int, float)):
+    if stamped.get("boot_id") == boot_id() and isinstance(since, (int, float)):
         ages.append(time.monotonic() - since)
-    try:
-        now = time.time() if is_same_boot else disk_time(path.parent)
-        ages.append(now - path.stat().st_mtime)
-    except OSError:  # gone meanwhile
-        pass
+    with contextlib.suppress(OSError):  # gone meanwhile
+        ages.append(disk_time(path.parent) - path.stat().st_mtime)
     return max(0.0, min((age for age in ages if age > -_ROUNDING_S), default=0.0))
 
 
