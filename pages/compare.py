@@ -9,6 +9,7 @@ from genrecore.ui.parts import readers
 from genrecore.ui.parts.frame import command
 
 ui.page("Compare", "Runs or systems on the same test clips: is the difference real?")
+ui.unreadable_caption()
 
 tested = readers.tested(readers.all_runs())
 if len(tested) < 2:

@@ -8,6 +8,7 @@ from genrecore.ui.errors import view as errors
 from genrecore.ui.parts import readers
 
 ui.page("Errors", "Hear which clips a run confuses, and judge for yourself.")
+ui.unreadable_caption()
 
 tested = readers.tested(readers.all_runs())
 if not tested:

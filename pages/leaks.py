@@ -6,6 +6,7 @@ from genrecore.ui.leaks import form, view
 from genrecore.ui.plans.progress import choose_view
 
 ui.page("Leaks", "How much of an accuracy comes from a leak between training and test?")
+ui.unreadable_caption()
 
 view.explanation()
 experiments = view.all_experiments()

@@ -10,6 +10,7 @@ from genrecore.ui.parts import readers
 from genrecore.ui.parts.live import IDLE_S
 
 ui.page("Overview", "What is being trained, and how well each finished run recognises genres.")
+ui.unreadable_caption()
 
 runs = readers.all_runs()
 if not runs:

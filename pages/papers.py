@@ -9,6 +9,7 @@ ui.page(
     "Papers",
     "Five studies as recipes: what they claim, and what you get, their way and an honest way.",
 )
+ui.unreadable_caption()
 
 study = papers.choose_study()
 ui.opens(study.citation)

@@ -4,9 +4,10 @@
 import streamlit as st
 
 from genrecore import ui
-from genrecore.evaluation.listing import run_rows, unreadable
+from genrecore.evaluation.listing import run_rows
 from genrecore.ui.overview.song import show_song
 from genrecore.ui.parts import readers
+from genrecore.ui.parts.unreadable import unreadable_runs
 from genrecore.ui.runs import table
 from genrecore.ui.runs.actions import run_bin
 from genrecore.ui.runs.alerts import webhook
@@ -16,8 +17,7 @@ from genrecore.ui.runs.queue import run_queue
 ui.page("Runs", "Every run and how it goes. Closing this page stops nothing.")
 
 rows = run_rows()
-for problem in unreadable():
-    st.warning(ui.plain(str(problem)))
+unreadable_runs()
 if not rows:
     ui.empty("There are no runs yet.", "Train a model, and it appears here while it works.")
     ui.link_to("train", "Train a model", ":material/model_training:")
@@ -27,7 +27,7 @@ if not rows:
 
 run = readers.find(ui.chosen("run"))
 if ui.chosen("run") and run is None:
-    st.warning(f"There is no run {ui.plain(ui.chosen('run'))}.")
+    st.warning(ui.plain(readers.why_not(ui.chosen("run"))))
 with table.place_of_list(rows, is_folded=run is not None):
     table.run_filters(rows)
     table.live_list(rows)

@@ -7,6 +7,7 @@ from genrecore.ui.parts import forms, readers
 from genrecore.ui.train import submission
 
 ui.page("Train", "Choose music and a model. The run goes on when you close this page.")
+ui.unreadable_caption()
 
 parent = readers.find(ui.chosen("from"))
 base = parent.config if parent else usual_config()

@@ -30,7 +30,7 @@ from genrecore.errors import GenrecoreError, UsageError
 from genrecore.evaluation.listing import RunRow, run_rows, unreadable
 from genrecore.jobs import actions, alerts, journal, slots
 from genrecore.store.progress import Report, phase_text
-from genrecore.store.run import Run, all_runs, find_run, store_dir
+from genrecore.store.run import Run, all_runs, each_readable, find_folder, find_run, store_dir
 from genrecore.store.status import FINAL, STOP_WITHIN_S
 from genrecore.words import decimals, moment, percent, seconds
 
@@ -94,8 +94,8 @@ def list_runs(
     as_json: JsonOption = False,
 ) -> None:
     """Every run in the store, the newest first, with its state and its accuracies."""
-    for problem in unreadable():
-        err.print(str(problem))
+    for error in unreadable():
+        err.print(f"{error} 'genrecore runs repair {error.name}' mends what can be mended.")
     runs = [
         run
         for run in run_rows()
@@ -314,10 +314,30 @@ def _annotate(run: Run, as_json: bool, **values: Any) -> None:
     answer(as_json, facts, sentence)
 
 
+@runs_group.command("repair")
+def repair_run(
+    run: Annotated[
+        str, Argument(help="The id or a part of it; by default unreadable runs are listed.")
+    ] = "",
+    as_json: JsonOption = False,
+) -> None:
+    """Mend a run that cannot be read, or list such runs. Damaged files are kept in its folder."""
+    if run:
+        damaged = find_folder(run)
+        sentence = actions.repair(damaged)
+        answer(as_json, {"run": damaged.run_id, "message": sentence}, sentence)
+        return
+    rows = [
+        {"run": error.name, "file": error.path.name, "place": error.place, "reason": error.reason}
+        for error in unreadable()
+    ]
+    print_rows(as_json, rows, "All runs can be read.")
+
+
 @runs_group.command("delete")
 def delete_run(run: RunArgument, as_json: JsonOption = False) -> None:
     """Move a run to the bin; 'genrecore runs restore' brings it back."""
-    deleted = find_run(run)
+    deleted = find_folder(run)
     sentence = actions.delete(deleted)
     answer(as_json, {"run": deleted.run_id, "message": sentence}, sentence)
 
@@ -335,10 +355,14 @@ def restore_run(
         _answer(restored, f"The run {restored.run_id} is back.", as_json)
         return
     rows = [
-        {"run": deleted.run_id, "state": deleted.status.get("state", "")}
-        for deleted in actions.deleted()
+        {"run": deleted.run_id, "state": _written_state(deleted)} for deleted in actions.deleted()
     ]
     print_rows(as_json, rows, "The bin is empty.")
+
+
+def _written_state(run: Run) -> str:
+    """The state in a run's file, or `unreadable`."""
+    return str(run.status["state"]) if run.readable else "unreadable"
 
 
 @runs_group.command("empty-bin")
@@ -448,8 +472,10 @@ def list_alerts(
             "at": alert.at if as_json else moment(alert.at),
             "words": alert.sentence,
         }
-        for listed in ([find_run(run)] if run else all_runs())
-        for alert in alerts.find_alerts(listed)
+        for listed, events in each_readable(
+            [find_run(run)] if run else all_runs(), alerts.find_alerts
+        )
+        for alert in events
     ]
     print_rows(as_json, rows, "There are no alerts.")
 

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from pydantic import TypeAdapter
 from scipy.optimize import minimize_scalar
 
 from genrecore.errors import GenrecoreError
@@ -81,10 +82,18 @@ class Calibration:
         return {k: None if v != v else v for k, v in asdict(self).items()}
 
     @classmethod
-    def from_json(cls, values: dict[str, Any]) -> Calibration:
-        """The calibration that `as_json` wrote."""
-        fields: dict[str, Any] = {k: float("nan") if v is None else v for k, v in values.items()}
-        return cls(**fields)
+    def from_json(cls, values: Any) -> Calibration:
+        """The calibration that `as_json` wrote.
+
+        Raises:
+            ValueError: It did not write these values.
+        """
+        items = values.items() if isinstance(values, dict) else ()
+        fields = {k: float("nan") if v is None else v for k, v in items}
+        calibration = TypeAdapter(cls).validate_python(fields)
+        if not RANGE[0] <= calibration.temperature <= RANGE[1]:
+            raise ValueError(f"found a temperature of {calibration.temperature}")
+        return calibration
 
     def apply(self, proba: np.ndarray) -> np.ndarray:
         """`tempered` with this temperature."""
@@ -130,7 +139,8 @@ def calibrate(run: Run) -> Calibration:
     key = [_FORMAT, stat.st_size, stat.st_mtime_ns]
     cached = read_json(run.folder / "calibration.json")
     if cached.get("key") == key:
-        return Calibration.from_json(cached["calibration"])
+        with contextlib.suppress(ValueError):  # damaged
+            return Calibration.from_json(cached.get("calibration"))
     if run.predictions is None:
         return _unchanged(missing)
     calibration = calibrate_predictions(run.predictions)

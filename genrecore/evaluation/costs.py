@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import nan
-from typing import Any
+from typing import Annotated, Any
 
 import pandas as pd
+from pydantic import Field, ValidationError
 
 from genrecore.store.files import read_json
+from genrecore.store.records import Duration, Record
 from genrecore.store.run import Run
 
 FILE = "cost.json"
@@ -30,17 +32,38 @@ def read_cost(run: Run) -> dict[str, Any]:
     """`n_parameters, n_multiply_adds, train_s, latency_ms` of a run, nan where not measured;
     `device`: what it was trained on; `measured_on`: the machine of the latency; `why`: the reason
     why multiply–adds are missing, if known."""
-    measured = read_json(run.folder / FILE)
-    latency = measured.get("latency") or {}
+    measured = _measured(run)
+    latency = measured.latency
     return {
         "n_parameters": _number(run.status.get("n_parameters")),
-        "n_multiply_adds": _number(measured.get("n_multiply_adds")),
+        "n_multiply_adds": _number(measured.n_multiply_adds),
         "train_s": run.worked_s,
-        "latency_ms": _number(latency.get("median_ms")),
+        "latency_ms": _number(latency.median_ms if latency else None),
         "device": str(run.environment.get("device_name") or ""),
-        "measured_on": f"{latency['machine']} ({latency['device']})" if latency else "",
-        "why": str(measured.get("why") or ""),
+        "measured_on": f"{latency.machine} ({latency.device})" if latency else "",
+        "why": measured.why or "",
     }
+
+
+class _Latency(Record):
+    median_ms: Duration
+    machine: str
+    device: str
+
+
+class _Cost(Record):
+    """`cost.json`; what does not fit was not measured."""
+
+    n_multiply_adds: Annotated[float, Field(ge=0)] | None = None
+    latency: _Latency | None = None
+    why: str | None = None
+
+
+def _measured(run: Run) -> _Cost:
+    try:
+        return _Cost.model_validate(read_json(run.folder / FILE))
+    except ValidationError:
+        return _Cost()
 
 
 def cost_table(sides: Sequence[tuple[str, str, Sequence[Run]]]) -> pd.DataFrame:

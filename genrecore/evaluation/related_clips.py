@@ -8,7 +8,6 @@ import pandas as pd
 
 from genrecore.data import clips as clip_tables
 from genrecore.data.datasets import DATASETS
-from genrecore.store.files import read_json
 from genrecore.store.run import Run
 
 EXACT, NEAR, PUBLISHED = (
@@ -42,9 +41,8 @@ def copies(run: Run, clip_id: str) -> pd.DataFrame:
 
 def _pairs(run: Run) -> Iterator[tuple[str, str, str]]:
     """(clip, clip, how) of clips that hold the same recording."""
-    audit = read_json(run.folder / "audit.json")
     by_kind = {"exact_copy": EXACT, "near_copy": NEAR}
-    for finding in audit.get("findings", []):
+    for finding in run.audit.get("findings", []):
         if finding.get("kind") in by_kind and finding.get("other_clip_id"):
             how = by_kind[finding["kind"]]
             yield str(finding["clip_id"]), str(finding["other_clip_id"]), how

@@ -18,7 +18,7 @@ from genrecore.errors import GenrecoreError
 from genrecore.evaluation import metrics
 from genrecore.evaluation.kept_scores import keep_scores, read_scores
 from genrecore.evaluation.metrics import METRICS
-from genrecore.store.run import Run, all_runs
+from genrecore.store.run import Run, all_runs, each_readable
 
 ENOUGH_CLIPS = 20
 """An accuracy on fewer test clips says too little for a run to be proposed before others."""
@@ -68,8 +68,10 @@ def run_scores(run: Run) -> dict[str, Any]:
 
 
 def rank_runs(runs: list[Run]) -> pd.DataFrame:
-    """The leaderboard: one row a tested run, the most accurate first, with `score_columns`."""
-    rows = [score_row(run) for run in runs if run.is_tested]
+    """The leaderboard: one row a readable tested run, the most accurate first, with
+    `score_columns`."""
+    tested = [run for run in runs if run.is_tested]
+    rows = [row for _, row in each_readable(tested, score_row)]
     table = pd.DataFrame(rows, columns=score_columns())
     return table.sort_values("accuracy", ascending=False, kind="stable", ignore_index=True)
 

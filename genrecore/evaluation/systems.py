@@ -25,7 +25,7 @@ from genrecore.evaluation.folds import FoldSet, fold_sets, pool_folds
 from genrecore.evaluation.pairwise import Side
 from genrecore.evaluation.ranks import Ranks, friedman
 from genrecore.evaluation.scores import read_test_predictions, run_scores
-from genrecore.store.run import Run, marked
+from genrecore.store.run import Run, each_readable, fault, marked
 
 _MAX_SETTINGS = 2  # in a title, of those that tell systems apart
 
@@ -100,16 +100,11 @@ def group_runs(runs: Iterable[Run]) -> list[System]:
     the newest counts: the same result twice is not twice as certain.
     """
     systems: dict[str, dict[tuple[int, int, int], Run]] = {}
-    for run in runs:
-        if not run.is_tested:
-            continue
-        try:
-            facts = run.facts
-        except GenrecoreError:  # written by another version: it belongs to no known system
-            continue
+    tested = [run for run in runs if run.is_tested]
+    for run, (facts, created) in each_readable(tested, lambda run: (run.facts, run.created)):
         key = (facts.split_seed, facts.seed, facts.fold)
         members = systems.setdefault(signature(run), {})
-        if key not in members or run.created > members[key].created:
+        if key not in members or created > members[key].created:
             members[key] = run
     return [
         System(name, tuple(members[key] for key in sorted(members)))
@@ -200,8 +195,10 @@ def compare(
         raise GenrecoreError(f"A comparison needs at least two systems; found {len(systems)}.")
     if len({system.signature for system in systems}) < len(systems):
         raise GenrecoreError("A system cannot be compared with itself; name each once.")
+    sides: list[Side] = []
+    notes: list[str] = []
+    systems = [_readable(system, notes) for system in systems]
     names = titles(systems)
-    sides, notes = [], []
     for system in systems:
         own_side, own_notes = side(system, names[system.signature])
         sides.append(own_side)
@@ -213,6 +210,20 @@ def compare(
             f"What another seed would give is not known of {', '.join(single)}: {verb} one seed."
         )
     return comparison.compare_sides(sides, band, on_shared, notes)
+
+
+def _readable(system: System, notes: list[str]) -> System:
+    """The system without runs that turn out to be unreadable; adds why to the notes.
+
+    Raises:
+        Unreadable: None of its runs can be read.
+    """
+    readable = [run for run, _ in each_readable(system.runs, lambda run: run.tables)]
+    faults = [error for run in system.runs if (error := fault(run.folder)) is not None]
+    if faults and not readable:
+        raise faults[0].with_traceback(None)
+    notes += map(str, faults)
+    return System(system.signature, tuple(readable)) if faults else system
 
 
 def side(system: System, title: str) -> tuple[Side, list[str]]:
@@ -259,10 +270,9 @@ def over_blocks(systems: Sequence[System]) -> Blocks:
     for system in systems:
         key = _signature_without_data(system.config)
         alike.setdefault(key, []).append(system)
-        for run in system.runs:
-            accuracy = float(run_scores(run)["accuracy"])
+        for run, measured in each_readable(system.runs, run_scores):
             by_block = accuracies.setdefault(key, {})
-            by_block.setdefault(_block(run), []).append(accuracy)
+            by_block.setdefault(_block(run), []).append(float(measured["accuracy"]))
     first = {key: members[0] for key, members in alike.items()}
     names = _names(list(first.values()))
     datasets = {run.config.dataset.name for system in systems for run in system.runs}

@@ -20,7 +20,7 @@ from genrecore.data.datasets import DATASETS
 from genrecore.data.segments import Segmenter
 from genrecore.errors import GenrecoreError
 from genrecore.experiments.plan import n_at_once
-from genrecore.store.run import Run
+from genrecore.store.run import Run, each_readable
 from genrecore.training import step_times
 from genrecore.training.step_times import cost_key, device_for
 from genrecore.words import seconds
@@ -97,11 +97,8 @@ class Estimator:
     def __init__(self, earlier: Iterable[Run]) -> None:
         self._runs: list[Run] = []
         self._by_cost: dict[str, list[Run]] = {}
-        for run in islice(earlier, _MOST_READ):
-            try:
-                key = cost_key(run.config)
-            except GenrecoreError:  # written by another version
-                continue
+        recent = each_readable(islice(earlier, _MOST_READ), lambda run: cost_key(run.config))
+        for run, key in recent:
             self._runs.append(run)
             self._by_cost.setdefault(key, []).append(run)
         self._like: dict[tuple[str, int], Run | None] = {}
@@ -170,14 +167,15 @@ class Estimator:
         kind = cost_key(config), config.training.batch_size
         if kind not in self._like:
             size = math.log(config.training.batch_size)
+            device = device_for(config)
+
+            def fits(run: Run) -> bool:
+                is_done = run.state == "done" and _trained_on(run) == device
+                return is_done and "seconds" in run.history
+
+            earlier = each_readable(self._by_cost.get(kind[0], []), fits)
             self._like[kind] = min(
-                (
-                    run
-                    for run in self._by_cost.get(kind[0], [])
-                    if run.state == "done"
-                    and _trained_on(run) == device_for(config)
-                    and "seconds" in run.history
-                ),
+                (run for run, does_fit in earlier if does_fit),
                 key=lambda run: abs(math.log(run.config.training.batch_size) - size),
                 default=None,
             )
@@ -198,16 +196,17 @@ class Estimator:
         """The clips of the configuration: of an earlier run on the same music, else of its dataset,
         else those that the dataset is expected to have."""
         published = splits.SPLITS[config.split.name].facts.published_with
-        for run in self._runs:
-            earlier = run.config
-            if (
-                (earlier.dataset, earlier.genres) == (config.dataset, config.genres)
-                and earlier.rehearsal == config.rehearsal
-                # A run's table has its own split filled in, which a published one reads.
-                and (not published or earlier.split == config.split)
-                and run.clips is not None
-            ):
-                return run.clips
+        alike = (
+            run
+            for run in self._runs
+            if (run.config.dataset, run.config.genres) == (config.dataset, config.genres)
+            and run.config.rehearsal == config.rehearsal
+            # A run's table has its own split filled in, which a published one reads.
+            and (not published or run.config.split == config.split)
+        )
+        for _, clips in each_readable(alike, lambda run: run.clips):
+            if clips is not None:
+                return clips
         key = config.dataset.model_dump_json()
         if key not in self._clips:
             dataset = config.dataset.choose_from(DATASETS)

@@ -28,7 +28,7 @@ from genrecore.evaluation.scores import read_test_predictions
 from genrecore.experiments.draft import Draft, Grid
 from genrecore.experiments.plan import Member, Plan, RunsProgress, all_plans
 from genrecore.experiments.plan import start as start_plan
-from genrecore.store.run import Run, find_same, precedence
+from genrecore.store.run import Run, each_readable, find_same, precedence
 from genrecore.words import percent, plural, points, signed_points, thousands
 
 LEAKY, CLEAN = "stratified", "by_artist"
@@ -197,11 +197,7 @@ def experiments(all_runs: Iterable[Run]) -> list[LeakExperiment]:
     """
     by_split: dict[str, dict[str, dict[int, Run]]] = {LEAKY: {}, CLEAN: {}}
     first_folds: dict[str, RunConfig] = {}
-    for run in all_runs:
-        try:
-            config = run.config
-        except GenrecoreError:  # written by another version
-            continue
+    for run, (config, _) in each_readable(all_runs, lambda run: (run.config, precedence(run))):
         split = config.split.name
         if split not in by_split or config.allow_leaks != (split == LEAKY):
             continue

@@ -34,7 +34,16 @@ from genrecore.jobs import slots
 from genrecore.jobs.advice import fails_again
 from genrecore.store.files import in_a_sentence, new_folder, read_json, write_json
 from genrecore.store.locks import LOCK, held, is_locked
-from genrecore.store.run import LIVE, Run, all_runs, find_by_id, find_same, precedence, store_dir
+from genrecore.store.run import (
+    LIVE,
+    Run,
+    all_runs,
+    each_readable,
+    find_by_id,
+    find_same,
+    precedence,
+    store_dir,
+)
 from genrecore.store.status import STOP, ask_to_stop, stop_asked
 from genrecore.training import hardware
 from genrecore.words import plural
@@ -151,9 +160,9 @@ class RunsProgress:
 def _runs_by_plan(store: Path) -> dict[str, list[Run]]:
     """The runs of a store by the plan they were queued for, the oldest first."""
     by_plan: dict[str, list[Run]] = {}
-    for run in reversed(all_runs(store)):
-        if run.plan:
-            by_plan.setdefault(run.plan, []).append(run)
+    for run, plan_id in each_readable(reversed(all_runs(store)), lambda run: run.plan):
+        if plan_id:
+            by_plan.setdefault(plan_id, []).append(run)
     return by_plan
 
 
@@ -265,9 +274,9 @@ class Plan(RunsProgress):
         ]
 
     def _find_run(self, run_id: str) -> Run | None:
-        """The run of this id, unless it has been deleted."""
-        exists = run_id and (self.store / run_id / "config.json").is_file()
-        return Run(self.store / run_id) if exists else None
+        """The run of this id, unless it has been deleted or cannot be read."""
+        run = Run(self.store / run_id)
+        return run if run_id and run.readable else None
 
     @property
     def n_runs(self) -> int:

@@ -25,9 +25,10 @@ from genrecore.errors import GenrecoreError
 from genrecore.evaluation import clustered, metrics, verdicts
 from genrecore.evaluation.pooling import pool_segments
 from genrecore.evaluation.scores import with_artists
-from genrecore.store.files import write_bytes
+from genrecore.store.files import Unreadable, write_bytes
 from genrecore.store.progress import Phase, Report, silent
 from genrecore.store.run import Run
+from genrecore.store.tables import check_predictions, read_parquet
 from genrecore.words import beside, percent, plural, points, signed_points
 
 if TYPE_CHECKING:
@@ -335,10 +336,16 @@ def broken(run: Run, name: str) -> list[str]:
 
 
 def _stored(run: Run) -> pd.DataFrame | None:
+    """The stored predictions under probes, a cache: None where there are none that fit the run."""
+    path = run.folder / FILE
     try:
-        return pd.read_parquet(run.folder / FILE)
-    except (OSError, ValueError):
+        table = read_parquet(path)
+        if table is None or not {"probe", "clip_id"} <= set(table.columns):
+            return None
+        check_predictions(path, table)
+    except Unreadable:
         return None
+    return table
 
 
 def _right(table: pd.DataFrame) -> pd.DataFrame:

@@ -25,16 +25,25 @@ from genrecore.jobs.spawn import TASK, spawn
 from genrecore.jobs.tasks import Task, start_task, stop_task, tasks
 from genrecore.store import settings
 from genrecore.store.about import checked_about, write_about
-from genrecore.store.files import in_a_sentence
+from genrecore.store.files import in_a_sentence, is_regular_file
 from genrecore.store.locks import LOCK, NoLocks, held, is_locked, lock_state, take_lock
 from genrecore.store.processes import ENDED
-from genrecore.store.run import Run, all_runs, create_run, each_readable, find_run, store_dir
+from genrecore.store.run import (
+    Run,
+    all_runs,
+    create_run,
+    each_readable,
+    find_folder,
+    run_folders,
+    store_dir,
+)
 from genrecore.store.status import FINAL, STOP, STOP_WITHIN_S, Status, ask_to_stop
 from genrecore.words import listed, plural
 
 __all__ = [
     "TASK", "Task", "annotate", "clone", "continue_", "delete", "deleted", "empty_bin",
-    "ensure_runner", "move", "pause", "paused", "prioritise", "queued", "restore", "resume",
+    "ensure_runner", "move", "pause", "paused", "prioritise", "queued", "repair", "restore",
+    "resume",
     "start_task", "stop", "stop_task", "submit", "tasks", "unpause",
 ]  # fmt: skip
 
@@ -289,7 +298,7 @@ def delete(run: Run) -> str:
     with _unless_at_work(run) as acquired:
         if not acquired:
             raise GenrecoreError(f"The run {run.run_id} is at work; stop it first.")
-        if _written(run) == "queued":
+        if run.readable and _written(run) == "queued":
             with contextlib.suppress(OSError):  # a full disk: what is deleted makes room
                 Status(run.folder).move("stopped", "cancelled", finished_at=time.time())
         bin_ = run.folder.parent / _BIN
@@ -302,9 +311,36 @@ def delete(run: Run) -> str:
     return f"The run {run.run_id} is in the bin and can be restored from there."
 
 
+def repair(run: Run) -> str:
+    """Mends a run that cannot be read, as far as its other files allow; returns what was done.
+
+    A copy of each damaged file is kept in the run's folder `damaged/`.
+
+    Raises:
+        GenrecoreError: The run is at work, its folder cannot be written, or a file cannot be
+            mended; what could be is.
+    """
+    from genrecore.jobs.repair import DAMAGED, first_fault, mend
+
+    error = first_fault(run)
+    if error is None:
+        return f"The run {run.run_id} can be read; nothing is to be mended."
+    try:
+        with _unless_at_work(run) as acquired:
+            if not acquired:
+                raise GenrecoreError(f"The run {run.run_id} is at work; stop it first.")
+            sentences = mend(run)
+    except OSError as problem:
+        reason = describe(problem)
+        raise GenrecoreError(f"The run {run.run_id} cannot be mended: {reason}") from None
+    ensure_runner(run.folder.parent)
+    copies = f"The damaged files are kept in its folder {DAMAGED}."
+    return " ".join([f"The run {run.run_id} can be read again.", *sentences, copies])
+
+
 def deleted(store: Path | None = None) -> list[Run]:
-    """The runs in the bin, the newest first."""
-    return all_runs((store or store_dir()) / _BIN)
+    """The runs in the bin, readable or not, the newest first."""
+    return [Run(folder) for folder in run_folders((store or store_dir()) / _BIN)]
 
 
 @in_a_sentence("The run cannot be restored")
@@ -317,7 +353,7 @@ def restore(run_id: str, store: Path | None = None) -> Run:
         GenrecoreError: The store has a run of that name.
     """
     store = store or store_dir()
-    run = find_run(run_id, store / _BIN)
+    run = find_folder(run_id, store / _BIN)
     try:
         run.folder.rename(store / run.run_id)
     except OSError as error:
@@ -339,7 +375,10 @@ def empty_bin(store: Path | None = None) -> str:
 @contextlib.contextmanager
 def _unless_at_work(run: Run) -> Iterator[bool]:
     """Yields whether no process works on a run, and holds its lock meanwhile; in a store without
-    locks what is known of its process has to do."""
+    locks what is known of its process has to do, and a damaged lock holds nobody off."""
+    if not run.readable and not is_regular_file(str(run.folder / LOCK)):
+        yield True
+        return
     if lock_state(run.folder / LOCK) is None:
         yield not Run(run.folder).alive
         return

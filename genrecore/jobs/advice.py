@@ -16,8 +16,6 @@ from typing import Any
 from genrecore.config.run import RunConfig, system_signature, with_values
 from genrecore.errors import GenrecoreError
 from genrecore.jobs.alerts import NOT_A_NUMBER
-from genrecore.store.files import read_json
-from genrecore.store.processes import ENDED
 from genrecore.store.run import Run
 
 
@@ -49,7 +47,7 @@ def advice(run: Run) -> list[Advice]:
     if state == "lost":
         # Linux kills a process that takes too much memory. Only networks have batches to shrink,
         # and only their status has n_parameters.
-        killed = read_json(run.folder / ENDED).get("signal") == SIGKILL
+        killed = run.ended.get("signal") == SIGKILL
         options = _less_memory(run, config, "") if killed and "n_parameters" in run.status else []
     elif state == "failed":
         options = _after_failure(run, config)

@@ -128,7 +128,11 @@ def _no_progress(run: Run, history: pd.DataFrame, at: float) -> list[Alert]:
 
 def webhook(store: Path | None = None) -> str:
     """The address that alerts are posted to; empty where none is set."""
-    return str(settings.read(store or store_dir()).get("webhook") or "")
+    address = settings.read(store or store_dir()).get("webhook")
+    with contextlib.suppress(ValueError):  # damaged
+        if isinstance(address, str) and urlsplit(address).hostname:
+            return address
+    return ""
 
 
 @work("set the webhook")
@@ -260,7 +264,8 @@ def _post_new(run: Run, url: str) -> None:
     current = over if run.state in FINAL else (run.state, run.status.get("epoch"))
     if _last_looks.get(folder) in (over, current):
         return
-    sent = read_json(run.folder / SENT).get("sent", [])
+    kept = read_json(run.folder / SENT).get("sent")
+    sent = kept if isinstance(kept, list) else []
     new = [alert for alert in find_alerts(run) if alert.key not in sent]
     if new:
         # Noted first: better to lose an alert than to post it twice.

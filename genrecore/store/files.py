@@ -45,9 +45,9 @@ class Unreadable(GenrecoreError):
         noun: What the folder is.
     """
 
-    def __init__(self, path: Path, place: str, reason: str, noun: str = "run") -> None:
-        self.path, self.place, self.reason, self.noun = path, place, reason.rstrip("."), noun
-        where = f"{path.name}, at {place}" if place else path.name
+    def __init__(self, path: str | Path, place: str, reason: str, noun: str = "run") -> None:
+        self.path, self.place, self.reason, self.noun = Path(path), place, reason.rstrip("."), noun
+        where = f"{self.path.name}, at {place}" if place else self.path.name
         super().__init__(f"The {noun} {self.name} cannot be read: {where}: {self.reason}.")
 
     @property
@@ -90,13 +90,8 @@ def _kernel_devices() -> frozenset[int]:
     return frozenset(os.stat(path).st_dev for path in ("/proc", "/sys") if os.path.isdir(path))
 
 
-def open_regular(path: Path, noun: str = "run") -> BinaryIO:
-    """A regular file, also one behind a link, opened for reading without waiting.
-
-    Raises:
-        FileNotFoundError: There is nothing.
-        Unreadable: It is something else, or may not be read.
-    """
+def _descriptor(path: str | Path, noun: str) -> tuple[int, int]:
+    """An open descriptor of a regular file, and its size in bytes."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except (FileNotFoundError, NotADirectoryError):
@@ -108,7 +103,17 @@ def open_regular(path: Path, noun: str = "run") -> BinaryIO:
     if not stat.S_ISREG(facts.st_mode) or facts.st_dev in _kernel_devices():
         os.close(descriptor)
         raise Unreadable(path, "", "it is no regular file", noun)
-    return os.fdopen(descriptor, "rb", buffering=0)
+    return descriptor, facts.st_size
+
+
+def open_regular(path: str | Path, noun: str = "run") -> BinaryIO:
+    """A regular file, also one behind a link, opened for reading without waiting.
+
+    Raises:
+        FileNotFoundError: There is nothing.
+        Unreadable: It is something else, or may not be read.
+    """
+    return os.fdopen(_descriptor(path, noun)[0], "rb", buffering=0)
 
 
 def open_named(path: str | Path, name: str = "") -> BinaryIO:
@@ -129,22 +134,26 @@ def open_named(path: str | Path, name: str = "") -> BinaryIO:
         raise GenrecoreError(f"{name or path} cannot be read: {error.reason}.") from None
 
 
-def read_bytes(path: Path, most: int = MOST_BYTES, noun: str = "run") -> bytes:
+def read_bytes(path: str | Path, most: int = MOST_BYTES, noun: str = "run") -> bytes:
     """The content of a regular file of at most so many bytes.
 
     Raises:
         FileNotFoundError: There is nothing.
         Unreadable: It is no such file, or reading fails.
     """
-    with open_regular(path, noun) as file:
-        n_bytes = os.fstat(file.fileno()).st_size
+    descriptor, n_bytes = _descriptor(path, noun)
+    try:
         if n_bytes > most:
             expected = f"it has {thousands(n_bytes)} bytes; expected at most {thousands(most)}"
             raise Unreadable(path, "", expected, noun)
-        try:
-            return file.read()
-        except OSError as error:
-            raise Unreadable(path, "", error.strerror or str(error), noun) from None
+        content = os.read(descriptor, n_bytes + 1)
+        while 0 < len(content) < n_bytes and (part := os.read(descriptor, n_bytes)):
+            content += part  # a file system may give less at a time
+        return content
+    except OSError as error:
+        raise Unreadable(path, "", error.strerror or str(error), noun) from None
+    finally:
+        os.close(descriptor)
 
 
 _STRING = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)

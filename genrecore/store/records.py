@@ -247,7 +247,7 @@ def read_config_record(path: Path) -> RunConfig:
 
 
 def read_record(
-    path: Path, record: type[Record], noun: str = "run", *, needed: bool = False
+    path: str | Path, record: type[Record], noun: str = "run", *, needed: bool = False
 ) -> dict[str, Any]:
     """The values in a JSON file of a run folder; empty where there is no file.
 
@@ -274,7 +274,7 @@ def read_record(
     return values
 
 
-def check_history(path: Path) -> list[bytes]:
+def check_history(path: str | Path) -> list[bytes]:
     """The lines of a history, one an epoch; an unfinished last line is left out.
 
     Raises:
@@ -294,7 +294,7 @@ def check_history(path: Path) -> list[bytes]:
     return lines
 
 
-def read_history(path: Path) -> list[dict[str, Any]]:
+def read_history(path: str | Path) -> list[dict[str, Any]]:
     """The epochs in a history.
 
     Raises:
@@ -303,7 +303,7 @@ def read_history(path: Path) -> list[dict[str, Any]]:
     return _read_lines(path, check_history(path))
 
 
-def _read_lines(path: Path, lines: Sequence[bytes]) -> list[dict[str, Any]]:
+def _read_lines(path: str | Path, lines: Sequence[bytes]) -> list[dict[str, Any]]:
     rows = []
     for number, line in enumerate(lines, 1):
         try:
@@ -318,7 +318,7 @@ def _read_lines(path: Path, lines: Sequence[bytes]) -> list[dict[str, Any]]:
     return rows
 
 
-def _parsed(path: Path, content: bytes, noun: str) -> dict[str, Any]:
+def _parsed(path: str | Path, content: bytes, noun: str) -> dict[str, Any]:
     """The object in JSON."""
     if is_nested_deep(content):
         reason = f"it has more than {MOST_NESTED} lists inside one another"
@@ -332,7 +332,7 @@ def _parsed(path: Path, content: bytes, noun: str) -> dict[str, Any]:
     return values
 
 
-def _misfit(path: Path, error: ValidationError, noun: str) -> Unreadable:
+def _misfit(path: str | Path, error: ValidationError, noun: str) -> Unreadable:
     """The first thing that does not fit, for people."""
     item = error.errors(include_url=False)[0]
     place = ".".join(str(part) for part in item["loc"] if part not in _UNIONS)

@@ -59,7 +59,7 @@ from genrecore.store.files import (
     write_json,
 )
 from genrecore.store.locks import LOCK, lock_state, take_lock
-from genrecore.store.processes import ENDED, is_same_process, living_processes
+from genrecore.store.processes import ENDED, LEADER, is_same_process, living_processes
 from genrecore.store.records import (
     RECORDS,
     check_history,
@@ -335,10 +335,14 @@ class Run:
         """`parent` and `how` (continued, cloned) of a run made from another one; else empty."""
         return self._record("origin.json")
 
-    @cached_property
+    @property
     def song(self) -> str:
         """The id of the uploads that are kept for it (`genrecore.data.uploads`); may be empty."""
-        return str(self._record(_SONG).get("clips", ""))
+        return str(self._song.get("clips", ""))
+
+    @cached_property
+    def _song(self) -> dict[str, Any]:
+        return self._record(_SONG)
 
     @property
     def plan(self) -> str:
@@ -379,6 +383,11 @@ class Run:
         clips = self.clips
         is_known = clips is not None and "medium" in clips and len(clips)
         return str(clips["medium"].iloc[0]) if is_known else ""  # type: ignore[index]
+
+    @property
+    def tables(self) -> tuple[pd.DataFrame | None, ...]:
+        """Clips, predictions and segments, all of them read and checked."""
+        return self.clips, self.predictions, self.segments
 
     @cached_property
     def environment(self) -> dict[str, Any]:
@@ -523,7 +532,7 @@ class Run:
         return "\n".join(line.rsplit("\r", 1)[-1] for line in text.split("\n"))
 
     def _record(self, name: str) -> dict[str, Any]:
-        return read_record(self.folder / name, RECORDS[name])
+        return read_record(f"{self.folder}/{name}", RECORDS[name])
 
     def _table(self, name: str) -> pd.DataFrame | None:
         try:
@@ -539,9 +548,13 @@ class Run:
 
 _MOST_EPOCH_BYTES = 2**30
 _STAMPED = (CONFIG, STATUS, ABOUT, HISTORY, *(name for name in RECORDS if name != STATUS), *TABLES,
-            EPOCHS, LOG, LOCK, STOP)  # fmt: skip
-_REGULAR = (ABOUT, EPOCHS, LOG, LOCK, STOP, "resume.pt", "weights.safetensors",
-            "last.safetensors", "model.skops")  # fmt: skip
+            EPOCHS)  # fmt: skip
+_TYPED = (LOG, LOCK, STOP)  # of these only the kind of file matters
+_WEIGHTS = ("resume.pt", "weights.safetensors", "last.safetensors", "model.skops")
+_KEPT_AS = {"queue.json": "queue", "origin.json": "origin", _SONG: "_song", ENDED: "ended",
+            "environment.json": "environment", "audit.json": "audit"}  # fmt: skip
+"""Records and the properties of a run that hold them."""
+
 _faults: dict[Path, tuple[Stamps, Unreadable | None]] = {}
 _MOST_FAULTS = 20_000
 
@@ -557,7 +570,8 @@ def _stamp(path: str | Path) -> tuple[int, ...]:
 def stamps(folder: Path) -> Stamps:
     """(time of change in ns, size, inode, mode) of each file on which depends whether a run can be
     read and what lists show of it; empty where there is none."""
-    return tuple(_stamp(f"{folder}/{name}") for name in _STAMPED)
+    typed = (_stamp(f"{folder}/{name}")[3:] for name in _TYPED)
+    return (*(_stamp(f"{folder}/{name}") for name in _STAMPED), *typed)
 
 
 def read_run(folder: Path, changes: Stamps | None = None) -> Run:
@@ -573,23 +587,28 @@ def read_run(folder: Path, changes: Stamps | None = None) -> Run:
     """
     changes = stamps(folder) if changes is None else changes
     raise_if_noted(folder, changes)
-    run = Run(folder)
+    run, known = Run(folder), dict(zip((*_STAMPED, *_TYPED), changes, strict=True))
     try:
-        known = dict(zip(_STAMPED, changes, strict=True))
-        for name in _REGULAR:
-            stamp = known[name] if name in known else _stamp(folder / name)
-            if stamp and not stat.S_ISREG(stamp[3]):
+        for name in (ABOUT, EPOCHS, *_TYPED, *_WEIGHTS):
+            stamp = known[name] if name in known else _stamp(f"{folder}/{name}")
+            if stamp and not stat.S_ISREG(stamp[-1]):
                 raise Unreadable(folder / name, "", "it is no regular file")
-        _ = run.config, run.queue, run.origin, run.song, run.environment, run.audit
-        if not run.status:
+        _ = run.config
+        if not known[STATUS]:
             raise Unreadable(folder / STATUS, "", "it is missing")
-        for name in ("process.json", ENDED):
-            read_record(folder / name, RECORDS[name])
+        _ = run.status
+        for name, kept_as in _KEPT_AS.items():
+            vars(run)[kept_as] = run._record(name) if known[name] else {}
+        if known[LEADER]:
+            run._record(LEADER)
         for name in TABLES:
-            look_at_table(folder / name)
-        check_history(folder / HISTORY)
+            if known[name]:
+                look_at_table(f"{folder}/{name}")
+        if known[HISTORY]:
+            check_history(f"{folder}/{HISTORY}")
     except Unreadable as error:
-        _note_fault(folder, changes, error)
+        if error.path.name in known:
+            _note_fault(folder, changes, error)
         raise
     _note_fault(folder, changes, None)
     return run

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from pydantic import ValidationError
 
 from genrecore.config.run import Part
 from genrecore.errors import GenrecoreError, describe
-from genrecore.store.files import read_json
+from genrecore.store.files import is_regular_file, read_json
 
 FILE = "settings.json"
 
@@ -29,7 +30,7 @@ def last_dataset(store: Path) -> Part | None:
     except ValidationError:
         return None
     folder = part.options.get("folder")
-    return None if folder and not Path(str(folder)).exists() else part
+    return None if folder and not os.path.exists(str(folder)) else part
 
 
 def keep_dataset(store: Path, part: Part) -> None:
@@ -39,6 +40,14 @@ def keep_dataset(store: Path, part: Part) -> None:
             change(store, "The dataset", dataset=part.model_dump(mode="json"))
 
 
+def _keep_damaged(path: Path) -> None:
+    """A copy of a file that holds no settings, before it is written anew."""
+    with contextlib.suppress(OSError):
+        content = path.read_bytes() if is_regular_file(str(path)) else b""
+        if content.strip() not in (b"", b"{}") and not read_json(path):
+            shutil.copyfile(path, path.with_name(f"{FILE}.damaged"))
+
+
 def change(store: Path, noun: str, **values: Any) -> None:
     """Sets values, or forgets those that are None. Only the owner may read the file.
 
@@ -46,6 +55,7 @@ def change(store: Path, noun: str, **values: Any) -> None:
         GenrecoreError: The store cannot be written; the sentence begins with `noun`.
     """
     path = store / FILE
+    _keep_damaged(path)
     settings = {key: value for key, value in (read(store) | values).items() if value is not None}
     try:
         store.mkdir(parents=True, exist_ok=True)

@@ -7,6 +7,7 @@ and values are checked when a table is read.
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,15 +24,10 @@ MOST_CELLS = 500_000_000
 TABLES = ("clips.parquet", "predictions.parquet", "segments.parquet")
 _MAGIC = b"PAR1"
 _ENDS = 12  # bytes: the mark, the length of the footer, the mark again
-_TEXTS = {
-    "clips.parquet": ("clip_id", "genre", "split"),
-    "predictions.parquet": ("clip_id", "genre", "split"),
-    "segments.parquet": ("clip_id", "genre", "split"),
-}
-_MAY_BE_UNKNOWN = ("split", "path", "medium", "artist", "album")  # texts of clips
+_MAY_BE_UNKNOWN = ("path", "medium", "artist", "album")  # texts of clips
 
 
-def look_at_table(path: Path) -> None:
+def look_at_table(path: str | Path) -> None:
     """
     Raises:
         Unreadable: There is a file, and it is no whole Parquet file.
@@ -41,10 +37,11 @@ def look_at_table(path: Path) -> None:
     except FileNotFoundError:
         return
     with file:
-        n_bytes = os.fstat(file.fileno()).st_size
-        end = os.pread(file.fileno(), 8, max(0, n_bytes - 8))
+        descriptor = file.fileno()
+        n_bytes = os.fstat(descriptor).st_size
+        end = os.pread(descriptor, 8, max(0, n_bytes - 8))
         n_footer = int.from_bytes(end[:4], "little")
-        starts = os.pread(file.fileno(), 4, 0) == _MAGIC
+        starts = os.pread(descriptor, 4, 0) == _MAGIC
         if not starts or end[4:] != _MAGIC or n_footer + _ENDS > n_bytes:
             raise Unreadable(path, "", "it is no whole Parquet file")
 
@@ -55,8 +52,25 @@ def read_table(path: Path) -> pd.DataFrame | None:
     Raises:
         Unreadable: It is no Parquet file, lacks columns, or holds other values than it should.
     """
+    table = read_parquet(path)
+    if table is not None:
+        (_check_clips if path.name == "clips.parquet" else check_predictions)(path, table)
+        unique = ["clip_id"] if path.name == "clips.parquet" else ["clip_id", "split"]
+        if path.name == "segments.parquet":
+            _check_numbers(path, table, ["start_s"])
+        elif table.duplicated(unique).any():
+            raise Unreadable(path, "clip_id", "a clip is there twice")
+    return table
+
+
+def read_parquet(path: Path) -> pd.DataFrame | None:
+    """Any table in a Parquet file, or None where there is no file.
+
+    Raises:
+        Unreadable: It is no Parquet file, or too large.
+    """
     import pandas as pd
-    from pyarrow import ArrowException, parquet
+    from pyarrow import parquet
 
     try:
         file = open_regular(path)
@@ -70,32 +84,33 @@ def read_table(path: Path) -> pd.DataFrame | None:
                 raise Unreadable(path, "", f"it has {thousands(n_cells)} values")
             file.seek(0)
             table = pd.read_parquet(file)
-        except (ArrowException, OSError, ValueError, TypeError, KeyError, MemoryError) as error:
+        except Unreadable:
+            raise
+        except Exception as error:  # what damaged files raise is of many kinds
             raise Unreadable(path, "", first_line(error) or type(error).__name__) from None
-    _check(path, table)
+    if not all(isinstance(name, str) for name in table.columns) or not table.columns.is_unique:
+        raise Unreadable(path, "", "its columns have no names of their own")
     return table
 
 
-def _check(path: Path, table: pd.DataFrame) -> None:
-    for name in _TEXTS[path.name]:
-        if name not in table:
-            raise Unreadable(path, name, "there is no such column")
-    if not all(isinstance(name, str) for name in table.columns) or not table.columns.is_unique:
-        raise Unreadable(path, "", "its columns have no names of their own")
-    is_clips = path.name == "clips.parquet"
-    for name in ("clip_id", "genre", "split", *(_MAY_BE_UNKNOWN if is_clips else ())):
-        if name in table:
-            _check_texts(path, table[name], is_clips and name in _MAY_BE_UNKNOWN)
-    parts = set(table["split"].dropna().unique())
-    odd = sorted(parts - {"train", "valid", "test"})
-    if odd:
-        raise Unreadable(path, "split", f"expected train, valid or test, found {odd[0]!r}")
-    if is_clips:
-        _check_numbers(path, table, ["duration_s"] if "duration_s" in table else [], unknown=True)
-        if table["clip_id"].duplicated().any():
-            raise Unreadable(path, "clip_id", "a clip is there twice")
-        return
-    genres = [str(name).removeprefix("p_") for name in table.columns if name.startswith("p_")]
+def _check_clips(path: Path, table: pd.DataFrame) -> None:
+    _check_texts(path, table, ("clip_id", "genre"))
+    _check_texts(path, table, ("split",), unknown=True)
+    _check_texts(path, table, [name for name in _MAY_BE_UNKNOWN if name in table], unknown=True)
+    _check_parts(path, table)
+    _check_numbers(path, table, ["duration_s"] if "duration_s" in table else [], unknown=True)
+
+
+def check_predictions(path: Path, table: pd.DataFrame) -> None:
+    """
+    Raises:
+        Unreadable: A column of predictions is missing, or has other values than it should.
+    """
+    _check_texts(path, table, ("clip_id", "genre"))
+    if "split" in table or path.name in TABLES:
+        _check_texts(path, table, ("split",))
+        _check_parts(path, table)
+    genres = [name.removeprefix("p_") for name in table.columns if name.startswith("p_")]
     if not genres:
         raise Unreadable(path, "", "it has no column of probabilities (p_<genre>)")
     unknown = sorted(set(table["genre"].unique()) - set(genres))
@@ -104,21 +119,30 @@ def _check(path: Path, table: pd.DataFrame) -> None:
         raise Unreadable(path, "genre", reason)
     # A clip without a number has no prediction.
     _check_numbers(path, table, [f"p_{genre}" for genre in genres], most=1.0, unknown=True)
-    if path.name == "segments.parquet":
-        if "start_s" not in table:
-            raise Unreadable(path, "start_s", "there is no such column")
-        _check_numbers(path, table, ["start_s"])
-    elif table.duplicated(["clip_id", "split"]).any():
-        raise Unreadable(path, "clip_id", "a clip is there twice")
 
 
-def _check_texts(path: Path, column: pd.Series, unknown: bool) -> None:
-    known = column.dropna()
-    if not unknown and len(known) < len(column):
-        raise Unreadable(path, str(column.name), "a row has no value")
-    odd = [value for value in known.unique() if not isinstance(value, str)]
+def _check_parts(path: Path, table: pd.DataFrame) -> None:
+    odd = sorted(set(table["split"].dropna().unique()) - {"train", "valid", "test"})
     if odd:
-        raise Unreadable(path, str(column.name), f"expected text, found {odd[0]!r}")
+        raise Unreadable(path, "split", f"expected train, valid or test, found {odd[0]!r}")
+
+
+def _check_texts(
+    path: Path, table: pd.DataFrame, names: Sequence[str], unknown: bool = False
+) -> None:
+    """Texts; `unknown` where there may be none."""
+    import pandas as pd
+
+    for name in names:
+        if name not in table:
+            raise Unreadable(path, name, "there is no such column")
+        known = table[name].dropna()
+        if not unknown and len(known) < len(table):
+            raise Unreadable(path, name, "a row has no value")
+        is_text = isinstance(known.dtype, pd.StringDtype)
+        odd = [] if is_text else [value for value in known if not isinstance(value, str)]
+        if odd:
+            raise Unreadable(path, name, f"expected text, found {odd[0]!r}")
 
 
 def _check_numbers(
@@ -129,6 +153,8 @@ def _check_numbers(
     from pandas.api.types import is_bool_dtype, is_numeric_dtype
 
     for name in names:
+        if name not in table:
+            raise Unreadable(path, name, "there is no such column")
         column = table[name]
         if unknown and column.isna().all():
             continue

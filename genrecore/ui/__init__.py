@@ -16,6 +16,7 @@ from genrecore.ui.parts.frame import (
 )
 from genrecore.ui.parts.live import live
 from genrecore.ui.parts.tables import leaderboard_table
+from genrecore.ui.parts.unreadable import unreadable_caption
 
 __all__ = [
     "Door",
@@ -33,4 +34,5 @@ __all__ = [
     "plain",
     "section",
     "sentences",
+    "unreadable_caption",
 ]

@@ -24,7 +24,7 @@ from genrecore.reporting.columns import Column
 from genrecore.reporting.html.figures import ReportFigure, figures, template
 from genrecore.reporting.html.table import ReportTable
 from genrecore.reporting.html.tables import audit_sentence, members, public, tables
-from genrecore.store.files import read_json, write_text
+from genrecore.store.files import write_text
 from genrecore.store.run import MARKS, Run
 from genrecore.words import points
 
@@ -158,7 +158,6 @@ def _about(compared: Comparison, key: str, run: Run) -> dict[str, Any]:
         for name, value in configuration.flat(config).items()
     }
     changed = {name.replace(".options.", ".") for name in configuration.differences(config)}
-    audit = read_json(run.folder / "audit.json")
     return {
         "title": title if key == run.run_id else f"{title}: {run.title}",
         "run_id": run.run_id,
@@ -167,6 +166,6 @@ def _about(compared: Comparison, key: str, run: Run) -> dict[str, Any]:
         "changed": changed,
         "audit": audit_sentence(run),
         "leaks": bool(run.leak),
-        "crossings": [crossing["sentence"] for crossing in audit.get("crossings", [])],
-        "checked": [str(check) for check in audit.get("checked", [])],
+        "crossings": [crossing["sentence"] for crossing in run.audit.get("crossings", [])],
+        "checked": [str(check) for check in run.audit.get("checked", [])],
     }

@@ -6,9 +6,12 @@ import contextlib
 import functools
 import importlib
 import re
+import runpy
 import shlex
+import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -24,6 +27,7 @@ from genrecore.reporting.columns import Column
 from genrecore.reporting.plots import Chart
 from genrecore.reporting.plots.chart import in_theme
 from genrecore.reporting.plots.palette import INK
+from genrecore.store.files import Unreadable
 from genrecore.store.run import Run, store_dir
 from genrecore.store.separation import Answer, Separation
 from genrecore.training import hardware
@@ -37,6 +41,8 @@ _PAGES = Path(__file__).parents[3] / "pages"
 _IN_MENU = re.compile(r"^# menu: (?P<group>[^,]+), (?P<order>\d+), (?P<icon>\S+)$", re.MULTILINE)
 _LOOK_EVERY_S = 20.0
 _TORCH_WAITS_S = 2.0
+_ON_GUARD: ContextVar[bool] = ContextVar("on guard", default=False)
+_UNREADABLE = "_unreadable"  # in the session: why the page is drawn once more
 NO_BREAK = "\u00a0"
 """A blank at which no line ends."""
 # Five bars of a spectrum and the name; a grey that stands out from both grounds.
@@ -111,11 +117,15 @@ def page(title: str, lead: str) -> None:
     """The head of a page: a title and one sentence about what it is for.
 
     On the very first visit of a fresh server by a deep link Streamlit runs the page alone; then
-    this sets the frame up and starts over.
+    this sets the frame up and starts over. The page's script is run again from here, and what
+    follows this call stands in that second run.
     """
     if "_framed" not in st.session_state:
         navigation()
         st.rerun()
+    if not _ON_GUARD.get():
+        _run_on_guard(sys._getframe(1).f_globals["__file__"])
+        st.stop()
     closed = access.closed()  # again: a page may have been opened without the navigation
     if closed:
         closed()
@@ -127,6 +137,26 @@ def page(title: str, lead: str) -> None:
     st.html(Path(__file__).parent / "style.css")
     st.title(title, anchor=False)
     st.markdown(f":gray[{lead}]")
+
+
+def _run_on_guard(script: str) -> None:
+    """Runs a page's script anew, so that what it raises comes here.
+
+    A run that turns out to be unreadable while the page is drawn is left out of it from then on:
+    the page is drawn once more, and a toast says why.
+    """
+    token = _ON_GUARD.set(True)
+    try:
+        runpy.run_path(script)
+    except Unreadable as error:
+        if st.session_state.get(_UNREADABLE) != str(error):
+            st.session_state[_UNREADABLE] = str(error)
+            st.rerun()
+        st.error(plain(str(error)), icon=":material/error:")
+    finally:
+        _ON_GUARD.reset(token)
+    if _UNREADABLE in st.session_state:
+        st.toast(plain(st.session_state.pop(_UNREADABLE)), icon=":material/warning:")
 
 
 @st.cache_data(ttl=_LOOK_EVERY_S, show_spinner=False)
@@ -360,9 +390,14 @@ def go_to(name: str, query: Mapping[str, str] | None = None) -> None:
 
 @contextlib.contextmanager
 def sentences() -> Iterator[None]:
-    """Shows an error meant for a person as its one sentence, and goes on after the block."""
+    """Shows an error meant for a person as its one sentence, and goes on after the block; a run
+    that turns out to be unreadable is left to `page`."""
     try:
         yield
+    except Unreadable as error:
+        if st.session_state.get(_UNREADABLE) != str(error):
+            raise
+        st.error(plain(str(error)), icon=":material/error:")
     except GenrecoreError as error:
         st.error(plain(error), icon=":material/error:")
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import streamlit as st
 
 from genrecore import words
+from genrecore.store.files import Unreadable
 from genrecore.store.progress import phase_text
 from genrecore.store.run import LIVE, Run
 from genrecore.ui.parts.frame import capital, capitalised, go_to, link_to, plain, run_badges
@@ -76,7 +78,15 @@ def live(
         idle_s: How often to look when there is nothing; by default never.
         tick_s: How often to look when there is something.
     """
-    st.fragment(function, run_every=tick_s if while_true else idle_s)()
+
+    @functools.wraps(function)
+    def draw() -> None:
+        try:
+            function()
+        except Unreadable:  # damaged meanwhile: the page as a whole does without it
+            st.rerun()
+
+    st.fragment(draw, run_every=tick_s if while_true else idle_s)()
 
 
 def progress(status: Mapping[str, Any], state: str) -> tuple[float, str]:

@@ -11,7 +11,7 @@ import pandas as pd
 from genrecore.errors import GenrecoreError
 from genrecore.evaluation import metrics
 from genrecore.evaluation.comparison import distinct
-from genrecore.evaluation.listing import run_ids, run_rows
+from genrecore.evaluation.listing import run_ids, run_rows, unreadable
 from genrecore.evaluation.pooling import accuracy_by_pooling
 from genrecore.evaluation.scores import best_run, by_preference, rank_runs, read_test_predictions
 from genrecore.reporting import plots
@@ -37,10 +37,13 @@ def find(run_id: str) -> Run | None:
     if not run_id or run_id.startswith(".") or folder.name != run_id:  # an address is no path
         return None
     run = Run(folder)
-    try:
-        return run if (folder / "config.json").is_file() and run.config else None
-    except GenrecoreError:
-        return None
+    return run if run.readable else None
+
+
+def why_not(run_id: str) -> str:
+    """Why `find` finds no run, as a sentence."""
+    error = next((error for error in unreadable() if error.name == run_id), None)
+    return str(error) if error else f"There is no run {run_id}."
 
 
 def tested(runs: Sequence[Run]) -> list[Run]:

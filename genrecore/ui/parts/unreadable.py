@@ -1,0 +1,55 @@
+"""Runs that cannot be read: how many there are, why, and mending or deleting them."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import streamlit as st
+
+from genrecore.evaluation.listing import unreadable
+from genrecore.jobs import actions as jobs
+from genrecore.store.run import Run
+from genrecore.ui.parts.frame import act, link_to, plain
+from genrecore.words import plural
+
+_MOST = 50
+
+
+def unreadable_caption() -> None:
+    """How many runs a page leaves out because they cannot be read; nothing where all can."""
+    n = len(unreadable())
+    if n:
+        with st.container(horizontal=True, vertical_alignment="center", key="unreadable"):
+            st.caption(
+                f":material/warning: {plural(n, 'run')} cannot be read and "
+                f"{'is' if n == 1 else 'are'} left out.",
+                width="content",
+            )
+            link_to("runs", "Why, and what to do")
+
+
+def unreadable_runs() -> None:
+    """The runs that cannot be read, each with its file, the place, the reason, and two buttons."""
+    errors = unreadable()
+    if not errors:
+        return
+    with st.expander(
+        f"{plural(len(errors), 'run')} cannot be read",
+        icon=":material/warning:",
+        key="unreadable_runs",
+    ):
+        st.caption(
+            "Their files were damaged or come from another program; all other runs go on. Repair "
+            "keeps a copy of a damaged file in the run's folder, then uses what its other files "
+            "say. A command as well: genrecore runs repair."
+        )
+        for error in errors[:_MOST]:
+            run = Run(error.folder)
+            with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+                st.markdown(plain(str(error)), width="stretch")
+                if st.button("Repair", icon=":material/build:", key=f"repair_{run.run_id}"):
+                    act(partial(jobs.repair, run))
+                if st.button("Delete", icon=":material/delete:", key=f"drop_{run.run_id}"):
+                    act(partial(jobs.delete, run))
+        if len(errors) > _MOST:
+            st.caption(f"… and {len(errors) - _MOST} more.")
