@@ -25,6 +25,8 @@ from functools import cache, cached_property, partial
 from pathlib import Path
 from typing import Any
 
+from pydantic import Field
+
 from genrecore.config.dotted import value_of
 from genrecore.config.run import RunConfig, read_config, signature
 from genrecore.errors import GenrecoreError, describe
@@ -32,8 +34,9 @@ from genrecore.experiments.draft import Draft
 from genrecore.jobs import actions as jobs
 from genrecore.jobs import slots
 from genrecore.jobs.advice import fails_again
-from genrecore.store.files import in_a_sentence, new_folder, read_json, write_json
+from genrecore.store.files import Unreadable, in_a_sentence, new_folder, read_json, write_json
 from genrecore.store.locks import LOCK, held, is_locked
+from genrecore.store.records import FileName, Moment, Record, read_record
 from genrecore.store.run import (
     LIVE,
     Run,
@@ -166,6 +169,27 @@ def _runs_by_plan(store: Path) -> dict[str, list[Run]]:
     return by_plan
 
 
+class PlannedRun(Record):
+    """A run in `plan.json`."""
+
+    changes: dict[str, Any]
+    config: dict[str, Any]
+    reuses: FileName = ""
+
+
+class PlanFile(Record):
+    """`plan.json`."""
+
+    title: str = ""
+    source: str = ""
+    made_at: Moment = 0.0
+    base: dict[str, Any] = Field(default_factory=dict)
+    grids: list[dict[str, list[Any]]] = Field(default_factory=list)
+    runs: list[PlannedRun] = Field(default_factory=list)
+    left_out: list[str] = Field(default_factory=list)
+    search: dict[str, Any] | None = None
+
+
 @dataclass(frozen=True)
 class Plan(RunsProgress):
     """A plan's folder; each instance is a snapshot of the moment it was read.
@@ -191,7 +215,7 @@ class Plan(RunsProgress):
     @cached_property
     def facts(self) -> dict[str, Any]:
         """The content of `plan.json`."""
-        return read_json(self.folder / "plan.json")
+        return read_record(self.folder / "plan.json", PlanFile, "plan")
 
     @property
     def title(self) -> str:
@@ -228,6 +252,8 @@ class Plan(RunsProgress):
         """Why it cannot be read, as a sentence; empty if it can."""
         try:
             _ = self.base, self.members
+        except Unreadable as error:
+            return str(error)
         except GenrecoreError as error:
             return f"The plan {self.plan_id} cannot be read: {error}"
         return ""
