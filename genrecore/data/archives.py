@@ -54,7 +54,7 @@ SMALL = 16 * 2**20
 _BLOCK, _PACKED_BLOCK = 2**20, 2**14
 _NO_ARCHIVE = "is neither a zip nor a tar archive, or damaged at its beginning"
 _LONGEST_PATH, _LONGEST_NAME = 1_000, 255  # bytes; file systems and players take no more
-_DEEPEST = 32  # folders inside one another
+_DEEPEST = 32  # names inside one another
 _LARGEST_HEADER = 4 * 2**20  # a tar header may hold long names, and claim to hold terabytes
 _XZ_MEMORY = 2**27  # bytes; `xz -9` needs half of it
 _METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2)  # take little memory
@@ -252,8 +252,8 @@ class _Unpacking:
             self.refuse(f"holds a path that no file can have ({_quoted(name)})")
         if len(parts) > _DEEPEST:
             self.refuse(
-                f"holds {_quoted(name)}: {len(parts)} folders inside one another; at most "
-                f"{_DEEPEST} are unpacked"
+                f"holds {_quoted(name)}, a path of {len(parts)} names; at most {_DEEPEST} inside "
+                "one another are unpacked"
             )
         return "/".join(parts)
 

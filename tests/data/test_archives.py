@@ -243,7 +243,7 @@ def many_entries(n: int, claimed: int | None = None) -> bytes:
 def test_folders_inside_one_another_are_bounded(kind: str, tmp_path: Path) -> None:
     """200 empty files under 490 folders each: 98 200 folders of 408 790 bytes."""
     names = {f"{n}/" + "a/" * 489 + "f": b"" for n in range(200)}
-    _refused_soon(PACKERS[kind](tmp_path / "a", names), "490 folders inside|491 folders inside")
+    _refused_soon(PACKERS[kind](tmp_path / "a", names), "a path of 491 names")
 
 
 @pytest.mark.parametrize("kind", ["zip", "tar:gz"])
