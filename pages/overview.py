@@ -7,20 +7,19 @@ from genrecore import ui
 from genrecore.reporting import plots
 from genrecore.ui.overview import song, view
 from genrecore.ui.parts import readers
-from genrecore.ui.parts.live import IDLE_S
 
 ui.page("Overview", "What is being trained, and how well each finished run recognises genres.")
 ui.unreadable_caption()
 
-runs = readers.all_runs()
+listed = readers.listed()
+runs, active = [run for run, _ in listed], [run for run, row in listed if row.is_active]
 if not runs:
     view.first_steps()
     st.stop()
 
-active = readers.active_runs()
 song.newest_song(runs)
 song.drop_song(readers.tested(readers.usable(runs)), active)
-ui.live(lambda: view.running_now(active), while_true=bool(active), idle_s=IDLE_S)
+view.live_runs(listed)
 
 table = readers.leaderboard(runs)
 if table.empty:
@@ -38,6 +37,9 @@ ui.section(
 )
 dataset = ui.choose_one("Dataset", readers.datasets_in(table), "dataset", radio=True)
 shown = readers.of_dataset(table, dataset)
-ui.chart(plots.leaderboard(shown, readers.styles()), "leaderboard")
-ui.leaderboard_table(shown)
+body = st.container()
+some = view.on_page(shown)
+with body:
+    ui.chart(plots.leaderboard(some, readers.styles()), "leaderboard")
+    ui.leaderboard_table(some)
 view.leaderboard_links(shown)

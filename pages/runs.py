@@ -12,7 +12,6 @@ from genrecore.ui.runs import table
 from genrecore.ui.runs.actions import run_bin
 from genrecore.ui.runs.alerts import webhook
 from genrecore.ui.runs.detail import run_detail
-from genrecore.ui.runs.queue import run_queue
 
 ui.page("Runs", "Every run and how it goes. Closing this page stops nothing.")
 
@@ -35,6 +34,6 @@ if run is not None:
     ui.opens(run.title)
     show_song(run)
     run_detail(run)
-ui.live(run_queue, while_true=any(row.is_active for row in rows))
+table.live_queue(rows)
 run_bin()
 webhook()

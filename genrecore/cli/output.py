@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich import progress as bars
+from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 from rich.table import Table
 
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from genrecore.reporting.columns import Column
+
+_MANY = 500  # rows of a table
 
 out = Console(highlight=False, soft_wrap=True, markup=False)
 err = Console(highlight=False, soft_wrap=True, markup=False, stderr=True)
@@ -68,8 +71,11 @@ def print_table(rows: Sequence[Mapping[str, Any]], empty: str = "Nothing yet.") 
     if not rows:
         out.print(empty)
         return
-    table = Table(box=None, pad_edge=False, header_style="bold")
     columns = list(dict.fromkeys(key for row in rows for key in row))
+    if len(rows) > _MANY:
+        _print_at_once(rows, columns)
+        return
+    table = Table(box=None, pad_edge=False, header_style="bold")
     for index, column in enumerate(columns):
         table.add_column(column, overflow="fold", no_wrap=index == 0)
     for row in rows:
@@ -77,6 +83,16 @@ def print_table(rows: Sequence[Mapping[str, Any]], empty: str = "Nothing yet.") 
         table.add_row(*("" if cell is None else str(cell) for cell in cells))
     wide = out if out.is_terminal else Console(highlight=False, markup=False, width=160)
     wide.print(table)
+
+
+def _print_at_once(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> None:
+    """A long table, as wide as its texts: to fit one to the terminal takes 2 ms a row."""
+    texts = [["" if row.get(name) is None else str(row[name]) for name in columns] for row in rows]
+    lines = [list(columns), *(list(map(" ".join, map(str.split, row))) for row in texts)]
+    widths = [max(map(cell_len, column)) for column in zip(*lines, strict=True)]
+    for line in lines:
+        cells = (set_cell_size(text, width) for text, width in zip(line, widths, strict=True))
+        sys.stdout.write(" ".join(cells).rstrip() + "\n")
 
 
 def print_columns(table: pd.DataFrame, columns: Mapping[str, Column]) -> None:

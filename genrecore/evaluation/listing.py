@@ -98,20 +98,29 @@ class RunRow:
 
 def run_rows(store: Path | None = None) -> list[RunRow]:
     """A row for each readable run, the newest first."""
-    return [row for row in _rows(store) if isinstance(row, RunRow)]
+    return [row for _, row in _rows(store) if isinstance(row, RunRow)]
+
+
+def listed(store: Path | None = None) -> list[tuple[Run, RunRow]]:
+    """Each readable run with its row, the newest first."""
+    return [
+        (Run.summarised(summary), row) for summary, row in _rows(store) if isinstance(row, RunRow)
+    ]
 
 
 def unreadable(store: Path | None = None) -> list[Unreadable]:
     """Why each of the other runs cannot be read."""
-    return [row for row in _rows(store) if isinstance(row, Unreadable)]
+    return [row for _, row in _rows(store) if isinstance(row, Unreadable)]
 
 
-def _rows(store: Path | None) -> Iterator[RunRow | Unreadable]:
+def _rows(store: Path | None) -> Iterator[tuple[Summary, RunRow | Unreadable]]:
     for summary in summaries(store):
         try:
-            yield summary.fault or _row(summary)
+            row = summary.fault or _row(summary)
         except Unreadable as error:
-            yield error
+            yield summary, error
+        else:
+            yield summary, row
 
 
 def _row(summary: Summary) -> RunRow:

@@ -91,8 +91,7 @@ def by_preference(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def best_run(runs: Sequence[Run] | None = None) -> Run:
-    """The run to ask about a recording: one trained on real music before one trained on generated
-    music, and else by `by_preference`.
+    """The run to ask about a recording, as `best_of` chooses it.
 
     Args:
         runs: Those to choose from; by default all of the store.
@@ -100,23 +99,52 @@ def best_run(runs: Sequence[Run] | None = None) -> Run:
     Raises:
         GenrecoreError: None of them was trained on recordings and tested.
     """
+    usable = [run for run in (all_runs() if runs is None else runs) if run.has_weights]
+    return best_of(rank_runs(usable), usable)
+
+
+def best_of(table: pd.DataFrame, usable: Sequence[Run]) -> Run:
+    """Of runs with weights the one to ask about a recording: one trained on real music before one
+    trained on generated music, and else by `by_preference`.
+
+    Args:
+        table: The leaderboard of the runs, or of more.
+        usable: The runs.
+
+    Raises:
+        GenrecoreError: None of them was trained on recordings and tested.
+    """
+    by_id = {run.run_id: run for run in usable}
+    answers: dict[str, bool | None] = {}  # by dataset
+    second = None
+    for run_id in by_preference(table)["run_id"]:
+        run = by_id.get(run_id)
+        if run is None:
+            continue
+        key = f"{run.facts.dataset} {run.facts.dataset_options}"
+        if key not in answers:
+            answers[key] = _is_of_real_music(run)
+        if answers[key]:
+            return run
+        if answers[key] is False:
+            second = second or run
+    if second is None:
+        raise GenrecoreError("No run on recordings has been trained and tested yet.")
+    return second
+
+
+def _is_of_real_music(run: Run) -> bool | None:
+    """Whether its recordings were not generated; None where its dataset has none."""
     from genrecore.data.datasets import DATASETS  # 0.4 s; the first page of all needs none
 
-    usable = {}
-    for run in all_runs() if runs is None else runs:
-        try:
-            dataset = run.config.dataset.choose_from(DATASETS)
-        except GenrecoreError:  # written by another version
-            continue
-        medium = dataset.facts.medium
-        if callable(medium):  # by the clips it learned from: its folder may hold others by now
-            medium = run.medium or "audio"
-        if medium == "audio" and run.weights.exists():
-            usable[run.run_id] = (not dataset.facts.made_up, run)
-    table = by_preference(rank_runs([run for _, run in usable.values()]))
-    if table.empty:
-        raise GenrecoreError("No run on recordings has been trained and tested yet.")
-    return max((usable[run_id] for run_id in table["run_id"]), key=lambda item: item[0])[1]
+    try:
+        dataset = run.config.dataset.choose_from(DATASETS)
+    except GenrecoreError:  # written by another version
+        return None
+    medium = dataset.facts.medium
+    if callable(medium):
+        medium = medium(dataset.options)
+    return not dataset.facts.made_up if medium == "audio" else None
 
 
 def score_columns() -> list[str]:
@@ -131,6 +159,12 @@ def score_columns() -> list[str]:
 
 def score_row(run: Run) -> dict[str, Any]:
     """The scores and facts of a tested run, by the names of `score_columns`."""
+    if run.summary is None:
+        return _score_row(run)
+    return run.summary.derived(("score row", *METRICS), lambda: _score_row(run))
+
+
+def _score_row(run: Run) -> dict[str, Any]:
     status, facts = run.status, run.facts
     return run_scores(run) | {
         "run_id": run.run_id,

@@ -210,20 +210,15 @@ class Run:
         """The configuration in short."""
         return Facts.read(self.config)
 
-    @property
+    @cached_property
     def is_tested(self) -> bool:
         """Whether its test predictions are written."""
-        return self._has("is_tested", "predictions.parquet")
+        return os.path.exists(f"{self.folder}/predictions.parquet")
 
-    @property
+    @cached_property
     def has_weights(self) -> bool:
         """Whether it can classify."""
-        return self._has("has_weights", *WEIGHTS)
-
-    def _has(self, kept_as: str, *names: str) -> bool:
-        if self.summary is not None:
-            return bool(self.summary.values[kept_as])
-        return any(os.path.exists(f"{self.folder}/{name}") for name in names)
+        return any(os.path.exists(f"{self.folder}/{name}") for name in WEIGHTS)
 
     @property
     def kept_scores(self) -> dict[str, Any]:
@@ -792,7 +787,8 @@ def _summarise(folder: Path, changes: Stamps) -> dict[str, Any]:
 def _prefilled(summary: Summary) -> dict[str, Any]:
     """The properties of a run that a summary holds."""
     values, about = summary.values, summary.values["about"]
-    same = {name: values[name] for name in ("queue", "origin", "warnings")}
+    names = ("queue", "origin", "warnings", "is_tested", "has_weights")
+    same = {name: values[name] for name in names}
     if values["at_rest"]:  # else it is read together with the lock
         same["status"] = values["status"]
     return same | {

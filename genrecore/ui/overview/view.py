@@ -7,16 +7,17 @@ from collections.abc import Sequence
 import pandas as pd
 import streamlit as st
 
-from genrecore.evaluation.listing import run_rows
+from genrecore.evaluation.listing import RunRow, listed
 from genrecore.store.run import Run
 from genrecore.ui.overview.song import drop_song
-from genrecore.ui.parts import readers
+from genrecore.ui.parts.choices import choose_page
 from genrecore.ui.parts.frame import link_to, section
-from genrecore.ui.parts.live import run_card
+from genrecore.ui.parts.live import IDLE_S, live, run_card
 from genrecore.ui.runs.alerts import toasts
 from genrecore.words import thousands
 
 _MOST_CARDS = 6
+_PAGE_RUNS = 30  # of the leaderboard
 _STEPS = (
     (
         ":material/library_music:",
@@ -53,17 +54,24 @@ def first_steps() -> None:
     st.code("genrecore demo", language="bash")
 
 
-def running_now(active_before: Sequence[Run]) -> None:
+def live_runs(runs: Sequence[tuple[Run, RunRow]]) -> None:
+    """`running_now`, looked at again and again."""
+    first, active = [runs], {run.run_id for run, row in runs if row.is_active}
+    live(lambda: running_now(first.pop() if first else listed(), active), bool(active), IDLE_S)
+
+
+def running_now(runs: Sequence[tuple[Run, RunRow]], active_before: set[str]) -> None:
     """A card for each run that works or waits.
 
     When one begins or ends the whole page is drawn anew, since its other parts change as well.
 
     Args:
-        active_before: The runs that worked or waited when the page was drawn.
+        runs: All of the store.
+        active_before: Those that worked or waited when the page was drawn.
     """
-    toasts(run_rows())
-    active = readers.active_runs()
-    if {run.run_id for run in active} != {run.run_id for run in active_before}:
+    toasts([row for _, row in runs])
+    active = [run for run, row in runs if row.is_active]
+    if {run.run_id for run in active} != active_before:
         st.rerun()
     if active:
         section("Running now")
@@ -71,6 +79,18 @@ def running_now(active_before: Sequence[Run]) -> None:
         run_card(run)
     if len(active) > _MOST_CARDS:
         st.caption(f"… and {thousands(len(active) - _MOST_CARDS)} more, under Runs.")
+
+
+def on_page(table: pd.DataFrame) -> pd.DataFrame:
+    """The part of a leaderboard that the URL names, with what leads to the others; all of a short
+    one."""
+    n = len(table)
+    page = choose_page(-(-n // _PAGE_RUNS), "page")
+    first, last = (page - 1) * _PAGE_RUNS, min(n, page * _PAGE_RUNS)
+    if n > _PAGE_RUNS:
+        shown = f"{thousands(first + 1)} to {thousands(last)} of {thousands(n)}"
+        st.caption(f"Chart and table show the runs {shown}, the most accurate first.")
+    return table.iloc[first:last].reset_index(drop=True)
 
 
 def leaderboard_links(table: pd.DataFrame) -> None:

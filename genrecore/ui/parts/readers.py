@@ -11,24 +11,24 @@ import pandas as pd
 from genrecore.errors import GenrecoreError
 from genrecore.evaluation import metrics
 from genrecore.evaluation.comparison import distinct
-from genrecore.evaluation.listing import run_ids, run_rows, unreadable
+from genrecore.evaluation.listing import listed, run_ids, unreadable
 from genrecore.evaluation.pooling import accuracy_by_pooling
-from genrecore.evaluation.scores import best_run, by_preference, rank_runs, read_test_predictions
+from genrecore.evaluation.scores import best_of, by_preference, rank_runs, read_test_predictions
 from genrecore.reporting import plots
 from genrecore.reporting.plots import RunStyle
 from genrecore.store.run import Run, store_dir
+from genrecore.store.summaries import Summary
 from genrecore.ui.parts.cache import cached_by_files, in_runs
 
 
 def active_runs() -> list[Run]:
     """The runs that work or wait, the newest first."""
-    return [Run(store_dir() / row.run_id) for row in run_rows() if row.is_active]
+    return [run for run, row in listed() if row.is_active]
 
 
 def all_runs() -> list[Run]:
     """Every readable run of the store, the newest first."""
-    store = store_dir()
-    return [Run(store / row.run_id) for row in run_rows()]
+    return [run for run, _ in listed()]
 
 
 def find(run_id: str) -> Run | None:
@@ -48,12 +48,12 @@ def why_not(run_id: str) -> str:
 
 def tested(runs: Sequence[Run]) -> list[Run]:
     """The runs whose test predictions are written."""
-    return [run for run in runs if (run.folder / "predictions.parquet").exists()]
+    return [run for run in runs if run.is_tested]
 
 
 def usable(runs: Sequence[Run]) -> list[Run]:
     """The runs with weights to classify with."""
-    return [run for run in runs if run.weights.exists()]
+    return [run for run in runs if run.has_weights]
 
 
 def titles(runs: Sequence[Run]) -> dict[str, str]:
@@ -80,12 +80,14 @@ def history(run: Run) -> pd.DataFrame:
 
 def leaderboard(runs: Sequence[Run]) -> pd.DataFrame:
     """The scores of the runs that have been tested."""
-    return _leaderboard(tested(runs))
+    chosen = tested(runs)
+    kept = tuple(run.summary for run in chosen if run.summary is not None)
+    return _leaderboard(kept).copy() if len(kept) == len(chosen) else rank_runs(chosen)
 
 
-@cached_by_files(in_runs("predictions.parquet"), max_entries=8)
-def _leaderboard(runs: Sequence[Run]) -> pd.DataFrame:
-    return rank_runs(list(runs))
+@lru_cache(maxsize=8)
+def _leaderboard(kept: tuple[Summary, ...]) -> pd.DataFrame:
+    return rank_runs([Run.summarised(summary) for summary in kept])
 
 
 @cached_by_files(in_runs("segments.parquet"), max_entries=500)
@@ -117,7 +119,7 @@ def proposed(runs: Sequence[Run]) -> list[str]:
 def to_ask(usable: Sequence[Run]) -> Run:
     """The run that classifies a recording where nobody chose one: the best that was tested."""
     with suppress(GenrecoreError):
-        return best_run(tested(usable))
+        return best_of(leaderboard(usable), usable)
     return usable[0]
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 
 import streamlit as st
 
 from genrecore import words
-from genrecore.evaluation.listing import run_rows
+from genrecore.evaluation.listing import RunRow
 from genrecore.jobs import actions as jobs
 from genrecore.jobs.access import visitor
 from genrecore.store.disks import is_full
@@ -24,10 +25,9 @@ _WAYS = {
 }
 
 
-def run_queue() -> None:
+def run_queue(rows: Sequence[RunRow]) -> None:
     """The waiting runs in the order in which they start, with buttons that change it; nothing where
     no run waits or works."""
-    rows = run_rows()
     n_at_work = sum(row.is_live for row in rows)
     paused = jobs.paused()
     waiting = jobs.queued(store_dir()) if any(row.state == "queued" for row in rows) else []

@@ -25,6 +25,7 @@ from genrecore.ui.parts.choices import (
     choose_flag,
     choose_many,
     choose_one,
+    choose_page,
     choose_text,
     chosen,
     chosen_many,
@@ -34,9 +35,11 @@ from genrecore.ui.parts.live import IDLE_S, STATES, live, state_word
 from genrecore.ui.parts.tables import show_table, shown_marks
 from genrecore.ui.runs.actions import TICKED, UNTICKED, actions_on_several
 from genrecore.ui.runs.alerts import toasts
+from genrecore.ui.runs.queue import run_queue
 from genrecore.words import plural, thousands
 
 _MANY = 300  # runs from which on the table is looked at less often
+_PAGE_RUNS = 500
 _TALLEST, _ALONE = 372, 460  # pixels of the table above an open run, and alone
 _FILTERS = ("find", "state", "model", "dataset", "tag", "starred")
 _SORTS = {
@@ -112,6 +115,8 @@ def filtered(
         starred: Whether only those with a star are kept.
         sort: A key of `_SORTS`.
     """
+    rows = list(rows)
+    titles = _split_titles(rows)
     fitting = [
         row
         for row in rows
@@ -120,11 +125,15 @@ def filtered(
         and (not datasets or row.dataset in datasets)
         and set(tags) <= set(row.tags)
         and (row.starred or not starred)
-        and row.matches(query, splits.title(Part(name=row.split)))
+        and (not query or row.matches(query, titles[row.split]))
     ]
     if sort == "oldest":
         return fitting[::-1]
     return sorted(fitting, key=_SORT_KEYS[sort]) if sort in _SORT_KEYS else fitting
+
+
+def _split_titles(rows: Iterable[RunRow]) -> dict[str, str]:
+    return {name: splits.title(Part(name=name)) for name in {row.split for row in rows}}
 
 
 def place_of_list(rows: Sequence[RunRow], is_folded: bool) -> DeltaGenerator:
@@ -210,15 +219,23 @@ def live_list(rows: Sequence[RunRow]) -> None:
     """`run_list`, looked at again and again; where runs begin or end to work, or come while others
     do, the whole page is drawn anew."""
 
+    first, at_work, n = [rows], _at_work(rows), len(rows)  # the first look is at these
+
     def draw() -> None:
-        fresh = run_rows()
-        if _at_work(fresh) != _at_work(rows) or bool(fresh) != bool(rows):
+        fresh = first.pop() if first else run_rows()
+        if _at_work(fresh) != at_work or bool(fresh) != bool(n):
             st.rerun()
         if fresh:
             run_list(fresh)
 
-    tick_s = table_tick_s(len(rows))
-    live(draw, bool(_at_work(rows)), max(IDLE_S, tick_s), tick_s)
+    tick_s = table_tick_s(n)
+    live(draw, bool(at_work), max(IDLE_S, tick_s), tick_s)
+
+
+def live_queue(rows: Sequence[RunRow]) -> None:
+    """`run_queue`, looked at again and again."""
+    first = [rows]
+    live(lambda: run_queue(first.pop() if first else run_rows()), bool(_at_work(rows)))
 
 
 def _at_work(rows: Sequence[RunRow]) -> set[str]:
@@ -236,15 +253,20 @@ def run_list(rows: Sequence[RunRow]) -> None:
             icon=":material/filter_list:",
         )
         return
-    ids = [row.run_id for row in listed]
-    ticked = [row for row in listed if row.run_id in st.session_state.get(TICKED, [])]
+    place = st.container()
+    page = choose_page(-(-len(listed) // _PAGE_RUNS), "page")
+    on_page = listed[(page - 1) * _PAGE_RUNS : page * _PAGE_RUNS]
+    ids = [row.run_id for row in on_page]
+    ticked_before = set(st.session_state.get(TICKED, []))
+    ticked = [row for row in listed if row.run_id in ticked_before]
     opened = chosen("run")
     # Rows of another table mean other runs, so it gets a key of its own.
     key = f"runs_{hash(tuple(ids))}_{st.session_state.get(UNTICKED, 0)}"
 
     def pick() -> None:
         selection = st.session_state[key]["selection"]
-        st.session_state[TICKED] = [ids[row] for row in selection["rows"]]
+        elsewhere = ticked_before - set(ids)
+        st.session_state[TICKED] = [*elsewhere, *(ids[row] for row in selection["rows"])]
         for row, column in (selection.get("cells") or [])[:1]:
             if column == "starred":
                 _switch_star(ids[row])
@@ -254,20 +276,24 @@ def run_list(rows: Sequence[RunRow]) -> None:
 
     # Above the table, since its toolbar covers what stands there, and this is no button.
     fitting = f"{thousands(len(listed))} of " if len(listed) < len(rows) else ""
-    st.caption(f"{fitting}{_counts(rows)}. Click on a run to open it; tick runs to act on several.")
-    table = _table(listed, opened)
-    show_table(
-        table,
-        shown_marks(_shown_columns(), table),
-        _COLUMNS,
-        _TALLEST if opened else _ALONE,
-        key=key,
-        on_select=pick,
-        selection_mode=["multi-row", "single-cell"],
-        selection_default={"selection": {"rows": [ids.index(row.run_id) for row in ticked]}},
-        alt=f"Table of {plural(len(ids), 'run')}"
-        + (f"; the run {opened} is open." if opened in ids else "."),
+    place.caption(
+        f"{fitting}{_counts(rows)}. Click on a run to open it; tick runs to act on several."
     )
+    table = _table(on_page, opened)
+    ticked_rows = [number for number, run_id in enumerate(ids) if run_id in ticked_before]
+    with place:
+        show_table(
+            table,
+            shown_marks(_shown_columns(), table),
+            _COLUMNS,
+            _TALLEST if opened else _ALONE,
+            key=key,
+            on_select=pick,
+            selection_mode=["multi-row", "single-cell"],
+            selection_default={"selection": {"rows": ticked_rows}},
+            alt=f"Table of {plural(len(ids), 'run')}"
+            + (f"; the run {opened} is open." if opened in ids else "."),
+        )
     if st.session_state.pop("_run_picked", False):
         st.rerun()
     if ticked:
@@ -285,13 +311,14 @@ def _switch_star(run_id: str) -> None:
 
 
 def _table(rows: Sequence[RunRow], opened: str) -> pd.DataFrame:
+    titles = _split_titles(rows)
     names = [field.name for field in fields(RunRow)]
     columns: dict[str, Any] = {name: [getattr(row, name) for row in rows] for name in names}
     columns |= {
         "starred": ["★" if row.starred else "☆" for row in rows],
         "name": [f"→ {row.name}" if row.run_id == opened else row.name for row in rows],
         "state": [state_word(row.state) for row in rows],
-        "split": [splits.title(Part(name=row.split)) for row in rows],
+        "split": [titles[row.split] for row in rows],
         "fold": [row.fold + 1 for row in rows],
         "tags": [", ".join(row.tags) for row in rows],
         "note": [" ".join(row.note.split()) for row in rows],
