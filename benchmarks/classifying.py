@@ -10,15 +10,18 @@ drawn it.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import io
 import os
 import shutil
+import socket
 import statistics
 import subprocess
 import sys
 import tempfile
 import threading
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -64,8 +67,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--clients", type=int, default=16)
     parser.add_argument("--requests", type=int, default=320, help="to the service in all")
+    parser.add_argument("--slow", type=int, default=100, help="clients that send a byte a second")
     parser.add_argument("--clip-s", type=float, default=30.0, help="of what the service is sent")
-    parser.add_argument("--only", choices=("clip", "folder", "service", "page"))
+    parser.add_argument("--only", choices=("clip", "folder", "service", "slow", "page"))
     parser.add_argument("--chromium", default=shutil.which("chromium") or "/usr/bin/chromium")
     arguments = parser.parse_args()
     work = Path(tempfile.mkdtemp(prefix="genrecore-benchmark-"))
@@ -81,6 +85,9 @@ def main() -> None:
         if arguments.only in (None, "service"):
             contents = [beginning(path, arguments.clip_s) for path in paths[:8]]
             service(run, contents, arguments.clients, arguments.requests)
+        if arguments.only in (None, "slow"):
+            content = beginning(paths[0], arguments.clip_s)
+            beside_slow_clients(run, content, arguments.requests // 2, arguments.slow)
         if arguments.only in (None, "page"):
             on_page(run, paths[:6], arguments.rounds, arguments.chromium)
     finally:
@@ -194,22 +201,79 @@ def beginning(path: Path, clip_s: float) -> bytes:
     return stream.getvalue()
 
 
-def service(run: Run, contents: list[bytes], n_clients: int, n_requests: int) -> None:
-    """Latency of the service under clients at once, and its memory on the way."""
+@contextlib.contextmanager
+def serving(run: Run) -> Iterator[tuple[str, psutil.Process]]:
+    """The service as a process: where it classifies, and that process."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "genrecore", "serve", "--run", str(run.folder), "--port", "0"],
+        [sys.executable, "-m", "genrecore", "serve", "--run", str(run.folder), "--port", "0",
+         "--per-minute", "1000000", "--within-s", "600"],
         stdout=subprocess.PIPE,
         text=True,
+    )  # fmt: skip
+    try:
+        assert process.stdout is not None
+        process.stdout.readline()
+        yield process.stdout.readline().split()[0], psutil.Process(process.pid)
+    finally:
+        process.terminate()
+        process.wait()
+
+
+def beside_slow_clients(run: Run, content: bytes, n_requests: int, n_slow: int) -> None:
+    """Latency of one good client alone, and while others send a byte a second and come again when
+    they are cut off."""
+    with serving(run) as (address, _):
+        port = int(address.split(":")[2].split("/")[0])
+        head = b"POST /classify HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100000\r\n\r\n"
+        over = threading.Event()
+
+        def dribble() -> None:
+            slow: dict[int, socket.socket] = {}
+            while not over.wait(1.0):
+                for k in range(n_slow):
+                    try:
+                        if k not in slow:
+                            slow[k] = socket.create_connection(("127.0.0.1", port))
+                            slow[k].sendall(head)
+                        slow[k].sendall(b"R")
+                    except OSError:  # cut off
+                        if k in slow:
+                            slow.pop(k).close()
+            for connection in slow.values():
+                connection.close()
+
+        def good() -> np.ndarray:
+            took = []
+            with requests.Session() as session:
+                for _ in range(n_requests):
+                    began = time.perf_counter()
+                    answer = session.post(address, data=content)
+                    took.append(1000 * (time.perf_counter() - began))
+                    assert answer.status_code == 200, answer.text
+            return np.percentile(took, [50, 99])
+
+        good()
+        alone = good()
+        thread = threading.Thread(target=dribble)
+        thread.start()
+        time.sleep(3.0)
+        beside = good()
+        over.set()
+        thread.join()
+    print(
+        f"one good client, {n_requests} requests: p50 {alone[0]:.0f} ms, p99 {alone[1]:.0f} ms; "
+        f"beside {n_slow} slow ones p50 {beside[0]:.0f} ms, p99 {beside[1]:.0f} ms "
+        f"({beside[1] / alone[1]:.2f} times)"
     )
+
+
+def service(run: Run, contents: list[bytes], n_clients: int, n_requests: int) -> None:
+    """Latency of the service under clients at once, and its memory on the way."""
     took: list[float] = []
     failures: list[str] = []
     memory: list[float] = []
     gate = threading.Lock()
-    try:
-        assert process.stdout is not None
-        process.stdout.readline()
-        address = process.stdout.readline().split()[0]
-        server = psutil.Process(process.pid)
+    with serving(run) as (address, server):
 
         def client(k: int) -> None:
             with requests.Session() as session:
@@ -228,9 +292,6 @@ def service(run: Run, contents: list[bytes], n_clients: int, n_requests: int) ->
         with ThreadPoolExecutor(n_clients) as pool:
             list(pool.map(client, range(n_clients)))
         seconds = time.perf_counter() - began
-    finally:
-        process.terminate()
-        process.wait()
     p50, p99 = np.percentile(took, [50, 99])
     print(
         f"service: {len(took)} requests of {n_clients} clients, {len(failures)} failed, "
