@@ -311,6 +311,7 @@ def delete(run: Run) -> str:
     return f"The run {run.run_id} is in the bin and can be restored from there."
 
 
+@work("repair")
 def repair(run: Run) -> str:
     """Mends a run that cannot be read, as far as its other files allow; returns what was done.
 

@@ -8,6 +8,9 @@ import os
 import time
 from pathlib import Path
 
+from genrecore.errors import GenrecoreError
+from genrecore.store.files import read_bytes
+
 FILE, OLDER = ".audit.jsonl", ".audit.1.jsonl"
 _MOST_BYTES = 5_000_000  # then it becomes the older one, and what that held is gone
 _LONGEST_LINE = 4096  # so that one write appends it whole
@@ -34,9 +37,8 @@ def entries(store: Path, most: int = 1000) -> list[dict[str, object]]:
     """The newest lines, the newest first; lines that are none are left out."""
     lines: list[str] = []
     for name in (OLDER, FILE):
-        with contextlib.suppress(OSError):
-            if (store / name).is_file():
-                lines += (store / name).read_text("utf-8", errors="replace").splitlines()
+        with contextlib.suppress(OSError, GenrecoreError):
+            lines += read_bytes(store / name).decode(errors="replace").splitlines()
     read = []
     for line in reversed(lines):
         with contextlib.suppress(ValueError, RecursionError):

@@ -32,7 +32,8 @@ def several_states(
         create_run(tiny(seed=2), nobody_starts),
     )
     Status(failed.folder).move("failed", "The disk is full.")
-    queued, _ = [create_run(tiny(seed=seed), nobody_starts) for seed in (2, 3)]
+    queued, _, damaged = [create_run(tiny(seed=seed), nobody_starts) for seed in (2, 3, 5)]
+    (damaged.folder / "status.json").write_text("{")
     deleted = create_run(tiny(seed=4), nobody_starts)
     (nobody_starts / ".bin").mkdir()
     deleted.folder.rename(nobody_starts / ".bin" / deleted.run_id)

@@ -20,6 +20,7 @@ from starlette.responses import HTMLResponse, PlainTextResponse, RedirectRespons
 from starlette.types import ASGIApp, Receive, Scope, Send
 from streamlit.runtime.scriptrunner import get_script_run_ctx
 
+from genrecore.errors import GenrecoreError
 from genrecore.inference import guard
 from genrecore.jobs import access
 from genrecore.jobs.access import Visitor
@@ -51,7 +52,10 @@ class Door:
         await (self.hosts if is_visit else self.app)(scope, receive, send)
 
     async def _enter(self, scope: Scope, receive: Receive, send: Send) -> None:
-        answer = await self._refusal(HTTPConnection(scope), receive)
+        try:
+            answer = await self._refusal(HTTPConnection(scope), receive)
+        except GenrecoreError as error:  # the file of secrets cannot be read
+            answer = PlainTextResponse(f"{error}\n", 500)
         if answer is None:
             await self.app(scope, receive, send)
         elif scope["type"] == "http":

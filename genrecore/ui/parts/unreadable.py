@@ -9,7 +9,7 @@ import streamlit as st
 from genrecore.evaluation.listing import unreadable
 from genrecore.jobs import actions as jobs
 from genrecore.store.run import Run
-from genrecore.ui.parts.frame import act, link_to, plain
+from genrecore.ui.parts.frame import act, link_to, plain, work_button
 from genrecore.words import plural
 
 _MOST = 50
@@ -47,9 +47,9 @@ def unreadable_runs() -> None:
             run = Run(error.folder)
             with st.container(horizontal=True, vertical_alignment="center", gap="small"):
                 st.markdown(plain(str(error)), width="stretch")
-                if st.button("Repair", icon=":material/build:", key=f"repair_{run.run_id}"):
+                if work_button("Repair", icon=":material/build:", key=f"repair_{run.run_id}"):
                     act(partial(jobs.repair, run))
-                if st.button("Delete", icon=":material/delete:", key=f"drop_{run.run_id}"):
+                if work_button("Delete", icon=":material/delete:", key=f"drop_{run.run_id}"):
                     act(partial(jobs.delete, run))
         if len(errors) > _MOST:
             st.caption(f"… and {len(errors) - _MOST} more.")
