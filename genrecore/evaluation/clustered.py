@@ -56,6 +56,7 @@ class Interval:
         error: The standard error, a share.
         freedom: Degrees of freedom of the standard error.
         p: Two-sided p-value of the hypothesis that the estimate is 0; nan of an accuracy.
+        of_artists: The degrees of freedom that the artists alone give.
     """
 
     value: float
@@ -64,11 +65,12 @@ class Interval:
     error: float
     freedom: float
     p: float = nan
+    of_artists: float = inf
 
     @property
     def holds(self) -> bool:
         """Whether there are enough artists for the interval and the test."""
-        return self.freedom >= LEAST_FREEDOM
+        return self.of_artists >= LEAST_FREEDOM
 
 
 NOTHING = Interval(*[nan] * 5)
@@ -80,6 +82,7 @@ class _Variance:
 
     value: float
     freedom: float
+    of_artists: float
     n_groups: int
     effective_groups: float
 
@@ -100,14 +103,19 @@ def accuracy(right: np.ndarray, groups: np.ndarray, confidence: float = 0.95) ->
     value, variance = float(np.nanmean(table)), _variance([table], groups)
     if len(table) == 1 and variance.n_groups == n_clips:  # nothing is alike: Wilson's own
         low, high = wilson(value * n_clips, n_clips, confidence)
-        return Interval(value, low, high, sqrt(variance.value), variance.freedom)
+        return _accuracy(value, low, high, variance)
     spread = value * (1 - value)
     n = variance.effective_groups
     if variance.value > 0 and spread > 0:
         # A variance far below that of independent clips is chance, where artists are few.
         n = min(spread / variance.value, _MOST_PER_CLIP * n_clips)
     low, high = wilson(value * n, n, quantile=_student(variance.freedom, confidence))
-    return Interval(value, low, high, sqrt(variance.value), variance.freedom)
+    return _accuracy(value, low, high, variance)
+
+
+def _accuracy(value: float, low: float, high: float, variance: _Variance) -> Interval:
+    error = sqrt(variance.value)
+    return Interval(value, low, high, error, variance.freedom, of_artists=variance.of_artists)
 
 
 def difference(
@@ -135,7 +143,8 @@ def difference(
     reach = max(quantile * sqrt(variance.value), wilson(0, n_clips, quantile=quantile)[1])
     error = reach / quantile
     p = float(2 * stats.t.sf(abs(value) / error, variance.freedom))
-    return Interval(value, value - reach, value + reach, error, variance.freedom, p)
+    ends = value - reach, value + reach
+    return Interval(value, *ends, error, variance.freedom, p, variance.of_artists)
 
 
 def independent(
@@ -182,11 +191,11 @@ def _variance(sides: Sequence[np.ndarray], groups: np.ndarray) -> _Variance:
         shares += np.bincount(member, tested.sum(axis=0)) / (n_tests * len(sides))
     residuals, shares = residuals[shares > 0], shares[shares > 0]
     if len(shares) < 2:
-        return _Variance(0.0, 0.0, len(shares), 1.0)
+        return _Variance(0.0, 0.0, 0.0, len(shares), 1.0)
     of_clips = float((residuals**2 / (1 - shares)).sum())
     paired = shares**2 / (1 - shares)
     squares = float((shares**2).sum())
-    freedom = 1 / (squares + paired.sum() ** 2 - (paired**2).sum())
+    freedom = of_artists = float(1 / (squares + paired.sum() ** 2 - (paired**2).sum()))
     total, below = of_clips, of_clips**2 / freedom
     for table in sides:
         if len(table) > 1:
@@ -198,7 +207,7 @@ def _variance(sides: Sequence[np.ndarray], groups: np.ndarray) -> _Variance:
     else:
         # Few artists may look alike by chance, which makes the seeds seem to be all there is.
         freedom = max(1.0, min(freedom, total**2 / below))
-    return _Variance(total, freedom, len(shares), 1 / squares)
+    return _Variance(total, freedom, of_artists, len(shares), 1 / squares)
 
 
 def _seeds(table: np.ndarray, member: np.ndarray) -> tuple[float, float]:

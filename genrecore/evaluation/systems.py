@@ -8,9 +8,10 @@ systems take clips of one artist for alike, and cover the luck of seeds (`cluste
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from math import isnan, nan, sqrt
 
 import numpy as np
 import pandas as pd
@@ -224,6 +225,28 @@ def _readable(system: System, notes: list[str]) -> System:
         raise faults[0].with_traceback(None)
     notes += map(str, faults)
     return System(system.signature, tuple(readable)) if faults else system
+
+
+def seed_spread(systems: Iterable[System], accuracies: Mapping[str, float]) -> tuple[float, int]:
+    """By how much seeds alone move the accuracy: the standard deviation over seeds on the same
+    clips, a share, pooled over all systems with several; and how many these are.
+
+    Args:
+        systems: Any systems, those with one seed included.
+        accuracies: The test accuracy of each run, by its id.
+    """
+    squares, freedom, n_systems = 0.0, 0, 0
+    for system in systems:
+        by_test: dict[tuple[int, int], list[float]] = {}
+        for run in system.runs:
+            accuracy = accuracies.get(run.run_id, nan)
+            if not isnan(accuracy):
+                by_test.setdefault((run.config.split_seed, run.config.fold), []).append(accuracy)
+        several = [values for values in by_test.values() if len(values) > 1]
+        n_systems += bool(several)
+        squares += sum(float(np.var(values)) * len(values) for values in several)
+        freedom += sum(len(values) - 1 for values in several)
+    return (sqrt(squares / freedom) if freedom else nan), n_systems
 
 
 def side(system: System, title: str) -> tuple[Side, list[str]]:

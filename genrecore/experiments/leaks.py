@@ -3,7 +3,7 @@
 A leak experiment is a plan with two splits: the same configuration on every fold of a clean split
 (by artist) and of a leaky one (by clip) of the same clips. Its runs count however they were
 queued. Over all folds every clip is tested once in each split, so the gap between the
-accuracies is a paired difference. Its interval resamples artists, because clips of one artist are
+accuracies is a paired difference. Its interval counts artists, because clips of one artist are
 not independent.
 """
 

@@ -248,6 +248,22 @@ def clone(run: Run, changes: Mapping[str, Any]) -> Run:
     return submit(config, run.folder.parent, origin={"parent": run.run_id, "how": "cloned"})
 
 
+def another_seed(runs: Sequence[Run]) -> list[Run]:
+    """Queues what a system trained with its first seed (one run, or one of each fold) once more,
+    with a seed that it has not had.
+
+    Args:
+        runs: The runs of one system.
+
+    Raises:
+        UsageError: As `clone`.
+    """
+    seed = max(run.config.seed for run in runs) + 1
+    first = (runs[0].config.seed, runs[0].config.split_seed)
+    again = [run for run in runs if (run.config.seed, run.config.split_seed) == first]
+    return [clone(run, {"seed": seed}) for run in again]
+
+
 @in_a_sentence("What is said of the run cannot be kept")
 @work("describe")
 def annotate(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scipy import stats
@@ -57,7 +59,7 @@ def test_a_verdict_is_a_sentence() -> None:
 
 
 def test_what_is_not_covered_is_not_claimed() -> None:
-    few = judge("A", "B", 49, gap(0.1, 0.3, 0.01, freedom=1.5))
+    few = judge("A", "B", 49, replace(gap(0.1, 0.3, 0.01), of_artists=1.5))
     assert (few.word, few.better) == (OPEN, "")
     assert "): too few artists to tell;" in few.sentence
     systems = judge("A", "B", 200, gap(0.1, 0.3, 0.001), seeds="over 3 and 1 seeds", single=["B"])

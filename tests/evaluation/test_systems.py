@@ -98,6 +98,19 @@ def test_one_seed_each_is_the_comparison_of_two_runs_with_a_caveat(store: Path) 
     )
 
 
+def test_the_spread_of_seeds_is_pooled_over_systems(store: Path) -> None:
+    several = [*seeds(store, [0.8, 0.7, 0.6]), *seeds(store, [0.5, 0.6], 9, model="mlp")]
+    alone = seeds(store, [0.4], 50, model="crnn")
+    accuracies = {run.run_id: run_scores(run)["accuracy"] for run in [*several, *alone]}
+    groups = [[accuracies[run.run_id] for run in runs] for runs in (several[:3], several[3:])]
+    pooled = np.sqrt((2 * np.var(groups[0], ddof=1) + np.var(groups[1], ddof=1)) / 3)
+    spread, n_systems = systems.seed_spread(systems.group_runs([*several, *alone]), accuracies)
+    assert (spread, n_systems) == (pytest.approx(pooled), 2)
+    none, n_systems = systems.seed_spread(systems.group_runs(alone), accuracies)
+    assert np.isnan(none)
+    assert n_systems == 0
+
+
 def test_more_seeds_make_surer_of_the_same_difference(store: Path) -> None:
     def error(n: int) -> float:
         a = [fake_run(store, draw_right(0.7, 180, 100 + k), seed=k, fold=0) for k in range(n)]

@@ -20,7 +20,7 @@ from genrecore.evaluation import comparison, systems
 from genrecore.evaluation.scores import run_scores
 from genrecore.store import views
 from genrecore.store.files import write_json
-from genrecore.store.run import Run
+from genrecore.store.run import Run, all_runs
 from genrecore.ui.parts.frame import plain
 
 pytestmark = pytest.mark.xdist_group("compare")
@@ -190,6 +190,23 @@ def test_systems_are_offered_with_their_seeds_and_pooled(full: list[Run]) -> Non
     again(app, view="scores")
     table = app.dataframe[-1].value if len(app.dataframe) == 1 else app.dataframe[1].value
     assert table["n_runs"].tolist() == [3, 3]
+
+
+def test_systems_with_one_seed_are_told_what_seeds_do_and_get_another(
+    nobody_starts: Path,
+) -> None:
+    for seed in (0, 1):
+        fake_run(nobody_starts, draw_right(0.9 - seed / 10, 90, seed), ARTISTS, seed=seed)
+    single = fake_run(nobody_starts, draw_right(0.3, 90, 7), ARTISTS, model="crnn")
+    app = open_page("compare", of="systems", all="on")
+    assert "for crnn · demo has one seed" in app.info[0].value
+    captions = [text.value for text in app.caption]
+    assert any("Seeds alone moved the accuracy of 1 system by" in text for text in captions)
+    app.button(key="another_seed").click().run()
+    assert [text.value for text in app.success] == ["1 run queued."]
+    (queued,) = [run for run in all_runs(nobody_starts) if run.state == "queued"]
+    assert queued.config.seed == 1
+    assert systems.signature(queued) == systems.signature(single)
 
 
 def test_the_filter_narrows_what_is_offered_but_not_what_was_picked(full: list[Run]) -> None:

@@ -12,17 +12,28 @@ import pandas as pd
 import streamlit as st
 
 from genrecore import words
-from genrecore.evaluation import verdicts
+from genrecore.evaluation import systems, verdicts
 from genrecore.evaluation.clustered import METHOD
 from genrecore.evaluation.comparison import Comparison
+from genrecore.evaluation.listing import run_rows
 from genrecore.evaluation.metrics import METRICS
+from genrecore.jobs import actions as jobs
 from genrecore.reporting import html, plots
 from genrecore.reporting.columns import Column
 from genrecore.reporting.plots.matrices import number
 from genrecore.ui.compare import choice, details
-from genrecore.ui.compare.choice import RUNS, Selection, choose_band, choose_two
+from genrecore.ui.compare.choice import RUNS, SYSTEMS, Selection, choose_band, choose_two
+from genrecore.ui.parts import readers
 from genrecore.ui.parts.choices import choose_one
-from genrecore.ui.parts.frame import chart, link_to, pair, plain, section
+from genrecore.ui.parts.frame import (
+    chart,
+    link_to,
+    pair,
+    plain,
+    section,
+    sentences,
+    work_button,
+)
 from genrecore.ui.parts.tables import pair_numbers, show_table, shown_marks
 
 _FEW_PAIRS = 3
@@ -69,6 +80,8 @@ def show_verdicts(compared: Comparison, selection: Selection) -> None:
             st.info(plain(sentence), icon=":material/balance:")
     else:
         _many_pairs(compared)
+    if selection.unit == SYSTEMS:
+        _more_seeds(selection)
     pair_numbers(pairs)
     choose_band()
     if len(compared.titles) > 2 and pairs["difference"].notna().any():
@@ -104,6 +117,32 @@ def show_verdicts(compared: Comparison, selection: Selection) -> None:
                 query = {"run": two[0], "view": "against", "against": two[1]}
                 query["who"] = f"only {who} right"
                 link_to("errors", f"Only {who} is right", ":material/hearing:", query)
+
+
+def _more_seeds(selection: Selection) -> None:
+    """For systems with one seed: what seeds do elsewhere, and a button that trains another."""
+    members = systems.group_runs(selection.runs)
+    single = {system.signature: system for system in members if system.n_seeds == 1}
+    if not single:
+        return
+    accuracies = {row.run_id: row.accuracy for row in run_rows()}
+    known = systems.group_runs(readers.tested(readers.all_runs()))
+    spread, n_systems = systems.seed_spread(known, accuracies)
+    hint = "What another seed would give is not known."
+    if n_systems:
+        moved = f"{words.plural(n_systems, 'system')} by about ± {words.points(spread)}"
+        hint += f" Seeds alone moved the accuracy of {moved}."
+    st.caption(hint)
+    names = words.listed([selection.titles[key] for key in single])
+    if work_button(
+        "Train another seed of each" if len(single) > 1 else f"Train another seed of {names}",
+        key="another_seed",
+        icon=":material/casino:",
+    ):
+        with sentences():
+            queued = [run for system in single.values() for run in jobs.another_seed(system.runs)]
+            st.success(f"{words.plural(len(queued), 'run')} queued.", icon=":material/check:")
+            link_to("runs", "Watch", ":material/monitoring:", {"run": queued[0].run_id})
 
 
 def _many_pairs(compared: Comparison) -> None:

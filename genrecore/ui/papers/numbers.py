@@ -113,7 +113,7 @@ def show(results: Results) -> None:
             _show_table(table, results)
     _show_sentences(results)
     st.caption(
-        "Ours: mean over seeds with its 95 % interval, artists and seeds drawn together. "
+        "Ours: mean over seeds with its 95 % interval, which counts artists and seeds. "
         "*Reproduced*: the difference is within what chance explains, the study's own sampling "
         "error included. An honest accuracy is always one of test clips."
     )
