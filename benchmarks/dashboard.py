@@ -1,8 +1,11 @@
 """Seconds from the address to a page that can be read, on a warm server, in a real browser.
 
-Makes a store of runs (two are trained, the others are their copies), serves the dashboard over it
-and opens pages as new visitors do: a fresh browser context with an empty cache each time. The
-script's own time, without server and browser, is measured beside it.
+Makes a store of runs (two are trained, the others are their copies with other seeds and learning
+rates), serves the dashboard over it and opens pages as new visitors do: a fresh browser context
+with an empty cache each time. The script's own time, without server and browser, is measured beside
+it. With `--scripts` nothing else is: for each page the first run of its script in a new process,
+later ones, what they send to the browser, and `genrecore runs list`, for stores of each of the
+numbers of runs given; a store of 25 tells what of it is not due to the runs.
 """
 
 from __future__ import annotations
@@ -45,27 +48,37 @@ READABLE: dict[str, Callable[[Page], Locator]] = {
 def main() -> None:
     """Prints medians in seconds."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--runs", type=int, default=20, help="in the store")
+    parser.add_argument("--runs", type=int, nargs="+", default=[20], help="in the store")
+    parser.add_argument("--scripts", action="store_true", help="without server and browser")
+    parser.add_argument("--script", default="", help=argparse.SUPPRESS)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--chromium", default=shutil.which("chromium") or "/usr/bin/chromium")
     arguments = parser.parse_args()
+    if arguments.script:
+        print(*script_s(arguments.script, arguments.rounds))
+        return
     work = Path(tempfile.mkdtemp(prefix="genrecore-benchmark-"))
     os.environ |= {"GENRECORE_RUNS": str(work / "runs"), "GENRECORE_CACHE": str(work / "cache")}
     server = None
     try:
-        fill(work / "runs", arguments.runs)
+        if arguments.scripts:
+            for n in arguments.runs:
+                fill(work / f"runs {n}", n)
+                os.environ["GENRECORE_RUNS"] = str(work / f"runs {n}")
+                measure_scripts(n, arguments.rounds)
+            return
+        fill(work / "runs", arguments.runs[0])
         server, address = serve()
         with sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=arguments.chromium, args=FLAGS)
-            print(
-                f"{arguments.runs} runs in the store; median of {arguments.rounds} visits (range)"
-            )
+            n, rounds = arguments.runs[0], arguments.rounds
+            print(f"{n} runs in the store; median of {rounds} visits (range)")
             print("page       title               readable            script    first readable")
             for name in READABLE:
                 first = visit(browser, address, name)[1]
                 visits = [visit(browser, address, name) for _ in range(arguments.rounds)]
                 titles, ready = zip(*visits, strict=True)
-                script = statistics.median(script_s(name, arguments.rounds))
+                script = statistics.median(script_s(name, arguments.rounds)[1:-1])
                 times = f"{in_words(titles)}  {in_words(ready)}"
                 print(f"{name:10s} {times}  {script:.2f} s    {first:.2f} s")
             browser.close()
@@ -76,10 +89,28 @@ def main() -> None:
         shutil.rmtree(work)
 
 
+def measure_scripts(n: int, rounds: int) -> None:
+    """Prints seconds of the pages' scripts and of the list of runs, over the store of the
+    environment, whose summaries are kept by then."""
+    command = [sys.executable, "-m", "genrecore", "runs", "list"]
+    for _ in range(2):
+        began = time.perf_counter()
+        subprocess.run(command, cwd=ROOT, stdout=subprocess.DEVNULL, check=True)
+        listed_s = time.perf_counter() - began
+    print(f"{n} runs: list {listed_s:.2f} s")
+    for name in ("overview", "runs", "compare", "errors", "train", "classify", "plans", "papers"):
+        own = [sys.executable, __file__, "--script", name, "--rounds", str(rounds)]
+        answer = subprocess.run(own, cwd=ROOT, stdout=subprocess.PIPE, check=True, text=True).stdout
+        first, *later, kilobytes = map(float, answer.split())
+        print(f"  {name:10s} first {first:.2f} s  then {in_words(later)}  {kilobytes:,.0f} kB")
+
+
 def fill(store: Path, n: int) -> None:
-    """Runs of which the first two are trained here and the others are copies of them."""
+    """Runs of which the first two are trained here and the others are copies of them with other
+    seeds and learning rates, five seeds a rate; large files are shared, and none can go on."""
     from genrecore.config.run import RunConfig, with_values
     from genrecore.store import run as runs
+    from genrecore.store.files import write_json
     from genrecore.training import lifecycle
     from genrecore.training.resolve import resolve
 
@@ -91,7 +122,15 @@ def fill(store: Path, n: int) -> None:
         os.close(lock)
         queued.append(run)
     for i in range(2, n):
-        shutil.copytree(queued[i % 2].folder, store / f"20200101-{i:06d}-demo-cnn-{i:04x}")
+        folder = store / f"20200101-{i:06d}-demo-cnn-{i:04x}"
+        folder.mkdir()
+        for file in queued[i % 2].folder.iterdir():
+            if file.suffix == ".safetensors":
+                os.link(file, folder / file.name)
+            elif file.is_file() and file.suffix != ".pt":
+                shutil.copy2(file, folder / file.name)
+        other = {"seed": 2 + i % 5, "training.lr": 1e-6 * (100 + i // 5)}
+        write_json(folder / "config.json", with_values(config, other).model_dump())
 
 
 def serve() -> tuple[subprocess.Popen[bytes], str]:
@@ -139,20 +178,23 @@ def visit(browser: Browser, address: str, name: str) -> tuple[float, float]:
 
 
 def script_s(name: str, rounds: int) -> list[float]:
-    """Seconds of the page's script alone, in this process."""
+    """Seconds of the page's script alone, in this process: the first run and the later ones; and
+    last how many kB the page has."""
     from streamlit.testing.v1 import AppTest
 
-    app = AppTest.from_file(str(ROOT / "app.py"), default_timeout=60)
-    app.run()
-    app.switch_page(f"pages/{name}.py")
-    app.run()
+    app = AppTest.from_file(str(ROOT / "app.py"), default_timeout=300)
+    if name != "overview":
+        app.switch_page(f"pages/{name}.py")
     seconds = []
-    for _ in range(rounds):
+    for _ in range(1 + rounds):
         began = time.perf_counter()
         app.run()
         seconds.append(time.perf_counter() - began)
         assert not app.exception
-    return seconds
+    return [
+        *seconds,
+        sum(node.proto.ByteSize() for node in app if hasattr(node.proto, "ByteSize")) / 1e3,
+    ]
 
 
 def in_words(seconds: list[float] | tuple[float, ...]) -> str:

@@ -20,6 +20,7 @@ from genrecore.audio.levels import loudness_lufs
 from genrecore.store.run import Run
 from genrecore.ui.parts import frame
 from genrecore.ui.parts.cache import cached_by_files, in_runs
+from genrecore.ui.parts.choices import MOST_OPTIONS
 
 
 def test_a_cached_reader_reads_again_only_when_its_files_change(tmp_path: Path) -> None:
@@ -189,3 +190,26 @@ def test_streamlit_1_67_serves_sounds_that_differ_in_a_few_samples_under_two_add
     first, second = shown(page)["sounds"]
     assert first["url"] != second["url"]
     assert first["url"].startswith("/mock/media/")
+
+
+def test_of_thousands_a_few_hundred_are_offered_and_a_search_finds_the_others() -> None:
+    def page() -> None:
+        from genrecore.ui.parts.choices import choose_many, choose_one, new_run
+
+        new_run("many")
+        names = {f"run{number}": f"trial {number:04}" for number in range(5_000)}
+        choose_one("Run", names, "run", default="run4321")
+        choose_many("Runs", names, "runs", default=["run4000", "run4001"])
+
+    app = AppTest.from_function(page).run()
+    assert len(app.selectbox[0].options) == MOST_OPTIONS + 1
+    assert (app.selectbox[0].value, app.multiselect[0].value) == ("run4321", ["run4000", "run4001"])
+    assert "the first 300 of 5,000" in app.caption[0].value
+    app.text_input[0].set_value("TRIAL 2999").run()
+    assert app.selectbox[0].options == ["trial 2999", "trial 4321"]
+    app.selectbox[0].set_value("run2999").run()
+    app.text_input[0].set_value("").run()
+    assert (app.selectbox[0].value, app.query_params["run"]) == ("run2999", "run2999")
+    app.query_params["runs"] = "run17,run4999"
+    app.run()
+    assert app.multiselect[0].value == ["run17", "run4999"]

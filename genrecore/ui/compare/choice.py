@@ -161,9 +161,10 @@ def _offer_later(picks: Selection, tested: Sequence[Run], only: Sequence[str]) -
 
 def _choose_filter(tested: Sequence[Run]) -> list[Run]:
     """The runs that dataset, models and splits in the URL leave."""
-    datasets = sorted({run.config.dataset.name for run in tested})
-    models = sorted({run.config.model.name for run in tested})
-    schemes = {run.config.split.name: splits.title(run.config.split) for run in tested}
+    datasets = sorted({run.facts.dataset for run in tested})
+    models = sorted({run.facts.model for run in tested})
+    facts_of = {run.facts.split: run.facts for run in tested}
+    schemes = {name: splits.title(facts.split_part) for name, facts in facts_of.items()}
     left, middle, right = st.columns(3, gap="medium")
     with left:
         dataset = choose_one("Dataset", {"": "All"} | {name: name for name in datasets}, "dataset")
@@ -174,9 +175,9 @@ def _choose_filter(tested: Sequence[Run]) -> list[Run]:
     return [
         run
         for run in tested
-        if (not dataset or run.config.dataset.name == dataset)
-        and (not only_models or run.config.model.name in only_models)
-        and (not only_splits or run.config.split.name in only_splits)
+        if (not dataset or run.facts.dataset == dataset)
+        and (not only_models or run.facts.model in only_models)
+        and (not only_splits or run.facts.split in only_splits)
     ]
 
 
@@ -211,7 +212,7 @@ def _two_best(selection: Selection) -> list[str]:
     if table.empty:
         return []
     dataset = readers.datasets_in(table)[0]
-    runs = [run for run in selection.runs if run.config.dataset.name == dataset]
+    runs = [run for run in selection.runs if run.facts.dataset == dataset]
     member_of = {run.run_id: key for key, runs in selection.members.items() for run in runs}
     return list(dict.fromkeys(member_of[run_id] for run_id in readers.proposed(runs)))[:2]
 

@@ -198,7 +198,7 @@ def _other_folds(run: Run, tested: Sequence[Run]) -> list[str]:
     split = run.config.split
     if splits.n_folds(split.choose_from(splits.SPLITS)) == 1:
         return []
-    same = [member for member in tested if member.config.dataset.name == run.config.dataset.name]
+    same = [member for member in tested if member.facts.dataset == run.facts.dataset]
     for pool in fold_sets(same):
         ids = [member.run_id for member in pool.runs.values()]
         if run.run_id in ids:
@@ -213,7 +213,7 @@ def _choose_others(
     others = {
         member.run_id: member
         for member in tested
-        if member.run_id != run.run_id and member.config.dataset.name == run.config.dataset.name
+        if member.run_id != run.run_id and member.facts.dataset == run.facts.dataset
     }
     if len(others) < at_least:
         _need_more("This takes a second tested run on the same dataset.")
@@ -234,7 +234,7 @@ def _partner(run: Run, others: Sequence[Run]) -> str:
         (
             other.run_id
             for other in others
-            if other.config.dataset.name == run.config.dataset.name
+            if other.facts.dataset == run.facts.dataset
             and not clips.isdisjoint(predictions(other)["clip_id"])
         ),
         "",

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,12 +17,16 @@ from typing import Any, TypeVar
 
 import streamlit as st
 
+from genrecore.words import thousands
+
 T = TypeVar("T")
 # A browser that is told a new address while it asks for the next run may ask with the old one. So
 # does a person who goes back, but Back changes no widget: a run that began with the change of one
 # is late, however long it took. Of another run with the old address nobody can tell; within this
 # time it counts as late, afterwards as Back.
 _LATE_S = 3.0
+MOST_OPTIONS = 300
+"""Offered at once by a list to choose from."""
 
 
 def chosen(name: str) -> str:
@@ -233,8 +237,9 @@ def choose_one(
     Options must not be empty; a mapping gives each its title; `pinned` is as for `bound`.
     """
     titles = _titles(options)
+    first = default if default in titles else next(iter(titles))
+    titles = _offered(label, titles, name, {first, chosen(name)})
     options = list(titles)
-    first = default if default in titles else options[0]
     if radio and len(options) == 1:  # nothing to choose
         return first
     widget: Any = st.segmented_control if radio else st.selectbox
@@ -266,6 +271,7 @@ def choose_many(
     """A multiple choice bound to the URL, in the order of picking; a mapping gives titles, and
     `pinned` is as for `bound`."""
     titles = _titles(options)
+    titles = _offered(label, titles, name, {*default, *chosen_many(name)})
 
     def offered(values: Iterable[str]) -> list[str]:
         return [value for value in values if value in titles]
@@ -288,6 +294,30 @@ def choose_many(
 
 def _titles(options: Sequence[str] | Mapping[str, str]) -> Mapping[str, str]:
     return options if isinstance(options, Mapping) else {option: option for option in options}
+
+
+def _offered(
+    label: str, titles: Mapping[str, str], name: str, kept: Collection[str]
+) -> Mapping[str, str]:
+    """The options; of very many only the first that fit a search, which is drawn then, and those
+    that are kept: a browser takes seconds for a list of thousands."""
+    if len(titles) <= MOST_OPTIONS:
+        return titles
+    hint = f"Find among {thousands(len(titles))}"
+    query = choose_text(f"{label}: find", f"find_{name}", hint, ":material/search:")
+    words = query.casefold().split()
+    fitting = [
+        key
+        for key, title in titles.items()
+        if not words or all(word in f"{title} {key}".casefold() for word in words)
+    ]
+    shown = {*fitting[:MOST_OPTIONS], *kept}
+    if len(fitting) > MOST_OPTIONS:
+        first, of = thousands(MOST_OPTIONS), thousands(len(fitting))
+        st.caption(f"{label}: the first {first} of {of} are offered; a search finds the others.")
+    elif not fitting:
+        st.caption(f"{label}: none fits the search.")
+    return {key: title for key, title in titles.items() if key in shown}
 
 
 def choose_text(label: str, name: str, placeholder: str = "", icon: str | None = None) -> str:
