@@ -10,7 +10,9 @@ from fake_runs import fake_run
 from opened import open_page, words
 
 from genrecore.store.run import Run
+from genrecore.ui.overview import view as overview
 from genrecore.ui.parts.frame import plain
+from genrecore.ui.runs import table as runs_table
 
 MARKS = ("leak", "artists unknown", "rehearsal", "")
 
@@ -70,3 +72,19 @@ def test_compare_warns_of_each_in_its_own_words(runs: list[Run]) -> None:
     assert [list(cell) for cell in table["marks"]] == [
         ["Leak"], ["Artists unknown"], ["Rehearsal"], []
     ]  # fmt: skip
+
+
+def test_long_lists_of_runs_are_paged(runs: list[Run], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(overview, "_PAGE_RUNS", 2)
+    app = open_page("overview")
+    best = list(app.dataframe[-1].value["run_id"])
+    assert len(best) == 2
+    assert f"the runs 1 to 2 of {len(runs)}" in " ".join(text.value for text in app.caption)
+    app = open_page("overview", page="2")
+    others = list(app.dataframe[-1].value["run_id"])
+    assert {*best, *others} == {run.run_id for run in runs}
+    monkeypatch.setattr(runs_table, "_PAGE_RUNS", 1)
+    newest_first = sorted((run.run_id for run in runs), reverse=True)
+    for page, run_id in enumerate(newest_first, 1):
+        app = open_page("runs", page=str(page))
+        assert list(app.dataframe[0].value["run_id"]) == [run_id]
