@@ -136,6 +136,38 @@ def test_belton_tests_the_last_fifth_of_the_usual_shuffle() -> None:
         apply_split(clips.head(4), "belton")
 
 
+def test_beltons_very_clips_can_have_the_accuracies_that_she_prints() -> None:
+    """A share printed with four digits is that of a whole number of clips."""
+    readable = split_tables.gtzan().query("clip_id != 'jazz.00054'").sample(frac=1, random_state=5)
+    audio = apply_split(readable, "belton", {"shuffled": "names"})
+    counts = splits.counts(audio)
+    assert counts.sum().to_dict() == {"train": 600, "valid": 200, "test": 199}
+    assert counts.loc["rock", "test"] == 16
+    assert [round(100 * k / n, 2) for k, n in ((154, 199), (7, 16))] == [77.39, 43.75]
+    whole = apply_split(split_tables.gtzan(), "belton").set_index("clip_id")["split"]
+    assert whole["jazz.00054"] == "test"
+    assert audio.set_index("clip_id")["split"].equals(whole[audio["clip_id"]])
+    images = splits.counts(apply_split(readable, "belton", {"fifth": "down"})).sum()
+    assert images.to_dict() == {"train": 601, "valid": 199, "test": 199}
+    assert [round(100 * k / n, 2) for k, n in ((149, 199), (552, 601))] == [74.87, 91.85]
+    # The options without which runs have been trained keep their clips: the names that are there.
+    there = sorted(readable["clip_id"])
+    usual = pd.Series(there).sample(frac=1, random_state=0).tolist()
+    plain = apply_split(readable, "belton")
+    assert set(plain.loc[plain["split"] == "test", "clip_id"]) == set(usual[799:])
+
+
+def test_belton_shuffles_the_clips_of_other_music_and_refuses_too_few_of_gtzan() -> None:
+    foreign = split_tables.clips()
+    by_names = apply_split(foreign, "belton", {"shuffled": "names"})
+    assert by_names["split"].equals(apply_split(foreign, "belton")["split"])
+    gtzan = split_tables.gtzan()
+    whole = apply_split(gtzan, "belton")
+    trained = gtzan[whole["split"] == "train"].head(7)
+    with pytest.raises(GenrecoreError, match=r"none of the 7 clips here is in valid; shuffle the"):
+        apply_split(trained, "belton", {"shuffled": "names"})
+
+
 def test_the_published_table_is_in_the_order_that_belton_shuffles(real_data: Path) -> None:
     names = pd.read_csv(real_data / "gtzan" / "features_30_sec.csv")["filename"]
     assert names.is_monotonic_increasing

@@ -13,6 +13,7 @@ from conftest import ROOT
 
 from genrecore.config import run as configuration
 from genrecore.config.run import RunConfig
+from genrecore.data.splits import SPLITS
 from genrecore.errors import GenrecoreError, UsageError
 from genrecore.experiments import papers
 from genrecore.experiments.draft import draft
@@ -179,6 +180,9 @@ def check_values(study: Study, row: StudyRow, config: RunConfig, protocol: str) 
             assert getattr(getattr(config, first), name) == value, (row.name, dotted)
         elif first == "model" and name:
             options = config.model.choose_from(MODELS).options
+            assert getattr(options, name) == value, (row.name, dotted)
+        elif first == "split" and name:
+            options = config.split.choose_from(SPLITS).options
             assert getattr(options, name) == value, (row.name, dotted)
         elif first in ("model", "split", "standardise"):
             assert getattr(config, first).name == value, (row.name, dotted)
