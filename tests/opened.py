@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import json
+from functools import cache
 from typing import Any
 
 import pandas as pd
 from conftest import ROOT
+from streamlit.components.v2 import manifest_scanner
 from streamlit.testing.v1 import AppTest
+
+# Streamlit reads the metadata of all installed packages whenever a test opens its first page, for
+# more than a quarter of a second; while the tests run, no package is installed.
+manifest_scanner.scan_component_manifests = cache(manifest_scanner.scan_component_manifests)
 
 
 def open_page(name: str, **query: str) -> AppTest:
     """The page as it stands after its first run."""
     app = AppTest.from_file(str(ROOT / "app.py"), default_timeout=60)
-    app.run()
     app.switch_page(f"pages/{name}.py")
     return again(app, **query)
 
